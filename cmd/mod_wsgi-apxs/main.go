@@ -1,0 +1,26 @@
+// Command mod_wsgi-apxs answers "apxs -q" for the httpd in the Python
+// environment that it is installed in; see internal/apxs.
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"modwsgi/internal/apxs"
+	"modwsgi/internal/run"
+)
+
+func main() {
+	var programs []string
+	// The name we were called by keeps symbolic links, which may lie in the
+	// environment while the file does not; the kernel's answer is the file.
+	if called, err := run.LookPath(os.Args[0], os.Environ()); err == nil {
+		if path, err := filepath.Abs(called); err == nil {
+			programs = append(programs, path)
+		}
+	}
+	if file, err := os.Executable(); err == nil {
+		programs = append(programs, file)
+	}
+	os.Exit(apxs.Main(os.Args[1:], programs, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,23 @@
+// Command mod_wsgi-express serves Python WSGI applications through httpd; see
+// package express.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+
+	"modwsgi/express"
+	"modwsgi/internal/version"
+)
+
+func main() {
+	signals := make(chan os.Signal, 32)
+	signal.Notify(signals, express.Signals()...)
+	exe, _ := os.Executable()
+	dir, _ := os.Getwd()
+	os.Exit(express.Run(context.Background(), &express.Program{
+		Args: os.Args[1:], Env: os.Environ(), Executable: exe, Name: os.Args[0], Dir: dir,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version.String(), Signals: signals,
+	}))
+}

@@ -1,0 +1,25 @@
+// Command modwsgi puts Python web applications on Apache httpd: it builds an
+// httpd and the mod_wsgi module into a Python environment and proves that they
+// work.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"modwsgi/internal/cli"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second signal ends us at once
+	exe, _ := os.Executable()
+	dir, _ := os.Getwd()
+	code := cli.Main(ctx, cli.Process{
+		Args: os.Args[1:], Env: os.Environ(), Dir: dir, Executable: exe, Stdout: os.Stdout, Stderr: os.Stderr,
+	})
+	stop()
+	os.Exit(code)
+}

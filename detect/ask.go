@@ -1,0 +1,147 @@
+package detect
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+//go:embed facts.py
+var factsScript string
+
+// askTimeout is how long an interpreter may take to say who it is. A cold one
+// on a loaded machine needs two seconds.
+var askTimeout = 30 * time.Second
+
+// answer is what facts.py prints.
+type answer struct {
+	Executable     string            `json:"executable"`
+	Prefix         string            `json:"prefix"`
+	BasePrefix     string            `json:"base_prefix"`
+	ExecPrefix     string            `json:"exec_prefix"`
+	Cfg            string            `json:"cfg"`
+	Version        string            `json:"version"`
+	Major          int               `json:"major"`
+	Minor          int               `json:"minor"`
+	Implementation string            `json:"implementation"`
+	ABIFlags       string            `json:"abiflags"`
+	Platform       string            `json:"platform"`
+	Paths          map[string]string `json:"paths"`
+	Vars           map[string]string `json:"vars"`
+}
+
+var errHung = errors.New("it did not answer in time")
+
+// ask starts the interpreter once. Its environment has nothing that changes
+// which Python it is (PYTHONHOME, PYTHONPATH, __PYVENV_LAUNCHER__, …).
+func ask(ctx context.Context, r *run.Runner, exe string, req Request) (*answer, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, errHung)
+	defer cancel()
+	out, err := r.Output(ctx, run.Cmd{
+		Argv: []string{exe, "-I", "-S", "-B", "-c", factsScript},
+		Dir:  filepath.Dir(exe),
+		Env:  interpreterEnv(req.Env),
+	})
+	if err != nil {
+		return nil, askError(exe, err)
+	}
+	a, err := decodeAnswer(out)
+	if err != nil {
+		return nil, fault.New(fault.Environment, hintGivePath, "ask %s: %w", exe, err)
+	}
+	return a, nil
+}
+
+func askError(exe string, err error) error {
+	var e *run.Error
+	switch {
+	case errors.Is(err, errHung):
+		return fault.New(fault.Environment, "check that it works: "+run.Quote(exe)+" -c 'print(1)'",
+			"ask %s: it did not answer in %v", exe, askTimeout)
+	case !errors.As(err, &e):
+		return fmt.Errorf("ask %s: %w", exe, err)
+	case cannotStart(exe) != "":
+		return fault.New(fault.Environment, hintGivePath, "%s does not start here: %s", exe, cannotStart(exe))
+	case strings.Contains(strings.Join(e.Tail, "\n"), "Unknown option: -I"):
+		return fault.New(fault.Environment, "use Python 3.8 or newer", "%s is a Python before 3.4, which mod_wsgi does not support", exe)
+	case len(e.Tail) > 0:
+		return fault.New(fault.Environment, "check that it works: "+run.Quote(exe)+" -c 'print(1)'",
+			"%s does not work as a Python interpreter: %w (it said: %s)", exe, err, e.Tail[len(e.Tail)-1])
+	default:
+		return fault.New(fault.Environment, "check that it works: "+run.Quote(exe)+" -c 'print(1)'",
+			"%s does not work as a Python interpreter: %w", exe, err)
+	}
+}
+
+// cannotStart says why this host's kernel does not start a program, where that
+// shows in the file; the kernel's own words ("no such file or directory" for a
+// missing loader) mislead.
+func cannotStart(exe string) string {
+	facts, err := elf.Read(exe)
+	if err != nil {
+		return ""
+	}
+	if facts.Interp != "" && !exists(facts.Interp) {
+		return "it needs the loader " + facts.Interp + ", which is not there (it was made for " + facts.Machine + " or another C library)"
+	}
+	if own, err := elf.Read("/proc/self/exe"); err == nil && own.Machine != facts.Machine {
+		return "it is a program for " + facts.Machine + ", this is " + own.Machine
+	}
+	return ""
+}
+
+// interpreterEnv keeps what an interpreter needs to start at all.
+func interpreterEnv(env []string) []string {
+	out := []string{"LC_ALL=C"}
+	for _, name := range []string{"PATH", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SystemRoot", "TEMP", "TMP"} {
+		if v := run.Getenv(env, name); v != "" {
+			out = append(out, name+"="+v)
+		}
+	}
+	return out
+}
+
+func decodeAnswer(out []byte) (*answer, error) {
+	_, rest, ok := bytes.Cut(out, []byte("\n<<<modwsgi "))
+	body, _, end := bytes.Cut(rest, []byte(" modwsgi>>>"))
+	if !ok || !end {
+		return nil, errors.New("it did not answer as a Python interpreter does")
+	}
+	var a answer
+	if err := json.Unmarshal(body, &a); err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	for _, s := range []*string{&a.Executable, &a.Prefix, &a.BasePrefix, &a.ExecPrefix, &a.Cfg, &a.Version, &a.ABIFlags} {
+		*s = bytesOf(*s)
+	}
+	for _, m := range []map[string]string{a.Paths, a.Vars} {
+		for k, v := range m {
+			m[k] = bytesOf(v)
+		}
+	}
+	for what, path := range map[string]string{"sys.prefix": a.Prefix, "sys.base_prefix": a.BasePrefix, "purelib": a.Paths["purelib"], "platlib": a.Paths["platlib"], "scripts": a.Paths["scripts"]} {
+		if !filepath.IsAbs(path) {
+			return nil, fmt.Errorf("its %s is %q, not an absolute path", what, path)
+		}
+	}
+	return &a, nil
+}
+
+// bytesOf undoes the Latin-1 transport of facts.py.
+func bytesOf(s string) string {
+	out := make([]byte, 0, len(s))
+	for _, c := range s {
+		out = append(out, byte(c))
+	}
+	return string(out)
+}

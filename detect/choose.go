@@ -1,0 +1,193 @@
+package detect
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/internal/fault"
+)
+
+// ErrNoHTTPD is in the tree of the error when nothing was found that could be
+// chosen from; a caller may build an httpd then. A candidate that was named
+// explicitly and is refused is another error.
+var ErrNoHTTPD = errors.New("no usable httpd")
+
+// Choose picks the httpd to use: a named one or none; with "bundled" the
+// environment's own; with "system" one outside of it; else the first that can
+// be used.
+func Choose(cands []HTTPD, req Request) (*HTTPD, error) {
+	var refused []string
+	for i := range cands {
+		h := &cands[i]
+		if !eligible(h, req.HTTPD) {
+			continue
+		}
+		if h.Refused == "" {
+			return h, nil
+		}
+		if h.Provenance == Explicit {
+			return nil, fault.New(fault.Environment, hintFor(h), "the httpd that you named (%s) cannot be used: %s", explicitSource(h), h.Refused)
+		}
+		refused = append(refused, h.name()+": "+h.Refused)
+	}
+	hint := "let modwsgi build one with --httpd bundled"
+	if req.HTTPD == "system" {
+		if c := InstallCommand(HTTPDHeaders, ""); c != "" {
+			hint = c + ", or " + hint
+		}
+	}
+	if len(refused) > 0 {
+		return nil, fault.New(fault.Environment, hint, "%w (%s)", ErrNoHTTPD, strings.Join(refused, "; "))
+	}
+	return nil, fault.New(fault.Environment, hint, "%w was found", ErrNoHTTPD)
+}
+
+func eligible(h *HTTPD, want string) bool {
+	switch want {
+	case "bundled":
+		return h.Provenance == Bundled
+	case "system":
+		return h.Provenance != Bundled
+	case "", "auto":
+		return true
+	default:
+		return h.Provenance == Explicit
+	}
+}
+
+func explicitSource(h *HTTPD) string {
+	for _, e := range h.Evidence {
+		if e.Fact == "candidate" {
+			return e.Source + " " + e.Value
+		}
+	}
+	return h.name()
+}
+
+func (h *HTTPD) name() string {
+	for _, s := range []string{h.APXS, h.Executable} {
+		if s != "" {
+			return s
+		}
+	}
+	return h.Root
+}
+
+func hintFor(h *HTTPD) string {
+	if len(h.IncludeDirs) == 0 && h.Executable != "" {
+		if c := InstallCommand(HTTPDHeaders, ""); c != "" {
+			return c
+		}
+	}
+	return "name another one with --httpd (apxs, httpd or the root of a tree), or let modwsgi build one with --httpd bundled"
+}
+
+// judge says why a candidate cannot be used with this Python, "" where it can.
+func (f *finder) judge(h *HTTPD) string {
+	if env := environmentOf(h); env != "" && !f.own(h) {
+		return foreign(env)
+	}
+	return f.usable(h)
+}
+
+// usable is judge without the question to whom the httpd belongs.
+func (f *finder) usable(h *HTTPD) string {
+	switch {
+	case h.Executable == "":
+		return "it does not say where its httpd program is"
+	case !isFile(h.Executable):
+		return "its program " + h.Executable + " is missing" + installHint("apache2", "httpd")
+	case !isProgram(h.Executable):
+		return "its program " + h.Executable + " is not executable"
+	case h.Machine == "" && notBinary(h.Executable) != "":
+		return "its program " + h.Executable + " is not a binary program"
+	case h.Machine != "" && f.py.Machine != "" && h.Machine != f.py.Machine:
+		return fmt.Sprintf("it is for %s, the Python is for %s", h.Machine, f.py.Machine)
+	case len(h.IncludeDirs) == 0:
+		return noHeaders(h)
+	case h.MMN <= 0 || strings.Contains(h.Version, "-1"):
+		return "its headers do not say which version they are"
+	case h.MMN < 20120211:
+		return "it is httpd " + h.Version + "; 2.4 or newer is needed"
+	case h.APRVersion == "":
+		return "the headers of apr are missing" + installHint("libapr1-dev", "apr-devel")
+	case h.APUVersion == "" && strings.HasPrefix(h.APRVersion, "1."):
+		return "the headers of apr-util are missing" + installHint("libaprutil1-dev", "apr-util-devel")
+	case !isDir(h.ModulesDir):
+		return "its modules directory " + h.ModulesDir + " is missing"
+	case len(h.MPMs) == 0:
+		return "it has no multi-processing module (mod_mpm_event, mod_mpm_worker or mod_mpm_prefork)"
+	}
+	return h.compareMMN()
+}
+
+// compareMMN compares the ABI of the headers with that of the program. A module
+// may be older than the server by the minor number, which counts additions, not
+// newer: it could use what the server does not have (ap_mmn.h). The server
+// itself checks the major number only, when it loads a module.
+func (h *HTTPD) compareMMN() string {
+	var major, minor int
+	if n, err := fmt.Sscanf(h.known(factBinaryMMN), "%d:%d", &major, &minor); n != 2 || err != nil {
+		return "" // a binary without symbols, or of another format
+	}
+	switch {
+	case major != h.MMN:
+		return fmt.Sprintf("its headers are of another ABI than its program (MMN %d and %d)", h.MMN, major)
+	case h.MMNMinor > minor:
+		return fmt.Sprintf("its headers are newer than its program (MMN %d:%d and %d:%d)", h.MMN, h.MMNMinor, major, minor)
+	}
+	return ""
+}
+
+// environmentOf returns the prefix of the Python environment that a candidate
+// lies in, "" for one that is in none.
+func environmentOf(h *HTTPD) string {
+	marker := string(filepath.Separator) + filepath.FromSlash(PackageDir)
+	for _, path := range []string{h.Root, h.ModulesDir, h.Executable} {
+		site, _, ok := strings.Cut(path+string(filepath.Separator), marker+string(filepath.Separator))
+		if !ok {
+			continue
+		}
+		// site is <prefix>/lib/pythonX.Y/site-packages, or <prefix>\Lib\site-packages.
+		prefix := filepath.Dir(filepath.Dir(site))
+		if strings.HasPrefix(filepath.Base(filepath.Dir(site)), "python") {
+			prefix = filepath.Dir(prefix)
+		}
+		return prefix
+	}
+	return ""
+}
+
+// own says whether a candidate is the one in the environment's own packages.
+func (f *finder) own(h *HTTPD) bool {
+	for _, site := range []string{f.py.Platlib, f.py.Purelib} {
+		if sameFile(h.Root, filepath.Join(site, filepath.FromSlash(PackageDir))) {
+			return true
+		}
+	}
+	return false
+}
+
+func noHeaders(h *HTTPD) string {
+	reason := "its headers are missing"
+	if strings.Contains(h.Executable, "/usr/sbin/httpd") && exists("/Applications/Xcode.app") {
+		return reason + ": macOS brings an httpd that nothing can be built for"
+	}
+	if c := InstallCommand(HTTPDHeaders, ""); c != "" {
+		reason += " (" + c + ")"
+	}
+	return reason
+}
+
+// installHint names the package for the two large families.
+func installHint(debian, redhat string) string {
+	switch c := InstallCommand(HTTPDHeaders, ""); {
+	case strings.HasPrefix(c, "apt-get"):
+		return " (apt-get install " + debian + ")"
+	case strings.HasPrefix(c, "dnf"):
+		return " (dnf install " + redhat + ")"
+	}
+	return ""
+}

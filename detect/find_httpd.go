@@ -1,0 +1,286 @@
+package detect
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/internal/apxs"
+	"modwsgi/internal/run"
+)
+
+// systemDirs are where a host keeps apxs and httpd when PATH does not say so.
+var systemDirs = []string{
+	"/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin",
+	"/usr/local/apache2/bin", "/opt/homebrew/bin", "/usr/local/httpd/bin",
+}
+
+// PackageDir is where a bundled httpd lies below site-packages.
+const PackageDir = apxs.Package
+
+// FindHTTPDs lists every httpd that could be used with py, strongest first:
+// those that are named explicitly (--httpd, APXS, HTTPD,
+// MOD_WSGI_APACHE_ROOTDIR), the environment's own, the system's. One that
+// cannot be used has its reason in Refused. The error is the context's.
+func FindHTTPDs(ctx context.Context, r *run.Runner, py *Python, req Request) ([]HTTPD, error) {
+	f := &finder{ctx: ctx, run: r, py: py, req: req}
+	f.explicit()
+	f.bundled()
+	f.system()
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	return f.found, nil
+}
+
+type finder struct {
+	ctx   context.Context
+	run   *run.Runner
+	py    *Python
+	req   Request
+	found []HTTPD
+}
+
+// add judges a candidate and keeps it, unless the same httpd is known already
+// from a stronger source.
+func (f *finder) add(h HTTPD) {
+	if h.Refused == "" {
+		h.Refused = f.judge(&h)
+	}
+	for _, old := range f.found {
+		if old.Executable != "" && sameFile(old.Executable, h.Executable) && (old.Refused == "" || h.Refused != "") {
+			return
+		}
+	}
+	f.found = append(f.found, h)
+}
+
+func (f *finder) explicit() {
+	if path := f.req.HTTPD; isPath(path) {
+		h := f.fromPath(f.req.abs(path))
+		h.note("candidate", "--httpd", path)
+		f.add(h)
+		return
+	}
+	for _, name := range []string{"APXS", "HTTPD", "MOD_WSGI_APACHE_ROOTDIR"} {
+		value := f.req.env(name)
+		if value == "" {
+			continue
+		}
+		path := value
+		if name != "MOD_WSGI_APACHE_ROOTDIR" && !strings.ContainsRune(value, filepath.Separator) {
+			path = f.lookPath(value)
+		}
+		h := HTTPD{Provenance: Explicit, Refused: "there is no program " + value + " on PATH or in the system's directories"}
+		if path != "" {
+			h = f.fromPath(f.req.abs(path))
+		}
+		h.note("candidate", name, value)
+		f.add(h)
+	}
+}
+
+// isPath says whether --httpd names a place, not a way to choose.
+func isPath(s string) bool { return s != "" && s != "auto" && s != "bundled" && s != "system" }
+
+func (f *finder) bundled() {
+	for _, site := range unique(f.py.Platlib, f.py.Purelib) {
+		root := filepath.Join(site, filepath.FromSlash(PackageDir))
+		if !isDir(root) {
+			continue
+		}
+		h := fromTree(root)
+		h.Provenance = Bundled
+		h.note("candidate", root, "in the environment's packages")
+		f.add(h)
+	}
+}
+
+func (f *finder) system() {
+	names := []string{"apxs", "apxs2", "apxs-event", "apxs-worker", "apxs-prefork"}
+	asked := map[string]bool{} // Debian's apxs2 is a link to apxs
+	for _, dir := range f.searchDirs() {
+		if own := filepath.Join(dir, "mod_wsgi-apxs"); isFile(own) && !within(own, f.py.Prefix) && isEnvironment(dir) {
+			f.found = append(f.found, HTTPD{Provenance: System, APXS: own, Refused: foreign(filepath.Dir(dir))})
+		}
+		for _, name := range names {
+			if path := filepath.Join(dir, name); isProgram(path) && !asked[resolved(path)] {
+				asked[resolved(path)] = true
+				h := f.fromAPXS(path)
+				h.Provenance = System
+				h.note("candidate", path, "in a directory of programs")
+				f.add(h)
+			}
+		}
+	}
+	for _, dir := range f.searchDirs() {
+		for _, name := range []string{"apache2", "httpd", "httpd2", "httpd.exe"} {
+			if path := filepath.Join(dir, name); isProgram(path) {
+				h := f.fromExecutable(path)
+				h.Provenance = System
+				h.note("candidate", path, "in a directory of programs")
+				f.add(h)
+			}
+		}
+	}
+}
+
+// searchDirs lists PATH and the system's directories. A directory of another
+// Python environment stays in: what is found there is refused by name.
+func (f *finder) searchDirs() []string {
+	var dirs []string
+	seen := map[string]bool{}
+	for _, dir := range append(filepath.SplitList(f.req.env("PATH")), systemDirs...) {
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil && filepath.IsAbs(dir) && !seen[real] {
+			seen[real] = true
+			dirs = append(dirs, filepath.Clean(dir))
+		}
+	}
+	return dirs
+}
+
+func (f *finder) lookPath(name string) string {
+	for _, dir := range f.searchDirs() {
+		if path := filepath.Join(dir, name); isProgram(path) {
+			return path
+		}
+	}
+	return ""
+}
+
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && executable(info)
+}
+
+// fromPath inspects what a person named: a tree, an apxs, or an executable.
+func (f *finder) fromPath(path string) HTTPD {
+	h := HTTPD{Provenance: Explicit}
+	switch {
+	case isDir(path):
+		h = f.fromRoot(path)
+	case !isFile(path):
+		h.Root, h.Refused = path, path+" does not exist"
+	case !isProgram(path):
+		h.Root, h.Refused = path, path+" is neither a directory nor a program"
+	case strings.Contains(filepath.Base(path), "apxs"):
+		h = f.fromAPXS(path)
+	default:
+		h = f.fromExecutable(path)
+	}
+	h.Provenance = Explicit
+	return h
+}
+
+// fromRoot inspects a directory: a self-contained tree, a Python environment
+// with one in it, or a prefix such as /usr whose apxs must be asked.
+func (f *finder) fromRoot(root string) HTTPD {
+	if isFile(filepath.Join(root, "build", "config_vars.mk")) {
+		return fromTree(root)
+	}
+	if tree := apxs.Below(root); tree != "" {
+		return fromTree(tree)
+	}
+	for _, bin := range []string{"bin", "sbin"} {
+		for _, name := range []string{"apxs", "apxs2"} {
+			if path := filepath.Join(root, bin, name); isProgram(path) {
+				return f.fromAPXS(path)
+			}
+		}
+	}
+	if base := filepath.Base(root); base == "bin" || base == "sbin" {
+		return f.fromRoot(filepath.Dir(root))
+	}
+	h := fromTree(root)
+	if h.Executable == "" && h.Refused == "" {
+		h.Refused = root + " holds no httpd"
+	}
+	return h
+}
+
+// fromExecutable inspects an httpd by its program: through the apxs that
+// belongs to it, else as a tree. Without headers it cannot be built for.
+func (f *finder) fromExecutable(path string) HTTPD {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		real = path
+	}
+	for _, exe := range unique(path, real) {
+		prefix := filepath.Dir(filepath.Dir(exe))
+		for _, bin := range []string{filepath.Dir(exe), filepath.Join(prefix, "bin"), filepath.Join(prefix, "sbin")} {
+			for _, name := range []string{"apxs", "apxs2"} {
+				tool := filepath.Join(bin, name)
+				if !isProgram(tool) {
+					continue
+				}
+				if h := f.fromAPXS(tool); sameFile(h.Executable, path) {
+					return h
+				}
+			}
+		}
+		if h := fromTree(prefix); h.Refused == "" && sameFile(h.Executable, path) {
+			return h
+		}
+	}
+	h := HTTPD{Root: filepath.Dir(filepath.Dir(path)), Executable: path}
+	h.readExecutable()
+	h.Refused = noHeaders(&h)
+	if h.Machine != "" && h.known(factBinaryMMN) == "" {
+		h.Refused = path + " is not an httpd: it has no core_module"
+	}
+	return h
+}
+
+// fromAPXS inspects an httpd through its apxs. The one of a Python environment
+// is a Python program: it is not run, the tree beside it is read.
+func (f *finder) fromAPXS(path string) HTTPD {
+	if strings.HasPrefix(filepath.Base(path), "mod_wsgi-apxs") || exists(filepath.Join(filepath.Dir(filepath.Dir(path)), cfgName)) {
+		root, err := apxs.Find(path)
+		if err != nil {
+			return HTTPD{APXS: path, Refused: "there is no httpd that " + path + " could belong to"}
+		}
+		h := fromTree(root)
+		h.APXS = path
+		return h
+	}
+	vars, err := f.askAPXS(path)
+	if err != nil {
+		h := HTTPD{APXS: path, Refused: err.Error()}
+		if sbin, prog := vars["sbindir"], vars["progname"]; sbin != "" && prog != "" {
+			h.Executable = filepath.Join(vars.Expand(sbin), vars.Expand(prog))
+		}
+		return h
+	}
+	prefix, _ := vars.Lookup("prefix")
+	if prefix == "" {
+		prefix, _ = vars.Lookup("exec_prefix")
+	}
+	h := HTTPD{Root: prefix, APXS: path}
+	h.read(vars, path)
+	return h
+}
+
+// within says whether path lies below dir, as written or with links resolved.
+func within(path, dir string) bool {
+	for _, p := range []string{path, filepath.Join(realDir(path), filepath.Base(path))} {
+		for _, d := range []string{dir, resolved(dir)} {
+			if rel, err := filepath.Rel(d, p); err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+func foreign(prefix string) string {
+	return "it belongs to another Python environment, " + prefix
+}

@@ -1,0 +1,167 @@
+package detect
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// FindPython finds the Python environment that a request means and gathers its
+// facts; the interpreter is started once. Missing headers and a missing
+// libpython are no error here: see Python.CanBuild. Errors are of class
+// fault.Environment, with a hint; fs.ErrNotExist is in the tree for a path that
+// does not exist.
+func FindPython(ctx context.Context, r *run.Runner, req Request) (*Python, error) {
+	exe, evidence, err := locate(req)
+	if err != nil {
+		return nil, err
+	}
+	if why := notBinary(exe); why != "" {
+		return nil, fault.New(fault.Environment, hintGivePath, "%s is not a Python interpreter: %s", exe, why)
+	}
+	a, err := ask(ctx, r, exe, req)
+	if err != nil {
+		return nil, err
+	}
+	if a.Implementation != "cpython" {
+		return nil, fault.New(fault.Environment, "use CPython: mod_wsgi embeds its C library",
+			"%s is %s %s, not CPython", exe, a.Implementation, a.Version)
+	}
+	p := fromAnswer(exe, a)
+	p.Evidence = append(evidence, Evidence{"prefix", "interpreter", a.Prefix})
+	if err := p.checkConfiguration(a); err != nil {
+		return nil, err
+	}
+	if !isDir(p.Prefix) || !isDir(p.BasePrefix) {
+		return nil, fault.New(fault.Environment, hintRecreate,
+			"%s says that it lies in %s (made from %s), which is not there", exe, p.Prefix, p.BasePrefix)
+	}
+	p.Executable = insideEnvironment(exe, p.Prefix)
+	p.findMachine(a)
+	p.findHeaders(a)
+	p.findLibrary(a, req)
+	if p.Prefix == p.BasePrefix {
+		p.findMarker(a)
+	}
+	return p, nil
+}
+
+func fromAnswer(exe string, a *answer) *Python {
+	return &Python{
+		Executable: exe, Prefix: a.Prefix, BasePrefix: a.BasePrefix, ExecPrefix: a.ExecPrefix,
+		Kind:    kindOf(a),
+		Version: strings.TrimSuffix(a.Version, "+"), Major: a.Major, Minor: a.Minor,
+		Implementation: a.Implementation, SOABI: a.Vars["SOABI"], ExtSuffix: a.Vars["EXT_SUFFIX"],
+		ABIFlags: a.ABIFlags, Platform: a.Platform,
+		Debug: a.Vars["Py_DEBUG"] == "1", FreeThreaded: a.Vars["Py_GIL_DISABLED"] == "1",
+		Purelib: a.Paths["purelib"], Platlib: a.Paths["platlib"], Scripts: a.Paths["scripts"],
+		SharedBuild: a.Vars["Py_ENABLE_SHARED"] == "1",
+		LinkLibs:    strings.Join(strings.Fields(a.Vars["LIBS"]+" "+a.Vars["SYSLIBS"]), " "),
+	}
+}
+
+func kindOf(a *answer) string {
+	switch {
+	case a.Cfg != "" && readConfig(a.Cfg)["virtualenv"] != "":
+		return "virtualenv"
+	case a.Cfg != "":
+		return "venv"
+	case exists(filepath.Join(a.Prefix, condaMetaName)):
+		return "conda"
+	case isPyenvVersion(a.Prefix):
+		return "pyenv"
+	case filepath.Base(a.Paths["platlib"]) == "dist-packages":
+		return "debian"
+	case a.Prefix == "/usr":
+		return "system"
+	default:
+		return "plain"
+	}
+}
+
+// readConfig reads pyvenv.cfg: "key = value" lines, keys in lower case (PEP
+// 405). A file that cannot be read has no keys.
+func readConfig(path string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(string(head(path, 64<<10))) {
+		if key, value, ok := strings.Cut(line, "="); ok {
+			out[strings.ToLower(strings.TrimSpace(key))] = strings.TrimSpace(value)
+		}
+	}
+	return out
+}
+
+// checkConfiguration compares pyvenv.cfg with the interpreter. An environment
+// whose base Python was replaced by another minor version still starts, but its
+// packages lie in a directory that nobody looks into any more.
+func (p *Python) checkConfiguration(a *answer) error {
+	if a.Cfg == "" {
+		return nil
+	}
+	cfg := readConfig(a.Cfg)
+	p.Evidence = append(p.Evidence, Evidence{"kind", a.Cfg, "home = " + cfg["home"]})
+	made := cfg["version"]
+	if made == "" {
+		made = cfg["version_info"]
+	}
+	parts := strings.Split(made, ".")
+	if len(parts) < 2 {
+		return nil
+	}
+	if now := fmt.Sprintf("%d.%d", p.Major, p.Minor); parts[0]+"."+parts[1] != now {
+		return fault.New(fault.Environment, hintRecreate,
+			"%s was made for Python %s.%s, but its interpreter is %s now", p.Prefix, parts[0], parts[1], p.Version)
+	}
+	return nil
+}
+
+// insideEnvironment returns the path of the interpreter in the prefix's own bin
+// directory, where the one that was given is a link to it from elsewhere.
+func insideEnvironment(exe, prefix string) string {
+	for _, step := range steps(exe) {
+		dir := filepath.Dir(step)
+		if sameFile(dir, filepath.Join(prefix, binUnix)) || sameFile(dir, filepath.Join(prefix, binWindows)) {
+			if filepath.Dir(dir) == prefix {
+				return step
+			}
+			return filepath.Join(prefix, filepath.Base(dir), filepath.Base(step))
+		}
+	}
+	return exe
+}
+
+func sameFile(a, b string) bool {
+	ia, erra := os.Stat(a)
+	ib, errb := os.Stat(b)
+	return erra == nil && errb == nil && os.SameFile(ia, ib)
+}
+
+// findMachine reads the CPU from the interpreter's binary; sysconfig speaks of
+// the build machine.
+func (p *Python) findMachine(a *answer) {
+	if facts, err := elf.Read(p.Executable); err == nil {
+		p.Machine = facts.Machine
+		p.Evidence = append(p.Evidence, Evidence{"machine", p.Executable, facts.Machine})
+		return
+	}
+	_, p.Machine, _ = strings.Cut(a.Platform, "-")
+	if i := strings.LastIndexByte(p.Machine, '-'); i >= 0 { // macosx-11.0-arm64
+		p.Machine = p.Machine[i+1:]
+	}
+}
+
+// findMarker looks for the PEP 668 marker, which lies in the standard library's
+// directory and does not apply in a virtual environment.
+func (p *Python) findMarker(a *answer) {
+	marker := filepath.Join(a.Paths["stdlib"], "EXTERNALLY-MANAGED")
+	if isFile(marker) {
+		p.Externally = marker
+		p.Evidence = append(p.Evidence, Evidence{"externally_managed", marker, "present"})
+	}
+}

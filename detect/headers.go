@@ -1,0 +1,77 @@
+package detect
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+// findHeaders looks for Python.h of this very minor version, and for pyconfig.h,
+// which some builds have in another directory.
+func (p *Python) findHeaders(a *answer) {
+	name := fmt.Sprintf("python%d.%d%s", p.Major, p.Minor, p.ABIFlags)
+	candidates := []string{
+		a.Paths["include"], a.Paths["platinclude"], a.Vars["INCLUDEPY"],
+		filepath.Join(p.BasePrefix, "include", name),
+		filepath.Join(p.BasePrefix, "include", fmt.Sprintf("python%d.%d", p.Major, p.Minor)),
+		filepath.Join(p.BasePrefix, "include"), // Windows
+	}
+	for _, dir := range candidates {
+		if !filepath.IsAbs(dir) || !isFile(filepath.Join(dir, "Python.h")) {
+			continue
+		}
+		major, minor := define(filepath.Join(dir, "patchlevel.h"), "PY_MAJOR_VERSION"), define(filepath.Join(dir, "patchlevel.h"), "PY_MINOR_VERSION")
+		found := fmt.Sprintf("%d.%d", major, minor)
+		if major != p.Major || minor != p.Minor {
+			p.note("include", dir, "refused: its headers are of Python "+found)
+			continue
+		}
+		config := p.findPyconfig(a, dir)
+		if config == "" {
+			p.note("include", dir, "refused: pyconfig.h is missing")
+			continue
+		}
+		p.Include = dir
+		if config != dir {
+			p.PlatInclude = config
+		}
+		p.note("include", filepath.Join(dir, "patchlevel.h"), found)
+		return
+	}
+}
+
+func (p *Python) findPyconfig(a *answer, include string) string {
+	candidates := []string{include, a.Paths["platinclude"], a.Vars["CONFINCLUDEPY"]}
+	if multiarch := a.Vars["MULTIARCH"]; multiarch != "" {
+		candidates = append(candidates, filepath.Join(filepath.Dir(include), multiarch, filepath.Base(include)))
+	}
+	i := slices.IndexFunc(candidates, func(dir string) bool {
+		return filepath.IsAbs(dir) && isFile(filepath.Join(dir, "pyconfig.h"))
+	})
+	if i < 0 {
+		return ""
+	}
+	return candidates[i]
+}
+
+func (p *Python) note(fact, source, value string) {
+	p.Evidence = append(p.Evidence, Evidence{fact, source, value})
+}
+
+const maxHeader = 1 << 20
+
+// define returns the integer that a C header defines a name as, -1 where it
+// does not.
+func define(path, name string) int {
+	m := regexp.MustCompile(`(?m)^[ \t]*#[ \t]*define[ \t]+` + name + `[ \t]+([0-9]+)`).FindSubmatch(head(path, maxHeader))
+	if m == nil {
+		return -1
+	}
+	n, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		return -1
+	}
+	return n
+}

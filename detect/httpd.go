@@ -1,0 +1,36 @@
+package detect
+
+// Provenance says how an httpd was found.
+type Provenance string
+
+// The ways to find an httpd, strongest first (an explicit answer comes before
+// the prefix's own httpd, that one before the system's).
+const (
+	Explicit Provenance = "explicit" // --httpd PATH, APXS, HTTPD or MOD_WSGI_APACHE_ROOTDIR
+	Bundled  Provenance = "bundled"  // built into the Python prefix, by us or by PyPI's mod_wsgi-httpd
+	System   Provenance = "system"   // the host's
+)
+
+// HTTPD is a candidate: an Apache httpd that a module could be built for.
+// Paths are absolute.
+type HTTPD struct {
+	Provenance  Provenance `json:"provenance"`
+	Root        string     `json:"root"`              // the tree, for a bundled one; else its prefix
+	Executable  string     `json:"executable"`        // httpd or apache2
+	APXS        string     `json:"apxs"`              // the apxs that was asked, "" for a tree read directly
+	Version     string     `json:"version"`           // "2.4.68"
+	MMN         int        `json:"mmn"`               // MODULE_MAGIC_NUMBER_MAJOR, 20120211 for 2.4
+	MMNMinor    int        `json:"mmn_minor"`         //
+	APRVersion  string     `json:"apr_version"`       //
+	APUVersion  string     `json:"apu_version"`       //
+	Machine     string     `json:"machine"`           // of the executable: "x86_64", "aarch64"
+	MPMs        []string   `json:"mpms"`              // available ones, loadable or built in
+	ModulesDir  string     `json:"modules_dir"`       // where LoadModule's files are
+	IncludeDirs []string   `json:"include_dirs"`      // httpd's, apr's and apr-util's headers
+	CPPFlags    []string   `json:"cppflags"`          // that a module must be compiled with
+	CFlags      []string   `json:"cflags"`            //
+	LibDirs     []string   `json:"lib_dirs"`          // with libraries the executable needs, when it is not in the system's path
+	Rotatelogs  string     `json:"rotatelogs"`        // "" where not found
+	Refused     string     `json:"refused,omitempty"` // why it cannot be used; "" when it can
+	Evidence    []Evidence `json:"evidence,omitempty"`
+}

@@ -1,0 +1,274 @@
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"modwsgi/internal/apxs"
+	"modwsgi/internal/elf"
+	"modwsgi/internal/run"
+)
+
+// apxsTimeout is how long an apxs, a Perl program, may take for one answer.
+var apxsTimeout = 15 * time.Second
+
+// needed are the variables that a module's build depends on.
+var needed = []string{"INCLUDEDIR", "LIBEXECDIR", "SBINDIR", "PROGNAME"}
+
+// askAPXS gets the variables of an apxs: all at once, and by name those that
+// are missing then. An exit code other than 0, no answer, and an answer without
+// what is needed are errors. Variables may be returned along with an error.
+func (f *finder) askAPXS(path string) (apxs.Vars, error) {
+	out, err := f.queryAPXS(path)
+	vars, parseErr := apxs.Parse(strings.NewReader(out))
+	if err != nil || parseErr != nil {
+		vars = apxs.Vars{}
+	}
+	for _, name := range append(slices.Clone(needed), "EXTRA_INCLUDES", "CPPFLAGS", "EXTRA_CPPFLAGS", "CFLAGS", "EXTRA_CFLAGS", "APR_INCLUDEDIR", "APU_INCLUDEDIR", "PREFIX") {
+		if _, ok := vars.Lookup(name); ok {
+			continue
+		}
+		value, err := f.queryAPXS(path, name)
+		value = strings.TrimSpace(value)
+		if slices.Contains(needed, name) {
+			if err != nil {
+				return vars, err
+			}
+			if value == "" {
+				return vars, fmt.Errorf("%s -q %s printed nothing", path, name)
+			}
+		}
+		if err == nil {
+			vars[strings.ToLower(name)] = strings.ReplaceAll(value, "$", "$$")
+		}
+	}
+	return vars, nil
+}
+
+func (f *finder) queryAPXS(path string, names ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(f.ctx, apxsTimeout)
+	defer cancel()
+	env := []string{"LC_ALL=C"}
+	for _, name := range []string{"PATH", "HOME"} {
+		if v := f.req.env(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	out, err := f.run.Output(ctx, run.Cmd{Argv: append([]string{path, "-q"}, names...), Env: env})
+	if err == nil {
+		return string(out), nil
+	}
+	var e *run.Error
+	if errors.As(err, &e) && len(e.Tail) > 0 {
+		return string(out), fmt.Errorf("%s does not work: %s", path, strings.TrimSpace(e.Tail[0]))
+	}
+	return string(out), fmt.Errorf("%s does not work: %w", path, err)
+}
+
+// fromTree inspects a self-contained httpd, wherever it was built to lie.
+func fromTree(root string) HTTPD {
+	h := HTTPD{Root: root}
+	source := filepath.Join(root, "build", "config_vars.mk")
+	vars, err := apxs.Load(root)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			h.Refused = err.Error()
+			return h
+		}
+		vars, source = conventional(root), root
+	}
+	h.read(vars, source)
+	return h
+}
+
+// conventional are the variables of a tree that has lost its config_vars.mk:
+// the layout "Apache" of httpd's config.layout.
+func conventional(root string) apxs.Vars {
+	vars := apxs.Vars{"progname": "httpd", "EXTRA_CPPFLAGS": "-DLINUX -D_REENTRANT -D_GNU_SOURCE"}
+	for name, choices := range map[string][]string{
+		"sbindir": {"bin", "sbin"}, "includedir": {"include/apache2", "include/httpd", "include"},
+		"libexecdir": {"modules", "libexec", "libexec/apache2", "lib/apache2/modules", "lib64/httpd/modules", "lib/httpd/modules"},
+	} {
+		for _, c := range choices {
+			dir := filepath.Join(root, filepath.FromSlash(c))
+			probe := map[string]string{"includedir": "httpd.h", "sbindir": "httpd", "libexecdir": "."}[name]
+			if exists(filepath.Join(dir, probe)) {
+				vars[name] = strings.ReplaceAll(dir, "$", "$$")
+				break
+			}
+		}
+	}
+	return vars
+}
+
+// read fills the candidate from variables, which say where to look, and from
+// the files there, which say what it is.
+func (h *HTTPD) read(vars apxs.Vars, source string) {
+	value := func(name string) string { v, _ := vars.Lookup(name); return v }
+	include := value("INCLUDEDIR")
+	h.ModulesDir = value("LIBEXECDIR")
+	if sbin, prog := value("SBINDIR"), value("PROGNAME"); sbin != "" && prog != "" {
+		h.Executable = filepath.Join(sbin, prog)
+	}
+	h.note("modules_dir", source, h.ModulesDir)
+	h.readExecutable()
+	h.readHeaders(vars, include)
+	h.readMPMs()
+	for _, name := range []string{"CPPFLAGS", "EXTRA_CPPFLAGS", "NOTEST_CPPFLAGS"} {
+		h.CPPFlags = append(h.CPPFlags, vars.Words(name)...)
+	}
+	for _, name := range []string{"CFLAGS", "EXTRA_CFLAGS", "NOTEST_CFLAGS"} {
+		h.CFlags = append(h.CFlags, vars.Words(name)...)
+	}
+	for _, dir := range unique(filepath.Dir(h.Executable), value("BINDIR"), filepath.Join(h.Root, "bin")) {
+		if path := filepath.Join(dir, "rotatelogs"); h.Rotatelogs == "" && isProgram(path) {
+			h.Rotatelogs = path
+		}
+	}
+}
+
+// readHeaders takes the versions from the headers, and the directories to
+// compile with.
+func (h *HTTPD) readHeaders(vars apxs.Vars, include string) {
+	if include == "" {
+		return
+	}
+	release, mmn := filepath.Join(include, "ap_release.h"), filepath.Join(include, "ap_mmn.h")
+	if !isFile(release) || !isFile(filepath.Join(include, "httpd.h")) || !isFile(mmn) {
+		h.note("include_dirs", include, "refused: httpd.h, ap_release.h or ap_mmn.h is missing")
+		return
+	}
+	h.IncludeDirs = []string{include}
+	major, minor, patch := define(release, "AP_SERVER_MAJORVERSION_NUMBER"), define(release, "AP_SERVER_MINORVERSION_NUMBER"), define(release, "AP_SERVER_PATCHLEVEL_NUMBER")
+	h.Version = fmt.Sprintf("%d.%d.%d", major, minor, patch)
+	h.MMN, h.MMNMinor = define(mmn, "MODULE_MAGIC_NUMBER_MAJOR"), define(mmn, "MODULE_MAGIC_NUMBER_MINOR")
+	h.note("version", release, h.Version)
+	h.note("mmn", mmn, fmt.Sprintf("%d:%d", h.MMN, h.MMNMinor))
+	dirs := []string{include}
+	for _, name := range []string{"APR_INCLUDEDIR", "APU_INCLUDEDIR"} {
+		if dir, _ := vars.Lookup(name); dir != "" {
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, word := range vars.Words("EXTRA_INCLUDES") {
+		if dir, ok := strings.CutPrefix(word, "-I"); ok && filepath.IsAbs(dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, parent := range unique(include, filepath.Dir(include)) {
+		dirs = append(dirs, filepath.Join(parent, "apr-1"), filepath.Join(parent, "apr-1.0"), parent)
+	}
+	h.APRVersion = h.readAPR(dirs, "apr", "APR")
+	h.APUVersion = h.readAPR(dirs, "apu", "APU")
+}
+
+// readAPR finds a library's headers in the first directory that has them and
+// returns their version, "" where there are none.
+func (h *HTTPD) readAPR(dirs []string, stem, prefix string) string {
+	for _, dir := range dirs {
+		name := filepath.Join(dir, stem+"_version.h")
+		if !isFile(name) || !isFile(filepath.Join(dir, stem+".h")) {
+			continue
+		}
+		if !slices.Contains(h.IncludeDirs, dir) {
+			h.IncludeDirs = append(h.IncludeDirs, dir)
+		}
+		version := fmt.Sprintf("%d.%d.%d", define(name, prefix+"_MAJOR_VERSION"), define(name, prefix+"_MINOR_VERSION"), define(name, prefix+"_PATCH_VERSION"))
+		h.note(stem+"_version", name, version)
+		return version
+	}
+	return ""
+}
+
+// Facts of the running program, read from its file without starting it.
+const (
+	factBinaryMMN     = "binary_mmn"
+	factBinaryVersion = "binary_version"
+)
+
+// readExecutable takes the CPU, the MMN and the version from the program: every
+// module begins with the MMN that it was compiled with (struct module_struct in
+// http_config.h), and core_module is exported.
+func (h *HTTPD) readExecutable() {
+	f, err := elf.Open(h.Executable)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	facts, err := f.Facts()
+	if err != nil {
+		h.note("machine", h.Executable, "refused: "+err.Error())
+		return
+	}
+	h.Machine = facts.Machine
+	h.findLibDirs(facts)
+	h.note("machine", h.Executable, facts.Machine)
+	if major, minor, err := f.Uint32Pair("core_module"); err == nil {
+		h.note(factBinaryMMN, h.Executable, fmt.Sprintf("%d:%d", major, minor))
+	}
+	if data, err := f.ReadOnlyData(); err == nil {
+		if all := versionsIn(data, "Apache/", "2."); len(all) > 0 {
+			h.note(factBinaryVersion, h.Executable, all[0])
+		}
+	}
+	for _, mpm := range []string{"event", "worker", "prefork"} {
+		if f.Exports("mpm_" + mpm + "_module") {
+			h.MPMs = append(h.MPMs, mpm)
+		}
+	}
+}
+
+// findLibDirs lists the directories outside of the system's that hold libraries
+// which the program needs: those on its run path, and the lib directory beside
+// it.
+func (h *HTTPD) findLibDirs(facts *elf.Facts) {
+	bin := filepath.Dir(resolved(h.Executable))
+	dirs := expandOrigin(facts.RunPath, bin)
+	dirs = append(dirs, filepath.Join(filepath.Dir(bin), "lib"))
+	for _, dir := range unique(dirs...) {
+		if !filepath.IsAbs(dir) || isSystemLib(dir) {
+			continue
+		}
+		if slices.ContainsFunc(facts.Needed, func(n string) bool { return filepath.Base(n) == n && isFile(filepath.Join(dir, n)) }) {
+			h.LibDirs = append(h.LibDirs, dir)
+		}
+	}
+}
+
+// isSystemLib knows the directories that the dynamic loader searches by itself.
+func isSystemLib(dir string) bool {
+	for _, d := range []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"} {
+		if dir == d || filepath.Dir(dir) == d && strings.Contains(filepath.Base(dir), "-linux-") {
+			return true
+		}
+	}
+	return false
+}
+
+// readMPMs adds the multi-processing modules that can be loaded.
+func (h *HTTPD) readMPMs() {
+	for _, mpm := range []string{"event", "worker", "prefork"} {
+		if h.ModulesDir != "" && !slices.Contains(h.MPMs, mpm) && isFile(filepath.Join(h.ModulesDir, "mod_mpm_"+mpm+".so")) {
+			h.MPMs = append(h.MPMs, mpm)
+		}
+	}
+}
+
+func (h *HTTPD) note(fact, source, value string) {
+	h.Evidence = append(h.Evidence, Evidence{fact, source, value})
+}
+
+func (h *HTTPD) known(fact string) string {
+	for _, e := range h.Evidence {
+		if e.Fact == fact {
+			return e.Value
+		}
+	}
+	return ""
+}

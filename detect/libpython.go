@@ -1,0 +1,248 @@
+package detect
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/elf"
+)
+
+// findLibrary looks for the libpython to link with: a shared one, else a static
+// one. What sysconfig says is where to look first, not what is believed: a
+// Python that was moved or unpacked names the build machine's directories.
+func (p *Python) findLibrary(a *answer, req Request) {
+	for _, path := range p.sharedCandidates(a, req) {
+		lib, why := p.checkShared(path)
+		if why == "" {
+			p.LibPython, p.LibShared, p.LibPIC = lib, true, true
+			p.note("libpython", path, "shared, of this version and CPU")
+			return
+		}
+		p.note("libpython", path, "refused: "+why)
+	}
+	for _, path := range p.staticCandidates(a) {
+		archive, err := elf.ReadArchive(path)
+		switch {
+		case err != nil:
+			p.note("libpython", path, "refused: "+err.Error())
+		case p.Machine != "" && archive.Machine != p.Machine:
+			p.note("libpython", path, "refused: it is for "+archive.Machine)
+		case archive.PIC:
+			p.LibPython, p.LibPIC = path, true
+			p.note("libpython", path, "static, position independent")
+			return
+		default:
+			if p.LibPython == "" {
+				p.LibPython = path
+			}
+			p.note("libpython", path, "static, not position independent: "+archive.Culprit)
+		}
+	}
+}
+
+// sharedCandidates lists existing files that could be the shared library,
+// likeliest first.
+func (p *Python) sharedCandidates(a *answer, req Request) []string {
+	base := fmt.Sprintf("libpython%d.%d%s", p.Major, p.Minor, p.ABIFlags)
+	names := unique(a.Vars["INSTSONAME"], base+".so.1.0", a.Vars["LDLIBRARY"], base+".so", base+".dylib")
+	names = slices.DeleteFunc(names, func(n string) bool {
+		return filepath.Base(n) != n || strings.HasSuffix(n, ".a")
+	})
+	var found []string
+	for _, dir := range p.libraryDirs(a, req) {
+		for _, name := range names {
+			if path := filepath.Join(dir, name); isFile(path) {
+				found = append(found, path)
+			}
+		}
+	}
+	return unique(found...)
+}
+
+// libraryDirs lists where a libpython may lie.
+func (p *Python) libraryDirs(a *answer, req Request) []string {
+	dirs := p.runPath()
+	real, err := filepath.EvalSymlinks(p.Executable)
+	if err != nil {
+		real = p.Executable
+	}
+	dirs = append(dirs, a.Vars["LIBDIR"])
+	for _, prefix := range unique(p.BasePrefix, filepath.Dir(filepath.Dir(real))) {
+		dirs = append(dirs, filepath.Join(prefix, "lib"), filepath.Join(prefix, "lib64"))
+		if m := a.Vars["MULTIARCH"]; m != "" {
+			dirs = append(dirs, filepath.Join(prefix, "lib", m))
+		}
+	}
+	dirs = append(dirs, a.Vars["LIBPL"], filepath.Dir(real))
+	dirs = append(dirs, filepath.SplitList(req.env("LD_LIBRARY_PATH"))...)
+	return slices.DeleteFunc(unique(dirs...), func(d string) bool { return !filepath.IsAbs(d) })
+}
+
+// runPath returns where the interpreter itself looks for the libpython that it
+// is linked with; nothing for a static one.
+func (p *Python) runPath() []string {
+	real, err := filepath.EvalSymlinks(p.Executable)
+	if err != nil {
+		return nil
+	}
+	facts, err := elf.Read(real)
+	if err != nil || !slices.ContainsFunc(facts.Needed, func(n string) bool { return strings.HasPrefix(n, "libpython") }) {
+		return nil
+	}
+	return expandOrigin(facts.RunPath, filepath.Dir(real))
+}
+
+// expandOrigin resolves $ORIGIN in a run path (ld.so(8)).
+func expandOrigin(path []string, origin string) []string {
+	var dirs []string
+	for _, dir := range path {
+		if dir != "" {
+			dirs = append(dirs, filepath.Clean(strings.NewReplacer("$ORIGIN", origin, "${ORIGIN}", origin).Replace(dir)))
+		}
+	}
+	return dirs
+}
+
+// checkShared validates a shared library and returns the path by which it can
+// be linked and found again at run time: the one that carries its SONAME. why
+// is "" where all is well.
+func (p *Python) checkShared(path string) (lib, why string) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return "", err.Error()
+	}
+	defer func() { _ = f.Close() }()
+	facts, err := f.Facts()
+	switch {
+	case err != nil:
+		return "", err.Error()
+	case facts.Kind != "shared":
+		return "", "it is not a shared library"
+	case p.Machine != "" && facts.Machine != p.Machine:
+		return "", "it is for " + facts.Machine + ", the interpreter is for " + p.Machine
+	case !f.Exports("Py_InitializeEx") && !f.Exports("Py_Initialize"):
+		return "", "it does not hold the interpreter"
+	}
+	if v := libraryVersion(f, p); v != "" && v != p.Version {
+		return "", "it is of Python " + v
+	}
+	if facts.Soname == "" || facts.Soname == filepath.Base(path) {
+		return path, ""
+	}
+	for _, dir := range unique(filepath.Dir(path), realDir(path)) {
+		if named := filepath.Join(dir, facts.Soname); sameFile(named, path) {
+			return named, ""
+		}
+	}
+	return "", "its SONAME " + facts.Soname + " is not there"
+}
+
+func realDir(path string) string {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return ""
+	}
+	return filepath.Dir(real)
+}
+
+// libraryVersion returns the Python version inside a libpython, "" where it
+// cannot be told. Since 3.11 there is the constant Py_Version; before, the text
+// that Py_GetVersion prints is looked for.
+func libraryVersion(f *elf.File, p *Python) string {
+	if hex, err := f.Uint32("Py_Version"); err == nil {
+		return versionOf(hex)
+	}
+	data, err := f.ReadOnlyData()
+	if err != nil || data == nil {
+		return ""
+	}
+	versions := versionsIn(data, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor))
+	switch {
+	case len(versions) == 0:
+		return ""
+	case slices.Contains(versions, p.Version):
+		return p.Version
+	default:
+		return versions[0]
+	}
+}
+
+var fullVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?`)
+
+// versionsIn lists the version numbers that begin with start and follow label
+// in binary data; not those that are the end of something longer. Searching
+// plain bytes takes a millisecond where a regular expression takes a hundred.
+func versionsIn(data []byte, label, start string) []string {
+	var found []string
+	needle := []byte(label + start)
+	for at := 0; len(found) < 16; {
+		i := bytes.Index(data[at:], needle)
+		if i < 0 {
+			break
+		}
+		i += at
+		at = i + len(needle)
+		if label == "" && i > 0 && (data[i-1] == '.' || data[i-1] >= '0' && data[i-1] <= '9') {
+			continue
+		}
+		begin := i + len(label)
+		if v := fullVersion.Find(data[begin:min(begin+32, len(data))]); v != nil {
+			found = append(found, string(v))
+		}
+	}
+	return found
+}
+
+// versionOf spells PY_VERSION_HEX
+// (https://docs.python.org/3/c-api/apiabiversion.html).
+func versionOf(hex uint32) string {
+	v := fmt.Sprintf("%d.%d.%d", hex>>24, hex>>16&0xff, hex>>8&0xff)
+	serial := hex & 0xf
+	switch hex >> 4 & 0xf {
+	case 0xa:
+		v += fmt.Sprintf("a%d", serial)
+	case 0xb:
+		v += fmt.Sprintf("b%d", serial)
+	case 0xc:
+		v += fmt.Sprintf("rc%d", serial)
+	}
+	return v
+}
+
+// staticCandidates lists existing static libraries, those made to be linked
+// into shared objects first (Debian's -pic.a).
+func (p *Python) staticCandidates(a *answer) []string {
+	base := fmt.Sprintf("libpython%d.%d%s", p.Major, p.Minor, p.ABIFlags)
+	dirs := []string{a.Vars["LIBPL"], a.Vars["LIBDIR"], filepath.Join(p.BasePrefix, "lib")}
+	configs, _ := os.ReadDir(filepath.Join(p.BasePrefix, "lib", fmt.Sprintf("python%d.%d", p.Major, p.Minor)))
+	for _, e := range configs {
+		if strings.HasPrefix(e.Name(), "config") {
+			dirs = append(dirs, filepath.Join(p.BasePrefix, "lib", fmt.Sprintf("python%d.%d", p.Major, p.Minor), e.Name()))
+		}
+	}
+	var found []string
+	for _, name := range unique(base+"-pic.a", a.Vars["LIBRARY"], base+".a") {
+		for _, dir := range dirs {
+			if path := filepath.Join(dir, name); filepath.IsAbs(dir) && filepath.Base(name) == name && isFile(path) {
+				found = append(found, path)
+			}
+		}
+	}
+	return unique(found...)
+}
+
+// unique drops empty and repeated strings and keeps the order.
+func unique(in ...string) []string {
+	var out []string
+	for _, s := range in {
+		if s != "" && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,363 @@
+package detect
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+)
+
+const (
+	maxLinks      = 40
+	hintMakeEnv   = "make an environment with: python3 -m venv .venv"
+	hintGivePath  = "give --python an interpreter, an environment directory, or a program in its bin directory"
+	hintRecreate  = "make the environment anew with: python3 -m venv --clear PATH"
+	binUnix       = "bin"
+	binWindows    = "Scripts"
+	cfgName       = "pyvenv.cfg"
+	condaMetaName = "conda-meta"
+)
+
+// interpreterPattern matches names that only interpreters have: python,
+// python3, python3.11, python3.13td, python3-intel64, pypy3, python.exe.
+var interpreterPattern = regexp.MustCompile(`^(python|pypy|graalpy|pythonw)[0-9.]*[a-z]{0,2}(-[a-z0-9]+)?(\.exe)?$`)
+
+func isInterpreterName(name string) bool {
+	return interpreterPattern.MatchString(name) && !strings.HasSuffix(name, "-config")
+}
+
+// locate finds the interpreter that a request means, without running anything.
+// The result is the path by which the environment knows it.
+func locate(req Request) (string, []Evidence, error) {
+	if req.Python != "" {
+		exe, err := locatePath(req, req.abs(req.Python))
+		return exe, []Evidence{{"executable", "--python", req.Python}}, err
+	}
+	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
+		dir := req.env(name)
+		// conda activates its base environment in every shell; that is not
+		// what somebody chose for an application.
+		if dir == "" || (name == "CONDA_PREFIX" && req.env("CONDA_DEFAULT_ENV") == "base") {
+			continue
+		}
+		exe, err := locateDir(req.abs(dir))
+		if err != nil {
+			err = fault.New(fault.Environment, "deactivate that environment, or give another one with --python",
+				"use the activated environment (%s=%s): %w", name, dir, err)
+		}
+		return exe, []Evidence{{"executable", name, dir}}, err
+	}
+	dir := filepath.Join(req.Dir, ".venv")
+	if _, err := os.Lstat(dir); err == nil {
+		exe, err := locateDir(dir)
+		return exe, []Evidence{{"executable", "directory", dir}}, err
+	}
+	return "", nil, fault.New(fault.Environment, hintMakeEnv+" (or give one with --python)",
+		"no Python environment: none is activated, and there is no .venv in %s", req.Dir)
+}
+
+func locatePath(req Request, path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", missing(path)
+	case err != nil:
+		return "", fault.New(fault.Environment, hintGivePath, "look at %s: %w", path, err)
+	case info.IsDir():
+		return locateDir(path)
+	case !info.Mode().IsRegular():
+		return "", fault.New(fault.Environment, hintGivePath, "%s is neither a program nor a directory", path)
+	}
+	if exe, found, err := pyenvShim(req, path); found {
+		return exe, err
+	}
+	return locateProgram(path)
+}
+
+// missing says why a path cannot be followed: nothing there, or a symbolic link
+// whose target has gone, which is what a removed base Python leaves behind.
+func missing(path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		all := steps(path)
+		return fault.New(fault.Environment, hintRecreate+" (the Python that it was made from has gone)",
+			"%s is a symbolic link that leads to %s: %w", path, all[len(all)-1], fs.ErrNotExist)
+	}
+	return fault.New(fault.Environment, hintGivePath, "%s: %w", path, fs.ErrNotExist)
+}
+
+// locateProgram finds the interpreter for a program: the place that it was
+// called by and each place that its symbolic links lead to are looked at, first
+// for an environment, then for any bin directory with an interpreter.
+func locateProgram(path string) (string, error) {
+	all := steps(path)
+	for _, belongs := range []func(bin string) bool{isEnvironment, isInstallation} {
+		for _, step := range all {
+			if !belongs(filepath.Dir(step)) {
+				continue
+			}
+			if exe := interpreterFor(step); exe != "" {
+				return exe, nil
+			}
+			return "", noInterpreter(filepath.Dir(step))
+		}
+	}
+	if isInterpreterName(filepath.Base(path)) {
+		if why := notBinary(path); why != "" {
+			return "", fault.New(fault.Environment, hintGivePath+"; give the real interpreter if this is a wrapper for one",
+				"%s is not a Python interpreter: %s", path, why)
+		}
+		return path, nil
+	}
+	// A script outside any environment (~/.local/bin/pip, /usr/local/bin/pip)
+	// names its interpreter in the first line. That is read, not run.
+	if exe := shebang(path); exe != "" {
+		return exe, nil
+	}
+	for _, step := range all {
+		if exe := interpreterFor(step); exe != "" {
+			return exe, nil
+		}
+	}
+	return "", fault.New(fault.Environment, hintGivePath, "%s is not a Python interpreter, and there is none beside it", path)
+}
+
+// locateDir finds the interpreter of an environment directory, or of the bin
+// directory itself.
+func locateDir(dir string) (string, error) {
+	for _, bin := range []string{filepath.Join(dir, binUnix), filepath.Join(dir, binWindows), dir} {
+		if exe := interpreterIn(bin, ""); exe != "" {
+			return exe, nil
+		}
+	}
+	if err := brokenInterpreter(filepath.Join(dir, binUnix)); err != nil {
+		return "", err
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", missing(dir)
+	case err != nil:
+		return "", fault.New(fault.Environment, hintGivePath, "look at %s: %w", dir, err)
+	case !info.IsDir():
+		return "", fault.New(fault.Environment, hintGivePath, "%s is not a directory", dir)
+	}
+	hint := hintMakeEnv
+	if exists(filepath.Join(dir, ".venv")) {
+		hint = "did you mean " + filepath.Join(dir, ".venv") + "?"
+	}
+	return "", fault.New(fault.Environment, hint, "%s is not a Python environment: it has no bin/python", dir)
+}
+
+// noInterpreter says why the bin directory of an environment has none.
+func noInterpreter(bin string) error {
+	if err := brokenInterpreter(bin); err != nil {
+		return err
+	}
+	return fault.New(fault.Environment, hintRecreate, "the environment %s has no interpreter", filepath.Dir(bin))
+}
+
+// brokenInterpreter explains an interpreter that is there by name only, nil
+// where there is not even that.
+func brokenInterpreter(bin string) error {
+	for _, name := range []string{"python3", "python"} {
+		exe := filepath.Join(bin, name)
+		if _, err := os.Lstat(exe); err != nil {
+			continue
+		}
+		if !exists(exe) {
+			return missing(exe)
+		}
+		if why := notBinary(exe); why != "" {
+			return fault.New(fault.Environment, hintGivePath+"; give the real interpreter if this is a wrapper for one",
+				"%s is not a Python interpreter: %s", exe, why)
+		}
+	}
+	return nil
+}
+
+// steps lists a path, the same path with its directory resolved, and all
+// further places that its symbolic links lead to, in order.
+func steps(path string) []string {
+	var list []string
+	add := func(p string) {
+		if !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	for range maxLinks {
+		add(path)
+		if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+			path = filepath.Join(dir, filepath.Base(path))
+			add(path)
+		}
+		target, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			// path's directory is resolved by now, so that ".." is lexical.
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
+	return list
+}
+
+// isEnvironment says whether a bin directory belongs to an environment that has
+// an identity of its own.
+func isEnvironment(bin string) bool {
+	parent := filepath.Dir(bin)
+	return exists(filepath.Join(bin, cfgName)) || exists(filepath.Join(parent, cfgName)) ||
+		exists(filepath.Join(parent, condaMetaName)) || isPyenvVersion(parent)
+}
+
+// isInstallation says whether a bin directory belongs to a Python that is
+// installed there: its standard library lies beside it.
+func isInstallation(bin string) bool {
+	for _, lib := range []string{"lib", "lib64"} {
+		dir := filepath.Join(filepath.Dir(bin), lib)
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), "python3.") && isFile(filepath.Join(dir, e.Name(), "os.py")) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// interpreterFor returns the interpreter for a program by its place: itself if
+// it is one, else the one beside it whose version its name ends with, else the
+// default one beside it.
+func interpreterFor(path string) string {
+	if isInterpreterName(filepath.Base(path)) && notBinary(path) == "" {
+		return path
+	}
+	return interpreterIn(filepath.Dir(path), versionSuffix(filepath.Base(path)))
+}
+
+var trailingVersion = regexp.MustCompile(`[0-9]+\.[0-9]+$`)
+
+func versionSuffix(name string) string { return trailingVersion.FindString(name) }
+
+// interpreterIn returns the interpreter in a bin directory, "" where there is
+// none: the one of a version ("3.11") if that is asked for and there, else
+// python3, python, and the highest python3.N.
+func interpreterIn(bin, version string) string {
+	names := []string{"python3", "python", "python.exe"}
+	if version != "" {
+		names = append([]string{"python" + version}, names...)
+	}
+	entries, _ := os.ReadDir(bin)
+	best, bestName := -1, ""
+	for _, e := range entries {
+		minor, err := strconv.Atoi(strings.TrimPrefix(e.Name(), "python3."))
+		if err == nil && strings.HasPrefix(e.Name(), "python3.") && minor > best {
+			best, bestName = minor, e.Name()
+		}
+	}
+	if bestName != "" {
+		names = append(names, bestName)
+	}
+	names = append(names, "pypy3", "pypy")
+	for _, name := range names {
+		if exe := filepath.Join(bin, name); notBinary(exe) == "" {
+			return exe
+		}
+	}
+	return ""
+}
+
+// shebang returns the interpreter in a script's first line, "" where that line
+// names none that exists ("/usr/bin/env python3" could be any).
+func shebang(path string) string {
+	line, rest, ok := strings.Cut(string(head(path, 512)), "\n")
+	if !ok || !strings.HasPrefix(line, "#!") {
+		return ""
+	}
+	// pip writes "#!/bin/sh\n'''exec' '/path with/python' …" for a path with a
+	// space or one that is too long for the kernel.
+	if second, _, _ := strings.Cut(rest, "\n"); line == "#!/bin/sh" && strings.HasPrefix(second, "'''exec' ") {
+		line = "#!" + strings.Trim(strings.TrimSuffix(strings.TrimPrefix(second, "'''exec' "), ` "$0" "$@"`), `"'`)
+	}
+	exe := strings.TrimSpace(line[2:])
+	if !exists(exe) {
+		exe, _, _ = strings.Cut(exe, " ")
+	}
+	if filepath.IsAbs(exe) && isInterpreterName(filepath.Base(exe)) && notBinary(exe) == "" {
+		return exe
+	}
+	return ""
+}
+
+// notBinary says why a path is no binary program, "" where it is one.
+func notBinary(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "it does not exist"
+	}
+	if !info.Mode().IsRegular() {
+		return "it is not a file"
+	}
+	start := head(path, 4)
+	switch {
+	case elf.Is(path), isMachO(start), strings.HasPrefix(string(start), "MZ"):
+	case strings.HasPrefix(string(start), "#!"):
+		return "it is a script"
+	case len(start) == 0:
+		return "it is empty or cannot be read"
+	default:
+		return "it is not a binary program"
+	}
+	if !executable(info) {
+		return "it is not executable"
+	}
+	return ""
+}
+
+// isMachO knows the magic numbers of thin and universal Mach-O files
+// (mach-o/loader.h, mach-o/fat.h).
+func isMachO(b []byte) bool {
+	switch string(b) {
+	case "\xcf\xfa\xed\xfe", "\xce\xfa\xed\xfe", "\xca\xfe\xba\xbe", "\xca\xfe\xba\xbf":
+		return true
+	}
+	return false
+}
+
+// head returns at most n bytes from a regular file's start.
+func head(path string, n int) []byte {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	data, _ := io.ReadAll(io.LimitReader(f, int64(n)))
+	return data
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}

@@ -1,0 +1,125 @@
+package detect
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+)
+
+// pyenvShim recognises a shim of pyenv, a script that looks for the version to
+// run in files and variables, and does the same without running it
+// (https://github.com/pyenv/pyenv#understanding-python-version-selection).
+// found is false for everything else.
+func pyenvShim(req Request, path string) (exe string, found bool, err error) {
+	root := shimRoot(path)
+	if root == "" {
+		return "", false, nil
+	}
+	chosen, source := pyenvVersion(req, root)
+	for _, version := range strings.FieldsFunc(chosen, func(c rune) bool { return strings.ContainsRune(": \t\r\n", c) }) {
+		dir := pyenvDir(root, version)
+		if dir == "" {
+			continue
+		}
+		program := filepath.Join(dir, binUnix, filepath.Base(path))
+		if isFile(program) {
+			if exe := interpreterFor(program); exe != "" {
+				return exe, true, nil
+			}
+		}
+	}
+	hint := "give the real interpreter with --python"
+	if all := pyenvInterpreters(root); len(all) > 0 {
+		hint += ", one of: " + strings.Join(all, ", ")
+	}
+	if chosen == "" {
+		return "", true, fault.New(fault.Environment, hint, "%s is a shim of pyenv, and no version is chosen", path)
+	}
+	return "", true, fault.New(fault.Environment, hint,
+		"%s is a shim of pyenv, and the chosen version %q (%s) does not have %s", path, chosen, source, filepath.Base(path))
+}
+
+// shimRoot returns pyenv's root for a shim, "" for another file.
+func shimRoot(path string) string {
+	for _, step := range steps(path) {
+		dir := filepath.Dir(step)
+		root := filepath.Dir(dir)
+		if filepath.Base(dir) == "shims" && isDir(filepath.Join(root, "versions")) &&
+			strings.Contains(string(head(step, 2048)), "pyenv") {
+			return root
+		}
+	}
+	return ""
+}
+
+// pyenvVersion returns the chosen version and where it is chosen.
+func pyenvVersion(req Request, root string) (version, source string) {
+	if v := req.env("PYENV_VERSION"); v != "" {
+		return v, "PYENV_VERSION"
+	}
+	for dir := req.Dir; dir != ""; dir = filepath.Dir(dir) {
+		name := filepath.Join(dir, ".python-version")
+		if v := versionFile(name); v != "" {
+			return v, name
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	name := filepath.Join(root, "version")
+	return versionFile(name), name
+}
+
+// versionFile reads a pyenv version file: words, with comments after "#".
+func versionFile(name string) string {
+	var words []string
+	for line := range strings.Lines(string(head(name, 4096))) {
+		line, _, _ = strings.Cut(line, "#")
+		words = append(words, strings.Fields(line)...)
+	}
+	return strings.Join(words, " ")
+}
+
+// pyenvDir returns a version's directory; "3.11" means the newest 3.11.x, as
+// with pyenv's own prefix resolution. A name that would leave versions is none.
+func pyenvDir(root, version string) string {
+	version = strings.TrimPrefix(version, "python-")
+	if version == "" || version == "system" || strings.HasPrefix(version, ".") || strings.Contains(version, "..") {
+		return ""
+	}
+	dir := filepath.Join(root, "versions", version)
+	if isDir(dir) {
+		return dir
+	}
+	best := ""
+	entries, _ := os.ReadDir(filepath.Join(root, "versions"))
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), version+".") && (best == "" || elf.CompareVersions(e.Name(), best) > 0) {
+			best = e.Name()
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return filepath.Join(root, "versions", best)
+}
+
+func pyenvInterpreters(root string) []string {
+	var out []string
+	entries, _ := os.ReadDir(filepath.Join(root, "versions"))
+	for _, e := range entries {
+		if exe := interpreterIn(filepath.Join(root, "versions", e.Name(), binUnix), ""); exe != "" {
+			out = append(out, exe)
+		}
+	}
+	return out
+}
+
+// isPyenvVersion says whether a prefix is a version that pyenv made.
+func isPyenvVersion(prefix string) bool {
+	versions := filepath.Dir(prefix)
+	return filepath.Base(versions) == "versions" && isDir(filepath.Join(filepath.Dir(versions), "shims"))
+}

@@ -1,0 +1,171 @@
+//go:build unix
+
+package express
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// account is the user as whom the application runs.
+type account struct {
+	user, group string // as httpd's User and Group directives take them
+	uid, gid    int
+	groups      []int // supplementary ones, as initgroups(3) would set them
+	other       bool  // another user than ourselves
+}
+
+// findAccount tells as whom the application runs: ourselves, or, as root, whom
+// --user and --group name. Names of accounts that /etc/passwd does not have are
+// asked of getent.
+func (p *Program) findAccount(ctx context.Context, s *Server) (*account, error) {
+	if os.Geteuid() != 0 {
+		return p.self(ctx, s), nil
+	}
+	if s.User == "" {
+		example := "nobody"
+		if _, err := user.Lookup("www-data"); err == nil {
+			example = "www-data"
+		}
+		return nil, fault.New(fault.Usage, p.userHint(s, example), "option --user is required when started as root: the application must not run as root")
+	}
+	a := &account{user: s.User, other: true}
+	entry, err := p.passwd(ctx, s.User)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "", "option --user: %w", err)
+	}
+	a.uid, a.gid = entry.uid, entry.gid
+	if s.Group != "" {
+		if a.gid, err = p.groupID(ctx, s.Group); err != nil {
+			return nil, fault.New(fault.Usage, "", "option --group: %w", err)
+		}
+	}
+	if a.uid == 0 {
+		return nil, fault.New(fault.Usage, "", "option --user: %s is root; the application must not run as root", s.User)
+	}
+	a.group = s.Group
+	if a.group == "" {
+		a.group = "#" + strconv.Itoa(a.gid)
+	}
+	a.groups = supplementary(entry, a.gid)
+	return a, nil
+}
+
+// userHint is the command again, with a user; but values of variables, which may
+// be secrets, are not shown.
+func (p *Program) userHint(s *Server, example string) string {
+	if len(s.SetEnv) > 0 {
+		return "add for example --user " + example
+	}
+	line := append([]string{"mod_wsgi-express"}, p.Args...)
+	for i, w := range line {
+		line[i] = run.Quote(w)
+	}
+	return "for example: " + strings.Join(line, " ") + " --user " + example
+}
+
+func (p *Program) self(ctx context.Context, s *Server) *account {
+	a := &account{uid: os.Geteuid(), gid: os.Getegid()}
+	a.user, a.group = "#"+strconv.Itoa(a.uid), "#"+strconv.Itoa(a.gid)
+	if s.User != "" {
+		if e, err := p.passwd(ctx, s.User); err != nil || e.uid != a.uid {
+			p.warn("--user has no effect: only root can run the application as another user")
+		}
+	}
+	if s.Group != "" {
+		if gid, err := p.groupID(ctx, s.Group); err != nil || gid != a.gid {
+			p.warn("--group has no effect: only root can run the application with another group")
+		}
+	}
+	return a
+}
+
+type passwdEntry struct {
+	name     string
+	uid, gid int
+}
+
+// passwd finds an account by name or as #UID, as httpd's User directive does.
+func (p *Program) passwd(ctx context.Context, name string) (passwdEntry, error) {
+	var u *user.User
+	var err error
+	if id, ok := strings.CutPrefix(name, "#"); ok {
+		uid, err := number32(id)
+		if err != nil {
+			return passwdEntry{}, err
+		}
+		if u, err = user.LookupId(id); err != nil {
+			// httpd takes a number without an account; its group must be said.
+			return passwdEntry{uid: uid, gid: uid}, nil //nolint:nilerr // an unknown number is not an error
+		}
+	} else if u, err = user.Lookup(name); err != nil {
+		fields, gerr := p.getent(ctx, "passwd", name)
+		if gerr != nil || len(fields) < 4 {
+			return passwdEntry{}, fmt.Errorf("there is no account %q", name)
+		}
+		u = &user.User{Username: name, Uid: fields[2], Gid: fields[3]}
+	}
+	uid, err1 := number32(u.Uid)
+	gid, err2 := number32(u.Gid)
+	return passwdEntry{name: u.Username, uid: uid, gid: gid}, errors.Join(err1, err2)
+}
+
+func (p *Program) groupID(ctx context.Context, name string) (int, error) {
+	if id, ok := strings.CutPrefix(name, "#"); ok {
+		return number32(id)
+	}
+	if g, err := user.LookupGroup(name); err == nil {
+		return number32(g.Gid)
+	}
+	fields, err := p.getent(ctx, "group", name)
+	if err != nil || len(fields) < 3 {
+		return 0, fmt.Errorf("there is no group %q", name)
+	}
+	return number32(fields[2])
+}
+
+func (p *Program) getent(ctx context.Context, database, key string) ([]string, error) {
+	if strings.HasPrefix(key, "-") || strings.ContainsAny(key, ":\n\x00") {
+		return nil, errors.New("not a name")
+	}
+	var r run.Runner
+	out, err := r.Output(ctx, run.Cmd{Argv: []string{"getent", database, key}, Env: p.Env})
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSpace(string(out)), ":"), nil
+}
+
+func number32(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not the number of an account or group", s)
+	}
+	return int(n), nil
+}
+
+func supplementary(e passwdEntry, gid int) []int {
+	groups := []int{gid}
+	if e.name == "" {
+		return groups
+	}
+	u := &user.User{Username: e.name, Uid: strconv.Itoa(e.uid), Gid: strconv.Itoa(gid)}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return groups
+	}
+	for _, id := range ids {
+		if n, err := number32(id); err == nil && n != gid && n != e.gid {
+			groups = append(groups, n)
+		}
+	}
+	return groups
+}

@@ -1,0 +1,74 @@
+package express
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// url is where the server is asked.
+func (i *instance) url() string {
+	name := i.ServerName
+	if name == "" {
+		name = unbracket(i.Host)
+	}
+	if name == "" {
+		name = "localhost"
+	}
+	switch {
+	case i.Port != 80:
+		name = net.JoinHostPort(name, strconv.Itoa(i.Port))
+	case strings.Contains(name, ":"):
+		name = "[" + name + "]"
+	}
+	return "http://" + name
+}
+
+// banner tells what was set up, with the labels and in the order of upstream's,
+// which tools look for.
+func (i *instance) banner(w io.Writer, setup bool) error {
+	var b strings.Builder
+	line := func(when bool, label, format string, args ...any) {
+		if when {
+			fmt.Fprintf(&b, "%-19s: %s\n", label, fmt.Sprintf(format, args...))
+		}
+	}
+	processes, threads := max(i.Processes, 1), i.Threads
+	mode := "daemon"
+	switch {
+	case i.DebugMode:
+		mode, processes, threads = "debug", 1, 1
+	case !i.daemon():
+		mode = "embedded"
+	}
+	daemon := i.daemon()
+	url := i.url()
+	line(true, "Server URL", "%s", url+strings.TrimSuffix(i.mount, "/")+"/")
+	line(i.ServerStatus, "Server Status", "%s/server-status", url)
+	line(true, "Server Root", "%s", i.root)
+	line(true, "Server Conf", "%s", filepath.Join(i.root, confFile))
+	line(true, "Error Log File", "%s (%s)", i.errorLog, i.LogLevel)
+	line(i.AccessLog, "Access Log File", "%s", i.accessLog)
+	line(i.StartupLog, "Startup Log File", "%s", i.startLog)
+	line(i.RewriteRules != "", "Rewrite Rules", "%s", i.RewriteRules)
+	line(setup, "Control Script", "%s", filepath.Join(i.root, controlFile))
+	line(true, "Operating Mode", "%s", mode)
+	plural := "es"
+	if processes == 1 {
+		plural = ""
+	}
+	line(true, "Request Capacity", "%d (%d process%s * %d threads)", processes*threads, processes, plural, threads)
+	line(daemon, "Request Timeout", "%d (seconds)", i.RequestTimeout)
+	line(daemon && i.InterruptTimeout > 0, "Interrupt Timeout", "%d (seconds)", i.InterruptTimeout)
+	line(daemon && i.StartupTimeout > 0, "Startup Timeout", "%d (seconds)", i.StartupTimeout)
+	line(daemon, "Queue Backlog", "%d (connections)", i.DaemonBacklog)
+	line(daemon, "Queue Timeout", "%d (seconds)", i.QueueTimeout)
+	line(daemon, "Server Capacity", "%d (%s)", i.size.maxWorkers, i.mpm)
+	line(true, "Server Backlog", "%d (connections)", i.ServerBacklog)
+	line(true, "Locale Setting", "%s", i.locale)
+	_, err := io.WriteString(w, b.String())
+	return err
+}

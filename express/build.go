@@ -1,0 +1,344 @@
+package express
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"modwsgi/express/conf"
+	"modwsgi/internal/fault"
+)
+
+// Shorthands for the arguments of directives.
+
+func word(s string) conf.Word       { return conf.Word(s) }
+func integer(n int) conf.Key        { return conf.Key(strconv.Itoa(n)) }
+func args(a ...conf.Arg) []conf.Arg { return a }
+
+func onOff(on bool) conf.Key {
+	if on {
+		return "On"
+	}
+	return "Off"
+}
+
+// builder puts a configuration together, part by part, in the order in which
+// httpd reads it.
+type builder struct {
+	i    *instance
+	file conf.File
+	err  error
+}
+
+func (b *builder) add(nodes ...conf.Node) { b.file.Add(nodes...) }
+
+// knows reports whether the installed module has a directive.
+func (b *builder) knows(directive string) bool {
+	since := directiveSince[directive]
+	return since == "" || atLeastVersion(b.i.moduleVersion, since)
+}
+
+// configuration returns the text of the instance's httpd.conf.
+func (p *Program) configuration(ctx context.Context, i *instance) (*conf.File, string, error) {
+	b := &builder{i: i}
+	b.identity()
+	b.defines()
+	if err := p.modules(ctx, b); err != nil {
+		return nil, "", err
+	}
+	for _, part := range []func(){
+		b.connections, b.python, b.daemonProcess, b.embedded, b.features,
+		b.logging, b.processSizes, b.virtualHosts, b.documents, b.access, b.handler, b.aliases, b.environment, b.includes,
+	} {
+		part()
+		if b.err != nil {
+			return nil, "", b.err
+		}
+	}
+	text, err := b.file.Text()
+	if err != nil {
+		return nil, "", fault.Wrap(fault.Usage, "", err)
+	}
+	return &b.file, text, nil
+}
+
+func (b *builder) identity() {
+	i := b.i
+	name := unbracket(i.Host)
+	if name == "" || strings.Contains(name, ":") { // an IPv6 address is no ServerName
+		name = "localhost"
+	}
+	b.add(
+		conf.D("ServerName", word(name)).From("--host"),
+		conf.D("ServerRoot", word(i.root)).From("--server-root"),
+		conf.D("PidFile", word(i.pidFile)).From("--pid-file"),
+		conf.D("DefaultRuntimeDir", word(i.root)).From("--server-root"),
+		conf.D("ServerTokens", conf.Key("ProductOnly")),
+		conf.D("ServerSignature", conf.Key("Off")),
+	)
+	if runtime.GOOS != "windows" {
+		b.add(conf.D("User", word(i.account.user)).From("--user"), conf.D("Group", word(i.account.group)).From("--group"))
+	}
+	b.add(conf.D("Listen", word(listenAddress(i.Host, i.Port))).From("--port"))
+}
+
+// defines sets the names that an included file may test; upstream's launcher
+// gives them on httpd's command line.
+func (b *builder) defines() {
+	i := b.i
+	if len(i.IncludeFiles) == 0 && i.RewriteRules == "" {
+		return
+	}
+	for _, d := range []struct {
+		on   bool
+		name string
+	}{
+		{i.EmbeddedMode, "EMBEDDED_MODE"},
+		{i.Host != "", "MOD_WSGI_WITH_LISTENER_HOST"},
+		{i.ServerName != "", "MOD_WSGI_VIRTUAL_HOST"},
+		{len(i.ServerAliases) > 0, "MOD_WSGI_SERVER_ALIAS"},
+		{i.AllowLocalhost, "MOD_WSGI_ALLOW_LOCALHOST"},
+		{i.Given("processes"), "MOD_WSGI_MULTIPROCESS"},
+		{i.AccessLog, "MOD_WSGI_ACCESS_LOG"},
+		{i.KeepAliveTimeout != 0, "MOD_WSGI_KEEP_ALIVE"},
+		{i.CompressResponses, "MOD_WSGI_COMPRESS_RESPONSES"},
+		{i.ServerStatus, "MOD_WSGI_SERVER_STATUS"},
+		{i.ServerMetrics || i.ServerStatus, "MOD_WSGI_SERVER_METRICS"},
+		{i.DirectoryIndex != "", "MOD_WSGI_DIRECTORY_INDEX"},
+		{i.DirectoryListing, "MOD_WSGI_DIRECTORY_LISTING"},
+		{i.ErrorOverride, "MOD_WSGI_ERROR_OVERRIDE"},
+		{i.RotateLogs, "MOD_WSGI_ROTATE_LOGS"},
+		{i.HTTP2, "MOD_WSGI_WITH_HTTP2"},
+		{i.ApplicationType == "static", "MOD_WSGI_STATIC_ONLY"},
+		{i.DisableReloading, "MOD_WSGI_DISABLE_RELOADING"},
+		{true, "MOD_WSGI_MPM_ENABLE_" + strings.ToUpper(i.mpm) + "_MODULE"},
+	} {
+		if d.on {
+			b.add(conf.D("Define", conf.Key(d.name)))
+		}
+	}
+}
+
+// module is one of httpd's modules and the option that needs it ("": always).
+type module struct {
+	name, option string
+}
+
+// neededModules lists the modules of the configuration, without the MPM.
+func (i *instance) neededModules() (needed, welcome []module) {
+	all := []module{{"authn_core", ""}, {"authz_core", ""}, {"mime", ""}, {"rewrite", ""}, {"alias", ""}, {"dir", ""}, {"env", ""}, {"reqtimeout", ""}}
+	if runtime.GOOS != "windows" {
+		all = append(all, module{"unixd", ""})
+	}
+	for _, m := range []struct {
+		on bool
+		module
+	}{
+		{true, module{"log_config", ""}},
+		{i.AllowLocalhost, module{"authz_host", "--allow-localhost"}},
+		{i.ServerStatus, module{"authz_host", "--server-status"}},
+		{i.ServerStatus, module{"status", "--server-status"}},
+		{i.ServerMetrics, module{"status", "--server-metrics"}},
+		{i.CompressResponses, module{"filter", "--compress-responses"}},
+		{i.CompressResponses, module{"deflate", "--compress-responses"}},
+		{i.DirectoryListing, module{"autoindex", "--directory-listing"}},
+		{i.HTTP2, module{"http2", "--http2"}},
+		{i.AuthUserScript != "", module{"auth_" + strings.ToLower(i.AuthType), "--auth-user-script"}},
+		{i.AuthUserScript != "", module{"authz_user", "--auth-user-script"}},
+	} {
+		if m.on && (m.name != "log_config" || i.AccessLog) {
+			all = append(all, m.module)
+		}
+	}
+	if i.WithCGI {
+		name := "cgid"
+		if i.mpm == "prefork" {
+			name = "cgi"
+		}
+		if _, err := os.Stat(i.moduleFile(name)); err != nil {
+			name = "cgid" // works with every MPM
+		}
+		all = append(all, module{name, "--with-cgi"})
+	}
+	if len(i.IncludeFiles) > 0 || i.RewriteRules != "" || len(i.AllowOverride) > 0 {
+		// What upstream's launcher always loads, files written for it rely on.
+		for _, name := range []string{"authz_host", "access_compat", "headers", "filter", "setenvif", "log_config"} {
+			welcome = append(welcome, module{name, ""})
+		}
+	}
+	return all, welcome
+}
+
+// modules adds what loads httpd's modules: those that are needed, are there and
+// are not built in.
+func (p *Program) modules(ctx context.Context, b *builder) error {
+	i := b.i
+	if !i.mpmBuiltIn {
+		b.add(conf.D("LoadModule", conf.Key("mpm_"+i.mpm+"_module"), word(i.moduleFile("mpm_"+i.mpm))).From("--server-mpm"))
+	}
+	needed, welcome := i.neededModules()
+	loaded := map[string]bool{}
+	for k, m := range slices.Concat(needed, welcome) {
+		if loaded[m.name] {
+			continue
+		}
+		loaded[m.name] = true
+		if _, err := os.Stat(i.moduleFile(m.name)); err == nil {
+			b.add(conf.D("LoadModule", conf.Key(m.name+"_module"), word(i.moduleFile(m.name))).From(m.option))
+			continue
+		}
+		if err := p.askBuiltIn(ctx, i); err != nil {
+			return err
+		}
+		if !i.builtIn[m.name] && k < len(needed) {
+			by := "every configuration"
+			if m.option != "" {
+				by = "option " + m.option
+			}
+			return fault.New(fault.Environment, "use an httpd that has it, or see --modules-directory",
+				"%s needs the httpd module mod_%s, which is neither in %s nor built in", by, m.name, i.modulesDir)
+		}
+	}
+	for _, d := range loadModule(i.in, i.in.module) {
+		b.add(d)
+	}
+	return nil
+}
+
+func (b *builder) connections() {
+	i := b.i
+	if i.mime != "" {
+		b.add(conf.D("TypesConfig", word(i.mime)).From("--mime-types"))
+	} else {
+		b.add(conf.D("TypesConfig", conf.Key(os.DevNull)))
+	}
+	b.add(
+		conf.D("HostnameLookups", conf.Key("Off")),
+		conf.D("MaxMemFree", integer(64)),
+		conf.D("Timeout", integer(i.SocketTimeout)).From("--socket-timeout"),
+		conf.D("ListenBackLog", integer(i.ServerBacklog)).From("--server-backlog"),
+	)
+	if i.HTTP2 {
+		b.add(conf.D("Protocols", conf.Key("h2"), conf.Key("h2c"), conf.Key("http/1.1")).From("--http2"))
+	}
+	// Both are always said: mod_reqtimeout has defaults of its own.
+	b.add(conf.D("RequestReadTimeout",
+		conf.Key("header="+readTimeout(i.HeaderTimeout, i.HeaderMaxTimeout, i.HeaderMinRate)),
+		conf.Key("body="+readTimeout(i.BodyTimeout, i.BodyMaxTimeout, i.BodyMinRate))).From("--header-timeout"))
+	b.add(conf.D("LimitRequestBody", integer(i.LimitRequestBody)).From("--limit-request-body"))
+	if i.KeepAliveTimeout > 0 {
+		b.add(conf.D("KeepAlive", conf.Key("On")), conf.D("KeepAliveTimeout", integer(i.KeepAliveTimeout)).From("--keep-alive-timeout"))
+	} else {
+		b.add(conf.D("KeepAlive", conf.Key("Off")).From("--keep-alive-timeout"))
+	}
+	b.add(conf.S("Directory", args(word("/")),
+		conf.D("AllowOverride", conf.Key("None")), conf.D("Require", conf.Key("all"), conf.Key("denied"))))
+}
+
+// readTimeout is a clause of RequestReadTimeout.
+func readTimeout(first, most, rate int) string {
+	if first == 0 {
+		return "0"
+	}
+	s := strconv.Itoa(first)
+	if most > first {
+		s += "-" + strconv.Itoa(most)
+	}
+	if rate > 0 {
+		s += ",MinRate=" + strconv.Itoa(rate)
+	}
+	return s
+}
+
+// processSizes adds the numbers of the MPM.
+func (b *builder) processSizes() {
+	i, z := b.i, b.i.size
+	if i.mpm == "prefork" {
+		b.add(conf.D("ServerLimit", integer(z.serverLimit)),
+			conf.D("StartServers", integer(z.startServers)),
+			conf.D("MinSpareServers", integer(z.minSpare)),
+			conf.D("MaxSpareServers", integer(z.maxSpare)),
+			conf.D("MaxRequestWorkers", integer(z.maxWorkers)))
+	} else {
+		b.add(conf.D("ServerLimit", integer(z.serverLimit)),
+			conf.D("ThreadLimit", integer(z.threadLimit)),
+			conf.D("ThreadsPerChild", integer(z.threadsPerChild)),
+			conf.D("StartServers", integer(z.startServers)),
+			conf.D("MinSpareThreads", integer(z.minSpare)),
+			conf.D("MaxSpareThreads", integer(z.maxSpare)),
+			conf.D("MaxRequestWorkers", integer(z.maxWorkers)))
+	}
+	perChild, keep := 0, 500
+	if i.EmbeddedMode {
+		perChild, keep = i.MaximumRequests, 100
+	}
+	if i.mpm == "event" {
+		keep = 0
+	}
+	if i.daemon() && i.mpm != "prefork" && i.HostAccessScript == "" && i.AuthUserScript == "" {
+		// Threads that only pass data on need little; Python needs more.
+		b.add(conf.D("ThreadStackSize", integer(262144)))
+	}
+	b.add(conf.D("MaxConnectionsPerChild", integer(perChild)).From("--maximum-requests"),
+		conf.D("MaxKeepAliveRequests", integer(keep)))
+}
+
+// virtualHosts answers other names than the server's with 403.
+func (b *builder) virtualHosts() {
+	i := b.i
+	if i.ServerName == "" {
+		return
+	}
+	address := word("*:" + strconv.Itoa(i.Port))
+	require := args(conf.Key("all"), conf.Key("denied"))
+	if i.AllowLocalhost {
+		require = args(conf.Key("local"))
+	}
+	b.add(conf.S("VirtualHost", args(address),
+		conf.D("ServerName", conf.Key("_wsgi_")),
+		conf.S("Location", args(word("/")), conf.D("Require", require...))))
+	named := conf.S("VirtualHost", args(address), conf.D("ServerName", word(i.ServerName)).From("--server-name"))
+	if len(i.ServerAliases) > 0 {
+		d := conf.D("ServerAlias").From("--server-alias")
+		for _, a := range i.ServerAliases {
+			d.Args = append(d.Args, word(a))
+		}
+		named.Body = append(named.Body, d)
+	}
+	b.add(named)
+	if len(i.ServerName) > 4 && strings.EqualFold(i.ServerName[:4], "www.") {
+		target := "http://" + i.ServerName
+		if i.Port != 80 {
+			target += ":" + strconv.Itoa(i.Port)
+		}
+		b.add(conf.S("VirtualHost", args(address),
+			conf.D("ServerName", word(i.ServerName[4:])),
+			conf.D("Redirect", conf.Key("permanent"), word("/"), word(target+"/"))))
+	}
+}
+
+// environment passes variables to the application, request by request.
+func (b *builder) environment() {
+	for _, kv := range b.i.SetEnv {
+		b.add(conf.D("SetEnv", word(kv[0]), word(kv[1])).From("--setenv"))
+	}
+	for _, name := range b.i.PassEnv {
+		if !hasVariable(b.i.env, name) {
+			continue // httpd would warn at each start
+		}
+		b.add(conf.D("PassEnv", word(name)).From("--passenv"))
+	}
+}
+
+func hasVariable(env []string, name string) bool {
+	return slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
+}
+
+func (b *builder) includes() {
+	for _, name := range b.i.IncludeFiles {
+		b.add(conf.D("Include", conf.Glob(b.i.fromLaunch(name))).From("--include-file"))
+	}
+}

@@ -1,0 +1,253 @@
+package express
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"modwsgi/express/conf"
+)
+
+// logPaths tells where the logs are, as people find them; with rotation, the
+// names that rotatelogs makes.
+func (i *instance) logPaths() {
+	path := func(name string, rotated bool) string {
+		p := filepath.Join(i.logs, name)
+		if rotated && i.RotateLogs {
+			p += ".YYYY-mm-dd-HH_MM_SS"
+		}
+		return p
+	}
+	i.errorLog, i.accessLog, i.startLog = path(i.ErrorLogName, true), path(i.AccessLogName, true), path(i.StartupLogName, false)
+	if i.LogToTerminal {
+		i.errorLog, i.accessLog, i.startLog = "/dev/stderr", "/dev/stdout", "/dev/stderr"
+	}
+}
+
+// logTarget is the argument of ErrorLog and CustomLog: a file, a stream of our
+// own, or the command line of a piped log.
+func (b *builder) logTarget(name, stream, option string) conf.Word {
+	i := b.i
+	switch {
+	case i.LogToTerminal:
+		if opens("/dev/" + stream) {
+			return word("/dev/" + stream)
+		}
+		// A socket, or another user's terminal: it cannot be opened by name, but
+		// a child of httpd inherits it.
+		return b.pipe(option, i.launcher, "copy-log", stream)
+	case i.RotateLogs:
+		// rotatelogs takes its name as a pattern of strftime.
+		pattern := strings.ReplaceAll(filepath.Join(i.logs, name), "%", "%%") + ".%Y-%m-%d-%H_%M_%S"
+		return b.pipe(option, i.rotatelogs, pattern, strconv.Itoa(i.MaxLogSize)+"M")
+	}
+	return word(filepath.Join(i.logs, name))
+}
+
+// opens reports whether a stream can be opened by name.
+func opens(name string) bool {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
+}
+
+func (b *builder) pipe(option string, argv ...string) conf.Word {
+	words := make([]string, len(argv))
+	for k, a := range argv {
+		var err error
+		if words[k], err = conf.PipeWord(a); err != nil {
+			b.err = usage("start-server", "", "option --%s: %w", option, err)
+		}
+	}
+	return word("|" + strings.Join(words, " "))
+}
+
+func (b *builder) logging() {
+	i := b.i
+	b.add(conf.D("ErrorLog", b.logTarget(i.ErrorLogName, "stderr", "error-log-name")).From("--error-log-name"))
+	level := conf.D("LogLevel").From("--log-level")
+	for _, w := range strings.Fields(i.LogLevel) {
+		level.Args = append(level.Args, word(w))
+	}
+	b.add(level)
+	if i.ErrorLogFormat != "" {
+		b.add(conf.D("ErrorLogFormat", word(i.ErrorLogFormat)).From("--error-log-format"))
+	}
+	if !i.AccessLog {
+		return
+	}
+	format := i.AccessLogFormat
+	switch format {
+	case "common":
+		format = `%h %l %u %t "%r" %>s %b`
+	case "combined":
+		format = `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"`
+	}
+	b.add(conf.D("CustomLog", b.logTarget(i.AccessLogName, "stdout", "access-log-name"), word(format)).From("--access-log-format"))
+}
+
+// hidden answers requests for files below a name that starts with a dot with
+// 403: they are version control's, editors' and httpd's own. RFC 8615's
+// directory is the exception.
+func hidden() []conf.Node {
+	return []conf.Node{
+		conf.D("RewriteCond", conf.Key("%{REQUEST_FILENAME}"), conf.Key("-f")),
+		conf.D("RewriteRule", conf.Pattern(`(^|/)\.(?!well-known/)`), conf.Key("-"), conf.Key("[F]")),
+	}
+}
+
+// documents adds the document root and the rule that gives the application what
+// is not a file there.
+func (b *builder) documents() {
+	i := b.i
+	b.add(conf.D("DocumentRoot", word(i.docs)).From("--document-root"), conf.D("AccessFileName", conf.Key(".htaccess")))
+	body := []conf.Node{b.override()}
+	if i.DirectoryIndex != "" {
+		d := conf.D("DirectoryIndex").From("--directory-index")
+		for _, name := range strings.Fields(i.DirectoryIndex) {
+			d.Args = append(d.Args, word(name))
+		}
+		body = append(body, d)
+	}
+	if i.DirectoryListing {
+		body = append(body, conf.D("Options", conf.Key("+Indexes")).From("--directory-listing"))
+	}
+	if i.WithCGI {
+		body = append(body, conf.D("Options", conf.Key("+ExecCGI")).From("--with-cgi"),
+			conf.D("AddHandler", conf.Key("cgi-script"), conf.Key(".cgi")).From("--with-cgi"))
+	}
+	body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("RewriteOptions", conf.Key("InheritDownBefore")))
+	if i.RewriteRules != "" {
+		body = append(body, conf.D("Include", conf.Glob(i.rewriteRules())).From("--rewrite-rules"))
+	}
+	body = append(body, hidden()...)
+	if i.ApplicationType != "static" {
+		body = append(body, b.fallback()...)
+	}
+	body = append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))
+	b.add(conf.S("Directory", args(conf.Glob(i.docs)), body...).From("--document-root"))
+}
+
+func (i *instance) rewriteRules() string {
+	if filepath.IsAbs(i.RewriteRules) {
+		return i.RewriteRules
+	}
+	return filepath.Join(i.launchDir, i.RewriteRules)
+}
+
+func (b *builder) override() conf.Node {
+	d := conf.D("AllowOverride").From("--allow-override")
+	for _, w := range b.i.AllowOverride {
+		d.Args = append(d.Args, word(w))
+	}
+	if len(d.Args) == 0 {
+		d.Args = args(conf.Key("None"))
+	}
+	return d
+}
+
+// fallback gives the application every path below its mount point that is not
+// a file of the document root.
+func (b *builder) fallback() []conf.Node {
+	i := b.i
+	uri := conf.Key("%{REQUEST_URI}")
+	var rules []conf.Node
+	if i.mount != "/" {
+		// As for a directory, the mount point itself is asked for with a slash.
+		rules = append(rules,
+			conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"$").From("--mount-point"),
+			conf.D("RewriteRule", conf.Key("^"), conf.Key("%{REQUEST_URI}/"), conf.Key("[R=301,L]")))
+	}
+	file := conf.Key("%{REQUEST_FILENAME}")
+	rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-f")))
+	if i.DirectoryIndex != "" {
+		rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-d")))
+	}
+	if i.ServerStatus {
+		rules = append(rules, conf.D("RewriteCond", uri, conf.Key("!=/server-status")))
+	}
+	if i.mount != "/" {
+		rules = append(rules, conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"/").From("--mount-point"))
+	}
+	return append(rules, conf.D("RewriteRule", conf.Key("^"), conf.Key("-"), conf.Key("[H=wsgi-handler]")))
+}
+
+// access adds what decides who may come in.
+func (b *builder) access() {
+	i := b.i
+	root := args(word("/"))
+	if i.ServerStatus {
+		b.add(conf.S("Location", args(word("/server-status")),
+			conf.D("SetHandler", conf.Key("server-status")), conf.D("Require", conf.Key("local"))).From("--server-status"))
+	}
+	if i.HostAccessScript != "" {
+		b.add(conf.S("Location", root, conf.D("WSGIAccessScript", word(i.fromLaunch(i.HostAccessScript)))).From("--host-access-script"))
+	}
+	if i.AuthUserScript == "" {
+		return
+	}
+	kind := titled(i.AuthType)
+	body := []conf.Node{
+		conf.D("AuthType", conf.Key(kind)).From("--auth-type"),
+		conf.D("AuthName", word(groupName(i.Host, i.Port))),
+		conf.D("Auth"+kind+"Provider", conf.Key("wsgi")),
+		conf.D("WSGIAuthUserScript", word(i.fromLaunch(i.AuthUserScript))).From("--auth-user-script"),
+	}
+	require := []conf.Node{conf.D("Require", conf.Key("valid-user"))}
+	if i.AuthGroupScript != "" {
+		body = append(body, conf.D("WSGIAuthGroupScript", word(i.fromLaunch(i.AuthGroupScript))).From("--auth-group-script"))
+		require = append(require, conf.D("Require", conf.Key("wsgi-group"), word(i.AuthGroup)).From("--auth-group"))
+	}
+	body = append(body, conf.S("RequireAll", nil, require...))
+	b.add(conf.S("Location", root, body...))
+}
+
+// aliases adds files and directories outside of the document root, the longest
+// URL first, for httpd takes the first that fits.
+func (b *builder) aliases() {
+	i := b.i
+	list := slices.Clone(i.URLAliases)
+	slices.SortStableFunc(list, func(x, y [2]string) int { return strings.Compare(slash(y[0]), slash(x[0])) })
+	for _, a := range list {
+		target := i.fromLaunch(a[1])
+		b.add(conf.D("Alias", word(slash(a[0])), word(keepSlash(target, a[1]))).From("--url-alias"))
+		if info, err := os.Stat(target); err == nil && !info.IsDir() {
+			b.add(conf.S("Directory", args(conf.Glob(filepath.Dir(target))),
+				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), conf.Key("granted")))).From("--url-alias"))
+			continue
+		}
+		body := []conf.Node{b.override(), conf.D("RewriteEngine", conf.Key("On"))}
+		body = append(body, hidden()...)
+		b.add(conf.S("Directory", args(conf.Glob(target)), append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))...).From("--url-alias"))
+	}
+	for _, e := range i.ErrorDocuments {
+		b.add(conf.D("ErrorDocument", word(e[0]), word(e[1])).From("--error-document"))
+	}
+}
+
+func slash(url string) string {
+	if strings.HasPrefix(url, "/") {
+		return url
+	}
+	return "/" + url
+}
+
+// keepSlash gives the cleaned path the final slash that the original had.
+func keepSlash(path, original string) string {
+	if strings.HasSuffix(original, "/") && !strings.HasSuffix(path, "/") {
+		return path + "/"
+	}
+	return path
+}
+
+// fromLaunch makes a path of the command line absolute.
+func (i *instance) fromLaunch(path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(i.launchDir, path)
+	}
+	return filepath.Clean(path)
+}

@@ -1,0 +1,94 @@
+package express
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// Conditions on values, for the table. Each error reads on after the option's
+// name and a colon.
+
+var (
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:-]*$`)
+	levelWords   = regexp.MustCompile(`^[A-Za-z0-9_.:]+$`)
+	hostWord     = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+	patternWord  = regexp.MustCompile(`^[A-Za-z0-9._*?-]+$`)
+)
+
+func variable(v string) error {
+	if !variableName.MatchString(v) {
+		return fmt.Errorf("%q is not the name of a variable", v)
+	}
+	return nil
+}
+
+func oneWord(v string) error {
+	if v == "" || strings.ContainsAny(v, " \t\r\n\x00\"'") {
+		return fmt.Errorf("%q is not a single word", v)
+	}
+	return nil
+}
+
+func logLevel(v string) error {
+	words := strings.Fields(v)
+	if len(words) == 0 {
+		return errors.New("it is empty")
+	}
+	for _, w := range words {
+		if !levelWords.MatchString(w) {
+			return fmt.Errorf("%q is not a log level", w)
+		}
+	}
+	return nil
+}
+
+// hostName accepts a name, an IPv4 address, and an IPv6 address with or without
+// brackets.
+func hostName(v string) error {
+	if hostWord.MatchString(v) {
+		return nil
+	}
+	if _, err := netip.ParseAddr(unbracket(v)); err != nil {
+		return fmt.Errorf("%q is neither a host name nor an address", v)
+	}
+	return nil
+}
+
+func hostPattern(v string) error {
+	if !patternWord.MatchString(v) {
+		return fmt.Errorf("%q is not a host name or a pattern of one", v)
+	}
+	return nil
+}
+
+func network(v string) error {
+	if _, err := netip.ParsePrefix(v); err == nil {
+		return nil
+	}
+	if _, err := netip.ParseAddr(v); err != nil {
+		return fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", v)
+	}
+	return nil
+}
+
+func urlPath(v string) error {
+	if strings.ContainsAny(v, "\r\n\x00?#") {
+		return fmt.Errorf("%q is not a URL path", v)
+	}
+	return nil
+}
+
+func unbracket(host string) string {
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		return host[1 : len(host)-1]
+	}
+	return host
+}
+
+// cleanMount returns a mount point that starts with a slash and does not end in
+// one, unless it is the root.
+func cleanMount(v string) string { return path.Clean("/" + v) }

@@ -1,0 +1,25 @@
+//go:build unix
+
+package express
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"modwsgi/internal/fault"
+)
+
+// replace makes this process httpd: its exit code is that of apachectl.
+func (p *Program) replace(l *launch, argv []string) (int, error) {
+	path := argv[0]
+	argv[0] = l.Argv0
+	if err := unix.Chdir(l.Dir); err != nil {
+		return 1, fault.New(fault.Environment, "run setup-server again", "go to the working directory %s: %w", l.Dir, err)
+	}
+	err := unix.Exec(path, argv, l.environ(p.Env))
+	return 1, fault.New(fault.Environment, "run modwsgi install and setup-server again", "start %s: %w", path, err)
+}
+
+// alive reports whether there is a process of that number.
+func alive(pid int) bool { return !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }

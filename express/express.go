@@ -1,0 +1,174 @@
+// Package express knows mod_wsgi-express: its commands and options, how they
+// become a typed configuration and that an httpd.conf, and how the httpd that
+// serves it is started, signalled and stopped. It knows its Python environment
+// by its own place in it and by the receipt of the installation.
+//
+// It refuses to know how httpd and the module were built, it never touches the
+// network, and it runs no code of the environment to learn a fact.
+package express
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"modwsgi/internal/fault"
+)
+
+// Program is one run of the launcher: everything that it gets from outside.
+type Program struct {
+	Args       []string         // without the program's name
+	Env        []string         // the process environment
+	Executable string           // path of the launcher, as os.Executable gives it
+	Name       string           // the name by which it was called: a path, or a word that the shell looked up
+	Dir        string           // working directory, absolute
+	Stdin      *os.File         //
+	Stdout     *os.File         //
+	Stderr     *os.File         //
+	Version    string           // of the launcher
+	Signals    <-chan os.Signal // those of Signals, from the start on
+}
+
+// exitUsage is the exit code for a command line that makes no sense, the same
+// as upstream's.
+const exitUsage = 2
+
+// command is one of the launcher's commands.
+type command struct {
+	name      string
+	help      string
+	arguments int // how many it takes
+	meta      string
+	hidden    bool
+	options   []Option
+	run       func(context.Context, *Program, *parsed) (int, error)
+	raw       bool // arguments are not options of ours
+}
+
+func commands() []*command {
+	help := Option{Name: "help", Aliases: []string{"h"}, Kind: Flag, Help: "Show this help.", Group: "Options", field: func(*Server) any { return nil }}
+	target := text("modules-directory", "", "DIRECTORY", "Where the module is copied to; by default httpd's own directory of modules.",
+		func(s *Server) *string { return &s.ModulesDirectory })
+	target.Group = "Options"
+	return []*command{
+		{name: "start-server", help: "serve an application in the foreground", arguments: 1, meta: "[APPLICATION]", options: Options(), run: startServer},
+		{name: "setup-server", help: "write what is needed to serve an application, with a control script", arguments: 1, meta: "[APPLICATION]", options: Options(), run: setupServer},
+		{name: "module-config", help: "print the httpd directives that load the module", options: []Option{help}, run: moduleConfig},
+		{name: "module-location", help: "print the path of the module", options: []Option{help}, run: moduleLocation},
+		{name: "install-module", help: "copy the module into httpd's directory of modules", options: []Option{target, help}, run: installModule},
+		{name: "copy-log", hidden: true, raw: true, run: copyLog},
+		{name: "apachectl", hidden: true, raw: true, arguments: 1 << 20, run: control},
+	}
+}
+
+// Run runs the program and returns its exit code. Errors have been shown.
+func Run(ctx context.Context, p *Program) int {
+	code, err := p.run(ctx)
+	if err == nil {
+		return code
+	}
+	var u *UsageError
+	if errors.As(err, &u) {
+		p.showUsage(u)
+		return exitUsage
+	}
+	p.showError(err)
+	if code == 0 {
+		code = 1
+	}
+	return code
+}
+
+func (p *Program) run(ctx context.Context) (int, error) {
+	if len(p.Args) == 0 {
+		return exitUsage, usage("", "", "no command")
+	}
+	name, args := p.Args[0], p.Args[1:]
+	switch name {
+	case "--version", "version":
+		fmt.Fprintln(p.Stdout, "mod_wsgi-express", p.Version)
+		return 0, nil
+	case "--help", "-h", "help":
+		return 0, p.help(args)
+	}
+	c, err := findCommand(name)
+	if err != nil {
+		return exitUsage, err
+	}
+	if c.raw {
+		return c.run(ctx, p, &parsed{server: &Server{positional: args}})
+	}
+	in, err := parse(c, args)
+	if in != nil && in.help {
+		return 0, writeHelp(p.Stdout, c)
+	}
+	if err != nil {
+		return exitUsage, err
+	}
+	for _, w := range in.warnings {
+		p.warn(w)
+	}
+	return c.run(ctx, p, in)
+}
+
+func findCommand(name string) (*command, error) {
+	best, distance := "", 4
+	for _, c := range commands() {
+		if c.name == name {
+			return c, nil
+		}
+		if d := editDistance(c.name, name); d < distance && !c.hidden {
+			best, distance = c.name, d
+		}
+	}
+	hint := ""
+	if best != "" {
+		hint = "did you mean " + best + "?"
+	}
+	return nil, usage("", hint, "no such command: %s", name)
+}
+
+func (p *Program) help(args []string) error {
+	if len(args) == 0 {
+		return writeCommands(p.Stdout)
+	}
+	c, err := findCommand(args[0])
+	if err != nil {
+		return err
+	}
+	return writeHelp(p.Stdout, c)
+}
+
+func (p *Program) warn(text string) {
+	fmt.Fprintf(p.Stderr, "mod_wsgi-express: warning: %s\n", text)
+}
+
+func (p *Program) showUsage(u *UsageError) {
+	c, err := findCommand(u.Command)
+	if u.Command != "" && len(p.Args) > 0 { // setup-server shares the options of start-server
+		c, err = findCommand(p.Args[0])
+	}
+	if err != nil {
+		_ = writeCommands(p.Stderr)
+	} else {
+		fmt.Fprintf(p.Stderr, "%s\n\n", usageLine(c))
+	}
+	p.showError(u)
+}
+
+// showError prints an error as upstream does (PROG: error: TEXT), and its hint.
+// The lines of a text that has several are indented.
+func (p *Program) showError(err error) {
+	show(p.Stderr, "error", err.Error())
+	if h := fault.HintOf(err); h != "" {
+		show(p.Stderr, "hint", h)
+	}
+}
+
+func show(w io.Writer, kind, message string) {
+	message = strings.ReplaceAll(strings.TrimRight(message, "\n"), "\n", "\n    ")
+	fmt.Fprintf(w, "mod_wsgi-express: %s: %s\n", kind, message)
+}

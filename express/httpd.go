@@ -1,0 +1,125 @@
+package express
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// server finds the httpd of the instance and its multi-processing module.
+func (p *Program) server(ctx context.Context, i *instance) error {
+	h := i.in.receipt.HTTPD
+	i.httpd, i.modulesDir = h.Executable, orElse(p.abs(i.ModulesDirectory), h.ModulesDir)
+	if i.HTTPDExecutable != "" {
+		found, err := run.LookPath(i.HTTPDExecutable, append(slices.Clone(p.Env), "PATH="+run.Getenv(p.Env, "PATH")+":/usr/sbin"))
+		if err != nil {
+			return fault.New(fault.Usage, "", "option --httpd-executable: %w", err)
+		}
+		i.httpd = p.abs(found)
+	}
+	if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
+		return fault.New(fault.Environment, "run modwsgi install again, or name one with --httpd-executable", "the httpd %s, which the module was built for, is not there", i.httpd)
+	}
+	if err := wantDirectory("modules-directory", i.modulesDir); err != nil {
+		return err
+	}
+	i.rotatelogs = p.abs(i.RotatelogsExecutable)
+	if i.rotatelogs == "" && i.RotateLogs {
+		i.rotatelogs = orElse(h.Rotatelogs, filepath.Join(filepath.Dir(i.httpd), "rotatelogs"))
+		if _, err := os.Stat(i.rotatelogs); err != nil {
+			return fault.New(fault.Environment, "name it with --rotatelogs-executable", "option --rotate-logs: the program %s is not there", i.rotatelogs)
+		}
+	}
+	i.mime = p.abs(i.MIMETypes)
+	if i.mime == "" {
+		i.mime = firstFile("/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types",
+			filepath.Join(filepath.Dir(i.modulesDir), "conf", "mime.types"), "/usr/local/etc/mime.types")
+	}
+	return p.chooseMPM(ctx, i)
+}
+
+func firstFile(names ...string) string {
+	for _, n := range names {
+		if info, err := os.Stat(n); err == nil && info.Mode().IsRegular() {
+			return n
+		}
+	}
+	return ""
+}
+
+// chooseMPM takes the first of event, worker and prefork that there is and that
+// the options allow.
+func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
+	wanted := []string{"event", "worker", "prefork"}
+	if i.DebugMode || i.EmbeddedMode {
+		wanted = []string{"worker", "prefork"}
+		if i.EmbeddedMode && len(i.ServerMPM) > 0 {
+			wanted = []string{"event", "worker", "prefork"}
+		}
+	}
+	for _, mpm := range wanted {
+		if len(i.ServerMPM) > 0 && !slices.Contains(i.ServerMPM, mpm) {
+			continue
+		}
+		if _, err := os.Stat(i.moduleFile("mpm_" + mpm)); err == nil {
+			i.mpm = mpm
+			return nil
+		}
+	}
+	// None of them can be loaded, so one may be built in.
+	if err := p.askBuiltIn(ctx, i); err != nil {
+		return err
+	}
+	for _, mpm := range []string{"event", "worker", "prefork"} {
+		if i.builtIn["mpm_"+mpm] || i.builtIn[mpm] {
+			if len(i.ServerMPM) > 0 && !slices.Contains(i.ServerMPM, mpm) {
+				return fault.New(fault.Environment, "", "option --server-mpm: this httpd has %s built in and no other", mpm)
+			}
+			i.mpm, i.mpmBuiltIn = mpm, true
+			return nil
+		}
+	}
+	option := ""
+	if len(i.ServerMPM) > 0 {
+		option = "option --server-mpm: "
+	}
+	return fault.New(fault.Environment, "see --server-mpm and --modules-directory", "%snone of the multi-processing modules %s is in %s", option, strings.Join(wanted, ", "), i.modulesDir)
+}
+
+func (i *instance) moduleFile(name string) string {
+	return filepath.Join(i.modulesDir, "mod_"+name+".so")
+}
+
+// askBuiltIn asks httpd which modules it has inside (httpd -l).
+func (p *Program) askBuiltIn(ctx context.Context, i *instance) error {
+	if i.builtIn != nil {
+		return nil
+	}
+	var r run.Runner
+	out, err := r.Output(ctx, run.Cmd{Argv: []string{i.httpd, "-l"}, Env: p.Env})
+	if err != nil {
+		return fault.New(fault.Environment, "run modwsgi install again", "ask %s for its modules: %w%s", i.httpd, err, tailOf(err))
+	}
+	i.builtIn = map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		name := strings.TrimSuffix(strings.TrimSpace(line), ".c")
+		i.builtIn[strings.TrimPrefix(name, "mod_")] = true
+	}
+	return nil
+}
+
+// tailOf returns the last lines of the tool's output that an error carries, each
+// on a line of its own.
+func tailOf(err error) string {
+	var e *run.Error
+	if !errors.As(err, &e) || len(e.Tail) == 0 {
+		return ""
+	}
+	return "\n" + strings.Join(e.Tail, "\n")
+}

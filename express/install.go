@@ -1,0 +1,218 @@
+package express
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/receipt"
+)
+
+// install is the environment that the launcher belongs to.
+type install struct {
+	launcher string // our own path in it
+	prefix   string // the directory above the launcher's
+	site     string // site-packages, where the receipt is
+	receipt  *receipt.Receipt
+	module   string // the mod_wsgi module
+	home     string // what Python takes as its home
+	stdlib   string // directory that holds os.py; "" where it could not be told
+}
+
+const installHint = "install it with: modwsgi install --python PATH-OF-THE-PYTHON"
+
+// discover finds the environment from the paths under which the launcher was
+// started: the one that was called, those it links to, the file itself. The
+// caller's PATH and VIRTUAL_ENV play no part.
+func discover(paths ...string) (*install, error) {
+	var tried []string
+	for _, start := range paths {
+		for _, exe := range linkChain(start) {
+			prefix := filepath.Dir(filepath.Dir(exe))
+			if slices.Contains(tried, prefix) {
+				continue
+			}
+			tried = append(tried, prefix)
+			site, err := findSite(prefix)
+			if err != nil {
+				return nil, err
+			}
+			if site != "" {
+				return open(exe, prefix, site)
+			}
+		}
+	}
+	if len(tried) == 0 {
+		return nil, fault.New(fault.Internal, "", "find the launcher's own path")
+	}
+	return nil, fault.New(fault.Environment, installHint, "no mod_wsgi is installed in %s (there is no %s in its site-packages)", tried[0], receipt.Path)
+}
+
+// linkChain returns a path, what it links to, and so on.
+func linkChain(path string) []string {
+	var chain []string
+	for range 40 {
+		if path == "" {
+			return chain
+		}
+		chain = append(chain, path)
+		// A directory in the path may be a link as well: the environment may be
+		// reached as a link, but is complete then, so only the last component
+		// matters, and the whole at the end.
+		target, err := os.Readlink(path)
+		if err != nil {
+			if full, err := filepath.EvalSymlinks(path); err == nil && full != path {
+				chain = append(chain, full)
+			}
+			return chain
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
+	return chain
+}
+
+// sitePatterns are the places of site-packages below a prefix.
+func sitePatterns() []string {
+	if runtime.GOOS == "windows" {
+		return []string{`Lib\site-packages`}
+	}
+	return []string{
+		"lib/python3*/site-packages", "lib64/python3*/site-packages",
+		"lib/python3*/dist-packages", "local/lib/python3*/dist-packages", // Debian
+	}
+}
+
+// findSite returns the site-packages directory with a receipt, "" for none.
+// Where several Pythons share a prefix, the one of pyvenv.cfg goes first.
+func findSite(prefix string) (string, error) {
+	var found []string
+	for _, pattern := range sitePatterns() {
+		// Glob would take a bracket in the prefix as its own.
+		names, err := fs.Glob(os.DirFS(prefix), filepath.ToSlash(pattern)+"/"+receipt.Path)
+		if err != nil {
+			return "", err
+		}
+		for _, n := range names {
+			found = append(found, filepath.Join(prefix, filepath.FromSlash(strings.TrimSuffix(n, receipt.Path))))
+		}
+	}
+	if len(found) == 0 {
+		return "", nil
+	}
+	version := pyvenv(prefix)["version_info"]
+	if version == "" {
+		version = pyvenv(prefix)["version"]
+	}
+	if parts := strings.SplitN(version, ".", 3); len(parts) > 1 {
+		want := string(filepath.Separator) + "python" + parts[0] + "." + parts[1] + string(filepath.Separator)
+		for _, s := range found {
+			if strings.Contains(s[len(prefix):], want) {
+				return s, nil
+			}
+		}
+	}
+	return found[len(found)-1], nil
+}
+
+// pyvenv returns the settings of prefix/pyvenv.cfg, none where there is no such
+// file (the format: PEP 405).
+func pyvenv(prefix string) map[string]string {
+	data, err := os.ReadFile(filepath.Join(prefix, "pyvenv.cfg"))
+	if err != nil {
+		return nil
+	}
+	settings := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if k, v, ok := strings.Cut(line, "="); ok {
+			settings[strings.ToLower(strings.TrimSpace(k))] = strings.TrimSpace(v)
+		}
+	}
+	return settings
+}
+
+func open(exe, prefix, site string) (*install, error) {
+	r, err := receipt.Read(site)
+	if err != nil {
+		return nil, fault.Wrap(fault.Environment, "run modwsgi install again", err)
+	}
+	in := &install{launcher: exe, prefix: prefix, site: site, receipt: r, home: prefix}
+	in.module = filepath.Join(site, "mod_wsgi", "server", filepath.Base(r.Module.File))
+	if !isEnvironment(prefix) {
+		in.home = r.Python.Prefix
+	}
+	if _, err := os.Stat(in.module); err != nil {
+		return nil, fault.New(fault.Environment, "run modwsgi install again", "the module %s is not there", in.module)
+	}
+	return in, nil
+}
+
+// isEnvironment tells a Python prefix from a directory that only has a bin.
+func isEnvironment(prefix string) bool {
+	for _, mark := range []string{"pyvenv.cfg", "conda-meta", "bin/python3", "bin/python", "python.exe", `Scripts\python.exe`} {
+		if _, err := os.Stat(filepath.Join(prefix, filepath.FromSlash(mark))); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// checkPython reports what is missing for this Python to start inside httpd: the
+// base Python may have been upgraded or removed since the install.
+func (in *install) checkPython() error {
+	r := in.receipt.Python
+	hint := "the Python below this environment was moved, upgraded or removed: install that Python again, or make the environment anew and run modwsgi install"
+	if r.LibPython != "" && filepath.IsAbs(r.LibPython) {
+		// What may not be seen is not missing; checkAccess says more about it.
+		if _, err := os.Stat(r.LibPython); errors.Is(err, fs.ErrNotExist) {
+			return fault.New(fault.Environment, hint, "the Python library %s, which the module was built for, is not there", r.LibPython)
+		}
+	}
+	base := in.home
+	if home := pyvenv(in.home)["home"]; home != "" {
+		if _, err := os.Stat(home); errors.Is(err, fs.ErrNotExist) {
+			return fault.New(fault.Environment, hint, "the directory %s, where pyvenv.cfg says that the base Python is, is not there", home)
+		}
+		base = filepath.Dir(home)
+	}
+	in.stdlib = findStdlib(r.Version, base, r.BasePrefix)
+	if in.stdlib == "" && runtime.GOOS != "windows" {
+		return fault.New(fault.Environment, hint, "the standard library of Python %s is neither below %s nor below %s", r.Version, base, r.BasePrefix)
+	}
+	return nil
+}
+
+func findStdlib(version string, prefixes ...string) string {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return ""
+	}
+	for _, prefix := range prefixes {
+		for _, lib := range []string{"lib", "lib64"} {
+			for _, suffix := range []string{"", "t"} { // free-threaded builds
+				dir := filepath.Join(prefix, lib, "python"+parts[0]+"."+parts[1]+suffix)
+				for _, name := range []string{"os.py", "os.pyc"} {
+					if _, err := os.Stat(filepath.Join(dir, name)); err == nil || errors.Is(err, fs.ErrPermission) {
+						return dir
+					}
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// install finds the environment of this program.
+func (p *Program) install() (*install, error) {
+	if filepath.Base(p.Name) != p.Name {
+		return discover(p.abs(p.Name), p.Executable)
+	}
+	return discover(p.Executable)
+}

@@ -1,0 +1,344 @@
+package express
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"modwsgi/express/conf"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// instance is a server with everything derived: where its files are, as whom it
+// runs, which httpd and which of its modules it takes. Paths are absolute.
+type instance struct {
+	*Server
+	in      *install
+	account *account
+	env     []string
+
+	launchDir string // working directory of the launcher
+
+	root, docs, logs, work, eggs  string
+	socketDir, pidFile, launcher  string
+	entry                         string // path or module name; "" is the welcome page
+	mount, group, locale          string
+	httpd, modulesDir, rotatelogs string
+	mime                          string
+	mpm                           string
+	mpmBuiltIn                    bool
+	builtIn                       map[string]bool // nil: not asked for
+	errorLog, accessLog, startLog string          // as people find them
+	size                          sizes
+}
+
+// daemon tells the normal mode: the application in processes of its own.
+func (i *instance) daemon() bool { return !i.EmbeddedMode && !i.DebugMode && runtime.GOOS != "windows" }
+
+// abs makes a path of the command line absolute.
+func (p *Program) abs(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(p.Dir, path)
+}
+
+// resolve derives an instance from the command line and the environment, and
+// checks all that can be checked before anything is written.
+func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
+	in, err := p.install()
+	if err != nil {
+		return nil, err
+	}
+	i := &instance{Server: s, in: in, env: p.Env, launcher: in.launcher, launchDir: p.Dir}
+	if i.account, err = p.findAccount(ctx, s); err != nil {
+		return nil, err
+	}
+	s.moduleVersion, s.freeThreaded = in.receipt.Module.Version, in.receipt.Python.FreeThreaded
+	for _, step := range []func() error{
+		func() error { return checkVersions(s, in.receipt.Module.Version) },
+		func() error { return p.conflicts(s) },
+		in.checkPython,
+		func() error { return p.places(i) },
+		func() error { return p.application(i) },
+		func() error { return p.server(ctx, i) },
+		func() error { return checkAccess(i.account, i.needs()) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	i.size = i.sizes()
+	return i, nil
+}
+
+// conflicts reports options that make no sense together and warns about those
+// that have no effect.
+func (p *Program) conflicts(s *Server) error {
+	bad := func(format string, args ...any) error { return usage("start-server", "", format, args...) }
+	if s.AuthGroupScript != "" && s.AuthUserScript == "" {
+		return bad("option --auth-group-script needs --auth-user-script")
+	}
+	for _, w := range []struct {
+		when bool
+		text string
+	}{
+		{s.AllowLocalhost && s.ServerName == "", "--allow-localhost has no effect without --server-name"},
+		{len(s.ServerAliases) > 0 && s.ServerName == "", "--server-alias has no effect on requests without --server-name"},
+		{len(s.TrustProxies) > 0 && len(s.TrustProxyHeaders) == 0, "--trust-proxy has no effect without --trust-proxy-header"},
+		{
+			s.ReloadOnChanges && (s.EmbeddedMode || s.DebugMode || s.DisableReloading),
+			"--reload-on-changes has no effect in embedded mode, in debug mode and with --disable-reloading",
+		},
+		{s.LogToTerminal && s.LogDirectory != "", "--log-to-terminal has no effect with --log-directory"},
+		{s.LogToTerminal && s.RotateLogs && s.LogDirectory == "", "--rotate-logs has no effect with --log-to-terminal"},
+		{s.Given("proxy-timeout"), "--proxy-timeout has no effect without a proxy"},
+		{s.VerboseDebugging && atLeastVersion(s.moduleVersion, "6.0.0"), "--verbose-debugging has no effect since mod_wsgi 6.0.0"},
+		{s.Given("shell-executable"), "--shell-executable has no effect: nothing here runs through a shell"},
+	} {
+		if w.when {
+			p.warn(w.text)
+		}
+	}
+	if s.LogDirectory != "" {
+		s.LogToTerminal = false
+	}
+	if s.LogToTerminal {
+		s.RotateLogs = false
+	}
+	if s.EmbeddedMode && s.DebugMode {
+		return bad("--embedded-mode and --debug-mode exclude each other")
+	}
+	if s.FreeThreading && !s.freeThreaded {
+		return bad("option --free-threading needs a Python that was built without the GIL")
+	}
+	for _, e := range s.ErrorDocuments {
+		if n, err := strconv.Atoi(e[0]); err != nil || n < 400 || n > 599 {
+			return bad("option --error-document: %q is not the status of an error", e[0])
+		}
+	}
+	for _, kv := range s.SetEnv {
+		if err := variable(kv[0]); err != nil {
+			return bad("option --setenv: %w", err)
+		}
+	}
+	return nil
+}
+
+// places decides where the files of the instance are.
+func (p *Program) places(i *instance) error {
+	host := unbracket(i.Host)
+	if host == "" {
+		host = "localhost"
+	}
+	i.root = p.abs(i.ServerRoot)
+	if i.root == "" {
+		i.root = p.defaultRoot(host, i.Port, i.account)
+	}
+	i.root = filepath.Clean(i.root)
+	if err := checkRoot(i.root, i.ServerRoot != ""); err != nil {
+		return err
+	}
+	i.group = i.ProcessGroup
+	if i.group == "" {
+		i.group = groupName(i.Host, i.Port)
+	}
+	i.mount = cleanMount(i.MountPoint)
+	i.work = filepath.Clean(p.abs(i.WorkingDirectory))
+	if i.WorkingDirectory == "" {
+		i.work = p.Dir
+	}
+	i.socketDir = i.root
+	if i.SocketPrefix != "" {
+		i.socketDir = filepath.Clean(p.abs(i.SocketPrefix))
+		if err := wantDirectory("socket-prefix", i.socketDir); err != nil {
+			return err
+		}
+	}
+	if i.daemon() {
+		if err := checkSocketPath(i.socketDir); err != nil {
+			return err
+		}
+	}
+	i.pidFile = orElse(p.abs(i.PIDFile), filepath.Join(i.root, "httpd.pid"))
+	i.eggs = orElse(p.abs(i.PythonEggs), filepath.Join(i.root, "python-eggs"))
+	i.logs = orElse(p.abs(i.LogDirectory), i.root)
+	i.docs = orElse(p.abs(i.DocumentRoot), filepath.Join(i.root, "htdocs"))
+	i.locale = localeOf(i.Server, p.Env)
+	if err := wantDirectory("working-directory", i.work); err != nil {
+		return err
+	}
+	if i.LogDirectory != "" {
+		if err := wantDirectory("log-directory", filepath.Dir(i.logs)); err != nil {
+			return err
+		}
+	}
+	i.logPaths()
+	return nil
+}
+
+func wantDirectory(option, path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fault.New(fault.Usage, "", "option --%s: the directory %s is not there", option, path)
+	case err != nil:
+		return fault.New(fault.Usage, "", "option --%s: %w", option, err)
+	case !info.IsDir():
+		return fault.New(fault.Usage, "", "option --%s: %s is not a directory", option, path)
+	}
+	return nil
+}
+
+func orElse(value, other string) string {
+	if value != "" {
+		return filepath.Clean(value)
+	}
+	return other
+}
+
+// application finds what is to be served.
+func (p *Program) application(i *instance) error {
+	entry := i.EntryPoint
+	if entry == "" && len(i.positional) > 0 {
+		entry = i.positional[0]
+	}
+	if !utf8.ValidString(entry) {
+		return usage("start-server", "", "the application %q has a name that is not UTF-8", entry)
+	}
+	switch i.ApplicationType {
+	case "static":
+		if i.DocumentRoot == "" {
+			i.docs = filepath.Clean(orElse(p.abs(entry), p.Dir))
+		}
+	case "module":
+		i.entry = entry
+		if entry != "" && !moduleName(entry) {
+			return usage("start-server", "for a file leave --application-type out", "%q is not the name of a Python module", entry)
+		}
+	default:
+		if entry == "" {
+			break
+		}
+		i.entry = filepath.Clean(p.abs(entry))
+		info, err := os.Stat(i.entry)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			hint := "give the path of the WSGI script"
+			if moduleName(entry) && i.ApplicationType == "script" {
+				hint += ", or --application-type module if it is the name of a module"
+			}
+			return fault.New(fault.Usage, hint, "the application %s is not there", i.entry)
+		case err != nil:
+			return fault.New(fault.Usage, "", "the application: %w", err)
+		case info.IsDir():
+			return fault.New(fault.Usage, "to serve a directory of files use --application-type static", "the application %s is a directory", i.entry)
+		}
+	}
+	if i.DocumentRoot != "" || i.ApplicationType == "static" {
+		return i.checkDocumentRoot()
+	}
+	return nil
+}
+
+func (i *instance) checkDocumentRoot() error {
+	info, err := os.Stat(i.docs)
+	if errors.Is(err, fs.ErrNotExist) && i.DocumentRoot != "" {
+		// One level is made, as upstream does; the level above must be there.
+		return wantDirectory("document-root", filepath.Dir(i.docs))
+	}
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", i.docs)
+	}
+	if err != nil {
+		return fault.New(fault.Usage, "", "the document root: %w", err)
+	}
+	return nil
+}
+
+// moduleName reports whether s can be imported by that name; Python allows more
+// letters than ASCII's.
+func moduleName(s string) bool {
+	for part := range strings.SplitSeq(s, ".") {
+		if part == "" || strings.ContainsAny(part, "/\\ \t\r\n'\"-:;,()[]{}") || part[0] >= '0' && part[0] <= '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// needs lists what the application's account has to reach.
+func (i *instance) needs() []need {
+	needs := []need{
+		{i.in.home, "the Python environment", false},
+		{i.in.stdlib, "Python's standard library", true},
+		{i.in.site, "the installed packages", true},
+		{i.work, "the working directory (--working-directory)", false},
+		{filepath.Dir(i.root), "the server root (--server-root)", false},
+	}
+	if lib := i.in.receipt.Python.LibPython; filepath.IsAbs(lib) {
+		needs = append(needs, need{lib, "Python's library", true})
+	}
+	if i.entry != "" && i.ApplicationType != "module" {
+		needs = append(needs, need{i.entry, "the application", true})
+	}
+	if _, err := os.Stat(i.docs); err == nil && (i.DocumentRoot != "" || i.ApplicationType == "static") {
+		needs = append(needs, need{i.docs, "the document root (--document-root)", false})
+	}
+	if i.SocketPrefix != "" {
+		needs = append(needs, need{i.socketDir, "the directory for sockets (--socket-prefix)", false})
+	}
+	return slices.DeleteFunc(needs, func(n need) bool { return n.path == "" })
+}
+
+// localeOf tells the application's locale: as said, else that of the launcher,
+// where C and POSIX become C.UTF-8, in which Python is at home.
+func localeOf(s *Server, env []string) string {
+	for _, v := range []string{s.Locale, s.Lang, run.Getenv(env, "LC_ALL"), run.Getenv(env, "LC_CTYPE"), run.Getenv(env, "LANG")} {
+		if v == "" {
+			continue
+		}
+		if (v == "C" || v == "POSIX") && s.Locale == "" {
+			break
+		}
+		return v
+	}
+	return "C.UTF-8"
+}
+
+// carried reports values that a line of httpd.conf cannot carry, by the option's
+// name, before a directive is made of them.
+func carried(s *Server, table []Option) error {
+	for k := range table {
+		o := &table[k]
+		if o.field == nil || !s.given[o.Name] {
+			continue
+		}
+		var values []string
+		switch v := o.field(s).(type) {
+		case *string:
+			values = []string{*v}
+		case *[]string:
+			values = *v
+		case *[][2]string:
+			for _, w := range *v {
+				values = append(values, w[0], w[1])
+			}
+		}
+		for _, v := range values {
+			if reason := conf.Check(v); reason != "" {
+				return usage("start-server", "", "option --%s: the value %s", o.Name, reason)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package express
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+
+	"modwsgi/internal/fault"
+)
+
+// parsed is a command line taken apart.
+type parsed struct {
+	server   *Server
+	help     bool
+	warnings []string
+}
+
+// UsageError is a command line that makes no sense. It is shown below the usage
+// line of its command.
+type UsageError struct {
+	Command string
+	Err     error
+	hint    string
+}
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Hint returns what to do about it, or "".
+func (e *UsageError) Hint() string { return e.hint }
+
+func usage(command, hint, format string, args ...any) *UsageError {
+	return &UsageError{Command: command, hint: hint, Err: fault.New(fault.Usage, hint, format, args...)}
+}
+
+// parse reads the arguments after the command's name by its table. Options are
+// long ones (--name VALUE, --name=VALUE); they and other arguments mix; -- ends
+// the options.
+func parse(c *command, args []string) (*parsed, error) {
+	p := &parsed{server: newServer(c.options)}
+	for len(args) > 0 {
+		word := args[0]
+		args = args[1:]
+		switch {
+		case word == "--":
+			p.server.positional = append(p.server.positional, args...)
+			args = nil
+		case word == "-h":
+			p.help = true
+		case strings.HasPrefix(word, "--"):
+			rest, err := p.option(c, word[2:], args)
+			if err != nil {
+				return p, err
+			}
+			args = rest
+		case len(word) > 1 && word[0] == '-':
+			return p, usage(c.name, "options have long names here, see mod_wsgi-express "+c.name+" --help", "no such option: %s", word)
+		default:
+			p.server.positional = append(p.server.positional, word)
+		}
+	}
+	if !p.help && len(p.server.positional) > c.arguments {
+		return p, surplus(c, p.server.positional[c.arguments:])
+	}
+	return p, nil
+}
+
+func surplus(c *command, words []string) error {
+	what := "takes no argument"
+	if c.arguments == 1 {
+		what = "takes one application"
+	}
+	return usage(c.name, "a value that holds blanks needs quotes in the shell", "%s %s; %q is too much", c.name, what, words[0])
+}
+
+// newServer returns a server with the defaults of the table.
+func newServer(table []Option) *Server {
+	s := &Server{given: map[string]bool{}}
+	for i := range table {
+		o := &table[i]
+		if o.Default == "" || o.field == nil || o.Repeatable || o.Kind == Flag {
+			continue
+		}
+		if err := o.store(s, []string{o.Default}); err != nil {
+			panic("express: default of --" + o.Name + ": " + err.Error())
+		}
+	}
+	return s
+}
+
+func (p *parsed) option(c *command, word string, args []string) ([]string, error) {
+	name, value, inline := strings.Cut(word, "=")
+	o, abbreviated, candidates := lookup(c.options, name)
+	switch {
+	case o == nil && len(candidates) > 1:
+		return nil, usage(c.name, "", "ambiguous option: --%s (%s)", name, strings.Join(candidates, ", "))
+	case o == nil:
+		hint := ""
+		if near := nearest(c.options, name); near != "" {
+			hint = "did you mean --" + near + "?"
+		}
+		return nil, usage(c.name, hint, "no such option: --%s", name)
+	case o.Gone != "":
+		return nil, usage(c.name, "", "--%s %s", o.Name, o.Gone)
+	case o.Name == "help":
+		p.help = true
+		return args, nil
+	case o.Unix && runtime.GOOS == "windows":
+		return nil, usage(c.name, "", "--%s has no meaning on Windows", o.Name)
+	case !o.Available():
+		return nil, usage(c.name, "", "--%s is not available in this release", o.Name)
+	}
+	if abbreviated {
+		p.warnings = append(p.warnings, fmt.Sprintf("--%s is taken as --%s; write it in full, a later release may have more options", name, o.Name))
+	}
+	words, args, err := values(c, o, value, inline, args)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.store(p.server, words); err != nil {
+		return nil, usage(c.name, "", "option --%s: %w", o.Name, err)
+	}
+	p.server.given[o.Name] = true
+	return args, nil
+}
+
+// values takes the words that belong to an option. Like getopt, it takes the
+// next word as it is, also when it starts with a dash; but not another option
+// of the table, for there a value was forgotten.
+func values(c *command, o *Option, value string, inline bool, args []string) (words, rest []string, err error) {
+	if o.Values == 0 {
+		if inline {
+			return nil, nil, usage(c.name, "", "option --%s takes no value", o.Name)
+		}
+		return nil, args, nil
+	}
+	if inline {
+		words = append(words, value)
+	}
+	for len(words) < o.Values {
+		if len(args) == 0 || isOption(c.options, args[0]) {
+			return nil, nil, usage(c.name, "a value that starts like an option can be given as --"+o.Name+"=VALUE",
+				"option --%s needs %s", o.Name, o.Meta)
+		}
+		words, args = append(words, args[0]), args[1:]
+	}
+	for _, w := range words {
+		if strings.ContainsRune(w, 0) {
+			return nil, nil, usage(c.name, "", "option --%s: the value holds a NUL character", o.Name)
+		}
+	}
+	return words, args, nil
+}
+
+func isOption(table []Option, word string) bool {
+	name, ok := strings.CutPrefix(word, "--")
+	if !ok {
+		return false
+	}
+	name, _, _ = strings.Cut(name, "=")
+	o, abbreviated, _ := lookup(table, name)
+	return o != nil && !abbreviated
+}
+
+// nearest returns the name in the table that is most like the given one, or "".
+func nearest(table []Option, name string) string {
+	best, distance := "", max(2, len(name)/3)+1
+	for i := range table {
+		if table[i].Hidden {
+			continue
+		}
+		if d := editDistance(table[i].Name, name); d < distance {
+			best, distance = table[i].Name, d
+		}
+	}
+	return best
+}
+
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,54 @@
+package express
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"syscall"
+
+	"modwsgi/internal/fault"
+)
+
+// checkPort reports that an address cannot be listened on, before anything is
+// written or started.
+func checkPort(host string, port int) error {
+	address := net.JoinHostPort(unbracket(host), strconv.Itoa(port))
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l.Close()
+	}
+	shown := address
+	if host == "" {
+		shown = "port " + strconv.Itoa(port)
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		by := holder(port)
+		if by == "" {
+			by = "another program"
+		}
+		return fault.New(fault.Environment, "stop it, or choose another port with --port", "%s is in use by %s", shown, by)
+	case errors.Is(err, syscall.EACCES):
+		return fault.New(fault.Environment, "choose a port above 1023 with --port, or start as root with --user", "only root can listen on %s", shown)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fault.New(fault.Environment, "see the addresses of this machine (ip addr), or leave --host out", "%s is not an address of this machine", host)
+	}
+	return fault.New(fault.Environment, "check --host and --port", "listen on %s: %w", shown, errors.Unwrap(err))
+}
+
+// listenAddress is the argument of httpd's Listen directive.
+func listenAddress(host string, port int) string {
+	if host == "" {
+		return strconv.Itoa(port)
+	}
+	return net.JoinHostPort(unbracket(host), strconv.Itoa(port))
+}
+
+// groupName is HOST:PORT, with localhost for all addresses.
+func groupName(host string, port int) string {
+	if host == "" {
+		host = "localhost"
+	}
+	return fmt.Sprintf("%s:%d", unbracket(host), port)
+}

@@ -1,0 +1,4 @@
+from mod_wsgi.express import main
+
+if __name__ == "__main__":
+    main()

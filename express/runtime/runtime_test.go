@@ -1,0 +1,211 @@
+package runtime_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"modwsgi/express/runtime"
+)
+
+// interpreters are the Pythons of this machine that the runtime has to run on.
+func interpreters(t *testing.T) []string {
+	t.Helper()
+	var found []string
+	for _, minor := range []string{"8", "9", "10", "11", "12", "13", "14"} {
+		names := []string{"/usr/bin/python3." + minor, "/usr/local/bin/python3." + minor}
+		more, _ := filepath.Glob(os.Getenv("HOME") + "/.pyenv/versions/3." + minor + ".*/bin/python")
+		for _, name := range append(names, more...) {
+			if _, err := os.Stat(name); err == nil {
+				found = append(found, name)
+				break
+			}
+		}
+	}
+	if len(found) == 0 {
+		if path, err := exec.LookPath("python3"); err == nil {
+			found = append(found, path)
+		}
+	}
+	if len(found) == 0 {
+		t.Skip("no Python is here")
+	}
+	return found
+}
+
+// python runs a program with the runtime on its path.
+func python(t *testing.T, exe, dir, program string, args ...string) (string, error) {
+	t.Helper()
+	site := filepath.Join(dir, "site")
+	if _, err := os.Stat(site); err != nil {
+		if err := os.CopyFS(site, runtime.Files); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), exe, append([]string{"-B", "-W", "error", "-c", program}, args...)...)
+	cmd.Env = []string{"PYTHONPATH=" + site, "PATH=/usr/bin:/bin"}
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// load is a program that loads the glue as the module does and runs more.
+const load = `
+import importlib.util, json, os, sys, time
+def load(path):
+    spec = importlib.util.spec_from_loader("glue", importlib.machinery.SourceFileLoader("glue", path))
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = path
+    spec.loader.exec_module(module)
+    return module
+import importlib.machinery
+glue = load(sys.argv[1])
+def ask(script="", info="", **more):
+    seen = []
+    environ = dict({"SCRIPT_NAME": script, "PATH_INFO": info, "REQUEST_METHOD": "GET"}, **more)
+    body = b"".join(glue.handle_request(environ, lambda status, headers, exc_info=None: seen.append(status)))
+    return seen[0], body.decode(), environ["SCRIPT_NAME"], environ["PATH_INFO"]
+`
+
+// root makes a server root with the glue and settings.
+func root(t *testing.T, dir string, settings map[string]any) string {
+	t.Helper()
+	all := map[string]any{
+		"application_type": "script", "entry_point": "", "callable_object": "application", "mount_point": "/", "reloading": true, "monitor": false,
+		"environ": map[string]string{"MOD_WSGI_EXPRESS": "true"},
+	}
+	for k, v := range settings {
+		all[k] = v
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	glue, err := fs.ReadFile(runtime.Files, "mod_wsgi/express/glue.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "handler.wsgi")
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "settings.json"), data, 0o600), os.WriteFile(name, glue, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+const app = `
+import os
+seen = os.environ["MOD_WSGI_EXPRESS"]
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [("app " + seen).encode()]
+other = application
+`
+
+func TestGlue(t *testing.T) {
+	for _, exe := range interpreters(t) {
+		t.Run(strings.ReplaceAll(exe, "/", "_"), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			script := filepath.Join(dir, "it's \\an app.wsgi")
+			if err := errors.Join(os.WriteFile(script, []byte(app), 0o600), os.WriteFile(filepath.Join(dir, "amodule.py"), []byte(app), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []struct {
+				settings map[string]any
+				program  string
+				want     string // "" is no complaint of the program's
+			}{
+				{nil, `assert "It runs" in ask()[1]`, ""},
+				{map[string]any{"application_type": "static"}, `assert ask()[0].startswith("404")`, ""},
+				{map[string]any{"entry_point": script}, `assert ask("/a", "/b") == ("200 OK", "app true", "", "/a/b"), ask("/a", "/b")
+assert sys.modules["__wsgi__"].__file__ == glue._settings["entry_point"]
+assert not glue.reload_required("x")
+os.utime(glue._settings["entry_point"], (1, 1))
+assert glue.reload_required("x")
+os.remove(glue._settings["entry_point"] + ".gone") if False else None`, ""},
+				{map[string]any{"entry_point": script, "reloading": false}, `os.utime(glue._settings["entry_point"], (2, 2))
+assert not glue.reload_required("x")`, ""},
+				{map[string]any{"entry_point": "amodule", "application_type": "module", "callable_object": "other"}, `assert ask()[1] == "app true"
+os.utime("amodule.py", (1, 1))
+assert glue.reload_required("x")`, ""},
+				{map[string]any{"entry_point": script, "mount_point": "/api"}, `
+for script, info, want in [("/api", "", ("/api", "")), ("/api", "/", ("/api", "/")), ("/api", "/x/y", ("/api", "/x/y")), ("", "/api/z", ("/api", "/z")), ("/apix", "/y", ("", "/apix/y"))]:
+    assert ask(script, info)[2:] == want, (script, info, ask(script, info))
+proxied = {"mod_wsgi.mount_point": "/pub", "mod_wsgi.script_name": "/api"}
+assert ask("/pub", "/x", **proxied)[2:] == ("/pub", "/x"), ask("/pub", "/x", **proxied)`, ""},
+				{map[string]any{"entry_point": script, "mount_point": "/grüße"}, `
+raw = "/grüße".encode().decode("latin-1")
+assert ask(raw, "/x")[2:] == (raw, "/x")`, ""},
+				{map[string]any{"entry_point": script, "callable_object": "missing"}, ``, "has no 'missing'"},
+				{map[string]any{"entry_point": script + ".no"}, ``, "No such file"},
+			} {
+				name := root(t, dir, c.settings)
+				out, err := python(t, exe, dir, load+c.program, name)
+				if (err == nil) != (c.want == "") || !strings.Contains(out, c.want) {
+					t.Errorf("%v: %v\n%s", c.settings, err, out)
+				}
+			}
+		})
+	}
+}
+
+// TestMonitor: a module that changes ends the process with SIGINT, which
+// Python shows as KeyboardInterrupt; one that disappears as well.
+func TestMonitor(t *testing.T) {
+	exe := interpreters(t)[0]
+	for name, change := range map[string]string{"changed": `os.utime("amodule.py", (5, 5))`, "removed": `os.remove("amodule.py")`} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "amodule.py"), []byte(app), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		file := root(t, dir, map[string]any{"entry_point": "amodule", "application_type": "module", "monitor": true})
+		program := load + `
+import threading
+glue._Monitor.interval = 0.01
+monitor = glue._Monitor([])
+assert monitor.changed() is None
+` + change + `
+monitor.start()
+try:
+    time.sleep(20)
+except KeyboardInterrupt:
+    print("interrupted")
+`
+		out, err := python(t, exe, dir, program, file)
+		if err != nil || !strings.Contains(out, "interrupted") || strings.Count(out, "monitor (pid=") < 3 || !strings.Contains(out, "amodule.py") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+func TestPackage(t *testing.T) {
+	for _, exe := range interpreters(t) {
+		dir := t.TempDir()
+		out, err := python(t, exe, dir, `
+import mod_wsgi, mod_wsgi.server, mod_wsgi.express as e, os, sys
+try:
+    e.launcher()
+except FileNotFoundError as error:
+    assert "mod_wsgi-express" in str(error)
+else:
+    raise SystemExit("found a launcher where there is none")
+bin = os.path.join(os.getcwd(), "bin")
+os.mkdir(bin)
+path = os.path.join(bin, "mod_wsgi-express")
+with open(path, "w") as f:
+    f.write('#!/bin/sh\necho "got: $*"\n')
+os.chmod(path, 0o755)
+sys.executable = os.path.join(bin, "python")
+assert e.launcher() == path
+mod_wsgi.server.start("app.py", "--port", "81")
+`)
+		if err != nil || out != "got: start-server app.py --port 81\n" {
+			t.Errorf("%s: %v\n%s", exe, err, out)
+		}
+	}
+}

@@ -1,0 +1,308 @@
+package express
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"modwsgi/express/conf"
+	pyruntime "modwsgi/express/runtime"
+	"modwsgi/internal/atomicfile"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// Names in a server root.
+const (
+	confFile     = "httpd.conf"
+	handlerFile  = "handler.wsgi"
+	settingsFile = "settings.json"
+	controlFile  = "apachectl"
+	instanceFile = "instance.json"
+)
+
+// settings is what the glue in the application's processes reads; it has no
+// secrets, for the application's account can read it.
+type settings struct {
+	ApplicationType string            `json:"application_type"`
+	EntryPoint      string            `json:"entry_point"`
+	CallableObject  string            `json:"callable_object"`
+	MountPoint      string            `json:"mount_point"`
+	Reloading       bool              `json:"reloading"`
+	Monitor         bool              `json:"monitor"`
+	Environ         map[string]string `json:"environ"`
+}
+
+// launch is how httpd is started for a server root: what apachectl needs.
+type launch struct {
+	HTTPD string   `json:"httpd"`
+	Argv0 string   `json:"argv0"`
+	Args  []string `json:"args"`
+	Env   []string `json:"env"` // in addition to the caller's
+	Dir   string   `json:"dir"`
+	Root  string   `json:"root"`
+	Host  string   `json:"host"`
+	Port  int      `json:"port"`
+	Pid   string   `json:"pid_file"`
+	Stat  bool     `json:"server_status"`
+}
+
+// setup writes the server root. Nothing is written before everything that can be
+// checked has been; httpd itself checks the configuration before it replaces the
+// one that was there.
+func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, *launch, error) {
+	i, err := p.resolve(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	file, text, err := p.configuration(ctx, i)
+	if err != nil {
+		return nil, nil, err
+	}
+	l := i.launch()
+	if start {
+		if pid := l.running(); pid != 0 {
+			return nil, nil, fault.New(fault.Busy, "stop it, or use another --server-root", "an httpd runs with the server root %s already (process %d)", i.root, pid)
+		}
+	}
+	created, err := makeRoot(i.root, i.account)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := p.fill(ctx, i, l, file, text); err != nil {
+		if created {
+			_ = os.RemoveAll(i.root)
+		}
+		return nil, nil, err
+	}
+	removeStaleSockets(i.socketDir)
+	return i, l, nil
+}
+
+// fill writes the files of a server root, httpd.conf last.
+func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.File, text string) error {
+	if err := i.directories(); err != nil {
+		return fault.Wrap(fault.Environment, "", err)
+	}
+	trial, err := p.tryConf(ctx, i, l, file, text)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(trial)
+	glue, err := pyruntime.Files.ReadFile("mod_wsgi/express/glue.py")
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(i.settings(), "", "  ")
+	if err != nil {
+		return err
+	}
+	state, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return err
+	}
+	stub := "#!/bin/sh\nexec " + run.Quote(i.launcher) + " apachectl " + run.Quote(i.root) + ` "$@"` + "\n"
+	for _, f := range []struct {
+		name   string
+		data   []byte
+		mode   os.FileMode
+		shared bool
+	}{
+		{settingsFile, data, 0o600, true},
+		{handlerFile, glue, 0o600, true},
+		{instanceFile, state, 0o600, false},
+		{controlFile, []byte(stub), 0o700, false},
+	} {
+		name := filepath.Join(i.root, f.name)
+		// The glue's time tells processes of a running server to reload; it is
+		// left alone where nothing changed.
+		if old, err := os.ReadFile(name); err != nil || !bytes.Equal(old, f.data) {
+			if err := atomicfile.Write(name, f.data, f.mode); err != nil {
+				return fault.Wrap(fault.Environment, "", err)
+			}
+		}
+		if f.shared {
+			if err := giveGroup(name, i.account); err != nil {
+				return err
+			}
+		}
+	}
+	return os.Rename(trial, filepath.Join(i.root, confFile))
+}
+
+// directories makes those of the instance that are not there.
+func (i *instance) directories() error {
+	for _, d := range []struct {
+		path string
+		mine bool // the application writes to it
+		want bool
+	}{
+		{i.docs, false, true},
+		{i.eggs, true, true},
+		{i.logs, false, i.LogDirectory != ""},
+	} {
+		if !d.want {
+			continue
+		}
+		if err := makeSub(d.path, i.account, d.mine); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tryConf has httpd check the configuration under another name, which it returns.
+func (p *Program) tryConf(ctx context.Context, i *instance, l *launch, file *conf.File, text string) (string, error) {
+	trial := filepath.Join(i.root, ".httpd.conf.new")
+	if err := atomicfile.Write(trial, []byte(text), 0o600); err != nil {
+		return "", fault.Wrap(fault.Environment, "", err)
+	}
+	var r run.Runner
+	err := r.Run(ctx, run.Cmd{Argv: []string{i.httpd, "-t", "-f", trial}, Dir: i.work, Env: l.environ(p.Env)})
+	if err != nil {
+		_ = os.Remove(trial)
+		return "", confError(err, trial, filepath.Join(i.root, confFile), text, file)
+	}
+	return trial, nil
+}
+
+var atLine = regexp.MustCompile(`line (\d+) of`)
+
+// confError turns httpd's complaint about a line into one about the option that
+// the line comes from.
+func confError(err error, trial, target, text string, file *conf.File) error {
+	tail := tailOf(err)
+	if tail == "" {
+		return fault.New(fault.Environment, "run modwsgi install again", "check the configuration: %w", err)
+	}
+	what := "httpd refuses the configuration"
+	if m := atLine.FindStringSubmatch(tail); m != nil && strings.Contains(tail, trial) {
+		n, _ := strconv.Atoi(m[1])
+		if option := file.Origin(n); option != "" {
+			what = "httpd refuses what option " + option + " says"
+		}
+		if lines := strings.Split(text, "\n"); n > 0 && n <= len(lines) && !strings.Contains(lines[n-1], "SetEnv") {
+			tail += "\nthe line is: " + strings.TrimSpace(lines[n-1])
+		}
+	}
+	return fault.New(fault.Environment, "", "%s:%s", what, strings.ReplaceAll(tail, trial, target))
+}
+
+func (i *instance) settings() settings {
+	name := i.ServerName
+	if name == "" {
+		name = unbracket(i.Host)
+	}
+	if name == "" {
+		name = "localhost"
+	}
+	s := settings{
+		ApplicationType: i.ApplicationType, EntryPoint: i.entry, CallableObject: i.CallableObject, MountPoint: i.mount,
+		Reloading: !i.DisableReloading && !i.DebugMode,
+		Monitor:   i.ReloadOnChanges && !i.DisableReloading && i.daemon(),
+		Environ: map[string]string{
+			"MOD_WSGI_EXPRESS": "true", "MOD_WSGI_SERVER_NAME": name,
+			"MOD_WSGI_SERVER_ALIASES": strings.Join(i.ServerAliases, " "),
+		},
+	}
+	if i.ReloadOnChanges {
+		s.Environ["MOD_WSGI_RELOADER_ENABLED"] = "true"
+	}
+	if i.DebugMode {
+		s.Environ["MOD_WSGI_DEBUG_MODE"] = "true"
+	}
+	return s
+}
+
+// launch tells how httpd is started.
+func (i *instance) launch() *launch {
+	host := unbracket(i.Host)
+	if host == "" {
+		host = "localhost"
+	}
+	l := &launch{
+		HTTPD: i.httpd, Dir: i.work, Root: i.root, Host: host, Port: i.Port, Pid: i.pidFile, Stat: i.ServerStatus,
+		Args: []string{"-f", filepath.Join(i.root, confFile)},
+		Env: []string{
+			"MOD_WSGI_SERVER_ROOT=" + i.root, "MOD_WSGI_WORKING_DIRECTORY=" + i.work, "MOD_WSGI_LISTENER_HOST=" + host,
+			"MOD_WSGI_HTTP_PORT=" + strconv.Itoa(i.Port), "MOD_WSGI_MODULES_DIRECTORY=" + i.modulesDir,
+			"MOD_WSGI_USER=" + i.account.user, "MOD_WSGI_GROUP=" + i.account.group,
+			"LANG=" + i.locale, "LC_ALL=" + i.locale,
+		},
+	}
+	if i.StartupLog && (!i.LogToTerminal || opens(i.startLog)) {
+		l.Args = append(l.Args, "-E", i.startLog)
+	}
+	if i.DebugMode {
+		l.Args = append(l.Args, "-DONE_PROCESS")
+	}
+	// The daemon processes write their title over httpd's arguments, so there
+	// has to be room for it.
+	l.Argv0 = fmt.Sprintf("%-*s", len("(wsgi:"+i.group+")"), i.ProcessName)
+	if runtime.GOOS == "windows" {
+		l.Argv0 = i.httpd
+	}
+	return l
+}
+
+// environ is the complete environment of httpd.
+func (l *launch) environ(caller []string) []string { return append(slices.Clone(caller), l.Env...) }
+
+// setupServer is the command setup-server.
+func setupServer(ctx context.Context, p *Program, c *parsed) (int, error) {
+	if runtime.GOOS == "windows" {
+		return 1, fault.New(fault.Usage, "", "setup-server is not available on Windows")
+	}
+	i, _, err := p.setup(ctx, c.server, false)
+	if err != nil {
+		return 1, err
+	}
+	return 0, i.banner(p.Stdout, true)
+}
+
+// startServer is the command start-server.
+func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
+	if c.server.SetupOnly {
+		return setupServer(ctx, p, c)
+	}
+	if err := checkPort(c.server.Host, c.server.Port); err != nil {
+		return 1, err
+	}
+	i, l, err := p.setup(ctx, c.server, true)
+	if err != nil {
+		return 1, err
+	}
+	_ = os.Remove(l.Pid) // of an earlier one that ended badly
+	if err := i.banner(p.Stdout, false); err != nil {
+		return 1, err
+	}
+	return p.supervise(i, l)
+}
+
+// readLaunch reads how the httpd of a server root is started.
+func readLaunch(root string) (*launch, error) {
+	if err := checkRoot(root, true); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(root, instanceFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fault.New(fault.Usage, "make one with mod_wsgi-express setup-server", "%s is not a server root", root)
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Environment, "", err)
+	}
+	var l launch
+	if err := json.Unmarshal(data, &l); err != nil {
+		return nil, fault.New(fault.Environment, "run setup-server again", "read %s: %w", instanceFile, err)
+	}
+	return &l, nil
+}

@@ -1,0 +1,204 @@
+//go:build unix
+
+package express
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"modwsgi/internal/fault"
+)
+
+// Signals lists what the launcher has to be told about from its first moment on.
+func Signals() []os.Signal {
+	return []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGWINCH}
+}
+
+// supervise starts httpd in the foreground, passes signals on and returns the
+// exit code to end with: httpd's own, 128 and the signal's number where a signal
+// ended it.
+//
+// It is the one place that does not go through internal/run: httpd gets our own
+// descriptors, so that what it prints arrives unchanged, in order, and on the
+// terminal when that is one, and so that a debugger can read from it.
+func (p *Program) supervise(i *instance, l *launch) (int, error) {
+	select {
+	case s := <-p.Signals:
+		if s != unix.SIGWINCH {
+			return 128 + signalNumber(s), nil
+		}
+	default:
+	}
+	argv := append([]string{l.Argv0}, l.Args...)
+	argv = append(argv, "-DFOREGROUND")
+	stdin := p.Stdin
+	if !i.DebugMode {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			return 1, err
+		}
+		defer null.Close()
+		stdin = null
+	}
+	child, done, err := startChild(l.HTTPD, argv, &os.ProcAttr{
+		Dir: l.Dir, Env: l.environ(p.Env), Files: []*os.File{stdin, p.Stdout, p.Stderr},
+		Sys: childAttributes(!i.DebugMode),
+	})
+	if err != nil {
+		return 1, fault.New(fault.Environment, "", "start %s: %w", l.HTTPD, err)
+	}
+	g := &guard{pid: child, terminal: isTerminal(p), drain: time.Duration(max(i.GracefulTimeout, 1)) * time.Second, daemon: i.daemon(), patience: 15 * time.Second, hasTerminal: func() bool { return isTerminal(p) }}
+	if i.DebugMode {
+		g.patience = 2 * time.Second
+	}
+	for {
+		select {
+		case s := <-p.Signals:
+			g.signal(s)
+		case <-g.deadline:
+			g.escalate()
+		case <-g.again:
+			g.send(unix.SIGWINCH)
+		case status := <-done:
+			if g.killed {
+				// What was left of the group is ours to end.
+				_ = unix.Kill(-child, unix.SIGKILL) // no such group in debug mode
+			}
+			return exitCode(status), nil
+		}
+	}
+}
+
+func isTerminal(p *Program) bool {
+	for _, f := range []*os.File{p.Stdin, p.Stdout} {
+		// Only a terminal has a size.
+		if _, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// startChild starts a process on a thread of its own, which lives as long as the
+// process: on Linux the process is told when that thread ends
+// (https://go.dev/issue/27505). All children are waited for, because as process 1
+// of a container we get the orphans.
+func startChild(path string, argv []string, attr *os.ProcAttr) (int, <-chan unix.WaitStatus, error) {
+	type started struct {
+		pid int
+		err error
+	}
+	start, done := make(chan started), make(chan unix.WaitStatus, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		proc, err := os.StartProcess(path, argv, attr)
+		if err != nil {
+			start <- started{err: err}
+			return
+		}
+		pid := proc.Pid
+		_ = proc.Release() // it is waited for here, with all others
+		start <- started{pid: pid}
+		for {
+			var status unix.WaitStatus
+			got, err := unix.Wait4(-1, &status, 0, nil)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if got == pid || err != nil {
+				done <- status
+				return
+			}
+		}
+	}()
+	s := <-start
+	return s.pid, done, s.err
+}
+
+// guard turns the signals that we get into those that httpd understands
+// (https://httpd.apache.org/docs/2.4/stopping.html).
+type guard struct {
+	pid      int
+	terminal bool
+	daemon   bool
+
+	hasTerminal func() bool
+	drain       time.Duration // from a graceful stop to a hard one
+	patience    time.Duration // from there to SIGKILL
+	stopping    int           // how often we were told to stop
+	killed      bool
+	deadline    <-chan time.Time
+	again       <-chan time.Time
+}
+
+func (g *guard) send(s syscall.Signal) { _ = unix.Kill(g.pid, s) }
+
+func (g *guard) signal(s os.Signal) {
+	switch s {
+	case unix.SIGTERM:
+		// Requests that run get the time that they get when a process is
+		// replaced; new ones are not accepted.
+		if g.stopping == 0 && g.daemon {
+			g.send(unix.SIGWINCH)
+			g.stopping, g.deadline = 1, time.After(g.drain)
+			// An httpd that is still starting ignores it.
+			g.again = time.Tick(200 * time.Millisecond)
+			return
+		}
+		g.escalate()
+	case unix.SIGINT, unix.SIGQUIT:
+		if g.stopping == 0 {
+			g.stopping = 1
+		}
+		g.escalate()
+	case unix.SIGHUP:
+		if g.terminal && !g.hasTerminal() { // it was closed
+			g.escalate()
+			return
+		}
+		g.send(unix.SIGHUP) // restart
+	case unix.SIGUSR1:
+		g.send(unix.SIGUSR1) // graceful restart
+	case unix.SIGWINCH:
+		// A terminal that changes its size is no reason to stop; a container
+		// runtime that sends this means a graceful stop.
+		if !g.terminal {
+			g.send(unix.SIGWINCH)
+		}
+	}
+}
+
+// escalate stops harder each time.
+func (g *guard) escalate() {
+	g.stopping++
+	g.deadline, g.again = nil, nil
+	if g.stopping <= 2 {
+		g.send(unix.SIGTERM)
+		// httpd ends its children within a few seconds. As a single process it
+		// may well lose the signal: a thread of the application's can take it.
+		g.deadline = time.After(g.patience)
+		return
+	}
+	g.killed = true
+	g.send(unix.SIGKILL)
+}
+
+func signalNumber(s os.Signal) int {
+	if n, ok := s.(syscall.Signal); ok {
+		return int(n)
+	}
+	return 1
+}
+
+func exitCode(s unix.WaitStatus) int {
+	if s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return s.ExitStatus()
+}

@@ -1,0 +1,208 @@
+package express
+
+// daemonAnywhere is daemon for options that mean something on Windows too.
+func (o Option) daemonAnywhere(v string) Option { o.Daemon = v; return o }
+
+func httpRows() []Option {
+	return group("HTTP",
+		toggle("compress-responses", "Compress textual responses for clients that can take them.",
+			func(s *Server) *bool { return &s.CompressResponses }),
+		toggle("enable-sendfile", "Send files with the system's sendfile call.",
+			func(s *Server) *bool { return &s.EnableSendfile }),
+	)
+}
+
+func documentRows() []Option {
+	return group("Files",
+		text("document-root", "", "DIRECTORY", "Files here are served at /, before the application is asked.",
+			func(s *Server) *string { return &s.DocumentRoot }).shown("SERVER_ROOT/htdocs"),
+		text("directory-index", "", "NAMES", "Files that stand for their directory, such as index.html.",
+			func(s *Server) *string { return &s.DirectoryIndex }),
+		toggle("directory-listing", "List directories that have no index file.",
+			func(s *Server) *bool { return &s.DirectoryListing }),
+		texts("allow-override", "CLASS", "Kind of directives that .htaccess files may hold.",
+			func(s *Server) *[]string { return &s.AllowOverride }).checked(oneWord).shown("None"),
+		pairs("url-alias", "URL-PATH PATH", "Serve a file or directory at a URL.",
+			func(s *Server) *[][2]string { return &s.URLAliases }),
+		pairs("error-document", "STATUS DOCUMENT", "What to send instead of httpd's own error page.",
+			func(s *Server) *[][2]string { return &s.ErrorDocuments }),
+		toggle("error-override", "Error documents replace the application's own error responses too.",
+			func(s *Server) *bool { return &s.ErrorOverride }),
+		text("mime-types", "", "FILE", "Table of media types by file name.",
+			func(s *Server) *string { return &s.MIMETypes }).unix().shown("system mime.types"),
+		text("rewrite-rules", "", "FILE", "mod_rewrite rules for the document root.",
+			func(s *Server) *string { return &s.RewriteRules }).shown("SERVER_ROOT/rewrite.conf"),
+		pairs("add-handler", "EXTENSION SCRIPT", "Python script that answers for files with an extension.", nil),
+		toggle("with-cgi", "Run .cgi files of the document root.",
+			func(s *Server) *bool { return &s.WithCGI }),
+		toggle("enable-docs", "Serve mod_wsgi's documentation below /__wsgi__/docs.", nil),
+	)
+}
+
+func proxyRows() []Option {
+	return group("Proxies",
+		pairs("proxy-mount-point", "URL-PATH URL", "Pass requests below a path on to another server.",
+			nil).alias("proxy-url-alias"),
+		pairs("proxy-virtual-host", "NAME URL", "Pass requests for a host name on to another server.", nil),
+		texts("trust-proxy-header", "NAME", "Header of a proxy in front of us that is believed.",
+			func(s *Server) *[]string { return &s.TrustProxyHeaders }).since("4.4.9").checked(oneWord),
+		texts("trust-proxy", "ADDRESS", "Address or network of a proxy in front of us.",
+			func(s *Server) *[]string { return &s.TrustProxies }).since("4.4.10").checked(network),
+	)
+}
+
+func accessRows() []Option {
+	return group("Access",
+		text("host-access-script", "", "FILE", "Script whose allow_access(environ, host) decides who gets in.",
+			func(s *Server) *string { return &s.HostAccessScript }),
+		text("auth-user-script", "", "FILE", "Script that knows users and their passwords.",
+			func(s *Server) *string { return &s.AuthUserScript }),
+		text("auth-type", "Basic", "TYPE", "Basic or Digest.",
+			func(s *Server) *string { return &s.AuthType }).checked(oneOf(true, "Basic", "Digest")),
+		text("auth-group-script", "", "FILE", "Script that knows the groups of a user.",
+			func(s *Server) *string { return &s.AuthGroupScript }),
+		text("auth-group", "wsgi", "NAME", "Group that a user must be in.",
+			func(s *Server) *string { return &s.AuthGroup }),
+		toggle("server-status", "Show httpd's state at /server-status, to this machine only.",
+			func(s *Server) *bool { return &s.ServerStatus }),
+		toggle("server-metrics", "Let the application read httpd's state.",
+			func(s *Server) *bool { return &s.ServerMetrics }),
+	)
+}
+
+func logRows() []Option {
+	return group("Logs",
+		text("log-directory", "", "DIRECTORY", "Where log files go.",
+			func(s *Server) *string { return &s.LogDirectory }).shown("SERVER_ROOT"),
+		text("log-level", "warn", "LEVEL", "Least severe messages that are logged; may name modules (info rewrite:trace3).",
+			func(s *Server) *string { return &s.LogLevel }).checked(logLevel),
+		toggle("log-to-terminal", "Logs go to standard error and standard output.",
+			func(s *Server) *bool { return &s.LogToTerminal }).unix(),
+		toggle("access-log", "Log each request.",
+			func(s *Server) *bool { return &s.AccessLog }),
+		text("access-log-format", "common", "FORMAT", "common, combined, or a format of mod_log_config.",
+			func(s *Server) *string { return &s.AccessLogFormat }),
+		text("error-log-format", "", "FORMAT", "Format of lines in the error log.",
+			func(s *Server) *string { return &s.ErrorLogFormat }),
+		text("error-log-name", "error_log", "NAME", "File name of the error log.",
+			func(s *Server) *string { return &s.ErrorLogName }),
+		text("access-log-name", "access_log", "NAME", "File name of the access log.",
+			func(s *Server) *string { return &s.AccessLogName }),
+		toggle("startup-log", "Log what httpd says before it has read its configuration.",
+			func(s *Server) *bool { return &s.StartupLog }).unix(),
+		text("startup-log-name", "startup_log", "NAME", "File name of the startup log.",
+			func(s *Server) *string { return &s.StartupLogName }).unix(),
+		toggle("rotate-logs", "Start a new log file when one is full.",
+			func(s *Server) *bool { return &s.RotateLogs }).unix(),
+		number("max-log-size", "5", "MEGABYTES", "Size at which a log file is full.",
+			func(s *Server) *int { return &s.MaxLogSize }).unix().checked(between(1, 1<<20)),
+		text("rotatelogs-executable", "", "FILE", "The rotatelogs program.",
+			func(s *Server) *string { return &s.RotatelogsExecutable }).unix().shown("found beside httpd, else rotatelogs"),
+		toggle("verbose-debugging", "More messages from modules before 6.0.0.",
+			func(s *Server) *bool { return &s.VerboseDebugging }).hidden(),
+	)
+}
+
+func pythonRows() []Option {
+	return group("Python",
+		texts("python-path", "DIRECTORY", "Directory for the module path of the application.",
+			func(s *Server) *[]string { return &s.PythonPath }),
+		text("python-eggs", "", "DIRECTORY", "Where zipped eggs are unpacked.",
+			func(s *Server) *string { return &s.PythonEggs }).shown("SERVER_ROOT/python-eggs"),
+		texts("python-warnings", "FILTER", "Filter as for python -W.",
+			func(s *Server) *[]string { return &s.PythonWarnings }),
+		Option{
+			Name: "switch-interval", Values: 1, Kind: Fraction, Shown: "none (Python: 0.005)", Meta: "SECONDS", Since: "6.0.0",
+			Help:  "How long a thread may run before another one gets its turn.",
+			field: func(s *Server) any { return &s.SwitchInterval }, check: positive,
+		},
+		toggle("free-threading", "Run without the global interpreter lock; Python must be built for it.",
+			func(s *Server) *bool { return &s.FreeThreading }).since("6.0.0"),
+	)
+}
+
+func serverRows() []Option {
+	return group("Server",
+		text("server-root", "", "DIRECTORY", "Directory for the files of this instance.",
+			func(s *Server) *string { return &s.ServerRoot }).shown("see notes"),
+		text("user", "", "NAME", "Account of the application, when started as root.",
+			func(s *Server) *string { return &s.User }).unix().shown("current user"),
+		text("group", "", "NAME", "Group of the application, when started as root.",
+			func(s *Server) *string { return &s.Group }).unix().shown("primary group of current user"),
+		pairs("setenv", "NAME VALUE", "Put a variable into the WSGI environment of each request.",
+			func(s *Server) *[][2]string { return &s.SetEnv }),
+		texts("passenv", "NAME", "Put a variable of our own environment into that of each request.",
+			func(s *Server) *[]string { return &s.PassEnv }).checked(variable),
+		texts("include-file", "FILE", "Further httpd configuration, read at the end.",
+			func(s *Server) *[]string { return &s.IncludeFiles }),
+		text("locale", "", "LOCALE", "Locale of the application.",
+			func(s *Server) *string { return &s.Locale }).shown("process locale").checked(oneWord),
+		text("lang", "", "LOCALE", "Old spelling of --locale.",
+			func(s *Server) *string { return &s.Lang }).unix().hidden().checked(oneWord),
+		text("pid-file", "", "FILE", "Where httpd writes its process identifier.",
+			func(s *Server) *string { return &s.PIDFile }).shown("SERVER_ROOT/httpd.pid"),
+		text("process-name", "httpd (mod_wsgi-express)", "NAME", "Name of the httpd processes in ps.",
+			func(s *Server) *string { return &s.ProcessName }).unix(),
+		text("httpd-executable", "", "FILE", "The httpd to run.",
+			func(s *Server) *string { return &s.HTTPDExecutable }).unix().shown("httpd known at build time"),
+		text("modules-directory", "", "DIRECTORY", "Where httpd's modules are.",
+			func(s *Server) *string { return &s.ModulesDirectory }).shown("known at build time"),
+		text("socket-prefix", "", "DIRECTORY", "Directory for the sockets of the daemon processes.",
+			func(s *Server) *string { return &s.SocketPrefix }).unix().shown("SERVER_ROOT"),
+		toggle("setup-only", "Write the files, start nothing.",
+			func(s *Server) *bool { return &s.SetupOnly }).unix(),
+		text("envvars-script", "", "FILE", "Shell script for the environment of httpd.", nil).unix().shown("SERVER_ROOT/envvars"),
+		text("shell-executable", "", "FILE", "Accepted and not needed: nothing here runs through a shell.",
+			func(s *Server) *string { return &s.ignoredShell }).unix().shown("bash, else sh, from PATH").hidden(),
+		Option{Name: "help", Aliases: []string{"h"}, Kind: Flag, Help: "Show this help.", field: func(*Server) any { return nil }},
+	)
+}
+
+func serviceRows() []Option {
+	return group("Services",
+		pairs("service-script", "NAME SCRIPT", "Run a script in a process of its own.", nil).unix().since("4.6.0"),
+		pairs("service-user", "NAME USER", "Account of a service.", nil).unix().since("4.6.0").shown("--user"),
+		pairs("service-group", "NAME GROUP", "Group of a service.", nil).unix().since("4.6.0").shown("--group"),
+		pairs("service-log-file", "NAME FILE", "Log file of a service.", nil).unix().since("4.6.0"),
+	)
+}
+
+func telemetryRows() []Option {
+	return group("Telemetry",
+		text("telemetry-service", "", "TARGET", "Report to a collector at unix:PATH.", nil).since("6.0.0"),
+		toggle("enable-telemetry", "Collect and show telemetry here.", nil).unix().since("6.0.0"),
+		number("telemetry-ui-port", "8888", "NUMBER", "Port on which it is shown.", nil).unix().since("6.0.0"),
+		Option{Name: "telemetry-interval", Values: 1, Kind: Fraction, Default: "1.0", Since: "6.0.0", Meta: "SECONDS", Help: "Time between reports."},
+		Option{Name: "slow-requests", Values: 1, Kind: Fraction, Since: "6.0.0", Meta: "SECONDS", Help: "Report requests that take longer."},
+		texts("telemetry-options", "OPTIONS", "What else is captured.", nil).since("6.0.0"),
+	)
+}
+
+func debugRows() []Option {
+	return group("Debugging",
+		toggle("enable-debugger", "Python debugger on uncaught exceptions.", nil).unix(),
+		toggle("debugger-startup", "Debugger prompt once the application is loaded.", nil).unix(),
+		toggle("enable-coverage", "Measure test coverage.", nil).unix(),
+		text("coverage-directory", "", "DIRECTORY", "Where the coverage report goes.", nil).unix().shown("SERVER_ROOT/htmlcov"),
+		toggle("enable-profiler", "Profile the application.", nil).unix(),
+		text("profiler-directory", "", "DIRECTORY", "Where profiles go.", nil).unix().shown("SERVER_ROOT/pstats"),
+		toggle("enable-recorder", "Record requests and responses.", nil).unix(),
+		text("recorder-directory", "", "DIRECTORY", "Where recordings go.", nil).unix().shown("SERVER_ROOT/archive"),
+		toggle("enable-gdb", "Run httpd under gdb.", nil).unix(),
+		text("gdb-executable", "gdb", "FILE", "The gdb to use.", nil).unix(),
+	)
+}
+
+func goneRows() []Option {
+	const newRelic = "was dropped in mod_wsgi 6.0.0; start the New Relic agent in the application itself"
+	return group("Gone",
+		toggle("with-newrelic", "", nil).gone(newRelic),
+		toggle("with-newrelic-agent", "", nil).gone(newRelic),
+		toggle("with-newrelic-platform", "", nil).gone(newRelic),
+		text("newrelic-config-file", "", "FILE", "", nil).shown("empty").gone(newRelic),
+		text("newrelic-environment", "", "NAME", "", nil).shown("empty").gone(newRelic),
+		toggle("isatty", "", nil).unix().gone("was dropped in mod_wsgi 4.8.0; the launcher always supervises httpd, on and off terminals"),
+		toggle("with-php5", "", nil).gone("is not supported: PHP 5 is no longer maintained; use --include-file for another handler"),
+		number("proxy-buffer-size", "0", "BYTES", "", nil).gone("was renamed in mod_wsgi 4.4.7; use --response-buffer-size"),
+	)
+}

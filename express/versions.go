@@ -1,0 +1,59 @@
+package express
+
+import (
+	"strconv"
+	"strings"
+
+	"modwsgi/internal/fault"
+)
+
+// daemonSince is the first mod_wsgi that knows a parameter of WSGIDaemonProcess;
+// those that are not here are older than any module that we support.
+var daemonSince = map[string]string{
+	"startup-timeout": "4.5.6", "restart-interval": "4.5.12", "eviction-timeout": "4.4.7", "interrupt-timeout": "6.0.0",
+	"response-buffer-size": "4.4.7", "response-socket-timeout": "4.5.13", "response-flush-delay": "6.0.2",
+	"switch-interval": "6.0.0",
+}
+
+// directiveSince is the same for directives.
+var directiveSince = map[string]string{
+	"WSGISocketRotation": "4.6.0", "WSGIDestroyInterpreter": "4.9.1", "WSGISwitchInterval": "6.0.0", "WSGIFreeThreading": "6.0.0",
+	"WSGIIgnoreActivity": "4.5.8", "WSGITrustedProxyHeaders": "4.4.9", "WSGITrustedProxies": "4.4.10",
+}
+
+// atLeastVersion compares versions of mod_wsgi ("4.9.10"); what follows the
+// digits of a part ("6.0.0rc1") does not count.
+func atLeastVersion(have, want string) bool {
+	h, w := strings.Split(have, "."), strings.Split(want, ".")
+	for k := range w {
+		a, b := 0, leadingNumber(w[k])
+		if k < len(h) {
+			a = leadingNumber(h[k])
+		}
+		if a != b {
+			return a > b
+		}
+	}
+	return true
+}
+
+func leadingNumber(s string) int {
+	end := 0
+	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
+		end++
+	}
+	n, _ := strconv.Atoi(s[:end])
+	return n
+}
+
+// checkVersions refuses options that were given and that the installed module
+// does not know.
+func checkVersions(s *Server, module string) error {
+	for _, o := range Options() {
+		if s.given[o.Name] && !atLeastVersion(module, o.Since) {
+			return fault.New(fault.Usage, "install a newer one: modwsgi install --mod-wsgi-version '>= "+o.Since+"'",
+				"option --%s needs mod_wsgi %s or newer; the installed one is %s", o.Name, o.Since, module)
+		}
+	}
+	return carried(s, Options())
+}

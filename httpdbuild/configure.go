@@ -1,0 +1,156 @@
+package httpdbuild
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/steps"
+)
+
+// configure runs a component's configure script for the placeholder prefix.
+func (b *builder) configure(ctx context.Context, log *steps.Log, name string, args ...string) error {
+	argv := []string{
+		"./configure", "--prefix=" + Placeholder, "CC=" + strings.Join(b.Host.CC, " "),
+		"CFLAGS=" + strings.Join(cflags(b.Work), " "),
+	}
+	return b.tool(ctx, log, b.dir(name), append(argv, args...)...)
+}
+
+// ldflags are the linker's flags: the run path is the placeholder's, which
+// relocate turns into one relative to the file; a build identifier would make
+// two builds differ.
+func ldflags(more ...string) string {
+	flags := append([]string{"-Wl,-rpath," + Placeholder + "/lib", "-Wl,--build-id=none", "-Wl,-z,relro"}, more...)
+	return "LDFLAGS=" + strings.Join(flags, " ")
+}
+
+func (b *builder) configurePCRE2(ctx context.Context, log *steps.Log) error {
+	return b.configure(ctx, log, "pcre2", ldflags(), "--disable-static", "--disable-dependency-tracking")
+}
+
+// compilePCRE2 makes only the library with 8-bit characters, which is what httpd
+// links, and leaves out the command line tools.
+func (b *builder) compilePCRE2(ctx context.Context, log *steps.Log) error {
+	if err := b.makeIn("pcre2", "libpcre2-8.la")(ctx, log); err != nil {
+		return err
+	}
+	if err := copySharedLibrary(filepath.Join(b.dir("pcre2"), ".libs"), "libpcre2-8", filepath.Join(b.deps(), "lib"), true); err != nil {
+		return err
+	}
+	if err := copyFile(filepath.Join(b.dir("pcre2"), "src/pcre2.h"), filepath.Join(b.deps(), "include/pcre2.h"), 0o644); err != nil {
+		return err
+	}
+	return copyFile(filepath.Join(b.dir("pcre2"), "pcre2-config"), filepath.Join(b.deps(), "bin/pcre2-config"), 0o755)
+}
+
+func (b *builder) configureAPR(ctx context.Context, log *steps.Log) error {
+	// Without libuuid APR makes UUIDs itself, from its own random source: one
+	// library less that a target machine must have. The devrandom is explicit
+	// because its search order depends on the build machine.
+	return b.configure(ctx, log, "apr", ldflags(), "--disable-static", "--with-devrandom=/dev/urandom",
+		"ac_cv_search_uuid_create=no", "ac_cv_search_uuid_generate=no",
+		"ac_cv_header_uuid_h=no", "ac_cv_header_uuid_uuid_h=no", "ac_cv_header_sys_uuid_h=no")
+}
+
+func (b *builder) configureAPRUtil(ctx context.Context, log *steps.Log) error {
+	args := []string{
+		ldflags(), "--with-apr=" + b.dir("apr"),
+		"--without-pgsql", "--without-mysql", "--without-sqlite3", "--without-sqlite2", "--without-oracle", "--without-odbc",
+		"--without-gdbm", "--without-ndbm", "--without-berkeley-db", "--without-nss", "--without-openssl", "--without-ldap", "--without-iconv",
+	}
+	if b.component("expat") != nil {
+		args = append(args, "--with-expat="+b.deps())
+	}
+	return b.configure(ctx, log, "apr-util", args...)
+}
+
+// unwanted are modules that configure would add where it finds a library that
+// no feature asked for.
+var unwanted = []string{"--disable-lua", "--disable-md", "--disable-authnz-ldap", "--disable-ldap", "--disable-systemd", "--disable-suexec"}
+
+func (b *builder) configureHTTPD(ctx context.Context, log *steps.Log) error {
+	args := []string{
+		ldflags("-L" + filepath.Join(b.deps(), "lib")), "CPPFLAGS=-I" + filepath.Join(b.deps(), "include"),
+		"--with-apr=" + b.dir("apr"), "--with-apr-util=" + b.dir("apr-util"), "--with-pcre=" + filepath.Join(b.deps(), "bin/pcre2-config"),
+		"--enable-so", "--enable-mpms-shared=all", "--enable-mods-shared=most", "--enable-cgi", "--enable-cgid",
+	}
+	args = append(args, unwanted...)
+	for _, f := range features {
+		if slices.Contains(b.Features, f.Name) {
+			args = append(args, f.on...)
+		} else {
+			args = append(args, f.off...)
+		}
+	}
+	return b.configure(ctx, log, "httpd", args...)
+}
+
+// compileExpat compiles the library itself: three files. The archive is the
+// repository's and has no configure script, so the few settings are given here
+// (https://github.com/libexpat/libexpat/blob/master/expat/expat_config.h.cmake).
+func (b *builder) compileExpat(ctx context.Context, log *steps.Log) error {
+	lib := filepath.Join(b.dir("expat"), "expat/lib")
+	if _, err := os.Stat(lib); err != nil {
+		lib = filepath.Join(b.dir("expat"), "lib") // a release archive
+	}
+	config := "#define BYTEORDER 1234\n#define HAVE_MEMMOVE 1\n#define HAVE_UNISTD_H 1\n#define HAVE_FCNTL_H 1\n" +
+		"#define XML_CONTEXT_BYTES 1024\n#define XML_DTD 1\n#define XML_NS 1\n#define XML_GE 1\n#define XML_DEV_URANDOM 1\n" +
+		"#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__\n#undef BYTEORDER\n#define BYTEORDER 4321\n#define WORDS_BIGENDIAN 1\n#endif\n"
+	if err := os.WriteFile(filepath.Join(lib, "expat_config.h"), []byte(config), 0o644); err != nil {
+		return err
+	}
+	out := filepath.Join(b.deps(), "lib", "libexpat.so.1")
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
+	}
+	argv := slices.Concat(b.Host.CC, cflags(b.Work), []string{
+		"-fPIC", "-shared", "-fvisibility=hidden", "-DXML_ENABLE_VISIBILITY=1", "-DHAVE_EXPAT_CONFIG_H", "-I" + lib,
+		"-Wl,-soname,libexpat.so.1", "-Wl,--build-id=none", "-Wl,-z,relro", "-o", out,
+		filepath.Join(lib, "xmlparse.c"), filepath.Join(lib, "xmlrole.c"), filepath.Join(lib, "xmltok.c"),
+	})
+	if random, err := os.ReadFile(filepath.Join(lib, "random.c")); err == nil && len(random) > 0 {
+		argv = append(argv, filepath.Join(lib, "random.c"))
+	}
+	if err := b.tool(ctx, log, lib, argv...); err != nil {
+		return err
+	}
+	if err := os.Symlink("libexpat.so.1", filepath.Join(b.deps(), "lib/libexpat.so")); err != nil {
+		return err
+	}
+	for _, h := range []string{"expat.h", "expat_external.h"} {
+		if err := copyFile(filepath.Join(lib, h), filepath.Join(b.deps(), "include", h), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copySharedLibrary copies lib.so.MAJOR as a plain file: wheels hold no symbolic
+// links, and the file's name must be its soname for the loader to find it. With
+// dev the name that linkers look for is added as a link.
+func copySharedLibrary(from, name, to string, dev bool) error {
+	matches, err := filepath.Glob(filepath.Join(from, name+".so.*"))
+	if err != nil {
+		return err
+	}
+	for _, m := range matches {
+		suffix := strings.TrimPrefix(filepath.Base(m), name+".so.")
+		if strings.Contains(suffix, ".") || strings.HasSuffix(suffix, "T") {
+			continue
+		}
+		soname := filepath.Base(m)
+		if err := copyFile(m, filepath.Join(to, soname), 0o755); err != nil {
+			return err
+		}
+		if dev {
+			return os.Symlink(soname, filepath.Join(to, name+".so"))
+		}
+		return nil
+	}
+	return fmt.Errorf("find %s.so in %s: %w", name, from, fs.ErrNotExist)
+}

@@ -1,0 +1,114 @@
+package httpdbuild
+
+import (
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/toolchain"
+)
+
+// Feature is something that httpd can be built with or without, and that needs
+// a library of the host.
+type Feature struct {
+	Name    string // as --with takes it
+	About   string
+	Default bool     // built where the host has the headers, without being asked for
+	Headers []string // what the compiler must find
+	Libs    []string // what the linker must find, as -l flags
+	// Modules are the files (without .so) that must exist in the result.
+	Modules []string
+	on, off []string           // arguments of httpd's configure
+	Package toolchain.Packages // with the headers
+}
+
+// features is the table of all features; modules that need nothing from the
+// host are always built.
+var features = []Feature{
+	{
+		Name: "tls", About: "HTTPS (mod_ssl) from the host's OpenSSL", Default: true,
+		Headers: []string{"openssl/ssl.h", "openssl/evp.h"}, Libs: []string{"-lssl", "-lcrypto"},
+		Modules: []string{"mod_ssl"}, on: []string{"--enable-ssl"}, off: []string{"--disable-ssl"},
+		Package: toolchain.Packages{"debian": "libssl-dev", "rhel": "openssl-devel", "alpine": "openssl-dev", "arch": "openssl", "suse": "libopenssl-devel"},
+	},
+	{
+		Name: "http2", About: "HTTP/2 (mod_http2) from the host's nghttp2",
+		Headers: []string{"nghttp2/nghttp2.h"}, Libs: []string{"-lnghttp2"},
+		Modules: []string{"mod_http2", "mod_proxy_http2"},
+		on:      []string{"--enable-http2", "--enable-proxy-http2"}, off: []string{"--disable-http2", "--disable-proxy-http2"},
+		Package: toolchain.Packages{"debian": "libnghttp2-dev", "rhel": "libnghttp2-devel", "alpine": "nghttp2-dev", "arch": "libnghttp2", "suse": "libnghttp2-devel"},
+	},
+	{
+		Name: "deflate", About: "gzip compression (mod_deflate) from the host's zlib", Default: true,
+		Headers: []string{"zlib.h"}, Libs: []string{"-lz"},
+		Modules: []string{"mod_deflate"}, on: []string{"--enable-deflate"}, off: []string{"--disable-deflate"},
+		Package: toolchain.Packages{"debian": "zlib1g-dev", "rhel": "zlib-devel", "alpine": "zlib-dev", "arch": "zlib", "suse": "zlib-devel"},
+	},
+	{
+		Name: "brotli", About: "Brotli compression (mod_brotli) from the host's library",
+		Headers: []string{"brotli/encode.h"}, Libs: []string{"-lbrotlienc"},
+		Modules: []string{"mod_brotli"}, on: []string{"--enable-brotli"}, off: []string{"--disable-brotli"},
+		Package: toolchain.Packages{"debian": "libbrotli-dev", "rhel": "brotli-devel", "alpine": "brotli-dev", "arch": "brotli", "suse": "libbrotli-devel"},
+	},
+	{
+		Name: "xml", About: "rewriting of proxied HTML (mod_proxy_html, mod_xml2enc) from the host's libxml2",
+		Headers: []string{"libxml2/libxml/parser.h"}, Libs: []string{"-lxml2"},
+		Modules: []string{"mod_proxy_html", "mod_xml2enc"},
+		on:      []string{"--enable-proxy-html", "--enable-xml2enc"}, off: []string{"--disable-proxy-html", "--disable-xml2enc"},
+		Package: toolchain.Packages{"debian": "libxml2-dev", "rhel": "libxml2-devel", "alpine": "libxml2-dev", "arch": "libxml2", "suse": "libxml2-devel"},
+	},
+}
+
+// Features returns the table, in the order in which it is documented.
+func Features() []Feature { return slices.Clone(features) }
+
+// feature finds a row by name.
+func feature(name string) (Feature, bool) {
+	for _, f := range features {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return Feature{}, false
+}
+
+// CheckNames refuses names that --with and --without do not know, and those
+// that are in both.
+func CheckNames(with, without []string) error {
+	for _, name := range slices.Concat(with, without) {
+		if _, ok := feature(name); !ok {
+			var names []string
+			for _, f := range features {
+				names = append(names, f.Name)
+			}
+			return fault.New(fault.Usage, "the features are: "+strings.Join(names, ", "), "there is no feature %q", name)
+		}
+		if slices.Contains(with, name) && slices.Contains(without, name) {
+			return fault.New(fault.Usage, "give it once", "feature %q is asked for and forbidden", name)
+		}
+	}
+	return nil
+}
+
+// Select decides which features are built on a host: those asked for must be
+// possible; the defaults are taken where they are. The result is sorted.
+func (h *Host) Select(with, without []string) ([]string, error) {
+	if err := CheckNames(with, without); err != nil {
+		return nil, err
+	}
+	var chosen []string
+	for _, f := range features {
+		asked := slices.Contains(with, f.Name)
+		switch {
+		case slices.Contains(without, f.Name):
+		case asked && !h.Has[f.Name]:
+			return nil, fault.New(fault.Environment, h.Install("", f.Package, "or leave out --with "+f.Name),
+				"feature %q cannot be built: the compiler does not find %s or the linker does not find %s",
+				f.Name, strings.Join(f.Headers, ", "), strings.Join(f.Libs, " "))
+		case asked || f.Default && h.Has[f.Name]:
+			chosen = append(chosen, f.Name)
+		}
+	}
+	slices.Sort(chosen)
+	return slices.Compact(chosen), nil
+}

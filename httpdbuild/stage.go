@@ -1,0 +1,295 @@
+package httpdbuild
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/apxs"
+	"modwsgi/internal/relocate"
+	"modwsgi/internal/run"
+	"modwsgi/internal/steps"
+)
+
+// programs are the support programs that go into the tree. suexec and the Perl
+// and shell scripts do not: they hold absolute paths.
+var programs = []string{"ab", "checkgid", "fcgistarter", "htcacheclean", "htdbm", "htdigest", "htpasswd", "httxt2dbm", "logresolve", "rotatelogs"}
+
+// stageTree copies what was built to where it belongs. It does without "make
+// install", whose libtool calls take as long as a third of the compilation, and
+// which would link everything a second time for an absolute run path.
+func (b *builder) stageTree(ctx context.Context, log *steps.Log) error {
+	for _, do := range []func() error{
+		b.stageBinaries, b.stageModules, b.stageHeaders, b.stageData,
+		func() error { return b.stageHTTPDHeaders(ctx, log) },
+		func() error { return b.stageConfigVars() },
+	} {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	count, err := relocate.Tree(b.stage, "$ORIGIN/../lib", b.oursInRunPath)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(log, "%d run paths made relative\n", count)
+	return err
+}
+
+func (b *builder) oursInRunPath(element string) bool {
+	return element == Placeholder+"/lib" || element == b.Work || strings.HasPrefix(element, b.Work+"/")
+}
+
+func (b *builder) stageBinaries() error {
+	bin, lib := filepath.Join(b.stage, "bin"), filepath.Join(b.stage, "lib")
+	httpd := b.dir("httpd")
+	if err := copyFile(filepath.Join(httpd, ".libs/httpd"), filepath.Join(bin, "httpd"), 0o755); err != nil {
+		return err
+	}
+	for _, p := range programs {
+		from := filepath.Join(httpd, "support/.libs", p)
+		if _, err := os.Stat(from); err != nil {
+			from = filepath.Join(httpd, "support", p) // linked without a shared library of ours
+		}
+		if err := copyFile(from, filepath.Join(bin, p), 0o755); err != nil {
+			return err
+		}
+	}
+	for name, from := range map[string]string{
+		"libapr-1": b.dir("apr") + "/.libs", "libaprutil-1": b.dir("apr-util") + "/.libs", "libpcre2-8": filepath.Join(b.deps(), "lib"),
+	} {
+		if err := copySharedLibrary(from, name, lib, false); err != nil {
+			return err
+		}
+	}
+	if b.component("expat") != nil {
+		if err := copySharedLibrary(filepath.Join(b.deps(), "lib"), "libexpat", lib, false); err != nil {
+			return err
+		}
+	}
+	// What -lapr-1 finds when a third-party module is linked: a linker script,
+	// because wheels hold no symbolic links.
+	for _, name := range []string{"libapr-1", "libaprutil-1"} {
+		if err := writeFile(filepath.Join(lib, name+".so"), fmt.Appendf(nil, "INPUT(%s.so.0)\n", name), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := writeFile(filepath.Join(bin, "apr-1-config"), []byte(apxs.APRConfig), 0o755); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(bin, "apu-1-config"), []byte(apxs.APUConfig), 0o755)
+}
+
+func (b *builder) stageModules() error {
+	for _, top := range []string{"modules", "server/mpm"} {
+		err := filepath.WalkDir(filepath.Join(b.dir("httpd"), top), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".so") || filepath.Base(filepath.Dir(path)) != ".libs" {
+				return err
+			}
+			return copyFile(path, filepath.Join(b.stage, "modules", d.Name()), 0o755)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stageHeaders copies the public headers of APR and APR-util, into the same
+// directory as httpd's: who builds a module with setuptools has one directory
+// with them all, which may have a blank in its path.
+func (b *builder) stageHeaders() error {
+	for name, patterns := range map[string][]string{"apr": {"apr.h", "apr_*.h"}, "apr-util": {"apr_*.h", "apu*.h"}} {
+		for _, pattern := range patterns {
+			matches, err := filepath.Glob(filepath.Join(b.dir(name), "include", pattern))
+			if err != nil {
+				return err
+			}
+			for _, m := range matches {
+				if err := copyFile(m, filepath.Join(b.stage, "include", filepath.Base(m)), 0o644); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// stageHTTPDHeaders lets httpd's own makefile say which headers are public; only
+// the copying is ours, because it would call libtool for each.
+func (b *builder) stageHTTPDHeaders(ctx context.Context, log *steps.Log) error {
+	dest := filepath.Join(b.Work, "headers")
+	if err := b.tool(ctx, log, b.dir("httpd"), "make", "install-include", "DESTDIR="+dest, "INSTALL_DATA=cp"); err != nil {
+		return err
+	}
+	from := filepath.Join(dest, Placeholder, "include")
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := copyFile(filepath.Join(from, e.Name()), filepath.Join(b.stage, "include", e.Name()), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stageData copies configuration data and licence texts.
+func (b *builder) stageData() error {
+	for _, name := range []string{"mime.types", "magic"} {
+		if err := copyFile(filepath.Join(b.dir("httpd"), "docs/conf", name), filepath.Join(b.stage, "conf", name), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, c := range b.Components {
+		for _, name := range []string{"LICENSE", "NOTICE", "LICENCE", "LICENCE.md", "COPYING", "expat/COPYING"} {
+			from := filepath.Join(b.dir(c.Name), name)
+			if _, err := os.Stat(from); err != nil {
+				continue
+			}
+			if err := copyFile(from, filepath.Join(b.stage, "licenses", c.Name, filepath.Base(name)), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// PrefixVariable stands in build/config_vars.mk for the directory of the tree,
+// as in PyPI's mod_wsgi-httpd; mod_wsgi-apxs puts the present one in.
+const PrefixVariable = "${mod_wsgi_httpd_prefix}"
+
+// stageConfigVars writes build/config_vars.mk, which apxs answers from, without
+// any path of the build.
+func (b *builder) stageConfigVars() error {
+	data, err := os.ReadFile(filepath.Join(b.dir("httpd"), "build/config_vars.mk"))
+	if err != nil {
+		return err
+	}
+	set := map[string]string{
+		"prefix": PrefixVariable, "exec_prefix": PrefixVariable, "CC": "cc", "CPP": "cc -E",
+		"CFLAGS": "", "CPPFLAGS": "", "LDFLAGS": "", "PCRE_LIBS": "", "PCRE_CFLAGS": "",
+		"EXTRA_INCLUDES": "-I$(includedir)",
+		"APR_BINDIR":     PrefixVariable + "/bin", "APU_BINDIR": PrefixVariable + "/bin",
+		"APR_INCLUDEDIR": PrefixVariable + "/include", "APU_INCLUDEDIR": PrefixVariable + "/include",
+		"APR_CONFIG": PrefixVariable + "/bin/apr-1-config", "APU_CONFIG": PrefixVariable + "/bin/apu-1-config",
+	}
+	var out bytes.Buffer
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		name, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "=")
+		name = strings.TrimSpace(name)
+		if !ok || seen[name] {
+			continue
+		}
+		seen[name] = true
+		if fixed, ok := set[name]; ok {
+			value = fixed
+		}
+		fmt.Fprintf(&out, "%s = %s\n", name, b.withoutBuildPaths(value))
+		delete(set, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		fmt.Fprintf(&out, "%s = %s\n", name, set[name])
+	}
+	return writeFile(filepath.Join(b.stage, "build/config_vars.mk"), out.Bytes(), 0o644)
+}
+
+// withoutBuildPaths drops the words that name a directory of the build and turns
+// the placeholder into the variable.
+func (b *builder) withoutBuildPaths(value string) string {
+	words := slices.DeleteFunc(strings.Fields(value), func(w string) bool { return strings.Contains(w, b.Work) })
+	return strings.ReplaceAll(strings.Join(words, " "), Placeholder, PrefixVariable)
+}
+
+// checkTree makes sure that the tree is what was asked for: every feature's
+// modules are there, nothing names a directory of the build, and httpd runs from
+// where the tree lies now.
+func (b *builder) checkTree(ctx context.Context, log *steps.Log) error {
+	modules, err := moduleNames(b.stage)
+	if err != nil {
+		return err
+	}
+	wanted := []string{
+		"mod_mpm_event", "mod_mpm_worker", "mod_mpm_prefork", "mod_unixd", "mod_authz_core", "mod_rewrite", "mod_alias", "mod_headers",
+		"mod_proxy", "mod_proxy_http", "mod_proxy_wstunnel", "mod_cgi", "mod_cgid", "mod_status", "mod_reqtimeout", "mod_log_config",
+	}
+	for _, f := range features {
+		if slices.Contains(b.Features, f.Name) {
+			wanted = append(wanted, f.Modules...)
+		}
+	}
+	for _, m := range wanted {
+		if !slices.Contains(modules, m) {
+			return fmt.Errorf("the build did not make %s, see the log of configure httpd", m)
+		}
+	}
+	leaks, err := relocate.Leaks(b.stage, b.Work)
+	if err != nil {
+		return err
+	}
+	if len(leaks) > 0 {
+		return fmt.Errorf("these files name the build directory %s: %s", b.Work, strings.Join(leaks, ", "))
+	}
+	out, err := b.Runner.Output(ctx, run.Cmd{
+		Argv: []string{filepath.Join(b.stage, "bin/httpd"), "-v"}, Env: b.Host.Env, Log: log, LogPath: log.Path,
+	})
+	if err != nil {
+		return err
+	}
+	if version := b.component("httpd").Version; !bytes.Contains(out, []byte("Apache/"+version+" ")) {
+		return fmt.Errorf("httpd calls itself %q, not %s", strings.TrimSpace(string(out)), version)
+	}
+	return nil
+}
+
+// moduleNames lists what LoadModule can load, without ".so".
+func moduleNames(tree string) ([]string, error) {
+	matches, err := filepath.Glob(filepath.Join(tree, "modules", "mod_*.so"))
+	for i, m := range matches {
+		matches[i] = strings.TrimSuffix(filepath.Base(m), ".so")
+	}
+	slices.Sort(matches)
+	return matches, err
+}
+
+func copyFile(from, to string, mode os.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Chmod(to, mode)
+	}
+	return err
+}
+
+func writeFile(name string, data []byte, mode os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(name, data, mode); err != nil {
+		return err
+	}
+	return os.Chmod(name, mode)
+}

@@ -1,0 +1,388 @@
+package installer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"modwsgi/detect"
+	"modwsgi/installer/place"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/pydist"
+	"modwsgi/internal/receipt"
+	"modwsgi/internal/steps"
+)
+
+// Report is what an install did.
+type Report struct {
+	Nothing   bool           `json:"nothing_to_do"`
+	Python    *detect.Python `json:"python"`
+	Site      string         `json:"site_packages"`
+	Installed []Installed    `json:"installed"`
+	Sources   []SourceReport `json:"sources,omitempty"`
+	Proof     *Proof         `json:"proof,omitempty"`
+	Timings   []steps.Timing `json:"timings,omitempty"`
+	Cached    bool           `json:"httpd_from_build_cache"`
+	Launcher  string         `json:"launcher"`
+	Logs      string         `json:"logs,omitempty"`
+	Lock      string         `json:"lock_file,omitempty"`
+	Elapsed   time.Duration  `json:"elapsed_ns"`
+	Warnings  []string       `json:"warnings,omitempty"`
+}
+
+// Installed is one distribution that is in the environment.
+type Installed struct {
+	Name     string   `json:"name"`
+	Version  string   `json:"version"`
+	Location string   `json:"location"`
+	HTTPD    string   `json:"httpd,omitempty"`    // version of the httpd that a module is for
+	Server   string   `json:"server,omitempty"`   // its executable
+	Features []string `json:"features,omitempty"` // of a bundled httpd
+	By       string   `json:"installer"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+// SourceReport is one archive that was used.
+type SourceReport struct {
+	Component string `json:"component"`
+	Version   string `json:"version"`
+	Provider  string `json:"provider"`
+	From      string `json:"from"`
+	Trust     string `json:"trust"`
+	Signer    string `json:"signer,omitempty"`
+}
+
+// Install does what the request asks: it makes the plan, and where something is
+// to be done fetches, builds, tries, places and tries again. A failure leaves
+// the environment as it was.
+func Install(ctx context.Context, q Request) (*Report, error) {
+	began := time.Now()
+	plan, err := MakePlan(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	q = plan.request
+	if plan.Nothing && !leftovers(plan.Site) {
+		r := plan.report(nil, nil)
+		r.Nothing, r.Elapsed = true, time.Since(began)
+		return r, nil
+	}
+	if err := place.Writable(plan.Site, plan.Python.Scripts); err != nil {
+		return nil, err
+	}
+	locked, err := place.Lock(ctx, plan.Site, func(pid int) {
+		q.Events.Note(fmt.Sprintf("another run changes this environment (process %d): waiting for its end", pid))
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = locked.Unlock() }()
+	if err := recoverPrefix(q, locked); err != nil {
+		return nil, err
+	}
+	// What another run did meanwhile counts.
+	if plan, err = MakePlan(ctx, q); err != nil {
+		return nil, err
+	}
+	if plan.Nothing {
+		r := plan.report(nil, nil)
+		r.Nothing, r.Elapsed = true, time.Since(began)
+		return r, nil
+	}
+	r, err := plan.carryOut(ctx, locked)
+	if r != nil {
+		r.Elapsed = time.Since(began)
+	}
+	return r, err
+}
+
+// leftovers says whether a killed run left its hidden directory.
+func leftovers(site string) bool {
+	found, err := filepath.Glob(filepath.Join(globEscape(site), ".modwsgi-*"))
+	return err == nil && len(found) > 0
+}
+
+// globEscape makes a path safe inside a pattern.
+func globEscape(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+func recoverPrefix(q Request, locked *place.Locked) error {
+	outcome, err := locked.Recover()
+	if err != nil {
+		return err
+	}
+	for _, label := range outcome.Undone {
+		q.Events.Note("an earlier run (" + label + ") was killed while it changed the environment: undone")
+	}
+	for _, label := range outcome.Completed {
+		q.Events.Note("an earlier run (" + label + ") was killed just before its end: completed")
+	}
+	return nil
+}
+
+// carryOut does the work of a plan.
+func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, error) {
+	q := &p.request
+	w, err := newWorkspace(q)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	for _, reason := range p.Reasons {
+		q.Events.Note(reason)
+	}
+	if other := p.state.module; other != nil && !ours(other) {
+		q.Events.Note(fmt.Sprintf("%s %s, which %s installed, is replaced", other.Name, other.Version, orSomebody(other.Installer)))
+	}
+	src, err := p.fetchAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	made, err := p.build(ctx, w, src)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.stage(w, made)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := verifyStep(ctx, q, "verify stage", p.stagedSubject(s, made)); err != nil {
+		return nil, err
+	}
+	proof, err := p.place(ctx, locked, s)
+	if err != nil {
+		return nil, err
+	}
+	r := p.report(src, made)
+	r.Proof, r.Logs = proof, w.logs
+	return r, nil
+}
+
+func orSomebody(installer string) string {
+	if installer == "" {
+		return "somebody"
+	}
+	return installer
+}
+
+// stagedSubject is the module as it lies in the stage, with the httpd that is
+// beside it or outside.
+func (p *Plan) stagedSubject(s *staged, made *product) Subject {
+	sub := Subject{Prefix: p.Python.Prefix, PythonVersion: p.Python.Version, Executable: made.httpd.Executable, ModulesDir: made.httpd.ModulesDir}
+	if made.tree != "" {
+		sub.Executable, sub.ModulesDir = filepath.Join(made.tree, "bin", "httpd"), filepath.Join(made.tree, "modules")
+	}
+	sub.Module, sub.ModuleVersion = filepath.Join(s.site, "mod_wsgi", "server", s.receipt.Module.File), s.receipt.Module.Version
+	return sub
+}
+
+// place moves the stage into the prefix and tries it there; what does not work
+// there is taken back.
+func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged) (*Proof, error) {
+	q := &p.request
+	var t *place.Transaction
+	err := q.Events.Step("place", func() error {
+		var err error
+		t, err = locked.Apply(ctx, place.Request{
+			Items: s.items, Remove: s.remove, Roots: []string{p.Python.Scripts}, Label: distNames(s.dists),
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	proof, err := p.verifyPlaced(ctx)
+	if err != nil {
+		if rerr := t.Rollback(); rerr != nil {
+			return nil, errors.Join(err, fmt.Errorf("undo: %w", rerr))
+		}
+		q.Events.Note("the environment is as it was before")
+		return nil, err
+	}
+	return proof, t.Commit()
+}
+
+func distNames(dists []pydist.Dist) string {
+	var names []string
+	for _, d := range dists {
+		names = append(names, d.Name+" "+d.Version)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (p *Plan) verifyPlaced(ctx context.Context) (*Proof, error) {
+	sub, err := installedSubject(p.Site, p.Python)
+	if err != nil {
+		return nil, err
+	}
+	return verifyStep(ctx, &p.request, "verify", *sub)
+}
+
+// installedSubject is what a receipt says lies in the environment.
+func installedSubject(site string, py *detect.Python) (*Subject, error) {
+	r, err := receipt.Read(site)
+	if err != nil {
+		return nil, err
+	}
+	return &Subject{
+		Prefix: py.Prefix, PythonVersion: py.Version,
+		Module: filepath.Join(site, "mod_wsgi", "server", r.Module.File), ModuleVersion: r.Module.Version,
+		Executable: r.HTTPD.Executable, ModulesDir: r.HTTPD.ModulesDir,
+	}, nil
+}
+
+// report describes the environment after the work.
+func (p *Plan) report(src *sources, made *product) *Report {
+	r := &Report{Python: p.Python, Site: p.Site, Launcher: filepath.Join(p.Python.Scripts, "mod_wsgi-express")}
+	if list, err := listSite(p.Site); err == nil {
+		r.Installed = list
+	}
+	if made != nil {
+		r.Timings, r.Cached = made.timings, made.cached
+	}
+	if src != nil {
+		for name, f := range src.files {
+			r.Sources = append(r.Sources, SourceReport{
+				Component: name, Version: f.Archive.Version, Provider: f.Provider, From: f.From, Trust: string(f.Trust), Signer: f.Signer,
+			})
+		}
+		slices.SortFunc(r.Sources, func(a, b SourceReport) int { return strings.Compare(a.Component, b.Component) })
+		r.Lock = p.request.LockFile
+	}
+	return r
+}
+
+// environment finds the Python of a request that only looks or removes.
+func environment(ctx context.Context, q *Request) (*detect.Python, error) {
+	if err := q.normalise(); err != nil {
+		return nil, err
+	}
+	return detect.FindPython(ctx, q.Runner, detect.Request{Python: q.Python, HTTPD: "auto", Env: q.Env, Dir: q.Dir})
+}
+
+// Verify tries what is installed, by a real request.
+func Verify(ctx context.Context, q Request) (*Proof, error) {
+	py, err := environment(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := installedSubject(py.Platlib, py)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fault.New(fault.Environment, "run modwsgi install --python "+py.Prefix, "there is no mod_wsgi that modwsgi installed in %s", py.Prefix)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{ModuleDist, HTTPDDist} {
+		d, err := pydist.Find(py.Platlib, name)
+		if err != nil {
+			return nil, err
+		}
+		if d == nil {
+			continue
+		}
+		if problems := d.Check(); len(problems) > 0 {
+			return nil, fault.New(fault.Verify, "run modwsgi install --python "+py.Prefix+" to repair it",
+				"%s is not as it was installed: %s", name, problems[0])
+		}
+	}
+	return verifyStep(ctx, &q, "verify", *sub)
+}
+
+// List says what of ours, or in our place, is in an environment.
+func List(ctx context.Context, q Request) (*detect.Python, []Installed, error) {
+	py, err := environment(ctx, &q)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := listSite(py.Platlib)
+	return py, list, err
+}
+
+func listSite(site string) ([]Installed, error) {
+	s, err := readState(site)
+	if err != nil {
+		return nil, err
+	}
+	var out []Installed
+	if s.module != nil {
+		i := Installed{Name: s.module.Name, Version: s.module.Version, Location: filepath.Join(site, "mod_wsgi"), By: s.module.Installer}
+		if s.receipt != nil {
+			i.HTTPD, i.Server = s.receipt.HTTPD.Version, s.receipt.HTTPD.Executable
+		}
+		out = append(out, i)
+	}
+	if s.httpd != nil {
+		i := Installed{Name: s.httpd.Name, Version: s.httpd.Version, Location: httpdTree(site), By: s.httpd.Installer}
+		if s.tree != nil {
+			i.Features = s.tree.Features
+		}
+		out = append(out, i)
+	}
+	for i := range out {
+		d := s.module
+		if out[i].Name != d.Name {
+			d = s.httpd
+		}
+		for _, problem := range d.Check() {
+			out[i].Problems = append(out[i].Problems, problem.String())
+		}
+	}
+	return out, nil
+}
+
+// Uninstall removes what we placed and nothing else. It returns the names of
+// what was removed; none is no error.
+func Uninstall(ctx context.Context, q Request) ([]string, error) {
+	py, err := environment(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	site := py.Platlib
+	if err := place.Writable(site, py.Scripts); err != nil {
+		return nil, err
+	}
+	locked, err := place.Lock(ctx, site, func(pid int) {
+		q.Events.Note(fmt.Sprintf("another run changes this environment (process %d): waiting for its end", pid))
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = locked.Unlock() }()
+	if err := recoverPrefix(q, locked); err != nil {
+		return nil, err
+	}
+	var names, remove []string
+	for _, name := range []string{ModuleDist, HTTPDDist} {
+		d, err := pydist.Find(site, name)
+		if err != nil {
+			return nil, err
+		}
+		if d == nil {
+			continue
+		}
+		if !ours(d) {
+			return nil, fault.New(fault.Place, "remove it with the tool that installed it, for example "+filepath.Join(py.Scripts, "pip")+" uninstall "+name,
+				"%s %s was installed by %s, not by modwsgi", d.Name, d.Version, orSomebody(d.Installer))
+		}
+		names = append(names, d.Name+" "+d.Version)
+		remove = append(remove, installedFiles(site, d)...)
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	err = q.Events.Step("remove "+strings.Join(names, ", "), func() error {
+		t, err := locked.Apply(ctx, place.Request{Remove: remove, Roots: []string{py.Scripts}, Label: strings.Join(names, ", ")})
+		if err != nil {
+			return err
+		}
+		return t.Commit()
+	})
+	return names, err
+}

@@ -1,0 +1,357 @@
+package place
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+)
+
+// plan turns a request into an ordered list of renames. It reads the file
+// system and changes nothing.
+type plan struct {
+	anchor, home string
+	roots        []string
+	removed      map[string]bool // existing paths that were listed, and their caches
+	touched      map[string]bool // directories below the anchor with something removed in them
+	blocked      map[string]bool // directories that stay because a target lies in them
+	consumed     map[string]bool // paths that a swap or a take has dealt with
+	full         map[string]bool // answers of whole
+	sides        map[string]string
+	made         map[string]bool
+	stagings     []staged
+	ops          []op
+	count        int
+	label        string
+}
+
+// staged is something to copy into a hidden directory.
+type staged struct{ source, to string }
+
+func newPlan(anchor string, r Request) (*plan, error) {
+	p := &plan{
+		anchor: anchor, home: filepath.Join(anchor, hiddenName()), roots: []string{anchor}, label: r.Label,
+		removed: map[string]bool{}, touched: map[string]bool{}, blocked: map[string]bool{}, consumed: map[string]bool{},
+		full: map[string]bool{}, sides: map[string]string{}, made: map[string]bool{},
+	}
+	for _, root := range r.Roots {
+		real, err := filepath.EvalSymlinks(root)
+		if err != nil {
+			return nil, changeError("find", root, err)
+		}
+		p.roots = append(p.roots, real)
+	}
+	if err := p.remove(r.Remove); err != nil {
+		return nil, err
+	}
+	targets, err := p.targets(r.Items)
+	if err != nil {
+		return nil, err
+	}
+	for i, item := range r.Items {
+		p.count++
+		to := filepath.Join(p.homeOf(targets[i]), fmt.Sprintf("new-%d", p.count))
+		p.stagings = append(p.stagings, staged{item.Source, to})
+		if err := p.item(item.Source, to, targets[i]); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range sorted(p.removed) {
+		if err := p.take(p.outermost(path)); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(p.ops, func(a, b op) int { return p.rank(a) - p.rank(b) })
+	return p, nil
+}
+
+func (p *plan) journal() journal {
+	j := journal{Label: p.label}
+	for _, side := range sorted(p.sides) {
+		j.Sides = append(j.Sides, p.rel(p.sides[side]))
+	}
+	for _, dir := range sorted(p.made) {
+		j.Made = append(j.Made, p.rel(dir))
+	}
+	for _, o := range p.ops {
+		o.Target = p.rel(o.Target)
+		if o.Staged != "" {
+			o.Staged = p.rel(o.Staged)
+		}
+		if o.Saved != "" {
+			o.Saved = p.rel(o.Saved)
+		}
+		j.Ops = append(j.Ops, o)
+	}
+	return j
+}
+
+func (p *plan) copies() []staged { return p.stagings }
+
+func (p *plan) rel(path string) string {
+	rel, err := filepath.Rel(p.anchor, path)
+	if err != nil { // another drive of Windows
+		return path
+	}
+	return filepath.ToSlash(rel)
+}
+
+// rank orders the operations, see the package comment.
+func (p *plan) rank(o op) int {
+	outside := !within(p.anchor, o.Target)
+	switch {
+	case isInfo(p.anchor, o.Target) && o.Kind == take:
+		return 0
+	case isInfo(p.anchor, o.Target):
+		return 5
+	case o.Kind == take && outside:
+		return 1
+	case o.Kind == take:
+		return 2
+	case outside:
+		return 4
+	}
+	return 3
+}
+
+// isInfo says whether a path is the metadata of a distribution: what decides
+// whether pip sees it.
+func isInfo(anchor, path string) bool {
+	return filepath.Dir(path) == anchor &&
+		(strings.HasSuffix(path, ".dist-info") || strings.HasSuffix(path, ".egg-info"))
+}
+
+// within says whether path lies below dir; dir itself does not.
+func within(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != "." && filepath.IsLocal(rel)
+}
+
+// resolve makes a path of the request canonical: links in its directory are
+// followed, the path itself is not.
+func (p *plan) resolve(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", fault.New(fault.Internal, "", "place: %q is not an absolute path", path)
+	}
+	path = filepath.Clean(path)
+	dir := existing(filepath.Dir(path))
+	rest, err := filepath.Rel(dir, path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", changeError("find", path, err)
+	}
+	if info, err := os.Stat(real); err != nil || !info.IsDir() {
+		return "", fault.New(fault.Place, "move "+dir+" away and run the command again",
+			"%s cannot be placed: %s is not a directory", path, dir)
+	}
+	full := filepath.Join(real, rest)
+	for _, root := range p.roots {
+		if within(root, full) {
+			return full, nil
+		}
+	}
+	return "", fault.New(fault.Place,
+		"a symbolic link in the environment, or a damaged RECORD, leads out of it: put that right and run the command again",
+		"%s lies outside of the environment (it is %s; the environment is %s)", path, full, strings.Join(p.roots, ", "))
+}
+
+// remove notes what goes away.
+func (p *plan) remove(paths []string) error {
+	for _, path := range paths {
+		full, err := p.resolve(path)
+		if err != nil {
+			return err
+		}
+		for _, root := range p.roots {
+			if full == root || within(full, root) {
+				return fault.New(fault.Internal, "", "place: %s is a root of the environment and cannot be removed", full)
+			}
+		}
+		if !exists(full) {
+			continue
+		}
+		for _, gone := range append(caches(full), full) {
+			p.removed[gone] = true
+			for dir := filepath.Dir(gone); within(p.anchor, dir); dir = filepath.Dir(dir) {
+				p.touched[dir] = true
+			}
+		}
+	}
+	return nil
+}
+
+// targets resolves the targets and blocks the directories in which they lie.
+func (p *plan) targets(items []Item) ([]string, error) {
+	targets := make([]string, len(items))
+	for i, item := range items {
+		if _, err := os.Lstat(item.Source); err != nil {
+			return nil, fault.New(fault.Internal, "", "place: read the staged %s: %w", item.Source, err)
+		}
+		full, err := p.resolve(item.Target)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range targets[:i] {
+			if full == other || within(full, other) || within(other, full) {
+				return nil, fault.New(fault.Internal, "", "place: the targets %s and %s overlap", other, full)
+			}
+		}
+		targets[i] = full
+		p.block(filepath.Dir(full))
+	}
+	return targets, nil
+}
+
+// block keeps a directory where it is, or has it made.
+func (p *plan) block(dir string) {
+	for ; !p.blocked[dir]; dir = filepath.Dir(dir) {
+		p.blocked[dir] = true
+		if !exists(dir) {
+			p.made[dir] = true
+		}
+		if filepath.Dir(dir) == dir {
+			return
+		}
+	}
+}
+
+// homeOf returns the hidden directory for a target.
+func (p *plan) homeOf(target string) string {
+	if within(p.anchor, target) {
+		return p.home
+	}
+	dir := existing(filepath.Dir(target))
+	if p.sides[dir] == "" {
+		p.sides[dir] = filepath.Join(dir, filepath.Base(p.home))
+	}
+	return p.sides[dir]
+}
+
+func (p *plan) saved(target string) string {
+	p.count++
+	return filepath.Join(p.homeOf(target), fmt.Sprintf("old-%d", p.count))
+}
+
+// item plans how one staged thing gets to its target.
+func (p *plan) item(source, to, target string) error {
+	info, err := os.Lstat(target)
+	switch {
+	case err != nil && !os.IsNotExist(err):
+		return changeError("read", target, err)
+	case err != nil:
+		p.ops = append(p.ops, op{Kind: put, Target: target, Staged: to})
+		return nil
+	case p.gone(target) || info.IsDir() && p.whole(target):
+		p.consumed[target] = true
+		if isInfo(p.anchor, target) {
+			p.ops = append(p.ops, op{Kind: take, Target: target, Saved: p.saved(target)},
+				op{Kind: put, Target: target, Staged: to})
+			return nil
+		}
+		p.ops = append(p.ops, op{Kind: swap, Target: target, Staged: to, Saved: p.saved(target)})
+		return nil
+	}
+	from, err := os.Lstat(source)
+	if err != nil {
+		return changeError("read", source, err)
+	}
+	if !info.IsDir() || !from.IsDir() {
+		return fault.New(fault.Place,
+			"see whose it is (python -m pip list, python -m pip show -f NAME), uninstall that or move the file away, and run the command again",
+			"%s exists already and belongs to nothing that is being replaced", target)
+	}
+	// Somebody else has files in this directory: it stays, ours go into it.
+	p.block(target)
+	entries, err := os.ReadDir(source)
+	if err != nil {
+		return changeError("read", source, err)
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if err := p.item(filepath.Join(source, name), filepath.Join(to, name), filepath.Join(target, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gone says whether a path, or a directory that it is in, was listed.
+func (p *plan) gone(path string) bool {
+	for ; !p.removed[path]; path = filepath.Dir(path) {
+		if filepath.Dir(path) == path {
+			return false
+		}
+	}
+	return true
+}
+
+// whole says whether everything in a directory goes away. Empty directories
+// are nobody's.
+func (p *plan) whole(dir string) bool {
+	if answer, known := p.full[dir]; known {
+		return answer
+	}
+	answer := isInfo(p.anchor, dir) && p.touched[dir]
+	if !answer {
+		entries, err := os.ReadDir(dir)
+		answer = err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+			path := filepath.Join(dir, e.Name())
+			return !p.gone(path) && !(e.IsDir() && p.whole(path))
+		})
+	}
+	p.full[dir] = answer
+	return answer
+}
+
+// outermost climbs from a removed path to the largest directory that goes with
+// it. Directories outside of the anchor (bin) are never ours.
+func (p *plan) outermost(path string) string {
+	for dir := filepath.Dir(path); p.touched[dir] && !p.blocked[dir] && p.whole(dir); dir = filepath.Dir(dir) {
+		path = dir
+	}
+	return path
+}
+
+// take plans the removal of a path, unless something has dealt with it. Of a
+// directory that has to stay for a target only the contents go.
+func (p *plan) take(path string) error {
+	for at := path; ; at = filepath.Dir(at) {
+		if p.consumed[at] {
+			return nil
+		}
+		if filepath.Dir(at) == at {
+			break
+		}
+	}
+	if !p.blocked[path] {
+		p.consumed[path] = true
+		p.ops = append(p.ops, op{Kind: take, Target: path, Saved: p.saved(path)})
+		return nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return changeError("read", path, err)
+	}
+	for _, e := range entries {
+		if err := p.take(filepath.Join(path, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sorted[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package place
+
+import "errors"
+
+// exchange is not there on this system; the caller takes two steps.
+func exchange(_, _ string) error { return errors.ErrUnsupported }
+
+func renameNew(from, to string) error { return renameChecked(from, to) }

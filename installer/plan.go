@@ -1,0 +1,506 @@
+package installer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	goversion "github.com/hashicorp/go-version"
+
+	"modwsgi/detect"
+	"modwsgi/httpdbuild"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/fetch"
+	"modwsgi/internal/recipe"
+	"modwsgi/internal/toolchain"
+)
+
+// What a plan does about the httpd.
+const (
+	KeepHTTPD  = "keep"  // the environment's own is there and does
+	UseHTTPD   = "use"   // one outside of the environment
+	BuildHTTPD = "build" // build one into the environment
+)
+
+// Plan is what install would do. It is a plain value: making it changes
+// nothing, but for attempts of the compiler in a temporary directory.
+type Plan struct {
+	Python  *detect.Python `json:"python"`
+	Site    string         `json:"site_packages"`
+	HTTPD   HTTPDPlan      `json:"httpd"`
+	Module  ModulePlan     `json:"module"`
+	Nothing bool           `json:"nothing_to_do"`
+	Reasons []string       `json:"reasons"` // why each part is done
+
+	request Request
+	state   *state
+	host    *httpdbuild.Host     // nil where no httpd is built
+	tools   *toolchain.Toolchain // nil where nothing is built
+}
+
+// HTTPDPlan is the part of the plan about httpd.
+type HTTPDPlan struct {
+	Action   string           `json:"action"` // "keep", "use" or "build"
+	Use      *detect.HTTPD    `json:"use,omitempty"`
+	Versions []Choice         `json:"versions,omitempty"` // to build, in order of preference
+	Features []string         `json:"features,omitempty"`
+	Refused  []detect.HTTPD   `json:"refused,omitempty"`
+	Parts    []recipe.Archive `json:"-"`
+}
+
+// ModulePlan is the part about mod_wsgi.
+type ModulePlan struct {
+	Action   string   `json:"action"` // "keep" or "build"
+	Versions []Choice `json:"versions,omitempty"`
+}
+
+// Choice is one version that could be taken.
+type Choice struct {
+	Version    string   `json:"version"`
+	Unpinned   bool     `json:"unpinned,omitempty"` // its hash must be asked of upstream
+	Features   []string `json:"features,omitempty"`
+	Advisories []string `json:"advisories,omitempty"` // that apply and are allowed
+	Refused    string   `json:"refused,omitempty"`    // why it is not taken
+
+	archive recipe.Archive
+}
+
+// MakePlan finds out what is there and what has to be done.
+func MakePlan(ctx context.Context, q Request) (*Plan, error) {
+	if err := q.normalise(); err != nil {
+		return nil, err
+	}
+	if err := httpdbuild.CheckNames(q.With, q.Without); err != nil {
+		return nil, err
+	}
+	dq := detect.Request{Python: q.Python, HTTPD: q.HTTPD, Env: q.Env, Dir: q.Dir}
+	py, err := detect.FindPython(ctx, q.Runner, dq)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPrefix(py, q.BreakSystemPackages); err != nil {
+		return nil, err
+	}
+	p := &Plan{Python: py, Site: py.Platlib, request: q}
+	if p.state, err = readState(p.Site); err != nil {
+		return nil, err
+	}
+	lock, err := readLock(q)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.planHTTPD(ctx, dq, lock); err != nil {
+		return nil, err
+	}
+	if err := p.planModule(lock); err != nil {
+		return nil, err
+	}
+	p.Nothing = p.HTTPD.Action != BuildHTTPD && p.Module.Action == "keep"
+	if p.Nothing {
+		return p, nil
+	}
+	return p, p.probe(ctx)
+}
+
+func readLock(q Request) (*recipe.Lock, error) {
+	lock, err := recipe.ReadLock(q.LockFile)
+	if errors.Is(err, os.ErrNotExist) {
+		if q.Locked {
+			return nil, fault.New(fault.Usage, "run once without --locked to write it", "--locked needs the lock file %s, which is not there", q.LockFile)
+		}
+		return &recipe.Lock{}, nil
+	}
+	return lock, err
+}
+
+// planHTTPD decides where the httpd comes from: what the user named, else the
+// environment's own, else the system's, else a new one.
+func (p *Plan) planHTTPD(ctx context.Context, dq detect.Request, lock *recipe.Lock) error {
+	q := p.request
+	candidates, err := detect.FindHTTPDs(ctx, q.Runner, p.Python, dq)
+	if err != nil {
+		return err
+	}
+	for _, c := range candidates {
+		if c.Refused != "" {
+			p.HTTPD.Refused = append(p.HTTPD.Refused, c)
+		}
+	}
+	chosen, err := detect.Choose(candidates, dq)
+	if err != nil && (!errors.Is(err, detect.ErrNoHTTPD) || q.HTTPD != "auto" && q.HTTPD != "bundled") {
+		return err
+	}
+	if chosen != nil && chosen.Provenance == detect.System && q.HTTPD == "auto" && p.wantsOwn() {
+		p.reason("a bundled httpd: --httpd-version, --with or --without ask for one that is built for the purpose")
+		chosen = nil
+	}
+	switch {
+	case chosen == nil:
+		p.reason("build httpd: " + noneReason(q, p.HTTPD.Refused))
+	case chosen.Provenance != detect.Bundled:
+		p.HTTPD.Action, p.HTTPD.Use = UseHTTPD, chosen
+		return p.checkConstraint("httpd", q.HTTPDVersion, chosen.Version)
+	default:
+		why, err := p.whyRebuild(chosen, lock)
+		if err != nil {
+			return err
+		}
+		if why == "" {
+			p.HTTPD.Action, p.HTTPD.Use = KeepHTTPD, chosen
+			return nil
+		}
+		p.reason("build httpd: " + why)
+	}
+	p.HTTPD.Action = BuildHTTPD
+	return nil
+}
+
+func noneReason(q Request, refused []detect.HTTPD) string {
+	switch {
+	case q.HTTPD == "bundled":
+		return "the environment has none of its own"
+	case len(refused) > 0:
+		return "none of those found can be used (" + refused[0].Refused + ")"
+	}
+	return "there is none in the environment and none on the system"
+}
+
+func (p *Plan) reason(text string) { p.Reasons = append(p.Reasons, text) }
+
+// wantsOwn says whether the request can only be met by an httpd that we build.
+func (p *Plan) wantsOwn() bool {
+	q := p.request
+	return len(q.With) > 0 || len(q.Without) > 0 || q.HTTPDVersion != ""
+}
+
+// whyRebuild says why the environment's own httpd does not do, "" where it does.
+func (p *Plan) whyRebuild(h *detect.HTTPD, lock *recipe.Lock) (string, error) {
+	q, tree := p.request, p.state.tree
+	switch {
+	case q.Reinstall:
+		return "--reinstall", nil
+	case p.state.httpd != nil && len(p.state.httpd.Check()) > 0:
+		return "files of the present one are missing or changed (" + p.state.httpd.Check()[0].Path + ")", nil
+	case tree == nil && len(q.With)+len(q.Without) > 0:
+		return "what the present one was built with is not recorded", nil
+	}
+	if q.HTTPDVersion != "" {
+		ok, err := satisfies(q.HTTPDVersion, h.Version)
+		if err != nil || !ok {
+			return fmt.Sprintf("httpd %s is there, %q is wanted", h.Version, q.HTTPDVersion), err
+		}
+	}
+	if e, ok := lock.Find("httpd"); ok && q.Locked && e.Version != h.Version {
+		return fmt.Sprintf("httpd %s is there, %s is locked", h.Version, e.Version), nil
+	}
+	if tree != nil {
+		for _, f := range q.With {
+			if !slices.Contains(tree.Features, f) {
+				return "the present one is without " + f, nil
+			}
+		}
+		for _, f := range q.Without {
+			if slices.Contains(tree.Features, f) {
+				return "the present one is with " + f, nil
+			}
+		}
+	}
+	if newest := recipe.Catalogue().Of("httpd"); q.Upgrade && len(newest) > 0 && newest[0].Version != h.Version {
+		return fmt.Sprintf("httpd %s is there, %s is the newest known", h.Version, newest[0].Version), nil
+	}
+	return "", nil
+}
+
+// satisfies is a constraint on a plain version.
+func satisfies(constraint, version string) (bool, error) {
+	wanted, err := goversion.NewConstraint(constraint)
+	if err != nil {
+		return false, fault.New(fault.Usage, `write a version such as 2.4.71, or a constraint such as "~> 5.0" or ">= 2.4, < 2.5"`,
+			"%q is not a version constraint", constraint)
+	}
+	v, err := goversion.NewVersion(version)
+	if err != nil {
+		return false, fmt.Errorf("compare version %q with %q: %w", version, constraint, err)
+	}
+	return wanted.Check(v), nil
+}
+
+func (p *Plan) checkConstraint(what, constraint, version string) error {
+	if constraint == "" {
+		return nil
+	}
+	ok, err := satisfies(constraint, version)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fault.New(fault.Environment, "leave out the version, or let modwsgi build one with --httpd bundled",
+			"the chosen %s is %s, and %q is wanted", what, version, constraint)
+	}
+	return nil
+}
+
+// planModule decides whether the module that is there does.
+func (p *Plan) planModule(lock *recipe.Lock) error {
+	why, err := p.whyModule(lock)
+	if err != nil {
+		return err
+	}
+	if why == "" {
+		p.Module.Action = "keep"
+		return nil
+	}
+	p.reason("build mod_wsgi: " + why)
+	p.Module.Action = "build"
+	p.Module.Versions, err = p.moduleChoices(lock)
+	return err
+}
+
+// whyModule says why the present module does not do, "" where it does.
+func (p *Plan) whyModule(lock *recipe.Lock) (string, error) {
+	q, s, py := p.request, p.state, p.Python
+	switch {
+	case s.module == nil:
+		return "it is not installed", nil
+	case !ours(s.module) || s.receipt == nil:
+		return "the present one was not built by modwsgi", nil
+	case q.Reinstall:
+		return "--reinstall", nil
+	case p.HTTPD.Action == BuildHTTPD:
+		return "for the new httpd", nil
+	case len(s.module.Check()) > 0:
+		return "files of the present one are missing or changed (" + s.module.Check()[0].Path + ")", nil
+	}
+	r, h := s.receipt, p.HTTPD.Use
+	switch {
+	case r.Python.SOABI != py.SOABI || r.Python.Version != py.Version:
+		return fmt.Sprintf("the present one was built for Python %s (%s), this is %s (%s)", r.Python.Version, r.Python.SOABI, py.Version, py.SOABI), nil
+	case r.Python.LibPython != py.LibPython && !strings.HasPrefix(py.LibPython, py.Prefix+string(filepath.Separator)):
+		return fmt.Sprintf("the present one is linked to %s, this Python has %s", r.Python.LibPython, py.LibPython), nil
+	case r.HTTPD.Version != h.Version || r.HTTPD.MMN != h.MMN || r.HTTPD.Executable != h.Executable:
+		return fmt.Sprintf("the present one was built for httpd %s (%s), this is %s (%s)", r.HTTPD.Version, r.HTTPD.Executable, h.Version, h.Executable), nil
+	}
+	if q.ModWSGIVersion != "" {
+		if ok, err := satisfies(q.ModWSGIVersion, r.Module.Version); err != nil || !ok {
+			return fmt.Sprintf("mod_wsgi %s is there, %q is wanted", r.Module.Version, q.ModWSGIVersion), err
+		}
+	}
+	if e, ok := lock.Find("mod_wsgi"); ok && q.Locked && e.Version != r.Module.Version {
+		return fmt.Sprintf("mod_wsgi %s is there, %s is locked", r.Module.Version, e.Version), nil
+	}
+	if changed, err := p.launcherChanged(); err != nil || changed {
+		return "the launcher of this release is another one", err
+	}
+	if q.Upgrade {
+		choices, err := p.moduleChoices(lock)
+		if err != nil {
+			return "", err
+		}
+		if len(choices) > 0 && choices[0].Version != r.Module.Version {
+			return fmt.Sprintf("mod_wsgi %s is there, %s is the newest known", r.Module.Version, choices[0].Version), nil
+		}
+	}
+	return "", nil
+}
+
+// launcherChanged compares the placed launcher with the one beside us.
+func (p *Plan) launcherChanged() (bool, error) {
+	tool, err := p.request.tool("mod_wsgi-express")
+	if err != nil {
+		return false, err
+	}
+	here, err := hashFile(tool)
+	if err != nil {
+		return false, err
+	}
+	placed, err := hashFile(filepath.Join(p.Python.Scripts, filepath.Base(tool)))
+	return err != nil || here != placed, nil
+}
+
+// moduleChoices lists the versions of mod_wsgi that admit the Python.
+func (p *Plan) moduleChoices(lock *recipe.Lock) ([]Choice, error) {
+	all, err := choices("mod_wsgi", p.request.ModWSGIVersion, lock, p.request.Locked)
+	if err != nil {
+		return nil, err
+	}
+	var refused []string
+	var out []Choice
+	for _, c := range all {
+		if !c.Unpinned {
+			ok, err := c.archive.Admits("python", p.Python.Version)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				refused = append(refused, fmt.Sprintf("%s needs Python %s", c.Version, c.archive.Requires["python"]))
+				continue
+			}
+		}
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		return nil, fault.New(fault.Environment, "use another Python, or another --mod-wsgi-version",
+			"no version of mod_wsgi fits Python %s: %s", p.Python.Version, strings.Join(refused, "; "))
+	}
+	return out, nil
+}
+
+// choices lists the versions of a component that satisfy a constraint, the
+// locked one first, then the newest first. An exact version that the catalogue
+// does not have is one choice, to be asked of upstream.
+func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Choice, error) {
+	set := recipe.Catalogue()
+	var out []Choice
+	if e, ok := lock.Find(component); ok {
+		fits := true
+		if constraint != "" {
+			var err error
+			if fits, err = satisfies(constraint, e.Version); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case fits:
+			out = append(out, Choice{Version: e.Version, archive: e.Archive(set)})
+		case locked:
+			return nil, fault.New(fault.Usage, "leave out --locked to change the lock file", "%s %s is locked, and %q is wanted", component, e.Version, constraint)
+		}
+	} else if locked {
+		return nil, fault.New(fault.Usage, "leave out --locked to complete the lock file", "the lock file has no entry for %s", component)
+	}
+	if locked {
+		return out, nil
+	}
+	archives := set.Of(component)
+	if constraint != "" {
+		var err error
+		if archives, err = set.Match(component, constraint); err != nil {
+			return nil, err
+		}
+	}
+	for _, a := range archives {
+		if len(out) == 0 || out[0].Version != a.Version {
+			out = append(out, Choice{Version: a.Version, archive: a})
+		}
+	}
+	if version, exact := recipe.Exact(constraint); len(out) == 0 && exact {
+		out = append(out, Choice{Version: version, Unpinned: true})
+	}
+	if len(out) == 0 {
+		var known []string
+		for _, a := range set.Of(component) {
+			known = append(known, a.Version)
+		}
+		return nil, fault.New(fault.Usage, "the catalogue has "+strings.Join(known, ", ")+"; another version is looked for at upstream when it is named exactly, as in 2.4.72",
+			"no known version of %s satisfies %q", component, constraint)
+	}
+	return out, nil
+}
+
+// probe looks at the compiler, and decides about features and versions where an
+// httpd is built.
+func (p *Plan) probe(ctx context.Context) error {
+	if err := p.checkPython(); err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "modwsgi-probe-")
+	if err != nil {
+		return fmt.Errorf("make a directory for trying the compiler: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	q := p.request
+	if p.tools, err = toolchain.Find(ctx, q.Runner, q.Env, scratch); err != nil {
+		return err
+	}
+	if p.HTTPD.Action != BuildHTTPD {
+		return nil
+	}
+	if p.host, err = httpdbuild.Probe(ctx, q.Runner, p.tools, scratch); err != nil {
+		return err
+	}
+	features, err := p.host.Select(q.With, q.Without)
+	if err != nil {
+		return err
+	}
+	p.HTTPD.Features = features
+	lock, err := readLock(q)
+	if err != nil {
+		return err
+	}
+	all, err := choices("httpd", q.HTTPDVersion, lock, q.Locked)
+	if err != nil {
+		return err
+	}
+	p.HTTPD.Versions = judge(all, features, q)
+	if !slices.ContainsFunc(p.HTTPD.Versions, func(c Choice) bool { return c.Refused == "" }) {
+		return refusal(p.HTTPD.Versions)
+	}
+	return nil
+}
+
+// judge takes features that nobody asked for away from versions which a known
+// advisory warns of, and refuses versions where that does not help.
+func judge(all []Choice, features []string, q Request) []Choice {
+	out := slices.Clone(all)
+	for i := range out {
+		c := &out[i]
+		c.Features = slices.Clone(features)
+		for _, a := range recipe.Catalogue().Advisories("httpd", c.Version, features) {
+			line := a.ID + ": " + a.Summary
+			switch {
+			case q.AllowVulnerable:
+				c.Advisories = append(c.Advisories, line)
+			case a.Feature != "" && !slices.Contains(q.With, a.Feature):
+				c.Features = slices.DeleteFunc(c.Features, func(f string) bool { return f == a.Feature })
+				c.Advisories = append(c.Advisories, line+" (built without "+a.Feature+")")
+			default:
+				c.Refused = line
+			}
+		}
+	}
+	return out
+}
+
+func refusal(all []Choice) error {
+	var lines []string
+	for _, c := range all {
+		lines = append(lines, "httpd "+c.Version+" has "+c.Refused)
+	}
+	return fault.New(fault.Source, "leave out the feature that it is about, or take the risk with --allow-vulnerable",
+		"no version of httpd can be taken with these features: %s", strings.Join(lines, "; "))
+}
+
+// checkPython makes sure that a module can be built for the Python.
+func (p *Plan) checkPython() error {
+	py := p.Python
+	minor := fmt.Sprintf("%d.%d", py.Major, py.Minor)
+	if py.Include == "" {
+		hint := "install the package with Python's headers"
+		if c := detect.InstallCommand(detect.PythonHeaders, minor); c != "" {
+			hint = "install Python's headers: " + c
+		}
+		return fault.New(fault.Environment, hint, "Python %s at %s has no headers (Python.h)", py.Version, py.Executable)
+	}
+	if py.LibPython == "" {
+		hint := "install the package with libpython" + minor + ", or use a Python that was built with --enable-shared"
+		if c := detect.InstallCommand(detect.PythonHeaders, minor); c != "" {
+			hint = "install it: " + c + "; or use a Python that was built with --enable-shared"
+		}
+		return fault.New(fault.Environment, hint, "Python %s at %s has no library that a module could be linked to (libpython%s)", py.Version, py.Executable, minor)
+	}
+	if !py.LibShared && !py.LibPIC {
+		return fault.New(fault.Environment, "use a Python that was built with --enable-shared (pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install "+py.Version+")",
+			"the library of Python %s, %s, is static and not position independent, so that it cannot be part of a module", py.Version, py.LibPython)
+	}
+	return nil
+}
+
+// notObtainable finds the fetcher's verdict in an error.
+func notObtainable(err error) (*fetch.NotObtainable, bool) {
+	var n *fetch.NotObtainable
+	return n, errors.As(err, &n)
+}

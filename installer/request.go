@@ -1,0 +1,124 @@
+// Package installer turns a request into a Python environment that serves WSGI
+// applications through Apache httpd: plan, fetch, build, stage, place, verify,
+// report; and takes it away again. It knows the order of these and what makes
+// them necessary. How each is done is known by the packages that it uses; how it
+// is shown is not its business.
+package installer
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// The distributions that we place, by their PyPI names.
+const (
+	ModuleDist = "mod_wsgi"
+	HTTPDDist  = "mod_wsgi-httpd"
+)
+
+// Request is what a user asks of install. Paths may be relative to Dir.
+type Request struct {
+	Python string // interpreter, environment or a program in it; "" to look around
+	HTTPD  string // "auto", "bundled", "system" or a path
+
+	HTTPDVersion   string   // version or constraint; "" for the newest
+	ModWSGIVersion string   // version or constraint; "" for the newest that admits the Python
+	With, Without  []string // features of a bundled httpd
+	Upgrade        bool     // look for newer versions also where an installed one would do
+	Reinstall      bool     // build and place again in any case
+
+	SourceDirs      []string // directories with archives, first wins
+	Mirrors         []string // base addresses, tried before upstream's
+	Offline         bool     // never touch the network
+	Locked          bool     // exactly what LockFile says
+	LockFile        string   // "" is modwsgi.lock in Dir
+	AllowVulnerable bool     // build what a known advisory warns of
+
+	BreakSystemPackages bool // install into an externally managed Python (PEP 668)
+	Jobs                int  // compilers at a time; 0 is one a processor
+	KeepBuild           bool // leave sources and objects behind
+
+	CacheDir string   // downloads, builds and logs; "" is the user's cache directory
+	ToolsDir string   // where the programs mod_wsgi-express and mod_wsgi-apxs lie
+	Dir      string   // the caller's working directory, absolute
+	Env      []string // the caller's environment
+
+	Runner *run.Runner
+	Events event.Sink
+}
+
+// normalise fills in defaults and refuses what contradicts itself.
+func (q *Request) normalise() error {
+	if q.Offline && len(q.Mirrors) > 0 {
+		return fault.New(fault.Usage, "give one of them", "--mirror needs the network and --offline forbids it")
+	}
+	if q.Locked && q.Upgrade {
+		return fault.New(fault.Usage, "give one of them", "--locked takes the recorded versions and --upgrade newer ones")
+	}
+	if q.Jobs < 0 {
+		return fault.New(fault.Usage, "give a number from 1, or leave it out for one a processor", "--jobs %d makes no sense", q.Jobs)
+	}
+	if q.Jobs == 0 {
+		q.Jobs = runtime.NumCPU()
+	}
+	if q.HTTPD == "" {
+		q.HTTPD = "auto"
+	}
+	if q.LockFile == "" {
+		q.LockFile = "modwsgi.lock"
+	}
+	q.LockFile = q.abs(q.LockFile)
+	for i, dir := range q.SourceDirs {
+		q.SourceDirs[i] = q.abs(dir)
+	}
+	if q.CacheDir == "" {
+		dir, err := cacheDir(q.Env)
+		if err != nil {
+			return err
+		}
+		q.CacheDir = dir
+	}
+	q.CacheDir = q.abs(q.CacheDir)
+	q.With, q.Without = slices.Clone(q.With), slices.Clone(q.Without)
+	return nil
+}
+
+func (q *Request) abs(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(q.Dir, path)
+}
+
+// cacheDir is where downloads and builds are kept
+// (https://specifications.freedesktop.org/basedir-spec/latest/).
+func cacheDir(env []string) (string, error) {
+	for _, c := range []struct{ name, below string }{
+		{"MODWSGI_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "modwsgi"}, {"LocalAppData", "modwsgi/cache"}, {"HOME", ".cache/modwsgi"},
+	} {
+		if dir := run.Getenv(env, c.name); filepath.IsAbs(dir) {
+			return filepath.Join(dir, filepath.FromSlash(c.below)), nil
+		}
+	}
+	return "", fault.New(fault.Environment, "set HOME, XDG_CACHE_HOME or MODWSGI_CACHE_DIR to an absolute path, or give --cache-dir",
+		"there is no directory to keep downloads in")
+}
+
+// tool returns the path of one of our other programs.
+func (q *Request) tool(name string) (string, error) {
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	path := filepath.Join(q.ToolsDir, name)
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return "", fault.New(fault.Environment, "keep the programs of one release together in one directory (make build puts them into bin/)",
+			"the program %s is not beside modwsgi in %s", name, q.ToolsDir)
+	}
+	return path, nil
+}

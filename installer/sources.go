@@ -1,0 +1,175 @@
+package installer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/fetch"
+	"modwsgi/internal/recipe"
+)
+
+// sources is every archive that a plan needs, verified and on this machine.
+type sources struct {
+	files    map[string]*fetch.File // by component
+	features []string               // of the httpd that was obtainable
+}
+
+// httpdParts are the components of a bundled httpd besides itself.
+var httpdParts = []string{"apr", "apr-util", "pcre2"}
+
+// fetchAll gets all archives at the same time and records them in the lock file.
+func (p *Plan) fetchAll(ctx context.Context) (*sources, error) {
+	q := p.request
+	f, err := fetch.New(fetch.Options{
+		Runner: q.Runner, Env: q.Env, CacheDir: filepath.Join(q.CacheDir, "downloads"), SourceDirs: q.SourceDirs,
+		Mirrors: q.Mirrors, Offline: q.Offline, Events: q.Events,
+	})
+	if err != nil {
+		return nil, err
+	}
+	lock, err := readLock(q)
+	if err != nil {
+		return nil, err
+	}
+	g := &gatherer{plan: p, fetcher: f, got: &sources{files: map[string]*fetch.File{}}}
+	group, ctx := errgroup.WithContext(ctx)
+	if p.Module.Action == "build" {
+		group.Go(func() error { return g.first(ctx, "mod_wsgi", p.Module.Versions) })
+	}
+	if p.HTTPD.Action == BuildHTTPD {
+		group.Go(func() error { return g.first(ctx, "httpd", p.HTTPD.Versions) })
+		parts := httpdParts
+		if !p.host.Expat {
+			parts = append([]string{"expat"}, parts...)
+		}
+		for _, name := range parts {
+			all, err := choices(name, "", lock, q.Locked)
+			if err != nil {
+				return nil, err
+			}
+			group.Go(func() error { return g.first(ctx, name, all) })
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return g.got, p.writeLock(lock, g.got)
+}
+
+type gatherer struct {
+	plan    *Plan
+	fetcher *fetch.Fetcher
+	mu      sync.Mutex
+	got     *sources
+}
+
+// first gets the first version that is to be had, and says so when that is not
+// the one that was wanted most. With --locked there is only one.
+func (g *gatherer) first(ctx context.Context, component string, all []Choice) error {
+	var missing []*fetch.NotObtainable
+	for _, c := range all {
+		if c.Refused != "" {
+			g.plan.request.Events.Note(fmt.Sprintf("%s %s is left out: %s", component, c.Version, c.Refused))
+			continue
+		}
+		file, err := g.one(ctx, component, c)
+		if n, ok := notObtainable(err); ok {
+			missing = append(missing, n)
+			continue
+		}
+		if err != nil {
+			return fault.Wrap(classOr(err, fault.Source), fault.HintOf(err), err)
+		}
+		if len(missing) > 0 {
+			g.plan.request.Events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, c.Version, missing[0].Archive.Version, missing[0].Summary()))
+		}
+		for _, a := range c.Advisories {
+			g.plan.request.Events.Warn(component + " " + c.Version + ": " + a)
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.got.files[component] = file
+		if component == "httpd" {
+			g.got.features = c.Features
+		}
+		return nil
+	}
+	return g.none(component, all, missing)
+}
+
+func (g *gatherer) none(component string, all []Choice, missing []*fetch.NotObtainable) error {
+	var refused []string
+	for _, c := range all {
+		if c.Refused != "" {
+			refused = append(refused, c.Version+" ("+c.Refused+")")
+		}
+	}
+	if len(missing) == 0 {
+		return refusal(all)
+	}
+	if len(missing) == 1 && len(refused) == 0 {
+		return fault.Wrap(fault.Source, missing[0].Hint(), missing[0])
+	}
+	var lines []string
+	for _, n := range missing {
+		lines = append(lines, n.Summary())
+	}
+	hint := missing[0].Hint()
+	if len(refused) > 0 {
+		lines = append(lines, "refused for a known vulnerability: "+strings.Join(refused, ", "))
+		hint += "; or take the risk of a refused version with --allow-vulnerable"
+	}
+	return fault.New(fault.Source, hint, "no version of %s can be had:\n  %s", component, strings.Join(lines, "\n  "))
+}
+
+func (g *gatherer) one(ctx context.Context, component string, c Choice) (*fetch.File, error) {
+	a := c.archive
+	if c.Unpinned {
+		if g.plan.request.Offline {
+			return nil, fault.New(fault.Source, "leave out --offline, or take a version of the catalogue",
+				"the hash of %s %s is not in the catalogue and cannot be asked of upstream offline", component, c.Version)
+		}
+		var err error
+		if a, _, err = g.fetcher.Resolve(ctx, component, c.Version); err != nil {
+			return nil, fmt.Errorf("look for %s %s at upstream: %w", component, c.Version, err)
+		}
+	}
+	return g.fetcher.Fetch(ctx, a)
+}
+
+// classOr returns the class of an error, or class where nobody classified it.
+func classOr(err error, class fault.Class) fault.Class {
+	if c := fault.ClassOf(err); c != fault.Internal {
+		return c
+	}
+	return class
+}
+
+// writeLock records what was taken. A directory that cannot be written to is no
+// failure: the lock file is for those who keep it.
+func (p *Plan) writeLock(lock *recipe.Lock, got *sources) error {
+	if p.request.Locked {
+		return nil
+	}
+	for _, f := range got.files {
+		lock.Put(f.Archive, f.Trust, f.Signer)
+	}
+	changed, err := lock.Write(p.request.LockFile)
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist):
+		p.request.Events.Note("the lock file is not written: " + err.Error())
+	case err != nil:
+		return err
+	case changed:
+		p.request.Events.Note("versions and hashes are in " + p.request.LockFile)
+	}
+	return nil
+}

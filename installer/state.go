@@ -1,0 +1,115 @@
+package installer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"modwsgi/detect"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/pydist"
+	"modwsgi/internal/receipt"
+)
+
+// httpdReceipt is the record of a bundled httpd, in its tree.
+type httpdReceipt struct {
+	Schema     int               `json:"schema"`
+	Tool       string            `json:"tool"`
+	Key        string            `json:"key"`
+	Version    string            `json:"version"`
+	Features   []string          `json:"features"`
+	Modules    []string          `json:"modules"`
+	Compiler   string            `json:"compiler"`
+	Libc       string            `json:"libc"`
+	Components []componentRecord `json:"components"`
+}
+
+// componentRecord is one source archive that went into a build.
+type componentRecord struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	SHA256  string `json:"sha256"`
+	Trust   string `json:"trust"`
+}
+
+const httpdReceiptName = "build.json"
+
+// httpdTree is where the bundled httpd lies in a site-packages directory.
+func httpdTree(site string) string { return filepath.Join(site, "mod_wsgi_packages", "httpd") }
+
+// state is what is installed in an environment.
+type state struct {
+	module  *pydist.Installed // nil where there is none
+	httpd   *pydist.Installed
+	receipt *receipt.Receipt // nil where the module is not ours
+	tree    *httpdReceipt    // nil where the bundled httpd is not ours
+}
+
+func readState(site string) (*state, error) {
+	s := &state{}
+	var err error
+	if s.module, err = pydist.Find(site, ModuleDist); err != nil {
+		return nil, err
+	}
+	if s.httpd, err = pydist.Find(site, HTTPDDist); err != nil {
+		return nil, err
+	}
+	if s.module != nil {
+		// A receipt that cannot be read is as none: the module is built again.
+		s.receipt, _ = receipt.Read(site)
+	}
+	if s.httpd != nil {
+		s.tree, err = readHTTPDReceipt(httpdTree(site))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.tree = nil
+		}
+	}
+	return s, nil
+}
+
+func readHTTPDReceipt(tree string) (*httpdReceipt, error) {
+	data, err := os.ReadFile(filepath.Join(tree, httpdReceiptName))
+	if err != nil {
+		return nil, err
+	}
+	var r httpdReceipt
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("read %s: %w", httpdReceiptName, err)
+	}
+	return &r, nil
+}
+
+// ours says whether we placed a distribution.
+func ours(d *pydist.Installed) bool { return d != nil && d.Installer == installerName }
+
+const installerName = "modwsgi"
+
+// hashFile returns the SHA-256 of a file in hex.
+func hashFile(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("read %s: %w", name, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// checkPrefix refuses environments that must not be changed.
+func checkPrefix(py *detect.Python, breakSystem bool) error {
+	if py.Externally != "" && !breakSystem {
+		return fault.New(fault.Environment,
+			"make an environment (python3 -m venv .venv) and give --python .venv, or insist with --break-system-packages",
+			"the Python at %s belongs to the system's package manager (%s, PEP 668)", py.Executable, py.Externally)
+	}
+	return nil
+}

@@ -1,0 +1,284 @@
+// Package apxs knows the build configuration that an httpd leaves behind, the
+// file build/config_vars.mk (make syntax), and how the apxs program of httpd
+// answers questions about it. It reads that file as data, wherever the tree
+// lies now; it starts nothing, writes nothing, and builds no modules.
+package apxs
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+const (
+	maxFile   = 1 << 20  // bytes of a config_vars.mk; a real one has four thousand
+	maxValue  = 64 << 10 // bytes of an expanded value
+	maxDepth  = 16       // references within references
+	maxExpand = 4096     // references looked at for one value
+)
+
+// PrefixVar is the variable that stands for the root of the tree in the
+// config_vars.mk of the mod_wsgi-httpd distribution, PyPI's and ours.
+const PrefixVar = "mod_wsgi_httpd_prefix"
+
+// Vars are the variables as the file gives them, with references unresolved.
+type Vars map[string]string
+
+var assignment = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$`)
+
+// Parse reads variables. Lines which are no plain assignment are passed over,
+// as apxs does; of two assignments the later one counts. The error is one of
+// reading, of size, or of a file that is not text.
+func Parse(r io.Reader) (Vars, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("longer than %d bytes", maxFile)
+	}
+	if bytes.IndexByte(data, 0) >= 0 {
+		return nil, errors.New("not a text file")
+	}
+	vars := Vars{}
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines.Buffer(nil, maxFile+1)
+	for lines.Scan() {
+		if m := assignment.FindStringSubmatch(lines.Text()); m != nil {
+			vars[m[1]] = m[2]
+		}
+	}
+	return vars, lines.Err()
+}
+
+// ParseFile reads the variables of a regular file.
+func ParseFile(path string) (Vars, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s: not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	vars, err := Parse(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(vars) == 0 {
+		return nil, fmt.Errorf("read %s: it has no variables", path)
+	}
+	return vars, nil
+}
+
+// Load reads build/config_vars.mk of the tree at root (an absolute path) and
+// makes its variables speak of root, whatever prefix the tree was built for.
+func Load(root string) (Vars, error) {
+	vars, err := ParseFile(filepath.Join(root, "build", "config_vars.mk"))
+	if err != nil {
+		return nil, err
+	}
+	vars.Relocate(root)
+	return vars, nil
+}
+
+// Relocate makes the variables of a self-contained tree speak of root: the
+// prefix variables are set to it, and values that name the old prefix literally
+// are rewritten.
+func (v Vars) Relocate(root string) {
+	old := strings.TrimRight(v["prefix"], "/")
+	v[PrefixVar] = root
+	for name, value := range v {
+		if name == PrefixVar || !filepath.IsAbs(old) || old == root {
+			continue
+		}
+		v[name] = replacePath(value, old, "${"+PrefixVar+"}")
+	}
+	v["prefix"] = "${" + PrefixVar + "}"
+}
+
+// replacePath replaces old where it stands as a whole path or as the beginning
+// of one, not within a longer name ("/opt/httpd" in "/opt/httpd2").
+func replacePath(s, old, replacement string) string {
+	var out strings.Builder
+	for {
+		i := strings.Index(s, old)
+		if i < 0 {
+			break
+		}
+		end := i + len(old)
+		whole := end == len(s) || strings.ContainsRune("/ \t:;,'\"", rune(s[end]))
+		out.WriteString(s[:i])
+		if whole {
+			out.WriteString(replacement)
+		} else {
+			out.WriteString(old)
+		}
+		s = s[end:]
+	}
+	return out.String() + s
+}
+
+// Lookup returns the expanded value of a name, or of the same name in lower
+// case where only that one exists (apxs: "-q LIBDIR" answers libdir).
+func (v Vars) Lookup(name string) (string, bool) {
+	raw, ok := v.raw(name)
+	if !ok {
+		return "", false
+	}
+	return v.Expand(raw), true
+}
+
+func (v Vars) raw(name string) (string, bool) {
+	if raw, ok := v[name]; ok {
+		return raw, true
+	}
+	raw, ok := v[strings.ToLower(name)]
+	return raw, ok
+}
+
+// Words returns a value as a list: split at white space first and expanded
+// afterwards, so that a tree in a directory with a space in its name yields
+// whole words. Quotation marks group and vanish, as in a shell.
+func (v Vars) Words(name string) []string {
+	raw, _ := v.raw(name)
+	left := newBudget()
+	var words []string
+	for _, w := range splitWords(v.flatten(raw, 0, left)) {
+		if w = v.expand(w, 0, left); w != "" {
+			words = append(words, w)
+		}
+	}
+	if left.spent() {
+		return nil
+	}
+	return words
+}
+
+var wholeReference = regexp.MustCompile(`^\$(?:\(([A-Za-z_][A-Za-z0-9_]*)\)|\{([A-Za-z_][A-Za-z0-9_]*)\})$`)
+
+// flatten resolves words that are nothing but a reference, which may stand for
+// several words.
+func (v Vars) flatten(raw string, depth int, left *budget) string {
+	words := strings.Fields(raw)
+	for i, w := range words {
+		m := wholeReference.FindStringSubmatch(w)
+		if m == nil || m[1]+m[2] == PrefixVar {
+			continue
+		}
+		if !left.take(depth) {
+			return ""
+		}
+		words[i] = v.flatten(v[m[1]+m[2]], depth+1, left)
+	}
+	out := strings.Join(words, " ")
+	left.bytes -= len(out)
+	return out
+}
+
+// budget bounds what one value may cost, however its references nest.
+type budget struct{ references, bytes int }
+
+func newBudget() *budget { return &budget{maxExpand, 4 * maxValue} }
+
+func (b *budget) spent() bool { return b.references < 0 || b.bytes < 0 }
+
+// take allows one more reference at a depth.
+func (b *budget) take(depth int) bool {
+	b.references--
+	return depth < maxDepth && !b.spent()
+}
+
+// Expand resolves $(name), ${name} and $$. A name without a value, one that
+// refers to itself, and what grows beyond 64 KiB become "".
+func (v Vars) Expand(value string) string {
+	left := newBudget()
+	out := v.expand(value, 0, left)
+	if left.spent() || len(out) > maxValue {
+		return ""
+	}
+	return out
+}
+
+func (v Vars) expand(value string, depth int, left *budget) string {
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(value, "$")
+		out.WriteString(before)
+		if !found {
+			break
+		}
+		name, after, ok := reference(rest)
+		switch {
+		case strings.HasPrefix(rest, "$"):
+			out.WriteByte('$')
+			after = rest[1:]
+		case !ok:
+			out.WriteByte('$')
+			after = rest
+		case !left.take(depth):
+			return ""
+		case name == PrefixVar:
+			out.WriteString(v[name]) // a path, in which a $ means itself
+		default:
+			out.WriteString(v.expand(v[name], depth+1, left))
+		}
+		value = after
+	}
+	left.bytes -= out.Len()
+	return out.String()
+}
+
+// reference splits "(name)rest" and "{name}rest".
+func reference(s string) (name, rest string, ok bool) {
+	closing := ""
+	switch {
+	case strings.HasPrefix(s, "("):
+		closing = ")"
+	case strings.HasPrefix(s, "{"):
+		closing = "}"
+	default:
+		return "", "", false
+	}
+	return strings.Cut(s[1:], closing)
+}
+
+// splitWords splits as a shell does, without expansion.
+func splitWords(s string) []string {
+	var words []string
+	var word strings.Builder
+	quote, inWord := rune(0), false
+	for _, c := range s {
+		switch {
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(c)
+		case c == '\'' || c == '"':
+			quote, inWord = c, true
+		case c == ' ' || c == '\t':
+			if inWord {
+				words = append(words, word.String())
+				word.Reset()
+			}
+			inWord = false
+		default:
+			word.WriteRune(c)
+			inWord = true
+		}
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words
+}

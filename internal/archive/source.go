@@ -1,0 +1,345 @@
+package archive
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	kzip "github.com/klauspost/compress/zip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/mholt/archiver/v3"
+)
+
+// entry is one thing that an archive holds.
+type entry struct {
+	name    string // as the archive has it
+	kind    kind
+	what    string // for other: what it is
+	link    string
+	size    int64 // as declared
+	mode    fs.FileMode
+	modTime time.Time
+	body    io.ReadCloser
+}
+
+// source gives the entries of an archive in its order, then io.EOF when it has
+// been read and found sound to its last byte.
+type source interface {
+	next() (*entry, error)
+	close()
+}
+
+// maxDictionary bounds the memory of the decoders that let the archive choose:
+// zstd's window here; xz's reader has the same bound built in.
+const maxDictionary = 64 << 20
+
+var (
+	magicGzip  = []byte{0x1f, 0x8b}
+	magicBzip2 = []byte("BZh")
+	magicXZ    = []byte{0xfd, '7', 'z', 'X', 'Z', 0}
+	magicZstd  = []byte{0x28, 0xb5, 0x2f, 0xfd}
+	magicZip   = []byte("PK\x03\x04")
+	magicNoZip = []byte("PK\x05\x06") // the end record of a zip without entries
+	magicTar   = []byte("ustar")
+)
+
+// open finds the format of a file and starts to read it.
+func open(name string, l Limits) (source, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	src, err := sniff(f, l)
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return src, nil
+}
+
+func sniff(f *os.File, l Limits) (source, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	if info.Size() == 0 {
+		return nil, &RefusedError{Reason: "the file is empty"}
+	}
+	head := make([]byte, 262)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	head = head[:n]
+	m := newMeter(l, info.Size())
+	switch {
+	case bytes.HasPrefix(head, magicGzip):
+		// The parallel reader keeps goroutines on the file after an error.
+		return newTarSource(f, &archiver.Gz{SingleThreaded: true}, m)
+	case bytes.HasPrefix(head, magicBzip2):
+		return newTarSource(f, archiver.NewBz2(), m)
+	case bytes.HasPrefix(head, magicXZ):
+		return newTarSource(f, archiver.NewXz(), m)
+	case bytes.HasPrefix(head, magicZstd):
+		return newTarSource(f, zstdDecompressor{}, m)
+	case bytes.HasPrefix(head, magicZip), bytes.HasPrefix(head, magicNoZip):
+		return newZipSource(f, info.Size(), m)
+	case len(head) == 262 && bytes.Equal(head[257:], magicTar):
+		return newTarSource(f, plain{}, m)
+	}
+	return nil, &RefusedError{Reason: "not a tar (plain, gzip, bzip2, xz, zstd) and not a zip file"}
+}
+
+// plain is the decompressor of a tar that is not compressed.
+type plain struct{}
+
+func (plain) Decompress(in io.Reader, out io.Writer) error {
+	_, err := io.Copy(out, in)
+	return err
+}
+
+// zstdDecompressor is ours because archiver's has no bound on its memory.
+type zstdDecompressor struct{}
+
+func (zstdDecompressor) Decompress(in io.Reader, out io.Writer) error {
+	r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxDictionary))
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(out, r)
+	return err
+}
+
+// tarSource reads a tar stream that a goroutine decompresses into a pipe. The
+// pipe instead of archiver's own combination of both lets us see the whole
+// stream: measure it, tell a missing end from a real one, and read on to the
+// checksum and to whatever follows the archive.
+type tarSource struct {
+	file   *os.File
+	pipe   *io.PipeReader
+	stream *watched
+	tar    *archiver.Tar
+	done   chan struct{}
+	meter  *meter
+}
+
+type decompressor interface {
+	Decompress(in io.Reader, out io.Writer) error
+}
+
+func newTarSource(f *os.File, d decompressor, m *meter) (source, error) {
+	r, w := io.Pipe()
+	s := &tarSource{file: f, pipe: r, tar: archiver.NewTar(), done: make(chan struct{}), meter: m}
+	s.stream = &watched{r: r, meter: m}
+	go func() {
+		defer close(s.done)
+		defer func() {
+			// Decoders of foreign data are the one place where we would rather
+			// report a bug of theirs than die of it.
+			if p := recover(); p != nil {
+				_ = w.CloseWithError(fmt.Errorf("decompress: %v", p))
+			}
+		}()
+		err := d.Decompress(f, w)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		_ = w.CloseWithError(err)
+	}()
+	if err := s.tar.Open(s.stream, 0); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *tarSource) next() (*entry, error) {
+	for {
+		s.stream.seen = 0
+		file, err := s.tar.Read()
+		if errors.Is(err, io.EOF) {
+			return nil, s.finish()
+		}
+		if err != nil {
+			return nil, s.failed(err)
+		}
+		h, ok := file.Header.(*tar.Header)
+		if !ok {
+			return nil, fmt.Errorf("tar entry with a header of type %T", file.Header)
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			// git writes the commit there; nothing in it concerns the files.
+			if reason := s.meter.entry(); reason != "" {
+				return nil, &RefusedError{Entry: h.Name, Reason: reason}
+			}
+			continue
+		}
+		s.meter.name = h.Name
+		return tarEntry(h, file.ReadCloser), nil
+	}
+}
+
+// finish reads what follows the last entry: there must be an end mark (one
+// block of zeros at least, which the reader took already), then nothing but
+// zeros, and the compressed stream must end soundly.
+func (s *tarSource) finish() error {
+	if s.stream.seen < 512 {
+		return fmt.Errorf("the archive has no end mark: %w", io.ErrUnexpectedEOF)
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := s.stream.Read(buf)
+		if len(bytes.Trim(buf[:n], "\x00")) > 0 {
+			return &RefusedError{Reason: "there is data after the end of the archive"}
+		}
+		if errors.Is(err, io.EOF) {
+			return io.EOF
+		}
+		if err != nil {
+			return s.failed(err)
+		}
+	}
+}
+
+// failed names the last entry that was seen, for the error of a stream.
+func (s *tarSource) failed(err error) error {
+	var refused *RefusedError
+	if errors.As(err, &refused) || s.meter.name == "" {
+		return err
+	}
+	return fmt.Errorf("read after entry %q: %w", s.meter.name, err)
+}
+
+func (s *tarSource) stop() {
+	_ = s.pipe.Close()
+	<-s.done
+}
+
+func (s *tarSource) close() {
+	s.stop()
+	_ = s.tar.Close()
+	_ = s.file.Close()
+}
+
+func tarEntry(h *tar.Header, body io.ReadCloser) *entry {
+	e := &entry{name: h.Name, link: h.Linkname, size: h.Size, mode: fs.FileMode(h.Mode & 0o777), modTime: h.ModTime, body: body}
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeGNUSparse:
+		e.kind = regular
+	case tar.TypeDir:
+		e.kind = directory
+	case tar.TypeSymlink:
+		e.kind = symlink
+	case tar.TypeLink:
+		e.kind = hardlink
+	case tar.TypeChar, tar.TypeBlock:
+		e.kind, e.what = other, "a device node"
+	case tar.TypeFifo:
+		e.kind, e.what = other, "a named pipe"
+	default:
+		e.kind, e.what = other, fmt.Sprintf("of the unknown type %q", h.Typeflag)
+	}
+	return e
+}
+
+// zipSource reads a zip file by its central directory.
+type zipSource struct {
+	file  *os.File
+	zip   *archiver.Zip
+	meter *meter
+}
+
+func newZipSource(f *os.File, size int64, m *meter) (source, error) {
+	if err := checkZipEnd(f, size); err != nil {
+		return nil, err
+	}
+	z := archiver.NewZip()
+	if err := z.Open(f, size); err != nil {
+		return nil, err
+	}
+	return &zipSource{file: f, zip: z, meter: m}, nil
+}
+
+// checkZipEnd refuses a zip file that does not end with its end record: a
+// reader that searches for the record would overlook what follows it (APPNOTE
+// 4.3.16).
+func checkZipEnd(f *os.File, size int64) error {
+	const record, maxComment = 22, 1<<16 - 1
+	tail := make([]byte, min(size, record+maxComment))
+	if _, err := f.ReadAt(tail, size-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	for i := len(tail) - record; i >= 0; i-- {
+		if bytes.HasPrefix(tail[i:], magicNoZip) {
+			comment := int(tail[i+20]) | int(tail[i+21])<<8
+			if i+record+comment != len(tail) {
+				return &RefusedError{Reason: "there is data after the end of the archive"}
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("the archive has no end record: %w", io.ErrUnexpectedEOF)
+}
+
+func (s *zipSource) next() (*entry, error) {
+	file, err := s.zip.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, io.EOF
+	}
+	if err != nil {
+		return nil, err
+	}
+	h, ok := file.Header.(kzip.FileHeader)
+	if !ok {
+		return nil, fmt.Errorf("zip entry with a header of type %T", file.Header)
+	}
+	s.meter.name = h.Name
+	e := &entry{name: h.Name, mode: h.Mode().Perm(), modTime: h.Modified, body: file.ReadCloser}
+	e.size = int64(min(h.UncompressedSize64, 1<<62))
+	switch mode := h.Mode(); {
+	case h.Flags&1 != 0:
+		e.kind, e.what = other, "encrypted"
+	case h.Method != kzip.Store && h.Method != kzip.Deflate:
+		e.kind, e.what = other, fmt.Sprintf("compressed by method %d", h.Method)
+	case mode.IsDir():
+		e.kind = directory
+	case mode.IsRegular():
+		e.kind = regular
+	case mode&fs.ModeSymlink != 0:
+		e.kind = symlink
+		e.link, err = readLink(e)
+	case mode&fs.ModeDevice != 0:
+		e.kind, e.what = other, "a device node"
+	default:
+		e.kind, e.what = other, "of the kind "+mode.Type().String()
+	}
+	return e, err
+}
+
+// readLink reads the target of a symbolic link, which a zip file has as
+// content.
+func readLink(e *entry) (string, error) {
+	const maxTarget = 4096
+	data, err := io.ReadAll(io.LimitReader(e.body, maxTarget+1))
+	if err != nil {
+		return "", fmt.Errorf("read link %q: %w", e.name, err)
+	}
+	if len(data) > maxTarget {
+		return "", &RefusedError{Entry: e.name, Reason: fmt.Sprintf("its link target is longer than %d bytes", maxTarget)}
+	}
+	return string(data), nil
+}
+
+func (s *zipSource) close() {
+	_ = s.zip.Close()
+	_ = s.file.Close()
+}

@@ -1,0 +1,94 @@
+// Package atomicfile writes files so that a reader sees the old content or the
+// new one and never a part, also after a crash: temporary file beside the
+// target, fsync, rename. It knows nothing about what it writes.
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Write replaces the file name with data; its mode becomes perm, whatever the
+// umask. On an error the old file is as before and nothing is left beside it.
+func Write(name string, data []byte, perm os.FileMode) error {
+	f, err := Create(name, perm)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// Copy replaces the file name with what r holds, as Write does.
+func Copy(name string, r io.Reader, perm os.FileMode) error {
+	f, err := Create(name, perm)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := io.Copy(f, r); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return f.Commit()
+}
+
+// File is a file under way to its name. Exactly one of Commit and Abort takes
+// effect; Abort after Commit does nothing, so that it can be deferred.
+type File struct {
+	f    *os.File
+	name string
+	done bool
+}
+
+// Create starts a new content for the file name. The directory must exist.
+func Create(name string, perm os.FileMode) (*File, error) {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	a := &File{f: f, name: name}
+	if err := f.Chmod(perm); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		a.Abort()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *File) Write(b []byte) (int, error) { return a.f.Write(b) }
+
+// Commit makes the new content durable and gives it the name.
+func (a *File) Commit() error {
+	if a.done {
+		return errors.New("atomicfile: committed or aborted before")
+	}
+	err := a.f.Sync()
+	if cerr := a.f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = rename(a.f.Name(), a.name)
+	}
+	if err == nil {
+		a.done = true
+		syncDir(filepath.Dir(a.name))
+		return nil
+	}
+	a.Abort()
+	return err
+}
+
+// Abort drops the new content.
+func (a *File) Abort() {
+	if a.done {
+		return
+	}
+	a.done = true
+	_ = a.f.Close()
+	_ = os.Remove(a.f.Name())
+}

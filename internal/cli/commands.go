@@ -1,0 +1,376 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"modwsgi/httpdbuild"
+	"modwsgi/installer"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/recipe"
+	"modwsgi/internal/run"
+	"modwsgi/internal/version"
+)
+
+// errorRecord is the last line of --json where something failed.
+type errorRecord struct {
+	Event    string   `json:"event"` // "error"
+	Message  string   `json:"message"`
+	Hint     string   `json:"hint,omitempty"`
+	ExitCode int      `json:"exit_code"`
+	Log      string   `json:"log,omitempty"`
+	Tail     []string `json:"tail,omitempty"`
+}
+
+func writeJSON(w io.Writer, v any) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		data = []byte(`{"event":"error","message":"encode result"}`)
+	}
+	_, _ = w.Write(append(data, '\n'))
+}
+
+// request starts a request with what all commands have in common.
+func (a *app) request() installer.Request {
+	tools := filepath.Dir(a.Executable)
+	if real, err := filepath.EvalSymlinks(a.Executable); err == nil {
+		tools = filepath.Dir(real)
+	}
+	return installer.Request{Dir: a.Dir, Env: a.Env, ToolsDir: tools, Runner: a.runner(), Events: a.view.sink()}
+}
+
+const pythonHelp = "interpreter, environment directory, or any program in its bin directory\n(default: an activated environment, else .venv)"
+
+func (a *app) install() *cobra.Command {
+	var q installer.Request
+	var dryRun bool
+	c := &cobra.Command{
+		Use: "install", Args: noArgs,
+		Short: "Install httpd and mod_wsgi into a Python environment",
+		Long: "install finds the Python and an httpd (or builds one into the environment), builds mod_wsgi for exactly\n" +
+			"that pair, places both as normal distributions, and proves with a real request that they work.\n" +
+			"A failure leaves the environment as it was. A second install with nothing to do says so.\n\n" + featureHelp(),
+		Example: "  modwsgi install --python .venv\n" +
+			"  modwsgi install --python /srv/app/bin/pip --httpd bundled --with http2\n" +
+			"  modwsgi install --mod-wsgi-version \"~> 5.0\" --source-dir ./sources --offline",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.start(); err != nil {
+				return err
+			}
+			base := a.request()
+			q.Dir, q.Env, q.ToolsDir, q.Runner, q.Events = base.Dir, base.Env, base.ToolsDir, base.Runner, base.Events
+			q.With, q.Without = splitList(q.With), splitList(q.Without)
+			if dryRun {
+				plan, err := installer.MakePlan(c.Context(), q)
+				if err != nil {
+					return err
+				}
+				a.view.close()
+				return a.showPlan(plan)
+			}
+			report, err := installer.Install(c.Context(), q)
+			if err != nil {
+				return err
+			}
+			a.view.close()
+			return a.showReport(report)
+		},
+	}
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVar(&q.Python, "python", "", pythonHelp)
+	f.StringVar(&q.HTTPD, "httpd", "auto", "auto, bundled, system, or the path of an apxs, an httpd or its tree")
+	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of a bundled httpd, as in 2.4.71 or \"~> 2.4.68\"")
+	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi, as in 5.0.2 or \"~> 5.0\"")
+	f.StringSliceVar(&q.With, "with", nil, "features that a bundled httpd must have, as in tls,http2")
+	f.StringSliceVar(&q.Without, "without", nil, "features that it must not have")
+	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions also where the installed ones would do")
+	f.BoolVar(&q.Reinstall, "reinstall", false, "build and place again in any case")
+	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, asked first (repeatable)")
+	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base address with source archives, asked before upstream (repeatable)")
+	f.BoolVar(&q.Offline, "offline", false, "never use the network")
+	f.BoolVar(&q.Locked, "locked", false, "take exactly what the lock file says, or fail")
+	f.StringVar(&q.LockFile, "lock-file", "", "where versions and hashes are recorded (default modwsgi.lock)")
+	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build what a known advisory warns of")
+	f.BoolVar(&q.BreakSystemPackages, "break-system-packages", false, "install into a Python of the system's package manager (PEP 668)")
+	f.IntVar(&q.Jobs, "jobs", 0, "compilers at a time (default one a processor)")
+	f.StringVar(&q.CacheDir, "cache-dir", "", "downloads, builds and logs (default ~/.cache/modwsgi)")
+	f.BoolVar(&q.KeepBuild, "keep-build", false, "leave sources and objects in the cache directory")
+	f.BoolVar(&dryRun, "dry-run", false, "print the plan and change nothing")
+	return c
+}
+
+func featureHelp() string {
+	var b strings.Builder
+	b.WriteString("Features of a bundled httpd (--with, --without):\n")
+	for _, f := range httpdbuild.Features() {
+		note := ""
+		if f.Default {
+			note = "; by default where the host has the headers"
+		}
+		fmt.Fprintf(&b, "  %-8s %s%s\n", f.Name, f.About, note)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// splitList allows blanks around the names.
+func splitList(in []string) []string {
+	var out []string
+	for _, s := range in {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (a *app) showPlan(p *installer.Plan) error {
+	if a.flags.json {
+		writeJSON(a.Stdout, struct {
+			Event string          `json:"event"`
+			Plan  *installer.Plan `json:"plan"`
+		}{"plan", p})
+		return nil
+	}
+	w := a.Stdout
+	_, _ = fmt.Fprintf(w, "Python %s in %s\n", p.Python.Version, p.Python.Prefix)
+	if p.Nothing {
+		_, _ = fmt.Fprintln(w, "nothing to do")
+		return nil
+	}
+	for _, reason := range p.Reasons {
+		_, _ = fmt.Fprintf(w, "- %s\n", reason)
+	}
+	if p.HTTPD.Use != nil {
+		_, _ = fmt.Fprintf(w, "httpd: %s %s at %s\n", p.HTTPD.Action, p.HTTPD.Use.Version, p.HTTPD.Use.Executable)
+	}
+	choices := func(name string, all []installer.Choice) {
+		for i, c := range all {
+			line := "else"
+			if i == 0 {
+				line = "build"
+			}
+			_, _ = fmt.Fprintf(w, "%s: %s %s", name, line, c.Version)
+			if len(c.Features) > 0 {
+				_, _ = fmt.Fprintf(w, " with %s", strings.Join(c.Features, ", "))
+			}
+			if c.Unpinned {
+				_, _ = fmt.Fprint(w, " (its hash will be asked of upstream)")
+			}
+			if c.Refused != "" {
+				_, _ = fmt.Fprintf(w, ": refused, %s", c.Refused)
+			}
+			_, _ = fmt.Fprintln(w)
+			for _, advisory := range c.Advisories {
+				_, _ = fmt.Fprintf(w, "  %s\n", advisory)
+			}
+		}
+	}
+	choices("httpd", p.HTTPD.Versions)
+	choices("mod_wsgi", p.Module.Versions)
+	_, _ = fmt.Fprintf(w, "into %s and %s\n", p.Site, p.Python.Scripts)
+	return nil
+}
+
+func (a *app) showReport(r *installer.Report) error {
+	if a.flags.json {
+		writeJSON(a.Stdout, struct {
+			Event  string            `json:"event"`
+			Report *installer.Report `json:"report"`
+		}{"result", r})
+		return nil
+	}
+	w := a.Stdout
+	if r.Nothing {
+		_, _ = fmt.Fprintf(w, "Nothing to do: %s has what was asked for (%s).\n", r.Python.Prefix, seconds(r.Elapsed))
+		showInstalled(w, r.Installed)
+		return nil
+	}
+	_, _ = fmt.Fprintf(w, "\nInstalled into %s in %s:\n", r.Python.Prefix, seconds(r.Elapsed))
+	showInstalled(w, r.Installed)
+	if len(r.Sources) > 0 {
+		_, _ = fmt.Fprintln(w, "from")
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, s := range r.Sources {
+			trust := s.Trust
+			if s.Signer != "" {
+				trust += ", signature by " + s.Signer[max(0, len(s.Signer)-16):]
+			}
+			_, _ = fmt.Fprintf(t, "  %s %s\t%s\t%s\n", s.Component, s.Version, trust, s.From)
+		}
+		_ = t.Flush()
+	}
+	if r.Cached {
+		_, _ = fmt.Fprintln(w, "httpd came out of the build cache")
+	}
+	if len(r.Timings) > 0 {
+		var parts []string
+		for _, t := range r.Timings {
+			if t.Elapsed >= 100*time.Millisecond {
+				parts = append(parts, t.Step+" "+seconds(t.Elapsed))
+			}
+		}
+		if len(parts) > 0 {
+			_, _ = fmt.Fprintln(w, "steps: "+strings.Join(parts, ", "))
+		}
+	}
+	if r.Proof != nil {
+		_, _ = fmt.Fprintf(w, "Verified: %s answered a request with Python %s and mod_wsgi %s in %s.\n",
+			r.Proof.Server, r.Proof.PythonVersion, r.Proof.ModuleVersion, seconds(r.Proof.Elapsed))
+	}
+	_, _ = fmt.Fprintf(w, "Next: %s start-server YOUR_APP.wsgi --port 8080\n", run.Quote(r.Launcher))
+	return nil
+}
+
+func showInstalled(w io.Writer, all []installer.Installed) {
+	for _, d := range all {
+		_, _ = fmt.Fprintf(w, "  %s %s", d.Name, d.Version)
+		if d.HTTPD != "" {
+			_, _ = fmt.Fprintf(w, " for httpd %s at %s", d.HTTPD, d.Server)
+		}
+		if len(d.Features) > 0 {
+			_, _ = fmt.Fprintf(w, " with %s", strings.Join(d.Features, ", "))
+		}
+		if d.By != "modwsgi" {
+			_, _ = fmt.Fprintf(w, " (installed by %s)", d.By)
+		}
+		_, _ = fmt.Fprintln(w)
+		for i, problem := range d.Problems {
+			if i == 5 {
+				_, _ = fmt.Fprintf(w, "    … and %d more\n", len(d.Problems)-i)
+				break
+			}
+			_, _ = fmt.Fprintf(w, "    %s\n", printable(problem))
+		}
+	}
+}
+
+// seconds shows a duration to a tenth of a second.
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+func (a *app) uninstall() *cobra.Command {
+	var python string
+	c := &cobra.Command{
+		Use: "uninstall", Args: noArgs, Short: "Remove what install placed, and nothing else",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.start(); err != nil {
+				return err
+			}
+			q := a.request()
+			q.Python = python
+			names, err := installer.Uninstall(c.Context(), q)
+			if err != nil {
+				return err
+			}
+			a.view.close()
+			if a.flags.json {
+				writeJSON(a.Stdout, map[string]any{"event": "result", "removed": append([]string{}, names...)})
+				return nil
+			}
+			if len(names) == 0 {
+				_, _ = fmt.Fprintln(a.Stdout, "Nothing to remove.")
+				return nil
+			}
+			_, _ = fmt.Fprintf(a.Stdout, "Removed %s.\n", strings.Join(names, " and "))
+			return nil
+		},
+	}
+	c.Flags().StringVar(&python, "python", "", pythonHelp)
+	return c
+}
+
+func (a *app) list() *cobra.Command {
+	var python string
+	c := &cobra.Command{
+		Use: "list", Args: noArgs, Short: "Show what is installed in an environment, and whether it is intact",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.start(); err != nil {
+				return err
+			}
+			q := a.request()
+			q.Python = python
+			py, all, err := installer.List(c.Context(), q)
+			if err != nil {
+				return err
+			}
+			a.view.close()
+			if a.flags.json {
+				writeJSON(a.Stdout, map[string]any{"event": "result", "python": py, "installed": append([]installer.Installed{}, all...)})
+				return nil
+			}
+			_, _ = fmt.Fprintf(a.Stdout, "Python %s in %s\n", py.Version, py.Prefix)
+			if len(all) == 0 {
+				_, _ = fmt.Fprintln(a.Stdout, "  neither mod_wsgi nor mod_wsgi-httpd")
+			}
+			showInstalled(a.Stdout, all)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&python, "python", "", pythonHelp)
+	return c
+}
+
+func (a *app) verify() *cobra.Command {
+	var python string
+	c := &cobra.Command{
+		Use: "verify", Args: noArgs, Short: "Prove with a real request that an installed mod_wsgi works",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.start(); err != nil {
+				return err
+			}
+			q := a.request()
+			q.Python = python
+			proof, err := installer.Verify(c.Context(), q)
+			if err != nil {
+				return err
+			}
+			a.view.close()
+			if a.flags.json {
+				writeJSON(a.Stdout, map[string]any{"event": "result", "proof": proof})
+				return nil
+			}
+			_, _ = fmt.Fprintf(a.Stdout, "Verified: %s answered a request with Python %s (%s) and mod_wsgi %s in %s.\n",
+				proof.Server, proof.PythonVersion, proof.Prefix, proof.ModuleVersion, seconds(proof.Elapsed))
+			return nil
+		},
+	}
+	c.Flags().StringVar(&python, "python", "", pythonHelp)
+	return c
+}
+
+func (a *app) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Args: noArgs, Short: "Show the version and what it knows how to build",
+		RunE: func(*cobra.Command, []string) error {
+			known := map[string][]string{}
+			for _, name := range []string{"httpd", "mod_wsgi"} {
+				for _, archive := range recipe.Catalogue().Of(name) {
+					known[name] = append(known[name], archive.Version)
+				}
+			}
+			if a.flags.json {
+				writeJSON(a.Stdout, map[string]any{"event": "result", "version": version.Release, "catalogue": known})
+				return nil
+			}
+			_, err := fmt.Fprintf(a.Stdout, "modwsgi %s\nhttpd: %s\nmod_wsgi: %s\n", version.String(),
+				strings.Join(known["httpd"], ", "), strings.Join(known["mod_wsgi"], ", "))
+			return err
+		},
+	}
+}
+
+// checkProgress refuses an unknown way of showing progress.
+func checkProgress(name string) error {
+	switch name {
+	case "auto", "terminal", "plain", "github":
+		return nil
+	}
+	return fault.New(fault.Usage, "use auto, terminal, plain or github", "--progress %q is not known", name)
+}

@@ -1,0 +1,100 @@
+// Package fault knows how an error is told to a person: what happened, of
+// which class it is (which decides the exit code, in internal/cli), and what
+// to do next. It knows nothing about any particular failure.
+package fault
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Class groups failures that a calling script would want to tell apart.
+type Class int
+
+// The classes. internal/cli maps each to one exit code.
+const (
+	Internal    Class = iota // a bug of ours, or an error nobody classified
+	Usage                    // wrong flags or arguments
+	Environment              // the Python environment or the host is not fit
+	Source                   // an archive could not be had, or was not what it must be
+	Build                    // a configure, compile or link step failed
+	Place                    // the prefix could not be changed
+	Verify                   // what was installed does not work
+	Busy                     // somebody else holds a lock
+	Interrupted              // stopped by a signal
+)
+
+// Error is an error with a class and a cure. Message and Cure are complete
+// sentences without a final full stop; the message says what happened to what.
+type Error struct {
+	Class   Class
+	Message string
+	Cure    string // what to do next; may be empty
+	Err     error  // the cause; may be nil
+}
+
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return e.Message
+	}
+	if e.Message == "" {
+		return e.Err.Error()
+	}
+	return e.Message + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint returns what to do next, or "".
+func (e *Error) Hint() string { return e.Cure }
+
+// New returns an error of a class with a hint ("" for none) and a formatted
+// message. A %w verb in the format makes the cause reachable for errors.Is.
+func New(class Class, hint, format string, args ...any) *Error {
+	return &Error{Class: class, Cure: hint, Err: fmt.Errorf(format, args...)}
+}
+
+// Wrap gives err a class and a hint and keeps its message. It returns nil for
+// a nil err.
+func Wrap(class Class, hint string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Class: class, Cure: hint, Err: err}
+}
+
+// Hinter is an error that says what to do next.
+type Hinter interface{ Hint() string }
+
+// HintOf returns the outermost non-empty hint in err's tree, or "".
+func HintOf(err error) string {
+	for err != nil {
+		if h, ok := err.(Hinter); ok && h.Hint() != "" {
+			return h.Hint()
+		}
+		switch x := err.(type) {
+		case interface{ Unwrap() error }:
+			err = x.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, e := range x.Unwrap() {
+				if h := HintOf(e); h != "" {
+					return h
+				}
+			}
+			return ""
+		default:
+			return ""
+		}
+	}
+	return ""
+}
+
+// ClassOf returns the class of the outermost classified error in err's tree,
+// Internal where there is none.
+func ClassOf(err error) Class {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Class
+	}
+	return Internal
+}

@@ -1,0 +1,149 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"modwsgi/internal/recipe"
+	"modwsgi/internal/run"
+)
+
+// aptDir is where apt downloads to, inside an entry.
+const aptDir = "apt"
+
+// fromDebian takes the archive out of a Debian source package: one file of it,
+// from the first suite and mirror that still has it. That it is the pinned file
+// is checked twice, in the mirror's signed index and by what came.
+func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p *progress, missing *NotObtainable) (*File, error) {
+	name := a.Component + " source package"
+	if a.Debian != nil {
+		name = a.Debian.File
+	}
+	if f.opts.NoDebian {
+		return nil, nil
+	}
+	index, err := f.sourceIndex(ctx)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		missing.add(Debian, name, err)
+		return nil, nil
+	}
+	found := index.find(a.SHA256)
+	if len(found) == 0 {
+		missing.add(Debian, name, errors.New("no suite of the mirror has a source package with this file"))
+	}
+	for _, src := range found {
+		file, err := f.takeFrom(ctx, a, e, index, src, p)
+		var local *localError
+		var bad *BadSignature
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.As(err, &local):
+			return nil, cacheFault(e.dir, local.err)
+		case file != nil:
+			return file, nil
+		case errors.As(err, &bad):
+			return nil, err
+		}
+		missing.add(Debian, fmt.Sprintf("%s (%s)", redactRaw(src.URL), src.Suite), err)
+	}
+	return nil, nil
+}
+
+// takeFrom downloads, verifies and places the file, with its signature where
+// the source package has one.
+func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, index *sourceIndex, src indexFile, p *progress) (*File, error) {
+	// A directory of its own: apt renames what fails.
+	dir := e.path(aptDir)
+	defer os.RemoveAll(dir)
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		return nil, &localError{err}
+	}
+	archive, signature := filepath.Join(dir, "archive"), filepath.Join(dir, "archive.asc")
+	if err := f.aptDownload(ctx, index, src, archive, p); err != nil {
+		return nil, err
+	}
+	if err := verifyFile(archive, a); err != nil {
+		return nil, err
+	}
+	signer := ""
+	if sig, ok := index.beside(src); ok && f.hasKeysFor(a) && sig.Size <= maxSignature {
+		sctx, cancel := context.WithTimeout(ctx, signatureTimeout)
+		defer cancel()
+		quiet := &progress{}
+		if err := f.aptDownload(sctx, index, sig, signature, quiet); err == nil {
+			if signer, err = f.checkSignatureFile(a, archive, signature); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if signer != "" {
+		if err := os.Rename(signature, e.path(a.File+".asc")); err != nil {
+			return nil, &localError{err}
+		}
+	}
+	path, err := e.place(archive, a)
+	if err != nil {
+		return nil, &localError{err}
+	}
+	e.drop(partialName)
+	return &File{Path: path, Archive: a, Provider: Debian, From: redactRaw(src.URL) + " (" + src.Suite + ")", Trust: a.Trust, Signer: signer}, nil
+}
+
+// aptDownload lets apt get one file, by its own proxies, credentials and
+// transports. apt has no limit on what a server sends, so we watch the size.
+func (f *Fetcher) aptDownload(ctx context.Context, index *sourceIndex, src indexFile, target string, p *progress) error {
+	if u, err := url.Parse(src.URL); err != nil || u.Scheme == "" {
+		return fmt.Errorf("the mirror's address %q is not one", redactRaw(src.URL))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	proc, err := f.opts.Runner.Start(ctx, run.Cmd{
+		Argv: []string{aptHelper, "download-file", src.URL, target, "SHA256:" + src.SHA256},
+		Env:  f.aptEnv(index.conf),
+	})
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-proc.Done():
+			if err := proc.Wait(); err != nil {
+				return aptReason(err)
+			}
+			return syncFile(target)
+		case <-tick.C:
+			if fi, err := os.Stat(target); err == nil {
+				if fi.Size() > src.Size {
+					cancel(fmt.Errorf("the server sends more than %d bytes", src.Size))
+				}
+				p.bytes(min(fi.Size(), src.Size), src.Size)
+			}
+		}
+	}
+}
+
+func syncFile(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return &localError{err}
+	}
+	defer file.Close()
+	if err := file.Chmod(0o600); err != nil {
+		return &localError{err}
+	}
+	if err := file.Sync(); err != nil {
+		return &localError{err}
+	}
+	return nil
+}

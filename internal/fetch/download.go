@@ -1,0 +1,399 @@
+package fetch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"modwsgi/internal/recipe"
+)
+
+const (
+	partialName = "partial"
+	stateName   = "partial.json"
+)
+
+// maxAttempts bounds the attempts on one address even when each of them gets a
+// little further.
+const maxAttempts = 50
+
+// partialState says of which address, and of which state of it, the partial
+// file is the beginning.
+type partialState struct {
+	URL       string `json:"url"`       // without credentials
+	Validator string `json:"validator"` // strong ETag or Last-Modified; "" for none
+}
+
+// fromURLs downloads from the first mirror or address that has the archive.
+func (f *Fetcher) fromURLs(ctx context.Context, a recipe.Archive, e *entry, p *progress, missing *NotObtainable) (*File, error) {
+	for i, u := range f.addresses(a) {
+		userMirror := i < 2*len(f.mirrors)
+		err := f.download(ctx, a, e, u, userMirror, p)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		var local *localError
+		if errors.As(err, &local) {
+			return nil, cacheFault(e.dir, local.err)
+		}
+		if err != nil {
+			missing.add(URL, redact(u), err)
+			e.dropEmptyPartial()
+			continue
+		}
+		beside := *u
+		beside.Path, beside.RawPath = u.Path+".asc", ""
+		signer, err := f.signatureFromURL(ctx, a, e, &beside, userMirror)
+		if err != nil {
+			e.drop(partialName, stateName)
+			return nil, err
+		}
+		file, err := e.place(e.path(partialName), a)
+		if err != nil {
+			return nil, err
+		}
+		return &File{Path: file, Archive: a, Provider: URL, From: redact(u), Trust: a.Trust, Signer: signer}, nil
+	}
+	return nil, nil
+}
+
+// localError is a failure of our own disk, for which no other address is a cure.
+type localError struct{ err error }
+
+func (l *localError) Error() string { return l.err.Error() }
+func (l *localError) Unwrap() error { return l.err }
+
+// download brings the archive into the entry's partial file, verified. It tries
+// an address again while that may help and goes on where it was cut off. After
+// an error nothing is left but, where it is worth it, a beginning to resume from.
+func (f *Fetcher) download(ctx context.Context, a recipe.Archive, e *entry, u *url.URL, allowHTTP bool, p *progress) error {
+	failures := 0
+	for attempt := 1; ; attempt++ {
+		gained, err := f.attempt(ctx, a, e, u, allowHTTP, p)
+		if err == nil {
+			return nil
+		}
+		var final permanent
+		var local *localError
+		if ctx.Err() != nil || errors.As(err, &final) || errors.As(err, &local) {
+			return err
+		}
+		if failures++; gained {
+			failures = 1
+		}
+		var status *statusError
+		var wish time.Duration
+		if errors.As(err, &status) {
+			wish = status.retryAfter
+		}
+		d, ok := f.delay(failures-1, wish)
+		if !ok {
+			return fmt.Errorf("%w; it asks to wait for %s", err, wish.Round(time.Second))
+		}
+		if failures > f.opts.Retries || attempt == maxAttempts {
+			return err
+		}
+		p.text(fmt.Sprintf("%v; trying again in %s", err, d.Round(100*time.Millisecond)))
+		if err := sleep(ctx, d); err != nil {
+			return err
+		}
+	}
+}
+
+// attempt is one request. gained says that the partial file has grown.
+func (f *Fetcher) attempt(ctx context.Context, a recipe.Archive, e *entry, u *url.URL, allowHTTP bool, p *progress) (gained bool, err error) {
+	part, err := openPartial(e, a)
+	if err != nil {
+		return false, &localError{err}
+	}
+	defer part.file.Close()
+	from := redact(u)
+	if done, err := part.wholeAlready(e, from, a); done || err != nil {
+		return done, err
+	}
+	before := part.size
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	resp, err := f.get(ctx, u, allowHTTP, part.header(from))
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	if err := part.accept(e, resp); err != nil {
+		return false, err
+	}
+	if err := part.checkLength(a, resp); err != nil {
+		e.drop(partialName, stateName)
+		return false, permanent{err}
+	}
+	if err := part.saveState(e, from, resp); err != nil {
+		return false, &localError{err}
+	}
+	resumed := part.size > 0
+	err = part.receive(stallReader(resp.Body, f.opts.StallTimeout, cancel), a, part.total(a, resp), p)
+	gained = part.size > before
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return gained, cause
+	}
+	if err != nil {
+		var final permanent
+		if errors.As(err, &final) {
+			e.drop(partialName, stateName)
+		}
+		return gained, err
+	}
+	return gained, part.judge(e, from, a, isPage(resp), resumed)
+}
+
+// wholeAlready says whether a run before this one was cut off between the last
+// byte and the rename. A whole file with the wrong content is dropped.
+func (p *partial) wholeAlready(e *entry, from string, a recipe.Archive) (bool, error) {
+	if p.size == 0 || a.Size > 0 && p.size != a.Size || a.SHA256 == "" {
+		return false, nil
+	}
+	err := p.verify(from, a, false)
+	if err == nil {
+		return true, nil
+	}
+	if a.Size == 0 {
+		return false, nil // just a beginning
+	}
+	return false, p.restart(e, err)
+}
+
+// judge verifies what came. A wrong content is dropped; where the beginning was
+// from an earlier time, that may be what is wrong, and asking again may help.
+func (p *partial) judge(e *entry, from string, a recipe.Archive, page, resumed bool) error {
+	err := p.verify(from, a, page)
+	if err == nil {
+		return nil
+	}
+	err = p.restart(e, err)
+	var mismatch *Mismatch
+	if errors.As(err, &mismatch) && !resumed {
+		return permanent{err}
+	}
+	return err
+}
+
+func isPage(resp *http.Response) bool {
+	return strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html")
+}
+
+// partial is the partial file, open, with the hash of what it holds.
+type partial struct {
+	file  *os.File
+	size  int64
+	hash  hash.Hash
+	state partialState
+}
+
+func openPartial(e *entry, a recipe.Archive) (*partial, error) {
+	// A link in its place would let us write elsewhere.
+	if fi, err := os.Lstat(e.path(partialName)); err == nil && (!fi.Mode().IsRegular() || fi.Size() > sizeLimit(a)) {
+		e.drop(partialName, stateName)
+	}
+	file, err := os.OpenFile(e.path(partialName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	p := &partial{file: file, hash: sha256.New()}
+	if p.size, err = io.Copy(p.hash, file); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	if data, err := os.ReadFile(e.path(stateName)); err == nil {
+		_ = json.Unmarshal(data, &p.state) // a torn one only costs the validator
+	}
+	return p, nil
+}
+
+func sizeLimit(a recipe.Archive) int64 {
+	if a.Size > 0 {
+		return a.Size
+	}
+	return MaxUnknownSize
+}
+
+// header asks for the rest of a partial file. The validator of another address
+// means nothing to this one; there the hash alone decides in the end.
+func (p *partial) header(from string) http.Header {
+	h := http.Header{}
+	if p.size > 0 {
+		h.Set("Range", fmt.Sprintf("bytes=%d-", p.size))
+		if p.state.URL == from && p.state.Validator != "" {
+			h.Set("If-Range", p.state.Validator)
+		}
+	}
+	return h
+}
+
+// accept decides by the answer's status whether its body is the rest, or the
+// whole from the start (RFC 9110, sections 14.2 and 15.3.7).
+func (p *partial) accept(e *entry, resp *http.Response) error {
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		return p.truncate()
+	case resp.StatusCode == http.StatusPartialContent && p.size > 0:
+		if begin, ok := rangeStart(resp.Header.Get("Content-Range")); ok && begin == p.size {
+			return nil
+		}
+		return p.restart(e, errors.New("the answer has another range than asked for"))
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && p.size > 0:
+		return p.restart(e, errors.New("the server has no such range"))
+	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusRequestTimeout:
+		return &statusError{resp.StatusCode, retryAfter(resp.Header, time.Now())}
+	}
+	return permanent{&statusError{status: resp.StatusCode}}
+}
+
+// rangeStart reads "bytes 100-199/200".
+func rangeStart(v string) (int64, bool) {
+	spec, ok := strings.CutPrefix(v, "bytes ")
+	if !ok {
+		return 0, false
+	}
+	first, _, ok := strings.Cut(spec, "-")
+	n, err := strconv.ParseInt(first, 10, 64)
+	return n, ok && err == nil
+}
+
+// restart empties the partial file and returns why.
+func (p *partial) restart(e *entry, why error) error {
+	e.drop(stateName)
+	if err := p.truncate(); err != nil {
+		return err
+	}
+	e.drop(partialName)
+	return why
+}
+
+func (p *partial) truncate() error {
+	if err := p.file.Truncate(0); err != nil {
+		return &localError{err}
+	}
+	if _, err := p.file.Seek(0, io.SeekStart); err != nil {
+		return &localError{err}
+	}
+	p.size = 0
+	p.hash.Reset()
+	return nil
+}
+
+// total returns how many bytes there will be in the end, 0 where not known.
+func (p *partial) total(a recipe.Archive, resp *http.Response) int64 {
+	if a.Size > 0 {
+		return a.Size
+	}
+	if resp.ContentLength >= 0 {
+		return p.size + resp.ContentLength
+	}
+	return 0
+}
+
+// checkLength compares the announced length before a byte is read.
+func (p *partial) checkLength(a recipe.Archive, resp *http.Response) error {
+	if resp.ContentLength < 0 {
+		return nil
+	}
+	will := p.size + resp.ContentLength
+	if a.Size > 0 && will != a.Size {
+		page := ""
+		if isPage(resp) {
+			page = ", an HTML page"
+		}
+		return fmt.Errorf("the server announces %d bytes%s, the archive has %d", will, page, a.Size)
+	}
+	if limit := sizeLimit(a); will > limit {
+		return fmt.Errorf("the server announces %d bytes, more than the limit of %d", will, limit)
+	}
+	return nil
+}
+
+func (p *partial) saveState(e *entry, from string, resp *http.Response) error {
+	s := partialState{URL: from, Validator: resp.Header.Get("ETag")}
+	if s.Validator == "" || strings.HasPrefix(s.Validator, "W/") {
+		s.Validator = resp.Header.Get("Last-Modified")
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(e.path(stateName), data, 0o600)
+}
+
+// receive appends the body, hashing on the way and never writing more than the
+// limit.
+func (p *partial) receive(body io.Reader, a recipe.Archive, total int64, pr *progress) error {
+	buf := make([]byte, 128<<10)
+	limit := sizeLimit(a)
+	for {
+		n, rerr := body.Read(buf)
+		if p.size+int64(n) > limit {
+			return permanent{fmt.Errorf("the server sends more than %d bytes", limit)}
+		}
+		if _, err := p.file.Write(buf[:n]); err != nil {
+			return &localError{err}
+		}
+		p.hash.Write(buf[:n])
+		p.size += int64(n)
+		pr.bytes(p.size, total)
+		switch {
+		case rerr == io.EOF && a.Size > 0 && p.size < a.Size:
+			return fmt.Errorf("the answer ended after %d of %d bytes", p.size, a.Size)
+		case rerr == io.EOF:
+			return nil
+		case errors.Is(rerr, io.ErrUnexpectedEOF):
+			return fmt.Errorf("the connection ended after %d bytes", p.size)
+		case rerr != nil:
+			return plain(rerr)
+		}
+	}
+}
+
+// verify compares the whole with the pin, and makes it durable. An archive
+// without a hash (Resolve) is taken as it is; its signature has to decide.
+func (p *partial) verify(from string, a recipe.Archive, page bool) error {
+	if a.SHA256 != "" {
+		if err := compareHash(from, hex.EncodeToString(p.hash.Sum(nil)), p.size, a); err != nil {
+			var m *Mismatch
+			if errors.As(err, &m) {
+				m.File, m.LooksLikeAPage = path.Base(from), page
+			}
+			return err
+		}
+	}
+	if err := p.file.Sync(); err != nil {
+		return &localError{err}
+	}
+	return nil
+}
+
+var errStalled = errors.New("no data came any more")
+
+// stallReader ends the request when no byte came for a while.
+func stallReader(r io.Reader, limit time.Duration, cancel context.CancelCauseFunc) io.Reader {
+	t := time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w for %s", errStalled, limit)) })
+	return readerFunc(func(b []byte) (int, error) {
+		t.Reset(limit)
+		n, err := r.Read(b)
+		t.Stop()
+		return n, err
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

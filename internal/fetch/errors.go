@@ -1,0 +1,117 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/recipe"
+)
+
+var errOffline = errors.New("not asked, offline")
+
+// Attempt is one place that did not have an archive.
+type Attempt struct {
+	Provider string // SourceDir, Cache, URL or Debian
+	From     string // where, for people, without credentials
+	Err      error  // why not
+}
+
+// NotObtainable is the error for an archive that no provider has.
+type NotObtainable struct {
+	Archive  recipe.Archive
+	Attempts []Attempt // in the order in which they were made
+	Offline  bool      // the network was not to be used
+}
+
+func (n *NotObtainable) add(provider, from string, err error) {
+	n.Attempts = append(n.Attempts, Attempt{Provider: provider, From: from, Err: err})
+}
+
+func (n *NotObtainable) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "obtain %s: no provider has %s", n.Archive, n.Archive.File)
+	for _, a := range n.Attempts {
+		fmt.Fprintf(&b, "\n  %s %s: %v", a.Provider, a.From, a.Err)
+	}
+	return b.String()
+}
+
+// Summary returns the message on one line, with each reason once.
+func (n *NotObtainable) Summary() string {
+	var reasons []string
+	seen := map[string]bool{}
+	for _, a := range n.Attempts {
+		where := a.Provider
+		if u, err := url.Parse(a.From); err == nil && u.Host != "" {
+			where = u.Host
+		}
+		if text := where + ": " + a.Err.Error(); !seen[text] {
+			seen[text] = true
+			reasons = append(reasons, text)
+		}
+	}
+	return fmt.Sprintf("%s is not obtainable (%s)", n.Archive, strings.Join(reasons, "; "))
+}
+
+// Unwrap gives access to the reasons.
+func (n *NotObtainable) Unwrap() []error {
+	out := make([]error, len(n.Attempts))
+	for i, a := range n.Attempts {
+		out[i] = a.Err
+	}
+	return out
+}
+
+// Hint says how the archive can be brought by hand.
+func (n *NotObtainable) Hint() string {
+	hint := fmt.Sprintf("put %s (SHA-256 %s) into a directory and name that with --source-dir", n.Archive.File, n.Archive.SHA256)
+	if n.Offline {
+		return hint + ", or run without --offline"
+	}
+	return hint + ", or name a server that has it with --mirror"
+}
+
+// Mismatch is the error for content that is not what its name promises.
+type Mismatch struct {
+	File           string // path or address, without credentials
+	Expected       string // SHA-256, lower case hex
+	Actual         string // SHA-256, lower case hex
+	ExpectedBytes  int64  // 0 where not known
+	ActualBytes    int64
+	LooksLikeAPage bool // an HTML page came instead of an archive
+}
+
+func (m *Mismatch) Error() string {
+	text := fmt.Sprintf("verify %s: it has sha256 %s, expected %s", m.File, m.Actual, m.Expected)
+	if m.ExpectedBytes > 0 && m.ActualBytes != m.ExpectedBytes {
+		text += fmt.Sprintf(" (%d bytes instead of %d)", m.ActualBytes, m.ExpectedBytes)
+	}
+	if m.LooksLikeAPage {
+		text += "; the server answered with an HTML page"
+	}
+	return text
+}
+
+func cacheFault(dir string, err error) error {
+	return fault.New(fault.Environment, "make it a directory that you can write to and that has room, or name another one with --cache-dir",
+		"use download cache %s: %w", dir, err)
+}
+
+// redact returns an address without user, password, query and fragment.
+func redact(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+func redactRaw(raw string) string {
+	if u, err := url.Parse(raw); err == nil && u.Host != "" {
+		return redact(u)
+	}
+	// What cannot be parsed may hold a password anywhere before an @.
+	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
+		return "…" + raw[i:]
+	}
+	return raw
+}

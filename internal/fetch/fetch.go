@@ -1,0 +1,228 @@
+// Package fetch knows how a source archive is had: from a directory that the
+// user names, the download cache, a mirror, upstream, or the Debian source
+// package that carries the identical file; and how it is checked before anybody
+// reads it: against its SHA-256 always, against its OpenPGP signature where one
+// can be had. It refuses to know what is in an archive or what it is for.
+//
+// A hash decides, never a name or a place: what does not verify is removed and
+// not resumed from, and a file of the right name with the wrong content in a
+// directory of the user's is an error, not a reason to look elsewhere.
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/recipe"
+	"modwsgi/internal/run"
+)
+
+// MaxUnknownSize is how many bytes an archive of unknown size may have.
+const MaxUnknownSize = 200 << 20
+
+// The providers, in the order in which they are asked.
+const (
+	SourceDir = "source-dir" // a directory that the user named
+	Cache     = "cache"      // the download cache
+	URL       = "url"        // a mirror that the user named, or an address of the recipe
+	Debian    = "debian"     // a Debian source package on the host's mirror
+)
+
+// Options says where a Fetcher may look and how patient it is. CacheDir is
+// required; zero durations and counts mean the defaults.
+type Options struct {
+	Runner     *run.Runner // starts apt; nil is a fresh one
+	Env        []string    // environment: proxies, and what apt is started with
+	CacheDir   string      // ours alone; made where it is missing
+	SourceDirs []string    // directories that hold archives, first wins
+	Mirrors    []string    // base addresses, tried before the recipe's own; https, or http (the pin decides)
+	Offline    bool        // never touch the network
+	NoDebian   bool        // never ask the host's package mirror
+	Events     event.Sink
+
+	Transport     http.RoundTripper // replaces the one with proxies and timeouts made from Env
+	AllowHTTP     bool              // http addresses and redirects on the loopback interface are fine
+	Retries       int               // attempts an address after the first without progress; default 3, negative none
+	RetryDelay    time.Duration     // before the first retry, doubled each time; default 500 ms
+	MaxDelay      time.Duration     // longest wait before a retry, Retry-After included; default 20 s
+	HeaderTimeout time.Duration     // until an answer begins; default 20 s
+	StallTimeout  time.Duration     // without a byte; default 30 s
+
+	// Where Resolve asks; the defaults are upstream's own.
+	ApacheBases []string // "https://downloads.apache.org", …: BASE/httpd/httpd-V.tar.gz
+	PyPIBase    string   // "https://pypi.org": BASE/pypi/mod_wsgi/V/json
+}
+
+// Fetcher gets archives. It is safe for concurrent use, also by several
+// processes with the same cache directory.
+type Fetcher struct {
+	opts    Options
+	client  *http.Client
+	mirrors []*url.URL
+	keys    func() (openpgp.EntityList, error) // read on first use, it takes a moment
+	hosts   hostMemory
+	apt     apt
+}
+
+// File is a verified archive on this machine.
+type File struct {
+	Path     string
+	Archive  recipe.Archive
+	Provider string       // SourceDir, Cache, URL or Debian
+	From     string       // where from, for people, without credentials
+	Trust    recipe.Trust // how its hash came to be known, or Signed where that is stronger
+	Signer   string       // fingerprint of the key whose signature was checked, or ""
+}
+
+// New returns a Fetcher. The error is for options that cannot work: a source
+// directory that is not there, a mirror that is not an address.
+func New(o Options) (*Fetcher, error) {
+	if o.CacheDir == "" {
+		return nil, errors.New("fetch: no cache directory")
+	}
+	o = withDefaults(o)
+	for _, dir := range o.SourceDirs {
+		if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
+			return nil, fault.New(fault.Usage, "name an existing directory that holds the archives", "use source directory %s: %w", dir, orNotDirectory(err))
+		}
+	}
+	f := &Fetcher{opts: o, keys: releaseKeys}
+	for _, raw := range o.Mirrors {
+		u, err := url.Parse(raw)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return nil, fault.New(fault.Usage, "a mirror is a base address such as https://mirror.example.org/sources; for a directory use --source-dir",
+				"use mirror %q: it is not an http or https address", redactRaw(raw))
+		}
+		f.mirrors = append(f.mirrors, u)
+	}
+	var err error
+	f.client, err = newClient(o)
+	return f, err
+}
+
+func withDefaults(o Options) Options {
+	if o.Runner == nil {
+		o.Runner = &run.Runner{}
+	}
+	if o.Retries == 0 {
+		o.Retries = 3
+	}
+	o.RetryDelay = orDuration(o.RetryDelay, 500*time.Millisecond)
+	o.MaxDelay = orDuration(o.MaxDelay, 20*time.Second)
+	o.HeaderTimeout = orDuration(o.HeaderTimeout, 20*time.Second)
+	o.StallTimeout = orDuration(o.StallTimeout, 30*time.Second)
+	if o.ApacheBases == nil {
+		o.ApacheBases = []string{"https://downloads.apache.org", "https://archive.apache.org/dist"}
+	}
+	if o.PyPIBase == "" {
+		o.PyPIBase = "https://pypi.org"
+	}
+	return o
+}
+
+func orDuration(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+func orNotDirectory(err error) error {
+	if err == nil {
+		return errors.New("it is not a directory")
+	}
+	return err
+}
+
+// Fetch returns the archive, verified, from the first provider that has it. The
+// error is *NotObtainable where none has; another one where the user has to act
+// (a file with the wrong content in a source directory, a bad signature, a cache
+// directory that cannot be written) and where ctx ended.
+func (f *Fetcher) Fetch(ctx context.Context, a recipe.Archive) (*File, error) {
+	if !recipe.FileName(a.File) || !recipe.Digest(a.SHA256) {
+		return nil, fmt.Errorf("fetch %s: file name %q or sha256 %q is not one", a, a.File, a.SHA256)
+	}
+	if a.Trust == "" {
+		a.Trust = recipe.Pinned
+	}
+	var file *File
+	step := "fetch " + a.String()
+	err := f.opts.Events.Step(step, func() (err error) {
+		file, err = f.fetch(ctx, a, &progress{sink: f.opts.Events, step: step})
+		if err == nil {
+			f.opts.Events.Send(event.Event{Kind: event.Progress, Step: step, Text: file.Provider + ": " + file.From, Bytes: a.Size, Total: a.Size})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if file.Signer != "" && recipe.Signed.Stronger(file.Trust) {
+		file.Trust = recipe.Signed
+	}
+	return file, nil
+}
+
+func (f *Fetcher) fetch(ctx context.Context, a recipe.Archive, p *progress) (*File, error) {
+	missing := &NotObtainable{Archive: a}
+	if file, err := f.fromSourceDirs(a, missing); file != nil || err != nil {
+		return file, err
+	}
+	e, err := f.openEntry(ctx, a, p)
+	if err != nil {
+		return nil, err
+	}
+	defer e.close()
+	if file, err := f.fromCache(a, e, missing); file != nil || err != nil {
+		return file, err
+	}
+	if f.opts.Offline {
+		return nil, fault.Wrap(fault.Source, "", f.offline(missing))
+	}
+	for _, provider := range []func(context.Context, recipe.Archive, *entry, *progress, *NotObtainable) (*File, error){
+		f.fromURLs, f.fromDebian,
+	} {
+		file, err := provider(ctx, a, e, p, missing)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("fetch %s: %w", a, context.Cause(ctx))
+		}
+		if file != nil || err != nil {
+			return file, err
+		}
+	}
+	return nil, fault.Wrap(fault.Source, "", missing)
+}
+
+// offline records what would have been asked.
+func (f *Fetcher) offline(missing *NotObtainable) *NotObtainable {
+	missing.Offline = true
+	for _, u := range f.addresses(missing.Archive) {
+		missing.add(URL, redact(u), errOffline)
+	}
+	if d := missing.Archive.Debian; d != nil && !f.opts.NoDebian {
+		missing.add(Debian, d.File, errOffline)
+	}
+	return missing
+}
+
+// place moves a verified file to its name in the cache.
+func (e *entry) place(verified string, a recipe.Archive) (string, error) {
+	final := filepath.Join(e.dir, a.File)
+	if err := os.Rename(verified, final); err != nil {
+		return "", cacheFault(e.dir, err)
+	}
+	syncDir(e.dir)
+	e.drop(stateName)
+	_ = os.RemoveAll(e.path(aptDir)) // of a run that was killed
+	return final, nil
+}

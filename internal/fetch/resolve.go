@@ -1,0 +1,355 @@
+package fetch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/recipe"
+)
+
+// maxIndex is how many bytes an answer of an index may have.
+const maxIndex = 8 << 20
+
+// versionForm is what may become part of an address and a file name.
+var versionForm = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*([.-]?(a|b|c|rc|alpha|beta|dev|post)[.-]?[0-9]*)?$`)
+
+// apacheFolder returns the folder of a component below Apache's dist area, ""
+// for what is not released there.
+func apacheFolder(component string) string {
+	return map[string]string{"httpd": "httpd", "apr": "apr", "apr-util": "apr"}[component]
+}
+
+// Resolve finds an archive that the catalogue does not have, through upstream's
+// own index: Apache's dist folders, the Python package index. The hash comes
+// from a signature by an embedded release key (recipe.Signed) or else from the
+// index over TLS (recipe.Published). The archive has its hash set, so that Fetch
+// then checks it like a pinned one. The error is *NotReleased for a version that
+// upstream does not have, and another one where upstream cannot be asked.
+func (f *Fetcher) Resolve(ctx context.Context, component, version string) (recipe.Archive, recipe.Trust, error) {
+	if !versionForm.MatchString(version) || len(version) > 64 {
+		return recipe.Archive{}, "", fault.New(fault.Usage, "write a version such as 2.4.72", "look for %s %q: it is not a version", component, version)
+	}
+	if f.opts.Offline {
+		return recipe.Archive{}, "", fault.New(fault.Source, "run without --offline, or choose a version of the catalogue",
+			"look for %s %s: it is not in the catalogue, and upstream is not asked offline", component, version)
+	}
+	a := recipe.Archive{Component: component, Version: version, Trust: recipe.Published}
+	var err error
+	switch {
+	case component == "mod_wsgi":
+		err = f.resolvePyPI(ctx, &a)
+	case apacheFolder(component) != "":
+		err = f.resolveApache(ctx, &a)
+	default:
+		err = errors.New("there is no index for this component")
+	}
+	if err != nil && ctx.Err() != nil {
+		return recipe.Archive{}, "", fmt.Errorf("look for %s %s: %w", component, version, context.Cause(ctx))
+	}
+	var released *NotReleased
+	if errors.As(err, &released) {
+		return recipe.Archive{}, "", fault.Wrap(fault.Source, "", err)
+	}
+	if fault.HintOf(err) != "" {
+		return recipe.Archive{}, "", err
+	}
+	if err != nil {
+		return recipe.Archive{}, "", fault.New(fault.Source, "check the network, or choose a version of the catalogue (modwsgi install --dry-run shows it)",
+			"look for %s %s: %w", component, version, err)
+	}
+	return a, a.Trust, nil
+}
+
+// NotReleased is the error for a version that upstream does not have.
+type NotReleased struct {
+	Component, Version string
+	Where              string // for people: the index that was asked
+}
+
+func (n *NotReleased) Error() string {
+	return fmt.Sprintf("look for %s %s: upstream has no such release (%s)", n.Component, n.Version, n.Where)
+}
+
+// Hint says where the existing versions can be seen.
+func (n *NotReleased) Hint() string { return "see " + n.Where + " for the versions there are" }
+
+// resolveApache asks Apache's dist folders: FILE.sha256 and FILE.asc lie beside
+// FILE (https://infra.apache.org/release-distribution.html).
+func (f *Fetcher) resolveApache(ctx context.Context, a *recipe.Archive) error {
+	ext := ".tar.gz"
+	if a.Component != "httpd" {
+		ext = ".tar.bz2"
+	}
+	a.File = a.Component + "-" + a.Version + ext
+	folder := apacheFolder(a.Component)
+	var reasons []error
+	absent := 0
+	for _, raw := range f.opts.ApacheBases {
+		base, err := url.Parse(raw)
+		if err != nil {
+			return err
+		}
+		at := base.JoinPath(folder, a.File)
+		digest, err := f.getIndex(ctx, base.JoinPath(folder, a.File+".sha256"), 4<<10)
+		if err == nil {
+			a.SHA256, err = parseDigest(string(digest), a.File)
+		}
+		a.URLs, a.Signature = []string{at.String()}, at.String()+".asc"
+		if err == nil {
+			return f.confirm(ctx, a)
+		}
+		if isNotFound(err) {
+			// Old releases have no .sha256; a signature is worth more anyway.
+			if err = f.resolveSigned(ctx, a, at); err == nil {
+				return nil
+			}
+		}
+		if isNotFound(err) {
+			absent++
+		}
+		reasons = append(reasons, fmt.Errorf("%s: %w", base.Host, err))
+	}
+	if absent > 0 && absent == len(f.opts.ApacheBases) {
+		return &NotReleased{a.Component, a.Version, strings.Join(f.opts.ApacheBases, ", ")}
+	}
+	if !f.opts.NoDebian && f.resolveDebian(ctx, a) {
+		return nil
+	}
+	return errors.Join(reasons...)
+}
+
+// resolveDebian is for where upstream cannot be asked: Debian's source package
+// of that version carries upstream's archive and its signature, and the
+// signature by an embedded key is as good from there.
+func (f *Fetcher) resolveDebian(ctx context.Context, a *recipe.Archive) bool {
+	index, err := f.sourceIndex(ctx)
+	if err != nil {
+		return false
+	}
+	for _, src := range index.named(debianName(*a)) {
+		try := *a
+		try.SHA256, try.Size, try.Debian = src.SHA256, src.Size, &recipe.Debian{Source: src.Source, File: src.Name}
+		file, err := f.Fetch(ctx, try)
+		if err == nil && file.Trust == recipe.Signed {
+			try.Trust, try.SignedBy = file.Trust, file.Signer
+			*a = try
+			return true
+		}
+	}
+	return false
+}
+
+// debianName is what Debian calls the upstream archive of an Apache component.
+func debianName(a recipe.Archive) string {
+	source := a.Component
+	if source == "httpd" {
+		source = "apache2"
+	}
+	return source + "_" + a.Version + ".orig" + extension(a.File)
+}
+
+// confirm fetches an archive of which only the published digest is known, which
+// also checks its signature. Where there is none, the digest has to do.
+func (f *Fetcher) confirm(ctx context.Context, a *recipe.Archive) error {
+	file, err := f.Fetch(ctx, *a)
+	if err != nil {
+		return err
+	}
+	a.Trust, a.SignedBy = file.Trust, file.Signer
+	if fi, err := os.Stat(file.Path); err == nil {
+		a.Size = fi.Size()
+	}
+	return nil
+}
+
+// resolveSigned downloads an archive without a known hash and takes the hash of
+// what it got if, and only if, an embedded key signed that.
+func (f *Fetcher) resolveSigned(ctx context.Context, a *recipe.Archive, at *url.URL) error {
+	beside := *at
+	beside.Path += ".asc"
+	signature, err := f.getIndex(ctx, &beside, maxSignature)
+	if err != nil {
+		return err
+	}
+	p := &progress{sink: f.opts.Events, step: "fetch " + a.String()}
+	e, err := f.openDir(ctx, filepath.Join(f.opts.CacheDir, "archives", "unknown", a.File), p)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	defer e.drop(partialName, stateName)
+	e.drop(partialName, stateName) // without a hash nothing is resumed
+	a.SHA256 = ""
+	if err := f.opts.Events.Step(p.step, func() error { return f.download(ctx, *a, e, at, false, p) }); err != nil {
+		return err
+	}
+	signer, err := f.checkSignature(*a, e.path(partialName), redact(&beside), signature)
+	if err != nil {
+		return err
+	}
+	if signer == "" {
+		return errors.New("it has neither a digest nor a signature")
+	}
+	return f.adopt(ctx, a, e, signature, signer, p)
+}
+
+// adopt moves the signed archive to where its hash belongs.
+func (f *Fetcher) adopt(ctx context.Context, a *recipe.Archive, e *entry, signature []byte, signer string, p *progress) error {
+	sum, size, err := hashFile(e.path(partialName))
+	if err != nil {
+		return err
+	}
+	a.SHA256, a.Size, a.SignedBy, a.Trust = sum, size, signer, recipe.Signed
+	home, err := f.openEntry(ctx, *a, p)
+	if err != nil {
+		return err
+	}
+	defer home.close()
+	if _, err := home.place(e.path(partialName), *a); err != nil {
+		return err
+	}
+	return home.keepSignature(*a, signature)
+}
+
+// getIndex is getSmall with retries.
+func (f *Fetcher) getIndex(ctx context.Context, u *url.URL, limit int64) ([]byte, error) {
+	for n := 0; ; n++ {
+		data, err := f.getSmall(ctx, u, false, limit)
+		var final permanent
+		if err == nil || ctx.Err() != nil || errors.As(err, &final) || n >= f.opts.Retries {
+			return data, err
+		}
+		var status *statusError
+		wish, _ := f.delay(n, 0)
+		if errors.As(err, &status) && status.retryAfter > 0 {
+			wish = status.retryAfter
+		}
+		if wish > f.opts.MaxDelay {
+			return nil, err
+		}
+		if err := sleep(ctx, wish); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func isNotFound(err error) bool {
+	var status *statusError
+	return errors.As(err, &status) && (status.status == http.StatusNotFound || status.status == http.StatusGone)
+}
+
+var hexRun = regexp.MustCompile(`(?i)\b[0-9a-f]{64}\b`)
+
+// parseDigest reads a checksum file in one of the forms in use: "HASH *FILE",
+// "SHA256 (FILE) = HASH", "FILE: HA SH …" in groups (gpg --print-md).
+func parseDigest(text, file string) (string, error) {
+	for _, line := range strings.Split(text, "\n") {
+		if found := hexRun.FindAllString(line, 2); len(found) == 1 && (strings.Contains(line, file) || strings.TrimSpace(line) == found[0]) {
+			return strings.ToLower(found[0]), nil
+		}
+	}
+	if rest, ok := strings.CutPrefix(strings.TrimSpace(text), file+":"); ok {
+		joined := strings.ToLower(strings.Join(strings.Fields(rest), ""))
+		if recipe.Digest(joined) {
+			return joined, nil
+		}
+	}
+	return "", fmt.Errorf("the checksum file holds no SHA-256 of %s", file)
+}
+
+// resolvePyPI asks the package index's JSON interface
+// (https://docs.pypi.org/api/json/).
+func (f *Fetcher) resolvePyPI(ctx context.Context, a *recipe.Archive) error {
+	base, err := url.Parse(f.opts.PyPIBase)
+	if err != nil {
+		return err
+	}
+	at := base.JoinPath("pypi", a.Component, a.Version, "json")
+	data, err := f.getIndex(ctx, at, maxIndex)
+	if isNotFound(err) {
+		return &NotReleased{a.Component, a.Version, redact(base.JoinPath("project", a.Component)) + "/#history"}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", at.Host, err)
+	}
+	var answer struct {
+		Info struct {
+			Yanked         bool   `json:"yanked"`
+			YankedReason   string `json:"yanked_reason"`
+			RequiresPython string `json:"requires_python"`
+		} `json:"info"`
+		URLs []pypiFile `json:"urls"`
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", at.Host, err)
+	}
+	for _, file := range answer.URLs {
+		if file.PackageType != "sdist" || !strings.HasSuffix(file.Filename, ".tar.gz") {
+			continue
+		}
+		if err := file.check(); err != nil {
+			return fmt.Errorf("read the answer of %s: %w", at.Host, err)
+		}
+		a.File, a.Size, a.SHA256, a.URLs = file.Filename, file.Size, file.Digests.SHA256, []string{file.URL}
+		if c := pythonConstraint(answer.Info.RequiresPython); c != "" {
+			a.Requires = map[string]string{"python": c}
+		}
+		if answer.Info.Yanked {
+			f.opts.Events.Warn(strings.TrimSuffix(fmt.Sprintf("%s was withdrawn by its authors: %s", a, answer.Info.YankedReason), ": "))
+		}
+		return nil
+	}
+	return fmt.Errorf("%s has no source archive of it", at.Host)
+}
+
+type pypiFile struct {
+	PackageType string `json:"packagetype"`
+	Filename    string `json:"filename"`
+	Size        int64  `json:"size"`
+	URL         string `json:"url"`
+	Digests     struct {
+		SHA256 string `json:"sha256"`
+	} `json:"digests"`
+}
+
+func (p pypiFile) check() error {
+	if !recipe.FileName(p.Filename) || !recipe.Digest(p.Digests.SHA256) {
+		return fmt.Errorf("file name %q or sha256 %q is not one", p.Filename, p.Digests.SHA256)
+	}
+	if p.Size < 0 || p.Size > MaxUnknownSize {
+		return fmt.Errorf("%s has an impossible size of %d bytes", p.Filename, p.Size)
+	}
+	if u, err := url.Parse(p.URL); err != nil || u.Host == "" {
+		return fmt.Errorf("%s has no address", p.Filename)
+	}
+	return nil
+}
+
+// pythonConstraint translates the part of a version specifier (PEP 440) that
+// go-version's syntax can say; "" where nothing is left.
+func pythonConstraint(specifier string) string {
+	var out []string
+	for _, clause := range strings.Split(specifier, ",") {
+		clause = strings.TrimSpace(clause)
+		for _, op := range [][2]string{{">=", ">="}, {"<=", "<="}, {"!=", "!="}, {"~=", "~>"}, {"==", "="}, {">", ">"}, {"<", "<"}} {
+			v, ok := strings.CutPrefix(clause, op[0])
+			if !ok {
+				continue
+			}
+			if v = strings.TrimSpace(v); versionForm.MatchString(v) {
+				out = append(out, op[1]+" "+v)
+			}
+			break
+		}
+	}
+	return strings.Join(out, ", ")
+}

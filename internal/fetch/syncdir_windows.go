@@ -1,0 +1,4 @@
+package fetch
+
+// syncDir does nothing: Windows writes directories itself.
+func syncDir(string) {}

@@ -1,0 +1,172 @@
+package pydist
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/internal/fault"
+)
+
+// Installed is a distribution that was found in a site-packages directory.
+type Installed struct {
+	Name      string // as its metadata have it
+	Version   string
+	InfoDir   string        // absolute
+	Installer string        // "pip", "uv", "modwsgi", ...; "" where it is not told
+	Files     []RecordEntry // what RECORD lists; nil where there is none
+}
+
+// Path returns where the file of a RECORD line lies.
+func (i *Installed) Path(e RecordEntry) string {
+	p := filepath.FromSlash(e.Path)
+	if filepath.IsAbs(p) {
+		return filepath.Clean(p)
+	}
+	return filepath.Join(filepath.Dir(i.InfoDir), p)
+}
+
+// Paths returns the absolute paths of everything that belongs to the
+// distribution: what RECORD lists, and the metadata directory.
+func (i *Installed) Paths() []string {
+	paths := []string{i.InfoDir}
+	for _, e := range i.Files {
+		paths = append(paths, i.Path(e))
+	}
+	return paths
+}
+
+// Find returns the distribution of that name (in any spelling), or nil where
+// there is none. One that was installed in a legacy format (egg-info, egg-link,
+// egg), which nothing but the tool that did it can safely remove, is an error,
+// and so are two of the same name.
+func Find(site, name string) (*Installed, error) {
+	entries, err := os.ReadDir(site)
+	if err != nil {
+		return nil, fmt.Errorf("look for %s: %w", name, err)
+	}
+	want := NormalName(name)
+	var found *Installed
+	for _, e := range entries {
+		stem, kind := split(e.Name())
+		if kind == "" || kind != ".dist-info" && NormalName(stem) != want {
+			continue
+		}
+		path := filepath.Join(site, e.Name())
+		if kind != ".dist-info" {
+			return nil, fault.New(fault.Environment, "uninstall it with that environment's own pip (python -m pip uninstall "+name+") and run the command again",
+				"%s is installed in a legacy format that cannot be replaced safely (%s)", name, path)
+		}
+		i, err := read(path)
+		if err != nil {
+			return nil, err
+		}
+		if NormalName(i.Name) != want {
+			continue
+		}
+		if found != nil {
+			return nil, fault.New(fault.Environment, "uninstall it with that environment's own pip, as often as it takes, and run the command again",
+				"%s is installed twice: %s and %s", name, found.InfoDir, path)
+		}
+		found = i
+	}
+	return found, nil
+}
+
+// All returns every distribution with a dist-info directory, sorted by the
+// names of these. What pip left half removed (names with "~") is passed over.
+func All(site string) ([]*Installed, error) {
+	entries, err := os.ReadDir(site)
+	if err != nil {
+		return nil, fmt.Errorf("list distributions: %w", err)
+	}
+	var all []*Installed
+	for _, e := range entries {
+		if _, kind := split(e.Name()); kind != ".dist-info" {
+			continue
+		}
+		i, err := read(filepath.Join(site, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, i)
+	}
+	return all, nil
+}
+
+// split returns the project's name and the kind of metadata that a file name
+// stands for; the kind is "" where it stands for none.
+func split(base string) (name, kind string) {
+	if strings.HasPrefix(base, "~") {
+		return "", ""
+	}
+	for _, kind := range []string{".dist-info", ".egg-info", ".egg-link", ".egg"} {
+		if stem, ok := strings.CutSuffix(base, kind); ok {
+			name, _, _ := strings.Cut(stem, "-")
+			return name, kind
+		}
+	}
+	return "", ""
+}
+
+// read reads a dist-info directory. Without readable METADATA the directory's
+// own name tells name and version, so that a broken install can be replaced.
+func read(dir string) (*Installed, error) {
+	stem := strings.TrimSuffix(filepath.Base(dir), ".dist-info")
+	i := &Installed{InfoDir: dir}
+	i.Name, i.Version, _ = strings.Cut(stem, "-")
+	metadata, err := optional(filepath.Join(dir, "METADATA"))
+	if err != nil {
+		return nil, err
+	}
+	if name, version := headers(metadata); name != "" {
+		i.Name, i.Version = name, version
+	}
+	installer, err := optional(filepath.Join(dir, "INSTALLER"))
+	if err != nil {
+		return nil, err
+	}
+	i.Installer = strings.TrimSpace(string(installer))
+	record, err := optional(filepath.Join(dir, "RECORD"))
+	if err != nil || record == nil {
+		return i, err
+	}
+	if i.Files, err = ParseRecord(record); err != nil {
+		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, "RECORD"), err)
+	}
+	return i, nil
+}
+
+func optional(name string) ([]byte, error) {
+	data, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read metadata: %w", err)
+	}
+	return data, nil
+}
+
+// headers returns Name and Version of core metadata; they end at the first
+// empty line.
+func headers(metadata []byte) (name, version string) {
+	for line := range bytes.Lines(metadata) {
+		text := strings.TrimRight(string(line), "\r\n")
+		if text == "" {
+			break
+		}
+		key, value, _ := strings.Cut(text, ":")
+		switch strings.ToLower(key) {
+		case "name":
+			name = strings.TrimSpace(value)
+		case "version":
+			version = strings.TrimSpace(value)
+		}
+	}
+	return name, version
+}

@@ -1,0 +1,93 @@
+// Package receipt knows the record that an install leaves beside the module:
+// for which Python and which httpd it was built, and from what. The launcher,
+// detect and the installer read it. It holds facts, no decisions.
+package receipt
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Path is where the receipt lies, relative to the site-packages directory,
+// with slashes.
+const Path = "mod_wsgi/server/build.json"
+
+// Schema is the version of the format that this code writes.
+const Schema = 1
+
+// Receipt is what was built and for what. Paths of a bundled httpd are relative
+// to site-packages (with slashes), so that the environment can be moved; all
+// other paths are absolute.
+type Receipt struct {
+	Schema int    `json:"schema"`
+	Tool   string `json:"tool"` // version of modwsgi that wrote it
+	Key    string `json:"key"`  // hash of everything that went into the module
+	Module Module `json:"module"`
+	Python Python `json:"python"`
+	HTTPD  HTTPD  `json:"httpd"`
+}
+
+// Module is the built mod_wsgi.
+type Module struct {
+	File    string `json:"file"` // file name, in mod_wsgi/server
+	Version string `json:"version"`
+	SHA256  string `json:"sha256"`
+}
+
+// Python is the interpreter that the module was built for.
+type Python struct {
+	Version      string `json:"version"` // "3.11.7"
+	SOABI        string `json:"soabi"`
+	Prefix       string `json:"prefix"`      // sys.prefix at install time
+	BasePrefix   string `json:"base_prefix"` // sys.base_prefix at install time
+	LibPython    string `json:"libpython"`   // the linked library; "" where none
+	FreeThreaded bool   `json:"free_threaded"`
+}
+
+// HTTPD is the server that the module was built for.
+type HTTPD struct {
+	Provenance string   `json:"provenance"` // "bundled", "system" or "explicit"
+	Version    string   `json:"version"`
+	MMN        int      `json:"mmn"`
+	Executable string   `json:"executable"`
+	ModulesDir string   `json:"modules_dir"`
+	Rotatelogs string   `json:"rotatelogs,omitempty"`
+	MPMs       []string `json:"mpms"`
+	Features   []string `json:"features,omitempty"`
+	Key        string   `json:"key,omitempty"` // hash of everything that went into a bundled one
+}
+
+// Read reads the receipt below a site-packages directory. The error is
+// fs.ErrNotExist where there is none. Relative paths are returned absolute.
+func Read(site string) (*Receipt, error) {
+	name := filepath.Join(site, filepath.FromSlash(Path))
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var r Receipt
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if r.Schema != Schema {
+		return nil, fmt.Errorf("read %s: it has schema %d, this program knows %d", name, r.Schema, Schema)
+	}
+	for _, p := range []*string{&r.HTTPD.Executable, &r.HTTPD.ModulesDir, &r.HTTPD.Rotatelogs} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(site, filepath.FromSlash(*p))
+		}
+	}
+	return &r, nil
+}
+
+// Encode returns the file's content.
+func (r Receipt) Encode() []byte {
+	r.Schema = Schema
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		panic(err) // strings and integers always encode
+	}
+	return append(data, '\n')
+}

@@ -1,0 +1,163 @@
+package recipe
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"modwsgi/internal/atomicfile"
+	"modwsgi/internal/fault"
+)
+
+// LockSchema is the version of the lock file's format.
+const LockSchema = 1
+
+const lockHeader = `# modwsgi.lock: the source archives that modwsgi built from, and how their hashes
+# came to be known. Written by modwsgi; keep it under version control.
+# With --locked, modwsgi takes exactly these archives or fails.
+`
+
+// Locked is what the lock file says of one component.
+type Locked struct {
+	Component string   `toml:"component"`
+	Version   string   `toml:"version"`
+	File      string   `toml:"file"`
+	Size      int64    `toml:"size,omitempty"` // bytes; 0 where not known
+	SHA256    string   `toml:"sha256"`
+	Trust     Trust    `toml:"trust"`
+	SignedBy  string   `toml:"signed_by,omitempty"` // fingerprint, upper case hex
+	URLs      []string `toml:"urls,omitempty"`      // without credentials
+}
+
+// Archive returns the entry as an archive that can be fetched: the set's own
+// where that has the same hash, else what the entry says.
+func (e Locked) Archive(s *Set) Archive {
+	if a, ok := s.Find(e.Component, e.Version); ok && a.SHA256 == e.SHA256 {
+		return a
+	}
+	return Archive{
+		Component: e.Component, Version: e.Version, File: e.File, Size: e.Size,
+		SHA256: e.SHA256, URLs: slices.Clone(e.URLs), SignedBy: e.SignedBy, Trust: e.Trust,
+	}
+}
+
+// Lock is the content of a modwsgi.lock file: one entry a component. The zero
+// value is an empty one. It is not safe for concurrent use.
+type Lock struct{ entries []Locked }
+
+// ReadLock reads a lock file. fs.ErrNotExist is in the tree of the error where
+// there is none.
+func ReadLock(path string) (*Lock, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read lock file: %w", err)
+	}
+	l, err := parseLock(string(data))
+	if err != nil {
+		return nil, fault.New(fault.Usage, "restore it from version control, or remove it and run modwsgi again without --locked",
+			"read %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func parseLock(text string) (*Lock, error) {
+	var file struct {
+		Schema  int      `toml:"schema"`
+		Archive []Locked `toml:"archive"`
+	}
+	if _, err := toml.Decode(text, &file); err != nil {
+		return nil, err
+	}
+	if file.Schema != LockSchema {
+		return nil, fmt.Errorf("it has schema %d, this program knows %d", file.Schema, LockSchema)
+	}
+	l := &Lock{}
+	for _, e := range file.Archive {
+		if err := e.Archive(&Set{}).check(); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", e.Component, e.Version, err)
+		}
+		if e.Trust.rank() == 0 {
+			return nil, fmt.Errorf("%s %s: unknown trust %q", e.Component, e.Version, e.Trust)
+		}
+		if _, dup := l.Find(e.Component); dup {
+			return nil, fmt.Errorf("%s is there twice", e.Component)
+		}
+		l.entries = append(l.entries, e)
+	}
+	return l, nil
+}
+
+// Find returns the entry of a component.
+func (l *Lock) Find(component string) (Locked, bool) {
+	for _, e := range l.entries {
+		if e.Component == component {
+			return e, true
+		}
+	}
+	return Locked{}, false
+}
+
+// Entries returns all entries, sorted by component.
+func (l *Lock) Entries() []Locked {
+	out := slices.Clone(l.entries)
+	slices.SortFunc(out, func(a, b Locked) int { return strings.Compare(a.Component, b.Component) })
+	return out
+}
+
+// Put records an archive in place of what was there for its component. The
+// signer is the fingerprint of the key whose signature was checked, or "".
+func (l *Lock) Put(a Archive, trust Trust, signer string) {
+	e := Locked{
+		Component: a.Component, Version: a.Version, File: a.File, Size: a.Size,
+		SHA256: a.SHA256, Trust: trust, SignedBy: signer,
+	}
+	if e.SignedBy == "" {
+		e.SignedBy = a.SignedBy
+	}
+	for _, raw := range a.URLs {
+		if u, err := url.Parse(raw); err == nil && u.Scheme == "https" {
+			u.User = nil
+			e.URLs = append(e.URLs, u.String())
+		}
+	}
+	l.entries = slices.DeleteFunc(l.entries, func(old Locked) bool { return old.Component == a.Component })
+	l.entries = append(l.entries, e)
+}
+
+// Encode returns the file's content: the same bytes for the same entries in
+// any order.
+func (l *Lock) Encode() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\nschema = %d\n", lockHeader, LockSchema)
+	for _, e := range l.Entries() {
+		b.WriteString("\n[[archive]]\n")
+		enc := toml.NewEncoder(&b)
+		if err := enc.Encode(e); err != nil {
+			panic(err) // strings and integers always encode
+		}
+	}
+	return b.Bytes()
+}
+
+// Write writes the lock file where its content changes; an equal file keeps its
+// time. changed says which it was.
+func (l *Lock) Write(path string) (changed bool, err error) {
+	data := l.Encode()
+	old, err := os.ReadFile(path)
+	if err == nil && bytes.Equal(old, data) {
+		return false, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, fmt.Errorf("read lock file: %w", err)
+	}
+	if err := atomicfile.Write(path, data, 0o644); err != nil {
+		return false, fmt.Errorf("write lock file: %w", err)
+	}
+	return true, nil
+}

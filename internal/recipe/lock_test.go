@@ -1,0 +1,118 @@
+package recipe
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"modwsgi/internal/fault"
+)
+
+func find(t *testing.T, component, version string) Archive {
+	t.Helper()
+	a, ok := Catalogue().Find(component, version)
+	if !ok {
+		t.Fatalf("%s %s is not in the catalogue", component, version)
+	}
+	return a
+}
+
+func TestLockRoundTrip(t *testing.T) {
+	httpd, apr := find(t, "httpd", "2.4.68"), find(t, "apr", "1.7.6")
+	module := Archive{
+		Component: "mod_wsgi", Version: "6.1.1", File: "mod_wsgi-6.1.1.tar.gz",
+		SHA256: strings.Repeat("ab", 32), URLs: []string{"https://me:secret@example.org/mod_wsgi-6.1.1.tar.gz", "http://example.org/x"},
+	}
+	var a, b Lock
+	a.Put(module, Published, "")
+	a.Put(httpd, Pinned, httpd.SignedBy)
+	a.Put(apr, Pinned, "")
+	b.Put(find(t, "apr", "1.7.5"), Pinned, "")
+	b.Put(apr, Pinned, "")
+	b.Put(httpd, Pinned, httpd.SignedBy)
+	b.Put(module, Published, "")
+	if !bytes.Equal(a.Encode(), b.Encode()) {
+		t.Fatalf("the order of Put changes the file:\n%s\n%s", a.Encode(), b.Encode())
+	}
+	if bytes.Contains(a.Encode(), []byte("secret")) {
+		t.Errorf("credentials went into the lock file:\n%s", a.Encode())
+	}
+	path := filepath.Join(t.TempDir(), "modwsgi.lock")
+	if changed, err := a.Write(path); err != nil || !changed {
+		t.Fatalf("Write = %v, %v", changed, err)
+	}
+	got, err := ReadLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Encode(), a.Encode()) {
+		t.Errorf("read back:\n%s\nwrote:\n%s", got.Encode(), a.Encode())
+	}
+	if e, ok := got.Find("httpd"); !ok || e.Archive(Catalogue()).Debian == nil {
+		t.Errorf("httpd of the lock is not the catalogue's: %+v %v", e, ok)
+	}
+	e, ok := got.Find("mod_wsgi")
+	if m := e.Archive(Catalogue()); !ok || m.Trust != Published || m.SHA256 != module.SHA256 || len(m.URLs) != 1 {
+		t.Errorf("mod_wsgi of the lock = %+v, %v", m, ok)
+	}
+	if _, ok := got.Find("expat"); ok {
+		t.Error("expat was found")
+	}
+}
+
+func TestLockIsWrittenOnlyWhenItChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "modwsgi.lock")
+	var l Lock
+	l.Put(find(t, "apr", "1.7.6"), Pinned, "")
+	if _, err := l.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Unix(1e9, 0)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := l.Write(path); err != nil || changed {
+		t.Errorf("Write of the same = %v, %v", changed, err)
+	}
+	if fi, err := os.Stat(path); err != nil || !fi.ModTime().Equal(old) {
+		t.Errorf("an equal file was written again: %v", err)
+	}
+	l.Put(find(t, "apr", "1.7.5"), Pinned, "")
+	if changed, err := l.Write(path); err != nil || !changed {
+		t.Errorf("Write of a change = %v, %v", changed, err)
+	}
+}
+
+func TestBrokenLockIsRefusedByName(t *testing.T) {
+	var l Lock
+	l.Put(find(t, "apr", "1.7.6"), Pinned, "")
+	good := string(l.Encode())
+	for name, text := range map[string]string{
+		"empty":          "",
+		"merge conflict": "<<<<<<< HEAD\n" + good + "=======\n",
+		"newer schema":   strings.Replace(good, "schema = 1", "schema = 2", 1),
+		"twice":          good + good[strings.Index(good, "[[archive]]"):],
+		"bad hash":       strings.Replace(good, "49030d92", "49030d9", 1),
+		"path in file":   strings.Replace(good, `file = "`, `file = "../`, 1),
+		"unknown trust":  strings.Replace(good, `"pinned"`, `"certain"`, 1),
+		"plain http":     strings.ReplaceAll(good, "https:", "http:"),
+		"truncated":      good[:len(good)-20],
+	} {
+		path := filepath.Join(t.TempDir(), "modwsgi.lock")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ReadLock(path)
+		if err == nil || !strings.Contains(err.Error(), path) || fault.HintOf(err) == "" {
+			t.Errorf("%s: ReadLock = %v, hint %q", name, err, fault.HintOf(err))
+		}
+	}
+	if _, err := ReadLock(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("ReadLock of no file = %v", err)
+	}
+}

@@ -1,0 +1,187 @@
+package recipe
+
+import (
+	"strings"
+	"testing"
+
+	"modwsgi/internal/fault"
+)
+
+func versions(list []Archive) string {
+	var v []string
+	for _, a := range list {
+		v = append(v, a.Version)
+	}
+	return strings.Join(v, " ")
+}
+
+func TestCatalogueIsSoundAndNewestFirst(t *testing.T) {
+	s := Catalogue()
+	for component, want := range map[string]string{
+		"httpd":    "2.4.71 2.4.69 2.4.68",
+		"apr":      "1.7.6 1.7.5",
+		"apr-util": "1.6.4 1.6.3",
+		"pcre2":    "10.49 10.46 10.42",
+		"expat":    "2.9.0 2.5.0",
+		"mod_wsgi": "6.0.5 5.0.2 4.9.4",
+		"nghttp2":  "1.52.0",
+		"openssl":  "3.0.22",
+		"nginx":    "",
+	} {
+		if got := versions(s.Of(component)); got != want {
+			t.Errorf("Of(%q) = %q, want %q", component, got, want)
+		}
+	}
+	a, ok := s.Find("httpd", "2.4.68")
+	if !ok || a.SignedBy != "65B2D44FE74BD5E3DE3AC3F082781DE46D5954FA" || a.Debian == nil || a.Trust != Pinned {
+		t.Errorf("Find(httpd 2.4.68) = %+v, %v", a, ok)
+	}
+	s.Of("httpd")[0].Version = "changed"
+	if s.Of("httpd")[0].Version == "changed" {
+		t.Error("a caller changed the catalogue")
+	}
+}
+
+func TestMatch(t *testing.T) {
+	for _, tt := range []struct{ component, constraint, want string }{
+		{"mod_wsgi", "~> 5.0", "5.0.2"},
+		{"mod_wsgi", "~>5.0", "5.0.2"},
+		{"mod_wsgi", "< 6", "5.0.2 4.9.4"},
+		{"mod_wsgi", "", "6.0.5 5.0.2 4.9.4"},
+		{"mod_wsgi", "  ", "6.0.5 5.0.2 4.9.4"},
+		{"httpd", ">= 2.4, < 2.5", "2.4.71 2.4.69 2.4.68"},
+		{"httpd", ">= 2.4, < 2.4.70", "2.4.69 2.4.68"},
+		{"httpd", "2.4.68", "2.4.68"},
+		{"httpd", "= 2.4.68", "2.4.68"},
+		{"httpd", "!= 2.4.71", "2.4.69 2.4.68"},
+		{"httpd", "2.4", ""},
+		{"httpd", "2.4.68-dev", ""},
+		{"httpd", "99999", ""},
+		{"nginx", ">= 1", ""},
+	} {
+		got, err := Catalogue().Match(tt.component, tt.constraint)
+		if err != nil || versions(got) != tt.want {
+			t.Errorf("Match(%s, %q) = %q, %v, want %q", tt.component, tt.constraint, versions(got), err, tt.want)
+		}
+	}
+}
+
+func TestMatchOfABadConstraintSaysHowToWriteOne(t *testing.T) {
+	for _, bad := range []string{"latest", "=> 5", "5.0.*", "^5", "> 5 < 6", ",", ">= 2.4,", "99999999999999999999", "\x00"} {
+		got, err := Catalogue().Match("mod_wsgi", bad)
+		if err == nil || got != nil {
+			t.Errorf("Match(%q) = %v, %v, want an error", bad, got, err)
+			continue
+		}
+		if fault.ClassOf(err) != fault.Usage || !strings.Contains(fault.HintOf(err), "~> 5.0") {
+			t.Errorf("Match(%q): class %v, hint %q", bad, fault.ClassOf(err), fault.HintOf(err))
+		}
+	}
+}
+
+func TestExact(t *testing.T) {
+	for in, want := range map[string]string{
+		"2.4.72": "2.4.72", " = 2.4.72 ": "2.4.72", "=2.4.72": "2.4.72", "v6.1.1": "6.1.1", "6.1.1rc1": "6.1.1rc1",
+		"~> 5.0": "", ">= 2": "", "": "", "2.4.72, 2.4.73": "", "../../x": "", "2.4.72/..": "",
+	} {
+		if got, ok := Exact(in); got != want || ok != (want != "") {
+			t.Errorf("Exact(%q) = %q, %v", in, got, ok)
+		}
+	}
+}
+
+func TestAdmits(t *testing.T) {
+	a, _ := Catalogue().Find("mod_wsgi", "6.0.5")
+	for version, want := range map[string]bool{
+		"3.9.18": false, "3.9": false, "3.10": true, "3.10.0": true, "3.13.0rc1": true, "3.12.1+": true,
+		"3.14.0a1+dev": true, "2.7.18": false, "3.9.0rc2": false,
+	} {
+		if got, err := a.Admits("python", version); err != nil || got != want {
+			t.Errorf("Admits(python, %q) = %v, %v, want %v", version, got, err, want)
+		}
+	}
+	if ok, err := a.Admits("perl", "nonsense"); !ok || err != nil {
+		t.Errorf("Admits(perl) = %v, %v", ok, err)
+	}
+	for _, bad := range []string{"", "unknown", "-1", "99999999999999999999.1"} {
+		if ok, err := a.Admits("python", bad); ok || err == nil {
+			t.Errorf("Admits(python, %q) = %v, %v, want an error", bad, ok, err)
+		}
+	}
+}
+
+func TestAdvisories(t *testing.T) {
+	const race, useAfterFree = "CVE-2026-119618", "CVE-2026-57941"
+	http2 := []string{"tls", "http2"}
+	for _, tt := range []struct {
+		component, version string
+		features           []string
+		want               string
+	}{
+		{"httpd", "2.4.54", http2, useAfterFree},
+		{"httpd", "2.4.55", http2, race + " " + useAfterFree},
+		{"httpd", "2.4.68", http2, race + " " + useAfterFree},
+		{"httpd", "2.4.69", http2, race},
+		{"httpd", "2.4.70", http2, race},
+		{"httpd", "2.4.70-dev", http2, race},
+		{"httpd", "2.4.71", http2, ""},
+		{"httpd", "2.4.72", http2, ""},
+		{"httpd", "2.5.0", http2, ""},
+		{"httpd", "2.4.68", []string{"tls"}, ""},
+		{"httpd", "2.4.68", nil, ""},
+		{"httpd", "who knows", http2, race + " " + useAfterFree},
+		{"mod_wsgi", "5.0.2", http2, ""},
+	} {
+		var ids []string
+		for _, a := range Catalogue().Advisories(tt.component, tt.version, tt.features) {
+			ids = append(ids, a.ID)
+		}
+		if got := strings.Join(ids, " "); got != tt.want {
+			t.Errorf("Advisories(%s %s, %v) = %q, want %q", tt.component, tt.version, tt.features, got, tt.want)
+		}
+	}
+}
+
+func TestTrustOrder(t *testing.T) {
+	order := []Trust{Pinned, Signed, Published, "hearsay"}
+	for i, a := range order {
+		for j, b := range order {
+			if a.Stronger(b) != (i < j) {
+				t.Errorf("%q.Stronger(%q) = %v", a, b, a.Stronger(b))
+			}
+		}
+	}
+}
+
+func TestBrokenCatalogueIsRefused(t *testing.T) {
+	const good = `[[archive]]
+component = "x"
+version = "1.0"
+file = "x-1.0.tar.gz"
+sha256 = "6b0433674ded858d2ac01e95345935ce127d5d287471762f0a7f10f4969cbfe8"
+urls = ["https://example.org/x-1.0.tar.gz"]
+`
+	if _, err := parse(good, ""); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"twice":               good + good,
+		"unknown key":         good + "sha1 = \"\"\n",
+		"upper case hash":     strings.Replace(good, "6b0433674ded", "6B0433674DED", 1),
+		"short hash":          strings.Replace(good, "cbfe8", "", 1),
+		"path in file":        strings.Replace(good, `"x-1.0.tar.gz"`, `"../x-1.0.tar.gz"`, 1),
+		"hidden file":         strings.Replace(good, `"x-1.0.tar.gz"`, `".x"`, 1),
+		"plain http":          strings.Replace(good, "https:", "http:", 1),
+		"no version":          strings.Replace(good, `"1.0"`, `"newest"`, 1),
+		"negative size":       good + "size = -1\n",
+		"broken requirement":  good + "requires = { python = \"recent\" }\n",
+		"debian without name": good + "debian = { source = \"x\", file = \"a/b\" }\n",
+	} {
+		if _, err := parse(text, ""); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if _, err := parse(good, "[[advisory]]\nid = \"CVE-1\"\ncomponent = \"x\"\naffected = \"some\"\n"); err == nil {
+		t.Error("a broken advisory was accepted")
+	}
+}

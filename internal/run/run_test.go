@@ -1,0 +1,128 @@
+//go:build unix
+
+package run
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+var testEnv = []string{"PATH=/usr/bin:/bin"}
+
+func TestRunReportsExitCodeAndTail(t *testing.T) {
+	var log bytes.Buffer
+	var r Runner
+	err := r.Run(t.Context(), Cmd{
+		Argv: []string{"sh", "-c", "i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); done; exit 7"},
+		Env:  testEnv, Log: &log, LogPath: "/some/log",
+	})
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v, want *Error", err)
+	}
+	if e.ExitCode != 7 || e.LogPath != "/some/log" || len(e.Tail) != tailLines || e.Tail[tailLines-1] != "line 39" {
+		t.Errorf("got %+v", e)
+	}
+	if !strings.HasPrefix(log.String(), "line 0\n") {
+		t.Errorf("log starts with %.20q", log.String())
+	}
+}
+
+func TestEnvironmentIsExplicit(t *testing.T) {
+	t.Setenv("LEAK", "1")
+	var r Runner
+	out, err := r.Output(t.Context(), Cmd{Argv: []string{"env"}, Env: append(testEnv, "A=b")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "LEAK") || !strings.Contains(string(out), "A=b\n") {
+		t.Errorf("environment of the tool:\n%s", out)
+	}
+}
+
+func TestMissingProgram(t *testing.T) {
+	var r Runner
+	err := r.Run(t.Context(), Cmd{Argv: []string{"no-such-program"}, Env: testEnv})
+	if !errors.Is(err, ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+}
+
+func TestCancelEndsTheWholeGroup(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "mark")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var r Runner
+	p, err := r.Start(ctx, Cmd{Argv: []string{"sh", "-c", "(sleep 1; echo late >" + mark + ") & echo up; wait"}, Env: testEnv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := errors.New("enough")
+	cancel(stop)
+	if err := p.Wait(); !errors.Is(err, stop) {
+		t.Errorf("Wait returned %v, want the cause", err)
+	}
+	time.Sleep(1500 * time.Millisecond)
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("a child of the cancelled tool went on")
+	}
+}
+
+func TestEchoQuotes(t *testing.T) {
+	var echo bytes.Buffer
+	r := Runner{Echo: &echo}
+	if err := r.Run(t.Context(), Cmd{Argv: []string{"true", "a b", "it's", ""}, Env: testEnv, Dir: "/"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := echo.String(), `+ (cd / && true 'a b' 'it'\''s' '')`+"\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestOutputIsBounded(t *testing.T) {
+	var r Runner
+	out, err := r.Output(t.Context(), Cmd{Argv: []string{"head", "-c", "17825792", "/dev/zero"}, Env: testEnv})
+	if err == nil || len(out) != MaxOutput {
+		t.Errorf("got %d bytes and %v", len(out), err)
+	}
+}
+
+func TestAccountThatMayReadEverything(t *testing.T) {
+	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
+		t.Skip("only root can run tools as another user")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	program, secret := filepath.Join(dir, "cat"), filepath.Join(dir, "secret")
+	data, err := os.ReadFile("/bin/cat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(secret, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var r Runner
+	a := &Account{UID: 65534, GID: 65534, ReadAll: true}
+	out, err := r.Output(t.Context(), Cmd{Argv: []string{program, secret}, Dir: "/", Account: a})
+	if err != nil || string(out) != "text" {
+		t.Errorf("with ReadAll: %q, %v", out, err)
+	}
+	a.ReadAll = false
+	if _, err := r.Output(t.Context(), Cmd{Argv: []string{"/bin/cat", secret}, Dir: "/", Account: a}); err == nil {
+		t.Error("without ReadAll the file was read")
+	}
+	if out, err := r.Output(t.Context(), Cmd{Argv: []string{"/usr/bin/id", "-u"}, Dir: "/", Account: a}); err != nil || string(out) != "65534\n" {
+		t.Errorf("id: %q, %v", out, err)
+	}
+}

@@ -1,0 +1,193 @@
+// Package toolchain knows the C compiler of the build machine: which one it is,
+// what it compiles for, what it finds, and how a missing piece is installed on
+// this distribution. It does not know what is built with it.
+package toolchain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// Toolchain is a C compiler that was shown to work, and what goes with it.
+type Toolchain struct {
+	CC       []string // the compiler's words, from CC or "cc", "gcc", "clang"
+	Compiler string   // first line of its version
+	Target   string   // what it compiles for, "x86_64-linux-gnu"
+	Libc     string   // "glibc 2.36" or "other"; part of a build's identity
+	Family   string   // of the distribution: "debian", "rhel", "alpine", "arch", "suse", ""
+	Env      []string // the environment for all build tools
+}
+
+// Packages maps a distribution family to the name of a package.
+type Packages map[string]string
+
+// Find finds the compiler (CC of the caller's environment, else cc, gcc, clang
+// in its PATH) and has it build a program in scratch, an existing directory.
+// Errors are of class Environment and say what to install.
+func Find(ctx context.Context, r *run.Runner, caller []string, scratch string) (*Toolchain, error) {
+	h := &Toolchain{Env: environment(caller), Family: family()}
+	if err := h.findCompiler(ctx, r, caller); err != nil {
+		return nil, err
+	}
+	if err := h.Try(ctx, r, scratch, "compiler", "#include <stdio.h>\nint main(void) { return puts(\"ok\") < 0; }\n"); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fault.New(fault.Environment, h.Install("", libcPackages, ""),
+			"the compiler %s cannot build a program: %w", strings.Join(h.CC, " "), WithTail(err))
+	}
+	return h, nil
+}
+
+// environment returns what build tools get to see: where programs are and what
+// the user set for compilers. Everything that makes a result depend on the
+// caller in another way stays out (LD_LIBRARY_PATH, CONFIG_SITE, MAKEFLAGS …).
+func environment(caller []string) []string {
+	env := []string{"LANG=C", "LC_ALL=C", "TZ=UTC", "CONFIG_SITE=/dev/null", "SOURCE_DATE_EPOCH=" + sourceDateEpoch(caller)}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "USER", "CCACHE_DIR", "DISTCC_HOSTS", "SDKROOT", "MACOSX_DEPLOYMENT_TARGET"} {
+		if v := run.Getenv(caller, name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// sourceDateEpoch is the date that goes into binaries
+// (https://reproducible-builds.org/specs/source-date-epoch/): the caller's, else
+// a fixed one, so that two builds are alike.
+func sourceDateEpoch(caller []string) string {
+	if v := run.Getenv(caller, "SOURCE_DATE_EPOCH"); v != "" {
+		return v
+	}
+	return "1735689600" // 2025-01-01
+}
+
+var compilerPackages = Packages{
+	"debian": "build-essential", "rhel": "gcc make", "alpine": "build-base", "arch": "base-devel", "suse": "gcc make",
+}
+
+var libcPackages = Packages{
+	"debian": "libc6-dev", "rhel": "glibc-devel", "alpine": "musl-dev", "arch": "glibc", "suse": "glibc-devel",
+}
+
+func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []string) error {
+	var tried []string
+	names := []string{"cc", "gcc", "clang"}
+	if cc := run.Getenv(caller, "CC"); cc != "" {
+		names = []string{cc}
+	}
+	for _, name := range names {
+		words := strings.Fields(name)
+		tried = append(tried, name)
+		if len(words) == 0 {
+			continue
+		}
+		if _, err := run.LookPath(words[0], h.Env); err != nil {
+			continue
+		}
+		out, err := r.Output(ctx, run.Cmd{Argv: append(slices.Clone(words), "-dumpmachine"), Env: h.Env})
+		if err != nil {
+			return fault.New(fault.Environment, "set CC to a compiler that works", "ask the compiler %q what it compiles for: %w", name, WithTail(err))
+		}
+		h.CC, h.Target = words, strings.TrimSpace(string(out))
+		version, err := r.Output(ctx, run.Cmd{Argv: append(slices.Clone(words), "--version"), Env: h.Env})
+		if err != nil {
+			return fmt.Errorf("ask the compiler for its version: %w", err)
+		}
+		h.Compiler, _, _ = strings.Cut(string(version), "\n")
+		h.Libc = libc(ctx, r, h)
+		return nil
+	}
+	return fault.New(fault.Environment, h.Install("", compilerPackages, "or set CC"),
+		"there is no C compiler (looked for %s in PATH)", strings.Join(tried, ", "))
+}
+
+// libc asks the preprocessor, which is right for cross compilers too.
+func libc(ctx context.Context, r *run.Runner, h *Toolchain) string {
+	out, err := r.Output(ctx, run.Cmd{
+		Argv:  append(slices.Clone(h.CC), "-E", "-P", "-x", "c", "-"),
+		Env:   h.Env,
+		Stdin: strings.NewReader("#include <limits.h>\n#ifdef __GLIBC__\nglibc __GLIBC__ __GLIBC_MINOR__\n#else\nother\n#endif\n"),
+	})
+	fields := strings.Fields(string(out))
+	if n := len(fields); err == nil && n >= 3 && fields[n-3] == "glibc" {
+		return "glibc " + fields[n-2] + "." + fields[n-1]
+	}
+	return "other"
+}
+
+// Try compiles and links a program, for the sake of whether that works. name is
+// a file name in scratch; libs are -l flags.
+func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, source string, libs ...string) error {
+	src := filepath.Join(scratch, "probe-"+name+".c")
+	if err := os.WriteFile(src, []byte(source), 0o600); err != nil {
+		return err
+	}
+	argv := append(slices.Clone(h.CC), "-I/usr/include/libxml2", "-o", strings.TrimSuffix(src, ".c"), src)
+	return r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: h.Env})
+}
+
+// WithTail puts a tool's last line into the message, for tools whose log is not kept.
+func WithTail(err error) error {
+	var e *run.Error
+	if errors.As(err, &e) && len(e.Tail) > 0 {
+		return fmt.Errorf("%w (%s)", err, e.Tail[len(e.Tail)-1])
+	}
+	return err
+}
+
+// family reads which family of distributions this is
+// (https://www.freedesktop.org/software/systemd/man/os-release.html).
+func family() string {
+	data, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return ""
+	}
+	return familyOf(string(data))
+}
+
+func familyOf(release string) string {
+	var ids []string
+	for line := range strings.Lines(release) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if name == "ID" || name == "ID_LIKE" {
+			ids = append(ids, strings.Fields(strings.Trim(value, `"'`))...)
+		}
+	}
+	for _, id := range ids {
+		switch id {
+		case "debian", "ubuntu":
+			return "debian"
+		case "rhel", "fedora", "centos", "amzn":
+			return "rhel"
+		case "alpine", "arch":
+			return id
+		case "suse", "opensuse", "sles":
+			return "suse"
+		}
+	}
+	return ""
+}
+
+// Install returns the sentence that tells how to install a package here.
+func (h *Toolchain) Install(first string, packages Packages, more string) string {
+	name := packages[h.Family]
+	command := map[string]string{
+		"debian": "apt-get install", "rhel": "dnf install", "alpine": "apk add", "arch": "pacman -S", "suse": "zypper install",
+	}[h.Family]
+	switch {
+	case name == "" || command == "":
+		return strings.TrimSpace(fmt.Sprintf("%s install the package that holds it (Debian calls it %s) %s", first, packages["debian"], more))
+	case more != "":
+		more = ", " + more
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s install it: %s %s%s", first, command, name, more))
+}

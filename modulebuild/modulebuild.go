@@ -1,0 +1,299 @@
+// Package modulebuild turns upstream's mod_wsgi source archive into the httpd
+// module for exactly one Python and one httpd. It knows how the C files are
+// compiled and linked. It does not find Pythons or httpds: it is told facts, and
+// it does not place anything.
+package modulebuild
+
+import (
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"modwsgi/internal/archive"
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+	"modwsgi/internal/steps"
+	"modwsgi/internal/toolchain"
+)
+
+// buildVersion changes when the same inputs give another module.
+const buildVersion = "1"
+
+// Python is what a build needs to know of the interpreter; all of it was
+// validated by whoever found it.
+type Python struct {
+	Version     string   // "3.11.7"
+	SOABI       string   // "cpython-311-x86_64-linux-gnu"
+	ExtSuffix   string   // ".cpython-311-x86_64-linux-gnu.so"
+	IncludeDirs []string // with Python.h and pyconfig.h
+	LibPython   string   // library to link
+	LibShared   bool     // LibPython is a shared library
+	LinkLibs    []string // what a static LibPython needs, as -l flags
+}
+
+// HTTPD is what a build needs to know of the server.
+type HTTPD struct {
+	Version     string
+	MMN         int
+	IncludeDirs []string // httpd's, APR's and APR-util's headers
+	CPPFlags    []string // that every module is compiled with
+	CFlags      []string
+}
+
+// Request says what to build.
+type Request struct {
+	Version string // of mod_wsgi
+	Archive string // verified source archive
+	SHA256  string // of it
+	Python  Python
+	HTTPD   HTTPD
+	RunPath string // where the loader looks for LibPython; "" where that is in its own list
+	Tools   *toolchain.Toolchain
+	Jobs    int    // compilers at a time, at least 1
+	Work    string // directory for sources and objects; must not exist
+	Out     string // directory for the module; it is made
+	Logs    string // directory for one log a step; it is made
+	Runner  *run.Runner
+	Events  event.Sink
+}
+
+// Result is a built module.
+type Result struct {
+	File    string // path
+	Name    string // "mod_wsgi-py311.cpython-311-x86_64-linux-gnu.so"
+	SHA256  string
+	Timings []steps.Timing
+}
+
+// FileName is the name of the module for a Python: "mod_wsgi-pyXY" and the
+// interpreter's own extension suffix, which is where upstream's launcher and
+// other software look for it.
+func FileName(version, extSuffix string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return "mod_wsgi-py" + parts[0] + parts[1] + extSuffix
+}
+
+// Key is the identity of what Build would make.
+func (q *Request) Key() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "modulebuild %s\nmod_wsgi %s %s\npython %s %s %s %v %s\nhttpd %s %d\nrunpath %s\n", buildVersion, q.Version, q.SHA256,
+		q.Python.Version, q.Python.SOABI, q.Python.LibPython, q.Python.LibShared, q.Python.LinkLibs, q.HTTPD.Version, q.HTTPD.MMN, q.RunPath)
+	fmt.Fprintf(&b, "flags %q %q\ncompiler %s\ntarget %s\nlibc %s\n", q.HTTPD.CPPFlags, q.HTTPD.CFlags, q.Tools.Compiler, q.Tools.Target, q.Tools.Libc)
+	sum := sha256.Sum256([]byte(b.String()))
+	return hex.EncodeToString(sum[:])
+}
+
+// Build makes the module. On an error nothing is left in Out.
+func Build(ctx context.Context, q Request) (*Result, error) {
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	b := &builder{Request: q, name: FileName(q.Python.Version, q.Python.ExtSuffix)}
+	for _, dir := range []string{q.Out, filepath.Dir(q.Work)} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("make build directory: %w", err)
+		}
+	}
+	timings, err := steps.Run(ctx, q.Logs, q.Events, []steps.Step{
+		{Name: "unpack mod_wsgi", Run: b.unpack},
+		{Name: "compile mod_wsgi", Needs: []string{"unpack mod_wsgi"}, Run: b.compile},
+		{Name: "link mod_wsgi", Needs: []string{"compile mod_wsgi"}, Run: b.link},
+		{Name: "check mod_wsgi", Needs: []string{"link mod_wsgi"}, Run: b.check},
+	})
+	out := filepath.Join(q.Out, b.name)
+	if err != nil {
+		_ = os.Remove(out)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fault.Wrap(fault.Build, b.hint(err), fmt.Errorf("build mod_wsgi %s for Python %s and httpd %s: %w",
+			q.Version, q.Python.Version, q.HTTPD.Version, err))
+	}
+	return &Result{File: out, Name: b.name, SHA256: b.sum, Timings: timings}, nil
+}
+
+func (q *Request) check() error {
+	if q.Jobs < 1 {
+		return fmt.Errorf("build mod_wsgi: %d jobs", q.Jobs)
+	}
+	if len(q.Python.IncludeDirs) == 0 || q.Python.LibPython == "" || q.Python.ExtSuffix == "" {
+		return errors.New("build mod_wsgi: the facts of the Python are not complete")
+	}
+	if len(q.HTTPD.IncludeDirs) == 0 {
+		return errors.New("build mod_wsgi: the facts of the httpd are not complete")
+	}
+	return nil
+}
+
+type builder struct {
+	Request
+	name    string
+	sources []string
+	sum     string
+}
+
+func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
+	_, err := archive.Extract(ctx, b.Archive, b.Work, archive.Options{
+		Strip: 1, Limits: archive.DefaultLimits(),
+		Keep: func(name string) bool {
+			return strings.HasPrefix(name, "src/") || name == "LICENSE"
+		},
+	})
+	if err != nil {
+		return err
+	}
+	b.sources, err = filepath.Glob(filepath.Join(b.Work, "src/server/*.c"))
+	if err == nil && len(b.sources) == 0 {
+		err = errors.New("the archive has no C files in src/server")
+	}
+	if err != nil {
+		return err
+	}
+	return b.checkVersion()
+}
+
+var versionString = regexp.MustCompile(`(?m)^#define\s+MOD_WSGI_VERSION_STRING\s+"([^"]+)"`)
+
+// checkVersion compares what the sources say with what was asked for: an archive
+// of another version under a right name would otherwise be recorded wrongly.
+func (b *builder) checkVersion() error {
+	data, err := os.ReadFile(filepath.Join(b.Work, "src/server/wsgi_version.h"))
+	if err != nil {
+		return err
+	}
+	m := versionString.FindSubmatch(data)
+	if m == nil || string(m[1]) != b.Version {
+		return fmt.Errorf("the archive says that it is mod_wsgi %q, not %s", m, b.Version)
+	}
+	return nil
+}
+
+// compile runs one compiler a file, Jobs at a time.
+func (b *builder) compile(ctx context.Context, log *steps.Log) error {
+	base := slices.Concat(b.Tools.CC, []string{"-O2", "-g0", "-fPIC", "-fwrapv", "-fstack-protector-strong", "-DNDEBUG", "-ffile-prefix-map=" + b.Work + "=."},
+		b.HTTPD.CPPFlags, b.HTTPD.CFlags)
+	for _, dir := range slices.Concat(b.HTTPD.IncludeDirs, b.Python.IncludeDirs) {
+		base = append(base, "-I"+dir)
+	}
+	var compiled atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(b.Jobs)
+	for _, source := range b.sources {
+		group.Go(func() error {
+			argv := append(slices.Clone(base), "-c", "-o", object(source), source)
+			if err := b.tool(ctx, log, argv); err != nil {
+				return err
+			}
+			b.Events.Send(event.Event{
+				Kind: event.Progress, Step: "compile mod_wsgi",
+				Text: fmt.Sprintf("%s (%d of %d)", filepath.Base(source), compiled.Add(1), len(b.sources)),
+			})
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func object(source string) string { return strings.TrimSuffix(source, ".c") + ".o" }
+
+func (b *builder) link(ctx context.Context, log *steps.Log) error {
+	argv := append(slices.Clone(b.Tools.CC), "-shared", "-Wl,--build-id=none", "-Wl,-z,relro", "-o", filepath.Join(b.Out, b.name))
+	for _, source := range b.sources {
+		argv = append(argv, object(source))
+	}
+	if b.Python.LibShared {
+		argv = append(argv, b.Python.LibPython)
+		if b.RunPath != "" {
+			argv = append(argv, "-Wl,-rpath,"+b.RunPath)
+		}
+	} else {
+		// Extension modules find the interpreter's functions in this module, so
+		// all of it goes in and stays visible.
+		argv = append(argv, "-Wl,--whole-archive", b.Python.LibPython, "-Wl,--no-whole-archive", "-Wl,--export-dynamic")
+		argv = append(argv, b.Python.LinkLibs...)
+	}
+	return b.tool(ctx, log, argv)
+}
+
+// check makes sure that the file is what httpd will load.
+func (b *builder) check(_ context.Context, log *steps.Log) error {
+	name := filepath.Join(b.Out, b.name)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(data)
+	b.sum = hex.EncodeToString(sum[:])
+	f, err := elf.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	symbols, err := f.DynamicSymbols()
+	if err != nil {
+		return err
+	}
+	defined := func(want string) bool {
+		return slices.ContainsFunc(symbols, func(s elf.Symbol) bool { return s.Name == want && s.Section != elf.SHN_UNDEF })
+	}
+	if !defined("wsgi_module") {
+		return errors.New("the module does not export wsgi_module")
+	}
+	needed, err := f.ImportedLibraries()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(log, "%s needs %v\n", b.name, needed)
+	return err
+}
+
+func (b *builder) tool(ctx context.Context, log *steps.Log, argv []string) error {
+	if _, err := fmt.Fprintf(log, "+ %s\n", strings.Join(argv, " ")); err != nil {
+		return err
+	}
+	return b.Runner.Run(ctx, run.Cmd{Argv: argv, Dir: b.Work, Env: b.Tools.Env, Log: log, LogPath: log.Path})
+}
+
+var known = []struct {
+	said *regexp.Regexp
+	hint func(b *builder) string
+}{
+	{regexp.MustCompile(`Python\.h: No such file`), func(b *builder) string {
+		minor := strings.Join(strings.SplitN(b.Python.Version, ".", 3)[:2], ".")
+		return b.Tools.Install("Python's headers are missing;", toolchain.Packages{
+			"debian": "python" + minor + "-dev", "rhel": "python" + minor + "-devel", "alpine": "python3-dev", "arch": "python", "suse": "python3-devel",
+		}, "")
+	}},
+	{regexp.MustCompile(`recompile with -fPIC|can not be used when making a shared object`), func(*builder) string {
+		return "this Python's library cannot be part of a module: use a Python that was built with --enable-shared"
+	}},
+	{regexp.MustCompile(`No space left on device`), func(*builder) string {
+		return "free some space in the build directory, or set XDG_CACHE_HOME to another file system"
+	}},
+}
+
+func (b *builder) hint(err error) string {
+	var e *run.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	text := strings.Join(e.Tail, "\n")
+	for _, k := range known {
+		if k.said.MatchString(text) {
+			return k.hint(b)
+		}
+	}
+	return "the whole output of the failed step is in its log"
+}
