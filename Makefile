@@ -1,8 +1,48 @@
+# make demo    a fresh machine to a WSGI application that answers
+# make test    every test that this machine can run, with prerequisites
 GO ?= go
 export CGO_ENABLED ?= 0
-LDFLAGS = -s -w
+VERSION ?=
+LDFLAGS = -s -w $(if $(VERSION),-X modwsgi/internal/version.Release=$(VERSION))
 PROGRAMS = modwsgi mod_wsgi-express mod_wsgi-apxs
+TOOL = $(GO) tool -modfile=tools/lint/go.mod
 
-.PHONY: build
+.PHONY: build demo test unit acceptance lint fmt prerequisites clean
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+
+prerequisites:
+	@scripts/prerequisites
+
+demo: prerequisites build
+	@scripts/demo
+
+# Everything, in one run of the test runner.
+test: prerequisites lint build
+	@scripts/run-tests
+
+# The tests that need neither a compiler nor a network.
+unit:
+	$(TOOL) gotestsum --format pkgname -- ./...
+
+# Only the tests on real tools.
+acceptance: prerequisites build
+	@scripts/run-tests acceptance
+
+FORBIDDEN = {p: '^archiver\.((\w+)\.)?(Archive|Unarchive|Extract|Walk|CompressFile|DecompressFile)$$', pkg: '^github\.com/mholt/archiver/v3$$', msg: 'path traversal (docs/decisions/0002-archiver.md): use the stream readers'}
+SHELL_FREE = {p: '^context\.(Background|TODO)$$', msg: 'a context comes from cmd/'}
+lint:
+	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)" || { echo 'make fmt formats these' >&2; exit 1; }
+	$(GO) vet -tags acceptance ./...
+	GOOS=windows $(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	$(TOOL) staticcheck -tags acceptance ./...
+	$(TOOL) forbidigo -set_exit_status -analyze_types "$(FORBIDDEN)" ./...
+	$(TOOL) forbidigo -set_exit_status -tests=false "$(SHELL_FREE)" ./detect/... ./httpdbuild/... ./modulebuild/... ./installer/... ./express/... ./internal/...
+	$(GO) test .
+
+fmt:
+	$(TOOL) gofumpt -w .
+
+clean:
+	rm -rf bin dist

@@ -46,8 +46,10 @@ func TestEveryPythonHere(t *testing.T) {
 func checkAgainstSite(t *testing.T, exe string, p *Python) {
 	t.Helper()
 	var r run.Runner
-	out, err := r.Output(t.Context(), run.Cmd{Argv: []string{exe, "-I", "-c",
-		"import sys, sysconfig; p = sysconfig.get_paths(); print(sys.prefix, sys.base_prefix, p['purelib'], p['platlib'], p['scripts'], sep='\\n')"}, Env: []string{"PATH=/usr/bin"}})
+	out, err := r.Output(t.Context(), run.Cmd{Argv: []string{
+		exe, "-I", "-c",
+		"import sys, sysconfig; p = sysconfig.get_paths(); print(sys.prefix, sys.base_prefix, p['purelib'], p['platlib'], p['scripts'], sep='\\n')",
+	}, Env: []string{"PATH=/usr/bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/user"
@@ -116,7 +118,9 @@ func launcher(t *testing.T) string { return filepath.Join(testEnv(t), "bin", "mo
 
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), launcher(t), args...)
+	// The test's own context ends before its cleanup, which stops servers in
+	// their own way.
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), launcher(t), args...)
 	// Neither activated nor on the PATH.
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent", "TMPDIR=" + os.TempDir()}
 	return cmd
@@ -220,8 +224,14 @@ func TestScriptAndEnvironment(t *testing.T) {
 	dir := workDir(t, "o'dir with \"quotes\" ${HOME} %d [x]")
 	script := write(t, filepath.Join(dir, "he llo'$.wsgi"), echoApp)
 	values := [][2]string{
-		{"QUOTE", `it's "quoted" \`}, {"DOLLAR", "${HOME} ${PATH} $1 %{HTTP_HOST} ${"}, {"UNICODE", "grüße ✓"},
-		{"EMPTY", ""}, {"BLANKS", "  a\tb  "}, {"HASH", "# no comment"}, {"TAG", "<Directory />"}, {"BACK", `\\a\"b\`},
+		{"QUOTE", `it's "quoted" \`},
+		{"DOLLAR", "${HOME} ${PATH} $1 %{HTTP_HOST} ${"},
+		{"UNICODE", "grüße ✓"},
+		{"EMPTY", ""},
+		{"BLANKS", "  a\tb  "},
+		{"HASH", "# no comment"},
+		{"TAG", "<Directory />"},
+		{"BACK", `\\a\"b\`},
 	}
 	args := []string{script, "--python-path", filepath.Join(dir, "lib one"), "--python-path", dir, "--processes", "2", "--threads", "3"}
 	for _, v := range values {
@@ -257,9 +267,23 @@ func TestScriptAndEnvironment(t *testing.T) {
 	if env["uid"] == float64(0) {
 		t.Error("the application runs as root")
 	}
-	pids := map[any]bool{}
-	for range 40 {
-		pids[s.environ("/")["pid"]] = true
+	pids := map[string]bool{}
+	answers := make(chan string, 4) // more than one process has threads
+	for range cap(answers) {
+		go func() {
+			resp, err := http.Get("http://" + s.address() + "/?sleep=0.5")
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			defer resp.Body.Close()
+			var m map[string]any
+			err = json.NewDecoder(resp.Body).Decode(&m)
+			answers <- fmt.Sprint(m["pid"], err)
+		}()
+	}
+	for range cap(answers) {
+		pids[<-answers] = true
 	}
 	if len(pids) != 2 {
 		t.Errorf("%d processes answered, want 2", len(pids))
@@ -302,8 +326,13 @@ func TestModuleAndCallable(t *testing.T) {
 func TestModes(t *testing.T) {
 	testEnv(t)
 	for _, mode := range [][]string{
-		{"--embedded-mode"}, {"--debug-mode"}, {"--server-mpm", "prefork"}, {"--server-mpm", "worker"},
-		{"--embedded-mode", "--server-mpm", "prefork"}, {"--disable-reloading", "--orphan-interpreter"}, {"--process-group", "mine"},
+		{"--embedded-mode"},
+		{"--debug-mode"},
+		{"--server-mpm", "prefork"},
+		{"--server-mpm", "worker"},
+		{"--embedded-mode", "--server-mpm", "prefork"},
+		{"--disable-reloading", "--orphan-interpreter"},
+		{"--process-group", "mine"},
 	} {
 		t.Run(strings.Join(mode, " "), func(t *testing.T) {
 			dir := workDir(t, "")
@@ -563,7 +592,7 @@ func TestStopping(t *testing.T) {
 	for _, c := range []struct {
 		signal    syscall.Signal
 		slow      bool
-		completed bool
+		completed bool // the slow request
 		code      int
 	}{
 		{syscall.SIGTERM, false, false, 0},
@@ -595,7 +624,7 @@ func TestStopping(t *testing.T) {
 			}
 			s.gone()
 			if c.slow {
-				if err := <-answer; (err == nil) != c.completed {
+				if err := <-answer; err != nil && c.completed {
 					t.Errorf("the slow request: %v", err)
 				}
 			}
@@ -787,6 +816,68 @@ func TestServerName(t *testing.T) {
 	}
 }
 
+func TestProxy(t *testing.T) {
+	testEnv(t)
+	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s port=%s prefix=%s", r.URL.Path, r.Header.Get("X-Forwarded-Port"), r.Header.Get("X-Forwarded-Prefix"))
+	}))
+	defer behind.Close()
+	dir := workDir(t, "")
+	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--proxy-mount-point", "/a.b", behind.URL, "--proxy-url-alias", "/c/", behind.URL+"/deep/",
+		"--proxy-virtual-host", "other.example", behind.URL)
+	for path, want := range map[string]string{
+		"/a.b/x": fmt.Sprintf("/x port=%d prefix=/a.b", s.port), "/c/x": fmt.Sprintf("/deep/x port=%d prefix=/c", s.port),
+	} {
+		if code, body := s.get(path); code != 200 || body != want {
+			t.Errorf("%s: %d %q, want %q", path, code, body, want)
+		}
+	}
+	if code, _ := s.get("/a.b"); code != 302 {
+		t.Errorf("/a.b: %d", code)
+	}
+	if env := s.environ("/axb"); env["PATH_INFO"] != "/axb" {
+		t.Errorf("%v", env)
+	}
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.address()+"/v", nil)
+	req.Host = "other.example"
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); string(body) != fmt.Sprintf("/v port=%d prefix=", s.port) {
+		t.Errorf("virtual host: %q", body)
+	}
+}
+
+func TestServices(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	service := write(t, filepath.Join(dir, "it's a service.py"), `
+import os, sys, time
+print("service says", os.environ["MOD_WSGI_EXPRESS"], os.getuid(), os.getpid(), flush=True)
+time.sleep(0.3)
+os._exit(3)
+`)
+	logs := filepath.Join(dir, "logs")
+	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--service-script", "work-er.1", service, "--service-log-file", "work-er.1", "worker.log",
+		"--log-directory", logs)
+	var text string
+	for range 150 { // it is started again after each end
+		data, _ := os.ReadFile(filepath.Join(logs, "worker.log"))
+		if text = string(data); strings.Count(text, "service says true") > 1 {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if strings.Count(text, "service says true") < 2 || os.Geteuid() == 0 && strings.Contains(text, "service says true 0 ") {
+		t.Errorf("the service's log:\n%s\n%s", text, s.log())
+	}
+	s.environ("/")
+	refused(t, dir, 2, "there is no service", append([]string{"start-server", "--service-user", "x", "y", "--port", strconv.Itoa(freePort(t))}, asUser()...)...)
+	refused(t, dir, 2, "not a name for a service", append([]string{"start-server", "--service-script", "a b", service, "--port", strconv.Itoa(freePort(t))}, asUser()...)...)
+}
+
 // TestEveryOption gives each available option a value and has httpd read the
 // result.
 func TestEveryOption(t *testing.T) {
@@ -795,26 +886,80 @@ func TestEveryOption(t *testing.T) {
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	inc := write(t, filepath.Join(dir, "in'c [x].conf"), "<IfDefine MOD_WSGI_STATIC_ONLY>\nNonsense\n</IfDefine>\nHeader set X-Included yes\n")
 	base := append([]string{"setup-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", filepath.Join(shortDir(t), "r")}, asUser()...)
-	for _, args := range [][]string{
-		{"--application-group", "it's"}, {"--application-group", "%{HOST}"}, {"--map-head-to-get", "on"}, {"--chunked-request"}, {"--max-clients", "300"},
-		{"--initial-workers", "0.5", "--minimum-spare-workers", "0.9", "--maximum-spare-workers", "0.1"}, {"--maximum-requests", "9", "--embedded-mode"},
-		{"--startup-timeout", "0"}, {"--ignore-activity", "/ping [x]"}, {"--header-timeout", "0", "--body-timeout", "0"}, {"--body-max-timeout", "99"},
-		{"--keep-alive-timeout", "0"}, {"--send-buffer-size", "512"}, {"--header-buffer-size", "8192"}, {"--response-buffer-size", "65536"},
-		{"--compress-responses"}, {"--enable-sendfile"}, {"--directory-index", "a.html b.html"}, {"--directory-listing"}, {"--allow-override", "All"},
-		{"--error-document", "404", "/it's \"gone\".html"}, {"--error-override"}, {"--mime-types", "/dev/null"}, {"--rewrite-rules", inc},
-		{"--trust-proxy-header", "X-Forwarded-For", "--trust-proxy", "10.0.0.0/8"}, {"--host-access-script", app}, {"--auth-user-script", app},
-		{"--auth-user-script", app, "--auth-type", "digest", "--auth-group-script", app, "--auth-group", "it's"}, {"--server-status"}, {"--server-metrics"},
-		{"--error-log-format", `[%t] "%M"`}, {"--access-log", "--access-log-format", `%h "%r" \ '%>s'`}, {"--error-log-name", "e'r r"}, {"--startup-log"},
-		{"--python-warnings", "ignore::DeprecationWarning"}, {"--python-eggs", dir}, {"--passenv", "PATH", "--passenv", "NOT_SET"}, {"--include-file", inc},
-		{"--locale", "C.UTF-8"}, {"--process-name", "my httpd"}, {"--pid-file", filepath.Join(dir, "p id")}, {"--verbose-debugging"}, {"--host", "::1"},
-		{"--host", "[::1]"}, {"--host", "localhost"}, {"--server-name", "a.example", "--allow-localhost"}, {"--with-cgi"},
-		{"--log-level", "info rewrite:trace3"}, {"--callable-object", "it's"}, {"--setup-only"}, {"--shell-executable", "/bin/sh"},
-	} {
+	choices := [][]string{
+		{"--application-group", "it's"},
+		{"--application-group", "%{HOST}"},
+		{"--map-head-to-get", "on"},
+		{"--chunked-request"},
+		{"--max-clients", "300"},
+		{"--initial-workers", "0.5", "--minimum-spare-workers", "0.9", "--maximum-spare-workers", "0.1"},
+		{"--maximum-requests", "9", "--embedded-mode"},
+		{"--startup-timeout", "0"},
+		{"--ignore-activity", "/ping [x]"},
+		{"--header-timeout", "0", "--body-timeout", "0"},
+		{"--body-max-timeout", "99"},
+		{"--keep-alive-timeout", "0"},
+		{"--send-buffer-size", "512"},
+		{"--header-buffer-size", "8192"},
+		{"--response-buffer-size", "65536"},
+		{"--compress-responses"},
+		{"--enable-sendfile"},
+		{"--directory-index", "a.html b.html"},
+		{"--directory-listing"},
+		{"--allow-override", "All"},
+		{"--error-document", "404", "/it's \"gone\".html"},
+		{"--error-override"},
+		{"--mime-types", "/dev/null"},
+		{"--rewrite-rules", inc},
+		{"--trust-proxy-header", "X-Forwarded-For", "--trust-proxy", "10.0.0.0/8"},
+		{"--host-access-script", app},
+		{"--auth-user-script", app},
+		{"--auth-user-script", app, "--auth-type", "digest", "--auth-group-script", app, "--auth-group", "it's"},
+		{"--server-status"},
+		{"--server-metrics"},
+		{"--error-log-format", `[%t] "%M"`},
+		{"--access-log", "--access-log-format", `%h "%r" \ '%>s'`},
+		{"--error-log-name", "e'r r"},
+		{"--startup-log"},
+		{"--python-warnings", "ignore::DeprecationWarning"},
+		{"--python-eggs", dir},
+		{"--passenv", "PATH", "--passenv", "NOT_SET"},
+		{"--include-file", inc},
+		{"--locale", "C.UTF-8"},
+		{"--process-name", "my httpd"},
+		{"--pid-file", filepath.Join(dir, "p id")},
+		{"--verbose-debugging"},
+		{"--host", "::1"},
+		{"--host", "[::1]"},
+		{"--host", "localhost"},
+		{"--server-name", "a.example", "--allow-localhost"},
+		{"--with-cgi"},
+		{"--log-level", "info rewrite:trace3"},
+		{"--callable-object", "it's"},
+		{"--setup-only"},
+		{"--shell-executable", "/bin/sh"},
+	}
+	check := func(args []string) {
+		t.Helper()
 		out, err := command(t, append(append([]string{}, base...), args...)...).CombinedOutput()
 		if err != nil {
 			t.Errorf("%q: %v\n%s", args, err, out)
 		}
 	}
+	for _, args := range choices {
+		check(args)
+	}
+	// And together, as chance has it.
+	seed := time.Now().UnixNano()
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
+	for range 40 {
+		var args []string
+		for _, k := range random.Perm(len(choices))[:2+random.IntN(8)] {
+			args = append(args, choices[k]...)
+		}
+		check(args)
+	}
+	t.Logf("seed %d", seed)
 }
 
 func TestOrdinaryUser(t *testing.T) {
@@ -859,6 +1004,54 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 	if !strings.Contains(s.out.String(), "--user has no effect") {
 		t.Errorf("no warning:\n%s", s.out)
+	}
+}
+
+// TestSameRootTwice: the second server is refused and the first one not disturbed.
+func TestSameRootTwice(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	s := start(t, dir, app)
+	before, _ := os.ReadFile(filepath.Join(s.root, "httpd.conf"))
+	args := append([]string{"start-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", s.root}, asUser()...)
+	out, err := command(t, args...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "already (process ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if after, _ := os.ReadFile(filepath.Join(s.root, "httpd.conf")); !bytes.Equal(before, after) {
+		t.Error("httpd.conf of the running server was changed")
+	}
+	s.environ("/")
+}
+
+// TestRefusedConfiguration: what httpd refuses leaves an existing server root as
+// it was.
+func TestRefusedConfiguration(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	root := filepath.Join(shortDir(t), "r")
+	args := append([]string{"setup-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", root}, asUser()...)
+	if out, err := command(t, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	read := func() (all string) {
+		entries, _ := os.ReadDir(root)
+		for _, e := range entries {
+			data, _ := os.ReadFile(filepath.Join(root, e.Name()))
+			all += e.Name() + ":" + string(data) + "\n"
+		}
+		return all
+	}
+	before := read()
+	bad := write(t, filepath.Join(dir, "bad.conf"), "NoSuchDirective On\n")
+	out, err := command(t, append(args, "--include-file", bad, "--mount-point", "/x")...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "NoSuchDirective") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if after := read(); after != before {
+		t.Errorf("the server root was changed:\n%s\n%s", before, after)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"modwsgi/internal/fault"
 )
 
 // as calls f on a thread that reaches files with the rights of an account, by
@@ -20,14 +22,12 @@ func as(a *account, f func() error) error {
 			// The raw calls change this thread only; those of package syscall
 			// would change all of them.
 			if err := unix.Setgroups(a.groups); err != nil {
-				return err
+				return fault.New(fault.Environment, "root lacks the right to change users here (CAP_SETGID, CAP_SETUID)", "become the user %s: %w", a.user, err)
 			}
-			if err := unix.Setfsgid(a.gid); err != nil {
-				return err
-			}
-			if err := unix.Setfsuid(a.uid); err != nil {
-				return err
-			}
+			// These two never fail: without the right to it they do nothing, and
+			// httpd could not change users either.
+			_ = unix.Setfsgid(a.gid)
+			_ = unix.Setfsuid(a.uid)
 			return f()
 		}()
 	}()

@@ -43,6 +43,9 @@ func (p *Program) findAccount(ctx context.Context, s *Server) (*account, error) 
 		return nil, fault.New(fault.Usage, "", "option --user: %w", err)
 	}
 	a.uid, a.gid = entry.uid, entry.gid
+	if entry.name == "" && s.Group == "" {
+		return nil, fault.New(fault.Usage, "", "option --user: there is no account with the number %d, so --group is required too", a.uid)
+	}
 	if s.Group != "" {
 		if a.gid, err = p.groupID(ctx, s.Group); err != nil {
 			return nil, fault.New(fault.Usage, "", "option --group: %w", err)
@@ -104,7 +107,7 @@ func (p *Program) passwd(ctx context.Context, name string) (passwdEntry, error) 
 		}
 		if u, err = user.LookupId(id); err != nil {
 			// httpd takes a number without an account; its group must be said.
-			return passwdEntry{uid: uid, gid: uid}, nil //nolint:nilerr // an unknown number is not an error
+			return passwdEntry{uid: uid}, nil //nolint:nilerr // an unknown number is not an error
 		}
 	} else if u, err = user.Lookup(name); err != nil {
 		fields, gerr := p.getent(ctx, "passwd", name)

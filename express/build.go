@@ -51,7 +51,7 @@ func (p *Program) configuration(ctx context.Context, i *instance) (*conf.File, s
 	}
 	for _, part := range []func(){
 		b.connections, b.python, b.daemonProcess, b.embedded, b.features,
-		b.logging, b.processSizes, b.virtualHosts, b.documents, b.access, b.handler, b.aliases, b.environment, b.includes,
+		b.logging, b.processSizes, b.defaultHost, b.virtualHosts, b.documents, b.access, b.handler, b.proxies, b.aliases, b.environment, b.services, b.includes,
 	} {
 		part()
 		if b.err != nil {
@@ -100,6 +100,7 @@ func (b *builder) defines() {
 		{i.Host != "", "MOD_WSGI_WITH_LISTENER_HOST"},
 		{i.ServerName != "", "MOD_WSGI_VIRTUAL_HOST"},
 		{len(i.ServerAliases) > 0, "MOD_WSGI_SERVER_ALIAS"},
+		{i.proxied(), "MOD_WSGI_WITH_PROXY"},
 		{i.AllowLocalhost, "MOD_WSGI_ALLOW_LOCALHOST"},
 		{i.Given("processes"), "MOD_WSGI_MULTIPROCESS"},
 		{i.AccessLog, "MOD_WSGI_ACCESS_LOG"},
@@ -146,6 +147,9 @@ func (i *instance) neededModules() (needed, welcome []module) {
 		{i.CompressResponses, module{"deflate", "--compress-responses"}},
 		{i.DirectoryListing, module{"autoindex", "--directory-listing"}},
 		{i.HTTP2, module{"http2", "--http2"}},
+		{i.proxied(), module{"proxy", "--proxy-mount-point"}},
+		{i.proxied(), module{"proxy_http", "--proxy-mount-point"}},
+		{i.proxied(), module{"headers", "--proxy-mount-point"}},
 		{i.AuthUserScript != "", module{"auth_" + strings.ToLower(i.AuthType), "--auth-user-script"}},
 		{i.AuthUserScript != "", module{"authz_user", "--auth-user-script"}},
 	} {
@@ -171,6 +175,8 @@ func (i *instance) neededModules() (needed, welcome []module) {
 	}
 	return all, welcome
 }
+
+func (i *instance) proxied() bool { return len(i.ProxyMountPoints)+len(i.ProxyVirtualHosts) > 0 }
 
 // modules adds what loads httpd's modules: those that are needed, are there and
 // are not built in.

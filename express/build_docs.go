@@ -30,15 +30,21 @@ func (i *instance) logPaths() {
 // own, or the command line of a piped log.
 func (b *builder) logTarget(name, stream, option string) conf.Word {
 	i := b.i
-	switch {
-	case i.LogToTerminal:
+	if i.LogToTerminal {
 		if opens("/dev/" + stream) {
 			return word("/dev/" + stream)
 		}
 		// A socket, or another user's terminal: it cannot be opened by name, but
 		// a child of httpd inherits it.
 		return b.pipe(option, i.launcher, "copy-log", stream)
-	case i.RotateLogs:
+	}
+	return b.fileTarget(name, option)
+}
+
+// fileTarget is logTarget for what never goes to the terminal.
+func (b *builder) fileTarget(name, option string) conf.Word {
+	i := b.i
+	if i.RotateLogs {
 		// rotatelogs takes its name as a pattern of strftime.
 		pattern := strings.ReplaceAll(filepath.Join(i.logs, name), "%", "%%") + ".%Y-%m-%d-%H_%M_%S"
 		return b.pipe(option, i.rotatelogs, pattern, strconv.Itoa(i.MaxLogSize)+"M")

@@ -169,7 +169,7 @@ func isEnvironment(prefix string) bool {
 func (in *install) checkPython() error {
 	r := in.receipt.Python
 	hint := "the Python below this environment was moved, upgraded or removed: install that Python again, or make the environment anew and run modwsgi install"
-	if r.LibPython != "" && filepath.IsAbs(r.LibPython) {
+	if in.sharedPython() != "" {
 		// What may not be seen is not missing; checkAccess says more about it.
 		if _, err := os.Stat(r.LibPython); errors.Is(err, fs.ErrNotExist) {
 			return fault.New(fault.Environment, hint, "the Python library %s, which the module was built for, is not there", r.LibPython)
@@ -187,6 +187,16 @@ func (in *install) checkPython() error {
 		return fault.New(fault.Environment, hint, "the standard library of Python %s is neither below %s nor below %s", r.Version, base, r.BasePrefix)
 	}
 	return nil
+}
+
+// sharedPython is the shared library of Python that the module needs at run time,
+// "" where Python is inside the module.
+func (in *install) sharedPython() string {
+	lib := in.receipt.Python.LibPython
+	if !filepath.IsAbs(lib) || strings.HasSuffix(lib, ".a") {
+		return ""
+	}
+	return lib
 }
 
 func findStdlib(version string, prefixes ...string) string {

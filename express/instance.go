@@ -101,7 +101,7 @@ func (p *Program) conflicts(s *Server) error {
 		},
 		{s.LogToTerminal && s.LogDirectory != "", "--log-to-terminal has no effect with --log-directory"},
 		{s.LogToTerminal && s.RotateLogs && s.LogDirectory == "", "--rotate-logs has no effect with --log-to-terminal"},
-		{s.Given("proxy-timeout"), "--proxy-timeout has no effect without a proxy"},
+		{s.Given("proxy-timeout") && len(s.ProxyMountPoints)+len(s.ProxyVirtualHosts) == 0, "--proxy-timeout has no effect without a proxy"},
 		{s.VerboseDebugging && atLeastVersion(s.moduleVersion, "6.0.0"), "--verbose-debugging has no effect since mod_wsgi 6.0.0"},
 		{s.Given("shell-executable"), "--shell-executable has no effect: nothing here runs through a shell"},
 	} {
@@ -117,6 +117,9 @@ func (p *Program) conflicts(s *Server) error {
 	}
 	if s.EmbeddedMode && s.DebugMode {
 		return bad("--embedded-mode and --debug-mode exclude each other")
+	}
+	if err := serviceConflicts(s); err != nil {
+		return err
 	}
 	if s.FreeThreading && !s.freeThreaded {
 		return bad("option --free-threading needs a Python that was built without the GIL")
@@ -285,7 +288,7 @@ func (i *instance) needs() []need {
 		{i.work, "the working directory (--working-directory)", false},
 		{filepath.Dir(i.root), "the server root (--server-root)", false},
 	}
-	if lib := i.in.receipt.Python.LibPython; filepath.IsAbs(lib) {
+	if lib := i.in.sharedPython(); lib != "" {
 		needs = append(needs, need{lib, "Python's library", true})
 	}
 	if i.entry != "" && i.ApplicationType != "module" {
@@ -293,6 +296,14 @@ func (i *instance) needs() []need {
 	}
 	if _, err := os.Stat(i.docs); err == nil && (i.DocumentRoot != "" || i.ApplicationType == "static") {
 		needs = append(needs, need{i.docs, "the document root (--document-root)", false})
+	}
+	for _, s := range i.ServiceScripts {
+		needs = append(needs, need{i.fromLaunch(s[1]), "the script of the service " + s[0], true})
+	}
+	for _, s := range []string{i.HostAccessScript, i.AuthUserScript, i.AuthGroupScript} {
+		if s != "" {
+			needs = append(needs, need{i.fromLaunch(s), "the script " + s, true})
+		}
 	}
 	if i.SocketPrefix != "" {
 		needs = append(needs, need{i.socketDir, "the directory for sockets (--socket-prefix)", false})

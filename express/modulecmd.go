@@ -89,8 +89,8 @@ func loadModule(in *install, module string) []*conf.Directive {
 		}
 		return path
 	}
-	if runtime.GOOS != "linux" && in.receipt.Python.LibPython != "" {
-		all = append(all, conf.D("LoadFile", conf.Word(slash(in.receipt.Python.LibPython))))
+	if runtime.GOOS != "linux" && in.sharedPython() != "" {
+		all = append(all, conf.D("LoadFile", conf.Word(slash(in.sharedPython()))))
 	}
 	return append(all,
 		conf.D("LoadModule", conf.Key("wsgi_module"), conf.Word(slash(module))),

@@ -239,6 +239,11 @@ func (i *instance) launch() *launch {
 			"LANG=" + i.locale, "LC_ALL=" + i.locale,
 		},
 	}
+	// All processes get these, those of services too.
+	for name, value := range i.settings().Environ {
+		l.Env = append(l.Env, name+"="+value)
+	}
+	slices.Sort(l.Env)
 	if i.StartupLog && (!i.LogToTerminal || opens(i.startLog)) {
 		l.Args = append(l.Args, "-E", i.startLog)
 	}
@@ -254,8 +259,12 @@ func (i *instance) launch() *launch {
 	return l
 }
 
-// environ is the complete environment of httpd.
-func (l *launch) environ(caller []string) []string { return append(slices.Clone(caller), l.Env...) }
+// environ is the complete environment of httpd. What tells an application about
+// its server is ours alone; a caller's would be that of another server.
+func (l *launch) environ(caller []string) []string {
+	env := slices.DeleteFunc(slices.Clone(caller), func(kv string) bool { return strings.HasPrefix(kv, "MOD_WSGI_") })
+	return append(env, l.Env...)
+}
 
 // setupServer is the command setup-server.
 func setupServer(ctx context.Context, p *Program, c *parsed) (int, error) {

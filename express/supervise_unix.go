@@ -52,7 +52,10 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 	if err != nil {
 		return 1, fault.New(fault.Environment, "", "start %s: %w", l.HTTPD, err)
 	}
-	g := &guard{pid: child, terminal: isTerminal(p), drain: time.Duration(max(i.GracefulTimeout, 1)) * time.Second, daemon: i.daemon(), patience: 15 * time.Second, hasTerminal: func() bool { return isTerminal(p) }}
+	g := &guard{
+		pid: child, daemon: i.daemon(), terminal: isTerminal(p), hasTerminal: func() bool { return isTerminal(p) },
+		drain: time.Duration(max(i.GracefulTimeout, 1)) * time.Second, patience: 15 * time.Second,
+	}
 	if i.DebugMode {
 		g.patience = 2 * time.Second
 	}

@@ -42,8 +42,9 @@ func documentRows() []Option {
 func proxyRows() []Option {
 	return group("Proxies",
 		pairs("proxy-mount-point", "URL-PATH URL", "Pass requests below a path on to another server.",
-			nil).alias("proxy-url-alias"),
-		pairs("proxy-virtual-host", "NAME URL", "Pass requests for a host name on to another server.", nil),
+			func(s *Server) *[][2]string { return &s.ProxyMountPoints }).alias("proxy-url-alias"),
+		pairs("proxy-virtual-host", "NAME URL", "Pass requests for a host name on to another server.",
+			func(s *Server) *[][2]string { return &s.ProxyVirtualHosts }),
 		texts("trust-proxy-header", "NAME", "Header of a proxy in front of us that is believed.",
 			func(s *Server) *[]string { return &s.TrustProxyHeaders }).since("4.4.9").checked(oneWord),
 		texts("trust-proxy", "ADDRESS", "Address or network of a proxy in front of us.",
@@ -160,10 +161,14 @@ func serverRows() []Option {
 
 func serviceRows() []Option {
 	return group("Services",
-		pairs("service-script", "NAME SCRIPT", "Run a script in a process of its own.", nil).unix().since("4.6.0"),
-		pairs("service-user", "NAME USER", "Account of a service.", nil).unix().since("4.6.0").shown("--user"),
-		pairs("service-group", "NAME GROUP", "Group of a service.", nil).unix().since("4.6.0").shown("--group"),
-		pairs("service-log-file", "NAME FILE", "Log file of a service.", nil).unix().since("4.6.0"),
+		pairs("service-script", "NAME SCRIPT", "Run a script in a process of its own.",
+			func(s *Server) *[][2]string { return &s.ServiceScripts }).unix().since("4.6.0"),
+		pairs("service-user", "NAME USER", "Account of a service.",
+			func(s *Server) *[][2]string { return &s.ServiceUsers }).unix().since("4.6.0").shown("--user"),
+		pairs("service-group", "NAME GROUP", "Group of a service.",
+			func(s *Server) *[][2]string { return &s.ServiceGroups }).unix().since("4.6.0").shown("--group"),
+		pairs("service-log-file", "NAME FILE", "Log file of a service, in the log directory.",
+			func(s *Server) *[][2]string { return &s.ServiceLogFiles }).unix().since("4.6.0"),
 	)
 }
 

@@ -144,6 +144,11 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 	if err != nil {
 		return nil, err
 	}
+	if p.nothingNewer(src) {
+		r := p.report(nil, nil)
+		r.Nothing = true
+		return r, nil
+	}
 	made, err := p.build(ctx, w, src)
 	if err != nil {
 		return nil, err
@@ -190,7 +195,7 @@ func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged) (*Pro
 	err := q.Events.Step("place", func() error {
 		var err error
 		t, err = locked.Apply(ctx, place.Request{
-			Items: s.items, Remove: s.remove, Roots: []string{p.Python.Scripts}, Label: distNames(s.dists),
+			Items: s.items, Remove: s.remove, Roots: []string{p.Python.Scripts, p.Python.Prefix}, Label: distNames(s.dists),
 		})
 		return err
 	})
@@ -372,13 +377,13 @@ func Uninstall(ctx context.Context, q Request) ([]string, error) {
 				"%s %s was installed by %s, not by modwsgi", d.Name, d.Version, orSomebody(d.Installer))
 		}
 		names = append(names, d.Name+" "+d.Version)
-		remove = append(remove, installedFiles(site, d)...)
+		remove = append(remove, d.Paths()...)
 	}
 	if len(names) == 0 {
 		return nil, nil
 	}
 	err = q.Events.Step("remove "+strings.Join(names, ", "), func() error {
-		t, err := locked.Apply(ctx, place.Request{Remove: remove, Roots: []string{py.Scripts}, Label: strings.Join(names, ", ")})
+		t, err := locked.Apply(ctx, place.Request{Remove: remove, Roots: []string{py.Scripts, py.Prefix}, Label: strings.Join(names, ", ")})
 		if err != nil {
 			return err
 		}

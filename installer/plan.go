@@ -40,6 +40,7 @@ type Plan struct {
 	state   *state
 	host    *httpdbuild.Host     // nil where no httpd is built
 	tools   *toolchain.Toolchain // nil where nothing is built
+	older   map[string]string    // where --upgrade is the only reason: the present versions
 }
 
 // HTTPDPlan is the part of the plan about httpd.
@@ -85,7 +86,7 @@ func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 	if err := checkPrefix(py, q.BreakSystemPackages); err != nil {
 		return nil, err
 	}
-	p := &Plan{Python: py, Site: py.Platlib, request: q}
+	p := &Plan{Python: py, Site: py.Platlib, request: q, older: map[string]string{}}
 	if p.state, err = readState(p.Site); err != nil {
 		return nil, err
 	}
@@ -210,6 +211,7 @@ func (p *Plan) whyRebuild(h *detect.HTTPD, lock *recipe.Lock) (string, error) {
 		}
 	}
 	if newest := recipe.Catalogue().Of("httpd"); q.Upgrade && len(newest) > 0 && newest[0].Version != h.Version {
+		p.older["httpd"] = h.Version
 		return fmt.Sprintf("httpd %s is there, %s is the newest known", h.Version, newest[0].Version), nil
 	}
 	return "", nil
@@ -270,10 +272,11 @@ func (p *Plan) whyModule(lock *recipe.Lock) (string, error) {
 		return "the present one was not built by modwsgi", nil
 	case q.Reinstall:
 		return "--reinstall", nil
-	case p.HTTPD.Action == BuildHTTPD:
-		return "for the new httpd", nil
 	case len(s.module.Check()) > 0:
 		return "files of the present one are missing or changed (" + s.module.Check()[0].Path + ")", nil
+	case p.HTTPD.Action == BuildHTTPD:
+		p.older["mod_wsgi"] = s.receipt.Module.Version
+		return "for the new httpd", nil
 	}
 	r, h := s.receipt, p.HTTPD.Use
 	switch {
@@ -301,6 +304,7 @@ func (p *Plan) whyModule(lock *recipe.Lock) (string, error) {
 			return "", err
 		}
 		if len(choices) > 0 && choices[0].Version != r.Module.Version {
+			p.older["mod_wsgi"] = r.Module.Version
 			return fmt.Sprintf("mod_wsgi %s is there, %s is the newest known", r.Module.Version, choices[0].Version), nil
 		}
 	}
@@ -323,7 +327,7 @@ func (p *Plan) launcherChanged() (bool, error) {
 
 // moduleChoices lists the versions of mod_wsgi that admit the Python.
 func (p *Plan) moduleChoices(lock *recipe.Lock) ([]Choice, error) {
-	all, err := choices("mod_wsgi", p.request.ModWSGIVersion, lock, p.request.Locked)
+	all, err := p.choices("mod_wsgi", p.request.ModWSGIVersion, lock)
 	if err != nil {
 		return nil, err
 	}
@@ -347,6 +351,29 @@ func (p *Plan) moduleChoices(lock *recipe.Lock) ([]Choice, error) {
 			"no version of mod_wsgi fits Python %s: %s", p.Python.Version, strings.Join(refused, "; "))
 	}
 	return out, nil
+}
+
+// choices are those of the package-level function; with --upgrade what is locked
+// is not preferred.
+func (p *Plan) choices(component, constraint string, lock *recipe.Lock) ([]Choice, error) {
+	if p.request.Upgrade {
+		lock = &recipe.Lock{}
+	}
+	return choices(component, constraint, lock, p.request.Locked)
+}
+
+// nothingNewer says whether a plan that --upgrade made necessary has come to the
+// versions that are there.
+func (p *Plan) nothingNewer(src *sources) bool {
+	if !p.request.Upgrade || p.request.Reinstall || len(p.older) != len(p.Reasons) {
+		return false
+	}
+	for component, present := range p.older {
+		if f := src.files[component]; f == nil || f.Archive.Version != present {
+			return false
+		}
+	}
+	return true
 }
 
 // choices lists the versions of a component that satisfy a constraint, the
@@ -431,7 +458,7 @@ func (p *Plan) probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := choices("httpd", q.HTTPDVersion, lock, q.Locked)
+	all, err := p.choices("httpd", q.HTTPDVersion, lock)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (p *Plan) fetchAll(ctx context.Context) (*sources, error) {
 			parts = append([]string{"expat"}, parts...)
 		}
 		for _, name := range parts {
-			all, err := choices(name, "", lock, q.Locked)
+			all, err := p.choices(name, "", lock)
 			if err != nil {
 				return nil, err
 			}
@@ -91,6 +91,7 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 		if len(missing) > 0 {
 			g.plan.request.Events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, c.Version, missing[0].Archive.Version, missing[0].Summary()))
 		}
+		g.sayOlder(component, c, missing)
 		for _, a := range c.Advisories {
 			g.plan.request.Events.Warn(component + " " + c.Version + ": " + a)
 		}
@@ -103,6 +104,20 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 		return nil
 	}
 	return g.none(component, all, missing)
+}
+
+// sayOlder tells of a version that is older than the newest one known only
+// because the lock file says so.
+func (g *gatherer) sayOlder(component string, taken Choice, missing []*fetch.NotObtainable) {
+	known := recipe.Catalogue().Of(component)
+	lock, err := readLock(g.plan.request)
+	if err != nil || len(missing) > 0 || len(known) == 0 || known[0].Version == taken.Version {
+		return
+	}
+	if e, ok := lock.Find(component); ok && e.Version == taken.Version {
+		g.plan.request.Events.Note(fmt.Sprintf("%s %s is taken as locked in %s; the newest known is %s (--upgrade)",
+			component, taken.Version, filepath.Base(g.plan.request.LockFile), known[0].Version))
+	}
 }
 
 func (g *gatherer) none(component string, all []Choice, missing []*fetch.NotObtainable) error {

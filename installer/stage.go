@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"modwsgi/detect"
@@ -223,21 +222,7 @@ func (p *Plan) stageDist(s *staged, d pydist.Dist, packageDir, program string) e
 		return err
 	}
 	if old != nil {
-		s.remove = append(s.remove, installedFiles(p.Site, old)...)
+		s.remove = append(s.remove, old.Paths()...)
 	}
 	return nil
-}
-
-// installedFiles lists everything that belongs to a distribution, absolute.
-func installedFiles(site string, d *pydist.Installed) []string {
-	out := make([]string, 0, len(d.Files)+1)
-	for _, f := range d.Files {
-		path := filepath.FromSlash(f.Path)
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(site, path)
-		}
-		out = append(out, path)
-	}
-	slices.Sort(out)
-	return append(out, d.InfoDir)
 }

@@ -150,6 +150,44 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 	}
 }
 
+// A new --target directory has no programs yet.
+func TestRootThatIsNotThereYet(t *testing.T) {
+	w := newWorld(t, memory(t))
+	must(t, os.RemoveAll(w.bin))
+	before := w.snapshot(t)
+	r := w.request(t)
+	r.Roots = []string{w.bin, filepath.Join(w.prefix, "share")}
+	tx, err := w.lock(t).Apply(t.Context(), r)
+	must(t, err)
+	w.pipSeesWhole(t, "applied")
+	must(t, tx.Rollback())
+	w.mustBe(t, before, "rolled back")
+}
+
+// Two versions in a row: the second one replaces what the first one placed,
+// and what a program has written into its directories stays.
+func TestUpgradeKeepsWhatOthersWrote(t *testing.T) {
+	w := newWorld(t, memory(t))
+	l := w.lock(t)
+	for round := range 2 {
+		r := w.request(t)
+		r.Items = r.Items[:len(r.Items)-1] // the one that no RECORD lists
+		tx, err := l.Apply(t.Context(), r)
+		must(t, err)
+		must(t, tx.Commit())
+		w.pipSeesWhole(t, "round")
+		if round == 0 {
+			write(t, w.site, map[string]string{"demo/data/error_log": "theirs"})
+		}
+	}
+	got := w.snapshot(t)
+	for name, want := range map[string]string{"data/error_log": "theirs", "fresh.py": "new", "data/y": "new"} {
+		if !strings.HasSuffix(got["lib/python3.11/site-packages/demo/"+name], want) {
+			t.Errorf("%s is %q", name, got["lib/python3.11/site-packages/demo/"+name])
+		}
+	}
+}
+
 // The directory of programs may be somewhere else altogether.
 func TestProgramsBehindALink(t *testing.T) {
 	root := memory(t)

@@ -39,11 +39,11 @@ func newPlan(anchor string, r Request) (*plan, error) {
 		full: map[string]bool{}, sides: map[string]string{}, made: map[string]bool{},
 	}
 	for _, root := range r.Roots {
-		real, err := filepath.EvalSymlinks(root)
+		full, err := canonical(root)
 		if err != nil {
-			return nil, changeError("find", root, err)
+			return nil, err
 		}
-		p.roots = append(p.roots, real)
+		p.roots = append(p.roots, full)
 	}
 	if err := p.remove(r.Remove); err != nil {
 		return nil, err
@@ -137,21 +137,11 @@ func (p *plan) resolve(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", fault.New(fault.Internal, "", "place: %q is not an absolute path", path)
 	}
-	path = filepath.Clean(path)
-	dir := existing(filepath.Dir(path))
-	rest, err := filepath.Rel(dir, path)
+	dir, err := canonical(filepath.Dir(path))
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return "", changeError("find", path, err)
-	}
-	if info, err := os.Stat(real); err != nil || !info.IsDir() {
-		return "", fault.New(fault.Place, "move "+dir+" away and run the command again",
-			"%s cannot be placed: %s is not a directory", path, dir)
-	}
-	full := filepath.Join(real, rest)
+	full := filepath.Join(dir, filepath.Base(path))
 	for _, root := range p.roots {
 		if within(root, full) {
 			return full, nil
@@ -160,6 +150,26 @@ func (p *plan) resolve(path string) (string, error) {
 	return "", fault.New(fault.Place,
 		"a symbolic link in the environment, or a damaged RECORD, leads out of it: put that right and run the command again",
 		"%s lies outside of the environment (it is %s; the environment is %s)", path, full, strings.Join(p.roots, ", "))
+}
+
+// canonical follows the links of a directory of which the inner part need not
+// exist yet.
+func canonical(dir string) (string, error) {
+	dir = filepath.Clean(dir)
+	outer := existing(dir)
+	rest, err := filepath.Rel(outer, dir)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(outer)
+	if err != nil {
+		return "", changeError("find", dir, err)
+	}
+	if info, err := os.Stat(real); err != nil || !info.IsDir() {
+		return "", fault.New(fault.Place, "move "+outer+" away and run the command again",
+			"%s cannot be used: %s is not a directory", dir, outer)
+	}
+	return filepath.Join(real, rest), nil
 }
 
 // remove notes what goes away.

@@ -203,7 +203,11 @@ func (a *app) showReport(r *installer.Report) error {
 			if s.Signer != "" {
 				trust += ", signature by " + s.Signer[max(0, len(s.Signer)-16):]
 			}
-			_, _ = fmt.Fprintf(t, "  %s %s\t%s\t%s\n", s.Component, s.Version, trust, s.From)
+			from := s.From
+			if s.Provider == "cache" {
+				from = "the download cache"
+			}
+			_, _ = fmt.Fprintf(t, "  %s %s\t%s\t%s\n", s.Component, s.Version, trust, from)
 		}
 		_ = t.Flush()
 	}

@@ -118,7 +118,8 @@ func TestWhichSuitesAreAsked(t *testing.T) {
 		{
 			"others' repositories are left alone",
 			"deb http://node nodistro main\ndeb http://docker bookworm stable\ndeb http://pg bookworm-pgdg main\ndeb cdrom:[x] bookworm main\ndeb http://m/debian bookworm main",
-			host{"debian", "bookworm"}, "http://m/debian: bookworm stable testing unstable",
+			host{"debian", "bookworm"},
+			"http://m/debian: bookworm stable testing unstable",
 		},
 		{"twice the same", "deb http://m/debian bookworm main\ndeb-src http://m/debian/ bookworm main", host{"debian", "bookworm"}, "http://m/debian: bookworm stable testing unstable"},
 		{"nothing of the host's release", "deb http://m/debian buster main", host{"debian", "bookworm"}, ""},

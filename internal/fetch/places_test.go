@@ -263,6 +263,35 @@ func TestProxyFromTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestDeadProxyIsAskedOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	f := newFetcher(t, nil, Options{Env: []string{"ALL_PROXY=http://me:secret@" + address}})
+	f.opts.RetryDelay, f.opts.MaxDelay = time.Hour, time.Hour
+	_, err = f.Fetch(context.Background(), archiveOf(content(38, 10), "https://archive.example.org"))
+	if err == nil || !strings.Contains(err.Error(), "refused") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("Fetch = %v", err)
+	}
+}
+
+func TestSummaryIsOneLineWithEachReasonOnce(t *testing.T) {
+	s := newServer(t, http.NotFound)
+	f := newFetcher(t, s, Options{Mirrors: []string{s.URL}})
+	_, err := f.Fetch(context.Background(), archiveOf(content(39, 10), s.URL))
+	var missing *NotObtainable
+	if !errors.As(err, &missing) || len(missing.Attempts) != 4 {
+		t.Fatalf("Fetch = %v", err)
+	}
+	want := "thing 1.0 is not obtainable (cache: not there; " + s.Listener.Addr().String() + ": 404 Not Found)"
+	if got := missing.Summary(); got != want {
+		t.Errorf("Summary = %q, want %q", got, want)
+	}
+}
+
 func TestCacheThatCannotBeWritten(t *testing.T) {
 	blocked := filepath.Join(t.TempDir(), "file")
 	writeFile(t, blocked, nil)

@@ -19,6 +19,7 @@ type Installed struct {
 	InfoDir   string        // absolute
 	Installer string        // "pip", "uv", "modwsgi", ...; "" where it is not told
 	Files     []RecordEntry // what RECORD lists; nil where there is none
+	Broken    error         // why RECORD cannot be read; Find returns it instead
 }
 
 // Path returns where the file of a RECORD line lies.
@@ -43,7 +44,8 @@ func (i *Installed) Paths() []string {
 // Find returns the distribution of that name (in any spelling), or nil where
 // there is none. One that was installed in a legacy format (egg-info, egg-link,
 // egg), which nothing but the tool that did it can safely remove, is an error,
-// and so are two of the same name.
+// and so are two of the same name and one with an unreadable RECORD. What is
+// wrong with other distributions does not matter.
 func Find(site, name string) (*Installed, error) {
 	entries, err := os.ReadDir(site)
 	if err != nil {
@@ -61,11 +63,8 @@ func Find(site, name string) (*Installed, error) {
 			return nil, fault.New(fault.Environment, "uninstall it with that environment's own pip (python -m pip uninstall "+name+") and run the command again",
 				"%s is installed in a legacy format that cannot be replaced safely (%s)", name, path)
 		}
-		i, err := read(path)
-		if err != nil {
-			return nil, err
-		}
-		if NormalName(i.Name) != want {
+		i := read(path)
+		if i == nil || NormalName(i.Name) != want {
 			continue
 		}
 		if found != nil {
@@ -73,6 +72,13 @@ func Find(site, name string) (*Installed, error) {
 				"%s is installed twice: %s and %s", name, found.InfoDir, path)
 		}
 		found = i
+	}
+	if found == nil {
+		return nil, nil
+	}
+	if found.readRecord(); found.Broken != nil {
+		return nil, fault.Wrap(fault.Environment,
+			"look at "+found.InfoDir+"; where nothing can be saved, remove it and the files of the package, and run the command again", found.Broken)
 	}
 	return found, nil
 }
@@ -89,11 +95,10 @@ func All(site string) ([]*Installed, error) {
 		if _, kind := split(e.Name()); kind != ".dist-info" {
 			continue
 		}
-		i, err := read(filepath.Join(site, e.Name()))
-		if err != nil {
-			return nil, err
+		if i := read(filepath.Join(site, e.Name())); i != nil {
+			i.readRecord()
+			all = append(all, i)
 		}
-		all = append(all, i)
 	}
 	return all, nil
 }
@@ -113,43 +118,40 @@ func split(base string) (name, kind string) {
 	return "", ""
 }
 
-// read reads a dist-info directory. Without readable METADATA the directory's
-// own name tells name and version, so that a broken install can be replaced.
-func read(dir string) (*Installed, error) {
+// read reads a dist-info directory without its RECORD; nil for what is no
+// directory. Without readable METADATA the directory's own name tells name and
+// version, so that a broken install can be replaced.
+func read(dir string) *Installed {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil
+	}
 	stem := strings.TrimSuffix(filepath.Base(dir), ".dist-info")
 	i := &Installed{InfoDir: dir}
 	i.Name, i.Version, _ = strings.Cut(stem, "-")
-	metadata, err := optional(filepath.Join(dir, "METADATA"))
-	if err != nil {
-		return nil, err
+	if metadata, err := os.ReadFile(filepath.Join(dir, "METADATA")); err == nil {
+		if name, version := headers(metadata); name != "" {
+			i.Name, i.Version = name, version
+		}
 	}
-	if name, version := headers(metadata); name != "" {
-		i.Name, i.Version = name, version
+	if installer, err := os.ReadFile(filepath.Join(dir, "INSTALLER")); err == nil {
+		i.Installer = strings.TrimSpace(string(installer))
 	}
-	installer, err := optional(filepath.Join(dir, "INSTALLER"))
-	if err != nil {
-		return nil, err
-	}
-	i.Installer = strings.TrimSpace(string(installer))
-	record, err := optional(filepath.Join(dir, "RECORD"))
-	if err != nil || record == nil {
-		return i, err
-	}
-	if i.Files, err = ParseRecord(record); err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, "RECORD"), err)
-	}
-	return i, nil
+	return i
 }
 
-func optional(name string) ([]byte, error) {
+// readRecord sets Files, or Broken.
+func (i *Installed) readRecord() {
+	name := filepath.Join(i.InfoDir, "RECORD")
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return
+	}
+	if err == nil {
+		i.Files, err = ParseRecord(data)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read metadata: %w", err)
+		i.Broken = fmt.Errorf("read %s: %w", name, err)
 	}
-	return data, nil
 }
 
 // headers returns Name and Version of core metadata; they end at the first

@@ -194,6 +194,8 @@ func TestFindAndAllInOddPlaces(t *testing.T) {
 		"twice-1.dist-info/METADATA":       "Name: twice\nVersion: 1\n",
 		"twice-2.dist-info/METADATA":       "Name: Twice\nVersion: 2\n",
 		"renamed_dir-7.dist-info/METADATA": "Name: other-name\nVersion: 7\n",
+		"broken-1.dist-info/RECORD":        "a,,many\n",
+		"file-1.dist-info":                 "not a directory",
 		"good/__init__.py":                 "",
 	})
 	i, err := pydist.Find(site, "good")
@@ -209,20 +211,25 @@ func TestFindAndAllInOddPlaces(t *testing.T) {
 	if i, err = pydist.Find(site, "other_name"); err != nil || i == nil {
 		t.Errorf("by the name in its metadata: %+v, %v", i, err)
 	}
-	for _, name := range []string{"renamed-dir", "nothing"} {
+	for _, name := range []string{"renamed-dir", "nothing", "file"} {
 		if i, err := pydist.Find(site, name); i != nil || err != nil {
 			t.Errorf("%s: %+v, %v", name, i, err)
 		}
 	}
-	for _, name := range []string{"legacy", "Developed", "zipped", "twice"} {
-		if _, err := pydist.Find(site, name); fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "pip") {
+	for _, name := range []string{"legacy", "Developed", "zipped", "twice", "broken"} {
+		if _, err := pydist.Find(site, name); fault.ClassOf(err) != fault.Environment || fault.HintOf(err) == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	all, err := pydist.All(site)
 	must(t, err)
-	if len(all) != 5 {
+	if len(all) != 6 {
 		t.Errorf("all: %d", len(all))
+	}
+	for _, i := range all {
+		if i.Name == "broken" && (i.Broken == nil || len(i.Check()) != 2) {
+			t.Errorf("broken: %v, %v", i.Broken, i.Check())
+		}
 	}
 	if _, err := pydist.All(filepath.Join(site, "none")); err == nil {
 		t.Error("a missing directory has distributions")

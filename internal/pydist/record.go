@@ -138,6 +138,9 @@ func (p Problem) String() string { return p.Path + " " + p.What }
 // missing: Python makes them again.
 func (i *Installed) Check() []Problem {
 	var problems []Problem
+	if i.Broken != nil {
+		problems = append(problems, Problem{filepath.Join(i.InfoDir, "RECORD"), "cannot be read: " + i.Broken.Error()})
+	}
 	for _, e := range i.Files {
 		abs := i.Path(e)
 		if what := e.check(abs); what != "" {

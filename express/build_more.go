@@ -1,0 +1,136 @@
+package express
+
+import (
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"modwsgi/express/conf"
+)
+
+// defaultHost adds the virtual host that answers what no other one does; the
+// first one of an address is that, so it has to stand before any other.
+func (b *builder) defaultHost() {
+	i := b.i
+	if i.ServerName == "" && (len(i.ProxyVirtualHosts) > 0 || len(i.ServiceLogFiles) > 0) {
+		b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.Port)))))
+	}
+}
+
+// proxies passes paths and host names on to other servers.
+func (b *builder) proxies() {
+	i := b.i
+	if len(i.ProxyMountPoints)+len(i.ProxyVirtualHosts) == 0 {
+		return
+	}
+	if i.Given("proxy-timeout") {
+		b.add(conf.D("ProxyTimeout", integer(i.ProxyTimeout)).From("--proxy-timeout"))
+	}
+	port := conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Port"), word(strconv.Itoa(i.Port)))
+	list := slices.Clone(i.ProxyMountPoints)
+	slices.SortStableFunc(list, func(x, y [2]string) int { return strings.Compare(slash(y[0]), slash(x[0])) })
+	for _, m := range list {
+		path, url := slash(m[0]), m[1]
+		if !strings.HasSuffix(path, "/") {
+			// Without a scheme in the target httpd takes the request's own.
+			target := strings.NewReplacer(`\`, `\\`, "$", `\$`).Replace(path)
+			b.add(conf.D("RedirectMatch", conf.Key("302"), word("^"+regexpText(path)+"$"), word(target+"/")).From("--proxy-mount-point"))
+			path, url = path+"/", strings.TrimRight(url, "/")+"/"
+		}
+		location := conf.S("Location", args(conf.Glob(path)), port)
+		if prefix := strings.TrimSuffix(path, "/"); prefix != "" {
+			location.Body = append(location.Body, conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Prefix"), word(strings.ReplaceAll(prefix, "%", "%%"))))
+		}
+		b.add(append(pass(path, url, "--proxy-mount-point"), location)...)
+	}
+	for _, h := range i.ProxyVirtualHosts {
+		body := []conf.Node{conf.D("ServerName", word(h[0])).From("--proxy-virtual-host")}
+		body = append(body, pass("/", strings.TrimRight(h[1], "/")+"/", "--proxy-virtual-host")...)
+		b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.Port))), append(body, port)...))
+	}
+}
+
+// regexpText is a literal for the regular expressions of directives that are
+// split in httpd's own way.
+func regexpText(s string) string { return string(conf.Regexp(s)) }
+
+func pass(path, url, option string) []conf.Node {
+	return []conf.Node{
+		conf.D("ProxyPass", word(path), word(url), conf.Key("upgrade=websocket")).From(option),
+		conf.D("ProxyPassReverse", word(path), word(url)).From(option),
+	}
+}
+
+// services adds scripts that run in processes of their own.
+func (b *builder) services() {
+	i := b.i
+	for _, s := range i.ServiceScripts {
+		name, group := s[0], "service:"+s[0]
+		d := conf.D("WSGIDaemonProcess", word(group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From("--service-script")
+		pair := func(name, value string) {
+			if value != "" {
+				d.Args = append(d.Args, conf.Pair{Name: name, Value: value})
+			}
+		}
+		pair("user", lastOf(i.ServiceUsers, name))
+		pair("group", lastOf(i.ServiceGroups, name))
+		pair("home", i.work)
+		pair("threads", "0")
+		pair("python-path", strings.Join(b.pythonPath(), ":"))
+		pair("python-eggs", i.eggs)
+		pair("lang", i.locale)
+		pair("locale", i.locale)
+		if i.ServerMetrics {
+			pair("server-metrics", "On")
+		}
+		nodes := []conf.Node{d, conf.D("WSGIImportScript", word(i.fromLaunch(s[1])), conf.Pair{Name: "process-group", Value: group},
+			conf.Pair{Name: "application-group", Value: "%{GLOBAL}"}).From("--service-script")}
+		if file := lastOf(i.ServiceLogFiles, name); file != "" {
+			log := conf.D("ErrorLog", b.fileTarget(file, "service-log-file")).From("--service-log-file")
+			nodes = []conf.Node{conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.Port))),
+				append([]conf.Node{conf.D("ServerName", word("_wsgi_service_"+name+"_")), log}, nodes...)...)}
+		}
+		b.add(nodes...)
+	}
+}
+
+// lastOf returns the last value that was given for a name, or "".
+func lastOf(list [][2]string, name string) string {
+	for _, p := range slices.Backward(list) {
+		if p[0] == name {
+			return p[1]
+		}
+	}
+	return ""
+}
+
+// serviceConflicts reports names of services that cannot be, and options for
+// services that are not there.
+func serviceConflicts(s *Server) error {
+	known := map[string]bool{}
+	for _, v := range s.ServiceScripts {
+		switch {
+		case !levelWords.MatchString(strings.ReplaceAll(v[0], "-", "_")) || strings.Contains(v[0], ":"):
+			return usage("start-server", "letters, digits, dots, dashes and underscores", "option --service-script: %q is not a name for a service", v[0])
+		case known[v[0]]:
+			return usage("start-server", "", "option --service-script: there are two services %q", v[0])
+		}
+		known[v[0]] = true
+	}
+	for option, list := range map[string][][2]string{
+		"service-user": s.ServiceUsers, "service-group": s.ServiceGroups, "service-log-file": s.ServiceLogFiles,
+	} {
+		for _, v := range list {
+			if !known[v[0]] {
+				return usage("start-server", "", "option --%s: there is no service %q (see --service-script)", option, v[0])
+			}
+		}
+	}
+	for _, v := range s.ServiceLogFiles {
+		if v[1] == "" || strings.HasPrefix(v[1], "|") || filepath.Base(v[1]) != v[1] {
+			return usage("start-server", "it lies in the log directory", "option --service-log-file: %q is not the name of a file", v[1])
+		}
+	}
+	return nil
+}
