@@ -1,6 +1,7 @@
 package express
 
 import (
+	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -17,10 +18,21 @@ func as(a *account, f func() error) error {
 	}
 	result := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with us
+		// Never unlocked: the thread ends with us, unless it is the first one of
+		// the process, which Go puts aside. So its rights are given back as well.
+		runtime.LockOSThread()
 		result <- func() error {
 			// The raw calls change this thread only; those of package syscall
 			// would change all of them.
+			before, err := unix.Getgroups()
+			if err != nil {
+				return err
+			}
+			defer func() {
+				_ = unix.Setfsuid(os.Geteuid())
+				_ = unix.Setfsgid(os.Getegid())
+				_ = unix.Setgroups(before)
+			}()
 			if err := unix.Setgroups(a.groups); err != nil {
 				return fault.New(fault.Environment, "root lacks the right to change users here (CAP_SETGID, CAP_SETUID)", "become the user %s: %w", a.user, err)
 			}

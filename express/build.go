@@ -101,6 +101,8 @@ func (b *builder) defines() {
 		{i.ServerName != "", "MOD_WSGI_VIRTUAL_HOST"},
 		{len(i.ServerAliases) > 0, "MOD_WSGI_SERVER_ALIAS"},
 		{i.proxied(), "MOD_WSGI_WITH_PROXY"},
+		{i.Given("https-port"), "MOD_WSGI_WITH_HTTPS"},
+		{i.HTTPSOnly, "MOD_WSGI_HTTPS_ONLY"},
 		{i.AllowLocalhost, "MOD_WSGI_ALLOW_LOCALHOST"},
 		{i.Given("processes"), "MOD_WSGI_MULTIPROCESS"},
 		{i.AccessLog, "MOD_WSGI_ACCESS_LOG"},
@@ -147,6 +149,8 @@ func (i *instance) neededModules() (needed, welcome []module) {
 		{i.CompressResponses, module{"deflate", "--compress-responses"}},
 		{i.DirectoryListing, module{"autoindex", "--directory-listing"}},
 		{i.HTTP2, module{"http2", "--http2"}},
+		{i.Given("https-port"), module{"ssl", "--https-port"}},
+		{i.HSTSPolicy != "", module{"headers", "--hsts-policy"}},
 		{i.proxied(), module{"proxy", "--proxy-mount-point"}},
 		{i.proxied(), module{"proxy_http", "--proxy-mount-point"}},
 		{i.proxied(), module{"headers", "--proxy-mount-point"}},
@@ -298,32 +302,10 @@ func (b *builder) virtualHosts() {
 	if i.ServerName == "" {
 		return
 	}
-	address := word("*:" + strconv.Itoa(i.Port))
-	require := args(conf.Key("all"), conf.Key("denied"))
-	if i.AllowLocalhost {
-		require = args(conf.Key("local"))
+	for _, h := range b.namedHosts(i.Port, "http") {
+		b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.Port))), h.body...))
 	}
-	b.add(conf.S("VirtualHost", args(address),
-		conf.D("ServerName", conf.Key("_wsgi_")),
-		conf.S("Location", args(word("/")), conf.D("Require", require...))))
-	named := conf.S("VirtualHost", args(address), conf.D("ServerName", word(i.ServerName)).From("--server-name"))
-	if len(i.ServerAliases) > 0 {
-		d := conf.D("ServerAlias").From("--server-alias")
-		for _, a := range i.ServerAliases {
-			d.Args = append(d.Args, word(a))
-		}
-		named.Body = append(named.Body, d)
-	}
-	b.add(named)
-	if len(i.ServerName) > 4 && strings.EqualFold(i.ServerName[:4], "www.") {
-		target := "http://" + i.ServerName
-		if i.Port != 80 {
-			target += ":" + strconv.Itoa(i.Port)
-		}
-		b.add(conf.S("VirtualHost", args(address),
-			conf.D("ServerName", word(i.ServerName[4:])),
-			conf.D("Redirect", conf.Key("permanent"), word("/"), word(target+"/"))))
-	}
+	b.tlsHosts()
 }
 
 // environment passes variables to the application, request by request.

@@ -67,6 +67,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 	for _, step := range []func() error{
 		func() error { return checkVersions(s, in.receipt.Module.Version) },
 		func() error { return p.conflicts(s) },
+		i.checkTLS,
 		in.checkPython,
 		func() error { return p.places(i) },
 		func() error { return p.application(i) },

@@ -244,6 +244,9 @@ func (i *instance) launch() *launch {
 		l.Env = append(l.Env, name+"="+value)
 	}
 	slices.Sort(l.Env)
+	if i.Given("https-port") {
+		l.Env = append(l.Env, "MOD_WSGI_HTTPS_PORT="+strconv.Itoa(i.HTTPSPort))
+	}
 	if i.StartupLog && (!i.LogToTerminal || opens(i.startLog)) {
 		l.Args = append(l.Args, "-E", i.startLog)
 	}
@@ -285,6 +288,11 @@ func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 	}
 	if err := checkPort(c.server.Host, c.server.Port); err != nil {
 		return 1, err
+	}
+	if c.server.Given("https-port") {
+		if err := checkPort(c.server.Host, c.server.HTTPSPort); err != nil {
+			return 1, err
+		}
 	}
 	i, l, err := p.setup(ctx, c.server, true)
 	if err != nil {

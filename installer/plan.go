@@ -446,6 +446,9 @@ func (p *Plan) probe(ctx context.Context) error {
 	if p.HTTPD.Action != BuildHTTPD {
 		return nil
 	}
+	if err := p.chooseHTTPD(q.With); err != nil { // before what is asked of the host
+		return err
+	}
 	if p.host, err = httpdbuild.Probe(ctx, q.Runner, p.tools, scratch); err != nil {
 		return err
 	}
@@ -454,6 +457,12 @@ func (p *Plan) probe(ctx context.Context) error {
 		return err
 	}
 	p.HTTPD.Features = features
+	return p.chooseHTTPD(features)
+}
+
+// chooseHTTPD lists the versions of httpd that could be built with features.
+func (p *Plan) chooseHTTPD(features []string) error {
+	q := p.request
 	lock, err := readLock(q)
 	if err != nil {
 		return err
@@ -484,6 +493,8 @@ func judge(all []Choice, features []string, q Request) []Choice {
 			case a.Feature != "" && !slices.Contains(q.With, a.Feature):
 				c.Features = slices.DeleteFunc(c.Features, func(f string) bool { return f == a.Feature })
 				c.Advisories = append(c.Advisories, line+" (built without "+a.Feature+")")
+			case c.Refused != "":
+				c.Refused += ", " + line
 			default:
 				c.Refused = line
 			}

@@ -118,7 +118,8 @@ func verifyOnce(ctx context.Context, q *Request, s Subject) (_ *Proof, retry boo
 		Dir:  dir, Env: verifyEnvironment(), Log: out, Account: account,
 	})
 	if err != nil {
-		return nil, false, fault.New(fault.Verify, "", "start the throwaway server: %w", err)
+		return nil, false, fault.New(fault.Verify, "programs must be executable where it lies: is that file system mounted noexec?",
+			"start the throwaway server %s: %w", s.Executable, err)
 	}
 	asking, fail := context.WithCancelCause(ctx)
 	go watch(asking, log, fail)

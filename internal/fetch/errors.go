@@ -44,6 +44,9 @@ func (n *NotObtainable) Summary() string {
 	var reasons []string
 	seen := map[string]bool{}
 	for _, a := range n.Attempts {
+		if a.Provider == Cache && len(n.Attempts) > 1 {
+			continue
+		}
 		where := a.Provider
 		if u, err := url.Parse(a.From); err == nil && u.Host != "" {
 			where = u.Host

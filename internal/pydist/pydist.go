@@ -142,8 +142,13 @@ func (d Dist) metadata() ([]byte, error) {
 		return nil, err
 	}
 	lines := [][2]string{
-		{"Metadata-Version", "2.1"}, {"Name", d.Name}, {"Version", normal}, {"Summary", d.Summary},
-		{"Home-page", d.HomePage}, {"License", d.License}, {"Requires-Python", d.RequiresPython},
+		{"Metadata-Version", "2.1"},
+		{"Name", d.Name},
+		{"Version", normal},
+		{"Summary", d.Summary},
+		{"Home-page", d.HomePage},
+		{"License", d.License},
+		{"Requires-Python", d.RequiresPython},
 	}
 	for _, r := range d.Requires {
 		lines = append(lines, [2]string{"Requires-Dist", r})

@@ -175,8 +175,25 @@ class _Monitor(threading.Thread):
                 return
 
 
+def _end_with_launcher():
+    """Have Linux end this process when the launcher is killed (prctl(2)).
+
+    In debug mode this process is httpd as a whole, and the launcher's own wish
+    for that was forgotten when httpd changed its user.
+    """
+    try:
+        import ctypes
+        import signal
+
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
+    except Exception:  # a convenience only, and not on every system
+        pass
+
+
 _settings = _read_settings()
 os.environ.update(_settings["environ"])
+if sys.platform == "linux" and _settings["environ"].get("MOD_WSGI_DEBUG_MODE"):
+    _end_with_launcher()
 
 # The module loads this file again at each request while the application does
 # not load; there is one monitor all the same.

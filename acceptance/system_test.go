@@ -1,0 +1,90 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func statTime(name string) time.Time {
+	info, err := os.Stat(name)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// machine is a script that makes a copy of this machine on which changes are
+// lost again: an overlay of the root file system, entered with chroot. What the
+// copy is to do follows as arguments.
+const machine = `set -e
+base=$(mktemp -d /var/tmp/modwsgi-machine-XXXXXX)
+mount -t tmpfs none "$base"
+mkdir "$base/upper" "$base/work" "$base/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
+mount --rbind /dev "$base/root/dev"
+mount -t proc proc "$base/root/proc"
+trap 'cd /; umount -l "$base/root/dev" "$base/root/proc" "$base/root" "$base"; rmdir "$base"' EXIT
+chroot "$base/root" "$@"
+exit 0
+`
+
+// onMachine runs a shell script on such a copy.
+func onMachine(t *testing.T, script string) result {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make a copy of the machine (overlay, chroot)")
+	}
+	probe := command(t, "/", os.Environ(), "unshare", "-m", "sh", "-c", machine, "sh", "true")
+	if probe.code != 0 {
+		t.Skipf("an overlay of the root file system is not to be had here: %v", probe)
+	}
+	return command(t, "/", os.Environ(), "unshare", "-m", "sh", "-c", machine, "sh", "sh", "-euc", script)
+}
+
+// TestSystemApache installs Debian's Apache with its headers and builds only the
+// module for it.
+func TestSystemApache(t *testing.T) {
+	env := filepath.Join("/var/tmp", "system-env")
+	r := onMachine(t, `
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends apache2-dev apache2-bin >/dev/null
+`+setting(t, "MODWSGI_TEST_PYTHON")+` -m venv --without-pip `+env+`
+cd /var/tmp
+`+strings.Join(installArgs(t, "--python", env, "--httpd", "system"), " ")+`
+`+program(t, "modwsgi")+` list --python `+env+`
+test ! -e `+env+`/lib/python3*/site-packages/mod_wsgi_packages
+cat > hello.wsgi <<'EOF'
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["SERVER_SOFTWARE"].encode()]
+EOF
+chmod 755 /var/tmp/system-env
+`+env+`/bin/mod_wsgi-express start-server hello.wsgi --host 127.0.0.1 --port 18480 --user www-data --server-root /var/tmp/system-root &
+launcher=$!
+`+env+`/bin/python - <<'EOF'
+import time, urllib.request
+for attempt in range(100):
+    try:
+        print("ANSWER", urllib.request.urlopen("http://127.0.0.1:18480/", timeout=20).read().decode())
+        break
+    except OSError:
+        time.sleep(0.1)
+EOF
+kill $launcher
+wait $launcher || true
+# auto takes the system's too, now that it is there
+`+strings.Join(installArgs(t, "--python", env, "--httpd", "auto"), " ")+`
+`)
+	for _, want := range []string{"at /usr/sbin/apache2", "Verified: Apache/", "ANSWER Apache/", "Nothing to do"} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("lacks %q: %v", want, r)
+			return
+		}
+	}
+}

@@ -1,0 +1,275 @@
+//go:build acceptance && unix
+
+package express_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	mathrand "math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// refused runs a command that must fail before anything is written.
+func refused(t *testing.T, dir string, code int, want string, args ...string) {
+	t.Helper()
+	root := filepath.Join(shortDir(t), "root")
+	cmd := command(t, append(args, "--server-root", root)...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != code || !strings.Contains(string(out), want) {
+		t.Errorf("%q: %v, want exit code %d and %q\n%s", args, err, code, want, out)
+	}
+	if _, err := os.Lstat(root); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%q: the server root was left behind", args)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	port := strconv.Itoa(freePort(t))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	taken := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	for _, c := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{1, "missing.py is not there", []string{"missing.py"}},
+		{1, "is a directory", []string{dir}},
+		{2, "not available in this release", []string{app, "--enable-debugger"}},
+		{2, "did you mean --processes?", []string{app, "--proceses", "2"}},
+		{2, "--response-buffer-size", []string{app, "--proxy-buffer-size", "2"}},
+		{2, "option --setenv: the value holds a line break", []string{app, "--setenv", "A", "x\nSetEnv B y"}},
+		{2, "option --port", []string{app, "--port", "99999"}},
+		{2, "one application", []string{app, "another"}},
+		{1, "option --working-directory", []string{app, "--working-directory", "/nonexistent/x"}},
+		{1, "option --log-level", []string{app, "--log-level", "nonsense"}},
+	} {
+		args := append([]string{"start-server", "--port", port}, c.args...)
+		refused(t, dir, c.code, c.want, append(args, asUser()...)...)
+	}
+	refused(t, dir, 1, "is in use by", append([]string{"start-server", app, "--port", taken, "--host", "127.0.0.1"}, asUser()...)...)
+	if os.Geteuid() == 0 {
+		refused(t, dir, 1, "option --user is required", "start-server", app, "--port", port)
+		refused(t, dir, 1, "no account", "start-server", app, "--port", port, "--user", "no-such-user")
+		refused(t, dir, 1, "is root", "start-server", app, "--port", port, "--user", "#0")
+		closed := filepath.Join(dir, "closed")
+		if err := os.Mkdir(closed, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		hidden := write(t, filepath.Join(closed, "app.py"), echoApp)
+		refused(t, dir, 1, "the directory "+closed+" may not be entered", "start-server", hidden, "--port", port, "--user", runUser())
+	}
+}
+
+func TestServerRootOfSomebodyElse(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	base := shortDir(t)
+	open := filepath.Join(base, "open")
+	if err := errors.Join(os.Mkdir(open, 0o777), os.Chmod(open, 0o777), os.Symlink(open, filepath.Join(base, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"open": "can be written by others", "link": "is a symbolic link"} {
+		out, err := command(t, append([]string{"setup-server", app, "--server-root", filepath.Join(base, name)}, asUser()...)...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+	if entries, _ := os.ReadDir(open); len(entries) != 0 {
+		t.Errorf("%d files were written", len(entries))
+	}
+}
+
+// TestEveryOption gives each available option a value and has httpd read the
+// result.
+func TestEveryOption(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	inc := write(t, filepath.Join(dir, "in'c [x].conf"), "<IfDefine MOD_WSGI_STATIC_ONLY>\nNonsense\n</IfDefine>\nHeader set X-Included yes\n")
+	base := append([]string{"setup-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", filepath.Join(shortDir(t), "r")}, asUser()...)
+	choices := [][]string{
+		{"--application-group", "it's"},
+		{"--application-group", "%{HOST}"},
+		{"--map-head-to-get", "on"},
+		{"--chunked-request"},
+		{"--max-clients", "300"},
+		{"--initial-workers", "0.5", "--minimum-spare-workers", "0.9", "--maximum-spare-workers", "0.1"},
+		{"--maximum-requests", "9", "--embedded-mode"},
+		{"--startup-timeout", "0"},
+		{"--ignore-activity", "/ping [x]"},
+		{"--header-timeout", "0", "--body-timeout", "0"},
+		{"--body-max-timeout", "99"},
+		{"--keep-alive-timeout", "0"},
+		{"--send-buffer-size", "512"},
+		{"--header-buffer-size", "8192"},
+		{"--response-buffer-size", "65536"},
+		{"--compress-responses"},
+		{"--enable-sendfile"},
+		{"--directory-index", "a.html b.html"},
+		{"--directory-listing"},
+		{"--allow-override", "All"},
+		{"--error-document", "404", "/it's \"gone\".html"},
+		{"--error-override"},
+		{"--mime-types", "/dev/null"},
+		{"--rewrite-rules", inc},
+		{"--trust-proxy-header", "X-Forwarded-For", "--trust-proxy", "10.0.0.0/8"},
+		{"--host-access-script", app},
+		{"--auth-user-script", app},
+		{"--auth-user-script", app, "--auth-type", "digest", "--auth-group-script", app, "--auth-group", "it's"},
+		{"--server-status"},
+		{"--server-metrics"},
+		{"--error-log-format", `[%t] "%M"`},
+		{"--access-log", "--access-log-format", `%h "%r" \ '%>s'`},
+		{"--error-log-name", "e'r r"},
+		{"--startup-log"},
+		{"--python-warnings", "ignore::DeprecationWarning"},
+		{"--python-eggs", dir},
+		{"--passenv", "PATH", "--passenv", "NOT_SET"},
+		{"--include-file", inc},
+		{"--locale", "C.UTF-8"},
+		{"--process-name", "my httpd"},
+		{"--pid-file", filepath.Join(dir, "p id")},
+		{"--verbose-debugging"},
+		{"--host", "::1"},
+		{"--host", "[::1]"},
+		{"--host", "localhost"},
+		{"--server-name", "a.example", "--allow-localhost"},
+		{"--with-cgi"},
+		{"--log-level", "info rewrite:trace3"},
+		{"--callable-object", "it's"},
+		{"--setup-only"},
+		{"--shell-executable", "/bin/sh"},
+	}
+	check := func(args []string) {
+		t.Helper()
+		out, err := command(t, append(append([]string{}, base...), args...)...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
+	}
+	for _, args := range choices {
+		check(args)
+	}
+	// And together, as chance has it.
+	seed := time.Now().UnixNano()
+	random := mathrand.New(mathrand.NewPCG(uint64(seed), 0))
+	for range 40 {
+		var args []string
+		for _, k := range random.Perm(len(choices))[:2+random.IntN(8)] {
+			args = append(args, choices[k]...)
+		}
+		check(args)
+	}
+	t.Logf("seed %d", seed)
+}
+
+// TestSameRootTwice: the second server is refused and the first one not disturbed.
+func TestSameRootTwice(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	s := start(t, dir, app)
+	before, _ := os.ReadFile(filepath.Join(s.root, "httpd.conf"))
+	args := append([]string{"start-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", s.root}, asUser()...)
+	out, err := command(t, args...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "already (process ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if after, _ := os.ReadFile(filepath.Join(s.root, "httpd.conf")); !bytes.Equal(before, after) {
+		t.Error("httpd.conf of the running server was changed")
+	}
+	s.environ("/")
+}
+
+// TestRefusedConfiguration: what httpd refuses leaves an existing server root as
+// it was.
+func TestRefusedConfiguration(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	root := filepath.Join(shortDir(t), "r")
+	args := append([]string{"setup-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", root}, asUser()...)
+	if out, err := command(t, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	read := func() (all string) {
+		entries, _ := os.ReadDir(root)
+		for _, e := range entries {
+			data, _ := os.ReadFile(filepath.Join(root, e.Name()))
+			all += e.Name() + ":" + string(data) + "\n"
+		}
+		return all
+	}
+	before := read()
+	bad := write(t, filepath.Join(dir, "bad.conf"), "NoSuchDirective On\n")
+	out, err := command(t, append(args, "--include-file", bad, "--mount-point", "/x")...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "NoSuchDirective") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if after := read(); after != before {
+		t.Errorf("the server root was changed:\n%s\n%s", before, after)
+	}
+}
+
+func TestModuleCommands(t *testing.T) {
+	testEnv(t)
+	out, err := command(t, "module-location").Output()
+	location := strings.TrimSuffix(string(out), "\n")
+	if _, serr := os.Stat(location); err != nil || serr != nil {
+		t.Fatalf("%v %v %q", err, serr, out)
+	}
+	out, err = command(t, "module-config").Output()
+	if want := "LoadModule wsgi_module \"" + location + "\"\nWSGIPythonHome \""; err != nil || !strings.HasPrefix(string(out), want) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	dir := filepath.Join(t.TempDir(), `mo"d`)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err = command(t, "install-module", "--modules-directory", dir).CombinedOutput()
+	copied := filepath.Join(dir, filepath.Base(location))
+	if err != nil || !strings.Contains(string(out), strings.ReplaceAll(copied, `"`, `\"`)) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if info, err := os.Stat(copied); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("%v %v", info, err)
+	}
+	for _, args := range [][]string{{"module-config", "x"}, {}, {"nonsense"}, {"module-location", "--nonsense"}} {
+		cmd := command(t, args...)
+		if out, err := cmd.CombinedOutput(); err == nil || cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "mod_wsgi-express: error: ") {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// TestCalledThroughALink: another name, in another directory.
+func TestCalledThroughALink(t *testing.T) {
+	testEnv(t)
+	link := filepath.Join(t.TempDir(), "serve")
+	if err := os.Symlink(launcher(t), link); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), link, "module-location")
+	cmd.Env = []string{}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), filepath.Clean(testEnv(t))) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

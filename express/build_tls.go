@@ -1,0 +1,159 @@
+package express
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"modwsgi/express/conf"
+	"modwsgi/internal/fault"
+)
+
+// certificate returns the files of the server's certificate and its key.
+func (i *instance) certificate() (cert, key string) {
+	if i.Certificate != "" {
+		return i.fromLaunch(i.Certificate + ".crt"), i.fromLaunch(i.Certificate + ".key")
+	}
+	if i.CertificateFile != "" {
+		cert = i.fromLaunch(i.CertificateFile)
+	}
+	if i.CertificateKeyFile != "" {
+		key = i.fromLaunch(i.CertificateKeyFile)
+	}
+	return cert, key
+}
+
+// tlsOptions are those that mean nothing without --https-port.
+var tlsOptions = []string{
+	"ssl-certificate-file", "ssl-certificate-key-file", "ssl-certificate", "ssl-ca-certificate-file", "ssl-verify-client",
+	"ssl-certificate-chain-file", "ssl-environment", "https-only", "hsts-policy",
+}
+
+// checkTLS reports TLS options that cannot take effect: a server that was meant
+// to be encrypted must not start unencrypted.
+func (i *instance) checkTLS() error {
+	bad := func(format string, args ...any) error { return usage("start-server", "", format, args...) }
+	if !i.Given("https-port") {
+		for _, o := range tlsOptions {
+			if i.Given(o) {
+				return bad("option --%s needs --https-port", o)
+			}
+		}
+		return nil
+	}
+	cert, key := i.certificate()
+	switch {
+	case i.ServerName == "":
+		return bad("option --https-port needs --server-name")
+	case cert == "" || key == "":
+		return bad("option --https-port needs a certificate and its key (--ssl-certificate-file and --ssl-certificate-key-file, or --ssl-certificate)")
+	case i.HTTPSPort == i.Port:
+		return bad("option --https-port: %d is the port for HTTP", i.Port)
+	case len(i.VerifyClient) > 0 && i.CACertificateFile == "":
+		return bad("option --ssl-verify-client needs --ssl-ca-certificate-file")
+	}
+	for _, f := range []string{cert, key, i.CACertificateFile, i.CertificateChainFile} {
+		if f == "" {
+			continue
+		}
+		file, err := os.Open(i.fromLaunch(f))
+		if err != nil {
+			return fault.New(fault.Usage, "", "the certificate: %w", err)
+		}
+		_ = file.Close()
+	}
+	return nil
+}
+
+// tlsHosts adds the virtual hosts of the HTTPS port: the same as those for HTTP.
+func (b *builder) tlsHosts() {
+	i := b.i
+	if !i.Given("https-port") {
+		return
+	}
+	b.add(conf.D("Listen", word(listenAddress(i.Host, i.HTTPSPort)), conf.Key("https")).From("--https-port"))
+	for _, h := range b.namedHosts(i.HTTPSPort, "https") {
+		if h.named && i.HSTSPolicy != "" {
+			h.body = append(h.body, conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(strings.ReplaceAll(i.HSTSPolicy, "%", "%%"))).From("--hsts-policy"))
+		}
+		if h.named && i.SSLEnvironment {
+			h.body = append(h.body, conf.D("SSLOptions", conf.Key("+StdEnvVars")).From("--ssl-environment"))
+		}
+		b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.HTTPSPort))), append(h.body, b.tls(h.named)...)...))
+	}
+}
+
+// tls are the directives that each virtual host for HTTPS needs.
+func (b *builder) tls(named bool) []conf.Node {
+	i := b.i
+	cert, key := i.certificate()
+	nodes := []conf.Node{
+		conf.D("SSLEngine", conf.Key("On")).From("--https-port"),
+		conf.D("SSLCertificateFile", word(cert)).From("--ssl-certificate-file"),
+		conf.D("SSLCertificateKeyFile", word(key)).From("--ssl-certificate-key-file"),
+	}
+	if i.CertificateChainFile != "" {
+		nodes = append(nodes, conf.D("SSLCertificateChainFile", word(i.fromLaunch(i.CertificateChainFile))).From("--ssl-certificate-chain-file"))
+	}
+	if i.CACertificateFile == "" {
+		return nodes
+	}
+	verify := conf.D("SSLVerifyClient", conf.Key("require")).From("--ssl-ca-certificate-file")
+	nodes = append(nodes, conf.D("SSLCACertificateFile", word(i.fromLaunch(i.CACertificateFile))).From("--ssl-ca-certificate-file"))
+	if len(i.VerifyClient) == 0 {
+		return append(nodes, verify, conf.D("SSLVerifyDepth", integer(1)))
+	}
+	for _, url := range i.VerifyClient {
+		if named {
+			nodes = append(nodes, conf.S("Location", args(conf.Glob(slash(url))), verify, conf.D("SSLVerifyDepth", integer(1))).From("--ssl-verify-client"))
+		}
+	}
+	return nodes
+}
+
+// host is a virtual host under way: named is the one that serves.
+type host struct {
+	named bool
+	body  []conf.Node
+}
+
+// namedHosts are the virtual hosts of a server with a name: one that refuses
+// other names, the server's own, and for www.NAME one that leads there.
+func (b *builder) namedHosts(port int, scheme string) []host {
+	i := b.i
+	require := args(conf.Key("all"), conf.Key("denied"))
+	if i.AllowLocalhost {
+		require = args(conf.Key("local"))
+	}
+	hosts := []host{{body: []conf.Node{
+		conf.D("ServerName", conf.Key("_wsgi_")),
+		conf.S("Location", args(word("/")), conf.D("Require", require...)),
+	}}}
+	own := host{named: true, body: []conf.Node{conf.D("ServerName", word(i.ServerName)).From("--server-name")}}
+	if len(i.ServerAliases) > 0 {
+		d := conf.D("ServerAlias").From("--server-alias")
+		for _, a := range i.ServerAliases {
+			d.Args = append(d.Args, word(a))
+		}
+		own.body = append(own.body, d)
+	}
+	if scheme == "http" && i.HTTPSOnly {
+		own.body = append(own.body, conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin("https", i.ServerName, i.HTTPSPort)+"/")).From("--https-only"))
+	}
+	hosts = append(hosts, own)
+	if len(i.ServerName) > 4 && strings.EqualFold(i.ServerName[:4], "www.") {
+		hosts = append(hosts, host{body: []conf.Node{
+			conf.D("ServerName", word(i.ServerName[4:])),
+			conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin(scheme, i.ServerName, port)+"/")),
+		}})
+	}
+	return hosts
+}
+
+// origin is a URL without a path; the scheme's own port is left out.
+func origin(scheme, name string, port int) string {
+	if scheme == "http" && port == 80 || scheme == "https" && port == 443 {
+		return scheme + "://" + name
+	}
+	return scheme + "://" + name + ":" + strconv.Itoa(port)
+}
