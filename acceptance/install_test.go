@@ -233,7 +233,7 @@ func TestKilledAnywhere(t *testing.T) {
 		}
 		unchanged(step.name)
 	}
-	for _, after := range []time.Duration{0, 5, 10, 20, 30, 45, 60, 80, 100, 150} {
+	for _, after := range []time.Duration{0, 10, 25, 45, 70, 120} {
 		killInPlace(t, dir, env, before, args, after*time.Millisecond)
 	}
 	must(t, dir, bareEnv(), append(args, "--reinstall")...)
