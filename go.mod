@@ -17,14 +17,14 @@ require (
 )
 
 require (
-	github.com/andybalholm/brotli v1.0.1 // indirect
-	github.com/cloudflare/circl v1.6.3 // indirect
-	github.com/golang/snappy v0.0.2 // indirect
+	github.com/andybalholm/brotli v1.2.8 // indirect
+	github.com/cloudflare/circl v1.6.5 // indirect
+	github.com/golang/snappy v1.0.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
-	github.com/klauspost/pgzip v1.2.5 // indirect
+	github.com/klauspost/pgzip v1.3.0 // indirect
 	github.com/nwaples/rardecode v1.1.0 // indirect
-	github.com/pierrec/lz4/v4 v4.1.2 // indirect
+	github.com/pierrec/lz4/v4 v4.1.33 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
 	github.com/xi2/xz v0.0.0-20171230120015-48954b6210f8 // indirect
-	golang.org/x/crypto v0.41.0 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
 )
