@@ -49,5 +49,5 @@ func (b *builder) hint(err error) string {
 			return k.hint
 		}
 	}
-	return "the whole output of the failed step is in its log; --build-dir keeps the sources and objects"
+	return "the whole output of the failed step is in its log; --keep-build keeps the sources and objects"
 }
