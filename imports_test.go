@@ -23,12 +23,13 @@ var edges = []struct {
 	{"cmd/modwsgi", []string{"internal/cli"}},
 	{"cmd/mod_wsgi-express", []string{"express", "internal/version"}},
 	{"cmd/mod_wsgi-apxs", []string{"internal/apxs", "internal/run", "internal/version"}},
-	{"internal/cli", []string{"installer", "packaging", "detect", "httpdbuild", "internal/"}},
+	{"internal/cli", []string{"doctor", "installer", "packaging", "detect", "httpdbuild", "internal/"}},
 	{"installer", []string{"installer/", "httpdbuild", "modulebuild", "detect", "express/runtime", "internal/"}},
 	{"installer/place", []string{"internal/run", "internal/fault", "internal/atomicfile", "internal/flock"}},
 	{"httpdbuild", []string{"internal/"}},
 	{"modulebuild", []string{"internal/"}},
 	{"detect", []string{"internal/run", "internal/elf", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault"}},
+	{"doctor", []string{"detect", "internal/"}},
 	{"packaging", []string{"internal/"}},
 	{"express", []string{"express/", "internal/run", "internal/atomicfile", "internal/receipt", "internal/fault", "internal/version", "internal/event"}},
 	{"express/runtime", nil},
@@ -124,6 +125,7 @@ func parseTree(t *testing.T) map[string][]string {
 func TestTheRulesForbidSomething(t *testing.T) {
 	for _, wrong := range [][2]string{
 		{"packaging/wheel", "installer"},
+		{"doctor", "installer"},
 		{"detect", "internal/atomicfile"},
 		{"internal/fetch", "detect"},
 		{"internal/run", "internal/cli"},

@@ -37,6 +37,8 @@ func TestEveryPythonHere(t *testing.T) {
 				t.Errorf("environment %+v\nof %+v", env, base)
 			}
 			checkAgainstSite(t, filepath.Join(dir, "bin", "python"), env)
+			compareWithFiles(t, exe)
+			compareWithFiles(t, filepath.Join(dir, "bin", "python"))
 		})
 	}
 }

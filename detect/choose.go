@@ -97,26 +97,28 @@ func (f *finder) usable(h *HTTPD) string {
 	switch {
 	case h.Executable == "":
 		return "it does not say where its httpd program is"
-	case !isFile(h.Executable):
-		return "its program " + h.Executable + " is missing" + installHint("apache2", "httpd")
-	case !isProgram(h.Executable):
+	case !f.disk.isFile(h.Executable):
+		return "its program " + h.Executable + " is missing" + f.disk.installHint("apache2", "httpd")
+	case !f.disk.isProgram(h.Executable):
 		return "its program " + h.Executable + " is not executable"
-	case h.Machine == "" && notBinary(h.Executable) != "":
+	case h.Machine == "" && f.disk.notBinary(h.Executable) != "":
 		return "its program " + h.Executable + " is not a binary program"
 	case h.Machine != "" && f.py.Machine != "" && h.Machine != f.py.Machine:
 		return fmt.Sprintf("it is for %s, the Python is for %s", h.Machine, f.py.Machine)
 	case len(h.IncludeDirs) == 0:
-		return noHeaders(h)
+		return f.noHeaders(h)
 	case h.MMN <= 0 || strings.Contains(h.Version, "-1"):
 		return "its headers do not say which version they are"
 	case h.MMN < 20120211:
 		return "it is httpd " + h.Version + "; 2.4 or newer is needed"
 	case h.APRVersion == "":
-		return "the headers of apr are missing" + installHint("libapr1-dev", "apr-devel")
+		return "the headers of apr are missing" + f.disk.installHint("libapr1-dev", "apr-devel")
 	case h.APUVersion == "" && strings.HasPrefix(h.APRVersion, "1."):
-		return "the headers of apr-util are missing" + installHint("libaprutil1-dev", "apr-util-devel")
-	case !isDir(h.ModulesDir):
+		return "the headers of apr-util are missing" + f.disk.installHint("libaprutil1-dev", "apr-util-devel")
+	case !f.disk.isDir(h.ModulesDir):
 		return "its modules directory " + h.ModulesDir + " is missing"
+	case f.disk.windows() && !f.disk.isFile(filepath.Join(h.Root, "lib", "libhttpd.lib")):
+		return "its import library lib/libhttpd.lib is missing: nothing can be linked with it"
 	case len(h.MPMs) == 0:
 		return "it has no multi-processing module (mod_mpm_event, mod_mpm_worker or mod_mpm_prefork)"
 	}
@@ -163,27 +165,27 @@ func environmentOf(h *HTTPD) string {
 // own says whether a candidate is the one in the environment's own packages.
 func (f *finder) own(h *HTTPD) bool {
 	for _, site := range []string{f.py.Platlib, f.py.Purelib} {
-		if sameFile(h.Root, filepath.Join(site, filepath.FromSlash(PackageDir))) {
+		if site != "" && f.disk.sameFile(h.Root, filepath.Join(site, filepath.FromSlash(PackageDir))) {
 			return true
 		}
 	}
 	return false
 }
 
-func noHeaders(h *HTTPD) string {
+func (f *finder) noHeaders(h *HTTPD) string {
 	reason := "its headers are missing"
-	if strings.Contains(h.Executable, "/usr/sbin/httpd") && exists("/Applications/Xcode.app") {
-		return reason + ": macOS brings an httpd that nothing can be built for"
+	if f.disk.goos == "darwin" && strings.HasPrefix(h.Executable, "/usr/") && !strings.HasPrefix(h.Executable, "/usr/local/") {
+		return reason + ": macOS brings an httpd that nothing can be built for (brew install httpd)"
 	}
-	if c := InstallCommand(HTTPDHeaders, ""); c != "" {
+	if c := f.disk.installCommand(HTTPDHeaders, ""); c != "" {
 		reason += " (" + c + ")"
 	}
 	return reason
 }
 
 // installHint names the package for the two large families.
-func installHint(debian, redhat string) string {
-	switch c := InstallCommand(HTTPDHeaders, ""); {
+func (d *Disk) installHint(debian, redhat string) string {
+	switch c := d.installCommand(HTTPDHeaders, ""); {
 	case strings.HasPrefix(c, "apt-get"):
 		return " (apt-get install " + debian + ")"
 	case strings.HasPrefix(c, "dnf"):

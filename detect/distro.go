@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"modwsgi/internal/fault"
@@ -23,7 +24,11 @@ const (
 // a Python of the version "3.11" where the package's name has one. It is ""
 // for a system that we do not know.
 func InstallCommand(need Need, pythonVersion string) string {
-	release := readConfig(osRelease)
+	return ThisDisk().installCommand(need, pythonVersion)
+}
+
+func (d *Disk) installCommand(need Need, pythonVersion string) string {
+	release := d.readConfig(osRelease)
 	ids := strings.Fields(unquote(release["id"]) + " " + unquote(release["id_like"]))
 	for _, id := range ids {
 		if c := installCommand(id, need, pythonVersion); c != "" {
@@ -62,26 +67,31 @@ func unquote(s string) string { return strings.Trim(s, `"'`) }
 // CanBuild says whether a module can be compiled and linked for this Python:
 // nil, or an error of class fault.Environment whose hint is the cure for this
 // host and this kind of Python.
-func (p *Python) CanBuild() error {
+func (p *Python) CanBuild() error { return p.canBuild(ThisDisk()) }
+
+func (p *Python) canBuild(d *Disk) error {
 	version := fmt.Sprintf("%d.%d", p.Major, p.Minor)
 	switch {
 	case p.Include == "":
-		return fault.New(fault.Environment, p.cure(version, "Python built from source, which brings its headers"),
+		return fault.New(fault.Environment, p.cure(d, version, "Python built from source, which brings its headers"),
 			"Python.h of Python %s (%s) is missing", p.Version, p.BasePrefix)
 	case p.LibPython == "":
-		return fault.New(fault.Environment, p.cure(version, "a Python built with --enable-shared"),
+		return fault.New(fault.Environment, p.cure(d, version, "a Python built with --enable-shared"),
 			"libpython of Python %s (%s) is missing: neither a shared nor a static one was found", p.Version, p.BasePrefix)
+	case filepath.Ext(p.LibPython) == ".dll" && p.ImportLibrary == "":
+		return fault.New(fault.Environment, "run the installer of Python again, choose Modify, and add its development headers and libraries (Include_dev=1)",
+			"the import library of Python %s (%s) is missing: there is no .lib for %s in libs", p.Version, p.BasePrefix, filepath.Base(p.LibPython))
 	case !p.LibPIC:
-		return fault.New(fault.Environment, p.cure(version, "a Python built with --enable-shared (pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install "+p.Version+")"),
+		return fault.New(fault.Environment, p.cure(d, version, "a Python built with --enable-shared (pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install "+p.Version+")"),
 			"Python %s has only a static library that is not position independent (%s): an Apache module cannot be linked with it", p.Version, p.LibPython)
 	}
 	return nil
 }
 
 // cure is the package of the distribution for its own Python, else otherwise.
-func (p *Python) cure(version, otherwise string) string {
+func (p *Python) cure(d *Disk, version, otherwise string) string {
 	if p.BasePrefix == "/usr" {
-		if c := InstallCommand(PythonHeaders, version); c != "" {
+		if c := d.installCommand(PythonHeaders, version); c != "" {
 			return c
 		}
 	}

@@ -24,10 +24,13 @@ const PackageDir = apxs.Package
 // MOD_WSGI_APACHE_ROOTDIR), the environment's own, the system's. One that
 // cannot be used has its reason in Refused. The error is the context's.
 func FindHTTPDs(ctx context.Context, r *run.Runner, py *Python, req Request) ([]HTTPD, error) {
-	f := &finder{ctx: ctx, run: r, py: py, req: req}
+	f := &finder{ctx: ctx, run: r, py: py, req: req, disk: ThisDisk()}
 	f.explicit()
 	f.bundled()
 	f.system()
+	if f.disk.windows() {
+		f.windowsTrees(thisRegistry())
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -37,6 +40,7 @@ func FindHTTPDs(ctx context.Context, r *run.Runner, py *Python, req Request) ([]
 type finder struct {
 	ctx   context.Context
 	run   *run.Runner
+	disk  *Disk
 	py    *Python
 	req   Request
 	found []HTTPD
@@ -49,7 +53,7 @@ func (f *finder) add(h HTTPD) {
 		h.Refused = f.judge(&h)
 	}
 	for _, old := range f.found {
-		if old.Executable != "" && sameFile(old.Executable, h.Executable) && (old.Refused == "" || h.Refused != "") {
+		if old.Executable != "" && f.disk.sameFile(old.Executable, h.Executable) && (old.Refused == "" || h.Refused != "") {
 			return
 		}
 	}
@@ -87,10 +91,10 @@ func isPath(s string) bool { return s != "" && s != "auto" && s != "bundled" && 
 func (f *finder) bundled() {
 	for _, site := range unique(f.py.Platlib, f.py.Purelib) {
 		root := filepath.Join(site, filepath.FromSlash(PackageDir))
-		if !isDir(root) {
+		if !f.disk.isDir(root) {
 			continue
 		}
-		h := fromTree(root)
+		h := fromTree(f.disk, root)
 		h.Provenance = Bundled
 		h.note("candidate", root, "in the environment's packages")
 		f.add(h)
@@ -178,10 +182,10 @@ func (f *finder) fromPath(path string) HTTPD {
 // with one in it, or a prefix such as /usr whose apxs must be asked.
 func (f *finder) fromRoot(root string) HTTPD {
 	if isFile(filepath.Join(root, "build", "config_vars.mk")) {
-		return fromTree(root)
+		return fromTree(f.disk, root)
 	}
 	if tree := apxs.Below(root); tree != "" {
-		return fromTree(tree)
+		return fromTree(f.disk, tree)
 	}
 	for _, bin := range []string{"bin", "sbin"} {
 		for _, name := range []string{"apxs", "apxs2"} {
@@ -193,7 +197,7 @@ func (f *finder) fromRoot(root string) HTTPD {
 	if base := filepath.Base(root); base == "bin" || base == "sbin" {
 		return f.fromRoot(filepath.Dir(root))
 	}
-	h := fromTree(root)
+	h := fromTree(f.disk, root)
 	if h.Executable == "" && h.Refused == "" {
 		h.Refused = root + " holds no httpd"
 	}
@@ -220,13 +224,13 @@ func (f *finder) fromExecutable(path string) HTTPD {
 				}
 			}
 		}
-		if h := fromTree(prefix); h.Refused == "" && sameFile(h.Executable, path) {
+		if h := fromTree(f.disk, prefix); h.Refused == "" && sameFile(h.Executable, path) {
 			return h
 		}
 	}
 	h := HTTPD{Root: filepath.Dir(filepath.Dir(path)), Executable: path}
-	h.readExecutable()
-	h.Refused = noHeaders(&h)
+	h.readExecutable(f.disk)
+	h.Refused = f.noHeaders(&h)
 	if h.Machine != "" && h.known(factBinaryMMN) == "" {
 		h.Refused = path + " is not an httpd: it has no core_module"
 	}
@@ -241,7 +245,7 @@ func (f *finder) fromAPXS(path string) HTTPD {
 		if err != nil {
 			return HTTPD{APXS: path, Refused: "there is no httpd that " + path + " could belong to"}
 		}
-		h := fromTree(root)
+		h := fromTree(f.disk, root)
 		h.APXS = path
 		return h
 	}
@@ -253,12 +257,8 @@ func (f *finder) fromAPXS(path string) HTTPD {
 		}
 		return h
 	}
-	prefix, _ := vars.Lookup("prefix")
-	if prefix == "" {
-		prefix, _ = vars.Lookup("exec_prefix")
-	}
-	h := HTTPD{Root: prefix, APXS: path}
-	h.read(vars, path)
+	h := HTTPD{Root: prefixOf(vars), APXS: path}
+	h.read(f.disk, vars, path)
 	return h
 }
 

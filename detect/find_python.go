@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -33,29 +33,35 @@ func FindPython(ctx context.Context, r *run.Runner, req Request) (*Python, error
 		return nil, fault.New(fault.Environment, "use CPython: mod_wsgi embeds its C library",
 			"%s is %s %s, not CPython", exe, a.Implementation, a.Version)
 	}
-	p := fromAnswer(exe, a)
-	p.Evidence = append(evidence, Evidence{"prefix", "interpreter", a.Prefix})
-	if err := p.checkConfiguration(a); err != nil {
+	evidence = append(evidence, Evidence{"prefix", "interpreter", a.Prefix})
+	return assemble(ThisDisk(), insideEnvironment(exe, a.Prefix), a, evidence, req)
+}
+
+// assemble makes a description out of what an interpreter said, or what its
+// files say in its place, and what lies on the disk. It starts nothing.
+func assemble(d *Disk, exe string, a *answer, evidence []Evidence, req Request) (*Python, error) {
+	p := fromAnswer(d, exe, a)
+	p.Evidence = evidence
+	if err := p.checkConfiguration(d, a); err != nil {
 		return nil, err
 	}
-	if !isDir(p.Prefix) || !isDir(p.BasePrefix) {
+	if !d.isDir(p.Prefix) || !d.isDir(p.BasePrefix) {
 		return nil, fault.New(fault.Environment, hintRecreate,
 			"%s says that it lies in %s (made from %s), which is not there", exe, p.Prefix, p.BasePrefix)
 	}
-	p.Executable = insideEnvironment(exe, p.Prefix)
-	p.findMachine(a)
-	p.findHeaders(a)
-	p.findLibrary(a, req)
+	p.findMachine(d, a)
+	p.findHeaders(d, a)
+	p.findLibrary(d, a, req)
 	if p.Prefix == p.BasePrefix {
-		p.findMarker(a)
+		p.findMarker(d, a)
 	}
 	return p, nil
 }
 
-func fromAnswer(exe string, a *answer) *Python {
+func fromAnswer(d *Disk, exe string, a *answer) *Python {
 	return &Python{
 		Executable: exe, Prefix: a.Prefix, BasePrefix: a.BasePrefix, ExecPrefix: a.ExecPrefix,
-		Kind:    kindOf(a),
+		Kind:    kindOf(d, a),
 		Version: strings.TrimSuffix(a.Version, "+"), Major: a.Major, Minor: a.Minor,
 		Implementation: a.Implementation, SOABI: a.Vars["SOABI"], ExtSuffix: a.Vars["EXT_SUFFIX"],
 		ABIFlags: a.ABIFlags, Platform: a.Platform,
@@ -66,16 +72,20 @@ func fromAnswer(exe string, a *answer) *Python {
 	}
 }
 
-func kindOf(a *answer) string {
+func kindOf(d *Disk, a *answer) string {
 	switch {
-	case a.Cfg != "" && readConfig(a.Cfg)["virtualenv"] != "":
+	case a.Cfg != "" && d.readConfig(a.Cfg)["virtualenv"] != "":
 		return "virtualenv"
 	case a.Cfg != "":
 		return "venv"
-	case exists(filepath.Join(a.Prefix, condaMetaName)):
+	case d.exists(filepath.Join(a.Prefix, condaMetaName)):
 		return "conda"
-	case isPyenvVersion(a.Prefix):
+	case d.isPyenvVersion(a.Prefix):
 		return "pyenv"
+	case a.Vars["LIBDIR"] == "/install/lib": // python-build-standalone, which uv and others unpack
+		return "standalone"
+	case strings.Contains(a.BasePrefix+"/", ".framework/"):
+		return "framework"
 	case filepath.Base(a.Paths["platlib"]) == "dist-packages":
 		return "debian"
 	case a.Prefix == "/usr":
@@ -87,9 +97,9 @@ func kindOf(a *answer) string {
 
 // readConfig reads pyvenv.cfg: "key = value" lines, keys in lower case (PEP
 // 405). A file that cannot be read has no keys.
-func readConfig(path string) map[string]string {
+func (d *Disk) readConfig(path string) map[string]string {
 	out := map[string]string{}
-	for line := range strings.Lines(string(head(path, 64<<10))) {
+	for line := range strings.Lines(string(d.head(path, 64<<10))) {
 		if key, value, ok := strings.Cut(line, "="); ok {
 			out[strings.ToLower(strings.TrimSpace(key))] = strings.TrimSpace(value)
 		}
@@ -100,11 +110,11 @@ func readConfig(path string) map[string]string {
 // checkConfiguration compares pyvenv.cfg with the interpreter. An environment
 // whose base Python was replaced by another minor version still starts, but its
 // packages lie in a directory that nobody looks into any more.
-func (p *Python) checkConfiguration(a *answer) error {
+func (p *Python) checkConfiguration(d *Disk, a *answer) error {
 	if a.Cfg == "" {
 		return nil
 	}
-	cfg := readConfig(a.Cfg)
+	cfg := d.readConfig(a.Cfg)
 	p.Evidence = append(p.Evidence, Evidence{"kind", a.Cfg, "home = " + cfg["home"]})
 	made := cfg["version"]
 	if made == "" {
@@ -143,24 +153,31 @@ func sameFile(a, b string) bool {
 }
 
 // findMachine reads the CPU from the interpreter's binary; sysconfig speaks of
-// the build machine.
-func (p *Python) findMachine(a *answer) {
-	if facts, err := elf.Read(p.Executable); err == nil {
-		p.Machine = facts.Machine
-		p.Evidence = append(p.Evidence, Evidence{"machine", p.Executable, facts.Machine})
+// the build machine. A universal binary of macOS has several; it runs as the one
+// that the platform's name ends with.
+func (p *Python) findMachine(d *Disk, a *answer) {
+	_, platform, _ := strings.Cut(a.Platform, "-")
+	if i := strings.LastIndexByte(platform, '-'); i >= 0 { // macosx-11.0-arm64
+		platform = platform[i+1:]
+	}
+	machines := d.machines(p.Executable)
+	switch {
+	case len(machines) == 0:
+		p.Machine = platform
 		return
+	case len(machines) > 1 && slices.Contains(machines, platform):
+		p.Machine = platform
+	default:
+		p.Machine = machines[0]
 	}
-	_, p.Machine, _ = strings.Cut(a.Platform, "-")
-	if i := strings.LastIndexByte(p.Machine, '-'); i >= 0 { // macosx-11.0-arm64
-		p.Machine = p.Machine[i+1:]
-	}
+	p.note("machine", p.Executable, strings.Join(machines, ", "))
 }
 
 // findMarker looks for the PEP 668 marker, which lies in the standard library's
 // directory and does not apply in a virtual environment.
-func (p *Python) findMarker(a *answer) {
+func (p *Python) findMarker(d *Disk, a *answer) {
 	marker := filepath.Join(a.Paths["stdlib"], "EXTERNALLY-MANAGED")
-	if isFile(marker) {
+	if d.isFile(marker) {
 		p.Externally = marker
 		p.Evidence = append(p.Evidence, Evidence{"externally_managed", marker, "present"})
 	}

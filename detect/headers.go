@@ -10,7 +10,7 @@ import (
 
 // findHeaders looks for Python.h of this very minor version, and for pyconfig.h,
 // which some builds have in another directory.
-func (p *Python) findHeaders(a *answer) {
+func (p *Python) findHeaders(d *Disk, a *answer) {
 	name := fmt.Sprintf("python%d.%d%s", p.Major, p.Minor, p.ABIFlags)
 	candidates := []string{
 		a.Paths["include"], a.Paths["platinclude"], a.Vars["INCLUDEPY"],
@@ -19,16 +19,17 @@ func (p *Python) findHeaders(a *answer) {
 		filepath.Join(p.BasePrefix, "include"), // Windows
 	}
 	for _, dir := range candidates {
-		if !filepath.IsAbs(dir) || !isFile(filepath.Join(dir, "Python.h")) {
+		if !d.isAbs(dir) || !d.isFile(filepath.Join(dir, "Python.h")) {
 			continue
 		}
-		major, minor := define(filepath.Join(dir, "patchlevel.h"), "PY_MAJOR_VERSION"), define(filepath.Join(dir, "patchlevel.h"), "PY_MINOR_VERSION")
+		patchlevel := filepath.Join(dir, "patchlevel.h")
+		major, minor := d.define(patchlevel, "PY_MAJOR_VERSION"), d.define(patchlevel, "PY_MINOR_VERSION")
 		found := fmt.Sprintf("%d.%d", major, minor)
 		if major != p.Major || minor != p.Minor {
 			p.note("include", dir, "refused: its headers are of Python "+found)
 			continue
 		}
-		config := p.findPyconfig(a, dir)
+		config := p.findPyconfig(d, a, dir)
 		if config == "" {
 			p.note("include", dir, "refused: pyconfig.h is missing")
 			continue
@@ -37,18 +38,18 @@ func (p *Python) findHeaders(a *answer) {
 		if config != dir {
 			p.PlatInclude = config
 		}
-		p.note("include", filepath.Join(dir, "patchlevel.h"), found)
+		p.note("include", patchlevel, found)
 		return
 	}
 }
 
-func (p *Python) findPyconfig(a *answer, include string) string {
+func (p *Python) findPyconfig(d *Disk, a *answer, include string) string {
 	candidates := []string{include, a.Paths["platinclude"], a.Vars["CONFINCLUDEPY"]}
 	if multiarch := a.Vars["MULTIARCH"]; multiarch != "" {
 		candidates = append(candidates, filepath.Join(filepath.Dir(include), multiarch, filepath.Base(include)))
 	}
 	i := slices.IndexFunc(candidates, func(dir string) bool {
-		return filepath.IsAbs(dir) && isFile(filepath.Join(dir, "pyconfig.h"))
+		return d.isAbs(dir) && d.isFile(filepath.Join(dir, "pyconfig.h"))
 	})
 	if i < 0 {
 		return ""
@@ -64,8 +65,8 @@ const maxHeader = 1 << 20
 
 // define returns the integer that a C header defines a name as, -1 where it
 // does not.
-func define(path, name string) int {
-	m := regexp.MustCompile(`(?m)^[ \t]*#[ \t]*define[ \t]+` + name + `[ \t]+([0-9]+)`).FindSubmatch(head(path, maxHeader))
+func (d *Disk) define(path, name string) int {
+	m := regexp.MustCompile(`(?m)^[ \t]*#[ \t]*define[ \t]+` + name + `[ \t]+([0-9]+)`).FindSubmatch(d.head(path, maxHeader))
 	if m == nil {
 		return -1
 	}

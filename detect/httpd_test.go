@@ -307,7 +307,7 @@ func TestNothingAndWrongNames(t *testing.T) {
 }
 
 func TestABIMismatchIsRefused(t *testing.T) {
-	f := &finder{py: &Python{Machine: "x86_64"}}
+	f := &finder{disk: ThisDisk(), py: &Python{Machine: "x86_64"}}
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "httpd"), "\x7fELF", 0o755)
 	h := HTTPD{

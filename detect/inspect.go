@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"modwsgi/internal/apxs"
 	"modwsgi/internal/elf"
+	"modwsgi/internal/pe"
 	"modwsgi/internal/run"
 )
 
@@ -72,33 +74,56 @@ func (f *finder) queryAPXS(path string, names ...string) (string, error) {
 }
 
 // fromTree inspects a self-contained httpd, wherever it was built to lie.
-func fromTree(root string) HTTPD {
+func fromTree(d *Disk, root string) HTTPD {
 	h := HTTPD{Root: root}
 	source := filepath.Join(root, "build", "config_vars.mk")
-	vars, err := apxs.Load(root)
+	vars, err := d.loadVars(source)
 	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
+		if !errors.Is(err, fs.ErrNotExist) {
 			h.Refused = err.Error()
 			return h
 		}
-		vars, source = conventional(root), root
+		vars, source = conventional(d, root), root
+	} else {
+		vars.Relocate(root)
 	}
-	h.read(vars, source)
+	h.read(d, vars, source)
 	return h
+}
+
+// loadVars reads the variables of a config_vars.mk. A missing one is
+// fs.ErrNotExist.
+func (d *Disk) loadVars(name string) (apxs.Vars, error) {
+	f, err := d.open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	defer func() { _ = f.Close() }()
+	vars, err := apxs.Parse(io.NewSectionReader(f, 0, f.size))
+	if err == nil && len(vars) == 0 {
+		err = errors.New("it has no variables")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return vars, nil
 }
 
 // conventional are the variables of a tree that has lost its config_vars.mk:
 // the layout "Apache" of httpd's config.layout.
-func conventional(root string) apxs.Vars {
+func conventional(d *Disk, root string) apxs.Vars {
 	vars := apxs.Vars{"progname": "httpd", "EXTRA_CPPFLAGS": "-DLINUX -D_REENTRANT -D_GNU_SOURCE"}
+	if d.windows() {
+		vars = apxs.Vars{"progname": "httpd.exe", "EXTRA_CPPFLAGS": "-DWIN32 -D_WINDOWS"}
+	}
 	for name, choices := range map[string][]string{
 		"sbindir": {"bin", "sbin"}, "includedir": {"include/apache2", "include/httpd", "include"},
 		"libexecdir": {"modules", "libexec", "libexec/apache2", "lib/apache2/modules", "lib64/httpd/modules", "lib/httpd/modules"},
 	} {
 		for _, c := range choices {
 			dir := filepath.Join(root, filepath.FromSlash(c))
-			probe := map[string]string{"includedir": "httpd.h", "sbindir": "httpd", "libexecdir": "."}[name]
-			if exists(filepath.Join(dir, probe)) {
+			probe := map[string]string{"includedir": "httpd.h", "sbindir": vars["progname"], "libexecdir": "."}[name]
+			if d.exists(filepath.Join(dir, probe)) {
 				vars[name] = strings.ReplaceAll(dir, "$", "$$")
 				break
 			}
@@ -109,7 +134,7 @@ func conventional(root string) apxs.Vars {
 
 // read fills the candidate from variables, which say where to look, and from
 // the files there, which say what it is.
-func (h *HTTPD) read(vars apxs.Vars, source string) {
+func (h *HTTPD) read(d *Disk, vars apxs.Vars, source string) {
 	value := func(name string) string { v, _ := vars.Lookup(name); return v }
 	include := value("INCLUDEDIR")
 	h.ModulesDir = value("LIBEXECDIR")
@@ -117,9 +142,9 @@ func (h *HTTPD) read(vars apxs.Vars, source string) {
 		h.Executable = filepath.Join(sbin, prog)
 	}
 	h.note("modules_dir", source, h.ModulesDir)
-	h.readExecutable()
-	h.readHeaders(vars, include)
-	h.readMPMs()
+	h.readExecutable(d)
+	h.readHeaders(d, vars, include)
+	h.readMPMs(d)
 	for _, name := range []string{"CPPFLAGS", "EXTRA_CPPFLAGS", "NOTEST_CPPFLAGS"} {
 		h.CPPFlags = append(h.CPPFlags, vars.Words(name)...)
 	}
@@ -127,7 +152,7 @@ func (h *HTTPD) read(vars apxs.Vars, source string) {
 		h.CFlags = append(h.CFlags, vars.Words(name)...)
 	}
 	for _, dir := range unique(filepath.Dir(h.Executable), value("BINDIR"), filepath.Join(h.Root, "bin")) {
-		if path := filepath.Join(dir, "rotatelogs"); h.Rotatelogs == "" && isProgram(path) {
+		if path := filepath.Join(dir, "rotatelogs"); h.Rotatelogs == "" && d.isProgram(path) {
 			h.Rotatelogs = path
 		}
 	}
@@ -135,19 +160,19 @@ func (h *HTTPD) read(vars apxs.Vars, source string) {
 
 // readHeaders takes the versions from the headers, and the directories to
 // compile with.
-func (h *HTTPD) readHeaders(vars apxs.Vars, include string) {
+func (h *HTTPD) readHeaders(d *Disk, vars apxs.Vars, include string) {
 	if include == "" {
 		return
 	}
 	release, mmn := filepath.Join(include, "ap_release.h"), filepath.Join(include, "ap_mmn.h")
-	if !isFile(release) || !isFile(filepath.Join(include, "httpd.h")) || !isFile(mmn) {
+	if !d.isFile(release) || !d.isFile(filepath.Join(include, "httpd.h")) || !d.isFile(mmn) {
 		h.note("include_dirs", include, "refused: httpd.h, ap_release.h or ap_mmn.h is missing")
 		return
 	}
 	h.IncludeDirs = []string{include}
-	major, minor, patch := define(release, "AP_SERVER_MAJORVERSION_NUMBER"), define(release, "AP_SERVER_MINORVERSION_NUMBER"), define(release, "AP_SERVER_PATCHLEVEL_NUMBER")
+	major, minor, patch := d.define(release, "AP_SERVER_MAJORVERSION_NUMBER"), d.define(release, "AP_SERVER_MINORVERSION_NUMBER"), d.define(release, "AP_SERVER_PATCHLEVEL_NUMBER")
 	h.Version = fmt.Sprintf("%d.%d.%d", major, minor, patch)
-	h.MMN, h.MMNMinor = define(mmn, "MODULE_MAGIC_NUMBER_MAJOR"), define(mmn, "MODULE_MAGIC_NUMBER_MINOR")
+	h.MMN, h.MMNMinor = d.define(mmn, "MODULE_MAGIC_NUMBER_MAJOR"), d.define(mmn, "MODULE_MAGIC_NUMBER_MINOR")
 	h.note("version", release, h.Version)
 	h.note("mmn", mmn, fmt.Sprintf("%d:%d", h.MMN, h.MMNMinor))
 	dirs := []string{include}
@@ -157,29 +182,29 @@ func (h *HTTPD) readHeaders(vars apxs.Vars, include string) {
 		}
 	}
 	for _, word := range vars.Words("EXTRA_INCLUDES") {
-		if dir, ok := strings.CutPrefix(word, "-I"); ok && filepath.IsAbs(dir) {
+		if dir, ok := strings.CutPrefix(word, "-I"); ok && d.isAbs(dir) {
 			dirs = append(dirs, dir)
 		}
 	}
 	for _, parent := range unique(include, filepath.Dir(include)) {
 		dirs = append(dirs, filepath.Join(parent, "apr-1"), filepath.Join(parent, "apr-1.0"), parent)
 	}
-	h.APRVersion = h.readAPR(dirs, "apr", "APR")
-	h.APUVersion = h.readAPR(dirs, "apu", "APU")
+	h.APRVersion = h.readAPR(d, dirs, "apr", "APR")
+	h.APUVersion = h.readAPR(d, dirs, "apu", "APU")
 }
 
 // readAPR finds a library's headers in the first directory that has them and
 // returns their version, "" where there are none.
-func (h *HTTPD) readAPR(dirs []string, stem, prefix string) string {
+func (h *HTTPD) readAPR(d *Disk, dirs []string, stem, prefix string) string {
 	for _, dir := range dirs {
 		name := filepath.Join(dir, stem+"_version.h")
-		if !isFile(name) || !isFile(filepath.Join(dir, stem+".h")) {
+		if !d.isFile(name) || !d.isFile(filepath.Join(dir, stem+".h")) {
 			continue
 		}
 		if !slices.Contains(h.IncludeDirs, dir) {
 			h.IncludeDirs = append(h.IncludeDirs, dir)
 		}
-		version := fmt.Sprintf("%d.%d.%d", define(name, prefix+"_MAJOR_VERSION"), define(name, prefix+"_MINOR_VERSION"), define(name, prefix+"_PATCH_VERSION"))
+		version := fmt.Sprintf("%d.%d.%d", d.define(name, prefix+"_MAJOR_VERSION"), d.define(name, prefix+"_MINOR_VERSION"), d.define(name, prefix+"_PATCH_VERSION"))
 		h.note(stem+"_version", name, version)
 		return version
 	}
@@ -195,8 +220,12 @@ const (
 // readExecutable takes the CPU, the MMN and the version from the program: every
 // module begins with the MMN that it was compiled with (struct module_struct in
 // http_config.h), and core_module is exported.
-func (h *HTTPD) readExecutable() {
-	f, err := elf.Open(h.Executable)
+func (h *HTTPD) readExecutable(d *Disk) {
+	if start := d.head(h.Executable, 4); pe.Is(start) || isMachO(start) {
+		h.readForeign(d)
+		return
+	}
+	f, err := d.elf(h.Executable)
 	if err != nil {
 		return
 	}
@@ -207,7 +236,7 @@ func (h *HTTPD) readExecutable() {
 		return
 	}
 	h.Machine = facts.Machine
-	h.findLibDirs(facts)
+	h.findLibDirs(d, facts)
 	h.note("machine", h.Executable, facts.Machine)
 	if major, minor, err := f.Uint32Pair("core_module"); err == nil {
 		h.note(factBinaryMMN, h.Executable, fmt.Sprintf("%d:%d", major, minor))
@@ -224,18 +253,37 @@ func (h *HTTPD) readExecutable() {
 	}
 }
 
+// readForeign is readExecutable for Windows and macOS. Windows has one MPM, which
+// is built in; the version is in the resources of libhttpd.dll.
+func (h *HTTPD) readForeign(d *Disk) {
+	machines := d.machines(h.Executable)
+	if len(machines) == 0 {
+		return
+	}
+	h.Machine = machines[0]
+	h.note("machine", h.Executable, strings.Join(machines, ", "))
+	if filepath.Ext(h.Executable) != ".exe" {
+		return
+	}
+	h.MPMs = []string{"winnt"}
+	library := filepath.Join(filepath.Dir(h.Executable), "libhttpd.dll")
+	if facts, err := d.pe(library); err == nil && facts.Version[0] != 0 {
+		h.note(factBinaryVersion, library, fmt.Sprintf("%d.%d.%d", facts.Version[0], facts.Version[1], facts.Version[2]))
+	}
+}
+
 // findLibDirs lists the directories outside of the system's that hold libraries
 // which the program needs: those on its run path, and the lib directory beside
 // it.
-func (h *HTTPD) findLibDirs(facts *elf.Facts) {
-	bin := filepath.Dir(resolved(h.Executable))
+func (h *HTTPD) findLibDirs(d *Disk, facts *elf.Facts) {
+	bin := filepath.Dir(d.resolved(h.Executable))
 	dirs := expandOrigin(facts.RunPath, bin)
 	dirs = append(dirs, filepath.Join(filepath.Dir(bin), "lib"))
 	for _, dir := range unique(dirs...) {
-		if !filepath.IsAbs(dir) || isSystemLib(dir) {
+		if !d.isAbs(dir) || isSystemLib(dir) {
 			continue
 		}
-		if slices.ContainsFunc(facts.Needed, func(n string) bool { return filepath.Base(n) == n && isFile(filepath.Join(dir, n)) }) {
+		if slices.ContainsFunc(facts.Needed, func(n string) bool { return filepath.Base(n) == n && d.isFile(filepath.Join(dir, n)) }) {
 			h.LibDirs = append(h.LibDirs, dir)
 		}
 	}
@@ -252,9 +300,9 @@ func isSystemLib(dir string) bool {
 }
 
 // readMPMs adds the multi-processing modules that can be loaded.
-func (h *HTTPD) readMPMs() {
+func (h *HTTPD) readMPMs(d *Disk) {
 	for _, mpm := range []string{"event", "worker", "prefork"} {
-		if h.ModulesDir != "" && !slices.Contains(h.MPMs, mpm) && isFile(filepath.Join(h.ModulesDir, "mod_mpm_"+mpm+".so")) {
+		if h.ModulesDir != "" && !slices.Contains(h.MPMs, mpm) && d.isFile(filepath.Join(h.ModulesDir, "mod_mpm_"+mpm+".so")) {
 			h.MPMs = append(h.MPMs, mpm)
 		}
 	}

@@ -3,30 +3,33 @@ package detect
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
 	"modwsgi/internal/elf"
+	"modwsgi/internal/pe"
 )
 
 // findLibrary looks for the libpython to link with: a shared one, else a static
 // one. What sysconfig says is where to look first, not what is believed: a
 // Python that was moved or unpacked names the build machine's directories.
-func (p *Python) findLibrary(a *answer, req Request) {
-	for _, path := range p.sharedCandidates(a, req) {
-		lib, why := p.checkShared(path)
+func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
+	for _, path := range p.sharedCandidates(d, a, req) {
+		lib, why := p.checkShared(d, path)
 		if why == "" {
 			p.LibPython, p.LibShared, p.LibPIC = lib, true, true
 			p.note("libpython", path, "shared, of this version and CPU")
+			if filepath.Ext(path) == ".dll" {
+				p.ImportLibrary = p.importLibrary(d, path)
+			}
 			return
 		}
 		p.note("libpython", path, "refused: "+why)
 	}
-	for _, path := range p.staticCandidates(a) {
-		archive, err := elf.ReadArchive(path)
+	for _, path := range p.staticCandidates(d, a) {
+		archive, err := d.archive(path)
 		switch {
 		case err != nil:
 			p.note("libpython", path, "refused: "+err.Error())
@@ -47,16 +50,18 @@ func (p *Python) findLibrary(a *answer, req Request) {
 
 // sharedCandidates lists existing files that could be the shared library,
 // likeliest first.
-func (p *Python) sharedCandidates(a *answer, req Request) []string {
+func (p *Python) sharedCandidates(d *Disk, a *answer, req Request) []string {
 	base := fmt.Sprintf("libpython%d.%d%s", p.Major, p.Minor, p.ABIFlags)
-	names := unique(a.Vars["INSTSONAME"], base+".so.1.0", a.Vars["LDLIBRARY"], base+".so", base+".dylib")
+	framework := filepath.Base(a.Vars["INSTSONAME"]) // Python.framework/Versions/3.12/Python
+	names := unique(a.Vars["INSTSONAME"], base+".so.1.0", a.Vars["LDLIBRARY"], base+".so", base+".dylib", framework,
+		fmt.Sprintf("python%d%d%s.dll", p.Major, p.Minor, strings.TrimPrefix(p.ABIFlags, "d")))
 	names = slices.DeleteFunc(names, func(n string) bool {
-		return filepath.Base(n) != n || strings.HasSuffix(n, ".a")
+		return filepath.Base(n) != n || n == "." || strings.HasSuffix(n, ".a")
 	})
 	var found []string
-	for _, dir := range p.libraryDirs(a, req) {
+	for _, dir := range p.libraryDirs(d, a, req) {
 		for _, name := range names {
-			if path := filepath.Join(dir, name); isFile(path) {
+			if path := filepath.Join(dir, name); d.isFile(path) {
 				found = append(found, path)
 			}
 		}
@@ -65,32 +70,26 @@ func (p *Python) sharedCandidates(a *answer, req Request) []string {
 }
 
 // libraryDirs lists where a libpython may lie.
-func (p *Python) libraryDirs(a *answer, req Request) []string {
-	dirs := p.runPath()
-	real, err := filepath.EvalSymlinks(p.Executable)
-	if err != nil {
-		real = p.Executable
-	}
+func (p *Python) libraryDirs(d *Disk, a *answer, req Request) []string {
+	dirs := p.runPath(d)
+	real := d.resolved(p.Executable)
 	dirs = append(dirs, a.Vars["LIBDIR"])
 	for _, prefix := range unique(p.BasePrefix, filepath.Dir(filepath.Dir(real))) {
-		dirs = append(dirs, filepath.Join(prefix, "lib"), filepath.Join(prefix, "lib64"))
+		dirs = append(dirs, filepath.Join(prefix, "lib"), filepath.Join(prefix, "lib64"), prefix) // itself: Windows, frameworks
 		if m := a.Vars["MULTIARCH"]; m != "" {
 			dirs = append(dirs, filepath.Join(prefix, "lib", m))
 		}
 	}
 	dirs = append(dirs, a.Vars["LIBPL"], filepath.Dir(real))
 	dirs = append(dirs, filepath.SplitList(req.env("LD_LIBRARY_PATH"))...)
-	return slices.DeleteFunc(unique(dirs...), func(d string) bool { return !filepath.IsAbs(d) })
+	return slices.DeleteFunc(unique(dirs...), func(dir string) bool { return !d.isAbs(dir) })
 }
 
 // runPath returns where the interpreter itself looks for the libpython that it
 // is linked with; nothing for a static one.
-func (p *Python) runPath() []string {
-	real, err := filepath.EvalSymlinks(p.Executable)
-	if err != nil {
-		return nil
-	}
-	facts, err := elf.Read(real)
+func (p *Python) runPath(d *Disk) []string {
+	real := d.resolved(p.Executable)
+	facts, err := d.elfFacts(real)
 	if err != nil || !slices.ContainsFunc(facts.Needed, func(n string) bool { return strings.HasPrefix(n, "libpython") }) {
 		return nil
 	}
@@ -111,8 +110,14 @@ func expandOrigin(path []string, origin string) []string {
 // checkShared validates a shared library and returns the path by which it can
 // be linked and found again at run time: the one that carries its SONAME. why
 // is "" where all is well.
-func (p *Python) checkShared(path string) (lib, why string) {
-	f, err := elf.Open(path)
+func (p *Python) checkShared(d *Disk, path string) (lib, why string) {
+	switch start := d.head(path, 4); {
+	case pe.Is(start):
+		return p.checkDLL(d, path)
+	case isMachO(start):
+		return p.checkDylib(d, path)
+	}
+	f, err := d.elf(path)
 	if err != nil {
 		return "", err.Error()
 	}
@@ -125,17 +130,17 @@ func (p *Python) checkShared(path string) (lib, why string) {
 		return "", "it is not a shared library"
 	case p.Machine != "" && facts.Machine != p.Machine:
 		return "", "it is for " + facts.Machine + ", the interpreter is for " + p.Machine
-	case !f.Exports("Py_InitializeEx") && !f.Exports("Py_Initialize"):
+	case !exportsPython(f):
 		return "", "it does not hold the interpreter"
 	}
-	if v := libraryVersion(f, p); v != "" && v != p.Version {
+	if v := libraryVersion(f, p); v != "" && v != p.Version && strings.Count(p.Version, ".") > 1 {
 		return "", "it is of Python " + v
 	}
 	if facts.Soname == "" || facts.Soname == filepath.Base(path) {
 		return path, ""
 	}
-	for _, dir := range unique(filepath.Dir(path), realDir(path)) {
-		if named := filepath.Join(dir, facts.Soname); sameFile(named, path) {
+	for _, dir := range unique(filepath.Dir(path), filepath.Dir(d.resolved(path))) {
+		if named := filepath.Join(dir, facts.Soname); d.sameFile(named, path) {
 			return named, ""
 		}
 	}
@@ -216,19 +221,19 @@ func versionOf(hex uint32) string {
 
 // staticCandidates lists existing static libraries, those made to be linked
 // into shared objects first (Debian's -pic.a).
-func (p *Python) staticCandidates(a *answer) []string {
+func (p *Python) staticCandidates(d *Disk, a *answer) []string {
 	base := fmt.Sprintf("libpython%d.%d%s", p.Major, p.Minor, p.ABIFlags)
 	dirs := []string{a.Vars["LIBPL"], a.Vars["LIBDIR"], filepath.Join(p.BasePrefix, "lib")}
-	configs, _ := os.ReadDir(filepath.Join(p.BasePrefix, "lib", fmt.Sprintf("python%d.%d", p.Major, p.Minor)))
-	for _, e := range configs {
-		if strings.HasPrefix(e.Name(), "config") {
-			dirs = append(dirs, filepath.Join(p.BasePrefix, "lib", fmt.Sprintf("python%d.%d", p.Major, p.Minor), e.Name()))
+	stdlib := filepath.Join(p.BasePrefix, "lib", fmt.Sprintf("python%d.%d", p.Major, p.Minor))
+	for _, name := range d.readDir(stdlib) {
+		if strings.HasPrefix(name, "config") {
+			dirs = append(dirs, filepath.Join(stdlib, name))
 		}
 	}
 	var found []string
 	for _, name := range unique(base+"-pic.a", a.Vars["LIBRARY"], base+".a") {
 		for _, dir := range dirs {
-			if path := filepath.Join(dir, name); filepath.IsAbs(dir) && filepath.Base(name) == name && isFile(path) {
+			if path := filepath.Join(dir, name); d.isAbs(dir) && filepath.Base(name) == name && d.isFile(path) {
 				found = append(found, path)
 			}
 		}

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 )
 
@@ -216,7 +215,7 @@ func steps(path string) []string {
 func isEnvironment(bin string) bool {
 	parent := filepath.Dir(bin)
 	return exists(filepath.Join(bin, cfgName)) || exists(filepath.Join(parent, cfgName)) ||
-		exists(filepath.Join(parent, condaMetaName)) || isPyenvVersion(parent)
+		exists(filepath.Join(parent, condaMetaName)) || ThisDisk().isPyenvVersion(parent)
 }
 
 // isInstallation says whether a bin directory belongs to a Python that is
@@ -299,29 +298,7 @@ func shebang(path string) string {
 }
 
 // notBinary says why a path is no binary program, "" where it is one.
-func notBinary(path string) string {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "it does not exist"
-	}
-	if !info.Mode().IsRegular() {
-		return "it is not a file"
-	}
-	start := head(path, 4)
-	switch {
-	case elf.Is(path), isMachO(start), strings.HasPrefix(string(start), "MZ"):
-	case strings.HasPrefix(string(start), "#!"):
-		return "it is a script"
-	case len(start) == 0:
-		return "it is empty or cannot be read"
-	default:
-		return "it is not a binary program"
-	}
-	if !executable(info) {
-		return "it is not executable"
-	}
-	return ""
-}
+func notBinary(path string) string { return ThisDisk().notBinary(path) }
 
 // isMachO knows the magic numbers of thin and universal Mach-O files
 // (mach-o/loader.h, mach-o/fat.h).

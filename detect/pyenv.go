@@ -119,7 +119,7 @@ func pyenvInterpreters(root string) []string {
 }
 
 // isPyenvVersion says whether a prefix is a version that pyenv made.
-func isPyenvVersion(prefix string) bool {
+func (d *Disk) isPyenvVersion(prefix string) bool {
 	versions := filepath.Dir(prefix)
-	return filepath.Base(versions) == "versions" && isDir(filepath.Join(filepath.Dir(versions), "shims"))
+	return filepath.Base(versions) == "versions" && d.isDir(filepath.Join(filepath.Dir(versions), "shims"))
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +22,8 @@ import (
 // otherwise.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 4 && os.Args[1] == "-I" && os.Args[4] == "-c" {
-		os.Exit(playInterpreter())
+		// Not os.Exit, which under the race detector first sleeps for a second.
+		syscall.Exit(playInterpreter())
 	}
 	os.Exit(m.Run())
 }
@@ -431,7 +433,7 @@ func TestKinds(t *testing.T) {
 		"system":     {Prefix: "/usr", Paths: map[string]string{"platlib": "/usr/lib64/python3.11/site-packages"}},
 		"plain":      {Prefix: "/opt/python"},
 	} {
-		if got := kindOf(&a); got != want {
+		if got := kindOf(ThisDisk(), &a); got != want {
 			t.Errorf("%+v: %s, want %s", a, got, want)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -23,6 +24,9 @@ func refused(t *testing.T, dir string, code int, want string, args ...string) {
 	root := filepath.Join(shortDir(t), "root")
 	cmd := command(t, append(args, "--server-root", root)...)
 	cmd.Dir = dir
+	// What is not refused would serve for ever.
+	guard := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer guard.Stop()
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != code || !strings.Contains(string(out), want) {
@@ -51,7 +55,13 @@ func TestRefusals(t *testing.T) {
 	}{
 		{1, "missing.py is not there", []string{"missing.py"}},
 		{1, "is a directory", []string{dir}},
-		{2, "not available in this release", []string{app, "--enable-debugger"}},
+		{2, "needs --enable-debugger", []string{app, "--debugger-startup"}},
+		{2, "--embedded-mode excludes", []string{app, "--enable-recorder", "--embedded-mode"}},
+		{1, "--telemetry-service needs mod_wsgi 6.0.0 or newer", []string{app, "--telemetry-service", "unix:/run/x"}},
+		{1, "--enable-telemetry needs mod_wsgi 6.0.0", []string{app, "--enable-telemetry"}},
+		{1, "--slow-requests needs mod_wsgi 6.0.0", []string{app, "--slow-requests", "1"}},
+		{2, "not an extension", []string{app, "--add-handler", ".", app}},
+		{1, "no account", []string{app, "--service-script", "s", app, "--service-user", "s", "no-such-user"}},
 		{2, "did you mean --processes?", []string{app, "--proceses", "2"}},
 		{2, "--response-buffer-size", []string{app, "--proxy-buffer-size", "2"}},
 		{2, "option --setenv: the value holds a line break", []string{app, "--setenv", "A", "x\nSetEnv B y"}},
@@ -157,6 +167,13 @@ func TestEveryOption(t *testing.T) {
 		{"--callable-object", "it's"},
 		{"--setup-only"},
 		{"--shell-executable", "/bin/sh"},
+		{"--add-handler", ".x y", app},
+		{"--enable-docs"},
+		{"--enable-debugger", "--debugger-startup"},
+		{"--enable-profiler", "--profiler-directory", filepath.Join(dir, "prof")},
+		{"--enable-recorder"},
+		{"--enable-coverage"},
+		{"--json"},
 	}
 	check := func(args []string) {
 		t.Helper()

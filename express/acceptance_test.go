@@ -123,7 +123,13 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // start starts a server and waits until it answers.
 func start(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
-	s := begin(t, dir, args...)
+	return begin(t, dir, args...).up()
+}
+
+// up waits until the server answers.
+func (s *server) up() *server {
+	t := s.t
+	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for time.Now().Before(deadline) {
 		select {
@@ -144,12 +150,19 @@ func start(t *testing.T, dir string, args ...string) *server {
 
 func begin(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
+	return beginWith(t, nil, dir, args...)
+}
+
+// beginWith starts a server with more variables in its environment.
+func beginWith(t *testing.T, env []string, dir string, args ...string) *server {
+	t.Helper()
 	s := &server{t: t, port: freePort(t), out: &bytes.Buffer{}, done: make(chan struct{})}
 	s.root = filepath.Join(shortDir(t), "it's a root")
 	all := append([]string{"start-server"}, args...)
 	all = append(all, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root)
 	s.cmd = command(t, append(all, asUser()...)...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = dir, s.out, s.out
+	s.cmd.Env = append(s.cmd.Env, env...)
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -211,4 +224,11 @@ func (s *server) environ(path string) map[string]any {
 		s.t.Fatalf("GET %s: %d %v\n%.2000s\n%s", path, code, err, body, s.log())
 	}
 	return m
+}
+
+func unmarshal(t *testing.T, data []byte, to any) {
+	t.Helper()
+	if err := json.Unmarshal(data, to); err != nil {
+		t.Fatalf("%v in %.500s", err, data)
+	}
 }

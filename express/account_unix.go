@@ -172,3 +172,49 @@ func supplementary(e passwdEntry, gid int) []int {
 	}
 	return groups
 }
+
+// serviceAccounts checks the accounts of --service-user and --service-group, and
+// that these can reach what their services need.
+func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
+	for _, v := range i.ServiceGroups {
+		if _, err := p.groupID(ctx, v[1]); err != nil {
+			return fault.New(fault.Usage, "", "option --service-group: %w", err)
+		}
+	}
+	if os.Geteuid() != 0 {
+		if len(i.ServiceUsers)+len(i.ServiceGroups) > 0 {
+			p.warn("--service-user and --service-group have no effect: only root can run a service as somebody else")
+		}
+		return nil
+	}
+	for _, s := range i.ServiceScripts {
+		name := lastOf(i.ServiceUsers, s[0])
+		if name == "" {
+			continue
+		}
+		entry, err := p.passwd(ctx, name)
+		if err != nil {
+			return fault.New(fault.Usage, "", "option --service-user: %w", err)
+		}
+		if entry.uid == 0 {
+			return fault.New(fault.Usage, "", "option --service-user: %s is root; the module runs no service as root", name)
+		}
+		a := &account{user: name, uid: entry.uid, gid: entry.gid, other: true}
+		if g := lastOf(i.ServiceGroups, s[0]); g != "" {
+			a.gid, _ = p.groupID(ctx, g)
+		} else {
+			a.gid = i.account.gid
+		}
+		a.groups = supplementary(entry, a.gid)
+		if err := checkAccess(a, []need{
+			{i.in.home, "the Python environment", false},
+			{i.in.stdlib, "Python's standard library", true},
+			{i.in.site, "the installed packages", true},
+			{i.work, "the working directory (--working-directory)", false},
+			{i.fromLaunch(s[1]), "the script of the service " + s[0], true},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -54,7 +54,11 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	line(true, "Error Log File", "%s (%s)", i.errorLog, i.LogLevel)
 	line(i.AccessLog, "Access Log File", "%s", i.accessLog)
 	line(i.StartupLog, "Startup Log File", "%s", i.startLog)
+	line(i.EnableCoverage, "Coverage Output", "%s", filepath.Join(i.coverageDir, "index.html"))
+	line(i.EnableProfiler, "Profiler Output", "%s", i.profilerDir)
+	line(i.EnableRecorder, "Recorder Output", "%s", i.recorderDir)
 	line(i.RewriteRules != "", "Rewrite Rules", "%s", i.RewriteRules)
+	line(i.EnvVarsScript != "", "Environ Variables", "%s", i.EnvVarsScript)
 	line(setup, "Control Script", "%s", filepath.Join(i.root, controlFile))
 	line(true, "Operating Mode", "%s", mode)
 	plural := "es"

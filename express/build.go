@@ -50,8 +50,8 @@ func (p *Program) configuration(ctx context.Context, i *instance) (*conf.File, s
 		return nil, "", err
 	}
 	for _, part := range []func(){
-		b.connections, b.python, b.daemonProcess, b.embedded, b.features,
-		b.logging, b.processSizes, b.defaultHost, b.virtualHosts, b.documents, b.access, b.handler, b.proxies, b.aliases, b.environment, b.services, b.includes,
+		b.connections, b.python, b.daemonProcess, b.embedded, b.features, b.telemetry,
+		b.logging, b.processSizes, b.defaultHost, b.virtualHosts, b.documents, b.access, b.handler, b.resources, b.proxies, b.docs, b.aliases, b.environment, b.services, b.includes,
 	} {
 		part()
 		if b.err != nil {

@@ -231,7 +231,12 @@ func (b *builder) aliases() {
 		b.add(conf.S("Directory", args(conf.Glob(target)), append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))...).From("--url-alias"))
 	}
 	for _, e := range i.ErrorDocuments {
-		b.add(conf.D("ErrorDocument", word(e[0]), word(e[1])).From("--error-document"))
+		document := e[1]
+		if strings.HasPrefix(document, "/") {
+			// A URL path, which httpd would take for a text if it held a blank.
+			document = strings.ReplaceAll(document, " ", "%20")
+		}
+		b.add(conf.D("ErrorDocument", word(e[0]), word(document)).From("--error-document"))
 	}
 }
 

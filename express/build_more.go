@@ -27,7 +27,7 @@ func (b *builder) proxies() {
 	if i.Given("proxy-timeout") {
 		b.add(conf.D("ProxyTimeout", integer(i.ProxyTimeout)).From("--proxy-timeout"))
 	}
-	port := conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Port"), word(strconv.Itoa(i.Port)))
+	var locations []conf.Node // the other way round: of those that fit, the last one counts
 	list := slices.Clone(i.ProxyMountPoints)
 	slices.SortStableFunc(list, func(x, y [2]string) int { return strings.Compare(slash(y[0]), slash(x[0])) })
 	for _, m := range list {
@@ -38,16 +38,39 @@ func (b *builder) proxies() {
 			b.add(conf.D("RedirectMatch", conf.Key("302"), word("^"+regexpText(path)+"$"), word(target+"/")).From("--proxy-mount-point"))
 			path, url = path+"/", strings.TrimRight(url, "/")+"/"
 		}
-		location := conf.S("Location", args(conf.Glob(path)), port)
+		location := conf.S("Location", args(conf.Glob(path)), b.forwarded()...)
 		if prefix := strings.TrimSuffix(path, "/"); prefix != "" {
 			location.Body = append(location.Body, conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Prefix"), word(strings.ReplaceAll(prefix, "%", "%%"))))
 		}
-		b.add(append(pass(path, url, "--proxy-mount-point"), location)...)
+		b.add(pass(path, url, "--proxy-mount-point")...)
+		locations = append(locations, location)
 	}
+	slices.Reverse(locations)
+	b.add(locations...)
 	for _, h := range i.ProxyVirtualHosts {
 		body := []conf.Node{conf.D("ServerName", word(h[0])).From("--proxy-virtual-host")}
-		body = append(body, pass("/", strings.TrimRight(h[1], "/")+"/", "--proxy-virtual-host")...)
-		b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.Port))), append(body, port)...))
+		body = append(append(body, pass("/", strings.TrimRight(h[1], "/")+"/", "--proxy-virtual-host")...), b.forwarded()...)
+		b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.Port))), body...).From("--proxy-virtual-host"))
+		if i.Given("https-port") {
+			body = append(slices.Clone(body), b.tls(false)...)
+			b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.HTTPSPort))), body...).From("--proxy-virtual-host"))
+		}
+	}
+}
+
+// forwarded tells the server behind us how the client reached us. A scheme that
+// a proxy in front of us has said is passed on, unless we speak TLS ourselves.
+func (b *builder) forwarded() []conf.Node {
+	set := func(name, value string, when ...conf.Arg) conf.Node {
+		return conf.D("RequestHeader", append(args(conf.Key("set"), conf.Key(name), word(value)), when...)...)
+	}
+	http, https := strconv.Itoa(b.i.Port), strconv.Itoa(b.i.HTTPSPort)
+	if !b.i.Given("https-port") {
+		return []conf.Node{set("X-Forwarded-Port", http)}
+	}
+	encrypted := word("expr=%{HTTPS} == 'on'")
+	return []conf.Node{
+		set("X-Forwarded-Port", http, word("expr=%{HTTPS} != 'on'")), set("X-Forwarded-Port", https, encrypted), set("X-Forwarded-Scheme", "https", encrypted),
 	}
 }
 
@@ -65,7 +88,11 @@ func pass(path, url, option string) []conf.Node {
 // services adds scripts that run in processes of their own.
 func (b *builder) services() {
 	i := b.i
-	for _, s := range i.ServiceScripts {
+	scripts := slices.Clone(i.ServiceScripts)
+	if i.EnableTelemetry {
+		scripts = append(scripts, [2]string{telemetryService, filepath.Join(i.root, telemetryFile)})
+	}
+	for _, s := range scripts {
 		name, group := s[0], "service:"+s[0]
 		d := conf.D("WSGIDaemonProcess", word(group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From("--service-script")
 		pair := func(name, value string) {

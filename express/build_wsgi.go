@@ -43,6 +43,9 @@ func (b *builder) python() {
 	}
 }
 
+// hasProcessGroups reports whether the module can run processes of its own.
+func (b *builder) hasProcessGroups() bool { return runtime.GOOS != "windows" }
+
 func titled(s string) string { return strings.ToUpper(s[:1]) + strings.ToLower(s[1:]) }
 
 func decimal(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -92,3 +93,40 @@ func unbracket(host string) string {
 // cleanMount returns a mount point that starts with a slash and does not end in
 // one, unless it is the root.
 func cleanMount(v string) string { return path.Clean("/" + v) }
+
+// unixTarget is where telemetry may be sent to: a socket of this machine.
+func unixTarget(v string) error {
+	if path, ok := strings.CutPrefix(v, "unix:"); !ok || !strings.HasPrefix(path, "/") {
+		return fmt.Errorf("%q is not unix: and the absolute path of a socket", v)
+	}
+	return nil
+}
+
+// telemetryWords accepts names with a sign or without, but not both kinds.
+func telemetryWords(v string) error {
+	signed, plain := false, false
+	for _, w := range strings.Fields(v) {
+		name := strings.TrimLeft(w, "+-")
+		if !levelWords.MatchString(name) || len(w)-len(name) > 1 {
+			return fmt.Errorf("%q is not the name of something that can be captured", w)
+		}
+		signed, plain = signed || w != name, plain || w == name
+	}
+	if signed == plain {
+		return fmt.Errorf("%q: either all names have a sign or none has", v)
+	}
+	return nil
+}
+
+func atLeastSeconds(low float64) func(string) error {
+	return func(v string) error {
+		n, err := strconv.ParseFloat(v, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", v)
+		}
+		if !(n >= low && n <= 1e6) {
+			return fmt.Errorf("%s is less than %g", v, low)
+		}
+		return nil
+	}
+}

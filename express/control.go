@@ -43,6 +43,9 @@ func control(ctx context.Context, p *Program, c *parsed) (int, error) {
 			}
 		}
 		argv = append(argv, "-k", verb)
+		if verb == "start" && l.GDB != "" {
+			argv = l.underGDB(argv)
+		}
 	case "configtest":
 		argv = append(argv, "-t")
 	case "status":

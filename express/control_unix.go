@@ -13,7 +13,9 @@ import (
 // replace makes this process httpd: its exit code is that of apachectl.
 func (p *Program) replace(l *launch, argv []string) (int, error) {
 	path := argv[0]
-	argv[0] = l.Argv0
+	if path == l.HTTPD {
+		argv[0] = l.Argv0
+	}
 	if err := unix.Chdir(l.Dir); err != nil {
 		return 1, fault.New(fault.Environment, "run setup-server again", "go to the working directory %s: %w", l.Dir, err)
 	}

@@ -59,6 +59,10 @@ func commands() []*command {
 		{name: "module-config", help: "print the httpd directives that load the module", options: []Option{help}, run: moduleConfig},
 		{name: "module-location", help: "print the path of the module", options: []Option{help}, run: moduleLocation},
 		{name: "install-module", help: "copy the module into httpd's directory of modules", options: []Option{target, help}, run: installModule},
+		{name: "completion", help: "print a script that completes command lines in bash, zsh or fish", arguments: 1, meta: "SHELL", options: []Option{help}, run: completion},
+		{name: "man", help: "print the manual page", options: []Option{help}, run: manPage},
+		{name: "list-options", hidden: true, raw: true, run: listOptions},
+		{name: "print-environment", hidden: true, raw: true, run: printEnvironment},
 		{name: "copy-log", hidden: true, raw: true, run: copyLog},
 		{name: "apachectl", hidden: true, raw: true, arguments: 1 << 20, run: control},
 	}

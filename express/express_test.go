@@ -366,3 +366,11 @@ func TestLocale(t *testing.T) {
 		}
 	}
 }
+
+// testUser returns the options that a start as root needs.
+func testUser() []string {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return []string{"--user", "nobody"}
+}

@@ -59,6 +59,10 @@ func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
 	wanted := []string{"event", "worker", "prefork"}
 	if i.DebugMode || i.EmbeddedMode {
 		wanted = []string{"worker", "prefork"}
+		if i.EnableGDB {
+			// The other one waits for signals in a way that hides a Ctrl-C from gdb.
+			wanted = []string{"prefork", "worker"}
+		}
 		if i.EmbeddedMode && len(i.ServerMPM) > 0 {
 			wanted = []string{"event", "worker", "prefork"}
 		}

@@ -38,7 +38,11 @@ type instance struct {
 	mpmBuiltIn                    bool
 	builtIn                       map[string]bool // nil: not asked for
 	errorLog, accessLog, startLog string          // as people find them
-	size                          sizes
+
+	coverageDir, profilerDir, recorderDir string   // "" where off
+	gdb                                   string   // "" where off
+	variables                             []string // of --envvars-script
+	size                                  sizes
 }
 
 // daemon tells the normal mode: the application in processes of its own.
@@ -71,8 +75,11 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		in.checkPython,
 		func() error { return p.places(i) },
 		func() error { return p.application(i) },
+		func() error { return p.tools(i) },
+		func() error { return p.serviceAccounts(ctx, i) },
 		func() error { return p.server(ctx, i) },
 		func() error { return checkAccess(i.account, i.needs()) },
+		func() error { return p.envVars(ctx, i) },
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -86,6 +93,9 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 // that have no effect.
 func (p *Program) conflicts(s *Server) error {
 	bad := func(format string, args ...any) error { return usage("start-server", "", format, args...) }
+	if err := p.toolConflicts(s); err != nil {
+		return err
+	}
 	if s.AuthGroupScript != "" && s.AuthUserScript == "" {
 		return bad("option --auth-group-script needs --auth-user-script")
 	}
@@ -104,7 +114,7 @@ func (p *Program) conflicts(s *Server) error {
 		{s.LogToTerminal && s.RotateLogs && s.LogDirectory == "", "--rotate-logs has no effect with --log-to-terminal"},
 		{s.Given("proxy-timeout") && len(s.ProxyMountPoints)+len(s.ProxyVirtualHosts) == 0, "--proxy-timeout has no effect without a proxy"},
 		{s.VerboseDebugging && atLeastVersion(s.moduleVersion, "6.0.0"), "--verbose-debugging has no effect since mod_wsgi 6.0.0"},
-		{s.Given("shell-executable"), "--shell-executable has no effect: nothing here runs through a shell"},
+		{s.Shell != "" && s.EnvVarsScript == "", "--shell-executable has no effect without --envvars-script: nothing else here runs through a shell"},
 	} {
 		if w.when {
 			p.warn(w.text)
@@ -119,8 +129,10 @@ func (p *Program) conflicts(s *Server) error {
 	if s.EmbeddedMode && s.DebugMode {
 		return bad("--embedded-mode and --debug-mode exclude each other")
 	}
-	if err := serviceConflicts(s); err != nil {
-		return err
+	for _, check := range []func(*Server) error{serviceConflicts, telemetryConflicts, handlerConflicts} {
+		if err := check(s); err != nil {
+			return err
+		}
 	}
 	if s.FreeThreading && !s.freeThreaded {
 		return bad("option --free-threading needs a Python that was built without the GIL")
@@ -299,7 +311,12 @@ func (i *instance) needs() []need {
 		needs = append(needs, need{i.docs, "the document root (--document-root)", false})
 	}
 	for _, s := range i.ServiceScripts {
-		needs = append(needs, need{i.fromLaunch(s[1]), "the script of the service " + s[0], true})
+		if lastOf(i.ServiceUsers, s[0]) == "" {
+			needs = append(needs, need{i.fromLaunch(s[1]), "the script of the service " + s[0], true})
+		}
+	}
+	for _, h := range i.AddHandlers {
+		needs = append(needs, need{i.fromLaunch(h[1]), "the handler script for " + h[0], true})
 	}
 	for _, s := range []string{i.HostAccessScript, i.AuthUserScript, i.AuthGroupScript} {
 		if s != "" {

@@ -102,3 +102,7 @@ func (p *Program) supervise(_ *instance, l *launch) (int, error) {
 		}
 	}
 }
+
+// The options for these have no meaning on Windows and are refused earlier.
+func (p *Program) envVars(context.Context, *instance) error         { return nil }
+func (p *Program) serviceAccounts(context.Context, *instance) error { return nil }

@@ -90,11 +90,24 @@ type Server struct {
 	ServiceUsers, ServiceGroups       [][2]string
 	ServiceLogFiles                   [][2]string
 	AddHandlers                       [][2]string
-	given                             map[string]bool
-	positional                        []string
-	ignoredShell                      string
-	moduleVersion                     string // of the installed module
-	freeThreaded                      bool   // the installed Python has no GIL
+	EnableDocs, JSON, WaitReady       bool
+	EnvVarsScript, Shell              string
+
+	// Telemetry.
+	TelemetryService                string
+	EnableTelemetry                 bool
+	TelemetryUIPort                 int
+	TelemetryInterval, SlowRequests float64
+	TelemetryOptions                []string
+
+	// Debugging.
+	EnableDebugger, DebuggerStartup, EnableCoverage, EnableProfiler, EnableRecorder, EnableGDB bool
+	CoverageDirectory, ProfilerDirectory, RecorderDirectory, GDBExecutable                     string
+
+	given         map[string]bool
+	positional    []string
+	moduleVersion string // of the installed module
+	freeThreaded  bool   // the installed Python has no GIL
 }
 
 // Given reports whether the command line sets the option, by its first name

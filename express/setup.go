@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,6 +41,15 @@ type settings struct {
 	Reloading       bool              `json:"reloading"`
 	Monitor         bool              `json:"monitor"`
 	Environ         map[string]string `json:"environ"`
+	Tools           map[string]any    `json:"tools,omitempty"`
+	Handlers        map[string]string `json:"handlers,omitempty"`
+	Telemetry       *collector        `json:"telemetry,omitempty"`
+}
+
+// collector is what the service of --enable-telemetry reads.
+type collector struct {
+	Listen string `json:"listen"`
+	Port   int    `json:"port"`
 }
 
 // launch is how httpd is started for a server root: what apachectl needs.
@@ -54,6 +64,7 @@ type launch struct {
 	Port  int      `json:"port"`
 	Pid   string   `json:"pid_file"`
 	Stat  bool     `json:"server_status"`
+	GDB   string   `json:"gdb,omitempty"` // run httpd under it
 }
 
 // setup writes the server root. Nothing is written before everything that can be
@@ -111,17 +122,17 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 		return err
 	}
 	stub := "#!/bin/sh\nexec " + run.Quote(i.launcher) + " apachectl " + run.Quote(i.root) + ` "$@"` + "\n"
-	for _, f := range []struct {
-		name   string
-		data   []byte
-		mode   os.FileMode
-		shared bool
-	}{
+	files := []rootFile{
 		{settingsFile, data, 0o600, true},
 		{handlerFile, glue, 0o600, true},
 		{instanceFile, state, 0o600, false},
 		{controlFile, []byte(stub), 0o700, false},
-	} {
+	}
+	more, err := i.moreFiles()
+	if err != nil {
+		return err
+	}
+	for _, f := range append(files, more...) {
 		name := filepath.Join(i.root, f.name)
 		// The glue's time tells processes of a running server to reload; it is
 		// left alone where nothing changed.
@@ -139,6 +150,40 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 	return os.Rename(trial, filepath.Join(i.root, confFile))
 }
 
+// rootFile is a file of a server root; a shared one can be read by the
+// application's account.
+type rootFile struct {
+	name   string
+	data   []byte
+	mode   os.FileMode
+	shared bool
+}
+
+// moreFiles are those that only some options need.
+func (i *instance) moreFiles() ([]rootFile, error) {
+	var files []rootFile
+	for _, f := range []struct {
+		when         bool
+		name, source string
+	}{
+		{len(i.AddHandlers) > 0, resourceFile, "resource.py"},
+		{i.EnableTelemetry, telemetryFile, "telemetry.py"},
+	} {
+		if !f.when {
+			continue
+		}
+		data, err := pyruntime.Files.ReadFile("mod_wsgi/express/" + f.source)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, rootFile{f.name, data, 0o600, true})
+	}
+	if i.manual() {
+		files = append(files, rootFile{filepath.Join(filepath.Base(i.manualDir()), "index.html"), htmlManual(), 0o600, true})
+	}
+	return files, nil
+}
+
 // directories makes those of the instance that are not there.
 func (i *instance) directories() error {
 	for _, d := range []struct {
@@ -149,6 +194,10 @@ func (i *instance) directories() error {
 		{i.docs, false, true},
 		{i.eggs, true, true},
 		{i.logs, false, i.LogDirectory != ""},
+		{i.coverageDir, true, i.coverageDir != ""},
+		{i.profilerDir, true, i.profilerDir != ""},
+		{i.recorderDir, true, i.recorderDir != ""},
+		{i.manualDir(), false, i.manual()},
 	} {
 		if !d.want {
 			continue
@@ -214,11 +263,20 @@ func (i *instance) settings() settings {
 			"MOD_WSGI_SERVER_ALIASES": strings.Join(i.ServerAliases, " "),
 		},
 	}
-	if i.ReloadOnChanges {
-		s.Environ["MOD_WSGI_RELOADER_ENABLED"] = "true"
+	for name, on := range map[string]bool{
+		"RELOADER": i.ReloadOnChanges, "DEBUGGER": i.EnableDebugger, "COVERAGE": i.EnableCoverage,
+		"PROFILER": i.EnableProfiler, "RECORDER": i.EnableRecorder, "GDB": i.EnableGDB,
+	} {
+		if on {
+			s.Environ["MOD_WSGI_"+name+"_ENABLED"] = "true"
+		}
 	}
 	if i.DebugMode {
 		s.Environ["MOD_WSGI_DEBUG_MODE"] = "true"
+	}
+	s.Tools, s.Handlers = i.toolSettings(), i.handlerScripts()
+	if i.EnableTelemetry {
+		s.Telemetry = &collector{i.telemetryTarget(), i.TelemetryUIPort}
 	}
 	return s
 }
@@ -230,7 +288,7 @@ func (i *instance) launch() *launch {
 		host = "localhost"
 	}
 	l := &launch{
-		HTTPD: i.httpd, Dir: i.work, Root: i.root, Host: host, Port: i.Port, Pid: i.pidFile, Stat: i.ServerStatus,
+		HTTPD: i.httpd, Dir: i.work, Root: i.root, Host: host, Port: i.Port, Pid: i.pidFile, Stat: i.ServerStatus, GDB: i.gdb,
 		Args: []string{"-f", filepath.Join(i.root, confFile)},
 		Env: []string{
 			"MOD_WSGI_SERVER_ROOT=" + i.root, "MOD_WSGI_WORKING_DIRECTORY=" + i.work, "MOD_WSGI_LISTENER_HOST=" + host,
@@ -244,6 +302,7 @@ func (i *instance) launch() *launch {
 		l.Env = append(l.Env, name+"="+value)
 	}
 	slices.Sort(l.Env)
+	l.Env = append(l.Env, i.variables...)
 	if i.Given("https-port") {
 		l.Env = append(l.Env, "MOD_WSGI_HTTPS_PORT="+strconv.Itoa(i.HTTPSPort))
 	}
@@ -255,18 +314,40 @@ func (i *instance) launch() *launch {
 	}
 	// The daemon processes write their title over httpd's arguments, so there
 	// has to be room for it.
-	l.Argv0 = fmt.Sprintf("%-*s", len("(wsgi:"+i.group+")"), i.ProcessName)
+	longest := len("(wsgi:" + i.group + ")")
+	for _, s := range i.ServiceScripts {
+		longest = max(longest, len("(wsgi:service:"+s[0]+")"))
+	}
+	l.Argv0 = fmt.Sprintf("%-*s", longest, i.ProcessName)
 	if runtime.GOOS == "windows" {
 		l.Argv0 = i.httpd
 	}
 	return l
 }
 
+// underGDB returns the command line that runs httpd in gdb. No shell is between
+// them, and gdb's own questions go to the terminal.
+func (l *launch) underGDB(argv []string) []string {
+	// httpd wakes its own threads with SIGUSR1.
+	return append([]string{
+		l.GDB, "-q", "-iex", "set startup-with-shell off", "-ex", "handle SIGUSR1 SIGPIPE nostop noprint pass", "-ex", "run", "--args",
+	}, argv...)
+}
+
 // environ is the complete environment of httpd. What tells an application about
 // its server is ours alone; a caller's would be that of another server.
 func (l *launch) environ(caller []string) []string {
-	env := slices.DeleteFunc(slices.Clone(caller), func(kv string) bool { return strings.HasPrefix(kv, "MOD_WSGI_") })
-	return append(env, l.Env...)
+	own := map[string]string{}
+	for _, kv := range l.Env {
+		name, _, _ := strings.Cut(kv, "=")
+		own[name] = kv // the last one counts
+	}
+	// No name twice: of two, the C library takes the first one.
+	env := slices.DeleteFunc(slices.Clone(caller), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return strings.HasPrefix(kv, "MOD_WSGI_") || own[name] != ""
+	})
+	return append(env, slices.Sorted(maps.Values(own))...)
 }
 
 // setupServer is the command setup-server.

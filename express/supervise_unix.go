@@ -34,8 +34,12 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 		}
 	default:
 	}
-	argv := append([]string{l.Argv0}, l.Args...)
+	path, argv := l.HTTPD, append([]string{l.Argv0}, l.Args...)
 	argv = append(argv, "-DFOREGROUND")
+	if l.GDB != "" {
+		argv[0] = l.HTTPD
+		path, argv = l.GDB, l.underGDB(argv)
+	}
 	stdin := p.Stdin
 	if !i.DebugMode {
 		null, err := os.Open(os.DevNull)
@@ -45,18 +49,19 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 		defer null.Close()
 		stdin = null
 	}
-	child, done, err := startChild(l.HTTPD, argv, &os.ProcAttr{
+	child, done, err := startChild(path, argv, &os.ProcAttr{
 		Dir: l.Dir, Env: l.environ(p.Env), Files: []*os.File{stdin, p.Stdout, p.Stderr},
 		Sys: childAttributes(!i.DebugMode),
 	})
 	if err != nil {
-		return 1, fault.New(fault.Environment, "", "start %s: %w", l.HTTPD, err)
+		return 1, fault.New(fault.Environment, "", "start %s: %w", path, err)
 	}
 	g := &guard{
 		pid: child, daemon: i.daemon(), terminal: isTerminal(p), hasTerminal: func() bool { return isTerminal(p) },
 		drain: time.Duration(max(i.GracefulTimeout, 1)) * time.Second, patience: 15 * time.Second,
 	}
 	if i.DebugMode {
+		g.interactive = l.GDB != "" && isTerminal(p)
 		g.patience = 2 * time.Second
 	}
 	for {
@@ -129,7 +134,9 @@ func startChild(path string, argv []string, attr *os.ProcAttr) (int, <-chan unix
 type guard struct {
 	pid      int
 	terminal bool
-	daemon   bool
+	// interactive: a key for an interrupt is gdb's, which gets it too.
+	interactive bool
+	daemon      bool
 
 	hasTerminal func() bool
 	drain       time.Duration // from a graceful stop to a hard one
@@ -156,6 +163,9 @@ func (g *guard) signal(s os.Signal) {
 		}
 		g.escalate()
 	case unix.SIGINT, unix.SIGQUIT:
+		if g.interactive {
+			return
+		}
 		if g.stopping == 0 {
 			g.stopping = 1
 		}

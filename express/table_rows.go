@@ -32,10 +32,12 @@ func documentRows() []Option {
 			func(s *Server) *string { return &s.MIMETypes }).unix().shown("system mime.types"),
 		text("rewrite-rules", "", "FILE", "mod_rewrite rules for the document root.",
 			func(s *Server) *string { return &s.RewriteRules }).shown("SERVER_ROOT/rewrite.conf"),
-		pairs("add-handler", "EXTENSION SCRIPT", "Python script that answers for files with an extension.", nil),
+		pairs("add-handler", "EXTENSION SCRIPT", "Python script that answers for files with an extension.",
+			func(s *Server) *[][2]string { return &s.AddHandlers }),
 		toggle("with-cgi", "Run .cgi files of the document root.",
 			func(s *Server) *bool { return &s.WithCGI }),
-		toggle("enable-docs", "Serve mod_wsgi's documentation below /__wsgi__/docs.", nil),
+		toggle("enable-docs", "Serve the launcher's manual below /__wsgi__/docs; on by itself for the welcome page.",
+			func(s *Server) *bool { return &s.EnableDocs }),
 	)
 }
 
@@ -152,9 +154,14 @@ func serverRows() []Option {
 			func(s *Server) *string { return &s.SocketPrefix }).unix().shown("SERVER_ROOT"),
 		toggle("setup-only", "Write the files, start nothing.",
 			func(s *Server) *bool { return &s.SetupOnly }).unix(),
-		text("envvars-script", "", "FILE", "Shell script for the environment of httpd.", nil).unix().shown("SERVER_ROOT/envvars"),
-		text("shell-executable", "", "FILE", "Accepted and not needed: nothing here runs through a shell.",
-			func(s *Server) *string { return &s.ignoredShell }).unix().shown("bash, else sh, from PATH").hidden(),
+		text("envvars-script", "", "FILE", "Shell script, run once at setup, whose exported variables httpd gets.",
+			func(s *Server) *string { return &s.EnvVarsScript }).unix().shown("SERVER_ROOT/envvars"),
+		text("shell-executable", "", "FILE", "Shell for --envvars-script; nothing else here runs through a shell.",
+			func(s *Server) *string { return &s.Shell }).unix().shown("bash, else sh, from PATH").hidden(),
+		toggle("json", "Tell what was set up as JSON, one object on a line.",
+			func(s *Server) *bool { return &s.JSON }),
+		toggle("wait-ready", "Tell so, and write the line last, only once the application is loaded; fail if it does not load.",
+			func(s *Server) *bool { return &s.WaitReady }).unix(),
 		Option{Name: "help", Aliases: []string{"h"}, Kind: Flag, Help: "Show this help.", field: func(*Server) any { return nil }},
 	)
 }
@@ -168,33 +175,55 @@ func serviceRows() []Option {
 		pairs("service-group", "NAME GROUP", "Group of a service.",
 			func(s *Server) *[][2]string { return &s.ServiceGroups }).unix().since("4.6.0").shown("--group"),
 		pairs("service-log-file", "NAME FILE", "Log file of a service, in the log directory.",
-			func(s *Server) *[][2]string { return &s.ServiceLogFiles }).unix().since("4.6.0"),
+			func(s *Server) *[][2]string { return &s.ServiceLogFiles }).unix().since("4.6.0").alias("service-log"),
 	)
 }
 
 func telemetryRows() []Option {
+	seconds := func(name, def, help string, f func(*Server) *float64, check func(string) error) Option {
+		return Option{
+			Name: name, Values: 1, Kind: Fraction, Default: def, Since: "6.0.0", Meta: "SECONDS", Help: help,
+			field: func(s *Server) any { return f(s) }, check: check,
+		}
+	}
 	return group("Telemetry",
-		text("telemetry-service", "", "TARGET", "Report to a collector at unix:PATH.", nil).since("6.0.0"),
-		toggle("enable-telemetry", "Collect and show telemetry here.", nil).unix().since("6.0.0"),
-		number("telemetry-ui-port", "8888", "NUMBER", "Port on which it is shown.", nil).unix().since("6.0.0"),
-		Option{Name: "telemetry-interval", Values: 1, Kind: Fraction, Default: "1.0", Since: "6.0.0", Meta: "SECONDS", Help: "Time between reports."},
-		Option{Name: "slow-requests", Values: 1, Kind: Fraction, Since: "6.0.0", Meta: "SECONDS", Help: "Report requests that take longer."},
-		texts("telemetry-options", "OPTIONS", "What else is captured.", nil).since("6.0.0"),
+		text("telemetry-service", "", "TARGET", "Report to a collector at unix:PATH.",
+			func(s *Server) *string { return &s.TelemetryService }).since("6.0.0").checked(unixTarget),
+		toggle("enable-telemetry", "Collect telemetry and show it, on this machine only.",
+			func(s *Server) *bool { return &s.EnableTelemetry }).unix().since("6.0.0"),
+		number("telemetry-ui-port", "8888", "NUMBER", "Port on which it is shown.",
+			func(s *Server) *int { return &s.TelemetryUIPort }).unix().since("6.0.0").checked(between(1, 65535)),
+		seconds("telemetry-interval", "1.0", "Time between reports, 0.5 or more.",
+			func(s *Server) *float64 { return &s.TelemetryInterval }, atLeastSeconds(0.5)),
+		seconds("slow-requests", "", "Report requests that take longer.",
+			func(s *Server) *float64 { return &s.SlowRequests }, atLeastSeconds(0)),
+		texts("telemetry-options", "OPTIONS", "What else is captured: None, All, or names such as +CaptureUserAgent.",
+			func(s *Server) *[]string { return &s.TelemetryOptions }).since("6.0.0").checked(telemetryWords),
 	)
 }
 
 func debugRows() []Option {
 	return group("Debugging",
-		toggle("enable-debugger", "Python debugger on uncaught exceptions.", nil).unix(),
-		toggle("debugger-startup", "Debugger prompt once the application is loaded.", nil).unix(),
-		toggle("enable-coverage", "Measure test coverage.", nil).unix(),
-		text("coverage-directory", "", "DIRECTORY", "Where the coverage report goes.", nil).unix().shown("SERVER_ROOT/htmlcov"),
-		toggle("enable-profiler", "Profile the application.", nil).unix(),
-		text("profiler-directory", "", "DIRECTORY", "Where profiles go.", nil).unix().shown("SERVER_ROOT/pstats"),
-		toggle("enable-recorder", "Record requests and responses.", nil).unix(),
-		text("recorder-directory", "", "DIRECTORY", "Where recordings go.", nil).unix().shown("SERVER_ROOT/archive"),
-		toggle("enable-gdb", "Run httpd under gdb.", nil).unix(),
-		text("gdb-executable", "gdb", "FILE", "The gdb to use.", nil).unix(),
+		toggle("enable-debugger", "Python debugger on uncaught exceptions; implies --debug-mode, as all of these do.",
+			func(s *Server) *bool { return &s.EnableDebugger }).unix(),
+		toggle("debugger-startup", "Debugger prompt once the application is loaded, with --enable-debugger.",
+			func(s *Server) *bool { return &s.DebuggerStartup }).unix(),
+		toggle("enable-coverage", "Measure which lines run; the package coverage must be installed.",
+			func(s *Server) *bool { return &s.EnableCoverage }).unix(),
+		text("coverage-directory", "", "DIRECTORY", "Where the coverage report goes, when the server ends.",
+			func(s *Server) *string { return &s.CoverageDirectory }).unix().shown("SERVER_ROOT/htmlcov"),
+		toggle("enable-profiler", "Profile loading and requests.",
+			func(s *Server) *bool { return &s.EnableProfiler }).unix(),
+		text("profiler-directory", "", "DIRECTORY", "Where the profile goes, when the server ends.",
+			func(s *Server) *string { return &s.ProfilerDirectory }).unix().shown("SERVER_ROOT/pstats"),
+		toggle("enable-recorder", "Record each request and its response, seven files each.",
+			func(s *Server) *bool { return &s.EnableRecorder }).unix(),
+		text("recorder-directory", "", "DIRECTORY", "Where recordings go.",
+			func(s *Server) *string { return &s.RecorderDirectory }).unix().shown("SERVER_ROOT/archive"),
+		toggle("enable-gdb", "Run httpd under gdb.",
+			func(s *Server) *bool { return &s.EnableGDB }).unix(),
+		text("gdb-executable", "gdb", "FILE", "The gdb to use.",
+			func(s *Server) *string { return &s.GDBExecutable }).unix(),
 	)
 }
 

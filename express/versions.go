@@ -19,6 +19,7 @@ var daemonSince = map[string]string{
 var directiveSince = map[string]string{
 	"WSGISocketRotation": "4.6.0", "WSGIDestroyInterpreter": "4.9.1", "WSGISwitchInterval": "6.0.0", "WSGIFreeThreading": "6.0.0",
 	"WSGIIgnoreActivity": "4.5.8", "WSGITrustedProxyHeaders": "4.4.9", "WSGITrustedProxies": "4.4.10",
+	"WSGITelemetryService": "6.0.0", "WSGISlowRequests": "6.0.0", "WSGITelemetryOptions": "6.0.0",
 }
 
 // atLeastVersion compares versions of mod_wsgi ("4.9.10"); what follows the
@@ -37,6 +38,13 @@ func atLeastVersion(have, want string) bool {
 	return true
 }
 
+func orUnknown(version string) string {
+	if version == "" {
+		return "of an unknown version"
+	}
+	return version
+}
+
 func leadingNumber(s string) int {
 	end := 0
 	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
@@ -46,9 +54,18 @@ func leadingNumber(s string) int {
 	return n
 }
 
-// checkVersions refuses options that were given and that the installed module
-// does not know.
+// oldestModule is the first mod_wsgi that this launcher starts. Older ones fail
+// requests with many headers in daemon mode where the system takes few buffers
+// in one writev call, and know no service scripts.
+const oldestModule = "4.4.11"
+
+// checkVersions refuses a module that is too old, and options that were given
+// and that the installed module does not know.
 func checkVersions(s *Server, module string) error {
+	if !atLeastVersion(module, oldestModule) {
+		return fault.New(fault.Environment, "install a newer one: modwsgi install --mod-wsgi-version '>= "+oldestModule+"'",
+			"the installed mod_wsgi is %s; this launcher needs %s or newer, for older ones fail requests with many headers", orUnknown(module), oldestModule)
+	}
 	for _, o := range Options() {
 		if s.given[o.Name] && !atLeastVersion(module, o.Since) {
 			return fault.New(fault.Usage, "install a newer one: modwsgi install --mod-wsgi-version '>= "+o.Since+"'",

@@ -3,60 +3,79 @@
 package httpdbuild
 
 import (
-	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"modwsgi/internal/event"
+	"modwsgi/internal/fetch"
+	"modwsgi/internal/recipe"
+	"modwsgi/internal/relocate"
 	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
 )
 
-// archives returns the source archives that the test driver fetched.
+// archives returns the newest source archives that can be had, out of the cache
+// of the test driver where they are there.
 func archives(t *testing.T, names ...string) []Component {
-	dir := os.Getenv("MODWSGI_TEST_ARCHIVES")
-	if dir == "" {
-		t.Skip("MODWSGI_TEST_ARCHIVES is not set (make acceptance sets it)")
+	t.Helper()
+	cache := os.Getenv("MODWSGI_TEST_CACHE")
+	if cache == "" {
+		t.Skip("MODWSGI_TEST_CACHE is not set (make acceptance sets it)")
 	}
-	files := map[string][]string{
-		"httpd": {"httpd-2.4.*", "apache2_2.4.*.orig.tar.gz"}, "apr": {"apr-1.*.bz2", "apr_1.*.bz2"},
-		"apr-util": {"apr-util-1.*.bz2", "apr-util_1.6.4*.bz2"}, "pcre2": {"pcre2-10.*", "pcre2_10.46*"},
-		"expat": {"libexpat-R_*", "expat_*"},
+	f, err := fetch.New(fetch.Options{Env: os.Environ(), CacheDir: filepath.Join(cache, "downloads")})
+	if err != nil {
+		t.Fatal(err)
 	}
 	var found []Component
 	for _, name := range names {
-		var path string
-		for _, pattern := range files[name] {
-			if m, _ := filepath.Glob(filepath.Join(dir, pattern)); len(m) > 0 && path == "" {
-				path = m[len(m)-1]
+		var file *fetch.File
+		for _, a := range recipe.Catalogue().Of(name) {
+			var missing *fetch.NotObtainable
+			if file, err = f.Fetch(t.Context(), a); err == nil {
+				break
+			} else if !errors.As(err, &missing) {
+				t.Fatal(err)
 			}
 		}
-		if path == "" {
-			t.Fatalf("no archive of %s in %s", name, dir)
-		}
-		data, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatal(err)
+			t.Skipf("no source of %s: %v", name, err)
 		}
-		version := strings.TrimLeft(filepath.Base(path), "abcdehiltpx-_2R")
-		if name == "httpd" {
-			version = "2.4.68"
-		}
-		found = append(found, Component{Name: name, Version: version, Archive: path, SHA256: fmt.Sprintf("%x", sha256.Sum256(data))})
+		t.Logf("%s from %s", file.Archive, file.Provider)
+		found = append(found, Component{Name: name, Version: file.Archive.Version, Archive: file.Path, SHA256: file.Archive.SHA256})
 	}
 	return found
 }
 
+// hostile is an environment in which many a build breaks, with a compiler behind
+// a wrapper as ccache is one.
+func hostile(t *testing.T, dir string) []string {
+	t.Helper()
+	wrapper := filepath.Join(dir, "wrapper")
+	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nexec \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return append(os.Environ(), "CC="+wrapper+" gcc", "MAKEFLAGS=-n -k", "CFLAGS=-no-such-flag", "LDFLAGS=-no-such-flag", "LD_LIBRARY_PATH=/no/such",
+		"CDPATH=/:/usr", "GREP_OPTIONS=-v", "CONFIG_SITE=/no/such", "TMPDIR=/no/such/dir", "HOME=no/such", "POSIXLY_CORRECT=1", "IFS=/",
+		"BASH_ENV=/no/such", "ENV=/no/such", "DESTDIR=/no/such", "PATH=.:bin::"+os.Getenv("PATH"))
+}
+
 func TestBuildWithExpatFromSource(t *testing.T) {
 	parts := archives(t, "httpd", "apr", "apr-util", "pcre2", "expat")
+	work, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(work, link); err != nil {
+		t.Fatal(err)
+	}
 	r := &run.Runner{}
-	tc, err := toolchain.Find(t.Context(), r, os.Environ(), t.TempDir())
+	tc, err := toolchain.Find(t.Context(), r, hostile(t, work), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,41 +83,121 @@ func TestBuildWithExpatFromSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	selected, err := host.Select(nil, []string{"http2"})
+	var with []string
+	for _, name := range []string{"brotli", "xml"} {
+		if host.Has[name] {
+			with = append(with, name)
+		}
+	}
+	selected, err := host.Select(with, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	work := t.TempDir()
+	t.Logf("features %v, linked %v", selected, host.Linked)
+	defer syscall.Umask(syscall.Umask(0o077))
 	began := time.Now()
 	res, err := Build(t.Context(), Request{
 		Components: parts, Features: selected, Host: host, Jobs: runtime.NumCPU(),
-		Work: filepath.Join(work, "work"), Stage: filepath.Join(work, "stage"), Logs: filepath.Join(work, "logs"), Runner: r,
+		Work: filepath.Join(link, "work"), Stage: filepath.Join(link, "stage"), Logs: filepath.Join(work, "logs"), Runner: r,
 		Events: func(e event.Event) {
 			if e.Kind != event.Progress {
 				t.Logf("%6.2f %s %s %s %v", time.Since(began).Seconds(), e.Kind, e.Step, e.Text, e.Elapsed)
 			}
 		},
 	})
+	if keep := os.Getenv("MODWSGI_TEST_KEEP"); keep != "" {
+		_ = os.CopyFS(keep, os.DirFS(work))
+	}
 	if err != nil {
-		if keep := os.Getenv("MODWSGI_TEST_KEEP"); keep != "" {
-			_ = os.CopyFS(keep, os.DirFS(work))
-		}
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(filepath.Join(work, "work")); err != nil {
 		t.Fatal(err)
 	}
-	if slices.Contains(res.Modules, "mod_http2") {
-		t.Error("mod_http2 was built though it was not wanted")
-	}
 	moved := filepath.Join(t.TempDir(), "a 'moved' tree")
 	if err := os.Rename(res.Tree, moved); err != nil {
 		t.Fatal(err)
 	}
-	if keep := os.Getenv("MODWSGI_TEST_KEEP"); keep != "" {
-		_ = os.CopyFS(keep, os.DirFS(moved))
+	checkModules(t, res.Modules, selected)
+	for _, dir := range []string{work, link} {
+		if leaks, err := relocate.Leaks(moved, dir); err != nil || len(leaks) > 0 {
+			t.Errorf("files that name %s: %v, %v", dir, leaks, err)
+		}
 	}
+	checkModes(t, moved)
+	checkLibraries(t, r, moved)
 	loadEverything(t, r, moved, res.Modules)
+}
+
+// checkModules compares the modules with the features.
+func checkModules(t *testing.T, modules, selected []string) {
+	t.Helper()
+	for _, f := range Features() {
+		for _, m := range f.Modules {
+			if slices.Contains(modules, m) != slices.Contains(selected, f.Name) {
+				t.Errorf("features %v, but modules %v", selected, modules)
+			}
+		}
+	}
+	if slices.Contains(modules, "mod_http2") {
+		t.Error("mod_http2 was built though nobody asked for it")
+	}
+}
+
+// checkModes makes sure that everybody can read the tree, though the build ran
+// with a umask that forbids it.
+func checkModes(t *testing.T, tree string) {
+	t.Helper()
+	err := filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		want := fs.FileMode(0o644)
+		if d.IsDir() || filepath.Dir(path) == filepath.Join(tree, "bin") {
+			want = 0o755
+		}
+		if info.Mode().Perm()&want != want || info.Mode().Perm()&0o022 != 0 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// checkLibraries asks the loader where each file's libraries are: our own in the
+// tree, all others in the system.
+func checkLibraries(t *testing.T, r *run.Runner, tree string) {
+	t.Helper()
+	env := []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
+	if _, err := run.LookPath("ldd", env); err != nil {
+		t.Log("no ldd: libraries are not looked at")
+		return
+	}
+	count := 0
+	err := filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || !relocate.IsELF(path) {
+			return err
+		}
+		count++
+		out, err := r.Output(t.Context(), run.Cmd{Argv: []string{"ldd", path}, Env: env})
+		for line := range strings.Lines(string(out)) {
+			name, where, ok := strings.Cut(strings.TrimSpace(line), " => ")
+			ours := slices.ContainsFunc([]string{"libapr-", "libaprutil-", "libpcre2-", "libexpat."}, func(p string) bool { return strings.HasPrefix(name, p) })
+			if ok && (strings.HasPrefix(where, "not found") || strings.HasPrefix(where, tree) != ours) {
+				t.Errorf("%s: %s", path, line)
+			}
+		}
+		return err
+	})
+	if err != nil || count < 60 {
+		t.Errorf("%d files, %v", count, err)
+	}
 }
 
 // loadEverything has httpd read a configuration that loads every module.

@@ -8,7 +8,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,7 +30,7 @@ import (
 const Placeholder = "/opt/modwsgi/httpd"
 
 // buildVersion changes when the same sources and flags give another tree.
-const buildVersion = "2"
+const buildVersion = "3"
 
 // Component is one source archive that was verified.
 type Component struct {
@@ -77,22 +79,39 @@ func (q *Request) Key() string {
 	for _, c := range parts {
 		fmt.Fprintf(&b, "%s %s %s\n", c.Name, c.Version, c.SHA256)
 	}
-	fmt.Fprintf(&b, "features %s\ncflags %s\ncompiler %s\ntarget %s\nlibc %s\nepoch %s\n", strings.Join(q.Features, " "),
-		strings.Join(cflags(""), " "), q.Host.Compiler, q.Host.Target, q.Host.Libc, run.Getenv(q.Host.Env, "SOURCE_DATE_EPOCH"))
+	chosen := slices.Clone(q.Features)
+	slices.Sort(chosen)
+	for _, f := range append(chosen, "expat") {
+		fmt.Fprintf(&b, "feature %s %s\n", f, strings.Join(q.Host.Linked[f], " "))
+	}
+	fmt.Fprintf(&b, "cc %q\ncflags %s\n%s\ncompiler %s\ntarget %s\nlibc %s\nepoch %s\n", q.Host.CC, strings.Join(cflags(""), " "), ldflags(),
+		q.Host.Compiler, q.Host.Target, q.Host.Libc, run.Getenv(q.Host.Env, "SOURCE_DATE_EPOCH"))
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:])
 }
 
-// Build makes the tree. On an error nothing is left at Stage; Work and Logs are
-// the caller's to remove. A failed step is a *steps.Error in the error's tree.
+// Build makes the tree, readable for everybody whatever the umask is. On an
+// error nothing is left at Stage; Work and Logs are the caller's to remove. A
+// failed step is a *steps.Error in the error's tree; the error's class is Build
+// where the step has none of its own.
 func Build(ctx context.Context, q Request) (*Result, error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{q.Work, filepath.Dir(q.Stage)} {
+	for _, dir := range []string{filepath.Join(q.Work, "tmp"), filepath.Dir(q.Stage)} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("make build directory: %w", err)
 		}
+	}
+	// The tools find out for themselves where they are, and a path that they get
+	// from there must be the one that we look for in the result.
+	work, err := filepath.EvalSymlinks(q.Work)
+	if err != nil {
+		return nil, fmt.Errorf("look at the build directory: %w", err)
+	}
+	q.Work = work
+	if err := q.checkWork(); err != nil {
+		return nil, err
 	}
 	b := &builder{Request: q, stage: q.Stage + ".part"}
 	if err := os.RemoveAll(b.stage); err != nil {
@@ -107,7 +126,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fault.Wrap(fault.Build, b.hint(err), fmt.Errorf("build httpd %s: %w", q.component("httpd").Version, err))
+		return nil, fault.Wrap(classOf(err), b.hint(err), fmt.Errorf("build httpd %s: %w", q.component("httpd").Version, err))
 	}
 	modules, err := moduleNames(q.Stage)
 	return &Result{Tree: q.Stage, Modules: modules, Timings: timings}, err
@@ -125,12 +144,35 @@ func (q *Request) check() error {
 	if q.Jobs < 1 {
 		return fmt.Errorf("build httpd: %d jobs", q.Jobs)
 	}
-	if strings.ContainsAny(q.Work, " \t\n'\"\\$`#:;") {
-		// make and libtool cannot quote these.
-		return fault.New(fault.Environment, "set XDG_CACHE_HOME or --cache-dir to a directory without such characters",
-			"the build directory %q has a character in its path that make cannot handle", q.Work)
+	if !filepath.IsAbs(q.Work) || !filepath.IsAbs(q.Stage) {
+		return fmt.Errorf("build httpd: %q or %q is not an absolute path", q.Work, q.Stage)
 	}
-	return nil
+	if _, err := os.Lstat(q.Stage); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("build httpd: %s is there already (%v)", q.Stage, err)
+	}
+	return q.checkWork()
+}
+
+// checkWork refuses a build directory whose path shells, make, sed scripts,
+// libtool and linker flags would take for something else; none of them can be
+// made to quote it everywhere.
+func (q *Request) checkWork() error {
+	special := strings.IndexFunc(q.Work, func(r rune) bool {
+		return r < 0x80 && !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9') && !strings.ContainsRune("/._-+", r)
+	})
+	if special < 0 {
+		return nil
+	}
+	return fault.New(fault.Environment, "set XDG_CACHE_HOME or --cache-dir to a directory whose path has letters, digits and ._-+ only",
+		"the build directory %q has the character %q in its path, which make cannot handle", q.Work, q.Work[special])
+}
+
+// classOf is Build, or what the failed step found out about an archive or the host.
+func classOf(err error) fault.Class {
+	if c := fault.ClassOf(err); c != fault.Internal {
+		return c
+	}
+	return fault.Build
 }
 
 // builder runs one build.
@@ -198,12 +240,24 @@ func (b *builder) unpack(c Component) func(context.Context, *steps.Log) error {
 	}
 }
 
+// env is the environment of the tools. Their temporary files are in our own
+// directory: config.guess fails where TMPDIR is not a directory, and what a
+// killed compiler leaves goes away with the rest.
+func (b *builder) env() []string {
+	return append(slices.Clone(b.Host.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"))
+}
+
 // tool runs a build tool with its output in the step's log.
 func (b *builder) tool(ctx context.Context, log *steps.Log, dir string, argv ...string) error {
-	if _, err := fmt.Fprintf(log, "+ cd %s && %s\n", dir, strings.Join(argv, " ")); err != nil {
+	words := make([]string, len(argv))
+	for i, a := range argv {
+		words[i] = run.Quote(a)
+	}
+	if _, err := fmt.Fprintf(log, "+ cd %s && %s\n", run.Quote(dir), strings.Join(words, " ")); err != nil {
 		return err
 	}
-	return b.Runner.Run(ctx, run.Cmd{Argv: argv, Dir: dir, Env: b.Host.Env, Log: log, LogPath: log.Path})
+	out := &progress{log: log, events: b.Events, step: log.Step}
+	return b.Runner.Run(ctx, run.Cmd{Argv: argv, Dir: dir, Env: b.env(), Log: out, LogPath: log.Path})
 }
 
 // makeIn runs make in a component's directory.

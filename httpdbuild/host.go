@@ -2,7 +2,10 @@ package httpdbuild
 
 import (
 	"context"
+	"debug/elf"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,13 +19,17 @@ type Host struct {
 	*toolchain.Toolchain
 	Expat bool            // headers and library of expat are there
 	Has   map[string]bool // feature name -> can be built
+	// Linked has for each of them, and for "expat", the libraries that a program
+	// gets at run time ("libssl.so.3"). They are part of a build's identity: after
+	// an upgrade of the host to another soname an old build does not start.
+	Linked map[string][]string
 }
 
 // Probe looks at the build machine: which features are possible is tried, not
 // guessed. scratch is an existing directory for the attempts. Errors are of
 // class Environment and name the package to install.
 func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch string) (*Host, error) {
-	h := &Host{Toolchain: tc, Has: map[string]bool{}}
+	h := &Host{Toolchain: tc, Has: map[string]bool{}, Linked: map[string][]string{}}
 	if _, err := run.LookPath("make", h.Env); err != nil {
 		return nil, fault.New(fault.Environment, h.Install("", toolchain.Packages{
 			"debian": "make", "rhel": "make", "alpine": "make", "arch": "make", "suse": "make",
@@ -30,20 +37,47 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	for _, f := range features {
+	try := func(name, source string, libs []string) {
 		wg.Go(func() {
-			ok := h.Try(ctx, r, scratch, f.Name, includes(f.Headers), f.Libs...) == nil
+			ok := h.Try(ctx, r, scratch, name, source, libs...) == nil
 			mu.Lock()
 			defer mu.Unlock()
-			h.Has[f.Name] = ok
+			h.Has[name] = ok
+			if ok {
+				h.Linked[name] = linked(filepath.Join(scratch, "probe-"+name))
+			}
 		})
 	}
-	wg.Go(func() {
-		h.Expat = h.Try(ctx, r, scratch, "expat",
-			"#include <expat.h>\nint main(void) { XML_ParserFree(XML_ParserCreate(0)); return 0; }\n", "-lexpat") == nil
-	})
+	var force []string // to link what the program does not call
+	if strings.Contains(h.Target, "linux") {
+		force = []string{"-Wl,--no-as-needed"}
+	}
+	for _, f := range features {
+		try(f.Name, includes(f.Headers), slices.Concat(force, f.Libs))
+	}
+	try("expat", "#include <expat.h>\nint main(void) { XML_ParserFree(XML_ParserCreate(0)); return 0; }\n", []string{"-lexpat"})
 	wg.Wait()
-	return h, context.Cause(ctx)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	h.Expat = h.Has["expat"]
+	delete(h.Has, "expat") // it is no feature
+	return h, nil
+}
+
+// linked returns the names of the libraries that a program needs, sorted.
+func linked(program string) []string {
+	f, err := elf.Open(program)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	libs, err := f.ImportedLibraries()
+	if err != nil {
+		return nil
+	}
+	slices.Sort(libs)
+	return libs
 }
 
 func includes(headers []string) string {

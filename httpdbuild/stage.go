@@ -3,6 +3,7 @@ package httpdbuild
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -29,7 +30,7 @@ func (b *builder) stageTree(ctx context.Context, log *steps.Log) error {
 	for _, do := range []func() error{
 		b.stageBinaries, b.stageModules, b.stageHeaders, b.stageData,
 		func() error { return b.stageHTTPDHeaders(ctx, log) },
-		func() error { return b.stageConfigVars() },
+		b.stageConfigVars,
 	} {
 		if err := do(); err != nil {
 			return err
@@ -251,23 +252,26 @@ func (b *builder) checkTree(ctx context.Context, log *steps.Log) error {
 	return nil
 }
 
-// moduleNames lists what LoadModule can load, without ".so".
+// moduleNames lists what LoadModule can load, without ".so", sorted.
 func moduleNames(tree string) ([]string, error) {
-	matches, err := filepath.Glob(filepath.Join(tree, "modules", "mod_*.so"))
-	for i, m := range matches {
-		matches[i] = strings.TrimSuffix(filepath.Base(m), ".so")
+	entries, err := os.ReadDir(filepath.Join(tree, "modules"))
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".so"); ok && strings.HasPrefix(name, "mod_") {
+			names = append(names, name)
+		}
 	}
-	slices.Sort(matches)
-	return matches, err
+	return names, err
 }
 
+// copyFile copies content; the mode is the given one whatever the umask is.
 func copyFile(from, to string, mode os.FileMode) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := makeDir(filepath.Dir(to)); err != nil {
 		return err
 	}
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
@@ -284,8 +288,24 @@ func copyFile(from, to string, mode os.FileMode) error {
 	return err
 }
 
+// makeDir makes a directory and those above it readable for the user as whom
+// httpd will serve, also where the umask would not have it so; a directory that
+// is there stays as it is.
+func makeDir(name string) error {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := makeDir(filepath.Dir(name)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // another step was faster
+		return err
+	}
+	return os.Chmod(name, 0o755)
+}
+
 func writeFile(name string, data []byte, mode os.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+	if err := makeDir(filepath.Dir(name)); err != nil {
 		return err
 	}
 	if err := os.WriteFile(name, data, mode); err != nil {

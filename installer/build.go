@@ -14,21 +14,19 @@ import (
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fetch"
-	"modwsgi/internal/steps"
 	"modwsgi/internal/version"
 	"modwsgi/modulebuild"
 )
 
 // product is what was built, outside the prefix.
 type product struct {
-	tree    string        // httpd tree, "" where none was built
-	record  httpdReceipt  // of it
-	httpd   *detect.HTTPD // the httpd that the module is for, where it lies now
-	module  *modulebuild.Result
-	file    *fetch.File // the archive of mod_wsgi
-	key     string      // of the module
-	timings []steps.Timing
-	cached  bool // the httpd came out of the build cache
+	tree   string        // httpd tree, "" where none was built
+	record httpdReceipt  // of it
+	httpd  *detect.HTTPD // the httpd that the module is for, where it lies now
+	module *modulebuild.Result
+	file   *fetch.File // the archive of mod_wsgi
+	key    string      // of the module
+	cached bool        // the httpd came out of the build cache
 }
 
 // build makes what the plan needs.
@@ -75,11 +73,9 @@ func (p *Plan) buildHTTPD(ctx context.Context, w *workspace, src *sources, out *
 		if err := removeTree(b.Stage); err != nil {
 			return err
 		}
-		res, err := httpdbuild.Build(ctx, b)
-		if err != nil {
+		if _, err := httpdbuild.Build(ctx, b); err != nil {
 			return err
 		}
-		out.timings = append(out.timings, res.Timings...)
 		if err := cache.Store(ctx, key, b.Stage); err != nil {
 			q.Events.Note("the build is not kept in the cache: " + err.Error())
 		}
@@ -149,7 +145,6 @@ func (p *Plan) buildModule(ctx context.Context, w *workspace, src *sources, out 
 		return err
 	}
 	out.module = res
-	out.timings = append(out.timings, res.Timings...)
 	return nil
 }
 

@@ -4,17 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"modwsgi/detect"
 	"modwsgi/installer/place"
+	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
+	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 )
 
@@ -29,6 +33,8 @@ type Report struct {
 	Timings   []steps.Timing `json:"timings,omitempty"`
 	Cached    bool           `json:"httpd_from_build_cache"`
 	Launcher  string         `json:"launcher"`
+	Instead   []Substitute   `json:"instead,omitempty"` // where not the newest known version was taken
+	User      string         `json:"user,omitempty"`    // whom to serve as, where we are root
 	Logs      string         `json:"logs,omitempty"`
 	Lock      string         `json:"lock_file,omitempty"`
 	Elapsed   time.Duration  `json:"elapsed_ns"`
@@ -57,11 +63,57 @@ type SourceReport struct {
 	Signer    string `json:"signer,omitempty"`
 }
 
+// Substitute is a version that was taken although a newer one is known.
+type Substitute struct {
+	Component string `json:"component"`
+	Wanted    string `json:"wanted"`
+	Used      string `json:"used"`
+	Why       string `json:"why"` // one line
+}
+
+// recorder keeps what the events of one install say for its report.
+type recorder struct {
+	mu       sync.Mutex
+	began    time.Time
+	timings  []steps.Timing
+	warnings []string
+}
+
+func (r *recorder) sink(next event.Sink) event.Sink {
+	return func(e event.Event) {
+		r.mu.Lock()
+		switch e.Kind {
+		case event.Done:
+			r.timings = append(r.timings, steps.Timing{Step: e.Step, Began: time.Since(r.began) - e.Elapsed, Elapsed: e.Elapsed})
+		case event.Warn:
+			r.warnings = append(r.warnings, e.Text)
+		}
+		r.mu.Unlock()
+		next.Send(e)
+	}
+}
+
+// into completes a report.
+func (r *recorder) into(report *Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	report.Timings, report.Warnings, report.Elapsed = r.timings, r.warnings, time.Since(r.began)
+}
+
 // Install does what the request asks: it makes the plan, and where something is
 // to be done fetches, builds, tries, places and tries again. A failure leaves
 // the environment as it was.
 func Install(ctx context.Context, q Request) (*Report, error) {
-	began := time.Now()
+	rec := &recorder{began: time.Now()}
+	q.Events = rec.sink(q.Events)
+	r, err := install(ctx, q)
+	if r != nil {
+		rec.into(r)
+	}
+	return r, err
+}
+
+func install(ctx context.Context, q Request) (*Report, error) {
 	plan, err := MakePlan(ctx, q)
 	if err != nil {
 		return nil, err
@@ -69,9 +121,13 @@ func Install(ctx context.Context, q Request) (*Report, error) {
 	q = plan.request
 	if plan.Nothing && !leftovers(plan.Site) {
 		r := plan.report(nil, nil)
-		r.Nothing, r.Elapsed = true, time.Since(began)
+		r.Nothing = true
 		return r, nil
 	}
+	if err := q.findCache(); err != nil {
+		return nil, err
+	}
+	warnOfClosed(plan.Python, q.Events)
 	if err := place.Writable(plan.Site, plan.Python.Scripts); err != nil {
 		return nil, err
 	}
@@ -91,14 +147,10 @@ func Install(ctx context.Context, q Request) (*Report, error) {
 	}
 	if plan.Nothing {
 		r := plan.report(nil, nil)
-		r.Nothing, r.Elapsed = true, time.Since(began)
+		r.Nothing = true
 		return r, nil
 	}
-	r, err := plan.carryOut(ctx, locked)
-	if r != nil {
-		r.Elapsed = time.Since(began)
-	}
-	return r, err
+	return plan.carryOut(ctx, locked)
 }
 
 // leftovers says whether a killed run left its hidden directory.
@@ -134,6 +186,9 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 		return nil, err
 	}
 	defer w.close()
+	if w.keep {
+		q.Events.Note("sources and objects are kept in " + w.kept())
+	}
 	for _, reason := range p.Reasons {
 		q.Events.Note(reason)
 	}
@@ -157,6 +212,7 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 	if err != nil {
 		return nil, err
 	}
+	q.logs = w.logs
 	if _, err := verifyStep(ctx, q, "verify stage", p.stagedSubject(s, made)); err != nil {
 		return nil, err
 	}
@@ -232,8 +288,11 @@ func (p *Plan) verifyPlaced(ctx context.Context) (*Proof, error) {
 // installedSubject is what a receipt says lies in the environment.
 func installedSubject(site string, py *detect.Python) (*Subject, error) {
 	r, err := receipt.Read(site)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	if err != nil {
+		return nil, fault.New(fault.Environment, "build it again with modwsgi install --python "+run.Quote(py.Prefix), "the record of what is installed is damaged: %w", err)
 	}
 	return &Subject{
 		Prefix: py.Prefix, PythonVersion: py.Version,
@@ -248,8 +307,9 @@ func (p *Plan) report(src *sources, made *product) *Report {
 	if list, err := listSite(p.Site); err == nil {
 		r.Installed = list
 	}
+	r.User = ServingUser()
 	if made != nil {
-		r.Timings, r.Cached = made.timings, made.cached
+		r.Cached = made.cached
 	}
 	if src != nil {
 		for name, f := range src.files {
@@ -258,7 +318,10 @@ func (p *Plan) report(src *sources, made *product) *Report {
 			})
 		}
 		slices.SortFunc(r.Sources, func(a, b SourceReport) int { return strings.Compare(a.Component, b.Component) })
-		r.Lock = p.request.LockFile
+		r.Instead = src.instead
+		if fileExists(p.request.LockFile) {
+			r.Lock = p.request.LockFile
+		}
 	}
 	return r
 }
@@ -279,7 +342,7 @@ func Verify(ctx context.Context, q Request) (*Proof, error) {
 	}
 	sub, err := installedSubject(py.Platlib, py)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fault.New(fault.Environment, "run modwsgi install --python "+py.Prefix, "there is no mod_wsgi that modwsgi installed in %s", py.Prefix)
+		return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix), "there is no mod_wsgi that modwsgi installed in %s", py.Prefix)
 	}
 	if err != nil {
 		return nil, err

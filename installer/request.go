@@ -51,6 +51,8 @@ type Request struct {
 
 	Runner *run.Runner
 	Events event.Sink
+
+	logs string // where the log of a throwaway server that failed is kept; "" for nowhere
 }
 
 // normalise fills in defaults and refuses what contradicts itself.
@@ -74,9 +76,17 @@ func (q *Request) normalise() error {
 		q.LockFile = "modwsgi.lock"
 	}
 	q.LockFile = q.abs(q.LockFile)
+	q.SourceDirs = slices.Clone(q.SourceDirs)
 	for i, dir := range q.SourceDirs {
 		q.SourceDirs[i] = q.abs(dir)
 	}
+	q.With, q.Without = slices.Clone(q.With), slices.Clone(q.Without)
+	return nil
+}
+
+// findCache sets CacheDir. Only what fetches and builds needs one: looking and
+// removing work also for a service that has no home.
+func (q *Request) findCache() error {
 	if q.CacheDir == "" {
 		dir, err := cacheDir(q.Env)
 		if err != nil {
@@ -85,8 +95,31 @@ func (q *Request) normalise() error {
 		q.CacheDir = dir
 	}
 	q.CacheDir = q.abs(q.CacheDir)
-	q.With, q.Without = slices.Clone(q.With), slices.Clone(q.Without)
 	return nil
+}
+
+// longestSocketDir is how long the path of a directory may be in which mod_wsgi
+// makes "wsgi.PID.N.M.sock": sun_path has 104 bytes on BSD and 108 on Linux
+// (unix(7)).
+const longestSocketDir = 104 - len("/modwsgi-verify-4294967295/wsgi.4194304.10.10.sock")
+
+// scratch makes a temporary directory, in TMPDIR or where the system keeps them.
+// With serves it is one for a server: a socket's path has room in it, and the
+// user whom root serves as can come there (pam_tmpdir gives root a TMPDIR that
+// nobody else may enter).
+func (q *Request) scratch(pattern string, serves bool) (string, error) {
+	base := run.Getenv(q.Env, "TMPDIR")
+	if runtime.GOOS == "windows" {
+		base = os.TempDir()
+	}
+	if !filepath.IsAbs(base) || serves && (len(base) > longestSocketDir || os.Geteuid() == 0 && closedTo(base) != "") {
+		base = "/tmp"
+	}
+	dir, err := os.MkdirTemp(base, pattern)
+	if err != nil {
+		return "", fault.New(fault.Environment, "make "+base+" writable and see that it has room, or set TMPDIR to a directory that is", "make a temporary directory: %w", err)
+	}
+	return dir, nil
 }
 
 func (q *Request) abs(path string) string {

@@ -2,9 +2,7 @@ package installer
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,6 +18,7 @@ import (
 type sources struct {
 	files    map[string]*fetch.File // by component
 	features []string               // of the httpd that was obtainable
+	instead  []Substitute           // versions taken although a newer one is known
 }
 
 // httpdParts are the components of a bundled httpd besides itself.
@@ -89,6 +88,7 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 			return fault.Wrap(classOr(err, fault.Source), fault.HintOf(err), err)
 		}
 		if len(missing) > 0 {
+			g.instead(component, missing[0].Archive.Version, c.Version, missing[0].Summary())
 			g.plan.request.Events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, c.Version, missing[0].Archive.Version, missing[0].Summary()))
 		}
 		g.sayOlder(component, c, missing)
@@ -106,6 +106,13 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 	return g.none(component, all, missing)
 }
 
+// instead records for the report that a version stands in for another one.
+func (g *gatherer) instead(component, wanted, used, why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.got.instead = append(g.got.instead, Substitute{Component: component, Wanted: wanted, Used: used, Why: why})
+}
+
 // sayOlder tells of a version that is older than the newest one known only
 // because the lock file says so.
 func (g *gatherer) sayOlder(component string, taken Choice, missing []*fetch.NotObtainable) {
@@ -115,6 +122,7 @@ func (g *gatherer) sayOlder(component string, taken Choice, missing []*fetch.Not
 		return
 	}
 	if e, ok := lock.Find(component); ok && e.Version == taken.Version {
+		g.instead(component, known[0].Version, taken.Version, "it is locked in "+g.plan.request.LockFile+"; --upgrade looks for newer ones")
 		g.plan.request.Events.Note(fmt.Sprintf("%s %s is taken as locked in %s; the newest known is %s (--upgrade)",
 			component, taken.Version, filepath.Base(g.plan.request.LockFile), known[0].Version))
 	}
@@ -179,10 +187,8 @@ func (p *Plan) writeLock(lock *recipe.Lock, got *sources) error {
 	}
 	changed, err := lock.Write(p.request.LockFile)
 	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist):
-		p.request.Events.Note("the lock file is not written: " + err.Error())
-	case err != nil:
-		return err
+	case err != nil: // not writable, a read-only file system, no room
+		p.request.Events.Warn("the lock file is not written: " + err.Error())
 	case changed:
 		p.request.Events.Note("versions and hashes are in " + p.request.LockFile)
 	}

@@ -62,6 +62,11 @@ func (p *Plan) stage(w *workspace, made *product) (*staged, error) {
 			return nil, fmt.Errorf("stage mod_wsgi: %w", err)
 		}
 	}
+	for _, dir := range []string{s.site, s.bin} {
+		if err := openUp(dir); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 

@@ -87,9 +87,9 @@ func verify(ctx context.Context, q *Request, s Subject) (*Proof, error) {
 
 func verifyOnce(ctx context.Context, q *Request, s Subject) (_ *Proof, retry bool, _ error) {
 	// Not below the cache: the path of a daemon's socket must be short.
-	dir, err := os.MkdirTemp("", "modwsgi-verify-")
+	dir, err := q.scratch("modwsgi-verify-", true)
 	if err != nil {
-		return nil, false, fmt.Errorf("make a directory for the throwaway server: %w", err)
+		return nil, false, err
 	}
 	defer func() { _ = removeTree(dir) }()
 	account, err := lesserAccount()
@@ -125,11 +125,15 @@ func verifyOnce(ctx context.Context, q *Request, s Subject) (_ *Proof, retry boo
 	go watch(asking, log, fail)
 	proof, err := ask(asking, server, port, nonce)
 	fail(nil)
-	stop(server)
+	var said string
+	if err != nil { // what it says while it ends is not to the point
+		said = out.String() + readText(log)
+	}
+	stop(server, err == nil)
 	if err != nil {
-		said := tailOf(log, 15) + out.String()
-		return nil, strings.Contains(said, "could not bind"), fault.New(fault.Verify, verifyHint(said),
-			"%w\nhttpd said:\n%s", err, indent(said))
+		kept := keepLog(q.logs, said)
+		return nil, strings.Contains(said, "could not bind"), fault.New(fault.Verify, verifyHint(said, s.Prefix, account != nil),
+			"%w\nhttpd said:\n%s%s", err, indent(telling(said, 20)), kept)
 	}
 	return proof, false, compare(proof, s)
 }
@@ -149,13 +153,21 @@ func compare(p *Proof, s Subject) error {
 	switch {
 	case !same:
 		return fault.New(fault.Verify, "", "the module runs Python with the prefix %s, not %s", p.Prefix, s.Prefix)
-	case !strings.HasPrefix(s.PythonVersion, p.PythonVersion):
+	case number(s.PythonVersion) != number(p.PythonVersion):
 		return fault.New(fault.Verify, "the library and the interpreter of this Python are of different versions: repair the Python installation",
 			"the module runs Python %s, not %s", p.PythonVersion, s.PythonVersion)
 	case p.ModuleVersion != s.ModuleVersion:
 		return fault.New(fault.Verify, "", "the module says that it is mod_wsgi %s, not %s", p.ModuleVersion, s.ModuleVersion)
 	}
 	return nil
+}
+
+// number is the part of a Python version without "rc1" or "+".
+func number(version string) string {
+	if i := strings.IndexFunc(version, func(r rune) bool { return r != '.' && (r < '0' || r > '9') }); i >= 0 {
+		return version[:i]
+	}
+	return version
 }
 
 // writeServer writes the configuration and the application.
@@ -283,12 +295,17 @@ func get(ctx context.Context, client *http.Client, url, nonce string) (*Proof, e
 	return &answer.Proof, nil
 }
 
-// stop ends the server with its daemon processes.
-func stop(server *run.Process) {
+// stop ends the server with its daemon processes; one that failed has workers
+// which wait for a daemon process that does not come, and gets little time.
+func stop(server *run.Process, worked bool) {
+	patience := 8 * time.Second
+	if !worked {
+		patience = time.Second
+	}
 	_ = server.Signal(syscall.SIGTERM)
 	select {
 	case <-server.Done():
-	case <-time.After(8 * time.Second):
+	case <-time.After(patience):
 		_ = server.Signal(syscall.SIGKILL)
 		<-server.Done()
 	}
@@ -328,7 +345,10 @@ func freePort(ctx context.Context) (int, error) {
 }
 
 // verifyHint reads what httpd said.
-func verifyHint(said string) string {
+func verifyHint(said, prefix string, lesser bool) string {
+	if dir := closedTo(prefix); lesser && dir != "" {
+		return "the directory " + dir + " is closed to the user that serves (root itself cannot): use an environment below /srv or /opt, or open it (chmod o+x)"
+	}
 	switch {
 	case strings.Contains(said, "cannot open shared object file"):
 		return "a library that the module or httpd needs is not found: was Python or a system library removed?"
@@ -339,7 +359,20 @@ func verifyHint(said string) string {
 	case strings.Contains(said, "could not bind"):
 		return "another process took the port: try again"
 	}
-	return "the whole of it can be had with modwsgi verify -v"
+	return "look for the first line above that speaks of wsgi, of Python or of an error"
+}
+
+// closedTo returns the first directory on the way to a path that only its owner
+// and group may pass, "" where there is none.
+func closedTo(path string) string {
+	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
+		if info, err := os.Stat(at); err == nil && info.IsDir() && info.Mode().Perm()&0o001 == 0 {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			return ""
+		}
+	}
 }
 
 // lockedWriter keeps what is written from several goroutines.
@@ -360,14 +393,41 @@ func (l *lockedWriter) String() string {
 	return l.b.String()
 }
 
-// tailOf returns the last lines of a file.
-func tailOf(name string, lines int) string {
+func readText(name string) string {
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return ""
 	}
-	all := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n") + "\n"
+	return string(data)
+}
+
+// telling picks the lines of a log to show: those that tell of trouble, else the
+// last ones.
+func telling(said string, most int) string {
+	all := strings.Split(strings.TrimRight(said, "\n"), "\n")
+	var out []string
+	for _, line := range all {
+		if !strings.Contains(line, ":info]") && !strings.Contains(line, ":notice]") && !strings.Contains(line, ":debug]") {
+			out = append(out, line)
+		}
+	}
+	if len(out) == 0 {
+		out = all
+	}
+	return strings.Join(out[max(0, len(out)-most):], "\n")
+}
+
+// keepLog writes the log of a server that failed where the other logs are, and
+// returns the line that tells of it.
+func keepLog(dir, said string) string {
+	if dir == "" || said == "" {
+		return ""
+	}
+	name := filepath.Join(dir, "verify.log")
+	if err := os.WriteFile(name, []byte(said), 0o600); err != nil {
+		return ""
+	}
+	return "\nthe whole log: " + name
 }
 
 func indent(s string) string {

@@ -29,10 +29,15 @@ type workspace struct {
 func newWorkspace(q *Request) (*workspace, error) {
 	base := filepath.Join(q.CacheDir, "work")
 	if strings.ContainsAny(base, " \t\n'\"\\$`#:;&()<>|*?[]{}!~%") {
-		base = filepath.Join(os.TempDir(), fmt.Sprintf("modwsgi-work-%d", os.Getuid()))
+		base = filepath.Join(plainTemp, fmt.Sprintf("modwsgi-work-%d", os.Geteuid()))
 	}
 	if err := os.MkdirAll(base, 0o700); err != nil {
 		return nil, fault.New(fault.Environment, "make that directory writable, or name another one with --cache-dir", "make work directory: %w", err)
+	}
+	if filepath.Dir(base) == plainTemp {
+		if err := private(base); err != nil {
+			return nil, err
+		}
 	}
 	sweep(base)
 	dir, err := os.MkdirTemp(base, "run-")
@@ -55,9 +60,16 @@ func newWorkspace(q *Request) (*workspace, error) {
 
 func (w *workspace) path(name string) string { return filepath.Join(w.dir, name) }
 
+// kept is the name of the scratch space after a run with --keep-build.
+func (w *workspace) kept() string {
+	return filepath.Join(filepath.Dir(w.dir), "kept-"+strings.TrimPrefix(filepath.Base(w.dir), "run-"))
+}
+
 // close removes the scratch space, but for the logs.
 func (w *workspace) close() {
 	if w.keep {
+		// Under another name, so that the next run does not clear it away.
+		_ = os.Rename(w.dir, w.kept())
 		w.release()
 		return
 	}
@@ -66,8 +78,8 @@ func (w *workspace) close() {
 	_ = os.Remove(w.logs) // only where it is empty
 }
 
-// sweep removes work directories that nobody holds and that are not of today's
-// --keep-build.
+// sweep removes work directories that nobody holds; those of --keep-build have
+// another name.
 func sweep(base string) {
 	entries, err := os.ReadDir(base)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -29,7 +30,7 @@ import (
 )
 
 // buildVersion changes when the same inputs give another module.
-const buildVersion = "1"
+const buildVersion = "2"
 
 // Python is what a build needs to know of the interpreter; all of it was
 // validated by whoever found it.
@@ -81,8 +82,14 @@ type Result struct {
 // interpreter's own extension suffix, which is where upstream's launcher and
 // other software look for it.
 func FileName(version, extSuffix string) string {
-	parts := strings.SplitN(version, ".", 3)
-	return "mod_wsgi-py" + parts[0] + parts[1] + extSuffix
+	return "mod_wsgi-py" + strings.ReplaceAll(majorMinor(version), ".", "") + extSuffix
+}
+
+// majorMinor cuts a version after its second number.
+func majorMinor(version string) string {
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	return strings.TrimSuffix(major+"."+minor, ".")
 }
 
 // Key is the identity of what Build would make.
@@ -90,7 +97,8 @@ func (q *Request) Key() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "modulebuild %s\nmod_wsgi %s %s\npython %s %s %s %v %s\nhttpd %s %d\nrunpath %s\n", buildVersion, q.Version, q.SHA256,
 		q.Python.Version, q.Python.SOABI, q.Python.LibPython, q.Python.LibShared, q.Python.LinkLibs, q.HTTPD.Version, q.HTTPD.MMN, q.RunPath)
-	fmt.Fprintf(&b, "flags %q %q\ncompiler %s\ntarget %s\nlibc %s\n", q.HTTPD.CPPFlags, q.HTTPD.CFlags, q.Tools.Compiler, q.Tools.Target, q.Tools.Libc)
+	fmt.Fprintf(&b, "include %q %q\n", q.Python.IncludeDirs, q.HTTPD.IncludeDirs)
+	fmt.Fprintf(&b, "flags %q %q\ncc %q\ncompiler %s\ntarget %s\nlibc %s\n", q.HTTPD.CPPFlags, q.HTTPD.CFlags, q.Tools.CC, q.Tools.Compiler, q.Tools.Target, q.Tools.Libc)
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:])
 }
@@ -118,7 +126,11 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fault.Wrap(fault.Build, b.hint(err), fmt.Errorf("build mod_wsgi %s for Python %s and httpd %s: %w",
+		class := fault.Build
+		if c := fault.ClassOf(err); c != fault.Internal {
+			class = c // what the step found out about the archive or the host
+		}
+		return nil, fault.Wrap(class, b.hint(err), fmt.Errorf("build mod_wsgi %s for Python %s and httpd %s: %w",
 			q.Version, q.Python.Version, q.HTTPD.Version, err))
 	}
 	return &Result{File: out, Name: b.name, SHA256: b.sum, Timings: timings}, nil
@@ -131,16 +143,24 @@ func (q *Request) check() error {
 	if len(q.Python.IncludeDirs) == 0 || q.Python.LibPython == "" || q.Python.ExtSuffix == "" {
 		return errors.New("build mod_wsgi: the facts of the Python are not complete")
 	}
+	if !pythonVersion.MatchString(q.Python.Version) || strings.ContainsAny(q.Python.ExtSuffix, `/\`) {
+		return fmt.Errorf("build mod_wsgi: Python %q with extension suffix %q", q.Python.Version, q.Python.ExtSuffix)
+	}
+	if !filepath.IsAbs(q.Out) || !filepath.IsAbs(q.Work) || !filepath.IsAbs(q.Python.LibPython) {
+		return fmt.Errorf("build mod_wsgi: %q, %q or %q is not an absolute path", q.Out, q.Work, q.Python.LibPython)
+	}
 	if len(q.HTTPD.IncludeDirs) == 0 {
 		return errors.New("build mod_wsgi: the facts of the httpd are not complete")
 	}
 	return nil
 }
 
+var pythonVersion = regexp.MustCompile(`^\d+\.\d+`)
+
 type builder struct {
 	Request
 	name    string
-	sources []string
+	sources []string // relative to Work
 	sum     string
 }
 
@@ -154,9 +174,14 @@ func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
 	if err != nil {
 		return err
 	}
-	b.sources, err = filepath.Glob(filepath.Join(b.Work, "src/server/*.c"))
+	if err := os.Mkdir(filepath.Join(b.Work, "tmp"), 0o700); err != nil {
+		return err
+	}
+	// Glob with the working directory in the pattern would take its brackets for
+	// a pattern too.
+	b.sources, err = fs.Glob(os.DirFS(b.Work), "src/server/*.c")
 	if err == nil && len(b.sources) == 0 {
-		err = errors.New("the archive has no C files in src/server")
+		err = fault.New(fault.Source, wrongArchive, "the archive has no C files in src/server")
 	}
 	if err != nil {
 		return err
@@ -164,25 +189,34 @@ func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
 	return b.checkVersion()
 }
 
+const wrongArchive = "get upstream's source archive of that version, from the package index or from its releases"
+
 var versionString = regexp.MustCompile(`(?m)^#define\s+MOD_WSGI_VERSION_STRING\s+"([^"]+)"`)
 
 // checkVersion compares what the sources say with what was asked for: an archive
 // of another version under a right name would otherwise be recorded wrongly.
 func (b *builder) checkVersion() error {
 	data, err := os.ReadFile(filepath.Join(b.Work, "src/server/wsgi_version.h"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.Source, wrongArchive, "the archive has no src/server/wsgi_version.h")
+	}
 	if err != nil {
 		return err
 	}
 	m := versionString.FindSubmatch(data)
-	if m == nil || string(m[1]) != b.Version {
-		return fmt.Errorf("the archive says that it is mod_wsgi %q, not %s", m, b.Version)
+	if m == nil {
+		return fault.New(fault.Source, wrongArchive, "the archive does not say which version of mod_wsgi it is")
+	}
+	if string(m[1]) != b.Version {
+		return fault.New(fault.Source, wrongArchive, "the archive says that it is mod_wsgi %s, not %s", m[1], b.Version)
 	}
 	return nil
 }
 
-// compile runs one compiler a file, Jobs at a time.
+// compile runs one compiler a file, Jobs at a time. File names are relative, so
+// that what __FILE__ puts into the module does not depend on the directory.
 func (b *builder) compile(ctx context.Context, log *steps.Log) error {
-	base := slices.Concat(b.Tools.CC, []string{"-O2", "-g0", "-fPIC", "-fwrapv", "-fstack-protector-strong", "-DNDEBUG", "-ffile-prefix-map=" + b.Work + "=."},
+	base := slices.Concat(b.Tools.CC, []string{"-O2", "-g0", "-fPIC", "-fwrapv", "-fstack-protector-strong", "-DNDEBUG"},
 		b.HTTPD.CPPFlags, b.HTTPD.CFlags)
 	for _, dir := range slices.Concat(b.HTTPD.IncludeDirs, b.Python.IncludeDirs) {
 		base = append(base, "-I"+dir)
@@ -216,7 +250,7 @@ func (b *builder) link(ctx context.Context, log *steps.Log) error {
 	if b.Python.LibShared {
 		argv = append(argv, b.Python.LibPython)
 		if b.RunPath != "" {
-			argv = append(argv, "-Wl,-rpath,"+b.RunPath)
+			argv = append(argv, "-Xlinker", "-rpath", "-Xlinker", b.RunPath) // may have a comma
 		}
 	} else {
 		// Extension modules find the interpreter's functions in this module, so
@@ -232,6 +266,9 @@ func (b *builder) check(_ context.Context, log *steps.Log) error {
 	name := filepath.Join(b.Out, b.name)
 	data, err := os.ReadFile(name)
 	if err != nil {
+		return err
+	}
+	if err := os.Chmod(name, 0o755); err != nil { // whatever the umask is: httpd may serve as another user
 		return err
 	}
 	sum := sha256.Sum256(data)
@@ -260,40 +297,14 @@ func (b *builder) check(_ context.Context, log *steps.Log) error {
 }
 
 func (b *builder) tool(ctx context.Context, log *steps.Log, argv []string) error {
-	if _, err := fmt.Fprintf(log, "+ %s\n", strings.Join(argv, " ")); err != nil {
+	words := make([]string, len(argv))
+	for i, a := range argv {
+		words[i] = run.Quote(a)
+	}
+	if _, err := fmt.Fprintf(log, "+ %s\n", strings.Join(words, " ")); err != nil {
 		return err
 	}
-	return b.Runner.Run(ctx, run.Cmd{Argv: argv, Dir: b.Work, Env: b.Tools.Env, Log: log, LogPath: log.Path})
-}
-
-var known = []struct {
-	said *regexp.Regexp
-	hint func(b *builder) string
-}{
-	{regexp.MustCompile(`Python\.h: No such file`), func(b *builder) string {
-		minor := strings.Join(strings.SplitN(b.Python.Version, ".", 3)[:2], ".")
-		return b.Tools.Install("Python's headers are missing;", toolchain.Packages{
-			"debian": "python" + minor + "-dev", "rhel": "python" + minor + "-devel", "alpine": "python3-dev", "arch": "python", "suse": "python3-devel",
-		}, "")
-	}},
-	{regexp.MustCompile(`recompile with -fPIC|can not be used when making a shared object`), func(*builder) string {
-		return "this Python's library cannot be part of a module: use a Python that was built with --enable-shared"
-	}},
-	{regexp.MustCompile(`No space left on device`), func(*builder) string {
-		return "free some space in the build directory, or set XDG_CACHE_HOME to another file system"
-	}},
-}
-
-func (b *builder) hint(err error) string {
-	var e *run.Error
-	if !errors.As(err, &e) {
-		return ""
-	}
-	text := strings.Join(e.Tail, "\n")
-	for _, k := range known {
-		if k.said.MatchString(text) {
-			return k.hint(b)
-		}
-	}
-	return "the whole output of the failed step is in its log"
+	// What a killed compiler leaves goes away with the rest.
+	env := append(slices.Clone(b.Tools.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"))
+	return b.Runner.Run(ctx, run.Cmd{Argv: argv, Dir: b.Work, Env: env, Log: log, LogPath: log.Path})
 }

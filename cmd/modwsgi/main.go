@@ -14,7 +14,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // a second signal ends us at once
+	context.AfterFunc(ctx, stop)                            // a second signal ends us at once
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a reader that left is an error of writing, not our end
 	exe, _ := os.Executable()
 	dir, _ := os.Getwd()
 	code := cli.Main(ctx, cli.Process{

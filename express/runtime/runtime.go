@@ -11,4 +11,6 @@ import "embed"
 // start with an underscore.
 //
 //go:embed mod_wsgi/*.py mod_wsgi/server/*.py mod_wsgi/express/*.py
+//go:embed mod_wsgi/server/management/*.py mod_wsgi/server/management/commands/*.py
+//go:embed mod_wsgi/express/management/*.py mod_wsgi/express/management/commands/*.py
 var Files embed.FS

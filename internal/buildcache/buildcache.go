@@ -19,8 +19,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"modwsgi/internal/flock"
 )
 
 // Cache is a directory of entries. It may be used by several processes at once
@@ -71,6 +74,9 @@ func (c Cache) Restore(ctx context.Context, key, dest string) (bool, error) {
 	if err := json.Unmarshal(data, &m); err != nil || m.Schema != schema {
 		return false, c.drop(entry)
 	}
+	if _, err := os.Lstat(dest); !errors.Is(err, fs.ErrNotExist) {
+		return false, errors.Join(fmt.Errorf("build cache: %s is there already", dest), err)
+	}
 	err = copyFiles(ctx, m.Files, filepath.Join(entry, "tree"), dest)
 	if err == nil {
 		return true, nil
@@ -89,10 +95,45 @@ func (c Cache) drop(entry string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(entry, filepath.Join(trash, "entry")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err = os.Rename(entry, filepath.Join(trash, "entry"))
+	if errors.Is(err, fs.ErrNotExist) { // somebody else was faster
+		err = nil
 	}
-	return os.RemoveAll(trash)
+	return errors.Join(err, os.RemoveAll(trash))
+}
+
+// temporary makes a directory for an entry under way. It is marked as ours, so
+// that sweep can tell it from one whose process was killed.
+func (c Cache) temporary() (dir string, release func(), err error) {
+	for {
+		if dir, err = os.MkdirTemp(c.Dir, ".store-"); err != nil {
+			return "", nil, err
+		}
+		release, ok, err := flock.Try(dir)
+		if ok {
+			if _, err := os.Lstat(dir); err == nil {
+				return dir, sync.OnceFunc(release), nil
+			}
+			release() // a sweep had it before us
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", nil, errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+}
+
+// sweep removes what killed processes left. What cannot be removed stays.
+func (c Cache) sweep() {
+	entries, _ := os.ReadDir(c.Dir)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".store-") && !strings.HasPrefix(e.Name(), ".drop-") {
+			continue
+		}
+		dir := filepath.Join(c.Dir, e.Name())
+		if release, ok, _ := flock.Try(dir); ok {
+			_ = os.RemoveAll(dir)
+			release()
+		}
+	}
 }
 
 // Store keeps a copy of the tree under a key. A tree that is there already stays.
@@ -104,11 +145,12 @@ func (c Cache) Store(ctx context.Context, key, tree string) error {
 	if err := os.MkdirAll(filepath.Dir(entry), 0o700); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(c.Dir, ".store-")
+	c.sweep()
+	temp, release, err := c.temporary()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(temp) }()
+	defer func() { release(); _ = os.RemoveAll(temp) }()
 	files, err := list(tree)
 	if err != nil {
 		return err
@@ -123,6 +165,7 @@ func (c Cache) Store(ctx context.Context, key, tree string) error {
 	if err := os.WriteFile(filepath.Join(temp, "manifest.json"), data, 0o600); err != nil {
 		return err
 	}
+	release() // Windows renames nothing that is open
 	if err := os.Rename(temp, entry); err != nil && !errors.Is(err, fs.ErrExist) && !isNotEmpty(entry) {
 		return err
 	}
@@ -190,6 +233,9 @@ func copyFiles(ctx context.Context, files []file, from, to string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
+	if err := os.Chmod(to, 0o755); err != nil { // whatever the umask is: a server reads there as another user
+		return err
+	}
 	root, err := os.OpenRoot(to)
 	if err != nil {
 		return err
@@ -197,11 +243,13 @@ func copyFiles(ctx context.Context, files []file, from, to string) error {
 	defer func() { _ = root.Close() }()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(2, runtime.NumCPU()))
+	made := map[string]bool{".": true}
 	for _, f := range files {
-		if dir := filepath.Dir(filepath.FromSlash(f.Path)); dir != "." {
-			if err := root.MkdirAll(dir, 0o755); err != nil {
-				return err
-			}
+		if !filepath.IsLocal(filepath.FromSlash(f.Path)) {
+			return errors.Join(&damageError{f.Path}, group.Wait())
+		}
+		if err := makeDir(root, filepath.Dir(filepath.FromSlash(f.Path)), made); err != nil {
+			return errors.Join(err, group.Wait())
 		}
 		group.Go(func() error {
 			if ctx.Err() != nil {
@@ -211,6 +259,21 @@ func copyFiles(ctx context.Context, files []file, from, to string) error {
 		})
 	}
 	return group.Wait()
+}
+
+// makeDir makes a directory and those above it, readable for everybody.
+func makeDir(root *os.Root, dir string, made map[string]bool) error {
+	if made[dir] {
+		return nil
+	}
+	if err := makeDir(root, filepath.Dir(dir), made); err != nil {
+		return err
+	}
+	if err := root.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	made[dir] = true
+	return root.Chmod(dir, 0o755)
 }
 
 func copyFile(root *os.Root, f file, from string) error {
@@ -226,7 +289,10 @@ func copyFile(root *os.Root, f file, from string) error {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	out, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, f.Mode|0o200)
+	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(&damageError{f.Path}, err)
+	}
+	out, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, f.Mode.Perm()|0o200)
 	if err != nil {
 		return err
 	}
@@ -241,5 +307,5 @@ func copyFile(root *os.Root, f file, from string) error {
 	if n != f.Size || hex.EncodeToString(h.Sum(nil)) != f.SHA256 {
 		return &damageError{f.Path}
 	}
-	return root.Chmod(name, f.Mode)
+	return root.Chmod(name, f.Mode.Perm())
 }

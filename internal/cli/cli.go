@@ -10,8 +10,10 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -26,6 +28,8 @@ type Process struct {
 	Executable string // our own path
 	Stdout     io.Writer
 	Stderr     io.Writer
+	// Now is the clock of what is shown; nil is time.Now.
+	Now func() time.Time
 }
 
 // exitCodes is the only place that knows them; docs/exit-codes.md explains them.
@@ -59,6 +63,11 @@ type globalFlags struct {
 // Main runs the program and returns its exit code.
 func Main(ctx context.Context, p Process) int {
 	a := &app{Process: p}
+	// Who does not read results any more ends the work, in good order.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	out := &output{to: p.Stdout, failed: cancel}
+	a.Stdout, p.Stdout = out, out
 	root := a.root()
 	root.SetArgs(p.Args)
 	root.SetOut(p.Stdout)
@@ -66,6 +75,9 @@ func Main(ctx context.Context, p Process) int {
 	err := root.ExecuteContext(ctx)
 	if a.view != nil {
 		a.view.close()
+	}
+	if werr := out.problem(); werr != nil {
+		return a.fail(fault.New(fault.Environment, "", "write the result: %w", werr))
 	}
 	if err == nil {
 		return 0
@@ -76,12 +88,53 @@ func Main(ctx context.Context, p Process) int {
 	return a.fail(err)
 }
 
-// usageError is an error of the command line itself.
-func usageError(err error) error {
-	if err == nil {
-		return nil
+// unknownCommand is the error for a command that there is not, with the nearest
+// name as a hint.
+func unknownCommand(root *cobra.Command, name string) error {
+	hint := "modwsgi --help shows what there is"
+	var names []string
+	for _, c := range root.Commands() {
+		names = append(names, c.Name())
 	}
-	return fault.Wrap(fault.Usage, "modwsgi --help shows what there is", err)
+	if near := nearest(name, names); near != "" {
+		hint = "did you mean modwsgi " + near + "? " + hint
+	}
+	return fault.New(fault.Usage, hint, "there is no command %q", name)
+}
+
+// flagError says what is wrong with a flag, in words of ours.
+func flagError(c *cobra.Command, err error) error {
+	hint := c.CommandPath() + " --help lists the flags"
+	var value *pflag.InvalidValueError
+	var unknown *pflag.NotExistError
+	switch {
+	case errors.As(err, &value):
+		return fault.New(fault.Usage, hint, "the value %q of --%s is not of the right kind (%s)", value.GetValue(), value.GetFlag().Name, value.GetFlag().Value.Type())
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
+			hint = "did you mean --" + near + "? " + hint
+		}
+		return fault.New(fault.Usage, hint, "there is no flag --%s", unknown.GetSpecifiedName())
+	}
+	return fault.Wrap(fault.Usage, hint, err)
+}
+
+// helpCommand is "modwsgi help COMMAND"; cobra's own is content with a command
+// that there is not.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [command]", Short: "Show the help of a command",
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(c.Root(), strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 func (a *app) root() *cobra.Command {
@@ -94,18 +147,20 @@ func (a *app) root() *cobra.Command {
 			"  modwsgi install --python .venv\n" +
 			"  .venv/bin/mod_wsgi-express start-server hello.wsgi --port 8080",
 		SilenceErrors: true, SilenceUsage: true, Version: version.String(),
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError(fmt.Errorf("there is no command %q", args[0]))
+				return unknownCommand(c, args[0])
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return checkProgress(a.flags.color) },
 	}
 	c.SetVersionTemplate("modwsgi {{.Version}}\n")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fault.Wrap(fault.Usage, c.CommandPath()+" --help lists the flags", err)
+		return flagError(c, err)
 	})
+	c.SetHelpCommand(helpCommand())
 	f := c.PersistentFlags()
 	f.BoolVar(&a.flags.json, "json", false, "print JSON: events as lines, then the result")
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "show where steps log to, and more of what failed")
@@ -144,6 +199,7 @@ func (a *app) start() error {
 func (a *app) fail(err error) int {
 	code := exitCodes[fault.ClassOf(err)]
 	hint := fault.HintOf(err)
+	github := run.Getenv(a.Env, "GITHUB_ACTIONS") == "true" && !a.flags.json
 	var tool *run.Error
 	hasTool := errors.As(err, &tool)
 	if a.flags.json {
@@ -164,7 +220,7 @@ func (a *app) fail(err error) int {
 			fmt.Fprintf(&b, "  %s\n", printable(line))
 		}
 		if tool.LogPath != "" {
-			fmt.Fprintf(&b, "the whole log: %s\n", tool.LogPath)
+			fmt.Fprintf(&b, "the whole log: %s\n", printable(tool.LogPath))
 		}
 		b.WriteString("\n")
 	}
@@ -172,20 +228,10 @@ func (a *app) fail(err error) int {
 	if hint != "" {
 		fmt.Fprintf(&b, "modwsgi: hint: %s\n", printable(hint))
 	}
-	if run.Getenv(a.Env, "GITHUB_ACTIONS") == "true" && !a.flags.json {
-		fmt.Fprintf(&b, "::error title=modwsgi::%s\n", githubEscape(err.Error()))
+	text := b.String()
+	if github {
+		text = defuse(text) + "::error title=modwsgi::" + githubEscape(printable(err.Error())) + "\n"
 	}
-	_, _ = io.WriteString(a.Stderr, b.String())
+	_, _ = io.WriteString(a.Stderr, text)
 	return code
-}
-
-// printable takes control characters out of what tools and servers said, so that
-// it cannot play with a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && (r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0) {
-			return -1
-		}
-		return r
-	}, s)
 }

@@ -56,7 +56,8 @@ func (a *app) install() *cobra.Command {
 		Short: "Install httpd and mod_wsgi into a Python environment",
 		Long: "install finds the Python and an httpd (or builds one into the environment), builds mod_wsgi for exactly\n" +
 			"that pair, places both as normal distributions, and proves with a real request that they work.\n" +
-			"A failure leaves the environment as it was. A second install with nothing to do says so.\n\n" + featureHelp(),
+			"A failure leaves the environment as it was. A second install with nothing to do says so; it keeps the httpd\n" +
+			"that the first one was told of by a path, until --httpd says otherwise.\n\n" + featureHelp(),
 		Example: "  modwsgi install --python .venv\n" +
 			"  modwsgi install --python /srv/app/bin/pip --httpd bundled --with http2\n" +
 			"  modwsgi install --mod-wsgi-version \"~> 5.0\" --source-dir ./sources --offline",
@@ -211,26 +212,51 @@ func (a *app) showReport(r *installer.Report) error {
 		}
 		_ = t.Flush()
 	}
+	showInstead(w, r.Instead)
 	if r.Cached {
 		_, _ = fmt.Fprintln(w, "httpd came out of the build cache")
 	}
-	if len(r.Timings) > 0 {
-		var parts []string
-		for _, t := range r.Timings {
-			if t.Elapsed >= 100*time.Millisecond {
-				parts = append(parts, t.Step+" "+seconds(t.Elapsed))
-			}
-		}
-		if len(parts) > 0 {
-			_, _ = fmt.Fprintln(w, "steps: "+strings.Join(parts, ", "))
-		}
+	if line := stepLine(r); line != "" {
+		_, _ = fmt.Fprintln(w, "steps: "+line)
+	}
+	if r.Lock != "" {
+		_, _ = fmt.Fprintf(w, "lock file: %s\n", printable(r.Lock))
 	}
 	if r.Proof != nil {
 		_, _ = fmt.Fprintf(w, "Verified: %s answered a request with Python %s and mod_wsgi %s in %s.\n",
 			r.Proof.Server, r.Proof.PythonVersion, r.Proof.ModuleVersion, seconds(r.Proof.Elapsed))
 	}
-	_, _ = fmt.Fprintf(w, "Next: %s start-server YOUR_APP.wsgi --port 8080\n", run.Quote(r.Launcher))
+	user := ""
+	if r.User != "" {
+		user = " --user " + run.Quote(r.User)
+	}
+	_, _ = fmt.Fprintf(w, "Next: %s start-server YOUR_APP.wsgi --port 8080%s\n", run.Quote(r.Launcher), user)
 	return nil
+}
+
+// showInstead repeats at the end what may have scrolled away: which version is
+// not the one that was wanted, and why.
+func showInstead(w io.Writer, all []installer.Substitute) {
+	for _, s := range all {
+		_, _ = fmt.Fprintf(w, "note: %s %s instead of %s: %s\n", s.Component, s.Used, s.Wanted, printable(s.Why))
+	}
+}
+
+// stepLine lists how long each step took; those too short to matter are counted.
+func stepLine(r *installer.Report) string {
+	var parts []string
+	short := 0
+	for _, t := range r.Timings {
+		if t.Elapsed < 50*time.Millisecond {
+			short++
+			continue
+		}
+		parts = append(parts, t.Step+" "+seconds(t.Elapsed))
+	}
+	if short > 0 {
+		parts = append(parts, fmt.Sprintf("%d more in no time", short))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func showInstalled(w io.Writer, all []installer.Installed) {

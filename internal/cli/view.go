@@ -22,6 +22,7 @@ type view struct {
 	mu     sync.Mutex
 	out    io.Writer
 	mode   string // "terminal", "plain", "github", "json"
+	now    func() time.Time
 	began  time.Time
 	width  int
 	active []*activeStep // in the order of their starts
@@ -30,6 +31,8 @@ type view struct {
 	done   sync.WaitGroup
 	closed bool
 	detail bool
+	// actions: GitHub Actions reads along, in whatever way we show progress.
+	actions bool
 }
 
 type activeStep struct {
@@ -43,16 +46,20 @@ type activeStep struct {
 // newView chooses how to show: what the user said, else GitHub's grouping where
 // that runs us, else live lines on a terminal, else plain lines.
 func newView(a *app) (*view, error) {
-	v := &view{out: a.Stderr, began: time.Now(), stop: make(chan struct{}), detail: a.flags.verbose}
+	if a.Now == nil {
+		a.Now = time.Now
+	}
+	v := &view{out: a.Stderr, now: a.Now, began: a.Now(), stop: make(chan struct{}), detail: a.flags.verbose}
 	if err := checkProgress(a.flags.color); err != nil {
 		return v, err
 	}
+	v.actions = run.Getenv(a.Env, "GITHUB_ACTIONS") == "true"
 	v.mode = a.flags.color
 	if a.flags.color == "auto" {
 		v.mode = "plain"
 		f, ok := a.Stderr.(*os.File)
 		switch {
-		case run.Getenv(a.Env, "GITHUB_ACTIONS") == "true":
+		case v.actions:
 			v.mode = "github"
 		case ok && term.IsTerminal(int(f.Fd())) && run.Getenv(a.Env, "TERM") != "dumb" && run.Getenv(a.Env, "CI") == "":
 			v.mode = "terminal"
@@ -64,7 +71,7 @@ func newView(a *app) (*view, error) {
 	if v.mode == "terminal" {
 		v.width = 80
 		if f, ok := a.Stderr.(*os.File); ok {
-			if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 20 {
+			if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
 				v.width = w
 			}
 		}
@@ -96,10 +103,14 @@ func (i *interruption) Write(b []byte) (int, error) {
 		writeJSON(i.v.out, event.Event{Kind: event.Note, Text: strings.TrimRight(string(b), "\n")})
 		return len(b), nil
 	}
+	text := string(b)
+	if i.v.actions {
+		text = defuse(text)
+	}
 	i.v.erase()
-	n, err := i.v.out.Write(b)
+	_, err := io.WriteString(i.v.out, text)
 	i.v.draw()
-	return n, err
+	return len(b), err
 }
 
 // close ends the live region; nothing is shown after it.
@@ -128,6 +139,9 @@ func (v *view) show(e event.Event) {
 	v.track(e)
 	v.erase()
 	if line := v.line(e); line != "" {
+		if v.actions {
+			line = defuse(line)
+		}
 		_, _ = io.WriteString(v.out, line+"\n")
 	}
 	v.draw()
@@ -135,7 +149,7 @@ func (v *view) show(e event.Event) {
 
 // line is the lasting line of an event, "" where it has none.
 func (v *view) line(e event.Event) string {
-	stamp := fmt.Sprintf("[%6.1fs] ", time.Since(v.began).Seconds())
+	stamp := fmt.Sprintf("[%6.1fs] ", v.now().Sub(v.began).Seconds())
 	switch e.Kind {
 	case event.Start:
 		if v.mode == "plain" {
@@ -144,7 +158,7 @@ func (v *view) line(e event.Event) string {
 	case event.Done:
 		line := stamp + printable(e.Step) + ": done in " + seconds(e.Elapsed)
 		if v.detail && e.Log != "" {
-			line += ", log " + e.Log
+			line += ", log " + printable(e.Log)
 		}
 		return line
 	case event.Failed:
@@ -172,13 +186,13 @@ func (v *view) showGitHub(e event.Event) {
 		if e.Kind == event.Failed {
 			result = ": failed"
 		}
-		fmt.Fprintf(&b, "::group::%s (%s)%s\n", githubEscape(e.Step), seconds(e.Elapsed), result)
+		fmt.Fprintf(&b, "::group::%s (%s)%s\n", githubEscape(printable(e.Step)), seconds(e.Elapsed), result)
 		b.WriteString(logForGroup(e.Log))
 		b.WriteString("::endgroup::\n")
 	case event.Note:
-		fmt.Fprintln(&b, printable(e.Text))
+		fmt.Fprintln(&b, defuse(printable(e.Text)))
 	case event.Warn:
-		fmt.Fprintf(&b, "::warning title=modwsgi::%s\n", githubEscape(e.Text))
+		fmt.Fprintf(&b, "::warning title=modwsgi::%s\n", githubEscape(printable(e.Text)))
 	}
 	_, _ = io.WriteString(v.out, b.String())
 }
@@ -199,13 +213,9 @@ func logForGroup(path string) string {
 		fmt.Fprintf(&b, "(%d lines before these)\n", skipped)
 	}
 	for _, line := range lines[skipped:] {
-		fmt.Fprintf(&b, " %s\n", printable(strings.ReplaceAll(line, "::", ": :")))
+		fmt.Fprintf(&b, " %s\n", defuse(printable(line)))
 	}
 	return b.String()
-}
-
-func githubEscape(s string) string {
-	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
 }
 
 // track keeps the list of running steps.
@@ -213,7 +223,7 @@ func (v *view) track(e event.Event) {
 	at := slices.IndexFunc(v.active, func(s *activeStep) bool { return s.name == e.Step })
 	switch e.Kind {
 	case event.Start:
-		v.active = append(v.active, &activeStep{name: e.Step, began: time.Now()})
+		v.active = append(v.active, &activeStep{name: e.Step, began: v.now()})
 	case event.Progress:
 		if at >= 0 {
 			s := v.active[at]
@@ -266,7 +276,7 @@ func (v *view) draw() {
 	}
 	var b strings.Builder
 	for _, s := range v.active {
-		line := fmt.Sprintf("  %s  %s", s.name, seconds(time.Since(s.began)))
+		line := fmt.Sprintf("  %s  %s", s.name, seconds(v.now().Sub(s.began)))
 		if s.bytes > 0 {
 			line += "  " + megabytes(s.bytes)
 			if s.total > 0 {
@@ -287,6 +297,9 @@ func cut(s string, width int) string {
 	runes := []rune(strings.ReplaceAll(strings.ReplaceAll(s, "\n", " "), "\t", " "))
 	if len(runes) <= width {
 		return string(runes)
+	}
+	if width < 1 {
+		return ""
 	}
 	return string(runes[:width-1]) + "…"
 }

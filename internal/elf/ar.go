@@ -49,6 +49,14 @@ func ReadArchive(path string) (*Archive, error) {
 	return a, nil
 }
 
+// NewArchive is ReadArchive for a library that somebody else opened.
+func NewArchive(r io.ReaderAt, size int64) (*Archive, error) {
+	if size > MaxFile {
+		return nil, ErrNotArchive
+	}
+	return readArchive(r, size)
+}
+
 const (
 	arMagic  = "!<arch>\n"
 	arHeader = 60

@@ -41,7 +41,7 @@ type Facts struct {
 // File is an open ELF file.
 type File struct {
 	file *stdelf.File
-	src  *os.File
+	src  io.Closer
 	size int64
 	syms []stdelf.Symbol
 	got  bool
@@ -78,10 +78,29 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := parse(src, info.Size())
+	f, err := New(src, info.Size())
 	if err != nil {
 		_ = src.Close()
 		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// ReadAtCloser is an open file that can be read at any place.
+type ReadAtCloser interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// New checks the headers of a file that somebody else opened, of which size
+// bytes may be read. Close closes it; where New fails, the caller does.
+func New(src ReadAtCloser, size int64) (*File, error) {
+	if size > MaxFile {
+		return nil, fmt.Errorf("%d bytes are more than the %d allowed", size, int64(MaxFile))
+	}
+	f, err := parse(src, size)
+	if err != nil {
+		return nil, err
 	}
 	f.src = src
 	return f, nil

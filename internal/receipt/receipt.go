@@ -5,9 +5,10 @@ package receipt
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
+
+	"modwsgi/internal/fault"
 )
 
 // Path is where the receipt lies, relative to the site-packages directory,
@@ -60,7 +61,8 @@ type HTTPD struct {
 }
 
 // Read reads the receipt below a site-packages directory. The error is
-// fs.ErrNotExist where there is none. Relative paths are returned absolute.
+// fs.ErrNotExist where there is none, and of class Environment for a file that
+// is damaged or of another schema. Relative paths are returned absolute.
 func Read(site string) (*Receipt, error) {
 	name := filepath.Join(site, filepath.FromSlash(Path))
 	data, err := os.ReadFile(name)
@@ -69,10 +71,11 @@ func Read(site string) (*Receipt, error) {
 	}
 	var r Receipt
 	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, fault.New(fault.Environment, "install mod_wsgi again with modwsgi install --reinstall", "read %s: it is damaged: %w", name, err)
 	}
 	if r.Schema != Schema {
-		return nil, fmt.Errorf("read %s: it has schema %d, this program knows %d", name, r.Schema, Schema)
+		return nil, fault.New(fault.Environment, "use the version of modwsgi that installed it, or install again with modwsgi install --reinstall",
+			"read %s: modwsgi %s wrote it with schema %d, this program knows %d", name, orUnknown(r.Tool), r.Schema, Schema)
 	}
 	for _, p := range []*string{&r.HTTPD.Executable, &r.HTTPD.ModulesDir, &r.HTTPD.Rotatelogs} {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -80,6 +83,13 @@ func Read(site string) (*Receipt, error) {
 		}
 	}
 	return &r, nil
+}
+
+func orUnknown(tool string) string {
+	if tool == "" {
+		return "(of an unknown version)"
+	}
+	return tool
 }
 
 // Encode returns the file's content.

@@ -9,109 +9,166 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// RunPath replaces the run path (DT_RUNPATH or DT_RPATH) of an ELF file by
+// RunPath replaces the run path (DT_RUNPATH and DT_RPATH) of an ELF file by
 // new, in place. It reports whether there was a run path: a file without one is
 // left as it is. Each element of the present run path must be one that ours
 // accepts, because another one would name a directory of the build machine that
 // nobody knows of. new must not be longer than what is there: the room in the
 // string table is what the linker made
-// (https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html).
+// (https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html). On an
+// error the file is as it was.
 func RunPath(name, new string, ours func(element string) bool) (bool, error) {
-	at, found, err := runPathAt(name)
-	if err != nil || at < 0 {
+	paths, err := runPaths(name)
+	if err != nil || len(paths) == 0 {
 		return false, err
 	}
-	if found == new {
+	var changes []runPath
+	for _, p := range paths {
+		if p.value == new {
+			continue
+		}
+		for element := range strings.SplitSeq(p.value, ":") {
+			if !ours(element) {
+				return false, fmt.Errorf("relocate %s: its run path has %q", name, element)
+			}
+		}
+		if len(new) > len(p.value) {
+			return false, fmt.Errorf("relocate %s: run path %q is longer than %q", name, new, p.value)
+		}
+		changes = append(changes, p)
+	}
+	if len(changes) == 0 {
 		return true, nil
 	}
-	for _, element := range strings.Split(found, ":") {
-		if !ours(element) {
-			return false, fmt.Errorf("relocate %s: its run path has %q", name, element)
-		}
+	if err := write(name, new, changes); err != nil {
+		return false, fmt.Errorf("relocate %s: %w", name, err)
 	}
-	if len(new) > len(found) {
-		return false, fmt.Errorf("relocate %s: run path %q is longer than %q", name, new, found)
-	}
+	return true, nil
+}
+
+// runPath is one run path of a file.
+type runPath struct {
+	at    int64 // offset in the file
+	value string
+}
+
+// write puts new where the run paths are; a read-only file stays one.
+func write(name, new string, paths []runPath) (err error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return false, err
+		return err
 	}
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrPermission) && os.Chmod(name, info.Mode()|0o200) == nil {
+		defer func() { err = errors.Join(err, os.Chmod(name, info.Mode())) }()
 		f, err = os.OpenFile(name, os.O_RDWR, 0)
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
-	padded := make([]byte, len(found))
-	copy(padded, new)
-	_, err = f.WriteAt(padded, at)
-	if cerr := f.Close(); err == nil {
-		err = cerr
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for _, p := range paths {
+		// A section table that lies must not make us write over something else.
+		present := make([]byte, len(p.value))
+		if _, err := f.ReadAt(present, p.at); err != nil || string(present) != p.value {
+			return errors.New("damaged section table")
+		}
 	}
-	return true, err
+	for _, p := range paths {
+		padded := make([]byte, len(p.value))
+		copy(padded, new)
+		if _, err := f.WriteAt(padded, p.at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// runPathAt returns the offset in the file and the value of the run path, or -1.
-func runPathAt(name string) (int64, string, error) {
+// runPaths returns the run paths of a file, none for a static binary.
+func runPaths(name string) ([]runPath, error) {
 	f, err := elf.Open(name)
 	if err != nil {
-		return -1, "", fmt.Errorf("relocate %s: %w", name, err)
+		return nil, fmt.Errorf("relocate %s: %w", name, err)
 	}
 	defer func() { _ = f.Close() }()
-	dynstr := f.SectionByType(elf.SHT_DYNAMIC)
-	if dynstr == nil {
-		return -1, "", nil // a static binary
+	dynamic := f.SectionByType(elf.SHT_DYNAMIC)
+	if dynamic == nil {
+		if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_DYNAMIC }) {
+			return nil, fmt.Errorf("relocate %s: it has no section table", name)
+		}
+		return nil, nil
 	}
-	values, err := f.DynValue(elf.DT_RUNPATH)
-	if err == nil && len(values) == 0 {
-		values, err = f.DynValue(elf.DT_RPATH)
+	offsets, err := dynamicStrings(f, elf.DT_RUNPATH, elf.DT_RPATH)
+	if err != nil || len(offsets) == 0 {
+		return nil, err
 	}
-	if err != nil || len(values) == 0 {
-		return -1, "", err
+	if int(dynamic.Link) >= len(f.Sections) {
+		return nil, fmt.Errorf("relocate %s: damaged section table", name)
 	}
-	if int(dynstr.Link) >= len(f.Sections) {
-		return -1, "", fmt.Errorf("relocate %s: damaged section table", name)
-	}
-	table := f.Sections[dynstr.Link]
+	table := f.Sections[dynamic.Link]
 	data, err := table.Data()
 	if err != nil {
-		return -1, "", fmt.Errorf("relocate %s: %w", name, err)
+		return nil, fmt.Errorf("relocate %s: %w", name, err)
 	}
-	start := values[0]
-	if start >= uint64(len(data)) {
-		return -1, "", fmt.Errorf("relocate %s: run path outside its string table", name)
+	var found []runPath
+	for _, start := range offsets {
+		if start >= uint64(len(data)) {
+			return nil, fmt.Errorf("relocate %s: run path outside its string table", name)
+		}
+		end := bytes.IndexByte(data[start:], 0)
+		if end < 0 {
+			return nil, fmt.Errorf("relocate %s: run path without an end", name)
+		}
+		value := string(data[start : start+uint64(end)])
+		if start > 0 && data[start-1] != 0 {
+			return nil, fmt.Errorf("relocate %s: the run path's string is the end of another one", name)
+		}
+		if err := alone(f, start, value); err != nil {
+			return nil, fmt.Errorf("relocate %s: %w", name, err)
+		}
+		found = append(found, runPath{at: int64(table.Offset + start), value: value})
 	}
-	end := bytes.IndexByte(data[start:], 0)
-	if end < 0 {
-		return -1, "", fmt.Errorf("relocate %s: run path without an end", name)
+	return found, nil
+}
+
+// dynamicStrings returns the offsets in the string table of all entries with
+// one of the tags, each once.
+func dynamicStrings(f *elf.File, tags ...elf.DynTag) ([]uint64, error) {
+	var all []uint64
+	for _, tag := range tags {
+		values, err := f.DynValue(tag)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, values...)
 	}
-	value := string(data[start : start+uint64(end)])
-	if err := alone(f, start, start+uint64(end)); err != nil {
-		return -1, "", fmt.Errorf("relocate %s: %w", name, err)
-	}
-	return int64(table.Offset + start), value, nil
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 // alone makes sure that no other entry uses a tail of the run path's string:
 // linkers share equal tails.
-func alone(f *elf.File, from, to uint64) error {
-	for _, tag := range []elf.DynTag{elf.DT_NEEDED, elf.DT_SONAME} {
-		values, err := f.DynValue(tag)
-		if err != nil {
-			return err
+func alone(f *elf.File, from uint64, value string) error {
+	to := from + uint64(len(value))
+	others, err := dynamicStrings(f, elf.DT_NEEDED, elf.DT_SONAME, elf.DT_AUXILIARY, elf.DT_FILTER, elf.DT_AUDIT, elf.DT_DEPAUDIT)
+	if err != nil {
+		return err
+	}
+	for _, v := range others {
+		if v >= from && v < to {
+			return errors.New("the run path's string is shared with the name of a library")
 		}
-		for _, v := range values {
-			if v >= from && v < to {
-				return fmt.Errorf("the run path's string is shared with %v", tag)
-			}
-		}
+	}
+	if err := noVersionIn(f, value); err != nil {
+		return err
 	}
 	symbols := f.SectionByType(elf.SHT_DYNSYM)
 	if symbols == nil {
@@ -133,16 +190,56 @@ func alone(f *elf.File, from, to uint64) error {
 	return nil
 }
 
-// IsELF reports whether the file starts like an ELF file.
+// noVersionIn refuses a run path that ends in the name of a symbol version; here
+// the names must do, because debug/elf does not tell where they lie.
+func noVersionIn(f *elf.File, value string) error {
+	if f.SectionByType(elf.SHT_GNU_VERSYM) == nil {
+		return nil
+	}
+	needs, err := f.DynamicVersionNeeds()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, n := range needs {
+		for _, v := range n.Needs {
+			names = append(names, v.Dep)
+		}
+	}
+	defined, err := f.DynamicVersions()
+	if err != nil {
+		return err
+	}
+	for _, v := range defined {
+		names = append(append(names, v.Name), v.Deps...)
+	}
+	for _, n := range names {
+		if n != "" && strings.HasSuffix(value, n) {
+			return fmt.Errorf("the run path's string may be shared with the symbol version %s", n)
+		}
+	}
+	return nil
+}
+
+// IsELF reports whether the file starts like an ELF file; a file that cannot be
+// read does not.
 func IsELF(name string) bool {
+	is, err := isELF(name)
+	return is && err == nil
+}
+
+func isELF(name string) (bool, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer func() { _ = f.Close() }()
 	var magic [4]byte
-	n, _ := f.Read(magic[:])
-	return n == 4 && string(magic[:]) == elf.ELFMAG
+	_, err = io.ReadFull(f, magic[:])
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil // too short for one
+	}
+	return string(magic[:]) == elf.ELFMAG, err
 }
 
 // Tree applies RunPath to every regular ELF file below dir and returns how many
@@ -150,7 +247,10 @@ func IsELF(name string) bool {
 func Tree(dir, new string, ours func(element string) bool) (int, error) {
 	count := 0
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || !IsELF(path) {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		if is, err := isELF(path); err != nil || !is {
 			return err
 		}
 		had, err := RunPath(path, new, ours)
@@ -162,12 +262,13 @@ func Tree(dir, new string, ours func(element string) bool) (int, error) {
 	return count, err
 }
 
-// Leaks returns the files below dir that contain text, which is an absolute
-// path of the build; names that end in one of except are passed over.
+// Leaks returns the files and symbolic links below dir that contain text, which
+// is an absolute path of the build; names that end in one of except are passed
+// over.
 func Leaks(dir, text string, except ...string) ([]string, error) {
 	var found []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+		if err != nil {
 			return err
 		}
 		for _, e := range except {
@@ -175,8 +276,16 @@ func Leaks(dir, text string, except ...string) ([]string, error) {
 				return nil
 			}
 		}
-		data, err := os.ReadFile(path)
-		if bytes.Contains(data, []byte(text)) {
+		var data []byte
+		switch {
+		case d.Type().IsRegular():
+			data, err = os.ReadFile(path)
+		case d.Type()&fs.ModeSymlink != 0:
+			var target string
+			target, err = os.Readlink(path)
+			data = []byte(target)
+		}
+		if err == nil && bytes.Contains(data, []byte(text)) {
 			found = append(found, path)
 		}
 		return err

@@ -45,7 +45,7 @@ type Cmd struct {
 // Account is the user as whom a tool runs.
 type Account struct {
 	UID, GID uint32
-	// ReadAll keeps CAP_DAC_READ_SEARCH (Linux), so that files below a
+	// ReadAll keeps a capability to read everything where we have one (Linux), so that files below a
 	// directory which is closed to that user can be read all the same.
 	ReadAll bool
 }
@@ -161,6 +161,9 @@ func (r *Runner) start(ctx context.Context, c Cmd, stdout io.Writer) (*Process, 
 	started := make(chan error)
 	go p.supervise(started)
 	if err := <-started; err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("run %s: %w", filepath.Base(c.Argv[0]), context.Cause(ctx))
+		}
 		return nil, &Error{Argv: c.Argv, Dir: c.Dir, ExitCode: -1, LogPath: c.LogPath, Err: err}
 	}
 	return p, nil
@@ -172,7 +175,9 @@ func (r *Runner) start(ctx context.Context, c Cmd, stdout io.Writer) (*Process, 
 func (p *Process) supervise(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	restore := prepareThread(p.c.Account)
 	err := p.cmd.Start()
+	restore()
 	started <- err
 	if err != nil {
 		return
@@ -221,13 +226,16 @@ func Quote(s string) string {
 }
 
 // LookPath finds a program: a name with a slash is taken as it is, another one
-// is searched in the PATH that env sets (not in our own environment's).
+// is searched in the PATH that env sets (not in our own environment's). The
+// relative directories of that PATH do not count: what they are depends on where
+// the tool runs, which may be a directory that somebody else fills
+// (https://go.dev/blog/path-security).
 func LookPath(name string, env []string) (string, error) {
 	if strings.ContainsRune(name, '/') || filepath.IsAbs(name) || strings.ContainsRune(name, filepath.Separator) {
 		return name, nil
 	}
 	for _, dir := range filepath.SplitList(Getenv(env, "PATH")) {
-		if dir == "" {
+		if !filepath.IsAbs(dir) {
 			continue
 		}
 		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
@@ -272,6 +280,7 @@ type tail struct {
 	mu   sync.Mutex
 	log  io.Writer
 	last []byte
+	lost error // why the log is not complete; a full disk must not hide what the tool says
 }
 
 const tailBytes = 16 << 10
@@ -283,10 +292,8 @@ func (t *tail) Write(b []byte) (int, error) {
 	if len(t.last) > 2*tailBytes {
 		t.last = append([]byte(nil), t.last[len(t.last)-tailBytes:]...)
 	}
-	if t.log != nil {
-		if _, err := t.log.Write(b); err != nil {
-			return 0, err
-		}
+	if t.log != nil && t.lost == nil {
+		_, t.lost = t.log.Write(b)
 	}
 	return len(b), nil
 }
@@ -295,6 +302,9 @@ func (t *tail) lines() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	text := strings.TrimRight(string(t.last), "\n")
+	if t.lost != nil {
+		text = strings.TrimLeft(text+"\n(the log is not complete: "+t.lost.Error()+")", "\n")
+	}
 	if text == "" {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -124,5 +125,65 @@ func TestAccountThatMayReadEverything(t *testing.T) {
 	}
 	if out, err := r.Output(t.Context(), Cmd{Argv: []string{"/usr/bin/id", "-u"}, Dir: "/", Account: a}); err != nil || string(out) != "65534\n" {
 		t.Errorf("id: %q, %v", out, err)
+	}
+}
+
+// What "." or "bin" in a PATH means depends on where a tool runs, which may be a
+// directory with strangers' files.
+func TestRelativeDirectoriesOfPATHDoNotCount(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tool", "bin/tool"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	for _, path := range []string{".", "", "bin", "./bin", ":", "..:."} {
+		if got, err := LookPath("tool", []string{"PATH=" + path}); err == nil {
+			t.Errorf("PATH=%s found %s", path, got)
+		}
+	}
+	// Nor may a name be looked up in our own process's PATH.
+	t.Setenv("PATH", filepath.Join(dir, "bin"))
+	if got, err := LookPath("tool", []string{"PATH=."}); err == nil {
+		t.Errorf("found %s in the PATH of this process", got)
+	}
+	if got, err := LookPath("tool", []string{"PATH=.:" + filepath.Join(dir, "bin")}); err != nil || got != filepath.Join(dir, "bin/tool") {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// A log that cannot be written must not end the tool, nor hide what it said.
+func TestFullLog(t *testing.T) {
+	var r Runner
+	mark := filepath.Join(t.TempDir(), "mark")
+	script := "echo one; echo two; echo >" + mark
+	if err := r.Run(t.Context(), Cmd{Argv: []string{"sh", "-c", script}, Env: testEnv, Log: fullDisk{}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(mark); err != nil {
+		t.Error(err)
+	}
+	err := r.Run(t.Context(), Cmd{Argv: []string{"sh", "-c", script + "; exit 1"}, Env: testEnv, Log: fullDisk{}})
+	var e *Error
+	if !errors.As(err, &e) || len(e.Tail) != 3 || e.Tail[1] != "two" || !strings.Contains(e.Tail[2], "no space left on device") {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestStartWithAnEndedContext(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("stop")
+	cancel(stop)
+	var r Runner
+	if err := r.Run(ctx, Cmd{Argv: []string{"true"}, Env: testEnv}); !errors.Is(err, stop) {
+		t.Errorf("got %v, want the cause", err)
 	}
 }

@@ -17,3 +17,5 @@ func setProcessAttributes(cmd *exec.Cmd, account *Account) (done func(), err err
 }
 
 func killGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+
+func prepareThread(*Account) (restore func()) { return func() {} }

@@ -15,3 +15,5 @@ func setProcessAttributes(cmd *exec.Cmd, account *Account) (done func(), err err
 }
 
 func killGroup(*exec.Cmd) {}
+
+func prepareThread(*Account) (restore func()) { return func() {} }

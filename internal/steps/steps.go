@@ -27,6 +27,7 @@ type Step struct {
 type Log struct {
 	*os.File
 	Path string
+	Step string // its name
 }
 
 // Timing is how long a step took.
@@ -101,7 +102,7 @@ func (j *job) run(ctx context.Context, s Step) error {
 	}
 	defer func() { _ = f.Close() }()
 	began := time.Now()
-	err = j.events.LoggedStep(s.Name, path, func() error { return s.Run(ctx, &Log{File: f, Path: path}) })
+	err = j.events.LoggedStep(s.Name, path, func() error { return s.Run(ctx, &Log{File: f, Path: path, Step: s.Name}) })
 	j.mu.Lock()
 	j.timings = append(j.timings, Timing{Step: s.Name, Began: began.Sub(j.began), Elapsed: time.Since(began)})
 	j.mu.Unlock()

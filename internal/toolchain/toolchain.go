@@ -7,9 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"modwsgi/internal/fault"
@@ -33,8 +35,15 @@ type Packages map[string]string
 // in its PATH) and has it build a program in scratch, an existing directory.
 // Errors are of class Environment and say what to install.
 func Find(ctx context.Context, r *run.Runner, caller []string, scratch string) (*Toolchain, error) {
-	h := &Toolchain{Env: environment(caller), Family: family()}
+	epoch, err := sourceDateEpoch(caller)
+	if err != nil {
+		return nil, err
+	}
+	h := &Toolchain{Env: environment(caller, epoch), Family: family()}
 	if err := h.findCompiler(ctx, r, caller); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		return nil, err
 	}
 	if err := h.Try(ctx, r, scratch, "compiler", "#include <stdio.h>\nint main(void) { return puts(\"ok\") < 0; }\n"); err != nil {
@@ -50,9 +59,20 @@ func Find(ctx context.Context, r *run.Runner, caller []string, scratch string) (
 // environment returns what build tools get to see: where programs are and what
 // the user set for compilers. Everything that makes a result depend on the
 // caller in another way stays out (LD_LIBRARY_PATH, CONFIG_SITE, MAKEFLAGS …).
-func environment(caller []string) []string {
-	env := []string{"LANG=C", "LC_ALL=C", "TZ=UTC", "CONFIG_SITE=/dev/null", "SOURCE_DATE_EPOCH=" + sourceDateEpoch(caller)}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "USER", "CCACHE_DIR", "DISTCC_HOSTS", "SDKROOT", "MACOSX_DEPLOYMENT_TARGET"} {
+// Tools run in directories with strangers' sources, so relative paths, which
+// would mean something else there, stay out too.
+func environment(caller []string, epoch string) []string {
+	env := []string{"LANG=C", "LC_ALL=C", "TZ=UTC", "CONFIG_SITE=/dev/null", "SOURCE_DATE_EPOCH=" + epoch}
+	dirs := slices.DeleteFunc(filepath.SplitList(run.Getenv(caller, "PATH")), func(dir string) bool { return !filepath.IsAbs(dir) })
+	if len(dirs) > 0 {
+		env = append(env, "PATH="+strings.Join(dirs, string(filepath.ListSeparator)))
+	}
+	for _, name := range []string{"HOME", "TMPDIR", "CCACHE_DIR", "SDKROOT"} {
+		if v := run.Getenv(caller, name); filepath.IsAbs(v) {
+			env = append(env, name+"="+v)
+		}
+	}
+	for _, name := range []string{"USER", "DISTCC_HOSTS", "MACOSX_DEPLOYMENT_TARGET"} {
 		if v := run.Getenv(caller, name); v != "" {
 			env = append(env, name+"="+v)
 		}
@@ -60,14 +80,24 @@ func environment(caller []string) []string {
 	return env
 }
 
+// maxEpoch is the last second of the year 9999, beyond which compilers refuse.
+const maxEpoch = 253402300799
+
 // sourceDateEpoch is the date that goes into binaries
 // (https://reproducible-builds.org/specs/source-date-epoch/): the caller's, else
-// a fixed one, so that two builds are alike.
-func sourceDateEpoch(caller []string) string {
-	if v := run.Getenv(caller, "SOURCE_DATE_EPOCH"); v != "" {
-		return v
+// a fixed one, so that two builds are alike. A malformed one is an error, as the
+// specification asks.
+func sourceDateEpoch(caller []string) (string, error) {
+	v := run.Getenv(caller, "SOURCE_DATE_EPOCH")
+	if v == "" {
+		return "1735689600", nil // 2025-01-01
 	}
-	return "1735689600" // 2025-01-01
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil || n > maxEpoch {
+		return "", fault.New(fault.Environment, "unset it, or set it to what date +%s prints",
+			"SOURCE_DATE_EPOCH is %q, which is not a number of seconds since 1970", v)
+	}
+	return strconv.FormatUint(n, 10), nil
 }
 
 var compilerPackages = Packages{
@@ -81,30 +111,38 @@ var libcPackages = Packages{
 func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []string) error {
 	var tried []string
 	names := []string{"cc", "gcc", "clang"}
-	if cc := run.Getenv(caller, "CC"); cc != "" {
+	cc := strings.TrimSpace(run.Getenv(caller, "CC"))
+	if cc != "" {
 		names = []string{cc}
 	}
 	for _, name := range names {
 		words := strings.Fields(name)
 		tried = append(tried, name)
-		if len(words) == 0 {
-			continue
-		}
 		if _, err := run.LookPath(words[0], h.Env); err != nil {
 			continue
 		}
 		out, err := r.Output(ctx, run.Cmd{Argv: append(slices.Clone(words), "-dumpmachine"), Env: h.Env})
+		if errors.Is(err, fs.ErrNotExist) { // a path to nothing
+			continue
+		}
 		if err != nil {
 			return fault.New(fault.Environment, "set CC to a compiler that works", "ask the compiler %q what it compiles for: %w", name, WithTail(err))
 		}
-		h.CC, h.Target = words, strings.TrimSpace(string(out))
+		if h.CC, h.Target = words, strings.TrimSpace(string(out)); len(strings.Fields(h.Target)) != 1 {
+			return fault.New(fault.Environment, "set CC to gcc, clang or a wrapper that prints nothing of its own",
+				"the compiler %q does not say what it compiles for: -dumpmachine gives %.80q", name, h.Target)
+		}
 		version, err := r.Output(ctx, run.Cmd{Argv: append(slices.Clone(words), "--version"), Env: h.Env})
 		if err != nil {
-			return fmt.Errorf("ask the compiler for its version: %w", err)
+			return fault.New(fault.Environment, "set CC to a compiler that works", "ask the compiler %q for its version: %w", name, WithTail(err))
 		}
 		h.Compiler, _, _ = strings.Cut(string(version), "\n")
 		h.Libc = libc(ctx, r, h)
 		return nil
+	}
+	if cc != "" {
+		return fault.New(fault.Environment, "set CC to a compiler and its flags, separated by blanks (quotes have no meaning there), or unset it",
+			"CC is %q, but there is no program %q", cc, strings.Fields(cc)[0])
 	}
 	return fault.New(fault.Environment, h.Install("", compilerPackages, "or set CC"),
 		"there is no C compiler (looked for %s in PATH)", strings.Join(tried, ", "))
@@ -125,13 +163,14 @@ func libc(ctx context.Context, r *run.Runner, h *Toolchain) string {
 }
 
 // Try compiles and links a program, for the sake of whether that works. name is
-// a file name in scratch; libs are -l flags.
+// a file name in scratch, where the program is left as "probe-" and name; libs
+// are -l flags.
 func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, source string, libs ...string) error {
 	src := filepath.Join(scratch, "probe-"+name+".c")
 	if err := os.WriteFile(src, []byte(source), 0o600); err != nil {
 		return err
 	}
-	argv := append(slices.Clone(h.CC), "-I/usr/include/libxml2", "-o", strings.TrimSuffix(src, ".c"), src)
+	argv := append(slices.Clone(h.CC), "-I/usr/include/libxml2", "-I/usr/local/include/libxml2", "-o", strings.TrimSuffix(src, ".c"), src)
 	return r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: h.Env})
 }
 
@@ -147,11 +186,12 @@ func WithTail(err error) error {
 // family reads which family of distributions this is
 // (https://www.freedesktop.org/software/systemd/man/os-release.html).
 func family() string {
-	data, err := os.ReadFile("/etc/os-release")
-	if err != nil {
-		return ""
+	for _, name := range []string{"/etc/os-release", "/usr/lib/os-release"} {
+		if data, err := os.ReadFile(name); err == nil {
+			return familyOf(string(data))
+		}
 	}
-	return familyOf(string(data))
+	return ""
 }
 
 func familyOf(release string) string {

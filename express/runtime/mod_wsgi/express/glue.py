@@ -7,6 +7,7 @@ the process is to be replaced.  Nothing here is pasted together from options:
 the settings are data.
 """
 
+import functools
 import json
 import os
 import sys
@@ -94,12 +95,37 @@ def _split(path, mount):
     return "", path
 
 
+def _load_with_tools(settings):
+    """Load the application with the tools for debugging around it."""
+    wanted = settings.get("tools")
+    if not wanted:
+        return _load(settings)
+    from mod_wsgi.express import tools
+
+    around = []
+    if wanted.get("coverage"):
+        around.append(tools.Coverage(wanted["coverage"]))
+    if wanted.get("profiler"):
+        around.append(tools.Profiler(wanted["profiler"]))
+    load = functools.partial(_load, settings)
+    for tool in around:
+        load = functools.partial(tool.around, load)
+    application, target = load()
+    for tool in around:
+        tool.application, application = application, tool
+    if wanted.get("debugger"):
+        application = tools.Debugger(application, wanted.get("debugger_startup", False))
+    if wanted.get("recorder"):
+        application = tools.Recorder(application, wanted["recorder"])
+    return application, target
+
+
 class _Handler:
     def __init__(self, settings):
         self.mount = settings["mount_point"]
         # WSGI strings carry bytes as Latin-1 characters (PEP 3333).
         self.mount = self.mount.encode("utf-8", "surrogateescape").decode("latin-1")
-        self.application, self.target = _load(settings)
+        self.application, self.target = _load_with_tools(settings)
         self.mtime = _mtime(self.target) if self.target else None
         self.reloading = settings["reloading"] and self.target is not None
 

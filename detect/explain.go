@@ -1,0 +1,338 @@
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// ExplanationSchema is the version of Explanation's JSON. Names are added
+// without a change of it; one that goes or changes its meaning raises it.
+const ExplanationSchema = 1
+
+// Explanation is everything that was looked at, in order, and what was chosen.
+// docs/detection.md documents its JSON.
+type Explanation struct {
+	Schema  int               `json:"schema"`
+	Root    string            `json:"root,omitempty"` // the directory that another system's disk lies in, "" for this machine
+	System  string            `json:"system"`         // "linux", "darwin", "windows"
+	Pythons []PythonCandidate `json:"pythons"`        // never null
+	HTTPDs  []HTTPDCandidate  `json:"httpds"`         // never null
+}
+
+// Verdict is what became of a candidate.
+type Verdict string
+
+// The verdicts.
+const (
+	Chosen   Verdict = "chosen"   // the first that can be used
+	Usable   Verdict = "usable"   // could be used if it were asked for
+	Rejected Verdict = "rejected" // cannot be used, for the reason that is given
+)
+
+// PythonCandidate is one interpreter that was considered.
+type PythonCandidate struct {
+	Path    string  `json:"path"`   // as it was found
+	Source  string  `json:"source"` // what named it: "--python", "VIRTUAL_ENV", a directory, a registry key
+	Verdict Verdict `json:"verdict"`
+	Reason  string  `json:"reason"`
+	Cure    string  `json:"cure,omitempty"`
+	Builds  bool    `json:"builds"` // a module can be compiled and linked for it
+	Python  *Python `json:"python,omitempty"`
+}
+
+// HTTPDCandidate is one httpd that was considered.
+type HTTPDCandidate struct {
+	Verdict Verdict `json:"verdict"`
+	Reason  string  `json:"reason"`
+	HTTPD   *HTTPD  `json:"httpd"`
+}
+
+// Python returns the chosen one, nil where there is none.
+func (e *Explanation) Python() *Python {
+	for _, c := range e.Pythons {
+		if c.Verdict == Chosen {
+			return c.Python
+		}
+	}
+	return nil
+}
+
+// HTTPD returns the chosen one, nil where there is none.
+func (e *Explanation) HTTPD() *HTTPD {
+	for _, c := range e.HTTPDs {
+		if c.Verdict == Chosen {
+			return c.HTTPD
+		}
+	}
+	return nil
+}
+
+// Explain finds what FindPython, FindHTTPDs and Choose would, and says of every
+// candidate why it was taken or not. The chosen interpreter is started once;
+// others are described from their files. The error is of class
+// fault.Environment where no Python can be used; the explanation is complete
+// all the same.
+func Explain(ctx context.Context, r *run.Runner, req Request) (*Explanation, error) {
+	d := ThisDisk()
+	e := &Explanation{Schema: ExplanationSchema, System: d.goos, Pythons: []PythonCandidate{}, HTTPDs: []HTTPDCandidate{}}
+	py, err := FindPython(ctx, r, req)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	e.nameFirst(req, py, err)
+	e.others(d, req, py)
+	subject := py
+	if subject == nil {
+		subject = &Python{}
+	}
+	found, findErr := FindHTTPDs(ctx, r, subject, req)
+	if findErr != nil {
+		return nil, findErr
+	}
+	e.chooseHTTPD(found, req)
+	return e, err
+}
+
+// nameFirst adds the interpreter that the request means.
+func (e *Explanation) nameFirst(req Request, py *Python, err error) {
+	path, source := req.named()
+	if path == "" {
+		return
+	}
+	c := PythonCandidate{Path: path, Source: source, Verdict: Chosen, Reason: "it was named by " + source, Python: py}
+	if source == "directory" {
+		c.Reason = "no environment is activated, and .venv is in the working directory"
+	}
+	if err != nil {
+		c.Verdict, c.Reason, c.Cure = Rejected, err.Error(), fault.HintOf(err)
+	}
+	c.judge(ThisDisk())
+	e.Pythons = append(e.Pythons, c)
+}
+
+// judge says whether a module can be built for it.
+func (c *PythonCandidate) judge(d *Disk) {
+	if c.Python == nil {
+		return
+	}
+	err := c.Python.canBuild(d)
+	if c.Builds = err == nil; !c.Builds {
+		c.Reason += ", but nothing can be built for it: " + err.Error()
+		c.Cure = fault.HintOf(err)
+	}
+}
+
+// named returns what the request itself names, and by what; see locate.
+func (r Request) named() (path, source string) {
+	if r.Python != "" {
+		return r.Python, "--python"
+	}
+	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
+		if dir := r.env(name); dir != "" && (name != "CONDA_PREFIX" || r.env("CONDA_DEFAULT_ENV") != "base") {
+			return dir, name
+		}
+	}
+	if dir := filepath.Join(r.Dir, ".venv"); exists(dir) {
+		return dir, "directory"
+	}
+	return "", ""
+}
+
+// others adds what was not chosen: weaker names in the request's environment,
+// the registry, and interpreters on PATH.
+func (e *Explanation) others(d *Disk, req Request, chosen *Python) {
+	var places []place
+	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
+		if dir := req.env(name); dir != "" {
+			places = append(places, place{req.abs(dir), name})
+		}
+	}
+	places = append(places, place{filepath.Join(req.Dir, ".venv"), "directory"})
+	places = append(places, registered(thisRegistry())...)
+	for _, dir := range filepath.SplitList(req.env("PATH")) {
+		for _, name := range []string{"python3", "python", "python.exe"} {
+			if path := filepath.Join(dir, name); filepath.IsAbs(dir) && isFile(path) {
+				places = append(places, place{path, "PATH"})
+			}
+		}
+	}
+	_, first := req.named()
+	seen := []string{}
+	if chosen != nil {
+		seen = append(seen, chosen.Executable)
+	}
+	for _, p := range places {
+		if p.source == first || !d.exists(p.path) {
+			continue
+		}
+		exe := p.path
+		if d.isDir(p.path) {
+			exe = d.interpreterBelow(p.path)
+		}
+		if real, shim, _ := pyenvShim(req, exe); shim && real != "" {
+			exe = real
+		}
+		// /bin may be a link to /usr/bin; an environment's interpreter is a link
+		// to its base's, and another Python all the same.
+		if exe == "" || slices.ContainsFunc(seen, func(s string) bool { return sameFile(filepath.Dir(s), filepath.Dir(exe)) && sameFile(s, exe) }) {
+			continue
+		}
+		seen = append(seen, exe)
+		e.Pythons = append(e.Pythons, describe(d, place{exe, p.source}))
+	}
+}
+
+// describe is a candidate that is known from its files only.
+func describe(d *Disk, p place) PythonCandidate {
+	c := PythonCandidate{Path: p.path, Source: p.source, Verdict: Usable, Reason: "it can be used: name it with --python"}
+	py, err := FromFiles(d, p.path)
+	if err != nil {
+		c.Verdict, c.Reason, c.Cure = Rejected, err.Error(), fault.HintOf(err)
+		return c
+	}
+	c.Python = py
+	c.judge(d)
+	return c
+}
+
+// chooseHTTPD gives each httpd its verdict.
+func (e *Explanation) chooseHTTPD(found []HTTPD, req Request) {
+	chosen := false
+	named := false
+	for i := range found {
+		h := &found[i]
+		c := HTTPDCandidate{Verdict: Usable, Reason: "one that comes first was chosen", HTTPD: h}
+		switch {
+		case h.Refused != "":
+			c.Verdict, c.Reason = Rejected, h.Refused
+			// Choose stops at a named one that cannot be used.
+			named = named || h.Provenance == Explicit && eligible(h, req.HTTPD)
+		case !eligible(h, req.HTTPD):
+			c.Reason = fmt.Sprintf("--httpd %s leaves it out", req.HTTPD)
+		case named:
+			c.Reason = "the one that was named cannot be used, and nothing else is taken in its place"
+		case !chosen:
+			chosen = true
+			c.Verdict, c.Reason = Chosen, reasonFor(h)
+		}
+		e.HTTPDs = append(e.HTTPDs, c)
+	}
+}
+
+func reasonFor(h *HTTPD) string {
+	switch h.Provenance {
+	case Explicit:
+		return "it was named explicitly, which comes before all others"
+	case Bundled:
+		return "it is the environment's own, which comes before the system's"
+	default:
+		return "it is the first of the system's that can be used"
+	}
+}
+
+// ExplainRoot is Explain for a disk that is mounted or unpacked at
+// root, which is opened as fsys: nothing on it is run. req.Python and req.HTTPD
+// are paths on that disk; the variables of req are not looked at, they are this
+// machine's.
+func ExplainRoot(fsys fs.FS, root, goos string, req Request) (*Explanation, error) {
+	d := NewDisk(fsys, goos)
+	e := &Explanation{Schema: ExplanationSchema, Root: root, System: goos, Pythons: []PythonCandidate{}, HTTPDs: []HTTPDCandidate{}}
+	err := e.pythonsOn(d, d.slashes(req.Python))
+	py := e.Python()
+	if py == nil {
+		py = &Python{}
+	}
+	f := &finder{py: py, disk: d, req: Request{HTTPD: req.HTTPD}}
+	f.onDisk(noKeys{})
+	e.chooseHTTPD(f.found, req)
+	return e, err
+}
+
+// noKeys: the registry of another machine is in files that are not read.
+type noKeys struct{}
+
+func (noKeys) keys(string) []string        { return nil }
+func (noKeys) value(string, string) string { return "" }
+
+func (e *Explanation) pythonsOn(d *Disk, named string) error {
+	var places []place
+	if named != "" {
+		exe, err := d.locate(named)
+		if err != nil {
+			e.Pythons = append(e.Pythons, PythonCandidate{Path: named, Source: "--python", Verdict: Rejected, Reason: err.Error(), Cure: fault.HintOf(err)})
+			return err
+		}
+		places = append(places, place{exe, "--python"})
+	}
+	places = append(places, d.pythonPlaces()...)
+	chosen := false
+	for i, p := range places {
+		if i > 0 && named != "" && p.path == places[0].path {
+			continue
+		}
+		c := describe(d, p)
+		if c.Verdict == Usable && !chosen && (named == "" || i == 0) {
+			chosen = true
+			reason := "it comes first: an environment before a version manager's Python, that before the system's"
+			if named != "" {
+				reason = "it was named by --python"
+			}
+			c.Verdict, c.Reason = Chosen, strings.Replace(c.Reason, "it can be used: name it with --python", reason, 1)
+		}
+		e.Pythons = append(e.Pythons, c)
+	}
+	if chosen {
+		return nil
+	}
+	if named != "" {
+		return fault.New(fault.Environment, hintGivePath, "%s cannot be used: %s", named, e.Pythons[0].Reason)
+	}
+	return fault.New(fault.Environment, hintGivePath+", as a path on that disk", "no Python that can be used was found on that disk")
+}
+
+// locate finds the interpreter for a path on a disk: a directory, an
+// interpreter, or any program beside one.
+func (d *Disk) locate(path string) (string, error) {
+	if !d.isAbs(path) {
+		path = "/" + path
+	}
+	path = filepath.Clean(path)
+	if d.isDir(path) {
+		if exe := d.interpreterBelow(path); exe != "" {
+			return exe, nil
+		}
+		return "", fault.New(fault.Environment, hintGivePath, "%s is not a Python environment: it has no bin/python that is a program", path)
+	}
+	if _, err := d.stat(path); err != nil {
+		return "", fault.New(fault.Environment, hintGivePath, "%s: %w", path, reasonOf(err))
+	}
+	for _, step := range d.links(path) {
+		if isInterpreterName(filepath.Base(step)) && d.notBinary(step) == "" {
+			return step, nil
+		}
+		if exe := d.interpreterBelow(filepath.Dir(step)); exe != "" && d.inEnvironment(exe) {
+			return exe, nil
+		}
+	}
+	if why := d.notBinary(path); why != "" {
+		return "", fault.New(fault.Environment, hintGivePath, "%s is not a Python interpreter: %s", path, why)
+	}
+	return path, nil
+}
+
+// reasonOf leaves out the path, which the caller names.
+func reasonOf(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

@@ -1,0 +1,11 @@
+//go:build !windows
+
+package detect
+
+// noRegistry: only Windows has one.
+type noRegistry struct{}
+
+func thisRegistry() registry { return noRegistry{} }
+
+func (noRegistry) keys(string) []string        { return nil }
+func (noRegistry) value(string, string) string { return "" }

@@ -1,0 +1,1 @@
+"""Commands for Django, where mod_wsgi.express is in INSTALLED_APPS."""

@@ -1,0 +1,123 @@
+"""manage.py runmodwsgi: serve this project through mod_wsgi-express.
+
+The command says what the project's settings know, as arguments, and becomes
+the launcher.  Its options are those of the launcher's start-server, which is
+asked for them.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+from django.core.management.base import BaseCommand, CommandError
+
+from mod_wsgi.express import launcher, main
+
+
+def _table():
+    return json.loads(subprocess.check_output([launcher(), "list-options"]))
+
+
+def _dest(name):
+    return name.replace("-", "_")
+
+
+class Command(BaseCommand):
+    help = "Serves this project through Apache httpd and mod_wsgi."
+    requires_system_checks = []  # a False before Django 3.2; an empty list means the same there
+
+    def add_arguments(self, parser):
+        self.table = _table()
+        parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
+        groups = {}
+        for option in self.table:
+            if option["name"] == "help":
+                continue
+            title = option["group"]
+            if title not in groups:
+                groups[title] = parser.add_argument_group(title)
+            kind = {"dest": _dest(option["name"]), "default": None, "help": option["help"].replace("%", "%%")}
+            if option["hidden"]:
+                kind["help"] = argparse.SUPPRESS
+            if option["values"] == 0:
+                kind.update(action="store_true", default=False)
+            else:
+                meta = option["meta"].split()
+                kind["metavar"] = meta[0] if option["values"] == 1 else tuple(meta)
+                if option["values"] > 1:
+                    kind["nargs"] = option["values"]
+                if option["repeatable"]:
+                    kind["action"] = "append"
+            names = [option["name"]] + option["aliases"]
+            groups[title].add_argument(*["--" + name for name in names], **kind)
+
+    def handle(self, *args, **options):
+        if os.name == "nt":
+            raise CommandError("runmodwsgi is not available on Windows")
+        if options.get("arguments"):
+            raise CommandError("runmodwsgi takes no argument: the application is that of the settings")
+        if not options["json"]:
+            self.stdout.write("Successfully ran command.")
+            self.stdout.flush()
+        words = self.from_settings(options)
+        for option in self.table:
+            words += self.words(option, options.get(_dest(option["name"])))
+        try:
+            main(["start-server"] + words)
+        except FileNotFoundError as error:
+            raise CommandError(str(error))
+
+    def words(self, option, value):
+        """Return the launcher's words for the value of an option."""
+        name = "--" + option["name"]
+        if value is None or value is False:
+            return []
+        if option["values"] == 0:
+            return [name]
+        uses = value if option["repeatable"] else [value]
+        words = []
+        for use in uses:
+            parts = [str(part) for part in use] if option["values"] > 1 else [str(use)]
+            words += [name + "=" + parts[0]] + parts[1:]
+        return words
+
+    def from_settings(self, options):
+        """Return what the settings say, and drop what they overrule."""
+        from django.conf import settings
+
+        application = getattr(settings, "WSGI_APPLICATION", None)
+        words = ["--application-type=module"]
+        options["application_type"] = None
+        if application and "." in application:
+            module, name = application.rsplit(".", 1)
+            options["callable_object"] = None
+            words += ["--callable-object=" + name]
+            if not options["entry_point"]:
+                words += ["--entry-point=" + module]
+        elif not options["entry_point"]:
+            raise CommandError("the settings have no WSGI_APPLICATION; name the module with --entry-point")
+        if not options["working_directory"]:
+            words += ["--working-directory=" + self.project(settings)]
+        if options.get("pythonpath"):
+            words += ["--python-path=" + os.path.abspath(options["pythonpath"])]
+        return words + self.static(settings)
+
+    def project(self, settings):
+        base = getattr(settings, "BASE_DIR", None)
+        if base:
+            return os.path.abspath(str(base))
+        module = sys.modules[os.environ["DJANGO_SETTINGS_MODULE"]]
+        return os.path.dirname(os.path.dirname(os.path.abspath(module.__file__)))
+
+    def static(self, settings):
+        url, root = getattr(settings, "STATIC_URL", None), getattr(settings, "STATIC_ROOT", None)
+        if any(name.startswith("whitenoise.") for name in getattr(settings, "MIDDLEWARE", None) or ()):
+            return []
+        if not url or not root or not url.startswith("/") or url == "/":
+            return []
+        root = os.path.abspath(str(root))
+        if not os.path.isdir(root):
+            self.stderr.write("warning: STATIC_ROOT %s is not there (manage.py collectstatic makes it)" % root)
+        return ["--url-alias=" + url.rstrip("/"), root]

@@ -1,0 +1,36 @@
+"""The service that collects telemetry (--enable-telemetry).
+
+The launcher copies this file into the server root, where settings.json tells
+the socket and the port.  The collector itself is the package mod_wsgi-telemetry.
+"""
+
+import json
+import os
+import sys
+from importlib import metadata
+
+
+def _program():
+    try:
+        points = metadata.distribution("mod_wsgi-telemetry").entry_points
+    except metadata.PackageNotFoundError:
+        raise ImportError("--enable-telemetry needs the package mod_wsgi-telemetry; install it into this environment") from None
+    for point in points:
+        if point.group == "console_scripts":
+            return point.load()
+    raise ImportError("the package mod_wsgi-telemetry has no program")
+
+
+def _run():
+    name = os.path.join(os.path.dirname(os.path.abspath(__file__)), "settings.json")
+    with open(name, encoding="utf-8") as stream:
+        settings = json.load(stream)["telemetry"]
+    program = _program()
+    sys.argv = [
+        "mod_wsgi-telemetry", "serve", "--listen", settings["listen"],
+        "--http-host", "127.0.0.1", "--http-port", str(settings["port"]), "--log-level", "INFO",
+    ]
+    program()
+
+
+_run()

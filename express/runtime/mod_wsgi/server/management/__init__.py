@@ -1,0 +1,1 @@
+"""Commands for Django, where mod_wsgi.server is in INSTALLED_APPS."""

@@ -1,0 +1,266 @@
+//go:build unix
+
+package httpdbuild
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+	"modwsgi/internal/steps"
+	"modwsgi/internal/toolchain"
+)
+
+func runNothing(context.Context, *steps.Log) error { return nil }
+
+// source makes a source archive whose configure is a shell script.
+func source(t *testing.T, dir, name, configure string) Component {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	body := "#!/bin/sh\n" + configure
+	if err := w.WriteHeader(&tar.Header{Name: name + "-1.0/configure", Mode: 0o755, Size: int64(len(body)), Typeflag: tar.TypeReg}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte(body)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c := Component{Name: name, Version: "1.0", Archive: filepath.Join(dir, name+"-1.0.tar.gz"), SHA256: name}
+	if err := os.WriteFile(c.Archive, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// fake is a request for sources whose configure scripts are given by component,
+// with a make of our own.
+func fake(t *testing.T, configure map[string]string, makeScript string) Request {
+	t.Helper()
+	dir := t.TempDir()
+	if err := writeFile(filepath.Join(dir, "bin/make"), []byte("#!/bin/sh\n"+makeScript), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	q := Request{
+		Host: testHost(), Jobs: 1, Runner: &run.Runner{},
+		Work: filepath.Join(dir, "work"), Stage: filepath.Join(dir, "out/stage"), Logs: filepath.Join(dir, "logs"),
+	}
+	q.Host.Env = []string{"PATH=" + filepath.Join(dir, "bin") + ":/usr/bin:/bin"}
+	for _, name := range []string{"httpd", "apr", "apr-util"} {
+		q.Components = append(q.Components, source(t, dir, name, configure[name]))
+	}
+	// What fails is APR or what builds on it; this one is ended by that.
+	q.Components = append(q.Components, source(t, dir, "pcre2", "sleep 60\n"))
+	return q
+}
+
+// nothingLeft makes sure that no tree, whole or half, is where one was wanted.
+func nothingLeft(t *testing.T, q Request) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(q.Stage))
+	if err != nil || len(entries) > 0 {
+		t.Errorf("left beside the stage: %v, %v", entries, err)
+	}
+}
+
+func TestFailingTools(t *testing.T) {
+	for name, c := range map[string]struct {
+		configure map[string]string
+		make      string
+		step      string
+		hint      string
+	}{
+		"configure": {map[string]string{"apr": "echo first; i=0; while [ $i -lt 50 ]; do echo no; i=$((i+1)); done; echo it does not work >&2; exit 3\n"}, "", "configure apr", "--keep-build"},
+		"known text": {
+			map[string]string{"apr-util": "echo 'configure: error: it does not work; C compiler cannot create executables' >&2; exit 77\n"}, "sleep 5\n", "configure apr-util", "the compiler does not work",
+		},
+		"make": {nil, "echo 'x.c:1:1: fatal error: zlib.h: No such file or directory, it does not work' >&2; exit 2\n", "compile apr", "zlib1g-dev"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := fake(t, c.configure, c.make)
+			res, err := Build(t.Context(), q)
+			if res != nil || err == nil || fault.ClassOf(err) != fault.Build || !strings.Contains(fault.HintOf(err), c.hint) {
+				t.Fatalf("got %v, %v, class %v, hint %q", res, err, fault.ClassOf(err), fault.HintOf(err))
+			}
+			var step *steps.Error
+			var tool *run.Error
+			if !errors.As(err, &step) || step.Step != c.step || !errors.As(err, &tool) {
+				t.Fatalf("got %v", err)
+			}
+			if n := len(tool.Tail); n == 0 || n > 20 || !strings.Contains(tool.Tail[n-1], "it does not work") {
+				t.Errorf("tail %q", tool.Tail)
+			}
+			log, err := os.ReadFile(tool.LogPath)
+			if err != nil || filepath.Dir(tool.LogPath) != q.Logs || !strings.Contains(string(log), "it does not work") || !strings.HasPrefix(string(log), "+ cd ") {
+				t.Errorf("log %s, %v: %s", tool.LogPath, err, log)
+			}
+			nothingLeft(t, q)
+		})
+	}
+}
+
+// A stage half made by a build that was killed is no stage.
+func TestRemainsOfAKilledBuildAreRemoved(t *testing.T) {
+	q := fake(t, map[string]string{"apr": "exit 1\n"}, "")
+	if err := writeFile(filepath.Join(q.Stage+".part", "bin/httpd"), []byte("x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Build(t.Context(), q); err == nil {
+		t.Fatal("it was built")
+	}
+	nothingLeft(t, q)
+}
+
+func TestDamagedArchiveIsNoBuildFailure(t *testing.T) {
+	q := fake(t, nil, "")
+	if err := os.Truncate(q.Components[0].Archive, 40); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Build(t.Context(), q)
+	if fault.ClassOf(err) != fault.Source || !strings.Contains(fault.HintOf(err), "damaged") || !strings.Contains(err.Error(), "unpack httpd") {
+		t.Errorf("got %v, class %v, hint %q", err, fault.ClassOf(err), fault.HintOf(err))
+	}
+	nothingLeft(t, q)
+}
+
+func TestCancelledBuild(t *testing.T) {
+	q := fake(t, map[string]string{"apr": "sleep 300 & echo $! >child; echo started; wait\n"}, "")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("enough")
+	child := filepath.Join(q.Work, "apr/child")
+	go func() {
+		for ctx.Err() == nil {
+			if data, err := os.ReadFile(child); err == nil && bytes.HasSuffix(data, []byte("\n")) {
+				cancel(stop)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	_, err := Build(ctx, q)
+	if !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+	nothingLeft(t, q)
+	data, err := os.ReadFile(child)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Killed it is; gone when whoever inherited it has waited for it.
+	if state, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil && !strings.Contains(string(state), ") Z ") {
+		t.Errorf("process %d goes on: %s", pid, state)
+	} else if err != nil && !errors.Is(err, os.ErrNotExist) && syscall.Kill(pid, 0) == nil {
+		t.Errorf("process %d goes on", pid)
+	}
+}
+
+// Tools do not see what is in the caller's environment or in /tmp.
+func TestToolsGetTheirOwnTemporaryDirectory(t *testing.T) {
+	q := fake(t, map[string]string{"apr": "echo \"TMPDIR is $TMPDIR\"; [ -d \"$TMPDIR\" ] && [ \"$TMPDIR\" != /no/such ] && echo it exists; exit 1\n"}, "")
+	q.Host.Env = append(q.Host.Env, "TMPDIR=/no/such")
+	_, err := Build(t.Context(), q)
+	var tool *run.Error
+	if !errors.As(err, &tool) || len(tool.Tail) < 2 || tool.Tail[len(tool.Tail)-1] != "it exists" {
+		t.Errorf("got %v, %+v", err, tool)
+	}
+}
+
+func TestEventsOfAFailure(t *testing.T) {
+	q := fake(t, map[string]string{"apr": "exit 1\n"}, "")
+	events := make(chan event.Event, 1000)
+	q.Events = func(e event.Event) { events <- e }
+	if _, err := Build(t.Context(), q); err == nil {
+		t.Fatal("it was built")
+	}
+	close(events)
+	began, ended := map[string]bool{}, map[string]bool{}
+	failed := ""
+	for e := range events {
+		switch e.Kind {
+		case event.Start:
+			began[e.Step] = true
+		case event.Done, event.Failed:
+			ended[e.Step] = true
+			if e.Kind == event.Failed && failed == "" {
+				failed = e.Step
+			}
+		}
+	}
+	if failed != "configure apr" || len(began) != len(ended) || began["configure httpd"] {
+		t.Errorf("failed %q, began %v, ended %v", failed, began, ended)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	dir := t.TempDir()
+	// Has zlib and a new OpenSSL only.
+	cc := filepath.Join(dir, "cc")
+	if err := os.WriteFile(cc, []byte("#!/bin/sh\ncase \"$*\" in *-lz*|*-lssl*) exit 0 ;; esac\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tc := &toolchain.Toolchain{CC: []string{cc}, Family: "debian", Env: []string{"PATH=" + dir}}
+	_, err := Probe(t.Context(), &run.Runner{}, tc, t.TempDir())
+	if fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "apt-get install make") {
+		t.Errorf("without make: %v, hint %q", err, fault.HintOf(err))
+	}
+	if err := os.WriteFile(filepath.Join(dir, "make"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h, err := Probe(t.Context(), &run.Runner{}, tc, t.TempDir())
+	if err != nil || h.Expat {
+		t.Fatalf("got %+v, %v", h, err)
+	}
+	if got, err := h.Select(nil, nil); err != nil || !slices.Equal(got, []string{"deflate", "tls"}) {
+		t.Errorf("got %v, %v from %v", got, err, h.Has)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("stop")
+	cancel(stop)
+	if h, err := Probe(ctx, &run.Runner{}, tc, t.TempDir()); h != nil || !errors.Is(err, stop) {
+		t.Errorf("cancelled: %v, %v", h, err)
+	}
+}
+
+// With the real compiler: what a program gets at run time is known.
+func TestProbeKnowsTheLibraries(t *testing.T) {
+	if _, err := run.LookPath("make", os.Environ()); err != nil {
+		t.Skip(err)
+	}
+	tc, err := toolchain.Find(t.Context(), &run.Runner{}, os.Environ(), t.TempDir())
+	if err != nil {
+		t.Skip(err)
+	}
+	h, err := Probe(t.Context(), &run.Runner{}, tc, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, lib := range map[string]string{"deflate": "libz.so.", "tls": "libssl.so.", "expat": "libexpat.so."} {
+		has := h.Has[name] || name == "expat" && h.Expat
+		found := slices.ContainsFunc(h.Linked[name], func(s string) bool { return strings.HasPrefix(s, lib) })
+		if strings.Contains(tc.Target, "linux") && has != found {
+			t.Errorf("%s: there %v, links %v", name, has, h.Linked[name])
+		}
+	}
+	if _, ok := h.Has["expat"]; ok {
+		t.Error("expat passes for a feature")
+	}
+}

@@ -1,0 +1,23 @@
+package installer
+
+import (
+	"os"
+
+	"modwsgi/detect"
+	"modwsgi/internal/event"
+)
+
+// plainTemp is where we work if the path of the cache has odd characters.
+var plainTemp = os.TempDir()
+
+// ServingUser is "" on Windows, where a server runs as the one who starts it.
+func ServingUser() string { return "" }
+
+// warnOfClosed has nothing to tell.
+func warnOfClosed(*detect.Python, event.Sink) {}
+
+// private has nothing to look at: a directory below the user's own temporary one.
+func private(string) error { return nil }
+
+// openUp has nothing to do: access lists are inherited.
+func openUp(string) error { return nil }

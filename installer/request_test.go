@@ -1,0 +1,128 @@
+package installer
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"modwsgi/internal/fault"
+)
+
+func TestNormalise(t *testing.T) {
+	q := Request{Dir: "/work", SourceDirs: []string{"a/../b", "/c"}, With: []string{"tls"}}
+	given := q.SourceDirs
+	if err := q.normalise(); err != nil {
+		t.Fatal(err)
+	}
+	if q.HTTPD != "auto" || q.LockFile != "/work/modwsgi.lock" || q.Jobs != runtime.NumCPU() || q.SourceDirs[0] != "/work/b" || q.SourceDirs[1] != "/c" {
+		t.Errorf("%+v", q)
+	}
+	if given[0] != "a/../b" {
+		t.Error("the caller's list is changed")
+	}
+	before := q.LockFile
+	if err := q.normalise(); err != nil || q.LockFile != before {
+		t.Errorf("a second time: %v", err)
+	}
+	for word, q := range map[string]Request{
+		"--offline": {Offline: true, Mirrors: []string{"https://example.org"}},
+		"--upgrade": {Locked: true, Upgrade: true},
+		"--jobs -1": {Jobs: -1},
+	} {
+		wantFault(t, q.normalise(), fault.Usage, word)
+	}
+}
+
+func TestCacheDir(t *testing.T) {
+	for _, tt := range []struct {
+		env  []string
+		want string
+	}{
+		{[]string{"HOME=/home/u"}, "/home/u/.cache/modwsgi"},
+		{[]string{"HOME=/home/u", "XDG_CACHE_HOME=/x"}, "/x/modwsgi"},
+		{[]string{"HOME=/home/u", "XDG_CACHE_HOME=relative"}, "/home/u/.cache/modwsgi"}, // the specification says to ignore it
+		{[]string{"HOME=/home/u", "MODWSGI_CACHE_DIR=/m"}, "/m"},
+		{[]string{"HOME="}, ""},
+		{[]string{"HOME=relative"}, ""},
+		{nil, ""},
+	} {
+		got, err := cacheDir(tt.env)
+		if got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%v: %q, %v", tt.env, got, err)
+		}
+		if err != nil {
+			wantFault(t, err, fault.Environment, "--cache-dir")
+		}
+	}
+}
+
+func TestScratch(t *testing.T) {
+	dir := t.TempDir()
+	long := filepath.Join(dir, strings.Repeat("x", 100))
+	write(t, long, map[string]string{"sub/": ""})
+	for _, tt := range []struct {
+		tmp   string
+		short bool
+		below string
+	}{
+		{dir, false, dir},
+		{long, false, long},
+		{long, true, "/tmp"},
+		{"relative", false, "/tmp"},
+		{"", true, "/tmp"},
+	} {
+		q := Request{Env: []string{"TMPDIR=" + tt.tmp}}
+		got, err := q.scratch("modwsgi-test-", tt.short)
+		if err != nil || filepath.Dir(got) != tt.below {
+			t.Errorf("%q: %q, %v", tt.tmp, got, err)
+		}
+		_ = os.Remove(got)
+	}
+	q := Request{Env: []string{"TMPDIR=" + filepath.Join(dir, "none")}}
+	_, err := q.scratch("modwsgi-test-", false)
+	wantFault(t, err, fault.Environment, "TMPDIR", filepath.Join(dir, "none"))
+}
+
+func TestLookingNeedsNoCache(t *testing.T) {
+	env := python(t)
+	q := request(t)
+	q.CacheDir, q.Python = "", env
+	py, all, err := List(t.Context(), q)
+	if err != nil || len(all) != 0 || py.Prefix == "" {
+		t.Errorf("%v, %v", all, err)
+	}
+	if names, err := Uninstall(t.Context(), q); err != nil || len(names) != 0 {
+		t.Errorf("%v, %v", names, err)
+	}
+	_, err = Verify(t.Context(), q)
+	wantFault(t, err, fault.Environment, "modwsgi install --python "+env)
+}
+
+func TestTools(t *testing.T) {
+	q := Request{ToolsDir: t.TempDir()}
+	_, err := q.tool("mod_wsgi-express")
+	wantFault(t, err, fault.Environment, "mod_wsgi-express", q.ToolsDir)
+	write(t, q.ToolsDir, map[string]string{"mod_wsgi-express/": ""})
+	_, err = q.tool("mod_wsgi-express")
+	wantFault(t, err, fault.Environment, "mod_wsgi-express")
+}
+
+// TestScratchThatOthersCannotEnter: root's own TMPDIR is no place for a server
+// that runs as somebody else.
+func TestScratchThatOthersCannotEnter(t *testing.T) {
+	closed := t.TempDir()
+	if err := os.Chmod(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	q := Request{Env: []string{"TMPDIR=" + closed}}
+	dir, err := q.scratch("modwsgi-test-", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.Remove(dir) }()
+	if own := filepath.Dir(dir) == closed; own == (os.Geteuid() == 0) {
+		t.Errorf("it is %s", dir)
+	}
+}

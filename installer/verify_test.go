@@ -1,0 +1,125 @@
+package installer
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"modwsgi/internal/fault"
+)
+
+func TestCompare(t *testing.T) {
+	prefix := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(prefix, link); err != nil {
+		t.Skip(err)
+	}
+	s := Subject{Prefix: prefix, PythonVersion: "3.11.10", ModuleVersion: "5.0.2"}
+	for _, tt := range []struct {
+		name             string
+		prefix, py, wsgi string
+		word             string // "" for none
+	}{
+		{"the same", prefix, "3.11.10", "5.0.2", ""},
+		{"through a link", link, "3.11.10", "5.0.2", ""},
+		{"another prefix", t.TempDir(), "3.11.10", "5.0.2", "the prefix"},
+		{"a prefix that is gone", "/no/such", "3.11.10", "5.0.2", "the prefix"},
+		{"no prefix", "", "3.11.10", "5.0.2", "the prefix"},
+		{"a version that begins alike", prefix, "3.11.1", "5.0.2", "runs Python 3.11.1, not 3.11.10"},
+		{"no version", prefix, "", "5.0.2", "runs Python"},
+		{"another module", prefix, "3.11.10", "5.0.20", "mod_wsgi 5.0.20"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := compare(&Proof{Prefix: tt.prefix, PythonVersion: tt.py, ModuleVersion: tt.wsgi}, s)
+			if tt.word == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || fault.ClassOf(err) != fault.Verify || !strings.Contains(err.Error(), tt.word) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	s.PythonVersion = "3.13.0rc2+"
+	if err := compare(&Proof{Prefix: prefix, PythonVersion: "3.13.0", ModuleVersion: "5.0.2"}, s); err != nil {
+		t.Errorf("a release candidate: %v", err)
+	}
+}
+
+func TestWriteServerQuotes(t *testing.T) {
+	dir := t.TempDir()
+	s := Subject{Module: `/a "b" \c/mod's <x>.so`, Prefix: "/p q/%{x}#", ModulesDir: "/m"}
+	if err := writeServer(dir, 1234, "NONCE", s); err != nil {
+		t.Fatal(err)
+	}
+	conf, err := os.ReadFile(filepath.Join(dir, "httpd.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`LoadModule wsgi_module "/a \"b\" \\c/mod's <x>.so"`, `WSGIPythonHome "/p q/%{x}#"`, "Listen 127.0.0.1:1234", "application-group=%{GLOBAL}",
+	} {
+		if !strings.Contains(string(conf), line+"\n") {
+			t.Errorf("lacks the line %s:\n%s", line, conf)
+		}
+	}
+	if app, err := os.ReadFile(filepath.Join(dir, "verify.wsgi")); err != nil || !strings.Contains(string(app), `"NONCE"`) {
+		t.Errorf("%s, %v", app, err)
+	}
+	for _, path := range []string{"/a\nLoadModule x y", "/a\x00b", "/a/${HOME}/b"} {
+		dir := t.TempDir()
+		wantFault(t, writeServer(dir, 1, "n", Subject{Module: path}), fault.Environment, "another path")
+		if left := tree(t, dir); len(left) > 1 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+}
+
+func TestTelling(t *testing.T) {
+	log := "[x] [wsgi:info] [pid 1] one\n[x] [wsgi:crit] [pid 1] two\n[x] [mpm_event:notice] [pid 1] three\nfour\n"
+	if got := telling(log, 20); got != "[x] [wsgi:crit] [pid 1] two\nfour" {
+		t.Errorf("%q", got)
+	}
+	if got := telling(log, 1); got != "four" {
+		t.Errorf("%q", got)
+	}
+	if got := telling("[wsgi:info] only\n", 20); got != "[wsgi:info] only" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestKeepLog(t *testing.T) {
+	dir := t.TempDir()
+	if line := keepLog(dir, "text"); !strings.Contains(line, filepath.Join(dir, "verify.log")) {
+		t.Errorf("%q", line)
+	}
+	if line := keepLog("", "text"); line != "" {
+		t.Errorf("%q", line)
+	}
+}
+
+// TestVerifyOfWhatDoesNotRun: each failure is of class Verify, soon, and leaves
+// nothing behind.
+func TestVerifyOfWhatDoesNotRun(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, map[string]string{"text": "no program", "tmp/": ""})
+	for program, word := range map[string]string{
+		filepath.Join(dir, "none"): "none",
+		filepath.Join(dir, "text"): "text",
+		"/bin/false":               "ended before it answered",
+	} {
+		q := request(t)
+		q.Env = append(q.Env, "TMPDIR="+filepath.Join(dir, "tmp"))
+		_, err := verify(t.Context(), &q, Subject{Executable: program, Module: "/m.so", Prefix: "/", ModulesDir: "/"})
+		wantFault(t, err, fault.Verify, word)
+		if left := tree(t, filepath.Join(dir, "tmp")); len(left) > 1 {
+			t.Errorf("%s: left behind: %v", program, left)
+		}
+	}
+}

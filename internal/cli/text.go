@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// sequences are what terminals take for commands (ECMA-48): control sequences,
+// strings up to their terminator (titles, links), and two-character escapes.
+var sequences = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b[\\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]")
+
+// printable takes escape sequences and control characters out of what tools and
+// servers said, so that it cannot play with a terminal; what reorders text
+// (Unicode's bidirectional controls) as well.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return r
+		case r < ' ', r == 0x7f, r >= 0x80 && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+			return -1
+		}
+		return r
+	}, sequences.ReplaceAllString(s, ""))
+}
+
+// defuse changes lines which GitHub Actions would take for commands of ours:
+// "::name::" at the begin of a line, and the old "##[name]" anywhere.
+func defuse(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		if rest := strings.TrimLeft(line, " \t"); strings.HasPrefix(rest, "::") {
+			line = line[:len(line)-len(rest)] + ": :" + rest[2:]
+		}
+		lines[i] = strings.ReplaceAll(line, "##[", "## [")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// githubEscape makes a text the data of one command
+// (https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions).
+func githubEscape(s string) string {
+	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
+}
+
+// nearest returns the name that differs least from a word, "" where all differ
+// in more than a third of it.
+func nearest(word string, names []string) string {
+	best, least := "", max(1, (len(word)+2)/3)+1
+	for _, name := range names {
+		if d := distance(word, name); d < least {
+			best, least = name, d
+		}
+	}
+	return best
+}
+
+// distance counts the insertions, deletions and replacements between two words
+// (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			next := diagonal
+			if a[i] != b[j] {
+				next = min(diagonal, row[j], row[j+1]) + 1
+			}
+			diagonal, row[j+1] = row[j+1], next
+		}
+	}
+	return row[len(b)]
+}
+
+// output is standard output. What cannot be written there is an error of the
+// whole program: a script that reads our results must not take half of them for
+// all.
+type output struct {
+	to     io.Writer
+	failed context.CancelCauseFunc
+	mu     sync.Mutex
+	err    error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.to.Write(b)
+	if o.err = err; err != nil {
+		o.failed(err)
+	}
+	return n, err
+}
+
+func (o *output) problem() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}

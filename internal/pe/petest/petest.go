@@ -1,0 +1,88 @@
+// Package petest makes small Portable Executable files for tests. They have
+// what internal/pe reads, and nothing that would run.
+package petest
+
+import (
+	"bytes"
+	"debug/pe"
+	"encoding/binary"
+	"slices"
+)
+
+// File is what a made file says.
+type File struct {
+	Machine uint16 // pe.IMAGE_FILE_MACHINE_AMD64, …
+	DLL     bool
+	Exports []string
+	Version [4]uint16 // zeros for no version resource
+}
+
+const (
+	address = 0x1000 // where the only section is loaded
+	start   = 0x400  // where it lies in the file
+)
+
+// Bytes returns the file's content.
+func (f File) Bytes() []byte {
+	var section bytes.Buffer
+	exports, length := f.exports(&section)
+	resource := section.Len()
+	if f.Version != ([4]uint16{}) {
+		for _, c := range "VS_VERSION_INFO\x00" {
+			put(&section, uint16(c))
+		}
+		section.Write(make([]byte, 2)) // padding
+		put(&section, uint32(0xfeef04bd), uint32(0x10000), f.Version[1], f.Version[0], f.Version[3], f.Version[2])
+		section.Write(make([]byte, 40))
+	}
+	size := uint32(section.Len() + 0x10)
+	optional := pe.OptionalHeader64{Magic: 0x20b, NumberOfRvaAndSizes: 16, SizeOfHeaders: start, ImageBase: 0x180000000}
+	if len(f.Exports) > 0 {
+		optional.DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_EXPORT] = pe.DataDirectory{VirtualAddress: address + exports, Size: length}
+	}
+	if f.Version != ([4]uint16{}) {
+		optional.DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_RESOURCE] = pe.DataDirectory{VirtualAddress: address + uint32(resource), Size: uint32(section.Len() - resource)}
+	}
+	header := pe.FileHeader{Machine: f.Machine, NumberOfSections: 1, SizeOfOptionalHeader: uint16(binary.Size(optional)), Characteristics: pe.IMAGE_FILE_EXECUTABLE_IMAGE}
+	if f.DLL {
+		header.Characteristics |= pe.IMAGE_FILE_DLL
+	}
+	var out bytes.Buffer
+	out.WriteString("MZ")
+	out.Write(make([]byte, 0x3a))
+	put(&out, uint32(0x40))
+	out.WriteString("PE\x00\x00")
+	put(&out, header, optional, pe.SectionHeader32{
+		Name: [8]uint8{'.', 'd', 'a', 't', 'a'}, VirtualSize: size, VirtualAddress: address, SizeOfRawData: size, PointerToRawData: start,
+	})
+	out.Write(make([]byte, start-out.Len()))
+	out.Write(section.Bytes())
+	out.Write(make([]byte, 0x10))
+	return out.Bytes()
+}
+
+// exports writes the names and the export directory; it returns the
+// directory's offset and length.
+func (f File) exports(section *bytes.Buffer) (offset, length uint32) {
+	names := slices.Sorted(slices.Values(f.Exports))
+	var pointers []uint32
+	for _, name := range names {
+		pointers = append(pointers, address+uint32(section.Len()))
+		section.WriteString(name + "\x00")
+	}
+	table := address + uint32(section.Len())
+	put(section, pointers)
+	offset = uint32(section.Len())
+	directory := make([]uint32, 10)
+	directory[6], directory[8] = uint32(len(names)), table
+	put(section, directory)
+	return offset, 40
+}
+
+func put(b *bytes.Buffer, values ...any) {
+	for _, v := range values {
+		if err := binary.Write(b, binary.LittleEndian, v); err != nil {
+			panic(err) // integers always encode
+		}
+	}
+}

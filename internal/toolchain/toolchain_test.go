@@ -1,0 +1,219 @@
+//go:build unix
+
+package toolchain
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// good is a compiler that does what Find asks of one; "$0" stands for it.
+const good = `
+case "$*" in
+*-dumpmachine) echo x86_64-test-linux ;;
+*--version) echo "test compiler 1.0"; echo "Copyright" ;;
+*-E*) cat >/dev/null; echo glibc 2 36 ;;
+*) while [ $# -gt 1 ]; do [ "$1" = -o ] && : >"$2"; shift; done ;;
+esac
+`
+
+// program puts a shell script into dir.
+func program(t *testing.T, dir, name, body string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// path is a PATH with a few tools that scripts need, but without a compiler.
+func path(t *testing.T, dirs ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	cat, err := run.LookPath("cat", []string{"PATH=/usr/bin:/bin"})
+	if err != nil {
+		t.Skip(err)
+	}
+	if err := os.Symlink(cat, filepath.Join(dir, "cat")); err != nil {
+		t.Fatal(err)
+	}
+	return "PATH=" + strings.Join(append(dirs, dir), ":")
+}
+
+func find(t *testing.T, env ...string) (*Toolchain, error) {
+	t.Helper()
+	return Find(t.Context(), &run.Runner{}, env, t.TempDir())
+}
+
+func TestFind(t *testing.T) {
+	bin := t.TempDir()
+	program(t, bin, "gcc", good)
+	program(t, bin, "mycc", good)
+	program(t, bin, "ccache", `exec "$@"`+"\n")
+	for name, c := range map[string]struct {
+		env  []string
+		want []string
+	}{
+		"first in the list": {nil, []string{"gcc"}},
+		"CC":                {[]string{"CC=mycc"}, []string{"mycc"}},
+		"CC with flags":     {[]string{"CC=mycc  -m64\t-pipe "}, []string{"mycc", "-m64", "-pipe"}},
+		"ccache":            {[]string{"CC=ccache gcc"}, []string{"ccache", "gcc"}},
+		"path":              {[]string{"CC=" + bin + "/mycc"}, []string{bin + "/mycc"}},
+		"empty CC":          {[]string{"CC="}, []string{"gcc"}},
+		"blank CC":          {[]string{"CC=  "}, []string{"gcc"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, err := find(t, append(c.env, path(t, bin))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(h.CC, c.want) || h.Target != "x86_64-test-linux" || h.Compiler != "test compiler 1.0" || h.Libc != "glibc 2.36" {
+				t.Errorf("got %+v", h)
+			}
+		})
+	}
+}
+
+func TestFindRealCompiler(t *testing.T) {
+	if _, err := run.LookPath("cc", os.Environ()); err != nil {
+		t.Skip(err)
+	}
+	h, err := find(t, "PATH="+os.Getenv("PATH"), "TMPDIR=/no/such", "SOURCE_DATE_EPOCH=0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scratch := t.TempDir()
+	if err := h.Try(t.Context(), &run.Runner{}, scratch, "none", "#include <no/such.h>\n"); err == nil {
+		t.Error("a header that is not there was found")
+	}
+	if err := h.Try(t.Context(), &run.Runner{}, scratch, "m", "int main(void) { return 0; }\n", "-lm"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(scratch, "probe-m")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFindRefuses(t *testing.T) {
+	bin := t.TempDir()
+	program(t, bin, "silent", "exit 0\n")
+	program(t, bin, "chatty", "echo wrapper says hello; echo x86_64-linux\n")
+	program(t, bin, "broken", "echo 'broken: cannot do that' >&2; exit 1\n")
+	program(t, bin, "nolibc", strings.Replace(good, "*) while", "*) echo 'stdio.h: No such file' >&2; exit 1; while", 1))
+	program(t, bin, "noversion", strings.Replace(good, "echo \"test compiler 1.0\"", "exit 3", 1))
+	program(t, bin, "gcc", good)
+	for name, c := range map[string]struct {
+		env  []string
+		says []string
+		hint string
+	}{
+		"nothing there":      {[]string{path(t)}, []string{"no C compiler", "cc, gcc, clang"}, "CC"},
+		"no PATH":            {nil, []string{"no C compiler"}, "CC"},
+		"CC not there":       {[]string{"CC=nocc -m64", path(t, bin)}, []string{`CC is "nocc -m64"`, `no program "nocc"`}, "unset it"},
+		"CC with quotes":     {[]string{`CC="/a b/gcc" -m64`, path(t, bin)}, []string{`no program "\"/a"`}, "quotes have no meaning"},
+		"CC broken":          {[]string{"CC=broken", path(t, bin)}, []string{`"broken"`, "broken: cannot do that"}, "set CC"},
+		"CC says nothing":    {[]string{"CC=silent", path(t, bin)}, []string{"does not say what it compiles for"}, "set CC"},
+		"wrapper that talks": {[]string{"CC=chatty", path(t, bin)}, []string{"does not say what it compiles for", "hello"}, "prints nothing"},
+		"no version":         {[]string{"CC=noversion", path(t, bin)}, []string{"for its version"}, "set CC"},
+		"no libc headers":    {[]string{"CC=nolibc", path(t, bin)}, []string{"cannot build a program", "stdio.h"}, "install"},
+		"a directory":        {[]string{"CC=" + bin, path(t, bin)}, []string{"permission denied"}, "set CC"},
+		"bad date":           {[]string{"SOURCE_DATE_EPOCH=yesterday", path(t, bin)}, []string{`SOURCE_DATE_EPOCH is "yesterday"`}, "date +%s"},
+		"negative date":      {[]string{"SOURCE_DATE_EPOCH=-1", path(t, bin)}, []string{`"-1"`}, "date +%s"},
+		"date out of range":  {[]string{"SOURCE_DATE_EPOCH=253402300800", path(t, bin)}, []string{"253402300800"}, "date +%s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, err := find(t, c.env...)
+			if err == nil {
+				t.Fatalf("found %+v", h)
+			}
+			for _, s := range c.says {
+				if !strings.Contains(err.Error(), s) {
+					t.Errorf("%q does not say %q", err, s)
+				}
+			}
+			if fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), c.hint) {
+				t.Errorf("class %v, hint %q", fault.ClassOf(err), fault.HintOf(err))
+			}
+		})
+	}
+}
+
+func TestFindCancelled(t *testing.T) {
+	bin := t.TempDir()
+	program(t, bin, "cc", good)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("stop")
+	cancel(stop)
+	if _, err := Find(ctx, &run.Runner{}, []string{path(t, bin)}, t.TempDir()); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What makes a build depend on its caller stays out, and so do relative paths.
+func TestEnvironment(t *testing.T) {
+	got := environment([]string{
+		"PATH=.:/usr/bin::bin:/bin:../x", "HOME=/home/me", "TMPDIR=tmp", "CCACHE_DIR=/cc", "MAKEFLAGS=-n", "CFLAGS=-x", "LDFLAGS=-x",
+		"LD_LIBRARY_PATH=/x", "LD_PRELOAD=/x", "CONFIG_SITE=/x", "CDPATH=/", "GREP_OPTIONS=-v", "BASH_ENV=/x", "ENV=/x", "LANG=de_DE.UTF-8",
+		"LC_ALL=tr_TR.UTF-8", "CPATH=/x", "C_INCLUDE_PATH=/x", "LIBRARY_PATH=/x", "GCC_EXEC_PREFIX=/x", "DESTDIR=/x", "PKG_CONFIG_PATH=/x", "IFS=/",
+		"SOURCE_DATE_EPOCH=7", "TZ=Asia/Tokyo", "POSIXLY_CORRECT=1", "TOKEN=secret",
+	}, "7")
+	slices.Sort(got)
+	want := []string{
+		"CCACHE_DIR=/cc", "CONFIG_SITE=/dev/null", "HOME=/home/me", "LANG=C", "LC_ALL=C", "PATH=/usr/bin:/bin", "SOURCE_DATE_EPOCH=7", "TZ=UTC",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+func TestFamily(t *testing.T) {
+	for release, want := range map[string]string{
+		"":                            "",
+		"NAME=x\nID=plan9\n":          "",
+		"ID=debian\n":                 "debian",
+		"ID=ubuntu\nID_LIKE=debian\n": "debian",
+		"ID_LIKE=\"ubuntu debian\"\nID=linuxmint\n":      "debian",
+		"ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n": "rhel",
+		"ID=fedora":                  "rhel",
+		"ID='amzn'\n":                "rhel",
+		"ID=alpine\r\n":              "alpine",
+		"ID=manjaro\nID_LIKE=arch\n": "arch",
+		"ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n": "suse",
+		"VERSION_ID=debian\nXID=debian":                     "",
+		"ID\n=debian\n":                                     "",
+	} {
+		if got := familyOf(release); got != want {
+			t.Errorf("familyOf(%q) = %q, want %q", release, got, want)
+		}
+	}
+}
+
+func TestInstall(t *testing.T) {
+	p := Packages{"debian": "libssl-dev", "rhel": "openssl-devel", "alpine": "openssl-dev", "arch": "openssl", "suse": "libopenssl-devel"}
+	for family, want := range map[string]string{
+		"debian": "it is missing; install it: apt-get install libssl-dev, or do without",
+		"rhel":   "it is missing; install it: dnf install openssl-devel, or do without",
+		"alpine": "it is missing; install it: apk add openssl-dev, or do without",
+		"arch":   "it is missing; install it: pacman -S openssl, or do without",
+		"suse":   "it is missing; install it: zypper install libopenssl-devel, or do without",
+		"":       "it is missing; install the package that holds it (Debian calls it libssl-dev) or do without",
+	} {
+		h := &Toolchain{Family: family}
+		if got := h.Install("it is missing;", p, "or do without"); got != want {
+			t.Errorf("%s: got %q, want %q", family, got, want)
+		}
+	}
+	h := &Toolchain{Family: "debian"}
+	if got, want := h.Install("", p, ""), "install it: apt-get install libssl-dev"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

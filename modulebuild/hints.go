@@ -1,0 +1,62 @@
+package modulebuild
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+	"modwsgi/internal/toolchain"
+)
+
+// known turns what a compiler or linker said into what to do about it; m is the
+// match of said.
+var known = []struct {
+	said *regexp.Regexp
+	hint func(b *builder, m []string) string
+}{
+	{regexp.MustCompile(`\b(Python|pyconfig)\.h(: No such file|' file not found)`), func(b *builder, _ []string) string {
+		minor := majorMinor(b.Python.Version)
+		return b.Tools.Install("Python's headers are missing;", toolchain.Packages{
+			"debian": "python" + minor + "-dev", "rhel": "python" + minor + "-devel", "alpine": "python3-dev", "arch": "python", "suse": "python3-devel",
+		}, "")
+	}},
+	{regexp.MustCompile(`\b(httpd|ap_config|apr|apu|apr_\w+)\.h(: No such file|' file not found)`), func(b *builder, m []string) string {
+		return b.Tools.Install("the header "+m[1]+".h of Apache is missing;", toolchain.Packages{
+			"debian": "apache2-dev", "rhel": "httpd-devel", "alpine": "apache2-dev", "arch": "apache", "suse": "apache2-devel",
+		}, "or use --httpd bundled")
+	}},
+	{regexp.MustCompile(`recompile with -fPIC|can not be used when making a shared object`), text(
+		"this Python's library cannot be part of a module: use a Python that was built with --enable-shared")},
+	{regexp.MustCompile(`bytecode stream in file .* generated with LTO version|not an? LTO object|LLVM gold plugin`), text(
+		"this Python's library was compiled with link time optimization by another compiler: set CC to that one, or use a Python that was built with --enable-shared")},
+	{regexp.MustCompile(`(?:cannot find|unable to find library) (-l[\w.+-]+)`), func(_ *builder, m []string) string {
+		return "the linker does not find " + m[1] + ", which this Python's library needs: install the development package that holds it, or use a Python that was built with --enable-shared"
+	}},
+	{regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`), text(
+		"free some space in the build directory, or set XDG_CACHE_HOME to another file system")},
+	{regexp.MustCompile(`(?i)cannot allocate memory|virtual memory exhausted|killed signal terminated program|terminated with signal 9`), text(
+		"there is too little memory for this many compilers: try --jobs 1")},
+}
+
+func text(s string) func(*builder, []string) string {
+	return func(*builder, []string) string { return s }
+}
+
+func (b *builder) hint(err error) string {
+	said, tail := err.Error(), ""
+	var e *run.Error
+	if errors.As(err, &e) {
+		said += "\n" + strings.Join(e.Tail, "\n")
+		tail = "the whole output of the failed step is in its log"
+	} else if fault.HintOf(err) != "" {
+		return "" // whoever failed knows better
+	}
+	for _, k := range known {
+		if m := k.said.FindStringSubmatch(said); m != nil {
+			return k.hint(b, m)
+		}
+	}
+	return tail
+}
