@@ -214,7 +214,7 @@ func (e *Explanation) chooseHTTPD(found []HTTPD, req Request) {
 		case h.Refused != "":
 			c.Verdict, c.Reason = Rejected, h.Refused
 			// Choose stops at a named one that cannot be used.
-			named = named || h.Provenance == Explicit && eligible(h, req.HTTPD)
+			named = named || !chosen && h.Provenance == Explicit && eligible(h, req.HTTPD)
 		case !eligible(h, req.HTTPD):
 			c.Reason = fmt.Sprintf("--httpd %s leaves it out", req.HTTPD)
 		case named:

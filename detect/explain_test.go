@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,6 +92,13 @@ func TestDiskStaysInside(t *testing.T) {
 		if got := string(d.head(path, 100)); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
+	}
+	// A FIFO would block who opens it.
+	if err := syscall.Mkfifo(filepath.Join(root, "usr", "python3"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FromFiles(d, "/usr/python3"); err == nil || d.head("/usr/python3", 10) != nil {
+		t.Errorf("a FIFO: %v", err)
 	}
 	if got := d.resolved("/u/chain"); got != "/etc/inside" {
 		t.Errorf("resolved %q", got)

@@ -40,6 +40,9 @@ func FindPython(ctx context.Context, r *run.Runner, req Request) (*Python, error
 // assemble makes a description out of what an interpreter said, or what its
 // files say in its place, and what lies on the disk. It starts nothing.
 func assemble(d *Disk, exe string, a *answer, evidence []Evidence, req Request) (*Python, error) {
+	if d.other != nil {
+		a.slashes(d)
+	}
 	p := fromAnswer(d, exe, a)
 	p.Evidence = evidence
 	if err := p.checkConfiguration(d, a); err != nil {

@@ -359,3 +359,61 @@ func TestEveryLayoutIsFoundOnItsDisk(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersOfOtherSystems gives what facts.py prints on Windows and macOS, as
+// sysconfig documents it, to files of the same system
+// (https://docs.python.org/3/library/sysconfig.html#installation-paths).
+func TestAnswersOfOtherSystems(t *testing.T) {
+	framework := "/Library/Frameworks/Python.framework/Versions/3.12"
+	venvOnMac := macPython(framework).with(files{"/Users/x/env/pyvenv.cfg": "home = " + framework + "/bin\nversion = 3.12.4\n", "/Users/x/env/bin/python3": "-> " + framework + "/bin/python3.12"})
+	threaded := windowsPython(`C:/Program Files/Python312`).with(files{
+		"C:/Program Files/Python312/python312t.dll": dll(arm64, [4]uint16{3, 12, 4150, 1013}), "C:/Program Files/Python312/python.exe": exe(arm64), "C:/Program Files/Python312/libs/python312t.lib": "!<arch>\n",
+	})
+	for name, tt := range map[string]struct {
+		goos, exe string
+		files     files
+		answer    answer
+		lib, site string
+		twin      files
+		want      string
+	}{
+		"Windows, free-threaded": {
+			goos: "windows", exe: "C:/Program Files/Python312/python.exe", files: threaded,
+			answer: answer{
+				Prefix: `C:\Program Files\Python312`, BasePrefix: `C:\Program Files\Python312`, Version: "3.12.4", Platform: "win-arm64",
+				Paths: map[string]string{"purelib": `C:\Program Files\Python312\Lib\site-packages`, "platlib": `C:\Program Files\Python312\Lib\site-packages`, "include": `C:\Program Files\Python312\Include`},
+				Vars:  map[string]string{"EXT_SUFFIX": ".cp312t-win_arm64.pyd", "Py_GIL_DISABLED": "1"},
+			},
+			lib: "C:/Program Files/Python312/python312t.dll", site: "C:/Program Files/Python312/Lib/site-packages",
+			twin: threaded.without("C:/Program Files/Python312/python312t.dll"), want: "libpython of Python",
+		},
+		"environment on macOS": {
+			goos: "darwin", exe: "/Users/x/env/bin/python3", files: venvOnMac,
+			answer: answer{
+				Prefix: "/Users/x/env", BasePrefix: framework, Cfg: "/Users/x/env/pyvenv.cfg", Version: "3.12.4", Platform: "macosx-11.0-universal2",
+				Paths: map[string]string{"purelib": "/Users/x/env/lib/python3.12/site-packages", "platlib": "/Users/x/env/lib/python3.12/site-packages", "include": framework + "/include/python3.12"},
+				Vars:  map[string]string{"LDLIBRARY": "Python.framework/Versions/3.12/Python", "LIBDIR": framework + "/lib"},
+			},
+			lib: framework + "/lib/libpython3.12.dylib", site: "/Users/x/env/lib/python3.12/site-packages",
+			twin: venvOnMac.with(files{"/Users/x/env/pyvenv.cfg": "home = /x\nversion = 3.13.1\n"}), want: "was made for Python 3.13",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			look := func(f files) (*Python, error) {
+				a := tt.answer
+				a.Major, a.Minor, a.Implementation, a.Paths, a.Vars = 3, 12, "cpython", maps.Clone(tt.answer.Paths), maps.Clone(tt.answer.Vars)
+				p, err := assemble(f.disk(tt.goos), tt.exe, &a, nil, Request{})
+				if err == nil {
+					err = p.canBuild(f.disk(tt.goos))
+				}
+				return p, err
+			}
+			if p, err := look(tt.files); err != nil || p.LibPython != tt.lib || p.Platlib != tt.site || p.Include == "" {
+				t.Errorf("%+v, %v", p, err)
+			}
+			if p, err := look(tt.twin); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("its twin: %+v, %v", p, err)
+			}
+		})
+	}
+}

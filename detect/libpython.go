@@ -54,7 +54,7 @@ func (p *Python) sharedCandidates(d *Disk, a *answer, req Request) []string {
 	base := fmt.Sprintf("libpython%d.%d%s", p.Major, p.Minor, p.ABIFlags)
 	framework := filepath.Base(a.Vars["INSTSONAME"]) // Python.framework/Versions/3.12/Python
 	names := unique(a.Vars["INSTSONAME"], base+".so.1.0", a.Vars["LDLIBRARY"], base+".so", base+".dylib", framework,
-		fmt.Sprintf("python%d%d%s.dll", p.Major, p.Minor, strings.TrimPrefix(p.ABIFlags, "d")))
+		p.dllName())
 	names = slices.DeleteFunc(names, func(n string) bool {
 		return filepath.Base(n) != n || n == "." || strings.HasSuffix(n, ".a")
 	})

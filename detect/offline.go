@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -248,10 +249,24 @@ func (d *Disk) posixPaths(a *answer) {
 	a.Paths["platlib"] = filepath.Join(a.Prefix, platlib, version, "site-packages")
 	a.Paths["scripts"] = filepath.Join(a.Prefix, binUnix)
 	a.Paths["include"] = filepath.Join(a.BasePrefix, "include", fmt.Sprintf("python%d.%d%s", a.Major, a.Minor, a.ABIFlags))
-	if a.Cfg == "" && a.BasePrefix == "/usr" && d.isDir("/usr/lib/python3/dist-packages") {
+	if a.Cfg == "" && a.BasePrefix == "/usr" && d.debian(a) {
 		local := filepath.Join("/usr/local/lib", version, "dist-packages")
 		a.Paths["purelib"], a.Paths["platlib"], a.Paths["scripts"] = local, local, "/usr/local/bin"
 	}
+}
+
+// debian says whether a Python has Debian's own scheme: by the directory of its
+// packages, which a small image may lack, or by its patched sysconfig.
+func (d *Disk) debian(a *answer) bool {
+	if d.isDir("/usr/lib/python3/dist-packages") {
+		return true
+	}
+	for _, name := range []string{"sysconfig.py", "sysconfig/__init__.py"} {
+		if bytes.Contains(d.head(filepath.Join(a.Paths["stdlib"], filepath.FromSlash(name)), maxHeader), []byte("'deb_system'")) {
+			return true
+		}
+	}
+	return false
 }
 
 // fullVersion returns "3.11.7", from the binaries or else from the header;

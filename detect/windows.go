@@ -23,6 +23,32 @@ func (d *Disk) dllMinor(dir string) int {
 	return -1
 }
 
+// dllName is how Windows calls the library of a Python; ABI flags are not in
+// sys.abiflags there.
+func (p *Python) dllName() string {
+	name := fmt.Sprintf("python%d%d", p.Major, p.Minor)
+	if p.FreeThreaded {
+		name += "t"
+	}
+	if strings.HasPrefix(p.ExtSuffix, "_d.") {
+		name += "_d"
+	}
+	return name + ".dll"
+}
+
+// slashes writes the paths of an answer from a Windows interpreter as a disk
+// that lies on another machine has them.
+func (a *answer) slashes(d *Disk) {
+	for _, s := range []*string{&a.Executable, &a.Prefix, &a.BasePrefix, &a.ExecPrefix, &a.Cfg} {
+		*s = d.slashes(*s)
+	}
+	for _, m := range []map[string]string{a.Paths, a.Vars} {
+		for k, v := range m {
+			m[k] = d.slashes(v)
+		}
+	}
+}
+
 // windowsFacts are the directories of the scheme nt, and the facts that
 // sysconfig computes there (https://docs.python.org/3/library/sysconfig.html#nt).
 func (d *Disk) windowsFacts(exe string, a *answer) {

@@ -27,23 +27,30 @@ func (i *instance) url() string {
 	return "http://" + name
 }
 
+// capacity tells the mode and how many requests are handled at a time.
+func (i *instance) capacity() (mode string, processes, threads int) {
+	switch {
+	case i.DebugMode:
+		return "debug", 1, 1
+	case i.daemon():
+		return "daemon", max(i.Processes, 1), i.Threads
+	}
+	return "embedded", max(i.Processes, 1), i.Threads
+}
+
 // banner tells what was set up, with the labels and in the order of upstream's,
 // which tools look for.
 func (i *instance) banner(w io.Writer, setup bool) error {
+	if i.JSON {
+		return i.jsonBanner(w)
+	}
 	var b strings.Builder
 	line := func(when bool, label, format string, args ...any) {
 		if when {
 			fmt.Fprintf(&b, "%-19s: %s\n", label, fmt.Sprintf(format, args...))
 		}
 	}
-	processes, threads := max(i.Processes, 1), i.Threads
-	mode := "daemon"
-	switch {
-	case i.DebugMode:
-		mode, processes, threads = "debug", 1, 1
-	case !i.daemon():
-		mode = "embedded"
-	}
+	mode, processes, threads := i.capacity()
 	daemon := i.daemon()
 	url := i.url()
 	line(true, "Server URL", "%s", url+strings.TrimSuffix(i.mount, "/")+"/")

@@ -177,6 +177,10 @@ func (b *builder) features() {
 	}
 }
 
+// dynamic tells an application group that each request chooses: nothing can be
+// loaded for it in advance.
+func dynamic(group string) bool { return strings.Contains(group, "%{") && group != "%{GLOBAL}" }
+
 // handler registers the glue, and loads it when a process starts.
 func (b *builder) handler() {
 	i := b.i
@@ -193,8 +197,7 @@ func (b *builder) handler() {
 		return d
 	}
 	b.add(options(conf.D("WSGIHandlerScript", conf.Key("wsgi-handler"), word(script))).From("--application-group"))
-	dynamic := strings.Contains(i.ApplicationGroup, "%{") && i.ApplicationGroup != "%{GLOBAL}"
-	if !dynamic {
+	if !dynamic(i.ApplicationGroup) {
 		b.add(options(conf.D("WSGIImportScript", word(script))).From("--application-group"))
 	}
 	for _, url := range i.IgnoreActivity {

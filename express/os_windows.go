@@ -106,3 +106,17 @@ func (p *Program) supervise(_ *instance, l *launch) (int, error) {
 // The options for these have no meaning on Windows and are refused earlier.
 func (p *Program) envVars(context.Context, *instance) error         { return nil }
 func (p *Program) serviceAccounts(context.Context, *instance) error { return nil }
+
+type signalKind int
+
+const (
+	graceful signalKind = iota
+	drain
+	terminate
+)
+
+func signalProcess(int, signalKind) error {
+	return fault.New(fault.Usage, "end it in its own window", "a running instance cannot be told anything on Windows")
+}
+
+func caller() *account { return &account{} }

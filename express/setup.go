@@ -64,6 +64,8 @@ type launch struct {
 	Port  int      `json:"port"`
 	Pid   string   `json:"pid_file"`
 	Stat  bool     `json:"server_status"`
+	URL   string   `json:"url"`
+	Drain int      `json:"drain"`         // seconds that requests get when it stops
 	GDB   string   `json:"gdb,omitempty"` // run httpd under it
 }
 
@@ -288,7 +290,7 @@ func (i *instance) launch() *launch {
 		host = "localhost"
 	}
 	l := &launch{
-		HTTPD: i.httpd, Dir: i.work, Root: i.root, Host: host, Port: i.Port, Pid: i.pidFile, Stat: i.ServerStatus, GDB: i.gdb,
+		HTTPD: i.httpd, Dir: i.work, Root: i.root, Host: host, Port: i.Port, Pid: i.pidFile, Stat: i.ServerStatus, URL: i.url() + strings.TrimSuffix(i.mount, "/") + "/", GDB: i.gdb,
 		Args: []string{"-f", filepath.Join(i.root, confFile)},
 		Env: []string{
 			"MOD_WSGI_SERVER_ROOT=" + i.root, "MOD_WSGI_WORKING_DIRECTORY=" + i.work, "MOD_WSGI_LISTENER_HOST=" + host,
@@ -296,6 +298,9 @@ func (i *instance) launch() *launch {
 			"MOD_WSGI_USER=" + i.account.user, "MOD_WSGI_GROUP=" + i.account.group,
 			"LANG=" + i.locale, "LC_ALL=" + i.locale,
 		},
+	}
+	if i.daemon() {
+		l.Drain = max(i.GracefulTimeout, 1)
 	}
 	// All processes get these, those of services too.
 	for name, value := range i.settings().Environ {
@@ -345,7 +350,7 @@ func (l *launch) environ(caller []string) []string {
 	// No name twice: of two, the C library takes the first one.
 	env := slices.DeleteFunc(slices.Clone(caller), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return strings.HasPrefix(kv, "MOD_WSGI_") || own[name] != ""
+		return strings.HasPrefix(kv, "MOD_WSGI_") || own[name] != "" || name == "NOTIFY_SOCKET"
 	})
 	return append(env, slices.Sorted(maps.Values(own))...)
 }

@@ -49,12 +49,23 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 		defer null.Close()
 		stdin = null
 	}
+	ready, tell, err := p.readiness(i)
+	if err != nil {
+		return 1, err
+	}
+	env, files := l.environ(p.Env), []*os.File{stdin, p.Stdout, p.Stderr}
+	if tell != nil {
+		env, files = append(env, "MOD_WSGI_READY_FD=3"), append(files, tell)
+	}
 	child, done, err := startChild(path, argv, &os.ProcAttr{
-		Dir: l.Dir, Env: l.environ(p.Env), Files: []*os.File{stdin, p.Stdout, p.Stderr},
+		Dir: l.Dir, Env: env, Files: files,
 		Sys: childAttributes(!i.DebugMode),
 	})
 	if err != nil {
 		return 1, fault.New(fault.Environment, "", "start %s: %w", path, err)
+	}
+	if tell != nil {
+		_ = tell.Close()
 	}
 	g := &guard{
 		pid: child, daemon: i.daemon(), terminal: isTerminal(p), hasTerminal: func() bool { return isTerminal(p) },
@@ -64,6 +75,7 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 		g.interactive = l.GDB != "" && isTerminal(p)
 		g.patience = 2 * time.Second
 	}
+	failed := false // the application did not load
 	for {
 		select {
 		case s := <-p.Signals:
@@ -72,7 +84,16 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 			g.escalate()
 		case <-g.again:
 			g.send(unix.SIGWINCH)
+		case message := <-ready:
+			ready = nil
+			failed = !p.isReady(i, message)
+			if failed {
+				g.escalate()
+			}
 		case status := <-done:
+			if failed {
+				return 1, nil
+			}
 			if g.killed {
 				// What was left of the group is ours to end.
 				_ = unix.Kill(-child, unix.SIGKILL) // no such group in debug mode

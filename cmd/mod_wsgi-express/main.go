@@ -16,8 +16,9 @@ func main() {
 	signal.Notify(signals, express.Signals()...)
 	exe, _ := os.Executable()
 	dir, _ := os.Getwd()
+	args := express.HideSecrets(os.Args[1:])
 	os.Exit(express.Run(context.Background(), &express.Program{
-		Args: os.Args[1:], Env: os.Environ(), Executable: exe, Name: os.Args[0], Dir: dir,
+		Args: args, Env: os.Environ(), Executable: exe, Name: os.Args[0], Dir: dir,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version.String(), Signals: signals,
 	}))
 }

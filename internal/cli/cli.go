@@ -166,7 +166,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "show where steps log to, and more of what failed")
 	f.BoolVarP(&a.flags.echo, "echo", "x", false, "echo every external command")
 	f.StringVar(&a.flags.color, "progress", "auto", "how progress is shown: auto, terminal, plain, github")
-	c.AddCommand(a.install(), a.uninstall(), a.list(), a.verify(), a.version())
+	c.AddCommand(a.install(), a.uninstall(), a.list(), a.verify(), a.detect(), a.doctor(), a.version())
 	return c
 }
 

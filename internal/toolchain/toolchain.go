@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -26,6 +27,20 @@ type Toolchain struct {
 	Libc     string   // "glibc 2.36" or "other"; part of a build's identity
 	Family   string   // of the distribution: "debian", "rhel", "alpine", "arch", "suse", ""
 	Env      []string // the environment for all build tools
+}
+
+// tryHint says why a compiler could not build a program: mostly because the C
+// library's headers are missing.
+func (h *Toolchain) tryHint(err error, scratch string) string {
+	text := err.Error()
+	var e *run.Error
+	if errors.As(err, &e) {
+		text += strings.Join(e.Tail, "\n")
+	}
+	if errors.Is(err, syscall.ENOSPC) || strings.Contains(text, "No space left on device") {
+		return "there is no space left in " + filepath.Dir(scratch) + ": free some, or set TMPDIR to another directory"
+	}
+	return h.Install("", libcPackages, "")
 }
 
 // Packages maps a distribution family to the name of a package.
@@ -50,7 +65,7 @@ func Find(ctx context.Context, r *run.Runner, caller []string, scratch string) (
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fault.New(fault.Environment, h.Install("", libcPackages, ""),
+		return nil, fault.New(fault.Environment, h.tryHint(err, scratch),
 			"the compiler %s cannot build a program: %w", strings.Join(h.CC, " "), WithTail(err))
 	}
 	return h, nil

@@ -217,3 +217,15 @@ func TestInstall(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestFullDiskIsNotAMissingPackage(t *testing.T) {
+	h := &Toolchain{Family: "debian"}
+	full := &run.Error{Argv: []string{"cc"}, Tail: []string{"/tmp/x.s: No space left on device"}, Err: errors.New("exit status 1")}
+	if hint := h.tryHint(full, "/scratch/dir"); !strings.Contains(hint, "space") || strings.Contains(hint, "apt-get") {
+		t.Errorf("hint %q", hint)
+	}
+	other := &run.Error{Argv: []string{"cc"}, Tail: []string{"stdio.h: No such file"}, Err: errors.New("exit status 1")}
+	if hint := h.tryHint(other, "/scratch/dir"); !strings.Contains(hint, "libc6-dev") {
+		t.Errorf("hint %q", hint)
+	}
+}

@@ -230,6 +230,21 @@ if _settings["monitor"] and not any(t.name == _Monitor.title for t in threading.
     _monitor.changed()
     _monitor.start()
 
-_handler = _Handler(_settings)
+
+
+def _report(text):
+    """Tell the launcher, where it waits to be told (--wait-ready)."""
+    try:
+        os.write(int(os.environ["MOD_WSGI_READY_FD"]), text.encode("utf-8", "backslashreplace")[:500] + b"\n")
+    except (KeyError, ValueError, OSError):
+        pass
+
+
+try:
+    _handler = _Handler(_settings)
+except BaseException as error:
+    _report("failed %s: %s" % (type(error).__name__, " ".join(str(error).split())))
+    raise
+_report("ready %d" % os.getpid())
 handle_request = _handler.handle_request
 reload_required = _handler.reload_required

@@ -1,0 +1,216 @@
+// Package doctor checks a Python environment and the host that it is on, from
+// the compiler to the port, and says for each finding how bad it is, from what
+// that is known, and what cures it on this very system. It reads, compiles one
+// tiny program in a temporary directory, and listens for an instant on the port
+// it is asked about; it changes nothing. What repairs is handed in by others.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"modwsgi/detect"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/receipt"
+	"modwsgi/internal/run"
+)
+
+// Schema is the version of Report's JSON, which docs/doctor.md documents.
+const Schema = 1
+
+// Severity is how bad a finding is.
+type Severity string
+
+// The severities, mildest first.
+const (
+	OK      Severity = "ok"      // looked at and found to be right
+	Note    Severity = "note"    // good to know
+	Warning Severity = "warning" // works, but will not in some case that is named
+	Problem Severity = "error"   // does not work
+)
+
+var order = map[Severity]int{OK: 0, Note: 1, Warning: 2, Problem: 3}
+
+// Finding is the result of one check.
+type Finding struct {
+	Check    string            `json:"check"` // a stable name, "compiler"
+	Severity Severity          `json:"severity"`
+	Summary  string            `json:"summary"`            // one sentence
+	Evidence []detect.Evidence `json:"evidence,omitempty"` // files and values
+	Cure     string            `json:"cure,omitempty"`     // for this system
+	Fixable  bool              `json:"fixable,omitempty"`  // Fix cures it
+}
+
+// Report is everything that was found, in the order of the checks.
+type Report struct {
+	Schema   int            `json:"schema"`
+	Worst    Severity       `json:"worst"`
+	Python   *detect.Python `json:"python,omitempty"`
+	HTTPD    *detect.HTTPD  `json:"httpd,omitempty"` // that would be used now
+	Findings []Finding      `json:"findings"`        // never null
+
+	Receipt *receipt.Receipt `json:"receipt,omitempty"` // of what is installed
+}
+
+// Request says what is to be checked.
+type Request struct {
+	Python, HTTPD string   // as for detect.Request
+	Env           []string // the caller's environment
+	Dir           string   // the caller's working directory
+	Runner        *run.Runner
+	User          string // account that is to serve, "" for none
+	App           string // the application's file, "" for none
+	Host          string // address to listen on, "" for all
+	Port          int    // 0 for no check
+}
+
+// exam is one run of the checks.
+type exam struct {
+	Request
+	host    host
+	py      *detect.Python
+	httpd   *detect.HTTPD
+	cands   []detect.HTTPD
+	receipt *receipt.Receipt
+	site    string // where the receipt is
+	report  *Report
+	check   string // the check that runs
+}
+
+// host is where facts of the machine are read; tests give other places for what
+// they cannot produce.
+type host struct{ selinux, proc string }
+
+func thisHost() host { return host{selinux: "/sys/fs/selinux/enforce", proc: "/proc"} }
+
+// Examine runs every check that applies. A finding is no error; the error is
+// the context's.
+func Examine(ctx context.Context, q Request) (*Report, error) {
+	return examine(ctx, q, thisHost())
+}
+
+func examine(ctx context.Context, q Request, h host) (*Report, error) {
+	e := &exam{Request: q, host: h, report: &Report{Schema: Schema, Worst: OK, Findings: []Finding{}}}
+	for _, c := range []struct {
+		name string
+		run  func(context.Context)
+	}{
+		{"python", e.python},
+		{"headers", e.headers},
+		{"httpd", e.findHTTPD},
+		{"installed", e.installed},
+		{"stale", e.stale},
+		{"module", e.module},
+		{"libc", e.libc},
+		{"mpm", e.mpm},
+		{"libraries", e.libraries},
+		{"advisories", e.advisories},
+		{"compiler", e.compiler},
+		{"temporary", e.temporary},
+		{"mount", e.mount},
+		{"user", e.user},
+		{"reach", e.reach},
+		{"port", e.port},
+		{"selinux", e.selinux},
+	} {
+		e.check = c.name
+		c.run(ctx)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+	}
+	e.report.Python, e.report.HTTPD, e.report.Receipt = e.py, e.httpd, e.receipt
+	return e.report, nil
+}
+
+// find adds a finding; evidence is fact, source and value in turn.
+func (e *exam) find(s Severity, cure, format string, args ...any) *Finding {
+	e.report.Findings = append(e.report.Findings, Finding{Check: e.check, Severity: s, Summary: fmt.Sprintf(format, args...), Cure: cure})
+	if order[s] > order[e.report.Worst] {
+		e.report.Worst = s
+	}
+	return &e.report.Findings[len(e.report.Findings)-1]
+}
+
+func (f *Finding) because(fact, source, value string) *Finding {
+	f.Evidence = append(f.Evidence, detect.Evidence{Fact: fact, Source: source, Value: value})
+	return f
+}
+
+// failed adds an error that another package classified and gave a cure.
+func (e *exam) failed(s Severity, err error) *Finding {
+	return e.find(s, fault.HintOf(err), "%s", err)
+}
+
+// Err is nil where nothing is worse than a note, else an error of class
+// fault.Environment, or fault.Busy where a port in use is the only error. With
+// strict, warnings count as errors.
+func (r *Report) Err(strict bool) error {
+	var first *Finding
+	problems, busy := 0, 0
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		if f.Severity != Problem && (!strict || f.Severity != Warning) {
+			continue
+		}
+		if first == nil || order[f.Severity] > order[first.Severity] {
+			first = f
+		}
+		problems++
+		if f.Check == "port" {
+			busy++
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	class := fault.Environment
+	if busy == problems {
+		class = fault.Busy
+	}
+	more := ""
+	if problems > 1 {
+		more = fmt.Sprintf(" (and %d more)", problems-1)
+	}
+	return fault.New(class, first.Cure, "%s%s", first.Summary, more)
+}
+
+// Fixable lists the checks whose findings a rebuild cures.
+func (r *Report) Fixable() []string {
+	var out []string
+	for _, f := range r.Findings {
+		if f.Fixable {
+			out = append(out, f.Check)
+		}
+	}
+	return out
+}
+
+// Rebuild builds and places the module again, for the Python and the httpd that
+// the report names.
+type Rebuild func(ctx context.Context, r *Report) error
+
+// Fix repairs what can be repaired, by rebuild, and examines again. The first
+// result is the report after that; where there is nothing to repair it is
+// before, and rebuild is not called.
+func Fix(ctx context.Context, before *Report, q Request, rebuild Rebuild) (*Report, error) {
+	checks := before.Fixable()
+	if len(checks) == 0 {
+		return before, nil
+	}
+	if err := rebuild(ctx, before); err != nil {
+		return before, fmt.Errorf("rebuild the module: %w", err)
+	}
+	after, err := Examine(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if left := after.Fixable(); len(left) > 0 {
+		return after, fault.New(fault.Verify, "install again with modwsgi install --reinstall and read its log", "the rebuild did not cure: %s", strings.Join(left, ", "))
+	}
+	return after, nil
+}
+
+var errNone = errors.New("none")

@@ -1,0 +1,94 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"modwsgi/detect"
+	"modwsgi/internal/receipt"
+	"modwsgi/internal/toolchain"
+)
+
+func (e *exam) detection() detect.Request {
+	return detect.Request{Python: e.Python, HTTPD: e.HTTPD, Env: e.Env, Dir: e.Dir}
+}
+
+func (e *exam) python(ctx context.Context) {
+	py, err := detect.FindPython(ctx, e.Runner, e.detection())
+	if err != nil {
+		e.failed(Problem, err)
+		return
+	}
+	e.py = py
+	f := e.find(OK, "", "Python %s (%s) in %s", py.Version, py.Kind, py.Prefix)
+	f.Evidence = py.Evidence
+}
+
+// headers looks at what a build needs of Python. Where a module is installed
+// already, that still runs without.
+func (e *exam) headers(context.Context) {
+	if e.py == nil {
+		return
+	}
+	if err := e.py.CanBuild(); err != nil {
+		e.failed(e.ifBuilding(), err)
+		return
+	}
+	e.find(OK, "", "headers and libpython of Python %s are there", e.py.Version).
+		because("include", "Python.h", e.py.Include).because("libpython", "file", e.py.LibPython)
+}
+
+// ifBuilding is how bad it is that nothing can be built.
+func (e *exam) ifBuilding() Severity {
+	for _, site := range []string{e.py.Platlib, e.py.Purelib} {
+		if _, err := receipt.Read(site); err == nil {
+			return Warning
+		}
+	}
+	return Problem
+}
+
+func (e *exam) findHTTPD(ctx context.Context) {
+	if e.py == nil {
+		return
+	}
+	found, err := detect.FindHTTPDs(ctx, e.Runner, e.py, e.detection())
+	if err != nil {
+		return // the context's
+	}
+	e.cands = found
+	h, err := detect.Choose(found, e.detection())
+	switch {
+	case err == nil:
+		e.httpd = h
+		e.find(OK, "", "httpd %s (%s) at %s", h.Version, h.Provenance, h.Executable).Evidence = h.Evidence
+	case errors.Is(err, detect.ErrNoHTTPD) && (e.HTTPD == "" || e.HTTPD == "auto"):
+		e.failed(Note, err)
+	default:
+		e.failed(Problem, err)
+	}
+	for _, c := range found {
+		if c.Refused != "" && c.Provenance == detect.Bundled {
+			e.find(Problem, "modwsgi install --reinstall", "the environment's own httpd cannot be used: %s", c.Refused).Evidence = c.Evidence
+		}
+	}
+}
+
+// compiler has a program built, in a directory that is removed again.
+func (e *exam) compiler(ctx context.Context) {
+	if e.py == nil {
+		return
+	}
+	scratch, err := os.MkdirTemp(e.tempDir(), "modwsgi-doctor-")
+	if err != nil {
+		return // the check of that directory says it
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	tools, err := toolchain.Find(ctx, e.Runner, e.Env, scratch)
+	if err != nil {
+		e.failed(e.ifBuilding(), err)
+		return
+	}
+	e.find(OK, "", "the compiler works").because("compiler", tools.CC[0], tools.Compiler).because("target", tools.CC[0], tools.Target)
+}

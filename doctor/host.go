@@ -1,0 +1,232 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"modwsgi/internal/run"
+)
+
+// Bytes that a build needs at most, and those below which nothing works.
+const (
+	wantFree = 1 << 30
+	needFree = 64 << 20
+)
+
+// tempDir is where tools put their temporary files, by TMPDIR of the caller.
+func (e *exam) tempDir() string {
+	if dir := run.Getenv(e.Env, "TMPDIR"); dir != "" {
+		return dir
+	}
+	return "/tmp"
+}
+
+// temporary looks at the directory of temporary files: there, writable, not
+// full, and not mounted so that nothing in it may run.
+func (e *exam) temporary(context.Context) {
+	dir := e.tempDir()
+	probe, err := os.CreateTemp(dir, "modwsgi-doctor-")
+	if err == nil {
+		_, err = probe.Write(make([]byte, 64<<10))
+		err = errors.Join(err, probe.Close(), os.Remove(probe.Name()))
+	}
+	if err != nil {
+		e.find(Problem, "set TMPDIR to a directory that can be written, with a gigabyte free", "the temporary directory cannot be used: %v", err).because("temporary", "TMPDIR", dir)
+		return
+	}
+	m, ok := mountOf(dir)
+	switch {
+	case ok && m.noexec:
+		e.find(Problem, "set TMPDIR to another directory, or: mount -o remount,exec "+run.Quote(dir), "nothing may run in the temporary directory: it is mounted noexec").because("mount", dir, "noexec")
+	case ok && m.free < needFree:
+		e.find(Problem, "free some space there, or set TMPDIR to another directory", "the temporary directory is full").because("free", dir, size(m.free))
+	case ok && m.free < wantFree:
+		e.find(Warning, "free some space there, or set TMPDIR to another directory", "the temporary directory has little space; building httpd needs up to a gigabyte").because("free", dir, size(m.free))
+	default:
+		e.find(OK, "", "the temporary directory can be used").because("temporary", "TMPDIR", dir)
+	}
+}
+
+// mountPoint is what is known of a mounted file system.
+type mountPoint struct {
+	noexec bool
+	free   uint64 // bytes for us
+}
+
+func size(n uint64) string { return fmt.Sprintf("%d MiB", n>>20) }
+
+// mount looks at the file system of the environment itself.
+func (e *exam) mount(context.Context) {
+	if e.py == nil {
+		return
+	}
+	m, ok := mountOf(e.py.Platlib)
+	if !ok {
+		return
+	}
+	if m.noexec {
+		e.find(Problem, "move the environment to another file system, or mount this one with exec", "the environment is on a file system that is mounted noexec: no module in it can be loaded").
+			because("mount", e.py.Platlib, "noexec")
+		return
+	}
+	e.find(OK, "", "programs and modules in the environment may run")
+}
+
+// user warns of serving as root, which httpd refuses.
+func (e *exam) user(context.Context) {
+	switch {
+	case e.User != "":
+		u, err := user.Lookup(e.User)
+		switch {
+		case err != nil:
+			e.find(Problem, "useradd --system "+run.Quote(e.User)+", or name an account that is there", "there is no account %s", e.User)
+		case u.Uid == "0":
+			e.find(Problem, "name an account that is not root", "httpd does not serve as root")
+		default:
+			e.find(OK, "", "the account %s is there", e.User).because("account", "user database", u.Uid+":"+u.Gid)
+		}
+	case os.Geteuid() == 0:
+		e.find(Warning, "give --user (and --group) of an account that is made for serving to mod_wsgi-express", "this is root, and no account to serve as is named")
+	}
+}
+
+// reach checks each directory on the way to what the serving account needs.
+func (e *exam) reach(context.Context) {
+	if e.py == nil || e.User == "" {
+		return
+	}
+	who, err := accountOf(e.User)
+	if err != nil {
+		return // the check of the account says it
+	}
+	places := map[string]string{"python": e.py.Executable, "standard library": filepath.Join(e.py.BasePrefix, "lib"), "packages": e.py.Platlib}
+	names := []string{"python", "standard library", "packages"}
+	if e.receipt != nil {
+		places["module"], places["httpd"] = e.modulePath(), e.receipt.HTTPD.Executable
+		names = append(names, "module", "httpd")
+	}
+	if e.py.LibShared {
+		places["libpython"] = e.py.LibPython
+		names = append(names, "libpython")
+	}
+	if e.App != "" {
+		places["application"] = e.App
+		if !filepath.IsAbs(e.App) {
+			places["application"] = filepath.Join(e.Dir, e.App)
+		}
+		names = append(names, "application")
+	}
+	told := map[string]bool{}
+	for _, name := range names {
+		blocked, err := who.blocked(places[name])
+		switch {
+		case err != nil && errors.Is(err, fs.ErrNotExist):
+			if name == "application" {
+				e.find(Problem, "check the path of the application", "the application %s does not exist", places[name])
+				told[name] = true
+			}
+		case blocked != "" && !told[blocked]:
+			told[blocked] = true
+			e.find(Problem, who.cure(blocked), "%s cannot reach the %s: %s is closed to it", e.User, name, blocked).
+				because("path", name, places[name]).because("mode", blocked, modeOf(blocked))
+		}
+	}
+	if len(told) == 0 {
+		e.find(OK, "", "%s can reach Python, its packages, and what serves them", e.User)
+	}
+}
+
+func modeOf(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err.Error()
+	}
+	return info.Mode().String()
+}
+
+// port tries to listen, and looks up who does where that fails.
+func (e *exam) port(ctx context.Context) {
+	if e.Port == 0 {
+		return
+	}
+	address := net.JoinHostPort(e.Host, strconv.Itoa(e.Port))
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	switch {
+	case err == nil:
+		_ = l.Close()
+		e.find(OK, "", "port %d is free", e.Port)
+	case errors.Is(err, syscall.EADDRINUSE):
+		f := e.find(Problem, "give another --port, or stop what holds this one", "port %d is in use", e.Port)
+		for _, holder := range e.holders(e.Port) {
+			f.Summary += " by " + holder.name + " (process " + strconv.Itoa(holder.pid) + ")"
+			f.because("process", holder.socket, strconv.Itoa(holder.pid)+" "+holder.name)
+		}
+	case errors.Is(err, fs.ErrPermission):
+		e.find(Problem, "give a --port from 1024 up, or start as root with --user", "port %d is for root only", e.Port).because("listen", address, err.Error())
+	default:
+		e.find(Problem, "give an address of this machine", "%s cannot be listened on: %v", address, err)
+	}
+}
+
+type holder struct {
+	pid          int
+	name, socket string
+}
+
+// holders lists the processes that listen on a port (proc(5): net/tcp has the
+// sockets, each process's fd directory who holds which).
+func (e *exam) holders(port int) []holder {
+	sockets := map[string]bool{}
+	for _, name := range []string{"net/tcp", "net/tcp6"} {
+		data, _ := os.ReadFile(filepath.Join(e.host.proc, name))
+		for line := range strings.Lines(string(data)) {
+			fields := strings.Fields(line)
+			const listening = "0A"
+			if len(fields) > 9 && fields[3] == listening && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) {
+				sockets["socket:["+fields[9]+"]"] = true
+			}
+		}
+	}
+	var out []holder
+	entries, _ := os.ReadDir(e.host.proc)
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || len(sockets) == 0 {
+			continue
+		}
+		dir := filepath.Join(e.host.proc, entry.Name())
+		fds, _ := os.ReadDir(filepath.Join(dir, "fd"))
+		for _, fd := range fds {
+			target, err := os.Readlink(filepath.Join(dir, "fd", fd.Name()))
+			if err == nil && sockets[target] {
+				name, _ := os.ReadFile(filepath.Join(dir, "comm"))
+				out = append(out, holder{pid, strings.TrimSpace(string(name)), target})
+				break
+			}
+		}
+	}
+	return out
+}
+
+// selinux warns where the kernel enforces labels that files in an environment
+// do not have (selinux(8)).
+func (e *exam) selinux(context.Context) {
+	data, err := os.ReadFile(e.host.selinux)
+	if err != nil || strings.TrimSpace(string(data)) != "1" {
+		return
+	}
+	cure := "started as a service, httpd needs labels: semanage fcontext -a -t httpd_modules_t '" + "PREFIX(/.*)?\\.so'" + " && restorecon -R PREFIX"
+	if e.py != nil {
+		cure = strings.ReplaceAll(cure, "PREFIX", e.py.Prefix)
+	}
+	e.find(Warning, cure, "SELinux is enforcing: httpd as a service may load only modules with its labels").because("enforce", e.host.selinux, "1")
+}

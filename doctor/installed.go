@@ -1,0 +1,426 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/detect"
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/receipt"
+	"modwsgi/internal/recipe"
+)
+
+const cureRebuild = "modwsgi doctor --fix (or modwsgi install --reinstall)"
+
+// installed reads the receipt.
+func (e *exam) installed(context.Context) {
+	if e.py == nil {
+		return
+	}
+	err := errNone
+	for _, site := range []string{e.py.Platlib, e.py.Purelib} {
+		r, readErr := receipt.Read(site)
+		if readErr == nil {
+			e.receipt, e.site, err = r, site, nil
+			break
+		}
+		if !errors.Is(readErr, fs.ErrNotExist) {
+			err = readErr
+			break
+		}
+	}
+	switch {
+	case err == nil:
+		e.find(OK, "", "mod_wsgi %s is installed, built for Python %s and httpd %s", e.receipt.Module.Version, e.receipt.Python.Version, e.receipt.HTTPD.Version).
+			because("receipt", filepath.Join(e.site, filepath.FromSlash(receipt.Path)), "present")
+	case errors.Is(err, errNone):
+		e.find(Note, "modwsgi install --python "+e.py.Prefix, "no mod_wsgi of ours is installed in %s", e.py.Prefix)
+	default:
+		f := e.find(Problem, fault.HintOf(err), "%s", err)
+		f.Fixable = true
+	}
+}
+
+func (e *exam) modulePath() string {
+	return filepath.Join(e.site, "mod_wsgi", "server", e.receipt.Module.File)
+}
+
+// rebuild adds a finding that building the module again cures.
+func (e *exam) rebuild(format string, args ...any) *Finding {
+	f := e.find(Problem, cureRebuild, format, args...)
+	f.Fixable = true
+	return f
+}
+
+// stale compares what the module was built for with what is there today.
+func (e *exam) stale(context.Context) {
+	if e.receipt == nil {
+		return
+	}
+	was, now := e.receipt.Python, e.py
+	before := len(e.report.Findings)
+	record := filepath.Join(e.site, filepath.FromSlash(receipt.Path))
+	if was.SOABI != now.SOABI || minor(was.Version) != minor(now.Version) || was.FreeThreaded != now.FreeThreaded {
+		e.rebuild("the module was built for Python %s (%s), the environment's is %s (%s)", was.Version, was.SOABI, now.Version, now.SOABI).
+			because("python", record, was.SOABI).because("python", now.Executable, now.SOABI)
+	} else if was.Version != now.Version {
+		e.find(Note, "", "Python was %s when the module was built and is %s now, with the same ABI", was.Version, now.Version)
+	}
+	if was.LibPython != "" && !isFile(was.LibPython) {
+		e.rebuild("the libpython that the module is linked with has gone").because("libpython", record, was.LibPython)
+	}
+	e.staleHTTPD(record)
+	if len(e.report.Findings) == before {
+		e.find(OK, "", "the module was built for this Python and this httpd")
+	}
+}
+
+func (e *exam) staleHTTPD(record string) {
+	was := e.receipt.HTTPD
+	if !isFile(was.Executable) {
+		e.rebuild("the httpd that the module was built for has gone").because("httpd", record, was.Executable)
+		return
+	}
+	now := e.sameHTTPD()
+	switch {
+	case now == nil:
+		e.find(Note, "", "the httpd that the module was built for is not among those that are found now").because("httpd", record, was.Executable)
+	case now.MMN > 0 && now.MMN != was.MMN:
+		e.rebuild("the module was built for MMN %d, httpd has %d now", was.MMN, now.MMN).
+			because("mmn", record, fmt.Sprint(was.MMN)).because("mmn", now.Executable, fmt.Sprint(now.MMN))
+	case now.Version != "" && now.Version != was.Version:
+		e.find(Note, "", "httpd was %s when the module was built and is %s now, with the same ABI", was.Version, now.Version)
+	}
+}
+
+// sameHTTPD returns today's facts of the httpd in the receipt, nil for none.
+func (e *exam) sameHTTPD() *detect.HTTPD {
+	for i := range e.cands {
+		if sameFile(e.cands[i].Executable, e.receipt.HTTPD.Executable) {
+			return &e.cands[i]
+		}
+	}
+	return nil
+}
+
+func minor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+// module looks at the module's own file: its hash, its CPU, the MMN inside.
+func (e *exam) module(context.Context) {
+	if e.receipt == nil {
+		return
+	}
+	path := e.modulePath()
+	sum, err := hash(path)
+	if err != nil {
+		e.rebuild("the module cannot be read: %v", err).because("module", path, "unreadable")
+		return
+	}
+	if sum != e.receipt.Module.SHA256 {
+		e.rebuild("the module is not the file that was installed").because("sha256", path, sum).because("sha256", "receipt", e.receipt.Module.SHA256)
+		return
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		return // of another format
+	}
+	defer func() { _ = f.Close() }()
+	facts, err := f.Facts()
+	if err != nil {
+		e.rebuild("the module is damaged: %v", err)
+		return
+	}
+	if e.py.Machine != "" && facts.Machine != e.py.Machine {
+		e.rebuild("the module is for %s, the Python for %s", facts.Machine, e.py.Machine).because("machine", path, facts.Machine)
+		return
+	}
+	if bad := e.moduleMMN(f, path); !bad {
+		e.find(OK, "", "the module is intact").because("sha256", path, sum)
+	}
+}
+
+// moduleMMN compares the MMN in the module with that in the program: every
+// module begins with both numbers (struct module_struct in http_config.h).
+func (e *exam) moduleMMN(f *elf.File, path string) (bad bool) {
+	major, least, err := f.Uint32Pair("wsgi_module")
+	if err != nil {
+		return false
+	}
+	server, err := elf.Open(e.receipt.HTTPD.Executable)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = server.Close() }()
+	want, have, err := server.Uint32Pair("core_module")
+	if err != nil || want == major && least <= have {
+		return false
+	}
+	e.rebuild("the module was compiled for MMN %d:%d, httpd has %d:%d", major, least, want, have).
+		because("mmn", path, fmt.Sprintf("%d:%d", major, least)).because("mmn", e.receipt.HTTPD.Executable, fmt.Sprintf("%d:%d", want, have))
+	return true
+}
+
+// libc compares the C library of Python, httpd and the module: programs for
+// glibc and for musl name different loaders.
+func (e *exam) libc(context.Context) {
+	if e.py == nil {
+		return
+	}
+	var server string
+	switch {
+	case e.receipt != nil:
+		server = e.receipt.HTTPD.Executable
+	case e.httpd != nil:
+		server = e.httpd.Executable
+	default:
+		return
+	}
+	python, httpd := loader(e.py.Executable), loader(server)
+	if python == "" || httpd == "" {
+		return
+	}
+	if libcOf(python) != libcOf(httpd) {
+		e.find(Problem, "use a Python and an httpd made for the same C library (modwsgi install --httpd bundled)",
+			"Python is made for %s, httpd for %s", libcOf(python), libcOf(httpd)).
+			because("loader", e.py.Executable, python).because("loader", server, httpd)
+		return
+	}
+	if !exists(httpd) {
+		e.find(Problem, "install the C library that it was made for, or build httpd here: modwsgi install --httpd bundled --reinstall",
+			"httpd needs the loader %s, which is not there", httpd).because("loader", server, httpd)
+		return
+	}
+	if e.needsNewerLibc(httpd, server) {
+		return
+	}
+	e.find(OK, "", "Python and httpd have the same C library (%s)", libcOf(python)).because("loader", e.py.Executable, python)
+}
+
+// needsNewerLibc looks for binaries that were built on a newer system than this
+// one, which shows in the symbol versions that they ask for.
+func (e *exam) needsNewerLibc(loader, server string) (bad bool) {
+	library, have := glibcBeside(loader)
+	if have == "" {
+		return false
+	}
+	binaries := []string{server}
+	if e.receipt != nil {
+		binaries = append(binaries, e.modulePath())
+	}
+	for _, path := range binaries {
+		facts, err := elf.Read(path)
+		if err != nil || facts.GLIBC == "" || elf.CompareVersions(facts.GLIBC, have) <= 0 {
+			continue
+		}
+		bad = true
+		e.find(Problem, "build it on this system: modwsgi install --reinstall", "%s needs glibc %s, this system has %s", filepath.Base(path), facts.GLIBC, have).
+			because("glibc", path, facts.GLIBC).because("glibc", library, have)
+	}
+	return bad
+}
+
+// glibcBeside returns the C library that lies beside a loader and its version,
+// from the sentence that it prints when it is run; "" for another library.
+func glibcBeside(loader string) (library, version string) {
+	if real, err := filepath.EvalSymlinks(loader); err == nil {
+		loader = real
+	}
+	library = filepath.Join(filepath.Dir(loader), "libc.so.6")
+	f, err := elf.Open(library)
+	if err != nil {
+		return "", ""
+	}
+	defer func() { _ = f.Close() }()
+	data, err := f.ReadOnlyData()
+	if err != nil {
+		return "", ""
+	}
+	_, after, _ := bytes.Cut(data, []byte("GNU C Library "))
+	_, after, _ = bytes.Cut(after, []byte(" version "))
+	version = string(after[:len(after)-len(bytes.TrimLeft(after, "0123456789."))])
+	return library, strings.Trim(version, ".")
+}
+
+func loader(program string) string {
+	facts, err := elf.Read(program)
+	if err != nil {
+		return ""
+	}
+	return facts.Interp
+}
+
+func libcOf(loader string) string {
+	if strings.HasPrefix(filepath.Base(loader), "ld-musl-") {
+		return "musl"
+	}
+	return "glibc"
+}
+
+// mpm looks for the multi-processing modules that the httpd had.
+func (e *exam) mpm(context.Context) {
+	if e.receipt == nil {
+		return
+	}
+	was := e.receipt.HTTPD
+	var left []string
+	builtIn := false
+	if f, err := elf.Open(was.Executable); err == nil {
+		for _, mpm := range []string{"event", "worker", "prefork"} {
+			builtIn = builtIn || f.Exports("mpm_"+mpm+"_module")
+		}
+		_ = f.Close()
+	}
+	for _, mpm := range was.MPMs {
+		if isFile(filepath.Join(was.ModulesDir, "mod_mpm_"+mpm+".so")) {
+			left = append(left, mpm)
+		}
+	}
+	switch {
+	case len(left) == 0 && !builtIn:
+		e.find(Problem, e.cureHTTPD(), "httpd has no multi-processing module left").because("modules", was.ModulesDir, "no mod_mpm_*.so")
+	case len(left) < len(was.MPMs) && !builtIn:
+		e.find(Warning, e.cureHTTPD(), "httpd had the multi-processing modules %s, %s are left", strings.Join(was.MPMs, ", "), strings.Join(left, ", "))
+	default:
+		e.find(OK, "", "multi-processing modules: %s", strings.Join(was.MPMs, ", "))
+	}
+}
+
+func (e *exam) cureHTTPD() string {
+	if e.receipt.HTTPD.Provenance == string(detect.Bundled) {
+		return "modwsgi install --reinstall"
+	}
+	return "install the distribution's httpd again (its modules are a part of it)"
+}
+
+// libraries looks for two copies of a library in one process: one that Python's
+// extension modules want and one that httpd or its modules want.
+func (e *exam) libraries(context.Context) {
+	if e.receipt == nil {
+		return
+	}
+	dynload, _ := filepath.Glob(filepath.Join(globSafe(e.py.BasePrefix), "lib*", "python"+minor(e.py.Version)+"*", "lib-dynload", "*.so"))
+	python := needs(slices.DeleteFunc(dynload, func(p string) bool {
+		b := filepath.Base(p)
+		return !strings.HasPrefix(b, "_ssl.") && !strings.HasPrefix(b, "_hashlib.") && !strings.HasPrefix(b, "pyexpat.")
+	}))
+	own := []string{e.receipt.HTTPD.Executable}
+	for _, m := range []string{"mod_ssl.so", "mod_dav.so", "mod_session_crypto.so"} {
+		own = append(own, filepath.Join(e.receipt.HTTPD.ModulesDir, m))
+	}
+	if h := e.sameHTTPD(); h != nil {
+		for _, dir := range h.LibDirs {
+			own = append(own, filepath.Join(dir, "libaprutil-1.so.0")) // which wants expat
+		}
+	}
+	server := needs(own)
+	different := false
+	for _, stem := range []string{"libssl.so", "libcrypto.so", "libexpat.so"} {
+		p, s := python[stem], server[stem]
+		if p.name == "" || s.name == "" || p.name == s.name {
+			continue
+		}
+		different = true
+		e.find(Warning, "build both against the same one: modwsgi install --httpd bundled, with a Python that uses the system's "+strings.TrimSuffix(stem, ".so"),
+			"Python uses %s and httpd %s, in one process", p.name, s.name).
+			because("needed", p.by, p.name).because("needed", s.by, s.name)
+	}
+	if !different {
+		e.find(OK, "", "Python and httpd do not want different versions of libssl, libcrypto or libexpat")
+	}
+}
+
+// globSafe quotes what Glob would take for a pattern.
+func globSafe(path string) string {
+	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "*", `\*`, "?", `\?`).Replace(path)
+}
+
+type need struct{ name, by string }
+
+// needs lists the libraries that files ask for, by the name before the version.
+func needs(paths []string) map[string]need {
+	out := map[string]need{}
+	for _, path := range paths {
+		facts, err := elf.Read(path)
+		if err != nil {
+			continue
+		}
+		for _, n := range facts.Needed {
+			if stem, _, ok := strings.Cut(n, ".so"); ok {
+				out[stem+".so"] = need{n, path}
+			}
+		}
+	}
+	return out
+}
+
+// advisories looks up what is known of the versions that are installed.
+func (e *exam) advisories(context.Context) {
+	if e.receipt == nil {
+		return
+	}
+	found := false
+	for _, c := range []struct {
+		component, version string
+		features           []string
+	}{{"httpd", e.receipt.HTTPD.Version, e.receipt.HTTPD.Features}, {"mod_wsgi", e.receipt.Module.Version, nil}} {
+		for _, a := range recipe.Catalogue().Advisories(c.component, c.version, c.features) {
+			found = true
+			cure := "modwsgi install --upgrade"
+			severity := Warning
+			if c.component == "httpd" && e.receipt.HTTPD.Provenance != string(detect.Bundled) {
+				// Distributions repair without a new version number.
+				cure, severity = "upgrade the distribution's httpd; it may have the repair under the old version number", Note
+			}
+			e.find(severity, cure, "%s %s: %s (%s): %s", c.component, c.version, a.ID, a.Severity, a.Summary).because("affected", "advisories", a.Affected)
+		}
+	}
+	if !found {
+		e.find(OK, "", "no known advisory for httpd %s and mod_wsgi %s", e.receipt.HTTPD.Version, e.receipt.Module.Version)
+	}
+}
+
+func hash(path string) (string, error) {
+	if !isFile(path) {
+		return "", fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func sameFile(a, b string) bool {
+	ia, erra := os.Stat(a)
+	ib, errb := os.Stat(b)
+	return erra == nil && errb == nil && os.SameFile(ia, ib)
+}

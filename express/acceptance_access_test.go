@@ -1,0 +1,262 @@
+//go:build acceptance && unix
+
+package express_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/md5"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const authScript = `
+import hashlib
+def check_password(environ, user, password):
+    if user in ("anna", "bert"):
+        return password == "pass " + user
+    return None
+def get_realm_hash(environ, user, realm):
+    if user in ("anna", "bert"):
+        return hashlib.md5(("%s:%s:pass %s" % (user, realm, user)).encode()).hexdigest()
+    return None
+def groups_for_user(environ, user):
+    return {"anna": ["staff", "it's us"]}.get(user, [""])
+def allow_access(environ, host):
+    return "blocked" not in environ.get("QUERY_STRING", environ.get("REQUEST_URI", ""))
+`
+
+func TestBasicAndDigest(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	script := write(t, filepath.Join(dir, "it's auth.py"), authScript)
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	for _, kind := range []string{"Basic", "Digest"} {
+		for _, group := range []string{"", "it's us"} {
+			t.Run(kind+group, func(t *testing.T) {
+				args := []string{app, "--auth-user-script", script, "--auth-type", kind}
+				if group != "" {
+					args = append(args, "--auth-group-script", script, "--auth-group", group)
+				}
+				s := start(t, dir, args...)
+				bert := 200
+				if group != "" {
+					bert = 401
+				}
+				for who, want := range map[string]int{"": 401, "anna:pass anna": 200, "anna:wrong": 401, "nobody:x": 401, "bert:pass bert": bert} {
+					code, body := s.authorized(t, kind, who)
+					// A user who is not in the group may be told so in either way.
+					if code != want && (want != 401 || code != 403 || group == "") {
+						t.Errorf("%q: %d, want %d\n%s", who, code, want, s.log())
+					}
+					if code == 200 && !strings.Contains(body, `"REMOTE_USER": "`+strings.Split(who, ":")[0]+`"`) {
+						t.Errorf("%q: %s", who, body)
+					}
+				}
+			})
+		}
+	}
+}
+
+var challenge = regexp.MustCompile(`(\w+)="?([^",]+)"?`)
+
+// authorized asks with a user's name and password.
+func (s *server) authorized(t *testing.T, kind, who string) (int, string) {
+	t.Helper()
+	ask := func(header string) *http.Response {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.address()+"/p", nil)
+		if header != "" {
+			req.Header.Set("Authorization", header)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp
+	}
+	name, password, _ := strings.Cut(who, ":")
+	resp := ask("")
+	if who != "" && kind == "Basic" {
+		req := &http.Request{Header: http.Header{}}
+		req.SetBasicAuth(name, password)
+		resp = ask(req.Header.Get("Authorization"))
+	} else if who != "" {
+		v := map[string]string{}
+		for _, m := range challenge.FindAllStringSubmatch(resp.Header.Get("WWW-Authenticate"), -1) {
+			v[m[1]] = m[2]
+		}
+		sum := func(text string) string { h := md5.Sum([]byte(text)); return hex.EncodeToString(h[:]) }
+		answer := sum(sum(name+":"+v["realm"]+":"+password) + ":" + v["nonce"] + ":00000001:c:auth:" + sum("GET:/p"))
+		resp = ask(fmt.Sprintf(`Digest username="%s", realm="%s", nonce="%s", uri="/p", qop=auth, nc=00000001, cnonce="c", response="%s", algorithm=MD5`,
+			name, v["realm"], v["nonce"], answer))
+	}
+	body, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(body)
+}
+
+func TestHostAccess(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	script := write(t, filepath.Join(dir, "access.py"), `
+def allow_access(environ, host):
+    return not environ["REQUEST_URI"].startswith("/blocked")
+`)
+	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--host-access-script", script)
+	if code, _ := s.get("/blocked"); code != 403 {
+		t.Errorf("blocked: %d\n%s", code, s.log())
+	}
+	s.environ("/free")
+}
+
+func TestCGI(t *testing.T) {
+	testEnv(t)
+	for _, mpm := range []string{"event", "prefork"} {
+		t.Run(mpm, func(t *testing.T) {
+			dir, docs := workDir(t, ""), workDir(t, "docs")
+			name := write(t, filepath.Join(docs, "hello.cgi"), "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\ncgi %s %s' \"$QUERY_STRING\" \"$PATH_INFO\"\n")
+			if err := os.Chmod(name, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			s := begin(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--document-root", docs, "--with-cgi", "--server-mpm", mpm)
+			select {
+			case <-s.done:
+				if strings.Contains(s.out.String(), "which is neither in") {
+					t.Skip("this httpd has no CGI")
+				}
+			case <-time.After(300 * time.Millisecond):
+			}
+			s.up()
+			if code, body := s.get("/hello.cgi/more?x=1"); code != 200 || body != "cgi x=1 /more" {
+				t.Errorf("%d %q\n%s", code, body, s.log())
+			}
+			s.environ("/other")
+		})
+	}
+}
+
+func TestCompressionAndStatus(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--compress-responses", "--server-status")
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.address()+"/", nil)
+	req.Header.Set("Accept-Encoding", "gzip")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.Header.Get("Content-Encoding") != "gzip" {
+		t.Errorf("%v", resp.Header)
+	}
+	if code, body := s.get("/server-status?auto"); code != 200 || !strings.Contains(body, "BusyWorkers") {
+		t.Errorf("%d %s", code, body)
+	}
+	req.Header.Set("X-Forwarded-For", "10.1.2.3")
+	req.Header.Del("Accept-Encoding")
+	trusting := start(t, dir, filepath.Join(dir, "app.py"), "--trust-proxy-header", "X-Forwarded-For", "--trust-proxy", "127.0.0.0/8")
+	req.URL.Host = trusting.address()
+	seen, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seen.Body.Close()
+	if body, _ := io.ReadAll(seen.Body); !strings.Contains(string(body), `"REMOTE_ADDR": "10.1.2.3"`) {
+		t.Errorf("%s", body)
+	}
+}
+
+// TestClientCertificates: with a certificate that the CA has signed one gets in.
+func TestClientCertificates(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	stem, pool := certificate(t, dir, "secure.example")
+	ca, signed := clientCertificate(t, dir)
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	for _, only := range []bool{false, true} {
+		port := freePort(t)
+		args := []string{app, "--https-port", strconv.Itoa(port), "--ssl-certificate", stem, "--server-name", "secure.example", "--ssl-ca-certificate-file", ca, "--https-only", "--ssl-environment"}
+		if only {
+			args = append(args, "--ssl-verify-client", "/private")
+		}
+		s := begin(t, dir, args...)
+		select {
+		case <-s.done:
+			if strings.Contains(s.out.String(), "mod_ssl, which is neither") {
+				t.Skip("this httpd has no mod_ssl")
+			}
+		case <-time.After(300 * time.Millisecond):
+		}
+		s.up()
+		ask := func(path string, certificates ...tls.Certificate) (int, string) {
+			transport := &http.Transport{
+				// A certificate for one path only is asked for within the
+				// connection; Go can do that up to TLS 1.2.
+				TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "secure.example", Certificates: certificates, MaxVersion: tls.VersionTLS12, Renegotiation: tls.RenegotiateFreelyAsClient},
+				DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+strconv.Itoa(port))
+				},
+			}
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://secure.example:%d%s", port, path), nil)
+			resp, err := transport.RoundTrip(req)
+			if err != nil {
+				return 0, err.Error()
+			}
+			defer resp.Body.Close()
+			body, _ := io.ReadAll(resp.Body)
+			return resp.StatusCode, string(body)
+		}
+		if code, body := ask("/private/x", signed); code != 200 || !strings.Contains(body, `"SSL_CLIENT_S_DN_CN": "anna"`) {
+			t.Errorf("only %v, with a certificate: %d %s\n%s", only, code, body, s.log())
+		}
+		if code, body := ask("/private/x"); code == 200 {
+			t.Errorf("only %v, without a certificate: %d %s", only, code, body)
+		}
+		if code, _ := ask("/public"); (code == 200) != only {
+			t.Errorf("only %v, the rest without a certificate: %d", only, code)
+		}
+		s.stop()
+	}
+}
+
+// clientCertificate makes a CA and a certificate that it has signed.
+func clientCertificate(t *testing.T, dir string) (string, tls.Certificate) {
+	t.Helper()
+	template := func(n int64, name string, ca bool) *x509.Certificate {
+		return &x509.Certificate{
+			SerialNumber: big.NewInt(n), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+			IsCA: ca, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		}
+	}
+	caKey, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	root := template(1, "the CA", true)
+	caData, err1 := x509.CreateCertificate(rand.Reader, root, root, &caKey.PublicKey, caKey)
+	data, err2 := x509.CreateCertificate(rand.Reader, template(2, "anna", false), root, &key.PublicKey, caKey)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	name := write(t, filepath.Join(dir, "ca's.crt"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caData})))
+	return name, tls.Certificate{Certificate: [][]byte{data}, PrivateKey: key}
+}

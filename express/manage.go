@@ -1,0 +1,176 @@
+package express
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"modwsgi/express/conf"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// The commands for an instance that runs, and those that only print.
+
+// pick returns rows of the table of options.
+func pick(names ...string) []Option {
+	table := Options()
+	var rows []Option
+	for _, n := range names {
+		if o, _, _ := lookup(table, n); o != nil {
+			o.Group = "Options"
+			rows = append(rows, *o)
+		}
+	}
+	return rows
+}
+
+// instanceOf finds the instance that a command is about: by its server root, or by
+// the address from which the default one is made.
+func (p *Program) instanceOf(s *Server) (*launch, error) {
+	root := p.abs(s.ServerRoot)
+	if root == "" {
+		host := unbracket(s.Host)
+		if host == "" {
+			host = "localhost"
+		}
+		root = p.defaultRoot(host, s.Port, caller())
+	}
+	return readLaunch(filepath.Clean(root))
+}
+
+func statusOf(ctx context.Context, p *Program, c *parsed) (int, error) {
+	l, err := p.instanceOf(c.server)
+	if err != nil {
+		return 1, err
+	}
+	if !c.server.JSON {
+		return l.status(ctx, p.Stdout)
+	}
+	pid := l.running()
+	err = json.NewEncoder(p.Stdout).Encode(map[string]any{"running": pid != 0, "pid": pid, "server_root": l.Root, "url": l.URL})
+	if pid == 0 {
+		return 3, err
+	}
+	return 0, err
+}
+
+func reload(ctx context.Context, p *Program, c *parsed) (int, error) {
+	l, pid, err := p.runningInstance(c.server)
+	if err != nil {
+		return 1, err
+	}
+	// An httpd that cannot read its configuration any more would end.
+	var r run.Runner
+	argv := append(append([]string{l.HTTPD}, l.Args...), "-t")
+	if err := r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.environ(p.Env)}); err != nil {
+		return 1, fault.New(fault.Environment, "the instance goes on as it was", "httpd refuses the configuration:%s", tailOf(err))
+	}
+	if err := signalProcess(pid, graceful); err != nil {
+		return 1, fault.New(fault.Environment, "", "reload httpd (process %d): %w", pid, err)
+	}
+	fmt.Fprintf(p.Stdout, "httpd of %s reloads (process %d)\n", l.Root, pid)
+	return 0, nil
+}
+
+func (p *Program) runningInstance(s *Server) (*launch, int, error) {
+	l, err := p.instanceOf(s)
+	if err != nil {
+		return nil, 0, err
+	}
+	pid := l.running()
+	if pid == 0 {
+		return nil, 0, fault.New(fault.Environment, "", "httpd of %s is not running", l.Root)
+	}
+	return l, pid, nil
+}
+
+// stop ends an instance: gracefully, and after the time for that, at once.
+func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
+	l, pid, err := p.runningInstance(c.server)
+	if err != nil {
+		return 1, err
+	}
+	kinds := []struct {
+		kind    signalKind
+		seconds int
+	}{{drain, l.Drain}, {terminate, 15}}
+	if l.Drain == 0 {
+		kinds = kinds[1:]
+	}
+	for _, k := range kinds {
+		if err := signalProcess(pid, k.kind); err != nil && alive(pid) {
+			return 1, fault.New(fault.Environment, "", "stop httpd (process %d): %w", pid, err)
+		}
+		for deadline := time.Now().Add(time.Duration(k.seconds) * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			if !isServer(pid, l.Root) {
+				fmt.Fprintf(p.Stdout, "httpd of %s has stopped\n", l.Root)
+				return 0, nil
+			}
+			if ctx.Err() != nil {
+				return 1, ctx.Err()
+			}
+		}
+	}
+	return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, pid)
+}
+
+// showConfig prints the configuration that start-server would write, with a
+// comment where the option that lines come from changes.
+func showConfig(ctx context.Context, p *Program, c *parsed) (int, error) {
+	i, err := p.resolve(ctx, c.server)
+	if err != nil {
+		return 1, err
+	}
+	file, text, err := p.configuration(ctx, i)
+	if err != nil {
+		return 1, err
+	}
+	_, err = io.WriteString(p.Stdout, annotated(c.server, file, text))
+	return 0, err
+}
+
+func annotated(s *Server, file *conf.File, text string) string {
+	var b strings.Builder
+	last := ""
+	for k, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		origin := file.Origin(k + 1)
+		switch option := strings.TrimPrefix(origin, "--"); {
+		case origin == "":
+			origin = "always"
+		case !s.Given(option):
+			origin += ", by default"
+		}
+		if origin != last && k > 0 && !strings.HasPrefix(strings.TrimSpace(line), "</") {
+			fmt.Fprintf(&b, "# %s\n", origin)
+			last = origin
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String()
+}
+
+// jsonBanner is the banner for programs.
+func (i *instance) jsonBanner(w io.Writer) error {
+	mode, processes, threads := i.capacity()
+	m := map[string]any{
+		"event": "setup", "url": i.url() + strings.TrimSuffix(i.mount, "/") + "/", "server_root": i.root, "conf": filepath.Join(i.root, confFile),
+		"error_log": i.errorLog, "mode": mode, "processes": processes, "threads": threads, "mpm": i.mpm, "pid_file": i.pidFile,
+		"control_script": filepath.Join(i.root, controlFile),
+	}
+	if i.Given("https-port") {
+		m["https_url"] = origin("https", i.ServerName, i.HTTPSPort) + strings.TrimSuffix(i.mount, "/") + "/"
+	}
+	if i.AccessLog {
+		m["access_log"] = i.accessLog
+	}
+	return json.NewEncoder(w).Encode(m)
+}
+
+func (i *instance) jsonReady(w io.Writer) error {
+	return json.NewEncoder(w).Encode(map[string]any{"event": "ready", "url": i.url() + strings.TrimSuffix(i.mount, "/") + "/"})
+}

@@ -1,0 +1,36 @@
+package express
+
+import "strings"
+
+// HideSecrets returns a copy of a command line, and overwrites the values of
+// --setenv in the original where the system shows that to others (ps). Those of
+// a script, or of a file that systemd reads, are not on a command line at all.
+func HideSecrets(args []string) []string {
+	kept := make([]string, len(args))
+	for k, a := range args {
+		kept[k] = strings.Clone(a)
+	}
+	table := Options()
+	for k := 0; k < len(args); k++ {
+		if args[k] == "--" {
+			break
+		}
+		name, ok := strings.CutPrefix(args[k], "--")
+		if !ok {
+			continue
+		}
+		name, _, inline := strings.Cut(name, "=")
+		if o, _, _ := lookup(table, name); o == nil || o.Name != "setenv" {
+			continue
+		}
+		value := k + 2
+		if inline {
+			value = k + 1
+		}
+		if value < len(args) {
+			blank(args[value])
+		}
+		k = value
+	}
+	return kept
+}

@@ -1,0 +1,174 @@
+package express
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"unicode"
+
+	"modwsgi/internal/fault"
+)
+
+// systemdWord writes a value as one word of a unit's command line
+// (systemd.service(5), systemd.unit(5)): % and $ are doubled.
+func systemdWord(s string) (string, error) {
+	for _, r := range s {
+		if unicode.IsControl(r) && r != '\t' {
+			return "", fmt.Errorf("the value %q holds a control character, which a unit cannot carry", s)
+		}
+	}
+	s = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%", "$", "$$", "\t", `\t`).Replace(s)
+	return `"` + s + `"`, nil
+}
+
+// systemdPath writes a path as the value of a setting.
+func systemdPath(s string) string { return strings.ReplaceAll(s, "%", "%%") }
+
+// hardening are the settings that take from the service what no server needs.
+const hardening = `NoNewPrivileges=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectSystem=strict
+ProtectHome=read-only
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+UMask=0027
+`
+
+// systemdUnit prints a unit for an instance. systemd makes it the right user, so
+// that nothing runs as root; only services of other users need root.
+func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
+	s := c.server
+	if runtime.GOOS != "linux" {
+		return 1, fault.New(fault.Usage, "", "systemd-unit is only for Linux")
+	}
+	if s.User == "" {
+		return exitUsage, usage("systemd-unit", "the account that the application runs as", "systemd-unit needs --user")
+	}
+	i, err := p.resolve(ctx, s)
+	if err != nil {
+		return 1, err
+	}
+	asRoot := len(s.ServiceUsers)+len(s.ServiceGroups) > 0
+	name := "mod_wsgi-" + strings.NewReplacer(":", "-", "/", "-", " ", "-", "%", "-").Replace(i.group)
+	root := i.root
+	if s.ServerRoot == "" {
+		root = "/run/" + name
+	}
+	command, err := p.unitCommand(i, root, asRoot)
+	if err != nil {
+		return 1, usage("systemd-unit", "", "%w", err)
+	}
+	launcher, err := systemdWord(i.launcher)
+	if err != nil {
+		return 1, err
+	}
+	rootWord, err := systemdWord(root)
+	if err != nil {
+		return 1, err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# For /etc/systemd/system/%s.service\n[Unit]\nDescription=WSGI application at %s (mod_wsgi-express)\nAfter=network.target\n\n[Service]\nType=notify\nNotifyAccess=main\n", name, strings.ReplaceAll(i.url(), "%", "%%"))
+	fmt.Fprintf(&b, "ExecStart=%s\nExecReload=%s reload --server-root %s\nWorkingDirectory=%s\n", command, launcher, rootWord, systemdPath(i.launchDir))
+	if !asRoot {
+		fmt.Fprintf(&b, "User=%s\n", strings.TrimPrefix(s.User, "#"))
+		if s.Group != "" {
+			fmt.Fprintf(&b, "Group=%s\n", strings.TrimPrefix(s.Group, "#"))
+		}
+	}
+	if s.ServerRoot == "" {
+		fmt.Fprintf(&b, "RuntimeDirectory=%s\nRuntimeDirectoryMode=%s\n", name, map[bool]string{false: "0700", true: "0711"}[asRoot])
+	} else {
+		fmt.Fprintf(&b, "ReadWritePaths=%s\n", systemdPath(filepath.Dir(root)))
+	}
+	if s.LogDirectory != "" {
+		fmt.Fprintf(&b, "ReadWritePaths=%s\n", systemdPath(i.logs))
+	}
+	b.WriteString("# What the application itself writes to:\n# ReadWritePaths=/var/lib/...\n")
+	fmt.Fprintf(&b, "KillMode=mixed\nTimeoutStopSec=%d\nRestart=on-failure\n", max(i.GracefulTimeout, 1)+i.ShutdownTimeout+20)
+	capabilities := ""
+	switch {
+	case asRoot:
+		capabilities = "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL CAP_DAC_OVERRIDE CAP_FOWNER CAP_NET_BIND_SERVICE"
+	case s.Port < 1024 || s.Given("https-port") && s.HTTPSPort < 1024:
+		capabilities = "CAP_NET_BIND_SERVICE"
+		fmt.Fprintf(&b, "AmbientCapabilities=%s\n", capabilities)
+	}
+	fmt.Fprintf(&b, "CapabilityBoundingSet=%s\n%s\n[Install]\nWantedBy=multi-user.target\n", capabilities, hardening)
+	_, err = io.WriteString(p.Stdout, b.String())
+	return 0, err
+}
+
+// unitCommand is the command line of the unit: what we were given, with what
+// belongs to the unit changed.
+func (p *Program) unitCommand(i *instance, root string, asRoot bool) (string, error) {
+	argv := []string{i.launcher, "start-server"}
+	table := Options()
+	for k := range table {
+		o := &table[k]
+		drop := o.Name == "server-root" || o.Name == "wait-ready" || o.Name == "working-directory" || (o.Name == "user" || o.Name == "group") && !asRoot
+		if drop || o.field == nil || !i.given[o.Name] {
+			continue
+		}
+		argv = append(argv, again(o, i.Server)...)
+	}
+	argv = append(argv, "--wait-ready", "--working-directory="+i.work, "--server-root="+root)
+	if i.LogDirectory == "" && !i.LogToTerminal {
+		argv = append(argv, "--log-to-terminal")
+	}
+	for _, word := range i.positional {
+		if i.ApplicationType == "static" || i.ApplicationType != "module" {
+			word = p.abs(word)
+		}
+		argv = append(argv, "--", word)
+	}
+	words := make([]string, len(argv))
+	for k, a := range argv {
+		var err error
+		if words[k], err = systemdWord(a); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(words, " "), nil
+}
+
+// again returns the words that give an option the value that it has.
+func again(o *Option, s *Server) []string {
+	name := "--" + o.Name
+	switch v := o.field(s).(type) {
+	case *string:
+		return []string{name + "=" + *v}
+	case *[]string:
+		var words []string
+		for _, w := range *v {
+			words = append(words, name+"="+w)
+		}
+		return words
+	case *[][2]string:
+		var words []string
+		for _, w := range *v {
+			words = append(words, name+"="+w[0], w[1])
+		}
+		return words
+	case *bool:
+		return []string{name}
+	case *int:
+		return []string{fmt.Sprintf("%s=%d", name, *v)}
+	case *float64:
+		return []string{name + "=" + decimal(*v)}
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"modwsgi/doctor"
+	"modwsgi/installer"
+)
+
+// doctorFlags are the flags of modwsgi doctor.
+type doctorFlags struct {
+	python, httpd, user, app, host string
+	port                           int
+	fix, strict                    bool
+}
+
+func (a *app) doctor() *cobra.Command {
+	var f doctorFlags
+	c := &cobra.Command{
+		Use: "doctor", Args: noArgs, Short: "Check an environment and this host, and say what cures what is wrong",
+		Long: "doctor checks the Python, the httpd, the installed module, the compiler, the file systems, the account and\n" +
+			"the port, and prints what it finds with the evidence and the cure for this system. It changes nothing;\n" +
+			"with --fix it builds a module again that no longer fits its Python or httpd.\n" +
+			"Exit code: 0 where nothing is worse than a warning, 8 where only the port is taken, else 3 (docs/doctor.md).",
+		Example: "  modwsgi doctor --python .venv --user www-data --app hello.wsgi --port 80\n" +
+			"  modwsgi doctor --fix",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.start(); err != nil {
+				return err
+			}
+			report, err := a.examine(c.Context(), f)
+			a.view.close()
+			if report == nil {
+				return err
+			}
+			if a.flags.json {
+				writeJSON(a.Stdout, map[string]any{"event": "result", "doctor": report})
+			} else {
+				showFindings(a.Stdout, report, a.flags.verbose)
+			}
+			if err != nil {
+				return err
+			}
+			return report.Err(f.strict)
+		},
+	}
+	flags := c.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.python, "python", "", pythonHelp)
+	flags.StringVar(&f.httpd, "httpd", "auto", "auto, bundled, system, or the path of an apxs, an httpd or its tree")
+	flags.StringVar(&f.user, "user", "", "account that is to serve")
+	flags.StringVar(&f.app, "app", "", "the application's file, which that account must reach")
+	flags.StringVar(&f.host, "host", "", "address to listen on (default all)")
+	flags.IntVar(&f.port, "port", 0, "port to listen on (default no check)")
+	flags.BoolVar(&f.fix, "fix", false, "build a module again that no longer fits")
+	flags.BoolVar(&f.strict, "strict", false, "let warnings count as errors")
+	return c
+}
+
+func (a *app) examine(ctx context.Context, f doctorFlags) (*doctor.Report, error) {
+	q := doctor.Request{
+		Python: f.python, HTTPD: f.httpd, Env: a.Env, Dir: a.Dir, Runner: a.runner(),
+		User: f.user, App: f.app, Host: f.host, Port: f.port,
+	}
+	report, err := doctor.Examine(ctx, q)
+	if err != nil || !f.fix {
+		return report, err
+	}
+	return doctor.Fix(ctx, report, q, func(ctx context.Context, before *doctor.Report) error {
+		install := a.request()
+		install.Python, install.HTTPD = f.python, f.httpd
+		if before.Receipt != nil {
+			install.ModWSGIVersion = before.Receipt.Module.Version
+		}
+		done, err := installer.Install(ctx, install)
+		if err == nil && done.Nothing { // the plan compares less than doctor does
+			install.Reinstall = true
+			_, err = installer.Install(ctx, install)
+		}
+		return err
+	})
+}
+
+// showFindings prints what was found, the worst last, where it is seen.
+func showFindings(w io.Writer, r *doctor.Report, detail bool) {
+	for _, severity := range []doctor.Severity{doctor.OK, doctor.Note, doctor.Warning, doctor.Problem} {
+		for _, f := range r.Findings {
+			if f.Severity != severity {
+				continue
+			}
+			_, _ = fmt.Fprintf(w, "%-8s %-12s %s\n", f.Severity, f.Check, printable(strings.Map(oneLine, f.Summary)))
+			if detail || severity == doctor.Warning || severity == doctor.Problem {
+				evidence(w, f.Evidence)
+			}
+			if f.Cure != "" {
+				_, _ = fmt.Fprintf(w, "%-21s cure: %s\n", "", printable(f.Cure))
+			}
+		}
+	}
+}
