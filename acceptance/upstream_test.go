@@ -1,0 +1,59 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestUpstreamBuildsAgainstOurHTTPD has pip build upstream's own mod_wsgi from
+// its source archive, called by path, in build isolation and without activation:
+// it finds mod_wsgi-apxs beside the interpreter, and serves with upstream's
+// launcher.
+func TestUpstreamBuildsAgainstOurHTTPD(t *testing.T) {
+	dir := workdir(t, "upstream")
+	wheels := filepath.Join(dir, "wheels")
+	if err := os.Mkdir(wheels, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	_ = os.Chmod(wheels, 0o777)
+	for _, name := range []string{"python3-setuptools-whl", "python3-wheel-whl"} {
+		if r := command(t, wheels, os.Environ(), "apt-get", "download", name); r.code != 0 {
+			t.Skipf("Debian's wheels of setuptools and wheel are not to be had: %v", r)
+		}
+	}
+	debs, _ := filepath.Glob(filepath.Join(wheels, "*.deb"))
+	for _, deb := range debs {
+		must(t, wheels, os.Environ(), "dpkg", "-x", deb, wheels)
+	}
+	archive := ""
+	for _, d := range sources(t) {
+		if found, _ := filepath.Glob(filepath.Join(d, "mod_wsgi-5*.tar.gz")); len(found) > 0 {
+			archive = found[0]
+		}
+	}
+	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"))
+	if r := install(t, dir, "--python", env); r.code != 0 {
+		t.Fatal(r)
+	}
+	pip := filepath.Join(env, "bin/pip")
+	must(t, dir, bareEnv(), pip, "uninstall", "-y", "mod_wsgi")
+	// pip takes an archive by its name, not by its content.
+	plain := filepath.Join(dir, filepath.Base(archive))
+	must(t, dir, bareEnv(), "cp", archive, plain)
+	must(t, "/", bareEnv(), pip, "install", "--no-index", "--find-links", filepath.Join(wheels, "usr/share/python-wheels"), plain)
+	show := must(t, dir, bareEnv(), pip, "show", "mod_wsgi")
+	if !strings.Contains(show.stdout, "Version: 5.") {
+		t.Error(show)
+	}
+	config := must(t, "/", bareEnv(), filepath.Join(env, "bin/mod_wsgi-express"), "module-config")
+	if !strings.Contains(config.stdout, env) {
+		t.Errorf("upstream's launcher: %v", config)
+	}
+	if a := serve(t, env); a.Prefix != env || a.Express != "true" {
+		t.Errorf("answer %+v", a)
+	}
+}
