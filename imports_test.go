@@ -31,7 +31,7 @@ var edges = []struct {
 	{"detect", []string{"internal/run", "internal/elf", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault"}},
 	{"doctor", []string{"detect", "internal/"}},
 	{"packaging", []string{"internal/"}},
-	{"express", []string{"express/", "internal/run", "internal/atomicfile", "internal/receipt", "internal/fault", "internal/version", "internal/event"}},
+	{"express", []string{"express/", "internal/run", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/version", "internal/event"}},
 	{"express/runtime", nil},
 	{"internal/", []string{"internal/"}},
 }

@@ -76,11 +76,20 @@ func askError(exe string, err error) error {
 		return fault.New(fault.Environment, "use Python 3.8 or newer", "%s is a Python before 3.4, which mod_wsgi does not support", exe)
 	case len(e.Tail) > 0:
 		return fault.New(fault.Environment, "check that it works: "+run.Quote(exe)+" -c 'print(1)'",
-			"%s does not work as a Python interpreter: %w (it said: %s)", exe, err, e.Tail[len(e.Tail)-1])
+			"%s does not work as a Python interpreter: %w (it said: %s)", exe, err, shortened(e.Tail[len(e.Tail)-1]))
 	default:
 		return fault.New(fault.Environment, "check that it works: "+run.Quote(exe)+" -c 'print(1)'",
 			"%s does not work as a Python interpreter: %w", exe, err)
 	}
+}
+
+// shortened cuts what a program said, which may quote all that it was given.
+func shortened(s string) string {
+	const most = 200 // bytes
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + " …"
 }
 
 // cannotStart says why this host's kernel does not start a program, where that

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"bytes"
 	"debug/macho"
 	"errors"
 	"fmt"
@@ -36,6 +37,42 @@ func (d *Disk) notBinary(path string) string {
 		return "it is not executable"
 	}
 	return ""
+}
+
+// mayBePython says whether a program could be an interpreter, so that one which
+// only has the name is not run. A CPython is linked with a libpython, or exports
+// the C API to its extension modules; one that is linked statically and stripped
+// still has the names of its environment variables. Formats other than ELF are
+// not looked into.
+func (d *Disk) mayBePython(path string) bool {
+	f, err := d.elf(path)
+	if err != nil {
+		return true
+	}
+	defer func() { _ = f.Close() }()
+	facts, err := f.Facts()
+	if err != nil || exportsPython(f) || slices.ContainsFunc(facts.Needed, func(n string) bool {
+		return strings.HasPrefix(n, "libpython") || strings.HasPrefix(n, "libpypy")
+	}) {
+		return true
+	}
+	data, err := f.ReadOnlyData()
+	return err == nil && bytes.Contains(data, []byte("PYTHON"))
+}
+
+// isZip says whether a file ends as a zip archive does, whatever it begins with
+// (the record "end of central directory" of APPNOTE.TXT, 4.3.16): zipapps, and
+// what pex and shiv make.
+func (d *Disk) isZip(path string) bool {
+	f, err := d.open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	const longest = 22 + 1<<16 // the record and its comment
+	begin := max(0, f.size-longest)
+	data, _ := io.ReadAll(io.NewSectionReader(f, begin, f.size-begin))
+	return bytes.Contains(data, []byte("PK\x05\x06"))
 }
 
 // machines lists the CPUs that a program or library is for: one, or several for

@@ -103,6 +103,8 @@ func (f *finder) usable(h *HTTPD) string {
 		return "its program " + h.Executable + " is not executable"
 	case h.Machine == "" && f.disk.notBinary(h.Executable) != "":
 		return "its program " + h.Executable + " is not a binary program"
+	case h.known(factNotHTTPD) != "":
+		return "its program " + h.Executable + " is not an httpd: it has no core_module"
 	case h.Machine != "" && f.py.Machine != "" && h.Machine != f.py.Machine:
 		return fmt.Sprintf("it is for %s, the Python is for %s", h.Machine, f.py.Machine)
 	case len(h.IncludeDirs) == 0:

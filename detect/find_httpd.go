@@ -76,7 +76,7 @@ func (f *finder) explicit() {
 		if name != "MOD_WSGI_APACHE_ROOTDIR" && !strings.ContainsRune(value, filepath.Separator) {
 			path = f.lookPath(value)
 		}
-		h := HTTPD{Provenance: Explicit, Refused: "there is no program " + value + " on PATH or in the system's directories"}
+		h := HTTPD{Provenance: Explicit, Root: value, Refused: "there is no program " + value + " on PATH or in the system's directories"}
 		if path != "" {
 			h = f.fromPath(f.req.abs(path))
 		}
@@ -105,7 +105,7 @@ func (f *finder) system() {
 	names := []string{"apxs", "apxs2", "apxs-event", "apxs-worker", "apxs-prefork"}
 	asked := map[string]bool{} // Debian's apxs2 is a link to apxs
 	for _, dir := range f.searchDirs() {
-		if own := filepath.Join(dir, "mod_wsgi-apxs"); isFile(own) && !within(own, f.py.Prefix) && isEnvironment(dir) {
+		if own := filepath.Join(dir, "mod_wsgi-apxs"); isFile(own) && !f.disk.within(own, f.py.Prefix) && isEnvironment(dir) {
 			f.found = append(f.found, HTTPD{Provenance: System, APXS: own, Refused: foreign(filepath.Dir(dir))})
 		}
 		for _, name := range names {
@@ -165,7 +165,7 @@ func (f *finder) fromPath(path string) HTTPD {
 	switch {
 	case isDir(path):
 		h = f.fromRoot(path)
-	case !isFile(path):
+	case !exists(path):
 		h.Root, h.Refused = path, path+" does not exist"
 	case !isProgram(path):
 		h.Root, h.Refused = path, path+" is neither a directory nor a program"
@@ -263,10 +263,10 @@ func (f *finder) fromAPXS(path string) HTTPD {
 }
 
 // within says whether path lies below dir, as written or with links resolved.
-func within(path, dir string) bool {
-	for _, p := range []string{path, filepath.Join(realDir(path), filepath.Base(path))} {
-		for _, d := range []string{dir, resolved(dir)} {
-			if rel, err := filepath.Rel(d, p); err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+func (d *Disk) within(path, dir string) bool {
+	for _, p := range []string{path, filepath.Join(filepath.Dir(d.resolved(path)), filepath.Base(path))} {
+		for _, above := range []string{dir, d.resolved(dir)} {
+			if rel, err := filepath.Rel(above, p); err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
 				return true
 			}
 		}

@@ -25,6 +25,10 @@ func FindPython(ctx context.Context, r *run.Runner, req Request) (*Python, error
 	if why := notBinary(exe); why != "" {
 		return nil, fault.New(fault.Environment, hintGivePath, "%s is not a Python interpreter: %s", exe, why)
 	}
+	if !ThisDisk().mayBePython(exe) {
+		return nil, fault.New(fault.Environment, hintGivePath,
+			"%s is not a Python interpreter: it neither holds one nor is linked with a libpython", exe)
+	}
 	a, err := ask(ctx, r, exe, req)
 	if err != nil {
 		return nil, err

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,16 +22,39 @@ import (
 // someProgram is a small program for this machine's CPU.
 const someProgram = "/bin/true"
 
+// someHTTPD is a program that says of itself what an httpd says.
+func someHTTPD(t *testing.T) string {
+	t.Helper()
+	program, err := compiledHTTPD()
+	if err != nil {
+		t.Skip("no C compiler here")
+	}
+	return program
+}
+
+var compiledHTTPD = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "modwsgi-detect-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	source, program := filepath.Join(dir, "httpd.c"), filepath.Join(dir, "httpd")
+	if err := os.WriteFile(source, []byte(`const char server[] = "Apache/2.4.68"; int main(void) { return !server[0]; }`), 0o644); err != nil {
+		return "", err
+	}
+	if err := exec.Command("cc", "-o", program, source).Run(); err != nil {
+		return "", err
+	}
+	data, err := os.ReadFile(program)
+	return string(data), err
+})
+
 // tree writes what detection reads of an httpd that was built for /old/prefix:
-// headers, configuration, modules; the program is any one for this CPU.
+// headers, configuration, modules, and a program for this CPU.
 func tree(t *testing.T, root string) {
 	t.Helper()
-	data, err := os.ReadFile(someProgram)
-	if err != nil {
-		t.Skip("no " + someProgram + " here")
-	}
 	for name, content := range map[string]string{
-		"bin/httpd":                   string(data),
+		"bin/httpd":                   someHTTPD(t),
 		"bin/rotatelogs":              "\x7fELF",
 		"include/httpd.h":             "",
 		"include/ap_release.h":        "#define AP_SERVER_MAJORVERSION_NUMBER 2\n#define AP_SERVER_MINORVERSION_NUMBER 4\n#define AP_SERVER_PATCHLEVEL_NUMBER   68\n",
@@ -267,6 +292,7 @@ func TestUntrustedAPXS(t *testing.T) {
 		"silent":                {"#!/bin/sh\nexit 0\n", "printed nothing"},
 		"no interpreter":        {"#!/nonexistent/perl\n", "does not work"},
 		"lies":                  {strings.ReplaceAll(apxsScript(root), root, "/nonexistent"), "is missing"},
+		"names another program": {strings.NewReplacer(root+"/bin", "/bin", "echo httpd", "echo true").Replace(apxsScript(root)), "is not an httpd"},
 		"hangs":                 {"#!/bin/sh\nexec sleep 60\n", "does not work"},
 		"answers after failing": {"#!/bin/sh\necho /usr/include\nexit 1\n", "does not work"},
 	} {

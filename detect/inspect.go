@@ -28,6 +28,9 @@ var needed = []string{"INCLUDEDIR", "LIBEXECDIR", "SBINDIR", "PROGNAME"}
 // what is needed are errors. Variables may be returned along with an error.
 func (f *finder) askAPXS(path string) (apxs.Vars, error) {
 	out, err := f.queryAPXS(path)
+	if errors.Is(err, errHung) {
+		return nil, err // it would not answer the other questions either
+	}
 	vars, parseErr := apxs.Parse(strings.NewReader(out))
 	if err != nil || parseErr != nil {
 		vars = apxs.Vars{}
@@ -37,6 +40,9 @@ func (f *finder) askAPXS(path string) (apxs.Vars, error) {
 			continue
 		}
 		value, err := f.queryAPXS(path, name)
+		if errors.Is(err, errHung) {
+			return vars, err
+		}
 		value = strings.TrimSpace(value)
 		if slices.Contains(needed, name) {
 			if err != nil {
@@ -65,6 +71,9 @@ func (f *finder) queryAPXS(path string, names ...string) (string, error) {
 	out, err := f.run.Output(ctx, run.Cmd{Argv: append([]string{path, "-q"}, names...), Env: env})
 	if err == nil {
 		return string(out), nil
+	}
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("%s does not work: %w", path, errHung)
 	}
 	var e *run.Error
 	if errors.As(err, &e) && len(e.Tail) > 0 {
@@ -215,6 +224,7 @@ func (h *HTTPD) readAPR(d *Disk, dirs []string, stem, prefix string) string {
 const (
 	factBinaryMMN     = "binary_mmn"
 	factBinaryVersion = "binary_version"
+	factNotHTTPD      = "not_httpd" // an ELF program that says nothing of what every httpd says
 )
 
 // readExecutable takes the CPU, the MMN and the version from the program: every
@@ -245,6 +255,9 @@ func (h *HTTPD) readExecutable(d *Disk) {
 		if all := versionsIn(data, "Apache/", "2."); len(all) > 0 {
 			h.note(factBinaryVersion, h.Executable, all[0])
 		}
+	}
+	if h.known(factBinaryMMN) == "" && h.known(factBinaryVersion) == "" {
+		h.note(factNotHTTPD, h.Executable, "neither core_module nor the name Apache")
 	}
 	for _, mpm := range []string{"event", "worker", "prefork"} {
 		if f.Exports("mpm_" + mpm + "_module") {

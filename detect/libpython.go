@@ -147,14 +147,6 @@ func (p *Python) checkShared(d *Disk, path string) (lib, why string) {
 	return "", "its SONAME " + facts.Soname + " is not there"
 }
 
-func realDir(path string) string {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return ""
-	}
-	return filepath.Dir(real)
-}
-
 // libraryVersion returns the Python version inside a libpython, "" where it
 // cannot be told. Since 3.11 there is the constant Py_Version; before, the text
 // that Py_GetVersion prints is looked for.

@@ -115,6 +115,10 @@ func locateProgram(path string) (string, error) {
 		}
 		return path, nil
 	}
+	if ThisDisk().isZip(path) {
+		return "", fault.New(fault.Environment, hintGivePath,
+			"%s is a zip application, which belongs to no environment, and there is none beside it", path)
+	}
 	// A script outside any environment (~/.local/bin/pip, /usr/local/bin/pip)
 	// names its interpreter in the first line. That is read, not run.
 	if exe := shebang(path); exe != "" {

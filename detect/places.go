@@ -253,7 +253,7 @@ func (f *finder) fromDisk(path string) HTTPD {
 	for _, p := range httpdConfigs {
 		if d.isFile(p.path) {
 			h := f.fromConfig(p.path)
-			if d.sameFile(h.Executable, path) || strings.HasPrefix(filepath.Base(path), "apxs") && within(path, filepath.Dir(filepath.Dir(h.Executable))) {
+			if d.sameFile(h.Executable, path) || strings.HasPrefix(filepath.Base(path), "apxs") && d.within(path, filepath.Dir(filepath.Dir(h.Executable))) {
 				return h
 			}
 		}

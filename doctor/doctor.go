@@ -41,6 +41,8 @@ type Finding struct {
 	Evidence []detect.Evidence `json:"evidence,omitempty"` // files and values
 	Cure     string            `json:"cure,omitempty"`     // for this system
 	Fixable  bool              `json:"fixable,omitempty"`  // Fix cures it
+
+	busy bool // it is nothing but a port in use
 }
 
 // Report is everything that was found, in the order of the checks.
@@ -159,7 +161,7 @@ func (r *Report) Err(strict bool) error {
 			first = f
 		}
 		problems++
-		if f.Check == "port" {
+		if f.busy {
 			busy++
 		}
 	}

@@ -101,7 +101,10 @@ func (e *exam) user(context.Context) {
 
 // reach checks each directory on the way to what the serving account needs.
 func (e *exam) reach(context.Context) {
-	if e.py == nil || e.User == "" {
+	if e.py == nil {
+		return
+	}
+	if e.App != "" && !e.readableApp() || e.User == "" {
 		return
 	}
 	who, err := accountOf(e.User)
@@ -119,21 +122,17 @@ func (e *exam) reach(context.Context) {
 		names = append(names, "libpython")
 	}
 	if e.App != "" {
-		places["application"] = e.App
-		if !filepath.IsAbs(e.App) {
-			places["application"] = filepath.Join(e.Dir, e.App)
-		}
+		places["application"] = e.appPath()
 		names = append(names, "application")
 	}
 	told := map[string]bool{}
 	for _, name := range names {
 		blocked, err := who.blocked(places[name])
 		switch {
-		case err != nil && errors.Is(err, fs.ErrNotExist):
-			if name == "application" {
-				e.find(Problem, "check the path of the application", "the application %s does not exist", places[name])
-				told[name] = true
-			}
+		case err != nil && errors.Is(err, fs.ErrNotExist): // what is missing has a check of its own
+		case err != nil:
+			told[name] = true
+			e.find(Warning, "run modwsgi doctor as root", "it cannot be told whether %s can reach the %s: %v", e.User, name, err).because("path", name, places[name])
 		case blocked != "" && !told[blocked]:
 			told[blocked] = true
 			e.find(Problem, who.cure(blocked), "%s cannot reach the %s: %s is closed to it", e.User, name, blocked).
@@ -143,6 +142,33 @@ func (e *exam) reach(context.Context) {
 	if len(told) == 0 {
 		e.find(OK, "", "%s can reach Python, its packages, and what serves them", e.User)
 	}
+}
+
+func (e *exam) appPath() string {
+	if filepath.IsAbs(e.App) {
+		return e.App
+	}
+	return filepath.Join(e.Dir, e.App)
+}
+
+// readableApp says whether the application is there at all; who may read it is
+// another question.
+func (e *exam) readableApp() bool {
+	info, err := os.Stat(e.appPath())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.find(Problem, "check the path of the application", "the application %s does not exist", e.appPath())
+		return false
+	case errors.Is(err, fs.ErrPermission):
+		return true // the check of each directory says more
+	case err != nil:
+		e.find(Problem, "check the path of the application", "the application cannot be looked at: %v", err)
+		return false
+	case !info.Mode().IsRegular():
+		e.find(Problem, "name the application's file, such as hello.wsgi", "the application %s is not a file", e.appPath())
+		return false
+	}
+	return true
 }
 
 func modeOf(path string) string {
@@ -166,6 +192,7 @@ func (e *exam) port(ctx context.Context) {
 		e.find(OK, "", "port %d is free", e.Port)
 	case errors.Is(err, syscall.EADDRINUSE):
 		f := e.find(Problem, "give another --port, or stop what holds this one", "port %d is in use", e.Port)
+		f.busy = true
 		for _, holder := range e.holders(e.Port) {
 			f.Summary += " by " + holder.name + " (process " + strconv.Itoa(holder.pid) + ")"
 			f.because("process", holder.socket, strconv.Itoa(holder.pid)+" "+holder.name)

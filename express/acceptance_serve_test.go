@@ -327,8 +327,12 @@ func TestHTTPS(t *testing.T) {
 	stem, pool := certificate(t, dir, "www.example.com")
 	port := freePort(t)
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s %s", r.URL.Path, r.Header.Get("X-Forwarded-Port"), r.Header.Get("X-Forwarded-Scheme"))
+	}))
+	defer behind.Close()
 	s := begin(t, dir, app, "--https-port", strconv.Itoa(port), "--ssl-certificate", stem, "--server-name", "www.example.com", "--https-only",
-		"--hsts-policy", "max-age=60; includeSubDomains", "--ssl-environment")
+		"--hsts-policy", "max-age=60; includeSubDomains", "--ssl-environment", "--proxy-mount-point", "/far", behind.URL)
 	for range 200 {
 		if c, err := net.Dial("tcp", s.address()); err == nil {
 			c.Close()
@@ -343,7 +347,7 @@ func TestHTTPS(t *testing.T) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	ask := func(scheme, name string, port int) *http.Response {
+	askPath := func(scheme, name string, port int, path string) *http.Response {
 		t.Helper()
 		transport := &http.Transport{
 			TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: name},
@@ -351,7 +355,7 @@ func TestHTTPS(t *testing.T) {
 				return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+strconv.Itoa(port))
 			},
 		}
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s://%s:%d/p", scheme, name, port), nil)
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s://%s:%d%s", scheme, name, port, path), nil)
 		resp, err := transport.RoundTrip(req)
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", scheme, err, s.log())
@@ -359,10 +363,18 @@ func TestHTTPS(t *testing.T) {
 		t.Cleanup(func() { resp.Body.Close() })
 		return resp
 	}
+	ask := func(scheme, name string, port int) *http.Response { return askPath(scheme, name, port, "/p") }
 	resp := ask("https", "www.example.com", port)
 	var env map[string]any
 	if err := json.NewDecoder(resp.Body).Decode(&env); err != nil || env["wsgi.url_scheme"] != "https" || env["SSL_PROTOCOL"] == nil {
 		t.Errorf("%v %v", err, env)
+	}
+	far := askPath("https", "www.example.com", port, "/far/x")
+	if body, _ := io.ReadAll(far.Body); string(body) != fmt.Sprintf("/x %d https", port) {
+		t.Errorf("proxied: %s", body)
+	}
+	if l := askPath("https", "www.example.com", port, "/far").Header.Get("Location"); l != fmt.Sprintf("https://www.example.com:%d/far/", port) {
+		t.Errorf("the bare prefix of a proxy leads to %s", l)
 	}
 	if h := resp.Header.Get("Strict-Transport-Security"); h != "max-age=60; includeSubDomains" {
 		t.Errorf("HSTS %q", h)
@@ -375,6 +387,12 @@ func TestHTTPS(t *testing.T) {
 		if want := fmt.Sprintf("https://www.example.com:%d/p", port); resp.StatusCode != 301 || resp.Header.Get("Location") != want {
 			t.Errorf("%v: %d %s", from, resp.StatusCode, resp.Header.Get("Location"))
 		}
+	}
+	if out, err := command(t, append([]string{
+		"setup-server", app, "--https-port", "8443", "--ssl-certificate-file", stem + ".crt", "--ssl-certificate-key-file", stem + ".key",
+		"--ssl-certificate-chain-file", stem + ".crt", "--server-name", "x.org", "--server-root", filepath.Join(shortDir(t), "r"),
+	}, asUser()...)...).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 	for _, args := range [][]string{{"--https-port", "8443"}, {"--https-port", "8443", "--server-name", "x.org"}, {"--ssl-certificate", stem}, {"--hsts-policy", "x"}} {
 		refused(t, dir, 2, "needs", append(append([]string{"start-server", app, "--port", strconv.Itoa(freePort(t))}, args...), asUser()...)...)

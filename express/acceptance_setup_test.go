@@ -60,6 +60,10 @@ func TestRefusals(t *testing.T) {
 		{1, "--telemetry-service needs mod_wsgi 6.0.0 or newer", []string{app, "--telemetry-service", "unix:/run/x"}},
 		{1, "--enable-telemetry needs mod_wsgi 6.0.0", []string{app, "--enable-telemetry"}},
 		{1, "--slow-requests needs mod_wsgi 6.0.0", []string{app, "--slow-requests", "1"}},
+		{1, "--interrupt-timeout needs mod_wsgi 6.0.0", []string{app, "--interrupt-timeout", "10"}},
+		{1, "--response-flush-delay needs mod_wsgi 6.0.2", []string{app, "--response-flush-delay", "1"}},
+		{1, "--free-threading needs mod_wsgi 6.0.0", []string{app, "--free-threading"}},
+		{1, "--switch-interval needs mod_wsgi 6.0.0", []string{app, "--switch-interval", "0.1"}},
 		{2, "not an extension", []string{app, "--add-handler", ".", app}},
 		{1, "no account", []string{app, "--service-script", "s", app, "--service-user", "s", "no-such-user"}},
 		{2, "did you mean --processes?", []string{app, "--proceses", "2"}},
@@ -188,7 +192,7 @@ func TestEveryOption(t *testing.T) {
 	// And together, as chance has it.
 	seed := time.Now().UnixNano()
 	random := mathrand.New(mathrand.NewPCG(uint64(seed), 0))
-	for range 40 {
+	for range 150 {
 		var args []string
 		for _, k := range random.Perm(len(choices))[:2+random.IntN(8)] {
 			args = append(args, choices[k]...)
@@ -202,6 +206,46 @@ func TestEveryOption(t *testing.T) {
 }
 
 // TestSameRootTwice: the second server is refused and the first one not disturbed.
+// TestSameRootAtTheSameTime: of several that start together one serves, whatever
+// the moment.
+func TestSameRootAtTheSameTime(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	root := filepath.Join(dir, "root")
+	ended := make(chan string, 3)
+	var all []*exec.Cmd
+	for range 3 {
+		args := append([]string{"start-server", app, "--host", "127.0.0.1", "--port", strconv.Itoa(freePort(t)), "--server-root", root}, asUser()...)
+		c := command(t, args...)
+		var out bytes.Buffer
+		c.Stdout, c.Stderr = &out, &out
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+		go func() { _ = c.Wait(); ended <- out.String() }()
+	}
+	for range 2 {
+		select {
+		case out := <-ended:
+			if !strings.Contains(out, "already") {
+				t.Errorf("one ended otherwise: %s", out)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("more than one serves with the same root")
+		}
+	}
+	for _, c := range all {
+		_ = c.Process.Signal(syscall.SIGTERM)
+	}
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("the one that served did not end")
+	}
+}
+
 func TestSameRootTwice(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")

@@ -254,7 +254,7 @@ def application(environ, start_response):
     write(b"written ")
     return [data.upper()]
 `)
-	s := start(t, dir, app, "--enable-recorder")
+	s := start(t, dir, app, "--enable-recorder", "--recorder-directory", filepath.Join(filepath.Dir(dir), "archive"))
 	resp, err := http.Post("http://"+s.address()+"/fine", "text/plain", strings.NewReader("some body"))
 	if err != nil {
 		t.Fatal(err)
@@ -271,13 +271,15 @@ def application(environ, start_response):
 	if resp, err := http.Get("http://" + s.address() + "/body"); err == nil {
 		resp.Body.Close()
 	}
-	names := s.ended("archive/*")
+	s.ended("")
+	archive := filepath.Join(filepath.Dir(dir), "archive")
+	names, _ := filepath.Glob(filepath.Join(archive, "*"))
 	if len(names) != 21 {
 		t.Fatalf("%d files: %q\n%s", len(names), names, s.log())
 	}
 	read := func(count int, suffix string) string {
 		t.Helper()
-		found, _ := filepath.Glob(filepath.Join(globWord(s.root), "archive", fmt.Sprintf("*-%d.%s", count, suffix)))
+		found, _ := filepath.Glob(filepath.Join(archive, fmt.Sprintf("*-%d.%s", count, suffix)))
 		if len(found) != 1 || !regexp.MustCompile(`/\d{16}-\d+-\d\.\w+$`).MatchString(found[0]) {
 			t.Fatalf("%d.%s: %q", count, suffix, found)
 		}
@@ -369,9 +371,10 @@ def application(environ, start_response):
         never = 1
     return [b"in a request"]
 `)
-	s := start(t, dir, app, "--enable-coverage", "--python-path", lib)
+	s := start(t, dir, app, "--enable-coverage", "--python-path", lib, "--coverage-directory", filepath.Join(shortDir(t), "cov"))
 	s.get("/")
-	names := s.ended("htmlcov/*covered_app_py.html")
+	s.ended("")
+	names, _ := filepath.Glob(filepath.Join(filepath.Dir(coverageOutput(s.out.String())), "*covered_app_py.html"))
 	if len(names) != 1 {
 		t.Fatalf("reports: %q\n%s", names, s.log())
 	}
@@ -384,6 +387,13 @@ def application(environ, start_response):
 	if seen["in a request"] != "run" || !strings.Contains(string(data), `class="mis`) {
 		t.Errorf("%v\n%s", seen, data)
 	}
+}
+
+// coverageOutput is where the banner says that the report will be.
+func coverageOutput(banner string) string {
+	_, rest, _ := strings.Cut(banner, "Coverage Output    : ")
+	name, _, _ := strings.Cut(rest, "\n")
+	return name
 }
 
 func TestGDB(t *testing.T) {

@@ -38,7 +38,7 @@ func (b *builder) proxies() {
 			b.add(conf.D("RedirectMatch", conf.Key("302"), word("^"+regexpText(path)+"$"), word(target+"/")).From("--proxy-mount-point"))
 			path, url = path+"/", strings.TrimRight(url, "/")+"/"
 		}
-		location := conf.S("Location", args(conf.Glob(path)), b.forwarded()...)
+		location := conf.S("Location", args(conf.Glob(path)), b.forwarded()...).From("--proxy-mount-point")
 		if prefix := strings.TrimSuffix(path, "/"); prefix != "" {
 			location.Body = append(location.Body, conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Prefix"), word(strings.ReplaceAll(prefix, "%", "%%"))))
 		}

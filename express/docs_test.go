@@ -4,6 +4,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,7 +30,13 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 	if !ok || !ok2 {
 		t.Fatalf("%s has no place for the table", docsPath)
 	}
-	want := before + docsBegin + optionTable() + docsEnd + after
+	tests := testsOf(t)
+	for _, o := range Options() {
+		if len(tests[o.Name]) == 0 && !o.Hidden {
+			t.Errorf("no test uses --%s", o.Name)
+		}
+	}
+	want := before + docsBegin + optionTable(tests) + docsEnd + after
 	if string(data) == want {
 		return
 	}
@@ -40,7 +49,7 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 }
 
 // optionTable is one Markdown table for each group of help.
-func optionTable() string {
+func optionTable(tests map[string][]string) string {
 	var b strings.Builder
 	group := ""
 	cell := strings.NewReplacer("|", `\|`, "\n", " ")
@@ -50,7 +59,7 @@ func optionTable() string {
 		}
 		if o.Group != group {
 			group = o.Group
-			fmt.Fprintf(&b, "\n### %s\n\n| option | default | mod_wsgi | meaning |\n| --- | --- | --- | --- |\n", group)
+			fmt.Fprintf(&b, "\n### %s\n\n| option | default | mod_wsgi | meaning | tests |\n| --- | --- | --- | --- | --- |\n", group)
 		}
 		name := "`--" + o.Name
 		if o.Meta != "" && o.Values > 0 {
@@ -74,7 +83,68 @@ func optionTable() string {
 		case !o.Available():
 			help += " *Not in this release: refused.*"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell.Replace(name), cell.Replace(def), o.Since, cell.Replace(help))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell.Replace(name), cell.Replace(def), o.Since, cell.Replace(help), strings.Join(tests[o.Name], ", "))
 	}
 	return b.String() + "\n"
+}
+
+var (
+	testName   = regexp.MustCompile(`^func (Test\w+)\(`)
+	optionWord = regexp.MustCompile(`--([a-z][a-z0-9-]+)`)
+)
+
+// testsOf returns, by the name of each option, the tests that use it: those that
+// observe its effect, without the one that only has httpd read everything,
+// unless there is no other.
+func testsOf(t *testing.T) map[string][]string {
+	t.Helper()
+	names, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const everything = "TestEveryOption"
+	tests, read := map[string][]string{}, map[string]bool{}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		current := ""
+		for line := range strings.Lines(string(data)) {
+			if m := testName.FindStringSubmatch(line); m != nil {
+				current = m[1]
+			} else if strings.HasPrefix(line, "func ") {
+				current = ""
+			}
+			for _, m := range optionWord.FindAllStringSubmatch(line, -1) {
+				o, abbreviated, _ := lookup(Options(), m[1])
+				switch {
+				case o == nil || abbreviated || current == "" || slices.Contains(tests[o.Name], current):
+				case current == everything:
+					read[o.Name] = true
+				default:
+					tests[o.Name] = append(tests[o.Name], current)
+				}
+			}
+		}
+	}
+	for name := range read {
+		if len(tests[name]) == 0 {
+			tests[name] = []string{everything}
+		}
+	}
+	for name, list := range tests {
+		// The first few will do.
+		slices.SortStableFunc(list, func(a, b string) int { return rank(a) - rank(b) })
+		tests[name] = list[:min(len(list), 3)]
+	}
+	return tests
+}
+
+// rank puts tests of refusals and of the command line behind those of effects.
+func rank(test string) int {
+	if strings.HasPrefix(test, "TestRefus") || strings.HasPrefix(test, "TestParse") || test == "TestTelemetry" {
+		return 1
+	}
+	return 0
 }

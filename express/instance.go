@@ -27,6 +27,7 @@ type instance struct {
 	env     []string
 
 	launchDir string // working directory of the launcher
+	release   func() // unmarks the server root; nil where nothing is started
 
 	root, docs, logs, work, eggs  string
 	socketDir, pidFile, launcher  string

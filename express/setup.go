@@ -19,6 +19,7 @@ import (
 	pyruntime "modwsgi/express/runtime"
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/flock"
 	"modwsgi/internal/run"
 )
 
@@ -91,7 +92,22 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if start {
+		// Between two that start at the same time the pid file does not decide:
+		// httpd writes it late. The mark ends with this process.
+		release, ok, err := flock.Try(i.root)
+		if err != nil {
+			return nil, nil, fault.New(fault.Environment, "", "mark the server root %s as in use: %w", i.root, err)
+		}
+		if !ok {
+			return nil, nil, fault.New(fault.Busy, "stop it, or use another --server-root", "another mod_wsgi-express serves with the server root %s already", i.root)
+		}
+		i.release = release
+	}
 	if err := p.fill(ctx, i, l, file, text); err != nil {
+		if i.release != nil {
+			i.release()
+		}
 		if created {
 			_ = os.RemoveAll(i.root)
 		}
@@ -384,6 +400,7 @@ func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
+	defer i.release()
 	_ = os.Remove(l.Pid) // of an earlier one that ended badly
 	if err := i.banner(p.Stdout, false); err != nil {
 		return 1, err

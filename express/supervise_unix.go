@@ -57,6 +57,9 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 	if tell != nil {
 		env, files = append(env, "MOD_WSGI_READY_FD=3"), append(files, tell)
 	}
+	if i.DebugMode {
+		adopt()
+	}
 	child, done, err := startChild(path, argv, &os.ProcAttr{
 		Dir: l.Dir, Env: env, Files: files,
 		Sys: childAttributes(!i.DebugMode),
@@ -91,6 +94,9 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 				g.escalate()
 			}
 		case status := <-done:
+			if i.DebugMode {
+				endAdopted(time.Duration(i.ShutdownTimeout+1) * time.Second)
+			}
 			if failed {
 				return 1, nil
 			}

@@ -190,7 +190,8 @@ func writeServer(dir string, port int, nonce string, s Subject) error {
 		}
 	}
 	fmt.Fprintf(&b, "LoadModule wsgi_module %s\nWSGIPythonHome %s\nWSGISocketPrefix %s\nWSGIRestrictEmbedded On\n", word(s.Module), word(s.Prefix), word(dir+"/wsgi"))
-	fmt.Fprintf(&b, "WSGIDaemonProcess verify threads=2 display-name=modwsgi-verify home=%s startup-timeout=15 connect-timeout=15 socket-timeout=20\n", word(dir))
+	// httpd ignores the environment's locale; without one, Python cannot read a prefix that is not ASCII.
+	fmt.Fprintf(&b, "WSGIDaemonProcess verify threads=2 display-name=modwsgi-verify lang=C.UTF-8 locale=C.UTF-8 home=%s startup-timeout=15 connect-timeout=15 socket-timeout=20\n", word(dir))
 	fmt.Fprintf(&b, "WSGIScriptAlias / %s process-group=verify application-group=%%{GLOBAL}\n<Directory %s>\n  Require all granted\n</Directory>\n",
 		word(dir+"/verify.wsgi"), word(dir))
 	if err := os.WriteFile(filepath.Join(dir, "httpd.conf"), []byte(b.String()), 0o644); err != nil {

@@ -208,3 +208,64 @@ mod_wsgi.server.start("app.py", "--port", "81")
 		}
 	}
 }
+
+// TestEverythingCompiles: on each of these Pythons, also what only httpd or
+// Django would import.
+func TestEverythingCompiles(t *testing.T) {
+	for _, exe := range interpreters(t) {
+		out, err := python(t, exe, t.TempDir(), `
+import mod_wsgi.express.tools, os
+count = 0
+for top, _, names in os.walk("site"):
+    for name in names:
+        if name.endswith(".py"):
+            path = os.path.join(top, name)
+            with open(path, encoding="utf-8") as f:
+                compile(f.read(), path, "exec")
+            count += 1
+assert count > 10, count
+`)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", exe, err, out)
+		}
+	}
+}
+
+// TestTools: what the debugging tools do around an application.
+func TestTools(t *testing.T) {
+	for _, exe := range interpreters(t) {
+		out, err := python(t, exe, t.TempDir(), `
+import io, os
+from mod_wsgi.express import tools
+os.mkdir("archive")
+os.mkdir("pstats")
+closed = []
+class Body(list):
+    def close(self):
+        closed.append(True)
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return Body([environ["wsgi.input"].read(), b"!"])
+def ask(app):
+    result = app({"wsgi.input": io.BytesIO(b"in")}, lambda status, headers, exc_info=None: lambda data: None)
+    try:
+        return b"".join(result)
+    finally:
+        result.close()
+assert ask(tools.Recorder(application, "archive")) == b"in!"
+assert len(os.listdir("archive")) == 7 and closed == [True], os.listdir("archive")
+profiler = tools.Profiler("pstats")
+profiler.application = application
+assert ask(profiler) == b"in!" and len(closed) == 2
+profiler.dump()
+assert len(os.listdir("pstats")) == 1
+try:
+    tools.Coverage("nowhere")
+except ImportError as error:
+    assert "--enable-coverage" in str(error)
+`)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", exe, err, out)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"modwsgi/doctor"
 	"modwsgi/installer"
+	"modwsgi/internal/fault"
 )
 
 // doctorFlags are the flags of modwsgi doctor.
@@ -32,6 +33,9 @@ func (a *app) doctor() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := a.start(); err != nil {
 				return err
+			}
+			if f.port < 0 || f.port > 65535 {
+				return fault.New(fault.Usage, "give a port from 1 to 65535", "--port %d is not a port", f.port)
 			}
 			report, err := a.examine(c.Context(), f)
 			a.view.close()

@@ -1,0 +1,85 @@
+//go:build unix
+
+package express
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"modwsgi/internal/receipt"
+)
+
+var accountLine = regexp.MustCompile(`(?m)^(User|Group) .*`)
+
+// TestGolden keeps what is written for some typical command lines; -update
+// writes it anew, to be read before it is committed.
+func TestGolden(t *testing.T) {
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := base; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			break
+		}
+	}
+	env := filepath.Join(base, "env")
+	exe, site := fakeInstall(t, env, func(r *receipt.Receipt) { r.Module.Version = "6.0.5" })
+	httpd := filepath.Join(site, "mod_wsgi_packages", "httpd")
+	files := []string{"bin/httpd", "bin/rotatelogs", "conf/mime.types"}
+	for _, m := range strings.Fields("mpm_event mpm_worker mpm_prefork unixd authn_core authz_core authz_host authz_user auth_basic mime rewrite alias dir env reqtimeout " +
+		"log_config status filter deflate headers proxy proxy_http ssl") {
+		files = append(files, "modules/mod_"+m+".so")
+	}
+	for _, f := range files {
+		name := filepath.Join(httpd, f)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"app.py", "service.py", "auth.py", "site.crt", "site.key"} {
+		if err := os.WriteFile(filepath.Join(base, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, line := range map[string]string{
+		"plain":    "app.py",
+		"busy":     "app.py --processes 4 --threads 10 --maximum-requests 1000 --access-log --rotate-logs --compress-responses --server-status --reload-on-changes",
+		"services": "app.py --service-script one service.py --service-log one one.log --service-script two service.py --eviction-timeout 30 --response-buffer-size 131072",
+		"proxies":  "app.py --proxy-url-alias /a http://127.0.0.1:81 --proxy-mount-point /a/b/ http://127.0.0.1:82/x/ --proxy-virtual-host p.example http://127.0.0.1:83 --mount-point /app",
+		"https": "app.py --https-port 8443 --server-name www.example.com --server-alias *.example.com --ssl-certificate site --https-only --hsts-policy max-age=60;preload " +
+			"--ssl-ca-certificate-file site.crt --ssl-verify-client /private --proxy-virtual-host p.example http://127.0.0.1:83",
+		"access":    "app.py --auth-user-script auth.py --auth-group-script auth.py --host-access-script auth.py --embedded-mode",
+		"debug":     "app.py --enable-recorder --enable-profiler --add-handler .ext auth.py --error-document 404 /gone",
+		"telemetry": "app.py --telemetry-service unix:/run/t.sock --slow-requests 2 --telemetry-options +CaptureUserAgent --switch-interval 0.01 --interrupt-timeout 20",
+	} {
+		args := append([]string{"show-config", "--port", "47311", "--server-root", filepath.Join(base, "root"), "--mime-types", filepath.Join(httpd, "conf", "mime.types")}, strings.Fields(line)...)
+		code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, testUser()...)...)
+		if code != 0 {
+			t.Errorf("%s: %d %s", name, code, stderr)
+			continue
+		}
+		got := accountLine.ReplaceAllString(strings.ReplaceAll(stdout, base, "$BASE"), "$1 ...")
+		got = strings.ReplaceAll(strings.ReplaceAll(got, "# --user, by default\n", "# --user\n"), "# --group, by default\n", "# --group\n")
+		path := filepath.Join("testdata", "golden", name+".conf")
+		if *update {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		want, err := os.ReadFile(path)
+		if err != nil || string(want) != got {
+			t.Errorf("%s: not what %s has (%v); see go test ./express -update\n%s", name, path, err, got)
+		}
+	}
+}
