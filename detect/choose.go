@@ -103,6 +103,8 @@ func (f *finder) usable(h *HTTPD) string {
 		return "its program " + h.Executable + " is not executable"
 	case h.Machine == "" && f.disk.notBinary(h.Executable) != "":
 		return "its program " + h.Executable + " is not a binary program"
+	case h.known(factDamaged) != "":
+		return "its program " + h.Executable + " is damaged: " + h.known(factDamaged)
 	case h.known(factNotHTTPD) != "":
 		return "its program " + h.Executable + " is not an httpd: it has no core_module"
 	case h.Machine != "" && f.py.Machine != "" && h.Machine != f.py.Machine:

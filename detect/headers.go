@@ -18,7 +18,7 @@ func (p *Python) findHeaders(d *Disk, a *answer) {
 		filepath.Join(p.BasePrefix, "include", fmt.Sprintf("python%d.%d", p.Major, p.Minor)),
 		filepath.Join(p.BasePrefix, "include"), // Windows
 	}
-	for _, dir := range candidates {
+	for _, dir := range unique(candidates...) {
 		if !d.isAbs(dir) || !d.isFile(filepath.Join(dir, "Python.h")) {
 			continue
 		}

@@ -159,6 +159,7 @@ func TestRefusedHTTPDs(t *testing.T) {
 	}{
 		"no program":      {func(root string, _ *Python) { os.Remove(root + "/bin/httpd") }, "is missing"},
 		"program is text": {func(root string, _ *Python) { os.WriteFile(root+"/bin/httpd", []byte("#!/bin/sh\n"), 0o755) }, "not a binary program"},
+		"cut short":       {func(root string, _ *Python) { os.Truncate(root+"/bin/httpd", 5000) }, "is damaged"},
 		"not executable":  {func(root string, _ *Python) { os.Chmod(root+"/bin/httpd", 0o644) }, "is not executable"},
 		"another CPU":     {func(_ string, py *Python) { py.Machine = "s390x" }, "the Python is for s390x"},
 		"no headers":      {func(root string, _ *Python) { os.RemoveAll(root + "/include") }, "its headers are missing"},
@@ -307,6 +308,41 @@ func TestUntrustedAPXS(t *testing.T) {
 		if err == nil || h != nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %+v, %v", name, h, err)
 		}
+	}
+}
+
+func TestSilentAPXSIsAskedOnce(t *testing.T) {
+	noSystem(t)
+	defer func(d time.Duration) { apxsTimeout = d }(apxsTimeout)
+	apxsTimeout = 300 * time.Millisecond
+	dir := t.TempDir()
+	path, calls := filepath.Join(dir, "apxs"), filepath.Join(dir, "calls")
+	write(t, path, "#!/bin/sh\necho \"$*\" >>'"+calls+"'\nexec sleep 60\n", 0o755)
+	req := Request{HTTPD: path, Env: []string{"PATH=/usr/bin:/bin"}}
+	found := httpds(t, fakePython(t), req)
+	if len(found) == 0 || !strings.Contains(found[0].Refused, "did not answer in time") {
+		t.Errorf("%+v", found)
+	}
+	if data, err := os.ReadFile(calls); strings.Count(string(data), "\n") > 1 {
+		t.Errorf("asked again: %q, %v", data, err)
+	}
+}
+
+// TestWithinLooksAtItsOwnDisk: a path of another machine's disk must not be
+// followed on this one.
+func TestWithinLooksAtItsOwnDisk(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "real", "apxs"), "", 0o755)
+	symlink(t, filepath.Join(dir, "real"), filepath.Join(dir, "link"))
+	path, above := filepath.Join(dir, "link", "apxs"), filepath.Join(dir, "real")
+	if !ThisDisk().within(path, above) {
+		t.Error("this disk: a link was not followed")
+	}
+	if (files{path: ""}).disk("linux").within(path, above) {
+		t.Error("another disk: this machine's link was followed")
+	}
+	if !(files{"/opt/real/apxs": "", "/opt/link": "-> real"}).disk("linux").within("/opt/link/apxs", "/opt/real") {
+		t.Error("another disk: its own link was not followed")
 	}
 }
 

@@ -224,6 +224,7 @@ func (h *HTTPD) readAPR(d *Disk, dirs []string, stem, prefix string) string {
 const (
 	factBinaryMMN     = "binary_mmn"
 	factBinaryVersion = "binary_version"
+	factDamaged       = "damaged"   // an ELF program that cannot be read as one
 	factNotHTTPD      = "not_httpd" // an ELF program that says nothing of what every httpd says
 )
 
@@ -236,13 +237,17 @@ func (h *HTTPD) readExecutable(d *Disk) {
 		return
 	}
 	f, err := d.elf(h.Executable)
+	if errors.Is(err, elf.ErrNotELF) || errors.Is(err, fs.ErrNotExist) {
+		return // a script, text, nothing: usable says so
+	}
 	if err != nil {
+		h.note(factDamaged, h.Executable, err.Error())
 		return
 	}
 	defer func() { _ = f.Close() }()
 	facts, err := f.Facts()
 	if err != nil {
-		h.note("machine", h.Executable, "refused: "+err.Error())
+		h.note(factDamaged, h.Executable, err.Error())
 		return
 	}
 	h.Machine = facts.Machine

@@ -72,6 +72,8 @@ func locatePath(req Request, path string) (string, error) {
 		return "", fault.New(fault.Environment, hintGivePath, "look at %s: %w", path, err)
 	case info.IsDir():
 		return locateDir(path)
+	case filepath.Base(path) == cfgName:
+		return locateDir(filepath.Dir(path))
 	case !info.Mode().IsRegular():
 		return "", fault.New(fault.Environment, hintGivePath, "%s is neither a program nor a directory", path)
 	}
@@ -81,11 +83,17 @@ func locatePath(req Request, path string) (string, error) {
 	return locateProgram(path)
 }
 
-// missing says why a path cannot be followed: nothing there, or a symbolic link
-// whose target has gone, which is what a removed base Python leaves behind.
+// missing says why a path cannot be followed: nothing there, a symbolic link
+// whose target has gone, which is what a removed base Python leaves behind, or
+// one whose target is in a directory that is closed to us.
 func missing(path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		all := steps(path)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrPermission) {
+			return fault.New(fault.Environment,
+				"let this account search the directories on the way there, or make the environment from a Python outside of them",
+				"%s is a symbolic link that leads to %s, which this account cannot reach: %w", path, all[len(all)-1], fs.ErrPermission)
+		}
 		return fault.New(fault.Environment, hintRecreate+" (the Python that it was made from has gone)",
 			"%s is a symbolic link that leads to %s: %w", path, all[len(all)-1], fs.ErrNotExist)
 	}

@@ -149,6 +149,7 @@ func TestFindPythonInEnvironment(t *testing.T) {
 		"directory":          {given: dir, prefix: dir},
 		"trailing slash":     {given: dir + "//", prefix: dir},
 		"bin directory":      {given: dir + "/bin", prefix: dir},
+		"configuration":      {given: dir + "/pyvenv.cfg", prefix: dir},
 		"script":             {given: dir + "/bin/pip", prefix: dir},
 		"binary":             {given: dir + "/bin/mod_wsgi-express", prefix: dir},
 		"relative":           {given: rel, prefix: dir},
@@ -252,6 +253,12 @@ func TestRefusedPythons(t *testing.T) {
 	write(t, path("empty", "bin", "python3"), "", 0o755)
 	write(t, path("damaged", "bin", "python3"), "\x7fELF damaged", 0o755)
 	write(t, path("zipapp", "app.pyz"), "#!/usr/bin/env python3\nPK\x03\x04", 0o755)
+	write(t, path("zipapp", "bound.pyz"), "#!/usr/bin/python3\nPK\x05\x06"+strings.Repeat("\x00", 18), 0o755)
+	other, err := os.ReadFile(someProgram)
+	if err != nil {
+		t.Skip("no " + someProgram + " here")
+	}
+	write(t, path("other", "bin", "python3"), string(other), 0o755)
 	write(t, path("dir", "bin", "x"), "", 0o755)
 	symlink(t, path("gone", "python3.11"), path("dangling", "bin", "python3"))
 	symlink(t, "python3", path("dangling", "bin", "python"))
@@ -279,6 +286,8 @@ func TestRefusedPythons(t *testing.T) {
 		"empty file":         {path("empty"), "it is empty", "give --python"},
 		"damaged":            {path("damaged"), "does not work as a Python interpreter", "check that it works"},
 		"zipapp":             {path("zipapp", "app.pyz"), "there is none beside it", "give --python"},
+		"zipapp with Python": {path("zipapp", "bound.pyz"), "is a zip application", "give --python"},
+		"another program":    {path("other"), "neither holds one nor is linked with a libpython", "give --python"},
 		"dangling":           {path("dangling"), "leads to " + path("gone", "python3.11"), "--clear"},
 		"dangling by script": {path("dangling", "bin", "pip"), "leads to " + path("gone", "python3.11"), "--clear"},
 		"dangling itself":    {path("dangling", "bin", "python"), "leads to " + path("gone", "python3.11"), "--clear"},

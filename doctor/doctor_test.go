@@ -183,6 +183,11 @@ func TestStaleInstallations(t *testing.T) {
 			i.receipt.Python.Version, i.receipt.Python.SOABI = "3.4.1", "cpython-34m"
 		}, "stale", "built for Python 3.4.1", "--fix"},
 		"libpython gone": {func(_ *testing.T, i *installation) { i.receipt.Python.LibPython = "/nonexistent/libpython.so" }, "stale", "libpython", "--fix"},
+		"static libpython": {func(t *testing.T, i *installation) {
+			i.receipt.Python.LibPython = filepath.Join(i.env, "libpython.a")
+			write(t, i.receipt.Python.LibPython, "")
+			i.receipt.Python.Version = minor(i.receipt.Python.Version) + ".99"
+		}, "stale", "holds the interpreter of Python 3", "--fix"},
 		"httpd gone":     {func(_ *testing.T, i *installation) { i.receipt.HTTPD.Executable = "/nonexistent/httpd" }, "stale", "httpd that the module was built for has gone", "--fix"},
 		"other MMN":      {func(t *testing.T, i *installation) { i.compileModule(t, "20211221, 0") }, "module", "compiled for MMN 20211221:0, httpd has 20120211:142", "--fix"},
 		"newer MMN":      {func(t *testing.T, i *installation) { i.compileModule(t, "20120211, 143") }, "module", "MMN 20120211:143", "--fix"},
@@ -368,6 +373,21 @@ func TestClosedDirectories(t *testing.T) {
 	}
 }
 
+func TestApplicationsThatAreNone(t *testing.T) {
+	i := install(t)
+	q := i.request()
+	loop := filepath.Join(i.env, "loop.wsgi")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	for _, account := range []string{"", "nobody"} {
+		for app, want := range map[string]string{"nothing.wsgi": "does not exist", i.env: "is not a file", loop: "cannot be looked at"} {
+			q.User, q.App = account, app
+			expect(t, examined(t, q), "reach", Problem, want, "")
+		}
+	}
+}
+
 func TestAccounts(t *testing.T) {
 	i := install(t)
 	q := i.request()
@@ -399,7 +419,11 @@ func TestBusyPort(t *testing.T) {
 	r = examined(t, q)
 	expect(t, r, "port", OK, "is free", "")
 	q.Host = "192.0.2.1" // RFC 5737: nobody's
-	expect(t, examined(t, q), "port", Problem, "cannot be listened on", "address")
+	r = examined(t, q)
+	expect(t, r, "port", Problem, "cannot be listened on", "address")
+	if err := r.Err(false); fault.ClassOf(err) != fault.Environment {
+		t.Errorf("nothing holds the port: %v", err)
+	}
 }
 
 func TestSELinux(t *testing.T) {

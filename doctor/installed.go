@@ -74,6 +74,9 @@ func (e *exam) stale(context.Context) {
 	if was.SOABI != now.SOABI || minor(was.Version) != minor(now.Version) || was.FreeThreaded != now.FreeThreaded {
 		e.rebuild("the module was built for Python %s (%s), the environment's is %s (%s)", was.Version, was.SOABI, now.Version, now.SOABI).
 			because("python", record, was.SOABI).because("python", now.Executable, now.SOABI)
+	} else if was.Version != now.Version && filepath.Ext(was.LibPython) == ".a" {
+		e.rebuild("the module holds the interpreter of Python %s, the environment's standard library is of %s now", was.Version, now.Version).
+			because("libpython", record, was.LibPython).because("python", now.Executable, now.Version)
 	} else if was.Version != now.Version {
 		e.find(Note, "", "Python was %s when the module was built and is %s now, with the same ABI", was.Version, now.Version)
 	}

@@ -181,6 +181,11 @@ func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
 			return fault.New(fault.Usage, "", "option --service-group: %w", err)
 		}
 	}
+	for _, v := range i.ServiceUsers { // httpd looks for the name also where it has no effect
+		if _, err := p.passwd(ctx, v[1]); err != nil {
+			return fault.New(fault.Usage, "", "option --service-user: %w", err)
+		}
+	}
 	if os.Geteuid() != 0 {
 		if len(i.ServiceUsers)+len(i.ServiceGroups) > 0 {
 			p.warn("--service-user and --service-group have no effect: only root can run a service as somebody else")

@@ -67,6 +67,10 @@ func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Ch
 	set := recipe.Catalogue()
 	var out []Choice
 	if e, ok := lock.Find(component); ok {
+		if a, known := set.Find(component, e.Version); known && a.File == e.File && a.SHA256 != e.SHA256 {
+			return nil, fault.New(fault.Usage, "restore the lock file from version control, or remove it and run modwsgi again without --locked",
+				"the lock file says that %s has sha256 %s, and the catalogue %s", e.File, e.SHA256, a.SHA256)
+		}
 		fits := true
 		if constraint != "" {
 			var err error

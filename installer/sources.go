@@ -80,6 +80,9 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 			continue
 		}
 		file, err := g.one(ctx, component, c)
+		if err != nil && ctx.Err() != nil { // another archive failed: its error is not about this one
+			return context.Cause(ctx)
+		}
 		if n, ok := notObtainable(err); ok {
 			missing = append(missing, n)
 			continue

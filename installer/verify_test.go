@@ -66,6 +66,10 @@ func TestWriteServerQuotes(t *testing.T) {
 			t.Errorf("lacks the line %s:\n%s", line, conf)
 		}
 	}
+	// without a locale the daemon process decodes a prefix such as /srv/é as ASCII, and runs another Python
+	if !strings.Contains(string(conf), " lang=C.UTF-8 locale=C.UTF-8 ") {
+		t.Errorf("the daemon process has no UTF-8 locale:\n%s", conf)
+	}
 	if app, err := os.ReadFile(filepath.Join(dir, "verify.wsgi")); err != nil || !strings.Contains(string(app), `"NONCE"`) {
 		t.Errorf("%s, %v", app, err)
 	}

@@ -43,7 +43,7 @@ func (a *app) detect() *cobra.Command {
 				writeJSON(a.Stdout, map[string]any{"event": "result", "detect": e})
 				return err
 			}
-			showExplanation(a.Stdout, e, f.explain)
+			showExplanation(a.Stdout, e, f)
 			return err
 		},
 	}
@@ -81,7 +81,8 @@ func (a *app) explain(ctx context.Context, f detectFlags) (*detect.Explanation, 
 
 // showExplanation prints tables: one of Pythons and one of httpds; with detail
 // also the reasons and the evidence.
-func showExplanation(w io.Writer, e *detect.Explanation, detail bool) {
+func showExplanation(w io.Writer, e *detect.Explanation, f detectFlags) {
+	detail := f.explain
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "\tPYTHON\tKIND\tPREFIX\tFOUND BY")
 	for _, c := range e.Pythons {
@@ -112,7 +113,11 @@ func showExplanation(w io.Writer, e *detect.Explanation, detail bool) {
 	}
 	_ = t.Flush()
 	if len(e.HTTPDs) == 0 {
-		_, _ = fmt.Fprintln(w, "  none: modwsgi install builds one into the environment")
+		advice := "modwsgi install builds one into the environment"
+		if c := detect.InstallCommand(detect.HTTPDHeaders, ""); f.httpd == "system" && f.root == "" && c != "" {
+			advice = c + ", or let modwsgi install build one with --httpd bundled"
+		}
+		_, _ = fmt.Fprintln(w, "  none: "+advice)
 	}
 	for _, c := range e.HTTPDs {
 		if detail || c.Verdict == detect.Rejected {

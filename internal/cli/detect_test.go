@@ -74,6 +74,7 @@ func TestDetectWrongCalls(t *testing.T) {
 	}{
 		"no such root":   {[]string{"detect", "--root", "/nonexistent"}, fault.Usage},
 		"unknown system": {[]string{"detect", "--root", disk(t), "--root-system", "plan9"}, fault.Usage},
+		"doctor's port":  {[]string{"doctor", "--port", "99999"}, fault.Usage},
 		"empty disk":     {[]string{"detect", "--root", t.TempDir()}, fault.Environment},
 		"python outside": {[]string{"detect", "--root", disk(t), "--python", "/../../../../usr/bin/true"}, fault.Environment},
 	} {
