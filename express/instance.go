@@ -1,6 +1,7 @@
 package express
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -337,12 +338,46 @@ func localeOf(s *Server, env []string) string {
 		if v == "" {
 			continue
 		}
-		if (v == "C" || v == "POSIX") && s.Locale == "" {
+		said := v == s.Locale || v == s.Lang
+		if !said && (v == "C" || v == "POSIX" || !localeExists("/usr/lib/locale", v)) {
 			break
 		}
 		return v
 	}
 	return "C.UTF-8"
+}
+
+// localeExists says whether the C library has a locale: with one that it has not,
+// Python does not find its own files if their path is not ASCII. dir is where
+// glibc keeps them; without that directory nothing is known and all are believed.
+func localeExists(dir, name string) bool {
+	if _, err := os.Stat(dir); err != nil {
+		return true
+	}
+	language, codeset, _ := strings.Cut(name, ".")
+	codeset, modifier, _ := strings.Cut(codeset, "@")
+	plain := strings.ToLower(strings.ReplaceAll(codeset, "-", ""))
+	names := []string{name}
+	if plain != "" {
+		normal := language + "." + plain
+		if modifier != "" {
+			normal += "@" + modifier
+		}
+		names = append(names, normal)
+	}
+	archive, _ := os.ReadFile(filepath.Join(dir, "locale-archive"))
+	for _, n := range names {
+		if !filepath.IsLocal(n) {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(dir, n)); err == nil && info.IsDir() {
+			return true
+		}
+		if bytes.Contains(archive, []byte("\x00"+n+"\x00")) {
+			return true
+		}
+	}
+	return strings.EqualFold(name, "C.UTF-8") || strings.EqualFold(name, "C.utf8")
 }
 
 // carried reports values that a line of httpd.conf cannot carry, by the option's

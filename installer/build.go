@@ -67,7 +67,7 @@ func (p *Plan) buildHTTPD(ctx context.Context, w *workspace, src *sources, out *
 	if err != nil {
 		q.Events.Note("the build cache is not used: " + err.Error())
 	}
-	if out.cached = hit && !q.Reinstall; out.cached {
+	if out.cached = hit; hit {
 		q.Events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from the build cache")
 	} else {
 		if err := removeTree(b.Stage); err != nil {

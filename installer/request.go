@@ -31,7 +31,7 @@ type Request struct {
 	ModWSGIVersion string   // version or constraint; "" for the newest that admits the Python
 	With, Without  []string // features of a bundled httpd
 	Upgrade        bool     // look for newer versions also where an installed one would do
-	Reinstall      bool     // build and place again in any case
+	Reinstall      bool     // build the module and place everything again in any case; an httpd may come out of the build cache
 
 	SourceDirs      []string // directories with archives, first wins
 	Mirrors         []string // base addresses, tried before upstream's

@@ -93,7 +93,7 @@ func (a *app) install() *cobra.Command {
 	f.StringSliceVar(&q.With, "with", nil, "features that a bundled httpd must have, as in tls,http2")
 	f.StringSliceVar(&q.Without, "without", nil, "features that it must not have")
 	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions also where the installed ones would do")
-	f.BoolVar(&q.Reinstall, "reinstall", false, "build and place again in any case")
+	f.BoolVar(&q.Reinstall, "reinstall", false, "build the module and place everything again in any case")
 	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, asked first (repeatable)")
 	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base address with source archives, asked before upstream (repeatable)")
 	f.BoolVar(&q.Offline, "offline", false, "never use the network")

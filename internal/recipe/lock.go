@@ -36,14 +36,15 @@ type Locked struct {
 }
 
 // Archive returns the entry as an archive that can be fetched: the set's own
-// where that has the same hash, else what the entry says.
+// where that has the same hash, else what the entry says, which is then all that
+// is known of it.
 func (e Locked) Archive(s *Set) Archive {
 	if a, ok := s.Find(e.Component, e.Version); ok && a.SHA256 == e.SHA256 {
 		return a
 	}
 	return Archive{
 		Component: e.Component, Version: e.Version, File: e.File, Size: e.Size,
-		SHA256: e.SHA256, URLs: slices.Clone(e.URLs), SignedBy: e.SignedBy, Trust: e.Trust,
+		SHA256: e.SHA256, URLs: slices.Clone(e.URLs), SignedBy: e.SignedBy, Trust: FromLock,
 	}
 }
 
@@ -119,6 +120,9 @@ func (l *Lock) Put(a Archive, trust Trust, signer string) {
 	}
 	if e.SignedBy == "" {
 		e.SignedBy = a.SignedBy
+	}
+	if old, ok := l.Find(a.Component); ok && trust == FromLock && old.SHA256 == a.SHA256 {
+		e.Trust, e.SignedBy = old.Trust, old.SignedBy // how it was once known
 	}
 	for _, raw := range a.URLs {
 		if u, err := url.Parse(raw); err == nil && u.Scheme == "https" {

@@ -57,7 +57,7 @@ func TestLockRoundTrip(t *testing.T) {
 		t.Errorf("httpd of the lock is not the catalogue's: %+v %v", e, ok)
 	}
 	e, ok := got.Find("mod_wsgi")
-	if m := e.Archive(Catalogue()); !ok || m.Trust != Published || m.SHA256 != module.SHA256 || len(m.URLs) != 1 {
+	if m := e.Archive(Catalogue()); !ok || m.Trust != FromLock || m.SHA256 != module.SHA256 || len(m.URLs) != 1 {
 		t.Errorf("mod_wsgi of the lock = %+v, %v", m, ok)
 	}
 	if _, ok := got.Find("expat"); ok {
@@ -114,5 +114,22 @@ func TestBrokenLockIsRefusedByName(t *testing.T) {
 	}
 	if _, err := ReadLock(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("ReadLock of no file = %v", err)
+	}
+}
+
+// A hash that only the lock file has is no pin, whatever the lock file says; what
+// it once said stays in it.
+func TestTrustOfAHashThatOnlyTheLockHas(t *testing.T) {
+	l := &Lock{}
+	a := Archive{Component: "mod_wsgi", Version: "9.9.9", File: "mod_wsgi-9.9.9.tar.gz", SHA256: strings.Repeat("ab", 32)}
+	l.Put(a, Signed, "ABCD")
+	e, _ := l.Find("mod_wsgi")
+	got := e.Archive(Catalogue())
+	if got.Trust != FromLock || !Published.Stronger(got.Trust) {
+		t.Errorf("trust %q", got.Trust)
+	}
+	l.Put(got, got.Trust, "")
+	if e, _ := l.Find("mod_wsgi"); e.Trust != Signed || e.SignedBy != "ABCD" {
+		t.Errorf("the entry became %+v", e)
 	}
 }

@@ -27,6 +27,7 @@ const (
 	Pinned    Trust = "pinned"    // the hash is in the embedded catalogue
 	Signed    Trust = "signed"    // a release key that we embed signed the archive
 	Published Trust = "published" // upstream's own index gave the hash over TLS
+	FromLock  Trust = "locked"    // the lock file says so, and nothing else that we know
 )
 
 // Stronger says whether t is strictly stronger than other. A level that is not
@@ -34,7 +35,7 @@ const (
 func (t Trust) Stronger(other Trust) bool { return t.rank() > other.rank() }
 
 func (t Trust) rank() int {
-	return 1 + slices.Index([]Trust{Published, Signed, Pinned}, t)
+	return 1 + slices.Index([]Trust{FromLock, Published, Signed, Pinned}, t)
 }
 
 // Debian names the byte-identical archive inside a Debian source package.

@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -135,6 +136,20 @@ func (r *Runner) start(ctx context.Context, c Cmd, stdout io.Writer) (*Process, 
 		return nil, errors.New("run: no command")
 	}
 	r.echo(c)
+	for wait := time.Millisecond; ; wait *= 2 {
+		p, err := attempt(ctx, c, stdout)
+		// A file that was just written cannot be started while a process that was
+		// forked meanwhile still has it open, which it has until its exec
+		// (https://go.dev/issue/22315).
+		if !errors.Is(err, syscall.ETXTBSY) || wait > time.Second {
+			return p, err
+		}
+		time.Sleep(wait)
+	}
+}
+
+// attempt is one try to start a tool.
+func attempt(ctx context.Context, c Cmd, stdout io.Writer) (*Process, error) {
 	path, err := LookPath(c.Argv[0], c.Env)
 	if err != nil {
 		return nil, &Error{Argv: c.Argv, Dir: c.Dir, ExitCode: -1, LogPath: c.LogPath, Err: err}
