@@ -3,11 +3,8 @@ package doctor
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +12,7 @@ import (
 	"strings"
 
 	"modwsgi/detect"
+	"modwsgi/internal/digest"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
@@ -400,16 +398,7 @@ func hash(path string) (string, error) {
 	if !isFile(path) {
 		return "", fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return digest.File(path)
 }
 
 func isFile(path string) bool {

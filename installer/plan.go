@@ -13,6 +13,7 @@ import (
 
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/recipe"
@@ -351,11 +352,11 @@ func (p *Plan) launcherChanged() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	here, err := hashFile(tool)
+	here, err := digest.File(tool)
 	if err != nil {
 		return false, err
 	}
-	placed, err := hashFile(filepath.Join(p.Python.Scripts, filepath.Base(tool)))
+	placed, err := digest.File(filepath.Join(p.Python.Scripts, filepath.Base(tool)))
 	return err != nil || here != placed, nil
 }
 

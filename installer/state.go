@@ -1,12 +1,9 @@
 package installer
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -89,20 +86,6 @@ func readHTTPDReceipt(tree string) (*httpdReceipt, error) {
 func ours(d *pydist.Installed) bool { return d != nil && d.Installer == installerName }
 
 const installerName = "modwsgi"
-
-// hashFile returns the SHA-256 of a file in hex.
-func hashFile(name string) (string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("read %s: %w", name, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
 
 // checkPrefix refuses environments that must not be changed.
 func checkPrefix(py *detect.Python, breakSystem bool) error {

@@ -24,6 +24,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"modwsgi/internal/flock"
+
+	"modwsgi/internal/digest"
 )
 
 // Cache is a directory of entries. It may be used by several processes at once
@@ -199,7 +201,7 @@ func list(root string) ([]file, error) {
 			f.Link, err = os.Readlink(path)
 			f.Size = 0
 		case d.Type().IsRegular():
-			f.SHA256, err = hash(path)
+			f.SHA256, err = digest.File(path)
 		default:
 			err = fmt.Errorf("%s is neither a file nor a directory", path)
 		}
@@ -208,19 +210,6 @@ func list(root string) ([]file, error) {
 	})
 	slices.SortFunc(out, func(a, b file) int { return strings.Compare(a.Path, b.Path) })
 	return out, err
-}
-
-func hash(name string) (string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // damageError is a file of an entry that is not what the manifest says.
