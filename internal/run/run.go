@@ -115,6 +115,18 @@ type Process struct {
 	err  error
 }
 
+// Usage returns the processor time (user and system) of a tool that has ended
+// and of the children that it waited for, and its largest resident set in bytes;
+// zero where the system does not tell.
+func (p *Process) Usage() (cpu time.Duration, maxRSS int64) {
+	<-p.done
+	s := p.cmd.ProcessState
+	if s == nil {
+		return 0, 0
+	}
+	return s.UserTime() + s.SystemTime(), maxResident(s)
+}
+
 // PID returns the process identifier, which is also that of its group.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
