@@ -50,6 +50,8 @@ func onMachine(t *testing.T, script string) result {
 // module for it.
 func TestSystemApache(t *testing.T) {
 	env := filepath.Join("/var/tmp", "system-env")
+	dir := workdir(t, "certificate")
+	key := keyPair(t, dir)
 	r := onMachine(t, `
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
@@ -78,10 +80,32 @@ for attempt in range(100):
 EOF
 kill $launcher
 wait $launcher || true
+# Debian's Apache has mod_http2: the protocol is negotiated over TLS (ALPN), and
+# both sides speak it (RFC 9113: the client's preface, then frames of settings).
+`+env+`/bin/mod_wsgi-express start-server hello.wsgi --host 127.0.0.1 --port 18480 --user www-data --server-root /var/tmp/system-root --http2 \
+	--https-port 18443 --server-name localhost --ssl-certificate `+key+` &
+launcher=$!
+`+env+`/bin/python - `+key+`.crt <<'EOF'
+import socket, ssl, sys, time
+context = ssl.create_default_context(cafile=sys.argv[1])
+context.set_alpn_protocols(["h2", "http/1.1"])
+for attempt in range(100):
+    try:
+        plain = socket.create_connection(("127.0.0.1", 18443), timeout=20)
+        break
+    except OSError:
+        time.sleep(0.1)
+connection = context.wrap_socket(plain, server_hostname="localhost")
+connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+header = connection.recv(9)
+print("NEGOTIATED", connection.selected_alpn_protocol(), "FRAME", header[3])
+EOF
+kill $launcher
+wait $launcher || true
 # auto takes the system's too, now that it is there
 `+strings.Join(installArgs(t, "--python", env, "--httpd", "auto"), " ")+`
 `)
-	for _, want := range []string{"at /usr/sbin/apache2", "Verified: Apache/", "ANSWER Apache", "Nothing to do"} {
+	for _, want := range []string{"at /usr/sbin/apache2", "Verified: Apache/", "ANSWER Apache", "NEGOTIATED h2 FRAME 4", "Nothing to do"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("lacks %q: %v", want, r)
 			return

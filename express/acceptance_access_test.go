@@ -19,7 +19,9 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -234,6 +236,144 @@ func TestClientCertificates(t *testing.T) {
 			t.Errorf("only %v, the rest without a certificate: %d", only, code)
 		}
 		s.stop()
+	}
+}
+
+// issued makes a certificate with a key, signed by another one, nil for itself. It
+// writes both as STEM.crt and STEM.key.
+func issued(t *testing.T, stem, name string, ca bool, parent *tls.Certificate) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: ca, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	if ca {
+		template.KeyUsage |= x509.KeyUsageCertSign
+	} else {
+		template.DNSNames = []string{name}
+	}
+	signer, signerKey := template, any(key)
+	if parent != nil {
+		signer, signerKey = parent.Leaf, parent.PrivateKey
+	}
+	data, err1 := x509.CreateCertificate(rand.Reader, template, signer, &key.PublicKey, signerKey)
+	private, err2 := x509.MarshalPKCS8PrivateKey(key)
+	leaf, err3 := x509.ParseCertificate(data)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	write(t, stem+".crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: data})))
+	write(t, stem+".key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	return &tls.Certificate{Certificate: [][]byte{data}, PrivateKey: key, Leaf: leaf}
+}
+
+// TestCertificateChain: a client that knows only the root believes a certificate
+// that an intermediate one has signed, if the server sends that along.
+func TestCertificateChain(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "ch ain's")
+	at := func(name string) string { return filepath.Join(dir, name) }
+	root := issued(t, at("root"), "the root", true, nil)
+	middle := issued(t, at("middle"), "the middle", true, root)
+	issued(t, at("leaf"), "secure.example", false, middle)
+	app := write(t, at("app.py"), echoApp)
+	pool := x509.NewCertPool()
+	pool.AddCert(root.Leaf)
+	both, _ := os.ReadFile(at("leaf.crt"))
+	more, _ := os.ReadFile(at("middle.crt"))
+	write(t, at("both.crt"), string(both)+string(more))
+	for _, c := range []struct {
+		name, cert string
+		args       []string
+		trusted    bool
+	}{
+		{"without", "leaf.crt", nil, false},
+		{"--ssl-certificate-chain-file", "leaf.crt", []string{"--ssl-certificate-chain-file", "middle.crt"}, true},
+		{"in the certificate's file", "both.crt", nil, true},
+	} {
+		port := freePort(t)
+		s := start(t, dir, append([]string{
+			app, "--https-port", strconv.Itoa(port), "--server-name", "secure.example", "--ssl-certificate-file", c.cert, "--ssl-certificate-key-file", "leaf.key",
+		}, c.args...)...)
+		conn, err := tls.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port), &tls.Config{RootCAs: pool, ServerName: "secure.example"})
+		if (err == nil) != c.trusted {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if err == nil {
+			conn.Close()
+		}
+		s.stop()
+	}
+}
+
+// TestClientCertificateLater: with TLS 1.3 a certificate for a path is asked for
+// after the handshake; Python's client can do that. Several paths have it.
+func TestClientCertificateLater(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	at := func(name string) string { return filepath.Join(dir, name) }
+	issued(t, at("server"), "localhost", false, nil)
+	ca := issued(t, at("ca"), "the CA", true, nil)
+	issued(t, at("anna"), "anna", false, ca)
+	issued(t, at("stranger"), "stranger", false, issued(t, at("other"), "another CA", true, nil))
+	port := freePort(t)
+	start(t, dir, write(t, at("app.py"), echoApp), "--https-port", strconv.Itoa(port), "--server-name", "localhost", "--ssl-certificate", "server", "--ssl-ca-certificate-file", "ca.crt",
+		"--ssl-environment", "--ssl-verify-client", "/private", "--ssl-verify-client", "/it's too")
+	program := write(t, at("client.py"), `
+import http.client, json, ssl, sys
+port, path, stem = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+context = ssl.create_default_context(cafile="server.crt")
+context.minimum_version, context.post_handshake_auth = ssl.TLSVersion.TLSv1_3, True
+if stem:
+    context.load_cert_chain(stem + ".crt", stem + ".key")
+connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=20)
+try:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    print(answer.status, json.loads(answer.read()).get("SSL_CLIENT_S_DN_CN") if answer.status == 200 else "")
+except (OSError, http.client.HTTPException) as error:
+    print("refused", type(error).__name__)
+`)
+	for _, c := range []struct{ path, stem, want string }{
+		{"/open", "", "200 None"},
+		{"/private/x", "anna", "200 anna"},
+		{"/it%27s%20too/x", "anna", "200 anna"},
+		{"/private/x", "", ""},
+		{"/private/x", "stranger", ""},
+		{"/it%27s%20too", "", ""},
+	} {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(testEnv(t), "bin", "python"), program, strconv.Itoa(port), c.path, c.stem)
+		cmd.Dir, cmd.Env = dir, []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
+		out, err := cmd.CombinedOutput()
+		got := strings.TrimSpace(string(out))
+		if err != nil || c.want != "" && got != c.want || c.want == "" && strings.HasPrefix(got, "200") {
+			t.Errorf("%s with %q: %v %s, want %q", c.path, c.stem, err, got, c.want)
+		}
+	}
+}
+
+// TestProxyToTLS: requests may be passed on to a server that speaks TLS.
+func TestProxyToTLS(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	cert := issued(t, filepath.Join(dir, "behind"), "localhost", false, nil)
+	behind := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s", r.URL.Path, r.TLS.ServerName)
+	}))
+	behind.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}}
+	behind.StartTLS()
+	defer behind.Close()
+	_, port, _ := net.SplitHostPort(behind.Listener.Addr().String())
+	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--proxy-mount-point", "/far", "https://localhost:"+port+"/base/")
+	if code, body := s.get("/far/x"); code != 200 || body != "/base/x localhost" {
+		t.Errorf("%d %s\n%s", code, body, s.log())
+	}
+	if env := s.environ("/near"); env["PATH_INFO"] != "/near" {
+		t.Error("the application does not answer")
 	}
 }
 

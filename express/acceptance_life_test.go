@@ -169,6 +169,38 @@ func TestTermAtOnce(t *testing.T) {
 	}
 }
 
+// TestKilledHTTPD: when somebody kills httpd, nothing of it goes on serving; the
+// exit code tells, and the server can be started again.
+func TestKilledHTTPD(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	s := start(t, dir, app, "--processes", "2")
+	s.environ("/")
+	data, err := os.ReadFile(filepath.Join(s.root, "httpd.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-s.done
+	if code := s.cmd.ProcessState.ExitCode(); code != 128+9 {
+		t.Errorf("exit code %d\n%s", code, s.out)
+	}
+	s.gone()
+	again := append([]string{"start-server", app, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root}, asUser()...)
+	second := &server{t: t, cmd: command(t, again...), out: &bytes.Buffer{}, port: s.port, root: s.root, done: make(chan struct{})}
+	second.cmd.Stdout, second.cmd.Stderr = second.out, second.out
+	if err := second.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { second.err = second.cmd.Wait(); close(second.done) }()
+	t.Cleanup(second.stop)
+	second.up().environ("/")
+}
+
 func TestRestarts(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -221,6 +253,11 @@ func TestControlScript(t *testing.T) {
 	}
 	ctl("configtest", 0, "Syntax OK")
 	ctl("status", 3, "not running")
+	for _, verb := range []string{"help", "--help", "--version"} { // nothing is started
+		ctl(verb, map[bool]int{true: 0, false: 1}[verb == "--version"], map[bool]string{true: "Server version: Apache", false: "-k start|restart"}[verb == "--version"])
+	}
+	ctl("nonsense", 1, "Usage")
+	ctl("status", 3, "not running")
 	ctl("start", 0, "")
 	t.Cleanup(func() { ctl("stop", 0, ""); s.gone() })
 	for range 100 {
@@ -235,6 +272,24 @@ func TestControlScript(t *testing.T) {
 	ctl("start", 0, "already running")
 	ctl("graceful", 0, "")
 	s.environ("/")
+	// A mistake in the configuration leaves the instance as it is.
+	conf := filepath.Join(s.root, "httpd.conf")
+	good, _ := os.ReadFile(conf)
+	if err := os.WriteFile(conf, append(good, "Nonsense\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"configtest", "restart", "graceful"} {
+		ctl(verb, 1, "Invalid command 'Nonsense'")
+	}
+	s.environ("/")
+	if err := os.WriteFile(conf, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctl("restart", 0, "")
+	eventually(t, "it answers after a restart", func() bool {
+		resp, err := http.Get("http://" + s.address() + "/")
+		return err == nil && resp.Body.Close() == nil
+	})
 	for name, mode := range map[string]os.FileMode{"httpd.conf": 0o600, "apachectl": 0o700, "instance.json": 0o600} {
 		info, err := os.Stat(filepath.Join(s.root, name))
 		if err != nil || info.Mode().Perm() != mode {

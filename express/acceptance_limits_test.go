@@ -229,28 +229,3 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 }
-
-// TestHTTP2: with an httpd that has it, h2c answers; with another one the start
-// is refused, for the option and not for a line of the configuration.
-func TestHTTP2(t *testing.T) {
-	testEnv(t)
-	dir := workDir(t, "")
-	app := write(t, filepath.Join(dir, "app.py"), echoApp)
-	if mod, _ := filepath.Glob(filepath.Join(testEnv(t), "lib", "python3*", "site-packages", "mod_wsgi_packages", "httpd", "modules", "mod_http2.so")); len(mod) == 0 {
-		refused(t, dir, 1, "option --http2 needs the httpd module mod_http2", append([]string{"start-server", app, "--http2"}, asUser()...)...)
-		return
-	}
-	s := start(t, dir, app, "--http2")
-	var protocols http.Protocols
-	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: &protocols}
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.address()+"/", nil)
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.ProtoMajor != 2 || resp.StatusCode != 200 {
-		t.Errorf("%s %d", resp.Proto, resp.StatusCode)
-	}
-}

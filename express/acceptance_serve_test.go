@@ -221,6 +221,18 @@ func TestStatic(t *testing.T) {
 	if code, _ := s.get("/no"); code != 404 {
 		t.Errorf("/no: %d", code)
 	}
+	// Lists do not lead to what is kept in dotted directories.
+	for _, d := range []string{".git/x", "sub/.svn", "sub/seen", ".well-known"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]int{"/.git/": 403, "/.git/x/": 403, "/.git": 403, "/%2egit/": 403, "/sub/.svn/": 403, "/sub/": 200, "/sub/seen/": 200, "/.well-known/": 200} {
+		code, body := s.get(path)
+		if code != want || strings.Contains(body, ".svn") {
+			t.Errorf("%s: %d, want %d\n%s", path, code, want, body)
+		}
+	}
 }
 
 func TestWelcome(t *testing.T) {
@@ -382,7 +394,7 @@ func TestHTTPS(t *testing.T) {
 	for _, from := range []struct {
 		scheme, name string
 		port         int
-	}{{"http", "www.example.com", s.port}, {"https", "example.com", port}} {
+	}{{"http", "www.example.com", s.port}, {"http", "example.com", s.port}, {"https", "example.com", port}} {
 		resp := ask(from.scheme, from.name, from.port)
 		if want := fmt.Sprintf("https://www.example.com:%d/p", port); resp.StatusCode != 301 || resp.Header.Get("Location") != want {
 			t.Errorf("%v: %d %s", from, resp.StatusCode, resp.Header.Get("Location"))

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -111,101 +110,6 @@ func TestServerRootOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestEveryOption gives each available option a value and has httpd read the
-// result.
-func TestEveryOption(t *testing.T) {
-	testEnv(t)
-	dir := workDir(t, "")
-	app := write(t, filepath.Join(dir, "app.py"), echoApp)
-	inc := write(t, filepath.Join(dir, "in'c [x].conf"), "<IfDefine MOD_WSGI_STATIC_ONLY>\nNonsense\n</IfDefine>\nHeader set X-Included yes\n")
-	base := append([]string{"setup-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", filepath.Join(shortDir(t), "r")}, asUser()...)
-	choices := [][]string{
-		{"--application-group", "it's"},
-		{"--application-group", "%{HOST}"},
-		{"--map-head-to-get", "on"},
-		{"--chunked-request"},
-		{"--max-clients", "300"},
-		{"--initial-workers", "0.5", "--minimum-spare-workers", "0.9", "--maximum-spare-workers", "0.1"},
-		{"--maximum-requests", "9", "--embedded-mode"},
-		{"--startup-timeout", "0"},
-		{"--ignore-activity", "/ping [x]"},
-		{"--header-timeout", "0", "--body-timeout", "0"},
-		{"--body-max-timeout", "99"},
-		{"--keep-alive-timeout", "0"},
-		{"--send-buffer-size", "512"},
-		{"--header-buffer-size", "8192"},
-		{"--response-buffer-size", "65536"},
-		{"--compress-responses"},
-		{"--enable-sendfile"},
-		{"--directory-index", "a.html b.html"},
-		{"--directory-listing"},
-		{"--allow-override", "All"},
-		{"--error-document", "404", "/it's \"gone\".html"},
-		{"--error-override"},
-		{"--mime-types", "/dev/null"},
-		{"--rewrite-rules", inc},
-		{"--trust-proxy-header", "X-Forwarded-For", "--trust-proxy", "10.0.0.0/8"},
-		{"--host-access-script", app},
-		{"--auth-user-script", app},
-		{"--auth-user-script", app, "--auth-type", "digest", "--auth-group-script", app, "--auth-group", "it's"},
-		{"--server-status"},
-		{"--server-metrics"},
-		{"--error-log-format", `[%t] "%M"`},
-		{"--access-log", "--access-log-format", `%h "%r" \ '%>s'`},
-		{"--error-log-name", "e'r r"},
-		{"--startup-log"},
-		{"--python-warnings", "ignore::DeprecationWarning"},
-		{"--python-eggs", dir},
-		{"--passenv", "PATH", "--passenv", "NOT_SET"},
-		{"--include-file", inc},
-		{"--locale", "C.UTF-8"},
-		{"--process-name", "my httpd"},
-		{"--pid-file", filepath.Join(dir, "p id")},
-		{"--verbose-debugging"},
-		{"--host", "::1"},
-		{"--host", "[::1]"},
-		{"--host", "localhost"},
-		{"--server-name", "a.example", "--allow-localhost"},
-		{"--with-cgi"},
-		{"--log-level", "info rewrite:trace3"},
-		{"--callable-object", "it's"},
-		{"--setup-only"},
-		{"--shell-executable", "/bin/sh"},
-		{"--add-handler", ".x y", app},
-		{"--enable-docs"},
-		{"--enable-debugger", "--debugger-startup"},
-		{"--enable-profiler", "--profiler-directory", filepath.Join(dir, "prof")},
-		{"--enable-recorder"},
-		{"--enable-coverage"},
-		{"--json"},
-	}
-	check := func(args []string) {
-		t.Helper()
-		out, err := command(t, append(append([]string{}, base...), args...)...).CombinedOutput()
-		if err != nil {
-			t.Errorf("%q: %v\n%s", args, err, out)
-		}
-	}
-	for _, args := range choices {
-		check(args)
-	}
-	// And together, as chance has it.
-	seed := time.Now().UnixNano()
-	random := mathrand.New(mathrand.NewPCG(uint64(seed), 0))
-	for range 150 {
-		var args []string
-		for _, k := range random.Perm(len(choices))[:2+random.IntN(8)] {
-			args = append(args, choices[k]...)
-		}
-		if line := strings.Join(args, " "); strings.Contains(line, "--embedded-mode") && strings.Contains(line, "--enable-") {
-			continue // most of these imply debug mode
-		}
-		check(args)
-	}
-	t.Logf("seed %d", seed)
-}
-
-// TestSameRootTwice: the second server is refused and the first one not disturbed.
 // TestSameRootAtTheSameTime: of several that start together one serves, whatever
 // the moment.
 func TestSameRootAtTheSameTime(t *testing.T) {
@@ -246,6 +150,7 @@ func TestSameRootAtTheSameTime(t *testing.T) {
 	}
 }
 
+// TestSameRootTwice: the second server is refused and the first one not disturbed.
 func TestSameRootTwice(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -253,6 +158,8 @@ func TestSameRootTwice(t *testing.T) {
 	s := start(t, dir, app)
 	before, _ := os.ReadFile(filepath.Join(s.root, "httpd.conf"))
 	args := append([]string{"start-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", s.root}, asUser()...)
+	// httpd answers a moment before it writes its pid file.
+	eventually(t, "its pid file", func() bool { _, err := os.Stat(filepath.Join(s.root, "httpd.pid")); return err == nil })
 	out, err := command(t, args...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "already (process ") {
 		t.Errorf("%v\n%s", err, out)
@@ -303,6 +210,18 @@ func TestModuleCommands(t *testing.T) {
 	out, err = command(t, "module-config").Output()
 	if want := "LoadModule wsgi_module \"" + location + "\"\nWSGIPythonHome \""; err != nil || !strings.HasPrefix(string(out), want) {
 		t.Errorf("%v\n%s", err, out)
+	}
+	for _, verb := range []string{"module-config", "module-location"} {
+		var answer struct {
+			Module     string   `json:"module"`
+			Home       string   `json:"python_home"`
+			Directives []string `json:"directives"`
+		}
+		lines, err := command(t, verb, "--json").Output()
+		unmarshal(t, lines, &answer)
+		if err != nil || strings.Count(string(lines), "\n") != 1 || answer.Module != location || answer.Home != filepath.Clean(testEnv(t)) || strings.Join(answer.Directives, "\n")+"\n" != string(out) {
+			t.Errorf("%s: %v %s", verb, err, lines)
+		}
 	}
 	dir := filepath.Join(t.TempDir(), `mo"d`)
 	if err := os.Mkdir(dir, 0o755); err != nil {

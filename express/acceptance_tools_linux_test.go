@@ -211,11 +211,13 @@ def application(environ, start_response):
     start_response("200 OK", [])
     return in_iteration()
 `)
-	s := start(t, dir, app, "--enable-profiler")
+	profiles := filepath.Join(shortDir(t), "pro'files")
+	s := start(t, dir, app, "--enable-profiler", "--profiler-directory", profiles)
 	for range 3 {
 		s.get("/")
 	}
-	names := s.ended("pstats/*.pstats")
+	s.ended("")
+	names, _ := filepath.Glob(filepath.Join(profiles, "*.pstats"))
 	if len(names) != 1 || !regexp.MustCompile(`/\d{16}-\d+\.pstats$`).MatchString(names[0]) {
 		t.Fatalf("profiles: %q\n%s", names, s.log())
 	}

@@ -30,36 +30,77 @@ func (p *Program) findAccount(ctx context.Context, s *Server) (*account, error) 
 	if os.Geteuid() != 0 {
 		return p.self(ctx, s), nil
 	}
-	if s.User == "" {
-		example := "nobody"
-		if _, err := user.Lookup("www-data"); err == nil {
-			example = "www-data"
-		}
-		return nil, fault.New(fault.Usage, p.userHint(s, example), "option --user is required when started as root: the application must not run as root")
+	name, byUser := said(p.Env, "--user", s.User, "USER")
+	group, byGroup := said(p.Env, "--group", s.Group, "GROUP")
+	if name == "" {
+		return nil, fault.New(fault.Usage, p.userHint(s, exampleUser()), "option --user is required when started as root: the application must not run as root")
 	}
-	a := &account{user: s.User, other: true}
-	entry, err := p.passwd(ctx, s.User)
+	a := &account{user: name, other: true}
+	entry, err := p.passwd(ctx, name)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "", "option --user: %w", err)
+		return nil, fault.New(fault.Usage, accountHint("user"), "%s: %w", byUser, err)
 	}
 	a.uid, a.gid = entry.uid, entry.gid
-	if entry.name == "" && s.Group == "" {
-		return nil, fault.New(fault.Usage, "", "option --user: there is no account with the number %d, so --group is required too", a.uid)
+	if entry.name == "" && group == "" {
+		return nil, fault.New(fault.Usage, "", "%s: there is no account with the number %d, so --group is required too", byUser, a.uid)
 	}
-	if s.Group != "" {
-		if a.gid, err = p.groupID(ctx, s.Group); err != nil {
-			return nil, fault.New(fault.Usage, "", "option --group: %w", err)
+	if group != "" {
+		if a.gid, err = p.groupID(ctx, group); err != nil {
+			return nil, fault.New(fault.Usage, accountHint("group"), "%s: %w", byGroup, err)
 		}
 	}
 	if a.uid == 0 {
-		return nil, fault.New(fault.Usage, "", "option --user: %s is root; the application must not run as root", s.User)
+		return nil, fault.New(fault.Usage, accountHint("user"), "%s: %s is root; the application must not run as root", byUser, name)
 	}
-	a.group = s.Group
+	a.group = group
 	if a.group == "" {
-		a.group = "#" + strconv.Itoa(a.gid)
+		a.group = groupNamed(a.gid)
 	}
 	a.groups = supplementary(entry, a.gid)
 	return a, nil
+}
+
+// said is the value of an option, or, where it was not given, of the variables
+// that upstream's launcher reads for it; by tells which of them, for messages.
+func said(env []string, option, value, variable string) (chosen, by string) {
+	if value != "" {
+		return value, "option " + option
+	}
+	for _, prefix := range []string{"MOD_WSGI_", "MOD_WSGI_RUN_", "WSGI_RUN_"} {
+		if v := run.Getenv(env, prefix+variable); v != "" {
+			return v, "the environment variable " + prefix + variable
+		}
+	}
+	return "", "option " + option
+}
+
+// exampleUser is an account that servers run as and that is there.
+func exampleUser() string {
+	if _, err := user.Lookup("www-data"); err == nil {
+		return "www-data"
+	}
+	return "nobody"
+}
+
+// accountHint says how to get an account, or a group, that there is.
+func accountHint(kind string) string {
+	example := exampleUser()
+	if kind == "group" {
+		if _, err := user.LookupGroup(example); err != nil {
+			example = "nogroup"
+		}
+		return "see the groups of this machine with getent group, take for example " + example + ", or make one: groupadd --system NAME"
+	}
+	return "see the accounts of this machine with getent passwd, take for example " + example + ", or make one: useradd --system --user-group NAME"
+}
+
+// groupNamed is a group as httpd's Group directive takes it: by its name, by its
+// number where it has none.
+func groupNamed(gid int) string {
+	if g, err := user.LookupGroupId(strconv.Itoa(gid)); err == nil && g.Name != "" {
+		return g.Name
+	}
+	return "#" + strconv.Itoa(gid)
 }
 
 // userHint is the command again, with a user; but values of variables, which may
@@ -77,7 +118,10 @@ func (p *Program) userHint(s *Server, example string) string {
 
 func (p *Program) self(ctx context.Context, s *Server) *account {
 	a := &account{uid: os.Geteuid(), gid: os.Getegid()}
-	a.user, a.group = "#"+strconv.Itoa(a.uid), "#"+strconv.Itoa(a.gid)
+	a.user, a.group = "#"+strconv.Itoa(a.uid), groupNamed(a.gid)
+	if u, err := user.LookupId(strconv.Itoa(a.uid)); err == nil && u.Username != "" {
+		a.user = u.Username
+	}
 	if s.User != "" {
 		if e, err := p.passwd(ctx, s.User); err != nil || e.uid != a.uid {
 			p.warn("--user has no effect: only root can run the application as another user")
@@ -178,12 +222,12 @@ func supplementary(e passwdEntry, gid int) []int {
 func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
 	for _, v := range i.ServiceGroups {
 		if _, err := p.groupID(ctx, v[1]); err != nil {
-			return fault.New(fault.Usage, "", "option --service-group: %w", err)
+			return fault.New(fault.Usage, accountHint("group"), "option --service-group: %w", err)
 		}
 	}
 	for _, v := range i.ServiceUsers { // httpd looks for the name also where it has no effect
 		if _, err := p.passwd(ctx, v[1]); err != nil {
-			return fault.New(fault.Usage, "", "option --service-user: %w", err)
+			return fault.New(fault.Usage, accountHint("user"), "option --service-user: %w", err)
 		}
 	}
 	if os.Geteuid() != 0 {
@@ -199,7 +243,7 @@ func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
 		}
 		entry, err := p.passwd(ctx, name)
 		if err != nil {
-			return fault.New(fault.Usage, "", "option --service-user: %w", err)
+			return fault.New(fault.Usage, accountHint("user"), "option --service-user: %w", err)
 		}
 		if entry.uid == 0 {
 			return fault.New(fault.Usage, "", "option --service-user: %s is root; the module runs no service as root", name)

@@ -35,6 +35,9 @@ func (i *instance) capacity() (mode string, processes, threads int) {
 	case i.daemon():
 		return "daemon", max(i.Processes, 1), i.Threads
 	}
+	if i.mpm == "winnt" {
+		return "embedded", 1, i.size.threadsPerChild
+	}
 	return "embedded", max(i.Processes, 1), i.Threads
 }
 

@@ -14,7 +14,7 @@ import (
 
 // Shorthands for the arguments of directives.
 
-func word(s string) conf.Word       { return conf.Word(s) }
+func word(s string) conf.Word       { return conf.Word(slashed(s)) }
 func integer(n int) conf.Key        { return conf.Key(strconv.Itoa(n)) }
 func args(a ...conf.Arg) []conf.Arg { return a }
 
@@ -154,6 +154,7 @@ func (i *instance) neededModules() (needed, welcome []module) {
 		{i.proxied(), module{"proxy", "--proxy-mount-point"}},
 		{i.proxied(), module{"proxy_http", "--proxy-mount-point"}},
 		{i.proxied(), module{"headers", "--proxy-mount-point"}},
+		{i.proxiedTLS(), module{"ssl", "--proxy-mount-point"}},
 		{i.AuthUserScript != "", module{"auth_" + strings.ToLower(i.AuthType), "--auth-user-script"}},
 		{i.AuthUserScript != "", module{"authz_user", "--auth-user-script"}},
 	} {
@@ -266,7 +267,9 @@ func readTimeout(first, most, rate int) string {
 // processSizes adds the numbers of the MPM.
 func (b *builder) processSizes() {
 	i, z := b.i, b.i.size
-	if i.mpm == "prefork" {
+	if i.mpm == "winnt" {
+		b.add(conf.D("ThreadLimit", integer(max(1920, z.threadsPerChild))), conf.D("ThreadsPerChild", integer(z.threadsPerChild)))
+	} else if i.mpm == "prefork" {
 		b.add(conf.D("ServerLimit", integer(z.serverLimit)),
 			conf.D("StartServers", integer(z.startServers)),
 			conf.D("MinSpareServers", integer(z.minSpare)),
@@ -311,7 +314,7 @@ func (b *builder) virtualHosts() {
 // environment passes variables to the application, request by request.
 func (b *builder) environment() {
 	for _, kv := range b.i.SetEnv {
-		b.add(conf.D("SetEnv", word(kv[0]), word(kv[1])).From("--setenv"))
+		b.add(conf.D("SetEnv", conf.Word(kv[0]), conf.Word(kv[1])).From("--setenv"))
 	}
 	for _, name := range b.i.PassEnv {
 		if !hasVariable(b.i.env, name) {
@@ -327,6 +330,6 @@ func hasVariable(env []string, name string) bool {
 
 func (b *builder) includes() {
 	for _, name := range b.i.IncludeFiles {
-		b.add(conf.D("Include", conf.Glob(b.i.fromLaunch(name))).From("--include-file"))
+		b.add(conf.D("Include", conf.Glob(slashed(b.i.fromLaunch(name)))).From("--include-file"))
 	}
 }

@@ -96,12 +96,13 @@ func (b *builder) logging() {
 	b.add(conf.D("CustomLog", b.logTarget(i.AccessLogName, "stdout", "access-log-name"), word(format)).From("--access-log-format"))
 }
 
-// hidden answers requests for files below a name that starts with a dot with
-// 403: they are version control's, editors' and httpd's own. RFC 8615's
-// directory is the exception.
+// hidden answers requests for files and directories below a name that starts
+// with a dot with 403: they are version control's, editors' and httpd's own. RFC
+// 8615's directory is the exception.
 func hidden() []conf.Node {
 	return []conf.Node{
-		conf.D("RewriteCond", conf.Key("%{REQUEST_FILENAME}"), conf.Key("-f")),
+		conf.D("RewriteCond", conf.Key("%{REQUEST_FILENAME}"), conf.Key("-f"), conf.Key("[OR]")),
+		conf.D("RewriteCond", conf.Key("%{REQUEST_FILENAME}"), conf.Key("-d")),
 		conf.D("RewriteRule", conf.Pattern(`(^|/)\.(?!well-known/)`), conf.Key("-"), conf.Key("[F]")),
 	}
 }
@@ -120,7 +121,8 @@ func (b *builder) documents() {
 		body = append(body, d)
 	}
 	if i.DirectoryListing {
-		body = append(body, conf.D("Options", conf.Key("+Indexes")).From("--directory-listing"))
+		body = append(body, conf.D("Options", conf.Key("+Indexes")).From("--directory-listing"),
+			conf.D("IndexIgnore", conf.Key(".??*")).From("--directory-listing"))
 	}
 	if i.WithCGI {
 		body = append(body, conf.D("Options", conf.Key("+ExecCGI")).From("--with-cgi"),
@@ -128,14 +130,14 @@ func (b *builder) documents() {
 	}
 	body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("RewriteOptions", conf.Key("InheritDownBefore")))
 	if i.RewriteRules != "" {
-		body = append(body, conf.D("Include", conf.Glob(i.rewriteRules())).From("--rewrite-rules"))
+		body = append(body, conf.D("Include", conf.Glob(slashed(i.rewriteRules()))).From("--rewrite-rules"))
 	}
 	body = append(body, hidden()...)
 	if i.ApplicationType != "static" {
 		body = append(body, b.fallback()...)
 	}
 	body = append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))
-	b.add(conf.S("Directory", args(conf.Glob(i.docs)), body...).From("--document-root"))
+	b.add(conf.S("Directory", args(conf.Glob(slashed(i.docs))), body...).From("--document-root"))
 }
 
 func (i *instance) rewriteRules() string {
@@ -222,13 +224,13 @@ func (b *builder) aliases() {
 		target := i.fromLaunch(a[1])
 		b.add(conf.D("Alias", word(slash(a[0])), word(keepSlash(target, a[1]))).From("--url-alias"))
 		if info, err := os.Stat(target); err == nil && !info.IsDir() {
-			b.add(conf.S("Directory", args(conf.Glob(filepath.Dir(target))),
+			b.add(conf.S("Directory", args(conf.Glob(slashed(filepath.Dir(target)))),
 				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), conf.Key("granted")))).From("--url-alias"))
 			continue
 		}
 		body := []conf.Node{b.override(), conf.D("RewriteEngine", conf.Key("On"))}
 		body = append(body, hidden()...)
-		b.add(conf.S("Directory", args(conf.Glob(target)), append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))...).From("--url-alias"))
+		b.add(conf.S("Directory", args(conf.Glob(slashed(target))), append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))...).From("--url-alias"))
 	}
 	for _, e := range i.ErrorDocuments {
 		document := e[1]
@@ -236,8 +238,26 @@ func (b *builder) aliases() {
 			// A URL path, which httpd would take for a text if it held a blank.
 			document = strings.ReplaceAll(document, " ", "%20")
 		}
-		b.add(conf.D("ErrorDocument", word(e[0]), word(document)).From("--error-document"))
+		b.add(conf.D("ErrorDocument", word(e[0]), word(literalText(document))).From("--error-document"))
 	}
+}
+
+// literalText is a text for a directive that takes it as a string of httpd's
+// expressions (https://httpd.apache.org/docs/2.4/expr.html): there %{NAME} is a
+// variable, which is what people use it for, and stays one; a backslash escapes,
+// and $1 is a match that there is none of. Those two are to stand for themselves;
+// \%{ is how a %{ is written.
+func literalText(s string) string {
+	var b strings.Builder
+	for k := 0; k < len(s); k++ {
+		rest := s[k+1:]
+		digit := rest != "" && rest[0] >= '0' && rest[0] <= '9'
+		if s[k] == '\\' && !strings.HasPrefix(rest, "%{") || s[k] == '$' && digit {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[k])
+	}
+	return b.String()
 }
 
 func slash(url string) string {

@@ -27,6 +27,9 @@ func (b *builder) proxies() {
 	if i.Given("proxy-timeout") {
 		b.add(conf.D("ProxyTimeout", integer(i.ProxyTimeout)).From("--proxy-timeout"))
 	}
+	if i.proxiedTLS() {
+		b.add(conf.D("SSLProxyEngine", conf.Key("On")).From("--proxy-mount-point"))
+	}
 	var locations []conf.Node // the other way round: of those that fit, the last one counts
 	list := slices.Clone(i.ProxyMountPoints)
 	slices.SortStableFunc(list, func(x, y [2]string) int { return strings.Compare(slash(y[0]), slash(x[0])) })

@@ -142,6 +142,9 @@ func (b *builder) namedHosts(port int, scheme string) []host {
 	}
 	hosts = append(hosts, own)
 	if len(i.ServerName) > 4 && strings.EqualFold(i.ServerName[:4], "www.") {
+		if i.HTTPSOnly { // at once, without a stop at www. and HTTP
+			scheme, port = "https", i.HTTPSPort
+		}
 		hosts = append(hosts, host{body: []conf.Node{
 			conf.D("ServerName", word(i.ServerName[4:])),
 			conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin(scheme, i.ServerName, port)+"/")),

@@ -24,6 +24,9 @@ func completion(_ context.Context, p *Program, c *parsed) (int, error) {
 	return 0, err
 }
 
+// shells are those that we complete command lines in.
+var shells = []string{"bash", "zsh", "fish"}
+
 func shownCommands() []*command {
 	var shown []*command
 	for _, c := range commands() {
@@ -58,7 +61,9 @@ func (o *Option) takes() string {
 }
 
 func bashCompletion(b *strings.Builder) {
-	b.WriteString("# mod_wsgi-express completion for bash: source this file.\n_mod_wsgi_express() {\n" +
+	b.WriteString("# mod_wsgi-express completion for bash: source this file.\n" +
+		"_mod_wsgi_express_paths() { # names may hold blanks\n    local IFS=$'\\n'\n    COMPREPLY=( $(compgen \"$1\" -- \"$cur\") )\n    compopt -o filenames 2>/dev/null || true\n}\n" +
+		"_mod_wsgi_express() {\n" +
 		"    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n    COMPREPLY=()\n")
 	var names, files, dirs, values []string
 	for _, c := range shownCommands() {
@@ -70,15 +75,21 @@ func bashCompletion(b *strings.Builder) {
 			files = append(files, "--"+o.Name)
 		case o.takes() == "directory":
 			dirs = append(dirs, "--"+o.Name)
-		case o.Values > 0 && o.takes() == "":
+		case o.Values > 0 && o.takes() == "" && o.Words == nil:
 			values = append(values, "--"+o.Name)
 		}
 	}
 	fmt.Fprintf(b, "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=( $(compgen -W '%s' -- \"$cur\") )\n        return\n    fi\n", strings.Join(names, " "))
-	fmt.Fprintf(b, "    case $prev in\n    %s)\n        COMPREPLY=( $(compgen -f -- \"$cur\") ); return ;;\n", strings.Join(files, "|"))
-	fmt.Fprintf(b, "    %s)\n        COMPREPLY=( $(compgen -d -- \"$cur\") ); return ;;\n", strings.Join(dirs, "|"))
+	fmt.Fprintf(b, "    case $prev in\n    %s)\n        _mod_wsgi_express_paths -f; return ;;\n", strings.Join(files, "|"))
+	fmt.Fprintf(b, "    %s)\n        _mod_wsgi_express_paths -d; return ;;\n", strings.Join(dirs, "|"))
+	for _, o := range shownOptions() {
+		if o.Words != nil {
+			fmt.Fprintf(b, "    --%s)\n        COMPREPLY=( $(compgen -W '%s' -- \"$cur\") ); return ;;\n", o.Name, strings.Join(o.Words, " "))
+		}
+	}
 	fmt.Fprintf(b, "    %s)\n        return ;;\n    esac\n", strings.Join(values, "|"))
-	b.WriteString("    case $cur in\n    -*) ;;\n    *) COMPREPLY=( $(compgen -f -- \"$cur\") ); return ;;\n    esac\n    case ${COMP_WORDS[1]} in\n")
+	b.WriteString("    case $cur in\n    -*) ;;\n    *)\n        if [ \"${COMP_WORDS[1]}\" = completion ]; then\n            COMPREPLY=( $(compgen -W '" + strings.Join(shells, " ") + "' -- \"$cur\") )\n" +
+		"        else\n            _mod_wsgi_express_paths -f\n        fi\n        return ;;\n    esac\n    case ${COMP_WORDS[1]} in\n")
 	for _, c := range shownCommands() {
 		var options []string
 		for _, o := range c.completed() {
@@ -106,14 +117,19 @@ func zshCompletion(b *strings.Builder) {
 			}
 			for k, meta := range strings.Fields(o.Meta) {
 				action := ""
-				if k == o.Values-1 {
+				if o.Words != nil {
+					action = "(" + strings.Join(o.Words, " ") + ")"
+				} else if k == o.Values-1 {
 					action = map[string]string{"file": "_files", "directory": "_files -/"}[o.takes()]
 				}
 				spec += ":" + escape.Replace(meta) + ":" + action
 			}
 			fmt.Fprintf(b, " \\\n      %s", run.Quote(spec))
 		}
-		if c.arguments > 0 {
+		switch {
+		case c.meta == "SHELL":
+			fmt.Fprintf(b, " \\\n      '1:shell:(%s)'", strings.Join(shells, " "))
+		case c.arguments > 0:
 			b.WriteString(" \\\n      '*:file:_files'")
 		}
 		b.WriteString("\n    ;;\n")
@@ -129,12 +145,15 @@ func fishCompletion(b *strings.Builder) {
 	for _, c := range shownCommands() {
 		fmt.Fprintf(b, "complete -c mod_wsgi-express -n __fish_use_subcommand -f -a %s -d %s\n", c.name, quote(c.help))
 	}
+	fmt.Fprintf(b, "complete -c mod_wsgi-express -n '__fish_seen_subcommand_from completion' -f -a '%s'\n", strings.Join(shells, " "))
 	for _, c := range shownCommands() {
 		for _, o := range c.completed() {
 			flags := ""
 			switch {
 			case o.takes() != "":
 				flags = " -r -F"
+			case o.Words != nil:
+				flags = " -x -a " + quote(strings.Join(o.Words, " "))
 			case o.Values > 0:
 				flags = " -x"
 			}

@@ -50,8 +50,10 @@ func control(ctx context.Context, p *Program, c *parsed) (int, error) {
 		argv = append(argv, "-t")
 	case "status":
 		return l.status(ctx, p.Stdout)
-	case "":
-		argv = []string{l.HTTPD, "-h"}
+	case "", "help", "--help", "-help": // httpd would start with the last two
+		argv, rest = []string{l.HTTPD, "-h"}, nil
+	case "version", "--version":
+		argv, rest = []string{l.HTTPD, "-v"}, nil
 	default:
 		argv = append(argv, verb)
 	}
@@ -68,7 +70,7 @@ func (l *launch) startable() error {
 	if host == "localhost" {
 		host = ""
 	}
-	return checkPort(host, l.Port)
+	return checkPort(host, l.Port, "port")
 }
 
 // isServer reports whether a process is alive and, where that can be seen, has

@@ -53,12 +53,14 @@ func commands() []*command {
 	target := text("modules-directory", "", "DIRECTORY", "Where the module is copied to; by default httpd's own directory of modules.",
 		func(s *Server) *string { return &s.ModulesDirectory })
 	target.Group = "Options"
+	asJSON := toggle("json", "Print one JSON object on a line.", func(s *Server) *bool { return &s.JSON })
+	asJSON.Group = "Options"
 	return []*command{
 		{name: "start-server", help: "serve an application in the foreground", arguments: 1, meta: "[APPLICATION]", options: Options(), run: startServer},
 		{name: "setup-server", help: "write what is needed to serve an application, with a control script", arguments: 1, meta: "[APPLICATION]", options: Options(), run: setupServer},
-		{name: "module-config", help: "print the httpd directives that load the module", options: []Option{help}, run: moduleConfig},
-		{name: "module-location", help: "print the path of the module", options: []Option{help}, run: moduleLocation},
-		{name: "install-module", help: "copy the module into httpd's directory of modules", options: []Option{target, help}, run: installModule},
+		{name: "module-config", help: "print the httpd directives that load the module", options: []Option{asJSON, help}, run: moduleConfig},
+		{name: "module-location", help: "print the path of the module", options: []Option{asJSON, help}, run: moduleLocation},
+		{name: "install-module", help: "copy the module into httpd's directory of modules", options: []Option{target, asJSON, help}, run: installModule},
 		{name: "status", help: "tell whether an instance runs", options: pick("server-root", "host", "port", "json", "help"), run: statusOf},
 		{name: "reload", help: "have an instance read its configuration and application anew, gracefully", options: pick("server-root", "host", "port", "help"), run: reload},
 		{name: "stop", help: "stop an instance; requests that run are completed", options: pick("server-root", "host", "port", "help"), run: stop},

@@ -14,11 +14,12 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 )
 
 // fakeInstall makes a directory that looks like an environment with a module.
-func fakeInstall(t *testing.T, dir string, edit func(*receipt.Receipt)) (exe, site string) {
+func fakeInstall(t testing.TB, dir string, edit func(*receipt.Receipt)) (exe, site string) {
 	t.Helper()
 	site = filepath.Join(dir, "lib", "python3.11", "site-packages")
 	exe = filepath.Join(dir, "bin", "mod_wsgi-express")
@@ -190,19 +191,19 @@ func TestPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := l.Addr().(*net.TCPAddr).Port
-	err = checkPort("127.0.0.1", port)
-	if err == nil || !strings.Contains(err.Error(), "is in use by") {
-		t.Errorf("%v", err)
+	err = checkPort("127.0.0.1", port, "https-port")
+	if err == nil || !strings.Contains(err.Error(), "is in use by") || !strings.HasSuffix(fault.HintOf(err), "with --https-port") {
+		t.Errorf("%v (%s)", err, fault.HintOf(err))
 	}
 	if err != nil && holder(port) != "" && !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
 		t.Errorf("%v does not name us, %d", err, os.Getpid())
 	}
 	l.Close()
-	if err := checkPort("127.0.0.1", port); err != nil {
+	if err := checkPort("127.0.0.1", port, "port"); err != nil {
 		t.Error(err)
 	}
 	for host, want := range map[string]string{"192.0.2.1": "not an address of this machine", "no-such-host.invalid": "no-such-host.invalid"} {
-		if err := checkPort(host, port); err == nil || !strings.Contains(err.Error(), want) {
+		if err := checkPort(host, port, "port"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
@@ -249,6 +250,9 @@ func TestCheckRoot(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(base, "new")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the check made the directory")
+	}
+	if at, err := replaceable(open); err != nil || at != open {
+		t.Errorf("what others can write to is %q, want %q: %v", at, open, err)
 	}
 	if os.Geteuid() == 0 {
 		theirs := mkdir("theirs", 0o700)

@@ -21,28 +21,12 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for d := base; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			break
-		}
+	exe := fakeServer(t, base, func(r *receipt.Receipt) { r.Module.Version, r.Python.FreeThreaded = "6.0.5", true })
+	if err := os.Mkdir(filepath.Join(base, "env", "lib", "python3.11", "site-packages", "mod_wsgi_telemetry"), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	env := filepath.Join(base, "env")
-	exe, site := fakeInstall(t, env, func(r *receipt.Receipt) { r.Module.Version = "6.0.5" })
-	httpd := filepath.Join(site, "mod_wsgi_packages", "httpd")
-	files := []string{"bin/httpd", "bin/rotatelogs", "conf/mime.types"}
-	for _, m := range strings.Fields("mpm_event mpm_worker mpm_prefork unixd authn_core authz_core authz_host authz_user auth_basic mime rewrite alias dir env reqtimeout " +
-		"log_config status filter deflate headers proxy proxy_http ssl") {
-		files = append(files, "modules/mod_"+m+".so")
-	}
-	for _, f := range files {
-		name := filepath.Join(httpd, f)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, nil, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	oldest := fakeServer(t, filepath.Join(base, "oldest"), func(r *receipt.Receipt) { r.Module.Version = oldestModule })
+	httpd := filepath.Join(base, "env", "lib", "python3.11", "site-packages", "mod_wsgi_packages", "httpd")
 	for _, name := range []string{"app.py", "service.py", "auth.py", "site.crt", "site.key"} {
 		if err := os.WriteFile(filepath.Join(base, name), nil, 0o644); err != nil {
 			t.Fatal(err)
@@ -58,9 +42,16 @@ func TestGolden(t *testing.T) {
 		"access":    "app.py --auth-user-script auth.py --auth-group-script auth.py --host-access-script auth.py --embedded-mode",
 		"debug":     "app.py --enable-recorder --enable-profiler --add-handler .ext auth.py --error-document 404 /gone",
 		"telemetry": "app.py --telemetry-service unix:/run/t.sock --slow-requests 2 --telemetry-options +CaptureUserAgent --switch-interval 0.01 --interrupt-timeout 20",
+		// All else that only a module since 6.0.0 has; here there is none to try it with.
+		"six":    "app.py --enable-telemetry --telemetry-ui-port 8889 --telemetry-interval 2.5 --slow-requests 0 --free-threading --response-flush-delay 20 --interrupt-timeout 12",
+		"oldest": "app.py --processes 2 --trust-proxy-header X-Forwarded-For --trust-proxy 10.0.0.0/8 --eviction-timeout 30 --response-buffer-size 131072",
 	} {
 		args := append([]string{"show-config", "--port", "47311", "--server-root", filepath.Join(base, "root"), "--mime-types", filepath.Join(httpd, "conf", "mime.types")}, strings.Fields(line)...)
-		code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, testUser()...)...)
+		program := exe
+		if name == "oldest" {
+			program = oldest
+		}
+		code, stdout, stderr := runProgram(t, &Program{Executable: program, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, testUser()...)...)
 		if code != 0 {
 			t.Errorf("%s: %d %s", name, code, stderr)
 			continue

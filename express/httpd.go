@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -16,12 +17,20 @@ import (
 func (p *Program) server(ctx context.Context, i *instance) error {
 	h := i.in.receipt.HTTPD
 	i.httpd, i.modulesDir = h.Executable, orElse(p.abs(i.ModulesDirectory), h.ModulesDir)
-	if i.HTTPDExecutable != "" {
-		found, err := run.LookPath(i.HTTPDExecutable, append(slices.Clone(p.Env), "PATH="+run.Getenv(p.Env, "PATH")+":/usr/sbin"))
+	wanted, by := i.HTTPDExecutable, "option --httpd-executable"
+	if wanted == "" {
+		// Upstream's launcher reads it, too; there it beats the option.
+		wanted, by = run.Getenv(p.Env, "HTTPD"), "the environment variable HTTPD"
+	}
+	if wanted != "" {
+		found, err := run.LookPath(wanted, append(slices.Clone(p.Env), "PATH="+run.Getenv(p.Env, "PATH")+":/usr/sbin"))
 		if err != nil {
-			return fault.New(fault.Usage, "", "option --httpd-executable: %w", err)
+			return fault.New(fault.Usage, "", "%s: %w", by, err)
 		}
 		i.httpd = p.abs(found)
+		if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
+			return fault.New(fault.Usage, "", "%s: there is no program %s", by, i.httpd)
+		}
 	}
 	if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
 		return fault.New(fault.Environment, "run modwsgi install again, or name one with --httpd-executable", "the httpd %s, which the module was built for, is not there", i.httpd)
@@ -41,12 +50,18 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 		i.mime = firstFile("/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types",
 			filepath.Join(filepath.Dir(i.modulesDir), "conf", "mime.types"), "/usr/local/etc/mime.types")
 	}
-	return p.chooseMPM(ctx, i)
+	if err := p.chooseMPM(ctx, i); err != nil {
+		return err
+	}
+	if i.HTTP2 && i.mpm == "prefork" {
+		p.warn("--http2 has no effect with the prefork MPM, which mod_http2 does not support")
+	}
+	return nil
 }
 
 func firstFile(names ...string) string {
 	for _, n := range names {
-		if info, err := os.Stat(n); err == nil && info.Mode().IsRegular() {
+		if info, err := os.Stat(n); err == nil && info.Mode().IsRegular() && filepath.IsAbs(n) { // on Windows those of Unix are relative to a drive
 			return n
 		}
 	}
@@ -56,6 +71,10 @@ func firstFile(names ...string) string {
 // chooseMPM takes the first of event, worker and prefork that there is and that
 // the options allow.
 func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
+	if runtime.GOOS == "windows" {
+		i.mpm, i.mpmBuiltIn = "winnt", true
+		return nil
+	}
 	wanted := []string{"event", "worker", "prefork"}
 	if i.DebugMode || i.EmbeddedMode {
 		wanted = []string{"worker", "prefork"}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -21,6 +22,8 @@ type install struct {
 	receipt  *receipt.Receipt
 	module   string // the mod_wsgi module
 	home     string // what Python takes as its home
+	wheel    bool   // it came with a wheel, for a Python that is looked up at each start
+	apart    bool   // it lies outside of every environment (pip install --user, --target)
 	stdlib   string // directory that holds os.py; "" where it could not be told
 }
 
@@ -45,6 +48,11 @@ func discover(paths ...string) (*install, error) {
 			if site != "" {
 				return open(exe, prefix, site)
 			}
+		}
+	}
+	for _, start := range paths {
+		if in, err := besideApache(start); in != nil || err != nil {
+			return in, err
 		}
 	}
 	if len(tried) == 0 {
@@ -94,9 +102,9 @@ func sitePatterns() []string {
 // Where several Pythons share a prefix, the one of pyvenv.cfg goes first.
 func findSite(prefix string) (string, error) {
 	var found []string
-	for _, pattern := range sitePatterns() {
+	for _, pattern := range append(sitePatterns(), ".") { // the last one: pip install --target
 		// Glob would take a bracket in the prefix as its own.
-		names, err := fs.Glob(os.DirFS(prefix), filepath.ToSlash(pattern)+"/"+receipt.Path)
+		names, err := fs.Glob(os.DirFS(prefix), path.Join(filepath.ToSlash(pattern), receipt.Path))
 		if err != nil {
 			return "", err
 		}
@@ -221,8 +229,13 @@ func findStdlib(version string, prefixes ...string) string {
 
 // install finds the environment of this program.
 func (p *Program) install() (*install, error) {
+	paths := []string{p.Executable}
 	if filepath.Base(p.Name) != p.Name {
-		return discover(p.abs(p.Name), p.Executable)
+		paths = []string{p.abs(p.Name), p.Executable}
 	}
-	return discover(p.Executable)
+	in, err := discover(paths...)
+	if err != nil {
+		return nil, err
+	}
+	return in, in.settle(p.Env)
 }

@@ -1,7 +1,6 @@
 package express
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,11 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"modwsgi/express/conf"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/run"
 )
 
 // instance is a server with everything derived: where its files are, as whom it
@@ -65,6 +61,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.PythonPath = append(in.ownPath(), s.PythonPath...)
 	i := &instance{Server: s, in: in, env: p.Env, launcher: in.launcher, launchDir: p.Dir}
 	if i.account, err = p.findAccount(ctx, s); err != nil {
 		return nil, err
@@ -74,12 +71,15 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		func() error { return checkVersions(s, in.receipt.Module.Version) },
 		func() error { return p.conflicts(s) },
 		i.checkTLS,
+		func() error { return i.canCarry(in.home, "the path of the Python environment", "") },
 		in.checkPython,
 		func() error { return p.places(i) },
+		func() error { return p.namedFiles(i) },
 		func() error { return p.application(i) },
 		func() error { return p.tools(i) },
 		func() error { return p.serviceAccounts(ctx, i) },
 		func() error { return p.server(ctx, i) },
+		i.carriedPaths,
 		func() error { return checkAccess(i.account, i.needs()) },
 		func() error { return p.envVars(ctx, i) },
 	} {
@@ -101,26 +101,8 @@ func (p *Program) conflicts(s *Server) error {
 	if s.AuthGroupScript != "" && s.AuthUserScript == "" {
 		return bad("option --auth-group-script needs --auth-user-script")
 	}
-	for _, w := range []struct {
-		when bool
-		text string
-	}{
-		{s.AllowLocalhost && s.ServerName == "", "--allow-localhost has no effect without --server-name"},
-		{len(s.ServerAliases) > 0 && s.ServerName == "", "--server-alias has no effect on requests without --server-name"},
-		{len(s.TrustProxies) > 0 && len(s.TrustProxyHeaders) == 0, "--trust-proxy has no effect without --trust-proxy-header"},
-		{
-			s.ReloadOnChanges && (s.EmbeddedMode || s.DebugMode || s.DisableReloading),
-			"--reload-on-changes has no effect in embedded mode, in debug mode and with --disable-reloading",
-		},
-		{s.LogToTerminal && s.LogDirectory != "", "--log-to-terminal has no effect with --log-directory"},
-		{s.LogToTerminal && s.RotateLogs && s.LogDirectory == "", "--rotate-logs has no effect with --log-to-terminal"},
-		{s.Given("proxy-timeout") && len(s.ProxyMountPoints)+len(s.ProxyVirtualHosts) == 0, "--proxy-timeout has no effect without a proxy"},
-		{s.VerboseDebugging && atLeastVersion(s.moduleVersion, "6.0.0"), "--verbose-debugging has no effect since mod_wsgi 6.0.0"},
-		{s.Shell != "" && s.EnvVarsScript == "", "--shell-executable has no effect without --envvars-script: nothing else here runs through a shell"},
-	} {
-		if w.when {
-			p.warn(w.text)
-		}
+	for _, w := range ineffective(s, !s.EmbeddedMode && !s.DebugMode && runtime.GOOS != "windows") {
+		p.warn(w)
 	}
 	if s.LogDirectory != "" {
 		s.LogToTerminal = false
@@ -166,6 +148,9 @@ func (p *Program) places(i *instance) error {
 	if err := checkRoot(i.root, i.ServerRoot != ""); err != nil {
 		return err
 	}
+	if i.ServerRoot != "" {
+		p.warnReplaceable(i.root)
+	}
 	i.group = i.ProcessGroup
 	if i.group == "" {
 		i.group = groupName(i.Host, i.Port)
@@ -191,7 +176,7 @@ func (p *Program) places(i *instance) error {
 	i.eggs = orElse(p.abs(i.PythonEggs), filepath.Join(i.root, "python-eggs"))
 	i.logs = orElse(p.abs(i.LogDirectory), i.root)
 	i.docs = orElse(p.abs(i.DocumentRoot), filepath.Join(i.root, "htdocs"))
-	i.locale = localeOf(i.Server, p.Env)
+	i.locale = p.chooseLocale(i.Server)
 	if err := wantDirectory("working-directory", i.work); err != nil {
 		return err
 	}
@@ -230,9 +215,6 @@ func (p *Program) application(i *instance) error {
 	if entry == "" && len(i.positional) > 0 {
 		entry = i.positional[0]
 	}
-	if !utf8.ValidString(entry) {
-		return usage("start-server", "", "the application %q has a name that is not UTF-8", entry)
-	}
 	switch i.ApplicationType {
 	case "static":
 		if i.DocumentRoot == "" {
@@ -241,8 +223,13 @@ func (p *Program) application(i *instance) error {
 	case "module":
 		i.entry = entry
 		if entry != "" && !moduleName(entry) {
-			return usage("start-server", "for a file leave --application-type out", "%q is not the name of a Python module", entry)
+			hint := "for a file leave --application-type out"
+			if module, callable, ok := strings.Cut(entry, ":"); ok && moduleName(module) {
+				hint = "for example: " + module + " --callable-object " + callable
+			}
+			return usage("start-server", hint, "%q is not the name of a Python module", entry)
 		}
+		p.lookForModule(i)
 	default:
 		if entry == "" {
 			break
@@ -329,81 +316,4 @@ func (i *instance) needs() []need {
 		needs = append(needs, need{i.socketDir, "the directory for sockets (--socket-prefix)", false})
 	}
 	return slices.DeleteFunc(needs, func(n need) bool { return n.path == "" })
-}
-
-// localeOf tells the application's locale: as said, else that of the launcher,
-// where C and POSIX become C.UTF-8, in which Python is at home.
-func localeOf(s *Server, env []string) string {
-	for _, v := range []string{s.Locale, s.Lang, run.Getenv(env, "LC_ALL"), run.Getenv(env, "LC_CTYPE"), run.Getenv(env, "LANG")} {
-		if v == "" {
-			continue
-		}
-		said := v == s.Locale || v == s.Lang
-		if !said && (v == "C" || v == "POSIX" || !localeExists("/usr/lib/locale", v)) {
-			break
-		}
-		return v
-	}
-	return "C.UTF-8"
-}
-
-// localeExists says whether the C library has a locale: with one that it has not,
-// Python does not find its own files if their path is not ASCII. dir is where
-// glibc keeps them; without that directory nothing is known and all are believed.
-func localeExists(dir, name string) bool {
-	if _, err := os.Stat(dir); err != nil {
-		return true
-	}
-	language, codeset, _ := strings.Cut(name, ".")
-	codeset, modifier, _ := strings.Cut(codeset, "@")
-	plain := strings.ToLower(strings.ReplaceAll(codeset, "-", ""))
-	names := []string{name}
-	if plain != "" {
-		normal := language + "." + plain
-		if modifier != "" {
-			normal += "@" + modifier
-		}
-		names = append(names, normal)
-	}
-	archive, _ := os.ReadFile(filepath.Join(dir, "locale-archive"))
-	for _, n := range names {
-		if !filepath.IsLocal(n) {
-			continue
-		}
-		if info, err := os.Stat(filepath.Join(dir, n)); err == nil && info.IsDir() {
-			return true
-		}
-		if bytes.Contains(archive, []byte("\x00"+n+"\x00")) {
-			return true
-		}
-	}
-	return strings.EqualFold(name, "C.UTF-8") || strings.EqualFold(name, "C.utf8")
-}
-
-// carried reports values that a line of httpd.conf cannot carry, by the option's
-// name, before a directive is made of them.
-func carried(s *Server, table []Option) error {
-	for k := range table {
-		o := &table[k]
-		if o.field == nil || !s.given[o.Name] {
-			continue
-		}
-		var values []string
-		switch v := o.field(s).(type) {
-		case *string:
-			values = []string{*v}
-		case *[]string:
-			values = *v
-		case *[][2]string:
-			for _, w := range *v {
-				values = append(values, w[0], w[1])
-			}
-		}
-		for _, v := range values {
-			if reason := conf.Check(v); reason != "" {
-				return usage("start-server", "", "option --%s: the value %s", o.Name, reason)
-			}
-		}
-	}
-	return nil
 }

@@ -2,10 +2,12 @@ package express
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"modwsgi/express/conf"
 	"modwsgi/internal/atomicfile"
@@ -13,10 +15,13 @@ import (
 )
 
 // moduleLocation prints the path of the module.
-func moduleLocation(_ context.Context, p *Program, _ *parsed) (int, error) {
+func moduleLocation(_ context.Context, p *Program, c *parsed) (int, error) {
 	in, err := p.install()
 	if err != nil {
 		return 1, err
+	}
+	if c.server.JSON {
+		return 0, p.printJSON(in, in.module)
 	}
 	_, err = fmt.Fprintln(p.Stdout, in.module)
 	return 0, err
@@ -24,10 +29,13 @@ func moduleLocation(_ context.Context, p *Program, _ *parsed) (int, error) {
 
 // moduleConfig prints the directives that load the module into any httpd of the
 // same kind.
-func moduleConfig(_ context.Context, p *Program, _ *parsed) (int, error) {
+func moduleConfig(_ context.Context, p *Program, c *parsed) (int, error) {
 	in, err := p.install()
 	if err != nil {
 		return 1, err
+	}
+	if c.server.JSON {
+		return 0, p.printJSON(in, in.module)
 	}
 	return 0, p.printModule(in, in.module)
 }
@@ -48,8 +56,10 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 		return 1, fault.New(fault.Environment, hint, "%s is not a directory", dir)
 	}
 	target := filepath.Join(dir, filepath.Base(in.module))
-	if reason := conf.Check(target); reason != "" {
-		return 1, fault.New(fault.Usage, "", "option --modules-directory: the value %s", reason)
+	for _, v := range []string{target, in.home} { // before anything is copied
+		if err := printable(v); err != nil {
+			return 1, err
+		}
 	}
 	from, err := os.Open(in.module)
 	if err != nil {
@@ -60,24 +70,52 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 	if err := atomicfile.Copy(target, from, 0o755); err != nil {
 		return 1, fault.New(fault.Place, hint, "copy the module to %s: %w", dir, err)
 	}
+	if c.server.JSON {
+		return 0, p.printJSON(in, target)
+	}
 	return 0, p.printModule(in, target)
+}
+
+// printJSON prints what printModule does, for programs: one object on a line.
+func (p *Program) printJSON(in *install, module string) error {
+	r := in.receipt
+	m := map[string]any{
+		"module": module, "python_home": in.home, "module_version": r.Module.Version, "python_version": r.Python.Version,
+		"httpd": r.HTTPD.Executable, "modules_directory": r.HTTPD.ModulesDir,
+	}
+	var lines []string
+	for _, d := range loadModule(in, module) {
+		lines = append(lines, d.Line())
+	}
+	m["directives"] = lines
+	return json.NewEncoder(p.Stdout).Encode(m)
 }
 
 func (p *Program) printModule(in *install, module string) error {
 	for _, v := range []string{module, in.home} {
-		if reason := conf.Check(v); reason != "" {
-			return fault.New(fault.Environment, "move it to a path without such characters", "the path %q %s", v, reason)
+		if err := printable(v); err != nil {
+			return err
 		}
 	}
 	for _, d := range loadModule(in, module) {
-		// No ${ can be written here, for the variable that it takes is defined
-		// in our own files only; httpd leaves ${ alone where nothing closes it
-		// and warns where the name is not known.
 		if _, err := fmt.Fprintln(p.Stdout, d.Line()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// printable reports a path that another server's httpd.conf cannot carry. In our
+// own a variable carries a ${.
+func printable(path string) error {
+	reason := conf.Check(path)
+	if reason == "" && strings.Contains(path, "${") {
+		reason = "holds ${, which httpd takes for a variable"
+	}
+	if reason == "" {
+		return nil
+	}
+	return fault.New(fault.Environment, "move it to a path without such characters", "the path %q %s", path, reason)
 }
 
 // loadModule returns the directives that load the module and name its Python.
@@ -89,7 +127,7 @@ func loadModule(in *install, module string) []*conf.Directive {
 		}
 		return path
 	}
-	if runtime.GOOS != "linux" && in.sharedPython() != "" {
+	if (runtime.GOOS != "linux" || in.fromWheel()) && in.sharedPython() != "" {
 		all = append(all, conf.D("LoadFile", conf.Word(slash(in.sharedPython()))))
 	}
 	return append(all,

@@ -32,6 +32,7 @@ type Option struct {
 	Group      string // heading in help
 	Meta       string // name of the value in help
 	Help       string
+	Words      []string // the values that there are, where these are few
 	Hidden     bool
 	Daemon     string // parameter of WSGIDaemonProcess that takes the value as it is
 	Gone       string // why and since when it no longer exists; "" where it does
@@ -97,8 +98,12 @@ func (o Option) shown(v string) Option               { o.Shown = v; return o }
 func (o Option) daemon(v string) Option              { o.Daemon = v; return o.unix() }
 func (o Option) alias(v string) Option               { o.Aliases = append(o.Aliases, v); return o }
 func (o Option) checked(f func(string) error) Option { o.check = f; return o }
-func (o Option) hidden() Option                      { o.Hidden = true; return o }
-func (o Option) gone(why string) Option              { o.Gone = why; o.Hidden = true; return o }
+func (o Option) among(fold bool, words ...string) Option {
+	o.Words = words
+	return o.checked(oneOf(fold, words...))
+}
+func (o Option) hidden() Option         { o.Hidden = true; return o }
+func (o Option) gone(why string) Option { o.Gone = why; o.Hidden = true; return o }
 
 func group(name string, rows ...Option) []Option {
 	for i := range rows {

@@ -167,7 +167,7 @@ func TestParseErrors(t *testing.T) {
 		hint string
 	}{
 		{"--port", "needs NUMBER", ""},
-		{"--port --threads 3", "needs NUMBER", "--port=VALUE"},
+		{"--port --threads 3", "needs NUMBER", "--port=NUMBER"},
 		{"--port x", "not a whole number", ""},
 		{"--port 0", "not between 1 and 65535", ""},
 		{"--threads -1", "not between", ""},

@@ -126,7 +126,8 @@ func (p *parsed) option(c *command, word string, args []string) ([]string, error
 
 // values takes the words that belong to an option. Like getopt, it takes the
 // next word as it is, also when it starts with a dash; but not another option
-// of the table, for there a value was forgotten.
+// of the table, for there a value was forgotten, unless the first word was given
+// with an = sign.
 func values(c *command, o *Option, value string, inline bool, args []string) (words, rest []string, err error) {
 	if o.Values == 0 {
 		if inline {
@@ -138,8 +139,8 @@ func values(c *command, o *Option, value string, inline bool, args []string) (wo
 		words = append(words, value)
 	}
 	for len(words) < o.Values {
-		if len(args) == 0 || isOption(c.options, args[0]) {
-			return nil, nil, usage(c.name, "a value that starts like an option can be given as --"+o.Name+"=VALUE",
+		if len(args) == 0 || !inline && isOption(c.options, args[0]) {
+			return nil, nil, usage(c.name, "a value that starts like an option can be given as --"+o.Name+"="+o.Meta,
 				"option --%s needs %s", o.Name, o.Meta)
 		}
 		words, args = append(words, args[0]), args[1:]

@@ -12,7 +12,7 @@ import (
 
 // checkPort reports that an address cannot be listened on, before anything is
 // written or started.
-func checkPort(host string, port int) error {
+func checkPort(host string, port int, option string) error {
 	address := net.JoinHostPort(unbracket(host), strconv.Itoa(port))
 	l, err := net.Listen("tcp", address)
 	if err == nil {
@@ -28,13 +28,13 @@ func checkPort(host string, port int) error {
 		if by == "" {
 			by = "another program"
 		}
-		return fault.New(fault.Environment, "stop it, or choose another port with --port", "%s is in use by %s", shown, by)
+		return fault.New(fault.Environment, "stop it, or choose another port with --"+option, "%s is in use by %s", shown, by)
 	case errors.Is(err, syscall.EACCES):
-		return fault.New(fault.Environment, "choose a port above 1023 with --port, or start as root with --user", "only root can listen on %s", shown)
+		return fault.New(fault.Environment, "choose a port above 1023 with --"+option+", or start as root with --user", "only root can listen on %s", shown)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fault.New(fault.Environment, "see the addresses of this machine (ip addr), or leave --host out", "%s is not an address of this machine", host)
 	}
-	return fault.New(fault.Environment, "check --host and --port", "listen on %s: %w", shown, errors.Unwrap(err))
+	return fault.New(fault.Environment, "check --host and --"+option, "listen on %s: %w", shown, errors.Unwrap(err))
 }
 
 // listenAddress is the argument of httpd's Listen directive.

@@ -56,19 +56,44 @@ func checkRoot(dir string, explicit bool) error {
 	if err != nil {
 		return fault.New(fault.Environment, "create it first", "the directory %s, in which the server root is to be made, is not there", filepath.Dir(dir))
 	}
-	for at := parent; ; at = filepath.Dir(at) {
+	at, err := replaceable(parent)
+	if err != nil {
+		return fault.Wrap(fault.Environment, hint, err)
+	}
+	if at != "" && !explicit {
+		return fault.New(fault.Environment, hint, "another user can replace the server root %s, for %s is theirs or can be written by them", dir, at)
+	}
+	return nil
+}
+
+// replaceable returns the first directory, from a resolved one upwards, in which
+// another user than root and ourselves could rename what is in it; "" for none.
+func replaceable(dir string) (string, error) {
+	for at := dir; ; at = filepath.Dir(at) {
 		info, err := os.Stat(at)
 		if err != nil {
-			return fault.Wrap(fault.Environment, hint, err)
+			return "", err
 		}
 		open := info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0
-		foreign := owner(info) != 0 && owner(info) != os.Geteuid()
-		if !explicit && (open || foreign) {
-			return fault.New(fault.Environment, hint, "another user can replace the server root %s, for %s is theirs or can be written by them", dir, at)
+		if foreign := owner(info) != 0 && owner(info) != os.Geteuid(); open || foreign {
+			return at, nil
 		}
 		if at == filepath.Dir(at) {
-			return nil
+			return "", nil
 		}
+	}
+}
+
+// warnReplaceable warns about a server root that was chosen where somebody else
+// could replace it: that is theirs to decide, as in an image whose /app belongs
+// to the application's account.
+func (p *Program) warnReplaceable(dir string) {
+	parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
+	if err != nil {
+		return
+	}
+	if at, err := replaceable(parent); err == nil && at != "" {
+		p.warn("another user can replace the server root " + dir + ", for " + at + " is theirs or can be written by them")
 	}
 }
 
@@ -118,6 +143,16 @@ func makeSub(dir string, a *account, mine bool) error {
 		return err
 	}
 	return os.Chmod(dir, 0o750)
+}
+
+// passOn gives a directory that an earlier run made in the server root to the
+// group of the account that the application has now.
+func passOn(dir string, a *account) error {
+	info, err := os.Lstat(dir)
+	if err != nil || !a.other || !info.IsDir() || owner(info) != os.Geteuid() || info.Mode().Perm() != 0o750 {
+		return err // somebody has given it other rights
+	}
+	return os.Lchown(dir, -1, a.gid)
 }
 
 // giveGroup lets the application read a file of ours.

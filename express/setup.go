@@ -28,7 +28,6 @@ const (
 	confFile     = "httpd.conf"
 	handlerFile  = "handler.wsgi"
 	settingsFile = "settings.json"
-	controlFile  = "apachectl"
 	instanceFile = "instance.json"
 )
 
@@ -139,12 +138,11 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 	if err != nil {
 		return err
 	}
-	stub := "#!/bin/sh\nexec " + run.Quote(i.launcher) + " apachectl " + run.Quote(i.root) + ` "$@"` + "\n"
 	files := []rootFile{
 		{settingsFile, data, 0o600, true},
 		{handlerFile, glue, 0o600, true},
 		{instanceFile, state, 0o600, false},
-		{controlFile, []byte(stub), 0o700, false},
+		{controlFile, controlStub(i.launcher, i.root), 0o700, false},
 	}
 	more, err := i.moreFiles()
 	if err != nil {
@@ -222,6 +220,11 @@ func (i *instance) directories() error {
 		}
 		if err := makeSub(d.path, i.account, d.mine); err != nil {
 			return err
+		}
+		if !d.mine && filepath.Dir(d.path) == i.root {
+			if err := passOn(d.path, i.account); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -373,9 +376,6 @@ func (l *launch) environ(caller []string) []string {
 
 // setupServer is the command setup-server.
 func setupServer(ctx context.Context, p *Program, c *parsed) (int, error) {
-	if runtime.GOOS == "windows" {
-		return 1, fault.New(fault.Usage, "", "setup-server is not available on Windows")
-	}
 	i, _, err := p.setup(ctx, c.server, false)
 	if err != nil {
 		return 1, err
@@ -388,11 +388,11 @@ func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if c.server.SetupOnly {
 		return setupServer(ctx, p, c)
 	}
-	if err := checkPort(c.server.Host, c.server.Port); err != nil {
+	if err := checkPort(c.server.Host, c.server.Port, "port"); err != nil {
 		return 1, err
 	}
 	if c.server.Given("https-port") {
-		if err := checkPort(c.server.Host, c.server.HTTPSPort); err != nil {
+		if err := checkPort(c.server.Host, c.server.HTTPSPort, "https-port"); err != nil {
 			return 1, err
 		}
 	}

@@ -19,6 +19,13 @@ func (i *instance) sizes() sizes {
 	if i.EmbeddedMode {
 		return embeddedSizes(i.mpm, processes, threads)
 	}
+	if i.mpm == "winnt" { // one process; a thread for each connection, also for one that is kept open
+		n := max(64, threads)
+		if i.Given("max-clients") {
+			n = max(threads, i.MaxClients)
+		}
+		return embeddedSizes(i.mpm, 1, n)
+	}
 	capacity := processes * threads
 	clients := 10 + max(10, capacity*3/2)
 	if i.Given("max-clients") {

@@ -57,9 +57,7 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 	if tell != nil {
 		env, files = append(env, "MOD_WSGI_READY_FD=3"), append(files, tell)
 	}
-	if i.DebugMode {
-		adopt()
-	}
+	adopt()
 	child, done, err := startChild(path, argv, &os.ProcAttr{
 		Dir: l.Dir, Env: env, Files: files,
 		Sys: childAttributes(!i.DebugMode),
@@ -100,13 +98,34 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 			if failed {
 				return 1, nil
 			}
-			if g.killed {
-				// What was left of the group is ours to end.
-				_ = unix.Kill(-child, unix.SIGKILL) // no such group in debug mode
+			if g.killed || status.Signaled() {
+				endGroup(child, g.killed)
 			}
 			return exitCode(status), nil
 		}
 	}
+}
+
+// endGroup ends what is left of httpd's group of processes when somebody has
+// killed httpd itself: its children would go on serving and keep the port. In
+// debug mode there is no such group.
+func endGroup(group int, atOnce bool) {
+	if !atOnce {
+		_ = unix.Kill(-group, unix.SIGTERM)
+		// Workers of httpd wait for word from their parent and hear nothing else;
+		// Python's processes end in their own way.
+		for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			for {
+				if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != nil || pid <= 0 {
+					break
+				}
+			}
+			if errors.Is(unix.Kill(-group, 0), unix.ESRCH) {
+				return
+			}
+		}
+	}
+	_ = unix.Kill(-group, unix.SIGKILL)
 }
 
 func isTerminal(p *Program) bool {

@@ -61,7 +61,7 @@ func accessRows() []Option {
 		text("auth-user-script", "", "FILE", "Script that knows users and their passwords.",
 			func(s *Server) *string { return &s.AuthUserScript }),
 		text("auth-type", "Basic", "TYPE", "Basic or Digest.",
-			func(s *Server) *string { return &s.AuthType }).checked(oneOf(true, "Basic", "Digest")),
+			func(s *Server) *string { return &s.AuthType }).among(true, "Basic", "Digest"),
 		text("auth-group-script", "", "FILE", "Script that knows the groups of a user.",
 			func(s *Server) *string { return &s.AuthGroupScript }),
 		text("auth-group", "wsgi", "NAME", "Group that a user must be in.",

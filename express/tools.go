@@ -248,6 +248,6 @@ func (b *builder) docs() {
 		return
 	}
 	b.add(conf.D("Alias", word(docsURL), word(b.i.manualDir())).From("--enable-docs"),
-		conf.S("Directory", args(conf.Glob(b.i.manualDir())), conf.D("DirectoryIndex", conf.Key("index.html")),
+		conf.S("Directory", args(conf.Glob(slashed(b.i.manualDir()))), conf.D("DirectoryIndex", conf.Key("index.html")),
 			conf.D("Require", conf.Key("all"), conf.Key("granted"))).From("--enable-docs"))
 }

@@ -39,11 +39,14 @@ type Module struct {
 
 // Python is the interpreter that the module was built for.
 type Python struct {
-	Version      string `json:"version"` // "3.11.7"
-	SOABI        string `json:"soabi"`
-	Prefix       string `json:"prefix"`      // sys.prefix at install time
-	BasePrefix   string `json:"base_prefix"` // sys.base_prefix at install time
-	LibPython    string `json:"libpython"`   // the linked library; "" where none
+	Version    string `json:"version"` // "3.11.7"
+	SOABI      string `json:"soabi"`
+	Prefix     string `json:"prefix"`      // sys.prefix at install time
+	BasePrefix string `json:"base_prefix"` // sys.base_prefix at install time
+	LibPython  string `json:"libpython"`   // the linked library; "" where none
+	// Soname is the name of the libpython that the module asks for, where nobody knew at build time where that will
+	// lie: a module from a wheel is for every Python of its version. Prefix, BasePrefix and LibPython are empty then.
+	Soname       string `json:"libpython_soname,omitempty"`
 	FreeThreaded bool   `json:"free_threaded"`
 }
 

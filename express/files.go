@@ -1,0 +1,163 @@
+package express
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+)
+
+// namedFiles reports files that options name and that are not there, by the
+// option, before httpd or the account that serves finds out.
+func (p *Program) namedFiles(i *instance) error {
+	for _, f := range i.optionFiles() {
+		if f.path == "" {
+			continue
+		}
+		path := i.fromLaunch(f.path)
+		info, err := os.Stat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fault.New(fault.Usage, "", "option --%s: the file %s is not there", f.option, path)
+		case err == nil && info.IsDir() && f.option != "include-file":
+			return fault.New(fault.Usage, "", "option --%s: %s is a directory", f.option, path)
+		}
+	}
+	if i.PIDFile != "" {
+		if err := wantDirectory("pid-file", filepath.Dir(i.pidFile)); err != nil {
+			return err
+		}
+	}
+	for _, d := range i.PythonPath {
+		if path := i.fromLaunch(d); !exists(path) {
+			p.warn("option --python-path: " + path + " is not there")
+		}
+	}
+	if err := i.logNames(); err != nil {
+		return err
+	}
+	return i.proxyTargets()
+}
+
+// named is a file that an option names.
+type named struct{ option, path string }
+
+func (i *instance) optionFiles() []named {
+	files := []named{
+		{"host-access-script", i.HostAccessScript},
+		{"auth-user-script", i.AuthUserScript},
+		{"auth-group-script", i.AuthGroupScript},
+		{"rewrite-rules", i.RewriteRules},
+		{"envvars-script", i.EnvVarsScript},
+	}
+	if i.MIMETypes != os.DevNull {
+		files = append(files, named{"mime-types", i.MIMETypes})
+	}
+	for _, v := range i.ServiceScripts {
+		files = append(files, named{"service-script", v[1]})
+	}
+	for _, v := range i.AddHandlers {
+		files = append(files, named{"add-handler", v[1]})
+	}
+	for _, v := range i.IncludeFiles {
+		if !strings.ContainsAny(v, "*?[") || exists(i.fromLaunch(v)) {
+			files = append(files, named{"include-file", v})
+		}
+	}
+	return files
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// logNames checks the names of log files, which lie below the log directory.
+func (i *instance) logNames() error {
+	for option, name := range map[string]string{"error-log-name": i.ErrorLogName, "access-log-name": i.AccessLogName, "startup-log-name": i.StartupLogName} {
+		if !i.Given(option) {
+			continue
+		}
+		if name == "" || strings.HasSuffix(name, "/") {
+			return usage("start-server", "it lies in the log directory", "option --%s: %q is not the name of a file", option, name)
+		}
+		dir := filepath.Dir(filepath.Join(i.logs, name))
+		if dir == filepath.Clean(i.logs) {
+			continue // that one we make
+		}
+		if err := wantDirectory(option, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// proxyTargets checks where requests are passed on to.
+func (i *instance) proxyTargets() error {
+	for _, v := range i.ProxyMountPoints {
+		if err := proxyTarget(v[1]); err != nil {
+			return usage("start-server", "", "option --proxy-mount-point: %w", err)
+		}
+	}
+	for _, v := range i.ProxyVirtualHosts {
+		if err := hostName(v[0]); err != nil {
+			return usage("start-server", "", "option --proxy-virtual-host: %w", err)
+		}
+		if err := proxyTarget(v[1]); err != nil {
+			return usage("start-server", "", "option --proxy-virtual-host: %w", err)
+		}
+	}
+	return nil
+}
+
+// proxiedTLS reports whether requests are passed on to a server over TLS.
+func (i *instance) proxiedTLS() bool {
+	for _, v := range append(slices.Clone(i.ProxyMountPoints), i.ProxyVirtualHosts...) {
+		if strings.HasPrefix(v[1], "https:") || strings.Contains(v[1], "|https:") {
+			return true
+		}
+	}
+	return false
+}
+
+// lookForModule warns where the module that is to be served is not seen where it
+// would be imported from. It may still be there: files named *.pth add places.
+func (p *Program) lookForModule(i *instance) {
+	if i.ApplicationType != "module" || i.entry == "" {
+		return
+	}
+	if pth, _ := filepath.Glob(filepath.Join(i.in.site, "*.pth")); len(pth) > 0 {
+		return
+	}
+	first, _, _ := strings.Cut(i.entry, ".")
+	dirs := []string{i.work, i.in.site, i.in.stdlib}
+	for _, d := range i.PythonPath {
+		dirs = append(dirs, i.fromLaunch(d))
+	}
+	for _, dir := range dirs {
+		if found, _ := fs.Glob(os.DirFS(dir), first+"*"); len(found) > 0 {
+			return
+		}
+	}
+	p.warn("the module " + first + " is neither in " + i.work + " nor in the packages of this environment; see --working-directory and --python-path")
+}
+
+// proxyTarget accepts what mod_proxy_http can speak to: a URL, or a socket of
+// this machine and a URL (unix:/path|http://name/).
+func proxyTarget(v string) error {
+	target := v
+	if rest, ok := strings.CutPrefix(v, "unix:"); ok {
+		_, target, _ = strings.Cut(rest, "|")
+	}
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("%q is not the URL of a server, such as http://NAME/", v)
+	}
+	return nil
+}

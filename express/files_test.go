@@ -1,0 +1,136 @@
+//go:build unix
+
+package express
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestNamedFiles: what is not there, or is no place to pass requests on to, is
+// reported by the option, before anything is written.
+func TestNamedFiles(t *testing.T) {
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe := fakeServer(t, base, nil)
+	root := filepath.Join(base, "root")
+	run := func(line ...string) (int, string) {
+		args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", root}, testUser()...)
+		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, line...)...)
+		return code, stderr
+	}
+	for _, c := range []struct {
+		line, want string
+		code       int
+	}{
+		{"--auth-user-script no.py", "option --auth-user-script: the file " + base + "/no.py is not there", 1},
+		{"--host-access-script no.py", "option --host-access-script: the file", 1},
+		{"--rewrite-rules no.conf", "option --rewrite-rules: the file", 1},
+		{"--include-file no.conf", "option --include-file: the file", 1},
+		{"--mime-types no", "option --mime-types: the file", 1},
+		{"--mime-types env", "option --mime-types: " + base + "/env is a directory", 1},
+		{"--service-script s no.py", "option --service-script: the file", 1},
+		{"--add-handler .x no.py", "option --add-handler: the file", 1},
+		{"--pid-file no/pid", "option --pid-file: the directory " + base + "/no is not there", 1},
+		{"--error-log-name no/log", "option --error-log-name: the directory", 1},
+		{"--error-log-name log/", "is not the name of a file", 2},
+		{"--proxy-mount-point /a ftp://x/", "option --proxy-mount-point: \"ftp://x/\" is not the URL of a server", 2},
+		{"--proxy-mount-point /a x", "is not the URL", 2},
+		{"--proxy-mount-point /a unix:/run/x", "is not the URL", 2},
+		{"--proxy-virtual-host a.example http:///x", "option --proxy-virtual-host: ", 2},
+		{"--proxy-virtual-host a,b http://x/", "neither a host name", 2},
+		{"--application-type module --entry-point a.b:app", "hint: for example: a.b --callable-object app", 2},
+	} {
+		code, stderr := run(strings.Fields(c.line)...)
+		if code != c.code || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: %d %s", c.line, code, stderr)
+		}
+		if _, err := os.Lstat(root); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the server root was made", c.line)
+		}
+	}
+}
+
+// TestIneffective: options that change nothing are said, those that do are not.
+func TestIneffective(t *testing.T) {
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe := fakeServer(t, base, nil)
+	for line, want := range map[string]string{
+		"--auth-type Digest":                                              "--auth-type has no effect without --auth-user-script",
+		"--auth-user-script app.py --auth-type Basic":                     "",
+		"--auth-user-script app.py --auth-group x":                        "--auth-group has no effect without --auth-group-script",
+		"--max-log-size 3":                                                "--max-log-size has no effect without --rotate-logs",
+		"--max-log-size 3 --rotate-logs":                                  "",
+		"--access-log-format combined":                                    "--access-log-format has no effect without --access-log",
+		"--startup-log-name x":                                            "--startup-log-name has no effect without --startup-log",
+		"--ignore-activity /x":                                            "--ignore-activity has no effect without --inactivity-timeout",
+		"--header-timeout 0 --header-min-rate 5":                          "--header-min-rate has no effect with --header-timeout 0",
+		"--body-timeout 0 --body-max-timeout 5":                           "--body-max-timeout has no effect with --body-timeout 0",
+		"--application-type static --callable-object x --document-root .": "--callable-object has no effect with --application-type static",
+		"--locale C --lang C.UTF-8":                                       "--lang has no effect with --locale",
+		"--embedded-mode --request-timeout 5":                             "--request-timeout has no effect in embedded mode",
+		"--embedded-mode --maximum-requests 5 --socket-timeout 9":         "",
+		"--embedded-mode --max-clients 5":                                 "--max-clients has no effect in embedded mode",
+		"--debug-mode --threads 5":                                        "--threads has no effect in debug mode",
+		"--enable-recorder --process-group x":                             "--process-group has no effect in debug mode",
+		"--entry-point app.py":                                            "--entry-point is stronger than the argument \"other.py\"",
+		"--python-path no":                                                "option --python-path: " + base + "/no is not there",
+		"--application-type module --entry-point no_module":               "the module no_module is neither in " + base + " nor in the packages",
+		"--request-timeout 5 --threads 2 --processes 3":                   "",
+	} {
+		args := append([]string{"show-config", "--port", "47312", "--server-root", filepath.Join(base, "root")}, testUser()...)
+		switch {
+		case line == "--entry-point app.py":
+			args = append(args, "other.py")
+		case !strings.Contains(line, "no_module") && !strings.Contains(line, "static"):
+			args = append(args, "app.py")
+		}
+		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, strings.Fields(line)...)...)
+		if code != 0 || want == "" && stderr != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%s: %d %q, want %q", line, code, stderr, want)
+		}
+	}
+}
+
+// TestWordsThatLookLikeOptions: the second value of an option may start like one
+// when the first was given with an = sign.
+func TestWordsThatLookLikeOptions(t *testing.T) {
+	in, err := parseLine("--setenv=OPTS", "--port", "--port", "81")
+	if err != nil || len(in.server.SetEnv) != 1 || in.server.SetEnv[0] != [2]string{"OPTS", "--port"} || in.server.Port != 81 {
+		t.Errorf("%v %+v", err, in.server)
+	}
+	if _, err := parseLine("--setenv", "OPTS", "--port"); err == nil || !strings.Contains(err.(*UsageError).Hint(), "--setenv=NAME VALUE") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestHTTPDOfTheEnvironment: HTTPD counts, as with upstream's launcher, but an
+// option is stronger.
+func TestHTTPDOfTheEnvironment(t *testing.T) {
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe := fakeServer(t, base, nil)
+	show := func(args ...string) (int, string) {
+		args = append(append([]string{"show-config", "app.py", "--port", "47312", "--server-root", filepath.Join(base, "root")}, testUser()...), args...)
+		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "HTTPD=/nonexistent/httpd"}}, args...)
+		return code, stderr
+	}
+	if code, stderr := show(); code != 1 || !strings.Contains(stderr, "the environment variable HTTPD") {
+		t.Errorf("%d %s", code, stderr)
+	}
+	httpd := filepath.Join(base, "env/lib/python3.11/site-packages/mod_wsgi_packages/httpd/bin/httpd")
+	if code, stderr := show("--httpd-executable", httpd); code != 0 {
+		t.Errorf("%d %s", code, stderr)
+	}
+}

@@ -1,0 +1,86 @@
+package express
+
+import (
+	"fmt"
+	"slices"
+)
+
+// ineffective lists, as warnings, the options that were given and that change
+// nothing with the others: upstream's launcher takes them in silence, and their
+// user believes that they work.
+func ineffective(s *Server, daemon bool) []string {
+	warnings := contradicted(s)
+	mode := "embedded"
+	if s.DebugMode {
+		mode = "debug"
+	}
+	note := func(option, why string) {
+		warnings = append(warnings, fmt.Sprintf("--%s has no effect %s", option, why))
+	}
+	for _, r := range []struct {
+		useless bool
+		why     string
+		options []string
+	}{
+		{s.AuthUserScript == "", "without --auth-user-script", []string{"auth-type"}},
+		{s.AuthGroupScript == "", "without --auth-group-script", []string{"auth-group"}},
+		{!s.RotateLogs, "without --rotate-logs", []string{"max-log-size", "rotatelogs-executable"}},
+		{!s.AccessLog, "without --access-log", []string{"access-log-format", "access-log-name"}},
+		{!s.StartupLog, "without --startup-log", []string{"startup-log-name"}},
+		{s.InactivityTimeout == 0, "without --inactivity-timeout", []string{"ignore-activity"}},
+		{s.HeaderTimeout == 0, "with --header-timeout 0", []string{"header-max-timeout", "header-min-rate"}},
+		{s.BodyTimeout == 0, "with --body-timeout 0", []string{"body-max-timeout", "body-min-rate"}},
+		{s.ApplicationType == "paste" || s.ApplicationType == "static", "with --application-type " + s.ApplicationType, []string{"callable-object"}},
+		{s.Locale != "", "with --locale", []string{"lang"}},
+		{!daemon, "in " + mode + " mode", []string{
+			"process-group", "python-eggs", "error-override", "max-clients", "initial-workers", "minimum-spare-workers", "maximum-spare-workers", "ignore-activity",
+		}},
+		{s.DebugMode, "in debug mode, which has one process and one thread", []string{"processes", "threads", "maximum-requests"}},
+	} {
+		for _, o := range r.options {
+			if r.useless && s.Given(o) {
+				note(o, r.why)
+			}
+		}
+	}
+	if s.EntryPoint != "" && len(s.positional) > 0 && s.positional[0] != s.EntryPoint {
+		warnings = append(warnings, fmt.Sprintf("--entry-point is stronger than the argument %q", s.positional[0]))
+	}
+	if daemon {
+		return warnings
+	}
+	// What a group of processes is told.
+	for _, o := range Options() {
+		if o.Daemon != "" && s.Given(o.Name) && !slices.Contains([]string{"maximum-requests", "socket-timeout"}, o.Name) {
+			note(o.Name, "in "+mode+" mode")
+		}
+	}
+	return warnings
+}
+
+// contradicted are the warnings with a text of their own.
+func contradicted(s *Server) []string {
+	var warnings []string
+	for _, w := range []struct {
+		when bool
+		text string
+	}{
+		{s.AllowLocalhost && s.ServerName == "", "--allow-localhost has no effect without --server-name"},
+		{len(s.ServerAliases) > 0 && s.ServerName == "", "--server-alias has no effect on requests without --server-name"},
+		{len(s.TrustProxies) > 0 && len(s.TrustProxyHeaders) == 0, "--trust-proxy has no effect without --trust-proxy-header"},
+		{
+			s.ReloadOnChanges && (s.EmbeddedMode || s.DebugMode || s.DisableReloading),
+			"--reload-on-changes has no effect in embedded mode, in debug mode and with --disable-reloading",
+		},
+		{s.LogToTerminal && s.LogDirectory != "", "--log-to-terminal has no effect with --log-directory"},
+		{s.LogToTerminal && s.RotateLogs && s.LogDirectory == "", "--rotate-logs has no effect with --log-to-terminal"},
+		{s.Given("proxy-timeout") && len(s.ProxyMountPoints)+len(s.ProxyVirtualHosts) == 0, "--proxy-timeout has no effect without a proxy"},
+		{s.VerboseDebugging && atLeastVersion(s.moduleVersion, "6.0.0"), "--verbose-debugging has no effect since mod_wsgi 6.0.0"},
+		{s.Shell != "" && s.EnvVarsScript == "", "--shell-executable has no effect without --envvars-script: nothing else here runs through a shell"},
+	} {
+		if w.when {
+			warnings = append(warnings, w.text)
+		}
+	}
+	return warnings
+}
