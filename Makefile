@@ -6,8 +6,9 @@ VERSION ?=
 LDFLAGS = -s -w $(if $(VERSION),-X modwsgi/internal/version.Release=$(VERSION))
 PROGRAMS = modwsgi mod_wsgi-express mod_wsgi-apxs
 TOOL = $(GO) tool -modfile=tools/lint/go.mod
+GORELEASER = $(GO) tool -modfile=tools/go.mod goreleaser
 
-.PHONY: build demo test unit acceptance lint fmt prerequisites clean
+.PHONY: build demo test unit acceptance lint fmt prerequisites dist release check-release clean
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 
@@ -43,6 +44,21 @@ lint:
 
 fmt:
 	$(TOOL) gofumpt -w .
+
+# What is released of the tools, for all platforms, in dist/; then everything in
+# it is looked at. "make release" is the same for a commit with a tag (docs/release.md).
+dist:
+	$(GORELEASER) release --snapshot --clean
+	@scripts/finish-dist
+	@scripts/check-dist
+
+release:
+	$(GORELEASER) release --clean --skip=publish,announce
+	@scripts/finish-dist
+	@scripts/check-dist
+
+check-release:
+	$(GORELEASER) check
 
 clean:
 	rm -rf bin dist

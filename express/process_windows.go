@@ -167,7 +167,7 @@ func signalProcess(pid int, kind signalKind) error {
 type signalKind int
 
 const (
-	graceful  signalKind = iota
-	drain                // httpd on Windows always completes what runs
+	graceful signalKind = iota
+	drain               // httpd on Windows always completes what runs
 	terminate
 )

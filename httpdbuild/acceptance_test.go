@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/relocate"
 	"modwsgi/internal/run"
+	"modwsgi/internal/timeline"
 	"modwsgi/internal/toolchain"
 )
 
@@ -68,14 +70,39 @@ func hostile(t *testing.T, dir string) []string {
 		"BASH_ENV=/no/such", "ENV=/no/such", "DESTDIR=/no/such", "PATH=.:bin::"+os.Getenv("PATH"))
 }
 
-func TestBuildWithExpatFromSource(t *testing.T) {
+// builds makes the same httpd three times, side by side with nothing else: with
+// the native driver in a hostile environment, with a strict umask and through a
+// symbolic link; with the native driver and other jobs, in a directory whose name
+// is longer; and with make. All have Expat from source.
+func builds(t *testing.T) (hostileBuild, plain, made built) {
+	t.Helper()
 	parts := archives(t, "httpd", "apr", "apr-util", "pcre2", "expat")
 	work, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(work, link); err != nil {
 		t.Fatal(err)
 	}
+	mask := syscall.Umask(0o077)
+	hostileBuild = buildOne(t, parts, hostile(t, work), link, Native, runtime.NumCPU())
+	syscall.Umask(mask)
+	longer := filepath.Join(t.TempDir(), strings.Repeat("longer/", 5))
+	plain = buildOne(t, parts, os.Environ(), longer, Native, 5)
+	made = buildOne(t, parts, os.Environ(), t.TempDir(), Make, runtime.NumCPU())
+	return hostileBuild, plain, made
+}
+
+type built struct {
+	*Result
+	host     *Host
+	selected []string
+	work     string // with the sources and objects
+	spans    []timeline.Span
+	texts    []string // of the progress
+}
+
+func buildOne(t *testing.T, parts []Component, env []string, dir string, driver Driver, jobs int) built {
+	t.Helper()
 	r := &run.Runner{}
-	tc, err := toolchain.Find(t.Context(), r, hostile(t, work), t.TempDir())
+	tc, err := toolchain.Find(t.Context(), r, env, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,40 +120,65 @@ func TestBuildWithExpatFromSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("features %v, linked %v", selected, host.Linked)
-	defer syscall.Umask(syscall.Umask(0o077))
-	began := time.Now()
-	res, err := Build(t.Context(), Request{
-		Components: parts, Features: selected, Host: host, Jobs: runtime.NumCPU(),
-		Work: filepath.Join(link, "work"), Stage: filepath.Join(link, "stage"), Logs: filepath.Join(work, "logs"), Runner: r,
+	t.Logf("%s in %s: features %v, linked %v", driver, dir, selected, host.Linked)
+	b := built{host: host, selected: selected}
+	var mu sync.Mutex
+	began, line := time.Now(), timeline.New()
+	b.Result, err = Build(t.Context(), Request{
+		Components: parts, Features: selected, Host: host, Jobs: jobs, Driver: driver, Timeline: line,
+		Work: filepath.Join(dir, "work"), Stage: filepath.Join(dir, "stage"), Logs: filepath.Join(dir, "logs"), Runner: r,
 		Events: func(e event.Event) {
+			mu.Lock()
+			defer mu.Unlock()
 			if e.Kind != event.Progress {
 				t.Logf("%6.2f %s %s %s %v", time.Since(began).Seconds(), e.Kind, e.Step, e.Text, e.Elapsed)
+			} else {
+				b.texts = append(b.texts, e.Text)
 			}
 		},
 	})
-	if keep := os.Getenv("MODWSGI_TEST_KEEP"); keep != "" {
-		_ = os.CopyFS(keep, os.DirFS(work))
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(filepath.Join(work, "work")); err != nil {
+	if b.Driver != driver {
+		t.Errorf("built with %s, not with %s", b.Driver, driver)
+	}
+	if b.work, err = filepath.EvalSymlinks(filepath.Join(dir, "work")); err != nil {
+		t.Fatal(err)
+	}
+	b.spans = line.Spans()
+	return b
+}
+
+func TestBuild(t *testing.T) {
+	first, second, made := builds(t)
+	sameConfiguration(t, second.work, made.work)
+	checkSpans(t, first)
+	dir := filepath.Dir(first.Tree)
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(first.work); err != nil {
 		t.Fatal(err)
 	}
 	moved := filepath.Join(t.TempDir(), "a 'moved' tree")
-	if err := os.Rename(res.Tree, moved); err != nil {
+	if err := os.Rename(first.Tree, moved); err != nil {
 		t.Fatal(err)
 	}
-	checkModules(t, res.Modules, selected)
-	for _, dir := range []string{work, link} {
+	r := &run.Runner{}
+	checkModules(t, first.Modules, first.selected)
+	for _, dir := range []string{real, dir} {
 		if leaks, err := relocate.Leaks(moved, dir); err != nil || len(leaks) > 0 {
 			t.Errorf("files that name %s: %v, %v", dir, leaks, err)
 		}
 	}
 	checkModes(t, moved)
 	checkLibraries(t, r, moved)
-	loadEverything(t, r, moved, res.Modules)
+	loadEverything(t, r, moved, first.Modules)
+	loadEverything(t, r, made.Tree, made.Modules)
+	t.Run("reproducible", func(t *testing.T) { sameTrees(t, moved, second.Tree, false) })
+	t.Run("native is like make", func(t *testing.T) { sameTrees(t, second.Tree, made.Tree, true) })
 }
 
 // checkModules compares the modules with the features.

@@ -20,8 +20,10 @@ import (
 	"modwsgi/internal/archive"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/objgraph"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
+	"modwsgi/internal/timeline"
 )
 
 // Placeholder is the prefix that everything is configured for. It never exists:
@@ -30,7 +32,7 @@ import (
 const Placeholder = "/opt/modwsgi/httpd"
 
 // buildVersion changes when the same sources and flags give another tree.
-const buildVersion = "3"
+const buildVersion = "4"
 
 // Component is one source archive that was verified.
 type Component struct {
@@ -46,16 +48,44 @@ type Request struct {
 	Features   []string    // from Host.Select
 	Host       *Host
 	Jobs       int    // processes at a time, at least 1
+	Driver     Driver // what compiles and links; "" is Native
 	Work       string // directory for sources and objects; it is made
 	Stage      string // where the finished tree goes; must not exist
 	Logs       string // directory for one log a step; it is made
 	Runner     *run.Runner
 	Events     event.Sink
+	Timeline   *timeline.Recorder // gets a span for each step and each tool; may be nil
+}
+
+// Driver is who turns configured sources into objects, libraries and programs.
+type Driver string
+
+// The drivers. Their trees are alike: the same files, symbols and settings.
+const (
+	// Native reads the makefiles and runs the compiler itself, each object once,
+	// for all parts from one schedule. Where a makefile or a libtool is not
+	// understood, the build is done again with Make, and a note says so.
+	Native Driver = "native"
+	// Make runs make, which runs libtool: the official way.
+	Make Driver = "make"
+)
+
+// ParseDriver takes the name of a driver; "" and "auto" are Native. Errors are
+// of class Usage.
+func ParseDriver(name string) (Driver, error) {
+	switch name {
+	case "", "auto", string(Native):
+		return Native, nil
+	case string(Make):
+		return Make, nil
+	}
+	return "", fault.New(fault.Usage, "the build drivers are: native, make", "there is no build driver %q", name)
 }
 
 // Result is a finished tree.
 type Result struct {
 	Tree    string   // = Request.Stage
+	Driver  Driver   // the one that made it
 	Modules []string // names without ".so", sorted
 	Timings []steps.Timing
 }
@@ -113,11 +143,16 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	if err := q.checkWork(); err != nil {
 		return nil, err
 	}
-	b := &builder{Request: q, stage: q.Stage + ".part"}
-	if err := os.RemoveAll(b.stage); err != nil {
-		return nil, err
+	b := &builder{Request: q, stage: q.Stage + ".part", pool: objgraph.NewPool(q.Jobs)}
+	if b.Driver == "" {
+		b.Driver = Native
 	}
-	timings, err := steps.Run(ctx, q.Logs, q.Events, b.steps())
+	timings, err := b.build(ctx)
+	if b.Driver == Native && notUnderstood(err) && ctx.Err() == nil {
+		b.Events.Note("building with make and libtool, because of what the native build driver met: " + err.Error())
+		b.Driver = Make
+		timings, err = b.again(ctx)
+	}
 	if err == nil {
 		err = os.Rename(b.stage, q.Stage)
 	}
@@ -129,7 +164,48 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		return nil, fault.Wrap(classOf(err), b.hint(err), fmt.Errorf("build httpd %s: %w", q.component("httpd").Version, err))
 	}
 	modules, err := moduleNames(q.Stage)
-	return &Result{Tree: q.Stage, Modules: modules, Timings: timings}, err
+	return &Result{Tree: q.Stage, Driver: b.Driver, Modules: modules, Timings: timings}, err
+}
+
+// build runs all steps with the builder's driver.
+func (b *builder) build(ctx context.Context) ([]steps.Timing, error) {
+	if err := os.RemoveAll(b.stage); err != nil {
+		return nil, err
+	}
+	if err := b.checkCross(); err != nil {
+		return nil, err
+	}
+	if b.Driver == Make {
+		if err := b.Host.needMake(); err != nil {
+			return nil, err
+		}
+	}
+	all := b.steps()
+	b.needs = map[string][]string{}
+	for i, s := range all {
+		b.needs[s.Name] = s.Needs
+		all[i].Run = func(ctx context.Context, log *steps.Log) error {
+			end := b.Timeline.Begin(timeline.Step, s.Name, s.Name, s.Needs...)
+			err := s.Run(ctx, log)
+			end(func(span *timeline.Span) { span.Failed = err != nil })
+			return err
+		}
+	}
+	return steps.Run(ctx, b.Logs, b.Events, all)
+}
+
+// again builds from the archives once more: what the other driver left must not
+// get into the result.
+func (b *builder) again(ctx context.Context) ([]steps.Timing, error) {
+	for _, c := range b.Components {
+		if err := os.RemoveAll(b.dir(c.Name)); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.RemoveAll(b.deps()); err != nil {
+		return nil, err
+	}
+	return b.build(ctx)
 }
 
 func (q *Request) check() error {
@@ -179,6 +255,11 @@ func classOf(err error) fault.Class {
 type builder struct {
 	Request
 	stage string // the tree under way
+	pool  *objgraph.Pool
+	needs map[string][]string // of the steps
+	// What the native driver links when the libraries of other parts are there.
+	aprUtil, httpd *plan
+	answers        answers
 }
 
 // dir is where a component's sources lie.
@@ -198,15 +279,14 @@ func cflags(work string) []string {
 func (b *builder) steps() []steps.Step {
 	all := []steps.Step{
 		{Name: "configure pcre2", Needs: []string{"unpack pcre2"}, Run: b.configurePCRE2},
-		{Name: "compile pcre2", Needs: []string{"configure pcre2"}, Run: b.compilePCRE2},
 		{Name: "configure apr", Needs: []string{"unpack apr"}, Run: b.configureAPR},
-		{Name: "compile apr", Needs: []string{"configure apr"}, Run: b.makeIn("apr")},
 		{Name: "configure apr-util", Needs: []string{"unpack apr-util", "configure apr"}, Run: b.configureAPRUtil},
-		{Name: "compile apr-util", Needs: []string{"configure apr-util", "compile apr"}, Run: b.makeIn("apr-util")},
-		{Name: "configure httpd", Needs: []string{"unpack httpd", "compile apr", "configure apr-util", "compile pcre2"}, Run: b.configureHTTPD},
-		{Name: "compile httpd", Needs: []string{"configure httpd", "compile apr-util"}, Run: b.makeIn("httpd")},
-		{Name: "stage httpd", Needs: []string{"compile httpd"}, Run: b.stageTree},
 		{Name: "check httpd", Needs: []string{"stage httpd"}, Run: b.checkTree},
+	}
+	if b.Driver == Make {
+		all = append(all, b.makeSteps()...)
+	} else {
+		all = append(all, b.nativeSteps()...)
 	}
 	for _, c := range b.Components {
 		all = append(all, steps.Step{Name: "unpack " + c.Name, Run: b.unpack(c)})
@@ -222,16 +302,59 @@ func (b *builder) steps() []steps.Step {
 	return all
 }
 
+// makeSteps compile with make: each part after those that it links.
+func (b *builder) makeSteps() []steps.Step {
+	return []steps.Step{
+		{Name: "compile pcre2", Needs: []string{"configure pcre2"}, Run: b.compilePCRE2},
+		{Name: "compile apr", Needs: []string{"configure apr"}, Run: b.makeIn("apr")},
+		{Name: "compile apr-util", Needs: []string{"configure apr-util", "compile apr"}, Run: b.makeIn("apr-util")},
+		{Name: "configure httpd", Needs: []string{"unpack httpd", "compile apr", "configure apr-util", "compile pcre2"}, Run: b.configureHTTPD},
+		{Name: "compile httpd", Needs: []string{"configure httpd", "compile apr-util"}, Run: b.makeIn("httpd")},
+		{Name: "stage httpd", Needs: []string{"compile httpd"}, Run: b.stageTree},
+	}
+}
+
+// nativeSteps compile each part as soon as the headers that it includes are
+// there; only links wait for libraries.
+func (b *builder) nativeSteps() []steps.Step {
+	return []steps.Step{
+		{Name: "compile pcre2", Needs: []string{"configure pcre2"}, Run: b.nativePCRE2},
+		{Name: "compile apr", Needs: []string{"configure apr"}, Run: b.nativeLibrary("apr", "libapr-1.la", aprGenerated)},
+		{Name: "compile apr-util", Needs: []string{"configure apr-util"}, Run: b.nativeLibrary("apr-util", "libaprutil-1.la", aprUtilLibraries)},
+		{Name: "configure httpd", Needs: []string{"unpack httpd", "configure apr-util", "configure pcre2"}, Run: b.configureHTTPD},
+		{Name: "compile httpd", Needs: []string{"configure httpd"}, Run: b.nativeHTTPD},
+		{Name: "link apr-util", Needs: []string{"compile apr-util", "compile apr"}, Run: func(ctx context.Context, log *steps.Log) error {
+			return b.aprUtil.runRest(ctx, log)
+		}},
+		{Name: "link httpd", Needs: []string{"compile httpd", "link apr-util", "compile pcre2"}, Run: func(ctx context.Context, log *steps.Log) error {
+			return b.httpd.runRest(ctx, log)
+		}},
+		{Name: "stage httpd", Needs: []string{"link httpd"}, Run: b.stageTree},
+	}
+}
+
+// unneeded are directories of archives that nothing is built from: half of
+// httpd's is the manual in nine languages.
+var unneeded = map[string][]string{"httpd": {"docs/manual/", "docs/icons/", "docs/docroot/"}, "pcre2": {"testdata/", "doc/"}}
+
+// first says which part is unpacked and configured before others: that with the
+// longest way to the end behind it.
+var first = map[string]int64{"apr": 5, "pcre2": 4, "expat": 3, "apr-util": 2, "httpd": 1}
+
 func (b *builder) unpack(c Component) func(context.Context, *steps.Log) error {
 	return func(ctx context.Context, log *steps.Log) error {
 		o := archive.Options{Strip: 1, Limits: archive.DefaultLimits()}
-		if c.Name == "httpd" {
-			// Half of the archive is the manual in nine languages.
-			o.Keep = func(name string) bool {
-				return !strings.HasPrefix(name, "docs/manual/") || name == "docs/manual/LICENSE"
-			}
+		o.Keep = func(name string) bool {
+			return !slices.ContainsFunc(unneeded[c.Name], func(dir string) bool { return strings.HasPrefix(name, dir) }) || name == "docs/manual/LICENSE"
 		}
+		release, err := b.pool.Acquire(ctx, objgraph.Heavy+first[c.Name])
+		if err != nil {
+			return err
+		}
+		defer release()
+		end := b.Timeline.Begin(timeline.Unpack, log.Step, log.Step)
 		s, err := archive.Extract(ctx, c.Archive, b.dir(c.Name), o)
+		end(func(span *timeline.Span) { span.Failed = err != nil })
 		if err != nil {
 			return err
 		}
@@ -240,30 +363,10 @@ func (b *builder) unpack(c Component) func(context.Context, *steps.Log) error {
 	}
 }
 
-// env is the environment of the tools. Their temporary files are in our own
-// directory: config.guess fails where TMPDIR is not a directory, and what a
-// killed compiler leaves goes away with the rest.
-func (b *builder) env() []string {
-	return append(slices.Clone(b.Host.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"))
-}
-
-// tool runs a build tool with its output in the step's log.
-func (b *builder) tool(ctx context.Context, log *steps.Log, dir string, argv ...string) error {
-	words := make([]string, len(argv))
-	for i, a := range argv {
-		words[i] = run.Quote(a)
-	}
-	if _, err := fmt.Fprintf(log, "+ cd %s && %s\n", run.Quote(dir), strings.Join(words, " ")); err != nil {
-		return err
-	}
-	out := &progress{log: log, events: b.Events, step: log.Step}
-	return b.Runner.Run(ctx, run.Cmd{Argv: argv, Dir: dir, Env: b.env(), Log: out, LogPath: log.Path})
-}
-
 // makeIn runs make in a component's directory.
 func (b *builder) makeIn(name string, targets ...string) func(context.Context, *steps.Log) error {
 	return func(ctx context.Context, log *steps.Log) error {
 		argv := append([]string{"make", "-j" + strconv.Itoa(b.Jobs)}, targets...)
-		return b.tool(ctx, log, b.dir(name), argv...)
+		return b.toolAs(ctx, log, timeline.Compile, log.Step, nil, b.dir(name), argv...)
 	}
 }

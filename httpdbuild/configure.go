@@ -9,16 +9,37 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/internal/objgraph"
 	"modwsgi/internal/steps"
+	"modwsgi/internal/timeline"
 )
 
 // configure runs a component's configure script for the placeholder prefix.
 func (b *builder) configure(ctx context.Context, log *steps.Log, name string, args ...string) error {
-	argv := []string{
-		"./configure", "--prefix=" + Placeholder, "CC=" + strings.Join(b.Host.CC, " "),
-		"CFLAGS=" + strings.Join(cflags(b.Work), " "),
+	release, err := b.pool.Acquire(ctx, objgraph.Heavy+first[name])
+	if err != nil {
+		return err
 	}
-	return b.tool(ctx, log, b.dir(name), append(argv, args...)...)
+	defer release()
+	seeds, err := b.seed(ctx, log, name)
+	if err != nil {
+		return err
+	}
+	argv := slices.Concat([]string{"./configure"}, seeds, []string{
+		"--prefix=" + Placeholder, "CC=" + strings.Join(b.Host.CC, " "),
+		"CFLAGS=" + strings.Join(cflags(b.Work), " "),
+	}, b.cross(), args)
+	if shell := b.shell(); shell != "" {
+		argv = append([]string{shell}, argv...)
+		argv = append(argv, "CONFIG_SHELL="+shell)
+	}
+	if err := b.toolAs(ctx, log, timeline.Configure, log.Step, nil, b.dir(name), argv...); err != nil {
+		return err
+	}
+	if len(seeds) == 0 {
+		return nil
+	}
+	return b.learn(name)
 }
 
 // ldflags are the linker's flags: the run path is the placeholder's, which
@@ -29,8 +50,16 @@ func ldflags(more ...string) string {
 	return "LDFLAGS=" + strings.Join(flags, " ")
 }
 
+// configurePCRE2 also puts the header, and the program that answers for the
+// library, where httpd looks for them.
 func (b *builder) configurePCRE2(ctx context.Context, log *steps.Log) error {
-	return b.configure(ctx, log, "pcre2", ldflags(), "--disable-static", "--disable-dependency-tracking")
+	if err := b.configure(ctx, log, "pcre2", ldflags(), "--disable-static", "--disable-dependency-tracking"); err != nil {
+		return err
+	}
+	if err := copyFile(filepath.Join(b.dir("pcre2"), "src/pcre2.h"), filepath.Join(b.deps(), "include/pcre2.h"), 0o644); err != nil {
+		return err
+	}
+	return copyFile(filepath.Join(b.dir("pcre2"), "pcre2-config"), filepath.Join(b.deps(), "bin/pcre2-config"), 0o755)
 }
 
 // compilePCRE2 makes only the library with 8-bit characters, which is what httpd
@@ -39,13 +68,14 @@ func (b *builder) compilePCRE2(ctx context.Context, log *steps.Log) error {
 	if err := b.makeIn("pcre2", "libpcre2-8.la")(ctx, log); err != nil {
 		return err
 	}
-	if err := copySharedLibrary(filepath.Join(b.dir("pcre2"), ".libs"), "libpcre2-8", filepath.Join(b.deps(), "lib"), true); err != nil {
+	return copySharedLibrary(filepath.Join(b.dir("pcre2"), ".libs"), "libpcre2-8", filepath.Join(b.deps(), "lib"), true)
+}
+
+func (b *builder) nativePCRE2(ctx context.Context, log *steps.Log) error {
+	if err := b.nativeLibrary("pcre2", "libpcre2-8.la", pcre2Generated)(ctx, log); err != nil {
 		return err
 	}
-	if err := copyFile(filepath.Join(b.dir("pcre2"), "src/pcre2.h"), filepath.Join(b.deps(), "include/pcre2.h"), 0o644); err != nil {
-		return err
-	}
-	return copyFile(filepath.Join(b.dir("pcre2"), "pcre2-config"), filepath.Join(b.deps(), "bin/pcre2-config"), 0o755)
+	return copySharedLibrary(filepath.Join(b.dir("pcre2"), ".libs"), "libpcre2-8", filepath.Join(b.deps(), "lib"), true)
 }
 
 func (b *builder) configureAPR(ctx context.Context, log *steps.Log) error {
@@ -116,7 +146,7 @@ func (b *builder) compileExpat(ctx context.Context, log *steps.Log) error {
 	if random, err := os.ReadFile(filepath.Join(lib, "random.c")); err == nil && len(random) > 0 {
 		argv = append(argv, filepath.Join(lib, "random.c"))
 	}
-	if err := b.tool(ctx, log, lib, argv...); err != nil {
+	if err := b.pooled(ctx, log, timeline.Compile, lib, argv...); err != nil {
 		return err
 	}
 	if err := os.Symlink("libexpat.so.1", filepath.Join(b.deps(), "lib/libexpat.so")); err != nil {

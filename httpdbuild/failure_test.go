@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func fake(t *testing.T, configure map[string]string, makeScript string) Request 
 		t.Fatal(err)
 	}
 	q := Request{
-		Host: testHost(), Jobs: 1, Runner: &run.Runner{},
+		Host: testHost(), Jobs: 4, Runner: &run.Runner{},
 		Work: filepath.Join(dir, "work"), Stage: filepath.Join(dir, "out/stage"), Logs: filepath.Join(dir, "logs"),
 	}
 	q.Host.Env = []string{"PATH=" + filepath.Join(dir, "bin") + ":/usr/bin:/bin"}
@@ -94,6 +95,7 @@ func TestFailingTools(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := fake(t, c.configure, c.make)
+			q.Driver = Make
 			res, err := Build(t.Context(), q)
 			if res != nil || err == nil || fault.ClassOf(err) != fault.Build || !strings.Contains(fault.HintOf(err), c.hint) {
 				t.Fatalf("got %v, %v, class %v, hint %q", res, err, fault.ClassOf(err), fault.HintOf(err))
@@ -165,11 +167,16 @@ func TestCancelledBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Killed it is; gone when whoever inherited it has waited for it.
-	if state, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil && !strings.Contains(string(state), ") Z ") {
-		t.Errorf("process %d goes on: %s", pid, state)
-	} else if err != nil && !errors.Is(err, os.ErrNotExist) && syscall.Kill(pid, 0) == nil {
-		t.Errorf("process %d goes on", pid)
+	// Killed it is; gone when whoever inherited it has waited for it, and not
+	// before it gets a processor to end on.
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		state, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err == nil && strings.Contains(string(state), ") Z ") || err != nil && (!errors.Is(err, os.ErrNotExist) || syscall.Kill(pid, 0) != nil) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d goes on: %s", pid, state)
+		}
 	}
 }
 
@@ -218,13 +225,6 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	tc := &toolchain.Toolchain{CC: []string{cc}, Family: "debian", Env: []string{"PATH=" + dir}}
-	_, err := Probe(t.Context(), &run.Runner{}, tc, t.TempDir())
-	if fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "apt-get install make") {
-		t.Errorf("without make: %v, hint %q", err, fault.HintOf(err))
-	}
-	if err := os.WriteFile(filepath.Join(dir, "make"), []byte("#!/bin/sh\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	h, err := Probe(t.Context(), &run.Runner{}, tc, t.TempDir())
 	if err != nil || h.Expat {
 		t.Fatalf("got %+v, %v", h, err)
@@ -238,6 +238,53 @@ func TestProbe(t *testing.T) {
 	if h, err := Probe(ctx, &run.Runner{}, tc, t.TempDir()); h != nil || !errors.Is(err, stop) {
 		t.Errorf("cancelled: %v, %v", h, err)
 	}
+}
+
+// A makefile that only make understands is no failure: make gets it, from fresh
+// sources.
+func TestFallsBackToMake(t *testing.T) {
+	q := fake(t, map[string]string{"apr": "[ ! -e Makefile ] || exit 9\nprintf 'ifdef X\\nendif\\n' >Makefile\n"}, "echo 'make was called' >&2; exit 2\n")
+	var mu sync.Mutex
+	var notes []string
+	q.Events = func(e event.Event) {
+		if e.Kind == event.Note {
+			mu.Lock()
+			notes = append(notes, e.Text)
+			mu.Unlock()
+		}
+	}
+	_, err := Build(t.Context(), q)
+	var tool *run.Error
+	if !errors.As(err, &tool) || !strings.Contains(err.Error(), "compile apr") || !slices.Contains(tool.Tail, "make was called") {
+		t.Errorf("got %v, %+v", err, tool)
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], "with make and libtool") || !strings.Contains(notes[0], "ifdef X") {
+		t.Errorf("notes %q", notes)
+	}
+	nothingLeft(t, q)
+}
+
+func TestDriverNames(t *testing.T) {
+	for name, want := range map[string]Driver{"": Native, "auto": Native, "native": Native, "make": Make} {
+		if got, err := ParseDriver(name); got != want || err != nil {
+			t.Errorf("%q: %q, %v", name, got, err)
+		}
+	}
+	if _, err := ParseDriver("ninja"); fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), "ninja") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Only one of the drivers needs make.
+func TestMakeIsMissing(t *testing.T) {
+	q := fake(t, nil, "")
+	q.Host.Env = []string{"PATH=" + t.TempDir()}
+	q.Driver = Make
+	_, err := Build(t.Context(), q)
+	if fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "apt-get install make") {
+		t.Errorf("without make: %v, hint %q", err, fault.HintOf(err))
+	}
+	nothingLeft(t, q)
 }
 
 // With the real compiler: what a program gets at run time is known.

@@ -30,11 +30,6 @@ type Host struct {
 // class Environment and name the package to install.
 func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch string) (*Host, error) {
 	h := &Host{Toolchain: tc, Has: map[string]bool{}, Linked: map[string][]string{}}
-	if _, err := run.LookPath("make", h.Env); err != nil {
-		return nil, fault.New(fault.Environment, h.Install("", toolchain.Packages{
-			"debian": "make", "rhel": "make", "alpine": "make", "arch": "make", "suse": "make",
-		}, ""), "there is no make, which the build of httpd needs")
-	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	try := func(name, source string, libs []string) {
@@ -63,6 +58,16 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 	h.Expat = h.Has["expat"]
 	delete(h.Has, "expat") // it is no feature
 	return h, nil
+}
+
+// needMake makes sure that there is a make, which only one of the drivers needs.
+func (h *Host) needMake() error {
+	if _, err := run.LookPath("make", h.Env); err != nil {
+		return fault.New(fault.Environment, h.Install("", toolchain.Packages{
+			"debian": "make", "rhel": "make", "alpine": "make", "arch": "make", "suse": "make",
+		}, ""), "there is no make, which the build driver make needs")
+	}
+	return nil
 }
 
 // linked returns the names of the libraries that a program needs, sorted.

@@ -14,9 +14,11 @@ import (
 	"strings"
 
 	"modwsgi/internal/apxs"
+	"modwsgi/internal/makefile"
 	"modwsgi/internal/relocate"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
+	"modwsgi/internal/timeline"
 )
 
 // programs are the support programs that go into the tree. suexec and the Perl
@@ -123,21 +125,41 @@ func (b *builder) stageHeaders() error {
 	return nil
 }
 
-// stageHTTPDHeaders lets httpd's own makefile say which headers are public; only
-// the copying is ours, because it would call libtool for each.
+// stageHTTPDHeaders copies the headers that httpd's own makefile calls public.
+// With make that says itself which they are; only the copying is ours, because
+// it would call libtool for each.
 func (b *builder) stageHTTPDHeaders(ctx context.Context, log *steps.Log) error {
-	dest := filepath.Join(b.Work, "headers")
-	if err := b.tool(ctx, log, b.dir("httpd"), "make", "install-include", "DESTDIR="+dest, "INSTALL_DATA=cp"); err != nil {
-		return err
-	}
-	from := filepath.Join(dest, Placeholder, "include")
-	entries, err := os.ReadDir(from)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := copyFile(filepath.Join(from, e.Name()), filepath.Join(b.stage, "include", e.Name()), 0o644); err != nil {
+	from, patterns := b.dir("httpd"), []string(nil)
+	if b.Driver == Make {
+		dest := filepath.Join(b.Work, "headers")
+		if err := b.toolAs(ctx, log, timeline.Tool, "make install-include", nil, from, "make", "install-include", "DESTDIR="+dest, "INSTALL_DATA=cp"); err != nil {
 			return err
+		}
+		from, patterns = filepath.Join(dest, Placeholder, "include"), []string{"*.h"}
+	} else {
+		f, err := makefile.Read(filepath.Join(from, "Makefile"), nil)
+		if err != nil {
+			return err
+		}
+		if patterns, err = f.Words("INSTALL_HEADERS"); err != nil {
+			return err
+		}
+		if len(patterns) == 0 {
+			return &makefile.Unknown{Where: from, What: "INSTALL_HEADERS"}
+		}
+	}
+	for _, pattern := range patterns {
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(from, pattern)
+		}
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := copyFile(name, filepath.Join(b.stage, "include", filepath.Base(name)), 0o644); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -176,7 +198,7 @@ func (b *builder) stageConfigVars() error {
 		return err
 	}
 	set := map[string]string{
-		"prefix": PrefixVariable, "exec_prefix": PrefixVariable, "CC": "cc", "CPP": "cc -E",
+		"prefix": PrefixVariable, "exec_prefix": PrefixVariable, "CC": "cc", "CPP": "cc -E", "SHELL": "/bin/sh",
 		"CFLAGS": "", "CPPFLAGS": "", "LDFLAGS": "", "PCRE_LIBS": "", "PCRE_CFLAGS": "",
 		"EXTRA_INCLUDES": "-I$(includedir)",
 		"APR_BINDIR":     PrefixVariable + "/bin", "APU_BINDIR": PrefixVariable + "/bin",
@@ -239,6 +261,9 @@ func (b *builder) checkTree(ctx context.Context, log *steps.Log) error {
 	}
 	if len(leaks) > 0 {
 		return fmt.Errorf("these files name the build directory %s: %s", b.Work, strings.Join(leaks, ", "))
+	}
+	if b.Host.Cross != "" {
+		return b.checkMachine()
 	}
 	out, err := b.Runner.Output(ctx, run.Cmd{
 		Argv: []string{filepath.Join(b.stage, "bin/httpd"), "-v"}, Env: b.Host.Env, Log: log, LogPath: log.Path,

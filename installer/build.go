@@ -4,15 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
-	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/version"
 	"modwsgi/modulebuild"
@@ -27,6 +24,8 @@ type product struct {
 	file   *fetch.File // the archive of mod_wsgi
 	key    string      // of the module
 	cached bool        // the httpd came out of the build cache
+
+	moduleCached bool
 }
 
 // build makes what the plan needs.
@@ -46,39 +45,16 @@ func (p *Plan) build(ctx context.Context, w *workspace, src *sources) (*product,
 }
 
 func (p *Plan) buildHTTPD(ctx context.Context, w *workspace, src *sources, out *product) error {
-	q := p.request
-	b := httpdbuild.Request{
-		Features: src.features, Host: p.host, Jobs: q.Jobs,
-		Work: w.path("httpd"), Stage: filepath.Join(w.dir, "stage", "httpd"), Logs: w.logs, Runner: q.Runner, Events: q.Events,
-	}
-	for _, name := range slices.Sorted(maps.Keys(src.files)) {
-		f := src.files[name]
-		if name == "mod_wsgi" {
-			continue
-		}
-		b.Components = append(b.Components, httpdbuild.Component{Name: name, Version: f.Archive.Version, Archive: f.Path, SHA256: f.Archive.SHA256})
-		out.record.Components = append(out.record.Components, componentRecord{
-			Name: name, Version: f.Archive.Version, SHA256: f.Archive.SHA256, Trust: string(f.Trust),
-		})
-	}
+	b := p.httpdRequest(w, src)
 	key := b.Key()
-	cache := buildcache.Cache{Dir: filepath.Join(q.CacheDir, "builds")}
-	hit, err := cache.Restore(ctx, key, b.Stage)
-	if err != nil {
-		q.Events.Note("the build cache is not used: " + err.Error())
+	if err := p.restoreOrBuild(ctx, w, &b, key, src, out); err != nil {
+		return err
 	}
-	if out.cached = hit; hit {
-		q.Events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from the build cache")
-	} else {
-		if err := removeTree(b.Stage); err != nil {
-			return err
-		}
-		if _, err := httpdbuild.Build(ctx, b); err != nil {
-			return err
-		}
-		if err := cache.Store(ctx, key, b.Stage); err != nil {
-			q.Events.Note("the build is not kept in the cache: " + err.Error())
-		}
+	for _, c := range b.Components {
+		f := src.files[c.Name]
+		out.record.Components = append(out.record.Components, componentRecord{
+			Name: c.Name, Version: f.Archive.Version, SHA256: f.Archive.SHA256, Trust: string(f.Trust),
+		})
 	}
 	out.tree = b.Stage
 	out.record.Schema, out.record.Tool, out.record.Key = 1, version.Release, key
@@ -120,31 +96,84 @@ func (p *Plan) describeTree(ctx context.Context, out *product) error {
 	return nil
 }
 
-func (p *Plan) buildModule(ctx context.Context, w *workspace, src *sources, out *product) error {
-	q, py, f := p.request, p.Python, src.files["mod_wsgi"]
-	includes := []string{py.Include}
-	if py.PlatInclude != "" && py.PlatInclude != py.Include {
-		includes = append(includes, py.PlatInclude)
-	}
-	b := modulebuild.Request{
-		Version: f.Archive.Version, Archive: f.Path, SHA256: f.Archive.SHA256,
-		Python: modulebuild.Python{
-			Version: py.Version, SOABI: py.SOABI, ExtSuffix: py.ExtSuffix, IncludeDirs: includes,
-			LibPython: py.LibPython, LibShared: py.LibShared, LinkLibs: strings.Fields(py.LinkLibs),
-		},
-		HTTPD: modulebuild.HTTPD{
-			Version: out.httpd.Version, MMN: out.httpd.MMN, IncludeDirs: out.httpd.IncludeDirs,
-			CPPFlags: out.httpd.CPPFlags, CFlags: out.httpd.CFlags,
-		},
-		RunPath: runPath(py, filepath.Join(p.Site, "mod_wsgi", "server")), Tools: p.tools, Jobs: q.Jobs,
-		Work: w.path("mod_wsgi"), Out: filepath.Join(w.dir, "stage", "module"), Logs: w.logs, Runner: q.Runner, Events: q.Events,
-	}
-	out.key = b.Key()
-	res, err := modulebuild.Build(ctx, b)
+// restoreOrBuild puts the tree of httpd where the request wants it.
+func (p *Plan) restoreOrBuild(ctx context.Context, w *workspace, b *httpdbuild.Request, key string, src *sources, out *product) error {
+	cache := w.builds
+	e, err := cache.restore(ctx, key, b.Stage)
 	if err != nil {
 		return err
 	}
-	out.module = res
+	if out.cached = e != nil; out.cached {
+		p.request.Events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from " + cache.from(key))
+		return nil
+	}
+	if err := removeTree(b.Stage); err != nil {
+		return err
+	}
+	if src.unseen {
+		return errNeedsSources
+	}
+	if err := p.lookAgain(ctx); err != nil {
+		return err
+	}
+	if err := p.checkRoom(w, true); err != nil {
+		return err
+	}
+	if _, err := httpdbuild.Build(ctx, *b); err != nil {
+		return err
+	}
+	cache.store(ctx, key, b.Stage, httpdAbout(b, src))
+	return nil
+}
+
+// buildModule makes the module, or takes it out of the cache: first the version
+// that is wanted most, then the one that is to be had.
+func (p *Plan) buildModule(ctx context.Context, w *workspace, src *sources, out *product) error {
+	for {
+		b := p.moduleRequest(w, out.httpd, src.files["mod_wsgi"])
+		if err := p.restoreModule(ctx, w, &b, out); err != nil || out.module != nil {
+			if out.file = src.files["mod_wsgi"]; err == nil && out.file.Path == "" {
+				w.builds.describe(out.key, src)
+				p.tell(src, "mod_wsgi", p.Module.Versions)
+			}
+			return err
+		}
+		changed, err := p.seeModule(ctx, src)
+		if err != nil {
+			return err
+		}
+		if changed {
+			continue
+		}
+		if err := p.lookAgain(ctx); err != nil {
+			return err
+		}
+		out.file = src.files["mod_wsgi"]
+		b.Archive = out.file.Path
+		if out.module, err = modulebuild.Build(ctx, b); err != nil {
+			return err
+		}
+		w.builds.store(ctx, out.key, b.Out, moduleAbout(&b, out.file))
+		return nil
+	}
+}
+
+// restoreModule takes the module out of the cache, but for --reinstall, which
+// means that the one that there is may be bad.
+func (p *Plan) restoreModule(ctx context.Context, w *workspace, b *modulebuild.Request, out *product) (err error) {
+	if out.key, err = moduleKey(*b); err != nil {
+		return err
+	}
+	if p.request.Reinstall {
+		w.builds.forget(out.key)
+		return nil
+	}
+	if out.module, err = w.builds.restoreModule(ctx, out.key, b); err != nil {
+		return err
+	}
+	if out.moduleCached = out.module != nil; out.moduleCached {
+		p.request.Events.Note("mod_wsgi " + b.Version + " was built before for this Python and httpd: taken from " + w.builds.from(out.key))
+	}
 	return nil
 }
 

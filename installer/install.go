@@ -141,16 +141,45 @@ func install(ctx context.Context, q Request) (*Report, error) {
 	if err := recoverPrefix(q, locked); err != nil {
 		return nil, err
 	}
-	// What another run did meanwhile counts.
-	if plan, err = MakePlan(ctx, q); err != nil {
-		return nil, err
+	for range 3 {
+		if footprint(plan.Site) != plan.before { // what another run did meanwhile counts
+			if plan, err = MakePlan(ctx, q); err != nil {
+				return nil, err
+			}
+		}
+		if plan.Nothing {
+			r := plan.report(nil, nil)
+			r.Nothing = true
+			return r, nil
+		}
+		var r *Report
+		if r, err = plan.carryOut(ctx, locked); !errors.Is(err, errHostChanged) {
+			return r, err
+		}
+		q.Events.Note(err.Error() + ": the plan is made again")
+		if plan, err = MakePlan(ctx, q); err != nil {
+			return nil, err
+		}
 	}
-	if plan.Nothing {
-		r := plan.report(nil, nil)
-		r.Nothing = true
-		return r, nil
+	return nil, err
+}
+
+// footprint is a text that changes when anybody changes what of ours lies in an
+// environment.
+func footprint(site string) string {
+	var b strings.Builder
+	entries, err := os.ReadDir(site)
+	if err != nil {
+		return err.Error()
 	}
-	return plan.carryOut(ctx, locked)
+	for _, e := range entries {
+		if name := e.Name(); strings.HasPrefix(name, "mod_wsgi") || strings.HasPrefix(name, ".modwsgi-") {
+			dir := filepath.Join(site, name)
+			fmt.Fprintln(&b, name, stateOf(dir), stateOf(filepath.Join(dir, "RECORD")))
+		}
+	}
+	fmt.Fprintln(&b, stateOf(filepath.Join(site, filepath.FromSlash(receipt.Path))), stateOf(filepath.Join(httpdTree(site), httpdReceiptName)))
+	return b.String()
 }
 
 // leftovers says whether a killed run left its hidden directory.
@@ -195,34 +224,75 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 	if other := p.state.module; other != nil && !ours(other) {
 		q.Events.Note(fmt.Sprintf("%s %s, which %s installed, is replaced", other.Name, other.Version, orSomebody(other.Installer)))
 	}
-	src, err := p.fetchAll(ctx)
+	src, made, err := p.obtain(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	if p.nothingNewer(src) {
+	if made == nil {
 		r := p.report(nil, nil)
 		r.Nothing = true
 		return r, nil
-	}
-	made, err := p.build(ctx, w, src)
-	if err != nil {
-		return nil, err
 	}
 	s, err := p.stage(w, made)
 	if err != nil {
 		return nil, err
 	}
 	q.logs = w.logs
-	if _, err := verifyStep(ctx, q, "verify stage", p.stagedSubject(s, made)); err != nil {
-		return nil, err
-	}
-	proof, err := p.place(ctx, locked, s)
+	// While the throwaway server starts, the files are copied to where they will be
+	// renamed from.
+	trying, stop := context.WithCancel(ctx)
+	defer stop()
+	tried := make(chan error, 1)
+	go func() {
+		_, err := verifyStep(trying, q, "verify stage", p.stagedSubject(s, made))
+		tried <- err
+	}()
+	proof, err := p.place(ctx, locked, s, func() error { err := <-tried; tried <- err; return err })
 	if err != nil {
+		stop()
+		<-tried
 		return nil, err
 	}
 	r := p.report(src, made)
 	r.Proof, r.Logs = proof, w.logs
 	return r, nil
+}
+
+// obtain builds what the plan needs, or takes it from a cache; nothing is
+// returned where --upgrade has found nothing newer.
+func (p *Plan) obtain(ctx context.Context, w *workspace) (*sources, *product, error) {
+	if err := p.checkRoom(w, false); err != nil {
+		return nil, nil, err
+	}
+	src, err := p.recall(ctx, w)
+	if err != nil {
+		return nil, nil, err
+	}
+	if src != nil {
+		if p.nothingNewer(src) {
+			return nil, nil, nil
+		}
+		made, err := p.build(ctx, w, src)
+		if err == nil {
+			return src, made, p.writeLock(p.lock, src)
+		}
+		if !errors.Is(err, errNeedsSources) {
+			return nil, nil, err
+		}
+	}
+	if len(p.request.SourceDirs)+len(p.request.Mirrors) == 0 { // else the cache is still to be looked into
+		if err := p.lookAgain(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	if src, err = p.fetchAll(ctx); err != nil {
+		return nil, nil, err
+	}
+	if p.nothingNewer(src) {
+		return nil, nil, nil
+	}
+	made, err := p.build(ctx, w, src)
+	return src, made, err
 }
 
 func orSomebody(installer string) string {
@@ -245,13 +315,13 @@ func (p *Plan) stagedSubject(s *staged, made *product) Subject {
 
 // place moves the stage into the prefix and tries it there; what does not work
 // there is taken back.
-func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged) (*Proof, error) {
+func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged, ready func() error) (*Proof, error) {
 	q := &p.request
 	var t *place.Transaction
 	err := q.Events.Step("place", func() error {
 		var err error
 		t, err = locked.Apply(ctx, place.Request{
-			Items: s.items, Remove: s.remove, Roots: []string{p.Python.Scripts, p.Python.Prefix}, Label: distNames(s.dists),
+			Items: s.items, Remove: s.remove, Roots: []string{p.Python.Scripts, p.Python.Prefix}, Label: distNames(s.dists), Ready: ready, Spent: !q.KeepBuild,
 		})
 		return err
 	})
@@ -297,7 +367,7 @@ func installedSubject(site string, py *detect.Python) (*Subject, error) {
 	return &Subject{
 		Prefix: py.Prefix, PythonVersion: py.Version,
 		Module: filepath.Join(site, "mod_wsgi", "server", r.Module.File), ModuleVersion: r.Module.Version,
-		Executable: r.HTTPD.Executable, ModulesDir: r.HTTPD.ModulesDir,
+		Executable: r.HTTPD.Executable, ModulesDir: r.HTTPD.ModulesDir, LibPython: wheelLibrary(r, py),
 	}, nil
 }
 
@@ -334,6 +404,20 @@ func environment(ctx context.Context, q *Request) (*detect.Python, error) {
 	return detect.FindPython(ctx, q.Runner, detect.Request{Python: q.Python, HTTPD: "auto", Env: q.Env, Dir: q.Dir})
 }
 
+// lastingEnvironment is environment also where the Python does not start any
+// more, because its base was removed or replaced.
+func lastingEnvironment(ctx context.Context, q *Request) (*detect.Python, error) {
+	py, err := environment(ctx, q)
+	if err == nil || ctx.Err() != nil {
+		return py, err
+	}
+	if broken := brokenEnvironment(q); broken != nil {
+		q.Events.Warn("its Python cannot be asked, only its files are looked at: " + err.Error())
+		return broken, nil
+	}
+	return nil, err
+}
+
 // Verify tries what is installed, by a real request.
 func Verify(ctx context.Context, q Request) (*Proof, error) {
 	py, err := environment(ctx, &q)
@@ -365,7 +449,7 @@ func Verify(ctx context.Context, q Request) (*Proof, error) {
 
 // List says what of ours, or in our place, is in an environment.
 func List(ctx context.Context, q Request) (*detect.Python, []Installed, error) {
-	py, err := environment(ctx, &q)
+	py, err := lastingEnvironment(ctx, &q)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -408,7 +492,7 @@ func listSite(site string) ([]Installed, error) {
 // Uninstall removes what we placed and nothing else. It returns the names of
 // what was removed; none is no error.
 func Uninstall(ctx context.Context, q Request) ([]string, error) {
-	py, err := environment(ctx, &q)
+	py, err := lastingEnvironment(ctx, &q)
 	if err != nil {
 		return nil, err
 	}

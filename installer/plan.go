@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	goversion "github.com/hashicorp/go-version"
 
@@ -37,11 +38,16 @@ type Plan struct {
 	Nothing bool           `json:"nothing_to_do"`
 	Reasons []string       `json:"reasons"` // why each part is done
 
-	request Request
-	state   *state
-	host    *httpdbuild.Host     // nil where no httpd is built
-	tools   *toolchain.Toolchain // nil where nothing is built
-	older   map[string]string    // where --upgrade is the only reason: the present versions
+	request    Request
+	state      *state
+	before     string               // what of ours lay in the environment when the plan was made
+	host       *httpdbuild.Host     // nil where no httpd is built
+	tools      *toolchain.Toolchain // nil where nothing is built
+	portable   bool                 // the module is for Pythons of its kind wherever they are: see Stage
+	lock       *recipe.Lock         // see lockFile
+	looking    sync.Mutex
+	remembered bool              // tools and host are what an earlier run found
+	older      map[string]string // where --upgrade is the only reason: the present versions
 }
 
 // HTTPDPlan is the part of the plan about httpd.
@@ -79,6 +85,9 @@ func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 	if err := httpdbuild.CheckNames(q.With, q.Without); err != nil {
 		return nil, err
 	}
+	if err := q.openShared(); err != nil {
+		return nil, err
+	}
 	dq := detect.Request{Python: q.Python, HTTPD: q.HTTPD, Env: q.Env, Dir: q.Dir}
 	py, err := detect.FindPython(ctx, q.Runner, dq)
 	if err != nil {
@@ -87,11 +96,11 @@ func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 	if err := checkPrefix(py, q.BreakSystemPackages); err != nil {
 		return nil, err
 	}
-	p := &Plan{Python: py, Site: py.Platlib, request: q, older: map[string]string{}}
+	p := &Plan{Python: py, Site: py.Platlib, request: q, older: map[string]string{}, before: footprint(py.Platlib)}
 	if p.state, err = readState(p.Site); err != nil {
 		return nil, err
 	}
-	lock, err := readLock(q)
+	lock, err := p.lockFile()
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +126,18 @@ func readLock(q Request) (*recipe.Lock, error) {
 		return &recipe.Lock{}, nil
 	}
 	return lock, err
+}
+
+// lockFile reads the lock file, once for a plan.
+func (p *Plan) lockFile() (*recipe.Lock, error) {
+	if p.lock == nil {
+		lock, err := readLock(p.request)
+		if err != nil {
+			return nil, err
+		}
+		p.lock = lock
+	}
+	return p.lock, nil
 }
 
 // planHTTPD decides where the httpd comes from: what the user named, else the
@@ -360,29 +381,26 @@ func (p *Plan) launcherChanged() (bool, error) {
 	return err != nil || here != placed, nil
 }
 
-// probe looks at the compiler, and decides about features and versions where an
-// httpd is built.
+// probe looks at the compiler, or remembers it, and decides about features and
+// versions where an httpd is built.
 func (p *Plan) probe(ctx context.Context) error {
-	if err := p.checkPython(); err != nil {
+	if err := p.Python.CanBuild(); err != nil {
 		return err
 	}
 	q := p.request
-	scratch, err := q.scratch("modwsgi-probe-", false)
-	if err != nil {
-		return err
+	if p.HTTPD.Action == BuildHTTPD {
+		if err := p.chooseHTTPD(q.With); err != nil { // before what is asked of the host
+			return err
+		}
 	}
-	defer func() { _ = os.RemoveAll(scratch) }()
-	if p.tools, err = toolchain.Find(ctx, q.Runner, q.Env, scratch); err != nil {
-		return err
+	_ = p.request.findCache() // a plan needs none
+	if !p.recallHost() {
+		if err := p.probeHost(ctx); err != nil {
+			return err
+		}
 	}
 	if p.HTTPD.Action != BuildHTTPD {
 		return nil
-	}
-	if err := p.chooseHTTPD(q.With); err != nil { // before what is asked of the host
-		return err
-	}
-	if p.host, err = httpdbuild.Probe(ctx, q.Runner, p.tools, scratch); err != nil {
-		return err
 	}
 	features, err := p.host.Select(q.With, q.Without)
 	if err != nil {
@@ -392,10 +410,30 @@ func (p *Plan) probe(ctx context.Context) error {
 	return p.chooseHTTPD(features)
 }
 
+// probeHost tries the compiler, and what it finds where an httpd is built.
+func (p *Plan) probeHost(ctx context.Context) error {
+	q := p.request
+	scratch, remove, err := q.scratch("modwsgi-probe-", false)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	if p.tools, err = toolchain.Find(ctx, q.Runner, q.Env, scratch); err != nil {
+		return err
+	}
+	if p.HTTPD.Action == BuildHTTPD {
+		if p.host, err = httpdbuild.Probe(ctx, q.Runner, p.tools, scratch); err != nil {
+			return err
+		}
+	}
+	p.rememberHost(ctx)
+	return nil
+}
+
 // chooseHTTPD lists the versions of httpd that could be built with features.
 func (p *Plan) chooseHTTPD(features []string) error {
 	q := p.request
-	lock, err := readLock(q)
+	lock, err := p.lockFile()
 	if err != nil {
 		return err
 	}
@@ -406,31 +444,6 @@ func (p *Plan) chooseHTTPD(features []string) error {
 	p.HTTPD.Versions = judge(all, features, q)
 	if !slices.ContainsFunc(p.HTTPD.Versions, func(c Choice) bool { return c.Refused == "" }) {
 		return refusal(p.HTTPD.Versions)
-	}
-	return nil
-}
-
-// checkPython makes sure that a module can be built for the Python.
-func (p *Plan) checkPython() error {
-	py := p.Python
-	minor := fmt.Sprintf("%d.%d", py.Major, py.Minor)
-	if py.Include == "" {
-		hint := "install the package with Python's headers"
-		if c := detect.InstallCommand(detect.PythonHeaders, minor); c != "" {
-			hint = "install Python's headers: " + c
-		}
-		return fault.New(fault.Environment, hint, "Python %s at %s has no headers (Python.h)", py.Version, py.Executable)
-	}
-	if py.LibPython == "" {
-		hint := "install the package with libpython" + minor + ", or use a Python that was built with --enable-shared"
-		if c := detect.InstallCommand(detect.PythonHeaders, minor); c != "" {
-			hint = "install it: " + c + "; or use a Python that was built with --enable-shared"
-		}
-		return fault.New(fault.Environment, hint, "Python %s at %s has no library that a module could be linked to (libpython%s)", py.Version, py.Executable, minor)
-	}
-	if !py.LibShared && !py.LibPIC {
-		return fault.New(fault.Environment, "use a Python that was built with --enable-shared (pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install "+py.Version+")",
-			"the library of Python %s, %s, is static and not position independent, so that it cannot be part of a module", py.Version, py.LibPython)
 	}
 	return nil
 }

@@ -113,29 +113,28 @@ func TestModuleChoicesAdmitThePython(t *testing.T) {
 	}
 }
 
-func TestCheckPython(t *testing.T) {
-	good := detect.Python{Version: "3.11.2", Major: 3, Minor: 11, Include: "/i", LibPython: "/l/libpython3.11.so", LibShared: true}
+// A Python that no module can be built for is refused before anything is tried.
+func TestAPythonThatCannotBeBuiltFor(t *testing.T) {
+	good := detect.Python{Version: "3.11.2", Major: 3, Minor: 11, Include: "/i", LibPython: "/l/libpython3.11.so", LibShared: true, LibPIC: true}
 	for _, tt := range []struct {
 		name   string
 		change func(*detect.Python)
 		words  []string
 	}{
 		{"no headers", func(p *detect.Python) { p.Include = "" }, []string{"Python.h", "headers"}},
-		{"no library", func(p *detect.Python) { p.LibPython = "" }, []string{"libpython3.11", "--enable-shared"}},
-		{"static", func(p *detect.Python) { p.LibShared, p.LibPython = false, "/l/libpython3.11.a" }, []string{"static", "--enable-shared", "3.11.2"}},
+		{"no library", func(p *detect.Python) { p.LibPython = "" }, []string{"libpython", "--enable-shared"}},
+		{"static", func(p *detect.Python) { p.LibShared, p.LibPIC, p.LibPython = false, false, "/l/libpython3.11.a" }, []string{"static", "--enable-shared", "3.11.2"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			py := good
 			tt.change(&py)
-			wantFault(t, (&Plan{Python: &py}).checkPython(), fault.Environment, tt.words...)
+			p := &Plan{Python: &py, request: request(t)}
+			p.request.Env = []string{"PATH=/nowhere"}
+			wantFault(t, p.probe(t.Context()), fault.Environment, tt.words...)
+			if p.tools != nil {
+				t.Error("a compiler was looked for")
+			}
 		})
-	}
-	pic := good
-	pic.LibShared, pic.LibPIC = false, true
-	for _, py := range []detect.Python{good, pic} {
-		if err := (&Plan{Python: &py}).checkPython(); err != nil {
-			t.Error(err)
-		}
 	}
 }
 

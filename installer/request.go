@@ -6,14 +6,23 @@
 package installer
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strings"
+	"time"
 
+	"modwsgi/httpdbuild"
+	"modwsgi/internal/buildcache/remote"
+	"modwsgi/internal/cgroup"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/flock"
 	"modwsgi/internal/run"
+	"modwsgi/internal/timeline"
 )
 
 // The distributions that we place, by their PyPI names.
@@ -41,16 +50,32 @@ type Request struct {
 	AllowVulnerable bool     // build what a known advisory warns of
 
 	BreakSystemPackages bool // install into an externally managed Python (PEP 668)
-	Jobs                int  // compilers at a time; 0 is one a processor
+	Jobs                int  // compilers at a time; 0 is as many as processors, control group and memory allow
 	KeepBuild           bool // leave sources and objects behind
+
+	BuildDriver string             // what compiles httpd: "native", "make", or "" for what is best
+	Timeline    *timeline.Recorder // gets a span for each piece of the work; may be nil
 
 	CacheDir string   // downloads, builds and logs; "" is the user's cache directory
 	ToolsDir string   // where the programs mod_wsgi-express and mod_wsgi-apxs lie
 	Dir      string   // the caller's working directory, absolute
 	Env      []string // the caller's environment
 
+	// A shared build cache: where it is, the private key that entries are pushed
+	// with ("" for reading only), public keys whose entries count, and whether a
+	// registry elsewhere may be asked without TLS. Empty ones are taken from
+	// MODWSGI_CACHE, MODWSGI_CACHE_SIGN_KEY and MODWSGI_CACHE_TRUST.
+	Cache        string
+	CacheSignKey string
+	CacheTrust   []string
+	CacheHTTP    bool
+
 	Runner *run.Runner
 	Events event.Sink
+
+	shared    *remote.Cache // nil where there is none
+	limit     int64         // bytes that the cache directory may have; negative for any
+	downloads string        // where archives are kept; "" for the cache directory
 
 	logs string // where the log of a throwaway server that failed is kept; "" for nowhere
 }
@@ -60,14 +85,20 @@ func (q *Request) normalise() error {
 	if q.Offline && len(q.Mirrors) > 0 {
 		return fault.New(fault.Usage, "give one of them", "--mirror needs the network and --offline forbids it")
 	}
+	if err := q.checkVersions(); err != nil {
+		return err
+	}
+	if _, err := httpdbuild.ParseDriver(q.BuildDriver); err != nil {
+		return err
+	}
 	if q.Locked && q.Upgrade {
 		return fault.New(fault.Usage, "give one of them", "--locked takes the recorded versions and --upgrade newer ones")
 	}
 	if q.Jobs < 0 {
-		return fault.New(fault.Usage, "give a number from 1, or leave it out for one a processor", "--jobs %d makes no sense", q.Jobs)
+		return fault.New(fault.Usage, "give a number from 1, or auto for what this machine and its control group allow", "--jobs %d makes no sense", q.Jobs)
 	}
 	if q.Jobs == 0 {
-		q.Jobs = runtime.NumCPU()
+		q.Jobs, _ = cgroup.Read().Jobs()
 	}
 	if q.HTTPD == "" {
 		q.HTTPD = "auto"
@@ -83,6 +114,20 @@ func (q *Request) normalise() error {
 	q.With, q.Without = slices.Clone(q.With), slices.Clone(q.Without)
 	return nil
 }
+
+// checkVersions refuses what looks like a version and is none: "5" is taken by
+// nobody as the one version 5.
+func (q *Request) checkVersions() error {
+	for flag, v := range map[string]string{"--mod-wsgi-version": q.ModWSGIVersion, "--httpd-version": q.HTTPDVersion} {
+		if partVersion.MatchString(v) {
+			return fault.New(fault.Usage, fmt.Sprintf(`write %s "~> %s" for any version that begins like that, or a whole one`, flag, v+strings.Repeat(".0", max(0, 1-strings.Count(v, ".")))),
+				"%s %s is a part of a version", flag, v)
+		}
+	}
+	return nil
+}
+
+var partVersion = regexp.MustCompile(`^\d+(\.\d+)?$`)
 
 // findCache sets CacheDir. Only what fetches and builds needs one: looking and
 // removing work also for a service that has no home.
@@ -105,9 +150,10 @@ const longestSocketDir = 104 - len("/modwsgi-verify-4294967295/wsgi.4194304.10.1
 
 // scratch makes a temporary directory, in TMPDIR or where the system keeps them.
 // With serves it is one for a server: a socket's path has room in it, and the
-// user whom root serves as can come there (pam_tmpdir gives root a TMPDIR that
+// user whom root serves as can come there. remove takes it away; a run that is
+// killed before that leaves it to the next one (pam_tmpdir gives root a TMPDIR that
 // nobody else may enter).
-func (q *Request) scratch(pattern string, serves bool) (string, error) {
+func (q *Request) scratch(pattern string, serves bool) (dir string, remove func(), err error) {
 	base := run.Getenv(q.Env, "TMPDIR")
 	if runtime.GOOS == "windows" {
 		base = os.TempDir()
@@ -115,12 +161,35 @@ func (q *Request) scratch(pattern string, serves bool) (string, error) {
 	if !filepath.IsAbs(base) || serves && (len(base) > longestSocketDir || os.Geteuid() == 0 && closedTo(base) != "") {
 		base = "/tmp"
 	}
-	dir, err := os.MkdirTemp(base, pattern)
+	sweepScratch(base)
+	dir, err = os.MkdirTemp(base, pattern)
 	if err != nil {
-		return "", fault.New(fault.Environment, "make "+base+" writable and see that it has room, or set TMPDIR to a directory that is", "make a temporary directory: %w", err)
+		return "", nil, fault.New(fault.Environment, "make "+base+" writable and see that it has room, or set TMPDIR to a directory that is", "make a temporary directory: %w", err)
 	}
-	return dir, nil
+	release, ok, err := flock.Try(dir)
+	if err != nil || !ok { // it works without; only a sweep would not know
+		release = func() {}
+	}
+	return dir, func() { _ = removeTree(dir); release(); _ = os.Remove(dir) }, nil
 }
+
+// sweepScratch removes what killed runs of this user left among the temporary
+// directories: nobody holds those any more.
+func sweepScratch(base string) {
+	found, _ := filepath.Glob(filepath.Join(globEscape(base), "modwsgi-*"))
+	for _, dir := range found {
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() || !scratchName.MatchString(filepath.Base(dir)) || !ownScratch(info) || time.Since(info.ModTime()) < time.Second {
+			continue
+		}
+		if release, ok, err := flock.Try(dir); err == nil && ok {
+			_ = removeTree(dir)
+			release()
+		}
+	}
+}
+
+var scratchName = regexp.MustCompile(`^modwsgi-(verify|probe|work)-\d{5,}$`)
 
 func (q *Request) abs(path string) string {
 	if filepath.IsAbs(path) {

@@ -12,6 +12,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/recipe"
+	"modwsgi/internal/timeline"
 )
 
 // sources is every archive that a plan needs, verified and on this machine.
@@ -19,37 +20,51 @@ type sources struct {
 	files    map[string]*fetch.File // by component
 	features []string               // of the httpd that was obtainable
 	instead  []Substitute           // versions taken although a newer one is known
+	unseen   bool                   // what has no path was not fetched: the cache has what is made of it
 }
 
 // httpdParts are the components of a bundled httpd besides itself.
 var httpdParts = []string{"apr", "apr-util", "pcre2"}
 
-// fetchAll gets all archives at the same time and records them in the lock file.
-func (p *Plan) fetchAll(ctx context.Context) (*sources, error) {
+// httpdParts are the components that a bundled httpd needs on this host.
+func (p *Plan) httpdParts() []string {
+	if p.host.Expat {
+		return httpdParts
+	}
+	return append([]string{"expat"}, httpdParts...)
+}
+
+// fetcher makes the fetcher of a run, and reads the lock file.
+func (p *Plan) fetcher() (*fetch.Fetcher, *recipe.Lock, error) {
 	q := p.request
+	if q.downloads == "" {
+		q.downloads = filepath.Join(q.CacheDir, "downloads")
+	}
 	f, err := fetch.New(fetch.Options{
-		Runner: q.Runner, Env: q.Env, CacheDir: filepath.Join(q.CacheDir, "downloads"), SourceDirs: q.SourceDirs,
+		Runner: q.Runner, Env: q.Env, CacheDir: q.downloads, SourceDirs: q.SourceDirs,
 		Mirrors: q.Mirrors, Offline: q.Offline, Events: q.Events,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	lock, err := readLock(q)
+	lock, err := p.lockFile()
+	return f, lock, err
+}
+
+// fetchAll gets all archives at the same time and records them in the lock file.
+func (p *Plan) fetchAll(ctx context.Context) (*sources, error) {
+	f, lock, err := p.fetcher()
 	if err != nil {
 		return nil, err
 	}
-	g := &gatherer{plan: p, fetcher: f, got: &sources{files: map[string]*fetch.File{}}}
+	g := &gatherer{plan: p, fetcher: f, got: &sources{files: map[string]*fetch.File{}}, lock: lock}
 	group, ctx := errgroup.WithContext(ctx)
 	if p.Module.Action == "build" {
 		group.Go(func() error { return g.first(ctx, "mod_wsgi", p.Module.Versions) })
 	}
 	if p.HTTPD.Action == BuildHTTPD {
 		group.Go(func() error { return g.first(ctx, "httpd", p.HTTPD.Versions) })
-		parts := httpdParts
-		if !p.host.Expat {
-			parts = append([]string{"expat"}, parts...)
-		}
-		for _, name := range parts {
+		for _, name := range p.httpdParts() {
 			all, err := p.choices(name, "", lock)
 			if err != nil {
 				return nil, err
@@ -66,6 +81,7 @@ func (p *Plan) fetchAll(ctx context.Context) (*sources, error) {
 type gatherer struct {
 	plan    *Plan
 	fetcher *fetch.Fetcher
+	lock    *recipe.Lock // as it was read
 	mu      sync.Mutex
 	got     *sources
 }
@@ -94,10 +110,7 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 			g.instead(component, missing[0].Archive.Version, c.Version, missing[0].Summary())
 			g.plan.request.Events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, c.Version, missing[0].Archive.Version, missing[0].Summary()))
 		}
-		g.sayOlder(component, c, missing)
-		for _, a := range c.Advisories {
-			g.plan.request.Events.Warn(component + " " + c.Version + ": " + a)
-		}
+		g.took(component, c, missing)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.got.files[component] = file
@@ -107,6 +120,24 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 		return nil
 	}
 	return g.none(component, all, missing)
+}
+
+// sayRefused tells of the versions before the chosen one.
+func (g *gatherer) sayRefused(component string, all []Choice, chosen Choice) {
+	for _, c := range all {
+		if c.Version == chosen.Version {
+			return
+		}
+		g.plan.request.Events.Note(fmt.Sprintf("%s %s is left out: %s", component, c.Version, c.Refused))
+	}
+}
+
+// took tells what is to be known of the version that is taken.
+func (g *gatherer) took(component string, c Choice, missing []*fetch.NotObtainable) {
+	g.sayOlder(component, c, missing)
+	for _, a := range c.Advisories {
+		g.plan.request.Events.Warn(component + " " + c.Version + ": " + a)
+	}
 }
 
 // instead records for the report that a version stands in for another one.
@@ -120,11 +151,10 @@ func (g *gatherer) instead(component, wanted, used, why string) {
 // because the lock file says so.
 func (g *gatherer) sayOlder(component string, taken Choice, missing []*fetch.NotObtainable) {
 	known := recipe.Catalogue().Of(component)
-	lock, err := readLock(g.plan.request)
-	if err != nil || len(missing) > 0 || len(known) == 0 || known[0].Version == taken.Version {
+	if len(missing) > 0 || len(known) == 0 || known[0].Version == taken.Version {
 		return
 	}
-	if e, ok := lock.Find(component); ok && e.Version == taken.Version {
+	if e, ok := g.lock.Find(component); ok && e.Version == taken.Version {
 		g.instead(component, known[0].Version, taken.Version, "it is locked in "+g.plan.request.LockFile+"; --upgrade looks for newer ones")
 		g.plan.request.Events.Note(fmt.Sprintf("%s %s is taken as locked in %s; the newest known is %s (--upgrade)",
 			component, taken.Version, filepath.Base(g.plan.request.LockFile), known[0].Version))
@@ -168,7 +198,10 @@ func (g *gatherer) one(ctx context.Context, component string, c Choice) (*fetch.
 			return nil, fmt.Errorf("look for %s %s at upstream: %w", component, c.Version, err)
 		}
 	}
-	return g.fetcher.Fetch(ctx, a)
+	end := g.plan.request.Timeline.Begin(timeline.Fetch, "fetch", "fetch "+a.String())
+	f, err := g.fetcher.Fetch(ctx, a)
+	end(func(s *timeline.Span) { s.Failed, s.Cached = err != nil, err == nil && f.Provider == fetch.Cache })
+	return f, err
 }
 
 // classOr returns the class of an error, or class where nobody classified it.

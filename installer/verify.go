@@ -20,6 +20,7 @@ import (
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
+	"modwsgi/internal/timeline"
 )
 
 // Subject is a module, the httpd and the Python that are to be tried together.
@@ -30,6 +31,7 @@ type Subject struct {
 	ModuleVersion string
 	Executable    string // httpd
 	ModulesDir    string
+	LibPython     string // loaded before the module; "" where the module finds it by itself
 }
 
 // Proof is what the application that ran inside httpd said of itself.
@@ -87,11 +89,11 @@ func verify(ctx context.Context, q *Request, s Subject) (*Proof, error) {
 
 func verifyOnce(ctx context.Context, q *Request, s Subject) (_ *Proof, retry bool, _ error) {
 	// Not below the cache: the path of a daemon's socket must be short.
-	dir, err := q.scratch("modwsgi-verify-", true)
+	dir, remove, err := q.scratch("modwsgi-verify-", true)
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { _ = removeTree(dir) }()
+	defer remove()
 	account, err := lesserAccount()
 	if err != nil {
 		return nil, false, err
@@ -188,6 +190,9 @@ func writeServer(dir string, port int, nonce string, s Subject) error {
 				break
 			}
 		}
+	}
+	if s.LibPython != "" {
+		fmt.Fprintf(&b, "LoadFile %s\n", word(s.LibPython))
 	}
 	fmt.Fprintf(&b, "LoadModule wsgi_module %s\nWSGIPythonHome %s\nWSGISocketPrefix %s\nWSGIRestrictEmbedded On\n", word(s.Module), word(s.Prefix), word(dir+"/wsgi"))
 	// httpd ignores the environment's locale; without one, Python cannot read a prefix that is not ASCII.
@@ -440,8 +445,10 @@ func verifyStep(ctx context.Context, q *Request, name string, s Subject) (*Proof
 	var proof *Proof
 	err := q.Events.Step(name, func() error {
 		q.Events.Send(event.Event{Kind: event.Progress, Step: name, Text: "httpd answers a request with this Python"})
+		end := q.Timeline.Begin(timeline.Verify, name, name)
 		var err error
 		proof, err = verify(ctx, q, s)
+		end(func(s *timeline.Span) { s.Failed = err != nil })
 		return err
 	})
 	return proof, err

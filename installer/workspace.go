@@ -1,11 +1,14 @@
 package installer
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"modwsgi/internal/fault"
@@ -22,34 +25,87 @@ type workspace struct {
 	logs    string
 	release func()
 	keep    bool
+	builds  *builds
 }
 
 // newWorkspace makes the scratch space below the cache directory and removes
 // that of earlier runs which were killed: theirs is not locked any more.
 func newWorkspace(q *Request) (*workspace, error) {
+	if err := q.openShared(); err != nil {
+		return nil, err
+	}
 	base := filepath.Join(q.CacheDir, "work")
 	if strings.ContainsAny(base, " \t\n'\"\\$`#:;&()<>|*?[]{}!~%") {
 		base = filepath.Join(plainTemp, fmt.Sprintf("modwsgi-work-%d", os.Geteuid()))
 	}
-	if err := os.MkdirAll(base, 0o700); err != nil {
-		return nil, fault.New(fault.Environment, "make that directory writable, or name another one with --cache-dir", "make work directory: %w", err)
+	err := os.MkdirAll(base, 0o700)
+	if err == nil && filepath.Dir(base) == plainTemp {
+		err = private(base)
+	} else if err == nil {
+		err = writable(base)
 	}
-	if filepath.Dir(base) == plainTemp {
-		if err := private(base); err != nil {
-			return nil, err
-		}
+	if cannotWrite(err) {
+		return spareWorkspace(q, err)
+	}
+	if err != nil {
+		return nil, noWorkspace(err)
 	}
 	sweep(base)
 	dir, err := os.MkdirTemp(base, "run-")
 	if err != nil {
-		return nil, fault.New(fault.Environment, "make that directory writable, or name another one with --cache-dir", "make work directory: %w", err)
+		return nil, noWorkspace(err)
 	}
+	return openWorkspace(q, dir, filepath.Join(q.CacheDir, "logs"))
+}
+
+// noWorkspace is the error for a directory that cannot be worked in.
+func noWorkspace(err error) error {
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return fault.New(fault.Environment, "make that directory writable, or name another one with --cache-dir", "make work directory: %w", err)
+}
+
+// cannotWrite says whether a directory is closed to us for good: a cache that
+// somebody else keeps, which may be read all the same.
+func cannotWrite(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+// writable tries whether something can be made in a directory.
+func writable(dir string) error {
+	probe, err := os.MkdirTemp(dir, ".probe-")
+	if err != nil {
+		return err
+	}
+	return os.Remove(probe)
+}
+
+// spareWorkspace is one outside of a cache that can only be read: builds may
+// come from there, and nothing is kept.
+func spareWorkspace(q *Request, why error) (*workspace, error) {
+	if _, err := os.Stat(q.CacheDir); err != nil { // not there at all, and it cannot be made
+		return nil, noWorkspace(why)
+	}
+	dir, remove, err := q.scratch("modwsgi-work-", false)
+	if err != nil {
+		return nil, err
+	}
+	q.Events.Note("the cache directory " + q.CacheDir + " can only be read: nothing that is fetched or built is kept")
+	q.downloads = filepath.Join(dir, "downloads")
+	// The logs are beside it: what failed is looked at later.
+	return &workspace{dir: dir, logs: dir + "-logs", release: remove, keep: q.KeepBuild, builds: newBuilds(q, dir)}, os.Mkdir(dir+"-logs", 0o700)
+}
+
+// openWorkspace takes a new directory.
+func openWorkspace(q *Request, dir, logs string) (*workspace, error) {
 	release, ok, err := flock.Try(dir)
 	if err != nil || !ok {
 		return nil, fmt.Errorf("lock work directory %s: %w", dir, err)
 	}
-	w := &workspace{dir: dir, release: release, keep: q.KeepBuild}
-	w.logs = filepath.Join(q.CacheDir, "logs", time.Now().UTC().Format("20060102T150405Z")+"-"+strings.TrimPrefix(filepath.Base(dir), "run-"))
+	w := &workspace{dir: dir, release: release, keep: q.KeepBuild, builds: newBuilds(q, dir)}
+	w.logs = filepath.Join(logs, time.Now().UTC().Format("20060102T150405Z")+"-"+strings.TrimPrefix(filepath.Base(dir), "run-"))
 	if err := os.MkdirAll(w.logs, 0o700); err != nil {
 		w.close()
 		return nil, fmt.Errorf("make log directory: %w", err)

@@ -5,6 +5,7 @@
 package modulebuild
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"debug/elf"
@@ -26,6 +27,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
+	"modwsgi/internal/timeline"
 	"modwsgi/internal/toolchain"
 )
 
@@ -68,6 +70,8 @@ type Request struct {
 	Logs    string // directory for one log a step; it is made
 	Runner  *run.Runner
 	Events  event.Sink
+	// Timeline gets a span for each step and each tool; it may be nil.
+	Timeline *timeline.Recorder
 }
 
 // Result is a built module.
@@ -114,12 +118,12 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 			return nil, fmt.Errorf("make build directory: %w", err)
 		}
 	}
-	timings, err := steps.Run(ctx, q.Logs, q.Events, []steps.Step{
+	timings, err := steps.Run(ctx, q.Logs, q.Events, b.traced([]steps.Step{
 		{Name: "unpack mod_wsgi", Run: b.unpack},
 		{Name: "compile mod_wsgi", Needs: []string{"unpack mod_wsgi"}, Run: b.compile},
 		{Name: "link mod_wsgi", Needs: []string{"compile mod_wsgi"}, Run: b.link},
 		{Name: "check mod_wsgi", Needs: []string{"link mod_wsgi"}, Run: b.check},
-	})
+	}))
 	out := filepath.Join(q.Out, b.name)
 	if err != nil {
 		_ = os.Remove(out)
@@ -134,6 +138,19 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 			q.Version, q.Python.Version, q.HTTPD.Version, err))
 	}
 	return &Result{File: out, Name: b.name, SHA256: b.sum, Timings: timings}, nil
+}
+
+// traced enters each step into the timeline.
+func (b *builder) traced(all []steps.Step) []steps.Step {
+	for i, s := range all {
+		all[i].Run = func(ctx context.Context, log *steps.Log) error {
+			end := b.Timeline.Begin(timeline.Step, s.Name, s.Name, s.Needs...)
+			err := s.Run(ctx, log)
+			end(func(span *timeline.Span) { span.Failed = err != nil })
+			return err
+		}
+	}
+	return all
 }
 
 func (q *Request) check() error {
@@ -224,10 +241,20 @@ func (b *builder) compile(ctx context.Context, log *steps.Log) error {
 	var compiled atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(b.Jobs)
-	for _, source := range b.sources {
+	// The largest file takes as long as all others together, so it comes first.
+	size := func(source string) int64 {
+		info, err := os.Stat(filepath.Join(b.Work, source))
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	order := slices.Clone(b.sources)
+	slices.SortStableFunc(order, func(x, y string) int { return cmp.Compare(size(y), size(x)) })
+	for _, source := range order {
 		group.Go(func() error {
 			argv := append(slices.Clone(base), "-c", "-o", object(source), source)
-			if err := b.tool(ctx, log, argv); err != nil {
+			if err := b.tool(ctx, log, timeline.Compile, "mod_wsgi/"+source, argv); err != nil {
 				return err
 			}
 			b.Events.Send(event.Event{
@@ -258,7 +285,7 @@ func (b *builder) link(ctx context.Context, log *steps.Log) error {
 		argv = append(argv, "-Wl,--whole-archive", b.Python.LibPython, "-Wl,--no-whole-archive", "-Wl,--export-dynamic")
 		argv = append(argv, b.Python.LinkLibs...)
 	}
-	return b.tool(ctx, log, argv)
+	return b.tool(ctx, log, timeline.Link, b.name, argv)
 }
 
 // check makes sure that the file is what httpd will load.
@@ -296,15 +323,28 @@ func (b *builder) check(_ context.Context, log *steps.Log) error {
 	return err
 }
 
-func (b *builder) tool(ctx context.Context, log *steps.Log, argv []string) error {
+// tool runs a compiler with its output in the step's log, and enters it into the
+// timeline as name.
+func (b *builder) tool(ctx context.Context, log *steps.Log, kind timeline.Kind, name string, argv []string) error {
 	words := make([]string, len(argv))
 	for i, a := range argv {
 		words[i] = run.Quote(a)
 	}
-	if _, err := fmt.Fprintf(log, "+ %s\n", strings.Join(words, " ")); err != nil {
+	if _, err := fmt.Fprintf(log, "+ cd %s && %s\n", run.Quote(b.Work), strings.Join(words, " ")); err != nil {
 		return err
 	}
 	// What a killed compiler leaves goes away with the rest.
-	env := append(slices.Clone(b.Tools.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"))
-	return b.Runner.Run(ctx, run.Cmd{Argv: argv, Dir: b.Work, Env: env, Log: log, LogPath: log.Path})
+	env := append(slices.Clone(b.Tools.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"), "CCACHE_BASEDIR="+filepath.Dir(b.Work), "CCACHE_NOHASHDIR=1")
+	end := b.Timeline.Begin(kind, log.Step, name)
+	p, err := b.Runner.Start(ctx, run.Cmd{Argv: argv, Dir: b.Work, Env: env, Log: log, LogPath: log.Path})
+	if err != nil {
+		end(func(s *timeline.Span) { s.Failed = true })
+		return err
+	}
+	err = p.Wait()
+	end(func(s *timeline.Span) {
+		s.CPU, s.MaxRSS = p.Usage()
+		s.Failed = err != nil
+	})
+	return err
 }

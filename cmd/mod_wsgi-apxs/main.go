@@ -3,14 +3,22 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"modwsgi/internal/apxs"
 	"modwsgi/internal/run"
+	"modwsgi/internal/version"
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "--version" {
+		if _, err := fmt.Println("mod_wsgi-apxs", version.String()); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
 	var programs []string
 	// The name we were called by keeps symbolic links, which may lie in the
 	// environment while the file does not; the kernel's answer is the file.

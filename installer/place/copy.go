@@ -17,13 +17,13 @@ import (
 )
 
 // copyAll copies the staged things, several files at a time.
-func copyAll(ctx context.Context, list []staged) error {
+func copyAll(ctx context.Context, list []staged, spent bool) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 + 2*runtime.GOMAXPROCS(0))
 	dirs := map[string]fs.FileInfo{}
 	var err error
 	for _, s := range list {
-		if err = copyOne(ctx, group, s, dirs); err != nil {
+		if err = copyOne(ctx, group, s, dirs, spent); err != nil {
 			break
 		}
 	}
@@ -47,7 +47,7 @@ func copyAll(ctx context.Context, list []staged) error {
 	return nil
 }
 
-func copyOne(ctx context.Context, group *errgroup.Group, s staged, dirs map[string]fs.FileInfo) error {
+func copyOne(ctx context.Context, group *errgroup.Group, s staged, dirs map[string]fs.FileInfo, spent bool) error {
 	return filepath.WalkDir(s.source, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return fault.New(fault.Internal, "", "place: read the staged %s: %w", path, err)
@@ -79,6 +79,9 @@ func copyOne(ctx context.Context, group *errgroup.Group, s staged, dirs map[stri
 				return changeError("create", to, err)
 			}
 		case d.Type().IsRegular():
+			if spent && info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) == 0 && os.Link(path, to) == nil {
+				return nil
+			}
 			group.Go(func() error { return copyFile(ctx, path, to, info) })
 		default:
 			return fault.New(fault.Internal, "", "place: the staged %s is neither a file nor a directory nor a link", path)

@@ -56,6 +56,13 @@ type Request struct {
 	Roots []string
 	// Label says what is changed, for messages: "mod_wsgi 5.0.2".
 	Label string
+	// Spent says that nobody needs the sources after the change, nor writes to them
+	// meanwhile: where they lie on the target's file system, hard links do instead
+	// of copies.
+	Spent bool
+	// Ready is called once when all is copied and nothing visible has changed; an
+	// error of its ends the change. nil is always ready.
+	Ready func() error
 }
 
 // Locked is an environment that nobody else changes.
@@ -91,8 +98,15 @@ func (l *Locked) Apply(ctx context.Context, r Request) (*Transaction, error) {
 		return nil, err
 	}
 	t := &Transaction{locked: l, dir: p.home, j: p.journal()}
-	if err := t.stage(ctx, p); err != nil {
-		return nil, errors.Join(err, t.drop())
+	err = t.stage(ctx, p)
+	if err == nil && r.Ready != nil {
+		err = r.Ready()
+	}
+	if err != nil {
+		if derr := t.drop(); derr != nil {
+			err = errors.Join(err, derr)
+		}
+		return nil, err
 	}
 	if err := t.move(); err != nil {
 		if uerr := t.undo(); uerr != nil {
@@ -121,7 +135,7 @@ func (t *Transaction) stage(ctx context.Context, p *plan) error {
 		}
 	}
 	failpoint("created sides")
-	if err := copyAll(ctx, p.copies()); err != nil {
+	if err := copyAll(ctx, p.copies(), p.spent); err != nil {
 		return err
 	}
 	failpoint("copied")

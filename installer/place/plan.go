@@ -27,6 +27,7 @@ type plan struct {
 	ops          []op
 	count        int
 	label        string
+	spent        bool
 }
 
 // staged is something to copy into a hidden directory.
@@ -34,7 +35,7 @@ type staged struct{ source, to string }
 
 func newPlan(anchor string, r Request) (*plan, error) {
 	p := &plan{
-		anchor: anchor, home: filepath.Join(anchor, hiddenName()), roots: []string{anchor}, label: r.Label,
+		anchor: anchor, home: filepath.Join(anchor, hiddenName()), roots: []string{anchor}, label: r.Label, spent: r.Spent,
 		removed: map[string]bool{}, touched: map[string]bool{}, blocked: map[string]bool{}, consumed: map[string]bool{},
 		full: map[string]bool{}, sides: map[string]string{}, made: map[string]bool{},
 	}

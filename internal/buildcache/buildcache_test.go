@@ -40,15 +40,15 @@ func TestStoreAndRestore(t *testing.T) {
 		t.Fatalf("empty cache: %v, %v", hit, err)
 	}
 	for range 2 { // the second finds it there
-		if err := c.Store(t.Context(), key, from); err != nil {
+		if err := c.Store(t.Context(), key, from, About{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if hit, err := c.Restore(t.Context(), key, dest); !hit || err != nil {
 		t.Fatalf("restore: %v, %v", hit, err)
 	}
-	want, _ := list(from)
-	got, _ := list(dest)
+	want, _ := list(t.Context(), from)
+	got, _ := list(t.Context(), dest)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
@@ -63,7 +63,7 @@ func TestDamageIsNoticedAndDropped(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Cache{Dir: t.TempDir()}
-			if err := c.Store(t.Context(), key, tree(t)); err != nil {
+			if err := c.Store(t.Context(), key, tree(t), About{}); err != nil {
 				t.Fatal(err)
 			}
 			entry, _ := c.entry(key)
@@ -85,7 +85,7 @@ func TestDamageIsNoticedAndDropped(t *testing.T) {
 
 func TestEntryCannotLeaveTheDestination(t *testing.T) {
 	c := Cache{Dir: t.TempDir()}
-	if err := c.Store(t.Context(), key, tree(t)); err != nil {
+	if err := c.Store(t.Context(), key, tree(t), About{}); err != nil {
 		t.Fatal(err)
 	}
 	entry, _ := c.entry(key)
@@ -109,7 +109,7 @@ func TestStoreAtTheSameTimeAndCancelled(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if err := c.Store(t.Context(), key, from); err != nil {
+			if err := c.Store(t.Context(), key, from, About{}); err != nil {
 				t.Error(err)
 			}
 		})

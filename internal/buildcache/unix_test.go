@@ -18,7 +18,7 @@ func TestUmaskDoesNotMatter(t *testing.T) {
 	from, dest := tree(t), filepath.Join(t.TempDir(), "dest")
 	c := Cache{Dir: t.TempDir()}
 	defer syscall.Umask(syscall.Umask(0o077))
-	if err := c.Store(t.Context(), key, from); err != nil {
+	if err := c.Store(t.Context(), key, from, About{}); err != nil {
 		t.Fatal(err)
 	}
 	if hit, err := c.Restore(t.Context(), key, dest); !hit || err != nil {
@@ -34,7 +34,7 @@ func TestUmaskDoesNotMatter(t *testing.T) {
 
 func TestRestoreLeavesWhatIsThere(t *testing.T) {
 	c := Cache{Dir: t.TempDir()}
-	if err := c.Store(t.Context(), key, tree(t)); err != nil {
+	if err := c.Store(t.Context(), key, tree(t), About{}); err != nil {
 		t.Fatal(err)
 	}
 	mine := tree(t)
@@ -57,7 +57,7 @@ func TestHostileEntries(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Cache{Dir: t.TempDir()}
-			if err := c.Store(t.Context(), key, tree(t)); err != nil {
+			if err := c.Store(t.Context(), key, tree(t), About{}); err != nil {
 				t.Fatal(err)
 			}
 			entry, _ := c.entry(key)
@@ -109,7 +109,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	defer release()
-	if err := c.Store(t.Context(), key, tree(t)); err != nil {
+	if err := c.Store(t.Context(), key, tree(t), About{}); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(c.Dir)

@@ -91,13 +91,13 @@ func Main(ctx context.Context, p Process) int {
 // unknownCommand is the error for a command that there is not, with the nearest
 // name as a hint.
 func unknownCommand(root *cobra.Command, name string) error {
-	hint := "modwsgi --help shows what there is"
+	hint := root.CommandPath() + " --help shows what there is"
 	var names []string
 	for _, c := range root.Commands() {
 		names = append(names, c.Name())
 	}
 	if near := nearest(name, names); near != "" {
-		hint = "did you mean modwsgi " + near + "? " + hint
+		hint = "did you mean " + root.CommandPath() + " " + near + "? " + hint
 	}
 	return fault.New(fault.Usage, hint, "there is no command %q", name)
 }
@@ -153,8 +153,13 @@ func (a *app) root() *cobra.Command {
 			}
 			return nil
 		},
-		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error { return checkProgress(a.flags.color) },
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if f := c.Flags().Lookup("python"); f != nil && f.Changed && f.Value.Type() == "string" && f.Value.String() == "" {
+				return fault.New(fault.Usage, "leave it out to look around, or check the variable that was to be there", "--python is empty")
+			}
+			return checkProgress(a.flags.color)
+		},
 	}
 	c.SetVersionTemplate("modwsgi {{.Version}}\n")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -166,7 +171,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "show where steps log to, and more of what failed")
 	f.BoolVarP(&a.flags.echo, "echo", "x", false, "echo every external command")
 	f.StringVar(&a.flags.color, "progress", "auto", "how progress is shown: auto, terminal, plain, github")
-	c.AddCommand(a.install(), a.uninstall(), a.list(), a.verify(), a.detect(), a.doctor(), a.version())
+	c.AddCommand(a.install(), a.uninstall(), a.list(), a.verify(), a.detect(), a.doctor(), a.module(), a.pack(), a.cache(), a.man(), a.version())
 	return c
 }
 

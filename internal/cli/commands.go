@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -39,11 +38,7 @@ func writeJSON(w io.Writer, v any) {
 
 // request starts a request with what all commands have in common.
 func (a *app) request() installer.Request {
-	tools := filepath.Dir(a.Executable)
-	if real, err := filepath.EvalSymlinks(a.Executable); err == nil {
-		tools = filepath.Dir(real)
-	}
-	return installer.Request{Dir: a.Dir, Env: a.Env, ToolsDir: tools, Runner: a.runner(), Events: a.view.sink()}
+	return installer.Request{Dir: a.Dir, Env: a.Env, ToolsDir: a.toolsDir(), Runner: a.runner(), Events: a.view.sink()}
 }
 
 const pythonHelp = "interpreter, environment directory, or any program in its bin directory\n(default: an activated environment, else .venv)"
@@ -51,6 +46,7 @@ const pythonHelp = "interpreter, environment directory, or any program in its bi
 func (a *app) install() *cobra.Command {
 	var q installer.Request
 	var dryRun bool
+	var timings string
 	c := &cobra.Command{
 		Use: "install", Args: noArgs,
 		Short: "Install httpd and mod_wsgi into a Python environment",
@@ -67,6 +63,7 @@ func (a *app) install() *cobra.Command {
 			}
 			base := a.request()
 			q.Dir, q.Env, q.ToolsDir, q.Runner, q.Events = base.Dir, base.Env, base.ToolsDir, base.Runner, base.Events
+			q.Python = a.python(q.Python)
 			q.With, q.Without = splitList(q.With), splitList(q.Without)
 			if dryRun {
 				plan, err := installer.MakePlan(c.Context(), q)
@@ -76,7 +73,12 @@ func (a *app) install() *cobra.Command {
 				a.view.close()
 				return a.showPlan(plan)
 			}
+			show, err := a.timings(timings, &q)
+			if err != nil {
+				return err
+			}
 			report, err := installer.Install(c.Context(), q)
+			show(report, err)
 			if err != nil {
 				return err
 			}
@@ -101,9 +103,12 @@ func (a *app) install() *cobra.Command {
 	f.StringVar(&q.LockFile, "lock-file", "", "where versions and hashes are recorded (default modwsgi.lock)")
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build what a known advisory warns of")
 	f.BoolVar(&q.BreakSystemPackages, "break-system-packages", false, "install into a Python of the system's package manager (PEP 668)")
-	f.IntVar(&q.Jobs, "jobs", 0, "compilers at a time (default one a processor)")
+	jobsFlag(f, &q.Jobs)
 	f.StringVar(&q.CacheDir, "cache-dir", "", "downloads, builds and logs (default ~/.cache/modwsgi)")
 	f.BoolVar(&q.KeepBuild, "keep-build", false, "leave sources and objects in the cache directory")
+	f.StringVar(&q.BuildDriver, "build-driver", "", "what compiles httpd: native (fast) or make (the official way)")
+	f.StringVar(&timings, "timings", "", "write where the time went to this file: a page, or a trace where it ends in .json")
+	sharedFlags(f, &q)
 	f.BoolVar(&dryRun, "dry-run", false, "print the plan and change nothing")
 	return c
 }
@@ -205,8 +210,11 @@ func (a *app) showReport(r *installer.Report) error {
 				trust += ", signature by " + s.Signer[max(0, len(s.Signer)-16):]
 			}
 			from := s.From
-			if s.Provider == "cache" {
+			switch s.Provider {
+			case "cache":
 				from = "the download cache"
+			case installer.Recalled:
+				from = "not needed: built before"
 			}
 			_, _ = fmt.Fprintf(t, "  %s %s\t%s\t%s\n", s.Component, s.Version, trust, from)
 		}
@@ -294,7 +302,7 @@ func (a *app) uninstall() *cobra.Command {
 				return err
 			}
 			q := a.request()
-			q.Python = python
+			q.Python = a.python(python)
 			names, err := installer.Uninstall(c.Context(), q)
 			if err != nil {
 				return err
@@ -325,7 +333,7 @@ func (a *app) list() *cobra.Command {
 				return err
 			}
 			q := a.request()
-			q.Python = python
+			q.Python = a.python(python)
 			py, all, err := installer.List(c.Context(), q)
 			if err != nil {
 				return err
@@ -356,7 +364,7 @@ func (a *app) verify() *cobra.Command {
 				return err
 			}
 			q := a.request()
-			q.Python = python
+			q.Python = a.python(python)
 			proof, err := installer.Verify(c.Context(), q)
 			if err != nil {
 				return err

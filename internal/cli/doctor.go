@@ -67,6 +67,7 @@ func (a *app) doctor() *cobra.Command {
 }
 
 func (a *app) examine(ctx context.Context, f doctorFlags) (*doctor.Report, error) {
+	f.python = a.python(f.python)
 	q := doctor.Request{
 		Python: f.python, HTTPD: f.httpd, Env: a.Env, Dir: a.Dir, Runner: a.runner(),
 		User: f.user, App: f.app, Host: f.host, Port: f.port,

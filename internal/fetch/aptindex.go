@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,7 +132,8 @@ func (f *Fetcher) readIndex(ctx context.Context) (*sourceIndex, error) {
 	if sources == "" {
 		return nil, errors.New("apt's source lists name no archive of the host's own release")
 	}
-	sum := sha256.Sum256([]byte(sources))
+	// A newer program wants other source packages than the kept extract has.
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s%q", sources, slices.Sorted(maps.Keys(wantedSources()))))
 	e, err := f.openDir(ctx, filepath.Join(f.opts.CacheDir, "debian", hex.EncodeToString(sum[:8])), &progress{sink: f.opts.Events, step: indexStep})
 	if err != nil {
 		return nil, err

@@ -19,24 +19,30 @@ import (
 
 // Dist is a distribution that is about to be installed.
 type Dist struct {
-	Name           string // as people write it: "mod_wsgi-httpd"
-	Version        string // PEP 440; written in its normal form
-	Summary        string
-	HomePage       string
-	License        string
-	RequiresPython string   // version specifiers, for example ">=3.8"
-	Requires       []string // dependency specifiers, one a requirement
-	Description    string   // plain text of any length
-	Tag            string   // wheel tag, compressed sets allowed: "py3-none-linux_x86_64"
-	Pure           bool     // nothing in it depends on the machine
-	Installer      string   // content of INSTALLER: "modwsgi"
-	Files          []File   // all files but those of the dist-info directory
+	Name     string // as people write it: "mod_wsgi-httpd"
+	Version  string // PEP 440; written in its normal form
+	Summary  string
+	HomePage string
+	License  string
+	// LicenseExpression is an SPDX expression (PEP 639) and takes the place of
+	// License; LicenseFiles are those of Extra below "licenses/", by the rest of
+	// their names.
+	LicenseExpression string
+	LicenseFiles      []string
+	RequiresPython    string   // version specifiers, for example ">=3.8"
+	Requires          []string // dependency specifiers, one a requirement
+	Description       string   // plain text of any length
+	Tag               string   // wheel tag, compressed sets allowed: "py3-none-linux_x86_64"
+	Pure              bool     // nothing in it depends on the machine
+	Installer         string   // content of INSTALLER: "modwsgi"
+	Files             []File   // all files but those of the dist-info directory
 	// Extra are further files of the dist-info directory by their path in it
 	// (with slashes): "direct_url.json", "licenses/LICENSE".
 	Extra       map[string][]byte
 	EntryPoints map[string]map[string]string // group -> name -> object reference
 	TopLevel    []string                     // importable top-level names
 	Requested   bool                         // asked for by the user, not a dependency
+	Build       string                       // build tag of a wheel: "", or a number
 }
 
 // File is one installed file.
@@ -135,21 +141,30 @@ func (d Dist) infoFiles() (map[string][]byte, error) {
 	return files, nil
 }
 
-// metadata writes core metadata 2.1, which every pip since 2018 reads.
+// metadata writes core metadata 2.1, which every pip since 2018 reads, or 2.4
+// where there is a licence expression.
 func (d Dist) metadata() ([]byte, error) {
 	normal, err := NormalVersion(d.Version)
 	if err != nil {
 		return nil, err
 	}
+	format := "2.1"
+	if d.LicenseExpression != "" {
+		format = "2.4"
+	}
 	lines := [][2]string{
-		{"Metadata-Version", "2.1"},
+		{"Metadata-Version", format},
 		{"Name", d.Name},
 		{"Version", normal},
 		{"Summary", d.Summary},
 		{"Home-page", d.HomePage},
 		{"License", d.License},
-		{"Requires-Python", d.RequiresPython},
+		{"License-Expression", d.LicenseExpression},
 	}
+	for _, f := range d.LicenseFiles {
+		lines = append(lines, [2]string{"License-File", f})
+	}
+	lines = append(lines, [2]string{"Requires-Python", d.RequiresPython})
 	for _, r := range d.Requires {
 		lines = append(lines, [2]string{"Requires-Dist", r})
 	}
@@ -178,6 +193,9 @@ func (d Dist) wheel() ([]byte, error) {
 		pure = "true"
 	}
 	text := "Wheel-Version: 1.0\nGenerator: modwsgi " + version.Release + "\nRoot-Is-Purelib: " + pure + "\n"
+	if d.Build != "" {
+		text += "Build: " + d.Build + "\n"
+	}
 	for _, tag := range tags {
 		text += "Tag: " + tag + "\n"
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,9 @@ type Toolchain struct {
 	Libc     string   // "glibc 2.36" or "other"; part of a build's identity
 	Family   string   // of the distribution: "debian", "rhel", "alpine", "arch", "suse", ""
 	Env      []string // the environment for all build tools
+	// Cross is the machine for configure's --host where the compiler compiles for
+	// another one than this, "" where programs that it makes run here.
+	Cross string
 }
 
 // tryHint says why a compiler could not build a program: mostly because the C
@@ -152,7 +156,7 @@ func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []st
 			return fault.New(fault.Environment, "set CC to a compiler that works", "ask the compiler %q for its version: %w", name, WithTail(err))
 		}
 		h.Compiler, _, _ = strings.Cut(string(version), "\n")
-		h.Libc = libc(ctx, r, h)
+		h.Libc, h.Cross = libc(ctx, r, h), crossTarget(h.Target, runtime.GOARCH)
 		return nil
 	}
 	if cc != "" {
@@ -187,6 +191,22 @@ func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, sourc
 	}
 	argv := append(slices.Clone(h.CC), "-I/usr/include/libxml2", "-I/usr/local/include/libxml2", "-o", strings.TrimSuffix(src, ".c"), src)
 	return r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: h.Env})
+}
+
+// Tool returns the program of the binary utilities that goes with the compiler:
+// "aarch64-linux-gnu-ar" for a cross compiler where there is one, else the plain
+// name.
+func (h *Toolchain) Tool(name string) string {
+	if len(h.CC) > 0 {
+		for _, word := range h.CC {
+			if prefix, ok := strings.CutSuffix(filepath.Base(word), "gcc"); ok && strings.HasSuffix(prefix, "-") {
+				if _, err := run.LookPath(prefix+name, h.Env); err == nil {
+					return prefix + name
+				}
+			}
+		}
+	}
+	return name
 }
 
 // WithTail puts a tool's last line into the message, for tools whose log is not kept.

@@ -15,6 +15,15 @@ type File struct {
 	DLL     bool
 	Exports []string
 	Version [4]uint16 // zeros for no version resource
+	Imports []Import
+	Text    string // further bytes
+}
+
+// Import is what is needed of one library.
+type Import struct {
+	Library string
+	Names   []string
+	Ordinal int // how many by number
 }
 
 const (
@@ -35,6 +44,8 @@ func (f File) Bytes() []byte {
 		put(&section, uint32(0xfeef04bd), uint32(0x10000), f.Version[1], f.Version[0], f.Version[3], f.Version[2])
 		section.Write(make([]byte, 40))
 	}
+	imports := f.imports(&section)
+	section.WriteString(f.Text)
 	size := uint32(section.Len() + 0x10)
 	optional := pe.OptionalHeader64{Magic: 0x20b, NumberOfRvaAndSizes: 16, SizeOfHeaders: start, ImageBase: 0x180000000}
 	if len(f.Exports) > 0 {
@@ -42,6 +53,9 @@ func (f File) Bytes() []byte {
 	}
 	if f.Version != ([4]uint16{}) {
 		optional.DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_RESOURCE] = pe.DataDirectory{VirtualAddress: address + uint32(resource), Size: uint32(section.Len() - resource)}
+	}
+	if imports > 0 {
+		optional.DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_IMPORT] = pe.DataDirectory{VirtualAddress: address + imports, Size: uint32(20 * (len(f.Imports) + 1))}
 	}
 	header := pe.FileHeader{Machine: f.Machine, NumberOfSections: 1, SizeOfOptionalHeader: uint16(binary.Size(optional)), Characteristics: pe.IMAGE_FILE_EXECUTABLE_IMAGE}
 	if f.DLL {
@@ -85,4 +99,32 @@ func put(b *bytes.Buffer, values ...any) {
 			panic(err) // integers always encode
 		}
 	}
+}
+
+// imports writes names, lookup tables and the import directory; it returns the
+// directory's offset, 0 for none.
+func (f File) imports(section *bytes.Buffer) uint32 {
+	if len(f.Imports) == 0 {
+		return 0
+	}
+	place := func() uint32 { return address + uint32(section.Len()) }
+	directory := make([]uint32, 0, 5*(len(f.Imports)+1))
+	for _, i := range f.Imports {
+		var entries []uint64
+		for _, name := range i.Names {
+			entries = append(entries, uint64(place()))
+			section.WriteString("\x00\x00" + name + "\x00")
+		}
+		for n := range i.Ordinal {
+			entries = append(entries, 1<<63|uint64(n+1))
+		}
+		library := place()
+		section.WriteString(i.Library + "\x00")
+		lookup := place()
+		put(section, append(entries, 0))
+		directory = append(directory, lookup, 0, 0, library, lookup)
+	}
+	offset := uint32(section.Len())
+	put(section, append(directory, 0, 0, 0, 0, 0))
+	return offset
 }

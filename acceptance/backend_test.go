@@ -1,0 +1,277 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"fmt"
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// packageIndex serves files as a package index does (PEP 503), and counts how
+// often one was taken.
+type packageIndex struct {
+	*httptest.Server
+	taken atomic.Int64
+}
+
+func newIndex(t *testing.T, files ...string) *packageIndex {
+	t.Helper()
+	byProject := map[string][]string{}
+	for _, file := range files {
+		name, _, _ := strings.Cut(filepath.Base(file), "-")
+		project := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		byProject[project] = append(byProject[project], file)
+	}
+	index := &packageIndex{}
+	index.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		project, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/simple/"), "/")
+		if name == "" && byProject[project] != nil {
+			w.Header().Set("Content-Type", "text/html")
+			for _, file := range byProject[project] {
+				fmt.Fprintf(w, "<a href=\"%s\">%s</a>\n", strings.ReplaceAll(html.EscapeString(filepath.Base(file)), "+", "%2B"), html.EscapeString(filepath.Base(file)))
+			}
+			return
+		}
+		for _, file := range byProject[project] {
+			if filepath.Base(file) == name {
+				index.taken.Add(1)
+				http.ServeFile(w, r, file)
+				return
+			}
+		}
+		http.NotFound(w, r)
+	}))
+	t.Cleanup(index.Close)
+	return index
+}
+
+// sourceDistribution is made once: where upstream cannot be reached it takes a
+// while to find that out.
+var sourceDistribution = struct {
+	sync.Once
+	dir string
+	err error
+}{}
+
+// backend is what the tests of pip need: an index with the wheels of the tool and
+// the source distribution that its program has made.
+func backend(t *testing.T) (index *packageIndex, sdist string) {
+	t.Helper()
+	dist, _ := released(t)
+	wheels, err := filepath.Glob(filepath.Join(dist, "*.whl"))
+	if err != nil || len(wheels) != 6 {
+		t.Fatalf("%q %v", wheels, err)
+	}
+	made := &sourceDistribution
+	made.Do(func() {
+		if made.dir, made.err = os.MkdirTemp("/var/tmp", "modwsgi-acceptance-sdist-"); made.err != nil {
+			return
+		}
+		must(t, "/", os.Environ(), "sh", "-euc", "tar -xzf \"$1\"/modwsgi_*_linux_amd64.tar.gz -C \"$2\" --strip-components=1", "sh", dist, made.dir)
+		must(t, made.dir, bareEnv(), filepath.Join(made.dir, "modwsgi"), "package", "sdist", "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
+	})
+	sdists, err := filepath.Glob(filepath.Join(made.dir, "dist/mod_wsgi-*.tar.gz"))
+	if err != nil || made.err != nil || len(sdists) != 1 {
+		t.Fatalf("%q %v %v", sdists, err, made.err)
+	}
+	return newIndex(t, append(wheels, sdists...)...), sdists[0]
+}
+
+// pipEnv is the environment of pip: a home of its own, our cache of builds.
+func pipEnv(t *testing.T, home string, more ...string) []string {
+	return append([]string{
+		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home, "LANG=C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK=1",
+		"MODWSGI_CACHE_DIR=" + setting(t, "MODWSGI_TEST_CACHE"),
+	}, more...)
+}
+
+// pythons are this machine's, oldest first; the test's own always.
+func pythons(t *testing.T, wanted ...string) []string {
+	all := []string{setting(t, "MODWSGI_TEST_PYTHON")}
+	for _, minor := range wanted {
+		found, _ := filepath.Glob("/root/.pyenv/versions/" + minor + ".*/bin/python3")
+		if len(found) == 0 {
+			t.Logf("LEFT OUT: there is no Python %s", minor)
+			continue
+		}
+		all = append(all, found[0])
+	}
+	return all
+}
+
+// TestPipBuildsWithUs: pip install -r requirements.txt, isolated and without an
+// activated environment, with each kind of pip that there is.
+func TestPipBuildsWithUs(t *testing.T) {
+	index, _ := backend(t)
+	for i, python := range pythons(t, "3.8", "3.13") {
+		work := workdir(t, "it's a project")
+		env := venv(t, python, filepath.Join(work, "env"))
+		home := filepath.Join(work, "home")
+		pip := []string{filepath.Join(env, "bin/pip"), "install", "--index-url", index.URL + "/simple/"}
+		fresh := snapshot(t, env)
+		requirements := filepath.Join(work, "requirements.txt")
+		if err := os.WriteFile(requirements, []byte("mod_wsgi\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r := must(t, work, pipEnv(t, home), append(pip, "-v", "-r", requirements)...)
+		for _, want := range []string{"verify stage", "done in", "Successfully installed mod_wsgi-"} {
+			if !strings.Contains(r.stdout+r.stderr, want) {
+				t.Errorf("%s: pip -v does not say %q: %v", python, want, r)
+			}
+		}
+		must(t, work, pipEnv(t, home), filepath.Join(env, "bin/pip"), "check")
+		if i == 0 { // root's own Pythons cannot be read by who serves
+			a := serve(t, env)
+			if a.Prefix != env {
+				t.Errorf("served from %s, not %s", a.Prefix, env)
+			}
+		}
+		// The second environment gets what pip has kept; nothing is built.
+		second := venv(t, python, filepath.Join(work, "second"))
+		taken := index.taken.Load()
+		r = must(t, work, pipEnv(t, home, "MODWSGI_CACHE_DIR=/nonexistent"), filepath.Join(second, "bin/pip"), "install", "-v", "--index-url", index.URL+"/simple/", "mod_wsgi")
+		if strings.Contains(r.stdout, "verify stage") || index.taken.Load() > taken+1 {
+			t.Errorf("%s: built again: %v", python, r)
+		}
+		must(t, work, pipEnv(t, home), filepath.Join(second, "bin/python"), "-c", "import os, mod_wsgi; os.stat(os.path.join(os.path.dirname(mod_wsgi.__file__), 'server', 'build.json'))")
+		// Uninstalled, nothing is left.
+		must(t, work, pipEnv(t, home), filepath.Join(env, "bin/pip"), "uninstall", "-y", "mod_wsgi")
+		if left := differences(fresh, snapshot(t, env)); len(left) > 0 {
+			t.Errorf("%s: left after pip uninstall: %q", python, left)
+		}
+	}
+}
+
+// TestPipSettings: what the user says reaches the build, and what is wrong is
+// told in words, not in a traceback; the environment stays as it was.
+func TestPipSettings(t *testing.T) {
+	index, sdist := backend(t)
+	work := workdir(t, "settings")
+	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(work, "env"))
+	home := filepath.Join(work, "home")
+	install := func(more []string, args ...string) result {
+		argv := append([]string{filepath.Join(env, "bin/pip"), "install", "--no-cache-dir", "--index-url", index.URL + "/simple/"}, args...)
+		return command(t, work, pipEnv(t, home, more...), argv...)
+	}
+	fresh := snapshot(t, env)
+	bare := t.TempDir()
+	for what, c := range map[string]struct {
+		env  []string
+		args []string
+		want string
+	}{
+		"an unknown setting":  {nil, []string{"--config-settings", "htpd=x", "mod_wsgi"}, "there is no setting 'htpd'"},
+		"an httpd":            {nil, []string{"--config-settings", "httpd=/none", "mod_wsgi"}, "/none does not exist"},
+		"the environment":     {[]string{"MODWSGI_HTTPD=/none"}, []string{"mod_wsgi"}, "/none does not exist"},
+		"a switch":            {nil, []string{"--config-settings", "offline=perhaps", "mod_wsgi"}, "neither yes nor no"},
+		"a relative path":     {nil, []string{"--config-settings", "source-dir=here", "mod_wsgi"}, "not an absolute path"},
+		"a feature":           {nil, []string{"--config-settings", "with=teleport", "mod_wsgi"}, "teleport"},
+		"no compiler":         {[]string{"PATH=" + bare, "MODWSGI_CACHE_DIR=" + t.TempDir()}, []string{"mod_wsgi"}, "there is no C compiler"},
+		"another project":     {nil, []string{otherProject(t, work)}, "it is no backend for other projects"},
+		"a damaged archive":   {[]string{"MODWSGI_CACHE_DIR=" + t.TempDir()}, []string{damaged(t, sdist, work)}, "sha256"},
+		"an unwritable cache": {[]string{"MODWSGI_CACHE_DIR=/proc/none"}, []string{"mod_wsgi"}, "/proc/none"},
+	} {
+		r := install(c.env, c.args...)
+		text := strings.Join(strings.Fields(r.stdout+r.stderr), " ")
+		if r.code == 0 || !strings.Contains(strings.ToLower(text), strings.ToLower(c.want)) || !strings.Contains(text, "modwsgi: error: ") {
+			t.Errorf("%s: %v", what, r)
+		}
+		if strings.Contains(text, "Traceback") {
+			t.Errorf("%s shows a traceback: %v", what, r)
+		}
+		if changed := differences(fresh, snapshot(t, env)); len(changed) > 0 {
+			t.Fatalf("%s changed the environment: %q", what, changed)
+		}
+	}
+	if r := install([]string{"MODWSGI_HTTPD=/none"}, "--config-settings", "httpd=bundled", "mod_wsgi"); r.code != 0 {
+		t.Errorf("a setting is stronger than the environment: %v", r)
+	}
+}
+
+// otherProject is somebody's project that names our backend.
+func otherProject(t *testing.T, work string) string {
+	t.Helper()
+	dir := filepath.Join(work, "other")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "pyproject.toml"), []byte("[build-system]\nrequires = [\"modwsgi\"]\nbuild-backend = \"modwsgi.build\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// damaged is the source distribution, unpacked, with an archive that was changed.
+func damaged(t *testing.T, sdist, work string) string {
+	t.Helper()
+	dir := filepath.Join(work, "damaged")
+	must(t, work, os.Environ(), "sh", "-euc", `mkdir "$2"; tar -xzf "$1" -C "$2" --strip-components=1; for f in "$2"/sources/mod_wsgi-*; do echo x >>"$f"; done`, "sh", sdist, dir)
+	return dir
+}
+
+// TestEditableAndRepack: an unpacked source distribution can be installed in place
+// of a packed one, as an editable too, and packed again.
+func TestEditableAndRepack(t *testing.T) {
+	index, sdist := backend(t)
+	work := workdir(t, "tree")
+	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(work, "env"))
+	tree := filepath.Join(work, "tree")
+	must(t, work, os.Environ(), "sh", "-euc", `mkdir "$2"; tar -xzf "$1" -C "$2" --strip-components=1; touch "$2/left.pyc"`, "sh", sdist, tree)
+	e := pipEnv(t, filepath.Join(work, "home"))
+	pip := filepath.Join(env, "bin/pip")
+	must(t, work, e, pip, "install", "--index-url", index.URL+"/simple/", "-e", tree)
+	must(t, work, e, filepath.Join(env, "bin/mod_wsgi-express"), "module-location")
+	must(t, work, e, pip, "install", "--index-url", index.URL+"/simple/", "modwsgi")
+	must(t, tree, e, filepath.Join(env, "bin/python"), "-c", "import modwsgi.build as b; print(b.build_sdist('..'))")
+	names := func(file string) string {
+		return must(t, work, os.Environ(), "tar", "-tzf", file).stdout
+	}
+	if one, two := names(sdist), names(filepath.Join(work, filepath.Base(sdist))); one != two {
+		t.Errorf("packed again:\n%s\n%s", one, two)
+	}
+}
+
+// TestPipIsTheWayIn: pip install modwsgi && modwsgi install, into the environment
+// that it came with, which is neither activated nor named; then each goes without
+// the other.
+func TestPipIsTheWayIn(t *testing.T) {
+	index, _ := backend(t)
+	work := workdir(t, "job")
+	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(work, "env"))
+	e := pipEnv(t, filepath.Join(work, "home"))
+	pip := filepath.Join(env, "bin/pip")
+	fresh := snapshot(t, env)
+	must(t, work, e, pip, "install", "--index-url", index.URL+"/simple/", "modwsgi")
+	tool := snapshot(t, env)
+	r := must(t, work, e, filepath.Join(env, "bin/modwsgi"), "install", "--httpd", "bundled")
+	if !strings.Contains(r.stdout, "Installed into "+env) {
+		t.Errorf("%v", r)
+	}
+	must(t, work, e, pip, "check")
+	must(t, work, e, filepath.Join(env, "bin/python"), "-m", "modwsgi", "verify")
+	must(t, work, e, filepath.Join(env, "bin/modwsgi"), "install", "--httpd", "bundled", "--reinstall")
+	must(t, work, e, filepath.Join(env, "bin/modwsgi"), "uninstall")
+	if left := differences(tool, snapshot(t, env)); len(left) > 0 {
+		t.Errorf("modwsgi uninstall left or took %q", left)
+	}
+	must(t, work, e, filepath.Join(env, "bin/modwsgi"), "install", "--httpd", "bundled")
+	must(t, work, e, pip, "uninstall", "-y", "modwsgi")
+	if a := serve(t, env); a.Prefix != env {
+		t.Errorf("without the tool it is served from %s", a.Prefix)
+	}
+	must(t, work, e, pip, "uninstall", "-y", "mod_wsgi", "mod_wsgi-httpd")
+	left := differences(fresh, snapshot(t, env))
+	for _, l := range left {
+		if !strings.HasPrefix(l, "libexec") { // pip leaves empty directories
+			t.Errorf("left: %s", l)
+		}
+	}
+}

@@ -1,0 +1,401 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"archive/zip"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const windowsApp = `import sys
+
+def application(environ, start_response):
+    if environ["PATH_INFO"].endswith("/boom"):
+        raise RuntimeError("as asked for")
+    size = 0
+    while True:
+        block = environ["wsgi.input"].read(65536)
+        if not block:
+            break
+        size += len(block)
+    text = "%s|%s|%d|%s" % (sys.version.split()[0], sys.prefix, size, environ["QUERY_STRING"])
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))])
+    return [text.encode()]
+`
+
+// artifacts are what "package windows" makes, twice: in other directories and
+// of equal bytes.
+func artifacts(t *testing.T) (zipFile, wheel string) {
+	t.Helper()
+	dir := workdir(t, "windows artifacts")
+	launcher := filepath.Join(dir, "mod_wsgi-express.exe")
+	must(t, "..", append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0"), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", launcher, "./cmd/mod_wsgi-express")
+	var first map[string][]byte
+	for _, out := range []string{"one", "an other Ö"} {
+		r := command(t, dir, bareEnv("SOURCE_DATE_EPOCH=1700000000"), program(t, "modwsgi"), "package", "windows", "--progress", "plain", "--python", "3.11",
+			"--launcher", launcher, "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"), "--out", filepath.Join(dir, out))
+		if r.code != 0 {
+			t.Fatal(r)
+		}
+		made := files(t, filepath.Join(dir, out))
+		if first == nil {
+			first = made
+			continue
+		}
+		for name, data := range made {
+			if !bytes.Equal(data, first[name]) {
+				t.Errorf("%s is not the same twice", name)
+			}
+		}
+	}
+	zips, _ := filepath.Glob(filepath.Join(dir, "one/mod_wsgi-*-ap24-win-amd64-cp311.zip"))
+	wheels, _ := filepath.Glob(filepath.Join(dir, "one/mod_wsgi-*+ap24-cp311-cp311-win_amd64.whl"))
+	if len(zips) != 1 || len(wheels) != 1 {
+		t.Fatal(zips, wheels)
+	}
+	return zips[0], wheels[0]
+}
+
+func files(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
+		if out[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// TestWindows goes the two ways of a user: a wheel and httpd's own program, then
+// the zip and the launcher.
+func TestWindows(t *testing.T) {
+	w := onWindows(t)
+	zipFile, wheel := artifacts(t)
+	t.Run("wheel", func(t *testing.T) { w.wheel(t, wheel) })
+	t.Run("zip", func(t *testing.T) { w.zip(t, zipFile) })
+	t.Run("launcher", func(t *testing.T) { w.launcher(t) })
+	t.Run("SDKs", w.sdks)
+}
+
+// wheel installs the wheel with pip and gives httpd what module-config prints,
+// word for word.
+func (w *windows) wheel(t *testing.T, wheel string) {
+	must(t, "/", os.Environ(), "cp", wheel, w.dir)
+	if r := w.pip(t, "install", "--no-index", "--no-deps", "--disable-pip-version-check", `C:\`+filepath.Base(wheel)); r.code != 0 {
+		t.Fatal(r)
+	}
+	r := w.wine(t, `C:\Python311\Scripts\mod_wsgi-express.exe`, "module-config")
+	want := "LoadFile \"C:/Python311/python311.dll\"\n" +
+		"LoadModule wsgi_module \"C:/Python311/Lib/site-packages/mod_wsgi/server/mod_wsgi.cp311-win_amd64.pyd\"\n" +
+		"WSGIPythonHome \"C:/Python311\"\n"
+	if r.code != 0 || r.stdout != want {
+		t.Fatalf("module-config: %v", r)
+	}
+	port := freePort(t)
+	write(t, w.path("srv/my app/wsgi.py"), windowsApp)
+	write(t, w.path("Apache24/conf/wheel.conf"), fmt.Sprintf("Define SRVROOT \"C:/Apache24\"\nServerRoot \"C:/Apache24\"\nListen 127.0.0.1:%d\nServerName localhost\n"+
+		"LoadModule authz_core_module modules/mod_authz_core.so\n%sWSGIApplicationGroup %%{GLOBAL}\nErrorLog logs/wheel.log\nPidFile logs/wheel.pid\n"+
+		"WSGIScriptAlias / \"C:/srv/my app/wsgi.py\"\n<Directory \"C:/srv/my app\">\nRequire all granted\n</Directory>\n", port, r.stdout))
+	server := w.start(t, `C:\Apache24\bin\httpd.exe`, "-f", "C:/Apache24/conf/wheel.conf")
+	w.serves(t, port, `C:\Python311`)
+	// Not by our launcher: the event that httpd's documentation names.
+	stop := `import ctypes, sys
+k = ctypes.windll.kernel32
+h = k.OpenEventW(2, False, "ap%s_shutdown" % open("C:/Apache24/logs/wheel.pid").read().strip())
+sys.exit(0 if h and k.SetEvent(h) else 1)`
+	if r := w.wine(t, `C:\Python311\python.exe`, "-c", stop); r.code != 0 {
+		t.Fatal(r)
+	}
+	w.ended(t, server, "Apache24/logs/wheel.log")
+}
+
+// zip unpacks the zip over an Apache24 elsewhere, and includes its
+// configuration as its README says.
+func (w *windows) zip(t *testing.T, zipFile string) {
+	top := w.path("Web Läden")
+	must(t, "/", os.Environ(), "mkdir", "-p", top)
+	must(t, "/", os.Environ(), "cp", "-r", filepath.Join(w.httpd, "Apache24"), top)
+	before := len(tree(t, top))
+	unzip(t, zipFile, top)
+	if added := tree(t, filepath.Join(top, "Apache24")); len(added) != before+2 {
+		t.Errorf("%d files in Apache24 became %d, where two were to be added", before, len(added))
+	}
+	port := freePort(t)
+	conf := filepath.Join(top, "Apache24/conf/httpd.conf")
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.NewReplacer("c:/Apache24", "C:/Web Läden/Apache24", "Listen 80", fmt.Sprintf("Listen 127.0.0.1:%d", port)).Replace(string(text)) +
+		"Include conf/extra/httpd-wsgi.conf\nWSGIScriptAlias /app \"C:/srv/my app/wsgi.py\"\n<Directory \"C:/srv/my app\">\nRequire all granted\n</Directory>\n"
+	write(t, conf, changed)
+	httpd := `C:\Web Läden\Apache24\bin\httpd.exe`
+	if r := w.wine(t, httpd, "-t"); r.code != 0 || !strings.Contains(r.stdout+r.stderr, "Syntax OK") {
+		t.Fatal(r)
+	}
+	server := w.start(t, httpd)
+	w.serves(t, port, `C:\Python311`, "app")
+	pid, err := os.ReadFile(filepath.Join(top, "Apache24/logs/httpd.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := `import ctypes, sys
+k = ctypes.windll.kernel32
+h = k.OpenEventW(2, False, "ap` + strings.TrimSpace(string(pid)) + `_shutdown")
+sys.exit(0 if h and k.SetEvent(h) else 1)`
+	_ = w.wine(t, `C:\Python311\python.exe`, "-c", stop)
+	w.ended(t, server, "Web Läden/Apache24/logs/error.log")
+}
+
+// launcher has the launcher of the zip serve, with a Python that only the
+// registry knows (PEP 514), and stops it by Ctrl-Break and by its own command.
+func (w *windows) launcher(t *testing.T) {
+	exe := `C:\Web Läden\mod_wsgi-express.exe`
+	if _, err := os.Stat(w.path("Web Läden/mod_wsgi-express.exe")); err != nil {
+		t.Skip("the zip was not unpacked")
+	}
+	key := `HKCU\Software\Python\PythonCore\3.11\InstallPath`
+	if r := w.wine(t, exe, "module-config"); r.code == 0 || !strings.Contains(r.stderr, "Python 3.11") {
+		t.Errorf("without a registered Python: %v", r)
+	}
+	if r := w.wine(t, "reg", "add", key, "/ve", "/d", `C:\Python311\`, "/f"); r.code != 0 {
+		t.Fatal(r)
+	}
+	r := w.wine(t, exe, "module-config")
+	if r.code != 0 || !strings.Contains(r.stdout, `LoadModule wsgi_module "C:/Web Läden/Apache24/modules/mod_wsgi.so"`) || !strings.Contains(r.stdout, `LoadFile "C:/Python311/python311.dll"`) {
+		t.Fatal(r)
+	}
+	if r := w.wine(t, exe, "install-module", "--modules-directory", `C:\Apache24\modules`); r.code != 0 || !strings.Contains(r.stdout, `LoadModule wsgi_module "C:/Apache24/modules/mod_wsgi.so"`) {
+		t.Errorf("install-module: %v", r)
+	}
+	port := fmt.Sprint(freePort(t))
+	app := `C:\Anwendungen ü\erste Fassung\app.wsgi`
+	write(t, w.path("Anwendungen ü/erste Fassung/app.wsgi"), windowsApp)
+	root := `C:\Anwendungen ü\server root`
+	if r := w.wine(t, exe, "setup-server", app, "--port", port, "--server-root", root); r.code != 0 || !strings.Contains(r.stdout, "apachectl.cmd") {
+		t.Fatal(r)
+	}
+	w.interrupted(t, port, exe, "start-server", app, "--port", port, "--server-root", root)
+	w.endedWell(t, "Anwendungen ü/server root/error_log")
+
+	server := w.start(t, exe, "start-server", app, "--port", port, "--server-root", root)
+	ask(t, "http://127.0.0.1:"+port+"/?x=1", nil, http.StatusOK)
+	if r := w.wine(t, exe, "status", "--server-root", root); r.code != 0 {
+		t.Errorf("status: %v", r)
+	}
+	ask(t, "http://127.0.0.1:"+port+"/boom", nil, http.StatusInternalServerError)
+	if r := w.wine(t, exe, "stop", "--server-root", root); r.code != 0 || !strings.Contains(r.stdout, "has stopped") {
+		t.Errorf("stop: %v", r)
+	}
+	w.ended(t, server, "Anwendungen ü/server root/error_log")
+	if r := w.wine(t, exe, "status", "--server-root", root); r.code != 3 {
+		t.Errorf("status of a stopped one: %v", r)
+	}
+}
+
+// interrupted starts a program on a terminal of its own, which wine makes a
+// console of, and types Ctrl-C when it serves.
+func (w *windows) interrupted(t *testing.T, port string, argv ...string) {
+	t.Helper()
+	words := []string{"exec", "wine"}
+	for _, a := range argv {
+		words = append(words, "'"+a+"'")
+	}
+	c := exec.Command("script", "-qfec", strings.Join(words, " "), "/dev/null")
+	c.Env, c.Dir = append(w.env, "TERM=xterm"), "/"
+	keyboard, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var screen bytes.Buffer
+	c.Stdout, c.Stderr = &screen, &screen
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Kill() })
+	ask(t, "http://127.0.0.1:"+port+"/", nil, http.StatusOK)
+	if _, err := io.WriteString(keyboard, "\x03"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Wait() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Errorf("after Ctrl-C: %v: %s", err, &screen)
+		}
+	case <-time.After(60 * time.Second):
+		t.Errorf("it goes on after Ctrl-C: %s", &screen)
+	}
+}
+
+// running is a server in the prefix.
+type running struct {
+	done chan error
+	out  *bytes.Buffer
+}
+
+func (w *windows) start(t *testing.T, argv ...string) *running {
+	t.Helper()
+	c := exec.Command("wine", argv...)
+	c.Env, c.Dir = w.env, "/"
+	s := &running{done: make(chan error, 1), out: &bytes.Buffer{}}
+	c.Stdout, c.Stderr = s.out, s.out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { s.done <- c.Wait() }()
+	t.Cleanup(func() { _ = c.Process.Kill() })
+	return s
+}
+
+// ended waits for a clean end: exit 0, and a log that says so.
+func (w *windows) ended(t *testing.T, s *running, log string) {
+	t.Helper()
+	select {
+	case err := <-s.done:
+		if err != nil {
+			t.Errorf("the server ended with %v: %s", err, s.out)
+		}
+	case <-time.After(60 * time.Second):
+		t.Errorf("the server does not end: %s", s.out)
+	}
+	w.endedWell(t, log)
+}
+
+func (w *windows) endedWell(t *testing.T, log string) {
+	t.Helper()
+	text, err := os.ReadFile(w.path(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "exited successfully") || strings.Contains(string(text), "forcefully") {
+		t.Errorf("the end was not a clean one:\n%s", text)
+	}
+}
+
+// serves asks for much: one request for each kind, and a thousand at a time.
+func (w *windows) serves(t *testing.T, port int, prefix string, path ...string) {
+	t.Helper()
+	base := fmt.Sprintf("http://127.0.0.1:%d/", port)
+	for _, p := range path {
+		base += p + "/"
+	}
+	if got := ask(t, base+"?q", nil, http.StatusOK); got != "3.11.11|"+prefix+"|0|q" {
+		t.Errorf("got %q", got)
+	}
+	ask(t, base+"boom", nil, http.StatusInternalServerError)
+	if got := ask(t, base, bytes.NewReader(make([]byte, 8<<20)), http.StatusOK); !strings.Contains(got, fmt.Sprintf("|%d|", 8<<20)) {
+		t.Errorf("a large POST: %q", got)
+	}
+	var group sync.WaitGroup
+	slots := make(chan struct{}, 32)
+	var mu sync.Mutex
+	wrong := []string{}
+	for n := range 1000 {
+		group.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			got, err := fetchText(fmt.Sprintf("%s?n=%d", base, n), nil, http.StatusOK)
+			if err != nil || !strings.HasSuffix(got, fmt.Sprintf("|n=%d", n)) {
+				mu.Lock()
+				wrong = append(wrong, fmt.Sprintf("%d: %q, %v", n, got, err))
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	if len(wrong) > 0 {
+		t.Errorf("%d of 1000 parallel requests failed, the first: %s", len(wrong), wrong[0])
+	}
+}
+
+// ask asks until a server that is starting answers.
+func ask(t *testing.T, url string, body io.Reader, status int) string {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		text, err := fetchText(url, body, status)
+		if err == nil {
+			return text
+		}
+		var refused *wrongStatus
+		if errors.As(err, &refused) || time.Now().After(deadline) || body != nil {
+			t.Fatalf("%s: %v", url, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+type wrongStatus struct{ got int }
+
+func (w *wrongStatus) Error() string { return fmt.Sprintf("status %d", w.got) }
+
+func fetchText(url string, body io.Reader, status int) (string, error) {
+	method := http.MethodGet
+	if body != nil {
+		method = http.MethodPost
+	}
+	q, err := http.NewRequest(method, url, body)
+	if err != nil {
+		return "", err
+	}
+	client := http.Client{Timeout: 60 * time.Second}
+	r, err := client.Do(q)
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	data, err := io.ReadAll(r.Body)
+	if err == nil && r.StatusCode != status {
+		err = &wrongStatus{r.StatusCode}
+	}
+	return string(data), err
+}
+
+func tree(t *testing.T, dir string) []string {
+	t.Helper()
+	out := strings.Split(strings.TrimSpace(must(t, "/", os.Environ(), "find", dir, "-type", "f").stdout), "\n")
+	slices.Sort(out)
+	return out
+}
+
+func unzip(t *testing.T, file, to string) {
+	t.Helper()
+	z, err := zip.OpenReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	for _, f := range z.File {
+		in, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(to, filepath.FromSlash(f.Name)), string(data))
+	}
+}

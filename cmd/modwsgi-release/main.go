@@ -1,0 +1,68 @@
+// Command modwsgi-release makes what surrounds a release of the tools; make dist
+// runs it, users never see it. See package packaging/toolrelease.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"time"
+
+	"modwsgi/packaging/toolrelease"
+)
+
+const usage = `modwsgi-release notices ROOT DIR              licences of the Go modules, and their list, into DIR
+modwsgi-release gzip FILE TARGET              pack a file, the same bytes each time
+modwsgi-release sbom ARTIFACT DOCUMENT        CycloneDX bill of materials
+modwsgi-release wheels DIST ROOT DIR EPOCH    the wheels of the tool from the archives in DIST
+modwsgi-release bootstrap DIST ROOT           DIST/bootstrap.sh with the archives' hashes
+modwsgi-release sums DIST                     DIST/SHA256SUMS of everything there
+modwsgi-release inspect DIST                  look at every program in every archive
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := command(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "modwsgi-release: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func command(ctx context.Context, args []string) error {
+	arity := map[string]int{"notices": 2, "gzip": 2, "sbom": 2, "wheels": 4, "bootstrap": 2, "sums": 1, "inspect": 1}
+	if len(args) == 0 || arity[args[0]] != len(args)-1 {
+		return fmt.Errorf("these are the commands:\n%s", usage)
+	}
+	switch args = args[1:]; os.Args[1] {
+	case "notices":
+		return toolrelease.Notices(ctx, args[0], args[1], os.Environ())
+	case "gzip":
+		return toolrelease.Gzip(args[0], args[1])
+	case "sbom":
+		exe, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		return toolrelease.Sbom(args[0], args[1], toolrelease.BesideProgram(exe))
+	case "wheels":
+		epoch, err := strconv.ParseInt(args[3], 10, 64)
+		if err != nil {
+			return fmt.Errorf("the time %q is not in seconds since 1970", args[3])
+		}
+		paths, err := toolrelease.Wheels(args[0], args[1], args[2], time.Unix(epoch, 0).UTC())
+		for _, p := range paths {
+			fmt.Println(p)
+		}
+		return err
+	case "bootstrap":
+		return toolrelease.Bootstrap(args[0], args[1], os.Getenv("MODWSGI_RELEASE_URL"))
+	case "sums":
+		return toolrelease.Sums(args[0])
+	default:
+		return toolrelease.Inspect(args[0], os.Stdout)
+	}
+}

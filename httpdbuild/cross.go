@@ -1,0 +1,79 @@
+package httpdbuild
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/relocate"
+	"modwsgi/internal/toolchain"
+)
+
+// crossAnswers are what configure scripts find out by running a program, which
+// they cannot where it is for another machine. They are about the kernel's and
+// the C library's interfaces, for Linux with glibc of the last ten years.
+var crossAnswers = []string{
+	"ac_cv_file__dev_zero=yes", "ac_cv_func_setpgrp_void=yes", "ac_cv_func_sem_open=yes", "ac_cv_struct_rlimit=yes",
+	"ac_cv_o_nonblock_inherited=no", "ac_cv_tcp_nodelay_inherited=yes", "ac_cv_working_getaddrinfo=yes", "ac_cv_working_getnameinfo=yes",
+	"ac_cv_negative_eai=yes", "ac_cv_strerror_r_rc_int=no", "ac_cv_epoll_wait_has_reliable_timeout=yes",
+	"ap_cv_atomic_builtins=yes", "ap_cv__atomic_builtins=yes", "ap_cv_atomic_builtins64=yes", "ap_cv__atomic_builtins64=yes",
+	"apr_cv_process_shared_works=yes", "apr_cv_mutex_robust_shared=yes", "apr_cv_mutex_recursive=yes", "apr_cv_tcp_nodelay_with_cork=yes",
+	"apr_cv_epoll=yes", "apr_cv_epoll_create1=yes", "apr_cv_dup3=yes", "apr_cv_accept4=yes", "apr_cv_sock_cloexec=yes", "apr_cv_gai_addrconfig=yes",
+	"apr_cv_epoll_wait_has_reliable_timeout=yes", "apr_cv_pthreads_cflags=none", "apr_cv_pthreads_lib=-lpthread",
+}
+
+// cross is what configure is told where the compiler is for another machine.
+func (b *builder) cross() []string {
+	if b.Host.Cross == "" {
+		return nil
+	}
+	return append([]string{"--host=" + b.Host.Cross, "--build=" + toolchain.BuildMachine()}, crossAnswers...)
+}
+
+// checkCross refuses a target for which the answers above may be wrong, and the
+// driver that would run httpd's programs here.
+func (b *builder) checkCross() error {
+	if b.Host.Cross == "" {
+		return nil
+	}
+	if !strings.Contains(b.Host.Target, "linux") || !strings.HasPrefix(b.Host.Libc, "glibc") {
+		return fault.New(fault.Environment, "build on a machine of that kind", "httpd cannot be built here for %s: only Linux with glibc", b.Host.Target)
+	}
+	if b.Driver == Make {
+		return fault.New(fault.Environment, "use --build-driver native, or build on a machine of that kind",
+			"make cannot build httpd for %s: it would run programs for that machine here", b.Host.Target)
+	}
+	return nil
+}
+
+// checkMachine looks at the finished files instead of running httpd: all are for
+// one machine, and it is not this one.
+func (b *builder) checkMachine() error {
+	names, err := filepath.Glob(filepath.Join(b.stage, "*", "*"))
+	if err != nil {
+		return err
+	}
+	machine, count := "", 0
+	for _, name := range names {
+		if !relocate.IsELF(name) {
+			continue
+		}
+		f, err := elf.Read(name)
+		if err != nil {
+			return err
+		}
+		count++
+		if machine == "" {
+			machine = f.Machine
+		}
+		if f.Machine != machine {
+			return fmt.Errorf("%s is for %s, others are for %s", filepath.Base(name), f.Machine, machine)
+		}
+	}
+	if count == 0 {
+		return fmt.Errorf("there are no binaries in %s", b.stage)
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+//go:build acceptance
+
+package httpdbuild
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/run"
+	"modwsgi/internal/toolchain"
+)
+
+// A cross compiler that is here builds a tree for its machine; nothing of it is
+// run here.
+func TestCrossBuild(t *testing.T) {
+	const target = "aarch64-linux-gnu"
+	if _, err := run.LookPath(target+"-gcc", os.Environ()); err != nil || runtime.GOARCH == "arm64" {
+		t.Skipf("NOT TESTED: a cross build, because there is no %s-gcc (apt-get install gcc-%s): %v", target, target, err)
+	}
+	parts := archives(t, "httpd", "apr", "apr-util", "pcre2", "expat")
+	r := &run.Runner{}
+	tc, err := toolchain.Find(t.Context(), r, append(os.Environ(), "CC="+target+"-gcc"), t.TempDir())
+	if err != nil || tc.Cross != target {
+		t.Fatalf("got %+v, %v", tc, err)
+	}
+	host, err := Probe(t.Context(), r, tc, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	selected, err := host.Select(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	q := Request{
+		Components: parts, Features: selected, Host: host, Jobs: runtime.NumCPU(), Runner: r,
+		Work: filepath.Join(dir, "work"), Stage: filepath.Join(dir, "stage"), Logs: filepath.Join(dir, "logs"),
+	}
+	res, err := Build(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"bin/httpd", "lib/libapr-1.so.0", "modules/mod_rewrite.so"} {
+		f, err := elf.Read(filepath.Join(res.Tree, name))
+		if err != nil || f.Machine != "aarch64" || len(f.RunPath) != 1 || f.RunPath[0] != "$ORIGIN/../lib" {
+			t.Errorf("%s: %+v, %v", name, f, err)
+		}
+	}
+	checkModules(t, res.Modules, selected)
+	q.Driver, q.Stage = Make, filepath.Join(dir, "made")
+	if _, err := Build(t.Context(), q); err == nil {
+		t.Error("make built it")
+	}
+}

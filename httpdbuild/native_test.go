@@ -1,0 +1,171 @@
+//go:build unix
+
+package httpdbuild
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+	"modwsgi/internal/steps"
+	"modwsgi/internal/timeline"
+	"modwsgi/internal/toolchain"
+)
+
+// small is a configure script that makes a small APR: two files and the program
+// that writes a table, with the libtool of a Linux.
+const small = `mkdir -p tools include/private
+cat >Makefile <<'EOF'
+LIBTOOL = ./libtool
+COMPILE = $(LIBTOOL) --mode=compile cc -O2
+OBJECTS = one.lo two.lo
+ALL_LIBS = -lm
+libapr-1.la: $(OBJECTS)
+	$(LIBTOOL) --mode=link cc -O2 -version-info 7:6:7 -o $@ -rpath /opt/lib $(OBJECTS) $(ALL_LIBS)
+.c.lo:
+	$(COMPILE) -o $@ -c $< && touch $@
+tools/gen_test_char: tools/gen_test_char.c
+	cc tools/gen_test_char.c -o $@
+include/private/apr_escape_test_char.h: tools/gen_test_char
+	tools/gen_test_char > $@
+EOF
+cat >libtool <<'EOF'
+build_libtool_libs=yes
+pic_flag=" -fPIC -DPIC"
+objext=o
+version_type=linux
+need_version=no
+wl="-Wl,"
+archive_cmds="\$CC -shared \$pic_flag \$libobjs \$deplibs \$compiler_flags \$wl-soname \$wl\$soname -o \$lib"
+export_dynamic_flag_spec="\$wl--export-dynamic"
+hardcode_libdir_flag_spec="\$wl-rpath \$wl\$libdir"
+EOF
+echo 'int main(void) { return 0; }' >tools/gen_test_char.c
+echo '#include "apr_escape_test_char.h"' >one.c
+echo 'int two;' >two.c
+`
+
+// compiler is a cc that makes what it is asked for, and a program that prints
+// where that is one.
+const compiler = `out=
+for word; do [ "$last" != -o ] || out=$word; last=$word; done
+echo "$*" >>"$0.log"
+printf '#!/bin/sh\necho table\n' >"$out"
+chmod +x "$out"
+`
+
+// withCompiler gives a request a compiler of our own.
+func withCompiler(t *testing.T, q *Request, script string) (log string) {
+	t.Helper()
+	bin := filepath.Join(filepath.Dir(q.Work), "bin")
+	if err := writeFile(filepath.Join(bin, "cc"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(bin, "cc.log")
+}
+
+// What fails there is APR-util: it shows what was done for APR before.
+func TestNativeRunsTheCompilerOnce(t *testing.T) {
+	q := fake(t, map[string]string{"apr": small, "apr-util": "while ! [ -e ../apr/.libs/libapr-1.so ]; do sleep 0.01; done; exit 7\n"}, "echo make >&2; exit 2\n")
+	log := withCompiler(t, &q, compiler)
+	line := timeline.New()
+	q.Timeline = line
+	progress := make(chan string, 100)
+	q.Events = func(e event.Event) {
+		if e.Kind == event.Progress {
+			progress <- e.Text
+		}
+	}
+	_, err := Build(t.Context(), q)
+	var step *steps.Error
+	if !errors.As(err, &step) || step.Step != "configure apr-util" {
+		t.Fatalf("got %v", err)
+	}
+	nothingLeft(t, q)
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := strings.Split(strings.TrimSpace(string(data)), "\n")
+	slices.Sort(calls)
+	out := filepath.Join(q.Work, "apr/.libs/libapr-1.so.0")
+	want := []string{
+		"-O2 -fPIC -DPIC -c -o .libs/one.o one.c",
+		"-O2 -fPIC -DPIC -c -o .libs/two.o two.c",
+		"-shared -fPIC -DPIC -O2 -o " + out + " .libs/one.o .libs/two.o -lm -Wl,-soname -Wl,libapr-1.so.0",
+		"tools/gen_test_char.c -o tools/gen_test_char",
+	}
+	if !slices.Equal(calls, want) {
+		t.Errorf("got %q", calls)
+	}
+	if table, err := os.ReadFile(filepath.Join(q.Work, "apr/include/private/apr_escape_test_char.h")); string(table) != "table\n" {
+		t.Errorf("the table is %q, %v", table, err)
+	}
+	close(progress)
+	if texts := slices.Sorted(func(yield func(string) bool) {
+		for s := range progress {
+			if !yield(s) {
+				return
+			}
+		}
+	}); len(texts) != 2 || !strings.HasSuffix(texts[0], " of 2)") {
+		t.Errorf("progress %q", texts)
+	}
+	for _, s := range line.Spans() {
+		if s.Name == "apr/one.c" && (s.Kind != timeline.Compile || s.Step != "compile apr" || !slices.Equal(s.Needs, []string{"apr_escape_test_char.h", "configure apr"})) {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// A compiler that fails is no reason to try make.
+func TestNativeCompilerFails(t *testing.T) {
+	q := fake(t, map[string]string{"apr": small, "apr-util": "sleep 60\n"}, "echo make >&2; exit 2\n")
+	withCompiler(t, &q, `case "$*" in *two.c*) echo "two.c:1:1: fatal error: zlib.h: No such file or directory" >&2; exit 1 ;; esac`+"\n"+compiler)
+	q.Events = func(e event.Event) {
+		if e.Kind == event.Note {
+			t.Errorf("note %q", e.Text)
+		}
+	}
+	_, err := Build(t.Context(), q)
+	var tool *run.Error
+	if !errors.As(err, &tool) || !strings.Contains(err.Error(), "compile apr: run cc") || fault.ClassOf(err) != fault.Build || !strings.Contains(fault.HintOf(err), "zlib1g-dev") {
+		t.Fatalf("got %v, hint %q", err, fault.HintOf(err))
+	}
+	if log, err := os.ReadFile(tool.LogPath); err != nil || filepath.Base(tool.LogPath) != "compile-apr.log" || !strings.Contains(string(log), "two.c:1:1: fatal error") {
+		t.Errorf("log %s, %v: %s", tool.LogPath, err, log)
+	}
+	nothingLeft(t, q)
+}
+
+func TestCross(t *testing.T) {
+	for name, c := range map[string]struct {
+		target, libc string
+		driver       Driver
+		says         string
+	}{
+		"glibc":     {"aarch64-linux-gnu", "glibc 2.36", Native, ""},
+		"musl":      {"aarch64-linux-musl", "other", Native, "only Linux with glibc"},
+		"other":     {"aarch64-apple-darwin", "other", Native, "only Linux with glibc"},
+		"with make": {"aarch64-linux-gnu", "glibc 2.36", Make, "make cannot build"},
+	} {
+		b := builder{Request: Request{Driver: c.driver, Host: &Host{Toolchain: &toolchain.Toolchain{Target: c.target, Libc: c.libc, Cross: c.target}}}}
+		err := b.checkCross()
+		if c.says == "" && err != nil || c.says != "" && (fault.ClassOf(err) != fault.Environment || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if args := b.cross(); args[0] != "--host="+c.target || !strings.HasPrefix(args[1], "--build=") {
+			t.Errorf("%s: %q", name, args)
+		}
+	}
+	b := builder{Request: Request{Host: testHost()}}
+	if err := b.checkCross(); err != nil || b.cross() != nil {
+		t.Errorf("got %v, %q", err, b.cross())
+	}
+}

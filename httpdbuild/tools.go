@@ -1,0 +1,92 @@
+package httpdbuild
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/objgraph"
+	"modwsgi/internal/run"
+	"modwsgi/internal/steps"
+	"modwsgi/internal/timeline"
+)
+
+// env is the environment of the tools. Their temporary files are in our own
+// directory: config.guess fails where TMPDIR is not a directory, and what a
+// killed compiler leaves goes away with the rest. ccache is told which directory
+// is another one in each build, so that it finds what it compiled before
+// (https://ccache.dev/manual/latest.html#config_base_dir).
+func (b *builder) env() []string {
+	return append(slices.Clone(b.Host.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"), "CCACHE_BASEDIR="+b.Work, "CCACHE_NOHASHDIR=1")
+}
+
+// toolAs runs a build tool with its output in the step's log, and enters it into
+// the timeline as name, after the spans in needs; nil is what the step waited for. The caller has a place of the
+// pool.
+func (b *builder) toolAs(ctx context.Context, log *steps.Log, kind timeline.Kind, name string, needs []string, dir string, argv ...string) error {
+	if err := logCommand(log, dir, argv, ""); err != nil {
+		return err
+	}
+	out := &progress{log: log, events: b.Events, step: log.Step}
+	return b.traced(ctx, kind, log.Step, name, needs, run.Cmd{Argv: argv, Dir: dir, Env: b.env(), Log: out, LogPath: log.Path})
+}
+
+// traced runs a command as a span.
+func (b *builder) traced(ctx context.Context, kind timeline.Kind, step, name string, needs []string, c run.Cmd) error {
+	if needs == nil {
+		needs = b.needs[step]
+	}
+	end := b.Timeline.Begin(kind, step, name, needs...)
+	p, err := b.Runner.Start(ctx, c)
+	if err != nil {
+		end(func(s *timeline.Span) { s.Failed = true })
+		return err
+	}
+	err = p.Wait()
+	end(func(s *timeline.Span) {
+		s.CPU, s.MaxRSS = p.Usage()
+		s.Failed = err != nil
+	})
+	return err
+}
+
+// pooled is toolAs with a place of the pool that is taken for it.
+func (b *builder) pooled(ctx context.Context, log *steps.Log, kind timeline.Kind, dir string, argv ...string) error {
+	release, err := b.pool.Acquire(ctx, objgraph.Heavy)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return b.toolAs(ctx, log, kind, log.Step, nil, dir, argv...)
+}
+
+// toolInto runs a tool whose standard output is a file. A file that is there is
+// whole.
+func (b *builder) toolInto(ctx context.Context, log *steps.Log, file, dir string, argv ...string) error {
+	if err := logCommand(log, dir, argv, file); err != nil {
+		return err
+	}
+	end := b.Timeline.Begin(timeline.Tool, log.Step, filepath.Base(file), b.needs[log.Step]...)
+	data, err := b.Runner.Output(ctx, run.Cmd{Argv: argv, Dir: dir, Env: b.env(), Log: log, LogPath: log.Path})
+	if err == nil {
+		err = writeFile(file, data, 0o644)
+	}
+	end(func(s *timeline.Span) { s.Failed = err != nil })
+	return err
+}
+
+func logCommand(log io.Writer, dir string, argv []string, into string) error {
+	words := make([]string, len(argv))
+	for i, a := range argv {
+		words[i] = run.Quote(a)
+	}
+	line := "+ cd " + run.Quote(dir) + " && " + strings.Join(words, " ")
+	if into != "" {
+		line += " > " + run.Quote(into)
+	}
+	_, err := fmt.Fprintln(log, line)
+	return err
+}

@@ -1,0 +1,276 @@
+package installer
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"modwsgi/detect"
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/fetch"
+	"modwsgi/internal/receipt"
+)
+
+// Staged is a finished build that lies outside of every environment: exactly the
+// files that Install would place, tried by a real request, and what they are.
+// Close removes it.
+type Staged struct {
+	Site    string          // stands for site-packages
+	Bin     string          // stands for the directory of programs
+	Receipt receipt.Receipt // of the module; also a file below Site
+	Python  *detect.Python
+	HTTPD   *StagedHTTPD // nil where the module is for an httpd of the host
+	Module  []Source     // the archive that the module was made from
+	Proof   *Proof
+
+	close func()
+}
+
+// StagedHTTPD is a bundled httpd in a stage.
+type StagedHTTPD struct {
+	Version  string
+	Features []string
+	Key      string // hash of everything that went into it
+	Compiler string
+	Libc     string
+	Sources  []Source
+	Cached   bool // it came out of the build cache
+}
+
+// Source is a verified archive that went into a build.
+type Source struct {
+	Component string
+	Version   string
+	File      string // its name
+	SHA256    string
+	Trust     string
+	URL       string // where upstream publishes it; "" where that is not known
+}
+
+// Close removes the staged files.
+func (s *Staged) Close() {
+	if s != nil && s.close != nil {
+		s.close()
+	}
+}
+
+// Stage builds for a Python and places nothing: neither the environment nor what
+// is installed in it plays a part, so that the same inputs always give the same
+// stage. The module gets no run path: who packages it says how libpython is found.
+// The httpd is a bundled one, unless q.HTTPD names another.
+func Stage(ctx context.Context, q Request) (*Staged, error) {
+	p, err := stagePlan(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.request.findCache(); err != nil {
+		return nil, err
+	}
+	w, err := newWorkspace(&p.request)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.staged(ctx, w)
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// StageAll is Stage for several Pythons, in their order: the first builds the
+// httpd, the others take it out of the build cache, side by side.
+func StageAll(ctx context.Context, q Request, pythons []string) (_ []*Staged, err error) {
+	all := make([]*Staged, len(pythons))
+	defer func() {
+		if err != nil {
+			for _, s := range all {
+				s.Close()
+			}
+		}
+	}()
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(4) // the compilers of one module already use every processor
+	for i, python := range pythons {
+		one := q
+		one.Python = python
+		if len(pythons) > 1 {
+			one.Events = numbered(q.Events, fmt.Sprintf(" (%d of %d)", i+1, len(pythons)))
+		}
+		build := func(ctx context.Context) error {
+			s, err := Stage(ctx, one)
+			if err == nil {
+				all[i] = s
+			}
+			return err
+		}
+		if i == 0 {
+			if err := build(ctx); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		group.Go(func() error { return build(gctx) })
+	}
+	return all, group.Wait()
+}
+
+// numbered tells the steps of builds apart that run side by side.
+func numbered(to event.Sink, suffix string) event.Sink {
+	return func(e event.Event) {
+		if e.Step != "" {
+			e.Step += suffix
+		}
+		to.Send(e)
+	}
+}
+
+// stagePlan is the plan for an environment in which nothing is installed.
+func stagePlan(ctx context.Context, q Request) (*Plan, error) {
+	if q.HTTPD == "" || q.HTTPD == "auto" {
+		q.HTTPD = "bundled"
+	}
+	if err := q.normalise(); err != nil {
+		return nil, err
+	}
+	dq := detect.Request{Python: q.Python, HTTPD: q.HTTPD, Env: q.Env, Dir: q.Dir}
+	py, err := detect.FindPython(ctx, q.Runner, dq)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Python: py, Site: py.Platlib, request: q, state: &state{}, older: map[string]string{}, portable: true}
+	lock, err := readLock(q)
+	if err != nil {
+		return nil, err
+	}
+	p.HTTPD.Action = BuildHTTPD
+	if q.HTTPD != "bundled" {
+		if err := p.planHTTPD(ctx, dq, lock); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.planModule(lock); err != nil {
+		return nil, err
+	}
+	return p, p.probe(ctx)
+}
+
+// staged builds, stages and tries.
+func (p *Plan) staged(ctx context.Context, w *workspace) (*Staged, error) {
+	src, err := p.fetchAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	made, err := p.build(ctx, w, src)
+	if err != nil {
+		return nil, err
+	}
+	laid, err := p.stage(w, made)
+	if err != nil {
+		return nil, err
+	}
+	q := &p.request
+	q.logs = w.logs
+	subject := p.stagedSubject(laid, made)
+	if p.Python.LibShared {
+		subject.LibPython = p.Python.LibPython
+	}
+	name := fmt.Sprintf("verify stage for Python %d.%d", p.Python.Major, p.Python.Minor)
+	proof, err := verifyStep(ctx, q, name, subject)
+	if err != nil {
+		return nil, err
+	}
+	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: p.Python, Proof: proof, close: w.close}
+	for name, f := range src.files {
+		if name == "mod_wsgi" {
+			out.Module = append(out.Module, sourceOf(name, f))
+		}
+	}
+	if made.tree != "" {
+		r := made.record
+		out.HTTPD = &StagedHTTPD{Version: r.Version, Features: r.Features, Key: r.Key, Compiler: r.Compiler, Libc: r.Libc, Cached: made.cached}
+		for name, f := range src.files {
+			if name != "mod_wsgi" {
+				out.HTTPD.Sources = append(out.HTTPD.Sources, sourceOf(name, f))
+			}
+		}
+		slices.SortFunc(out.HTTPD.Sources, func(a, b Source) int { return strings.Compare(a.Component, b.Component) })
+	}
+	return out, nil
+}
+
+func sourceOf(name string, f *fetch.File) Source {
+	s := Source{Component: name, Version: f.Archive.Version, File: f.Archive.File, SHA256: f.Archive.SHA256, Trust: string(f.Trust)}
+	if len(f.Archive.URLs) > 0 {
+		s.URL = f.Archive.URLs[0]
+	}
+	return s
+}
+
+// moduleRunPath is where the module looks for libpython.
+func (p *Plan) moduleRunPath() string {
+	if p.portable {
+		return ""
+	}
+	return runPath(p.Python, filepath.Join(p.Site, "mod_wsgi", "server"))
+}
+
+// StageInstalled takes what Install has placed in an environment as a stage.
+// Nothing is built, and nothing is copied: Close does nothing.
+func StageInstalled(ctx context.Context, q Request) (*Staged, error) {
+	py, err := environment(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	s, err := readState(py.Platlib)
+	if err != nil {
+		return nil, err
+	}
+	if s.receipt == nil || !ours(s.module) {
+		return nil, fault.New(fault.Environment, "run modwsgi install --python "+py.Prefix+", or leave out --from-env",
+			"there is no mod_wsgi that modwsgi installed in %s", py.Prefix)
+	}
+	out := &Staged{Site: py.Platlib, Bin: py.Scripts, Receipt: *s.receipt, Python: py}
+	for _, d := range []struct {
+		name string
+		is   bool
+	}{{ModuleDist, true}, {HTTPDDist, s.tree != nil}} {
+		dist := s.module
+		if d.name == HTTPDDist {
+			dist = s.httpd
+		}
+		if !d.is {
+			continue
+		}
+		if problems := dist.Check(); len(problems) > 0 {
+			return nil, fault.New(fault.Environment, "run modwsgi install --python "+py.Prefix+" to repair it", "%s is not as it was installed: %s", d.name, problems[0])
+		}
+	}
+	out.Module = []Source{{Component: "mod_wsgi", Version: s.receipt.Module.Version}}
+	if s.tree != nil {
+		t := s.tree
+		out.HTTPD = &StagedHTTPD{Version: t.Version, Features: t.Features, Key: t.Key, Compiler: t.Compiler, Libc: t.Libc}
+		for _, c := range t.Components {
+			out.HTTPD.Sources = append(out.HTTPD.Sources, Source{Component: c.Name, Version: c.Version, SHA256: c.SHA256, Trust: c.Trust})
+		}
+	}
+	if _, err := os.Stat(filepath.Join(py.Scripts, "mod_wsgi-express")); err != nil {
+		return nil, fault.New(fault.Environment, "run modwsgi install --python "+py.Prefix+" to repair it", "the launcher is missing: %w", err)
+	}
+	return out, nil
+}
+
+// wheelLibrary is the libpython that has to be loaded before a module that came
+// with a wheel and does not know where that lies; "" for any other module.
+func wheelLibrary(r *receipt.Receipt, py *detect.Python) string {
+	if r.Python.Soname == "" || !py.LibShared {
+		return ""
+	}
+	return py.LibPython
+}

@@ -1,0 +1,18 @@
+package installer
+
+import (
+	"fmt"
+	"os"
+)
+
+// stateOf is a text that changes when a file is replaced or changed.
+func stateOf(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "none"
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size(), info.Mode())
+}
+
+// ownScratch is right for what lies in the user's own temporary directory.
+func ownScratch(os.FileInfo) bool { return true }

@@ -1,0 +1,280 @@
+package buildcache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"modwsgi/internal/digest"
+)
+
+// Schema is the version of the manifest's format.
+const Schema = 2
+
+// Limits of one entry. A manifest with more is no manifest.
+const (
+	MaxFiles    = 50_000
+	MaxSize     = 2 << 30  // bytes of all files together
+	MaxManifest = 16 << 20 // bytes of the manifest itself
+)
+
+// About says what an entry is, for people and for those who use it without its
+// sources. It is the same for the same key, wherever it was built.
+type About struct {
+	Kind    string            `json:"kind"`              // "httpd", "module"
+	Name    string            `json:"name"`              // "httpd 2.4.68 with tls"
+	Details map[string]string `json:"details,omitempty"` // what it was built with
+	Parts   []Part            `json:"parts,omitempty"`   // what it was built from
+}
+
+// Part is a source archive that went into an entry.
+type Part struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	SHA256  string `json:"sha256"`
+	Trust   string `json:"trust"`
+	Signer  string `json:"signer,omitempty"`
+}
+
+// Manifest describes an entry; it is written last.
+type Manifest struct {
+	Schema int    `json:"schema"`
+	Key    string `json:"key"`
+	About
+	Files []File `json:"files"` // sorted by path
+}
+
+// File is one regular file or symbolic link of a tree.
+type File struct {
+	Path   string      `json:"path"` // with slashes
+	Mode   fs.FileMode `json:"mode"` // permission bits
+	Size   int64       `json:"size"` // bytes
+	SHA256 string      `json:"sha256,omitempty"`
+	Link   string      `json:"link,omitempty"` // target, for a symbolic link
+}
+
+// Size is the sum of the files' sizes in bytes.
+func (m *Manifest) Size() (n int64) {
+	for _, f := range m.Files {
+		n += f.Size
+	}
+	return n
+}
+
+// Encode returns the manifest as it is kept; equal manifests give equal bytes.
+func (m *Manifest) Encode() ([]byte, error) { return json.Marshal(m) }
+
+// Decode reads a manifest of a key and checks that nothing in it leads out of a
+// directory or is more than an entry may be. Its errors are damage.
+func Decode(data []byte, key string) (*Manifest, error) {
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, &damageError{manifestName}
+	}
+	if err := m.check(key); err != nil {
+		return nil, err
+	}
+	return &m, nil
+}
+
+// readManifest reads the manifest of an entry.
+func readManifest(entry, key string) (*Manifest, error) {
+	name := filepath.Join(entry, manifestName)
+	info, err := os.Lstat(name)
+	if err != nil {
+		if _, lerr := os.Lstat(entry); lerr == nil && errors.Is(err, fs.ErrNotExist) {
+			return nil, &damageError{manifestName}
+		}
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > MaxManifest {
+		return nil, &damageError{manifestName}
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return Decode(data, key)
+}
+
+func (m *Manifest) check(key string) error {
+	if m.Schema != Schema || m.Key != key || len(m.Files) > MaxFiles {
+		return &damageError{manifestName}
+	}
+	var total int64
+	kinds := map[string]bool{} // path -> is a directory
+	for i, f := range m.Files {
+		local := filepath.FromSlash(f.Path)
+		if f.Path == "." || path.Clean(f.Path) != f.Path || !filepath.IsLocal(local) || i > 0 && m.Files[i-1].Path >= f.Path {
+			return &damageError{f.Path}
+		}
+		if total += f.Size; f.Size < 0 || f.Size > MaxSize || total > MaxSize {
+			return &damageError{f.Path}
+		}
+		if f.Link != "" && !localLink(f) || f.Link == "" && !IsKey(f.SHA256) {
+			return &damageError{f.Path}
+		}
+		if _, there := kinds[f.Path]; there {
+			return &damageError{f.Path}
+		}
+		kinds[f.Path] = false
+		for dir := path.Dir(f.Path); dir != "."; dir = path.Dir(dir) {
+			if isDir, there := kinds[dir]; there && !isDir { // below a file or a link
+				return &damageError{f.Path}
+			}
+			kinds[dir] = true
+		}
+	}
+	return nil
+}
+
+// localLink says whether a symbolic link stays in its tree.
+func localLink(f File) bool {
+	return f.Size == 0 && !path.IsAbs(f.Link) && !strings.Contains(f.Link, "\\") && filepath.IsLocal(filepath.FromSlash(path.Join(path.Dir(f.Path), f.Link)))
+}
+
+// damageError is a file of an entry that is not what the manifest says.
+type damageError struct{ path string }
+
+func (d *damageError) Error() string { return fmt.Sprintf("damaged: %q", d.path) }
+
+// IsDamage says whether an error means that an entry is not what it should be.
+func IsDamage(err error) bool {
+	var d *damageError
+	return errors.As(err, &d)
+}
+
+// sameNames compares names and types of a tree with the manifest, before
+// anything in it is opened: a pipe would keep a reader for ever.
+func (m *Manifest) sameNames(tree string) error {
+	found := 0
+	err := filepath.WalkDir(tree, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return &damageError{filepath.Base(name)}
+			}
+			return err
+		}
+		if d.IsDir() {
+			return nil
+		}
+		rel, err := filepath.Rel(tree, name)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		i, there := slices.BinarySearchFunc(m.Files, rel, func(f File, path string) int { return strings.Compare(f.Path, path) })
+		if !there {
+			return &damageError{rel}
+		}
+		f := m.Files[i]
+		switch {
+		case f.Link == "" && !d.Type().IsRegular(), f.Link != "" && d.Type()&fs.ModeSymlink == 0:
+			return &damageError{rel}
+		case f.Link != "":
+			if target, err := os.Readlink(name); err != nil || target != f.Link {
+				return &damageError{rel}
+			}
+		}
+		found++
+		return nil
+	})
+	if err == nil && found != len(m.Files) {
+		return &damageError{"a missing file"}
+	}
+	return err
+}
+
+// list reads a tree: regular files and symbolic links, sorted; directories come
+// back as the parents of what is in them.
+func list(ctx context.Context, root string) ([]File, error) {
+	var out []File
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		f := File{Path: filepath.ToSlash(rel), Mode: info.Mode().Perm(), Size: info.Size()}
+		switch {
+		case d.Type()&fs.ModeSymlink != 0:
+			f.Link, err = os.Readlink(path)
+			f.Size = 0
+		case !d.Type().IsRegular():
+			err = fmt.Errorf("%s is neither a file nor a directory", path)
+		}
+		out = append(out, f)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(out, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(workers())
+	for i := range out {
+		if f := &out[i]; f.Link == "" {
+			group.Go(func() (err error) {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				f.SHA256, err = digest.File(filepath.Join(root, filepath.FromSlash(f.Path)))
+				return err
+			})
+		}
+	}
+	return out, group.Wait()
+}
+
+// Walk calls do for every file of a tree in the manifest's order, with an open
+// reader for regular files.
+func (m *Manifest) Walk(tree string, do func(f File, r io.Reader) error) error {
+	if err := m.sameNames(tree); err != nil {
+		return err
+	}
+	for _, f := range m.Files {
+		if err := walkOne(tree, f, do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func walkOne(tree string, f File, do func(File, io.Reader) error) error {
+	if f.Link != "" {
+		return do(f, nil)
+	}
+	in, err := os.Open(filepath.Join(tree, filepath.FromSlash(f.Path)))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	return do(f, in)
+}
+
+// Open returns the manifest of an entry and where its tree lies; fs.ErrNotExist
+// is in the error's tree where there is none.
+func (c Cache) Open(key string) (*Manifest, string, error) {
+	entry, err := c.entry(key)
+	if err != nil {
+		return nil, "", err
+	}
+	m, err := readManifest(entry, key)
+	return m, filepath.Join(entry, treeName), err
+}

@@ -1,0 +1,306 @@
+package remote
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+)
+
+// The parts of an artifact (OCI image manifest, with artifactType).
+const (
+	manifestType = "application/vnd.oci.image.manifest.v1+json"
+	artifactType = "application/vnd.modwsgi.build.v1"
+	configType   = "application/vnd.modwsgi.build.manifest.v1+json"
+	treeType     = "application/vnd.modwsgi.build.tree.v1.tar+zstd"
+
+	keyNote       = "dev.modwsgi.cache.key"
+	signerNote    = "dev.modwsgi.cache.signer"    // fingerprint of the public key
+	signatureNote = "dev.modwsgi.cache.signature" // base64 of the Ed25519 signature
+	titleNote     = "org.opencontainers.image.title"
+)
+
+// Limits of what is read from a shared cache.
+const (
+	maxManifest = 64 << 10
+	maxConfig   = 8 << 20
+	maxLayer    = 1 << 30
+)
+
+// descriptor names a blob.
+type descriptor struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+	Size      int64  `json:"size"`
+}
+
+// artifact is the manifest. Its JSON has one form only: the bytes that are read
+// must be those that these fields give, so that nothing is in it that is not
+// signed.
+type artifact struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType"`
+	ArtifactType  string            `json:"artifactType"`
+	Config        descriptor        `json:"config"`
+	Layers        []descriptor      `json:"layers"`
+	Annotations   map[string]string `json:"annotations"`
+}
+
+// signedText is what a signature is made over: the manifest without it, under
+// a name that no other signature of anything else has.
+func signedText(key string, a artifact) ([]byte, error) {
+	a.Annotations = maps.Clone(a.Annotations)
+	delete(a.Annotations, signatureNote)
+	data, err := json.Marshal(a)
+	return append([]byte("modwsgi build cache entry, version 1\n"+key+"\n"), data...), err
+}
+
+// Signer signs entries.
+type Signer struct {
+	key  ed25519.PrivateKey
+	name string
+}
+
+// Fingerprint is the SHA-256 of the public key's DER form, in hex.
+func (s *Signer) Fingerprint() string { return s.name }
+
+func (s *Signer) seal(key string, a artifact) ([]byte, error) {
+	a.SchemaVersion, a.MediaType, a.ArtifactType = 2, manifestType, artifactType
+	a.Annotations = maps.Clone(a.Annotations)
+	a.Annotations[keyNote], a.Annotations[signerNote] = key, s.name
+	text, err := signedText(key, a)
+	if err != nil {
+		return nil, err
+	}
+	a.Annotations[signatureNote] = base64.StdEncoding.EncodeToString(ed25519.Sign(s.key, text))
+	return json.Marshal(a)
+}
+
+// Trust is a set of public keys.
+type Trust struct{ keys map[string]ed25519.PublicKey }
+
+func (t *Trust) empty() bool { return t == nil || len(t.keys) == 0 }
+
+// open checks a manifest that was found under a key.
+func (t *Trust) open(key string, raw []byte) (*artifact, error) {
+	no := func(format string, args ...any) (*artifact, error) {
+		return nil, &Refused{key, fmt.Sprintf(format, args...)}
+	}
+	var a artifact
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return no("its manifest is no JSON of ours")
+	}
+	again, err := json.Marshal(a)
+	if err != nil || !bytes.Equal(raw, again) {
+		return no("its manifest has something in it that nobody signs")
+	}
+	signature, err := base64.StdEncoding.DecodeString(a.Annotations[signatureNote])
+	if err != nil || len(signature) == 0 {
+		return no("it is not signed")
+	}
+	name := a.Annotations[signerNote]
+	public, known := t.keys[name]
+	if !known {
+		return no("it is signed by a key that is not trusted (%.16s)", printable(name))
+	}
+	text, err := signedText(key, a)
+	if err != nil || !ed25519.Verify(public, text, signature) {
+		if a.Annotations[keyNote] != key {
+			return no("it was made for another key")
+		}
+		return no("its manifest is not the one that was signed")
+	}
+	if a.Annotations[keyNote] != key {
+		return no("it was made for another key")
+	}
+	if a.SchemaVersion != 2 || a.MediaType != manifestType || a.ArtifactType != artifactType || len(a.Layers) != 1 ||
+		!a.Config.is(configType, maxConfig) || !a.Layers[0].is(treeType, maxLayer) {
+		return no("its manifest is of a kind that this version does not know")
+	}
+	return &a, nil
+}
+
+var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+func (d descriptor) is(mediaType string, most int64) bool {
+	return d.MediaType == mediaType && digestForm.MatchString(d.Digest) && d.Size >= 0 && d.Size <= most
+}
+
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// ReadSigner reads a private key: Ed25519, PKCS #8 in PEM (RFC 5958, RFC 7468),
+// as "openssl genpkey -algorithm ed25519" writes it. text may be the PEM itself
+// or the name of a file with it; others than its owner must not read that.
+func ReadSigner(text, dir string) (*Signer, error) {
+	const hint = "make one with modwsgi cache keygen, or with openssl genpkey -algorithm ed25519"
+	data, from, err := pemOrFile(text, dir, true)
+	if err != nil {
+		return nil, fault.New(fault.Usage, hint, "read the key to sign with: %w", err)
+	}
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, fault.New(fault.Usage, hint, "read the key to sign with: %s has no private key in PEM", from)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, ok := parsed.(ed25519.PrivateKey)
+	if err != nil || !ok {
+		return nil, fault.New(fault.Usage, hint, "read the key to sign with: %s has no Ed25519 key", from)
+	}
+	name, err := fingerprint(key.Public().(ed25519.PublicKey))
+	return &Signer{key: key, name: name}, err
+}
+
+func pemOrFile(text, dir string, secret bool) (data []byte, from string, err error) {
+	if strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN") {
+		return []byte(text), "it", nil
+	}
+	name := text
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(dir, name)
+	}
+	if secret {
+		if err := onlyOwner(name); err != nil {
+			return nil, name, err
+		}
+	}
+	data, err = os.ReadFile(name)
+	return data, name, err
+}
+
+// ReadTrust reads public keys (PKIX in PEM): texts are PEM, files, or directories
+// with files that end in ".pub" or ".pem". A signer's own key counts too.
+func ReadTrust(texts []string, dir string, signer *Signer) (*Trust, error) {
+	t := &Trust{keys: map[string]ed25519.PublicKey{}}
+	if signer != nil {
+		t.keys[signer.name] = signer.key.Public().(ed25519.PublicKey)
+	}
+	for _, text := range texts {
+		if err := t.read(text, dir); err != nil {
+			return nil, fault.New(fault.Usage, "give the file that modwsgi cache keygen wrote beside the key (NAME.pub), or a directory of such files", "read the keys to trust: %w", err)
+		}
+	}
+	return t, nil
+}
+
+func (t *Trust) read(text, dir string) error {
+	name := text
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(dir, name)
+	}
+	if entries, err := os.ReadDir(name); err == nil && !strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN") {
+		found := false
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".pub") || strings.HasSuffix(e.Name(), ".pem") {
+				found = true
+				if err := t.read(filepath.Join(name, e.Name()), dir); err != nil {
+					return err
+				}
+			}
+		}
+		if !found {
+			return fmt.Errorf("the directory %s has no file NAME.pub or NAME.pem", name)
+		}
+		return nil
+	}
+	data, from, err := pemOrFile(text, dir, false)
+	if err != nil {
+		return err
+	}
+	count := len(t.keys)
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "PRIVATE KEY" {
+			return fmt.Errorf("%s has a private key, which belongs to whoever signs", from)
+		}
+		parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+		key, ok := parsed.(ed25519.PublicKey)
+		if err != nil || !ok {
+			return fmt.Errorf("%s has a key that is not Ed25519", from)
+		}
+		id, err := fingerprint(key)
+		if err != nil {
+			return err
+		}
+		t.keys[id], count = key, -1
+	}
+	if count == len(t.keys) {
+		return fmt.Errorf("%s has no public key in PEM", from)
+	}
+	return nil
+}
+
+// Fingerprints are the trusted keys' names, sorted.
+func (t *Trust) Fingerprints() []string { return slices.Sorted(maps.Keys(t.keys)) }
+
+func fingerprint(key ed25519.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), err
+}
+
+// GenerateKey makes a key pair in two files: name, which only its owner can
+// read, and name with ".pub". Files that are there stay as they are, and the
+// error is of class Usage. It returns the fingerprint.
+func GenerateKey(name string) (string, error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return "", err
+	}
+	open, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Lstat(name + ".pub"); err == nil {
+		return "", fault.New(fault.Usage, "name another file, or move it away", "%s.pub exists", name)
+	}
+	if err := writeNew(name, &pem.Block{Type: "PRIVATE KEY", Bytes: secret}, 0o600); err != nil {
+		return "", err
+	}
+	if err := writeNew(name+".pub", &pem.Block{Type: "PUBLIC KEY", Bytes: open}, 0o644); err != nil {
+		return "", errors.Join(err, os.Remove(name))
+	}
+	return fingerprint(public)
+}
+
+func writeNew(name string, block *pem.Block, mode os.FileMode) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if errors.Is(err, os.ErrExist) {
+		return fault.New(fault.Usage, "name another file, or move it away", "%s exists", name)
+	}
+	if err != nil {
+		return fault.New(fault.Environment, "name a file in a directory that you may write to", "write the key: %w", err)
+	}
+	err = pem.Encode(f, block)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}

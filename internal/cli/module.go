@@ -1,0 +1,233 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/fetch"
+	"modwsgi/internal/recipe"
+	"modwsgi/internal/run"
+	"modwsgi/modulebuild/windows"
+)
+
+// windowsFlags are what "module build" and "package windows" have in common.
+type windowsFlags struct {
+	pythons, pythonSDKs      []string
+	modWSGI, httpd, httpdSDK string
+	sourceDirs, mirrors      []string
+	offline                  bool
+	jobs                     int
+	cacheDir, out            string
+	keepBuild                bool
+	sdkOf                    map[string]string // minor version -> SDK, from pythonSDKs
+}
+
+func (w *windowsFlags) add(c *cobra.Command, out string) {
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringSliceVar(&w.pythons, "python", nil, "minor version of the Python to build for, as in 3.11 (repeatable)")
+	f.StringVar(&w.httpd, "httpd", "2.4", "version of httpd to build for; every 2.4 takes a module of every other one")
+	f.StringVar(&w.httpdSDK, "httpd-sdk", "", "Apache Lounge's zip, or a directory like C:\\Apache24 (default: from the pinned sources)")
+	f.StringArrayVar(&w.pythonSDKs, "python-sdk", nil, "headers and library of a Python: an installation of any system, a NuGet package, a zip;\nwith several --python as VERSION=PATH (repeatable; default: from the pinned sources)")
+	f.StringVar(&w.modWSGI, "mod-wsgi-version", "", "version or constraint of mod_wsgi, as in 5.0.2 or \"~> 5.0\"")
+	f.StringVar(&w.out, "out", out, "directory for what is made")
+	f.StringArrayVar(&w.sourceDirs, "source-dir", nil, "directory with source archives, asked first (repeatable)")
+	f.StringArrayVar(&w.mirrors, "mirror", nil, "base address with source archives, asked before upstream (repeatable)")
+	f.BoolVar(&w.offline, "offline", false, "never use the network")
+	f.IntVar(&w.jobs, "jobs", 0, "compilers at a time (default one a processor)")
+	f.StringVar(&w.cacheDir, "cache-dir", "", "downloads and logs (default ~/.cache/modwsgi)")
+	f.BoolVar(&w.keepBuild, "keep-build", false, "leave sources and objects in the cache directory")
+}
+
+// complete checks the flags and makes the paths absolute.
+func (w *windowsFlags) complete(a *app) error {
+	if len(w.pythons) == 0 {
+		return fault.New(fault.Usage, "name at least one, as in --python 3.11", "--python is missing")
+	}
+	slices.SortFunc(w.pythons, func(x, y string) int { // "3.9" before "3.10"
+		if len(x) != len(y) {
+			return len(x) - len(y)
+		}
+		return strings.Compare(x, y)
+	})
+	w.pythons = slices.Compact(w.pythons)
+	if err := w.readSDKs(a); err != nil {
+		return err
+	}
+	if w.jobs < 0 {
+		return fault.New(fault.Usage, "give a number of compilers, or leave the flag out", "--jobs %d is not a number of compilers", w.jobs)
+	}
+	if w.jobs == 0 {
+		w.jobs = runtime.NumCPU()
+	}
+	if w.cacheDir == "" {
+		dir, err := cacheDir(a.Env)
+		if err != nil {
+			return err
+		}
+		w.cacheDir = dir
+	}
+	for _, p := range []*string{&w.cacheDir, &w.out, &w.httpdSDK} {
+		if *p != "" {
+			*p = a.abs(*p)
+		}
+	}
+	for i := range w.sourceDirs {
+		w.sourceDirs[i] = a.abs(w.sourceDirs[i])
+	}
+	return nil
+}
+
+// readSDKs says which SDK each Python has.
+func (w *windowsFlags) readSDKs(a *app) error {
+	w.sdkOf = map[string]string{}
+	for _, s := range w.pythonSDKs {
+		version, path, named := strings.Cut(s, "=")
+		if !named || !slices.Contains(w.pythons, version) {
+			if len(w.pythons) > 1 {
+				return fault.New(fault.Usage, "write it as --python-sdk "+w.pythons[0]+"=PATH", "--python-sdk %q does not say for which of the Pythons it is", s)
+			}
+			version, path = w.pythons[0], s
+		}
+		if _, twice := w.sdkOf[version]; twice {
+			return fault.New(fault.Usage, "give one for each Python", "there are two --python-sdk for Python %s", version)
+		}
+		w.sdkOf[version] = a.abs(path)
+	}
+	return nil
+}
+
+// cacheDir is where downloads are kept; the places are those of "install".
+func cacheDir(env []string) (string, error) {
+	for _, c := range []struct{ name, below string }{
+		{"MODWSGI_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "modwsgi"}, {"LocalAppData", "modwsgi/cache"}, {"HOME", ".cache/modwsgi"},
+	} {
+		if dir := run.Getenv(env, c.name); filepath.IsAbs(dir) {
+			return filepath.Join(dir, filepath.FromSlash(c.below)), nil
+		}
+	}
+	return "", fault.New(fault.Environment, "give --cache-dir", "there is no directory to keep downloads in")
+}
+
+// buildWindows fetches what is needed and builds one module a Python, one after
+// the other: each takes all processors.
+func (a *app) buildWindows(c *cobra.Command, w *windowsFlags, into string) ([]*windows.Result, *windows.Sources, error) {
+	f, err := fetch.New(fetch.Options{
+		Runner: a.runner(), Env: a.Env, CacheDir: filepath.Join(w.cacheDir, "downloads"), SourceDirs: w.sourceDirs,
+		Mirrors: w.mirrors, Offline: w.offline, Events: a.view.sink(),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	var without []string
+	for _, p := range w.pythons {
+		if w.sdkOf[p] == "" {
+			without = append(without, p)
+		}
+	}
+	sources, err := windows.Fetch(c.Context(), f, windows.Wanted{
+		ModWSGI: w.modWSGI, HTTPD: w.httpd, HTTPDSDK: w.httpdSDK != "", Pythons: without, Catalogue: recipe.Catalogue(), Events: a.view.sink(),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	base := filepath.Join(w.cacheDir, "work")
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return nil, nil, fault.Wrap(fault.Environment, "give another directory with --cache-dir", fmt.Errorf("make the build directory: %w", err))
+	}
+	work, err := os.MkdirTemp(base, "windows-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the build directory: %w", err)
+	}
+	if !w.keepBuild {
+		defer func() { _ = os.RemoveAll(work) }()
+	}
+	logs := filepath.Join(w.cacheDir, "logs", time.Now().UTC().Format("20060102T150405Z")+"-"+filepath.Base(work))
+	var out []*windows.Result
+	for _, p := range w.pythons {
+		q := windows.Request{
+			Python: p, HTTPDSDK: w.httpdSDK, PythonSDK: w.sdkOf[p], Jobs: w.jobs, Work: filepath.Join(work, p), Out: into,
+			Logs: filepath.Join(logs, p), Env: a.Env, Runner: a.runner(), Events: a.view.sink(),
+		}
+		sources.Fill(&q)
+		made, err := windows.Build(c.Context(), q)
+		if err != nil {
+			for _, r := range out {
+				_ = os.Remove(r.File)
+			}
+			return nil, nil, err
+		}
+		out = append(out, made)
+	}
+	return out, sources, nil
+}
+
+// module is the group of commands about the module alone.
+func (a *app) module() *cobra.Command {
+	c := &cobra.Command{
+		Use: "module", Short: "Build the module alone, for another system", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.moduleBuild())
+	return c
+}
+
+func (a *app) moduleBuild() *cobra.Command {
+	var w windowsFlags
+	var target string
+	c := &cobra.Command{
+		Use: "build", Args: noArgs, Short: "Cross-compile mod_wsgi for Apache 2.4 on Windows",
+		Long: "build compiles upstream's unchanged mod_wsgi for Windows (x64): with mingw-w64 against the Universal C Runtime,\n" +
+			"on Windows itself with Microsoft's compiler. Headers and libraries come from SDKs that you have, else from the\n" +
+			"pinned upstream sources. The result is checked: its CPU, what it exports, that everything it imports is there,\n" +
+			"and that it names nothing of this machine. See docs/windows.md.",
+		Example: "  modwsgi module build --target windows/amd64 --python 3.11 --httpd 2.4 --out build\n" +
+			"  modwsgi module build --target windows/amd64 --python 3.12 --python-sdk python.3.12.8.nupkg --httpd-sdk httpd-2.4-win64.zip",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if target != windows.Target {
+				return fault.New(fault.Usage, "use --target "+windows.Target+"; modwsgi install builds for this system", "--target %q is not known", target)
+			}
+			if err := a.start(); err != nil {
+				return err
+			}
+			if err := w.complete(a); err != nil {
+				return err
+			}
+			made, _, err := a.buildWindows(c, &w, w.out)
+			if err != nil {
+				return err
+			}
+			a.view.close()
+			a.showModules(made)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&target, "target", "", "system to build for: "+windows.Target)
+	w.add(c, ".")
+	return c
+}
+
+func (a *app) showModules(made []*windows.Result) {
+	if a.flags.json {
+		writeJSON(a.Stdout, map[string]any{"event": "result", "modules": made})
+		return
+	}
+	for _, r := range made {
+		_, _ = fmt.Fprintf(a.Stdout, "%s: %d bytes, mod_wsgi %s for Python %s and httpd 2.4 (headers of %s, magic %d)\n  by %s\n  needs %s\n  sha256 %s\n",
+			printable(r.File), r.Size, r.Version, majorMinor(r.Python), r.HTTPD, r.MMN, r.Compiler, strings.Join(r.Imports, ", "), r.SHA256)
+	}
+}
+
+// majorMinor cuts a version after its second number.
+func majorMinor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}

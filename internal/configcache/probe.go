@@ -1,0 +1,245 @@
+package configcache
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/run"
+)
+
+// Compiler is what is asked.
+type Compiler struct {
+	Runner *run.Runner
+	Argv   []string // the compiler, with the flags of the script
+	Env    []string
+	Dir    string // existing directory for the attempts
+}
+
+// Answer asks the compiler. Questions that it cannot answer without doubt are
+// not in the result. The error is the context's or one of the file system.
+func (c *Compiler) Answer(ctx context.Context, q Questions) (map[string]string, error) {
+	answers := map[string]string{}
+	for _, ask := range []func(context.Context, Questions, map[string]string) error{c.headers, c.functions, c.sizes} {
+		if err := ask(ctx, q, answers); err != nil {
+			var tool *run.Error
+			if ctx.Err() == nil && errors.As(err, &tool) {
+				continue // no answer
+			}
+			return nil, err
+		}
+	}
+	return answers, nil
+}
+
+// run starts the compiler and returns what it printed.
+func (c *Compiler) run(ctx context.Context, args ...string) (string, error) {
+	var said bytes.Buffer
+	err := c.Runner.Run(ctx, run.Cmd{Argv: append(slices.Clone(c.Argv), args...), Dir: c.Dir, Env: c.Env, Log: &said})
+	return said.String(), err
+}
+
+func (c *Compiler) write(name, text string) error {
+	return os.WriteFile(filepath.Join(c.Dir, name), []byte(text), 0o600)
+}
+
+// usualHeaders are those that a script includes by default
+// (https://www.gnu.org/software/autoconf/manual/autoconf.html#Default-Includes).
+var usualHeaders = []string{"stddef.h", "stdio.h", "stdlib.h", "string.h", "inttypes.h", "stdint.h", "strings.h", "sys/types.h", "sys/stat.h", "unistd.h"}
+
+func includes() string {
+	var b strings.Builder
+	for _, h := range usualHeaders {
+		fmt.Fprintf(&b, "#if __has_include(<%s>)\n#include <%s>\n#endif\n", h, h)
+	}
+	return b.String()
+}
+
+// headers finds out with one run of the preprocessor which are there, then has
+// each of those compiled by itself, all with one start of the compiler.
+func (c *Compiler) headers(ctx context.Context, q Questions, answers map[string]string) error {
+	variables := slices.Sorted(maps.Keys(q.Headers))
+	if len(variables) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	for i, v := range variables {
+		fmt.Fprintf(&b, "#if __has_include(<%s>)\nthere_%d_\n#endif\n", q.Headers[v], i)
+	}
+	if err := c.write("headers.c", b.String()); err != nil {
+		return err
+	}
+	said, err := c.run(ctx, "-E", "-P", "headers.c")
+	if err != nil {
+		return err
+	}
+	words := strings.Fields(said)
+	argv := []string{"-fsyntax-only"}
+	var there []string
+	for i, v := range variables {
+		if !slices.Contains(words, fmt.Sprintf("there_%d_", i)) {
+			answers[v] = "no"
+			continue
+		}
+		name := fmt.Sprintf("header%d.c", i)
+		if err := c.write(name, includes()+"#include <"+q.Headers[v]+">\n"); err != nil {
+			return err
+		}
+		argv, there = append(argv, name), append(there, v)
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	if _, err := c.run(ctx, argv...); err != nil {
+		return err // one of them does not compile: the script will find out which
+	}
+	for _, v := range there {
+		answers[v] = "yes"
+	}
+	return nil
+}
+
+// undefined is how linkers tell of a function that is nowhere.
+var undefined = regexp.MustCompile("undefined (?:reference to|symbol:) [`'\"]?([A-Za-z_]\\w*)")
+
+// systemLibraries are those that a script may add before it asks for a function.
+var systemLibraries = []string{"-lcrypt", "-lpthread", "-ldl", "-lrt", "-lm", "-luuid"}
+
+// functions links one program that calls all of them: the linker tells which are
+// missing. Then one without those must link, which proves the rest. A function
+// is missing only where it is in none of the system's libraries either.
+func (c *Compiler) functions(ctx context.Context, q Questions, answers map[string]string) error {
+	if len(q.Functions) == 0 {
+		return nil
+	}
+	left := map[string]string{}
+	for v, f := range q.Functions {
+		left[f] = v
+	}
+	missing, err := c.link(ctx, slices.Sorted(maps.Keys(left)))
+	if err != nil {
+		return err
+	}
+	there := slices.DeleteFunc(slices.Sorted(maps.Keys(left)), func(f string) bool { return slices.Contains(missing, f) })
+	if again, err := c.link(ctx, there); err != nil || len(again) > 0 {
+		return err
+	}
+	for _, f := range there {
+		answers[left[f]] = "yes"
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	var libs []string
+	for _, l := range systemLibraries {
+		if nothing, err := c.link(ctx, nil, l); err == nil && len(nothing) == 0 {
+			libs = append(libs, l)
+		} else if ctx.Err() != nil {
+			return err
+		}
+	}
+	nowhere, err := c.link(ctx, missing, libs...)
+	if err != nil {
+		return err
+	}
+	for _, f := range nowhere {
+		answers[left[f]] = "no"
+	}
+	return nil
+}
+
+// link returns which of the functions a program cannot be linked with. A
+// function that is there but always fails counts as missing, as for the scripts
+// (the C library marks it with a macro).
+func (c *Compiler) link(ctx context.Context, functions []string, libs ...string) (missing []string, err error) {
+	var b strings.Builder
+	b.WriteString("#include <limits.h>\n")
+	for _, f := range functions {
+		fmt.Fprintf(&b, "#if defined __stub_%s || defined __stub___%s\nchar stub_of_%s(void);\n#define call_%s stub_of_%s\n#else\n#undef %s\nchar %s(void);\n#define call_%s %s\n#endif\n", f, f, f, f, f, f, f, f, f)
+	}
+	b.WriteString("int main(void)\n{\n  int sum = 0;\n")
+	for _, f := range functions {
+		fmt.Fprintf(&b, "  sum += call_%s();\n", f)
+	}
+	b.WriteString("  return sum;\n}\n")
+	if err := c.write("functions.c", b.String()); err != nil {
+		return nil, err
+	}
+	said, err := c.run(ctx, append([]string{"-w", "-o", "functions", "functions.c"}, libs...)...)
+	if err == nil {
+		return nil, nil
+	}
+	for _, m := range undefined.FindAllStringSubmatch(said, -1) {
+		f := strings.TrimPrefix(m[1], "stub_of_")
+		if !slices.Contains(functions, f) {
+			return nil, err // something else is wrong
+		}
+		if !slices.Contains(missing, f) {
+			missing = append(missing, f)
+		}
+	}
+	if len(missing) == 0 {
+		return nil, err
+	}
+	return missing, nil
+}
+
+// sizes reads them from an object: nothing has to run.
+func (c *Compiler) sizes(ctx context.Context, q Questions, answers map[string]string) error {
+	variables := slices.Sorted(maps.Keys(q.Sizes))
+	if len(variables) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteString(includes() + "const unsigned char sizes_of_types[] = {\n")
+	for _, v := range variables {
+		fmt.Fprintf(&b, "  sizeof(%s),\n", q.Sizes[v])
+	}
+	b.WriteString("};\n")
+	if err := c.write("sizes.c", b.String()); err != nil {
+		return err
+	}
+	if _, err := c.run(ctx, "-fno-lto", "-c", "-o", "sizes.o", "sizes.c"); err != nil {
+		return err
+	}
+	values, err := object(filepath.Join(c.Dir, "sizes.o"), "sizes_of_types")
+	if err != nil || len(values) != len(variables) {
+		return nil // no object that we can read: no answer
+	}
+	for i, v := range variables {
+		answers[v] = fmt.Sprint(values[i])
+	}
+	return nil
+}
+
+// object returns the bytes of a symbol of an object file.
+func object(name, symbol string) ([]byte, error) {
+	f, err := elf.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	symbols, err := f.Symbols()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range symbols {
+		if s.Name != symbol || int(s.Section) >= len(f.Sections) {
+			continue
+		}
+		data, err := f.Sections[s.Section].Data()
+		if err != nil || s.Value+s.Size > uint64(len(data)) {
+			return nil, fmt.Errorf("read %s of %s", symbol, name)
+		}
+		return data[s.Value : s.Value+s.Size], nil
+	}
+	return nil, fmt.Errorf("find %s in %s", symbol, name)
+}

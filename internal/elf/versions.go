@@ -1,0 +1,91 @@
+package elf
+
+import (
+	stdelf "debug/elf"
+	"fmt"
+	"slices"
+)
+
+// Need is a library that a file asks for, and the symbol versions that it must
+// have.
+type Need struct {
+	Library  string   // as DT_NEEDED and the version table name it
+	Versions []string // sorted: "GLIBC_2.34", "OPENSSL_3.0.0"
+}
+
+// VersionNeeds returns the symbol versions that the file asks for, by library in
+// the order of its table; nil where it has none (a static binary, musl).
+func (f *File) VersionNeeds() ([]Need, error) {
+	if f.file.SectionByType(stdelf.SHT_GNU_VERNEED) == nil {
+		return nil, nil
+	}
+	table, err := f.file.DynamicVersionNeeds()
+	if err != nil {
+		return nil, fmt.Errorf("read version requirements: %w", err)
+	}
+	var needs []Need
+	for _, n := range table {
+		need := Need{Library: n.Name}
+		for _, d := range n.Needs {
+			need.Versions = append(need.Versions, d.Dep)
+		}
+		slices.Sort(need.Versions)
+		needs = append(needs, need)
+	}
+	return needs, nil
+}
+
+// Undefined returns the names that the file expects of others, sorted.
+func (f *File) Undefined() ([]string, error) {
+	symbols, err := f.symbols()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range symbols {
+		if s.Section == stdelf.SHN_UNDEF && s.Name != "" && stdelf.ST_BIND(s.Info) != stdelf.STB_WEAK {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// Import is a name that a file expects of others.
+type Import struct {
+	Name    string
+	Library string // that it was linked to, by the version table; "" where it has no version
+}
+
+// Imports returns the names that the file expects of others, in the order of its
+// symbol table.
+func (f *File) Imports() ([]Import, error) {
+	symbols, err := f.symbols()
+	if err != nil {
+		return nil, err
+	}
+	var all []Import
+	for _, s := range symbols {
+		if s.Section == stdelf.SHN_UNDEF && s.Name != "" {
+			all = append(all, Import{s.Name, s.Library})
+		}
+	}
+	return all, nil
+}
+
+// Defined returns the names that the file offers to others, sorted; the names of
+// its symbol versions do not count.
+func (f *File) Defined() ([]string, error) {
+	symbols, err := f.symbols()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range symbols {
+		if s.Section != stdelf.SHN_UNDEF && s.Section != stdelf.SHN_ABS && s.Name != "" && stdelf.ST_BIND(s.Info) != stdelf.STB_LOCAL {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}

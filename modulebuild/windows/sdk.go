@@ -1,0 +1,402 @@
+package windows
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"modwsgi/internal/archive"
+	"modwsgi/internal/digest"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/pe"
+)
+
+// sdk is what is compiled and linked against: headers, and the libraries whose
+// functions they declare.
+type sdk struct {
+	version  string // of the headers
+	mmn      int    // of httpd's headers
+	identity string // hash over what it was taken from
+	include  []string
+	libs     []*library
+}
+
+func (s *sdk) library(dll string) *library {
+	for _, l := range s.libs {
+		if strings.EqualFold(l.dll, dll) {
+			return l
+		}
+	}
+	return nil
+}
+
+// library is a DLL: where its import library lies, and which names it is known
+// to have. exact says that the names are the library's own, not what headers
+// declare.
+type library struct {
+	dll    string // "libhttpd.dll"
+	lib    string // path of the import library; "" until it is made
+	names  []string
+	data   []string // those of names that are variables
+	exact  bool
+	source string // for people: what the names were read from
+}
+
+func (l *library) has(name string) bool {
+	_, found := slices.BinarySearch(l.names, name)
+	return found
+}
+
+// tree is the list of files of an SDK, for a search without regard to case.
+type tree struct {
+	root  string
+	files []string // relative to root, with slashes
+}
+
+const (
+	maxDepth = 6      // of directories that are looked into
+	maxFiles = 60_000 // of an SDK
+)
+
+// openTree makes a directory, a zip or a NuGet package (which is one) readable.
+func openTree(ctx context.Context, path, into string, keep func(string) bool) (*tree, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "name a directory or a zip file", "look at the SDK: %w", err)
+	}
+	if !info.IsDir() {
+		// Import libraries and headers pack well; a ratio says nothing here.
+		limits := archive.Limits{MaxBytes: 2 << 30, MaxFileBytes: 512 << 20, MaxFiles: maxFiles, MaxRatio: 200}
+		if _, err := archive.Extract(ctx, path, into, archive.Options{Limits: limits, Keep: keep}); err != nil {
+			return nil, fault.New(fault.Usage, "name a directory, a zip file or a NuGet package", "unpack the SDK %s: %w", path, err)
+		}
+		path = into
+	}
+	t := &tree{root: path}
+	err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		rel, rerr := filepath.Rel(path, name)
+		if err != nil || rerr != nil {
+			if rel == "." {
+				return errors.Join(err, rerr)
+			}
+			return nil // somebody's directory that we need not look into
+		}
+		rel = filepath.ToSlash(rel)
+		switch {
+		case d.IsDir() && strings.Count(rel, "/") >= maxDepth:
+			return fs.SkipDir
+		case !d.IsDir() && keep(rel):
+			if t.files = append(t.files, rel); len(t.files) > maxFiles {
+				return fault.New(fault.Usage, "name the directory that has include and lib", "%s is too large for an SDK", path)
+			}
+		}
+		return nil
+	})
+	return t, err
+}
+
+// find returns the files of that name, in any case, the least deep one first.
+func (t *tree) find(name string) []string {
+	var out []string
+	for _, f := range t.files {
+		if strings.EqualFold(f[strings.LastIndex(f, "/")+1:], name) {
+			out = append(out, filepath.Join(t.root, filepath.FromSlash(f)))
+		}
+	}
+	slices.SortStableFunc(out, func(a, b string) int {
+		return strings.Count(a, string(os.PathSeparator)) - strings.Count(b, string(os.PathSeparator))
+	})
+	return out
+}
+
+func (t *tree) first(name string) string {
+	if all := t.find(name); len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
+// open finds the import library and the library itself. Names come from the
+// library where it is there, else from the import library. It returns nil where
+// the SDK has neither.
+func (t *tree) open(dll string) (*library, error) {
+	stem := strings.TrimSuffix(dll, filepath.Ext(dll))
+	l := &library{dll: dll, lib: t.first(stem + ".lib")}
+	if l.lib == "" {
+		l.lib = t.first("lib" + stem + ".dll.a")
+	}
+	if path := t.first(dll); path != "" {
+		facts, err := readPE(path)
+		if err != nil {
+			return nil, wrongSDK("read %s: %w", path, err)
+		}
+		if facts.Machine != "AMD64" || !facts.DLL {
+			return nil, wrongSDK("%s is for %s, not for AMD64 (x64)", path, facts.Machine)
+		}
+		l.names, l.exact, l.source = facts.Exports, true, path
+		return l, nil
+	}
+	if l.lib == "" {
+		return nil, nil
+	}
+	facts, err := pe.ReadLibrary(l.lib)
+	if err != nil {
+		return nil, wrongSDK("read %s: %w", l.lib, err)
+	}
+	if facts.Machine != "AMD64" {
+		return nil, wrongSDK("%s is for %s, not for AMD64 (x64)", l.lib, facts.Machine)
+	}
+	l.names, l.exact, l.source = facts.Names, true, l.lib
+	return l, nil
+}
+
+func wrongSDK(format string, args ...any) error {
+	return fault.New(fault.Environment, "take the 64-bit (x64) SDK of that version", format, args...)
+}
+
+func readPE(path string) (*pe.Facts, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return pe.Read(f, info.Size())
+}
+
+// identify hashes the files that a build can depend on, by name and content.
+func (s *sdk) identify() error {
+	h := sha256.New()
+	for i, dir := range s.include {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.IsDir() || !strings.HasSuffix(strings.ToLower(d.Name()), ".h") {
+				return nil
+			}
+			sum, err := digest.File(path)
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(dir, path)
+			if err != nil {
+				return err
+			}
+			_, _ = fmt.Fprintf(h, "%d %s %s\n", i, filepath.ToSlash(rel), sum)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("read the headers in %s: %w", dir, err)
+		}
+	}
+	for _, l := range s.libs {
+		_, _ = fmt.Fprintf(h, "%s %v\n", l.dll, l.exact)
+		if l.exact {
+			_, _ = fmt.Fprintf(h, "%q\n", l.names)
+		}
+	}
+	s.identity = hex.EncodeToString(h.Sum(nil))
+	return nil
+}
+
+// defines reads the numbers that a header defines.
+func defines(path string, names ...string) (map[string]int, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]int{}
+	for _, name := range names {
+		m := regexp.MustCompile(`(?m)^[ \t]*#[ \t]*define[ \t]+` + name + `[ \t]+([0-9]+)`).FindSubmatch(data)
+		if m == nil {
+			return nil, fmt.Errorf("%s does not define %s", path, name)
+		}
+		out[name], _ = strconv.Atoi(string(m[1]))
+	}
+	return out, nil
+}
+
+// httpdNames are the libraries of httpd that a module uses.
+var httpdNames = []string{"libhttpd.dll", "libapr-1.dll", "libaprutil-1.dll"}
+
+// describeHTTPD reads version and module magic number from the headers.
+func (s *sdk) describeHTTPD(include string) error {
+	release, err := defines(filepath.Join(include, "ap_release.h"), "AP_SERVER_MAJORVERSION_NUMBER", "AP_SERVER_MINORVERSION_NUMBER", "AP_SERVER_PATCHLEVEL_NUMBER")
+	if err != nil {
+		return err
+	}
+	mmn, err := defines(filepath.Join(include, "ap_mmn.h"), "MODULE_MAGIC_NUMBER_MAJOR")
+	if err != nil {
+		return err
+	}
+	s.version = fmt.Sprintf("%d.%d.%d", release["AP_SERVER_MAJORVERSION_NUMBER"], release["AP_SERVER_MINORVERSION_NUMBER"], release["AP_SERVER_PATCHLEVEL_NUMBER"])
+	s.mmn = mmn["MODULE_MAGIC_NUMBER_MAJOR"]
+	if !strings.HasPrefix(s.version, "2.4.") {
+		return fault.New(fault.Environment, "take an SDK of Apache 2.4", "the headers in %s are of httpd %s", include, s.version)
+	}
+	return nil
+}
+
+// httpdSDK takes headers and libraries from a directory or zip of the user's.
+func httpdSDK(ctx context.Context, path, into string) (*sdk, error) {
+	t, err := openTree(ctx, path, into, func(name string) bool {
+		n := strings.ToLower(name)
+		return strings.HasSuffix(n, ".h") || strings.HasSuffix(n, ".lib") || strings.HasSuffix(n, ".dll")
+	})
+	if err != nil {
+		return nil, err
+	}
+	header := t.first("httpd.h")
+	if header == "" {
+		return nil, fault.New(fault.Usage, "name the archive of Apache Lounge or a directory like C:\\Apache24, with include and lib", "%s has no httpd.h", path)
+	}
+	s := &sdk{include: []string{filepath.Dir(header)}}
+	if err := s.describeHTTPD(s.include[0]); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"apr.h", "apu.h", "ap_config_layout.h", "os.h"} {
+		there := t.first(name)
+		if there == "" {
+			return nil, fault.New(fault.Usage, "take the complete archive, with the headers of APR", "%s has no %s", path, name)
+		}
+		if dir := filepath.Dir(there); !slices.Contains(s.include, dir) {
+			s.include = append(s.include, dir)
+		}
+	}
+	for _, dll := range httpdNames {
+		l, err := t.open(dll)
+		if err != nil {
+			return nil, err
+		}
+		if l == nil {
+			l = &library{dll: dll, source: "the headers"}
+		}
+		s.libs = append(s.libs, l)
+	}
+	return s, nil
+}
+
+// pythonSDK takes headers and the library of a Python from what the user has: an
+// installation, a NuGet package, an embeddable zip to which headers were added,
+// a source tree; or the headers of an installation on another system, which are
+// the same but for pyconfig.h.
+func pythonSDK(ctx context.Context, path, into, minor string) (*sdk, error) {
+	dll := dllName(minor)
+	t, err := openTree(ctx, path, into, func(name string) bool {
+		n := strings.ToLower(name)
+		return strings.HasSuffix(n, ".h") || strings.HasSuffix(n, "pyconfig.h.in") || strings.HasSuffix(n, ".lib") || strings.HasSuffix(n, ".dll.a") || strings.HasSuffix(n, ".dll")
+	})
+	if err != nil {
+		return nil, err
+	}
+	var seen []string
+	for _, header := range t.find("Python.h") {
+		include := filepath.Dir(header)
+		version, err := pythonVersion(include)
+		if err != nil {
+			continue
+		}
+		if !strings.HasPrefix(version+".", minor+".") {
+			seen = append(seen, version)
+			continue
+		}
+		s := &sdk{version: version, include: []string{include}}
+		if err := s.addConfig(t, include, into+"-config"); err != nil {
+			return nil, err
+		}
+		l, err := t.open(dll)
+		if err != nil {
+			return nil, err
+		}
+		if l == nil {
+			if threaded := t.first(strings.TrimSuffix(dll, ".dll") + "t.dll"); threaded != "" {
+				return nil, fault.New(fault.Environment, "take the ordinary build of that version", "%s is a free-threaded Python, which mod_wsgi does not support", threaded)
+			}
+			l = &library{dll: dll, source: "the headers"}
+		}
+		s.libs = []*library{l}
+		return s, nil
+	}
+	if len(seen) > 0 {
+		slices.Sort(seen)
+		return nil, fault.New(fault.Usage, "name the SDK of Python "+minor+" with --python-sdk", "%s has headers of Python %s, not of %s", path, strings.Join(slices.Compact(seen), " and "), minor)
+	}
+	return nil, fault.New(fault.Usage, "name an installation, a NuGet package or a directory with the headers; the embeddable zip alone and virtual environments have none",
+		"%s has no Python.h", path)
+}
+
+// addConfig sees to it that the pyconfig.h is the one for Windows. Python.h
+// takes the one beside itself before any other, so headers that have another
+// system's are copied without it.
+func (s *sdk) addConfig(t *tree, include, into string) error {
+	beside := filepath.Join(include, "pyconfig.h")
+	config := []byte(pyconfig)
+	candidates := append([]string{beside}, t.find("pyconfig.h")...)
+	for _, c := range append(candidates, t.find("pyconfig.h.in")...) {
+		data, err := os.ReadFile(c)
+		if err != nil || !bytes.Contains(data, []byte("#define MS_WINDOWS")) {
+			continue // another system's, or autoconf's template
+		}
+		if c == beside {
+			return nil
+		}
+		config = data
+		break
+	}
+	if err := copyHeaders(include, into); err != nil {
+		return fmt.Errorf("copy the headers in %s: %w", include, err)
+	}
+	s.include = []string{into}
+	return os.WriteFile(filepath.Join(into, "pyconfig.h"), config, 0o644)
+}
+
+// copyHeaders copies the headers of a Python but for pyconfig.h.
+func copyHeaders(from, to string) error {
+	all, err := headersBelow(from)
+	if err != nil {
+		return err
+	}
+	for _, path := range all {
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if rel == "pyconfig.h" {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(target, data, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(to, 0o755)
+}
+
+func pythonVersion(include string) (string, error) {
+	v, err := defines(filepath.Join(include, "patchlevel.h"), "PY_MAJOR_VERSION", "PY_MINOR_VERSION", "PY_MICRO_VERSION")
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d.%d.%d", v["PY_MAJOR_VERSION"], v["PY_MINOR_VERSION"], v["PY_MICRO_VERSION"]), nil
+}

@@ -1,0 +1,126 @@
+package windows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/fetch"
+	"modwsgi/internal/recipe"
+)
+
+// Wanted says which versions a build is to be made of, as constraints ("",
+// "2.4", "~> 5.0", "5.0.2"). A component that an SDK stands in for is not
+// fetched.
+type Wanted struct {
+	ModWSGI   string
+	HTTPD     string
+	HTTPDSDK  bool
+	Pythons   []string // minor versions whose headers are to be had: those without an SDK
+	Catalogue *recipe.Set
+	Events    event.Sink
+}
+
+// Sources are verified archives.
+type Sources struct {
+	ModWSGI, HTTPD, APR, APRUtil Source
+	CPython                      map[string]Source // by minor version
+}
+
+// Fill gives a request the archives.
+func (s *Sources) Fill(q *Request) {
+	q.Module, q.HTTPD, q.APR, q.APRUtil, q.CPython = s.ModWSGI, s.HTTPD, s.APR, s.APRUtil, s.CPython[q.Python]
+}
+
+// Fetch gets all archives at the same time. Where the newest version that a
+// constraint admits is not to be had, the next one is taken, and said.
+func Fetch(ctx context.Context, f *fetch.Fetcher, w Wanted) (*Sources, error) {
+	out := &Sources{CPython: map[string]Source{}}
+	group, ctx := errgroup.WithContext(ctx)
+	get := func(component, constraint string, into func(Source)) {
+		group.Go(func() error {
+			source, err := w.first(ctx, f, component, constraint)
+			if err == nil {
+				into(source)
+			}
+			return err
+		})
+	}
+	get("mod_wsgi", w.ModWSGI, func(s Source) { out.ModWSGI = s })
+	if !w.HTTPDSDK {
+		get("httpd", anyPatch(w.HTTPD), func(s Source) { out.HTTPD = s })
+		get("apr", "", func(s Source) { out.APR = s })
+		get("apr-util", "", func(s Source) { out.APRUtil = s })
+	}
+	var mu sync.Mutex
+	for _, minor := range w.Pythons {
+		if !minorVersion.MatchString(minor) {
+			return nil, fault.New(fault.Usage, "name a minor version, as in --python 3.11", "%q is not a version of Python", minor)
+		}
+		get("cpython", "~> "+minor+".0", func(s Source) {
+			mu.Lock()
+			defer mu.Unlock()
+			out.CPython[minor] = s
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// anyPatch makes "2.4" mean any of 2.4.
+func anyPatch(version string) string {
+	if version == "2.4" {
+		return "~> 2.4.0"
+	}
+	return version
+}
+
+func (w *Wanted) first(ctx context.Context, f *fetch.Fetcher, component, constraint string) (Source, error) {
+	all, err := w.Catalogue.Match(component, constraint)
+	if err != nil {
+		return Source{}, err
+	}
+	if len(all) == 0 {
+		return Source{}, w.unknown(component, constraint)
+	}
+	var missing []error
+	var first *fetch.NotObtainable
+	for _, a := range all {
+		file, err := f.Fetch(ctx, a)
+		if ctx.Err() != nil {
+			return Source{}, context.Cause(ctx)
+		}
+		var n *fetch.NotObtainable
+		if errors.As(err, &n) {
+			if first == nil {
+				first = n
+			}
+			missing = append(missing, err)
+			continue
+		}
+		if err != nil {
+			return Source{}, err
+		}
+		if first != nil {
+			w.Events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, a.Version, first.Archive.Version, first.Summary()))
+		}
+		return Source{Version: a.Version, Path: file.Path, SHA256: a.SHA256}, nil
+	}
+	return Source{}, fault.Wrap(fault.Source, fault.HintOf(missing[0]), errors.Join(missing...))
+}
+
+// unknown is the error for what the catalogue does not have.
+func (w *Wanted) unknown(component, constraint string) error {
+	if component == "cpython" {
+		return fault.New(fault.Usage, "name one with --python-sdk: a Python installation of that version (any system's: only headers are taken), or its NuGet package",
+			"there is no pinned source of the headers of Python %s", constraint[3:len(constraint)-2])
+	}
+	return fault.New(fault.Usage, "modwsgi version lists what is known", "no known version of %s is %q", component, constraint)
+}

@@ -1,0 +1,169 @@
+package windows
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+	"modwsgi/internal/steps"
+)
+
+// tools is a compiler for Windows x64. The command lines are relative to the
+// directory of the module's sources, but for importLibrary.
+type tools interface {
+	describe() string // for people, and part of a build's identity
+	environ() []string
+	runtime() []string // libraries of the compiler's own that a module may need
+	object(source string) string
+	compile(b *builder, source string) []string
+	link(b *builder, out string, objects, libs []string) []string
+	importLibrary(def, dll, out string) []string
+	prepare(ctx context.Context, b *builder, log *steps.Log) error
+}
+
+// findTools finds mingw-w64, and on Windows Microsoft's compiler.
+func findTools(ctx context.Context, q *Request) (tools, error) {
+	if runtime.GOOS == "windows" {
+		return findMSVC(ctx, q)
+	}
+	return findMinGW(ctx, q)
+}
+
+// mingw is gcc with binutils for x86_64-w64-mingw32.
+type mingw struct {
+	gcc, dlltool string
+	version      string
+	env          []string
+	specs        string // path, set by prepare
+}
+
+// triples are the names under which distributions have the compiler; the second
+// one has UCRT as its default already (Fedora).
+var triples = []string{"x86_64-w64-mingw32", "x86_64-w64-mingw32ucrt"}
+
+func findMinGW(ctx context.Context, q *Request) (tools, error) {
+	const hint = "install mingw-w64 (Debian, Ubuntu: apt-get install gcc-mingw-w64-x86-64; Fedora: dnf install mingw64-gcc; Alpine: apk add mingw-w64-gcc; macOS: brew install mingw-w64)"
+	for _, triple := range triples {
+		gcc, err := run.LookPath(triple+"-gcc", q.Env)
+		if err != nil {
+			continue
+		}
+		dlltool, err := run.LookPath(triple+"-dlltool", q.Env)
+		if err != nil {
+			return nil, fault.New(fault.Environment, hint, "%s-dlltool is missing beside %s", triple, gcc)
+		}
+		m := &mingw{gcc: gcc, dlltool: dlltool, env: toolEnv(q.Env, q.Work)}
+		out, err := q.Runner.Output(ctx, run.Cmd{Argv: []string{gcc, "--version"}, Env: m.env})
+		if err != nil {
+			return nil, fault.Wrap(fault.Environment, hint, fmt.Errorf("ask %s for its version: %w", gcc, err))
+		}
+		m.version, _, _ = strings.Cut(string(out), "\n")
+		return m, nil
+	}
+	return nil, fault.New(fault.Environment, hint, "there is no compiler for Windows: %s-gcc is not in PATH", triples[0])
+}
+
+// toolEnv is what the tools get: where to find one another, no language but
+// English, and nothing that changes what they do.
+func toolEnv(env []string, work string) []string {
+	return []string{"PATH=" + run.Getenv(env, "PATH"), "LC_ALL=C", "TMPDIR=" + filepath.Join(work, "tmp"), "SOURCE_DATE_EPOCH=0"}
+}
+
+func (m *mingw) describe() string  { return strings.TrimSpace(m.version) + ", UCRT" }
+func (m *mingw) environ() []string { return m.env }
+func (m *mingw) runtime() []string { return nil }
+
+func (m *mingw) object(source string) string { return strings.TrimSuffix(source, ".c") + ".o" }
+
+// prepare writes gcc's own specs with the Universal C Runtime, which CPython
+// uses, in the place of the old one.
+func (m *mingw) prepare(ctx context.Context, b *builder, _ *steps.Log) error {
+	out, err := b.Runner.Output(ctx, run.Cmd{Argv: []string{m.gcc, "-dumpspecs"}, Env: m.env})
+	if err != nil {
+		return fmt.Errorf("ask gcc for its specs: %w", err)
+	}
+	m.specs = b.dir("ucrt.specs")
+	return os.WriteFile(m.specs, []byte(strings.ReplaceAll(string(out), "-lmsvcrt", "-lucrt")), 0o644)
+}
+
+// compile: MS_WIN64 is what CPython's pyconfig.h sets for Microsoft's compiler
+// alone.
+func (m *mingw) compile(b *builder, source string) []string {
+	argv := []string{m.gcc, "-specs=" + m.specs, "-O2", "-g0", "-fwrapv", "-DNDEBUG", "-DMS_WIN64", "-D_UCRT", "-w"}
+	for i, dir := range b.includes() {
+		argv = append(argv, "-I"+dir, fmt.Sprintf("-ffile-prefix-map=%s=/include/%d", dir, i))
+	}
+	return append(argv, "-ffile-prefix-map="+b.Work+"=.", "-c", "-o", m.object(source), source)
+}
+
+// link: without a base ld makes one up from the path of the output, which would
+// be in the bytes; 0x180000000 is what Microsoft's linker takes for a library.
+func (m *mingw) link(_ *builder, out string, objects, libs []string) []string {
+	argv := append([]string{
+		m.gcc, "-specs=" + m.specs, "-shared", "-static-libgcc", "-s", "-Wl,--no-insert-timestamp", "-Wl,--image-base,0x180000000", "-Wl,--exclude-all-symbols",
+		"-Wl,--nxcompat", "-Wl,--dynamicbase", "-Wl,--high-entropy-va", "-o", out,
+	}, objects...)
+	return append(append(argv, "module.def"), append(slices.Clone(libs), "-lpsapi")...)
+}
+
+func (m *mingw) importLibrary(def, dll, out string) []string {
+	return []string{m.dlltool, "-m", "i386:x86-64", "-d", def, "-D", dll, "-l", out, "-t", "modwsgi_" + strings.NewReplacer(".", "_", "-", "_").Replace(dll)}
+}
+
+// includes are the header directories of the build, httpd's first.
+func (b *builder) includes() []string { return slices.Concat(b.httpd.include, b.python.include) }
+
+// compile runs one compiler a file, Jobs at a time. File names are relative, so
+// that what __FILE__ puts into the module does not depend on the directory.
+func (b *builder) compile(ctx context.Context, log *steps.Log) error {
+	if err := b.tools.prepare(ctx, b, log); err != nil {
+		return err
+	}
+	var compiled atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(b.Jobs)
+	for _, source := range b.sources {
+		group.Go(func() error {
+			if err := b.tool(ctx, log, b.dir("mod_wsgi"), b.tools.compile(b, source)); err != nil {
+				return err
+			}
+			b.Events.Send(event.Event{
+				Kind: event.Progress, Step: log.Step,
+				Text: fmt.Sprintf("%s (%d of %d)", filepath.Base(source), compiled.Add(1), len(b.sources)),
+			})
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// exported are the only names of the module: for httpd, and for Python.
+var exported = []string{"PyInit_mod_wsgi", "wsgi_module"}
+
+func (b *builder) link(ctx context.Context, log *steps.Log) error {
+	dir := b.dir("mod_wsgi")
+	def := "LIBRARY " + b.name + "\nEXPORTS\n    PyInit_mod_wsgi\n    wsgi_module DATA\n"
+	if err := os.WriteFile(filepath.Join(dir, "module.def"), []byte(def), 0o644); err != nil {
+		return err
+	}
+	var objects, libs []string
+	for _, source := range b.sources {
+		objects = append(objects, b.tools.object(source))
+	}
+	for _, s := range []*sdk{b.httpd, b.python} {
+		for _, l := range s.libs {
+			libs = append(libs, l.lib)
+		}
+	}
+	return b.tool(ctx, log, dir, b.tools.link(b, filepath.Join(b.Out, b.name), objects, libs))
+}

@@ -1,0 +1,278 @@
+// Package windows turns upstream's mod_wsgi source archive into the httpd module
+// for one Python and Apache 2.4 on Windows (x64): on other systems with
+// mingw-w64 against the Universal C Runtime, on Windows with Microsoft's
+// compiler. It knows where headers and import libraries come from, an SDK that
+// the user has or the pinned upstream sources, and how the finished file is
+// checked. It does not get archives, does not package and never starts what it
+// builds.
+//
+// Nothing of upstream's module is changed.
+package windows
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/archive"
+	"modwsgi/internal/digest"
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+	"modwsgi/internal/steps"
+)
+
+// buildVersion changes when the same inputs give another module.
+const buildVersion = "1"
+
+// Target is the only platform that this package builds for, as --target has it.
+const Target = "windows/amd64"
+
+// Source is a verified archive of upstream's.
+type Source struct {
+	Version string
+	Path    string
+	SHA256  string // lower case hex
+}
+
+// Request says what to build. Where an SDK is not given, the headers come from
+// the archives.
+type Request struct {
+	Module    Source // of mod_wsgi
+	Python    string // "3.11"
+	HTTPDSDK  string // directory or zip in the layout of Apache Lounge's, or ""
+	PythonSDK string // directory, NuGet package or zip, or ""
+	HTTPD     Source // what follows is needed only without HTTPDSDK
+	APR       Source
+	APRUtil   Source
+	CPython   Source // needed only without PythonSDK
+
+	Jobs   int    // compilers at a time, at least 1
+	Work   string // directory for sources and objects; must not exist
+	Out    string // directory for the module; it is made
+	Logs   string // directory for one log a step; it is made
+	Env    []string
+	Runner *run.Runner
+	Events event.Sink
+}
+
+// Result is a built module.
+type Result struct {
+	File     string // path
+	Name     string // "mod_wsgi.cp311-win_amd64.pyd"
+	SHA256   string
+	Size     int64 // bytes
+	Version  string
+	Python   string // version that the headers are of, "3.11.2"
+	HTTPD    string // version that the headers are of, "2.4.68"
+	MMN      int    // module magic number of those
+	Compiler string // for people
+	Imports  []string
+	Key      string // hash of everything that went into it
+	Timings  []steps.Timing
+}
+
+var minorVersion = regexp.MustCompile(`^3\.([0-9]{1,2})$`)
+
+// Tag is "cp311" for "3.11".
+func Tag(python string) string { return "cp" + strings.ReplaceAll(python, ".", "") }
+
+// FileName is the name of the module for a Python, in the form of an extension
+// module: the one that community wheels used and configuration files have.
+func FileName(python string) string { return "mod_wsgi." + Tag(python) + "-win_amd64.pyd" }
+
+func dllName(python string) string { return "python" + strings.ReplaceAll(python, ".", "") + ".dll" }
+
+// Build makes the module. On an error nothing is left in Out.
+func Build(ctx context.Context, q Request) (*Result, error) {
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	tools, err := findTools(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{q.Out, filepath.Join(q.Work, "tmp")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("make build directory: %w", err)
+		}
+	}
+	b := &builder{Request: q, tools: tools, name: FileName(q.Python)}
+	name := "mod_wsgi for Python " + q.Python
+	timings, err := steps.Run(ctx, q.Logs, q.Events, []steps.Step{
+		{Name: "unpack " + name, Run: b.unpack},
+		{Name: "prepare httpd for " + name, Run: b.prepareHTTPD},
+		{Name: "prepare " + name, Run: b.preparePython},
+		{Name: "compile " + name, Needs: []string{"unpack " + name, "prepare httpd for " + name, "prepare " + name}, Run: b.compile},
+		{Name: "link " + name, Needs: []string{"compile " + name}, Run: b.link},
+		{Name: "check " + name, Needs: []string{"link " + name}, Run: b.check},
+	})
+	out := filepath.Join(q.Out, b.name)
+	if err != nil {
+		_ = os.Remove(out)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		class := fault.Build
+		if c := fault.ClassOf(err); c != fault.Internal {
+			class = c
+		}
+		return nil, fault.Wrap(class, b.hint(err), fmt.Errorf("build mod_wsgi %s for Python %s on Windows: %w", q.Module.Version, q.Python, err))
+	}
+	return b.result(out, timings)
+}
+
+func (b *builder) result(out string, timings []steps.Timing) (*Result, error) {
+	info, err := os.Stat(out)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{
+		File: out, Name: b.name, SHA256: b.sum, Size: info.Size(), Version: b.Module.Version,
+		Python: b.python.version, HTTPD: b.httpd.version, MMN: b.httpd.mmn, Compiler: b.tools.describe(), Imports: b.imports,
+		Key: b.key(), Timings: timings,
+	}, nil
+}
+
+// key is the identity of what was built.
+func (b *builder) key() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "modulebuild/windows %s\nmod_wsgi %s %s\npython %s %s\nhttpd %s %d %s\ncompiler %s\n", buildVersion, b.Module.Version, b.Module.SHA256,
+		b.Python, b.python.identity, b.httpd.version, b.httpd.mmn, b.httpd.identity, b.tools.describe())
+	sum := sha256.Sum256([]byte(text.String()))
+	return hex.EncodeToString(sum[:])
+}
+
+func (q *Request) check() error {
+	if q.Jobs < 1 {
+		return fmt.Errorf("build mod_wsgi: %d jobs", q.Jobs)
+	}
+	m := minorVersion.FindStringSubmatch(q.Python)
+	if m == nil {
+		return fault.New(fault.Usage, "name a minor version, as in --python 3.11", "%q is not a version of Python", q.Python)
+	}
+	for _, path := range []string{q.Out, q.Work, q.Logs} {
+		if !filepath.IsAbs(path) {
+			return fmt.Errorf("build mod_wsgi: %q is not an absolute path", path)
+		}
+	}
+	need := map[string]Source{"mod_wsgi": q.Module}
+	if q.HTTPDSDK == "" {
+		need["httpd"], need["apr"], need["apr-util"] = q.HTTPD, q.APR, q.APRUtil
+	}
+	if q.PythonSDK == "" {
+		need["cpython"] = q.CPython
+	}
+	for name, s := range need {
+		if s.Path == "" || s.Version == "" {
+			return fmt.Errorf("build mod_wsgi: the archive of %s is missing", name)
+		}
+	}
+	return nil
+}
+
+type builder struct {
+	Request
+	tools   tools
+	name    string
+	sources []string // relative to Work/mod_wsgi
+	httpd   *sdk
+	python  *sdk
+	sum     string
+	imports []string
+}
+
+// dir is a directory of the build.
+func (b *builder) dir(name ...string) string {
+	return filepath.Join(append([]string{b.Work}, name...)...)
+}
+
+const wrongArchive = "get upstream's source archive of that version, from the package index or from its releases"
+
+var versionString = regexp.MustCompile(`(?m)^#define\s+MOD_WSGI_VERSION_STRING\s+"([^"]+)"`)
+
+// unpack takes the C files out of the module's archive, and compares what they
+// say with what was asked for.
+func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
+	_, err := archive.Extract(ctx, b.Module.Path, b.dir("mod_wsgi"), archive.Options{
+		Strip: 1, Limits: archive.DefaultLimits(),
+		Keep: func(name string) bool { return strings.HasPrefix(name, "src/server/") || name == "LICENSE" },
+	})
+	if err != nil {
+		return err
+	}
+	b.sources, err = fs.Glob(os.DirFS(b.dir("mod_wsgi")), "src/server/*.c")
+	if err == nil && len(b.sources) == 0 {
+		err = errors.New("the archive has no C files in src/server")
+	}
+	if err != nil {
+		return fault.Wrap(fault.Source, wrongArchive, err)
+	}
+	slices.Sort(b.sources)
+	data, err := os.ReadFile(b.dir("mod_wsgi", "src/server/wsgi_version.h"))
+	if err != nil {
+		return fault.New(fault.Source, wrongArchive, "the archive has no src/server/wsgi_version.h")
+	}
+	m := versionString.FindSubmatch(data)
+	if m == nil || string(m[1]) != b.Module.Version {
+		return fault.New(fault.Source, wrongArchive, "the archive says that it is mod_wsgi %q, not %s", m, b.Module.Version)
+	}
+	return nil
+}
+
+// check makes sure that the file is what httpd on Windows will load.
+func (b *builder) check(_ context.Context, log *steps.Log) error {
+	name := filepath.Join(b.Out, b.name)
+	if err := os.Chmod(name, 0o755); err != nil {
+		return err
+	}
+	facts, err := Check(name, Expect{Python: b.Python, Resolve: b.resolve, Paths: b.paths(), Runtime: b.tools.runtime()})
+	if err != nil {
+		return err
+	}
+	b.imports = facts
+	if b.sum, err = digest.File(name); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(log, "%s needs %v\n", b.name, facts)
+	return err
+}
+
+// paths are those of the build machine, which must not be in the module.
+func (b *builder) paths() []string {
+	out := []string{b.Work, b.Out}
+	for _, s := range []*sdk{b.httpd, b.python} {
+		out = append(out, s.include...)
+	}
+	return out
+}
+
+// resolve says whether a library of the SDKs has a name; known is false for a
+// library that neither is about.
+func (b *builder) resolve(library, name string) (has, known bool) {
+	for _, s := range []*sdk{b.httpd, b.python} {
+		if l := s.library(library); l != nil {
+			return l.has(name), true
+		}
+	}
+	return false, false
+}
+
+func (b *builder) tool(ctx context.Context, log *steps.Log, dir string, argv []string) error {
+	words := make([]string, len(argv))
+	for i, a := range argv {
+		words[i] = run.Quote(a)
+	}
+	if _, err := fmt.Fprintf(log, "+ %s\n", strings.Join(words, " ")); err != nil {
+		return err
+	}
+	return b.Runner.Run(ctx, run.Cmd{Argv: argv, Dir: dir, Env: b.tools.environ(), Log: log, LogPath: log.Path})
+}

@@ -1,0 +1,252 @@
+// Package authenticode signs programs and libraries of Windows, and checks their
+// signatures, with osslsigncode, or with signtool where that is all there is. It
+// keeps keys in the files that the user names and never writes a passphrase to a
+// command line or a log. It does not know what is signed.
+package authenticode
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// Signer is how files are signed.
+type Signer struct {
+	Cert       string // PEM or PKCS#7 file with the certificate and its chain, or a PKCS#12 file with the key too
+	Key        string // PEM file; "" where Cert is PKCS#12
+	Passphrase string // file with the passphrase; "" for none
+	Timestamp  string // URL of an RFC 3161 time stamp server; "" for no time stamp
+	Time       time.Time
+	Name, URL  string // what the signature says of the program
+
+	Env    []string
+	Runner *run.Runner
+}
+
+const toolHint = "install osslsigncode (Debian, Ubuntu: apt-get install osslsigncode; macOS: brew install osslsigncode), or on Windows the SDK with signtool"
+
+func isPKCS12(path string) bool {
+	ext := strings.ToLower(filepath.Ext(path))
+	return ext == ".p12" || ext == ".pfx"
+}
+
+// Check says what is wrong with the signer before anything is built.
+func (s *Signer) Check() error {
+	if s.Cert == "" {
+		return fault.New(fault.Usage, "name the certificate with --sign-cert", "--sign-key is given without a certificate")
+	}
+	for _, f := range []string{s.Cert, s.Key, s.Passphrase} {
+		if f == "" {
+			continue
+		}
+		file, err := os.Open(f)
+		if err != nil {
+			return fault.New(fault.Usage, "", "read what is to sign with: %w", err)
+		}
+		_ = file.Close()
+	}
+	if isPKCS12(s.Cert) != (s.Key == "") {
+		return fault.New(fault.Usage, "give a PKCS#12 file (.p12, .pfx) alone with --sign-cert, or a certificate and its key in PEM with --sign-cert and --sign-key",
+			"the certificate %s and the key %q do not go together", s.Cert, s.Key)
+	}
+	_, _, err := s.tool()
+	return err
+}
+
+// tool finds the program to sign with.
+func (s *Signer) tool() (path string, signtool bool, err error) {
+	if path, err = run.LookPath("osslsigncode", s.Env); err == nil {
+		return path, false, nil
+	}
+	if path, err = run.LookPath("signtool.exe", s.Env); err == nil {
+		if s.Key != "" || s.Passphrase != "" {
+			return "", false, fault.New(fault.Environment, toolHint, "signtool takes a PKCS#12 file without a passphrase only, for it would show on its command line")
+		}
+		return path, true, nil
+	}
+	return "", false, fault.New(fault.Environment, toolHint, "there is no program to sign with: neither osslsigncode nor signtool.exe is in PATH")
+}
+
+// arguments is the command line that signs one file into another.
+func (s *Signer) arguments(tool string, signtool bool, from, to string) []string {
+	if signtool { // signs in place
+		argv := []string{tool, "sign", "/fd", "SHA256", "/f", s.Cert}
+		if s.Timestamp != "" {
+			argv = append(argv, "/tr", s.Timestamp, "/td", "SHA256")
+		}
+		return append(argv, "/d", s.Name, "/du", s.URL, to)
+	}
+	argv := []string{tool, "sign", "-h", "sha256"}
+	if isPKCS12(s.Cert) {
+		argv = append(argv, "-pkcs12", s.Cert)
+	} else {
+		argv = append(argv, "-certs", s.Cert, "-key", s.Key)
+	}
+	if s.Passphrase != "" {
+		argv = append(argv, "-readpass", s.Passphrase)
+	}
+	if s.Name != "" {
+		argv = append(argv, "-n", s.Name)
+	}
+	if s.URL != "" {
+		argv = append(argv, "-i", s.URL)
+	}
+	if s.Timestamp != "" {
+		argv = append(argv, "-ts", s.Timestamp)
+	} else {
+		argv = append(argv, "-st", strconv.FormatInt(s.Time.Unix(), 10))
+	}
+	return append(argv, "-in", from, "-out", to)
+}
+
+// Sign signs a file in place. On an error it is as before, and nothing is left
+// beside it. Without a time stamp, equal files get equal bytes where the key is
+// an RSA key.
+func (s *Signer) Sign(ctx context.Context, path string) error {
+	tool, signtool, err := s.tool()
+	if err != nil {
+		return err
+	}
+	to := path + ".signed"
+	_ = os.Remove(to)
+	defer func() { _ = os.Remove(to) }()
+	if signtool {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, data, 0o755); err != nil {
+			return err
+		}
+	}
+	err = s.Runner.Run(ctx, run.Cmd{Argv: s.arguments(tool, signtool, path, to), Env: s.Env})
+	if err != nil {
+		return fault.Wrap(fault.Environment, "see that certificate, key and passphrase belong together, and that the time stamp server answers",
+			fmt.Errorf("sign %s: %w%s", filepath.Base(path), err, said(err)))
+	}
+	if err := os.Chmod(to, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(to, path)
+}
+
+func said(err error) string {
+	var e *run.Error
+	if errors.As(err, &e) && len(e.Tail) > 0 {
+		return ": " + strings.TrimSpace(e.Tail[len(e.Tail)-1])
+	}
+	return ""
+}
+
+// Verify checks the signature of a file against the certificate authorities of a
+// PEM file. The error is of class Verify for a file that is not signed, was
+// changed after that, or was signed by somebody whom none of them vouches for.
+func Verify(ctx context.Context, r *run.Runner, env []string, path, ca string) error {
+	tool, err := run.LookPath("osslsigncode", env)
+	if err != nil {
+		return fault.New(fault.Environment, toolHint, "there is no osslsigncode to check signatures with")
+	}
+	out, err := r.Output(ctx, run.Cmd{Argv: []string{tool, "verify", "-CAfile", ca, "-in", path}, Env: env})
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fault.New(fault.Verify, "do not use it; get it again from where it was published", "%s: %s", filepath.Base(path), reason(string(out)+tail(err), err))
+}
+
+func tail(err error) string {
+	var e *run.Error
+	if errors.As(err, &e) {
+		return "\n" + strings.Join(e.Tail, "\n")
+	}
+	return ""
+}
+
+// reason says in words what osslsigncode found.
+func reason(out string, err error) string {
+	lower := strings.ToLower(out)
+	switch {
+	case strings.Contains(lower, "no signature found"):
+		return "it is not signed"
+	case strings.Contains(lower, "mismatch"):
+		return "it was changed after it was signed"
+	case strings.Contains(lower, "unable to get local issuer certificate"), strings.Contains(lower, "self-signed certificate"), strings.Contains(lower, "self signed certificate"):
+		return "it was signed by somebody whom the given authorities do not vouch for"
+	case strings.Contains(lower, "expired"):
+		return "the certificate that it was signed with has expired"
+	}
+	return fmt.Sprintf("its signature cannot be checked: %v", err)
+}
+
+// maxMember is how many bytes a program in an artifact may have.
+const maxMember = 256 << 20
+
+// VerifyArtifact checks every program and library in a zip or a wheel, or a
+// single one, and returns their names. Nothing of it is started. The error is of
+// class Verify also where there is none at all.
+func VerifyArtifact(ctx context.Context, r *run.Runner, env []string, path, ca string) ([]string, error) {
+	ext := strings.ToLower(filepath.Ext(path))
+	if ext != ".zip" && ext != ".whl" {
+		return []string{filepath.Base(path)}, Verify(ctx, r, env, path, ca)
+	}
+	z, err := zip.OpenReader(path)
+	if err != nil {
+		return nil, fault.New(fault.Verify, "get it again from where it was published", "read %s: %w", filepath.Base(path), err)
+	}
+	defer func() { _ = z.Close() }()
+	scratch, err := os.MkdirTemp("", "modwsgi-verify-")
+	if err != nil {
+		return nil, fmt.Errorf("make a temporary directory: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	var names []string
+	for i, f := range z.File {
+		switch strings.ToLower(filepath.Ext(f.Name)) {
+		case ".exe", ".dll", ".pyd", ".so":
+		default:
+			continue
+		}
+		// A name of ours: the archive's may be anything.
+		file := filepath.Join(scratch, strconv.Itoa(i)+filepath.Ext(f.Name))
+		if err := extract(f, file); err != nil {
+			return names, fault.New(fault.Verify, "get it again from where it was published", "read %s in %s: %w", f.Name, filepath.Base(path), err)
+		}
+		if err := Verify(ctx, r, env, file, ca); err != nil {
+			return names, fault.New(fault.ClassOf(err), fault.HintOf(err), "%s", strings.Replace(err.Error(), filepath.Base(file), f.Name+" in "+filepath.Base(path), 1))
+		}
+		names = append(names, f.Name)
+	}
+	if len(names) == 0 {
+		return nil, fault.New(fault.Verify, "name the zip or the wheel for Windows", "%s has no program or library in it", filepath.Base(path))
+	}
+	return names, nil
+}
+
+func extract(f *zip.File, to string) error {
+	if f.UncompressedSize64 > maxMember {
+		return fmt.Errorf("%d bytes are more than the %d allowed", f.UncompressedSize64, int64(maxMember))
+	}
+	in, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, io.LimitReader(in, maxMember))
+	return errors.Join(err, out.Close())
+}

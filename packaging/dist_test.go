@@ -1,0 +1,269 @@
+package packaging
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"modwsgi/internal/fault"
+)
+
+func open(t *testing.T, out string, overwrite bool) *Dist {
+	t.Helper()
+	d, err := Open(out, overwrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Abort)
+	return d
+}
+
+// artifact writes one and adds it.
+func artifact(d *Dist, name, text string) error {
+	o, err := d.Create(name)
+	if err != nil {
+		return err
+	}
+	if _, err := o.Write([]byte(text)); err != nil {
+		return err
+	}
+	if err := o.Close(); err != nil {
+		return err
+	}
+	return d.Add(&Artifact{Name: name, Kind: "test"})
+}
+
+// index writes what the next run reads.
+func index(t *testing.T, d *Dist) {
+	t.Helper()
+	data, err := json.Marshal(Index{Schema: 1, Artifacts: d.Artifacts()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Meta(IndexName, data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// listing is what a directory holds, "name=content".
+func listing(t *testing.T, dir string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, path)
+		data, err := os.ReadFile(path)
+		if strings.HasSuffix(rel, IndexName) {
+			data = nil
+		}
+		all = append(all, filepath.ToSlash(rel)+"="+string(data))
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func want(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	slices.Sort(names)
+	if got := listing(t, dir); !slices.Equal(got, names) {
+		t.Errorf("%s holds %q, want %q", dir, got, names)
+	}
+}
+
+func TestNothingAppearsBeforeCommit(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "a", "dist")
+	d := open(t, out, false)
+	if err := artifact(d, "one.bin", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if entries, _ := os.ReadDir(out); len(entries) != 1 || !strings.HasPrefix(entries[0].Name(), ".modwsgi-") {
+		t.Errorf("before the commit: %v", entries)
+	}
+	index(t, d)
+	if err := d.Meta("simple/x/index.html", []byte("page")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, out, "one.bin=1", "index.json=", "simple/x/index.html=page")
+	info, err := os.Stat(filepath.Join(out, "one.bin"))
+	if err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestAbortLeavesNothing(t *testing.T) {
+	parent := t.TempDir()
+	d := open(t, filepath.Join(parent, "dist"), false)
+	if err := artifact(d, "one.bin", "1"); err != nil {
+		t.Fatal(err)
+	}
+	d.Abort()
+	d.Abort()
+	if entries, _ := os.ReadDir(parent); len(entries) != 0 {
+		t.Errorf("left %v", entries)
+	}
+	// A directory that was there stays.
+	d = open(t, parent, false)
+	d.Abort()
+	if _, err := os.Stat(parent); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEarlierArtifactsStay(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "dist")
+	for i, name := range []string{"b.bin", "a.bin", "b.bin"} { // the third is the first again
+		d := open(t, out, false)
+		if err := artifact(d, name, name[:1]); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(d.Artifacts()); n != min(i+1, 2) {
+			t.Errorf("run %d lists %d", i, n)
+		}
+		index(t, d)
+		if err := d.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, out, "a.bin=a", "b.bin=b", "index.json=")
+}
+
+func TestAnotherContentIsRefused(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "dist")
+	d := open(t, out, false)
+	if err := artifact(d, "a.bin", "old"); err != nil {
+		t.Fatal(err)
+	}
+	index(t, d)
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	d = open(t, out, false)
+	err := artifact(d, "a.bin", "new")
+	if fault.ClassOf(err) != fault.Usage || !strings.Contains(fault.HintOf(err), "--overwrite") {
+		t.Errorf("got %v", err)
+	}
+	d.Abort()
+	want(t, out, "a.bin=old", "index.json=")
+	d = open(t, out, true)
+	if err := artifact(d, "a.bin", "new"); err != nil {
+		t.Fatal(err)
+	}
+	d.Drop("SHA256SUMS.asc") // which is not there
+	index(t, d)
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, out, "a.bin=new", "index.json=")
+}
+
+// TestFailedCommitIsUndone has a directory in the way of a file.
+func TestFailedCommitIsUndone(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "dist")
+	d := open(t, out, false)
+	if err := artifact(d, "a.bin", "old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Meta("SUMS.asc", []byte("signature")); err != nil {
+		t.Fatal(err)
+	}
+	index(t, d)
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(out, "simple", "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	plantFile(t, filepath.Join(out, "simple", "x", "y"), "theirs")
+	d = open(t, out, true)
+	if err := artifact(d, "a.bin", "new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := artifact(d, "b.bin", "new"); err != nil {
+		t.Fatal(err)
+	}
+	d.Drop("SUMS.asc")
+	if err := d.Meta("simple/x", []byte("a file where a directory is")); err != nil {
+		t.Fatal(err)
+	}
+	index(t, d)
+	if err := d.Commit(); err == nil {
+		t.Fatal("it was committed")
+	}
+	want(t, out, "a.bin=old", "index.json=", "SUMS.asc=signature", "simple/x/y=theirs")
+}
+
+func plantFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		files map[string]string
+		class fault.Class
+		says  string
+	}{
+		"other files":   {map[string]string{"notes.txt": "x"}, fault.Usage, `holds "notes.txt"`},
+		"another index": {map[string]string{"index.json": "[]"}, fault.Usage, "is not an index of artifacts"},
+		"future index":  {map[string]string{"index.json": `{"schema":2}`}, fault.Usage, "is not an index of artifacts"},
+		"escape":        {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"../x"}]}`}, fault.Usage, `lists "../x"`},
+		"changed":       {map[string]string{"a": "x", "index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "not as an earlier run made it"},
+		"gone":          {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			for file, text := range c.files {
+				plantFile(t, filepath.Join(out, file), text)
+			}
+			d, err := Open(out, true)
+			if d != nil || fault.ClassOf(err) != c.class || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v", err)
+			}
+			if entries, _ := os.ReadDir(out); len(entries) != len(c.files) {
+				t.Errorf("left %v", entries)
+			}
+		})
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	plantFile(t, file, "")
+	if _, err := Open(file, false); fault.ClassOf(err) != fault.Environment {
+		t.Errorf("a file: %v", err)
+	}
+	out := t.TempDir()
+	open(t, out, false)
+	if _, err := Open(out, false); fault.ClassOf(err) != fault.Busy {
+		t.Errorf("two at a time: %v", err)
+	}
+}
+
+func TestKilledRunsAreSweptUp(t *testing.T) {
+	out := t.TempDir()
+	left := filepath.Join(out, ".modwsgi-123.part")
+	if err := os.MkdirAll(filepath.Join(left, "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, out, false)
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("still there: %v", err)
+	}
+	for _, name := range []string{"../x", "/x", ".x", ""} {
+		if _, err := d.Create(name); err == nil {
+			t.Errorf("%q was created", name)
+		}
+	}
+}

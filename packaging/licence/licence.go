@@ -1,0 +1,57 @@
+// Package licence knows under which licences the things are that we package, as
+// SPDX expressions, and has the texts of those that no tree brings along: ours,
+// and those of what is linked into our programs. It refuses to guess: what it does
+// not know has to be added here by somebody who looked.
+package licence
+
+import (
+	"embed"
+	"fmt"
+)
+
+//go:embed texts
+var texts embed.FS
+
+// Ours is the licence of this project and of upstream's mod_wsgi.
+const Ours = "Apache-2.0"
+
+// sources are the licences of what is built from archives.
+var sources = map[string]string{
+	"httpd": "Apache-2.0", "apr": "Apache-2.0", "apr-util": "Apache-2.0", "mod_wsgi": "Apache-2.0",
+	"pcre2": "BSD-3-Clause", "expat": "MIT", "openssl": "Apache-2.0", "nghttp2": "MIT", "brotli": "MIT", "zlib": "Zlib",
+}
+
+// modules are the licences of the Go modules in our programs, and the file with
+// the text.
+var modules = map[string][2]string{
+	"std":                 {"BSD-3-Clause", "Go.txt"},
+	"golang.org/x/sys":    {"BSD-3-Clause", "Go.txt"},
+	"golang.org/x/term":   {"BSD-3-Clause", "Go.txt"},
+	"golang.org/x/sync":   {"BSD-3-Clause", "Go.txt"},
+	"golang.org/x/crypto": {"BSD-3-Clause", "Go.txt"},
+	"golang.org/x/net":    {"BSD-3-Clause", "Go.txt"},
+}
+
+// OfSource returns the SPDX expression for a source archive, "" where it is not
+// known.
+func OfSource(component string) string { return sources[component] }
+
+// OfModule returns the SPDX expression and the text for a Go module; "std" is the
+// standard library.
+func OfModule(path string) (spdx string, text []byte, err error) {
+	m, ok := modules[path]
+	if !ok {
+		return "", nil, fmt.Errorf("the licence of the Go module %s is not known", path)
+	}
+	text, err = texts.ReadFile("texts/" + m[1])
+	return m[0], text, err
+}
+
+// Text returns our own licence.
+func Text() []byte {
+	text, err := texts.ReadFile("texts/Apache-2.0.txt")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return text
+}

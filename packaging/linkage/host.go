@@ -1,0 +1,223 @@
+package linkage
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/packaging"
+)
+
+// Host finds libraries on the machine that builds, and says whose they are.
+type Host struct {
+	Root string   // "/" but for tests
+	Dirs []string // looked into first, absolute
+}
+
+// directories are where the loader looks: what ld.so.conf names, then its own
+// (ld.so(8)).
+func (h Host) directories(machine string) []string {
+	dirs := slices.Clone(h.Dirs)
+	for _, d := range h.conf(filepath.Join(h.Root, "/etc/ld.so.conf"), 0) {
+		dirs = append(dirs, filepath.Join(h.Root, d))
+	}
+	if data, err := os.ReadFile(filepath.Join(h.Root, "/etc/ld-musl-"+machine+".path")); err == nil {
+		for d := range strings.FieldsFuncSeq(string(data), func(r rune) bool { return r == ':' || r == '\n' }) {
+			dirs = append(dirs, filepath.Join(h.Root, d))
+		}
+	}
+	for _, d := range []string{"/lib/" + machine + "-linux-gnu", "/usr/lib/" + machine + "-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"} {
+		dirs = append(dirs, filepath.Join(h.Root, d))
+	}
+	return dirs
+}
+
+// conf reads one file of the loader's configuration.
+func (h Host) conf(name string, depth int) []string {
+	data, err := os.ReadFile(name)
+	if err != nil || depth > 4 {
+		return nil
+	}
+	var dirs []string
+	for line := range strings.Lines(string(data)) {
+		line, _, _ = strings.Cut(line, "#")
+		line = strings.TrimSpace(line)
+		if pattern, ok := strings.CutPrefix(line, "include "); ok {
+			if pattern = strings.TrimSpace(pattern); !filepath.IsAbs(pattern) {
+				pattern = filepath.Join(filepath.Dir(name), pattern)
+			} else {
+				pattern = filepath.Join(h.Root, pattern)
+			}
+			found, _ := filepath.Glob(pattern)
+			for _, f := range found {
+				dirs = append(dirs, h.conf(f, depth+1)...)
+			}
+			continue
+		}
+		if filepath.IsAbs(line) {
+			dirs = append(dirs, line)
+		}
+	}
+	return dirs
+}
+
+// find returns the path of a library for a CPU, "" where there is none.
+func (h Host) find(soname, machine string, class int) string {
+	if strings.Contains(soname, "/") {
+		return ""
+	}
+	for _, dir := range h.directories(machine) {
+		path := filepath.Join(dir, soname)
+		facts, err := elf.Read(path)
+		if err == nil && facts.Machine == machine && facts.Class == class && facts.Kind == "shared" {
+			if real, err := filepath.EvalSymlinks(path); err == nil {
+				return real
+			}
+		}
+	}
+	return ""
+}
+
+// licences are those of libraries that an httpd may need, as SPDX expressions, by
+// what their names begin with: a package manager's copyright file is for people.
+var licences = [][2]string{
+	{"libssl.so.1", "OpenSSL"},
+	{"libcrypto.so.1", "OpenSSL"},
+	{"libssl.", "Apache-2.0"},
+	{"libcrypto.", "Apache-2.0"},
+	{"libexpat.", "MIT"},
+	{"libnghttp2.", "MIT"},
+	{"libbrotli", "MIT"},
+	{"libuuid.", "BSD-3-Clause"},
+	{"libcrypt.", "LGPL-2.1-or-later"},
+	{"libxml2.", "MIT"},
+	{"liblua", "MIT"},
+	{"libjansson.", "MIT"},
+	{"libcurl.", "curl"},
+	{"libz.", "Zlib"},
+	{"libzstd.", "BSD-3-Clause"},
+	{"liblzma.", "0BSD"},
+	{"libpcre2", "BSD-3-Clause"},
+	{"libapr", "Apache-2.0"},
+	{"libsystemd.", "LGPL-2.1-or-later"},
+	{"libsqlite3.", "blessing"},
+	{"libpq.", "PostgreSQL"},
+	{"libgdbm", "GPL-3.0-or-later"},
+	{"libdb-", "Sleepycat"},
+	{"libicu", "Unicode-3.0"},
+}
+
+// describe says what a library of the host is, as far as the package manager
+// knows it (Debian's and its relatives').
+func (h Host) describe(path, soname, sum string) packaging.Component {
+	c := packaging.Component{Kind: packaging.FromHost, Name: soname, SHA256: sum, File: soname}
+	for _, l := range licences {
+		if strings.HasPrefix(soname, l[0]) {
+			c.License = l[1]
+			break
+		}
+	}
+	pkg, arch := h.debianOwner(path)
+	if pkg == "" {
+		return c
+	}
+	c.Name, c.Version = pkg, h.debianVersion(pkg, arch)
+	id, release := h.osRelease()
+	c.PURL = "pkg:deb/" + id + "/" + pkg + "@" + escapePURL(c.Version) + "?arch=" + arch
+	if release != "" {
+		c.PURL += "&distro=" + id + "-" + release
+	}
+	if text := filepath.Join(h.Root, "/usr/share/doc", pkg, "copyright"); isFile(text) {
+		c.Texts = []string{text}
+	}
+	return c
+}
+
+// escapePURL escapes what a version may hold besides letters, digits and "-._~"
+// (https://github.com/package-url/purl-spec).
+func escapePURL(v string) string { return strings.NewReplacer("+", "%2B", ":", "%3A").Replace(v) }
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// debianOwner finds the package of a file in dpkg's lists, and its architecture.
+// A file may be listed below /lib and lie below /usr/lib
+// (https://wiki.debian.org/UsrMerge).
+func (h Host) debianOwner(path string) (pkg, arch string) {
+	rel, err := filepath.Rel(h.Root, path)
+	if err != nil {
+		return "", ""
+	}
+	names := []string{"/" + rel, "/" + strings.TrimPrefix(rel, "usr/")}
+	lists, _ := filepath.Glob(filepath.Join(h.Root, "/var/lib/dpkg/info/*.list"))
+	for _, list := range lists {
+		data, err := os.ReadFile(list)
+		if err != nil {
+			continue
+		}
+		for _, name := range names {
+			if bytes.Contains(data, []byte("\n"+name+"\n")) {
+				pkg, arch, _ = strings.Cut(strings.TrimSuffix(filepath.Base(list), ".list"), ":")
+				return pkg, arch
+			}
+		}
+	}
+	return "", ""
+}
+
+// debianVersion reads dpkg's status file.
+func (h Host) debianVersion(pkg, arch string) string {
+	f, err := os.Open(filepath.Join(h.Root, "/var/lib/dpkg/status"))
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	scan := bufio.NewScanner(f)
+	scan.Buffer(nil, 1<<20)
+	var name, of, version string
+	match := func() bool { return name == pkg && (arch == "" || of == arch) && version != "" }
+	for scan.Scan() {
+		line := scan.Text()
+		key, value, _ := strings.Cut(line, ": ")
+		switch {
+		case line == "":
+			if match() {
+				return version
+			}
+			name, of, version = "", "", ""
+		case key == "Package":
+			name = value
+		case key == "Architecture":
+			of = value
+		case key == "Version":
+			version = value
+		}
+	}
+	if match() {
+		return version
+	}
+	return ""
+}
+
+// osRelease returns ID and VERSION_ID of os-release(5).
+func (h Host) osRelease() (id, version string) {
+	id = "debian"
+	data, _ := os.ReadFile(filepath.Join(h.Root, "/etc/os-release"))
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		value = strings.Trim(value, `"'`)
+		switch key {
+		case "ID":
+			id = value
+		case "VERSION_ID":
+			version = value
+		}
+	}
+	return id, version
+}

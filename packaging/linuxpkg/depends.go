@@ -1,0 +1,257 @@
+package linuxpkg
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+	"modwsgi/packaging"
+	"modwsgi/packaging/linkage"
+)
+
+// asked is what the files of a tree ask of one library that is not among them.
+type asked struct {
+	by       string // the first file that needs it
+	machine  string
+	class    int
+	versions []string // symbol versions, sorted
+	imports  []elf.Import
+	found    string // the library on this machine, "" where it is not
+}
+
+// libraries collects what a tree needs of the system. That it can be packaged at
+// all was seen to by linkage.
+func libraries(tree *packaging.Tree, r *linkage.Result, python string) (map[string]*asked, error) {
+	outside := slices.Concat(r.System, r.Foreign)
+	if python != "" {
+		outside = append(outside, python)
+	}
+	all := map[string]*asked{}
+	for _, file := range tree.Files {
+		name := tree.Source(file)
+		if file.Link != "" || !elf.Is(name) {
+			continue
+		}
+		if err := ask(all, name, file.Path, outside); err != nil {
+			return nil, fmt.Errorf("read what %s needs: %w", file.Path, err)
+		}
+	}
+	return all, nil
+}
+
+func ask(all map[string]*asked, name, rel string, outside []string) error {
+	f, err := elf.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	facts, err := f.Facts()
+	if err != nil {
+		return err
+	}
+	needs, err := f.VersionNeeds()
+	if err != nil {
+		return err
+	}
+	imports, err := f.Imports()
+	if err != nil {
+		return err
+	}
+	for _, soname := range facts.Needed {
+		if !slices.Contains(outside, soname) {
+			continue
+		}
+		a := all[soname]
+		if a == nil {
+			a = &asked{by: rel, machine: facts.Machine, class: facts.Class}
+			all[soname] = a
+		}
+		a.imports = append(a.imports, imports...)
+		for _, n := range needs {
+			if n.Library == soname {
+				a.versions = append(a.versions, n.Versions...)
+			}
+		}
+		slices.Sort(a.versions)
+		a.versions = slices.Compact(a.versions)
+	}
+	return nil
+}
+
+// relation is a dependency as a user may give it, by format: Debian Policy 7.1,
+// RPM's manual on dependencies, apk-world(5).
+var relation = map[Format]*regexp.Regexp{
+	Deb: regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?( \((<<|<=|=|>=|>>) [A-Za-z0-9.+~:-]+\))?( \| [a-z0-9][a-z0-9+.-]+( \((<<|<=|=|>=|>>) [A-Za-z0-9.+~:-]+\))?)*$`),
+	RPM: regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9._+/()-]*( (<|<=|=|>=|>) [A-Za-z0-9._+~^:-]+)?$`),
+	APK: regexp.MustCompile(`^!?[A-Za-z0-9][A-Za-z0-9.+_:-]*([<>=~]+[0-9][A-Za-z0-9._-]*)?$`),
+}
+
+// given sorts what --depends says: for which library, and what else.
+func (o *Options) given() (bySoname map[string]string, more []string, err error) {
+	bySoname = map[string]string{}
+	for _, text := range o.Depends {
+		soname, dep, mapped := strings.Cut(text, "=")
+		if mapped = mapped && strings.Contains(soname, ".so") && !strings.ContainsAny(soname, " <>(:"); !mapped {
+			soname, dep = "", text
+		}
+		if !relation[o.Format].MatchString(dep) {
+			example := map[Format]string{Deb: "libfoo1 (>= 1.2)", RPM: "libfoo >= 1.2", APK: "libfoo>=1.2"}[o.Format]
+			return nil, nil, fault.New(fault.Usage, "write it as in --depends \""+example+"\", or --depends \"libfoo.so.1="+example+"\" for the package with a library",
+				"--depends %q is no dependency of a %s package", text, o.Format)
+		}
+		if mapped {
+			bySoname[soname] = dep
+		} else {
+			more = append(more, dep)
+		}
+	}
+	return bySoname, more, nil
+}
+
+// depend computes the dependencies on libraries, and adds what the user gave.
+func (w *work) depend(all map[string]*asked) ([]string, error) {
+	bySoname, more, err := w.options.given()
+	if err != nil {
+		return nil, err
+	}
+	for soname := range bySoname {
+		if all[soname] == nil {
+			w.warnings = append(w.warnings, "--depends "+soname+"=…: nothing in the package needs that library")
+		}
+	}
+	var deps []string
+	rest := map[string]*asked{}
+	for soname, a := range all {
+		if dep, ok := bySoname[soname]; ok {
+			deps = append(deps, dep)
+		} else if !slices.Contains(w.options.Allow, soname) {
+			rest[soname] = a
+		}
+	}
+	if err := w.find(rest); err != nil {
+		return nil, err
+	}
+	var computed []string
+	switch w.options.Format {
+	case Deb:
+		computed, err = w.debDepends(rest)
+	case RPM:
+		computed = rpmDepends(rest)
+	case APK:
+		computed = apkDepends(rest)
+	}
+	if err != nil {
+		return nil, err
+	}
+	deps = slices.Concat(deps, computed, more)
+	slices.Sort(deps)
+	return slices.Compact(deps), nil
+}
+
+// find looks for the libraries on this machine, where the tree was built: one
+// that is not here can be nowhere else, as far as we know.
+func (w *work) find(all map[string]*asked) error {
+	var missing []string
+	for _, soname := range slices.Sorted(maps.Keys(all)) {
+		a := all[soname]
+		a.found = w.options.Host.Find(soname, a.machine, a.class)
+		if soname == w.soname && a.found == "" {
+			a.found = w.libPython()
+		}
+		if a.found == "" {
+			missing = append(missing, fmt.Sprintf("%s (which %s needs)", soname, a.by))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	soname, _, _ := strings.Cut(missing[0], " ")
+	return fault.New(fault.Environment, "install the package that has it, or name it with --depends "+soname+"=PACKAGE",
+		"the package cannot be made: %s: neither in the tree nor on this machine", strings.Join(missing, ", "))
+}
+
+// debDepends asks dpkg's records which packages have the libraries.
+func (w *work) debDepends(all map[string]*asked) ([]string, error) {
+	d := &dpkg{root: w.options.Host.Root}
+	stdlib := filepath.Join(w.python().BasePrefix, "lib", "python"+w.stage.Module.Python.MinorVersion(), "wsgiref", "__init__.py")
+	files := []string{stdlib}
+	for _, a := range all {
+		files = append(files, a.found)
+	}
+	if err := d.packages(files); err != nil {
+		return nil, err
+	}
+	least, extra := map[string]string{}, []string(nil)
+	var unknown []string
+	for _, soname := range slices.Sorted(maps.Keys(all)) {
+		a := all[soname]
+		needs, more, err := d.library(soname, a.found, a.imports, a.versions)
+		if err != nil {
+			return nil, fmt.Errorf("read the records of dpkg about %s: %w", soname, err)
+		}
+		if len(needs) == 0 && more == "" {
+			unknown = append(unknown, fmt.Sprintf("%s (%s, which %s needs)", soname, a.found, a.by))
+		}
+		for _, n := range needs {
+			if old, ok := least[n.pkg]; !ok || compareDebian(n.version, old) > 0 {
+				least[n.pkg] = n.version
+			}
+		}
+		if more != "" {
+			extra = append(extra, more)
+		}
+	}
+	if len(unknown) > 0 {
+		soname, _, _ := strings.Cut(unknown[0], " ")
+		return nil, fault.New(fault.Environment, "name the package that has it, as in --depends "+soname+"=PACKAGE, or give --allow-foreign "+soname+" where every target has it",
+			"it is not known which Debian package has %s", strings.Join(unknown, ", "))
+	}
+	if pkg := d.owner[stdlib]; pkg != "" {
+		if _, ok := least[nameOf(pkg)]; !ok {
+			least[nameOf(pkg)] = ""
+		}
+	} else if err := w.noDistributionPython(); err != nil {
+		return nil, err
+	}
+	for pkg, version := range least {
+		if version != "" {
+			pkg += " (>= " + version + ")"
+		}
+		extra = append(extra, pkg)
+	}
+	return extra, nil
+}
+
+// rpmDepends are what rpm's own generator would write (elfdeps), for rpm to
+// match with what packages provide.
+func rpmDepends(all map[string]*asked) []string {
+	deps := []string{"rtld(GNU_HASH)"}
+	for soname, a := range all {
+		mark, none := "", ""
+		if a.class == 64 {
+			mark, none = "(64bit)", "()(64bit)"
+		}
+		if strings.HasPrefix(soname, "ld-linux") || strings.HasPrefix(soname, "ld64.so") {
+			continue // whoever has the C library has it
+		}
+		deps = append(deps, soname+none)
+		for _, v := range a.versions {
+			deps = append(deps, soname+"("+v+")"+mark)
+		}
+	}
+	return deps
+}
+
+// apkDepends are what abuild would write.
+func apkDepends(all map[string]*asked) []string {
+	var deps []string
+	for soname := range all {
+		deps = append(deps, "so:"+soname)
+	}
+	return deps
+}

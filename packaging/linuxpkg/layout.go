@@ -1,0 +1,225 @@
+package linuxpkg
+
+import (
+	"errors"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+	"modwsgi/packaging"
+	"modwsgi/packaging/linkage"
+)
+
+// home is where a package with its own httpd lies, laid out like a Python
+// environment, because that is how the launcher finds its parts.
+func (w *work) home() string { return "opt/modwsgi/" + w.tag }
+
+// site is what stands for site-packages there.
+func (w *work) site() string {
+	suffix := ""
+	if w.stage.Module.Python.FreeThreaded {
+		suffix = "t"
+	}
+	return path.Join(w.home(), "lib", "python"+w.stage.Module.Python.MinorVersion()+suffix, "site-packages")
+}
+
+// modules is where the distribution's Apache has its modules.
+func (w *work) modules(machine string) string {
+	switch w.options.Format {
+	case RPM:
+		if slices.Contains([]string{"i686", "armv7l"}, machine) {
+			return "usr/lib/httpd/modules"
+		}
+		return "usr/lib64/httpd/modules"
+	case APK:
+		return "usr/lib/apache2"
+	}
+	return "usr/lib/apache2/modules"
+}
+
+// layOut copies the parts of the stage to where they will lie.
+func (w *work) layOut() error {
+	for _, dir := range []string{"root", "meta"} {
+		if err := os.Mkdir(w.path(dir), 0o755); err != nil {
+			return err
+		}
+	}
+	m := w.stage.Module
+	module := filepath.Join(w.stage.Site, filepath.FromSlash(m.File))
+	if !w.bundled() {
+		facts, err := elf.Read(module)
+		if err != nil {
+			return fault.New(fault.Environment, "build it again", "look at the module: %w", err)
+		}
+		to := w.root(path.Join(w.modules(facts.Machine), w.moduleName()))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		return copied(module, to, 0o644)
+	}
+	if err := os.MkdirAll(w.root(w.site()), 0o755); err != nil {
+		return err
+	}
+	for _, dir := range []string{m.Package, w.stage.HTTPD.Package} {
+		tree, err := packaging.Scan(filepath.Join(w.stage.Site, dir))
+		if err != nil {
+			return err
+		}
+		if err := packaging.CopyTree(tree, w.root(path.Join(w.site(), dir))); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(w.root(w.home()+"/bin"), 0o755); err != nil {
+		return err
+	}
+	for _, program := range []string{"mod_wsgi-express", "mod_wsgi-apxs"} {
+		from := filepath.Join(w.stage.Bin, program)
+		if err := copied(from, w.root(path.Join(w.home(), "bin", program)), 0o755); err != nil {
+			return err
+		}
+		parts, err := packaging.ProgramComponents(from)
+		if err != nil {
+			return err
+		}
+		w.parts = append(w.parts, parts...)
+	}
+	return nil
+}
+
+// copied is packaging.CopyFile with an error for the user.
+func copied(from, to string, mode os.FileMode) error {
+	err := packaging.CopyFile(from, to, mode)
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return fault.New(fault.Environment, "package a complete build that can be read", "copy %s: %w", from, pe)
+	}
+	return err
+}
+
+// moduleName is the file of the module beside others in Apache's directory.
+func (w *work) moduleName() string { return "mod_wsgi-" + w.tag + ".so" }
+
+// modulePath is where the module will lie.
+func (w *work) modulePath() string {
+	if w.bundled() {
+		return path.Join(w.site(), w.stage.Module.File)
+	}
+	return path.Join(w.modules(w.linkage.Machine), w.moduleName())
+}
+
+// strip takes the symbol tables away, which nothing needs that runs. Distributions
+// want it; where the tool is missing or knows the CPU not, the files stay as they
+// are.
+func (w *work) strip() error {
+	tree, err := packaging.Scan(w.path("root"))
+	if err != nil {
+		return err
+	}
+	var objects []string
+	for _, f := range tree.Files {
+		if name := tree.Source(f); f.Link == "" && elf.Is(name) && path.Dir(f.Path) != w.home()+"/bin" {
+			objects = append(objects, name)
+		}
+	}
+	tool, err := run.LookPath("strip", w.options.Env)
+	if err == nil {
+		argv := append([]string{tool, "--strip-unneeded", "--enable-deterministic-archives", "--"}, objects...)
+		err = w.runner().Run(w.ctx, run.Cmd{Argv: argv, Dir: w.dir, Env: w.options.Env})
+	}
+	if w.ctx.Err() != nil {
+		return w.ctx.Err()
+	}
+	if err != nil {
+		w.warnings = append(w.warnings, "the symbol tables stay in the binaries: "+err.Error())
+	}
+	return nil
+}
+
+func (w *work) runner() *run.Runner {
+	if w.options.Runner == nil {
+		w.options.Runner = &run.Runner{}
+	}
+	return w.options.Runner
+}
+
+// inspect refuses binaries that cannot be shipped, takes run paths to the build
+// machine's Python away, and computes the dependencies.
+func (w *work) inspect() error {
+	tree, err := packaging.Scan(w.path("root"))
+	if err != nil {
+		return w.said(err)
+	}
+	foreign, err := foreign(tree)
+	if err != nil {
+		return w.said(err)
+	}
+	libc := ""
+	if w.stage.HTTPD != nil {
+		libc = w.stage.HTTPD.Libc
+	}
+	o := linkage.Options{Allow: foreign, Python: w.soname, Libc: libc}
+	if w.linkage, err = linkage.Apply(tree, o); err != nil {
+		return w.said(err)
+	}
+	if err := w.checkMachine(); err != nil {
+		return err
+	}
+	// Run paths may have changed.
+	if tree, err = packaging.Scan(w.path("root")); err != nil {
+		return w.said(err)
+	}
+	asked, err := libraries(tree, w.linkage, w.soname)
+	if err != nil {
+		return w.said(err)
+	}
+	if w.options.Format == APK && asked["libc.so.6"] != nil {
+		w.warnings = append(w.warnings, "the binaries are for glibc, which Alpine does not have: build on Alpine what is to run there")
+	}
+	w.pkg.Depends, err = w.depend(asked)
+	if err != nil {
+		return w.said(err)
+	}
+	if w.bundled() {
+		return w.record(w.site(), w.modulePath())
+	}
+	return nil
+}
+
+// said puts paths that the user knows into a message about the copies.
+func (w *work) said(err error) error {
+	text := err.Error()
+	site, bin := w.root(w.site()), w.root(w.home()+"/bin")
+	text = strings.NewReplacer(site, w.stage.Site, bin, w.stage.Bin, w.path("root"), w.stage.Site, w.site()+"/", "").Replace(text)
+	if text == err.Error() {
+		return err
+	}
+	return fault.New(fault.ClassOf(err), fault.HintOf(err), "%s", text)
+}
+
+// foreign lists every library that the files name, for linkage to let pass: what
+// they are of is for the dependencies to say.
+func foreign(tree *packaging.Tree) ([]string, error) {
+	var all []string
+	for _, f := range tree.Files {
+		name := tree.Source(f)
+		if f.Link != "" || !elf.Is(name) {
+			continue
+		}
+		facts, err := elf.Read(name)
+		if err != nil {
+			return nil, fault.New(fault.Environment, "build it again", "look at %s: %w", name, err)
+		}
+		for _, n := range facts.Needed {
+			if !strings.HasPrefix(n, "libpython") {
+				all = append(all, n)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}

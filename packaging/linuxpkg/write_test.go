@@ -1,0 +1,322 @@
+//go:build linux
+
+package linuxpkg
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"modwsgi/internal/digest"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/receipt"
+	"modwsgi/internal/relocate"
+	"modwsgi/packaging"
+	"modwsgi/packaging/sign"
+)
+
+// stageDir makes a stage with a module for the system's Apache. The module is a
+// library of this machine: what it does plays no part here.
+func stageDir(t *testing.T) *packaging.Stage {
+	t.Helper()
+	library := Host{Root: "/"}.Find("libexpat.so.1", "x86_64", 64)
+	if library == "" {
+		t.Skip("there is no libexpat to play the module")
+	}
+	site := t.TempDir()
+	server := filepath.Join(site, "mod_wsgi/server")
+	if err := os.MkdirAll(server, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(library)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := "mod_wsgi-py311.cpython-311-x86_64-linux-gnu.so"
+	if err := os.WriteFile(filepath.Join(server, file), data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := receipt.Receipt{Tool: "0", Module: receipt.Module{File: file, Version: "5.0.2"}}
+	r.Python = receipt.Python{Version: "3.11.2", Prefix: "/usr", BasePrefix: "/usr"}
+	r.HTTPD = receipt.HTTPD{Provenance: "system", Version: "2.4.62", MMN: 20120211}
+	if err := os.WriteFile(filepath.Join(server, "build.json"), r.Encode(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return &packaging.Stage{
+		Site: site, Time: time.Unix(1_700_000_000, 0).UTC(), Tool: "0",
+		Module: &packaging.Module{
+			Package: "mod_wsgi", File: "mod_wsgi/server/" + file, Receipt: receipt.Path, Version: "5.0.2", HTTPD: "2.4.62",
+			Components: []packaging.Component{packaging.SourceComponent("mod_wsgi", "5.0.2", "Apache-2.0", "")},
+			Python:     packaging.Python{Version: "3.11.2", Tag: "cp311", ABI: "cp311", Platform: "linux-x86_64"},
+		},
+	}
+}
+
+func options(f Format) Options {
+	return Options{
+		Format: f, Maintainer: "Jane Doe <jane@debian.org>", Env: []string{"PATH=/usr/bin:/bin"},
+		Depends: map[Format][]string{Deb: {"python3.11"}}[f], // so that it does not matter which Python this machine has
+	}
+}
+
+func write(t *testing.T, dir string, s *packaging.Stage, o Options) (*packaging.Artifact, error) {
+	t.Helper()
+	d, err := packaging.Open(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort()
+	a, _, err := Write(t.Context(), d, s, o)
+	if err != nil {
+		return nil, err
+	}
+	index, err := json.Marshal(packaging.Index{Schema: 1, Artifacts: []packaging.Artifact{*a}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Meta(packaging.IndexName, index); err != nil {
+		t.Fatal(err)
+	}
+	return a, d.Commit()
+}
+
+func needsDpkg(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("/var/lib/dpkg/status"); err != nil {
+		t.Skip("this machine has no dpkg")
+	}
+}
+
+func TestSameBytesElsewhereAndLater(t *testing.T) {
+	needsDpkg(t)
+	for _, f := range []Format{Deb, RPM, APK} {
+		one, two := stageDir(t), stageDir(t)
+		old := time.Unix(1_000_000_000, 0)
+		if err := os.Chtimes(filepath.Join(two.Site, filepath.FromSlash(two.Module.File)), old, old); err != nil {
+			t.Fatal(err)
+		}
+		a, err := write(t, filepath.Join(t.TempDir(), "dist"), one, options(f))
+		if err != nil {
+			t.Fatalf("%s: %v (%s)", f, err, fault.HintOf(err))
+		}
+		b, err := write(t, filepath.Join(t.TempDir(), "a b", "dist"), two, options(f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.SHA256 != b.SHA256 || a.Name != b.Name || a.Size == 0 {
+			t.Errorf("%s: %+v, then %+v", f, a, b)
+		}
+	}
+}
+
+func TestStagesThatCannotBePackaged(t *testing.T) {
+	needsDpkg(t)
+	module := func(s *packaging.Stage) string { return filepath.Join(s.Site, filepath.FromSlash(s.Module.File)) }
+	for name, c := range map[string]struct {
+		spoil func(*testing.T, *packaging.Stage, *Options)
+		want  []string
+	}{
+		"missing library": {func(t *testing.T, s *packaging.Stage, _ *Options) { rename(t, module(s), "libc.so.6", "libq.so.6") }, []string{"libq.so.6", "mod_wsgi-py311.so", "neither in the tree nor on this machine"}},
+		"other CPU":       {func(t *testing.T, s *packaging.Stage, _ *Options) { machine(t, module(s), elf.EM_AARCH64) }, []string{"aarch64"}},
+		"run path": {func(t *testing.T, s *packaging.Stage, _ *Options) {
+			where := "/build/machine/lib"
+			if err := relocate.Rewrite(module(s), relocate.Edit{RunPath: &where}); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"mod_wsgi-py311.so has the absolute run path /build/machine/lib"}},
+		"unreadable": {func(t *testing.T, s *packaging.Stage, _ *Options) {
+			if os.Geteuid() == 0 {
+				t.Skip("root can read everything")
+			}
+			if err := os.Chmod(module(s), 0); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"permission denied"}},
+		"no module": {func(t *testing.T, s *packaging.Stage, _ *Options) { remove(t, module(s)) }, []string{"look at the module", "no such file"}},
+		"no ELF":    {func(t *testing.T, s *packaging.Stage, _ *Options) { overwrite(t, module(s), "text") }, []string{"look at the module"}},
+		"damaged record": {func(t *testing.T, s *packaging.Stage, _ *Options) {
+			overwrite(t, filepath.Join(s.Site, receipt.Path), "{")
+		}, []string{"read the record of the module"}},
+		"record of a wheel": {func(t *testing.T, s *packaging.Stage, _ *Options) {
+			overwrite(t, filepath.Join(s.Site, receipt.Path), "{}")
+		}, []string{"does not say which Python"}},
+		"strange version": {func(_ *testing.T, s *packaging.Stage, _ *Options) { s.Module.Version = "5.0; rm -rf /" }, []string{`"5.0; rm -rf /"`}},
+		"foreign Python": {func(t *testing.T, s *packaging.Stage, o *Options) {
+			o.Depends = nil
+			overwrite(t, filepath.Join(s.Site, receipt.Path), `{"python":{"version":"3.11.2","base_prefix":"/opt/py"}}`)
+		}, []string{"/opt/py", "is of no package of this system"}},
+		"unknown owner": {func(_ *testing.T, _ *packaging.Stage, o *Options) { o.Host.Root = foreignRoot(t) }, []string{"it is not known which Debian package has", "libc.so.6"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, o := stageDir(t), options(Deb)
+			c.spoil(t, s, &o)
+			dist := filepath.Join(t.TempDir(), "dist")
+			_, err := write(t, dist, s, o)
+			if err == nil {
+				t.Fatal("it was packaged")
+			}
+			for _, w := range c.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("lacks %q: %v", w, err)
+				}
+			}
+			if strings.Contains(err.Error(), ".scratch") || fault.HintOf(err) == "" {
+				t.Errorf("not for a user: %v (%s)", err, fault.HintOf(err))
+			}
+			if _, err := os.Stat(dist); err == nil {
+				t.Error("there is an output directory afterwards")
+			}
+		})
+	}
+}
+
+// foreignRoot is a machine with the C library and no record of whose it is.
+func foreignRoot(t *testing.T) string {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "lib64"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(Host{Root: "/"}.Find("libc.so.6", "x86_64", 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "lib64/libc.so.6"), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func rename(t *testing.T, name, from, to string) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, name, string(bytes.ReplaceAll(data, []byte(from+"\x00"), []byte(to+"\x00"))))
+}
+
+func machine(t *testing.T, name string, m elf.Machine) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.LittleEndian.PutUint16(data[18:], uint16(m))
+	overwrite(t, name, string(data))
+}
+
+func overwrite(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, name string) {
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMappedLibrary says which package has a library that nobody knows.
+func TestMappedLibrary(t *testing.T) {
+	needsDpkg(t)
+	s, o := stageDir(t), options(Deb)
+	rename(t, filepath.Join(s.Site, filepath.FromSlash(s.Module.File)), "libc.so.6", "libq.so.6")
+	o.Depends = append(o.Depends, "libq.so.6=libq6 (>= 1.2)")
+	dist := filepath.Join(t.TempDir(), "dist")
+	a, err := write(t, dist, s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dist, a.Name))
+	if err != nil || !bytes.HasPrefix(data, []byte("!<arch>\n")) {
+		t.Errorf("%v %.20q", err, data)
+	}
+	if sum, err := digest.File(filepath.Join(dist, a.Name)); err != nil || sum != a.SHA256 {
+		t.Errorf("%s %v", sum, err)
+	}
+}
+
+// TestSignedRPM checks both signatures of a package with the public key.
+func TestSignedRPM(t *testing.T) {
+	at := time.Unix(1_750_000_000, 0)
+	config := &packet.Config{Time: func() time.Time { return at }, Algorithm: packet.PubKeyAlgoRSA, RSABits: 2048}
+	entity, err := openpgp.NewEntity("Jane", "", "jane@debian.org", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var secret bytes.Buffer
+	if err := entity.SerializePrivate(&secret, config); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, secret.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key, err := sign.NewOpenPGP(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key.Now = func() time.Time { return at }
+	o := options(RPM)
+	o.Sign = func(data []byte) ([]byte, error) { return key.Sign("", data, at) }
+	dist := filepath.Join(t.TempDir(), "dist")
+	a, err := write(t, dist, stageDir(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dist, a.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, rest, err := cutHeader(data[rpmLead:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest = rest[(8-len(signature.raw)%8)%8:]
+	header, _, err := cutHeader(rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tag, signed := range map[uint32][]byte{268: header.raw, 1002: rest} { // RSA of the header, PGP of all
+		made, err := signature.blob(tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openpgp.CheckDetachedSignature(openpgp.EntityList{entity}, bytes.NewReader(signed), bytes.NewReader(made), config); err != nil {
+			t.Errorf("signature %d: %v", tag, err)
+		}
+		if _, err := openpgp.CheckDetachedSignature(openpgp.EntityList{entity}, bytes.NewReader(signed[1:]), bytes.NewReader(made), config); err == nil {
+			t.Errorf("signature %d is for anything", tag)
+		}
+	}
+}
+
+// blob is the value of a binary tag.
+func (h *rpmHeader) blob(tag uint32) ([]byte, error) {
+	for i := range int(binary.BigEndian.Uint32(h.raw[8:])) {
+		if e := h.raw[16+16*i:]; binary.BigEndian.Uint32(e) == tag {
+			return h.value(tag, int(binary.BigEndian.Uint32(e[12:])))
+		}
+	}
+	return nil, errRPM
+}
+
+func TestPayloadsThatAreNone(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"empty": nil, "short": make([]byte, 50), "zeros": make([]byte, 4096),
+		"long header": append(make([]byte, rpmLead), 0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
+	} {
+		if _, _, _, err := relativePayload(data); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

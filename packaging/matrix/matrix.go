@@ -1,0 +1,431 @@
+// Package matrix knows the file that describes a release: which Pythons, which
+// httpds, which platforms and which formats, and which of their combinations are
+// made. It reads the file, finds every mistake in it with its line, and lists the
+// cells. It does not build, and knows formats only by their names and by what they
+// are made for.
+package matrix
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"modwsgi/internal/fault"
+)
+
+// Matrix is the content of a release.toml.
+type Matrix struct {
+	Schema    int                       `toml:"schema"`  // 1
+	Pythons   []string                  `toml:"pythons"` // "3.12" (python3.12 on PATH), or a path, relative to the file
+	Platforms []string                  `toml:"platforms"`
+	Formats   []string                  `toml:"formats"`
+	HTTPDs    []HTTPD                   `toml:"httpd"`
+	ModWSGI   ModWSGI                   `toml:"mod_wsgi"`
+	Exclude   []Exclude                 `toml:"exclude"`
+	Options   map[string]map[string]any `toml:"options"` // of formats, by their names
+
+	name  string // of the file
+	lines map[string]int
+}
+
+// HTTPD is one recipe of the server.
+type HTTPD struct {
+	Name    string   `toml:"name"`    // for people, and in names of artifacts where there are several
+	Version string   `toml:"version"` // or a constraint; "" for the newest
+	With    []string `toml:"with"`
+	Without []string `toml:"without"`
+}
+
+// ModWSGI is what is built of mod_wsgi.
+type ModWSGI struct {
+	Version string `toml:"version"` // or a constraint; "" for the newest that admits the Python
+}
+
+// Exclude leaves cells out: those that have all that it names.
+type Exclude struct {
+	Python   string `toml:"python"`
+	HTTPD    string `toml:"httpd"`
+	Platform string `toml:"platform"`
+	Format   string `toml:"format"`
+}
+
+// Format is what is known of a format.
+type Format struct {
+	Name      string
+	Platforms []string                   // for which it can be made on this machine
+	Options   map[string]Kind            // keys of its table
+	Check     map[string]func(any) error // of their values, where the kind does not say all
+}
+
+// Kind is the kind of a value.
+type Kind string
+
+// The kinds.
+const (
+	Text    Kind = "a string"
+	Number  Kind = "a number"
+	Flag    Kind = "true or false"
+	Strings Kind = "a list of strings"
+)
+
+// Cell is one combination.
+type Cell struct {
+	Python   string
+	HTTPD    *HTTPD
+	Platform string
+	Format   string
+}
+
+// String names a cell for people.
+func (c Cell) String() string {
+	return fmt.Sprintf("%s for Python %s, httpd %s, %s", c.Format, c.Python, c.HTTPD.Name, c.Platform)
+}
+
+const maxFile = 1 << 20
+
+// Parse reads a release.toml. The error is of class Usage and names every mistake,
+// with its line.
+func Parse(name string, data []byte, formats []Format) (*Matrix, error) {
+	if len(data) > maxFile {
+		return nil, fault.New(fault.Usage, "name a release.toml with --matrix", "%s is too long for a description of a release", name)
+	}
+	m := &Matrix{name: name, lines: locate(string(data))}
+	md, err := toml.Decode(string(data), m)
+	if err != nil {
+		return nil, m.syntax(err)
+	}
+	p := &problems{m: m}
+	for _, key := range md.Undecoded() {
+		p.unknown(key)
+	}
+	m.check(p, formats)
+	if len(p.all) > 0 {
+		slices.SortStableFunc(p.all, func(a, b problem) int { return a.line - b.line })
+		var texts []string
+		for _, one := range p.all[:min(10, len(p.all))] {
+			texts = append(texts, fmt.Sprintf("%s:%d: %s", name, max(one.line, 1), one.text))
+		}
+		if n := len(p.all) - 10; n > 0 {
+			texts = append(texts, fmt.Sprintf("and %d more", n))
+		}
+		return nil, fault.New(fault.Usage, "docs/matrix.md has every key, and an example", "%s", strings.Join(texts, "\n  "))
+	}
+	m.defaults()
+	return m, nil
+}
+
+var position = regexp.MustCompile(`^toml: (line \d+ )?`)
+
+// syntax is the error for a file that is no TOML, or has values of other kinds.
+func (m *Matrix) syntax(err error) error {
+	line, text := 0, position.ReplaceAllString(err.Error(), "")
+	var pe toml.ParseError
+	if e, ok := err.(toml.ParseError); ok { //nolint:errorlint // it is returned as it is
+		pe = e
+		line, text = pe.Position.Line, pe.Message
+		if text == "" {
+			text = position.ReplaceAllString(pe.Error(), "")
+		}
+	} else if _, key, ok := strings.Cut(err.Error(), "for key '"); ok {
+		key, _, _ = strings.Cut(key, "'")
+		line = m.line(key)
+	}
+	if line == 0 {
+		if at := mentioned.FindStringSubmatch(err.Error()); at != nil {
+			line = m.line(at[1])
+		}
+	}
+	return fault.New(fault.Usage, "docs/matrix.md has every key, and an example", "%s:%d: %s", m.name, max(line, 1), strings.TrimSpace(text))
+}
+
+var mentioned = regexp.MustCompile(`["']([a-z_.]+)["']`)
+
+type problem struct {
+	line int
+	text string
+}
+
+type problems struct {
+	m   *Matrix
+	all []problem
+}
+
+func (p *problems) add(key, format string, args ...any) {
+	p.all = append(p.all, problem{p.m.line(key), fmt.Sprintf(format, args...)})
+}
+
+// unknown reports a key that there is not. The library does not say in which of
+// several tables of one name it stands: each that has it is named.
+func (p *problems) unknown(key toml.Key) {
+	path := key.String()
+	if strings.HasPrefix(path, "options.") {
+		return // looked at with the formats
+	}
+	found := false
+	for at, line := range p.m.lines {
+		if indexes.ReplaceAllString(at, "") == path {
+			p.all = append(p.all, problem{line, "there is no key " + path})
+			found = true
+		}
+	}
+	if !found {
+		p.add(path, "there is no key %s", path)
+	}
+}
+
+var indexes = regexp.MustCompile(`\[\d+\]`)
+
+// check looks at every value.
+func (m *Matrix) check(p *problems, formats []Format) {
+	if m.Schema != 1 {
+		p.add("schema", "schema must be 1")
+	}
+	p.names("pythons", m.Pythons, true)
+	p.names("platforms", m.Platforms, false)
+	p.names("formats", m.Formats, true)
+	known := map[string]Format{}
+	for _, f := range formats {
+		known[f.Name] = f
+	}
+	for _, f := range m.Formats {
+		if _, ok := known[f]; !ok {
+			p.add("formats", "there is no format %q, only %s", f, strings.Join(names(formats), ", "))
+		}
+	}
+	for _, platform := range m.Platforms {
+		if !slices.ContainsFunc(formats, func(f Format) bool { return slices.Contains(f.Platforms, platform) }) {
+			p.add("platforms", "nothing can be made for %q on this machine, only for %s", platform, strings.Join(platforms(formats), ", "))
+		}
+	}
+	m.checkHTTPDs(p)
+	m.checkExcludes(p)
+	for name, table := range m.Options {
+		f, ok := known[name]
+		if !ok {
+			p.add("options."+name, "there is no format %q, only %s", name, strings.Join(names(formats), ", "))
+			continue
+		}
+		for key, value := range table {
+			p.option(f, key, value)
+		}
+	}
+}
+
+// names checks a list of names.
+func (p *problems) names(key string, list []string, needed bool) {
+	if len(list) == 0 && needed {
+		p.add(key, "%s is missing or empty", key)
+	}
+	for k, v := range list {
+		if strings.TrimSpace(v) != v || v == "" || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			p.add(key, "%s: %q is no value", key, v)
+		}
+		if slices.Contains(list[:k], v) {
+			p.add(key, "%s: %q is there twice", key, v)
+		}
+	}
+}
+
+var label = regexp.MustCompile(`^[a-z0-9]+(\.[a-z0-9]+)*$`)
+
+func (m *Matrix) checkHTTPDs(p *problems) {
+	seen := map[string]bool{}
+	for k, h := range m.HTTPDs {
+		at := fmt.Sprintf("httpd[%d]", k)
+		switch {
+		case h.Name == "" && len(m.HTTPDs) > 1:
+			p.add(at, "each of several httpds needs a name, which becomes part of names of artifacts")
+		case h.Name != "" && !label.MatchString(h.Name):
+			p.add(at+".name", "httpd: name %q is not of small letters and digits, with dots between them", h.Name)
+		case seen[h.Name]:
+			p.add(at+".name", "httpd: the name %q is there twice", h.Name)
+		}
+		seen[h.Name] = true
+		for _, f := range h.With {
+			if slices.Contains(h.Without, f) {
+				p.add(at+".without", "httpd: %q is in with and in without", f)
+			}
+		}
+	}
+}
+
+func (m *Matrix) checkExcludes(p *problems) {
+	httpds := []string{}
+	for _, h := range m.HTTPDs {
+		httpds = append(httpds, h.Name)
+	}
+	for k, e := range m.Exclude {
+		at := fmt.Sprintf("exclude[%d]", k)
+		if e == (Exclude{}) {
+			p.add(at, "exclude names nothing, which would leave everything out")
+		}
+		for _, c := range []struct {
+			key, value string
+			all        []string
+		}{{"python", e.Python, m.Pythons}, {"httpd", e.HTTPD, httpds}, {"format", e.Format, m.Formats}, {"platform", e.Platform, m.Platforms}} {
+			if c.value != "" && !slices.Contains(c.all, c.value) && !(c.key == "platform" && len(m.Platforms) == 0) {
+				p.add(at+"."+c.key, "exclude: there is no %s %q in this file", c.key, c.value)
+			}
+		}
+	}
+}
+
+// option checks one key of a format's table.
+func (p *problems) option(f Format, key string, value any) {
+	at := "options." + f.Name + "." + key
+	kind, ok := f.Options[key]
+	if !ok {
+		known := make([]string, 0, len(f.Options))
+		for k := range f.Options {
+			known = append(known, k)
+		}
+		slices.Sort(known)
+		p.add(at, "options.%s: there is no key %s, only %s", f.Name, key, orNone(known))
+		return
+	}
+	good := false
+	switch v := value.(type) {
+	case string:
+		good = kind == Text
+	case int64:
+		good = kind == Number
+	case bool:
+		good = kind == Flag
+	case []any:
+		good = kind == Strings && !slices.ContainsFunc(v, func(e any) bool { _, is := e.(string); return !is })
+	}
+	if !good {
+		p.add(at, "options.%s: %s must be %s", f.Name, key, kind)
+	} else if check := f.Check[key]; check != nil {
+		if err := check(value); err != nil {
+			p.add(at, "options.%s: %s: %v", f.Name, key, err)
+		}
+	}
+}
+
+func orNone(all []string) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	return strings.Join(all, ", ")
+}
+
+func names(formats []Format) []string {
+	var all []string
+	for _, f := range formats {
+		all = append(all, f.Name)
+	}
+	return all
+}
+
+// platforms are all that any format can be made for.
+func platforms(formats []Format) []string {
+	var all []string
+	for _, f := range formats {
+		for _, p := range f.Platforms {
+			if !slices.Contains(all, p) {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
+
+func (m *Matrix) defaults() {
+	if len(m.HTTPDs) == 0 {
+		m.HTTPDs = []HTTPD{{}}
+	}
+	for k := range m.HTTPDs {
+		if m.HTTPDs[k].Name == "" {
+			m.HTTPDs[k].Name = "default"
+		}
+	}
+}
+
+// Several says whether names of artifacts must tell the httpd.
+func (m *Matrix) Several() bool { return len(m.HTTPDs) > 1 }
+
+// Cells lists what is made, in the order of the file. A platform that is left out
+// is host. The error is of class Usage: nothing is left.
+func (m *Matrix) Cells(host string, formats []Format) ([]Cell, error) {
+	wanted := m.Platforms
+	if len(wanted) == 0 {
+		wanted = []string{host}
+	}
+	var cells []Cell
+	for k := range m.HTTPDs {
+		for _, python := range m.Pythons {
+			for _, platform := range wanted {
+				for _, f := range formats {
+					c := Cell{python, &m.HTTPDs[k], platform, f.Name}
+					if slices.Contains(m.Formats, f.Name) && slices.Contains(f.Platforms, platform) && !m.excluded(c) {
+						cells = append(cells, c)
+					}
+				}
+			}
+		}
+	}
+	if len(cells) == 0 {
+		return nil, fault.New(fault.Usage, "see its platforms, formats and exclude", "%s leaves nothing to make", m.name)
+	}
+	return cells, nil
+}
+
+func (m *Matrix) excluded(c Cell) bool {
+	return slices.ContainsFunc(m.Exclude, func(e Exclude) bool {
+		return (e.Python == "" || e.Python == c.Python) && (e.HTTPD == "" || e.HTTPD == c.HTTPD.Name) &&
+			(e.Platform == "" || e.Platform == c.Platform) && (e.Format == "" || e.Format == c.Format)
+	})
+}
+
+// line finds the line of a key, or of the table that it would stand in.
+func (m *Matrix) line(key string) int {
+	for key != "" {
+		if n, ok := m.lines[key]; ok {
+			return n
+		}
+		cut := strings.LastIndexByte(key, '.')
+		if cut < 0 {
+			return 0
+		}
+		key = key[:cut]
+	}
+	return 0
+}
+
+var (
+	header = regexp.MustCompile(`^\s*(\[\[?)\s*([^\]]+?)\s*\]`)
+	assign = regexp.MustCompile(`^\s*([A-Za-z0-9_."'-]+)\s*=`)
+)
+
+// locate says in which line each key stands; the library does not tell for keys
+// that it decoded well. Tables of an array have an index: "httpd[0].name".
+func locate(text string) map[string]int {
+	lines := map[string]int{}
+	table := ""
+	count := map[string]int{}
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		if h := header.FindStringSubmatch(line); h != nil {
+			table = strings.ReplaceAll(h[2], `"`, "")
+			if h[1] == "[[" {
+				name := table
+				table = fmt.Sprintf("%s[%d]", name, count[name])
+				count[name]++
+			}
+			lines[table] = n
+			table += "."
+			continue
+		}
+		if a := assign.FindStringSubmatch(line); a != nil {
+			if key := table + strings.Trim(a[1], `"'`); lines[key] == 0 {
+				lines[key] = n
+			}
+		}
+	}
+	return lines
+}

@@ -1,0 +1,189 @@
+package oci
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+)
+
+// closure computes the libraries of the host that an image without a base needs.
+type closure struct {
+	m         *maker
+	image     *image
+	inside    []entry           // everything that is in the image anyway
+	libraries map[string]string // real path on the host, by the name that is asked for
+	interp    string            // of the programs
+	problems  []string
+}
+
+// loadedLater are libraries that the C library loads by itself when they are
+// needed: for names of hosts, for accounts (where they are still files of their
+// own), and to end a thread.
+var loadedLater = []string{"libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2", "libgcc_s.so.1"}
+
+// add takes in what the files of a layer need.
+func (c *closure) add(all []entry) error {
+	c.inside = append(c.inside, all...)
+	for _, e := range all {
+		if e.source == "" || !elf.Is(e.source) {
+			continue
+		}
+		facts, err := elf.Read(e.source)
+		if err != nil {
+			return fault.New(fault.Environment, "install it again", "look at a binary: %w", err)
+		}
+		if facts.Machine != c.image.machine {
+			c.problems = append(c.problems, fmt.Sprintf("%s is for %s", e.source, facts.Machine))
+			continue
+		}
+		c.facts(e, facts)
+	}
+	return nil
+}
+
+func (c *closure) facts(e entry, facts *elf.Facts) {
+	if facts.Interp != "" {
+		c.interp = facts.Interp
+	}
+	for _, need := range facts.Needed {
+		if !beside(c.inside, e, facts, need) {
+			c.need(need, facts.Class, e.source)
+		}
+	}
+}
+
+// need finds a library, and what it needs itself.
+func (c *closure) need(name string, class int, by string) {
+	if _, there := c.libraries[name]; there || strings.HasPrefix(name, "libpython") || strings.HasPrefix(name, "linux-vdso") {
+		return
+	}
+	at := c.m.o.Host.Find(name, c.image.machine, class)
+	if at == "" {
+		if by != "" && !byName(c.inside, name) {
+			c.m.warn("%s needs %s, which this machine lacks, too: it will not load in the image either", by, name)
+		}
+		return
+	}
+	c.libraries[name] = at
+	facts, err := elf.Read(at)
+	if err != nil {
+		c.problems = append(c.problems, err.Error())
+		return
+	}
+	for _, n := range facts.Needed {
+		c.need(n, class, at)
+	}
+}
+
+// finish returns the layer below all others: the libraries, the loader, accounts,
+// and the directories that programs expect.
+func (c *closure) finish(tree []entry) ([]entry, error) {
+	if err := c.add(tree); err != nil {
+		return nil, err
+	}
+	for _, name := range loadedLater {
+		c.need(name, 64, "")
+	}
+	if len(c.problems) > 0 {
+		return nil, fault.New(fault.Environment, "repair it, or name a base with --base", "it cannot be made an image of: %s", strings.Join(c.problems, "; "))
+	}
+	libc := c.libraries["libc.so.6"]
+	for name, at := range c.libraries {
+		if strings.HasPrefix(name, "libc.musl-") {
+			libc = at
+		}
+	}
+	if libc == "" || c.interp == "" {
+		return nil, fault.New(fault.Internal, "name a base with --base", "the C library of this machine was not found")
+	}
+	var all []entry
+	dir := filepath.Dir(libc)
+	for _, name := range slices.Sorted(keys(c.libraries)) {
+		at := c.libraries[name]
+		c.describe(at, name)
+		if name != path.Base(c.interp) { // which has a place of its own
+			all = append(all, fileEntry(path.Join(dir, name), at, 0o755))
+		}
+	}
+	loader, err := filepath.EvalSymlinks(filepath.Join(c.m.o.Host.Root, c.interp))
+	if err != nil {
+		return nil, fault.New(fault.Environment, "name a base with --base", "the loader %s: %w", c.interp, err)
+	}
+	all = append(all, fileEntry(c.interp, loader, 0o755))
+	more, err := c.m.system()
+	return append(all, more...), err
+}
+
+func keys[V any](m map[string]V) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// describe puts a library into the bill of materials, with its licence.
+func (c *closure) describe(at, name string) {
+	facts, err := fileSum(at)
+	if err != nil {
+		return
+	}
+	component := c.m.o.Host.Describe(at, name, facts)
+	if err := c.m.libraryTexts(c.image, component); err == nil {
+		c.image.components = append(c.image.components, component)
+	}
+}
+
+// system lists the files of a root directory that programs expect to find.
+func (m *maker) system() ([]entry, error) {
+	uid, gid, err := m.o.ids()
+	if err != nil {
+		return nil, err
+	}
+	passwd := fmt.Sprintf("root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:%d:%d:nonroot:/home/nonroot:/sbin/nologin\n", uid, gid)
+	group := fmt.Sprintf("root:x:0:\nnonroot:x:%d:\n", gid)
+	home := dirEntry("home/nonroot", 0o700)
+	home.uid, home.gid = uid, gid
+	all := []entry{
+		dataEntry("etc/passwd", []byte(passwd), 0o644), dataEntry("etc/group", []byte(group), 0o644),
+		dataEntry("etc/nsswitch.conf", []byte("passwd: files\ngroup: files\nhosts: files dns\n"), 0o644),
+		dirEntry("tmp", 0o777|fs.ModeSticky), dirEntry("var/tmp", 0o777|fs.ModeSticky), dirEntry("run", 0o755), dirEntry("root", 0o700), home,
+		dirEntry("proc", 0o555), dirEntry("sys", 0o555), dirEntry("dev", 0o755),
+	}
+	if locale := filepath.Join(m.o.Host.Root, "/usr/lib/locale/C.utf8"); isDir(locale) {
+		c := collector{root: locale, to: "/usr/lib/locale/C.utf8", follow: true}
+		found, err := c.collect("repair the system's locales")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	if m.o.CACerts != "" {
+		data, err := os.ReadFile(m.o.CACerts)
+		if err != nil {
+			return nil, fault.New(fault.Usage, "name a file with certificates in PEM", "read --ca-certificates: %w", err)
+		}
+		if !strings.Contains(string(data), "-----BEGIN CERTIFICATE-----") {
+			return nil, fault.New(fault.Usage, "name a file with certificates in PEM", "--ca-certificates: there is no certificate in %s", m.o.CACerts)
+		}
+		all = append(all, dataEntry(caFile, data, 0o644))
+	}
+	return all, nil
+}
+
+// caFile is where an image without a base has its certificates.
+const caFile = "/etc/ssl/certs/ca-certificates.crt"
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}

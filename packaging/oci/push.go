@@ -1,0 +1,200 @@
+package oci
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"modwsgi/internal/fault"
+)
+
+// Target is where an image is pushed to.
+type Target struct{ ref name.Tag }
+
+// String is the reference, with its tag.
+func (t *Target) String() string { return t.ref.Name() }
+
+// NewTarget reads REGISTRY/REPOSITORY:TAG. The tag must be there: one that nobody
+// wrote is a trap.
+func NewTarget(text string, insecure bool) (*Target, error) {
+	ref, err := parseReference(text, insecure, "--push")
+	if err != nil {
+		return nil, err
+	}
+	tag, ok := ref.(name.Tag)
+	if !ok || !strings.HasSuffix(text, ":"+tag.TagStr()) {
+		return nil, fault.New(fault.Usage, "give REGISTRY/REPOSITORY:TAG, as in registry.example.org/shop/web:1.0", "--push %q names no tag", text)
+	}
+	if !strings.ContainsAny(strings.SplitN(text, "/", 2)[0], ".:") && !strings.HasPrefix(text, "localhost/") {
+		return nil, fault.New(fault.Usage, "write the registry, too, as in docker.io/"+text, "--push %q names no registry", text)
+	}
+	return &Target{tag}, nil
+}
+
+// keychain is where credentials are from: what docker login or podman login wrote.
+func (o *Options) keychain() authn.Keychain {
+	if o.Keychain != nil {
+		return o.Keychain
+	}
+	return authn.DefaultKeychain
+}
+
+func (o *Options) transport() http.RoundTripper {
+	if o.Transport != nil {
+		return o.Transport
+	}
+	return remote.DefaultTransport
+}
+
+// Trust prepares Transport for registries whose certificate the authorities in a
+// file have signed ("" for none), and for those of Insecure.
+func (o *Options) Trust(file string) error {
+	if file == "" && !o.Insecure {
+		return nil
+	}
+	t := remote.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: o.Insecure && file == ""} //nolint:gosec // it was asked for
+	if file != "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return fault.New(fault.Usage, "name a file with certificates in PEM", "read --registry-ca: %w", err)
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(data) {
+			return fault.New(fault.Usage, "name a file with certificates in PEM", "--registry-ca: there is no certificate in %s", file)
+		}
+		t.TLSClientConfig.RootCAs = pool
+	}
+	o.Transport = t
+	return nil
+}
+
+func (o *Options) remote(ctx context.Context) []remote.Option {
+	return []remote.Option{
+		remote.WithContext(ctx), remote.WithAuthFromKeychain(o.keychain()), remote.WithTransport(o.transport()), remote.WithUserAgent("modwsgi"),
+		remote.WithRetryPredicate(again),
+	}
+}
+
+// again says whether a request is worth another try: not where nobody listens, which
+// is told at once.
+func again(err error) bool {
+	var op *net.OpError
+	if err == nil || errors.As(err, &op) && op.Op == "dial" {
+		return false
+	}
+	var temporary interface{ Temporary() bool }
+	if errors.As(err, &temporary) && temporary.Temporary() {
+		return true
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed)
+}
+
+// CheckPush asks the registry whether the image may be pushed, before anything is
+// built.
+func (o *Options) CheckPush(ctx context.Context) error {
+	if o.Push == nil {
+		return nil
+	}
+	if err := remote.CheckPushPermission(o.Push.ref, o.keychain(), contextTransport{ctx, o.transport()}); err != nil {
+		return o.pushProblem(ctx, err)
+	}
+	return nil
+}
+
+// contextTransport ends requests with a context that the library does not take.
+type contextTransport struct {
+	ctx context.Context
+	http.RoundTripper
+}
+
+func (c contextTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return c.RoundTripper.RoundTrip(r.WithContext(c.ctx))
+}
+
+func (o *Options) pushProblem(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fault.New(fault.Source, registryHint(err, "see that the registry takes it, then run the same command again: what was built is kept"), "push to %s: %w", o.Push.ref.Name(), err)
+}
+
+// registryHint says what to do about an answer of a registry.
+func registryHint(err error, other string) string {
+	var answer *transport.Error
+	var op *net.OpError
+	switch text := err.Error(); {
+	case errors.As(err, &answer) && answer.StatusCode == http.StatusUnauthorized:
+		return "log in first, with docker login or podman login; DOCKER_CONFIG or REGISTRY_AUTH_FILE says where the credentials are"
+	case errors.As(err, &answer) && answer.StatusCode == http.StatusForbidden:
+		return "log in as somebody who may do this"
+	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
+		return "see that the name and the tag are right"
+	case strings.Contains(text, "certificate"):
+		return "give the certificate of the registry's authority with --registry-ca"
+	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
+		return "give --insecure-registry for a registry without TLS"
+	case errors.As(err, &op) && op.Op == "dial":
+		return "see that the registry runs and that its address is right"
+	}
+	return other
+}
+
+// push uploads everything by digest, and sets the tag at the end: whoever pulls the
+// tag meanwhile gets what it was.
+func (m *maker) push(index v1.ImageIndex) (string, error) {
+	opts, repo := m.o.remote(m.ctx), m.o.Push.ref.Repository
+	fail := func(err error) (string, error) { return "", m.o.pushProblem(m.ctx, err) }
+	var last remote.Taggable
+	var digest v1.Hash
+	for _, i := range m.images {
+		if err := remote.Write(repo.Digest(i.digest.String()), i.image, opts...); err != nil {
+			return fail(err)
+		}
+		list, err := m.referrers(i)
+		if err != nil {
+			return "", err
+		}
+		for _, img := range list {
+			h, err := img.Digest()
+			if err != nil {
+				return "", err
+			}
+			if err := remote.Write(repo.Digest(h.String()), img, opts...); err != nil {
+				return fail(fmt.Errorf("attach what describes it: %w", err))
+			}
+		}
+		last, digest = i.image, i.digest
+	}
+	if index != nil {
+		h, err := index.Digest()
+		if err != nil {
+			return "", err
+		}
+		if err := remote.WriteIndex(repo.Digest(h.String()), index, opts...); err != nil {
+			return fail(err)
+		}
+		last, digest = index, h
+	}
+	if err := remote.Tag(m.o.Push.ref, last, opts...); err != nil {
+		return fail(err)
+	}
+	return repo.Digest(digest.String()).Name(), nil
+}

@@ -1,0 +1,360 @@
+package oci
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/relocate"
+	"modwsgi/packaging"
+)
+
+func readELF(name string) (*elf.Facts, error) {
+	facts, err := elf.Read(name)
+	if err != nil {
+		return nil, fault.New(fault.Environment, "package a complete build", "look at a program: %w", err)
+	}
+	return facts, nil
+}
+
+// unused are parts of a standard library that serve no server: tests, a desktop,
+// and what only builds.
+var unused = []string{"test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "ensurepip", "lib2to3", "site-packages", "dist-packages", "sitecustomize.py", "EXTERNALLY-MANAGED"}
+
+// pythonLayers makes the layers that only an image without a base has, and the one
+// with the packages of the application. All libraries that any of them needs are
+// looked for: on the host for the one, in the base for the other.
+func (m *maker) pythonLayers(i *image, w *work) error {
+	var python []entry
+	var err error
+	fromHost := m.o.Base == Scratch && !m.o.LayerOnly
+	if fromHost {
+		if python, err = m.pythonTree(i); err != nil {
+			return err
+		}
+	}
+	packages, err := m.packages(i)
+	if err != nil {
+		return err
+	}
+	if fromHost {
+		c := closure{m: m, image: i, libraries: map[string]string{}}
+		for _, all := range [][]entry{python, packages} {
+			if err := c.add(all); err != nil {
+				return err
+			}
+		}
+		tree, err := i.environment(w)
+		if err != nil {
+			return err
+		}
+		system, err := c.finish(tree)
+		if err != nil {
+			return err
+		}
+		if err := m.put(i, "libraries and accounts", system); err != nil {
+			return err
+		}
+		if err := m.put(i, "Python "+i.in.Python.Version, python); err != nil {
+			return err
+		}
+	} else if i.base != nil {
+		if err := m.checkPackages(i, packages); err != nil {
+			return err
+		}
+	}
+	if len(packages) > 0 {
+		return m.put(i, "packages of the application", packages)
+	}
+	return nil
+}
+
+// pythonTree takes a Python installation of the host along, without what no server
+// needs.
+func (m *maker) pythonTree(i *image) ([]entry, error) {
+	py := i.in.Python
+	lib := ""
+	for _, dir := range []string{"lib", "lib64"} {
+		if _, err := os.Stat(filepath.Join(py.Prefix, dir, i.libName(), "os.py")); err == nil {
+			lib = filepath.Join(py.Prefix, dir, i.libName())
+			break
+		}
+	}
+	if lib == "" {
+		return nil, fault.New(fault.Environment, "install that Python again, or name a base with --base", "there is no standard library of Python %s below %s", py.Version, py.Prefix)
+	}
+	config := "config-" + i.in.Stage.Module.Python.MinorVersion()
+	c := collector{root: lib, to: path.Join(PythonHome, "lib", i.libName()), follow: true, skip: func(rel string, d fs.DirEntry) bool {
+		top, _, _ := strings.Cut(rel, "/")
+		base := path.Base(rel)
+		return slices.Contains(unused, top) || strings.HasPrefix(top, config) || strings.HasSuffix(base, ".a") || strings.HasSuffix(base, ".o") ||
+			path.Dir(rel) == "lib-dynload" && (strings.HasPrefix(base, "_test") || strings.HasPrefix(base, "_tkinter") || strings.HasPrefix(base, "xx") || strings.HasPrefix(base, "_xxtest"))
+	}}
+	all, err := c.collect("install that Python again, or name a base with --base")
+	if err != nil {
+		return nil, err
+	}
+	bin := path.Join(PythonHome, "bin")
+	program, err := m.movable(py.Executable)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, fileEntry(path.Join(bin, i.libName()), program, 0o755), linkEntry(path.Join(bin, "python3"), i.libName()), linkEntry(path.Join(bin, "python"), i.libName()))
+	if i.python.lib != "" {
+		shared, err := i.sharedPython(m)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, fileEntry(i.python.lib, shared, 0o755))
+	}
+	version := i.in.Python.Version
+	i.components = append(i.components, packaging.Component{Kind: packaging.FromHost, Name: "cpython", Version: version, License: "PSF-2.0", PURL: "pkg:generic/cpython@" + version})
+	return all, i.pythonLicence(lib)
+}
+
+// pythonLicence looks where its makers and Debian put it.
+func (i *image) pythonLicence(lib string) error {
+	name := i.libName()
+	for _, at := range []string{filepath.Join(lib, "LICENSE.txt"), "/usr/share/doc/" + name + "/copyright", "/usr/share/doc/lib" + name + "-minimal/copyright"} {
+		if text, err := os.ReadFile(at); err == nil {
+			i.texts["cpython/LICENSE"] = text
+			return nil
+		}
+	}
+	return fault.New(fault.Environment, "install its documentation, or name a base with --base", "the licence of Python %s is neither in %s nor with the system's documentation", i.in.Python.Version, lib)
+}
+
+// sharedPython finds the library of Python on the host.
+func (i *image) sharedPython(m *maker) (string, error) {
+	soname := path.Base(i.python.lib)
+	at := filepath.Join(i.in.Python.Prefix, "lib", soname)
+	if _, err := os.Stat(at); err != nil {
+		if at = m.o.Host.Find(soname, i.machine, 64); at == "" {
+			return "", fault.New(fault.Environment, "install that Python again", "the library %s, which the module needs, is neither below %s nor where this machine has its libraries", soname, i.in.Python.Prefix)
+		}
+	}
+	real, err := filepath.EvalSymlinks(at)
+	if err != nil {
+		return "", err
+	}
+	return m.movable(real)
+}
+
+// movable returns a program or library that finds its libpython beside it; one that
+// has no run path is taken as it is.
+func (m *maker) movable(name string) (string, error) {
+	facts, err := readELF(name)
+	if err != nil {
+		return "", err
+	}
+	if len(facts.RunPath) == 0 && !slices.ContainsFunc(facts.Needed, func(n string) bool { return strings.HasPrefix(n, "libpython") }) {
+		return name, nil
+	}
+	dir, err := os.MkdirTemp(m.scratch, "python-*")
+	if err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, filepath.Base(name))
+	if err := packaging.CopyFile(name, to, 0o755); err != nil {
+		return "", err
+	}
+	own := "$ORIGIN/../lib"
+	if facts.Soname != "" {
+		own = "$ORIGIN"
+	}
+	return to, relocate.Rewrite(to, relocate.Edit{RunPath: &own})
+}
+
+// ours says whether something in site-packages is what the stage brings itself.
+func ours(rel string) bool {
+	top, _, _ := strings.Cut(rel, "/")
+	return top == "mod_wsgi" || top == "mod_wsgi_packages" || top == "mod_wsgi.libs" ||
+		strings.HasPrefix(top, "mod_wsgi-") || strings.HasPrefix(top, "mod_wsgi_httpd-") || strings.HasPrefix(top, "mod_wsgi_standalone-")
+}
+
+// packages takes what is installed in the application's environment along.
+func (m *maker) packages(i *image) ([]entry, error) {
+	env := i.in.Env
+	if env == nil {
+		return nil, nil
+	}
+	var all []entry
+	for _, site := range env.Site {
+		if problem := editable(site); problem != "" {
+			return nil, fault.New(fault.Environment, "install it without -e (pip install .), so that its files are in the environment", "%s cannot be taken into an image: %s", site, problem)
+		}
+		c := collector{root: site, to: i.site(), skip: func(rel string, d fs.DirEntry) bool { return ours(rel) || rel == "RECORD" }}
+		found, err := c.collect("repair the environment (pip check), or make a new one")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+		i.components = append(i.components, distributions(site)...)
+	}
+	scripts, err := m.scripts(env)
+	return append(all, scripts...), err
+}
+
+// editable finds what is installed in a way that only works on this machine.
+func editable(site string) string {
+	names, _ := os.ReadDir(site)
+	for _, n := range names {
+		name := n.Name()
+		if ours(name) {
+			continue
+		}
+		switch {
+		case strings.HasSuffix(name, ".egg-link"), strings.HasPrefix(name, "__editable__"):
+			return name + " is an editable installation"
+		case strings.HasSuffix(name, ".dist-info"):
+			data, err := os.ReadFile(filepath.Join(site, name, "direct_url.json"))
+			var direct struct {
+				Dir struct {
+					Editable bool `json:"editable"`
+				} `json:"dir_info"`
+			}
+			if err == nil && json.Unmarshal(data, &direct) == nil && direct.Dir.Editable {
+				return name + " is an editable installation"
+			}
+		case strings.HasSuffix(name, ".pth"):
+			data, _ := os.ReadFile(filepath.Join(site, name))
+			for line := range strings.Lines(string(data)) {
+				if line = strings.TrimSpace(line); filepath.IsAbs(line) {
+					return name + " names the directory " + line
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// distributions lists what pip installed.
+func distributions(site string) []packaging.Component {
+	var all []packaging.Component
+	infos, _ := fs.Glob(os.DirFS(site), "*.dist-info/METADATA")
+	for _, info := range infos {
+		if ours(info) {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(site, filepath.FromSlash(info)))
+		if err != nil {
+			continue
+		}
+		c := packaging.Component{Kind: "pypi"}
+		for line := range strings.Lines(string(data)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			switch {
+			case key == "":
+			case key == "Name" && c.Name == "":
+				c.Name = value
+			case key == "Version" && c.Version == "":
+				c.Version = value
+			case key == "License-Expression":
+				c.License = value
+			}
+			if strings.TrimSpace(line) == "" {
+				break
+			}
+		}
+		c.PURL = "pkg:pypi/" + strings.ToLower(strings.ReplaceAll(c.Name, "_", "-")) + "@" + strings.ReplaceAll(c.Version, "+", "%2B")
+		all = append(all, c)
+	}
+	return all
+}
+
+// scripts takes the environment's programs along: those that name its Python in
+// their first line get the one in the image.
+func (m *maker) scripts(env *Environment) ([]entry, error) {
+	if env.Bin == "" {
+		return nil, nil
+	}
+	names, err := os.ReadDir(env.Bin)
+	if err != nil {
+		return nil, fault.New(fault.Environment, "repair the environment", "list its programs: %w", err)
+	}
+	var all []entry
+	for _, n := range names {
+		name := n.Name()
+		if !n.Type().IsRegular() || slices.Contains(programs, name) || strings.HasPrefix(name, "python") || strings.HasPrefix(strings.ToLower(name), "activate") {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(env.Bin, name))
+		if err != nil {
+			return nil, fault.New(fault.Environment, "repair the environment", "read its program %s: %w", name, reason(err))
+		}
+		data = bytes.ReplaceAll(data, []byte(filepath.Join(env.Prefix, "bin")+"/python"), []byte(path.Join(Prefix, "bin")+"/python"))
+		all = append(all, dataEntry(path.Join(Prefix, "bin", name), data, 0o755))
+	}
+	return all, nil
+}
+
+// checkPackages refuses packages whose binaries the base cannot load.
+func (m *maker) checkPackages(i *image, all []entry) error {
+	var problems []string
+	for _, e := range all {
+		if e.source == "" || !elf.Is(e.source) {
+			continue
+		}
+		facts, err := elf.Read(e.source)
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %v", path.Base(e.name), err))
+			continue
+		}
+		if facts.Machine != i.machine {
+			problems = append(problems, fmt.Sprintf("%s is for %s", path.Base(e.name), facts.Machine))
+			continue
+		}
+		if has := i.base.glibc; has != "" && facts.GLIBC != "" && elf.CompareVersions(facts.GLIBC, has) > 0 {
+			problems = append(problems, fmt.Sprintf("%s asks for glibc %s, and the base has %s", path.Base(e.name), facts.GLIBC, has))
+		}
+		for _, need := range facts.Needed {
+			if beside(all, e, facts, need) || strings.HasPrefix(need, "libpython") {
+				continue
+			}
+			if _, ok := i.base.library(need, i.machine); !ok && !byName(all, need) {
+				problems = append(problems, fmt.Sprintf("%s needs %s, which the base lacks", path.Base(e.name), need))
+			}
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	slices.Sort(problems)
+	const most = 6
+	text := strings.Join(problems[:min(most, len(problems))], "; ")
+	if n := len(problems) - most; n > 0 {
+		text += fmt.Sprintf("; and %d more", n)
+	}
+	return fault.New(fault.Usage, "name a base that has it, or install a wheel that brings it along (for psycopg2 that is psycopg2-binary)",
+		"packages of the environment would not load on the base %s: %s", i.base.name, text)
+}
+
+// beside says whether a package brings a library along that its file finds by its
+// run path.
+func beside(all []entry, e entry, facts *elf.Facts, need string) bool {
+	for _, dir := range facts.RunPath {
+		rest, ok := strings.CutPrefix(strings.ReplaceAll(dir, "${ORIGIN}", "$ORIGIN"), "$ORIGIN")
+		if !ok {
+			continue
+		}
+		want := path.Join(path.Dir(e.name), rest, need)
+		if slices.ContainsFunc(all, func(o entry) bool { return o.name == want }) {
+			return true
+		}
+	}
+	return false
+}
+
+// byName says whether there is a library of that name at all: what was loaded
+// before is found by its name, too, and some packages load theirs so.
+func byName(all []entry, need string) bool {
+	return slices.ContainsFunc(all, func(o entry) bool { return path.Base(o.name) == need })
+}

@@ -1,0 +1,89 @@
+package oci
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/receipt"
+	"modwsgi/packaging"
+	"modwsgi/packaging/licence"
+)
+
+// treeRecord is what modwsgi leaves in an httpd tree, as far as it matters here.
+type treeRecord struct {
+	Version    string   `json:"version"`
+	Features   []string `json:"features"`
+	Key        string   `json:"key"`
+	Compiler   string   `json:"compiler"`
+	Libc       string   `json:"libc"`
+	Components []struct {
+		Name    string `json:"name"`
+		Version string `json:"version"`
+		SHA256  string `json:"sha256"`
+		Trust   string `json:"trust"`
+	} `json:"components"`
+}
+
+// ReadStage takes the copy of an environment that modwsgi installed into, whatever
+// its CPU is: nothing of it is run, and the records in it say what it is.
+func ReadStage(dir string, at time.Time) (*Input, error) {
+	hint := "name a copy of the whole environment (rsync -a .venv/ there/), in which modwsgi install --httpd bundled has been"
+	bad := func(err error) error { return fault.New(fault.Usage, hint, "--stage %s: %w", dir, err) }
+	found, err := fs.Glob(os.DirFS(dir), "lib/python3*/site-packages/"+receipt.Path)
+	if err != nil {
+		return nil, bad(err)
+	}
+	if len(found) != 1 {
+		return nil, fault.New(fault.Usage, hint, "--stage %s has %d modules of mod_wsgi instead of one", dir, len(found))
+	}
+	site := filepath.Join(dir, filepath.FromSlash(strings.TrimSuffix(found[0], receipt.Path)))
+	r, err := receipt.Read(site)
+	if err != nil {
+		return nil, bad(err)
+	}
+	if r.HTTPD.Provenance != "bundled" {
+		return nil, fault.New(fault.Usage, hint, "--stage %s: its module is for an httpd of the system that it was built on", dir)
+	}
+	const tree = "mod_wsgi_packages/httpd"
+	data, err := os.ReadFile(filepath.Join(site, filepath.FromSlash(tree), "build.json"))
+	if err != nil {
+		return nil, bad(err)
+	}
+	var t treeRecord
+	if err := json.Unmarshal(data, &t); err != nil {
+		return nil, bad(err)
+	}
+	h := &packaging.HTTPD{Dir: tree, Package: path.Dir(tree), Version: t.Version, Features: t.Features, Key: t.Key, Compiler: t.Compiler, Libc: t.Libc}
+	for _, c := range t.Components {
+		one := packaging.SourceComponent(c.Name, c.Version, licence.OfSource(c.Name), c.SHA256)
+		one.Trust = c.Trust
+		h.Components = append(h.Components, one)
+	}
+	s := &packaging.Stage{Site: site, Bin: filepath.Join(dir, "bin"), HTTPD: h, Time: at, Tool: r.Tool, Module: moduleOf(r)}
+	return &Input{Stage: s, Env: &Environment{Prefix: dir, Site: []string{site}, Bin: s.Bin}}, nil
+}
+
+// moduleOf says what a module is, by its record.
+func moduleOf(r *receipt.Receipt) *packaging.Module {
+	parts := strings.SplitN(r.Python.Version+"..", ".", 3)
+	tag := "cp" + parts[0] + parts[1]
+	abi := tag
+	if r.Python.FreeThreaded {
+		abi += "t"
+	}
+	version := r.Module.Version
+	return &packaging.Module{
+		Package: "mod_wsgi", File: "mod_wsgi/server/" + filepath.Base(r.Module.File), Receipt: receipt.Path, Version: version, Key: r.Key,
+		HTTPD: r.HTTPD.Version, Bundled: true,
+		Components: []packaging.Component{packaging.SourceComponent("mod_wsgi", version, licence.OfSource("mod_wsgi"), "")},
+		Python: packaging.Python{
+			Version: r.Python.Version, Tag: tag, ABI: abi, SOABI: r.Python.SOABI, LibPython: r.Python.LibPython, FreeThreaded: r.Python.FreeThreaded,
+		},
+	}
+}

@@ -1,0 +1,134 @@
+// Package packaging turns a finished build into release artifacts. It is the
+// core that all formats share; each format is a package of its own below it
+// (packaging/wheel, and whatever else writes files for people to install).
+//
+// The way of the data:
+//
+//	a build        -> Stage: two directories (site, bin), what is in them, and what they were made from
+//	Stage.Check    -> refuses a stage that must not be packaged, naming each reason
+//	packaging/linkage -> which libraries the binaries need and of which versions; copies foreign ones in
+//	FORMAT.Write   -> writes its files through a Dist, and returns an Artifact for each
+//	packaging/release -> SBOM, provenance, checksums, index and signatures for all of them
+//	Dist.Commit    -> everything appears in the output directory, or nothing does
+//
+// A format is one function of this form; it writes only to files that
+// Dist.Create or Dist.Path give it, sets every time to Stage.Time, sorts what it
+// writes, and returns the same bytes for the same Stage:
+//
+//	func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options) (*packaging.Artifact, error)
+//
+// The package takes any staged tree: it does not know how one is built, does not
+// know an installer, and never touches a Python environment.
+package packaging
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Stage is a finished build that is to be packaged: the files as they would lie
+// in a Python environment, what they are and what went into them. Formats never
+// change it; one that has to change files (run paths, libraries) copies the tree
+// first (CopyTree).
+type Stage struct {
+	Site   string    // directory that stands for site-packages
+	Bin    string    // directory of programs: mod_wsgi-express, mod_wsgi-apxs
+	HTTPD  *HTTPD    // nil where the stage has no httpd of its own
+	Module *Module   // nil where the stage has no module
+	Time   time.Time // of every entry of every artifact; whole seconds, UTC
+	Tool   string    // version of the program that built it
+}
+
+// HTTPD is a relocatable httpd in a stage.
+type HTTPD struct {
+	Dir        string // below Stage.Site, with slashes: "mod_wsgi_packages/httpd"
+	Package    string // the top-level package that holds it, below Stage.Site: "mod_wsgi_packages"
+	Version    string
+	Features   []string
+	Key        string // hash of everything that went into it
+	Compiler   string // for people
+	Libc       string // for people
+	Components []Component
+}
+
+// Module is a mod_wsgi for one Python and one httpd in a stage.
+type Module struct {
+	Package    string // below Stage.Site: "mod_wsgi"
+	File       string // below Stage.Site, with slashes: "mod_wsgi/server/mod_wsgi-py311….so"
+	Receipt    string // below Stage.Site, with slashes: "mod_wsgi/server/build.json"
+	Version    string
+	Key        string // hash of everything that went into it
+	Python     Python
+	HTTPD      string // version of the httpd that it was built for
+	Bundled    bool   // that one is Stage.HTTPD, or lies in a distribution beside this one
+	Components []Component
+}
+
+// Python is the interpreter that a module is for.
+type Python struct {
+	Version      string // "3.11.7"
+	Tag          string // "cp311"
+	ABI          string // "cp311", "cp313t"
+	SOABI        string // "cpython-311-x86_64-linux-gnu"
+	Platform     string // sysconfig.get_platform(): "linux-x86_64"
+	LibPython    string // the library that the module was linked to
+	Shared       bool   // LibPython is a shared library, which the target must have too
+	FreeThreaded bool
+}
+
+// MinorVersion is "3.11" for "3.11.7".
+func (p Python) MinorVersion() string {
+	parts := strings.SplitN(p.Version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+// Kinds of components.
+const (
+	FromSource  = "source"  // built from an archive; SHA256 is the archive's
+	FromHost    = "library" // copied from the build host; SHA256 is that of the file there
+	FromModules = "gomod"   // linked into one of our programs; SHA256 is empty, Sum is Go's
+	OfPython    = "python"  // the runtime's Python code, which is part of this project
+)
+
+// Component is something that an artifact contains, and where it is from.
+type Component struct {
+	Kind    string   `json:"kind"`
+	Name    string   `json:"name"`    // "apr", "libssl3", "golang.org/x/sys"
+	Version string   `json:"version"` // as its maker writes it; "" where nobody knows
+	License string   `json:"license"` // SPDX expression; "" where nobody knows
+	SHA256  string   `json:"sha256,omitempty"`
+	Sum     string   `json:"sum,omitempty"`   // of a Go module: "h1:…"
+	Trust   string   `json:"trust,omitempty"` // how SHA256 came to be known: "pinned", "signed", "published"
+	File    string   `json:"file,omitempty"`  // the archive's or the library's name
+	URL     string   `json:"url,omitempty"`   // where upstream publishes the archive
+	PURL    string   `json:"purl,omitempty"`  // package URL (https://github.com/package-url/purl-spec)
+	Texts   []string `json:"-"`               // files with its licence, absolute
+}
+
+// Artifact is one file in the output directory.
+type Artifact struct {
+	Name       string      `json:"name"` // file name, without a directory
+	Kind       string      `json:"kind"` // "wheel", "deb", "rpm", "apk", "oci", "zip", …
+	Size       int64       `json:"size"` // bytes
+	SHA256     string      `json:"sha256"`
+	Project    string      `json:"project,omitempty"` // what is packaged: "mod_wsgi", "mod_wsgi-httpd"
+	Version    string      `json:"version,omitempty"`
+	Platform   string      `json:"platform,omitempty"` // in the words of the format
+	Requires   string      `json:"requires_python,omitempty"`
+	Libraries  []string    `json:"libraries,omitempty"` // foreign libraries inside
+	Sidecars   []string    `json:"sidecars,omitempty"`  // names of the files that describe it: SBOM, provenance, metadata
+	Components []Component `json:"-"`
+	// Parameters are what the user chose, for the provenance statement.
+	Parameters map[string]string `json:"-"`
+	// Took is how long it took to make. It is shown and never written, because it
+	// is not the same twice.
+	Took time.Duration `json:"-"`
+}
+
+// SortComponents sorts by kind, name and version, and drops repetitions.
+func SortComponents(all []Component) []Component {
+	key := func(c Component) string { return c.Kind + "\x00" + c.Name + "\x00" + c.Version + "\x00" + c.File }
+	sorted := slices.SortedFunc(slices.Values(all), func(a, b Component) int { return strings.Compare(key(a), key(b)) })
+	return slices.CompactFunc(sorted, func(a, b Component) bool { return key(a) == key(b) })
+}

@@ -1,0 +1,100 @@
+package release
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"modwsgi/packaging"
+)
+
+// The statement of where an artifact is from: an in-toto statement
+// (https://github.com/in-toto/attestation, v1) with SLSA provenance
+// (https://slsa.dev/spec/v1.0/provenance). There is no time in it, so that it is
+// the same when the artifact is made again.
+type statement struct {
+	Type          string    `json:"_type"`
+	Subject       []subject `json:"subject"`
+	PredicateType string    `json:"predicateType"`
+	Predicate     predicate `json:"predicate"`
+}
+
+type subject struct {
+	Name   string            `json:"name"`
+	Digest map[string]string `json:"digest"`
+}
+
+type predicate struct {
+	BuildDefinition buildDefinition `json:"buildDefinition"`
+	RunDetails      runDetails      `json:"runDetails"`
+}
+
+type buildDefinition struct {
+	BuildType            string               `json:"buildType"`
+	ExternalParameters   map[string]string    `json:"externalParameters"`
+	InternalParameters   map[string]string    `json:"internalParameters,omitempty"`
+	ResolvedDependencies []resourceDescriptor `json:"resolvedDependencies"`
+}
+
+type resourceDescriptor struct {
+	Name        string            `json:"name,omitempty"`
+	URI         string            `json:"uri,omitempty"`
+	Digest      map[string]string `json:"digest,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+type runDetails struct {
+	Builder builder `json:"builder"`
+}
+
+type builder struct {
+	ID      string            `json:"id"`
+	Version map[string]string `json:"version,omitempty"`
+}
+
+// buildTypes is what the identifiers of our kinds of builds begin with; they are
+// names and no addresses (RFC 4151).
+const buildTypes = "tag:modwsgi,2026:package/"
+
+// DefaultBuilder is the builder of a statement where nobody names another one.
+const DefaultBuilder = "tag:modwsgi,2026:builder/local"
+
+// provenance is the statement for one artifact.
+func provenance(a packaging.Artifact, o Options) ([]byte, error) {
+	id := o.Builder
+	if id == "" {
+		id = DefaultBuilder
+	}
+	parameters := map[string]string{"kind": a.Kind}
+	for _, k := range slices.Sorted(maps.Keys(a.Parameters)) {
+		parameters[k] = a.Parameters[k]
+	}
+	s := statement{
+		Type:    "https://in-toto.io/Statement/v1",
+		Subject: []subject{{a.Name, map[string]string{"sha256": a.SHA256}}}, PredicateType: "https://slsa.dev/provenance/v1",
+		Predicate: predicate{
+			BuildDefinition: buildDefinition{BuildType: buildTypes + a.Kind + "/v1", ExternalParameters: parameters, InternalParameters: o.Parameters},
+			RunDetails:      runDetails{builder{ID: id, Version: map[string]string{"modwsgi": o.Tool}}},
+		},
+	}
+	deps := []resourceDescriptor{}
+	for _, c := range packaging.SortComponents(a.Components) {
+		d := resourceDescriptor{Name: c.Name, URI: c.PURL, Annotations: map[string]string{"kind": c.Kind, "version": c.Version}}
+		if c.URL != "" {
+			d.URI = c.URL
+		}
+		if c.SHA256 != "" {
+			d.Digest = map[string]string{"sha256": c.SHA256}
+		}
+		if c.Sum != "" {
+			d.Annotations["sum"] = c.Sum
+		}
+		if c.Trust != "" {
+			d.Annotations["trust"] = c.Trust
+		}
+		deps = append(deps, d)
+	}
+	s.Predicate.BuildDefinition.ResolvedDependencies = deps
+	data, err := json.MarshalIndent(s, "", "  ")
+	return append(data, '\n'), err
+}

@@ -1,0 +1,166 @@
+// Package sign makes detached signatures that common tools check: OpenPGP (gpg,
+// gpgv), minisign, and ECDSA as cosign and openssl know it. Keys come from files;
+// it makes none and keeps none.
+package sign
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"modwsgi/internal/fault"
+)
+
+// maxKey is the size in bytes of the largest key file that is read.
+const maxKey = 1 << 20
+
+// keyFile reads a file with a private key; one that others may read is refused.
+func keyFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "name the file with the private key", "read the signing key: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxKey {
+		return nil, fault.New(fault.Usage, "name the file with the private key", "%s is no key file", name)
+	}
+	if openToOthers(info) {
+		return nil, fault.New(fault.Usage, "chmod 600 "+name+", and consider whether somebody has read it", "others may read the signing key %s", name)
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "name the file with the private key", "read the signing key: %w", err)
+	}
+	return data, nil
+}
+
+func badKey(name, kind string, err error) error {
+	return fault.New(fault.Usage, "give a private key of that kind", "%s is no %s private key that can be used: %w", name, kind, err)
+}
+
+// OpenPGP signs with a key that gpg --export-secret-keys wrote, armored or not.
+type OpenPGP struct {
+	entity *openpgp.Entity
+	// Now is the time of the signature; nil is time.Now. A key is not valid before
+	// it was made, so that this is not the time of the artifacts.
+	Now func() time.Time
+}
+
+// NewOpenPGP reads a key. The passphrase is used where the key is encrypted.
+func NewOpenPGP(name string, passphrase []byte) (*OpenPGP, error) {
+	data, err := keyFile(name)
+	if err != nil {
+		return nil, err
+	}
+	read := openpgp.ReadKeyRing
+	if bytes.Contains(data, []byte("-----BEGIN PGP PRIVATE KEY BLOCK-----")) {
+		read = openpgp.ReadArmoredKeyRing
+	}
+	ring, err := read(bytes.NewReader(data))
+	if err != nil {
+		return nil, badKey(name, "OpenPGP", err)
+	}
+	if len(ring) != 1 {
+		return nil, badKey(name, "OpenPGP", fmt.Errorf("it holds %d keys, not one", len(ring)))
+	}
+	e := ring[0]
+	if e.PrivateKey == nil {
+		return nil, badKey(name, "OpenPGP", errors.New("it is a public key"))
+	}
+	keys := []*packet.PrivateKey{e.PrivateKey}
+	for _, s := range e.Subkeys {
+		if s.PrivateKey != nil {
+			keys = append(keys, s.PrivateKey)
+		}
+	}
+	for _, k := range keys {
+		if !k.Encrypted {
+			continue
+		}
+		if len(passphrase) == 0 {
+			return nil, fault.New(fault.Usage, "put it into a file and give --sign-passphrase-file", "the key %s needs a passphrase", name)
+		}
+		if err := k.Decrypt(passphrase); err != nil {
+			return nil, fault.New(fault.Usage, "give the right one with --sign-passphrase-file", "the passphrase for %s is wrong", name)
+		}
+	}
+	return &OpenPGP{entity: e}, nil
+}
+
+// Suffix is ".asc".
+func (s *OpenPGP) Suffix() string { return ".asc" }
+
+// Sign returns an armored detached signature.
+func (s *OpenPGP) Sign(_ string, data []byte, _ time.Time) ([]byte, error) {
+	var b bytes.Buffer
+	err := openpgp.ArmoredDetachSign(&b, s.entity, bytes.NewReader(data), &packet.Config{Time: s.Now})
+	if err != nil {
+		return nil, fmt.Errorf("sign with OpenPGP: %w", err)
+	}
+	return append(b.Bytes(), '\n'), nil
+}
+
+// ECDSA signs with a P-256 key as cosign sign-blob does: base64 of an ASN.1
+// signature of the SHA-256.
+type ECDSA struct{ key *ecdsa.PrivateKey }
+
+// NewECDSA reads a key in PEM, as openssl ecparam and cosign import-key-pair know
+// it; one that is encrypted is refused.
+func NewECDSA(name string) (*ECDSA, error) {
+	data, err := keyFile(name)
+	if err != nil {
+		return nil, err
+	}
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		switch block.Type {
+		case "EC PRIVATE KEY":
+			key, err := x509.ParseECPrivateKey(block.Bytes)
+			return newECDSA(name, key, err)
+		case "PRIVATE KEY":
+			any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+			key, ok := any.(*ecdsa.PrivateKey)
+			if err == nil && !ok {
+				err = fmt.Errorf("it is a %T", any)
+			}
+			return newECDSA(name, key, err)
+		case "EC PARAMETERS":
+		default:
+			return nil, badKey(name, "ECDSA", fmt.Errorf("its kind is %q", block.Type))
+		}
+	}
+	return nil, badKey(name, "ECDSA", errors.New("it is not PEM"))
+}
+
+func newECDSA(name string, key *ecdsa.PrivateKey, err error) (*ECDSA, error) {
+	if err == nil && key.Curve != elliptic.P256() {
+		err = errors.New("its curve is not P-256")
+	}
+	if err != nil {
+		return nil, badKey(name, "ECDSA", err)
+	}
+	return &ECDSA{key}, nil
+}
+
+// Suffix is ".sig".
+func (s *ECDSA) Suffix() string { return ".sig" }
+
+// Sign returns the signature in base64.
+func (s *ECDSA) Sign(_ string, data []byte, _ time.Time) ([]byte, error) {
+	sum := sha256.Sum256(data)
+	raw, err := ecdsa.SignASN1(rand.Reader, s.key, sum[:])
+	if err != nil {
+		return nil, fmt.Errorf("sign with ECDSA: %w", err)
+	}
+	return []byte(base64.StdEncoding.EncodeToString(raw) + "\n"), nil
+}

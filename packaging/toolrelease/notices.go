@@ -1,0 +1,198 @@
+// Package toolrelease makes what surrounds a release of our own programs: the
+// licences of the Go modules inside, software bills of materials, the bootstrap
+// script with its hashes, and the look at finished binaries. It reads what the
+// release tool built (.goreleaser.yaml); it builds nothing, signs nothing and
+// publishes nothing.
+package toolrelease
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/atomicfile"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// Programs are what a release holds, in the order in which people are told.
+var Programs = []string{"modwsgi", "mod_wsgi-express", "mod_wsgi-apxs"}
+
+// Platform is an operating system and an architecture, in Go's words.
+type Platform struct{ OS, Arch string }
+
+func (p Platform) String() string { return p.OS + "/" + p.Arch }
+
+// Platforms are those that we release for.
+var Platforms = []Platform{
+	{"linux", "amd64"},
+	{"linux", "arm64"},
+	{"darwin", "amd64"},
+	{"darwin", "arm64"},
+	{"windows", "amd64"},
+	{"windows", "arm64"},
+}
+
+// Module is a Go module that is linked into a program, or Go itself.
+type Module struct {
+	Path    string `json:"path"`
+	Version string `json:"version"`
+	License string `json:"license"` // SPDX expression; "" where its text is not a known one
+}
+
+const (
+	// NoticesName is the file with the licences' texts.
+	NoticesName = "THIRD-PARTY-LICENSES.txt"
+	// ModulesName is the list of modules for Sbom.
+	ModulesName = "modules.json"
+)
+
+// Notices finds every Go module that the programs are linked from, on any of
+// the platforms, and writes the texts of their licences and a list for Sbom into
+// dir. It asks the go command in root, the module's directory. A module without
+// a licence is an error: we must not give it to others.
+func Notices(ctx context.Context, root, dir string, env []string) error {
+	dirs := map[Module]string{}
+	for _, system := range []string{"linux", "darwin", "windows"} {
+		if err := linked(ctx, root, append(slices.Clone(env), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0"), dirs); err != nil {
+			return err
+		}
+	}
+	all := make([]Module, 0, len(dirs))
+	for m := range dirs {
+		all = append(all, m)
+	}
+	slices.SortFunc(all, func(a, b Module) int { return cmp.Compare(a.Path, b.Path) })
+	var text bytes.Buffer
+	text.WriteString("The programs modwsgi, mod_wsgi-express and mod_wsgi-apxs are linked from these Go modules.\n")
+	for i, m := range all {
+		texts, err := licences(dirs[m])
+		if err != nil {
+			return fmt.Errorf("read the licence of %s: %w", m.Path, err)
+		}
+		if len(texts) == 0 {
+			return fault.New(fault.Build, "do without that module", "%s %s has no licence", m.Path, m.Version)
+		}
+		all[i].License = classify(texts)
+		fmt.Fprintf(&text, "\n%s\n%s %s\n%[1]s\n", strings.Repeat("=", 78), m.Path, m.Version)
+		for _, t := range texts {
+			text.WriteString("\n" + strings.TrimSpace(strings.ReplaceAll(t, "\r\n", "\n")) + "\n")
+		}
+	}
+	list, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(filepath.Join(dir, NoticesName), text.Bytes(), 0o644); err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, ModulesName), append(list, '\n'), 0o644)
+}
+
+// linked adds the modules of the programs on one system, with their directories.
+func linked(ctx context.Context, root string, env []string, into map[Module]string) error {
+	argv := []string{"go", "list", "-deps", "-json=Module,Standard"}
+	for _, p := range Programs {
+		argv = append(argv, "./cmd/"+p)
+	}
+	var runner run.Runner
+	out, err := runner.Output(ctx, run.Cmd{Argv: argv, Dir: root, Env: env})
+	if err != nil {
+		return fmt.Errorf("list modules: %w", err)
+	}
+	goEnv, err := runner.Output(ctx, run.Cmd{Argv: []string{"go", "env", "GOROOT", "GOVERSION"}, Dir: root, Env: env})
+	if err != nil {
+		return fmt.Errorf("ask for Go's directory: %w", err)
+	}
+	goroot, goversion, _ := strings.Cut(strings.TrimSpace(string(goEnv)), "\n")
+	into[Module{Path: "stdlib", Version: strings.TrimPrefix(goversion, "go")}] = goroot
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p struct {
+			Module *struct {
+				Path, Version, Dir string
+				Main               bool
+				Replace            *struct{ Path, Version, Dir string }
+			}
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("list modules: %w", err)
+		}
+		if p.Module == nil || p.Module.Main {
+			continue
+		}
+		m, dir := Module{Path: p.Module.Path, Version: p.Module.Version}, p.Module.Dir
+		if r := p.Module.Replace; r != nil {
+			dir = r.Dir
+		}
+		into[m] = dir
+	}
+}
+
+var licenceName = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|unlicense)([-.].*)?$`)
+
+// licences returns the texts of the licences in a directory.
+func licences(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var texts []string
+	for _, e := range entries {
+		if !e.Type().IsRegular() || !licenceName.MatchString(e.Name()) {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, string(data))
+	}
+	return texts, nil
+}
+
+// phrases tell licences apart. The order counts where one holds another's.
+var phrases = []struct{ spdx, phrase string }{
+	{"Apache-2.0", "Apache License Version 2.0"},
+	{"MPL-2.0", "Mozilla Public License"},
+	{"BSD-3-Clause", "Neither the name"},
+	{"BSD-3-Clause", "may be used to endorse or promote"},
+	{"BSD-2-Clause", "Redistributions in binary form must reproduce"},
+	{"ISC", "Permission to use, copy, modify, and/or distribute"},
+	{"ISC", "Permission to use, copy, modify, and distribute"},
+	{"MIT", "Permission is hereby granted, free of charge"},
+	{"Unlicense", "This is free and unencumbered software"},
+	{"CC0-1.0", "CC0 1.0 Universal"},
+}
+
+// classify names the licences that texts are of: "MIT AND BSD-3-Clause".
+func classify(texts []string) string {
+	var found []string
+	for _, text := range texts {
+		flat := strings.Join(strings.Fields(text), " ")
+		flat = strings.ReplaceAll(flat, "Apache License, Version", "Apache License Version")
+		seen := map[string]bool{}
+		for _, p := range phrases {
+			if p.spdx == "BSD-2-Clause" && seen["BSD-3-Clause"] || !strings.Contains(flat, p.phrase) || slices.Contains(found, p.spdx) {
+				continue
+			}
+			seen[p.spdx] = true
+			found = append(found, p.spdx)
+		}
+		if len(found) == 0 && strings.Contains(flat, "public domain") {
+			found = append(found, "LicenseRef-public-domain")
+		}
+	}
+	slices.Sort(found)
+	return strings.Join(found, " AND ")
+}

@@ -1,0 +1,87 @@
+package toolrelease
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"modwsgi/internal/atomicfile"
+	"modwsgi/internal/digest"
+	"modwsgi/internal/fault"
+)
+
+// SumsName is the file with the digests of everything in a release.
+const SumsName = "SHA256SUMS"
+
+// released says which files of the release tool's directory are a release; the
+// others are its notes.
+var released = regexp.MustCompile(`\.(tar\.gz|zip|deb|rpm|whl|cdx\.json)$|^bootstrap\.sh$`)
+
+// Sums writes dist/SHA256SUMS anew: the release tool's has neither the wheels nor
+// the bootstrap script. A digest that it already lists must still be true.
+func Sums(dist string) error {
+	entries, err := os.ReadDir(dist) // sorted by name
+	if err != nil {
+		return err
+	}
+	before, err := readSums(filepath.Join(dist, SumsName))
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	for _, e := range entries {
+		if !e.Type().IsRegular() || !released.MatchString(e.Name()) {
+			continue
+		}
+		sum, err := digest.File(filepath.Join(dist, e.Name()))
+		if err != nil {
+			return err
+		}
+		if old, there := before[e.Name()]; there && old != sum && e.Name() != "bootstrap.sh" && !strings.HasSuffix(e.Name(), ".whl") {
+			return fault.New(fault.Environment, "run make dist again", "%s is not as the release tool made it", e.Name())
+		}
+		fmt.Fprintf(&text, "%s  %s\n", sum, e.Name())
+	}
+	return atomicfile.Write(filepath.Join(dist, SumsName), []byte(text.String()), 0o644)
+}
+
+func readSums(file string) (map[string]string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fault.New(fault.Environment, "make dist makes it", "read sums: %w", err)
+	}
+	out := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if sum, name, ok := strings.Cut(strings.TrimSpace(line), "  "); ok {
+			out[name] = sum
+		}
+	}
+	return out, nil
+}
+
+// Gzip packs a file; the header has neither a name nor a time.
+func Gzip(file, target string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return atomicfile.Write(target, b.Bytes(), 0o644)
+}
+
+// BesideProgram is the list of modules in the directory of a program.
+func BesideProgram(exe string) string { return filepath.Join(filepath.Dir(exe), ModulesName) }

@@ -1,0 +1,123 @@
+package toolwheel
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/pydist"
+	"modwsgi/internal/receipt"
+	"modwsgi/packaging"
+	"modwsgi/packaging/licence"
+	"modwsgi/packaging/sbom"
+)
+
+// Local writes the wheel that a build backend owes pip: mod_wsgi for one Python,
+// and with it the httpd where the stage has one, for this machine alone, and
+// returns its path. It takes no libraries along and claims no portable platform
+// (packaging/wheel does); pip keeps it in its cache and installs it into every
+// environment of that kind of Python. Python says which ones mod_wsgi admits, as
+// in Sdist; label is a local version label, "" for none.
+func Local(dir string, s *packaging.Stage, python, label string) (string, error) {
+	m := s.Module
+	version := m.Version
+	if label != "" {
+		version += "+" + label
+	}
+	d := moduleDist(version, python)
+	py := m.Python
+	d.Tag = py.Tag + "-" + py.ABI + "-" + strings.NewReplacer("-", "_", ".", "_").Replace(py.Platform)
+	work, err := os.MkdirTemp(dir, ".modwsgi-wheel-*")
+	if err != nil {
+		return "", fault.New(fault.Environment, "name a directory that can be written", "make a wheel: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(work) }()
+	if err := localFiles(&d, s, work); err != nil {
+		return "", fmt.Errorf("make a wheel of mod_wsgi: %w", err)
+	}
+	components := m.Components
+	if s.HTTPD != nil {
+		components = append(components, s.HTTPD.Components...)
+	}
+	bom, err := sbom.JSON(sbom.Subject{
+		Name: d.Name, Version: version, PURL: "pkg:pypi/mod-wsgi@" + version, License: d.License, Time: s.Time, Tool: s.Tool,
+	}, components)
+	if err != nil {
+		return "", err
+	}
+	d.Extra = map[string][]byte{"licenses/LICENSE": licence.Text(), "sboms/modwsgi.cdx.json": bom}
+	return writeWheel(dir, d, s.Time)
+}
+
+// localFiles lists the files of the stage, with the module's record changed.
+func localFiles(d *pydist.Dist, s *packaging.Stage, work string) error {
+	data, err := d.DataDir()
+	if err != nil {
+		return err
+	}
+	site, err := packaging.Scan(s.Site)
+	if err != nil {
+		return err
+	}
+	for _, f := range site.Files {
+		top, _, _ := strings.Cut(f.Path, "/")
+		switch {
+		case strings.HasSuffix(top, ".dist-info"):
+			continue
+		case f.Link != "":
+			return fault.New(fault.Environment, "", "%s is a symbolic link, which no wheel can hold", f.Path)
+		case f.Path == s.Module.Receipt:
+			source, err := localReceipt(s, work)
+			if err != nil {
+				return err
+			}
+			d.Files = append(d.Files, pydist.File{Path: f.Path, Source: source})
+		default:
+			d.Files = append(d.Files, pydist.File{Path: f.Path, Source: site.Source(f)})
+		}
+	}
+	bin, err := packaging.Scan(s.Bin)
+	if err != nil {
+		return err
+	}
+	for _, f := range bin.Files {
+		if s.HTTPD == nil && strings.HasPrefix(f.Path, "mod_wsgi-apxs") {
+			continue // there is no private httpd that it could answer for
+		}
+		d.Files = append(d.Files, pydist.File{Path: data + "/scripts/" + f.Path, Source: bin.Source(f)})
+	}
+	return nil
+}
+
+// localReceipt writes a record without the paths of the Python that pip ran with:
+// its cache gives the wheel to others too, and the launcher looks for theirs.
+func localReceipt(s *packaging.Stage, work string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(s.Site, filepath.FromSlash(s.Module.Receipt)))
+	if err != nil {
+		return "", err
+	}
+	var r receipt.Receipt
+	if err := json.Unmarshal(text, &r); err != nil {
+		return "", fmt.Errorf("read the module's record: %w", err)
+	}
+	r.Key = ""
+	r.Python.Prefix, r.Python.BasePrefix, r.Python.LibPython = "", "", ""
+	if module := filepath.Join(s.Site, filepath.FromSlash(s.Module.File)); elf.Is(module) {
+		facts, err := elf.Read(module)
+		if err != nil {
+			return "", err
+		}
+		for _, needed := range facts.Needed {
+			if strings.HasPrefix(needed, "libpython") {
+				r.Python.Soname = needed
+				break
+			}
+		}
+	}
+	name := filepath.Join(work, "build.json")
+	return name, os.WriteFile(name, r.Encode(), 0o644)
+}

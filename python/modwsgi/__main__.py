@@ -1,0 +1,3 @@
+from modwsgi import _main
+
+_main()
