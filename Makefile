@@ -6,9 +6,11 @@ VERSION ?=
 LDFLAGS = -s -w $(if $(VERSION),-X modwsgi/internal/version.Release=$(VERSION))
 PROGRAMS = modwsgi mod_wsgi-express mod_wsgi-apxs
 TOOL = $(GO) tool -modfile=tools/lint/go.mod
-GORELEASER = $(GO) tool -modfile=tools/go.mod goreleaser
+# Without any remote the release tool would take the commit for unknown.
+REMOTE = $(if $(shell git remote 2>/dev/null),,GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=file:///none)
+GORELEASER = $(REMOTE) $(GO) tool -modfile=tools/go.mod goreleaser
 
-.PHONY: build demo test unit acceptance lint fmt prerequisites dist release check-release clean
+.PHONY: build demo test unit acceptance lint fmt prerequisites dist dist-files release check-release clean
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 
@@ -47,10 +49,12 @@ fmt:
 
 # What is released of the tools, for all platforms, in dist/; then everything in
 # it is looked at. "make release" is the same for a commit with a tag (docs/release.md).
-dist:
+dist: dist-files
+	@scripts/check-dist
+
+dist-files:
 	$(GORELEASER) release --snapshot --clean
 	@scripts/finish-dist
-	@scripts/check-dist
 
 release:
 	$(GORELEASER) release --clean --skip=publish,announce

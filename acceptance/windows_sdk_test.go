@@ -44,7 +44,7 @@ func (w *windows) sdks(t *testing.T) {
 			needs = append(needs, strings.ToLower(m[1]))
 		}
 	}
-	for _, m := range regexp.MustCompile(`\[\s*\d+\] \+base\[\s*\d+\]\s+[0-9a-f]+ (\w+)`).FindAllStringSubmatch(dump, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\s+\[\s*\d+\] (?:\+base\[\s*\d+\]\s+[0-9a-f]+ )?([A-Za-z]\w+)\r?$`).FindAllStringSubmatch(dump, -1) {
 		exports = append(exports, m[1])
 	}
 	slices.Sort(needs)

@@ -2,7 +2,9 @@ package httpdbuild
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"modwsgi/internal/elf"
@@ -21,7 +23,7 @@ var crossAnswers = []string{
 	"ap_cv_atomic_builtins=yes", "ap_cv__atomic_builtins=yes", "ap_cv_atomic_builtins64=yes", "ap_cv__atomic_builtins64=yes",
 	"apr_cv_process_shared_works=yes", "apr_cv_mutex_robust_shared=yes", "apr_cv_mutex_recursive=yes", "apr_cv_tcp_nodelay_with_cork=yes",
 	"apr_cv_epoll=yes", "apr_cv_epoll_create1=yes", "apr_cv_dup3=yes", "apr_cv_accept4=yes", "apr_cv_sock_cloexec=yes", "apr_cv_gai_addrconfig=yes",
-	"apr_cv_epoll_wait_has_reliable_timeout=yes", "apr_cv_pthreads_cflags=none", "apr_cv_pthreads_lib=-lpthread",
+	"ap_cv_void_ptr_lt_long=no", "ac_cv_gettid=yes", "apr_cv_epoll_wait_has_reliable_timeout=yes", "apr_cv_pthreads_cflags=none", "apr_cv_pthreads_lib=-lpthread",
 }
 
 // cross is what configure is told where the compiler is for another machine.
@@ -47,6 +49,24 @@ func (b *builder) checkCross() error {
 	}
 	return nil
 }
+
+// configIsOurs makes apr-1-config and apu-1-config answer for the directory in
+// which they lie: configured for another machine, they take every place but the
+// final one for a copy of that machine's file system.
+func (b *builder) configIsOurs(name string) error {
+	file, ok := map[string]string{"apr": "apr-1-config", "apr-util": "apu-1-config"}[name]
+	if !ok || b.Host.Cross == "" {
+		return nil
+	}
+	file = filepath.Join(b.dir(name), file)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return writeFile(file, crossCompiling.ReplaceAll(data, []byte("cross_compiling=no")), 0o755)
+}
+
+var crossCompiling = regexp.MustCompile(`(?m)^cross_compiling=.*$`)
 
 // checkMachine looks at the finished files instead of running httpd: all are for
 // one machine, and it is not this one.

@@ -3,9 +3,11 @@
 package httpdbuild
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"modwsgi/internal/elf"
@@ -41,6 +43,10 @@ func TestCrossBuild(t *testing.T) {
 	}
 	res, err := Build(t.Context(), q)
 	if err != nil {
+		var tool *run.Error
+		if errors.As(err, &tool) {
+			t.Log(strings.Join(tool.Tail, "\n"))
+		}
 		t.Fatal(err)
 	}
 	for _, name := range []string{"bin/httpd", "lib/libapr-1.so.0", "modules/mod_rewrite.so"} {
