@@ -109,6 +109,9 @@ func TestDistIsCheckedAndSame(t *testing.T) {
 	}
 	if string(one) != string(two) {
 		t.Errorf("made twice, not the same:\n%s\n%s", one, two)
+		for _, d := range []string{dist, filepath.Join(other, "dist")} { // which of the files inside?
+			t.Log(command(t, d, os.Environ(), "python3", "-c", inside))
+		}
 	}
 
 	// What is damaged afterwards is found.
@@ -123,6 +126,18 @@ func TestDistIsCheckedAndSame(t *testing.T) {
 		}
 	}
 }
+
+// inside lists what is in each archive, with checksums.
+const inside = `
+import glob, hashlib, tarfile, zipfile
+for name in sorted(glob.glob("*.zip") + glob.glob("*.whl")):
+    for e in zipfile.ZipFile(name).infolist():
+        print(name, e.filename, "%08x" % e.CRC, oct(e.external_attr), e.date_time, e.extra.hex())
+for name in sorted(glob.glob("*.tar.gz")):
+    with tarfile.open(name) as tar:
+        for e in tar:
+            print(name, e.name, hashlib.sha256(tar.extractfile(e).read()).hexdigest()[:16], oct(e.mode), e.mtime)
+`
 
 // TestTaggedRelease: the version is the tag's, and a tree that is not the commit's
 // is refused.

@@ -172,7 +172,7 @@ func (b *builder) build(ctx context.Context) ([]steps.Timing, error) {
 	if err := os.RemoveAll(b.stage); err != nil {
 		return nil, err
 	}
-	if err := b.checkCross(); err != nil {
+	if err := b.checkCross(ctx); err != nil {
 		return nil, err
 	}
 	if b.Driver == Make {

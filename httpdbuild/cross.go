@@ -1,6 +1,7 @@
 package httpdbuild
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,7 +24,7 @@ var crossAnswers = []string{
 	"ap_cv_atomic_builtins=yes", "ap_cv__atomic_builtins=yes", "ap_cv_atomic_builtins64=yes", "ap_cv__atomic_builtins64=yes",
 	"apr_cv_process_shared_works=yes", "apr_cv_mutex_robust_shared=yes", "apr_cv_mutex_recursive=yes", "apr_cv_tcp_nodelay_with_cork=yes",
 	"apr_cv_epoll=yes", "apr_cv_epoll_create1=yes", "apr_cv_dup3=yes", "apr_cv_accept4=yes", "apr_cv_sock_cloexec=yes", "apr_cv_gai_addrconfig=yes",
-	"ap_cv_void_ptr_lt_long=no", "ac_cv_gettid=yes", "apr_cv_epoll_wait_has_reliable_timeout=yes", "apr_cv_pthreads_cflags=none", "apr_cv_pthreads_lib=-lpthread",
+	"ap_cv_void_ptr_lt_long=no", "ap_cv_gettid=yes", "ap_cv_crypt_sha2=yes", "apr_cv_epoll_wait_has_reliable_timeout=yes", "apr_cv_pthreads_cflags=none", "apr_cv_pthreads_lib=-lpthread",
 }
 
 // cross is what configure is told where the compiler is for another machine.
@@ -36,7 +37,7 @@ func (b *builder) cross() []string {
 
 // checkCross refuses a target for which the answers above may be wrong, and the
 // driver that would run httpd's programs here.
-func (b *builder) checkCross() error {
+func (b *builder) checkCross(ctx context.Context) error {
 	if b.Host.Cross == "" {
 		return nil
 	}
@@ -46,6 +47,11 @@ func (b *builder) checkCross() error {
 	if b.Driver == Make {
 		return fault.New(fault.Environment, "use --build-driver native, or build on a machine of that kind",
 			"make cannot build httpd for %s: it would run programs for that machine here", b.Host.Target)
+	}
+	err := b.Host.Try(ctx, b.Runner, filepath.Join(b.Work, "tmp"), "crypt", "char *crypt(const char *, const char *);\nint main(void) { return !crypt(\"a\", \"b\"); }\n", "-lcrypt")
+	if err != nil {
+		return fault.New(fault.Environment, "install it where that compiler looks (Debian: libcrypt-dev of that architecture), or add its directory to CC with -L",
+			"there is no libcrypt for %s, which APR-util needs: %w", b.Host.Target, toolchain.WithTail(err))
 	}
 	return nil
 }
