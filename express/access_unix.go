@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"modwsgi/internal/fault"
 )
 
@@ -111,4 +113,10 @@ func usable(path string, read bool) error {
 		return &blockedError{path: path, at: path, how: "may not be read by it"}
 	}
 	return f.Close()
+}
+
+// writable reports whether files can be made in a directory, with the rights of
+// the thread.
+func writable(dir string) bool {
+	return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS) == nil
 }

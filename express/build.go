@@ -89,7 +89,7 @@ func (b *builder) identity() {
 // gives them on httpd's command line.
 func (b *builder) defines() {
 	i := b.i
-	if len(i.IncludeFiles) == 0 && i.RewriteRules == "" {
+	if len(i.IncludeFiles) == 0 && i.RewriteRules == "" && len(i.AllowOverride) == 0 {
 		return
 	}
 	for _, d := range []struct {
@@ -118,11 +118,51 @@ func (b *builder) defines() {
 		{i.ApplicationType == "static", "MOD_WSGI_STATIC_ONLY"},
 		{i.DisableReloading, "MOD_WSGI_DISABLE_RELOADING"},
 		{true, "MOD_WSGI_MPM_ENABLE_" + strings.ToUpper(i.mpm) + "_MODULE"},
+		{i.OrphanInterpreter, "ORPHAN_INTERPRETER"},
+		{i.ChunkedRequest, "MOD_WSGI_CHUNKED_REQUEST"},
+		{i.EnableSendfile, "MOD_WSGI_ENABLE_SENDFILE"},
+		{i.ErrorLogFormat != "", "MOD_WSGI_ERROR_LOG_FORMAT"},
+		{i.HostAccessScript != "", "MOD_WSGI_HOST_ACCESS"},
+		{i.AuthUserScript != "", "MOD_WSGI_AUTH_USER"},
+		{i.AuthGroupScript != "", "MOD_WSGI_AUTH_GROUP"},
+		{i.CertificateChainFile != "", "MOD_WSGI_CERTIFICATE_CHAIN"},
+		{i.CACertificateFile != "", "MOD_WSGI_VERIFY_CLIENT"},
+		{i.SSLEnvironment, "MOD_WSGI_SSL_ENVIRONMENT"},
+		{i.HSTSPolicy != "", "MOD_WSGI_HSTS_POLICY"},
+		{parentDomain(i.ServerName) != "", "MOD_WSGI_REDIRECT_WWW"},
+		{len(i.TrustProxyHeaders) > 0, "MOD_WSGI_WITH_PROXY_HEADERS"},
+		{len(i.TrustProxies) > 0, "MOD_WSGI_WITH_TRUSTED_PROXIES"},
+		{len(i.PythonPath) > 0, "MOD_WSGI_WITH_PYTHON_PATH"},
+		{i.SocketPrefix != "", "MOD_WSGI_WITH_SOCKET_PREFIX"},
+		{!dynamic(i.ApplicationGroup), "MOD_WSGI_IMPORT_HANDLER_SCRIPT"},
+		{i.WithCGI && i.cgiModule() == "cgid", "MOD_WSGI_CGID_SCRIPT"},
+		{i.WithCGI && i.cgiModule() == "cgi", "MOD_WSGI_CGI_SCRIPT"},
+		{i.EnableTelemetry || i.TelemetryService != "", "MOD_WSGI_TELEMETRY_SERVICE"},
+		{len(i.TelemetryOptions) > 0, "MOD_WSGI_TELEMETRY_OPTIONS"},
+		{i.Given("slow-requests"), "MOD_WSGI_SLOW_REQUESTS"},
+		{i.Given("switch-interval"), "MOD_WSGI_SWITCH_INTERVAL"},
+		{i.FreeThreading, "MOD_WSGI_FREE_THREADING"},
+		{i.hasMPM("event"), "MOD_WSGI_MPM_EXISTS_EVENT_MODULE"},
+		{i.hasMPM("worker"), "MOD_WSGI_MPM_EXISTS_WORKER_MODULE"},
+		{i.hasMPM("prefork"), "MOD_WSGI_MPM_EXISTS_PREFORK_MODULE"},
 	} {
 		if d.on {
 			b.add(conf.D("Define", conf.Key(d.name)))
 		}
 	}
+}
+
+// hasMPM reports whether a multi-processing module can be loaded.
+func (i *instance) hasMPM(name string) bool {
+	return !i.mpmBuiltIn && exists(i.moduleFile("mpm_"+name))
+}
+
+// cgiModule is the module that runs CGI scripts.
+func (i *instance) cgiModule() string {
+	if i.mpm == "prefork" && exists(i.moduleFile("cgi")) {
+		return "cgi"
+	}
+	return "cgid" // works with every MPM
 }
 
 // module is one of httpd's modules and the option that needs it ("": always).
@@ -163,14 +203,7 @@ func (i *instance) neededModules() (needed, welcome []module) {
 		}
 	}
 	if i.WithCGI {
-		name := "cgid"
-		if i.mpm == "prefork" {
-			name = "cgi"
-		}
-		if _, err := os.Stat(i.moduleFile(name)); err != nil {
-			name = "cgid" // works with every MPM
-		}
-		all = append(all, module{name, "--with-cgi"})
+		all = append(all, module{i.cgiModule(), "--with-cgi"})
 	}
 	if len(i.IncludeFiles) > 0 || i.RewriteRules != "" || len(i.AllowOverride) > 0 {
 		// What upstream's launcher always loads, files written for it rely on.
@@ -209,7 +242,11 @@ func (p *Program) modules(ctx context.Context, b *builder) error {
 			if m.option != "" {
 				by = "option " + m.option
 			}
-			return fault.New(fault.Environment, "use an httpd that has it, or see --modules-directory",
+			hint := "use an httpd that has it, or see --modules-directory"
+			if feature := map[string]string{"ssl": "tls", "http2": "http2", "deflate": "deflate"}[m.name]; feature != "" {
+				hint = "modwsgi install --httpd bundled --with " + feature + " builds one that has it, or see --modules-directory"
+			}
+			return fault.New(fault.Environment, hint,
 				"%s needs the httpd module mod_%s, which is neither in %s nor built in", by, m.name, i.modulesDir)
 		}
 	}
@@ -255,13 +292,13 @@ func readTimeout(first, most, rate int) string {
 		return "0"
 	}
 	s := strconv.Itoa(first)
-	if most > first {
+	if rate == 0 || most > 0 && most <= first {
+		return s // nothing extends it
+	}
+	if most > 0 {
 		s += "-" + strconv.Itoa(most)
 	}
-	if rate > 0 {
-		s += ",MinRate=" + strconv.Itoa(rate)
-	}
-	return s
+	return s + ",MinRate=" + strconv.Itoa(rate)
 }
 
 // processSizes adds the numbers of the MPM.
@@ -330,6 +367,11 @@ func hasVariable(env []string, name string) bool {
 
 func (b *builder) includes() {
 	for _, name := range b.i.IncludeFiles {
-		b.add(conf.D("Include", conf.Glob(slashed(b.i.fromLaunch(name)))).From("--include-file"))
+		path := b.i.fromLaunch(name)
+		file := conf.Glob(slashed(path))
+		if !exists(path) {
+			file = word(path) // a pattern of several
+		}
+		b.add(conf.D("Include", file).From("--include-file"))
 	}
 }

@@ -222,8 +222,14 @@ func (b *builder) aliases() {
 	slices.SortStableFunc(list, func(x, y [2]string) int { return strings.Compare(slash(y[0]), slash(x[0])) })
 	for _, a := range list {
 		target := i.fromLaunch(a[1])
-		b.add(conf.D("Alias", word(slash(a[0])), word(keepSlash(target, a[1]))).From("--url-alias"))
-		if info, err := os.Stat(target); err == nil && !info.IsDir() {
+		info, err := os.Stat(target)
+		file, shown := err == nil && !info.IsDir(), keepSlash(target, a[1])
+		if !file && strings.HasSuffix(a[0], "/") {
+			// httpd puts what follows the URL directly behind the path.
+			shown = keepSlash(target, "/")
+		}
+		b.add(conf.D("Alias", word(slash(a[0])), word(shown)).From("--url-alias"))
+		if file {
 			b.add(conf.S("Directory", args(conf.Glob(slashed(filepath.Dir(target)))),
 				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), conf.Key("granted")))).From("--url-alias"))
 			continue

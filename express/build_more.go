@@ -38,10 +38,12 @@ func (b *builder) proxies() {
 		if !strings.HasSuffix(path, "/") {
 			// Without a scheme in the target httpd takes the request's own.
 			target := strings.NewReplacer(`\`, `\\`, "$", `\$`).Replace(path)
-			b.add(conf.D("RedirectMatch", conf.Key("302"), word("^"+regexpText(path)+"$"), word(target+"/")).From("--proxy-mount-point"))
+			b.add(conf.D("RedirectMatch", conf.Key("302"), conf.Word("^"+regexpText(path)+"$"), conf.Word(target+"/")).From("--proxy-mount-point"))
 			path, url = path+"/", strings.TrimRight(url, "/")+"/"
+		} else if _, server, _ := strings.Cut(url, "://"); !strings.Contains(server, "/") {
+			url += "/" // or the client's path would become part of the server's name
 		}
-		location := conf.S("Location", args(conf.Glob(path)), b.forwarded()...).From("--proxy-mount-point")
+		location := location(path, b.forwarded()...).From("--proxy-mount-point")
 		if prefix := strings.TrimSuffix(path, "/"); prefix != "" {
 			location.Body = append(location.Body, conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Prefix"), word(strings.ReplaceAll(prefix, "%", "%%"))))
 		}
@@ -75,6 +77,21 @@ func (b *builder) forwarded() []conf.Node {
 	return []conf.Node{
 		set("X-Forwarded-Port", http, word("expr=%{HTTPS} != 'on'")), set("X-Forwarded-Port", https, encrypted), set("X-Forwarded-Scheme", "https", encrypted),
 	}
+}
+
+// location is the section for what lies at and below a URL path. <Location> takes
+// a path for a pattern of the whole URL where it looks like one; what is below it
+// would not be protected then.
+func location(url string, body ...conf.Node) *conf.Section {
+	url = slash(url)
+	if !strings.ContainsAny(url, "*?[") {
+		return conf.S("Location", args(conf.Word(url)), body...)
+	}
+	below := "(/|$)"
+	if strings.HasSuffix(url, "/") {
+		below = ""
+	}
+	return conf.S("LocationMatch", args(conf.Word("^"+regexpText(url)+below)), body...)
 }
 
 // regexpText is a literal for the regular expressions of directives that are

@@ -52,13 +52,18 @@ func (i *instance) checkTLS() error {
 	case len(i.VerifyClient) > 0 && i.CACertificateFile == "":
 		return bad("option --ssl-verify-client needs --ssl-ca-certificate-file")
 	}
-	for _, f := range []string{cert, key, i.CACertificateFile, i.CertificateChainFile} {
-		if f == "" {
+	files := []named{{"ssl-certificate-file", cert}, {"ssl-certificate-key-file", key}}
+	if i.Certificate != "" {
+		files = []named{{"ssl-certificate", cert}, {"ssl-certificate", key}}
+	}
+	files = append(files, named{"ssl-ca-certificate-file", i.CACertificateFile}, named{"ssl-certificate-chain-file", i.CertificateChainFile})
+	for _, f := range files {
+		if f.path == "" {
 			continue
 		}
-		file, err := os.Open(i.fromLaunch(f))
+		file, err := os.Open(i.fromLaunch(f.path))
 		if err != nil {
-			return fault.New(fault.Usage, "", "the certificate: %w", err)
+			return fault.New(fault.Usage, "give a file in PEM format that this user can read", "option --%s: %w", f.option, err)
 		}
 		_ = file.Close()
 	}
@@ -105,7 +110,7 @@ func (b *builder) tls(named bool) []conf.Node {
 	}
 	for _, url := range i.VerifyClient {
 		if named {
-			nodes = append(nodes, conf.S("Location", args(conf.Glob(slash(url))), verify, conf.D("SSLVerifyDepth", integer(1))).From("--ssl-verify-client"))
+			nodes = append(nodes, location(url, verify, conf.D("SSLVerifyDepth", integer(1))).From("--ssl-verify-client"))
 		}
 	}
 	return nodes
@@ -141,16 +146,24 @@ func (b *builder) namedHosts(port int, scheme string) []host {
 		own.body = append(own.body, conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin("https", i.ServerName, i.HTTPSPort)+"/")).From("--https-only"))
 	}
 	hosts = append(hosts, own)
-	if len(i.ServerName) > 4 && strings.EqualFold(i.ServerName[:4], "www.") {
+	if parent := parentDomain(i.ServerName); parent != "" {
 		if i.HTTPSOnly { // at once, without a stop at www. and HTTP
 			scheme, port = "https", i.HTTPSPort
 		}
 		hosts = append(hosts, host{body: []conf.Node{
-			conf.D("ServerName", word(i.ServerName[4:])),
+			conf.D("ServerName", word(parent)),
 			conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin(scheme, i.ServerName, port)+"/")),
 		}})
 	}
 	return hosts
+}
+
+// parentDomain is what www. stands before, or "".
+func parentDomain(name string) string {
+	if len(name) > 4 && strings.EqualFold(name[:4], "www.") {
+		return name[4:]
+	}
+	return ""
 }
 
 // origin is a URL without a path; the scheme's own port is left out.

@@ -65,7 +65,7 @@ func (b *builder) daemonProcess() {
 	pair := func(name, value string) { d.Args = append(d.Args, conf.Pair{Name: name, Value: value}) }
 	pair("home", i.work)
 	if i.Given("processes") {
-		pair("processes", strconv.Itoa(i.Processes))
+		pair("processes", strconv.Itoa(max(i.Processes, 1)))
 	}
 	pair("threads", strconv.Itoa(i.Threads))
 	if len(i.PythonPath) > 0 {
@@ -201,6 +201,6 @@ func (b *builder) handler() {
 		b.add(options(conf.D("WSGIImportScript", word(script))).From("--application-group"))
 	}
 	for _, url := range i.IgnoreActivity {
-		b.add(conf.S("Location", args(conf.Glob(url)), conf.D("WSGIIgnoreActivity", conf.Key("On"))).From("--ignore-activity"))
+		b.add(location(url, conf.D("WSGIIgnoreActivity", conf.Key("On"))).From("--ignore-activity"))
 	}
 }

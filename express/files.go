@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"modwsgi/internal/fault"
@@ -33,6 +34,9 @@ func (p *Program) namedFiles(i *instance) error {
 		if err := wantDirectory("pid-file", filepath.Dir(i.pidFile)); err != nil {
 			return err
 		}
+		if !isPIDFile(i.pidFile) {
+			return fault.New(fault.Usage, "httpd would replace it; choose a new name", "option --pid-file: %s is there and is not the pid file of an httpd", i.pidFile)
+		}
 	}
 	for _, d := range i.PythonPath {
 		if path := i.fromLaunch(d); !exists(path) {
@@ -43,6 +47,23 @@ func (p *Program) namedFiles(i *instance) error {
 		return err
 	}
 	return i.proxyTargets()
+}
+
+// isPIDFile reports whether a file may be replaced by a pid file: it holds a
+// number or nothing, or is not there.
+func isPIDFile(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if !info.Mode().IsRegular() || info.Size() > 32 {
+		return false
+	}
+	data, err := os.ReadFile(path)
+	if text := strings.TrimSpace(string(data)); err == nil && text != "" {
+		_, err = strconv.Atoi(text)
+	}
+	return err == nil
 }
 
 // named is a file that an option names.
@@ -126,23 +147,52 @@ func (i *instance) proxiedTLS() bool {
 	return false
 }
 
+// pathFiles returns the directories that the .pth files of a directory with
+// packages add to the module path; known is false where one runs code that may
+// add others. That of setuptools, which most environments have, adds none.
+func pathFiles(site string) (dirs []string, known bool) {
+	names, _ := fs.Glob(os.DirFS(site), "*.pth")
+	for _, name := range names {
+		data, err := os.ReadFile(filepath.Join(site, name))
+		if err != nil {
+			return nil, false
+		}
+		for line := range strings.Lines(string(data)) {
+			line = strings.TrimSpace(line)
+			switch {
+			case line == "" || line[0] == '#' || name == "distutils-precedence.pth":
+			case strings.HasPrefix(line, "import ") || strings.HasPrefix(line, "import\t"):
+				return nil, false
+			case filepath.IsAbs(line):
+				dirs = append(dirs, line)
+			default:
+				dirs = append(dirs, filepath.Join(site, line))
+			}
+		}
+	}
+	return dirs, true
+}
+
 // lookForModule warns where the module that is to be served is not seen where it
 // would be imported from. It may still be there: files named *.pth add places.
 func (p *Program) lookForModule(i *instance) {
 	if i.ApplicationType != "module" || i.entry == "" {
 		return
 	}
-	if pth, _ := filepath.Glob(filepath.Join(i.in.site, "*.pth")); len(pth) > 0 {
+	added, known := pathFiles(i.in.site)
+	if !known {
 		return
 	}
 	first, _, _ := strings.Cut(i.entry, ".")
-	dirs := []string{i.work, i.in.site, i.in.stdlib}
+	dirs := append([]string{i.work, i.in.site, i.in.stdlib}, added...)
 	for _, d := range i.PythonPath {
 		dirs = append(dirs, i.fromLaunch(d))
 	}
 	for _, dir := range dirs {
-		if found, _ := fs.Glob(os.DirFS(dir), first+"*"); len(found) > 0 {
-			return
+		for _, pattern := range []string{first, first + ".py", first + ".pyc", first + ".*so", first + ".*pyd"} {
+			if found, _ := fs.Glob(os.DirFS(dir), pattern); len(found) > 0 {
+				return
+			}
 		}
 	}
 	p.warn("the module " + first + " is neither in " + i.work + " nor in the packages of this environment; see --working-directory and --python-path")

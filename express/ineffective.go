@@ -3,13 +3,14 @@ package express
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // ineffective lists, as warnings, the options that were given and that change
 // nothing with the others: upstream's launcher takes them in silence, and their
 // user believes that they work.
 func ineffective(s *Server, daemon bool) []string {
-	warnings := contradicted(s)
+	warnings := append(contradicted(s), unknownHeaders(s)...)
 	mode := "embedded"
 	if s.DebugMode {
 		mode = "debug"
@@ -30,6 +31,8 @@ func ineffective(s *Server, daemon bool) []string {
 		{s.InactivityTimeout == 0, "without --inactivity-timeout", []string{"ignore-activity"}},
 		{s.HeaderTimeout == 0, "with --header-timeout 0", []string{"header-max-timeout", "header-min-rate"}},
 		{s.BodyTimeout == 0, "with --body-timeout 0", []string{"body-max-timeout", "body-min-rate"}},
+		{s.HeaderMinRate == 0, "with --header-min-rate 0", []string{"header-max-timeout"}},
+		{s.BodyMinRate == 0, "with --body-min-rate 0", []string{"body-max-timeout"}},
 		{s.ApplicationType == "paste" || s.ApplicationType == "static", "with --application-type " + s.ApplicationType, []string{"callable-object"}},
 		{s.Locale != "", "with --locale", []string{"lang"}},
 		{!daemon, "in " + mode + " mode", []string{
@@ -58,6 +61,22 @@ func ineffective(s *Server, daemon bool) []string {
 	return warnings
 }
 
+// proxyHeaders are those of --trust-proxy-header that the module knows.
+var proxyHeaders = strings.Fields("X-Forwarded-For X-Client-IP X-Real-IP X-Forwarded-Proto X-Forwarded-Scheme X-Forwarded-HTTPS X-Forwarded-SSL " +
+	"X-Scheme X-HTTPS X-Forwarded-Host X-Host X-Forwarded-Port X-Forwarded-Server X-Script-Name X-Forwarded-Script-Name")
+
+// unknownHeaders warns about headers that the module would not look at.
+func unknownHeaders(s *Server) (warnings []string) {
+	for _, h := range s.TrustProxyHeaders {
+		for _, name := range strings.Fields(h) {
+			if !slices.ContainsFunc(proxyHeaders, func(k string) bool { return strings.EqualFold(k, name) }) {
+				warnings = append(warnings, fmt.Sprintf("--trust-proxy-header %s has no effect: mod_wsgi knows %s", name, strings.Join(proxyHeaders, ", ")))
+			}
+		}
+	}
+	return warnings
+}
+
 // contradicted are the warnings with a text of their own.
 func contradicted(s *Server) []string {
 	var warnings []string
@@ -71,6 +90,10 @@ func contradicted(s *Server) []string {
 		{
 			s.ReloadOnChanges && (s.EmbeddedMode || s.DebugMode || s.DisableReloading),
 			"--reload-on-changes has no effect in embedded mode, in debug mode and with --disable-reloading",
+		},
+		{
+			s.CACertificateFile != "" && !s.HTTPSOnly,
+			fmt.Sprintf("--ssl-ca-certificate-file protects HTTPS; port %d answers without a certificate (see --https-only)", s.Port),
 		},
 		{s.LogToTerminal && s.LogDirectory != "", "--log-to-terminal has no effect with --log-directory"},
 		{s.LogToTerminal && s.RotateLogs && s.LogDirectory == "", "--rotate-logs has no effect with --log-to-terminal"},

@@ -81,6 +81,8 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		func() error { return p.server(ctx, i) },
 		i.carriedPaths,
 		func() error { return checkAccess(i.account, i.needs()) },
+		i.checkWritable,
+		func() error { return p.warnUnreachable(i) },
 		func() error { return p.envVars(ctx, i) },
 	} {
 		if err := step(); err != nil {
@@ -151,6 +153,11 @@ func (p *Program) places(i *instance) error {
 	if i.ServerRoot != "" {
 		p.warnReplaceable(i.root)
 	}
+	if name := filepath.Join(i.root, confFile); exists(name) && !exists(filepath.Join(i.root, handlerFile)) {
+		// Ours and upstream's have both.
+		return fault.New(fault.Environment, "choose another directory with --server-root, or move the file away",
+			"the server root %s holds an httpd.conf that mod_wsgi-express has not written", i.root)
+	}
 	i.group = i.ProcessGroup
 	if i.group == "" {
 		i.group = groupName(i.Host, i.Port)
@@ -180,9 +187,11 @@ func (p *Program) places(i *instance) error {
 	if err := wantDirectory("working-directory", i.work); err != nil {
 		return err
 	}
-	if i.LogDirectory != "" {
-		if err := wantDirectory("log-directory", filepath.Dir(i.logs)); err != nil {
-			return err
+	for _, d := range []struct{ option, path string }{{"log-directory", i.logs}, {"python-eggs", i.eggs}} {
+		if i.Given(d.option) {
+			if err := wantDirectory(d.option, filepath.Dir(d.path)); err != nil {
+				return err
+			}
 		}
 	}
 	i.logPaths()
@@ -266,6 +275,47 @@ func (i *instance) checkDocumentRoot() error {
 	}
 	if err != nil {
 		return fault.New(fault.Usage, "", "the document root: %w", err)
+	}
+	return nil
+}
+
+// checkWritable reports a directory of the caller's in which the application
+// could not write: with the recorder every request would fail, and of the other
+// tools nothing would be left in the end.
+func (i *instance) checkWritable() error {
+	return as(i.account, func() error {
+		for _, d := range []struct {
+			option, path string
+		}{{"coverage-directory", i.coverageDir}, {"profiler-directory", i.profilerDir}, {"recorder-directory", i.recorderDir}} {
+			if d.path != "" && exists(d.path) && !writable(d.path) {
+				return fault.New(fault.Environment, "give it to that account (chown "+i.account.user+"), or name one that is not there yet: it will be made",
+					"option --%s: the user %s cannot write in %s", d.option, i.account.user, d.path)
+			}
+		}
+		return nil
+	})
+}
+
+// warnUnreachable warns about what the application's account cannot reach, but
+// perhaps need not.
+func (p *Program) warnUnreachable(i *instance) error {
+	var needs []need
+	for _, a := range i.URLAliases {
+		needs = append(needs, need{i.fromLaunch(a[1]), "--url-alias " + a[0], false})
+	}
+	for _, d := range i.PythonPath {
+		needs = append(needs, need{i.fromLaunch(d), "--python-path", false})
+	}
+	if i.Given("python-eggs") {
+		needs = append(needs, need{i.eggs, "--python-eggs", false})
+	}
+	for _, n := range needs {
+		if !exists(n.path) {
+			continue
+		}
+		if err := checkAccess(i.account, []need{n}); err != nil {
+			p.warn(err.Error())
+		}
 	}
 	return nil
 }

@@ -35,10 +35,19 @@ type Option struct {
 	Words      []string // the values that there are, where these are few
 	Hidden     bool
 	Daemon     string // parameter of WSGIDaemonProcess that takes the value as it is
+	Blank      bool   // its last value may be empty
 	Gone       string // why and since when it no longer exists; "" where it does
 
 	field func(*Server) any    // where the value goes; nil: not in this release
 	check func(v string) error // further conditions on the value
+}
+
+// mayBeEmpty is how many of the words may be empty, from the last one on.
+func (o *Option) mayBeEmpty() int {
+	if o.Blank {
+		return 1
+	}
+	return 0
 }
 
 // Available reports whether this release can do what the option says.
@@ -102,6 +111,7 @@ func (o Option) among(fold bool, words ...string) Option {
 	o.Words = words
 	return o.checked(oneOf(fold, words...))
 }
+func (o Option) blank() Option          { o.Blank = true; return o }
 func (o Option) hidden() Option         { o.Hidden = true; return o }
 func (o Option) gone(why string) Option { o.Gone = why; o.Hidden = true; return o }
 

@@ -32,6 +32,10 @@ type need struct {
 
 func checkAccess(*account, []need) error { return nil }
 
+func as(_ *account, f func() error) error { return f() }
+
+func writable(string) bool { return true }
+
 func (p *Program) defaultRoot(host string, port int, _ *account) string {
 	tmp := run.Getenv(p.Env, "TEMP")
 	if tmp == "" {

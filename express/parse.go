@@ -3,6 +3,7 @@ package express
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"modwsgi/internal/fault"
@@ -113,12 +114,21 @@ func (p *parsed) option(c *command, word string, args []string) ([]string, error
 	if abbreviated {
 		p.warnings = append(p.warnings, fmt.Sprintf("--%s is taken as --%s; write it in full, a later release may have more options", name, o.Name))
 	}
-	words, args, err := values(c, o, value, inline, args)
+	typed := o.Name
+	if slices.Contains(o.Aliases, name) {
+		typed = name
+	}
+	words, args, err := values(c, o, typed, value, inline, args)
 	if err != nil {
 		return nil, err
 	}
+	if o.Kind == Text && slices.Contains(words[:len(words)-o.mayBeEmpty()], "") {
+		// An empty variable of a script; for a script that lets users in, to take
+		// it for "none" would open the server to everybody.
+		return nil, usage(c.name, "leave the option out, or set the variable that the value comes from", "option --%s: the value is empty", typed)
+	}
 	if err := o.store(p.server, words); err != nil {
-		return nil, usage(c.name, "", "option --%s: %w", o.Name, err)
+		return nil, usage(c.name, "", "option --%s: %w", typed, err)
 	}
 	p.server.given[o.Name] = true
 	return args, nil
@@ -128,10 +138,10 @@ func (p *parsed) option(c *command, word string, args []string) ([]string, error
 // next word as it is, also when it starts with a dash; but not another option
 // of the table, for there a value was forgotten, unless the first word was given
 // with an = sign.
-func values(c *command, o *Option, value string, inline bool, args []string) (words, rest []string, err error) {
+func values(c *command, o *Option, typed, value string, inline bool, args []string) (words, rest []string, err error) {
 	if o.Values == 0 {
 		if inline {
-			return nil, nil, usage(c.name, "", "option --%s takes no value", o.Name)
+			return nil, nil, usage(c.name, "", "option --%s takes no value", typed)
 		}
 		return nil, args, nil
 	}
@@ -140,14 +150,14 @@ func values(c *command, o *Option, value string, inline bool, args []string) (wo
 	}
 	for len(words) < o.Values {
 		if len(args) == 0 || !inline && isOption(c.options, args[0]) {
-			return nil, nil, usage(c.name, "a value that starts like an option can be given as --"+o.Name+"="+o.Meta,
-				"option --%s needs %s", o.Name, o.Meta)
+			return nil, nil, usage(c.name, "a value that starts like an option can be given as --"+typed+"="+o.Meta,
+				"option --%s needs %s", typed, o.Meta)
 		}
 		words, args = append(words, args[0]), args[1:]
 	}
 	for _, w := range words {
 		if strings.ContainsRune(w, 0) {
-			return nil, nil, usage(c.name, "", "option --%s: the value holds a NUL character", o.Name)
+			return nil, nil, usage(c.name, "", "option --%s: the value holds a NUL character", typed)
 		}
 	}
 	return words, args, nil

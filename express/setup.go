@@ -237,25 +237,38 @@ func (p *Program) tryConf(ctx context.Context, i *instance, l *launch, file *con
 		return "", fault.Wrap(fault.Environment, "", err)
 	}
 	var r run.Runner
-	err := r.Run(ctx, run.Cmd{Argv: []string{i.httpd, "-t", "-f", trial}, Dir: i.work, Env: l.environ(p.Env)})
-	if err != nil {
-		_ = os.Remove(trial)
-		return "", confError(err, trial, filepath.Join(i.root, confFile), text, file)
+	var said bytes.Buffer
+	err := r.Run(ctx, run.Cmd{Argv: []string{i.httpd, "-t", "-f", trial}, Dir: i.work, Env: l.environ(p.Env), Log: &said})
+	switch {
+	case err != nil && tailOf(err) == "" && i.HTTPDExecutable != "":
+		err = fault.New(fault.Usage, "name the httpd that the module was built for, or leave the option out", "option --httpd-executable: %w", err)
+	case err != nil:
+		err = i.confError(err, trial, text, file)
+	case !strings.Contains(said.String(), "Syntax OK"):
+		err = fault.New(fault.Environment, "see --httpd-executable", "%s is not an httpd: it does not check a configuration (-t)", i.httpd)
+	default:
+		return trial, nil
 	}
-	return trial, nil
+	_ = os.Remove(trial)
+	return "", err
 }
 
-var atLine = regexp.MustCompile(`line (\d+) of`)
+var atLine = regexp.MustCompile(`line (\d+) of ([^\n]*)`)
 
 // confError turns httpd's complaint about a line into one about the option that
 // the line comes from.
-func confError(err error, trial, target, text string, file *conf.File) error {
+func (i *instance) confError(err error, trial, text string, file *conf.File) error {
+	target := filepath.Join(i.root, confFile)
 	tail := tailOf(err)
 	if tail == "" {
 		return fault.New(fault.Environment, "run modwsgi install again", "check the configuration: %w", err)
 	}
 	what := "httpd refuses the configuration"
-	if m := atLine.FindStringSubmatch(tail); m != nil && strings.Contains(tail, trial) {
+	if m := atLine.FindStringSubmatch(tail); m != nil && !strings.HasPrefix(m[2], trial) {
+		if option := i.optionOf(m[2]); option != "" {
+			what = "httpd refuses a file of option --" + option
+		}
+	} else if m != nil {
 		n, _ := strconv.Atoi(m[1])
 		if option := file.Origin(n); option != "" {
 			what = "httpd refuses what option " + option + " says"
@@ -265,6 +278,21 @@ func confError(err error, trial, target, text string, file *conf.File) error {
 		}
 	}
 	return fault.New(fault.Environment, "", "%s:%s", what, strings.ReplaceAll(tail, trial, target))
+}
+
+// optionOf returns the option that names a file of httpd's language; what follows
+// the path in the text is httpd's.
+func (i *instance) optionOf(text string) string {
+	if i.RewriteRules != "" && strings.HasPrefix(text, i.rewriteRules()) {
+		return "rewrite-rules"
+	}
+	for _, name := range i.IncludeFiles {
+		path, _, _ := strings.Cut(i.fromLaunch(name), "*") // also a directory, or a pattern
+		if strings.HasPrefix(text, path) {
+			return "include-file"
+		}
+	}
+	return ""
 }
 
 func (i *instance) settings() settings {

@@ -32,7 +32,7 @@ import (
 const Placeholder = "/opt/modwsgi/httpd"
 
 // buildVersion changes when the same sources and flags give another tree.
-const buildVersion = "4"
+const buildVersion = "5"
 
 // Component is one source archive that was verified.
 type Component struct {

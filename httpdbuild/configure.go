@@ -80,9 +80,10 @@ func (b *builder) nativePCRE2(ctx context.Context, log *steps.Log) error {
 
 func (b *builder) configureAPR(ctx context.Context, log *steps.Log) error {
 	// Without libuuid APR makes UUIDs itself, from its own random source: one
-	// library less that a target machine must have. The devrandom is explicit
-	// because its search order depends on the build machine.
-	return b.configure(ctx, log, "apr", ldflags(), "--disable-static", "--with-devrandom=/dev/urandom",
+	// library less that a target machine must have. A device for random bytes is
+	// not named: APR would open it for each few of them, some thousand times at
+	// every start of httpd, where getrandom(2) needs no file.
+	return b.configure(ctx, log, "apr", ldflags(), "--disable-static",
 		"ac_cv_search_uuid_create=no", "ac_cv_search_uuid_generate=no",
 		"ac_cv_header_uuid_h=no", "ac_cv_header_uuid_uuid_h=no", "ac_cv_header_sys_uuid_h=no")
 }

@@ -10,7 +10,7 @@ import "embed"
 // The patterns name the files, because a directory's name leaves out those that
 // start with an underscore.
 //
-//go:embed mod_wsgi/*.py mod_wsgi/server/*.py mod_wsgi/express/*.py
+//go:embed mod_wsgi/*.py mod_wsgi/server/*.py mod_wsgi/express/*.py mod_wsgi/diagnostics/*.py
 //go:embed mod_wsgi/server/management/*.py mod_wsgi/server/management/commands/*.py
 //go:embed mod_wsgi/express/management/*.py mod_wsgi/express/management/commands/*.py
 var Files embed.FS

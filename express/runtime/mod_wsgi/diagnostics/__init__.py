@@ -1,0 +1,1 @@
+"""Applications for finding out why another one does not work."""

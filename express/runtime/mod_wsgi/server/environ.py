@@ -1,0 +1,5 @@
+"""The name that this application had before mod_wsgi 6."""
+
+from mod_wsgi.diagnostics.environ import application
+
+__all__ = ["application"]
