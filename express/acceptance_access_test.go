@@ -197,7 +197,7 @@ func TestClientCertificates(t *testing.T) {
 		port := freePort(t)
 		args := []string{app, "--https-port", strconv.Itoa(port), "--ssl-certificate", stem, "--server-name", "secure.example", "--ssl-ca-certificate-file", ca, "--https-only", "--ssl-environment"}
 		if only {
-			args = append(args, "--ssl-verify-client", "/private")
+			args = append(args, "--ssl-verify-client", "/private", "--ssl-verify-client", "/odd*[x]")
 		}
 		s := begin(t, dir, args...)
 		select {
@@ -225,6 +225,15 @@ func TestClientCertificates(t *testing.T) {
 			defer resp.Body.Close()
 			body, _ := io.ReadAll(resp.Body)
 			return resp.StatusCode, string(body)
+		}
+		// A path that looks like a pattern protects what is below it all the same.
+		for _, path := range []string{"/odd*[x]/deep", "/odd*%5Bx%5D"} {
+			if code, _ := ask(path); code == 200 {
+				t.Errorf("only %v: %s without a certificate: %d", only, path, code)
+			}
+			if code, body := ask(path, signed); code != 200 {
+				t.Errorf("only %v: %s: %d %s", only, path, code, body)
+			}
 		}
 		if code, body := ask("/private/x", signed); code != 200 || !strings.Contains(body, `"SSL_CLIENT_S_DN_CN": "anna"`) {
 			t.Errorf("only %v, with a certificate: %d %s\n%s", only, code, body, s.log())

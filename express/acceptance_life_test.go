@@ -201,16 +201,33 @@ func TestKilledHTTPD(t *testing.T) {
 	second.up().environ("/")
 }
 
+// TestRestarts: both signals replace the application's process, and a request
+// that runs is completed. With a configuration that httpd refuses nothing happens.
 func TestRestarts(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
-	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp))
+	extra := write(t, filepath.Join(dir, "extra.conf"), "# nothing\n")
+	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--include-file", extra)
 	before := s.environ("/")["pid"]
-	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGWINCH} {
-		if signal == syscall.SIGWINCH {
-			break // without a terminal it stops the server, which cleanup does
-		}
+	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1} {
+		write(t, extra, "Nonsense\n")
+		s.out.Reset()
 		_ = s.cmd.Process.Signal(signal)
+		eventually(t, "the mistake is shown", func() bool { return strings.Contains(s.out.String(), "Invalid command 'Nonsense'") })
+		if now := s.environ("/")["pid"]; now != before {
+			t.Errorf("%v: process %v instead of %v", signal, now, before)
+		}
+		write(t, extra, "# nothing\n")
+		slow := make(chan int, 1)
+		go func() {
+			code, _ := s.get("/?sleep=1")
+			slow <- code
+		}()
+		time.Sleep(300 * time.Millisecond)
+		_ = s.cmd.Process.Signal(signal)
+		if code := <-slow; code != 200 {
+			t.Errorf("%v: a request that ran: %d", signal, code)
+		}
 		now := before
 		for range 100 {
 			time.Sleep(50 * time.Millisecond)

@@ -202,6 +202,13 @@ func TestWaitReady(t *testing.T) {
 			s.stop()
 		})
 	}
+	t.Run("hanging", func(t *testing.T) {
+		s := begin(t, dir, write(t, filepath.Join(dir, "hangs.py"), "import time\ntime.sleep(1000)\n"), "--wait-ready", "--startup-timeout", "1")
+		<-s.done
+		if code := s.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(s.out.String(), "the application does not load within 1 seconds") {
+			t.Errorf("exit code %d\n%s", code, s.out)
+		}
+	})
 	t.Run("failing", func(t *testing.T) {
 		broken := write(t, filepath.Join(dir, "broken.py"), "raise RuntimeError('no database')\n")
 		s := begin(t, dir, broken, "--wait-ready")

@@ -140,6 +140,12 @@ NOT_EXPORTED=1
 	if strings.Contains(string(out), `it's a "secret"`) || strings.Contains(s.log(), "secret") {
 		t.Error("the secret shows in the process list or a log")
 	}
+	if line, out := filepath.Join(filepath.Dir(script), "shell"), filepath.Join(shortDir(t), "r"); os.Symlink("/bin/sh", line) == nil {
+		args := []string{"setup-server", app, "--envvars-script", script, "--shell-executable", line, "--server-root", out}
+		if text, err := command(t, append(args, asUser()...)...).CombinedOutput(); err != nil || strings.Contains(string(text), "no effect") {
+			t.Errorf("--shell-executable: %v\n%s", err, text)
+		}
+	}
 	failing := write(t, filepath.Join(filepath.Dir(script), "fails.sh"), "exit 7\n")
 	refused(t, dir, 1, "--envvars-script", append([]string{"start-server", app, "--envvars-script", failing}, asUser()...)...)
 }

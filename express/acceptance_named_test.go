@@ -167,6 +167,8 @@ func TestProxyPaths(t *testing.T) {
 	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp),
 		"--proxy-url-alias", "/bare", behind.URL,
 		"--proxy-url-alias", "/slash/", behind.URL+"/",
+		"--proxy-url-alias", "/server/", behind.URL, // what follows must not become part of its name
+		"--proxy-url-alias", "/st*r", behind.URL,
 		"--proxy-mount-point", "/deep", behind.URL+"/in/side/",
 		"--proxy-mount-point", "/deep/er", behind.URL+"/other",
 		"--proxy-virtual-host", "other.example", behind.URL+"/")
@@ -175,6 +177,8 @@ func TestProxyPaths(t *testing.T) {
 		"/bare/":        "GET /|" + port + "Prefix=/bare|Scheme=|",
 		"/bare/a/b?c":   "GET /a/b|" + port + "Prefix=/bare|Scheme=|",
 		"/slash/x":      "GET /x|" + port + "Prefix=/slash|Scheme=|",
+		"/server/x":     "GET /x|" + port + "Prefix=/server|Scheme=|",
+		"/st*r/x":       "GET /x|" + port + "Prefix=/st*r|Scheme=|",
 		"/deep/x":       "GET /in/side/x|" + port + "Prefix=/deep|Scheme=|",
 		"/deep/er/x":    "GET /other/x|" + port + "Prefix=/deep/er|Scheme=|",
 		"/deep/erratic": "GET /in/side/erratic|" + port + "Prefix=/deep|Scheme=|",

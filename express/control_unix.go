@@ -20,6 +20,7 @@ func (p *Program) replace(l *launch, argv []string) (int, error) {
 	if err := unix.Chdir(l.Dir); err != nil {
 		return 1, fault.New(fault.Environment, "run setup-server again", "go to the working directory %s: %w", l.Dir, err)
 	}
+	limitUmask()
 	err := unix.Exec(path, argv, l.environ(p.Env))
 	return 1, fault.New(fault.Environment, "run modwsgi install and setup-server again", "start %s: %w", path, err)
 }

@@ -4,6 +4,7 @@ package express
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +20,9 @@ func TestNamedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	exe := fakeServer(t, base, nil)
+	if err := os.WriteFile(filepath.Join(base, "notes"), []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	root := filepath.Join(base, "root")
 	run := func(line ...string) (int, string) {
 		args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", root}, testUser()...)
@@ -37,6 +41,10 @@ func TestNamedFiles(t *testing.T) {
 		{"--mime-types env", "option --mime-types: " + base + "/env is a directory", 1},
 		{"--service-script s no.py", "option --service-script: the file", 1},
 		{"--add-handler .x no.py", "option --add-handler: the file", 1},
+		{"--pid-file notes", "option --pid-file: " + base + "/notes is there and is not the pid file", 1},
+		{"--python-eggs no/eggs", "option --python-eggs: the directory " + base + "/no is not there", 1},
+		{"--https-port 47313 --server-name a.example --ssl-certificate no", "option --ssl-certificate: open " + base + "/no.crt", 1},
+		{"--https-port 47313 --server-name a.example --ssl-certificate-file app.py --ssl-certificate-key-file no", "option --ssl-certificate-key-file: open " + base + "/no:", 1},
 		{"--pid-file no/pid", "option --pid-file: the directory " + base + "/no is not there", 1},
 		{"--error-log-name no/log", "option --error-log-name: the directory", 1},
 		{"--error-log-name log/", "is not the name of a file", 2},
@@ -76,6 +84,10 @@ func TestIneffective(t *testing.T) {
 		"--header-timeout 0 --header-min-rate 5":                          "--header-min-rate has no effect with --header-timeout 0",
 		"--body-timeout 0 --body-max-timeout 5":                           "--body-max-timeout has no effect with --body-timeout 0",
 		"--application-type static --callable-object x --document-root .": "--callable-object has no effect with --application-type static",
+		"--header-min-rate 0 --header-max-timeout 9":                      "--header-max-timeout has no effect with --header-min-rate 0",
+		"--trust-proxy-header X-Forwarded-Four":                           "--trust-proxy-header X-Forwarded-Four has no effect: mod_wsgi knows X-Forwarded-For,",
+		"--trust-proxy-header x-forwarded-for":                            "",
+		"--application-type module --entry-point app_no_module":           "the module app_no_module is neither",
 		"--locale C --lang C.UTF-8":                                       "--lang has no effect with --locale",
 		"--embedded-mode --request-timeout 5":                             "--request-timeout has no effect in embedded mode",
 		"--embedded-mode --maximum-requests 5 --socket-timeout 9":         "",
@@ -97,6 +109,57 @@ func TestIneffective(t *testing.T) {
 		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, strings.Fields(line)...)...)
 		if code != 0 || want == "" && stderr != "" || !strings.Contains(stderr, want) {
 			t.Errorf("%s: %d %q, want %q", line, code, stderr, want)
+		}
+	}
+}
+
+// TestForeignFiles: what mod_wsgi-express has not written it does not replace.
+func TestForeignFiles(t *testing.T) {
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe := fakeServer(t, base, nil)
+	root := filepath.Join(base, "etc")
+	name := filepath.Join(root, "httpd.conf")
+	if err := errors.Join(os.Mkdir(root, 0o755), os.WriteFile(name, []byte("# mine\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", root}, testUser()...)
+	code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, args...)
+	if code != 1 || !strings.Contains(stderr, "holds an httpd.conf that mod_wsgi-express has not written") {
+		t.Errorf("%d %s", code, stderr)
+	}
+	if text, _ := os.ReadFile(name); string(text) != "# mine\n" {
+		t.Errorf("it is now %q", text)
+	}
+	if entries, _ := os.ReadDir(root); len(entries) != 1 {
+		t.Errorf("more was written: %v", entries)
+	}
+	for text, want := range map[string]bool{"": true, "17\n": true, " 17 ": true, "pid 17": false, "def f(): pass\n": false, strings.Repeat("1", 40): false} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if isPIDFile(name) != want {
+			t.Errorf("%q: %v", text, !want)
+		}
+	}
+	if isPIDFile(root) || !isPIDFile(filepath.Join(root, "none")) {
+		t.Error("a directory is none, what is not there may be one")
+	}
+}
+
+// TestPathFiles: which directories .pth files add, and which run code.
+func TestPathFiles(t *testing.T) {
+	for text, want := range map[string]string{
+		"# x\n\nsub\n/abs\n": "SITE/sub /abs true", "import x; x.y()\n": " false", "important\n": "SITE/important true",
+	} {
+		site := t.TempDir()
+		_ = os.WriteFile(filepath.Join(site, "distutils-precedence.pth"), []byte("import os; os\n"), 0o600)
+		_ = os.WriteFile(filepath.Join(site, "x.pth"), []byte(text), 0o600)
+		dirs, known := pathFiles(site)
+		if got := fmt.Sprintf("%s %v", strings.ReplaceAll(strings.Join(dirs, " "), site, "SITE"), known); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package express
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"

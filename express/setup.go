@@ -433,7 +433,7 @@ func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err := i.banner(p.Stdout, false); err != nil {
 		return 1, err
 	}
-	return p.supervise(i, l)
+	return p.supervise(ctx, i, l)
 }
 
 // readLaunch reads how the httpd of a server root is started.

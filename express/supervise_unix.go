@@ -3,6 +3,7 @@
 package express
 
 import (
+	"context"
 	"errors"
 	"os"
 	"runtime"
@@ -26,7 +27,7 @@ func Signals() []os.Signal {
 // It is the one place that does not go through internal/run: httpd gets our own
 // descriptors, so that what it prints arrives unchanged, in order, and on the
 // terminal when that is one, and so that a debugger can read from it.
-func (p *Program) supervise(i *instance, l *launch) (int, error) {
+func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, error) {
 	select {
 	case s := <-p.Signals:
 		if s != unix.SIGWINCH {
@@ -58,6 +59,7 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 		env, files = append(env, "MOD_WSGI_READY_FD=3"), append(files, tell)
 	}
 	adopt()
+	limitUmask()
 	child, done, err := startChild(path, argv, &os.ProcAttr{
 		Dir: l.Dir, Env: env, Files: files,
 		Sys: childAttributes(!i.DebugMode),
@@ -77,20 +79,36 @@ func (p *Program) supervise(i *instance, l *launch) (int, error) {
 		g.patience = 2 * time.Second
 	}
 	failed := false // the application did not load
+	late := i.loadDeadline(ready)
+	var checked <-chan bool
 	for {
 		select {
 		case s := <-p.Signals:
-			g.signal(s)
+			switch {
+			case i.DebugMode || !g.reloads(s):
+				g.signal(s)
+			case checked == nil && g.stopping == 0:
+				checked = p.checkAgain(ctx, l)
+			}
+		case good := <-checked:
+			if checked = nil; good {
+				g.send(unix.SIGUSR1)
+			}
 		case <-g.deadline:
 			g.escalate()
 		case <-g.again:
 			g.send(unix.SIGWINCH)
 		case message := <-ready:
-			ready = nil
+			ready, late = nil, nil
 			failed = !p.isReady(i, message)
 			if failed {
 				g.escalate()
 			}
+		case <-late:
+			ready, late, failed = nil, nil, true
+			p.showError(fault.New(fault.Environment, "see "+i.errorLog+", or give it more time with --startup-timeout",
+				"the application does not load within %d seconds", i.StartupTimeout))
+			g.escalate()
 		case status := <-done:
 			if i.DebugMode {
 				endAdopted(time.Duration(i.ShutdownTimeout+1) * time.Second)
@@ -194,6 +212,12 @@ type guard struct {
 }
 
 func (g *guard) send(s syscall.Signal) { _ = unix.Kill(g.pid, s) }
+
+// reloads reports whether a signal asks for a restart.
+func (g *guard) reloads(s os.Signal) bool {
+	closed := g.terminal && !g.hasTerminal() // what the terminal says goodbye with
+	return s == unix.SIGUSR1 || s == unix.SIGHUP && !closed
+}
 
 func (g *guard) signal(s os.Signal) {
 	switch s {
