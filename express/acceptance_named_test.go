@@ -238,6 +238,10 @@ func upgrade(t *testing.T, s *server, host, path string) {
 			t.Errorf("%s: %q %v", path, line, err)
 		}
 	}
+	// The end of it is waited for: httpd waits ten seconds for a worker that it
+	// tells to stop in the middle of a tunnel.
+	_ = conn.(*net.TCPConn).CloseWrite()
+	_, _ = io.Copy(io.Discard, r)
 }
 
 // TestEviction: a daemon process that gets SIGUSR1 completes its request, within

@@ -97,6 +97,11 @@ func everyChoice(t *testing.T, dir string) [][]string {
 		{"--disable-reloading"},
 		{"--chunked-request"},
 		{"--orphan-interpreter"},
+		{"--header-min-rate", "0"},
+		{"--header-timeout", "40"},
+		{"--body-max-timeout", "30", "--body-min-rate", "0"},
+		{"--processes", "0"},
+		{"--max-clients", "0"},
 		{"--processes", "1"},
 		{"--processes", "7"},
 		{"--max-clients", "300"},
@@ -361,7 +366,11 @@ func fuzzedOptions(random *mathrand.Rand, dir string) (all []fuzzed) {
 		v := value(random, "")
 		add([]string{"--python-warnings", v}, []string{"WSGIPythonWarnings", v})
 		url, target := fmt.Sprintf("/%d", k)+value(random, ""), filepath.Join(dir, strconv.Itoa(k)+value(random, "/.")+"x")
-		add([]string{"--url-alias", url, target}, []string{"Alias", url, target})
+		read := target
+		if strings.HasSuffix(url, "/") { // then both have to
+			read += "/"
+		}
+		add([]string{"--url-alias", url, target}, []string{"Alias", url, read})
 		v = "t" + value(random, "%")
 		add([]string{"--error-document", strconv.Itoa(400 + k%17), v}, []string{"ErrorDocument", strconv.Itoa(400 + k%17), inExpression(v)})
 	}
@@ -369,7 +378,7 @@ func fuzzedOptions(random *mathrand.Rand, dir string) (all []fuzzed) {
 	add([]string{"--callable-object", v}, []string{"WSGICallableObject", v})
 	v = "t" + value(random, "%")
 	add([]string{"--access-log", "--access-log-format", v}, []string{"CustomLog", filepath.Join(dir, "access"), v})
-	v = value(random, "%") + "%M"
+	v = value(random, "%") + " %M"
 	add([]string{"--error-log-format", v}, []string{"ErrorLogFormat", v})
 	v = "g" + value(random, "")
 	add([]string{"--auth-group", v}, []string{"Require", "wsgi-group", v})

@@ -159,7 +159,10 @@ func TestSameRootTwice(t *testing.T) {
 	before, _ := os.ReadFile(filepath.Join(s.root, "httpd.conf"))
 	args := append([]string{"start-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", s.root}, asUser()...)
 	// httpd answers a moment before it writes its pid file.
-	eventually(t, "its pid file", func() bool { _, err := os.Stat(filepath.Join(s.root, "httpd.pid")); return err == nil })
+	eventually(t, "its pid file", func() bool {
+		data, _ := os.ReadFile(filepath.Join(s.root, "httpd.pid"))
+		return bytes.HasSuffix(data, []byte("\n")) // it is there a moment before the number is in it
+	})
 	out, err := command(t, args...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "already (process ") {
 		t.Errorf("%v\n%s", err, out)

@@ -62,13 +62,13 @@ func TestFullQueue(t *testing.T) {
 		s.environ("/")
 		return s
 	}
-	codes := func(s *server) map[int]int {
+	codes := func(s *server, seconds string) map[int]int {
 		var all sync.WaitGroup
 		var lock sync.Mutex
 		count := map[int]int{}
 		for range 8 {
 			all.Go(func() {
-				resp, err := http.Get("http://" + s.address() + "/?sleep=0.7")
+				resp, err := http.Get("http://" + s.address() + "/?sleep=" + seconds)
 				if err != nil {
 					t.Error(err)
 					return
@@ -84,17 +84,19 @@ func TestFullQueue(t *testing.T) {
 	}
 	short := begun("--daemon-backlog", "1", "--connect-timeout", "1")
 	patient := begun("--daemon-backlog", "1", "--connect-timeout", "20")
-	long := begun("--daemon-backlog", "20", "--connect-timeout", "1")
+	long := begun("--daemon-backlog", "20", "--connect-timeout", "3")
 	together(func() {
-		if c := codes(short); c[503] == 0 || c[200] < 2 {
+		// Longer than the connect timeout, so that those that come late on a busy
+		// machine find the queue full, too.
+		if c := codes(short, "1.5"); c[503] == 0 || c[200] < 2 {
 			t.Errorf("a short queue: %v", c)
 		}
 	}, func() {
-		if c := codes(patient); c[200] != 8 {
+		if c := codes(patient, "0.5"); c[200] != 8 {
 			t.Errorf("a short queue with patience: %v", c)
 		}
 	}, func() {
-		if c := codes(long); c[200] != 8 {
+		if c := codes(long, "0.5"); c[200] != 8 {
 			t.Errorf("a queue with room: %v", c)
 		}
 	})

@@ -136,6 +136,14 @@ func TestForeignFiles(t *testing.T) {
 	if entries, _ := os.ReadDir(root); len(entries) != 1 {
 		t.Errorf("more was written: %v", entries)
 	}
+	if err := os.Rename(name, filepath.Join(root, "else")); err != nil {
+		t.Fatal(err)
+	}
+	args[0] = "show-config"
+	code, _, stderr = runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, args...)
+	if code != 0 || !strings.Contains(stderr, "holds other files (else)") {
+		t.Errorf("%d %s", code, stderr)
+	}
 	for text, want := range map[string]bool{"": true, "17\n": true, " 17 ": true, "pid 17": false, "def f(): pass\n": false, strings.Repeat("1", 40): false} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -82,6 +82,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		i.carriedPaths,
 		func() error { return checkAccess(i.account, i.needs()) },
 		i.checkWritable,
+		func() error { return p.checkLogs(i) },
 		func() error { return p.warnUnreachable(i) },
 		func() error { return p.envVars(ctx, i) },
 	} {
@@ -153,10 +154,8 @@ func (p *Program) places(i *instance) error {
 	if i.ServerRoot != "" {
 		p.warnReplaceable(i.root)
 	}
-	if name := filepath.Join(i.root, confFile); exists(name) && !exists(filepath.Join(i.root, handlerFile)) {
-		// Ours and upstream's have both.
-		return fault.New(fault.Environment, "choose another directory with --server-root, or move the file away",
-			"the server root %s holds an httpd.conf that mod_wsgi-express has not written", i.root)
+	if err := p.foreign(i.root); err != nil {
+		return err
 	}
 	i.group = i.ProcessGroup
 	if i.group == "" {
@@ -195,6 +194,21 @@ func (p *Program) places(i *instance) error {
 		}
 	}
 	i.logPaths()
+	return nil
+}
+
+// foreign refuses a server root with a configuration of somebody else's, and warns
+// of one in which other things lie. Ours and upstream's hold the glue.
+func (p *Program) foreign(root string) error {
+	entries, err := os.ReadDir(root)
+	if err != nil || len(entries) == 0 || exists(filepath.Join(root, handlerFile)) {
+		return nil
+	}
+	if exists(filepath.Join(root, confFile)) {
+		return fault.New(fault.Environment, "choose another directory with --server-root, or move the file away",
+			"the server root %s holds an httpd.conf that mod_wsgi-express has not written", root)
+	}
+	p.warn("the server root " + root + " holds other files (" + entries[0].Name() + "); those of mod_wsgi-express are put among them")
 	return nil
 }
 

@@ -82,7 +82,7 @@ func (p *Program) replace(l *launch, argv []string) (int, error) {
 // supervise runs httpd: one process that serves, below one that watches it. The
 // first Ctrl-C, or the end of the session, has it end in good order; the second
 // one ends it at once.
-func (p *Program) supervise(_ *instance, l *launch) (int, error) {
+func (p *Program) supervise(_ context.Context, _ *instance, l *launch) (int, error) {
 	proc, err := p.start(l, append([]string{l.HTTPD}, l.Args...), true)
 	if err != nil {
 		return 1, err

@@ -97,6 +97,35 @@ func (p *Program) warnReplaceable(dir string) {
 	}
 }
 
+// checkLogs refuses, for root, a log file that somebody else has made a symbolic
+// link: httpd would write to what it leads to. Where they can do so later, that is
+// warned about: it is how many have set up the directory for their logs.
+func (p *Program) checkLogs(i *instance) error {
+	if !i.account.other || i.LogToTerminal {
+		return nil
+	}
+	names := []string{i.ErrorLogName, i.AccessLogName, i.StartupLogName}
+	for _, v := range i.ServiceLogFiles {
+		names = append(names, v[1])
+	}
+	for _, name := range names {
+		path := filepath.Join(i.logs, name)
+		info, err := os.Lstat(path)
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 && owner(info) != os.Geteuid() {
+			return fault.New(fault.Environment, "remove it, or choose a directory that only root can write to with --log-directory",
+				"the log file %s is a symbolic link of another user's (%s), and root would write to what it leads to", path, ownerName(info))
+		}
+	}
+	dir, err := filepath.EvalSymlinks(i.logs)
+	if err != nil || i.LogDirectory == "" {
+		return nil
+	}
+	if at, err := replaceable(dir); err == nil && at != "" {
+		p.warn("another user can replace the log files in " + i.logs + ", which root writes to, for " + at + " is theirs or can be written by them")
+	}
+	return nil
+}
+
 // makeRoot makes the server root and gives it the rights that it needs: nobody
 // but us, and as root, the group of the application to pass through, for its
 // processes reach their sockets and the glue in there.

@@ -77,6 +77,8 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 	if i.DebugMode {
 		g.interactive = l.GDB != "" && isTerminal(p)
 		g.patience = 2 * time.Second
+	} else {
+		g.others = 500 * time.Millisecond
 	}
 	failed := false // the application did not load
 	late := i.loadDeadline(ready)
@@ -98,6 +100,8 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 			g.escalate()
 		case <-g.again:
 			g.send(unix.SIGWINCH)
+		case <-g.rest:
+			_ = unix.Kill(-child, unix.SIGTERM)
 		case message := <-ready:
 			ready, late = nil, nil
 			failed = !p.isReady(i, message)
@@ -209,6 +213,8 @@ type guard struct {
 	killed      bool
 	deadline    <-chan time.Time
 	again       <-chan time.Time
+	others      time.Duration // when the rest of the group is told, too; 0: never
+	rest        <-chan time.Time
 }
 
 func (g *guard) send(s syscall.Signal) { _ = unix.Kill(g.pid, s) }
@@ -266,6 +272,11 @@ func (g *guard) escalate() {
 		// httpd ends its children within a few seconds. As a single process it
 		// may well lose the signal: a thread of the application's can take it.
 		g.deadline = time.After(g.patience)
+		if g.others > 0 {
+			// httpd waits for its workers and only then tells the processes of the
+			// application, for which the workers wait in a request that runs.
+			g.rest = time.After(g.others)
+		}
 		return
 	}
 	g.killed = true

@@ -51,11 +51,34 @@ func newWorkspace(q *Request) (*workspace, error) {
 		return nil, noWorkspace(err)
 	}
 	sweep(base)
-	dir, err := os.MkdirTemp(base, "run-")
+	dir, release, err := claim(base)
 	if err != nil {
 		return nil, noWorkspace(err)
 	}
-	return openWorkspace(q, dir, filepath.Join(q.CacheDir, "logs"))
+	return openWorkspace(q, dir, release, filepath.Join(q.CacheDir, "logs"))
+}
+
+// claim makes a work directory and locks it. Somebody else's sweep may come
+// between the two; then there is another one.
+func claim(base string) (dir string, release func(), err error) {
+	for range 100 {
+		if dir, err = os.MkdirTemp(base, "run-"); err != nil {
+			return "", nil, err
+		}
+		release, ok, err := flock.Try(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			_ = os.Remove(dir)
+			return "", nil, fmt.Errorf("lock work directory %s: %w", dir, err)
+		}
+		if !ok {
+			continue
+		}
+		if _, err := os.Lstat(dir); err == nil {
+			return dir, release, nil
+		}
+		release()
+	}
+	return "", nil, fmt.Errorf("make work directory in %s: each one that was made went away at once", base)
 }
 
 // noWorkspace is the error for a directory that cannot be worked in.
@@ -98,12 +121,8 @@ func spareWorkspace(q *Request, why error) (*workspace, error) {
 	return &workspace{dir: dir, logs: dir + "-logs", release: remove, keep: q.KeepBuild, builds: newBuilds(q, dir)}, os.Mkdir(dir+"-logs", 0o700)
 }
 
-// openWorkspace takes a new directory.
-func openWorkspace(q *Request, dir, logs string) (*workspace, error) {
-	release, ok, err := flock.Try(dir)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("lock work directory %s: %w", dir, err)
-	}
+// openWorkspace takes a new directory that is locked.
+func openWorkspace(q *Request, dir string, release func(), logs string) (*workspace, error) {
 	w := &workspace{dir: dir, release: release, keep: q.KeepBuild, builds: newBuilds(q, dir)}
 	w.logs = filepath.Join(logs, time.Now().UTC().Format("20060102T150405Z")+"-"+strings.TrimPrefix(filepath.Base(dir), "run-"))
 	if err := os.MkdirAll(w.logs, 0o700); err != nil {
@@ -143,8 +162,7 @@ func sweep(base string) {
 	}
 	for _, e := range entries {
 		dir := filepath.Join(base, e.Name())
-		info, err := e.Info()
-		if err != nil || !strings.HasPrefix(e.Name(), "run-") || time.Since(info.ModTime()) < time.Second {
+		if !strings.HasPrefix(e.Name(), "run-") {
 			continue
 		}
 		if release, ok, err := flock.Try(dir); err == nil && ok {

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
-	"time"
 
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
@@ -24,12 +24,6 @@ func TestWorkspaceIsSwept(t *testing.T) {
 	live, err := newWorkspace(q)
 	if err != nil {
 		t.Fatal(err)
-	}
-	old := time.Now().Add(-time.Hour)
-	for _, dir := range []string{filepath.Join(work, "run-dead"), live.dir} {
-		if err := os.Chtimes(dir, old, old); err != nil {
-			t.Fatal(err)
-		}
 	}
 	second, err := newWorkspace(q)
 	if err != nil {
@@ -55,6 +49,30 @@ func TestWorkspaceIsSwept(t *testing.T) {
 	exists(filepath.Join(live.logs, "step.log"), true)
 	if info, err := os.Stat(work); err != nil || info.Mode().Perm() != 0o700 && info.Mode().Perm() != 0o755 {
 		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// Others that start in the same moment sweep too: each run keeps its own
+// directory, however young it is.
+func TestWorkspacesAtTheSameTime(t *testing.T) {
+	q := &Request{CacheDir: filepath.Join(t.TempDir(), "cache")}
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			w, err := newWorkspace(&Request{CacheDir: q.CacheDir})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer w.close()
+			if _, err := os.Stat(w.dir); err != nil {
+				t.Errorf("%s was swept under our feet: %v", w.dir, err)
+			}
+		})
+	}
+	wg.Wait()
+	if left, _ := os.ReadDir(filepath.Join(q.CacheDir, "work")); len(left) > 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -1,0 +1,58 @@
+//go:build unix
+
+package express
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// loadMargin is what a process gets for its own start, before the time of
+// --startup-timeout is over for its application.
+const loadMargin = 2 * time.Second
+
+// loadDeadline is when nobody need wait any longer for the application: its
+// processes are replaced then, again and again. There is none in other modes.
+func (i *instance) loadDeadline(ready <-chan string) <-chan time.Time {
+	if ready == nil || !i.daemon() || i.StartupTimeout == 0 {
+		return nil
+	}
+	return time.After(time.Duration(i.StartupTimeout)*time.Second + loadMargin)
+}
+
+// checkAgain has httpd check its configuration and tells whether it can be read
+// again; what is said against it is shown. An httpd that is told to read one that
+// it cannot would end.
+func (p *Program) checkAgain(ctx context.Context, l *launch) <-chan bool {
+	good := make(chan bool, 1)
+	go func() {
+		var r run.Runner
+		var said bytes.Buffer
+		argv := append(append([]string{l.HTTPD}, l.Args...), "-t")
+		// Who waits for all of our children may get its exit code before us, so
+		// only what it says counts.
+		err := r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.environ(p.Env), Log: &said})
+		if strings.Contains(said.String(), "Syntax OK") {
+			good <- true
+			return
+		}
+		reason := strings.TrimSpace(said.String())
+		if reason == "" && err != nil {
+			reason = err.Error()
+		}
+		p.showError(fault.New(fault.Environment, "the instance goes on as it was", "no restart, for httpd refuses the configuration:\n%s", reason))
+		good <- false
+	}()
+	return good
+}
+
+// limitUmask keeps what httpd and the application create from being writable for
+// everybody, whatever we were started with.
+func limitUmask() { unix.Umask(unix.Umask(0o077) | 0o002) }
