@@ -33,6 +33,11 @@ func TestManage(t *testing.T) {
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	bad := write(t, filepath.Join(dir, "more.conf"), "")
 	s := start(t, dir, app, "--include-file", bad)
+	// httpd takes connections a moment before it writes its process number down.
+	eventually(t, "the file with the process number", func() bool {
+		data, _ := os.ReadFile(filepath.Join(s.root, "httpd.pid"))
+		return len(data) > 0
+	})
 	s.manage(0, "is running (process ", "status")
 	var status struct {
 		Running bool
