@@ -5,6 +5,8 @@ package relocate
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -21,11 +23,17 @@ type world struct {
 	dir string
 }
 
-func newWorld(t *testing.T) *world { return &world{t, t.TempDir()} }
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	if _, err := run.LookPath("gcc", []string{"PATH=/usr/bin:/bin"}); err != nil {
+		t.Skip("there is no gcc")
+	}
+	return &world{t, t.TempDir()}
+}
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
-// cc makes a file; the test is left out where the compiler cannot.
+// cc makes a file.
 func (w *world) cc(name, source string, flags ...string) string {
 	w.t.Helper()
 	src := w.path(strings.ReplaceAll(name, "/", "_") + ".c")
@@ -38,7 +46,11 @@ func (w *world) cc(name, source string, flags ...string) string {
 	var r run.Runner
 	err := r.Run(w.t.Context(), run.Cmd{Argv: append([]string{"gcc", "-o", w.path(name), src}, flags...), Dir: w.dir, Env: []string{"PATH=/usr/bin:/bin"}})
 	if err != nil {
-		w.t.Skipf("gcc %v: %v", flags, err)
+		var e *run.Error
+		if errors.As(err, &e) {
+			err = fmt.Errorf("%w\n%s", err, strings.Join(e.Tail, "\n"))
+		}
+		w.t.Fatalf("gcc %v: %v", flags, err)
 	}
 	return w.path(name)
 }
@@ -94,7 +106,7 @@ func TestRewrittenLibrariesKeepApart(t *testing.T) {
 		"no versions":   {nil, nil},
 		"gnu hash":      {[]string{"-Wl,--hash-style=gnu"}, []string{"-Wl,--hash-style=gnu"}},
 		"sysv hash":     {[]string{"-Wl,--hash-style=sysv"}, []string{"-Wl,--hash-style=sysv"}},
-		"fixed address": {nil, []string{"-no-pie"}},
+		"fixed address": {nil, []string{"-no-pie", "-fno-pic"}},
 		"lazy":          {[]string{"-Wl,-z,lazy"}, []string{"-Wl,-z,lazy"}},
 		"one segment":   {[]string{"-Wl,-z,noseparate-code"}, []string{"-Wl,-z,noseparate-code"}},
 	} {
@@ -107,7 +119,7 @@ func TestRewrittenLibrariesKeepApart(t *testing.T) {
 			w.cc("lib/liba.so.1", libraryA, append(shared, "-DWHO=1", "-Wl,-soname,liba.so.1")...)
 			w.cc("system/liba.so.1", libraryA, append(shared, "-DWHO=2", "-Wl,-soname,liba.so.1")...)
 			w.cc("lib/libb.so", libraryB, append([]string{"-shared", "-fPIC", "-Wl,-soname,libb.so", "-Wl,--enable-new-dtags,-rpath,/nowhere"}, "lib/liba.so.1")...)
-			w.cc("bin/main", mainC, append([]string{"-Wl,-rpath,/nowhere/else", "-Wl,-rpath-link,lib", "-fno-pic"}, append(flags.program, "lib/libb.so", "lib/liba.so.1", "-ldl")...)...)
+			w.cc("bin/main", mainC, append([]string{"-Wl,-rpath,/nowhere/else", "-Wl,-rpath-link,lib"}, append(flags.program, "lib/libb.so", "lib/liba.so.1", "-ldl")...)...)
 			w.cc("plugin.so", plugin, "-shared", "-fPIC", "-Wl,-rpath,$ORIGIN/system", "system/liba.so.1")
 
 			origin, toLib := "$ORIGIN", "$ORIGIN/../lib"
