@@ -103,6 +103,17 @@ func TestBrokenCompiler(t *testing.T) {
 	failed(t, r, 3, env, before, "false")
 }
 
+// TestCompilerForAnotherMachine: said before anything is fetched or built.
+func TestCompilerForAnotherMachine(t *testing.T) {
+	dir, env, before := newEnv(t)
+	cc := filepath.Join(dir, "s390x-linux-gnu-gcc")
+	if err := os.WriteFile(cc, []byte("#!/bin/sh\n[ \"$*\" = -dumpmachine ] && exec echo s390x-linux-gnu\nexec gcc \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := command(t, dir, bareEnv("CC="+cc), installArgs(t, "--python", env)...)
+	failed(t, r, 3, env, before, "compiles for s390x-linux-gnu", "unset CC")
+}
+
 func TestMissingPythonHeaders(t *testing.T) {
 	dir, env, before := newEnv(t)
 	include := must(t, "/", bareEnv(), filepath.Join(env, "bin/python"), "-c", "import sysconfig; print(sysconfig.get_path('include'))")

@@ -421,6 +421,10 @@ func (p *Plan) probeHost(ctx context.Context) error {
 	if p.tools, err = toolchain.Find(ctx, q.Runner, q.Env, scratch); err != nil {
 		return err
 	}
+	if p.tools.Cross != "" {
+		return fault.New(fault.Environment, "unset CC, or set it to a compiler for this machine: what is installed is tried with a real request here",
+			"CC is %q, which compiles for %s; an environment on this machine cannot use that", strings.Join(p.tools.CC, " "), p.tools.Cross)
+	}
 	if p.HTTPD.Action == BuildHTTPD {
 		if p.host, err = httpdbuild.Probe(ctx, q.Runner, p.tools, scratch); err != nil {
 			return err
