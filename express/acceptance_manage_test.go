@@ -137,10 +137,14 @@ func TestSystemdUnit(t *testing.T) {
 	dir := workDir(t, "my $app 100%")
 	app := write(t, filepath.Join(dir, "it's.py"), echoApp)
 	cmd := command(t, "systemd-unit", "it's.py", "--user", runUser(), "--port", "80", "--setenv", "A", `q"uo\te %n $HOME`, "--processes", "2")
-	cmd.Dir = dir
+	var said strings.Builder
+	cmd.Dir, cmd.Stderr = dir, &said
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(said.String(), "the values of --setenv stand in the unit") {
+		t.Errorf("no word of secrets: %q", &said)
 	}
 	unit := string(out)
 	for _, want := range []string{

@@ -111,6 +111,9 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 		fmt.Fprintf(&b, "AmbientCapabilities=%s\n", capabilities)
 	}
 	fmt.Fprintf(&b, "CapabilityBoundingSet=%s\n%s\n[Install]\nWantedBy=multi-user.target\n", capabilities, hardening)
+	if len(s.SetEnv) > 0 {
+		p.warn("the values of --setenv stand in the unit, which systemctl shows to everybody: keep secrets in a file that the application reads")
+	}
 	_, err = io.WriteString(p.Stdout, b.String())
 	return 0, err
 }
