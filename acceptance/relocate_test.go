@@ -41,7 +41,8 @@ def application(environ, start_response):
 EOF
 chmod 644 "$3/run/hello.wsgi"
 cd "$3/run"
-as "$env/bin/mod_wsgi-express" start-server hello.wsgi --host 127.0.0.1 --port "$4" --server-root "$3/run/root" >"$3/run/out" 2>&1 &
+# Not by the function: that would be a shell of its own, which a signal ends alone.
+setpriv --reuid 65534 --regid 65534 --clear-groups env -i "$env/bin/mod_wsgi-express" start-server hello.wsgi --host 127.0.0.1 --port "$4" --server-root "$3/run/root" >"$3/run/out" 2>&1 &
 launcher=$!
 "$5" - "$4" <<'EOF'
 import sys, time, urllib.request
