@@ -231,7 +231,26 @@ func (r *registry) blob(ctx context.Context, d descriptor, w io.Writer) error {
 	return err
 }
 
+// putBlob uploads a blob that is not there yet. Where several upload the same one
+// in the same moment, the registry's storage can see the other's half-written
+// file and call our digest wrong; so it is tried again, after a look whether the
+// other one has made it.
 func (r *registry) putBlob(ctx context.Context, d descriptor, open func() (io.ReadCloser, error)) error {
+	var err error
+	for attempt := range 4 {
+		if err = r.upload(ctx, d, open); err == nil || !strings.Contains(err.Error(), "DIGEST_INVALID") {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Duration(attempt+1) * 150 * time.Millisecond):
+		}
+	}
+	return err
+}
+
+func (r *registry) upload(ctx context.Context, d descriptor, open func() (io.ReadCloser, error)) error {
 	resp, err := r.send(ctx, "pull,push", http.MethodHead, r.url("blobs", d.Digest), nil, 0, nil, http.StatusOK)
 	if err == nil {
 		_ = resp.Body.Close()
