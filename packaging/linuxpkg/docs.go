@@ -67,34 +67,14 @@ func (w *work) describe() error {
 // licences finds the text for every part.
 func (w *work) licences() error {
 	w.texts["modwsgi/LICENSE"] = licence.Text()
-	for i, c := range w.parts {
-		if c.Kind != packaging.FromModules {
-			continue
-		}
-		spdx, text, err := licence.OfModule(c.Name)
-		if err != nil {
-			return fault.New(fault.Internal, "add it to packaging/licence", "package the programs: %w", err)
-		}
-		w.parts[i].License = spdx
-		w.texts["go/"+c.Name+"/LICENSE"] = text
+	if err := licence.OfPrograms("the programs", w.parts, w.texts); err != nil {
+		return err
 	}
 	w.texts["mod_wsgi/LICENSE"] = licence.Text()
 	if !w.bundled() {
 		return nil
 	}
-	root := w.root(path.Join(w.site(), w.stage.HTTPD.Dir, "licenses"))
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(root, name)
-		if err != nil {
-			return err
-		}
-		w.texts[filepath.ToSlash(rel)], err = os.ReadFile(name)
-		return err
-	})
-	if err != nil {
+	if err := licence.OfTree(w.root(path.Join(w.site(), w.stage.HTTPD.Dir, "licenses")), w.texts); err != nil {
 		return w.said(fault.New(fault.Environment, "build it again", "the tree lacks the licences of what it is made of: %w", err))
 	}
 	return nil

@@ -125,13 +125,8 @@ func (m *maker) program(i *image, w *work, name string) error {
 	if err != nil {
 		return err
 	}
-	for k, c := range parts {
-		spdx, text, err := licence.OfModule(c.Name)
-		if err != nil {
-			return fault.New(fault.Internal, "add it to packaging/licence", "package %s: %w", name, err)
-		}
-		parts[k].License = spdx
-		i.texts["go/"+c.Name+"/LICENSE"] = text
+	if err := licence.OfPrograms(name, parts, i.texts); err != nil {
+		return err
 	}
 	i.components = append(i.components, parts...)
 	return packaging.CopyFile(from, filepath.Join(w.bin, name), 0o755)
@@ -302,18 +297,7 @@ func recordOf(files map[string]string, own string) ([]byte, error) {
 
 // treeLicences takes the licences that the httpd tree brings along.
 func (i *image) treeLicences(w *work) error {
-	root := filepath.Join(w.site, filepath.FromSlash(i.in.Stage.HTTPD.Dir), "licenses")
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(root, name)
-		if err != nil {
-			return err
-		}
-		i.texts[filepath.ToSlash(rel)], err = os.ReadFile(name)
-		return err
-	})
+	err := licence.OfTree(filepath.Join(w.site, filepath.FromSlash(i.in.Stage.HTTPD.Dir), "licenses"), i.texts)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fault.New(fault.Environment, "build it again", "the tree lacks the licences of what it is made of: %w", err)
 	}

@@ -8,7 +8,6 @@ package wheel
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -182,13 +181,8 @@ func (w *work) program(name string) error {
 	if err != nil {
 		return err
 	}
-	for i, c := range parts {
-		spdx, text, err := licence.OfModule(c.Name)
-		if err != nil {
-			return fault.New(fault.Internal, "add it to packaging/licence", "package %s: %w", name, err)
-		}
-		parts[i].License = spdx
-		w.texts["go/"+c.Name+"/LICENSE"] = text
+	if err := licence.OfPrograms(name, parts, w.texts); err != nil {
+		return err
 	}
 	w.components = append(w.components, parts...)
 	return nil
@@ -243,20 +237,7 @@ func said(err error, copied, original string) error {
 
 // treeLicences takes the licences that a tree brings along.
 func (w *work) treeLicences(dir string) error {
-	root := w.path("tree", filepath.FromSlash(dir))
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(root, name)
-		if err != nil {
-			return err
-		}
-		text, err := os.ReadFile(name)
-		w.texts[filepath.ToSlash(rel)] = text
-		return err
-	})
-	if err != nil {
+	if err := licence.OfTree(w.path("tree", filepath.FromSlash(dir)), w.texts); err != nil {
 		return fault.New(fault.Environment, "build it again", "the tree lacks the licences of what it is made of: %w", err)
 	}
 	return nil

@@ -117,13 +117,8 @@ func (w *work) licences() error {
 	if err != nil {
 		return err
 	}
-	for i, c := range parts {
-		spdx, text, err := licence.OfModule(c.Name)
-		if err != nil {
-			return fault.New(fault.Internal, "add it to packaging/licence", "package %s: %w", express, err)
-		}
-		parts[i].License = spdx
-		w.texts["go/"+c.Name+"/LICENSE"] = text
+	if err := licence.OfPrograms(express, parts, w.texts); err != nil {
+		return err
 	}
 	w.components = append(w.components, parts...)
 	for _, c := range w.stage.Module.Components {
