@@ -39,7 +39,8 @@ type Cached struct {
 	Size   int64     `json:"bytes"`
 	Used   time.Time `json:"used"`
 	Path   string    `json:"path"`
-	Damage string    `json:"damage,omitempty"` // why it cannot be used
+	Damage string    `json:"damage,omitempty"`        // why it cannot be used
+	Other  bool      `json:"other_version,omitempty"` // another version of this program has written it
 	// Build has the rest that is known of a build.
 	Build *buildcache.Entry `json:"build,omitempty"`
 }
@@ -77,9 +78,15 @@ func ListCache(q Request) ([]Cached, error) {
 }
 
 func cachedBuild(e buildcache.Entry) Cached {
-	c := Cached{Kind: e.Kind, ID: e.Key, Name: e.Name, Size: e.Size, Used: e.Used, Path: e.Path, Damage: e.Damage, Build: &e}
+	c := Cached{Kind: e.Kind, ID: e.Key, Name: e.Name, Size: e.Size, Used: e.Used, Path: e.Path, Damage: e.Damage, Other: e.Format != 0, Build: &e}
 	if c.Kind == "" {
-		c.Kind, c.Name = "build", "(unreadable)"
+		c.Kind = "build"
+	}
+	switch {
+	case c.Other:
+		c.Name = cmp.Or(c.Name, "a build") + " (of another version of modwsgi)"
+	case c.Name == "":
+		c.Name = "(unreadable)"
 	}
 	return c
 }
@@ -149,17 +156,29 @@ func FindCached(q Request, id string) (*Cached, error) {
 	return nil, fault.New(fault.Usage, "write more of it", "%d things in the cache begin with %q", len(found), id)
 }
 
-// VerifyCache reads all builds and downloads in full, and returns those that are
-// damaged; with drop they are removed.
-func VerifyCache(ctx context.Context, q Request, drop bool) (good int, bad []Cached, err error) {
+// Verified is what VerifyCache found.
+type Verified struct {
+	Good int      // things that are as they were recorded
+	Bad  []Cached // damaged ones
+	// Other is the number of builds in the format of another version of this
+	// program, which this one cannot judge.
+	Other int
+}
+
+// VerifyCache reads all builds and downloads in full; with drop those that are
+// damaged are removed.
+func VerifyCache(ctx context.Context, q Request, drop bool) (v Verified, err error) {
 	all, err := ListCache(q)
 	if err != nil {
-		return 0, nil, err
+		return v, err
 	}
 	c := buildcache.Cache{Dir: buildsDir(q.cacheDir())}
 	for _, item := range all {
 		var why error
 		switch {
+		case item.Other:
+			v.Other++
+			continue
 		case item.Build != nil:
 			why = c.Verify(ctx, item.ID)
 		case item.Kind == KindDownload:
@@ -168,24 +187,24 @@ func VerifyCache(ctx context.Context, q Request, drop bool) (good int, bad []Cac
 			continue
 		}
 		if ctx.Err() != nil {
-			return good, bad, context.Cause(ctx)
+			return v, context.Cause(ctx)
 		}
 		if why == nil {
-			good++
+			v.Good++
 			continue
 		}
 		if !buildcache.IsDamage(why) && !errors.Is(why, errDamaged) {
-			return good, bad, cacheTrouble(why)
+			return v, cacheTrouble(why)
 		}
 		item.Damage = why.Error()
-		bad = append(bad, item)
+		v.Bad = append(v.Bad, item)
 		if drop {
 			if err := q.removeCached(item); err != nil {
-				return good, bad, err
+				return v, err
 			}
 		}
 	}
-	return good, bad, nil
+	return v, nil
 }
 
 // cacheDir is the cache directory of a request of which it is known.

@@ -88,9 +88,9 @@ func TestCacheCommands(t *testing.T) {
 		_, err := FindCached(q, id)
 		wantFault(t, err, fault.Usage)
 	}
-	good, bad, err := VerifyCache(t.Context(), q, false)
-	if good != 2 || len(bad) != 1 || bad[0].Kind != KindDownload || err != nil {
-		t.Errorf("%d good, bad %+v, %v", good, bad, err) // the hash above is not that of the text
+	v, err := VerifyCache(t.Context(), q, false)
+	if v.Good != 2 || len(v.Bad) != 1 || v.Bad[0].Kind != KindDownload || v.Other != 0 || err != nil {
+		t.Errorf("%+v, %v", v, err) // the hash above is not that of the text
 	}
 	gone, err := PruneCache(q, CachePolicy{MaxSize: -1, OlderThan: 36 * time.Hour, DryRun: true})
 	if err != nil || len(gone) != 1 || gone[0].Kind != "module" {
@@ -110,6 +110,28 @@ func TestCacheCommands(t *testing.T) {
 	}
 	if after, err := ListCache(q); len(after) != 0 || err != nil {
 		t.Errorf("left %+v, %v", after, err)
+	}
+}
+
+// TestCacheOfAnotherVersion has a build that another version has written: it is
+// neither intact nor damaged, and verify --drop leaves it to that version.
+func TestCacheOfAnotherVersion(t *testing.T) {
+	q := filledCache(t)
+	c, err := FindCached(q, "cdcdcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, c.Path, map[string]string{"manifest.json": `{"schema":1,"name":"mod_wsgi 5","files":{}}`})
+	v, err := VerifyCache(t.Context(), q, true)
+	if v.Good != 1 || len(v.Bad) != 1 || v.Other != 1 || err != nil {
+		t.Errorf("%+v, %v", v, err)
+	}
+	c, err = FindCached(q, "cdcdcd")
+	if err != nil || !c.Other || c.Damage != "" || c.Name != "a build (of another version of modwsgi)" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if gone, err := PruneCache(q, CachePolicy{MaxSize: -1, OlderThan: time.Nanosecond, Kinds: []string{"build"}}); err != nil || len(gone) != 1 {
+		t.Errorf("%+v, %v", gone, err)
 	}
 }
 

@@ -272,6 +272,7 @@ type Entry struct {
 	Used    time.Time `json:"used"`    // when it was restored last
 	Path    string    `json:"path"`
 	Damage  string    `json:"damage,omitempty"` // why it cannot be used
+	Format  int       `json:"format,omitempty"` // of its manifest, where that is another one than Schema
 }
 
 // List returns all entries, the one used last first. A directory that is not
@@ -311,7 +312,8 @@ func (c Cache) List() ([]Entry, error) {
 }
 
 // Info describes one entry from its manifest; fs.ErrNotExist is in the error's
-// tree where there is none. A manifest that cannot be read is told in Damage.
+// tree where there is none. A manifest that cannot be read is told in Damage, one
+// of another format in Format.
 func (c Cache) Info(key string) (*Entry, error) {
 	dir, err := c.entry(key)
 	if err != nil {
@@ -324,7 +326,12 @@ func (c Cache) Info(key string) (*Entry, error) {
 	e := &Entry{Key: key, Path: dir, Created: info.ModTime(), Used: info.ModTime()}
 	m, err := readManifest(dir, key)
 	if err != nil {
-		e.Damage = err.Error()
+		var other *formatError
+		if errors.As(err, &other) {
+			e.Format, e.Name = other.schema, other.name
+		} else {
+			e.Damage = err.Error()
+		}
 		e.Size = sizeOf(dir)
 		return e, nil
 	}

@@ -83,6 +83,50 @@ func TestDamageIsNoticedAndDropped(t *testing.T) {
 	}
 }
 
+// TestOtherFormat has an entry of another version: it is told from a damaged one
+// and makes way for ours.
+func TestOtherFormat(t *testing.T) {
+	c := Cache{Dir: t.TempDir()}
+	if err := c.Store(t.Context(), key, tree(t), About{Name: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	entry, _ := c.entry(key)
+	name := filepath.Join(entry, manifestName)
+	data, _ := os.ReadFile(name)
+	for text, want := range map[string]bool{
+		strings.Replace(string(data), `"schema":2`, `"schema":3`, 1): true,
+		`{"schema":1,"files":{"a":1}}`:                               true,
+		`{"schema":0}`:                                               false,
+		`{"schema":-1,"files":{}}`:                                   false,
+		`{"schema":2,"files":{}}`:                                    false,
+		`{"schema":"3"}`:                                             false,
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := c.Verify(t.Context(), key)
+		if IsOtherFormat(err) != want || !IsDamage(err) {
+			t.Errorf("%s: %v", text, err)
+		}
+		if e, err := c.Info(key); err != nil || (e.Format != 0) != want || (e.Damage == "") != want {
+			t.Errorf("%s: %+v, %v", text, e, err)
+		}
+	}
+	if err := os.WriteFile(name, []byte(`{"schema":1,"files":{}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dest := filepath.Join(t.TempDir(), "dest")
+	if hit, err := c.Restore(t.Context(), key, dest); hit || err != nil {
+		t.Errorf("%v, %v", hit, err)
+	}
+	if err := c.Store(t.Context(), key, tree(t), About{Name: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if hit, err := c.Restore(t.Context(), key, dest); !hit || err != nil {
+		t.Errorf("%v, %v", hit, err)
+	}
+}
+
 func TestEntryCannotLeaveTheDestination(t *testing.T) {
 	c := Cache{Dir: t.TempDir()}
 	if err := c.Store(t.Context(), key, tree(t), About{}); err != nil {

@@ -79,7 +79,7 @@ func (m *Manifest) Encode() ([]byte, error) { return json.Marshal(m) }
 func Decode(data []byte, key string) (*Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, &damageError{manifestName}
+		return nil, otherFormat(data)
 	}
 	if err := m.check(key); err != nil {
 		return nil, err
@@ -108,6 +108,9 @@ func readManifest(entry, key string) (*Manifest, error) {
 }
 
 func (m *Manifest) check(key string) error {
+	if m.Schema > 0 && m.Schema != Schema {
+		return &formatError{m.Schema, m.Name}
+	}
 	if m.Schema != Schema || m.Key != key || len(m.Files) > MaxFiles {
 		return &damageError{manifestName}
 	}
@@ -148,10 +151,41 @@ type damageError struct{ path string }
 
 func (d *damageError) Error() string { return fmt.Sprintf("damaged: %q", d.path) }
 
-// IsDamage says whether an error means that an entry is not what it should be.
+// formatError is an entry that another version of the program has written: as
+// it is it cannot be used, but nothing happened to it.
+type formatError struct {
+	schema int
+	name   string
+}
+
+func (f *formatError) Error() string {
+	return fmt.Sprintf("written by another version of modwsgi (format %d, this one has %d)", f.schema, Schema)
+}
+
+// otherFormat is the error for a manifest that is not in our format: nothing but
+// its number is expected of one.
+func otherFormat(data []byte) error {
+	var m struct {
+		Schema int `json:"schema"`
+	}
+	if json.Unmarshal(data, &m) != nil || m.Schema <= 0 || m.Schema == Schema {
+		return &damageError{manifestName}
+	}
+	return &formatError{schema: m.Schema}
+}
+
+// IsOtherFormat says whether an error means that another version of the program
+// has written an entry.
+func IsOtherFormat(err error) bool {
+	var f *formatError
+	return errors.As(err, &f)
+}
+
+// IsDamage says whether an error means that an entry is not what it should be,
+// or in a format that cannot be read.
 func IsDamage(err error) bool {
 	var d *damageError
-	return errors.As(err, &d)
+	return errors.As(err, &d) || IsOtherFormat(err)
 }
 
 // sameNames compares names and types of a tree with the manifest, before

@@ -243,22 +243,25 @@ func (a *app) cacheVerify(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			good, bad, err := installer.VerifyCache(c.Context(), q, drop)
+			v, err := installer.VerifyCache(c.Context(), q, drop)
 			if err != nil {
 				return err
 			}
 			a.view.close()
 			if a.flags.json {
-				writeJSON(a.Stdout, map[string]any{"event": "result", "intact": good, "damaged": append([]installer.Cached{}, bad...), "dropped": drop})
+				writeJSON(a.Stdout, map[string]any{"event": "result", "intact": v.Good, "damaged": append([]installer.Cached{}, v.Bad...), "other_versions": v.Other, "dropped": drop})
 			} else {
-				_, _ = fmt.Fprintf(a.Stdout, "%d intact, %d damaged\n", good, len(bad))
-				for _, item := range bad {
+				_, _ = fmt.Fprintf(a.Stdout, "%d intact, %d damaged\n", v.Good, len(v.Bad))
+				if v.Other > 0 {
+					_, _ = fmt.Fprintf(a.Stdout, "%d of another version of modwsgi were not looked at; modwsgi cache prune --older-than 30d removes what is not used any more\n", v.Other)
+				}
+				for _, item := range v.Bad {
 					_, _ = fmt.Fprintf(a.Stdout, "  %s %s %s: %s\n", item.Kind, item.ID[:min(12, len(item.ID))], printable(item.Name), printable(item.Damage))
 				}
 			}
-			if len(bad) > 0 && !drop {
+			if len(v.Bad) > 0 && !drop {
 				return fault.New(fault.Verify, "modwsgi cache verify --drop removes what is damaged; it is built or fetched again when it is needed",
-					"%d things in the cache are damaged", len(bad))
+					"%d things in the cache are damaged", len(v.Bad))
 			}
 			return nil
 		},

@@ -165,7 +165,7 @@ func TestRealRegistry(t *testing.T) {
 
 	t.Run("concurrent pushes of several processes", func(t *testing.T) {
 		var all []*exec.Cmd
-		for range 4 {
+		for range 8 {
 			c := pusher(reg.address(), file, from)
 			if err := c.Start(); err != nil {
 				t.Fatal(err)

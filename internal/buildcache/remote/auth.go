@@ -163,7 +163,7 @@ func (r *registry) authorize(ctx context.Context, action string, challenges []st
 		r.mu.Unlock()
 		return nil
 	}
-	return r.refusal(ctx, http.StatusUnauthorized, "")
+	return r.refusal(ctx, http.StatusUnauthorized, "", "")
 }
 
 func basic(c *credentials) string {
@@ -215,7 +215,7 @@ func (r *registry) exchange(ctx context.Context, action string, p map[string]str
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return "", r.refusal(ctx, resp.StatusCode, "")
+		return "", r.refusal(ctx, resp.StatusCode, "", "")
 	}
 	var said struct {
 		Token       string `json:"token"`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -101,10 +102,20 @@ func (r *registry) url(parts ...string) *url.URL {
 // statusError is an answer that is not the wanted one.
 type statusError struct {
 	status int
+	code   string // of the distribution specification; empty where the registry gives none
 	text   string
 }
 
 func (e *statusError) Error() string { return e.text }
+
+// unsettled says whether the same request can succeed in a moment.
+func (e *statusError) unsettled() bool {
+	switch e.code {
+	case "DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN":
+		return true
+	}
+	return e.status >= 500 || e.status == http.StatusTooManyRequests
+}
 
 // send sends a request, with the authorization that an action needs, and
 // returns an answer with one of the wanted statuses. A body is opened anew for
@@ -141,7 +152,7 @@ func (r *registry) send(ctx context.Context, action, method string, u *url.URL, 
 			}
 		}
 		challenge := resp.Header.Values("WWW-Authenticate")
-		said := readSome(resp)
+		code, said := readSome(resp)
 		switch {
 		case resp.StatusCode == http.StatusUnauthorized && attempt == 0:
 			if err := r.authorize(ctx, action, challenge); err != nil {
@@ -151,12 +162,12 @@ func (r *registry) send(ctx context.Context, action, method string, u *url.URL, 
 		case resp.StatusCode == http.StatusNotFound && (method == http.MethodGet || method == http.MethodHead):
 			return nil, errMissing
 		}
-		return nil, r.refusal(ctx, resp.StatusCode, said)
+		return nil, r.refusal(ctx, resp.StatusCode, code, said)
 	}
 }
 
 // refusal says what an answer means.
-func (r *registry) refusal(ctx context.Context, status int, said string) error {
+func (r *registry) refusal(ctx context.Context, status int, code, said string) error {
 	text := fmt.Sprintf("the registry answers %d %s", status, http.StatusText(status))
 	switch status {
 	case http.StatusUnauthorized:
@@ -170,21 +181,21 @@ func (r *registry) refusal(ctx context.Context, status int, said string) error {
 	if said != "" {
 		text += " (" + said + ")"
 	}
-	return &statusError{status, text}
+	return &statusError{status, code, text}
 }
 
-// readSome returns what an error says (distribution specification, "Error
+// readSome returns the code of an error and what it says (distribution specification, "Error
 // Codes"), cut and made harmless.
-func readSome(resp *http.Response) string {
+func readSome(resp *http.Response) (code, said string) {
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	_ = resp.Body.Close()
 	var all struct {
 		Errors []struct{ Code, Message string }
 	}
 	if json.Unmarshal(data, &all) != nil || len(all.Errors) == 0 {
-		return ""
+		return "", ""
 	}
-	return fmt.Sprintf("%.80s", printable(strings.TrimSpace(all.Errors[0].Code+" "+all.Errors[0].Message)))
+	return all.Errors[0].Code, fmt.Sprintf("%.80s", printable(strings.TrimSpace(all.Errors[0].Code+" "+all.Errors[0].Message)))
 }
 
 // plain takes the address, in which there may be a secret, out of an error.
@@ -231,23 +242,33 @@ func (r *registry) blob(ctx context.Context, d descriptor, w io.Writer) error {
 	return err
 }
 
-// putBlob uploads a blob that is not there yet. Where several upload the same one
-// in the same moment, the registry's storage can see the other's half-written
-// file and call our digest wrong; so it is tried again, after a look whether the
-// other one has made it.
+// putBlob uploads a blob that is not there yet.
 func (r *registry) putBlob(ctx context.Context, d descriptor, open func() (io.ReadCloser, error)) error {
-	var err error
-	for attempt := range 4 {
-		if err = r.upload(ctx, d, open); err == nil || !strings.Contains(err.Error(), "DIGEST_INVALID") {
+	return r.settled(ctx, func() error { return r.upload(ctx, d, open) })
+}
+
+// settled tries a write again that met somebody else's of the same thing: the
+// registry's file storage writes in place, so that it can read another one's
+// half-written file or link and then calls our content wrong or missing. The
+// waits are of random length, so that those who met once do not again.
+func (r *registry) settled(ctx context.Context, write func() error) error {
+	const attempts = 8
+	attempt := 0
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := write()
+		var answer *statusError
+		if err == nil || !errors.As(err, &answer) || !answer.unsettled() {
+			return err
+		}
+		if attempt++; attempt == attempts || answer.status >= 500 && attempt == 3 {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(time.Duration(attempt+1) * 150 * time.Millisecond):
+		case <-time.After(wait/2 + rand.N(wait)):
 		}
 	}
-	return err
 }
 
 func (r *registry) upload(ctx context.Context, d descriptor, open func() (io.ReadCloser, error)) error {
@@ -290,12 +311,14 @@ func (r *registry) upload(ctx context.Context, d descriptor, open func() (io.Rea
 }
 
 func (r *registry) putManifest(ctx context.Context, tag string, data []byte) error {
-	resp, err := r.send(ctx, "pull,push", http.MethodPut, r.url("manifests", tag), http.Header{"Content-Type": {manifestType}}, int64(len(data)),
-		func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(string(data))), nil }, http.StatusCreated, http.StatusOK, http.StatusAccepted)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	return r.settled(ctx, func() error {
+		resp, err := r.send(ctx, "pull,push", http.MethodPut, r.url("manifests", tag), http.Header{"Content-Type": {manifestType}}, int64(len(data)),
+			func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(string(data))), nil }, http.StatusCreated, http.StatusOK, http.StatusAccepted)
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	})
 }
 
 // patient ends a body that stalls.
