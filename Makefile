@@ -58,7 +58,7 @@ dist-files:
 
 release:
 	$(GORELEASER) release --clean --skip=publish,announce
-	@scripts/finish-dist
+	@scripts/finish-dist --sweep
 	@scripts/check-dist
 
 check-release:

@@ -98,12 +98,13 @@ type Component struct {
 	Version string   `json:"version"` // as its maker writes it; "" where nobody knows
 	License string   `json:"license"` // SPDX expression; "" where nobody knows
 	SHA256  string   `json:"sha256,omitempty"`
-	Sum     string   `json:"sum,omitempty"`   // of a Go module: "h1:…"
-	Trust   string   `json:"trust,omitempty"` // how SHA256 came to be known: "pinned", "signed", "published"
-	File    string   `json:"file,omitempty"`  // the archive's or the library's name
-	URL     string   `json:"url,omitempty"`   // where upstream publishes the archive
-	PURL    string   `json:"purl,omitempty"`  // package URL (https://github.com/package-url/purl-spec)
-	Texts   []string `json:"-"`               // files with its licence, absolute
+	Sum     string   `json:"sum,omitempty"`    // of a Go module: "h1:…"
+	Commit  string   `json:"commit,omitempty"` // of a Git repository, where it is not from an archive
+	Trust   string   `json:"trust,omitempty"`  // how SHA256 came to be known: "pinned", "signed", "published"
+	File    string   `json:"file,omitempty"`   // the archive's or the library's name
+	URL     string   `json:"url,omitempty"`    // where upstream publishes the archive
+	PURL    string   `json:"purl,omitempty"`   // package URL (https://github.com/package-url/purl-spec)
+	Texts   []string `json:"-"`                // files with its licence, absolute
 }
 
 // Artifact is one file in the output directory.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -117,39 +116,13 @@ func (a *app) abs(path string) string {
 
 // signers reads the keys, before anything is built.
 func (a *app) signers(o *packOptions) ([]release.Signer, error) {
-	var passphrase []byte
-	if o.passphrase != "" {
-		data, err := os.ReadFile(a.abs(o.passphrase))
-		if err != nil {
-			return nil, fault.New(fault.Usage, "", "read the passphrase: %w", err)
+	path := func(name string) string {
+		if name == "" {
+			return ""
 		}
-		first, _, _ := strings.Cut(string(data), "\n")
-		passphrase = []byte(strings.TrimRight(first, "\r"))
+		return a.abs(name)
 	}
-	var all []release.Signer
-	if o.openpgp != "" {
-		s, err := sign.NewOpenPGP(a.abs(o.openpgp), passphrase)
-		if err != nil {
-			return nil, err
-		}
-		s.Now = a.Now
-		all = append(all, s)
-	}
-	if o.minisign != "" {
-		s, err := sign.NewMinisign(a.abs(o.minisign), passphrase)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, s)
-	}
-	if o.ecdsa != "" {
-		s, err := sign.NewECDSA(a.abs(o.ecdsa))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, s)
-	}
-	return all, nil
+	return sign.Keys{OpenPGP: path(o.openpgp), Minisign: path(o.minisign), ECDSA: path(o.ecdsa), PassphraseFile: path(o.passphrase)}.Signers(a.Now)
 }
 
 // sourceDate is the time of everything in an artifact

@@ -86,6 +86,9 @@ func provenance(a packaging.Artifact, o Options) ([]byte, error) {
 		if c.SHA256 != "" {
 			d.Digest = map[string]string{"sha256": c.SHA256}
 		}
+		if c.Commit != "" {
+			d.Digest = map[string]string{"gitCommit": c.Commit}
+		}
 		if c.Sum != "" {
 			d.Annotations["sum"] = c.Sum
 		}

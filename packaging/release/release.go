@@ -20,6 +20,7 @@ import (
 	"modwsgi/packaging"
 	"modwsgi/packaging/index"
 	"modwsgi/packaging/sbom"
+	"modwsgi/packaging/sign"
 )
 
 // SumsName is the file with the checksums of every other file, in the form of
@@ -27,12 +28,7 @@ import (
 const SumsName = "SHA256SUMS"
 
 // Signer makes a detached signature.
-type Signer interface {
-	// Suffix is what the name of the signature's file ends in: ".asc".
-	Suffix() string
-	// Sign returns the content of that file for a file of that name.
-	Sign(name string, data []byte, at time.Time) ([]byte, error)
-}
+type Signer = sign.Signer
 
 // Options are what a user may choose.
 type Options struct {

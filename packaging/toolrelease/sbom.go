@@ -65,7 +65,7 @@ func Binaries(archive string) ([]Binary, error) {
 
 // eachFile calls f for every regular file of an archive.
 func eachFile(archive string, f func(name string, mode os.FileMode, r io.Reader) error) error {
-	if strings.HasSuffix(archive, ".zip") {
+	if strings.HasSuffix(archive, ".zip") || strings.HasSuffix(archive, ".whl") {
 		z, err := zip.OpenReader(archive)
 		if err != nil {
 			return err

@@ -19,7 +19,10 @@ const SumsName = "SHA256SUMS"
 
 // released says which files of the release tool's directory are a release; the
 // others are its notes.
-var released = regexp.MustCompile(`\.(tar\.gz|zip|deb|rpm|whl|cdx\.json)$|^bootstrap\.sh$`)
+var released = regexp.MustCompile(`\.(tar\.gz|zip|deb|rpm|whl|cdx\.json|intoto\.json)$|^bootstrap\.sh$`)
+
+// ours is what we make after the release tool: an earlier run's sum of it is old.
+var ours = regexp.MustCompile(`\.whl(\.cdx\.json)?$|\.intoto\.json$|^bootstrap\.sh$`)
 
 // Sums writes dist/SHA256SUMS anew: the release tool's has neither the wheels nor
 // the bootstrap script. A digest that it already lists must still be true.
@@ -41,7 +44,7 @@ func Sums(dist string) error {
 		if err != nil {
 			return err
 		}
-		if old, there := before[e.Name()]; there && old != sum && e.Name() != "bootstrap.sh" && !strings.HasSuffix(e.Name(), ".whl") {
+		if old, there := before[e.Name()]; there && old != sum && !ours.MatchString(e.Name()) {
 			return fault.New(fault.Environment, "run make dist again", "%s is not as the release tool made it", e.Name())
 		}
 		fmt.Fprintf(&text, "%s  %s\n", sum, e.Name())

@@ -1,0 +1,68 @@
+package sign
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"modwsgi/internal/fault"
+)
+
+// Signer makes a detached signature.
+type Signer interface {
+	// Suffix is what the name of the signature's file ends in: ".asc".
+	Suffix() string
+	// Sign returns the content of that file for a file of that name.
+	Sign(name string, data []byte, at time.Time) ([]byte, error)
+}
+
+// Keys are files with private keys; "" for none.
+type Keys struct {
+	OpenPGP, Minisign, ECDSA string
+	PassphraseFile           string // its first line is the passphrase of the keys
+}
+
+// Signers reads the keys. Now is the time that OpenPGP signatures are made at.
+// Errors are of class Usage.
+func (k Keys) Signers(now func() time.Time) ([]Signer, error) {
+	passphrase, err := k.passphrase()
+	if err != nil {
+		return nil, err
+	}
+	var all []Signer
+	if k.OpenPGP != "" {
+		s, err := NewOpenPGP(k.OpenPGP, passphrase)
+		if err != nil {
+			return nil, err
+		}
+		s.Now = now
+		all = append(all, s)
+	}
+	if k.Minisign != "" {
+		s, err := NewMinisign(k.Minisign, passphrase)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	if k.ECDSA != "" {
+		s, err := NewECDSA(k.ECDSA)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func (k Keys) passphrase() ([]byte, error) {
+	if k.PassphraseFile == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(k.PassphraseFile)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "", "read the passphrase: %w", err)
+	}
+	first, _, _ := strings.Cut(string(data), "\n")
+	return []byte(strings.TrimRight(first, "\r")), nil
+}
