@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"modwsgi/internal/version"
 )
 
 func write(t *testing.T, path, text string) string {
@@ -268,5 +270,18 @@ func TestSbomOfOurself(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "none.json")); err == nil {
 		t.Error("a document was written")
+	}
+}
+
+// TestOneVersion holds the version without a tag in the release tool's
+// configuration to that of the programs.
+func TestOneVersion(t *testing.T) {
+	data, err := os.ReadFile("../../.goreleaser.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, dev := strings.CutSuffix(version.Release, "-dev")
+	if !dev || !strings.Contains(string(data), `"v0.0.0" }}`+number+"{{ else }}") {
+		t.Errorf("internal/version has %s, .goreleaser.yaml another number", version.Release)
 	}
 }
