@@ -76,7 +76,11 @@ func backend(t *testing.T) (index *packageIndex, sdist string) {
 			return
 		}
 		must(t, "/", os.Environ(), "sh", "-euc", "tar -xzf \"$1\"/modwsgi_*_linux_amd64.tar.gz -C \"$2\" --strip-components=1", "sh", dist, made.dir)
-		must(t, made.dir, bareEnv(), filepath.Join(made.dir, "modwsgi"), "package", "sdist", "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
+		tools, _ := filepath.Glob(filepath.Join(dist, "modwsgi-*-manylinux*_x86_64.whl"))
+		if len(tools) != 1 {
+			t.Fatalf("%q", tools)
+		}
+		must(t, made.dir, bareEnv(), filepath.Join(made.dir, "modwsgi"), "package", "sdist", "--tools", tools[0], "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
 	})
 	sdists, err := filepath.Glob(filepath.Join(made.dir, "dist/mod_wsgi-*.tar.gz"))
 	if err != nil || made.err != nil || len(sdists) != 1 {
@@ -111,7 +115,7 @@ func pythons(t *testing.T, wanted ...string) []string {
 // activated environment, with each kind of pip that there is.
 func TestPipBuildsWithUs(t *testing.T) {
 	index, _ := backend(t)
-	for i, python := range pythons(t, "3.8", "3.13") {
+	for i, python := range pythons(t, "3.8", "3.9", "3.10", "3.12", "3.13") {
 		work := workdir(t, "it's a project")
 		env := venv(t, python, filepath.Join(work, "env"))
 		home := filepath.Join(work, "home")
@@ -215,6 +219,39 @@ func damaged(t *testing.T, sdist, work string) string {
 	dir := filepath.Join(work, "damaged")
 	must(t, work, os.Environ(), "sh", "-euc", `mkdir "$2"; tar -xzf "$1" -C "$2" --strip-components=1; for f in "$2"/sources/mod_wsgi-*; do echo x >>"$f"; done`, "sh", sdist, dir)
 	return dir
+}
+
+// TestSdistIsAnArtifact: it is described, listed and signed for as every other one,
+// and with the tools beside it the directory is an index that pip builds from.
+func TestSdistIsAnArtifact(t *testing.T) {
+	_, sdist := backend(t)
+	dist := filepath.Dir(sdist)
+	script, err := filepath.Abs("../scripts/verify-release")
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, dist, bareEnv(), "/bin/sh", script, "--unsigned", dist)
+	before := snapshot(t, dist)
+	program := filepath.Join(filepath.Dir(dist), "modwsgi")
+	r := command(t, dist, bareEnv(), program, "package", "sdist", "--out", dist, "--sources", "none", "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
+	if r.code != 2 || !strings.Contains(r.stderr, "is there already, with another content") || strings.Contains(r.stderr, "--build-number") {
+		t.Error(r)
+	}
+	r = command(t, dist, bareEnv(), program, "package", "sdist", "--out", dist, "--tools", sdist, "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
+	if r.code != 2 || !strings.Contains(r.stderr, "--tools") {
+		t.Error(r)
+	}
+	if d := differences(before, snapshot(t, dist)); len(d) > 0 {
+		t.Errorf("changed: %q", d)
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(dist)))
+	defer server.Close()
+	work := workdir(t, "static")
+	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(work, "env"))
+	must(t, work, pipEnv(t, filepath.Join(work, "home")), filepath.Join(env, "bin/pip"), "install", "--no-cache-dir", "--index-url", server.URL+"/simple/", "mod_wsgi")
+	if a := serve(t, env); a.Prefix != env {
+		t.Errorf("served from %s", a.Prefix)
+	}
 }
 
 // TestEditableAndRepack: an unpacked source distribution can be installed in place

@@ -343,9 +343,11 @@ find /etc/apache2 /usr/lib/apache2 | grep -v 'mods-.*/wsgi\.\|modules/mod_wsgi.s
 grep -v 'mods-.*/wsgi\.\|modules/mod_wsgi.so' /tmp/before | diff - /tmp/after && echo "PURGED"
 command -v lintian >/dev/null || apt-get install -y -qq --no-install-recommends lintian >/dev/null
 lintian --no-cfg --allow-root --fail-on error $deb && echo "LINTIAN"
-`))
-	for _, want := range []string{"apache2-api-20120211, libc6 (>= ", "libpython3.11 (>= 3", "BESIDE", "REFUSED", "wsgi_module (shared)", "PURGED", "LINTIAN"} {
-		if !strings.Contains(r.stdout, forSystem(t, want)) {
+`+otherLayouts(func(format string) string {
+		return strings.Join(quoteAll(linuxArgs(t, format, "/var/tmp/dist", "--httpd", "system")), " ")
+	})))
+	for _, want := range []string{"apache2-api-20120211, libc6 (>= ", "libpython3.11 (>= 3", "BESIDE", "REFUSED", "wsgi_module (shared)", "PURGED", "LINTIAN", "RPM ANSWER @VERSION@ /usr", "RPM KEPT", "RPM REMOVED", "APK ANSWER @VERSION@ /usr"} {
+		if !strings.Contains(r.stdout, strings.ReplaceAll(forSystem(t, want), "@VERSION@", systemVersion(t))) {
 			t.Errorf("lacks %q: %v", want, r)
 			return
 		}

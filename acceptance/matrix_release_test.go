@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -78,6 +79,66 @@ func TestMatrix(t *testing.T) {
 	for _, file := range []string{"mod_wsgi/server/build.json", "mod_wsgi_packages/httpd/bin/httpd"} {
 		if _, err := os.Stat(filepath.Join(target, file)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestMatrixWindows makes wheels for two systems and a zip in one run: with a
+// Python that is named by its version, as a program on PATH.
+func TestMatrixWindows(t *testing.T) {
+	needTools(t, "x86_64-w64-mingw32-gcc")
+	python := setting(t, "MODWSGI_TEST_PYTHON")
+	if v := strings.TrimSpace(must(t, "/", bareEnv(), python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").stdout); v != "3.11" {
+		t.Skipf("NOT TESTED: headers of Python %s for Windows are not pinned", v)
+	}
+	dir := workdir(t, "two systems")
+	must(t, dir, os.Environ(), "mkdir", "bin")
+	must(t, dir, os.Environ(), "ln", "-s", python, "bin/python3.11")
+	// With what a plain go build leaves in it, as the hint tells people to make it.
+	must(t, "..", append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0"), "go", "build", "-o", filepath.Join(dir, "bin"), "./cmd/mod_wsgi-express")
+	env := []string{"PATH=" + dir + "/bin:/usr/bin:/bin", "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}
+	const head = "schema = 1\npythons = [\"3.11\"]\nplatforms = [\"linux/amd64\", \"windows/amd64\"]\nformats = [\"wheel\", \"zip\"]\n"
+	writeFile(t, filepath.Join(dir, "release.toml"), head+"[windows]\nlauncher = \"bin/mod_wsgi-express.exe\"\n", 0o644)
+	writeFile(t, filepath.Join(dir, "no launcher.toml"), head+"[windows]\nlauncher = \"none.exe\"\n", 0o644)
+	writeFile(t, filepath.Join(dir, "a path.toml"), strings.Replace(head, "3.11", "bin/python3.11", 1), 0o644)
+	run := func(args ...string) result {
+		return pack(t, dir, env, append([]string{"--lock-file", "modwsgi.lock"}, args...)...)
+	}
+	for file, want := range map[string]string{
+		"no launcher.toml": filepath.Join(dir, "none.exe"),
+		"a path.toml":      "a Python for Windows has a minor version",
+	} {
+		if r := run("--matrix", file); r.code == 0 || !strings.Contains(r.stderr, want) || strings.Contains(r.stderr, "compile") {
+			t.Errorf("%s: %v", file, r)
+		}
+		absent(t, filepath.Join(dir, "dist"))
+	}
+	if r := run("--matrix", "release.toml", "--dry-run"); r.code != 0 || !strings.Contains(r.stdout, "3 to make") {
+		t.Error(r)
+	}
+	r := run("--matrix", "release.toml")
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	dist := filepath.Join(dir, "dist")
+	for _, pattern := range []string{"mod_wsgi-*+ap24-cp311-cp311-win_amd64.whl", "mod_wsgi-*-ap24-win-amd64-cp311.zip", "mod_wsgi-*-cp311-cp311-manylinux_*.whl", "mod_wsgi_httpd-*.whl"} {
+		if found, _ := filepath.Glob(filepath.Join(dist, pattern)); len(found) != 1 || !strings.Contains(r.stdout, filepath.Base(found[0])) {
+			t.Errorf("%s: %q", pattern, found)
+		}
+	}
+	must(t, dist, bareEnv(), "sha256sum", "--quiet", "-c", "SHA256SUMS")
+	if _, err := exec.LookPath("twine"); err == nil {
+		must(t, dist, bareEnv(), "sh", "-c", "twine check --strict *.whl")
+	}
+	// pip on Linux takes its own, though the other one's version is higher.
+	server := httptest.NewServer(http.FileServer(http.Dir(dist)))
+	defer server.Close()
+	for want, args := range map[string][]string{"-manylinux_": nil, "-win_amd64.whl": {"--platform", "win_amd64"}} {
+		to := filepath.Join(dir, "for"+want)
+		must(t, dir, bareEnv(), append([]string{filepath.Join(setting(t, "MODWSGI_TEST_ENV"), "bin/python"), "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+			"--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--index-url", server.URL + "/simple/", "--dest", to, "mod_wsgi"}, args...)...)
+		if found, _ := filepath.Glob(filepath.Join(to, "*")); len(found) != 1 || !strings.Contains(found[0], want) {
+			t.Errorf("pip takes %q, not %s", found, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package acceptance
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ def application(environ, start_response):
         start_response("503 Sick", [("Content-Type", "text/plain")])
         return [b"sick"]
     body = json.dumps({"prefix": sys.prefix, "base": sys.base_prefix, "uid": os.getuid(), "gid": os.getgid(), "cwd": os.getcwd(),
-                       "path": path, "shopping": shopping.where, "zlib": __import__("ssl").OPENSSL_VERSION}).encode()
+                       "path": path, "shop": os.environ.get("SHOP"), "shopping": shopping.where, "zlib": __import__("ssl").OPENSSL_VERSION}).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
 `
@@ -101,7 +102,7 @@ func TestImageFromNothing(t *testing.T) {
 	reg := startRegistry(t)
 	ref := reg.address + "/shop/web:1.0"
 	port := freePort(t)
-	args := []string{"--app", "app", "--port", fmt.Sprint(port), "--push", ref, "--label", "shop=1"}
+	args := []string{"--app", "app", "--port", fmt.Sprint(port), "--push", ref, "--label", "shop=1", "--env", "SHOP=open now"}
 	login := bareEnv("DOCKER_CONFIG=" + reg.docker)
 	for _, c := range []struct {
 		env  []string
@@ -122,7 +123,8 @@ func TestImageFromNothing(t *testing.T) {
 	}
 	began := time.Now()
 	var made imageResult
-	lastJSON(t, w.oci(t, login, append(args, "--registry-ca", reg.ca, "--json")...), &made)
+	keys := ecdsaKeys(t, w.dir)
+	lastJSON(t, w.oci(t, login, append(args, "--registry-ca", reg.ca, "--sign-ecdsa", keys+".pem", "--json")...), &made)
 	t.Logf("made and pushed in %v", time.Since(began))
 	img := reg.pull(t, "shop/web:1.0")
 	digest, err := img.Digest()
@@ -130,11 +132,15 @@ func TestImageFromNothing(t *testing.T) {
 		t.Fatalf("pulled %s, made %+v (%v)", digest, made, err)
 	}
 	checkAttached(t, reg, digest)
+	checkSigned(t, reg, digest, keys+".pub")
 	root := filepath.Join(w.dir, "root")
 	unpack(t, img, root)
 	checkRoot(t, root)
 	k := runImage(t, img, root)
 	k.serves(t)
+	if body, err := get(k.port, "/a", k.ended); err != nil || !strings.Contains(string(body), `"shop": "open now"`) {
+		t.Errorf("the environment that --env gives does not reach the application: %s (%v)", body, err)
+	}
 	if r := k.exec("/opt/mod_wsgi/bin/shop"); r.stdout != "/opt/mod_wsgi/lib/"+libName(t, root)+"/site-packages/shopping.py /opt/mod_wsgi\n" {
 		t.Errorf("a program of the environment: %v", r)
 	}
@@ -145,11 +151,51 @@ func TestImageFromNothing(t *testing.T) {
 
 	// The same again, elsewhere: the same image.
 	var again imageResult
-	lastJSON(t, w.oci(t, bareEnv(), "--app", "app", "--port", fmt.Sprint(port), "--label", "shop=1", "--tag", ref, "--json", "--out", "again"), &again)
+	lastJSON(t, w.oci(t, bareEnv(), "--app", "app", "--port", fmt.Sprint(port), "--label", "shop=1", "--env", "SHOP=open now", "--tag", ref, "--json", "--out", "again"), &again)
 	if again.Digest != made.Digest || again.Artifacts[0] != made.Artifacts[0] {
 		t.Errorf("made again it is another one: %+v, %+v", again, made)
 	}
 	must(t, filepath.Join(w.dir, "dist"), bareEnv(), "sha256sum", "-c", "SHA256SUMS")
+}
+
+// ecdsaKeys makes a pair with openssl, NAME.pem and NAME.pub.
+func ecdsaKeys(t *testing.T, dir string) string {
+	t.Helper()
+	pair := filepath.Join(dir, "images")
+	must(t, dir, bareEnv(), "openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", pair+".pem")
+	must(t, dir, bareEnv(), "openssl", "pkey", "-in", pair+".pem", "-pubout", "-out", pair+".pub")
+	return pair
+}
+
+// checkSigned does what cosign verify does with a key: it looks for the signatures
+// under the image's digest, and openssl checks the one that is there.
+func checkSigned(t *testing.T, reg *registry, digest v1.Hash, public string) {
+	t.Helper()
+	img := reg.pull(t, "shop/web:sha256-"+digest.Hex+".sig")
+	list, err := img.Manifest()
+	if err != nil || len(list.Layers) != 1 || list.Layers[0].MediaType != "application/vnd.dev.cosign.simplesigning.v1+json" {
+		t.Fatalf("signatures: %+v, %v", list, err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := layers[0].Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := io.ReadAll(from)
+	if err != nil || !strings.Contains(string(payload), `"docker-manifest-digest":"`+digest.String()+`"`) || !strings.Contains(string(payload), `"docker-reference":"`+reg.address+`/shop/web"`) {
+		t.Fatalf("what is signed is %s (%v)", payload, err)
+	}
+	raw, err := base64.StdEncoding.DecodeString(list.Layers[0].Annotations["dev.cosignproject.cosign/signature"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "payload"), string(payload), 0o644)
+	writeFile(t, filepath.Join(dir, "sig"), string(raw), 0o644)
+	must(t, dir, bareEnv(), "openssl", "dgst", "-sha256", "-verify", public, "-signature", "sig", "payload")
 }
 
 // serves asks and compares.

@@ -42,10 +42,24 @@ func artifacts(t *testing.T) (zipFile, wheel string) {
 	dir := workdir(t, "windows artifacts")
 	launcher := filepath.Join(dir, "mod_wsgi-express.exe")
 	must(t, "..", append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0"), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", launcher, "./cmd/mod_wsgi-express")
+	needTools(t, "osslsigncode", "openssl")
+	must(t, dir, os.Environ(), "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "us.key", "-out", "us.pem", "-days", "300", "-subj", "/CN=us", "-addext", "extendedKeyUsage=codeSigning")
+	must(t, dir, os.Environ(), "openssl", "pkcs12", "-export", "-inkey", "us.key", "-in", "us.pem", "-out", "us.p12", "-passout", "pass:secret")
+	write(t, filepath.Join(dir, "pass"), "secret\n")
+	build := func(out, passphrase string) result {
+		return command(t, dir, bareEnv("SOURCE_DATE_EPOCH=1700000000"), program(t, "modwsgi"), "package", "windows", "--progress", "plain", "--python", "3.11",
+			"--launcher", launcher, "--sign-cert", "us.p12", "--sign-cert-passphrase-file", passphrase, "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"), "--out", filepath.Join(dir, out))
+	}
+	// Who cannot sign learns that before anything is built.
+	if r := build("none", "us.pem"); r.code == 0 || !strings.Contains(r.stderr, "the passphrase in") || strings.Contains(r.stderr, "compile") {
+		t.Errorf("a wrong passphrase: %v", r)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "none")); err == nil {
+		t.Error("a directory was left of what could not be signed")
+	}
 	var first map[string][]byte
 	for _, out := range []string{"one", "an other Ö"} {
-		r := command(t, dir, bareEnv("SOURCE_DATE_EPOCH=1700000000"), program(t, "modwsgi"), "package", "windows", "--progress", "plain", "--python", "3.11",
-			"--launcher", launcher, "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"), "--out", filepath.Join(dir, out))
+		r := build(out, "pass")
 		if r.code != 0 {
 			t.Fatal(r)
 		}
@@ -59,6 +73,19 @@ func artifacts(t *testing.T) (zipFile, wheel string) {
 				t.Errorf("%s is not the same twice", name)
 			}
 		}
+	}
+	verify := func(args ...string) result {
+		return command(t, dir, bareEnv(), append([]string{program(t, "modwsgi"), "package", "verify"}, args...)...)
+	}
+	if r := verify("one"); r.code != 0 || !strings.Contains(r.stdout, "as SHA256SUMS says") || !strings.Contains(r.stdout, "no signature was checked") {
+		t.Errorf("verify: %v", r)
+	}
+	if r := verify("--ca", "us.pem", "one"); r.code != 0 || strings.Count(r.stdout, "mod_wsgi-express.exe") != 2 || !strings.Contains(r.stdout, "Apache24/modules/mod_wsgi.so") {
+		t.Errorf("verify signatures: %v", r)
+	}
+	write(t, filepath.Join(dir, "an other Ö/new.whl"), "")
+	if r := verify("an other Ö"); r.code == 0 || !strings.Contains(r.stderr, "new.whl is not listed") {
+		t.Errorf("verify with a file more: %v", r)
 	}
 	zips, _ := filepath.Glob(filepath.Join(dir, "one/mod_wsgi-*-ap24-win-amd64-cp311.zip"))
 	wheels, _ := filepath.Glob(filepath.Join(dir, "one/mod_wsgi-*+ap24-cp311-cp311-win_amd64.whl"))
@@ -185,21 +212,29 @@ func (w *windows) launcher(t *testing.T) {
 	if r.code != 0 || !strings.Contains(r.stdout, `LoadModule wsgi_module "C:/Web Läden/Apache24/modules/mod_wsgi.so"`) || !strings.Contains(r.stdout, `LoadFile "C:/Python311/python311.dll"`) {
 		t.Fatal(r)
 	}
-	if r := w.wine(t, exe, "install-module", "--modules-directory", `C:\Apache24\modules`); r.code != 0 || !strings.Contains(r.stdout, `LoadModule wsgi_module "C:/Apache24/modules/mod_wsgi.so"`) {
+	// The server root is named, the modules directory is meant.
+	if r := w.wine(t, exe, "install-module", "--modules-directory", `C:\Apache24`); r.code != 0 || !strings.Contains(r.stdout, `LoadModule wsgi_module "C:/Apache24/modules/mod_wsgi.so"`) {
 		t.Errorf("install-module: %v", r)
 	}
 	port := fmt.Sprint(freePort(t))
 	app := `C:\Anwendungen ü\erste Fassung\app.wsgi`
 	write(t, w.path("Anwendungen ü/erste Fassung/app.wsgi"), windowsApp)
 	root := `C:\Anwendungen ü\server root`
-	if r := w.wine(t, exe, "setup-server", app, "--port", port, "--server-root", root); r.code != 0 || !strings.Contains(r.stdout, "apachectl.cmd") {
+	w.refusals(t, exe, app)
+	if r := w.wine(t, exe, "setup-server", app, "--max-clients", "40", "--port", port, "--server-root", root); r.code != 0 || !strings.Contains(r.stdout, "apachectl.cmd") {
 		t.Fatal(r)
 	}
-	w.interrupted(t, port, exe, "start-server", app, "--port", port, "--server-root", root)
+	w.interrupted(t, port, exe, "start-server", app, "--max-clients", "40", "--port", port, "--server-root", root)
 	w.endedWell(t, "Anwendungen ü/server root/error_log")
+	if text, err := os.ReadFile(w.path("Anwendungen ü/server root/httpd.conf")); err != nil || !strings.Contains(string(text), "\nThreadsPerChild 40\n") {
+		t.Errorf("--max-clients is not the number of threads: %v\n%s", err, text)
+	}
 
 	server := w.start(t, exe, "start-server", app, "--port", port, "--server-root", root)
 	ask(t, "http://127.0.0.1:"+port+"/?x=1", nil, http.StatusOK)
+	if r := w.wine(t, exe, "setup-server", app, "--port", port, "--server-root", root+" 2"); r.code == 0 || !strings.Contains(r.stderr, "port "+port+" is in use") {
+		t.Errorf("a port that is taken: %v", r)
+	}
 	if r := w.wine(t, exe, "status", "--server-root", root); r.code != 0 {
 		t.Errorf("status: %v", r)
 	}
@@ -210,6 +245,48 @@ func (w *windows) launcher(t *testing.T) {
 	w.ended(t, server, "Anwendungen ü/server root/error_log")
 	if r := w.wine(t, exe, "status", "--server-root", root); r.code != 3 {
 		t.Errorf("status of a stopped one: %v", r)
+	}
+}
+
+// refusals are what the launcher does not do on Windows, each by its name, and
+// where it finds an httpd or none.
+func (w *windows) refusals(t *testing.T, exe, app string) {
+	t.Helper()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"start-server", app, "--user", "x"}, "--user has no meaning on Windows"},
+		{[]string{"start-server", app, "--processes", "2"}, "--processes has no meaning on Windows"},
+		{[]string{"setup-server", app, "--server-root", `C:\none\root`}, "make the directory above it"},
+		{[]string{"setup-server", app, "--httpd-executable", `C:\none\bin\httpd.exe`}, `there is no program C:\none\bin\httpd.exe`},
+		{[]string{"setup-server", app, "--compress-responses"}, "see --modules-directory"},
+		{[]string{"systemd-unit", app}, "is only for Linux"},
+	} {
+		r := w.wine(t, append([]string{exe}, c.args...)...)
+		if r.code == 0 || !strings.Contains(r.stderr, c.want) || strings.Contains(r.stderr, "modwsgi install") {
+			t.Errorf("%q: %v", c.args, r)
+		}
+	}
+	if r := w.wine(t, exe, "help", "start-server"); strings.Contains(r.stdout, "--processes") || !strings.Contains(r.stdout, "--max-clients") || !strings.Contains(r.stdout, "--httpd-executable") {
+		t.Errorf("help names what is refused, or does not what is not: %v", r)
+	}
+	// The launcher of the wheel has no Apache24 beside itself.
+	exe = `C:\Python311\Scripts\mod_wsgi-express.exe`
+	if err := os.Rename(w.path("Apache24"), w.path("Apache hier")); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.wine(t, exe, "setup-server", app); r.code == 0 || !strings.Contains(r.stderr, "there is no httpd") || !strings.Contains(r.stderr, "MOD_WSGI_APACHE_ROOTDIR") {
+		t.Errorf("without an httpd: %v", r)
+	}
+	if r := w.wine(t, "reg", "add", `HKLM\SYSTEM\CurrentControlSet\Services\Apache2.4`, "/v", "ImagePath", "/d", `"C:\Apache hier\bin\httpd.exe" -k runservice`, "/f"); r.code != 0 {
+		t.Fatal(r)
+	}
+	if r := w.wine(t, exe, "install-module"); r.code != 0 || !strings.Contains(r.stdout, `"C:/Apache hier/modules/mod_wsgi.cp311-win_amd64.pyd"`) {
+		t.Errorf("an httpd that a service runs: %v", r)
+	}
+	if err := os.Rename(w.path("Apache hier"), w.path("Apache24")); err != nil {
+		t.Fatal(err)
 	}
 }
 

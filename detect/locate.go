@@ -37,7 +37,7 @@ func isInterpreterName(name string) bool {
 // The result is the path by which the environment knows it.
 func locate(req Request) (string, []Evidence, error) {
 	if req.Python != "" {
-		exe, err := locatePath(req, req.abs(req.Python))
+		exe, err := locateGiven(req)
 		return exe, []Evidence{{"executable", "--python", req.Python}}, err
 	}
 	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
@@ -61,6 +61,46 @@ func locate(req Request) (string, []Evidence, error) {
 	}
 	return "", nil, fault.New(fault.Environment, hintMakeEnv+" (or give one with --python)",
 		"no Python environment: none is activated, and there is no .venv in %s", req.Dir)
+}
+
+// locateGiven finds what --python names. A bare name that is not in the directory
+// is that of a program on PATH, as in a shell: python3.12.
+func locateGiven(req Request) (string, error) {
+	path := req.abs(req.Python)
+	if strings.ContainsAny(req.Python, `/\`) || exists(path) {
+		return locatePath(req, path)
+	}
+	var first error
+	for _, name := range programNames(req.Python) {
+		for _, dir := range filepath.SplitList(req.env("PATH")) {
+			if dir == "" {
+				continue
+			}
+			found := filepath.Join(req.abs(dir), name)
+			if info, err := os.Stat(found); err != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			exe, err := locatePath(req, found)
+			if err == nil {
+				return exe, nil
+			}
+			if first == nil { // a shim whose version is not chosen may stand before the real one
+				first = err
+			}
+		}
+	}
+	if first != nil {
+		return "", first
+	}
+	return "", fault.New(fault.Environment, hintGivePath, "there is no %s, neither in %s nor on PATH: %w", req.Python, req.Dir, fs.ErrNotExist)
+}
+
+// programNames are the file names that a bare name of a program may mean.
+func programNames(name string) []string {
+	if os.PathSeparator == '\\' && !strings.HasSuffix(strings.ToLower(name), ".exe") {
+		return []string{name, name + ".exe"}
+	}
+	return []string{name}
 }
 
 func locatePath(req Request, path string) (string, error) {

@@ -155,6 +155,9 @@ func TestFindPythonInEnvironment(t *testing.T) {
 		"relative":           {given: rel, prefix: dir},
 		"home":               {given: "~/linked/bin/pip", prefix: linked, env: []string{"HOME=" + home}},
 		"link to directory":  {given: linked, prefix: linked},
+		"a name on PATH":     {given: "python3", prefix: dir, env: []string{"PATH=/nonexistent::" + dir + "/bin"}},
+		"a script on PATH":   {given: "pip", prefix: dir, env: []string{"PATH=" + dir + "/bin"}},
+		"here before PATH":   {given: "linked", prefix: linked, env: []string{"PATH=" + dir + "/bin"}},
 		"link to script":     {given: pip, prefix: dir},
 		"link to link":       {given: symlink(t, pip, filepath.Join(tmp, "other", "p")), prefix: dir},
 		"link to python":     {given: symlink(t, dir+"/bin/python", filepath.Join(tmp, "py", "python")), prefix: dir},
@@ -278,6 +281,7 @@ func TestRefusedPythons(t *testing.T) {
 	write(t, path("stale", "pyvenv.cfg"), "home = /usr/bin\nversion = 3.11.7\n", 0o644)
 	for name, tt := range map[string]struct{ given, want, hint string }{
 		"missing":            {path("nothing"), "file does not exist", "give --python"},
+		"not on PATH":        {"python3.99", "there is no python3.99, neither in ", "give --python"},
 		"text file":          {path("text"), "not a Python interpreter", "give --python"},
 		"wrapper":            {path("wrapper", "python3"), "it is a script", "the real interpreter"},
 		"directory without":  {path("dir"), "is not a Python environment", "python3 -m venv"},

@@ -243,7 +243,7 @@ func (p *Program) modules(ctx context.Context, b *builder) error {
 				by = "option " + m.option
 			}
 			hint := "use an httpd that has it, or see --modules-directory"
-			if feature := map[string]string{"ssl": "tls", "http2": "http2", "deflate": "deflate"}[m.name]; feature != "" {
+			if feature := map[string]string{"ssl": "tls", "http2": "http2", "deflate": "deflate"}[m.name]; feature != "" && runtime.GOOS != "windows" {
 				hint = "modwsgi install --httpd bundled --with " + feature + " builds one that has it, or see --modules-directory"
 			}
 			return fault.New(fault.Environment, hint,

@@ -3,6 +3,7 @@ package express
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 )
 
@@ -36,7 +37,7 @@ func writeHelp(w io.Writer, c *command) error {
 	last := ""
 	for i := range c.options {
 		o := &c.options[i]
-		if o.Hidden {
+		if o.Hidden || o.Unix && runtime.GOOS == "windows" { // the latter are refused there
 			continue
 		}
 		if o.Group != last {

@@ -23,7 +23,7 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 		wanted, by = run.Getenv(p.Env, "HTTPD"), "the environment variable HTTPD"
 	}
 	if wanted != "" {
-		found, err := run.LookPath(wanted, append(slices.Clone(p.Env), "PATH="+run.Getenv(p.Env, "PATH")+":/usr/sbin"))
+		found, err := run.LookPath(wanted, append(slices.Clone(p.Env), "PATH="+run.Getenv(p.Env, "PATH")+string(os.PathListSeparator)+"/usr/sbin"))
 		if err != nil {
 			return fault.New(fault.Usage, "", "%s: %w", by, err)
 		}
@@ -31,9 +31,12 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 		if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
 			return fault.New(fault.Usage, "", "%s: there is no program %s", by, i.httpd)
 		}
+		if i.ModulesDirectory == "" {
+			i.modulesDir = orElse(modulesBeside(i.httpd), i.modulesDir)
+		}
 	}
 	if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
-		return fault.New(fault.Environment, "run modwsgi install again, or name one with --httpd-executable", "the httpd %s, which the module was built for, is not there", i.httpd)
+		return noHTTPD(i.httpd)
 	}
 	if err := wantDirectory("modules-directory", i.modulesDir); err != nil {
 		return err

@@ -2,6 +2,7 @@ package express
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -36,8 +37,10 @@ func ineffective(s *Server, daemon bool) []string {
 		{s.ApplicationType == "paste" || s.ApplicationType == "static", "with --application-type " + s.ApplicationType, []string{"callable-object"}},
 		{s.Locale != "", "with --locale", []string{"lang"}},
 		{!daemon, "in " + mode + " mode", []string{
-			"process-group", "python-eggs", "error-override", "max-clients", "initial-workers", "minimum-spare-workers", "maximum-spare-workers", "ignore-activity",
+			"process-group", "python-eggs", "error-override", "initial-workers", "minimum-spare-workers", "maximum-spare-workers", "ignore-activity",
 		}},
+		// On Windows it is the number of threads of the one process.
+		{!daemon && runtime.GOOS != "windows", "in " + mode + " mode", []string{"max-clients"}},
 		{s.DebugMode, "in debug mode, which has one process and one thread", []string{"processes", "threads", "maximum-requests"}},
 	} {
 		for _, o := range r.options {

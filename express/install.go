@@ -27,8 +27,6 @@ type install struct {
 	stdlib   string // directory that holds os.py; "" where it could not be told
 }
 
-const installHint = "install it with: modwsgi install --python PATH-OF-THE-PYTHON"
-
 // discover finds the environment from the paths under which the launcher was
 // started: the one that was called, those it links to, the file itself. The
 // caller's PATH and VIRTUAL_ENV play no part.

@@ -2,13 +2,30 @@
 
 package express
 
-import "modwsgi/internal/run"
+import (
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+const installHint = "install it with: modwsgi install --python PATH-OF-THE-PYTHON"
 
 // besideApache recognises the layout of the zip for Windows.
 func besideApache(string) (*install, error) { return nil, nil }
 
 // settleHere finds what only Windows has other places for.
 func (in *install) settleHere([]string) (done bool, err error) { return false, nil }
+
+// noHTTPD is the error for an httpd that is not where the record says.
+func noHTTPD(httpd string) error {
+	return fault.New(fault.Environment, "run modwsgi install again, or name one with --httpd-executable", "the httpd %s, which the module was built for, is not there", httpd)
+}
+
+// modulesOf is the directory of modules that is meant by one that was named.
+func modulesOf(dir string) string { return dir }
+
+// modulesBeside is where the modules of an httpd lie that was named, "" where
+// that cannot be told from its place.
+func modulesBeside(string) string { return "" }
 
 // slashed writes a path as httpd wants it in its configuration.
 func slashed(s string) string { return s }

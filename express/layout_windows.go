@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
 )
+
+const installHint = "install the wheel with pip and start the launcher of that Python, or unpack the zip, whole, over the directory that holds Apache24"
 
 // zipRecord is the record beside the launcher in a zip, which is unpacked over
 // the directory that holds Apache24.
@@ -108,11 +111,7 @@ func (in *install) findApache(env []string) {
 	if h.Executable != "" {
 		return
 	}
-	dirs := []string{
-		run.Getenv(env, "MOD_WSGI_APACHE_ROOTDIR"), filepath.Join(filepath.Dir(in.launcher), "Apache24"),
-		`C:\Apache24`, filepath.Join(run.Getenv(env, "ProgramFiles"), "Apache24"), `C:\xampp\apache`,
-	}
-	for _, dir := range dirs {
+	for dir := range in.apacheDirs(env) {
 		exe := filepath.Join(dir, "bin", "httpd.exe")
 		if dir == "" || !filepath.IsAbs(dir) || !isRegular(exe) {
 			continue
@@ -126,6 +125,84 @@ func (in *install) findApache(env []string) {
 	// Whoever needs one says so; the name tells where it was looked for.
 	h.Executable, h.ModulesDir = `C:\Apache24\bin\httpd.exe`, `C:\Apache24\modules`
 }
+
+// apacheDirs yields the server roots that are looked at, in that order.
+func (in *install) apacheDirs(env []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, dir := range []string{
+			run.Getenv(env, "MOD_WSGI_APACHE_ROOTDIR"), filepath.Join(filepath.Dir(in.launcher), "Apache24"),
+			`C:\Apache24`, filepath.Join(run.Getenv(env, "ProgramFiles"), "Apache24"),
+		} {
+			if !yield(dir) {
+				return
+			}
+		}
+		for _, dir := range append(serviceDirs(), `C:\xampp\apache`) {
+			if !yield(dir) {
+				return
+			}
+		}
+	}
+}
+
+// serviceDirs are the server roots whose httpd.exe a service runs, wherever its
+// distribution was unpacked to.
+func serviceDirs() []string {
+	const services = `SYSTEM\CurrentControlSet\Services`
+	k, err := registry.OpenKey(registry.LOCAL_MACHINE, services, registry.ENUMERATE_SUB_KEYS)
+	if err != nil {
+		return nil
+	}
+	names, _ := k.ReadSubKeyNames(-1)
+	_ = k.Close()
+	var dirs []string
+	for _, name := range names {
+		k, err := registry.OpenKey(registry.LOCAL_MACHINE, services+`\`+name, registry.QUERY_VALUE)
+		if err != nil {
+			continue
+		}
+		image, _, err := k.GetStringValue("ImagePath")
+		_ = k.Close()
+		if dir := serviceDir(image); err == nil && dir != "" {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// serviceDir takes the server root out of a service's command line, which may be
+// quoted; "" for another program's.
+func serviceDir(image string) string {
+	exe, _, quoted := strings.Cut(strings.TrimPrefix(image, `"`), `"`)
+	if at := strings.Index(strings.ToLower(exe), ".exe "); !quoted && at >= 0 {
+		exe = exe[:at+len(".exe")]
+	}
+	bin := filepath.Dir(exe)
+	if !strings.EqualFold(filepath.Base(exe), "httpd.exe") || !strings.EqualFold(filepath.Base(bin), "bin") {
+		return ""
+	}
+	return filepath.Dir(bin)
+}
+
+// noHTTPD is the error for an httpd that is not there.
+func noHTTPD(httpd string) error {
+	return fault.New(fault.Environment, `name one with --httpd-executable, or set MOD_WSGI_APACHE_ROOTDIR to its directory (as C:\Apache24); Apache for Windows: https://www.apachelounge.com/download/`,
+		"there is no httpd: %s is not there", httpd)
+}
+
+// modulesOf is the directory of modules that is meant by one that was named:
+// people name the server root, as C:\Apache24, too.
+func modulesOf(dir string) string {
+	modules := filepath.Join(dir, "modules")
+	if info, err := os.Stat(modules); err == nil && info.IsDir() && isRegular(filepath.Join(dir, "bin", "httpd.exe")) {
+		return modules
+	}
+	return dir
+}
+
+// modulesBeside is where the modules of an httpd lie that was named: all
+// distributions for Windows have one layout.
+func modulesBeside(httpd string) string { return filepath.Join(filepath.Dir(filepath.Dir(httpd)), "modules") }
 
 // slashed writes a path as httpd wants it in its configuration.
 func slashed(s string) string {

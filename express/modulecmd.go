@@ -49,7 +49,7 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 	}
 	dir := in.receipt.HTTPD.ModulesDir
 	if c.server.ModulesDirectory != "" {
-		dir = p.abs(c.server.ModulesDirectory)
+		dir = modulesOf(p.abs(c.server.ModulesDirectory))
 	}
 	const hint = "choose a directory with --modules-directory"
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {

@@ -57,7 +57,10 @@ func makeRoot(dir string, _ *account) (bool, error) {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return false, nil
 	}
-	return true, os.Mkdir(dir, 0o700)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return false, fault.New(fault.Environment, "make the directory above it, or choose another one with --server-root", "make the server root: %w", err)
+	}
+	return true, nil
 }
 
 func makeSub(dir string, _ *account, _ bool) error { return os.MkdirAll(dir, 0o700) }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"syscall"
 
 	"modwsgi/internal/fault"
 )
@@ -23,16 +22,16 @@ func checkPort(host string, port int, option string) error {
 		shown = "port " + strconv.Itoa(port)
 	}
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, errInUse):
 		by := holder(port)
 		if by == "" {
 			by = "another program"
 		}
 		return fault.New(fault.Environment, "stop it, or choose another port with --"+option, "%s is in use by %s", shown, by)
-	case errors.Is(err, syscall.EACCES):
-		return fault.New(fault.Environment, "choose a port above 1023 with --"+option+", or start as root with --user", "only root can listen on %s", shown)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fault.New(fault.Environment, "see the addresses of this machine (ip addr), or leave --host out", "%s is not an address of this machine", host)
+	case errors.Is(err, errDenied):
+		return portDenied(shown, option)
+	case errors.Is(err, errNotOurs):
+		return fault.New(fault.Environment, "see the addresses of this machine ("+listAddresses+"), or leave --host out", "%s is not an address of this machine", host)
 	}
 	return fault.New(fault.Environment, "check --host and --"+option, "listen on %s: %w", shown, errors.Unwrap(err))
 }

@@ -92,7 +92,7 @@ func processRows() []Option {
 		number("threads", "5", "NUMBER", "Request threads of each process.",
 			func(s *Server) *int { return &s.Threads }).checked(between(1, 65533)),
 		number("max-clients", "", "NUMBER", "Connections that httpd accepts at the same time.",
-			func(s *Server) *int { return &s.MaxClients }).shown("10 + max(10, floor(1.5*processes*threads))").unix().checked(between(0, 20000)),
+			func(s *Server) *int { return &s.MaxClients }).shown("10 + max(10, floor(1.5*processes*threads))").checked(between(0, 20000)),
 		fraction("initial-workers", "0.05 prefork / 0.2 worker,event", "Part of the connections for which workers are started at once.",
 			func(s *Server) *float64 { return &s.InitialWorkers }).unix(),
 		fraction("minimum-spare-workers", "initial-workers", "Part of the workers that are kept idle at least.",

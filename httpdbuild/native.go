@@ -6,6 +6,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -182,8 +183,39 @@ func (p *plan) compile(c *libtool.Compile, dir, file string) error {
 			Kind: event.Progress, Step: p.log.Step,
 			Text: fmt.Sprintf("%s (%d of %d)", filepath.Base(source), p.started.Add(1), p.total),
 		})
-		return p.b.toolAs(ctx, p.log, timeline.Compile, p.spans[file], p.after(needs), dir, c.Argv()...)
+		if err := p.b.toolAs(ctx, p.log, timeline.Compile, p.spans[file], p.after(needs), dir, c.Argv()...); err != nil {
+			return err
+		}
+		return checkObject(file)
 	}})
+	return nil
+}
+
+// bitcode is how an object of clang begins that the linker is to compile
+// (https://llvm.org/docs/BitCodeFormat.html).
+const bitcode = "BC\xc0\xde"
+
+// checkObject refuses objects that hold no code yet, but what the linker is to
+// make it from: which symbols they have only the compiler's own tools know.
+func checkObject(name string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	deferred := &libtool.Unknown{What: "an object for optimization by the linker (-flto)"}
+	magic := make([]byte, len(bitcode))
+	if _, err := io.ReadFull(file, magic); err == nil && string(magic) == bitcode {
+		return deferred
+	}
+	f, err := elf.NewFile(file)
+	if err != nil {
+		return nil // the linker will tell
+	}
+	symbols, err := f.Symbols()
+	if err == nil && slices.ContainsFunc(symbols, func(s elf.Symbol) bool { return s.Name == "__gnu_lto_slim" }) {
+		return deferred
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@
 package httpdbuild
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -121,6 +122,72 @@ func TestNativeRunsTheCompilerOnce(t *testing.T) {
 		if s.Name == "apr/one.c" && (s.Kind != timeline.Compile || s.Step != "compile apr" || !slices.Equal(s.Needs, []string{"apr_escape_test_char.h", "configure apr"})) {
 			t.Errorf("%+v", s)
 		}
+	}
+}
+
+// Objects that only the linker makes code of are left to make, with a note.
+func TestNativeLeavesDeferredCodeToMake(t *testing.T) {
+	for name, object := range map[string]string{
+		"clang": `printf 'BC\300\336x' >"$out"`,
+		"gcc":   `cp "$0.lto" "$out"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := fake(t, map[string]string{"apr": small, "apr-util": "sleep 60\n"}, "echo make was run >&2; exit 2\n")
+			log := withCompiler(t, &q, strings.Replace(compiler, "printf '#!/bin/sh", `case $out in *.o) `+object+"; exit ;; esac\nprintf '#!/bin/sh", 1))
+			writeDeferred(t, strings.TrimSuffix(log, ".log")+".lto")
+			var notes []string
+			q.Events = func(e event.Event) {
+				if e.Kind == event.Note {
+					notes = append(notes, e.Text)
+				}
+			}
+			if _, err := Build(t.Context(), q); err == nil || !strings.Contains(err.Error(), "run make") {
+				t.Errorf("got %v", err)
+			}
+			if len(notes) != 1 || !strings.Contains(notes[0], "-flto") {
+				t.Errorf("notes %q", notes)
+			}
+		})
+	}
+}
+
+// writeDeferred writes an object with one symbol, the one that GCC marks those
+// with that hold no code.
+func writeDeferred(t *testing.T, name string) {
+	t.Helper()
+	const section, symbols, names = 64, 64 + 4*64, 64 + 4*64 + 48
+	text := "\x00__gnu_lto_slim\x00.symtab\x00.strtab\x00"
+	b := make([]byte, names+len(text))
+	copy(b, "\x7fELF\x02\x01\x01")
+	le := binary.LittleEndian
+	le.PutUint16(b[16:], 1) // relocatable
+	le.PutUint16(b[18:], 62)
+	le.PutUint32(b[20:], 1)
+	le.PutUint64(b[40:], section)
+	le.PutUint16(b[52:], 64)
+	le.PutUint16(b[58:], 64) // a section's header
+	le.PutUint16(b[60:], 3)
+	le.PutUint16(b[62:], 2)
+	header := func(i int, name, kind, link uint32, at, size, entry uint64) {
+		h := b[section+i*64:]
+		le.PutUint32(h, name)
+		le.PutUint32(h[4:], kind)
+		le.PutUint64(h[24:], at)
+		le.PutUint64(h[32:], size)
+		le.PutUint32(h[40:], link)
+		le.PutUint64(h[56:], entry)
+	}
+	header(1, 16, 2, 2, symbols, 48, 24)
+	header(2, 24, 3, 0, names, uint64(len(text)), 0)
+	le.PutUint32(b[symbols+24:], 1)
+	b[symbols+28] = 1<<4 | 1
+	le.PutUint16(b[symbols+30:], 0xfff2) // common
+	copy(b[names:], text)
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkObject(name); err == nil {
+		t.Fatal("that object was not recognized")
 	}
 }
 

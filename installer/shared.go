@@ -166,7 +166,7 @@ func (b *builds) restoreLocal(ctx context.Context, key, dest string) (found *bui
 	end := b.q.Timeline.Begin(timeline.Cache, "build cache", "restore "+key[:12])
 	defer func() { end(func(s *timeline.Span) { s.Cached, s.Failed = found != nil, err != nil }) }()
 	for _, c := range b.local() {
-		there := c.Has(key)
+		before, _ := c.Info(key)
 		hit, err := c.Restore(ctx, key, dest)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -174,8 +174,12 @@ func (b *builds) restoreLocal(ctx context.Context, key, dest string) (found *bui
 			}
 			b.unusable(err)
 		}
-		if there && !hit && err == nil {
-			b.q.Events.Note("an entry of the build cache was damaged and is dropped: " + key[:12])
+		if before != nil && !hit && err == nil {
+			what := "was damaged"
+			if before.Format != 0 {
+				what = "is in the format of another version of modwsgi"
+			}
+			b.q.Events.Note("an entry of the build cache " + what + " and is dropped: " + key[:12])
 		}
 		if !hit {
 			continue

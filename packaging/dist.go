@@ -242,7 +242,11 @@ func (d *Dist) mayReplace(a *Artifact) error {
 		return nil
 	}
 	if sum, err := digest.File(present); err != nil || sum != a.SHA256 {
-		return fault.New(fault.Usage, "give --overwrite to replace it, --build-number to tell them apart, or another directory with --out",
+		cure := "give --overwrite to replace it, or another directory with --out"
+		if a.Kind == "wheel" {
+			cure = "give --overwrite to replace it, --build-number to tell them apart, or another directory with --out"
+		}
+		return fault.New(fault.Usage, cure,
 			"%s is there already, with another content", present)
 	}
 	return nil

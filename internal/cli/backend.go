@@ -13,47 +13,43 @@ import (
 
 	"modwsgi/detect"
 	"modwsgi/installer"
-	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/version"
+	"modwsgi/packaging"
 	"modwsgi/packaging/toolwheel"
 )
 
 // packSdist is "modwsgi package sdist": what pip builds on the machine that it
 // installs on.
 func (a *app) packSdist() *cobra.Command {
-	var q installer.Request
-	var out, label, take string
+	var o packOptions
+	var s sdistOptions
 	c := &cobra.Command{
 		Use: "sdist", Args: noArgs,
 		Short: "Make a source distribution that pip builds with modwsgi",
 		Long: "sdist makes mod_wsgi-VERSION.tar.gz for a package index: pip install builds it on the machine that it installs\n" +
 			"on, for that Python and its httpd, or with an httpd of its own. It names its build backend, modwsgi.build in\n" +
-			"the wheel of this program, which the same index must have (docs/release.md). The archives to build from are\n" +
-			"inside, so that nothing is fetched then; with --sources module only mod_wsgi's, with --sources none none.",
-		Example: "  modwsgi package sdist --out dist\n" +
+			"the wheel of this program, which the same index must have: --tools takes it along (docs/release.md). The\n" +
+			"archives to build from are inside, so that nothing is fetched then; with --sources module only mod_wsgi's, with\n" +
+			"--sources none none.",
+		Example: "  modwsgi package sdist --tools modwsgi-1.0.0-py3-none-manylinux2014_x86_64.whl --out dist\n" +
 			"  pip install --no-index --find-links dist --no-binary mod_wsgi mod_wsgi",
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := a.start(); err != nil {
-				return err
-			}
-			base := a.request()
-			q.Dir, q.Env, q.Runner, q.Events = base.Dir, base.Env, base.Runner, base.Events
-			return a.writeSdist(c.Context(), q, out, label, take)
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return a.makeSdist(c.Context(), &o, s) },
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.StringVar(&out, "out", "dist", "directory for the file")
-	f.StringVar(&take, "sources", "all", "archives to take along: all, module or none")
-	f.StringVar(&label, "local-version", "", "label that goes behind upstream's version, as in 5.0.2+LABEL")
+	o.bundle = "auto" // there is nothing to take along
+	o.outFlags(f)
+	f.StringVar(&s.sources, "sources", "all", "archives to take along: all, module or none")
+	f.StringArrayVar(&s.tools, "tools", nil, "wheel of modwsgi of this version, or directory of such, to take along (repeatable)")
+	f.StringVar(&s.label, "local-version", "", "label that goes behind upstream's version, as in 5.0.2+LABEL")
+	o.signFlags(f)
+	q := &o.request
 	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of httpd, as in 2.4.71 or \"~> 2.4.68\"")
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi, as in 5.0.2 or \"~> 5.0\"")
-	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, asked first (repeatable)")
-	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base address with source archives, asked before upstream (repeatable)")
-	f.BoolVar(&q.Offline, "offline", false, "never use the network")
+	sourceFlags(f, q)
 	f.BoolVar(&q.Locked, "locked", false, "take exactly what the lock file says, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "which versions to prefer (default modwsgi.lock)")
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "take what a known advisory warns of")
@@ -61,11 +57,55 @@ func (a *app) packSdist() *cobra.Command {
 	return c
 }
 
-func (a *app) writeSdist(ctx context.Context, q installer.Request, out, label, take string) error {
-	if take != "all" && take != "module" && take != "none" {
-		return fault.New(fault.Usage, "give all, module or none", "--sources %q is not known", take)
+// sdistOptions are what is chosen of a source distribution.
+type sdistOptions struct {
+	sources string   // "all", "module" or "none"
+	label   string   // local version label
+	tools   []string // wheels of modwsgi, or directories with such
+}
+
+func (s sdistOptions) check() error {
+	if s.sources != "all" && s.sources != "module" && s.sources != "none" {
+		return fault.New(fault.Usage, "give all, module or none", "--sources %q is not known", s.sources)
 	}
-	at, err := sourceDate(a.Env)
+	return nil
+}
+
+// makeSdist makes the source distribution and what all artifacts get.
+func (a *app) makeSdist(ctx context.Context, o *packOptions, s sdistOptions) error {
+	began := time.Now()
+	if err := s.check(); err != nil {
+		return err
+	}
+	for k := range s.tools {
+		s.tools[k] = a.abs(s.tools[k])
+	}
+	p, err := a.openPacking(o)
+	if err != nil {
+		return err
+	}
+	defer p.Abort()
+	err = a.view.sink().Step("package", func() error { return a.writeSdist(ctx, p.Dist, o.request, s, p.at) })
+	if err != nil {
+		return err
+	}
+	if err := p.finish(ctx, nil); err != nil {
+		return err
+	}
+	a.view.close()
+	if err := a.showArtifacts(p.Dist, time.Since(began)); err != nil || a.flags.json || len(s.tools) > 0 {
+		return err
+	}
+	_, err = fmt.Fprintf(a.Stdout, "pip needs the wheel of modwsgi %s to build it: give that too, with --tools, or have it in the same index\n", version.Release)
+	return err
+}
+
+// writeSdist collects the archives and writes the file, beside the wheels of the
+// tools that were named.
+func (a *app) writeSdist(ctx context.Context, d *packaging.Dist, q installer.Request, o sdistOptions, at time.Time) error {
+	base := a.request()
+	q.Dir, q.Env, q.Runner, q.Events = base.Dir, base.Env, base.Runner, base.Events
+	tools, err := toolwheel.Find(o.tools, version.Release)
 	if err != nil {
 		return err
 	}
@@ -75,37 +115,28 @@ func (a *app) writeSdist(ctx context.Context, q installer.Request, out, label, t
 	}
 	s := toolwheel.Sdist{
 		Version: got.Version("mod_wsgi"), Python: got.Python, Tool: version.Release, Lock: got.Lock, Archives: map[string]string{}, Time: at,
+		Parameters: map[string]string{"sources": o.sources},
 	}
-	if label != "" {
-		s.Version += "+" + label
+	if o.label != "" {
+		s.Version += "+" + o.label
 	}
+	var inside []installer.Source
 	for _, f := range got.Files {
-		if take == "all" || take == "module" && f.Component == "mod_wsgi" {
+		if o.sources == "all" || o.sources == "module" && f.Component == "mod_wsgi" {
 			s.Archives[f.File] = f.Path
+			inside = append(inside, f.Source)
 		}
 	}
-	name, err := s.FileName()
-	if err != nil {
-		return fault.New(fault.Usage, "a local label is letters and digits with dots between them", "--local-version: %w", err)
-	}
-	dir := a.abs(out)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fault.New(fault.Environment, "name a directory that can be written with --out", "make the output directory: %w", err)
-	}
-	path := filepath.Join(dir, name)
-	f, err := atomicfile.Create(path, 0o644)
-	if err != nil {
-		return fault.New(fault.Environment, "name a directory that can be written with --out", "write %s: %w", name, err)
-	}
-	defer f.Abort()
-	if err := s.Write(f); err != nil {
-		return fault.New(fault.Environment, "see that the file system has room", "write %s: %w", name, err)
-	}
-	if err := f.Commit(); err != nil {
+	s.Components = sourceComponents(inside)
+	if err := s.Package(d); err != nil {
 		return err
 	}
-	a.view.close()
-	return a.showFile(path)
+	for _, t := range tools {
+		if err := t.Package(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // showFile tells of the one file that a command has made.
@@ -148,12 +179,11 @@ func (a *app) packLocal() *cobra.Command {
 	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of a bundled httpd")
 	f.StringSliceVar(&q.With, "with", nil, "features that a bundled httpd must have")
 	f.StringSliceVar(&q.Without, "without", nil, "features that it must not have")
-	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, asked first (repeatable)")
-	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base address with source archives, asked before upstream (repeatable)")
-	f.BoolVar(&q.Offline, "offline", false, "never use the network")
+	sourceFlags(f, &q)
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build what a known advisory warns of")
-	f.IntVar(&q.Jobs, "jobs", 0, "compilers at a time")
+	jobsFlag(f, &q.Jobs)
 	f.StringVar(&q.CacheDir, "cache-dir", "", "downloads, builds and logs")
+	sharedFlags(f, &q)
 	return c
 }
 

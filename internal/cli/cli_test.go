@@ -61,6 +61,8 @@ func TestCommandLine(t *testing.T) {
 		{"install --mod-wsgi-version 5", 2, "", `"~> 5.0"`},
 		{"install --build-driver ninja", 2, "", "ninja"},
 		{"install --timings /no/such/dir/x.html --python x", 2, "", "/no/such/dir"},
+		{"install --timings /dev/null --python x", 2, "", "no regular file"},
+		{"install --timings /proc/x.html --python x", 2, "", "cannot be written"},
 		{"install --cache ftp://x --python x", 2, "", "no address"},
 		{"install --cache oci://localhost:1/x --python x", 2, "", "needs a key"},
 		{"install --cache-trust x", 2, "", "--cache oci://"},

@@ -36,11 +36,13 @@ type matrixRun struct {
 	pythons   map[string]*detect.Python
 	keepGoing bool
 
-	p      *packing
-	mu     sync.Mutex
-	stages map[string]*matrixStage // by httpd and Python
-	failed []matrixFailure
-	made   []matrixMade
+	p             *packing
+	mu            sync.Mutex
+	stages        map[string]*matrixStage // by httpd and Python
+	windows       *windowsRelease         // nil where nothing is for Windows
+	windowsStages map[string]*packaging.Stage
+	failed        []matrixFailure
+	made          []matrixMade
 }
 
 // matrixStage is what was built for one Python and httpd.
@@ -91,7 +93,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 				return fault.New(fault.Usage, "write it into "+file+" (docs/matrix.md)", "--matrix and --%s exclude each other", name)
 			}
 		}
-		r := &matrixRun{a: a, o: &o, keepGoing: keepGoing, stages: map[string]*matrixStage{}, pythons: map[string]*detect.Python{}}
+		r := &matrixRun{a: a, o: &o, keepGoing: keepGoing, stages: map[string]*matrixStage{}, windowsStages: map[string]*packaging.Stage{}, pythons: map[string]*detect.Python{}}
 		return r.run(c.Context(), file, dryRun)
 	}
 }
@@ -118,8 +120,10 @@ func (r *matrixRun) run(ctx context.Context, file string, dryRun bool) error {
 		if err := r.a.start(); err != nil {
 			return err
 		}
-		if err := r.findPythons(ctx); err != nil {
-			return err
+		for _, step := range []func(context.Context) error{r.checkWindows, r.findPythons} {
+			if err := step(ctx); err != nil {
+				return err
+			}
 		}
 		r.a.view.close()
 		return r.showPlan()
@@ -128,11 +132,8 @@ func (r *matrixRun) run(ctx context.Context, file string, dryRun bool) error {
 		return err
 	}
 	defer r.p.Abort()
-	if err := r.findPythons(ctx); err != nil {
-		return err
-	}
 	defer r.close()
-	for _, step := range []func(context.Context) error{r.build, r.packageAll} {
+	for _, step := range []func(context.Context) error{r.checkWindows, r.findPythons, r.build, r.packageAll} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -242,13 +243,21 @@ func (r *matrixRun) format(name string) matrixFormat {
 }
 
 // staged says whether a cell is made of what is built for this machine.
-func (r *matrixRun) staged(c matrix.Cell) bool { return r.format(c.Format).write != nil }
+func (r *matrixRun) staged(c matrix.Cell) bool { return !matrix.IsWindows(c.Platform) }
 
 func stageKey(h *matrix.HTTPD, python string) string { return h.Name + "\x00" + python }
 
-// build builds each pair once: an httpd with the first Python that works, the
-// modules for the others side by side.
+// build builds for this machine and for others at the same time.
 func (r *matrixRun) build(ctx context.Context) error {
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.buildWindows(gctx) })
+	group.Go(func() error { return r.buildHost(gctx) })
+	return group.Wait()
+}
+
+// buildHost builds each pair once: an httpd with the first Python that works, the
+// modules for the others side by side.
+func (r *matrixRun) buildHost(ctx context.Context) error {
 	for k := range r.m.HTTPDs {
 		h := &r.m.HTTPDs[k]
 		var pythons []string
@@ -379,6 +388,16 @@ func (r *matrixRun) work() []matrixJob {
 	var jobs []matrixJob
 	once := map[string]bool{}
 	for _, c := range r.cells {
+		if matrix.IsWindows(c.Platform) {
+			key := c.Format + "\x00" + windowsKey(c)
+			if s := r.windowsStages[windowsKey(c)]; s != nil && !once[key] {
+				once[key] = true
+				jobs = append(jobs, matrixJob{c.String(), true, func(ctx context.Context, d *packaging.Dist) ([]string, error) {
+					return nil, writeWindowsCell(ctx, c, d, s)
+				}})
+			}
+			continue
+		}
 		f, s := r.format(c.Format), r.stages[stageKey(c.HTTPD, c.Python)]
 		if s == nil {
 			continue

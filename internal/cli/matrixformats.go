@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 
+	"modwsgi/modulebuild/windows"
 	"modwsgi/packaging"
 	"modwsgi/packaging/linkage"
 	"modwsgi/packaging/linuxpkg"
@@ -13,8 +15,8 @@ import (
 )
 
 // matrixFormat is a format that a release.toml may name, and how it is made of a
-// stage. A format of another platform, which no stage of this machine can become,
-// is wired by a write that takes what it needs from the run.
+// stage of this machine. What is for Windows is made of stages of its own
+// (matrixwindows.go).
 type matrixFormat struct {
 	matrix.Format
 	write func(ctx context.Context, r *matrixRun, c matrix.Cell, d *packaging.Dist, s *matrixStage) ([]string, error)
@@ -30,7 +32,7 @@ func (a *app) matrixFormats() []matrixFormat {
 	host := []string{runtime.GOOS + "/" + runtime.GOARCH}
 	all := []matrixFormat{{
 		Format: matrix.Format{
-			Name: "wheel", Platforms: host,
+			Name: "wheel", Platforms: withWindows(host),
 			Options: map[string]matrix.Kind{"bundle": matrix.Text, "allow_foreign": matrix.Strings, "build_number": matrix.Number, "local_version": matrix.Text},
 			Check: map[string]func(any) error{
 				"bundle":       oneOf("auto", "none"),
@@ -45,7 +47,7 @@ func (a *app) matrixFormats() []matrixFormat {
 			_, warnings, err := wheel.HTTPD(ctx, d, s.stage, r.wheelOptions(c))
 			return warnings, err
 		},
-	}}
+	}, {Format: matrix.Format{Name: "zip", Platforms: withWindows(nil)}}}
 	if runtime.GOOS == "linux" {
 		for _, f := range []linuxpkg.Format{linuxpkg.Deb, linuxpkg.RPM, linuxpkg.APK} {
 			all = append(all, matrixPackage(f, host))
@@ -55,6 +57,14 @@ func (a *app) matrixFormats() []matrixFormat {
 		all = append(all, more())
 	}
 	return all
+}
+
+// withWindows adds the platform that modules are cross-compiled for.
+func withWindows(host []string) []string {
+	if slices.Contains(host, windows.Target) {
+		return host
+	}
+	return append(slices.Clone(host), windows.Target)
 }
 
 // matrixPackage is a format of packages for a distribution.

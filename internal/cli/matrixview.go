@@ -23,7 +23,7 @@ func (r *matrixRun) showPlan() error {
 	var all []plan
 	for _, c := range r.cells {
 		one := plan{Format: c.Format, Python: c.Python, HTTPD: c.HTTPD.Name, Platform: c.Platform}
-		if py := r.pythons[c.Python]; py != nil {
+		if py := r.pythons[c.Python]; py != nil && r.staged(c) {
 			one.Version, one.Prefix = py.Version, py.Prefix
 		}
 		all = append(all, one)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -119,7 +120,10 @@ func cacheDir(env []string) (string, error) {
 
 // buildWindows fetches what is needed and builds one module a Python, one after
 // the other: each takes all processors.
-func (a *app) buildWindows(c *cobra.Command, w *windowsFlags, into string) ([]*windows.Result, *windows.Sources, error) {
+func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([]*windows.Result, *windows.Sources, error) {
+	if _, err := windows.Compiler(ctx, a.Env, a.runner()); err != nil {
+		return nil, nil, err
+	}
 	f, err := fetch.New(fetch.Options{
 		Runner: a.runner(), Env: a.Env, CacheDir: filepath.Join(w.cacheDir, "downloads"), SourceDirs: w.sourceDirs,
 		Mirrors: w.mirrors, Offline: w.offline, Events: a.view.sink(),
@@ -133,7 +137,7 @@ func (a *app) buildWindows(c *cobra.Command, w *windowsFlags, into string) ([]*w
 			without = append(without, p)
 		}
 	}
-	sources, err := windows.Fetch(c.Context(), f, windows.Wanted{
+	sources, err := windows.Fetch(ctx, f, windows.Wanted{
 		ModWSGI: w.modWSGI, HTTPD: w.httpd, HTTPDSDK: w.httpdSDK != "", Pythons: without, Catalogue: recipe.Catalogue(), Events: a.view.sink(),
 	})
 	if err != nil {
@@ -158,7 +162,7 @@ func (a *app) buildWindows(c *cobra.Command, w *windowsFlags, into string) ([]*w
 			Logs: filepath.Join(logs, p), Env: a.Env, Runner: a.runner(), Events: a.view.sink(),
 		}
 		sources.Fill(&q)
-		made, err := windows.Build(c.Context(), q)
+		made, err := windows.Build(ctx, q)
 		if err != nil {
 			for _, r := range out {
 				_ = os.Remove(r.File)
@@ -192,8 +196,8 @@ func (a *app) moduleBuild() *cobra.Command {
 		Example: "  modwsgi module build --target windows/amd64 --python 3.11 --httpd 2.4 --out build\n" +
 			"  modwsgi module build --target windows/amd64 --python 3.12 --python-sdk python.3.12.8.nupkg --httpd-sdk httpd-2.4-win64.zip",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if target != windows.Target {
-				return fault.New(fault.Usage, "use --target "+windows.Target+"; modwsgi install builds for this system", "--target %q is not known", target)
+			if err := checkTarget(target); err != nil {
+				return err
 			}
 			if err := a.start(); err != nil {
 				return err
@@ -201,7 +205,7 @@ func (a *app) moduleBuild() *cobra.Command {
 			if err := w.complete(a); err != nil {
 				return err
 			}
-			made, _, err := a.buildWindows(c, &w, w.out)
+			made, _, err := a.buildWindows(c.Context(), &w, w.out)
 			if err != nil {
 				return err
 			}
@@ -213,6 +217,20 @@ func (a *app) moduleBuild() *cobra.Command {
 	c.Flags().StringVar(&target, "target", "", "system to build for: "+windows.Target)
 	w.add(c, ".")
 	return c
+}
+
+// checkTarget refuses what there is no build for.
+func checkTarget(target string) error {
+	const hint = "use --target " + windows.Target + "; modwsgi install builds for this system"
+	switch {
+	case target == windows.Target:
+		return nil
+	case target == "":
+		return fault.New(fault.Usage, hint, "--target is missing")
+	case strings.HasPrefix(strings.ToLower(target), "windows"):
+		return fault.New(fault.Usage, hint, "there is no build for %s: modules for Windows are made for x64 (amd64) alone", target)
+	}
+	return fault.New(fault.Usage, hint, "--target %q is not a system that modules are cross-compiled for", target)
 }
 
 func (a *app) showModules(made []*windows.Result) {

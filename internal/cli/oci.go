@@ -17,6 +17,7 @@ import (
 	"modwsgi/packaging/linkage"
 	"modwsgi/packaging/matrix"
 	"modwsgi/packaging/oci"
+	"modwsgi/packaging/sign"
 )
 
 func init() {
@@ -29,6 +30,7 @@ type ociFlags struct {
 	o      oci.Options
 	push   string
 	labels []string
+	env    []string
 	stages []string
 	noEnv  bool
 	ca     string
@@ -72,7 +74,7 @@ func (f *ociFlags) flags(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVar(&f.o.App, "app", "", "directory with the application; it becomes "+oci.AppDir)
 	s.StringVar(&f.o.Entry, "entry", "", "what serves: a script below --app, or the name of a module")
-	s.StringVar(&f.o.Base, "base", oci.Scratch, "oci-layout:DIR[:TAG], an image in a registry, or scratch")
+	s.StringVar(&f.o.Base, "base", oci.Scratch, "an image in a registry, oci-layout:DIR[:TAG], docker-archive:FILE, or scratch")
 	s.StringVar(&f.o.BasePython, "base-python", "", "path of the Python in the base (looked for)")
 	s.StringArrayVar(&f.stages, "stage", nil, "copy of an environment with what modwsgi installed, for instance one of\nanother CPU, instead of building (repeatable; several make an index)")
 	s.BoolVar(&f.noEnv, "no-packages", false, "leave the packages of the environment out")
@@ -84,6 +86,7 @@ func (f *ociFlags) flags(c *cobra.Command) {
 	s.StringVar(&f.o.User, "user", "65532:65532", "numeric user and group that serve")
 	s.StringVar(&f.o.HealthPath, "health-path", "", "URL path that the health check asks for (default: it asks the launcher whether httpd runs)")
 	s.StringArrayVar(&f.labels, "label", nil, "NAME=VALUE (repeatable)")
+	s.StringArrayVar(&f.env, "env", nil, "NAME=VALUE that the application finds in its environment (repeatable)")
 	s.StringVar(&f.docker, "media-types", "oci", "oci or docker")
 	s.StringVar(&f.zstd, "compression", "gzip", "of layers: gzip or zstd")
 	s.StringVar(&f.o.CACerts, "ca-certificates", "", "file with the certificate authorities that an image without a base trusts")
@@ -110,6 +113,14 @@ func (f *ociFlags) complete(a *app, o *packOptions) error {
 		}
 		f.o.Labels[k] = v
 	}
+	f.o.Env = map[string]string{}
+	for _, e := range f.env {
+		k, v, ok := strings.Cut(e, "=")
+		if !ok {
+			return fault.New(fault.Usage, "give NAME=VALUE", "--env %q has no value", e)
+		}
+		f.o.Env[k] = v
+	}
 	if len(f.stages) > 0 && (len(o.pythons) > 0 || len(o.fromEnv) > 0) {
 		return fault.New(fault.Usage, "give one of them", "--stage takes what is built, and --python and --from-env say what to build or take here")
 	}
@@ -124,8 +135,10 @@ func (f *ociFlags) complete(a *app, o *packOptions) error {
 			*p = a.abs(*p)
 		}
 	}
-	if rest, ok := strings.CutPrefix(f.o.Base, "oci-layout:"); ok {
-		f.o.Base = "oci-layout:" + a.abs(rest)
+	for _, kind := range []string{"oci-layout:", "docker-archive:"} {
+		if rest, ok := strings.CutPrefix(f.o.Base, kind); ok {
+			f.o.Base = kind + a.abs(rest)
+		}
 	}
 	f.o.Exclude = []string{a.abs(o.out), f.o.Layout}
 	f.o.Host, f.o.Tool, f.o.Builder = linkage.Host{Root: "/"}, version.Release, o.builder
@@ -142,7 +155,25 @@ func (f *ociFlags) complete(a *app, o *packOptions) error {
 	if err := f.o.Trust(f.ca); err != nil {
 		return err
 	}
-	return f.o.Check()
+	if err := f.o.Check(); err != nil || f.push == "" {
+		return err
+	}
+	all, err := a.signers(o)
+	for _, s := range all {
+		if key, ok := s.(*sign.ECDSA); ok {
+			f.o.Sign = imageSigner{key}
+		}
+	}
+	return err
+}
+
+// imageSigner signs images with the key that the checksums are signed with.
+type imageSigner struct{ *sign.ECDSA }
+
+// SignPayload implements oci.Signer.
+func (s imageSigner) SignPayload(payload []byte) (string, error) {
+	signature, err := s.Sign("", payload, time.Time{})
+	return strings.TrimSpace(string(signature)), err
 }
 
 // makeImage is modwsgi package oci.
@@ -246,9 +277,10 @@ func (a *app) showImage(d *packaging.Dist, r *oci.Result, f *ociFlags, took time
 			Artifacts []packaging.Artifact `json:"artifacts"`
 			Digest    string               `json:"digest,omitempty"`
 			Pushed    string               `json:"pushed,omitempty"`
+			Signature string               `json:"signature,omitempty"`
 			Layout    string               `json:"layout,omitempty"`
 			Elapsed   time.Duration        `json:"elapsed_ns"`
-		}{"result", d.Dir(), d.Added(), r.Digest, r.Pushed, f.o.Layout, took})
+		}{"result", d.Dir(), d.Added(), r.Digest, r.Pushed, r.Signature, f.o.Layout, took})
 		return nil
 	}
 	w := a.Stdout
@@ -262,6 +294,9 @@ func (a *app) showImage(d *packaging.Dist, r *oci.Result, f *ociFlags, took time
 	}
 	if r.Pushed != "" {
 		_, _ = fmt.Fprintf(w, "pushed %s\n  as %s\n", r.Pushed, f.o.Push)
+	}
+	if r.Signature != "" {
+		_, _ = fmt.Fprintf(w, "signed %s\n", r.Signature)
 	}
 	file := filepath.Join(d.Dir(), r.Artifact.Name)
 	switch {

@@ -69,28 +69,44 @@ func (o *packOptions) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringArrayVar(&o.pythons, "python", nil, pythonHelp+"; repeatable, all for one httpd")
 	f.StringArrayVar(&o.fromEnv, "from-env", nil, "package what modwsgi installed in this environment, instead of building (repeatable)")
-	f.StringVar(&o.out, "out", "dist", "directory for the artifacts; those of earlier runs stay in it")
-	f.BoolVar(&o.overwrite, "overwrite", false, "replace artifacts of the same name that have another content")
+	o.outFlags(f)
 	f.StringVar(&o.bundle, "bundle", "auto", "libraries that not every system has: auto takes them along, none refuses them")
 	f.StringSliceVar(&o.allow, "allow-foreign", nil, "library that every target has, as in libssl.so.3; not taken along (repeatable)")
-	f.StringVar(&o.openpgp, "sign-openpgp", "", "file with an OpenPGP private key to sign the checksums with")
-	f.StringVar(&o.minisign, "sign-minisign", "", "file with a minisign private key to sign the checksums with")
-	f.StringVar(&o.ecdsa, "sign-ecdsa", "", "file with a P-256 private key in PEM to sign the checksums with, as cosign does")
-	f.StringVar(&o.passphrase, "sign-passphrase-file", "", "file whose first line is the passphrase of the key")
-	f.StringVar(&o.builder, "builder-id", "", "URI of who builds, for the provenance statement")
+	o.signFlags(f)
 	q := &o.request
 	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of httpd, as in 2.4.71 or \"~> 2.4.68\"")
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi, as in 5.0.2 or \"~> 5.0\"")
 	f.StringSliceVar(&q.With, "with", nil, "features that httpd must have, as in tls,http2")
 	f.StringSliceVar(&q.Without, "without", nil, "features that it must not have")
-	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, asked first (repeatable)")
-	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base address with source archives, asked before upstream (repeatable)")
-	f.BoolVar(&q.Offline, "offline", false, "never use the network")
+	sourceFlags(f, q)
 	f.BoolVar(&q.Locked, "locked", false, "take exactly what the lock file says, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "where versions and hashes are recorded (default modwsgi.lock)")
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build what a known advisory warns of")
-	f.IntVar(&q.Jobs, "jobs", 0, "compilers at a time (default one a processor)")
+	jobsFlag(f, &q.Jobs)
 	f.StringVar(&q.CacheDir, "cache-dir", "", "downloads, builds and logs (default ~/.cache/modwsgi)")
+	sharedFlags(f, q)
+}
+
+// outFlags are about where the artifacts go.
+func (o *packOptions) outFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.out, "out", "dist", "directory for the artifacts; those of earlier runs stay in it")
+	f.BoolVar(&o.overwrite, "overwrite", false, "replace artifacts of the same name that have another content")
+}
+
+// signFlags are about what is said of the artifacts.
+func (o *packOptions) signFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.openpgp, "sign-openpgp", "", "file with an OpenPGP private key to sign the checksums with")
+	f.StringVar(&o.minisign, "sign-minisign", "", "file with a minisign private key to sign the checksums with")
+	f.StringVar(&o.ecdsa, "sign-ecdsa", "", "file with a P-256 private key in PEM to sign the checksums with, as cosign does")
+	f.StringVar(&o.passphrase, "sign-passphrase-file", "", "file whose first line is the passphrase of the key")
+	f.StringVar(&o.builder, "builder-id", "", "URI of who builds, for the provenance statement")
+}
+
+// sourceFlags are about where archives come from.
+func sourceFlags(f *pflag.FlagSet, q *installer.Request) {
+	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, asked first (repeatable)")
+	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base address with source archives, asked before upstream (repeatable)")
+	f.BoolVar(&q.Offline, "offline", false, "never use the network")
 }
 
 // check refuses flags that contradict each other before anything is built.
@@ -234,21 +250,12 @@ func (a *app) builds(ctx context.Context, o *packOptions) ([]*installer.Staged, 
 
 // stageOf tells packaging what installer has made.
 func stageOf(b *installer.Staged, at time.Time) *packaging.Stage {
-	components := func(sources []installer.Source) []packaging.Component {
-		var all []packaging.Component
-		for _, s := range sources {
-			c := packaging.SourceComponent(s.Component, s.Version, licence.OfSource(s.Component), s.SHA256)
-			c.Trust, c.URL, c.File = s.Trust, s.URL, s.File
-			all = append(all, c)
-		}
-		return all
-	}
 	py, r := b.Python, b.Receipt
 	tag := fmt.Sprintf("cp%d%d", py.Major, py.Minor)
 	s := &packaging.Stage{Site: b.Site, Bin: b.Bin, Time: at, Tool: version.Release}
 	s.Module = &packaging.Module{
 		Package: "mod_wsgi", File: "mod_wsgi/server/" + r.Module.File, Receipt: receipt.Path, Version: r.Module.Version, Key: r.Key,
-		HTTPD: r.HTTPD.Version, Bundled: r.HTTPD.Provenance == "bundled", Components: components(b.Module),
+		HTTPD: r.HTTPD.Version, Bundled: r.HTTPD.Provenance == "bundled", Components: sourceComponents(b.Module),
 		Python: packaging.Python{
 			Version: py.Version, Tag: tag, ABI: tag + py.ABIFlags, SOABI: py.SOABI, Platform: py.Platform, LibPython: py.LibPython,
 			Shared: py.LibShared, FreeThreaded: py.FreeThreaded,
@@ -257,10 +264,21 @@ func stageOf(b *installer.Staged, at time.Time) *packaging.Stage {
 	if h := b.HTTPD; h != nil {
 		s.HTTPD = &packaging.HTTPD{
 			Dir: "mod_wsgi_packages/httpd", Package: "mod_wsgi_packages", Version: h.Version, Features: h.Features, Key: h.Key,
-			Compiler: h.Compiler, Libc: h.Libc, Components: components(h.Sources),
+			Compiler: h.Compiler, Libc: h.Libc, Components: sourceComponents(h.Sources),
 		}
 	}
 	return s
+}
+
+// sourceComponents tells packaging what archives something was made of.
+func sourceComponents(sources []installer.Source) []packaging.Component {
+	var all []packaging.Component
+	for _, s := range sources {
+		c := packaging.SourceComponent(s.Component, s.Version, licence.OfSource(s.Component), s.SHA256)
+		c.Trust, c.URL, c.File = s.Trust, s.URL, s.File
+		all = append(all, c)
+	}
+	return all
 }
 
 // environment is what of the build environment goes into the provenance.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,6 +30,15 @@ func (a *app) timings(name string, q *installer.Request) (show func(*installer.R
 	}
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return nil, fault.New(fault.Usage, "name a file, as in timings.html", "--timings: %s is a directory", name)
+	} else if err == nil && !info.Mode().IsRegular() { // it would be replaced, /dev/null by root for everybody
+		return nil, fault.New(fault.Usage, "name a file, as in timings.html", "--timings: %s is no regular file", name)
+	}
+	probe, err := os.CreateTemp(filepath.Dir(name), ".timings-*")
+	if err != nil {
+		return nil, fault.New(fault.Usage, "name a file in a directory that you can write to", "--timings: %s cannot be written: %w", name, err)
+	}
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		return nil, err
 	}
 	q.Timeline = timeline.New()
 	return func(r *installer.Report, failed error) {

@@ -99,7 +99,7 @@ func (a *app) packageWindows(c *cobra.Command, w *windowsFlags, o *packOptions, 
 	if signing {
 		sign = func(path string) error { return s.Sign(ctx, path) }
 	}
-	made, err := a.buildAndPack(c, w, d, launcher, at, sign)
+	made, err := a.buildAndPack(ctx, w, d, launcher, at, sign)
 	if err != nil {
 		return err
 	}
@@ -121,40 +121,53 @@ func (a *app) packageWindows(c *cobra.Command, w *windowsFlags, o *packOptions, 
 }
 
 // buildAndPack builds one module a Python and writes the artifacts of each.
-func (a *app) buildAndPack(c *cobra.Command, w *windowsFlags, d *packaging.Dist, launcher string, at time.Time, sign func(string) error) ([]*windows.Result, error) {
+func (a *app) buildAndPack(ctx context.Context, w *windowsFlags, d *packaging.Dist, launcher string, at time.Time, sign func(string) error) ([]*windows.Result, error) {
 	scratch, err := d.Scratch()
 	if err != nil {
 		return nil, err
 	}
-	made, sources, err := a.buildWindows(c, w, filepath.Join(scratch, "modules"))
+	made, stages, err := a.stagesWindows(ctx, w, scratch, launcher, at, sign)
 	if err != nil {
 		return nil, err
 	}
-	bin := filepath.Join(scratch, "bin")
-	if err := os.Mkdir(bin, 0o755); err != nil {
-		return nil, err
-	}
-	program := filepath.Join(bin, "mod_wsgi-express.exe")
-	if err := packaging.CopyFile(launcher, program, 0o755); err != nil {
-		return nil, err
-	}
-	if err := sign(program); err != nil {
-		return nil, err
-	}
-	for _, m := range made {
-		if err := sign(m.File); err != nil {
-			return nil, err
-		}
-		minor := majorMinor(m.Python)
-		stage, err := stageWindows(m, sources, filepath.Join(scratch, "stage-"+windows.Tag(minor)), bin, at)
+	for k, m := range made {
+		err := a.view.sink().Step("package for Python "+majorMinor(m.Python), func() error { return writeWindows(ctx, d, stages[k]) })
 		if err != nil {
-			return nil, err
-		}
-		if err := a.view.sink().Step("package for Python "+minor, func() error { return writeWindows(c.Context(), d, stage) }); err != nil {
 			return nil, err
 		}
 	}
 	return made, nil
+}
+
+// stagesWindows builds one module a Python and stages each below scratch.
+func (a *app) stagesWindows(ctx context.Context, w *windowsFlags, scratch, launcher string, at time.Time, sign func(string) error) ([]*windows.Result, []*packaging.Stage, error) {
+	bin := filepath.Join(scratch, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return nil, nil, err
+	}
+	program := filepath.Join(bin, "mod_wsgi-express.exe")
+	if err := packaging.CopyFile(launcher, program, 0o755); err != nil {
+		return nil, nil, err
+	}
+	if err := sign(program); err != nil { // first: who cannot sign need not build
+		return nil, nil, err
+	}
+	made, sources, err := a.buildWindows(ctx, w, filepath.Join(scratch, "modules"))
+	if err != nil {
+		return nil, nil, err
+	}
+	var stages []*packaging.Stage
+	for _, m := range made {
+		if err := sign(m.File); err != nil {
+			return nil, nil, err
+		}
+		stage, err := stageWindows(m, sources, filepath.Join(scratch, "stage-"+windows.Tag(majorMinor(m.Python))), bin, at)
+		if err != nil {
+			return nil, nil, err
+		}
+		stages = append(stages, stage)
+	}
+	return made, stages, nil
 }
 
 func writeWindows(ctx context.Context, d *packaging.Dist, s *packaging.Stage) error {
@@ -176,7 +189,7 @@ func (a *app) windowsLauncher(given string) (string, error) {
 	}
 	for _, path := range candidates {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			return path, nil
+			return path, winzip.CheckMachine(path)
 		}
 	}
 	return "", fault.New(fault.Environment, "name it with --launcher; the archive of modwsgi for Windows has it, or from a checkout: GOOS=windows GOARCH=amd64 go build -o "+name+" ./cmd/mod_wsgi-express",
@@ -280,44 +293,4 @@ func (a *app) showWindows(d *packaging.Dist, made []*windows.Result, took time.D
 	_ = t.Flush()
 	_, err := fmt.Fprintf(a.Stdout, "Next, on Windows: unpack the zip over C:\\, or py -%s -m pip install the wheel, then mod_wsgi-express module-config\n", majorMinor(made[0].Python))
 	return err
-}
-
-// packVerify is "package verify".
-func (a *app) packVerify() *cobra.Command {
-	var ca string
-	c := &cobra.Command{
-		Use: "verify FILE...", Short: "Check the Authenticode signatures of Windows artifacts",
-		Long: "verify checks every program and library in a zip, a wheel, or by itself: that it is signed, was not changed after\n" +
-			"that, and that one of the given authorities vouches for who signed it. scripts/verify-release checks the rest.",
-		Example: "  modwsgi package verify --ca company-ca.pem dist/*.zip dist/*.whl",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return fault.New(fault.Usage, "name a zip, a wheel, a program or a library", "there is nothing to verify")
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, args []string) error {
-			if ca == "" {
-				return fault.New(fault.Usage, "name a PEM file with the certificates of the authorities that you trust", "--ca is missing")
-			}
-			if err := a.start(); err != nil {
-				return err
-			}
-			a.view.close()
-			for _, file := range args {
-				names, err := authenticode.VerifyArtifact(c.Context(), a.runner(), a.Env, a.abs(file), a.abs(ca))
-				if err != nil {
-					return err
-				}
-				if a.flags.json {
-					writeJSON(a.Stdout, map[string]any{"event": "verified", "file": file, "signed": names})
-					continue
-				}
-				_, _ = fmt.Fprintf(a.Stdout, "%s: good signatures of %s\n", printable(file), strings.Join(names, ", "))
-			}
-			return nil
-		},
-	}
-	c.Flags().StringVar(&ca, "ca", "", "PEM file with the authorities that are trusted")
-	return c
 }

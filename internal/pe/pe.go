@@ -73,7 +73,8 @@ func Read(r io.ReaderAt, size int64) (*Facts, error) {
 
 // parse reads the headers. The COFF symbol table, which debug/pe would read
 // whole, is hidden from it: nothing here needs it, and its length is the
-// file's claim.
+// file's claim. With it goes the table that long names of sections are in
+// ("/15"), as programs with debugging information have them.
 func parse(r io.ReaderAt, size, at int64) (*stdpe.File, error) {
 	if at < 0x40 || at > size-24 || at > maxHeader {
 		return nil, ErrNotPE
@@ -87,6 +88,12 @@ func parse(r io.ReaderAt, size, at int64) (*stdpe.File, error) {
 	}
 	for i := at + 12; i < at+20; i++ { // PointerToSymbolTable, NumberOfSymbols
 		header[i] = 0
+	}
+	sections := at + 24 + int64(binary.LittleEndian.Uint16(header[at+20:]))
+	for k := range int64(binary.LittleEndian.Uint16(header[at+6:])) {
+		if name := sections + 40*k; name < int64(len(header)) && header[name] == '/' {
+			header[name] = '_'
+		}
 	}
 	file, err := stdpe.NewFile(bytes.NewReader(header))
 	if err != nil {

@@ -46,6 +46,17 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// Go's linker leaves debugging information in sections whose long names are in
+// the table of symbols.
+func TestLongSectionNames(t *testing.T) {
+	data := library().Bytes()
+	optional := int(binary.LittleEndian.Uint16(data[0x40+20:]))
+	copy(data[0x40+24+optional:], "/15\x00\x00\x00\x00\x00")
+	if facts, err := read(data); err != nil || facts.Machine != "AMD64" {
+		t.Errorf("%+v, %v", facts, err)
+	}
+}
+
 func TestDamaged(t *testing.T) {
 	good := library().Bytes()
 	patched := func(at int, value uint32) []byte {

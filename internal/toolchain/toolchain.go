@@ -44,6 +44,9 @@ func (h *Toolchain) tryHint(err error, scratch string) string {
 	if errors.Is(err, syscall.ENOSPC) || strings.Contains(text, "No space left on device") {
 		return "there is no space left in " + filepath.Dir(scratch) + ": free some, or set TMPDIR to another directory"
 	}
+	if len(h.CC) > 1 && !strings.Contains(text, "No such file or directory") {
+		return "look at the words of CC: they are separated by blanks, and quotes have no meaning there"
+	}
 	return h.Install("", libcPackages, "")
 }
 
@@ -189,8 +192,15 @@ func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, sourc
 	if err := os.WriteFile(src, []byte(source), 0o600); err != nil {
 		return err
 	}
-	argv := append(slices.Clone(h.CC), "-I/usr/include/libxml2", "-I/usr/local/include/libxml2", "-o", strings.TrimSuffix(src, ".c"), src)
-	return r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: h.Env})
+	program := strings.TrimSuffix(src, ".c")
+	argv := append(slices.Clone(h.CC), "-I/usr/include/libxml2", "-I/usr/local/include/libxml2", "-o", program, src)
+	if err := r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: h.Env}); err != nil {
+		return err
+	}
+	if _, err := os.Stat(program); err != nil {
+		return fmt.Errorf("it ended well, but made nothing: %w", err)
+	}
+	return nil
 }
 
 // Tool returns the program of the binary utilities that goes with the compiler:

@@ -110,6 +110,8 @@ func TestFindRefuses(t *testing.T) {
 	program(t, bin, "broken", "echo 'broken: cannot do that' >&2; exit 1\n")
 	program(t, bin, "nolibc", strings.Replace(good, "*) while", "*) echo 'stdio.h: No such file' >&2; exit 1; while", 1))
 	program(t, bin, "noversion", strings.Replace(good, "echo \"test compiler 1.0\"", "exit 3", 1))
+	program(t, bin, "lazy", strings.Replace(good, "*) while", "*) exit 0; while", 1))
+	program(t, bin, "picky", strings.Replace(good, "*) while", "*) echo 'picky: what is b?' >&2; exit 1; while", 1))
 	program(t, bin, "gcc", good)
 	for name, c := range map[string]struct {
 		env  []string
@@ -125,6 +127,8 @@ func TestFindRefuses(t *testing.T) {
 		"wrapper that talks": {[]string{"CC=chatty", path(t, bin)}, []string{"does not say what it compiles for", "hello"}, "prints nothing"},
 		"no version":         {[]string{"CC=noversion", path(t, bin)}, []string{"for its version"}, "set CC"},
 		"no libc headers":    {[]string{"CC=nolibc", path(t, bin)}, []string{"cannot build a program", "stdio.h"}, "install"},
+		"makes nothing":      {[]string{"CC=lazy", path(t, bin)}, []string{"cannot build a program", "made nothing"}, "install"},
+		"refuses its flags":  {[]string{`CC=picky '-DX=a b'`, path(t, bin)}, []string{"cannot build a program"}, "quotes have no meaning"},
 		"a directory":        {[]string{"CC=" + bin, path(t, bin)}, []string{"permission denied"}, "set CC"},
 		"bad date":           {[]string{"SOURCE_DATE_EPOCH=yesterday", path(t, bin)}, []string{`SOURCE_DATE_EPOCH is "yesterday"`}, "date +%s"},
 		"negative date":      {[]string{"SOURCE_DATE_EPOCH=-1", path(t, bin)}, []string{`"-1"`}, "date +%s"},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/archive"
+	"modwsgi/internal/fault"
 	"modwsgi/internal/steps"
 )
 
@@ -61,9 +62,9 @@ func (b *builder) complete(ctx context.Context, log *steps.Log, s *sdk) error {
 					return err
 				}
 			}
-			l.names, l.data = declared.of(l.dll)
-			if len(l.names) == 0 {
-				return fmt.Errorf("the headers in %s declare nothing of %s", strings.Join(s.include, " and "), l.dll)
+			b.tellDeclared(l, s)
+			if l.names, l.data = declared.of(l.dll); len(l.names) == 0 {
+				return fault.New(fault.Environment, "take the complete SDK of that version", "the headers declare nothing of %s", l.dll)
 			}
 		}
 		stem := strings.TrimSuffix(l.dll, filepath.Ext(l.dll))
@@ -80,6 +81,18 @@ func (b *builder) complete(ctx context.Context, log *steps.Log, s *sdk) error {
 		}
 	}
 	return nil
+}
+
+// tellDeclared says that a library's names are those that headers declare, where
+// an SDK could have been expected to have the library.
+func (b *builder) tellDeclared(l *library, s *sdk) {
+	stem := strings.TrimSuffix(l.dll, filepath.Ext(l.dll))
+	switch {
+	case s == b.httpd && b.HTTPDSDK != "":
+		b.Events.Warn(fmt.Sprintf("%s has neither %s.lib nor %s: what the module imports was compared with the headers alone", b.HTTPDSDK, stem, l.dll))
+	case s == b.python && b.PythonSDK != "":
+		b.Events.Note(fmt.Sprintf("%s has neither %s.lib nor %s: only its headers are taken", b.PythonSDK, stem, l.dll))
+	}
 }
 
 // definition is the module definition file that an import library is made from.

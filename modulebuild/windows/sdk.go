@@ -59,8 +59,18 @@ func (l *library) has(name string) bool {
 
 // tree is the list of files of an SDK, for a search without regard to case.
 type tree struct {
+	given string // what the user named: root, or the archive that was unpacked to it
 	root  string
 	files []string // relative to root, with slashes
+}
+
+// show names a file of the tree for people: those of an archive lie in a
+// directory that is gone when somebody reads it.
+func (t *tree) show(path string) string {
+	if rel, err := filepath.Rel(t.root, path); err == nil && t.root != t.given {
+		return filepath.ToSlash(rel) + " in " + t.given
+	}
+	return path
 }
 
 const (
@@ -74,15 +84,16 @@ func openTree(ctx context.Context, path, into string, keep func(string) bool) (*
 	if err != nil {
 		return nil, fault.New(fault.Usage, "name a directory or a zip file", "look at the SDK: %w", err)
 	}
+	given := path
 	if !info.IsDir() {
 		// Import libraries and headers pack well; a ratio says nothing here.
 		limits := archive.Limits{MaxBytes: 2 << 30, MaxFileBytes: 512 << 20, MaxFiles: maxFiles, MaxRatio: 200}
 		if _, err := archive.Extract(ctx, path, into, archive.Options{Limits: limits, Keep: keep}); err != nil {
-			return nil, fault.New(fault.Usage, "name a directory, a zip file or a NuGet package", "unpack the SDK %s: %w", path, err)
+			return nil, fault.New(fault.Usage, "name a directory, a zip file or a NuGet package; get a damaged one again", "take the SDK: %w", err)
 		}
 		path = into
 	}
-	t := &tree{root: path}
+	t := &tree{given: given, root: path}
 	err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
 		rel, rerr := filepath.Rel(path, name)
 		if err != nil || rerr != nil {
@@ -138,10 +149,10 @@ func (t *tree) open(dll string) (*library, error) {
 	if path := t.first(dll); path != "" {
 		facts, err := readPE(path)
 		if err != nil {
-			return nil, wrongSDK("read %s: %w", path, err)
+			return nil, wrongSDK("read %s: %w", t.show(path), err)
 		}
 		if facts.Machine != "AMD64" || !facts.DLL {
-			return nil, wrongSDK("%s is for %s, not for AMD64 (x64)", path, facts.Machine)
+			return nil, wrongSDK("%s is for %s, not for AMD64 (x64)", t.show(path), facts.Machine)
 		}
 		l.names, l.exact, l.source = facts.Exports, true, path
 		return l, nil
@@ -151,10 +162,10 @@ func (t *tree) open(dll string) (*library, error) {
 	}
 	facts, err := pe.ReadLibrary(l.lib)
 	if err != nil {
-		return nil, wrongSDK("read %s: %w", l.lib, err)
+		return nil, wrongSDK("read %s: %w", t.show(l.lib), err)
 	}
 	if facts.Machine != "AMD64" {
-		return nil, wrongSDK("%s is for %s, not for AMD64 (x64)", l.lib, facts.Machine)
+		return nil, wrongSDK("%s is for %s, not for AMD64 (x64)", t.show(l.lib), facts.Machine)
 	}
 	l.names, l.exact, l.source = facts.Names, true, l.lib
 	return l, nil
@@ -213,17 +224,19 @@ func (s *sdk) identify() error {
 	return nil
 }
 
-// defines reads the numbers that a header defines.
+// defines reads the numbers that a header defines. Its errors have the header's
+// name alone: the caller knows how to tell people where it lies.
 func defines(path string, names ...string) (map[string]int, error) {
 	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+	var where *fs.PathError
+	if errors.As(err, &where) {
+		return nil, fmt.Errorf("read %s: %w", filepath.Base(path), where.Err)
 	}
 	out := map[string]int{}
 	for _, name := range names {
 		m := regexp.MustCompile(`(?m)^[ \t]*#[ \t]*define[ \t]+` + name + `[ \t]+([0-9]+)`).FindSubmatch(data)
 		if m == nil {
-			return nil, fmt.Errorf("%s does not define %s", path, name)
+			return nil, fmt.Errorf("%s does not define %s", filepath.Base(path), name)
 		}
 		out[name], _ = strconv.Atoi(string(m[1]))
 	}
@@ -246,7 +259,7 @@ func (s *sdk) describeHTTPD(include string) error {
 	s.version = fmt.Sprintf("%d.%d.%d", release["AP_SERVER_MAJORVERSION_NUMBER"], release["AP_SERVER_MINORVERSION_NUMBER"], release["AP_SERVER_PATCHLEVEL_NUMBER"])
 	s.mmn = mmn["MODULE_MAGIC_NUMBER_MAJOR"]
 	if !strings.HasPrefix(s.version, "2.4.") {
-		return fault.New(fault.Environment, "take an SDK of Apache 2.4", "the headers in %s are of httpd %s", include, s.version)
+		return fault.New(fault.Environment, "take an SDK of Apache 2.4", "the headers are of httpd %s", s.version)
 	}
 	return nil
 }
@@ -266,7 +279,7 @@ func httpdSDK(ctx context.Context, path, into string) (*sdk, error) {
 	}
 	s := &sdk{include: []string{filepath.Dir(header)}}
 	if err := s.describeHTTPD(s.include[0]); err != nil {
-		return nil, err
+		return nil, fault.New(fault.Environment, "take the complete SDK of Apache 2.4", "%s: %w", path, err)
 	}
 	for _, name := range []string{"apr.h", "apu.h", "ap_config_layout.h", "os.h"} {
 		there := t.first(name)
@@ -304,10 +317,14 @@ func pythonSDK(ctx context.Context, path, into, minor string) (*sdk, error) {
 		return nil, err
 	}
 	var seen []string
+	var unread error
 	for _, header := range t.find("Python.h") {
 		include := filepath.Dir(header)
 		version, err := pythonVersion(include)
 		if err != nil {
+			if unread == nil {
+				unread = fmt.Errorf("%s cannot be used: %w", t.show(header), err)
+			}
 			continue
 		}
 		if !strings.HasPrefix(version+".", minor+".") {
@@ -324,7 +341,7 @@ func pythonSDK(ctx context.Context, path, into, minor string) (*sdk, error) {
 		}
 		if l == nil {
 			if threaded := t.first(strings.TrimSuffix(dll, ".dll") + "t.dll"); threaded != "" {
-				return nil, fault.New(fault.Environment, "take the ordinary build of that version", "%s is a free-threaded Python, which mod_wsgi does not support", threaded)
+				return nil, fault.New(fault.Environment, "take the ordinary build of that version", "%s is a free-threaded Python, which mod_wsgi does not support", t.show(threaded))
 			}
 			l = &library{dll: dll, source: "the headers"}
 		}
@@ -334,6 +351,9 @@ func pythonSDK(ctx context.Context, path, into, minor string) (*sdk, error) {
 	if len(seen) > 0 {
 		slices.Sort(seen)
 		return nil, fault.New(fault.Usage, "name the SDK of Python "+minor+" with --python-sdk", "%s has headers of Python %s, not of %s", path, strings.Join(slices.Compact(seen), " and "), minor)
+	}
+	if unread != nil {
+		return nil, fault.New(fault.Usage, "take the complete headers of Python "+minor, "%w", unread)
 	}
 	return nil, fault.New(fault.Usage, "name an installation, a NuGet package or a directory with the headers; the embeddable zip alone and virtual environments have none",
 		"%s has no Python.h", path)

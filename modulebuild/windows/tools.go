@@ -39,6 +39,16 @@ func findTools(ctx context.Context, q *Request) (tools, error) {
 	return findMinGW(ctx, q)
 }
 
+// Compiler names the compiler that Build would take. The error is of class
+// Environment where there is none: callers ask before they download.
+func Compiler(ctx context.Context, env []string, r *run.Runner) (string, error) {
+	t, err := findTools(ctx, &Request{Env: env, Runner: r})
+	if err != nil {
+		return "", err
+	}
+	return t.describe(), nil
+}
+
 // mingw is gcc with binutils for x86_64-w64-mingw32.
 type mingw struct {
 	gcc, dlltool string

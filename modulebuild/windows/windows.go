@@ -102,7 +102,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	}
 	for _, dir := range []string{q.Out, filepath.Join(q.Work, "tmp")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("make build directory: %w", err)
+			return nil, fault.Wrap(fault.Environment, "name a directory that can be written to with --out and --cache-dir", fmt.Errorf("make the build directory: %w", err))
 		}
 	}
 	b := &builder{Request: q, tools: tools, name: FileName(q.Python)}

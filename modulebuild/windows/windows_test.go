@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pe/petest"
 	"modwsgi/internal/run"
@@ -214,7 +215,8 @@ func TestPythonSDK(t *testing.T) {
 		"free threading":    {merge(below("include/", python(11)), map[string]string{"python311t.dll": ""}), false, false, "free-threaded"},
 		"3.1 is not 3.11":   {below("include/", python(1)), false, false, "3.1.7"},
 		"damaged DLL":       {merge(below("include/", python(11)), map[string]string{"python311.dll": "MZ"}), false, false, "python311.dll"},
-		"no version at all": {map[string]string{"include/Python.h": "", "include/patchlevel.h": "x"}, false, false, "has no Python.h"},
+		"no version at all": {map[string]string{"include/Python.h": "", "include/patchlevel.h": "x"}, false, false, "include/Python.h cannot be used: patchlevel.h does not define PY_MAJOR_VERSION"},
+		"no patchlevel.h":   {map[string]string{"include/Python.h": ""}, false, false, "cannot be used: read patchlevel.h: "},
 	} {
 		into := filepath.Join(t.TempDir(), "work")
 		s, err := pythonSDK(t.Context(), put(t, t.TempDir(), c.files), into, "3.11")
@@ -234,6 +236,83 @@ func TestPythonSDK(t *testing.T) {
 		}
 		if s.version != "3.11.7" || len(s.libs) != 1 || s.libs[0].exact != c.exact {
 			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
+// TestZippedSDKs: what is wrong with a file in an archive is told with its name
+// there. Where it was unpacked to is gone when somebody reads it.
+func TestZippedSDKs(t *testing.T) {
+	for name, c := range map[string]struct {
+		change map[string]string
+		want   string
+	}{
+		"32 bits":       {map[string]string{"tools/python311.dll": dll(pe.IMAGE_FILE_MACHINE_I386)}, "tools/python311.dll in %s is for x86"},
+		"ARM64":         {map[string]string{"tools/python311.dll": dll(pe.IMAGE_FILE_MACHINE_ARM64)}, "tools/python311.dll in %s is for ARM64"},
+		"damaged DLL":   {map[string]string{"tools/python311.dll": "MZ"}, "read tools/python311.dll in %s: "},
+		"damaged lib":   {map[string]string{"tools/libs/python311.lib": "x"}, "read tools/libs/python311.lib in %s: "},
+		"free-threaded": {map[string]string{"tools/python311t.dll": ""}, "tools/python311t.dll in %s is a free-threaded Python"},
+		"no version":    {map[string]string{"tools/include/patchlevel.h": ""}, "tools/include/Python.h in %s cannot be used"},
+	} {
+		dir := filepath.Join(t.TempDir(), "mit Leerzeichen ü")
+		files := below("tools/include/", python(11))
+		files["tools/include/pyconfig.h"] = "#define MS_WINDOWS\n"
+		for k, v := range c.change {
+			files[k] = v
+		}
+		put(t, dir, files)
+		packed, into := filepath.Join(t.TempDir(), "python.3.11.7.nupkg"), filepath.Join(t.TempDir(), "work")
+		f, err := os.Create(packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z := zip.NewWriter(f)
+		if err := errors.Join(z.AddFS(os.DirFS(dir)), z.Close(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		_, err = pythonSDK(t.Context(), packed, into, "3.11")
+		if want := fmt.Sprintf(c.want, packed); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), into) {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+	}
+}
+
+// TestLibrariesThatAreOnlyDeclared: an SDK without a library is used with what
+// its headers declare, and that is said.
+func TestLibrariesThatAreOnlyDeclared(t *testing.T) {
+	for name, c := range map[string]struct {
+		request Request
+		httpd   bool
+		kind    event.Kind
+		want    string
+	}{
+		"httpd":         {Request{HTTPDSDK: "/x/httpd.zip"}, true, event.Warn, "/x/httpd.zip has neither libhttpd.lib nor libhttpd.dll"},
+		"Python":        {Request{PythonSDK: "/usr"}, false, event.Note, "/usr has neither libhttpd.lib nor libhttpd.dll: only its headers"},
+		"pinned httpd":  {Request{}, true, event.Note, ""},
+		"pinned Python": {Request{HTTPDSDK: "/x"}, false, event.Note, ""},
+	} {
+		var told []event.Event
+		b := &builder{Request: c.request, httpd: &sdk{}, python: &sdk{}}
+		b.Events = func(e event.Event) { told = append(told, e) }
+		s := b.python
+		if c.httpd {
+			s = b.httpd
+		}
+		b.tellDeclared(&library{dll: "libhttpd.dll"}, s)
+		if c.want == "" && len(told) > 0 || c.want != "" && (len(told) != 1 || told[0].Kind != c.kind || !strings.Contains(told[0].Text, c.want)) {
+			t.Errorf("%s: %+v", name, told)
+		}
+	}
+}
+
+func TestNoCompiler(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "x86_64-w64-mingw32-gcc"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{t.TempDir(): "there is no compiler for Windows", dir: "x86_64-w64-mingw32-dlltool is missing beside " + dir} {
+		if _, err := Compiler(t.Context(), []string{"PATH=" + path}, &run.Runner{}); fault.ClassOf(err) != fault.Environment || !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
+			t.Errorf("%s: %v", want, err)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,6 +59,9 @@ func (s *Signer) Check() error {
 	if isPKCS12(s.Cert) != (s.Key == "") {
 		return fault.New(fault.Usage, "give a PKCS#12 file (.p12, .pfx) alone with --sign-cert, or a certificate and its key in PEM with --sign-cert and --sign-key",
 			"the certificate %s and the key %q do not go together", s.Cert, s.Key)
+	}
+	if s.Key != "" && s.Passphrase == "" && encrypted(s.Key) { // the tool would ask the terminal
+		return fault.New(fault.Usage, "name a file with its passphrase with --sign-cert-passphrase-file", "the key %s is encrypted", s.Key)
 	}
 	_, _, err := s.tool()
 	return err
@@ -131,8 +135,17 @@ func (s *Signer) Sign(ctx context.Context, path string) error {
 	}
 	err = s.Runner.Run(ctx, run.Cmd{Argv: s.arguments(tool, signtool, path, to), Env: s.Env})
 	if err != nil {
-		return fault.Wrap(fault.Environment, "see that certificate, key and passphrase belong together, and that the time stamp server answers",
-			fmt.Errorf("sign %s: %w%s", filepath.Base(path), err, said(err)))
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		what, hint := s.trouble(tail(err))
+		if what == "" {
+			what, hint = strings.TrimSpace(err.Error()+": "+lastLine(err)), "see that certificate, key and passphrase belong together"
+		}
+		return fault.New(fault.Environment, hint, "sign %s: %s", filepath.Base(path), what)
+	}
+	if err := checkValidity(to, time.Now()); err != nil {
+		return fault.New(fault.Environment, fault.HintOf(err), "sign %s: %w", filepath.Base(path), err)
 	}
 	if err := os.Chmod(to, 0o755); err != nil {
 		return err
@@ -140,10 +153,40 @@ func (s *Signer) Sign(ctx context.Context, path string) error {
 	return os.Rename(to, path)
 }
 
-func said(err error) string {
+// trouble says in words why signing failed, and what to do; "" where it is not
+// known. What the tool prints is OpenSSL's own account of it, and most of that
+// tells of attempts to read a key in other formats.
+func (s *Signer) trouble(out string) (what, hint string) {
+	lower := strings.ToLower(out)
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(lower, w) })
+	}
+	key, locked := s.Key, encrypted(s.Key)
+	if key == "" {
+		key, locked = s.Cert, true
+	}
+	switch {
+	case locked && has("mac verify failure", "wrong password", "bad decrypt", "bad password", "cipherfinal error", "unable to get passphrase"):
+		if s.Passphrase == "" {
+			return key + " needs a passphrase", "name a file with it with --sign-cert-passphrase-file"
+		}
+		return "the passphrase in " + s.Passphrase + " is not that of " + key, "the first line of --sign-cert-passphrase-file is taken, without its end"
+	case has("key values mismatch", "key type mismatch"):
+		return "the key " + key + " is not that of the certificate " + s.Cert, "name the key that the certificate was issued for"
+	case has("no certificate found"):
+		return s.Cert + " holds no certificate", "name the certificate, in PEM, with --sign-cert"
+	case s.Timestamp != "" && has("connecting to", "bio_connect", "timestamp", "resolve", "curl", "http"):
+		return "the time stamp server " + s.Timestamp + " gives no time stamp", "check --sign-timestamp-url and the network, or leave it out: the signature is valid as long as the certificate then"
+	case has("decoder_from_bio:unsupported", "no supported data to decode"):
+		return key + " holds no private key that can be read", "name the key, in PEM, with --sign-key"
+	}
+	return "", ""
+}
+
+func lastLine(err error) string {
 	var e *run.Error
 	if errors.As(err, &e) && len(e.Tail) > 0 {
-		return ": " + strings.TrimSpace(e.Tail[len(e.Tail)-1])
+		return strings.TrimSpace(e.Tail[len(e.Tail)-1])
 	}
 	return ""
 }
@@ -152,6 +195,9 @@ func said(err error) string {
 // PEM file. The error is of class Verify for a file that is not signed, was
 // changed after that, or was signed by somebody whom none of them vouches for.
 func Verify(ctx context.Context, r *run.Runner, env []string, path, ca string) error {
+	if err := checkAuthorities(ca); err != nil {
+		return err
+	}
 	tool, err := run.LookPath("osslsigncode", env)
 	if err != nil {
 		return fault.New(fault.Environment, toolHint, "there is no osslsigncode to check signatures with")
@@ -193,6 +239,28 @@ func reason(out string, err error) string {
 // maxMember is how many bytes a program in an artifact may have.
 const maxMember = 256 << 20
 
+// ErrNoProgram is in the tree of VerifyArtifact's error for an archive without a
+// program or library for Windows.
+var ErrNoProgram = errors.New("there is no program or library for Windows in it")
+
+// Signable says whether VerifyArtifact looks into a file of that name.
+func Signable(name string) bool {
+	return slices.Contains([]string{".zip", ".whl", ".exe", ".dll", ".pyd"}, strings.ToLower(filepath.Ext(name)))
+}
+
+// isELF tells programs and libraries of other systems, whose names may be those
+// that Windows has.
+func isELF(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	magic := make([]byte, 4)
+	_, err = io.ReadFull(f, magic)
+	return err == nil && string(magic) == "\x7fELF"
+}
+
 // VerifyArtifact checks every program and library in a zip or a wheel, or a
 // single one, and returns their names. Nothing of it is started. The error is of
 // class Verify also where there is none at all.
@@ -223,13 +291,16 @@ func VerifyArtifact(ctx context.Context, r *run.Runner, env []string, path, ca s
 		if err := extract(f, file); err != nil {
 			return names, fault.New(fault.Verify, "get it again from where it was published", "read %s in %s: %w", f.Name, filepath.Base(path), err)
 		}
+		if isELF(file) {
+			continue
+		}
 		if err := Verify(ctx, r, env, file, ca); err != nil {
 			return names, fault.New(fault.ClassOf(err), fault.HintOf(err), "%s", strings.Replace(err.Error(), filepath.Base(file), f.Name+" in "+filepath.Base(path), 1))
 		}
 		names = append(names, f.Name)
 	}
 	if len(names) == 0 {
-		return nil, fault.New(fault.Verify, "name the zip or the wheel for Windows", "%s has no program or library in it", filepath.Base(path))
+		return nil, fault.New(fault.Verify, "name the zip or the wheel for Windows", "%s: %w", filepath.Base(path), ErrNoProgram)
 	}
 	return names, nil
 }

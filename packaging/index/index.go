@@ -72,7 +72,7 @@ func Write(artifacts []packaging.Artifact, metadata func(name string) string) (m
 			p = &page{Meta: meta{apiVersion}, Name: name}
 			pages[name] = p
 		}
-		f := File{Filename: a.Name, URL: "../../" + url.PathEscape(a.Name), Hashes: map[string]string{"sha256": a.SHA256}, RequiresPython: a.Requires, Size: a.Size}
+		f := File{Filename: a.Name, URL: "../../" + escape(a.Name), Hashes: map[string]string{"sha256": a.SHA256}, RequiresPython: a.Requires, Size: a.Size}
 		if sum := metadata(a.Name); sum != "" {
 			f.CoreMetadata = map[string]string{"sha256": sum}
 			f.DistInfo = f.CoreMetadata // the name that PEP 658 gave it at first
@@ -103,6 +103,10 @@ func Write(artifacts []packaging.Artifact, metadata func(name string) string) (m
 	out["index.json"] = data
 	return out, err
 }
+
+// escape is the name as part of an address. "+" would be allowed in a path, but
+// stores with an interface like S3's take it for a blank.
+func escape(name string) string { return strings.ReplaceAll(url.PathEscape(name), "+", "%2B") }
 
 // add writes the two forms of a project's page.
 func (p *page) add(out map[string][]byte) error {

@@ -29,7 +29,7 @@ func TestWrite(t *testing.T) {
 	}
 	html := string(pages["mod-wsgi/index.html"])
 	for _, want := range []string{
-		`<a href="../../mod_wsgi-5.0.2+a-cp311-cp311-linux_x86_64.whl#sha256=aa" data-requires-python="==3.11.*">`,
+		`<a href="../../mod_wsgi-5.0.2%2Ba-cp311-cp311-linux_x86_64.whl#sha256=aa" data-requires-python="==3.11.*">`,
 		`#sha256=bb" data-requires-python="&gt;=3.8,&lt;&#34;4&#34;" data-core-metadata="sha256=cc" data-dist-info-metadata="sha256=cc">`,
 		`<meta name="pypi:repository-version" content="1.1">`,
 	} {

@@ -16,6 +16,8 @@ import (
 type Host struct {
 	Root string   // "/" but for tests
 	Dirs []string // looked into first, absolute
+
+	ask func(args ...string) string // runs rpm; nil where that is not wanted
 }
 
 // directories are where the loader looks: what ld.so.conf names, then its own
@@ -109,6 +111,37 @@ var licences = [][2]string{
 	{"libgdbm", "GPL-3.0-or-later"},
 	{"libdb-", "Sleepycat"},
 	{"libicu", "Unicode-3.0"},
+	{"libgcc_s.", "GPL-3.0-or-later WITH GCC-exception-3.1"},
+	{"libstdc++.", "GPL-3.0-or-later WITH GCC-exception-3.1"},
+	{"libatomic.", "GPL-3.0-or-later WITH GCC-exception-3.1"},
+	{"libgomp.", "GPL-3.0-or-later WITH GCC-exception-3.1"},
+	{"libffi.", "MIT"},
+	{"libbz2.", "bzip2-1.0.6"},
+	{"libcom_err.", "MIT"},
+	{"libgssapi_krb5.", "MIT"},
+	{"libkrb5", "MIT"},
+	{"libk5crypto.", "MIT"},
+	{"libkeyutils.", "LGPL-2.1-or-later"},
+	{"libncurses", "X11-distribute-modifications-variant"},
+	{"libtinfo.", "X11-distribute-modifications-variant"},
+	{"libpanel", "X11-distribute-modifications-variant"},
+	{"libreadline.", "GPL-3.0-or-later"},
+	{"libnsl.", "LGPL-2.1-or-later"},
+	{"libtirpc.", "BSD-3-Clause"},
+	{"ld-musl-", "MIT"},
+	{"libc.musl-", "MIT"},
+	// The parts of the GNU C library.
+	{"ld-linux", "LGPL-2.1-or-later"},
+	{"libc.so.6", "LGPL-2.1-or-later"},
+	{"libm.so.6", "LGPL-2.1-or-later"},
+	{"libmvec.", "LGPL-2.1-or-later"},
+	{"libdl.", "LGPL-2.1-or-later"},
+	{"librt.", "LGPL-2.1-or-later"},
+	{"libutil.", "LGPL-2.1-or-later"},
+	{"libpthread.", "LGPL-2.1-or-later"},
+	{"libresolv.", "LGPL-2.1-or-later"},
+	{"libanl.", "LGPL-2.1-or-later"},
+	{"libnss_", "LGPL-2.1-or-later"},
 }
 
 // describe says what a library of the host is, as far as the package manager
@@ -123,6 +156,11 @@ func (h Host) describe(path, soname, sum string) packaging.Component {
 	}
 	pkg, arch := h.debianOwner(path)
 	if pkg == "" {
+		if p := h.alpineOwner(path); p != nil {
+			h.alpine(&c, p)
+		} else {
+			h.rpmOwner(&c, path)
+		}
 		return c
 	}
 	c.Name, c.Version = pkg, h.debianVersion(pkg, arch)

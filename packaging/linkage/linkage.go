@@ -6,6 +6,7 @@
 package linkage
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -59,6 +60,7 @@ type tree struct {
 	other   platform // what the files of other formats say
 	bundled map[string]*library
 	result  *Result
+	failed  error // of writing, which says nothing about the tree
 }
 
 // library is one that is copied in.
@@ -168,6 +170,9 @@ func (t *tree) resolve() error {
 		for _, name := range o.facts.Needed {
 			if !t.inTree(o, name) {
 				t.need(o, name, refused, &bad)
+			}
+			if t.failed != nil {
+				return t.failed
 			}
 		}
 	}
@@ -283,10 +288,15 @@ func (t *tree) take(by *object, name string, refused map[string][]string, bad *p
 	rel := path.Join(t.LibDir, lib.name)
 	to := filepath.Join(t.root, filepath.FromSlash(rel))
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		bad.add("%s: %v", t.LibDir, err)
+		t.failed = fault.New(fault.Environment, "see that the output directory is writable and its file system has room", "copy %s: %w", host, err)
 		return
 	}
 	if err := packaging.CopyFile(host, to, 0o755); err != nil {
+		var known *fault.Error
+		if errors.As(err, &known) {
+			t.failed = err // this machine's disk, and neither the tree nor the library
+			return
+		}
 		bad.add("%s: %v", host, err)
 		return
 	}
@@ -298,6 +308,9 @@ func (t *tree) take(by *object, name string, refused map[string][]string, bad *p
 	t.result.Names[name] = lib.name
 	t.result.Bundled = append(t.result.Bundled, t.Host.describe(host, name, sum))
 	for _, needed := range lib.object.facts.Needed {
+		if t.failed != nil {
+			return
+		}
 		t.need(lib.object, needed, refused, bad)
 	}
 }

@@ -236,6 +236,24 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestNoPlaceForLibraries: what this machine's disk refuses is no fault of the
+// tree's, and is not told as one.
+func TestNoPlaceForLibraries(t *testing.T) {
+	s := newSite(t)
+	lib := s.library("libforeign.so.3", "f")
+	s.cc(s.path("bin/main"), "extern int f(void); int main(void) { return f(); }", lib, origin)
+	if err := os.Remove(s.path("lib")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path("lib"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.apply(Options{Bundle: true})
+	if fault.ClassOf(err) != fault.Environment || strings.Contains(err.Error(), "cannot be packaged") || !strings.Contains(err.Error(), "libforeign.so.3") || !strings.Contains(fault.HintOf(err), "has room") {
+		t.Errorf("%v (%s)", err, fault.HintOf(err))
+	}
+}
+
 func patchMachine(t *testing.T, name string) {
 	t.Helper()
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
@@ -308,6 +326,58 @@ func TestHost(t *testing.T) {
 		t.Errorf("described as %+v", c)
 	}
 	if c := h.describe(filepath.Join(s.host, "usr/lib/libssl.so.3"), "libssl.so.3", "00"); c.Name != "libssl.so.3" || c.License != "Apache-2.0" || c.PURL != "" {
+		t.Errorf("of nobody: %+v", c)
+	}
+}
+
+// TestAlpineHost reads apk's records.
+func TestAlpineHost(t *testing.T) {
+	h := Host{Root: t.TempDir()}
+	for name, text := range map[string]string{
+		"etc/os-release": "ID=alpine\nVERSION_ID=3.20.1\n",
+		"lib/apk/db/installed": "C:Q1x=\nP:musl\nV:1.2.5-r0\nA:x86_64\nL:MIT\nF:lib\nR:ld-musl-x86_64.so.1\na:0:0:755\n\n" +
+			"C:Q1y=\nP:libz\nV:1.3.1-r1\nA:x86_64\nL:Zlib AND MIT\nF:usr\nF:usr/lib\nR:libz.so.1\nR:libq.so.1.3.1\nZ:Q1z=\n\n",
+		"usr/share/licenses/libz/LICENSE": "text",
+	} {
+		name = filepath.Join(h.Root, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := h.Describe(filepath.Join(h.Root, "usr/lib/libq.so.1.3.1"), "libq.so.1", "00")
+	if c.Name != "libz" || c.Version != "1.3.1-r1" || c.License != "Zlib AND MIT" || c.PURL != "pkg:apk/alpine/libz@1.3.1-r1?arch=x86_64&distro=alpine-3.20.1" || len(c.Texts) != 1 {
+		t.Errorf("described as %+v", c)
+	}
+	if c := h.Describe(filepath.Join(h.Root, "usr/lib/libnone.so.1"), "libnone.so.1", "00"); c.Name != "libnone.so.1" || c.PURL != "" || len(c.Texts) != 0 {
+		t.Errorf("of nobody: %+v", c)
+	}
+}
+
+// TestRPMHost takes what rpm says.
+func TestRPMHost(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "LICENSE.txt")
+	if err := os.WriteFile(text, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := Host{Root: t.TempDir()}
+	h.ask = func(args ...string) string {
+		switch {
+		case args[0] == "-qf" && strings.HasSuffix(args[3], "/libssl.so.3"):
+			return "openssl-libs\t1\t3.2.2-3.fc41\tx86_64\nopenssl-libs\t1\t3.2.2-3.fc41\ti686\n"
+		case args[0] == "-q" && args[2] == "openssl-libs-3.2.2-3.fc41.x86_64":
+			return text + "\n/nonexistent/LICENSE\n(contains no files)\n"
+		}
+		return ""
+	}
+	c := h.Describe(filepath.Join(h.Root, "usr/lib64/libssl.so.3"), "libssl.so.3", "00")
+	if c.Name != "openssl-libs" || c.Version != "1:3.2.2-3.fc41" || c.License != "Apache-2.0" || !slices.Equal(c.Texts, []string{text}) ||
+		c.PURL != "pkg:rpm/debian/openssl-libs@3.2.2-3.fc41?arch=x86_64&epoch=1" {
+		t.Errorf("described as %+v", c)
+	}
+	if c := h.Describe(filepath.Join(h.Root, "usr/lib64/libq.so.3"), "libq.so.3", "00"); c.Name != "libq.so.3" || c.PURL != "" {
 		t.Errorf("of nobody: %+v", c)
 	}
 }

@@ -3,6 +3,7 @@ package linuxpkg
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -207,6 +208,10 @@ func (w *work) debDepends(all map[string]*asked) ([]string, error) {
 		}
 	}
 	if len(unknown) > 0 {
+		if _, err := os.Stat(filepath.Join(w.options.Host.Root, "var/lib/dpkg/status")); err != nil {
+			return nil, fault.New(fault.Environment, "make deb packages on the Debian, Ubuntu or relative that they are for; modwsgi package rpm and apk need no records, and a wheel brings its libraries along",
+				"this machine has no records of dpkg, so that nothing says which Debian packages have the libraries that are needed: %s", strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+		}
 		soname, _, _ := strings.Cut(unknown[0], " ")
 		return nil, fault.New(fault.Environment, "name the package that has it, as in --depends "+soname+"=PACKAGE, or give --allow-foreign "+soname+" where every target has it",
 			"it is not known which Debian package has %s", strings.Join(unknown, ", "))

@@ -84,8 +84,12 @@ func (w *work) licences() error {
 func (w *work) documents() error {
 	p := &w.pkg
 	doc := "usr/share/doc/" + p.Name
+	version := p.Version + "-" + p.Release
+	if w.options.Format == APK {
+		version = p.Version + "-r" + p.Release
+	}
 	bom, err := sbom.JSON(sbom.Subject{
-		Name: p.Name, Version: p.Version + "-" + p.Release, License: p.License, Time: w.time, Tool: w.stage.Tool,
+		Name: p.Name, Version: version, PURL: sbom.PackageURL(string(w.options.Format), p.Name, version, p.Arch), License: p.License, Time: w.time, Tool: w.stage.Tool,
 	}, w.parts)
 	if err != nil {
 		return err

@@ -94,8 +94,9 @@ func (w *work) layOut() error {
 // copied is packaging.CopyFile with an error for the user.
 func copied(from, to string, mode os.FileMode) error {
 	err := packaging.CopyFile(from, to, mode)
+	var known *fault.Error
 	var pe *os.PathError
-	if errors.As(err, &pe) {
+	if !errors.As(err, &known) && errors.As(err, &pe) {
 		return fault.New(fault.Environment, "package a complete build that can be read", "copy %s: %w", from, pe)
 	}
 	return err
@@ -129,10 +130,13 @@ func (w *work) strip() error {
 	tool, err := run.LookPath("strip", w.options.Env)
 	if err == nil {
 		argv := append([]string{tool, "--strip-unneeded", "--enable-deterministic-archives", "--"}, objects...)
-		err = w.runner().Run(w.ctx, run.Cmd{Argv: argv, Dir: w.dir, Env: w.options.Env})
+		err = w.runner().Run(w.ctx, run.Cmd{Argv: argv, Dir: w.dir, Env: append(slices.Clone(w.options.Env), "LC_ALL=C")})
 	}
-	if w.ctx.Err() != nil {
+	switch {
+	case w.ctx.Err() != nil:
 		return w.ctx.Err()
+	case err != nil && strings.Contains(err.Error(), "No space left on device"):
+		return fault.Wrap(fault.Environment, "see that the output directory is writable and its file system has room", err)
 	}
 	if err != nil {
 		w.warnings = append(w.warnings, "the symbol tables stay in the binaries: "+err.Error())

@@ -11,6 +11,7 @@ package linuxpkg
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -138,14 +139,25 @@ func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options
 			return nil, nil, err
 		}
 		if err := step(); err != nil {
-			return nil, nil, err
+			return nil, nil, writing(err)
 		}
 	}
 	a, err := w.write(d, began)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, writing(err)
 	}
 	return a, w.warnings, os.RemoveAll(w.dir)
+}
+
+// writing says what to do about an error of which nobody else said it: all that
+// is left then is the disk with the copies.
+func writing(err error) error {
+	var known *fault.Error
+	var pe *os.PathError
+	if errors.As(err, &known) && fault.HintOf(err) != "" || !errors.As(err, &pe) {
+		return err
+	}
+	return fault.New(fault.Environment, "see that the output directory is writable and its file system has room", "write the package: %w", err)
 }
 
 // bundled says whether the package brings its own httpd.

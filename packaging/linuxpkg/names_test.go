@@ -180,6 +180,15 @@ func TestFilesAreComplete(t *testing.T) {
 	if !strings.Contains(load, `LoadFile "/opt/a \"b\"/libpython3.11.so.1.0"`) || !strings.Contains(conf, `WSGIPythonHome "/opt/a \"b\""`) {
 		t.Errorf("%s%s", load, conf)
 	}
+	for _, name := range []string{"rpm.conf", "apk.conf"} {
+		text := string(w.fill(name))
+		before, inside, ok := strings.Cut(text, "<IfModule !wsgi_module>")
+		inside, after, closed := strings.Cut(inside, "</IfModule>")
+		// The module of another Python may be loaded instead: what is outside reaches it.
+		if !ok || !closed || !strings.Contains(inside, "WSGIPythonHome") || strings.Contains(before+after, "WSGI") || strings.TrimSpace(after) != "" {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
 	if strings.Contains(load, " wsgi-py311 ") || !strings.Contains(load, "# Conflicts: wsgi wsgi-py36") {
 		t.Errorf("the conflicts are wrong: %s", load)
 	}

@@ -7,6 +7,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,7 +155,14 @@ func TestStagesThatCannotBePackaged(t *testing.T) {
 			o.Depends = nil
 			overwrite(t, filepath.Join(s.Site, receipt.Path), `{"python":{"version":"3.11.2","base_prefix":"/opt/py"}}`)
 		}, []string{"/opt/py", "is of no package of this system"}},
-		"unknown owner": {func(_ *testing.T, _ *packaging.Stage, o *Options) { o.Host.Root = foreignRoot(t) }, []string{"it is not known which Debian package has", "libc.so.6"}},
+		"no dpkg": {func(t *testing.T, _ *packaging.Stage, o *Options) { o.Host.Root = foreignRoot(t) }, []string{"has no records of dpkg", "libc.so.6"}},
+		"unknown owner": {func(t *testing.T, _ *packaging.Stage, o *Options) {
+			o.Host.Root = foreignRoot(t)
+			if err := os.MkdirAll(filepath.Join(o.Host.Root, "var/lib/dpkg"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			overwrite(t, filepath.Join(o.Host.Root, "var/lib/dpkg/status"), "")
+		}, []string{"it is not known which Debian package has", "libc.so.6"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, o := stageDir(t), options(Deb)
@@ -317,6 +325,30 @@ func TestPayloadsThatAreNone(t *testing.T) {
 	} {
 		if _, _, _, err := relativePayload(data); err == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// TestFullDisk: what a copy meets on this machine's disk is said as that, not as a
+// fault of the stage.
+func TestFullDisk(t *testing.T) {
+	from := filepath.Join(t.TempDir(), "program")
+	overwrite(t, from, "x")
+	there := filepath.Join(t.TempDir(), "there")
+	overwrite(t, there, "y")
+	if err := copied(from, there, 0o755); !strings.Contains(fault.HintOf(err), "has room") {
+		t.Errorf("copied: %v (%s)", err, fault.HintOf(err))
+	}
+	if err := copied(from+".gone", there+".2", 0o755); !strings.Contains(fault.HintOf(err), "a complete build") {
+		t.Errorf("copied: %v (%s)", err, fault.HintOf(err))
+	}
+	full := &os.PathError{Op: "write", Path: "x", Err: errors.New("no space left on device")}
+	if err := writing(full); fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "has room") {
+		t.Errorf("writing: %v (%s)", err, fault.HintOf(err))
+	}
+	for _, err := range []error{fault.New(fault.Usage, "do it", "%w", full), errors.New("other")} {
+		if got := writing(err); !errors.Is(got, err) || got.Error() != err.Error() {
+			t.Errorf("%v became %v", err, got)
 		}
 	}
 }

@@ -7,6 +7,7 @@ package matrix
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ type Matrix struct {
 	HTTPDs    []HTTPD                   `toml:"httpd"`
 	ModWSGI   ModWSGI                   `toml:"mod_wsgi"`
 	Exclude   []Exclude                 `toml:"exclude"`
+	Windows   *Windows                  `toml:"windows"` // nil where the file has none
 	Options   map[string]map[string]any `toml:"options"` // of formats, by their names
 
 	name  string // of the file
@@ -42,6 +44,17 @@ type HTTPD struct {
 // ModWSGI is what is built of mod_wsgi.
 type ModWSGI struct {
 	Version string `toml:"version"` // or a constraint; "" for the newest that admits the Python
+}
+
+// Windows is what only builds for Windows take. Paths are relative to the file.
+type Windows struct {
+	HTTPDSDK       string            `toml:"httpd_sdk"`
+	PythonSDK      map[string]string `toml:"python_sdk"` // by Pythons of the file
+	Launcher       string            `toml:"launcher"`   // mod_wsgi-express.exe
+	SignCert       string            `toml:"sign_cert"`
+	SignKey        string            `toml:"sign_key"`
+	SignPassphrase string            `toml:"sign_cert_passphrase_file"`
+	SignTimestamp  string            `toml:"sign_timestamp_url"`
 }
 
 // Exclude leaves cells out: those that have all that it names.
@@ -200,6 +213,8 @@ func (m *Matrix) check(p *problems, formats []Format) {
 			p.add("platforms", "nothing can be made for %q on this machine, only for %s", platform, strings.Join(platforms(formats), ", "))
 		}
 	}
+	m.checkUnused(p, known)
+	m.checkWindows(p)
 	m.checkHTTPDs(p)
 	m.checkExcludes(p)
 	for name, table := range m.Options {
@@ -213,6 +228,48 @@ func (m *Matrix) check(p *problems, formats []Format) {
 		}
 	}
 }
+
+// checkUnused finds what the file names and nothing would be made of. Without
+// platforms that is looked at with the host's, in Cells.
+func (m *Matrix) checkUnused(p *problems, known map[string]Format) {
+	if len(m.Platforms) == 0 {
+		return
+	}
+	made := map[string]bool{}
+	for _, name := range m.Formats {
+		f, ok := known[name]
+		for _, platform := range f.Platforms {
+			if slices.Contains(m.Platforms, platform) {
+				made[name], made["for "+platform] = true, true
+			}
+		}
+		if ok && !made[name] {
+			p.add("formats", "%s is made for %s alone, which is not among the platforms", name, strings.Join(f.Platforms, ", "))
+		}
+	}
+	for _, platform := range m.Platforms {
+		if !made["for "+platform] && slices.ContainsFunc(slices.Collect(maps.Values(known)), func(f Format) bool { return slices.Contains(f.Platforms, platform) }) {
+			p.add("platforms", "none of the formats is made for %s", platform)
+		}
+	}
+}
+
+func (m *Matrix) checkWindows(p *problems) {
+	if m.Windows == nil {
+		return
+	}
+	if !slices.ContainsFunc(m.Platforms, IsWindows) {
+		p.add("windows", "windows: nothing is made for Windows; platforms lacks windows/amd64")
+	}
+	for _, python := range slices.Sorted(maps.Keys(m.Windows.PythonSDK)) {
+		if !slices.Contains(m.Pythons, python) {
+			p.add("windows.python_sdk", "windows.python_sdk: there is no python %q in this file", python)
+		}
+	}
+}
+
+// IsWindows says whether a platform is one of Windows.
+func IsWindows(platform string) bool { return strings.HasPrefix(platform, "windows/") }
 
 // names checks a list of names.
 func (p *problems) names(key string, list []string, needed bool) {
@@ -354,6 +411,12 @@ func (m *Matrix) Cells(host string, formats []Format) ([]Cell, error) {
 	wanted := m.Platforms
 	if len(wanted) == 0 {
 		wanted = []string{host}
+		for _, f := range formats {
+			if slices.Contains(m.Formats, f.Name) && !slices.Contains(f.Platforms, host) {
+				return nil, fault.New(fault.Usage, "write platforms = [\""+strings.Join(append(wanted, f.Platforms...), "\", \"")+"\"]",
+					"%s:%d: %s is made for %s alone, and platforms is missing, which means %s", m.name, max(m.line("formats"), 1), f.Name, strings.Join(f.Platforms, ", "), host)
+			}
+		}
 	}
 	var cells []Cell
 	for k := range m.HTTPDs {

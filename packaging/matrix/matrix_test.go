@@ -72,6 +72,15 @@ func TestLeavesNothing(t *testing.T) {
 	if cells, err := m.Cells("linux/amd64", formats); err == nil || fault.ClassOf(err) != fault.Usage {
 		t.Errorf("got %v, %v", cells, err)
 	}
+	// A format must not go without a word either.
+	m, err = matrix.Parse("r", []byte("schema = 1\npythons = ['3.11']\nformats = ['wheel', 'zip']\n"), formats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells, err := m.Cells("linux/amd64", formats)
+	if err == nil || !strings.Contains(err.Error(), "r:3: zip is made for windows/amd64 alone") || !strings.Contains(fault.HintOf(err), `platforms = ["linux/amd64", "windows/amd64"]`) {
+		t.Errorf("got %v, %v", cells, err)
+	}
 }
 
 func TestMistakesHaveLines(t *testing.T) {
@@ -89,6 +98,11 @@ func TestMistakesHaveLines(t *testing.T) {
 		"twice":            {"schema = 1\npythons = [\"3.11\", \"3.11\"]\nformats = [\"wheel\"]\n", "r.toml:2: pythons: \"3.11\" is there twice"},
 		"unknown format":   {"schema = 1\npythons = [\"3.11\"]\nformats = [\"whele\"]\n", `r.toml:3: there is no format "whele", only wheel, deb, zip`},
 		"unknown platform": {good + "platforms = [\"plan9/mips\"]\n", `r.toml:4: nothing can be made for "plan9/mips"`},
+		"unused platform":  {good + "platforms = [\"linux/amd64\", \"windows/amd64\"]\n", "r.toml:4: none of the formats is made for windows/amd64"},
+		"unused format":    {"schema = 1\npythons = [\"3.11\"]\nformats = [\"wheel\", \"zip\"]\nplatforms = [\"linux/amd64\"]\n", "r.toml:3: zip is made for windows/amd64 alone"},
+		"windows unused":   {good + "[windows]\nlauncher = \"x.exe\"\n", "r.toml:4: windows: nothing is made for Windows"},
+		"windows key":      {good + "[windows]\nlauncer = \"x.exe\"\n", "r.toml:5: there is no key windows.launcer"},
+		"windows SDK":      {"schema = 1\npythons = [\"3.11\"]\nformats = [\"zip\"]\nplatforms = [\"windows/amd64\"]\n[windows.python_sdk]\n\"3.12\" = \"x\"\n", "r.toml:5: windows.python_sdk: there is no python \"3.12\""},
 		"nameless httpd":   {good + "[[httpd]]\nname = \"a\"\n[[httpd]]\nversion = \"2.4.68\"\n", "r.toml:6: each of several httpds needs a name"},
 		"name twice":       {good + "[[httpd]]\nname = \"a\"\n[[httpd]]\nname = \"a\"\n", `r.toml:7: httpd: the name "a" is there twice`},
 		"bad name":         {good + "[[httpd]]\nname = \"A b\"\n", "r.toml:5: httpd: name"},

@@ -17,13 +17,26 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"modwsgi/internal/fault"
 )
 
-// layoutPrefix is what the name of a base in a directory begins with.
-const layoutPrefix = "oci-layout:"
+// What the names of bases begin with that are not in a registry: a directory, and
+// a file that docker save or podman save wrote. dockerPrefix is for people who know
+// skopeo.
+const (
+	layoutPrefix  = "oci-layout:"
+	archivePrefix = "docker-archive:"
+	dockerPrefix  = "docker://"
+)
+
+// local says whether a base lies on the build machine, where its name says nothing
+// to others.
+func local(base string) bool {
+	return strings.HasPrefix(base, layoutPrefix) || strings.HasPrefix(base, archivePrefix)
+}
 
 // base is an image that ours is made on.
 type base struct {
@@ -89,7 +102,10 @@ func (m *maker) resolveBase(i *image) (v1.Image, error) {
 	if rest, ok := strings.CutPrefix(m.o.Base, layoutPrefix); ok {
 		return m.fromLayout(rest, i.platform)
 	}
-	ref, err := parseReference(m.o.Base, m.o.Insecure, "--base")
+	if rest, ok := strings.CutPrefix(m.o.Base, archivePrefix); ok {
+		return m.fromArchive(rest)
+	}
+	ref, err := parseReference(strings.TrimPrefix(m.o.Base, dockerPrefix), m.o.Insecure, "--base")
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +201,38 @@ func (m *maker) fromLayout(rest string, p v1.Platform) (v1.Image, error) {
 		return nil, m.baseProblem(err)
 	}
 	return m.choose(inner, p)
+}
+
+// fromArchive finds an image in a file of docker save: the one of the reference
+// behind the file's name, else the only one.
+func (m *maker) fromArchive(rest string) (v1.Image, error) {
+	file, text := splitLayout(rest)
+	// The reference has a colon, too: the file's name is what there is of it.
+	for at := strings.IndexByte(rest, ':'); text != "" && at >= 0; {
+		if _, err := os.Stat(rest[:at]); err == nil {
+			file, text = rest[:at], rest[at+1:]
+			break
+		}
+		next := strings.IndexByte(rest[at+1:], ':')
+		if next < 0 {
+			break
+		}
+		at += 1 + next
+	}
+	var tag *name.Tag
+	if text != "" {
+		t, err := name.NewTag(text)
+		if err != nil {
+			return nil, fault.New(fault.Usage, "give docker-archive:FILE, or docker-archive:FILE:REPOSITORY:TAG", "the base %s names no image: %w", m.o.Base, err)
+		}
+		tag = &t
+	}
+	img, err := tarball.ImageFromPath(file, tag)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "name a file of docker save or podman save, with the image behind it where it has several, as in docker-archive:FILE:REPOSITORY:TAG",
+			"the base %s cannot be read: %w", m.o.Base, err)
+	}
+	return img, nil
 }
 
 func orElse(text, other string) string {

@@ -3,9 +3,11 @@ package oci
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,6 +131,12 @@ func (m *maker) config(i *image) (*v1.ConfigFile, error) {
 	if m.o.CACerts != "" && i.base == nil {
 		c.Env = withEnv(c.Env, "SSL_CERT_FILE", func(string) string { return caFile })
 	}
+	for _, k := range slices.Sorted(maps.Keys(m.o.Env)) {
+		c.Env = withEnv(c.Env, k, func(string) string { return m.o.Env[k] })
+		if secret.MatchString(k) {
+			m.warn("--env %s looks like a secret, and everybody who can pull the image can read it: give it to the container instead", k)
+		}
+	}
 	c.Entrypoint = []string{path.Join(bin, "mod_wsgi-express"), "start-server", "--port", strconv.Itoa(m.o.Port), "--log-to-terminal"}
 	c.Cmd, c.WorkingDir, c.User, c.StopSignal = i.command, AppDir, m.o.User, "SIGTERM"
 	c.ExposedPorts = map[string]struct{}{strconv.Itoa(m.o.Port) + "/tcp": {}}
@@ -168,7 +176,7 @@ func (m *maker) labels(i *image) map[string]string {
 	if i.base != nil {
 		all["org.opencontainers.image.base.name"] = i.base.name
 		all["org.opencontainers.image.base.digest"] = i.base.digest.String()
-		if strings.HasPrefix(i.base.name, layoutPrefix) {
+		if local(i.base.name) {
 			delete(all, "org.opencontainers.image.base.name") // a directory of the build machine
 		}
 	}
@@ -252,7 +260,7 @@ func (m *maker) describe(i *image) error {
 		Components: i.components, Parameters: m.parameters(),
 	}
 	var err error
-	i.bom, err = sbom.JSON(sbom.Subject{Name: a.Project, Version: a.Version, SHA256: a.SHA256, Time: m.o.Time, Tool: m.o.Tool}, i.components)
+	i.bom, err = sbom.JSON(sbom.Subject{Name: a.Project, Version: a.Version, PURL: m.purl(i), SHA256: a.SHA256, Time: m.o.Time, Tool: m.o.Tool}, i.components)
 	if err != nil {
 		return err
 	}
@@ -260,13 +268,31 @@ func (m *maker) describe(i *image) error {
 	return err
 }
 
+// purl is the package URL of an image: its digest, and where it is pushed to
+// (https://github.com/package-url/purl-spec/blob/main/types-doc/oci-definition.md).
+func (m *maker) purl(i *image) string {
+	image, query := "mod_wsgi-image", "?arch="+i.platform.Architecture
+	if m.o.Push != nil {
+		repo := m.o.Push.ref.Repository
+		image = path.Base(repo.RepositoryStr())
+		query += "&repository_url=" + strings.ReplaceAll(repo.Name(), ":", "%3A")
+	}
+	return "pkg:oci/" + image + "@" + strings.ReplaceAll(i.digest.String(), ":", "%3A") + query
+}
+
+// secret is what variables are called that nobody should read.
+var secret = regexp.MustCompile(`(?i)(secret|passw|token|credential|private|api_?key)`)
+
 // parameters are what the user chose.
 func (m *maker) parameters() map[string]string {
 	all := map[string]string{
 		"base": m.o.Base, "user": m.o.User, "port": strconv.Itoa(m.o.Port), "entry": m.o.Entry, "health_path": m.o.HealthPath, "args": strings.Join(m.o.Args, " "),
 	}
-	if strings.HasPrefix(m.o.Base, layoutPrefix) {
-		all["base"] = "oci-layout"
+	if local(m.o.Base) {
+		all["base"], _, _ = strings.Cut(m.o.Base, ":")
+	}
+	if len(m.o.Env) > 0 { // the values are in the image
+		all["env"] = strings.Join(slices.Sorted(maps.Keys(m.o.Env)), ",")
 	}
 	for _, i := range m.images {
 		if i.base != nil {

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ const Scratch = "scratch"
 
 // Options are what a user may choose.
 type Options struct {
-	Base       string // Scratch, "oci-layout:DIR" (":TAG" or "@DIGEST" may follow), or a reference in a registry
+	Base       string // Scratch, "oci-layout:DIR" (":TAG" or "@DIGEST" may follow), "docker-archive:FILE" (":REFERENCE" may follow), or a reference in a registry
 	BasePython string // path of the interpreter in the base; "" looks for it
 	App        string // directory with the application; "" for none
 	Entry      string // what start-server gets: a script below App, or a module's name; "" looks for a script
@@ -54,10 +55,12 @@ type Options struct {
 	Docker     bool // Docker's media types instead of OCI's
 	Zstd       bool // layers compressed with zstd instead of gzip
 	Labels     map[string]string
-	Name       string // of the artifact; "" makes one from what is in it
-	Tag        string // "REPOSITORY:TAG" that the image is known as; may be ""
-	Layout     string // directory that becomes an OCI layout, too; "" for none
+	Env        map[string]string // of the application, beside what the base sets
+	Name       string            // of the artifact; "" makes one from what is in it
+	Tag        string            // "REPOSITORY:TAG" that the image is known as; may be ""
+	Layout     string            // directory that becomes an OCI layout, too; "" for none
 	Push       *Target
+	Sign       Signer   // of what is pushed; nil for none
 	Exclude    []string // directories that are no part of the application, absolute
 	CACerts    string   // file with certificates for an image without a base; "" for none
 
@@ -96,9 +99,11 @@ type Interpreter struct {
 // Result is what was made.
 type Result struct {
 	Artifact *packaging.Artifact
-	Digest   string   // of the image or the index; "" for a layer
-	Pushed   string   // reference by digest; "" where nothing was pushed
-	Warnings []string // what a user should know
+	Digest   string // of the image or the index; "" for a layer
+	Pushed   string // reference by digest; "" where nothing was pushed
+	// Signature is the reference of what signs it; "" where it was not signed.
+	Signature string
+	Warnings  []string // what a user should know
 }
 
 // platformOf are the names that images have for CPUs
@@ -139,6 +144,11 @@ func (o *Options) Check() error {
 		return bad("leave one of them out", "Docker's media types know no zstd")
 	case o.Entry != "" && strings.HasPrefix(o.Entry, "-"):
 		return bad("options of start-server follow --", "--entry %q is no application", o.Entry)
+	case moduleAndName.MatchString(o.Entry):
+		file, callable, _ := strings.Cut(o.Entry, ":")
+		return bad("give --entry "+file+" -- --callable-object "+callable, "--entry %q names a module and what to call in it: start-server takes them one by one", o.Entry)
+	case len(o.Env) > 0 && o.LayerOnly:
+		return bad("set it in the Dockerfile", "--layer-only makes no image that --env could be of")
 	}
 	if o.App != "" {
 		if info, err := os.Stat(o.App); err != nil || !info.IsDir() {
@@ -150,8 +160,30 @@ func (o *Options) Check() error {
 			return bad("give NAME=VALUE", "--label: %q is no name", k)
 		}
 	}
+	return o.checkMore()
+}
+
+// checkMore is the part of Check about the base and the environment.
+func (o *Options) checkMore() error {
+	bad := func(hint, format string, args ...any) error { return fault.New(fault.Usage, hint, format, args...) }
+	for _, elsewhere := range []string{"oci-archive:", "docker-daemon:", "containers-storage:", "dir:"} {
+		if strings.HasPrefix(o.Base, elsewhere) {
+			return bad("name a registry, a directory with oci-layout:DIR, or a file of docker save with docker-archive:FILE", "--base %s…: bases of that kind are not known", elsewhere)
+		}
+	}
+	for k, v := range o.Env {
+		if !variable.MatchString(k) || strings.ContainsRune(v, 0) {
+			return bad("give NAME=VALUE", "--env: %q is no name of a variable", k)
+		}
+	}
 	return nil
 }
+
+// moduleAndName is what other servers call an application.
+var moduleAndName = regexp.MustCompile(`^[A-Za-z_][\w.]*:[A-Za-z_]\w*(\(\))?$`)
+
+// variable is the name of an environment variable (POSIX, "Environment Variables").
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // ids are the numeric user and group of the image's process.
 func (o *Options) ids() (uid, gid int, err error) {
@@ -178,6 +210,7 @@ func Write(ctx context.Context, d *packaging.Dist, inputs []Input, o Options) (*
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
+	o.Host = o.Host.Asking(ctx)
 	m := &maker{ctx: ctx, dist: d, o: o, began: began}
 	var err error
 	if m.scratch, err = d.Scratch(); err != nil {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
@@ -24,6 +25,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"modwsgi/internal/fault"
@@ -224,6 +226,58 @@ func TestBaseOutOfALayout(t *testing.T) {
 				t.Errorf("got the image %q", data)
 			}
 		})
+	}
+}
+
+// TestBaseOutOfAnArchive reads what docker save writes.
+func TestBaseOutOfAnArchive(t *testing.T) {
+	image := func(text string) v1.Image {
+		img, err := mutate.AppendLayers(empty.Image, static.NewLayer([]byte(text), types.DockerUncompressedLayer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return img
+	}
+	dir := t.TempDir()
+	one, two, other := filepath.Join(dir, "one.tar"), filepath.Join(dir, "two: of them.tar"), filepath.Join(dir, "other.tar")
+	a, b := name.MustParseReference("shop/a:1"), name.MustParseReference("shop/b:1")
+	for file, images := range map[string]map[name.Reference]v1.Image{one: {a: image("one")}, two: {a: image("a"), b: image("b")}} {
+		if err := tarball.MultiRefWriteToFile(file, images); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(other, []byte("no archive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for base, want := range map[string]string{one: "one", one + ":shop/a:1": "one", two + ":shop/b:1": "b", two: "", one + ":shop/c:1": "", one + ":A:B": "", other: "", "/nonexistent.tar": ""} {
+		m := newMaker(t, Options{Base: archivePrefix + base})
+		img, err := m.fromArchive(base)
+		if want == "" {
+			if fault.ClassOf(err) != fault.Usage || !strings.Contains(fault.HintOf(err), "docker-archive:FILE") {
+				t.Errorf("%s: %v", base, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", base, err)
+		}
+		layers, err := img.Layers()
+		if err != nil || len(layers) != 1 {
+			t.Fatal(layers, err)
+		}
+		kept, err := m.keep(layers[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := openLayer(kept.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r)
+		if err != nil || string(data) != want {
+			t.Errorf("%s: the image is %q (%v)", base, data, err)
+		}
+		_ = r.Close()
 	}
 }
 
@@ -442,6 +496,10 @@ func TestOptionsAreChecked(t *testing.T) {
 		"takes no --base":     func(o *Options) { o.LayerOnly, o.Base = true, "python" },
 		"know no zstd":        func(o *Options) { o.Docker, o.Zstd = true, true },
 		"--entry":             func(o *Options) { o.Entry = "--port" },
+		"--entry \"shop.web:application\" names a module": func(o *Options) { o.Entry = "shop.web:application" },
+		"--env: \"a-b\"":      func(o *Options) { o.Env = map[string]string{"a-b": "c"} },
+		"--env could be of":   func(o *Options) { o.Env, o.LayerOnly = map[string]string{"A": "c"}, true },
+		"--base oci-archive:": func(o *Options) { o.Base = "oci-archive:x.tar" },
 		"--label":             func(o *Options) { o.Labels = map[string]string{"a b": "c"} },
 		"--app":               func(o *Options) { o.App = "/nonexistent" },
 		"--ca-certificates":   func(o *Options) { o.Base, o.CACerts = "python", "x" },

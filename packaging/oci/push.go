@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -157,6 +158,26 @@ func registryHint(err error, other string) string {
 	return other
 }
 
+// signAll signs the images, and the index that has the digest, so that whoever
+// pulls one for a CPU can check it too.
+func (m *maker) signAll(repo name.Repository, digest v1.Hash) error {
+	if m.o.Sign == nil {
+		return nil
+	}
+	all := []v1.Hash{digest}
+	for _, i := range m.images {
+		if !slices.Contains(all, i.digest) {
+			all = append(all, i.digest)
+		}
+	}
+	for _, h := range all {
+		if err := m.sign(repo, h); err != nil {
+			return fmt.Errorf("sign %s: %w", h, err)
+		}
+	}
+	return nil
+}
+
 // push uploads everything by digest, and sets the tag at the end: whoever pulls the
 // tag meanwhile gets what it was.
 func (m *maker) push(index v1.ImageIndex) (string, error) {
@@ -192,6 +213,9 @@ func (m *maker) push(index v1.ImageIndex) (string, error) {
 			return fail(err)
 		}
 		last, digest = index, h
+	}
+	if err := m.signAll(repo, digest); err != nil {
+		return fail(err)
 	}
 	if err := remote.Tag(m.o.Push.ref, last, opts...); err != nil {
 		return fail(err)

@@ -66,6 +66,13 @@ func (m *maker) finish() (*Result, error) {
 			}
 			return nil, err
 		}
+		if m.o.Sign != nil {
+			h, err := v1.NewHash(r.Digest)
+			if err != nil {
+				return nil, err
+			}
+			r.Signature = signatureTag(m.o.Push.ref.Repository, h).Name()
+		}
 	}
 	r.Warnings = m.warnings
 	return r, nil

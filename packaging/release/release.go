@@ -82,6 +82,9 @@ func describe(d *packaging.Dist, a packaging.Artifact, o Options) error {
 	if a.Kind == "wheel" || a.Kind == "sdist" {
 		purl = "pkg:pypi/" + pydist.NormalName(a.Project) + "@" + strings.ReplaceAll(a.Version, "+", "%2B")
 	}
+	if slices.Contains([]string{"deb", "rpm", "apk"}, a.Kind) {
+		purl = sbom.PackageURL(a.Kind, a.Project, a.Version, a.Platform)
+	}
 	bom, err := sbom.JSON(sbom.Subject{
 		Name: a.Project, Version: a.Version, PURL: purl, FileName: a.Name, SHA256: a.SHA256, Time: o.Time, Tool: o.Tool,
 	}, a.Components)

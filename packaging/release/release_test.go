@@ -190,7 +190,7 @@ func keys(t *testing.T) ([]Signer, map[string][]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ec, err := sign.NewECDSA(write("ec.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+	ec, err := sign.NewECDSA(write("ec.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"time"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
@@ -27,6 +28,13 @@ type Subject struct {
 	Tool     string // version of modwsgi
 	// Properties are facts that have no field of their own, by name.
 	Properties [][2]string
+}
+
+// PackageURL names a package of a Linux distribution's format by its format, name,
+// version and CPU (https://github.com/package-url/purl-spec): of no distribution,
+// but ours.
+func PackageURL(format, name, version, arch string) string {
+	return "pkg:" + format + "/modwsgi/" + name + "@" + strings.NewReplacer("+", "%2B", "^", "%5E").Replace(version) + "?arch=" + arch
 }
 
 // JSON returns the bill of materials.

@@ -46,7 +46,7 @@ func (k Keys) Signers(now func() time.Time) ([]Signer, error) {
 		all = append(all, s)
 	}
 	if k.ECDSA != "" {
-		s, err := NewECDSA(k.ECDSA)
+		s, err := NewECDSA(k.ECDSA, passphrase)
 		if err != nil {
 			return nil, err
 		}

@@ -115,9 +115,10 @@ func (s *OpenPGP) Sign(_ string, data []byte, _ time.Time) ([]byte, error) {
 // signature of the SHA-256.
 type ECDSA struct{ key *ecdsa.PrivateKey }
 
-// NewECDSA reads a key in PEM, as openssl ecparam and cosign import-key-pair know
-// it; one that is encrypted is refused.
-func NewECDSA(name string) (*ECDSA, error) {
+// NewECDSA reads a key in PEM, as openssl ecparam writes it, or as cosign
+// generate-key-pair does, which the passphrase opens; one that is encrypted in
+// another way is refused.
+func NewECDSA(name string, passphrase []byte) (*ECDSA, error) {
 	data, err := keyFile(name)
 	if err != nil {
 		return nil, err
@@ -128,12 +129,13 @@ func NewECDSA(name string) (*ECDSA, error) {
 			key, err := x509.ParseECPrivateKey(block.Bytes)
 			return newECDSA(name, key, err)
 		case "PRIVATE KEY":
-			any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-			key, ok := any.(*ecdsa.PrivateKey)
-			if err == nil && !ok {
-				err = fmt.Errorf("it is a %T", any)
+			return parsePKCS8(name, block.Bytes)
+		case "ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY":
+			der, err := openCosign(name, block.Bytes, passphrase)
+			if err != nil {
+				return nil, err
 			}
-			return newECDSA(name, key, err)
+			return parsePKCS8(name, der)
 		case "EC PARAMETERS":
 		default:
 			return nil, badKey(name, "ECDSA", fmt.Errorf("its kind is %q", block.Type))

@@ -3,10 +3,23 @@
 package sign
 
 import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/crypto/nacl/secretbox"
+	"golang.org/x/crypto/scrypt"
 
 	"modwsgi/internal/fault"
 )
@@ -51,4 +64,79 @@ func TestKeysAreRefused(t *testing.T) {
 
 func openPGP(name string) error  { _, err := NewOpenPGP(name, nil); return err }
 func minisign(name string) error { _, err := NewMinisign(name, nil); return err }
-func ecdsaKey(name string) error { _, err := NewECDSA(name); return err }
+func ecdsaKey(name string) error { _, err := NewECDSA(name, nil); return err }
+
+// TestCosignKey reads a key in the form of cosign's files, made here by its
+// specification: scrypt, and NaCl's secretbox around PKCS #8.
+func TestCosignKey(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	boxed := func(name, kind string, change func(map[string]any)) string {
+		salt, nonce := bytes.Repeat([]byte{1}, 32), [24]byte{2}
+		derived, err := scrypt.Key([]byte("s3cret"), salt, 1024, 8, 1, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content := map[string]any{
+			"kdf":        map[string]any{"name": "scrypt", "params": map[string]int{"N": 1024, "r": 8, "p": 1}, "salt": salt},
+			"cipher":     map[string]any{"name": "nacl/secretbox", "nonce": nonce[:]},
+			"ciphertext": secretbox.Seal(nil, der, &nonce, (*[32]byte)(derived)),
+		}
+		change(content)
+		text, err := json.Marshal(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: text}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	same := func(map[string]any) {}
+	for _, kind := range []string{"ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"} {
+		s, err := NewECDSA(boxed("good", kind, same), []byte("s3cret"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		signature, err := s.Sign("", []byte("data"), time.Time{})
+		if err != nil || !s.Made([]byte("data"), string(signature)) || s.Made([]byte("other"), string(signature)) || s.Made([]byte("data"), "x") {
+			t.Errorf("%s signs %q, %v", kind, signature, err)
+		}
+		sum := sha256.Sum256([]byte("data"))
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(signature)))
+		if err != nil || !ecdsa.VerifyASN1(&key.PublicKey, sum[:], raw) {
+			t.Errorf("it is not the key's: %v", err)
+		}
+	}
+	kind := "ENCRYPTED SIGSTORE PRIVATE KEY"
+	for name, c := range map[string]struct {
+		change     func(map[string]any)
+		passphrase string
+		says       string
+	}{
+		"none":      {same, "", "needs a passphrase"},
+		"wrong":     {same, "other", "the passphrase for"},
+		"algorithm": {func(m map[string]any) { m["cipher"] = map[string]any{"name": "rot13"} }, "s3cret", "its algorithms are not known"},
+		"nonce":     {func(m map[string]any) { m["cipher"] = map[string]any{"name": "nacl/secretbox", "nonce": []byte{1}} }, "s3cret", "its algorithms are not known"},
+		"memory": {func(m map[string]any) {
+			m["kdf"] = map[string]any{"name": "scrypt", "params": map[string]int{"N": 1 << 30, "r": 8, "p": 1}}
+		}, "s3cret", "too much memory"},
+		"odd cost": {func(m map[string]any) {
+			m["kdf"] = map[string]any{"name": "scrypt", "params": map[string]int{"N": 1000, "r": 8, "p": 1}}
+		}, "s3cret", "is no cosign private key"},
+		"text": {func(m map[string]any) { m["kdf"] = "x" }, "s3cret", "is no cosign private key"},
+	} {
+		_, err := NewECDSA(boxed("bad", kind, c.change), []byte(c.passphrase))
+		if fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) || fault.HintOf(err) == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pydist"
+	"modwsgi/packaging"
 	"modwsgi/packaging/licence"
 )
 
@@ -25,6 +26,9 @@ type Sdist struct {
 	Lock     []byte            // modwsgi.lock: the archives that are built
 	Archives map[string]string // files to take along, by name: paths
 	Time     time.Time         // of every entry
+	// Components are the archives, and Parameters what the user chose, for Package.
+	Components []packaging.Component
+	Parameters map[string]string
 }
 
 // ModuleName is the distribution's name on a package index.

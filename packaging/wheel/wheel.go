@@ -7,7 +7,9 @@ package wheel
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -194,7 +196,7 @@ func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Bundle, o.Allow, o.Host = w.options.Bundle, w.options.Allow, w.options.Host
+	o.Bundle, o.Allow, o.Host = w.options.Bundle, w.options.Allow, w.options.Host.Asking(w.ctx)
 	r, err := linkage.Apply(tree, o)
 	if err != nil {
 		return nil, said(err, w.path("tree"), w.stage.Site)
@@ -230,8 +232,13 @@ func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 	return r, nil
 }
 
-// said puts the path that the user knows into a message about the copy.
+// said puts the path that the user knows into a message about the copy; one about
+// writing the copy is about that.
 func said(err error, copied, original string) error {
+	var at *fs.PathError
+	if errors.As(err, &at) && at.Op == "write" {
+		return err
+	}
 	return fault.New(fault.ClassOf(err), fault.HintOf(err), "%s", strings.ReplaceAll(err.Error(), copied, original))
 }
 

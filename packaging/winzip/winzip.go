@@ -60,7 +60,7 @@ func begin(ctx context.Context, s *packaging.Stage) (*work, error) {
 		"modwsgi/LICENSE": licence.Text(), "mod_wsgi/LICENSE": licence.Text(),
 	}}
 	for _, path := range []string{w.module(), w.launcher()} {
-		if err := checkMachine(path); err != nil {
+		if err := CheckMachine(path); err != nil {
 			return nil, err
 		}
 	}
@@ -75,8 +75,9 @@ func (w *work) module() string {
 }
 func (w *work) launcher() string { return filepath.Join(w.stage.Bin, express) }
 
-// checkMachine refuses a file that is not for Windows x64.
-func checkMachine(path string) error {
+// CheckMachine refuses a file that is not for Windows x64, with an error of class
+// Environment.
+func CheckMachine(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fault.New(fault.Environment, "build it again", "read %s: %w", filepath.Base(path), err)
@@ -261,14 +262,13 @@ func Wheel(ctx context.Context, d *packaging.Dist, s *packaging.Stage) (*packagi
 		Name: "mod_wsgi", Version: w.version() + "+" + label, HomePage: "https://www.modwsgi.org/",
 		Summary:        "mod_wsgi for Python " + py.MinorVersion() + " and Apache 2.4 on Windows, built by modwsgi",
 		RequiresPython: "==" + py.MinorVersion() + ".*", TopLevel: []string{s.Module.Package}, Tag: py.Tag + "-" + py.ABI + "-" + platform,
-		LicenseExpression: w.expression(), Extra: map[string][]byte{},
+		License: w.expression(), Extra: map[string][]byte{},
 		Description: "mod_wsgi " + w.version() + " for Python " + py.MinorVersion() + " and the Apache 2.4 of Apache Lounge, XAMPP and others that you have.\n" +
 			"\"mod_wsgi-express module-config\" prints the lines for httpd.conf.\n" +
 			"Its bill of materials is in sboms/, the licences of all of it in licenses/.\n",
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.texts)) {
 		dist.Extra["licenses/"+name] = w.texts[name]
-		dist.LicenseFiles = append(dist.LicenseFiles, name)
 	}
 	if dist.Extra["sboms/modwsgi.cdx.json"], err = w.bom("pkg:pypi/mod-wsgi@" + w.version() + "%2B" + label); err != nil {
 		return nil, err

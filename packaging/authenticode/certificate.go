@@ -1,0 +1,91 @@
+package authenticode
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"time"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/pe"
+)
+
+// signedData is as much of a PKCS#7 message as leads to its certificates (RFC
+// 2315, section 9.1).
+type signedData struct {
+	Version      int
+	Digests      asn1.RawValue
+	Content      asn1.RawValue
+	Certificates asn1.RawValue `asn1:"optional,tag:0"`
+}
+
+// certificates are those that a signed program carries.
+func certificates(path string) ([]*x509.Certificate, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := pe.Signature(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	var message struct {
+		Type asn1.ObjectIdentifier
+		Data signedData `asn1:"explicit,tag:0"`
+	}
+	if _, err := asn1.Unmarshal(signature, &message); err != nil {
+		return nil, fmt.Errorf("read the signature: %w", err)
+	}
+	return x509.ParseCertificates(message.Data.Certificates.Bytes)
+}
+
+// checkValidity refuses what was signed with a certificate that is not valid
+// now: without a time stamp of then Windows would refuse it, too. Only here a
+// PKCS#12 file has told whose certificate it is.
+func checkValidity(path string, now time.Time) error {
+	all, err := certificates(path)
+	if err != nil {
+		return err
+	}
+	const hint = "sign with a certificate that is valid now"
+	for _, c := range all {
+		if c.IsCA && len(all) > 1 {
+			continue
+		}
+		if now.After(c.NotAfter) {
+			return fault.New(fault.Environment, hint, "the certificate of %q has expired on %s", c.Subject.CommonName, c.NotAfter.UTC().Format(time.DateOnly))
+		}
+		if now.Before(c.NotBefore) {
+			return fault.New(fault.Environment, hint, "the certificate of %q is valid from %s on only", c.Subject.CommonName, c.NotBefore.UTC().Format(time.DateOnly))
+		}
+	}
+	return nil
+}
+
+// checkAuthorities says what is wrong with a file of trusted authorities, which
+// else would look like a fault of what is to be verified.
+func checkAuthorities(path string) error {
+	const hint = "name a PEM file with the certificates of the authorities that you trust"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fault.New(fault.Usage, hint, "read the authorities: %w", err)
+	}
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			return fault.New(fault.Usage, hint, "%s has no certificate in PEM", path)
+		}
+		if block.Type == "CERTIFICATE" || block.Type == "TRUSTED CERTIFICATE" || block.Type == "X509 CERTIFICATE" {
+			return nil
+		}
+	}
+}
+
+// encrypted says whether a key in PEM needs a passphrase.
+func encrypted(path string) bool {
+	data, err := os.ReadFile(path)
+	return err == nil && (bytes.Contains(data, []byte("BEGIN ENCRYPTED PRIVATE KEY")) || bytes.Contains(data, []byte("Proc-Type: 4,ENCRYPTED")))
+}

@@ -1,0 +1,79 @@
+package linkage
+
+import (
+	"bufio"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/packaging"
+)
+
+// alpinePackage is what apk has recorded of a package.
+type alpinePackage struct{ name, version, arch, license string }
+
+// alpineOwner finds the package of a file in apk's records, nil where it has none
+// (apk-tools, "APK database"): a stanza has P: and other fields, then F: for each
+// directory with R: for the files in it.
+func (h Host) alpineOwner(file string) *alpinePackage {
+	rel, err := filepath.Rel(h.Root, file)
+	if err != nil {
+		return nil
+	}
+	f, err := os.Open(filepath.Join(h.Root, "/lib/apk/db/installed"))
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	wanted := filepath.ToSlash(rel)
+	var p alpinePackage
+	dir := ""
+	scan := bufio.NewScanner(f)
+	scan.Buffer(nil, 1<<20)
+	for scan.Scan() {
+		key, value, _ := strings.Cut(scan.Text(), ":")
+		switch key {
+		case "":
+			p, dir = alpinePackage{}, ""
+		case "P":
+			p.name = value
+		case "V":
+			p.version = value
+		case "A":
+			p.arch = value
+		case "L":
+			p.license = value
+		case "F":
+			dir = value
+		case "R":
+			if path.Join(dir, value) == wanted {
+				return &p
+			}
+		}
+	}
+	return nil
+}
+
+// alpine describes a library by its package. Alpine writes SPDX expressions; the
+// texts are in packages of their own, which need not be there.
+func (h Host) alpine(c *packaging.Component, p *alpinePackage) {
+	c.Name, c.Version = p.name, p.version
+	if c.License == "" {
+		c.License = p.license
+	}
+	id, release := h.osRelease()
+	if id == "debian" { // nothing says otherwise
+		id = "alpine"
+	}
+	c.PURL = "pkg:apk/" + id + "/" + p.name + "@" + escapePURL(p.version) + "?arch=" + p.arch
+	if release != "" {
+		c.PURL += "&distro=" + id + "-" + release
+	}
+	texts, _ := filepath.Glob(filepath.Join(h.Root, "/usr/share/licenses", p.name, "*"))
+	for _, t := range texts {
+		if isFile(t) {
+			c.Texts = append(c.Texts, t)
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package linkage
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/internal/run"
+	"modwsgi/packaging"
+)
+
+// Asking returns a host whose package manager may be run, for records that only it
+// can read (rpm's). The context ends what runs.
+func (h Host) Asking(ctx context.Context) Host {
+	root := h.Root
+	h.ask = func(args ...string) string {
+		for _, program := range []string{"/usr/bin/rpm", "/bin/rpm"} {
+			if root != "/" && root != "" || !isFile(program) {
+				continue
+			}
+			out, err := (&run.Runner{}).Output(ctx, run.Cmd{Argv: append([]string{program}, args...), Dir: "/", Env: []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}})
+			if err == nil {
+				return string(out)
+			}
+			break
+		}
+		return ""
+	}
+	return h
+}
+
+// rpmOwner describes a library by its package, if rpm knows one. What rpm says of
+// licences is in the words of each distribution, and is not taken over.
+func (h Host) rpmOwner(c *packaging.Component, file string) {
+	if h.ask == nil {
+		return
+	}
+	line, _, _ := strings.Cut(h.ask("-qf", "--qf", `%{NAME}\t%{EPOCHNUM}\t%{VERSION}-%{RELEASE}\t%{ARCH}\n`, file), "\n")
+	f := strings.Split(line, "\t")
+	if len(f) != 4 {
+		return
+	}
+	name, epoch, version, arch := f[0], f[1], f[2], f[3]
+	id, release := h.osRelease()
+	c.Name, c.Version = name, version
+	c.PURL = "pkg:rpm/" + id + "/" + name + "@" + escapePURL(version) + "?arch=" + arch
+	if release != "" {
+		c.PURL += "&distro=" + id + "-" + release
+	}
+	if epoch != "0" {
+		c.Version = epoch + ":" + version
+		c.PURL += "&epoch=" + epoch
+	}
+	for text := range strings.Lines(h.ask("-q", "--licensefiles", name+"-"+version+"."+arch)) {
+		if text = strings.TrimSpace(text); filepath.IsAbs(text) && isFile(text) {
+			c.Texts = append(c.Texts, text)
+		}
+	}
+}
