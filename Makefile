@@ -49,15 +49,17 @@ fmt:
 
 # What is released of the tools, for all platforms, in dist/; then everything in
 # it is looked at. "make release" is the same for a commit with a tag (docs/release.md).
+# One build at a time: the release tool packs programs in the order in which they
+# were finished, and the archives would not be the same each time.
 dist: dist-files
 	@scripts/check-dist
 
 dist-files:
-	$(GORELEASER) release --snapshot --clean
+	$(GORELEASER) release --snapshot --clean --parallelism 1
 	@scripts/finish-dist
 
 release:
-	$(GORELEASER) release --clean --skip=publish,announce
+	$(GORELEASER) release --clean --parallelism 1 --skip=publish,announce
 	@scripts/finish-dist --sweep
 	@scripts/check-dist
 

@@ -125,89 +125,71 @@ func TestWarm(t *testing.T) {
 	}
 }
 
-// TestModuleAlone builds only the module where the httpd is in the cache, and
-// twice from scratch in different places with the same result.
+// TestModuleAlone builds only the module where the httpd is in the cache. Then
+// the module in the cache is damaged in several ways: each time it is dropped and
+// built again, in another place, and the same as before.
 func TestModuleAlone(t *testing.T) {
 	dir := workdir(t, "alone")
 	python := setting(t, "MODWSGI_TEST_PYTHON")
-	var modules []string
-	for i := range 2 {
-		place := filepath.Join(dir, strings.Repeat("x", 1+20*i))
-		if err := os.Mkdir(place, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		cache := ownCache(t, place)
-		must(t, dir, bareEnv(), program(t, "modwsgi"), "cache", "clear", "--kind", "module", "--cache-dir", cache)
-		env := venv(t, python, filepath.Join(place, "env"), "--without-pip")
-		r := cached(t, place, cache, env, "--timings", filepath.Join(place, "t.json"))
-		if r.code != 0 {
-			t.Fatal(r)
-		}
-		names, _ := steps(t, r)
-		if !began(names, "compile mod_wsgi") || began(names, "compile httpd") || began(names, "configure") {
-			t.Errorf("steps %v", names)
-		}
-		if !json.Valid([]byte(contents(t, filepath.Join(place, "t.json")))) {
-			t.Error("the trace is no JSON")
-		}
-		modules = append(modules, contents(t, module(t, env)))
-	}
-	if modules[0] != modules[1] {
-		t.Error("two builds of the module differ")
-	}
-}
-
-// TestDamagedEntries damages the module in the cache in several ways: it is
-// dropped, built again, and the same as before.
-func TestDamagedEntries(t *testing.T) {
-	dir := workdir(t, "damage")
 	cache := ownCache(t, dir)
-	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"), "--without-pip")
-	if r := cached(t, dir, cache, env); r.code != 0 {
+	must(t, dir, bareEnv(), program(t, "modwsgi"), "cache", "clear", "--kind", "module", "--cache-dir", cache)
+	env := venv(t, python, filepath.Join(dir, "env"), "--without-pip")
+	r := cached(t, dir, cache, env, "--timings", filepath.Join(dir, "t.json"))
+	if r.code != 0 {
 		t.Fatal(r)
 	}
-	want := contents(t, module(t, env))
-	entry := func() string {
-		found, _ := filepath.Glob(filepath.Join(cache, "builds/*/*/tree", filepath.Base(module(t, env))))
-		for _, f := range found {
-			if contents(t, f) == want {
-				return f
-			}
-		}
-		t.Fatalf("the cache has no such module: %v", found)
-		return ""
+	names, _ := steps(t, r)
+	if !began(names, "compile mod_wsgi") || began(names, "compile httpd") || began(names, "configure") {
+		t.Errorf("steps %v", names)
 	}
-	for name, damage := range map[string]func(string) error{
-		"a byte": func(f string) error {
+	if !json.Valid([]byte(contents(t, filepath.Join(dir, "t.json")))) {
+		t.Error("the trace is no JSON")
+	}
+	want := contents(t, module(t, env))
+	for i, damage := range []func(string) error{
+		func(f string) error { // a byte
 			data := []byte(contents(t, f))
 			data[len(data)/2] ^= 1
 			return os.WriteFile(f, data, 0o755)
 		},
-		"a pipe": func(f string) error {
+		func(f string) error { // a pipe
 			if err := os.Remove(f); err != nil {
 				return err
 			}
 			return exec.Command("mkfifo", f).Run()
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			if err := damage(entry()); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.RemoveAll(env); err != nil {
-				t.Fatal(err)
-			}
-			venv(t, setting(t, "MODWSGI_TEST_PYTHON"), env, "--without-pip")
-			r := cached(t, dir, cache, env)
-			names, notes := steps(t, r)
-			if r.code != 0 || !began(names, "compile mod_wsgi") || began(names, "compile httpd") || !said(notes, "damaged") {
-				t.Errorf("steps %v, notes %v: %v", names, notes, r)
-			}
-			if contents(t, module(t, env)) != want || contents(t, entry()) != want {
-				t.Error("what was built again is not the same")
-			}
-		})
+		if err := damage(cachedModule(t, cache, module(t, env), want)); err != nil {
+			t.Fatal(err)
+		}
+		place := filepath.Join(dir, strings.Repeat("x", 1+20*i))
+		if err := os.Rename(cache, place); err != nil {
+			t.Fatal(err)
+		}
+		cache = place
+		env = venv(t, python, filepath.Join(dir, fmt.Sprint("another env ", i)), "--without-pip")
+		r := cached(t, dir, cache, env)
+		names, notes := steps(t, r)
+		if r.code != 0 || !began(names, "compile mod_wsgi") || began(names, "compile httpd") || !said(notes, "damaged") {
+			t.Errorf("steps %v, notes %v: %v", names, notes, r)
+		}
+		if contents(t, module(t, env)) != want || contents(t, cachedModule(t, cache, module(t, env), want)) != want {
+			t.Error("what was built again is not the same")
+		}
 	}
+}
+
+// cachedModule is the file of a cache with the module.
+func cachedModule(t *testing.T, cache, module, want string) string {
+	t.Helper()
+	found, _ := filepath.Glob(filepath.Join(cache, "builds/*/*/tree", filepath.Base(module)))
+	for _, f := range found {
+		if contents(t, f) == want {
+			return f
+		}
+	}
+	t.Fatalf("the cache has no such module: %v", found)
+	return ""
 }
 
 // TestCachesThatCannotBeUsed has caches that are read only, somebody else's, and

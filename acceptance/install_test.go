@@ -228,7 +228,8 @@ func TestKilledAnywhere(t *testing.T) {
 		{"unpack httpd", 200 * time.Millisecond},
 		{"configure apr", 2 * time.Second},
 		{"compile httpd", 3 * time.Second},
-		// From here on the httpd is in the build cache.
+		// From here on the httpd is in the build cache: the one that the tests have
+		// built before, which saves a minute.
 		{"compile mod_wsgi", 500 * time.Millisecond},
 		{"verify stage", 50 * time.Millisecond},
 	} {
@@ -236,6 +237,10 @@ func TestKilledAnywhere(t *testing.T) {
 			t.Fatalf("the step %q did not come", step.name)
 		}
 		unchanged(step.name)
+		if step.name == "compile httpd" {
+			must(t, dir, bareEnv(), "cp", "-a", filepath.Join(setting(t, "MODWSGI_TEST_CACHE"), "builds"), filepath.Join(dir, "cache/builds"))
+			must(t, dir, bareEnv(), program(t, "modwsgi"), "cache", "clear", "--kind", "module", "--cache-dir", filepath.Join(dir, "cache"))
+		}
 	}
 	for _, after := range []time.Duration{0, 10, 25, 45, 70, 120} {
 		killInPlace(t, dir, env, before, args, after*time.Millisecond)

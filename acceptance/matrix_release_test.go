@@ -135,8 +135,10 @@ func TestMatrixWindows(t *testing.T) {
 	defer server.Close()
 	for want, args := range map[string][]string{"-manylinux_": nil, "-win_amd64.whl": {"--platform", "win_amd64"}} {
 		to := filepath.Join(dir, "for"+want)
-		must(t, dir, bareEnv(), append([]string{filepath.Join(setting(t, "MODWSGI_TEST_ENV"), "bin/python"), "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-			"--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--index-url", server.URL + "/simple/", "--dest", to, "mod_wsgi"}, args...)...)
+		must(t, dir, bareEnv(), append([]string{
+			filepath.Join(setting(t, "MODWSGI_TEST_ENV"), "bin/python"), "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+			"--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--index-url", server.URL + "/simple/", "--dest", to, "mod_wsgi",
+		}, args...)...)
 		if found, _ := filepath.Glob(filepath.Join(to, "*")); len(found) != 1 || !strings.Contains(found[0], want) {
 			t.Errorf("pip takes %q, not %s", found, want)
 		}

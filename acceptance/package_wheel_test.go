@@ -271,6 +271,33 @@ func TestPackageFailures(t *testing.T) {
 	}
 }
 
+// TestPackageBadTrees: what would not work elsewhere is refused by name, also where
+// the record of the environment does not tell that it was changed.
+func TestPackageBadTrees(t *testing.T) {
+	dir := workdir(t, "bad trees")
+	for name, c := range map[string]struct{ file, change, says string }{
+		"library": {"lib/libapr-1.so.0", `rm "$1"`, "needs libapr-1.so.0, which is neither in the tree nor on this machine"},
+		"CPU":     {"modules/mod_alias.so", `printf '\267' | dd of="$1" bs=1 seek=18 conv=notrunc status=none`, "modules/mod_alias.so is for aarch64, not for "},
+		"path":    {"modules/mod_alias.so", `LC_ALL=C sed -i 's#\$ORIGIN/../lib#/opt/zz/../lib#' "$1"`, "modules/mod_alias.so has the absolute run path /opt/zz/../lib"},
+		"cut":     {"modules/mod_alias.so", `truncate -s 3000 "$1"`, "modules/mod_alias.so"},
+	} {
+		env := filepath.Join(dir, name)
+		must(t, dir, bareEnv(), "cp", "-a", setting(t, "MODWSGI_TEST_ENV"), env)
+		sites, _ := filepath.Glob(env + "/lib/python3*/site-packages")
+		if len(sites) != 1 {
+			t.Fatal(sites)
+		}
+		file := filepath.Join(sites[0], "mod_wsgi_packages/httpd", c.file)
+		must(t, sites[0], bareEnv(), "sh", "-euc", c.change+`
+sed -i "\#^mod_wsgi_packages/httpd/$2,#d" mod_wsgi_httpd-*.dist-info/RECORD`, "sh", file, c.file)
+		r := command(t, dir, bareEnv(), packageArgs(t, "--from-env", env)...)
+		if r.code != 3 || !strings.Contains(r.stderr, "cannot be packaged") || !strings.Contains(r.stderr, c.says) || !strings.Contains(r.stderr, "modwsgi: hint: ") {
+			t.Errorf("%s: %v", name, r)
+		}
+		absent(t, filepath.Join(dir, "dist"))
+	}
+}
+
 // TestPackageKilled kills a run while it writes: nothing of it is to be seen, and
 // the next one succeeds.
 func TestPackageKilled(t *testing.T) {

@@ -29,6 +29,10 @@ as "$httpd/bin/httpd" -V 2>/dev/null || true
 for what in bindir sbindir libexecdir includedir PREFIX SYSCONFDIR PROGNAME; do
 	echo "APXS $what=$(as "$env/bin/mod_wsgi-apxs" -q $what || echo none)"
 done
+# Every key that there is.
+for what in $(as "$env/bin/mod_wsgi-apxs" -q | sed 's/=.*//'); do
+	echo "KEY $what=$(as "$env/bin/mod_wsgi-apxs" -q "$what")"
+done
 echo GREP
 grep -rIl -e "$1/" -e "$2/" "$httpd" "$env"/lib/python*/site-packages/mod_wsgi | grep -v -e __pycache__ -e /server/build.json || true
 mkdir "$3/run"
@@ -91,6 +95,9 @@ func TestRelocated(t *testing.T) {
 		if strings.Contains(r.stdout, not) {
 			t.Errorf("has %q", not)
 		}
+	}
+	if n := strings.Count(r.stdout, "\nKEY "); n < 80 || strings.Count(r.stdout, "="+env) < 20 {
+		t.Errorf("%d keys", n)
 	}
 	_, rest, _ := strings.Cut(r.stdout, "GREP\n")
 	if files, _, _ := strings.Cut(rest, "ANSWER"); strings.TrimSpace(files) != "" {

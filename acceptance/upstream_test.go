@@ -4,6 +4,7 @@ package acceptance
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,10 +42,8 @@ func TestUpstreamBuildsAgainstOurHTTPD(t *testing.T) {
 	}
 	// It is used from another place than it was made in, where programs of pip's
 	// kind do not start any more and the interpreter does.
-	env := filepath.Join(dir, "env")
-	if err := os.Rename(built, env); err != nil {
-		t.Fatal(err)
-	}
+	env := filepath.Join(otherFileSystem(t, dir), "env")
+	must(t, dir, bareEnv(), "mv", built, env)
 	pip := filepath.Join(env, "bin/python")
 	must(t, dir, bareEnv(), pip, "-m", "pip", "uninstall", "-y", "mod_wsgi")
 	// pip takes an archive by its name, not by its content.
@@ -62,4 +61,25 @@ func TestUpstreamBuildsAgainstOurHTTPD(t *testing.T) {
 	if a := serve(t, env); a.Prefix != env || a.Express != "true" {
 		t.Errorf("answer %+v", a)
 	}
+}
+
+// otherFileSystem is a directory of another file system, where there is one in
+// memory that programs can be run from; else dir.
+func otherFileSystem(t *testing.T, dir string) string {
+	t.Helper()
+	other, err := os.MkdirTemp("/dev/shm", "modwsgi-acceptance-")
+	if err != nil {
+		t.Logf("all in one file system: %v", err)
+		return dir
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(other) })
+	must(t, "/", bareEnv(), "cp", "/bin/true", other)
+	if err := exec.Command(filepath.Join(other, "true")).Run(); err != nil {
+		t.Logf("all in one file system: %v", err)
+		return dir
+	}
+	if err := os.Chmod(other, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return other
 }

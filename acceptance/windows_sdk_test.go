@@ -63,7 +63,7 @@ func (w *windows) sdks(t *testing.T) {
 	for want, args := range map[string][]string{
 		"headers of Python 3.11":              {"--python", "3.12", "--python-sdk", sdk},
 		"has no httpd.h":                      {"--python", "3.11", "--httpd-sdk", filepath.Join(dir, "empty")},
-		"no pinned source":                    {"--python", "3.10"},
+		"headers of Python 3.8, 3.10":         {"--python", "3.10,3.11,3.8"},
 		"is not a version of Python":          {"--python", "python3"},
 		"--python is missing":                 nil,
 		"does not say for which":              {"--python", "3.10,3.11", "--python-sdk", sdk},
@@ -80,5 +80,17 @@ func (w *windows) sdks(t *testing.T) {
 		if left, _ := filepath.Glob(filepath.Join(dir, "wrong/*")); len(left) > 0 {
 			t.Errorf("%s: %v was left", want, left)
 		}
+	}
+
+	// What an earlier build made is not touched by one that fails.
+	before, err := os.ReadFile(module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := build("with", "--python", "3.11", "--httpd-sdk", filepath.Join(dir, "empty")); r.code == 0 {
+		t.Error(r)
+	}
+	if after, err := os.ReadFile(module); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("a failed build touched the module of an earlier one: %v", err)
 	}
 }

@@ -74,6 +74,11 @@ func artifacts(t *testing.T) (zipFile, wheel string) {
 			}
 		}
 	}
+	if _, err := exec.LookPath("twine"); err == nil {
+		must(t, dir, bareEnv(), "sh", "-c", "twine check --strict one/*.whl")
+	} else {
+		t.Log("twine is not installed: its check is left out")
+	}
 	verify := func(args ...string) result {
 		return command(t, dir, bareEnv(), append([]string{program(t, "modwsgi"), "package", "verify"}, args...)...)
 	}
@@ -232,7 +237,7 @@ func (w *windows) launcher(t *testing.T) {
 
 	server := w.start(t, exe, "start-server", app, "--port", port, "--server-root", root)
 	ask(t, "http://127.0.0.1:"+port+"/?x=1", nil, http.StatusOK)
-	if r := w.wine(t, exe, "setup-server", app, "--port", port, "--server-root", root+" 2"); r.code == 0 || !strings.Contains(r.stderr, "port "+port+" is in use") {
+	if r := w.wine(t, exe, "start-server", app, "--port", port, "--server-root", root+" 2"); r.code == 0 || !strings.Contains(r.stderr, "port "+port+" is in use") {
 		t.Errorf("a port that is taken: %v", r)
 	}
 	if r := w.wine(t, exe, "status", "--server-root", root); r.code != 0 {

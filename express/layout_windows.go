@@ -202,7 +202,9 @@ func modulesOf(dir string) string {
 
 // modulesBeside is where the modules of an httpd lie that was named: all
 // distributions for Windows have one layout.
-func modulesBeside(httpd string) string { return filepath.Join(filepath.Dir(filepath.Dir(httpd)), "modules") }
+func modulesBeside(httpd string) string {
+	return filepath.Join(filepath.Dir(filepath.Dir(httpd)), "modules")
+}
 
 // slashed writes a path as httpd wants it in its configuration.
 func slashed(s string) string {

@@ -221,7 +221,8 @@ func TestProbe(t *testing.T) {
 	dir := t.TempDir()
 	// Has zlib and a new OpenSSL only.
 	cc := filepath.Join(dir, "cc")
-	if err := os.WriteFile(cc, []byte("#!/bin/sh\ncase \"$*\" in *-lz*|*-lssl*) exit 0 ;; esac\nexit 1\n"), 0o755); err != nil {
+	if err := os.WriteFile(cc, []byte("#!/bin/sh\ncase \"$*\" in *-lz*|*-lssl*) for w; do [ \"$l\" != -o ] || echo >\"$w\"; l=$w; done; exit 0 ;; esac\n"+
+		"case \"$*\" in *-lxml2*) [ ! -e \"$0.full\" ] || { echo 'cc: x.s: No space left on device' >&2; exit 1; } ;; esac\nexit 1\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	tc := &toolchain.Toolchain{CC: []string{cc}, Family: "debian", Env: []string{"PATH=" + dir}}
@@ -231,6 +232,13 @@ func TestProbe(t *testing.T) {
 	}
 	if got, err := h.Select(nil, nil); err != nil || !slices.Equal(got, []string{"deflate", "tls"}) {
 		t.Errorf("got %v, %v from %v", got, err, h.Has)
+	}
+	// Without room nothing is known about a feature.
+	if err := os.WriteFile(cc+".full", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := Probe(t.Context(), &run.Runner{}, tc, t.TempDir()); h != nil || fault.ClassOf(err) != fault.Environment || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("a full disk: %+v, %v", h, err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("stop")

@@ -23,6 +23,7 @@ var knownFailures = []struct {
 	},
 	{regexp.MustCompile(`(?i)permission denied|cannot run C compiled programs`), "the build directory may be mounted noexec: set XDG_CACHE_HOME to another file system"},
 	{regexp.MustCompile(`Clock skew detected|newly created file is older than distributed files`), "the clock of this machine is behind the dates of the sources: set it"},
+	{regexp.MustCompile(`could not determine .* interface`), "the programs nm and ar are missing: install binutils"},
 	{regexp.MustCompile(`C compiler cannot create executables`), "the compiler does not work: see the log, and config.log beside the sources (--keep-build keeps them)"},
 }
 

@@ -32,11 +32,16 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 	h := &Host{Toolchain: tc, Has: map[string]bool{}, Linked: map[string][]string{}}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
+	var full error
 	try := func(name, source string, libs []string) {
 		wg.Go(func() {
-			ok := h.Try(ctx, r, scratch, name, source, libs...) == nil
+			err := h.Try(ctx, r, scratch, name, source, libs...)
+			ok := err == nil
 			mu.Lock()
 			defer mu.Unlock()
+			if toolchain.NoSpace(err) {
+				full = err
+			}
 			h.Has[name] = ok
 			if ok {
 				h.Linked[name] = linked(filepath.Join(scratch, "probe-"+name))
@@ -54,6 +59,10 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 	wg.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if full != nil { // a feature must not get lost by that
+		return nil, fault.New(fault.Environment, "free some space in "+filepath.Dir(scratch)+", or set TMPDIR to another directory",
+			"try the compiler: no space left: %w", toolchain.WithTail(full))
 	}
 	h.Expat = h.Has["expat"]
 	delete(h.Has, "expat") // it is no feature

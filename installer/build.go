@@ -11,6 +11,7 @@ import (
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/run"
 	"modwsgi/internal/version"
 	"modwsgi/modulebuild"
 )
@@ -119,11 +120,28 @@ func (p *Plan) restoreOrBuild(ctx context.Context, w *workspace, b *httpdbuild.R
 	if err := p.checkRoom(w, true); err != nil {
 		return err
 	}
+	p.sayUnused()
 	if _, err := httpdbuild.Build(ctx, *b); err != nil {
 		return err
 	}
 	cache.store(ctx, key, b.Stage, httpdAbout(b, src))
 	return nil
+}
+
+// sayUnused tells, once, of flags in the caller's environment that others would
+// compile with: here a build must not depend on what happens to be set.
+func (p *Plan) sayUnused() {
+	p.unused.Do(func() {
+		var names []string
+		for _, name := range []string{"CFLAGS", "CPPFLAGS", "LDFLAGS", "LIBS"} {
+			if run.Getenv(p.request.Env, name) != "" {
+				names = append(names, name)
+			}
+		}
+		if len(names) > 0 {
+			p.request.Events.Note("not used for what is compiled: " + strings.Join(names, ", ") + `; flags of your own go into CC, as in CC="gcc -march=native"`)
+		}
+	})
 }
 
 // buildModule makes the module, or takes it out of the cache: first the version
@@ -150,6 +168,7 @@ func (p *Plan) buildModule(ctx context.Context, w *workspace, src *sources, out 
 		}
 		out.file = src.files["mod_wsgi"]
 		b.Archive = out.file.Path
+		p.sayUnused()
 		if out.module, err = modulebuild.Build(ctx, b); err != nil {
 			return err
 		}

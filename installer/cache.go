@@ -19,6 +19,7 @@ import (
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
+	"modwsgi/internal/run"
 	"modwsgi/internal/version"
 	"modwsgi/modulebuild"
 )
@@ -339,7 +340,7 @@ func CacheKey(ctx context.Context, q Request) (string, error) {
 		return "", err
 	}
 	line(py.Version, py.SOABI, lib, modulebuild.FileName(py.Version, py.ExtSuffix))
-	line(p.tools.CC, p.tools.Compiler, p.tools.Target, p.tools.Libc)
+	line(p.tools.CC, p.tools.Compiler, p.tools.Target, p.tools.Libc, run.Getenv(p.tools.Env, "SOURCE_DATE_EPOCH"))
 	return fmt.Sprintf("modwsgi-%s-cp%d%d%s-%s", platformTag(py), py.Major, py.Minor, py.ABIFlags, hex.EncodeToString(h.Sum(nil))[:20]), nil
 }
 

@@ -130,8 +130,19 @@ func TestCacheOfAnotherVersion(t *testing.T) {
 	if err != nil || !c.Other || c.Damage != "" || c.Name != "a build (of another version of modwsgi)" {
 		t.Errorf("%+v, %v", c, err)
 	}
-	if gone, err := PruneCache(q, CachePolicy{MaxSize: -1, OlderThan: time.Nanosecond, Kinds: []string{"build"}}); err != nil || len(gone) != 1 {
+	if gone, err := PruneCache(q, CachePolicy{MaxSize: -1, OlderThan: time.Nanosecond, Kinds: []string{"build"}, DryRun: true}); err != nil || len(gone) != 1 {
 		t.Errorf("%+v, %v", gone, err)
+	}
+	// Where it is wanted it makes room, and nobody is told of damage.
+	var h heard
+	q.Events = h.sink
+	b := newBuilds(&q, t.TempDir())
+	dest := filepath.Join(t.TempDir(), "tree")
+	if e, err := b.restore(t.Context(), c.ID, dest); e != nil || err != nil || !h.has("another version of modwsgi and is dropped") || h.has("damaged") {
+		t.Errorf("%+v, %v, %q", e, err, h.texts)
+	}
+	if b.cache.Has(c.ID) || fileExists(dest) {
+		t.Error("it is still there, or was restored")
 	}
 }
 
@@ -285,5 +296,17 @@ func TestAnEnvironmentWithoutItsPython(t *testing.T) {
 	q.Python = t.TempDir()
 	if _, _, err := List(t.Context(), q); err == nil {
 		t.Error("a directory that is no environment was listed")
+	}
+}
+
+func TestFlagsOfTheEnvironmentAreTold(t *testing.T) {
+	for env, want := range map[string]string{"CFLAGS=-O0": "CFLAGS; flags", "LDFLAGS=x": "LDFLAGS; flags", "CFLAGS=": "", "CC=gcc -O3": ""} {
+		var h heard
+		p := &Plan{request: Request{Env: []string{env}, Events: h.sink}}
+		p.sayUnused()
+		p.sayUnused()
+		if len(h.texts) > 1 || (len(h.texts) == 1) != (want != "") || want != "" && !h.has(want) {
+			t.Errorf("%s: %q", env, h.texts)
+		}
 	}
 }

@@ -120,7 +120,7 @@ func observe(q *Request, what string) string {
 // rememberHost keeps what a probe has found. That it cannot is no failure.
 func (p *Plan) rememberHost(ctx context.Context) {
 	q := &p.request
-	if q.CacheDir == "" || p.tools == nil {
+	if q.CacheDir == "" || p.tools == nil || p.tools.Native() { // a cache directory may get to another processor
 		return
 	}
 	r := hostRecord{Tools: p.tools, Host: p.host, Seen: map[string]string{}}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
@@ -35,7 +36,8 @@ type Index struct {
 // or is killed leaves the directory as it was, but for the hidden one, which the
 // next run removes. Artifacts of earlier runs stay and are listed again.
 //
-// A Dist is not safe for concurrent use, but for Create and Path.
+// What writes artifacts (Scratch, Path, Create, Add, Meta, Update) may be called
+// side by side; the rest of a Dist is not safe for concurrent use.
 type Dist struct {
 	out       string
 	part      string
@@ -43,6 +45,7 @@ type Dist struct {
 	made      bool // the directory is new
 	overwrite bool
 	kept      []Artifact // of earlier runs
+	mu        sync.Mutex // added and metas
 	added     []Artifact
 	metas     []string // further files, in the order in which they appear
 	dropped   []string // files of earlier runs that go away
@@ -224,11 +227,13 @@ func (d *Dist) Add(a *Artifact) error {
 	if a.SHA256, err = digest.File(path); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(d.added, func(o Artifact) bool { return o.Name == a.Name }) {
-		return fmt.Errorf("add %s: it is there twice", a.Name)
-	}
 	if err := d.mayReplace(a); err != nil {
 		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if slices.ContainsFunc(d.added, func(o Artifact) bool { return o.Name == a.Name }) {
+		return fmt.Errorf("add %s: it is there twice", a.Name)
 	}
 	d.added = append(d.added, *a)
 	return nil
@@ -254,6 +259,8 @@ func (d *Dist) mayReplace(a *Artifact) error {
 
 // Update replaces what is recorded of an artifact of this run, by its name.
 func (d *Dist) Update(a Artifact) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if i := slices.IndexFunc(d.added, func(o Artifact) bool { return o.Name == a.Name }); i >= 0 {
 		d.added[i] = a
 	}
@@ -295,7 +302,9 @@ func (d *Dist) Meta(name string, data []byte) error {
 		err = cerr
 	}
 	if err == nil {
+		d.mu.Lock()
 		d.metas = append(d.metas, name)
+		d.mu.Unlock()
 	}
 	return err
 }

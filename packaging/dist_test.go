@@ -3,6 +3,8 @@ package packaging
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -265,5 +267,54 @@ func TestKilledRunsAreSweptUp(t *testing.T) {
 		if _, err := d.Create(name); err == nil {
 			t.Errorf("%q was created", name)
 		}
+	}
+}
+
+// TestSideBySide: several artifacts may be written at the same time.
+func TestSideBySide(t *testing.T) {
+	d, err := Open(filepath.Join(t.TempDir(), "dist"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort()
+	const n = 16
+	failed := make(chan error, n)
+	for k := range n {
+		go func() {
+			name := fmt.Sprintf("a%02d", k)
+			err := func() error {
+				if _, err := d.Scratch(); err != nil {
+					return err
+				}
+				out, err := d.Create(name)
+				if err != nil {
+					return err
+				}
+				_, err = io.WriteString(out, name)
+				if err := errors.Join(err, out.Close()); err != nil {
+					return err
+				}
+				a := Artifact{Name: name}
+				if err := d.Add(&a); err != nil {
+					return err
+				}
+				a.Version = "1"
+				d.Update(a)
+				return d.Meta(name+".metadata", []byte(name))
+			}()
+			failed <- err
+		}()
+	}
+	for range n {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	all := d.Artifacts()
+	if len(all) != n || len(d.Metas()) != n || all[3].Name != "a03" || all[3].Version != "1" {
+		t.Errorf("%+v", all)
 	}
 }

@@ -424,6 +424,15 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 	f.BoolVar(&q.Locked, "locked", false, "take exactly what the lock file says, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "where versions and hashes are recorded (default modwsgi.lock)")
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build what a known advisory warns of")
+	// The rest of install's flags changes nothing of what is built; a pipeline may
+	// have one list for both.
+	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions also where the lock file has others")
+	a.install().Flags().VisitAll(func(flag *pflag.Flag) {
+		if f.Lookup(flag.Name) == nil && flag.Name != "cache-dir" {
+			flag.Hidden = true
+			f.AddFlag(flag)
+		}
+	})
 	return c
 }
 

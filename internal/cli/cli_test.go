@@ -76,6 +76,8 @@ func TestCommandLine(t *testing.T) {
 		{"cache info --cache-dir /no/such abcdef", 2, "", "nothing in the cache"},
 		{"cache info", 2, "", "one identifier"},
 		{"cache keygen", 2, "", "name of the file"},
+		{"cache key --python /no/such --jobs 3 --offline --source-dir x --build-driver make --timings t.html --cache oci://x/y --cache-trust z --upgrade", 3, "", "/no/such"},
+		{"cache key --no-such-flag", 2, "", "no-such-flag"},
 		{"cache path --cache-dir /some/where", 0, "/some/where", ""},
 		{"cache path", 3, "", "HOME"},
 		{"version --progress loud", 2, "", `--progress "loud"`},

@@ -49,7 +49,7 @@ func (a *app) packLinuxFormat(f linuxpkg.Format, systems, install string) *cobra
 	o.flags(c.Flags())
 	_ = c.Flags().MarkHidden("bundle")
 	c.Flags().StringVar(&o.request.HTTPD, "httpd", "bundled", "bundled, system, or the path of an apxs of the distribution's Apache")
-	c.Flags().StringVar(&l.Maintainer, "maintainer", "", "who keeps the package, as in \"Name <address>\" (default DEBFULLNAME and DEBEMAIL)")
+	c.Flags().StringVar(&l.Maintainer, "maintainer", "", "who keeps the package, as in \"Name <address>\" (default DEBFULLNAME and DEBEMAIL, or EMAIL)")
 	c.Flags().StringVar(&l.Release, "release", "1", "counts the packages of one version")
 	c.Flags().StringVar(&l.Name, "name", "", "name of the package (default one that tells the Python)")
 	c.Flags().StringVar(&l.Version, "version", "", "version of the package (default mod_wsgi's, and httpd's)")
@@ -59,11 +59,8 @@ func (a *app) packLinuxFormat(f linuxpkg.Format, systems, install string) *cobra
 }
 
 func (a *app) makeLinux(ctx context.Context, o *packOptions, l *linuxpkg.Options, signIt bool) error {
-	if mail := run.Getenv(a.Env, "DEBEMAIL"); l.Maintainer == "" && mail != "" {
-		l.Maintainer = mail
-		if full := run.Getenv(a.Env, "DEBFULLNAME"); full != "" && !strings.Contains(mail, "<") {
-			l.Maintainer = full + " <" + mail + ">"
-		}
+	if l.Maintainer == "" {
+		l.Maintainer = maintainer(a.Env)
 	}
 	if err := l.Check(); err != nil {
 		return err
@@ -104,6 +101,17 @@ func (a *app) makeLinux(ctx context.Context, o *packOptions, l *linuxpkg.Options
 		_, _ = fmt.Fprintf(a.Stdout, "Next: %s %s\n", command, run.Quote(first))
 	}
 	return err
+}
+
+// maintainer is who the environment says the user is, by the variables that
+// Debian's tools read (dch(1)); "" where it does not.
+func maintainer(env []string) string {
+	mail := orText(run.Getenv(env, "DEBEMAIL"), run.Getenv(env, "EMAIL"))
+	if mail == "" || strings.Contains(mail, "<") {
+		return mail
+	}
+	user, _, _ := strings.Cut(mail, "@")
+	return orText(orText(run.Getenv(env, "DEBFULLNAME"), run.Getenv(env, "NAME")), user) + " <" + mail + ">"
 }
 
 // packageSigner makes the key of the checksums sign the package as well.

@@ -116,6 +116,7 @@ func (r *matrixRun) run(ctx context.Context, file string, dryRun bool) error {
 	if r.cells, err = r.m.Cells(runtime.GOOS+"/"+runtime.GOARCH, known); err != nil {
 		return err
 	}
+	r.dropRepeated()
 	if dryRun {
 		if err := r.a.start(); err != nil {
 			return err
@@ -389,9 +390,7 @@ func (r *matrixRun) work() []matrixJob {
 	once := map[string]bool{}
 	for _, c := range r.cells {
 		if matrix.IsWindows(c.Platform) {
-			key := c.Format + "\x00" + windowsKey(c)
-			if s := r.windowsStages[windowsKey(c)]; s != nil && !once[key] {
-				once[key] = true
+			if s := r.windowsStages[windowsKey(c)]; s != nil {
 				jobs = append(jobs, matrixJob{c.String(), true, func(ctx context.Context, d *packaging.Dist) ([]string, error) {
 					return nil, writeWindowsCell(ctx, c, d, s)
 				}})

@@ -46,3 +46,23 @@ func TestMatrixExample(t *testing.T) {
 		t.Errorf("%d cells, %v", len(cells), err)
 	}
 }
+
+// TestRepeatedCells: for Windows, httpds of one version are one; on this machine
+// they are not.
+func TestRepeatedCells(t *testing.T) {
+	plain, h2, old := &matrix.HTTPD{Name: "plain"}, &matrix.HTTPD{Name: "h2", With: []string{"http2"}}, &matrix.HTTPD{Name: "old", Version: "2.4.66"}
+	r := &matrixRun{}
+	for _, h := range []*matrix.HTTPD{plain, h2, old} {
+		for _, platform := range []string{"linux/amd64", "windows/amd64"} {
+			r.cells = append(r.cells, matrix.Cell{Python: "3.11", HTTPD: h, Platform: platform, Format: "wheel"})
+		}
+	}
+	r.dropRepeated()
+	var got []string
+	for _, c := range r.cells {
+		got = append(got, c.HTTPD.Name+" "+c.Platform)
+	}
+	if want := "plain linux/amd64, plain windows/amd64, h2 linux/amd64, old linux/amd64, old windows/amd64"; strings.Join(got, ", ") != want {
+		t.Errorf("%q", got)
+	}
+}

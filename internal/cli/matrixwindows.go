@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"modwsgi/internal/fault"
 	"modwsgi/modulebuild/windows"
@@ -23,8 +24,22 @@ type windowsRelease struct {
 
 var windowsPython = regexp.MustCompile(`^3\.[0-9]+$`)
 
-// windowsCells are those of the cells that are for Windows, one a build: what an
-// httpd is made with makes no difference there, only its version.
+// dropRepeated leaves one of the cells for Windows that mean the same artifact:
+// what an httpd is made with makes no difference there, only its version.
+func (r *matrixRun) dropRepeated() {
+	seen := map[string]bool{}
+	r.cells = slices.DeleteFunc(r.cells, func(c matrix.Cell) bool {
+		if !matrix.IsWindows(c.Platform) {
+			return false
+		}
+		key := c.Platform + "\x00" + c.Format + "\x00" + windowsKey(c)
+		repeated := seen[key]
+		seen[key] = true
+		return repeated
+	})
+}
+
+// windowsCells are those of the cells that are for Windows, one a build.
 func (r *matrixRun) windowsCells() []matrix.Cell {
 	var all []matrix.Cell
 	seen := map[string]bool{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 
 	"modwsgi/installer"
 	"modwsgi/internal/event"
@@ -324,10 +326,18 @@ func (a *app) packWheel() *cobra.Command {
 	return c
 }
 
-// writeWheels makes one wheel of the httpd, and one of each module.
-func writeWheels(ctx context.Context, d *packaging.Dist, stages []*packaging.Stage, o wheel.Options, events event.Sink) ([]string, error) {
-	o.Host = linkage.Host{Root: "/"}
-	var warnings []string
+// wheelMaker is wheel.HTTPD or wheel.Module.
+type wheelMaker func(context.Context, *packaging.Dist, *packaging.Stage, wheel.Options) (*packaging.Artifact, []string, error)
+
+// wheelJob is one wheel of a stage.
+type wheelJob struct {
+	make  wheelMaker
+	stage *packaging.Stage
+}
+
+// wheelJobs are one wheel of the httpd, and one of each module.
+func wheelJobs(stages []*packaging.Stage, events event.Sink) ([]wheelJob, error) {
+	var jobs []wheelJob
 	seen, httpds := map[string]bool{}, map[string]string{}
 	for _, s := range stages {
 		if s.HTTPD != nil {
@@ -336,11 +346,7 @@ func writeWheels(ctx context.Context, d *packaging.Dist, stages []*packaging.Sta
 					"the environments have two builds of httpd %s, of which one wheel can be made", s.HTTPD.Version)
 			} else if !there {
 				httpds[s.HTTPD.Version] = s.HTTPD.Key
-				_, w, err := wheel.HTTPD(ctx, d, s, o)
-				if err != nil {
-					return nil, err
-				}
-				warnings = append(warnings, w...)
+				jobs = append(jobs, wheelJob{wheel.HTTPD, s})
 			}
 		}
 		if id := s.Module.Python.ABI; seen[id] {
@@ -348,19 +354,39 @@ func writeWheels(ctx context.Context, d *packaging.Dist, stages []*packaging.Sta
 			continue
 		}
 		seen[s.Module.Python.ABI] = true
-		_, w, err := wheel.Module(ctx, d, s, o)
-		if err != nil {
-			return nil, err
-		}
-		warnings = append(warnings, w...)
+		jobs = append(jobs, wheelJob{wheel.Module, s})
 	}
-	slices.Sort(warnings)
-	return slices.Compact(warnings), nil
+	return jobs, nil
+}
+
+// writeWheels makes the wheels side by side.
+func writeWheels(ctx context.Context, d *packaging.Dist, stages []*packaging.Stage, o wheel.Options, events event.Sink) ([]string, error) {
+	o.Host = linkage.Host{Root: "/"}
+	jobs, err := wheelJobs(stages, events)
+	if err != nil {
+		return nil, err
+	}
+	warnings := make([][]string, len(jobs))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(min(8, runtime.NumCPU()))
+	for k, j := range jobs {
+		group.Go(func() (err error) {
+			_, warnings[k], err = j.make(gctx, d, j.stage, o)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	all := slices.Concat(warnings...)
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 // showArtifacts is the summary.
 func (a *app) showArtifacts(d *packaging.Dist, took time.Duration) error {
 	added := d.Added()
+	slices.SortFunc(added, func(x, y packaging.Artifact) int { return strings.Compare(x.Name, y.Name) })
 	if a.flags.json {
 		writeJSON(a.Stdout, struct {
 			Event     string               `json:"event"`

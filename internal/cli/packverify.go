@@ -156,7 +156,7 @@ func files(n int) string {
 
 func (a *app) showVerified(path string, v verified, signatures bool) {
 	if a.flags.json {
-		writeJSON(a.Stdout, map[string]any{"event": "verified", "file": path, "listed": v.listed, "inside": v.inside, "signed": v.signed, "signatures_checked": signatures})
+		writeJSON(a.Stdout, map[string]any{"event": "verified", "file": path, "listed": v.listed, "inside": v.inside, "signed": append([]string{}, v.signed...), "signatures_checked": signatures})
 		return
 	}
 	var found []string

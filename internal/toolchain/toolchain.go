@@ -36,18 +36,30 @@ type Toolchain struct {
 // tryHint says why a compiler could not build a program: mostly because the C
 // library's headers are missing.
 func (h *Toolchain) tryHint(err error, scratch string) string {
+	if NoSpace(err) {
+		return "there is no space left in " + filepath.Dir(scratch) + ": free some, or set TMPDIR to another directory"
+	}
+	text := said(err)
+	if len(h.CC) > 1 && !strings.Contains(text, "No such file or directory") {
+		return "look at the words of CC: they are separated by blanks, and quotes have no meaning there"
+	}
+	return h.Install("", libcPackages, "")
+}
+
+// NoSpace reports whether an attempt failed for want of room: then it says
+// nothing about what was tried.
+func NoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || err != nil && strings.Contains(said(err), "No space left on device")
+}
+
+// said is what an error says, with the last lines of the tool that failed.
+func said(err error) string {
 	text := err.Error()
 	var e *run.Error
 	if errors.As(err, &e) {
 		text += strings.Join(e.Tail, "\n")
 	}
-	if errors.Is(err, syscall.ENOSPC) || strings.Contains(text, "No space left on device") {
-		return "there is no space left in " + filepath.Dir(scratch) + ": free some, or set TMPDIR to another directory"
-	}
-	if len(h.CC) > 1 && !strings.Contains(text, "No such file or directory") {
-		return "look at the words of CC: they are separated by blanks, and quotes have no meaning there"
-	}
-	return h.Install("", libcPackages, "")
+	return text
 }
 
 // Packages maps a distribution family to the name of a package.
@@ -159,6 +171,9 @@ func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []st
 			return fault.New(fault.Environment, "set CC to a compiler that works", "ask the compiler %q for its version: %w", name, WithTail(err))
 		}
 		h.Compiler, _, _ = strings.Cut(string(version), "\n")
+		if h.Native() {
+			h.Compiler += " for processor " + processor()
+		}
 		h.Libc, h.Cross = libc(ctx, r, h), crossTarget(h.Target, runtime.GOARCH)
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -40,6 +41,9 @@ func (s *Sources) Fill(q *Request) {
 // Fetch gets all archives at the same time. Where the newest version that a
 // constraint admits is not to be had, the next one is taken, and said.
 func Fetch(ctx context.Context, f *fetch.Fetcher, w Wanted) (*Sources, error) {
+	if err := w.checkPythons(); err != nil {
+		return nil, err
+	}
 	out := &Sources{CPython: map[string]Source{}}
 	group, ctx := errgroup.WithContext(ctx)
 	get := func(component, constraint string, into func(Source)) {
@@ -59,9 +63,6 @@ func Fetch(ctx context.Context, f *fetch.Fetcher, w Wanted) (*Sources, error) {
 	}
 	var mu sync.Mutex
 	for _, minor := range w.Pythons {
-		if !minorVersion.MatchString(minor) {
-			return nil, fault.New(fault.Usage, "name a minor version, as in --python 3.11", "%q is not a version of Python", minor)
-		}
 		get("cpython", "~> "+minor+".0", func(s Source) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -72,6 +73,28 @@ func Fetch(ctx context.Context, f *fetch.Fetcher, w Wanted) (*Sources, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// checkPythons names all at once whose headers nobody has pinned.
+func (w *Wanted) checkPythons() error {
+	var unknown []string
+	for _, minor := range w.Pythons {
+		if !minorVersion.MatchString(minor) {
+			return fault.New(fault.Usage, "name a minor version, as in --python 3.11", "%q is not a version of Python", minor)
+		}
+		all, err := w.Catalogue.Match("cpython", "~> "+minor+".0")
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			unknown = append(unknown, minor)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	return fault.New(fault.Usage, "name one for each with --python-sdk: a Python installation of that version (any system's: only headers are taken), or its NuGet package",
+		"there is no pinned source of the headers of Python %s", strings.Join(unknown, ", "))
 }
 
 // anyPatch makes "2.4" mean any of 2.4.
@@ -88,7 +111,7 @@ func (w *Wanted) first(ctx context.Context, f *fetch.Fetcher, component, constra
 		return Source{}, err
 	}
 	if len(all) == 0 {
-		return Source{}, w.unknown(component, constraint)
+		return Source{}, unknown(component, constraint)
 	}
 	var missing []error
 	var first *fetch.NotObtainable
@@ -117,10 +140,6 @@ func (w *Wanted) first(ctx context.Context, f *fetch.Fetcher, component, constra
 }
 
 // unknown is the error for what the catalogue does not have.
-func (w *Wanted) unknown(component, constraint string) error {
-	if component == "cpython" {
-		return fault.New(fault.Usage, "name one with --python-sdk: a Python installation of that version (any system's: only headers are taken), or its NuGet package",
-			"there is no pinned source of the headers of Python %s", constraint[3:len(constraint)-2])
-	}
+func unknown(component, constraint string) error {
 	return fault.New(fault.Usage, "modwsgi version lists what is known", "no known version of %s is %q", component, constraint)
 }

@@ -175,5 +175,5 @@ func (b *builder) link(ctx context.Context, log *steps.Log) error {
 			libs = append(libs, l.lib)
 		}
 	}
-	return b.tool(ctx, log, dir, b.tools.link(b, filepath.Join(b.Out, b.name), objects, libs))
+	return b.tool(ctx, log, dir, b.tools.link(b, b.made(), objects, libs))
 }

@@ -23,6 +23,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/archive"
+	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
@@ -91,7 +92,8 @@ func FileName(python string) string { return "mod_wsgi." + Tag(python) + "-win_a
 
 func dllName(python string) string { return "python" + strings.ReplaceAll(python, ".", "") + ".dll" }
 
-// Build makes the module. On an error nothing is left in Out.
+// Build makes the module. On an error nothing is written to Out, and a module of
+// an earlier build there is as it was.
 func Build(ctx context.Context, q Request) (*Result, error) {
 	if err := q.check(); err != nil {
 		return nil, err
@@ -100,7 +102,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{q.Out, filepath.Join(q.Work, "tmp")} {
+	for _, dir := range []string{q.Out, filepath.Join(q.Work, "tmp"), filepath.Join(q.Work, "made")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fault.Wrap(fault.Environment, "name a directory that can be written to with --out and --cache-dir", fmt.Errorf("make the build directory: %w", err))
 		}
@@ -116,8 +118,10 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		{Name: "check " + name, Needs: []string{"link " + name}, Run: b.check},
 	})
 	out := filepath.Join(q.Out, b.name)
+	if err == nil {
+		err = b.place(out)
+	}
 	if err != nil {
-		_ = os.Remove(out)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -128,6 +132,23 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		return nil, fault.Wrap(class, b.hint(err), fmt.Errorf("build mod_wsgi %s for Python %s on Windows: %w", q.Module.Version, q.Python, err))
 	}
 	return b.result(out, timings)
+}
+
+// made is the module before it is checked. Its file has the name that it is
+// given in the end: that name is in the bytes.
+func (b *builder) made() string { return b.dir("made", b.name) }
+
+// place copies the checked module to where it was asked for, at once.
+func (b *builder) place(out string) error {
+	from, err := os.Open(b.made())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	if err := atomicfile.Copy(out, from, 0o755); err != nil {
+		return fault.Wrap(fault.Environment, "see that there is room, and that the directory can be written to", fmt.Errorf("write the module: %w", err))
+	}
+	return nil
 }
 
 func (b *builder) result(out string, timings []steps.Timing) (*Result, error) {
@@ -230,10 +251,7 @@ func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
 
 // check makes sure that the file is what httpd on Windows will load.
 func (b *builder) check(_ context.Context, log *steps.Log) error {
-	name := filepath.Join(b.Out, b.name)
-	if err := os.Chmod(name, 0o755); err != nil {
-		return err
-	}
+	name := b.made()
 	facts, err := Check(name, Expect{Python: b.Python, Resolve: b.resolve, Paths: b.paths(), Runtime: b.tools.runtime()})
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ const Ours = "Apache-2.0"
 var sources = map[string]string{
 	"httpd": "Apache-2.0", "apr": "Apache-2.0", "apr-util": "Apache-2.0", "mod_wsgi": "Apache-2.0",
 	"pcre2": "BSD-3-Clause", "expat": "MIT", "openssl": "Apache-2.0", "nghttp2": "MIT", "brotli": "MIT", "zlib": "Zlib",
+	"cpython": "PSF-2.0",
 }
 
 // modules are the licences of the Go modules in our programs, and the file with
@@ -50,6 +51,16 @@ func OfModule(path string) (spdx string, text []byte, err error) {
 // Text returns our own licence.
 func Text() []byte {
 	text, err := texts.ReadFile("texts/Apache-2.0.txt")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return text
+}
+
+// CPython returns the licence of the interpreter, which is in a module that was
+// linked with a static libpython.
+func CPython() []byte {
+	text, err := texts.ReadFile("texts/PSF-2.0.txt")
 	if err != nil {
 		panic(err) // it is embedded
 	}

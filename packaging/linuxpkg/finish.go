@@ -176,7 +176,7 @@ func (w *work) ownFiles() (config, plain, scripts map[string]string) {
 	p := &w.pkg
 	config = map[string]string{"etc/modwsgi/hello.conf": "hello.conf"}
 	plain = map[string]string{
-		w.home() + "/share/hello.wsgi":             "hello.wsgi",
+		"usr/share/mod_wsgi-express/hello.wsgi":    "hello.wsgi",
 		w.units() + "/mod_wsgi-express@.service":   "unit.service",
 		"usr/lib/sysusers.d/mod_wsgi-express.conf": "sysusers.conf",
 		"usr/lib/tmpfiles.d/mod_wsgi-express.conf": "tmpfiles.conf",
@@ -198,7 +198,7 @@ func (w *work) ownFiles() (config, plain, scripts map[string]string) {
 		// Two packages that provide the same name with a version exclude each other (apk-package(5)).
 		p.Depends = append(p.Depends, "/bin/sh")
 		p.Provides = []string{virtual + "=" + p.Version + "-r" + p.Release}
-		plain = map[string]string{w.home() + "/share/hello.wsgi": "hello.wsgi", "etc/init.d/mod_wsgi-express": "apk-own.initd"}
+		plain = map[string]string{"usr/share/mod_wsgi-express/hello.wsgi": "hello.wsgi", "etc/init.d/mod_wsgi-express": "apk-own.initd"}
 		return config, plain, map[string]string{
 			"preinstall": "apk-own.pre-install", "postupgrade": "apk-own.post-upgrade", "preremove": "apk-own.pre-deinstall",
 		}
@@ -277,7 +277,7 @@ func isLibrary(name string) bool {
 // owned says whether a directory is the package's own, which goes with it.
 func owned(dir, name string) bool {
 	dir = filepath.ToSlash(dir)
-	for _, own := range []string{"opt/modwsgi", "etc/modwsgi", "usr/share/doc/" + name, "usr/share/licenses/" + name} {
+	for _, own := range []string{"opt/modwsgi", "etc/modwsgi", "usr/share/mod_wsgi-express", "usr/share/doc/" + name, "usr/share/licenses/" + name} {
 		if dir == own || strings.HasPrefix(dir, own+"/") {
 			return true
 		}

@@ -56,8 +56,9 @@ type Options struct {
 	Sign func(data []byte) ([]byte, error)
 }
 
-// NoMaintainer is who a package is of where nobody says.
-const NoMaintainer = "Built by modwsgi <nobody@localhost.localdomain>"
+// NoMaintainer is who a package is of where nobody says. The domain is one that
+// nobody has (RFC 2606).
+const NoMaintainer = "Built by modwsgi <nobody@modwsgi.invalid>"
 
 // earliest is the earliest time of an entry: the tools of Debian take an older
 // one for an error.

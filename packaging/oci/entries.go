@@ -110,7 +110,11 @@ func (c *collector) collect(cure string) ([]entry, error) {
 		if d.IsDir() && (d.Name() == "__pycache__" || c.skip != nil && c.skip(rel, d)) {
 			return fs.SkipDir
 		}
-		if strings.HasSuffix(rel, ".pyc") || c.skip != nil && c.skip(rel, d) {
+		if compiled(name) || c.skip != nil && c.skip(rel, d) {
+			return nil
+		}
+		if strings.HasPrefix(d.Name(), ".wh.") {
+			c.bad(rel, "has a name that takes another file out of an image")
 			return nil
 		}
 		if !utf8.ValidString(rel) || strings.ContainsFunc(rel, func(r rune) bool { return r < ' ' || r == 0x7f }) {
@@ -205,4 +209,15 @@ func reason(err error) error {
 		return pe.Err
 	}
 	return err
+}
+
+// compiled says whether a file is what Python made of another one beside it, and
+// makes again; one that stands alone is a module itself.
+func compiled(name string) bool {
+	source, ok := strings.CutSuffix(name, ".pyc")
+	if !ok {
+		return false
+	}
+	_, err := os.Lstat(source + ".py")
+	return err == nil
 }

@@ -393,6 +393,8 @@ func TestCollect(t *testing.T) {
 	write("run.sh", "", 0o700)
 	write("pkg/__pycache__/x.pyc", "", 0o644)
 	write("pkg/old.pyc", "", 0o644)
+	write("pkg/old.py", "", 0o644)
+	write("pkg/alone.pyc", "", 0o644)
 	must(t, os.Symlink("../wsgi.py", filepath.Join(root, "pkg/link")))
 	c := collector{root: root, to: "/app"}
 	all, err := c.collect("cure")
@@ -401,7 +403,7 @@ func TestCollect(t *testing.T) {
 	for _, e := range all {
 		got = append(got, e.name+" "+e.mode.String()+" "+e.link)
 	}
-	want := []string{"app/pkg drwxr-xr-x ", "app/pkg/link Lrwxrwxrwx ../wsgi.py", "app/run.sh -rwxr-xr-x ", "app/wsgi.py -rw-r--r-- "}
+	want := []string{"app/pkg drwxr-xr-x ", "app/pkg/alone.pyc -rw-r--r-- ", "app/pkg/link Lrwxrwxrwx ../wsgi.py", "app/pkg/old.py -rw-r--r-- ", "app/run.sh -rwxr-xr-x ", "app/wsgi.py -rw-r--r-- "}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
@@ -410,12 +412,13 @@ func TestCollect(t *testing.T) {
 	must(t, os.Symlink("../../out", filepath.Join(root, "pkg/out")))
 	write("suid", "", 0o755|fs.ModeSetuid)
 	write("new\nline", "", 0o644)
+	write(".wh.wsgi.py", "", 0o644)
 	c = collector{root: root, to: "/app"}
 	_, err = c.collect("cure")
 	if err == nil || fault.HintOf(err) != "cure" {
 		t.Fatalf("got %v", err)
 	}
-	for _, want := range []string{`"abs" is a link out of the tree, to /etc/passwd`, `"dead" is a link that leads nowhere`, `"pkg/out" is a link`, `"suid" has a set-user-id`, "control character"} {
+	for _, want := range []string{`"abs" is a link out of the tree, to /etc/passwd`, `"dead" is a link that leads nowhere`, `"pkg/out" is a link`, `"suid" has a set-user-id`, `".wh.wsgi.py" has a name that takes another file out`, "control character"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}

@@ -48,12 +48,16 @@ func TestCheckDirectory(t *testing.T) {
 		"added":         {func(d string) error { return os.WriteFile(d+"/evil.whl", nil, 0o644) }, "evil.whl is not listed"},
 		"added below":   {func(d string) error { return os.WriteFile(d+"/simple/evil.html", nil, 0o644) }, "simple/evil.html is not listed"},
 		"not that name": {func(d string) error { return os.WriteFile(d+"/SHA256SUMS.exe", nil, 0o644) }, "SHA256SUMS.exe is not listed"},
-		"a link":        {func(d string) error { return errors.Join(os.Rename(d+"/a.zip", d+"/../x"), os.Symlink("../x", d+"/a.zip")) }, "a.zip is not a regular file"},
-		"empty list":    {func(d string) error { return os.WriteFile(d+"/SHA256SUMS", nil, 0o644) }, "SHA256SUMS is empty"},
-		"outside":       {func(d string) error { return os.WriteFile(d+"/SHA256SUMS", []byte(sha("")+"  ../x\n"), 0o644) }, "not a list of checksums"},
-		"absolute":      {func(d string) error { return os.WriteFile(d+"/SHA256SUMS", []byte(sha("")+"  /dev/null\n"), 0o644) }, "not a list of checksums"},
-		"twice":         {func(d string) error { return os.WriteFile(d+"/SHA256SUMS", []byte(sha("a")+"  a\n"+sha("b")+"  a\n"), 0o644) }, "not a list of checksums"},
-		"other text":    {func(d string) error { return os.WriteFile(d+"/SHA256SUMS", []byte("<html>\n"), 0o644) }, "not a list of checksums"},
+		"a link": {func(d string) error {
+			return errors.Join(os.Rename(d+"/a.zip", d+"/../x"), os.Symlink("../x", d+"/a.zip"))
+		}, "a.zip is not a regular file"},
+		"empty list": {func(d string) error { return os.WriteFile(d+"/SHA256SUMS", nil, 0o644) }, "SHA256SUMS is empty"},
+		"outside":    {func(d string) error { return os.WriteFile(d+"/SHA256SUMS", []byte(sha("")+"  ../x\n"), 0o644) }, "not a list of checksums"},
+		"absolute":   {func(d string) error { return os.WriteFile(d+"/SHA256SUMS", []byte(sha("")+"  /dev/null\n"), 0o644) }, "not a list of checksums"},
+		"twice": {func(d string) error {
+			return os.WriteFile(d+"/SHA256SUMS", []byte(sha("a")+"  a\n"+sha("b")+"  a\n"), 0o644)
+		}, "not a list of checksums"},
+		"other text": {func(d string) error { return os.WriteFile(d+"/SHA256SUMS", []byte("<html>\n"), 0o644) }, "not a list of checksums"},
 	} {
 		dir := published(t, good)
 		if err := c.change(dir); err != nil {

@@ -43,13 +43,18 @@ func Local(dir string, s *packaging.Stage, python, label string) (string, error)
 	if s.HTTPD != nil {
 		components = append(components, s.HTTPD.Components...)
 	}
+	d.Extra = map[string][]byte{"licenses/LICENSE": licence.Text()}
+	if !py.Shared { // the interpreter is inside the module
+		components = append(components, packaging.SourceComponent("cpython", py.Version, licence.OfSource("cpython"), ""))
+		d.Extra["licenses/cpython/LICENSE"] = licence.CPython()
+	}
 	bom, err := sbom.JSON(sbom.Subject{
-		Name: d.Name, Version: version, PURL: "pkg:pypi/mod-wsgi@" + version, License: d.License, Time: s.Time, Tool: s.Tool,
+		Name: d.Name, Version: version, PURL: "pkg:pypi/mod-wsgi@" + strings.ReplaceAll(version, "+", "%2B"), License: d.License, Time: s.Time, Tool: s.Tool,
 	}, components)
 	if err != nil {
 		return "", err
 	}
-	d.Extra = map[string][]byte{"licenses/LICENSE": licence.Text(), "sboms/modwsgi.cdx.json": bom}
+	d.Extra["sboms/modwsgi.cdx.json"] = bom
 	return writeWheel(dir, d, s.Time)
 }
 

@@ -116,6 +116,10 @@ func Module(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Option
 	if err != nil {
 		return nil, nil, err
 	}
+	if soname == "" && !py.Shared { // the interpreter is inside the module
+		w.components = append(w.components, packaging.SourceComponent("cpython", py.Version, licence.OfSource("cpython"), ""))
+		w.texts["cpython/LICENSE"] = licence.CPython()
+	}
 	libc := ""
 	if s.HTTPD != nil {
 		libc = s.HTTPD.Libc
@@ -267,7 +271,7 @@ func (w *work) write(d *packaging.Dist, abi, purl string) (*packaging.Artifact, 
 	}
 	w.licences()
 	bom, err := sbom.JSON(sbom.Subject{
-		Name: dist.Name, Version: normal, PURL: purl + normal, License: w.expression(), Time: w.stage.Time, Tool: w.stage.Tool,
+		Name: dist.Name, Version: normal, PURL: purl + strings.ReplaceAll(normal, "+", "%2B"), License: w.expression(), Time: w.stage.Time, Tool: w.stage.Tool,
 	}, w.components)
 	if err != nil {
 		return nil, err

@@ -5,13 +5,16 @@ package wheel
 import (
 	"archive/zip"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -182,7 +185,7 @@ func TestWheelsOfAStage(t *testing.T) {
 		info + "METADATA":                  "\nRequires-Dist: mod_wsgi-httpd==2.4.68\n",
 		info + "licenses/mod_wsgi/LICENSE": "Apache License",
 		info + "licenses/go/std/LICENSE":   "The Go Authors",
-		info + "sboms/modwsgi.cdx.json":    `"pkg:pypi/mod-wsgi@5.0.2+lab.1"`,
+		info + "sboms/modwsgi.cdx.json":    `"pkg:pypi/mod-wsgi@5.0.2%2Blab.1"`,
 		info + "RECORD":                    "mod_wsgi-5.0.2+lab.1.data/scripts/mod_wsgi-express,sha256=",
 		"mod_wsgi/server/build.json":       `"libpython_soname": "libpython3.11.so.1.0"`,
 		info + "WHEEL":                     "Build: 2\n",
@@ -203,6 +206,50 @@ func TestWheelsOfAStage(t *testing.T) {
 	// The stage itself is as it was.
 	if data, _ := os.ReadFile(s.Site + "/mod_wsgi/server/mod.so"); !strings.Contains(string(data), "/root/.pyenv/x/lib") {
 		t.Error("the stage was changed")
+	}
+}
+
+// TestStaticPython: where the interpreter is inside the module, so is its licence.
+func TestStaticPython(t *testing.T) {
+	for name, inside := range map[string]bool{"shared": false, "static": true} {
+		s := stage(t)
+		s.Module.Python.Shared = !inside
+		if inside {
+			cc(t, s.Site+"/mod_wsgi/server/mod.so", "int wsgi_module(void) { return 0; }", "-shared", "-fPIC")
+		}
+		out := filepath.Join(t.TempDir(), "dist")
+		names, err := write(t, out, s, Options{Bundle: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := zip.OpenReader(filepath.Join(out, names[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer z.Close()
+		text, bom := false, false
+		for _, f := range z.File {
+			text = text || strings.HasSuffix(f.Name, ".dist-info/licenses/cpython/LICENSE")
+			if strings.HasSuffix(f.Name, "modwsgi.cdx.json") {
+				r, err := f.Open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				data, _ := io.ReadAll(r)
+				bom = strings.Contains(string(data), `"pkg:generic/cpython@3.11.2"`) && strings.Contains(string(data), "PSF-2.0")
+			}
+		}
+		if text != inside || bom != inside {
+			t.Errorf("%s: licence %v, bill of materials %v", name, text, bom)
+		}
+	}
+}
+
+// TestFullDisk: an error of writing names what is written, not the user's tree.
+func TestFullDisk(t *testing.T) {
+	err := said(&fs.PathError{Op: "write", Path: "/dist/.part/tree/lib/x.so", Err: syscall.ENOSPC}, "/dist/.part/tree", "/env/site")
+	if !strings.Contains(err.Error(), "/dist/.part/tree/lib/x.so") || !errors.Is(err, syscall.ENOSPC) {
+		t.Error(err)
 	}
 }
 

@@ -16,6 +16,7 @@ MODWSGI_NAME; names may be written with "-" or "_"):
   allow-vulnerable  1: build what a known advisory warns of
   jobs           compilers at a time
   cache-dir      where downloads and builds are kept
+  cache, cache-trust, cache-sign-key  a shared build cache, as for modwsgi install
 """
 
 import gzip
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 _VALUES = ("httpd", "httpd-version", "with", "without", "source-dir", "mirror", "jobs", "cache-dir")
+# The variables of these reach the program by themselves.
+_SHARED = ("cache", "cache-trust", "cache-sign-key")
 _SWITCHES = ("offline", "allow-vulnerable")
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")
@@ -164,13 +167,13 @@ def _arguments(config_settings):
         name = key.lstrip("-").replace("_", "-").lower()
         if key in _OF_OTHERS:
             continue
-        if name not in _VALUES + _SWITCHES:
-            _fail("there is no setting %r" % key, "the settings are " + ", ".join(_VALUES + _SWITCHES))
+        if name not in _VALUES + _SHARED + _SWITCHES:
+            _fail("there is no setting %r" % key, "the settings are " + ", ".join(_VALUES + _SHARED + _SWITCHES))
         settings[name] = [str(v) for v in value] if isinstance(value, (list, tuple)) else [str(value)]
     arguments = []
-    for name in _VALUES:
+    for name in _VALUES + _SHARED:
         for value in settings.get(name, []):
-            if name in ("source-dir", "cache-dir") and not os.path.isabs(value):
+            if name in ("source-dir", "cache-dir", "cache-trust", "cache-sign-key") and not os.path.isabs(value):
                 _fail("the setting %s=%s is not an absolute path" % (name, value), "pip builds in a directory of its own, so that others mean nothing")
             arguments.append("--%s=%s" % (name, value))
     for name in _SWITCHES:

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ type registry struct {
 	repo   string
 	client *http.Client
 	o      Options
+	// scheme says how a registry on this machine is spoken to: it may have TLS or
+	// not. nil where that is known beforehand.
+	scheme func() string
 	mu     sync.Mutex
 	creds  *credentials      // nil until they are looked for
 	tokens map[string]string // Authorization by action ("pull", "pull,push")
@@ -56,6 +60,9 @@ func newRegistry(address string, o Options) (*registry, error) {
 		return nil, err
 	}
 	r := &registry{base: &url.URL{Scheme: scheme, Host: host}, host: host, repo: repo, o: o, tokens: map[string]string{}}
+	if loopback(host) && !o.HTTP {
+		r.scheme = sync.OnceValue(func() string { return schemeOf(host, min(o.Stall, connectTimeout)) })
+	}
 	r.client = &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  proxy,
@@ -75,6 +82,26 @@ func newRegistry(address string, o Options) (*registry, error) {
 		},
 	}
 	return r, nil
+}
+
+// schemeOf is "https" where what listens at a host of this machine speaks TLS,
+// with whatever certificate: whether that is good is the client's to say.
+func schemeOf(host string, limit time.Duration) string {
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		host = net.JoinHostPort(strings.Trim(host, "[]"), "80")
+	}
+	conn, err := net.DialTimeout("tcp", host, limit)
+	if err != nil {
+		return "http"
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(limit))
+	err = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).Handshake() //nolint:gosec // nothing is sent
+	var alert tls.AlertError
+	if err == nil || errors.As(err, &alert) {
+		return "https"
+	}
+	return "http"
 }
 
 // allowed refuses plain http to anywhere but this machine, unless the user
@@ -121,6 +148,11 @@ func (e *statusError) unsettled() bool {
 // returns an answer with one of the wanted statuses. A body is opened anew for
 // each attempt. Errors name neither query strings nor credentials.
 func (r *registry) send(ctx context.Context, action, method string, u *url.URL, header http.Header, size int64, open func() (io.ReadCloser, error), wanted ...int) (*http.Response, error) {
+	if r.scheme != nil && u.Host == r.base.Host {
+		same := *u
+		same.Scheme = r.scheme()
+		u = &same
+	}
 	for attempt := 0; ; attempt++ {
 		req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 		if err != nil {

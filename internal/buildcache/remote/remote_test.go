@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -468,6 +471,40 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 	default:
 		_, _ = w.Write(s.blobs[name])
+	}
+}
+
+// TestLocalRegistryWithTLS has a registry on this machine that speaks TLS: it is
+// never spoken to without.
+func TestLocalRegistryWithTLS(t *testing.T) {
+	server := &server{blobs: map[string][]byte{}}
+	server.Server = httptest.NewTLSServer(server)
+	t.Cleanup(server.Close)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.hook = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.TLS == nil {
+			t.Error("a request without TLS")
+		}
+		return false
+	}
+	s, trust := pair(t)
+	address := "oci://" + strings.TrimPrefix(server.URL, "https://") + "/team/cache"
+	c, into := open(t, address, s, trust), empty(t)
+	if _, err := c.Push(t.Context(), key, entry(t)); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("a stranger's certificate: %v", err)
+	}
+	if len(server.blobs) > 0 {
+		t.Error("something was sent")
+	}
+	c = open(t, address, s, trust)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c.store.(*registry).client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	if _, err := c.Push(t.Context(), key, entry(t)); err != nil {
+		t.Fatal(err)
+	}
+	if hit, err := c.Pull(t.Context(), key, into); !hit || err != nil {
+		t.Errorf("%v, %v", hit, err)
 	}
 }
 
