@@ -46,7 +46,7 @@ type Plan struct {
 	portable   bool                 // the module is for Pythons of its kind wherever they are: see Stage
 	lock       *recipe.Lock         // see lockFile
 	looking    sync.Mutex
-	unused sync.Once // what of the environment is not used was said
+	unused     sync.Once         // what of the environment is not used was said
 	remembered bool              // tools and host are what an earlier run found
 	older      map[string]string // where --upgrade is the only reason: the present versions
 }
