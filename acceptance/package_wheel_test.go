@@ -242,6 +242,7 @@ func TestPackageFailures(t *testing.T) {
 		"foreign libraries": {[]string{"--from-env", env, "--bundle", "none"}, nil, 3, "is not on every system"},
 		"other directory":   {[]string{"--from-env", env, "--out", theirs}, nil, 2, `holds "notes"`},
 		"both":              {[]string{"--from-env", env, "--python", env}, nil, 2, "--from-env"},
+		"to build":          {[]string{"--from-env", env, "--with", "http2"}, nil, 2, "--with is about building"},
 		"date":              {[]string{"--from-env", env}, []string{"SOURCE_DATE_EPOCH=tomorrow"}, 2, "SOURCE_DATE_EPOCH"},
 		"key":               {[]string{"--from-env", env, "--sign-openpgp", "/etc/passwd"}, nil, 2, "others may read the signing key"},
 		"local version":     {[]string{"--from-env", env, "--local-version", "a b"}, nil, 2, "--local-version"},

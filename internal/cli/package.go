@@ -119,6 +119,23 @@ func (o *packOptions) check() error {
 	if len(o.pythons) > 0 && len(o.fromEnv) > 0 {
 		return fault.New(fault.Usage, "give one of them", "--python builds, and --from-env takes what is built")
 	}
+	if q := o.request; len(o.fromEnv) > 0 {
+		for _, f := range []struct {
+			flag  string
+			given bool
+		}{
+			{"--httpd-version", q.HTTPDVersion != ""},
+			{"--mod-wsgi-version", q.ModWSGIVersion != ""},
+			{"--with", len(q.With) > 0},
+			{"--without", len(q.Without) > 0},
+			{"--locked", q.Locked},
+			{"--cache", q.Cache != ""},
+		} {
+			if f.given {
+				return fault.New(fault.Usage, "leave one of them out", "%s is about building, and --from-env takes what is built", f.flag)
+			}
+		}
+	}
 	if strings.TrimSpace(o.out) == "" {
 		return fault.New(fault.Usage, "name a directory", "--out is empty")
 	}

@@ -61,7 +61,7 @@ func (k Keys) passphrase() ([]byte, error) {
 	}
 	data, err := os.ReadFile(k.PassphraseFile)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "", "read the passphrase: %w", err)
+		return nil, fault.New(fault.Usage, "name the file whose first line is the passphrase", "read the passphrase: %w", err)
 	}
 	first, _, _ := strings.Cut(string(data), "\n")
 	return []byte(strings.TrimRight(first, "\r")), nil
