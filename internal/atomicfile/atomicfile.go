@@ -46,8 +46,13 @@ type File struct {
 	done bool
 }
 
-// Create starts a new content for the file name. The directory must exist.
+// Create starts a new content for the file name. The directory must exist. What
+// is there must be a regular file, also at the end of a link: root would take
+// /dev/null or /dev/stdout from everybody.
 func Create(name string, perm os.FileMode) (*File, error) {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "write", Path: name, Err: errors.New("it is not a regular file")}
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
 	if err != nil {
 		return nil, err

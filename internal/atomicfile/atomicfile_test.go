@@ -47,6 +47,29 @@ func TestFailureLeavesTheOldFileAndNothingElse(t *testing.T) {
 	}
 }
 
+// TestOnlyRegularFilesAreReplaced tries a device, directly and at the end of a
+// link, and a directory: each stays what it is.
+func TestOnlyRegularFilesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(os.DevNull, link); err != nil {
+		t.Skip(err)
+	}
+	for _, name := range []string{link, dir} {
+		before, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Write(name, []byte("x"), 0o600); err == nil {
+			t.Errorf("%s was replaced", name)
+		}
+		if after, err := os.Stat(name); err != nil || after.Mode() != before.Mode() {
+			t.Errorf("%s: %v, %v", name, after, err)
+		}
+	}
+	only(t, dir, "link")
+}
+
 func only(t *testing.T, dir, name string) {
 	t.Helper()
 	entries, _ := os.ReadDir(dir)
