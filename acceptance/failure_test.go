@@ -265,8 +265,10 @@ func TestOfflineAndLocked(t *testing.T) {
 // TestModuleThatCrashesIsNotPlaced has the compiler put a function into the
 // module that ends the process which loads it.
 func TestModuleThatCrashesIsNotPlaced(t *testing.T) {
+	t.Parallel()
 	dir, env, _ := newEnv(t)
-	if r := install(t, dir, "--python", env); r.code != 0 {
+	apache := httpdElsewhere(t, dir) // so that another compiler builds the module alone
+	if r := install(t, dir, "--python", env, "--httpd", apache); r.code != 0 {
 		t.Fatal(r)
 	}
 	before := snapshot(t, env)
@@ -279,7 +281,7 @@ func TestModuleThatCrashesIsNotPlaced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := command(t, dir, bareEnv("CC="+wrapper), append(installArgs(t, "--python", env), "--mod-wsgi-version", "5.0.2", "--reinstall")...)
+	r := command(t, dir, bareEnv("CC="+wrapper), installArgs(t, "--python", env, "--httpd", apache, "--mod-wsgi-version", "5.0.2", "--reinstall")...)
 	failed(t, r, 7, env, before, "before it answered")
 	serve(t, env)
 }

@@ -2,6 +2,9 @@
 
 // Package acceptance tests the programs as users run them, with the real
 // compiler, httpd, Python, pip and apt. scripts/run-tests prepares it.
+//
+// Long tests run side by side (t.Parallel) where they neither use a fixed port,
+// as Apache from a package does, nor look at what is left on the whole machine.
 package acceptance
 
 import (

@@ -16,6 +16,7 @@ import (
 // TestMatrix makes a release of wheels and an image, and has pip install from it
 // over HTTP.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	dir := workdir(t, "release")
 	python := setting(t, "MODWSGI_TEST_PYTHON")
 	writeFile(t, filepath.Join(dir, "src/wsgi.py"), hello, 0o644)
@@ -86,6 +87,7 @@ func TestMatrix(t *testing.T) {
 // TestMatrixWindows makes wheels for two systems and a zip in one run: with a
 // Python that is named by its version, as a program on PATH.
 func TestMatrixWindows(t *testing.T) {
+	t.Parallel()
 	needTools(t, "x86_64-w64-mingw32-gcc")
 	python := setting(t, "MODWSGI_TEST_PYTHON")
 	if v := strings.TrimSpace(must(t, "/", bareEnv(), python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").stdout); v != "3.11" {

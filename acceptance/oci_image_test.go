@@ -98,6 +98,7 @@ type imageResult struct {
 // TestImageFromNothing makes an image with no base, pushes it to a real registry
 // with TLS and a password, pulls it, and runs it as a container engine would.
 func TestImageFromNothing(t *testing.T) {
+	t.Parallel()
 	w := newImageWorld(t)
 	reg := startRegistry(t)
 	ref := reg.address + "/shop/web:1.0"
@@ -349,6 +350,7 @@ func bottom(t *testing.T, from string, keep int, arch string, more ...v1.Layer) 
 // TestImageOnBase makes an image on a base out of a layout and out of a registry,
 // with a health check that asks the application.
 func TestImageOnBase(t *testing.T) {
+	t.Parallel()
 	w := newImageWorld(t)
 	low := filepath.Join(w.dir, "low")
 	lastJSON(t, w.oci(t, bareEnv(), "--no-packages", "--layout", low, "--out", "first", "--json"), &imageResult{})
@@ -485,6 +487,7 @@ func TestLayerForADockerfile(t *testing.T) {
 // of its binaries, which shows that platforms come from the binaries and that each
 // gets its part of the base, and not that it runs.
 func TestImageIndex(t *testing.T) {
+	t.Parallel()
 	w := newImageWorld(t)
 	low := filepath.Join(w.dir, "low")
 	lastJSON(t, w.oci(t, bareEnv(), "--layout", low, "--out", "first", "--json"), &imageResult{})

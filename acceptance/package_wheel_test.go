@@ -80,6 +80,7 @@ diff before after >&2
 // TestWheels packages for every Python of the machine, and installs and serves
 // each with that Python and its own pip.
 func TestWheels(t *testing.T) {
+	t.Parallel()
 	dir := workdir(t, "wheels")
 	pythons := packagePythons(t)
 	dist := filepath.Join(dir, "dist")

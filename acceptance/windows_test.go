@@ -121,6 +121,7 @@ func files(t *testing.T, dir string) map[string][]byte {
 // TestWindows goes the two ways of a user: a wheel and httpd's own program, then
 // the zip and the launcher.
 func TestWindows(t *testing.T) {
+	t.Parallel()
 	w := onWindows(t)
 	zipFile, wheel := artifacts(t)
 	t.Run("wheel", func(t *testing.T) { w.wheel(t, wheel) })
