@@ -13,9 +13,9 @@ import (
 // written or started.
 func checkPort(host string, port int, option string) error {
 	address := net.JoinHostPort(unbracket(host), strconv.Itoa(port))
-	l, err := net.Listen("tcp", address)
+	err := tryPort(address)
 	if err == nil {
-		return l.Close()
+		return nil
 	}
 	shown := address
 	if host == "" {
@@ -33,7 +33,11 @@ func checkPort(host string, port int, option string) error {
 	case errors.Is(err, errNotOurs):
 		return fault.New(fault.Environment, "see the addresses of this machine ("+listAddresses+"), or leave --host out", "%s is not an address of this machine", host)
 	}
-	return fault.New(fault.Environment, "check --host and --"+option, "listen on %s: %w", shown, errors.Unwrap(err))
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err // without the address, which is named already
+	}
+	return fault.New(fault.Environment, "check --host and --"+option, "listen on %s: %w", shown, err)
 }
 
 // listenAddress is the argument of httpd's Listen directive.

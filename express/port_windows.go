@@ -1,6 +1,8 @@
 package express
 
 import (
+	"net"
+
 	"golang.org/x/sys/windows"
 
 	"modwsgi/internal/fault"
@@ -21,4 +23,13 @@ const listAddresses = "ipconfig"
 func portDenied(shown, option string) error {
 	return fault.New(fault.Environment, "choose another port with --"+option+"; \"netsh int ipv4 show excludedportrange tcp\" lists the reserved ones",
 		"Windows does not let %s be listened on: it is reserved, or another program has it for itself", shown)
+}
+
+// tryPort takes an address and gives it back.
+func tryPort(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
