@@ -346,8 +346,7 @@ func TestHTTPS(t *testing.T) {
 	s := begin(t, dir, app, "--https-port", strconv.Itoa(port), "--ssl-certificate", stem, "--server-name", "www.example.com", "--https-only",
 		"--hsts-policy", "max-age=60; includeSubDomains", "--ssl-environment", "--proxy-mount-point", "/far", behind.URL)
 	for range 200 {
-		if c, err := net.Dial("tcp", s.address()); err == nil {
-			c.Close()
+		if s.listens() {
 			break
 		}
 		select {

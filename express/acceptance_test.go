@@ -137,15 +137,32 @@ func (s *server) up() *server {
 			t.Fatalf("the server ended: %v\n%s\n%s", s.err, s.out, s.log())
 		default:
 		}
-		c, err := net.Dial("tcp", s.address())
-		if err == nil {
-			c.Close()
+		if s.listens() {
 			return s
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatalf("no answer\n%s\n%s", s.out, s.log())
 	return nil
+}
+
+// listens says whether every port of the server takes connections: httpd opens
+// them one after the other.
+func (s *server) listens() bool {
+	ports := []string{strconv.Itoa(s.port)}
+	for i, arg := range s.cmd.Args[:len(s.cmd.Args)-1] {
+		if arg == "--https-port" {
+			ports = append(ports, s.cmd.Args[i+1])
+		}
+	}
+	for _, port := range ports {
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			return false
+		}
+		c.Close()
+	}
+	return true
 }
 
 func begin(t *testing.T, dir string, args ...string) *server {
