@@ -17,9 +17,18 @@ func File(name string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = f.Close() }()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
+	sum, err := Of(f)
+	if err != nil {
 		return "", fmt.Errorf("read %s: %w", name, err)
+	}
+	return sum, nil
+}
+
+// Of returns the SHA-256 of what a reader gives until its end, in lower case hex.
+func Of(r io.Reader) (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -19,6 +19,7 @@ import (
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pydist"
+	"modwsgi/packaging/sign"
 )
 
 // maxSums is how many bytes a list of checksums may have.
@@ -91,7 +92,7 @@ func CheckDirectory(dir string) ([]string, error) {
 		rel = filepath.ToSlash(rel)
 		switch _, listed := sums[rel]; {
 		case d.IsDir(), listed:
-		case rel == SumsName, slices.Contains([]string{".asc", ".minisig", ".sig"}, strings.TrimPrefix(rel, SumsName)):
+		case rel == SumsName, slices.Contains(sign.Suffixes, strings.TrimPrefix(rel, SumsName)):
 		default:
 			wrong = append(wrong, rel+" is not listed")
 		}
@@ -239,7 +240,5 @@ func sumOf(f *zip.File) (string, error) {
 		return "", err
 	}
 	defer func() { _ = in.Close() }()
-	h := sha256.New()
-	_, err = io.Copy(h, in) // counted, not kept
-	return hex.EncodeToString(h.Sum(nil)), err
+	return digest.Of(in)
 }

@@ -6,16 +6,14 @@ package release
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/pydist"
 	"modwsgi/packaging"
 	"modwsgi/packaging/index"
@@ -130,7 +128,7 @@ func sums(d *packaging.Dist, all []packaging.Artifact, pages []string, o Options
 		return err
 	}
 	// A signature of an earlier run is not one of these checksums.
-	for _, suffix := range []string{".asc", ".minisig", ".sig"} {
+	for _, suffix := range sign.Suffixes {
 		if !slices.ContainsFunc(o.Signers, func(s Signer) bool { return s.Suffix() == suffix }) {
 			d.Drop(SumsName + suffix)
 		}
@@ -153,9 +151,5 @@ func digestOf(d *packaging.Dist, name string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = f.Close() }()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return digest.Of(f)
 }

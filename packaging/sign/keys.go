@@ -16,6 +16,9 @@ type Signer interface {
 	Sign(name string, data []byte, at time.Time) ([]byte, error)
 }
 
+// Suffixes are those of all signers.
+var Suffixes = []string{(*OpenPGP)(nil).Suffix(), (*Minisign)(nil).Suffix(), (*ECDSA)(nil).Suffix()}
+
 // Keys are files with private keys; "" for none.
 type Keys struct {
 	OpenPGP, Minisign, ECDSA string

@@ -1,8 +1,6 @@
 package toolrelease
 
 import (
-	"bytes"
-	"debug/buildinfo"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,11 +99,7 @@ func origin(path string, licences map[Module]string, from Source) (packaging.Art
 	if strings.HasSuffix(path, ".sh") {
 		return a, "", nil // a text of ours
 	}
-	with, err := archiveOf(path)
-	if err != nil {
-		return a, "", err
-	}
-	binaries, err := Binaries(with)
+	binaries, err := programsOf(path)
 	if err != nil {
 		return a, "", err
 	}
@@ -114,9 +108,9 @@ func origin(path string, licences map[Module]string, from Source) (packaging.Art
 	}
 	goVersion := ""
 	for _, b := range binaries {
-		info, err := buildinfo.Read(bytes.NewReader(b.Data))
+		info, err := b.build()
 		if err != nil {
-			return a, "", fmt.Errorf("read %s: %w", b.Name, err)
+			return a, "", err
 		}
 		goVersion = info.GoVersion
 		for _, m := range info.Deps {
@@ -158,7 +152,7 @@ func Sign(dist string, k sign.Keys, now func() time.Time) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, suffix := range []string{".asc", ".minisig", ".sig"} {
+	for _, suffix := range sign.Suffixes {
 		if err := os.Remove(filepath.Join(dist, SumsName+suffix)); err != nil && !os.IsNotExist(err) {
 			return nil, err
 		}

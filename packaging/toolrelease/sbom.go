@@ -131,17 +131,22 @@ func archiveOf(artifact string) (string, error) {
 	return beside[0], nil
 }
 
+// programsOf reads our programs that are in an artifact.
+func programsOf(artifact string) ([]Binary, error) {
+	archive, err := archiveOf(artifact)
+	if err != nil {
+		return nil, err
+	}
+	return Binaries(archive)
+}
+
 // Sbom writes the CycloneDX bill of materials of an artifact of a release: our
 // programs with their hashes, and the Go modules that the programs themselves
 // say they were linked from. The list of Notices gives the licences. The
 // document has no date and a serial number made from the artifact, so that it is
 // the same when made again.
 func Sbom(artifact, document, modules string) error {
-	archive, err := archiveOf(artifact)
-	if err != nil {
-		return err
-	}
-	binaries, err := Binaries(archive)
+	binaries, err := programsOf(artifact)
 	if err != nil {
 		return err
 	}
@@ -217,11 +222,20 @@ func describe(name, sum string, binaries []Binary, modules string) (*cyclonedx.B
 	return bom, nil
 }
 
-// modulesIn reads from a program which modules it was linked from.
-func modulesIn(b Binary) ([]Module, error) {
+// build is what the go command noted in a program of how it was built.
+func (b Binary) build() (*buildinfo.BuildInfo, error) {
 	info, err := buildinfo.Read(bytes.NewReader(b.Data))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", b.Name, err)
+	}
+	return info, nil
+}
+
+// modulesIn reads from a program which modules it was linked from.
+func modulesIn(b Binary) ([]Module, error) {
+	info, err := b.build()
+	if err != nil {
+		return nil, err
 	}
 	out := []Module{{Path: "stdlib", Version: strings.TrimPrefix(info.GoVersion, "go")}}
 	for _, d := range info.Deps {

@@ -12,10 +12,11 @@ import (
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/packaging/release"
 )
 
 // SumsName is the file with the digests of everything in a release.
-const SumsName = "SHA256SUMS"
+const SumsName = release.SumsName
 
 // released says which files of the release tool's directory are a release; the
 // others are its notes.
