@@ -20,6 +20,8 @@
 //     we can change, or it is sticky and the link is ours or root's. Then its
 //     target is walked.
 //
+// [Vouch] exempts directories that the user names in the environment.
+//
 // By induction nobody else can exchange any part of a trusted path, now or later,
 // so its name may be given to tools that we start (compilers, httpd). What lies
 // below a trusted directory is not trusted by that: it may have been made while
@@ -67,7 +69,7 @@ func (u *Untrusted) Error() string {
 
 // Hint returns what to do about it.
 func (u *Untrusted) Hint() string {
-	return "use a directory that only you and root can write to, all the way up, or change its owner and mode"
+	return "use a path that only you and root can write to, all the way up; in a container that nobody else uses, name the directory in " + TrustedVariable
 }
 
 // IsUntrusted reports whether the error is that another user may change a file.

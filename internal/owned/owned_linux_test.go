@@ -130,6 +130,38 @@ func TestRule(t *testing.T) {
 	}
 }
 
+// TestVouch: the named directory and those above it pass, those below it are judged.
+func TestVouch(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	t.Cleanup(func() { Vouch("") })
+	write(t, top+"/loose/workspace/file", 0o644)
+	write(t, top+"/loose/workspace/below/file", 0o644)
+	chmod(t, top+"/loose", 0o777)
+	chmod(t, top+"/loose/workspace/below", 0o777)
+	otheruser.Give(t, top+"/loose/workspace")
+	link(t, "loose/workspace", top+"/link")
+	path := top + "/loose/workspace/file"
+	if err := Check(path); !IsUntrusted(err) {
+		t.Fatalf("before: %v", err)
+	}
+	for _, list := range []string{top + "/loose/workspace", "/nowhere:" + top + "/link", top + "/loose/workspace/:"} {
+		Vouch(list)
+		if err := Check(path); err != nil {
+			t.Errorf("%s: %v", list, err)
+		}
+		if err := Check(top + "/loose/workspace/below/file"); !IsUntrusted(err) {
+			t.Errorf("%s: below it: %v", list, err)
+		}
+	}
+	if ignored := Vouch("relative:/nowhere:/"); len(ignored) != 2 {
+		t.Errorf("ignored %q", ignored)
+	}
+	if err := Check(path); !IsUntrusted(err) {
+		t.Errorf("the top of the file system vouches for what lies below: %v", err)
+	}
+}
+
 // TestOwnFilesOfAnOrdinaryUser runs as the other user, for whom root's files and
 // their own are trusted and a third user's are not.
 func TestOwnFilesOfAnOrdinaryUser(t *testing.T) {
