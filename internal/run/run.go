@@ -43,11 +43,13 @@ type Cmd struct {
 	Account *Account  // run as another user (only as root, not on Windows); nil: as we are
 }
 
-// Account is the user as whom a tool runs.
+// Account is the user as whom a tool runs: without other groups, without
+// capabilities, and on Linux without a way to gain any from a program that it starts
+// (PR_SET_NO_NEW_PRIVS).
 type Account struct {
 	UID, GID uint32
-	// ReadAll keeps a capability to read everything where we have one (Linux), so that files below a
-	// directory which is closed to that user can be read all the same.
+	// ReadAll keeps one capability, to read every file and pass every directory (CAP_DAC_READ_SEARCH). It is for
+	// programs that nobody else can change. Without CanReadAll the tool is not started.
 	ReadAll bool
 }
 
@@ -133,6 +135,12 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Signal sends a signal to the tool itself.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
+// KillGroup ends what a tool that has ended left behind in its process group.
+func (p *Process) KillGroup() {
+	<-p.done
+	killGroup(p.cmd)
+}
+
 // Done is closed when the tool has ended and Wait would return at once.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
@@ -197,12 +205,14 @@ func attempt(ctx context.Context, c Cmd, stdout io.Writer) (*Process, error) {
 }
 
 // supervise starts the tool and waits for it on one thread of its own: on Linux
-// the tool is told when that thread ends, which without the lock could happen
+// the tool gets a signal when that thread ends, which without the lock could happen
 // while we go on working (https://go.dev/issue/27505).
 func (p *Process) supervise(started chan<- error) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	restore := prepareThread(p.c.Account)
+	restore, spoilt := prepareThread(p.c.Account)
+	if !spoilt { // else the thread ends with this goroutine
+		defer runtime.UnlockOSThread()
+	}
 	err := p.cmd.Start()
 	restore()
 	started <- err
