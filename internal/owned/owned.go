@@ -27,6 +27,9 @@
 // below a trusted directory is not trusted by that: it may have been made while
 // the rights were wider. [Dir.Sub] and [Dir.Open] look again.
 //
+// Files that the user asks for by name may be written to a directory of another
+// user all the same: see [OutputDir].
+//
 // # What it does not decide
 //
 // Whether an untrusted path is an error, a warning, or a reason to use another
@@ -189,6 +192,28 @@ func OpenDir(path string) (*Dir, error) {
 // missing of it is made with the mode 0700, whatever the umask.
 func MakeDir(path string) (*Dir, error) {
 	h, err := walk(path, final{dir: true, create: true})
+	if err != nil {
+		return nil, err
+	}
+	return h.open()
+}
+
+// OutputDir opens a directory for files that the user asked for by name, as in
+// --out. It may belong to another user, who then can change what is written there
+// afterwards, but cannot make this user write elsewhere: a symbolic link that
+// another user may have made is *Untrusted, and no link is followed below a
+// directory of another user. Shared tells such a directory from a trusted one.
+func OutputDir(path string) (*Dir, error) {
+	h, err := walk(path, final{dir: true, output: true})
+	if err != nil {
+		return nil, err
+	}
+	return h.open()
+}
+
+// MakeOutputDir is OutputDir that makes what is missing of the path, by the umask.
+func MakeOutputDir(path string) (*Dir, error) {
+	h, err := walk(path, final{dir: true, output: true, create: true})
 	if err != nil {
 		return nil, err
 	}
