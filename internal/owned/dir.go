@@ -144,17 +144,15 @@ func (d *Dir) Open(name string) (*os.File, error) {
 	return f, nil
 }
 
-// OpenAny opens a regular file in this directory for reading, whoever owns it. A
-// symbolic link is an error, and so is a pipe: it does not wait for a writer.
+// OpenAny opens a regular file in or below this directory for reading, whoever
+// owns it. A symbolic link is an error, and so is a pipe: it does not wait for a
+// writer.
 func (d *Dir) OpenAny(name string) (*os.File, error) {
-	if err := entryName(name); err != nil {
-		return nil, err
-	}
+	full := filepath.Join(d.path, name)
 	info, err := d.root.Lstat(name)
 	if err != nil {
 		return nil, d.named(err, name)
 	}
-	full := filepath.Join(d.path, name)
 	if !info.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "open", Path: full, Err: errors.New("it is not a regular file")}
 	}
@@ -162,9 +160,13 @@ func (d *Dir) OpenAny(name string) (*os.File, error) {
 	if err != nil {
 		return nil, d.named(err, name)
 	}
-	if now, err := f.Stat(); err != nil || !os.SameFile(now, info) {
+	now, err := f.Stat()
+	if err == nil && !os.SameFile(now, info) {
+		err = &fs.PathError{Op: "open", Path: full, Err: errChanged}
+	}
+	if err != nil {
 		_ = f.Close()
-		return nil, &fs.PathError{Op: "open", Path: full, Err: errChanged}
+		return nil, err
 	}
 	return f, nil
 }

@@ -356,3 +356,23 @@ func readEntries(root *os.Root) ([]fs.DirEntry, error) {
 	defer func() { _ = f.Close() }()
 	return f.ReadDir(-1)
 }
+
+// Chmod changes the mode of a regular file or a directory. A symbolic link is an
+// error, and one that takes the name during the call leads nowhere outside of the
+// directory of name.
+func Chmod(name string, mode fs.FileMode) error {
+	name = filepath.Clean(name)
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	info, err := root.Lstat(filepath.Base(name))
+	if err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "chmod", Path: name, Err: errors.New("it is not a regular file or a directory")}
+	}
+	if err != nil {
+		return err
+	}
+	return root.Chmod(filepath.Base(name), mode)
+}
