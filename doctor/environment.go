@@ -3,9 +3,9 @@ package doctor
 import (
 	"context"
 	"errors"
-	"os"
 
 	"modwsgi/detect"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/toolchain"
 )
@@ -80,12 +80,12 @@ func (e *exam) compiler(ctx context.Context) {
 	if e.py == nil {
 		return
 	}
-	scratch, err := os.MkdirTemp(e.tempDir(), "modwsgi-doctor-")
+	scratch, err := owned.Scratch(e.tempDir(), "modwsgi-doctor-")
 	if err != nil {
-		return // the check of that directory says it
+		return // the check of that directory reports it
 	}
-	defer func() { _ = os.RemoveAll(scratch) }()
-	tools, err := toolchain.Find(ctx, e.Runner, e.Env, scratch)
+	defer func() { _ = scratch.Discard() }()
+	tools, err := toolchain.Find(ctx, e.Runner, e.Env, scratch.Path())
 	if err != nil {
 		e.failed(e.ifBuilding(), err)
 		return

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 
+	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
 
@@ -34,13 +36,13 @@ func (e *exam) tempDir() string {
 // full, and not mounted so that nothing in it may run.
 func (e *exam) temporary(context.Context) {
 	dir := e.tempDir()
-	probe, err := os.CreateTemp(dir, "modwsgi-doctor-")
+	probe, err := owned.Scratch(dir, "modwsgi-doctor-")
 	if err == nil {
-		_, err = probe.Write(make([]byte, 64<<10))
-		err = errors.Join(err, probe.Close(), os.Remove(probe.Name()))
+		err = errors.Join(probe.WriteFile("probe", make([]byte, 64<<10), 0o600), probe.Discard())
 	}
 	if err != nil {
-		e.find(Problem, "set TMPDIR to a directory that can be written, with a gigabyte free", "the temporary directory cannot be used: %v", err).because("temporary", "TMPDIR", dir)
+		hint := fault.HintOr(err, "set TMPDIR to a directory that can be written, with a gigabyte free")
+		e.find(Problem, hint, "the temporary directory cannot be used: %v", err).because("temporary", "TMPDIR", dir)
 		return
 	}
 	m, ok := mountOf(dir)

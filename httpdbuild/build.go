@@ -21,6 +21,7 @@ import (
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/objgraph"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/timeline"
@@ -157,7 +158,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		err = os.Rename(b.stage, q.Stage)
 	}
 	if err != nil {
-		_ = os.RemoveAll(b.stage)
+		_ = owned.RemoveAll(b.stage)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -169,7 +170,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 
 // build runs all steps with the builder's driver.
 func (b *builder) build(ctx context.Context) ([]steps.Timing, error) {
-	if err := os.RemoveAll(b.stage); err != nil {
+	if err := owned.RemoveAll(b.stage); err != nil {
 		return nil, err
 	}
 	if err := b.checkCross(ctx); err != nil {
@@ -198,11 +199,11 @@ func (b *builder) build(ctx context.Context) ([]steps.Timing, error) {
 // get into the result.
 func (b *builder) again(ctx context.Context) ([]steps.Timing, error) {
 	for _, c := range b.Components {
-		if err := os.RemoveAll(b.dir(c.Name)); err != nil {
+		if err := owned.RemoveAll(b.dir(c.Name)); err != nil {
 			return nil, err
 		}
 	}
-	if err := os.RemoveAll(b.deps()); err != nil {
+	if err := owned.RemoveAll(b.deps()); err != nil {
 		return nil, err
 	}
 	return b.build(ctx)

@@ -15,6 +15,7 @@ import (
 
 	"modwsgi/internal/apxs"
 	"modwsgi/internal/makefile"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/relocate"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
@@ -304,13 +305,10 @@ func copyFile(from, to string, mode os.FileMode) error {
 		return err
 	}
 	_, err = io.Copy(out, in)
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
 	if err == nil {
-		err = os.Chmod(to, mode)
+		err = out.Chmod(mode)
 	}
-	return err
+	return errors.Join(err, out.Close())
 }
 
 // makeDir makes a directory and those above it readable for the user as whom
@@ -326,7 +324,7 @@ func makeDir(name string) error {
 	if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // another step was faster
 		return err
 	}
-	return os.Chmod(name, 0o755)
+	return owned.Chmod(name, 0o755)
 }
 
 func writeFile(name string, data []byte, mode os.FileMode) error {
@@ -336,5 +334,5 @@ func writeFile(name string, data []byte, mode os.FileMode) error {
 	if err := os.WriteFile(name, data, mode); err != nil {
 		return err
 	}
-	return os.Chmod(name, mode)
+	return owned.Chmod(name, mode)
 }

@@ -25,6 +25,7 @@ import (
 	"modwsgi/internal/archive"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/timeline"
@@ -295,7 +296,7 @@ func (b *builder) check(_ context.Context, log *steps.Log) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(name, 0o755); err != nil { // whatever the umask is: httpd may serve as another user
+	if err := owned.Chmod(name, 0o755); err != nil { // whatever the umask is: httpd may serve as another user
 		return err
 	}
 	sum := sha256.Sum256(data)

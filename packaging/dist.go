@@ -2,12 +2,12 @@ package packaging
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -16,9 +16,9 @@ import (
 	"strings"
 	"sync"
 
-	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
+	"modwsgi/internal/owned"
 )
 
 // IndexName is the file of an output directory that lists its artifacts. It
@@ -36,11 +36,18 @@ type Index struct {
 // or is killed leaves the directory as it was, but for the hidden one, which the
 // next run removes. Artifacts of earlier runs stay and are listed again.
 //
-// What writes artifacts (Scratch, Path, Create, Add, Meta, Update) may be called
+// What writes artifacts (Scratch, Create, Add, Meta, Update) may be called
 // side by side; the rest of a Dist is not safe for concurrent use.
+//
+// The directory may be in one of another user, who can then change what is in it,
+// but not have this user read or write anything else (owned.OutputDir): everything
+// in it is done through its handle, links in it are not followed, and tools work
+// elsewhere (Scratch).
 type Dist struct {
 	out       string
-	part      string
+	dir       *owned.Dir // out
+	part      *owned.Dir // in it; nil before it is made
+	scratches []*owned.Dir
 	release   func()
 	made      bool // the directory is new
 	overwrite bool
@@ -62,14 +69,18 @@ const (
 // run works on (class Busy). With overwrite, artifacts of earlier runs may be
 // replaced by others of the same name.
 func Open(out string, overwrite bool) (_ *Dist, err error) {
+	const hint = "name a directory that can be written with --out"
 	d := &Dist{out: out, overwrite: overwrite}
 	if _, serr := os.Lstat(out); errors.Is(serr, fs.ErrNotExist) {
 		d.made = true
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, fault.New(fault.Environment, "name a directory that can be written with --out", "make the output directory: %w", err)
+	if d.dir, err = owned.MakeOutputDir(out); err != nil {
+		return nil, fault.New(fault.Environment, fault.HintOr(err, hint), "make the output directory: %w", err)
 	}
-	release, ok, err := flock.Try(out)
+	release, ok, err := flock.Try(d.dir.Path())
+	if err != nil || !ok {
+		_ = d.dir.Close()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", out, err)
 	}
@@ -85,22 +96,35 @@ func Open(out string, overwrite bool) (_ *Dist, err error) {
 	if err := d.readEarlier(); err != nil {
 		return nil, err
 	}
-	if d.part, err = os.MkdirTemp(out, partPrefix+"*"+partSuffix); err != nil {
-		return nil, fault.New(fault.Environment, "name a directory that can be written with --out", "write to the output directory: %w", err)
+	if d.part, err = makePart(d.dir); err != nil {
+		return nil, fault.New(fault.Environment, fault.HintOr(err, hint), "write to the output directory: %w", err)
 	}
 	return d, nil
 }
 
+// makePart makes the hidden directory. Its name ends as those do that are removed.
+func makePart(dir *owned.Dir) (*owned.Dir, error) {
+	for {
+		part, err := dir.MakeSub(partPrefix+strings.ToLower(rand.Text()[:12])+partSuffix, 0o700)
+		if !errors.Is(err, fs.ErrExist) {
+			return part, err
+		}
+	}
+}
+
+// maxIndex is the size in bytes of the largest index that is read.
+const maxIndex = 64 << 20
+
 // readEarlier removes what killed runs left, and lists what earlier runs made.
 func (d *Dist) readEarlier() error {
-	entries, err := os.ReadDir(d.out)
+	entries, err := d.dir.Entries()
 	if err != nil {
 		return err
 	}
 	foreign := ""
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), partPrefix) && strings.HasSuffix(e.Name(), partSuffix) {
-			if err := os.RemoveAll(filepath.Join(d.out, e.Name())); err != nil {
+			if err := d.dir.RemoveAll(e.Name()); err != nil {
 				return err
 			}
 			continue
@@ -109,7 +133,7 @@ func (d *Dist) readEarlier() error {
 			foreign = e.Name()
 		}
 	}
-	data, err := os.ReadFile(filepath.Join(d.out, IndexName))
+	f, err := d.dir.OpenAny(IndexName)
 	if errors.Is(err, fs.ErrNotExist) {
 		if foreign != "" {
 			return fault.New(fault.Usage, "name an empty or a new directory with --out",
@@ -120,6 +144,16 @@ func (d *Dist) readEarlier() error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxIndex))
+	if err != nil {
+		return err
+	}
+	return d.keep(data)
+}
+
+// keep takes over the artifacts that the index of earlier runs lists.
+func (d *Dist) keep(data []byte) error {
 	var index Index
 	if err := json.Unmarshal(data, &index); err != nil || index.Schema != 1 {
 		return fault.New(fault.Usage, "name an empty or a new directory with --out", "%s is not an index of artifacts", filepath.Join(d.out, IndexName))
@@ -128,7 +162,7 @@ func (d *Dist) readEarlier() error {
 		if a.Name == "" || filepath.Base(a.Name) != a.Name {
 			return fault.New(fault.Usage, "name an empty or a new directory with --out", "%s lists %q", filepath.Join(d.out, IndexName), a.Name)
 		}
-		sum, err := digest.File(filepath.Join(d.out, a.Name))
+		sum, _, err := sumOf(d.dir, a.Name)
 		if err == nil && sum != a.SHA256 {
 			err = errors.New("it is not as an earlier run made it")
 		}
@@ -140,92 +174,85 @@ func (d *Dist) readEarlier() error {
 	return nil
 }
 
+// sumOf returns the digest and the size of a file.
+func sumOf(dir *owned.Dir, name string) (sum string, size int64, err error) {
+	f, err := dir.OpenAny(name)
+	if err != nil {
+		return "", 0, err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	size, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), size, err
+}
+
+// MaySign returns an error where another user can change the output directory: a
+// signature of the checksums would vouch for what that user put there.
+func (d *Dist) MaySign() error {
+	if !d.dir.Shared() {
+		return nil
+	}
+	why := owned.Check(d.dir.Path())
+	return fault.New(fault.Environment, fault.HintOr(why, "name a directory that only you and root can write to with --out"), "sign the artifacts: %w", why)
+}
+
 // Dir is the output directory.
 func (d *Dist) Dir() string { return d.out }
 
-// Path returns where a file of that name (slashes allowed) is to be written by a
-// tool that writes by itself; its directory is there. Add or Meta takes it in.
-func (d *Dist) Path(name string) (string, error) {
-	if !filepath.IsLocal(filepath.FromSlash(name)) || strings.HasPrefix(name, ".") {
+// local returns the name of a file (slashes allowed) in the form of the system.
+func local(name string) (string, error) {
+	file := filepath.FromSlash(name)
+	if !filepath.IsLocal(file) || strings.HasPrefix(name, ".") {
 		return "", fmt.Errorf("write artifact: %q is not a name", name)
 	}
-	path := filepath.Join(d.part, filepath.FromSlash(name))
-	return path, os.MkdirAll(filepath.Dir(path), 0o755)
+	return file, nil
 }
 
-// Scratch makes a directory for files that go away with the transaction.
-func (d *Dist) Scratch() (string, error) { return os.MkdirTemp(d.part, ".scratch-*") }
-
-// Output is a file that is being written. Close must be called, and its error
-// looked at.
-type Output struct {
-	file *os.File
-	hash hash.Hash
-	size int64
-	name string
+// Scratch makes a directory for files that go away with the transaction. Where
+// another user could exchange the output directory under its name, it is among the
+// temporary files: tools open what is in it by name.
+func (d *Dist) Scratch() (string, error) {
+	if d.dir.Shared() {
+		s, err := owned.Scratch("", "modwsgi-package-")
+		if err != nil {
+			return "", fault.New(fault.Environment, fault.HintOf(err), "make a temporary directory: %w", err)
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.scratches = append(d.scratches, s)
+		return s.Path(), nil
+	}
+	s, err := d.part.Temp(".scratch-")
+	if err != nil {
+		return "", err
+	}
+	return s.Path(), s.Close()
 }
 
 // Create starts the file of an artifact.
 func (d *Dist) Create(name string) (*Output, error) {
-	path, err := d.Path(name)
+	file, err := local(name)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err := d.part.Root().MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return nil, writing(name, err)
+	}
+	f, err := d.part.Root().OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, writing(name, err)
 	}
 	return &Output{file: f, hash: sha256.New(), name: name}, nil
 }
 
-func (o *Output) Write(b []byte) (int, error) {
-	n, err := o.file.Write(b)
-	o.hash.Write(b[:n])
-	o.size += int64(n)
-	if err != nil {
-		err = writing(o.name, err)
-	}
-	return n, err
-}
-
-// Close makes the content durable.
-func (o *Output) Close() error {
-	err := o.file.Chmod(0o644)
-	if serr := o.file.Sync(); err == nil {
-		err = serr
-	}
-	if cerr := o.file.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return writing(o.name, err)
-	}
-	return nil
-}
-
-// SHA256 is the digest of what was written so far, in lower case hex.
-func (o *Output) SHA256() string { return hex.EncodeToString(o.hash.Sum(nil)) }
-
-// Size is the number of bytes written so far.
-func (o *Output) Size() int64 { return o.size }
-
-func writing(name string, err error) error {
-	return fault.New(fault.Environment, "see that the output directory is writable and its file system has room", "write %s: %w", name, err)
-}
-
 // Add takes a written file as an artifact; its size and digest are filled in.
 func (d *Dist) Add(a *Artifact) error {
-	path, err := d.Path(a.Name)
+	file, err := local(a.Name)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
+	if a.SHA256, a.Size, err = sumOf(d.part, file); err != nil {
 		return writing(a.Name, err)
-	}
-	a.Size = info.Size()
-	if a.SHA256, err = digest.File(path); err != nil {
-		return err
 	}
 	if err := d.mayReplace(a); err != nil {
 		return err
@@ -243,10 +270,10 @@ func (d *Dist) Add(a *Artifact) error {
 // content: two files of one version that differ are a trap for who installs.
 func (d *Dist) mayReplace(a *Artifact) error {
 	present := filepath.Join(d.out, a.Name)
-	if _, err := os.Lstat(present); err != nil || d.overwrite {
+	if _, err := d.dir.Root().Lstat(a.Name); err != nil || d.overwrite {
 		return nil
 	}
-	if sum, err := digest.File(present); err != nil || sum != a.SHA256 {
+	if sum, _, err := sumOf(d.dir, a.Name); err != nil || sum != a.SHA256 {
 		cure := "give --overwrite to replace it, or another directory with --out"
 		if a.Kind == "wheel" {
 			cure = "give --overwrite to replace it, --build-number to tell them apart, or another directory with --out"
@@ -283,11 +310,38 @@ func (d *Dist) Artifacts() []Artifact {
 
 // Open opens a file of this run or of an earlier one.
 func (d *Dist) Open(name string) (*os.File, error) {
-	f, err := os.Open(filepath.Join(d.part, filepath.FromSlash(name)))
+	f, err := d.part.OpenAny(filepath.FromSlash(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = os.Open(filepath.Join(d.out, filepath.FromSlash(name)))
+		f, err = d.dir.OpenAny(filepath.FromSlash(name))
 	}
 	return f, err
+}
+
+// Take moves a written file of another transaction into this one; Add or Meta has
+// yet to be called for it.
+func (d *Dist) Take(from *Dist, name string) error {
+	file, err := local(name)
+	if err != nil {
+		return err
+	}
+	if !d.dir.Shared() && !from.dir.Shared() { // nobody else can exchange the names
+		to := filepath.Join(d.part.Path(), file)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return writing(name, err)
+		}
+		return os.Rename(filepath.Join(from.part.Path(), file), to)
+	}
+	in, err := from.part.OpenAny(file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := d.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 // Meta writes a file that describes artifacts; one of an earlier run is
@@ -326,14 +380,16 @@ func (d *Dist) Commit() (err error) {
 			}
 		}
 	}()
-	old, err := os.MkdirTemp(d.part, ".old-*")
-	if err != nil {
+	// Both directories are reached through the handle of the outer one.
+	root, part := d.dir.Root(), filepath.Base(d.part.Path())
+	old := filepath.Join(part, ".old")
+	if err := root.Mkdir(old, 0o700); err != nil {
 		return err
 	}
 	for i, name := range d.dropped {
-		to, aside := filepath.Join(d.out, filepath.FromSlash(name)), filepath.Join(old, fmt.Sprint("dropped", i))
-		if err := os.Rename(to, aside); err == nil {
-			undo = append(undo, func() { _ = os.Rename(aside, to) })
+		to, aside := filepath.FromSlash(name), filepath.Join(old, fmt.Sprint("dropped", i))
+		if err := root.Rename(to, aside); err == nil {
+			undo = append(undo, func() { _ = root.Rename(aside, to) })
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return writing(name, err)
 		}
@@ -343,30 +399,40 @@ func (d *Dist) Commit() (err error) {
 		names = append(names, a.Name)
 	}
 	for i, name := range append(names, d.metas...) {
-		from, to := filepath.Join(d.part, filepath.FromSlash(name)), filepath.Join(d.out, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return writing(name, err)
+		to := filepath.FromSlash(name)
+		back, err := place(root, filepath.Join(part, to), to, filepath.Join(old, fmt.Sprint(i)))
+		if back != nil {
+			undo = append(undo, back)
 		}
-		if info, lerr := os.Lstat(to); lerr == nil {
-			if !info.Mode().IsRegular() {
-				return writing(name, errors.New("there is something else than a file of that name"))
-			}
-			aside := filepath.Join(old, fmt.Sprint(i))
-			if err := os.Link(to, aside); err != nil { // so that the name is never without a file
-				if err := os.Rename(to, aside); err != nil {
-					return writing(name, err)
-				}
-			}
-			undo = append(undo, func() { _ = os.Rename(aside, to) })
-		} else {
-			undo = append(undo, func() { _ = os.Remove(to) })
-		}
-		if err := os.Rename(from, to); err != nil {
+		if err != nil {
 			return writing(name, err)
 		}
 	}
 	d.made = false
 	return nil
+}
+
+// place gives a file its name; one that has it already goes aside. undo, where it
+// is not nil, has it as before.
+func place(root *os.Root, from, to, aside string) (undo func(), err error) {
+	if err := root.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return nil, err
+	}
+	info, err := root.Lstat(to)
+	switch {
+	case err != nil:
+		undo = func() { _ = root.Remove(to) }
+	case !info.Mode().IsRegular():
+		return nil, errors.New("there is something else than a file of that name")
+	default:
+		if err := root.Link(to, aside); err != nil { // so that the name is never without a file
+			if err := root.Rename(to, aside); err != nil {
+				return nil, err
+			}
+		}
+		undo = func() { _ = root.Rename(aside, to) }
+	}
+	return undo, root.Rename(from, to)
 }
 
 // Abort drops what was not committed. After Commit it does nothing.
@@ -375,35 +441,20 @@ func (d *Dist) Abort() {
 		return
 	}
 	d.done = true
-	if d.part != "" {
-		_ = os.RemoveAll(d.part)
+	for _, s := range d.scratches {
+		_ = s.Discard()
+	}
+	if d.part != nil {
+		_ = d.part.Close()
+		_ = d.dir.RemoveAll(filepath.Base(d.part.Path()))
 	}
 	d.release()
-	if d.made {
-		_ = os.Remove(d.out) // only where it is empty
+	_ = d.dir.Close()
+	if !d.made {
+		return
 	}
-}
-
-// CopyFile copies a regular file to a new one of that mode, whatever the umask.
-func CopyFile(from, to string, mode fs.FileMode) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
+	if above, err := owned.OutputDir(filepath.Dir(d.dir.Path())); err == nil {
+		_ = above.Remove(filepath.Base(d.dir.Path())) // only where it is empty
+		_ = above.Close()
 	}
-	defer func() { _ = in.Close() }()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return writing(filepath.Base(to), err)
-	}
-	_, err = io.Copy(out, in)
-	if merr := out.Chmod(mode); err == nil {
-		err = merr
-	}
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return writing(filepath.Base(to), err)
-	}
-	return nil
 }

@@ -12,7 +12,7 @@
 //	Dist.Commit    -> everything appears in the output directory, or nothing does
 //
 // A format is one function of this form; it writes only to files that
-// Dist.Create or Dist.Path give it, sets every time to Stage.Time, sorts what it
+// Dist.Create gives it, sets every time to Stage.Time, sorts what it
 // writes, and returns the same bytes for the same Stage:
 //
 //	func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options) (*packaging.Artifact, error)

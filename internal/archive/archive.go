@@ -11,13 +11,16 @@ package archive
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 )
 
 // Limits bound what an archive may become. A zero field takes its value from
@@ -162,20 +165,27 @@ func extract(ctx context.Context, archivePath, dest string, o Options) (stats St
 	if dir == "" {
 		dir = "."
 	}
-	tmp, err := os.MkdirTemp(dir, "."+base+".*.unpack")
+	beside, err := owned.OutputDir(dir)
+	if err != nil {
+		return stats, localError("create a directory beside", dest, err)
+	}
+	defer func() { _ = beside.Close() }()
+	tmp := "." + base + "." + strings.ToLower(rand.Text()[:12]) + ".unpack"
+	made, err := beside.MakeSub(tmp, 0o700)
 	if err != nil {
 		return stats, localError("create a directory beside", dest, err)
 	}
 	defer func() {
+		_ = made.Close()
 		if err != nil {
-			_ = os.RemoveAll(tmp)
+			_ = beside.RemoveAll(tmp)
 		}
 	}()
-	stats, err = unpack(ctx, src, tmp, o)
+	stats, err = unpack(ctx, src, made.Path(), o)
 	if err != nil {
 		return stats, err
 	}
-	if err := os.Rename(tmp, dest); err != nil {
+	if err := beside.Root().Rename(tmp, base); err != nil {
 		return stats, localError("create", dest, err)
 	}
 	return stats, nil

@@ -1,6 +1,9 @@
-// Package atomicfile writes files so that a reader sees the old content or the
-// new one and never a part, also after a crash: temporary file beside the
-// target, fsync, rename. It knows nothing about what it writes.
+// Package atomicfile writes files that the user named, or whose directory the
+// user named, so that a reader sees the old content or the new one and never a
+// part, also after a crash: temporary file beside the target, fsync, rename. All
+// of it happens in one open directory (owned.OutputDir), so that another user who
+// can change the path cannot lead it elsewhere. It knows nothing about what it
+// writes.
 package atomicfile
 
 import (
@@ -9,6 +12,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"modwsgi/internal/owned"
 )
 
 // Write replaces the file name with data; its mode becomes perm, whatever the
@@ -41,59 +46,41 @@ func Copy(name string, r io.Reader, perm os.FileMode) error {
 // File is a file under way to its name. Exactly one of Commit and Abort takes
 // effect; Abort after Commit does nothing, so that it can be deferred.
 type File struct {
-	f    *os.File
-	name string
-	done bool
+	f   *owned.NewFile
+	dir *owned.Dir
 }
 
 // Create starts a new content for the file name. The directory must exist. What
 // is there must be a regular file, also at the end of a link: root would take
-// /dev/null or /dev/stdout from everybody.
+// /dev/null or /dev/stdout from everybody. A link is replaced, and what it leads
+// to stays.
 func Create(name string, perm os.FileMode) (*File, error) {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return nil, &os.PathError{Op: "write", Path: name, Err: errors.New("it is not a regular file")}
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
+	dir, err := owned.OutputDir(filepath.Dir(name))
 	if err != nil {
 		return nil, err
 	}
-	a := &File{f: f, name: name}
-	if err := f.Chmod(perm); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		a.Abort()
+	f, err := dir.Create(filepath.Base(name), perm)
+	if err != nil {
+		_ = dir.Close()
 		return nil, err
 	}
-	return a, nil
+	return &File{f: f, dir: dir}, nil
 }
 
 func (a *File) Write(b []byte) (int, error) { return a.f.Write(b) }
 
 // Commit makes the new content durable and gives it the name.
 func (a *File) Commit() error {
-	if a.done {
-		return errors.New("atomicfile: committed or aborted before")
-	}
-	err := a.f.Sync()
-	if cerr := a.f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = rename(a.f.Name(), a.name)
-	}
-	if err == nil {
-		a.done = true
-		syncDir(filepath.Dir(a.name))
-		return nil
-	}
-	a.Abort()
+	err := a.f.Commit()
+	_ = a.dir.Close()
 	return err
 }
 
 // Abort drops the new content.
 func (a *File) Abort() {
-	if a.done {
-		return
-	}
-	a.done = true
-	_ = a.f.Close()
-	_ = os.Remove(a.f.Name())
+	a.f.Abort()
+	_ = a.dir.Close()
 }

@@ -14,6 +14,7 @@ import (
 	"modwsgi/detect"
 	"modwsgi/installer"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/version"
@@ -208,16 +209,16 @@ func (a *app) localWheel(ctx context.Context, q installer.Request, sdist, out st
 	// Another httpd than the locked one is the user's choice; the rest stays.
 	q.Locked = q.HTTPDVersion == ""
 	if !q.Locked {
-		scratch, err := os.MkdirTemp("", "modwsgi-lock-*")
+		scratch, err := owned.Scratch("", "modwsgi-lock-")
 		if err != nil {
 			return err
 		}
-		defer func() { _ = os.RemoveAll(scratch) }()
+		defer func() { _ = scratch.Discard() }()
 		data, err := os.ReadFile(lock)
 		if err != nil {
 			return err
 		}
-		q.LockFile = filepath.Join(scratch, "modwsgi.lock")
+		q.LockFile = filepath.Join(scratch.Path(), "modwsgi.lock")
 		if err := os.WriteFile(q.LockFile, data, 0o644); err != nil {
 			return err
 		}

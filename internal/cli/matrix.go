@@ -426,7 +426,7 @@ func (r *matrixRun) take(ctx context.Context, j matrixJob, from *packaging.Dist)
 			}
 			continue
 		}
-		if err := moveFile(from, r.p.Dist, art.Name); err != nil {
+		if err := r.p.Take(from, art.Name); err != nil {
 			return err
 		}
 		took := art.Took
@@ -448,18 +448,6 @@ func (r *matrixRun) take(ctx context.Context, j matrixJob, from *packaging.Dist)
 		}
 	}
 	return nil
-}
-
-func moveFile(from, to *packaging.Dist, name string) error {
-	a, err := from.Path(name)
-	if err != nil {
-		return err
-	}
-	b, err := to.Path(name)
-	if err != nil {
-		return err
-	}
-	return os.Rename(a, b)
 }
 
 func readFrom(d *packaging.Dist, name string) ([]byte, error) {

@@ -14,6 +14,7 @@ import (
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 	"modwsgi/modulebuild/windows"
@@ -143,16 +144,21 @@ func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([
 	if err != nil {
 		return nil, nil, err
 	}
-	base := filepath.Join(w.cacheDir, "work")
-	if err := os.MkdirAll(base, 0o755); err != nil {
-		return nil, nil, fault.Wrap(fault.Environment, "give another directory with --cache-dir", fmt.Errorf("make the build directory: %w", err))
+	// What is compiled is opened by name, by tools that trust it.
+	base, err := owned.MakeDir(filepath.Join(w.cacheDir, "work"))
+	if err != nil {
+		return nil, nil, fault.New(fault.Environment, fault.HintOr(err, "give another directory with --cache-dir"), "make the build directory: %w", err)
 	}
-	work, err := os.MkdirTemp(base, "windows-")
+	defer func() { _ = base.Close() }()
+	dir, err := base.Temp("windows-")
 	if err != nil {
 		return nil, nil, fmt.Errorf("make the build directory: %w", err)
 	}
-	if !w.keepBuild {
-		defer func() { _ = os.RemoveAll(work) }()
+	work := dir.Path()
+	if w.keepBuild {
+		defer func() { _ = dir.Close() }()
+	} else {
+		defer func() { _ = dir.Discard() }()
 	}
 	logs := filepath.Join(w.cacheDir, "logs", time.Now().UTC().Format("20060102T150405Z")+"-"+filepath.Base(work))
 	var out []*windows.Result

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,13 +32,11 @@ func (a *app) timings(name string, q *installer.Request) (show func(*installer.R
 	} else if err == nil && !info.Mode().IsRegular() { // it would be replaced, /dev/null by root for everybody
 		return nil, fault.New(fault.Usage, "name a file, as in timings.html", "--timings: %s is no regular file", name)
 	}
-	probe, err := os.CreateTemp(filepath.Dir(name), ".timings-*")
+	probe, err := atomicfile.Create(name, 0o600)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "name a file in a directory that you can write to", "--timings: %s cannot be written: %w", name, err)
+		return nil, fault.New(fault.Usage, fault.HintOr(err, "name a file in a directory that you can write to"), "--timings: %s cannot be written: %w", name, err)
 	}
-	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
-		return nil, err
-	}
+	probe.Abort()
 	q.Timeline = timeline.New()
 	return func(r *installer.Report, failed error) {
 		title := "modwsgi install"

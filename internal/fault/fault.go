@@ -89,6 +89,15 @@ func HintOf(err error) string {
 	return ""
 }
 
+// HintOr returns the hint in err's tree, or another one where it has none: the
+// cause of a failure may know better what to do.
+func HintOr(err error, otherwise string) string {
+	if h := HintOf(err); h != "" {
+		return h
+	}
+	return otherwise
+}
+
 // ClassOf returns the class of the outermost classified error in err's tree,
 // Internal where there is none.
 func ClassOf(err error) Class {

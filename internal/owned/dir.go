@@ -15,8 +15,9 @@ import (
 // opened. Everything below is done through its handle, so that it stays the same
 // directory whatever happens to its name.
 type Dir struct {
-	path string
-	root *os.Root
+	path   string
+	root   *os.Root
+	shared bool
 }
 
 // Path returns the directory's path, links resolved: for messages, and for tools
@@ -27,6 +28,10 @@ func (d *Dir) Path() string { return d.path }
 // directory, so whoever opens files through it that another user may have made
 // must look at them (Lstat) first; Open and Sub do.
 func (d *Dir) Root() *os.Root { return d.root }
+
+// Shared reports whether another user can change what the path leads to, or make
+// entries in the directory. Only [OutputDir] and [MakeOutputDir] open such ones.
+func (d *Dir) Shared() bool { return d.shared }
 
 // Close gives the handle back.
 func (d *Dir) Close() error { return d.root.Close() }
@@ -139,6 +144,33 @@ func (d *Dir) Open(name string) (*os.File, error) {
 	return f, nil
 }
 
+// OpenAny opens a regular file in or below this directory for reading, whoever
+// owns it. A symbolic link is an error, and so is a pipe: it does not wait for a
+// writer.
+func (d *Dir) OpenAny(name string) (*os.File, error) {
+	full := filepath.Join(d.path, name)
+	info, err := d.root.Lstat(name)
+	if err != nil {
+		return nil, d.named(err, name)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: full, Err: errors.New("it is not a regular file")}
+	}
+	f, err := d.root.OpenFile(name, os.O_RDONLY|nonBlock, 0)
+	if err != nil {
+		return nil, d.named(err, name)
+	}
+	now, err := f.Stat()
+	if err == nil && !os.SameFile(now, info) {
+		err = &fs.PathError{Op: "open", Path: full, Err: errChanged}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // plain refuses what is not a directory (dir) or a regular file (not dir) itself.
 func plain(full string, info fs.FileInfo, dir bool) error {
 	switch {
@@ -219,7 +251,7 @@ func (n *NewFile) Commit() error {
 		err = cerr
 	}
 	if err == nil {
-		err = n.dir.root.Rename(n.temp, n.name)
+		err = rename(n.dir.root, n.temp, n.name)
 	}
 	if err != nil {
 		n.Abort()

@@ -27,6 +27,9 @@
 // below a trusted directory is not trusted by that: it may have been made while
 // the rights were wider. [Dir.Sub] and [Dir.Open] look again.
 //
+// Files that the user asks for by name may be written to a directory of another
+// user all the same: see [OutputDir].
+//
 // # What it does not decide
 //
 // Whether an untrusted path is an error, a warning, or a reason to use another
@@ -195,6 +198,28 @@ func MakeDir(path string) (*Dir, error) {
 	return h.open()
 }
 
+// OutputDir opens a directory for files that the user asked for by name, as in
+// --out. It may belong to another user, who then can change what is written there
+// afterwards, but cannot make this user write elsewhere: a symbolic link that
+// another user may have made is *Untrusted, and no link is followed below a
+// directory of another user. Shared tells such a directory from a trusted one.
+func OutputDir(path string) (*Dir, error) {
+	h, err := walk(path, final{dir: true, output: true})
+	if err != nil {
+		return nil, err
+	}
+	return h.open()
+}
+
+// MakeOutputDir is OutputDir that makes what is missing of the path, by the umask.
+func MakeOutputDir(path string) (*Dir, error) {
+	h, err := walk(path, final{dir: true, output: true, create: true})
+	if err != nil {
+		return nil, err
+	}
+	return h.open()
+}
+
 // Scratch makes a new directory with a random name that begins with prefix, for
 // this user alone. base is a directory whose path nobody else can change; it may
 // be sticky as /tmp is. "" is the directory for temporary files of the
@@ -330,4 +355,24 @@ func readEntries(root *os.Root) ([]fs.DirEntry, error) {
 	}
 	defer func() { _ = f.Close() }()
 	return f.ReadDir(-1)
+}
+
+// Chmod changes the mode of a regular file or a directory. A symbolic link is an
+// error, and one that takes the name during the call leads nowhere outside of the
+// directory of name.
+func Chmod(name string, mode fs.FileMode) error {
+	name = filepath.Clean(name)
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	info, err := root.Lstat(filepath.Base(name))
+	if err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "chmod", Path: name, Err: errors.New("it is not a regular file or a directory")}
+	}
+	if err != nil {
+		return err
+	}
+	return root.Chmod(filepath.Base(name), mode)
 }

@@ -22,6 +22,7 @@ type final struct {
 	dir    bool // a directory
 	sticky bool // also one that everybody may write to, if it is sticky
 	create bool // missing directories are made
+	output bool // see OutputDir: directories of other users are passed
 }
 
 // handle is the end of a walk.
@@ -32,6 +33,8 @@ type handle struct {
 	real string   // links resolved
 	// exposed: another user can read the file and pass every directory on the way.
 	exposed bool
+	// shared: another user can change the path (final.output).
+	shared bool
 }
 
 func (h *handle) close() {
@@ -66,7 +69,7 @@ func (h *handle) open() (*Dir, error) {
 		_ = root.Close()
 		return nil, &fs.PathError{Op: "open", Path: h.real, Err: err}
 	}
-	return &Dir{path: h.real, root: root}, nil
+	return &Dir{path: h.real, root: root, shared: h.shared}, nil
 }
 
 // mostLinks is how many symbolic links a path may go through, as in the kernel.
@@ -85,9 +88,12 @@ type walker struct {
 	loose bool
 	// closed: another user cannot pass a directory on the way.
 	closed bool
-	todo   []string
-	links  int
-	want   final
+	// shared: another user can change a directory on the way; foreign: the last
+	// ones are in one that belongs to another user (final.output).
+	shared, foreign bool
+	todo            []string
+	links           int
+	want            final
 }
 
 func walk(path string, want final) (*handle, error) {
@@ -118,7 +124,7 @@ func walk(path string, want final) (*handle, error) {
 
 // restart goes to the top.
 func (w *walker) restart(path string) error {
-	w.closed = false // the target of a link has a way of its own
+	w.closed, w.foreign = false, false // the target of a link has a way of its own
 	fd, err := unix.Open("/", pathOnly|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: "/", Err: err}
@@ -144,6 +150,10 @@ func (w *walker) enter(fd int, at string) error {
 	w.closed = w.closed || !passable(&st)
 	loose, err := judgeStat(w.asked, at, &st, onTheWay)
 	w.loose = loose
+	if err != nil && w.want.output {
+		w.shared, w.foreign = true, w.foreign || !us(int(st.Uid))
+		return nil
+	}
 	return err
 }
 
@@ -163,10 +173,7 @@ func (w *walker) step(name string) (*handle, error) {
 	var st unix.Stat_t
 	err := unix.Fstatat(w.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, unix.ENOENT) && w.want.create {
-		err = unix.Mkdirat(w.fd, name, 0o700)
-		if err == nil { // the umask may have taken rights of the owner away
-			err = unix.Fchmodat(w.fd, name, 0o700, 0)
-		}
+		err = w.mkdir(name)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fail("mkdir", err)
 		}
@@ -194,9 +201,21 @@ func (w *walker) step(name string) (*handle, error) {
 	return w.openFile(name, at, &st)
 }
 
+// mkdir makes a directory in this one.
+func (w *walker) mkdir(name string) error {
+	if w.want.output {
+		return unix.Mkdirat(w.fd, name, 0o777) // the umask decides, as for what goes into it
+	}
+	err := unix.Mkdirat(w.fd, name, 0o700)
+	if err == nil { // the umask may have taken rights of the owner away
+		err = unix.Fchmodat(w.fd, name, 0o700, 0)
+	}
+	return err
+}
+
 // follow puts the target of a link in its place.
 func (w *walker) follow(name, at string, st *unix.Stat_t) error {
-	if w.loose && !us(int(st.Uid)) {
+	if w.foreign || w.loose && !us(int(st.Uid)) {
 		return &Untrusted{
 			Path: w.asked, At: at, Owner: int(st.Uid), Mode: fs.ModeSymlink | 0o777,
 			Why: "it is a symbolic link of " + nameOf(int(st.Uid)),
@@ -267,9 +286,12 @@ func (w *walker) end() (*handle, error) {
 		place = forScratch
 	}
 	if _, err := judgeStat(w.asked, w.at, &st, place); err != nil {
-		return nil, err
+		if !w.want.output {
+			return nil, err
+		}
+		w.shared = true
 	}
-	h := &handle{fd: w.fd, path: w.asked, real: w.at}
+	h := &handle{fd: w.fd, path: w.asked, real: w.at, shared: w.shared}
 	w.fd = -1
 	return h, nil
 }

@@ -9,7 +9,7 @@ import (
 
 const nonBlock = 0
 
-type final struct{ file, dir, sticky, create bool }
+type final struct{ file, dir, sticky, create, output bool }
 
 type handle struct {
 	file    *os.File
@@ -38,7 +38,11 @@ func walk(path string, want final) (*handle, error) {
 		return nil, err
 	}
 	if want.create {
-		if err := os.MkdirAll(full, 0o700); err != nil {
+		perm := fs.FileMode(0o700)
+		if want.output {
+			perm = 0o755
+		}
+		if err := os.MkdirAll(full, perm); err != nil {
 			return nil, err
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"modwsgi/internal/owned"
 )
 
 // RunPath replaces the run path (DT_RUNPATH and DT_RPATH) of an ELF file by
@@ -62,13 +64,13 @@ type runPath struct {
 
 // write puts new where the run paths are; a read-only file stays one.
 func write(name, new string, paths []runPath) (err error) {
-	info, err := os.Stat(name)
+	info, err := os.Lstat(name)
 	if err != nil {
 		return err
 	}
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrPermission) && os.Chmod(name, info.Mode()|0o200) == nil {
-		defer func() { err = errors.Join(err, os.Chmod(name, info.Mode())) }()
+	if errors.Is(err, fs.ErrPermission) && owned.Chmod(name, info.Mode()|0o200) == nil {
+		defer func() { err = errors.Join(err, owned.Chmod(name, info.Mode())) }()
 		f, err = os.OpenFile(name, os.O_RDWR, 0)
 	}
 	if err != nil {

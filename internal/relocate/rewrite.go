@@ -7,9 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"modwsgi/internal/atomicfile"
 )
 
 // Edit says what Rewrite changes of a shared library or a dynamic program.
@@ -54,22 +55,7 @@ func Rewrite(name string, e Edit) error {
 	if err != nil {
 		return fmt.Errorf("rewrite %s: %w", name, err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(name), ".rewrite-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(out)
-	if cerr := tmp.Chmod(info.Mode().Perm()); err == nil {
-		err = cerr
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
+	if err := atomicfile.Write(name, out, info.Mode().Perm()); err != nil {
 		return fmt.Errorf("rewrite %s: %w", name, err)
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
 
@@ -147,7 +148,7 @@ func (s *Signer) Sign(ctx context.Context, path string) error {
 	if err := checkValidity(to, time.Now()); err != nil {
 		return fault.New(fault.Environment, fault.HintOf(err), "sign %s: %w", filepath.Base(path), err)
 	}
-	if err := os.Chmod(to, 0o755); err != nil {
+	if err := owned.Chmod(to, 0o755); err != nil {
 		return err
 	}
 	return os.Rename(to, path)
@@ -274,11 +275,11 @@ func VerifyArtifact(ctx context.Context, r *run.Runner, env []string, path, ca s
 		return nil, fault.New(fault.Verify, "get it again from where it was published", "read %s: %w", filepath.Base(path), err)
 	}
 	defer func() { _ = z.Close() }()
-	scratch, err := os.MkdirTemp("", "modwsgi-verify-")
+	scratch, err := owned.Scratch("", "modwsgi-verify-")
 	if err != nil {
-		return nil, fmt.Errorf("make a temporary directory: %w", err)
+		return nil, fault.New(fault.Environment, fault.HintOf(err), "make a temporary directory: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(scratch) }()
+	defer func() { _ = scratch.Discard() }()
 	var names []string
 	for i, f := range z.File {
 		switch strings.ToLower(filepath.Ext(f.Name)) {
@@ -287,7 +288,7 @@ func VerifyArtifact(ctx context.Context, r *run.Runner, env []string, path, ca s
 			continue
 		}
 		// A name of ours: the archive's may be anything.
-		file := filepath.Join(scratch, strconv.Itoa(i)+filepath.Ext(f.Name))
+		file := filepath.Join(scratch.Path(), strconv.Itoa(i)+filepath.Ext(f.Name))
 		if err := extract(f, file); err != nil {
 			return names, fault.New(fault.Verify, "get it again from where it was published", "read %s in %s: %w", f.Name, filepath.Base(path), err)
 		}

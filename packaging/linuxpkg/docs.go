@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/packaging"
 	"modwsgi/packaging/licence"
@@ -136,7 +137,7 @@ func (w *work) put(name string, data []byte, mode fs.FileMode) error {
 	if err := os.WriteFile(to, data, mode); err != nil {
 		return err
 	}
-	return os.Chmod(to, mode)
+	return owned.Chmod(to, mode)
 }
 
 // zipped is gzip without a time and a name, as Debian wants documents.

@@ -233,7 +233,7 @@ func (w *work) list(config map[string]string) error {
 			e.Kind, e.From = "link", f.Link
 		}
 		p.Entries = append(p.Entries, e)
-		for dir := path.Dir(f.Path); owned(dir, p.Name); dir = path.Dir(dir) {
+		for dir := path.Dir(f.Path); packagesOwn(dir, p.Name); dir = path.Dir(dir) {
 			dirs[dir] = true
 		}
 	}
@@ -274,8 +274,8 @@ func isLibrary(name string) bool {
 	return strings.HasSuffix(base, ".so") || strings.Contains(base, ".so.")
 }
 
-// owned says whether a directory is the package's own, which goes with it.
-func owned(dir, name string) bool {
+// packagesOwn reports whether a directory is the package's own, which goes with it.
+func packagesOwn(dir, name string) bool {
 	dir = filepath.ToSlash(dir)
 	for _, own := range []string{"opt/modwsgi", "etc/modwsgi", "usr/share/mod_wsgi-express", "usr/share/doc/" + name, "usr/share/licenses/" + name} {
 		if dir == own || strings.HasPrefix(dir, own+"/") {

@@ -23,6 +23,7 @@ import (
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
 	"modwsgi/packaging"
@@ -147,7 +148,7 @@ func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options
 	if err != nil {
 		return nil, nil, writing(err)
 	}
-	return a, w.warnings, os.RemoveAll(w.dir)
+	return a, w.warnings, owned.RemoveAll(w.dir)
 }
 
 // writing says what to do about an error of which nobody else said it: all that

@@ -25,6 +25,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/packaging"
 	"modwsgi/packaging/linkage"
 )
@@ -202,6 +203,15 @@ func (o *Options) ids() (uid, gid int, err error) {
 		return 0, 0, fault.New(fault.Usage, "give another number, as in 65532:65532", "--user %s would serve as root", o.User)
 	}
 	return uid, gid, nil
+}
+
+// newDir makes a directory of its own in the scratch directory.
+func (m *maker) newDir(prefix string) (string, error) {
+	d, err := owned.Scratch(m.scratch, prefix)
+	if err != nil {
+		return "", err
+	}
+	return d.Path(), d.Close()
 }
 
 // Write makes the image, or the layer, of one input for each CPU.

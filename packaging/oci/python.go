@@ -158,7 +158,7 @@ func (m *maker) movable(name string) (string, error) {
 	if len(facts.RunPath) == 0 && !slices.ContainsFunc(facts.Needed, func(n string) bool { return strings.HasPrefix(n, "libpython") }) {
 		return name, nil
 	}
-	dir, err := os.MkdirTemp(m.scratch, "python-*")
+	dir, err := m.newDir("python-")
 	if err != nil {
 		return "", err
 	}

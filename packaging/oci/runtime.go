@@ -41,7 +41,7 @@ var programs = []string{"mod_wsgi-express", "mod_wsgi-apxs"}
 // libraries that not every system has.
 func (m *maker) begin(i *image) (*work, error) {
 	s := i.in.Stage
-	dir, err := os.MkdirTemp(m.scratch, "stage-*")
+	dir, err := m.newDir("stage-")
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/packaging"
 )
 
@@ -62,7 +64,7 @@ func (m *maker) finish() (*Result, error) {
 	if m.o.Push != nil {
 		if r.Pushed, err = m.push(index); err != nil {
 			if m.o.Layout != "" {
-				_ = os.RemoveAll(m.o.Layout)
+				removeLayout(m.o.Layout)
 			}
 			return nil, err
 		}
@@ -336,38 +338,63 @@ func (m *maker) layerOnly() (*Result, error) {
 // writeLayout writes a layout as a directory, which appears when it is complete;
 // one that is there already is refused.
 func writeLayout(dir string, all content) (err error) {
-	if _, serr := os.Lstat(dir); !errors.Is(serr, fs.ErrNotExist) {
-		return fault.New(fault.Usage, "name a directory that is not there yet, or remove it", "--layout: %s is there already", dir)
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	above, err := owned.MakeOutputDir(filepath.Dir(dir))
+	if err != nil {
 		return writing(dir, err)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".modwsgi-layout-*")
+	defer func() { _ = above.Close() }()
+	base := filepath.Base(dir)
+	if _, serr := above.Lstat(base); !errors.Is(serr, fs.ErrNotExist) {
+		return fault.New(fault.Usage, "name a directory that is not there yet, or remove it", "--layout: %s is there already", dir)
+	}
+	tmp, err := above.Temp(".modwsgi-layout-")
 	if err != nil {
 		return writing(dir, err)
 	}
 	defer func() {
+		_ = tmp.Close()
 		if err != nil {
-			_ = os.RemoveAll(tmp)
+			_ = above.RemoveAll(filepath.Base(tmp.Path()))
 			err = writing(dir, err)
 		}
 	}()
-	if err := os.MkdirAll(filepath.Join(tmp, "blobs", "sha256"), 0o755); err != nil {
+	if err := tmp.Root().MkdirAll(filepath.Join("blobs", "sha256"), 0o755); err != nil {
 		return err
 	}
 	for name, b := range all {
-		to := filepath.Join(tmp, filepath.FromSlash(name))
-		if b.file != "" {
-			err = packaging.CopyFile(b.file, to, 0o644)
-		} else {
-			err = os.WriteFile(to, b.data, 0o644)
-		}
-		if err != nil {
+		if err := writeBlob(tmp.Root(), filepath.FromSlash(name), b); err != nil {
 			return err
 		}
 	}
-	if err := os.Chmod(tmp, 0o755); err != nil {
+	if err := tmp.Root().Chmod(".", 0o755); err != nil {
 		return err
 	}
-	return os.Rename(tmp, dir)
+	return above.Root().Rename(filepath.Base(tmp.Path()), base)
+}
+
+// writeBlob writes a file of a layout.
+func writeBlob(root *os.Root, name string, b blob) error {
+	to, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	var from io.Reader = bytes.NewReader(b.data)
+	if b.file != "" {
+		f, err := os.Open(b.file)
+		if err != nil {
+			return errors.Join(err, to.Close())
+		}
+		defer func() { _ = f.Close() }()
+		from = f
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Chmod(0o644), to.Close())
+}
+
+// removeLayout removes what writeLayout made.
+func removeLayout(dir string) {
+	if above, err := owned.OutputDir(filepath.Dir(dir)); err == nil {
+		_ = above.RemoveAll(filepath.Base(dir))
+		_ = above.Close()
+	}
 }

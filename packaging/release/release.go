@@ -40,6 +40,11 @@ type Options struct {
 // Finish writes the descriptions of the artifacts that were added to d. The files
 // appear at d.Commit.
 func Finish(ctx context.Context, d *packaging.Dist, o Options) error {
+	if len(o.Signers) > 0 {
+		if err := d.MaySign(); err != nil {
+			return err
+		}
+	}
 	for _, a := range d.Added() {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -1,7 +1,9 @@
 package toolrelease
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +13,7 @@ import (
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/packaging"
 	"modwsgi/packaging/release"
 	"modwsgi/packaging/sign"
@@ -144,16 +147,22 @@ func releaseTool(file string) (string, error) {
 // Sign writes a signature of SHA256SUMS with each key, and removes those of
 // earlier runs. It returns the names of what it wrote.
 func Sign(dist string, k sign.Keys, now func() time.Time) ([]string, error) {
-	data, err := os.ReadFile(filepath.Join(dist, SumsName))
+	// What is signed is vouched for: nobody else may have written it.
+	dir, err := owned.OpenDir(dist)
 	if err != nil {
-		return nil, fault.New(fault.Environment, "make dist makes it", "read sums: %w", err)
+		return nil, fault.New(fault.Environment, fault.HintOr(err, "make dist makes it"), "sign the release: %w", err)
+	}
+	defer func() { _ = dir.Close() }()
+	data, err := dir.ReadFile(SumsName, maxSums)
+	if err != nil {
+		return nil, fault.New(fault.Environment, fault.HintOr(err, "make dist makes it"), "read sums: %w", err)
 	}
 	signers, err := k.Signers(now)
 	if err != nil {
 		return nil, err
 	}
 	for _, suffix := range sign.Suffixes {
-		if err := os.Remove(filepath.Join(dist, SumsName+suffix)); err != nil && !os.IsNotExist(err) {
+		if err := dir.Remove(SumsName + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 	}
@@ -163,7 +172,7 @@ func Sign(dist string, k sign.Keys, now func() time.Time) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := atomicfile.Write(filepath.Join(dist, SumsName+s.Suffix()), text, 0o644); err != nil {
+		if err := dir.WriteFile(SumsName+s.Suffix(), text, 0o644); err != nil {
 			return nil, err
 		}
 		names = append(names, SumsName+s.Suffix())
@@ -175,11 +184,16 @@ func Sign(dist string, k sign.Keys, now func() time.Time) ([]string, error) {
 // notes, and the programs that it packed. What SHA256SUMS names stays, and so do
 // its signatures.
 func Sweep(dist string) error {
-	sums, err := readSums(filepath.Join(dist, SumsName))
+	dir, err := owned.OutputDir(dist)
+	if err != nil {
+		return fault.New(fault.Environment, fault.HintOr(err, "make dist makes it"), "sweep the release: %w", err)
+	}
+	defer func() { _ = dir.Close() }()
+	sums, err := readSums(dir)
 	if err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(dist)
+	entries, err := dir.Entries()
 	if err != nil {
 		return err
 	}
@@ -188,7 +202,7 @@ func Sweep(dist string) error {
 		if _, listed := sums[name]; listed || name == SumsName || strings.HasPrefix(name, SumsName+".") {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(dist, name)); err != nil {
+		if err := dir.RemoveAll(name); err != nil {
 			return err
 		}
 	}

@@ -158,7 +158,7 @@ func TestSignAndSweep(t *testing.T) {
 	for _, e := range entries {
 		left = append(left, e.Name())
 	}
-	sums, err := readSums(filepath.Join(dir, SumsName))
+	sums, err := sumsIn(t, dir)
 	if err != nil || len(left) != len(sums)+2 || slices.Contains(left, "metadata.json") || slices.Contains(left, "modwsgi_linux_amd64_v1") || slices.Contains(left, SumsName+".minisig") {
 		t.Errorf("%v, %v", left, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/packaging/release"
 )
 
@@ -28,11 +30,16 @@ var ours = regexp.MustCompile(`\.whl(\.cdx\.json)?$|\.intoto\.json$|^bootstrap\.
 // Sums writes dist/SHA256SUMS anew: the release tool's has neither the wheels nor
 // the bootstrap script. A digest that it already lists must still be true.
 func Sums(dist string) error {
-	entries, err := os.ReadDir(dist) // sorted by name
+	dir, err := owned.OutputDir(dist)
+	if err != nil {
+		return fault.New(fault.Environment, fault.HintOr(err, "make dist makes it"), "sum up the release: %w", err)
+	}
+	defer func() { _ = dir.Close() }()
+	entries, err := dir.Entries() // sorted by name
 	if err != nil {
 		return err
 	}
-	before, err := readSums(filepath.Join(dist, SumsName))
+	before, err := readSums(dir)
 	if err != nil {
 		return err
 	}
@@ -41,7 +48,12 @@ func Sums(dist string) error {
 		if !e.Type().IsRegular() || !released.MatchString(e.Name()) {
 			continue
 		}
-		sum, err := digest.File(filepath.Join(dist, e.Name()))
+		f, err := dir.OpenAny(e.Name())
+		if err != nil {
+			return err
+		}
+		sum, err := digest.Of(f)
+		_ = f.Close()
 		if err != nil {
 			return err
 		}
@@ -50,11 +62,19 @@ func Sums(dist string) error {
 		}
 		fmt.Fprintf(&text, "%s  %s\n", sum, e.Name())
 	}
-	return atomicfile.Write(filepath.Join(dist, SumsName), []byte(text.String()), 0o644)
+	return dir.WriteFile(SumsName, []byte(text.String()), 0o644)
 }
 
-func readSums(file string) (map[string]string, error) {
-	data, err := os.ReadFile(file)
+// maxSums is the size in bytes of the largest file of sums that is read.
+const maxSums = 1 << 20
+
+func readSums(dir *owned.Dir) (map[string]string, error) {
+	f, err := dir.OpenAny(SumsName)
+	if err != nil {
+		return nil, fault.New(fault.Environment, "make dist makes it", "read sums: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxSums))
 	if err != nil {
 		return nil, fault.New(fault.Environment, "make dist makes it", "read sums: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/owned"
 	"modwsgi/internal/version"
 )
 
@@ -154,7 +155,7 @@ func TestSums(t *testing.T) {
 	if err := Sums(dir); err != nil {
 		t.Fatal(err)
 	}
-	sums, err := readSums(filepath.Join(dir, SumsName))
+	sums, err := sumsIn(t, dir)
 	if err != nil || len(sums) != 7 || sums["metadata.json"] != "" {
 		t.Errorf("%v %v", sums, err)
 	}
@@ -284,4 +285,14 @@ func TestOneVersion(t *testing.T) {
 	if !dev || !strings.Contains(string(data), "}}"+number+"{{ else }}") {
 		t.Errorf("internal/version has %s, .goreleaser.yaml another number", version.Release)
 	}
+}
+
+func sumsIn(t *testing.T, dir string) (map[string]string, error) {
+	t.Helper()
+	d, err := owned.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	return readSums(d)
 }

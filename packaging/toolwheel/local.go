@@ -9,6 +9,7 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
 	"modwsgi/packaging"
@@ -31,12 +32,12 @@ func Local(dir string, s *packaging.Stage, python, label string) (string, error)
 	d := moduleDist(version, python)
 	py := m.Python
 	d.Tag = py.Tag + "-" + py.ABI + "-" + strings.NewReplacer("-", "_", ".", "_").Replace(py.Platform)
-	work, err := os.MkdirTemp(dir, ".modwsgi-wheel-*")
+	work, err := owned.Scratch("", "modwsgi-wheel-")
 	if err != nil {
-		return "", fault.New(fault.Environment, "name a directory that can be written", "make a wheel: %w", err)
+		return "", fault.New(fault.Environment, fault.HintOf(err), "make a wheel: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(work) }()
-	if err := localFiles(&d, s, work); err != nil {
+	defer func() { _ = work.Discard() }()
+	if err := localFiles(&d, s, work.Path()); err != nil {
 		return "", fmt.Errorf("make a wheel of mod_wsgi: %w", err)
 	}
 	components := m.Components

@@ -15,6 +15,7 @@ import (
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/pydist"
 	"modwsgi/packaging"
 )
@@ -255,5 +256,5 @@ func (w Wheel) components(d *packaging.Dist) ([]packaging.Component, error) {
 		}
 		all = append(all, parts...)
 	}
-	return packaging.SortComponents(all), os.RemoveAll(dir)
+	return packaging.SortComponents(all), owned.RemoveAll(dir)
 }

@@ -21,6 +21,7 @@ import (
 
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/pydist"
 	"modwsgi/python"
 )
@@ -60,12 +61,12 @@ func Write(dir string, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	stage, err := os.MkdirTemp(dir, ".modwsgi-wheel-*")
+	stage, err := owned.Scratch("", "modwsgi-wheel-")
 	if err != nil {
-		return "", fault.New(fault.Environment, "name a directory that can be written", "make a wheel: %w", err)
+		return "", fault.New(fault.Environment, fault.HintOf(err), "make a wheel: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(stage) }()
-	if err := o.stage(stage, &d); err != nil {
+	defer func() { _ = stage.Discard() }()
+	if err := o.stage(stage.Path(), &d); err != nil {
 		return "", fmt.Errorf("make a wheel for %s: %w", o.Platform, err)
 	}
 	return writeWheel(dir, d, o.Time)
@@ -80,7 +81,7 @@ func writeWheel(dir string, d pydist.Dist, at time.Time) (string, error) {
 	path := filepath.Join(dir, name)
 	f, err := atomicfile.Create(path, 0o644)
 	if err != nil {
-		return "", fault.New(fault.Environment, "name a directory that can be written", "write %s: %w", name, err)
+		return "", fault.New(fault.Environment, fault.HintOr(err, "name a directory that can be written"), "write %s: %w", name, err)
 	}
 	defer f.Abort()
 	if err := d.WriteWheel(f, at); err != nil {
@@ -128,7 +129,7 @@ func (o Options) stage(root string, d *pydist.Dist) error {
 		if err := os.WriteFile(file, content, mode); err != nil {
 			return err
 		}
-		return os.Chmod(file, mode)
+		return owned.Chmod(file, mode)
 	}
 	for program, where := range map[string]string{
 		"modwsgi": "scripts/", "mod_wsgi-express": "data/libexec/modwsgi/", "mod_wsgi-apxs": "data/libexec/modwsgi/",

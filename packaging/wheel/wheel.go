@@ -20,6 +20,7 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/pydist"
 	"modwsgi/packaging"
 	"modwsgi/packaging/licence"
@@ -331,7 +332,7 @@ func (w *work) add(d *packaging.Dist, name, version string, began time.Time) (*p
 	if err != nil {
 		return nil, err
 	}
-	if err := os.RemoveAll(w.dir); err != nil {
+	if err := owned.RemoveAll(w.dir); err != nil {
 		return nil, err
 	}
 	return a, d.Meta(name+".metadata", metadata)

@@ -24,6 +24,7 @@ import (
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/pe"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
@@ -277,7 +278,7 @@ func Wheel(ctx context.Context, d *packaging.Dist, s *packaging.Stage) (*packagi
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(scratch) }()
+	defer func() { _ = owned.RemoveAll(scratch) }()
 	if err := w.files(&dist, scratch); err != nil {
 		return nil, err
 	}

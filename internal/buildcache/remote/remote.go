@@ -22,6 +22,7 @@ import (
 
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
 
@@ -227,11 +228,15 @@ func (c *Cache) Push(ctx context.Context, key string, from buildcache.Cache) (bo
 	if err != nil {
 		return false, err
 	}
-	file, layer, err := packTree(ctx, m, tree, from.Dir)
+	scratch, err := owned.Scratch("", "modwsgi-push-")
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = os.Remove(file) }()
+	defer func() { _ = scratch.Discard() }()
+	file, layer, err := packTree(ctx, m, tree, scratch)
+	if err != nil {
+		return false, err
+	}
 	return true, c.wrap("write", c.put(ctx, key, m, file, layer))
 }
 

@@ -26,6 +26,7 @@ import (
 
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 )
 
 var (
@@ -670,7 +671,12 @@ func TestTheSameTreeGivesTheSameBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		name, d, err := packTree(context.WithoutCancel(t.Context()), m, tree, t.TempDir())
+		scratch, err := owned.Scratch("", "modwsgi-test-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = scratch.Discard() })
+		name, d, err := packTree(context.WithoutCancel(t.Context()), m, tree, scratch)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,35 +9,28 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
 
 	"modwsgi/internal/buildcache"
+	"modwsgi/internal/owned"
 )
 
 // window is how far back the compressor looks, and with it how much memory
 // either side needs.
 const window = 4 << 20
 
-// packTree writes the tree of an entry to a temporary file in dir, the same
-// bytes for the same tree: in the order of the manifest, times 0, owners 0.
-func packTree(ctx context.Context, m *buildcache.Manifest, tree, dir string) (name string, d descriptor, err error) {
-	f, err := os.CreateTemp(dir, ".push-")
-	if errors.Is(err, os.ErrPermission) || err != nil { // a cache that can only be read
-		f, err = os.CreateTemp("", "modwsgi-push-")
-	}
+// packTree writes the tree of an entry to a file in scratch, the same bytes for the
+// same tree: in the order of the manifest, times 0, owners 0.
+func packTree(ctx context.Context, m *buildcache.Manifest, tree string, scratch *owned.Dir) (name string, d descriptor, err error) {
+	name = filepath.Join(scratch.Path(), "layer")
+	f, err := scratch.Root().OpenFile("layer", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", d, err
 	}
-	defer func() {
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	h := sha256.New()
 	counted := &counter{w: io.MultiWriter(f, h)}
 	// One encoder goroutine: how blocks are cut must not depend on timing.
@@ -58,7 +51,7 @@ func packTree(ctx context.Context, m *buildcache.Manifest, tree, dir string) (na
 	if cerr := z.Close(); err == nil {
 		err = cerr
 	}
-	return f.Name(), descriptor{MediaType: treeType, Digest: "sha256:" + hex.EncodeToString(h.Sum(nil)), Size: counted.n}, err
+	return name, descriptor{MediaType: treeType, Digest: "sha256:" + hex.EncodeToString(h.Sum(nil)), Size: counted.n}, err
 }
 
 func packFile(t *tar.Writer, e buildcache.File, r io.Reader) error {

@@ -1,0 +1,80 @@
+package packaging
+
+import (
+	"encoding/hex"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"modwsgi/internal/fault"
+)
+
+// Output is a file that is being written. Close must be called, and its error
+// looked at.
+type Output struct {
+	file *os.File
+	hash hash.Hash
+	size int64
+	name string
+}
+
+func (o *Output) Write(b []byte) (int, error) {
+	n, err := o.file.Write(b)
+	o.hash.Write(b[:n])
+	o.size += int64(n)
+	if err != nil {
+		err = writing(o.name, err)
+	}
+	return n, err
+}
+
+// Close makes the content durable.
+func (o *Output) Close() error {
+	err := o.file.Chmod(0o644)
+	if serr := o.file.Sync(); err == nil {
+		err = serr
+	}
+	if cerr := o.file.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return writing(o.name, err)
+	}
+	return nil
+}
+
+// SHA256 is the digest of what was written so far, in lower case hex.
+func (o *Output) SHA256() string { return hex.EncodeToString(o.hash.Sum(nil)) }
+
+// Size is the number of bytes written so far.
+func (o *Output) Size() int64 { return o.size }
+
+func writing(name string, err error) error {
+	return fault.New(fault.Environment, "see that the output directory is writable and its file system has room", "write %s: %w", name, err)
+}
+
+// CopyFile copies a regular file to a new one of that mode, whatever the umask.
+func CopyFile(from, to string, mode fs.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return writing(filepath.Base(to), err)
+	}
+	_, err = io.Copy(out, in)
+	if merr := out.Chmod(mode); err == nil {
+		err = merr
+	}
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return writing(filepath.Base(to), err)
+	}
+	return nil
+}
