@@ -22,6 +22,7 @@ type final struct {
 	dir    bool // a directory
 	sticky bool // also one that everybody may write to, if it is sticky
 	create bool // missing directories are made
+	theirs bool // a directory, which another user may own, see OpenTheirs
 }
 
 // handle is the end of a walk.
@@ -88,6 +89,8 @@ type walker struct {
 	todo   []string
 	links  int
 	want   final
+	// linked is the other user whose link was followed, -1 for none, see OpenTheirs.
+	linked int
 }
 
 func walk(path string, want final) (*handle, error) {
@@ -95,7 +98,7 @@ func walk(path string, want final) (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walker{asked: full, fd: -1, want: want}
+	w := &walker{asked: full, fd: -1, want: want, linked: -1}
 	defer func() {
 		if w.fd >= 0 {
 			_ = unix.Close(w.fd)
@@ -144,6 +147,9 @@ func (w *walker) enter(fd int, at string) error {
 	w.closed = w.closed || !passable(&st)
 	loose, err := judgeStat(w.asked, at, &st, onTheWay)
 	w.loose = loose
+	if w.want.theirs {
+		return nil
+	}
 	return err
 }
 
@@ -196,7 +202,11 @@ func (w *walker) step(name string) (*handle, error) {
 
 // follow puts the target of a link in its place.
 func (w *walker) follow(name, at string, st *unix.Stat_t) error {
-	if w.loose && !us(int(st.Uid)) {
+	if w.want.theirs {
+		if err := w.followTheirs(at, st); err != nil {
+			return err
+		}
+	} else if w.loose && !us(int(st.Uid)) {
 		return &Untrusted{
 			Path: w.asked, At: at, Owner: int(st.Uid), Mode: fs.ModeSymlink | 0o777,
 			Why: "it is a symbolic link of " + nameOf(int(st.Uid)),
@@ -218,6 +228,24 @@ func (w *walker) follow(name, at string, st *unix.Stat_t) error {
 		return w.restart(to)
 	}
 	w.todo = append(parts(to), w.todo...)
+	return nil
+}
+
+// followTheirs is the rule of OpenTheirs for a link.
+func (w *walker) followTheirs(at string, st *unix.Stat_t) error {
+	uid := int(st.Uid)
+	bad := func(why string) error {
+		return &Untrusted{Path: w.asked, At: at, Owner: uid, Mode: fs.ModeSymlink | 0o777, Why: why}
+	}
+	switch {
+	case us(uid) && w.loose && st.Nlink > 1: // a second name of a link that we made elsewhere
+		return bad("it is a symbolic link with several names")
+	case us(uid):
+		return nil
+	case w.linked >= 0 && w.linked != uid:
+		return bad("it is a symbolic link of " + nameOf(uid) + ", which a link of " + nameOf(w.linked) + " leads to")
+	}
+	w.linked = uid
 	return nil
 }
 
@@ -266,7 +294,17 @@ func (w *walker) end() (*handle, error) {
 	if w.want.sticky {
 		place = forScratch
 	}
-	if _, err := judgeStat(w.asked, w.at, &st, place); err != nil {
+	_, err := judgeStat(w.asked, w.at, &st, place)
+	if w.want.theirs {
+		err = nil
+		if w.linked >= 0 && w.linked != int(st.Uid) {
+			err = &Untrusted{
+				Path: w.asked, At: w.at, Owner: int(st.Uid), Mode: fs.ModeDir | fs.FileMode(st.Mode&0o777),
+				Why: "a symbolic link of " + nameOf(w.linked) + " leads there, and it belongs to " + nameOf(int(st.Uid)),
+			}
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	h := &handle{fd: w.fd, path: w.asked, real: w.at}
