@@ -1,23 +1,65 @@
-// Package flock marks a directory as in use by this process, in a way that ends
-// with the process however that ends.
 package flock
 
 import (
+	"errors"
 	"os"
-	"path/filepath"
+
+	"golang.org/x/sys/windows"
 )
 
-// Try marks dir and returns how to unmark it; ok is false where another process
-// has it marked. On Windows an open file cannot be removed, which is the mark.
-func Try(dir string) (release func(), ok bool, err error) {
-	name := filepath.Join(dir, ".in-use")
-	_ = os.Remove(name)
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	if os.IsExist(err) {
-		return nil, false, nil
-	}
+// tryPath locks the file in a directory: Windows locks no directories.
+func tryPath(dir string) (*Lock, Holder, error) {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, false, err
+		return nil, Holder{}, err
 	}
-	return func() { _ = f.Close(); _ = os.Remove(name) }, true, nil
+	defer func() { _ = root.Close() }()
+	return tryIn(root, dir)
+}
+
+func tryBoth(dir string) ([]*Lock, error) {
+	lock, _, err := tryPath(dir)
+	if lock == nil {
+		return nil, err
+	}
+	return []*Lock{lock}, nil
+}
+
+// tryIn returns a lock, or nil. Who holds it is not known here.
+func tryIn(dir *os.Root, _ string) (*Lock, Holder, error) {
+	f, err := dir.OpenFile(Name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, Holder{}, err
+	}
+	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY,
+		0, 1, 0, new(windows.Overlapped))
+	if err == nil && same(f, dir) {
+		own, oerr := dir.OpenRoot(".")
+		if oerr == nil {
+			return &Lock{f: f, in: own}, Holder{}, nil
+		}
+		err = oerr
+	}
+	_ = f.Close()
+	if err == nil || errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {
+		return nil, Holder{}, nil
+	}
+	return nil, Holder{}, err
+}
+
+// same reports whether the open file is still what its name leads to.
+func same(f *os.File, dir *os.Root) bool {
+	a, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := dir.Lstat(Name)
+	return err == nil && os.SameFile(a, b)
+}
+
+func (l *Lock) release() error {
+	err := l.f.Close()
+	// Fails where the next one has opened it, who then removes it.
+	_ = l.in.Remove(Name)
+	return err
 }

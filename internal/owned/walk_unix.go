@@ -23,6 +23,7 @@ type final struct {
 	sticky bool // also one that everybody may write to, if it is sticky
 	create bool // missing directories are made
 	output bool // see OutputDir: directories of other users are passed
+	theirs bool // a directory, which another user may own, see OpenTheirs
 }
 
 // handle is the end of a walk.
@@ -94,6 +95,8 @@ type walker struct {
 	todo            []string
 	links           int
 	want            final
+	// linked is the other user whose link was followed, -1 for none, see OpenTheirs.
+	linked int
 }
 
 func walk(path string, want final) (*handle, error) {
@@ -101,7 +104,7 @@ func walk(path string, want final) (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walker{asked: full, fd: -1, want: want}
+	w := &walker{asked: full, fd: -1, want: want, linked: -1}
 	defer func() {
 		if w.fd >= 0 {
 			_ = unix.Close(w.fd)
@@ -150,6 +153,9 @@ func (w *walker) enter(fd int, at string) error {
 	w.closed = w.closed || !passable(&st)
 	loose, err := judgeStat(w.asked, at, &st, onTheWay)
 	w.loose = loose
+	if w.want.theirs {
+		return nil
+	}
 	if err != nil && w.want.output {
 		w.shared, w.foreign = true, w.foreign || !us(int(st.Uid))
 		return nil
@@ -215,7 +221,11 @@ func (w *walker) mkdir(name string) error {
 
 // follow puts the target of a link in its place.
 func (w *walker) follow(name, at string, st *unix.Stat_t) error {
-	if w.foreign || w.loose && !us(int(st.Uid)) {
+	if w.want.theirs {
+		if err := w.followTheirs(at, st); err != nil {
+			return err
+		}
+	} else if w.foreign || w.loose && !us(int(st.Uid)) {
 		return &Untrusted{
 			Path: w.asked, At: at, Owner: int(st.Uid), Mode: fs.ModeSymlink | 0o777,
 			Why: "it is a symbolic link of " + nameOf(int(st.Uid)),
@@ -237,6 +247,24 @@ func (w *walker) follow(name, at string, st *unix.Stat_t) error {
 		return w.restart(to)
 	}
 	w.todo = append(parts(to), w.todo...)
+	return nil
+}
+
+// followTheirs is the rule of OpenTheirs for a link.
+func (w *walker) followTheirs(at string, st *unix.Stat_t) error {
+	uid := int(st.Uid)
+	bad := func(why string) error {
+		return &Untrusted{Path: w.asked, At: at, Owner: uid, Mode: fs.ModeSymlink | 0o777, Why: why}
+	}
+	switch {
+	case us(uid) && w.loose && st.Nlink > 1: // a second name of a link that we made elsewhere
+		return bad("it is a symbolic link with several names")
+	case us(uid):
+		return nil
+	case w.linked >= 0 && w.linked != uid:
+		return bad("it is a symbolic link of " + nameOf(uid) + ", which a link of " + nameOf(w.linked) + " leads to")
+	}
+	w.linked = uid
 	return nil
 }
 
@@ -285,15 +313,30 @@ func (w *walker) end() (*handle, error) {
 	if w.want.sticky {
 		place = forScratch
 	}
-	if _, err := judgeStat(w.asked, w.at, &st, place); err != nil {
-		if !w.want.output {
-			return nil, err
-		}
-		w.shared = true
+	_, err := judgeStat(w.asked, w.at, &st, place)
+	switch {
+	case w.want.theirs:
+		err = w.endTheirs(&st)
+	case err != nil && w.want.output:
+		w.shared, err = true, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	h := &handle{fd: w.fd, path: w.asked, real: w.at, shared: w.shared}
 	w.fd = -1
 	return h, nil
+}
+
+// endTheirs is the rule of OpenTheirs for the directory at the end.
+func (w *walker) endTheirs(st *unix.Stat_t) error {
+	if w.linked < 0 || w.linked == int(st.Uid) {
+		return nil
+	}
+	return &Untrusted{
+		Path: w.asked, At: w.at, Owner: int(st.Uid), Mode: fs.ModeDir | fs.FileMode(st.Mode&0o777),
+		Why: "a symbolic link of " + nameOf(w.linked) + " leads there, and it belongs to " + nameOf(int(st.Uid)),
+	}
 }
 
 // us reports whether a user is this one or root.

@@ -9,7 +9,7 @@ import (
 
 const nonBlock = 0
 
-type final struct{ file, dir, sticky, create, output bool }
+type final struct{ file, dir, sticky, create, output, theirs bool }
 
 type handle struct {
 	file    *os.File

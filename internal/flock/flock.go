@@ -1,0 +1,258 @@
+// Package flock keeps processes out of each other's way in a directory. A lock
+// ends with its process, however that ends, and waiting for one has a limit and
+// tells who has it.
+//
+// # What is locked
+//
+// flock(2) needs nothing but a file that is open for reading, so whoever may read
+// a directory could hold a lock on the directory itself for ever. Only a directory
+// that nobody else may read is locked that way. In any other one the lock is on a
+// file in it, [Name], which is readable and writable for those who may write to
+// the directory, and for nobody else:
+//
+//   - Its mode and owner follow the directory's: 0600 and the owner of the
+//     directory, with the group's rights where the group may write there. Root's
+//     file in the environment of another user is that user's, so that what a
+//     killed run of root left does not keep its owner out.
+//   - It is opened without following a link and without waiting for a pipe's
+//     writer. What has its name and is not such a file (a link, a directory, a
+//     file that others may read, a second name of another file) was put there by
+//     somebody: it is removed and a new one made.
+//   - It is removed by who holds it, before the lock ends. Whoever opened it
+//     meanwhile sees that the name leads elsewhere and tries again.
+//
+// Whoever may write to the directory can keep the others waiting, and could as well
+// remove what they work on; that is what the limit is for.
+package flock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"modwsgi/internal/fault"
+)
+
+// Name is the file that stands for a directory which others may read.
+const Name = ".modwsgi.lock"
+
+// DefaultLimit is how long a lock is waited for where nothing else was asked for:
+// a build that is made from nothing takes a minute or two.
+const DefaultLimit = 10 * time.Minute
+
+// Variable is the environment variable with another limit.
+const Variable = "MODWSGI_LOCK_TIMEOUT"
+
+// Limit reads how long to wait: a duration as in 90s or 5m, or a number of seconds.
+// 0 is not at all. The first text that is not empty counts; without one it is
+// DefaultLimit.
+func Limit(texts ...string) (time.Duration, error) {
+	for _, text := range texts {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		limit, err := time.ParseDuration(text)
+		if n, nerr := strconv.ParseUint(text, 10, 31); nerr == nil {
+			limit, err = time.Duration(n)*time.Second, nil
+		}
+		if err != nil || limit < 0 {
+			return 0, fault.New(fault.Usage, "give a duration as in 30s or 10m (--lock-timeout, "+Variable+"); 0 does not wait", "%q is not a time to wait for a lock", text)
+		}
+		return limit, nil
+	}
+	return DefaultLimit, nil
+}
+
+// Holder is who has a lock, as far as the system tells.
+type Holder struct {
+	PID     int       // 0 where it is not known
+	Command string    // its program and first argument
+	User    string    // "the user alice"
+	Since   time.Time // zero where it is not known
+}
+
+// String describes the holder: "process 4242 (modwsgi install) of the user alice,
+// since 14:03:05".
+func (h Holder) String() string {
+	if h.PID == 0 {
+		if h.Since.IsZero() {
+			return "another process"
+		}
+		return "another process, since " + h.since()
+	}
+	s := fmt.Sprintf("process %d", h.PID)
+	if h.Command != "" {
+		s += " (" + h.Command + ")"
+	}
+	if h.User != "" {
+		s += " of " + h.User
+	}
+	if !h.Since.IsZero() {
+		s += ", since " + h.since()
+	}
+	return s
+}
+
+func (h Holder) since() string {
+	if time.Since(h.Since) > 12*time.Hour {
+		return h.Since.Format("2006-01-02 15:04:05")
+	}
+	return h.Since.Format("15:04:05")
+}
+
+// Lock is a lock that is held.
+type Lock struct {
+	f  *os.File
+	in *os.Root // of the file; nil where the directory itself is locked
+}
+
+// poll is the time between two attempts to get a lock.
+const poll = 50 * time.Millisecond
+
+// Options says what to wait for.
+type Options struct {
+	// In is the open directory. The lock is on a file in it in any case. nil: Dir is
+	// opened, and locked itself where nobody else may read it.
+	In *os.Root
+	// Dir is the directory's path; with In it is for messages only.
+	Dir string
+	// Limit is how long to wait; 0 is not at all.
+	Limit time.Duration
+	// Waiting is called once by who has to wait; nil for none.
+	Waiting func(h Holder, limit time.Duration)
+	// Busy says what the holder does, for the error: "changes it".
+	Busy string
+}
+
+// Wait gets the lock, or waits for it until the limit or the end of ctx: both are
+// errors of the class fault.Busy, which name the holder.
+func Wait(ctx context.Context, o Options) (*Lock, error) {
+	began := time.Now()
+	for told := false; ; {
+		lock, holder, err := o.try()
+		if err != nil || lock != nil {
+			return lock, err
+		}
+		left := o.Limit - time.Since(began)
+		if ctx.Err() == nil && left <= 0 {
+			return nil, o.tooLong(holder)
+		}
+		if !told && o.Waiting != nil {
+			o.Waiting(holder, o.Limit)
+		}
+		told = true
+		select {
+		case <-ctx.Done():
+			return nil, fault.New(fault.Busy, hint, "lock %s: %s %s: %w", o.Dir, holder, o.busy(), context.Cause(ctx))
+		case <-time.After(min(poll, left)):
+		}
+	}
+}
+
+const hint = "wait for it to end, or end it; --lock-timeout and " + Variable + " set how long is waited"
+
+func (o *Options) busy() string {
+	if o.Busy == "" {
+		return "works on it"
+	}
+	return o.Busy
+}
+
+func (o *Options) tooLong(holder Holder) error {
+	if o.Limit == 0 {
+		return fault.New(fault.Busy, hint, "lock %s: %s %s", o.Dir, holder, o.busy())
+	}
+	return fault.New(fault.Busy, hint, "lock %s: %s %s; the limit of %s for waiting is over", o.Dir, holder, o.busy(), Text(o.Limit))
+}
+
+// Text is a limit for people: "10m", not "10m0s".
+func Text(limit time.Duration) string {
+	s := limit.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
+
+// Note is what Waiting tells: "process … changes this environment; waiting up to
+// 10m for its end".
+func Note(h Holder, busy string, limit time.Duration) string {
+	return fmt.Sprintf("%s %s: waiting up to %s for its end", h, busy, Text(limit))
+}
+
+func (o *Options) try() (lock *Lock, holder Holder, err error) {
+	for range attempts {
+		if o.In != nil {
+			lock, holder, err = tryIn(o.In, o.Dir)
+		} else {
+			lock, holder, err = tryPath(o.Dir)
+		}
+		if !errors.Is(err, errAgain) {
+			return lock, holder, err
+		}
+	}
+	return nil, Holder{}, nil // somebody is very quick
+}
+
+// Try marks a directory of this user's own as in use and returns how to unmark it;
+// ok is false where another process has it marked. It never waits, and it is for
+// those to whom a directory in use is no obstacle: they leave it alone.
+func Try(dir string) (release func(), ok bool, err error) {
+	locks, err := tryBoth(dir)
+	for i := 0; i < attempts && errors.Is(err, errAgain); i++ {
+		locks, err = tryBoth(dir)
+	}
+	if errors.Is(err, errAgain) {
+		err = nil
+	}
+	if err != nil || locks == nil {
+		return nil, false, err
+	}
+	return func() {
+		for _, l := range locks {
+			_ = l.Release()
+		}
+	}, true, nil
+}
+
+// Release lets others have the lock. Calling it again does nothing.
+func (l *Lock) Release() error {
+	if l == nil || l.f == nil {
+		return nil
+	}
+	err := l.release()
+	if l.in != nil {
+		_ = l.in.Close()
+	}
+	l.f, l.in = nil, nil
+	return err
+}
+
+// errAgain is for a moment in which another process changed what we look at.
+var errAgain = errors.New("the lock file was exchanged meanwhile")
+
+// attempts is how often that is tried again at once.
+const attempts = 20
+
+// planted is the error for something in the place of a lock file that cannot be
+// one, and that this user cannot remove.
+type planted struct {
+	Path, Owner string
+	Err         error
+}
+
+func (p *planted) Error() string {
+	return fmt.Sprintf("%s is not a lock file that only those can open who may write there (it belongs to %s), and it cannot be removed: %v", p.Path, p.Owner, p.Err)
+}
+
+func (p *planted) Unwrap() error { return p.Err }
+
+// Hint returns what to do about it.
+func (p *planted) Hint() string { return "have " + p.Owner + ", or root, remove " + p.Path }

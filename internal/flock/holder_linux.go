@@ -1,0 +1,144 @@
+package flock
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"golang.org/x/sys/unix"
+
+	"modwsgi/internal/owned"
+)
+
+// holderOf looks up who holds the lock of an open file.
+func holderOf(f *os.File) Holder {
+	info, err := f.Stat()
+	if err != nil {
+		return Holder{}
+	}
+	h := holderBy(info)
+	// What stat(2) tells of a file is not always what the kernel's list of locks
+	// has: btrfs and overlayfs make up device numbers.
+	if dev, ino := kernelNames(f); h.PID == 0 && dev != "" {
+		h = lookUp(dev, ino)
+	}
+	return h.at(info)
+}
+
+// holderBy is holderOf for a file that cannot be opened.
+func holderBy(info fs.FileInfo) Holder {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return Holder{}
+	}
+	dev := fmt.Sprintf("%02x:%02x", unix.Major(st.Dev), unix.Minor(st.Dev))
+	return lookUp(dev, strconv.FormatUint(st.Ino, 10)).at(info)
+}
+
+// at notes since when: who gets a lock file touches it.
+func (h Holder) at(info fs.FileInfo) Holder {
+	if info.Mode().IsRegular() && h.PID != 0 {
+		h.Since = info.ModTime()
+	}
+	return h
+}
+
+// kernelNames returns the device and inode of an open file as proc_locks(5) has them.
+func kernelNames(f *os.File) (dev, ino string) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
+	if err != nil {
+		return "", ""
+	}
+	mount := ""
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(line, ":")
+		switch key {
+		case "mnt_id":
+			mount = strings.TrimSpace(value)
+		case "ino":
+			ino = strings.TrimSpace(value)
+		}
+	}
+	data, err = os.ReadFile("/proc/self/mountinfo")
+	if err != nil || ino == "" {
+		return "", ""
+	}
+	for line := range strings.Lines(string(data)) {
+		// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[0] != mount {
+			continue
+		}
+		var major, minor uint
+		if n, _ := fmt.Sscanf(fields[2], "%d:%d", &major, &minor); n == 2 {
+			return fmt.Sprintf("%02x:%02x", major, minor), ino
+		}
+	}
+	return "", ""
+}
+
+// lookUp reads proc_locks(5). It knows nothing of holders in another container.
+func lookUp(dev, ino string) Holder {
+	locks, err := os.Open("/proc/locks")
+	if err != nil {
+		return Holder{}
+	}
+	defer func() { _ = locks.Close() }()
+	for lines := bufio.NewScanner(locks); lines.Scan(); {
+		// 7: FLOCK  ADVISORY  WRITE 4242 08:01:131073 0 EOF
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != dev+":"+ino {
+			continue
+		}
+		if pid, err := strconv.Atoi(fields[4]); err == nil && pid > 0 {
+			return describe(pid)
+		}
+	}
+	return Holder{}
+}
+
+func describe(pid int) Holder {
+	h := Holder{PID: pid}
+	dir := fmt.Sprintf("/proc/%d", pid)
+	if info, err := os.Stat(dir); err == nil {
+		h.User = owned.Owner(info)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "cmdline")); err == nil {
+		h.Command = command(data)
+	}
+	return h
+}
+
+// command makes a name of a command line: the program's and its first argument, if
+// that is a word. Further ones can be long, and are nobody's business.
+func command(cmdline []byte) string {
+	var words []string
+	for i, arg := range bytes.Split(cmdline, []byte{0}) {
+		word := string(arg)
+		if i == 0 {
+			word = filepath.Base(word)
+		}
+		word = strings.Map(func(r rune) rune {
+			if !unicode.IsPrint(r) {
+				return -1
+			}
+			return r
+		}, word)
+		if i > 1 || word == "" || i == 1 && strings.HasPrefix(word, "-") {
+			break
+		}
+		words = append(words, word)
+	}
+	s := strings.Join(words, " ")
+	if len(s) > 80 {
+		s = strings.ToValidUTF8(s[:80], "") + "…"
+	}
+	return s
+}
