@@ -74,7 +74,7 @@ func TestMoreDamage(t *testing.T) {
 // TestOthersCanWrite refuses a cache that another user could have filled.
 func TestOthersCanWrite(t *testing.T) {
 	for name, change := range map[string]func(Cache) error{
-		"the cache":       func(c Cache) error { return os.Chmod(c.Dir, 0o777) },
+		"the cache": func(c Cache) error { return os.Chmod(c.Dir, 0o777) },
 		"a group's": func(c Cache) error {
 			dir := filepath.Join(c.Dir, key[:2])
 			return errors.Join(os.Chown(dir, -1, 12345), os.Chmod(dir, 0o770))
