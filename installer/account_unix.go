@@ -4,14 +4,14 @@ package installer
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
-	"syscall"
 
 	"modwsgi/detect"
 	"modwsgi/internal/event"
-	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
 
@@ -48,31 +48,22 @@ func warnOfClosed(py *detect.Python, events event.Sink) {
 	}
 }
 
-// private makes sure that a directory with a name that others can foresee is
-// ours alone: in /tmp somebody else could have made it first.
-func private(dir string) error {
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || info.Mode().Perm()&0o077 != 0 || !ok || int(st.Uid) != os.Geteuid() {
-		return fault.New(fault.Environment, "remove it, or name a directory without special characters with --cache-dir",
-			"the work directory %s is not a directory of this user alone", dir)
-	}
-	return nil
-}
-
 // openUp lets everybody read what root installs: another user serves it, and a
-// umask of root's must not decide about that.
+// umask of root's must not decide about that. Links are left alone.
 func openUp(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	return filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.Type()&os.ModeSymlink != 0 {
+	d, err := owned.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	return fs.WalkDir(d.Root().FS(), ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.Type()&fs.ModeSymlink != 0 {
 			return err
 		}
-		info, err := d.Info()
+		info, err := e.Info()
 		if err != nil {
 			return err
 		}
@@ -84,8 +75,8 @@ func openUp(dir string) error {
 		if wanted == mode {
 			return nil
 		}
-		if err := os.Chmod(path, wanted.Perm()); err != nil {
-			return fmt.Errorf("open %s: %w", path, err)
+		if err := d.Root().Chmod(filepath.FromSlash(name), wanted.Perm()); err != nil {
+			return fmt.Errorf("open %s: %w", filepath.Join(dir, name), err)
 		}
 		return nil
 	})

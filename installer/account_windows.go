@@ -16,8 +16,5 @@ func ServingUser() string { return "" }
 // warnOfClosed has nothing to tell.
 func warnOfClosed(*detect.Python, event.Sink) {}
 
-// private has nothing to look at: a directory below the user's own temporary one.
-func private(string) error { return nil }
-
 // openUp has nothing to do: access lists are inherited.
 func openUp(string) error { return nil }

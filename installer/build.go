@@ -11,6 +11,7 @@ import (
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/version"
 	"modwsgi/modulebuild"
@@ -108,7 +109,7 @@ func (p *Plan) restoreOrBuild(ctx context.Context, w *workspace, b *httpdbuild.R
 		p.request.Events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from " + cache.from(key))
 		return nil
 	}
-	if err := removeTree(b.Stage); err != nil {
+	if err := owned.RemoveAll(b.Stage); err != nil {
 		return err
 	}
 	if src.unseen {

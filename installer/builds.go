@@ -17,6 +17,7 @@ import (
 	"modwsgi/internal/digest"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 	"modwsgi/modulebuild"
 )
@@ -161,7 +162,7 @@ func (b *builds) restoreModule(ctx context.Context, key string, r *modulebuild.R
 	if err := os.MkdirAll(r.Work, 0o755); err != nil {
 		return nil, err
 	}
-	defer func() { _ = removeTree(r.Work) }()
+	defer func() { _ = owned.RemoveAll(r.Work) }()
 	e, err := b.restore(ctx, key, dest)
 	if e == nil || err != nil {
 		return nil, err

@@ -8,9 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +19,7 @@ import (
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/version"
 	"modwsgi/modulebuild"
@@ -53,12 +54,36 @@ func CacheDirectory(q Request) (string, error) {
 }
 
 // ListCache returns everything in the cache directory, builds first, then
-// downloads and the rest, each kind by its last use.
+// downloads and the rest, each kind by its last use. What belongs to another user is
+// left out, with a warning.
 func ListCache(q Request) ([]Cached, error) {
+	store, err := q.openCache()
+	if store == nil || err != nil {
+		return nil, err
+	}
+	defer func() { _ = store.Close() }()
+	return q.listStore(store)
+}
+
+// openCache opens the cache directory for a command on it; nil where there is none.
+func (q *Request) openCache() (*owned.Dir, error) {
 	if err := q.findCache(); err != nil {
 		return nil, err
 	}
-	entries, err := buildcache.Cache{Dir: buildsDir(q.CacheDir)}.List()
+	store, err := openStore(q.CacheDir, false)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case owned.IsUntrusted(err):
+		return nil, untrustedCache(err)
+	case err != nil:
+		return nil, cacheTrouble(err)
+	}
+	return store, nil
+}
+
+func (q *Request) listStore(store *owned.Dir) ([]Cached, error) {
+	entries, err := buildsOf(store).List()
 	if err != nil {
 		return nil, cacheTrouble(err)
 	}
@@ -66,16 +91,39 @@ func ListCache(q Request) ([]Cached, error) {
 	for _, e := range entries {
 		out = append(out, cachedBuild(e))
 	}
-	for _, k := range []struct{ kind, dir string }{
-		{KindDownload, "downloads/archives/sha256"}, {KindWork, "work"}, {KindLog, "logs"},
-	} {
-		list, err := cachedDirs(k.kind, filepath.Join(q.CacheDir, filepath.FromSlash(k.dir)))
+	for _, kind := range []string{KindDownload, KindWork, KindLog} {
+		list, err := q.cachedDirs(store, kind)
 		if err != nil {
 			return nil, cacheTrouble(err)
 		}
 		out = append(out, list...)
 	}
 	return out, nil
+}
+
+func buildsOf(store *owned.Dir) buildcache.Cache {
+	return buildcache.Cache{Dir: buildsDir(store.Path())}
+}
+
+// places are the directories that hold the things of each kind.
+var places = map[string][]string{
+	KindDownload: {partDownloads, "archives", "sha256"}, KindWork: {partWork}, KindLog: {partLogs},
+}
+
+// openPlace opens the directory with the things of a kind.
+func openPlace(store *owned.Dir, kind string) (*owned.Dir, error) {
+	dir := store
+	for _, name := range places[kind] {
+		sub, err := dir.Sub(name)
+		if dir != store {
+			_ = dir.Close()
+		}
+		if err != nil {
+			return nil, err
+		}
+		dir = sub
+	}
+	return dir, nil
 }
 
 func cachedBuild(e buildcache.Entry) Cached {
@@ -96,43 +144,66 @@ func cacheTrouble(err error) error {
 	return fault.New(fault.Environment, "look at its permissions, or name another one with --cache-dir", "read the cache: %w", err)
 }
 
-// cachedDirs takes each directory below dir as one thing.
-func cachedDirs(kind, dir string) ([]Cached, error) {
-	entries, err := os.ReadDir(dir)
+// cachedDirs takes each directory with things of a kind as one thing.
+func (q *Request) cachedDirs(store *owned.Dir, kind string) ([]Cached, error) {
+	dir, err := openPlace(store, kind)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = dir.Close() }()
+	entries, err := dir.Entries()
+	if err != nil {
+		return nil, err
+	}
 	var out []Cached
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		info, err := e.Info()
-		if err != nil || !e.IsDir() {
+		if !e.IsDir() {
 			continue
 		}
-		c := Cached{Kind: kind, ID: e.Name(), Name: e.Name(), Size: sizeOf(path), Used: info.ModTime(), Path: path}
-		if kind == KindDownload {
-			c.Name = archiveName(path)
+		sub, err := dir.Sub(e.Name())
+		if owned.IsUntrusted(err) {
+			q.Events.Warn("left alone: " + err.Error())
 		}
-		if c.Size > 0 || kind == KindWork {
+		if err != nil {
+			continue
+		}
+		if c, err := cachedDir(kind, sub); err == nil && (c.Size > 0 || kind == KindWork) {
 			out = append(out, c)
 		}
+		_ = sub.Close()
 	}
 	slices.SortStableFunc(out, func(a, b Cached) int { return cmp.Or(b.Used.Compare(a.Used), strings.Compare(a.ID, b.ID)) })
 	return out, nil
 }
 
-// archiveName is the name of the archive in a directory of the download cache.
-func archiveName(dir string) string {
-	entries, _ := os.ReadDir(dir)
+func cachedDir(kind string, dir *owned.Dir) (Cached, error) {
+	info, err := dir.Root().Stat(".")
+	if err != nil {
+		return Cached{}, err
+	}
+	name := filepath.Base(dir.Path())
+	c := Cached{Kind: kind, ID: name, Name: name, Size: sizeOf(dir), Used: info.ModTime(), Path: dir.Path()}
+	if kind == KindDownload {
+		if c.Name = archiveName(dir); c.Name == "" {
+			c.Name = "(a part of an archive)"
+		}
+	}
+	return c, nil
+}
+
+// archiveName is the name of the archive in a directory of the download cache, ""
+// where there is only a part of one.
+func archiveName(dir *owned.Dir) string {
+	entries, _ := dir.Entries()
 	for _, e := range entries {
 		if n := e.Name(); e.Type().IsRegular() && !strings.HasSuffix(n, ".asc") && !strings.HasPrefix(n, "partial") {
 			return n
 		}
 	}
-	return "(a part of an archive)"
+	return ""
 }
 
 // FindCached returns what an identifier, or the beginning of one with at least
@@ -169,11 +240,15 @@ type Verified struct {
 // VerifyCache reads all builds and downloads in full; with drop those that are
 // damaged are removed.
 func VerifyCache(ctx context.Context, q Request, drop bool) (v Verified, err error) {
-	all, err := ListCache(q)
+	store, err := q.openCache()
+	if store == nil || err != nil {
+		return v, err
+	}
+	defer func() { _ = store.Close() }()
+	all, err := q.listStore(store)
 	if err != nil {
 		return v, err
 	}
-	c := buildcache.Cache{Dir: buildsDir(q.cacheDir())}
 	for _, item := range all {
 		var why error
 		switch {
@@ -181,9 +256,9 @@ func VerifyCache(ctx context.Context, q Request, drop bool) (v Verified, err err
 			v.Other++
 			continue
 		case item.Build != nil:
-			why = c.Verify(ctx, item.ID)
+			why = buildsOf(store).Verify(ctx, item.ID)
 		case item.Kind == KindDownload:
-			why = verifyDownload(item)
+			why = verifyDownload(store, item)
 		default:
 			continue
 		}
@@ -200,7 +275,7 @@ func VerifyCache(ctx context.Context, q Request, drop bool) (v Verified, err err
 		item.Damage = why.Error()
 		v.Bad = append(v.Bad, item)
 		if drop {
-			if err := q.removeCached(item); err != nil {
+			if _, err := removeCached(store, item); err != nil {
 				return v, err
 			}
 		}
@@ -208,47 +283,84 @@ func VerifyCache(ctx context.Context, q Request, drop bool) (v Verified, err err
 	return v, nil
 }
 
-// cacheDir is the cache directory of a request of which it is known.
-func (q Request) cacheDir() string {
-	_ = q.findCache()
-	return q.CacheDir
-}
-
 var errDamaged = errors.New("damaged")
 
-func verifyDownload(c Cached) error {
-	name := archiveName(c.Path)
-	if strings.HasPrefix(name, "(") {
+func verifyDownload(store *owned.Dir, c Cached) error {
+	place, err := openPlace(store, c.Kind)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = place.Close() }()
+	dir, err := place.Sub(c.ID)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	name := archiveName(dir)
+	if name == "" {
 		return nil // a download that goes on later
 	}
-	sum, err := digest.File(filepath.Join(c.Path, name))
+	f, err := dir.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	sum, err := digest.Of(f)
 	if err == nil && sum != c.ID {
 		err = fmt.Errorf("%w: %s has another SHA-256", errDamaged, name)
 	}
 	return err
 }
 
-// removeCached takes something away. What another process holds stays.
-func (q Request) removeCached(c Cached) error {
-	var err error
-	switch {
-	case c.Build != nil:
-		err = buildcache.Cache{Dir: buildsDir(q.cacheDir())}.Remove(c.ID)
-	default:
-		release, ok, lerr := flock.Try(c.Path)
-		if !ok {
-			if errors.Is(lerr, fs.ErrNotExist) {
-				return nil
-			}
-			return lerr // in use, or not ours
+// removeCached removes one thing. What another process holds stays; gone is false
+// then.
+func removeCached(store *owned.Dir, c Cached) (gone bool, err error) {
+	hook("remove", c.Path)
+	if c.Build != nil {
+		err = buildsOf(store).Remove(c.ID)
+	} else {
+		gone, err = removeDir(store, c)
+		if !gone && err == nil {
+			return false, nil
 		}
-		err = removeTree(c.Path)
-		release()
 	}
 	if err != nil {
-		return fault.New(fault.Environment, "look at the permissions of the cache directory", "remove %s from the cache: %w", c.Name, err)
+		return false, fault.New(fault.Environment, "look at the permissions of the cache directory", "remove %s from the cache: %w", c.Name, err)
 	}
-	return nil
+	return true, nil
+}
+
+func removeDir(store *owned.Dir, c Cached) (gone bool, err error) {
+	place, err := openPlace(store, c.Kind)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = place.Close() }()
+	dir, err := place.Sub(c.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_ = dir.Close()
+	release, ok, err := flock.Try(dir.Path())
+	if err != nil || !ok {
+		return errors.Is(err, fs.ErrNotExist), ignoreMissing(err)
+	}
+	err = place.RemoveAll(c.ID)
+	release()
+	return err == nil, err
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // CachePolicy says what of the cache is too much.
@@ -262,36 +374,50 @@ type CachePolicy struct {
 
 // PruneCache removes what a policy is against and returns it.
 func PruneCache(q Request, p CachePolicy) ([]Cached, error) {
-	all, err := ListCache(q)
+	store, err := q.openCache()
+	if store == nil || err != nil {
+		return nil, err
+	}
+	defer func() { _ = store.Close() }()
+	all, err := q.listStore(store)
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(c Cached) bool { return len(p.Kinds) > 0 && !slices.Contains(p.Kinds, c.Kind) })
-	slices.SortStableFunc(all, func(a, b Cached) int { return b.Used.Compare(a.Used) })
-	entries := make([]buildcache.Entry, len(all))
-	for i, c := range all {
-		entries[i] = buildcache.Entry{Key: fmt.Sprint(i), Size: c.Size, Used: c.Used}
+	chosen := p.choose(all)
+	if p.DryRun {
+		return chosen, nil
 	}
 	var gone []Cached
-	if p.All {
-		gone, entries = all, nil
-	}
-	for _, e := range (buildcache.Policy{MaxSize: p.MaxSize, OlderThan: p.OlderThan}).Choose(entries) {
-		for i := range all {
-			if e.Key == fmt.Sprint(i) {
-				gone = append(gone, all[i])
-			}
+	for _, c := range chosen {
+		removed, err := removeCached(store, c)
+		if err != nil {
+			return gone, err
 		}
-	}
-	if p.DryRun {
-		return gone, nil
-	}
-	for i, c := range gone {
-		if err := q.removeCached(c); err != nil {
-			return gone[:i], err
+		if removed {
+			gone = append(gone, c)
 		}
 	}
 	return gone, nil
+}
+
+// choose returns what a policy is against.
+func (p CachePolicy) choose(all []Cached) []Cached {
+	all = slices.DeleteFunc(all, func(c Cached) bool { return len(p.Kinds) > 0 && !slices.Contains(p.Kinds, c.Kind) })
+	slices.SortStableFunc(all, func(a, b Cached) int { return b.Used.Compare(a.Used) })
+	if p.All {
+		return all
+	}
+	entries := make([]buildcache.Entry, len(all))
+	for i, c := range all {
+		entries[i] = buildcache.Entry{Key: strconv.Itoa(i), Size: c.Size, Used: c.Used}
+	}
+	var out []Cached
+	for _, e := range (buildcache.Policy{MaxSize: p.MaxSize, OlderThan: p.OlderThan}).Choose(entries) {
+		if i, err := strconv.Atoi(e.Key); err == nil {
+			out = append(out, all[i])
+		}
+	}
+	return out
 }
 
 // CacheKey is a short text that changes when what install would build changes:
@@ -340,6 +466,7 @@ func CacheKey(ctx context.Context, q Request) (string, error) {
 		return "", err
 	}
 	line(py.Version, py.SOABI, lib, modulebuild.FileName(py.Version, py.ExtSuffix))
+	p.rememberHost(ctx)
 	line(p.tools.CC, p.tools.Compiler, p.tools.Target, p.tools.Libc, run.Getenv(p.tools.Env, "SOURCE_DATE_EPOCH"))
 	return fmt.Sprintf("modwsgi-%s-cp%d%d%s-%s", platformTag(py), py.Major, py.Minor, py.ABIFlags, hex.EncodeToString(h.Sum(nil))[:20]), nil
 }

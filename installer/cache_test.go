@@ -11,6 +11,7 @@ import (
 
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 )
 
 func TestSizesAndAges(t *testing.T) {
@@ -136,7 +137,7 @@ func TestCacheOfAnotherVersion(t *testing.T) {
 	// Where it is wanted it makes room, and nobody is told of damage.
 	var h heard
 	q.Events = h.sink
-	b := newBuilds(&q, t.TempDir())
+	b := newBuilds(&q, q.CacheDir, t.TempDir())
 	dest := filepath.Join(t.TempDir(), "tree")
 	if e, err := b.restore(t.Context(), c.ID, dest); e != nil || err != nil || !h.has("another version of modwsgi and is dropped") || h.has("damaged") {
 		t.Errorf("%+v, %v, %q", e, err, h.texts)
@@ -160,6 +161,8 @@ func hosted(t *testing.T) *Plan {
 
 func TestTheHostIsRemembered(t *testing.T) {
 	p := hosted(t)
+	p.rememberHost(t.Context())
+	record := filepath.Join(p.request.CacheDir, partHost, recordName(&p.request))
 	again := &Plan{request: p.request}
 	again.HTTPD.Action = BuildHTTPD
 	if !again.recallHost() {
@@ -178,8 +181,8 @@ func TestTheHostIsRemembered(t *testing.T) {
 		"another date":      func(q *Plan) { q.request.Env = append(slices.Clone(q.request.Env), "SOURCE_DATE_EPOCH=5") },
 		"no cache":          func(q *Plan) { q.request.CacheDir = "" },
 		"somebody else's":   func(q *Plan) { _ = os.Chmod(filepath.Join(q.request.CacheDir, "host"), 0o777) },
-		"nothing is in it":  func(q *Plan) { _ = os.WriteFile(recordFile(&q.request), []byte("{}"), 0o600) },
-		"damaged (garbage)": func(q *Plan) { _ = os.WriteFile(recordFile(&q.request), []byte("\x00"), 0o600) },
+		"nothing is in it":  func(q *Plan) { _ = os.WriteFile(record, []byte("{}"), 0o600) },
+		"damaged (garbage)": func(q *Plan) { _ = os.WriteFile(record, []byte("\x00"), 0o600) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			_ = os.Chmod(filepath.Join(p.request.CacheDir, "host"), 0o700)
@@ -211,13 +214,13 @@ func TestARecordThatIsWrong(t *testing.T) {
 func TestOldScratchIsSwept(t *testing.T) {
 	base := t.TempDir()
 	old := time.Now().Add(-time.Hour)
-	for _, name := range []string{"modwsgi-verify-123456", "modwsgi-probe-123456", "modwsgi-mine", "other-123456"} {
+	for _, name := range []string{"modwsgi-verify-abcdefghijkl", "modwsgi-probe-222222222222", "modwsgi-mine", "other-123456"} {
 		write(t, base, map[string]string{name + "/x/y": "z"})
 		if err := os.Chtimes(filepath.Join(base, name), old, old); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(base, filepath.Join(base, "modwsgi-work-999999")); err != nil {
+	if err := os.Symlink(base, filepath.Join(base, "modwsgi-work-zyxwvutsrqpo")); err != nil {
 		t.Fatal(err)
 	}
 	q := request(t)
@@ -229,13 +232,18 @@ func TestOldScratchIsSwept(t *testing.T) {
 	if err := os.Chtimes(dir, old, old); err != nil {
 		t.Fatal(err)
 	}
-	sweepScratch(base) // ours is in use
+	temp, err := owned.OpenTemp(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer temp.Close()
+	sweepScratch(temp) // ours is in use
 	entries, _ := os.ReadDir(base)
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	want := []string{filepath.Base(dir), "modwsgi-mine", "modwsgi-work-999999", "other-123456"}
+	want := []string{filepath.Base(dir), "modwsgi-mine", "modwsgi-work-zyxwvutsrqpo", "other-123456"}
 	slices.Sort(want)
 	if !slices.Equal(names, want) {
 		t.Errorf("%v, want %v", names, want)

@@ -17,6 +17,15 @@ type Collected struct {
 	Files  []CollectedFile // sorted by component
 	Lock   []byte          // content of a lock file that names exactly these
 	Python string          // which Pythons mod_wsgi admits, as in ">= 3.8"; "" for all
+
+	close func()
+}
+
+// Close removes archives that could not be kept in the cache.
+func (c *Collected) Close() {
+	if c != nil && c.close != nil {
+		c.close()
+	}
 }
 
 // CollectedFile is one of them, in the download cache or a source directory.
@@ -38,7 +47,7 @@ func (c *Collected) Version(component string) string {
 // Collect fetches what a build of mod_wsgi and a bundled httpd takes, for any
 // Python and any host, and builds nothing. Like any install it prefers what the
 // lock file says; it does not write one.
-func Collect(ctx context.Context, q Request) (*Collected, error) {
+func Collect(ctx context.Context, q Request) (_ *Collected, err error) {
 	if err := q.normalise(); err != nil {
 		return nil, err
 	}
@@ -49,6 +58,16 @@ func Collect(ctx context.Context, q Request) (*Collected, error) {
 	if err := q.findCache(); err != nil {
 		return nil, err
 	}
+	release, err := q.openDownloads()
+	if err != nil {
+		return nil, err
+	}
+	out, taken := &Collected{close: release}, &recipe.Lock{}
+	defer func() {
+		if err != nil {
+			out.Close()
+		}
+	}()
 	p := &Plan{request: q, lock: lock}
 	f, _, err := p.fetcher()
 	if err != nil {
@@ -71,7 +90,6 @@ func Collect(ctx context.Context, q Request) (*Collected, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	out, taken := &Collected{}, &recipe.Lock{}
 	for name, f := range g.got.files {
 		out.Files = append(out.Files, CollectedFile{sourceOf(name, f), f.Path})
 		taken.Put(f.Archive, f.Trust, f.Signer)

@@ -16,8 +16,7 @@ import (
 	"strings"
 
 	"modwsgi/httpdbuild"
-	"modwsgi/internal/atomicfile"
-	"modwsgi/internal/buildcache"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
 	"modwsgi/internal/version"
@@ -43,22 +42,39 @@ var errHostChanged = errors.New("the compiler or the libraries of this machine h
 // compiler is or finds. PATH counts by the programs found in it.
 var buildVariables = regexp.MustCompile(`^(CC|CXX|CPP|LD|AR|AS|NM|RANLIB|STRIP|LIBS|HOME|USER|TMPDIR|SDKROOT|LANG|LC_\w+|SOURCE_DATE_EPOCH|[A-Z_0-9]*FLAGS|[A-Z_0-9]+_(PATH|PREFIX|DIR|HOSTS)|(CCACHE|DISTCC|SCCACHE|MACOSX|PKG_CONFIG|GCC)_\w+)=`)
 
-// recordFile is where the record for a caller's environment lies.
-func recordFile(q *Request) string {
+// recordName is the name of the record for a caller's environment.
+func recordName(q *Request) string {
 	h := sha256.New()
 	_, _ = fmt.Fprintln(h, "host record 1", version.String())
 	if exe, err := os.Executable(); err == nil {
 		_, _ = fmt.Fprintln(h, stateOf(exe))
 	}
-	env := slices.Clone(q.Env)
+	env := q.toolEnv()
 	slices.Sort(env)
 	for _, v := range env {
 		if buildVariables.MatchString(v) && !strings.HasPrefix(v, "XDG_") && !strings.HasPrefix(v, "MODWSGI_") {
 			_, _ = fmt.Fprintf(h, "%q\n", v)
 		}
 	}
-	return filepath.Join(q.CacheDir, "host", hex.EncodeToString(h.Sum(nil))+".json")
+	return hex.EncodeToString(h.Sum(nil)) + ".json"
 }
+
+// openRecords opens the directory of the records. With create it is made where it
+// is missing.
+func openRecords(q *Request, create bool) (*owned.Dir, error) {
+	store, err := openStore(q.CacheDir, create)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = store.Close() }()
+	if create {
+		return store.MakeSub(partHost, 0o700)
+	}
+	return store.Sub(partHost)
+}
+
+// mostOfRecord is how many bytes a record may have.
+const mostOfRecord = 1 << 20
 
 // recall sets tools and host from what is remembered, and says whether that is
 // still so.
@@ -67,11 +83,12 @@ func (p *Plan) recallHost() bool {
 	if q.CacheDir == "" {
 		return false
 	}
-	name := recordFile(q)
-	if buildcache.Owned(filepath.Dir(name)) != nil {
+	records, err := openRecords(q, false)
+	if err != nil {
 		return false
 	}
-	data, err := os.ReadFile(name)
+	defer func() { _ = records.Close() }()
+	data, err := records.ReadFile(recordName(q), mostOfRecord)
 	if err != nil {
 		return false
 	}
@@ -117,12 +134,19 @@ func observe(q *Request, what string) string {
 	return path + " " + stateOf(path)
 }
 
-// rememberHost keeps what a probe has found. That it cannot is no failure.
+// rememberHost keeps what this run's probe has found. That it cannot is no failure.
+// A plan alone does not do this: --dry-run writes nothing.
 func (p *Plan) rememberHost(ctx context.Context) {
 	q := &p.request
-	if q.CacheDir == "" || p.tools == nil || p.tools.Native() { // a cache directory may get to another processor
+	if !p.probed || q.CacheDir == "" || p.tools == nil || p.tools.Native() { // a cache directory may get to another processor
 		return
 	}
+	p.probed = false
+	records, err := openRecords(q, true)
+	if err != nil {
+		return
+	}
+	defer func() { _ = records.Close() }()
 	r := hostRecord{Tools: p.tools, Host: p.host, Seen: map[string]string{}}
 	for _, what := range p.sightings(ctx) {
 		r.Seen[what] = observe(q, what)
@@ -136,9 +160,14 @@ func (p *Plan) rememberHost(ctx context.Context) {
 	if json.Unmarshal(data, &back) != nil || !reflect.DeepEqual(back, r) {
 		return
 	}
-	name := recordFile(q)
-	if os.MkdirAll(filepath.Dir(name), 0o700) == nil && buildcache.Owned(filepath.Dir(name)) == nil {
-		_ = atomicfile.Write(name, data, 0o600)
+	_ = records.WriteFile(recordName(q), data, 0o600)
+}
+
+// forgetHost removes a record that is wrong.
+func forgetHost(q *Request) {
+	if records, err := openRecords(q, false); err == nil {
+		_ = records.Remove(recordName(q))
+		_ = records.Close()
 	}
 }
 
@@ -212,10 +241,11 @@ func (p *Plan) lookAgain(ctx context.Context) error {
 	}
 	tools, host := p.tools, p.host
 	if err := p.probeHost(ctx); err != nil {
-		_ = os.Remove(recordFile(&p.request))
+		forgetHost(&p.request)
 		return err
 	}
 	p.remembered = false
+	p.rememberHost(ctx)
 	if reflect.DeepEqual(tools, p.tools) && reflect.DeepEqual(host, p.host) {
 		return nil
 	}

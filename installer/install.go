@@ -215,6 +215,7 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 		return nil, err
 	}
 	defer w.close()
+	p.rememberHost(ctx)
 	if w.keep {
 		q.Events.Note("sources and objects are kept in " + w.kept())
 	}

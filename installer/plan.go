@@ -48,6 +48,7 @@ type Plan struct {
 	looking    sync.Mutex
 	unused     sync.Once         // what of the environment is not used was said
 	remembered bool              // tools and host are what an earlier run found
+	probed     bool              // they are what this run found, and not yet remembered
 	older      map[string]string // where --upgrade is the only reason: the present versions
 }
 
@@ -78,7 +79,8 @@ type Choice struct {
 	archive recipe.Archive
 }
 
-// MakePlan finds out what is there and what has to be done.
+// MakePlan finds out what is there and what has to be done. It writes nothing, but
+// for the compiler's attempts in a temporary directory.
 func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 	if err := q.normalise(); err != nil {
 		return nil, err
@@ -419,7 +421,7 @@ func (p *Plan) probeHost(ctx context.Context) error {
 		return err
 	}
 	defer remove()
-	if p.tools, err = toolchain.Find(ctx, q.Runner, q.Env, scratch); err != nil {
+	if p.tools, err = toolchain.Find(ctx, q.Runner, q.toolEnv(), scratch); err != nil {
 		return err
 	}
 	if p.tools.Cross != "" {
@@ -431,7 +433,7 @@ func (p *Plan) probeHost(ctx context.Context) error {
 			return err
 		}
 	}
-	p.rememberHost(ctx)
+	p.probed = true
 	return nil
 }
 

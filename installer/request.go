@@ -6,6 +6,7 @@
 package installer
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,7 +21,7 @@ import (
 	"modwsgi/internal/cgroup"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/flock"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/timeline"
 )
@@ -107,6 +108,7 @@ func (q *Request) normalise() error {
 		q.LockFile = "modwsgi.lock"
 	}
 	q.LockFile = q.abs(q.LockFile)
+	q.ownTemp()
 	q.SourceDirs = slices.Clone(q.SourceDirs)
 	for i, dir := range q.SourceDirs {
 		q.SourceDirs[i] = q.abs(dir)
@@ -129,87 +131,124 @@ func (q *Request) checkVersions() error {
 
 var partVersion = regexp.MustCompile(`^\d+(\.\d+)?$`)
 
-// findCache sets CacheDir. Only what fetches and builds needs one: looking and
-// removing work also for a service that has no home.
-func (q *Request) findCache() error {
-	if q.CacheDir == "" {
-		dir, err := cacheDir(q.Env)
-		if err != nil {
-			return err
-		}
-		q.CacheDir = dir
-	}
-	q.CacheDir = q.abs(q.CacheDir)
-	return nil
-}
-
 // longestSocketDir is how long the path of a directory may be in which mod_wsgi
 // makes "wsgi.PID.N.M.sock": sun_path has 104 bytes on BSD and 108 on Linux
 // (unix(7)).
-const longestSocketDir = 104 - len("/modwsgi-verify-4294967295/wsgi.4194304.10.10.sock")
+const longestSocketDir = 104 - len("/modwsgi-verify-abcdefghijkl/wsgi.4194304.10.10.sock")
 
 // scratch makes a temporary directory, in TMPDIR or where the system keeps them.
 // With serves it is one for a server: a socket's path has room in it, and the
 // user whom root serves as can come there. remove takes it away; a run that is
-// killed before that leaves it to the next one (pam_tmpdir gives root a TMPDIR that
-// nobody else may enter).
-func (q *Request) scratch(pattern string, serves bool) (dir string, remove func(), err error) {
-	base := run.Getenv(q.Env, "TMPDIR")
-	if runtime.GOOS == "windows" {
-		base = os.TempDir()
+// killed before that leaves it to the next one.
+func (q *Request) scratch(prefix string, serves bool) (dir string, remove func(), err error) {
+	base, dir, release, err := q.claimTemp(prefix, serves)
+	if err != nil {
+		return "", nil, err
 	}
-	if !filepath.IsAbs(base) || serves && (len(base) > longestSocketDir || os.Geteuid() == 0 && closedTo(base) != "") {
-		base = "/tmp"
+	return dir, func() {
+		_ = base.RemoveAll(filepath.Base(dir))
+		release()
+		_ = base.RemoveAll(filepath.Base(dir)) // on Windows the lock is a file in it
+		_ = base.Close()
+	}, nil
+}
+
+// claimTemp makes a directory in the directory for temporary files, base, and
+// locks it.
+func (q *Request) claimTemp(prefix string, serves bool) (base *owned.Dir, dir string, release func(), err error) {
+	if base, err = q.openTemp(serves); err != nil {
+		return nil, "", nil, err
 	}
 	sweepScratch(base)
-	dir, err = os.MkdirTemp(base, pattern)
+	dir, release, err = claim(base, prefix)
+	var locks *lockError
+	if errors.As(err, &locks) { // it works without; only a sweep would not know
+		var made *owned.Dir
+		if made, err = base.Temp(prefix); err == nil {
+			dir, release = made.Path(), func() {}
+			_ = made.Close()
+		}
+	}
 	if err != nil {
-		return "", nil, fault.New(fault.Environment, "make "+base+" writable and see that it has room, or set TMPDIR to a directory that is", "make a temporary directory: %w", err)
+		err = noScratch(base.Path(), err)
+		return nil, "", nil, errors.Join(err, base.Close())
 	}
-	release, ok, err := flock.Try(dir)
-	if err != nil || !ok { // it works without; only a sweep would not know
-		release = func() {}
+	return base, dir, release, nil
+}
+
+func noScratch(base string, err error) error {
+	return fault.New(fault.Environment, "make "+base+" writable and see that it has room, or set TMPDIR to a directory that is", "make a temporary directory: %w", err)
+}
+
+// openTemp opens the directory for temporary files: TMPDIR, or where that does not
+// do, those of the system. One that another user could exchange is passed over, as
+// when sudo keeps the TMPDIR of whoever called it; pam_tmpdir gives root one that no
+// other user may enter, in which nothing can be served.
+func (q *Request) openTemp(serves bool) (*owned.Dir, error) {
+	bases := []string{run.Getenv(q.Env, "TMPDIR"), "/tmp", "/var/tmp"}
+	if runtime.GOOS == "windows" {
+		bases = []string{os.TempDir()}
 	}
-	return dir, func() { _ = removeTree(dir); release(); _ = os.Remove(dir) }, nil
+	var first error
+	for _, base := range bases {
+		if !filepath.IsAbs(base) || serves && (len(base) > longestSocketDir || os.Geteuid() == 0 && closedTo(base) != "") {
+			continue
+		}
+		dir, err := owned.OpenTemp(base)
+		if err == nil {
+			return dir, nil
+		}
+		if !owned.IsUntrusted(err) {
+			return nil, noScratch(base, err)
+		}
+		if first == nil {
+			first = fault.New(fault.Environment, "set TMPDIR to a directory that only you and root can write to, or that is sticky (chmod +t "+run.Quote(base)+")", "make a temporary directory: %w", err)
+		}
+	}
+	return nil, first
+}
+
+// ownTemp takes a TMPDIR that another user could exchange out of the environment:
+// what compilers write there could be replaced before it is read again.
+func (q *Request) ownTemp() {
+	tmp := run.Getenv(q.Env, "TMPDIR")
+	if !filepath.IsAbs(tmp) || runtime.GOOS == "windows" {
+		return
+	}
+	dir, err := owned.OpenTemp(tmp)
+	if err == nil {
+		_ = dir.Close()
+	}
+	var u *owned.Untrusted
+	if !errors.As(err, &u) {
+		return
+	}
+	q.Events.Note(fmt.Sprintf("TMPDIR is %s, and %s: it is not used", tmp, reason(u)))
+	q.Env = slices.DeleteFunc(slices.Clone(q.Env), func(v string) bool { return strings.HasPrefix(v, "TMPDIR=") })
 }
 
 // sweepScratch removes what killed runs of this user left among the temporary
 // directories: nobody holds those any more.
-func sweepScratch(base string) {
-	found, _ := filepath.Glob(filepath.Join(globEscape(base), "modwsgi-*"))
-	for _, dir := range found {
-		info, err := os.Lstat(dir)
-		if err != nil || !info.IsDir() || !scratchName.MatchString(filepath.Base(dir)) || !ownScratch(info) || time.Since(info.ModTime()) < time.Second {
+func sweepScratch(base *owned.Dir) {
+	entries, _ := base.Entries()
+	for _, e := range entries {
+		if !scratchName.MatchString(e.Name()) {
 			continue
 		}
-		if release, ok, err := flock.Try(dir); err == nil && ok {
-			_ = removeTree(dir)
-			release()
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) >= time.Second {
+			removeUnused(base, e.Name())
 		}
 	}
 }
 
-var scratchName = regexp.MustCompile(`^modwsgi-(verify|probe|work)-\d{5,}$`)
+// scratchName is what Temp makes of the prefixes above.
+var scratchName = regexp.MustCompile(`^modwsgi-(verify|probe|work)-[a-z2-7]{12}$`)
 
 func (q *Request) abs(path string) string {
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path)
 	}
 	return filepath.Join(q.Dir, path)
-}
-
-// cacheDir is where downloads and builds are kept
-// (https://specifications.freedesktop.org/basedir-spec/latest/).
-func cacheDir(env []string) (string, error) {
-	for _, c := range []struct{ name, below string }{
-		{"MODWSGI_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "modwsgi"}, {"LocalAppData", "modwsgi/cache"}, {"HOME", ".cache/modwsgi"},
-	} {
-		if dir := run.Getenv(env, c.name); filepath.IsAbs(dir) {
-			return filepath.Join(dir, filepath.FromSlash(c.below)), nil
-		}
-	}
-	return "", fault.New(fault.Environment, "set HOME, XDG_CACHE_HOME or MODWSGI_CACHE_DIR to an absolute path, or give --cache-dir",
-		"there is no directory to keep downloads in")
 }
 
 // tool returns the path of one of our other programs.

@@ -48,7 +48,7 @@ func TestCacheDir(t *testing.T) {
 		{[]string{"HOME=relative"}, ""},
 		{nil, ""},
 	} {
-		got, err := cacheDir(tt.env)
+		got, _, err := cacheDir(tt.env)
 		if got != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("%v: %q, %v", tt.env, got, err)
 		}

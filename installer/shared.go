@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +16,7 @@ import (
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/buildcache/remote"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/timeline"
 )
@@ -125,6 +126,7 @@ func ParseAge(text string) (time.Duration, error) {
 // shared one where there is one.
 type builds struct {
 	q     *Request
+	dir   string // the cache directory, "" where it is not used
 	cache buildcache.Cache
 	spare buildcache.Cache // of this run only, where the local one cannot be written to
 	mu    sync.Mutex
@@ -134,13 +136,15 @@ type builds struct {
 }
 
 // buildsDir is where the build cache lies in the cache directory.
-func buildsDir(cacheDir string) string { return filepath.Join(cacheDir, "builds") }
+func buildsDir(cacheDir string) string { return filepath.Join(cacheDir, partBuilds) }
 
-func newBuilds(q *Request, workDir string) *builds {
-	return &builds{
-		q: q, cache: buildcache.Cache{Dir: buildsDir(q.CacheDir)},
-		spare: buildcache.Cache{Dir: filepath.Join(workDir, "builds")}, got: map[string]bool{},
+// newBuilds uses the builds of a cache directory, "" for none.
+func newBuilds(q *Request, cacheDir, workDir string) *builds {
+	b := &builds{q: q, dir: cacheDir, spare: buildcache.Cache{Dir: filepath.Join(workDir, partBuilds)}, got: map[string]bool{}}
+	if cacheDir != "" {
+		b.cache.Dir = buildsDir(cacheDir)
 	}
+	return b
 }
 
 // local are the caches on this machine, in the order in which they are asked.
@@ -293,7 +297,7 @@ func (b *builds) store(ctx context.Context, key, tree string, about buildcache.A
 	err := b.cache.Store(ctx, key, tree, about)
 	if err != nil && ctx.Err() == nil {
 		b.mu.Lock()
-		if !b.said {
+		if !b.said && b.dir != "" { // else that was said at the start
 			b.said = true
 			b.q.Events.Note("the build is not kept in the cache: " + err.Error())
 		}
@@ -313,7 +317,7 @@ func (b *builds) store(ctx context.Context, key, tree string, about buildcache.A
 func (b *builds) limit(keep string) {
 	p := buildcache.Policy{
 		MaxSize: b.q.limit, Young: time.Hour, Keep: func(key string) bool { return key == keep },
-		Count: sizeOf(filepath.Join(b.q.CacheDir, "downloads")),
+		Count: b.downloaded(),
 	}
 	gone, err := b.cache.Prune(p)
 	if err == nil && len(gone) > 0 {
@@ -321,9 +325,24 @@ func (b *builds) limit(keep string) {
 	}
 }
 
+// downloaded is how many bytes the download cache has.
+func (b *builds) downloaded() int64 {
+	store, err := openStore(b.dir, false)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = store.Close() }()
+	dir, err := store.Sub(partDownloads)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = dir.Close() }()
+	return sizeOf(dir)
+}
+
 // sizeOf is how many bytes files have below a directory.
-func sizeOf(dir string) (n int64) {
-	_ = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
+func sizeOf(dir *owned.Dir) (n int64) {
+	_ = fs.WalkDir(dir.Root().FS(), ".", func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			if info, err := d.Info(); err == nil {
 				n += info.Size()

@@ -76,6 +76,7 @@ func Stage(ctx context.Context, q Request) (*Staged, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.rememberHost(ctx)
 	s, err := p.staged(ctx, w)
 	if err != nil {
 		w.close()

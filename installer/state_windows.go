@@ -13,6 +13,3 @@ func stateOf(path string) string {
 	}
 	return fmt.Sprint(info.ModTime().UnixNano(), info.Size(), info.Mode())
 }
-
-// ownScratch is right for what lies in the user's own temporary directory.
-func ownScratch(os.FileInfo) bool { return true }

@@ -6,24 +6,27 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
+	"modwsgi/internal/owned"
 )
 
 // keptLogs is how many runs' logs stay in the cache.
 const keptLogs = 10
 
-// workspace is the scratch space of one run: sources, objects and the stage go
-// away with it, logs stay.
+// workspace is the scratch space of one run: sources, objects and the stage are
+// removed with it, logs stay. Its paths are ones that nobody else can exchange
+// (internal/owned), so they are given to compilers and configure scripts.
 type workspace struct {
 	dir     string
+	base    *owned.Dir // that dir is in
 	logs    string
-	release func()
+	release func() // of the locks on dir and logs
 	keep    bool
 	builds  *builds
 }
@@ -34,52 +37,106 @@ func newWorkspace(q *Request) (*workspace, error) {
 	if err := q.openShared(); err != nil {
 		return nil, err
 	}
-	base := filepath.Join(q.CacheDir, "work")
-	if strings.ContainsAny(base, " \t\n'\"\\$`#:;&()<>|*?[]{}!~%") {
-		base = filepath.Join(plainTemp, fmt.Sprintf("modwsgi-work-%d", os.Geteuid()))
+	store, err := openStore(q.CacheDir, true)
+	if cannotWrite(err) { // it may be there and readable
+		if read, rerr := openStore(q.CacheDir, false); rerr == nil || owned.IsUntrusted(rerr) {
+			store, err = read, rerr
+		}
 	}
-	err := os.MkdirAll(base, 0o700)
-	if err == nil && filepath.Dir(base) == plainTemp {
-		err = private(base)
-	} else if err == nil {
-		err = writable(base)
+	if owned.IsUntrusted(err) {
+		return privateWorkspace(q, err)
 	}
+	if err != nil {
+		return nil, noWorkspace(err)
+	}
+	defer func() { _ = store.Close() }()
+	w, err := workIn(q, store)
 	if cannotWrite(err) {
-		return spareWorkspace(q, err)
+		return spareWorkspace(q, store)
 	}
 	if err != nil {
 		return nil, noWorkspace(err)
 	}
-	sweep(base)
-	dir, release, err := claim(base)
-	if err != nil {
-		return nil, noWorkspace(err)
-	}
-	return openWorkspace(q, dir, release, filepath.Join(q.CacheDir, "logs"))
+	return w, nil
 }
 
-// claim makes a work directory and locks it. Somebody else's sweep may come
-// between the two; then there is another one.
-func claim(base string) (dir string, release func(), err error) {
+// workIn makes a work directory in the cache.
+func workIn(q *Request, store *owned.Dir) (*workspace, error) {
+	base, prefix, err := workBase(store)
+	if err != nil {
+		return nil, err
+	}
+	hook("work", base.Path())
+	dir, release, err := claim(base, prefix)
+	if err != nil {
+		return nil, errors.Join(err, base.Close())
+	}
+	w := &workspace{dir: dir, base: base, release: release, keep: q.KeepBuild, builds: newBuilds(q, store.Path(), dir)}
+	if err := w.openLogs(store); err != nil {
+		w.close()
+		return nil, err
+	}
+	q.downloads = filepath.Join(store.Path(), partDownloads)
+	return w, nil
+}
+
+// oddCharacters are those that make and configure scripts cannot take in a path.
+const oddCharacters = " \t\n'\"\\$`#:;&()<>|*?[]{}!~%"
+
+// workBase is where work directories are made: in the cache, or where the path of
+// that has odd characters, in the system's directory for temporary files. What
+// earlier runs left there is removed.
+func workBase(store *owned.Dir) (base *owned.Dir, prefix string, err error) {
+	if strings.ContainsAny(filepath.Join(store.Path(), partWork), oddCharacters) {
+		// A name that nobody can foresee: in /tmp somebody else could have taken it.
+		if base, err = owned.OpenTemp(plainTemp); err == nil {
+			sweepScratch(base)
+		}
+		return base, "modwsgi-work-", err
+	}
+	if base, err = store.MakeSub(partWork, 0o700); err == nil {
+		sweep(base)
+	}
+	return base, "run-", err
+}
+
+// claim makes a directory and locks it. Another run's sweep may come between the
+// two; then there is another one.
+func claim(base *owned.Dir, prefix string) (dir string, release func(), err error) {
 	for range 100 {
-		if dir, err = os.MkdirTemp(base, "run-"); err != nil {
+		made, err := base.Temp(prefix)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
 			return "", nil, err
 		}
+		dir, name := made.Path(), filepath.Base(made.Path())
+		_ = made.Close()
 		release, ok, err := flock.Try(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			_ = os.Remove(dir)
-			return "", nil, fmt.Errorf("lock work directory %s: %w", dir, err)
+			_ = base.Remove(name)
+			return "", nil, &lockError{dir, err}
 		}
 		if !ok {
 			continue
 		}
-		if _, err := os.Lstat(dir); err == nil {
+		if _, err := base.Lstat(name); err == nil {
 			return dir, release, nil
 		}
 		release()
 	}
-	return "", nil, fmt.Errorf("make work directory in %s: each one that was made went away at once", base)
+	return "", nil, fmt.Errorf("make work directory in %s: each one that was made was removed at once", base.Path())
 }
+
+// lockError is a file system that has no locks.
+type lockError struct {
+	dir string
+	err error
+}
+
+func (l *lockError) Error() string { return fmt.Sprintf("lock work directory %s: %v", l.dir, l.err) }
+func (l *lockError) Unwrap() error { return l.err }
 
 // noWorkspace is the error for a directory that cannot be worked in.
 func noWorkspace(err error) error {
@@ -90,113 +147,166 @@ func noWorkspace(err error) error {
 	return fault.New(fault.Environment, "make that directory writable, or name another one with --cache-dir", "make work directory: %w", err)
 }
 
-// cannotWrite says whether a directory is closed to us for good: a cache that
-// somebody else keeps, which may be read all the same.
-func cannotWrite(err error) bool {
-	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+// privateWorkspace is one outside of a cache that others may write to: nothing is
+// read from there, and nothing is kept.
+func privateWorkspace(q *Request, why error) (*workspace, error) {
+	q.warnUntrusted(why)
+	return scratchWorkspace(q, "")
 }
 
-// writable tries whether something can be made in a directory.
-func writable(dir string) error {
-	probe, err := os.MkdirTemp(dir, ".probe-")
-	if err != nil {
-		return err
+// openDownloads sets where archives are kept: in the cache, or where others may
+// write to that in a temporary directory, which release removes.
+func (q *Request) openDownloads() (release func(), err error) {
+	store, err := openStore(q.CacheDir, true)
+	if owned.IsUntrusted(err) {
+		q.warnUntrusted(err)
+		dir, remove, err := q.scratch("modwsgi-work-", false)
+		q.downloads = filepath.Join(dir, partDownloads)
+		return remove, err
 	}
-	return os.Remove(probe)
+	q.downloads = filepath.Join(q.CacheDir, partDownloads)
+	if err == nil {
+		q.downloads = filepath.Join(store.Path(), partDownloads)
+		_ = store.Close()
+	}
+	return nil, nil // the fetcher reports a cache that it cannot write to
+}
+
+func (q *Request) warnUntrusted(why error) {
+	q.Events.Warn("the cache is neither read nor written: " + why.Error() + "; " + fault.HintOf(untrustedCache(why)))
 }
 
 // spareWorkspace is one outside of a cache that can only be read: builds may
 // come from there, and nothing is kept.
-func spareWorkspace(q *Request, why error) (*workspace, error) {
-	if _, err := os.Stat(q.CacheDir); err != nil { // not there at all, and it cannot be made
-		return nil, noWorkspace(why)
-	}
-	dir, remove, err := q.scratch("modwsgi-work-", false)
+func spareWorkspace(q *Request, store *owned.Dir) (*workspace, error) {
+	q.Events.Note("the cache directory " + q.CacheDir + " can only be read: nothing that is fetched or built is kept")
+	return scratchWorkspace(q, store.Path())
+}
+
+// scratchWorkspace works in temporary directories. cache is where finished builds
+// may come from, "" for nowhere.
+func scratchWorkspace(q *Request, cache string) (*workspace, error) {
+	base, dir, release, err := q.claimTemp("modwsgi-work-", false)
 	if err != nil {
 		return nil, err
 	}
-	q.Events.Note("the cache directory " + q.CacheDir + " can only be read: nothing that is fetched or built is kept")
-	q.downloads = filepath.Join(dir, "downloads")
-	// The logs are beside it: what failed is looked at later.
-	return &workspace{dir: dir, logs: dir + "-logs", release: remove, keep: q.KeepBuild, builds: newBuilds(q, dir)}, os.Mkdir(dir+"-logs", 0o700)
+	w := &workspace{dir: dir, base: base, release: release, keep: q.KeepBuild, builds: newBuilds(q, cache, dir)}
+	// The logs are beside it: a failure is looked into later.
+	logs, err := base.Temp("modwsgi-logs-")
+	if err != nil {
+		w.close()
+		return nil, noWorkspace(err)
+	}
+	w.logs = logs.Path()
+	_ = logs.Close()
+	q.downloads = filepath.Join(dir, partDownloads)
+	return w, nil
 }
 
-// openWorkspace takes a new directory that is locked.
-func openWorkspace(q *Request, dir string, release func(), logs string) (*workspace, error) {
-	w := &workspace{dir: dir, release: release, keep: q.KeepBuild, builds: newBuilds(q, dir)}
-	w.logs = filepath.Join(logs, time.Now().UTC().Format("20060102T150405Z")+"-"+strings.TrimPrefix(filepath.Base(dir), "run-"))
-	if err := os.MkdirAll(w.logs, 0o700); err != nil {
-		w.close()
-		return nil, fmt.Errorf("make log directory: %w", err)
+// logName is the name of a run's log directory; it begins with the time.
+var logName = regexp.MustCompile(`^\d{8}T\d{6}Z-`)
+
+// openLogs makes the log directory of this run. Like the work directory it is new,
+// private and locked.
+func (w *workspace) openLogs(store *owned.Dir) error {
+	logs, err := store.MakeSub(partLogs, 0o700)
+	if err != nil {
+		return fmt.Errorf("make log directory: %w", err)
 	}
-	dropOldLogs(filepath.Dir(w.logs))
-	return w, nil
+	defer func() { _ = logs.Close() }()
+	dir, release, err := claim(logs, time.Now().UTC().Format("20060102T150405Z-"))
+	if err != nil {
+		return fmt.Errorf("make log directory: %w", err)
+	}
+	work := w.release
+	w.logs, w.release = dir, func() { work(); release() }
+	dropOldLogs(logs)
+	return nil
 }
 
 func (w *workspace) path(name string) string { return filepath.Join(w.dir, name) }
 
 // kept is the name of the scratch space after a run with --keep-build.
-func (w *workspace) kept() string {
-	return filepath.Join(filepath.Dir(w.dir), "kept-"+strings.TrimPrefix(filepath.Base(w.dir), "run-"))
+func (w *workspace) kept() string { return filepath.Join(filepath.Dir(w.dir), keptName(w.dir)) }
+
+func keptName(dir string) string {
+	name := strings.TrimPrefix(filepath.Base(dir), "run-")
+	if rest, temporary := strings.CutPrefix(name, "modwsgi-work-"); temporary {
+		return "modwsgi-kept-" + rest
+	}
+	return "kept-" + name
 }
 
 // close removes the scratch space, but for the logs.
 func (w *workspace) close() {
+	name := filepath.Base(w.dir)
 	if w.keep {
 		// Under another name, so that the next run does not clear it away.
-		_ = os.Rename(w.dir, w.kept())
-		w.release()
-		return
+		_ = w.base.Root().Rename(name, keptName(w.dir))
+	} else {
+		_ = w.base.RemoveAll(name)
 	}
-	_ = removeTree(w.dir)
 	w.release()
+	_ = w.base.Close()
 	_ = os.Remove(w.logs) // only where it is empty
 }
 
-// sweep removes work directories that nobody holds; those of --keep-build have
-// another name.
-func sweep(base string) {
-	entries, err := os.ReadDir(base)
+// sweep removes work directories of this user that nobody holds. Those of
+// --keep-build have another name; links, and what belongs to another user, are left
+// alone.
+func sweep(base *owned.Dir) {
+	entries, err := base.Entries()
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		dir := filepath.Join(base, e.Name())
-		if !strings.HasPrefix(e.Name(), "run-") {
-			continue
-		}
-		if release, ok, err := flock.Try(dir); err == nil && ok {
-			_ = removeTree(dir)
-			release()
+		if strings.HasPrefix(e.Name(), "run-") {
+			removeUnused(base, e.Name())
 		}
 	}
 }
 
-// removeTree is RemoveAll also for trees with directories that are not writable.
-func removeTree(dir string) error {
-	if err := os.RemoveAll(dir); err == nil {
-		return nil
+// removeUnused removes a directory of this user that nobody holds.
+func removeUnused(base *owned.Dir, name string) bool {
+	if !mine(base, name) {
+		return false
 	}
-	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
+	release, ok, err := flock.Try(filepath.Join(base.Path(), name))
+	if err != nil || !ok {
+		return false
+	}
+	defer release()
+	hook("remove", filepath.Join(base.Path(), name))
+	return base.RemoveAll(name) == nil
 }
 
-func dropOldLogs(dir string) {
-	entries, err := os.ReadDir(dir)
+// mine reports whether an entry is a directory that this user made, and that
+// nobody else may write to.
+func mine(base *owned.Dir, name string) bool {
+	dir, err := base.Sub(name)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = dir.Close() }()
+	info, err := dir.Root().Stat(".")
+	return err == nil && (owned.UID(info) == os.Geteuid() || owned.UID(info) < 0)
+}
+
+// dropOldLogs removes the logs of the oldest runs; those of runs under way are
+// locked and stay.
+func dropOldLogs(logs *owned.Dir) {
+	entries, err := logs.Entries()
 	if err != nil {
 		return
 	}
-	names := make([]string, 0, len(entries))
+	var names []string
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if e.IsDir() && logName.MatchString(e.Name()) {
+			names = append(names, e.Name())
+		}
 	}
 	slices.Sort(names)
 	for _, name := range names[:max(0, len(names)-keptLogs)] {
-		_ = os.RemoveAll(filepath.Join(dir, name))
+		removeUnused(logs, name)
 	}
 }

@@ -23,15 +23,18 @@ import (
 	"time"
 
 	"modwsgi/internal/flock"
+	"modwsgi/internal/owned"
 )
 
 // Cache is a directory of entries. It may be used by several processes at once
-// and survives their end at any moment.
+// and survives their end at any moment. One without a directory has nothing and
+// keeps nothing.
+//
+// What is restored is run, so the directory, and each one below it on the way to
+// an entry, must be one that only this user and root can change, and no symbolic
+// link; the errors are *owned.Untrusted where that is not so. Each operation opens
+// the directory once and reaches everything below through that handle.
 type Cache struct{ Dir string }
-
-// ErrUntrusted is in the tree of the error for a directory that somebody else
-// than this user and root can write to: what is restored is run.
-var ErrUntrusted = errors.New("others can write to it")
 
 var keyForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
@@ -43,31 +46,76 @@ const (
 	treeName     = "tree"
 )
 
-func (c Cache) entry(key string) (string, error) {
-	if !IsKey(key) {
-		return "", fmt.Errorf("build cache: %q is not a key", key)
+// open opens the directory; fs.ErrNotExist is in the error's tree where there is
+// none.
+func (c Cache) open() (*owned.Dir, error) {
+	if c.Dir == "" {
+		return nil, &fs.PathError{Op: "open", Path: "build cache", Err: fs.ErrNotExist}
 	}
-	return filepath.Join(c.Dir, key[:2], key), nil
+	parent, err := owned.OpenDir(filepath.Dir(c.Dir))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = parent.Close() }()
+	return parent.Sub(filepath.Base(c.Dir))
 }
 
-// Has says whether there is an entry, whatever its state.
+// make is open, and makes the directory where it is missing.
+func (c Cache) make() (*owned.Dir, error) {
+	if c.Dir == "" {
+		return c.open()
+	}
+	parent, err := owned.MakeDir(filepath.Dir(c.Dir))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = parent.Close() }()
+	return parent.MakeSub(filepath.Base(c.Dir), 0o700)
+}
+
+// entry opens the directory of an entry.
+func (c Cache) entry(key string) (*owned.Dir, error) {
+	if !IsKey(key) {
+		return nil, fmt.Errorf("build cache: %q is not a key", key)
+	}
+	dir, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }()
+	group, err := dir.Sub(key[:2])
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = group.Close() }()
+	return group.Sub(key)
+}
+
+// Has reports whether there is an entry, whatever its state.
 func (c Cache) Has(key string) bool {
 	entry, err := c.entry(key)
 	if err != nil {
 		return false
 	}
-	_, err = os.Lstat(filepath.Join(entry, manifestName))
+	defer func() { _ = entry.Close() }()
+	_, err = entry.Lstat(manifestName)
 	return err == nil
 }
 
-// Writable says whether entries can be made here, by making and removing
+// Writable reports whether entries can be made here, by making and removing
 // something.
 func (c Cache) Writable() bool {
-	if os.MkdirAll(c.Dir, 0o700) != nil || c.trusted(c.Dir) != nil {
+	dir, err := c.make()
+	if err != nil {
 		return false
 	}
-	probe, err := os.MkdirTemp(c.Dir, ".drop-")
-	return err == nil && os.Remove(probe) == nil
+	defer func() { _ = dir.Close() }()
+	probe, err := dir.Temp(".drop-")
+	if err != nil {
+		return false
+	}
+	_ = probe.Close()
+	return dir.Remove(filepath.Base(probe.Path())) == nil
 }
 
 // Restore copies the tree of a key to dest, which must not exist, and reports
@@ -75,124 +123,156 @@ func (c Cache) Writable() bool {
 // error nothing is left at dest.
 func (c Cache) Restore(ctx context.Context, key, dest string) (bool, error) {
 	entry, err := c.entry(key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
-	if err := c.trusted(entry); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return false, err
-	}
+	defer func() { _ = entry.Close() }()
 	m, err := readManifest(entry, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err == nil {
-		if _, lerr := os.Lstat(dest); !errors.Is(lerr, fs.ErrNotExist) {
-			return false, errors.Join(fmt.Errorf("build cache: %s is there already", dest), lerr)
+		if err := absent(dest); err != nil {
+			return false, err
 		}
-		err = m.restore(ctx, filepath.Join(entry, treeName), dest)
+		hook("restore", entry.Path())
+		err = m.restore(ctx, entry, dest)
 	}
 	if err == nil {
 		now := time.Now()
-		_ = os.Chtimes(filepath.Join(entry, manifestName), now, now) // the last use; a read-only cache has none
+		_ = entry.Root().Chtimes(manifestName, now, now) // the last use; a read-only cache has none
 		return true, nil
 	}
 	if IsDamage(err) {
-		return false, c.drop(entry)
+		return false, c.Remove(key)
 	}
 	return false, err
 }
 
+// hook is called before something that was looked at is used; tests exchange it
+// there.
+var hook = func(moment, path string) {}
+
+// absent refuses to restore over something.
+func absent(dest string) error {
+	_, err := os.Lstat(dest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("build cache: %s is there already", dest), err)
+}
+
 // restore copies the files of a manifest to dest, or leaves nothing there.
-func (m *Manifest) restore(ctx context.Context, tree, dest string) error {
-	err := m.sameNames(tree)
+func (m *Manifest) restore(ctx context.Context, entry *owned.Dir, dest string) error {
+	tree, err := openTree(entry)
 	if err != nil {
 		return err
 	}
-	if err = copyFiles(ctx, m.Files, tree, dest); err != nil {
-		_ = os.RemoveAll(dest)
+	defer func() { _ = tree.Close() }()
+	if err := m.sameNames(tree.Root()); err != nil {
+		return err
+	}
+	if err = copyFiles(ctx, m.Files, tree.Root(), dest); err != nil {
+		_ = owned.RemoveAll(dest)
 	}
 	return err
+}
+
+// openTree opens the tree of an entry. A missing one is damage.
+func openTree(entry *owned.Dir) (*owned.Dir, error) {
+	tree, err := entry.Sub(treeName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &damageError{treeName}
+	}
+	return tree, err
 }
 
 // Remove takes an entry away. One that is not there is no error.
 func (c Cache) Remove(key string) error {
 	entry, err := c.entry(key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(entry); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	_ = entry.Close()
+	dir, err := c.open()
+	if err != nil {
+		return err
 	}
-	return c.drop(entry)
+	defer func() { _ = dir.Close() }()
+	hook("remove", filepath.Join(dir.Path(), key[:2], key))
+	return drop(dir, key)
 }
 
 // drop removes an entry, out of everybody's sight at once.
-func (c Cache) drop(entry string) error {
-	trash, err := os.MkdirTemp(c.Dir, ".drop-")
+func drop(dir *owned.Dir, key string) error {
+	trash, err := dir.Temp(".drop-")
 	if err != nil {
 		return err
 	}
-	err = os.Rename(entry, filepath.Join(trash, "entry"))
+	_ = trash.Close()
+	name := filepath.Base(trash.Path())
+	err = dir.Root().Rename(filepath.Join(key[:2], key), filepath.Join(name, "entry"))
 	if errors.Is(err, fs.ErrNotExist) { // somebody else was faster
 		err = nil
 	}
-	err = errors.Join(err, removeAll(trash))
-	_ = os.Remove(filepath.Dir(entry)) // where it was the last one in there
+	err = errors.Join(err, dir.RemoveAll(name))
+	_ = dir.Remove(key[:2]) // where it was the last one in there
 	return err
 }
 
-// removeAll is os.RemoveAll also for directories that are not writable.
-func removeAll(dir string) error {
-	if err := os.RemoveAll(dir); err == nil {
-		return nil
-	}
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
-}
-
-// temporary makes a directory for an entry under way. It is marked as ours, so
+// temporary makes a directory for an entry under way. It is marked as in use, so
 // that sweep can tell it from one whose process was killed.
-func (c Cache) temporary() (dir string, release func(), err error) {
-	for {
-		if dir, err = os.MkdirTemp(c.Dir, ".store-"); err != nil {
-			return "", nil, err
+func temporary(dir *owned.Dir) (temp *owned.Dir, release func(), err error) {
+	for range 100 {
+		if temp, err = dir.Temp(".store-"); errors.Is(err, fs.ErrNotExist) {
+			continue // a sweep had it before us
+		} else if err != nil {
+			return nil, nil, err
 		}
-		release, ok, err := flock.Try(dir)
+		name := filepath.Base(temp.Path())
+		release, ok, err := flock.Try(temp.Path())
 		if ok {
-			if _, err := os.Lstat(dir); err == nil {
-				return dir, sync.OnceFunc(release), nil
+			if _, err := dir.Lstat(name); err == nil {
+				return temp, sync.OnceFunc(release), nil
 			}
-			release() // a sweep had it before us
-		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", nil, errors.Join(err, os.RemoveAll(dir))
+			release()
+		}
+		_ = temp.Close()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, errors.Join(err, dir.RemoveAll(name))
 		}
 	}
+	return nil, nil, fmt.Errorf("build cache: make a directory in %s: each one that was made was removed at once", dir.Path())
 }
 
-// sweep removes what killed processes left. What cannot be removed stays.
-func (c Cache) sweep() {
-	entries, _ := os.ReadDir(c.Dir)
+// sweep removes what killed processes of this user left. What cannot be removed
+// stays, and so does what belongs to somebody else.
+func sweep(dir *owned.Dir) {
+	entries, _ := dir.Entries()
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".push-") { // what was to be uploaded
-			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > time.Hour {
-				_ = os.Remove(filepath.Join(c.Dir, e.Name()))
+		name := e.Name()
+		if strings.HasPrefix(name, ".push-") { // what was to be uploaded
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > time.Hour {
+				_ = dir.Remove(name)
 			}
 			continue
 		}
-		if !strings.HasPrefix(e.Name(), ".store-") && !strings.HasPrefix(e.Name(), ".drop-") {
+		if !strings.HasPrefix(name, ".store-") && !strings.HasPrefix(name, ".drop-") {
 			continue
 		}
-		dir := filepath.Join(c.Dir, e.Name())
-		if release, ok, _ := flock.Try(dir); ok {
-			_ = removeAll(dir)
+		left, err := dir.Sub(name)
+		if err != nil {
+			continue
+		}
+		_ = left.Close()
+		if release, ok, _ := flock.Try(left.Path()); ok {
+			_ = dir.RemoveAll(name)
 			release()
 		}
 	}
@@ -203,63 +283,85 @@ func (c Cache) Store(ctx context.Context, key, tree string, about About) error {
 	if c.Has(key) {
 		return nil
 	}
-	files, err := list(ctx, tree)
+	from, err := owned.OpenDir(tree)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	files, err := list(ctx, from.Root())
 	if err != nil {
 		return err
 	}
 	m := &Manifest{Schema: Schema, Key: key, About: about, Files: files}
-	return c.Import(key, m, func(to string) error { return copyFiles(ctx, files, tree, to) })
+	return c.Import(key, m, func(to string) error { return copyFiles(ctx, files, from.Root(), to) })
 }
 
 // Import makes an entry of a manifest and of the tree that fill makes at the
 // path it is given, which does not exist. fill must have checked the files
 // against the manifest. On an error nothing is kept.
 func (c Cache) Import(key string, m *Manifest, fill func(to string) error) error {
-	entry, err := c.entry(key)
-	if err != nil {
-		return err
+	if !IsKey(key) {
+		return fmt.Errorf("build cache: %q is not a key", key)
 	}
 	if err := m.check(key); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(entry), 0o700); err != nil {
-		return err
-	}
-	if err := c.trusted(c.Dir); err != nil {
-		return err
-	}
-	c.sweep()
-	temp, release, err := c.temporary()
+	dir, err := c.make()
 	if err != nil {
 		return err
 	}
-	defer func() { release(); _ = removeAll(temp) }()
-	if err := fill(filepath.Join(temp, treeName)); err != nil {
+	defer func() { _ = dir.Close() }()
+	if err := makeGroup(dir, key); err != nil { // before the work: it may be somebody else's
+		return err
+	}
+	sweep(dir)
+	temp, release, err := temporary(dir)
+	if err != nil {
+		return err
+	}
+	name := filepath.Base(temp.Path())
+	defer func() { release(); _ = temp.Close(); _ = dir.RemoveAll(name) }()
+	if err := fill(filepath.Join(temp.Path(), treeName)); err != nil {
 		return err
 	}
 	data, err := m.Encode()
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(temp, manifestName), data, 0o600); err != nil {
+	if err := writeNew(temp, manifestName, data); err != nil {
 		return err
 	}
 	release() // Windows renames nothing that is open
+	_ = temp.Close()
 	// The directory may have gone with the last entry in it that somebody dropped.
+	entry := filepath.Join(key[:2], key)
 	for range 3 {
-		if err = os.MkdirAll(filepath.Dir(entry), 0o700); err != nil {
+		if err = makeGroup(dir, key); err != nil {
 			return err
 		}
-		if err = os.Rename(temp, entry); err == nil || errors.Is(err, fs.ErrExist) || isNotEmpty(entry) {
+		if err = dir.Root().Rename(name, entry); err == nil || errors.Is(err, fs.ErrExist) || c.Has(key) {
 			return nil
 		}
 	}
 	return err
 }
 
-func isNotEmpty(dir string) bool {
-	entries, err := os.ReadDir(dir)
-	return err == nil && len(entries) > 0
+// makeGroup makes the directory that the entry of a key is in.
+func makeGroup(dir *owned.Dir, key string) error {
+	group, err := dir.MakeSub(key[:2], 0o700)
+	if err == nil {
+		err = group.Close()
+	}
+	return err
+}
+
+func writeNew(dir *owned.Dir, name string, data []byte) error {
+	f, err := dir.Root().OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }
 
 // Entry is one tree of the cache.
@@ -276,12 +378,17 @@ type Entry struct {
 }
 
 // List returns all entries, the one used last first. A directory that is not
-// there has none.
+// there has none. What belongs to another user is left out.
 func (c Cache) List() ([]Entry, error) {
-	groups, err := os.ReadDir(c.Dir)
+	dir, err := c.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }()
+	groups, err := dir.Entries()
 	if err != nil {
 		return nil, err
 	}
@@ -290,17 +397,11 @@ func (c Cache) List() ([]Entry, error) {
 		if len(g.Name()) != 2 || !g.IsDir() {
 			continue
 		}
-		keys, err := os.ReadDir(filepath.Join(c.Dir, g.Name()))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		found, err := listGroup(dir, g.Name())
+		if err != nil {
 			return nil, err
 		}
-		for _, k := range keys {
-			if IsKey(k.Name()) && k.Name()[:2] == g.Name() {
-				if e, err := c.Info(k.Name()); err == nil {
-					out = append(out, *e)
-				}
-			}
-		}
+		out = append(out, found...)
 	}
 	slices.SortFunc(out, func(a, b Entry) int {
 		if n := b.Used.Compare(a.Used); n != 0 {
@@ -311,20 +412,55 @@ func (c Cache) List() ([]Entry, error) {
 	return out, nil
 }
 
+func listGroup(dir *owned.Dir, name string) ([]Entry, error) {
+	group, err := dir.Sub(name)
+	if errors.Is(err, fs.ErrNotExist) || owned.IsUntrusted(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = group.Close() }()
+	keys, err := group.Entries()
+	if err != nil {
+		return nil, err
+	}
+	var out []Entry
+	for _, k := range keys {
+		if !IsKey(k.Name()) || k.Name()[:2] != name {
+			continue
+		}
+		entry, err := group.Sub(k.Name())
+		if err != nil {
+			continue
+		}
+		if e, err := describe(entry, k.Name()); err == nil {
+			out = append(out, *e)
+		}
+		_ = entry.Close()
+	}
+	return out, nil
+}
+
 // Info describes one entry from its manifest; fs.ErrNotExist is in the error's
 // tree where there is none. A manifest that cannot be read is told in Damage, one
 // of another format in Format.
 func (c Cache) Info(key string) (*Entry, error) {
-	dir, err := c.entry(key)
+	entry, err := c.entry(key)
 	if err != nil {
 		return nil, err
 	}
-	info, err := os.Lstat(dir)
+	defer func() { _ = entry.Close() }()
+	return describe(entry, key)
+}
+
+func describe(entry *owned.Dir, key string) (*Entry, error) {
+	info, err := entry.Root().Stat(".")
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{Key: key, Path: dir, Created: info.ModTime(), Used: info.ModTime()}
-	m, err := readManifest(dir, key)
+	e := &Entry{Key: key, Path: entry.Path(), Created: info.ModTime(), Used: info.ModTime()}
+	m, err := readManifest(entry, key)
 	if err != nil {
 		var other *formatError
 		if errors.As(err, &other) {
@@ -332,10 +468,10 @@ func (c Cache) Info(key string) (*Entry, error) {
 		} else {
 			e.Damage = err.Error()
 		}
-		e.Size = sizeOf(dir)
+		e.Size = sizeOf(entry.Root().FS())
 		return e, nil
 	}
-	if info, err := os.Lstat(filepath.Join(dir, manifestName)); err == nil {
+	if info, err := entry.Lstat(manifestName); err == nil {
 		e.Used = info.ModTime()
 	}
 	e.About, e.Files, e.Size = m.About, len(m.Files), m.Size()
@@ -343,8 +479,8 @@ func (c Cache) Info(key string) (*Entry, error) {
 }
 
 // sizeOf sums up what lies on the disk.
-func sizeOf(dir string) (n int64) {
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+func sizeOf(dir fs.FS) (n int64) {
+	_ = fs.WalkDir(dir, ".", func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil
 		}
@@ -363,15 +499,20 @@ func (c Cache) Verify(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = entry.Close() }()
 	m, err := readManifest(entry, key)
 	if err != nil {
 		return err
 	}
-	tree := filepath.Join(entry, treeName)
-	if err := m.sameNames(tree); err != nil {
+	tree, err := openTree(entry)
+	if err != nil {
 		return err
 	}
-	files, err := list(ctx, tree)
+	defer func() { _ = tree.Close() }()
+	if err := m.sameNames(tree.Root()); err != nil {
+		return err
+	}
+	files, err := list(ctx, tree.Root())
 	if err != nil {
 		return err
 	}
@@ -425,7 +566,10 @@ func (c Cache) Prune(p Policy) ([]Entry, error) {
 		return nil, err
 	}
 	if len(all) > 0 {
-		c.sweep()
+		if dir, err := c.open(); err == nil {
+			sweep(dir)
+			_ = dir.Close()
+		}
 	}
 	var gone []Entry
 	for _, e := range p.Choose(all) {

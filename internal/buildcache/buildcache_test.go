@@ -33,6 +33,24 @@ func tree(t *testing.T) string {
 	return dir
 }
 
+// entryPath is where the entry of key is.
+func entryPath(c Cache) string { return filepath.Join(c.Dir, key[:2], key) }
+
+// listed is what a tree holds.
+func listed(t *testing.T, dir string) []File {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	files, err := list(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
 func TestStoreAndRestore(t *testing.T) {
 	c := Cache{Dir: t.TempDir()}
 	from, dest := tree(t), filepath.Join(t.TempDir(), "dest")
@@ -47,8 +65,7 @@ func TestStoreAndRestore(t *testing.T) {
 	if hit, err := c.Restore(t.Context(), key, dest); !hit || err != nil {
 		t.Fatalf("restore: %v, %v", hit, err)
 	}
-	want, _ := list(t.Context(), from)
-	got, _ := list(t.Context(), dest)
+	want, got := listed(t, from), listed(t, dest)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
@@ -66,7 +83,7 @@ func TestDamageIsNoticedAndDropped(t *testing.T) {
 			if err := c.Store(t.Context(), key, tree(t), About{}); err != nil {
 				t.Fatal(err)
 			}
-			entry, _ := c.entry(key)
+			entry := entryPath(c)
 			if err := damage(entry); err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +107,7 @@ func TestOtherFormat(t *testing.T) {
 	if err := c.Store(t.Context(), key, tree(t), About{Name: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	entry, _ := c.entry(key)
+	entry := entryPath(c)
 	name := filepath.Join(entry, manifestName)
 	data, _ := os.ReadFile(name)
 	for text, want := range map[string]bool{
@@ -132,7 +149,7 @@ func TestEntryCannotLeaveTheDestination(t *testing.T) {
 	if err := c.Store(t.Context(), key, tree(t), About{}); err != nil {
 		t.Fatal(err)
 	}
-	entry, _ := c.entry(key)
+	entry := entryPath(c)
 	name := filepath.Join(entry, "manifest.json")
 	data, _ := os.ReadFile(name)
 	if err := os.WriteFile(name, []byte(strings.Replace(string(data), `"bin/httpd"`, `"../evil"`, 1)), 0o600); err != nil {

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"modwsgi/internal/owned"
 )
 
 // workers is how many files are copied at a time: reading and hashing take
@@ -24,7 +26,8 @@ func workers() int { return min(16, 2+2*runtime.GOMAXPROCS(0)) }
 // Writer writes a tree, file by file, and checks each against its hash. Nothing
 // can be written outside of its directory. It is safe for concurrent use.
 type Writer struct {
-	root   *os.Root
+	dir    *owned.Dir
+	root   *os.Root // of dir
 	mu     sync.Mutex
 	made   map[string]bool
 	noCopy atomic.Bool // the file system does not share extents
@@ -32,21 +35,18 @@ type Writer struct {
 
 // NewWriter starts a tree in a directory that it makes.
 func NewWriter(dir string) (*Writer, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask is: a server reads there as another user
-		return nil, err
-	}
-	root, err := os.OpenRoot(dir)
+	d, err := owned.MakeDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{root: root, made: map[string]bool{".": true}}, nil
+	if err := d.Root().Chmod(".", 0o755); err != nil { // whatever the umask is: a server reads there as another user
+		return nil, errors.Join(err, d.Close())
+	}
+	return &Writer{dir: d, root: d.Root(), made: map[string]bool{".": true}}, nil
 }
 
 // Close ends the writing.
-func (w *Writer) Close() error { return w.root.Close() }
+func (w *Writer) Close() error { return w.dir.Close() }
 
 // makeDir makes a directory and those above it, readable for everybody.
 func (w *Writer) makeDir(dir string) error {
@@ -115,7 +115,7 @@ func (w *Writer) content(out *os.File, r io.Reader, h hash.Hash, size int64) (in
 var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
 // copyFiles copies what a manifest lists and checks each hash on the way.
-func copyFiles(ctx context.Context, files []File, from, to string) error {
+func copyFiles(ctx context.Context, files []File, from *os.Root, to string) error {
 	w, err := NewWriter(to)
 	if err != nil {
 		return err
@@ -128,17 +128,17 @@ func copyFiles(ctx context.Context, files []File, from, to string) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return w.copyFile(f, filepath.Join(from, filepath.FromSlash(f.Path)))
+			return w.copyFile(f, from)
 		})
 	}
 	return group.Wait()
 }
 
-func (w *Writer) copyFile(f File, from string) error {
+func (w *Writer) copyFile(f File, from *os.Root) error {
 	if f.Link != "" {
 		return w.Write(f, nil)
 	}
-	in, err := openPlain(from)
+	in, err := from.OpenFile(filepath.FromSlash(f.Path), os.O_RDONLY|nonBlock, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &damageError{f.Path}
 	}

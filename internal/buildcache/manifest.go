@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"modwsgi/internal/digest"
+	"modwsgi/internal/owned"
 )
 
 // Schema is the version of the manifest's format.
@@ -88,19 +89,20 @@ func Decode(data []byte, key string) (*Manifest, error) {
 }
 
 // readManifest reads the manifest of an entry.
-func readManifest(entry, key string) (*Manifest, error) {
-	name := filepath.Join(entry, manifestName)
-	info, err := os.Lstat(name)
-	if err != nil {
-		if _, lerr := os.Lstat(entry); lerr == nil && errors.Is(err, fs.ErrNotExist) {
+func readManifest(entry *owned.Dir, key string) (*Manifest, error) {
+	info, err := entry.Lstat(manifestName)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, gone := entry.Root().Stat("."); gone == nil {
 			return nil, &damageError{manifestName}
 		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > MaxManifest {
 		return nil, &damageError{manifestName}
 	}
-	data, err := os.ReadFile(name)
+	data, err := entry.ReadFile(manifestName, MaxManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -190,23 +192,18 @@ func IsDamage(err error) bool {
 
 // sameNames compares names and types of a tree with the manifest, before
 // anything in it is opened: a pipe would keep a reader for ever.
-func (m *Manifest) sameNames(tree string) error {
+func (m *Manifest) sameNames(tree *os.Root) error {
 	found := 0
-	err := filepath.WalkDir(tree, func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(tree.FS(), ".", func(rel string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
-				return &damageError{filepath.Base(name)}
+				return &damageError{path.Base(rel)}
 			}
 			return err
 		}
 		if d.IsDir() {
 			return nil
 		}
-		rel, err := filepath.Rel(tree, name)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
 		i, there := slices.BinarySearchFunc(m.Files, rel, func(f File, path string) int { return strings.Compare(f.Path, path) })
 		if !there {
 			return &damageError{rel}
@@ -216,7 +213,7 @@ func (m *Manifest) sameNames(tree string) error {
 		case f.Link == "" && !d.Type().IsRegular(), f.Link != "" && d.Type()&fs.ModeSymlink == 0:
 			return &damageError{rel}
 		case f.Link != "":
-			if target, err := os.Readlink(name); err != nil || target != f.Link {
+			if target, err := tree.Readlink(filepath.FromSlash(rel)); err != nil || target != f.Link {
 				return &damageError{rel}
 			}
 		}
@@ -231,27 +228,23 @@ func (m *Manifest) sameNames(tree string) error {
 
 // list reads a tree: regular files and symbolic links, sorted; directories come
 // back as the parents of what is in them.
-func list(ctx context.Context, root string) ([]File, error) {
+func list(ctx context.Context, root *os.Root) ([]File, error) {
 	var out []File
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(root.FS(), ".", func(rel string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(root, path)
-		if err != nil {
 			return err
 		}
 		info, err := d.Info()
 		if err != nil {
 			return err
 		}
-		f := File{Path: filepath.ToSlash(rel), Mode: info.Mode().Perm(), Size: info.Size()}
+		f := File{Path: rel, Mode: info.Mode().Perm(), Size: info.Size()}
 		switch {
 		case d.Type()&fs.ModeSymlink != 0:
-			f.Link, err = os.Readlink(path)
+			f.Link, err = root.Readlink(filepath.FromSlash(rel))
 			f.Size = 0
 		case !d.Type().IsRegular():
-			err = fmt.Errorf("%s is neither a file nor a directory", path)
+			err = fmt.Errorf("%s is neither a file nor a directory", filepath.Join(root.Name(), filepath.FromSlash(rel)))
 		}
 		out = append(out, f)
 		return err
@@ -268,7 +261,7 @@ func list(ctx context.Context, root string) ([]File, error) {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				f.SHA256, err = digest.File(filepath.Join(root, filepath.FromSlash(f.Path)))
+				f.SHA256, err = hashOf(root, f.Path)
 				return err
 			})
 		}
@@ -276,25 +269,39 @@ func list(ctx context.Context, root string) ([]File, error) {
 	return out, group.Wait()
 }
 
+func hashOf(root *os.Root, path string) (string, error) {
+	in, err := root.OpenFile(filepath.FromSlash(path), os.O_RDONLY|nonBlock, 0)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = in.Close() }()
+	return digest.Of(in)
+}
+
 // Walk calls do for every file of a tree in the manifest's order, with an open
 // reader for regular files.
 func (m *Manifest) Walk(tree string, do func(f File, r io.Reader) error) error {
-	if err := m.sameNames(tree); err != nil {
+	dir, err := owned.OpenDir(tree)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	if err := m.sameNames(dir.Root()); err != nil {
 		return err
 	}
 	for _, f := range m.Files {
-		if err := walkOne(tree, f, do); err != nil {
+		if err := walkOne(dir.Root(), f, do); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func walkOne(tree string, f File, do func(File, io.Reader) error) error {
+func walkOne(tree *os.Root, f File, do func(File, io.Reader) error) error {
 	if f.Link != "" {
 		return do(f, nil)
 	}
-	in, err := os.Open(filepath.Join(tree, filepath.FromSlash(f.Path)))
+	in, err := tree.OpenFile(filepath.FromSlash(f.Path), os.O_RDONLY|nonBlock, 0)
 	if err != nil {
 		return err
 	}
@@ -309,6 +316,14 @@ func (c Cache) Open(key string) (*Manifest, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	defer func() { _ = entry.Close() }()
 	m, err := readManifest(entry, key)
-	return m, filepath.Join(entry, treeName), err
+	if err != nil {
+		return nil, "", err
+	}
+	tree, err := openTree(entry)
+	if err != nil {
+		return nil, "", err
+	}
+	return m, tree.Path(), tree.Close()
 }

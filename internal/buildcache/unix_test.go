@@ -60,7 +60,7 @@ func TestHostileEntries(t *testing.T) {
 			if err := c.Store(t.Context(), key, tree(t), About{}); err != nil {
 				t.Fatal(err)
 			}
-			entry, _ := c.entry(key)
+			entry := entryPath(c)
 			manifest := filepath.Join(entry, "manifest.json")
 			data, err := os.ReadFile(manifest)
 			if err != nil || !strings.Contains(string(data), replace[0]) {

@@ -114,6 +114,7 @@ func (a *app) writeSdist(ctx context.Context, d *packaging.Dist, q installer.Req
 	if err != nil {
 		return err
 	}
+	defer got.Close()
 	s := toolwheel.Sdist{
 		Version: got.Version("mod_wsgi"), Python: got.Python, Tool: version.Release, Lock: got.Lock, Archives: map[string]string{}, Time: at,
 		Parameters: map[string]string{"sources": o.sources},

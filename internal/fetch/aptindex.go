@@ -19,11 +19,14 @@ import (
 	"sync"
 	"time"
 
-	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/event"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 )
+
+// mostOfIndex is how many bytes that extract may have.
+const mostOfIndex = 16 << 20
 
 // indexAge is how long the extract of the mirror's indexes is used.
 const indexAge = 24 * time.Hour
@@ -139,7 +142,7 @@ func (f *Fetcher) readIndex(ctx context.Context) (*sourceIndex, error) {
 		return nil, err
 	}
 	defer e.close()
-	work := aptWork{dir: e.dir}
+	work := aptWork{dir: e.root}
 	if err := work.write(config, sources); err != nil {
 		return nil, cacheFault(e.dir, err)
 	}
@@ -155,16 +158,16 @@ func (f *Fetcher) readIndex(ctx context.Context) (*sourceIndex, error) {
 }
 
 // aptWork is the directory in which apt works for us.
-type aptWork struct{ dir string }
+type aptWork struct{ dir *owned.Dir }
 
-func (w aptWork) path(name string) string { return filepath.Join(w.dir, name) }
+func (w aptWork) path(name string) string { return filepath.Join(w.dir.Path(), name) }
 
 // write makes the temporary configuration. It replaces the host's, of which it
 // keeps only how the network is reached: hooks of the host's would run on every
 // update and clean up in the system's directories.
 func (w aptWork) write(config aptConfig, sources string) error {
 	for _, d := range []string{"state/lists/partial", "cache/archives/partial", "log", "none"} {
-		if err := os.MkdirAll(w.path(d), 0o700); err != nil {
+		if err := w.dir.Root().MkdirAll(filepath.FromSlash(d), 0o700); err != nil {
 			return err
 		}
 	}
@@ -190,10 +193,10 @@ func (w aptWork) write(config aptConfig, sources string) error {
 		aptSetting("Acquire::IndexTargets::deb-src::Sources::KeepCompressedAs", "gz"),
 	)
 	// The proxy's address may hold a password.
-	if err := atomicfile.Write(w.path("apt.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+	if err := w.dir.WriteFile("apt.conf", []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return err
 	}
-	return atomicfile.Write(w.path("host.sources"), []byte(sources), 0o600)
+	return w.dir.WriteFile("host.sources", []byte(sources), 0o600)
 }
 
 func aptSetting(name, value string) string {
@@ -202,7 +205,7 @@ func aptSetting(name, value string) string {
 
 // load returns the extract of an earlier run where that is fresh and whole.
 func (w aptWork) load(now time.Time) *sourceIndex {
-	data, err := os.ReadFile(w.path("index.json"))
+	data, err := w.dir.ReadFile("index.json", mostOfIndex)
 	if err != nil {
 		return nil
 	}
@@ -250,7 +253,7 @@ func (f *Fetcher) update(ctx context.Context, w aptWork) (*sourceIndex, error) {
 		x.Made = x.Made.Add(time.Hour - indexAge) // incomplete: ask again soon
 	}
 	// Some fifty megabytes that nobody reads again.
-	_ = os.RemoveAll(w.path("state"))
+	_ = w.dir.RemoveAll("state")
 	return x, w.save(x)
 }
 
@@ -260,8 +263,8 @@ func (w aptWork) save(x *sourceIndex) error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(w.path("index.json"), data, 0o600); err != nil {
-		return cacheFault(w.dir, err)
+	if err := w.dir.WriteFile("index.json", data, 0o600); err != nil {
+		return cacheFault(w.dir.Path(), err)
 	}
 	return nil
 }

@@ -10,9 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 )
 
@@ -20,8 +22,9 @@ import (
 // archive under its name, its signature beside it (FILE.asc), and while a
 // download is under way "partial" and "partial.json".
 type entry struct {
-	dir   string
-	close func() // gives the lock back
+	dir   string     // for messages, and for tools that take nothing else
+	root  *owned.Dir // what is written and removed there goes through it
+	close func()     // gives the lock back
 }
 
 func (f *Fetcher) openEntry(ctx context.Context, a recipe.Archive, p *progress) (*entry, error) {
@@ -31,17 +34,54 @@ func (f *Fetcher) openEntry(ctx context.Context, a recipe.Archive, p *progress) 
 // openDir makes a directory of the cache and locks it, waiting for another
 // process or goroutine that has it.
 func (f *Fetcher) openDir(ctx context.Context, dir string, p *progress) (*entry, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, cacheFault(f.opts.CacheDir, err)
-	}
-	release, err := lockDir(ctx, dir, func() { p.text("waiting for another modwsgi that fetches the same") })
-	if err != nil {
-		if ctx.Err() != nil {
+	for range 100 {
+		made, err := f.makeDir(dir)
+		if err != nil {
+			return nil, cacheFault(f.opts.CacheDir, err)
+		}
+		path := made.Path()
+		_ = made.Close()
+		release, err := lockDir(ctx, path, func() { p.text("waiting for another modwsgi that fetches the same") })
+		if ctx.Err() != nil && err != nil {
 			return nil, fmt.Errorf("wait for %s: %w", dir, context.Cause(ctx))
 		}
-		return nil, cacheFault(f.opts.CacheDir, err)
+		if errors.Is(err, fs.ErrNotExist) { // the cache was cleared in that moment
+			continue
+		}
+		if err != nil {
+			return nil, cacheFault(f.opts.CacheDir, err)
+		}
+		root, err := f.makeDir(dir)
+		if err != nil {
+			release()
+			return nil, cacheFault(f.opts.CacheDir, err)
+		}
+		return &entry{dir: path, root: root, close: func() { release(); _ = root.Close() }}, nil
 	}
-	return &entry{dir: dir, close: release}, nil
+	return nil, cacheFault(f.opts.CacheDir, fmt.Errorf("make %s: each one that was made was removed at once", dir))
+}
+
+// makeDir opens a directory below the cache directory, and makes what is missing of
+// it. Each part must be one that only this user and root can change, and no link.
+func (f *Fetcher) makeDir(dir string) (*owned.Dir, error) {
+	base := filepath.Clean(f.opts.CacheDir)
+	below, err := filepath.Rel(filepath.Dir(base), dir)
+	if err != nil {
+		return nil, err
+	}
+	at, err := owned.MakeDir(filepath.Dir(base))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range strings.Split(below, string(filepath.Separator)) {
+		sub, err := at.MakeSub(name, 0o700)
+		_ = at.Close()
+		if err != nil {
+			return nil, err
+		}
+		at = sub
+	}
+	return at, nil
 }
 
 func (e *entry) path(name string) string { return filepath.Join(e.dir, name) }
@@ -50,13 +90,13 @@ func (e *entry) path(name string) string { return filepath.Join(e.dir, name) }
 // is used next, so the error is of no use here.
 func (e *entry) drop(names ...string) {
 	for _, n := range names {
-		_ = os.Remove(e.path(n))
+		_ = e.root.Remove(n)
 	}
 }
 
 // dropEmptyPartial removes a partial file that holds nothing to resume from.
 func (e *entry) dropEmptyPartial() {
-	if fi, err := os.Lstat(e.path(partialName)); err == nil && fi.Size() == 0 {
+	if fi, err := e.root.Lstat(partialName); err == nil && fi.Size() == 0 {
 		e.drop(partialName, stateName)
 	}
 }

@@ -63,8 +63,8 @@ func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p 
 func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, index *sourceIndex, src indexFile, p *progress) (*File, error) {
 	// A directory of its own: apt renames what fails.
 	dir := e.path(aptDir)
-	defer os.RemoveAll(dir)
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+	defer func() { _ = e.root.RemoveAll(aptDir) }()
+	if err := errors.Join(e.root.RemoveAll(aptDir), e.root.Root().Mkdir(aptDir, 0o700)); err != nil {
 		return nil, &localError{err}
 	}
 	archive, signature := filepath.Join(dir, "archive"), filepath.Join(dir, "archive.asc")
@@ -86,7 +86,7 @@ func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, inde
 		}
 	}
 	if signer != "" {
-		if err := os.Rename(signature, e.path(a.File+".asc")); err != nil {
+		if err := e.rename(signature, a.File+".asc"); err != nil {
 			return nil, &localError{err}
 		}
 	}

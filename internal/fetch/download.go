@@ -23,6 +23,7 @@ import (
 const (
 	partialName = "partial"
 	stateName   = "partial.json"
+	mostOfState = 64 << 10 // bytes
 )
 
 // maxAttempts bounds the attempts on one address even when each of them gets a
@@ -202,10 +203,10 @@ type partial struct {
 
 func openPartial(e *entry, a recipe.Archive) (*partial, error) {
 	// A link in its place would let us write elsewhere.
-	if fi, err := os.Lstat(e.path(partialName)); err == nil && (!fi.Mode().IsRegular() || fi.Size() > sizeLimit(a)) {
+	if fi, err := e.root.Lstat(partialName); err == nil && (!fi.Mode().IsRegular() || fi.Size() > sizeLimit(a)) {
 		e.drop(partialName, stateName)
 	}
-	file, err := os.OpenFile(e.path(partialName), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := e.root.Root().OpenFile(partialName, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +215,7 @@ func openPartial(e *entry, a recipe.Archive) (*partial, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	if data, err := os.ReadFile(e.path(stateName)); err == nil {
+	if data, err := e.root.ReadFile(stateName, mostOfState); err == nil {
 		_ = json.Unmarshal(data, &p.state) // a torn one only costs the validator
 	}
 	return p, nil
@@ -331,7 +332,7 @@ func (p *partial) saveState(e *entry, from string, resp *http.Response) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(e.path(stateName), data, 0o600)
+	return e.root.Root().WriteFile(stateName, data, 0o600)
 }
 
 // receive appends the body, hashing on the way and never writing more than the

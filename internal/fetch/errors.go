@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 )
 
@@ -99,6 +100,10 @@ func (m *Mismatch) Error() string {
 }
 
 func cacheFault(dir string, err error) error {
+	var u *owned.Untrusted
+	if errors.As(err, &u) {
+		return fault.New(fault.Environment, u.Hint()+", or name another cache with --cache-dir", "use download cache %s: %w", dir, err)
+	}
 	return fault.New(fault.Environment, "make it a directory that you can write to and that has room, or name another one with --cache-dir",
 		"use download cache %s: %w", dir, err)
 }

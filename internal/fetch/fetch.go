@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
@@ -215,14 +214,17 @@ func (f *Fetcher) offline(missing *NotObtainable) *NotObtainable {
 	return missing
 }
 
-// place moves a verified file to its name in the cache.
+// place moves a verified file, of which it gets the path, to its name in the cache.
 func (e *entry) place(verified string, a recipe.Archive) (string, error) {
-	final := filepath.Join(e.dir, a.File)
-	if err := os.Rename(verified, final); err != nil {
+	if err := e.rename(verified, a.File); err != nil {
 		return "", cacheFault(e.dir, err)
 	}
 	syncDir(e.dir)
 	e.drop(stateName)
-	_ = os.RemoveAll(e.path(aptDir)) // of a run that was killed
-	return final, nil
+	_ = e.root.RemoveAll(aptDir) // of a run that was killed
+	return e.path(a.File), nil
 }
+
+// rename moves a file of this or another entry here. Nobody else can exchange a part
+// of either path: the directories were opened that way.
+func (e *entry) rename(path, name string) error { return os.Rename(path, e.path(name)) }

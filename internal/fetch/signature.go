@@ -259,7 +259,7 @@ func (f *Fetcher) signatureFromURL(ctx context.Context, a recipe.Archive, e *ent
 
 // keepSignature stores a good signature beside the archive.
 func (e *entry) keepSignature(a recipe.Archive, data []byte) error {
-	if err := os.WriteFile(e.path(a.File+".asc"), data, 0o600); err != nil {
+	if err := e.root.WriteFile(a.File+".asc", data, 0o600); err != nil {
 		return cacheFault(e.dir, err)
 	}
 	return nil
