@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"modwsgi/internal/archive"
 	"modwsgi/internal/event"
@@ -40,7 +41,7 @@ type Component struct {
 	Name    string // "httpd", "apr", "apr-util", "pcre2", "expat"
 	Version string
 	Archive string // path
-	SHA256  string
+	SHA256  string // what the archive must have; it is compared with what is unpacked
 }
 
 // Request says what to build.
@@ -88,6 +89,9 @@ type Result struct {
 	Tree    string   // = Request.Stage
 	Driver  Driver   // the one that made it
 	Modules []string // names without ".so", sorted
+	// Unpacked has the SHA-256 of exactly the bytes that each component was
+	// unpacked from, by its name.
+	Unpacked map[string]string
 	Timings []steps.Timing
 }
 
@@ -101,8 +105,16 @@ func (q *Request) component(name string) *Component {
 	return nil
 }
 
-// Key is the identity of what Build would make: the same key, the same tree.
+// Key is the identity of what Build would make: the same key, the same tree. It
+// is the SHA-256 of Inputs.
 func (q *Request) Key() string {
+	sum := sha256.Sum256([]byte(q.Inputs()))
+	return hex.EncodeToString(sum[:])
+}
+
+// Inputs is a text that names everything that the tree depends on. It has a line
+// "NAME VERSION SHA256" for each component.
+func (q *Request) Inputs() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "httpdbuild %s\n", buildVersion)
 	parts := slices.Clone(q.Components)
@@ -117,8 +129,10 @@ func (q *Request) Key() string {
 	}
 	fmt.Fprintf(&b, "cc %q\ncflags %s\n%s\ncompiler %s\ntarget %s\nlibc %s\nepoch %s\n", q.Host.CC, strings.Join(cflags(""), " "), ldflags(),
 		q.Host.Compiler, q.Host.Target, q.Host.Libc, run.Getenv(q.Host.Env, "SOURCE_DATE_EPOCH"))
-	sum := sha256.Sum256([]byte(b.String()))
-	return hex.EncodeToString(sum[:])
+	for _, p := range q.Host.Programs {
+		fmt.Fprintf(&b, "program %s\n", p)
+	}
+	return b.String()
 }
 
 // Build makes the tree, readable for everybody whatever the umask is. On an
@@ -165,7 +179,12 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		return nil, fault.Wrap(classOf(err), b.hint(err), fmt.Errorf("build httpd %s: %w", q.component("httpd").Version, err))
 	}
 	modules, err := moduleNames(q.Stage)
-	return &Result{Tree: q.Stage, Driver: b.Driver, Modules: modules, Timings: timings}, err
+	r := &Result{Tree: q.Stage, Driver: b.Driver, Modules: modules, Timings: timings, Unpacked: map[string]string{}}
+	b.unpacked.Range(func(name, sum any) bool {
+		r.Unpacked[name.(string)] = sum.(string)
+		return true
+	})
+	return r, err
 }
 
 // build runs all steps with the builder's driver.
@@ -215,6 +234,11 @@ func (q *Request) check() error {
 			return fmt.Errorf("build httpd: there is no source of %s", name)
 		}
 	}
+	for _, c := range q.Components {
+		if c.SHA256 == "" {
+			return fmt.Errorf("build httpd: the archive of %s has no SHA-256 to compare with", c.Name)
+		}
+	}
 	if q.component("expat") == nil && !q.Host.Expat {
 		return fmt.Errorf("build httpd: there is no source of expat and the host has none")
 	}
@@ -261,6 +285,7 @@ type builder struct {
 	// What the native driver links when the libraries of other parts are there.
 	aprUtil, httpd *plan
 	answers        answers
+	unpacked       sync.Map // component -> SHA-256 of what it was unpacked from
 }
 
 // dir is where a component's sources lie.
@@ -344,7 +369,7 @@ var first = map[string]int64{"apr": 5, "pcre2": 4, "expat": 3, "apr-util": 2, "h
 
 func (b *builder) unpack(c Component) func(context.Context, *steps.Log) error {
 	return func(ctx context.Context, log *steps.Log) error {
-		o := archive.Options{Strip: 1, Limits: archive.DefaultLimits()}
+		o := archive.Options{Strip: 1, Limits: archive.DefaultLimits(), SHA256: c.SHA256}
 		o.Keep = func(name string) bool {
 			return !slices.ContainsFunc(unneeded[c.Name], func(dir string) bool { return strings.HasPrefix(name, dir) }) || name == "docs/manual/LICENSE"
 		}
@@ -359,6 +384,10 @@ func (b *builder) unpack(c Component) func(context.Context, *steps.Log) error {
 		if err != nil {
 			return err
 		}
+		if err := checkRelease(c, b.dir(c.Name)); err != nil {
+			return err
+		}
+		b.unpacked.Store(c.Name, s.SHA256)
 		_, err = fmt.Fprintf(log, "%s -> %s: %+v\n", c.Archive, b.dir(c.Name), s)
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -18,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -26,6 +29,11 @@ import (
 )
 
 func runNothing(context.Context, *steps.Log) error { return nil }
+
+func sumOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
 
 // source makes a source archive whose configure is a shell script.
 func source(t *testing.T, dir, name, configure string) Component {
@@ -43,7 +51,7 @@ func source(t *testing.T, dir, name, configure string) Component {
 	if err := errors.Join(w.Close(), z.Close()); err != nil {
 		t.Fatal(err)
 	}
-	c := Component{Name: name, Version: "1.0", Archive: filepath.Join(dir, name+"-1.0.tar.gz"), SHA256: name}
+	c := Component{Name: name, Version: "1.0", Archive: filepath.Join(dir, name+"-1.0.tar.gz"), SHA256: sumOf(b.Bytes())}
 	if err := os.WriteFile(c.Archive, b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -131,14 +139,66 @@ func TestRemainsOfAKilledBuildAreRemoved(t *testing.T) {
 
 func TestDamagedArchiveIsNoBuildFailure(t *testing.T) {
 	q := fake(t, map[string]string{"apr": "sleep 60\n"}, "") // what unpacks alone goes on
-	if err := os.Truncate(q.Components[0].Archive, 40); err != nil {
+	data, err := os.ReadFile(q.Components[0].Archive)
+	if err == nil {
+		err = os.WriteFile(q.Components[0].Archive, data[:40], 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, err := Build(t.Context(), q)
+	q.Components[0].SHA256 = sumOf(data[:40])
+	_, err = Build(t.Context(), q)
 	if fault.ClassOf(err) != fault.Source || !strings.Contains(fault.HintOf(err), "damaged") || !strings.Contains(err.Error(), "unpack httpd") {
 		t.Errorf("got %v, class %v, hint %q", err, fault.ClassOf(err), fault.HintOf(err))
 	}
 	nothingLeft(t, q)
+}
+
+// An archive that was exchanged after it was verified runs nothing.
+func TestExchangedArchiveRunsNothing(t *testing.T) {
+	q := fake(t, map[string]string{"apr": "touch ran\n"}, "")
+	mark := filepath.Join(t.TempDir(), "ran")
+	i := slices.IndexFunc(q.Components, func(c Component) bool { return c.Name == "apr" })
+	evil := source(t, t.TempDir(), "apr", "touch "+mark+"\n")
+	if err := os.Rename(evil.Archive, q.Components[i].Archive); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Build(t.Context(), q)
+	var changed *digest.Changed
+	if !errors.As(err, &changed) || changed.Want != q.Components[i].SHA256 || changed.Got != evil.SHA256 || fault.ClassOf(err) != fault.Source {
+		t.Errorf("got %v, class %v", err, fault.ClassOf(err))
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("the configure script of the other archive ran")
+	}
+	if _, err := os.Stat(filepath.Join(q.Work, "apr")); err == nil {
+		t.Error("the other archive was left unpacked")
+	}
+	nothingLeft(t, q)
+}
+
+// The header of the sources decides which release they are, not the name.
+func TestSourcesOfAnotherReleaseAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct{ file, text, is, not string }{
+		"httpd":    {"include/ap_release.h", "#define AP_SERVER_MAJORVERSION_NUMBER 2\n#define AP_SERVER_MINORVERSION_NUMBER 4\n#define AP_SERVER_PATCHLEVEL_NUMBER   68\n", "2.4.68", "2.4.99"},
+		"apr":      {"include/apr_version.h", "#define APR_MAJOR_VERSION 1\n#define APR_MINOR_VERSION 7\n#define APR_PATCH_VERSION 6\n", "1.7.6", "1.7.60"},
+		"apr-util": {"include/apu_version.h", "#define APU_MAJOR_VERSION 1\n#define APU_MINOR_VERSION 6\n#define APU_PATCH_VERSION 4\n", "1.6.4", "2.6.4"},
+		"pcre2":    {"src/pcre2.h.generic", "#define PCRE2_MAJOR           10\n#define PCRE2_MINOR           46\n", "10.46", "10.49"},
+		"expat":    {"expat/lib/expat.h", "#  define XML_MAJOR_VERSION 2\n#  define XML_MINOR_VERSION 5\n#  define XML_MICRO_VERSION 0\n", "2.5.0", "2.9.0"},
+	} {
+		at := filepath.Join(dir, name)
+		if err := writeFile(filepath.Join(at, c.file), []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkRelease(Component{Name: name, Version: c.is}, at); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		err := checkRelease(Component{Name: name, Version: c.not}, at)
+		if fault.ClassOf(err) != fault.Source || !strings.Contains(err.Error(), c.is) || !strings.Contains(err.Error(), c.not) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func TestCancelledBuild(t *testing.T) {

@@ -45,7 +45,7 @@ var buildVariables = regexp.MustCompile(`^(CC|CXX|CPP|LD|AR|AS|NM|RANLIB|STRIP|L
 // recordName is the name of the record for a caller's environment.
 func recordName(q *Request) string {
 	h := sha256.New()
-	_, _ = fmt.Fprintln(h, "host record 1", version.String())
+	_, _ = fmt.Fprintln(h, "host record 2", version.String())
 	if exe, err := os.Executable(); err == nil {
 		_, _ = fmt.Fprintln(h, stateOf(exe))
 	}
@@ -122,10 +122,23 @@ func absolutePath(env []string) string {
 	return strings.Join(dirs, string(filepath.ListSeparator))
 }
 
+// everyOne before the name of a program stands for all of that name in PATH: a
+// wrapper of a compiler may run the next one.
+const everyOne = "every "
+
 // observe returns the state of a path, or of a program by its name.
 func observe(q *Request, what string) string {
 	if filepath.IsAbs(what) {
 		return stateOf(what)
+	}
+	if name, all := strings.CutPrefix(what, everyOne); all {
+		var out []string
+		for _, dir := range filepath.SplitList(absolutePath(q.Env)) {
+			if s := stateOf(filepath.Join(dir, name)); s != "none" {
+				out = append(out, s)
+			}
+		}
+		return strings.Join(out, ", ")
 	}
 	path, err := run.LookPath(what, []string{"PATH=" + absolutePath(q.Env)})
 	if err != nil {
@@ -179,8 +192,12 @@ func (p *Plan) sightings(ctx context.Context) []string {
 	for _, word := range p.tools.CC {
 		if !strings.HasPrefix(word, "-") {
 			list = append(list, word)
+			if !strings.ContainsRune(word, filepath.Separator) {
+				list = append(list, everyOne+word)
+			}
 		}
 	}
+	list = append(list, p.tools.Files...)
 	ask := func(args ...string) string {
 		var said strings.Builder
 		out, err := q.Runner.Output(ctx, run.Cmd{Argv: append(slices.Clone(p.tools.CC), args...), Env: p.tools.Env, Log: &said, Stdin: io.LimitReader(strings.NewReader(""), 0)})

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"modwsgi/internal/archive"
+	"modwsgi/internal/digest"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
@@ -60,7 +61,7 @@ type HTTPD struct {
 type Request struct {
 	Version string // of mod_wsgi
 	Archive string // verified source archive
-	SHA256  string // of it
+	SHA256  string // of it; it is compared with what is unpacked
 	Python  Python
 	HTTPD   HTTPD
 	RunPath string // where the loader looks for LibPython; "" where that is in its own list
@@ -81,6 +82,9 @@ type Result struct {
 	Name    string // "mod_wsgi-py311.cpython-311-x86_64-linux-gnu.so"
 	SHA256  string
 	Timings []steps.Timing
+	// Unpacked is the SHA-256 of exactly the bytes that the sources were unpacked
+	// from.
+	Unpacked string
 }
 
 // FileName is the name of the module for a Python: "mod_wsgi-pyXY" and the
@@ -97,15 +101,24 @@ func majorMinor(version string) string {
 	return strings.TrimSuffix(major+"."+minor, ".")
 }
 
-// Key is the identity of what Build would make.
+// Key is the identity of what Build would make: the SHA-256 of Inputs.
 func (q *Request) Key() string {
+	sum := sha256.Sum256([]byte(q.Inputs()))
+	return hex.EncodeToString(sum[:])
+}
+
+// Inputs is a text that names everything that the module depends on. It has a
+// line "mod_wsgi VERSION SHA256".
+func (q *Request) Inputs() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "modulebuild %s\nmod_wsgi %s %s\npython %s %s %s %v %s\nhttpd %s %d\nrunpath %s\n", buildVersion, q.Version, q.SHA256,
 		q.Python.Version, q.Python.SOABI, q.Python.LibPython, q.Python.LibShared, q.Python.LinkLibs, q.HTTPD.Version, q.HTTPD.MMN, q.RunPath)
 	fmt.Fprintf(&b, "include %q %q\n", q.Python.IncludeDirs, q.HTTPD.IncludeDirs)
 	fmt.Fprintf(&b, "flags %q %q\ncc %q\ncompiler %s\ntarget %s\nlibc %s\n", q.HTTPD.CPPFlags, q.HTTPD.CFlags, q.Tools.CC, q.Tools.Compiler, q.Tools.Target, q.Tools.Libc)
-	sum := sha256.Sum256([]byte(b.String()))
-	return hex.EncodeToString(sum[:])
+	for _, p := range q.Tools.Programs {
+		fmt.Fprintf(&b, "program %s\n", p)
+	}
+	return b.String()
 }
 
 // Build makes the module. On an error nothing is left in Out.
@@ -138,7 +151,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		return nil, fault.Wrap(class, b.hint(err), fmt.Errorf("build mod_wsgi %s for Python %s and httpd %s: %w",
 			q.Version, q.Python.Version, q.HTTPD.Version, err))
 	}
-	return &Result{File: out, Name: b.name, SHA256: b.sum, Timings: timings}, nil
+	return &Result{File: out, Name: b.name, SHA256: b.sum, Timings: timings, Unpacked: b.unpacked}, nil
 }
 
 // traced enters each step into the timeline.
@@ -157,6 +170,9 @@ func (b *builder) traced(all []steps.Step) []steps.Step {
 func (q *Request) check() error {
 	if q.Jobs < 1 {
 		return fmt.Errorf("build mod_wsgi: %d jobs", q.Jobs)
+	}
+	if !digest.Valid(q.SHA256) {
+		return fmt.Errorf("build mod_wsgi: its archive %s has no SHA-256 to compare with", q.Archive)
 	}
 	if len(q.Python.IncludeDirs) == 0 || q.Python.LibPython == "" || q.Python.ExtSuffix == "" {
 		return errors.New("build mod_wsgi: the facts of the Python are not complete")
@@ -180,11 +196,13 @@ type builder struct {
 	name    string
 	sources []string // relative to Work
 	sum     string
+
+	unpacked string // SHA-256 of the archive, as it was unpacked
 }
 
 func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
-	_, err := archive.Extract(ctx, b.Archive, b.Work, archive.Options{
-		Strip: 1, Limits: archive.DefaultLimits(),
+	stats, err := archive.Extract(ctx, b.Archive, b.Work, archive.Options{
+		Strip: 1, Limits: archive.DefaultLimits(), SHA256: b.SHA256,
 		Keep: func(name string) bool {
 			return strings.HasPrefix(name, "src/") || name == "LICENSE"
 		},
@@ -192,6 +210,7 @@ func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
 	if err != nil {
 		return err
 	}
+	b.unpacked = stats.SHA256
 	if err := os.Mkdir(filepath.Join(b.Work, "tmp"), 0o700); err != nil {
 		return err
 	}

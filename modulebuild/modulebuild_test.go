@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
@@ -78,8 +79,13 @@ func request(t *testing.T, files map[string]string, cc string) Request {
 		write(t, filepath.Join(dir, "cc"), "#!/bin/sh\n"+cc, 0o755)
 		tools.CC = []string{filepath.Join(dir, "cc")}
 	}
+	archive := pack(t, dir, files)
+	sum, err := digest.File(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return Request{
-		Version: "5.0.2", Archive: pack(t, dir, files), SHA256: "sum",
+		Version: "5.0.2", Archive: archive, SHA256: sum,
 		Python: Python{
 			Version: "3.11.2", SOABI: "cpython-311", ExtSuffix: ".cpython-311.so", IncludeDirs: []string{filepath.Join(dir, "py")},
 			LibPython: filepath.Join(dir, "py/libpython3.11.so"), LibShared: true,

@@ -19,9 +19,15 @@ import (
 	"path/filepath"
 	"strings"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 )
+
+// hook is called at the moments at which somebody else could change an archive;
+// tests do. They are "open", before the file is opened (it was verified before),
+// and "entry", with each entry that was read.
+var hook = func(moment string) {}
 
 // Limits bound what an archive may become. A zero field takes its value from
 // DefaultLimits.
@@ -88,6 +94,9 @@ type Options struct {
 	// directory; what it declines is checked like everything else but not
 	// written. Nil keeps all.
 	Keep func(name string) bool
+	// SHA256 is the hash that the archive must have, in lower case hex; "" for
+	// one that nobody has verified. See hashed.
+	SHA256 string
 }
 
 // Stats counts what Extract wrote.
@@ -97,6 +106,9 @@ type Stats struct {
 	Links   int   // symbolic links
 	Skipped int   // entries that Strip or Keep left out
 	Bytes   int64 // content of the regular files
+	// SHA256 is the hash of exactly the bytes that were unpacked, from the first
+	// of the archive to its last. It is "" for a zip file of unknown hash.
+	SHA256 string
 }
 
 // RefusedError is an archive that is well formed, or nearly so, but holds
@@ -123,7 +135,8 @@ func (e *RefusedError) Error() string {
 // they lie in the future. Hard links become copies. Device nodes, pipes, names
 // that are absolute, contain "..", backslashes, drive letters or control
 // characters, links that leave the tree, entries below a link, and a name that
-// occurs twice are a *RefusedError, and so is whatever passes a limit.
+// occurs twice are a *RefusedError, and so is whatever passes a limit. An archive
+// that does not have the hash of the options is a *digest.Changed.
 //
 // On an error dest does not exist. The tree grows in a hidden directory beside
 // dest (".NAME.*.unpack") and is renamed at the end, so a killed process leaves
@@ -143,6 +156,11 @@ func Extract(ctx context.Context, archivePath, dest string, o Options) (Stats, e
 	if err == nil {
 		return stats, nil
 	}
+	var changed *digest.Changed
+	if errors.As(err, &changed) {
+		return Stats{}, fault.New(fault.Source,
+			"nothing of it is used; find out who writes to that directory, and keep archives where only you and root can change them", "unpack %w", err)
+	}
 	err = fmt.Errorf("unpack %s: %w", archivePath, err)
 	var known *fault.Error
 	if errors.As(err, &known) || ctx.Err() != nil {
@@ -156,15 +174,16 @@ func extract(ctx context.Context, archivePath, dest string, o Options) (stats St
 	if err := ctx.Err(); err != nil {
 		return stats, err
 	}
-	src, err := open(archivePath, o.Limits)
-	if err != nil {
-		return stats, err
-	}
-	defer src.close()
 	dir, base := filepath.Split(dest)
 	if dir == "" {
 		dir = "."
 	}
+	hook("open")
+	src, err := open(archivePath, dir, o)
+	if err != nil {
+		return stats, err
+	}
+	defer src.close()
 	beside, err := owned.OutputDir(dir)
 	if err != nil {
 		return stats, localError("create a directory beside", dest, err)
@@ -182,9 +201,15 @@ func extract(ctx context.Context, archivePath, dest string, o Options) (stats St
 		}
 	}()
 	stats, err = unpack(ctx, src, made.Path(), o)
-	if err != nil {
+	sum, serr := src.sum()
+	if serr == nil && ctx.Err() == nil && o.SHA256 != "" && sum != o.SHA256 {
+		// This comes first: another file may well look damaged.
+		return stats, &digest.Changed{File: archivePath, Want: o.SHA256, Got: sum}
+	}
+	if err = errors.Join(err, serr); err != nil {
 		return stats, err
 	}
+	stats.SHA256 = sum
 	if err := beside.Root().Rename(tmp, base); err != nil {
 		return stats, localError("create", dest, err)
 	}

@@ -206,6 +206,7 @@ func TestExtractKeepsWhatMattersAndNormalisesTheRest(t *testing.T) {
 	if got := listing(t, a.dest); !maps.Equal(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)
 	}
+	stats.SHA256 = "" // compared in hashed_test.go
 	// The top directory is one of the three that Strip and Keep left out.
 	if want := (archive.Stats{Files: 6, Links: 2, Skipped: 3, Bytes: 10 + 1 + 9 + 9 + 4 + 8}); stats != want {
 		t.Errorf("stats %+v, want %+v", stats, want)
@@ -265,7 +266,7 @@ func TestFormatsAreKnownByTheirFirstBytes(t *testing.T) {
 			if got := listing(t, a.dest)["a"]; got != "-rw-r--r-- "+strings.Repeat("content ", 1000) {
 				t.Errorf("got %.40q", got)
 			}
-			if stats != (archive.Stats{Files: 1, Bytes: 8000}) {
+			if stats.SHA256 = ""; stats != (archive.Stats{Files: 1, Bytes: 8000}) {
 				t.Errorf("stats %+v", stats)
 			}
 		})

@@ -10,9 +10,10 @@ import (
 	"os"
 	"time"
 
-	kzip "github.com/klauspost/compress/zip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/mholt/archiver/v3"
+
+	"modwsgi/internal/digest"
 )
 
 // entry is one thing that an archive holds.
@@ -31,6 +32,10 @@ type entry struct {
 // been read and found sound to its last byte.
 type source interface {
 	next() (*entry, error)
+	// sum reads the archive's file to its end and returns the SHA-256 of all that
+	// was read of it; no entry can be read any more. It is "" where that is not
+	// known.
+	sum() (string, error)
 	close()
 }
 
@@ -48,13 +53,14 @@ var (
 	magicTar   = []byte("ustar")
 )
 
-// open finds the format of a file and starts to read it.
-func open(name string, l Limits) (source, error) {
-	f, err := os.Open(name)
+// open finds the format of a file and starts to read it. A zip file of known
+// hash is copied to scratch, an existing directory.
+func open(name, scratch string, o Options) (source, error) {
+	f, err := digest.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	src, err := sniff(f, l)
+	src, err := sniff(f, name, scratch, o)
 	if err != nil {
 		_ = f.Close()
 		return nil, err
@@ -62,40 +68,36 @@ func open(name string, l Limits) (source, error) {
 	return src, nil
 }
 
-func sniff(f *os.File, l Limits) (source, error) {
+func sniff(f *os.File, name, scratch string, o Options) (source, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	if info.Size() == 0 {
-		return nil, &RefusedError{Reason: "the file is empty"}
-	}
-	head := make([]byte, 262)
-	n, err := f.ReadAt(head, 0)
+	in := newHashed(f, info.Size())
+	head, err := in.Peek(262)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	head = head[:n]
-	m := newMeter(l, info.Size())
+	if len(head) == 0 {
+		return nil, in.orChanged(name, o.SHA256, &RefusedError{Reason: "the file is empty"})
+	}
+	m := newMeter(o.Limits, info.Size())
 	switch {
 	case bytes.HasPrefix(head, magicGzip):
 		// The parallel reader keeps goroutines on the file after an error.
-		return newTarSource(f, &archiver.Gz{SingleThreaded: true}, m)
+		return newTarSource(in, &archiver.Gz{SingleThreaded: true}, m)
 	case bytes.HasPrefix(head, magicBzip2):
-		return newTarSource(f, archiver.NewBz2(), m)
+		return newTarSource(in, archiver.NewBz2(), m)
 	case bytes.HasPrefix(head, magicXZ):
-		return newTarSource(f, archiver.NewXz(), m)
+		return newTarSource(in, archiver.NewXz(), m)
 	case bytes.HasPrefix(head, magicZstd):
-		return newTarSource(f, zstdDecompressor{}, m)
+		return newTarSource(in, zstdDecompressor{}, m)
 	case bytes.HasPrefix(head, magicZip), bytes.HasPrefix(head, magicNoZip):
-		return newZipSource(f, info.Size(), m)
+		return openZip(in, name, scratch, o, m)
 	case len(head) == 262 && bytes.Equal(head[257:], magicTar):
-		return newTarSource(f, plain{}, m)
+		return newTarSource(in, plain{}, m)
 	}
-	return nil, &RefusedError{Reason: "not a tar (plain, gzip, bzip2, xz, zstd) and not a zip file"}
+	return nil, in.orChanged(name, o.SHA256, &RefusedError{Reason: "not a tar (plain, gzip, bzip2, xz, zstd) and not a zip file"})
 }
 
 // plain is the decompressor of a tar that is not compressed.
@@ -124,7 +126,7 @@ func (zstdDecompressor) Decompress(in io.Reader, out io.Writer) error {
 // stream: measure it, tell a missing end from a real one, and read on to the
 // checksum and to whatever follows the archive.
 type tarSource struct {
-	file   *os.File
+	file   *hashed
 	pipe   *io.PipeReader
 	stream *watched
 	tar    *archiver.Tar
@@ -136,7 +138,7 @@ type decompressor interface {
 	Decompress(in io.Reader, out io.Writer) error
 }
 
-func newTarSource(f *os.File, d decompressor, m *meter) (source, error) {
+func newTarSource(f *hashed, d decompressor, m *meter) (source, error) {
 	r, w := io.Pipe()
 	s := &tarSource{file: f, pipe: r, tar: archiver.NewTar(), done: make(chan struct{}), meter: m}
 	s.stream = &watched{r: r, meter: m}
@@ -224,10 +226,15 @@ func (s *tarSource) stop() {
 	<-s.done
 }
 
+func (s *tarSource) sum() (string, error) {
+	s.stop() // nobody else reads the file from here on
+	return s.file.finish()
+}
+
 func (s *tarSource) close() {
 	s.stop()
 	_ = s.tar.Close()
-	_ = s.file.Close()
+	s.file.close()
 }
 
 func tarEntry(h *tar.Header, body io.ReadCloser) *entry {
@@ -249,97 +256,4 @@ func tarEntry(h *tar.Header, body io.ReadCloser) *entry {
 		e.kind, e.what = other, fmt.Sprintf("of the unknown type %q", h.Typeflag)
 	}
 	return e
-}
-
-// zipSource reads a zip file by its central directory.
-type zipSource struct {
-	file  *os.File
-	zip   *archiver.Zip
-	meter *meter
-}
-
-func newZipSource(f *os.File, size int64, m *meter) (source, error) {
-	if err := checkZipEnd(f, size); err != nil {
-		return nil, err
-	}
-	z := archiver.NewZip()
-	if err := z.Open(f, size); err != nil {
-		return nil, err
-	}
-	return &zipSource{file: f, zip: z, meter: m}, nil
-}
-
-// checkZipEnd refuses a zip file that does not end with its end record: a
-// reader that searches for the record would overlook what follows it (APPNOTE
-// 4.3.16).
-func checkZipEnd(f *os.File, size int64) error {
-	const record, maxComment = 22, 1<<16 - 1
-	tail := make([]byte, min(size, record+maxComment))
-	if _, err := f.ReadAt(tail, size-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	for i := len(tail) - record; i >= 0; i-- {
-		if bytes.HasPrefix(tail[i:], magicNoZip) {
-			comment := int(tail[i+20]) | int(tail[i+21])<<8
-			if i+record+comment != len(tail) {
-				return &RefusedError{Reason: "there is data after the end of the archive"}
-			}
-			return nil
-		}
-	}
-	return fmt.Errorf("the archive has no end record: %w", io.ErrUnexpectedEOF)
-}
-
-func (s *zipSource) next() (*entry, error) {
-	file, err := s.zip.Read()
-	if errors.Is(err, io.EOF) {
-		return nil, io.EOF
-	}
-	if err != nil {
-		return nil, err
-	}
-	h, ok := file.Header.(kzip.FileHeader)
-	if !ok {
-		return nil, fmt.Errorf("zip entry with a header of type %T", file.Header)
-	}
-	s.meter.name = h.Name
-	e := &entry{name: h.Name, mode: h.Mode().Perm(), modTime: h.Modified, body: file.ReadCloser}
-	e.size = int64(min(h.UncompressedSize64, 1<<62))
-	switch mode := h.Mode(); {
-	case h.Flags&1 != 0:
-		e.kind, e.what = other, "encrypted"
-	case h.Method != kzip.Store && h.Method != kzip.Deflate:
-		e.kind, e.what = other, fmt.Sprintf("compressed by method %d", h.Method)
-	case mode.IsDir():
-		e.kind = directory
-	case mode.IsRegular():
-		e.kind = regular
-	case mode&fs.ModeSymlink != 0:
-		e.kind = symlink
-		e.link, err = readLink(e)
-	case mode&fs.ModeDevice != 0:
-		e.kind, e.what = other, "a device node"
-	default:
-		e.kind, e.what = other, "of the kind "+mode.Type().String()
-	}
-	return e, err
-}
-
-// readLink reads the target of a symbolic link, which a zip file has as
-// content.
-func readLink(e *entry) (string, error) {
-	const maxTarget = 4096
-	data, err := io.ReadAll(io.LimitReader(e.body, maxTarget+1))
-	if err != nil {
-		return "", fmt.Errorf("read link %q: %w", e.name, err)
-	}
-	if len(data) > maxTarget {
-		return "", &RefusedError{Entry: e.name, Reason: fmt.Sprintf("its link target is longer than %d bytes", maxTarget)}
-	}
-	return string(data), nil
-}
-
-func (s *zipSource) close() {
-	_ = s.zip.Close()
-	_ = s.file.Close()
 }

@@ -77,6 +77,7 @@ func (u *unpacker) all(src source) error {
 		if err != nil {
 			return err
 		}
+		hook("entry")
 		err = u.one(e)
 		if cerr := e.body.Close(); err == nil && cerr != nil {
 			err = fmt.Errorf("read %q: %w", e.name, cerr)

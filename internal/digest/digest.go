@@ -7,12 +7,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
+	"strings"
 )
 
 // File returns the SHA-256 of what a file holds, in lower case hex.
 func File(name string) (string, error) {
-	f, err := os.Open(name)
+	f, err := Open(name)
 	if err != nil {
 		return "", err
 	}
@@ -31,4 +31,10 @@ func Of(r io.Reader) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Valid reports whether a text is a SHA-256 as this package writes it.
+func Valid(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == sha256.Size && s == strings.ToLower(s)
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/event"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
@@ -56,7 +57,7 @@ func TestDebianProvider(t *testing.T) {
 			if file.Signer != want.signer || file.Trust != recipe.Pinned {
 				t.Errorf("%s: signer %q, trust %q", a, file.Signer, file.Trust)
 			}
-			if sum, _, err := hashFile(file.Path); err != nil || sum != a.SHA256 {
+			if sum, err := digest.File(file.Path); err != nil || sum != a.SHA256 {
 				t.Errorf("%s: %s %v", file.Path, sum, err)
 			}
 			t.Logf("%s from %s %s", a, file.Provider, file.From)

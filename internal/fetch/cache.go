@@ -2,8 +2,6 @@ package fetch
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
@@ -104,7 +103,7 @@ func (e *entry) dropEmptyPartial() {
 // fromCache returns the cached archive. A damaged one is dropped.
 func (f *Fetcher) fromCache(a recipe.Archive, e *entry, missing *NotObtainable) (*File, error) {
 	path := e.path(a.File)
-	err := verifyFile(path, a)
+	err := verifyFile(path, a, digest.OpenHere)
 	if errors.Is(err, fs.ErrNotExist) {
 		missing.add(Cache, f.opts.CacheDir, errors.New("not there"))
 		return nil, nil
@@ -133,7 +132,7 @@ func (f *Fetcher) fromSourceDirs(a recipe.Archive, missing *NotObtainable) (*Fil
 			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
-			if err := verifyFile(path, a); err != nil {
+			if err := verifyFile(path, a, digest.Open); err != nil {
 				return nil, fault.New(fault.Source, fmt.Sprintf("replace %s by the archive with SHA-256 %s, or take it out of the source directory", path, a.SHA256),
 					"take %s from the source directory: %w", a, err)
 			}
@@ -156,9 +155,11 @@ func (f *Fetcher) fromSourceDirs(a recipe.Archive, missing *NotObtainable) (*Fil
 
 // verifyFile compares a file with the archive's hash. A missing one is
 // fs.ErrNotExist; a dangling link and what is not a regular file is another
-// error.
-func verifyFile(path string, a recipe.Archive) error {
-	fi, err := os.Stat(path)
+// error. What is unpacked later is compared again, while it is unpacked
+// (internal/archive): here it is decided whether the file is the wanted one, and
+// that another one is not even tried.
+func verifyFile(path string, a recipe.Archive, open func(string) (*os.File, error)) error {
+	file, err := open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if target, lerr := os.Readlink(path); lerr == nil {
 			return fmt.Errorf("read %s: it is a link to %s, which is not there", path, target)
@@ -167,14 +168,22 @@ func verifyFile(path string, a recipe.Archive) error {
 	if err != nil {
 		return err
 	}
-	if !fi.Mode().IsRegular() {
-		return fmt.Errorf("read %s: it is not a regular file", path)
-	}
-	sum, n, err := hashFile(path)
+	defer func() { _ = file.Close() }()
+	sum, n, err := hashOf(file, max(MaxUnknownSize, a.Size))
 	if err != nil {
-		return err
+		return fmt.Errorf("read %s: %w", path, err)
 	}
 	return compareHash(path, sum, n, a)
+}
+
+// hashOf hashes a file to its end, or to a little beyond the size that the
+// archive can have: then it is another one.
+func hashOf(file io.Reader, most int64) (sum string, n int64, err error) {
+	r := digest.NewReader(io.LimitReader(file, most+1))
+	if _, err = io.Copy(io.Discard, r); err != nil {
+		return "", 0, err
+	}
+	return r.Sum(), r.Count(), nil
 }
 
 func compareHash(file, got string, n int64, a recipe.Archive) error {
@@ -200,17 +209,4 @@ func (p *progress) bytes(done, total int64) {
 
 func (p *progress) text(s string) {
 	p.sink.Send(event.Event{Kind: event.Progress, Step: p.step, Text: s})
-}
-
-func hashFile(path string) (sum string, size int64, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", 0, err
-	}
-	defer file.Close()
-	h := sha256.New()
-	if size, err = io.Copy(h, file); err != nil {
-		return "", 0, fmt.Errorf("read %s: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), size, nil
 }

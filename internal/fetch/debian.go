@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 )
@@ -71,11 +72,11 @@ func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, inde
 	if err := f.aptDownload(ctx, index, src, archive, p); err != nil {
 		return nil, err
 	}
-	if err := verifyFile(archive, a); err != nil {
+	if err := verifyFile(archive, a, digest.OpenHere); err != nil {
 		return nil, err
 	}
 	signer := ""
-	if sig, ok := index.beside(src); ok && f.hasKeysFor(a) && sig.Size <= maxSignature {
+	if sig, ok := index.beside(src); ok && apacheFolder(a.Component) != "" && sig.Size <= maxSignature {
 		sctx, cancel := context.WithTimeout(ctx, signatureTimeout)
 		defer cancel()
 		quiet := &progress{}
@@ -134,7 +135,7 @@ func (f *Fetcher) aptDownload(ctx context.Context, index *sourceIndex, src index
 }
 
 func syncFile(path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	file, err := digest.OpenHere(path)
 	if err != nil {
 		return &localError{err}
 	}

@@ -18,7 +18,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/ProtonMail/go-crypto/openpgp"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
@@ -68,7 +68,8 @@ type Fetcher struct {
 	opts    Options
 	client  *http.Client
 	mirrors []*url.URL
-	keys    func() (openpgp.EntityList, error) // read on first use, it takes a moment
+	keys    func(folder string) (openpgp.EntityList, error) // see releaseKeys; read on first use, it takes a moment
+	now     func() time.Time
 	hosts   hostMemory
 	apt     apt
 }
@@ -95,7 +96,7 @@ func New(o Options) (*Fetcher, error) {
 			return nil, fault.New(fault.Usage, "name an existing directory that holds the archives", "use source directory %s: %w", dir, orNotDirectory(err))
 		}
 	}
-	f := &Fetcher{opts: o, keys: releaseKeys}
+	f := &Fetcher{opts: o, keys: releaseKeys, now: time.Now}
 	for _, raw := range o.Mirrors {
 		u, err := url.Parse(raw)
 		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {

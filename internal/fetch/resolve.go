@@ -192,23 +192,24 @@ func (f *Fetcher) resolveSigned(ctx context.Context, a *recipe.Archive, at *url.
 	if err := f.opts.Events.Step(p.step, func() error { return f.download(ctx, *a, e, at, false, p) }); err != nil {
 		return err
 	}
-	signer, err := f.checkSignature(*a, e.path(partialName), redact(&beside), signature)
+	signer, sum, err := f.checkSignature(*a, e.path(partialName), redact(&beside), signature)
 	if err != nil {
 		return err
 	}
 	if signer == "" {
-		return errors.New("it has neither a digest nor a signature")
+		return errors.New("it has neither a digest nor a signature that proves anything (docs/keys.md)")
 	}
-	return f.adopt(ctx, a, e, signature, signer, p)
+	a.SHA256, a.SignedBy, a.Trust = sum, signer, recipe.Signed // the hash of exactly what was signed
+	return f.adopt(ctx, a, e, signature, p)
 }
 
 // adopt moves the signed archive to where its hash belongs.
-func (f *Fetcher) adopt(ctx context.Context, a *recipe.Archive, e *entry, signature []byte, signer string, p *progress) error {
-	sum, size, err := hashFile(e.path(partialName))
+func (f *Fetcher) adopt(ctx context.Context, a *recipe.Archive, e *entry, signature []byte, p *progress) error {
+	info, err := os.Lstat(e.path(partialName))
 	if err != nil {
 		return err
 	}
-	a.SHA256, a.Size, a.SignedBy, a.Trust = sum, size, signer, recipe.Signed
+	a.Size = info.Size()
 	home, err := f.openEntry(ctx, *a, p)
 	if err != nil {
 		return err

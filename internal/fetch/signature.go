@@ -3,24 +3,21 @@ package fetch
 import (
 	"bytes"
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/ProtonMail/go-crypto/openpgp"
-	"github.com/ProtonMail/go-crypto/openpgp/armor"
-	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/pgp"
 	"modwsgi/internal/recipe"
 )
 
@@ -31,132 +28,62 @@ const maxSignature = 64 << 10
 // is an addition, not a need.
 const signatureTimeout = 5 * time.Second
 
-//go:embed keys/*.asc
-var keyFiles embed.FS
-
-// releaseKeys returns the release keys of the Apache projects. The files hold
-// keys of thirty years; blocks that cannot be read (PGP 2 keys, foreign
-// packets) are passed over, they could not verify anything either.
-var releaseKeys = sync.OnceValues(func() (openpgp.EntityList, error) {
-	var ring openpgp.EntityList
-	names, err := fs.Glob(keyFiles, "keys/*.asc")
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		data, err := keyFiles.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		ring = append(ring, readKeys(data)...)
-	}
-	if len(ring) == 0 {
-		return nil, errors.New("read the embedded release keys: none is readable")
-	}
-	return ring, nil
-})
-
-// readKeys reads every armored block of a KEYS file, tolerantly.
-func readKeys(data []byte) openpgp.EntityList {
-	var ring openpgp.EntityList
-	const begin = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
-	for _, text := range strings.Split(string(data), begin)[1:] {
-		block, err := armor.Decode(strings.NewReader(begin + text))
-		if err != nil {
-			continue
-		}
-		if keys, err := openpgp.ReadKeyRing(block.Body); err == nil {
-			ring = append(ring, keys...)
-		}
-	}
-	return ring
-}
-
-// errNotASignature is for content that is no armored signature at all, such as
-// an error page: the same as none.
-var errNotASignature = errors.New("not an OpenPGP signature")
-
-// errStranger is for a signature by a key that we do not know, about which
-// nothing can be said.
-var errStranger = errors.New("it is by a key that is not among the embedded release keys")
-
-// verifySignature checks a detached armored signature (RFC 9580) and returns
-// the fingerprint of the primary key behind it. A key that has expired since
-// the signature was made is fine. Of several signatures one good one by an
-// embedded key is enough.
-func (f *Fetcher) verifySignature(signed io.ReadSeeker, signature []byte, signedBy string) (string, error) {
+// verifySignature checks a detached armored signature of a file. Of several
+// signatures one by an embedded key in good standing is enough; next best is one
+// by a key that has expired since. The file is hashed again with each of them:
+// what was signed must be what sum, a SHA-256, is of ("" for the hash to come).
+// The hash of what was signed is returned.
+func (f *Fetcher) verifySignature(ring openpgp.EntityList, signed io.ReadSeeker, signature []byte, signedBy, sum string) (*pgp.Signature, string, error) {
 	if !bytes.Contains(signature, []byte("-----BEGIN PGP SIGNATURE-----")) {
-		return "", errNotASignature
+		return nil, "", errNotASignature
 	}
-	block, err := armor.Decode(bytes.NewReader(signature))
+	signatures, err := pgp.Read(signature)
 	if err != nil {
-		return "", fmt.Errorf("read it: %w", err)
-	}
-	signatures, err := readSignatures(block.Body)
-	if err != nil {
-		return "", fmt.Errorf("read it: %w", err)
+		return nil, "", fmt.Errorf("read it: %w", err)
 	}
 	verdict := errStranger
+	var best *pgp.Signature
+	var bestSum string
 	for _, sig := range signatures {
-		if _, err := signed.Seek(0, io.SeekStart); err != nil {
-			return "", err
-		}
-		fingerprint, err := f.verifyOne(signed, sig)
+		good, got, err := f.verifyOne(ring, signed, sig, sum)
+		var changed *digest.Changed
+		var unfit *pgp.UnfitError
 		switch {
-		case errors.Is(err, pgperrors.ErrUnknownIssuer):
+		case errors.As(err, &changed):
+			return nil, "", err
+		case errors.Is(err, pgp.ErrStranger):
+		case errors.As(err, &unfit):
+			if errors.Is(verdict, errStranger) {
+				verdict = err
+			}
 		case err != nil:
 			verdict = err
-		case signedBy != "" && fingerprint != strings.ToUpper(signedBy):
-			verdict = fmt.Errorf("it is by key %s, expected %s", fingerprint, signedBy)
+		case signedBy != "" && good.Signer != strings.ToUpper(signedBy):
+			verdict = fmt.Errorf("it is by key %s, expected %s", good.Signer, signedBy)
+		case good.Expired.IsZero():
+			return good, got, nil
 		default:
-			return fingerprint, nil
+			best, bestSum = good, got
 		}
 	}
-	return "", verdict
+	if best != nil {
+		return best, bestSum, nil
+	}
+	return nil, "", verdict
 }
 
-// verifyOne checks one signature at the time when it says it was made; that
-// time is part of what is signed.
-func (f *Fetcher) verifyOne(signed io.Reader, sig *packet.Signature) (string, error) {
-	if sig.SigType != packet.SigTypeBinary {
-		return "", errors.New("it is not a signature over a file")
+// verifyOne checks one signature over what the file holds now, and that this is
+// what it held when its hash was taken.
+func (f *Fetcher) verifyOne(ring openpgp.EntityList, signed io.ReadSeeker, sig *packet.Signature, sum string) (*pgp.Signature, string, error) {
+	if _, err := signed.Seek(0, io.SeekStart); err != nil {
+		return nil, "", err
 	}
-	if sig.CreationTime.After(time.Now().Add(24 * time.Hour)) {
-		return "", fmt.Errorf("it is dated in the future (%s)", sig.CreationTime.Format(time.DateOnly))
+	hashed := digest.NewReader(io.LimitReader(signed, MaxUnknownSize+1))
+	good, err := pgp.Check(ring, hashed, sig, f.now())
+	if (err == nil || hashed.Count() > 0) && sum != "" && hashed.Sum() != sum {
+		return nil, "", &digest.Changed{File: "the archive", Want: sum, Got: hashed.Sum()}
 	}
-	keys, err := f.keys()
-	if err != nil {
-		return "", err
-	}
-	var one bytes.Buffer
-	if err := sig.Serialize(&one); err != nil {
-		return "", err
-	}
-	config := &packet.Config{Time: func() time.Time { return sig.CreationTime }}
-	_, signer, err := openpgp.VerifyDetachedSignature(keys, signed, &one, config)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%X", signer.PrimaryKey.Fingerprint), nil
-}
-
-func readSignatures(r io.Reader) ([]*packet.Signature, error) {
-	var out []*packet.Signature
-	packets := packet.NewReader(io.LimitReader(r, maxSignature))
-	for {
-		p, err := packets.Next()
-		if err == io.EOF && len(out) > 0 {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		sig, ok := p.(*packet.Signature)
-		if !ok {
-			return nil, errors.New("it holds something other than signatures")
-		}
-		out = append(out, sig)
-	}
+	return good, hashed.Sum(), err
 }
 
 // BadSignature is the error for a signature that is there and not right.
@@ -184,55 +111,72 @@ func (f *Fetcher) checkSignatureFile(a recipe.Archive, archive, signature string
 	if err != nil {
 		return "", nil // the pin has decided already
 	}
-	return f.checkSignature(a, archive, signature, data)
+	signer, _, err = f.checkSignature(a, archive, signature, data)
+	return signer, err
 }
 
-func (f *Fetcher) checkSignature(a recipe.Archive, archive, where string, signature []byte) (signer string, err error) {
-	if !f.hasKeysFor(a) {
-		return "", nil
+// checkSignature checks an archive with a signature, and returns the fingerprint
+// of whoever signed where that proves something, with the SHA-256 of what was
+// signed. A signature that proves nothing is reported and counts as none, as the
+// hash decides then; one that is wrong is a *BadSignature.
+func (f *Fetcher) checkSignature(a recipe.Archive, archive, where string, signature []byte) (signer, sum string, err error) {
+	folder := apacheFolder(a.Component)
+	if folder == "" {
+		return "", "", nil
 	}
-	file, err := os.Open(archive)
+	ring, err := f.keys(folder)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	defer file.Close()
-	signer, err = f.verifySignature(file, signature, a.SignedBy)
-	if errors.Is(err, errNotASignature) {
-		return "", nil
+	file, err := digest.Open(archive)
+	if err != nil {
+		return "", "", err
 	}
-	if errors.Is(err, errStranger) && a.SignedBy == "" && (a.Trust == "" || a.Trust == recipe.Pinned) {
+	defer func() { _ = file.Close() }()
+	good, sum, err := f.verifySignature(ring, file, signature, a.SignedBy, a.SHA256)
+	pinned := a.Trust == "" || a.Trust == recipe.Pinned
+	var unfit *pgp.UnfitError
+	var changed *digest.Changed
+	switch {
+	case errors.Is(err, errNotASignature):
+		return "", "", nil
+	case errors.As(err, &changed):
+		changed.File = archive
+		return "", "", fault.New(fault.Source, "find out who writes to that directory, and keep archives where only you and root can change them", "check the signature of %s: %w", a, changed)
+	case errors.Is(err, errStranger) && a.SignedBy == "" && pinned:
 		// Projects get new release managers; the pin is the stronger proof.
 		f.opts.Events.Note(fmt.Sprintf("the signature of %s is by a key that this release does not know: its pinned hash decides", a))
-		return "", nil
+		return "", "", nil
+	case errors.As(err, &unfit):
+		f.opts.Events.Note(fmt.Sprintf("the signature of %s is ignored (%v)", a, unfit))
+		return "", "", nil
+	case err != nil:
+		return "", "", fault.Wrap(fault.Source, "", &BadSignature{Archive: a, From: where, Err: err})
+	case !good.Expired.IsZero() && !pinned:
+		f.opts.Events.Note(fmt.Sprintf("the signature of %s is ignored: key %s expired on %s, and whoever has it could write any date", a, good.Signer, good.Expired.Format(time.DateOnly)))
+		return "", "", nil
 	}
-	if err != nil {
-		return "", fault.Wrap(fault.Source, "", &BadSignature{Archive: a, From: where, Err: err})
-	}
-	return signer, nil
-}
-
-// hasKeysFor says whether the embedded keys are the right ones to check an
-// archive with: a signature of somebody else's project says nothing.
-func (f *Fetcher) hasKeysFor(a recipe.Archive) bool {
-	return a.SignedBy != "" || apacheFolder(a.Component) != ""
+	return good.Signer, sum, nil
 }
 
 func readLimited(name string) ([]byte, error) {
-	fi, err := os.Stat(name)
+	file, err := digest.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	if !fi.Mode().IsRegular() || fi.Size() > maxSignature {
-		return nil, fmt.Errorf("read %s: it is not a signature file", name)
+	defer func() { _ = file.Close() }()
+	data, err := io.ReadAll(io.LimitReader(file, maxSignature+1))
+	if err == nil && len(data) > maxSignature {
+		err = fmt.Errorf("read %s: it is not a signature file", name)
 	}
-	return os.ReadFile(name)
+	return data, err
 }
 
 // signatureFromURL gets and checks the signature of the entry's partial file,
 // which is complete and verified. Where there is none to be had, or none to be
 // checked, there is no signer and no error.
 func (f *Fetcher) signatureFromURL(ctx context.Context, a recipe.Archive, e *entry, beside *url.URL, userMirror bool) (signer string, err error) {
-	if !f.hasKeysFor(a) {
+	if apacheFolder(a.Component) == "" {
 		return "", nil
 	}
 	asked := []*url.URL{beside}
@@ -246,7 +190,7 @@ func (f *Fetcher) signatureFromURL(ctx context.Context, a recipe.Archive, e *ent
 		if err != nil {
 			continue
 		}
-		signer, err := f.checkSignature(a, e.path(partialName), redact(u), data)
+		signer, _, err := f.checkSignature(a, e.path(partialName), redact(u), data)
 		if err != nil {
 			return "", err
 		}

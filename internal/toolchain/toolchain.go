@@ -28,6 +28,12 @@ type Toolchain struct {
 	Libc     string   // "glibc 2.36" or "other"; part of a build's identity
 	Family   string   // of the distribution: "debian", "rhel", "alpine", "arch", "suse", ""
 	Env      []string // the environment for all build tools
+	// Programs has a line "NAME SHA256" for everything that runs when something is
+	// compiled and linked, as far as it can be told: see identify. It is part of a
+	// build's identity.
+	Programs []string
+	// Files are the paths of what Programs was read from, sorted.
+	Files []string
 	// Cross is the machine for configure's --host where the compiler compiles for
 	// another one than this, "" where programs that it makes run here.
 	Cross string
@@ -175,6 +181,7 @@ func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []st
 			h.Compiler += " for processor " + processor()
 		}
 		h.Libc, h.Cross = libc(ctx, r, h), crossTarget(h.Target, runtime.GOARCH)
+		h.identify(ctx, r)
 		return nil
 	}
 	if cc != "" {

@@ -130,7 +130,7 @@ func (b *builder) httpdFromSource(ctx context.Context) (*sdk, error) {
 	}{{"httpd", b.HTTPD}, {"apr", b.APR}, {"apr-util", b.APRUtil}} {
 		dir := b.dir(c.name)
 		_, err := archive.Extract(ctx, c.from.Path, dir, archive.Options{
-			Strip: 1, Limits: archive.DefaultLimits(),
+			Strip: 1, Limits: archive.DefaultLimits(), SHA256: c.from.SHA256,
 			Keep: func(name string) bool {
 				inner, ok := strings.CutPrefix(name, "include/")
 				return ok && !strings.Contains(inner, "/") || renamed[c.name][name] != ""
@@ -157,7 +157,7 @@ func (b *builder) httpdFromSource(ctx context.Context) (*sdk, error) {
 func (b *builder) pythonFromSource(ctx context.Context) (*sdk, error) {
 	dir := b.dir("python")
 	_, err := archive.Extract(ctx, b.CPython.Path, dir, archive.Options{
-		Strip: 1, Limits: archive.DefaultLimits(),
+		Strip: 1, Limits: archive.DefaultLimits(), SHA256: b.CPython.SHA256,
 		Keep: func(name string) bool {
 			return strings.HasPrefix(name, "Include/") && strings.HasSuffix(name, ".h") || strings.HasPrefix(name, "PC/pyconfig.h")
 		},

@@ -193,7 +193,7 @@ func (q *Request) check() error {
 		need["cpython"] = q.CPython
 	}
 	for name, s := range need {
-		if s.Path == "" || s.Version == "" {
+		if s.Path == "" || s.Version == "" || !digest.Valid(s.SHA256) {
 			return fmt.Errorf("build mod_wsgi: the archive of %s is missing", name)
 		}
 	}
@@ -224,7 +224,7 @@ var versionString = regexp.MustCompile(`(?m)^#define\s+MOD_WSGI_VERSION_STRING\s
 // say with what was asked for.
 func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
 	_, err := archive.Extract(ctx, b.Module.Path, b.dir("mod_wsgi"), archive.Options{
-		Strip: 1, Limits: archive.DefaultLimits(),
+		Strip: 1, Limits: archive.DefaultLimits(), SHA256: b.Module.SHA256,
 		Keep: func(name string) bool { return strings.HasPrefix(name, "src/server/") || name == "LICENSE" },
 	})
 	if err != nil {

@@ -320,7 +320,7 @@ func TestNoCompiler(t *testing.T) {
 func TestRequestsThatMakeNoSense(t *testing.T) {
 	dir := t.TempDir()
 	good := func() Request {
-		s := Source{Version: "1", Path: "/x", SHA256: "y"}
+		s := Source{Version: "1", Path: "/x", SHA256: strings.Repeat("ab", 32)}
 		return Request{Module: s, HTTPD: s, APR: s, APRUtil: s, CPython: s, Python: "3.11", Jobs: 1, Work: dir + "/work", Out: dir + "/out", Logs: dir + "/logs", Runner: &run.Runner{}}
 	}
 	for want, change := range map[string]func(*Request){

@@ -17,10 +17,11 @@ import (
 	"os"
 	"time"
 
-	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/pgp"
 )
 
 // maxKey is the size in bytes of the largest key file that is read.
@@ -95,6 +96,14 @@ func NewOpenPGP(name string, passphrase []byte) (*OpenPGP, error) {
 			return nil, fault.New(fault.Usage, "give the right one with --sign-passphrase-file", "the passphrase for %s is wrong", name)
 		}
 	}
+	// A signature that others are right to ignore is worse than none.
+	if v := pgp.Judge(e, 0, time.Now()); v.Standing != pgp.Valid {
+		if v.Standing == pgp.Expired {
+			v.Reason = "it expired on " + v.Expires.Format(time.DateOnly)
+		}
+		return nil, fault.New(fault.Usage, "make a key such as gpg --quick-generate-key NAME ed25519 sign; docs/keys.md has the rules",
+			"the OpenPGP key %s cannot sign: %s", name, v.Reason)
+	}
 	return &OpenPGP{entity: e}, nil
 }
 
@@ -104,7 +113,7 @@ func (s *OpenPGP) Suffix() string { return ".asc" }
 // Sign returns an armored detached signature.
 func (s *OpenPGP) Sign(_ string, data []byte, _ time.Time) ([]byte, error) {
 	var b bytes.Buffer
-	err := openpgp.ArmoredDetachSign(&b, s.entity, bytes.NewReader(data), &packet.Config{Time: s.Now})
+	err := openpgp.ArmoredDetachSign(&b, []*openpgp.Entity{s.entity}, bytes.NewReader(data), &openpgp.SignParams{Config: pgp.Config(s.Now)})
 	if err != nil {
 		return nil, fmt.Errorf("sign with OpenPGP: %w", err)
 	}

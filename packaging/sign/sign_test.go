@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 	"golang.org/x/crypto/nacl/secretbox"
 	"golang.org/x/crypto/scrypt"
 
@@ -57,6 +59,44 @@ func TestKeysAreRefused(t *testing.T) {
 	} {
 		err := c.err(c.file)
 		if fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) || fault.HintOf(err) == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A key whose signatures nobody should believe signs nothing.
+func TestWeakKeysSignNothing(t *testing.T) {
+	past := time.Now().Add(-1000 * time.Hour)
+	for name, c := range map[string]struct {
+		config packet.Config
+		revoke bool
+		says   string // "" for a good one
+	}{
+		"ed25519":  {config: packet.Config{Algorithm: packet.PubKeyAlgoEdDSA}},
+		"rsa 2048": {config: packet.Config{RSABits: 2048}},
+		"rsa 1024": {config: packet.Config{RSABits: 1024}, says: "RSA-1024"},
+		"expired":  {config: packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, KeyLifetimeSecs: 3600, Time: func() time.Time { return past }}, says: "it expired on"},
+		"revoked":  {config: packet.Config{Algorithm: packet.PubKeyAlgoEdDSA}, revoke: true, says: "it is revoked"},
+	} {
+		e, err := openpgp.NewEntity("somebody", "", "somebody@example.org", &c.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.revoke {
+			if err := e.Revoke(packet.KeyRetired, "", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var b bytes.Buffer
+		if err := e.SerializePrivateWithoutSigning(&b, nil); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err = NewOpenPGP(file, nil)
+		if c.says == "" && err != nil || c.says != "" && (fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) || fault.HintOf(err) == "") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

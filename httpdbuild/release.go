@@ -1,0 +1,59 @@
+package httpdbuild
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+)
+
+// releaseHeader says in which header of a component's sources its version is, and
+// how the macros of its numbers begin.
+var releaseHeader = map[string]struct {
+	file    string
+	numbers []string
+}{
+	"httpd":    {"include/ap_release.h", []string{"AP_SERVER_MAJORVERSION_NUMBER", "AP_SERVER_MINORVERSION_NUMBER", "AP_SERVER_PATCHLEVEL_NUMBER"}},
+	"apr":      {"include/apr_version.h", []string{"APR_MAJOR_VERSION", "APR_MINOR_VERSION", "APR_PATCH_VERSION"}},
+	"apr-util": {"include/apu_version.h", []string{"APU_MAJOR_VERSION", "APU_MINOR_VERSION", "APU_PATCH_VERSION"}},
+	"pcre2":    {"src/pcre2.h.generic", []string{"PCRE2_MAJOR", "PCRE2_MINOR"}},
+	"expat":    {"expat/lib/expat.h", []string{"XML_MAJOR_VERSION", "XML_MINOR_VERSION", "XML_MICRO_VERSION"}},
+}
+
+var leadingNumbers = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*`)
+
+// checkRelease compares what the unpacked sources say with the version that was
+// asked for. Advisories go by that version: sources of a vulnerable release under
+// the number of another one would escape them. Sources without the header are
+// not judged here, as nothing can be compiled from them.
+func checkRelease(c Component, dir string) error {
+	header, known := releaseHeader[c.Name]
+	if !known {
+		return nil
+	}
+	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(header.file)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	found := make([]string, 0, len(header.numbers))
+	for _, name := range header.numbers {
+		m := regexp.MustCompile(`(?m)^[ \t]*#[ \t]*define[ \t]+` + name + `[ \t]+([0-9]+)`).FindSubmatch(data)
+		if m == nil {
+			return nil // a later release may write it in another way
+		}
+		found = append(found, string(m[1]))
+	}
+	if want := strings.Split(leadingNumbers.FindString(c.Version), "."); !slices.Equal(found, want) {
+		return fault.New(fault.Source, "get upstream's source archive of that version, and correct the version in the lock file where it came from there",
+			"the archive says that it is %s %s, not %s", c.Name, strings.Join(found, "."), c.Version)
+	}
+	return nil
+}

@@ -1,0 +1,3 @@
+package digest
+
+const nonBlock, noFollow = 0, 0
