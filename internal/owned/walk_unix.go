@@ -22,6 +22,7 @@ type final struct {
 	dir    bool // a directory
 	sticky bool // also one that everybody may write to, if it is sticky
 	create bool // missing directories are made
+	also   int  // an account that is trusted besides this one and root
 }
 
 // handle is the end of a walk.
@@ -142,7 +143,7 @@ func (w *walker) enter(fd int, at string) error {
 		return &fs.PathError{Op: "stat", Path: at, Err: err}
 	}
 	w.closed = w.closed || !passable(&st)
-	loose, err := judgeStat(w.asked, at, &st, onTheWay)
+	loose, err := judgeStat(w.asked, at, &st, onTheWay, w.want.also)
 	w.loose = loose
 	return err
 }
@@ -196,7 +197,7 @@ func (w *walker) step(name string) (*handle, error) {
 
 // follow puts the target of a link in its place.
 func (w *walker) follow(name, at string, st *unix.Stat_t) error {
-	if w.loose && !us(int(st.Uid)) {
+	if w.loose && !us(int(st.Uid), w.want.also) {
 		return &Untrusted{
 			Path: w.asked, At: at, Owner: int(st.Uid), Mode: fs.ModeSymlink | 0o777,
 			Why: "it is a symbolic link of " + nameOf(int(st.Uid)),
@@ -225,7 +226,7 @@ func (w *walker) follow(name, at string, st *unix.Stat_t) error {
 func (w *walker) openFile(name, at string, st *unix.Stat_t) (*handle, error) {
 	h := &handle{fd: -1, path: w.asked, real: at}
 	if !w.want.file {
-		_, err := judgeStat(w.asked, at, st, atTheEnd)
+		_, err := judgeStat(w.asked, at, st, atTheEnd, w.want.also)
 		return h, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -241,7 +242,7 @@ func (w *walker) openFile(name, at string, st *unix.Stat_t) (*handle, error) {
 		if now.Mode&unix.S_IFMT != unix.S_IFREG {
 			err = &fs.PathError{Op: "open", Path: at, Err: errors.New("it is not a regular file")}
 		} else {
-			_, err = judgeStat(w.asked, at, &now, atTheEnd)
+			_, err = judgeStat(w.asked, at, &now, atTheEnd, w.want.also)
 		}
 	}
 	h.exposed = !w.closed && readable(&now)
@@ -266,7 +267,7 @@ func (w *walker) end() (*handle, error) {
 	if w.want.sticky {
 		place = forScratch
 	}
-	if _, err := judgeStat(w.asked, w.at, &st, place); err != nil {
+	if _, err := judgeStat(w.asked, w.at, &st, place, w.want.also); err != nil {
 		return nil, err
 	}
 	h := &handle{fd: w.fd, path: w.asked, real: w.at}
@@ -274,8 +275,8 @@ func (w *walker) end() (*handle, error) {
 	return h, nil
 }
 
-// us reports whether a user is this one or root.
-func us(uid int) bool { return uid == 0 || uid == os.Geteuid() }
+// us reports whether a user is this one, root, or the one that also is.
+func us(uid, also int) bool { return uid == 0 || uid == os.Geteuid() || uid == also }
 
 // place is where on a path something is.
 type place int
@@ -293,14 +294,14 @@ func judge(asked, at string, info fs.FileInfo) error {
 		return &fs.PathError{Op: "stat", Path: at, Err: errors.New("the system does not tell who owns it")}
 	}
 	st := unix.Stat_t{Uid: sys.Uid, Gid: sys.Gid, Mode: sys.Mode}
-	_, err := judgeStat(asked, at, &st, atTheEnd)
+	_, err := judgeStat(asked, at, &st, atTheEnd, 0)
 	return err
 }
 
 // judgeStat is the rule of the package comment for one directory or file. loose
 // reports a directory in which others may make entries and which passes because it
 // is sticky.
-func judgeStat(asked, at string, st *unix.Stat_t, where place) (loose bool, err error) {
+func judgeStat(asked, at string, st *unix.Stat_t, where place, also int) (loose bool, err error) {
 	mode := fs.FileMode(st.Mode & 0o777)
 	if st.Mode&unix.S_ISVTX != 0 {
 		mode |= fs.ModeSticky
@@ -316,7 +317,7 @@ func judgeStat(asked, at string, st *unix.Stat_t, where place) (loose bool, err 
 	bad := func(why string) (bool, error) {
 		return true, &Untrusted{Path: asked, At: at, Owner: uid, Mode: mode, Why: why}
 	}
-	if !us(uid) && (where != onTheWay || !outside(uid)) {
+	if !us(uid, also) && (where != onTheWay || !outside(uid)) {
 		return bad("it belongs to " + nameOf(uid))
 	}
 	sticky := dir && mode&fs.ModeSticky != 0 && where != atTheEnd
@@ -325,7 +326,7 @@ func judgeStat(asked, at string, st *unix.Stat_t, where place) (loose bool, err 
 		return bad("everybody may write to it (mode " + mode.String() + ")")
 	case mode.Perm()&0o002 != 0:
 		return true, nil
-	case mode.Perm()&0o020 == 0 || alone(int(st.Gid)) && !hasACL(at):
+	case mode.Perm()&0o020 == 0 || alone(int(st.Gid), also) && !hasACL(at):
 		return false, nil
 	case !sticky:
 		return bad("the group " + groupName(int(st.Gid)) + " may write to it (mode " + mode.String() + ")")
@@ -341,7 +342,7 @@ func readable(st *unix.Stat_t) bool { return open(st, 0o004, 0o040) }
 
 func open(st *unix.Stat_t, others, group uint32) bool {
 	mode := uint32(st.Mode)
-	return mode&others != 0 || mode&group != 0 && !alone(int(st.Gid))
+	return mode&others != 0 || mode&group != 0 && !alone(int(st.Gid), 0)
 }
 
 func ownerOf(info fs.FileInfo) int {

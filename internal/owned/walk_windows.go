@@ -9,7 +9,10 @@ import (
 
 const nonBlock = 0
 
-type final struct{ file, dir, sticky, create bool }
+type final struct {
+	file, dir, sticky, create bool
+	also                      int
+}
 
 type handle struct {
 	file    *os.File
