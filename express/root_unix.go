@@ -51,11 +51,8 @@ func (p *Program) checkLogs(i *instance) error {
 	if !i.account.other || i.LogToTerminal {
 		return nil
 	}
-	err := owned.Check(i.logs)
 	var u *owned.Untrusted
-	if !errors.As(err, &u) {
-		return nil
-	}
+	theirs := errors.As(owned.Check(i.logs), &u)
 	names := []string{i.ErrorLogName, i.AccessLogName, i.StartupLogName}
 	for _, v := range i.ServiceLogFiles {
 		names = append(names, v[1])
@@ -71,13 +68,13 @@ func (p *Program) checkLogs(i *instance) error {
 		switch {
 		case info.Mode()&fs.ModeSymlink != 0 && owned.UID(info) != os.Geteuid():
 			return fault.New(fault.Environment, hint, "the log file %s is a symbolic link of another user's (%s), and root would write to what it leads to", path, owned.Owner(info))
-		case info.Mode()&fs.ModeSymlink == 0 && !info.Mode().IsRegular():
+		case theirs && info.Mode()&fs.ModeSymlink == 0 && !info.Mode().IsRegular():
 			return fault.New(fault.Environment, hint, "the log file %s is not a regular file, and another user can write to its directory", path)
-		case ok && sys.Nlink > 1:
+		case theirs && ok && sys.Nlink > 1:
 			return fault.New(fault.Environment, hint, "the log file %s has other names, which another user may have given to a file of root's", path)
 		}
 	}
-	if i.LogDirectory != "" {
+	if theirs && i.LogDirectory != "" {
 		p.warn("another user can replace the log files in " + i.logs + ", which root writes to: " + u.At + ": " + u.Why)
 	}
 	return nil
