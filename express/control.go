@@ -2,15 +2,19 @@ package express
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
 )
 
 // control is the hidden command behind the apachectl of a server root:
@@ -20,52 +24,160 @@ func control(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if len(words) == 0 {
 		return exitUsage, usage("", "", "apachectl needs a server root")
 	}
-	l, err := readLaunch(words[0])
+	l, err := readLaunch(filepath.Clean(p.abs(words[0])))
 	if err != nil {
 		return 1, err
 	}
-	verb, rest := "", words[1:]
-	if len(rest) > 0 {
-		verb, rest = rest[0], rest[1:]
-	}
-	argv := append([]string{l.HTTPD}, l.Args...)
+	defer l.close()
+	verb, rest := controlVerb(words[1:])
 	switch verb {
-	case "start", "stop", "restart", "graceful", "graceful-stop":
-		if verb == "start" {
-			if err := l.startable(); err != nil {
-				return 1, err
-			}
-			removeStaleSockets(l.Root)
-			if l.running() == 0 {
-				// httpd would take any process of that number for itself, which
-				// in a container is quite likely to be there.
-				_ = os.Remove(l.Pid)
-			}
-		}
-		argv = append(argv, "-k", verb)
-		if verb == "start" && l.GDB != "" {
-			argv = l.underGDB(argv)
-		}
-	case "configtest":
-		argv = append(argv, "-t")
+	case "start":
+		return p.controlStart(l, rest)
+	case "stop", "graceful-stop":
+		return p.controlStop(l, verb)
+	case "restart", "graceful":
+		return p.controlRestart(ctx, l, verb, rest)
 	case "status":
 		return l.status(ctx, p.Stdout)
+	}
+	argv, err := p.otherVerb(l, verb, rest)
+	if err != nil {
+		return 1, err
+	}
+	return p.replace(l, argv)
+}
+
+// controlVerb separates the verb from the arguments of httpd. httpd's own way to
+// say it (-k stop) means the same: httpd itself would believe whatever number its
+// pid file holds.
+func controlVerb(words []string) (verb string, rest []string) {
+	for k, w := range words {
+		value, ok := strings.CutPrefix(w, "-k")
+		if !ok {
+			continue
+		}
+		rest = slices.Clone(words[:k])
+		if after := words[k+1:]; value != "" {
+			rest = append(rest, after...)
+		} else if len(after) > 0 {
+			value, rest = after[0], append(rest, after[1:]...)
+		}
+		if slices.Contains([]string{"start", "stop", "restart", "graceful", "graceful-stop"}, value) {
+			return value, rest
+		}
+		break
+	}
+	if len(words) == 0 {
+		return "", nil
+	}
+	return words[0], words[1:]
+}
+
+// otherVerb is the command line of httpd for what it does without its pid file.
+func (p *Program) otherVerb(l *launch, verb string, rest []string) ([]string, error) {
+	switch verb {
 	case "", "help", "--help", "-help": // httpd would start with the last two
-		argv, rest = []string{l.HTTPD, "-h"}, nil
+		return []string{l.HTTPD, "-h"}, p.trustLaunch(l)
 	case "version", "--version":
-		argv, rest = []string{l.HTTPD, "-v"}, nil
-	default:
-		argv = append(argv, verb)
+		return []string{l.HTTPD, "-v"}, p.trustLaunch(l)
+	case "configtest":
+		verb = "-t"
+	}
+	argv := append([]string{l.HTTPD}, l.Args...)
+	return append(append(argv, verb), rest...), p.trustConfiguration(l)
+}
+
+func (p *Program) controlStart(l *launch, rest []string) (int, error) {
+	proc, err := l.running()
+	if err != nil {
+		return 1, err
+	}
+	if proc != nil {
+		defer proc.release()
+		fmt.Fprintf(p.Stdout, "httpd (pid %d) already running\n", proc.pid)
+		return 0, nil
+	}
+	if err := l.startable(); err != nil {
+		return 1, err
+	}
+	if err := p.trustConfiguration(l); err != nil {
+		return 1, err
+	}
+	removeStaleSockets(l.dir)
+	// httpd would take any process of that number for itself, which in a container
+	// is quite likely to be there.
+	l.removePIDFile()
+	argv := append(append([]string{l.HTTPD}, l.Args...), "-k", "start")
+	if l.GDB != "" {
+		argv = l.underGDB(argv)
 	}
 	return p.replace(l, append(argv, rest...))
 }
 
-// startable reports a port that somebody else holds, which httpd would only
-// write to a log; where the instance runs already, httpd says so itself.
-func (l *launch) startable() error {
-	if l.running() != 0 {
-		return nil
+// controlStop asks httpd to end, at once or when the requests that run are
+// completed, and does not wait for it. It needs no configuration.
+func (p *Program) controlStop(l *launch, verb string) (int, error) {
+	proc, err := l.running()
+	if err != nil {
+		return 1, err
 	}
+	if proc == nil { // not an error, as for httpd -k stop
+		fmt.Fprintf(p.Stdout, "httpd of %s is not running\n", l.Root)
+		return 0, nil
+	}
+	defer proc.release()
+	kind := terminate
+	if verb == "graceful-stop" {
+		kind = drain
+	}
+	if err := proc.signal(kind); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return 1, fault.New(fault.Environment, "", "stop httpd (process %d): %w", proc.pid, err)
+	}
+	return 0, nil
+}
+
+// controlRestart has httpd read its configuration again, and starts it where it
+// does not run. An httpd that cannot read it would end, so it is checked first.
+func (p *Program) controlRestart(ctx context.Context, l *launch, verb string, rest []string) (int, error) {
+	proc, err := l.running()
+	if err != nil {
+		return 1, err
+	}
+	if proc == nil {
+		fmt.Fprintln(p.Stdout, "httpd not running, trying to start")
+		return p.controlStart(l, rest)
+	}
+	defer proc.release()
+	if err := p.checkConfiguration(ctx, l, rest...); err != nil {
+		return 1, err
+	}
+	kind := restart
+	if verb == "graceful" {
+		kind = graceful
+	}
+	if err := proc.signal(kind); err != nil {
+		return 1, fault.New(fault.Environment, "", "restart httpd (process %d): %w", proc.pid, err)
+	}
+	return 0, nil
+}
+
+// checkConfiguration has httpd read its configuration and reports what it says
+// against it.
+func (p *Program) checkConfiguration(ctx context.Context, l *launch, rest ...string) error {
+	if err := p.trustConfiguration(l); err != nil {
+		return err
+	}
+	var r run.Runner
+	argv := append(append(append([]string{l.HTTPD}, l.Args...), rest...), "-t")
+	if err := r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.environ(p.Env)}); err != nil {
+		return fault.New(fault.Environment, "the instance goes on as it was", "httpd refuses the configuration:%s", tailOf(err))
+	}
+	return nil
+}
+
+// startable reports a port that somebody else holds, which httpd would only
+// write to a log.
+func (l *launch) startable() error {
 	host := l.Host
 	if host == "localhost" {
 		host = ""
@@ -73,39 +185,20 @@ func (l *launch) startable() error {
 	return checkPort(host, l.Port, "port")
 }
 
-// isServer reports whether a process is alive and, where that can be seen, has
-// the server root in its command line.
-func isServer(pid int, root string) bool {
-	if !alive(pid) {
-		return false
-	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err != nil || strings.Contains(string(line), root)
-}
-
-// running returns the process of the instance's httpd, 0 where there is none.
-func (l *launch) running() int {
-	data, err := os.ReadFile(l.Pid)
-	if err != nil {
-		return 0
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil || pid < 2 || !isServer(pid, l.Root) {
-		return 0
-	}
-	return pid
-}
-
 // status prints whether the instance runs, and what /server-status says where
 // that is on. The exit code is 0 for a running one and 3 for a stopped one, as
 // the Linux Standard Base has it for init scripts.
 func (l *launch) status(ctx context.Context, w io.Writer) (int, error) {
-	pid := l.running()
-	if pid == 0 {
+	proc, err := l.running()
+	if err != nil {
+		return 1, err
+	}
+	if proc == nil {
 		fmt.Fprintf(w, "httpd of %s is not running\n", l.Root)
 		return 3, nil
 	}
-	fmt.Fprintf(w, "httpd of %s is running (process %d)\n", l.Root, pid)
+	defer proc.release()
+	fmt.Fprintf(w, "httpd of %s is running (process %d)\n", l.Root, proc.pid)
 	if !l.Stat {
 		return 0, nil
 	}

@@ -3,7 +3,6 @@
 package express
 
 import (
-	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -25,20 +24,16 @@ func (p *Program) replace(l *launch, argv []string) (int, error) {
 	return 1, fault.New(fault.Environment, "run modwsgi install and setup-server again", "start %s: %w", path, err)
 }
 
-// alive reports whether there is a process of that number.
-func alive(pid int) bool { return !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
-
 // signalKind is what httpd is asked to do
 // (https://httpd.apache.org/docs/2.4/stopping.html).
 type signalKind = unix.Signal
 
 const (
 	graceful  = unix.SIGUSR1
+	restart   = unix.SIGHUP
 	drain     = unix.SIGWINCH
 	terminate = unix.SIGTERM
 )
-
-func signalProcess(pid int, k signalKind) error { return unix.Kill(pid, k) }
 
 // caller is the account by which the default server root was chosen.
 func caller() *account { return &account{other: os.Geteuid() == 0} }

@@ -4,9 +4,8 @@ package express
 
 import (
 	"context"
-	"io/fs"
+	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,8 +21,12 @@ func (p *Program) envVars(ctx context.Context, i *instance) error {
 		return nil
 	}
 	script := i.fromLaunch(i.EnvVarsScript)
-	if err := checkScript(script); err != nil {
-		return err
+	info, err := os.Stat(script)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a file", script)
+	}
+	if err != nil {
+		return fault.New(fault.Usage, "", "option --envvars-script: %w", err)
 	}
 	shell := i.Shell
 	if shell == "" {
@@ -32,6 +35,9 @@ func (p *Program) envVars(ctx context.Context, i *instance) error {
 	path, err := run.LookPath(shell, p.Env)
 	if err != nil {
 		return fault.New(fault.Usage, "", "option --shell-executable: %w", err)
+	}
+	if err := p.trustFiles([]relied{{"option --envvars-script", script, sourced}, {"option --shell-executable", path, executed}}); err != nil {
+		return err
 	}
 	before := i.launch().environ(p.Env)
 	const program = `{ . "$1"; } 1>&2 && exec "$2" print-environment`
@@ -48,34 +54,4 @@ func (p *Program) envVars(ctx context.Context, i *instance) error {
 	}
 	slices.Sort(i.variables)
 	return nil
-}
-
-// checkScript refuses, as root, a script that somebody else could have written.
-func checkScript(script string) error {
-	info, err := os.Stat(script)
-	if err != nil {
-		return fault.New(fault.Usage, "", "option --envvars-script: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return fault.New(fault.Usage, "", "option --envvars-script: %s is not a file", script)
-	}
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	full, err := filepath.EvalSymlinks(script)
-	if err != nil {
-		return fault.New(fault.Usage, "", "option --envvars-script: %w", err)
-	}
-	for at := full; ; at = filepath.Dir(at) {
-		info, err := os.Stat(at)
-		if err != nil {
-			return fault.New(fault.Usage, "", "option --envvars-script: %w", err)
-		}
-		if owner(info) != 0 || info.Mode().Perm()&0o022 != 0 && (at == full || info.Mode()&fs.ModeSticky == 0) {
-			return fault.New(fault.Environment, "keep it where only root can write", "option --envvars-script: root would run %s, and another user can change %s", script, at)
-		}
-		if at == filepath.Dir(at) {
-			return nil
-		}
-	}
 }

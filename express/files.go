@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"modwsgi/internal/fault"
@@ -34,8 +33,10 @@ func (p *Program) namedFiles(i *instance) error {
 		if err := wantDirectory("pid-file", filepath.Dir(i.pidFile)); err != nil {
 			return err
 		}
-		if !isPIDFile(i.pidFile) {
-			return fault.New(fault.Usage, "httpd would replace it; choose a new name", "option --pid-file: %s is there and is not the pid file of an httpd", i.pidFile)
+		if !i.printed {
+			if err := checkPIDFile(i.pidFile); err != nil {
+				return err
+			}
 		}
 	}
 	for _, d := range i.PythonPath {
@@ -47,23 +48,6 @@ func (p *Program) namedFiles(i *instance) error {
 		return err
 	}
 	return i.proxyTargets()
-}
-
-// isPIDFile reports whether a file may be replaced by a pid file: it holds a
-// number or nothing, or is not there.
-func isPIDFile(path string) bool {
-	info, err := os.Stat(path)
-	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
-	}
-	if !info.Mode().IsRegular() || info.Size() > 32 {
-		return false
-	}
-	data, err := os.ReadFile(path)
-	if text := strings.TrimSpace(string(data)); err == nil && text != "" {
-		_, err = strconv.Atoi(text)
-	}
-	return err == nil
 }
 
 // named is a file that an option names.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"modwsgi/internal/owned"
 )
 
 // TestNamedFiles: what is not there, or is no place to pass requests on to, is
@@ -144,16 +146,26 @@ func TestForeignFiles(t *testing.T) {
 	if code != 0 || !strings.Contains(stderr, "holds other files (else)") {
 		t.Errorf("%d %s", code, stderr)
 	}
+	dir, err := owned.OpenDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
 	for text, want := range map[string]bool{"": true, "17\n": true, " 17 ": true, "pid 17": false, "def f(): pass\n": false, strings.Repeat("1", 40): false} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if isPIDFile(name) != want {
-			t.Errorf("%q: %v", text, !want)
+		if good, err := isPIDFile(dir, "httpd.conf"); good != want || err != nil {
+			t.Errorf("%q: %v %v", text, good, err)
 		}
 	}
-	if isPIDFile(root) || !isPIDFile(filepath.Join(root, "none")) {
-		t.Error("a directory is none, what is not there may be one")
+	if err := os.Mkdir(filepath.Join(root, "dir"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	isDir, err1 := isPIDFile(dir, "dir")
+	missing, err2 := isPIDFile(dir, "none")
+	if isDir || !missing || err1 != nil || err2 != nil {
+		t.Errorf("a directory: %v %v; a missing file: %v %v", isDir, err1, missing, err2)
 	}
 }
 

@@ -27,7 +27,7 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 		if err != nil {
 			return fault.New(fault.Usage, "", "%s: %w", by, err)
 		}
-		i.httpd = p.abs(found)
+		i.httpd, i.httpdBy = p.abs(found), by
 		if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
 			return fault.New(fault.Usage, "", "%s: there is no program %s", by, i.httpd)
 		}
@@ -52,6 +52,10 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 	if i.mime == "" {
 		i.mime = firstFile("/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types",
 			filepath.Join(filepath.Dir(i.modulesDir), "conf", "mime.types"), "/usr/local/etc/mime.types")
+	}
+	// Before the first of them is run.
+	if err := p.trustFiles(append(i.in.environmentFiles(), i.reliedFiles()...)); err != nil {
+		return err
 	}
 	if err := p.chooseMPM(ctx, i); err != nil {
 		return err

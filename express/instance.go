@@ -25,12 +25,14 @@ type instance struct {
 
 	launchDir string // working directory of the launcher
 	release   func() // unmarks the server root; nil where nothing is started
+	printed   bool   // another user than root, who only prints its unit, will run it
 
 	root, docs, logs, work, eggs  string
 	socketDir, pidFile, launcher  string
 	entry                         string // path or module name; "" is the welcome page
 	mount, group, locale          string
 	httpd, modulesDir, rotatelogs string
+	httpdBy                       string // what names the httpd, "" for the environment
 	mime                          string
 	mpm                           string
 	mpmBuiltIn                    bool
@@ -62,7 +64,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		return nil, err
 	}
 	s.PythonPath = append(in.ownPath(), s.PythonPath...)
-	i := &instance{Server: s, in: in, env: p.Env, launcher: in.launcher, launchDir: p.Dir}
+	i := &instance{Server: s, in: in, env: p.Env, launcher: in.launcher, launchDir: p.Dir, printed: s.forUnit && asRoot()}
 	if i.account, err = p.findAccount(ctx, s); err != nil {
 		return nil, err
 	}
@@ -148,14 +150,10 @@ func (p *Program) places(i *instance) error {
 		i.root = p.defaultRoot(host, i.Port, i.account)
 	}
 	i.root = filepath.Clean(i.root)
-	if err := checkRoot(i.root, i.ServerRoot != ""); err != nil {
-		return err
-	}
-	if i.ServerRoot != "" {
-		p.warnReplaceable(i.root)
-	}
-	if err := p.foreign(i.root); err != nil {
-		return err
+	if !i.printed {
+		if err := p.checkRoot(i.root); err != nil {
+			return err
+		}
 	}
 	i.group = i.ProcessGroup
 	if i.group == "" {
@@ -197,14 +195,25 @@ func (p *Program) places(i *instance) error {
 	return nil
 }
 
-// foreign refuses a server root with a configuration of somebody else's, and warns
-// of one in which other things lie. Ours and upstream's hold the glue.
-func (p *Program) foreign(root string) error {
-	entries, err := os.ReadDir(root)
-	if err != nil || len(entries) == 0 || exists(filepath.Join(root, handlerFile)) {
+// checkRoot refuses a server root in which, or in whose place, another user could
+// have put something; a missing one is fine. It refuses one with a configuration of
+// somebody else's, too, and warns of one in which other things lie. Ours and
+// upstream's hold the glue.
+func (p *Program) checkRoot(root string) error {
+	dir, err := openRoot(root)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if exists(filepath.Join(root, confFile)) {
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	has := func(name string) bool { _, err := dir.Lstat(name); return err == nil }
+	entries, err := dir.Entries()
+	if err != nil || len(entries) == 0 || has(handlerFile) {
+		return nil //nolint:nilerr // it may be used without being listed
+	}
+	if has(confFile) {
 		return fault.New(fault.Environment, "choose another directory with --server-root, or move the file away",
 			"the server root %s holds an httpd.conf that mod_wsgi-express has not written", root)
 	}

@@ -3,15 +3,16 @@ package express
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"modwsgi/express/conf"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/run"
 )
 
 // The commands for an instance that runs, and those that only print.
@@ -48,10 +49,19 @@ func statusOf(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
+	defer l.close()
 	if !c.server.JSON {
 		return l.status(ctx, p.Stdout)
 	}
-	pid := l.running()
+	proc, err := l.running()
+	if err != nil {
+		return 1, err
+	}
+	pid := 0
+	if proc != nil {
+		pid = proc.pid
+		proc.release()
+	}
 	err = json.NewEncoder(p.Stdout).Encode(map[string]any{"running": pid != 0, "pid": pid, "server_root": l.Root, "url": l.URL})
 	if pid == 0 {
 		return 3, err
@@ -60,41 +70,48 @@ func statusOf(ctx context.Context, p *Program, c *parsed) (int, error) {
 }
 
 func reload(ctx context.Context, p *Program, c *parsed) (int, error) {
-	l, pid, err := p.runningInstance(c.server)
+	l, proc, err := p.runningInstance(c.server)
 	if err != nil {
 		return 1, err
 	}
+	defer l.close()
+	defer proc.release()
 	// An httpd that cannot read its configuration any more would end.
-	var r run.Runner
-	argv := append(append([]string{l.HTTPD}, l.Args...), "-t")
-	if err := r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.environ(p.Env)}); err != nil {
-		return 1, fault.New(fault.Environment, "the instance goes on as it was", "httpd refuses the configuration:%s", tailOf(err))
+	if err := p.checkConfiguration(ctx, l); err != nil {
+		return 1, err
 	}
-	if err := signalProcess(pid, graceful); err != nil {
-		return 1, fault.New(fault.Environment, "", "reload httpd (process %d): %w", pid, err)
+	if err := proc.signal(graceful); err != nil {
+		return 1, fault.New(fault.Environment, "", "reload httpd (process %d): %w", proc.pid, err)
 	}
-	fmt.Fprintf(p.Stdout, "httpd of %s reloads (process %d)\n", l.Root, pid)
+	fmt.Fprintf(p.Stdout, "httpd of %s reloads (process %d)\n", l.Root, proc.pid)
 	return 0, nil
 }
 
-func (p *Program) runningInstance(s *Server) (*launch, int, error) {
+func (p *Program) runningInstance(s *Server) (*launch, *process, error) {
 	l, err := p.instanceOf(s)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
-	pid := l.running()
-	if pid == 0 {
-		return nil, 0, fault.New(fault.Environment, "", "httpd of %s is not running", l.Root)
+	proc, err := l.running()
+	if err == nil && proc == nil {
+		err = fault.New(fault.Environment, "", "httpd of %s is not running", l.Root)
 	}
-	return l, pid, nil
+	if err != nil {
+		l.close()
+		return nil, nil, err
+	}
+	return l, proc, nil
 }
 
-// stop ends an instance: gracefully, and after the time for that, at once.
+// stop ends an instance: gracefully, and after the time for that, at once. It runs
+// no program and reads no configuration.
 func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
-	l, pid, err := p.runningInstance(c.server)
+	l, proc, err := p.runningInstance(c.server)
 	if err != nil {
 		return 1, err
 	}
+	defer l.close()
+	defer proc.release()
 	kinds := []struct {
 		kind    signalKind
 		seconds int
@@ -103,11 +120,11 @@ func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
 		kinds = kinds[1:]
 	}
 	for _, k := range kinds {
-		if err := signalProcess(pid, k.kind); err != nil && alive(pid) {
-			return 1, fault.New(fault.Environment, "", "stop httpd (process %d): %w", pid, err)
+		if err := proc.signal(k.kind); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return 1, fault.New(fault.Environment, "", "stop httpd (process %d): %w", proc.pid, err)
 		}
 		for deadline := time.Now().Add(time.Duration(k.seconds) * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-			if !isServer(pid, l.Root) {
+			if proc.ended() {
 				fmt.Fprintf(p.Stdout, "httpd of %s has stopped\n", l.Root)
 				return 0, nil
 			}
@@ -116,7 +133,7 @@ func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
 			}
 		}
 	}
-	return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, pid)
+	return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, proc.pid)
 }
 
 // showConfig prints the configuration that start-server would write, with a

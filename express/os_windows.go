@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
 
@@ -46,31 +46,13 @@ func (p *Program) defaultRoot(host string, port int, _ *account) string {
 	return filepath.Join(tmp, fmt.Sprintf("mod_wsgi-%s-%d-%s", host, port, run.Getenv(p.Env, "USERNAME")))
 }
 
-func checkRoot(dir string, _ bool) error {
-	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
-		return fault.New(fault.Environment, "choose another one with --server-root", "the server root %s is not a directory", dir)
-	}
-	return nil
-}
-
-func makeRoot(dir string, _ *account) (bool, error) {
-	if info, err := os.Stat(dir); err == nil && info.IsDir() {
-		return false, nil
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return false, fault.New(fault.Environment, "make the directory above it, or choose another one with --server-root", "make the server root: %w", err)
-	}
-	return true, nil
-}
-
-func makeSub(dir string, _ *account, _ bool) error { return os.MkdirAll(dir, 0o700) }
-
-func passOn(string, *account) error { return nil }
-
-func (p *Program) warnReplaceable(string) {}
-func giveGroup(string, *account) error    { return nil }
-func checkSocketPath(string) error        { return nil }
-func removeStaleSockets(string)           {}
+// Rights are not taken or given on Windows: files have those of their directory.
+func openUp(*owned.Dir, *account) error            { return nil }
+func giveDirectory(*os.File, *account, bool) error { return nil }
+func giveGroup(*os.File, *account) error           { return nil }
+func (a *account) number() int                     { return 0 }
+func checkSocketPath(string) error                 { return nil }
+func removeStaleSockets(*owned.Dir)                {}
 
 // Signals lists what the launcher has to be told about from its first moment on.
 func Signals() []os.Signal { return []os.Signal{os.Interrupt, syscall.SIGTERM} } // the second one: the window is closed, the session ends

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -150,7 +152,7 @@ func alive(pid int) bool {
 // of that httpd only: one that runs as a service is told by the service manager.
 func signalProcess(pid int, kind signalKind) error {
 	format := shutdownEvent
-	if kind == graceful {
+	if kind == graceful || kind == restart {
 		format = restartEvent
 	}
 	name, err := windows.UTF16PtrFromString(fmt.Sprintf(format, pid))
@@ -169,6 +171,43 @@ type signalKind int
 
 const (
 	graceful signalKind = iota
+	restart             // it is the same
 	drain               // httpd on Windows always completes what runs
 	terminate
 )
+
+// process is a running httpd that was found to be the instance's.
+type process struct{ pid int }
+
+// identify returns the process with a number if it runs the instance's httpd.
+// Another user's process cannot be opened, and so is not ours.
+func (l *launch) identify(pid int) (*process, error) {
+	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
+	if err != nil {
+		return nil, nil //nolint:nilerr // none has that number, or it is somebody else's
+	}
+	defer func() { _ = windows.CloseHandle(h) }()
+	name := make([]uint16, windows.MAX_LONG_PATH)
+	size := uint32(len(name))
+	if err := windows.QueryFullProcessImageName(h, 0, &name[0], &size); err != nil {
+		return nil, fmt.Errorf("look at the program of process %d: %w", pid, err)
+	}
+	if !strings.EqualFold(filepath.Base(windows.UTF16ToString(name[:size])), filepath.Base(l.HTTPD)) || !alive(pid) {
+		return nil, nil
+	}
+	return &process{pid}, nil
+}
+
+// ended reports whether the process has ended.
+func (p *process) ended() bool { return !alive(p.pid) }
+
+// signal asks the process for something; one that has ended is os.ErrProcessDone.
+func (p *process) signal(kind signalKind) error {
+	err := signalProcess(p.pid, kind)
+	if err != nil && p.ended() {
+		return os.ErrProcessDone
+	}
+	return err
+}
+
+func (p *process) release() {}

@@ -33,6 +33,11 @@ func (i *instance) loadDeadline(ready <-chan string) <-chan time.Time {
 func (p *Program) checkAgain(ctx context.Context, l *launch) <-chan bool {
 	good := make(chan bool, 1)
 	go func() {
+		if err := p.trustConfiguration(l); err != nil {
+			p.showError(fault.New(fault.Environment, "the instance goes on as it was", "no restart: %w", err))
+			good <- false
+			return
+		}
 		var r run.Runner
 		var said bytes.Buffer
 		argv := append(append([]string{l.HTTPD}, l.Args...), "-t")

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
 
@@ -22,10 +23,8 @@ import (
 // instance, in a directory that is ours or, failing that, in the temporary one.
 func (p *Program) defaultRoot(host string, port int, a *account) string {
 	name := fmt.Sprintf("mod_wsgi-%s:%d:%d", host, port, os.Geteuid())
-	if dir := run.Getenv(p.Env, "XDG_RUNTIME_DIR"); !a.other && filepath.IsAbs(dir) {
-		if info, err := os.Lstat(dir); err == nil && info.IsDir() && owner(info) == os.Geteuid() && info.Mode().Perm() == 0o700 {
-			return filepath.Join(dir, name)
-		}
+	if dir := run.Getenv(p.Env, "XDG_RUNTIME_DIR"); !a.other && filepath.IsAbs(dir) && private(dir) {
+		return filepath.Join(dir, name)
 	}
 	tmp := run.Getenv(p.Env, "TMPDIR")
 	if !filepath.IsAbs(tmp) {
@@ -34,165 +33,89 @@ func (p *Program) defaultRoot(host string, port int, a *account) string {
 	return filepath.Join(tmp, name)
 }
 
-// checkRoot refuses a server root in which somebody else could have put or could
-// change something. A missing one is fine.
-func checkRoot(dir string, explicit bool) error {
-	hint := "choose a directory of your own with --server-root"
-	info, err := os.Lstat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return fault.Wrap(fault.Environment, hint, err)
-	case info.Mode()&fs.ModeSymlink != 0:
-		return fault.New(fault.Environment, hint, "the server root %s is a symbolic link", dir)
-	case !info.IsDir():
-		return fault.New(fault.Environment, hint, "the server root %s is not a directory", dir)
-	case owner(info) != os.Geteuid():
-		return fault.New(fault.Environment, hint, "the server root %s belongs to another user (%s)", dir, ownerName(info))
-	case info.Mode().Perm()&0o022 != 0:
-		return fault.New(fault.Environment, "chmod go-w "+run.Quote(dir)+", or "+hint, "the server root %s can be written by others", dir)
-	}
-	parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
+// private reports whether a directory is ours and nobody else may enter it.
+func private(path string) bool {
+	dir, err := owned.OpenDir(path)
 	if err != nil {
-		return fault.New(fault.Environment, "create it first", "the directory %s, in which the server root is to be made, is not there", filepath.Dir(dir))
+		return false
 	}
-	at, err := replaceable(parent)
-	if err != nil {
-		return fault.Wrap(fault.Environment, hint, err)
-	}
-	if at != "" && !explicit {
-		return fault.New(fault.Environment, hint, "another user can replace the server root %s, for %s is theirs or can be written by them", dir, at)
-	}
-	return nil
+	defer func() { _ = dir.Close() }()
+	info, err := dir.Root().Stat(".")
+	return err == nil && owned.UID(info) == os.Geteuid() && info.Mode().Perm() == 0o700
 }
 
-// replaceable returns the first directory, from a resolved one upwards, in which
-// another user than root and ourselves could rename what is in it; "" for none.
-func replaceable(dir string) (string, error) {
-	for at := dir; ; at = filepath.Dir(at) {
-		info, err := os.Stat(at)
-		if err != nil {
-			return "", err
-		}
-		open := info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0
-		if foreign := owner(info) != 0 && owner(info) != os.Geteuid(); open || foreign {
-			return at, nil
-		}
-		if at == filepath.Dir(at) {
-			return "", nil
-		}
-	}
-}
-
-// warnReplaceable warns about a server root that was chosen where somebody else
-// could replace it: that is theirs to decide, as in an image whose /app belongs
-// to the application's account.
-func (p *Program) warnReplaceable(dir string) {
-	parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
-	if err != nil {
-		return
-	}
-	if at, err := replaceable(parent); err == nil && at != "" {
-		p.warn("another user can replace the server root " + dir + ", for " + at + " is theirs or can be written by them")
-	}
-}
-
-// checkLogs refuses, for root, a log file that somebody else has made a symbolic
-// link: httpd would write to what it leads to. Where they can do so later, that is
-// warned about: it is how many have set up the directory for their logs.
+// checkLogs refuses, for root, a log file that somebody else has made something
+// that root must not write to: httpd opens it by name. Where they can do so later,
+// that is warned about: it is how many have set up the directory for their logs.
 func (p *Program) checkLogs(i *instance) error {
 	if !i.account.other || i.LogToTerminal {
 		return nil
 	}
+	var u *owned.Untrusted
+	theirs := errors.As(owned.Check(i.logs), &u)
 	names := []string{i.ErrorLogName, i.AccessLogName, i.StartupLogName}
 	for _, v := range i.ServiceLogFiles {
 		names = append(names, v[1])
 	}
+	const hint = "remove it, or choose a directory that only root can write to with --log-directory"
 	for _, name := range names {
 		path := filepath.Join(i.logs, name)
 		info, err := os.Lstat(path)
-		if err == nil && info.Mode()&fs.ModeSymlink != 0 && owner(info) != os.Geteuid() {
-			return fault.New(fault.Environment, "remove it, or choose a directory that only root can write to with --log-directory",
-				"the log file %s is a symbolic link of another user's (%s), and root would write to what it leads to", path, ownerName(info))
+		if err != nil {
+			continue
+		}
+		sys, ok := info.Sys().(*syscall.Stat_t)
+		switch {
+		case info.Mode()&fs.ModeSymlink != 0 && owned.UID(info) != os.Geteuid():
+			return fault.New(fault.Environment, hint, "the log file %s is a symbolic link of another user's (%s), and root would write to what it leads to", path, owned.Owner(info))
+		case theirs && info.Mode()&fs.ModeSymlink == 0 && !info.Mode().IsRegular():
+			return fault.New(fault.Environment, hint, "the log file %s is not a regular file, and another user can write to its directory", path)
+		case theirs && ok && sys.Nlink > 1:
+			return fault.New(fault.Environment, hint, "the log file %s has other names, which another user may have given to a file of root's", path)
 		}
 	}
-	dir, err := filepath.EvalSymlinks(i.logs)
-	if err != nil || i.LogDirectory == "" {
-		return nil
-	}
-	if at, err := replaceable(dir); err == nil && at != "" {
-		p.warn("another user can replace the log files in " + i.logs + ", which root writes to, for " + at + " is theirs or can be written by them")
+	if theirs && i.LogDirectory != "" {
+		p.warn("another user can replace the log files in " + i.logs + ", which root writes to: " + u.At + ": " + u.Why)
 	}
 	return nil
 }
 
-// makeRoot makes the server root and gives it the rights that it needs: nobody
-// but us, and as root, the group of the application to pass through, for its
-// processes reach their sockets and the glue in there.
-func makeRoot(dir string, a *account) (created bool, err error) {
-	err = os.Mkdir(dir, 0o700)
-	switch {
-	case err == nil:
-		created = true
-	case errors.Is(err, fs.ErrExist):
-	default:
-		return false, fault.New(fault.Environment, "choose another directory with --server-root", "make the server root: %w", err)
-	}
+// openUp lets the application's account pass through the server root. What
+// already exists keeps its wider rights, if it has some.
+func openUp(dir *owned.Dir, a *account) error {
 	if !a.other {
-		return created, nil
-	}
-	// What already exists keeps its wider rights, if it has some.
-	info, err := os.Stat(dir)
-	if err != nil {
-		return created, err
-	}
-	if info.Mode().Perm()&0o001 != 0 {
-		return created, nil
-	}
-	if err := os.Chown(dir, -1, a.gid); err != nil {
-		return created, err
-	}
-	return created, os.Chmod(dir, info.Mode().Perm()|0o710)
-}
-
-// makeSub makes a directory in the server root; mine says that the application
-// writes to it.
-func makeSub(dir string, a *account, mine bool) error {
-	err := os.Mkdir(dir, 0o700)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err != nil || !a.other {
 		return nil
 	}
+	info, err := dir.Root().Stat(".")
+	if err != nil || info.Mode().Perm()&0o001 != 0 {
+		return err
+	}
+	if err := dir.Root().Chown(".", -1, a.gid); err != nil {
+		return err
+	}
+	return dir.Root().Chmod(".", info.Mode().Perm()|0o710)
+}
+
+// giveDirectory gives an open directory of ours to the application, to write to
+// (mine) or to read.
+func giveDirectory(dir *os.File, a *account, mine bool) error {
 	if mine {
-		return os.Lchown(dir, a.uid, a.gid)
+		return dir.Chown(a.uid, a.gid)
 	}
-	if err := os.Lchown(dir, -1, a.gid); err != nil {
-		return err
-	}
-	return os.Chmod(dir, 0o750)
+	return errors.Join(dir.Chown(-1, a.gid), dir.Chmod(0o750))
 }
 
-// passOn gives a directory that an earlier run made in the server root to the
-// group of the account that the application has now.
-func passOn(dir string, a *account) error {
-	info, err := os.Lstat(dir)
-	if err != nil || !a.other || !info.IsDir() || owner(info) != os.Geteuid() || info.Mode().Perm() != 0o750 {
-		return err // somebody has given it other rights
-	}
-	return os.Lchown(dir, -1, a.gid)
+// giveGroup lets the application read an open file of ours.
+func giveGroup(f *os.File, a *account) error {
+	return errors.Join(f.Chown(-1, a.gid), f.Chmod(0o640))
 }
 
-// giveGroup lets the application read a file of ours.
-func giveGroup(name string, a *account) error {
-	if !a.other {
-		return nil
+// number is the application's account where it is another one than ours.
+func (a *account) number() int {
+	if a.other {
+		return a.uid
 	}
-	if err := os.Lchown(name, -1, a.gid); err != nil {
-		return err
-	}
-	return os.Chmod(name, 0o640)
+	return 0
 }
 
 // checkSocketPath reports a directory that is too deep for the sockets in it
@@ -208,8 +131,8 @@ func checkSocketPath(dir string) error {
 
 // removeStaleSockets removes what daemon processes of an httpd that no longer
 // runs have left.
-func removeStaleSockets(dir string) {
-	entries, err := os.ReadDir(dir)
+func removeStaleSockets(dir *owned.Dir) {
+	entries, err := dir.Entries()
 	if err != nil {
 		return
 	}
@@ -220,16 +143,7 @@ func removeStaleSockets(dir string) {
 		}
 		number, _, _ := strings.Cut(rest, ".")
 		if pid, err := strconv.Atoi(number); err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-			_ = os.Remove(filepath.Join(dir, e.Name()))
+			_ = dir.Remove(e.Name())
 		}
 	}
 }
-
-func owner(info fs.FileInfo) int {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int(st.Uid)
-	}
-	return -1
-}
-
-func ownerName(info fs.FileInfo) string { return "number " + strconv.Itoa(owner(info)) }

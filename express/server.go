@@ -108,6 +108,7 @@ type Server struct {
 	positional    []string
 	moduleVersion string // of the installed module
 	freeThreaded  bool   // the installed Python has no GIL
+	forUnit       bool   // a unit is printed, which runs it as --user
 }
 
 // Given reports whether the command line sets the option, by its first name

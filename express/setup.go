@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,9 +18,9 @@ import (
 
 	"modwsgi/express/conf"
 	pyruntime "modwsgi/express/runtime"
-	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
 
@@ -67,6 +68,10 @@ type launch struct {
 	URL   string   `json:"url"`
 	Drain int      `json:"drain"`         // seconds that requests get when it stops
 	GDB   string   `json:"gdb,omitempty"` // run httpd under it
+	UID   int      `json:"uid,omitempty"` // the application's account, where it is another one
+	Files []relied `json:"files,omitempty"`
+
+	dir *owned.Dir // the server root; nil before it is made
 }
 
 // setup writes the server root. Nothing is written before everything that can be
@@ -82,13 +87,12 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 		return nil, nil, err
 	}
 	l := i.launch()
-	if start {
-		if pid := l.running(); pid != 0 {
-			return nil, nil, fault.New(fault.Busy, "stop it, or use another --server-root", "an httpd runs with the server root %s already (process %d)", i.root, pid)
-		}
+	l.Files = append(i.reliedFiles(), i.loaded(file)...)
+	if err := p.trustFiles(i.loaded(file)); err != nil {
+		return nil, nil, err
 	}
-	created, err := makeRoot(i.root, i.account)
-	if err != nil {
+	created := false
+	if l.dir, created, err = i.makeRoot(start, l); err != nil {
 		return nil, nil, err
 	}
 	if start {
@@ -108,24 +112,54 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 			i.release()
 		}
 		if created {
-			_ = os.RemoveAll(i.root)
+			_ = l.dir.Discard()
 		}
 		return nil, nil, err
 	}
-	removeStaleSockets(i.socketDir)
+	i.removeSockets(l)
 	return i, l, nil
+}
+
+// makeRoot opens or makes the server root, unless httpd runs with it already.
+func (i *instance) makeRoot(start bool, l *launch) (dir *owned.Dir, created bool, err error) {
+	if start {
+		if l.dir, err = openRoot(i.root); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, false, err
+		}
+		defer l.close()
+		proc, err := l.running()
+		if err != nil {
+			return nil, false, err
+		}
+		if proc != nil {
+			defer proc.release()
+			return nil, false, fault.New(fault.Busy, "stop it, or use another --server-root", "an httpd runs with the server root %s already (process %d)", i.root, proc.pid)
+		}
+	}
+	return makeRoot(i.root, i.account)
+}
+
+// removeSockets removes sockets that an earlier httpd has left.
+func (i *instance) removeSockets(l *launch) {
+	if i.socketDir == i.root {
+		removeStaleSockets(l.dir)
+		return
+	}
+	if dir, err := owned.OpenShared(i.socketDir); err == nil {
+		removeStaleSockets(dir)
+		_ = dir.Close()
+	}
 }
 
 // fill writes the files of a server root, httpd.conf last.
 func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.File, text string) error {
-	if err := i.directories(); err != nil {
+	if err := i.directories(l.dir); err != nil {
 		return fault.Wrap(fault.Environment, "", err)
 	}
-	trial, err := p.tryConf(ctx, i, l, file, text)
-	if err != nil {
+	if err := p.tryConf(ctx, i, l, file, text); err != nil {
 		return err
 	}
-	defer os.Remove(trial)
+	defer func() { _ = l.dir.Remove(trialFile) }()
 	glue, err := pyruntime.Files.ReadFile("mod_wsgi/express/glue.py")
 	if err != nil {
 		return err
@@ -149,21 +183,11 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 		return err
 	}
 	for _, f := range append(files, more...) {
-		name := filepath.Join(i.root, f.name)
-		// The glue's time tells processes of a running server to reload; it is
-		// left alone where nothing changed.
-		if old, err := os.ReadFile(name); err != nil || !bytes.Equal(old, f.data) {
-			if err := atomicfile.Write(name, f.data, f.mode); err != nil {
-				return fault.Wrap(fault.Environment, "", err)
-			}
-		}
-		if f.shared {
-			if err := giveGroup(name, i.account); err != nil {
-				return err
-			}
+		if err := put(l.dir, f, i.account); err != nil {
+			return fault.Wrap(fault.Environment, "", err)
 		}
 	}
-	return os.Rename(trial, filepath.Join(i.root, confFile))
+	return l.dir.Root().Rename(trialFile, confFile)
 }
 
 // rootFile is a file of a server root; a shared one can be read by the
@@ -201,7 +225,7 @@ func (i *instance) moreFiles() ([]rootFile, error) {
 }
 
 // directories makes those of the instance that are not there.
-func (i *instance) directories() error {
+func (i *instance) directories(root *owned.Dir) error {
 	for _, d := range []struct {
 		path string
 		mine bool // the application writes to it
@@ -218,11 +242,17 @@ func (i *instance) directories() error {
 		if !d.want {
 			continue
 		}
-		if err := makeSub(d.path, i.account, d.mine); err != nil {
+		if filepath.Dir(d.path) != i.root {
+			if err := i.makeOutside(d.path, d.mine); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := makeSub(root.Root(), filepath.Base(d.path), i.account, d.mine); err != nil {
 			return err
 		}
-		if !d.mine && filepath.Dir(d.path) == i.root {
-			if err := passOn(d.path, i.account); err != nil {
+		if !d.mine {
+			if err := passOn(root, filepath.Base(d.path), i.account); err != nil {
 				return err
 			}
 		}
@@ -230,11 +260,24 @@ func (i *instance) directories() error {
 	return nil
 }
 
-// tryConf has httpd check the configuration under another name, which it returns.
-func (p *Program) tryConf(ctx context.Context, i *instance, l *launch, file *conf.File, text string) (string, error) {
-	trial := filepath.Join(i.root, ".httpd.conf.new")
-	if err := atomicfile.Write(trial, []byte(text), 0o600); err != nil {
-		return "", fault.Wrap(fault.Environment, "", err)
+// makeOutside makes a directory in a place of the caller's choice.
+func (i *instance) makeOutside(path string, mine bool) error {
+	parent, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = parent.Close() }()
+	return makeSub(parent, filepath.Base(path), i.account, mine)
+}
+
+// trialFile is a configuration that httpd has not checked yet.
+const trialFile = ".httpd.conf.new"
+
+// tryConf has httpd check the configuration under another name.
+func (p *Program) tryConf(ctx context.Context, i *instance, l *launch, file *conf.File, text string) error {
+	trial := filepath.Join(i.root, trialFile)
+	if err := l.dir.WriteFile(trialFile, []byte(text), 0o600); err != nil {
+		return fault.Wrap(fault.Environment, "", err)
 	}
 	var r run.Runner
 	var said bytes.Buffer
@@ -247,10 +290,10 @@ func (p *Program) tryConf(ctx context.Context, i *instance, l *launch, file *con
 	case !strings.Contains(said.String(), "Syntax OK"):
 		err = fault.New(fault.Environment, "see --httpd-executable", "%s is not an httpd: it does not check a configuration (-t)", i.httpd)
 	default:
-		return trial, nil
+		return nil
 	}
-	_ = os.Remove(trial)
-	return "", err
+	_ = l.dir.Remove(trialFile)
+	return err
 }
 
 var atLine = regexp.MustCompile(`line (\d+) of ([^\n]*)`)
@@ -346,6 +389,7 @@ func (i *instance) launch() *launch {
 			"LANG=" + i.locale, "LC_ALL=" + i.locale,
 		},
 	}
+	l.UID = i.account.number()
 	if i.daemon() {
 		l.Drain = max(i.GracefulTimeout, 1)
 	}
@@ -404,10 +448,11 @@ func (l *launch) environ(caller []string) []string {
 
 // setupServer is the command setup-server.
 func setupServer(ctx context.Context, p *Program, c *parsed) (int, error) {
-	i, _, err := p.setup(ctx, c.server, false)
+	i, l, err := p.setup(ctx, c.server, false)
 	if err != nil {
 		return 1, err
 	}
+	l.close()
 	return 0, i.banner(p.Stdout, true)
 }
 
@@ -429,28 +474,10 @@ func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 		return 1, err
 	}
 	defer i.release()
-	_ = os.Remove(l.Pid) // of an earlier one that ended badly
+	defer l.close()
+	l.removePIDFile() // of an earlier one that ended badly
 	if err := i.banner(p.Stdout, false); err != nil {
 		return 1, err
 	}
 	return p.supervise(ctx, i, l)
-}
-
-// readLaunch reads how the httpd of a server root is started.
-func readLaunch(root string) (*launch, error) {
-	if err := checkRoot(root, true); err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(filepath.Join(root, instanceFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fault.New(fault.Usage, "make one with mod_wsgi-express setup-server", "%s is not a server root", root)
-	}
-	if err != nil {
-		return nil, fault.Wrap(fault.Environment, "", err)
-	}
-	var l launch
-	if err := json.Unmarshal(data, &l); err != nil {
-		return nil, fault.New(fault.Environment, "run setup-server again", "read %s: %w", instanceFile, err)
-	}
-	return &l, nil
 }

@@ -61,11 +61,12 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if s.User == "" {
 		return exitUsage, usage("systemd-unit", "the account that the application runs as", "systemd-unit needs --user")
 	}
+	asRoot := len(s.ServiceUsers)+len(s.ServiceGroups) > 0
+	s.forUnit = !asRoot
 	i, err := p.resolve(ctx, s)
 	if err != nil {
 		return 1, err
 	}
-	asRoot := len(s.ServiceUsers)+len(s.ServiceGroups) > 0
 	name := "mod_wsgi-" + strings.NewReplacer(":", "-", "/", "-", " ", "-", "%", "-").Replace(i.group)
 	root := i.root
 	if s.ServerRoot == "" {

@@ -13,15 +13,15 @@ import (
 // them, and are taken for groups with others in them.
 var groupFile, passwdFile = "/etc/group", "/etc/passwd"
 
-// alone reports whether a group has no member but this user and root, as the
-// private group has that many systems give each user.
-func alone(gid int) bool {
+// alone reports whether a group has no member but this user, root and the account
+// also, as the private group has that many systems give each user.
+func alone(gid, also int) bool {
 	users := usersOf(passwdFile)
 	if users == nil {
 		return false
 	}
 	for _, u := range users {
-		if u.gid == gid && !us(u.uid) && !(gid == 0 && ofRootsGroup[u.name]) {
+		if u.gid == gid && !us(u.uid, also) && !(gid == 0 && ofRootsGroup[u.name]) {
 			return false
 		}
 	}
@@ -31,7 +31,7 @@ func alone(gid int) bool {
 	}
 	for _, name := range members {
 		u, known := users[name]
-		if !known || !us(u.uid) {
+		if !known || !us(u.uid, also) {
 			return false
 		}
 	}

@@ -94,6 +94,17 @@ func Check(path string) error {
 	return nil
 }
 
+// CheckFor is Check where one more account is trusted: the owner of the programs
+// that root was told to run, for instance.
+func CheckFor(path string, uid int) error {
+	h, err := walk(path, final{also: uid})
+	if err != nil {
+		return err
+	}
+	h.close()
+	return nil
+}
+
 // OpenFile opens a regular file for reading that nobody else can change or
 // replace. It never waits for a writer of a pipe.
 func OpenFile(path string) (*os.File, error) {
@@ -182,6 +193,17 @@ func readAll(f *os.File, limit int64) ([]byte, error) {
 // OpenDir opens a directory whose whole path nobody else can change.
 func OpenDir(path string) (*Dir, error) {
 	h, err := walk(path, final{dir: true})
+	if err != nil {
+		return nil, err
+	}
+	return h.open()
+}
+
+// OpenShared opens a directory as OpenDir does, and also one that everybody may
+// write to, if it is sticky as /tmp is. Others may make entries in it: what Open
+// and Sub open there is judged, what Root opens is not.
+func OpenShared(path string) (*Dir, error) {
+	h, err := walk(path, final{dir: true, sticky: true})
 	if err != nil {
 		return nil, err
 	}

@@ -418,12 +418,12 @@ func TestGroupsWithNobodyElse(t *testing.T) {
 	text(passwdFile, "root:x:0:0::/root:/bin/sh\nsync:x:5:0::/:/bin/sync\nme:x:"+strconv.Itoa(os.Geteuid())+":500::/:/bin/sh\nalice:x:1001:600::/:/bin/sh\n")
 	text(groupFile, "root:x:0:\nme:x:500:\nalice:x:600:\nstaff:x:50:root,me\nweb:x:51:me,alice\nghost:x:52:nobody-knows\n")
 	for gid, want := range map[int]bool{0: true, 500: true, 600: false, 50: true, 51: false, 52: false, 4711: false} {
-		if got := alone(gid); got != want {
+		if got := alone(gid, 0); got != want {
 			t.Errorf("alone(%d) = %v", gid, got)
 		}
 	}
 	text(groupFile, "me:x:500:\nagain:x:500:alice\n")
-	if alone(500) {
+	if alone(500, 0) {
 		t.Error("the second line of a group was not read")
 	}
 }

@@ -24,6 +24,7 @@ type final struct {
 	create bool // missing directories are made
 	output bool // see OutputDir: directories of other users are passed
 	theirs bool // a directory, which another user may own, see OpenTheirs
+	also   int  // an account that is trusted besides this one and root
 }
 
 // handle is the end of a walk.
@@ -151,13 +152,13 @@ func (w *walker) enter(fd int, at string) error {
 		return &fs.PathError{Op: "stat", Path: at, Err: err}
 	}
 	w.closed = w.closed || !passable(&st)
-	loose, err := judgeStat(w.asked, at, &st, onTheWay)
+	loose, err := judgeStat(w.asked, at, &st, onTheWay, w.want.also)
 	w.loose = loose
 	if w.want.theirs {
 		return nil
 	}
 	if err != nil && w.want.output {
-		w.shared, w.foreign = true, w.foreign || !us(int(st.Uid))
+		w.shared, w.foreign = true, w.foreign || !us(int(st.Uid), w.want.also)
 		return nil
 	}
 	return err
@@ -225,7 +226,7 @@ func (w *walker) follow(name, at string, st *unix.Stat_t) error {
 		if err := w.followTheirs(at, st); err != nil {
 			return err
 		}
-	} else if w.foreign || w.loose && !us(int(st.Uid)) {
+	} else if w.foreign || w.loose && !us(int(st.Uid), w.want.also) {
 		return &Untrusted{
 			Path: w.asked, At: at, Owner: int(st.Uid), Mode: fs.ModeSymlink | 0o777,
 			Why: "it is a symbolic link of " + nameOf(int(st.Uid)),
@@ -257,9 +258,9 @@ func (w *walker) followTheirs(at string, st *unix.Stat_t) error {
 		return &Untrusted{Path: w.asked, At: at, Owner: uid, Mode: fs.ModeSymlink | 0o777, Why: why}
 	}
 	switch {
-	case us(uid) && w.loose && st.Nlink > 1: // a second name of a link that we made elsewhere
+	case us(uid, 0) && w.loose && st.Nlink > 1: // a second name of a link that we made elsewhere
 		return bad("it is a symbolic link with several names")
-	case us(uid):
+	case us(uid, 0):
 		return nil
 	case w.linked >= 0 && w.linked != uid:
 		return bad("it is a symbolic link of " + nameOf(uid) + ", which a link of " + nameOf(w.linked) + " leads to")
@@ -272,7 +273,7 @@ func (w *walker) followTheirs(at string, st *unix.Stat_t) error {
 func (w *walker) openFile(name, at string, st *unix.Stat_t) (*handle, error) {
 	h := &handle{fd: -1, path: w.asked, real: at}
 	if !w.want.file {
-		_, err := judgeStat(w.asked, at, st, atTheEnd)
+		_, err := judgeStat(w.asked, at, st, atTheEnd, w.want.also)
 		return h, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -288,7 +289,7 @@ func (w *walker) openFile(name, at string, st *unix.Stat_t) (*handle, error) {
 		if now.Mode&unix.S_IFMT != unix.S_IFREG {
 			err = &fs.PathError{Op: "open", Path: at, Err: errors.New("it is not a regular file")}
 		} else {
-			_, err = judgeStat(w.asked, at, &now, atTheEnd)
+			_, err = judgeStat(w.asked, at, &now, atTheEnd, w.want.also)
 		}
 	}
 	h.exposed = !w.closed && readable(&now)
@@ -313,7 +314,7 @@ func (w *walker) end() (*handle, error) {
 	if w.want.sticky {
 		place = forScratch
 	}
-	_, err := judgeStat(w.asked, w.at, &st, place)
+	_, err := judgeStat(w.asked, w.at, &st, place, w.want.also)
 	switch {
 	case w.want.theirs:
 		err = w.endTheirs(&st)
@@ -339,8 +340,8 @@ func (w *walker) endTheirs(st *unix.Stat_t) error {
 	}
 }
 
-// us reports whether a user is this one or root.
-func us(uid int) bool { return uid == 0 || uid == os.Geteuid() }
+// us reports whether a user is this one, root, or the one that also is.
+func us(uid, also int) bool { return uid == 0 || uid == os.Geteuid() || uid == also }
 
 // place is where on a path something is.
 type place int
@@ -358,14 +359,14 @@ func judge(asked, at string, info fs.FileInfo) error {
 		return &fs.PathError{Op: "stat", Path: at, Err: errors.New("the system does not tell who owns it")}
 	}
 	st := unix.Stat_t{Uid: sys.Uid, Gid: sys.Gid, Mode: sys.Mode}
-	_, err := judgeStat(asked, at, &st, atTheEnd)
+	_, err := judgeStat(asked, at, &st, atTheEnd, 0)
 	return err
 }
 
 // judgeStat is the rule of the package comment for one directory or file. loose
 // reports a directory in which others may make entries and which passes because it
 // is sticky.
-func judgeStat(asked, at string, st *unix.Stat_t, where place) (loose bool, err error) {
+func judgeStat(asked, at string, st *unix.Stat_t, where place, also int) (loose bool, err error) {
 	mode := fs.FileMode(st.Mode & 0o777)
 	if st.Mode&unix.S_ISVTX != 0 {
 		mode |= fs.ModeSticky
@@ -381,7 +382,7 @@ func judgeStat(asked, at string, st *unix.Stat_t, where place) (loose bool, err 
 	bad := func(why string) (bool, error) {
 		return true, &Untrusted{Path: asked, At: at, Owner: uid, Mode: mode, Why: why}
 	}
-	if !us(uid) && (where != onTheWay || !outside(uid)) {
+	if !us(uid, also) && (where != onTheWay || !outside(uid)) {
 		return bad("it belongs to " + nameOf(uid))
 	}
 	sticky := dir && mode&fs.ModeSticky != 0 && where != atTheEnd
@@ -390,7 +391,7 @@ func judgeStat(asked, at string, st *unix.Stat_t, where place) (loose bool, err 
 		return bad("everybody may write to it (mode " + mode.String() + ")")
 	case mode.Perm()&0o002 != 0:
 		return true, nil
-	case mode.Perm()&0o020 == 0 || alone(int(st.Gid)) && !hasACL(at):
+	case mode.Perm()&0o020 == 0 || alone(int(st.Gid), also) && !hasACL(at):
 		return false, nil
 	case !sticky:
 		return bad("the group " + groupName(int(st.Gid)) + " may write to it (mode " + mode.String() + ")")
@@ -406,7 +407,7 @@ func readable(st *unix.Stat_t) bool { return open(st, 0o004, 0o040) }
 
 func open(st *unix.Stat_t, others, group uint32) bool {
 	mode := uint32(st.Mode)
-	return mode&others != 0 || mode&group != 0 && !alone(int(st.Gid))
+	return mode&others != 0 || mode&group != 0 && !alone(int(st.Gid), 0)
 }
 
 func ownerOf(info fs.FileInfo) int {

@@ -9,7 +9,10 @@ import (
 
 const nonBlock = 0
 
-type final struct{ file, dir, sticky, create, output, theirs bool }
+type final struct {
+	file, dir, sticky, create, output, theirs bool
+	also                                      int
+}
 
 type handle struct {
 	file    *os.File

@@ -1,0 +1,527 @@
+package express
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/otheruser"
+	"modwsgi/internal/owned"
+)
+
+// at sets what happens at a moment between a check and what it is for.
+func at(t *testing.T, name string, f func()) {
+	t.Helper()
+	before := moment
+	t.Cleanup(func() { moment = before })
+	moment = func(m string) {
+		if m == name {
+			f()
+		}
+	}
+}
+
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// plantRoot makes a server root by hand, whose httpd is a program of the caller's.
+func plantRoot(t *testing.T, root, httpd string) *launch {
+	t.Helper()
+	l := &launch{
+		HTTPD: httpd, Argv0: "httpd", Args: []string{"-f", filepath.Join(root, confFile)}, Dir: "/", Root: root, Host: "127.0.0.1", Port: 47313,
+		Pid: filepath.Join(root, "httpd.pid"), Drain: 1,
+	}
+	data, err := json.Marshal(l)
+	must(t, err, os.MkdirAll(root, 0o755), os.WriteFile(filepath.Join(root, instanceFile), data, 0o600),
+		os.WriteFile(filepath.Join(root, confFile), nil, 0o600), os.WriteFile(filepath.Join(root, handlerFile), nil, 0o600))
+	return l
+}
+
+// program copies the shell, which then is a program of its own.
+func program(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile("/bin/sh")
+	must(t, err, os.WriteFile(path, data, 0o755))
+	return path
+}
+
+// serverProcess starts a process that looks like an httpd: the program waits, and
+// its command line ends in the words.
+func serverProcess(t *testing.T, attr *syscall.SysProcAttr, path string, words ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), path, append([]string{"-c", "echo; read x"}, words...)...)
+	cmd.SysProcAttr = attr
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	must(t, err1, err2, cmd.Start())
+	if _, err := out.Read(make([]byte, 1)); err != nil { // it is that program now
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return cmd
+}
+
+func alive(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(data), ") Z ")
+}
+
+func writePID(t *testing.T, l *launch, text string) {
+	t.Helper()
+	must(t, os.WriteFile(l.Pid, []byte(text), 0o644))
+}
+
+// TestServerRootOfAnotherUser: root neither believes nor writes a server root that
+// another user owns or can exchange, whatever the command is.
+func TestServerRootOfAnotherUser(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	exe := fakeServer(t, filepath.Join(top, "base"), nil)
+	marker := filepath.Join(top, "marker")
+	script := filepath.Join(top, "script")
+	must(t, os.WriteFile(script, []byte("#!/bin/sh\ntouch "+marker+"\n"), 0o755))
+	theirs := filepath.Join(top, "theirs")
+	inside, own, linked, open := filepath.Join(theirs, "root"), filepath.Join(top, "own"), filepath.Join(top, "link"), filepath.Join(top, "open")
+	for _, root := range []string{inside, own, open} {
+		plantRoot(t, root, script)
+	}
+	otheruser.Give(t, theirs, own)
+	must(t, os.Symlink(inside, linked), os.Chmod(open, 0o777))
+	link2 := filepath.Join(top, "parent-link")
+	must(t, os.Symlink(theirs, link2))
+	commands := [][]string{{"status"}, {"status", "--json"}, {"stop"}, {"reload"}}
+	for _, verb := range []string{"setup-server", "show-config", "start-server"} {
+		commands = append(commands, append([]string{verb, "app.py", "--port", "47312"}, testUser()...))
+	}
+	for _, words := range []string{"stop", "graceful-stop", "status", "restart", "graceful", "start", "configtest", "-v", "-k stop", "version", ""} {
+		commands = append(commands, append([]string{"apachectl"}, strings.Fields(words)...))
+	}
+	for root, want := range map[string]string{
+		inside: "can replace the server root " + inside, filepath.Join(link2, "root"): "can replace the server root", own: "belongs to another user",
+		linked: "is a symbolic link", open: "can be written by others",
+	} {
+		for _, words := range commands {
+			args := append(append([]string{}, words...), "--server-root", root)
+			if words[0] == "apachectl" {
+				args = append([]string{"apachectl", root}, words[1:]...)
+			}
+			code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: filepath.Join(top, "base"), Env: []string{"LANG=C.UTF-8"}}, args...)
+			if code == 0 || code == 3 || !strings.Contains(stderr, want) {
+				t.Errorf("%q: %d %s", args, code, stderr)
+			}
+			hint := map[string]string{inside: "sudo -u '#" + strconv.Itoa(otheruser.UID) + "' mod_wsgi-express", open: "chmod go-w " + open}[root]
+			if !strings.Contains(stderr, hint) {
+				t.Errorf("%q: no hint %q: %s", args, hint, stderr)
+			}
+		}
+	}
+	if _, err := os.Lstat(marker); err == nil {
+		t.Error("a program was run")
+	}
+	for _, root := range []string{inside, own, open} {
+		if entries, _ := os.ReadDir(root); len(entries) != 3 {
+			t.Errorf("%s was written to: %v", root, entries)
+		}
+	}
+	// In /tmp only the owner of a directory can exchange it.
+	sticky := filepath.Join(top, "sticky")
+	must(t, os.Mkdir(sticky, 0o700), os.Chmod(sticky, 0o777|os.ModeSticky))
+	good := filepath.Join(sticky, "root")
+	plantRoot(t, good, script)
+	if code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: top}, "status", "--server-root", good); code != 3 || !strings.Contains(stdout, "not running") {
+		t.Errorf("%d %s %s", code, stdout, stderr)
+	}
+}
+
+// TestOrdinaryUserAndAnotherUsersServerRoot: an ordinary user believes another
+// user's server root as little, but their own and root's.
+func TestOrdinaryUserAndAnotherUsersServerRoot(t *testing.T) {
+	if os.Geteuid() == 0 {
+		dir := otheruser.Dir(t)
+		plantRoot(t, dir+"/third", "/bin/true")
+		plantRoot(t, dir+"/place/root", "/bin/true")
+		must(t, os.Chown(dir+"/third", 65534, 65534), os.Chown(dir+"/place", 65534, 65534))
+		otheruser.Give(t, dir+"/place/root", dir+"/place/root/"+instanceFile)
+		t.Setenv("EXPRESS_ROOTS", dir)
+	}
+	if !otheruser.Rerun(t) {
+		return
+	}
+	own := filepath.Join(t.TempDir(), "own")
+	plantRoot(t, own, "/bin/true")
+	for root, want := range map[string]string{
+		os.Getenv("EXPRESS_ROOTS") + "/third": "belongs to another user", os.Getenv("EXPRESS_ROOTS") + "/place/root": "can replace the server root", own: "",
+	} {
+		l, err := readLaunch(root)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v %v", root, l, err)
+		}
+	}
+}
+
+// TestServerRootIsOpenedOnce: what is read comes from the directory that was
+// checked, whatever its name leads to by then.
+func TestServerRootIsOpenedOnce(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	root, away, evil := filepath.Join(top, "root"), filepath.Join(top, "away"), filepath.Join(top, "evil")
+	httpd := program(t, filepath.Join(top, "httpd"))
+	good := plantRoot(t, root, httpd)
+	bad := plantRoot(t, evil, "/bin/false")
+	bad.Root, bad.Pid, bad.Args = root, good.Pid, good.Args
+	data, err := json.Marshal(bad)
+	victim := serverProcess(t, nil, httpd, "-f", good.Args[1])
+	must(t, err, os.WriteFile(filepath.Join(evil, instanceFile), data, 0o600), os.WriteFile(filepath.Join(evil, "httpd.pid"), []byte(strconv.Itoa(victim.Process.Pid)), 0o600))
+	otheruser.Give(t, evil, filepath.Join(evil, instanceFile), filepath.Join(evil, "httpd.pid"), filepath.Join(evil, confFile))
+	once := true
+	at(t, "server root opened", func() {
+		if once {
+			once = false
+			must(t, os.Rename(root, away), os.Rename(evil, root))
+		}
+	})
+	l, err := readLaunch(root)
+	if err != nil || l.HTTPD != httpd {
+		t.Fatalf("%+v %v", l, err)
+	}
+	defer l.close()
+	if proc, err := l.running(); proc != nil || err != nil {
+		t.Errorf("the planted pid file was believed: %v %v", proc, err)
+	}
+	if proc, err := os.ReadFile(filepath.Join(root, instanceFile)); err != nil || !strings.Contains(string(proc), "/bin/false") {
+		t.Fatalf("they were not exchanged: %v", err)
+	}
+	// The name itself is refused from now on.
+	if _, err := readLaunch(root); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestCopiedServerRoot: the files of one name the place where they were written.
+func TestCopiedServerRoot(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	must(t, os.Chmod(top, 0o755))
+	root := filepath.Join(top, "root")
+	plantRoot(t, root, "/bin/true")
+	parent := filepath.Join(top, "parent")
+	must(t, os.Symlink(top, parent))
+	if l, err := readLaunch(filepath.Join(parent, "root")); err != nil || l.Root != root {
+		t.Errorf("by another name: %v", err)
+	}
+	must(t, os.CopyFS(filepath.Join(top, "copy"), os.DirFS(root)))
+	must(t, os.Chmod(filepath.Join(top, "copy"), 0o700), os.Chmod(filepath.Join(top, "copy", instanceFile), 0o600))
+	if _, err := readLaunch(filepath.Join(top, "copy")); err == nil || !strings.Contains(err.Error(), "was written for the server root "+root) {
+		t.Errorf("a copy: %v", err)
+	}
+}
+
+// TestPIDFileIsNotBelieved: the number in a pid file is that of another process, or
+// nonsense. Nothing is signalled.
+func TestPIDFileIsNotBelieved(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	root := filepath.Join(top, "root")
+	httpd := program(t, filepath.Join(top, "httpd"))
+	other := program(t, filepath.Join(top, "other"))
+	plantRoot(t, root, httpd)
+	l, err := readLaunch(root)
+	must(t, err)
+	defer l.close()
+	conf := l.Args[1]
+	sleep := exec.CommandContext(t.Context(), "sleep", "60")
+	must(t, sleep.Start())
+	t.Cleanup(func() { _ = sleep.Process.Kill(); _ = sleep.Wait() })
+	real := serverProcess(t, nil, httpd, "-f", conf)
+	pids := map[string]int{
+		"ourselves": os.Getpid(), "our parent": os.Getppid(), "sleep": sleep.Process.Pid,
+		"another program": serverProcess(t, nil, other, "-f", conf).Process.Pid,
+		"another user":    serverProcess(t, otheruser.Credential(), httpd, "-f", conf).Process.Pid,
+		"another root":    serverProcess(t, nil, httpd, "-f", conf+".new").Process.Pid,
+		"the name only":   serverProcess(t, nil, httpd, conf, root).Process.Pid,
+		"the launcher":    serverProcess(t, nil, other, "stop", "--server-root", root).Process.Pid,
+	}
+	texts := map[string]string{"0": "0", "1": "1", "-1": "-1", "a group": "-" + strconv.Itoa(real.Process.Pid), "huge": "99999999999999999999", "2^32": "4294967297", "none": "", "words": "12 13", "signed": "+" + strconv.Itoa(real.Process.Pid), "no process": "4194305"}
+	for what, pid := range pids {
+		texts[what] = strconv.Itoa(pid)
+	}
+	// A thread has a number, too, and a signal to it would reach the whole process.
+	threads, err := os.ReadDir("/proc/self/task")
+	must(t, err)
+	for _, thread := range threads {
+		if thread.Name() != strconv.Itoa(os.Getpid()) {
+			texts["a thread"] = thread.Name()
+		}
+	}
+	for what, text := range texts {
+		writePID(t, l, text+"\n")
+		if proc, err := l.running(); proc != nil || err != nil {
+			t.Errorf("%s (%s) is believed: %v %v", what, text, proc, err)
+		}
+		for _, args := range [][]string{{"stop", "--server-root", root}, {"reload", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "graceful-stop"}, {"apachectl", root, "-k", "stop"}} {
+			if code, stdout, stderr := runProgram(t, &Program{Executable: "/nonexistent/x", Dir: top}, args...); code > 1 || !strings.Contains(stdout+stderr, "is not running") {
+				t.Errorf("%s: %q: %d %s %s", what, args, code, stdout, stderr)
+			}
+		}
+	}
+	for what, pid := range pids {
+		if !alive(pid) {
+			t.Errorf("%s was ended", what)
+		}
+	}
+	writePID(t, l, fmt.Sprintf("%d\n", real.Process.Pid))
+	proc, err := l.running()
+	if err != nil || proc == nil {
+		t.Fatalf("the real one is not found: %v", err)
+	}
+	proc.release()
+	// Its program may have been replaced or removed since.
+	must(t, os.Remove(httpd))
+	if proc, err := l.running(); err != nil || proc == nil {
+		t.Errorf("after its program was removed: %v %v", proc, err)
+	}
+	program(t, httpd)
+	if code, _, stderr := runProgram(t, &Program{Executable: "/nonexistent/x", Dir: top}, "stop", "--server-root", root); code != 0 {
+		t.Errorf("stop: %d %s", code, stderr)
+	}
+	if alive(real.Process.Pid) {
+		t.Error("the real one was not stopped")
+	}
+}
+
+// TestPIDFileOfAnotherUser: a pid file that another user has written or can replace
+// is not believed, and as root none is put there.
+func TestPIDFileOfAnotherUser(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	httpd := program(t, filepath.Join(top, "httpd"))
+	root := filepath.Join(top, "root")
+	l := plantRoot(t, root, httpd)
+	server := serverProcess(t, nil, httpd, "-f", l.Args[1])
+	number := []byte(strconv.Itoa(server.Process.Pid))
+	theirs, sticky := filepath.Join(top, "theirs"), filepath.Join(top, "sticky")
+	must(t, os.Mkdir(theirs, 0o755), os.Mkdir(sticky, 0o755), os.Chmod(sticky, 0o777|os.ModeSticky), os.WriteFile(theirs+"/pid", number, 0o644), os.WriteFile(sticky+"/pid", number, 0o644),
+		os.WriteFile(top+"/given", number, 0o644), os.WriteFile(top+"/open", number, 0o644), os.Chmod(top+"/open", 0o666), os.Symlink(top+"/given", top+"/link"))
+	otheruser.Give(t, theirs, top+"/given")
+	exe := fakeServer(t, filepath.Join(top, "base"), nil)
+	for _, pid := range []string{theirs + "/pid", sticky + "/pid", top + "/given", top + "/open", top + "/link"} {
+		l.Pid = pid
+		data, err := json.Marshal(l)
+		must(t, err, os.WriteFile(filepath.Join(root, instanceFile), data, 0o600))
+		for _, args := range [][]string{{"stop", "--server-root", root}, {"status", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "restart"}} {
+			if code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: top}, args...); code != 1 || !strings.Contains(stderr, "is not believed") {
+				t.Errorf("%s: %q: %d %s", pid, args, code, stderr)
+			}
+		}
+		args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", filepath.Join(top, "new"), "--pid-file", pid}, testUser()...)
+		if code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: filepath.Join(top, "base"), Env: []string{"LANG=C.UTF-8"}}, args...); code != 1 || !strings.Contains(stderr, "option --pid-file: ") || !strings.Contains(stderr, "hint: ") {
+			t.Errorf("%s: %d %s", pid, code, stderr)
+		}
+	}
+	if !alive(server.Process.Pid) {
+		t.Error("it was stopped")
+	}
+}
+
+// TestProcessIsHeld: between the check of a process and the signal it ends; the
+// signal reaches nobody.
+func TestProcessIsHeld(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	must(t, os.Chmod(top, 0o755))
+	httpd := program(t, filepath.Join(top, "httpd"))
+	l := plantRoot(t, filepath.Join(top, "root"), httpd)
+	server := serverProcess(t, nil, httpd, "-f", l.Args[1])
+	l, err = readLaunch(l.Root)
+	must(t, err)
+	defer l.close()
+	writePID(t, l, strconv.Itoa(server.Process.Pid))
+	at(t, "process identified", func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	proc, err := l.running()
+	if err != nil || proc == nil {
+		t.Fatalf("%v %v", proc, err)
+	}
+	defer proc.release()
+	for _, held := range []*process{proc, {pid: proc.pid, fd: -1, started: proc.started}} { // an old kernel has no descriptors for processes
+		if err := held.signal(terminate); !errors.Is(err, os.ErrProcessDone) || !held.ended() {
+			t.Errorf("%+v: %v", held, err)
+		}
+	}
+	// Another one has the number by now.
+	if reused := (&process{pid: os.Getpid(), fd: -1, started: proc.started}); !reused.ended() || !errors.Is(reused.signal(terminate), os.ErrProcessDone) {
+		t.Error("a process that was started at another time is taken for it")
+	}
+}
+
+// TestDirectoriesAreGivenAwayByHandle: a directory that was just made is exchanged
+// for a link or for another directory before it is given to the application.
+func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	a := &account{user: "nobody", uid: otheruser.UID, gid: otheruser.GID, other: true}
+	victim := filepath.Join(top, "victim")
+	must(t, os.Mkdir(victim, 0o700), os.WriteFile(filepath.Join(victim, "secret"), nil, 0o600))
+	before, err := os.Stat(victim)
+	must(t, err)
+	unchanged := func(what string) {
+		t.Helper()
+		now, err := os.Stat(victim)
+		if err != nil || now.Mode() != before.Mode() || owned.UID(now) != 0 || now.Sys().(*syscall.Stat_t).Gid != 0 {
+			t.Errorf("%s: %v %v", what, now.Mode(), err)
+		}
+	}
+	dir := filepath.Join(top, "dir")
+	must(t, os.Mkdir(dir, 0o755))
+	root, err := os.OpenRoot(dir)
+	must(t, err)
+	defer root.Close()
+	swaps := map[string]func(name string){
+		"a link":            func(name string) { must(t, os.Remove(name), os.Symlink(victim, name)) },
+		"a relative link":   func(name string) { must(t, os.Remove(name), os.Symlink("../victim", name)) },
+		"another directory": func(name string) { must(t, os.Remove(name), os.Rename(victim, name)) },
+	}
+	for what, swap := range swaps {
+		for _, mine := range []bool{true, false} {
+			name := filepath.Join(dir, "sub")
+			at(t, "directory made", func() { swap(name) })
+			if err := makeSub(root, "sub", a, mine); err == nil {
+				t.Errorf("%s: no error", what)
+			}
+			if what == "another directory" {
+				must(t, os.Rename(name, victim))
+			} else {
+				must(t, os.Remove(name))
+			}
+			unchanged(what)
+		}
+	}
+	moment = func(string) {}
+	handle, err := owned.OpenDir(dir)
+	must(t, err)
+	defer handle.Close()
+	must(t, os.Chmod(victim, 0o750), os.Symlink(victim, filepath.Join(dir, "htdocs")))
+	before, err = os.Stat(victim)
+	must(t, err)
+	if err := passOn(handle, "htdocs", a); err != nil {
+		t.Error(err)
+	}
+	unchanged("passed on")
+	// A file of the server root is replaced, whatever is in its place.
+	secret := filepath.Join(victim, "secret")
+	must(t, os.Symlink(secret, filepath.Join(dir, settingsFile)))
+	if err := put(handle, rootFile{settingsFile, []byte("{}"), 0o600, true}, a); err != nil {
+		t.Error(err)
+	}
+	if data, err := os.ReadFile(secret); err != nil || len(data) > 0 {
+		t.Errorf("written through a link: %q %v", data, err)
+	}
+	info, err := os.Lstat(filepath.Join(dir, settingsFile))
+	if err != nil || info.Mode() != 0o640 || info.Sys().(*syscall.Stat_t).Gid != otheruser.GID {
+		t.Errorf("%v %v", info, err)
+	}
+	// What is not exchanged is given away as ever.
+	must(t, makeSub(root, "mine", a, true), makeSub(root, "docs", a, false), makeSub(root, "docs", a, true))
+	for name, want := range map[string][3]int{"mine": {otheruser.UID, otheruser.GID, 0o700}, "docs": {0, otheruser.GID, 0o750}} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		if got := [3]int{owned.UID(info), int(info.Sys().(*syscall.Stat_t).Gid), int(info.Mode().Perm())}; got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestRaceForTheServerRoot: another user exchanges two directories as fast as it
+// goes, one of them root's, while root controls the instance; root never runs what
+// theirs names.
+func TestRaceForTheServerRoot(t *testing.T) {
+	otheruser.Need(t)
+	const python = "/usr/bin/python3" // another user cannot start every one of ours
+	if _, err := os.Stat(python); err != nil {
+		t.Skip("no Python to exchange directories with")
+	}
+	top := otheruser.Dir(t)
+	theirs, marker := filepath.Join(top, "theirs"), filepath.Join(top, "marker")
+	root, evil := filepath.Join(theirs, "root"), filepath.Join(theirs, "evil")
+	script := filepath.Join(theirs, "httpd")
+	l := plantRoot(t, root, "/bin/true")
+	bad := plantRoot(t, evil, script)
+	bad.Root, bad.Pid, bad.Args = root, l.Pid, l.Args
+	data, err := json.Marshal(bad)
+	must(t, err, os.WriteFile(filepath.Join(evil, instanceFile), data, 0o644), os.WriteFile(script, []byte("#!/bin/sh\ntouch "+marker+"\n"), 0o755), os.Chmod(top, 0o777))
+	fake := otheruser.Command(t, "/bin/sh", "-c", "read x", "-f", l.Args[1])
+	in, err := fake.StdinPipe()
+	must(t, err, fake.Start())
+	t.Cleanup(func() { in.Close(); _ = fake.Process.Kill(); _ = fake.Wait() })
+	for _, dir := range []string{root, evil} {
+		must(t, os.WriteFile(filepath.Join(dir, "httpd.pid"), []byte(strconv.Itoa(fake.Process.Pid)), 0o644))
+	}
+	otheruser.Give(t, theirs, evil, script, filepath.Join(evil, instanceFile), filepath.Join(evil, confFile), filepath.Join(evil, "httpd.pid"))
+	swapper := otheruser.Command(t, python, "-c", `
+import os, sys
+a, b, c = sys.argv[1:]
+print(flush=True)
+while True:
+    os.rename(a, c); os.rename(b, a); os.rename(a, b); os.rename(c, a)
+`, root, evil, filepath.Join(theirs, "aside"))
+	out, err := swapper.StdoutPipe()
+	must(t, err, swapper.Start())
+	t.Cleanup(func() { _ = swapper.Process.Kill(); _ = swapper.Wait() })
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for k := range 200 {
+		verb := []string{"status", "reload", "stop"}[k%3]
+		code, stdout, _ := runProgram(t, &Program{Executable: "/nonexistent/x", Dir: "/"}, verb, "--server-root", root)
+		if code == 0 || strings.Contains(stdout, "is running") {
+			t.Errorf("%s: %d %s", verb, code, stdout)
+		}
+		if _, err := os.Lstat(marker); err == nil {
+			t.Fatalf("%s ran the other user's program, at try %d after %v", verb, k+1, time.Since(began))
+		}
+	}
+	if !alive(fake.Process.Pid) {
+		t.Error("their process was ended")
+	}
+}
+
+// TestControlVerbs: httpd's own way to say what is to be done is ours, too.
+func TestControlVerbs(t *testing.T) {
+	for line, want := range map[string]string{
+		"": "| ", "stop": "stop|", "start -DFOREGROUND": "start|-DFOREGROUND", "-k stop": "stop|", "-kstop": "stop|", "-D X -k graceful -e debug": "graceful|-D X -e debug",
+		"-k": "-k|", "-k nonsense": "-k|nonsense", "-t": "-t|", "-S": "-S|",
+	} {
+		verb, rest := controlVerb(strings.Fields(line))
+		if got := verb + "|" + strings.Join(rest, " "); got != strings.TrimSpace(want) {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// TestHint: the hint of a refusal is the way on.
+func TestHint(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	theirs := filepath.Join(top, "theirs")
+	must(t, os.Mkdir(theirs, 0o755), os.Chown(theirs, 65534, 65534))
+	_, err := openRoot(filepath.Join(theirs, "root"))
+	if hint := fault.HintOf(err); !strings.Contains(hint, "sudo -u nobody mod_wsgi-express") || !strings.Contains(hint, "--server-root") {
+		t.Errorf("%v: %s", err, hint)
+	}
+}

@@ -1,0 +1,280 @@
+package express
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
+	"modwsgi/internal/run"
+)
+
+// The server root is opened once, and what is read from it or written to it goes
+// through that handle (internal/owned). Nobody but us and root can change any part
+// of its path, so its name can be given to httpd, whose first process reads its
+// configuration and writes its pid file there. What the application's account owns
+// below it (python-eggs, results of the tools) is never read or followed by us.
+
+// parentOf opens the directory that the server root is in.
+func parentOf(root string) (*owned.Dir, error) {
+	parent, err := owned.OpenShared(filepath.Dir(root))
+	var u *owned.Untrusted
+	switch {
+	case errors.As(err, &u):
+		return nil, fault.New(fault.Environment, rootHint(u), "another user can replace the server root %s: %s: %s", root, u.At, u.Why)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault.New(fault.Environment, "create it first", "the directory %s of the server root is not there", filepath.Dir(root))
+	case err != nil:
+		return nil, fault.Wrap(fault.Environment, "choose another one with --server-root", err)
+	}
+	return parent, nil
+}
+
+// openRoot opens a server root; the error is fs.ErrNotExist for one that is not
+// there.
+func openRoot(root string) (*owned.Dir, error) {
+	parent, err := parentOf(root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = parent.Close() }()
+	return openBelow(parent, root)
+}
+
+func openBelow(parent *owned.Dir, root string) (*owned.Dir, error) {
+	dir, err := parent.Sub(filepath.Base(root))
+	if err != nil {
+		return nil, rootError(root, err)
+	}
+	moment("server root opened")
+	return dir, nil
+}
+
+// rootError explains why a server root is not used.
+func rootError(root string, err error) error {
+	var u *owned.Untrusted
+	switch {
+	case !errors.As(err, &u):
+		return fault.Wrap(fault.Environment, "choose another one with --server-root", fmt.Errorf("the server root: %w", err))
+	case u.Mode&fs.ModeSymlink != 0:
+		return fault.New(fault.Environment, "name the directory itself", "the server root %s is a symbolic link", root)
+	case u.Owner != 0 && u.Owner != os.Geteuid():
+		return fault.New(fault.Environment, rootHint(u), "the server root %s belongs to another user: %s", root, u.Why)
+	}
+	return fault.New(fault.Environment, rootHint(u), "the server root %s can be written by others: %s", root, u.Why)
+}
+
+// rootHint says how to go on where a server root could be another user's.
+func rootHint(u *owned.Untrusted) string {
+	place := "choose a directory that only you and root can write to with --server-root, such as one below /var/lib"
+	switch {
+	case u.Owner == 0 || u.Owner == os.Geteuid():
+		return "chmod go-w " + run.Quote(u.At) + ", or " + place
+	case asRoot():
+		name := "#" + strconv.Itoa(u.Owner)
+		if a, err := user.LookupId(name[1:]); err == nil && a.Username != "" {
+			name = a.Username
+		}
+		return "run it as that user (sudo -u " + run.Quote(name) + " mod_wsgi-express ...), or " + place
+	}
+	return place
+}
+
+// makeRoot opens the server root, and makes it where it is missing, with the rights
+// that it needs: nobody but us, and as root, the group of the application to pass
+// through, for its processes reach their sockets and the glue in there.
+func makeRoot(root string, a *account) (dir *owned.Dir, created bool, err error) {
+	parent, err := parentOf(root)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { _ = parent.Close() }()
+	name := filepath.Base(root)
+	if _, err := parent.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		made, err := parent.MakeSub(name, 0o700)
+		if err != nil {
+			return nil, false, fault.New(fault.Environment, "choose another directory with --server-root", "make the server root: %w", err)
+		}
+		dir, created = made, true
+	} else if dir, err = openBelow(parent, root); err != nil {
+		return nil, false, err
+	}
+	if err := openUp(dir, a); err != nil {
+		_ = dir.Close()
+		return nil, created, fault.Wrap(fault.Environment, "", err)
+	}
+	return dir, created, nil
+}
+
+// makeSub makes a directory for the instance; mine means that the application
+// writes to it. One that is there already is left as it is. Its parent may be of
+// another user (--log-directory): only what was just made is given away.
+func makeSub(parent *os.Root, name string, a *account, mine bool) error {
+	err := parent.Mkdir(name, 0o700)
+	if errors.Is(err, fs.ErrExist) || err == nil && !a.other {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	moment("directory made")
+	dir, err := openPlain(parent, name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	info, err := dir.Stat()
+	if err != nil {
+		return err
+	}
+	if entries, _ := dir.Readdirnames(1); owned.UID(info) != os.Geteuid() || info.Mode().Perm() != 0o700 || len(entries) > 0 {
+		return fmt.Errorf("%s is not the directory that was made: it was exchanged meanwhile", filepath.Join(parent.Name(), name))
+	}
+	return giveDirectory(dir, a, mine)
+}
+
+// openPlain opens a directory below another one, and no link.
+func openPlain(parent *os.Root, name string) (*os.File, error) {
+	seen, err := parent.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !seen.IsDir() {
+		return nil, fmt.Errorf("%s is not a directory", filepath.Join(parent.Name(), name))
+	}
+	dir, err := parent.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := dir.Stat(); err != nil || !os.SameFile(info, seen) {
+		_ = dir.Close()
+		return nil, fmt.Errorf("%s was exchanged meanwhile", filepath.Join(parent.Name(), name))
+	}
+	return dir, nil
+}
+
+// passOn gives a directory that an earlier run made in the server root to the
+// group of the account that the application has now. One that somebody has given
+// other rights, or that is not a directory, is left alone.
+func passOn(root *owned.Dir, name string, a *account) error {
+	dir, err := openPlain(root.Root(), name)
+	if err != nil || !a.other {
+		return nil //nolint:nilerr // nothing that we made
+	}
+	defer func() { _ = dir.Close() }()
+	info, err := dir.Stat()
+	if err != nil || owned.UID(info) != os.Geteuid() || info.Mode().Perm() != 0o750 {
+		return err
+	}
+	return giveDirectory(dir, a, false)
+}
+
+// put writes a file of the server root, unless it is there with that content: the
+// glue's time tells processes of a running server to reload.
+func put(root *owned.Dir, f rootFile, a *account) error {
+	dir, name := root, f.name
+	if parent := filepath.Dir(f.name); parent != "." {
+		sub, err := root.Sub(parent)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = sub.Close() }()
+		dir, name = sub, filepath.Base(f.name)
+	}
+	old, err := dir.ReadFile(name, int64(len(f.data)))
+	if err == nil && string(old) == string(f.data) {
+		if !f.shared || !a.other {
+			return nil
+		}
+		file, err := dir.Open(name)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = file.Close() }()
+		return giveGroup(file, a)
+	}
+	file, err := dir.Create(name, f.mode)
+	if err != nil {
+		return err
+	}
+	defer file.Abort()
+	if _, err := file.Write(f.data); err != nil {
+		return err
+	}
+	if f.shared && a.other {
+		if err := giveGroup(file.File, a); err != nil {
+			return err
+		}
+	}
+	return file.Commit()
+}
+
+// mostLaunch is more than any launch file has.
+const mostLaunch = 4 << 20
+
+// readLaunch reads how the httpd of a server root is started.
+func readLaunch(root string) (*launch, error) {
+	dir, err := openRoot(root)
+	notOne := func() error {
+		return fault.New(fault.Usage, "make one with mod_wsgi-express setup-server", "%s is not a server root", root)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notOne()
+	}
+	if err != nil {
+		return nil, err
+	}
+	data, err := dir.ReadFile(instanceFile, mostLaunch)
+	if errors.Is(err, fs.ErrNotExist) {
+		_ = dir.Close()
+		return nil, notOne()
+	}
+	if err != nil {
+		_ = dir.Close()
+		return nil, fault.New(fault.Environment, "run setup-server again", "read how the instance is started: %w", err)
+	}
+	l := &launch{dir: dir}
+	if err := json.Unmarshal(data, l); err != nil {
+		_ = dir.Close()
+		return nil, fault.New(fault.Environment, "run setup-server again", "read %s: %w", instanceFile, err)
+	}
+	if err := l.samePlace(root); err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// samePlace refuses a server root that was moved or copied: its files name the
+// place where it was, and another instance may be there now.
+func (l *launch) samePlace(root string) error {
+	if l.Root == root {
+		return nil
+	}
+	there, err := openRoot(l.Root) // another name of the same directory, perhaps
+	if err == nil {
+		defer func() { _ = there.Close() }()
+		a, err1 := there.Root().Stat(".")
+		b, err2 := l.dir.Root().Stat(".")
+		if err := errors.Join(err1, err2); err != nil {
+			return fault.Wrap(fault.Environment, "", err)
+		}
+		if os.SameFile(a, b) {
+			return nil
+		}
+	}
+	return fault.New(fault.Environment, "run setup-server again for the new place", "%s was written for the server root %s, which is another directory", filepath.Join(root, instanceFile), l.Root)
+}
+
+// close gives the handle of the server root back.
+func (l *launch) close() {
+	if l.dir != nil {
+		_ = l.dir.Close()
+	}
+}
