@@ -385,7 +385,7 @@ func fuzzedOptions(random *mathrand.Rand, dir string) (all []fuzzed) {
 	docs := filepath.Join(dir, "docs"+value(random, "/.")+"x")
 	add([]string{"--document-root", docs}, []string{"DocumentRoot", docs})
 	v = value(random, "")
-	add([]string{"--hsts-policy", "x" + v}, []string{"Header", "always", "set", "Strict-Transport-Security", "x" + strings.ReplaceAll(v, "%", "%%")})
+	add([]string{"--hsts-policy", "x" + v}, []string{"Header", "always", "set", "Strict-Transport-Security", "x" + strings.NewReplacer(`\`, `\\`, "%", "%%").Replace(v)})
 	v = "/m" + value(random, "?#/.\xff") + "x"
 	add([]string{"--mount-point", v}, nil)
 	return all

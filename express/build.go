@@ -3,6 +3,7 @@ package express
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -368,9 +369,12 @@ func hasVariable(env []string, name string) bool {
 func (b *builder) includes() {
 	for _, name := range b.i.IncludeFiles {
 		path := b.i.fromLaunch(name)
-		file := conf.Glob(slashed(path))
-		if !exists(path) {
-			file = word(path) // a pattern of several
+		file := conf.GlobEach(slashed(path))
+		if !exists(path) { // a pattern of several; the working directory is none
+			if !filepath.IsAbs(name) {
+				path = filepath.Join(string(conf.GlobEach(slashed(b.i.launchDir))), name)
+			}
+			file = word(path)
 		}
 		b.add(conf.D("Include", file).From("--include-file"))
 	}

@@ -130,7 +130,7 @@ func (b *builder) documents() {
 	}
 	body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("RewriteOptions", conf.Key("InheritDownBefore")))
 	if i.RewriteRules != "" {
-		body = append(body, conf.D("Include", conf.Glob(slashed(i.rewriteRules()))).From("--rewrite-rules"))
+		body = append(body, conf.D("Include", conf.GlobEach(slashed(i.rewriteRules()))).From("--rewrite-rules"))
 	}
 	body = append(body, hidden()...)
 	if i.ApplicationType != "static" {

@@ -45,7 +45,7 @@ func (b *builder) proxies() {
 		}
 		location := location(path, b.forwarded()...).From("--proxy-mount-point")
 		if prefix := strings.TrimSuffix(path, "/"); prefix != "" {
-			location.Body = append(location.Body, conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Prefix"), word(strings.ReplaceAll(prefix, "%", "%%"))))
+			location.Body = append(location.Body, conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Prefix"), word(headerText(prefix))))
 		}
 		b.add(pass(path, url, "--proxy-mount-point")...)
 		locations = append(locations, location)
@@ -78,6 +78,11 @@ func (b *builder) forwarded() []conf.Node {
 		set("X-Forwarded-Port", http, word("expr=%{HTTPS} != 'on'")), set("X-Forwarded-Port", https, encrypted), set("X-Forwarded-Scheme", "https", encrypted),
 	}
 }
+
+// headerText is a text for mod_headers as it stands: there %X is replaced, and
+// \n is a line break. A text that starts with expr= would be an expression in any
+// case; no option lets one through.
+func headerText(s string) string { return strings.NewReplacer(`\`, `\\`, "%", "%%").Replace(s) }
 
 // location is the section for what lies at and below a URL path. <Location> takes
 // a path for a pattern of the whole URL where it looks like one; what is below it

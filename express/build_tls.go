@@ -79,7 +79,7 @@ func (b *builder) tlsHosts() {
 	b.add(conf.D("Listen", word(listenAddress(i.Host, i.HTTPSPort)), conf.Key("https")).From("--https-port"))
 	for _, h := range b.namedHosts(i.HTTPSPort, "https") {
 		if h.named && i.HSTSPolicy != "" {
-			h.body = append(h.body, conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(strings.ReplaceAll(i.HSTSPolicy, "%", "%%"))).From("--hsts-policy"))
+			h.body = append(h.body, conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(headerText(i.HSTSPolicy))).From("--hsts-policy"))
 		}
 		if h.named && i.SSLEnvironment {
 			h.body = append(h.body, conf.D("SSLOptions", conf.Key("+StdEnvVars")).From("--ssl-environment"))

@@ -83,6 +83,14 @@ func urlPath(v string) error {
 	return nil
 }
 
+// headerValue refuses what mod_headers would take for an expression.
+func headerValue(v string) error {
+	if strings.HasPrefix(v, "expr=") {
+		return fmt.Errorf("%q is an expression of httpd's", v)
+	}
+	return nil
+}
+
 func unbracket(host string) string {
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
 		return host[1 : len(host)-1]

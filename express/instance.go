@@ -306,11 +306,15 @@ func (i *instance) checkDocumentRoot() error {
 // could not write: with the recorder every request would fail, and of the other
 // tools nothing would be left in the end.
 func (i *instance) checkWritable() error {
+	there := map[string]bool{} // with our own rights: a server root may be closed until setup opens it
+	for _, dir := range []string{i.coverageDir, i.profilerDir, i.recorderDir} {
+		there[dir] = dir != "" && exists(dir)
+	}
 	return as(i.account, func() error {
 		for _, d := range []struct {
 			option, path string
 		}{{"coverage-directory", i.coverageDir}, {"profiler-directory", i.profilerDir}, {"recorder-directory", i.recorderDir}} {
-			if d.path != "" && exists(d.path) && !writable(d.path) {
+			if there[d.path] && !writable(d.path) {
 				return fault.New(fault.Environment, "give it to that account (chown "+i.account.user+"), or name one that is not there yet: it will be made",
 					"option --%s: the user %s cannot write in %s", d.option, i.account.user, d.path)
 			}

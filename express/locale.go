@@ -67,8 +67,8 @@ func localeExists(dir, name string) bool {
 	}
 	archive, _ := os.ReadFile(filepath.Join(dir, "locale-archive"))
 	for _, n := range names {
-		if !filepath.IsLocal(n) {
-			continue
+		if n == "." || n == ".." || strings.Contains(n, "/") {
+			continue // a directory all the same
 		}
 		if info, err := os.Stat(filepath.Join(dir, n)); err == nil && info.IsDir() {
 			return true

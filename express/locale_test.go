@@ -16,7 +16,7 @@ func TestLocaleExists(t *testing.T) {
 	}
 	for name, want := range map[string]bool{
 		"C.UTF-8": true, "C.utf8": true, "de_DE.UTF-8": true, "de_DE.utf8": true, "fr_FR": true,
-		"tr_TR": false, "de_DE": false, "tr_TR.UTF-8": false, "../x": false, "de_DE.UTF-8@euro": false,
+		"tr_TR": false, "de_DE": false, "tr_TR.UTF-8": false, "../x": false, ".": false, "..": false, "C.utf8/.": false, "C.utf8/../C.utf8": false, "de_DE.UTF-8@euro": false,
 	} {
 		if got := localeExists(dir, name); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)

@@ -81,7 +81,7 @@ func tlsRows() []Option {
 		toggle("https-only", "Redirect plain HTTP to HTTPS.",
 			func(s *Server) *bool { return &s.HTTPSOnly }),
 		text("hsts-policy", "", "POLICY", "Value of the Strict-Transport-Security header.",
-			func(s *Server) *string { return &s.HSTSPolicy }),
+			func(s *Server) *string { return &s.HSTSPolicy }).checked(headerValue),
 	)
 }
 

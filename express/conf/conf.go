@@ -180,6 +180,16 @@ func Glob(path string) Word {
 	return Word(b.String())
 }
 
+// GlobEach is Glob for Include, which takes each component of a path for a pattern
+// or for a plain name by itself; in a plain one a backslash stands for itself.
+func GlobEach(path string) Word {
+	parts := strings.Split(path, "/")
+	for k, p := range parts {
+		parts[k] = string(Glob(p))
+	}
+	return Word(strings.Join(parts, "/"))
+}
+
 // Regexp returns what matches exactly a literal text, for a Pattern.
 func Regexp(literal string) Pattern {
 	return Pattern(strings.ReplaceAll(regexp.QuoteMeta(literal), `"`, `\x22`))

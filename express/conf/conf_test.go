@@ -129,6 +129,16 @@ func TestGlob(t *testing.T) {
 	}
 }
 
+func TestGlobEach(t *testing.T) {
+	for path, want := range map[string]string{
+		"/plain path": "/plain path", `/a[b]/c\d/e.conf`: `/a[[]b]/c\d/e.conf`, `/c\d/x*\.conf`: `/c\d/x[*]\\.conf`, `/[/]/\`: `/[[]/]/\`,
+	} {
+		if got := string(GlobEach(path)); got != want {
+			t.Errorf("%q: %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestRegexpHoldsNoQuoteAndNoVariable(t *testing.T) {
 	for _, v := range hostile {
 		got := Regexp(v).text()

@@ -1,0 +1,192 @@
+//go:build acceptance && unix
+
+package express_test
+
+import (
+	"fmt"
+	mathrand "math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// candidates draws command lines until n of one module and one MPM are accepted.
+func (s *dump) candidates(n int, o *output) (all []*candidate) {
+	for k := range 40 * n {
+		m, args := s.line(k)
+		if k%400 < 5 || k%400 == 201 || m.env != s.places[0] || m.mpm() != "event" { // the first ones have ports that come again
+			continue
+		}
+		code, text, _ := o.run(s.t, m, append([]string{"show-config"}, args...)...)
+		if code == 0 {
+			s.makeDirectories(m)
+			all = append(all, &candidate{number: k, m: m, args: args, text: text})
+		}
+		if len(all) == n {
+			return all
+		}
+	}
+	s.t.Fatalf("only %d of %d command lines were accepted", len(all), n)
+	return nil
+}
+
+// damages are faults that a launcher could have; each changes one line.
+var damages = []struct {
+	name string
+	fits func(line string) bool
+	make func(line string) string
+}{
+	{"a directive is dropped", directiveLine, func(string) string { return "#" }},
+	{"a directive is there twice", directiveLine, func(l string) string { return l + "\n" + l }},
+	{"a directive is injected", directiveLine, func(l string) string { return l + "\nSetEnv INJECTED yes" }},
+	{"a section is injected", directiveLine, func(l string) string { return l + "\n<IfModule core.c>\nServerAdmin x@y\n</IfModule>" }},
+	{"a value has more", quotedLine, func(l string) string { return l[:strings.LastIndexByte(l, '"')] + `x"` }},
+	{"a value has less", regexp.MustCompile(`[a-z]"$`).MatchString, func(l string) string { return l[:len(l)-2] + `"` }},
+	{"a value is another one", regexp.MustCompile(`^[A-Z][A-Za-z]+ [0-9]+$`).MatchString, func(l string) string { return l + "1" }},
+	{"a variable is expanded", has("${MOD_WSGI_DOLLAR}{HOME}"), func(l string) string { return strings.Replace(l, "${MOD_WSGI_DOLLAR}{HOME}", "${HOME}", 1) }},
+	{"a backslash is lost", func(l string) bool { return directiveLine(l) && has(`\\`)(l) }, func(l string) string { return strings.Replace(l, `\\`, "", 1) }},
+	{"a quote is not escaped", has(`\"`), func(l string) string { return strings.Replace(l, `\"`, `"`, 1) }},
+	{"a percent sign is not escaped", has("%%"), func(l string) string { return strings.Replace(l, "%%", "%", 1) }},
+	{"a directive is another one", has("LimitRequestBody "), func(l string) string { return strings.Replace(l, "Request", "XMLRequest", 1) }},
+	{"access is opened", has("Require all denied"), func(l string) string { return strings.Replace(l, "denied", "granted", 1) }},
+	{"a pattern is not escaped", has("[[]"), func(l string) string { return strings.ReplaceAll(l, "[[]", "[") }},
+}
+
+func has(part string) func(string) bool {
+	return func(line string) bool { return strings.Contains(line, part) && line[0] != '#' }
+}
+
+func directiveLine(line string) bool {
+	name, _, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
+	return name != "" && !strings.ContainsAny(name[:1], "#<")
+}
+
+func quotedLine(line string) bool { return directiveLine(line) && strings.HasSuffix(line, `"`) }
+
+// TestComparisonFindsEachDamage: what TestHTTPDReadsWhatWasMeantByEveryOption
+// compares would fail for a launcher with any of these faults.
+func TestComparisonFindsEachDamage(t *testing.T) {
+	s := newDump(t)
+	s.refusals = true
+	sound, dir := s.candidates(150, newOutput(t)), memoryDir(t)
+	sound = s.read(sound, dir)
+	for _, c := range sound {
+		if why := c.complaints(); why != nil {
+			t.Fatalf("before any damage: %q: %q", c.args, why)
+		}
+	}
+	random := mathrand.New(mathrand.NewPCG(s.seed, 3))
+	for _, d := range damages {
+		var damaged []*candidate
+		for _, n := range random.Perm(len(sound)) {
+			c := sound[n]
+			lines := strings.Split(c.text, "\n")
+			var fitting []int
+			for k, l := range lines {
+				if l != "" && d.fits(l) && !strings.HasPrefix(l, "Define MOD_WSGI_DOLLAR") {
+					fitting = append(fitting, k)
+				}
+			}
+			if len(fitting) == 0 || len(damaged) == 15 {
+				continue
+			}
+			k := fitting[random.IntN(len(fitting))]
+			lines[k] = d.make(lines[k])
+			copied := *c
+			copied.m = c.m.again()
+			copied.text = strings.Join(lines, "\n")
+			copied.args = append(slices.Clone(c.args), fmt.Sprintf("with the line %.300q", lines[k]))
+			damaged = append(damaged, &copied)
+		}
+		if len(damaged) < 3 {
+			t.Errorf("%s: only %d configurations to try it with", d.name, len(damaged))
+		}
+		read := s.read(damaged, dir) // what httpd refuses is found by that
+		for _, c := range read {
+			if c.complaints() == nil {
+				t.Errorf("%s: nothing was found: %q", d.name, c.args)
+			}
+		}
+		t.Logf("%s: httpd has read %d of %d", d.name, len(read), len(damaged))
+	}
+}
+
+// again is the same command line, of which nothing has been said yet.
+func (m *meant) again() *meant {
+	return &meant{env: m.env, dir: m.dir, app: m.app, uses: m.uses, slots: map[string][]want{}}
+}
+
+// TestSetupServerWritesWhatWasCompared: setup-server writes what show-config
+// shows, and an httpd that reads one such file alone reads it as among others;
+// it has loaded the modules and defined the names that were meant.
+func TestSetupServerWritesWhatWasCompared(t *testing.T) {
+	s := newDump(t)
+	o := newOutput(t)
+	tried := 0
+	for _, c := range s.candidates(40, o) {
+		code, _, errs := o.run(t, c.m, append([]string{"setup-server"}, c.args...)...)
+		if code != 0 {
+			if !strings.Contains(errs, "httpd refuses") {
+				t.Errorf("%q: %d %s", c.args, code, errs)
+			}
+			continue
+		}
+		tried++
+		file := filepath.Join(c.m.root(), "httpd.conf")
+		written, err := os.ReadFile(file)
+		if err != nil || string(written) != withoutComments(c.text) {
+			t.Errorf("%q: %v\nsetup-server wrote\n%s\nshow-config showed\n%s", c.args, err, written, c.text)
+		}
+		cmd := exec.CommandContext(t.Context(), c.m.env.httpd, "-t", "-e", "error", "-C", "LoadModule info_module \""+s.info+"\"",
+			"-DDUMP_CONFIG", "-DDUMP_MODULES", "-DDUMP_RUN_CFG", "-f", file)
+		cmd.Env = c.m.env.environ()
+		out, err := cmd.Output()
+		if err != nil {
+			t.Errorf("%q: %v\n%s", c.args, err, out)
+		}
+		c.text, c.file, c.read = string(written), file, readDump(string(out))
+		for _, complaint := range c.complaints() {
+			t.Errorf("%s\n%q", complaint, c.args)
+		}
+		// The names here are httpd's own account of what it did at once.
+		var loaded, defined []string
+		for _, m := range regexp.MustCompile(`(?m)^ (\S+)_module \(shared\)$`).FindAllStringSubmatch(string(out), -1) {
+			loaded = append(loaded, m[1])
+		}
+		for _, m := range regexp.MustCompile(`(?m)^Define: (MOD_WSGI_\S+|EMBEDDED_MODE|ORPHAN_INTERPRETER)`).FindAllStringSubmatch(string(out), -1) {
+			defined = append(defined, strings.TrimSuffix(m[1], "=$"))
+		}
+		same(t, c, "modules", loaded, append(c.m.loaded, "wsgi", "info"))
+		meantNames := []string{"MOD_WSGI_DOLLAR"}
+		if c.m.tested() {
+			meantNames = append(meantNames, c.m.defined...)
+		}
+		same(t, c, "names", defined, meantNames)
+	}
+	if tried < 30 {
+		t.Errorf("only %d of the command lines were accepted by httpd", tried)
+	}
+}
+
+func same(t *testing.T, c *candidate, what string, got, want []string) {
+	t.Helper()
+	sorted := func(v []string) []string { v = slices.Clone(v); slices.Sort(v); return slices.Compact(v) }
+	if got, want := sorted(got), sorted(want); !slices.Equal(got, want) {
+		t.Errorf("%q: httpd has the %s %q, meant were %q", c.args, what, got, want)
+	}
+}
+
+// withoutComments is what show-config shows without what it explains.
+func withoutComments(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "# ") || strings.HasPrefix(line, "# Written by") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}

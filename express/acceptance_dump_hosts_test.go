@@ -1,0 +1,272 @@
+//go:build acceptance && unix
+
+package express_test
+
+import (
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Virtual hosts, proxies and services, for the oracle.
+
+// originOf is a URL without a path.
+func originOf(scheme, name string, port int) string {
+	if port == map[string]int{"http": 80, "https": 443}[scheme] {
+		return scheme + "://" + name
+	}
+	return scheme + "://" + name + ":" + strconv.Itoa(port)
+}
+
+func virtualHost(port int, body ...want) want {
+	return section("VirtualHost", "*:"+strconv.Itoa(port), body...)
+}
+
+// virtualHosts are those of --server-name, for each scheme: one that refuses
+// other names, its own, and for www.NAME one that leads from NAME to there.
+func (m *meant) virtualHosts() {
+	name := m.text("server-name", "")
+	if name == "" {
+		if m.given("proxy-virtual-host") || m.given("service-log-file") {
+			m.add("hosts", virtualHost(m.port()))
+		}
+		m.proxyHosts()
+		return
+	}
+	if strings.EqualFold(name[:min(4, len(name))], "www.") && len(name) > 4 {
+		m.define("MOD_WSGI_REDIRECT_WWW")
+	}
+	m.namedHosts(name, "http", m.port(), nil)
+	if m.given("https-port") {
+		m.namedHosts(name, "https", m.number("https-port", 0), slices.Clone(m.slots["tls"]))
+	}
+	m.proxyHosts()
+}
+
+func (m *meant) namedHosts(name, scheme string, port int, tls []want) {
+	require := d("Require", "all", "denied")
+	if m.given("allow-localhost") {
+		require = d("Require", "local")
+	}
+	own := []want{d("ServerName", name)}
+	if m.given("server-alias") {
+		var aliases []arg
+		for _, v := range m.all("server-alias") {
+			aliases = append(aliases, is(v[0]))
+		}
+		own = append(own, d("ServerAlias", aliases))
+	}
+	if scheme == "http" && m.given("https-only") {
+		own = append(own, d("Redirect", "permanent", "/", originOf("https", name, m.number("https-port", 0))+"/"))
+	}
+	closed, open := tls, tls
+	if scheme == "https" {
+		own = append(own, m.slots["own https"]...)
+		closed, open = m.verified(tls, false), m.verified(tls, true)
+	}
+	m.add("hosts",
+		virtualHost(port, append([]want{d("ServerName", "_wsgi_"), section("Location", "/", require)}, closed...)...),
+		virtualHost(port, append(own, open...)...))
+	if len(name) > 4 && strings.EqualFold(name[:4], "www.") {
+		to := originOf(scheme, name, port)
+		if m.given("https-only") {
+			to = originOf("https", name, m.number("https-port", 0))
+		}
+		m.add("hosts", virtualHost(port, append([]want{d("ServerName", name[4:]), d("Redirect", "permanent", "/", to+"/")}, closed...)...))
+	}
+}
+
+// verified adds what demands certificates of clients.
+func (m *meant) verified(tls []want, own bool) []want {
+	if !m.given("ssl-ca-certificate-file") {
+		return tls
+	}
+	demand := []want{d("SSLVerifyClient", "require"), d("SSLVerifyDepth", 1)}
+	if !m.given("ssl-verify-client") {
+		return append(slices.Clone(tls), demand...)
+	}
+	if own {
+		for _, v := range m.all("ssl-verify-client") {
+			tls = append(slices.Clone(tls), below(v[0], demand...))
+		}
+	}
+	return tls
+}
+
+// below is the section for a URL path and what is below it.
+func below(url string, body ...want) want {
+	url = rooted(url)
+	if !strings.ContainsAny(url, "*?[") {
+		return section("Location", url, body...)
+	}
+	end := "(/|$)"
+	if strings.HasSuffix(url, "/") {
+		end = ""
+	}
+	return section("LocationMatch", exactly("^", url, end), body...)
+}
+
+func (m *meant) proxied() bool { return m.given("proxy-mount-point") || m.given("proxy-virtual-host") }
+
+// forwarded are the headers that tell a server behind how it was reached.
+func (m *meant) forwarded() []want {
+	if !m.given("https-port") {
+		return []want{d("RequestHeader", "set", "X-Forwarded-Port", strconv.Itoa(m.port()))}
+	}
+	encrypted := "expr=%{HTTPS} == 'on'"
+	return []want{
+		d("RequestHeader", "set", "X-Forwarded-Port", strconv.Itoa(m.port()), "expr=%{HTTPS} != 'on'"),
+		d("RequestHeader", "set", "X-Forwarded-Port", strconv.Itoa(m.number("https-port", 0)), encrypted),
+		d("RequestHeader", "set", "X-Forwarded-Scheme", "https", encrypted),
+	}
+}
+
+// proxies are the paths that are passed on. Of sections that fit, the last one
+// counts, so the longest of paths that start alike is last.
+func (m *meant) proxies() {
+	if !m.proxied() {
+		return
+	}
+	m.load("proxy", "proxy_http", "headers")
+	for _, v := range append(m.all("proxy-mount-point"), m.all("proxy-virtual-host")...) {
+		if strings.HasPrefix(v[1], "https:") || strings.Contains(v[1], "|https:") {
+			m.load("ssl")
+			m.once("", d("SSLProxyEngine", "On"))
+		}
+	}
+	list := m.all("proxy-mount-point")
+	slices.SortStableFunc(list, func(a, b []string) int { return strings.Compare(rooted(b[0]), rooted(a[0])) })
+	for _, v := range list {
+		at, target := rooted(v[0]), v[1]
+		if !strings.HasSuffix(at, "/") {
+			m.add("", d("RedirectMatch", "302", exactly("^", at, "$"), substitution(at+"/")))
+			at, target = at+"/", strings.TrimRight(target, "/")+"/"
+		} else if _, server, _ := strings.Cut(target, "://"); !strings.Contains(server, "/") {
+			target += "/"
+		}
+		m.add("", d("ProxyPass", at, target, "upgrade=websocket"), d("ProxyPassReverse", at, target))
+		body := m.forwarded()
+		if at != "/" {
+			body = append(body, d("RequestHeader", "set", "X-Forwarded-Prefix", header(strings.TrimSuffix(at, "/"))))
+		}
+		m.slots["proxies"] = slices.Insert(m.slots["proxies"], 0, below(at, body...))
+	}
+}
+
+func (m *meant) proxyHosts() {
+	for _, v := range m.all("proxy-virtual-host") {
+		target := strings.TrimRight(v[1], "/") + "/"
+		body := append([]want{d("ServerName", v[0]), d("ProxyPass", "/", target, "upgrade=websocket"), d("ProxyPassReverse", "/", target)}, m.forwarded()...)
+		m.add("hosts", virtualHost(m.port(), body...))
+		if m.given("https-port") {
+			m.add("hosts", virtualHost(m.number("https-port", 0), append(slices.Clone(body), m.verified(m.slots["tls"], false)...)...))
+		}
+	}
+}
+
+// services are scripts in processes of their own; one with a log is in a virtual
+// host that carries it.
+func (m *meant) services() {
+	scripts := m.all("service-script")
+	if m.given("enable-telemetry") {
+		scripts = append(scripts, []string{"telemetry", m.root() + "/telemetry-service.py"})
+	}
+	last := func(option, name string) (value string) {
+		for _, v := range m.all(option) {
+			if v[0] == name {
+				value = v[1]
+			}
+		}
+		return value
+	}
+	for _, s := range scripts {
+		group := "service:" + s[0]
+		options := map[string]string{
+			"display-name": "%{GROUP}", "user": last("service-user", s[0]), "group": last("service-group", s[0]), "threads": "0",
+			"home": m.path("working-directory", m.dir), "python-path": m.python(), "python-eggs": m.path("python-eggs", m.root()+"/python-eggs"),
+			"lang": m.locale(), "locale": m.locale(),
+		}
+		if m.given("server-metrics") {
+			options["server-metrics"] = "On"
+		}
+		var words []string
+		for name, v := range options {
+			if v != "" {
+				words = append(words, name+"="+v)
+			}
+		}
+		slices.Sort(words)
+		nodes := []want{
+			d("WSGIDaemonProcess", append([]any{group}, anys(words)...)...),
+			d("WSGIImportScript", m.abs(s[1]), "process-group="+group, "application-group=%{GLOBAL}"),
+		}
+		if log := last("service-log-file", s[0]); log != "" {
+			m.add("hosts", virtualHost(m.port(), append(nodes, d("ServerName", "_wsgi_service_"+s[0]+"_"), d("ErrorLog", m.log(log, "")))...))
+			continue
+		}
+		m.add("", nodes...)
+	}
+}
+
+// authentication is who may come in, by the scripts of --auth-*.
+func (m *meant) authentication(user string) []want {
+	if !m.given(user) {
+		return nil
+	}
+	kind := firstUpper(m.text("auth-type", "Basic"))
+	m.load("auth_"+strings.ToLower(kind), "authz_user")
+	all := []want{d("Require", "valid-user")}
+	body := []want{
+		d("AuthType", kind), d("AuthName", m.address()), d("Auth"+kind+"Provider", "wsgi"), d("WSGIAuthUserScript", m.path(user, "")),
+	}
+	if m.given("auth-group-script") {
+		body = append(body, d("WSGIAuthGroupScript", m.path("auth-group-script", "")))
+		all = append(all, d("Require", "wsgi-group", m.text("auth-group", "wsgi")))
+	}
+	return []want{section("Location", "/", append(body, want{name: "<RequireAll", body: all})...)}
+}
+
+func (m *meant) telemetry(target string) {
+	m.add("", d("WSGITelemetryService", target, "interval="+decimals(m.text("telemetry-interval", "1.0"))))
+}
+
+// modules is what loads the modules that were asked for.
+func (m *meant) modules() {
+	m.load("authn_core", "authz_core", "mime", "rewrite", "alias", "dir", "env", "reqtimeout", "unixd")
+	dir := m.path("modules-directory", m.env.modules)
+	if m.tested() {
+		m.load("authz_host", "access_compat", "headers", "filter", "setenvif", "log_config")
+	}
+	slices.Sort(m.loaded)
+	for _, name := range slices.Compact(slices.Clone(m.loaded)) {
+		m.add("", d("LoadModule", name+"_module", filepath.Join(dir, "mod_"+name+".so")))
+	}
+	m.add("", d("LoadModule", "wsgi_module", m.env.module))
+}
+
+// tested reports whether there are files of others, which may test names and
+// expect modules.
+func (m *meant) tested() bool {
+	return m.given("include-file") || m.given("rewrite-rules") || m.given("allow-override")
+}
+
+// defines are the names that files of others may test.
+func (m *meant) defines() {
+	m.add("", d("Define", "MOD_WSGI_DOLLAR", "$"))
+	if !m.tested() {
+		return
+	}
+	m.define("MOD_WSGI_MPM_ENABLE_"+strings.ToUpper(m.mpm())+"_MODULE", "MOD_WSGI_MPM_EXISTS_EVENT_MODULE",
+		"MOD_WSGI_MPM_EXISTS_WORKER_MODULE", "MOD_WSGI_MPM_EXISTS_PREFORK_MODULE")
+	if m.text("application-type", "") == "static" {
+		m.define("MOD_WSGI_STATIC_ONLY")
+	}
+	if m.given("rotate-logs") && (!m.given("log-to-terminal") || m.given("log-directory")) {
+		m.define("MOD_WSGI_ROTATE_LOGS")
+	}
+	slices.Sort(m.defined)
+	for _, name := range slices.Compact(slices.Clone(m.defined)) {
+		m.add("", d("Define", name))
+	}
+}

@@ -1,0 +1,357 @@
+//go:build acceptance && unix
+
+package express_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// After httpd has split a line into words, many directives read their words in a
+// language of their own. What is compared is what a word means in the end: a
+// value that one of these languages would change is found here.
+
+// arg is a word that is expected: what it means, and how the directive reads it.
+type arg struct {
+	kind, means string
+	read        func(word string) (string, error)
+}
+
+func (a arg) String() string { return a.kind + strconv.Quote(a.means) }
+
+// is a word that is taken as it is.
+func is(s string) arg { return arg{"", s, func(w string) (string, error) { return w, nil }} }
+
+// included is a word of Include that names one file: there each component of the
+// path is a pattern, or none, by itself.
+func included(s string) arg {
+	return arg{"included ", s, func(w string) (string, error) {
+		parts := strings.Split(w, "/")
+		for k := range parts {
+			var err error
+			if parts[k], err = readPattern(parts[k]); err != nil {
+				return "", err
+			}
+		}
+		return strings.Join(parts, "/"), nil
+	}}
+}
+
+// oneFile is a word of <Directory> and <Files> that names one file.
+func oneFile(s string) arg { return arg{"path ", s, readPattern} }
+
+// exactly is a regular expression for one text; before and after are its ends.
+func exactly(before, s, after string) arg {
+	return arg{"regexp " + before + "…" + after + " ", s, func(w string) (string, error) {
+		inner, ok1 := strings.CutPrefix(w, before)
+		inner, ok2 := strings.CutSuffix(inner, after)
+		if !ok1 || !ok2 {
+			return "", fmt.Errorf("it does not start with %q and end in %q", before, after)
+		}
+		return readRegexp(inner)
+	}}
+}
+
+// header is the value of a header for mod_headers.
+func header(s string) arg { return arg{"header ", s, readHeader} }
+
+// substitution is what a redirect by a regular expression leads to.
+func substitution(s string) arg { return arg{"substitution ", s, readSubstitution} }
+
+// message is the text of an error document, in which people may use variables:
+// they are marked, so that a text that became one is found.
+func message(s string) arg { return arg{"message ", s, readExpression} }
+
+// pipe is the command line of a piped log.
+func pipe(argv ...string) arg {
+	return arg{"command ", strings.Join(argv, "\x00"), func(w string) (string, error) {
+		line, ok := strings.CutPrefix(w, "|")
+		if !ok || line == "" || strings.ContainsAny(line[:1], "|$") {
+			return "", errors.New("it is not a command that runs without a shell")
+		}
+		return strings.Join(commandWords(line), "\x00"), nil
+	}}
+}
+
+// looksLikePattern reports whether httpd takes a path for a pattern (the
+// documentation of apr_fnmatch_test).
+func looksLikePattern(s string) bool {
+	open := false
+	for k := 0; k < len(s); k++ {
+		switch s[k] {
+		case '*', '?':
+			return true
+		case '\\':
+			k++
+		case '[':
+			open = true
+		case ']':
+			if open {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func readPattern(w string) (string, error) {
+	if !looksLikePattern(w) {
+		return w, nil
+	}
+	var b strings.Builder
+	for k := 0; k < len(w); k++ {
+		switch {
+		case w[k] == '*' || w[k] == '?':
+			return "", fmt.Errorf("its %c matches other names too", w[k])
+		case w[k] == '\\' && k+1 < len(w):
+			k++
+			b.WriteByte(w[k])
+		case w[k] == '[' && k+2 < len(w) && w[k+2] == ']' && w[k+1] != '!' && w[k+1] != '^':
+			b.WriteByte(w[k+1])
+			k += 2
+		case w[k] == '[' && strings.Contains(w[k:], "]"):
+			return "", errors.New("a bracket in it is a set of characters")
+		default:
+			b.WriteByte(w[k])
+		}
+	}
+	return b.String(), nil
+}
+
+func readRegexp(w string) (string, error) {
+	var b strings.Builder
+	for k := 0; k < len(w); k++ {
+		switch c := w[k]; {
+		case strings.IndexByte(`.+*?()|[]{}^$`, c) >= 0:
+			return "", fmt.Errorf("its %c is not literal", c)
+		case c != '\\':
+			b.WriteByte(c)
+		case strings.HasPrefix(w[k:], `\x22`):
+			b.WriteByte('"')
+			k += 3
+		case k+1 == len(w) || w[k+1] >= '0' && w[k+1] <= '9' || w[k+1] >= 'A' && w[k+1] <= 'Z' || w[k+1] >= 'a' && w[k+1] <= 'z':
+			return "", errors.New("a backslash in it is not literal")
+		default:
+			k++
+			b.WriteByte(w[k])
+		}
+	}
+	return b.String(), nil
+}
+
+func readHeader(w string) (string, error) {
+	if strings.HasPrefix(w, "expr=") {
+		return "", errors.New("it is an expression")
+	}
+	var b strings.Builder
+	for k := 0; k < len(w); k++ {
+		next := byte(0)
+		if k+1 < len(w) {
+			next = w[k+1]
+		}
+		switch {
+		case w[k] == '%' && (next == '%' || next == 0), w[k] == '\\' && next == '\\':
+			k++
+			b.WriteByte(w[k-1])
+		case w[k] == '%':
+			return "", fmt.Errorf("its %%%c is replaced", next)
+		case w[k] == '\\' && strings.IndexByte("rnt", next) >= 0:
+			k++
+			b.WriteByte(map[byte]byte{'r': '\r', 'n': '\n', 't': '\t'}[next])
+		default:
+			b.WriteByte(w[k])
+		}
+	}
+	return b.String(), nil
+}
+
+func readSubstitution(w string) (string, error) {
+	var b strings.Builder
+	for k := 0; k < len(w); k++ {
+		switch {
+		case w[k] == '$' && k+1 < len(w) && w[k+1] >= '0' && w[k+1] <= '9':
+			return "", errors.New("it holds a match")
+		case w[k] == '\\' && k+1 < len(w):
+			k++
+		}
+		b.WriteByte(w[k])
+	}
+	return b.String(), nil
+}
+
+// marked is how a variable in an expression is shown.
+func marked(name string) string { return "\x01" + name + "\x02" }
+
+// readExpression reads a text in httpd's expressions (docs/2.4/expr.html):
+// %{NAME} is a variable, $0 a match, and a backslash escapes.
+func readExpression(w string) (string, error) {
+	var b strings.Builder
+	for k := 0; k < len(w); k++ {
+		rest := w[k+1:]
+		switch {
+		case w[k] == '%' && strings.HasPrefix(rest, "{"):
+			end := strings.IndexByte(rest, '}')
+			if end < 0 {
+				return "", errors.New("a variable in it does not end")
+			}
+			b.WriteString(marked(rest[1:end]))
+			k += end + 1
+		case w[k] == '$' && rest != "" && rest[0] >= '0' && rest[0] <= '9':
+			return "", errors.New("it holds a match")
+		case w[k] == '\\' && rest != "" && strings.IndexByte("01234567nrtbf", rest[0]) >= 0:
+			return "", errors.New("an escape in it stands for another character")
+		case w[k] == '\\' && rest == "":
+			return "", errors.New("httpd ends at the backslash at its end")
+		case w[k] == '\\':
+			k++
+			b.WriteByte(w[k])
+		default:
+			b.WriteByte(w[k])
+		}
+	}
+	return b.String(), nil
+}
+
+// commandWords takes a command line apart as APR does: quotes of either kind, a
+// backslash that keeps a quote or blank from ending a word, and then every
+// backslash removed but the second one of two.
+func commandWords(line string) (argv []string) {
+	for line = strings.TrimLeft(line, " \t"); line != ""; line = strings.TrimLeft(line, " \t") {
+		end := " \t"
+		if line[0] == '"' || line[0] == '\'' {
+			end, line = line[:1], line[1:]
+		}
+		k := 0
+		for ; k < len(line) && strings.IndexByte(end, line[k]) < 0; k++ {
+			if line[k] == '\\' && k+1 < len(line) && strings.IndexByte(" \t\"'", line[k+1]) >= 0 {
+				k++
+			}
+		}
+		k = min(k, len(line))
+		var b strings.Builder
+		for j := 0; j < k; j++ {
+			if line[j] == '\\' {
+				if j++; j == k {
+					break
+				}
+			}
+			b.WriteByte(line[j])
+		}
+		argv, line = append(argv, b.String()), line[min(k+1, len(line)):]
+	}
+	return argv
+}
+
+// want is a directive, or a section, that is expected.
+type want struct {
+	name string
+	args []arg
+	body []want
+}
+
+// d is a directive; its arguments are strings, which are taken as they are, or
+// of type arg.
+func d(name string, args ...any) want {
+	w := want{name: name}
+	for _, a := range args {
+		switch a := a.(type) {
+		case string:
+			w.args = append(w.args, is(a))
+		case int:
+			w.args = append(w.args, is(strconv.Itoa(a)))
+		case arg:
+			w.args = append(w.args, a)
+		case []arg:
+			w.args = append(w.args, a...)
+		}
+	}
+	return w
+}
+
+// section is a section with one argument, or none.
+func section(name string, of any, body ...want) want {
+	w := d("<"+name, of)
+	w.body = body
+	return w
+}
+
+func (w want) String() string {
+	s := fmt.Sprintf("%s %v", w.name, w.args)
+	for _, c := range w.body {
+		s += "\n    " + strings.ReplaceAll(c.String(), "\n", "\n    ")
+	}
+	return s
+}
+
+// family is what has to be in the same order; directives of different families
+// have no influence on each other's.
+func family(name string) string {
+	name = strings.ToLower(name)
+	switch {
+	case strings.HasPrefix(name, "rewrite"), name == "include":
+		return "rewrite"
+	case strings.HasPrefix(name, "<location"):
+		return "<location"
+	case name == "header", name == "requestheader":
+		return "header"
+	}
+	return name
+}
+
+// compare tells how what httpd has read differs from what was meant: neither may
+// have anything more.
+func compare(where string, wants []want, nodes []*node) (complaints []string) {
+	expected, read := map[string][]want{}, map[string][]*node{}
+	for _, w := range wants {
+		expected[family(w.name)] = append(expected[family(w.name)], w)
+	}
+	for _, n := range nodes {
+		read[family(n.name)] = append(read[family(n.name)], n)
+	}
+	for _, set := range []string{"define", "loadmodule"} { // the order of these means nothing
+		slices.SortFunc(expected[set], func(a, b want) int { return strings.Compare(a.args[0].means, b.args[0].means) })
+		slices.SortFunc(read[set], func(a, b *node) int { return strings.Compare(a.args, b.args) })
+	}
+	all := maps.Clone(expected)
+	for f := range read {
+		if _, ok := all[f]; !ok {
+			all[f] = nil
+		}
+	}
+	for _, f := range slices.Sorted(maps.Keys(all)) {
+		w, n := expected[f], read[f]
+		for k := range max(len(w), len(n)) {
+			switch {
+			case k >= len(w):
+				complaints = append(complaints, fmt.Sprintf("%s: httpd has read what nobody asked for: %v (line %d)", where, n[k], n[k].number))
+			case k >= len(n):
+				complaints = append(complaints, fmt.Sprintf("%s: httpd has not read %v", where, w[k]))
+			default:
+				complaints = append(complaints, differ(where, w[k], n[k])...)
+			}
+		}
+	}
+	return complaints
+}
+
+func differ(where string, w want, n *node) []string {
+	words := n.words()
+	bad := func(why string) []string {
+		return []string{fmt.Sprintf("%s, line %d: httpd has read %s %q: %s; meant was %s %v", where, n.number, n.name, words, why, w.name, w.args)}
+	}
+	if !strings.EqualFold(w.name, n.name) || len(w.args) != len(words) {
+		return bad("another directive, or another number of words")
+	}
+	for k, a := range w.args {
+		if got, err := a.read(words[k]); err != nil {
+			return bad(fmt.Sprintf("word %d: %v", k+1, err))
+		} else if got != a.means {
+			return bad(fmt.Sprintf("word %d means %q", k+1, got))
+		}
+	}
+	return compare(where+" "+w.name, w.body, n.body)
+}

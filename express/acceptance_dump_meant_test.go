@@ -1,0 +1,342 @@
+//go:build acceptance && unix
+
+package express_test
+
+import (
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// use is one option of a command line, with its values.
+type use struct {
+	option string
+	values []string
+}
+
+// meant is a command line as its author means it, and what is said of it.
+type meant struct {
+	env  *place
+	dir  string // where the launcher is called
+	app  string // the argument, "" for none
+	uses []use
+
+	slots           map[string][]want // what goes where; "" is the top
+	params          []string          // of the application's WSGIDaemonProcess
+	loaded, defined []string
+}
+
+// place is what a launcher is installed in.
+type place struct {
+	launcher, home, module, version string // version: of mod_wsgi
+	httpd, modules, rotatelogs      string
+	mime, user                      string
+	vars                            map[string]string // environment of launcher and httpd
+	opens                           map[string]bool   // streams that can be opened by name
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && !info.IsDir()
+}
+
+func (p *place) atLeast(version string) bool {
+	parts := func(v string) (n []int) {
+		for s := range strings.SplitSeq(v, ".") {
+			k, _ := strconv.Atoi(s)
+			n = append(n, k)
+		}
+		return n
+	}
+	return slices.Compare(parts(p.version), parts(version)) >= 0
+}
+
+// row is what an option puts into httpd.conf, and the name that it defines for
+// included files, "" for none.
+type row struct {
+	option string
+	says   func(m *meant, option string)
+	define string
+}
+
+// The kinds of rows.
+
+// inert is an option that httpd.conf does not show; the argument says why.
+func inert(string) func(*meant, string) { return func(*meant, string) {} }
+
+// elsewhere is an option that changes what is said together with others, in the
+// part that the argument names.
+func elsewhere(string) func(*meant, string) { return func(*meant, string) {} }
+
+// setting is a directive that is always there.
+func setting(directive, def string) func(*meant, string) {
+	return func(m *meant, o string) { m.add("", d(directive, m.text(o, def))) }
+}
+
+func numeric(directive string, def int) func(*meant, string) {
+	return func(m *meant, o string) { m.add("", d(directive, m.number(o, def))) }
+}
+
+// param is a parameter of the process group, from a version of the module on.
+func param(name string, def int, since string) func(*meant, string) {
+	return func(m *meant, o string) {
+		if since == "" || m.env.atLeast(since) {
+			m.param(name, strconv.Itoa(m.number(o, def)))
+		}
+	}
+}
+
+// flag is what is there only if the option is given.
+func flag(slot string, wants ...want) func(*meant, string) {
+	return func(m *meant, o string) {
+		if m.given(o) {
+			m.add(slot, wants...)
+		}
+	}
+}
+
+// loads is another kind, with the modules that it needs when it is given.
+func loads(says func(*meant, string), modules ...string) func(*meant, string) {
+	return func(m *meant, o string) {
+		says(m, o)
+		if m.given(o) {
+			m.load(modules...)
+		}
+	}
+}
+
+// when is called with the value, if the option is given.
+func when(f func(m *meant, v string)) func(*meant, string) {
+	return func(m *meant, o string) {
+		if m.given(o) {
+			f(m, m.text(o, ""))
+		}
+	}
+}
+
+// file is a directive with a path, unless another option says it already.
+func file(slot, directive, unless string) func(*meant, string) {
+	return func(m *meant, o string) {
+		if m.given(o) && !m.given(unless) {
+			m.add(slot, d(directive, m.path(o, "")))
+		}
+	}
+}
+
+// each is a directive for each use of the option.
+func each(directive string) func(*meant, string) {
+	return func(m *meant, o string) {
+		for _, v := range m.all(o) {
+			m.add("", d(directive, anys(v)...))
+		}
+	}
+}
+
+func (m *meant) add(slot string, wants ...want) { m.slots[slot] = append(m.slots[slot], wants...) }
+
+func (m *meant) once(slot string, w want) {
+	if !slices.ContainsFunc(m.slots[slot], func(x want) bool { return x.name == w.name }) {
+		m.add(slot, w)
+	}
+}
+func (m *meant) param(name, v string)     { m.params = append(m.params, name+"="+v) }
+func (m *meant) load(names ...string)     { m.loaded = append(m.loaded, names...) }
+func (m *meant) define(names ...string)   { m.defined = append(m.defined, names...) }
+func (m *meant) given(option string) bool { return len(m.all(option)) > 0 }
+func (m *meant) port() int                { return m.number("port", 8000) }
+
+// all are the values of an option, use by use.
+func (m *meant) all(option string) (all [][]string) {
+	for _, u := range m.uses {
+		if u.option == option {
+			all = append(all, u.values)
+		}
+	}
+	return all
+}
+
+// text is the value of an option: the last one counts.
+func (m *meant) text(option, def string) string {
+	if all := m.all(option); len(all) > 0 && len(all[len(all)-1]) > 0 {
+		return all[len(all)-1][0]
+	}
+	return def
+}
+
+func (m *meant) number(option string, def int) int {
+	n, err := strconv.Atoi(m.text(option, strconv.Itoa(def)))
+	if err != nil {
+		panic(err) // an accepted number that is none
+	}
+	return n
+}
+
+func (m *meant) fraction(option string, def float64) float64 {
+	f, err := strconv.ParseFloat(m.text(option, strconv.FormatFloat(def, 'g', -1, 64)), 64)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
+// abs is a path of the command line.
+func (m *meant) abs(name string) string {
+	if !filepath.IsAbs(name) {
+		name = m.dir + "/" + name
+	}
+	return filepath.Clean(name)
+}
+
+func (m *meant) path(option, def string) string {
+	if m.given(option) {
+		return m.abs(m.text(option, ""))
+	}
+	return def
+}
+
+// named is a path of the command line that is not cleaned.
+func (m *meant) named(option, def string) string {
+	name := m.text(option, def)
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(m.dir, name)
+	}
+	return name
+}
+
+func (m *meant) root() string {
+	return m.path("server-root", os.TempDir()+"/mod_wsgi-"+m.address()+":"+strconv.Itoa(os.Geteuid()))
+}
+
+func (m *meant) entry() string { return m.text("entry-point", m.app) }
+
+func (m *meant) docs() string {
+	switch {
+	case m.given("document-root") || m.text("application-type", "script") != "static":
+		return m.path("document-root", m.root()+"/htdocs")
+	case m.entry() != "":
+		return m.abs(m.entry())
+	}
+	return m.dir
+}
+
+func (m *meant) debug() bool {
+	return slices.ContainsFunc([]string{"debug-mode", "enable-debugger", "enable-coverage", "enable-profiler", "enable-recorder", "enable-gdb"}, m.given)
+}
+
+func (m *meant) daemon() bool { return !m.debug() && !m.given("embedded-mode") }
+
+// mpm is the first of event, worker and prefork that the options allow: event
+// not where httpd's own processes run the application, unless it is asked for.
+func (m *meant) mpm() string {
+	order := []string{"event", "worker", "prefork"}
+	switch {
+	case m.given("enable-gdb"):
+		order = []string{"prefork", "worker"}
+	case m.debug(), m.given("embedded-mode") && !m.given("server-mpm"):
+		order = order[1:]
+	}
+	for _, name := range order {
+		if !m.given("server-mpm") || slices.ContainsFunc(m.all("server-mpm"), func(v []string) bool { return v[0] == name }) {
+			return name
+		}
+	}
+	return ""
+}
+
+// locale is one that this machine has; where it was asked for another one, the
+// launcher takes C.UTF-8.
+func (m *meant) locale() string {
+	v := m.text("locale", m.text("lang", "C.UTF-8"))
+	if slices.Contains([]string{"C", "POSIX", "C.UTF-8", "C.utf8"}, v) {
+		return v
+	}
+	return "C.UTF-8"
+}
+
+// readTimeout is a clause of RequestReadTimeout: the time, what it is extended
+// to, and the bytes that extend it.
+func (m *meant) readTimeout(part string, most int) string {
+	first, most, rate := m.number(part+"-timeout", 15), m.number(part+"-max-timeout", most), m.number(part+"-min-rate", 500)
+	clause := strconv.Itoa(first)
+	if first == 0 || rate == 0 || most != 0 && most <= first {
+		return clause
+	}
+	if most != 0 {
+		clause += "-" + strconv.Itoa(most)
+	}
+	return clause + ",MinRate=" + strconv.Itoa(rate)
+}
+
+// document is what an error document says: a URL path, in which a blank is
+// written as %20, or a text; %{NAME} is a variable unless a backslash is before.
+func (m *meant) document(v string) arg {
+	if strings.HasPrefix(v, "/") {
+		v = strings.ReplaceAll(v, " ", "%20")
+	}
+	var b strings.Builder
+	for k := 0; k < len(v); k++ {
+		if strings.HasPrefix(v[k:], `\%{`) {
+			b.WriteString("%{")
+			k += 2
+		} else if end := strings.IndexByte(v[k:], '}'); strings.HasPrefix(v[k:], "%{") && end > 0 {
+			b.WriteString(marked(v[k+2 : k+end]))
+			k += end
+		} else {
+			b.WriteByte(v[k])
+		}
+	}
+	return message(b.String())
+}
+
+// groupOf is the group of an account, which is a name or # and a number.
+func groupOf(account string) string {
+	u, err := user.Lookup(account)
+	if id, ok := strings.CutPrefix(account, "#"); ok {
+		u, err = user.LookupId(id)
+	}
+	if err != nil {
+		panic(err) // an accepted account that there is not
+	}
+	g, err := user.LookupGroupId(u.Gid)
+	if err != nil {
+		return "#" + u.Gid
+	}
+	return g.Name
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func decimals(v string) string {
+	f, err := strconv.ParseFloat(v, 64)
+	if err != nil {
+		panic(err)
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
+}
+
+func onOrOff(on bool) string { return map[bool]string{true: "On", false: "Off"}[on] }
+
+func firstUpper(s string) string { return strings.ToUpper(s[:1]) + strings.ToLower(s[1:]) }
+
+func rooted(url string) string { return "/" + strings.TrimPrefix(url, "/") }
+
+// ending is the slash at the end, if there is one.
+func ending(s string) string { return map[bool]string{true: "/"}[strings.HasSuffix(s, "/")] }
+
+// literals are the words of a value that holds several.
+func literals(v string) (all []arg) {
+	for _, w := range strings.Fields(v) {
+		all = append(all, is(w))
+	}
+	return all
+}
+
+func anys(words []string) (all []any) {
+	for _, w := range words {
+		all = append(all, w)
+	}
+	return all
+}

@@ -1,0 +1,290 @@
+//go:build acceptance && unix
+
+package express_test
+
+import (
+	"math"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// What several options make together; the rows of single ones are in oracle.
+
+// assembled is everything that httpd is to read of a command line.
+func (m *meant) assembled() []want {
+	for _, r := range oracle {
+		r.says(m, r.option)
+		if r.define != "" && m.given(r.option) {
+			m.define(r.define)
+		}
+	}
+	m.fixed()
+	m.sizes()
+	m.application()
+	m.logs()
+	m.documentRoot()
+	m.manual()
+	m.aliases()
+	m.proxies()
+	m.virtualHosts()
+	m.services()
+	m.modules()
+	m.defines()
+	return slices.Concat(m.slots[""], m.slots["locations"], m.slots["handlers"], m.slots["locations 2"], m.slots["proxies"], m.slots["hosts"])
+}
+
+// fixed is what each configuration has.
+func (m *meant) fixed() {
+	m.add("", d("ServerTokens", "ProductOnly"), d("ServerSignature", "Off"), d("WSGIPythonHome", m.env.home),
+		d("HostnameLookups", "Off"), d("MaxMemFree", 64), d("AccessFileName", ".htaccess"), d("WSGIPassAuthorization", "On"),
+		section("Directory", "/", d("AllowOverride", "None"), d("Require", "all", "denied")))
+	if m.given("server-metrics") || m.given("server-status") {
+		m.add("", d("ExtendedStatus", "On"))
+		m.define("MOD_WSGI_SERVER_METRICS")
+	}
+	if m.given("server-metrics") {
+		m.param("server-metrics", "On")
+	}
+}
+
+func (m *meant) python() string { // the directories of --python-path
+	var dirs []string
+	for _, v := range m.all("python-path") {
+		dir := v[0]
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(m.dir, dir)
+		}
+		dirs = append(dirs, dir)
+	}
+	return strings.Join(dirs, ":")
+}
+
+// application is the group of processes that runs it, and the handler.
+func (m *meant) application() {
+	group, inside := m.text("process-group", m.address()), "%{GLOBAL}"
+	if m.daemon() {
+		inside = group
+		m.add("", d("WSGIRestrictEmbedded", onOrOff(!m.given("host-access-script") && !m.given("auth-user-script"))))
+		m.param("display-name", "%{GROUP}")
+		if path := m.python(); path != "" {
+			m.param("python-path", path)
+		}
+		slices.Sort(m.params)
+		w := d("WSGIDaemonProcess", group)
+		for _, p := range m.params {
+			w.args = append(w.args, is(p))
+		}
+		m.add("", w)
+		if m.mpm() != "prefork" && !m.given("host-access-script") && !m.given("auth-user-script") {
+			m.add("", d("ThreadStackSize", 262144))
+		}
+	} else {
+		m.add("", d("WSGIPythonPath", strings.TrimSuffix(m.path("working-directory", m.dir)+":"+m.python(), ":")))
+	}
+	script, interpreter := m.root()+"/handler.wsgi", m.text("application-group", "%{GLOBAL}")
+	m.add("", d("WSGIHandlerScript", "wsgi-handler", script, "process-group="+inside, "application-group="+interpreter))
+	if interpreter == "%{GLOBAL}" || !strings.Contains(interpreter, "%{") {
+		m.add("", d("WSGIImportScript", script, "process-group="+inside, "application-group="+interpreter))
+		m.define("MOD_WSGI_IMPORT_HANDLER_SCRIPT")
+	}
+	seen := map[string]bool{}
+	for k, v := range m.all("add-handler") {
+		if k == 0 {
+			m.add("", d("WSGIHandlerScript", "wsgi-resource", m.root()+"/resource.wsgi", "process-group="+inside, "application-group=%{GLOBAL}"))
+		}
+		if extension := "." + strings.TrimPrefix(strings.ToLower(v[0]), "."); !seen[extension] {
+			seen[extension] = true
+			m.add("", section("FilesMatch", exactly("(?i)", extension, "$"), d("SetHandler", "wsgi-resource")))
+		}
+	}
+}
+
+// sizes are the numbers of the MPM.
+func (m *meant) sizes() {
+	p, t := max(1, m.number("processes", 1)), m.number("threads", 5)
+	keep := map[bool]int{false: 500, true: 100}[m.given("embedded-mode")]
+	if m.mpm() == "event" {
+		keep = 0
+	}
+	m.add("", d("MaxKeepAliveRequests", keep))
+	names := []string{"ServerLimit", "StartServers", "MinSpareServers", "MaxSpareServers", "MaxRequestWorkers"}
+	if m.mpm() != "prefork" {
+		names = []string{"ServerLimit", "StartServers", "MinSpareThreads", "MaxSpareThreads", "MaxRequestWorkers", "ThreadLimit", "ThreadsPerChild"}
+	}
+	for k, n := range m.numbers(p, t)[:len(names)] {
+		m.add("", d(names[k], n))
+	}
+}
+
+func (m *meant) numbers(p, t int) []int {
+	prefork := m.mpm() == "prefork"
+	switch {
+	case m.debug():
+		return []int{1, 1, 1, 1, 1, 1, 1}
+	case m.given("embedded-mode") && prefork:
+		return []int{p * t, p * t, p * t, p * t, p * t}
+	case m.given("embedded-mode"):
+		return []int{p, p, p * t, p*t + t, p * t, t, t}
+	}
+	clients := 10 + max(10, int(math.Floor(1.5*float64(p*t))))
+	if m.given("max-clients") {
+		clients = max(p*t, m.number("max-clients", 0))
+	}
+	first := m.fraction("initial-workers", map[bool]float64{true: 0.05, false: 0.2}[prefork])
+	low := m.fraction("minimum-spare-workers", first)
+	high := m.fraction("maximum-spare-workers", map[bool]float64{true: 0.1, false: 0.6}[prefork])
+	part := func(f float64, n int) int { return int(math.Floor(f * float64(n))) }
+	if prefork {
+		return []int{clients, max(1, part(first, clients)), max(1, part(low, clients)), max(1, part(high, clients)), clients}
+	}
+	per := 10
+	if clients > 20 {
+		per = clients / (clients/20 + 1)
+	}
+	servers := int(math.Ceil(float64(clients) / float64(per)))
+	least := max(per, part(low, servers)*per)
+	return []int{servers, max(1, part(first, servers)), least, max(per, part(high, servers)*per, least+per), servers * per, per, per}
+}
+
+// logs are the error log and the access log.
+func (m *meant) logs() {
+	m.add("", d("ErrorLog", m.log(m.text("error-log-name", "error_log"), "stderr")))
+	if !m.given("access-log") {
+		return
+	}
+	format := m.text("access-log-format", "common")
+	common := `%h %l %u %t "%r" %>s %b`
+	switch format {
+	case "common":
+		format = common
+	case "combined":
+		format = common + ` "%{Referer}i" "%{User-agent}i"`
+	}
+	m.add("", d("CustomLog", m.log(m.text("access-log-name", "access_log"), "stdout"), format))
+	m.load("log_config")
+}
+
+// log is where a log goes; stream is "" for what never goes to the terminal.
+func (m *meant) log(name, stream string) arg {
+	terminal := m.given("log-to-terminal") && !m.given("log-directory")
+	file := filepath.Join(m.path("log-directory", m.root()), name)
+	switch {
+	case terminal && stream != "" && m.env.opens["/dev/"+stream]:
+		return is("/dev/" + stream)
+	case terminal && stream != "":
+		return pipe(m.env.launcher, "copy-log", stream)
+	case m.given("rotate-logs") && !terminal:
+		pattern := strings.ReplaceAll(file, "%", "%%") + ".%Y-%m-%d-%H_%M_%S"
+		return pipe(m.named("rotatelogs-executable", m.env.rotatelogs), pattern, strconv.Itoa(m.number("max-log-size", 5))+"M")
+	}
+	return is(file)
+}
+
+func (m *meant) overrides() want {
+	var words []arg
+	for _, v := range m.all("allow-override") {
+		words = append(words, is(v[0]))
+	}
+	if words == nil {
+		words = []arg{is("None")}
+	}
+	return d("AllowOverride", words)
+}
+
+// dotFiles is what keeps files hidden whose name starts with a dot.
+func dotFiles() []want {
+	return []want{
+		d("RewriteCond", "%{REQUEST_FILENAME}", "-f", "[OR]"), d("RewriteCond", "%{REQUEST_FILENAME}", "-d"),
+		d("RewriteRule", `(^|/)\.(?!well-known/)`, "-", "[F]"),
+	}
+}
+
+// documentRoot is the section for the document root: files first, then the
+// application.
+func (m *meant) documentRoot() {
+	m.add("docs", m.overrides())
+	if m.given("directory-index") {
+		m.add("docs", d("DirectoryIndex", literals(m.text("directory-index", ""))))
+	}
+	m.add("docs", d("RewriteEngine", "On"), d("RewriteOptions", "InheritDownBefore"))
+	if m.given("rewrite-rules") {
+		m.add("docs", d("Include", included(m.named("rewrite-rules", ""))), d("SetEnv", "INCLUDED", "yes"))
+	}
+	m.add("docs", dotFiles()...)
+	mount := filepath.Clean("/" + m.text("mount-point", "/"))
+	if m.text("application-type", "script") != "static" {
+		if mount != "/" {
+			m.add("docs", d("RewriteCond", "%{REQUEST_URI}", exactly("^", mount, "$")), d("RewriteRule", "^", "%{REQUEST_URI}/", "[R=301,L]"))
+		}
+		m.add("docs", d("RewriteCond", "%{REQUEST_FILENAME}", "!-f"))
+		if m.given("directory-index") {
+			m.add("docs", d("RewriteCond", "%{REQUEST_FILENAME}", "!-d"))
+		}
+		if m.given("server-status") {
+			m.add("docs", d("RewriteCond", "%{REQUEST_URI}", "!=/server-status"))
+		}
+		if mount != "/" {
+			m.add("docs", d("RewriteCond", "%{REQUEST_URI}", exactly("^", mount+"/", "")))
+		}
+		m.add("docs", d("RewriteRule", "^", "-", "[H=wsgi-handler]"))
+	}
+	m.add("docs", d("Require", "all", "granted"))
+	m.add("", section("Directory", oneFile(m.docs()), m.slots["docs"]...))
+}
+
+// manual is the launcher's own documentation, which the welcome page leads to.
+func (m *meant) manual() {
+	welcome := m.entry() == "" && m.text("application-type", "script") != "static"
+	if m.given("enable-docs") || welcome {
+		m.add("", d("Alias", "/__wsgi__/docs", m.root()+"/docs"),
+			section("Directory", oneFile(m.root()+"/docs"), d("DirectoryIndex", "index.html"), d("Require", "all", "granted")))
+	}
+}
+
+// aliases are files and directories elsewhere, the longest URL of those that
+// start alike first.
+func (m *meant) aliases() {
+	list := m.all("url-alias")
+	slices.SortStableFunc(list, func(a, b []string) int { return strings.Compare(rooted(b[0]), rooted(a[0])) })
+	granted := d("Require", "all", "granted")
+	for _, v := range list {
+		url, target := rooted(v[0]), m.abs(v[1])
+		if isFile(target) {
+			m.add("", d("Alias", url, target+ending(v[1])),
+				section("Directory", oneFile(filepath.Dir(target)), section("Files", oneFile(filepath.Base(target)), granted)))
+			continue
+		}
+		shown := strings.TrimSuffix(target, "/") + ending(v[1]+ending(url))
+		if shown == "" {
+			shown = "/"
+		}
+		body := append([]want{m.overrides(), d("RewriteEngine", "On")}, dotFiles()...)
+		m.add("", d("Alias", url, shown), section("Directory", oneFile(target), append(body, granted)...))
+	}
+}
+
+// address is where the server listens, as its group is called.
+func (m *meant) address() string {
+	host := strings.Trim(m.text("host", "localhost"), "[]")
+	return host + ":" + strconv.Itoa(m.port())
+}
+
+func (m *meant) listen(port int) string {
+	host := strings.Trim(m.text("host", ""), "[]")
+	if host == "" {
+		return strconv.Itoa(port)
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// globalName is the name of the server itself, which is no IPv6 address.
+func (m *meant) globalName() string {
+	host := strings.Trim(m.text("host", "localhost"), "[]")
+	if strings.Contains(host, ":") {
+		return "localhost"
+	}
+	return host
+}

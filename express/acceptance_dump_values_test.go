@@ -1,0 +1,341 @@
+//go:build acceptance && unix
+
+package express_test
+
+import (
+	"fmt"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"modwsgi/express"
+)
+
+// chance draws command lines. Its files and directories have hostile names.
+type chance struct {
+	*mathrand.Rand
+	number     int // of the command line: what has to be unique among several holds it
+	base, stem string
+	dirs       []string
+}
+
+// nasty are values that have a meaning somewhere between the command line and
+// what a directive makes of its words.
+var nasty = []string{
+	`it's`, `"`, `'`, `say "hi"`, `\`, `\\`, `end\`, `end\\`, `\"`, `\" Include /etc/passwd`, `a\nb`, `a\tb`, `\r`, "${HOME}", "$${HOME}", "${", "${HOME", "}", "${FUZZ}",
+	"${MOD_WSGI_DOLLAR}{HOME}", "$1", "$", `\$1`, "%", "%%", "%{HTTP_HOST}", "%{ENV:PATH}", "%{HTTP_HOST", "%h", "#", "# x", "a # b", "</VirtualHost>", "</Directory>", "<If true>",
+	"<If", ">", " lead", "trail ", "\tlead", "trail\t", "a  b", "a\tb", "^", "^a.*$", "(x)|[y]{2}", "*", "?", "[x]", "[!x]*", "[", "]", "{a,b}", "~", "!", "-", "--port", "--port=1",
+	"-h", "expr=true", "expr=%{HTTP_HOST}", "env=X", "early", "default", "disabled", "none", "None", "All", "On", "|/bin/false", "|", "syslog:local0", "/", "//", "/../..",
+	"grüße ✓", "\xff\xfe", "é\u0301\u202e", "=", "a=b", "x=\"y\" z=w", ",", ";", "`id`", "$(id)", "&", "0", "-1", "::1", "[::1]:80", "Header set X y", "LoadModule x y", "\u00a0", "\u2028",
+}
+
+// unwritable are values that no line of httpd's configuration can hold.
+var unwritable = []string{"a\nInclude /etc/passwd", "\n", "a\r", "\r\nX: y", "\x01", "a\x7fb", "\x1b[2J"}
+
+// text is a value of any kind.
+func (g *chance) text() string {
+	switch g.IntN(20) {
+	case 0:
+		return strings.Repeat(value(g.Rand, ""), 40+g.IntN(60))
+	case 1, 2, 3:
+		return "plain"
+	case 4, 5, 6, 7, 8, 9:
+		return value(g.Rand, "")
+	case 10:
+		return value(g.Rand, "") + nasty[g.IntN(len(nasty))]
+	}
+	return nasty[g.IntN(len(nasty))]
+}
+
+// without is a text without some bytes, and not empty.
+func (g *chance) without(bytes string) string {
+	for {
+		v := strings.Map(func(r rune) rune {
+			if strings.ContainsRune(bytes, r) {
+				return -1
+			}
+			return r
+		}, g.text())
+		if v != "" {
+			return v
+		}
+	}
+}
+
+// word is a text without blanks and quotes.
+func (g *chance) word() string { return g.without(" \t\"'\u00a0\u2028") }
+
+func (g *chance) pick(words ...string) string { return words[g.IntN(len(words))] }
+
+// in is a number: a limit, or one between.
+func (g *chance) in(low, high int) string {
+	return strconv.Itoa(g.IntN(100)*(high-low)/99 + low)
+}
+
+func (g *chance) seconds() string {
+	return g.pick("0", "1", "2", "15", "30", "60", "007", "+5", "86400", "2147483647", g.in(1, 3600))
+}
+
+// dir is a directory that is there, as it may be written.
+func (g *chance) dir() string {
+	name := g.dirs[g.IntN(len(g.dirs))]
+	switch g.IntN(6) {
+	case 0:
+		return filepath.Base(name) // from the launcher's working directory
+	case 1:
+		return "./" + filepath.Base(name) + "/"
+	case 2:
+		return name + "/../" + filepath.Base(name)
+	}
+	return name
+}
+
+// file is one that lies in each of the directories.
+func (g *chance) file(name string) string { return g.dir() + "/" + name }
+
+// missing is a path that is not there, in a directory that is.
+func (g *chance) missing() string { return g.dir() + "/new" + short(g.without("/\xff")) }
+
+// short keeps a name as long as a file system takes it.
+func short(v string) string { return strings.ToValidUTF8(v[:min(len(v), 100)], "") }
+
+func (g *chance) url() string {
+	v := g.without("?#")
+	if g.IntN(3) > 0 {
+		v = "/" + v
+	}
+	return v + g.pick("", "", "", "/")
+}
+
+func (g *chance) target() string {
+	return g.pick("http://127.0.0.1:8001", "http://127.0.0.1:8001/", "http://backend.example/x y'", "https://127.0.0.1:8443/a", `http://127.0.0.1/a\b"c`,
+		"unix:/run/a b.sock|http://localhost/", "http://[::1]:81/$1", "http://127.0.0.1/%25{HTTP_HOST}/%20", "http://127.0.0.1/"+strings.NewReplacer("\xff", "", "%", "%25").Replace(g.word()))
+}
+
+func (g *chance) unique(prefix string) string { return prefix + strconv.Itoa(g.number) }
+
+func one(f func(g *chance) string) func(*chance) []string {
+	return func(g *chance) []string { return []string{f(g)} }
+}
+
+func flagOf(*chance) []string { return nil }
+
+// draws has a way to draw the values of each option.
+var draws = map[string]func(g *chance) []string{
+	"application-type": one(func(g *chance) string { return g.pick("script", "static", "paste") }), "entry-point": one(func(g *chance) string { return g.file("app.py") }),
+	"mount-point": one((*chance).url), "application-group": one(func(g *chance) string { return g.pick("%{GLOBAL}", "%{HOST}", "%{ENV:X}", g.text(), g.text()) }),
+	"process-group":   one(func(g *chance) string { return g.unique("g") + "-" + g.word() }),
+	"map-head-to-get": one(func(g *chance) string { return g.pick("auto", "ON", "Off") }), "working-directory": one((*chance).dir),
+	"host": one(func(g *chance) string { return g.pick("127.0.0.1", "::1", "[::1]", "localhost", "0.0.0.0", "::") }),
+	"port": one(func(g *chance) string {
+		if special := []string{"1", "80", "443", "65535", "008000"}; g.number%400 < len(special) {
+			return special[g.number%400]
+		}
+		return strconv.Itoa(10000 + 2*(g.number%25000))
+	}),
+	"server-name": one(func(g *chance) string {
+		return g.pick("a.example", "www.example.com", "WWW.x", "www.", "10.0.0.1", "x_y-z")
+	}),
+	"server-alias": one(func(g *chance) string { return g.pick("*", "*.a.example", "b?.example", "c.example") }),
+	"https-port": one(func(g *chance) string {
+		return map[bool]string{true: "443", false: strconv.Itoa(10001 + 2*(g.number%25000))}[g.number%400 == 201]
+	}),
+
+	"ssl-certificate-file": one(func(g *chance) string { return g.file("s.crt") }), "ssl-certificate-key-file": one(func(g *chance) string { return g.file("s.key") }),
+	"ssl-certificate": one(func(g *chance) string { return g.file("s") }), "ssl-ca-certificate-file": one(func(g *chance) string { return g.file("s.crt") }),
+	"ssl-certificate-chain-file": one(func(g *chance) string { return g.file("s.crt") }), "ssl-verify-client": one((*chance).url),
+	"hsts-policy": one(func(g *chance) string { return g.pick("max-age=60; includeSubDomains", g.text(), g.text()) }),
+
+	"processes": one(func(g *chance) string { return g.pick("0", "1", "3", "7", "40") }), "threads": one(func(g *chance) string { return g.pick("1", "2", "25", "250", "65533") }),
+	"max-clients":           one(func(g *chance) string { return g.pick("0", "1", "20", "300", "20000") }),
+	"initial-workers":       one(func(g *chance) string { return g.pick("0", "1", "0.5", ".33", "1e-3") }),
+	"minimum-spare-workers": one(func(g *chance) string { return g.pick("0", "1", "0.25") }), "maximum-spare-workers": one(func(g *chance) string { return g.pick("0", "1", "0.75") }),
+	"server-mpm": one(func(g *chance) string { return g.pick("event", "worker", "prefork") }), "maximum-requests": one((*chance).seconds),
+	"ignore-activity": one((*chance).url), "socket-timeout": one(func(g *chance) string { return g.in(1, 3600) }), "proxy-timeout": one(func(g *chance) string { return g.in(1, 3600) }),
+
+	"limit-request-body": one(func(g *chance) string { return g.pick("0", "1", "10485760", "2147483647") }), "server-backlog": one(func(g *chance) string { return g.pick("1", "511", "4096") }),
+	"send-buffer-size": one(sizeFrom(512)), "receive-buffer-size": one(sizeFrom(512)), "header-buffer-size": one(sizeFrom(8192)), "response-buffer-size": one(sizeFrom(65536)),
+
+	"document-root":   one(func(g *chance) string { return g.pick(g.dir(), g.dir(), g.missing()) }),
+	"directory-index": one(func(g *chance) string { return g.pick("index.html", "a.html  b.html", g.without("\xff"), g.text()) }),
+	"allow-override": one(func(g *chance) string {
+		return g.pick("All", "None", "AuthConfig", "Indexes", "Options=All,MultiViews")
+	}),
+	"url-alias": func(g *chance) []string {
+		return []string{g.url(), g.pick(g.dir(), g.dir()+"/", g.file("app.py"), g.missing(), g.missing()+"/")}
+	},
+	"error-document": func(g *chance) []string {
+		return []string{g.pick("400", "404", "413", "500", "503"), g.pick("/gone.html", "/it's \"gone\"", "https://x.example/?a=b", g.text(), g.text(), "t"+g.text())}
+	},
+	"mime-types": one(func(g *chance) string { return g.pick("/dev/null", g.file("mime.types")) }), "rewrite-rules": one(func(g *chance) string { return g.file("inc.conf") }),
+	"add-handler": func(g *chance) []string {
+		return []string{g.pick(".ext", "py", ".X.y", "."+g.without(`/"\`)), g.file("app.py")}
+	},
+
+	"proxy-mount-point":  func(g *chance) []string { return []string{g.url(), g.target()} },
+	"proxy-virtual-host": func(g *chance) []string { return []string{g.pick("p.example", "q.example", "127.0.0.2"), g.target()} },
+	"trust-proxy-header": one(func(g *chance) string { return g.pick("X-Forwarded-For", "X-Client-IP", "x-script-name") }),
+	"trust-proxy":        one(func(g *chance) string { return g.pick("127.0.0.1", "10.0.0.0/8", "::1", "fe80::/10") }),
+
+	"host-access-script": one(func(g *chance) string { return g.file("app.py") }), "auth-user-script": one(func(g *chance) string { return g.file("app.py") }),
+	"auth-type": one(func(g *chance) string { return g.pick("basic", "Digest") }), "auth-group-script": one(func(g *chance) string { return g.file("app.py") }),
+	"auth-group": one((*chance).text), "log-directory": one(func(g *chance) string { return g.pick(g.dir(), g.missing()) }),
+	"log-level":         one(func(g *chance) string { return g.pick("debug", "info rewrite:trace3", "warn  core:error", "emerg") }),
+	"access-log-format": one(func(g *chance) string { return g.pick("common", "combined", `%h "%r" \"%>s`, "t"+g.without("%")) }),
+	"error-log-format":  one(func(g *chance) string { return g.pick(`[%t] "%M"`, g.without("%")+"%M") }),
+	"error-log-name":    one((*chance).name), "access-log-name": one((*chance).name), "startup-log-name": one((*chance).name),
+	"max-log-size": one(func(g *chance) string { return g.pick("1", "5", "1048576") }), "rotatelogs-executable": one(func(g *chance) string { return g.file("program") }),
+
+	"python-path": one(func(g *chance) string { return g.pick(g.dir(), "/"+g.without(":")) }), "python-eggs": one(func(g *chance) string { return g.pick(g.dir(), g.missing()) }),
+	"python-warnings": one(func(g *chance) string { return g.pick("ignore::DeprecationWarning", g.text()) }), "callable-object": one((*chance).text),
+	"switch-interval": one(func(g *chance) string { return g.pick("0.01", "5e-7", "1", "1000000") }),
+
+	"server-root": one(func(g *chance) string { return g.base + "/r" + short(strings.Map(shortName, g.word())) }),
+	"user":        one(func(g *chance) string { return g.pick("www-data", "nobody", "daemon", "#1") }), "group": one(func(g *chance) string { return g.pick("nogroup", "daemon", "#65534") }),
+	"setenv": func(g *chance) []string {
+		return []string{g.pick("A", "B_2", "x.y:z-1"), g.pick("", g.text(), g.text(), g.text())}
+	},
+	"passenv":      one(func(g *chance) string { return g.pick("PATH", "FUZZ", "NOT_SET") }),
+	"include-file": one(func(g *chance) string { return g.file("inc.conf") }),
+	"locale":       one(func(g *chance) string { return g.pick("C", "C.UTF-8", "xx_YY.UTF-8", g.word()) }), "lang": one(func(g *chance) string { return g.pick("POSIX", "C.utf8", g.word()) }),
+	"pid-file": one((*chance).missing), "process-name": one((*chance).text), "httpd-executable": one(func(g *chance) string { return g.file("program") }),
+	"modules-directory": one(func(g *chance) string { return g.file("modules") }), "socket-prefix": one(func(g *chance) string { return g.pick(g.base, g.base+"/.") }),
+	"envvars-script": one(func(g *chance) string { return g.file("app.py") }), "shell-executable": one(func(*chance) string { return "/bin/sh" }),
+
+	"service-script":    func(g *chance) []string { return []string{g.unique("s."), g.file("app.py")} },
+	"service-user":      func(g *chance) []string { return []string{g.unique("s."), g.pick("nobody", "daemon", "#1")} },
+	"service-group":     func(g *chance) []string { return []string{g.unique("s."), g.pick("nogroup", "daemon")} },
+	"service-log-file":  func(g *chance) []string { return []string{g.unique("s."), g.name()} },
+	"telemetry-service": one(func(g *chance) string { return "unix:/" + g.text() }), "telemetry-ui-port": one(func(g *chance) string { return g.pick("1", "8889", "65535") }),
+	"telemetry-interval": one(func(g *chance) string { return g.pick("0.5", "2.5", "60") }), "slow-requests": one(func(g *chance) string { return g.pick("0", "0.25", "3600") }),
+	"telemetry-options":  one(func(g *chance) string { return g.pick("All", "None", "+CaptureUserAgent", "-CaptureUserAgent") }),
+	"coverage-directory": one((*chance).missing), "profiler-directory": one((*chance).missing), "recorder-directory": one((*chance).missing),
+	"gdb-executable": one(func(g *chance) string { return g.file("program") }),
+}
+
+// name is the name of a log file.
+func (g *chance) name() string { return g.pick("a.log", "l"+short(g.without("/"))) }
+
+// shortName keeps the name of a server root free of what a path cannot have.
+func shortName(r rune) rune {
+	if r == '/' || r == 0xfffd {
+		return -1
+	}
+	return r
+}
+
+func sizeFrom(low int) func(*chance) string {
+	return func(g *chance) string { return g.pick("0", strconv.Itoa(low), strconv.Itoa(low+1), "2147483647") }
+}
+
+// needs are the options without which another one is refused.
+var needs = map[string][]string{
+	"https-port": {"server-name", "ssl-certificate"}, "ssl-certificate-file": {"https-port", "ssl-certificate-key-file"}, "ssl-certificate-key-file": {"https-port", "ssl-certificate-file"},
+	"ssl-certificate": {"https-port"}, "ssl-ca-certificate-file": {"https-port"}, "ssl-verify-client": {"ssl-ca-certificate-file"}, "ssl-certificate-chain-file": {"https-port"},
+	"ssl-environment": {"https-port"}, "https-only": {"https-port"}, "hsts-policy": {"https-port"}, "auth-group-script": {"auth-user-script"}, "auth-group": {"auth-group-script"},
+	"debugger-startup": {"enable-debugger"}, "service-user": {"service-script"}, "service-group": {"service-script"}, "service-log-file": {"service-script"},
+	"telemetry-ui-port": {"enable-telemetry"}, "slow-requests": {"telemetry-service"}, "telemetry-interval": {"telemetry-service"}, "telemetry-options": {"telemetry-service"},
+	"enable-gdb": {"gdb-executable"}, "access-log-format": {"access-log"}, "access-log-name": {"access-log"}, "max-log-size": {"rotate-logs"}, "rotatelogs-executable": {"rotate-logs"},
+	"server-alias": {"server-name"}, "allow-localhost": {"server-name"},
+}
+
+// excluded are options that are refused together, or that hide each other.
+var excluded = [][]string{
+	{"embedded-mode", "debug-mode", "enable-debugger", "enable-coverage", "enable-profiler", "enable-recorder", "enable-gdb"},
+	{"telemetry-service", "enable-telemetry"},
+}
+
+// uses draws options and their values; the first one is always among them.
+func (g *chance) uses(table []express.Option, first int) (all []use) {
+	has := map[string]bool{}
+	var take func(name string)
+	take = func(name string) {
+		for _, set := range excluded {
+			if slices.Contains(set, name) && slices.ContainsFunc(set, func(o string) bool {
+				return has[o] && (o == "embedded-mode" || name == "embedded-mode" || len(set) == 2)
+			}) {
+				return
+			}
+		}
+		if has[name] || name == "slow-requests" && has["enable-telemetry"] {
+			return
+		}
+		has[name] = true
+		for _, n := range needs[name] {
+			take(n)
+		}
+		o := table[slices.IndexFunc(table, func(o express.Option) bool { return o.Name == name })]
+		times := 1
+		if o.Repeatable && !strings.HasPrefix(name, "service-") && g.IntN(2) == 0 {
+			times = 2 + g.IntN(2)
+		}
+		for range times {
+			all = append(all, use{name, g.draw(&o)})
+		}
+	}
+	take(table[first%len(table)].Name)
+	for n := 1 + g.IntN(8); n > 0; n-- {
+		take(table[g.IntN(len(table))].Name)
+	}
+	return all
+}
+
+func (g *chance) draw(o *express.Option) []string {
+	f := draws[o.Name]
+	switch {
+	case f == nil && o.Kind == express.Flag:
+		f = flagOf
+	case f == nil && o.Kind == express.Number:
+		f = one((*chance).seconds)
+	}
+	words := f(g)
+	if len(words) > 0 && o.Kind == express.Text && g.IntN(150) == 0 {
+		words[len(words)-1] = unwritable[g.IntN(len(unwritable))]
+	}
+	return words
+}
+
+// written is the use as words of a command line.
+func (g *chance) written(o *express.Option, u use) []string {
+	name := "--" + o.Name
+	if len(o.Aliases) > 0 && g.IntN(3) == 0 {
+		name = "--" + o.Aliases[0]
+	}
+	if len(u.values) > 0 && (g.IntN(4) == 0 || slices.ContainsFunc(u.values, func(v string) bool { return strings.HasPrefix(v, "-") })) {
+		return append([]string{name + "=" + u.values[0]}, u.values[1:]...)
+	}
+	return append([]string{name}, u.values...)
+}
+
+// hostilePlaces makes directories with hostile names; each has all files that an
+// option can name.
+func hostilePlaces(t *testing.T, random *mathrand.Rand, base, stem string, env *place) (dirs []string) {
+	t.Helper()
+	for k := range 120 {
+		name := "d" + strings.Map(shortName, nasty[k%len(nasty)])
+		if k >= len(nasty) {
+			name = fmt.Sprint("d", k, value(random, "/\xff"))
+		}
+		dir := filepath.Join(base, name)
+		if slices.Contains(dirs, dir) {
+			continue
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir+"/app.py", "")
+		write(t, dir+"/mime.types", "")
+		write(t, dir+"/inc.conf", "SetEnv INCLUDED yes\n")
+		for link, to := range map[string]string{"s.crt": stem + ".crt", "s.key": stem + ".key", "program": env.httpd, "modules": env.modules} {
+			if err := os.Symlink(to, dir+"/"+link); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs
+}
