@@ -27,6 +27,15 @@ func (i *instance) url() string {
 	return "http://" + name
 }
 
+// statusURL is where this machine, and nobody else, is shown the state of httpd.
+func (i *instance) statusURL() string {
+	host := unbracket(i.Host)
+	if host == "" || host == "0.0.0.0" || host == "::" {
+		host = "localhost"
+	}
+	return origin("http", host, i.Port)
+}
+
 // capacity tells the mode and how many requests are handled at a time.
 func (i *instance) capacity() (mode string, processes, threads int) {
 	switch {
@@ -58,7 +67,7 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	url := i.url()
 	line(true, "Server URL", "%s", url+strings.TrimSuffix(i.mount, "/")+"/")
 	line(i.Given("https-port"), "Server URL (HTTPS)", "%s", origin("https", i.ServerName, i.HTTPSPort)+strings.TrimSuffix(i.mount, "/")+"/")
-	line(i.ServerStatus, "Server Status", "%s/server-status", url)
+	line(i.ServerStatus, "Server Status", "%s/server-status", i.statusURL())
 	line(true, "Server Root", "%s", i.root)
 	line(true, "Server Conf", "%s", filepath.Join(i.root, confFile))
 	line(true, "Error Log File", "%s (%s)", i.errorLog, i.LogLevel)

@@ -52,7 +52,7 @@ func (p *Program) configuration(ctx context.Context, i *instance) (*conf.File, s
 	}
 	for _, part := range []func(){
 		b.connections, b.python, b.daemonProcess, b.embedded, b.features, b.telemetry,
-		b.logging, b.processSizes, b.defaultHost, b.virtualHosts, b.documents, b.access, b.handler, b.resources, b.proxies, b.docs, b.aliases, b.environment, b.services, b.includes,
+		b.logging, b.processSizes, b.services, b.virtualHosts, b.documents, b.access, b.status, b.handler, b.resources, b.proxies, b.docs, b.aliases, b.environment, b.includes,
 	} {
 		part()
 		if b.err != nil {
@@ -285,6 +285,12 @@ func (b *builder) connections() {
 	}
 	b.add(conf.S("Directory", args(word("/")),
 		conf.D("AllowOverride", conf.Key("None")), conf.D("Require", conf.Key("all"), conf.Key("denied"))))
+	b.add(conf.D("TraceEnable", conf.Key(titled(i.TraceEnable))).From("--trace-enable"))
+	if !i.AllowConnect {
+		// In a section that httpd applies last, so that no Require replaces it; it is
+		// in force in all virtual hosts, and also for requests that are passed on.
+		b.add(conf.S("If", args(word("%{REQUEST_METHOD} == 'CONNECT'")), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From("--allow-connect"))
+	}
 }
 
 // readTimeout is a clause of RequestReadTimeout.
@@ -335,18 +341,6 @@ func (b *builder) processSizes() {
 	}
 	b.add(conf.D("MaxConnectionsPerChild", integer(perChild)).From("--maximum-requests"),
 		conf.D("MaxKeepAliveRequests", integer(keep)))
-}
-
-// virtualHosts answers other names than the server's with 403.
-func (b *builder) virtualHosts() {
-	i := b.i
-	if i.ServerName == "" {
-		return
-	}
-	for _, h := range b.namedHosts(i.Port, "http") {
-		b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.Port))), h.body...))
-	}
-	b.tlsHosts()
 }
 
 // environment passes variables to the application, request by request.

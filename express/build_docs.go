@@ -96,23 +96,13 @@ func (b *builder) logging() {
 	b.add(conf.D("CustomLog", b.logTarget(i.AccessLogName, "stdout", "access-log-name"), word(format)).From("--access-log-format"))
 }
 
-// hidden answers requests for files and directories below a name that starts
-// with a dot with 403: they are version control's, editors' and httpd's own. RFC
-// 8615's directory is the exception.
-func hidden() []conf.Node {
-	return []conf.Node{
-		conf.D("RewriteCond", conf.Key("%{REQUEST_FILENAME}"), conf.Key("-f"), conf.Key("[OR]")),
-		conf.D("RewriteCond", conf.Key("%{REQUEST_FILENAME}"), conf.Key("-d")),
-		conf.D("RewriteRule", conf.Pattern(`(^|/)\.(?!well-known/)`), conf.Key("-"), conf.Key("[F]")),
-	}
-}
-
 // documents adds the document root and the rule that gives the application what
 // is not a file there.
 func (b *builder) documents() {
 	i := b.i
-	b.add(conf.D("DocumentRoot", word(i.docs)).From("--document-root"), conf.D("AccessFileName", conf.Key(".htaccess")))
-	body := []conf.Node{b.override()}
+	docs := i.unlinked(i.docs)
+	b.add(conf.D("DocumentRoot", word(docs)).From("--document-root"), conf.D("AccessFileName", conf.Key(".htaccess")))
+	body := append([]conf.Node{b.override()}, b.links()...)
 	if i.DirectoryIndex != "" {
 		d := conf.D("DirectoryIndex").From("--directory-index")
 		for _, name := range strings.Fields(i.DirectoryIndex) {
@@ -132,12 +122,13 @@ func (b *builder) documents() {
 	if i.RewriteRules != "" {
 		body = append(body, conf.D("Include", conf.GlobEach(slashed(i.rewriteRules()))).From("--rewrite-rules"))
 	}
-	body = append(body, hidden()...)
 	if i.ApplicationType != "static" {
 		body = append(body, b.fallback()...)
 	}
 	body = append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))
-	b.add(conf.S("Directory", args(conf.Glob(slashed(i.docs))), body...).From("--document-root"))
+	body = append(body, i.privateRules(i.docs, docs)...)
+	b.add(conf.S("Directory", args(conf.Glob(slashed(docs))), body...).From("--document-root"))
+	b.rewriting()
 }
 
 func (i *instance) rewriteRules() string {
@@ -188,10 +179,6 @@ func (b *builder) fallback() []conf.Node {
 func (b *builder) access() {
 	i := b.i
 	root := args(word("/"))
-	if i.ServerStatus {
-		b.add(conf.S("Location", args(word("/server-status")),
-			conf.D("SetHandler", conf.Key("server-status")), conf.D("Require", conf.Key("local"))).From("--server-status"))
-	}
 	if i.HostAccessScript != "" {
 		b.add(conf.S("Location", root, conf.D("WSGIAccessScript", word(i.fromLaunch(i.HostAccessScript)))).From("--host-access-script"))
 	}
@@ -214,6 +201,14 @@ func (b *builder) access() {
 	b.add(conf.S("Location", root, body...))
 }
 
+// status adds the page with the state of httpd. It comes after the access rules of
+// the whole server, for of several sections that fit the last one counts.
+func (b *builder) status() {
+	if b.i.ServerStatus {
+		b.add(conf.S("Location", args(word("/server-status")), conf.D("SetHandler", conf.Key("server-status"))).From("--server-status"), b.statusAccess())
+	}
+}
+
 // aliases adds files and directories outside of the document root, the longest
 // URL first, for httpd takes the first that fits.
 func (b *builder) aliases() {
@@ -221,7 +216,8 @@ func (b *builder) aliases() {
 	list := slices.Clone(i.URLAliases)
 	slices.SortStableFunc(list, func(x, y [2]string) int { return strings.Compare(slash(y[0]), slash(x[0])) })
 	for _, a := range list {
-		target := i.fromLaunch(a[1])
+		named := i.fromLaunch(a[1])
+		target := i.unlinked(named)
 		info, err := os.Stat(target)
 		file, shown := err == nil && !info.IsDir(), keepSlash(target, a[1])
 		if !file && strings.HasSuffix(a[0], "/") {
@@ -230,13 +226,18 @@ func (b *builder) aliases() {
 		}
 		b.add(conf.D("Alias", word(slash(a[0])), word(shown)).From("--url-alias"))
 		if file {
+			access := conf.Key("granted")
+			if i.secretFile(target) != "" {
+				access = "denied"
+			}
 			b.add(conf.S("Directory", args(conf.Glob(slashed(filepath.Dir(target)))),
-				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), conf.Key("granted")))).From("--url-alias"))
+				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), access))).From("--url-alias"))
 			continue
 		}
-		body := []conf.Node{b.override(), conf.D("RewriteEngine", conf.Key("On"))}
-		body = append(body, hidden()...)
-		b.add(conf.S("Directory", args(conf.Glob(slashed(target))), append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))...).From("--url-alias"))
+		body := append([]conf.Node{b.override()}, b.links()...)
+		body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("Require", conf.Key("all"), conf.Key("granted")))
+		body = append(body, i.privateRules(named, target)...)
+		b.add(conf.S("Directory", args(conf.Glob(slashed(target))), body...).From("--url-alias"))
 	}
 	for _, e := range i.ErrorDocuments {
 		document := e[1]

@@ -9,15 +9,6 @@ import (
 	"modwsgi/express/conf"
 )
 
-// defaultHost adds the virtual host that answers what no other one does; the
-// first one of an address is that, so it has to stand before any other.
-func (b *builder) defaultHost() {
-	i := b.i
-	if i.ServerName == "" && (len(i.ProxyVirtualHosts) > 0 || len(i.ServiceLogFiles) > 0) {
-		b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.Port)))))
-	}
-}
-
 // proxies passes paths and host names on to other servers.
 func (b *builder) proxies() {
 	i := b.i
@@ -38,7 +29,9 @@ func (b *builder) proxies() {
 		if !strings.HasSuffix(path, "/") {
 			// Without a scheme in the target httpd takes the request's own.
 			target := strings.NewReplacer(`\`, `\\`, "$", `\$`).Replace(path)
-			b.add(conf.D("RedirectMatch", conf.Key("302"), conf.Word("^"+regexpText(path)+"$"), conf.Word(target+"/")).From("--proxy-mount-point"))
+			// In a section, where it follows after the question who may come in.
+			exactly := conf.Word("^" + regexpText(path) + "$")
+			b.add(conf.S("LocationMatch", args(exactly), conf.D("RedirectMatch", conf.Key("302"), exactly, conf.Word(target+"/"))).From("--proxy-mount-point"))
 			path, url = path+"/", strings.TrimRight(url, "/")+"/"
 		} else if _, server, _ := strings.Cut(url, "://"); !strings.Contains(server, "/") {
 			url += "/" // or the client's path would become part of the server's name
@@ -52,15 +45,6 @@ func (b *builder) proxies() {
 	}
 	slices.Reverse(locations)
 	b.add(locations...)
-	for _, h := range i.ProxyVirtualHosts {
-		body := []conf.Node{conf.D("ServerName", word(h[0])).From("--proxy-virtual-host")}
-		body = append(append(body, pass("/", strings.TrimRight(h[1], "/")+"/", "--proxy-virtual-host")...), b.forwarded()...)
-		b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.Port))), body...).From("--proxy-virtual-host"))
-		if i.Given("https-port") {
-			body = append(slices.Clone(body), b.tls(false)...)
-			b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.HTTPSPort))), body...).From("--proxy-virtual-host"))
-		}
-	}
 }
 
 // forwarded tells the server behind us how the client reached us. A scheme that
@@ -110,41 +94,48 @@ func pass(path, url, option string) []conf.Node {
 	}
 }
 
-// services adds scripts that run in processes of their own.
+// serviceScripts are the scripts that run in processes of their own.
+func (b *builder) serviceScripts() [][2]string {
+	scripts := slices.Clone(b.i.ServiceScripts)
+	if b.i.EnableTelemetry {
+		scripts = append(scripts, [2]string{telemetryService, filepath.Join(b.i.root, telemetryFile)})
+	}
+	return scripts
+}
+
+// services adds the scripts without a log of their own; the others are in virtual
+// hosts.
 func (b *builder) services() {
+	for _, s := range b.serviceScripts() {
+		if lastOf(b.i.ServiceLogFiles, s[0]) == "" {
+			b.add(b.service(s)...)
+		}
+	}
+}
+
+// service has httpd start the process of a script.
+func (b *builder) service(s [2]string) []conf.Node {
 	i := b.i
-	scripts := slices.Clone(i.ServiceScripts)
-	if i.EnableTelemetry {
-		scripts = append(scripts, [2]string{telemetryService, filepath.Join(i.root, telemetryFile)})
+	name, group := s[0], "service:"+s[0]
+	d := conf.D("WSGIDaemonProcess", word(group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From("--service-script")
+	pair := func(name, value string) {
+		if value != "" {
+			d.Args = append(d.Args, conf.Pair{Name: name, Value: value})
+		}
 	}
-	for _, s := range scripts {
-		name, group := s[0], "service:"+s[0]
-		d := conf.D("WSGIDaemonProcess", word(group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From("--service-script")
-		pair := func(name, value string) {
-			if value != "" {
-				d.Args = append(d.Args, conf.Pair{Name: name, Value: value})
-			}
-		}
-		pair("user", lastOf(i.ServiceUsers, name))
-		pair("group", lastOf(i.ServiceGroups, name))
-		pair("home", i.work)
-		pair("threads", "0")
-		pair("python-path", strings.Join(b.pythonPath(), ":"))
-		pair("python-eggs", i.eggs)
-		pair("lang", i.locale)
-		pair("locale", i.locale)
-		if i.ServerMetrics {
-			pair("server-metrics", "On")
-		}
-		nodes := []conf.Node{d, conf.D("WSGIImportScript", word(i.fromLaunch(s[1])), conf.Pair{Name: "process-group", Value: group},
-			conf.Pair{Name: "application-group", Value: "%{GLOBAL}"}).From("--service-script")}
-		if file := lastOf(i.ServiceLogFiles, name); file != "" {
-			log := conf.D("ErrorLog", b.fileTarget(file, "service-log-file")).From("--service-log-file")
-			nodes = []conf.Node{conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.Port))),
-				append([]conf.Node{conf.D("ServerName", word("_wsgi_service_"+name+"_")), log}, nodes...)...)}
-		}
-		b.add(nodes...)
+	pair("user", lastOf(i.ServiceUsers, name))
+	pair("group", lastOf(i.ServiceGroups, name))
+	pair("home", i.work)
+	pair("threads", "0")
+	pair("python-path", strings.Join(b.pythonPath(), ":"))
+	pair("python-eggs", i.eggs)
+	pair("lang", i.locale)
+	pair("locale", i.locale)
+	if i.ServerMetrics {
+		pair("server-metrics", "On")
 	}
+	return []conf.Node{d, conf.D("WSGIImportScript", word(i.fromLaunch(s[1])), conf.Pair{Name: "process-group", Value: group},
+		conf.Pair{Name: "application-group", Value: "%{GLOBAL}"}).From("--service-script")}
 }
 
 // lastOf returns the last value that was given for a name, or "".

@@ -70,26 +70,8 @@ func (i *instance) checkTLS() error {
 	return nil
 }
 
-// tlsHosts adds the virtual hosts of the HTTPS port: the same as those for HTTP.
-func (b *builder) tlsHosts() {
-	i := b.i
-	if !i.Given("https-port") {
-		return
-	}
-	b.add(conf.D("Listen", word(listenAddress(i.Host, i.HTTPSPort)), conf.Key("https")).From("--https-port"))
-	for _, h := range b.namedHosts(i.HTTPSPort, "https") {
-		if h.named && i.HSTSPolicy != "" {
-			h.body = append(h.body, conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(headerText(i.HSTSPolicy))).From("--hsts-policy"))
-		}
-		if h.named && i.SSLEnvironment {
-			h.body = append(h.body, conf.D("SSLOptions", conf.Key("+StdEnvVars")).From("--ssl-environment"))
-		}
-		b.add(conf.S("VirtualHost", args(word("*:"+strconv.Itoa(i.HTTPSPort))), append(h.body, b.tls(h.named)...)...))
-	}
-}
-
 // tls are the directives that each virtual host for HTTPS needs.
-func (b *builder) tls(named bool) []conf.Node {
+func (b *builder) tls() []conf.Node {
 	i := b.i
 	cert, key := i.certificate()
 	nodes := []conf.Node{
@@ -109,53 +91,9 @@ func (b *builder) tls(named bool) []conf.Node {
 		return append(nodes, verify, conf.D("SSLVerifyDepth", integer(1)))
 	}
 	for _, url := range i.VerifyClient {
-		if named {
-			nodes = append(nodes, location(url, verify, conf.D("SSLVerifyDepth", integer(1))).From("--ssl-verify-client"))
-		}
+		nodes = append(nodes, location(url, verify, conf.D("SSLVerifyDepth", integer(1))).From("--ssl-verify-client"))
 	}
 	return nodes
-}
-
-// host is a virtual host under way: named is the one that serves.
-type host struct {
-	named bool
-	body  []conf.Node
-}
-
-// namedHosts are the virtual hosts of a server with a name: one that refuses
-// other names, the server's own, and for www.NAME one that leads there.
-func (b *builder) namedHosts(port int, scheme string) []host {
-	i := b.i
-	require := args(conf.Key("all"), conf.Key("denied"))
-	if i.AllowLocalhost {
-		require = args(conf.Key("local"))
-	}
-	hosts := []host{{body: []conf.Node{
-		conf.D("ServerName", conf.Key("_wsgi_")),
-		conf.S("Location", args(word("/")), conf.D("Require", require...)),
-	}}}
-	own := host{named: true, body: []conf.Node{conf.D("ServerName", word(i.ServerName)).From("--server-name")}}
-	if len(i.ServerAliases) > 0 {
-		d := conf.D("ServerAlias").From("--server-alias")
-		for _, a := range i.ServerAliases {
-			d.Args = append(d.Args, word(a))
-		}
-		own.body = append(own.body, d)
-	}
-	if scheme == "http" && i.HTTPSOnly {
-		own.body = append(own.body, conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin("https", i.ServerName, i.HTTPSPort)+"/")).From("--https-only"))
-	}
-	hosts = append(hosts, own)
-	if parent := parentDomain(i.ServerName); parent != "" {
-		if i.HTTPSOnly { // at once, without a stop at www. and HTTP
-			scheme, port = "https", i.HTTPSPort
-		}
-		hosts = append(hosts, host{body: []conf.Node{
-			conf.D("ServerName", word(parent)),
-			conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin(scheme, i.ServerName, port)+"/")),
-		}})
-	}
-	return hosts
 }
 
 // parentDomain is what www. stands before, or "".
@@ -168,6 +106,9 @@ func parentDomain(name string) string {
 
 // origin is a URL without a path; the scheme's own port is left out.
 func origin(scheme, name string, port int) string {
+	if strings.Contains(name, ":") {
+		name = "[" + unbracket(name) + "]"
+	}
 	if scheme == "http" && port == 80 || scheme == "https" && port == 443 {
 		return scheme + "://" + name
 	}

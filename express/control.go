@@ -211,11 +211,18 @@ func (l *launch) status(ctx context.Context, w io.Writer) (int, error) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	fmt.Fprintf(conn, "GET /server-status?auto HTTP/1.0\r\nHost: %s\r\n\r\n", address)
+	// Whatever names the server has, this one is answered to this machine only.
+	fmt.Fprintf(conn, "GET /server-status?auto HTTP/1.0\r\nHost: localhost\r\n\r\n")
 	answer, err := io.ReadAll(io.LimitReader(conn, 1<<20))
-	if _, body, ok := strings.Cut(string(answer), "\r\n\r\n"); ok {
-		_, err = io.WriteString(w, body)
+	if err != nil {
+		return 1, fault.New(fault.Environment, "", "ask for the status: %w", err)
 	}
+	head, body, _ := strings.Cut(string(answer), "\r\n\r\n")
+	line, _, _ := strings.Cut(head, "\r\n")
+	if words := strings.Fields(line); len(words) < 2 || words[1] != "200" {
+		return 1, fault.New(fault.Environment, "see its error log", "ask for the status: httpd answers %q", line)
+	}
+	_, err = io.WriteString(w, body)
 	return 0, err
 }
 

@@ -80,6 +80,15 @@ func unknownHeaders(s *Server) (warnings []string) {
 	return warnings
 }
 
+// trustConflicts reports headers that would be believed whoever sends them.
+func trustConflicts(s *Server) error {
+	if len(s.TrustProxyHeaders) > 0 && len(s.TrustProxies) == 0 {
+		return usage("start-server", "name the address of the proxy with --trust-proxy, such as 127.0.0.1; --trust-proxy 0.0.0.0/0 --trust-proxy ::/0 trusts every client",
+			"option --trust-proxy-header needs --trust-proxy: without an address, every client can claim another address, host and scheme")
+	}
+	return nil
+}
+
 // contradicted are the warnings with a text of their own.
 func contradicted(s *Server) []string {
 	var warnings []string

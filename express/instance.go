@@ -43,6 +43,7 @@ type instance struct {
 	gdb                                   string   // "" where off
 	variables                             []string // of --envvars-script
 	size                                  sizes
+	served                                []*servedDir
 }
 
 // daemon tells the normal mode: the application in processes of its own.
@@ -81,6 +82,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		func() error { return p.tools(i) },
 		func() error { return p.serviceAccounts(ctx, i) },
 		func() error { return p.server(ctx, i) },
+		func() error { return p.findServed(i) },
 		i.carriedPaths,
 		func() error { return checkAccess(i.account, i.needs()) },
 		i.checkWritable,
@@ -118,7 +120,7 @@ func (p *Program) conflicts(s *Server) error {
 	if s.EmbeddedMode && s.DebugMode {
 		return bad("--embedded-mode and --debug-mode exclude each other")
 	}
-	for _, check := range []func(*Server) error{serviceConflicts, telemetryConflicts, handlerConflicts} {
+	for _, check := range []func(*Server) error{hostConflicts, trustConflicts, serviceConflicts, telemetryConflicts, handlerConflicts} {
 		if err := check(s); err != nil {
 			return err
 		}

@@ -46,9 +46,12 @@ type Server struct {
 	SendBufferSize, ReceiveBufferSize                  int
 	HeaderBufferSize, ResponseBufferSize, ProxyTimeout int
 	EnableSendfile, CompressResponses                  bool
+	TraceEnable                                        string
+	AllowConnect                                       bool
 
 	// Documents.
 	DocumentRoot, DirectoryIndex string
+	FollowSymlinks               string
 	DirectoryListing             bool
 	AllowOverride                []string
 	URLAliases                   [][2]string

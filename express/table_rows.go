@@ -9,6 +9,10 @@ func httpRows() []Option {
 			func(s *Server) *bool { return &s.CompressResponses }),
 		toggle("enable-sendfile", "Send files with the system's sendfile call.",
 			func(s *Server) *bool { return &s.EnableSendfile }),
+		text("trace-enable", "off", "WHEN", "Answer TRACE requests, which echo a request with its cookies: on, off or extended (also with a body).",
+			func(s *Server) *string { return &s.TraceEnable }).among(true, "on", "off", "extended"),
+		toggle("allow-connect", "Let CONNECT requests reach the application; without it they are refused.",
+			func(s *Server) *bool { return &s.AllowConnect }),
 	)
 }
 
@@ -16,6 +20,8 @@ func documentRows() []Option {
 	return group("Files",
 		text("document-root", "", "DIRECTORY", "Files here are served at /, before the application is asked.",
 			func(s *Server) *string { return &s.DocumentRoot }).shown("SERVER_ROOT/htdocs"),
+		text("follow-symlinks", "none", "WHICH", "Symbolic links in the document root and in directories of --url-alias that are followed: none, owner (link and target have the same owner) or all.",
+			func(s *Server) *string { return &s.FollowSymlinks }).among(true, "none", "owner", "all"),
 		text("directory-index", "", "NAMES", "Files that stand for their directory, such as index.html.",
 			func(s *Server) *string { return &s.DirectoryIndex }),
 		toggle("directory-listing", "List directories that have no index file.",

@@ -1,0 +1,231 @@
+package express
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"modwsgi/express/conf"
+)
+
+// The virtual hosts: which names are answered, over which scheme.
+//
+// httpd takes the first virtual host of a port that has the name of a request, and
+// the very first one where none has it. All of them inherit the documents, the
+// application and its access rules from the main server: a virtual host that says
+// nothing lets everybody in. So each one below says what it is for: it refuses,
+// redirects, passes on, or is the server that was asked for. The order on each port:
+//
+//  1. what answers unknown names: it refuses them, unless there is no --server-name
+//  2. services with a log of their own; they need a virtual host for it, which nobody
+//     is to reach
+//  3. --proxy-virtual-host, before the server, whose aliases may have wildcards
+//  4. the server and its aliases
+//  5. for a server www.NAME, NAME itself, which redirects
+//
+// Over HTTPS all of them have the same certificate and demand the same of clients:
+// a request on a connection for one name may be for another one.
+
+// internalName is what the names of virtual hosts start with that are not for
+// clients.
+const internalName = "_wsgi_"
+
+// virtualHosts adds the virtual hosts of all ports.
+func (b *builder) virtualHosts() {
+	i := b.i
+	if i.ServerName == "" && len(i.ProxyVirtualHosts)+len(i.ServiceLogFiles) == 0 {
+		return // the main server answers everything
+	}
+	b.add(b.portHosts("http")...)
+	if i.Given("https-port") {
+		b.add(conf.D("Listen", word(listenAddress(i.Host, i.HTTPSPort)), conf.Key("https")).From("--https-port"))
+		b.add(b.portHosts("https")...)
+	}
+}
+
+// portHosts are the virtual hosts of one port, in the order above.
+func (b *builder) portHosts(scheme string) (nodes []conf.Node) {
+	i := b.i
+	add := func(origin string, body ...conf.Node) {
+		port := i.Port
+		if scheme == "https" {
+			port, body = i.HTTPSPort, append(body, b.tls()...)
+		}
+		nodes = append(nodes, conf.S("VirtualHost", args(word("*:"+strconv.Itoa(port))), body...).From(origin))
+	}
+	add("", b.unknownNames(scheme)...)
+	if scheme == "http" {
+		for _, s := range b.serviceScripts() {
+			if file := lastOf(i.ServiceLogFiles, s[0]); file != "" {
+				body := []conf.Node{conf.D("ServerName", word(internalName+"service_"+s[0]+"_")), conf.D("ErrorLog", b.fileTarget(file, "service-log-file")).From("--service-log-file"), nobody()}
+				add("--service-log-file", append(body, b.service(s)...)...)
+			}
+		}
+	}
+	for _, h := range i.ProxyVirtualHosts {
+		add("--proxy-virtual-host", b.proxyHost(h, scheme)...)
+	}
+	if i.ServerName == "" {
+		return nodes
+	}
+	add("", b.ownHost(scheme)...)
+	if parent := parentDomain(i.ServerName); parent != "" {
+		target := origin(scheme, i.ServerName, i.Port)
+		if scheme == "https" || i.HTTPSOnly { // at once, without a stop at www. and HTTP
+			target = origin("https", i.ServerName, i.HTTPSPort)
+		}
+		add("", conf.D("ServerName", word(parent)), redirect(target))
+	}
+	return nodes
+}
+
+// nobody refuses every request to a virtual host.
+func nobody() conf.Node {
+	return conf.S("Location", args(word("/")), conf.D("Require", conf.Key("all"), conf.Key("denied")))
+}
+
+// redirect leads all requests to a virtual host to another one.
+func redirect(target string) *conf.Directive {
+	return conf.D("Redirect", conf.Key("permanent"), word("/"), word(target+"/"))
+}
+
+// unknownNames is the body of the virtual host for names that no other one has.
+func (b *builder) unknownNames(scheme string) []conf.Node {
+	i := b.i
+	if i.ServerName == "" {
+		return nil
+	}
+	body := []conf.Node{conf.D("ServerName", conf.Key(internalName))}
+	if !i.AllowLocalhost {
+		body = append(body, nobody())
+	} else {
+		// What else is demanded of clients is demanded here, too.
+		body = append(body, conf.S("Location", args(word("/")), conf.D("AuthMerging", conf.Key("And")),
+			conf.S("RequireAll", nil, append(thisMachine(), require("! (%{HTTP_HOST} =~ m#^"+internalName+"#i)"))...)).From("--allow-localhost"))
+		if scheme == "http" && i.HTTPSOnly {
+			paths := "^/"
+			if i.ServerStatus {
+				paths = "^/(?!server-status(?:/|$))"
+			}
+			body = append(body, conf.S("LocationMatch", args(conf.Word(paths)), redirect(origin("https", i.ServerName, i.HTTPSPort))).From("--https-only"))
+		}
+	}
+	if i.ServerStatus {
+		body = append(body, b.statusAccess())
+	}
+	return body
+}
+
+// ownHost is the body of the virtual host of the server itself.
+func (b *builder) ownHost(scheme string) []conf.Node {
+	i := b.i
+	body := []conf.Node{conf.D("ServerName", word(i.ServerName)).From("--server-name")}
+	if len(i.ServerAliases) > 0 {
+		d := conf.D("ServerAlias").From("--server-alias")
+		for _, a := range i.ServerAliases {
+			d.Args = append(d.Args, word(a))
+		}
+		body = append(body, d)
+	}
+	switch {
+	case scheme == "http" && i.HTTPSOnly:
+		body = append(body, redirect(origin("https", i.ServerName, i.HTTPSPort)).From("--https-only"))
+	case scheme == "https":
+		body = append(body, b.hsts()...)
+		if i.SSLEnvironment {
+			body = append(body, conf.D("SSLOptions", conf.Key("+StdEnvVars")).From("--ssl-environment"))
+		}
+	}
+	return body
+}
+
+// hsts tells browsers to come back over HTTPS only.
+func (b *builder) hsts() []conf.Node {
+	if b.i.HSTSPolicy == "" {
+		return nil
+	}
+	return []conf.Node{conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(headerText(b.i.HSTSPolicy))).From("--hsts-policy")}
+}
+
+// proxyHost is the body of a virtual host that passes everything on.
+func (b *builder) proxyHost(h [2]string, scheme string) []conf.Node {
+	i := b.i
+	body := []conf.Node{conf.D("ServerName", word(h[0])).From("--proxy-virtual-host")}
+	if scheme == "http" && i.HTTPSOnly {
+		return append(body, redirect(origin("https", h[0], i.HTTPSPort)).From("--https-only"))
+	}
+	body = append(append(body, pass("/", strings.TrimRight(h[1], "/")+"/", "--proxy-virtual-host")...), b.forwarded()...)
+	if scheme == "https" && i.HSTSPolicy != "" {
+		// Of two policies a browser takes the first one.
+		body = append(body, conf.D("Header", conf.Key("onsuccess"), conf.Key("unset"), conf.Key("Strict-Transport-Security")).From("--hsts-policy"))
+		body = append(body, b.hsts()...)
+	}
+	return body
+}
+
+// hostConflicts reports names that two virtual hosts would have, and those that are
+// reserved.
+func hostConflicts(s *Server) error {
+	named := map[string]string{}
+	claim := func(option, name string) error {
+		name = strings.ToLower(strings.TrimSuffix(name, "."))
+		if strings.HasPrefix(name, internalName) {
+			return usage("start-server", "", "option --%s: names that start with %s are reserved", option, internalName)
+		}
+		if other := named[name]; other != "" && (option == "proxy-virtual-host" || other == "proxy-virtual-host") {
+			return usage("start-server", "", "option --%s: the name %s is given to --%s, too; only one of them can answer it", option, name, other)
+		}
+		named[name] = option
+		return nil
+	}
+	if s.ServerName != "" {
+		if err := claim("server-name", s.ServerName); err != nil {
+			return err
+		}
+	}
+	for _, a := range s.ServerAliases {
+		if err := claim("server-alias", a); err != nil {
+			return err
+		}
+	}
+	for _, h := range s.ProxyVirtualHosts {
+		if err := claim("proxy-virtual-host", h[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// require is a condition on a request in httpd's language of expressions.
+func require(expression string) conf.Node {
+	return conf.D("Require", conf.Key("expr"), conf.Pattern(expression))
+}
+
+// forwardingHeaders are those by which proxies tell for whom they ask; a request
+// that has one of them was not made by this machine itself.
+var forwardingHeaders = slices.Concat(proxyHeaders, strings.Fields("Forwarded Via X-Forwarded X-Forwarded-By X-Forwarded-Path X-Forwarded-Prefix X-Forwarded-Uri "+
+	"X-Original-Forwarded-For X-Original-Host X-Original-URL X-Original-URI X-Rewrite-URL X-Envoy-External-Address X-Envoy-Original-Path X-Cluster-Client-IP "+
+	"X-Remote-IP X-Remote-Addr X-Originating-IP X-Proxyuser-IP X-Azure-ClientIP X-Azure-SocketIP Client-IP True-Client-IP CF-Connecting-IP CF-Ray Fastly-Client-IP "+
+	"Proxy-Connection Ali-CDN-Real-IP CDN-Loop"))
+
+// thisMachine are the conditions for a request that this machine has made itself.
+// For httpd a reverse proxy on the same machine is local as well, whoever asks it.
+func thisMachine() []conf.Node {
+	absent := make([]string, len(forwardingHeaders))
+	for k, h := range forwardingHeaders {
+		absent[k] = "-z req_novary('" + h + "')"
+	}
+	return []conf.Node{conf.D("Require", conf.Key("local")), require(strings.Join(absent, " && "))}
+}
+
+// statusAccess is who may see /server-status: this machine, which asks for itself
+// by the names that only it has. A proxy that adds none of the headers passes on the
+// name that the client asked for.
+func (b *builder) statusAccess() conf.Node {
+	names := []string{`localhost`, `127\.[0-9.]+`, `\[::1\]`}
+	if host := unbracket(b.i.Host); host != "" {
+		names = append(names, string(conf.Regexp(host)), `\[`+string(conf.Regexp(host))+`\]`)
+	}
+	return conf.S("Location", args(word("/server-status")), conf.S("RequireAll", nil,
+		append(thisMachine(), require("%{HTTP_HOST} =~ m#^(?:"+strings.Join(names, "|")+")(?::[0-9]+)?$#i"))...)).From("--server-status")
+}
