@@ -48,6 +48,9 @@ func OpenShared(address, signKey string, trust []string, http bool, q Request) (
 		}
 		return nil, nil
 	}
+	if strings.HasPrefix(strings.TrimSpace(signKey), "-----BEGIN") {
+		return nil, fault.New(fault.Usage, "put it into a file that only you can read, or into MODWSGI_CACHE_SIGN_KEY", "--cache-sign-key is the key itself, which every user sees in the list of processes")
+	}
 	if signKey == "" {
 		signKey = run.Getenv(q.Env, "MODWSGI_CACHE_SIGN_KEY")
 	}

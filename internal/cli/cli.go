@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,8 +51,9 @@ var exitCodes = map[fault.Class]int{
 // app is one run of the program.
 type app struct {
 	Process
-	flags globalFlags
-	view  *view
+	flags   globalFlags
+	view    *view
+	ignored map[string]error // directories of PATH, with the reasons
 }
 
 // globalFlags are understood by every command.
@@ -72,6 +75,8 @@ func Main(ctx context.Context, p Process) int {
 	for _, dir := range owned.Vouch(run.Getenv(p.Env, owned.TrustedVariable)) {
 		_, _ = fmt.Fprintf(p.Stderr, "modwsgi: %s: %s does not exist or is not an absolute path\n", owned.TrustedVariable, dir)
 	}
+	a.ignored = run.UntrustedPath(p.Env)
+	a.Env = run.TrustedPath(p.Env)
 	root := a.root()
 	root.SetArgs(p.Args)
 	root.SetOut(p.Stdout)
@@ -200,7 +205,14 @@ func (a *app) runner() *run.Runner {
 func (a *app) start() error {
 	v, err := newView(a)
 	a.view = v
-	return err
+	if err != nil {
+		return err
+	}
+	for _, dir := range slices.Sorted(maps.Keys(a.ignored)) {
+		v.sink().Warn(fmt.Sprintf("programs in %s, which is in PATH, are ignored because another user could exchange them: %v", dir, a.ignored[dir]))
+	}
+	a.ignored = nil // once
+	return nil
 }
 
 // fail shows an error, with its hint and the end of the log of the tool that

@@ -115,10 +115,15 @@ func OpenFile(path string) (*os.File, error) {
 	return h.file, nil
 }
 
-// ReadFile returns the contents of a file that nobody else can change. A file of
-// more than limit bytes is an error.
+// ReadFile returns the contents of a file that nobody else can change. An open
+// descriptor is read as it is, as by ReadSecret. A file of more than limit bytes is
+// an error.
 func ReadFile(path string, limit int64) ([]byte, error) {
-	f, err := OpenFile(path)
+	open := OpenFile
+	if Descriptor(path) {
+		open = os.Open
+	}
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -140,18 +145,13 @@ func (e *Exposed) Error() string {
 func (e *Exposed) Hint() string { return "take their rights away: chmod 600 " + e.Path }
 
 // ReadSecret returns the contents of a file with a key or a passphrase, which
-// nobody else can change or read: *Exposed where another user can read it, by its
-// own mode and that of the directories on the way. An open descriptor (/dev/stdin,
-// /dev/fd/3, as in a shell's process substitution) is read as it is. More than limit
-// bytes are an error.
+// nobody else can change or read: *Exposed where its mode lets another user read it.
+// Directories on the way that nobody else can pass do not count: a copy and a backup
+// keep the mode alone. An open descriptor (/dev/stdin, /dev/fd/3, as in a shell's
+// process substitution) is read as it is. More than limit bytes are an error.
 func ReadSecret(path string, limit int64) ([]byte, error) {
-	if descriptor(path) {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = f.Close() }()
-		return readAll(f, limit)
+	if Descriptor(path) {
+		return ReadFile(path, limit)
 	}
 	h, err := walk(path, final{file: true})
 	if err != nil {
@@ -168,8 +168,9 @@ func ReadSecret(path string, limit int64) ([]byte, error) {
 	return readAll(h.file, limit)
 }
 
-// descriptor reports whether a path names an open descriptor of this process.
-func descriptor(path string) bool {
+// Descriptor reports whether a path names an open descriptor of this process, which
+// can be read once, and by nobody whom its name is passed to.
+func Descriptor(path string) bool {
 	for _, prefix := range []string{"/dev/fd/", "/proc/self/fd/"} {
 		if rest, ok := strings.CutPrefix(path, prefix); ok {
 			_, err := strconv.ParseUint(rest, 10, 16)

@@ -33,7 +33,7 @@ type handle struct {
 	file *os.File // nil but for final.file
 	path string   // asked for
 	real string   // links resolved
-	// exposed: another user can read the file and pass every directory on the way.
+	// exposed: the mode of the file lets another user read it.
 	exposed bool
 	// shared: another user can change the path (final.output).
 	shared bool
@@ -88,8 +88,6 @@ type walker struct {
 	fd    int
 	at    string
 	loose bool
-	// closed: another user cannot pass a directory on the way.
-	closed bool
 	// shared: another user can change a directory on the way; foreign: the last
 	// ones are in one that belongs to another user (final.output).
 	shared, foreign bool
@@ -128,7 +126,7 @@ func walk(path string, want final) (*handle, error) {
 
 // restart goes to the top.
 func (w *walker) restart(path string) error {
-	w.closed, w.foreign = false, false // the target of a link has a way of its own
+	w.foreign = false // the target of a link has a way of its own
 	fd, err := unix.Open("/", pathOnly|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: "/", Err: err}
@@ -151,7 +149,6 @@ func (w *walker) enter(fd int, at string) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return &fs.PathError{Op: "stat", Path: at, Err: err}
 	}
-	w.closed = w.closed || !passable(&st)
 	loose, err := judgeStat(w.asked, at, &st, onTheWay, w.want.also)
 	w.loose = loose
 	if w.want.theirs {
@@ -292,7 +289,7 @@ func (w *walker) openFile(name, at string, st *unix.Stat_t) (*handle, error) {
 			_, err = judgeStat(w.asked, at, &now, atTheEnd, w.want.also)
 		}
 	}
-	h.exposed = !w.closed && readable(&now)
+	h.exposed = readable(&now)
 	if err != nil {
 		h.close()
 		return nil, err
@@ -399,15 +396,10 @@ func judgeStat(asked, at string, st *unix.Stat_t, where place, also int) (loose 
 	return true, nil
 }
 
-// passable reports whether another user may pass a directory, readable whether one
-// may read a file. Access control lists show up in the group's bits.
-func passable(st *unix.Stat_t) bool { return open(st, 0o001, 0o010) }
-
-func readable(st *unix.Stat_t) bool { return open(st, 0o004, 0o040) }
-
-func open(st *unix.Stat_t, others, group uint32) bool {
-	mode := uint32(st.Mode)
-	return mode&others != 0 || mode&group != 0 && !alone(int(st.Gid), 0)
+// readable reports whether the mode of a file lets another user read it. Access
+// control lists show up in the group's bits.
+func readable(st *unix.Stat_t) bool {
+	return st.Mode&0o004 != 0 || st.Mode&0o040 != 0 && !alone(int(st.Gid), 0)
 }
 
 func ownerOf(info fs.FileInfo) int {

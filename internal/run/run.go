@@ -178,7 +178,7 @@ func attempt(ctx context.Context, c Cmd, stdout io.Writer) (*Process, error) {
 	cmd := exec.CommandContext(ctx, path, c.Argv[1:]...)
 	cmd.Args[0] = c.Argv[0]
 	cmd.Dir = c.Dir
-	cmd.Env = append([]string{}, c.Env...)
+	cmd.Env = TrustedPath(c.Env)
 	cmd.Stdin = c.Stdin
 	cmd.Stdout, cmd.Stderr = io.Writer(t), t
 	if stdout != nil {
@@ -263,21 +263,31 @@ func Quote(s string) string {
 }
 
 // LookPath finds a program: a name with a slash is taken as it is, another one
-// is searched in the PATH that env sets (not in our own environment's). The
-// relative directories of that PATH do not count: what they are depends on where
-// the tool runs, which may be a directory that somebody else fills
-// (https://go.dev/blog/path-security).
+// is searched in the PATH that env sets (not in our own environment's). Its
+// relative directories do not count: what they are depends on where the tool runs,
+// which may be a directory that somebody else fills. For root neither do those of
+// other users (see usable).
 func LookPath(name string, env []string) (string, error) {
 	if strings.ContainsRune(name, '/') || filepath.IsAbs(name) || strings.ContainsRune(name, filepath.Separator) {
 		return name, nil
 	}
+	var ignored error
 	for _, dir := range filepath.SplitList(Getenv(env, "PATH")) {
 		if !filepath.IsAbs(dir) {
 			continue
 		}
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path, nil
+		path, err := exec.LookPath(filepath.Join(dir, name))
+		if err != nil {
+			continue
 		}
+		if err := usable(dir); err != nil {
+			ignored = errors.Join(ignored, fmt.Errorf("%s is ignored for root: %w", path, err))
+			continue
+		}
+		return path, nil
+	}
+	if ignored != nil {
+		return "", fmt.Errorf("%s: %w (%w)", name, exec.ErrNotFound, ignored)
 	}
 	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
 }

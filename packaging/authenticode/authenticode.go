@@ -33,6 +33,8 @@ type Signer struct {
 
 	Env    []string
 	Runner *run.Runner
+
+	given map[string][]byte // content of the files that are open descriptors, see Check
 }
 
 const toolHint = "install osslsigncode (Debian, Ubuntu: apt-get install osslsigncode; macOS: brew install osslsigncode), or on Windows the SDK with signtool"
@@ -47,21 +49,14 @@ func (s *Signer) Check() error {
 	if s.Cert == "" {
 		return fault.New(fault.Usage, "name the certificate with --sign-cert", "--sign-key is given without a certificate")
 	}
-	for _, f := range []string{s.Cert, s.Key, s.Passphrase} {
-		if f == "" {
-			continue
-		}
-		file, err := os.Open(f)
-		if err != nil {
-			return fault.New(fault.Usage, "", "read what is to sign with: %w", err)
-		}
-		_ = file.Close()
+	if err := s.readFiles(); err != nil {
+		return err
 	}
 	if isPKCS12(s.Cert) != (s.Key == "") {
 		return fault.New(fault.Usage, "give a PKCS#12 file (.p12, .pfx) alone with --sign-cert, or a certificate and its key in PEM with --sign-cert and --sign-key",
 			"the certificate %s and the key %q do not go together", s.Cert, s.Key)
 	}
-	if s.Key != "" && s.Passphrase == "" && encrypted(s.Key) { // the tool would ask the terminal
+	if s.Key != "" && s.Passphrase == "" && s.encrypted(s.Key) { // the tool would ask the terminal
 		return fault.New(fault.Usage, "name a file with its passphrase with --sign-cert-passphrase-file", "the key %s is encrypted", s.Key)
 	}
 	_, _, err := s.tool()
@@ -122,6 +117,11 @@ func (s *Signer) Sign(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	files, done, err := s.files()
+	if err != nil {
+		return err
+	}
+	defer done()
 	to := path + ".signed"
 	_ = os.Remove(to)
 	defer func() { _ = os.Remove(to) }()
@@ -134,7 +134,7 @@ func (s *Signer) Sign(ctx context.Context, path string) error {
 			return err
 		}
 	}
-	err = s.Runner.Run(ctx, run.Cmd{Argv: s.arguments(tool, signtool, path, to), Env: s.Env})
+	err = s.Runner.Run(ctx, run.Cmd{Argv: files.arguments(tool, signtool, path, to), Env: s.Env})
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -162,7 +162,7 @@ func (s *Signer) trouble(out string) (what, hint string) {
 	has := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(lower, w) })
 	}
-	key, locked := s.Key, encrypted(s.Key)
+	key, locked := s.Key, s.encrypted(s.Key)
 	if key == "" {
 		key, locked = s.Cert, true
 	}

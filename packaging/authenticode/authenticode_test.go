@@ -18,7 +18,7 @@ func TestSignersThatCannotWork(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte("x"), 0o755); err != nil {
+		if err := os.WriteFile(path, []byte("x"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		return path

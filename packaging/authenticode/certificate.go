@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/pe"
 )
 
@@ -65,13 +66,16 @@ func checkValidity(path string, now time.Time) error {
 	return nil
 }
 
+// maxAuthorities is the size in bytes of the largest file of authorities that is read.
+const maxAuthorities = 16 << 20
+
 // checkAuthorities says what is wrong with a file of trusted authorities, which
 // else would look like a fault of what is to be verified.
 func checkAuthorities(path string) error {
 	const hint = "name a PEM file with the certificates of the authorities that you trust"
-	data, err := os.ReadFile(path)
+	data, err := owned.ReadFile(path, maxAuthorities)
 	if err != nil {
-		return fault.New(fault.Usage, hint, "read the authorities: %w", err)
+		return fault.New(fault.Usage, fault.HintOr(err, hint), "read the authorities: %w", err)
 	}
 	for {
 		var block *pem.Block
@@ -84,8 +88,11 @@ func checkAuthorities(path string) error {
 	}
 }
 
-// encrypted says whether a key in PEM needs a passphrase.
-func encrypted(path string) bool {
-	data, err := os.ReadFile(path)
-	return err == nil && (bytes.Contains(data, []byte("BEGIN ENCRYPTED PRIVATE KEY")) || bytes.Contains(data, []byte("Proc-Type: 4,ENCRYPTED")))
+// encrypted reports whether a key in PEM needs a passphrase.
+func (s *Signer) encrypted(path string) bool {
+	data, given := s.given[path]
+	if !given {
+		data, _ = owned.ReadSecret(path, maxSecret)
+	}
+	return bytes.Contains(data, []byte("BEGIN ENCRYPTED PRIVATE KEY")) || bytes.Contains(data, []byte("Proc-Type: 4,ENCRYPTED"))
 }

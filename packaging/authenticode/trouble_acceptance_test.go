@@ -69,7 +69,7 @@ func TestWhatCannotSign(t *testing.T) {
 	}
 	write := func(name string, data []byte) {
 		t.Helper()
-		if err := os.WriteFile(path(name), data, 0o755); err != nil {
+		if err := os.WriteFile(path(name), data, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}

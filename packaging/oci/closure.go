@@ -11,6 +11,7 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 )
 
 // closure computes the libraries of the host that an image without a base needs.
@@ -168,9 +169,9 @@ func (m *maker) system() ([]entry, error) {
 		all = append(all, found...)
 	}
 	if m.o.CACerts != "" {
-		data, err := os.ReadFile(m.o.CACerts)
+		data, err := owned.ReadFile(m.o.CACerts, maxAuthorities)
 		if err != nil {
-			return nil, fault.New(fault.Usage, "name a file with certificates in PEM", "read --ca-certificates: %w", err)
+			return nil, fault.New(fault.Usage, fault.HintOr(err, "name a file with certificates in PEM"), "read --ca-certificates: %w", err)
 		}
 		if !strings.Contains(string(data), "-----BEGIN CERTIFICATE-----") {
 			return nil, fault.New(fault.Usage, "name a file with certificates in PEM", "--ca-certificates: there is no certificate in %s", m.o.CACerts)
@@ -179,6 +180,9 @@ func (m *maker) system() ([]entry, error) {
 	}
 	return all, nil
 }
+
+// maxAuthorities is the size in bytes of the largest file of authorities that is read.
+const maxAuthorities = 16 << 20
 
 // caFile is where an image without a base has its certificates.
 const caFile = "/etc/ssl/certs/ca-certificates.crt"

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 )
 
 // Target is where an image is pushed to.
@@ -70,9 +70,9 @@ func (o *Options) Trust(file string) error {
 	t := remote.DefaultTransport.(*http.Transport).Clone()
 	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: o.Insecure && file == ""} //nolint:gosec // it was asked for
 	if file != "" {
-		data, err := os.ReadFile(file)
+		data, err := owned.ReadFile(file, maxAuthorities)
 		if err != nil {
-			return fault.New(fault.Usage, "name a file with certificates in PEM", "read --registry-ca: %w", err)
+			return fault.New(fault.Usage, fault.HintOr(err, "name a file with certificates in PEM"), "read --registry-ca: %w", err)
 		}
 		pool, err := x509.SystemCertPool()
 		if err != nil {

@@ -1,11 +1,11 @@
 package sign
 
 import (
-	"os"
 	"strings"
 	"time"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 )
 
 // Signer makes a detached signature.
@@ -24,6 +24,9 @@ type Keys struct {
 	OpenPGP, Minisign, ECDSA string
 	PassphraseFile           string // its first line is the passphrase of the keys
 }
+
+// maxPassphrase is the size in bytes of the largest file with a passphrase.
+const maxPassphrase = 1 << 16
 
 // Signers reads the keys. Now is the time that OpenPGP signatures are made at.
 // Errors are of class Usage.
@@ -62,9 +65,9 @@ func (k Keys) passphrase() ([]byte, error) {
 	if k.PassphraseFile == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(k.PassphraseFile)
+	data, err := owned.ReadSecret(k.PassphraseFile, maxPassphrase)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "name the file whose first line is the passphrase", "read the passphrase: %w", err)
+		return nil, fault.New(fault.Usage, fault.HintOr(err, "name the file whose first line is the passphrase"), "read the passphrase: %w", err)
 	}
 	first, _, _ := strings.Cut(string(data), "\n")
 	return []byte(strings.TrimRight(first, "\r")), nil

@@ -14,34 +14,25 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/pgp"
 )
 
 // maxKey is the size in bytes of the largest key file that is read.
 const maxKey = 1 << 20
 
-// keyFile reads a file with a private key; one that others may read is refused.
+// keyFile reads a file with a private key; one that others may read or change is
+// refused.
 func keyFile(name string) ([]byte, error) {
-	info, err := os.Stat(name)
+	data, err := owned.ReadSecret(name, maxKey)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "name the file with the private key", "read the signing key: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxKey {
-		return nil, fault.New(fault.Usage, "name the file with the private key", "%s is no key file", name)
-	}
-	if openToOthers(info) {
-		return nil, fault.New(fault.Usage, "chmod 600 "+name+", and consider whether somebody has read it", "others may read the signing key %s", name)
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fault.New(fault.Usage, "name the file with the private key", "read the signing key: %w", err)
+		return nil, fault.New(fault.Usage, fault.HintOr(err, "name the file with the private key"), "read the signing key: %w", err)
 	}
 	return data, nil
 }

@@ -47,11 +47,11 @@ func TestKeysAreRefused(t *testing.T) {
 		file string
 		says string
 	}{
-		"openpgp open":     {openPGP, open, "others may read the signing key"},
+		"openpgp open":     {openPGP, open, "can be read by other users"},
 		"openpgp text":     {openPGP, text, "is no OpenPGP private key"},
 		"openpgp gone":     {openPGP, dir + "/gone", "read the signing key"},
-		"openpgp dir":      {openPGP, dir, "is no key file"},
-		"minisign open":    {minisign, open, "others may read the signing key"},
+		"openpgp dir":      {openPGP, dir, "it is a directory"},
+		"minisign open":    {minisign, open, "can be read by other users"},
 		"minisign text":    {minisign, text, "is no minisign private key"},
 		"minisign cut":     {minisign, mini, "is no minisign private key"},
 		"ecdsa text":       {ecdsaKey, text, "it is not PEM"},

@@ -417,7 +417,7 @@ func TestKeys(t *testing.T) {
 	if err := os.Chmod(name, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadSigner(name, dir); err == nil || !strings.Contains(err.Error(), "chmod") {
+	if _, err := ReadSigner(name, dir); err == nil || !strings.Contains(fault.HintOf(err), "chmod 600") {
 		t.Errorf("a key that everybody can read: %v", err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 )
 
 // The parts of an artifact (OCI image manifest, with artifactType).
@@ -157,7 +158,7 @@ func ReadSigner(text, dir string) (*Signer, error) {
 	const hint = "make one with modwsgi cache keygen, or with openssl genpkey -algorithm ed25519"
 	data, from, err := pemOrFile(text, dir, true)
 	if err != nil {
-		return nil, fault.New(fault.Usage, hint, "read the key to sign with: %w", err)
+		return nil, fault.New(fault.Usage, fault.HintOr(err, hint), "read the key to sign with: %w", err)
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "PRIVATE KEY" {
@@ -172,6 +173,9 @@ func ReadSigner(text, dir string) (*Signer, error) {
 	return &Signer{key: key, name: name}, err
 }
 
+// maxKey is the size in bytes of the largest file of keys that is read.
+const maxKey = 1 << 20
+
 func pemOrFile(text, dir string, secret bool) (data []byte, from string, err error) {
 	if strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN") {
 		return []byte(text), "it", nil
@@ -180,12 +184,11 @@ func pemOrFile(text, dir string, secret bool) (data []byte, from string, err err
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(dir, name)
 	}
+	read := owned.ReadFile
 	if secret {
-		if err := onlyOwner(name); err != nil {
-			return nil, name, err
-		}
+		read = owned.ReadSecret
 	}
-	data, err = os.ReadFile(name)
+	data, err = read(name, maxKey)
 	return data, name, err
 }
 
@@ -198,7 +201,7 @@ func ReadTrust(texts []string, dir string, signer *Signer) (*Trust, error) {
 	}
 	for _, text := range texts {
 		if err := t.read(text, dir); err != nil {
-			return nil, fault.New(fault.Usage, "give the file that modwsgi cache keygen wrote beside the key (NAME.pub), or a directory of such files", "read the keys to trust: %w", err)
+			return nil, fault.New(fault.Usage, fault.HintOr(err, "give the file that modwsgi cache keygen wrote beside the key (NAME.pub), or a directory of such files"), "read the keys to trust: %w", err)
 		}
 	}
 	return t, nil
@@ -209,7 +212,16 @@ func (t *Trust) read(text, dir string) error {
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(dir, name)
 	}
-	if entries, err := os.ReadDir(name); err == nil && !strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN") {
+	if info, err := os.Stat(name); err == nil && info.IsDir() && !strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN") {
+		d, err := owned.OpenDir(name) // who adds a file there adds a key
+		if err != nil {
+			return err
+		}
+		defer func() { _ = d.Close() }()
+		entries, err := d.Entries()
+		if err != nil {
+			return err
+		}
 		found := false
 		for _, e := range entries {
 			if strings.HasSuffix(e.Name(), ".pub") || strings.HasSuffix(e.Name(), ".pem") {
