@@ -37,6 +37,19 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
+// noExec records what would have taken the test's place.
+func noExec(t *testing.T) *[]string {
+	t.Helper()
+	var ran []string
+	before := execve
+	t.Cleanup(func() { execve = before })
+	execve = func(path string, argv, _ []string) error {
+		ran = append(ran, path+" "+strings.Join(argv[1:], " "))
+		return syscall.ENOEXEC
+	}
+	return &ran
+}
+
 // plantRoot makes a server root by hand, whose httpd is a program of the caller's.
 func plantRoot(t *testing.T, root, httpd string) *launch {
 	t.Helper()
@@ -44,10 +57,15 @@ func plantRoot(t *testing.T, root, httpd string) *launch {
 		HTTPD: httpd, Argv0: "httpd", Args: []string{"-f", filepath.Join(root, confFile)}, Dir: "/", Root: root, Host: "127.0.0.1", Port: 47313,
 		Pid: filepath.Join(root, "httpd.pid"), Drain: 1,
 	}
-	data, err := json.Marshal(l)
-	must(t, err, os.MkdirAll(root, 0o755), os.WriteFile(filepath.Join(root, instanceFile), data, 0o600),
-		os.WriteFile(filepath.Join(root, confFile), nil, 0o600), os.WriteFile(filepath.Join(root, handlerFile), nil, 0o600))
+	must(t, os.MkdirAll(root, 0o755), os.WriteFile(filepath.Join(root, confFile), nil, 0o600), os.WriteFile(filepath.Join(root, handlerFile), nil, 0o600))
+	saveLaunch(t, l)
 	return l
+}
+
+func saveLaunch(t *testing.T, l *launch) {
+	t.Helper()
+	data, err := json.Marshal(l)
+	must(t, err, os.WriteFile(filepath.Join(l.Root, instanceFile), data, 0o600))
 }
 
 // program copies the shell, which then is a program of its own.
@@ -88,6 +106,7 @@ func writePID(t *testing.T, l *launch, text string) {
 // another user owns or can exchange, whatever the command is.
 func TestServerRootOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
+	ran := noExec(t)
 	top := otheruser.Dir(t)
 	exe := fakeServer(t, filepath.Join(top, "base"), nil)
 	marker := filepath.Join(top, "marker")
@@ -135,6 +154,9 @@ func TestServerRootOfAnotherUser(t *testing.T) {
 		if entries, _ := os.ReadDir(root); len(entries) != 3 {
 			t.Errorf("%s was written to: %v", root, entries)
 		}
+	}
+	if len(*ran) > 0 {
+		t.Errorf("programs were run: %q", *ran)
 	}
 	// In /tmp only the owner of a directory can exchange it.
 	sticky := filepath.Join(top, "sticky")
@@ -233,6 +255,7 @@ func TestCopiedServerRoot(t *testing.T) {
 // nonsense. Nothing is signalled.
 func TestPIDFileIsNotBelieved(t *testing.T) {
 	otheruser.Need(t)
+	ran := noExec(t)
 	top := otheruser.Dir(t)
 	root := filepath.Join(top, "root")
 	httpd := program(t, filepath.Join(top, "httpd"))
@@ -282,6 +305,9 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 			t.Errorf("%s was ended", what)
 		}
 	}
+	if len(*ran) > 0 {
+		t.Errorf("programs were run: %q", *ran)
+	}
 	writePID(t, l, fmt.Sprintf("%d\n", real.Process.Pid))
 	proc, err := l.running()
 	if err != nil || proc == nil {
@@ -306,6 +332,7 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 // is not believed, and as root none is put there.
 func TestPIDFileOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
+	ran := noExec(t)
 	top := otheruser.Dir(t)
 	httpd := program(t, filepath.Join(top, "httpd"))
 	root := filepath.Join(top, "root")
@@ -331,8 +358,8 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 			t.Errorf("%s: %d %s", pid, code, stderr)
 		}
 	}
-	if !alive(server.Process.Pid) {
-		t.Error("it was stopped")
+	if !alive(server.Process.Pid) || len(*ran) > 0 {
+		t.Errorf("it was stopped, or programs were run: %q", *ran)
 	}
 }
 
