@@ -72,7 +72,7 @@ func rootError(root string, err error) error {
 
 // rootHint says how to go on where a server root could be another user's.
 func rootHint(u *owned.Untrusted) string {
-	place := "choose a directory that only you and root can write to with --server-root, such as one below /var/lib"
+	place := "choose a directory that only you and root can write to with --server-root, such as one below /var/lib" + inContainers
 	switch {
 	case u.Owner == 0 || u.Owner == os.Geteuid():
 		return "chmod go-w " + run.Quote(u.At) + ", or " + place
