@@ -10,6 +10,9 @@ import (
 	"modwsgi/internal/fault"
 )
 
+// execve is exchanged by tests, which would not survive it.
+var execve = unix.Exec
+
 // replace makes this process httpd: its exit code is that of apachectl.
 func (p *Program) replace(l *launch, argv []string) (int, error) {
 	path := argv[0]
@@ -20,7 +23,7 @@ func (p *Program) replace(l *launch, argv []string) (int, error) {
 		return 1, fault.New(fault.Environment, "run setup-server again", "go to the working directory %s: %w", l.Dir, err)
 	}
 	limitUmask()
-	err := unix.Exec(path, argv, l.environ(p.Env))
+	err := execve(path, argv, l.environ(p.Env))
 	return 1, fault.New(fault.Environment, "run modwsgi install and setup-server again", "start %s: %w", path, err)
 }
 

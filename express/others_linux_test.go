@@ -37,6 +37,19 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
+// noExec records what would have taken the test's place.
+func noExec(t *testing.T) *[]string {
+	t.Helper()
+	var ran []string
+	before := execve
+	t.Cleanup(func() { execve = before })
+	execve = func(path string, argv, _ []string) error {
+		ran = append(ran, path+" "+strings.Join(argv[1:], " "))
+		return syscall.ENOEXEC
+	}
+	return &ran
+}
+
 // plantRoot makes a server root by hand, whose httpd is a program of the caller's.
 func plantRoot(t *testing.T, root, httpd string) *launch {
 	t.Helper()
@@ -44,10 +57,15 @@ func plantRoot(t *testing.T, root, httpd string) *launch {
 		HTTPD: httpd, Argv0: "httpd", Args: []string{"-f", filepath.Join(root, confFile)}, Dir: "/", Root: root, Host: "127.0.0.1", Port: 47313,
 		Pid: filepath.Join(root, "httpd.pid"), Drain: 1,
 	}
-	data, err := json.Marshal(l)
-	must(t, err, os.MkdirAll(root, 0o755), os.WriteFile(filepath.Join(root, instanceFile), data, 0o600),
-		os.WriteFile(filepath.Join(root, confFile), nil, 0o600), os.WriteFile(filepath.Join(root, handlerFile), nil, 0o600))
+	must(t, os.MkdirAll(root, 0o755), os.WriteFile(filepath.Join(root, confFile), nil, 0o600), os.WriteFile(filepath.Join(root, handlerFile), nil, 0o600))
+	saveLaunch(t, l)
 	return l
+}
+
+func saveLaunch(t *testing.T, l *launch) {
+	t.Helper()
+	data, err := json.Marshal(l)
+	must(t, err, os.WriteFile(filepath.Join(l.Root, instanceFile), data, 0o600))
 }
 
 // program copies the shell, which then is a program of its own.
@@ -88,6 +106,7 @@ func writePID(t *testing.T, l *launch, text string) {
 // another user owns or can exchange, whatever the command is.
 func TestServerRootOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
+	ran := noExec(t)
 	top := otheruser.Dir(t)
 	exe := fakeServer(t, filepath.Join(top, "base"), nil)
 	marker := filepath.Join(top, "marker")
@@ -135,6 +154,9 @@ func TestServerRootOfAnotherUser(t *testing.T) {
 		if entries, _ := os.ReadDir(root); len(entries) != 3 {
 			t.Errorf("%s was written to: %v", root, entries)
 		}
+	}
+	if len(*ran) > 0 {
+		t.Errorf("programs were run: %q", *ran)
 	}
 	// In /tmp only the owner of a directory can exchange it.
 	sticky := filepath.Join(top, "sticky")
@@ -226,146 +248,6 @@ func TestCopiedServerRoot(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(top, "copy"), 0o700), os.Chmod(filepath.Join(top, "copy", instanceFile), 0o600))
 	if _, err := readLaunch(filepath.Join(top, "copy")); err == nil || !strings.Contains(err.Error(), "was written for the server root "+root) {
 		t.Errorf("a copy: %v", err)
-	}
-}
-
-// TestPIDFileIsNotBelieved: the number in a pid file is that of another process, or
-// nonsense. Nothing is signalled.
-func TestPIDFileIsNotBelieved(t *testing.T) {
-	otheruser.Need(t)
-	top := otheruser.Dir(t)
-	root := filepath.Join(top, "root")
-	httpd := program(t, filepath.Join(top, "httpd"))
-	other := program(t, filepath.Join(top, "other"))
-	plantRoot(t, root, httpd)
-	l, err := readLaunch(root)
-	must(t, err)
-	defer l.close()
-	conf := l.Args[1]
-	sleep := exec.CommandContext(t.Context(), "sleep", "60")
-	must(t, sleep.Start())
-	t.Cleanup(func() { _ = sleep.Process.Kill(); _ = sleep.Wait() })
-	real := serverProcess(t, nil, httpd, "-f", conf)
-	pids := map[string]int{
-		"ourselves": os.Getpid(), "our parent": os.Getppid(), "sleep": sleep.Process.Pid,
-		"another program": serverProcess(t, nil, other, "-f", conf).Process.Pid,
-		"another user":    serverProcess(t, otheruser.Credential(), httpd, "-f", conf).Process.Pid,
-		"another root":    serverProcess(t, nil, httpd, "-f", conf+".new").Process.Pid,
-		"the name only":   serverProcess(t, nil, httpd, conf, root).Process.Pid,
-		"the launcher":    serverProcess(t, nil, other, "stop", "--server-root", root).Process.Pid,
-	}
-	texts := map[string]string{"0": "0", "1": "1", "-1": "-1", "a group": "-" + strconv.Itoa(real.Process.Pid), "huge": "99999999999999999999", "2^32": "4294967297", "none": "", "words": "12 13", "signed": "+" + strconv.Itoa(real.Process.Pid), "no process": "4194305"}
-	for what, pid := range pids {
-		texts[what] = strconv.Itoa(pid)
-	}
-	// A thread has a number, too, and a signal to it would reach the whole process.
-	threads, err := os.ReadDir("/proc/self/task")
-	must(t, err)
-	for _, thread := range threads {
-		if thread.Name() != strconv.Itoa(os.Getpid()) {
-			texts["a thread"] = thread.Name()
-		}
-	}
-	for what, text := range texts {
-		writePID(t, l, text+"\n")
-		if proc, err := l.running(); proc != nil || err != nil {
-			t.Errorf("%s (%s) is believed: %v %v", what, text, proc, err)
-		}
-		for _, args := range [][]string{{"stop", "--server-root", root}, {"reload", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "graceful-stop"}, {"apachectl", root, "-k", "stop"}} {
-			if code, stdout, stderr := runProgram(t, &Program{Executable: "/nonexistent/x", Dir: top}, args...); code > 1 || !strings.Contains(stdout+stderr, "is not running") {
-				t.Errorf("%s: %q: %d %s %s", what, args, code, stdout, stderr)
-			}
-		}
-	}
-	for what, pid := range pids {
-		if !alive(pid) {
-			t.Errorf("%s was ended", what)
-		}
-	}
-	writePID(t, l, fmt.Sprintf("%d\n", real.Process.Pid))
-	proc, err := l.running()
-	if err != nil || proc == nil {
-		t.Fatalf("the real one is not found: %v", err)
-	}
-	proc.release()
-	// Its program may have been replaced or removed since.
-	must(t, os.Remove(httpd))
-	if proc, err := l.running(); err != nil || proc == nil {
-		t.Errorf("after its program was removed: %v %v", proc, err)
-	}
-	program(t, httpd)
-	if code, _, stderr := runProgram(t, &Program{Executable: "/nonexistent/x", Dir: top}, "stop", "--server-root", root); code != 0 {
-		t.Errorf("stop: %d %s", code, stderr)
-	}
-	if alive(real.Process.Pid) {
-		t.Error("the real one was not stopped")
-	}
-}
-
-// TestPIDFileOfAnotherUser: a pid file that another user has written or can replace
-// is not believed, and as root none is put there.
-func TestPIDFileOfAnotherUser(t *testing.T) {
-	otheruser.Need(t)
-	top := otheruser.Dir(t)
-	httpd := program(t, filepath.Join(top, "httpd"))
-	root := filepath.Join(top, "root")
-	l := plantRoot(t, root, httpd)
-	server := serverProcess(t, nil, httpd, "-f", l.Args[1])
-	number := []byte(strconv.Itoa(server.Process.Pid))
-	theirs, sticky := filepath.Join(top, "theirs"), filepath.Join(top, "sticky")
-	must(t, os.Mkdir(theirs, 0o755), os.Mkdir(sticky, 0o755), os.Chmod(sticky, 0o777|os.ModeSticky), os.WriteFile(theirs+"/pid", number, 0o644), os.WriteFile(sticky+"/pid", number, 0o644),
-		os.WriteFile(top+"/given", number, 0o644), os.WriteFile(top+"/open", number, 0o644), os.Chmod(top+"/open", 0o666), os.Symlink(top+"/given", top+"/link"))
-	otheruser.Give(t, theirs, top+"/given")
-	exe := fakeServer(t, filepath.Join(top, "base"), nil)
-	for _, pid := range []string{theirs + "/pid", sticky + "/pid", top + "/given", top + "/open", top + "/link"} {
-		l.Pid = pid
-		data, err := json.Marshal(l)
-		must(t, err, os.WriteFile(filepath.Join(root, instanceFile), data, 0o600))
-		for _, args := range [][]string{{"stop", "--server-root", root}, {"status", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "restart"}} {
-			if code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: top}, args...); code != 1 || !strings.Contains(stderr, "is not believed") {
-				t.Errorf("%s: %q: %d %s", pid, args, code, stderr)
-			}
-		}
-		args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", filepath.Join(top, "new"), "--pid-file", pid}, testUser()...)
-		if code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: filepath.Join(top, "base"), Env: []string{"LANG=C.UTF-8"}}, args...); code != 1 || !strings.Contains(stderr, "option --pid-file: ") || !strings.Contains(stderr, "hint: ") {
-			t.Errorf("%s: %d %s", pid, code, stderr)
-		}
-	}
-	if !alive(server.Process.Pid) {
-		t.Error("it was stopped")
-	}
-}
-
-// TestProcessIsHeld: between the check of a process and the signal it ends; the
-// signal reaches nobody.
-func TestProcessIsHeld(t *testing.T) {
-	top, err := filepath.EvalSymlinks(t.TempDir())
-	must(t, err)
-	must(t, os.Chmod(top, 0o755))
-	httpd := program(t, filepath.Join(top, "httpd"))
-	l := plantRoot(t, filepath.Join(top, "root"), httpd)
-	server := serverProcess(t, nil, httpd, "-f", l.Args[1])
-	l, err = readLaunch(l.Root)
-	must(t, err)
-	defer l.close()
-	writePID(t, l, strconv.Itoa(server.Process.Pid))
-	at(t, "process identified", func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	proc, err := l.running()
-	if err != nil || proc == nil {
-		t.Fatalf("%v %v", proc, err)
-	}
-	defer proc.release()
-	for _, held := range []*process{proc, {pid: proc.pid, fd: -1, started: proc.started}} { // an old kernel has no descriptors for processes
-		if err := held.signal(terminate); !errors.Is(err, os.ErrProcessDone) || !held.ended() {
-			t.Errorf("%+v: %v", held, err)
-		}
-	}
-	// Another one has the number by now.
-	if reused := (&process{pid: os.Getpid(), fd: -1, started: proc.started}); !reused.ended() || !errors.Is(reused.signal(terminate), os.ErrProcessDone) {
-		t.Error("a process that was started at another time is taken for it")
 	}
 }
 
@@ -498,19 +380,6 @@ while True:
 	}
 	if !alive(fake.Process.Pid) {
 		t.Error("their process was ended")
-	}
-}
-
-// TestControlVerbs: httpd's own way to say what is to be done is ours, too.
-func TestControlVerbs(t *testing.T) {
-	for line, want := range map[string]string{
-		"": "| ", "stop": "stop|", "start -DFOREGROUND": "start|-DFOREGROUND", "-k stop": "stop|", "-kstop": "stop|", "-D X -k graceful -e debug": "graceful|-D X -e debug",
-		"-k": "-k|", "-k nonsense": "-k|nonsense", "-t": "-t|", "-S": "-S|",
-	} {
-		verb, rest := controlVerb(strings.Fields(line))
-		if got := verb + "|" + strings.Join(rest, " "); got != strings.TrimSpace(want) {
-			t.Errorf("%q: %q, want %q", line, got, want)
-		}
 	}
 }
 

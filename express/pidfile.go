@@ -33,7 +33,7 @@ func checkPIDFile(path string) error {
 	dir, err := pidDir(path)
 	var u *owned.Untrusted
 	if errors.As(err, &u) {
-		return fault.New(fault.Environment, refusals[created].hint+", or leave the option out", "option --pid-file: httpd would write %s, and another user can replace it (%s: %s)", path, u.At, u.Why)
+		return fault.New(fault.Environment, "leave the option out, or "+refusals[created].hint, "option --pid-file: httpd would write %s, and another user can replace it (%s: %s)", path, u.At, u.Why)
 	}
 	if err != nil {
 		return fault.New(fault.Usage, "", "option --pid-file: %w", err)

@@ -48,7 +48,7 @@ func private(path string) bool {
 // that root must not write to: httpd opens it by name. Where they can do so later,
 // that is warned about: it is how many have set up the directory for their logs.
 func (p *Program) checkLogs(i *instance) error {
-	if !i.account.other || i.LogToTerminal {
+	if !i.account.other || i.LogToTerminal || i.printed {
 		return nil
 	}
 	var u *owned.Untrusted

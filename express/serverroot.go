@@ -72,7 +72,7 @@ func rootError(root string, err error) error {
 
 // rootHint says how to go on where a server root could be another user's.
 func rootHint(u *owned.Untrusted) string {
-	place := "choose a directory that only you and root can write to with --server-root, such as one below /var/lib"
+	place := "choose a directory that only you and root can write to with --server-root, such as one below /var/lib" + inContainers
 	switch {
 	case u.Owner == 0 || u.Owner == os.Geteuid():
 		return "chmod go-w " + run.Quote(u.At) + ", or " + place
@@ -110,6 +110,52 @@ func makeRoot(root string, a *account) (dir *owned.Dir, created bool, err error)
 		return nil, created, fault.Wrap(fault.Environment, "", err)
 	}
 	return dir, created, nil
+}
+
+// directories makes those of the instance that are not there.
+func (i *instance) directories(root *owned.Dir) error {
+	for _, d := range []struct {
+		path string
+		mine bool // the application writes to it
+		want bool
+	}{
+		{i.docs, false, true},
+		{i.eggs, true, true},
+		{i.logs, false, i.LogDirectory != ""},
+		{i.coverageDir, true, i.coverageDir != ""},
+		{i.profilerDir, true, i.profilerDir != ""},
+		{i.recorderDir, true, i.recorderDir != ""},
+		{i.manualDir(), false, i.manual()},
+	} {
+		if !d.want {
+			continue
+		}
+		if filepath.Dir(d.path) != i.root {
+			if err := i.makeOutside(d.path, d.mine); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := makeSub(root.Root(), filepath.Base(d.path), i.account, d.mine); err != nil {
+			return err
+		}
+		if !d.mine {
+			if err := passOn(root, filepath.Base(d.path), i.account); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// makeOutside makes a directory in a place of the caller's choice.
+func (i *instance) makeOutside(path string, mine bool) error {
+	parent, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = parent.Close() }()
+	return makeSub(parent, filepath.Base(path), i.account, mine)
 }
 
 // makeSub makes a directory for the instance; mine means that the application

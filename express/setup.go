@@ -224,52 +224,6 @@ func (i *instance) moreFiles() ([]rootFile, error) {
 	return files, nil
 }
 
-// directories makes those of the instance that are not there.
-func (i *instance) directories(root *owned.Dir) error {
-	for _, d := range []struct {
-		path string
-		mine bool // the application writes to it
-		want bool
-	}{
-		{i.docs, false, true},
-		{i.eggs, true, true},
-		{i.logs, false, i.LogDirectory != ""},
-		{i.coverageDir, true, i.coverageDir != ""},
-		{i.profilerDir, true, i.profilerDir != ""},
-		{i.recorderDir, true, i.recorderDir != ""},
-		{i.manualDir(), false, i.manual()},
-	} {
-		if !d.want {
-			continue
-		}
-		if filepath.Dir(d.path) != i.root {
-			if err := i.makeOutside(d.path, d.mine); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := makeSub(root.Root(), filepath.Base(d.path), i.account, d.mine); err != nil {
-			return err
-		}
-		if !d.mine {
-			if err := passOn(root, filepath.Base(d.path), i.account); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// makeOutside makes a directory in a place of the caller's choice.
-func (i *instance) makeOutside(path string, mine bool) error {
-	parent, err := os.OpenRoot(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = parent.Close() }()
-	return makeSub(parent, filepath.Base(path), i.account, mine)
-}
-
 // trialFile is a configuration that httpd has not checked yet.
 const trialFile = ".httpd.conf.new"
 

@@ -54,8 +54,11 @@ var refusals = map[role]struct{ verb, hint string }{
 	executed: {"run", "use one that only root can change: chown root, or install it for root"},
 	obeyed:   {"obey", "give it to root (chown root, chmod go-w), or copy it to a directory that only root can write to, such as /etc"},
 	sourced:  {"run", "keep it where only root can write"},
-	created:  {"write in", "choose a directory that only root can write to, such as one below /run"},
+	created:  {"write in", "choose a directory that only root can write to, such as one below /run" + inContainers},
 }
+
+// inContainers ends hints about directories.
+const inContainers = "; in a container that nobody else uses, name the directory in " + owned.TrustedVariable
 
 func asRoot() bool { return os.Geteuid() == 0 }
 
@@ -111,7 +114,11 @@ func (i *instance) reliedFiles() []relied {
 // environmentFiles are those of the environment, which no option names.
 func (in *install) environmentFiles() []relied {
 	files := []relied{{Path: in.launcher, Role: executed}, {Path: filepath.Join(in.site, filepath.FromSlash(receipt.Path)), Role: executed}}
-	return append(files, relied{Path: in.module, Role: executed})
+	files = append(files, relied{Path: in.module, Role: executed})
+	if lib := in.sharedPython(); lib != "" {
+		files = append(files, relied{Path: lib, Role: executed})
+	}
+	return files
 }
 
 // loaded are the modules and libraries that a configuration loads.

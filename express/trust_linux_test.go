@@ -1,0 +1,289 @@
+package express
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"modwsgi/internal/otheruser"
+)
+
+// TestFilesOfAnotherUserAsRoot: what another user could become root by is refused
+// before any of it is run, with a way on; what is only read is warned about.
+func TestFilesOfAnotherUserAsRoot(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	base := filepath.Join(top, "base")
+	exe := fakeServer(t, base, nil)
+	httpd := filepath.Join(base, "env/lib/python3.11/site-packages/mod_wsgi_packages/httpd")
+	marker := filepath.Join(top, "marker")
+	file := func(name, text string) string {
+		path := filepath.Join(top, name)
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755))
+		return path
+	}
+	script := "#!/bin/sh\ntouch " + marker + "\n"
+	theirs := file("theirs/file", script)
+	foreign := file("ours/foreign.conf", script)
+	good := file("ours/good.conf", "# nothing\n")
+	file("ours/sub/good.conf", "# nothing\n")
+	file("ours/sub/deep/foreign.conf", "# nothing\n")
+	open := file("ours/open", script)
+	theirDir, grouped := filepath.Join(top, "theirs"), file("grouped/x.conf", "")
+	modules := filepath.Join(top, "modules")
+	must(t, os.CopyFS(modules, os.DirFS(filepath.Join(httpd, "modules"))), os.Chmod(open, 0o777), os.Symlink(theirs, top+"/ours/link"),
+		os.Chown(filepath.Dir(grouped), 0, otheruser.GID), os.Chmod(filepath.Dir(grouped), 0o775))
+	otheruser.Give(t, theirDir, theirs, foreign, filepath.Join(top, "ours/sub/deep/foreign.conf"), filepath.Join(modules, "mod_alias.so"))
+	for _, ext := range []string{".crt", ".key"} {
+		otheruser.Give(t, file("tls/theirs"+ext, ""))
+	}
+	cert, key := file("tls/our.crt", ""), file("tls/our.key", "")
+	tls := "--server-name a.example --https-port 47314 "
+	run := func(exe, line string, env ...string) (int, string) {
+		args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", filepath.Join(top, "root")}, testUser()...)
+		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: append(env, "LANG=C.UTF-8", "PATH="+os.Getenv("PATH"))}, append(args, strings.Fields(line)...)...)
+		return code, stderr
+	}
+	const passes = "check the configuration" // as far as an httpd that is an empty file comes
+	for _, c := range []struct{ line, want string }{
+		{"--include-file " + theirs, "option --include-file: root would obey " + theirs + ", and another user can change " + theirs + " (" + theirDir + ": it belongs to"},
+		{"--include-file " + foreign, "option --include-file: root would obey " + foreign},
+		{"--include-file " + open, "option --include-file: root would obey " + open},
+		{"--include-file " + top + "/ours/link", "option --include-file: root would obey"},
+		{"--include-file " + grouped, "option --include-file: root would obey"},
+		{"--include-file " + good + " --include-file " + foreign, "option --include-file: root would obey " + foreign},
+		{"--include-file " + top + "/ours/sub", "foreign.conf"},
+		{"--include-file " + top + "/ours/*.conf", "option --include-file: root would obey " + foreign},
+		{"--include-file " + top + "/theirs/*.none", "option --include-file: root would obey " + theirDir},
+		{"--include-file " + top + "/*/none.conf", "option --include-file: root would obey " + top + "/grouped"},
+		{"--include-file " + top + "/ours/sub/*.conf", passes},
+		{"--include-file " + good, passes},
+		{"--rewrite-rules " + foreign, "option --rewrite-rules: root would obey " + foreign},
+		{"--rewrite-rules " + good, passes},
+		{"--httpd-executable " + theirs, "option --httpd-executable: root would run " + theirs},
+		{"--httpd-executable " + open, "option --httpd-executable: root would run " + open},
+		{"--modules-directory " + modules, "option --modules-directory: root would run " + modules + "/mod_alias.so"},
+		{"--rotate-logs --rotatelogs-executable " + theirs, "option --rotatelogs-executable: root would run"},
+		{"--enable-gdb --gdb-executable " + theirs, "option --gdb-executable: root would run"},
+		{"--envvars-script " + theirs, "option --envvars-script: root would run " + theirs + ", and another user can change"},
+		{"--envvars-script " + good + " --shell-executable " + open, "option --shell-executable: root would run " + open},
+		{"--socket-prefix " + theirDir, "option --socket-prefix: root would write in"},
+		{"--pid-file " + theirDir + "/pid", "option --pid-file: httpd would write"},
+		{"--mime-types " + theirs, "warning: option --mime-types: another user can change " + theirs},
+		{"--mime-types /dev/null", passes},
+		{tls + "--ssl-certificate " + top + "/tls/theirs", "warning: the certificate's key: another user can change " + top + "/tls/theirs.key"},
+		{tls + "--ssl-certificate-file " + cert + " --ssl-certificate-key-file " + key + " --ssl-ca-certificate-file " + foreign, "warning: option --ssl-ca-certificate-file: another user can change"},
+		{tls + "--ssl-certificate-file " + cert + " --ssl-certificate-key-file " + key, passes},
+		{"--log-directory " + theirDir, "warning: another user can replace the log files in " + theirDir},
+		// What only the application's processes run is that account's business.
+		{"--auth-user-script " + theirs + " --service-script s " + theirs + " --add-handler .x " + theirs + " --document-root " + theirDir + " --python-path " + theirDir, passes},
+		{"--working-directory " + theirDir, passes},
+	} {
+		code, stderr := run(exe, c.line)
+		refuse := !strings.HasPrefix(c.want, "warning: ") && c.want != passes
+		if code != 1 || !strings.Contains(stderr, c.want) || refuse == strings.Contains(stderr, passes) {
+			t.Errorf("%s: %d %s", c.line, code, stderr)
+		}
+		if c.want == passes && strings.Contains(stderr, "another user") || refuse && !strings.Contains(stderr, "hint: ") {
+			t.Errorf("%s: %s", c.line, stderr)
+		}
+	}
+	if _, stderr := run(exe, "", "HTTPD="+theirs); !strings.Contains(stderr, "the environment variable HTTPD: root would run "+theirs) {
+		t.Errorf("HTTPD: %s", stderr)
+	}
+	if _, err := os.Lstat(marker); err == nil {
+		t.Error("a program was run")
+	}
+	if _, err := os.Lstat(filepath.Join(top, "root")); err == nil {
+		t.Error("the server root was made")
+	}
+}
+
+// TestEnvironmentOfAnotherUserAsRoot: root has chosen to run an environment of
+// another user's, which is used with a warning. That user's files add nothing to
+// that, a third user's do.
+func TestEnvironmentOfAnotherUserAsRoot(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	base := filepath.Join(top, "home")
+	exe := fakeServer(t, base, nil)
+	for name, text := range map[string]string{"home/x.conf": "", "third/x.conf": "", "home/third.conf": ""} {
+		must(t, os.MkdirAll(filepath.Join(top, filepath.Dir(name)), 0o755), os.WriteFile(filepath.Join(top, name), []byte(text), 0o644))
+	}
+	must(t, os.Chown(filepath.Join(top, "third"), 65534, 65534), os.Chown(filepath.Join(base, "third.conf"), 65534, 65534))
+	otheruser.Give(t, base, exe, filepath.Join(base, "x.conf"))
+	for line, want := range map[string]string{
+		"": "", "--include-file x.conf": "warning: option --include-file: another user can change " + base + "/x.conf",
+		"--include-file ../third/x.conf": "error: option --include-file: root would obey", "--include-file third.conf": "error: option --include-file: root would obey " + base + "/third.conf",
+		"--envvars-script x.conf": "error: option --envvars-script: root would run", "--server-root " + base + "/root": "error: another user can replace the server root",
+	} {
+		args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", filepath.Join(top, "root")}, testUser()...)
+		_, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "PATH=" + os.Getenv("PATH")}}, append(args, strings.Fields(line)...)...)
+		if !strings.Contains(stderr, want) || strings.Contains(want, "error: ") == strings.Contains(stderr, "check the configuration") {
+			t.Errorf("%s: %s", line, stderr)
+		}
+		warning := "root runs programs of an environment that another user can change, and be root by that: " + exe + " (" + base + ": it belongs to the user"
+		if !strings.Contains(line, "server-root") && !strings.Contains(line, "envvars") && (!strings.Contains(want, "error: ") && strings.Count(stderr, warning) != 1) {
+			t.Errorf("%s: %s", line, stderr)
+		}
+	}
+}
+
+// TestChangedSinceSetup: what a server root's httpd is started with is checked each
+// time, as another user may have got at it since.
+func TestChangedSinceSetup(t *testing.T) {
+	otheruser.Need(t)
+	ran := noExec(t)
+	top := otheruser.Dir(t)
+	httpd, conf := filepath.Join(top, "httpd"), filepath.Join(top, "x.conf")
+	marker := filepath.Join(top, "marker")
+	must(t, os.WriteFile(httpd, []byte("#!/bin/sh\ntouch "+marker+"\n"), 0o755), os.WriteFile(conf, nil, 0o644))
+	root := filepath.Join(top, "root")
+	l := plantRoot(t, root, httpd)
+	l.Files = []relied{{"option --httpd-executable", httpd, executed}, {"option --include-file", conf, obeyed}}
+	saveLaunch(t, l)
+	ctl := func(verb string) (int, string) {
+		code, _, stderr := runProgram(t, &Program{Executable: "/bin/true", Dir: top}, "apachectl", root, verb)
+		return code, stderr
+	}
+	verbs := []string{"start", "configtest", "restart", "graceful", "-S", "-v", ""}
+	for _, verb := range verbs {
+		if _, stderr := ctl(verb); len(*ran) != 1 || !strings.Contains((*ran)[0], httpd) {
+			t.Errorf("%s: %q %s", verb, *ran, stderr)
+		}
+		*ran = nil
+	}
+	for path, except := range map[string][]string{httpd: nil, conf: {"-v", ""}, filepath.Join(root, confFile): {"-v", ""}} {
+		otheruser.Give(t, path)
+		for _, verb := range verbs {
+			if slices.Contains(except, verb) {
+				continue
+			}
+			if code, stderr := ctl(verb); code != 1 || len(*ran) != 0 || !strings.Contains(stderr, path) {
+				t.Errorf("%s of another user: %s: %d %q %s", path, verb, code, *ran, stderr)
+			}
+			*ran = nil
+		}
+		for _, verb := range []string{"stop", "graceful-stop"} { // need none of them
+			if code, stderr := ctl(verb); code != 0 {
+				t.Errorf("%s of another user: %s: %d %s", path, verb, code, stderr)
+			}
+		}
+		must(t, os.Chown(path, 0, 0))
+	}
+	// An older version has not written down what is relied on.
+	l.Files = nil
+	saveLaunch(t, l)
+	otheruser.Give(t, httpd)
+	if code, stderr := ctl("configtest"); code != 1 || !strings.Contains(stderr, "root would run "+httpd) {
+		t.Errorf("an older one: %d %s", code, stderr)
+	}
+	if _, err := os.Lstat(marker); err == nil || len(*ran) > 0 {
+		t.Errorf("it was run: %q", *ran)
+	}
+}
+
+// TestReloadRunsNothingOfAnotherUser: the same for reload, and for an instance that
+// runs.
+func TestReloadRunsNothingOfAnotherUser(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	httpd := program(t, filepath.Join(top, "httpd"))
+	root := filepath.Join(top, "root")
+	l := plantRoot(t, root, httpd)
+	server := serverProcess(t, nil, httpd, "-f", l.Args[1])
+	writePID(t, l, fmt.Sprint(server.Process.Pid))
+	otheruser.Give(t, httpd)
+	for _, args := range [][]string{{"reload", "--server-root", root}, {"apachectl", root, "graceful"}, {"apachectl", root, "restart"}} {
+		if code, _, stderr := runProgram(t, &Program{Executable: "/bin/true", Dir: top}, args...); code != 1 || !strings.Contains(stderr, "root would run "+httpd) {
+			t.Errorf("%q: %d %s", args, code, stderr)
+		}
+	}
+	if !alive(server.Process.Pid) {
+		t.Fatal("it was ended")
+	}
+	if code, _, stderr := runProgram(t, &Program{Executable: "/bin/true", Dir: top}, "stop", "--server-root", root); code != 0 || alive(server.Process.Pid) {
+		t.Errorf("stop: %d %s", code, stderr)
+	}
+}
+
+// TestIsHTTPD has a row for each thing that makes a process the instance's.
+func TestIsHTTPD(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	httpd, wrapper := program(t, filepath.Join(top, "httpd.bin")), filepath.Join(top, "wrapper")
+	must(t, os.WriteFile(wrapper, []byte("#!/bin/sh\nexec httpd\n"), 0o755), os.Symlink(httpd, filepath.Join(top, "link")))
+	us, other := os.Geteuid(), 4711
+	args := []string{"httpd (mod_wsgi-express)", "-f", "/r/httpd.conf", "-DFOREGROUND"}
+	for _, c := range []struct {
+		what   string
+		httpd  string
+		change func(*facts)
+		debug  bool
+		want   bool
+	}{
+		{"it", httpd, nil, false, true},
+		{"another user", httpd, func(f *facts) { f.uids = []int{other, other, other} }, false, false},
+		{"a program with set user ID", httpd, func(f *facts) { f.uids = []int{other, us, us} }, false, false},
+		{"the application's account", httpd, func(f *facts) { f.uids = []int{21, 21, 21} }, false, false},
+		{"the application's account, in debug mode", httpd, func(f *facts) { f.uids = []int{21, 21, 21} }, true, us == 0},
+		{"another account, in debug mode", httpd, func(f *facts) { f.uids = []int{other, other, other} }, true, false},
+		{"another configuration", httpd, func(f *facts) { f.args = []string{"httpd", "-f", "/r/httpd.conf.old"} }, false, false},
+		{"no configuration", httpd, func(f *facts) { f.args = []string{"httpd", "/r/httpd.conf", "-f"} }, false, false},
+		{"a name like it", httpd, func(f *facts) { f.args = []string{"-f", "/r/httpd.conf"} }, false, false},
+		{"another program", httpd, func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
+		{"another httpd", httpd, func(f *facts) { f.exe = "/usr/sbin/httpd" }, false, false},
+		{"it, replaced", httpd, func(f *facts) { f.exe += " (deleted)" }, false, true},
+		{"it, by another name of the file", httpd, func(f *facts) { f.exe, f.same = "/else", true }, false, true},
+		{"it, hidden", httpd, func(f *facts) { f.exe = "" }, false, true},
+		{"it, through a link", filepath.Join(top, "link"), nil, false, true},
+		{"started by a script", wrapper, func(f *facts) { f.exe = "/usr/sbin/apache2" }, false, true},
+		{"another, of a script", wrapper, func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
+		{"its environment was moved", "/gone/httpd.bin", nil, false, true},
+		{"another, the environment was moved", "/gone/httpd.bin", func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
+	} {
+		l := &launch{HTTPD: c.httpd, Args: []string{"-f", "/r/httpd.conf"}, UID: 21}
+		if c.debug {
+			l.Args = append(l.Args, "-DONE_PROCESS")
+		}
+		f := facts{uids: []int{us, us, us, us}, exe: httpd, args: args}
+		if c.change != nil {
+			c.change(&f)
+		}
+		if got := l.isHTTPD(f); got != c.want {
+			t.Errorf("%s: %v", c.what, got)
+		}
+	}
+}
+
+// TestUnitForAnotherUser: root prints a unit that the other user will run, from
+// their files. root itself runs nothing of theirs for it.
+func TestUnitForAnotherUser(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	base := filepath.Join(top, "base")
+	exe := fakeServer(t, base, nil)
+	theirs := filepath.Join(top, "theirs")
+	must(t, os.Mkdir(theirs, 0o755), os.WriteFile(theirs+"/x.conf", nil, 0o755))
+	otheruser.Give(t, theirs, theirs+"/x.conf")
+	unit := func(args ...string) (int, string) {
+		all := append([]string{"systemd-unit", "app.py", "--port", "47312", "--server-root", theirs + "/run"}, testUser()...)
+		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "PATH=" + os.Getenv("PATH")}}, append(all, args...)...)
+		return code, stderr
+	}
+	if code, stderr := unit("--include-file", theirs+"/x.conf", "--pid-file", theirs+"/pid"); code != 0 || strings.Contains(stderr, "another user") {
+		t.Errorf("%d %s", code, stderr)
+	}
+	for _, args := range [][]string{
+		{"--envvars-script", theirs + "/x.conf"},
+		{"--httpd-executable", theirs + "/x.conf"},
+		{"--service-script", "s", "app.py", "--service-user", "s", "daemon"}, // that unit runs as root
+	} {
+		if code, stderr := unit(args...); code != 1 || !strings.Contains(stderr, "another user") {
+			t.Errorf("%q: %d %s", args, code, stderr)
+		}
+	}
+}
