@@ -159,7 +159,7 @@ func (o *output) run(t *testing.T, m *meant, args ...string) (code int, out, err
 }
 
 // atConf is where httpd finds fault.
-var atConf = regexp.MustCompile(`on line \d+ of ([^\n]*/\d+\.conf):\s*(.*)`)
+var atConf = regexp.MustCompile(`on line \d+ of ([^\n:]*/\d+\.conf):\s*(.*)`)
 
 // read has one httpd read several configurations, each in a file of its own. One
 // that httpd refuses is taken out, and the rest read again.

@@ -128,7 +128,7 @@ func flagOf(*chance) []string { return nil }
 var draws = map[string]func(g *chance) []string{
 	"application-type": one(func(g *chance) string { return g.pick("script", "static", "paste") }), "entry-point": one(func(g *chance) string { return g.file("app.py") }),
 	"mount-point": one((*chance).url), "application-group": one(func(g *chance) string { return g.pick("%{GLOBAL}", "%{HOST}", "%{ENV:X}", g.text(), g.text()) }),
-	"process-group":   one(func(g *chance) string {
+	"process-group": one(func(g *chance) string {
 		if g.IntN(30) == 0 {
 			return g.pick("%{GLOBAL}", "%{HOST}", "%{ENV:X}")
 		}
