@@ -26,21 +26,23 @@ var edges = []struct {
 	{"cmd/modwsgi-release", []string{"packaging/toolrelease", "packaging/sign"}},
 	{"internal/cli", []string{"doctor", "installer", "modulebuild/", "packaging", "packaging/", "express/runtime", "detect", "httpdbuild", "internal/"}},
 	{"installer", []string{"installer/", "httpdbuild", "modulebuild", "detect", "express/runtime", "internal/"}},
-	{"installer/place", []string{"internal/run", "internal/fault", "internal/atomicfile", "internal/flock"}},
+	{"installer/place", []string{"internal/run", "internal/fault", "internal/atomicfile", "internal/flock", "internal/owned"}},
 	{"httpdbuild", []string{"internal/"}},
 	{"modulebuild", []string{"internal/"}},
 	{"detect", []string{"internal/run", "internal/elf", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault"}},
 	{"doctor", []string{"detect", "internal/"}},
 	{"packaging", []string{"python", "internal/"}},
 	{"python", nil},
-	{"express", []string{"express/", "internal/run", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/version", "internal/event"}},
+	{"express", []string{"express/", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/version", "internal/event"}},
 	{"express/runtime", nil},
 	{"internal/", []string{"internal/"}},
+	{"internal/owned", nil}, // everybody may ask it, it asks nobody
+	{"internal/otheruser", nil},
 }
 
 // outside says who alone may import certain packages that are not ours.
 var outside = map[string][]string{
-	"os/exec":                         {"internal/run", "express"}, // the launcher lends its terminal to httpd
+	"os/exec":                         {"internal/run", "express", "internal/otheruser"}, // the launcher lends its terminal to httpd; the last is for tests
 	"net/http":                        {"internal/fetch", "installer", "internal/buildcache", "packaging"},
 	"github.com/mholt/archiver/v3":    {"internal/archive"},
 	"github.com/spf13/cobra":          {"internal/cli"},

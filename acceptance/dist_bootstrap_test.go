@@ -11,10 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"modwsgi/internal/otheruser"
 )
 
 // programsPath makes a directory for PATH with some of this machine's programs,
@@ -194,6 +197,29 @@ func TestBootstrap(t *testing.T) {
 			}
 			if v := must(t, "/", nil, filepath.Join(bin, "modwsgi"), "--version"); !strings.HasPrefix(v.stdout, "modwsgi 0.") {
 				t.Errorf("%s: %v", name, v)
+			}
+		}
+	}
+}
+
+// TestBootstrapNamesAnotherOwner: root installs into a directory of another user,
+// and learns that this user can replace the programs.
+func TestBootstrapNamesAnotherOwner(t *testing.T) {
+	otheruser.Need(t)
+	dist, _ := released(t)
+	top := otheruser.Dir(t)
+	for _, theirs := range []bool{false, true} {
+		for _, shell := range shells(t) {
+			prefix := filepath.Join(top, fmt.Sprint(theirs), filepath.Base(shell[0]))
+			if err := os.MkdirAll(prefix, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if theirs {
+				otheruser.Give(t, filepath.Dir(prefix))
+			}
+			r := command(t, "/", []string{"PATH=" + os.Getenv("PATH")}, append(slices.Clone(shell), filepath.Join(dist, "bootstrap.sh"), "--url", dist, "--prefix", prefix)...)
+			if r.code != 0 || strings.Contains(r.stderr, "warning: "+filepath.Dir(prefix)+" belongs to another user") != theirs {
+				t.Errorf("%s, of another user: %v: %v", shell[0], theirs, r)
 			}
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
+	"modwsgi/internal/run"
 )
 
 // Program is one run of the launcher: everything that it gets from outside.
@@ -104,6 +106,9 @@ func (p *Program) run(ctx context.Context) (int, error) {
 		return 0, nil
 	case "--help", "-h", "help":
 		return 0, p.help(args)
+	}
+	for _, dir := range owned.Vouch(run.Getenv(p.Env, owned.TrustedVariable)) {
+		p.warn(owned.TrustedVariable + ": " + dir + " does not exist or is not an absolute path")
 	}
 	c, err := findCommand(name)
 	if err != nil {

@@ -191,8 +191,24 @@ prepare() {
 		work=
 		die 3 "the directory $bin cannot be written to" "give another one with --prefix"
 	}
+	warn_of_owner
 	for name in modwsgi mod_wsgi-express mod_wsgi-apxs; do
 		[ ! -d "$bin/$name$exe" ] || die 3 "$bin/$name$exe is a directory" "move it away, or give another --prefix"
+	done
+}
+
+# warn_of_owner tells root about a directory whose programs another user can replace.
+warn_of_owner() {
+	have id && have find && [ "$(id -u)" = 0 ] || return 0
+	at=$(cd "$bin" && pwd -P) || return 0
+	while :; do
+		if [ -n "$(find "$at" -prune ! -user 0 -print 2>/dev/null)" ]; then
+			say "$program: warning: $at belongs to another user, who can replace the programs that root runs from $bin"
+			return 0
+		fi
+		[ "$at" != / ] || return 0
+		at=${at%/*}
+		at=${at:-/}
 	done
 }
 

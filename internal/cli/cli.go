@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/version"
 )
@@ -68,6 +69,9 @@ func Main(ctx context.Context, p Process) int {
 	defer cancel(nil)
 	out := &output{to: p.Stdout, failed: cancel}
 	a.Stdout, p.Stdout = out, out
+	for _, dir := range owned.Vouch(run.Getenv(p.Env, owned.TrustedVariable)) {
+		_, _ = fmt.Fprintf(p.Stderr, "modwsgi: %s: %s does not exist or is not an absolute path\n", owned.TrustedVariable, dir)
+	}
 	root := a.root()
 	root.SetArgs(p.Args)
 	root.SetOut(p.Stdout)

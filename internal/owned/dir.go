@@ -1,0 +1,296 @@
+package owned
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Dir is an open directory whose path nobody else could change when it was
+// opened. Everything below is done through its handle, so that it stays the same
+// directory whatever happens to its name.
+type Dir struct {
+	path string
+	root *os.Root
+}
+
+// Path returns the directory's path, links resolved: for messages, and for tools
+// that take nothing else.
+func (d *Dir) Path() string { return d.path }
+
+// Root returns the handle. os.Root follows links that do not leave the
+// directory, so whoever opens files through it that another user may have made
+// must look at them (Lstat) first; Open and Sub do.
+func (d *Dir) Root() *os.Root { return d.root }
+
+// Close gives the handle back.
+func (d *Dir) Close() error { return d.root.Close() }
+
+// entryName refuses everything but the name of one entry.
+func entryName(name string) error {
+	if name == "." || name == ".." || name == "" || filepath.Base(name) != name || !filepath.IsLocal(name) {
+		return &fs.PathError{Op: "open", Path: name, Err: errors.New("not the name of an entry")}
+	}
+	return nil
+}
+
+// Sub opens a directory in this one. It is *Untrusted where another user owns it
+// or may write to it, and where it is a symbolic link.
+func (d *Dir) Sub(name string) (*Dir, error) {
+	if err := entryName(name); err != nil {
+		return nil, err
+	}
+	full := filepath.Join(d.path, name)
+	info, err := d.root.Lstat(name)
+	if err != nil {
+		return nil, d.named(err, name)
+	}
+	if err := plain(full, info, true); err != nil {
+		return nil, err
+	}
+	sub, err := openSame(d.root, name, info)
+	if err != nil {
+		return nil, d.named(err, name)
+	}
+	now, err := sub.Stat(".")
+	if err == nil {
+		err = judge(full, full, now)
+	}
+	if err != nil {
+		_ = sub.Close()
+		return nil, err
+	}
+	return &Dir{path: full, root: sub}, nil
+}
+
+// MakeSub opens a directory in this one as Sub does, and makes it with the mode
+// perm, whatever the umask, where it is missing.
+func (d *Dir) MakeSub(name string, perm fs.FileMode) (*Dir, error) {
+	if err := entryName(name); err != nil {
+		return nil, err
+	}
+	err := d.root.Mkdir(name, 0o700)
+	made := err == nil
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, d.named(err, name)
+	}
+	sub, err := d.Sub(name)
+	if err != nil || !made || perm == 0o700 {
+		return sub, err
+	}
+	if err := sub.root.Chmod(".", perm); err != nil {
+		_ = sub.Close()
+		return nil, d.named(err, name)
+	}
+	return sub, nil
+}
+
+// Temp makes a new directory with the mode 0700 and a random name that begins
+// with prefix.
+func (d *Dir) Temp(prefix string) (*Dir, error) {
+	for range 100 {
+		name := prefix + strings.ToLower(rand.Text()[:12])
+		err := d.root.Mkdir(name, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, d.named(err, name)
+		}
+		return d.Sub(name)
+	}
+	return nil, &fs.PathError{Op: "mkdir", Path: filepath.Join(d.path, prefix+"*"), Err: fs.ErrExist}
+}
+
+// Open opens a regular file in this directory for reading. It is *Untrusted where
+// another user owns it or may write to it, and where it is a symbolic link.
+func (d *Dir) Open(name string) (*os.File, error) {
+	if err := entryName(name); err != nil {
+		return nil, err
+	}
+	full := filepath.Join(d.path, name)
+	info, err := d.root.Lstat(name)
+	if err != nil {
+		return nil, d.named(err, name)
+	}
+	if err := plain(full, info, false); err != nil {
+		return nil, err
+	}
+	f, err := d.root.OpenFile(name, os.O_RDONLY|nonBlock, 0)
+	if err != nil {
+		return nil, d.named(err, name)
+	}
+	now, err := f.Stat()
+	if err == nil && !os.SameFile(now, info) {
+		err = &fs.PathError{Op: "open", Path: full, Err: errChanged}
+	}
+	if err == nil {
+		err = judge(full, full, now)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// plain refuses what is not a directory (dir) or a regular file (not dir) itself.
+func plain(full string, info fs.FileInfo, dir bool) error {
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		return &Untrusted{Path: full, At: full, Owner: ownerOf(info), Mode: info.Mode(), Why: "it is a symbolic link of " + nameOf(ownerOf(info))}
+	case dir && !info.IsDir():
+		return &fs.PathError{Op: "open", Path: full, Err: errors.New("it is not a directory")}
+	case !dir && !info.Mode().IsRegular():
+		return &fs.PathError{Op: "open", Path: full, Err: errors.New("it is not a regular file")}
+	}
+	return nil
+}
+
+// ReadFile returns the contents of a file that Open accepts. One of more than
+// limit bytes is an error.
+func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return readAll(f, limit)
+}
+
+// WriteFile replaces a file in this directory with data: a reader, and a crash,
+// sees the old contents or the new ones. A link or a file of another user in its
+// place is replaced and not written through.
+func (d *Dir) WriteFile(name string, data []byte, perm fs.FileMode) error {
+	f, err := d.Create(name, perm)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// Create starts new contents for a file in this directory, see [NewFile].
+func (d *Dir) Create(name string, perm fs.FileMode) (*NewFile, error) {
+	if err := entryName(name); err != nil {
+		return nil, err
+	}
+	if info, err := d.root.Lstat(name); err == nil && !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0 {
+		return nil, &fs.PathError{Op: "write", Path: filepath.Join(d.path, name), Err: errors.New("it is not a regular file")}
+	}
+	temp := "." + name + "." + strings.ToLower(rand.Text()[:12]) + ".tmp"
+	f, err := d.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, d.named(err, name)
+	}
+	n := &NewFile{File: f, dir: d, temp: temp, name: name}
+	if err := f.Chmod(perm); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		n.Abort()
+		return nil, d.named(err, name)
+	}
+	return n, nil
+}
+
+// NewFile is a file under way to its name. Exactly one of Commit and Abort takes
+// effect; Abort after Commit does nothing, so that it can be deferred. Its File may
+// be written, sought and given another owner before Commit.
+type NewFile struct {
+	*os.File
+	dir        *Dir
+	temp, name string
+	done       bool
+}
+
+// Commit makes the contents durable and gives them the name.
+func (n *NewFile) Commit() error {
+	if n.done {
+		return errors.New("owned: committed or aborted before")
+	}
+	err := n.Sync()
+	if cerr := n.File.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = n.dir.root.Rename(n.temp, n.name)
+	}
+	if err != nil {
+		n.Abort()
+		return n.dir.named(err, n.name)
+	}
+	n.done = true
+	n.dir.sync()
+	return nil
+}
+
+// Abort drops the contents.
+func (n *NewFile) Abort() {
+	if n.done {
+		return
+	}
+	n.done = true
+	_ = n.File.Close()
+	_ = n.dir.root.Remove(n.temp)
+}
+
+// sync makes renames durable; some file systems cannot, and the contents are safe
+// all the same.
+func (d *Dir) sync() {
+	if f, err := d.root.Open("."); err == nil {
+		_ = f.Sync()
+		_ = f.Close()
+	}
+}
+
+// Lstat describes an entry; links are not followed.
+func (d *Dir) Lstat(name string) (fs.FileInfo, error) {
+	if err := entryName(name); err != nil {
+		return nil, err
+	}
+	info, err := d.root.Lstat(name)
+	return info, d.named(err, name)
+}
+
+// Entries returns what is in the directory, sorted by name.
+func (d *Dir) Entries() ([]fs.DirEntry, error) {
+	entries, err := readEntries(d.root)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, d.named(err, ".")
+}
+
+// Remove removes a file, a link or an empty directory. A missing one is
+// fs.ErrNotExist.
+func (d *Dir) Remove(name string) error {
+	if err := entryName(name); err != nil {
+		return err
+	}
+	return d.named(d.root.Remove(name), name)
+}
+
+// RemoveAll removes an entry and everything below it, see [RemoveAll].
+func (d *Dir) RemoveAll(name string) error { return d.named(RemoveIn(d.root, name), name) }
+
+// Discard closes the directory and removes it with everything in it. It must be the
+// directory that Scratch or Temp made: its path is as it was then.
+func (d *Dir) Discard() error {
+	return errors.Join(d.root.Close(), RemoveAll(d.path))
+}
+
+// named gives an error the whole path.
+func (d *Dir) named(err error, name string) error {
+	if err == nil {
+		return nil
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return &fs.PathError{Op: p.Op, Path: filepath.Join(d.path, name), Err: p.Err}
+	}
+	return fmt.Errorf("%s: %w", filepath.Join(d.path, name), err)
+}

@@ -1,0 +1,352 @@
+//go:build unix
+
+package owned
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// nonBlock keeps the opening of a pipe from waiting for a writer.
+const nonBlock = unix.O_NONBLOCK
+
+// final is what may be at the end of a path.
+type final struct {
+	file   bool // a regular file, which is opened for reading
+	dir    bool // a directory
+	sticky bool // also one that everybody may write to, if it is sticky
+	create bool // missing directories are made
+}
+
+// handle is the end of a walk.
+type handle struct {
+	fd   int      // of a directory; -1 for other files
+	file *os.File // nil but for final.file
+	path string   // asked for
+	real string   // links resolved
+	// exposed: another user can read the file and pass every directory on the way.
+	exposed bool
+}
+
+func (h *handle) close() {
+	if h.fd >= 0 {
+		_ = unix.Close(h.fd)
+	}
+	if h.file != nil {
+		_ = h.file.Close()
+	}
+}
+
+// open makes a Dir of the handle, which it takes over.
+func (h *handle) open() (*Dir, error) {
+	defer h.close()
+	root, err := os.OpenRoot(h.real)
+	if err != nil {
+		return nil, err
+	}
+	// os.Root opens by name only. Nobody else can exchange the name, but we and
+	// root can.
+	var st unix.Stat_t
+	err = unix.Fstat(h.fd, &st)
+	if err == nil {
+		var now fs.FileInfo
+		if now, err = root.Stat("."); err == nil {
+			if sys, ok := now.Sys().(*syscall.Stat_t); !ok || uint64(sys.Dev) != uint64(st.Dev) || sys.Ino != st.Ino {
+				err = errChanged
+			}
+		}
+	}
+	if err != nil {
+		_ = root.Close()
+		return nil, &fs.PathError{Op: "open", Path: h.real, Err: err}
+	}
+	return &Dir{path: h.real, root: root}, nil
+}
+
+// mostLinks is how many symbolic links a path may go through, as in the kernel.
+const mostLinks = 40
+
+// hook is called with the path of each part before it is opened; tests exchange
+// parts there.
+var hook = func(string) {}
+
+// walker goes along a path. fd is the directory it is in; loose is set where other
+// users may make entries there, which the sticky bit then protects from each other.
+type walker struct {
+	asked string
+	fd    int
+	at    string
+	loose bool
+	// closed: another user cannot pass a directory on the way.
+	closed bool
+	todo   []string
+	links  int
+	want   final
+}
+
+func walk(path string, want final) (*handle, error) {
+	full, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	w := &walker{asked: full, fd: -1, want: want}
+	defer func() {
+		if w.fd >= 0 {
+			_ = unix.Close(w.fd)
+		}
+	}()
+	if err := w.restart(full); err != nil {
+		return nil, err
+	}
+	for len(w.todo) > 0 {
+		name := w.todo[0]
+		w.todo = w.todo[1:]
+		hook(filepath.Join(w.at, name))
+		last, err := w.step(name)
+		if err != nil || last != nil {
+			return last, err
+		}
+	}
+	return w.end()
+}
+
+// restart goes to the top.
+func (w *walker) restart(path string) error {
+	w.closed = false // the target of a link has a way of its own
+	fd, err := unix.Open("/", pathOnly|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: "/", Err: err}
+	}
+	w.todo = append(parts(path), w.todo...)
+	return w.enter(fd, "/")
+}
+
+func parts(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+}
+
+// enter takes an open directory for the one we are in, if it is trusted.
+func (w *walker) enter(fd int, at string) error {
+	if w.fd >= 0 {
+		_ = unix.Close(w.fd)
+	}
+	w.fd, w.at = fd, at
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: at, Err: err}
+	}
+	w.closed = w.closed || !passable(&st)
+	loose, err := judgeStat(w.asked, at, &st, onTheWay)
+	w.loose = loose
+	return err
+}
+
+// step goes one part further. The handle is not nil where that was the end, and
+// not a directory.
+func (w *walker) step(name string) (*handle, error) {
+	at := filepath.Join(w.at, name)
+	fail := func(op string, err error) (*handle, error) {
+		return nil, &fs.PathError{Op: op, Path: at, Err: err}
+	}
+	switch name {
+	case ".":
+		return nil, nil
+	case "..": // of a link; from the top, so that what is known of the way is right
+		return nil, w.restart(filepath.Dir(w.at))
+	}
+	var st unix.Stat_t
+	err := unix.Fstatat(w.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) && w.want.create {
+		err = unix.Mkdirat(w.fd, name, 0o700)
+		if err == nil { // the umask may have taken rights of the owner away
+			err = unix.Fchmodat(w.fd, name, 0o700, 0)
+		}
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fail("mkdir", err)
+		}
+		err = unix.Fstatat(w.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err != nil {
+		return fail("open", err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFLNK:
+		return nil, w.follow(name, at, &st)
+	case unix.S_IFDIR:
+		fd, err := unix.Openat(w.fd, name, pathOnly|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fail("open", err)
+		}
+		return nil, w.enter(fd, at)
+	}
+	switch {
+	case len(w.todo) > 0:
+		return fail("open", unix.ENOTDIR)
+	case w.want.dir:
+		return fail("open", errors.New("it is not a directory"))
+	}
+	return w.openFile(name, at, &st)
+}
+
+// follow puts the target of a link in its place.
+func (w *walker) follow(name, at string, st *unix.Stat_t) error {
+	if w.loose && !us(int(st.Uid)) {
+		return &Untrusted{
+			Path: w.asked, At: at, Owner: int(st.Uid), Mode: fs.ModeSymlink | 0o777,
+			Why: "it is a symbolic link of " + nameOf(int(st.Uid)),
+		}
+	}
+	if w.links++; w.links > mostLinks {
+		return &fs.PathError{Op: "open", Path: w.asked, Err: unix.ELOOP}
+	}
+	target := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(w.fd, name, target)
+	if err == nil && (n == 0 || n == len(target)) {
+		err = unix.ENAMETOOLONG
+	}
+	if err != nil {
+		return &fs.PathError{Op: "readlink", Path: at, Err: err}
+	}
+	to := string(target[:n])
+	if filepath.IsAbs(to) {
+		return w.restart(to)
+	}
+	w.todo = append(parts(to), w.todo...)
+	return nil
+}
+
+// openFile opens the file at the end, and judges the open one.
+func (w *walker) openFile(name, at string, st *unix.Stat_t) (*handle, error) {
+	h := &handle{fd: -1, path: w.asked, real: at}
+	if !w.want.file {
+		_, err := judgeStat(w.asked, at, st, atTheEnd)
+		return h, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, &fs.PathError{Op: "open", Path: at, Err: errors.New("it is not a regular file")}
+	}
+	fd, err := unix.Openat(w.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: at, Err: err}
+	}
+	h.file = os.NewFile(uintptr(fd), at)
+	var now unix.Stat_t
+	if err = unix.Fstat(fd, &now); err == nil {
+		if now.Mode&unix.S_IFMT != unix.S_IFREG {
+			err = &fs.PathError{Op: "open", Path: at, Err: errors.New("it is not a regular file")}
+		} else {
+			_, err = judgeStat(w.asked, at, &now, atTheEnd)
+		}
+	}
+	h.exposed = !w.closed && readable(&now)
+	if err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// end is a walk that ended in a directory.
+func (w *walker) end() (*handle, error) {
+	if w.want.file {
+		return nil, &fs.PathError{Op: "open", Path: w.at, Err: errors.New("it is a directory")}
+	}
+	// It was judged as one on the way, of which less is asked.
+	var st unix.Stat_t
+	if err := unix.Fstat(w.fd, &st); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: w.at, Err: err}
+	}
+	place := atTheEnd
+	if w.want.sticky {
+		place = forScratch
+	}
+	if _, err := judgeStat(w.asked, w.at, &st, place); err != nil {
+		return nil, err
+	}
+	h := &handle{fd: w.fd, path: w.asked, real: w.at}
+	w.fd = -1
+	return h, nil
+}
+
+// us reports whether a user is this one or root.
+func us(uid int) bool { return uid == 0 || uid == os.Geteuid() }
+
+// place is where on a path something is.
+type place int
+
+const (
+	onTheWay   place = iota
+	atTheEnd         // nobody else may make entries in it
+	forScratch       // at the end, and may be sticky
+)
+
+// judge is judgeStat for what os.Root or os.File describe, at the end of a path.
+func judge(asked, at string, info fs.FileInfo) error {
+	sys, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return &fs.PathError{Op: "stat", Path: at, Err: errors.New("the system does not tell who owns it")}
+	}
+	st := unix.Stat_t{Uid: sys.Uid, Gid: sys.Gid, Mode: sys.Mode}
+	_, err := judgeStat(asked, at, &st, atTheEnd)
+	return err
+}
+
+// judgeStat is the rule of the package comment for one directory or file. loose
+// reports a directory in which others may make entries and which passes because it
+// is sticky.
+func judgeStat(asked, at string, st *unix.Stat_t, where place) (loose bool, err error) {
+	mode := fs.FileMode(st.Mode & 0o777)
+	if st.Mode&unix.S_ISVTX != 0 {
+		mode |= fs.ModeSticky
+	}
+	dir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if dir {
+		mode |= fs.ModeDir
+	}
+	uid := int(st.Uid)
+	if dir && trustedByUser(at) {
+		return false, nil
+	}
+	bad := func(why string) (bool, error) {
+		return true, &Untrusted{Path: asked, At: at, Owner: uid, Mode: mode, Why: why}
+	}
+	if !us(uid) && (where != onTheWay || !outside(uid)) {
+		return bad("it belongs to " + nameOf(uid))
+	}
+	sticky := dir && mode&fs.ModeSticky != 0 && where != atTheEnd
+	switch {
+	case mode.Perm()&0o002 != 0 && !sticky:
+		return bad("everybody may write to it (mode " + mode.String() + ")")
+	case mode.Perm()&0o002 != 0:
+		return true, nil
+	case mode.Perm()&0o020 == 0 || alone(int(st.Gid)) && !hasACL(at):
+		return false, nil
+	case !sticky:
+		return bad("the group " + groupName(int(st.Gid)) + " may write to it (mode " + mode.String() + ")")
+	}
+	return true, nil
+}
+
+// passable reports whether another user may pass a directory, readable whether one
+// may read a file. Access control lists show up in the group's bits.
+func passable(st *unix.Stat_t) bool { return open(st, 0o001, 0o010) }
+
+func readable(st *unix.Stat_t) bool { return open(st, 0o004, 0o040) }
+
+func open(st *unix.Stat_t, others, group uint32) bool {
+	mode := uint32(st.Mode)
+	return mode&others != 0 || mode&group != 0 && !alone(int(st.Gid))
+}
+
+func ownerOf(info fs.FileInfo) int {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid)
+	}
+	return -1
+}
