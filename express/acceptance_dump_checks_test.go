@@ -152,24 +152,30 @@ func TestSetupServerWritesWhatWasCompared(t *testing.T) {
 		for _, complaint := range c.complaints() {
 			t.Errorf("%s\n%q", complaint, c.args)
 		}
-		// The names here are httpd's own account of what it did at once.
-		var loaded, defined []string
-		for _, m := range regexp.MustCompile(`(?m)^ (\S+)_module \(shared\)$`).FindAllStringSubmatch(string(out), -1) {
-			loaded = append(loaded, m[1])
-		}
-		for _, m := range regexp.MustCompile(`(?m)^Define: (MOD_WSGI_\S+|EMBEDDED_MODE|ORPHAN_INTERPRETER)`).FindAllStringSubmatch(string(out), -1) {
-			defined = append(defined, strings.TrimSuffix(m[1], "=$"))
-		}
-		same(t, c, "modules", loaded, append(c.m.loaded, "wsgi", "info"))
-		meantNames := []string{"MOD_WSGI_DOLLAR"}
-		if c.m.tested() {
-			meantNames = append(meantNames, c.m.defined...)
-		}
-		same(t, c, "names", defined, meantNames)
+		didAtOnce(t, c, string(out))
 	}
 	if tried < 30 {
 		t.Errorf("only %d of the command lines were accepted by httpd", tried)
 	}
+}
+
+// didAtOnce compares the modules and names by httpd's own account of what it
+// loaded and defined.
+func didAtOnce(t *testing.T, c *candidate, out string) {
+	t.Helper()
+	var loaded, defined []string
+	for _, m := range regexp.MustCompile(`(?m)^ (\S+)_module \(shared\)$`).FindAllStringSubmatch(out, -1) {
+		loaded = append(loaded, m[1])
+	}
+	for _, m := range regexp.MustCompile(`(?m)^Define: (MOD_WSGI_\S+|EMBEDDED_MODE|ORPHAN_INTERPRETER)`).FindAllStringSubmatch(out, -1) {
+		defined = append(defined, strings.TrimSuffix(m[1], "=$"))
+	}
+	names := []string{"MOD_WSGI_DOLLAR"}
+	if c.m.tested() {
+		names = append(names, c.m.defined...)
+	}
+	same(t, c, "modules", loaded, append(c.m.loaded, "wsgi", "info"))
+	same(t, c, "names", defined, names)
 }
 
 func same(t *testing.T, c *candidate, what string, got, want []string) {

@@ -59,6 +59,17 @@ func exactly(before, s, after string) arg {
 // header is the value of a header for mod_headers.
 func header(s string) arg { return arg{"header ", s, readHeader} }
 
+// fixedGroup is the option process-group= of mod_wsgi's directives with one group;
+// a value such as %{HOST} is another one for each request.
+func fixedGroup(name string) arg {
+	return arg{"group ", "process-group=" + name, func(w string) (string, error) {
+		if v := strings.TrimPrefix(w, "process-group="); strings.HasPrefix(v, "%{") && v != "%{GLOBAL}" {
+			return "", errors.New("each request chooses its group")
+		}
+		return w, nil
+	}}
+}
+
 // substitution is what a redirect by a regular expression leads to.
 func substitution(s string) arg { return arg{"substitution ", s, readSubstitution} }
 

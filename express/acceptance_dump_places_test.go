@@ -109,22 +109,23 @@ func newest(t *testing.T, p *place) *place {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(filepath.Dir(n.module), "build.json"), string(data))
-	include := filepath.Join(filepath.Dir(filepath.Dir(p.httpd)), "include")
-	compile := func(target string, flags ...string) bool {
-		args := append([]string{"-shared", "-fPIC", "-I", include, "-D_GNU_SOURCE", "-DLINUX", "-o", target, filepath.Join("testdata", "dump", "standin.c")}, flags...)
-		out, err := exec.CommandContext(t.Context(), cc, args...).CombinedOutput()
-		if err != nil {
-			t.Logf("no stand-in for a newer module, and so not its options: %v\n%.800s", err, out)
-		}
-		return err == nil
-	}
-	if !compile(n.module) {
-		return nil
-	}
-	if http2 := filepath.Join(n.modules, "mod_http2.so"); !isFile(http2) && !compile(http2, "-DSTANDIN_HTTP2") {
+	http2 := filepath.Join(n.modules, "mod_http2.so")
+	if !compile(t, cc, p, n.module) || !isFile(http2) && !compile(t, cc, p, http2, "-DSTANDIN_HTTP2") {
 		return nil
 	}
 	return &n
+}
+
+// compile makes a stand-in for a module.
+func compile(t *testing.T, cc string, p *place, target string, flags ...string) bool {
+	t.Helper()
+	include := filepath.Join(filepath.Dir(filepath.Dir(p.httpd)), "include")
+	args := append([]string{"-shared", "-fPIC", "-I", include, "-D_GNU_SOURCE", "-DLINUX", "-o", target, filepath.Join("testdata", "dump", "standin.c")}, flags...)
+	out, err := exec.CommandContext(t.Context(), cc, args...).CombinedOutput()
+	if err != nil {
+		t.Logf("options that need a newer mod_wsgi than the installed one are left out, for its stand-in does not compile: %v\n%.800s", err, out)
+	}
+	return err == nil
 }
 
 // environ are the variables as a list.

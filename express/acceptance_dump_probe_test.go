@@ -76,59 +76,97 @@ func TestReaderAgreesWithHTTPD(t *testing.T) {
 	}
 }
 
+// probes are raw words of one kind, and what they mean by our reading.
+type probes struct{ raw, means []string }
+
+// meaningful draws words that mean something that a request can show.
+func meaningful(random *mathrand.Rand, n int, vars map[string]string, read func(string) (string, error), without string) (p probes) {
+	shows := func(_, word string) bool {
+		m, err := read(word)
+		return err == nil && m != "" && m == strings.Trim(m, " \t") && !strings.ContainsAny(m, "\r\n\x01") && !strings.ContainsAny(word[:1], without)
+	}
+	var words []string
+	p.raw, words = probeLines(random, n, vars, shows)
+	for _, w := range words {
+		m, _ := read(w)
+		p.means = append(p.means, m)
+	}
+	return p
+}
+
+// patterns is meaningful for mod_rewrite, which splits its lines in its own way.
+func patterns(random *mathrand.Rand, n int, vars map[string]string) (p probes) {
+	for len(p.raw) < n {
+		raw := probe(random, true)
+		found := rewriteWords(resolved(raw, vars))
+		if len(found) != 1 || strings.HasSuffix(raw, `\"`) {
+			continue
+		}
+		if m, err := readRegexp(found[0]); err == nil && m != "" && m == strings.Trim(m, " \t") {
+			p.raw, p.means = append(p.raw, raw[1:len(raw)-1]), append(p.means, m)
+		}
+	}
+	return p
+}
+
 // TestMeaningAgreesWithHTTPD: what mod_headers, mod_rewrite and error documents
 // make of their words, by what a running httpd answers.
 func TestMeaningAgreesWithHTTPD(t *testing.T) {
 	p := installed(t)
 	random := mathrand.New(mathrand.NewPCG(seed(t), 6))
-	dir, port := workDir(t, ""), freePort(t)
-	conf := fmt.Sprintf("ServerName localhost\nServerRoot %q\nPidFile %q\nErrorLog %q\nListen 127.0.0.1:%d\nDocumentRoot %q\n", dir, dir+"/pid", dir+"/log", port, dir)
+	const each = 150
+	headers, messages := meaningful(random, each, p.vars, readHeader, ""), meaningful(random, each, p.vars, readExpression, `/"`)
+	literals := patterns(random, each, p.vars)
+	conf := "RewriteEngine On\n"
+	for k := range each {
+		conf += fmt.Sprintf("Header always set X-P%d %s \"expr=%%{REQUEST_URI} == '/headers'\"\n", k, headers.raw[k])
+		conf += fmt.Sprintf("<Location /m%d>\nErrorDocument 404 %s\n</Location>\n", k, messages.raw[k])
+		conf += fmt.Sprintf("RewriteCond %%{HTTP:X-Number} =%d\nRewriteCond %%{HTTP:X-Probe} \"^%s$\"\nRewriteRule ^ - [R=410,L]\n", k, literals.raw[k])
+	}
+	ask := probed(t, p, conf)
+	shown, _ := ask("/headers", nil)
+	for k := range each {
+		if got := shown.Header.Get(fmt.Sprint("X-P", k)); got != headers.means[k] {
+			t.Errorf("the header %s is %q, by our reading %q", headers.raw[k], got, headers.means[k])
+		}
+		if _, got := ask(fmt.Sprint("/m", k), nil); got != messages.means[k] {
+			t.Errorf("the message %s is %q, by our reading %q", messages.raw[k], got, messages.means[k])
+		}
+		text := literals.means[k]
+		for probe, code := range map[string]int{text: 410, text + "x": 404, "x" + text: 404} {
+			if resp, _ := ask("/p", map[string]string{"X-Number": fmt.Sprint(k), "X-Probe": probe}); resp.StatusCode != code {
+				t.Errorf("the pattern %s, by our reading %q, with %q: %d", literals.raw[k], text, probe, resp.StatusCode)
+			}
+		}
+	}
+}
+
+// probed starts an httpd with a configuration and returns what asks it.
+func probed(t *testing.T, p *place, conf string) func(path string, header map[string]string) (*http.Response, string) {
+	t.Helper()
+	dir, address := workDir(t, ""), fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	all := fmt.Sprintf("ServerName localhost\nServerRoot %q\nPidFile %q\nErrorLog %q\nListen %s\nDocumentRoot %q\n", dir, dir+"/pid", dir+"/log", address, dir)
 	for _, m := range []string{"mpm_event", "unixd", "authz_core", "rewrite", "headers"} {
-		conf += "LoadModule " + m + "_module \"" + p.modules + "/mod_" + m + ".so\"\n"
+		all += "LoadModule " + m + "_module \"" + p.modules + "/mod_" + m + ".so\"\n"
 	}
 	if os.Geteuid() == 0 {
-		conf += "User " + p.user + "\nGroup " + groupOf(p.user) + "\n"
+		all += "User " + p.user + "\nGroup " + groupOf(p.user) + "\n"
 	}
-	meaning := func(read func(string) (string, error)) func(raw, word string) bool {
-		return func(_, word string) bool {
-			m, err := read(word)
-			return err == nil && m == strings.Trim(m, " \t") && !strings.ContainsAny(m, "\r\n") && m != "" && m != "default"
-		}
-	}
-	const each = 150
-	headers, inHeaders := probeLines(random, each, p.vars, meaning(readHeader))
-	messages, inMessages := probeLines(random, each, p.vars, func(raw, word string) bool {
-		return meaning(readExpression)(raw, word) && !strings.ContainsAny(word[:1], `/"`) && !strings.Contains(word, "%{")
-	})
-	var patterns, inPatterns []string
-	for len(patterns) < each {
-		raw := probe(random, true)
-		found := rewriteWords(resolved(raw, p.vars))
-		if len(found) == 1 && len(raw) > 3 && !strings.HasSuffix(raw, `\"`) && !strings.ContainsAny(found[0][:min(1, len(found[0]))], `!=<>-`) && meaning(readRegexp)("", found[0]) {
-			patterns, inPatterns = append(patterns, raw), append(inPatterns, found[0])
-		}
-	}
-	conf += "RewriteEngine On\n"
-	for k := range each {
-		conf += fmt.Sprintf("Header always set X-P%d %s \"expr=%%{REQUEST_URI} == '/headers'\"\n<Location /m%d>\nErrorDocument 404 %s\n</Location>\n", k, headers[k], k, messages[k])
-		quoted := patterns[k]
-		conf += fmt.Sprintf("RewriteCond %%{HTTP:X-Number} =%d\nRewriteCond %%{HTTP:X-Probe} \"^%s$\"\nRewriteRule ^ - [R=410,L]\n", k, quoted[1:len(quoted)-1])
-	}
-	cmd := exec.CommandContext(t.Context(), p.httpd, "-X", "-e", "error", "-f", write(t, filepath.Join(dir, "c"), conf))
+	cmd := exec.CommandContext(t.Context(), p.httpd, "-X", "-e", "error", "-f", write(t, filepath.Join(dir, "c"), all+conf))
 	cmd.Env, cmd.Stderr = p.environ(), os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	base := fmt.Sprintf("http://127.0.0.1:%d", port)
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if c, err := net.Dial("tcp", base[7:]); err == nil {
+		if c, err := net.Dial("tcp", address); err == nil {
 			c.Close()
 			break
 		}
 	}
-	ask := func(path string, header map[string]string) (*http.Response, string) {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", base+path, nil)
+	return func(path string, header map[string]string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,24 +178,10 @@ func TestMeaningAgreesWithHTTPD(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return resp, string(body)
-	}
-	all, _ := ask("/headers", nil)
-	for k := range each {
-		if want, _ := readHeader(inHeaders[k]); all.Header.Get(fmt.Sprint("X-P", k)) != want {
-			t.Errorf("the header %s is %q, by our reading %q", headers[k], all.Header.Get(fmt.Sprint("X-P", k)), want)
-		}
-		if want, _ := readExpression(inMessages[k]); true {
-			if _, got := ask(fmt.Sprint("/m", k), nil); got != want {
-				t.Errorf("the message %s is %q, by our reading %q", messages[k], got, want)
-			}
-		}
-		want, _ := readRegexp(inPatterns[k])
-		for text, code := range map[string]int{want: 410, want + "x": 404, "x" + want: 404} {
-			if resp, _ := ask("/p", map[string]string{"X-Number": fmt.Sprint(k), "X-Probe": text}); resp.StatusCode != code {
-				t.Errorf("the pattern %s, by our reading %q, with %q: %d", patterns[k], want, text, resp.StatusCode)
-			}
-		}
 	}
 }

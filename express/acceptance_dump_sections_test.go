@@ -66,7 +66,9 @@ func (m *meant) python() string { // the directories of --python-path
 func (m *meant) application() {
 	group, inside := m.text("process-group", m.address()), "%{GLOBAL}"
 	if m.daemon() {
-		inside = group
+		if inside = group; group == "%{GLOBAL}" {
+			panic("that is no group of its own")
+		}
 		m.add("", d("WSGIRestrictEmbedded", onOrOff(!m.given("host-access-script") && !m.given("auth-user-script"))))
 		m.param("display-name", "%{GROUP}")
 		if path := m.python(); path != "" {
@@ -85,15 +87,15 @@ func (m *meant) application() {
 		m.add("", d("WSGIPythonPath", strings.TrimSuffix(m.path("working-directory", m.dir)+":"+m.python(), ":")))
 	}
 	script, interpreter := m.root()+"/handler.wsgi", m.text("application-group", "%{GLOBAL}")
-	m.add("", d("WSGIHandlerScript", "wsgi-handler", script, "process-group="+inside, "application-group="+interpreter))
+	m.add("", d("WSGIHandlerScript", "wsgi-handler", script, fixedGroup(inside), "application-group="+interpreter))
 	if interpreter == "%{GLOBAL}" || !strings.Contains(interpreter, "%{") {
-		m.add("", d("WSGIImportScript", script, "process-group="+inside, "application-group="+interpreter))
+		m.add("", d("WSGIImportScript", script, fixedGroup(inside), "application-group="+interpreter))
 		m.define("MOD_WSGI_IMPORT_HANDLER_SCRIPT")
 	}
 	seen := map[string]bool{}
 	for k, v := range m.all("add-handler") {
 		if k == 0 {
-			m.add("", d("WSGIHandlerScript", "wsgi-resource", m.root()+"/resource.wsgi", "process-group="+inside, "application-group=%{GLOBAL}"))
+			m.add("", d("WSGIHandlerScript", "wsgi-resource", m.root()+"/resource.wsgi", fixedGroup(inside), "application-group=%{GLOBAL}"))
 		}
 		if extension := "." + strings.TrimPrefix(strings.ToLower(v[0]), "."); !seen[extension] {
 			seen[extension] = true

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -42,7 +43,7 @@ type dump struct {
 	used     map[string]int // accepted command lines by option
 	faults   int
 	refusals bool           // httpd may refuse anything: its configuration was damaged
-	declined map[string]int // command lines that httpd itself refused, by directive
+	declined map[string]int // command lines that were refused, by the reason
 }
 
 func newDump(t *testing.T) *dump {
@@ -158,7 +159,7 @@ func (o *output) run(t *testing.T, m *meant, args ...string) (code int, out, err
 }
 
 // atConf is where httpd finds fault.
-var atConf = regexp.MustCompile(`on line \d+ of ([^\n]*/\d+\.conf):\s*(.*)`)
+var atConf = regexp.MustCompile(`on line \d+ of ([^\n:]*/\d+\.conf):\s*(.*)`)
 
 // read has one httpd read several configurations, each in a file of its own. One
 // that httpd refuses is taken out, and the rest read again.
@@ -320,6 +321,13 @@ func (s *dump) fault(n int, args []string, why string) {
 	}
 }
 
+func counts(m map[string]int) (s string) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		s += fmt.Sprintf("\n%5d %s", m[k], k)
+	}
+	return s
+}
+
 // TestEveryOptionHasARow: an option of the table that the oracle says nothing of
 // would never be compared.
 func TestEveryOptionHasARow(t *testing.T) {
@@ -346,6 +354,7 @@ func TestEveryOptionHasARow(t *testing.T) {
 // meant, name by name and value by value, and nothing else.
 func TestHTTPDReadsWhatWasMeantByEveryOption(t *testing.T) {
 	s := newDump(t)
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // the table of options is made anew for each command line
 	wanted := int64(envNumber("MODWSGI_FUZZ", commandLines))
 	const size = 400
 	var next atomic.Int64
@@ -359,9 +368,12 @@ func TestHTTPDReadsWhatWasMeantByEveryOption(t *testing.T) {
 		})
 	}
 	all.Wait()
-	t.Logf("%d command lines, %d accepted and read; not accepted: %v", s.tried.Load(), s.accepted.Load(), s.declined)
+	t.Logf("%d command lines, %d accepted and read; not accepted: %s", s.tried.Load(), s.accepted.Load(), counts(s.declined))
 	if s.accepted.Load() < wanted {
 		t.Errorf("only %d command lines of %d were accepted", s.accepted.Load(), s.tried.Load())
+	}
+	if len(s.places) > 1 {
+		t.Logf("of mod_wsgi %s, and with a stand-in for %s", s.places[0].version, s.places[1].version)
 	}
 	for _, table := range s.tables {
 		for _, o := range table {

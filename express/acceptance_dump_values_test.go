@@ -128,7 +128,12 @@ func flagOf(*chance) []string { return nil }
 var draws = map[string]func(g *chance) []string{
 	"application-type": one(func(g *chance) string { return g.pick("script", "static", "paste") }), "entry-point": one(func(g *chance) string { return g.file("app.py") }),
 	"mount-point": one((*chance).url), "application-group": one(func(g *chance) string { return g.pick("%{GLOBAL}", "%{HOST}", "%{ENV:X}", g.text(), g.text()) }),
-	"process-group":   one(func(g *chance) string { return g.unique("g") + "-" + g.word() }),
+	"process-group": one(func(g *chance) string {
+		if g.IntN(30) == 0 {
+			return g.pick("%{GLOBAL}", "%{HOST}", "%{ENV:X}")
+		}
+		return g.unique("g") + "-" + g.word()
+	}),
 	"map-head-to-get": one(func(g *chance) string { return g.pick("auto", "ON", "Off") }), "working-directory": one((*chance).dir),
 	"host": one(func(g *chance) string { return g.pick("127.0.0.1", "::1", "[::1]", "localhost", "0.0.0.0", "::") }),
 	"port": one(func(g *chance) string {

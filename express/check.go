@@ -34,6 +34,15 @@ func oneWord(v string) error {
 	return nil
 }
 
+// processGroup is a name that the module takes as it is: one that starts with %{
+// would be made anew for each request, of its Host header for example.
+func processGroup(v string) error {
+	if strings.HasPrefix(v, "%{") {
+		return fmt.Errorf("%q is not a name: mod_wsgi would choose a group for each request", v)
+	}
+	return oneWord(v)
+}
+
 func logLevel(v string) error {
 	words := strings.Fields(v)
 	if len(words) == 0 {

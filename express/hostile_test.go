@@ -39,6 +39,7 @@ func TestValuesStayWhatTheyAre(t *testing.T) {
 		{[]string{"--rewrite-rules", `b\s/x.conf`}, `Include "` + base + `/a[[]1]/b\\s/x.conf"`},
 		{[]string{"--include-file", `b\s/x.conf`}, `Include "` + base + `/a[[]1]/b\\s/x.conf"`},
 		{[]string{"--include-file", `*/x.conf`}, `Include "` + base + `/a[[]1]/*/x.conf"`},
+		{[]string{"--process-group", "%{HOST}"}, `option --process-group: "%{HOST}" is not a name`},
 		{[]string{"--locale", "."}, `locale="C.UTF-8"`},
 	} {
 		args := append([]string{"show-config", filepath.Join(base, "app.py"), "--server-root", filepath.Join(base, "root")}, testUser()...)

@@ -27,7 +27,7 @@ func applicationRows() []Option {
 		text("application-group", "%{GLOBAL}", "NAME", "Interpreter of the application; by default the main one.",
 			func(s *Server) *string { return &s.ApplicationGroup }).blank(),
 		text("process-group", "", "NAME", "Name of the daemon process group.",
-			func(s *Server) *string { return &s.ProcessGroup }).shown("HOST:PORT").checked(oneWord),
+			func(s *Server) *string { return &s.ProcessGroup }).shown("HOST:PORT").checked(processGroup),
 		text("map-head-to-get", "Auto", "WHEN", "Whether a HEAD request reaches the application as GET: Auto, On or Off.",
 			func(s *Server) *string { return &s.MapHEADToGET }).among(true, "Auto", "On", "Off"),
 		text("working-directory", "", "DIRECTORY", "Working directory of the application, and first on its module path.",
