@@ -84,8 +84,10 @@ func (i *instance) serverFiles() []private {
 		{what: "the error log", path: filepath.Join(i.logs, i.ErrorLogName), log: true},
 	}
 	for _, v := range [][2]string{
-		{"--rewrite-rules", i.RewriteRules}, {"--envvars-script", i.EnvVarsScript},
-		{"--ssl-ca-certificate-file", i.CACertificateFile}, {"--ssl-certificate-chain-file", i.CertificateChainFile},
+		{"--rewrite-rules", i.RewriteRules},
+		{"--envvars-script", i.EnvVarsScript},
+		{"--ssl-ca-certificate-file", i.CACertificateFile},
+		{"--ssl-certificate-chain-file", i.CertificateChainFile},
 	} {
 		if v[1] != "" {
 			list = append(list, private{what: "the file of " + v[0], path: i.fromLaunch(v[1])})
@@ -152,6 +154,7 @@ func (p *Program) findServed(i *instance) error {
 			dirs = append(dirs, &servedDir{path: target, option: "url-alias"})
 		}
 	}
+	i.served = dirs
 	secrets := slices.Concat(i.code(), i.imports(), i.serverFiles())
 	for _, d := range dirs {
 		if d.option == "document-root" && i.DocumentRoot == "" && i.ApplicationType != "static" {
@@ -166,8 +169,10 @@ func (p *Program) findServed(i *instance) error {
 			}
 		}
 		for _, other := range dirs {
-			if rel, ok := below(d.path, other.path); ok && rel != "." {
-				d.open = append(d.open, rel)
+			for _, path := range []string{other.path, i.unlinked(other.path)} {
+				if rel, ok := below(d.path, path); ok && rel != "." {
+					d.open = append(d.open, rel)
+				}
 			}
 		}
 		if rel, ok := below(d.path, i.manualDir()); ok && i.manual() {
@@ -185,7 +190,6 @@ func (p *Program) findServed(i *instance) error {
 			p.warn("option --url-alias: " + file + " is " + what + ", which is never sent to clients")
 		}
 	}
-	i.served = dirs
 	return nil
 }
 
