@@ -178,12 +178,16 @@ func (b *builder) proxyHost(h [2]string, scheme string) []conf.Node {
 	return body
 }
 
-// hostConflicts reports names that two virtual hosts would have, and those that are
-// reserved.
+// hostConflicts reports names that two virtual hosts would have, and those that none
+// can have.
 func hostConflicts(s *Server) error {
 	named := map[string]string{}
-	claim := func(option, name string) error {
-		name = strings.ToLower(strings.TrimSuffix(name, "."))
+	claim := func(option string, given *string) error {
+		*given = strings.TrimSuffix(*given, ".") // httpd removes it from a Host header
+		name := strings.ToLower(*given)
+		if strings.Contains(name, ":") {
+			return usage("start-server", "", "option --%s: httpd has no virtual hosts for IPv6 addresses such as %s", option, name)
+		}
 		if strings.HasPrefix(name, internalName) {
 			return usage("start-server", "", "option --%s: names that start with %s are reserved", option, internalName)
 		}
@@ -194,17 +198,17 @@ func hostConflicts(s *Server) error {
 		return nil
 	}
 	if s.ServerName != "" {
-		if err := claim("server-name", s.ServerName); err != nil {
+		if err := claim("server-name", &s.ServerName); err != nil {
 			return err
 		}
 	}
-	for _, a := range s.ServerAliases {
-		if err := claim("server-alias", a); err != nil {
+	for k := range s.ServerAliases {
+		if err := claim("server-alias", &s.ServerAliases[k]); err != nil {
 			return err
 		}
 	}
-	for _, h := range s.ProxyVirtualHosts {
-		if err := claim("proxy-virtual-host", h[0]); err != nil {
+	for k := range s.ProxyVirtualHosts {
+		if err := claim("proxy-virtual-host", &s.ProxyVirtualHosts[k][0]); err != nil {
 			return err
 		}
 	}

@@ -20,7 +20,9 @@ func TestNamesOfVirtualHosts(t *testing.T) {
 	}
 	exe := fakeServer(t, base, nil)
 	for line, want := range map[string]string{
-		"--server-name _wsgi_": "names that start with _wsgi_ are reserved",
+		"--server-name [::1]":                                                                "has no virtual hosts for IPv6 addresses",
+		"--proxy-virtual-host ::1 http://h/":                                                 "option --proxy-virtual-host: httpd has no virtual hosts",
+		"--server-name _wsgi_":                                                               "names that start with _wsgi_ are reserved",
 		"--server-name a.example --server-alias _WSGI_service_x_":                            "option --server-alias: names that start with _wsgi_ are reserved",
 		"--proxy-virtual-host _wsgi_x http://h/":                                             "option --proxy-virtual-host: names that start with _wsgi_ are reserved",
 		"--server-name a.example --proxy-virtual-host A.example http://h/":                   "the name a.example is given to --server-name, too",
