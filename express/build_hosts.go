@@ -74,7 +74,7 @@ func (b *builder) portHosts(scheme string) (nodes []conf.Node) {
 		if scheme == "https" || i.HTTPSOnly { // at once, without a stop at www. and HTTP
 			target = origin("https", i.ServerName, i.HTTPSPort)
 		}
-		add("", conf.D("ServerName", word(parent)), redirect(target))
+		add("", append([]conf.Node{conf.D("ServerName", word(parent))}, b.redirect(target, "")...)...)
 	}
 	return nodes
 }
@@ -84,9 +84,19 @@ func nobody() conf.Node {
 	return conf.S("Location", args(word("/")), conf.D("Require", conf.Key("all"), conf.Key("denied")))
 }
 
-// redirect leads all requests to a virtual host to another one.
-func redirect(target string) *conf.Directive {
-	return conf.D("Redirect", conf.Key("permanent"), word("/"), word(target+"/"))
+// redirect leads all requests to a virtual host to another one, also those that
+// the main server passes on: mod_proxy looks at a URL before mod_alias does.
+func (b *builder) redirect(target, option string) []conf.Node {
+	return append(b.passNothing(option), conf.D("Redirect", conf.Key("permanent"), word("/"), word(target+"/")).From(option))
+}
+
+// passNothing keeps a virtual host from passing on what --proxy-mount-point says: of
+// all that says what to pass on, a section comes first.
+func (b *builder) passNothing(option string) []conf.Node {
+	if len(b.i.ProxyMountPoints) == 0 {
+		return nil
+	}
+	return []conf.Node{conf.S("Location", args(word("/")), conf.D("ProxyPass", conf.Key("!"))).From(option)}
 }
 
 // unknownNames is the body of the virtual host for names that no other one has.
@@ -107,7 +117,8 @@ func (b *builder) unknownNames(scheme string) []conf.Node {
 			if i.ServerStatus {
 				paths = "^/(?!server-status(?:/|$))"
 			}
-			body = append(body, conf.S("LocationMatch", args(conf.Word(paths)), redirect(origin("https", i.ServerName, i.HTTPSPort))).From("--https-only"))
+			body = append(append(body, b.passNothing("--https-only")...), conf.S("LocationMatch", args(conf.Word(paths)),
+				conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin("https", i.ServerName, i.HTTPSPort)+"/"))).From("--https-only"))
 		}
 	}
 	if i.ServerStatus {
@@ -129,7 +140,7 @@ func (b *builder) ownHost(scheme string) []conf.Node {
 	}
 	switch {
 	case scheme == "http" && i.HTTPSOnly:
-		body = append(body, redirect(origin("https", i.ServerName, i.HTTPSPort)).From("--https-only"))
+		body = append(body, b.redirect(origin("https", i.ServerName, i.HTTPSPort), "--https-only")...)
 	case scheme == "https":
 		body = append(body, b.hsts()...)
 		if i.SSLEnvironment {
@@ -152,9 +163,13 @@ func (b *builder) proxyHost(h [2]string, scheme string) []conf.Node {
 	i := b.i
 	body := []conf.Node{conf.D("ServerName", word(h[0])).From("--proxy-virtual-host")}
 	if scheme == "http" && i.HTTPSOnly {
-		return append(body, redirect(origin("https", h[0], i.HTTPSPort)).From("--https-only"))
+		return append(body, b.redirect(origin("https", h[0], i.HTTPSPort), "--https-only")...)
 	}
-	body = append(append(body, pass("/", strings.TrimRight(h[1], "/")+"/", "--proxy-virtual-host")...), b.forwarded()...)
+	url := word(strings.TrimRight(h[1], "/") + "/")
+	// In a section, which comes before what --proxy-mount-point passes on.
+	body = append(body, conf.S("Location", args(word("/")),
+		conf.D("ProxyPass", url, conf.Key("upgrade=websocket")), conf.D("ProxyPassReverse", url)).From("--proxy-virtual-host"))
+	body = append(body, b.forwarded()...)
 	if scheme == "https" && i.HSTSPolicy != "" {
 		// Of two policies a browser takes the first one.
 		body = append(body, conf.D("Header", conf.Key("onsuccess"), conf.Key("unset"), conf.Key("Strict-Transport-Security")).From("--hsts-policy"))
@@ -163,12 +178,16 @@ func (b *builder) proxyHost(h [2]string, scheme string) []conf.Node {
 	return body
 }
 
-// hostConflicts reports names that two virtual hosts would have, and those that are
-// reserved.
+// hostConflicts reports names that two virtual hosts would have, and those that none
+// can have.
 func hostConflicts(s *Server) error {
 	named := map[string]string{}
-	claim := func(option, name string) error {
-		name = strings.ToLower(strings.TrimSuffix(name, "."))
+	claim := func(option string, given *string) error {
+		*given = strings.TrimSuffix(*given, ".") // httpd removes it from a Host header
+		name := strings.ToLower(*given)
+		if strings.Contains(name, ":") {
+			return usage("start-server", "", "option --%s: httpd has no virtual hosts for IPv6 addresses such as %s", option, name)
+		}
 		if strings.HasPrefix(name, internalName) {
 			return usage("start-server", "", "option --%s: names that start with %s are reserved", option, internalName)
 		}
@@ -179,17 +198,17 @@ func hostConflicts(s *Server) error {
 		return nil
 	}
 	if s.ServerName != "" {
-		if err := claim("server-name", s.ServerName); err != nil {
+		if err := claim("server-name", &s.ServerName); err != nil {
 			return err
 		}
 	}
-	for _, a := range s.ServerAliases {
-		if err := claim("server-alias", a); err != nil {
+	for k := range s.ServerAliases {
+		if err := claim("server-alias", &s.ServerAliases[k]); err != nil {
 			return err
 		}
 	}
-	for _, h := range s.ProxyVirtualHosts {
-		if err := claim("proxy-virtual-host", h[0]); err != nil {
+	for k := range s.ProxyVirtualHosts {
+		if err := claim("proxy-virtual-host", &s.ProxyVirtualHosts[k][0]); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package express
 
 import (
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -170,11 +171,30 @@ func (b *builder) features() {
 		b.add(conf.D("WSGITrustedProxyHeaders", word(h)).From("--trust-proxy-header"))
 	}
 	for _, a := range i.TrustProxies {
-		b.add(conf.D("WSGITrustedProxies", word(a)).From("--trust-proxy"))
+		for _, network := range trusted(a) {
+			b.add(conf.D("WSGITrustedProxies", word(network)).From("--trust-proxy"))
+		}
 	}
 	if i.ErrorOverride {
 		b.add(conf.D("WSGIErrorOverride", conf.Key("On")).From("--error-override"))
 	}
+}
+
+// trusted returns an address or a network as the module reads it: in lower case, and
+// where it is every address, in two halves, for a mask of no bits is refused.
+func trusted(v string) []string {
+	switch prefix, err := netip.ParsePrefix(v); {
+	case err == nil && prefix.Bits() == 0 && prefix.Addr().Is4():
+		return []string{"0.0.0.0/1", "128.0.0.0/1"}
+	case err == nil && prefix.Bits() == 0:
+		return []string{"::/1", "8000::/1"}
+	case err == nil:
+		return []string{prefix.String()}
+	}
+	if address, err := netip.ParseAddr(v); err == nil {
+		return []string{address.String()}
+	}
+	return []string{v}
 }
 
 // dynamic tells an application group that each request chooses: nothing can be

@@ -24,7 +24,7 @@ func pidDir(path string) (*owned.Dir, error) {
 	if asRoot() {
 		return owned.OpenDir(filepath.Dir(path))
 	}
-	return owned.OpenShared(filepath.Dir(path))
+	return owned.OpenTemp(filepath.Dir(path))
 }
 
 // checkPIDFile refuses a pid file that another user could replace, and the name of

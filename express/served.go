@@ -31,18 +31,18 @@ type servedDir struct {
 	open         []string // relative paths that have rules of their own
 }
 
-// private is a file or directory that clients must not read.
-type private struct {
+// privateFile is a file or directory that clients must not read.
+type privateFile struct {
 	what, path     string
 	code, dir, log bool // neither of the last two: a file
 }
 
 // code are the places of the application's Python code.
-func (i *instance) code() []private {
-	var list []private
+func (i *instance) code() []privateFile {
+	var list []privateFile
 	add := func(what, path string) {
 		if path != "" {
-			list = append(list, private{what: what, path: i.fromLaunch(path), code: true})
+			list = append(list, privateFile{what: what, path: i.fromLaunch(path), code: true})
 		}
 	}
 	if i.ApplicationType != "module" {
@@ -61,21 +61,21 @@ func (i *instance) code() []private {
 }
 
 // imports are the directories that the application imports modules from.
-func (i *instance) imports() []private {
+func (i *instance) imports() []privateFile {
 	if i.ApplicationType == "static" {
 		return nil
 	}
-	list := []private{{what: "the working directory of the application", path: i.work, code: true}}
+	list := []privateFile{{what: "the working directory of the application", path: i.work, code: true}}
 	for _, d := range i.PythonPath {
-		list = append(list, private{what: "the module path of the application", path: i.fromLaunch(d), code: true})
+		list = append(list, privateFile{what: "the module path of the application", path: i.fromLaunch(d), code: true})
 	}
 	return list
 }
 
 // serverFiles are those of the server itself.
-func (i *instance) serverFiles() []private {
+func (i *instance) serverFiles() []privateFile {
 	cert, key := i.certificate()
-	list := []private{
+	list := []privateFile{
 		{what: "the server root", path: i.root, dir: true},
 		{what: "the Python environment", path: i.in.home, dir: true},
 		{what: "the private key", path: key},
@@ -84,41 +84,43 @@ func (i *instance) serverFiles() []private {
 		{what: "the error log", path: filepath.Join(i.logs, i.ErrorLogName), log: true},
 	}
 	for _, v := range [][2]string{
-		{"--rewrite-rules", i.RewriteRules}, {"--envvars-script", i.EnvVarsScript},
-		{"--ssl-ca-certificate-file", i.CACertificateFile}, {"--ssl-certificate-chain-file", i.CertificateChainFile},
+		{"--rewrite-rules", i.RewriteRules},
+		{"--envvars-script", i.EnvVarsScript},
+		{"--ssl-ca-certificate-file", i.CACertificateFile},
+		{"--ssl-certificate-chain-file", i.CertificateChainFile},
 	} {
 		if v[1] != "" {
-			list = append(list, private{what: "the file of " + v[0], path: i.fromLaunch(v[1])})
+			list = append(list, privateFile{what: "the file of " + v[0], path: i.fromLaunch(v[1])})
 		}
 	}
 	for _, v := range i.IncludeFiles {
 		found, _ := filepath.Glob(i.fromLaunch(v))
 		for _, path := range append(found, i.fromLaunch(v)) {
 			info, err := os.Stat(path)
-			list = append(list, private{what: "the file of --include-file", path: path, dir: err == nil && info.IsDir()})
+			list = append(list, privateFile{what: "the file of --include-file", path: path, dir: err == nil && info.IsDir()})
 		}
 	}
 	if i.AccessLog {
-		list = append(list, private{what: "the access log", path: filepath.Join(i.logs, i.AccessLogName), log: true})
+		list = append(list, privateFile{what: "the access log", path: filepath.Join(i.logs, i.AccessLogName), log: true})
 	}
 	if i.StartupLog {
-		list = append(list, private{what: "the startup log", path: filepath.Join(i.logs, i.StartupLogName), log: true})
+		list = append(list, privateFile{what: "the startup log", path: filepath.Join(i.logs, i.StartupLogName), log: true})
 	}
 	for _, v := range i.ServiceLogFiles {
-		list = append(list, private{what: "the log of the service " + v[0], path: filepath.Join(i.logs, v[1]), log: true})
+		list = append(list, privateFile{what: "the log of the service " + v[0], path: filepath.Join(i.logs, v[1]), log: true})
 	}
 	for _, d := range []string{i.eggs, i.coverageDir, i.profilerDir, i.recorderDir} {
 		if d != "" {
-			list = append(list, private{what: "a directory of the server", path: d, dir: true})
+			list = append(list, privateFile{what: "a directory of the server", path: d, dir: true})
 		}
 	}
 	return list
 }
 
-// below returns the path of a file or directory relative to a directory that it is
+// inside returns the path of a file or directory relative to a directory that it is
 // in, also where one of both is named through a symbolic link or, on a file system
 // that allows it, in another case. It returns "." for the directory itself.
-func below(dir, path string) (rel string, ok bool) {
+func inside(dir, path string) (rel string, ok bool) {
 	target, targetErr := os.Stat(dir)
 	forms := []string{path}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
@@ -152,11 +154,12 @@ func (p *Program) findServed(i *instance) error {
 			dirs = append(dirs, &servedDir{path: target, option: "url-alias"})
 		}
 	}
+	i.served = dirs
 	secrets := slices.Concat(i.code(), i.imports(), i.serverFiles())
 	for _, d := range dirs {
 		if d.option == "document-root" && i.DocumentRoot == "" && i.ApplicationType != "static" {
 			// SERVER_ROOT/htdocs
-		} else if rel, ok := below(d.path, i.root); ok && rel == "." {
+		} else if rel, ok := inside(d.path, i.root); ok && rel == "." {
 			return fault.New(fault.Usage, "choose another directory with --server-root", "option --%s: %s is the server root, whose files clients must not read", d.option, d.path)
 		}
 		var found []string
@@ -166,15 +169,17 @@ func (p *Program) findServed(i *instance) error {
 			}
 		}
 		for _, other := range dirs {
-			if rel, ok := below(d.path, other.path); ok && rel != "." {
-				d.open = append(d.open, rel)
+			for _, path := range []string{other.path, i.unlinked(other.path)} {
+				if rel, ok := inside(d.path, path); ok && rel != "." {
+					d.open = append(d.open, rel)
+				}
 			}
 		}
-		if rel, ok := below(d.path, i.manualDir()); ok && i.manual() {
+		if rel, ok := inside(d.path, i.manualDir()); ok && i.manual() {
 			d.open = append(d.open, rel)
 		}
 		for _, file := range single {
-			if rel, ok := below(d.path, file); ok && i.secretFile(file) == "" {
+			if rel, ok := inside(d.path, file); ok && i.secretFile(file) == "" {
 				d.open = append(d.open, rel)
 			}
 		}
@@ -185,13 +190,12 @@ func (p *Program) findServed(i *instance) error {
 			p.warn("option --url-alias: " + file + " is " + what + ", which is never sent to clients")
 		}
 	}
-	i.served = dirs
 	return nil
 }
 
 // hide adds what is private to the rules of a directory that holds it.
-func (d *servedDir) hide(s private) bool {
-	rel, ok := below(d.path, s.path)
+func (d *servedDir) hide(s  privateFile) bool {
+	rel, ok := inside(d.path, s.path)
 	if !ok {
 		return false
 	}
@@ -240,7 +244,7 @@ func (i *instance) secretFile(path string) string {
 			return s.what
 		}
 	}
-	if _, ok := below(i.root, path); ok {
+	if _, ok := inside(i.root, path); ok {
 		return "in the server root"
 	}
 	return ""

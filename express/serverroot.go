@@ -23,7 +23,7 @@ import (
 
 // parentOf opens the directory that the server root is in.
 func parentOf(root string) (*owned.Dir, error) {
-	parent, err := owned.OpenShared(filepath.Dir(root))
+	parent, err := owned.OpenTemp(filepath.Dir(root))
 	var u *owned.Untrusted
 	switch {
 	case errors.As(err, &u):

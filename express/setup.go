@@ -145,7 +145,7 @@ func (i *instance) removeSockets(l *launch) {
 		removeStaleSockets(l.dir)
 		return
 	}
-	if dir, err := owned.OpenShared(i.socketDir); err == nil {
+	if dir, err := owned.OpenTemp(i.socketDir); err == nil {
 		removeStaleSockets(dir)
 		_ = dir.Close()
 	}

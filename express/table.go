@@ -55,7 +55,7 @@ func listenRows() []Option {
 			func(s *Server) *string { return &s.ServerName }).checked(hostName),
 		texts("server-alias", "NAME", "A further name of the server; may hold * and ?.",
 			func(s *Server) *[]string { return &s.ServerAliases }).checked(hostPattern),
-		toggle("allow-localhost", "With a server name: answer requests from this machine under any name.",
+		toggle("allow-localhost", "With a server name: answer requests that this machine makes itself under any name.",
 			func(s *Server) *bool { return &s.AllowLocalhost }),
 	)
 }
@@ -70,7 +70,7 @@ func tlsRows() []Option {
 			func(s *Server) *string { return &s.CertificateKeyFile }),
 		text("ssl-certificate", "", "STEM", "Both at once: STEM.crt and STEM.key.",
 			func(s *Server) *string { return &s.Certificate }),
-		text("ssl-ca-certificate-file", "", "FILE", "Demand client certificates signed by these.",
+		text("ssl-ca-certificate-file", "", "FILE", "Demand client certificates signed by these, for all names.",
 			func(s *Server) *string { return &s.CACertificateFile }),
 		texts("ssl-verify-client", "URL-PATH", "Demand client certificates only here.",
 			func(s *Server) *[]string { return &s.VerifyClient }),
@@ -78,7 +78,7 @@ func tlsRows() []Option {
 			func(s *Server) *string { return &s.CertificateChainFile }),
 		toggle("ssl-environment", "Pass the TLS variables to the application.",
 			func(s *Server) *bool { return &s.SSLEnvironment }),
-		toggle("https-only", "Redirect plain HTTP to HTTPS.",
+		toggle("https-only", "Redirect plain HTTP to HTTPS, also for proxies.",
 			func(s *Server) *bool { return &s.HTTPSOnly }),
 		text("hsts-policy", "", "POLICY", "Value of the Strict-Transport-Security header.",
 			func(s *Server) *string { return &s.HSTSPolicy }).checked(headerValue),

@@ -147,7 +147,7 @@ func (i *instance) loaded(file *conf.File) []relied {
 // file is among them.
 func included(path string) []string {
 	if exists(path) {
-		return below(path)
+		return withAllBelow(path)
 	}
 	parts := strings.Split(filepath.ToSlash(path), "/")
 	first := slices.IndexFunc(parts, func(s string) bool { return strings.ContainsAny(s, "*?[") })
@@ -160,7 +160,7 @@ func included(path string) []string {
 		matches, _ := fs.Glob(os.DirFS(top), strings.Join(parts[first:k+1], "/"))
 		for _, m := range matches {
 			if full := filepath.Join(top, m); k == len(parts)-1 {
-				paths = append(paths, below(full)...)
+				paths = append(paths, withAllBelow(full)...)
 			} else {
 				paths = append(paths, full)
 			}
@@ -169,8 +169,8 @@ func included(path string) []string {
 	return paths
 }
 
-// below is a path, and everything below it where it is a directory.
-func below(path string) []string {
+// withAllBelow is a path, and everything below it where it is a directory.
+func withAllBelow(path string) []string {
 	var paths []string
 	_ = filepath.WalkDir(path, func(p string, _ fs.DirEntry, _ error) error {
 		paths = append(paths, p)

@@ -200,17 +200,6 @@ func OpenDir(path string) (*Dir, error) {
 	return h.open()
 }
 
-// OpenShared opens a directory as OpenDir does, and also one that everybody may
-// write to, if it is sticky as /tmp is. Others may make entries in it: what Open
-// and Sub open there is judged, what Root opens is not.
-func OpenShared(path string) (*Dir, error) {
-	h, err := walk(path, final{dir: true, sticky: true})
-	if err != nil {
-		return nil, err
-	}
-	return h.open()
-}
-
 // MakeDir opens a directory whose whole path nobody else can change. What is
 // missing of it is made with the mode 0700, whatever the umask.
 func MakeDir(path string) (*Dir, error) {

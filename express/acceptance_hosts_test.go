@@ -1,0 +1,536 @@
+//go:build acceptance && unix
+
+package express_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// site is a combination of the options that make or change virtual hosts. The first
+// ones are tried in every combination; those at the end make none and change only
+// what is answered, so they vary along with the others.
+type site struct {
+	name           string // --server-name
+	alias          bool   // --server-alias *.alias.example, which the proxied host matches, too
+	https, only    bool   // --https-port, --https-only
+	client         string // "", or where a client certificate is demanded: all or part
+	proxy, service bool   // --proxy-virtual-host, --service-log-file
+	local          bool   // --allow-localhost
+
+	hsts, mount, trust, status bool
+	script                     bool // a WSGI application, which takes longer to start than files do
+}
+
+const (
+	proxied = "proxy.alias.example"
+	foreign = "evil.example"
+)
+
+// everySite lists the combinations.
+func everySite() (all []site) {
+	flags := []bool{false, true}
+	for _, name := range []string{"", "site.example", "www.site.example"} {
+		for _, alias := range flags {
+			for _, proxy := range flags {
+				for _, service := range flags {
+					for _, local := range flags {
+						s := site{name: name, alias: alias, proxy: proxy, service: service, local: local}
+						all = append(all, s)
+						if name == "" {
+							continue // HTTPS needs a name
+						}
+						for _, only := range flags {
+							for _, client := range []string{"", "all", "part"} {
+								s.https, s.only, s.client = true, only, client
+								all = append(all, s)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	for k := range all {
+		bits := uint32(k+1) * 2654435761 >> 20
+		all[k].hsts, all[k].mount, all[k].trust, all[k].status = all[k].https && bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0
+		all[k].script = k%8 == 0
+	}
+	return all
+}
+
+// query is one request.
+type query struct {
+	https       bool
+	sni, host   string
+	path        string
+	certificate bool
+	from        string // "", or another address than the loopback one
+	forwarded   bool   // with the headers of a proxy
+	absolute    string // host of an absolute request URI
+	old         bool   // HTTP/1.0 without a Host header
+}
+
+// connection is the same for requests that can share a connection.
+func (q query) connection() string {
+	if strings.Contains(q.path, "private") {
+		return fmt.Sprint(q) // the certificate would stay for the requests after it
+	}
+	return fmt.Sprint(q.https, q.sni, q.certificate, q.from)
+}
+
+// expected is what the options mean for a request: application, host and mount (what
+// the two options for proxies pass on), refused, status, or where it is redirected to.
+func (s site) expected(q query, http, https int) string {
+	q.path = strings.ReplaceAll(q.path, "//", "/")
+	name := q.host
+	if q.absolute != "" {
+		name = q.absolute
+	}
+	name, _, _ = strings.Cut(strings.ToLower(name), ":")
+	name = strings.TrimSuffix(name, ".")
+	if q.old {
+		name = ""
+	}
+	if q.https && s.client == "all" && !q.certificate {
+		return "refused"
+	}
+	own := name == s.name || s.alias && strings.HasSuffix(name, ".alias.example")
+	here := q.from == "" && !q.forwarded // the machine itself
+	serves := ""
+	switch {
+	case s.name == "" && name == "_wsgi_service_job_" && s.service, s.name != "" && strings.HasPrefix(name, "_wsgi_"):
+		return "refused"
+	case name == proxied && s.proxy:
+		serves = "host"
+		if s.only && !q.https {
+			return fmt.Sprintf("https://%s:%d%s", proxied, https, q.path)
+		}
+	case s.name == "":
+		serves = "application"
+	case own:
+		serves = "application"
+		if s.only && !q.https {
+			return fmt.Sprintf("https://%s:%d%s", s.name, https, q.path)
+		}
+	case "www."+name == s.name:
+		if s.only || q.https {
+			return fmt.Sprintf("https://%s:%d%s", s.name, https, q.path)
+		}
+		return fmt.Sprintf("http://%s:%d%s", s.name, http, q.path)
+	}
+	if s.status && q.path == "/server-status" {
+		if here && (name == "localhost" || name == "127.0.0.1") {
+			return "status"
+		}
+		return "refused"
+	}
+	if serves == "" {
+		if !s.local || !here {
+			return "refused"
+		}
+		serves = "application"
+		if s.only && !q.https {
+			return fmt.Sprintf("https://%s:%d%s", s.name, https, q.path)
+		}
+	}
+	if s.client == "part" && q.https && !q.certificate && strings.HasPrefix(q.path, "/private") {
+		return "refused"
+	}
+	if s.mount && serves == "application" && strings.HasPrefix(q.path, "/far/") {
+		return "mount"
+	}
+	return serves
+}
+
+// queries are the requests that a site is asked.
+func (s site) queries(outside string) (all []query) {
+	known := []string{"site.example", "www.site.example", "x.alias.example", proxied}
+	internal := []string{"_wsgi_", "_wsgi_service_job_", "_WSGI_Service_Job_.", "_wsgi_service_job_:80", "_wsgi_service_other_"}
+	unknown := []string{foreign, "localhost", "127.0.0.1", "a.site.example", "alias.example"}
+	odd := []string{"WWW.Site.EXAMPLE", "site.example.", "www.site.example:9", "proxy.ALIAS.example."}
+	path := "/x" // a file; the application answers what is none
+	if s.script {
+		path = "/y"
+	}
+	for _, host := range append(append(append(known, internal...), unknown...), odd...) {
+		all = append(all, query{host: host, path: path}, query{host: host, path: path, forwarded: true})
+		if outside != "" {
+			all = append(all, query{host: host, path: path, from: outside})
+		}
+		if s.mount {
+			all = append(all, query{host: host, path: "/far/x"})
+		}
+		if s.status {
+			all = append(all, query{host: host, path: "/server-status"}, query{host: host, path: "/server-status", forwarded: true})
+		}
+		if !s.https {
+			continue
+		}
+		for _, certificate := range []bool{false, true} {
+			// The same name for TLS and HTTP, another one, and none.
+			names := []string{s.name, foreign, ""}
+			if slices.Contains([]string{proxied, "_wsgi_service_job_"}, host) {
+				names = append(names, host)
+			}
+			for _, sni := range names {
+				all = append(all, query{https: true, certificate: certificate, sni: sni, host: host, path: path})
+			}
+			all = append(all, query{https: true, certificate: certificate, sni: s.name, host: host, path: path, forwarded: true})
+			if s.client == "part" && slices.Contains([]string{s.name, proxied, foreign, "localhost"}, host) {
+				sni, private := foreign, "/private/x"
+				if certificate != s.local { // either way of asking, in half of the combinations
+					sni, private = host, "//private/x"
+				}
+				all = append(all, query{https: true, certificate: certificate, sni: sni, host: host, path: private})
+			}
+			if s.status {
+				all = append(all, query{https: true, certificate: certificate, sni: s.name, host: host, path: "/server-status"})
+			}
+		}
+	}
+	all = append(all,
+		query{host: s.name, absolute: "_wsgi_service_job_", path: path}, query{host: foreign, absolute: "_wsgi_", path: path},
+		query{host: foreign, absolute: "www.site.example", path: path}, query{host: "site.example", absolute: foreign, path: path},
+		query{old: true, path: path})
+	return all
+}
+
+// TestVirtualHosts asks a server with every combination of the options that make
+// virtual hosts for names that it has, does not have and has for itself, over both
+// schemes, with and without a client certificate, from this machine, from another
+// address and through a proxy; in TLS for another name than in HTTP.
+func TestVirtualHosts(t *testing.T) {
+	testEnv(t)
+	t.Parallel()
+	dir := workDir(t, "")
+	httpd, _ := filepath.Glob(filepath.Join(testEnv(t), "lib", "python3*", "site-packages", "mod_wsgi_packages", "httpd", "bin", "httpd"))
+	if len(httpd) != 1 {
+		t.Skip("this environment has no httpd of its own")
+	}
+	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, strings.Split(r.URL.Path, "/")[1]) // which of the two passes it on
+	}))
+	t.Cleanup(behind.Close)
+	ca, signed := clientCertificate(t, dir)
+	stem, _ := certificate(t, dir, "site.example")
+	h := &hosts{t: t, dir: dir, httpd: httpd[0], ca: ca, stem: stem, signed: signed, behind: behind.URL, outside: outside(t)}
+	h.docs = filepath.Join(dir, "docs")
+	if err := errors.Join(os.Mkdir(h.docs, 0o755), os.Mkdir(filepath.Join(h.docs, "private"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(h.docs, "x"), "application")
+	write(t, filepath.Join(h.docs, "private", "x"), "application")
+	write(t, filepath.Join(dir, "job.py"), "import time\ntime.sleep(1000)\n")
+	write(t, filepath.Join(dir, "app.py"), "def application(environ, start_response):\n    start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', '11')])\n    return [b'application']\n")
+	sites := make(chan site)
+	var workers sync.WaitGroup
+	for range max(2, runtime.NumCPU()) {
+		p, memory := newInProcess(t), memoryDir(t)
+		workers.Go(func() {
+			n := 0
+			for s := range sites {
+				h.check(p, filepath.Join(memory, strconv.Itoa(n)), s)
+				n++
+			}
+		})
+	}
+	for _, s := range everySite() {
+		sites <- s
+	}
+	close(sites)
+	workers.Wait()
+	t.Logf("%d combinations of options, %d requests", len(everySite()), h.asked.Load())
+}
+
+// outside is an address of this machine that is not its loopback one: a connection
+// from there to 127.0.0.1 is one between different machines for httpd. Without one
+// these requests are left out.
+func outside(t *testing.T) string {
+	addresses, _ := net.InterfaceAddrs()
+	for _, a := range addresses {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && !ip.IP.IsLoopback() {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip.IP}, Timeout: time.Second}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				continue
+			}
+			conn, err := d.DialContext(t.Context(), "tcp", l.Addr().String())
+			l.Close()
+			if err == nil {
+				conn.Close()
+				return ip.IP.String()
+			}
+		}
+	}
+	t.Log("this machine has no second address; requests from elsewhere are left out")
+	return ""
+}
+
+// hosts is what the sites have in common.
+type hosts struct {
+	t                                  *testing.T
+	dir, docs, httpd, ca, stem, behind string
+	signed                             tls.Certificate
+	outside                            string
+	asked, done                        atomic.Int64
+}
+
+func (h *hosts) args(s site, http, https int, root string) []string {
+	args := []string{"setup-server", "--document-root", h.docs, "--host", "127.0.0.1", "--port", strconv.Itoa(http), "--server-root", root, "--keep-alive-timeout", "60"}
+	for _, a := range []struct {
+		when bool
+		args []string
+	}{
+		{s.script, []string{filepath.Join(h.dir, "app.py")}},
+		{!s.script, []string{"--application-type", "static"}},
+		{s.name != "", []string{"--server-name", s.name}},
+		{s.alias, []string{"--server-alias", "*.alias.example"}},
+		{s.https, []string{"--https-port", strconv.Itoa(https), "--ssl-certificate", h.stem}},
+		{s.only, []string{"--https-only"}},
+		{s.client != "", []string{"--ssl-ca-certificate-file", h.ca}},
+		{s.client == "part", []string{"--ssl-verify-client", "/private"}},
+		{s.proxy, []string{"--proxy-virtual-host", proxied, h.behind + "/host"}},
+		{s.service, []string{"--service-script", "job", filepath.Join(h.dir, "job.py"), "--service-log-file", "job", "job.log"}},
+		{s.local, []string{"--allow-localhost"}},
+		{s.hsts, []string{"--hsts-policy", "max-age=60"}},
+		{s.mount, []string{"--proxy-mount-point", "/far", h.behind + "/mount"}},
+		{s.trust, []string{
+			"--trust-proxy", "127.0.0.1", "--trust-proxy-header", "X-Forwarded-Host", "--trust-proxy-header", "X-Forwarded-Proto", "--trust-proxy-header", "X-Forwarded-For",
+		}},
+		{s.status, []string{"--server-status"}},
+	} {
+		if a.when {
+			args = append(args, a.args...)
+		}
+	}
+	return append(args, asUser()...)
+}
+
+// check starts a server for a combination and asks it.
+func (h *hosts) check(p *inProcess, root string, s site) {
+	t := h.t
+	http, https := freePort(t), freePort(t)
+	if code, out := p.run(h.dir, h.args(s, http, https, root)...); code != 0 {
+		t.Errorf("%+v: %d\n%s", s, code, out)
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), h.httpd, "-f", filepath.Join(root, "httpd.conf"), "-DFOREGROUND")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin"}, h.dir
+	if err := cmd.Start(); err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() {
+		// At once, with its Python processes, which may not have started yet.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+	}()
+	c := &client{hosts: h, http: http, https: https}
+	defer c.close()
+	if !c.up(s) {
+		data, _ := os.ReadFile(filepath.Join(root, "error_log"))
+		t.Errorf("%+v: no answer\n%s", s, data)
+		return
+	}
+	queries := s.queries(h.outside)
+	h.done.Add(1)
+	slices.SortStableFunc(queries, func(x, y query) int { return strings.Compare(x.connection(), y.connection()) })
+	for _, q := range queries {
+		h.asked.Add(1)
+		got, header := c.ask(q)
+		if want := s.expected(q, http, https); got != want {
+			t.Errorf("%+v:\n%+v: %s, want %s", s, q, got, want)
+		}
+		strict := header.Get("Strict-Transport-Security")
+		if s.hsts && q.https && (got == "host" || got == "application") && own(s, q) && strict != "max-age=60" {
+			t.Errorf("%+v:\n%+v: Strict-Transport-Security %q", s, q, strict)
+		}
+	}
+	for _, head := range []string{"Host: site.example\r\nHost: " + foreign, "Host: site.example " + foreign, "Host: site.example, " + foreign} {
+		if got, _ := c.raw("GET /x HTTP/1.1\r\n" + head + "\r\nConnection: close\r\n\r\n"); got != "400" {
+			t.Errorf("%+v:\n%q: %s, want 400", s, head, got)
+		}
+	}
+	if data, err := os.ReadFile(filepath.Join(root, "job.log")); s.service && err != nil {
+		t.Errorf("%+v: the service has no log of its own: %v %s", s, err, data)
+	}
+}
+
+// own reports whether a request is for a name that the server was given.
+func own(s site, q query) bool {
+	return q.absolute == "" && (q.host == s.name || s.alias && strings.HasSuffix(q.host, ".alias.example") || s.proxy && q.host == proxied)
+}
+
+// wire is a connection.
+type wire struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// client asks one server. Requests that may share a connection do: one for a name
+// may come after one for another.
+type client struct {
+	*hosts
+	http, https int
+	open        *wire
+	key         string
+}
+
+func (c *client) close() {
+	if c.open != nil {
+		c.open.Close()
+		c.open = nil
+	}
+}
+
+// up waits until all ports are open.
+func (c *client) up(s site) bool {
+	ports := []int{c.http}
+	if s.https {
+		ports = append(ports, c.https)
+	}
+	for deadline := time.Now().Add(20 * time.Second); len(ports) > 0 && time.Now().Before(deadline); {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(ports[0]))
+		if err != nil {
+			time.Sleep(3 * time.Millisecond)
+			continue
+		}
+		conn.Close()
+		ports = ports[1:]
+	}
+	return len(ports) == 0
+}
+
+func (c *client) dial(q query) (*wire, error) {
+	d := net.Dialer{Timeout: 20 * time.Second}
+	if q.from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(q.from)}
+	}
+	port := c.http
+	if q.https {
+		port = c.https
+	}
+	conn, err := d.DialContext(c.t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+	if q.https {
+		config := &tls.Config{InsecureSkipVerify: true, ServerName: strings.TrimSuffix(strings.Split(q.sni, ":")[0], ".")}
+		if strings.HasPrefix(q.path, "/private") || strings.HasPrefix(q.path, "//private") {
+			// Go can be asked for a certificate in the midst of a connection up to TLS 1.2.
+			config.MaxVersion, config.Renegotiation = tls.VersionTLS12, tls.RenegotiateFreelyAsClient
+		}
+		if q.certificate {
+			config.Certificates = []tls.Certificate{c.signed}
+		}
+		conn = tls.Client(conn, config)
+	}
+	return &wire{conn, bufio.NewReader(conn)}, nil
+}
+
+// ask sends a request, on a connection that is open where that is possible.
+func (c *client) ask(q query) (string, http.Header) {
+	key := q.connection()
+	if key != c.key {
+		c.close()
+		c.key = key
+	}
+	head := "Host: " + q.host + "\r\n"
+	version, target := "1.1", q.path
+	if q.absolute != "" {
+		target = "http://" + q.absolute + q.path
+	}
+	if q.old {
+		head, version = "", "1.0"
+	}
+	if q.forwarded {
+		head += "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: site.example\r\nX-Forwarded-Proto: https\r\n"
+	}
+	for range 2 { // httpd may have closed the connection in the meantime
+		fresh := c.open == nil
+		if fresh {
+			var err error
+			if c.open, err = c.dial(q); err != nil {
+				return err.Error(), nil
+			}
+		}
+		w := c.open
+		got, header, err := w.exchange("GET " + target + " HTTP/" + version + "\r\n" + head + "\r\n")
+		if err == nil && header.Get("Connection") != "close" && !q.old {
+			return got, header
+		}
+		c.close()
+		switch {
+		case err == nil:
+			return got, header
+		case strings.Contains(err.Error(), "remote error: tls: "):
+			return "refused", nil
+		case fresh && q.https && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
+			return "refused", nil // httpd closes a connection whose renegotiation has failed
+		case fresh:
+			return err.Error(), nil
+		}
+	}
+	return "closed again and again", nil
+}
+
+// exchange sends a request and returns what came back.
+func (w *wire) exchange(request string) (string, http.Header, error) {
+	if _, err := io.WriteString(w, request); err != nil {
+		return "", nil, err
+	}
+	resp, err := http.ReadResponse(w.r, nil)
+	if err != nil {
+		return "", nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case resp.StatusCode == http.StatusMovedPermanently:
+		return resp.Header.Get("Location"), resp.Header, nil
+	case resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusMisdirectedRequest:
+		return "refused", resp.Header, nil
+	case resp.StatusCode == http.StatusOK && strings.Contains(string(body), "Apache Server Status"):
+		return "status", resp.Header, nil
+	case resp.StatusCode == http.StatusOK:
+		return string(body), resp.Header, nil
+	}
+	return strconv.Itoa(resp.StatusCode), resp.Header, nil
+}
+
+// raw sends bytes over plain HTTP on a connection of its own.
+func (c *client) raw(request string) (string, http.Header) {
+	w, err := c.dial(query{})
+	if err != nil {
+		return err.Error(), nil
+	}
+	defer w.Close()
+	got, header, err := w.exchange(request)
+	if err != nil {
+		return err.Error(), nil
+	}
+	return got, header
+}
