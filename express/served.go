@@ -194,7 +194,7 @@ func (p *Program) findServed(i *instance) error {
 }
 
 // hide adds what is private to the rules of a directory that holds it.
-func (d *servedDir) hide(s  privateFile) bool {
+func (d *servedDir) hide(s privateFile) bool {
 	rel, ok := inside(d.path, s.path)
 	if !ok {
 		return false
