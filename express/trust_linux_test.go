@@ -190,6 +190,7 @@ func TestChangedSinceSetup(t *testing.T) {
 // runs.
 func TestReloadRunsNothingOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
+	noExec(t)
 	top := otheruser.Dir(t)
 	httpd := program(t, filepath.Join(top, "httpd"))
 	root := filepath.Join(top, "root")

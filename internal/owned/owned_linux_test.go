@@ -2,6 +2,7 @@ package owned
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -468,5 +469,68 @@ func TestRemoveAllFollowsNoLink(t *testing.T) {
 	}
 	if err := RemoveAll("/"); err == nil {
 		t.Error("the root directory was accepted")
+	}
+}
+
+// TestCheckFor: one more account is trusted, and its private group; a third is not.
+func TestCheckFor(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	file := write(t, top+"/theirs/file", 0o664)
+	third := write(t, top+"/theirs/third", 0o644)
+	otheruser.Give(t, top+"/theirs", file)
+	if err := os.Chown(third, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	passwd, groups := passwdFile, groupFile
+	t.Cleanup(func() { passwdFile, groupFile = passwd, groups })
+	passwdFile, groupFile = top+"/passwd", top+"/group-file"
+	for name, text := range map[string]string{
+		passwdFile: fmt.Sprintf("root:x:0:0::/:/bin/sh\nalice:x:%d:%d::/:/bin/sh\n", otheruser.UID, otheruser.GID),
+		groupFile:  fmt.Sprintf("root:x:0:\nalice:x:%d:\n", otheruser.GID),
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Check(file); !IsUntrusted(err) {
+		t.Errorf("Check: %v", err)
+	}
+	if err := CheckFor(file, otheruser.UID); err != nil {
+		t.Errorf("their file: %v", err)
+	}
+	for what, err := range map[string]error{"a third user's": CheckFor(third, otheruser.UID), "for a third user": CheckFor(file, 65534)} {
+		if !IsUntrusted(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestOpenShared: a sticky directory is opened, and what is in it is judged.
+func TestOpenShared(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	sticky := mkdir(t, top+"/sticky", 0o777|fs.ModeSticky)
+	write(t, sticky+"/ours", 0o644)
+	otheruser.Give(t, write(t, sticky+"/planted", 0o644))
+	if _, err := OpenDir(sticky); !IsUntrusted(err) {
+		t.Errorf("OpenDir: %v", err)
+	}
+	dir, err := OpenShared(sticky)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if data, err := dir.ReadFile("ours", 100); err != nil || string(data) != "content" {
+		t.Errorf("%q %v", data, err)
+	}
+	if _, err := dir.ReadFile("planted", 100); !IsUntrusted(err) {
+		t.Errorf("a planted file: %v", err)
+	}
+	for _, path := range []string{mkdir(t, top+"/loose", 0o777), top + "/loose/sub"} {
+		mkdir(t, path, 0o777)
+		if _, err := OpenShared(path); !IsUntrusted(err) {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
