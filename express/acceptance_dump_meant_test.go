@@ -169,7 +169,7 @@ func (m *meant) text(option, def string) string {
 func (m *meant) number(option string, def int) int {
 	n, err := strconv.Atoi(m.text(option, strconv.Itoa(def)))
 	if err != nil {
-		panic(err) // an accepted number that is none
+		panic(err) // the number was accepted and is not one
 	}
 	return n
 }
@@ -298,7 +298,7 @@ func groupOf(account string) string {
 		u, err = user.LookupId(id)
 	}
 	if err != nil {
-		panic(err) // an accepted account that there is not
+		panic(err) // the account was accepted and is not there
 	}
 	g, err := user.LookupGroupId(u.Gid)
 	if err != nil {
