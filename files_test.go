@@ -46,6 +46,15 @@ const testHelper = "internal/otheruser"
 var guarded = []string{
 	"express/control.go", "express/control_unix.go", "express/manage.go", "express/pidfile.go", "express/process.go", "express/process_linux.go", "express/root_unix.go",
 	"express/serverroot.go", "express/setup.go", "express/systemd.go", "express/trust.go",
+	"doctor/environment.go",
+	"internal/buildcache/remote/tree.go",
+	"packaging/authenticode/secret.go",
+	"packaging/oci/push.go",
+	"packaging/release/release.go",
+	"packaging/sign/cosign.go", "packaging/sign/keys.go", "packaging/sign/minisign.go", "packaging/sign/sign.go",
+
+	"internal/atomicfile/atomicfile.go",
+	"packaging/authenticode/certificate.go", "packaging/dist.go", "packaging/oci/store.go",
 }
 
 // exceptions are calls by path with the reason why they are right there. The key is
@@ -57,14 +66,20 @@ var exceptions = map[string]string{
 	"installer/verify.go:os.Lchown":        "not moved yet",
 
 	// The server root of the launcher. What other users own is looked at here, and not believed.
-	"express/process.go:filepath.EvalSymlinks": "the name of a program is compared with that of a process",
-	"express/process_linux.go:os.ReadFile":     "files of the kernel (proc)",
-	"express/process_linux.go:os.Readlink":     "a file of the kernel (proc)",
-	"express/process_linux.go:os.Stat":         "files of the kernel (proc), and the program that one of them is compared with",
-	"express/root_unix.go:os.Lstat":            "log files in a directory that may be another user's: refused or warned about, not opened",
-	"express/serverroot.go:os.OpenRoot":        "the parent of --log-directory and the like may be another user's: only what was just made is given away",
-	"express/trust.go:filepath.WalkDir":        "lists what an Include reads; each path is then judged",
-	"express/trust.go:os.DirFS":                "lists what an Include reads; each path is then judged",
+	"express/process.go:filepath.EvalSymlinks":          "the name of a program is compared with that of a process",
+	"express/process_linux.go:os.ReadFile":              "files of the kernel (proc)",
+	"express/process_linux.go:os.Readlink":              "a file of the kernel (proc)",
+	"express/process_linux.go:os.Stat":                  "files of the kernel (proc), and the program that one of them is compared with",
+	"express/root_unix.go:os.Lstat":                     "log files in a directory that may be another user's: refused or warned about, not opened",
+	"express/serverroot.go:os.OpenRoot":                 "the parent of --log-directory and the like may be another user's: only what was just made is given away",
+	"express/trust.go:filepath.WalkDir":                 "lists what an Include reads; each path is then judged",
+	"express/trust.go:os.DirFS":                         "lists what an Include reads; each path is then judged",
+	"internal/atomicfile/atomicfile.go:os.Stat":         "decides on a refusal only: the end of a link that is replaced, and not followed",
+	"packaging/authenticode/certificate.go:os.ReadFile": "a program in the scratch directory that was just signed",
+	"packaging/dist.go:os.Lstat":                        "decides only whether an empty directory is removed at the end, which goes through a handle",
+	"packaging/dist.go:os.MkdirAll":                     "in a directory that nobody else can change: Shared was asked before",
+	"packaging/dist.go:os.Rename":                       "as os.MkdirAll",
+	"packaging/oci/store.go:os.Open":                    "layers in the scratch directory",
 }
 
 func TestFilesOfOthersAreOpenedInOnePlace(t *testing.T) {

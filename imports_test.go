@@ -23,7 +23,7 @@ var edges = []struct {
 	{"cmd/modwsgi", []string{"internal/cli"}},
 	{"cmd/mod_wsgi-express", []string{"express", "internal/version"}},
 	{"cmd/mod_wsgi-apxs", []string{"internal/apxs", "internal/run", "internal/version"}},
-	{"cmd/modwsgi-release", []string{"packaging/toolrelease", "packaging/sign"}},
+	{"cmd/modwsgi-release", []string{"packaging/toolrelease", "packaging/sign", "internal/owned"}},
 	{"internal/cli", []string{"doctor", "installer", "modulebuild/", "packaging", "packaging/", "express/runtime", "detect", "httpdbuild", "internal/"}},
 	{"installer", []string{"installer/", "httpdbuild", "modulebuild", "detect", "express/runtime", "internal/"}},
 	{"installer/place", []string{"internal/run", "internal/fault", "internal/atomicfile", "internal/flock", "internal/owned"}},

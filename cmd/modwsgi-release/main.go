@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"modwsgi/internal/owned"
 	"modwsgi/packaging/sign"
 	"modwsgi/packaging/toolrelease"
 )
@@ -41,6 +42,9 @@ func command(ctx context.Context, args []string) error {
 	arity := map[string]int{"notices": 2, "gzip": 2, "sbom": 2, "wheels": 4, "bootstrap": 2, "provenance": 4, "sums": 1, "sign": 1, "sweep": 1, "inspect": 1}
 	if len(args) == 0 || arity[args[0]] != len(args)-1 {
 		return fmt.Errorf("these are the commands:\n%s", usage)
+	}
+	for _, dir := range owned.Vouch(os.Getenv(owned.TrustedVariable)) {
+		fmt.Fprintf(os.Stderr, "modwsgi-release: %s: %s does not exist or is not an absolute path\n", owned.TrustedVariable, dir)
 	}
 	switch args = args[1:]; os.Args[1] {
 	case "notices":

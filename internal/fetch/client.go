@@ -231,7 +231,7 @@ func (f *Fetcher) delay(n int, wish time.Duration) (d time.Duration, ok bool) {
 		return wish, wish <= f.opts.MaxDelay
 	}
 	d = min(f.opts.RetryDelay<<min(n, 16), f.opts.MaxDelay)
-	return d/2 + rand.N(d/2+1), true
+	return d/2 + rand.N(d/2+1), true // #nosec G404 -- no secret
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

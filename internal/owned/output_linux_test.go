@@ -129,3 +129,23 @@ func TestOpenAny(t *testing.T) {
 		}
 	}
 }
+
+func TestChmodFollowsNoLink(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, dir+"/out/file", 0o600)
+	link(t, "out/file", dir+"/link")
+	if err := Chmod(dir+"/link", 0o755); err == nil {
+		t.Error("the mode of a link's target was changed")
+	}
+	for _, path := range []string{file, filepath.Dir(file)} {
+		if err := Chmod(path, 0o705); err != nil {
+			t.Error(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o705 {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+	if err := Chmod(dir+"/missing", 0o600); !os.IsNotExist(err) {
+		t.Errorf("a missing file: %v", err)
+	}
+}

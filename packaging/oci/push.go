@@ -68,7 +68,7 @@ func (o *Options) Trust(file string) error {
 		return nil
 	}
 	t := remote.DefaultTransport.(*http.Transport).Clone()
-	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: o.Insecure && file == ""} //nolint:gosec // it was asked for
+	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: o.Insecure && file == ""} // #nosec G402 -- with --insecure-registry only
 	if file != "" {
 		data, err := owned.ReadFile(file, maxAuthorities)
 		if err != nil {

@@ -1,0 +1,43 @@
+package toolrelease
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"modwsgi/internal/otheruser"
+	"modwsgi/internal/owned"
+	"modwsgi/packaging/sign"
+)
+
+// TestReleaseOfAnotherUser: nothing outside is swept, and nothing is signed that
+// another user wrote.
+func TestReleaseOfAnotherUser(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	project, victim := filepath.Join(top, "project"), filepath.Join(top, "victim")
+	for _, dir := range []string{project, victim, filepath.Join(project, "theirs")} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{SumsName, "kept"} {
+		if err := os.WriteFile(filepath.Join(victim, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	otheruser.Give(t, project, filepath.Join(project, "theirs"))
+	otheruser.Shell(t, `ln -s "$2" "$1/link" && : >"$1/theirs/`+SumsName+`"`, project, victim)
+	for name, f := range map[string]func(string) error{"sweep": Sweep, "sums": Sums} {
+		if err := f(filepath.Join(project, "link")); !owned.IsUntrusted(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(victim, "kept")); err != nil {
+		t.Error(err)
+	}
+	if _, err := Sign(filepath.Join(project, "theirs"), sign.Keys{}, time.Now); !owned.IsUntrusted(err) {
+		t.Errorf("sign: %v", err)
+	}
+}
