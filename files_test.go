@@ -68,6 +68,7 @@ var exceptions = map[string]string{
 	"installer/workspace.go:os.RemoveAll":                 "not moved yet",
 	"internal/archive/archive.go:os.MkdirTemp":            "not moved yet",
 	"internal/archive/archive.go:os.RemoveAll":            "not moved yet",
+	"internal/archive/zip.go:os.CreateTemp":               "a private copy in the caller's build directory, made with O_EXCL",
 	"internal/atomicfile/atomicfile.go:os.CreateTemp":     "not moved yet",
 	"internal/buildcache/buildcache.go:os.Chmod":          "not moved yet",
 	"internal/buildcache/buildcache.go:os.MkdirTemp":      "not moved yet",

@@ -181,7 +181,9 @@ func VerifyCache(ctx context.Context, q Request, drop bool) (v Verified, err err
 			v.Other++
 			continue
 		case item.Build != nil:
-			why = c.Verify(ctx, item.ID)
+			if why = c.Verify(ctx, item.ID); why == nil {
+				why = verifySources(item.Build)
+			}
 		case item.Kind == KindDownload:
 			why = verifyDownload(item)
 		default:
@@ -215,6 +217,14 @@ func (q Request) cacheDir() string {
 }
 
 var errDamaged = errors.New("damaged")
+
+// verifySources checks that a build shows what it was built from.
+func verifySources(e *buildcache.Entry) error {
+	if why := unproven(e.About); why != "" {
+		return fmt.Errorf("%w: %s", errDamaged, why)
+	}
+	return nil
+}
 
 func verifyDownload(c Cached) error {
 	name := archiveName(c.Path)
@@ -340,6 +350,7 @@ func CacheKey(ctx context.Context, q Request) (string, error) {
 		return "", err
 	}
 	line(py.Version, py.SOABI, lib, modulebuild.FileName(py.Version, py.ExtSuffix))
+	line(p.tools.Programs)
 	line(p.tools.CC, p.tools.Compiler, p.tools.Target, p.tools.Libc, run.Getenv(p.tools.Env, "SOURCE_DATE_EPOCH"))
 	return fmt.Sprintf("modwsgi-%s-cp%d%d%s-%s", platformTag(py), py.Major, py.Minor, py.ABIFlags, hex.EncodeToString(h.Sum(nil))[:20]), nil
 }

@@ -241,6 +241,9 @@ func (c Cache) Import(key string, m *Manifest, fill func(to string) error) error
 	if err != nil {
 		return err
 	}
+	if err := writeOrigin(temp, m.Origin); err != nil {
+		return err
+	}
 	if err := os.WriteFile(filepath.Join(temp, manifestName), data, 0o600); err != nil {
 		return err
 	}
@@ -273,6 +276,7 @@ type Entry struct {
 	Path    string    `json:"path"`
 	Damage  string    `json:"damage,omitempty"` // why it cannot be used
 	Format  int       `json:"format,omitempty"` // of its manifest, where that is another one than Schema
+	Origin  Origin    `json:"origin"`
 }
 
 // List returns all entries, the one used last first. A directory that is not
@@ -323,7 +327,7 @@ func (c Cache) Info(key string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{Key: key, Path: dir, Created: info.ModTime(), Used: info.ModTime()}
+	e := &Entry{Key: key, Path: dir, Created: info.ModTime(), Used: info.ModTime(), Origin: readOrigin(dir)}
 	m, err := readManifest(dir, key)
 	if err != nil {
 		var other *formatError

@@ -1,0 +1,61 @@
+package buildcache
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"time"
+
+	"modwsgi/internal/digest"
+)
+
+const (
+	originName = "origin.json"
+	maxOrigin  = 64 << 10
+)
+
+// Origin says where an entry came from. It is kept beside the manifest, as it is
+// not the same wherever the entry is.
+type Origin struct {
+	Built  time.Time `json:"built"`            // when it was built; the signer says so where there is one
+	Signer string    `json:"signer,omitempty"` // fingerprint of the key that vouched for it; "" for what was built here
+	From   string    `json:"from,omitempty"`   // address of the shared cache, without credentials
+}
+
+// Here reports whether an entry was built on this machine, for this cache.
+func (o Origin) Here() bool { return o.Signer == "" && !o.Built.IsZero() }
+
+func writeOrigin(dir string, o Origin) error {
+	if o.Built.IsZero() {
+		o.Built = time.Now()
+	}
+	o.Built = o.Built.UTC().Truncate(time.Second)
+	data, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, originName), data, 0o600)
+}
+
+// readOrigin returns the zero value where there is none that can be read.
+func readOrigin(dir string) (o Origin) {
+	f, err := digest.OpenHere(filepath.Join(dir, originName))
+	if err != nil {
+		return o
+	}
+	defer func() { _ = f.Close() }()
+	data := make([]byte, maxOrigin)
+	n, _ := f.Read(data)
+	if json.Unmarshal(data[:n], &o) != nil {
+		return Origin{}
+	}
+	return o
+}
+
+// keyOf is the key that inputs have.
+func keyOf(inputs string) string {
+	sum := sha256.Sum256([]byte(inputs))
+	return hex.EncodeToString(sum[:])
+}
