@@ -91,7 +91,7 @@ type Result struct {
 	// Unpacked has the SHA-256 of exactly the bytes that each component was
 	// unpacked from, by its name.
 	Unpacked map[string]string
-	Timings []steps.Timing
+	Timings  []steps.Timing
 }
 
 // component returns the archive of that name, or nil.
