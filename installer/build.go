@@ -25,6 +25,7 @@ type product struct {
 	module *modulebuild.Result
 	file   *fetch.File // the archive of mod_wsgi
 	key    string      // of the module
+	inputs string      // of which key is the hash
 	cached bool        // the httpd came out of the build cache
 
 	moduleCached bool
@@ -49,6 +50,7 @@ func (p *Plan) build(ctx context.Context, w *workspace, src *sources) (*product,
 func (p *Plan) buildHTTPD(ctx context.Context, w *workspace, src *sources, out *product) error {
 	b := p.httpdRequest(w, src)
 	key := b.Key()
+	w.wantHTTPD(&b, src)
 	if err := p.restoreOrBuild(ctx, w, &b, key, src, out); err != nil {
 		return err
 	}
@@ -122,10 +124,11 @@ func (p *Plan) restoreOrBuild(ctx context.Context, w *workspace, b *httpdbuild.R
 		return err
 	}
 	p.sayUnused()
-	if _, err := httpdbuild.Build(ctx, *b); err != nil {
+	made, err := httpdbuild.Build(ctx, *b)
+	if err != nil {
 		return err
 	}
-	cache.store(ctx, key, b.Stage, httpdAbout(b, src))
+	cache.store(ctx, key, b.Stage, httpdAbout(b, src, made.Unpacked))
 	return nil
 }
 
@@ -150,7 +153,7 @@ func (p *Plan) sayUnused() {
 func (p *Plan) buildModule(ctx context.Context, w *workspace, src *sources, out *product) error {
 	for {
 		b := p.moduleRequest(w, out.httpd, src.files["mod_wsgi"])
-		if err := p.restoreModule(ctx, w, &b, out); err != nil || out.module != nil {
+		if err := p.restoreModule(ctx, w, &b, src.files["mod_wsgi"], out); err != nil || out.module != nil {
 			if out.file = src.files["mod_wsgi"]; err == nil && out.file.Path == "" {
 				w.builds.describe(out.key, src)
 				p.tell(src, "mod_wsgi", p.Module.Versions)
@@ -173,17 +176,19 @@ func (p *Plan) buildModule(ctx context.Context, w *workspace, src *sources, out 
 		if out.module, err = modulebuild.Build(ctx, b); err != nil {
 			return err
 		}
-		w.builds.store(ctx, out.key, b.Out, moduleAbout(&b, out.file))
+		w.builds.store(ctx, out.key, b.Out, moduleAbout(&b, out.inputs, out.file, out.module.Unpacked))
 		return nil
 	}
 }
 
 // restoreModule takes the module out of the cache, but for --reinstall, which
 // means that the one that there is may be bad.
-func (p *Plan) restoreModule(ctx context.Context, w *workspace, b *modulebuild.Request, out *product) (err error) {
-	if out.key, err = moduleKey(*b); err != nil {
+func (p *Plan) restoreModule(ctx context.Context, w *workspace, b *modulebuild.Request, f *fetch.File, out *product) (err error) {
+	if out.inputs, err = moduleInputs(*b); err != nil {
 		return err
 	}
+	out.key = hashOf(out.inputs)
+	w.builds.want(out.key, out.inputs, f)
 	if p.request.Reinstall {
 		w.builds.forget(out.key)
 		return nil

@@ -39,16 +39,14 @@ func (s *sources) complete(parts []buildcache.Part, from string) {
 // sortedKeys are the names of a map, sorted.
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// httpdAbout describes a tree of httpd for those who find it in a cache.
-func httpdAbout(b *httpdbuild.Request, src *sources) buildcache.About {
+// httpdAbout describes a tree of httpd for those who find it in a cache; unpacked
+// has the hashes of what it was made from.
+func httpdAbout(b *httpdbuild.Request, src *sources, unpacked map[string]string) buildcache.About {
 	a := buildcache.About{Kind: "httpd", Name: "httpd " + src.files["httpd"].Archive.Version, Details: map[string]string{
 		"features": strings.Join(b.Features, " "), "compiler": b.Host.Compiler, "target": b.Host.Target, "libc": b.Host.Libc,
-	}}
+	}, Inputs: b.Inputs(), Parts: unpackedParts(unpacked, src.files)}
 	if len(b.Features) > 0 {
 		a.Name += " with " + strings.Join(b.Features, ", ")
-	}
-	for _, c := range b.Components {
-		a.Parts = append(a.Parts, part(src.files[c.Name]))
 	}
 	return a
 }
@@ -58,23 +56,23 @@ func part(f *fetch.File) buildcache.Part {
 }
 
 // moduleAbout describes a module.
-func moduleAbout(b *modulebuild.Request, f *fetch.File) buildcache.About {
+func moduleAbout(b *modulebuild.Request, inputs string, f *fetch.File, unpacked string) buildcache.About {
 	return buildcache.About{
 		Kind: "module", Name: fmt.Sprintf("mod_wsgi %s for Python %s and httpd %s", b.Version, b.Python.Version, b.HTTPD.Version),
 		Details: map[string]string{
 			"python": b.Python.SOABI, "libpython": b.Python.LibPython, "runpath": b.RunPath,
 			"compiler": b.Tools.Compiler, "target": b.Tools.Target, "libc": b.Tools.Libc,
 		},
-		Parts: []buildcache.Part{part(f)},
+		Inputs: inputs, Parts: unpackedParts(map[string]string{"mod_wsgi": unpacked}, map[string]*fetch.File{"mod_wsgi": f}),
 	}
 }
 
-// moduleKey is the identity of a module without the places of what it is built
+// moduleInputs is the identity of a module without the places of what it is built
 // with: two environments of one Python, each with its own copy of one httpd, get
 // the same module. Headers count by what they hold, a shared libpython by the
 // name that the module will ask for, a static one, which becomes part of the
 // module, by its content.
-func moduleKey(b modulebuild.Request) (string, error) {
+func moduleInputs(b modulebuild.Request) (string, error) {
 	trees := map[string]string{}
 	named := func(dirs []string, keep func(string) bool) ([]string, error) {
 		var out []string
@@ -101,7 +99,7 @@ func moduleKey(b modulebuild.Request) (string, error) {
 		return "", err
 	}
 	b.HTTPD.CPPFlags, b.HTTPD.CFlags = withoutPlaces(b.HTTPD.CPPFlags, trees), withoutPlaces(b.HTTPD.CFlags, trees)
-	return b.Key(), nil
+	return b.Inputs(), nil
 }
 
 // header keeps what may be included, in any depth.

@@ -256,7 +256,9 @@ func VerifyCache(ctx context.Context, q Request, drop bool) (v Verified, err err
 			v.Other++
 			continue
 		case item.Build != nil:
-			why = buildsOf(store).Verify(ctx, item.ID)
+			if why = buildsOf(store).Verify(ctx, item.ID); why == nil {
+				why = verifySources(item.Build)
+			}
 		case item.Kind == KindDownload:
 			why = verifyDownload(store, item)
 		default:
@@ -284,6 +286,14 @@ func VerifyCache(ctx context.Context, q Request, drop bool) (v Verified, err err
 }
 
 var errDamaged = errors.New("damaged")
+
+// verifySources checks that a build shows what it was built from.
+func verifySources(e *buildcache.Entry) error {
+	if why := unproven(e.About); why != "" {
+		return fmt.Errorf("%w: %s", errDamaged, why)
+	}
+	return nil
+}
 
 func verifyDownload(store *owned.Dir, c Cached) error {
 	place, err := openPlace(store, c.Kind)
@@ -467,6 +477,7 @@ func CacheKey(ctx context.Context, q Request) (string, error) {
 	}
 	line(py.Version, py.SOABI, lib, modulebuild.FileName(py.Version, py.ExtSuffix))
 	p.rememberHost(ctx)
+	line(p.tools.Programs)
 	line(p.tools.CC, p.tools.Compiler, p.tools.Target, p.tools.Libc, run.Getenv(p.tools.Env, "SOURCE_DATE_EPOCH"))
 	return fmt.Sprintf("modwsgi-%s-cp%d%d%s-%s", platformTag(py), py.Major, py.Minor, py.ABIFlags, hex.EncodeToString(h.Sum(nil))[:20]), nil
 }

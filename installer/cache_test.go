@@ -44,6 +44,17 @@ func TestSizesAndAges(t *testing.T) {
 	wantFault(t, err, fault.Usage, "much", "5G")
 }
 
+// about describes an entry as a build does; its key is the SHA-256 of its inputs.
+func about(kind string) (string, buildcache.About) {
+	a := buildcache.About{Kind: kind, Name: kind + " 1", Inputs: "test " + kind + "\n"}
+	for _, name := range needed[kind] {
+		sum := hashOf("archive of " + name)
+		a.Parts = append(a.Parts, buildcache.Part{Name: name, Version: "99.9.9", SHA256: sum})
+		a.Inputs += name + " 99.9.9 " + sum + "\n"
+	}
+	return hashOf(a.Inputs), a
+}
+
 // filledCache is a request whose cache has builds, a download and a log.
 func filledCache(t *testing.T) Request {
 	t.Helper()
@@ -52,8 +63,8 @@ func filledCache(t *testing.T) Request {
 	for i, kind := range []string{"httpd", "module"} {
 		tree := t.TempDir()
 		write(t, tree, map[string]string{"file": strings.Repeat(kind, 100)})
-		key := strings.Repeat([]string{"ab", "cd"}[i], 32)
-		if err := c.Store(t.Context(), key, tree, buildcache.About{Kind: kind, Name: kind + " 1"}); err != nil {
+		key, about := about(kind)
+		if err := c.Store(t.Context(), key, tree, about); err != nil {
 			t.Fatal(err)
 		}
 		old := time.Now().Add(-time.Duration(i+1) * 24 * time.Hour)
@@ -69,6 +80,9 @@ func filledCache(t *testing.T) Request {
 	return q
 }
 
+// moduleID is the beginning of the key of the module in a filled cache.
+func moduleID() string { key, _ := about("module"); return key[:6] }
+
 func TestCacheCommands(t *testing.T) {
 	q := filledCache(t)
 	all, err := ListCache(q)
@@ -82,10 +96,10 @@ func TestCacheCommands(t *testing.T) {
 	if want := []string{"httpd", "module", KindDownload, KindWork, KindLog}; !slices.Equal(kinds, want) {
 		t.Errorf("%v, want %v", kinds, want)
 	}
-	if c, err := FindCached(q, "cdcdcd"); err != nil || c.Kind != "module" {
+	if c, err := FindCached(q, moduleID()); err != nil || c.Kind != "module" {
 		t.Errorf("%+v, %v", c, err)
 	}
-	for _, id := range []string{"", "cd", "zzzzzz"} {
+	for _, id := range []string{"", moduleID()[:2], "zzzzzz"} {
 		_, err := FindCached(q, id)
 		wantFault(t, err, fault.Usage)
 	}
@@ -118,7 +132,7 @@ func TestCacheCommands(t *testing.T) {
 // neither intact nor damaged, and verify --drop leaves it to that version.
 func TestCacheOfAnotherVersion(t *testing.T) {
 	q := filledCache(t)
-	c, err := FindCached(q, "cdcdcd")
+	c, err := FindCached(q, moduleID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +141,7 @@ func TestCacheOfAnotherVersion(t *testing.T) {
 	if v.Good != 1 || len(v.Bad) != 1 || v.Other != 1 || err != nil {
 		t.Errorf("%+v, %v", v, err)
 	}
-	c, err = FindCached(q, "cdcdcd")
+	c, err = FindCached(q, moduleID())
 	if err != nil || !c.Other || c.Damage != "" || c.Name != "a build (of another version of modwsgi)" {
 		t.Errorf("%+v, %v", c, err)
 	}

@@ -2,6 +2,7 @@ package installer
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -37,6 +38,45 @@ func (p *Plan) moduleChoices(lock *recipe.Lock) ([]Choice, error) {
 	return out, nil
 }
 
+// nameUnvouched notes which archives of the plan nobody but the lock file vouches
+// for.
+func (p *Plan) nameUnvouched(lock *recipe.Lock) error {
+	p.Warnings = nil
+	add := func(component string, all []Choice) {
+		if c, ok := preferred(all); ok && c.Trust == string(recipe.FromLock) {
+			p.Warnings = append(p.Warnings, unvouched(component, c, p.request.LockFile))
+		}
+	}
+	if p.Module.Action == "build" {
+		add("mod_wsgi", p.Module.Versions)
+	}
+	if p.HTTPD.Action != BuildHTTPD {
+		return nil
+	}
+	add("httpd", p.HTTPD.Versions)
+	for _, name := range p.httpdParts() {
+		all, err := p.choices(name, "", lock)
+		if err != nil {
+			return err
+		}
+		add(name, all)
+	}
+	return nil
+}
+
+// unvouched is the warning about a hash that is only in the lock file.
+func unvouched(component string, c Choice, lockFile string) string {
+	return fmt.Sprintf("%s %s is not in the catalogue of this release: nothing but %s vouches for sha256 %s of %s",
+		component, c.Version, filepath.Base(lockFile), c.archive.SHA256, c.archive.File)
+}
+
+// warnUnvouched tells of what the plan notes.
+func (p *Plan) warnUnvouched() {
+	for _, w := range p.Warnings {
+		p.request.Events.Warn(w)
+	}
+}
+
 // choices are those of the package-level function; with --upgrade what is locked
 // is not preferred.
 func (p *Plan) choices(component, constraint string, lock *recipe.Lock) ([]Choice, error) {
@@ -67,20 +107,21 @@ func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Ch
 	set := recipe.Catalogue()
 	var out []Choice
 	if e, ok := lock.Find(component); ok {
-		if a, known := set.Find(component, e.Version); known && a.File == e.File && a.SHA256 != e.SHA256 {
+		if err := set.Contradicts(component, e.Version, e.SHA256); err != nil { // ReadLock has looked, too
 			return nil, fault.New(fault.Usage, "restore the lock file from version control, or remove it and run modwsgi again without --locked",
-				"the lock file says that %s has sha256 %s, and the catalogue %s", e.File, e.SHA256, a.SHA256)
+				"the lock file's entry for %s (%s): %w", component, e.File, err)
 		}
 		fits := true
 		if constraint != "" {
 			var err error
-			if fits, err = satisfies(constraint, e.Version); err != nil {
+			if fits, err = recipe.Satisfies(constraint, e.Version); err != nil {
 				return nil, err
 			}
 		}
 		switch {
 		case fits:
-			out = append(out, Choice{Version: e.Version, archive: e.Archive(set)})
+			a := e.Archive(set)
+			out = append(out, Choice{Version: e.Version, Trust: string(a.Trust), archive: a})
 		case locked:
 			return nil, fault.New(fault.Usage, "leave out --locked to change the lock file", "%s %s is locked, and %q is wanted", component, e.Version, constraint)
 		}
@@ -99,7 +140,7 @@ func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Ch
 	}
 	for _, a := range archives {
 		if len(out) == 0 || out[0].Version != a.Version {
-			out = append(out, Choice{Version: a.Version, archive: a})
+			out = append(out, Choice{Version: a.Version, Trust: string(a.Trust), archive: a})
 		}
 	}
 	if version, exact := recipe.Exact(constraint); len(out) == 0 && exact {

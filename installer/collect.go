@@ -85,6 +85,9 @@ func Collect(ctx context.Context, q Request) (_ *Collected, err error) {
 		if name == "httpd" {
 			all = judge(all, q.With, q)
 		}
+		if c, ok := preferred(all); ok && c.Trust == string(recipe.FromLock) {
+			q.Events.Warn(unvouched(name, c, q.LockFile))
+		}
 		group.Go(func() error { return g.first(gctx, name, all) })
 	}
 	if err := group.Wait(); err != nil {

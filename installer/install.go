@@ -222,6 +222,7 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 	for _, reason := range p.Reasons {
 		q.Events.Note(reason)
 	}
+	p.warnUnvouched()
 	if other := p.state.module; other != nil && !ours(other) {
 		q.Events.Note(fmt.Sprintf("%s %s, which %s installed, is replaced", other.Name, other.Version, orSomebody(other.Installer)))
 	}

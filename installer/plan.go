@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	goversion "github.com/hashicorp/go-version"
-
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/digest"
@@ -37,6 +35,9 @@ type Plan struct {
 	Module  ModulePlan     `json:"module"`
 	Nothing bool           `json:"nothing_to_do"`
 	Reasons []string       `json:"reasons"` // why each part is done
+	// Warnings are what is to be known before anything is fetched: archives for
+	// whose hash nothing but the lock file vouches.
+	Warnings []string `json:"warnings,omitempty"`
 
 	request    Request
 	state      *state
@@ -72,6 +73,7 @@ type ModulePlan struct {
 type Choice struct {
 	Version    string   `json:"version"`
 	Unpinned   bool     `json:"unpinned,omitempty"` // its hash must be asked of upstream
+	Trust      string   `json:"trust,omitempty"`    // who vouches for its hash before it is fetched: "pinned", "locked"
 	Features   []string `json:"features,omitempty"`
 	Advisories []string `json:"advisories,omitempty"` // that apply and are allowed
 	Refused    string   `json:"refused,omitempty"`    // why it is not taken
@@ -117,7 +119,10 @@ func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 	if p.Nothing {
 		return p, nil
 	}
-	return p, p.probe(ctx)
+	if err := p.probe(ctx); err != nil {
+		return nil, err
+	}
+	return p, p.nameUnvouched(lock)
 }
 
 func readLock(q Request) (*recipe.Lock, error) {
@@ -249,7 +254,7 @@ func (p *Plan) whyRebuild(h *detect.HTTPD, lock *recipe.Lock) (string, error) {
 		return "what the present one was built with is not recorded", nil
 	}
 	if q.HTTPDVersion != "" {
-		ok, err := satisfies(q.HTTPDVersion, h.Version)
+		ok, err := recipe.Satisfies(q.HTTPDVersion, h.Version)
 		if err != nil || !ok {
 			return fmt.Sprintf("httpd %s is there, %q is wanted", h.Version, q.HTTPDVersion), err
 		}
@@ -276,25 +281,11 @@ func (p *Plan) whyRebuild(h *detect.HTTPD, lock *recipe.Lock) (string, error) {
 	return "", nil
 }
 
-// satisfies is a constraint on a plain version.
-func satisfies(constraint, version string) (bool, error) {
-	wanted, err := goversion.NewConstraint(constraint)
-	if err != nil {
-		return false, fault.New(fault.Usage, `write a version such as 2.4.71, or a constraint such as "~> 5.0" or ">= 2.4, < 2.5"`,
-			"%q is not a version constraint", constraint)
-	}
-	v, err := goversion.NewVersion(version)
-	if err != nil {
-		return false, fmt.Errorf("compare version %q with %q: %w", version, constraint, err)
-	}
-	return wanted.Check(v), nil
-}
-
 func (p *Plan) checkConstraint(what, constraint, version string) error {
 	if constraint == "" {
 		return nil
 	}
-	ok, err := satisfies(constraint, version)
+	ok, err := recipe.Satisfies(constraint, version)
 	if err != nil {
 		return err
 	}
@@ -347,7 +338,7 @@ func (p *Plan) whyModule(lock *recipe.Lock) (string, error) {
 		return fmt.Sprintf("the present one was built for httpd %s (%s), this is %s (%s)", r.HTTPD.Version, r.HTTPD.Executable, h.Version, h.Executable), nil
 	}
 	if q.ModWSGIVersion != "" {
-		if ok, err := satisfies(q.ModWSGIVersion, r.Module.Version); err != nil || !ok {
+		if ok, err := recipe.Satisfies(q.ModWSGIVersion, r.Module.Version); err != nil || !ok {
 			return fmt.Sprintf("mod_wsgi %s is there, %q is wanted", r.Module.Version, q.ModWSGIVersion), err
 		}
 	}

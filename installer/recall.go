@@ -64,6 +64,7 @@ func (p *Plan) recall(ctx context.Context, w *workspace) (*sources, error) {
 	}
 	if p.HTTPD.Action == BuildHTTPD {
 		b := p.httpdRequest(w, src)
+		w.wantHTTPD(&b, src)
 		if ok, err := w.builds.has(ctx, b.Key()); !ok || err != nil {
 			return nil, err
 		}

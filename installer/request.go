@@ -22,6 +22,7 @@ import (
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 	"modwsgi/internal/timeline"
 )
@@ -69,7 +70,10 @@ type Request struct {
 	Cache        string
 	CacheSignKey string
 	CacheTrust   []string
-	CacheHTTP    bool
+	// CacheMaxAge is the age from which builds of a shared cache do not count any
+	// more ("30d", "none"), CacheNotBefore a date before which none does.
+	CacheMaxAge, CacheNotBefore string
+	CacheHTTP                   bool
 
 	Runner *run.Runner
 	Events event.Sink
@@ -120,10 +124,14 @@ func (q *Request) normalise() error {
 // checkVersions refuses what looks like a version and is none: "5" is taken by
 // nobody as the one version 5.
 func (q *Request) checkVersions() error {
-	for flag, v := range map[string]string{"--mod-wsgi-version": q.ModWSGIVersion, "--httpd-version": q.HTTPDVersion} {
+	for _, option := range [][3]string{{"--mod-wsgi-version", "mod_wsgi", q.ModWSGIVersion}, {"--httpd-version", "httpd", q.HTTPDVersion}} {
+		flag, v := option[0], option[2]
 		if partVersion.MatchString(v) {
 			return fault.New(fault.Usage, fmt.Sprintf(`write %s "~> %s" for any version that begins like that, or a whole one`, flag, v+strings.Repeat(".0", max(0, 1-strings.Count(v, ".")))),
 				"%s %s is a part of a version", flag, v)
+		}
+		if err := recipe.Catalogue().CheckConstraint(option[1], v); err != nil {
+			return fault.New(fault.Usage, fault.HintOf(err), "%s: %w", flag, err)
 		}
 	}
 	return nil

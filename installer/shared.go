@@ -44,7 +44,7 @@ func OpenShared(address, signKey string, trust []string, http bool, q Request) (
 	}
 	if address == "" {
 		if signKey != "" || len(trust) > 0 {
-			return nil, fault.New(fault.Usage, "give --cache oci://REGISTRY/REPOSITORY too", "--cache-sign-key and --cache-trust are for a shared cache, and there is none")
+			return nil, fault.New(fault.Usage, "give --cache oci://REGISTRY/REPOSITORY too", "--cache-sign-key and --cache-trust are for a shared cache, and none is given")
 		}
 		return nil, nil
 	}
@@ -62,6 +62,9 @@ func OpenShared(address, signKey string, trust []string, http bool, q Request) (
 	}
 	o := remote.Options{Env: q.Env, Runner: q.Runner, HTTP: http, Dir: q.Dir}
 	var err error
+	if o.Age, err = sharedAge(q); err != nil {
+		return nil, err
+	}
 	if signKey != "" {
 		if o.Signer, err = remote.ReadSigner(signKey, q.Dir); err != nil {
 			return nil, err
@@ -71,6 +74,41 @@ func OpenShared(address, signKey string, trust []string, http bool, q Request) (
 		return nil, err
 	}
 	return remote.Open(address, o)
+}
+
+// sharedAge understands --cache-max-age and --cache-not-before, or the variables of
+// the environment.
+func sharedAge(q Request) (a remote.Age, err error) {
+	from := func(option, value, variable string) (string, string) {
+		if value != "" {
+			return value, option
+		}
+		return run.Getenv(q.Env, variable), variable
+	}
+	limit, name := from("--cache-max-age", q.CacheMaxAge, "MODWSGI_CACHE_MAX_AGE")
+	switch limit {
+	case "":
+	case "none":
+		a.Max = -1
+	default:
+		a.Max, err = ParseAge(limit)
+		if err == nil && a.Max == 0 {
+			err = fmt.Errorf("%q is not an age", limit)
+		}
+		if err != nil {
+			return a, fault.New(fault.Usage, "write an age such as 30d, 2w or 36h, or none", "%s: %w", name, err)
+		}
+	}
+	date, name := from("--cache-not-before", q.CacheNotBefore, "MODWSGI_CACHE_NOT_BEFORE")
+	if date == "" {
+		return a, nil
+	}
+	if a.NotBefore, err = time.Parse(time.RFC3339, date); err != nil {
+		if a.NotBefore, err = time.Parse(time.DateOnly, date); err != nil {
+			return a, fault.New(fault.Usage, "write a date such as 2026-11-28, or a time such as 2026-11-28T16:00:00Z", "%s: %q is not a date", name, date)
+		}
+	}
+	return a, nil
 }
 
 // CacheLimit reads MODWSGI_CACHE_LIMIT: a size such as "2G", "none" for no
@@ -136,6 +174,7 @@ type builds struct {
 	said  bool            // that the local cache is not used
 	off   bool            // the shared one is not asked any more
 	got   map[string]bool // keys that came from the shared one
+	wants map[string]wanted
 }
 
 // buildsDir is where the build cache lies in the cache directory.
@@ -173,6 +212,9 @@ func (b *builds) restoreLocal(ctx context.Context, key, dest string) (found *bui
 	end := b.q.Timeline.Begin(timeline.Cache, "build cache", "restore "+key[:12])
 	defer func() { end(func(s *timeline.Span) { s.Cached, s.Failed = found != nil, err != nil }) }()
 	for _, c := range b.local() {
+		if !b.counts(c, key) {
+			continue
+		}
 		before, _ := c.Info(key)
 		hit, err := c.Restore(ctx, key, dest)
 		if err != nil {
@@ -228,7 +270,12 @@ func (b *builds) pull(ctx context.Context, key string) (bool, error) {
 		into = b.spare
 	}
 	end := b.q.Timeline.Begin(timeline.Fetch, "shared cache", "pull "+key[:12])
-	hit, err := shared.Pull(ctx, key, into)
+	hit, err := shared.Pull(ctx, key, into, func(a buildcache.About) error {
+		if why := b.judge(key, a); why != "" {
+			return errors.New(why)
+		}
+		return nil
+	})
 	end(func(s *timeline.Span) { s.Cached, s.Failed = hit, err != nil })
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
@@ -297,6 +344,10 @@ func (b *builds) push(ctx context.Context, key string) {
 
 // store keeps a tree. That it cannot is no failure.
 func (b *builds) store(ctx context.Context, key, tree string, about buildcache.About) {
+	if why := b.judge(key, about); why != "" {
+		b.q.Events.Warn("the build is not kept in the cache: " + why)
+		return
+	}
 	err := b.cache.Store(ctx, key, tree, about)
 	if err != nil && ctx.Err() == nil {
 		b.mu.Lock()
@@ -359,7 +410,7 @@ func sizeOf(dir *owned.Dir) (n int64) {
 // has says whether there is a tree of a key, after it was got from the shared
 // cache where need be.
 func (b *builds) has(ctx context.Context, key string) (bool, error) {
-	if slices.ContainsFunc(b.local(), func(c buildcache.Cache) bool { return c.Has(key) }) {
+	if slices.ContainsFunc(b.local(), func(c buildcache.Cache) bool { return c.Has(key) && b.counts(c, key) }) {
 		return true, nil
 	}
 	return b.pull(ctx, key)

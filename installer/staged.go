@@ -159,11 +159,15 @@ func stagePlan(ctx context.Context, q Request) (*Plan, error) {
 	if err := p.planModule(lock); err != nil {
 		return nil, err
 	}
-	return p, p.probe(ctx)
+	if err := p.probe(ctx); err != nil {
+		return nil, err
+	}
+	return p, p.nameUnvouched(lock)
 }
 
 // staged builds, stages and tries.
 func (p *Plan) staged(ctx context.Context, w *workspace) (*Staged, error) {
+	p.warnUnvouched()
 	src, err := p.fetchAll(ctx)
 	if err != nil {
 		return nil, err

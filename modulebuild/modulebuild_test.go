@@ -243,6 +243,34 @@ func TestWrongArchives(t *testing.T) {
 	}
 }
 
+// An archive that was exchanged after it was verified, or that nobody verified, is
+// not compiled.
+func TestExchangedArchiveIsNotCompiled(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "ran")
+	q := request(t, sources(), "touch "+mark+"\n")
+	files := sources()
+	files["src/server/evil.c"] = "int evil;\n"
+	evil := pack(t, t.TempDir(), files)
+	if err := os.Rename(evil, q.Archive); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Build(t.Context(), q)
+	var changed *digest.Changed
+	if !errors.As(err, &changed) || changed.Want != q.SHA256 || fault.ClassOf(err) != fault.Source || fault.HintOf(err) == "" {
+		t.Errorf("%v, class %v", err, fault.ClassOf(err))
+	}
+	q.SHA256 = ""
+	if _, err := Build(t.Context(), q); err == nil {
+		t.Error("an archive without a hash was built")
+	}
+	for _, name := range []string{mark, filepath.Join(q.Work, "src")} {
+		if _, err := os.Lstat(name); err == nil {
+			t.Errorf("%s exists", name)
+		}
+	}
+	nothingLeft(t, q)
+}
+
 func TestFailingCompiler(t *testing.T) {
 	for name, c := range map[string]struct{ cc, step, says, hint string }{
 		"no Python.h":  {"echo \"x.c:1:1: fatal error: Python.h: No such file or directory\" >&2; exit 1\n", "compile mod_wsgi", "exit status 1", "apt-get install python3.11-dev"},

@@ -328,6 +328,9 @@ func (c Cache) Import(key string, m *Manifest, fill func(to string) error) error
 	if err != nil {
 		return err
 	}
+	if err := writeOrigin(temp, m.Origin); err != nil {
+		return err
+	}
 	if err := writeNew(temp, manifestName, data); err != nil {
 		return err
 	}
@@ -375,6 +378,7 @@ type Entry struct {
 	Path    string    `json:"path"`
 	Damage  string    `json:"damage,omitempty"` // why it cannot be used
 	Format  int       `json:"format,omitempty"` // of its manifest, where that is another one than Schema
+	Origin  Origin    `json:"origin"`
 }
 
 // List returns all entries, the one used last first. A directory that is not
@@ -459,7 +463,7 @@ func describe(entry *owned.Dir, key string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{Key: key, Path: entry.Path(), Created: info.ModTime(), Used: info.ModTime()}
+	e := &Entry{Key: key, Path: entry.Path(), Created: info.ModTime(), Used: info.ModTime(), Origin: readOrigin(entry)}
 	m, err := readManifest(entry, key)
 	if err != nil {
 		var other *formatError

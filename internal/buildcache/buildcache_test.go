@@ -111,12 +111,12 @@ func TestOtherFormat(t *testing.T) {
 	name := filepath.Join(entry, manifestName)
 	data, _ := os.ReadFile(name)
 	for text, want := range map[string]bool{
-		strings.Replace(string(data), `"schema":2`, `"schema":3`, 1): true,
+		strings.Replace(string(data), `"schema":3`, `"schema":4`, 1): true,
 		`{"schema":1,"files":{"a":1}}`:                               true,
 		`{"schema":0}`:                                               false,
 		`{"schema":-1,"files":{}}`:                                   false,
-		`{"schema":2,"files":{}}`:                                    false,
-		`{"schema":"3"}`:                                             false,
+		`{"schema":3,"files":{}}`:                                    false,
+		`{"schema":"4"}`:                                             false,
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 )
 
 // Schema is the version of the manifest's format.
-const Schema = 2
+const Schema = 3
 
 // Limits of one entry. A manifest with more is no manifest.
 const (
@@ -35,7 +35,11 @@ type About struct {
 	Kind    string            `json:"kind"`              // "httpd", "module"
 	Name    string            `json:"name"`              // "httpd 2.4.68 with tls"
 	Details map[string]string `json:"details,omitempty"` // what it was built with
-	Parts   []Part            `json:"parts,omitempty"`   // what it was built from
+	Parts   []Part            `json:"parts,omitempty"`   // what it was built from: hashes of what was unpacked
+	// Inputs is the text whose SHA-256 is the entry's key: everything that went into
+	// the build, the hashes of the archives among it. With it the key can be checked
+	// against what the entry says of itself. "" where nobody gave it.
+	Inputs string `json:"inputs,omitempty"`
 }
 
 // Part is a source archive that went into an entry.
@@ -53,6 +57,8 @@ type Manifest struct {
 	Key    string `json:"key"`
 	About
 	Files []File `json:"files"` // sorted by path
+
+	Origin Origin `json:"-"` // for Import: zero is "built here, now"
 }
 
 // File is one regular file or symbolic link of a tree.
@@ -115,6 +121,9 @@ func (m *Manifest) check(key string) error {
 	}
 	if m.Schema != Schema || m.Key != key || len(m.Files) > MaxFiles {
 		return &damageError{manifestName}
+	}
+	if m.Inputs != "" && keyOf(m.Inputs) != key {
+		return &damageError{"inputs"}
 	}
 	var total int64
 	kinds := map[string]bool{} // path -> is a directory
@@ -321,6 +330,7 @@ func (c Cache) Open(key string) (*Manifest, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	m.Origin = readOrigin(entry)
 	tree, err := openTree(entry)
 	if err != nil {
 		return nil, "", err

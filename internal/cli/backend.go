@@ -116,7 +116,7 @@ func (a *app) writeSdist(ctx context.Context, d *packaging.Dist, q installer.Req
 	}
 	defer got.Close()
 	s := toolwheel.Sdist{
-		Version: got.Version("mod_wsgi"), Python: got.Python, Tool: version.Release, Lock: got.Lock, Archives: map[string]string{}, Time: at,
+		Version: got.Version("mod_wsgi"), Python: got.Python, Tool: version.Release, Lock: got.Lock, Archives: map[string]toolwheel.Archive{}, Time: at,
 		Parameters: map[string]string{"sources": o.sources},
 	}
 	if o.label != "" {
@@ -125,7 +125,7 @@ func (a *app) writeSdist(ctx context.Context, d *packaging.Dist, q installer.Req
 	var inside []installer.Source
 	for _, f := range got.Files {
 		if o.sources == "all" || o.sources == "module" && f.Component == "mod_wsgi" {
-			s.Archives[f.File] = f.Path
+			s.Archives[f.File] = toolwheel.Archive{Path: f.Path, SHA256: f.SHA256}
 			inside = append(inside, f.Source)
 		}
 	}

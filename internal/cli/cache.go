@@ -48,6 +48,8 @@ func jobsFlag(f *pflag.FlagSet, n *int) {
 // sharedFlags are those of a shared build cache.
 func sharedFlags(f *pflag.FlagSet, q *installer.Request) {
 	f.StringVar(&q.Cache, "cache", "", "shared build cache: oci://REGISTRY/REPOSITORY or oci-layout:DIR (default MODWSGI_CACHE)")
+	f.StringVar(&q.CacheMaxAge, "cache-max-age", "", `age from which builds there do not count any more, such as 30d or none (default 30d; MODWSGI_CACHE_MAX_AGE)`)
+	f.StringVar(&q.CacheNotBefore, "cache-not-before", "", "date before which no build there counts, such as 2026-11-28 (MODWSGI_CACHE_NOT_BEFORE)")
 	f.StringArrayVar(&q.CacheTrust, "cache-trust", nil, "public key, or directory of such, whose builds are taken from there (repeatable; MODWSGI_CACHE_TRUST)")
 	f.StringVar(&q.CacheSignKey, "cache-sign-key", "", "private key: builds are put there, signed with it (MODWSGI_CACHE_SIGN_KEY)")
 	f.BoolVar(&q.CacheHTTP, "cache-http", false, "speak to that registry without TLS also where it is not this machine")

@@ -157,6 +157,9 @@ func (a *app) showPlan(p *installer.Plan) error {
 	if p.HTTPD.Use != nil {
 		_, _ = fmt.Fprintf(w, "httpd: %s %s at %s\n", p.HTTPD.Action, p.HTTPD.Use.Version, p.HTTPD.Use.Executable)
 	}
+	for _, warning := range p.Warnings {
+		_, _ = fmt.Fprintf(w, "warning: %s\n", warning)
+	}
 	choices := func(name string, all []installer.Choice) {
 		for i, c := range all {
 			line := "else"
@@ -206,6 +209,9 @@ func (a *app) showReport(r *installer.Report) error {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, s := range r.Sources {
 			trust := s.Trust
+			if trust == string(recipe.FromLock) {
+				trust += ", by nothing but the lock file"
+			}
 			if s.Signer != "" {
 				trust += ", signature by " + s.Signer[max(0, len(s.Signer)-16):]
 			}

@@ -19,7 +19,7 @@ import (
 // maxIndex is how many bytes an answer of an index may have.
 const maxIndex = 8 << 20
 
-// versionForm is what may become part of an address and a file name.
+// versionForm is a version in a specifier of an index.
 var versionForm = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*([.-]?(a|b|c|rc|alpha|beta|dev|post)[.-]?[0-9]*)?$`)
 
 // apacheFolder returns the folder of a component below Apache's dist area, ""
@@ -35,8 +35,8 @@ func apacheFolder(component string) string {
 // then checks it like a pinned one. The error is *NotReleased for a version that
 // upstream does not have, and another one where upstream cannot be asked.
 func (f *Fetcher) Resolve(ctx context.Context, component, version string) (recipe.Archive, recipe.Trust, error) {
-	if !versionForm.MatchString(version) || len(version) > 64 {
-		return recipe.Archive{}, "", fault.New(fault.Usage, "write a version such as 2.4.72", "look for %s %q: it is not a version", component, version)
+	if err := recipe.Catalogue().CheckVersion(component, version); err != nil {
+		return recipe.Archive{}, "", fault.New(fault.Usage, fault.HintOf(err), "look for %s at upstream: %w", component, err)
 	}
 	if f.opts.Offline {
 		return recipe.Archive{}, "", fault.New(fault.Source, "run without --offline, or choose a version of the catalogue",
@@ -61,6 +61,11 @@ func (f *Fetcher) Resolve(ctx context.Context, component, version string) (recip
 	}
 	if fault.HintOf(err) != "" {
 		return recipe.Archive{}, "", err
+	}
+	if err == nil {
+		if err := recipe.Catalogue().Contradicts(component, version, a.SHA256); err != nil {
+			return recipe.Archive{}, "", fault.New(fault.Source, "do not use that archive; choose a version of the catalogue", "look for %s at upstream: %w", a, err)
+		}
 	}
 	if err != nil {
 		return recipe.Archive{}, "", fault.New(fault.Source, "check the network, or choose a version of the catalogue (modwsgi install --dry-run shows it)",
@@ -284,6 +289,7 @@ func (f *Fetcher) resolvePyPI(ctx context.Context, a *recipe.Archive) error {
 	}
 	var answer struct {
 		Info struct {
+			Version        string `json:"version"`
 			Yanked         bool   `json:"yanked"`
 			YankedReason   string `json:"yanked_reason"`
 			RequiresPython string `json:"requires_python"`
@@ -293,12 +299,20 @@ func (f *Fetcher) resolvePyPI(ctx context.Context, a *recipe.Archive) error {
 	if err := json.Unmarshal(data, &answer); err != nil {
 		return fmt.Errorf("read the answer of %s: %w", at.Host, err)
 	}
+	// An answer about another version, or about the same in another spelling, is
+	// none: the archive would get a version that advisories do not know.
+	if v := answer.Info.Version; v != "" && v != a.Version {
+		return fmt.Errorf("%s answers for version %.40q, not %s", at.Host, answer.Info.Version, a.Version)
+	}
 	for _, file := range answer.URLs {
 		if file.PackageType != "sdist" || !strings.HasSuffix(file.Filename, ".tar.gz") {
 			continue
 		}
 		if err := file.check(); err != nil {
 			return fmt.Errorf("read the answer of %s: %w", at.Host, err)
+		}
+		if name := strings.ReplaceAll(file.Filename, "-", "_"); name != a.Component+"_"+a.Version+".tar.gz" {
+			return fmt.Errorf("%s names the file %q for %s", at.Host, file.Filename, a)
 		}
 		a.File, a.Size, a.SHA256, a.URLs = file.Filename, file.Size, file.Digests.SHA256, []string{file.URL}
 		if c := pythonConstraint(answer.Info.RequiresPython); c != "" {

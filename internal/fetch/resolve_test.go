@@ -98,6 +98,13 @@ func TestResolvePyPI(t *testing.T) {
 		{"a path for a name", func(f m) { f["filename"] = "../mod_wsgi-6.1.1.tar.gz" }, "is not one"},
 		{"no digest", func(f m) { f["digests"] = m{} }, "is not one"},
 		{"an md5 for a digest", func(f m) { f["digests"] = m{"sha256": strings.Repeat("a", 32)} }, "is not one"},
+		{"a file of another version", func(f m) { f["filename"] = "mod_wsgi-6.1.2.tar.gz" }, "names the file"},
+		{"a file of another spelling", func(f m) { f["filename"] = "mod_wsgi-6.1.1.0.tar.gz" }, "names the file"},
+		{"a file of another project", func(f m) { f["filename"] = "mod_python-6.1.1.tar.gz" }, "names the file"},
+		{"a catalogued archive under another version", func(f m) {
+			f["digests"] = m{"sha256": recipe.Catalogue().Of("mod_wsgi")[0].SHA256}
+		}, "by the catalogue of this release it is mod_wsgi"},
+		{"an answer about another version", func(f m) { f["answers"] = "6.1.1+x" }, "answers for version"},
 		{"a huge file", func(f m) { f["size"] = int64(1) << 50 }, "impossible size"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -107,7 +114,11 @@ func TestResolvePyPI(t *testing.T) {
 				"digests": m{"sha256": hex.EncodeToString(sum[:])}, "url": s.URL + "/packages/mod_wsgi-6.1.1.tar.gz",
 			}
 			tt.change(file)
-			answer, err := json.Marshal(m{"info": m{"requires_python": ">=3.10, !=3.10.1,~=3.9"}, "urls": []m{{"packagetype": "bdist_wheel"}, file}})
+			says := "6.1.1"
+			if v, ok := file["answers"].(string); ok {
+				says = v
+			}
+			answer, err := json.Marshal(m{"info": m{"version": says, "requires_python": ">=3.10, !=3.10.1,~=3.9"}, "urls": []m{{"packagetype": "bdist_wheel"}, file}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -143,7 +154,7 @@ func TestResolveOfWhatDoesNotExist(t *testing.T) {
 		}
 	}
 	s.behave(nil)
-	for _, version := range []string{"", "latest", "../../etc", "1/2", "1?x", "1.0%2f", strings.Repeat("1", 100), "-1", "1..2"} {
+	for _, version := range []string{"", "latest", "../../etc", "1/2", "1?x", "1.0%2f", strings.Repeat("1", 100), "-1", "1..2", "2.4.72+x", "v2.4.72", "2.4.072", "2.4.72.0", "2.4", " 2.4.72", "2.4.72-rc1"} {
 		if _, _, err := f.Resolve(context.Background(), "httpd", version); fault.ClassOf(err) != fault.Usage {
 			t.Errorf("Resolve(httpd %q) = %v", version, err)
 		}

@@ -506,8 +506,8 @@ func TestCheckFor(t *testing.T) {
 	}
 }
 
-// TestOpenShared: a sticky directory is opened, and what is in it is judged.
-func TestOpenShared(t *testing.T) {
+// TestOpenTemp: a sticky directory is opened, and what is in it is judged.
+func TestOpenTemp(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
 	sticky := mkdir(t, top+"/sticky", 0o777|fs.ModeSticky)
@@ -516,7 +516,7 @@ func TestOpenShared(t *testing.T) {
 	if _, err := OpenDir(sticky); !IsUntrusted(err) {
 		t.Errorf("OpenDir: %v", err)
 	}
-	dir, err := OpenShared(sticky)
+	dir, err := OpenTemp(sticky)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -529,7 +529,7 @@ func TestOpenShared(t *testing.T) {
 	}
 	for _, path := range []string{mkdir(t, top+"/loose", 0o777), top + "/loose/sub"} {
 		mkdir(t, path, 0o777)
-		if _, err := OpenShared(path); !IsUntrusted(err) {
+		if _, err := OpenTemp(path); !IsUntrusted(err) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

@@ -60,11 +60,34 @@ func ReadLock(path string) (*Lock, error) {
 		return nil, fmt.Errorf("read lock file: %w", err)
 	}
 	l, err := parseLock(string(data))
+	if err == nil {
+		err = l.check(Catalogue())
+	}
 	if err != nil {
-		return nil, fault.New(fault.Usage, "restore it from version control, or remove it and run modwsgi again without --locked",
-			"read %s: %w", path, err)
+		return nil, fault.New(fault.Usage, restoreLock, "read %s: %w", path, err)
 	}
 	return l, nil
+}
+
+const restoreLock = "restore it from version control, or remove it (or the entry) and run modwsgi again without --locked"
+
+// check compares all entries with the catalogue, whichever of them are needed: a
+// version that the catalogue knows has its hash, whatever the file is called and
+// wherever it is said to be; a hash that it knows is of its version; and a
+// spelling of its own makes no other version.
+func (l *Lock) check(set *Set) error {
+	for _, e := range l.Entries() {
+		if len(set.archives[e.Component]) == 0 {
+			return fmt.Errorf("entry %s %s: this release of modwsgi knows no component %q", e.Component, e.Version, e.Component)
+		}
+		if err := set.CheckVersion(e.Component, e.Version); err != nil {
+			return fmt.Errorf("entry %s %s: %w (%s)", e.Component, e.Version, err, fault.HintOf(err))
+		}
+		if err := set.Contradicts(e.Component, e.Version, e.SHA256); err != nil {
+			return fmt.Errorf("entry %s %s (%s): %w", e.Component, e.Version, e.File, err)
+		}
+	}
+	return nil
 }
 
 func parseLock(text string) (*Lock, error) {
@@ -87,7 +110,7 @@ func parseLock(text string) (*Lock, error) {
 			return nil, fmt.Errorf("%s %s: unknown trust %q", e.Component, e.Version, e.Trust)
 		}
 		if _, dup := l.Find(e.Component); dup {
-			return nil, fmt.Errorf("%s is there twice", e.Component)
+			return nil, fmt.Errorf("duplicate entry for %s", e.Component)
 		}
 		l.entries = append(l.entries, e)
 	}

@@ -133,3 +133,59 @@ func TestTrustOfAHashThatOnlyTheLockHas(t *testing.T) {
 		t.Errorf("the entry became %+v", e)
 	}
 }
+
+// A lock file passes by the catalogue in nothing: neither by another file name, nor
+// another spelling, nor another version for a known archive.
+func TestTheLockFileDoesNotPassByTheCatalogue(t *testing.T) {
+	httpd, module := find(t, "httpd", "2.4.68"), find(t, "mod_wsgi", "6.0.5")
+	other := strings.Repeat("ab", 32)
+	entry := func(component, version, file, sha256 string) string {
+		return "schema = 1\n\n[[archive]]\ncomponent = \"" + component + "\"\nversion = \"" + version + "\"\nfile = \"" + file + "\"\nsha256 = \"" + sha256 +
+			"\"\ntrust = \"pinned\"\nurls = [\"https://example.org/" + file + "\"]\n"
+	}
+	for name, c := range map[string]struct {
+		text string
+		want []string // in the error; nil for a good file
+	}{
+		"as it is":                   {entry("mod_wsgi", "6.0.5", module.File, module.SHA256), nil},
+		"another name, same content": {entry("mod_wsgi", "6.0.5", "mod_wsgi-6.0.5.tgz", module.SHA256), nil},
+		"not in the catalogue":       {entry("mod_wsgi", "9.9.9", "mod_wsgi-9.9.9.tar.gz", other), nil},
+		"another hash":               {entry("mod_wsgi", "6.0.5", module.File, other), []string{"mod_wsgi 6.0.5", other, module.SHA256}},
+		"another hash and name":      {entry("mod_wsgi", "6.0.5", "mod_wsgi-6.0.5.tgz", other), []string{"mod_wsgi 6.0.5", "mod_wsgi-6.0.5.tgz", other, module.SHA256}},
+		"a label":                    {entry("mod_wsgi", "6.0.5+x", "mod_wsgi-6.0.5.tgz", other), []string{"6.0.5+x", "write 6.0.5"}},
+		"a v":                        {entry("mod_wsgi", "v6.0.5", "mod_wsgi-6.0.5.tgz", other), []string{"v6.0.5", "write 6.0.5"}},
+		"a zero":                     {entry("mod_wsgi", "6.00.5", "mod_wsgi-6.0.5.tgz", other), []string{"6.00.5", "write 6.0.5"}},
+		"a fourth number":            {entry("mod_wsgi", "6.0.5.0", "mod_wsgi-6.0.5.tgz", other), []string{"6.0.5.0", "write 6.0.5"}},
+		"a blank":                    {entry("mod_wsgi", " 6.0.5", "mod_wsgi-6.0.5.tgz", other), []string{" 6.0.5"}},
+		"a pre-release's hyphen":     {entry("mod_wsgi", "6.0.5-rc1", "mod_wsgi-6.0.5.tgz", other), []string{"6.0.5-rc1"}},
+		"another digit":              {entry("mod_wsgi", "6.0.５", "mod_wsgi-6.0.5.tgz", other), []string{"6.0.５"}},
+		"a vulnerable one as newer":  {entry("httpd", "2.4.99", "httpd-2.4.99.tar.gz", httpd.SHA256), []string{"httpd 2.4.99", "httpd 2.4.68"}},
+		"one component as another":   {entry("mod_wsgi", "9.9.9", "x.tar.gz", httpd.SHA256), []string{"mod_wsgi 9.9.9", "httpd 2.4.68"}},
+		"an unknown component":       {entry("HTTPD", "2.4.68", httpd.File, httpd.SHA256), []string{`"HTTPD"`}},
+		"twice":                      {entry("httpd", "2.4.68", httpd.File, httpd.SHA256) + entry("httpd", "2.4.99", "x", other)[len("schema = 1\n"):], []string{"duplicate"}},
+		"one that is not needed":     {entry("mod_wsgi", "6.0.5", module.File, module.SHA256) + entry("cpython", "3.11.2", "x", other)[len("schema = 1\n"):], []string{"cpython 3.11.2"}},
+	} {
+		path := filepath.Join(t.TempDir(), "modwsgi.lock")
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := ReadLock(path)
+		if c.want == nil {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			} else if e := l.Entries()[0]; (e.Archive(Catalogue()).Trust == Pinned) != (e.Version == "6.0.5") {
+				t.Errorf("%s: %+v", name, e.Archive(Catalogue()))
+			}
+			continue
+		}
+		if err == nil || fault.ClassOf(err) != fault.Usage || fault.HintOf(err) == "" || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v, hint %q", name, err, fault.HintOf(err))
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v does not have %q", name, err, want)
+			}
+		}
+	}
+}

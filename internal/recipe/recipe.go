@@ -17,6 +17,8 @@ import (
 	"sync"
 
 	"github.com/BurntSushi/toml"
+
+	"modwsgi/internal/fault"
 )
 
 // Trust says how the hash of an archive came to be known.
@@ -147,8 +149,8 @@ func (a Archive) check() error {
 	if a.Component == "" {
 		return errors.New("it has no component")
 	}
-	if _, err := parseVersion(a.Version); err != nil {
-		return err
+	if err := (&Set{}).CheckVersion(a.Component, a.Version); err != nil {
+		return fmt.Errorf("%w (%s)", err, fault.HintOf(err))
 	}
 	if !FileName(a.File) {
 		return fmt.Errorf("file %q is not a plain file name", a.File)
@@ -205,6 +207,26 @@ func (s *Set) Find(component, version string) (Archive, bool) {
 	return Archive{}, false
 }
 
+// Contradicts is the error for an archive of which the catalogue knows better: a
+// version that it knows has its hash, and a hash that it knows is of its version.
+// It is nil for what the catalogue knows nothing of, and for what it agrees with.
+// Errors are of class Usage.
+func (s *Set) Contradicts(component, version, sha256 string) error {
+	if a, known := s.Find(component, version); known && a.SHA256 != sha256 {
+		return fault.New(fault.Usage, "",
+			"%s has sha256 %s there, and the catalogue of this release has %s for it", a, sha256, a.SHA256)
+	}
+	for _, all := range s.archives {
+		for _, a := range all {
+			if a.SHA256 == sha256 && (a.Component != component || a.Version != version) {
+				return fault.New(fault.Usage, "",
+					"sha256 %s is said to be %s %s, and by the catalogue of this release it is %s", sha256, component, version, a)
+			}
+		}
+	}
+	return nil
+}
+
 // Match returns the archives of a component that a constraint in go-version's
 // syntax admits ("~> 5.0", ">= 2.4, < 2.5"), newest first; a bare version means
 // exactly that one, an empty constraint means all. The error is for a
@@ -212,6 +234,9 @@ func (s *Set) Find(component, version string) (Archive, bool) {
 func (s *Set) Match(component, constraint string) ([]Archive, error) {
 	if strings.TrimSpace(constraint) == "" {
 		return s.Of(component), nil
+	}
+	if err := s.CheckConstraint(component, constraint); err != nil {
+		return nil, err
 	}
 	c, err := constraints(constraint)
 	if err != nil {

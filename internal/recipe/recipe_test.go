@@ -54,9 +54,8 @@ func TestMatch(t *testing.T) {
 		{"httpd", "2.4.68", "2.4.68"},
 		{"httpd", "= 2.4.68", "2.4.68"},
 		{"httpd", "!= 2.4.71", "2.4.69 2.4.68"},
-		{"httpd", "2.4", ""},
-		{"httpd", "2.4.68-dev", ""},
-		{"httpd", "99999", ""},
+		{"httpd", "2.4.99", ""},
+		{"httpd", "2.4.68rc1", ""},
 		{"nginx", ">= 1", ""},
 	} {
 		got, err := Catalogue().Match(tt.component, tt.constraint)
@@ -67,7 +66,7 @@ func TestMatch(t *testing.T) {
 }
 
 func TestMatchOfABadConstraintSaysHowToWriteOne(t *testing.T) {
-	for _, bad := range []string{"latest", "=> 5", "5.0.*", "^5", "> 5 < 6", ",", ">= 2.4,", "99999999999999999999", "\x00"} {
+	for _, bad := range []string{"latest", "=> 5", "5.0.*", "^5", "> 5 < 6", ",", ">= 2.4,", "99999999999999999999", "\x00", "2", "2.4.6.8.1", ">= 99999999999999999999"} {
 		got, err := Catalogue().Match("mod_wsgi", bad)
 		if err == nil || got != nil {
 			t.Errorf("Match(%q) = %v, %v, want an error", bad, got, err)
@@ -81,7 +80,7 @@ func TestMatchOfABadConstraintSaysHowToWriteOne(t *testing.T) {
 
 func TestExact(t *testing.T) {
 	for in, want := range map[string]string{
-		"2.4.72": "2.4.72", " = 2.4.72 ": "2.4.72", "=2.4.72": "2.4.72", "v6.1.1": "6.1.1", "6.1.1rc1": "6.1.1rc1",
+		"2.4.72": "2.4.72", " = 2.4.72 ": "2.4.72", "=2.4.72": "2.4.72", "v6.1.1": "", "6.01.1": "", "6.1.1+x": "", "6.1.1-rc1": "", "６.1.1": "", "6.1.1rc1": "6.1.1rc1",
 		"~> 5.0": "", ">= 2": "", "": "", "2.4.72, 2.4.73": "", "../../x": "", "2.4.72/..": "",
 	} {
 		if got, ok := Exact(in); got != want || ok != (want != "") {
@@ -183,5 +182,114 @@ urls = ["https://example.org/x-1.0.tar.gz"]
 	}
 	if _, err := parse(good, "[[advisory]]\nid = \"CVE-1\"\ncomponent = \"x\"\naffected = \"some\"\n"); err == nil {
 		t.Error("a broken advisory was accepted")
+	}
+}
+
+// Every release has one spelling. What another spelling was meant to be is shown,
+// and never used.
+func TestVersionsHaveOneSpelling(t *testing.T) {
+	set := Catalogue()
+	for _, c := range []struct{ component, version, meant string }{ // meant is "" for a good one, "?" where nothing is shown
+		{"mod_wsgi", "6.0.5", ""},
+		{"mod_wsgi", "6.1.0rc1", ""},
+		{"mod_wsgi", "6.0.5.dev1", ""},
+		{"mod_wsgi", "6.0.5.post2", ""},
+		{"pcre2", "10.47", ""},
+		{"httpd", "2.4.0", ""},
+		{"mod_wsgi", "6.0.5+x", "6.0.5"},
+		{"mod_wsgi", "v6.0.5", "6.0.5"},
+		{"mod_wsgi", "V6.0.5", "6.0.5"},
+		{"mod_wsgi", "6.00.5", "6.0.5"},
+		{"mod_wsgi", "06.0.5", "6.0.5"},
+		{"mod_wsgi", "6.0.05", "6.0.5"},
+		{"mod_wsgi", "6.0.5.0", "6.0.5"},
+		{"mod_wsgi", "6.0.5.0.0", "6.0.5"},
+		{"mod_wsgi", " 6.0.5", "6.0.5"},
+		{"mod_wsgi", "6.0.5 ", "6.0.5"},
+		{"mod_wsgi", "6.0.5\n", "6.0.5"},
+		{"mod_wsgi", "6.0.5-rc1", "6.0.5rc1"},
+		{"mod_wsgi", "6.0.5.rc.01", "6.0.5rc1"},
+		{"mod_wsgi", "6.0.5-alpha", "6.0.5a0"},
+		{"mod_wsgi", "6.0.5RC1", "6.0.5rc1"},
+		{"mod_wsgi", "6.0.5-", "?"},
+		{"mod_wsgi", "6.0.5-1", "?"},
+		{"mod_wsgi", "6.0.5~1", "?"},
+		{"mod_wsgi", "1!6.0.5", "?"},
+		{"mod_wsgi", "6.0", "?"},
+		{"mod_wsgi", "6", "?"},
+		{"mod_wsgi", "6.0.5.1", "?"},
+		{"mod_wsgi", "", "?"},
+		{"mod_wsgi", "6..5", "?"},
+		{"mod_wsgi", ".6.0.5", "?"},
+		{"mod_wsgi", "6.0.5.", "?"},
+		{"mod_wsgi", "٦.0.5", "?"},
+		{"mod_wsgi", "6.0.５", "?"},
+		{"mod_wsgi", "6.0.5\u200b", "?"},
+		{"mod_wsgi", "6.0.0x5", "?"},
+		{"mod_wsgi", "6.0.9999999999", "?"},
+		{"pcre2", "10.42.0", "10.42"},
+		{"pcre2", "10", "?"},
+		{"httpd", "2.4.068", "2.4.68"},
+		{"httpd", "2.4.68-dev", "?"},
+	} {
+		for what, err := range map[string]error{
+			"version": set.CheckVersion(c.component, c.version), "constraint": set.CheckConstraint(c.component, c.version+map[bool]string{true: "x"}[c.version == ""]),
+		} {
+			if c.meant == "" {
+				if err != nil {
+					t.Errorf("%s %s %q: %v", what, c.component, c.version, err)
+				}
+				continue
+			}
+			shown := strings.HasPrefix(fault.HintOf(err), "write "+c.meant)
+			if fault.ClassOf(err) != fault.Usage || fault.HintOf(err) == "" || c.meant != "?" && !shown {
+				t.Errorf("%s %s %q: %v, hint %q, want %q", what, c.component, c.version, err, fault.HintOf(err), c.meant)
+			}
+		}
+		if c.meant != "" {
+			if all, err := set.Match(c.component, c.version+"x"); err == nil || len(all) > 0 {
+				t.Errorf("Match(%q) = %v", c.version, all)
+			}
+		}
+	}
+	for _, bad := range []string{">= v6.0.5", "~> 6.00", "= 6.0.5+x", "= 6.0.5.0", "!= 6.0.5-rc1", ">= 6, < 7.0+x", ">= ６", "6.0.5,", "6.0.5, v6.0.5"} {
+		if err := set.CheckConstraint("mod_wsgi", bad); fault.ClassOf(err) != fault.Usage || fault.HintOf(err) == "" {
+			t.Errorf("CheckConstraint(%q) = %v, hint %q", bad, err, fault.HintOf(err))
+		}
+	}
+	for _, good := range []string{"", "~> 5.0", ">= 2.4, < 2.5", "= 6.0.5", ">=6", "!= 6.0.5, > 5", "> 6.0.0rc1"} {
+		if err := set.CheckConstraint("mod_wsgi", good); err != nil {
+			t.Errorf("CheckConstraint(%q) = %v", good, err)
+		}
+	}
+}
+
+// Advisories hold for a version however somebody got a suffix behind it.
+func TestSuffixesDoNotEscapeAdvisories(t *testing.T) {
+	for _, version := range []string{"2.4.68", "2.4.68rc1", "2.4.68.post1", "2.4.68.dev3", "2.4.068", "v2.4.68", "2.4.68.0", "2.4.68+x"} {
+		if got := Catalogue().Advisories("httpd", version, []string{"tls", "http2"}); len(got) != 2 {
+			t.Errorf("%s: %d advisories", version, len(got))
+		}
+	}
+}
+
+func TestContradicts(t *testing.T) {
+	set := Catalogue()
+	known, ok := set.Find("httpd", "2.4.68")
+	if !ok {
+		t.Fatal("no httpd 2.4.68")
+	}
+	other := strings.Repeat("ab", 32)
+	for _, c := range []struct{ component, version, sha256, want string }{
+		{"httpd", "2.4.68", known.SHA256, ""},
+		{"httpd", "2.4.99", other, ""},
+		{"httpd", "2.4.68", other, known.SHA256},
+		{"httpd", "2.4.99", known.SHA256, "it is httpd 2.4.68"},
+		{"mod_wsgi", "7.0.0", known.SHA256, "it is httpd 2.4.68"},
+	} {
+		err := set.Contradicts(c.component, c.version, c.sha256)
+		if c.want == "" && err != nil || c.want != "" && (fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }

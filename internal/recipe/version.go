@@ -45,23 +45,152 @@ func compare(a, b string) int {
 	return va.Compare(vb)
 }
 
+// Why versions have one spelling.
+//
+// Advisories, the catalogue and the lock file are compared by version. Whatever is
+// the same release to the ones who compare, and another to the ones who look it up
+// ("6.0.5.0", "v6.0.5", "6.00.5", "6.0.5+x"), would be a way past them: a lock
+// file's "6.0.5+x" is not in the catalogue, so that nothing contradicts its hash.
+// So there is one spelling (the normal form of PEP 440 without epochs and local
+// labels, which is also how Apache's projects write theirs), with as many numbers
+// as the component's releases have; everything else is an error and not corrected.
+
+// number is one number of a version. Nine digits fit everywhere.
+const number = `(?:0|[1-9][0-9]{0,8})`
+
+var canonicalForm = regexp.MustCompile(`^` + number + `(?:\.` + number + `)*(?:(?:a|b|rc)` + number + `)?(?:\.post` + number + `)?(?:\.dev` + number + `)?$`)
+
+// suffix is what a canonical version has after its numbers.
+var suffix = regexp.MustCompile(`(?:a|b|rc|\.post|\.dev).*$`)
+
+// CheckVersion is nil for a version of the component in its one spelling. A
+// component that the catalogue does not know may have any number of numbers.
+// Errors are of class Usage and show the spelling that was probably meant.
+func (s *Set) CheckVersion(component, version string) error {
+	return s.checkVersion(component, version, "write it as upstream does, as in 2.4.71")
+}
+
+func (s *Set) checkVersion(component, version, hint string) error {
+	want := 0
+	if all := s.archives[component]; len(all) > 0 {
+		want = numbers(all[0].Version)
+	}
+	if !canonicalForm.MatchString(version) {
+		if meant := normal(version, want); meant != "" && meant != version {
+			hint = "write " + meant
+		}
+		return fault.New(fault.Usage, hint, "version %q of %s is not in its canonical spelling", version, component)
+	}
+	if n := numbers(version); want > 0 && n != want {
+		if meant := normal(version, want); meant != "" && meant != version {
+			hint = "write " + meant
+		}
+		return fault.New(fault.Usage, hint, "version %q of %s has %d parts, and releases of %s have %d", version, component, n, component, want)
+	}
+	return nil
+}
+
+func numbers(version string) int {
+	return strings.Count(suffix.ReplaceAllString(version, ""), ".") + 1
+}
+
+var looseForm = regexp.MustCompile(`^[vV]?([0-9]+(?:\.[0-9]+)*)(?:[-._]?(a|alpha|b|beta|c|rc|pre)[-._]?([0-9]*))?(?:[+].*)?$`)
+
+// normal is the canonical spelling that a version was probably meant to have, with
+// so many numbers (0 for as many as it has); "" where that cannot be told.
+func normal(version string, want int) string {
+	m := looseForm.FindStringSubmatch(strings.ToLower(strings.TrimSpace(version)))
+	if m == nil {
+		return ""
+	}
+	all := strings.Split(m[1], ".")
+	for i := range all {
+		if all[i] = strings.TrimLeft(all[i], "0"); all[i] == "" {
+			all[i] = "0"
+		}
+	}
+	for want > 0 && len(all) > want && all[len(all)-1] == "0" {
+		all = all[:len(all)-1]
+	}
+	out := strings.Join(all, ".")
+	if kind := map[string]string{"a": "a", "alpha": "a", "b": "b", "beta": "b", "c": "rc", "rc": "rc", "pre": "rc"}[m[2]]; kind != "" {
+		n := strings.TrimLeft(m[3], "0")
+		if n == "" {
+			n = "0"
+		}
+		out += kind + n
+	}
+	if !canonicalForm.MatchString(out) || want > 0 && numbers(out) != want {
+		return ""
+	}
+	return out
+}
+
+// clause is one part of a constraint: an operator and a version.
+var clause = regexp.MustCompile(`^[ ]*(=|!=|>=|<=|>|<|~>)?[ ]*(.*?)[ ]*$`)
+
+const constraintHint = `write a version such as 2.4.71, or a constraint such as "~> 5.0" or ">= 2.4, < 2.5"`
+
+// constraints reads a constraint whose versions are spelled canonically; they may
+// have fewer numbers than a release ("~> 5.0").
 func constraints(s string) (goversion.Constraints, error) {
+	for part := range strings.SplitSeq(s, ",") {
+		if m := clause.FindStringSubmatch(part); m == nil || !canonicalForm.MatchString(m[2]) {
+			if m != nil {
+				if meant := normal(m[2], 0); meant != "" {
+					return nil, fault.New(fault.Usage, "write "+meant, "read version constraint %q: %q is not in its canonical spelling", s, m[2])
+				}
+			}
+			return nil, fault.New(fault.Usage, constraintHint, "read version constraint %q: it is not one", s)
+		}
+	}
 	c, err := goversion.NewConstraint(s)
 	if err != nil {
-		return nil, fault.New(fault.Usage, `write a version such as 2.4.71, or a constraint such as "~> 5.0" or ">= 2.4, < 2.5"`,
-			"read version constraint %q: it is not one", s)
+		return nil, fault.New(fault.Usage, constraintHint, "read version constraint %q: it is not one", s)
 	}
 	return c, nil
+}
+
+// CheckConstraint is nil for "" and for a constraint that can be read and names
+// versions of the component in their one spelling. Errors are of class Usage.
+func (s *Set) CheckConstraint(component, constraint string) error {
+	if constraint == "" || strings.TrimSpace(constraint) == "" {
+		return nil
+	}
+	if !strings.ContainsAny(constraint, "=<>~!,") {
+		return s.checkVersion(component, constraint, constraintHint)
+	}
+	if _, err := constraints(constraint); err != nil {
+		return err
+	}
+	if version, ok := Exact(constraint); ok {
+		return s.checkVersion(component, version, constraintHint)
+	}
+	return nil
+}
+
+// Satisfies reports whether a version, of a release or of something installed,
+// satisfies a constraint. The error is for one that cannot be read.
+func Satisfies(constraint, version string) (bool, error) {
+	c, err := constraints(constraint)
+	if err != nil {
+		return false, err
+	}
+	v, err := goversion.NewVersion(version)
+	if err != nil {
+		return false, fmt.Errorf("compare version %q with %q: %w", version, constraint, err)
+	}
+	return c.Check(v), nil
 }
 
 // Exact returns the version that a constraint names outright ("2.4.72",
 // "= 2.4.72"), which can be looked for outside the catalogue.
 func Exact(constraint string) (version string, ok bool) {
-	version = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(constraint), "="))
-	if _, err := parseVersion(version); err != nil {
+	m := clause.FindStringSubmatch(constraint)
+	if m == nil || m[1] != "" && m[1] != "=" || !canonicalForm.MatchString(m[2]) {
 		return "", false
 	}
-	return strings.TrimPrefix(version, "v"), true
+	return m[2], true
 }
 
 // Advisory is a known vulnerability.

@@ -6,12 +6,12 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pydist"
 	"modwsgi/packaging"
@@ -20,16 +20,25 @@ import (
 
 // Sdist is a source distribution of mod_wsgi whose build backend is ours.
 type Sdist struct {
-	Version  string            // of mod_wsgi, with a local label where wanted
-	Python   string            // which Pythons it admits, as in ">= 3.8"; "" for ">=3.8"
-	Tool     string            // version of modwsgi that builds it
-	Lock     []byte            // modwsgi.lock: the archives that are built
-	Archives map[string]string // files to take along, by name: paths
-	Time     time.Time         // of every entry
+	Version  string             // of mod_wsgi, with a local label where wanted
+	Python   string             // which Pythons it admits, as in ">= 3.8"; "" for ">=3.8"
+	Tool     string             // version of modwsgi that builds it
+	Lock     []byte             // modwsgi.lock: the archives that are built
+	Archives map[string]Archive // files to take along, by name
+	Time     time.Time          // of every entry
 	// Components are the archives, and Parameters what the user chose, for Package.
 	Components []packaging.Component
 	Parameters map[string]string
 }
+
+// Archive is a verified source archive.
+type Archive struct {
+	Path   string
+	SHA256 string // compared with what is packed
+}
+
+// maxArchive is the size in bytes of the largest archive that is packed.
+const maxArchive = 200 << 20
 
 // ModuleName is the distribution's name on a package index.
 const ModuleName = "mod_wsgi"
@@ -80,9 +89,9 @@ func (s Sdist) Write(w io.Writer) error {
 		"PKG-INFO": info, "README.txt": []byte(sdistReadme), "LICENSE": licence.Text(), "modwsgi.lock": s.Lock,
 		"pyproject.toml": fmt.Appendf(nil, "# Made by modwsgi package sdist.\n[build-system]\nrequires = [\"modwsgi == %s\"]\nbuild-backend = \"modwsgi.build\"\n", tool),
 	}
-	for name, path := range s.Archives {
-		if files["sources/"+name], err = os.ReadFile(path); err != nil {
-			return fault.New(fault.Source, "", "read %s: %w", name, err)
+	for name, a := range s.Archives {
+		if files["sources/"+name], err = digest.ReadFile(a.Path, a.SHA256, maxArchive); err != nil {
+			return fault.New(fault.Source, "keep archives where only you and root can change them", "pack %s: %w", name, err)
 		}
 	}
 	var names []string

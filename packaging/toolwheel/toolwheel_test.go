@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/csv"
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -192,6 +193,11 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
+func sumOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
 func TestSdist(t *testing.T) {
 	archive := filepath.Join(t.TempDir(), "mod_wsgi-5.0.2.tar.gz")
 	if err := os.WriteFile(archive, []byte("source"), 0o600); err != nil {
@@ -199,7 +205,7 @@ func TestSdist(t *testing.T) {
 	}
 	s := Sdist{
 		Version: "5.0.2+team.1", Python: ">= 3.8", Tool: "0.1.0-dev+abc", Lock: []byte("schema = 1\n"),
-		Archives: map[string]string{"mod_wsgi-5.0.2.tar.gz": archive}, Time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		Archives: map[string]Archive{"mod_wsgi-5.0.2.tar.gz": {Path: archive, SHA256: sumOf("source")}}, Time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 	}
 	if name, err := s.FileName(); err != nil || name != "mod_wsgi-5.0.2+team.1.tar.gz" {
 		t.Errorf("%s %v", name, err)
@@ -246,7 +252,14 @@ func TestSdist(t *testing.T) {
 			t.Errorf("%s lacks %q:\n%s", name, want, files[base+name])
 		}
 	}
-	s.Archives["gone.tar.gz"] = archive + "x"
+	// What is packed is what was verified, or nothing is.
+	if err := os.WriteFile(archive, []byte("swapped"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(io.Discard); err == nil || !strings.Contains(err.Error(), "changed after it was verified") {
+		t.Errorf("an exchanged archive: %v", err)
+	}
+	s.Archives["mod_wsgi-5.0.2.tar.gz"] = Archive{Path: archive + "x", SHA256: sumOf("source")}
 	if err := s.Write(io.Discard); err == nil {
 		t.Error("a missing archive was not missed")
 	}

@@ -16,7 +16,8 @@ MODWSGI_NAME; names may be written with "-" or "_"):
   allow-vulnerable  1: build what a known advisory warns of
   jobs           compilers at a time
   cache-dir      where downloads and builds are kept
-  cache, cache-trust, cache-sign-key  a shared build cache, as for modwsgi install
+  cache, cache-trust, cache-sign-key, cache-max-age, cache-not-before
+                 a shared build cache, as for modwsgi install
 """
 
 import gzip
@@ -43,7 +44,7 @@ __all__ = [
 
 _VALUES = ("httpd", "httpd-version", "with", "without", "source-dir", "mirror", "jobs", "cache-dir")
 # The variables of these reach the program by themselves.
-_SHARED = ("cache", "cache-trust", "cache-sign-key")
+_SHARED = ("cache", "cache-trust", "cache-sign-key", "cache-max-age", "cache-not-before")
 _SWITCHES = ("offline", "allow-vulnerable")
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")

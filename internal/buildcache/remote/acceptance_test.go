@@ -178,7 +178,7 @@ func TestRealRegistry(t *testing.T) {
 			}
 		}
 		into := empty(t)
-		if hit, err := open(t, reg.address(), nil, trust).Pull(t.Context(), key, into); !hit || err != nil {
+		if hit, err := open(t, reg.address(), nil, trust).Pull(t.Context(), key, into, nil); !hit || err != nil {
 			t.Fatalf("%v, %v", hit, err)
 		}
 		if err := into.Verify(t.Context(), key); err != nil {
@@ -188,12 +188,12 @@ func TestRealRegistry(t *testing.T) {
 	t.Run("unknown key", func(t *testing.T) {
 		_, _, strangers := keyPair(t)
 		into := empty(t)
-		hit, err := open(t, reg.address(), nil, strangers).Pull(t.Context(), key, into)
+		hit, err := open(t, reg.address(), nil, strangers).Pull(t.Context(), key, into, nil)
 		refused(t, hit, err, "not trusted")
 		nothing(t, into)
 	})
 	t.Run("nothing under another key", func(t *testing.T) {
-		if hit, err := open(t, reg.address(), nil, trust).Pull(t.Context(), other, empty(t)); hit || err != nil {
+		if hit, err := open(t, reg.address(), nil, trust).Pull(t.Context(), other, empty(t), nil); hit || err != nil {
 			t.Errorf("%v, %v", hit, err)
 		}
 	})
@@ -207,7 +207,7 @@ func TestRealRegistry(t *testing.T) {
 			t.Fatal(err)
 		}
 		into := empty(t)
-		hit, err := c.Pull(t.Context(), other, into)
+		hit, err := c.Pull(t.Context(), other, into, nil)
 		refused(t, hit, err, "another key")
 		if into.Has(other) {
 			t.Error("it was taken")
@@ -221,7 +221,7 @@ func TestRealRegistry(t *testing.T) {
 			return bytes.Replace(data, []byte(`"org.opencontainers.image.title":"httpd`), []byte(`"org.opencontainers.image.title":"evil!`), 1)
 		})
 		into := empty(t)
-		hit, err := open(t, reg.address(), nil, trust).Pull(t.Context(), key, into)
+		hit, err := open(t, reg.address(), nil, trust).Pull(t.Context(), key, into, nil)
 		if hit || err == nil {
 			t.Errorf("got %v, %v", hit, err)
 		}
@@ -229,7 +229,7 @@ func TestRealRegistry(t *testing.T) {
 	})
 	t.Run("registry goes away", func(t *testing.T) {
 		reg.stop()
-		if hit, err := open(t, reg.address(), nil, trust).Pull(t.Context(), key, empty(t)); hit || err == nil || !strings.Contains(err.Error(), "refused") {
+		if hit, err := open(t, reg.address(), nil, trust).Pull(t.Context(), key, empty(t), nil); hit || err == nil || !strings.Contains(err.Error(), "refused") {
 			t.Errorf("%v, %v", hit, err)
 		}
 	})
@@ -277,13 +277,13 @@ func TestRealRegistryTamperedBlob(t *testing.T) {
 	name := biggest(t, reg, func([]byte) bool { return true })
 	change(t, name, func(data []byte) []byte { data[len(data)/2] ^= 1; return data })
 	into := empty(t)
-	hit, err := shared.Pull(t.Context(), key, into)
+	hit, err := shared.Pull(t.Context(), key, into, nil)
 	refused(t, hit, err, "")
 	nothing(t, into)
 	if err := os.Truncate(name, 1000); err != nil {
 		t.Fatal(err)
 	}
-	if hit, err := shared.Pull(t.Context(), key, into); hit || err == nil {
+	if hit, err := shared.Pull(t.Context(), key, into, nil); hit || err == nil {
 		t.Errorf("truncated: %v, %v", hit, err)
 	}
 	nothing(t, into)
@@ -312,7 +312,7 @@ func TestRealRegistryInterruptedUpload(t *testing.T) {
 			t.Fatal(err)
 		}
 		into := empty(t)
-		hit, err := reader.Pull(t.Context(), key, into)
+		hit, err := reader.Pull(t.Context(), key, into, nil)
 		if err != nil {
 			t.Errorf("after a kill: %v", err)
 		}
@@ -327,7 +327,7 @@ func TestRealRegistryInterruptedUpload(t *testing.T) {
 		t.Fatalf("the clean push: %v\n%s", err, out)
 	}
 	into := empty(t)
-	if hit, err := reader.Pull(t.Context(), key, into); !hit || err != nil {
+	if hit, err := reader.Pull(t.Context(), key, into, nil); !hit || err != nil {
 		t.Fatalf("%v, %v", hit, err)
 	}
 	if err := into.Verify(t.Context(), key); err != nil {
@@ -364,7 +364,7 @@ func TestRealRegistryLogin(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if hit, err := c.Pull(t.Context(), key, empty(t)); !hit || err != nil {
+				if hit, err := c.Pull(t.Context(), key, empty(t), nil); !hit || err != nil {
 					t.Errorf("%v, %v", hit, err)
 				}
 				return
@@ -373,7 +373,7 @@ func TestRealRegistryLogin(t *testing.T) {
 				t.Errorf("push: %v", err)
 			}
 			into := empty(t)
-			if hit, err := c.Pull(t.Context(), key, into); hit || err == nil {
+			if hit, err := c.Pull(t.Context(), key, into, nil); hit || err == nil {
 				t.Errorf("pull: %v, %v", hit, err)
 			}
 			nothing(t, into)

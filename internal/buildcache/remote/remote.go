@@ -36,6 +36,7 @@ type Options struct {
 	Dir    string        // to which a relative directory refers
 	Stall  time.Duration // how long a server may say nothing; 0 for 10 s
 	Total  time.Duration // how long one pull or push may take; 0 for 5 minutes
+	Age    Age           // which entries are too old
 }
 
 // Cache is a shared cache. It is safe for concurrent use.
@@ -127,15 +128,34 @@ func (c *Cache) Name() string { return c.name }
 // Writes says whether entries can be pushed.
 func (c *Cache) Writes() bool { return c.o.Signer != nil }
 
+// Accepts says why an entry of a local cache that came from a shared one does not
+// count any more, "" where it does: its signer is not trusted any more, or it has
+// become too old. What was built here always counts.
+func (c *Cache) Accepts(o buildcache.Origin) string {
+	if o.Signer == "" {
+		return ""
+	}
+	if _, known := c.o.Trust.keys[o.Signer]; !known {
+		return fmt.Sprintf("it was signed by a key that is not trusted any more (%.16s)", printable(o.Signer))
+	}
+	return c.o.Age.tooOld(o.Built)
+}
+
 // Pull gets the entry of a key into a local cache. It reports false where there
-// is none. An entry that is not signed by a trusted key, or is not what was
-// signed, is a *Refused. On an error the local cache has nothing of it.
-func (c *Cache) Pull(ctx context.Context, key string, into buildcache.Cache) (bool, error) {
+// is none. An entry that is not signed by a trusted key, is too old, is not what
+// was signed, or is not for the archives that the caller wants (wanted says why),
+// is a *Refused. On an error the local cache has nothing of it.
+func (c *Cache) Pull(ctx context.Context, key string, into buildcache.Cache, wanted func(buildcache.About) error) (bool, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Total, fmt.Errorf("%s did not end within %s", c.name, c.o.Total))
 	defer cancel()
 	m, layers, err := c.read(ctx, key)
 	if errors.Is(err, errMissing) {
 		return false, nil
+	}
+	if err == nil && wanted != nil {
+		if why := wanted(m.About); why != nil {
+			err = &Refused{key, why.Error()}
+		}
 	}
 	if err != nil {
 		return false, c.wrap("read", err)
@@ -152,7 +172,7 @@ func (c *Cache) read(ctx context.Context, key string) (*buildcache.Manifest, des
 	if err != nil {
 		return nil, descriptor{}, err
 	}
-	a, err := c.o.Trust.open(key, raw)
+	a, err := c.open(key, raw)
 	if err != nil {
 		return nil, descriptor{}, err
 	}
@@ -164,7 +184,20 @@ func (c *Cache) read(ctx context.Context, key string) (*buildcache.Manifest, des
 	if err != nil {
 		return nil, descriptor{}, &Refused{key, "its description makes no sense (" + err.Error() + ")"}
 	}
+	m.Origin = buildcache.Origin{Built: a.built(), Signer: a.Annotations[signerNote], From: c.name}
 	return m, a.Layers[0], nil
+}
+
+// open checks who signed a manifest, and when.
+func (c *Cache) open(key string, raw []byte) (*artifact, error) {
+	a, err := c.o.Trust.open(key, raw)
+	if err != nil {
+		return nil, err
+	}
+	if why := c.o.Age.tooOld(a.built()); why != "" {
+		return nil, &Refused{key, why}
+	}
+	return a, nil
 }
 
 // badPart makes an artifact of which a part is missing or wrong a refused one:
@@ -210,7 +243,9 @@ func (c *Cache) unpack(ctx context.Context, m *buildcache.Manifest, layer descri
 var errEnough = errors.New("enough was read")
 
 // Push puts the entry of a key from a local cache there, unless the same is
-// there already and can be trusted.
+// there already and can be trusted. Only what was built here is pushed: to sign
+// what somebody else built would make it ours, and to sign it again would make it
+// younger than it is. An entry that others would refuse for its age is not pushed.
 func (c *Cache) Push(ctx context.Context, key string, from buildcache.Cache) (bool, error) {
 	if c.o.Signer == nil {
 		return false, errors.New("there is no key to sign with")
@@ -218,7 +253,7 @@ func (c *Cache) Push(ctx context.Context, key string, from buildcache.Cache) (bo
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Total, fmt.Errorf("%s did not end within %s", c.name, c.o.Total))
 	defer cancel()
 	if raw, err := c.store.manifest(ctx, key); err == nil {
-		if _, err := c.o.Trust.open(key, raw); err == nil {
+		if _, err := c.open(key, raw); err == nil {
 			return false, nil
 		}
 	} else if !errors.Is(err, errMissing) {
@@ -227,6 +262,9 @@ func (c *Cache) Push(ctx context.Context, key string, from buildcache.Cache) (bo
 	m, tree, err := from.Open(key)
 	if err != nil {
 		return false, err
+	}
+	if !m.Origin.Here() || c.o.Age.tooOld(m.Origin.Built) != "" {
+		return false, nil
 	}
 	scratch, err := owned.Scratch("", "modwsgi-push-")
 	if err != nil {
@@ -257,7 +295,7 @@ func (c *Cache) put(ctx context.Context, key string, m *buildcache.Manifest, fil
 	if err := c.store.putBlob(ctx, layer, func() (io.ReadCloser, error) { return os.Open(file) }); err != nil {
 		return err
 	}
-	raw, err := c.o.Signer.seal(key, artifact{Config: conf, Layers: []descriptor{layer}, Annotations: map[string]string{titleNote: m.Name}})
+	raw, err := c.o.Signer.seal(key, artifact{Config: conf, Layers: []descriptor{layer}, Annotations: map[string]string{titleNote: m.Name}}, m.Origin.Built)
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func TestPushAndPull(t *testing.T) {
 			where := address(t)
 			s, trust := pair(t)
 			shared, from, into := open(t, where, s, trust), entry(t), empty(t)
-			if hit, err := shared.Pull(t.Context(), key, into); hit || err != nil {
+			if hit, err := shared.Pull(t.Context(), key, into, nil); hit || err != nil {
 				t.Fatalf("an empty cache: %v, %v", hit, err)
 			}
 			for i := range 2 {
@@ -122,7 +122,7 @@ func TestPushAndPull(t *testing.T) {
 				}
 			}
 			reader := open(t, where, nil, trust)
-			if hit, err := reader.Pull(t.Context(), key, into); !hit || err != nil {
+			if hit, err := reader.Pull(t.Context(), key, into, nil); !hit || err != nil {
 				t.Fatalf("pull: %v, %v", hit, err)
 			}
 			if err := into.Verify(t.Context(), key); err != nil {
@@ -133,7 +133,7 @@ func TestPushAndPull(t *testing.T) {
 			if a.Name != b.Name || a.Files != b.Files || a.Size != b.Size {
 				t.Errorf("%+v is not %+v", b, a)
 			}
-			if hit, err := reader.Pull(t.Context(), other, into); hit || err != nil {
+			if hit, err := reader.Pull(t.Context(), other, into, nil); hit || err != nil {
 				t.Errorf("another key: %v, %v", hit, err)
 			}
 		})
@@ -150,7 +150,7 @@ func TestUnknownKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			into := empty(t)
-			hit, err := open(t, where, nil, strangers).Pull(t.Context(), key, into)
+			hit, err := open(t, where, nil, strangers).Pull(t.Context(), key, into, nil)
 			refused(t, hit, err, "not trusted")
 			nothing(t, into)
 		})
@@ -245,7 +245,7 @@ func TestTampered(t *testing.T) {
 			}
 			tt.change(t, dir, a, s)
 			into := empty(t)
-			hit, err := shared.Pull(t.Context(), key, into)
+			hit, err := shared.Pull(t.Context(), key, into, nil)
 			refused(t, hit, err, tt.words)
 			nothing(t, into)
 		})
@@ -298,7 +298,7 @@ func evil(t *testing.T, dir string, a artifact, s *Signer, fill func(*tar.Writer
 		t.Fatal(err)
 	}
 	a.Layers = []descriptor{d}
-	raw, err := s.seal(key, a)
+	raw, err := s.seal(key, a, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestReplayed(t *testing.T) {
 	}
 	setRaw(t, dir, other, raw)
 	into := empty(t)
-	hit, err := shared.Pull(t.Context(), other, into)
+	hit, err := shared.Pull(t.Context(), other, into, nil)
 	refused(t, hit, err, "made for another key")
 	if into.Has(other) {
 		t.Error("it was taken")
@@ -344,7 +344,7 @@ func TestManyPushAtOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if hit, err := open(t, where, nil, trust).Pull(t.Context(), key, empty(t)); !hit || err != nil {
+			if hit, err := open(t, where, nil, trust).Pull(t.Context(), key, empty(t), nil); !hit || err != nil {
 				t.Errorf("%v, %v", hit, err)
 			}
 		})
@@ -504,7 +504,7 @@ func TestLocalRegistryWithTLS(t *testing.T) {
 	if _, err := c.Push(t.Context(), key, entry(t)); err != nil {
 		t.Fatal(err)
 	}
-	if hit, err := c.Pull(t.Context(), key, into); !hit || err != nil {
+	if hit, err := c.Pull(t.Context(), key, into, nil); !hit || err != nil {
 		t.Errorf("%v, %v", hit, err)
 	}
 }
@@ -575,7 +575,7 @@ func TestRegistriesThatFail(t *testing.T) {
 			server.hook = tt.hook
 			server.mu.Unlock()
 			into := empty(t)
-			hit, err := open(t, server.address(), nil, trust).Pull(t.Context(), key, into)
+			hit, err := open(t, server.address(), nil, trust).Pull(t.Context(), key, into, nil)
 			if hit || err == nil || !strings.Contains(err.Error(), tt.words) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("got %v, %v", hit, err)
 			}
@@ -647,7 +647,7 @@ func TestLogin(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if hit, err := c.Pull(t.Context(), key, empty(t)); !hit || err != nil {
+				if hit, err := c.Pull(t.Context(), key, empty(t), nil); !hit || err != nil {
 					t.Errorf("%v, %v", hit, err)
 				}
 				return

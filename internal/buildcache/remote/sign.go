@@ -18,9 +18,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
+	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/version"
 )
 
 // The parts of an artifact (OCI image manifest, with artifactType).
@@ -33,6 +36,9 @@ const (
 	keyNote       = "dev.modwsgi.cache.key"
 	signerNote    = "dev.modwsgi.cache.signer"    // fingerprint of the public key
 	signatureNote = "dev.modwsgi.cache.signature" // base64 of the Ed25519 signature
+	formatNote    = "dev.modwsgi.cache.format"    // of the envelope and of the entry's manifest, "2.3"
+	builtNote     = "dev.modwsgi.cache.built"     // when the entry was built, RFC 3339 in UTC
+	toolNote      = "dev.modwsgi.cache.tool"      // version of modwsgi that built it
 	titleNote     = "org.opencontainers.image.title"
 )
 
@@ -68,7 +74,7 @@ func signedText(key string, a artifact) ([]byte, error) {
 	a.Annotations = maps.Clone(a.Annotations)
 	delete(a.Annotations, signatureNote)
 	data, err := json.Marshal(a)
-	return append([]byte("modwsgi build cache entry, version 1\n"+key+"\n"), data...), err
+	return append([]byte("modwsgi build cache entry, version 2\n"+key+"\n"), data...), err
 }
 
 // Signer signs entries.
@@ -80,16 +86,72 @@ type Signer struct {
 // Fingerprint is the SHA-256 of the public key's DER form, in hex.
 func (s *Signer) Fingerprint() string { return s.name }
 
-func (s *Signer) seal(key string, a artifact) ([]byte, error) {
+// seal signs a manifest, with the time at which the entry was built: signatures
+// have no end by themselves, and a registry can serve an old entry for ever.
+func (s *Signer) seal(key string, a artifact, built time.Time) ([]byte, error) {
 	a.SchemaVersion, a.MediaType, a.ArtifactType = 2, manifestType, artifactType
 	a.Annotations = maps.Clone(a.Annotations)
 	a.Annotations[keyNote], a.Annotations[signerNote] = key, s.name
+	a.Annotations[formatNote], a.Annotations[toolNote] = envelope, version.Release
+	a.Annotations[builtNote] = built.UTC().Format(time.RFC3339)
 	text, err := signedText(key, a)
 	if err != nil {
 		return nil, err
 	}
 	a.Annotations[signatureNote] = base64.StdEncoding.EncodeToString(ed25519.Sign(s.key, text))
 	return json.Marshal(a)
+}
+
+// envelope is the format of what is signed: of the manifest's annotations, and of
+// the entry's own manifest.
+var envelope = fmt.Sprintf("2.%d", buildcache.Schema)
+
+// errOtherFormat is an entry of another version of modwsgi, or from before entries
+// had a time. It is as good as none: nothing happened to it.
+var errOtherFormat = fmt.Errorf("it is in the format of another version of modwsgi: %w", errMissing)
+
+// clock is how far the clocks of two machines may differ.
+const clock = time.Hour
+
+// Age says which entries are too old. An entry that is too old is built anew and
+// replaced.
+type Age struct {
+	Max       time.Duration    // since it was built; 0 for DefaultMaxAge, negative for no limit
+	NotBefore time.Time        // entries from before do not count; zero for no such time
+	Now       func() time.Time // nil is time.Now
+}
+
+// DefaultMaxAge is how long an entry counts after it was built.
+const DefaultMaxAge = 30 * 24 * time.Hour
+
+// tooOld says why an entry of a time does not count, "" where it does.
+func (a Age) tooOld(built time.Time) string {
+	now := time.Now
+	if a.Now != nil {
+		now = a.Now
+	}
+	limit := a.Max
+	if limit == 0 {
+		limit = DefaultMaxAge
+	}
+	switch age := now().Sub(built); {
+	case built.IsZero():
+		return "it does not say when it was built"
+	case age < -clock:
+		return fmt.Sprintf("it says that it was built in the future, on %s", built.Format(time.RFC3339))
+	case built.Before(a.NotBefore):
+		return fmt.Sprintf("it was built on %s, before %s (--cache-not-before)", built.Format(time.RFC3339), a.NotBefore.Format(time.RFC3339))
+	case limit > 0 && age > limit:
+		return fmt.Sprintf("it was built on %s, which is longer ago than %s (--cache-max-age)", built.Format(time.RFC3339), days(limit))
+	}
+	return ""
+}
+
+func days(d time.Duration) string {
+	if d >= 48*time.Hour && d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	}
+	return d.String()
 }
 
 // Trust is a set of public keys.
@@ -109,6 +171,9 @@ func (t *Trust) open(key string, raw []byte) (*artifact, error) {
 	again, err := json.Marshal(a)
 	if err != nil || !bytes.Equal(raw, again) {
 		return no("its manifest has something in it that nobody signs")
+	}
+	if a.Annotations[formatNote] != envelope && a.MediaType == manifestType {
+		return nil, errOtherFormat
 	}
 	signature, err := base64.StdEncoding.DecodeString(a.Annotations[signatureNote])
 	if err != nil || len(signature) == 0 {
@@ -133,7 +198,19 @@ func (t *Trust) open(key string, raw []byte) (*artifact, error) {
 		!a.Config.is(configType, maxConfig) || !a.Layers[0].is(treeType, maxLayer) {
 		return no("its manifest is of a kind that this version does not know")
 	}
+	if built := a.built(); built.IsZero() {
+		return no("it does not say when it was built")
+	}
 	return &a, nil
+}
+
+// built is the signed time; zero where it is not one.
+func (a *artifact) built() time.Time {
+	at, err := time.Parse(time.RFC3339, a.Annotations[builtNote])
+	if err != nil || at.UTC().Format(time.RFC3339) != a.Annotations[builtNote] {
+		return time.Time{}
+	}
+	return at
 }
 
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
