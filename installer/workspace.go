@@ -37,6 +37,10 @@ func newWorkspace(q *Request) (*workspace, error) {
 	if err := q.openShared(); err != nil {
 		return nil, err
 	}
+	return makeWorkspace(q)
+}
+
+func makeWorkspace(q *Request) (*workspace, error) {
 	store, err := openStore(q.CacheDir, true)
 	if cannotWrite(err) { // it may be there and readable
 		if read, rerr := openStore(q.CacheDir, false); rerr == nil || owned.IsUntrusted(rerr) {
