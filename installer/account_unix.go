@@ -65,7 +65,7 @@ func warnOfOwner(py *detect.Python, command string, events event.Sink) {
 	if account, err := user.LookupId(strconv.Itoa(u.Owner)); err == nil {
 		name = run.Quote(account.Username)
 	}
-	events.Warn(fmt.Sprintf("another user can change this environment, and with it what root puts there: %v; run modwsgi as that user: sudo -u %s modwsgi %s --python %s",
+	events.Warn(fmt.Sprintf("another user can change this environment, and with it what root puts there: %v; run modwsgi as that user: sudo -H -u %s modwsgi %s --python %s",
 		u, name, command, run.Quote(py.Prefix)))
 }
 
