@@ -45,8 +45,17 @@ func notAsRoot(err error, account *run.Account, u *owned.Untrusted) error {
 		return err
 	}
 	return fault.New(fault.Environment,
-		fmt.Sprintf("run modwsgi as the user who owns it; in a container that nobody else uses, set %s=%s", owned.TrustedVariable, run.Quote(u.At)),
+		fmt.Sprintf("run modwsgi as the user who owns it; in a container that nobody else uses, set %s=%s", owned.TrustedVariable, run.Quote(vouchFor(u))),
 		"%w (root does not run what another user can change, so it was started with user number %d: %s)", err, account.UID, u.Error())
+}
+
+// vouchFor is the directory to name as trusted: the deepest one above the program,
+// which covers those above it.
+func vouchFor(u *owned.Untrusted) string {
+	if dir := filepath.Dir(filepath.Dir(u.Path)); strings.HasPrefix(dir, u.At) {
+		return dir
+	}
+	return u.At
 }
 
 // confined refuses paths outside of its own environment that an interpreter of
