@@ -19,8 +19,16 @@ func TestExchangedBetweenCheckAndUse(t *testing.T) {
 	otheruser.Need(t)
 	defer func() { hook = func(string, string) {} }()
 	for _, c := range []struct{ moment, part string }{
-		{"opened", "work"}, {"opened", "logs"}, {"opened", "downloads"}, {"opened", "builds"}, {"work", "work"}, {"work", "logs"},
-		{"remove", "work"}, {"remove", "logs"}, {"remove", "downloads"}, {"remove", "builds"},
+		{"opened", "work"},
+		{"opened", "logs"},
+		{"opened", "downloads"},
+		{"opened", "builds"},
+		{"work", "work"},
+		{"work", "logs"},
+		{"remove", "work"},
+		{"remove", "logs"},
+		{"remove", "downloads"},
+		{"remove", "builds"},
 	} {
 		t.Run(c.moment+" "+c.part, func(t *testing.T) {
 			top := otheruser.Dir(t)
