@@ -3,7 +3,6 @@ package installer
 import (
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,123 +16,9 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// baitKey is the key of a build that is planted.
-var baitKey = strings.Repeat("ab", 32)
-
-// bait fills a directory with what a cache command or the sweep of an install
-// would remove, whichever part of the cache it stands for.
-func bait(t *testing.T, dir string) {
-	t.Helper()
-	files := map[string]string{
-		"file": "f", "run-dead/file": "f", "kept-1/file": "f",
-		"archives/sha256/" + baitKey + "/x.tar.gz": "archive",
-		"ab/" + baitKey + "/manifest.json":         "{", "ab/" + baitKey + "/tree/file": "f",
-		".store-1/tree/file": "f", ".drop-1/file": "f",
-	}
-	for i := range 12 {
-		files[fmt.Sprintf("20200101T0000%02dZ-x/step.log", i)] = "log"
-	}
-	write(t, dir, files)
-}
-
-// snapshot has a line for everything below the directories, with mode, owner,
-// size, and time of change for what is not a directory.
-func snapshot(t *testing.T, dirs ...string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	for _, dir := range dirs {
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			info, err := d.Info()
-			if err != nil {
-				return err
-			}
-			st := info.Sys().(*syscall.Stat_t)
-			line := fmt.Sprint(info.Mode(), st.Uid)
-			if !d.IsDir() {
-				line += fmt.Sprint(" ", info.Size(), st.Mtim)
-			}
-			out[path] = line
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
-func unchanged(t *testing.T, before, after map[string]string) {
-	t.Helper()
-	for _, path := range slices.Sorted(maps.Keys(before)) {
-		if after[path] != before[path] {
-			t.Errorf("%s was %s, is %q", path, before[path], after[path])
-		}
-	}
-	for _, path := range slices.Sorted(maps.Keys(after)) {
-		if before[path] == "" {
-			t.Errorf("%s was made", path)
-		}
-	}
-}
-
-func giveAll(t *testing.T, dir string) {
-	t.Helper()
-	for _, path := range tree(t, dir) {
-		otheruser.Give(t, path)
-	}
-}
-
-// plants are the ways in which a part of a cache directory is not only root's. Each
-// gets the part's path and a directory with bait.
-var plants = map[string]func(t *testing.T, part, foreign string){
-	"a link to another user's directory": func(t *testing.T, part, foreign string) {
-		giveAll(t, foreign)
-		symlink(t, foreign, part)
-	},
-	"a link to a directory of root": func(t *testing.T, part, foreign string) {
-		symlink(t, foreign, part)
-	},
-	"a link of another user": func(t *testing.T, part, foreign string) {
-		symlink(t, foreign, part)
-		otheruser.Give(t, part)
-	},
-	"owned by another user": func(t *testing.T, part, _ string) {
-		bait(t, part)
-		giveAll(t, part)
-	},
-	"writable for everybody": func(t *testing.T, part, _ string) {
-		bait(t, part)
-		if err := os.Chmod(part, 0o777); err != nil {
-			t.Fatal(err)
-		}
-	},
-	"writable for a group with other members": func(t *testing.T, part, _ string) {
-		bait(t, part)
-		if err := os.Lchown(part, 0, otheruser.GID); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(part, 0o775|fs.ModeSetgid); err != nil {
-			t.Fatal(err)
-		}
-	},
-}
-
-func symlink(t *testing.T, target, name string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(target, name); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestPartOfTheCacheIsNotOurs: whichever part it is, nothing is removed, read or
+// TestUntrustedPartOfTheCache: whichever part it is, nothing is removed, read or
 // written, an install works elsewhere, and commands on the cache fail.
-func TestPartOfTheCacheIsNotOurs(t *testing.T) {
+func TestUntrustedPartOfTheCache(t *testing.T) {
 	otheruser.Need(t)
 	for _, part := range []string{"builds", "downloads", "host", "logs", "work"} {
 		for name, plant := range plants {
@@ -151,8 +36,8 @@ func TestPartOfTheCacheIsNotOurs(t *testing.T) {
 	}
 }
 
-// TestCacheIsNotOurs is the same for the cache directory itself.
-func TestCacheIsNotOurs(t *testing.T) {
+// TestUntrustedCache is the same for the cache directory itself.
+func TestUntrustedCache(t *testing.T) {
 	otheruser.Need(t)
 	for name, plant := range plants {
 		if strings.HasPrefix(name, "a link to a dir") {
@@ -234,8 +119,8 @@ func refused(t *testing.T, cache, top string) {
 	unchanged(t, before, snapshot(t, top))
 }
 
-// TestEntriesOfOthersAreLeftAlone: what another user or a link has come to lie
-// among our entries is not removed with them.
+// TestEntriesOfOthersAreLeftAlone: what another user or a link has put
+// among the entries is not removed with them.
 func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -261,7 +146,7 @@ func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
 	}
 	w.close()
 	if fileExists(cache + "/work/run-ours") {
-		t.Error("what a killed run of ours left is there")
+		t.Error("the directory of a killed run of this user is there")
 	}
 	var h heard
 	if _, err := PruneCache(Request{CacheDir: cache, Events: h.sink}, CachePolicy{All: true, Kinds: []string{KindLog}}); err != nil || !h.has("warn left alone") {
@@ -269,7 +154,7 @@ func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
 	}
 	unchanged(t, before, snapshot(t, foreign, cache+"/work/run-theirs", cache+"/work/run-loose", cache+"/work/.hidden", cache+"/logs/20200101T000000Z-x", cache+"/logs/.hidden"))
 	if fileExists(cache + "/logs/20200101T000011Z-x") {
-		t.Error("logs of ours are there")
+		t.Error("old logs of this user are there")
 	}
 }
 
