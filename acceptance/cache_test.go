@@ -234,7 +234,7 @@ func TestCachesThatCannotBeUsed(t *testing.T) {
 		if err := os.Mkdir(small, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		r := command(t, dir, bareEnv(), "unshare", "-m", "sh", "-euc", "mount -t tmpfs -o size=4m none "+small+"; "+argv(small)+"; exit $?")
+		r := command(t, dir, bareEnv(), "unshare", "-m", "sh", "-euc", "mount -t tmpfs -o size=4m,mode=700 none "+small+"; "+argv(small)+"; exit $?")
 		if r.code != 3 || !strings.Contains(r.stderr, "MiB free") || !strings.Contains(r.stderr, "are needed") {
 			t.Error(r)
 		}
