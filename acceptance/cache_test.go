@@ -222,7 +222,7 @@ func TestCachesThatCannotBeUsed(t *testing.T) {
 		must(t, dir, bareEnv(), "rm", "-rf", env, filepath.Join(cache, "downloads"))
 		venv(t, setting(t, "MODWSGI_TEST_PYTHON"), env, "--without-pip")
 		r := cached(t, dir, cache, env, "--offline")
-		if _, notes := steps(t, r); r.code != 4 || !said(notes, "others can write to it") {
+		if _, notes := steps(t, r); r.code != 4 || !said(notes, "neither read nor written") {
 			t.Errorf("a build that another user could have changed was used: %v", r)
 		}
 		if _, err := os.Stat(filepath.Join(env, "lib/python3/site-packages/mod_wsgi")); err == nil {
@@ -234,7 +234,7 @@ func TestCachesThatCannotBeUsed(t *testing.T) {
 		if err := os.Mkdir(small, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		r := command(t, dir, bareEnv(), "unshare", "-m", "sh", "-euc", "mount -t tmpfs -o size=4m none "+small+"; "+argv(small)+"; exit $?")
+		r := command(t, dir, bareEnv(), "unshare", "-m", "sh", "-euc", "mount -t tmpfs -o size=4m,mode=700 none "+small+"; "+argv(small)+"; exit $?")
 		if r.code != 3 || !strings.Contains(r.stderr, "MiB free") || !strings.Contains(r.stderr, "are needed") {
 			t.Error(r)
 		}

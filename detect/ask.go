@@ -47,17 +47,21 @@ var errHung = errors.New("it did not answer in time")
 func ask(ctx context.Context, r *run.Runner, exe string, req Request) (*answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, errHung)
 	defer cancel()
+	account, why := accountFor(interpreterParts(exe)...)
 	out, err := r.Output(ctx, run.Cmd{
 		Argv: []string{exe, "-I", "-S", "-B", "-c", factsScript},
 		Dir:  filepath.Dir(exe),
-		Env:  interpreterEnv(req.Env),
+		Env:  interpreterEnv(req.Env), Account: account,
 	})
 	if err != nil {
-		return nil, askError(exe, err)
+		return nil, notAsRoot(askError(exe, err), account, why)
 	}
 	a, err := decodeAnswer(out)
 	if err != nil {
 		return nil, fault.New(fault.Environment, hintGivePath, "ask %s: %w", exe, err)
+	}
+	if account != nil {
+		return a, a.confined(exe)
 	}
 	return a, nil
 }

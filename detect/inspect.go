@@ -68,10 +68,12 @@ func (f *finder) queryAPXS(path string, names ...string) (string, error) {
 			env = append(env, name+"="+v)
 		}
 	}
-	out, err := f.run.Output(ctx, run.Cmd{Argv: append([]string{path, "-q"}, names...), Env: env})
+	account, why := accountFor(path)
+	out, err := f.run.Output(ctx, run.Cmd{Argv: append([]string{path, "-q"}, names...), Env: env, Account: account})
 	if err == nil {
 		return string(out), nil
 	}
+	err = notAsRoot(err, account, why)
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("%s does not work: %w", path, errHung)
 	}

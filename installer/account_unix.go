@@ -3,11 +3,13 @@
 package installer
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 
 	"modwsgi/detect"
 	"modwsgi/internal/event"
@@ -46,6 +48,25 @@ func warnOfClosed(py *detect.Python, events event.Sink) {
 			return
 		}
 	}
+}
+
+// warnOfOwner tells root of an environment that another user can change: whatever
+// root places there, that user can replace.
+func warnOfOwner(py *detect.Python, command string, events event.Sink) {
+	var u *owned.Untrusted
+	if os.Geteuid() != 0 || !errors.As(owned.Check(py.Platlib), &u) {
+		return
+	}
+	if u.Owner <= 0 {
+		events.Warn(fmt.Sprintf("another user can change this environment, and with it what root puts there: %v; take their rights away (chmod go-w %s)", u, run.Quote(u.At)))
+		return
+	}
+	name := "'#" + strconv.Itoa(u.Owner) + "'"
+	if account, err := user.LookupId(strconv.Itoa(u.Owner)); err == nil {
+		name = run.Quote(account.Username)
+	}
+	events.Warn(fmt.Sprintf("another user can change this environment, and with it what root puts there: %v; run modwsgi as that user: sudo -H -u %s modwsgi %s --python %s",
+		u, name, command, run.Quote(py.Prefix)))
 }
 
 // openUp lets everybody read what root installs: another user serves it, and a

@@ -16,5 +16,8 @@ func ServingUser() string { return "" }
 // warnOfClosed has nothing to tell.
 func warnOfClosed(*detect.Python, event.Sink) {}
 
+// warnOfOwner has nothing to tell.
+func warnOfOwner(*detect.Python, string, event.Sink) {}
+
 // openUp has nothing to do: access lists are inherited.
 func openUp(string) error { return nil }

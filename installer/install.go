@@ -128,6 +128,7 @@ func install(ctx context.Context, q Request) (*Report, error) {
 		return nil, err
 	}
 	warnOfClosed(plan.Python, q.Events)
+	warnOfOwner(plan.Python, "install", q.Events)
 	if err := place.Writable(plan.Site, plan.Python.Scripts); err != nil {
 		return nil, err
 	}
@@ -426,6 +427,7 @@ func Verify(ctx context.Context, q Request) (*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
+	warnOfOwner(py, "verify", q.Events)
 	sub, err := installedSubject(py.Platlib, py)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix), "there is no mod_wsgi that modwsgi installed in %s", py.Prefix)
@@ -499,6 +501,7 @@ func Uninstall(ctx context.Context, q Request) ([]string, error) {
 		return nil, err
 	}
 	site := py.Platlib
+	warnOfOwner(py, "uninstall", q.Events)
 	if err := place.Writable(site, py.Scripts); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/recipe"
+	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
 )
 
@@ -412,7 +413,11 @@ func (p *Plan) probeHost(ctx context.Context) error {
 		return err
 	}
 	defer remove()
-	if p.tools, err = toolchain.Find(ctx, q.Runner, q.toolEnv(), scratch); err != nil {
+	env := q.toolEnv()
+	if dir := run.Getenv(q.Env, "CCACHE_DIR"); dir != run.Getenv(env, "CCACHE_DIR") {
+		q.Events.Note("CCACHE_DIR is " + dir + ", which another user can change: it is not used")
+	}
+	if p.tools, err = toolchain.Find(ctx, q.Runner, env, scratch); err != nil {
 		return err
 	}
 	if p.tools.Cross != "" {

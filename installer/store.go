@@ -145,9 +145,9 @@ func cacheDir(env []string) (dir, variable string, err error) {
 		"there is no directory to keep downloads in")
 }
 
-// ownHome is this user's home directory by the password database, "" where that
-// does not have the user.
-func ownHome() string {
+// ownHome returns this user's home directory by the password database, "" where
+// that does not have the user. Tests replace it.
+var ownHome = func() string {
 	u, err := user.LookupId(strconv.Itoa(os.Geteuid()))
 	if err != nil || !filepath.IsAbs(u.HomeDir) {
 		return ""

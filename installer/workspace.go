@@ -26,7 +26,8 @@ type workspace struct {
 	dir     string
 	base    *owned.Dir // that dir is in
 	logs    string
-	release func() // of the locks on dir and logs
+	logBase *owned.Dir // that logs is in
+	release func()     // of the locks on dir and logs
 	keep    bool
 	builds  *builds
 }
@@ -37,6 +38,10 @@ func newWorkspace(q *Request) (*workspace, error) {
 	if err := q.openShared(); err != nil {
 		return nil, err
 	}
+	return makeWorkspace(q)
+}
+
+func makeWorkspace(q *Request) (*workspace, error) {
 	store, err := openStore(q.CacheDir, true)
 	if cannotWrite(err) { // it may be there and readable
 		if read, rerr := openStore(q.CacheDir, false); rerr == nil || owned.IsUntrusted(rerr) {
@@ -197,7 +202,7 @@ func scratchWorkspace(q *Request, cache string) (*workspace, error) {
 		w.close()
 		return nil, noWorkspace(err)
 	}
-	w.logs = logs.Path()
+	w.logs, w.logBase = logs.Path(), base
 	_ = logs.Close()
 	q.downloads = filepath.Join(dir, partDownloads)
 	return w, nil
@@ -213,7 +218,7 @@ func (w *workspace) openLogs(store *owned.Dir) error {
 	if err != nil {
 		return fmt.Errorf("make log directory: %w", err)
 	}
-	defer func() { _ = logs.Close() }()
+	w.logBase = logs
 	dir, release, err := claim(logs, time.Now().UTC().Format("20060102T150405Z-"))
 	if err != nil {
 		return fmt.Errorf("make log directory: %w", err)
@@ -247,8 +252,15 @@ func (w *workspace) close() {
 		_ = w.base.RemoveAll(name)
 	}
 	w.release()
+	if w.logBase != nil {
+		if w.logs != "" {
+			_ = w.logBase.Remove(filepath.Base(w.logs)) // only where it is empty
+		}
+		if w.logBase != w.base {
+			_ = w.logBase.Close()
+		}
+	}
 	_ = w.base.Close()
-	_ = os.Remove(w.logs) // only where it is empty
 }
 
 // sweep removes work directories of this user that nobody holds. Those of

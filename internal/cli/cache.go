@@ -84,6 +84,9 @@ func (a *app) cacheRequest(dir string) (installer.Request, error) {
 	}
 	q := a.request()
 	q.CacheDir = dir
+	if path, err := installer.CacheDirectory(q); err == nil { // else the command reports it, where it needs one
+		q.CacheDir = path
+	}
 	return q, nil
 }
 

@@ -8,15 +8,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
-	"modwsgi/internal/run"
 	"modwsgi/modulebuild/windows"
 )
 
@@ -70,13 +68,6 @@ func (w *windowsFlags) complete(a *app) error {
 	if w.jobs == 0 {
 		w.jobs = runtime.NumCPU()
 	}
-	if w.cacheDir == "" {
-		dir, err := cacheDir(a.Env)
-		if err != nil {
-			return err
-		}
-		w.cacheDir = dir
-	}
 	for _, p := range []*string{&w.cacheDir, &w.out, &w.httpdSDK} {
 		if *p != "" {
 			*p = a.abs(*p)
@@ -107,26 +98,21 @@ func (w *windowsFlags) readSDKs(a *app) error {
 	return nil
 }
 
-// cacheDir is where downloads are kept; the places are those of "install".
-func cacheDir(env []string) (string, error) {
-	for _, c := range []struct{ name, below string }{
-		{"MODWSGI_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "modwsgi"}, {"LocalAppData", "modwsgi/cache"}, {"HOME", ".cache/modwsgi"},
-	} {
-		if dir := run.Getenv(env, c.name); filepath.IsAbs(dir) {
-			return filepath.Join(dir, filepath.FromSlash(c.below)), nil
-		}
-	}
-	return "", fault.New(fault.Environment, "give --cache-dir", "there is no directory to keep downloads in")
-}
-
 // buildWindows fetches what is needed and builds one module a Python, one after
 // the other: each takes all processors.
 func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([]*windows.Result, *windows.Sources, error) {
 	if _, err := windows.Compiler(ctx, a.Env, a.runner()); err != nil {
 		return nil, nil, err
 	}
+	q := a.request()
+	q.CacheDir, q.KeepBuild = w.cacheDir, w.keepBuild
+	space, err := installer.OpenWorkspace(q)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer space.Close()
 	f, err := fetch.New(fetch.Options{
-		Runner: a.runner(), Env: a.Env, CacheDir: filepath.Join(w.cacheDir, "downloads"), SourceDirs: w.sourceDirs,
+		Runner: a.runner(), Env: a.Env, CacheDir: space.Downloads, SourceDirs: w.sourceDirs,
 		Mirrors: w.mirrors, Offline: w.offline, Events: a.view.sink(),
 	})
 	if err != nil {
@@ -144,28 +130,11 @@ func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([
 	if err != nil {
 		return nil, nil, err
 	}
-	// What is compiled is opened by name, by tools that trust it.
-	base, err := owned.MakeDir(filepath.Join(w.cacheDir, "work"))
-	if err != nil {
-		return nil, nil, fault.New(fault.Environment, fault.HintOr(err, "give another directory with --cache-dir"), "make the build directory: %w", err)
-	}
-	defer func() { _ = base.Close() }()
-	dir, err := base.Temp("windows-")
-	if err != nil {
-		return nil, nil, fmt.Errorf("make the build directory: %w", err)
-	}
-	work := dir.Path()
-	if w.keepBuild {
-		defer func() { _ = dir.Close() }()
-	} else {
-		defer func() { _ = dir.Discard() }()
-	}
-	logs := filepath.Join(w.cacheDir, "logs", time.Now().UTC().Format("20060102T150405Z")+"-"+filepath.Base(work))
 	var out []*windows.Result
 	for _, p := range w.pythons {
 		q := windows.Request{
-			Python: p, HTTPDSDK: w.httpdSDK, PythonSDK: w.sdkOf[p], Jobs: w.jobs, Work: filepath.Join(work, p), Out: into,
-			Logs: filepath.Join(logs, p), Env: a.Env, Runner: a.runner(), Events: a.view.sink(),
+			Python: p, HTTPDSDK: w.httpdSDK, PythonSDK: w.sdkOf[p], Jobs: w.jobs, Work: filepath.Join(space.Dir, p), Out: into,
+			Logs: filepath.Join(space.Logs, p), Env: a.Env, Runner: a.runner(), Events: a.view.sink(),
 		}
 		sources.Fill(&q)
 		made, err := windows.Build(ctx, q)

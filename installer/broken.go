@@ -1,0 +1,44 @@
+package installer
+
+import (
+	"path/filepath"
+	"slices"
+
+	"modwsgi/detect"
+)
+
+// brokenEnvironment finds what is installed in an environment whose Python does
+// not start any more, by its files; nil where that is none of ours.
+func brokenEnvironment(q *Request) *detect.Python {
+	var dirs []string
+	switch {
+	case q.Python != "":
+		path := q.abs(q.Python)
+		dirs = []string{path, filepath.Dir(path), filepath.Dir(filepath.Dir(path))}
+	default:
+		dirs = []string{filepath.Join(q.Dir, ".venv")}
+	}
+	for _, dir := range dirs {
+		if !fileExists(filepath.Join(dir, "pyvenv.cfg")) {
+			continue
+		}
+		var sites []string
+		for _, pattern := range []string{"lib/python*/site-packages/mod_wsgi*.dist-info", "Lib/site-packages/mod_wsgi*.dist-info"} {
+			found, _ := filepath.Glob(filepath.Join(globEscape(dir), filepath.FromSlash(pattern)))
+			for _, info := range found {
+				if site := filepath.Dir(info); !slices.Contains(sites, site) {
+					sites = append(sites, site)
+				}
+			}
+		}
+		if len(sites) != 1 {
+			return nil
+		}
+		scripts := filepath.Join(dir, "bin")
+		if !fileExists(scripts) {
+			scripts = filepath.Join(dir, "Scripts")
+		}
+		return &detect.Python{Prefix: dir, Platlib: sites[0], Purelib: sites[0], Scripts: scripts, Version: "(does not start)"}
+	}
+	return nil
+}

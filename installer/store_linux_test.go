@@ -1,0 +1,442 @@
+package installer
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"modwsgi/internal/buildcache"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/otheruser"
+)
+
+// TestUntrustedPartOfTheCache: whichever part it is, nothing is removed, read or
+// written, an install works elsewhere, and commands on the cache fail.
+func TestUntrustedPartOfTheCache(t *testing.T) {
+	otheruser.Need(t)
+	for _, part := range []string{"builds", "downloads", "host", "logs", "work"} {
+		for name, plant := range plants {
+			t.Run(part+" is "+name, func(t *testing.T) {
+				top := otheruser.Dir(t)
+				cache, foreign := top+"/cache", top+"/foreign"
+				bait(t, foreign)
+				if err := os.MkdirAll(cache, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				plant(t, cache+"/"+part, foreign)
+				refused(t, cache, top)
+			})
+		}
+	}
+}
+
+// TestUntrustedCache is the same for the cache directory itself.
+func TestUntrustedCache(t *testing.T) {
+	otheruser.Need(t)
+	for name, plant := range plants {
+		if strings.HasPrefix(name, "a link to a dir") {
+			continue // the link of root itself is followed to what is root's
+		}
+		t.Run(name, func(t *testing.T) {
+			top := otheruser.Dir(t)
+			if err := os.Mkdir(top+"/shared", 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(top+"/shared", 0o777|fs.ModeSticky); err != nil {
+				t.Fatal(err)
+			}
+			bait(t, top+"/foreign/logs")
+			plant(t, top+"/shared/cache", top+"/foreign")
+			refused(t, top+"/shared/cache", top)
+		})
+	}
+	t.Run("in a directory of another user", func(t *testing.T) {
+		top := otheruser.Dir(t)
+		bait(t, top+"/home/cache/logs")
+		otheruser.Give(t, top+"/home")
+		refused(t, top+"/home/cache", top)
+	})
+	t.Run("to be made in a directory of another user", func(t *testing.T) {
+		top := otheruser.Dir(t)
+		bait(t, top+"/home/x")
+		otheruser.Give(t, top+"/home")
+		refused(t, top+"/home/.cache/modwsgi", top)
+	})
+}
+
+// refused does everything with a cache that is to be left alone, and compares all
+// below top before and after.
+func refused(t *testing.T, cache, top string) {
+	t.Helper()
+	before := snapshot(t, top)
+	var h heard
+	q := Request{CacheDir: cache, Events: h.sink, Env: []string{"TMPDIR=" + t.TempDir()}}
+	w, err := newWorkspace(&q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{w.dir, w.logs, q.downloads} {
+		if dir == "" || strings.HasPrefix(dir, top) {
+			t.Errorf("works in %q", dir)
+		}
+	}
+	if ok, err := w.builds.has(t.Context(), baitKey); ok || err != nil {
+		t.Errorf("a build was found: %v", err)
+	}
+	w.builds.forget(baitKey)
+	built := t.TempDir()
+	write(t, built, map[string]string{"file": "built"})
+	w.builds.store(t.Context(), strings.Repeat("ef", 32), built, buildcache.About{})
+	w.close()
+	if warned := slices.DeleteFunc(slices.Clone(h.texts), func(s string) bool { return !strings.HasPrefix(s, "warn ") }); len(warned) != 1 ||
+		!strings.Contains(warned[0], cache) || !strings.Contains(warned[0], "--cache-dir") && !strings.Contains(warned[0], "remove the link") {
+		t.Errorf("warnings: %q", warned)
+	}
+	q = Request{CacheDir: cache}
+	for what, do := range map[string]func() error{
+		"list":   func() error { _, err := ListCache(q); return err },
+		"info":   func() error { _, err := FindCached(q, "run-dead"); return err },
+		"clear":  func() error { _, err := PruneCache(q, CachePolicy{All: true}); return err },
+		"prune":  func() error { _, err := PruneCache(q, CachePolicy{MaxSize: 0, OlderThan: time.Nanosecond}); return err },
+		"verify": func() error { _, err := VerifyCache(t.Context(), q, true); return err },
+	} {
+		err := do()
+		if err == nil {
+			if !fileExists(cache) {
+				continue // there is none
+			}
+			t.Errorf("cache %s: no error", what)
+			continue
+		}
+		wantFault(t, err, fault.Environment, cache)
+	}
+	unchanged(t, before, snapshot(t, top))
+}
+
+// TestEntriesOfOthersAreLeftAlone: what another user or a link has put
+// among the entries is not removed with them.
+func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	cache, foreign := top+"/cache", top+"/foreign"
+	bait(t, foreign)
+	bait(t, cache+"/work/run-theirs")
+	giveAll(t, cache+"/work/run-theirs")
+	symlink(t, foreign, cache+"/work/run-link")
+	write(t, cache, map[string]string{"work/run-loose/x": "", "work/.hidden/x": "", "work/run-ours/x": ""})
+	if err := os.Chmod(cache+"/work/run-loose", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 12 {
+		write(t, cache, map[string]string{fmt.Sprintf("logs/20200101T0000%02dZ-x/step.log", i): "log"})
+	}
+	giveAll(t, cache+"/logs/20200101T000000Z-x")
+	symlink(t, foreign, cache+"/logs/20190101T000000Z-x")
+	write(t, cache, map[string]string{"logs/.hidden/x": ""})
+	before := snapshot(t, foreign, cache+"/work/run-theirs", cache+"/work/run-loose", cache+"/work/.hidden", cache+"/logs/20200101T000000Z-x", cache+"/logs/.hidden")
+	w, err := newWorkspace(&Request{CacheDir: cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.close()
+	if fileExists(cache + "/work/run-ours") {
+		t.Error("the directory of a killed run of this user is there")
+	}
+	var h heard
+	if _, err := PruneCache(Request{CacheDir: cache, Events: h.sink}, CachePolicy{All: true, Kinds: []string{KindLog}}); err != nil || !h.has("warn left alone") {
+		t.Errorf("%v, %q", err, h.texts)
+	}
+	unchanged(t, before, snapshot(t, foreign, cache+"/work/run-theirs", cache+"/work/run-loose", cache+"/work/.hidden", cache+"/logs/20200101T000000Z-x", cache+"/logs/.hidden"))
+	if fileExists(cache + "/logs/20200101T000011Z-x") {
+		t.Error("old logs of this user are there")
+	}
+}
+
+// TestRaceForTheCache lets another user exchange the parts of a cache for links to
+// a directory of root, as often as that goes, while root clears and uses it.
+func TestRaceForTheCache(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	home, precious := top+"/home", top+"/precious"
+	bait(t, precious)
+	for _, part := range []string{"work", "logs", "downloads", "builds"} {
+		bait(t, home+"/cache/"+part)
+	}
+	giveAll(t, home)
+	for _, dir := range []string{home, home + "/cache"} {
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := snapshot(t, precious)
+	cmd := otheruser.Command(t, "/bin/sh", "-c",
+		`cd "$1"; while :; do for p in work logs downloads builds; do mv $p $p.away; ln -s "$2" $p; rm $p; mv $p.away $p; done; done 2>/dev/null`, "sh", home+"/cache", precious)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	tmp := t.TempDir()
+	for range 200 {
+		_, _ = PruneCache(Request{CacheDir: home + "/cache"}, CachePolicy{All: true})
+		if w, err := newWorkspace(&Request{CacheDir: home + "/cache", Env: []string{"TMPDIR=" + tmp}}); err == nil {
+			if strings.HasPrefix(w.dir, top) || strings.HasPrefix(w.logs, top) {
+				t.Errorf("works in %s, logs to %s", w.dir, w.logs)
+			}
+			w.close()
+		}
+	}
+	unchanged(t, before, snapshot(t, precious))
+}
+
+// TestHomeOfAnotherUser: sudo may keep HOME, and then root makes nothing there.
+func TestHomeOfAnotherUser(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	write(t, top, map[string]string{"home/": "", "xdg/": "", "root/": ""})
+	otheruser.Give(t, top+"/home", top+"/xdg")
+	own := top + "/root"
+	ownHome = func() string { return own }
+	defer func(f func() string) { ownHome = f }(passwdHome)
+	for _, env := range [][]string{{"HOME=" + top + "/home"}, {"HOME=" + own, "XDG_CACHE_HOME=" + top + "/xdg"}} {
+		var h heard
+		q := Request{Env: env, Events: h.sink}
+		before := snapshot(t, top+"/home", top+"/xdg")
+		if err := q.findCache(); err != nil || q.CacheDir != own+"/.cache/modwsgi" {
+			t.Fatalf("%s, %v", q.CacheDir, err)
+		}
+		name, _, _ := strings.Cut(env[len(env)-1], "=")
+		if !h.has("note "+name+" is ") || !h.has("belongs to") || !h.has(own+"/.cache/modwsgi instead") {
+			t.Errorf("%q", h.texts)
+		}
+		w, err := newWorkspace(&q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.close()
+		unchanged(t, before, snapshot(t, top+"/home", top+"/xdg"))
+	}
+	q := Request{Env: []string{"HOME=" + own, "CCACHE_DIR=" + top + "/xdg", "CC=cc"}}
+	if got := q.toolEnv(); !slices.Equal(got, []string{"HOME=" + own, "CC=cc"}) {
+		t.Errorf("%q", got)
+	}
+	q.Env = []string{"HOME=" + top + "/home"}
+	if got := q.toolEnv(); !slices.Equal(got, []string{"HOME=" + own}) {
+		t.Errorf("%q", got)
+	}
+	// A home that this user's own one cannot replace is reported when it is used.
+	own = top + "/home"
+	q = Request{Env: []string{"HOME=" + top + "/home"}}
+	if err := q.findCache(); err != nil || q.CacheDir != top+"/home/.cache/modwsgi" {
+		t.Errorf("%s, %v", q.CacheDir, err)
+	}
+}
+
+// TestPlanWritesNothing is what --dry-run promises: neither in a HOME and a TMPDIR of
+// another user nor in the cache that is used instead.
+func TestPlanWritesNothing(t *testing.T) {
+	otheruser.Need(t)
+	env := python(t)
+	top := otheruser.Dir(t)
+	write(t, top, map[string]string{"home/": "", "tmp/": "", "root/": "", "bin/mod_wsgi-express": "x", "work/": ""})
+	own := top + "/root"
+	ownHome = func() string { return own }
+	defer func(f func() string) { ownHome = f }(passwdHome)
+	otheruser.Give(t, top+"/home", top+"/tmp")
+	q := request(t)
+	q.CacheDir, q.Python, q.ToolsDir, q.Dir = "", env, top+"/bin", top+"/work"
+	q.HTTPD = "bundled"
+	q.Env = append(q.Env, "HOME="+top+"/home", "TMPDIR="+top+"/tmp")
+	before := snapshot(t, top, env)
+	if _, err := MakePlan(t.Context(), q); err != nil {
+		t.Skipf("needs a compiler: %v", err)
+	}
+	unchanged(t, before, snapshot(t, top, env))
+}
+
+// TestTemporaryDirectoryOfAnotherUser is passed over.
+func TestTemporaryDirectoryOfAnotherUser(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	write(t, top, map[string]string{"theirs/": "", "loose/": "", "sticky/": ""})
+	otheruser.Give(t, top+"/theirs")
+	for dir, mode := range map[string]fs.FileMode{"loose": 0o777, "sticky": 0o777 | fs.ModeSticky} {
+		if err := os.Chmod(top+"/"+dir, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"theirs": "/tmp", "loose": "/tmp", "sticky": top + "/sticky"} {
+		var h heard
+		q := Request{Env: []string{"TMPDIR=" + top + "/" + name, "A=b"}, Events: h.sink}
+		dir, remove, err := q.scratch("modwsgi-test-", false)
+		if err != nil || filepath.Dir(dir) != want {
+			t.Errorf("%s: %s, %v", name, dir, err)
+			continue
+		}
+		remove()
+		if fileExists(dir) {
+			t.Errorf("%s is there", dir)
+		}
+		q.ownTemp()
+		if kept := len(q.Env) == 2; kept != (name == "sticky") || h.has("TMPDIR") == kept {
+			t.Errorf("%s: %q, %q", name, q.Env, h.texts)
+		}
+	}
+}
+
+// TestScratchOfOthersIsLeftAlone: among temporary directories each user has some.
+func TestScratchOfOthersIsLeftAlone(t *testing.T) {
+	otheruser.Need(t)
+	top := otheruser.Dir(t)
+	sticky := top + "/tmp"
+	old := time.Now().Add(-time.Hour)
+	for _, name := range []string{"modwsgi-work-aaaaaaaaaaaa", "modwsgi-verify-bbbbbbbbbbbb", "modwsgi-work-21977", "modwsgi-verify-cccccccccccc"} {
+		write(t, sticky, map[string]string{name + "/x": ""})
+		if err := os.Chtimes(sticky+"/"+name, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(sticky, 0o777|fs.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	giveAll(t, sticky+"/modwsgi-work-aaaaaaaaaaaa")
+	if err := os.Lchown(sticky+"/modwsgi-verify-bbbbbbbbbbbb", 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	q := Request{Env: []string{"TMPDIR=" + sticky}}
+	_, remove, err := q.scratch("modwsgi-test-", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove()
+	for name, want := range map[string]bool{
+		"modwsgi-work-aaaaaaaaaaaa": true, "modwsgi-verify-bbbbbbbbbbbb": true, "modwsgi-work-21977": true, "modwsgi-verify-cccccccccccc": false,
+	} {
+		if fileExists(sticky+"/"+name) != want {
+			t.Errorf("%s: there %v", name, !want)
+		}
+	}
+}
+
+// TestModesWhateverTheUmask: the cache is private.
+func TestModesWhateverTheUmask(t *testing.T) {
+	for _, umask := range []int{0, 0o002, 0o077} {
+		base := t.TempDir()
+		before := syscall.Umask(umask)
+		w, err := newWorkspace(&Request{CacheDir: base + "/a/cache"})
+		if err == nil {
+			err = w.builds.cache.Import(baitKey, &buildcache.Manifest{Schema: buildcache.Schema, Key: baitKey}, func(to string) error {
+				tree, err := buildcache.NewWriter(to)
+				if err == nil {
+					err = tree.Close()
+				}
+				return err
+			})
+		}
+		syscall.Umask(before)
+		if err != nil {
+			t.Fatalf("umask %03o: %v", umask, err)
+		}
+		for _, dir := range []string{base + "/a", base + "/a/cache", base + "/a/cache/work", base + "/a/cache/logs", base + "/a/cache/builds", w.dir, w.logs} {
+			if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("umask %03o: %s: %v, %v", umask, dir, info.Mode(), err)
+			}
+		}
+		w.close()
+	}
+}
+
+// TestCachesOfAnOrdinaryUser runs as the other user: a cache that root keeps for
+// everybody is read, one of a third user is not, and one behind a link of theirs
+// works.
+func TestCachesOfAnOrdinaryUser(t *testing.T) {
+	top := os.Getenv("MODWSGI_TEST_TOP")
+	if top == "" && os.Geteuid() == 0 {
+		top = otheruser.Dir(t)
+		made := t.TempDir()
+		write(t, made, map[string]string{"file": "built"})
+		for _, who := range []string{"root", "third"} {
+			c := buildcache.Cache{Dir: top + "/" + who + "/builds"}
+			if err := c.Store(t.Context(), baitKey, made, buildcache.About{}); err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range tree(t, top+"/"+who) {
+				info, err := os.Lstat(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Chmod(path, info.Mode().Perm()|0o444|info.Mode().Perm()&0o100>>3|info.Mode().Perm()&0o100>>6); err != nil {
+					t.Fatal(err)
+				}
+				if who == "third" {
+					if err := os.Lchown(path, 12345, 12345); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		write(t, top, map[string]string{"theirs/data/": ""})
+		symlink(t, "data", top+"/theirs/link")
+		giveAll(t, top+"/theirs")
+	}
+	if !otheruser.Rerun(t, "MODWSGI_TEST_TOP="+top) {
+		return
+	}
+	for name, c := range map[string]struct {
+		found bool
+		word  string
+	}{
+		"root": {true, "note the cache directory " + top + "/root can only be read"}, "third": {false, "warn the cache is neither read nor written: " + top + "/third"},
+	} {
+		var h heard
+		q := Request{CacheDir: top + "/" + name, Events: h.sink, Env: []string{"TMPDIR=" + t.TempDir()}}
+		w, err := newWorkspace(&q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := w.builds.has(t.Context(), baitKey); ok != c.found || err != nil {
+			t.Errorf("%s: found %v, %v", name, ok, err)
+		}
+		if !h.has(c.word) || len(h.texts) != 1 {
+			t.Errorf("%s: %q", name, h.texts)
+		}
+		w.close()
+	}
+	w, err := newWorkspace(&Request{CacheDir: top + "/theirs/link"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	if !strings.HasPrefix(w.dir, top+"/theirs/data/work/") {
+		t.Errorf("works in %s", w.dir)
+	}
+}
+
+// TestLogsOfRunningBuildsStay although more than ten are under way.
+func TestLogsOfRunningBuildsStay(t *testing.T) {
+	q := Request{CacheDir: t.TempDir() + "/cache"}
+	var all []*workspace
+	for range keptLogs + 5 {
+		w, err := newWorkspace(&Request{CacheDir: q.CacheDir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.close()
+		write(t, w.logs, map[string]string{"step.log": "x"})
+		all = append(all, w)
+	}
+	gone, err := PruneCache(q, CachePolicy{All: true})
+	if err != nil || len(gone) != 0 {
+		t.Errorf("removed %v, %v", gone, err)
+	}
+	for _, w := range all {
+		if !fileExists(w.logs+"/step.log") || !fileExists(w.dir) {
+			t.Errorf("%s or %s was removed", w.logs, w.dir)
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package buildcache
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"modwsgi/internal/owned"
+)
+
+// Entry is one tree of the cache.
+type Entry struct {
+	Key string `json:"key"`
+	About
+	Files   int       `json:"files"`
+	Size    int64     `json:"bytes"`   // of the contents
+	Created time.Time `json:"created"` // when it came into this cache
+	Used    time.Time `json:"used"`    // when it was restored last
+	Path    string    `json:"path"`
+	Damage  string    `json:"damage,omitempty"` // why it cannot be used
+	Format  int       `json:"format,omitempty"` // of its manifest, where that is another one than Schema
+	Origin  Origin    `json:"origin"`
+}
+
+// List returns all entries, the one used last first. A directory that is not
+// there has none. What belongs to another user is left out.
+func (c Cache) List() ([]Entry, error) {
+	dir, err := c.open()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }()
+	groups, err := dir.Entries()
+	if err != nil {
+		return nil, err
+	}
+	var out []Entry
+	for _, g := range groups {
+		if len(g.Name()) != 2 || !g.IsDir() {
+			continue
+		}
+		found, err := listGroup(dir, g.Name())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	slices.SortFunc(out, func(a, b Entry) int {
+		if n := b.Used.Compare(a.Used); n != 0 {
+			return n
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+	return out, nil
+}
+
+func listGroup(dir *owned.Dir, name string) ([]Entry, error) {
+	group, err := dir.Sub(name)
+	if errors.Is(err, fs.ErrNotExist) || owned.IsUntrusted(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = group.Close() }()
+	keys, err := group.Entries()
+	if err != nil {
+		return nil, err
+	}
+	var out []Entry
+	for _, k := range keys {
+		if !IsKey(k.Name()) || k.Name()[:2] != name {
+			continue
+		}
+		entry, err := group.Sub(k.Name())
+		if err != nil {
+			continue
+		}
+		if e, err := describe(entry, k.Name()); err == nil {
+			out = append(out, *e)
+		}
+		_ = entry.Close()
+	}
+	return out, nil
+}
+
+// Info describes one entry from its manifest; fs.ErrNotExist is in the error's
+// tree where there is none. A manifest that cannot be read is told in Damage, one
+// of another format in Format.
+func (c Cache) Info(key string) (*Entry, error) {
+	entry, err := c.entry(key)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = entry.Close() }()
+	return describe(entry, key)
+}
+
+func describe(entry *owned.Dir, key string) (*Entry, error) {
+	info, err := entry.Root().Stat(".")
+	if err != nil {
+		return nil, err
+	}
+	e := &Entry{Key: key, Path: entry.Path(), Created: info.ModTime(), Used: info.ModTime(), Origin: readOrigin(entry)}
+	m, err := readManifest(entry, key)
+	if err != nil {
+		var other *formatError
+		if errors.As(err, &other) {
+			e.Format, e.Name = other.schema, other.name
+		} else {
+			e.Damage = err.Error()
+		}
+		e.Size = sizeOf(entry.Root().FS())
+		return e, nil
+	}
+	if info, err := entry.Lstat(manifestName); err == nil {
+		e.Used = info.ModTime()
+	}
+	e.About, e.Files, e.Size = m.About, len(m.Files), m.Size()
+	return e, nil
+}
+
+// sizeOf sums up what lies on the disk.
+func sizeOf(dir fs.FS) (n int64) {
+	_ = fs.WalkDir(dir, ".", func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			n += info.Size()
+		}
+		return nil
+	})
+	return n
+}
+
+// Verify reads an entry in full. The error says what is damaged (IsDamage), or
+// why it could not be read; nothing is changed.
+func (c Cache) Verify(ctx context.Context, key string) error {
+	entry, err := c.entry(key)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = entry.Close() }()
+	m, err := readManifest(entry, key)
+	if err != nil {
+		return err
+	}
+	tree, err := openTree(entry)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.Close() }()
+	if err := m.sameNames(tree.Root()); err != nil {
+		return err
+	}
+	files, err := list(ctx, tree.Root())
+	if err != nil {
+		return err
+	}
+	for i, f := range m.Files {
+		if i >= len(files) || files[i] != f {
+			return &damageError{f.Path}
+		}
+	}
+	return nil
+}
+
+// Policy says which entries are too many.
+type Policy struct {
+	MaxSize   int64                 // bytes in all, least recently used go first; negative for no limit
+	OlderThan time.Duration         // not used for so long; 0 for no limit
+	Keep      func(key string) bool // never removed; may be nil
+	Young     time.Duration         // what was used within is never removed: somebody may work on it
+	Count     int64                 // bytes elsewhere that count too
+	Now       func() time.Time      // nil is time.Now
+}
+
+// Choose returns the entries that a policy is against, of a list with the one
+// used last first.
+func (p Policy) Choose(all []Entry) []Entry {
+	now := time.Now
+	if p.Now != nil {
+		now = p.Now
+	}
+	total := p.Count
+	for _, e := range all {
+		total += e.Size
+	}
+	var out []Entry
+	for _, e := range slices.Backward(all) {
+		age := now().Sub(e.Used)
+		old := p.OlderThan > 0 && age > p.OlderThan
+		big := p.MaxSize >= 0 && total > p.MaxSize
+		if !old && !big || age < p.Young || p.Keep != nil && p.Keep(e.Key) {
+			continue
+		}
+		total -= e.Size
+		out = append(out, e)
+	}
+	return out
+}
+
+// Prune removes what a policy is against and returns it.
+func (c Cache) Prune(p Policy) ([]Entry, error) {
+	all, err := c.List()
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > 0 {
+		if dir, err := c.open(); err == nil {
+			sweep(dir)
+			_ = dir.Close()
+		}
+	}
+	var gone []Entry
+	for _, e := range p.Choose(all) {
+		if err := c.Remove(e.Key); err != nil {
+			return gone, err
+		}
+		gone = append(gone, e)
+	}
+	return gone, nil
+}
