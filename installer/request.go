@@ -143,10 +143,10 @@ func (q *Request) findCache() error {
 	return nil
 }
 
-// longestSocketDir is how long the path of a directory may be in which mod_wsgi
+// longestSocketDir is how long the path of a directory may be below which mod_wsgi
 // makes "wsgi.PID.N.M.sock": sun_path has 104 bytes on BSD and 108 on Linux
 // (unix(7)).
-const longestSocketDir = 104 - len("/modwsgi-verify-4294967295/wsgi.4194304.10.10.sock")
+const longestSocketDir = 104 - len("/modwsgi-verify-123456789012/run/wsgi.4194304.10.10.sock")
 
 // scratch makes a temporary directory, in TMPDIR or where the system keeps them.
 // With serves it is one for a server: a socket's path has room in it, and the
@@ -189,7 +189,7 @@ func sweepScratch(base string) {
 	}
 }
 
-var scratchName = regexp.MustCompile(`^modwsgi-(verify|probe|work)-\d{5,}$`)
+var scratchName = regexp.MustCompile(`^modwsgi-(verify|probe|work)-(\d{5,}|[a-z2-7]{12})$`)
 
 func (q *Request) abs(path string) string {
 	if filepath.IsAbs(path) {

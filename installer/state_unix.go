@@ -22,9 +22,8 @@ func stateOf(path string) string {
 	return fmt.Sprint(st.Dev, st.Ino, info.ModTime().UnixNano(), changeTime(st), info.Size(), info.Mode())
 }
 
-// ownScratch says whether a temporary directory is this user's, or the one of
-// the account that root lets serve.
+// ownScratch reports whether a temporary directory is this user's.
 func ownScratch(info os.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && (int(st.Uid) == os.Geteuid() || os.Geteuid() == 0 && st.Uid == nobodyID)
+	return ok && int(st.Uid) == os.Geteuid()
 }
