@@ -24,7 +24,7 @@ func (t *throwaway) admit(s Subject) (Subject, error) {
 	if t.account == nil {
 		return s, nil
 	}
-	closed, err := t.account.Closed(append(pythonFiles(s), t.dir.Path())...)
+	closed, err := t.account.Closed(append(pythonFiles(s), t.path("run"))...)
 	if err != nil {
 		return s, t.unsafe(err.Error(), "")
 	}
