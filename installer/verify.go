@@ -121,9 +121,10 @@ func verifyOnce(ctx context.Context, q *Request, s Subject) (_ *Proof, retry boo
 	}
 	verifyHook("started", t)
 	proof, err := ask(asking, server, t)
+	verifyHook("answered", t)
 	var said string
 	if err != nil { // what it says while it ends is not to the point
-		t.log.settle()
+		t.log.settle(server)
 		said = out.String() + t.log.String()
 	}
 	stop(server, err == nil)

@@ -74,9 +74,16 @@ func (l *errorLog) follow(trouble func()) {
 	}()
 }
 
-// settle waits a moment for what the server is still writing. It is called once.
-func (l *errorLog) settle() {
-	if err := l.pipe.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+// settle waits a moment for what the server is still writing, or wrote before its end.
+// It is called once.
+func (l *errorLog) settle(server *run.Process) {
+	moment := 100 * time.Millisecond
+	select {
+	case <-server.Done():
+		moment /= 5
+	default:
+	}
+	if err := l.pipe.SetReadDeadline(time.Now().Add(moment)); err != nil {
 		return
 	}
 	select {

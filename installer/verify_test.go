@@ -1,6 +1,9 @@
+//go:build unix
+
 package installer
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,18 +52,30 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-func TestWriteServerQuotes(t *testing.T) {
-	dir := t.TempDir()
-	s := Subject{Module: `/a "b" \c/mod's <x>.so`, Prefix: "/p q/%{x}#", ModulesDir: "/m"}
-	if err := writeServer(dir, 1234, "NONCE", s); err != nil {
+// newServer is a throwaway server that nothing was started in.
+func newServer(t *testing.T) *throwaway {
+	t.Helper()
+	q := request(t)
+	server, err := q.newThrowaway()
+	if err != nil {
 		t.Fatal(err)
 	}
-	conf, err := os.ReadFile(filepath.Join(dir, "httpd.conf"))
+	t.Cleanup(server.remove)
+	return server
+}
+
+func TestConfigurationQuotes(t *testing.T) {
+	server := newServer(t)
+	s := Subject{Module: `/a "b" \c/mod's <x>.so`, Prefix: "/p q/%{x}#", ModulesDir: "/m"}
+	if err := server.configure(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	conf, err := os.ReadFile(server.path("httpd.conf"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		`LoadModule wsgi_module "/a \"b\" \\c/mod's <x>.so"`, `WSGIPythonHome "/p q/%{x}#"`, "Listen 127.0.0.1:1234", "application-group=%{GLOBAL}",
+		`LoadModule wsgi_module "/a \"b\" \\c/mod's <x>.so"`, `WSGIPythonHome "/p q/%{x}#"`, fmt.Sprintf("Listen 127.0.0.1:%d", server.port), "application-group=%{GLOBAL}",
 	} {
 		if !strings.Contains(string(conf), line+"\n") {
 			t.Errorf("lacks the line %s:\n%s", line, conf)
@@ -70,14 +85,13 @@ func TestWriteServerQuotes(t *testing.T) {
 	if !strings.Contains(string(conf), " lang=C.UTF-8 locale=C.UTF-8 ") {
 		t.Errorf("the daemon process has no UTF-8 locale:\n%s", conf)
 	}
-	if app, err := os.ReadFile(filepath.Join(dir, "verify.wsgi")); err != nil || !strings.Contains(string(app), `"NONCE"`) {
+	if app, err := os.ReadFile(server.path("verify.wsgi")); err != nil || !strings.Contains(string(app), `"`+server.nonce+`"`) {
 		t.Errorf("%s, %v", app, err)
 	}
 	for _, path := range []string{"/a\nLoadModule x y", "/a\x00b", "/a/${HOME}/b"} {
-		dir := t.TempDir()
-		wantFault(t, writeServer(dir, 1, "n", Subject{Module: path}), fault.Environment, "another path")
-		if left := tree(t, dir); len(left) > 1 {
-			t.Errorf("left behind: %v", left)
+		for _, s := range []Subject{{Module: path}, {Prefix: path}, {ModulesDir: path}, {LibPython: path}} {
+			_, err := server.configuration(s)
+			wantFault(t, err, fault.Environment, "another path")
 		}
 	}
 }
@@ -109,8 +123,10 @@ func TestKeepLog(t *testing.T) {
 // nothing behind.
 func TestVerifyOfWhatDoesNotRun(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
+	for _, open := range []string{dir, filepath.Dir(dir)} { // for the account that root serves as
+		if err := os.Chmod(open, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	write(t, dir, map[string]string{"text": "no program", "tmp/": ""})
 	for program, word := range map[string]string{
