@@ -27,8 +27,7 @@ type Staged struct {
 	Python  *detect.Python
 	HTTPD   *StagedHTTPD // nil where the module is for an httpd of the host
 	Module  []Source     // the archive that the module was made from
-	Proof   *Proof
-	Untried string // why there is no proof
+	Proof   *Proof       // nil where it could not be tried, of which a warning tells
 
 	close func()
 }
@@ -184,11 +183,10 @@ func (p *Plan) staged(ctx context.Context, w *workspace) (*Staged, error) {
 	}
 	name := fmt.Sprintf("verify stage for Python %d.%d", p.Python.Major, p.Python.Minor)
 	proof, err := verifyStep(ctx, q, name, subject)
-	why, err := tolerate(q.Events, err)
-	if err != nil {
+	if _, err = tolerate(q.Events, err); err != nil {
 		return nil, err
 	}
-	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: p.Python, Proof: proof, Untried: why, close: w.close}
+	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: p.Python, Proof: proof, close: w.close}
 	for name, f := range src.files {
 		if name == "mod_wsgi" {
 			out.Module = append(out.Module, sourceOf(name, f))

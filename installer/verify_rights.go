@@ -42,10 +42,14 @@ func (t *throwaway) admit(s Subject) (Subject, error) {
 		}
 	}
 	if !run.CanReadAll() {
-		return s, t.unsafe("root lacks the capability to read every file (CAP_DAC_READ_SEARCH) that it would take to try it all the same", closed)
+		n := t.unsafe("root lacks the capability to read every file (CAP_DAC_READ_SEARCH) that it would take to try it all the same", closed)
+		n.hint = "give a container that capability (--cap-add DAC_READ_SEARCH), or " + n.hint
+		return s, n
 	}
 	if err := trustedCode(s); err != nil {
-		return s, t.unsafe("it cannot be tried with the capability to read every file, because others could use that: "+err.Error(), closed)
+		n := t.unsafe("it cannot be tried with the capability to read every file, because others could use that: "+err.Error(), closed)
+		n.hint = "take the right to change it away from others, or " + n.hint
+		return s, n
 	}
 	t.account.ReadAll = true
 	return s, nil
