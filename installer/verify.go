@@ -125,7 +125,7 @@ func verifyOnce(ctx context.Context, q *Request, s Subject) (_ *Proof, retry boo
 	var said string
 	if err != nil { // what it says while it ends is not to the point
 		t.log.settle(server)
-		said = out.String() + t.log.String()
+		said = out.String() + t.log.text()
 	}
 	stop(server, err == nil)
 	if err != nil {

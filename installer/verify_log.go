@@ -1,11 +1,12 @@
 package installer
 
 import (
-	"errors"
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"modwsgi/internal/owned"
@@ -37,10 +38,17 @@ func (l *boundedText) String() string {
 // errorLog is the error log of a throwaway server: a pipe with a name, which we
 // made and hold open. So there is no file whose name the server's account could
 // lead elsewhere, and nothing to poll.
+//
+// What is written to a pipe is read in that order. A mark that we write shows the
+// reader that everything before it has been read; nobody else can know it, since the
+// pipe can only be read by us.
 type errorLog struct {
 	boundedText
-	pipe           *os.File
-	settled, ended chan struct{}
+	pipe    *os.File // for both directions
+	mark    string
+	marked  chan struct{}
+	closing atomic.Bool
+	ended   chan struct{} // nil before follow
 }
 
 // fatal are texts of the error log after which no answer comes: a client would
@@ -49,7 +57,7 @@ var fatal = []string{":alert]", ":emerg]", "exit signal", "Fatal Python error", 
 
 // follow reads what the server writes, and calls trouble where no answer will come.
 func (l *errorLog) follow(trouble func()) {
-	l.settled, l.ended = make(chan struct{}, 1), make(chan struct{})
+	l.mark, l.marked, l.ended = "\n"+rand.Text()+"\n", make(chan struct{}, 1), make(chan struct{})
 	go func() {
 		defer close(l.ended)
 		var last string // the end of what was read before: a text may lie across
@@ -62,41 +70,48 @@ func (l *errorLog) follow(trouble func()) {
 					trouble()
 				}
 			}
-			last = last[max(0, len(last)-32):]
-			switch {
-			case errors.Is(err, os.ErrDeadlineExceeded):
-				_ = l.pipe.SetReadDeadline(time.Time{})
-				l.settled <- struct{}{}
-			case err != nil:
+			if strings.Contains(last, l.mark) {
+				select {
+				case l.marked <- struct{}{}:
+				default:
+				}
+				last = ""
+			}
+			if err != nil || l.closing.Load() {
 				return
 			}
+			last = last[max(0, len(last)-64):]
 		}
 	}()
 }
 
-// settle waits a moment for what the server is still writing, or wrote before its end.
-// It is called once.
+// settle waits until everything has been read that the server writes within a moment,
+// or wrote before its end. It is called once.
 func (l *errorLog) settle(server *run.Process) {
-	moment := 100 * time.Millisecond
 	select {
 	case <-server.Done():
-		moment /= 5
-	default:
+	case <-time.After(100 * time.Millisecond):
 	}
-	if err := l.pipe.SetReadDeadline(time.Now().Add(moment)); err != nil {
+	if _, err := l.pipe.WriteString(l.mark); err != nil {
 		return
 	}
 	select {
-	case <-l.settled:
+	case <-l.marked:
 	case <-l.ended:
+	case <-time.After(time.Second):
 	}
 }
 
+// text is what the server wrote.
+func (l *errorLog) text() string { return strings.ReplaceAll(l.String(), l.mark, "") }
+
 func (l *errorLog) close() {
-	_ = l.pipe.Close()
+	l.closing.Store(true)
 	if l.ended != nil {
+		_, _ = l.pipe.WriteString(l.mark) // wakes the reader
 		<-l.ended
 	}
+	_ = l.pipe.Close()
 }
 
 // verifyHint reads what httpd said.

@@ -48,7 +48,7 @@ func (t *throwaway) admit(s Subject) (Subject, error) {
 	}
 	if err := trustedCode(s); err != nil {
 		n := t.unsafe("it cannot be tried with the capability to read every file, because others could use that: "+err.Error(), closed)
-		n.hint = "take the right to change it away from others, or " + n.hint
+		n.hint = "take the right to change it away from others, run modwsgi as the user who owns it, or " + n.hint
 		return s, n
 	}
 	t.account.ReadAll = true

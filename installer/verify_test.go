@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
 )
 
 func TestCompare(t *testing.T) {
@@ -95,6 +96,43 @@ func TestConfigurationQuotes(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorLogIsReadToItsEnd: all that a server wrote before its end is there, and only
+// that, however much; texts that are fatal are found where a read ends in them.
+func TestErrorLogIsReadToItsEnd(t *testing.T) {
+	for range 20 {
+		server := newServer(t)
+		trouble := make(chan struct{}, 100)
+		server.log.follow(func() {
+			select {
+			case trouble <- struct{}{}:
+			default:
+			}
+		})
+		q := request(t)
+		p, err := q.Runner.Start(t.Context(), run.Cmd{
+			Argv: []string{"/bin/sh", "-c", `exec >> "$1"; i=0; while [ $i -lt 3000 ]; do echo "line $i of an error log [wsgi"; i=$((i+1)); done; printf "[x:al"; printf "ert] end"`, "sh", server.path("error_log")},
+			Dir:  "/", Env: testEnvironment, Account: server.account,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = p.Wait()
+		server.log.settle(p)
+		text := server.log.text()
+		if strings.Count(text, "\n") != 3000 || !strings.HasPrefix(text, "line 0 of") || !strings.HasSuffix(text, "line 2999 of an error log [wsgi\n[x:alert] end") {
+			t.Errorf("%d bytes, ending in %q", len(text), text[max(0, len(text)-100):])
+		}
+		select {
+		case <-trouble:
+		default:
+			t.Error("the fatal text was not found")
+		}
+		server.remove()
+	}
+}
+
+var testEnvironment = []string{"PATH=/usr/bin:/bin"}
 
 func TestTelling(t *testing.T) {
 	log := "[x] [wsgi:info] [pid 1] one\n[x] [wsgi:crit] [pid 1] two\n[x] [mpm_event:notice] [pid 1] three\nfour\n"

@@ -18,7 +18,7 @@ func openErrorLog(t *throwaway) (*errorLog, error) {
 	if err := t.give("error_log", 0o600, 0o620); err != nil {
 		return nil, err
 	}
-	pipe, err := t.dir.Root().OpenFile("error_log", os.O_RDWR|unix.O_NONBLOCK, 0)
+	pipe, err := t.dir.Root().OpenFile("error_log", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
