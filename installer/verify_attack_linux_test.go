@@ -358,6 +358,12 @@ func TestCodeOfOthersGetsNoCapability(t *testing.T) {
 		{"httpd", func(s *Subject) { s.Executable = copied(t, s.Executable, theirs+"/httpd") }},
 		{"the modules", func(s *Subject) { s.ModulesDir = theirs }},
 		{"the library", func(s *Subject) { s.LibPython = copied(t, s.Module, theirs+"/libpython.so") }},
+		{"what httpd finds by its run path", func(s *Subject) {
+			s.Executable = copied(t, s.Executable, closed+"/bin/httpd")
+			if err := os.Symlink(theirs, closed+"/lib"); err != nil {
+				t.Fatal(err)
+			}
+		}},
 	} {
 		s := s
 		c.s(&s)
@@ -374,10 +380,7 @@ func TestCodeOfOthersGetsNoCapability(t *testing.T) {
 func copied(t *testing.T, from, to string) string {
 	t.Helper()
 	data, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to, data, 0o755)
-	}
-	if err != nil {
+	if err := errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, data, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	return to

@@ -58,12 +58,20 @@ func (c *codeCheck) binary(path string) error {
 	if err := trustedPath(path); err != nil {
 		return err
 	}
+	return c.libraries(path)
+}
+
+// libraries judges what a program or library finds by its run path.
+func (c *codeCheck) libraries(path string) error {
 	facts, err := elf.Read(path)
 	if errors.Is(err, elf.ErrNotELF) || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", path, err)
+	}
+	if len(facts.RunPath) == 0 {
+		return nil
 	}
 	origins := []string{filepath.Dir(path)}
 	if real, err := filepath.EvalSymlinks(path); err == nil && filepath.Dir(real) != origins[0] {
@@ -75,11 +83,25 @@ func (c *codeCheck) binary(path string) error {
 			if !filepath.IsAbs(dir) { // of the directory where the server runs, which is ours
 				continue
 			}
-			for _, name := range facts.Needed {
-				if err := c.binary(filepath.Join(dir, name)); err != nil {
-					return err
-				}
+			if err := c.libraryDir(dir, facts.Needed); err != nil {
+				return err
 			}
+		}
+	}
+	return nil
+}
+
+// libraryDir judges libraries where the loader looks for them: in a directory, and
+// before that in those below it for special processors (ld.so(8)).
+func (c *codeCheck) libraryDir(dir string, names []string) error {
+	for _, special := range []string{"glibc-hwcaps", "tls", "haswell", "x86_64"} {
+		if err := c.tree(filepath.Join(dir, special)); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := c.binary(filepath.Join(dir, name)); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -162,7 +184,7 @@ func (c *codeCheck) tree(dir string, without ...string) error {
 		if err != nil {
 			break
 		}
-		err = c.binary(path)
+		err = c.libraries(path)
 	}
 	return err
 }
