@@ -96,6 +96,39 @@ func TestEnvironmentThatOnlyRootCanEnter(t *testing.T) {
 	serve(t, env)
 }
 
+// TestEnvironmentThatRootCannotTry: root has the capability to write every file, as in
+// most containers, but not the one to read every file, and gives neither to a server.
+// What is closed is installed and not verified; what is open is verified.
+func TestEnvironmentThatRootCannotTry(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root serves as another user")
+	}
+	dir := workdir(t, "closed")
+	env := venv(t, "/usr/bin/python3", filepath.Join(dir, "env"), "--without-pip")
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	less := []string{"setpriv", "--bounding-set=-dac_read_search"}
+	r := command(t, "/", bareEnv(), append(less, installArgs(t, "--python", env)...)...)
+	if r.code != 0 || !strings.Contains(r.stdout, "Not verified: "+dir) || strings.Contains(r.stdout, "Verified:") || !strings.Contains(r.stderr, "CAP_DAC_READ_SEARCH") {
+		t.Fatal(r)
+	}
+	verify := append(less, program(t, "modwsgi"), "verify", "--python", env)
+	if r := command(t, "/", bareEnv(), verify...); r.code != 7 || !strings.Contains(r.stderr, dir) || !strings.Contains(r.stderr, "chmod o+x "+dir) {
+		t.Error(r)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if r := command(t, "/", bareEnv(), verify...); r.code != 0 || !strings.Contains(r.stdout, "Verified:") {
+		t.Error(r)
+	}
+	r = command(t, "/", bareEnv(), append(less, installArgs(t, "--python", env, "--reinstall")...)...)
+	if r.code != 0 || !strings.Contains(r.stdout, "Verified:") || strings.Contains(r.stderr, "CAP_DAC_READ_SEARCH") {
+		t.Error(r)
+	}
+}
+
 // TestLongTemporaryDirectory: a socket's path has a limit.
 func TestLongTemporaryDirectory(t *testing.T) {
 	dir := workdir(t, "long")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
-	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 )
 
@@ -30,6 +28,7 @@ type Report struct {
 	Installed []Installed    `json:"installed"`
 	Sources   []SourceReport `json:"sources,omitempty"`
 	Proof     *Proof         `json:"proof,omitempty"`
+	Untried   string         `json:"not_verified,omitempty"` // why there is no proof of what was placed
 	Timings   []steps.Timing `json:"timings,omitempty"`
 	Cached    bool           `json:"httpd_from_build_cache"`
 	Launcher  string         `json:"launcher"`
@@ -248,16 +247,19 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 	tried := make(chan error, 1)
 	go func() {
 		_, err := verifyStep(trying, q, "verify stage", p.stagedSubject(s, made))
+		if untried(err) != nil { // it is said once, of what is placed
+			err = nil
+		}
 		tried <- err
 	}()
-	proof, err := p.place(ctx, locked, s, func() error { err := <-tried; tried <- err; return err })
+	proof, why, err := p.place(ctx, locked, s, func() error { err := <-tried; tried <- err; return err })
 	if err != nil {
 		stop()
 		<-tried
 		return nil, err
 	}
 	r := p.report(src, made)
-	r.Proof, r.Logs = proof, w.logs
+	r.Proof, r.Untried, r.Logs = proof, why, w.logs
 	return r, nil
 }
 
@@ -308,8 +310,9 @@ func orSomebody(installer string) string {
 // stagedSubject is the module as it lies in the stage, with the httpd that is
 // beside it or outside.
 func (p *Plan) stagedSubject(s *staged, made *product) Subject {
-	sub := Subject{Prefix: p.Python.Prefix, PythonVersion: p.Python.Version, Executable: made.httpd.Executable, ModulesDir: made.httpd.ModulesDir}
+	sub := Subject{Prefix: p.Python.Prefix, PythonVersion: p.Python.Version, Executable: made.httpd.Executable, ModulesDir: made.httpd.ModulesDir, Staged: true, Python: p.Python}
 	if made.tree != "" {
+		sub.Tree = made.tree
 		sub.Executable, sub.ModulesDir = filepath.Join(made.tree, "bin", "httpd"), filepath.Join(made.tree, "modules")
 	}
 	sub.Module, sub.ModuleVersion = filepath.Join(s.site, "mod_wsgi", "server", s.receipt.Module.File), s.receipt.Module.Version
@@ -317,8 +320,8 @@ func (p *Plan) stagedSubject(s *staged, made *product) Subject {
 }
 
 // place moves the stage into the prefix and tries it there; what does not work
-// there is taken back.
-func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged, ready func() error) (*Proof, error) {
+// there is taken back. untried is why it could not be tried.
+func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged, ready func() error) (_ *Proof, untried string, _ error) {
 	q := &p.request
 	var t *place.Transaction
 	err := q.Events.Step("place", func() error {
@@ -329,17 +332,17 @@ func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged, ready
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	proof, err := p.verifyPlaced(ctx)
-	if err != nil {
+	if untried, err = tolerate(q.Events, err); err != nil {
 		if rerr := t.Rollback(); rerr != nil {
-			return nil, errors.Join(err, fmt.Errorf("undo: %w", rerr))
+			return nil, "", errors.Join(err, fmt.Errorf("undo: %w", rerr))
 		}
 		q.Events.Note("the environment is as it was before")
-		return nil, err
+		return nil, "", err
 	}
-	return proof, t.Commit()
+	return proof, untried, t.Commit()
 }
 
 func distNames(dists []pydist.Dist) string {
@@ -356,22 +359,6 @@ func (p *Plan) verifyPlaced(ctx context.Context) (*Proof, error) {
 		return nil, err
 	}
 	return verifyStep(ctx, &p.request, "verify", *sub)
-}
-
-// installedSubject is what a receipt says lies in the environment.
-func installedSubject(site string, py *detect.Python) (*Subject, error) {
-	r, err := receipt.Read(site)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if err != nil {
-		return nil, fault.New(fault.Environment, "build it again with modwsgi install --python "+run.Quote(py.Prefix), "the record of what is installed is damaged: %w", err)
-	}
-	return &Subject{
-		Prefix: py.Prefix, PythonVersion: py.Version,
-		Module: filepath.Join(site, "mod_wsgi", "server", r.Module.File), ModuleVersion: r.Module.Version,
-		Executable: r.HTTPD.Executable, ModulesDir: r.HTTPD.ModulesDir, LibPython: wheelLibrary(r, py),
-	}, nil
 }
 
 // report describes the environment after the work.
@@ -419,36 +406,6 @@ func lastingEnvironment(ctx context.Context, q *Request) (*detect.Python, error)
 		return broken, nil
 	}
 	return nil, err
-}
-
-// Verify tries what is installed, by a real request.
-func Verify(ctx context.Context, q Request) (*Proof, error) {
-	py, err := environment(ctx, &q)
-	if err != nil {
-		return nil, err
-	}
-	warnOfOwner(py, "verify", q.Events)
-	sub, err := installedSubject(py.Platlib, py)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix), "there is no mod_wsgi that modwsgi installed in %s", py.Prefix)
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range []string{ModuleDist, HTTPDDist} {
-		d, err := pydist.Find(py.Platlib, name)
-		if err != nil {
-			return nil, err
-		}
-		if d == nil {
-			continue
-		}
-		if problems := d.Check(); len(problems) > 0 {
-			return nil, fault.New(fault.Verify, "run modwsgi install --python "+py.Prefix+" to repair it",
-				"%s is not as it was installed: %s", name, problems[0])
-		}
-	}
-	return verifyStep(ctx, &q, "verify", *sub)
 }
 
 // List says what of ours, or in our place, is in an environment.

@@ -139,10 +139,10 @@ func (q *Request) checkVersions() error {
 
 var partVersion = regexp.MustCompile(`^\d+(\.\d+)?$`)
 
-// longestSocketDir is how long the path of a directory may be in which mod_wsgi
+// longestSocketDir is how long the path of a directory may be below which mod_wsgi
 // makes "wsgi.PID.N.M.sock": sun_path has 104 bytes on BSD and 108 on Linux
 // (unix(7)).
-const longestSocketDir = 104 - len("/modwsgi-verify-abcdefghijkl/wsgi.4194304.10.10.sock")
+const longestSocketDir = 104 - len("/modwsgi-verify-123456789012/run/wsgi.4194304.10.10.sock")
 
 // scratch makes a temporary directory, in TMPDIR or where the system keeps them.
 // With serves it is one for a server: a socket's path has room in it, and the

@@ -27,7 +27,7 @@ type Staged struct {
 	Python  *detect.Python
 	HTTPD   *StagedHTTPD // nil where the module is for an httpd of the host
 	Module  []Source     // the archive that the module was made from
-	Proof   *Proof
+	Proof   *Proof       // nil where it could not be tried, of which a warning tells
 
 	close func()
 }
@@ -188,7 +188,7 @@ func (p *Plan) staged(ctx context.Context, w *workspace) (*Staged, error) {
 	}
 	name := fmt.Sprintf("verify stage for Python %d.%d", p.Python.Major, p.Python.Minor)
 	proof, err := verifyStep(ctx, q, name, subject)
-	if err != nil {
+	if _, err = tolerate(q.Events, err); err != nil {
 		return nil, err
 	}
 	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: p.Python, Proof: proof, close: w.close}

@@ -1,12 +1,16 @@
+//go:build unix
+
 package installer
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
 )
 
 func TestCompare(t *testing.T) {
@@ -49,18 +53,30 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-func TestWriteServerQuotes(t *testing.T) {
-	dir := t.TempDir()
-	s := Subject{Module: `/a "b" \c/mod's <x>.so`, Prefix: "/p q/%{x}#", ModulesDir: "/m"}
-	if err := writeServer(dir, 1234, "NONCE", s); err != nil {
+// newServer is a throwaway server that nothing was started in.
+func newServer(t *testing.T) *throwaway {
+	t.Helper()
+	q := request(t)
+	server, err := q.newThrowaway()
+	if err != nil {
 		t.Fatal(err)
 	}
-	conf, err := os.ReadFile(filepath.Join(dir, "httpd.conf"))
+	t.Cleanup(server.remove)
+	return server
+}
+
+func TestConfigurationQuotes(t *testing.T) {
+	server := newServer(t)
+	s := Subject{Module: `/a "b" \c/mod's <x>.so`, Prefix: "/p q/%{x}#", ModulesDir: "/m"}
+	if err := server.configure(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	conf, err := os.ReadFile(server.path("httpd.conf"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		`LoadModule wsgi_module "/a \"b\" \\c/mod's <x>.so"`, `WSGIPythonHome "/p q/%{x}#"`, "Listen 127.0.0.1:1234", "application-group=%{GLOBAL}",
+		`LoadModule wsgi_module "/a \"b\" \\c/mod's <x>.so"`, `WSGIPythonHome "/p q/%{x}#"`, fmt.Sprintf("Listen 127.0.0.1:%d", server.port), "application-group=%{GLOBAL}",
 	} {
 		if !strings.Contains(string(conf), line+"\n") {
 			t.Errorf("lacks the line %s:\n%s", line, conf)
@@ -70,17 +86,53 @@ func TestWriteServerQuotes(t *testing.T) {
 	if !strings.Contains(string(conf), " lang=C.UTF-8 locale=C.UTF-8 ") {
 		t.Errorf("the daemon process has no UTF-8 locale:\n%s", conf)
 	}
-	if app, err := os.ReadFile(filepath.Join(dir, "verify.wsgi")); err != nil || !strings.Contains(string(app), `"NONCE"`) {
+	if app, err := os.ReadFile(server.path("verify.wsgi")); err != nil || !strings.Contains(string(app), `"`+server.nonce+`"`) {
 		t.Errorf("%s, %v", app, err)
 	}
 	for _, path := range []string{"/a\nLoadModule x y", "/a\x00b", "/a/${HOME}/b"} {
-		dir := t.TempDir()
-		wantFault(t, writeServer(dir, 1, "n", Subject{Module: path}), fault.Environment, "another path")
-		if left := tree(t, dir); len(left) > 1 {
-			t.Errorf("left behind: %v", left)
+		for _, s := range []Subject{{Module: path}, {Prefix: path}, {ModulesDir: path}, {LibPython: path}} {
+			_, err := server.configuration(s)
+			wantFault(t, err, fault.Environment, "another path")
 		}
 	}
 }
+
+// TestErrorLogIsReadToItsEnd: all that a server wrote before its end is there, and only
+// that, however much; texts that are fatal are found where a read ends in them.
+func TestErrorLogIsReadToItsEnd(t *testing.T) {
+	for range 20 {
+		server := newServer(t)
+		trouble := make(chan struct{}, 100)
+		server.log.follow(func() {
+			select {
+			case trouble <- struct{}{}:
+			default:
+			}
+		})
+		q := request(t)
+		p, err := q.Runner.Start(t.Context(), run.Cmd{
+			Argv: []string{"/bin/sh", "-c", `exec >> "$1"; i=0; while [ $i -lt 3000 ]; do echo "line $i of an error log [wsgi"; i=$((i+1)); done; printf "[x:al"; printf "ert] end"`, "sh", server.path("error_log")},
+			Dir:  "/", Env: testEnvironment, Account: server.account,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = p.Wait()
+		server.log.settle(p)
+		text := server.log.text()
+		if strings.Count(text, "\n") != 3000 || !strings.HasPrefix(text, "line 0 of") || !strings.HasSuffix(text, "line 2999 of an error log [wsgi\n[x:alert] end") {
+			t.Errorf("%d bytes, ending in %q", len(text), text[max(0, len(text)-100):])
+		}
+		select {
+		case <-trouble:
+		default:
+			t.Error("the fatal text was not found")
+		}
+		server.remove()
+	}
+}
+
+var testEnvironment = []string{"PATH=/usr/bin:/bin"}
 
 func TestTelling(t *testing.T) {
 	log := "[x] [wsgi:info] [pid 1] one\n[x] [wsgi:crit] [pid 1] two\n[x] [mpm_event:notice] [pid 1] three\nfour\n"
@@ -109,8 +161,10 @@ func TestKeepLog(t *testing.T) {
 // nothing behind.
 func TestVerifyOfWhatDoesNotRun(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
+	for _, open := range []string{dir, filepath.Dir(dir)} { // for the account that root serves as
+		if err := os.Chmod(open, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	write(t, dir, map[string]string{"text": "no program", "tmp/": ""})
 	for program, word := range map[string]string{

@@ -240,6 +240,9 @@ func (a *app) showReport(r *installer.Report) error {
 		_, _ = fmt.Fprintf(w, "Verified: %s answered a request with Python %s and mod_wsgi %s in %s.\n",
 			r.Proof.Server, r.Proof.PythonVersion, r.Proof.ModuleVersion, seconds(r.Proof.Elapsed))
 	}
+	if r.Untried != "" {
+		_, _ = fmt.Fprintf(w, "Not verified: %s.\n", printable(r.Untried))
+	}
 	user := ""
 	if r.User != "" {
 		user = " --user " + run.Quote(r.User)

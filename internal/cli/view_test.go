@@ -157,6 +157,23 @@ func TestReport(t *testing.T) {
 	if all := jsonLines(t, out.Bytes()); len(all) != 1 || all[0]["event"] != "result" {
 		t.Error(all)
 	}
+	r.Proof, r.Untried = nil, "/srv, on the way to /srv/my env, is closed"
+	out.Reset()
+	if err := a.showReport(r); err != nil {
+		t.Fatal(err)
+	}
+	all := jsonLines(t, out.Bytes())
+	if report, _ := all[0]["report"].(map[string]any); report["not_verified"] != r.Untried || report["proof"] != nil {
+		t.Error(all)
+	}
+	out.Reset()
+	a.flags.json = false
+	if err := a.showReport(r); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "\nNot verified: "+r.Untried+".\n") || strings.Contains(out.String(), "Verified: Apache") {
+		t.Error(out.String())
+	}
 }
 
 func TestEveryClassHasACode(t *testing.T) {

@@ -126,6 +126,59 @@ func TestAccountThatMayReadEverything(t *testing.T) {
 	if out, err := r.Output(t.Context(), Cmd{Argv: []string{"/usr/bin/id", "-u"}, Dir: "/", Account: a}); err != nil || string(out) != "65534\n" {
 		t.Errorf("id: %q, %v", out, err)
 	}
+	for readAll, want := range map[bool]string{
+		false: "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n",
+		true:  "CapInh:\t0000000000000004\nCapPrm:\t0000000000000004\nCapEff:\t0000000000000004\n",
+	} {
+		a := &Account{UID: 65534, GID: 65534, ReadAll: readAll}
+		out, err := r.Output(t.Context(), Cmd{Argv: []string{"/bin/cat", "/proc/self/status"}, Dir: "/", Account: a})
+		if err != nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), "\nNoNewPrivs:\t1\n") || !strings.Contains(string(out), "\nGroups:\t \n") {
+			t.Errorf("ReadAll %v: %v\n%s", readAll, err, out)
+		}
+	}
+	// The threads that started these are not used for anything else.
+	out, err = r.Output(t.Context(), Cmd{Argv: []string{"/bin/cat", "/proc/self/status"}, Dir: "/"})
+	if err != nil || !strings.Contains(string(out), "\nNoNewPrivs:\t0\n") {
+		t.Errorf("a tool of root: %v\n%s", err, out)
+	}
+	closed, err := a.Closed("/etc/passwd", "/no/such", secret, "/etc/shadow")
+	if err != nil || closed != secret {
+		t.Errorf("closed is %q, %v", closed, err)
+	}
+	if closed, err := a.Closed("/etc/passwd", "/"); err != nil || closed != "" {
+		t.Errorf("closed is %q, %v", closed, err)
+	}
+}
+
+// Without the narrow capability nothing is started, and the wide one is not given.
+func TestWideCapabilityIsNotPassedOn(t *testing.T) {
+	const inner = "MODWSGI_TEST_WITHOUT_CAPABILITY"
+	if os.Getenv(inner) == "" {
+		if os.Geteuid() != 0 || runtime.GOOS != "linux" {
+			t.Skip("only root can run tools as another user")
+		}
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r Runner
+		out, err := r.Output(t.Context(), Cmd{
+			Argv: []string{"setpriv", "--bounding-set=-dac_read_search", self, "-test.run=^TestWideCapabilityIsNotPassedOn$", "-test.v"},
+			Env:  append(os.Environ(), inner+"=1"),
+		})
+		if err != nil || !strings.Contains(string(out), "--- PASS") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	if CanReadAll() || !CanSwitch() {
+		t.Errorf("CanReadAll is %v, CanSwitch is %v", CanReadAll(), CanSwitch())
+	}
+	var r Runner
+	out, err := r.Output(t.Context(), Cmd{Argv: []string{"/bin/cat", "/etc/shadow"}, Dir: "/", Account: &Account{UID: 65534, GID: 65534, ReadAll: true}})
+	if err == nil || !strings.Contains(err.Error(), "CAP_DAC_READ_SEARCH") || len(out) > 0 {
+		t.Errorf("%q, %v", out, err)
+	}
 }
 
 // What "." or "bin" in a PATH means depends on where a tool runs, which may be a

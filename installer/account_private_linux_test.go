@@ -1,0 +1,75 @@
+package installer
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"modwsgi/internal/otheruser"
+	"modwsgi/internal/run"
+)
+
+func TestPrivateAccount(t *testing.T) {
+	seen := map[uint32]bool{}
+	for range 5 {
+		a := privateAccount()
+		if a == nil || a.UID != a.GID || a.ReadAll || seen[a.UID] || named(a.UID) || a.UID == 0 || a.UID == 65534 {
+			t.Errorf("%+v", a)
+			continue
+		}
+		seen[a.UID] = true
+	}
+	if os.Geteuid() != 0 {
+		if a, err := servingAccount(); a != nil || err != nil {
+			t.Errorf("an ordinary user serves as %+v, %v", a, err)
+		}
+	}
+	if !named(0) {
+		t.Error("root is not known")
+	}
+}
+
+func TestRunningIDs(t *testing.T) {
+	otheruser.Need(t)
+	r := &run.Runner{}
+	p, err := r.Start(t.Context(), run.Cmd{Argv: []string{"/bin/sleep", "30"}, Dir: "/", Account: &run.Account{UID: otheruser.UID, GID: otheruser.GID + 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Signal(os.Kill); _ = p.Wait() }()
+	if ids := runningIDs(); !ids[otheruser.UID] || !ids[otheruser.GID+1] || ids[otheruser.UID+2] {
+		t.Errorf("%v", ids)
+	}
+}
+
+func TestNumbersOfNamespaceAndUsers(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"map":    "         0       1000          1\n         1     100000      65536\n",
+		"subuid": "anna:100000:65536\n# a comment\nbert:2013265920:10\nwrong:x:1\n",
+	})
+	ids, delegated := idsOf(filepath.Join(dir, "map")), subordinate(filepath.Join(dir, "subuid"))
+	for _, c := range []struct {
+		id     uint32
+		exists bool
+		theirs bool
+	}{{0, true, false}, {1, true, false}, {65536, true, false}, {65537, false, false}, {100000, false, true}, {165535, false, true}, {165536, false, false}, {2013265929, false, true}, {4294967294, false, false}} {
+		if got := contains(ids, c.id); got != c.exists {
+			t.Errorf("%d exists: %v", c.id, got)
+		}
+		if got := contains(delegated, c.id); got != c.theirs {
+			t.Errorf("%d is delegated: %v", c.id, got)
+		}
+	}
+	if all := idsOf(filepath.Join(dir, "none")); !contains(all, 4294967294) {
+		t.Error("without namespaces not every number exists")
+	}
+	for _, r := range idRanges {
+		for range 1000 {
+			if id := r[0] + random(r[1]-r[0]+1); id < r[0] || id > r[1] {
+				t.Fatal(strconv.Itoa(int(id)) + " is out of range")
+			}
+		}
+	}
+}

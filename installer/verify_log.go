@@ -1,0 +1,170 @@
+package installer
+
+import (
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"modwsgi/internal/owned"
+	"modwsgi/internal/run"
+)
+
+// mostText is how much is kept of what a throwaway server says.
+const mostText = 1 << 20
+
+// boundedText keeps the first part of what is written, from several goroutines.
+type boundedText struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *boundedText) Write(data []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Write(data[:min(len(data), mostText-l.b.Len())])
+	return len(data), nil
+}
+
+func (l *boundedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// errorLog is the error log of a throwaway server: a pipe with a name, which we
+// made and hold open. So there is no file whose name the server's account could
+// lead elsewhere, and nothing to poll.
+//
+// What is written to a pipe is read in that order. A mark that we write shows the
+// reader that everything before it has been read; nobody else can know it, since the
+// pipe can only be read by us.
+type errorLog struct {
+	boundedText
+	pipe    *os.File // for both directions
+	mark    string
+	marked  chan struct{}
+	closing atomic.Bool
+	ended   chan struct{} // nil before follow
+}
+
+// fatal are texts of the error log after which no answer comes: a client would
+// wait for the daemon process until its time-out.
+var fatal = []string{":alert]", ":emerg]", "exit signal", "Fatal Python error", "has died, deregister"}
+
+// follow reads what the server writes, and calls trouble where no answer will come.
+func (l *errorLog) follow(trouble func()) {
+	l.mark, l.marked, l.ended = "\n"+rand.Text()+"\n", make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(l.ended)
+		var last string // the end of what was read before: a text may lie across
+		for buf := make([]byte, 8<<10); ; {
+			n, err := l.pipe.Read(buf)
+			_, _ = l.Write(buf[:n])
+			last += string(buf[:n])
+			for _, text := range fatal {
+				if strings.Contains(last, text) {
+					trouble()
+				}
+			}
+			if strings.Contains(last, l.mark) {
+				select {
+				case l.marked <- struct{}{}:
+				default:
+				}
+				last = ""
+			}
+			if err != nil || l.closing.Load() {
+				return
+			}
+			last = last[max(0, len(last)-64):]
+		}
+	}()
+}
+
+// settle waits until everything has been read that the server writes within a moment,
+// or wrote before its end. It is called once.
+func (l *errorLog) settle(server *run.Process) {
+	select {
+	case <-server.Done():
+	case <-time.After(100 * time.Millisecond):
+	}
+	if _, err := l.pipe.WriteString(l.mark); err != nil {
+		return
+	}
+	select {
+	case <-l.marked:
+	case <-l.ended:
+	case <-time.After(time.Second):
+	}
+}
+
+// text is what the server wrote.
+func (l *errorLog) text() string { return strings.ReplaceAll(l.String(), l.mark, "") }
+
+func (l *errorLog) close() {
+	l.closing.Store(true)
+	if l.ended != nil {
+		_, _ = l.pipe.WriteString(l.mark) // wakes the reader
+		<-l.ended
+	}
+	_ = l.pipe.Close()
+}
+
+// verifyHint reads what httpd said.
+func verifyHint(said, prefix string, account *run.Account) string {
+	if dir := closedTo(prefix); account != nil && !account.ReadAll && dir != "" {
+		return "the directory " + dir + " is closed to the user that serves (root itself cannot): use an environment below /srv or /opt, or open it (chmod o+x)"
+	}
+	switch {
+	case strings.Contains(said, "cannot open shared object file"):
+		return "a library that the module or httpd needs is not found: was Python or a system library removed?"
+	case strings.Contains(said, "undefined symbol"):
+		return "the module and the httpd or the Python do not belong together: run modwsgi install --reinstall"
+	case strings.Contains(said, "Permission denied"), strings.Contains(said, "Operation not permitted"):
+		return "the server cannot read the Python environment or its own directory: look at their permissions"
+	case strings.Contains(said, "could not bind"):
+		return "another process took the port: try again"
+	}
+	return "look for the first line above that speaks of wsgi, of Python or of an error"
+}
+
+// telling picks the lines of a log to show: those that tell of trouble, else the
+// last ones.
+func telling(said string, most int) string {
+	all := strings.Split(strings.TrimRight(said, "\n"), "\n")
+	var out []string
+	for _, line := range all {
+		if !strings.Contains(line, ":info]") && !strings.Contains(line, ":notice]") && !strings.Contains(line, ":debug]") {
+			out = append(out, line)
+		}
+	}
+	if len(out) == 0 {
+		out = all
+	}
+	return strings.Join(out[max(0, len(out)-most):], "\n")
+}
+
+// keepLog writes the log of a server that failed where the other logs are, and
+// returns the line that tells of it.
+func keepLog(dir, said string) string {
+	if dir == "" || said == "" {
+		return ""
+	}
+	d, err := owned.OpenDir(dir)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.WriteFile("verify.log", []byte(said), 0o600); err != nil {
+		return ""
+	}
+	return "\nthe whole log: " + filepath.Join(dir, "verify.log")
+}
+
+func indent(s string) string {
+	return "  " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n  ")
+}

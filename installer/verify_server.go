@@ -1,0 +1,269 @@
+package installer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
+	"modwsgi/internal/run"
+)
+
+// application is what runs inside. The nonce shows that the answer is from this
+// server and not from another one that got the port.
+const application = `import json, os, sys
+
+def application(environ, start_response):
+    body = json.dumps({
+        "nonce": "@NONCE@",
+        "prefix": sys.prefix,
+        "python": "%d.%d.%d" % sys.version_info[:3],
+        "mod_wsgi": ".".join(str(part) for part in environ.get("mod_wsgi.version", ())),
+        "group": environ.get("mod_wsgi.process_group"),
+        "server": environ.get("SERVER_SOFTWARE", ""),
+        "multithread": bool(environ.get("wsgi.multithread")),
+    }).encode("utf-8")
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+`
+
+// throwaway is a server that runs for one request.
+//
+// Its directory and all that is decided in it are ours: the configuration, the
+// application and the pipe for the error log can be read or written, but not replaced
+// by the account that the server runs as, and by nobody else at all. What httpd has
+// to make itself, its pid file and the socket of the daemon processes, goes to the
+// directory "run", in which we open nothing. The account gets at all of that through
+// its group, which nobody else is in, so that it owns nothing that lasts.
+//
+// The socket is the reason why the account is one that nothing else on the host runs
+// as (see privateAccount): mod_wsgi's protocol names the script to run, so whoever
+// can connect to it can run any file with the rights of the daemon process.
+type throwaway struct {
+	dir     *owned.Dir
+	account *run.Account // nil: it runs as we do
+	log     *errorLog
+	port    int
+	secret  string // the path at which the application answers: others on this host find nothing
+	nonce   string // what it answers with
+	remove  func()
+}
+
+func (t *throwaway) path(name string) string { return filepath.Join(t.dir.Path(), name) }
+
+// newThrowaway makes the directory and the pipe.
+func (q *Request) newThrowaway() (_ *throwaway, err error) {
+	t := &throwaway{secret: rand.Text(), nonce: rand.Text()}
+	if t.account, err = servingAccount(); err != nil {
+		return nil, err
+	}
+	if t.dir, t.remove, err = q.serverDir(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			t.remove()
+		}
+	}()
+	if err := t.makeRun(); err != nil {
+		return nil, t.cannot(err)
+	}
+	if t.log, err = openErrorLog(t); err != nil {
+		return nil, t.cannot(err)
+	}
+	remove := t.remove
+	t.remove = func() { t.log.close(); remove() }
+	if err := t.give(".", 0o700, 0o710); err != nil {
+		return nil, t.cannot(err)
+	}
+	return t, nil
+}
+
+// makeRun makes the directory in which the server makes files.
+func (t *throwaway) makeRun() error {
+	if err := t.dir.Root().Mkdir("run", 0o700); err != nil {
+		return err
+	}
+	return t.give("run", 0o700, 0o770)
+}
+
+func (t *throwaway) cannot(err error) error {
+	return fault.New(fault.Environment, "look at the owner, the mode and the room of that directory, or set TMPDIR to another one", "prepare the throwaway server: %w", err)
+}
+
+// give sets the mode of something in the directory: own where the server runs as we
+// do, else shared, with the account's group.
+func (t *throwaway) give(name string, own, shared fs.FileMode) error {
+	if t.account == nil {
+		return t.dir.Root().Chmod(name, own)
+	}
+	if err := t.dir.Root().Lchown(name, os.Geteuid(), int(t.account.GID)); err != nil {
+		return err
+	}
+	return t.dir.Root().Chmod(name, shared)
+}
+
+// put makes a file that the server can read.
+func (t *throwaway) put(name, text string) error {
+	f, err := t.dir.Root().OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return t.give(name, 0o600, 0o640)
+}
+
+// serverDir makes a temporary directory for a server: where a socket's path has room,
+// and where the user whom root serves as can come. A run that is killed leaves it to
+// the next one.
+func (q *Request) serverDir() (*owned.Dir, func(), error) {
+	base, path, release, err := q.claimTemp("modwsgi-verify-", true)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := owned.OpenDir(path)
+	if err != nil {
+		release()
+		return nil, nil, errors.Join(noScratch(base.Path(), err), base.Close())
+	}
+	return d, func() { _ = d.Discard(); release(); _ = base.Close() }, nil
+}
+
+// environment is the server's. It has no home in which Python could find more.
+func (t *throwaway) environment() []string {
+	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "HOME=" + t.dir.Path()}
+}
+
+// configure writes the configuration and the application.
+func (t *throwaway) configure(ctx context.Context, s Subject) (err error) {
+	if t.port, err = freePort(ctx); err != nil {
+		return err
+	}
+	conf, err := t.configuration(s)
+	if err != nil {
+		return err
+	}
+	if err := t.put("httpd.conf", conf); err != nil {
+		return t.cannot(err)
+	}
+	if err := t.put("verify.wsgi", strings.ReplaceAll(application, "@NONCE@", t.nonce)); err != nil {
+		return t.cannot(err)
+	}
+	return nil
+}
+
+func (t *throwaway) configuration(s Subject) (string, error) {
+	dir := t.dir.Path()
+	var b strings.Builder
+	word := func(v string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v) + `"` }
+	for _, v := range []string{s.Module, s.Prefix, s.ModulesDir, s.LibPython, dir} {
+		if strings.ContainsAny(v, "\n\x00") || strings.Contains(v, "${") {
+			return "", fault.New(fault.Environment, "move the environment to another path", "the configuration of httpd cannot hold the path %q", v)
+		}
+	}
+	fmt.Fprintf(&b, "ServerRoot %s\nServerName localhost\nListen 127.0.0.1:%d\nPidFile %s\nDefaultRuntimeDir %s\nErrorLog %s\nLogLevel info\nTimeout 20\nTraceEnable Off\n",
+		word(dir), t.port, word(dir+"/run/httpd.pid"), word(dir+"/run"), word(dir+"/error_log"))
+	for _, m := range serverModules(s.ModulesDir) {
+		if m.there {
+			fmt.Fprintf(&b, "LoadModule %s_module %s\n", m.name, word(m.file))
+		}
+	}
+	if s.LibPython != "" {
+		fmt.Fprintf(&b, "LoadFile %s\n", word(s.LibPython))
+	}
+	fmt.Fprintf(&b, "LoadModule wsgi_module %s\nWSGIPythonHome %s\nWSGISocketPrefix %s\nWSGIRestrictEmbedded On\n", word(s.Module), word(s.Prefix), word(dir+"/run/wsgi"))
+	// httpd ignores the environment's locale; without one, Python cannot read a prefix that is not ASCII.
+	fmt.Fprintf(&b, "WSGIDaemonProcess verify threads=2 display-name=modwsgi-verify lang=C.UTF-8 locale=C.UTF-8 home=%s startup-timeout=15 connect-timeout=15 socket-timeout=20\n", word(dir))
+	// Nothing else is served: httpd may be able to read files that are closed to everybody who can send a request.
+	fmt.Fprintf(&b, "<Directory \"/\">\n  Options None\n  AllowOverride None\n  Require all denied\n</Directory>\n")
+	fmt.Fprintf(&b, "WSGIScriptAlias /%s %s process-group=verify application-group=%%{GLOBAL}\n<Location \"/%s\">\n  Require all granted\n</Location>\n",
+		t.secret, word(dir+"/verify.wsgi"), t.secret)
+	return b.String(), nil
+}
+
+// serverModule is a module of httpd that the throwaway server needs.
+type serverModule struct {
+	name, file string
+	there      bool // else it is built in
+}
+
+// serverModules are the modules to load: of several of a kind the first that is
+// there, else all that were looked for.
+func serverModules(dir string) []serverModule {
+	var out []serverModule
+	for _, names := range [][]string{{"mpm_event", "mpm_worker", "mpm_prefork"}, {"unixd"}, {"authz_core"}, {"alias"}} {
+		for _, name := range names {
+			m := serverModule{name: name, file: filepath.Join(dir, "mod_"+name+".so")}
+			m.there = fileExists(m.file)
+			out = append(out, m)
+			if m.there {
+				break
+			}
+		}
+	}
+	return out
+}
+
+func fileExists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// freePort asks the system for a port that nobody listens on.
+func freePort(ctx context.Context) (int, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, errors.New("find a free port: the system gave no TCP address")
+	}
+	return addr.Port, nil
+}
+
+// stop ends the server with its daemon processes; one that failed has workers
+// which wait for a daemon process that does not come, and gets little time.
+func stop(server *run.Process, worked bool) {
+	patience := 8 * time.Second
+	if !worked {
+		patience = time.Second
+	}
+	_ = server.Signal(syscall.SIGTERM)
+	select {
+	case <-server.Done():
+	case <-time.After(patience):
+		_ = server.Signal(syscall.SIGKILL)
+		<-server.Done()
+	}
+	server.KillGroup()
+}
+
+// closedTo returns the first directory on the way to a path that only its owner
+// and group may pass, "" where there is none.
+func closedTo(path string) string {
+	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
+		if info, err := os.Stat(at); err == nil && info.IsDir() && info.Mode().Perm()&0o001 == 0 {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			return ""
+		}
+	}
+}

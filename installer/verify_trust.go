@@ -1,0 +1,240 @@
+package installer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/elf"
+	"modwsgi/internal/owned"
+)
+
+// trustedCode returns nil where nobody but root can change any of the code that a
+// throwaway server executes, and an error that names a file else. All of it runs with
+// the capability to read every file: httpd, its modules and libraries, and what a
+// Python executes at its start, which is its standard library, and in the packages of
+// the environment whatever a .pth file, sitecustomize or usercustomize ask for.
+// Libraries in the loader's own directories are taken for root's.
+func trustedCode(s Subject) error {
+	if s.Python == nil {
+		return errors.New("what the Python consists of is not known")
+	}
+	c := &codeCheck{seen: map[string]bool{}}
+	for _, file := range serverFiles(s) {
+		if err := c.binary(file); err != nil {
+			return err
+		}
+	}
+	for _, m := range serverModules(s.ModulesDir) { // nor may one appear
+		if err := trustedPath(m.file); err != nil {
+			return err
+		}
+	}
+	return c.python(s)
+}
+
+type codeCheck struct{ seen map[string]bool }
+
+// trustedPath is owned.Check; what does not exist must not be made by others either.
+func trustedPath(path string) error {
+	for {
+		err := owned.Check(path)
+		if !errors.Is(err, fs.ErrNotExist) || path == filepath.Dir(path) {
+			return err
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+// binary judges a program or library and the libraries that it finds by its run path.
+func (c *codeCheck) binary(path string) error {
+	if c.seen[path] {
+		return nil
+	}
+	c.seen[path] = true
+	if err := trustedPath(path); err != nil {
+		return err
+	}
+	return c.libraries(path)
+}
+
+// libraries judges what a program or library finds by its run path.
+func (c *codeCheck) libraries(path string) error {
+	facts, err := elf.Read(path)
+	if errors.Is(err, elf.ErrNotELF) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", path, err)
+	}
+	if len(facts.RunPath) == 0 {
+		return nil
+	}
+	origins := []string{filepath.Dir(path)}
+	if real, err := filepath.EvalSymlinks(path); err == nil && filepath.Dir(real) != origins[0] {
+		origins = append(origins, filepath.Dir(real))
+	}
+	for _, origin := range origins {
+		for _, dir := range facts.RunPath {
+			dir = strings.NewReplacer("$ORIGIN", origin, "${ORIGIN}", origin).Replace(dir)
+			if !filepath.IsAbs(dir) { // of the directory where the server runs, which is ours
+				continue
+			}
+			if err := c.libraryDir(dir, facts.Needed); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// libraryDir judges libraries where the loader looks for them: in a directory, and
+// before that in those below it for special processors (ld.so(8)).
+func (c *codeCheck) libraryDir(dir string, names []string) error {
+	for _, special := range []string{"glibc-hwcaps", "tls", "haswell", "x86_64"} {
+		if err := c.tree(filepath.Join(dir, special)); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := c.binary(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// python judges what a Python executes at its start.
+func (c *codeCheck) python(s Subject) error {
+	py := s.Python
+	single := []string{
+		filepath.Join(s.Prefix, "pyvenv.cfg"), filepath.Join(s.Prefix, "bin"), py.Executable, py.Scripts, filepath.Join(py.BasePrefix, "bin"),
+		filepath.Join(py.BasePrefix, "lib", fmt.Sprintf("python%d%d.zip", py.Major, py.Minor)),
+		filepath.Join(s.Prefix, "lib", fmt.Sprintf("python%d%d.zip", py.Major, py.Minor)),
+	}
+	for _, path := range single {
+		if err := trustedPath(path); err != nil {
+			return err
+		}
+	}
+	if err := c.binary(py.LibPython); py.LibShared && err != nil {
+		return err
+	}
+	for _, dir := range standardLibraries(s) {
+		// What is in these is only executed where it is asked for by name.
+		if err := c.tree(dir, "site-packages", "dist-packages", "test", "idlelib", "tkinter", "turtledemo"); err != nil {
+			return err
+		}
+	}
+	for _, dir := range packageDirs(s) {
+		if err := c.packages(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// packageDirs are the directories whose .pth files a Python reads.
+func packageDirs(s Subject) []string {
+	py := s.Python
+	dirs := []string{py.Purelib, py.Platlib}
+	bases := []string{s.Prefix}
+	if systemSite(s) {
+		bases = append(bases, py.BasePrefix, py.ExecPrefix, filepath.Join(py.BasePrefix, "local"), "/usr/local")
+	}
+	for _, base := range bases {
+		for _, lib := range []string{"lib", "lib64"} {
+			for _, version := range []string{fmt.Sprintf("python%d.%d", py.Major, py.Minor), fmt.Sprintf("python%d.%dt", py.Major, py.Minor), "python3"} {
+				for _, name := range []string{"site-packages", "dist-packages"} {
+					dirs = append(dirs, filepath.Join(base, lib, version, name))
+				}
+			}
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// tree judges everything below a directory but what is left out at its top.
+func (c *codeCheck) tree(dir string, without ...string) error {
+	d, err := owned.OpenDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return trustedPath(dir)
+	}
+	if err != nil {
+		return err
+	}
+	top := d.Path() // lib64 often is a link to lib
+	_ = d.Close()
+	if c.seen[top] {
+		return nil
+	}
+	c.seen[top] = true
+	var libraries []string
+	err = owned.CheckTree(top, func(path string, info fs.FileInfo) bool {
+		if strings.HasSuffix(path, ".so") && !info.IsDir() {
+			libraries = append(libraries, path)
+		}
+		return filepath.Dir(path) != top || !slices.Contains(without, filepath.Base(path))
+	})
+	for _, path := range libraries {
+		if err != nil {
+			break
+		}
+		err = c.libraries(path)
+	}
+	return err
+}
+
+// packages judges a directory of packages, and those that its .pth files add to the
+// path, in which a sitecustomize could lie (https://docs.python.org/3/library/site.html).
+func (c *codeCheck) packages(dir string) error {
+	if err := c.tree(dir); err != nil || !fileExists(dir) {
+		return err
+	}
+	d, err := owned.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	entries, err := d.Entries()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".pth") {
+			continue
+		}
+		data, err := owned.ReadFile(filepath.Join(dir, e.Name()), 1<<20)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(data)) {
+			line = strings.TrimRight(line, " \t\r\n")
+			if line == "" || line[0] == '#' || strings.HasPrefix(line, "import ") || strings.HasPrefix(line, "import\t") {
+				continue
+			}
+			added := line
+			if !filepath.IsAbs(added) {
+				added = filepath.Join(dir, added)
+			}
+			if err := c.added(added); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// added judges what a .pth file adds to the path: a directory or an archive.
+func (c *codeCheck) added(path string) error {
+	d, err := owned.OpenDir(path)
+	if err != nil {
+		return trustedPath(path)
+	}
+	_ = d.Close()
+	return c.tree(path)
+}
