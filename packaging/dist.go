@@ -2,6 +2,7 @@ package packaging
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
@@ -61,7 +63,20 @@ const (
 // files which are not ours is refused (class Usage), and so is one that another
 // run works on (class Busy). With overwrite, artifacts of earlier runs may be
 // replaced by others of the same name.
-func Open(out string, overwrite bool) (_ *Dist, err error) {
+func Open(out string, overwrite bool) (*Dist, error) {
+	return openDist(out, overwrite, flock.Now)
+}
+
+// OpenWaiting is Open that waits for the end of another run, until the limit or the
+// end of ctx. waiting gets a text for who has to wait.
+func OpenWaiting(ctx context.Context, out string, overwrite bool, limit time.Duration, waiting func(text string)) (*Dist, error) {
+	return openDist(out, overwrite, func(o flock.Options) (*flock.Lock, error) {
+		o.Limit, o.Waiting = limit, waiting
+		return flock.Wait(ctx, o)
+	})
+}
+
+func openDist(out string, overwrite bool, lock func(flock.Options) (*flock.Lock, error)) (_ *Dist, err error) {
 	d := &Dist{out: out, overwrite: overwrite}
 	if _, serr := os.Lstat(out); errors.Is(serr, fs.ErrNotExist) {
 		d.made = true
@@ -69,14 +84,17 @@ func Open(out string, overwrite bool) (_ *Dist, err error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, fault.New(fault.Environment, "name a directory that can be written with --out", "make the output directory: %w", err)
 	}
-	release, ok, err := flock.Try(out)
+	held, err := lock(flock.Options{
+		Dir: out, Busy: "writes to it",
+		Hint: "wait for its end, or name another directory with --out; --lock-timeout and " + flock.Variable + " set how long is waited",
+	})
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", out, err)
+		if fault.ClassOf(err) == fault.Busy {
+			return nil, err
+		}
+		return nil, fault.New(fault.Environment, "name a directory that can be written with --out", "lock the output directory: %w", err)
 	}
-	if !ok {
-		return nil, fault.New(fault.Busy, "wait for its end, or name another directory with --out", "another run writes to %s", out)
-	}
-	d.release = release
+	d.release = func() { _ = held.Release() }
 	defer func() {
 		if err != nil {
 			d.Abort()
@@ -105,7 +123,7 @@ func (d *Dist) readEarlier() error {
 			}
 			continue
 		}
-		if foreign == "" {
+		if foreign == "" && e.Name() != flock.Name {
 			foreign = e.Name()
 		}
 	}

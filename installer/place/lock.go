@@ -9,18 +9,18 @@ import (
 
 // Lock waits until nobody else changes the environment with this anchor, its
 // site-packages directory, and then keeps others away until Unlock or the end
-// of the process. Whoever has to wait gets one call of waiting (nil: none). The
-// end of ctx, and of the limit, ends the wait with an error of the class fault.Busy
+// of the process. Whoever has to wait gets one call of waiting (nil: none) with a
+// text that names the holder and the limit. The end of ctx, and of the limit, ends the wait with an error of the class fault.Busy
 // that names the holder.
 //
 // The lock is on a file in the directory, which only those can open who may write
 // there (internal/flock). Unlock removes it.
-func Lock(ctx context.Context, anchor string, limit time.Duration, waiting func(h flock.Holder, limit time.Duration)) (*Locked, error) {
+func Lock(ctx context.Context, anchor string, limit time.Duration, waiting func(text string)) (*Locked, error) {
 	dir, err := open(anchor)
 	if err != nil {
 		return nil, err
 	}
-	lock, err := flock.Wait(ctx, flock.Options{In: dir.Root(), Dir: dir.Path(), Limit: limit, Waiting: waiting, Busy: "changes it"})
+	lock, err := flock.Wait(ctx, flock.Options{In: dir.Root(), Dir: dir.Path(), Limit: limit, Waiting: waiting, Busy: "changes this environment"})
 	if err != nil {
 		_ = dir.Close()
 		return nil, changeError("lock", dir.Path(), err)

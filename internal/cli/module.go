@@ -118,6 +118,14 @@ func cacheDir(env []string) (string, error) {
 	return "", fault.New(fault.Environment, "give --cache-dir", "there is no directory to keep downloads in")
 }
 
+// orNone is a limit of zero, which does not wait, where zero is the default.
+func orNone(limit time.Duration) time.Duration {
+	if limit == 0 {
+		return -1
+	}
+	return limit
+}
+
 // buildWindows fetches what is needed and builds one module a Python, one after
 // the other: each takes all processors.
 func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([]*windows.Result, *windows.Sources, error) {
@@ -126,7 +134,7 @@ func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([
 	}
 	f, err := fetch.New(fetch.Options{
 		Runner: a.runner(), Env: a.Env, CacheDir: filepath.Join(w.cacheDir, "downloads"), SourceDirs: w.sourceDirs,
-		Mirrors: w.mirrors, Offline: w.offline, Events: a.view.sink(),
+		Mirrors: w.mirrors, Offline: w.offline, Events: a.view.sink(), LockTimeout: orNone(a.lockLimit()),
 	})
 	if err != nil {
 		return nil, nil, err

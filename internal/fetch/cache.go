@@ -34,10 +34,13 @@ func (f *Fetcher) openDir(ctx context.Context, dir string, p *progress) (*entry,
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, cacheFault(f.opts.CacheDir, err)
 	}
-	release, err := lockDir(ctx, dir, func() { p.text("waiting for another modwsgi that fetches the same") })
+	release, err := f.lockDir(ctx, dir, p)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("wait for %s: %w", dir, context.Cause(ctx))
+		}
+		if fault.ClassOf(err) == fault.Busy {
+			return nil, err
 		}
 		return nil, cacheFault(f.opts.CacheDir, err)
 	}
