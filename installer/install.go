@@ -211,6 +211,9 @@ func recoverPrefix(q Request, locked *place.Locked, py *detect.Python) error {
 	for _, label := range outcome.Undone {
 		q.Events.Note("an earlier run (" + label + ") was killed while it changed the environment: undone")
 	}
+	for _, label := range outcome.Superseded {
+		q.Events.Note("an earlier run (" + label + ") was killed while it changed the environment; what was installed since stays")
+	}
 	for _, label := range outcome.Completed {
 		q.Events.Note("an earlier run (" + label + ") was killed just before its end: completed")
 	}
@@ -532,7 +535,7 @@ func Uninstall(ctx context.Context, q Request) ([]string, error) {
 				"%s %s was installed by %s, not by modwsgi", d.Name, d.Version, orSomebody(d.Installer))
 		}
 		names = append(names, d.Name+" "+d.Version)
-		remove = append(remove, d.Paths()...)
+		remove = append(remove, removable(d, site, py, q.Events)...)
 	}
 	if len(names) == 0 {
 		return nil, nil

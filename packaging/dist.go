@@ -81,18 +81,9 @@ func openDist(out string, overwrite bool, lock func(flock.Options) (*flock.Lock,
 	if _, serr := os.Lstat(out); errors.Is(serr, fs.ErrNotExist) {
 		d.made = true
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, fault.New(fault.Environment, "name a directory that can be written with --out", "make the output directory: %w", err)
-	}
-	held, err := lock(flock.Options{
-		Dir: out, Busy: "writes to it",
-		Hint: "wait for its end, or name another directory with --out; --lock-timeout and " + flock.Variable + " set how long is waited",
-	})
+	held, err := lockOut(out, lock)
 	if err != nil {
-		if fault.ClassOf(err) == fault.Busy {
-			return nil, err
-		}
-		return nil, fault.New(fault.Environment, "name a directory that can be written with --out", "lock the output directory: %w", err)
+		return nil, err
 	}
 	d.release = func() { _ = held.Release() }
 	defer func() {
@@ -107,6 +98,27 @@ func openDist(out string, overwrite bool, lock func(flock.Options) (*flock.Lock,
 		return nil, fault.New(fault.Environment, "name a directory that can be written with --out", "write to the output directory: %w", err)
 	}
 	return d, nil
+}
+
+// lockOut makes the output directory and locks it. Another run may have made it, and
+// take it away at its end.
+func lockOut(out string, lock func(flock.Options) (*flock.Lock, error)) (held *flock.Lock, err error) {
+	for range 20 {
+		if err := os.MkdirAll(out, 0o755); err != nil {
+			return nil, fault.New(fault.Environment, "name a directory that can be written with --out", "make the output directory: %w", err)
+		}
+		held, err = lock(flock.Options{
+			Dir: out, Busy: "writes to it",
+			Hint: "wait for its end, or name another directory with --out; --lock-timeout and " + flock.Variable + " set how long is waited",
+		})
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if err != nil && fault.ClassOf(err) != fault.Busy {
+		return nil, fault.New(fault.Environment, "name a directory that can be written with --out", "lock the output directory: %w", err)
+	}
+	return held, err
 }
 
 // readEarlier removes what killed runs left, and lists what earlier runs made.

@@ -50,11 +50,15 @@ func child(job string) error {
 		place.WithoutExchange()
 	}
 	w := worldAt(f[3])
+	if f[0] == "exchange" {
+		exchangeForEver(w)
+	}
 	ctx := context.Background()
 	l, err := place.Lock(ctx, w.site, time.Minute, nil)
 	if err != nil {
 		return err
 	}
+	defer func() { _ = l.Unlock() }()
 	switch f[0] {
 	case "hold":
 		fmt.Println("held")

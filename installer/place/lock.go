@@ -2,6 +2,7 @@ package place
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 
 	"modwsgi/internal/flock"
@@ -25,7 +26,14 @@ func Lock(ctx context.Context, anchor string, limit time.Duration, waiting func(
 		_ = dir.Close()
 		return nil, changeError("lock", dir.Path(), err)
 	}
-	return &Locked{anchor: dir.Path(), dir: dir, lock: lock}, nil
+	return &Locked{anchor: dir.Path(), given: absolute(anchor), dir: dir, lock: lock}, nil
+}
+
+func absolute(path string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		return full
+	}
+	return path
 }
 
 // Unlock lets others change the environment. A transaction that has been

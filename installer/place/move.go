@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -88,23 +89,66 @@ func (t *Transaction) takeBackSwap(target, staged, saved string, m *mark) error 
 	return nil
 }
 
-// anothers reports whether what is at a target came there after our change was
-// interrupted: an install by somebody who could not take our change back, or of the
-// owner by hand. That is newer than what we would restore, and stays.
+// anothers reports whether what is at a target is neither what we placed nor what we
+// replaced: somebody put it there meanwhile, and it stays.
 func (t *Transaction) anothers(target string, o op) bool {
-	if t.j.Home == 0 || t.j.Home != t.homeInode() || t.j.Merging {
-		return false // copied meanwhile, or moved file by file: inodes tell nothing
+	if !t.tellsInodes() {
+		return false
 	}
 	info, err := t.scope.lstat(target)
 	if err != nil {
 		return false
 	}
 	for _, m := range []*mark{o.New, o.Old} {
-		if m != nil && m.is(info) {
+		if m != nil && m.Inode == inode(info) {
 			return false
 		}
 	}
 	return o.New != nil || o.Old != nil
+}
+
+// superseded reports whether one of the distributions that a journal is about has
+// been installed by somebody else since: then there is metadata of it that the
+// change neither placed nor replaced, and the state before is nothing to go back to.
+func (t *Transaction) superseded() bool {
+	if !t.tellsInodes() {
+		return false
+	}
+	names, known := map[string]bool{}, map[uint64]bool{}
+	for _, o := range t.j.Ops {
+		if target := t.path(o.Target); isInfo(t.locked.anchor, target) {
+			names[distOf(target)] = true
+		}
+		for _, m := range []*mark{o.New, o.Old} {
+			if m != nil {
+				known[m.Inode] = true
+			}
+		}
+	}
+	entries, err := t.locked.dir.Entries()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		path := filepath.Join(t.locked.anchor, e.Name())
+		if !isInfo(t.locked.anchor, path) || !names[distOf(path)] {
+			return false
+		}
+		info, err := t.locked.dir.Lstat(e.Name())
+		return err == nil && !known[inode(info)]
+	})
+}
+
+// distOf is the name in the path of metadata, NAME-VERSION.dist-info.
+func distOf(info string) string {
+	name, _, _ := strings.Cut(filepath.Base(info), "-")
+	return strings.ToLower(name)
+}
+
+// tellsInodes reports whether things can be known by the inodes in the journal: the
+// environment was not copied since, and nothing was moved file by file.
+func (t *Transaction) tellsInodes() bool {
+	return t.j.Home != 0 && t.j.Home == t.homeInode() && !t.j.Merging
 }
 
 func (t *Transaction) homeInode() uint64 {

@@ -51,7 +51,7 @@ type Item struct{ Source, Target string }
 type Request struct {
 	Items []Item
 	// Remove lists absolute paths to take away: files, links, or directories
-	// with everything in them. Paths that do not exist are passed over. The
+	// with everything in them. No link may be on the way from a root to them. Paths that do not exist are passed over. The
 	// byte-compiled files of a .py file go with it, and so do directories below
 	// the anchor in which nothing else is left; files that are not listed stay.
 	// A target that exists must be listed here, or hold only what is listed.
@@ -74,6 +74,7 @@ type Request struct {
 // Locked is an environment that nobody else changes.
 type Locked struct {
 	anchor string // resolved
+	given  string // as it was asked for
 	dir    *owned.Dir
 	lock   *flock.Lock
 	active *Transaction

@@ -122,7 +122,7 @@ func isInfo(anchor, path string) bool {
 // remove notes what goes away.
 func (p *plan) remove(paths []string) error {
 	for _, path := range paths {
-		full, err := p.scope.resolve(path)
+		full, err := p.scope.straight(path)
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,10 @@ type Outcome struct {
 	Undone    []string // labels of changes that had not been finished and were taken back
 	Completed []string // labels of changes that had been made and were only tidied up
 	Cleared   int      // hidden directories of which nothing had become visible
-	Left      []Left   // what is not believed: nothing was done with it
+	// Superseded are labels of changes that had not been finished, and that somebody
+	// has installed over since: nothing was taken back.
+	Superseded []string
+	Left       []Left // what is not believed: nothing was done with it
 }
 
 // Left is a directory with the name of a hidden one that is not believed.
@@ -46,8 +49,8 @@ func (l Left) String() string {
 // way, and of the form that this package gives to it. Anything else is left alone
 // and reported, and does not stand in the way of what comes next. That includes what
 // a run of another user left: it may be honest, but its owner can make it say
-// anything. They finish it by running the command themselves; what was changed
-// meanwhile stays then (see anothers).
+// anything. They finish it by running the command themselves; what was installed
+// meanwhile stays then (see superseded).
 func (l *Locked) Recover(roots ...string) (Outcome, error) {
 	var out Outcome
 	if l.active != nil {
@@ -97,6 +100,10 @@ func (l *Locked) recoverOne(s *scope, dir string, out *Outcome) error {
 	}
 	switch t.j.State {
 	case moving, undoing:
+		if t.superseded() {
+			out.Superseded = append(out.Superseded, t.j.Label)
+			return t.drop()
+		}
 		if err := t.undo(); err != nil {
 			return err
 		}
@@ -200,8 +207,12 @@ func (t *Transaction) accept() error {
 		homes = append(homes, side)
 	}
 	for _, rel := range j.Made {
-		if _, err := t.acceptPath(rel); err != nil {
+		dir, err := t.acceptPath(rel)
+		if err != nil {
 			return err
+		}
+		if !slices.ContainsFunc(t.scope.roots, func(r root) bool { return dir == r.path || within(r.path, dir) || within(dir, r.path) }) {
+			return fmt.Errorf("its journal names %q as a directory that was made: that is outside of the environment", rel)
 		}
 	}
 	for _, o := range j.Ops {

@@ -31,13 +31,14 @@ type scope struct {
 
 // root is a directory in which targets may lie. It need not exist yet.
 type root struct {
-	path string
-	dir  *owned.Dir // its directory or, where that is not there yet, one further out; the anchor's is the anchor itself
+	path  string
+	given string     // as it was asked for
+	dir   *owned.Dir // its directory or, where that is not there yet, one further out; the anchor's is the anchor itself
 }
 
 // scope opens the roots.
 func (l *Locked) scope(roots []string) (*scope, error) {
-	s := &scope{anchor: l.anchor, roots: []root{{l.anchor, l.dir}}, homes: map[string]*owned.Dir{}}
+	s := &scope{anchor: l.anchor, roots: []root{{l.anchor, l.given, l.dir}}, homes: map[string]*owned.Dir{}}
 	for _, name := range roots {
 		path, err := canonical(name)
 		if err != nil {
@@ -49,7 +50,7 @@ func (l *Locked) scope(roots []string) (*scope, error) {
 			s.close()
 			return nil, err
 		}
-		s.roots = append(s.roots, root{path, dir})
+		s.roots = append(s.roots, root{path, absolute(name), dir})
 	}
 	return s, nil
 }
@@ -104,6 +105,32 @@ func (s *scope) resolve(path string) (string, error) {
 	return "", fault.New(fault.Place,
 		"a symbolic link in the environment, or a damaged RECORD, leads out of it: put that right and run the command again",
 		"%s lies outside of the environment (it is %s; the environment is %s)", path, full, strings.Join(names, ", "))
+}
+
+// straight is resolve for what a RECORD lists, which somebody else may have written:
+// from its root on, the path must be free of links. A link to another part of the
+// environment would have us remove what belongs to others.
+func (s *scope) straight(path string) (string, error) {
+	full, err := s.resolve(path)
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Clean(path)
+	direct := ""
+	best := -1
+	for _, r := range s.roots {
+		for _, name := range []string{r.given, r.path} {
+			if rel, err := filepath.Rel(name, path); err == nil && within(name, path) && len(name) > best {
+				best, direct = len(name), filepath.Join(r.path, rel)
+			}
+		}
+	}
+	if direct != full {
+		return "", fault.New(fault.Place,
+			"a symbolic link in the environment leads away from where the files were placed: put that right and run the command again",
+			"%s lies behind a link (it is %s)", path, full)
+	}
+	return full, nil
 }
 
 // beside reports whether a directory is a root, below one, or on the way to one that

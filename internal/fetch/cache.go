@@ -31,10 +31,16 @@ func (f *Fetcher) openEntry(ctx context.Context, a recipe.Archive, p *progress) 
 // openDir makes a directory of the cache and locks it, waiting for another
 // process or goroutine that has it.
 func (f *Fetcher) openDir(ctx context.Context, dir string, p *progress) (*entry, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, cacheFault(f.opts.CacheDir, err)
+	var release func()
+	var err error
+	for range 20 { // the cache may be cleared between the two
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, cacheFault(f.opts.CacheDir, err)
+		}
+		if release, err = f.lockDir(ctx, dir, p); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
-	release, err := f.lockDir(ctx, dir, p)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("wait for %s: %w", dir, context.Cause(ctx))

@@ -17,7 +17,8 @@
 //   - It is opened without following a link and without waiting for a pipe's
 //     writer. What has its name and is not such a file (a link, a directory, a
 //     file that others may read, a second name of another file) was put there by
-//     somebody: it is removed and a new one made.
+//     somebody: it is removed (a directory with something in it is given another
+//     name) and a new one made.
 //   - It is removed by who holds it, before the lock ends. Whoever opened it
 //     meanwhile sees that the name leads elsewhere and tries again.
 //
