@@ -4,11 +4,13 @@
 package atomicfile
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Write replaces the file name with data; its mode becomes perm, whatever the
@@ -41,9 +43,11 @@ func Copy(name string, r io.Reader, perm os.FileMode) error {
 // File is a file under way to its name. Exactly one of Commit and Abort takes
 // effect; Abort after Commit does nothing, so that it can be deferred.
 type File struct {
-	f    *os.File
-	name string
-	done bool
+	f          *os.File
+	dir        *os.Root // of both names: it stays the same whatever becomes of its own name
+	temp, name string
+	full       string // for messages
+	done       bool
 }
 
 // Create starts a new content for the file name. The directory must exist. What
@@ -53,12 +57,23 @@ func Create(name string, perm os.FileMode) (*File, error) {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return nil, &os.PathError{Op: "write", Path: name, Err: errors.New("it is not a regular file")}
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
+	dir, err := os.OpenRoot(filepath.Dir(name))
 	if err != nil {
 		return nil, err
 	}
-	a := &File{f: f, name: name}
-	if err := f.Chmod(perm); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	base := filepath.Base(name)
+	a := &File{dir: dir, name: base, full: name}
+	for range 100 {
+		a.temp = "." + base + "." + strings.ToLower(rand.Text()[:12]) + ".tmp"
+		if a.f, err = dir.OpenFile(a.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); !errors.Is(err, os.ErrExist) {
+			break
+		}
+	}
+	if err != nil {
+		_ = dir.Close()
+		return nil, a.named(err)
+	}
+	if err := a.f.Chmod(perm); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		a.Abort()
 		return nil, err
 	}
@@ -77,15 +92,29 @@ func (a *File) Commit() error {
 		err = cerr
 	}
 	if err == nil {
-		err = rename(a.f.Name(), a.name)
+		err = rename(a.dir, a.temp, a.name)
 	}
 	if err == nil {
 		a.done = true
-		syncDir(filepath.Dir(a.name))
+		syncDir(a.dir)
+		_ = a.dir.Close()
 		return nil
 	}
 	a.Abort()
-	return err
+	return a.named(err)
+}
+
+// named gives an error the whole name: those of an open directory have its last part.
+func (a *File) named(err error) error {
+	var p *os.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		err = p.Err
+	case errors.As(err, &l):
+		err = l.Err
+	}
+	return &os.PathError{Op: "write", Path: a.full, Err: err}
 }
 
 // Abort drops the new content.
@@ -95,5 +124,6 @@ func (a *File) Abort() {
 	}
 	a.done = true
 	_ = a.f.Close()
-	_ = os.Remove(a.f.Name())
+	_ = a.dir.Remove(a.temp)
+	_ = a.dir.Close()
 }

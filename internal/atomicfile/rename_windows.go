@@ -10,10 +10,10 @@ import (
 
 // rename tries again for two seconds: virus scanners and indexers hold a fresh
 // file open for a moment, and Windows refuses to replace an open file.
-func rename(from, to string) error {
+func rename(dir *os.Root, from, to string) error {
 	var err error
 	for wait := 5 * time.Millisecond; wait < time.Second; wait *= 2 {
-		err = os.Rename(from, to)
+		err = dir.Rename(from, to)
 		if !errors.Is(err, windows.ERROR_ACCESS_DENIED) && !errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
 			return err
 		}
@@ -22,4 +22,4 @@ func rename(from, to string) error {
 	return err
 }
 
-func syncDir(string) {}
+func syncDir(*os.Root) {}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/internal/owned"
 	"modwsgi/internal/version"
 )
 
@@ -95,7 +96,7 @@ func (d Dist) WriteInfo(stageSite string) (dir string, err error) {
 			err = os.WriteFile(path, data, 0o644)
 		}
 		if err != nil {
-			_ = os.RemoveAll(dir)
+			_ = owned.RemoveAll(dir)
 			return "", fmt.Errorf("describe %s: %w", d.Name, err)
 		}
 	}
