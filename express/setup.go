@@ -98,14 +98,9 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 	if start {
 		// Between two that start at the same time the pid file does not decide:
 		// httpd writes it late. The mark ends with this process.
-		release, ok, err := flock.Try(i.root)
-		if err != nil {
-			return nil, nil, fault.New(fault.Environment, "", "mark the server root %s as in use: %w", i.root, err)
+		if i.release, err = p.lockRoot(ctx, i.root); err != nil {
+			return nil, nil, err
 		}
-		if !ok {
-			return nil, nil, fault.New(fault.Busy, "stop it, or use another --server-root", "another mod_wsgi-express serves with the server root %s already", i.root)
-		}
-		i.release = release
 	}
 	if err := p.fill(ctx, i, l, file, text); err != nil {
 		if i.release != nil {
@@ -149,6 +144,26 @@ func (i *instance) removeSockets(l *launch) {
 		removeStaleSockets(dir)
 		_ = dir.Close()
 	}
+}
+
+// lockRoot keeps other launchers away from a server root. A server is there for
+// days, so that it is waited for only where somebody asks for it.
+func (p *Program) lockRoot(ctx context.Context, root string) (release func(), err error) {
+	limit, err := flock.Limit(run.Getenv(p.Env, flock.Variable), "0")
+	if err != nil {
+		return nil, err
+	}
+	lock, err := flock.Wait(ctx, flock.Options{
+		Dir: root, Limit: limit, Busy: "serves with that server root already", Waiting: p.warn,
+		Hint: "stop it, or use another --server-root; " + flock.Variable + " sets how long is waited for its end",
+	})
+	if fault.ClassOf(err) == fault.Internal && err != nil {
+		err = fault.New(fault.Environment, "", "mark the server root %s as in use: %w", root, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = lock.Release() }, nil
 }
 
 // fill writes the files of a server root, httpd.conf last.

@@ -131,14 +131,12 @@ func install(ctx context.Context, q Request) (*Report, error) {
 	if err := place.Writable(plan.Site, plan.Python.Scripts); err != nil {
 		return nil, err
 	}
-	locked, err := place.Lock(ctx, plan.Site, func(pid int) {
-		q.Events.Note(fmt.Sprintf("another run changes this environment (process %d): waiting for its end", pid))
-	})
+	locked, err := lockSite(ctx, &q, plan.Site)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = locked.Unlock() }()
-	if err := recoverPrefix(q, locked); err != nil {
+	if err := recoverPrefix(q, locked, plan.Python); err != nil {
 		return nil, err
 	}
 	for range 3 {
@@ -193,13 +191,28 @@ func globEscape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-func recoverPrefix(q Request, locked *place.Locked) error {
-	outcome, err := locked.Recover()
+// roots are the directories in which an install places and removes something.
+func roots(py *detect.Python) []string { return []string{py.Scripts, py.Prefix} }
+
+// lockSite keeps other runs away from an environment, and waits for one that works
+// on it.
+func lockSite(ctx context.Context, q *Request, site string) (*place.Locked, error) {
+	return place.Lock(ctx, site, max(0, q.lockLimit()), func(text string) { q.Events.Note(text) })
+}
+
+func recoverPrefix(q Request, locked *place.Locked, py *detect.Python) error {
+	outcome, err := locked.Recover(roots(py)...)
 	if err != nil {
 		return err
 	}
+	for _, left := range outcome.Left {
+		q.Events.Warn(left.String())
+	}
 	for _, label := range outcome.Undone {
 		q.Events.Note("an earlier run (" + label + ") was killed while it changed the environment: undone")
+	}
+	for _, label := range outcome.Superseded {
+		q.Events.Note("an earlier run (" + label + ") was killed while it changed the environment; what was installed since stays")
 	}
 	for _, label := range outcome.Completed {
 		q.Events.Note("an earlier run (" + label + ") was killed just before its end: completed")
@@ -327,7 +340,7 @@ func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged, ready
 	err := q.Events.Step("place", func() error {
 		var err error
 		t, err = locked.Apply(ctx, place.Request{
-			Items: s.items, Remove: s.remove, Roots: []string{p.Python.Scripts, p.Python.Prefix}, Label: distNames(s.dists), Ready: ready, Spent: !q.KeepBuild,
+			Items: s.items, Remove: s.remove, Roots: roots(p.Python), Label: distNames(s.dists), Ready: ready, Spent: !q.KeepBuild,
 		})
 		return err
 	})
@@ -462,14 +475,12 @@ func Uninstall(ctx context.Context, q Request) ([]string, error) {
 	if err := place.Writable(site, py.Scripts); err != nil {
 		return nil, err
 	}
-	locked, err := place.Lock(ctx, site, func(pid int) {
-		q.Events.Note(fmt.Sprintf("another run changes this environment (process %d): waiting for its end", pid))
-	})
+	locked, err := lockSite(ctx, &q, site)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = locked.Unlock() }()
-	if err := recoverPrefix(q, locked); err != nil {
+	if err := recoverPrefix(q, locked, py); err != nil {
 		return nil, err
 	}
 	var names, remove []string
@@ -486,13 +497,13 @@ func Uninstall(ctx context.Context, q Request) ([]string, error) {
 				"%s %s was installed by %s, not by modwsgi", d.Name, d.Version, orSomebody(d.Installer))
 		}
 		names = append(names, d.Name+" "+d.Version)
-		remove = append(remove, d.Paths()...)
+		remove = append(remove, removable(d, site, py, q.Events)...)
 	}
 	if len(names) == 0 {
 		return nil, nil
 	}
 	err = q.Events.Step("remove "+strings.Join(names, ", "), func() error {
-		t, err := locked.Apply(ctx, place.Request{Remove: remove, Roots: []string{py.Scripts, py.Prefix}, Label: strings.Join(names, ", ")})
+		t, err := locked.Apply(ctx, place.Request{Remove: remove, Roots: roots(py), Label: strings.Join(names, ", ")})
 		if err != nil {
 			return err
 		}

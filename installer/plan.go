@@ -15,6 +15,7 @@ import (
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
@@ -208,6 +209,11 @@ func (p *Plan) keepsChosen(ctx context.Context, dq detect.Request, candidates []
 	}
 	dq.HTTPD = r.HTTPD.Executable
 	if !filepath.IsAbs(dq.HTTPD) {
+		return nil, nil
+	}
+	// Its programs are run, and the record may be another user's.
+	if err := owned.Check(dq.HTTPD); owned.IsUntrusted(err) {
+		p.reason("another httpd: " + dq.HTTPD + ", which was named before, is not taken again without being named (" + err.Error() + ")")
 		return nil, nil
 	}
 	found, err := detect.FindHTTPDs(ctx, q.Runner, p.Python, dq)

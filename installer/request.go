@@ -21,6 +21,7 @@ import (
 	"modwsgi/internal/cgroup"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/flock"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
@@ -75,6 +76,10 @@ type Request struct {
 	CacheMaxAge, CacheNotBefore string
 	CacheHTTP                   bool
 
+	// LockTimeout is how long another run is waited for, see flock.Limit; "" is
+	// MODWSGI_LOCK_TIMEOUT, and without that ten minutes.
+	LockTimeout string
+
 	Runner *run.Runner
 	Events event.Sink
 
@@ -105,6 +110,9 @@ func (q *Request) normalise() error {
 	if q.Jobs == 0 {
 		q.Jobs, _ = cgroup.Read().Jobs()
 	}
+	if _, err := flock.Limit(q.LockTimeout, run.Getenv(q.Env, flock.Variable)); err != nil {
+		return err
+	}
 	if q.HTTPD == "" {
 		q.HTTPD = "auto"
 	}
@@ -119,6 +127,18 @@ func (q *Request) normalise() error {
 	}
 	q.With, q.Without = slices.Clone(q.With), slices.Clone(q.Without)
 	return nil
+}
+
+// lockLimit is how long another run is waited for; negative does not wait.
+func (q *Request) lockLimit() time.Duration {
+	limit, err := flock.Limit(q.LockTimeout, run.Getenv(q.Env, flock.Variable))
+	switch {
+	case err != nil: // normalise refuses it
+		return flock.DefaultLimit
+	case limit == 0:
+		return -1
+	}
+	return limit
 }
 
 // checkVersions refuses what looks like a version and is none: "5" is taken by

@@ -60,7 +60,7 @@ func OpenShared(address, signKey string, trust []string, http bool, q Request) (
 			trust = filepath.SplitList(v)
 		}
 	}
-	o := remote.Options{Env: q.Env, Runner: q.Runner, HTTP: http, Dir: q.Dir}
+	o := remote.Options{Env: q.Env, Runner: q.Runner, HTTP: http, Dir: q.Dir, Lock: q.lockLimit()}
 	var err error
 	if o.Age, err = sharedAge(q); err != nil {
 		return nil, err

@@ -227,7 +227,7 @@ func (p *Plan) stageDist(s *staged, d pydist.Dist, packageDir, program string) e
 		return err
 	}
 	if old != nil {
-		s.remove = append(s.remove, old.Paths()...)
+		s.remove = append(s.remove, removable(old, p.Site, p.Python, p.request.Events)...)
 	}
 	return nil
 }

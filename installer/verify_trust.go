@@ -129,7 +129,7 @@ func (c *codeCheck) python(s Subject) error {
 			return err
 		}
 	}
-	for _, dir := range packageDirs(s) {
+	for _, dir := range pthDirs(s) {
 		if err := c.packages(dir); err != nil {
 			return err
 		}
@@ -137,8 +137,8 @@ func (c *codeCheck) python(s Subject) error {
 	return nil
 }
 
-// packageDirs are the directories whose .pth files a Python reads.
-func packageDirs(s Subject) []string {
+// pthDirs are the directories whose .pth files a Python reads.
+func pthDirs(s Subject) []string {
 	py := s.Python
 	dirs := []string{py.Purelib, py.Platlib}
 	bases := []string{s.Prefix}

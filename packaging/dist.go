@@ -2,6 +2,7 @@ package packaging
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
@@ -68,26 +70,29 @@ const (
 // files which are not ours is refused (class Usage), and so is one that another
 // run works on (class Busy). With overwrite, artifacts of earlier runs may be
 // replaced by others of the same name.
-func Open(out string, overwrite bool) (_ *Dist, err error) {
-	const hint = "name a directory that can be written with --out"
+func Open(out string, overwrite bool) (*Dist, error) {
+	return openDist(out, overwrite, flock.Now)
+}
+
+// OpenWaiting is Open that waits for the end of another run, until the limit or the
+// end of ctx. waiting gets a text for who has to wait.
+func OpenWaiting(ctx context.Context, out string, overwrite bool, limit time.Duration, waiting func(text string)) (*Dist, error) {
+	return openDist(out, overwrite, func(o flock.Options) (*flock.Lock, error) {
+		o.Limit, o.Waiting = limit, waiting
+		return flock.Wait(ctx, o)
+	})
+}
+
+func openDist(out string, overwrite bool, lock func(flock.Options) (*flock.Lock, error)) (_ *Dist, err error) {
 	d := &Dist{out: out, overwrite: overwrite}
 	if _, serr := os.Lstat(out); errors.Is(serr, fs.ErrNotExist) {
 		d.made = true
 	}
-	if d.dir, err = owned.MakeOutputDir(out); err != nil {
-		return nil, fault.New(fault.Environment, fault.HintOr(err, hint), "make the output directory: %w", err)
-	}
-	release, ok, err := flock.Try(d.dir.Path())
-	if err != nil || !ok {
-		_ = d.dir.Close()
-	}
+	held, err := d.lockOut(lock)
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", out, err)
+		return nil, err
 	}
-	if !ok {
-		return nil, fault.New(fault.Busy, "wait for its end, or name another directory with --out", "another run writes to %s", out)
-	}
-	d.release = release
+	d.release = func() { _ = held.Release() }
 	defer func() {
 		if err != nil {
 			d.Abort()
@@ -97,7 +102,7 @@ func Open(out string, overwrite bool) (_ *Dist, err error) {
 		return nil, err
 	}
 	if d.part, err = makePart(d.dir); err != nil {
-		return nil, fault.New(fault.Environment, fault.HintOr(err, hint), "write to the output directory: %w", err)
+		return nil, fault.New(fault.Environment, fault.HintOr(err, outHint), "write to the output directory: %w", err)
 	}
 	return d, nil
 }
@@ -115,6 +120,33 @@ func makePart(dir *owned.Dir) (*owned.Dir, error) {
 // maxIndex is the size in bytes of the largest index that is read.
 const maxIndex = 64 << 20
 
+// lockOut makes the output directory, opens it and locks it. Another run may have
+// made it, and take it away at its end.
+func (d *Dist) lockOut(lock func(flock.Options) (*flock.Lock, error)) (held *flock.Lock, err error) {
+	for range 20 {
+		if d.dir, err = owned.MakeOutputDir(d.out); err != nil {
+			return nil, fault.New(fault.Environment, fault.HintOr(err, outHint), "make the output directory: %w", err)
+		}
+		held, err = lock(flock.Options{
+			Dir: d.dir.Path(), Busy: "writes to it",
+			Hint: "wait for its end, or name another directory with --out; --lock-timeout and " + flock.Variable + " set how long is waited",
+		})
+		if err == nil {
+			return held, nil
+		}
+		_ = d.dir.Close()
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if fault.ClassOf(err) != fault.Busy {
+		return nil, fault.New(fault.Environment, outHint, "lock the output directory: %w", err)
+	}
+	return nil, err
+}
+
+const outHint = "name a directory that can be written with --out"
+
 // readEarlier removes what killed runs left, and lists what earlier runs made.
 func (d *Dist) readEarlier() error {
 	entries, err := d.dir.Entries()
@@ -129,7 +161,7 @@ func (d *Dist) readEarlier() error {
 			}
 			continue
 		}
-		if foreign == "" {
+		if foreign == "" && e.Name() != flock.Name {
 			foreign = e.Name()
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"modwsgi/internal/fault"
 )
@@ -88,7 +89,7 @@ func TestNothingAppearsBeforeCommit(t *testing.T) {
 	if err := artifact(d, "one.bin", "1"); err != nil {
 		t.Fatal(err)
 	}
-	if entries, _ := os.ReadDir(out); len(entries) != 1 || !strings.HasPrefix(entries[0].Name(), ".modwsgi-") {
+	if entries, _ := os.ReadDir(out); len(entries) != 2 || !strings.HasPrefix(entries[0].Name(), ".modwsgi-") || entries[1].Name() != ".modwsgi.lock" {
 		t.Errorf("before the commit: %v", entries)
 	}
 	index(t, d)
@@ -317,4 +318,28 @@ func TestSideBySide(t *testing.T) {
 	if len(all) != n || len(d.Metas()) != n || all[3].Name != "a03" || all[3].Version != "1" {
 		t.Errorf("%+v", all)
 	}
+}
+
+// TestAnotherRunIsNamedAndWaitedFor has two runs with one output directory.
+func TestAnotherRunIsNamedAndWaitedFor(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "dist")
+	first := open(t, out, false)
+	_, err := Open(out, false)
+	if fault.ClassOf(err) != fault.Busy || !strings.Contains(fault.HintOf(err), "--out") {
+		t.Errorf("without waiting: %v", err)
+	}
+	var told []string
+	_, err = OpenWaiting(t.Context(), out, false, 100*time.Millisecond, func(s string) { told = append(told, s) })
+	if fault.ClassOf(err) != fault.Busy || !strings.Contains(err.Error(), "100ms") || len(told) != 1 {
+		t.Errorf("error is %v, told %q", err, told)
+	}
+	if _, serr := os.Stat("/proc/locks"); serr == nil && !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
+		t.Errorf("the holder is not named: %v", err)
+	}
+	time.AfterFunc(50*time.Millisecond, first.Abort)
+	second, err := OpenWaiting(t.Context(), out, false, time.Minute, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Abort()
 }

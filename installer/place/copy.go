@@ -9,21 +9,31 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 )
 
-// copyAll copies the staged things, several files at a time.
-func copyAll(ctx context.Context, list []staged, spent bool) error {
+// copier copies the staged things, several files at a time. What it writes is
+// reached by open directories below the hidden ones, what it reads is the stage: a
+// scratch directory of this user's own.
+type copier struct {
+	ctx   context.Context
+	group *errgroup.Group
+	scope *scope
+	spent bool
+}
+
+func copyAll(ctx context.Context, s *scope, list []staged, spent bool) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 + 2*runtime.GOMAXPROCS(0))
-	dirs := map[string]fs.FileInfo{}
+	c := &copier{ctx, group, s, spent}
 	var err error
-	for _, s := range list {
-		if err = copyOne(ctx, group, s, dirs, spent); err != nil {
+	for _, item := range list {
+		if err = c.one(item); err != nil {
 			break
 		}
 	}
@@ -31,81 +41,160 @@ func copyAll(ctx context.Context, list []staged, spent bool) error {
 	if gerr := group.Wait(); gerr != nil {
 		return gerr
 	}
+	return err
+}
+
+// one copies one item, whose place is directly in a hidden directory.
+func (c *copier) one(s staged) error {
+	info, err := os.Lstat(s.source)
 	if err != nil {
-		return err
+		return unreadable(s.source, err)
 	}
-	// Inner directories first; writing into them has changed their times.
-	for _, dir := range slices.Backward(sorted(dirs)) {
-		info := dirs[dir]
-		if err := os.Chmod(dir, info.Mode().Perm()|0o700); err != nil {
-			return changeError("write", dir, err)
+	at, err := c.scope.at(s.to)
+	if err != nil {
+		return changeError("create", s.to, err)
+	}
+	home := &folder{dir: at.dir, keep: true}
+	err = c.entry(home, s.source, at.name, info)
+	if home.file != nil {
+		_ = home.file.Close()
+	}
+	return err
+}
+
+// folder is a directory that is being filled. It is finished, and its handle given
+// back, when nothing is left to do in it; thousands stay open at no time.
+type folder struct {
+	dir  *owned.Dir
+	info fs.FileInfo // its mode and time
+	open atomic.Int64
+	file *os.File // for links
+	keep bool     // a hidden directory
+}
+
+func (f *folder) hold() { f.open.Add(1) }
+
+func (f *folder) done() error {
+	if f.open.Add(-1) > 0 || f.keep {
+		return nil
+	}
+	defer func() { _ = f.dir.Close() }()
+	if f.file != nil {
+		_ = f.file.Close()
+	}
+	// Writing into it has changed its time.
+	err := f.dir.Root().Chmod(".", f.info.Mode().Perm()|0o700)
+	if err == nil {
+		err = f.dir.Root().Chtimes(".", f.info.ModTime(), f.info.ModTime())
+	}
+	if err != nil {
+		return changeError("write", f.dir.Path(), err)
+	}
+	return nil
+}
+
+// entry copies what is at a path to a name in a folder.
+func (c *copier) entry(to *folder, path, name string, info fs.FileInfo) error {
+	if c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
+	}
+	full := filepath.Join(to.dir.Path(), name)
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return c.tree(to, path, name, info)
+	case mode&fs.ModeSymlink != 0:
+		link, err := os.Readlink(path)
+		if err == nil {
+			err = to.dir.Root().Symlink(link, name)
 		}
-		if err := os.Chtimes(dir, info.ModTime(), info.ModTime()); err != nil {
-			return changeError("write", dir, err)
+		if err != nil {
+			return changeError("create", full, err)
+		}
+		return nil
+	case !mode.IsRegular():
+		return fault.New(fault.Internal, "", "place: the staged %s is neither a file nor a directory nor a link", path)
+	}
+	if c.linked(to, path, name, info) {
+		return nil
+	}
+	to.hold()
+	c.group.Go(func() error {
+		err := c.file(to, path, name, info)
+		return errors.Join(err, to.done())
+	})
+	return nil
+}
+
+func (c *copier) tree(to *folder, path, name string, info fs.FileInfo) error {
+	full := filepath.Join(to.dir.Path(), name)
+	if err := to.dir.Root().Mkdir(name, 0o700); err != nil {
+		return changeError("create", full, err)
+	}
+	dir, err := to.dir.Enter(name)
+	if err != nil {
+		return changeError("create", full, err)
+	}
+	f := &folder{dir: dir, info: info}
+	f.hold()
+	err = c.entries(f, path)
+	return errors.Join(err, f.done())
+}
+
+func (c *copier) entries(f *folder, path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return unreadable(path, err)
+	}
+	for _, e := range entries {
+		from := filepath.Join(path, e.Name())
+		info, err := e.Info()
+		if err != nil {
+			return unreadable(from, err)
+		}
+		if err := c.entry(f, from, e.Name(), info); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func copyOne(ctx context.Context, group *errgroup.Group, s staged, dirs map[string]fs.FileInfo, spent bool) error {
-	return filepath.WalkDir(s.source, func(path string, d fs.DirEntry, err error) error {
+func unreadable(path string, err error) error {
+	return fault.New(fault.Internal, "", "place: read the staged %s: %w", path, err)
+}
+
+// linked gives a file of a spent stage its place as another name. Not one of another
+// user, who could write to it afterwards.
+func (c *copier) linked(to *folder, path, name string, info fs.FileInfo) bool {
+	if !c.spent || info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 || owned.UID(info) != self() {
+		return false
+	}
+	if to.file == nil {
+		f, err := to.dir.Root().Open(".")
 		if err != nil {
-			return fault.New(fault.Internal, "", "place: read the staged %s: %w", path, err)
+			return false
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		rel, err := filepath.Rel(s.source, path)
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(s.to, rel)
-		info, err := d.Info()
-		if err != nil {
-			return fault.New(fault.Internal, "", "place: read the staged %s: %w", path, err)
-		}
-		switch {
-		case d.IsDir():
-			dirs[to] = info
-			if err := os.Mkdir(to, 0o700); err != nil {
-				return changeError("create", to, err)
-			}
-		case d.Type()&fs.ModeSymlink != 0:
-			link, err := os.Readlink(path)
-			if err == nil {
-				err = os.Symlink(link, to)
-			}
-			if err != nil {
-				return changeError("create", to, err)
-			}
-		case d.Type().IsRegular():
-			if spent && info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) == 0 && os.Link(path, to) == nil {
-				return nil
-			}
-			group.Go(func() error { return copyFile(ctx, path, to, info) })
-		default:
-			return fault.New(fault.Internal, "", "place: the staged %s is neither a file nor a directory nor a link", path)
-		}
-		return nil
-	})
+		to.file = f
+	}
+	return link(path, to.file, name) == nil
 }
 
 // chunk is how much of a file is copied before ctx is looked at again.
 const chunk = 8 << 20
 
-func copyFile(ctx context.Context, from, to string, info fs.FileInfo) error {
+func (c *copier) file(to *folder, from, name string, info fs.FileInfo) error {
 	in, err := os.Open(from)
 	if err != nil {
-		return fault.New(fault.Internal, "", "place: read the staged %s: %w", from, err)
+		return unreadable(from, err)
 	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	defer func() { _ = in.Close() }()
+	full := filepath.Join(to.dir.Path(), name)
+	out, err := to.dir.Root().OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return changeError("create", to, err)
+		return changeError("create", full, err)
 	}
 	for err == nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
+		if c.ctx.Err() != nil {
+			err = context.Cause(c.ctx)
 			break
 		}
 		_, err = io.CopyN(out, in, chunk)
@@ -117,10 +206,10 @@ func copyFile(ctx context.Context, from, to string, info fs.FileInfo) error {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Chtimes(to, info.ModTime(), info.ModTime())
+		err = to.dir.Root().Chtimes(name, info.ModTime(), info.ModTime())
 	}
-	if err == nil || ctx.Err() != nil {
+	if err == nil || c.ctx.Err() != nil {
 		return err
 	}
-	return changeError("write", to, fmt.Errorf("copy %s: %w", from, err))
+	return changeError("write", full, fmt.Errorf("copy %s: %w", from, err))
 }

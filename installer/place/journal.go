@@ -7,17 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 
-	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/fault"
 )
 
 const (
 	journalName   = "journal.json"
 	journalSchema = 1
+	journalLimit  = 64 << 20
 )
 
 // The states of a journal. moving and undoing are taken back; in the others the
@@ -39,6 +38,10 @@ type journal struct {
 	Sides  []string `json:"sides,omitempty"` // hidden directories outside of the anchor
 	Made   []string `json:"made,omitempty"`  // directories made for targets, outer ones first
 	Ops    []op     `json:"ops"`
+	// Home is the inode of the hidden directory, by which a copy of it is known.
+	Home uint64 `json:"home_inode,omitempty"`
+	// Merging is set before a directory is moved file by file.
+	Merging bool `json:"merging,omitempty"`
 }
 
 // The kinds of operations.
@@ -54,7 +57,8 @@ type op struct {
 	Target string `json:"target"`
 	Staged string `json:"staged,omitempty"`
 	Saved  string `json:"saved,omitempty"`
-	New    *mark  `json:"new,omitempty"` // of what is staged, for swap
+	New    *mark  `json:"new,omitempty"` // of what is staged
+	Old    *mark  `json:"old,omitempty"` // of what is replaced
 }
 
 // mark tells a staged thing from the one that it replaces: after an exchange
@@ -80,34 +84,34 @@ func (t *Transaction) save() error {
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(t.dir, journalName)
-	if err := atomicfile.Write(name, append(data, '\n'), 0o600); err != nil {
-		return changeError("write", name, err)
+	home := t.scope.homes[t.dir]
+	if err := again(func() error { return home.WriteFile(journalName, append(data, '\n'), 0o600) }); err != nil {
+		return changeError("write", filepath.Join(t.dir, journalName), err)
 	}
 	return nil
 }
 
-// load reads the journal of a hidden directory; nil where there is none.
-func load(dir string) (*journal, error) {
-	name := filepath.Join(dir, journalName)
-	data, err := os.ReadFile(name)
+// load reads the journal of a hidden directory; nil where there is none. doubt is why
+// it is not believed; one of our own that cannot be read is an error.
+func (t *Transaction) load() (j *journal, doubt, err error) {
+	data, err := t.scope.homes[t.dir].ReadFile(journalName, journalLimit)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, changeError("read", name, err)
+		return nil, err, nil
 	}
-	var j journal
-	err = json.Unmarshal(data, &j)
+	j = new(journal)
+	err = json.Unmarshal(data, j)
 	if err == nil && j.Schema != journalSchema {
 		err = fmt.Errorf("it has schema %d, this program knows %d", j.Schema, journalSchema)
 	}
 	if err != nil {
-		return nil, fault.New(fault.Place,
+		return nil, nil, fault.New(fault.Place,
 			"an install was interrupted and its journal cannot be read: look at that directory, remove it, and install again",
-			"read %s: %w", name, err)
+			"read %s: %w", filepath.Join(t.dir, journalName), err)
 	}
-	return &j, nil
+	return j, nil, nil
 }
 
 func (t *Transaction) path(rel string) string {
@@ -123,57 +127,4 @@ func (t *Transaction) paths(rel []string) []string {
 		abs[i] = t.path(r)
 	}
 	return abs
-}
-
-// Outcome is what Recover found and did.
-type Outcome struct {
-	Undone    []string // labels of changes that had not been finished and were taken back
-	Completed []string // labels of changes that had been made and were only tidied up
-	Cleared   int      // hidden directories of which nothing had become visible
-}
-
-// Recover brings an environment that a killed process left into the state
-// before its change or after it, and clears hidden directories. Nothing to do
-// is no error; doing it twice, or being killed in it, does no harm.
-func (l *Locked) Recover() (Outcome, error) {
-	var out Outcome
-	if l.active != nil {
-		return out, errors.New("place: recover during a transaction")
-	}
-	entries, err := os.ReadDir(l.anchor)
-	if err != nil {
-		return out, changeError("read", l.anchor, err)
-	}
-	for _, e := range entries {
-		if !e.IsDir() || !hidden.MatchString(e.Name()) {
-			continue
-		}
-		if err := l.recoverOne(filepath.Join(l.anchor, e.Name()), &out); err != nil {
-			return out, err
-		}
-	}
-	return out, nil
-}
-
-func (l *Locked) recoverOne(dir string, out *Outcome) error {
-	j, err := load(dir)
-	if err != nil {
-		return err
-	}
-	t := &Transaction{locked: l, dir: dir}
-	if j != nil {
-		t.j = *j
-	}
-	switch t.j.State {
-	case moving, undoing:
-		if err := t.undo(); err != nil {
-			return err
-		}
-		out.Undone = append(out.Undone, t.j.Label)
-	case placed:
-		out.Completed = append(out.Completed, t.j.Label)
-	default:
-		out.Cleared++
-	}
-	return t.drop()
 }

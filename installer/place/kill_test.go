@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"modwsgi/installer/place"
 	"modwsgi/internal/fault"
@@ -32,6 +33,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// exchange is what a process does that exchanges files of a world for links, on
+// systems that can do that in one step.
+var exchange func(w world)
+
 func child(job string) error {
 	f := strings.SplitN(job, " ", 4)
 	point, err := strconv.Atoi(f[1])
@@ -49,18 +54,22 @@ func child(job string) error {
 		place.WithoutExchange()
 	}
 	w := worldAt(f[3])
+	if f[0] == "exchange" && exchange != nil {
+		exchange(w)
+	}
 	ctx := context.Background()
-	l, err := place.Lock(ctx, w.site, nil)
+	l, err := place.Lock(ctx, w.site, time.Minute, nil)
 	if err != nil {
 		return err
 	}
+	defer func() { _ = l.Unlock() }()
 	switch f[0] {
 	case "hold":
 		fmt.Println("held")
 		_, err := os.Stdin.Read(make([]byte, 1))
 		return err
 	case "recover":
-		_, err = l.Recover()
+		_, err = l.Recover(w.prefix)
 		return err
 	case "writable":
 		return place.Writable(w.site, filepath.Join(w.bin, "prog"))
@@ -128,7 +137,7 @@ func killAtEveryStep(t *testing.T, mode, exchange string) {
 		}
 		when := fmt.Sprintf("killed at %d (%s)", point, step)
 		w.pipSeesWhole(t, when)
-		_, err := w.lock(t).Recover()
+		_, err := w.lock(t).Recover(w.prefix)
 		must(t, err)
 		got := w.forget(w.snapshot(t))
 		isBefore, isAfter := difference(got, before), difference(got, after)
@@ -187,7 +196,7 @@ func killTwice(t *testing.T, first, exchange string) {
 		w = worldAt(moved)
 		step := runChild(t, "recover", again, exchange, moved)
 		w.pipSeesWhole(t, "killed again at "+step)
-		_, err := w.lock(t).Recover()
+		_, err := w.lock(t).Recover(w.prefix)
 		must(t, err)
 		want := before
 		if first == "placed" {
@@ -218,7 +227,7 @@ func TestRecoverOfACopy(t *testing.T) {
 		_, err := new(run.Runner).Output(t.Context(), run.Cmd{Argv: []string{"/bin/cp", "-a", w.prefix, root}})
 		must(t, err)
 		moved := worldAt(root)
-		_, err = moved.lock(t).Recover()
+		_, err = moved.lock(t).Recover(moved.prefix)
 		must(t, err)
 		if d := difference(moved.forget(moved.snapshot(t)), before); d != "" {
 			t.Error(d)
@@ -246,17 +255,17 @@ func TestSecondProcessWaits(t *testing.T) {
 	}
 	// A wait that ends before its turn.
 	ctx, cancel := context.WithCancelCause(t.Context())
-	var holder int
-	_, err = place.Lock(ctx, w.site, func(pid int) { holder = pid; cancel(errors.New("enough")) })
+	var holder string
+	_, err = place.Lock(ctx, w.site, time.Minute, func(text string) { holder = text; cancel(errors.New("enough")) })
 	if fault.ClassOf(err) != fault.Busy || !strings.Contains(err.Error(), "enough") {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := os.Stat("/proc/locks"); err == nil && holder != p.PID() {
-		t.Errorf("holder %d, want %d", holder, p.PID())
+	if _, err := os.Stat("/proc/locks"); err == nil && !(strings.Contains(holder, fmt.Sprintf("process %d (", p.PID())) && strings.Contains(holder, "of the user ") && strings.Contains(holder, "1m")) {
+		t.Errorf("waiting for %q, not for process %d and at most 1m", holder, p.PID())
 	}
 	// One that gets its turn, because the holder dies.
 	calls := 0
-	l, err := place.Lock(t.Context(), w.site, func(int) { calls++; _ = p.Signal(syscall.SIGKILL) })
+	l, err := place.Lock(t.Context(), w.site, time.Minute, func(string) { calls++; _ = p.Signal(syscall.SIGKILL) })
 	must(t, err)
 	if calls != 1 {
 		t.Errorf("told %d times", calls)
@@ -276,32 +285,16 @@ func TestLocksWithinOneProcess(t *testing.T) {
 	must(t, os.Symlink(w.site, link))
 	l := w.lock(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := place.Lock(ctx, link, func(int) { cancel() }); fault.ClassOf(err) != fault.Busy {
+	if _, err := place.Lock(ctx, link, time.Minute, func(string) { cancel() }); fault.ClassOf(err) != fault.Busy {
 		t.Errorf("through a link: %v", err)
 	}
 	must(t, l.Unlock())
-	other, err := place.Lock(t.Context(), link, nil)
+	other, err := place.Lock(t.Context(), link, time.Minute, nil)
 	must(t, err)
 	must(t, other.Unlock())
-	if _, err := place.Lock(t.Context(), filepath.Join(w.site, "none"), nil); fault.ClassOf(err) != fault.Place {
+	if _, err := place.Lock(t.Context(), filepath.Join(w.site, "none"), time.Minute, nil); fault.ClassOf(err) != fault.Place {
 		t.Errorf("a directory that is not there: %v", err)
 	}
-}
-
-func TestLockFileWhereDirectoriesCannotBeLocked(t *testing.T) {
-	dir := t.TempDir()
-	release, err := place.TryLockFile(dir)
-	must(t, err)
-	if other, err := place.TryLockFile(dir); other != nil || err != nil {
-		t.Errorf("two hold it: %v", err)
-	}
-	must(t, release())
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("left %v, %v", left, err)
-	}
-	release, err = place.TryLockFile(dir)
-	must(t, err)
-	must(t, release())
 }
 
 // As root, permissions only count for a child that is somebody else.

@@ -2,62 +2,38 @@ package place
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
-	"modwsgi/internal/fault"
+	"modwsgi/internal/flock"
 )
-
-// lockPoll is the time between two attempts to get a lock.
-const lockPoll = 50 * time.Millisecond
 
 // Lock waits until nobody else changes the environment with this anchor, its
 // site-packages directory, and then keeps others away until Unlock or the end
-// of the process. Whoever has to wait gets one call of waiting (nil: none)
-// with the process id of the holder, 0 where that is not known; the end of ctx
-// ends the wait with an error of the class fault.Busy.
+// of the process. Whoever has to wait gets one call of waiting (nil: none) with a
+// text that names the holder and the limit. The end of ctx, and of the limit, ends the wait with an error of the class fault.Busy
+// that names the holder.
 //
-// The lock is on the directory itself (flock), so that no lock file is left in
-// it; where directories cannot be locked (NFS, Windows) a file
-// ".modwsgi.lock" in it is used, which Unlock removes.
-func Lock(ctx context.Context, anchor string, waiting func(holder int)) (*Locked, error) {
-	if waiting == nil {
-		waiting = func(int) {}
-	}
-	real, err := filepath.EvalSymlinks(anchor)
+// The lock is on a file in the directory, which only those can open who may write
+// there (internal/flock). Unlock removes it.
+func Lock(ctx context.Context, anchor string, limit time.Duration, waiting func(text string)) (*Locked, error) {
+	dir, err := open(anchor)
 	if err != nil {
-		return nil, changeError("lock", anchor, err)
+		return nil, err
 	}
-	if real, err = filepath.Abs(real); err != nil {
-		return nil, changeError("lock", anchor, err)
+	lock, err := flock.Wait(ctx, flock.Options{In: dir.Root(), Dir: dir.Path(), Limit: limit, Waiting: waiting, Busy: "changes this environment"})
+	if err != nil {
+		_ = dir.Close()
+		return nil, changeError("lock", dir.Path(), err)
 	}
-	if info, err := os.Stat(real); err != nil || !info.IsDir() {
-		return nil, fault.New(fault.Place, "", "lock %s: it is not a directory", anchor)
+	return &Locked{anchor: dir.Path(), given: absolute(anchor), dir: dir, lock: lock}, nil
+}
+
+func absolute(path string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		return full
 	}
-	for told := false; ; {
-		lock, holder, err := tryLock(real)
-		if err != nil {
-			return nil, changeError("lock", real, err)
-		}
-		if lock != nil {
-			return &Locked{anchor: real, lock: lock}, nil
-		}
-		if !told {
-			told = true
-			waiting(holder)
-		}
-		select {
-		case <-ctx.Done():
-			who := "another process"
-			if holder != 0 {
-				who = fmt.Sprintf("process %d", holder)
-			}
-			return nil, fault.New(fault.Busy, "wait for it to end, or end it", "lock %s: %s changes it: %w", real, who, context.Cause(ctx))
-		case <-time.After(lockPoll):
-		}
-	}
+	return path
 }
 
 // Unlock lets others change the environment. A transaction that has been
@@ -67,30 +43,11 @@ func (l *Locked) Unlock() error {
 	if l.lock == nil {
 		return nil
 	}
-	lock := l.lock
+	err := l.lock.Release()
 	l.lock = nil
-	if err := lock.release(); err != nil {
+	_ = l.dir.Close()
+	if err != nil {
 		return changeError("unlock", l.anchor, err)
 	}
 	return nil
-}
-
-// lockName is the file that stands for a directory which cannot be locked.
-const lockName = ".modwsgi.lock"
-
-// lockFile is a held lock: on the directory, or on a file in it.
-type lockFile struct {
-	f    *os.File
-	file bool
-}
-
-// same says whether the open file is still what its name leads to: somebody
-// may have removed or moved it between our open and our lock.
-func same(f *os.File, name string) bool {
-	a, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	b, err := os.Stat(name)
-	return err == nil && os.SameFile(a, b)
 }

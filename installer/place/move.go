@@ -3,10 +3,12 @@ package place
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+
+	"modwsgi/internal/owned"
 )
 
 // do carries one operation out.
@@ -14,87 +16,177 @@ func (t *Transaction) do(o op) error {
 	target, staged, saved := t.path(o.Target), t.path(o.Staged), t.path(o.Saved)
 	switch o.Kind {
 	case put:
-		return renameNew(staged, target)
+		return t.scope.both(staged, target, renameNew)
 	case take:
-		return moveTree(target, saved)
+		return t.moveTree(target, saved)
 	}
-	if err := swapPaths(staged, target); err == nil {
+	if err := t.scope.both(staged, target, swapSpots); err == nil {
 		failpoint("exchanged " + o.Target)
-		return os.Rename(staged, saved)
+		return t.scope.both(staged, saved, rename)
 	}
 	// Not every file system exchanges, and overlayfs does not move directories
 	// of a lower layer (EXDEV). Then the target is away for a moment.
-	if err := moveTree(target, saved); err != nil {
+	if err := t.moveTree(target, saved); err != nil {
 		return err
 	}
 	failpoint("away " + o.Target)
-	return renameNew(staged, target)
+	return t.scope.both(staged, target, renameNew)
 }
 
 // takeBack reverts one operation, whether it was done, done in part, not done,
 // or taken back before.
 func (t *Transaction) takeBack(o op) error {
 	target, staged, saved := t.path(o.Target), t.path(o.Staged), t.path(o.Saved)
+	if t.anothers(target, o) {
+		return nil
+	}
 	switch o.Kind {
 	case put:
-		if exists(staged) || !exists(target) {
+		if t.scope.exists(staged) || !t.scope.exists(target) {
 			return nil
 		}
-		if err := dropCaches(target); err != nil {
+		if err := t.scope.dropCaches(target); err != nil {
 			return err
 		}
-		return moveTree(target, staged)
+		return t.moveTree(target, staged)
 	case take:
-		if !exists(saved) {
+		if !t.scope.exists(saved) {
 			return nil
 		}
-		return moveTree(saved, target)
+		return t.moveTree(saved, target)
 	}
-	return takeBackSwap(target, staged, saved, o.New)
+	return t.takeBackSwap(target, staged, saved, o.New)
 }
 
-func takeBackSwap(target, staged, saved string, m *mark) error {
+func (t *Transaction) takeBackSwap(target, staged, saved string, m *mark) error {
 	if m == nil {
 		return errors.New("the journal does not describe what is staged")
 	}
-	fresh := m.find(staged, saved, target)
+	s := t.scope
+	fresh := m.find(s, staged, saved, target)
 	old, spare := saved, staged
-	if !exists(saved) || fresh == saved {
+	if !s.exists(saved) || fresh == saved {
 		old, spare = staged, saved
 	}
-	if fresh == target && exists(old) {
-		if err := dropCaches(target); err != nil {
+	if fresh == target && s.exists(old) {
+		if err := s.dropCaches(target); err != nil {
 			return err
 		}
-		if swapPaths(old, target) == nil {
+		if s.both(old, target, swapSpots) == nil {
 			return nil
 		}
-		if err := os.Rename(target, spare); err != nil {
+		if err := s.both(target, spare, rename); err != nil {
 			return err
 		}
 		failpoint("taken back " + target)
 		fresh = spare
 	}
 	for _, path := range []string{saved, staged} {
-		if path != fresh && exists(path) {
-			return moveTree(path, target)
+		if path != fresh && s.exists(path) {
+			return t.moveTree(path, target)
 		}
 	}
 	return nil
 }
 
-// mark notes what each swap stages, when the staged tree is complete.
-func (t *Transaction) mark() error {
-	for i, o := range t.j.Ops {
-		if o.Kind != swap {
-			continue
+// anothers reports whether what is at a target is neither what we placed nor what we
+// replaced: somebody put it there meanwhile, and it stays.
+func (t *Transaction) anothers(target string, o op) bool {
+	if !t.tellsInodes() {
+		return false
+	}
+	info, err := t.scope.lstat(target)
+	if err != nil {
+		return false
+	}
+	for _, m := range []*mark{o.New, o.Old} {
+		if m != nil && m.Inode == inode(info) {
+			return false
 		}
-		info, err := os.Lstat(t.path(o.Staged))
+	}
+	return o.New != nil || o.Old != nil
+}
+
+// superseded reports whether one of the distributions that a journal is about has
+// been installed by somebody else since: then there is metadata of it that the
+// change neither placed nor replaced, and the state before is nothing to go back to.
+func (t *Transaction) superseded() bool {
+	if !t.tellsInodes() {
+		return false
+	}
+	names, known := map[string]bool{}, map[uint64]bool{}
+	for _, o := range t.j.Ops {
+		if target := t.path(o.Target); isInfo(t.locked.anchor, target) {
+			names[distOf(target)] = true
+		}
+		for _, m := range []*mark{o.New, o.Old} {
+			if m != nil {
+				known[m.Inode] = true
+			}
+		}
+	}
+	entries, err := t.locked.dir.Entries()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		path := filepath.Join(t.locked.anchor, e.Name())
+		if !isInfo(t.locked.anchor, path) || !names[distOf(path)] {
+			return false
+		}
+		info, err := t.locked.dir.Lstat(e.Name())
+		return err == nil && !known[inode(info)]
+	})
+}
+
+// distOf is the name in the path of metadata, NAME-VERSION.dist-info.
+func distOf(info string) string {
+	name, _, _ := strings.Cut(filepath.Base(info), "-")
+	return strings.ToLower(name)
+}
+
+// tellsInodes reports whether things can be known by the inodes in the journal: the
+// environment was not copied since, and nothing was moved file by file.
+func (t *Transaction) tellsInodes() bool {
+	return t.j.Home != 0 && t.j.Home == t.homeInode() && !t.j.Merging
+}
+
+func (t *Transaction) homeInode() uint64 {
+	home := t.scope.homes[t.dir]
+	if home == nil {
+		return 0
+	}
+	info, err := home.Info()
+	if err != nil {
+		return 0
+	}
+	return inode(info)
+}
+
+// mark notes what each operation stages and replaces, when the staged tree is
+// complete.
+func (t *Transaction) mark() error {
+	note := func(path string) (*mark, error) {
+		info, err := t.scope.lstat(path)
 		if err != nil {
-			return changeError("read", t.path(o.Staged), err)
+			return nil, changeError("read", path, err)
 		}
 		m := markOf(info)
-		t.j.Ops[i].New = &m
+		return &m, nil
+	}
+	t.j.Home = t.homeInode()
+	for i, o := range t.j.Ops {
+		var err error
+		if o.Staged != "" {
+			if t.j.Ops[i].New, err = note(t.path(o.Staged)); err != nil {
+				return err
+			}
+		}
+		if o.Saved != "" {
+			if t.j.Ops[i].Old, err = note(t.path(o.Target)); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -103,127 +195,190 @@ func markOf(info fs.FileInfo) mark {
 	return mark{Inode: inode(info), Mtime: info.ModTime().UnixNano(), Size: info.Size(), Mode: uint32(info.Mode())}
 }
 
+// is reports whether a description is that of the marked thing, or of a copy.
+func (m *mark) is(info fs.FileInfo) bool {
+	got := markOf(info)
+	if m.Inode != 0 && got.Inode == m.Inode {
+		return true
+	}
+	got.Inode = m.Inode
+	return got == *m
+}
+
 // find returns which of the paths holds the marked thing. Inode numbers say it
 // for sure; an environment that was copied meanwhile has others, then the rest
 // decides.
-func (m *mark) find(paths ...string) string {
+func (m *mark) find(s *scope, paths ...string) string {
 	likely := ""
 	for _, path := range paths {
-		info, err := os.Lstat(path)
+		info, err := s.lstat(path)
 		if err != nil {
 			continue
 		}
-		got := markOf(info)
-		if m.Inode != 0 && got.Inode == m.Inode {
+		if m.Inode != 0 && inode(info) == m.Inode {
 			return path
 		}
-		got.Inode = m.Inode
-		if got == *m && likely == "" {
+		if m.is(info) && likely == "" {
 			likely = path
 		}
 	}
 	return likely
 }
 
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
 // moveTree renames a file or a directory. A directory that cannot be renamed
 // as a whole, or whose other half is at its new place already, is moved file by
 // file; that can be repeated and taken back at any point.
-func moveTree(from, to string) error {
-	err := os.Rename(from, to)
-	if err == nil {
-		return nil
-	}
-	info, lerr := os.Lstat(from)
-	if lerr != nil {
-		return lerr
-	}
-	if !info.IsDir() || !(errors.Is(err, syscall.EXDEV) || errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY)) {
+func (t *Transaction) moveTree(from, to string) error {
+	return t.scope.both(from, to, func(a, b spot) error {
+		err := rename(a, b)
+		if err == nil || !apart(a, err) {
+			return err
+		}
+		if !t.j.Merging {
+			t.j.Merging = true
+			if err := t.save(); err != nil {
+				return err
+			}
+		}
+		return merge(a, b)
+	})
+}
+
+// apart reports whether a directory has to be moved file by file.
+func apart(from spot, err error) bool {
+	info, lerr := from.dir.Lstat(from.name)
+	return lerr == nil && info.IsDir() && (errors.Is(err, syscall.EXDEV) || errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY))
+}
+
+func merge(from, to spot) error {
+	info, err := from.dir.Lstat(from.name)
+	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(to, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := to.dir.Root().Mkdir(to.name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	entries, err := os.ReadDir(from)
+	a, err := from.dir.Enter(from.name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.Close() }()
+	b, err := to.dir.Enter(to.name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = b.Close() }()
+	entries, err := a.Entries()
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if err := moveTree(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+		one, other := spot{dir: a, name: e.Name()}, spot{dir: b, name: e.Name()}
+		err := rename(one, other)
+		if err != nil && apart(one, err) {
+			err = merge(one, other)
+		}
+		if err != nil {
 			return err
 		}
 		failpoint("moved " + e.Name())
 	}
-	if err := os.Chmod(to, info.Mode().Perm()); err != nil {
+	if err := likeness(b, info); err != nil {
 		return err
 	}
-	if err := os.Chtimes(to, info.ModTime(), info.ModTime()); err != nil {
+	return from.dir.Remove(from.name)
+}
+
+// likeness gives a directory the mode and time of another one, unless it is a third
+// user's: somebody may have put a directory there for us to open up.
+func likeness(dir *owned.Dir, info fs.FileInfo) error {
+	now, err := dir.Info()
+	if err != nil {
 		return err
 	}
-	return os.Remove(from)
+	made := now.Mode().Perm() == 0o700 && owned.UID(now) == self()
+	if !made && owned.UID(now) != owned.UID(info) {
+		return nil
+	}
+	if err := dir.Root().Chmod(".", info.Mode().Perm()); err != nil {
+		return err
+	}
+	return dir.Root().Chtimes(".", info.ModTime(), info.ModTime())
 }
 
 // caches returns the byte-compiled files of a Python source file (PEP 3147).
-func caches(source string) []string {
+func (s *scope) caches(source string) []string {
 	stem, ok := strings.CutSuffix(filepath.Base(source), ".py")
 	if !ok {
 		return nil
 	}
-	dir := filepath.Join(filepath.Dir(source), "__pycache__")
-	entries, err := os.ReadDir(dir)
+	dir := filepath.Join(filepath.Dir(source), cacheDir)
+	entries, err := s.list(dir)
 	if err != nil {
 		return nil
 	}
 	var found []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), stem+".") && strings.HasSuffix(e.Name(), ".pyc") {
+		if isCache(e.Name(), stem) {
 			found = append(found, filepath.Join(dir, e.Name()))
 		}
 	}
 	return found
 }
 
-// dropCaches removes what Python made of a source file that goes away.
-func dropCaches(source string) error {
-	for _, c := range caches(source) {
-		if err := os.Remove(c); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		_ = os.Remove(filepath.Dir(c)) // only where it is empty now
-	}
-	return nil
+const cacheDir = "__pycache__"
+
+func isCache(name, stem string) bool {
+	return strings.HasPrefix(name, stem+".") && strings.HasSuffix(name, ".pyc")
 }
 
-// removeTree is os.RemoveAll for trees with directories that even their owner
-// may not write to. Such bits are found where a distribution was installed
-// that way.
-func removeTree(dir string) error {
-	err := os.RemoveAll(dir)
-	if !errors.Is(err, fs.ErrPermission) {
+// dropCaches removes what Python made of a source file that goes away.
+func (s *scope) dropCaches(source string) error {
+	stem, ok := strings.CutSuffix(filepath.Base(source), ".py")
+	if !ok {
+		return nil
+	}
+	at, err := s.at(source)
+	if err != nil {
 		return err
 	}
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700)
+	defer at.close()
+	dir, err := at.dir.Enter(cacheDir)
+	if err != nil {
+		return nil // there are none, or they are behind a link
+	}
+	defer func() { _ = dir.Close() }()
+	entries, err := dir.Entries()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !isCache(e.Name(), stem) {
+			continue
 		}
-		return nil
-	})
-	return os.RemoveAll(dir)
+		if err := dir.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if rest, err := dir.Entries(); err == nil && len(rest) == 0 && dir.Is(at.dir, cacheDir) {
+		_ = at.dir.Remove(cacheDir)
+	}
+	return nil
 }
 
 // syncTargets makes the renames durable.
 func (t *Transaction) syncTargets() {
 	done := map[string]bool{}
 	for _, o := range t.j.Ops {
-		for _, path := range []string{o.Target, o.Staged, o.Saved} {
-			dir := filepath.Dir(t.path(path))
-			if path != "" && !done[dir] {
-				done[dir] = true
-				syncDir(dir)
+		for _, rel := range []string{o.Target, o.Staged, o.Saved} {
+			path := t.path(rel)
+			if rel == "" || done[filepath.Dir(path)] {
+				continue
+			}
+			done[filepath.Dir(path)] = true
+			if at, err := t.scope.at(path); err == nil {
+				syncDir(at)
+				at.close()
 			}
 		}
 	}

@@ -20,7 +20,11 @@
 // about a millisecond, and a watcher could be killed as well; the order of the
 // renames makes what is visible meanwhile consistent for pip.
 //
-// The package knows renames, journals and locks. It does not know Python's
+// Others may write to parts of an environment, or own all of it, while root changes
+// it: see scope for how a change stays inside, and Recover for which journals are
+// believed.
+//
+// The package knows renames and journals. It does not know Python's
 // rules for what belongs to a distribution (internal/pydist), nor whether what
 // it places is any good.
 package place
@@ -34,6 +38,8 @@ import (
 	"slices"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/flock"
+	"modwsgi/internal/owned"
 )
 
 // Item is a staged file, symbolic link or directory, on any file system, and
@@ -45,7 +51,7 @@ type Item struct{ Source, Target string }
 type Request struct {
 	Items []Item
 	// Remove lists absolute paths to take away: files, links, or directories
-	// with everything in them. Paths that do not exist are passed over. The
+	// with everything in them. No link may be on the way from a root to them. Paths that do not exist are passed over. The
 	// byte-compiled files of a .py file go with it, and so do directories below
 	// the anchor in which nothing else is left; files that are not listed stay.
 	// A target that exists must be listed here, or hold only what is listed.
@@ -68,13 +74,16 @@ type Request struct {
 // Locked is an environment that nobody else changes.
 type Locked struct {
 	anchor string // resolved
-	lock   *lockFile
+	given  string // as it was asked for
+	dir    *owned.Dir
+	lock   *flock.Lock
 	active *Transaction
 }
 
 // Transaction is a change that has been made and can be taken back.
 type Transaction struct {
 	locked *Locked
+	scope  *scope
 	dir    string // the hidden directory in the anchor
 	j      journal
 }
@@ -90,14 +99,28 @@ func (l *Locked) Apply(ctx context.Context, r Request) (*Transaction, error) {
 	if l.active != nil {
 		return nil, errors.New("place: the transaction before has neither been committed nor rolled back")
 	}
-	if _, err := l.Recover(); err != nil {
-		return nil, err
-	}
-	p, err := newPlan(l.anchor, r)
+	s, err := l.scope(r.Roots)
 	if err != nil {
 		return nil, err
 	}
-	t := &Transaction{locked: l, dir: p.home, j: p.journal()}
+	t, err := l.apply(ctx, s, r)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	l.active = t
+	return t, nil
+}
+
+func (l *Locked) apply(ctx context.Context, s *scope, r Request) (*Transaction, error) {
+	if err := l.recoverAll(s, new(Outcome)); err != nil {
+		return nil, err
+	}
+	p, err := newPlan(s, r)
+	if err != nil {
+		return nil, err
+	}
+	t := &Transaction{locked: l, scope: s, dir: p.home, j: p.journal()}
 	err = t.stage(ctx, p)
 	if err == nil && r.Ready != nil {
 		err = r.Ready()
@@ -114,13 +137,12 @@ func (l *Locked) Apply(ctx context.Context, r Request) (*Transaction, error) {
 		}
 		return nil, errors.Join(err, t.drop())
 	}
-	l.active = t
 	return t, nil
 }
 
 // stage fills the hidden directories. Nothing visible changes.
 func (t *Transaction) stage(ctx context.Context, p *plan) error {
-	if err := os.Mkdir(t.dir, 0o700); err != nil {
+	if err := t.scope.make(t.dir); err != nil {
 		return changeError("create", t.dir, err)
 	}
 	failpoint("created")
@@ -130,17 +152,17 @@ func (t *Transaction) stage(ctx context.Context, p *plan) error {
 	}
 	failpoint("journal of staging")
 	for _, side := range t.j.Sides {
-		if err := os.Mkdir(t.path(side), 0o700); err != nil {
+		if err := t.scope.make(t.path(side)); err != nil {
 			return changeError("create", t.path(side), err)
 		}
 	}
 	failpoint("created sides")
-	if err := copyAll(ctx, p.copies(), p.spent); err != nil {
+	if err := copyAll(ctx, t.scope, p.copies(), p.spent); err != nil {
 		return err
 	}
 	failpoint("copied")
 	for _, dir := range append([]string{t.dir}, t.paths(t.j.Sides)...) {
-		if err := syncTree(dir); err != nil {
+		if err := syncTree(spot{dir: t.scope.homes[dir]}); err != nil {
 			return changeError("sync", dir, err)
 		}
 	}
@@ -156,12 +178,13 @@ func (t *Transaction) move() error {
 	}
 	failpoint("journal of moving")
 	for _, dir := range t.j.Made {
-		if err := os.Mkdir(t.path(dir), 0o755); err != nil {
+		if err := t.scope.mkdir(t.path(dir), 0o755); err != nil {
 			return changeError("create", t.path(dir), err)
 		}
 		failpoint("made " + dir)
 	}
 	for _, o := range t.j.Ops {
+		hook(o.Kind + " " + o.Target)
 		if err := t.do(o); err != nil {
 			return changeError("place", t.path(o.Target), err)
 		}
@@ -182,6 +205,7 @@ func (t *Transaction) Commit() error {
 	if err := t.end(); err != nil {
 		return err
 	}
+	defer t.scope.close()
 	return t.drop()
 }
 
@@ -191,6 +215,7 @@ func (t *Transaction) Rollback() error {
 	if err := t.end(); err != nil {
 		return err
 	}
+	defer t.scope.close()
 	t.j.State = undoing
 	if err := t.save(); err != nil {
 		return err
@@ -214,6 +239,7 @@ func (t *Transaction) end() error {
 // notes that in the journal.
 func (t *Transaction) undo() error {
 	for _, o := range slices.Backward(t.j.Ops) {
+		hook("back " + o.Target)
 		if err := t.takeBack(o); err != nil {
 			return changeError("restore", t.path(o.Target), err)
 		}
@@ -221,7 +247,7 @@ func (t *Transaction) undo() error {
 	}
 	for _, dir := range slices.Backward(t.j.Made) {
 		// Not empty or never made: both are fine.
-		_ = os.Remove(t.path(dir))
+		_ = t.scope.rmdir(t.path(dir))
 	}
 	t.syncTargets()
 	// From here on there is nothing to take back, only to clear: an operation
@@ -238,28 +264,44 @@ func (t *Transaction) undo() error {
 // knows the others.
 func (t *Transaction) drop() error {
 	for _, side := range t.paths(t.j.Sides) {
-		if err := removeTree(side); err != nil {
-			return changeError("clear", side, err)
+		if err := t.clear(side); err != nil {
+			return err
 		}
 		failpoint("dropped side")
 	}
-	entries, err := os.ReadDir(t.dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return changeError("clear", t.dir, err)
+	if err := t.clear(t.dir); err != nil {
+		return err
 	}
+	failpoint("dropped")
+	return nil
+}
+
+// clear removes a hidden directory with everything in it.
+func (t *Transaction) clear(dir string) error {
+	home := t.scope.homes[dir]
+	if home == nil { // not made yet, or removed before
+		return nil
+	}
+	hook("clear " + dir)
+	entries, err := home.Entries()
 	for _, e := range entries {
 		if e.Name() == journalName {
 			continue
 		}
-		if err := removeTree(filepath.Join(t.dir, e.Name())); err != nil {
-			return changeError("clear", t.dir, err)
+		if err = home.RemoveAll(e.Name()); err != nil {
+			break
 		}
 		failpoint("dropped " + e.Name())
 	}
-	if err := removeTree(t.dir); err != nil {
-		return changeError("clear", t.dir, err)
+	if err == nil {
+		err = home.RemoveAll(journalName)
 	}
-	failpoint("dropped")
+	if err == nil {
+		err = t.scope.leave(dir)
+	}
+	if err != nil {
+		return changeError("clear", dir, err)
+	}
 	return nil
 }
 
@@ -274,26 +316,22 @@ func Writable(anchor string, targets ...string) error {
 		dirs = append(dirs, existing(filepath.Dir(target)))
 	}
 	slices.Sort(dirs)
-	for _, dir := range slices.Compact(dirs) {
-		probe := filepath.Join(dir, hiddenName())
-		if err := os.Mkdir(probe, 0o700); err != nil {
-			return changeError("write into", dir, err)
+	for _, path := range slices.Compact(dirs) {
+		dir, err := open(path)
+		if err != nil {
+			return err
 		}
-		if err := os.Remove(probe); err != nil {
-			return changeError("write into", dir, err)
+		probe := hiddenName()
+		err = dir.Root().Mkdir(probe, 0o700)
+		if err == nil {
+			err = dir.Remove(probe)
+		}
+		_ = dir.Close()
+		if err != nil {
+			return changeError("write into", path, err)
 		}
 	}
 	return nil
-}
-
-// existing returns the innermost directory on the way to path that exists.
-func existing(path string) string {
-	for {
-		if _, err := os.Lstat(path); err == nil || filepath.Dir(path) == path {
-			return path
-		}
-		path = filepath.Dir(path)
-	}
 }
 
 // changeError gives a failed change its class and the cure that fits.

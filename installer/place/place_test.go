@@ -270,7 +270,7 @@ func TestRecoverLeavesOthersAlone(t *testing.T) {
 	})
 	before := w.snapshot(t)
 	write(t, w.site, map[string]string{".modwsgi-0123456789abcdef/new-1/x": "killed before there was a journal"})
-	out, err := w.lock(t).Recover()
+	out, err := w.lock(t).Recover(w.prefix)
 	must(t, err)
 	if out.Cleared != 1 || len(out.Completed)+len(out.Undone) != 0 {
 		t.Errorf("outcome %+v", out)
@@ -284,7 +284,7 @@ func TestRecoverRefusesAJournalThatItCannotRead(t *testing.T) {
 		write(t, w.site, map[string]string{".modwsgi-0123456789abcdef/journal.json": text, ".modwsgi-0123456789abcdef/old-1/x": "precious"})
 		before := w.snapshot(t)
 		l := w.lock(t)
-		_, err := l.Recover()
+		_, err := l.Recover(w.prefix)
 		if fault.ClassOf(err) != fault.Place || !strings.Contains(fault.HintOf(err), "remove it") {
 			t.Errorf("journal %q: %v", text, err)
 		}

@@ -14,8 +14,8 @@ import (
 // plan turns a request into an ordered list of renames. It reads the file
 // system and changes nothing.
 type plan struct {
+	scope        *scope
 	anchor, home string
-	roots        []string
 	removed      map[string]bool // existing paths that were listed, and their caches
 	touched      map[string]bool // directories below the anchor with something removed in them
 	blocked      map[string]bool // directories that stay because a target lies in them
@@ -33,18 +33,11 @@ type plan struct {
 // staged is something to copy into a hidden directory.
 type staged struct{ source, to string }
 
-func newPlan(anchor string, r Request) (*plan, error) {
+func newPlan(s *scope, r Request) (*plan, error) {
 	p := &plan{
-		anchor: anchor, home: filepath.Join(anchor, hiddenName()), roots: []string{anchor}, label: r.Label, spent: r.Spent,
+		scope: s, anchor: s.anchor, home: filepath.Join(s.anchor, hiddenName()), label: r.Label, spent: r.Spent,
 		removed: map[string]bool{}, touched: map[string]bool{}, blocked: map[string]bool{}, consumed: map[string]bool{},
 		full: map[string]bool{}, sides: map[string]string{}, made: map[string]bool{},
-	}
-	for _, root := range r.Roots {
-		full, err := canonical(root)
-		if err != nil {
-			return nil, err
-		}
-		p.roots = append(p.roots, full)
 	}
 	if err := p.remove(r.Remove); err != nil {
 		return nil, err
@@ -126,69 +119,22 @@ func isInfo(anchor, path string) bool {
 		(strings.HasSuffix(path, ".dist-info") || strings.HasSuffix(path, ".egg-info"))
 }
 
-// within says whether path lies below dir; dir itself does not.
-func within(dir, path string) bool {
-	rel, err := filepath.Rel(dir, path)
-	return err == nil && rel != "." && filepath.IsLocal(rel)
-}
-
-// resolve makes a path of the request canonical: links in its directory are
-// followed, the path itself is not.
-func (p *plan) resolve(path string) (string, error) {
-	if !filepath.IsAbs(path) {
-		return "", fault.New(fault.Internal, "", "place: %q is not an absolute path", path)
-	}
-	dir, err := canonical(filepath.Dir(path))
-	if err != nil {
-		return "", err
-	}
-	full := filepath.Join(dir, filepath.Base(path))
-	for _, root := range p.roots {
-		if within(root, full) {
-			return full, nil
-		}
-	}
-	return "", fault.New(fault.Place,
-		"a symbolic link in the environment, or a damaged RECORD, leads out of it: put that right and run the command again",
-		"%s lies outside of the environment (it is %s; the environment is %s)", path, full, strings.Join(p.roots, ", "))
-}
-
-// canonical follows the links of a directory of which the inner part need not
-// exist yet.
-func canonical(dir string) (string, error) {
-	dir = filepath.Clean(dir)
-	outer := existing(dir)
-	rest, err := filepath.Rel(outer, dir)
-	if err != nil {
-		return "", err
-	}
-	real, err := filepath.EvalSymlinks(outer)
-	if err != nil {
-		return "", changeError("find", dir, err)
-	}
-	if info, err := os.Stat(real); err != nil || !info.IsDir() {
-		return "", fault.New(fault.Place, "move "+outer+" away and run the command again",
-			"%s cannot be used: %s is not a directory", dir, outer)
-	}
-	return filepath.Join(real, rest), nil
-}
-
 // remove notes what goes away.
 func (p *plan) remove(paths []string) error {
 	for _, path := range paths {
-		full, err := p.resolve(path)
+		full, err := p.scope.straight(path)
 		if err != nil {
 			return err
 		}
-		for _, root := range p.roots {
-			if full == root || within(full, root) {
+		for _, root := range p.scope.roots {
+			if full == root.path || within(full, root.path) {
 				return fault.New(fault.Internal, "", "place: %s is a root of the environment and cannot be removed", full)
 			}
 		}
-		if !exists(full) {
+		if !p.scope.seen(full) {
 			continue
 		}
-		for _, gone := range append(caches(full), full) {
+		for _, gone := range append(p.scope.caches(full), full) {
 			p.removed[gone] = true
 			for dir := filepath.Dir(gone); within(p.anchor, dir); dir = filepath.Dir(dir) {
 				p.touched[dir] = true
@@ -205,7 +151,7 @@ func (p *plan) targets(items []Item) ([]string, error) {
 		if _, err := os.Lstat(item.Source); err != nil {
 			return nil, fault.New(fault.Internal, "", "place: read the staged %s: %w", item.Source, err)
 		}
-		full, err := p.resolve(item.Target)
+		full, err := p.scope.resolve(item.Target)
 		if err != nil {
 			return nil, err
 		}
@@ -224,7 +170,7 @@ func (p *plan) targets(items []Item) ([]string, error) {
 func (p *plan) block(dir string) {
 	for ; !p.blocked[dir]; dir = filepath.Dir(dir) {
 		p.blocked[dir] = true
-		if !exists(dir) {
+		if p.scope.missing(dir) {
 			p.made[dir] = true
 		}
 		if filepath.Dir(dir) == dir {
@@ -238,7 +184,7 @@ func (p *plan) homeOf(target string) string {
 	if within(p.anchor, target) {
 		return p.home
 	}
-	dir := existing(filepath.Dir(target))
+	dir := p.scope.innermost(filepath.Dir(target))
 	if p.sides[dir] == "" {
 		p.sides[dir] = filepath.Join(dir, filepath.Base(p.home))
 	}
@@ -252,7 +198,7 @@ func (p *plan) saved(target string) string {
 
 // item plans how one staged thing gets to its target.
 func (p *plan) item(source, to, target string) error {
-	info, err := os.Lstat(target)
+	info, err := p.scope.look(target)
 	switch {
 	case err != nil && !os.IsNotExist(err):
 		return changeError("read", target, err)
@@ -311,7 +257,7 @@ func (p *plan) whole(dir string) bool {
 	}
 	answer := isInfo(p.anchor, dir) && p.touched[dir]
 	if !answer {
-		entries, err := os.ReadDir(dir)
+		entries, err := p.scope.list(dir)
 		answer = err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
 			path := filepath.Join(dir, e.Name())
 			return !p.gone(path) && !(e.IsDir() && p.whole(path))
@@ -346,7 +292,7 @@ func (p *plan) take(path string) error {
 		p.ops = append(p.ops, op{Kind: take, Target: path, Saved: p.saved(path)})
 		return nil
 	}
-	entries, err := os.ReadDir(path)
+	entries, err := p.scope.list(path)
 	if err != nil {
 		return changeError("read", path, err)
 	}

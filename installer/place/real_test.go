@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -83,7 +84,6 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	root := t.TempDir()
 	mount(t, "tmpfs", root, "")
 	w := newWorld(t, root)
-	r := w.request(t)
 	if err := unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Skip(err)
 	}
@@ -92,11 +92,9 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	if !errors.Is(err, syscall.EROFS) || fault.HintOf(err) == "" {
 		t.Errorf("error is %v", err)
 	}
-	l := w.lock(t)
-	if _, err := l.Apply(t.Context(), r); !errors.Is(err, syscall.EROFS) {
+	if _, err := place.Lock(t.Context(), w.site, 0, nil); !errors.Is(err, syscall.EROFS) || fault.ClassOf(err) != fault.Place || fault.HintOf(err) == "" {
 		t.Errorf("error is %v", err)
 	}
-	must(t, l.Unlock())
 	w.mustBe(t, before, "after the failure")
 }
 
@@ -106,7 +104,7 @@ func BenchmarkApply(b *testing.B) {
 	for i := range 1500 {
 		write(b, filepath.Join(w.stage, "site"), map[string]string{fmt.Sprintf("demo/d%d/f%d", i%40, i): strings.Repeat("0123456789", 2000)})
 	}
-	l, err := place.Lock(b.Context(), w.site, nil)
+	l, err := place.Lock(b.Context(), w.site, time.Minute, nil)
 	must(b, err)
 	defer l.Unlock()
 	for b.Loop() {

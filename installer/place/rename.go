@@ -3,17 +3,20 @@ package place
 import (
 	"io/fs"
 	"os"
+	"path/filepath"
 )
+
+func (s spot) path() string { return filepath.Join(s.dir.Path(), s.name) }
 
 // renameChecked is renameNew where the system has no such call: somebody who
 // creates the same path within a few microseconds would lose it.
-func renameChecked(from, to string) error {
-	if exists(to) {
-		return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
+func renameChecked(from, to spot) error {
+	if _, err := to.dir.Lstat(to.name); err == nil {
+		return &os.LinkError{Op: "rename", Old: from.path(), New: to.path(), Err: fs.ErrExist}
 	}
-	return os.Rename(from, to)
+	return rename(from, to)
 }
 
-// swapPaths is exchange; a variable because tests have to see what happens on
+// swapSpots is exchange; a variable because tests have to see what happens on
 // file systems that cannot do it.
-var swapPaths = exchange
+var swapSpots = exchange

@@ -2,35 +2,31 @@ package place
 
 import (
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// exchange swaps two existing paths in one step, see renameat2(2).
-func exchange(a, b string) error {
-	return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
+// exchange swaps two existing entries in one step, see renameat2(2).
+func exchange(a, b spot) error {
+	return atBoth(a, b, "exchange", func(x, y int) error { return unix.Renameat2(x, a.name, y, b.name, unix.RENAME_EXCHANGE) })
 }
 
 // renameNew renames and never replaces.
-func renameNew(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+func renameNew(from, to spot) error {
+	err := atBoth(from, to, "rename", func(a, b int) error { return unix.Renameat2(a, from.name, b, to.name, unix.RENAME_NOREPLACE) })
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
 		return renameChecked(from, to)
 	}
-	if err != nil {
-		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
-	}
-	return nil
+	return err
 }
 
-// syncTree makes everything below dir durable: one call for the whole file
-// system instead of one for each of some thousand files.
-func syncTree(dir string) error {
-	f, err := os.Open(dir)
+// syncTree makes everything below an open directory durable: one call for the whole
+// file system instead of one for each of some thousand files.
+func syncTree(at spot) error {
+	f, err := at.dir.Root().Open(".")
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return unix.Syncfs(int(f.Fd()))
 }

@@ -5,6 +5,6 @@ package place
 import "errors"
 
 // exchange is not there on this system; the caller takes two steps.
-func exchange(_, _ string) error { return errors.ErrUnsupported }
+func exchange(_, _ spot) error { return errors.ErrUnsupported }
 
-func renameNew(from, to string) error { return renameChecked(from, to) }
+func renameNew(from, to spot) error { return renameChecked(from, to) }

@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"modwsgi/internal/flock"
 )
 
 // TestSpent places with hard links where that is allowed: the result must not
@@ -18,7 +21,7 @@ func TestSpent(t *testing.T) {
 	if err := os.WriteFile(source, []byte("x = 1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l, err := Lock(t.Context(), site, nil)
+	l, err := Lock(t.Context(), site, time.Minute, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +57,7 @@ func TestNotReady(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(stage, "m.py"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l, err := Lock(t.Context(), site, nil)
+	l, err := Lock(t.Context(), site, time.Minute, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +67,7 @@ func TestNotReady(t *testing.T) {
 	if !errors.Is(err, no) {
 		t.Errorf("got %v", err)
 	}
-	if left, _ := os.ReadDir(site); len(left) != 0 {
+	if left, _ := os.ReadDir(site); len(left) != 1 || left[0].Name() != flock.Name { // the lock, which is held
 		t.Errorf("left: %v", left)
 	}
 	if _, err := l.Apply(t.Context(), Request{Items: []Item{{Source: filepath.Join(stage, "m.py"), Target: filepath.Join(site, "m.py")}}}); err != nil {

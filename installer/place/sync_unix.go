@@ -4,6 +4,6 @@ package place
 
 import "golang.org/x/sys/unix"
 
-// syncTree makes everything below dir durable: this system can only sync all
-// of its file systems at once.
-func syncTree(string) error { return unix.Sync() }
+// syncTree makes everything below an open directory durable: this system can only
+// sync all of its file systems at once.
+func syncTree(spot) error { return unix.Sync() }

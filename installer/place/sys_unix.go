@@ -19,14 +19,17 @@ func inode(info fs.FileInfo) uint64 {
 
 // syncDir makes the names in a directory durable. Not all file systems can;
 // an error would change nothing about what to do next.
-func syncDir(dir string) {
-	if d, err := os.Open(dir); err == nil {
+func syncDir(at spot) {
+	if d, err := at.dir.Root().Open("."); err == nil {
 		_ = d.Sync()
 		_ = d.Close()
 	}
 }
 
-// cure says what to do about a path that could not be changed.
+// again has nothing to repeat here.
+func again(do func() error) error { return do() }
+
+// cure tells what to do about a path that could not be changed.
 func cure(path string, err error) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
@@ -44,3 +47,6 @@ func cure(path string, err error) string {
 	}
 	return ""
 }
+
+// self is the number of this user.
+func self() int { return os.Geteuid() }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"modwsgi/installer/place"
+	"modwsgi/internal/flock"
 	"modwsgi/internal/pydist"
 )
 
@@ -128,7 +129,7 @@ func (w world) request(t testing.TB) place.Request {
 
 func (w world) lock(t testing.TB) *place.Locked {
 	t.Helper()
-	l, err := place.Lock(t.Context(), w.site, nil)
+	l, err := place.Lock(t.Context(), w.site, time.Minute, nil)
 	must(t, err)
 	t.Cleanup(func() { _ = l.Unlock() })
 	return l
@@ -147,6 +148,9 @@ func (w world) snapshot(t testing.TB) map[string]string {
 			return err
 		}
 		rel, _ := filepath.Rel(w.prefix, path)
+		if d.Name() == flock.Name { // while the lock is held
+			return nil
+		}
 		switch {
 		case d.IsDir():
 			all[rel] = info.Mode().String()

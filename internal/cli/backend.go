@@ -81,7 +81,7 @@ func (a *app) makeSdist(ctx context.Context, o *packOptions, s sdistOptions) err
 	for k := range s.tools {
 		s.tools[k] = a.abs(s.tools[k])
 	}
-	p, err := a.openPacking(o)
+	p, err := a.openPacking(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -106,6 +106,7 @@ func (a *app) makeSdist(ctx context.Context, o *packOptions, s sdistOptions) err
 func (a *app) writeSdist(ctx context.Context, d *packaging.Dist, q installer.Request, o sdistOptions, at time.Time) error {
 	base := a.request()
 	q.Dir, q.Env, q.Runner, q.Events = base.Dir, base.Env, base.Runner, base.Events
+	q.LockTimeout = base.LockTimeout
 	tools, err := toolwheel.Find(o.tools, version.Release)
 	if err != nil {
 		return err
@@ -169,6 +170,7 @@ func (a *app) packLocal() *cobra.Command {
 			}
 			base := a.request()
 			q.Dir, q.Env, q.ToolsDir, q.Runner, q.Events = base.Dir, base.Env, base.ToolsDir, base.Runner, base.Events
+			q.LockTimeout = base.LockTimeout
 			q.With, q.Without = splitList(q.With), splitList(q.Without)
 			return a.localWheel(c.Context(), q, a.abs(sdist), a.abs(out))
 		},

@@ -403,6 +403,7 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 				return err
 			}
 			q.Dir, q.Env, q.ToolsDir, q.Runner, q.Events, q.CacheDir = base.Dir, base.Env, base.ToolsDir, base.Runner, base.Events, base.CacheDir
+			q.LockTimeout = base.LockTimeout
 			q.Python = a.python(q.Python)
 			q.With, q.Without = splitList(q.With), splitList(q.Without)
 			key, err := installer.CacheKey(c.Context(), q)

@@ -18,9 +18,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/flock"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/version"
+	"modwsgi/packaging"
 )
 
 // Process is what the operating system gave us.
@@ -62,6 +64,7 @@ type globalFlags struct {
 	verbose bool
 	echo    bool
 	color   string
+	locks   string
 }
 
 // Main runs the program and returns its exit code.
@@ -167,6 +170,9 @@ func (a *app) root() *cobra.Command {
 			if f := c.Flags().Lookup("python"); f != nil && f.Changed && f.Value.Type() == "string" && f.Value.String() == "" {
 				return fault.New(fault.Usage, "leave it out to look around, or check the variable that was to be there", "--python is empty")
 			}
+			if _, err := flock.Limit(a.flags.locks, run.Getenv(a.Env, flock.Variable)); err != nil {
+				return err
+			}
 			return checkProgress(a.flags.color)
 		},
 	}
@@ -180,6 +186,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "show where steps log to, and more of what failed")
 	f.BoolVarP(&a.flags.echo, "echo", "x", false, "echo every external command")
 	f.StringVar(&a.flags.color, "progress", "auto", "how progress is shown: auto, terminal, plain, github")
+	f.StringVar(&a.flags.locks, "lock-timeout", "", "how long another run is waited for, as in 30s or 10m; 0 does not wait (default 10m; "+flock.Variable+")")
 	c.AddCommand(a.install(), a.uninstall(), a.list(), a.verify(), a.detect(), a.doctor(), a.module(), a.pack(), a.cache(), a.man(), a.version())
 	return c
 }
@@ -199,6 +206,21 @@ func (a *app) runner() *run.Runner {
 		r.Echo = a.view.interruption()
 	}
 	return r
+}
+
+// lockLimit is how long another run is waited for. What cannot be read was refused
+// before any command began.
+func (a *app) lockLimit() time.Duration {
+	limit, err := flock.Limit(a.flags.locks, run.Getenv(a.Env, flock.Variable))
+	if err != nil {
+		return flock.DefaultLimit
+	}
+	return limit
+}
+
+// openDist opens an output directory, and waits for another run that writes to it.
+func (a *app) openDist(ctx context.Context, out string, overwrite bool) (*packaging.Dist, error) {
+	return packaging.OpenWaiting(ctx, out, overwrite, a.lockLimit(), func(text string) { a.view.sink().Note(text) })
 }
 
 // start opens the view; every command that works calls it first.

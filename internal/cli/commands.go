@@ -38,7 +38,7 @@ func writeJSON(w io.Writer, v any) {
 
 // request starts a request with what all commands have in common.
 func (a *app) request() installer.Request {
-	return installer.Request{Dir: a.Dir, Env: a.Env, ToolsDir: a.toolsDir(), Runner: a.runner(), Events: a.view.sink()}
+	return installer.Request{Dir: a.Dir, Env: a.Env, ToolsDir: a.toolsDir(), LockTimeout: a.flags.locks, Runner: a.runner(), Events: a.view.sink()}
 }
 
 const pythonHelp = "interpreter, environment directory, or any program in its bin directory\n(default: an activated environment, else .venv)"
@@ -63,6 +63,7 @@ func (a *app) install() *cobra.Command {
 			}
 			base := a.request()
 			q.Dir, q.Env, q.ToolsDir, q.Runner, q.Events = base.Dir, base.Env, base.ToolsDir, base.Runner, base.Events
+			q.LockTimeout = base.LockTimeout
 			q.Python = a.python(q.Python)
 			q.With, q.Without = splitList(q.With), splitList(q.Without)
 			if dryRun {

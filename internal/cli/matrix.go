@@ -129,7 +129,7 @@ func (r *matrixRun) run(ctx context.Context, file string, dryRun bool) error {
 		r.a.view.close()
 		return r.showPlan()
 	}
-	if r.p, err = r.a.openPacking(r.o); err != nil {
+	if r.p, err = r.a.openPacking(ctx, r.o); err != nil {
 		return err
 	}
 	defer r.p.Abort()
@@ -300,6 +300,7 @@ func (r *matrixRun) jobs() int {
 func (r *matrixRun) buildOne(ctx context.Context, h *matrix.HTTPD, python string) error {
 	q, base := r.o.request, r.a.request()
 	q.Dir, q.Env, q.ToolsDir, q.Runner = base.Dir, base.Env, base.ToolsDir, base.Runner
+	q.LockTimeout = base.LockTimeout
 	q.Python, q.HTTPDVersion, q.ModWSGIVersion, q.With, q.Without = r.python(python), h.Version, r.m.ModWSGI.Version, h.With, h.Without
 	compiled, mu := false, sync.Mutex{}
 	q.Events = func(e event.Event) {

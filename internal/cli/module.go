@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -98,6 +99,14 @@ func (w *windowsFlags) readSDKs(a *app) error {
 	return nil
 }
 
+// orNone is a limit of zero, which does not wait, where zero is the default.
+func orNone(limit time.Duration) time.Duration {
+	if limit == 0 {
+		return -1
+	}
+	return limit
+}
+
 // buildWindows fetches what is needed and builds one module a Python, one after
 // the other: each takes all processors.
 func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([]*windows.Result, *windows.Sources, error) {
@@ -113,7 +122,7 @@ func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([
 	defer space.Close()
 	f, err := fetch.New(fetch.Options{
 		Runner: a.runner(), Env: a.Env, CacheDir: space.Downloads, SourceDirs: w.sourceDirs,
-		Mirrors: w.mirrors, Offline: w.offline, Events: a.view.sink(),
+		Mirrors: w.mirrors, Offline: w.offline, Events: a.view.sink(), LockTimeout: orNone(a.lockLimit()),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -182,7 +182,7 @@ func (a *app) makeImage(ctx context.Context, o *packOptions, f *ociFlags) error 
 	if err := f.complete(a, o); err != nil {
 		return err
 	}
-	p, err := a.openPacking(o)
+	p, err := a.openPacking(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -196,7 +196,7 @@ func (a *app) makePackages(ctx context.Context, o *packOptions, write format) er
 	if err != nil {
 		return err
 	}
-	d, err := packaging.Open(a.abs(o.out), o.overwrite)
+	d, err := a.openDist(ctx, a.abs(o.out), o.overwrite)
 	if err != nil {
 		return err
 	}
@@ -247,6 +247,7 @@ func (a *app) writePackages(ctx context.Context, d *packaging.Dist, stages []*pa
 func (a *app) builds(ctx context.Context, o *packOptions) ([]*installer.Staged, error) {
 	q, base := o.request, a.request()
 	q.Dir, q.Env, q.ToolsDir, q.Runner, q.Events = base.Dir, base.Env, base.ToolsDir, base.Runner, base.Events
+	q.LockTimeout = base.LockTimeout
 	q.With, q.Without = splitList(q.With), splitList(q.Without)
 	if len(o.fromEnv) == 0 {
 		pythons := o.pythons

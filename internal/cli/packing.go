@@ -32,7 +32,7 @@ type packing struct {
 
 // openPacking checks the flags that all formats share and opens the output
 // directory; Abort must be called.
-func (a *app) openPacking(o *packOptions) (*packing, error) {
+func (a *app) openPacking(ctx context.Context, o *packOptions) (*packing, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (a *app) openPacking(o *packOptions) (*packing, error) {
 	if p.signers, err = a.signers(o); err != nil {
 		return nil, err
 	}
-	p.Dist, err = packaging.Open(a.abs(o.out), o.overwrite)
+	p.Dist, err = a.openDist(ctx, a.abs(o.out), o.overwrite)
 	return p, err
 }
 

@@ -90,7 +90,7 @@ func (a *app) packageWindows(c *cobra.Command, w *windowsFlags, o *packOptions, 
 	if launcher, err = a.windowsLauncher(launcher); err != nil {
 		return err
 	}
-	d, err := packaging.Open(w.out, o.overwrite)
+	d, err := a.openDist(ctx, w.out, o.overwrite)
 	if err != nil {
 		return err
 	}

@@ -40,12 +40,15 @@ func (f *Fetcher) openDir(ctx context.Context, dir string, p *progress) (*entry,
 		}
 		path := made.Path()
 		_ = made.Close()
-		release, err := lockDir(ctx, path, func() { p.text("waiting for another modwsgi that fetches the same") })
+		release, err := f.lockDir(ctx, path, p)
 		if ctx.Err() != nil && err != nil {
 			return nil, fmt.Errorf("wait for %s: %w", dir, context.Cause(ctx))
 		}
 		if errors.Is(err, fs.ErrNotExist) { // the cache was cleared in that moment
 			continue
+		}
+		if fault.ClassOf(err) == fault.Busy {
+			return nil, err
 		}
 		if err != nil {
 			return nil, cacheFault(f.opts.CacheDir, err)

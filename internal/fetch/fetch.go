@@ -56,6 +56,7 @@ type Options struct {
 	MaxDelay      time.Duration     // longest wait before a retry, Retry-After included; default 20 s
 	HeaderTimeout time.Duration     // until an answer begins; default 20 s
 	StallTimeout  time.Duration     // without a byte; default 30 s
+	LockTimeout   time.Duration     // until another process has fetched the same; default flock.DefaultLimit, negative does not wait
 
 	// Where Resolve asks; the defaults are upstream's own.
 	ApacheBases []string // "https://downloads.apache.org", …: BASE/httpd/httpd-V.tar.gz

@@ -2,27 +2,30 @@ package fetch
 
 import (
 	"context"
-	"time"
+	"errors"
+	"io/fs"
+	"syscall"
 
 	"modwsgi/internal/flock"
 )
 
-// lockPoll is how often a directory that somebody else has is tried again.
-const lockPoll = 50 * time.Millisecond
-
-// lockDir locks a directory against other processes and goroutines, and waits
-// for its turn, which it tells once.
-func lockDir(ctx context.Context, dir string, waiting func()) (release func(), err error) {
-	for told := false; ; told = true {
-		release, ok, err := flock.Try(dir)
-		if err != nil || ok {
-			return release, err
-		}
-		if !told {
-			waiting()
-		}
-		if err := sleep(ctx, lockPoll); err != nil {
-			return nil, err
-		}
+// lockDir locks a directory of the cache against other processes and goroutines, and
+// waits for its turn, which it tells once. A cache that can only be read needs no
+// lock: nobody changes it through us.
+func (f *Fetcher) lockDir(ctx context.Context, dir string, p *progress) (release func(), err error) {
+	limit := f.opts.LockTimeout
+	if limit == 0 {
+		limit = flock.DefaultLimit
 	}
+	lock, err := flock.Wait(ctx, flock.Options{
+		Dir: dir, Limit: max(0, limit), Busy: "fetches the same",
+		Waiting: func(text string) { p.text(text) },
+	})
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = lock.Release() }, nil
 }

@@ -17,7 +17,8 @@
 //   - It is opened without following a link and without waiting for a pipe's
 //     writer. What has its name and is not such a file (a link, a directory, a
 //     file that others may read, a second name of another file) was put there by
-//     somebody: it is removed and a new one made.
+//     somebody: it is removed (a directory with something in it is given another
+//     name) and a new one made.
 //   - It is removed by who holds it, before the lock ends. Whoever opened it
 //     meanwhile sees that the name leads elsewhere and tries again.
 //
@@ -123,10 +124,25 @@ type Options struct {
 	Dir string
 	// Limit is how long to wait; 0 is not at all.
 	Limit time.Duration
-	// Waiting is called once by who has to wait; nil for none.
-	Waiting func(h Holder, limit time.Duration)
-	// Busy says what the holder does, for the error: "changes it".
+	// Waiting is called once with a text for who has to wait: "process 4242 (modwsgi
+	// install) of the user alice, since 14:03:05, changes it: waiting up to 10m for its
+	// end"; nil for none.
+	Waiting func(text string)
+	// Busy is what the holder does, for that text and for the error: "changes it".
 	Busy string
+	// Hint is what to do about it, for the error; "" for the usual.
+	Hint string
+}
+
+// Now gets the lock, or returns an error of the class fault.Busy that names the
+// holder. It does not wait.
+func Now(o Options) (*Lock, error) {
+	lock, holder, err := o.try()
+	if err != nil || lock != nil {
+		return lock, err
+	}
+	o.Limit = 0
+	return nil, o.tooLong(holder)
 }
 
 // Wait gets the lock, or waits for it until the limit or the end of ctx: both are
@@ -143,15 +159,22 @@ func Wait(ctx context.Context, o Options) (*Lock, error) {
 			return nil, o.tooLong(holder)
 		}
 		if !told && o.Waiting != nil {
-			o.Waiting(holder, o.Limit)
+			o.Waiting(fmt.Sprintf("%s %s: waiting up to %s for its end", holder, o.busy(), Text(o.Limit)))
 		}
 		told = true
 		select {
 		case <-ctx.Done():
-			return nil, fault.New(fault.Busy, hint, "lock %s: %s %s: %w", o.Dir, holder, o.busy(), context.Cause(ctx))
+			return nil, fault.New(fault.Busy, o.hint(), "lock %s: %s %s: %w", o.Dir, holder, o.busy(), context.Cause(ctx))
 		case <-time.After(min(poll, left)):
 		}
 	}
+}
+
+func (o *Options) hint() string {
+	if o.Hint == "" {
+		return hint
+	}
+	return o.Hint
 }
 
 const hint = "wait for it to end, or end it; --lock-timeout and " + Variable + " set how long is waited"
@@ -165,9 +188,9 @@ func (o *Options) busy() string {
 
 func (o *Options) tooLong(holder Holder) error {
 	if o.Limit == 0 {
-		return fault.New(fault.Busy, hint, "lock %s: %s %s", o.Dir, holder, o.busy())
+		return fault.New(fault.Busy, o.hint(), "lock %s: %s %s", o.Dir, holder, o.busy())
 	}
-	return fault.New(fault.Busy, hint, "lock %s: %s %s; the limit of %s for waiting is over", o.Dir, holder, o.busy(), Text(o.Limit))
+	return fault.New(fault.Busy, o.hint(), "lock %s: %s %s; the limit of %s for waiting is over", o.Dir, holder, o.busy(), Text(o.Limit))
 }
 
 // Text is a limit for people: "10m", not "10m0s".
@@ -179,12 +202,6 @@ func Text(limit time.Duration) string {
 		}
 	}
 	return s
-}
-
-// Note is what Waiting tells: "process … changes this environment; waiting up to
-// 10m for its end".
-func Note(h Holder, busy string, limit time.Duration) string {
-	return fmt.Sprintf("%s %s: waiting up to %s for its end", h, busy, Text(limit))
 }
 
 func (o *Options) try() (lock *Lock, holder Holder, err error) {

@@ -3,10 +3,12 @@
 package flock
 
 import (
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -237,7 +239,12 @@ func replace(dir *os.Root, path string, seen fs.FileInfo) error {
 		return errAgain
 	}
 	if err == nil {
-		err = owned.RemoveIn(dir, Name)
+		err = dir.Remove(Name)
+	}
+	if err != nil && seen.IsDir() {
+		// Whoever may write here could have given a directory of ours that name: it is
+		// moved aside, not emptied.
+		err = dir.Rename(Name, Name+"-was-a-directory-"+strings.ToLower(rand.Text()[:8]))
 	}
 	if err != nil {
 		return &planted{Path: filepath.Join(path, Name), Owner: owned.Owner(seen), Err: err}

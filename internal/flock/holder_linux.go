@@ -29,7 +29,7 @@ func holderOf(f *os.File) Holder {
 	if dev, ino := kernelNames(f); h.PID == 0 && dev != "" {
 		h = lookUp(dev, ino)
 	}
-	return h.at(info)
+	return h.alive(info).at(info)
 }
 
 // holderBy is holderOf for a file that cannot be opened.
@@ -39,7 +39,28 @@ func holderBy(info fs.FileInfo) Holder {
 		return Holder{}
 	}
 	dev := fmt.Sprintf("%02x:%02x", unix.Major(st.Dev), unix.Minor(st.Dev))
-	return lookUp(dev, strconv.FormatUint(st.Ino, 10)).at(info)
+	return lookUp(dev, strconv.FormatUint(st.Ino, 10)).alive(info).at(info)
+}
+
+// alive replaces a holder that has ended by one that got the open file from it: the
+// list has the process that took the lock, and a lock ends with the last that has
+// the file open.
+func (h Holder) alive(info fs.FileInfo) Holder {
+	if h.PID == 0 || h.User != "" {
+		return h
+	}
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, fd := range fds {
+		there, err := os.Stat(fd)
+		if err != nil || !os.SameFile(there, info) {
+			continue
+		}
+		pid, err := strconv.Atoi(strings.Split(fd, "/")[2])
+		if err == nil && pid != os.Getpid() {
+			return describe(pid)
+		}
+	}
+	return h
 }
 
 // at notes since when: who gets a lock file touches it.

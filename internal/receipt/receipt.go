@@ -5,6 +5,7 @@ package receipt
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -80,12 +81,22 @@ func Read(site string) (*Receipt, error) {
 		return nil, fault.New(fault.Environment, "use the version of modwsgi that installed it, or install again with modwsgi install --reinstall",
 			"read %s: modwsgi %s wrote it with schema %d, this program knows %d", name, orUnknown(r.Tool), r.Schema, Schema)
 	}
+	if r.Module.File != "" && (!filepath.IsLocal(r.Module.File) || filepath.Base(r.Module.File) != r.Module.File) {
+		return nil, damaged(name, "%q is not the name of a module", r.Module.File)
+	}
 	for _, p := range []*string{&r.HTTPD.Executable, &r.HTTPD.ModulesDir, &r.HTTPD.Rotatelogs} {
 		if *p != "" && !filepath.IsAbs(*p) {
+			if !filepath.IsLocal(filepath.FromSlash(*p)) {
+				return nil, damaged(name, "%q leads out of the environment", *p)
+			}
 			*p = filepath.Join(site, filepath.FromSlash(*p))
 		}
 	}
 	return &r, nil
+}
+
+func damaged(name, why string, args ...any) error {
+	return fault.New(fault.Environment, "install mod_wsgi again with modwsgi install --reinstall", "read %s: it is damaged: %w", name, fmt.Errorf(why, args...))
 }
 
 func orUnknown(tool string) string {

@@ -87,7 +87,7 @@ func TestTheTimeIsSigned(t *testing.T) {
 	if _, err := aged(t, at, s, trust, Age{}).Push(t.Context(), key, entry(t)); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := (&layout{dir}).manifest(t.Context(), key)
+	raw, err := (&layout{dir: dir}).manifest(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestEntriesWithoutATimeAreOfAnotherVersion(t *testing.T) {
 	if _, err := shared.Push(t.Context(), key, entry(t)); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := (&layout{dir}).manifest(t.Context(), key)
+	raw, err := (&layout{dir: dir}).manifest(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}

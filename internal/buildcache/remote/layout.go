@@ -20,7 +20,10 @@ import (
 
 // layout is a directory with the OCI image layout. Blobs come by rename, the
 // index is changed under a lock on the directory.
-type layout struct{ dir string }
+type layout struct {
+	dir   string
+	limit time.Duration // until another process has changed the index
+}
 
 type index struct {
 	SchemaVersion int          `json:"schemaVersion"`
@@ -170,20 +173,14 @@ func (l *layout) putManifest(ctx context.Context, tag string, data []byte) error
 	return atomicfile.Write(filepath.Join(l.dir, "index.json"), append(out, '\n'), 0o644)
 }
 
-// lock waits for the directory.
+// lock waits for the directory until the limit.
 func (l *layout) lock(ctx context.Context) (func(), error) {
 	if err := os.MkdirAll(l.dir, 0o755); err != nil {
 		return nil, err
 	}
-	for {
-		release, ok, err := flock.Try(l.dir)
-		if ok || err != nil {
-			return release, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(20 * time.Millisecond):
-		}
+	lock, err := flock.Wait(ctx, flock.Options{Dir: l.dir, Limit: l.limit, Busy: "writes to that shared cache"})
+	if err != nil {
+		return nil, err
 	}
+	return func() { _ = lock.Release() }, nil
 }

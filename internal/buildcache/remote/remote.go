@@ -23,6 +23,7 @@ import (
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/flock"
 	"modwsgi/internal/run"
 )
 
@@ -37,6 +38,7 @@ type Options struct {
 	Stall  time.Duration // how long a server may say nothing; 0 for 10 s
 	Total  time.Duration // how long one pull or push may take; 0 for 5 minutes
 	Age    Age           // which entries are too old
+	Lock   time.Duration // how long another process may change a directory's index; 0 for flock.DefaultLimit, negative does not wait
 }
 
 // Cache is a shared cache. It is safe for concurrent use.
@@ -77,6 +79,9 @@ func Open(address string, o Options) (*Cache, error) {
 	if o.Total == 0 {
 		o.Total = 5 * time.Minute
 	}
+	if o.Lock == 0 {
+		o.Lock = flock.DefaultLimit
+	}
 	c := &Cache{o: o}
 	var dir string
 	switch {
@@ -100,7 +105,7 @@ func Open(address string, o Options) (*Cache, error) {
 		if !filepath.IsAbs(dir) {
 			dir = filepath.Join(o.Dir, dir)
 		}
-		c.name, c.store = "oci-layout:"+dir, &layout{dir: dir}
+		c.name, c.store = "oci-layout:"+dir, &layout{dir: dir, limit: max(0, o.Lock)}
 	}
 	if o.Trust.empty() {
 		return nil, fault.New(fault.Usage, "give --cache-trust FILE with the public key of those who fill the cache, or --cache-sign-key FILE to fill it yourself (modwsgi cache keygen makes a pair)",

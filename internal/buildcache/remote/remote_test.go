@@ -256,7 +256,7 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-func blobName(dir string, d descriptor) string { return (&layout{dir}).path(d.Digest) }
+func blobName(dir string, d descriptor) string { return (&layout{dir: dir}).path(d.Digest) }
 
 func rewrite(t *testing.T, name string, data []byte) {
 	t.Helper()
@@ -276,7 +276,7 @@ func setManifest(t *testing.T, dir, tag string, a artifact) {
 
 func setRaw(t *testing.T, dir, tag string, raw []byte) {
 	t.Helper()
-	if err := (&layout{dir}).putManifest(t.Context(), tag, raw); err != nil {
+	if err := (&layout{dir: dir}).putManifest(t.Context(), tag, raw); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -294,7 +294,7 @@ func evil(t *testing.T, dir string, a artifact, s *Signer, fill func(*tar.Writer
 	_ = w.Flush()
 	_ = z.Close()
 	d := describe(treeType, b.Bytes())
-	if err := (&layout{dir}).putBlob(t.Context(), d, func() (io.ReadCloser, error) { return io.NopCloser(&b), nil }); err != nil {
+	if err := (&layout{dir: dir}).putBlob(t.Context(), d, func() (io.ReadCloser, error) { return io.NopCloser(&b), nil }); err != nil {
 		t.Fatal(err)
 	}
 	a.Layers = []descriptor{d}
