@@ -46,7 +46,7 @@ var outside = map[string][]string{
 	"net/http":                        {"internal/fetch", "installer", "internal/buildcache", "packaging"},
 	"github.com/mholt/archiver/v3":    {"internal/archive"},
 	"github.com/spf13/cobra":          {"internal/cli"},
-	"github.com/hashicorp/go-version": {"internal/recipe", "installer"},
+	"github.com/hashicorp/go-version": {"internal/recipe"},
 }
 
 func TestImportsPointDownward(t *testing.T) {

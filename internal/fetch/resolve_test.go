@@ -103,7 +103,7 @@ func TestResolvePyPI(t *testing.T) {
 		{"a file of another project", func(f m) { f["filename"] = "mod_python-6.1.1.tar.gz" }, "names the file"},
 		{"a catalogued archive under another version", func(f m) {
 			f["digests"] = m{"sha256": recipe.Catalogue().Of("mod_wsgi")[0].SHA256}
-		}, "by the catalogue of this release it is mod_wsgi"},
+		}, "belongs to mod_wsgi"},
 		{"an answer about another version", func(f m) { f["answers"] = "6.1.1+x" }, "answers for version"},
 		{"a huge file", func(f m) { f["size"] = int64(1) << 50 }, "impossible size"},
 	} {

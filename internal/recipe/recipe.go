@@ -214,13 +214,13 @@ func (s *Set) Find(component, version string) (Archive, bool) {
 func (s *Set) Contradicts(component, version, sha256 string) error {
 	if a, known := s.Find(component, version); known && a.SHA256 != sha256 {
 		return fault.New(fault.Usage, "",
-			"%s has sha256 %s there, and the catalogue of this release has %s for it", a, sha256, a.SHA256)
+			"the catalogue of this release has sha256 %s for %s, not %s", a.SHA256, a, sha256)
 	}
 	for _, all := range s.archives {
 		for _, a := range all {
 			if a.SHA256 == sha256 && (a.Component != component || a.Version != version) {
 				return fault.New(fault.Usage, "",
-					"sha256 %s is said to be %s %s, and by the catalogue of this release it is %s", sha256, component, version, a)
+					"sha256 %s belongs to %s in the catalogue of this release, not to %s %s", sha256, a, component, version)
 			}
 		}
 	}

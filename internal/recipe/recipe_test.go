@@ -284,8 +284,8 @@ func TestContradicts(t *testing.T) {
 		{"httpd", "2.4.68", known.SHA256, ""},
 		{"httpd", "2.4.99", other, ""},
 		{"httpd", "2.4.68", other, known.SHA256},
-		{"httpd", "2.4.99", known.SHA256, "it is httpd 2.4.68"},
-		{"mod_wsgi", "7.0.0", known.SHA256, "it is httpd 2.4.68"},
+		{"httpd", "2.4.99", known.SHA256, "belongs to httpd 2.4.68"},
+		{"mod_wsgi", "7.0.0", known.SHA256, "belongs to httpd 2.4.68"},
 	} {
 		err := set.Contradicts(c.component, c.version, c.sha256)
 		if c.want == "" && err != nil || c.want != "" && (fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), c.want)) {

@@ -61,6 +61,7 @@ func TestProgramsCountByTheirContent(t *testing.T) {
 		"the linker":                   {"mycc", "bin/ld"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			for _, d := range []string{"bin", "later", "libexec"} {
 				if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
