@@ -144,22 +144,19 @@ func inside(dir, path string) (rel string, ok bool) {
 // findServed determines which directories httpd sends files from, and what is not
 // sent from them. It warns where one holds the application or files of the server.
 func (p *Program) findServed(i *instance) error {
-	dirs := []*servedDir{{path: i.docs, option: "document-root"}}
+	i.served = []*servedDir{{path: i.docs, option: "document-root"}}
 	var single []string // files with a URL of their own
 	for _, a := range i.URLAliases {
 		target := i.fromLaunch(a[1])
 		if info, err := os.Stat(target); err == nil && !info.IsDir() {
 			single = append(single, target)
-		} else if !slices.ContainsFunc(dirs, func(d *servedDir) bool { return d.path == target }) {
-			dirs = append(dirs, &servedDir{path: target, option: "url-alias"})
+		} else if !slices.ContainsFunc(i.served, func(d *servedDir) bool { return d.path == target }) {
+			i.served = append(i.served, &servedDir{path: target, option: "url-alias"})
 		}
 	}
-	i.served = dirs
 	secrets := slices.Concat(i.code(), i.imports(), i.serverFiles())
-	for _, d := range dirs {
-		if d.option == "document-root" && i.DocumentRoot == "" && i.ApplicationType != "static" {
-			// SERVER_ROOT/htdocs
-		} else if rel, ok := inside(d.path, i.root); ok && rel == "." {
+	for _, d := range i.served {
+		if rel, _ := inside(d.path, i.root); rel == "." {
 			return fault.New(fault.Usage, "choose another directory with --server-root", "option --%s: %s is the server root, whose files clients must not read", d.option, d.path)
 		}
 		var found []string
@@ -168,22 +165,8 @@ func (p *Program) findServed(i *instance) error {
 				found = append(found, s.what)
 			}
 		}
-		for _, other := range dirs {
-			for _, path := range []string{other.path, i.unlinked(other.path)} {
-				if rel, ok := inside(d.path, path); ok && rel != "." {
-					d.open = append(d.open, rel)
-				}
-			}
-		}
-		if rel, ok := inside(d.path, i.manualDir()); ok && i.manual() {
-			d.open = append(d.open, rel)
-		}
-		for _, file := range single {
-			if rel, ok := inside(d.path, file); ok && i.secretFile(file) == "" {
-				d.open = append(d.open, rel)
-			}
-		}
 		d.warn(p, found)
+		d.except(i, single)
 	}
 	for _, file := range single {
 		if what := i.secretFile(file); what != "" {
@@ -191,6 +174,27 @@ func (p *Program) findServed(i *instance) error {
 		}
 	}
 	return nil
+}
+
+// except leaves what options name inside a directory to rules of its own.
+func (d *servedDir) except(i *instance, single []string) {
+	var inner []string
+	for _, other := range i.served {
+		inner = append(inner, other.path, i.unlinked(other.path))
+	}
+	if i.manual() {
+		inner = append(inner, i.manualDir())
+	}
+	for _, file := range single {
+		if i.secretFile(file) == "" {
+			inner = append(inner, file, i.unlinked(file))
+		}
+	}
+	for _, path := range inner {
+		if rel, ok := inside(d.path, path); ok && rel != "." {
+			d.open = append(d.open, rel)
+		}
+	}
 }
 
 // hide adds what is private to the rules of a directory that holds it.
@@ -244,7 +248,9 @@ func (i *instance) secretFile(path string) string {
 			return s.what
 		}
 	}
-	if _, ok := inside(i.root, path); ok {
+	_, inRoot := inside(i.root, path)
+	_, inDocs := inside(i.docs, path) // SERVER_ROOT/htdocs
+	if inRoot && !inDocs {
 		return "in the server root"
 	}
 	return ""
