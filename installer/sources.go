@@ -75,13 +75,9 @@ func (p *Plan) fetchAll(ctx context.Context) (*sources, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	hook("fetched")
+	hook("fetched", "")
 	return g.got, p.writeLock(lock, g.got)
 }
-
-// hook is called at moments at which somebody else could act; tests do. It is
-// "fetched" when all archives were verified and nothing is unpacked yet.
-var hook = func(moment string) {}
 
 type gatherer struct {
 	plan    *Plan

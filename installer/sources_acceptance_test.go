@@ -108,7 +108,7 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 			}
 			old := hook
 			t.Cleanup(func() { hook = old })
-			hook = func(moment string) {
+			hook = func(moment, _ string) {
 				if moment == "fetched" {
 					exchange("wrong")
 				}
@@ -123,7 +123,7 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 			if !errors.As(err, &changed) || changed.Want != a.SHA256 || fault.ClassOf(err) != fault.Source || fault.HintOf(err) == "" {
 				t.Errorf("%v, class %v", err, fault.ClassOf(err))
 			}
-			if left, err := ListCache(q); err != nil || len(buildsOf(left)) > 0 {
+			if left, err := ListCache(q); err != nil || len(keptBuilds(left)) > 0 {
 				t.Errorf("in the build cache: %+v, %v", left, err)
 			}
 			hook = old
@@ -138,14 +138,14 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 				t.Errorf("%+v, %v", v, err)
 			}
 			left, err := ListCache(q)
-			if err != nil || len(buildsOf(left)) != 1 || buildsOf(left)[0].Build.Parts[0].SHA256 != a.SHA256 {
+			if err != nil || len(keptBuilds(left)) != 1 || keptBuilds(left)[0].Build.Parts[0].SHA256 != a.SHA256 {
 				t.Errorf("in the build cache: %+v, %v", left, err)
 			}
 		})
 	}
 }
 
-func buildsOf(all []Cached) (out []Cached) {
+func keptBuilds(all []Cached) (out []Cached) {
 	for _, c := range all {
 		if c.Build != nil {
 			out = append(out, c)

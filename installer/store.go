@@ -61,8 +61,9 @@ func openStore(path string, create bool) (*owned.Dir, error) {
 	return dir, nil
 }
 
-// hook is called at the moments between a check and its use; tests exchange
-// directories there.
+// hook is called at the moments between a check and its use, with the directory that
+// was checked: "fetched", without one, is when all archives were verified and nothing
+// is unpacked yet. Tests exchange directories and files there.
 var hook = func(moment, path string) {}
 
 // untrustedCache is the error for commands on a cache that others may write to.

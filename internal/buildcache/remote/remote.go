@@ -22,8 +22,8 @@ import (
 
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/flock"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
 
