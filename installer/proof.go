@@ -137,6 +137,10 @@ func (b *builds) counts(c buildcache.Cache, key string) bool {
 	if why == "" {
 		return true
 	}
+	if !c.Writable() {
+		b.q.Events.Note("an entry of the build cache is not used: " + key[:12] + ", " + why)
+		return false
+	}
 	b.q.Events.Note("an entry of the build cache is dropped: " + key[:12] + ", " + why)
 	if err := c.Remove(key); err != nil {
 		b.unusable(err)

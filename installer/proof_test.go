@@ -58,15 +58,21 @@ func TestAnEntryProvesItsSources(t *testing.T) {
 func cacheOf(t *testing.T, q *Request, kind string) (b *builds, key string, a buildcache.About, tree string) {
 	t.Helper()
 	b = newBuilds(q, q.CacheDir, t.TempDir())
+	key, a = wantAbout(b, kind)
+	tree = t.TempDir()
+	write(t, tree, map[string]string{"bin/httpd": "program"})
+	return b, key, a, tree
+}
+
+// wantAbout has the builds want what about describes.
+func wantAbout(b *builds, kind string) (key string, a buildcache.About) {
 	key, a = about(kind)
 	var files []*fetch.File
 	for _, p := range a.Parts {
 		files = append(files, &fetch.File{Archive: recipe.Archive{Component: p.Name, Version: p.Version, SHA256: p.SHA256}})
 	}
 	b.want(key, a.Inputs, files...)
-	tree = t.TempDir()
-	write(t, tree, map[string]string{"bin/httpd": "program"})
-	return b, key, a, tree
+	return key, a
 }
 
 // A build of another archive never gets an entry under the honest key, and one that

@@ -92,7 +92,8 @@ func refused(t *testing.T, cache, top string) {
 	w.builds.forget(baitKey)
 	built := t.TempDir()
 	write(t, built, map[string]string{"file": "built"})
-	w.builds.store(t.Context(), strings.Repeat("ef", 32), built, buildcache.About{})
+	key, about := wantAbout(w.builds, "module")
+	w.builds.store(t.Context(), key, built, about)
 	w.close()
 	if warned := slices.DeleteFunc(slices.Clone(h.texts), func(s string) bool { return !strings.HasPrefix(s, "warn ") }); len(warned) != 1 ||
 		!strings.Contains(warned[0], cache) || !strings.Contains(warned[0], "--cache-dir") && !strings.Contains(warned[0], "remove the link") {
@@ -362,7 +363,8 @@ func TestCachesOfAnOrdinaryUser(t *testing.T) {
 		write(t, made, map[string]string{"file": "built"})
 		for _, who := range []string{"root", "third"} {
 			c := buildcache.Cache{Dir: top + "/" + who + "/builds"}
-			if err := c.Store(t.Context(), baitKey, made, buildcache.About{}); err != nil {
+			key, about := about("module")
+			if err := c.Store(t.Context(), key, made, about); err != nil {
 				t.Fatal(err)
 			}
 			for _, path := range tree(t, top+"/"+who) {
@@ -399,7 +401,8 @@ func TestCachesOfAnOrdinaryUser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ok, err := w.builds.has(t.Context(), baitKey); ok != c.found || err != nil {
+		key, _ := wantAbout(w.builds, "module")
+		if ok, err := w.builds.has(t.Context(), key); ok != c.found || err != nil {
 			t.Errorf("%s: found %v, %v", name, ok, err)
 		}
 		if !h.has(c.word) || len(h.texts) != 1 {
