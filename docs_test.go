@@ -1,0 +1,59 @@
+package modwsgi_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestSecurityPageNamesTests: each boundary of docs/security.md is shown by tests
+// that exist, and each row of its tables names one.
+func TestSecurityPageNamesTests(t *testing.T) {
+	page, err := os.ReadFile("docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := testNames(t)
+	named := regexp.MustCompile(`\bTest[A-Z]\w*`)
+	if found := named.FindAllString(string(page), -1); len(found) < 50 {
+		t.Errorf("only %d tests are named", len(found))
+	}
+	for line := range strings.Lines(string(page)) {
+		names := named.FindAllString(line, -1)
+		for _, name := range names {
+			if !there[name] {
+				t.Errorf("docs/security.md names %s, which does not exist", name)
+			}
+		}
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) == 3 && strings.Contains(cells[1], "`") && len(names) == 0 && !strings.Contains(cells[0], "who") && strings.HasPrefix(line, "| ") && strings.TrimSpace(cells[2]) == "" {
+			t.Errorf("no test is named in the row: %s", line)
+		}
+	}
+}
+
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() || !strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		data, err := os.ReadFile(name)
+		for _, m := range declared.FindAllStringSubmatch(string(data), -1) {
+			out[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
