@@ -333,7 +333,7 @@ func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 // theirs names.
 func TestRaceForTheServerRoot(t *testing.T) {
 	otheruser.Need(t)
-	const python = "/usr/bin/python3" // another user cannot start every one of ours
+	const python = "/usr/bin/python3" // pyenv below root's home is closed to the other user
 	if _, err := os.Stat(python); err != nil {
 		t.Skip("no Python to exchange directories with")
 	}

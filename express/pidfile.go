@@ -69,7 +69,7 @@ func isPIDFile(dir *owned.Dir, name string) (bool, error) {
 // 4194304 at most; Windows counts further, in steps of four).
 const highestPID = 1<<31 - 1
 
-// readPID returns the number in a pid file, 0 where there is none.
+// readPID returns the number in a pid file, 0 if there is no such file.
 func readPID(dir *owned.Dir, name string) (int, error) {
 	data, err := dir.ReadFile(name, 64)
 	if errors.Is(err, fs.ErrNotExist) {

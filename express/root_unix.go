@@ -96,7 +96,7 @@ func openUp(dir *owned.Dir, a *account) error {
 	return dir.Root().Chmod(".", info.Mode().Perm()|0o710)
 }
 
-// giveDirectory gives an open directory of ours to the application, to write to
+// giveDirectory gives an open directory that belongs to us to the application, to write to
 // (mine) or to read.
 func giveDirectory(dir *os.File, a *account, mine bool) error {
 	if mine {
@@ -105,7 +105,7 @@ func giveDirectory(dir *os.File, a *account, mine bool) error {
 	return errors.Join(dir.Chown(-1, a.gid), dir.Chmod(0o750))
 }
 
-// giveGroup lets the application read an open file of ours.
+// giveGroup lets the application read an open file that belongs to us.
 func giveGroup(f *os.File, a *account) error {
 	return errors.Join(f.Chown(-1, a.gid), f.Chmod(0o640))
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // brokenEnvironment finds what is installed in an environment whose Python does
-// not start any more, by its files; nil where that is none of ours.
+// not start any more, by its files; nil if modwsgi did not install it.
 func brokenEnvironment(q *Request) *detect.Python {
 	var dirs []string
 	switch {

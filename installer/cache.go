@@ -59,7 +59,7 @@ func ListCache(q Request) ([]Cached, error) {
 	return q.listStore(store)
 }
 
-// openCache opens the cache directory for a command on it; nil where there is none.
+// openCache opens the cache directory for a command on it; nil if it does not exist.
 func (q *Request) openCache() (*owned.Dir, error) {
 	if err := q.findCache(); err != nil {
 		return nil, err

@@ -110,7 +110,7 @@ func refused(t *testing.T, cache, top string) {
 		err := do()
 		if err == nil {
 			if !fileExists(cache) {
-				continue // there is none
+				continue // no cache, no error
 			}
 			t.Errorf("cache %s: no error", what)
 			continue

@@ -194,7 +194,7 @@ func TestRecordOfAnotherUser(t *testing.T) {
 }
 
 // TestReaderDoesNotHoldTheLock has a user who may only read site-packages hold every
-// lock that can be had with that.
+// lock that this permits.
 func TestReaderDoesNotHoldTheLock(t *testing.T) {
 	w := newTheirs(t)
 	if err := os.Lchown(w.site, 0, 0); err != nil {

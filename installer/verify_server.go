@@ -256,7 +256,7 @@ func stop(server *run.Process, worked bool) {
 }
 
 // closedTo returns the first directory on the way to a path that only its owner
-// and group may pass, "" where there is none.
+// and group may pass, "" if every one is open.
 func closedTo(path string) string {
 	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
 		if info, err := os.Stat(at); err == nil && info.IsDir() && info.Mode().Perm()&0o001 == 0 {

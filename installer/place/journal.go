@@ -91,7 +91,7 @@ func (t *Transaction) save() error {
 	return nil
 }
 
-// load reads the journal of a hidden directory; nil where there is none. doubt is why
+// load reads the journal of a hidden directory; nil if there is no journal. doubt is why
 // it is not believed; one of our own that cannot be read is an error.
 func (t *Transaction) load() (j *journal, doubt, err error) {
 	data, err := t.scope.homes[t.dir].ReadFile(journalName, journalLimit)

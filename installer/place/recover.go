@@ -45,7 +45,7 @@ func (l Left) String() string {
 //
 // A hidden directory and its journal are believed only if they belong to this user
 // or to root and nobody else may write to them, and a journal only if every path in
-// it is one that a plan of ours could have: inside the roots, with no link on the
+// it is one that a plan could have: inside the roots, with no link on the
 // way, and of the form that this package gives to it. Anything else is left alone
 // and reported, and does not stand in the way of what comes next. That includes what
 // a run of another user left: it may be honest, but its owner can make it say
@@ -155,7 +155,7 @@ func (t *Transaction) open() (doubt, err error) {
 		return t.accept(), nil
 	}
 	// Killed before it had a journal. Who can rename in the anchor could have given
-	// any directory of ours this name.
+	// any directory of root this name.
 	info, err := home.Info()
 	if err != nil {
 		return err, nil
@@ -166,7 +166,7 @@ func (t *Transaction) open() (doubt, err error) {
 	return t.onlyOurs(home), nil
 }
 
-// onlyOurs looks for what no run of ours puts into a hidden directory.
+// onlyOurs looks for what no run puts into a hidden directory.
 func (t *Transaction) onlyOurs(home *owned.Dir) error {
 	entries, err := home.Entries()
 	if err != nil {

@@ -339,7 +339,7 @@ func (s *scope) rmdir(path string) error {
 }
 
 // make makes a hidden directory, which must be a new one: another user could have
-// put an older one of ours there, or a link.
+// put an older one of root there, or a link.
 func (s *scope) make(path string) error {
 	at, err := s.at(path)
 	if err != nil {

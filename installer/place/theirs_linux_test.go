@@ -49,7 +49,7 @@ func snapshotOf(t *testing.T, dir string) map[string]string {
 	return world{prefix: dir}.snapshot(t)
 }
 
-// exchanges are what the owner of an environment does between two steps of ours:
+// exchanges are what the owner of an environment does between two steps of a change:
 // puts a link to something of root's in the place of a directory.
 func (w world) exchanges() map[string][]string {
 	return map[string][]string{

@@ -91,7 +91,7 @@ func listGroup(dir *owned.Dir, name string) ([]Entry, error) {
 }
 
 // Info describes one entry from its manifest; fs.ErrNotExist is in the error's
-// tree where there is none. A manifest that cannot be read is told in Damage, one
+// tree if there is no such entry. A manifest that cannot be read is told in Damage, one
 // of another format in Format.
 func (c Cache) Info(key string) (*Entry, error) {
 	entry, err := c.entry(key)

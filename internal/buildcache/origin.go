@@ -37,7 +37,7 @@ func writeOrigin(dir *owned.Dir, o Origin) error {
 	return writeNew(dir, originName, data)
 }
 
-// readOrigin returns the zero value where there is none that can be read.
+// readOrigin returns the zero value if it cannot be read.
 func readOrigin(dir *owned.Dir) (o Origin) {
 	data, err := dir.ReadFile(originName, maxOrigin)
 	if err != nil || json.Unmarshal(data, &o) != nil {

@@ -242,7 +242,7 @@ func replace(dir *os.Root, path string, seen fs.FileInfo) error {
 		err = dir.Remove(Name)
 	}
 	if err != nil && seen.IsDir() {
-		// Whoever may write here could have given a directory of ours that name: it is
+		// Whoever may write here could have given a directory of root that name: it is
 		// moved aside, not emptied.
 		err = dir.Rename(Name, Name+"-was-a-directory-"+strings.ToLower(rand.Text()[:8]))
 	}

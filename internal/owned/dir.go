@@ -47,30 +47,15 @@ func entryName(name string) error {
 // Sub opens a directory in this one. It is *Untrusted where another user owns it
 // or may write to it, and where it is a symbolic link.
 func (d *Dir) Sub(name string) (*Dir, error) {
-	if err := entryName(name); err != nil {
+	sub, err := d.Enter(name)
+	if err != nil {
 		return nil, err
 	}
-	full := filepath.Join(d.path, name)
-	info, err := d.root.Lstat(name)
-	if err != nil {
-		return nil, d.named(err, name)
-	}
-	if err := plain(full, info, true); err != nil {
-		return nil, err
-	}
-	sub, err := openSame(d.root, name, info)
-	if err != nil {
-		return nil, d.named(err, name)
-	}
-	now, err := sub.Stat(".")
-	if err == nil {
-		err = judge(full, full, now)
-	}
-	if err != nil {
+	if err := sub.Judge(); err != nil {
 		_ = sub.Close()
 		return nil, err
 	}
-	return &Dir{path: full, root: sub}, nil
+	return sub, nil
 }
 
 // MakeSub opens a directory in this one as Sub does, and makes it with the mode
@@ -115,6 +100,25 @@ func (d *Dir) Temp(prefix string) (*Dir, error) {
 // Open opens a regular file in this directory for reading. It is *Untrusted where
 // another user owns it or may write to it, and where it is a symbolic link.
 func (d *Dir) Open(name string) (*os.File, error) {
+	f, err := d.OpenAny(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		full := filepath.Join(d.path, name)
+		err = judge(full, full, info)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// OpenAny opens a regular file in this directory for reading, whoever owns it. A
+// symbolic link is *Untrusted, a pipe is an error: it does not wait for a writer.
+func (d *Dir) OpenAny(name string) (*os.File, error) {
 	if err := entryName(name); err != nil {
 		return nil, err
 	}
@@ -130,43 +134,9 @@ func (d *Dir) Open(name string) (*os.File, error) {
 	if err != nil {
 		return nil, d.named(err, name)
 	}
-	now, err := f.Stat()
-	if err == nil && !os.SameFile(now, info) {
-		err = &fs.PathError{Op: "open", Path: full, Err: errChanged}
-	}
-	if err == nil {
-		err = judge(full, full, now)
-	}
-	if err != nil {
+	if now, err := f.Stat(); err != nil || !os.SameFile(now, info) {
 		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// OpenAny opens a regular file in or below this directory for reading, whoever
-// owns it. A symbolic link is an error, and so is a pipe: it does not wait for a
-// writer.
-func (d *Dir) OpenAny(name string) (*os.File, error) {
-	full := filepath.Join(d.path, name)
-	info, err := d.root.Lstat(name)
-	if err != nil {
-		return nil, d.named(err, name)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: full, Err: errors.New("it is not a regular file")}
-	}
-	f, err := d.root.OpenFile(name, os.O_RDONLY|nonBlock, 0)
-	if err != nil {
-		return nil, d.named(err, name)
-	}
-	now, err := f.Stat()
-	if err == nil && !os.SameFile(now, info) {
-		err = &fs.PathError{Op: "open", Path: full, Err: errChanged}
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: full, Err: errChanged}
 	}
 	return f, nil
 }
