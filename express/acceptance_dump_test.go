@@ -95,7 +95,7 @@ type candidate struct {
 
 // line draws a command line.
 func (s *dump) line(n int) (*meant, []string) {
-	g := &chance{mathrand.New(mathrand.NewPCG(s.seed, uint64(n))), n, s.base, s.stem, s.dirs}
+	g := &chance{Rand: mathrand.New(mathrand.NewPCG(s.seed, uint64(n))), number: n, base: s.base, stem: s.stem, dirs: s.dirs}
 	which := n / 2 % len(s.places)
 	m := &meant{env: s.places[which], dir: s.base, slots: map[string][]want{}}
 	var args []string
@@ -247,8 +247,9 @@ func (s *dump) chunk(first, count int, dir string, o *output) {
 			s.refusal(errs)
 			continue
 		}
-		if u := slices.IndexFunc(m.uses, holdsUnwritable); u >= 0 {
-			s.fault(n, args, "the value of --"+m.uses[u].option+" was accepted")
+		if why := m.refused(); why != "" {
+			s.fault(n, args, "it was accepted, with "+why)
+			continue
 		}
 		s.makeDirectories(m)
 		c := &candidate{number: n, m: m, args: args, text: out}
