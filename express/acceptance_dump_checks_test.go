@@ -21,6 +21,12 @@ func (s *dump) candidates(n int, o *output) (all []*candidate) {
 		if k%400 < 5 || k%400 == 201 || m.env != s.places[0] || m.mpm() != "event" { // the first ones have ports that come again
 			continue
 		}
+		if len(all) < 5 && !m.given("server-name") { // "%%" is rare
+			for _, u := range []use{{"server-name", []string{"a.example"}}, {"https-port", []string{itoa(m.port() + 1)}}, {"ssl-certificate", []string{s.stem}}, {"hsts-policy", []string{"50%x"}}} {
+				m.uses = append(m.uses, u)
+				args = append(args, "--"+u.option, u.values[0])
+			}
+		}
 		code, text, _ := o.run(s.t, m, append([]string{"show-config"}, args...)...)
 		if code == 0 {
 			s.makeDirectories(m)
@@ -48,13 +54,16 @@ var damages = []struct {
 	{"a value has less", regexp.MustCompile(`[a-z]"$`).MatchString, func(l string) string { return l[:len(l)-2] + `"` }},
 	{"a value is another one", regexp.MustCompile(`^[A-Z][A-Za-z]+ [0-9]+$`).MatchString, func(l string) string { return l + "1" }},
 	{"a variable is expanded", has("${MOD_WSGI_DOLLAR}{HOME}"), func(l string) string { return strings.Replace(l, "${MOD_WSGI_DOLLAR}{HOME}", "${HOME}", 1) }},
-	{"a backslash is lost", func(l string) bool { return directiveLine(l) && has(`\\`)(l) }, func(l string) string { return strings.Replace(l, `\\`, "", 1) }},
+	{"a backslash is lost", func(l string) bool { return directiveLine(l) && has(`\\`)(l) && !has("Header ")(l) }, func(l string) string { return strings.Replace(l, `\\`, "", 1) }},
 	{"a quote is not escaped", has(`\"`), func(l string) string { return strings.Replace(l, `\"`, `"`, 1) }},
-	{"a percent sign is not escaped", has("%%"), func(l string) string { return strings.Replace(l, "%%", "%", 1) }},
+	{"a percent sign is not escaped", percents.MatchString, func(l string) string { return percents.ReplaceAllString(l, "%$1") }},
 	{"a directive is another one", has("LimitRequestBody "), func(l string) string { return strings.Replace(l, "Request", "XMLRequest", 1) }},
 	{"access is opened", has("Require all denied"), func(l string) string { return strings.Replace(l, "denied", "granted", 1) }},
 	{"a pattern is not escaped", has("[[]"), func(l string) string { return strings.ReplaceAll(l, "[[]", "[") }},
 }
+
+// percents are two percent signs that are not at the end, where one means the same.
+var percents = regexp.MustCompile(`%%([^"%])`)
 
 func has(part string) func(string) bool {
 	return func(line string) bool { return strings.Contains(line, part) && line[0] != '#' }

@@ -84,6 +84,42 @@ func relative(dir, path string) (string, bool) {
 	return rel, err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
+// holds reports whether a file is one of several, also by another name.
+func holds(files []string, name string) bool {
+	return slices.ContainsFunc(files, func(f string) bool { return f == name || real(f) != "" && real(f) == real(name) })
+}
+
+// real is the name of a file without links, or "".
+func real(name string) string {
+	name, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// unlinked is a file with a URL of its own as httpd can send it: links below a
+// directory that files are sent from are not followed.
+func (m *meant) unlinked(file string) string {
+	for _, dir := range m.served() {
+		if rel, ok := relative(dir, file); ok && rel != "." && real(file) != filepath.Join(real(dir), rel) {
+			return real(file)
+		}
+	}
+	return file
+}
+
+// served are the directories that files are sent from.
+func (m *meant) served() []string {
+	all := []string{m.docs()}
+	for _, v := range m.all("url-alias") {
+		if dir := m.abs(v[1]); !isFile(dir) {
+			all = append(all, dir)
+		}
+	}
+	return all
+}
+
 // sending is the section of a directory that files are sent from.
 func (m *meant) sending(dir string, body ...want) want {
 	w := section("Directory", oneFile(dir), body...)
@@ -138,7 +174,7 @@ func (m *meant) elsewhere(dir, path string) bool {
 	}
 	files := m.private().files
 	return slices.ContainsFunc(inner, func(other string) bool {
-		if _, ok := relative(other, path); !ok || slices.Contains(files, other) {
+		if _, ok := relative(other, path); !ok || holds(files, other) {
 			return false
 		}
 		rel, ok := relative(dir, other)
@@ -364,11 +400,7 @@ func (m *meant) refused() string {
 	if m.given("trust-proxy-header") && !m.given("trust-proxy") {
 		return "a header that is believed whoever sends it"
 	}
-	served := []string{m.docs()}
-	for _, v := range m.all("url-alias") {
-		served = append(served, m.abs(v[1]))
-	}
-	if slices.Contains(served, m.root()) {
+	if slices.Contains(m.served(), m.root()) {
 		return "the server root as a directory for clients"
 	}
 	passed := map[string]int{}

@@ -261,7 +261,8 @@ func (m *meant) aliases() {
 	for _, v := range list {
 		url, target := rooted(v[0]), m.abs(v[1])
 		if isFile(target) {
-			access := map[bool]string{false: "granted", true: "denied"}[slices.Contains(m.private().files, target)]
+			access := map[bool]string{false: "granted", true: "denied"}[holds(m.private().files, target)]
+			target = m.unlinked(target)
 			m.add("", d("Alias", url, target+ending(v[1])),
 				section("Directory", oneFile(filepath.Dir(target)), section("Files", oneFile(filepath.Base(target)), d("Require", "all", access))))
 			continue
