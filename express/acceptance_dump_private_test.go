@@ -16,7 +16,7 @@ import (
 // expressions, is left to it. What is compared is what they do: each expression is
 // read here, in the form that a path of httpd's file system has, and asked about
 // paths that have to be refused and about others that must not be. That httpd
-// itself refuses them is shown by TestPrivateFiles, with requests.
+// itself refuses them is shown by TestOwnSources and TestServerRootInside, with requests.
 
 // sent is a directory that files are sent from: paths below it that are refused,
 // and others that are not.
