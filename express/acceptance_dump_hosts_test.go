@@ -23,73 +23,152 @@ func virtualHost(port int, body ...want) want {
 	return section("VirtualHost", "*:"+strconv.Itoa(port), body...)
 }
 
-// virtualHosts are those of --server-name, for each scheme: one that refuses
-// other names, its own, and for www.NAME one that leads from NAME to there.
-func (m *meant) virtualHosts() {
-	name := m.text("server-name", "")
-	if name == "" {
-		if m.given("proxy-virtual-host") || m.given("service-log-file") {
-			m.add("hosts", virtualHost(m.port()))
-		}
-		m.proxyHosts()
-		return
+// nobody is what a section says that lets no request in.
+var nobody = d("Require", "all", "denied")
+
+// hostName is a name without the dot at its end, as httpd compares them.
+func hostName(name string) string { return strings.TrimSuffix(name, ".") }
+
+// parent is what www. stands before in the server's name, or "".
+func (m *meant) parent() string {
+	if name := hostName(m.text("server-name", "")); len(name) > 4 && strings.EqualFold(name[:4], "www.") {
+		return name[4:]
 	}
-	if strings.EqualFold(name[:min(4, len(name))], "www.") && len(name) > 4 {
-		m.define("MOD_WSGI_REDIRECT_WWW")
-	}
-	m.namedHosts(name, "http", m.port(), nil)
-	if m.given("https-port") {
-		m.namedHosts(name, "https", m.number("https-port", 0), slices.Clone(m.slots["tls"]))
-	}
-	m.proxyHosts()
+	return ""
 }
 
-func (m *meant) namedHosts(name, scheme string, port int, tls []want) {
-	require := d("Require", "all", "denied")
-	if m.given("allow-localhost") {
-		require = d("Require", "local")
+// virtualHosts are, for each scheme, in this order, for httpd takes the first one
+// that has a name: one for names that no other has, the services' with a log, of
+// which no request may come to, names that are passed on, the server's own, and for
+// www.NAME one that leads from NAME to there.
+func (m *meant) virtualHosts() {
+	if m.parent() != "" {
+		m.define("MOD_WSGI_REDIRECT_WWW")
 	}
-	own := []want{d("ServerName", name)}
+	if !m.given("server-name") && !m.given("proxy-virtual-host") && !m.given("service-log-file") {
+		return
+	}
+	for _, scheme := range []string{"http", "https"} {
+		if scheme == "http" || m.given("https-port") {
+			m.hostsOf(scheme)
+		}
+	}
+}
+
+func (m *meant) hostsOf(scheme string) {
+	add := func(body ...want) {
+		port := m.port()
+		if scheme == "https" {
+			port, body = m.number("https-port", 0), append(body, m.encrypted()...)
+		}
+		m.add("hosts", virtualHost(port, body...))
+	}
+	name := hostName(m.text("server-name", ""))
+	if name == "" {
+		add() // the main server answers every name
+	} else {
+		add(m.unknown(scheme, name)...)
+	}
+	if scheme == "http" {
+		for _, body := range m.logged {
+			add(body...)
+		}
+	}
+	for _, v := range m.all("proxy-virtual-host") {
+		add(m.passedOn(scheme, hostName(v[0]), strings.TrimRight(v[1], "/")+"/")...)
+	}
+	if name == "" {
+		return
+	}
+	add(m.own(scheme, name)...)
+	if parent := m.parent(); parent != "" {
+		to, port := scheme, m.port()
+		if scheme == "https" || m.given("https-only") {
+			to, port = "https", m.number("https-port", 0)
+		}
+		add(append([]want{d("ServerName", parent)}, m.leads(to, name, port)...)...)
+	}
+}
+
+// leads is a redirect of everything, also of what is passed on elsewhere.
+func (m *meant) leads(scheme, name string, port int) []want {
+	return append(m.kept(), d("Redirect", "permanent", "/", originOf(scheme, name, port)+"/"))
+}
+
+// kept is what keeps requests from being passed on by --proxy-mount-point.
+func (m *meant) kept() []want {
+	if !m.given("proxy-mount-point") {
+		return nil
+	}
+	return []want{section("Location", "/", d("ProxyPass", "!"))}
+}
+
+// unknown answers names that no other virtual host has: to nobody, or to this
+// machine what the server's own name answers.
+func (m *meant) unknown(scheme, name string) []want {
+	body := []want{d("ServerName", "_wsgi_")}
+	if !m.given("allow-localhost") {
+		body = append(body, section("Location", "/", nobody))
+	} else {
+		reserved := d("Require", "expr", "! (%{HTTP_HOST} =~ m#^_wsgi_#i)")
+		body = append(body, section("Location", "/", d("AuthMerging", "And"), want{name: "<RequireAll", body: append(thisMachine(), reserved)}))
+		if scheme == "http" && m.given("https-only") {
+			urls := map[bool]string{false: "^/", true: "^/(?!server-status(?:/|$))"}[m.given("server-status")]
+			body = append(append(body, m.kept()...),
+				section("LocationMatch", urls, d("Redirect", "permanent", "/", originOf("https", name, m.number("https-port", 0))+"/")))
+		}
+	}
+	if m.given("server-status") {
+		body = append(body, m.statusAccess())
+	}
+	return body
+}
+
+func (m *meant) own(scheme, name string) []want {
+	body := []want{d("ServerName", name)}
 	if m.given("server-alias") {
 		var aliases []arg
 		for _, v := range m.all("server-alias") {
-			aliases = append(aliases, is(v[0]))
+			aliases = append(aliases, is(hostName(v[0])))
 		}
-		own = append(own, d("ServerAlias", aliases))
+		body = append(body, d("ServerAlias", aliases))
 	}
-	if scheme == "http" && m.given("https-only") {
-		own = append(own, d("Redirect", "permanent", "/", originOf("https", name, m.number("https-port", 0))+"/"))
+	switch {
+	case scheme == "https":
+		body = append(body, m.slots["own https"]...)
+	case m.given("https-only"):
+		body = append(body, m.leads("https", name, m.number("https-port", 0))...)
 	}
-	closed, open := tls, tls
-	if scheme == "https" {
-		own = append(own, m.slots["own https"]...)
-		closed, open = m.verified(tls, false), m.verified(tls, true)
-	}
-	m.add("hosts",
-		virtualHost(port, append([]want{d("ServerName", "_wsgi_"), section("Location", "/", require)}, closed...)...),
-		virtualHost(port, append(own, open...)...))
-	if len(name) > 4 && strings.EqualFold(name[:4], "www.") {
-		to := originOf(scheme, name, port)
-		if m.given("https-only") {
-			to = originOf("https", name, m.number("https-port", 0))
-		}
-		m.add("hosts", virtualHost(port, append([]want{d("ServerName", name[4:]), d("Redirect", "permanent", "/", to+"/")}, closed...)...))
-	}
+	return body
 }
 
-// verified adds what demands certificates of clients.
-func (m *meant) verified(tls []want, own bool) []want {
+// passedOn is a name that another server answers.
+func (m *meant) passedOn(scheme, name, target string) []want {
+	body := []want{d("ServerName", name)}
+	if scheme == "http" && m.given("https-only") {
+		return append(body, m.leads("https", name, m.number("https-port", 0))...)
+	}
+	body = append(body, section("Location", "/", d("ProxyPass", target, "upgrade=websocket"), d("ProxyPassReverse", target)))
+	body = append(body, m.forwarded()...)
+	if scheme == "https" && m.given("hsts-policy") { // in place of the one of the server behind
+		body = append(body, d("Header", "onsuccess", "unset", "Strict-Transport-Security"),
+			d("Header", "always", "set", "Strict-Transport-Security", header(m.text("hsts-policy", ""))))
+	}
+	return body
+}
+
+// encrypted is the same for all names: a connection for one can ask for another.
+func (m *meant) encrypted() []want {
+	tls := slices.Clone(m.slots["tls"])
 	if !m.given("ssl-ca-certificate-file") {
 		return tls
 	}
 	demand := []want{d("SSLVerifyClient", "require"), d("SSLVerifyDepth", 1)}
 	if !m.given("ssl-verify-client") {
-		return append(slices.Clone(tls), demand...)
+		return append(tls, demand...)
 	}
-	if own {
-		for _, v := range m.all("ssl-verify-client") {
-			tls = append(slices.Clone(tls), below(v[0], demand...))
-		}
+	for _, v := range m.all("ssl-verify-client") {
+		tls = append(tls, below(v[0], demand...))
 	}
 	return tls
 }
@@ -140,7 +219,7 @@ func (m *meant) proxies() {
 	for _, v := range list {
 		at, target := rooted(v[0]), v[1]
 		if !strings.HasSuffix(at, "/") {
-			m.add("", d("RedirectMatch", "302", exactly("^", at, "$"), substitution(at+"/")))
+			m.add("redirects", section("LocationMatch", exactly("^", at, "$"), d("RedirectMatch", "302", exactly("^", at, "$"), substitution(at+"/"))))
 			at, target = at+"/", strings.TrimRight(target, "/")+"/"
 		} else if _, server, _ := strings.Cut(target, "://"); !strings.Contains(server, "/") {
 			target += "/"
@@ -151,17 +230,6 @@ func (m *meant) proxies() {
 			body = append(body, d("RequestHeader", "set", "X-Forwarded-Prefix", header(strings.TrimSuffix(at, "/"))))
 		}
 		m.slots["proxies"] = slices.Insert(m.slots["proxies"], 0, below(at, body...))
-	}
-}
-
-func (m *meant) proxyHosts() {
-	for _, v := range m.all("proxy-virtual-host") {
-		target := strings.TrimRight(v[1], "/") + "/"
-		body := append([]want{d("ServerName", v[0]), d("ProxyPass", "/", target, "upgrade=websocket"), d("ProxyPassReverse", "/", target)}, m.forwarded()...)
-		m.add("hosts", virtualHost(m.port(), body...))
-		if m.given("https-port") {
-			m.add("hosts", virtualHost(m.number("https-port", 0), append(slices.Clone(body), m.verified(m.slots["tls"], false)...)...))
-		}
 	}
 }
 
@@ -202,7 +270,7 @@ func (m *meant) services() {
 			d("WSGIImportScript", m.abs(s[1]), "process-group="+group, "application-group=%{GLOBAL}"),
 		}
 		if log := last("service-log-file", s[0]); log != "" {
-			m.add("hosts", virtualHost(m.port(), append(nodes, d("ServerName", "_wsgi_service_"+s[0]+"_"), d("ErrorLog", m.log(log, "")))...))
+			m.logged = append(m.logged, append(nodes, d("ServerName", "_wsgi_service_"+s[0]+"_"), d("ErrorLog", m.log(log, "")), section("Location", "/", nobody)))
 			continue
 		}
 		m.add("", nodes...)

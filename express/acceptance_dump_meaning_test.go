@@ -262,6 +262,7 @@ type want struct {
 	name string
 	args []arg
 	body []want
+	sent *sent // of a directory that files are sent from
 }
 
 // d is a directive; its arguments are strings, which are taken as they are, or
@@ -364,5 +365,12 @@ func differ(where string, w want, n *node) []string {
 			return bad(fmt.Sprintf("word %d means %q", k+1, got))
 		}
 	}
-	return compare(where+" "+w.name, w.body, n.body)
+	if w.sent == nil {
+		return compare(where+" "+w.name, w.body, n.body)
+	}
+	rest, complaints := w.sent.judge(n.body)
+	for k, c := range complaints {
+		complaints[k] = fmt.Sprintf("%s, line %d: %s", where, n.number, c)
+	}
+	return append(complaints, compare(where+" "+w.name, w.body, rest)...)
 }

@@ -27,6 +27,7 @@ type meant struct {
 	slots           map[string][]want // what goes where; "" is the top
 	params          []string          // of the application's WSGIDaemonProcess
 	loaded, defined []string
+	logged          [][]want // bodies of the virtual hosts of services with a log
 }
 
 // place is what a launcher is installed in.

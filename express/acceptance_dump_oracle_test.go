@@ -140,8 +140,15 @@ var oracle = []row{
 	{"compress-responses", loads(flag("", d("AddOutputFilterByType", "DEFLATE", "text/plain", "text/html", "text/xml", "text/css", "text/javascript",
 		"application/xhtml+xml", "application/javascript", "application/json")), "filter", "deflate"), "MOD_WSGI_COMPRESS_RESPONSES"},
 	{"enable-sendfile", flag("", d("EnableSendfile", "On"), d("WSGIEnableSendfile", "On")), "MOD_WSGI_ENABLE_SENDFILE"},
+	{"trace-enable", func(m *meant, o string) { m.add("", d("TraceEnable", firstUpper(m.text(o, "off")))) }, ""},
+	{"allow-connect", func(m *meant, o string) {
+		if !m.given(o) { // whatever else lets a request in
+			m.add("", section("If", "%{REQUEST_METHOD} == 'CONNECT'", nobody))
+		}
+	}, ""},
 
 	{"document-root", func(m *meant, _ string) { m.add("", d("DocumentRoot", m.docs())) }, ""},
+	{"follow-symlinks", elsewhere("the document root and aliases"), ""},
 	{"directory-index", elsewhere("the document root"), "MOD_WSGI_DIRECTORY_INDEX"},
 	{"directory-listing", loads(flag("docs", d("Options", "+Indexes"), d("IndexIgnore", ".??*")), "autoindex"), "MOD_WSGI_DIRECTORY_LISTING"},
 	{"allow-override", elsewhere("the document root and aliases"), ""},
@@ -169,10 +176,15 @@ var oracle = []row{
 	{"proxy-mount-point", elsewhere("the proxies"), "MOD_WSGI_WITH_PROXY"},
 	{"proxy-virtual-host", elsewhere("the proxies"), "MOD_WSGI_WITH_PROXY"},
 	{"trust-proxy-header", each("WSGITrustedProxyHeaders"), "MOD_WSGI_WITH_PROXY_HEADERS"},
-	{"trust-proxy", each("WSGITrustedProxies"), "MOD_WSGI_WITH_TRUSTED_PROXIES"},
+	{"trust-proxy", func(m *meant, o string) {
+		for _, v := range m.all(o) {
+			m.add("", networks(v[0])...)
+		}
+	}, "MOD_WSGI_WITH_TRUSTED_PROXIES"},
 
-	{"server-status", loads(flag("locations", section("Location", "/server-status", d("SetHandler", "server-status"), d("Require", "local"))),
-		"authz_host", "status"), "MOD_WSGI_SERVER_STATUS"},
+	{"server-status", loads(when(func(m *meant, _ string) {
+		m.add("status", section("Location", "/server-status", d("SetHandler", "server-status")), m.statusAccess())
+	}), "authz_host", "status"), "MOD_WSGI_SERVER_STATUS"},
 	{"host-access-script", func(m *meant, o string) {
 		if m.given(o) {
 			m.add("locations", section("Location", "/", d("WSGIAccessScript", m.path(o, ""))))

@@ -208,6 +208,14 @@ func (n *node) words() []string {
 		line = line[:max(strings.LastIndexByte(line, '>'), 0)]
 	}
 	switch strings.ToLower(n.name) {
+	case "require":
+		// The rest of the line is the expression; only quotes around it are taken off.
+		if kind, rest := nextWord(line); strings.EqualFold(kind, "expr") {
+			if len(rest) > 1 && rest[0] == '"' && strings.HasSuffix(rest, `"`) {
+				rest = rest[1 : len(rest)-1]
+			}
+			return []string{kind, rest}
+		}
 	case "rewritecond", "rewriterule":
 		return rewriteWords(line)
 	case "wsgidaemonprocess":

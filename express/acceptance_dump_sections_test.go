@@ -29,11 +29,11 @@ func (m *meant) assembled() []want {
 	m.manual()
 	m.aliases()
 	m.proxies()
-	m.virtualHosts()
 	m.services()
+	m.virtualHosts()
 	m.modules()
 	m.defines()
-	return slices.Concat(m.slots[""], m.slots["locations"], m.slots["handlers"], m.slots["locations 2"], m.slots["proxies"], m.slots["hosts"])
+	return slices.Concat(m.slots[""], m.slots["handler"], m.slots["locations"], m.slots["status"], m.slots["locations 2"], m.slots["redirects"], m.slots["proxies"], m.slots["hosts"])
 }
 
 // fixed is what each configuration has.
@@ -89,7 +89,7 @@ func (m *meant) application() {
 	script, interpreter := m.root()+"/handler.wsgi", m.text("application-group", "%{GLOBAL}")
 	m.add("", d("WSGIHandlerScript", "wsgi-handler", script, fixedGroup(inside), "application-group="+interpreter))
 	if interpreter == "%{GLOBAL}" || !strings.Contains(interpreter, "%{") {
-		m.add("", d("WSGIImportScript", script, fixedGroup(inside), "application-group="+interpreter))
+		m.add("handler", d("WSGIImportScript", script, fixedGroup(inside), "application-group="+interpreter))
 		m.define("MOD_WSGI_IMPORT_HANDLER_SCRIPT")
 	}
 	seen := map[string]bool{}
@@ -196,12 +196,15 @@ func (m *meant) overrides() want {
 	return d("AllowOverride", words)
 }
 
-// dotFiles is what keeps files hidden whose name starts with a dot.
-func dotFiles() []want {
-	return []want{
-		d("RewriteCond", "%{REQUEST_FILENAME}", "-f", "[OR]"), d("RewriteCond", "%{REQUEST_FILENAME}", "-d"),
-		d("RewriteRule", `(^|/)\.(?!well-known/)`, "-", "[F]"),
+// links are the options by which symbolic links below a directory are followed.
+func (m *meant) links() []want {
+	switch strings.ToLower(m.text("follow-symlinks", "none")) {
+	case "all":
+		return nil
+	case "owner":
+		return []want{d("Options", "-FollowSymLinks", "+SymLinksIfOwnerMatch")}
 	}
+	return []want{d("Options", "-FollowSymLinks")}
 }
 
 // documentRoot is the section for the document root: files first, then the
@@ -215,7 +218,6 @@ func (m *meant) documentRoot() {
 	if m.given("rewrite-rules") {
 		m.add("docs", d("Include", included(m.named("rewrite-rules", ""))), d("SetEnv", "INCLUDED", "yes"))
 	}
-	m.add("docs", dotFiles()...)
 	mount := filepath.Clean("/" + m.text("mount-point", "/"))
 	if m.text("application-type", "script") != "static" {
 		if mount != "/" {
@@ -234,7 +236,12 @@ func (m *meant) documentRoot() {
 		m.add("docs", d("RewriteRule", "^", "-", "[H=wsgi-handler]"))
 	}
 	m.add("docs", d("Require", "all", "granted"))
-	m.add("", section("Directory", oneFile(m.docs()), m.slots["docs"]...))
+	// The order of Options counts: what --directory-listing and --with-cgi add is last.
+	m.add("", m.sending(m.docs(), append(m.links(), m.slots["docs"]...)...))
+	if strings.EqualFold(m.text("follow-symlinks", "none"), "none") {
+		// mod_rewrite does nothing without; links are looked at before.
+		m.add("", section("Location", "/", d("Options", "+FollowSymLinks")))
+	}
 }
 
 // manual is the launcher's own documentation, which the welcome page leads to.
@@ -251,20 +258,21 @@ func (m *meant) manual() {
 func (m *meant) aliases() {
 	list := m.all("url-alias")
 	slices.SortStableFunc(list, func(a, b []string) int { return strings.Compare(rooted(b[0]), rooted(a[0])) })
-	granted := d("Require", "all", "granted")
 	for _, v := range list {
 		url, target := rooted(v[0]), m.abs(v[1])
 		if isFile(target) {
+			access := map[bool]string{false: "granted", true: "denied"}[holds(m.private().files, target)]
+			target = m.unlinked(target)
 			m.add("", d("Alias", url, target+ending(v[1])),
-				section("Directory", oneFile(filepath.Dir(target)), section("Files", oneFile(filepath.Base(target)), granted)))
+				section("Directory", oneFile(filepath.Dir(target)), section("Files", oneFile(filepath.Base(target)), d("Require", "all", access))))
 			continue
 		}
 		shown := strings.TrimSuffix(target, "/") + ending(v[1]+ending(url))
 		if shown == "" {
 			shown = "/"
 		}
-		body := append([]want{m.overrides(), d("RewriteEngine", "On")}, dotFiles()...)
-		m.add("", d("Alias", url, shown), section("Directory", oneFile(target), append(body, granted)...))
+		body := append(m.links(), m.overrides(), d("RewriteEngine", "On"), d("Require", "all", "granted"))
+		m.add("", d("Alias", url, shown), m.sending(target, body...))
 	}
 }
 

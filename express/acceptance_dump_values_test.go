@@ -21,6 +21,7 @@ type chance struct {
 	number     int // of the command line: what has to be unique among several holds it
 	base, stem string
 	dirs       []string
+	usual      string // a directory that many options of the line name
 }
 
 // nasty are values that have a meaning somewhere between the command line and
@@ -71,6 +72,15 @@ func (g *chance) word() string { return g.without(" \t\"'\u00a0\u2028") }
 
 func (g *chance) pick(words ...string) string { return words[g.IntN(len(words))] }
 
+// rare is mostly the first word, and now and then one of those that lead to a
+// refusal, most of them.
+func (g *chance) rare(usual string, others ...string) string {
+	if g.IntN(8) > 0 {
+		return usual
+	}
+	return g.pick(others...)
+}
+
 // in is a number: a limit, or one between.
 func (g *chance) in(low, high int) string {
 	return strconv.Itoa(g.IntN(100)*(high-low)/99 + low)
@@ -82,7 +92,13 @@ func (g *chance) seconds() string {
 
 // dir is a directory that is there, as it may be written.
 func (g *chance) dir() string {
-	name := g.dirs[g.IntN(len(g.dirs))]
+	if g.usual == "" {
+		g.usual = g.dirs[g.IntN(len(g.dirs))]
+	}
+	name := g.usual
+	if g.IntN(3) > 0 {
+		name = g.dirs[g.IntN(len(g.dirs))]
+	}
 	switch g.IntN(6) {
 	case 0:
 		return filepath.Base(name) // from the launcher's working directory
@@ -143,9 +159,11 @@ var draws = map[string]func(g *chance) []string{
 		return strconv.Itoa(10000 + 2*(g.number%25000))
 	}),
 	"server-name": one(func(g *chance) string {
-		return g.pick("a.example", "www.example.com", "WWW.x", "www.", "10.0.0.1", "x_y-z")
+		return g.pick("a.example", "www.example.com", "WWW.x", "www.", "b.example.", "www.example.com.", "10.0.0.1", "x_y-z", g.rare("n.example", "::1", "_wsgi_", "_WSGI_service_s_", "p.example"))
 	}),
-	"server-alias": one(func(g *chance) string { return g.pick("*", "*.a.example", "b?.example", "c.example") }),
+	"server-alias": one(func(g *chance) string {
+		return g.pick("*", "*.a.example", "b?.example", "c.example", "d.example.", g.rare("e.example", "_wsgi_x", "Q.example."))
+	}),
 	"https-port": one(func(g *chance) string {
 		return map[bool]string{true: "443", false: strconv.Itoa(10001 + 2*(g.number%25000))}[g.number%400 == 201]
 	}),
@@ -165,13 +183,16 @@ var draws = map[string]func(g *chance) []string{
 	"limit-request-body": one(func(g *chance) string { return g.pick("0", "1", "10485760", "2147483647") }), "server-backlog": one(func(g *chance) string { return g.pick("1", "511", "4096") }),
 	"send-buffer-size": one(sizeFrom(512)), "receive-buffer-size": one(sizeFrom(512)), "header-buffer-size": one(sizeFrom(8192)), "response-buffer-size": one(sizeFrom(65536)),
 
-	"document-root":   one(func(g *chance) string { return g.pick(g.dir(), g.dir(), g.missing()) }),
+	"document-root": one(func(g *chance) string {
+		return g.pick(g.dir(), g.dir(), g.missing(), g.rare(g.dir(), g.base+"/root/htdocs", g.base+"/root"))
+	}),
+	"follow-symlinks": one(func(g *chance) string { return g.pick("none", "Owner", "ALL") }), "trace-enable": one(func(g *chance) string { return g.pick("on", "OFF", "extended") }),
 	"directory-index": one(func(g *chance) string { return g.pick("index.html", "a.html  b.html", g.without("\xff"), g.text()) }),
 	"allow-override": one(func(g *chance) string {
 		return g.pick("All", "None", "AuthConfig", "Indexes", "Options=All,MultiViews")
 	}),
 	"url-alias": func(g *chance) []string {
-		return []string{g.url(), g.pick(g.dir(), g.dir()+"/", g.file("app.py"), g.missing(), g.missing()+"/")}
+		return []string{g.url(), g.pick(g.dir(), g.dir()+"/", g.file("app.py"), g.file("s.key"), g.missing(), g.missing()+"/", g.rare(g.dir(), g.base+"/root"))}
 	},
 	"error-document": func(g *chance) []string {
 		return []string{g.pick("400", "404", "413", "500", "503"), g.pick("/gone.html", "/it's \"gone\"", "https://x.example/?a=b", g.text(), g.text(), "t"+g.text())}
@@ -181,10 +202,14 @@ var draws = map[string]func(g *chance) []string{
 		return []string{g.pick(".ext", "py", ".X.y", "."+g.without(`/"\`)), g.file("app.py")}
 	},
 
-	"proxy-mount-point":  func(g *chance) []string { return []string{g.url(), g.target()} },
-	"proxy-virtual-host": func(g *chance) []string { return []string{g.pick("p.example", "q.example", "127.0.0.2"), g.target()} },
+	"proxy-mount-point": func(g *chance) []string { return []string{g.url(), g.target()} },
+	"proxy-virtual-host": func(g *chance) []string {
+		return []string{g.pick("p.example", "q.example", "127.0.0.2", "r.example.", g.rare("s.example", "[::1]", "_wsgi_")), g.target()}
+	},
 	"trust-proxy-header": one(func(g *chance) string { return g.pick("X-Forwarded-For", "X-Client-IP", "x-script-name") }),
-	"trust-proxy":        one(func(g *chance) string { return g.pick("127.0.0.1", "10.0.0.0/8", "::1", "fe80::/10") }),
+	"trust-proxy": one(func(g *chance) string {
+		return g.pick("127.0.0.1", "10.0.0.0/8", "::1", "fe80::/10", "FE80::/10", "2001:DB8::A", "0.0.0.0/0", "::/0")
+	}),
 
 	"host-access-script": one(func(g *chance) string { return g.file("app.py") }), "auth-user-script": one(func(g *chance) string { return g.file("app.py") }),
 	"auth-type": one(func(g *chance) string { return g.pick("basic", "Digest") }), "auth-group-script": one(func(g *chance) string { return g.file("app.py") }),
@@ -245,7 +270,7 @@ var needs = map[string][]string{
 	"debugger-startup": {"enable-debugger"}, "service-user": {"service-script"}, "service-group": {"service-script"}, "service-log-file": {"service-script"},
 	"telemetry-ui-port": {"enable-telemetry"}, "slow-requests": {"telemetry-service"}, "telemetry-interval": {"telemetry-service"}, "telemetry-options": {"telemetry-service"},
 	"enable-gdb": {"gdb-executable"}, "access-log-format": {"access-log"}, "access-log-name": {"access-log"}, "max-log-size": {"rotate-logs"}, "rotatelogs-executable": {"rotate-logs"},
-	"server-alias": {"server-name"}, "allow-localhost": {"server-name"},
+	"server-alias": {"server-name"}, "allow-localhost": {"server-name"}, "trust-proxy-header": {"trust-proxy"},
 }
 
 // excluded are options that are refused together, or that hide each other.
@@ -277,6 +302,9 @@ func (g *chance) uses(table []express.Option, first int) (all []use) {
 		times := 1
 		if o.Repeatable && !strings.HasPrefix(name, "service-") && g.IntN(2) == 0 {
 			times = 2 + g.IntN(2)
+		}
+		if name == "trust-proxy-header" && g.IntN(20) == 0 {
+			all = slices.DeleteFunc(all, func(u use) bool { return u.option == "trust-proxy" })
 		}
 		for range times {
 			all = append(all, use{name, g.draw(&o)})
