@@ -154,6 +154,11 @@ func (m *meant) sending(dir string, body ...want) want {
 	} else {
 		s.allowed = append(s.allowed, sources...)
 	}
+	for _, inner := range m.served() { // has rules of its own
+		if rel, ok := relative(dir, inner); ok && rel != "." {
+			s.allowed = append(s.allowed, rel+"/zz.py", rel+"/.x")
+		}
+	}
 	w.sent = s
 	return w
 }

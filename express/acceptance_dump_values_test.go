@@ -314,6 +314,11 @@ func (g *chance) uses(table []express.Option, first int) (all []use) {
 	for n := 1 + g.IntN(8); n > 0; n-- {
 		take(table[g.IntN(len(table))].Name)
 	}
+	if g.IntN(12) == 0 && !has["document-root"] && !has["log-directory"] {
+		// A document root that holds more than files for clients.
+		dir := g.dirs[g.IntN(len(g.dirs))]
+		all = append(all, use{"document-root", []string{dir}}, use{"log-directory", []string{dir}}, use{"url-alias", []string{"/inner", dir + "/inner"}})
+	}
 	return all
 }
 
