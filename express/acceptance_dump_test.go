@@ -24,9 +24,8 @@ import (
 )
 
 // MODWSGI_FUZZ is how many command lines TestHTTPDReadsWhatWasMeant goes through
-// until so many were accepted, MODWSGI_TEST_SEED with which it starts. A run of
-// 10,000 takes some 100 seconds of two processors, too long for each push.
-const commandLines = 4000
+// until so many were accepted, MODWSGI_TEST_SEED with which it starts.
+const commandLines = 10000
 
 // dump is what the tests of this file share.
 type dump struct {
