@@ -342,11 +342,25 @@ func (d *Dist) Artifacts() []Artifact {
 
 // Open opens a file of this run or of an earlier one.
 func (d *Dist) Open(name string) (*os.File, error) {
-	f, err := d.part.OpenAny(filepath.FromSlash(name))
+	f, err := openBelow(d.part, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = d.dir.OpenAny(filepath.FromSlash(name))
+		f, err = openBelow(d.dir, name)
 	}
 	return f, err
+}
+
+// openBelow opens a file in a directory or below it, without links.
+func openBelow(dir *owned.Dir, name string) (*os.File, error) {
+	first, rest, below := strings.Cut(name, "/")
+	if !below {
+		return dir.OpenAny(name)
+	}
+	sub, err := dir.Enter(first)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sub.Close() }()
+	return openBelow(sub, rest)
 }
 
 // Take moves a written file of another transaction into this one; Add or Meta has
@@ -363,7 +377,7 @@ func (d *Dist) Take(from *Dist, name string) error {
 		}
 		return os.Rename(filepath.Join(from.part.Path(), file), to)
 	}
-	in, err := from.part.OpenAny(file)
+	in, err := openBelow(from.part, name)
 	if err != nil {
 		return err
 	}

@@ -343,3 +343,47 @@ func TestAnotherRunIsNamedAndWaitedFor(t *testing.T) {
 	}
 	second.Abort()
 }
+
+// TestFilesBelow: a package index has its pages in a directory; they are read while
+// the run goes on, and by later ones.
+func TestFilesBelow(t *testing.T) {
+	out := t.TempDir()
+	for range 2 {
+		d, err := Open(out, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Meta("simple/name/index.html", []byte("page")); err != nil {
+			t.Fatal(err)
+		}
+		f, err := d.Open("simple/name/index.html")
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(f)
+		_ = f.Close()
+		if err != nil || string(data) != "page" {
+			t.Errorf("%q, %v", data, err)
+		}
+		if err := artifact(d, "one.bin", "1"); err != nil {
+			t.Fatal(err)
+		}
+		index(t, d)
+		if err := d.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := Open(out, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort()
+	if f, err := d.Open("simple/name/index.html"); err != nil {
+		t.Error(err)
+	} else {
+		_ = f.Close()
+	}
+	if _, err := d.Open("simple/name/missing"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+}
