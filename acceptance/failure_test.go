@@ -221,9 +221,7 @@ func TestMisbehavingMirror(t *testing.T) {
 	}
 	behave.Store(true)
 	// What was compiled before is not compiled again.
-	if err := os.Symlink(filepath.Join(setting(t, "MODWSGI_TEST_CACHE"), "builds"), filepath.Join(cache, "builds")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, "/", bareEnv(), "cp", "-a", filepath.Join(setting(t, "MODWSGI_TEST_CACHE"), "builds"), cache)
 	if r := private(t, dir, script, environ, args...); r.code != 0 || asked.Load() == 0 {
 		t.Errorf("when the mirror behaves (%d requests): %v", asked.Load(), r)
 	}
