@@ -214,8 +214,10 @@ func TestKilledAnywhere(t *testing.T) {
 	unchanged := func(step string) {
 		t.Helper()
 		// What will be placed is copied beside while the stage is verified, into a
-		// hidden directory; the next run removes it.
-		underWay := func(line string) bool { return strings.Contains(line, "/.modwsgi-") }
+		// hidden directory; the next run removes it, and the lock.
+		underWay := func(line string) bool {
+			return strings.Contains(line, "/.modwsgi-") || strings.Contains(line, "/.modwsgi.lock: new ")
+		}
 		if d := slices.DeleteFunc(differences(before, snapshot(t, env)), underWay); len(d) > 0 {
 			t.Errorf("killed in %q: the environment has changed: %s", step, strings.Join(d, "\n"))
 		}
@@ -247,7 +249,7 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 	must(t, dir, bareEnv(), append(args, "--reinstall")...)
 	serve(t, env)
-	if left, _ := filepath.Glob(filepath.Join(env, "lib/python3*/site-packages/.modwsgi-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(env, "lib/python3*/site-packages/.modwsgi*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 	if left, _ := filepath.Glob(filepath.Join(env, "bin/.modwsgi-*")); len(left) > 0 {

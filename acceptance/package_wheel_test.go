@@ -245,7 +245,7 @@ func TestPackageFailures(t *testing.T) {
 		"both":              {[]string{"--from-env", env, "--python", env}, nil, 2, "--from-env"},
 		"to build":          {[]string{"--from-env", env, "--with", "http2"}, nil, 2, "--with is about building"},
 		"date":              {[]string{"--from-env", env}, []string{"SOURCE_DATE_EPOCH=tomorrow"}, 2, "SOURCE_DATE_EPOCH"},
-		"key":               {[]string{"--from-env", env, "--sign-openpgp", "/etc/passwd"}, nil, 2, "others may read the signing key"},
+		"key":               {[]string{"--from-env", env, "--sign-openpgp", "/etc/passwd"}, nil, 2, "can be read by other users"},
 		"local version":     {[]string{"--from-env", env, "--local-version", "a b"}, nil, 2, "--local-version"},
 		"bundle":            {[]string{"--from-env", env, "--bundle", "some"}, nil, 2, "--bundle"},
 		"metadata":          {[]string{"--from-env", env, "--metadata-version", "9"}, nil, 2, "--metadata-version"},
@@ -315,11 +315,14 @@ func TestPackageKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			if !strings.HasPrefix(e.Name(), ".modwsgi-") {
+			if !strings.HasPrefix(e.Name(), ".modwsgi") { // the staging directory, and the lock: the next run removes both
 				t.Errorf("killed after %v: %s is there", after, e.Name())
 			}
 		}
 	}
 	must(t, dir, bareEnv(), args...)
 	must(t, dir, bareEnv(), "/bin/sh", scriptPath(t, "verify-release"), "--unsigned", filepath.Join(dir, "dist"))
+	if left, _ := filepath.Glob(filepath.Join(dir, "dist", ".modwsgi*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
 }

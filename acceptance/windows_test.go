@@ -46,6 +46,11 @@ func artifacts(t *testing.T) (zipFile, wheel string) {
 	must(t, dir, os.Environ(), "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "us.key", "-out", "us.pem", "-days", "300", "-subj", "/CN=us", "-addext", "extendedKeyUsage=codeSigning")
 	must(t, dir, os.Environ(), "openssl", "pkcs12", "-export", "-inkey", "us.key", "-in", "us.pem", "-out", "us.p12", "-passout", "pass:secret")
 	write(t, filepath.Join(dir, "pass"), "secret\n")
+	for _, secret := range []string{"pass", "us.pem"} { // the second is given as a passphrase that is none
+		if err := os.Chmod(filepath.Join(dir, secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	build := func(out, passphrase string) result {
 		return command(t, dir, bareEnv("SOURCE_DATE_EPOCH=1700000000"), program(t, "modwsgi"), "package", "windows", "--progress", "plain", "--python", "3.11",
 			"--launcher", launcher, "--sign-cert", "us.p12", "--sign-cert-passphrase-file", passphrase, "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"), "--out", filepath.Join(dir, out))

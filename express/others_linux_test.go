@@ -42,7 +42,16 @@ func noExec(t *testing.T) *[]string {
 	t.Helper()
 	var ran []string
 	before := execve
-	t.Cleanup(func() { execve = before })
+	here, err := os.Getwd() // the launcher goes to the server's directory before
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		execve = before
+		if err := os.Chdir(here); err != nil {
+			t.Error(err)
+		}
+	})
 	execve = func(path string, argv, _ []string) error {
 		ran = append(ran, path+" "+strings.Join(argv[1:], " "))
 		return syscall.ENOEXEC
