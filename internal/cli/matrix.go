@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -21,6 +20,7 @@ import (
 	"modwsgi/installer"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 	"modwsgi/packaging"
 	"modwsgi/packaging/matrix"
 )
@@ -101,7 +101,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 // run reads the file, and makes what it says.
 func (r *matrixRun) run(ctx context.Context, file string, dryRun bool) error {
 	began := time.Now()
-	data, err := os.ReadFile(r.a.abs(file))
+	data, err := owned.ReadInput(r.a.abs(file), 16<<20)
 	if err != nil {
 		return fault.New(fault.Usage, "name a release.toml (docs/matrix.md)", "read --matrix: %w", err)
 	}

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
@@ -13,6 +13,7 @@ import (
 
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
 )
 
 // LockSchema is the version of the lock file's format.
@@ -52,10 +53,13 @@ func (e Locked) Archive(s *Set) Archive {
 // value is an empty one. It is not safe for concurrent use.
 type Lock struct{ entries []Locked }
 
+// maxLock limits a lock file: 1 MiB is thousands of archives.
+const maxLock = 1 << 20
+
 // ReadLock reads a lock file. fs.ErrNotExist is in the tree of the error where
 // there is none.
 func ReadLock(path string) (*Lock, error) {
-	data, err := os.ReadFile(path)
+	data, err := owned.ReadInput(path, maxLock)
 	if err != nil {
 		return nil, fmt.Errorf("read lock file: %w", err)
 	}
@@ -176,11 +180,11 @@ func (l *Lock) Encode() []byte {
 // time. changed says which it was.
 func (l *Lock) Write(path string) (changed bool, err error) {
 	data := l.Encode()
-	old, err := os.ReadFile(path)
+	old, err := owned.ReadInput(path, maxLock)
 	if err == nil && bytes.Equal(old, data) {
 		return false, nil
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("read lock file: %w", err)
 	}
 	if err := atomicfile.Write(path, data, 0o644); err != nil {
