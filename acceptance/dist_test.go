@@ -80,6 +80,7 @@ func TestMain(m *testing.M) {
 			_ = os.RemoveAll(dir)
 		}
 	}
+	removeTemplates()
 	os.Exit(code)
 }
 

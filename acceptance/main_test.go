@@ -115,13 +115,6 @@ func must(t *testing.T, dir string, env []string, argv ...string) result {
 	return r
 }
 
-// venv makes an environment of a Python.
-func venv(t *testing.T, python, dir string, args ...string) string {
-	t.Helper()
-	must(t, "/", bareEnv(), append([]string{python, "-m", "venv", dir}, args...)...)
-	return dir
-}
-
 // install runs modwsgi install with the tests' cache.
 func install(t *testing.T, dir string, args ...string) result {
 	t.Helper()
