@@ -1,5 +1,7 @@
 package express
 
+import "slices"
+
 // Server is what the command line says, typed, before anything is derived from
 // the environment that we run in. Paths are as given; relative ones are taken
 // from the working directory of the launcher. Times are in seconds and sizes in
@@ -107,13 +109,17 @@ type Server struct {
 	EnableDebugger, DebuggerStartup, EnableCoverage, EnableProfiler, EnableRecorder, EnableGDB bool
 	CoverageDirectory, ProfilerDirectory, RecorderDirectory, GDBExecutable                     string
 
-	given         map[string]bool
+	given         map[string]bool // by name
 	positional    []string
 	moduleVersion string // of the installed module
 	freeThreaded  bool   // the installed Python has no GIL
 	forUnit       bool   // a unit is printed, which runs it as --user
 }
 
-// Given reports whether the command line sets the option, by its first name
-// without dashes.
-func (s *Server) Given(name string) bool { return s.given[name] }
+// Given reports whether the command line sets the option.
+func (s *Server) Given(o *Option) bool { return s.given[o.Name] }
+
+// givenOf returns those of the options that the command line sets.
+func (s *Server) givenOf(options ...*Option) []*Option {
+	return slices.DeleteFunc(slices.Clone(options), func(o *Option) bool { return !s.Given(o) })
+}
