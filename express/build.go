@@ -94,11 +94,28 @@ func (i *instance) unless(o *Option, others ...conf.Origin) []conf.Origin {
 	return append([]conf.Origin{o}, others...)
 }
 
+// debugOrigins are the options that make it debug mode.
+var debugOrigins = []conf.Origin{optDebugMode, optEnableDebugger, optEnableCoverage, optEnableProfiler, optEnableRecorder, optEnableGDB}
+
+// orMode are options and those that choose another mode, in which there is
+// something else.
+func orMode(options ...conf.Origin) []conf.Origin {
+	return append(append(options, optEmbeddedMode), debugOrigins...)
+}
+
 // rootOrigins are the options that the server root comes from.
 func (i *instance) rootOrigins() []conf.Origin { return i.unless(optServerRoot, optHost, optPort) }
 
 // groupOrigins are those that the name of the process group comes from.
 func (i *instance) groupOrigins() []conf.Origin { return i.unless(optProcessGroup, optHost, optPort) }
+
+// eggsOrigins are those that the directory for eggs comes from.
+func (i *instance) eggsOrigins() []conf.Origin { return i.unless(optPythonEggs, i.rootOrigins()...) }
+
+// docsOrigins are those that the document root comes from.
+func (i *instance) docsOrigins() []conf.Origin {
+	return i.unless(optDocumentRoot, append([]conf.Origin{optApplicationType}, i.rootOrigins()...)...)
+}
 
 // defines sets the names that an included file may test; upstream's launcher
 // gives them on httpd's command line.
@@ -241,7 +258,7 @@ func (i *instance) proxied() bool { return len(i.ProxyMountPoints)+len(i.ProxyVi
 func (p *Program) modules(ctx context.Context, b *builder) error {
 	i := b.i
 	if !i.mpmBuiltIn {
-		b.add(conf.D("LoadModule", conf.Key("mpm_"+i.mpm+"_module"), word(i.moduleFile("mpm_"+i.mpm))).From(optServerMPM, optModulesDirectory, optHTTPDExecutable, optEmbeddedMode, optDebugMode))
+		b.add(conf.D("LoadModule", conf.Key("mpm_"+i.mpm+"_module"), word(i.moduleFile("mpm_"+i.mpm))).From(orMode(optServerMPM, optModulesDirectory, optHTTPDExecutable)...))
 	}
 	needed, welcome := i.neededModules()
 	loaded := map[string]bool{}
@@ -328,9 +345,7 @@ func readTimeout(first, most, rate int) string {
 }
 
 // sizeOrigins are the options that the numbers of the MPM come from.
-var sizeOrigins = []conf.Origin{
-	optProcesses, optThreads, optMaxClients, optInitialWorkers, optMinimumSpareWorkers, optMaximumSpareWorkers, optServerMPM, optEmbeddedMode, optDebugMode,
-}
+var sizeOrigins = orMode(optProcesses, optThreads, optMaxClients, optInitialWorkers, optMinimumSpareWorkers, optMaximumSpareWorkers, optServerMPM)
 
 // processSizes adds the numbers of the MPM.
 func (b *builder) processSizes() {
@@ -367,7 +382,7 @@ func (b *builder) processSizes() {
 		b.add(conf.D("ThreadStackSize", integer(262144)))
 	}
 	b.add(conf.D("MaxConnectionsPerChild", integer(perChild)).From(optMaximumRequests, optEmbeddedMode),
-		conf.D("MaxKeepAliveRequests", integer(keep)).From(optServerMPM, optEmbeddedMode, optDebugMode))
+		conf.D("MaxKeepAliveRequests", integer(keep)).From(orMode(optServerMPM)...))
 }
 
 // environment passes variables to the application, request by request.

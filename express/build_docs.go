@@ -106,7 +106,7 @@ func (b *builder) logging() {
 func (b *builder) documents() {
 	i := b.i
 	docs := i.unlinked(i.docs)
-	b.add(conf.D("DocumentRoot", word(docs)).From(i.unless(optDocumentRoot, append(i.rootOrigins(), optApplicationType)...)...), conf.D("AccessFileName", conf.Key(".htaccess")))
+	b.add(conf.D("DocumentRoot", word(docs)).From(i.docsOrigins()...), conf.D("AccessFileName", conf.Key(".htaccess")))
 	body := append([]conf.Node{b.override()}, b.links()...)
 	if i.DirectoryIndex != "" {
 		d := conf.D("DirectoryIndex").From(optDirectoryIndex)
@@ -132,7 +132,7 @@ func (b *builder) documents() {
 	}
 	body = append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))
 	body = append(body, i.privateRules(i.docs, docs)...)
-	b.add(conf.S("Directory", args(conf.Glob(slashed(docs))), body...).From(optDocumentRoot))
+	b.add(conf.S("Directory", args(conf.Glob(slashed(docs))), body...).From(i.docsOrigins()...))
 	b.rewriting()
 }
 
@@ -164,15 +164,15 @@ func (b *builder) fallback() []conf.Node {
 		// As for a directory, the mount point itself is asked for with a slash.
 		rules = append(rules,
 			conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"$").From(optMountPoint),
-			conf.D("RewriteRule", conf.Key("^"), conf.Key("%{REQUEST_URI}/"), conf.Key("[R=301,L]")))
+			conf.D("RewriteRule", conf.Key("^"), conf.Key("%{REQUEST_URI}/"), conf.Key("[R=301,L]")).From(optMountPoint))
 	}
 	file := conf.Key("%{REQUEST_FILENAME}")
 	rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-f")))
 	if i.DirectoryIndex != "" {
-		rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-d")))
+		rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-d")).From(optDirectoryIndex))
 	}
 	if i.ServerStatus {
-		rules = append(rules, conf.D("RewriteCond", uri, conf.Key("!=/server-status")))
+		rules = append(rules, conf.D("RewriteCond", uri, conf.Key("!=/server-status")).From(optServerStatus))
 	}
 	if i.mount != "/" {
 		rules = append(rules, conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"/").From(optMountPoint))
@@ -192,15 +192,15 @@ func (b *builder) access() {
 	}
 	kind := titled(i.AuthType)
 	body := []conf.Node{
-		conf.D("AuthType", conf.Key(kind)).From(optAuthType),
+		conf.D("AuthType", conf.Key(kind)).From(i.unless(optAuthType, optAuthUserScript)...),
 		conf.D("AuthName", word(groupName(i.Host, i.Port))).From(optAuthUserScript, optHost, optPort),
-		conf.D("Auth"+kind+"Provider", conf.Key("wsgi")),
+		conf.D("Auth"+kind+"Provider", conf.Key("wsgi")).From(optAuthUserScript, optAuthType),
 		conf.D("WSGIAuthUserScript", word(i.fromLaunch(i.AuthUserScript))).From(optAuthUserScript),
 	}
 	require := []conf.Node{conf.D("Require", conf.Key("valid-user"))}
 	if i.AuthGroupScript != "" {
 		body = append(body, conf.D("WSGIAuthGroupScript", word(i.fromLaunch(i.AuthGroupScript))).From(optAuthGroupScript))
-		require = append(require, conf.D("Require", conf.Key("wsgi-group"), word(i.AuthGroup)).From(optAuthGroup))
+		require = append(require, conf.D("Require", conf.Key("wsgi-group"), word(i.AuthGroup)).From(optAuthGroupScript, optAuthGroup))
 	}
 	body = append(body, conf.S("RequireAll", nil, require...))
 	b.add(conf.S("Location", root, body...).From(optAuthUserScript, optAuthGroupScript))

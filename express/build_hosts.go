@@ -74,7 +74,7 @@ func (b *builder) portHosts(scheme string) (nodes []conf.Node) {
 		if scheme == "https" || i.HTTPSOnly { // at once, without a stop at www. and HTTP
 			target = origin("https", i.ServerName, i.HTTPSPort)
 		}
-		add([]conf.Origin{optServerName}, append([]conf.Node{conf.D("ServerName", word(parent))}, b.redirect(target, optServerName)...)...)
+		add([]conf.Origin{optServerName}, append([]conf.Node{conf.D("ServerName", word(parent))}, b.redirect(target, optServerName, optHTTPSOnly)...)...)
 	}
 	return nodes
 }
@@ -86,17 +86,17 @@ func nobody() conf.Node {
 
 // redirect leads all requests to a virtual host to another one, also those that
 // the main server passes on: mod_proxy looks at a URL before mod_alias does.
-func (b *builder) redirect(target string, option *Option) []conf.Node {
-	return append(b.passNothing(option), conf.D("Redirect", conf.Key("permanent"), word("/"), word(target+"/")).From(option))
+func (b *builder) redirect(target string, options ...conf.Origin) []conf.Node {
+	return append(b.passNothing(options...), conf.D("Redirect", conf.Key("permanent"), word("/"), word(target+"/")).From(options...))
 }
 
 // passNothing keeps a virtual host from passing on what --proxy-mount-point says: of
 // all that says what to pass on, a section comes first.
-func (b *builder) passNothing(option *Option) []conf.Node {
+func (b *builder) passNothing(options ...conf.Origin) []conf.Node {
 	if len(b.i.ProxyMountPoints) == 0 {
 		return nil
 	}
-	return []conf.Node{conf.S("Location", args(word("/")), conf.D("ProxyPass", conf.Key("!"))).From(option)}
+	return []conf.Node{conf.S("Location", args(word("/")), conf.D("ProxyPass", conf.Key("!"))).From(options...)}
 }
 
 // unknownNames is the body of the virtual host for names that no other one has.

@@ -121,8 +121,10 @@ func (b *builder) service(s [2]string) []conf.Node {
 	if name == telemetryService && i.EnableTelemetry {
 		by = optEnableTelemetry
 	}
-	d := conf.D("WSGIDaemonProcess", word(group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(by, optServiceUser, optServiceGroup, optWorkingDirectory,
-		optPythonPath, optPythonEggs, optLocale, optLang, optServerMetrics)
+	d := conf.D("WSGIDaemonProcess", word(group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(append([]conf.Origin{
+		by, optServiceUser, optServiceGroup, optWorkingDirectory,
+		optPythonPath, optLocale, optLang, optServerMetrics,
+	}, i.eggsOrigins()...)...)
 	pair := func(name, value string) {
 		if value != "" {
 			d.Args = append(d.Args, conf.Pair{Name: name, Value: value})

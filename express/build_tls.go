@@ -88,7 +88,7 @@ func (b *builder) tls() []conf.Node {
 	verify := conf.D("SSLVerifyClient", conf.Key("require")).From(optSSLCACertificateFile)
 	nodes = append(nodes, conf.D("SSLCACertificateFile", word(i.fromLaunch(i.CACertificateFile))).From(optSSLCACertificateFile))
 	if len(i.VerifyClient) == 0 {
-		return append(nodes, verify, conf.D("SSLVerifyDepth", integer(1)))
+		return append(nodes, verify, conf.D("SSLVerifyDepth", integer(1)).From(optSSLCACertificateFile))
 	}
 	for _, url := range i.VerifyClient {
 		nodes = append(nodes, location(url, verify, conf.D("SSLVerifyDepth", integer(1))).From(optSSLVerifyClient))

@@ -63,8 +63,7 @@ func (b *builder) daemonProcess() {
 		return
 	}
 	b.add(conf.D("WSGIRestrictEmbedded", onOff(i.HostAccessScript == "" && i.AuthUserScript == "")).From(optHostAccessScript, optAuthUserScript))
-	d := conf.D("WSGIDaemonProcess", word(i.group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(append(i.groupOrigins(),
-		optWorkingDirectory, optProcesses, optThreads, optPythonPath, optPythonEggs, optLocale, optLang, optServerMetrics, optSwitchInterval)...)
+	d := conf.D("WSGIDaemonProcess", word(i.group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(slices.Concat(i.groupOrigins(), i.eggsOrigins(), []conf.Origin{optWorkingDirectory, optProcesses, optThreads, optPythonPath, optLocale, optLang, optServerMetrics, optSwitchInterval})...)
 	pair := func(name, value string) { d.Args = append(d.Args, conf.Pair{Name: name, Value: value}) }
 	pair("home", i.work)
 	if i.Given(optProcesses) {
@@ -137,9 +136,9 @@ func (b *builder) embedded() {
 		b.err = usage("start-server", "", "the directory %q holds a colon, which separates the directories of the module path", dir)
 		return
 	}
-	b.add(conf.D("WSGIPythonPath", word(strings.Join(dirs, string(filepath.ListSeparator)))).From(optPythonPath, optWorkingDirectory, optEmbeddedMode, optDebugMode))
+	b.add(conf.D("WSGIPythonPath", word(strings.Join(dirs, string(filepath.ListSeparator)))).From(orMode(optPythonPath, optWorkingDirectory)...))
 	if i.DebugMode {
-		b.add(conf.D("WSGIRestrictStdin", conf.Key("Off")).From(optDebugMode))
+		b.add(conf.D("WSGIRestrictStdin", conf.Key("Off")).From(debugOrigins...))
 	}
 }
 
@@ -212,7 +211,7 @@ func (b *builder) handler() {
 	if !i.daemon() {
 		process = "%{GLOBAL}"
 	}
-	origins := append([]conf.Origin{optApplicationGroup, optEmbeddedMode, optDebugMode}, slices.Concat(i.groupOrigins(), i.rootOrigins())...)
+	origins := append(orMode(optApplicationGroup), slices.Concat(i.groupOrigins(), i.rootOrigins())...)
 	options := func(d *conf.Directive) *conf.Directive {
 		if runtime.GOOS != "windows" {
 			d.Args = append(d.Args, conf.Pair{Name: "process-group", Value: process})

@@ -23,13 +23,14 @@ import (
 
 // servedDir is a directory whose files httpd sends.
 type servedDir struct {
-	path   string
-	option *Option
-	code   bool     // Python code of the application is in it
-	files  []string // base names of files that are not sent
-	logs   []string // the same for log files, which may have a suffix
-	dirs   []string // relative paths of directories that are not sent
-	open   []string // relative paths that have rules of their own
+	path    string
+	option  *Option
+	origins []conf.Origin
+	code    bool     // Python code of the application is in it
+	files   []string // base names of files that are not sent
+	logs    []string // the same for log files, which may have a suffix
+	dirs    []string // relative paths of directories that are not sent
+	open    []string // relative paths that have rules of their own
 }
 
 // privateFile is a file or directory that clients must not read.
@@ -145,14 +146,14 @@ func inside(dir, path string) (rel string, ok bool) {
 // findServed determines which directories httpd sends files from, and what is not
 // sent from them. It warns where one holds the application or files of the server.
 func (p *Program) findServed(i *instance) error {
-	i.served = []*servedDir{{path: i.docs, option: optDocumentRoot}}
+	i.served = []*servedDir{{path: i.docs, option: optDocumentRoot, origins: i.docsOrigins()}}
 	var single []string // files with a URL of their own
 	for _, a := range i.URLAliases {
 		target := i.fromLaunch(a[1])
 		if info, err := os.Stat(target); err == nil && !info.IsDir() {
 			single = append(single, target)
 		} else if !slices.ContainsFunc(i.served, func(d *servedDir) bool { return d.path == target }) {
-			i.served = append(i.served, &servedDir{path: target, option: optURLAlias})
+			i.served = append(i.served, &servedDir{path: target, option: optURLAlias, origins: []conf.Origin{optURLAlias}})
 		}
 	}
 	secrets := slices.Concat(i.code(), i.imports(), i.serverFiles())
@@ -329,7 +330,7 @@ func (d *servedDir) refuse(pattern string) conf.Node {
 		except = "(?!(?-i:" + alternatives(d.open) + ")(?:/|$))"
 	}
 	expression := "%{REQUEST_FILENAME} =~ m#^" + literal(strings.TrimSuffix(slashed(d.path), "/")) + "/" + except + "(?:" + strings.ReplaceAll(pattern, "#", `\x23`) + ")$#i && -e %{REQUEST_FILENAME}"
-	return conf.S("If", args(conf.Word(expression)), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From(d.option)
+	return conf.S("If", args(conf.Word(expression)), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From(d.origins...)
 }
 
 func alternatives(words []string) string {
