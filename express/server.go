@@ -1,7 +1,5 @@
 package express
 
-import "slices"
-
 // Server is what the command line says, typed, before anything is derived from
 // the environment that we run in. Paths are as given; relative ones are taken
 // from the working directory of the launcher. Times are in seconds and sizes in
@@ -118,8 +116,3 @@ type Server struct {
 
 // Given reports whether the command line sets the option.
 func (s *Server) Given(o *Option) bool { return s.given[o.Name] }
-
-// givenOf returns those of the options that the command line sets.
-func (s *Server) givenOf(options ...*Option) []*Option {
-	return slices.DeleteFunc(slices.Clone(options), func(o *Option) bool { return !s.Given(o) })
-}
