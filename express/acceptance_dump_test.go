@@ -31,7 +31,7 @@ const commandLines = 10000
 type dump struct {
 	t        *testing.T
 	places   []*place
-	tables   [][]express.Option // those that a place knows
+	tables   [][]*express.Option // those that a place knows
 	base     string
 	stem     string
 	dirs     []string
@@ -64,7 +64,7 @@ func newDump(t *testing.T) *dump {
 	s.stem, _ = certificate(t, workDir(t, ""), "www.example.com")
 	s.dirs = hostilePlaces(t, mathrand.New(mathrand.NewPCG(s.seed, 1<<40)), s.base, s.stem, p)
 	for _, p := range s.places {
-		s.tables = append(s.tables, slices.DeleteFunc(express.Options(), func(o express.Option) bool { return !p.can(&o) }))
+		s.tables = append(s.tables, slices.DeleteFunc(express.Options(), func(o *express.Option) bool { return !p.can(o) }))
 	}
 	return s
 }
@@ -112,8 +112,8 @@ func (s *dump) line(n int) (*meant, []string) {
 	}
 	m.uses = append(m.uses, g.uses(s.tables[which], n)...)
 	for _, u := range m.uses {
-		o := s.tables[which][slices.IndexFunc(s.tables[which], func(o express.Option) bool { return o.Name == u.option })]
-		args = append(args, g.written(&o, u)...)
+		o := s.tables[which][slices.IndexFunc(s.tables[which], func(o *express.Option) bool { return o.Name == u.option })]
+		args = append(args, g.written(o, u)...)
 	}
 	return m, args
 }

@@ -280,7 +280,7 @@ var excluded = [][]string{
 }
 
 // uses draws options and their values; the first one is always among them.
-func (g *chance) uses(table []express.Option, first int) (all []use) {
+func (g *chance) uses(table []*express.Option, first int) (all []use) {
 	has := map[string]bool{}
 	var take func(name string)
 	take = func(name string) {
@@ -298,7 +298,7 @@ func (g *chance) uses(table []express.Option, first int) (all []use) {
 		for _, n := range needs[name] {
 			take(n)
 		}
-		o := table[slices.IndexFunc(table, func(o express.Option) bool { return o.Name == name })]
+		o := table[slices.IndexFunc(table, func(o *express.Option) bool { return o.Name == name })]
 		times := 1
 		if o.Repeatable && !strings.HasPrefix(name, "service-") && g.IntN(2) == 0 {
 			times = 2 + g.IntN(2)
@@ -307,7 +307,7 @@ func (g *chance) uses(table []express.Option, first int) (all []use) {
 			all = slices.DeleteFunc(all, func(u use) bool { return u.option == "trust-proxy" })
 		}
 		for range times {
-			all = append(all, use{name, g.draw(&o)})
+			all = append(all, use{name, g.draw(o)})
 		}
 	}
 	take(table[first%len(table)].Name)

@@ -110,7 +110,7 @@ func TestShowConfig(t *testing.T) {
 		return "missing"
 	}
 	for directive, want := range map[string]string{
-		`SetEnv "A" "b c"`: "--setenv", "Listen ": "--port", "CustomLog": "--access-log-format, by default",
+		`SetEnv "A" "b c"`: "--setenv", "Listen ": "--port", "CustomLog": "--access-log --server-root",
 		"LimitRequestBody": "--limit-request-body, by default", "ServerTokens": "always",
 	} {
 		if got := from(directive); got != want {

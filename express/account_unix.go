@@ -30,8 +30,8 @@ func (p *Program) findAccount(ctx context.Context, s *Server) (*account, error) 
 	if os.Geteuid() != 0 {
 		return p.self(ctx, s), nil
 	}
-	name, byUser := said(p.Env, "--user", s.User, "USER")
-	group, byGroup := said(p.Env, "--group", s.Group, "GROUP")
+	name, byUser := said(p.Env, optUser, s.User, "USER")
+	group, byGroup := said(p.Env, optGroup, s.Group, "GROUP")
 	if name == "" {
 		return nil, fault.New(fault.Usage, p.userHint(s, exampleUser()), "option --user is required when started as root: the application must not run as root")
 	}
@@ -62,16 +62,16 @@ func (p *Program) findAccount(ctx context.Context, s *Server) (*account, error) 
 
 // said is the value of an option, or, where it was not given, of the variables
 // that upstream's launcher reads for it; by tells which of them, for messages.
-func said(env []string, option, value, variable string) (chosen, by string) {
+func said(env []string, option *Option, value, variable string) (chosen, by string) {
 	if value != "" {
-		return value, "option " + option
+		return value, "option " + option.Flag()
 	}
 	for _, prefix := range []string{"MOD_WSGI_", "MOD_WSGI_RUN_", "WSGI_RUN_"} {
 		if v := run.Getenv(env, prefix+variable); v != "" {
 			return v, "the environment variable " + prefix + variable
 		}
 	}
-	return "", "option " + option
+	return "", "option " + option.Flag()
 }
 
 // exampleUser is an account that servers run as and that is there.

@@ -66,7 +66,7 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	daemon := i.daemon()
 	url := i.url()
 	line(true, "Server URL", "%s", url+strings.TrimSuffix(i.mount, "/")+"/")
-	line(i.Given("https-port"), "Server URL (HTTPS)", "%s", origin("https", i.ServerName, i.HTTPSPort)+strings.TrimSuffix(i.mount, "/")+"/")
+	line(i.Given(optHTTPSPort), "Server URL (HTTPS)", "%s", origin("https", i.ServerName, i.HTTPSPort)+strings.TrimSuffix(i.mount, "/")+"/")
 	line(i.ServerStatus, "Server Status", "%s/server-status", i.statusURL())
 	line(true, "Server Root", "%s", i.root)
 	line(true, "Server Conf", "%s", filepath.Join(i.root, confFile))

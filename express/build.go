@@ -73,17 +73,48 @@ func (b *builder) identity() {
 		name = "localhost"
 	}
 	b.add(
-		conf.D("ServerName", word(name)).From("--host"),
-		conf.D("ServerRoot", word(i.root)).From("--server-root"),
-		conf.D("PidFile", word(i.pidFile)).From("--pid-file"),
-		conf.D("DefaultRuntimeDir", word(i.root)).From("--server-root"),
+		conf.D("ServerName", word(name)).From(optHost),
+		conf.D("ServerRoot", word(i.root)).From(i.rootOrigins()...),
+		conf.D("PidFile", word(i.pidFile)).From(i.unless(optPIDFile, i.rootOrigins()...)...),
+		conf.D("DefaultRuntimeDir", word(i.root)).From(i.rootOrigins()...),
 		conf.D("ServerTokens", conf.Key("ProductOnly")),
 		conf.D("ServerSignature", conf.Key("Off")),
 	)
 	if runtime.GOOS != "windows" {
-		b.add(conf.D("User", word(i.account.user)).From("--user"), conf.D("Group", word(i.account.group)).From("--group"))
+		b.add(conf.D("User", word(i.account.user)).From(optUser), conf.D("Group", word(i.account.group)).From(optGroup, optUser))
 	}
-	b.add(conf.D("Listen", word(listenAddress(i.Host, i.Port))).From("--port"))
+	b.add(conf.D("Listen", word(listenAddress(i.Host, i.Port))).From(optPort, optHost))
+}
+
+// unless is an option, and what its default comes from where it is not given.
+func (i *instance) unless(o *Option, others ...conf.Origin) []conf.Origin {
+	if i.Given(o) {
+		return []conf.Origin{o}
+	}
+	return append([]conf.Origin{o}, others...)
+}
+
+// debugOrigins are the options that make it debug mode.
+var debugOrigins = []conf.Origin{optDebugMode, optEnableDebugger, optEnableCoverage, optEnableProfiler, optEnableRecorder, optEnableGDB}
+
+// orMode are options and those that choose another mode, in which there is
+// something else.
+func orMode(options ...conf.Origin) []conf.Origin {
+	return append(append(options, optEmbeddedMode), debugOrigins...)
+}
+
+// rootOrigins are the options that the server root comes from.
+func (i *instance) rootOrigins() []conf.Origin { return i.unless(optServerRoot, optHost, optPort) }
+
+// groupOrigins are those that the name of the process group comes from.
+func (i *instance) groupOrigins() []conf.Origin { return i.unless(optProcessGroup, optHost, optPort) }
+
+// eggsOrigins are those that the directory for eggs comes from.
+func (i *instance) eggsOrigins() []conf.Origin { return i.unless(optPythonEggs, i.rootOrigins()...) }
+
+// docsOrigins are those that the document root comes from.
+func (i *instance) docsOrigins() []conf.Origin {
+	return i.unless(optDocumentRoot, append([]conf.Origin{optApplicationType}, i.rootOrigins()...)...)
 }
 
 // defines sets the names that an included file may test; upstream's launcher
@@ -102,10 +133,10 @@ func (b *builder) defines() {
 		{i.ServerName != "", "MOD_WSGI_VIRTUAL_HOST"},
 		{len(i.ServerAliases) > 0, "MOD_WSGI_SERVER_ALIAS"},
 		{i.proxied(), "MOD_WSGI_WITH_PROXY"},
-		{i.Given("https-port"), "MOD_WSGI_WITH_HTTPS"},
+		{i.Given(optHTTPSPort), "MOD_WSGI_WITH_HTTPS"},
 		{i.HTTPSOnly, "MOD_WSGI_HTTPS_ONLY"},
 		{i.AllowLocalhost, "MOD_WSGI_ALLOW_LOCALHOST"},
-		{i.Given("processes"), "MOD_WSGI_MULTIPROCESS"},
+		{i.Given(optProcesses), "MOD_WSGI_MULTIPROCESS"},
 		{i.AccessLog, "MOD_WSGI_ACCESS_LOG"},
 		{i.KeepAliveTimeout != 0, "MOD_WSGI_KEEP_ALIVE"},
 		{i.CompressResponses, "MOD_WSGI_COMPRESS_RESPONSES"},
@@ -140,8 +171,8 @@ func (b *builder) defines() {
 		{i.WithCGI && i.cgiModule() == "cgi", "MOD_WSGI_CGI_SCRIPT"},
 		{i.EnableTelemetry || i.TelemetryService != "", "MOD_WSGI_TELEMETRY_SERVICE"},
 		{len(i.TelemetryOptions) > 0, "MOD_WSGI_TELEMETRY_OPTIONS"},
-		{i.Given("slow-requests"), "MOD_WSGI_SLOW_REQUESTS"},
-		{i.Given("switch-interval"), "MOD_WSGI_SWITCH_INTERVAL"},
+		{i.Given(optSlowRequests), "MOD_WSGI_SLOW_REQUESTS"},
+		{i.Given(optSwitchInterval), "MOD_WSGI_SWITCH_INTERVAL"},
 		{i.FreeThreading, "MOD_WSGI_FREE_THREADING"},
 		{i.hasMPM("event"), "MOD_WSGI_MPM_EXISTS_EVENT_MODULE"},
 		{i.hasMPM("worker"), "MOD_WSGI_MPM_EXISTS_WORKER_MODULE"},
@@ -166,50 +197,55 @@ func (i *instance) cgiModule() string {
 	return "cgid" // works with every MPM
 }
 
-// module is one of httpd's modules and the option that needs it ("": always).
+// module is one of httpd's modules and the options that may need it (none: always).
 type module struct {
-	name, option string
+	name    string
+	options []conf.Origin
 }
 
 // neededModules lists the modules of the configuration, without the MPM.
 func (i *instance) neededModules() (needed, welcome []module) {
-	all := []module{{"authn_core", ""}, {"authz_core", ""}, {"mime", ""}, {"rewrite", ""}, {"alias", ""}, {"dir", ""}, {"env", ""}, {"reqtimeout", ""}}
-	if runtime.GOOS != "windows" {
-		all = append(all, module{"unixd", ""})
+	var all []module
+	for _, name := range []string{"authn_core", "authz_core", "mime", "rewrite", "alias", "dir", "env", "reqtimeout"} {
+		all = append(all, module{name: name})
 	}
+	if runtime.GOOS != "windows" {
+		all = append(all, module{name: "unixd"})
+	}
+	need := func(name string, options ...conf.Origin) module { return module{name, options} }
 	for _, m := range []struct {
 		on bool
 		module
 	}{
-		{true, module{"log_config", ""}},
-		{i.AllowLocalhost, module{"authz_host", "--allow-localhost"}},
-		{i.ServerStatus, module{"authz_host", "--server-status"}},
-		{i.ServerStatus, module{"status", "--server-status"}},
-		{i.ServerMetrics, module{"status", "--server-metrics"}},
-		{i.CompressResponses, module{"filter", "--compress-responses"}},
-		{i.CompressResponses, module{"deflate", "--compress-responses"}},
-		{i.DirectoryListing, module{"autoindex", "--directory-listing"}},
-		{i.HTTP2, module{"http2", "--http2"}},
-		{i.Given("https-port"), module{"ssl", "--https-port"}},
-		{i.HSTSPolicy != "", module{"headers", "--hsts-policy"}},
-		{i.proxied(), module{"proxy", "--proxy-mount-point"}},
-		{i.proxied(), module{"proxy_http", "--proxy-mount-point"}},
-		{i.proxied(), module{"headers", "--proxy-mount-point"}},
-		{i.proxiedTLS(), module{"ssl", "--proxy-mount-point"}},
-		{i.AuthUserScript != "", module{"auth_" + strings.ToLower(i.AuthType), "--auth-user-script"}},
-		{i.AuthUserScript != "", module{"authz_user", "--auth-user-script"}},
+		{i.AccessLog, need("log_config", optAccessLog)},
+		{i.AllowLocalhost, need("authz_host", optAllowLocalhost)},
+		{i.ServerStatus, need("authz_host", optServerStatus)},
+		{i.ServerStatus, need("status", optServerStatus)},
+		{i.ServerMetrics, need("status", optServerMetrics)},
+		{i.CompressResponses, need("filter", optCompressResponses)},
+		{i.CompressResponses, need("deflate", optCompressResponses)},
+		{i.DirectoryListing, need("autoindex", optDirectoryListing)},
+		{i.HTTP2, need("http2", optHTTP2)},
+		{i.Given(optHTTPSPort), need("ssl", optHTTPSPort)},
+		{i.HSTSPolicy != "", need("headers", optHSTSPolicy)},
+		{i.proxied(), need("proxy", optProxyMountPoint, optProxyVirtualHost)},
+		{i.proxied(), need("proxy_http", optProxyMountPoint, optProxyVirtualHost)},
+		{i.proxied(), need("headers", optProxyMountPoint, optProxyVirtualHost)},
+		{len(i.proxiedTLS()) > 0, need("ssl", i.proxiedTLS()...)},
+		{i.AuthUserScript != "", need("auth_"+strings.ToLower(i.AuthType), optAuthUserScript, optAuthType)},
+		{i.AuthUserScript != "", need("authz_user", optAuthUserScript)},
 	} {
-		if m.on && (m.name != "log_config" || i.AccessLog) {
+		if m.on {
 			all = append(all, m.module)
 		}
 	}
 	if i.WithCGI {
-		all = append(all, module{i.cgiModule(), "--with-cgi"})
+		all = append(all, need(i.cgiModule(), optWithCGI))
 	}
 	if len(i.IncludeFiles) > 0 || i.RewriteRules != "" || len(i.AllowOverride) > 0 {
 		// What upstream's launcher always loads, files written for it rely on.
 		for _, name := range []string{"authz_host", "access_compat", "headers", "filter", "setenvif", "log_config"} {
-			welcome = append(welcome, module{name, ""})
+			welcome = append(welcome, module{name, []conf.Origin{optIncludeFile, optRewriteRules, optAllowOverride}})
 		}
 	}
 	return all, welcome
@@ -222,7 +258,7 @@ func (i *instance) proxied() bool { return len(i.ProxyMountPoints)+len(i.ProxyVi
 func (p *Program) modules(ctx context.Context, b *builder) error {
 	i := b.i
 	if !i.mpmBuiltIn {
-		b.add(conf.D("LoadModule", conf.Key("mpm_"+i.mpm+"_module"), word(i.moduleFile("mpm_"+i.mpm))).From("--server-mpm"))
+		b.add(conf.D("LoadModule", conf.Key("mpm_"+i.mpm+"_module"), word(i.moduleFile("mpm_"+i.mpm))).From(orMode(optServerMPM, optModulesDirectory, optHTTPDExecutable)...))
 	}
 	needed, welcome := i.neededModules()
 	loaded := map[string]bool{}
@@ -232,7 +268,7 @@ func (p *Program) modules(ctx context.Context, b *builder) error {
 		}
 		loaded[m.name] = true
 		if _, err := os.Stat(i.moduleFile(m.name)); err == nil {
-			b.add(conf.D("LoadModule", conf.Key(m.name+"_module"), word(i.moduleFile(m.name))).From(m.option))
+			b.add(conf.D("LoadModule", conf.Key(m.name+"_module"), word(i.moduleFile(m.name))).From(m.options...))
 			continue
 		}
 		if err := p.askBuiltIn(ctx, i); err != nil {
@@ -240,8 +276,8 @@ func (p *Program) modules(ctx context.Context, b *builder) error {
 		}
 		if !i.builtIn[m.name] && k < len(needed) {
 			by := "every configuration"
-			if m.option != "" {
-				by = "option " + m.option
+			if given := i.flags(m.options); len(given) > 0 {
+				by = "option " + strings.Join(given, " or ")
 			}
 			hint := "use an httpd that has it, or see --modules-directory"
 			if feature := map[string]string{"ssl": "tls", "http2": "http2", "deflate": "deflate"}[m.name]; feature != "" && runtime.GOOS != "windows" {
@@ -260,36 +296,36 @@ func (p *Program) modules(ctx context.Context, b *builder) error {
 func (b *builder) connections() {
 	i := b.i
 	if i.mime != "" {
-		b.add(conf.D("TypesConfig", word(i.mime)).From("--mime-types"))
+		b.add(conf.D("TypesConfig", word(i.mime)).From(optMIMETypes))
 	} else {
 		b.add(conf.D("TypesConfig", conf.Key(os.DevNull)))
 	}
 	b.add(
 		conf.D("HostnameLookups", conf.Key("Off")),
 		conf.D("MaxMemFree", integer(64)),
-		conf.D("Timeout", integer(i.SocketTimeout)).From("--socket-timeout"),
-		conf.D("ListenBackLog", integer(i.ServerBacklog)).From("--server-backlog"),
+		conf.D("Timeout", integer(i.SocketTimeout)).From(optSocketTimeout),
+		conf.D("ListenBackLog", integer(i.ServerBacklog)).From(optServerBacklog),
 	)
 	if i.HTTP2 {
-		b.add(conf.D("Protocols", conf.Key("h2"), conf.Key("h2c"), conf.Key("http/1.1")).From("--http2"))
+		b.add(conf.D("Protocols", conf.Key("h2"), conf.Key("h2c"), conf.Key("http/1.1")).From(optHTTP2))
 	}
 	// Both are always said: mod_reqtimeout has defaults of its own.
 	b.add(conf.D("RequestReadTimeout",
 		conf.Key("header="+readTimeout(i.HeaderTimeout, i.HeaderMaxTimeout, i.HeaderMinRate)),
-		conf.Key("body="+readTimeout(i.BodyTimeout, i.BodyMaxTimeout, i.BodyMinRate))).From("--header-timeout"))
-	b.add(conf.D("LimitRequestBody", integer(i.LimitRequestBody)).From("--limit-request-body"))
+		conf.Key("body="+readTimeout(i.BodyTimeout, i.BodyMaxTimeout, i.BodyMinRate))).From(optHeaderTimeout, optHeaderMaxTimeout, optHeaderMinRate, optBodyTimeout, optBodyMaxTimeout, optBodyMinRate))
+	b.add(conf.D("LimitRequestBody", integer(i.LimitRequestBody)).From(optLimitRequestBody))
 	if i.KeepAliveTimeout > 0 {
-		b.add(conf.D("KeepAlive", conf.Key("On")), conf.D("KeepAliveTimeout", integer(i.KeepAliveTimeout)).From("--keep-alive-timeout"))
+		b.add(conf.D("KeepAlive", conf.Key("On")).From(optKeepAliveTimeout), conf.D("KeepAliveTimeout", integer(i.KeepAliveTimeout)).From(optKeepAliveTimeout))
 	} else {
-		b.add(conf.D("KeepAlive", conf.Key("Off")).From("--keep-alive-timeout"))
+		b.add(conf.D("KeepAlive", conf.Key("Off")).From(optKeepAliveTimeout))
 	}
 	b.add(conf.S("Directory", args(word("/")),
 		conf.D("AllowOverride", conf.Key("None")), conf.D("Require", conf.Key("all"), conf.Key("denied"))))
-	b.add(conf.D("TraceEnable", conf.Key(titled(i.TraceEnable))).From("--trace-enable"))
+	b.add(conf.D("TraceEnable", conf.Key(titled(i.TraceEnable))).From(optTraceEnable))
 	if !i.AllowConnect {
 		// In a section that httpd applies last, so that no Require replaces it; it is
 		// in force in all virtual hosts, and also for requests that are passed on.
-		b.add(conf.S("If", args(word("%{REQUEST_METHOD} == 'CONNECT'")), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From("--allow-connect"))
+		b.add(conf.S("If", args(word("%{REQUEST_METHOD} == 'CONNECT'")), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From(optAllowConnect))
 	}
 }
 
@@ -308,25 +344,31 @@ func readTimeout(first, most, rate int) string {
 	return s + ",MinRate=" + strconv.Itoa(rate)
 }
 
+// sizeOrigins are the options that the numbers of the MPM come from.
+var sizeOrigins = orMode(optProcesses, optThreads, optMaxClients, optInitialWorkers, optMinimumSpareWorkers, optMaximumSpareWorkers, optServerMPM)
+
 // processSizes adds the numbers of the MPM.
 func (b *builder) processSizes() {
 	i, z := b.i, b.i.size
-	if i.mpm == "winnt" {
-		b.add(conf.D("ThreadLimit", integer(max(1920, z.threadsPerChild))), conf.D("ThreadsPerChild", integer(z.threadsPerChild)))
-	} else if i.mpm == "prefork" {
-		b.add(conf.D("ServerLimit", integer(z.serverLimit)),
-			conf.D("StartServers", integer(z.startServers)),
-			conf.D("MinSpareServers", integer(z.minSpare)),
-			conf.D("MaxSpareServers", integer(z.maxSpare)),
-			conf.D("MaxRequestWorkers", integer(z.maxWorkers)))
-	} else {
-		b.add(conf.D("ServerLimit", integer(z.serverLimit)),
-			conf.D("ThreadLimit", integer(z.threadLimit)),
-			conf.D("ThreadsPerChild", integer(z.threadsPerChild)),
-			conf.D("StartServers", integer(z.startServers)),
-			conf.D("MinSpareThreads", integer(z.minSpare)),
-			conf.D("MaxSpareThreads", integer(z.maxSpare)),
-			conf.D("MaxRequestWorkers", integer(z.maxWorkers)))
+	size := func(name string, n int) { b.add(conf.D(name, integer(n)).From(sizeOrigins...)) }
+	switch i.mpm {
+	case "winnt":
+		size("ThreadLimit", max(1920, z.threadsPerChild))
+		size("ThreadsPerChild", z.threadsPerChild)
+	case "prefork":
+		size("ServerLimit", z.serverLimit)
+		size("StartServers", z.startServers)
+		size("MinSpareServers", z.minSpare)
+		size("MaxSpareServers", z.maxSpare)
+		size("MaxRequestWorkers", z.maxWorkers)
+	default:
+		size("ServerLimit", z.serverLimit)
+		size("ThreadLimit", z.threadLimit)
+		size("ThreadsPerChild", z.threadsPerChild)
+		size("StartServers", z.startServers)
+		size("MinSpareThreads", z.minSpare)
+		size("MaxSpareThreads", z.maxSpare)
+		size("MaxRequestWorkers", z.maxWorkers)
 	}
 	perChild, keep := 0, 500
 	if i.EmbeddedMode {
@@ -339,20 +381,20 @@ func (b *builder) processSizes() {
 		// Threads that only pass data on need little; Python needs more.
 		b.add(conf.D("ThreadStackSize", integer(262144)))
 	}
-	b.add(conf.D("MaxConnectionsPerChild", integer(perChild)).From("--maximum-requests"),
-		conf.D("MaxKeepAliveRequests", integer(keep)))
+	b.add(conf.D("MaxConnectionsPerChild", integer(perChild)).From(optMaximumRequests, optEmbeddedMode),
+		conf.D("MaxKeepAliveRequests", integer(keep)).From(orMode(optServerMPM)...))
 }
 
 // environment passes variables to the application, request by request.
 func (b *builder) environment() {
 	for _, kv := range b.i.SetEnv {
-		b.add(conf.D("SetEnv", conf.Word(kv[0]), conf.Word(kv[1])).From("--setenv"))
+		b.add(conf.D("SetEnv", conf.Word(kv[0]), conf.Word(kv[1])).From(optSetenv))
 	}
 	for _, name := range b.i.PassEnv {
 		if !hasVariable(b.i.env, name) {
 			continue // httpd would warn at each start
 		}
-		b.add(conf.D("PassEnv", word(name)).From("--passenv"))
+		b.add(conf.D("PassEnv", word(name)).From(optPassenv))
 	}
 }
 
@@ -370,6 +412,6 @@ func (b *builder) includes() {
 			}
 			file = word(path)
 		}
-		b.add(conf.D("Include", file).From("--include-file"))
+		b.add(conf.D("Include", file).From(optIncludeFile))
 	}
 }

@@ -28,7 +28,7 @@ func (i *instance) logPaths() {
 
 // logTarget is the argument of ErrorLog and CustomLog: a file, a stream of our
 // own, or the command line of a piped log.
-func (b *builder) logTarget(name, stream, option string) conf.Word {
+func (b *builder) logTarget(name, stream string, option *Option) conf.Word {
 	i := b.i
 	if i.LogToTerminal {
 		if opens("/dev/" + stream) {
@@ -41,8 +41,13 @@ func (b *builder) logTarget(name, stream, option string) conf.Word {
 	return b.fileTarget(name, option)
 }
 
+// logOrigins are the options that a log's target comes from.
+func (i *instance) logOrigins(own ...conf.Origin) []conf.Origin {
+	return slices.Concat(own, []conf.Origin{optLogToTerminal, optRotateLogs, optMaxLogSize, optRotatelogsExecutable}, i.unless(optLogDirectory, i.rootOrigins()...))
+}
+
 // fileTarget is logTarget for what never goes to the terminal.
-func (b *builder) fileTarget(name, option string) conf.Word {
+func (b *builder) fileTarget(name string, option *Option) conf.Word {
 	i := b.i
 	if i.RotateLogs {
 		// rotatelogs takes its name as a pattern of strftime.
@@ -61,12 +66,12 @@ func opens(name string) bool {
 	return f.Close() == nil
 }
 
-func (b *builder) pipe(option string, argv ...string) conf.Word {
+func (b *builder) pipe(option *Option, argv ...string) conf.Word {
 	words := make([]string, len(argv))
 	for k, a := range argv {
 		var err error
 		if words[k], err = conf.PipeWord(a); err != nil {
-			b.err = usage("start-server", "", "option --%s: %w", option, err)
+			b.err = usage("start-server", "", "option %s: %w", option, err)
 		}
 	}
 	return word("|" + strings.Join(words, " "))
@@ -74,14 +79,14 @@ func (b *builder) pipe(option string, argv ...string) conf.Word {
 
 func (b *builder) logging() {
 	i := b.i
-	b.add(conf.D("ErrorLog", b.logTarget(i.ErrorLogName, "stderr", "error-log-name")).From("--error-log-name"))
-	level := conf.D("LogLevel").From("--log-level")
+	b.add(conf.D("ErrorLog", b.logTarget(i.ErrorLogName, "stderr", optErrorLogName)).From(i.logOrigins(optErrorLogName)...))
+	level := conf.D("LogLevel").From(optLogLevel)
 	for _, w := range strings.Fields(i.LogLevel) {
 		level.Args = append(level.Args, word(w))
 	}
 	b.add(level)
 	if i.ErrorLogFormat != "" {
-		b.add(conf.D("ErrorLogFormat", word(i.ErrorLogFormat)).From("--error-log-format"))
+		b.add(conf.D("ErrorLogFormat", word(i.ErrorLogFormat)).From(optErrorLogFormat))
 	}
 	if !i.AccessLog {
 		return
@@ -93,7 +98,7 @@ func (b *builder) logging() {
 	case "combined":
 		format = `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"`
 	}
-	b.add(conf.D("CustomLog", b.logTarget(i.AccessLogName, "stdout", "access-log-name"), word(format)).From("--access-log-format"))
+	b.add(conf.D("CustomLog", b.logTarget(i.AccessLogName, "stdout", optAccessLogName), word(format)).From(i.logOrigins(optAccessLogFormat, optAccessLog, optAccessLogName)...))
 }
 
 // documents adds the document root and the rule that gives the application what
@@ -101,33 +106,33 @@ func (b *builder) logging() {
 func (b *builder) documents() {
 	i := b.i
 	docs := i.unlinked(i.docs)
-	b.add(conf.D("DocumentRoot", word(docs)).From("--document-root"), conf.D("AccessFileName", conf.Key(".htaccess")))
+	b.add(conf.D("DocumentRoot", word(docs)).From(i.docsOrigins()...), conf.D("AccessFileName", conf.Key(".htaccess")))
 	body := append([]conf.Node{b.override()}, b.links()...)
 	if i.DirectoryIndex != "" {
-		d := conf.D("DirectoryIndex").From("--directory-index")
+		d := conf.D("DirectoryIndex").From(optDirectoryIndex)
 		for _, name := range strings.Fields(i.DirectoryIndex) {
 			d.Args = append(d.Args, word(name))
 		}
 		body = append(body, d)
 	}
 	if i.DirectoryListing {
-		body = append(body, conf.D("Options", conf.Key("+Indexes")).From("--directory-listing"),
-			conf.D("IndexIgnore", conf.Key(".??*")).From("--directory-listing"))
+		body = append(body, conf.D("Options", conf.Key("+Indexes")).From(optDirectoryListing),
+			conf.D("IndexIgnore", conf.Key(".??*")).From(optDirectoryListing))
 	}
 	if i.WithCGI {
-		body = append(body, conf.D("Options", conf.Key("+ExecCGI")).From("--with-cgi"),
-			conf.D("AddHandler", conf.Key("cgi-script"), conf.Key(".cgi")).From("--with-cgi"))
+		body = append(body, conf.D("Options", conf.Key("+ExecCGI")).From(optWithCGI),
+			conf.D("AddHandler", conf.Key("cgi-script"), conf.Key(".cgi")).From(optWithCGI))
 	}
 	body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("RewriteOptions", conf.Key("InheritDownBefore")))
 	if i.RewriteRules != "" {
-		body = append(body, conf.D("Include", conf.GlobEach(slashed(i.rewriteRules()))).From("--rewrite-rules"))
+		body = append(body, conf.D("Include", conf.GlobEach(slashed(i.rewriteRules()))).From(optRewriteRules))
 	}
 	if i.ApplicationType != "static" {
 		body = append(body, b.fallback()...)
 	}
 	body = append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))
 	body = append(body, i.privateRules(i.docs, docs)...)
-	b.add(conf.S("Directory", args(conf.Glob(slashed(docs))), body...).From("--document-root"))
+	b.add(conf.S("Directory", args(conf.Glob(slashed(docs))), body...).From(i.docsOrigins()...))
 	b.rewriting()
 }
 
@@ -139,7 +144,7 @@ func (i *instance) rewriteRules() string {
 }
 
 func (b *builder) override() conf.Node {
-	d := conf.D("AllowOverride").From("--allow-override")
+	d := conf.D("AllowOverride").From(optAllowOverride)
 	for _, w := range b.i.AllowOverride {
 		d.Args = append(d.Args, word(w))
 	}
@@ -158,19 +163,19 @@ func (b *builder) fallback() []conf.Node {
 	if i.mount != "/" {
 		// As for a directory, the mount point itself is asked for with a slash.
 		rules = append(rules,
-			conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"$").From("--mount-point"),
-			conf.D("RewriteRule", conf.Key("^"), conf.Key("%{REQUEST_URI}/"), conf.Key("[R=301,L]")))
+			conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"$").From(optMountPoint),
+			conf.D("RewriteRule", conf.Key("^"), conf.Key("%{REQUEST_URI}/"), conf.Key("[R=301,L]")).From(optMountPoint))
 	}
 	file := conf.Key("%{REQUEST_FILENAME}")
 	rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-f")))
 	if i.DirectoryIndex != "" {
-		rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-d")))
+		rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-d")).From(optDirectoryIndex))
 	}
 	if i.ServerStatus {
-		rules = append(rules, conf.D("RewriteCond", uri, conf.Key("!=/server-status")))
+		rules = append(rules, conf.D("RewriteCond", uri, conf.Key("!=/server-status")).From(optServerStatus))
 	}
 	if i.mount != "/" {
-		rules = append(rules, conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"/").From("--mount-point"))
+		rules = append(rules, conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"/").From(optMountPoint))
 	}
 	return append(rules, conf.D("RewriteRule", conf.Key("^"), conf.Key("-"), conf.Key("[H=wsgi-handler]")))
 }
@@ -180,32 +185,32 @@ func (b *builder) access() {
 	i := b.i
 	root := args(word("/"))
 	if i.HostAccessScript != "" {
-		b.add(conf.S("Location", root, conf.D("WSGIAccessScript", word(i.fromLaunch(i.HostAccessScript)))).From("--host-access-script"))
+		b.add(conf.S("Location", root, conf.D("WSGIAccessScript", word(i.fromLaunch(i.HostAccessScript)))).From(optHostAccessScript))
 	}
 	if i.AuthUserScript == "" {
 		return
 	}
 	kind := titled(i.AuthType)
 	body := []conf.Node{
-		conf.D("AuthType", conf.Key(kind)).From("--auth-type"),
-		conf.D("AuthName", word(groupName(i.Host, i.Port))),
-		conf.D("Auth"+kind+"Provider", conf.Key("wsgi")),
-		conf.D("WSGIAuthUserScript", word(i.fromLaunch(i.AuthUserScript))).From("--auth-user-script"),
+		conf.D("AuthType", conf.Key(kind)).From(i.unless(optAuthType, optAuthUserScript)...),
+		conf.D("AuthName", word(groupName(i.Host, i.Port))).From(optAuthUserScript, optHost, optPort),
+		conf.D("Auth"+kind+"Provider", conf.Key("wsgi")).From(optAuthUserScript, optAuthType),
+		conf.D("WSGIAuthUserScript", word(i.fromLaunch(i.AuthUserScript))).From(optAuthUserScript),
 	}
 	require := []conf.Node{conf.D("Require", conf.Key("valid-user"))}
 	if i.AuthGroupScript != "" {
-		body = append(body, conf.D("WSGIAuthGroupScript", word(i.fromLaunch(i.AuthGroupScript))).From("--auth-group-script"))
-		require = append(require, conf.D("Require", conf.Key("wsgi-group"), word(i.AuthGroup)).From("--auth-group"))
+		body = append(body, conf.D("WSGIAuthGroupScript", word(i.fromLaunch(i.AuthGroupScript))).From(optAuthGroupScript))
+		require = append(require, conf.D("Require", conf.Key("wsgi-group"), word(i.AuthGroup)).From(optAuthGroupScript, optAuthGroup))
 	}
 	body = append(body, conf.S("RequireAll", nil, require...))
-	b.add(conf.S("Location", root, body...))
+	b.add(conf.S("Location", root, body...).From(optAuthUserScript, optAuthGroupScript))
 }
 
 // status adds the page with the state of httpd. It comes after the access rules of
 // the whole server, for of several sections that fit the last one counts.
 func (b *builder) status() {
 	if b.i.ServerStatus {
-		b.add(conf.S("Location", args(word("/server-status")), conf.D("SetHandler", conf.Key("server-status"))).From("--server-status"), b.statusAccess())
+		b.add(conf.S("Location", args(word("/server-status")), conf.D("SetHandler", conf.Key("server-status"))).From(optServerStatus), b.statusAccess())
 	}
 }
 
@@ -224,20 +229,20 @@ func (b *builder) aliases() {
 			// httpd puts what follows the URL directly behind the path.
 			shown = keepSlash(target, "/")
 		}
-		b.add(conf.D("Alias", word(slash(a[0])), word(shown)).From("--url-alias"))
+		b.add(conf.D("Alias", word(slash(a[0])), word(shown)).From(optURLAlias))
 		if file {
 			access := conf.Key("granted")
 			if i.secretFile(target) != "" {
 				access = "denied"
 			}
 			b.add(conf.S("Directory", args(conf.Glob(slashed(filepath.Dir(target)))),
-				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), access))).From("--url-alias"))
+				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), access))).From(optURLAlias))
 			continue
 		}
 		body := append([]conf.Node{b.override()}, b.links()...)
 		body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("Require", conf.Key("all"), conf.Key("granted")))
 		body = append(body, i.privateRules(named, target)...)
-		b.add(conf.S("Directory", args(conf.Glob(slashed(target))), body...).From("--url-alias"))
+		b.add(conf.S("Directory", args(conf.Glob(slashed(target))), body...).From(optURLAlias))
 	}
 	for _, e := range i.ErrorDocuments {
 		document := e[1]
@@ -245,7 +250,7 @@ func (b *builder) aliases() {
 			// A URL path, which httpd would take for a text if it held a blank.
 			document = strings.ReplaceAll(document, " ", "%20")
 		}
-		b.add(conf.D("ErrorDocument", word(e[0]), word(literalText(document))).From("--error-document"))
+		b.add(conf.D("ErrorDocument", word(e[0]), word(literalText(document))).From(optErrorDocument))
 	}
 }
 

@@ -37,8 +37,8 @@ func (b *builder) virtualHosts() {
 		return // the main server answers everything
 	}
 	b.add(b.portHosts("http")...)
-	if i.Given("https-port") {
-		b.add(conf.D("Listen", word(listenAddress(i.Host, i.HTTPSPort)), conf.Key("https")).From("--https-port"))
+	if i.Given(optHTTPSPort) {
+		b.add(conf.D("Listen", word(listenAddress(i.Host, i.HTTPSPort)), conf.Key("https")).From(optHTTPSPort))
 		b.add(b.portHosts("https")...)
 	}
 }
@@ -46,35 +46,35 @@ func (b *builder) virtualHosts() {
 // portHosts are the virtual hosts of one port, in the order above.
 func (b *builder) portHosts(scheme string) (nodes []conf.Node) {
 	i := b.i
-	add := func(origin string, body ...conf.Node) {
+	add := func(origins []conf.Origin, body ...conf.Node) {
 		port := i.Port
 		if scheme == "https" {
 			port, body = i.HTTPSPort, append(body, b.tls()...)
 		}
-		nodes = append(nodes, conf.S("VirtualHost", args(word("*:"+strconv.Itoa(port))), body...).From(origin))
+		nodes = append(nodes, conf.S("VirtualHost", args(word("*:"+strconv.Itoa(port))), body...).From(origins...))
 	}
-	add("", b.unknownNames(scheme)...)
+	add([]conf.Origin{optServerName, optProxyVirtualHost, optServiceLogFile}, b.unknownNames(scheme)...)
 	if scheme == "http" {
 		for _, s := range b.serviceScripts() {
 			if file := lastOf(i.ServiceLogFiles, s[0]); file != "" {
-				body := []conf.Node{conf.D("ServerName", word(internalName+"service_"+s[0]+"_")), conf.D("ErrorLog", b.fileTarget(file, "service-log-file")).From("--service-log-file"), nobody()}
-				add("--service-log-file", append(body, b.service(s)...)...)
+				body := []conf.Node{conf.D("ServerName", word(internalName+"service_"+s[0]+"_")), conf.D("ErrorLog", b.fileTarget(file, optServiceLogFile)).From(i.logOrigins(optServiceLogFile)...), nobody()}
+				add([]conf.Origin{optServiceLogFile}, append(body, b.service(s)...)...)
 			}
 		}
 	}
 	for _, h := range i.ProxyVirtualHosts {
-		add("--proxy-virtual-host", b.proxyHost(h, scheme)...)
+		add([]conf.Origin{optProxyVirtualHost}, b.proxyHost(h, scheme)...)
 	}
 	if i.ServerName == "" {
 		return nodes
 	}
-	add("", b.ownHost(scheme)...)
+	add([]conf.Origin{optServerName}, b.ownHost(scheme)...)
 	if parent := parentDomain(i.ServerName); parent != "" {
 		target := origin(scheme, i.ServerName, i.Port)
 		if scheme == "https" || i.HTTPSOnly { // at once, without a stop at www. and HTTP
 			target = origin("https", i.ServerName, i.HTTPSPort)
 		}
-		add("", append([]conf.Node{conf.D("ServerName", word(parent))}, b.redirect(target, "")...)...)
+		add([]conf.Origin{optServerName}, append([]conf.Node{conf.D("ServerName", word(parent))}, b.redirect(target, optServerName, optHTTPSOnly)...)...)
 	}
 	return nodes
 }
@@ -86,17 +86,17 @@ func nobody() conf.Node {
 
 // redirect leads all requests to a virtual host to another one, also those that
 // the main server passes on: mod_proxy looks at a URL before mod_alias does.
-func (b *builder) redirect(target, option string) []conf.Node {
-	return append(b.passNothing(option), conf.D("Redirect", conf.Key("permanent"), word("/"), word(target+"/")).From(option))
+func (b *builder) redirect(target string, options ...conf.Origin) []conf.Node {
+	return append(b.passNothing(options...), conf.D("Redirect", conf.Key("permanent"), word("/"), word(target+"/")).From(options...))
 }
 
 // passNothing keeps a virtual host from passing on what --proxy-mount-point says: of
 // all that says what to pass on, a section comes first.
-func (b *builder) passNothing(option string) []conf.Node {
+func (b *builder) passNothing(options ...conf.Origin) []conf.Node {
 	if len(b.i.ProxyMountPoints) == 0 {
 		return nil
 	}
-	return []conf.Node{conf.S("Location", args(word("/")), conf.D("ProxyPass", conf.Key("!"))).From(option)}
+	return []conf.Node{conf.S("Location", args(word("/")), conf.D("ProxyPass", conf.Key("!"))).From(options...)}
 }
 
 // unknownNames is the body of the virtual host for names that no other one has.
@@ -111,14 +111,14 @@ func (b *builder) unknownNames(scheme string) []conf.Node {
 	} else {
 		// What else is demanded of clients is demanded here, too.
 		body = append(body, conf.S("Location", args(word("/")), conf.D("AuthMerging", conf.Key("And")),
-			conf.S("RequireAll", nil, append(thisMachine(), require("! (%{HTTP_HOST} =~ m#^"+internalName+"#i)"))...)).From("--allow-localhost"))
+			conf.S("RequireAll", nil, append(thisMachine(), require("! (%{HTTP_HOST} =~ m#^"+internalName+"#i)"))...)).From(optAllowLocalhost))
 		if scheme == "http" && i.HTTPSOnly {
 			paths := "^/"
 			if i.ServerStatus {
 				paths = "^/(?!server-status(?:/|$))"
 			}
-			body = append(append(body, b.passNothing("--https-only")...), conf.S("LocationMatch", args(conf.Word(paths)),
-				conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin("https", i.ServerName, i.HTTPSPort)+"/"))).From("--https-only"))
+			body = append(append(body, b.passNothing(optHTTPSOnly)...), conf.S("LocationMatch", args(conf.Word(paths)),
+				conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin("https", i.ServerName, i.HTTPSPort)+"/"))).From(optHTTPSOnly))
 		}
 	}
 	if i.ServerStatus {
@@ -130,9 +130,9 @@ func (b *builder) unknownNames(scheme string) []conf.Node {
 // ownHost is the body of the virtual host of the server itself.
 func (b *builder) ownHost(scheme string) []conf.Node {
 	i := b.i
-	body := []conf.Node{conf.D("ServerName", word(i.ServerName)).From("--server-name")}
+	body := []conf.Node{conf.D("ServerName", word(i.ServerName)).From(optServerName)}
 	if len(i.ServerAliases) > 0 {
-		d := conf.D("ServerAlias").From("--server-alias")
+		d := conf.D("ServerAlias").From(optServerAlias)
 		for _, a := range i.ServerAliases {
 			d.Args = append(d.Args, word(a))
 		}
@@ -140,11 +140,11 @@ func (b *builder) ownHost(scheme string) []conf.Node {
 	}
 	switch {
 	case scheme == "http" && i.HTTPSOnly:
-		body = append(body, b.redirect(origin("https", i.ServerName, i.HTTPSPort), "--https-only")...)
+		body = append(body, b.redirect(origin("https", i.ServerName, i.HTTPSPort), optHTTPSOnly)...)
 	case scheme == "https":
 		body = append(body, b.hsts()...)
 		if i.SSLEnvironment {
-			body = append(body, conf.D("SSLOptions", conf.Key("+StdEnvVars")).From("--ssl-environment"))
+			body = append(body, conf.D("SSLOptions", conf.Key("+StdEnvVars")).From(optSSLEnvironment))
 		}
 	}
 	return body
@@ -155,24 +155,24 @@ func (b *builder) hsts() []conf.Node {
 	if b.i.HSTSPolicy == "" {
 		return nil
 	}
-	return []conf.Node{conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(headerText(b.i.HSTSPolicy))).From("--hsts-policy")}
+	return []conf.Node{conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(headerText(b.i.HSTSPolicy))).From(optHSTSPolicy)}
 }
 
 // proxyHost is the body of a virtual host that passes everything on.
 func (b *builder) proxyHost(h [2]string, scheme string) []conf.Node {
 	i := b.i
-	body := []conf.Node{conf.D("ServerName", word(h[0])).From("--proxy-virtual-host")}
+	body := []conf.Node{conf.D("ServerName", word(h[0])).From(optProxyVirtualHost)}
 	if scheme == "http" && i.HTTPSOnly {
-		return append(body, b.redirect(origin("https", h[0], i.HTTPSPort), "--https-only")...)
+		return append(body, b.redirect(origin("https", h[0], i.HTTPSPort), optHTTPSOnly)...)
 	}
 	url := word(strings.TrimRight(h[1], "/") + "/")
 	// In a section, which comes before what --proxy-mount-point passes on.
 	body = append(body, conf.S("Location", args(word("/")),
-		conf.D("ProxyPass", url, conf.Key("upgrade=websocket")), conf.D("ProxyPassReverse", url)).From("--proxy-virtual-host"))
+		conf.D("ProxyPass", url, conf.Key("upgrade=websocket")), conf.D("ProxyPassReverse", url)).From(optProxyVirtualHost))
 	body = append(body, b.forwarded()...)
 	if scheme == "https" && i.HSTSPolicy != "" {
 		// Of two policies a browser takes the first one.
-		body = append(body, conf.D("Header", conf.Key("onsuccess"), conf.Key("unset"), conf.Key("Strict-Transport-Security")).From("--hsts-policy"))
+		body = append(body, conf.D("Header", conf.Key("onsuccess"), conf.Key("unset"), conf.Key("Strict-Transport-Security")).From(optHSTSPolicy))
 		body = append(body, b.hsts()...)
 	}
 	return body
@@ -181,34 +181,34 @@ func (b *builder) proxyHost(h [2]string, scheme string) []conf.Node {
 // hostConflicts reports names that two virtual hosts would have, and those that none
 // can have.
 func hostConflicts(s *Server) error {
-	named := map[string]string{}
-	claim := func(option string, given *string) error {
+	named := map[string]*Option{}
+	claim := func(option *Option, given *string) error {
 		*given = strings.TrimSuffix(*given, ".") // httpd removes it from a Host header
 		name := strings.ToLower(*given)
 		if strings.Contains(name, ":") {
-			return usage("start-server", "", "option --%s: httpd has no virtual hosts for IPv6 addresses such as %s", option, name)
+			return usage("start-server", "", "option %s: httpd has no virtual hosts for IPv6 addresses such as %s", option, name)
 		}
 		if strings.HasPrefix(name, internalName) {
-			return usage("start-server", "", "option --%s: names that start with %s are reserved", option, internalName)
+			return usage("start-server", "", "option %s: names that start with %s are reserved", option, internalName)
 		}
-		if other := named[name]; other != "" && (option == "proxy-virtual-host" || other == "proxy-virtual-host") {
-			return usage("start-server", "", "option --%s: the name %s is given to --%s, too; only one of them can answer it", option, name, other)
+		if other := named[name]; other != nil && (option == optProxyVirtualHost || other == optProxyVirtualHost) {
+			return usage("start-server", "", "option %s: the name %s is given to %s, too; only one of them can answer it", option, name, other)
 		}
 		named[name] = option
 		return nil
 	}
 	if s.ServerName != "" {
-		if err := claim("server-name", &s.ServerName); err != nil {
+		if err := claim(optServerName, &s.ServerName); err != nil {
 			return err
 		}
 	}
 	for k := range s.ServerAliases {
-		if err := claim("server-alias", &s.ServerAliases[k]); err != nil {
+		if err := claim(optServerAlias, &s.ServerAliases[k]); err != nil {
 			return err
 		}
 	}
 	for k := range s.ProxyVirtualHosts {
-		if err := claim("proxy-virtual-host", &s.ProxyVirtualHosts[k][0]); err != nil {
+		if err := claim(optProxyVirtualHost, &s.ProxyVirtualHosts[k][0]); err != nil {
 			return err
 		}
 	}
@@ -246,5 +246,5 @@ func (b *builder) statusAccess() conf.Node {
 		names = append(names, string(conf.Regexp(host)), `\[`+string(conf.Regexp(host))+`\]`)
 	}
 	return conf.S("Location", args(word("/server-status")), conf.S("RequireAll", nil,
-		append(thisMachine(), require("%{HTTP_HOST} =~ m#^(?:"+strings.Join(names, "|")+")(?::[0-9]+)?$#i"))...)).From("--server-status")
+		append(thisMachine(), require("%{HTTP_HOST} =~ m#^(?:"+strings.Join(names, "|")+")(?::[0-9]+)?$#i"))...)).From(optServerStatus)
 }

@@ -15,11 +15,11 @@ func (b *builder) proxies() {
 	if len(i.ProxyMountPoints)+len(i.ProxyVirtualHosts) == 0 {
 		return
 	}
-	if i.Given("proxy-timeout") {
-		b.add(conf.D("ProxyTimeout", integer(i.ProxyTimeout)).From("--proxy-timeout"))
+	if i.Given(optProxyTimeout) {
+		b.add(conf.D("ProxyTimeout", integer(i.ProxyTimeout)).From(optProxyTimeout))
 	}
-	if i.proxiedTLS() {
-		b.add(conf.D("SSLProxyEngine", conf.Key("On")).From("--proxy-mount-point"))
+	if tls := i.proxiedTLS(); len(tls) > 0 {
+		b.add(conf.D("SSLProxyEngine", conf.Key("On")).From(tls...))
 	}
 	var locations []conf.Node // the other way round: of those that fit, the last one counts
 	list := slices.Clone(i.ProxyMountPoints)
@@ -31,16 +31,16 @@ func (b *builder) proxies() {
 			target := strings.NewReplacer(`\`, `\\`, "$", `\$`).Replace(path)
 			// In a section, where it follows after the question who may come in.
 			exactly := conf.Word("^" + regexpText(path) + "$")
-			b.add(conf.S("LocationMatch", args(exactly), conf.D("RedirectMatch", conf.Key("302"), exactly, conf.Word(target+"/"))).From("--proxy-mount-point"))
+			b.add(conf.S("LocationMatch", args(exactly), conf.D("RedirectMatch", conf.Key("302"), exactly, conf.Word(target+"/"))).From(optProxyMountPoint))
 			path, url = path+"/", strings.TrimRight(url, "/")+"/"
 		} else if _, server, _ := strings.Cut(url, "://"); !strings.Contains(server, "/") {
 			url += "/" // or the client's path would become part of the server's name
 		}
-		location := location(path, b.forwarded()...).From("--proxy-mount-point")
+		location := location(path, b.forwarded()...).From(optProxyMountPoint)
 		if prefix := strings.TrimSuffix(path, "/"); prefix != "" {
 			location.Body = append(location.Body, conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Prefix"), word(headerText(prefix))))
 		}
-		b.add(pass(path, url, "--proxy-mount-point")...)
+		b.add(pass(path, url, optProxyMountPoint)...)
 		locations = append(locations, location)
 	}
 	slices.Reverse(locations)
@@ -54,7 +54,7 @@ func (b *builder) forwarded() []conf.Node {
 		return conf.D("RequestHeader", append(args(conf.Key("set"), conf.Key(name), word(value)), when...)...)
 	}
 	http, https := strconv.Itoa(b.i.Port), strconv.Itoa(b.i.HTTPSPort)
-	if !b.i.Given("https-port") {
+	if !b.i.Given(optHTTPSPort) {
 		return []conf.Node{set("X-Forwarded-Port", http)}
 	}
 	encrypted := word("expr=%{HTTPS} == 'on'")
@@ -87,7 +87,7 @@ func location(url string, body ...conf.Node) *conf.Section {
 // split in httpd's own way.
 func regexpText(s string) string { return string(conf.Regexp(s)) }
 
-func pass(path, url, option string) []conf.Node {
+func pass(path, url string, option *Option) []conf.Node {
 	return []conf.Node{
 		conf.D("ProxyPass", word(path), word(url), conf.Key("upgrade=websocket")).From(option),
 		conf.D("ProxyPassReverse", word(path), word(url)).From(option),
@@ -117,7 +117,14 @@ func (b *builder) services() {
 func (b *builder) service(s [2]string) []conf.Node {
 	i := b.i
 	name, group := s[0], "service:"+s[0]
-	d := conf.D("WSGIDaemonProcess", word(group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From("--service-script")
+	by := optServiceScript
+	if name == telemetryService && i.EnableTelemetry {
+		by = optEnableTelemetry
+	}
+	d := conf.D("WSGIDaemonProcess", word(group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(append([]conf.Origin{
+		by, optServiceUser, optServiceGroup, optWorkingDirectory,
+		optPythonPath, optLocale, optLang, optServerMetrics,
+	}, i.eggsOrigins()...)...)
 	pair := func(name, value string) {
 		if value != "" {
 			d.Args = append(d.Args, conf.Pair{Name: name, Value: value})
@@ -135,7 +142,7 @@ func (b *builder) service(s [2]string) []conf.Node {
 		pair("server-metrics", "On")
 	}
 	return []conf.Node{d, conf.D("WSGIImportScript", word(i.fromLaunch(s[1])), conf.Pair{Name: "process-group", Value: group},
-		conf.Pair{Name: "application-group", Value: "%{GLOBAL}"}).From("--service-script")}
+		conf.Pair{Name: "application-group", Value: "%{GLOBAL}"}).From(by)}
 }
 
 // lastOf returns the last value that was given for a name, or "".
@@ -161,12 +168,13 @@ func serviceConflicts(s *Server) error {
 		}
 		known[v[0]] = true
 	}
-	for option, list := range map[string][][2]string{
-		"service-user": s.ServiceUsers, "service-group": s.ServiceGroups, "service-log-file": s.ServiceLogFiles,
-	} {
-		for _, v := range list {
+	for _, given := range []struct {
+		option *Option
+		list   [][2]string
+	}{{optServiceUser, s.ServiceUsers}, {optServiceGroup, s.ServiceGroups}, {optServiceLogFile, s.ServiceLogFiles}} {
+		for _, v := range given.list {
 			if !known[v[0]] {
-				return usage("start-server", "", "option --%s: there is no service %q (see --service-script)", option, v[0])
+				return usage("start-server", "", "option %s: there is no service %q (see --service-script)", given.option, v[0])
 			}
 		}
 	}

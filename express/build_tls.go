@@ -24,19 +24,19 @@ func (i *instance) certificate() (cert, key string) {
 }
 
 // tlsOptions are those that mean nothing without --https-port.
-var tlsOptions = []string{
-	"ssl-certificate-file", "ssl-certificate-key-file", "ssl-certificate", "ssl-ca-certificate-file", "ssl-verify-client",
-	"ssl-certificate-chain-file", "ssl-environment", "https-only", "hsts-policy",
+var tlsOptions = []*Option{
+	optSSLCertificateFile, optSSLCertificateKeyFile, optSSLCertificate, optSSLCACertificateFile, optSSLVerifyClient,
+	optSSLCertificateChainFile, optSSLEnvironment, optHTTPSOnly, optHSTSPolicy,
 }
 
 // checkTLS reports TLS options that cannot take effect: a server that was meant
 // to be encrypted must not start unencrypted.
 func (i *instance) checkTLS() error {
 	bad := func(format string, args ...any) error { return usage("start-server", "", format, args...) }
-	if !i.Given("https-port") {
+	if !i.Given(optHTTPSPort) {
 		for _, o := range tlsOptions {
 			if i.Given(o) {
-				return bad("option --%s needs --https-port", o)
+				return bad("option %s needs --https-port", o)
 			}
 		}
 		return nil
@@ -52,18 +52,18 @@ func (i *instance) checkTLS() error {
 	case len(i.VerifyClient) > 0 && i.CACertificateFile == "":
 		return bad("option --ssl-verify-client needs --ssl-ca-certificate-file")
 	}
-	files := []named{{"ssl-certificate-file", cert}, {"ssl-certificate-key-file", key}}
+	files := []named{{optSSLCertificateFile, cert}, {optSSLCertificateKeyFile, key}}
 	if i.Certificate != "" {
-		files = []named{{"ssl-certificate", cert}, {"ssl-certificate", key}}
+		files = []named{{optSSLCertificate, cert}, {optSSLCertificate, key}}
 	}
-	files = append(files, named{"ssl-ca-certificate-file", i.CACertificateFile}, named{"ssl-certificate-chain-file", i.CertificateChainFile})
+	files = append(files, named{optSSLCACertificateFile, i.CACertificateFile}, named{optSSLCertificateChainFile, i.CertificateChainFile})
 	for _, f := range files {
 		if f.path == "" {
 			continue
 		}
 		file, err := os.Open(i.fromLaunch(f.path))
 		if err != nil {
-			return fault.New(fault.Usage, "give a file in PEM format that this user can read", "option --%s: %w", f.option, err)
+			return fault.New(fault.Usage, "give a file in PEM format that this user can read", "option %s: %w", f.option, err)
 		}
 		_ = file.Close()
 	}
@@ -75,23 +75,23 @@ func (b *builder) tls() []conf.Node {
 	i := b.i
 	cert, key := i.certificate()
 	nodes := []conf.Node{
-		conf.D("SSLEngine", conf.Key("On")).From("--https-port"),
-		conf.D("SSLCertificateFile", word(cert)).From("--ssl-certificate-file"),
-		conf.D("SSLCertificateKeyFile", word(key)).From("--ssl-certificate-key-file"),
+		conf.D("SSLEngine", conf.Key("On")).From(optHTTPSPort),
+		conf.D("SSLCertificateFile", word(cert)).From(optSSLCertificateFile, optSSLCertificate),
+		conf.D("SSLCertificateKeyFile", word(key)).From(optSSLCertificateKeyFile, optSSLCertificate),
 	}
 	if i.CertificateChainFile != "" {
-		nodes = append(nodes, conf.D("SSLCertificateChainFile", word(i.fromLaunch(i.CertificateChainFile))).From("--ssl-certificate-chain-file"))
+		nodes = append(nodes, conf.D("SSLCertificateChainFile", word(i.fromLaunch(i.CertificateChainFile))).From(optSSLCertificateChainFile))
 	}
 	if i.CACertificateFile == "" {
 		return nodes
 	}
-	verify := conf.D("SSLVerifyClient", conf.Key("require")).From("--ssl-ca-certificate-file")
-	nodes = append(nodes, conf.D("SSLCACertificateFile", word(i.fromLaunch(i.CACertificateFile))).From("--ssl-ca-certificate-file"))
+	verify := conf.D("SSLVerifyClient", conf.Key("require")).From(optSSLCACertificateFile)
+	nodes = append(nodes, conf.D("SSLCACertificateFile", word(i.fromLaunch(i.CACertificateFile))).From(optSSLCACertificateFile))
 	if len(i.VerifyClient) == 0 {
-		return append(nodes, verify, conf.D("SSLVerifyDepth", integer(1)))
+		return append(nodes, verify, conf.D("SSLVerifyDepth", integer(1)).From(optSSLCACertificateFile))
 	}
 	for _, url := range i.VerifyClient {
-		nodes = append(nodes, location(url, verify, conf.D("SSLVerifyDepth", integer(1))).From("--ssl-verify-client"))
+		nodes = append(nodes, location(url, verify, conf.D("SSLVerifyDepth", integer(1))).From(optSSLVerifyClient))
 	}
 	return nodes
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,33 +15,33 @@ import (
 func (b *builder) python() {
 	i := b.i
 	if i.VerboseDebugging && !atLeastVersion(i.moduleVersion, "6.0.0") {
-		b.add(conf.D("WSGIVerboseDebugging", conf.Key("On")).From("--verbose-debugging"))
+		b.add(conf.D("WSGIVerboseDebugging", conf.Key("On")).From(optVerboseDebugging))
 	}
 	if runtime.GOOS != "windows" {
-		b.add(conf.D("WSGISocketPrefix", word(filepath.Join(i.socketDir, "wsgi"))).From("--socket-prefix"))
+		b.add(conf.D("WSGISocketPrefix", word(filepath.Join(i.socketDir, "wsgi"))).From(i.unless(optSocketPrefix, i.rootOrigins()...)...))
 	}
 	if b.knows("WSGISocketRotation") && runtime.GOOS != "windows" {
 		b.add(conf.D("WSGISocketRotation", conf.Key("Off")))
 	}
 	if i.OrphanInterpreter {
-		b.add(conf.D("WSGIDestroyInterpreter", conf.Key("Off")).From("--orphan-interpreter"))
+		b.add(conf.D("WSGIDestroyInterpreter", conf.Key("Off")).From(optOrphanInterpreter))
 	}
 	b.add(
-		conf.D("WSGICallableObject", word(i.CallableObject)).From("--callable-object"),
+		conf.D("WSGICallableObject", word(i.CallableObject)).From(optCallableObject),
 		conf.D("WSGIPassAuthorization", conf.Key("On")),
-		conf.D("WSGIMapHEADToGET", conf.Key(titled(i.MapHEADToGET))).From("--map-head-to-get"),
+		conf.D("WSGIMapHEADToGET", conf.Key(titled(i.MapHEADToGET))).From(optMapHEADToGET),
 	)
 	if i.DisableReloading || i.EmbeddedMode {
-		b.add(conf.D("WSGIScriptReloading", conf.Key("Off")).From("--disable-reloading"))
+		b.add(conf.D("WSGIScriptReloading", conf.Key("Off")).From(optDisableReloading, optEmbeddedMode))
 	}
 	for _, w := range i.PythonWarnings {
-		b.add(conf.D("WSGIPythonWarnings", word(w)).From("--python-warnings"))
+		b.add(conf.D("WSGIPythonWarnings", word(w)).From(optPythonWarnings))
 	}
-	if i.Given("switch-interval") {
-		b.add(conf.D("WSGISwitchInterval", word(decimal(i.SwitchInterval))).From("--switch-interval"))
+	if i.Given(optSwitchInterval) {
+		b.add(conf.D("WSGISwitchInterval", word(decimal(i.SwitchInterval))).From(optSwitchInterval))
 	}
 	if i.FreeThreading {
-		b.add(conf.D("WSGIFreeThreading", conf.Key("On")).From("--free-threading"))
+		b.add(conf.D("WSGIFreeThreading", conf.Key("On")).From(optFreeThreading))
 	}
 }
 
@@ -61,11 +62,11 @@ func (b *builder) daemonProcess() {
 		b.err = usage("start-server", "make a symbolic link without one", "option --python-path: the directory %q holds a colon, which is what separates directories there", dir)
 		return
 	}
-	b.add(conf.D("WSGIRestrictEmbedded", onOff(i.HostAccessScript == "" && i.AuthUserScript == "")))
-	d := conf.D("WSGIDaemonProcess", word(i.group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From("--process-group")
+	b.add(conf.D("WSGIRestrictEmbedded", onOff(i.HostAccessScript == "" && i.AuthUserScript == "")).From(optHostAccessScript, optAuthUserScript))
+	d := conf.D("WSGIDaemonProcess", word(i.group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(slices.Concat(i.groupOrigins(), i.eggsOrigins(), []conf.Origin{optWorkingDirectory, optProcesses, optThreads, optPythonPath, optLocale, optLang, optServerMetrics, optSwitchInterval})...)
 	pair := func(name, value string) { d.Args = append(d.Args, conf.Pair{Name: name, Value: value}) }
 	pair("home", i.work)
-	if i.Given("processes") {
+	if i.Given(optProcesses) {
 		pair("processes", strconv.Itoa(max(i.Processes, 1)))
 	}
 	pair("threads", strconv.Itoa(i.Threads))
@@ -77,14 +78,15 @@ func (b *builder) daemonProcess() {
 	pair("locale", i.locale)
 	for _, o := range Options() {
 		since := daemonSince[o.Daemon]
-		if n, ok := daemonValue(&o, i.Server); ok && (since == "" || atLeastVersion(i.moduleVersion, since)) {
+		if n, ok := daemonValue(o, i.Server); ok && (since == "" || atLeastVersion(i.moduleVersion, since)) {
 			pair(o.Daemon, n)
+			d.Origins = append(d.Origins, o)
 		}
 	}
 	if i.ServerMetrics {
 		pair("server-metrics", "On")
 	}
-	if i.Given("switch-interval") {
+	if i.Given(optSwitchInterval) {
 		pair("switch-interval", decimal(i.SwitchInterval))
 	}
 	b.add(d)
@@ -134,28 +136,28 @@ func (b *builder) embedded() {
 		b.err = usage("start-server", "", "the directory %q holds a colon, which separates the directories of the module path", dir)
 		return
 	}
-	b.add(conf.D("WSGIPythonPath", word(strings.Join(dirs, string(filepath.ListSeparator)))).From("--python-path"))
+	b.add(conf.D("WSGIPythonPath", word(strings.Join(dirs, string(filepath.ListSeparator)))).From(orMode(optPythonPath, optWorkingDirectory)...))
 	if i.DebugMode {
-		b.add(conf.D("WSGIRestrictStdin", conf.Key("Off")).From("--debug-mode"))
+		b.add(conf.D("WSGIRestrictStdin", conf.Key("Off")).From(debugOrigins...))
 	}
 }
 
 func (b *builder) features() {
 	i := b.i
 	if i.ServerMetrics || i.ServerStatus {
-		b.add(conf.D("ExtendedStatus", conf.Key("On")))
+		b.add(conf.D("ExtendedStatus", conf.Key("On")).From(optServerStatus, optServerMetrics))
 	}
 	if i.ServerMetrics {
-		b.add(conf.D("WSGIServerMetrics", conf.Key("On")).From("--server-metrics"))
+		b.add(conf.D("WSGIServerMetrics", conf.Key("On")).From(optServerMetrics))
 	}
 	if i.EnableSendfile {
-		b.add(conf.D("EnableSendfile", conf.Key("On")).From("--enable-sendfile"))
+		b.add(conf.D("EnableSendfile", conf.Key("On")).From(optEnableSendfile))
 		if runtime.GOOS != "windows" {
-			b.add(conf.D("WSGIEnableSendfile", conf.Key("On")).From("--enable-sendfile"))
+			b.add(conf.D("WSGIEnableSendfile", conf.Key("On")).From(optEnableSendfile))
 		}
 	}
 	if i.CompressResponses {
-		d := conf.D("AddOutputFilterByType", conf.Key("DEFLATE")).From("--compress-responses")
+		d := conf.D("AddOutputFilterByType", conf.Key("DEFLATE")).From(optCompressResponses)
 		for _, t := range []string{
 			"text/plain", "text/html", "text/xml", "text/css", "text/javascript",
 			"application/xhtml+xml", "application/javascript", "application/json",
@@ -165,18 +167,18 @@ func (b *builder) features() {
 		b.add(d)
 	}
 	if i.ChunkedRequest {
-		b.add(conf.D("WSGIChunkedRequest", conf.Key("On")).From("--chunked-request"))
+		b.add(conf.D("WSGIChunkedRequest", conf.Key("On")).From(optChunkedRequest))
 	}
 	for _, h := range i.TrustProxyHeaders {
-		b.add(conf.D("WSGITrustedProxyHeaders", word(h)).From("--trust-proxy-header"))
+		b.add(conf.D("WSGITrustedProxyHeaders", word(h)).From(optTrustProxyHeader))
 	}
 	for _, a := range i.TrustProxies {
 		for _, network := range trusted(a) {
-			b.add(conf.D("WSGITrustedProxies", word(network)).From("--trust-proxy"))
+			b.add(conf.D("WSGITrustedProxies", word(network)).From(optTrustProxy))
 		}
 	}
 	if i.ErrorOverride {
-		b.add(conf.D("WSGIErrorOverride", conf.Key("On")).From("--error-override"))
+		b.add(conf.D("WSGIErrorOverride", conf.Key("On")).From(optErrorOverride))
 	}
 }
 
@@ -209,6 +211,7 @@ func (b *builder) handler() {
 	if !i.daemon() {
 		process = "%{GLOBAL}"
 	}
+	origins := append(orMode(optApplicationGroup), slices.Concat(i.groupOrigins(), i.rootOrigins())...)
 	options := func(d *conf.Directive) *conf.Directive {
 		if runtime.GOOS != "windows" {
 			d.Args = append(d.Args, conf.Pair{Name: "process-group", Value: process})
@@ -216,11 +219,11 @@ func (b *builder) handler() {
 		d.Args = append(d.Args, conf.Pair{Name: "application-group", Value: i.ApplicationGroup})
 		return d
 	}
-	b.add(options(conf.D("WSGIHandlerScript", conf.Key("wsgi-handler"), word(script))).From("--application-group"))
+	b.add(options(conf.D("WSGIHandlerScript", conf.Key("wsgi-handler"), word(script))).From(origins...))
 	if !dynamic(i.ApplicationGroup) {
-		b.add(options(conf.D("WSGIImportScript", word(script))).From("--application-group"))
+		b.add(options(conf.D("WSGIImportScript", word(script))).From(origins...))
 	}
 	for _, url := range i.IgnoreActivity {
-		b.add(location(url, conf.D("WSGIIgnoreActivity", conf.Key("On"))).From("--ignore-activity"))
+		b.add(location(url, conf.D("WSGIIgnoreActivity", conf.Key("On"))).From(optIgnoreActivity))
 	}
 }

@@ -13,10 +13,9 @@ import (
 
 // carried reports values that a line of httpd.conf cannot carry, by the option's
 // name, before a directive is made of them.
-func carried(s *Server, table []Option) error {
-	for k := range table {
-		o := &table[k]
-		if o.field == nil || !s.given[o.Name] {
+func carried(s *Server, table []*Option) error {
+	for _, o := range table {
+		if o.field == nil || !s.Given(o) {
 			continue
 		}
 		var values []string
@@ -32,7 +31,7 @@ func carried(s *Server, table []Option) error {
 		}
 		for _, v := range values {
 			if reason := conf.Check(v); reason != "" {
-				return usage("start-server", "", "option --%s: the value %s", o.Name, reason)
+				return usage("start-server", "", "option %s: the value %s", o, reason)
 			}
 		}
 	}
@@ -53,7 +52,7 @@ func (i *instance) carriedPaths() error {
 
 // canCarry checks a value that goes into the JSON files of a server root: what it
 // is, and the option that changes it, "" where none does.
-func (i *instance) canCarry(value, what, option string) error {
+func (i *instance) canCarry(value, what string, option *Option) error {
 	reason := conf.Check(value)
 	if reason == "" {
 		reason = notUTF8(value)
@@ -61,43 +60,46 @@ func (i *instance) canCarry(value, what, option string) error {
 	switch {
 	case reason == "":
 		return nil
-	case option == "":
+	case option == nil:
 		return fault.New(fault.Environment, "move it to a path without such a character", "%s %q %s", what, value, reason)
-	case i.given[option]:
-		return usage("start-server", "", "option --%s: %q %s", option, value, reason)
+	case i.Given(option):
+		return usage("start-server", "", "option %s: %q %s", option, value, reason)
 	}
-	return fault.New(fault.Environment, "choose another one with --"+option, "%s %q %s", what, value, reason)
+	return fault.New(fault.Environment, "choose another one with "+option.Flag(), "%s %q %s", what, value, reason)
 }
 
 // carriedValue is what canCarry takes.
-type carriedValue struct{ value, what, option string }
+type carriedValue struct {
+	value, what string
+	option      *Option
+}
 
 func (i *instance) carriedValues() []carriedValue {
 	values := []carriedValue{
-		{i.in.launcher, "the path of the launcher", ""},
-		{i.root, "the server root", "server-root"},
-		{i.work, "the working directory", "working-directory"},
-		{i.httpd, "the path of httpd", "httpd-executable"},
-		{i.modulesDir, "the directory of httpd's modules", "modules-directory"},
-		{i.pidFile, "the pid file", "pid-file"},
-		{i.ProcessName, "the name of the process", "process-name"},
-		{i.CallableObject, "the name of the callable", "callable-object"},
-		{i.mount, "the mount point", "mount-point"},
-		{i.group, "the process group", "process-group"},
-		{i.coverageDir, "the directory for coverage", "coverage-directory"},
-		{i.profilerDir, "the directory for profiles", "profiler-directory"},
-		{i.recorderDir, "the directory for recordings", "recorder-directory"},
-		{i.gdb, "the path of gdb", "gdb-executable"},
-		{i.entry, "the path of the application", "entry-point"},
+		{i.in.launcher, "the path of the launcher", nil},
+		{i.root, "the server root", optServerRoot},
+		{i.work, "the working directory", optWorkingDirectory},
+		{i.httpd, "the path of httpd", optHTTPDExecutable},
+		{i.modulesDir, "the directory of httpd's modules", optModulesDirectory},
+		{i.pidFile, "the pid file", optPIDFile},
+		{i.ProcessName, "the name of the process", optProcessName},
+		{i.CallableObject, "the name of the callable", optCallableObject},
+		{i.mount, "the mount point", optMountPoint},
+		{i.group, "the process group", optProcessGroup},
+		{i.coverageDir, "the directory for coverage", optCoverageDirectory},
+		{i.profilerDir, "the directory for profiles", optProfilerDirectory},
+		{i.recorderDir, "the directory for recordings", optRecorderDirectory},
+		{i.gdb, "the path of gdb", optGDBExecutable},
+		{i.entry, "the path of the application", optEntryPoint},
 	}
 	if i.StartupLog {
-		values = append(values, carriedValue{i.startLog, "the startup log", "startup-log-name"})
+		values = append(values, carriedValue{i.startLog, "the startup log", optStartupLogName})
 	}
 	for _, h := range i.AddHandlers {
-		values = append(values, carriedValue{h[0], "", "add-handler"}, carriedValue{i.fromLaunch(h[1]), "", "add-handler"})
+		values = append(values, carriedValue{h[0], "", optAddHandler}, carriedValue{i.fromLaunch(h[1]), "", optAddHandler})
 	}
 	for _, s := range i.ServiceScripts {
-		values = append(values, carriedValue{i.fromLaunch(s[1]), "", "service-script"})
+		values = append(values, carriedValue{i.fromLaunch(s[1]), "", optServiceScript})
 	}
 	return values
 }

@@ -38,8 +38,8 @@ func shownCommands() []*command {
 }
 
 // completed are the options of a command that a shell offers.
-func (c *command) completed() []Option {
-	var shown []Option
+func (c *command) completed() []*Option {
+	var shown []*Option
 	for _, o := range c.options {
 		if !o.Hidden {
 			shown = append(shown, o)

@@ -182,7 +182,7 @@ func (l *launch) startable() error {
 	if host == "localhost" {
 		host = ""
 	}
-	return checkPort(host, l.Port, "port")
+	return checkPort(host, l.Port, optPort)
 }
 
 // status prints whether the instance runs, and what /server-status says where

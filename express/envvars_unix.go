@@ -36,7 +36,7 @@ func (p *Program) envVars(ctx context.Context, i *instance) error {
 	if err != nil {
 		return fault.New(fault.Usage, "", "option --shell-executable: %w", err)
 	}
-	if err := p.trustFiles([]relied{{"option --envvars-script", script, sourced}, {"option --shell-executable", path, executed}}); err != nil {
+	if err := p.trustFiles([]relied{{"option " + optEnvvarsScript.Flag(), script, sourced}, {"option " + optShellExecutable.Flag(), path, executed}}); err != nil {
 		return err
 	}
 	before := i.launch().environ(p.Env)

@@ -45,31 +45,28 @@ type command struct {
 	arguments int // how many it takes
 	meta      string
 	hidden    bool
-	options   []Option
+	options   []*Option
 	run       func(context.Context, *Program, *parsed) (int, error)
 	raw       bool // arguments are not options of ours
 }
 
 func commands() []*command {
-	help := Option{Name: "help", Aliases: []string{"h"}, Kind: Flag, Help: "Show this help.", Group: "Options", field: func(*Server) any { return nil }}
 	target := text("modules-directory", "", "DIRECTORY", "Where the module is copied to; by default httpd's own directory of modules.",
 		func(s *Server) *string { return &s.ModulesDirectory })
-	target.Group = "Options"
 	asJSON := toggle("json", "Print one JSON object on a line.", func(s *Server) *bool { return &s.JSON })
-	asJSON.Group = "Options"
 	return []*command{
 		{name: "start-server", help: "serve an application in the foreground", arguments: 1, meta: "[APPLICATION]", options: Options(), run: startServer},
 		{name: "setup-server", help: "write what is needed to serve an application, with a control script", arguments: 1, meta: "[APPLICATION]", options: Options(), run: setupServer},
-		{name: "module-config", help: "print the httpd directives that load the module", options: []Option{asJSON, help}, run: moduleConfig},
-		{name: "module-location", help: "print the path of the module", options: []Option{asJSON, help}, run: moduleLocation},
-		{name: "install-module", help: "copy the module into httpd's directory of modules", options: []Option{target, asJSON, help}, run: installModule},
-		{name: "status", help: "tell whether an instance runs", options: pick("server-root", "host", "port", "json", "help"), run: statusOf},
-		{name: "reload", help: "have an instance read its configuration and application anew, gracefully", options: pick("server-root", "host", "port", "help"), run: reload},
-		{name: "stop", help: "stop an instance; requests that run are completed", options: pick("server-root", "host", "port", "help"), run: stop},
+		{name: "module-config", help: "print the httpd directives that load the module", options: ownOptions(asJSON, optHelp), run: moduleConfig},
+		{name: "module-location", help: "print the path of the module", options: ownOptions(asJSON, optHelp), run: moduleLocation},
+		{name: "install-module", help: "copy the module into httpd's directory of modules", options: ownOptions(target, asJSON, optHelp), run: installModule},
+		{name: "status", help: "tell whether an instance runs", options: ownOptions(optServerRoot, optHost, optPort, optJSON, optHelp), run: statusOf},
+		{name: "reload", help: "have an instance read its configuration and application anew, gracefully", options: ownOptions(optServerRoot, optHost, optPort, optHelp), run: reload},
+		{name: "stop", help: "stop an instance; requests that run are completed", options: ownOptions(optServerRoot, optHost, optPort, optHelp), run: stop},
 		{name: "show-config", help: "print the httpd.conf of these options, and which of them each line comes from", arguments: 1, meta: "[APPLICATION]", options: Options(), run: showConfig},
 		{name: "systemd-unit", help: "print a hardened systemd unit that serves the application", arguments: 1, meta: "[APPLICATION]", options: Options(), run: systemdUnit},
-		{name: "completion", help: "print a script that completes command lines in bash, zsh or fish", arguments: 1, meta: "SHELL", options: []Option{help}, run: completion},
-		{name: "man", help: "print the manual page", options: []Option{help}, run: manPage},
+		{name: "completion", help: "print a script that completes command lines in bash, zsh or fish", arguments: 1, meta: "SHELL", options: ownOptions(optHelp), run: completion},
+		{name: "man", help: "print the manual page", options: ownOptions(optHelp), run: manPage},
 		{name: "list-options", hidden: true, raw: true, run: listOptions},
 		{name: "print-environment", hidden: true, raw: true, run: printEnvironment},
 		{name: "copy-log", hidden: true, raw: true, run: copyLog},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/express/conf"
 	"modwsgi/internal/fault"
 )
 
@@ -24,13 +25,13 @@ func (p *Program) namedFiles(i *instance) error {
 		info, err := os.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return fault.New(fault.Usage, "", "option --%s: the file %s is not there", f.option, path)
-		case err == nil && info.IsDir() && f.option != "include-file":
-			return fault.New(fault.Usage, "", "option --%s: %s is a directory", f.option, path)
+			return fault.New(fault.Usage, "", "option %s: the file %s is not there", f.option, path)
+		case err == nil && info.IsDir() && f.option != optIncludeFile:
+			return fault.New(fault.Usage, "", "option %s: %s is a directory", f.option, path)
 		}
 	}
 	if i.PIDFile != "" {
-		if err := wantDirectory("pid-file", filepath.Dir(i.pidFile)); err != nil {
+		if err := wantDirectory(optPIDFile, filepath.Dir(i.pidFile)); err != nil {
 			return err
 		}
 		if !i.printed {
@@ -51,28 +52,31 @@ func (p *Program) namedFiles(i *instance) error {
 }
 
 // named is a file that an option names.
-type named struct{ option, path string }
+type named struct {
+	option *Option
+	path   string
+}
 
 func (i *instance) optionFiles() []named {
 	files := []named{
-		{"host-access-script", i.HostAccessScript},
-		{"auth-user-script", i.AuthUserScript},
-		{"auth-group-script", i.AuthGroupScript},
-		{"rewrite-rules", i.RewriteRules},
-		{"envvars-script", i.EnvVarsScript},
+		{optHostAccessScript, i.HostAccessScript},
+		{optAuthUserScript, i.AuthUserScript},
+		{optAuthGroupScript, i.AuthGroupScript},
+		{optRewriteRules, i.RewriteRules},
+		{optEnvvarsScript, i.EnvVarsScript},
 	}
 	if i.MIMETypes != os.DevNull {
-		files = append(files, named{"mime-types", i.MIMETypes})
+		files = append(files, named{optMIMETypes, i.MIMETypes})
 	}
 	for _, v := range i.ServiceScripts {
-		files = append(files, named{"service-script", v[1]})
+		files = append(files, named{optServiceScript, v[1]})
 	}
 	for _, v := range i.AddHandlers {
-		files = append(files, named{"add-handler", v[1]})
+		files = append(files, named{optAddHandler, v[1]})
 	}
 	for _, v := range i.IncludeFiles {
 		if !strings.ContainsAny(v, "*?[") || exists(i.fromLaunch(v)) {
-			files = append(files, named{"include-file", v})
+			files = append(files, named{optIncludeFile, v})
 		}
 	}
 	return files
@@ -85,12 +89,16 @@ func exists(path string) bool {
 
 // logNames checks the names of log files, which lie below the log directory.
 func (i *instance) logNames() error {
-	for option, name := range map[string]string{"error-log-name": i.ErrorLogName, "access-log-name": i.AccessLogName, "startup-log-name": i.StartupLogName} {
+	for _, l := range []struct {
+		option *Option
+		name   string
+	}{{optErrorLogName, i.ErrorLogName}, {optAccessLogName, i.AccessLogName}, {optStartupLogName, i.StartupLogName}} {
+		option, name := l.option, l.name
 		if !i.Given(option) {
 			continue
 		}
 		if name == "" || strings.HasSuffix(name, "/") {
-			return usage("start-server", "it lies in the log directory", "option --%s: %q is not the name of a file", option, name)
+			return usage("start-server", "it lies in the log directory", "option %s: %q is not the name of a file", option, name)
 		}
 		dir := filepath.Dir(filepath.Join(i.logs, name))
 		if dir == filepath.Clean(i.logs) {
@@ -121,14 +129,19 @@ func (i *instance) proxyTargets() error {
 	return nil
 }
 
-// proxiedTLS reports whether requests are passed on to a server over TLS.
-func (i *instance) proxiedTLS() bool {
-	for _, v := range append(slices.Clone(i.ProxyMountPoints), i.ProxyVirtualHosts...) {
-		if strings.HasPrefix(v[1], "https:") || strings.Contains(v[1], "|https:") {
-			return true
+// proxiedTLS are the options that pass requests on to a server over TLS.
+func (i *instance) proxiedTLS() (options []conf.Origin) {
+	for _, given := range []struct {
+		option *Option
+		list   [][2]string
+	}{{optProxyMountPoint, i.ProxyMountPoints}, {optProxyVirtualHost, i.ProxyVirtualHosts}} {
+		if slices.ContainsFunc(given.list, func(v [2]string) bool {
+			return strings.HasPrefix(v[1], "https:") || strings.Contains(v[1], "|https:")
+		}) {
+			options = append(options, given.option)
 		}
 	}
-	return false
+	return options
 }
 
 // pathFiles returns the directories that the .pth files of a directory with

@@ -28,7 +28,7 @@ func FuzzCommandLine(f *testing.F) {
 	} {
 		f.Add(strings.ReplaceAll(line, " ", "\x00"))
 	}
-	directive := regexp.MustCompile(`^\s*(# (always|--[a-z0-9-]+(, by default)?|Written by .*)|</?[A-Z][A-Za-z]+[^\n]*>|[A-Z][A-Za-z0-9]+( [^\n]*)?)$`)
+	directive := regexp.MustCompile(`^\s*(# (always|--[a-z0-9-]+(, by default|( --[a-z0-9-]+)*)|Written by .*)|</?[A-Z][A-Za-z]+[^\n]*>|[A-Z][A-Za-z0-9]+( [^\n]*)?)$`)
 	f.Fuzz(func(t *testing.T, line string) {
 		words := strings.Split(line, "\x00")
 		if strings.Contains(line, "--env") || strings.Contains(line, "--httpd") || strings.Contains(line, "--gdb") || len(line) > 4000 {

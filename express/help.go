@@ -35,8 +35,7 @@ func writeHelp(w io.Writer, c *command) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n%s.\n", usageLine(c), strings.ToUpper(c.help[:1])+c.help[1:])
 	last := ""
-	for i := range c.options {
-		o := &c.options[i]
+	for _, o := range c.options {
 		if o.Hidden || o.Unix && runtime.GOOS == "windows" { // the latter are refused there
 			continue
 		}

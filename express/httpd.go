@@ -38,7 +38,7 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 	if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
 		return noHTTPD(i.httpd)
 	}
-	if err := wantDirectory("modules-directory", i.modulesDir); err != nil {
+	if err := wantDirectory(optModulesDirectory, i.modulesDir); err != nil {
 		return err
 	}
 	i.rotatelogs = p.abs(i.RotatelogsExecutable)

@@ -16,32 +16,32 @@ func ineffective(s *Server, daemon bool) []string {
 	if s.DebugMode {
 		mode = "debug"
 	}
-	note := func(option, why string) {
-		warnings = append(warnings, fmt.Sprintf("--%s has no effect %s", option, why))
+	note := func(option *Option, why string) {
+		warnings = append(warnings, fmt.Sprintf("%s has no effect %s", option, why))
 	}
 	for _, r := range []struct {
 		useless bool
 		why     string
-		options []string
+		options []*Option
 	}{
-		{s.AuthUserScript == "", "without --auth-user-script", []string{"auth-type"}},
-		{s.AuthGroupScript == "", "without --auth-group-script", []string{"auth-group"}},
-		{!s.RotateLogs, "without --rotate-logs", []string{"max-log-size", "rotatelogs-executable"}},
-		{!s.AccessLog, "without --access-log", []string{"access-log-format", "access-log-name"}},
-		{!s.StartupLog, "without --startup-log", []string{"startup-log-name"}},
-		{s.InactivityTimeout == 0, "without --inactivity-timeout", []string{"ignore-activity"}},
-		{s.HeaderTimeout == 0, "with --header-timeout 0", []string{"header-max-timeout", "header-min-rate"}},
-		{s.BodyTimeout == 0, "with --body-timeout 0", []string{"body-max-timeout", "body-min-rate"}},
-		{s.HeaderMinRate == 0, "with --header-min-rate 0", []string{"header-max-timeout"}},
-		{s.BodyMinRate == 0, "with --body-min-rate 0", []string{"body-max-timeout"}},
-		{s.ApplicationType == "paste" || s.ApplicationType == "static", "with --application-type " + s.ApplicationType, []string{"callable-object"}},
-		{s.Locale != "", "with --locale", []string{"lang"}},
-		{!daemon, "in " + mode + " mode", []string{
-			"process-group", "python-eggs", "error-override", "initial-workers", "minimum-spare-workers", "maximum-spare-workers", "ignore-activity",
+		{s.AuthUserScript == "", "without --auth-user-script", []*Option{optAuthType}},
+		{s.AuthGroupScript == "", "without --auth-group-script", []*Option{optAuthGroup}},
+		{!s.RotateLogs, "without --rotate-logs", []*Option{optMaxLogSize, optRotatelogsExecutable}},
+		{!s.AccessLog, "without --access-log", []*Option{optAccessLogFormat, optAccessLogName}},
+		{!s.StartupLog, "without --startup-log", []*Option{optStartupLogName}},
+		{s.InactivityTimeout == 0, "without --inactivity-timeout", []*Option{optIgnoreActivity}},
+		{s.HeaderTimeout == 0, "with --header-timeout 0", []*Option{optHeaderMaxTimeout, optHeaderMinRate}},
+		{s.BodyTimeout == 0, "with --body-timeout 0", []*Option{optBodyMaxTimeout, optBodyMinRate}},
+		{s.HeaderMinRate == 0, "with --header-min-rate 0", []*Option{optHeaderMaxTimeout}},
+		{s.BodyMinRate == 0, "with --body-min-rate 0", []*Option{optBodyMaxTimeout}},
+		{s.ApplicationType == "paste" || s.ApplicationType == "static", "with --application-type " + s.ApplicationType, []*Option{optCallableObject}},
+		{s.Locale != "", "with --locale", []*Option{optLang}},
+		{!daemon, "in " + mode + " mode", []*Option{
+			optProcessGroup, optPythonEggs, optErrorOverride, optInitialWorkers, optMinimumSpareWorkers, optMaximumSpareWorkers, optIgnoreActivity,
 		}},
 		// On Windows it is the number of threads of the one process.
-		{!daemon && runtime.GOOS != "windows", "in " + mode + " mode", []string{"max-clients"}},
-		{s.DebugMode, "in debug mode, which has one process and one thread", []string{"processes", "threads", "maximum-requests"}},
+		{!daemon && runtime.GOOS != "windows", "in " + mode + " mode", []*Option{optMaxClients}},
+		{s.DebugMode, "in debug mode, which has one process and one thread", []*Option{optProcesses, optThreads, optMaximumRequests}},
 	} {
 		for _, o := range r.options {
 			if r.useless && s.Given(o) {
@@ -57,8 +57,8 @@ func ineffective(s *Server, daemon bool) []string {
 	}
 	// What a group of processes is told.
 	for _, o := range Options() {
-		if o.Daemon != "" && s.Given(o.Name) && !slices.Contains([]string{"maximum-requests", "socket-timeout"}, o.Name) {
-			note(o.Name, "in "+mode+" mode")
+		if o.Daemon != "" && s.Given(o) && !slices.Contains([]*Option{optMaximumRequests, optSocketTimeout}, o) {
+			note(o, "in "+mode+" mode")
 		}
 	}
 	return warnings
@@ -109,7 +109,7 @@ func contradicted(s *Server) []string {
 		},
 		{s.LogToTerminal && s.LogDirectory != "", "--log-to-terminal has no effect with --log-directory"},
 		{s.LogToTerminal && s.RotateLogs && s.LogDirectory == "", "--rotate-logs has no effect with --log-to-terminal"},
-		{s.Given("proxy-timeout") && len(s.ProxyMountPoints)+len(s.ProxyVirtualHosts) == 0, "--proxy-timeout has no effect without a proxy"},
+		{s.Given(optProxyTimeout) && len(s.ProxyMountPoints)+len(s.ProxyVirtualHosts) == 0, "--proxy-timeout has no effect without a proxy"},
 		{s.VerboseDebugging && atLeastVersion(s.moduleVersion, "6.0.0"), "--verbose-debugging has no effect since mod_wsgi 6.0.0"},
 		{s.Shell != "" && s.EnvVarsScript == "", "--shell-executable has no effect without --envvars-script: nothing else here runs through a shell"},
 	} {

@@ -74,7 +74,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		func() error { return checkVersions(s, in.receipt.Module.Version) },
 		func() error { return p.conflicts(s) },
 		i.checkTLS,
-		func() error { return i.canCarry(in.home, "the path of the Python environment", "") },
+		func() error { return i.canCarry(in.home, "the path of the Python environment", nil) },
 		in.checkPython,
 		func() error { return p.places(i) },
 		func() error { return p.namedFiles(i) },
@@ -169,7 +169,7 @@ func (p *Program) places(i *instance) error {
 	i.socketDir = i.root
 	if i.SocketPrefix != "" {
 		i.socketDir = filepath.Clean(p.abs(i.SocketPrefix))
-		if err := wantDirectory("socket-prefix", i.socketDir); err != nil {
+		if err := wantDirectory(optSocketPrefix, i.socketDir); err != nil {
 			return err
 		}
 	}
@@ -183,10 +183,10 @@ func (p *Program) places(i *instance) error {
 	i.logs = orElse(p.abs(i.LogDirectory), i.root)
 	i.docs = orElse(p.abs(i.DocumentRoot), filepath.Join(i.root, "htdocs"))
 	i.locale = p.chooseLocale(i.Server)
-	if err := wantDirectory("working-directory", i.work); err != nil {
+	if err := wantDirectory(optWorkingDirectory, i.work); err != nil {
 		return err
 	}
-	for _, d := range []struct{ option, path string }{{"log-directory", i.logs}, {"python-eggs", i.eggs}} {
+	for _, d := range []named{{optLogDirectory, i.logs}, {optPythonEggs, i.eggs}} {
 		if i.Given(d.option) {
 			if err := wantDirectory(d.option, filepath.Dir(d.path)); err != nil {
 				return err
@@ -223,15 +223,15 @@ func (p *Program) checkRoot(root string) error {
 	return nil
 }
 
-func wantDirectory(option, path string) error {
+func wantDirectory(option *Option, path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.New(fault.Usage, "", "option --%s: the directory %s is not there", option, path)
+		return fault.New(fault.Usage, "", "option %s: the directory %s is not there", option, path)
 	case err != nil:
-		return fault.New(fault.Usage, "", "option --%s: %w", option, err)
+		return fault.New(fault.Usage, "", "option %s: %w", option, err)
 	case !info.IsDir():
-		return fault.New(fault.Usage, "", "option --%s: %s is not a directory", option, path)
+		return fault.New(fault.Usage, "", "option %s: %s is not a directory", option, path)
 	}
 	return nil
 }
@@ -293,7 +293,7 @@ func (i *instance) checkDocumentRoot() error {
 	info, err := os.Stat(i.docs)
 	if errors.Is(err, fs.ErrNotExist) && i.DocumentRoot != "" {
 		// One level is made, as upstream does; the level above must be there.
-		return wantDirectory("document-root", filepath.Dir(i.docs))
+		return wantDirectory(optDocumentRoot, filepath.Dir(i.docs))
 	}
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("%s is not a directory", i.docs)
@@ -313,12 +313,10 @@ func (i *instance) checkWritable() error {
 		there[dir] = dir != "" && exists(dir)
 	}
 	return as(i.account, func() error {
-		for _, d := range []struct {
-			option, path string
-		}{{"coverage-directory", i.coverageDir}, {"profiler-directory", i.profilerDir}, {"recorder-directory", i.recorderDir}} {
+		for _, d := range []named{{optCoverageDirectory, i.coverageDir}, {optProfilerDirectory, i.profilerDir}, {optRecorderDirectory, i.recorderDir}} {
 			if there[d.path] && !writable(d.path) {
 				return fault.New(fault.Environment, "give it to that account (chown "+i.account.user+"), or name one that is not there yet: it will be made",
-					"option --%s: the user %s cannot write in %s", d.option, i.account.user, d.path)
+					"option %s: the user %s cannot write in %s", d.option, i.account.user, d.path)
 			}
 		}
 		return nil
@@ -335,7 +333,7 @@ func (p *Program) warnUnreachable(i *instance) error {
 	for _, d := range i.PythonPath {
 		needs = append(needs, need{i.fromLaunch(d), "--python-path", false})
 	}
-	if i.Given("python-eggs") {
+	if i.Given(optPythonEggs) {
 		needs = append(needs, need{i.eggs, "--python-eggs", false})
 	}
 	for _, n := range needs {

@@ -17,12 +17,12 @@ const localeDir = "/usr/lib/locale"
 // where text and file names are ASCII, so it is said and another one taken.
 func (p *Program) chooseLocale(s *Server) string {
 	locale := localeOf(s, p.Env)
-	option := "--locale"
+	option := optLocale
 	if s.Locale == "" {
-		option = "--lang"
+		option = optLang
 	}
 	if (locale == s.Locale || locale == s.Lang) && !localeExists(localeDir, locale) {
-		p.warn("option " + option + ": this machine has no locale " + run.Quote(locale) + " (see locale -a); C.UTF-8 is used")
+		p.warn("option " + option.Flag() + ": this machine has no locale " + run.Quote(locale) + " (see locale -a); C.UTF-8 is used")
 		return "C.UTF-8"
 	}
 	return locale

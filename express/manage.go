@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,15 +18,14 @@ import (
 
 // The commands for an instance that runs, and those that only print.
 
-// pick returns rows of the table of options.
-func pick(names ...string) []Option {
-	table := Options()
-	var rows []Option
-	for _, n := range names {
-		if o, _, _ := lookup(table, n); o != nil {
-			o.Group = "Options"
-			rows = append(rows, *o)
-		}
+// ownOptions are the options of a command that has few: rows of the table and such
+// as only it has.
+func ownOptions(options ...*Option) []*Option {
+	var rows []*Option
+	for _, o := range options {
+		row := *o
+		row.Group = "Options"
+		rows = append(rows, &row)
 	}
 	return rows
 }
@@ -155,13 +155,7 @@ func annotated(s *Server, file *conf.File, text string) string {
 	var b strings.Builder
 	last := ""
 	for k, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		origin := file.Origin(k + 1)
-		switch option := strings.TrimPrefix(origin, "--"); {
-		case origin == "":
-			origin = "always"
-		case !s.Given(option):
-			origin += ", by default"
-		}
+		origin := s.label(file.Origins(k + 1))
 		if origin != last && k > 0 && !strings.HasPrefix(strings.TrimSpace(line), "</") {
 			fmt.Fprintf(&b, "# %s\n", origin)
 			last = origin
@@ -169,6 +163,31 @@ func annotated(s *Server, file *conf.File, text string) string {
 		b.WriteString(line + "\n")
 	}
 	return b.String()
+}
+
+// label tells what a line comes from: the options that were given, else the first
+// of those that would change it, if it has a default.
+func (s *Server) label(origins []conf.Origin) string {
+	if given := s.flags(origins); len(given) > 0 {
+		return strings.Join(given, " ")
+	}
+	if len(origins) > 0 {
+		if o, ok := origins[0].(*Option); ok && (o.Default+o.Shown != "" || o.Kind == Flag) {
+			return o.Flag() + ", by default"
+		}
+	}
+	return "always"
+}
+
+// flags are those of the origins that were given, as people write them.
+func (s *Server) flags(origins []conf.Origin) []string {
+	var flags []string
+	for _, o := range origins {
+		if option, ok := o.(*Option); ok && s.Given(option) && !slices.Contains(flags, o.Flag()) {
+			flags = append(flags, o.Flag())
+		}
+	}
+	return flags
 }
 
 // jsonBanner is the banner for programs.
@@ -179,7 +198,7 @@ func (i *instance) jsonBanner(w io.Writer) error {
 		"error_log": i.errorLog, "mode": mode, "processes": processes, "threads": threads, "mpm": i.mpm, "pid_file": i.pidFile,
 		"control_script": filepath.Join(i.root, controlFile),
 	}
-	if i.Given("https-port") {
+	if i.Given(optHTTPSPort) {
 		m["https_url"] = origin("https", i.ServerName, i.HTTPSPort) + strings.TrimSuffix(i.mount, "/") + "/"
 	}
 	if i.AccessLog {

@@ -28,8 +28,8 @@ func (o *Option) note() string {
 }
 
 // shownOptions are those of start-server that people are told about.
-func shownOptions() []Option {
-	var shown []Option
+func shownOptions() []*Option {
+	var shown []*Option
 	for _, o := range Options() {
 		if !o.Hidden {
 			shown = append(shown, o)

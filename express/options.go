@@ -2,6 +2,7 @@ package express
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -50,76 +51,83 @@ func (o *Option) mayBeEmpty() int {
 	return 0
 }
 
+// Flag is how the option is written on a command line. It makes an option what a
+// line of the configuration comes from (conf.Origin).
+func (o *Option) Flag() string { return "--" + o.Name }
+
+// String returns the same, for messages.
+func (o *Option) String() string { return o.Flag() }
+
 // Available reports whether this release can do what the option says.
 func (o *Option) Available() bool { return o.field != nil }
 
-func text(name, def, meta, help string, f func(*Server) *string) Option {
-	o := Option{Name: name, Values: 1, Kind: Text, Default: def, Meta: meta, Help: help}
+func text(name, def, meta, help string, f func(*Server) *string) *Option {
+	o := &Option{Name: name, Values: 1, Kind: Text, Default: def, Meta: meta, Help: help}
 	if f != nil {
 		o.field = func(s *Server) any { return f(s) }
 	}
 	return o
 }
 
-func texts(name, meta, help string, f func(*Server) *[]string) Option {
-	o := Option{Name: name, Values: 1, Kind: Text, Repeatable: true, Meta: meta, Help: help}
+func texts(name, meta, help string, f func(*Server) *[]string) *Option {
+	o := &Option{Name: name, Values: 1, Kind: Text, Repeatable: true, Meta: meta, Help: help}
 	if f != nil {
 		o.field = func(s *Server) any { return f(s) }
 	}
 	return o
 }
 
-func pairs(name, meta, help string, f func(*Server) *[][2]string) Option {
-	o := Option{Name: name, Values: 2, Kind: Text, Repeatable: true, Meta: meta, Help: help}
+func pairs(name, meta, help string, f func(*Server) *[][2]string) *Option {
+	o := &Option{Name: name, Values: 2, Kind: Text, Repeatable: true, Meta: meta, Help: help}
 	if f != nil {
 		o.field = func(s *Server) any { return f(s) }
 	}
 	return o
 }
 
-func number(name, def, meta, help string, f func(*Server) *int) Option {
-	o := Option{Name: name, Values: 1, Kind: Number, Default: def, Meta: meta, Help: help, check: atLeast(0)}
+func number(name, def, meta, help string, f func(*Server) *int) *Option {
+	o := &Option{Name: name, Values: 1, Kind: Number, Default: def, Meta: meta, Help: help, check: atLeast(0)}
 	if f != nil {
 		o.field = func(s *Server) any { return f(s) }
 	}
 	return o
 }
 
-func fraction(name, def, help string, f func(*Server) *float64) Option {
-	o := Option{Name: name, Values: 1, Kind: Fraction, Shown: def, Meta: "FRACTION", Help: help, check: unit}
+func fraction(name, def, help string, f func(*Server) *float64) *Option {
+	o := &Option{Name: name, Values: 1, Kind: Fraction, Shown: def, Meta: "FRACTION", Help: help, check: unit}
 	if f != nil {
 		o.field = func(s *Server) any { return f(s) }
 	}
 	return o
 }
 
-func toggle(name, help string, f func(*Server) *bool) Option {
-	o := Option{Name: name, Kind: Flag, Help: help}
+func toggle(name, help string, f func(*Server) *bool) *Option {
+	o := &Option{Name: name, Kind: Flag, Help: help}
 	if f != nil {
 		o.field = func(s *Server) any { return f(s) }
 	}
 	return o
 }
 
-func (o Option) unix() Option                        { o.Unix = true; return o }
-func (o Option) since(v string) Option               { o.Since = v; return o }
-func (o Option) shown(v string) Option               { o.Shown = v; return o }
-func (o Option) daemon(v string) Option              { o.Daemon = v; return o.unix() }
-func (o Option) alias(v string) Option               { o.Aliases = append(o.Aliases, v); return o }
-func (o Option) checked(f func(string) error) Option { o.check = f; return o }
-func (o Option) among(fold bool, words ...string) Option {
+func (o *Option) unix() *Option                        { o.Unix = true; return o }
+func (o *Option) since(v string) *Option               { o.Since = v; return o }
+func (o *Option) shown(v string) *Option               { o.Shown = v; return o }
+func (o *Option) daemon(v string) *Option              { o.Daemon = v; return o.unix() }
+func (o *Option) alias(v string) *Option               { o.Aliases = append(o.Aliases, v); return o }
+func (o *Option) checked(f func(string) error) *Option { o.check = f; return o }
+func (o *Option) among(fold bool, words ...string) *Option {
 	o.Words = words
 	return o.checked(oneOf(fold, words...))
 }
-func (o Option) blank() Option          { o.Blank = true; return o }
-func (o Option) hidden() Option         { o.Hidden = true; return o }
-func (o Option) gone(why string) Option { o.Gone = why; o.Hidden = true; return o }
+func (o *Option) blank() *Option          { o.Blank = true; return o }
+func (o *Option) hidden() *Option         { o.Hidden = true; return o }
+func (o *Option) gone(why string) *Option { o.Gone = why; o.Hidden = true; return o }
 
-func group(name string, rows ...Option) []Option {
-	for i := range rows {
-		rows[i].Group = name
-		if rows[i].Since == "" {
-			rows[i].Since = "4.4.0"
+func group(name string, rows ...*Option) []*Option {
+	for _, o := range rows {
+		o.Group = name
+		if o.Since == "" {
+			o.Since = "4.4.0"
 		}
 	}
 	return rows
@@ -226,27 +234,23 @@ func oneOf(fold bool, words ...string) func(string) error {
 
 // lookup finds the row for a name as typed (without dashes): exactly, by
 // alias, or by a prefix that fits one row only. abbreviated tells the last case.
-func lookup(table []Option, name string) (o *Option, abbreviated bool, candidates []string) {
-	for i := range table {
-		if table[i].Name == name {
-			return &table[i], false, nil
+func lookup(table []*Option, name string) (o *Option, abbreviated bool, candidates []string) {
+	for _, row := range table {
+		if row.Name == name {
+			return row, false, nil
 		}
 	}
-	for i := range table {
-		for _, a := range table[i].Aliases {
-			if a == name {
-				return &table[i], false, nil
-			}
+	for _, row := range table {
+		if slices.Contains(row.Aliases, name) {
+			return row, false, nil
 		}
 	}
-	seen := map[*Option]bool{}
-	for i := range table {
-		if name != "" && strings.HasPrefix(table[i].Name, name) && table[i].Gone == "" {
-			o, candidates = &table[i], append(candidates, "--"+table[i].Name)
-			seen[o] = true
+	for _, row := range table {
+		if name != "" && strings.HasPrefix(row.Name, name) && row.Gone == "" {
+			o, candidates = row, append(candidates, row.Flag())
 		}
 	}
-	if len(seen) == 1 {
+	if len(candidates) == 1 {
 		return o, true, nil
 	}
 	return nil, false, candidates

@@ -147,7 +147,7 @@ func TestParse(t *testing.T) {
 	if !slices.Equal(s.SetEnv, [][2]string{{"A", "-x --y"}, {"B", ""}}) || !slices.Equal(s.positional, []string{"app.py"}) {
 		t.Errorf("%q %q", s.SetEnv, s.positional)
 	}
-	if len(p.warnings) != 0 && !strings.Contains(p.warnings[0], "--processes") || !s.Given("processes") || s.Given("host") {
+	if len(p.warnings) != 0 && !strings.Contains(p.warnings[0], "--processes") || !s.Given(optProcesses) || s.Given(optHost) {
 		t.Errorf("%q %v", p.warnings, s.given)
 	}
 	if s.LogLevel != "warn" || s.LimitRequestBody != 10485760 || s.MountPoint != "/" || s.KeepAliveTimeout != 2 {

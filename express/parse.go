@@ -75,10 +75,9 @@ func surplus(c *command, words []string) error {
 }
 
 // newServer returns a server with the defaults of the table.
-func newServer(table []Option) *Server {
+func newServer(table []*Option) *Server {
 	s := &Server{given: map[string]bool{}}
-	for i := range table {
-		o := &table[i]
+	for _, o := range table {
 		if o.Default == "" || o.field == nil || o.Repeatable || o.Kind == Flag {
 			continue
 		}
@@ -103,7 +102,7 @@ func (p *parsed) option(c *command, word string, args []string) ([]string, error
 		return nil, usage(c.name, hint, "no such option: --%s", name)
 	case o.Gone != "":
 		return nil, usage(c.name, "", "--%s %s", o.Name, o.Gone)
-	case o.Name == "help":
+	case o.Name == optHelp.Name: // commands have rows of their own
 		p.help = true
 		return args, nil
 	case o.Unix && runtime.GOOS == "windows":
@@ -163,7 +162,7 @@ func values(c *command, o *Option, typed, value string, inline bool, args []stri
 	return words, args, nil
 }
 
-func isOption(table []Option, word string) bool {
+func isOption(table []*Option, word string) bool {
 	name, ok := strings.CutPrefix(word, "--")
 	if !ok {
 		return false
@@ -174,14 +173,14 @@ func isOption(table []Option, word string) bool {
 }
 
 // nearest returns the name in the table that is most like the given one, or "".
-func nearest(table []Option, name string) string {
+func nearest(table []*Option, name string) string {
 	best, distance := "", max(2, len(name)/3)+1
-	for i := range table {
-		if table[i].Hidden {
+	for _, o := range table {
+		if o.Hidden {
 			continue
 		}
-		if d := editDistance(table[i].Name, name); d < distance {
-			best, distance = table[i].Name, d
+		if d := editDistance(o.Name, name); d < distance {
+			best, distance = o.Name, d
 		}
 	}
 	return best

@@ -11,7 +11,7 @@ import (
 
 // checkPort reports that an address cannot be listened on, before anything is
 // written or started.
-func checkPort(host string, port int, option string) error {
+func checkPort(host string, port int, option *Option) error {
 	address := net.JoinHostPort(unbracket(host), strconv.Itoa(port))
 	err := tryPort(address)
 	if err == nil {
@@ -27,7 +27,7 @@ func checkPort(host string, port int, option string) error {
 		if by == "" {
 			by = "another program"
 		}
-		return fault.New(fault.Environment, "stop it, or choose another port with --"+option, "%s is in use by %s", shown, by)
+		return fault.New(fault.Environment, "stop it, or choose another port with "+option.Flag(), "%s is in use by %s", shown, by)
 	case errors.Is(err, errDenied):
 		return portDenied(shown, option)
 	case errors.Is(err, errNotOurs):
@@ -37,7 +37,7 @@ func checkPort(host string, port int, option string) error {
 	if errors.As(err, &op) {
 		err = op.Err // without the address, which is named already
 	}
-	return fault.New(fault.Environment, "check --host and --"+option, "listen on %s: %w", shown, err)
+	return fault.New(fault.Environment, "check --host and "+option.Flag(), "listen on %s: %w", shown, err)
 }
 
 // listenAddress is the argument of httpd's Listen directive.

@@ -22,8 +22,8 @@ const (
 const listAddresses = "ip addr"
 
 // portDenied is the error for a port that this account may not listen on.
-func portDenied(shown, option string) error {
-	return fault.New(fault.Environment, "choose a port above 1023 with --"+option+", or start as root with --user", "only root can listen on %s", shown)
+func portDenied(shown string, option *Option) error {
+	return fault.New(fault.Environment, "choose a port above 1023 with "+option.Flag()+", or start as root with --user", "only root can listen on %s", shown)
 }
 
 // tryPort takes an address and gives it back. It does not listen: a client that

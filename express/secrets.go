@@ -20,7 +20,7 @@ func HideSecrets(args []string) []string {
 			continue
 		}
 		name, _, inline := strings.Cut(name, "=")
-		if o, _, _ := lookup(table, name); o == nil || o.Name != "setenv" {
+		if o, _, _ := lookup(table, name); o != optSetenv {
 			continue
 		}
 		value := k + 2

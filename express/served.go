@@ -23,12 +23,14 @@ import (
 
 // servedDir is a directory whose files httpd sends.
 type servedDir struct {
-	path, option string
-	code         bool     // Python code of the application is in it
-	files        []string // base names of files that are not sent
-	logs         []string // the same for log files, which may have a suffix
-	dirs         []string // relative paths of directories that are not sent
-	open         []string // relative paths that have rules of their own
+	path    string
+	option  *Option
+	origins []conf.Origin
+	code    bool     // Python code of the application is in it
+	files   []string // base names of files that are not sent
+	logs    []string // the same for log files, which may have a suffix
+	dirs    []string // relative paths of directories that are not sent
+	open    []string // relative paths that have rules of their own
 }
 
 // privateFile is a file or directory that clients must not read.
@@ -83,14 +85,14 @@ func (i *instance) serverFiles() []privateFile {
 		{what: "the pid file", path: i.pidFile},
 		{what: "the error log", path: filepath.Join(i.logs, i.ErrorLogName), log: true},
 	}
-	for _, v := range [][2]string{
-		{"--rewrite-rules", i.RewriteRules},
-		{"--envvars-script", i.EnvVarsScript},
-		{"--ssl-ca-certificate-file", i.CACertificateFile},
-		{"--ssl-certificate-chain-file", i.CertificateChainFile},
+	for _, v := range []named{
+		{optRewriteRules, i.RewriteRules},
+		{optEnvvarsScript, i.EnvVarsScript},
+		{optSSLCACertificateFile, i.CACertificateFile},
+		{optSSLCertificateChainFile, i.CertificateChainFile},
 	} {
-		if v[1] != "" {
-			list = append(list, privateFile{what: "the file of " + v[0], path: i.fromLaunch(v[1])})
+		if v.path != "" {
+			list = append(list, privateFile{what: "the file of " + v.option.Flag(), path: i.fromLaunch(v.path)})
 		}
 	}
 	for _, v := range i.IncludeFiles {
@@ -144,20 +146,20 @@ func inside(dir, path string) (rel string, ok bool) {
 // findServed determines which directories httpd sends files from, and what is not
 // sent from them. It warns where one holds the application or files of the server.
 func (p *Program) findServed(i *instance) error {
-	i.served = []*servedDir{{path: i.docs, option: "document-root"}}
+	i.served = []*servedDir{{path: i.docs, option: optDocumentRoot, origins: i.docsOrigins()}}
 	var single []string // files with a URL of their own
 	for _, a := range i.URLAliases {
 		target := i.fromLaunch(a[1])
 		if info, err := os.Stat(target); err == nil && !info.IsDir() {
 			single = append(single, target)
 		} else if !slices.ContainsFunc(i.served, func(d *servedDir) bool { return d.path == target }) {
-			i.served = append(i.served, &servedDir{path: target, option: "url-alias"})
+			i.served = append(i.served, &servedDir{path: target, option: optURLAlias, origins: []conf.Origin{optURLAlias}})
 		}
 	}
 	secrets := slices.Concat(i.code(), i.imports(), i.serverFiles())
 	for _, d := range i.served {
 		if rel, _ := inside(d.path, i.root); rel == "." {
-			return fault.New(fault.Usage, "choose another directory with --server-root", "option --%s: %s is the server root, whose files clients must not read", d.option, d.path)
+			return fault.New(fault.Usage, "choose another directory with --server-root", "option %s: %s is the server root, whose files clients must not read", d.option, d.path)
 		}
 		var found []string
 		for _, s := range secrets {
@@ -232,7 +234,7 @@ func (d *servedDir) warn(p *Program, found []string) {
 	if d.code {
 		rule = "clients get 403 for these and for all Python files there"
 	}
-	p.warn("option --" + d.option + ": " + d.path + " holds " + what + "; " + rule +
+	p.warn("option " + d.option.Flag() + ": " + d.path + " holds " + what + "; " + rule +
 		", but can read everything else; put the files for clients into a directory of their own")
 }
 
@@ -328,7 +330,7 @@ func (d *servedDir) refuse(pattern string) conf.Node {
 		except = "(?!(?-i:" + alternatives(d.open) + ")(?:/|$))"
 	}
 	expression := "%{REQUEST_FILENAME} =~ m#^" + literal(strings.TrimSuffix(slashed(d.path), "/")) + "/" + except + "(?:" + strings.ReplaceAll(pattern, "#", `\x23`) + ")$#i && -e %{REQUEST_FILENAME}"
-	return conf.S("If", args(conf.Word(expression)), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From("--" + d.option)
+	return conf.S("If", args(conf.Word(expression)), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From(d.origins...)
 }
 
 func alternatives(words []string) string {
@@ -346,7 +348,7 @@ func literal(s string) string { return strings.ReplaceAll(regexp.QuoteMeta(s), "
 // FollowSymLinks httpd looks at each part of a path below the directory, and refuses
 // one that is a symbolic link; the directory itself may be one.
 func (b *builder) links() []conf.Node {
-	options := conf.D("Options", conf.Key("-FollowSymLinks")).From("--follow-symlinks")
+	options := conf.D("Options", conf.Key("-FollowSymLinks")).From(optFollowSymlinks)
 	switch strings.ToLower(b.i.FollowSymlinks) {
 	case "all":
 		return nil
@@ -362,7 +364,7 @@ func (b *builder) links() []conf.Node {
 // of the directories alone.
 func (b *builder) rewriting() {
 	if strings.EqualFold(b.i.FollowSymlinks, "none") {
-		b.add(conf.S("Location", args(word("/")), conf.D("Options", conf.Key("+FollowSymLinks"))).From("--follow-symlinks"))
+		b.add(conf.S("Location", args(word("/")), conf.D("Options", conf.Key("+FollowSymLinks"))).From(optFollowSymlinks))
 	}
 }
 

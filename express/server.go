@@ -107,13 +107,12 @@ type Server struct {
 	EnableDebugger, DebuggerStartup, EnableCoverage, EnableProfiler, EnableRecorder, EnableGDB bool
 	CoverageDirectory, ProfilerDirectory, RecorderDirectory, GDBExecutable                     string
 
-	given         map[string]bool
+	given         map[string]bool // by name
 	positional    []string
 	moduleVersion string // of the installed module
 	freeThreaded  bool   // the installed Python has no GIL
 	forUnit       bool   // a unit is printed, which runs it as --user
 }
 
-// Given reports whether the command line sets the option, by its first name
-// without dashes.
-func (s *Server) Given(name string) bool { return s.given[name] }
+// Given reports whether the command line sets the option.
+func (s *Server) Given(o *Option) bool { return s.given[o.Name] }

@@ -277,13 +277,13 @@ func (i *instance) confError(err error, trial, text string, file *conf.File) err
 	}
 	what := "httpd refuses the configuration"
 	if m := atLine.FindStringSubmatch(tail); m != nil && !strings.HasPrefix(m[2], trial) {
-		if option := i.optionOf(m[2]); option != "" {
-			what = "httpd refuses a file of option --" + option
+		if option := i.optionOf(m[2]); option != nil {
+			what = "httpd refuses a file of option " + option.Flag()
 		}
 	} else if m != nil {
 		n, _ := strconv.Atoi(m[1])
-		if option := file.Origin(n); option != "" {
-			what = "httpd refuses what option " + option + " says"
+		if options := i.flags(file.Origins(n)); len(options) > 0 {
+			what = "httpd refuses what option " + strings.Join(options, " or ") + " says"
 		}
 		if lines := strings.Split(text, "\n"); n > 0 && n <= len(lines) && !strings.Contains(lines[n-1], "SetEnv") {
 			tail += "\nthe line is: " + strings.TrimSpace(lines[n-1])
@@ -294,17 +294,17 @@ func (i *instance) confError(err error, trial, text string, file *conf.File) err
 
 // optionOf returns the option that names a file of httpd's language; what follows
 // the path in the text is httpd's.
-func (i *instance) optionOf(text string) string {
+func (i *instance) optionOf(text string) *Option {
 	if i.RewriteRules != "" && strings.HasPrefix(text, i.rewriteRules()) {
-		return "rewrite-rules"
+		return optRewriteRules
 	}
 	for _, name := range i.IncludeFiles {
 		path, _, _ := strings.Cut(i.fromLaunch(name), "*") // also a directory, or a pattern
 		if strings.HasPrefix(text, path) {
-			return "include-file"
+			return optIncludeFile
 		}
 	}
-	return ""
+	return nil
 }
 
 func (i *instance) settings() settings {
@@ -368,7 +368,7 @@ func (i *instance) launch() *launch {
 	}
 	slices.Sort(l.Env)
 	l.Env = append(l.Env, i.variables...)
-	if i.Given("https-port") {
+	if i.Given(optHTTPSPort) {
 		l.Env = append(l.Env, "MOD_WSGI_HTTPS_PORT="+strconv.Itoa(i.HTTPSPort))
 	}
 	if i.StartupLog && (!i.LogToTerminal || opens(i.startLog)) {
@@ -430,11 +430,11 @@ func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if c.server.SetupOnly {
 		return setupServer(ctx, p, c)
 	}
-	if err := checkPort(c.server.Host, c.server.Port, "port"); err != nil {
+	if err := checkPort(c.server.Host, c.server.Port, optPort); err != nil {
 		return 1, err
 	}
-	if c.server.Given("https-port") {
-		if err := checkPort(c.server.Host, c.server.HTTPSPort, "https-port"); err != nil {
+	if c.server.Given(optHTTPSPort) {
+		if err := checkPort(c.server.Host, c.server.HTTPSPort, optHTTPSPort); err != nil {
 			return 1, err
 		}
 	}

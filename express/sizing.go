@@ -21,28 +21,28 @@ func (i *instance) sizes() sizes {
 	}
 	if i.mpm == "winnt" { // one process; a thread for each connection, also for one that is kept open
 		n := max(64, threads)
-		if i.Given("max-clients") {
+		if i.Given(optMaxClients) {
 			n = max(threads, i.MaxClients)
 		}
 		return embeddedSizes(i.mpm, 1, n)
 	}
 	capacity := processes * threads
 	clients := 10 + max(10, capacity*3/2)
-	if i.Given("max-clients") {
+	if i.Given(optMaxClients) {
 		clients = max(capacity, i.MaxClients)
 	}
 	initial, high := 0.2, 0.6
 	if i.mpm == "prefork" {
 		initial, high = 0.05, 0.1
 	}
-	if i.Given("initial-workers") {
+	if i.Given(optInitialWorkers) {
 		initial = i.InitialWorkers
 	}
 	low := initial
-	if i.Given("minimum-spare-workers") {
+	if i.Given(optMinimumSpareWorkers) {
 		low = i.MinSpareWorkers
 	}
-	if i.Given("maximum-spare-workers") {
+	if i.Given(optMaximumSpareWorkers) {
 		high = i.MaxSpareWorkers
 	}
 	part := func(f float64, of int) int { return int(math.Floor(f * float64(of))) }

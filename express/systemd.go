@@ -107,7 +107,7 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 	switch {
 	case asRoot:
 		capabilities = "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL CAP_DAC_OVERRIDE CAP_FOWNER CAP_NET_BIND_SERVICE"
-	case s.Port < 1024 || s.Given("https-port") && s.HTTPSPort < 1024:
+	case s.Port < 1024 || s.Given(optHTTPSPort) && s.HTTPSPort < 1024:
 		capabilities = "CAP_NET_BIND_SERVICE"
 		fmt.Fprintf(&b, "AmbientCapabilities=%s\n", capabilities)
 	}
@@ -123,11 +123,9 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 // belongs to the unit changed.
 func (p *Program) unitCommand(i *instance, root string, asRoot bool) (string, error) {
 	argv := []string{i.launcher, "start-server"}
-	table := Options()
-	for k := range table {
-		o := &table[k]
-		drop := o.Name == "server-root" || o.Name == "wait-ready" || o.Name == "working-directory" || (o.Name == "user" || o.Name == "group") && !asRoot
-		if drop || o.field == nil || !i.given[o.Name] {
+	for _, o := range Options() {
+		drop := o == optServerRoot || o == optWaitReady || o == optWorkingDirectory || (o == optUser || o == optGroup) && !asRoot
+		if drop || o.field == nil || !i.Given(o) {
 			continue
 		}
 		argv = append(argv, again(o, i.Server)...)
@@ -154,7 +152,7 @@ func (p *Program) unitCommand(i *instance, root string, asRoot bool) (string, er
 
 // again returns the words that give an option the value that it has.
 func again(o *Option, s *Server) []string {
-	name := "--" + o.Name
+	name := o.Flag()
 	switch v := o.field(s).(type) {
 	case *string:
 		return []string{name + "=" + *v}

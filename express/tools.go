@@ -15,22 +15,22 @@ import (
 func (p *Program) toolConflicts(s *Server) error {
 	tools := []struct {
 		on        bool
-		name      string
-		directory string // the option that goes with it
+		option    *Option
+		directory *Option // goes with it; nil for none
 	}{
-		{s.EnableDebugger, "enable-debugger", ""},
-		{s.EnableCoverage, "enable-coverage", "coverage-directory"},
-		{s.EnableProfiler, "enable-profiler", "profiler-directory"},
-		{s.EnableRecorder, "enable-recorder", "recorder-directory"},
-		{s.EnableGDB, "enable-gdb", "gdb-executable"},
+		{s.EnableDebugger, optEnableDebugger, nil},
+		{s.EnableCoverage, optEnableCoverage, optCoverageDirectory},
+		{s.EnableProfiler, optEnableProfiler, optProfilerDirectory},
+		{s.EnableRecorder, optEnableRecorder, optRecorderDirectory},
+		{s.EnableGDB, optEnableGDB, optGDBExecutable},
 	}
 	for _, t := range tools {
 		if t.on && s.EmbeddedMode {
-			return usage("start-server", "", "option --%s implies --debug-mode, which --embedded-mode excludes", t.name)
+			return usage("start-server", "", "option %s implies --debug-mode, which --embedded-mode excludes", t.option)
 		}
 		s.DebugMode = s.DebugMode || t.on
-		if !t.on && s.Given(t.directory) {
-			p.warn("--" + t.directory + " has no effect without --" + t.name)
+		if !t.on && t.directory != nil && s.Given(t.directory) {
+			p.warn(t.directory.Flag() + " has no effect without " + t.option.Flag())
 		}
 	}
 	if s.DebuggerStartup && !s.EnableDebugger {
@@ -45,14 +45,15 @@ func (p *Program) toolConflicts(s *Server) error {
 // tools tells where the tools for debugging write to, and finds gdb.
 func (p *Program) tools(i *instance) error {
 	for _, d := range []struct {
-		on            bool
-		option, value string
-		name          string
-		to            *string
+		on     bool
+		option *Option
+		value  string
+		name   string
+		to     *string
 	}{
-		{i.EnableCoverage, "coverage-directory", i.CoverageDirectory, "htmlcov", &i.coverageDir},
-		{i.EnableProfiler, "profiler-directory", i.ProfilerDirectory, "pstats", &i.profilerDir},
-		{i.EnableRecorder, "recorder-directory", i.RecorderDirectory, "archive", &i.recorderDir},
+		{i.EnableCoverage, optCoverageDirectory, i.CoverageDirectory, "htmlcov", &i.coverageDir},
+		{i.EnableProfiler, optProfilerDirectory, i.ProfilerDirectory, "pstats", &i.profilerDir},
+		{i.EnableRecorder, optRecorderDirectory, i.RecorderDirectory, "archive", &i.recorderDir},
 	} {
 		if !d.on {
 			continue
@@ -131,12 +132,12 @@ func telemetryConflicts(s *Server) error {
 		}
 	}
 	target := s.EnableTelemetry || s.TelemetryService != ""
-	for _, o := range []string{"slow-requests", "telemetry-interval", "telemetry-options"} {
+	for _, o := range []*Option{optSlowRequests, optTelemetryInterval, optTelemetryOptions} {
 		if s.Given(o) && !target {
-			return bad("option --%s needs --telemetry-service or --enable-telemetry", o)
+			return bad("option %s needs --telemetry-service or --enable-telemetry", o)
 		}
 	}
-	if s.Given("telemetry-ui-port") && !s.EnableTelemetry {
+	if s.Given(optTelemetryUIPort) && !s.EnableTelemetry {
 		return bad("option --telemetry-ui-port needs --enable-telemetry")
 	}
 	return nil
@@ -160,12 +161,12 @@ func (b *builder) telemetry() {
 	if target == "" {
 		return
 	}
-	b.add(conf.D("WSGITelemetryService", word(target), conf.Pair{Name: "interval", Value: decimal(i.TelemetryInterval)}).From("--telemetry-service"))
-	if i.Given("slow-requests") {
-		b.add(conf.D("WSGISlowRequests", word(decimal(i.SlowRequests))).From("--slow-requests"))
+	b.add(conf.D("WSGITelemetryService", word(target), conf.Pair{Name: "interval", Value: decimal(i.TelemetryInterval)}).From(optTelemetryService, optEnableTelemetry, optTelemetryInterval))
+	if i.Given(optSlowRequests) {
+		b.add(conf.D("WSGISlowRequests", word(decimal(i.SlowRequests))).From(optSlowRequests))
 	}
 	for _, o := range i.TelemetryOptions {
-		d := conf.D("WSGITelemetryOptions").From("--telemetry-options")
+		d := conf.D("WSGITelemetryOptions").From(optTelemetryOptions)
 		for _, w := range strings.Fields(o) {
 			d.Args = append(d.Args, word(w))
 		}
@@ -205,7 +206,7 @@ func (b *builder) resources() {
 	if !i.daemon() {
 		process = "%{GLOBAL}"
 	}
-	d := conf.D("WSGIHandlerScript", conf.Key("wsgi-resource"), word(filepath.Join(i.root, resourceFile))).From("--add-handler")
+	d := conf.D("WSGIHandlerScript", conf.Key("wsgi-resource"), word(filepath.Join(i.root, resourceFile))).From(optAddHandler)
 	if b.hasProcessGroups() {
 		d.Args = append(d.Args, conf.Pair{Name: "process-group", Value: process})
 	}
@@ -219,7 +220,7 @@ func (b *builder) resources() {
 		}
 		seen[e] = true
 		// AddHandler would take files with a further extension too.
-		b.add(conf.S("FilesMatch", args(word("(?i)"+regexpText(e)+"$")), conf.D("SetHandler", conf.Key("wsgi-resource"))).From("--add-handler"))
+		b.add(conf.S("FilesMatch", args(word("(?i)"+regexpText(e)+"$")), conf.D("SetHandler", conf.Key("wsgi-resource"))).From(optAddHandler))
 	}
 }
 
@@ -247,7 +248,7 @@ func (b *builder) docs() {
 	if !b.i.manual() {
 		return
 	}
-	b.add(conf.D("Alias", word(docsURL), word(b.i.manualDir())).From("--enable-docs"),
+	b.add(conf.D("Alias", word(docsURL), word(b.i.manualDir())).From(optEnableDocs),
 		conf.S("Directory", args(conf.Glob(slashed(b.i.manualDir()))), conf.D("DirectoryIndex", conf.Key("index.html")),
-			conf.D("Require", conf.Key("all"), conf.Key("granted"))).From("--enable-docs"))
+			conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(optEnableDocs))
 }

@@ -73,36 +73,36 @@ func (i *instance) reliedFiles() []relied {
 			}
 		}
 	}
-	option := func(name string, r role, paths ...string) {
-		by := "option --" + name
-		if !i.Given(name) {
+	option := func(o *Option, r role, paths ...string) {
+		by := "option " + o.Flag()
+		if !i.Given(o) {
 			by = ""
 		}
 		add(by, r, paths...)
 	}
 	add(i.httpdBy, executed, i.httpd)
-	option("modules-directory", executed, i.modulesDir)
-	option("rotatelogs-executable", executed, i.rotatelogs)
-	add("option --gdb-executable", executed, i.gdb)
+	option(optModulesDirectory, executed, i.modulesDir)
+	option(optRotatelogsExecutable, executed, i.rotatelogs)
+	add("option "+optGDBExecutable.Flag(), executed, i.gdb)
 	if i.printed {
 		return files // who runs the rest is somebody else
 	}
 	for _, name := range i.IncludeFiles {
-		add("option --include-file", obeyed, included(i.fromLaunch(name))...)
+		add("option "+optIncludeFile.Flag(), obeyed, included(i.fromLaunch(name))...)
 	}
 	if i.RewriteRules != "" {
-		add("option --rewrite-rules", obeyed, i.rewriteRules())
+		add("option "+optRewriteRules.Flag(), obeyed, i.rewriteRules())
 	}
 	if i.SocketPrefix != "" {
 		// In a directory such as /tmp others cannot replace what is root's.
-		add("option --socket-prefix", created, filepath.Join(i.socketDir, "wsgi.sock"))
+		add("option "+optSocketPrefix.Flag(), created, filepath.Join(i.socketDir, "wsgi.sock"))
 	}
-	option("mime-types", data, i.mime)
-	if i.Given("https-port") {
+	option(optMIMETypes, data, i.mime)
+	if i.Given(optHTTPSPort) {
 		cert, key := i.certificate()
 		add("the certificate", data, cert)
 		add("the certificate's key", data, key)
-		for _, f := range []named{{"ssl-ca-certificate-file", i.CACertificateFile}, {"ssl-certificate-chain-file", i.CertificateChainFile}} {
+		for _, f := range []named{{optSSLCACertificateFile, i.CACertificateFile}, {optSSLCertificateChainFile, i.CertificateChainFile}} {
 			if f.path != "" {
 				option(f.option, data, i.fromLaunch(f.path))
 			}
@@ -134,8 +134,8 @@ func (i *instance) loaded(file *conf.File) []relied {
 			continue
 		}
 		by := ""
-		if i.Given("modules-directory") && filepath.Dir(string(path)) == i.modulesDir {
-			by = "option --modules-directory"
+		if i.Given(optModulesDirectory) && filepath.Dir(string(path)) == i.modulesDir {
+			by = "option " + optModulesDirectory.Flag()
 		}
 		files = append(files, relied{by, string(path), executed})
 	}

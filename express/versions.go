@@ -67,9 +67,9 @@ func checkVersions(s *Server, module string) error {
 			"the installed mod_wsgi is %s; this launcher needs %s or newer, for older ones fail requests with many headers", orUnknown(module), oldestModule)
 	}
 	for _, o := range Options() {
-		if s.given[o.Name] && !atLeastVersion(module, o.Since) {
+		if s.Given(o) && !atLeastVersion(module, o.Since) {
 			return fault.New(fault.Usage, "install a newer one: modwsgi install --mod-wsgi-version '>= "+o.Since+"'",
-				"option --%s needs mod_wsgi %s or newer; the installed one is %s", o.Name, o.Since, module)
+				"option %s needs mod_wsgi %s or newer; the installed one is %s", o, o.Since, module)
 		}
 	}
 	return carried(s, Options())

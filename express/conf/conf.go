@@ -64,27 +64,32 @@ type Pair struct{ Name, Value string }
 func (p Pair) text() string { return p.Name + "=" + Quote(p.Value) }
 func (p Pair) raw() string  { return p.Value }
 
-// Directive is one line. Origin names the option that it comes from, for error
-// messages; "" for a line that no option asked for.
+// Origin is what can ask for a line: an option of a command line.
+type Origin interface {
+	Flag() string // as people write it
+}
+
+// Directive is one line. Origins are what it comes from, for messages; none for a
+// line that nothing asked for.
 type Directive struct {
-	Name   string
-	Args   []Arg
-	Origin string
+	Name    string
+	Args    []Arg
+	Origins []Origin
 }
 
 // D returns a directive.
 func D(name string, args ...Arg) *Directive { return &Directive{Name: name, Args: args} }
 
-// From sets the origin and returns the directive.
-func (d *Directive) From(option string) *Directive { d.Origin = option; return d }
+// From sets the origins and returns the directive.
+func (d *Directive) From(origins ...Origin) *Directive { d.Origins = origins; return d }
 
 // Section is a directive that holds others. An empty Section has no effect in
 // httpd, and is written all the same.
 type Section struct {
-	Name   string
-	Args   []Arg
-	Body   []Node
-	Origin string
+	Name    string
+	Args    []Arg
+	Body    []Node
+	Origins []Origin
 }
 
 // S returns a section.
@@ -92,8 +97,9 @@ func S(name string, args []Arg, body ...Node) *Section {
 	return &Section{Name: name, Args: args, Body: body}
 }
 
-// From sets the origin and returns the section.
-func (s *Section) From(option string) *Section { s.Origin = option; return s }
+// From sets the origins and returns the section. They hold for the lines in it that
+// have none of their own.
+func (s *Section) From(origins ...Origin) *Section { s.Origins = origins; return s }
 
 // File is a complete configuration.
 type File struct{ Nodes []Node }
@@ -122,13 +128,13 @@ func Prelude() *Directive { return D("Define", Key(dollar), Key("$")) }
 // ValueError is a value that the language cannot express.
 type ValueError struct {
 	Directive string
-	Origin    string // the option, or ""
+	Origins   []Origin
 	Reason    string
 }
 
 func (e *ValueError) Error() string {
-	if e.Origin != "" {
-		return fmt.Sprintf("the value of %s %s", e.Origin, e.Reason)
+	if len(e.Origins) == 1 {
+		return fmt.Sprintf("the value of %s %s", e.Origins[0].Flag(), e.Reason)
 	}
 	return fmt.Sprintf("a value for the httpd directive %s %s", e.Directive, e.Reason)
 }
@@ -195,10 +201,10 @@ func Regexp(literal string) Pattern {
 	return Pattern(strings.ReplaceAll(regexp.QuoteMeta(literal), `"`, `\x22`))
 }
 
-func (d *Directive) check() error { return check(d.Name, d.Origin, d.Args) }
+func (d *Directive) check() error { return check(d.Name, d.Origins, d.Args) }
 
 func (s *Section) check() error {
-	if err := check(s.Name, s.Origin, s.Args); err != nil {
+	if err := check(s.Name, s.Origins, s.Args); err != nil {
 		return err
 	}
 	for _, n := range s.Body {
@@ -209,10 +215,10 @@ func (s *Section) check() error {
 	return nil
 }
 
-func check(name, origin string, args []Arg) error {
+func check(name string, origins []Origin, args []Arg) error {
 	for _, a := range args {
 		if reason := Check(a.raw()); reason != "" {
-			return &ValueError{Directive: name, Origin: origin, Reason: reason}
+			return &ValueError{Directive: name, Origins: origins, Reason: reason}
 		}
 	}
 	return nil
@@ -258,42 +264,43 @@ func PipeWord(s string) (string, error) {
 	return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"`, nil
 }
 
-// Origin returns the option that line n of Text, counted from 1, comes from, or
-// "" where no option asked for it.
-func (f *File) Origin(n int) string {
+// Origins returns what line n of Text, counted from 1, comes from; none where
+// nothing asked for it.
+func (f *File) Origins(n int) []Origin {
 	next := 3 // after the comment and the prelude
-	var find func(nodes []Node, outer string) (string, bool)
-	find = func(nodes []Node, outer string) (string, bool) {
+	var find func(nodes []Node, outer []Origin) ([]Origin, bool)
+	find = func(nodes []Node, outer []Origin) ([]Origin, bool) {
 		for _, node := range nodes {
 			switch x := node.(type) {
 			case *Directive:
 				if next == n {
-					if x.Origin != "" {
-						return x.Origin, true
-					}
-					return outer, true
+					return orOuter(x.Origins, outer), true
 				}
 				next++
 			case *Section:
-				origin := x.Origin
-				if origin == "" {
-					origin = outer
-				}
+				own := orOuter(x.Origins, outer)
 				if next == n {
-					return origin, true
+					return own, true
 				}
 				next++
-				if o, ok := find(x.Body, origin); ok {
+				if o, ok := find(x.Body, own); ok {
 					return o, true
 				}
 				if next == n {
-					return origin, true
+					return own, true
 				}
 				next++
 			}
 		}
-		return "", false
+		return nil, false
 	}
-	o, _ := find(f.Nodes, "")
+	o, _ := find(f.Nodes, nil)
 	return o
+}
+
+func orOuter(own, outer []Origin) []Origin {
+	if len(own) > 0 {
+		return own
+	}
+	return outer
 }

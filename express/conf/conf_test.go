@@ -111,7 +111,7 @@ func FuzzQuote(f *testing.F) {
 func TestValuesThatCannotBeWritten(t *testing.T) {
 	for _, v := range []string{"a\nb", "a\rb", "\x00", "\x1b[2J", "\x7f", strings.Repeat("x", MaxLine)} {
 		var f File
-		f.Add(S("Directory", []Arg{Word("/")}, D("SetEnv", Word("A"), Word(v)).From("--setenv")))
+		f.Add(S("Directory", []Arg{Word("/")}, D("SetEnv", Word("A"), Word(v)).From(flag("--setenv"))))
 		text, err := f.Text()
 		if err == nil || !strings.Contains(err.Error(), "--setenv") || text != "" {
 			t.Errorf("%.20q: %v, %d bytes", v, err, len(text))
@@ -159,16 +159,25 @@ func TestPipeWord(t *testing.T) {
 	}
 }
 
+// flag is an option by its name.
+type flag string
+
+func (f flag) Flag() string { return string(f) }
+
 func TestOrigin(t *testing.T) {
 	var f File
-	f.Add(D("A"), S("Directory", []Arg{Word("/")}, D("B").From("--b"), D("C")).From("--dir"), D("E").From("--e"))
+	f.Add(D("A"), S("Directory", []Arg{Word("/")}, D("B").From(flag("--b")), D("C")).From(flag("--dir")), D("E").From(flag("--e"), flag("--f")))
 	text, err := f.Text()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n, line := range strings.Split(text, "\n") {
-		want := map[string]string{"B": "--b", "C": "--dir", "E": "--e", `<Directory "/">`: "--dir", "</Directory>": "--dir"}[strings.TrimSpace(line)]
-		if got := f.Origin(n + 1); got != want {
+		want := map[string]string{"B": "--b", "C": "--dir", "E": "--e --f", `<Directory "/">`: "--dir", "</Directory>": "--dir"}[strings.TrimSpace(line)]
+		var flags []string
+		for _, o := range f.Origins(n + 1) {
+			flags = append(flags, o.Flag())
+		}
+		if got := strings.Join(flags, " "); got != want {
 			t.Errorf("line %d, %q: %q, want %q", n+1, line, got, want)
 		}
 	}
