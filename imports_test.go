@@ -29,7 +29,7 @@ var edges = []struct {
 	{"installer/place", []string{"internal/run", "internal/fault", "internal/atomicfile", "internal/flock", "internal/owned"}},
 	{"httpdbuild", []string{"internal/"}},
 	{"modulebuild", []string{"internal/"}},
-	{"detect", []string{"internal/run", "internal/elf", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault", "internal/owned"}},
+	{"detect", []string{"internal/run", "internal/elf", "internal/libpython", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault", "internal/owned"}},
 	{"doctor", []string{"detect", "internal/"}},
 	{"packaging", []string{"python", "internal/"}},
 	{"python", nil},

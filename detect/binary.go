@@ -224,7 +224,7 @@ func (p *Python) checkDylib(d *Disk, path string) (lib, why string) {
 	if images[i].kind != macho.TypeDylib {
 		return "", "it is not a shared library"
 	}
-	found := versionsIn(images[i].text, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor))
+	found := elf.VersionsIn(images[i].text, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor))
 	if len(found) > 0 && !slices.Contains(found, p.Version) {
 		return "", "it is of Python " + found[0]
 	}

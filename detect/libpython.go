@@ -1,14 +1,12 @@
 package detect
 
 import (
-	"bytes"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
-	"modwsgi/internal/elf"
+	"modwsgi/internal/libpython"
 	"modwsgi/internal/pe"
 )
 
@@ -133,7 +131,7 @@ func (p *Python) checkShared(d *Disk, path string) (lib, why string) {
 	case !exportsPython(f):
 		return "", "it does not hold the interpreter"
 	}
-	if v := libraryVersion(f, p); v != "" && v != p.Version && strings.Count(p.Version, ".") > 1 {
+	if v := libpython.Version(f, p.Version); v != "" && v != p.Version && strings.Count(p.Version, ".") > 1 {
 		return "", "it is of Python " + v
 	}
 	if facts.Soname == "" || facts.Soname == filepath.Base(path) {
@@ -145,70 +143,6 @@ func (p *Python) checkShared(d *Disk, path string) (lib, why string) {
 		}
 	}
 	return "", "its SONAME " + facts.Soname + " is not there"
-}
-
-// libraryVersion returns the Python version inside a libpython, "" where it
-// cannot be told. Since 3.11 there is the constant Py_Version; before, the text
-// that Py_GetVersion prints is looked for.
-func libraryVersion(f *elf.File, p *Python) string {
-	if hex, err := f.Uint32("Py_Version"); err == nil {
-		return versionOf(hex)
-	}
-	data, err := f.ReadOnlyData()
-	if err != nil || data == nil {
-		return ""
-	}
-	versions := versionsIn(data, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor))
-	switch {
-	case len(versions) == 0:
-		return ""
-	case slices.Contains(versions, p.Version):
-		return p.Version
-	default:
-		return versions[0]
-	}
-}
-
-var fullVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?`)
-
-// versionsIn lists the version numbers that begin with start and follow label
-// in binary data; not those that are the end of something longer. Searching
-// plain bytes takes a millisecond where a regular expression takes a hundred.
-func versionsIn(data []byte, label, start string) []string {
-	var found []string
-	needle := []byte(label + start)
-	for at := 0; len(found) < 16; {
-		i := bytes.Index(data[at:], needle)
-		if i < 0 {
-			break
-		}
-		i += at
-		at = i + len(needle)
-		if label == "" && i > 0 && (data[i-1] == '.' || data[i-1] >= '0' && data[i-1] <= '9') {
-			continue
-		}
-		begin := i + len(label)
-		if v := fullVersion.Find(data[begin:min(begin+32, len(data))]); v != nil {
-			found = append(found, string(v))
-		}
-	}
-	return found
-}
-
-// versionOf spells PY_VERSION_HEX
-// (https://docs.python.org/3/c-api/apiabiversion.html).
-func versionOf(hex uint32) string {
-	v := fmt.Sprintf("%d.%d.%d", hex>>24, hex>>16&0xff, hex>>8&0xff)
-	serial := hex & 0xf
-	switch hex >> 4 & 0xf {
-	case 0xa:
-		v += fmt.Sprintf("a%d", serial)
-	case 0xb:
-		v += fmt.Sprintf("b%d", serial)
-	case 0xc:
-		v += fmt.Sprintf("rc%d", serial)
-	}
-	return v
 }
 
 // staticCandidates lists existing static libraries, those made to be linked

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/elf"
+	"modwsgi/internal/libpython"
 )
 
 // FromFiles describes the Python that an interpreter on a disk is, without
@@ -289,7 +290,7 @@ func (d *Disk) versionInBinary(path string, p *Python) string {
 	if isMachO(d.head(path, 4)) {
 		images, _ := d.machO(path)
 		for _, m := range images {
-			if all := versionsIn(m.text, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor)); len(all) > 0 {
+			if all := elf.VersionsIn(m.text, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor)); len(all) > 0 {
 				return all[0]
 			}
 		}
@@ -303,7 +304,7 @@ func (d *Disk) versionInBinary(path string, p *Python) string {
 	if !exportsPython(f) {
 		return ""
 	}
-	return libraryVersion(f, p)
+	return libpython.Version(f, fmt.Sprintf("%d.%d", p.Major, p.Minor))
 }
 
 func exportsPython(f *elf.File) bool {
