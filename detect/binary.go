@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/elf"
+	"modwsgi/internal/libpython"
 	"modwsgi/internal/pe"
 )
 
@@ -129,6 +130,17 @@ func (d *Disk) archive(path string) (*elf.Archive, error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return a, nil
+}
+
+// archiveVersion is the Python version in a static libpython, "" where it does not
+// tell.
+func (d *Disk) archiveVersion(path, want string) string {
+	f, err := d.open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	return libpython.VersionInArchive(f, f.size, want)
 }
 
 // image is what is read of one CPU's part of a Mach-O file.

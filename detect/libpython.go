@@ -17,8 +17,11 @@ func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 	for _, path := range p.sharedCandidates(d, a, req) {
 		lib, why := p.checkShared(d, path)
 		if why == "" {
-			p.LibPython, p.LibShared, p.LibPIC = lib, true, true
 			p.note("libpython", path, "shared, of this version and CPU")
+			p.LibPython, p.LibShared, p.LibPIC = p.besideLibrary(d, lib, a.Vars["MULTIARCH"]), true, true
+			if p.LibPython != lib {
+				p.note("libpython", p.LibPython, "the same file, below the prefix in which the standard library is found")
+			}
 			if filepath.Ext(path) == ".dll" {
 				p.ImportLibrary = p.importLibrary(d, path)
 			}
@@ -33,6 +36,8 @@ func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 			p.note("libpython", path, "refused: "+err.Error())
 		case p.Machine != "" && archive.Machine != p.Machine:
 			p.note("libpython", path, "refused: it is for "+archive.Machine)
+		case !libpython.Same(d.archiveVersion(path, p.Version), p.Version):
+			p.note("libpython", path, "refused: it is of Python "+d.archiveVersion(path, p.Version))
 		case archive.PIC:
 			p.LibPython, p.LibPIC = path, true
 			p.note("libpython", path, "static, position independent")
@@ -44,6 +49,20 @@ func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 			p.note("libpython", path, "static, not position independent: "+archive.Culprit)
 		}
 	}
+}
+
+// besideLibrary returns the path of a shared library below the base prefix, where
+// the same file is found there. The interpreter finds its standard library by that
+// prefix, which may lead over a link that an upgrade moves (python3.11 -> 3.11.7). A
+// module that goes to its libpython the same way gets the one that belongs to the
+// standard library, before an upgrade and after it.
+func (p *Python) besideLibrary(d *Disk, lib, multiarch string) string {
+	for _, dir := range []string{"lib", "lib64", filepath.Join("lib", multiarch), "."} {
+		if beside := filepath.Join(p.BasePrefix, dir, filepath.Base(lib)); beside == lib || d.sameFile(beside, lib) {
+			return beside
+		}
+	}
+	return lib
 }
 
 // sharedCandidates lists existing files that could be the shared library,
@@ -131,7 +150,7 @@ func (p *Python) checkShared(d *Disk, path string) (lib, why string) {
 	case !exportsPython(f):
 		return "", "it does not hold the interpreter"
 	}
-	if v := libpython.Version(f, p.Version); v != "" && v != p.Version && strings.Count(p.Version, ".") > 1 {
+	if v := libpython.Version(f, p.Version); !libpython.Same(v, p.Version) {
 		return "", "it is of Python " + v
 	}
 	if facts.Soname == "" || facts.Soname == filepath.Base(path) {

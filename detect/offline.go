@@ -34,6 +34,20 @@ func FromFiles(d *Disk, exe string) (*Python, error) {
 	return assemble(d, exe, a, []Evidence{{"prefix", source, a.Prefix}}, Request{})
 }
 
+// Identify tells which Python an interpreter of this machine is, without starting it
+// and without judging it: prefixes, version and ABI, nothing that takes long.
+func Identify(exe string) (*Python, error) {
+	d := ThisDisk()
+	if why := d.notBinary(exe); why != "" {
+		return nil, fmt.Errorf("%s is not a Python interpreter: %s", exe, why)
+	}
+	a, err := d.answerFor(exe)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", exe, err)
+	}
+	return fromAnswer(d, exe, a), nil
+}
+
 // answerFor puts together from files what facts.py would say.
 func (d *Disk) answerFor(exe string) (*answer, error) {
 	a := &answer{Executable: exe, Implementation: "cpython", Vars: map[string]string{}}
