@@ -86,18 +86,19 @@ func (p *Python) sharedCandidates(d *Disk, a *answer, req Request) []string {
 	return unique(found...)
 }
 
-// libraryDirs lists where a libpython may lie.
+// libraryDirs lists where a libpython may lie: where the interpreter itself looks,
+// beside its standard library, and last where sysconfig says, which of a Python that
+// was copied or moved names another one's directory.
 func (p *Python) libraryDirs(d *Disk, a *answer, req Request) []string {
 	dirs := p.runPath(d)
 	real := d.resolved(p.Executable)
-	dirs = append(dirs, a.Vars["LIBDIR"])
 	for _, prefix := range unique(p.BasePrefix, filepath.Dir(filepath.Dir(real))) {
 		dirs = append(dirs, filepath.Join(prefix, "lib"), filepath.Join(prefix, "lib64"), prefix) // itself: Windows, frameworks
 		if m := a.Vars["MULTIARCH"]; m != "" {
 			dirs = append(dirs, filepath.Join(prefix, "lib", m))
 		}
 	}
-	dirs = append(dirs, a.Vars["LIBPL"], filepath.Dir(real))
+	dirs = append(dirs, a.Vars["LIBDIR"], a.Vars["LIBPL"], filepath.Dir(real))
 	dirs = append(dirs, filepath.SplitList(req.env("LD_LIBRARY_PATH"))...)
 	return slices.DeleteFunc(unique(dirs...), func(dir string) bool { return !d.isAbs(dir) })
 }
