@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/elf"
+	"modwsgi/internal/libpython"
 	"modwsgi/internal/pe"
 )
 
@@ -131,6 +132,17 @@ func (d *Disk) archive(path string) (*elf.Archive, error) {
 	return a, nil
 }
 
+// archiveVersion is the Python version in a static libpython, "" where it does not
+// tell.
+func (d *Disk) archiveVersion(path, want string) string {
+	f, err := d.open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	return libpython.VersionInArchive(f, f.size, want)
+}
+
 // image is what is read of one CPU's part of a Mach-O file.
 type image struct {
 	machine string
@@ -224,7 +236,7 @@ func (p *Python) checkDylib(d *Disk, path string) (lib, why string) {
 	if images[i].kind != macho.TypeDylib {
 		return "", "it is not a shared library"
 	}
-	found := versionsIn(images[i].text, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor))
+	found := elf.VersionsIn(images[i].text, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor))
 	if len(found) > 0 && !slices.Contains(found, p.Version) {
 		return "", "it is of Python " + found[0]
 	}

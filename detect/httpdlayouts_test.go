@@ -117,7 +117,7 @@ func httpdLayouts(t *testing.T) []httpdLayout {
 }
 
 func TestHTTPDLayouts(t *testing.T) {
-	lib := libpython(t, "libpython3.12.so.1.0", 12, 4)
+	lib := libpythonFile(t, "libpython3.12.so.1.0", 12, 4)
 	machine := map[string]string{"linux": (&Disk{other: files{"/x": lib}.disk("linux").other, goos: "linux"}).machines("/x")[0], "darwin": "arm64", "windows": "amd64"}
 	for _, row := range httpdLayouts(t) {
 		t.Run(row.name, func(t *testing.T) {
@@ -202,7 +202,7 @@ func TestRegistry(t *testing.T) {
 // the tree with ${mod_wsgi_httpd_prefix}
 // (https://github.com/GrahamDumpleton/mod_wsgi/tree/develop/package-httpd).
 func TestPyPIHTTPD(t *testing.T) {
-	lib := libpython(t, "libpython3.12.so.1.0", 12, 4)
+	lib := libpythonFile(t, "libpython3.12.so.1.0", 12, 4)
 	root := "/app/.venv/lib/python3.12/site-packages/mod_wsgi_packages/httpd"
 	disk := fedoraToDebian(t).with(httpdHeaders(root+"/include", root+"/include/apr-1"), files{
 		"/app/.venv/bin/python": "-> /usr/bin/python3.12", "/app/.venv/pyvenv.cfg": "home = /usr/bin\n",

@@ -259,7 +259,7 @@ func (h *HTTPD) readExecutable(d *Disk) {
 		h.note(factBinaryMMN, h.Executable, fmt.Sprintf("%d:%d", major, minor))
 	}
 	if data, err := f.ReadOnlyData(); err == nil {
-		if all := versionsIn(data, "Apache/", "2."); len(all) > 0 {
+		if all := elf.VersionsIn(data, "Apache/", "2."); len(all) > 0 {
 			h.note(factBinaryVersion, h.Executable, all[0])
 		}
 	}

@@ -79,7 +79,7 @@ func compileOnce(t *testing.T, soname, source string) string {
 }
 
 // libpython is a library like libpython3.12.so.1.0.
-func libpython(t *testing.T, soname string, minor, patch int) string {
+func libpythonFile(t *testing.T, soname string, minor, patch int) string {
 	return compileOnce(t, soname, fmt.Sprintf("void Py_InitializeEx(int i) {}\nconst unsigned long Py_Version = %#x;\n", 0x030000f0|minor<<16|patch<<8))
 }
 
@@ -151,7 +151,7 @@ type pythonLayout struct {
 }
 
 func pythonLayouts(t *testing.T) []pythonLayout {
-	lib := libpython(t, "libpython3.12.so.1.0", 12, 4)
+	lib := libpythonFile(t, "libpython3.12.so.1.0", 12, 4)
 	program := lib // any ELF file for this CPU is a program to detection
 	uv := "/root/.local/share/uv/python/cpython-3.12.4-linux-x86_64-gnu"
 	standalone := pythonHeaders(uv+"/include/python3.12", 12).with(files{
@@ -173,13 +173,13 @@ func pythonLayouts(t *testing.T) []pythonLayout {
 	conda := pythonHeaders("/opt/conda/include/python3.12", 12).with(files{
 		"/opt/conda/bin/python3.12": program, "/opt/conda/bin/python": "-> python3.12", "/opt/conda/conda-meta/history": "", "/opt/conda/lib/python3.12/os.py": "", "/opt/conda/lib/libpython3.12.so.1.0": lib,
 	})
-	debug := libpython(t, "libpython3.12d.so.1.0", 12, 4)
+	debug := libpythonFile(t, "libpython3.12d.so.1.0", 12, 4)
 	debugBuild := pythonHeaders("/usr/local/include/python3.12d", 12).with(files{
 		"/usr/local/bin/python3.12d": program, "/usr/local/lib/python3.12/os.py": "", "/usr/local/lib/libpython3.12d.so.1.0": debug, "/usr/local/lib/libpython3.12.so.1.0": lib,
 		"/usr/local/lib/python3.12/_sysconfigdata__linux_.py":  sysconfigdata(map[string]string{"ABIFLAGS": "''"}),
 		"/usr/local/lib/python3.12/_sysconfigdata_d_linux_.py": sysconfigdata(map[string]string{"ABIFLAGS": "'d'"}),
 	})
-	threaded := libpython(t, "libpython3.13t.so.1.0", 13, 1)
+	threaded := libpythonFile(t, "libpython3.13t.so.1.0", 13, 1)
 	freeThreaded := pythonHeaders("/usr/local/include/python3.13t", 13).with(files{
 		"/usr/local/bin/python3.13t": program, "/usr/local/lib/python3.13t/os.py": "", "/usr/local/lib/libpython3.13t.so.1.0": threaded,
 		"/usr/local/lib/python3.13t/_sysconfigdata_t_linux_.py": sysconfigdata(map[string]string{"ABIFLAGS": "'t'", "Py_GIL_DISABLED": "1"}),
@@ -233,7 +233,7 @@ func pythonLayouts(t *testing.T) []pythonLayout {
 		{
 			name: "conda", doc: "https://docs.conda.io/projects/conda/en/latest/user-guide/concepts/environments.html", exe: "/opt/conda/bin/python", files: conda,
 			kind: "conda", version: "3.12.4", prefix: "/opt/conda", lib: "/opt/conda/lib/libpython3.12.so.1.0", site: "/opt/conda/lib/python3.12/site-packages",
-			twin: conda.with(files{"/opt/conda/lib/libpython3.12.so.1.0": libpython(t, "libpython3.12.so.1.0", 12, 9)}).without("/opt/conda/lib/python3.12/os.py"), want: "its standard library is not there",
+			twin: conda.with(files{"/opt/conda/lib/libpython3.12.so.1.0": libpythonFile(t, "libpython3.12.so.1.0", 12, 9)}).without("/opt/conda/lib/python3.12/os.py"), want: "its standard library is not there",
 		},
 		{
 			name: "debug build", doc: "https://docs.python.org/3/using/configure.html#debug-build", exe: "/usr/local/bin/python3.12d", files: debugBuild,
@@ -281,7 +281,7 @@ func pythonLayouts(t *testing.T) []pythonLayout {
 }
 
 func fedoraToDebian(t *testing.T) files {
-	lib := libpython(t, "libpython3.12.so.1.0", 12, 4)
+	lib := libpythonFile(t, "libpython3.12.so.1.0", 12, 4)
 	out := pythonHeaders("/usr/include/python3.12", 12).with(files{
 		"/usr/bin/python3.12": lib, "/usr/bin/python3": "-> python3.12", "/usr/lib/python3.12/os.py": "", "/usr/lib/python3/dist-packages/README": "",
 		"/usr/lib/x86_64-linux-gnu/libpython3.12.so.1.0": lib, "/usr/include/x86_64-linux-gnu/python3.12/pyconfig.h": "",

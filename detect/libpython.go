@@ -1,14 +1,12 @@
 package detect
 
 import (
-	"bytes"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
-	"modwsgi/internal/elf"
+	"modwsgi/internal/libpython"
 	"modwsgi/internal/pe"
 )
 
@@ -19,8 +17,11 @@ func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 	for _, path := range p.sharedCandidates(d, a, req) {
 		lib, why := p.checkShared(d, path)
 		if why == "" {
-			p.LibPython, p.LibShared, p.LibPIC = lib, true, true
 			p.note("libpython", path, "shared, of this version and CPU")
+			p.LibPython, p.LibShared, p.LibPIC = p.besideLibrary(d, lib, a.Vars["MULTIARCH"]), true, true
+			if p.LibPython != lib {
+				p.note("libpython", p.LibPython, "the same file, below the prefix in which the standard library is found")
+			}
 			if filepath.Ext(path) == ".dll" {
 				p.ImportLibrary = p.importLibrary(d, path)
 			}
@@ -35,6 +36,8 @@ func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 			p.note("libpython", path, "refused: "+err.Error())
 		case p.Machine != "" && archive.Machine != p.Machine:
 			p.note("libpython", path, "refused: it is for "+archive.Machine)
+		case !libpython.Same(d.archiveVersion(path, p.Version), p.Version):
+			p.note("libpython", path, "refused: it is of Python "+d.archiveVersion(path, p.Version))
 		case archive.PIC:
 			p.LibPython, p.LibPIC = path, true
 			p.note("libpython", path, "static, position independent")
@@ -46,6 +49,20 @@ func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 			p.note("libpython", path, "static, not position independent: "+archive.Culprit)
 		}
 	}
+}
+
+// besideLibrary returns the path of a shared library below the base prefix, where
+// the same file is found there. The interpreter finds its standard library by that
+// prefix, which may lead over a link that an upgrade moves (python3.11 -> 3.11.7). A
+// module that goes to its libpython the same way gets the one that belongs to the
+// standard library, before an upgrade and after it.
+func (p *Python) besideLibrary(d *Disk, lib, multiarch string) string {
+	for _, dir := range []string{"lib", "lib64", filepath.Join("lib", multiarch), "."} {
+		if beside := filepath.Join(p.BasePrefix, dir, filepath.Base(lib)); beside == lib || d.sameFile(beside, lib) {
+			return beside
+		}
+	}
+	return lib
 }
 
 // sharedCandidates lists existing files that could be the shared library,
@@ -69,18 +86,19 @@ func (p *Python) sharedCandidates(d *Disk, a *answer, req Request) []string {
 	return unique(found...)
 }
 
-// libraryDirs lists where a libpython may lie.
+// libraryDirs lists where a libpython may lie: where the interpreter itself looks,
+// beside its standard library, and last where sysconfig says, which of a Python that
+// was copied or moved names another one's directory.
 func (p *Python) libraryDirs(d *Disk, a *answer, req Request) []string {
 	dirs := p.runPath(d)
 	real := d.resolved(p.Executable)
-	dirs = append(dirs, a.Vars["LIBDIR"])
 	for _, prefix := range unique(p.BasePrefix, filepath.Dir(filepath.Dir(real))) {
 		dirs = append(dirs, filepath.Join(prefix, "lib"), filepath.Join(prefix, "lib64"), prefix) // itself: Windows, frameworks
 		if m := a.Vars["MULTIARCH"]; m != "" {
 			dirs = append(dirs, filepath.Join(prefix, "lib", m))
 		}
 	}
-	dirs = append(dirs, a.Vars["LIBPL"], filepath.Dir(real))
+	dirs = append(dirs, a.Vars["LIBDIR"], a.Vars["LIBPL"], filepath.Dir(real))
 	dirs = append(dirs, filepath.SplitList(req.env("LD_LIBRARY_PATH"))...)
 	return slices.DeleteFunc(unique(dirs...), func(dir string) bool { return !d.isAbs(dir) })
 }
@@ -133,7 +151,7 @@ func (p *Python) checkShared(d *Disk, path string) (lib, why string) {
 	case !exportsPython(f):
 		return "", "it does not hold the interpreter"
 	}
-	if v := libraryVersion(f, p); v != "" && v != p.Version && strings.Count(p.Version, ".") > 1 {
+	if v := libpython.Version(f, p.Version); !libpython.Same(v, p.Version) {
 		return "", "it is of Python " + v
 	}
 	if facts.Soname == "" || facts.Soname == filepath.Base(path) {
@@ -145,70 +163,6 @@ func (p *Python) checkShared(d *Disk, path string) (lib, why string) {
 		}
 	}
 	return "", "its SONAME " + facts.Soname + " is not there"
-}
-
-// libraryVersion returns the Python version inside a libpython, "" where it
-// cannot be told. Since 3.11 there is the constant Py_Version; before, the text
-// that Py_GetVersion prints is looked for.
-func libraryVersion(f *elf.File, p *Python) string {
-	if hex, err := f.Uint32("Py_Version"); err == nil {
-		return versionOf(hex)
-	}
-	data, err := f.ReadOnlyData()
-	if err != nil || data == nil {
-		return ""
-	}
-	versions := versionsIn(data, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor))
-	switch {
-	case len(versions) == 0:
-		return ""
-	case slices.Contains(versions, p.Version):
-		return p.Version
-	default:
-		return versions[0]
-	}
-}
-
-var fullVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?`)
-
-// versionsIn lists the version numbers that begin with start and follow label
-// in binary data; not those that are the end of something longer. Searching
-// plain bytes takes a millisecond where a regular expression takes a hundred.
-func versionsIn(data []byte, label, start string) []string {
-	var found []string
-	needle := []byte(label + start)
-	for at := 0; len(found) < 16; {
-		i := bytes.Index(data[at:], needle)
-		if i < 0 {
-			break
-		}
-		i += at
-		at = i + len(needle)
-		if label == "" && i > 0 && (data[i-1] == '.' || data[i-1] >= '0' && data[i-1] <= '9') {
-			continue
-		}
-		begin := i + len(label)
-		if v := fullVersion.Find(data[begin:min(begin+32, len(data))]); v != nil {
-			found = append(found, string(v))
-		}
-	}
-	return found
-}
-
-// versionOf spells PY_VERSION_HEX
-// (https://docs.python.org/3/c-api/apiabiversion.html).
-func versionOf(hex uint32) string {
-	v := fmt.Sprintf("%d.%d.%d", hex>>24, hex>>16&0xff, hex>>8&0xff)
-	serial := hex & 0xf
-	switch hex >> 4 & 0xf {
-	case 0xa:
-		v += fmt.Sprintf("a%d", serial)
-	case 0xb:
-		v += fmt.Sprintf("b%d", serial)
-	case 0xc:
-		v += fmt.Sprintf("rc%d", serial)
-	}
-	return v
 }
 
 // staticCandidates lists existing static libraries, those made to be linked

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -227,14 +226,6 @@ func remove(t *testing.T, path string) {
 	}
 }
 
-func TestVersionOf(t *testing.T) {
-	for hex, want := range map[uint32]string{0x030b07f0: "3.11.7", 0x030e00c1: "3.14.0rc1", 0x030d00a6: "3.13.0a6", 0x030d00b2: "3.13.0b2"} {
-		if got := versionOf(hex); got != want {
-			t.Errorf("%#x: %q, want %q", hex, got, want)
-		}
-	}
-}
-
 func TestExternallyManagedMarker(t *testing.T) {
 	prefix := t.TempDir()
 	layout(t, prefix, nil)
@@ -246,15 +237,5 @@ func TestExternallyManagedMarker(t *testing.T) {
 	write(t, marker, "[externally-managed]\n", 0o644)
 	if p, err = find(t, Request{Python: prefix}); err != nil || p.Externally != marker {
 		t.Errorf("with one: %+v, %v", p, err)
-	}
-}
-
-func TestVersionsIn(t *testing.T) {
-	data := []byte("x3.8.1\x0013.8.2 3.8.18+\x00.3.8.3 3.8 3.8.x Apache/2.4.68 (Apache/2.x 3.8.0rc1\x003.8.7")
-	if got, want := versionsIn(data, "", "3.8."), []string{"3.8.1", "3.8.18", "3.8.0rc1", "3.8.7"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if got, want := versionsIn(data, "Apache/", "2."), []string{"2.4.68"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }

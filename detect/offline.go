@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/elf"
+	"modwsgi/internal/libpython"
 )
 
 // FromFiles describes the Python that an interpreter on a disk is, without
@@ -31,6 +32,20 @@ func FromFiles(d *Disk, exe string) (*Python, error) {
 		source = a.Paths["stdlib"]
 	}
 	return assemble(d, exe, a, []Evidence{{"prefix", source, a.Prefix}}, Request{})
+}
+
+// Identify tells which Python an interpreter of this machine is, without starting it
+// and without judging it: prefixes, version and ABI, nothing that takes long.
+func Identify(exe string) (*Python, error) {
+	d := ThisDisk()
+	if why := d.notBinary(exe); why != "" {
+		return nil, fmt.Errorf("%s is not a Python interpreter: %s", exe, why)
+	}
+	a, err := d.answerFor(exe)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", exe, err)
+	}
+	return fromAnswer(d, exe, a), nil
 }
 
 // answerFor puts together from files what facts.py would say.
@@ -289,7 +304,7 @@ func (d *Disk) versionInBinary(path string, p *Python) string {
 	if isMachO(d.head(path, 4)) {
 		images, _ := d.machO(path)
 		for _, m := range images {
-			if all := versionsIn(m.text, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor)); len(all) > 0 {
+			if all := elf.VersionsIn(m.text, "", fmt.Sprintf("%d.%d.", p.Major, p.Minor)); len(all) > 0 {
 				return all[0]
 			}
 		}
@@ -303,7 +318,7 @@ func (d *Disk) versionInBinary(path string, p *Python) string {
 	if !exportsPython(f) {
 		return ""
 	}
-	return libraryVersion(f, p)
+	return libpython.Version(f, fmt.Sprintf("%d.%d", p.Major, p.Minor))
 }
 
 func exportsPython(f *elf.File) bool {

@@ -66,42 +66,35 @@ func (e *exam) stale(context.Context) {
 	if e.receipt == nil {
 		return
 	}
-	was, now := e.receipt.Python, e.py
-	before := len(e.report.Findings)
 	record := filepath.Join(e.site, filepath.FromSlash(receipt.Path))
-	if was.SOABI != now.SOABI || minor(was.Version) != minor(now.Version) || was.FreeThreaded != now.FreeThreaded {
-		e.rebuild("the module was built for Python %s (%s), the environment's is %s (%s)", was.Version, was.SOABI, now.Version, now.SOABI).
-			because("python", record, was.SOABI).because("python", now.Executable, now.SOABI)
-	} else if was.Version != now.Version && filepath.Ext(was.LibPython) == ".a" {
-		e.rebuild("the module holds the interpreter of Python %s, the environment's standard library is of %s now", was.Version, now.Version).
-			because("libpython", record, was.LibPython).because("python", now.Executable, now.Version)
-	} else if was.Version != now.Version {
-		e.find(Note, "", "Python was %s when the module was built and is %s now, with the same ABI", was.Version, now.Version)
+	today, server := receipt.Look(e.receipt, e.py.Recorded()), e.sameHTTPD()
+	if server != nil {
+		today.HTTPD = server.Recorded()
 	}
-	if was.LibPython != "" && !isFile(was.LibPython) {
-		e.rebuild("the libpython that the module is linked with has gone").because("libpython", record, was.LibPython)
+	differences := receipt.Compare(e.receipt, today)
+	for _, d := range differences {
+		f := e.rebuild("%s", d.Text).because(string(d.Fact), record, d.Was)
+		if d.Now != "" {
+			f.because(string(d.Fact), "today", d.Now)
+		}
 	}
-	e.staleHTTPD(record)
-	if len(e.report.Findings) == before {
-		e.find(OK, "", "the module was built for this Python and this httpd")
+	if len(differences) == 0 {
+		e.find(OK, "", "the module fits this Python and this httpd")
 	}
+	e.changed(record, server)
 }
 
-func (e *exam) staleHTTPD(record string) {
-	was := e.receipt.HTTPD
-	if !isFile(was.Executable) {
-		e.rebuild("the httpd that the module was built for has gone").because("httpd", record, was.Executable)
-		return
+// changed notes what is different from the time of the build and matters to nobody.
+func (e *exam) changed(record string, server *detect.HTTPD) {
+	if was, now := e.receipt.Python.Version, e.py.Version; was != now && minor(was) == minor(now) {
+		e.find(Note, "", "Python was %s when the module was built and is %s now", was, now)
 	}
-	now := e.sameHTTPD()
+	was := e.receipt.HTTPD
 	switch {
-	case now == nil:
+	case server == nil && isFile(was.Executable):
 		e.find(Note, "", "the httpd that the module was built for is not among those that are found now").because("httpd", record, was.Executable)
-	case now.MMN > 0 && now.MMN != was.MMN:
-		e.rebuild("the module was built for MMN %d, httpd has %d now", was.MMN, now.MMN).
-			because("mmn", record, fmt.Sprint(was.MMN)).because("mmn", now.Executable, fmt.Sprint(now.MMN))
-	case now.Version != "" && now.Version != was.Version:
-		e.find(Note, "", "httpd was %s when the module was built and is %s now, with the same ABI", was.Version, now.Version)
+	case server != nil && server.Version != "" && server.Version != was.Version:
+		e.find(Note, "", "httpd was %s when the module was built and is %s now", was.Version, server.Version)
 	}
 }
 

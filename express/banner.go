@@ -78,6 +78,9 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	line(i.EnableRecorder, "Recorder Output", "%s", i.recorderDir)
 	line(i.RewriteRules != "", "Rewrite Rules", "%s", i.RewriteRules)
 	line(i.EnvVarsScript != "", "Environ Variables", "%s", i.EnvVarsScript)
+	for _, kv := range inherited(i.launch().environ(i.env)) {
+		line(true, "Inherited Variable", "%s", kv)
+	}
 	line(setup, "Control Script", "%s", filepath.Join(i.root, controlFile))
 	line(true, "Operating Mode", "%s", mode)
 	plural := "es"

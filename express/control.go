@@ -97,12 +97,16 @@ func (p *Program) controlStart(l *launch, rest []string) (int, error) {
 		fmt.Fprintf(p.Stdout, "httpd (pid %d) already running\n", proc.pid)
 		return 0, nil
 	}
+	if err := p.startAgain(l); err != nil {
+		return 1, err
+	}
 	if err := l.startable(); err != nil {
 		return 1, err
 	}
 	if err := p.trustConfiguration(l); err != nil {
 		return 1, err
 	}
+	p.nameInherited(l)
 	removeStaleSockets(l.dir)
 	// httpd would take any process of that number for itself, which in a container
 	// is quite likely to be there.
@@ -164,6 +168,9 @@ func (p *Program) controlRestart(ctx context.Context, l *launch, verb string, re
 // checkConfiguration has httpd read its configuration and reports what it says
 // against it.
 func (p *Program) checkConfiguration(ctx context.Context, l *launch, rest ...string) error {
+	if err := p.startAgain(l); err != nil {
+		return err
+	}
 	if err := p.trustConfiguration(l); err != nil {
 		return err
 	}

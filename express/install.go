@@ -170,23 +170,20 @@ func isEnvironment(prefix string) bool {
 	return false
 }
 
-// checkPython reports what is missing for this Python to start inside httpd: the
-// base Python may have been upgraded or removed since the install.
+// checkPython reports what keeps this Python from running inside httpd: the base
+// Python may have been upgraded, exchanged or removed since the install.
 func (in *install) checkPython() error {
 	r := in.receipt.Python
 	hint := "the Python below this environment was moved, upgraded or removed: install that Python again, or make the environment anew and run modwsgi install"
-	if in.sharedPython() != "" {
-		// What may not be seen is not missing; checkAccess says more about it.
-		if _, err := os.Stat(r.LibPython); errors.Is(err, fs.ErrNotExist) {
-			return fault.New(fault.Environment, hint, "the Python library %s, which the module was built for, is not there", r.LibPython)
-		}
-	}
 	base := in.home
 	if home := pyvenv(in.home)["home"]; home != "" {
 		if _, err := os.Stat(home); errors.Is(err, fs.ErrNotExist) {
 			return fault.New(fault.Environment, hint, "the directory %s, where pyvenv.cfg says that the base Python is, is not there", home)
 		}
 		base = filepath.Dir(home)
+	}
+	if err := in.fits(); err != nil {
+		return err
 	}
 	in.stdlib = findStdlib(r.Version, base, r.BasePrefix)
 	if in.stdlib == "" && runtime.GOOS != "windows" {
@@ -198,8 +195,8 @@ func (in *install) checkPython() error {
 // sharedPython is the shared library of Python that the module needs at run time,
 // "" where Python is inside the module.
 func (in *install) sharedPython() string {
-	lib := in.receipt.Python.LibPython
-	if !filepath.IsAbs(lib) || strings.HasSuffix(lib, ".a") {
+	lib := in.receipt.Python.Loads(in.home)
+	if !filepath.IsAbs(lib) {
 		return ""
 	}
 	return lib

@@ -75,6 +75,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		func() error { return p.conflicts(s) },
 		i.checkTLS,
 		func() error { return i.canCarry(in.home, "the path of the Python environment", nil) },
+		func() error { return i.canCarry(in.sharedPython(), "the path of Python's library", nil) },
 		in.checkPython,
 		func() error { return p.places(i) },
 		func() error { return p.namedFiles(i) },
@@ -89,6 +90,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		func() error { return p.checkLogs(i) },
 		func() error { return p.warnUnreachable(i) },
 		func() error { return p.envVars(ctx, i) },
+		func() error { return p.checkEnvironment(i) },
 	} {
 		if err := step(); err != nil {
 			return nil, err

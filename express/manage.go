@@ -201,6 +201,9 @@ func (i *instance) jsonBanner(w io.Writer) error {
 	if i.Given(optHTTPSPort) {
 		m["https_url"] = origin("https", i.ServerName, i.HTTPSPort) + strings.TrimSuffix(i.mount, "/") + "/"
 	}
+	if names := inherited(i.launch().environ(i.env)); len(names) > 0 {
+		m["inherited"] = names
+	}
 	if i.AccessLog {
 		m["access_log"] = i.accessLog
 	}

@@ -34,6 +34,9 @@ func moduleConfig(_ context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
+	if err := in.fits(); err != nil {
+		return 1, err
+	}
 	if c.server.JSON {
 		return 0, p.printJSON(in, in.module)
 	}
@@ -47,6 +50,9 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
+	if err := in.fits(); err != nil {
+		return 1, err
+	}
 	dir := in.receipt.HTTPD.ModulesDir
 	if c.server.ModulesDirectory != "" {
 		dir = modulesOf(p.abs(c.server.ModulesDirectory))
@@ -56,7 +62,7 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 		return 1, fault.New(fault.Environment, hint, "%s is not a directory", dir)
 	}
 	target := filepath.Join(dir, filepath.Base(in.module))
-	for _, v := range []string{target, in.home} { // before anything is copied
+	for _, v := range []string{target, in.home, in.sharedPython()} { // before anything is copied
 		if err := printable(v); err != nil {
 			return 1, err
 		}
@@ -92,7 +98,7 @@ func (p *Program) printJSON(in *install, module string) error {
 }
 
 func (p *Program) printModule(in *install, module string) error {
-	for _, v := range []string{module, in.home} {
+	for _, v := range []string{module, in.home, in.sharedPython()} {
 		if err := printable(v); err != nil {
 			return err
 		}
@@ -118,7 +124,11 @@ func printable(path string) error {
 	return fault.New(fault.Environment, "move it to a path without such characters", "the path %q %s", path, reason)
 }
 
-// loadModule returns the directives that load the module and name its Python.
+// loadModule returns the directives that load the module and name its Python. The
+// shared libpython is loaded by its path first: the module asks for it by name, and
+// for a name the loader would look into LD_LIBRARY_PATH before the place that the
+// module gives, and run another Python of that minor version without a word. A
+// module from a wheel gives no place at all.
 func loadModule(in *install, module string) []*conf.Directive {
 	var all []*conf.Directive
 	slash := func(path string) string {
@@ -127,8 +137,8 @@ func loadModule(in *install, module string) []*conf.Directive {
 		}
 		return path
 	}
-	if (runtime.GOOS != "linux" || in.fromWheel()) && in.sharedPython() != "" {
-		all = append(all, conf.D("LoadFile", conf.Word(slash(in.sharedPython()))))
+	if lib := in.sharedPython(); lib != "" {
+		all = append(all, conf.D("LoadFile", conf.Word(slash(lib))))
 	}
 	return append(all,
 		conf.D("LoadModule", conf.Key("wsgi_module"), conf.Word(slash(module))),

@@ -33,7 +33,11 @@ func (i *instance) loadDeadline(ready <-chan string) <-chan time.Time {
 func (p *Program) checkAgain(ctx context.Context, l *launch) <-chan bool {
 	good := make(chan bool, 1)
 	go func() {
-		if err := p.trustConfiguration(l); err != nil {
+		err := p.startAgain(l)
+		if err == nil {
+			err = p.trustConfiguration(l)
+		}
+		if err != nil {
 			p.showError(fault.New(fault.Environment, "the instance goes on as it was", "no restart: %w", err))
 			good <- false
 			return
@@ -43,7 +47,7 @@ func (p *Program) checkAgain(ctx context.Context, l *launch) <-chan bool {
 		argv := append(append([]string{l.HTTPD}, l.Args...), "-t")
 		// Who waits for all of our children may get its exit code before us, so
 		// only what it says counts.
-		err := r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.environ(p.Env), Log: &said})
+		err = r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.environ(p.Env), Log: &said})
 		if strings.Contains(said.String(), "Syntax OK") {
 			good <- true
 			return

@@ -400,17 +400,20 @@ func (l *launch) underGDB(argv []string) []string {
 }
 
 // environ is the complete environment of httpd. What tells an application about
-// its server is ours alone; a caller's would be that of another server.
+// its server is ours alone; a caller's would be that of another server. What would
+// lead Python away from its environment is left out, whoever set it.
 func (l *launch) environ(caller []string) []string {
 	own := map[string]string{}
 	for _, kv := range l.Env {
 		name, _, _ := strings.Cut(kv, "=")
-		own[name] = kv // the last one counts
+		if !isKeptAway(name) {
+			own[name] = kv // the last one counts
+		}
 	}
 	// No name twice: of two, the C library takes the first one.
 	env := slices.DeleteFunc(slices.Clone(caller), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return strings.HasPrefix(kv, "MOD_WSGI_") || own[name] != "" || name == "NOTIFY_SOCKET"
+		return strings.HasPrefix(kv, "MOD_WSGI_") || own[name] != "" || name == "NOTIFY_SOCKET" || isKeptAway(name)
 	})
 	return append(env, slices.Sorted(maps.Values(own))...)
 }

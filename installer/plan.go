@@ -16,6 +16,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/receipt"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
@@ -321,7 +322,7 @@ func (p *Plan) planModule(lock *recipe.Lock) error {
 
 // whyModule says why the present module does not do, "" where it does.
 func (p *Plan) whyModule(lock *recipe.Lock) (string, error) {
-	q, s, py := p.request, p.state, p.Python
+	q, s := p.request, p.state
 	switch {
 	case s.module == nil:
 		return "it is not installed", nil
@@ -335,14 +336,9 @@ func (p *Plan) whyModule(lock *recipe.Lock) (string, error) {
 		p.older["mod_wsgi"] = s.receipt.Module.Version
 		return "for the new httpd", nil
 	}
-	r, h := s.receipt, p.HTTPD.Use
-	switch {
-	case r.Python.SOABI != py.SOABI || r.Python.Version != py.Version:
-		return fmt.Sprintf("the present one was built for Python %s (%s), this is %s (%s)", r.Python.Version, r.Python.SOABI, py.Version, py.SOABI), nil
-	case r.Python.LibPython != py.LibPython && !strings.HasPrefix(py.LibPython, py.Prefix+string(filepath.Separator)):
-		return fmt.Sprintf("the present one is linked to %s, this Python has %s", r.Python.LibPython, py.LibPython), nil
-	case r.HTTPD.Version != h.Version || r.HTTPD.MMN != h.MMN || r.HTTPD.Executable != h.Executable:
-		return fmt.Sprintf("the present one was built for httpd %s (%s), this is %s (%s)", r.HTTPD.Version, r.HTTPD.Executable, h.Version, h.Executable), nil
+	r := s.receipt
+	if stale := p.stale(r); len(stale) > 0 {
+		return strings.Join(stale, "; "), nil
 	}
 	if q.ModWSGIVersion != "" {
 		if ok, err := recipe.Satisfies(q.ModWSGIVersion, r.Module.Version); err != nil || !ok {
@@ -366,6 +362,21 @@ func (p *Plan) whyModule(lock *recipe.Lock) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// stale is why the present module does not fit this Python and this httpd.
+func (p *Plan) stale(r *receipt.Receipt) []string {
+	today := receipt.Look(r, p.Python.Recorded())
+	today.HTTPD = p.HTTPD.Use.Recorded()
+	return reasons(receipt.Compare(r, today))
+}
+
+func reasons(differences []receipt.Difference) []string {
+	var out []string
+	for _, d := range differences {
+		out = append(out, d.Text)
+	}
+	return out
 }
 
 // launcherChanged compares the placed launcher with the one beside us.

@@ -145,13 +145,8 @@ func (p *Plan) moduleReceipt(made *product) receipt.Receipt {
 	r := receipt.Receipt{
 		Tool: version.Release, Key: made.key,
 		Module: receipt.Module{File: made.module.Name, Version: made.file.Archive.Version, SHA256: made.module.SHA256},
-		Python: receipt.Python{
-			Version: py.Version, SOABI: py.SOABI, Prefix: py.Prefix, BasePrefix: py.BasePrefix, LibPython: py.LibPython, FreeThreaded: py.FreeThreaded,
-		},
-		HTTPD: receipt.HTTPD{
-			Provenance: string(h.Provenance), Version: h.Version, MMN: h.MMN,
-			Executable: h.Executable, ModulesDir: h.ModulesDir, Rotatelogs: h.Rotatelogs, MPMs: h.MPMs,
-		},
+		Python: py.Recorded(),
+		HTTPD:  h.Recorded(),
 	}
 	if h.Provenance == detect.Bundled {
 		tree := "mod_wsgi_packages/httpd/"

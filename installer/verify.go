@@ -211,7 +211,24 @@ func Verify(ctx context.Context, q Request) (*Proof, error) {
 	if not := untried(err); not != nil {
 		return nil, not.fault()
 	}
-	return proof, err
+	return proof, blameModule(err, py)
+}
+
+// blameModule adds to the error of a verification that the module no longer fits its
+// Python, where that is so: no other hint helps then.
+func blameModule(err error, py *detect.Python) error {
+	if err == nil || fault.ClassOf(err) != fault.Verify {
+		return err
+	}
+	r, readErr := receipt.Read(py.Platlib)
+	if readErr != nil {
+		return err
+	}
+	stale := reasons(receipt.Compare(r, receipt.Look(r, py.Recorded())))
+	if len(stale) == 0 {
+		return err
+	}
+	return fault.New(fault.Verify, "build the module again: modwsgi install --python "+run.Quote(py.Prefix), "%s\n%w", strings.Join(stale, "; "), err)
 }
 
 // verifyStep is verify as a named step, which does not fail where nothing was tried.

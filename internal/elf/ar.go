@@ -63,34 +63,69 @@ const (
 )
 
 func readArchive(r io.ReaderAt, size int64) (*Archive, error) {
-	magic := make([]byte, len(arMagic))
-	if _, err := r.ReadAt(magic, 0); err != nil || string(magic) != arMagic {
-		return nil, ErrNotArchive
-	}
 	out := &Archive{PIC: true}
-	offset := int64(len(arMagic))
-	for n := 0; offset+arHeader <= size; n++ {
-		if n == maxMembers {
-			return nil, fmt.Errorf("more than %d members", maxMembers)
-		}
-		head := make([]byte, arHeader)
-		if _, err := r.ReadAt(head, offset); err != nil {
-			return nil, fmt.Errorf("read member header: %w", err)
-		}
-		length, err := strconv.ParseInt(strings.TrimRight(string(head[48:58]), " "), 10, 64)
-		if err != nil || string(head[58:60]) != "`\n" || length < 0 || length > size-offset-arHeader {
-			return nil, fmt.Errorf("member header at byte %d is damaged", offset)
-		}
-		name := strings.TrimRight(string(head[:16]), " ")
-		if err := out.member(name, io.NewSectionReader(r, offset+arHeader, length)); err != nil {
-			return nil, fmt.Errorf("member %q: %w", name, err)
-		}
-		offset += arHeader + length + length%2
+	err := eachMember(r, size, func(name string, data *io.SectionReader) (more bool, err error) {
+		return true, out.member(name, data)
+	})
+	if err != nil {
+		return nil, err
 	}
 	if out.Members == 0 {
 		return nil, errors.New("archive without ELF members")
 	}
 	return out, nil
+}
+
+// ArchiveMember opens one member of a static library.
+func ArchiveMember(r io.ReaderAt, size int64, member string) (*File, error) {
+	var found *File
+	err := eachMember(r, size, func(name string, data *io.SectionReader) (more bool, err error) {
+		if strings.TrimSuffix(name, "/") != member {
+			return true, nil
+		}
+		found, err = parse(data, data.Size())
+		return false, err
+	})
+	if err == nil && found == nil {
+		err = fmt.Errorf("no member %s in the archive", member)
+	}
+	return found, err
+}
+
+// eachMember calls visit for every member of an archive until it returns false or
+// an error. Names longer than 15 bytes are not resolved.
+func eachMember(r io.ReaderAt, size int64, visit func(name string, data *io.SectionReader) (more bool, err error)) error {
+	if size > MaxFile {
+		return ErrNotArchive
+	}
+	magic := make([]byte, len(arMagic))
+	if _, err := r.ReadAt(magic, 0); err != nil || string(magic) != arMagic {
+		return ErrNotArchive
+	}
+	offset := int64(len(arMagic))
+	for n := 0; offset+arHeader <= size; n++ {
+		if n == maxMembers {
+			return fmt.Errorf("more than %d members", maxMembers)
+		}
+		head := make([]byte, arHeader)
+		if _, err := r.ReadAt(head, offset); err != nil {
+			return fmt.Errorf("read member header: %w", err)
+		}
+		length, err := strconv.ParseInt(strings.TrimRight(string(head[48:58]), " "), 10, 64)
+		if err != nil || string(head[58:60]) != "`\n" || length < 0 || length > size-offset-arHeader {
+			return fmt.Errorf("member header at byte %d is damaged", offset)
+		}
+		name := strings.TrimRight(string(head[:16]), " ")
+		more, err := visit(name, io.NewSectionReader(r, offset+arHeader, length))
+		if err != nil {
+			return fmt.Errorf("member %q: %w", name, err)
+		}
+		if !more {
+			return nil
+		}
+		offset += arHeader + length + length%2
+	}
+	return nil
 }
 
 func (a *Archive) member(name string, r *io.SectionReader) error {

@@ -106,8 +106,13 @@ func New(src ReadAtCloser, size int64) (*File, error) {
 	return f, nil
 }
 
-// Close closes the file.
-func (f *File) Close() error { return f.src.Close() }
+// Close closes the file. A member of an archive need not be closed.
+func (f *File) Close() error {
+	if f.src == nil {
+		return nil
+	}
+	return f.src.Close()
+}
 
 // Read opens a file, takes its facts and closes it.
 func Read(path string) (*Facts, error) {
@@ -322,16 +327,32 @@ func (f *File) Uint32Pair(name string) (first, second uint32, err error) {
 	return f.file.ByteOrder.Uint32(b), f.file.ByteOrder.Uint32(b[4:]), nil
 }
 
-// ReadOnlyData returns the content of section .rodata, nil where there is none.
+// ReadOnlyData returns the content of section .rodata, nil where there is none. An
+// object file that is not linked yet may have it in several parts (.rodata.str1.1).
 func (f *File) ReadOnlyData() ([]byte, error) {
-	s := f.file.Section(".rodata")
-	if s == nil || s.Type == stdelf.SHT_NOBITS {
-		return nil, nil
+	var all []byte
+	var size uint64
+	for _, s := range f.file.Sections {
+		if s.Name != ".rodata" && !strings.HasPrefix(s.Name, ".rodata.") || s.Type != stdelf.SHT_PROGBITS {
+			continue
+		}
+		if err := f.sane(s); err != nil {
+			return nil, err
+		}
+		if size += s.Size; size > uint64(f.size) {
+			return nil, fmt.Errorf("section %q overlaps others", s.Name)
+		}
+		data, err := s.Data()
+		if err != nil {
+			return nil, err
+		}
+		if all == nil {
+			all = data
+		} else {
+			all = append(append(all, 0), data...)
+		}
 	}
-	if err := f.sane(s); err != nil {
-		return nil, err
-	}
-	return s.Data()
+	return all, nil
 }
 
 func kind(t stdelf.Type) string {

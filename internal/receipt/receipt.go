@@ -1,6 +1,7 @@
 // Package receipt knows the record that an install leaves beside the module:
 // for which Python and which httpd it was built, and from what. The launcher,
-// detect and the installer read it. It holds facts, no decisions.
+// detect and the installer read it. It holds facts, and one decision: whether the
+// module that was built then still fits today (Compare).
 package receipt
 
 import (
