@@ -29,11 +29,11 @@ var edges = []struct {
 	{"installer/place", []string{"internal/run", "internal/fault", "internal/atomicfile", "internal/flock", "internal/owned"}},
 	{"httpdbuild", []string{"internal/"}},
 	{"modulebuild", []string{"internal/"}},
-	{"detect", []string{"internal/run", "internal/elf", "internal/libpython", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault", "internal/owned"}},
+	{"detect", []string{"internal/run", "internal/elf", "internal/libpython", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault", "internal/owned", "internal/distro"}},
 	{"doctor", []string{"detect", "internal/"}},
 	{"packaging", []string{"python", "internal/"}},
 	{"python", nil},
-	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/version", "internal/event", "internal/elf"}},
+	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/version", "internal/event", "internal/elf", "internal/distro"}},
 	{"express/runtime", nil},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", nil}, // everybody may ask it, it asks nobody

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 )
 
@@ -34,7 +35,7 @@ func Choose(cands []HTTPD, req Request) (*HTTPD, error) {
 	}
 	hint := "let modwsgi build one with --httpd bundled"
 	if req.HTTPD == "system" {
-		if c := InstallCommand(HTTPDHeaders, ""); c != "" {
+		if c := ThisDisk().installCommand(distro.HTTPDHeaders); c != "" {
 			hint = c + ", or " + hint
 		}
 	}
@@ -77,7 +78,7 @@ func (h *HTTPD) name() string {
 
 func hintFor(h *HTTPD) string {
 	if len(h.IncludeDirs) == 0 && h.Executable != "" {
-		if c := InstallCommand(HTTPDHeaders, ""); c != "" {
+		if c := ThisDisk().installCommand(distro.HTTPDHeaders); c != "" {
 			return c
 		}
 	}
@@ -98,7 +99,7 @@ func (f *finder) usable(h *HTTPD) string {
 	case h.Executable == "":
 		return "it does not say where its httpd program is"
 	case !f.disk.isFile(h.Executable):
-		return "its program " + h.Executable + " is missing" + f.disk.installHint("apache2", "httpd")
+		return "its program " + h.Executable + " is missing" + f.disk.installHint(distro.HTTPD)
 	case !f.disk.isProgram(h.Executable):
 		return "its program " + h.Executable + " is not executable"
 	case h.Machine == "" && f.disk.notBinary(h.Executable) != "":
@@ -116,9 +117,9 @@ func (f *finder) usable(h *HTTPD) string {
 	case h.MMN < 20120211:
 		return "it is httpd " + h.Version + "; 2.4 or newer is needed"
 	case h.APRVersion == "":
-		return "the headers of apr are missing" + f.disk.installHint("libapr1-dev", "apr-devel")
+		return "the headers of apr are missing" + f.disk.installHint(distro.APR)
 	case h.APUVersion == "" && strings.HasPrefix(h.APRVersion, "1."):
-		return "the headers of apr-util are missing" + f.disk.installHint("libaprutil1-dev", "apr-util-devel")
+		return "the headers of apr-util are missing" + f.disk.installHint(distro.APRUtil)
 	case !f.disk.isDir(h.ModulesDir):
 		return "its modules directory " + h.ModulesDir + " is missing"
 	case f.disk.windows() && !f.disk.isFile(filepath.Join(h.Root, "lib", "libhttpd.lib")):
@@ -181,19 +182,5 @@ func (f *finder) noHeaders(h *HTTPD) string {
 	if f.disk.goos == "darwin" && strings.HasPrefix(h.Executable, "/usr/") && !strings.HasPrefix(h.Executable, "/usr/local/") {
 		return reason + ": macOS brings an httpd that nothing can be built for (brew install httpd)"
 	}
-	if c := f.disk.installCommand(HTTPDHeaders, ""); c != "" {
-		reason += " (" + c + ")"
-	}
-	return reason
-}
-
-// installHint names the package for the two large families.
-func (d *Disk) installHint(debian, redhat string) string {
-	switch c := d.installCommand(HTTPDHeaders, ""); {
-	case strings.HasPrefix(c, "apt-get"):
-		return " (apt-get install " + debian + ")"
-	case strings.HasPrefix(c, "dnf"):
-		return " (dnf install " + redhat + ")"
-	}
-	return ""
+	return reason + f.disk.installHint(distro.HTTPDHeaders)
 }

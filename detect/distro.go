@@ -3,66 +3,29 @@ package detect
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 )
 
-// osRelease is the file that names the distribution (os-release(5)).
-var osRelease = "/etc/os-release"
-
-// Need is something that a distribution's package provides.
-type Need string
-
-// The needs that a hint can name a package for.
-const (
-	PythonHeaders Need = "python"
-	HTTPDHeaders  Need = "httpd"
-)
-
-// InstallCommand returns the command that gives this host what is needed, for
-// a Python of the version "3.11" where the package's name has one. It is ""
-// for a system that we do not know.
-func InstallCommand(need Need, pythonVersion string) string {
-	return ThisDisk().installCommand(need, pythonVersion)
-}
-
-func (d *Disk) installCommand(need Need, pythonVersion string) string {
-	release := d.readConfig(osRelease)
-	ids := strings.Fields(unquote(release["id"]) + " " + unquote(release["id_like"]))
-	for _, id := range ids {
-		if c := installCommand(id, need, pythonVersion); c != "" {
-			return c
+// installCommand returns the command that installs a package on the system of a
+// disk, "" for a system that is not known.
+func (d *Disk) installCommand(p distro.Packages) string {
+	for _, name := range distro.Files {
+		if data := d.head(name, 64<<10); data != nil {
+			return p.Command(distro.FamilyOf(string(data)))
 		}
 	}
 	return ""
 }
 
-func installCommand(id string, need Need, v string) string {
-	command, python, httpd := "", "", ""
-	switch id {
-	case "debian", "ubuntu":
-		command, python, httpd = "apt-get install", "python"+v+"-dev", "apache2-dev"
-	case "fedora":
-		command, python, httpd = "dnf install", "python3-devel", "httpd-devel"
-	case "rhel", "centos":
-		command, python, httpd = "dnf install", "python"+v+"-devel", "httpd-devel"
-	case "alpine":
-		command, python, httpd = "apk add", "python3-dev", "apache2-dev"
-	case "suse", "opensuse":
-		command, python, httpd = "zypper install", "python"+strings.ReplaceAll(v, ".", "")+"-devel", "apache2-devel"
-	case "arch":
-		command, python, httpd = "pacman -S", "python", "apache"
-	default:
-		return ""
+// installHint is installCommand in parentheses.
+func (d *Disk) installHint(p distro.Packages) string {
+	if c := d.installCommand(p); c != "" {
+		return " (" + c + ")"
 	}
-	if need == HTTPDHeaders {
-		return command + " " + httpd
-	}
-	return command + " " + python
+	return ""
 }
-
-func unquote(s string) string { return strings.Trim(s, `"'`) }
 
 // CanBuild says whether a module can be compiled and linked for this Python:
 // nil, or an error of class fault.Environment whose hint is the cure for this
@@ -91,7 +54,7 @@ func (p *Python) canBuild(d *Disk) error {
 // cure is the package of the distribution for its own Python, else otherwise.
 func (p *Python) cure(d *Disk, version, otherwise string) string {
 	if p.BasePrefix == "/usr" {
-		if c := d.installCommand(PythonHeaders, version); c != "" {
+		if c := d.installCommand(distro.PythonHeaders.For(version)); c != "" {
 			return c
 		}
 	}

@@ -405,27 +405,6 @@ func TestPyenvShims(t *testing.T) {
 	}
 }
 
-func TestInstallCommand(t *testing.T) {
-	defer func(p string) { osRelease = p }(osRelease)
-	osRelease = filepath.Join(t.TempDir(), "os-release")
-	for release, want := range map[string]string{
-		"ID=debian\n":                          "apt-get install python3.11-dev|apt-get install apache2-dev",
-		"ID=linuxmint\nID_LIKE=\"ubuntu x\"\n": "apt-get install python3.11-dev|apt-get install apache2-dev",
-		"ID=fedora\n":                          "dnf install python3-devel|dnf install httpd-devel",
-		"ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n": "dnf install python3.11-devel|dnf install httpd-devel",
-		"ID=alpine\n": "apk add python3-dev|apk add apache2-dev",
-		"ID='opensuse-leap'\nID_LIKE='suse opensuse'\n": "zypper install python311-devel|zypper install apache2-devel",
-		"ID=arch\n":  "pacman -S python|pacman -S apache",
-		"ID=plan9\n": "|",
-		"":           "|",
-	} {
-		write(t, osRelease, release, 0o644)
-		if got := InstallCommand(PythonHeaders, "3.11") + "|" + InstallCommand(HTTPDHeaders, ""); got != want {
-			t.Errorf("%q: %q, want %q", release, got, want)
-		}
-	}
-}
-
 func TestKinds(t *testing.T) {
 	tmp := t.TempDir()
 	cfg := func(name, content string) string {

@@ -53,7 +53,7 @@ type Report struct {
 	HTTPD    *detect.HTTPD  `json:"httpd,omitempty"` // that would be used now
 	Findings []Finding      `json:"findings"`        // never null
 
-	Receipt *receipt.Receipt `json:"receipt,omitempty"` // of what is installed
+	Receipt *receipt.Receipt `json:"receipt,omitempty"` // of what is installed, for this Python or for one that the environment had before
 }
 
 // Request says what is to be checked.
@@ -123,7 +123,10 @@ func examine(ctx context.Context, q Request, h host) (*Report, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-	e.report.Python, e.report.HTTPD, e.report.Receipt = e.py, e.httpd, e.receipt
+	e.report.Python, e.report.HTTPD = e.py, e.httpd
+	if e.receipt != nil {
+		e.report.Receipt = e.receipt
+	}
 	return e.report, nil
 }
 

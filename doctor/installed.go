@@ -42,12 +42,33 @@ func (e *exam) installed(context.Context) {
 	case err == nil:
 		e.find(OK, "", "mod_wsgi %s is installed, built for Python %s and httpd %s", e.receipt.Module.Version, e.receipt.Python.Version, e.receipt.HTTPD.Version).
 			because("receipt", filepath.Join(e.site, filepath.FromSlash(receipt.Path)), "present")
+		e.earlier(Warning)
+	case errors.Is(err, errNone) && e.earlier(Problem):
 	case errors.Is(err, errNone):
 		e.find(Note, "modwsgi install --python "+e.py.Prefix, "no mod_wsgi of ours is installed in %s", e.py.Prefix)
 	default:
 		f := e.find(Problem, fault.HintOf(err), "%s", err)
 		f.Fixable = true
 	}
+}
+
+// earlier looks for what was installed for another Python that this environment had
+// before it was made again.
+func (e *exam) earlier(s Severity) (found bool) {
+	for _, site := range e.py.EarlierSites() {
+		r, err := receipt.Read(site)
+		if err != nil {
+			continue
+		}
+		f := e.find(s, "modwsgi doctor --fix (or modwsgi install)", "mod_wsgi %s is for Python %s, which this environment had before; its Python is %s now",
+			r.Module.Version, detect.VersionOfSite(site), e.py.Version).
+			because("receipt", filepath.Join(site, filepath.FromSlash(receipt.Path)), r.Python.SOABI).because("python", e.py.Executable, e.py.SOABI)
+		f.Fixable, found = true, true
+		if e.report.Receipt == nil {
+			e.report.Receipt = r
+		}
+	}
+	return found
 }
 
 func (e *exam) modulePath() string {

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -51,7 +52,7 @@ func (in *install) settle(env []string) error {
 	r.LibPython = findLibrary(r.Soname, r.Prefix, r.BasePrefix)
 	if r.LibPython == "" {
 		return fault.New(fault.Environment,
-			"install that library (Debian: apt install libpython"+minor+"), use a Python that was built with --enable-shared, or build the module here with modwsgi install",
+			distro.LibPython.For(minor).Hint(distro.Family(), "", "use a Python that was built with --enable-shared, or build the module here with modwsgi install"),
 			"the Python in %s has no %s, which the module in the wheel needs", in.home, r.Soname)
 	}
 	return nil

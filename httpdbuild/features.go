@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/toolchain"
 )
 
 // Feature is something that httpd can be built with or without, and that needs
@@ -18,8 +18,8 @@ type Feature struct {
 	Libs    []string // what the linker must find, as -l flags
 	// Modules are the files (without .so) that must exist in the result.
 	Modules []string
-	on, off []string           // arguments of httpd's configure
-	Package toolchain.Packages // with the headers
+	on, off []string        // arguments of httpd's configure
+	Package distro.Packages // with the headers
 }
 
 // features is the table of all features; modules that need nothing from the
@@ -29,33 +29,33 @@ var features = []Feature{
 		Name: "tls", About: "HTTPS (mod_ssl) from the host's OpenSSL", Default: true,
 		Headers: []string{"openssl/ssl.h", "openssl/evp.h"}, Libs: []string{"-lssl", "-lcrypto"},
 		Modules: []string{"mod_ssl"}, on: []string{"--enable-ssl"}, off: []string{"--disable-ssl"},
-		Package: toolchain.Packages{"debian": "libssl-dev", "rhel": "openssl-devel", "alpine": "openssl-dev", "arch": "openssl", "suse": "libopenssl-devel"},
+		Package: distro.OpenSSL,
 	},
 	{
 		Name: "http2", About: "HTTP/2 (mod_http2) from the host's nghttp2",
 		Headers: []string{"nghttp2/nghttp2.h"}, Libs: []string{"-lnghttp2"},
 		Modules: []string{"mod_http2", "mod_proxy_http2"},
 		on:      []string{"--enable-http2", "--enable-proxy-http2"}, off: []string{"--disable-http2", "--disable-proxy-http2"},
-		Package: toolchain.Packages{"debian": "libnghttp2-dev", "rhel": "libnghttp2-devel", "alpine": "nghttp2-dev", "arch": "libnghttp2", "suse": "libnghttp2-devel"},
+		Package: distro.NGHTTP2,
 	},
 	{
 		Name: "deflate", About: "gzip compression (mod_deflate) from the host's zlib", Default: true,
 		Headers: []string{"zlib.h"}, Libs: []string{"-lz"},
 		Modules: []string{"mod_deflate"}, on: []string{"--enable-deflate"}, off: []string{"--disable-deflate"},
-		Package: toolchain.Packages{"debian": "zlib1g-dev", "rhel": "zlib-devel", "alpine": "zlib-dev", "arch": "zlib", "suse": "zlib-devel"},
+		Package: distro.Zlib,
 	},
 	{
 		Name: "brotli", About: "Brotli compression (mod_brotli) from the host's library",
 		Headers: []string{"brotli/encode.h"}, Libs: []string{"-lbrotlienc"},
 		Modules: []string{"mod_brotli"}, on: []string{"--enable-brotli"}, off: []string{"--disable-brotli"},
-		Package: toolchain.Packages{"debian": "libbrotli-dev", "rhel": "brotli-devel", "alpine": "brotli-dev", "arch": "brotli", "suse": "libbrotli-devel"},
+		Package: distro.Brotli,
 	},
 	{
 		Name: "xml", About: "rewriting of proxied HTML (mod_proxy_html, mod_xml2enc) from the host's libxml2",
 		Headers: []string{"libxml2/libxml/parser.h"}, Libs: []string{"-lxml2"},
 		Modules: []string{"mod_proxy_html", "mod_xml2enc"},
 		on:      []string{"--enable-proxy-html", "--enable-xml2enc"}, off: []string{"--disable-proxy-html", "--disable-xml2enc"},
-		Package: toolchain.Packages{"debian": "libxml2-dev", "rhel": "libxml2-devel", "alpine": "libxml2-dev", "arch": "libxml2", "suse": "libxml2-devel"},
+		Package: distro.LibXML2,
 	},
 }
 

@@ -6,9 +6,9 @@ import (
 	"regexp"
 	"strings"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
-	"modwsgi/internal/toolchain"
 )
 
 // knownFailures turns what a tool said into what to do about it.
@@ -23,7 +23,6 @@ var knownFailures = []struct {
 	},
 	{regexp.MustCompile(`(?i)permission denied|cannot run C compiled programs`), "the build directory may be mounted noexec: set XDG_CACHE_HOME to another file system"},
 	{regexp.MustCompile(`Clock skew detected|newly created file is older than distributed files`), "the clock of this machine is behind the dates of the sources: set it"},
-	{regexp.MustCompile(`could not determine .* interface`), "the programs nm and ar are missing: install binutils"},
 	{regexp.MustCompile(`C compiler cannot create executables`), "the compiler does not work: see the log, and config.log beside the sources (--keep-build keeps them)"},
 }
 
@@ -33,6 +32,7 @@ var (
 	// GNU ld, then lld.
 	missingLibrary = regexp.MustCompile(`(?:cannot find|unable to find library) (-l[\w.+-]+)`)
 	missingProgram = regexp.MustCompile(`(?m)(?:^|: )([\w.+-]+): (?:command )?not found$`)
+	noBinutils     = regexp.MustCompile(`could not determine .* interface`)
 	impossible     = regexp.MustCompile(`configure: error: .*mod_(\w+) has been requested but can not be built`)
 )
 
@@ -81,6 +81,9 @@ func (b *builder) hintIn(text string) string {
 			}
 		}
 	}
+	if noBinutils.MatchString(text) {
+		return b.Host.Install("the programs nm and ar are missing;", distro.Binutils, "")
+	}
 	for _, k := range knownFailures {
 		if k.said.MatchString(text) {
 			return k.hint
@@ -112,7 +115,7 @@ func (f Feature) has(header string) bool {
 
 // packageOf returns the packages of the first feature that is asked for, nil
 // where there is none.
-func packageOf(is func(Feature) bool) toolchain.Packages {
+func packageOf(is func(Feature) bool) distro.Packages {
 	for _, f := range features {
 		if is(f) {
 			return f.Package

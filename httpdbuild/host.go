@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
@@ -72,9 +73,7 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 // needMake makes sure that there is a make, which only one of the drivers needs.
 func (h *Host) needMake() error {
 	if _, err := run.LookPath("make", h.Env); err != nil {
-		return fault.New(fault.Environment, h.Install("", toolchain.Packages{
-			"debian": "make", "rhel": "make", "alpine": "make", "arch": "make", "suse": "make",
-		}, ""), "there is no make, which the build driver make needs")
+		return fault.New(fault.Environment, h.Install("", distro.Make, ""), "there is no make, which the build driver make needs")
 	}
 	return nil
 }

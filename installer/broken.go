@@ -3,6 +3,7 @@ package installer
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"modwsgi/detect"
 )
@@ -31,14 +32,27 @@ func brokenEnvironment(q *Request) *detect.Python {
 				}
 			}
 		}
-		if len(sites) != 1 {
+		if len(sites) == 0 {
 			return nil
 		}
+		site := present(dir, sites)
 		scripts := filepath.Join(dir, "bin")
 		if !fileExists(scripts) {
 			scripts = filepath.Join(dir, "Scripts")
 		}
-		return &detect.Python{Prefix: dir, Platlib: sites[0], Purelib: sites[0], Scripts: scripts, Version: "(does not start)"}
+		return &detect.Python{Prefix: dir, Platlib: site, Purelib: site, Scripts: scripts, Version: "(does not start)"}
 	}
 	return nil
+}
+
+// present picks the directory of packages of the Python that pyvenv.cfg names; the
+// others are of Pythons that the environment had before.
+func present(dir string, sites []string) string {
+	version := detect.EnvironmentVersion(dir)
+	for _, site := range sites {
+		if strings.HasPrefix(version+".", detect.VersionOfSite(site)+".") {
+			return site
+		}
+	}
+	return sites[0]
 }

@@ -14,7 +14,6 @@ import (
 	"modwsgi/detect"
 	"modwsgi/installer/place"
 	"modwsgi/internal/event"
-	"modwsgi/internal/fault"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/steps"
@@ -26,6 +25,7 @@ type Report struct {
 	Python    *detect.Python `json:"python"`
 	Site      string         `json:"site_packages"`
 	Installed []Installed    `json:"installed"`
+	Removed   []string       `json:"removed,omitempty"` // of the environment's former Pythons
 	Sources   []SourceReport `json:"sources,omitempty"`
 	Proof     *Proof         `json:"proof,omitempty"`
 	Untried   string         `json:"not_verified,omitempty"` // why there is no proof of what was placed
@@ -50,6 +50,7 @@ type Installed struct {
 	Features []string `json:"features,omitempty"` // of a bundled httpd
 	By       string   `json:"installer"`
 	Problems []string `json:"problems,omitempty"`
+	Earlier  string   `json:"earlier_python,omitempty"` // "3.11": it is of a Python that the environment had before
 }
 
 // SourceReport is one archive that was used.
@@ -136,19 +137,23 @@ func install(ctx context.Context, q Request) (*Report, error) {
 		return nil, err
 	}
 	defer func() { _ = locked.Unlock() }()
-	if err := recoverPrefix(q, locked, plan.Python); err != nil {
+	believed, err := recoverPrefix(q, locked, plan.Python)
+	if err != nil {
 		return nil, err
 	}
+	unlock, err := lockEarlier(ctx, &q, plan.earlier, plan.Python, believed)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	for range 3 {
-		if footprint(plan.Site) != plan.before { // what another run did meanwhile counts
+		if footprintOf(plan.Python) != plan.before { // what another run did meanwhile counts
 			if plan, err = MakePlan(ctx, q); err != nil {
 				return nil, err
 			}
 		}
-		if plan.Nothing {
-			r := plan.report(nil, nil)
-			r.Nothing = true
-			return r, nil
+		if !plan.builds() {
+			return plan.onlyRemove(ctx, locked)
 		}
 		var r *Report
 		if r, err = plan.carryOut(ctx, locked); !errors.Is(err, errHostChanged) {
@@ -160,6 +165,15 @@ func install(ctx context.Context, q Request) (*Report, error) {
 		}
 	}
 	return nil, err
+}
+
+// footprintOf is footprint with what is left of former Pythons.
+func footprintOf(py *detect.Python) string {
+	var b strings.Builder
+	for _, site := range append([]string{py.Platlib}, py.EarlierSites()...) {
+		b.WriteString(footprint(site))
+	}
+	return b.String()
 }
 
 // footprint is a text that changes when anybody changes what of ours lies in an
@@ -200,10 +214,12 @@ func lockSite(ctx context.Context, q *Request, site string) (*place.Locked, erro
 	return place.Lock(ctx, site, max(0, q.lockLimit()), func(text string) { q.Events.Note(text) })
 }
 
-func recoverPrefix(q Request, locked *place.Locked, py *detect.Python) error {
+// recoverPrefix finishes what a killed run left. believed is false where something was
+// left alone because another user may have made it.
+func recoverPrefix(q Request, locked *place.Locked, py *detect.Python) (believed bool, _ error) {
 	outcome, err := locked.Recover(roots(py)...)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, left := range outcome.Left {
 		q.Events.Warn(left.String())
@@ -217,7 +233,7 @@ func recoverPrefix(q Request, locked *place.Locked, py *detect.Python) error {
 	for _, label := range outcome.Completed {
 		q.Events.Note("an earlier run (" + label + ") was killed just before its end: completed")
 	}
-	return nil
+	return len(outcome.Left) == 0, nil
 }
 
 // carryOut does the work of a plan.
@@ -244,9 +260,7 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 		return nil, err
 	}
 	if made == nil {
-		r := p.report(nil, nil)
-		r.Nothing = true
-		return r, nil
+		return p.onlyRemove(ctx, locked)
 	}
 	s, err := p.stage(w, made)
 	if err != nil {
@@ -272,7 +286,19 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 		return nil, err
 	}
 	r := p.report(src, made)
+	r.Removed = namesOf(p.earlier)
 	r.Proof, r.Untried, r.Logs = proof, why, w.logs
+	return r, nil
+}
+
+// onlyRemove is what is left to do where everything is installed.
+func (p *Plan) onlyRemove(ctx context.Context, locked *place.Locked) (*Report, error) {
+	names, err := removeEarlier(ctx, &p.request, locked, p.Python, p.earlier)
+	if err != nil {
+		return nil, err
+	}
+	r := p.report(nil, nil)
+	r.Removed, r.Nothing = names, len(names) == 0
 	return r, nil
 }
 
@@ -340,7 +366,7 @@ func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged, ready
 	err := q.Events.Step("place", func() error {
 		var err error
 		t, err = locked.Apply(ctx, place.Request{
-			Items: s.items, Remove: s.remove, Roots: roots(p.Python), Label: distNames(s.dists), Ready: ready, Spent: !q.KeepBuild,
+			Items: s.items, Remove: s.remove, Beside: s.beside, Roots: roots(p.Python), Label: distNames(s.dists), Ready: ready, Spent: !q.KeepBuild,
 		})
 		return err
 	})
@@ -397,117 +423,4 @@ func (p *Plan) report(src *sources, made *product) *Report {
 		}
 	}
 	return r
-}
-
-// environment finds the Python of a request that only looks or removes.
-func environment(ctx context.Context, q *Request) (*detect.Python, error) {
-	if err := q.normalise(); err != nil {
-		return nil, err
-	}
-	return detect.FindPython(ctx, q.Runner, detect.Request{Python: q.Python, HTTPD: "auto", Env: q.Env, Dir: q.Dir})
-}
-
-// lastingEnvironment is environment also where the Python does not start any
-// more, because its base was removed or replaced.
-func lastingEnvironment(ctx context.Context, q *Request) (*detect.Python, error) {
-	py, err := environment(ctx, q)
-	if err == nil || ctx.Err() != nil {
-		return py, err
-	}
-	if broken := brokenEnvironment(q); broken != nil {
-		q.Events.Warn("its Python cannot be asked, only its files are looked at: " + err.Error())
-		return broken, nil
-	}
-	return nil, err
-}
-
-// List says what of ours, or in our place, is in an environment.
-func List(ctx context.Context, q Request) (*detect.Python, []Installed, error) {
-	py, err := lastingEnvironment(ctx, &q)
-	if err != nil {
-		return nil, nil, err
-	}
-	list, err := listSite(py.Platlib)
-	return py, list, err
-}
-
-func listSite(site string) ([]Installed, error) {
-	s, err := readState(site)
-	if err != nil {
-		return nil, err
-	}
-	var out []Installed
-	if s.module != nil {
-		i := Installed{Name: s.module.Name, Version: s.module.Version, Location: filepath.Join(site, "mod_wsgi"), By: s.module.Installer}
-		if s.receipt != nil {
-			i.HTTPD, i.Server = s.receipt.HTTPD.Version, s.receipt.HTTPD.Executable
-		}
-		out = append(out, i)
-	}
-	if s.httpd != nil {
-		i := Installed{Name: s.httpd.Name, Version: s.httpd.Version, Location: httpdTree(site), By: s.httpd.Installer}
-		if s.tree != nil {
-			i.Features = s.tree.Features
-		}
-		out = append(out, i)
-	}
-	for i := range out {
-		d := s.module
-		if out[i].Name != d.Name {
-			d = s.httpd
-		}
-		for _, problem := range d.Check() {
-			out[i].Problems = append(out[i].Problems, problem.String())
-		}
-	}
-	return out, nil
-}
-
-// Uninstall removes what we placed and nothing else. It returns the names of
-// what was removed; none is no error.
-func Uninstall(ctx context.Context, q Request) ([]string, error) {
-	py, err := lastingEnvironment(ctx, &q)
-	if err != nil {
-		return nil, err
-	}
-	site := py.Platlib
-	warnOfOwner(py, "uninstall", q.Events)
-	if err := place.Writable(site, py.Scripts); err != nil {
-		return nil, err
-	}
-	locked, err := lockSite(ctx, &q, site)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = locked.Unlock() }()
-	if err := recoverPrefix(q, locked, py); err != nil {
-		return nil, err
-	}
-	var names, remove []string
-	for _, name := range []string{ModuleDist, HTTPDDist} {
-		d, err := pydist.Find(site, name)
-		if err != nil {
-			return nil, err
-		}
-		if d == nil {
-			continue
-		}
-		if !ours(d) {
-			return nil, fault.New(fault.Place, "remove it with the tool that installed it, for example "+filepath.Join(py.Scripts, "pip")+" uninstall "+name,
-				"%s %s was installed by %s, not by modwsgi", d.Name, d.Version, orSomebody(d.Installer))
-		}
-		names = append(names, d.Name+" "+d.Version)
-		remove = append(remove, removable(d, site, py, q.Events)...)
-	}
-	if len(names) == 0 {
-		return nil, nil
-	}
-	err = q.Events.Step("remove "+strings.Join(names, ", "), func() error {
-		t, err := locked.Apply(ctx, place.Request{Remove: remove, Roots: roots(py), Label: strings.Join(names, ", ")})
-		if err != nil {
-			return err
-		}
-		return t.Commit()
-	})
-	return names, err
 }

@@ -44,6 +44,7 @@ type Plan struct {
 
 	request    Request
 	state      *state
+	earlier    []earlier            // of the environment's former Pythons
 	before     string               // what of ours lay in the environment when the plan was made
 	host       *httpdbuild.Host     // nil where no httpd is built
 	tools      *toolchain.Toolchain // nil where nothing is built
@@ -104,7 +105,8 @@ func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 	if err := checkPrefix(py, q.BreakSystemPackages); err != nil {
 		return nil, err
 	}
-	p := &Plan{Python: py, Site: py.Platlib, request: q, older: map[string]string{}, before: footprint(py.Platlib)}
+	p := &Plan{Python: py, Site: py.Platlib, request: q, older: map[string]string{}, before: footprintOf(py)}
+	p.earlier = findEarlier(py, q.Events)
 	if p.state, err = readState(p.Site); err != nil {
 		return nil, err
 	}
@@ -118,8 +120,13 @@ func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 	if err := p.planModule(lock); err != nil {
 		return nil, err
 	}
-	p.Nothing = p.HTTPD.Action != BuildHTTPD && p.Module.Action == "keep"
-	if p.Nothing {
+	if !p.builds() {
+		p.earlier = ourEarlier(p.earlier)
+	}
+	for _, e := range p.earlier {
+		p.reason(fmt.Sprintf("remove %s, which this environment had before (%s)", e, e.site))
+	}
+	if p.Nothing = !p.builds() && len(p.earlier) == 0; !p.builds() {
 		return p, nil
 	}
 	if err := p.probe(ctx); err != nil {
@@ -127,6 +134,9 @@ func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 	}
 	return p, p.nameUnvouched(lock)
 }
+
+// builds reports whether anything is to be built and placed.
+func (p *Plan) builds() bool { return p.HTTPD.Action == BuildHTTPD || p.Module.Action != "keep" }
 
 func readLock(q Request) (*recipe.Lock, error) {
 	lock, err := recipe.ReadLock(q.LockFile)

@@ -21,6 +21,7 @@ type staged struct {
 	bin     string // stands for the directory of programs
 	items   []place.Item
 	remove  []string
+	beside  []string // directories of packages of former Pythons, from which something is removed
 	receipt receipt.Receipt
 	dists   []pydist.Dist
 }
@@ -62,6 +63,11 @@ func (p *Plan) stage(w *workspace, made *product) (*staged, error) {
 			return nil, fmt.Errorf("stage mod_wsgi: %w", err)
 		}
 	}
+	paths, sites, err := earlierPaths(p.earlier, p.Python, p.request.Events)
+	if err != nil {
+		return nil, err
+	}
+	s.remove, s.beside = append(s.remove, paths...), sites
 	for _, dir := range []string{s.site, s.bin} {
 		if err := openUp(dir); err != nil {
 			return nil, err
@@ -223,6 +229,9 @@ func (p *Plan) stageDist(s *staged, d pydist.Dist, packageDir, program string) e
 	}
 	if old != nil {
 		s.remove = append(s.remove, removable(old, p.Site, p.Python, p.request.Events)...)
+	}
+	if p.Python.Prefix != p.Python.BasePrefix && strayProgram(target) { // else it may be another Python's
+		s.remove = append(s.remove, target)
 	}
 	return nil
 }

@@ -189,7 +189,7 @@ func Verify(ctx context.Context, q Request) (*Proof, error) {
 	warnOfOwner(py, "verify", q.Events)
 	sub, err := installedSubject(py.Platlib, py)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix), "there is no mod_wsgi that modwsgi installed in %s", py.Prefix)
+		return nil, notInstalled(py, q.Events)
 	}
 	if err != nil {
 		return nil, err
@@ -203,7 +203,7 @@ func Verify(ctx context.Context, q Request) (*Proof, error) {
 			continue
 		}
 		if problems := d.Check(); len(problems) > 0 {
-			return nil, fault.New(fault.Verify, "run modwsgi install --python "+py.Prefix+" to repair it",
+			return nil, fault.New(fault.Verify, "run modwsgi install --python "+run.Quote(py.Prefix)+" to repair it",
 				"%s is not as it was installed: %s", name, problems[0])
 		}
 	}
@@ -229,6 +229,15 @@ func blameModule(err error, py *detect.Python) error {
 		return err
 	}
 	return fault.New(fault.Verify, "build the module again: modwsgi install --python "+run.Quote(py.Prefix), "%s\n%w", strings.Join(stale, "; "), err)
+}
+
+// notInstalled says that there is nothing to try, and what there is instead.
+func notInstalled(py *detect.Python, events event.Sink) error {
+	hint := "run modwsgi install --python " + run.Quote(py.Prefix)
+	for _, e := range findEarlier(py, events) {
+		return fault.New(fault.Environment, hint, "%s is in %s, but the environment was made again and has Python %s now", e, py.Prefix, py.Version)
+	}
+	return fault.New(fault.Environment, hint, "no mod_wsgi installed by modwsgi was found in %s", py.Prefix)
 }
 
 // verifyStep is verify as a named step, which does not fail where nothing was tried.

@@ -5,9 +5,9 @@ import (
 	"regexp"
 	"strings"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
-	"modwsgi/internal/toolchain"
 )
 
 // known turns what a compiler or linker said into what to do about it; m is the
@@ -17,15 +17,10 @@ var known = []struct {
 	hint func(b *builder, m []string) string
 }{
 	{regexp.MustCompile(`\b(Python|pyconfig)\.h(: No such file|' file not found)`), func(b *builder, _ []string) string {
-		minor := majorMinor(b.Python.Version)
-		return b.Tools.Install("Python's headers are missing;", toolchain.Packages{
-			"debian": "python" + minor + "-dev", "rhel": "python" + minor + "-devel", "alpine": "python3-dev", "arch": "python", "suse": "python3-devel",
-		}, "")
+		return b.Tools.Install("Python's headers are missing;", distro.PythonHeaders.For(majorMinor(b.Python.Version)), "")
 	}},
 	{regexp.MustCompile(`\b(httpd|ap_config|apr|apu|apr_\w+)\.h(: No such file|' file not found)`), func(b *builder, m []string) string {
-		return b.Tools.Install("the header "+m[1]+".h of Apache is missing;", toolchain.Packages{
-			"debian": "apache2-dev", "rhel": "httpd-devel", "alpine": "apache2-dev", "arch": "apache", "suse": "apache2-devel",
-		}, "or use --httpd bundled")
+		return b.Tools.Install("the header "+m[1]+".h of Apache is missing;", distro.HTTPDHeaders, "or use --httpd bundled")
 	}},
 	{regexp.MustCompile(`recompile with -fPIC|can not be used when making a shared object`), text(
 		"this Python's library cannot be part of a module: use a Python that was built with --enable-shared")},

@@ -36,6 +36,9 @@ func absolute(path string) string {
 	return path
 }
 
+// Is reports whether the environment was locked by that anchor.
+func (l *Locked) Is(anchor string) bool { return l.given == absolute(anchor) }
+
 // Unlock lets others change the environment. A transaction that has been
 // neither committed nor rolled back counts as made: the next Recover completes
 // it.

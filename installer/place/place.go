@@ -56,6 +56,9 @@ type Request struct {
 	// the anchor in which nothing else is left; files that are not listed stay.
 	// A target that exists must be listed here, or hold only what is listed.
 	Remove []string
+	// Beside are further directories of packages below a root, from which something is
+	// removed: as below the anchor, directories in which nothing else is left go too.
+	Beside []string
 	// Roots are directories which all targets and removals have to lie in,
 	// symbolic links resolved. The anchor is always one of them; the directory
 	// of programs is another one to name, and may be a link to somewhere else.

@@ -22,13 +22,13 @@ func TestApplyAndCommit(t *testing.T) {
 	must(t, tx.Commit())
 	w.pipSeesWhole(t, "after commit")
 	got := w.snapshot(t)
-	site := "lib/python3.11/site-packages/"
+	site, past := "lib/python3.11/site-packages/", "lib/python3.10/site-packages/"
 	for name, want := range map[string]string{
 		site + "demo/__init__.py": "new", site + "demo/fresh.py": "new", site + "demo/link": "-> data/y",
 		site + "demo/empty": "drwxr-xr-x", site + "mixed/ours.py": "new ours", site + "mixed/theirs.py": "theirs",
 		site + "mixed/__pycache__/theirs.cpython-311.pyc": "cache", site + "mixed/sub/a": "new", site + "apart.py": "new",
 		site + "other/__init__.py": "other", site + "demo-2.0.dist-info/INSTALLER": "modwsgi\n",
-		"bin/python": "#!python", "bin/prog": "#!new prog", "bin/added": "#!new added", "share/demo/readme": "new",
+		past + "mixed/theirs.py": "theirs", "bin/python": "#!python", "bin/prog": "#!new prog", "bin/added": "#!new added", "share/demo/readme": "new",
 	} {
 		if !strings.HasSuffix(got[name], want) {
 			t.Errorf("%s is %q", name, got[name])
@@ -37,6 +37,7 @@ func TestApplyAndCommit(t *testing.T) {
 	for _, name := range []string{
 		site + "demo/gone.py", site + "demo/__pycache__", site + "demo/data/x", site + "mixed/old", site + "dropped",
 		site + "mixed/__pycache__/ours.cpython-311.pyc", site + "demo-1.0.dist-info", "bin/retired",
+		past + "demo", past + "demo-0.9.dist-info", past + "mixed/ours.py",
 	} {
 		if got[name] != "" {
 			t.Errorf("%s is still there: %q", name, got[name])
@@ -80,13 +81,14 @@ func TestRollbackRestoresEverything(t *testing.T) {
 func TestUninstallTakesOnlyWhatWasListed(t *testing.T) {
 	w := newWorld(t, memory(t))
 	r := w.request(t)
-	tx, err := w.lock(t).Apply(t.Context(), place.Request{Remove: append(r.Remove, filepath.Join(w.site, "never-was")), Roots: r.Roots})
+	tx, err := w.lock(t).Apply(t.Context(), place.Request{Remove: append(r.Remove, filepath.Join(w.site, "never-was")), Beside: r.Beside, Roots: r.Roots})
 	must(t, err)
 	must(t, tx.Commit())
 	clean := worldAt(memory(t))
 	write(t, clean.site, map[string]string{
 		"mixed/theirs.py": "theirs", "mixed/__pycache__/theirs.cpython-311.pyc": "cache", "other/__init__.py": "other",
 	})
+	write(t, clean.past, map[string]string{"mixed/theirs.py": "theirs"})
 	write(t, clean.bin, map[string]string{"python": "#!python"})
 	describe(t, clean.site, "", "other", "3", "other/__init__.py")
 	got, want := w.forget(w.snapshot(t)), clean.forget(clean.snapshot(t))
@@ -156,7 +158,7 @@ func TestRootThatIsNotThereYet(t *testing.T) {
 	must(t, os.RemoveAll(w.bin))
 	before := w.snapshot(t)
 	r := w.request(t)
-	r.Roots = []string{w.bin, filepath.Join(w.prefix, "share")}
+	r.Roots = []string{filepath.Dir(w.past), w.bin, filepath.Join(w.prefix, "share")}
 	tx, err := w.lock(t).Apply(t.Context(), r)
 	must(t, err)
 	w.pipSeesWhole(t, "applied")

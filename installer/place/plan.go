@@ -16,6 +16,7 @@ import (
 type plan struct {
 	scope        *scope
 	anchor, home string
+	sites        []string        // the anchor and the directories of packages beside it
 	removed      map[string]bool // existing paths that were listed, and their caches
 	touched      map[string]bool // directories below the anchor with something removed in them
 	blocked      map[string]bool // directories that stay because a target lies in them
@@ -38,6 +39,14 @@ func newPlan(s *scope, r Request) (*plan, error) {
 		scope: s, anchor: s.anchor, home: filepath.Join(s.anchor, hiddenName()), label: r.Label, spent: r.Spent,
 		removed: map[string]bool{}, touched: map[string]bool{}, blocked: map[string]bool{}, consumed: map[string]bool{},
 		full: map[string]bool{}, sides: map[string]string{}, made: map[string]bool{},
+	}
+	p.sites = []string{s.anchor}
+	for _, dir := range r.Beside {
+		full, err := s.straight(dir)
+		if err != nil {
+			return nil, err
+		}
+		p.sites = append(p.sites, full)
 	}
 	if err := p.remove(r.Remove); err != nil {
 		return nil, err
@@ -98,9 +107,9 @@ func (p *plan) rel(path string) string {
 func (p *plan) rank(o op) int {
 	outside := !within(p.anchor, o.Target)
 	switch {
-	case isInfo(p.anchor, o.Target) && o.Kind == take:
+	case p.isInfo(o.Target) && o.Kind == take:
 		return 0
-	case isInfo(p.anchor, o.Target):
+	case p.isInfo(o.Target):
 		return 5
 	case o.Kind == take && outside:
 		return 1
@@ -114,9 +123,22 @@ func (p *plan) rank(o op) int {
 
 // isInfo says whether a path is the metadata of a distribution: what decides
 // whether pip sees it.
-func isInfo(anchor, path string) bool {
-	return filepath.Dir(path) == anchor &&
+func isInfo(site, path string) bool {
+	return filepath.Dir(path) == site &&
 		(strings.HasSuffix(path, ".dist-info") || strings.HasSuffix(path, ".egg-info"))
+}
+
+// isInfo is that for every directory of packages.
+func (p *plan) isInfo(path string) bool { return isInfo(p.siteOf(path), path) }
+
+// siteOf returns the directory of packages that a path lies below, "" for none.
+func (p *plan) siteOf(path string) string {
+	for _, site := range p.sites {
+		if within(site, path) {
+			return site
+		}
+	}
+	return ""
 }
 
 // remove notes what goes away.
@@ -136,7 +158,7 @@ func (p *plan) remove(paths []string) error {
 		}
 		for _, gone := range append(p.scope.caches(full), full) {
 			p.removed[gone] = true
-			for dir := filepath.Dir(gone); within(p.anchor, dir); dir = filepath.Dir(dir) {
+			for dir := filepath.Dir(gone); p.siteOf(dir) != ""; dir = filepath.Dir(dir) {
 				p.touched[dir] = true
 			}
 		}
@@ -184,7 +206,10 @@ func (p *plan) homeOf(target string) string {
 	if within(p.anchor, target) {
 		return p.home
 	}
-	dir := p.scope.innermost(filepath.Dir(target))
+	dir := p.siteOf(target)
+	if dir == "" {
+		dir = p.scope.innermost(filepath.Dir(target))
+	}
 	if p.sides[dir] == "" {
 		p.sides[dir] = filepath.Join(dir, filepath.Base(p.home))
 	}
@@ -207,7 +232,7 @@ func (p *plan) item(source, to, target string) error {
 		return nil
 	case p.gone(target) || info.IsDir() && p.whole(target):
 		p.consumed[target] = true
-		if isInfo(p.anchor, target) {
+		if p.isInfo(target) {
 			p.ops = append(p.ops, op{Kind: take, Target: target, Saved: p.saved(target)},
 				op{Kind: put, Target: target, Staged: to})
 			return nil
@@ -255,7 +280,7 @@ func (p *plan) whole(dir string) bool {
 	if answer, known := p.full[dir]; known {
 		return answer
 	}
-	answer := isInfo(p.anchor, dir) && p.touched[dir]
+	answer := p.isInfo(dir) && p.touched[dir]
 	if !answer {
 		entries, err := p.scope.list(dir)
 		answer = err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
@@ -268,7 +293,7 @@ func (p *plan) whole(dir string) bool {
 }
 
 // outermost climbs from a removed path to the largest directory that goes with
-// it. Directories outside of the anchor (bin) are never ours.
+// it. Directories outside of those of packages (bin) are never ours.
 func (p *plan) outermost(path string) string {
 	for dir := filepath.Dir(path); p.touched[dir] && !p.blocked[dir] && p.whole(dir); dir = filepath.Dir(dir) {
 		path = dir

@@ -22,6 +22,7 @@ import (
 // things of others in the same directories, and a staged new version.
 type world struct {
 	prefix, site, bin, stage string
+	past                     string // where an older Python had its packages
 }
 
 func worldAt(root string) world {
@@ -29,6 +30,7 @@ func worldAt(root string) world {
 	return world{
 		prefix: prefix, site: filepath.Join(prefix, "lib", "python3.11", "site-packages"),
 		bin: filepath.Join(prefix, "bin"), stage: filepath.Join(root, "stage"),
+		past: filepath.Join(prefix, "lib", "python3.10", "site-packages"),
 	}
 }
 
@@ -88,6 +90,10 @@ func newWorld(t testing.TB, root string) world {
 	describe(t, w.site, "", "demo", "1.0", "demo/__init__.py", "demo/gone.py", "demo/data/x", "demo/link", "mixed/ours.py",
 		"mixed/old/only.py", "dropped/deep/er/x.py", "../../../bin/prog", "../../../bin/retired")
 	describe(t, w.site, "", "demo-httpd", "2", "demo/data/x")
+	write(t, w.past, map[string]string{
+		"demo/__init__.py": "past", "demo/deep/er/x": "past", "demo/__pycache__/__init__.cpython-310.pyc": "cache", "mixed/ours.py": "past", "mixed/theirs.py": "theirs",
+	})
+	describe(t, w.past, "", "demo", "0.9", "demo/__init__.py", "demo/deep/er/x", "mixed/ours.py", "../../../bin/prog")
 	describe(t, w.site, "", "other", "3", "other/__init__.py")
 	write(t, filepath.Join(w.stage, "site"), map[string]string{
 		"demo/__init__.py": "new", "demo/fresh.py": "new", "demo/data/y": "new", "demo/link": "-> data/y",
@@ -112,6 +118,11 @@ func (w world) request(t testing.TB) place.Request {
 		if i != nil {
 			r.Remove = append(r.Remove, i.Paths()...)
 		}
+	}
+	i, err := pydist.Find(w.past, "demo")
+	must(t, err)
+	if i != nil {
+		r.Remove, r.Beside = append(r.Remove, i.Paths()...), []string{w.past}
 	}
 	entries, err := os.ReadDir(filepath.Join(w.stage, "site"))
 	must(t, err)

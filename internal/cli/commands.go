@@ -198,7 +198,10 @@ func (a *app) showReport(r *installer.Report) error {
 		return nil
 	}
 	w := a.Stdout
-	if r.Nothing {
+	for _, name := range r.Removed {
+		_, _ = fmt.Fprintf(w, "Removed %s.\n", name)
+	}
+	if r.Nothing || r.Proof == nil && r.Untried == "" {
 		_, _ = fmt.Fprintf(w, "Nothing to do: %s has what was asked for (%s).\n", r.Python.Prefix, seconds(r.Elapsed))
 		showInstalled(w, r.Installed)
 		return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"modwsgi/detect"
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 )
 
@@ -114,7 +115,7 @@ func showExplanation(w io.Writer, e *detect.Explanation, f detectFlags) {
 	_ = t.Flush()
 	if len(e.HTTPDs) == 0 {
 		advice := "modwsgi install builds one into the environment"
-		if c := detect.InstallCommand(detect.HTTPDHeaders, ""); f.httpd == "system" && f.root == "" && c != "" {
+		if c := distro.HTTPDHeaders.Command(distro.Family()); f.httpd == "system" && f.root == "" && c != "" {
 			advice = c + ", or let modwsgi install build one with --httpd bundled"
 		}
 		_, _ = fmt.Fprintln(w, "  none: "+advice)

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -26,7 +27,7 @@ type Toolchain struct {
 	Compiler string   // first line of its version
 	Target   string   // what it compiles for, "x86_64-linux-gnu"
 	Libc     string   // "glibc 2.36" or "other"; part of a build's identity
-	Family   string   // of the distribution: "debian", "rhel", "alpine", "arch", "suse", ""
+	Family   string   // of the distribution: see internal/distro; "" for one that is not known
 	Env      []string // the environment for all build tools
 	// Programs has a line "NAME SHA256" for everything that runs when something is
 	// compiled and linked, as far as it can be told: see identify. It is part of a
@@ -49,7 +50,7 @@ func (h *Toolchain) tryHint(err error, scratch string) string {
 	if len(h.CC) > 1 && !strings.Contains(text, "No such file or directory") {
 		return "look at the words of CC: they are separated by blanks, and quotes have no meaning there"
 	}
-	return h.Install("", libcPackages, "")
+	return h.Install("", distro.LibC, "")
 }
 
 // NoSpace reports whether an attempt failed for want of room: then it says
@@ -68,9 +69,6 @@ func said(err error) string {
 	return text
 }
 
-// Packages maps a distribution family to the name of a package.
-type Packages map[string]string
-
 // Find finds the compiler (CC of the caller's environment, else cc, gcc, clang
 // in its PATH) and has it build a program in scratch, an existing directory.
 // Errors are of class Environment and say what to install.
@@ -79,7 +77,7 @@ func Find(ctx context.Context, r *run.Runner, caller []string, scratch string) (
 	if err != nil {
 		return nil, err
 	}
-	h := &Toolchain{Env: environment(caller, epoch), Family: family()}
+	h := &Toolchain{Env: environment(caller, epoch), Family: distro.Family()}
 	if err := h.findCompiler(ctx, r, caller); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -140,14 +138,6 @@ func sourceDateEpoch(caller []string) (string, error) {
 	return strconv.FormatUint(n, 10), nil
 }
 
-var compilerPackages = Packages{
-	"debian": "build-essential", "rhel": "gcc make", "alpine": "build-base", "arch": "base-devel", "suse": "gcc make",
-}
-
-var libcPackages = Packages{
-	"debian": "libc6-dev", "rhel": "glibc-devel", "alpine": "musl-dev", "arch": "glibc", "suse": "glibc-devel",
-}
-
 func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []string) error {
 	var tried []string
 	names := []string{"cc", "gcc", "clang"}
@@ -188,7 +178,7 @@ func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []st
 		return fault.New(fault.Environment, "set CC to a compiler and its flags, separated by blanks (quotes have no meaning there), or unset it",
 			"CC is %q, but there is no program %q", cc, strings.Fields(cc)[0])
 	}
-	return fault.New(fault.Environment, h.Install("", compilerPackages, "or set CC"),
+	return fault.New(fault.Environment, h.Install("", distro.Compiler, "or set CC"),
 		"there is no C compiler (looked for %s in PATH)", strings.Join(tried, ", "))
 }
 
@@ -250,51 +240,7 @@ func WithTail(err error) error {
 	return err
 }
 
-// family reads which family of distributions this is
-// (https://www.freedesktop.org/software/systemd/man/os-release.html).
-func family() string {
-	for _, name := range []string{"/etc/os-release", "/usr/lib/os-release"} {
-		if data, err := os.ReadFile(name); err == nil {
-			return familyOf(string(data))
-		}
-	}
-	return ""
-}
-
-func familyOf(release string) string {
-	var ids []string
-	for line := range strings.Lines(release) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		if name == "ID" || name == "ID_LIKE" {
-			ids = append(ids, strings.Fields(strings.Trim(value, `"'`))...)
-		}
-	}
-	for _, id := range ids {
-		switch id {
-		case "debian", "ubuntu":
-			return "debian"
-		case "rhel", "fedora", "centos", "amzn":
-			return "rhel"
-		case "alpine", "arch":
-			return id
-		case "suse", "opensuse", "sles":
-			return "suse"
-		}
-	}
-	return ""
-}
-
 // Install returns the sentence that tells how to install a package here.
-func (h *Toolchain) Install(first string, packages Packages, more string) string {
-	name := packages[h.Family]
-	command := map[string]string{
-		"debian": "apt-get install", "rhel": "dnf install", "alpine": "apk add", "arch": "pacman -S", "suse": "zypper install",
-	}[h.Family]
-	switch {
-	case name == "" || command == "":
-		return strings.TrimSpace(fmt.Sprintf("%s install the package that holds it (Debian calls it %s) %s", first, packages["debian"], more))
-	case more != "":
-		more = ", " + more
-	}
-	return strings.TrimSpace(fmt.Sprintf("%s install it: %s %s%s", first, command, name, more))
+func (h *Toolchain) Install(first string, packages distro.Packages, more string) string {
+	return packages.Hint(h.Family, first, more)
 }

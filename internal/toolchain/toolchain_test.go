@@ -179,49 +179,6 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func TestFamily(t *testing.T) {
-	for release, want := range map[string]string{
-		"":                            "",
-		"NAME=x\nID=plan9\n":          "",
-		"ID=debian\n":                 "debian",
-		"ID=ubuntu\nID_LIKE=debian\n": "debian",
-		"ID_LIKE=\"ubuntu debian\"\nID=linuxmint\n":      "debian",
-		"ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n": "rhel",
-		"ID=fedora":                  "rhel",
-		"ID='amzn'\n":                "rhel",
-		"ID=alpine\r\n":              "alpine",
-		"ID=manjaro\nID_LIKE=arch\n": "arch",
-		"ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n": "suse",
-		"VERSION_ID=debian\nXID=debian":                     "",
-		"ID\n=debian\n":                                     "",
-	} {
-		if got := familyOf(release); got != want {
-			t.Errorf("familyOf(%q) = %q, want %q", release, got, want)
-		}
-	}
-}
-
-func TestInstall(t *testing.T) {
-	p := Packages{"debian": "libssl-dev", "rhel": "openssl-devel", "alpine": "openssl-dev", "arch": "openssl", "suse": "libopenssl-devel"}
-	for family, want := range map[string]string{
-		"debian": "it is missing; install it: apt-get install libssl-dev, or do without",
-		"rhel":   "it is missing; install it: dnf install openssl-devel, or do without",
-		"alpine": "it is missing; install it: apk add openssl-dev, or do without",
-		"arch":   "it is missing; install it: pacman -S openssl, or do without",
-		"suse":   "it is missing; install it: zypper install libopenssl-devel, or do without",
-		"":       "it is missing; install the package that holds it (Debian calls it libssl-dev) or do without",
-	} {
-		h := &Toolchain{Family: family}
-		if got := h.Install("it is missing;", p, "or do without"); got != want {
-			t.Errorf("%s: got %q, want %q", family, got, want)
-		}
-	}
-	h := &Toolchain{Family: "debian"}
-	if got, want := h.Install("", p, ""), "install it: apt-get install libssl-dev"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
 func TestFullDiskIsNotAMissingPackage(t *testing.T) {
 	h := &Toolchain{Family: "debian"}
 	full := &run.Error{Argv: []string{"cc"}, Tail: []string{"/tmp/x.s: No space left on device"}, Err: errors.New("exit status 1")}

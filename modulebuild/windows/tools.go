@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -62,7 +63,7 @@ type mingw struct {
 var triples = []string{"x86_64-w64-mingw32", "x86_64-w64-mingw32ucrt"}
 
 func findMinGW(ctx context.Context, q *Request) (tools, error) {
-	const hint = "install mingw-w64 (Debian, Ubuntu: apt-get install gcc-mingw-w64-x86-64; Fedora: dnf install mingw64-gcc; Alpine: apk add mingw-w64-gcc; macOS: brew install mingw-w64)"
+	hint := distro.MinGW.Hint(distro.Family(), "", "")
 	for _, triple := range triples {
 		gcc, err := run.LookPath(triple+"-gcc", q.Env)
 		if err != nil {

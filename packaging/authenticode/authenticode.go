@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
@@ -37,7 +38,9 @@ type Signer struct {
 	given map[string][]byte // content of the files that are open descriptors, see Check
 }
 
-const toolHint = "install osslsigncode (Debian, Ubuntu: apt-get install osslsigncode; macOS: brew install osslsigncode), or on Windows the SDK with signtool"
+func toolHint() string {
+	return distro.Osslsigncode.Hint(distro.Family(), "", "or on Windows the SDK with signtool")
+}
 
 func isPKCS12(path string) bool {
 	ext := strings.ToLower(filepath.Ext(path))
@@ -70,11 +73,11 @@ func (s *Signer) tool() (path string, signtool bool, err error) {
 	}
 	if path, err = run.LookPath("signtool.exe", s.Env); err == nil {
 		if s.Key != "" || s.Passphrase != "" {
-			return "", false, fault.New(fault.Environment, toolHint, "signtool takes a PKCS#12 file without a passphrase only, for it would show on its command line")
+			return "", false, fault.New(fault.Environment, toolHint(), "signtool takes a PKCS#12 file without a passphrase only, for it would show on its command line")
 		}
 		return path, true, nil
 	}
-	return "", false, fault.New(fault.Environment, toolHint, "there is no program to sign with: neither osslsigncode nor signtool.exe is in PATH")
+	return "", false, fault.New(fault.Environment, toolHint(), "there is no program to sign with: neither osslsigncode nor signtool.exe is in PATH")
 }
 
 // arguments is the command line that signs one file into another.
@@ -201,7 +204,7 @@ func Verify(ctx context.Context, r *run.Runner, env []string, path, ca string) e
 	}
 	tool, err := run.LookPath("osslsigncode", env)
 	if err != nil {
-		return fault.New(fault.Environment, toolHint, "there is no osslsigncode to check signatures with")
+		return fault.New(fault.Environment, toolHint(), "there is no osslsigncode to check signatures with")
 	}
 	out, err := r.Output(ctx, run.Cmd{Argv: []string{tool, "verify", "-CAfile", ca, "-in", path}, Env: env})
 	if err == nil {

@@ -1,0 +1,114 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// otherMinor finds a Python of another minor version than the one of the tests that
+// mod_wsgi admits, with a shared library: such a module is built in seconds.
+func otherMinor(t *testing.T) string {
+	t.Helper()
+	const ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+	mine := must(t, "/", bareEnv(), setting(t, "MODWSGI_TEST_PYTHON"), "-c", ask).stdout
+	for _, pattern := range []string{"/usr/bin/python3.1?", "/usr/local/bin/python3.1?", os.Getenv("HOME") + "/.pyenv/versions/3.1*/bin/python3", "/root/.pyenv/versions/3.1*/bin/python3"} {
+		found, _ := filepath.Glob(pattern)
+		for _, python := range found {
+			if r := command(t, "/", bareEnv(), python, "-c", "import venv; "+ask); r.code == 0 && r.stdout != mine {
+				return python
+			}
+		}
+	}
+	t.Skip("this machine has one minor version of Python only: NOT TESTED is an environment that is made again with another one")
+	return ""
+}
+
+// remake makes an environment again over the old one, as virtualenv does: the links
+// to the interpreter are replaced, everything else stays.
+func remake(t *testing.T, python, env string) {
+	t.Helper()
+	old, err := filepath.Glob(filepath.Join(env, "bin", "python*"))
+	if err != nil || len(old) == 0 {
+		t.Fatalf("no interpreter in %s: %v", env, err)
+	}
+	for _, link := range old {
+		if err := os.Remove(link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	venv(t, python, env, "--without-pip")
+}
+
+// TestEnvironmentMadeAgain installs, makes the environment again with another minor
+// version of Python, and expects what is left of the first one to be seen, removed,
+// and replaced.
+func TestEnvironmentMadeAgain(t *testing.T) {
+	t.Parallel()
+	dir := workdir(t, "again")
+	python, other := setting(t, "MODWSGI_TEST_PYTHON"), otherMinor(t)
+	env := venv(t, python, filepath.Join(dir, "an env"), "--without-pip")
+	if r := install(t, dir, "--python", env); r.code != 0 {
+		t.Fatal(r)
+	}
+	remake(t, other, env)
+	modwsgi := program(t, "modwsgi")
+
+	type listed struct {
+		Installed []struct {
+			Name     string   `json:"name"`
+			Earlier  string   `json:"earlier_python"`
+			Problems []string `json:"problems"`
+		} `json:"installed"`
+	}
+	list := func() (l listed) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(must(t, dir, bareEnv(), modwsgi, "list", "--json", "--python", env).stdout), &l); err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	if l := list(); len(l.Installed) != 2 || l.Installed[0].Earlier == "" || len(l.Installed[0].Problems) == 0 {
+		t.Errorf("list: %+v", l)
+	}
+	doctor := command(t, dir, bareEnv(), modwsgi, "doctor", "--python", env)
+	if doctor.code != 3 || !strings.Contains(doctor.stdout, "which this environment had before") {
+		t.Errorf("doctor: %v", doctor)
+	}
+
+	// Removed, in a copy.
+	gone := filepath.Join(dir, "gone")
+	must(t, dir, bareEnv(), "cp", "-a", env, gone)
+	r := must(t, dir, bareEnv(), modwsgi, "uninstall", "--python", gone)
+	left, _ := filepath.Glob(filepath.Join(gone, "*", "mod_wsgi*"))
+	deep, _ := filepath.Glob(filepath.Join(gone, "lib", "python*", "site-packages", "*mod*wsgi*"))
+	if len(left)+len(deep) > 0 || strings.Count(r.stdout, "for Python 3.") != 2 {
+		t.Errorf("uninstall left %v %v: %v", left, deep, r)
+	}
+
+	// Replaced.
+	r = install(t, dir, "--python", env)
+	if r.code != 0 || !strings.Contains(r.stdout, "Verified: ") {
+		t.Fatalf("install: %v", r)
+	}
+	if l := list(); len(l.Installed) != 2 || l.Installed[0].Earlier != "" || len(l.Installed[0].Problems) != 0 {
+		t.Errorf("list after the install: %+v", l)
+	}
+	if r := install(t, dir, "--python", env); r.code != 0 || !strings.Contains(r.stdout, "Nothing to do") {
+		t.Errorf("second install: %v", r)
+	}
+
+	// The site-packages directory is removed by hand: the programs in bin belong to
+	// nothing any more, and stand in nobody's way.
+	if err := os.RemoveAll(filepath.Join(env, "lib")); err != nil {
+		t.Fatal(err)
+	}
+	remake(t, other, env)
+	if r := install(t, dir, "--python", env); r.code != 0 {
+		t.Errorf("install beside programs of ours: %v", r)
+	}
+}

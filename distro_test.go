@@ -1,0 +1,41 @@
+package modwsgi_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"regexp"
+	"testing"
+)
+
+// installing matches a command that installs a package of a distribution.
+var installing = regexp.MustCompile(`\b(apt(-get)? install|dnf install|yum install|apk add|zypper install|pacman -S|brew install) [a-z]`)
+
+// TestOneTableOfDistributions finds commands that install a package outside of
+// internal/distro: two tables name two packages for one missing header.
+func TestOneTableOfDistributions(t *testing.T) {
+	elsewhere := map[string]string{
+		"detect/choose.go": "macOS, which has an httpd of its own",
+	}
+	found := 0
+	for file := range parseTree(t) {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			text, ok := n.(*ast.BasicLit)
+			if !ok || text.Kind != token.STRING || !installing.MatchString(text.Value) {
+				return true
+			}
+			if elsewhere[file] == "" {
+				t.Errorf("%s: %s: take it from internal/distro", file, text.Value)
+			}
+			found++
+			return true
+		})
+	}
+	if found != len(elsewhere) {
+		t.Errorf("%d commands were found, %d are known", found, len(elsewhere))
+	}
+}
