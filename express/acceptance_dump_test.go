@@ -57,6 +57,11 @@ func newDump(t *testing.T) *dump {
 	if n := newest(t, p); n != nil {
 		s.places = append(s.places, n)
 	}
+	for _, other := range everyInstalled(t) {
+		if !slices.ContainsFunc(s.places, func(p *place) bool { return p.version == other.version }) {
+			s.places = append(s.places, other)
+		}
+	}
 	s.base = filepath.Join(memoryDir(t), "it's [a] ${HOME} base")
 	if err := os.Mkdir(s.base, 0o755); err != nil {
 		t.Fatal(err)
@@ -373,8 +378,8 @@ func TestHTTPDReadsWhatWasMeantByEveryOption(t *testing.T) {
 	if s.accepted.Load() < wanted {
 		t.Errorf("only %d command lines of %d were accepted", s.accepted.Load(), s.tried.Load())
 	}
-	if len(s.places) > 1 {
-		t.Logf("of mod_wsgi %s, and with a stand-in for %s", s.places[0].version, s.places[1].version)
+	for _, p := range s.places {
+		t.Logf("mod_wsgi %s, %s", p.version, p.module)
 	}
 	for _, table := range s.tables {
 		for _, o := range table {
