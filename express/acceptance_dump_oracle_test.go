@@ -264,7 +264,7 @@ var oracle = []row{
 	{"service-log-file", elsewhere("the services"), ""},
 
 	{"telemetry-service", when(func(m *meant, v string) { m.telemetry(v) }), "MOD_WSGI_TELEMETRY_SERVICE"},
-	{"enable-telemetry", when(func(m *meant, _ string) { m.telemetry("unix:" + m.root() + "/telemetry.sock") }), "MOD_WSGI_TELEMETRY_SERVICE"},
+	{"enable-telemetry", when(func(m *meant, _ string) { m.telemetry("unix:" + m.root() + "/telemetry/collector") }), "MOD_WSGI_TELEMETRY_SERVICE"},
 	{"telemetry-ui-port", inert("a setting of the service"), ""},
 	{"telemetry-interval", elsewhere("--telemetry-service"), ""},
 	{"slow-requests", when(func(m *meant, v string) { m.add("", d("WSGISlowRequests", decimals(v))) }), "MOD_WSGI_SLOW_REQUESTS"},

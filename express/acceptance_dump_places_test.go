@@ -8,15 +8,26 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
 
 // installed is the environment of MODWSGI_TEST_ENV as a place.
-func installed(t *testing.T) *place {
+func installed(t *testing.T) *place { return installedIn(t, testEnv(t)) }
+
+// everyInstalled are the environments of MODWSGI_TEST_ENVS, one for each mod_wsgi
+// of the catalogue that was to be had.
+func everyInstalled(t *testing.T) (all []*place) {
+	for _, home := range filepath.SplitList(os.Getenv("MODWSGI_TEST_ENVS")) {
+		all = append(all, installedIn(t, home))
+	}
+	return all
+}
+
+func installedIn(t *testing.T, home string) *place {
 	t.Helper()
-	home := testEnv(t)
 	receipts, _ := filepath.Glob(filepath.Join(home, "lib", "python3*", "site-packages", "mod_wsgi", "server", "build.json"))
 	if len(receipts) != 1 {
 		t.Fatalf("the receipts in %s: %q", home, receipts)
@@ -69,9 +80,13 @@ func readReceipt(t *testing.T, name string) map[string]any {
 }
 
 // newest is a place with a mod_wsgi that knows every option, and an httpd that
-// has every module: the installed ones, and stand-ins for what these lack.
+// has every module: the real ones, and stand-ins for what is not there.
 func newest(t *testing.T, p *place) *place {
 	t.Helper()
+	real := slices.IndexFunc(everyInstalled(t), func(p *place) bool { return p.atLeast("6.0.5") })
+	if real >= 0 {
+		p = everyInstalled(t)[real]
+	}
 	cc, err := exec.LookPath("cc")
 	if err != nil {
 		t.Log("no C compiler: options that need a newer mod_wsgi than the installed one are left out")
@@ -82,7 +97,7 @@ func newest(t *testing.T, p *place) *place {
 	n.launcher, n.modules = filepath.Join(n.home, "bin", "mod_wsgi-express"), filepath.Join(n.home, "modules")
 	site := strings.Replace(filepath.Dir(filepath.Dir(filepath.Dir(p.module))), p.home, n.home, 1)
 	n.module = filepath.Join(site, "mod_wsgi", "server", "mod_wsgi.so")
-	for _, dir := range []string{filepath.Dir(n.module), filepath.Dir(n.launcher), n.modules, filepath.Join(site, "mod_wsgi_telemetry")} {
+	for _, dir := range []string{filepath.Dir(n.module), filepath.Dir(n.launcher), n.modules, filepath.Join(site, "mod_wsgi_telemetry-1.0.1.dist-info")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -110,22 +125,27 @@ func newest(t *testing.T, p *place) *place {
 	}
 	write(t, filepath.Join(filepath.Dir(n.module), "build.json"), string(data))
 	http2 := filepath.Join(n.modules, "mod_http2.so")
-	if !compile(t, cc, p, n.module) || !isFile(http2) && !compile(t, cc, p, http2, "-DSTANDIN_HTTP2") {
-		return nil
+	if !isFile(http2) {
+		compile(t, cc, p, http2, "-DSTANDIN_HTTP2")
+	}
+	if real < 0 {
+		t.Log("MODWSGI_TEST_ENVS names no environment with mod_wsgi 6.0.5: a stand-in that takes anything is in its place")
+		compile(t, cc, p, n.module)
+	} else if err := os.Symlink(p.module, n.module); err != nil {
+		t.Fatal(err)
 	}
 	return &n
 }
 
 // compile makes a stand-in for a module.
-func compile(t *testing.T, cc string, p *place, target string, flags ...string) bool {
+func compile(t *testing.T, cc string, p *place, target string, flags ...string) {
 	t.Helper()
 	include := filepath.Join(filepath.Dir(filepath.Dir(p.httpd)), "include")
 	args := append([]string{"-shared", "-fPIC", "-I", include, "-D_GNU_SOURCE", "-DLINUX", "-o", target, filepath.Join("testdata", "dump", "standin.c")}, flags...)
 	out, err := exec.CommandContext(t.Context(), cc, args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("the stand-in for a newer mod_wsgi does not compile: %v\n%.800s", err, out)
+		t.Fatalf("the stand-in for a module does not compile: %v\n%.800s", err, out)
 	}
-	return true
 }
 
 // environ are the variables as a list.

@@ -49,6 +49,8 @@ func probeLines(random *mathrand.Rand, n int, vars map[string]string, fits func(
 
 // TestReaderAgreesWithHTTPD: words and variables, by what httpd says that it has
 // defined.
+//
+// Once: mod_wsgi is not asked.
 func TestReaderAgreesWithHTTPD(t *testing.T) {
 	p := installed(t)
 	random := mathrand.New(mathrand.NewPCG(seed(t), 5))
@@ -111,6 +113,8 @@ func patterns(random *mathrand.Rand, n int, vars map[string]string) (p probes) {
 
 // TestMeaningAgreesWithHTTPD: what mod_headers, mod_rewrite and error documents
 // make of their words, by what a running httpd answers.
+//
+// Once: mod_wsgi is not asked.
 func TestMeaningAgreesWithHTTPD(t *testing.T) {
 	p := installed(t)
 	random := mathrand.New(mathrand.NewPCG(seed(t), 6))

@@ -222,7 +222,7 @@ func (n *node) words() []string {
 		found := namedWords(line, 1)
 		slices.Sort(found[1:]) // no name is there twice, so their order means nothing
 		return found
-	case "wsgiimportscript", "wsgitelemetryservice":
+	case "wsgiimportscript":
 		return namedWords(line, 1)
 	case "wsgihandlerscript":
 		return namedWords(line, 2)

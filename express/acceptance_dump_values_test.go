@@ -165,7 +165,7 @@ var draws = map[string]func(g *chance) []string{
 		return g.pick("*", "*.a.example", "b?.example", "c.example", "d.example.", g.rare("e.example", "_wsgi_x", "Q.example."))
 	}),
 	"https-port": one(func(g *chance) string {
-		return map[bool]string{true: "443", false: strconv.Itoa(10001 + 2*(g.number%25000))}[g.number%400 == 201]
+		return map[bool]string{true: "443", false: strconv.Itoa(10001 + 2*(g.number%25000))}[g.number%400 == 205]
 	}),
 
 	"ssl-certificate-file": one(func(g *chance) string { return g.file("s.crt") }), "ssl-certificate-key-file": one(func(g *chance) string { return g.file("s.key") }),

@@ -29,6 +29,8 @@ import (
 // virtual hosts for names that it has, does not have and has for itself, over both
 // schemes, with and without a client certificate, from this machine, from another
 // address and through a proxy; in TLS for another name than in HTTP.
+//
+// Once: which host is chosen is decided by httpd.
 func TestVirtualHosts(t *testing.T) {
 	testEnv(t)
 	t.Parallel()

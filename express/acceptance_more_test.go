@@ -150,6 +150,9 @@ NOT_EXPORTED=1
 	refused(t, dir, 1, "--envvars-script", append([]string{"start-server", app, "--envvars-script", failing}, asUser()...)...)
 }
 
+// TestCompletionAndManual: the scripts for shells and the manual have all options.
+//
+// Once: both come from the table.
 func TestCompletionAndManual(t *testing.T) {
 	testEnv(t)
 	shells := map[string][]string{"bash": {"bash", "-n"}, "zsh": {"zsh", "-n"}, "fish": {"fish", "-n"}}

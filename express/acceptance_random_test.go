@@ -228,6 +228,8 @@ func exclude(args []string) string {
 
 // TestEveryOption gives each option that this module can do a value, alone and
 // together with others as chance has it, and has httpd read the result.
+//
+// Once: TestHTTPDReadsWhatWasMeantByEveryOption has each mod_wsgi read each option.
 func TestEveryOption(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -398,6 +400,8 @@ func fuzzedOptions(random *mathrand.Rand, dir string) (all []fuzzed) {
 // TestHTTPDSeesWhatWasMeant: for values by chance, the directives that httpd has
 // read (-DDUMP_CONFIG) are those of the options, word for word, and there are
 // neither more nor fewer than for harmless values.
+//
+// Once: TestHTTPDReadsWhatWasMeantByEveryOption has each mod_wsgi read each option.
 func TestHTTPDSeesWhatWasMeant(t *testing.T) {
 	testEnv(t)
 	infos, _ := filepath.Glob(filepath.Join(testEnv(t), "lib", "python3*", "site-packages", "mod_wsgi_packages", "httpd", "modules", "mod_info.so"))

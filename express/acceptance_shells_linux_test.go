@@ -78,6 +78,8 @@ func script(t *testing.T, dir, shell, name string) string {
 
 // TestCompletionInShells: bash, zsh and fish complete our command lines, on a
 // terminal, by the Tab key.
+//
+// Once: the words come from the table.
 func TestCompletionInShells(t *testing.T) {
 	testEnv(t)
 	interactive := func(t *testing.T, env []string, argv ...string) *terminal {

@@ -26,7 +26,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	exe := fakeServer(t, base, func(r *receipt.Receipt) { r.Module.Version, r.Python.FreeThreaded = "6.0.5", true })
-	if err := os.Mkdir(filepath.Join(base, "env", "lib", "python3.11", "site-packages", "mod_wsgi_telemetry"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(base, "env", "lib", "python3.11", "site-packages", "mod_wsgi_telemetry-1.0.1.dist-info"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	oldest := fakeServer(t, filepath.Join(base, "oldest"), func(r *receipt.Receipt) { r.Module.Version = oldestModule })
@@ -46,7 +46,7 @@ func TestGolden(t *testing.T) {
 		"access":    "app.py --auth-user-script auth.py --auth-group-script auth.py --host-access-script auth.py --embedded-mode",
 		"debug":     "app.py --enable-recorder --enable-profiler --add-handler .ext auth.py --error-document 404 /gone",
 		"telemetry": "app.py --telemetry-service unix:/run/t.sock --slow-requests 2 --telemetry-options +CaptureUserAgent --switch-interval 0.01 --interrupt-timeout 20",
-		// All else that only a module since 6.0.0 has; here there is none to try it with.
+		// All else that only a module since 6.0.0 has.
 		"six":    "app.py --enable-telemetry --telemetry-ui-port 8889 --telemetry-interval 2.5 --slow-requests 0 --free-threading --response-flush-delay 20 --interrupt-timeout 12",
 		"oldest": "app.py --processes 2 --trust-proxy-header X-Forwarded-For --trust-proxy 10.0.0.0/8 --eviction-timeout 30 --response-buffer-size 131072",
 	} {

@@ -221,7 +221,7 @@ var (
 		func(s *Server) *int { return &s.TelemetryUIPort }).unix().since("6.0.0").checked(between(1, 65535))
 	optTelemetryInterval = seconds("telemetry-interval", "1.0", "Time between reports, 0.5 or more.",
 		func(s *Server) *float64 { return &s.TelemetryInterval }, atLeastSeconds(0.5))
-	optSlowRequests = seconds("slow-requests", "", "Report requests that take longer.",
+	optSlowRequests = seconds("slow-requests", "", "Report requests that take longer; 0 is off.",
 		func(s *Server) *float64 { return &s.SlowRequests }, atLeastSeconds(0))
 	optTelemetryOptions = texts("telemetry-options", "OPTIONS", "What else is captured: None, All, or names such as +CaptureUserAgent.",
 		func(s *Server) *[]string { return &s.TelemetryOptions }).since("6.0.0").checked(telemetryWords)

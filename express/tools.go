@@ -3,6 +3,7 @@ package express
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"modwsgi/express/conf"
@@ -68,9 +69,8 @@ func (p *Program) tools(i *instance) error {
 	if i.EnableCoverage && !i.has("coverage") {
 		p.warn("--enable-coverage: the package coverage is not in this environment; the application will not load without it")
 	}
-	if i.EnableTelemetry && !i.has("mod_wsgi_telemetry") {
-		return fault.New(fault.Environment, "install it into this environment: pip install mod_wsgi-telemetry",
-			"option --enable-telemetry: the package mod_wsgi-telemetry is not in this environment")
+	if err := p.collector(i); err != nil {
+		return err
 	}
 	if !i.EnableGDB {
 		return nil
@@ -86,9 +86,33 @@ func (p *Program) tools(i *instance) error {
 	return nil
 }
 
-// has reports whether a Python package lies where the application would find it;
-// directories that a .pth file adds are not looked at.
+// has reports whether a Python package lies where the application would find it.
 func (i *instance) has(name string) bool {
+	for _, d := range i.packageDirs() {
+		if _, err := os.Stat(filepath.Join(d, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// hasDistribution reports whether a package of the index is installed there, by
+// the directory of its metadata.
+func (i *instance) hasDistribution(name string) bool {
+	for _, d := range i.packageDirs() {
+		entries, _ := os.ReadDir(d)
+		for _, e := range entries {
+			if stem, ok := strings.CutSuffix(e.Name(), ".dist-info"); ok && strings.HasPrefix(stem, name+"-") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// packageDirs are where packages lie; directories that a .pth file adds are not
+// looked at.
+func (i *instance) packageDirs() []string {
 	dirs := []string{i.in.site, i.work}
 	for _, d := range i.PythonPath {
 		dirs = append(dirs, i.fromLaunch(d))
@@ -96,12 +120,7 @@ func (i *instance) has(name string) bool {
 	if strings.EqualFold(pyvenv(i.in.home)["include-system-site-packages"], "true") || len(pyvenv(i.in.home)) == 0 {
 		dirs = append(dirs, filepath.Join(i.in.stdlib, "site-packages"), "/usr/lib/python3/dist-packages")
 	}
-	for _, d := range dirs {
-		if _, err := os.Stat(filepath.Join(d, name)); err == nil {
-			return true
-		}
-	}
-	return false
+	return dirs
 }
 
 // tools is what the glue reads about the tools for debugging.
@@ -126,6 +145,9 @@ func telemetryConflicts(s *Server) error {
 	if s.EnableTelemetry && s.TelemetryService != "" {
 		return bad("--enable-telemetry and --telemetry-service exclude each other")
 	}
+	if s.TelemetryService != "" && runtime.GOOS == "windows" {
+		return bad("option --telemetry-service: mod_wsgi has no telemetry on Windows")
+	}
 	for _, v := range s.ServiceScripts {
 		if s.EnableTelemetry && v[0] == telemetryService {
 			return bad("option --service-script: %q is the service of --enable-telemetry", v[0])
@@ -146,10 +168,14 @@ func telemetryConflicts(s *Server) error {
 // telemetryFile is the script of that service.
 const telemetryFile = "telemetry-service.py"
 
+// telemetryDir is where our own collector makes its socket: a directory of the
+// application's account, for the server root is not.
+func (i *instance) telemetryDir() string { return filepath.Join(i.root, "telemetry") }
+
 // telemetryTarget is where the processes report to, "" for nowhere.
 func (i *instance) telemetryTarget() string {
 	if i.EnableTelemetry {
-		return "unix:" + filepath.Join(i.root, "telemetry.sock")
+		return "unix:" + filepath.Join(i.telemetryDir(), "collector")
 	}
 	return i.TelemetryService
 }
@@ -161,7 +187,7 @@ func (b *builder) telemetry() {
 	if target == "" {
 		return
 	}
-	b.add(conf.D("WSGITelemetryService", word(target), conf.Pair{Name: "interval", Value: decimal(i.TelemetryInterval)}).From(optTelemetryService, optEnableTelemetry, optTelemetryInterval))
+	b.add(conf.D("WSGITelemetryService", word(target), word("interval="+decimal(i.TelemetryInterval))).From(optTelemetryService, optEnableTelemetry, optTelemetryInterval))
 	if i.Given(optSlowRequests) {
 		b.add(conf.D("WSGISlowRequests", word(decimal(i.SlowRequests))).From(optSlowRequests))
 	}

@@ -31,7 +31,7 @@ func TestServiceNeedsTheirVersion(t *testing.T) {
 	}
 }
 
-// TestTelemetry: what a module since 6.0.0 is told; here there may be none.
+// TestTelemetry: what a module since 6.0.0 is told.
 func TestTelemetry(t *testing.T) {
 	for _, c := range []struct {
 		line string
@@ -39,9 +39,9 @@ func TestTelemetry(t *testing.T) {
 	}{
 		{
 			"--telemetry-service unix:/run/t.sock --telemetry-interval 2.5 --slow-requests 0 --telemetry-options +CaptureUserAgent --telemetry-options None",
-			"WSGITelemetryService \"unix:/run/t.sock\" interval=\"2.5\"\nWSGISlowRequests \"0\"\nWSGITelemetryOptions \"+CaptureUserAgent\"\nWSGITelemetryOptions \"None\"\n",
+			"WSGITelemetryService \"unix:/run/t.sock\" \"interval=2.5\"\nWSGISlowRequests \"0\"\nWSGITelemetryOptions \"+CaptureUserAgent\"\nWSGITelemetryOptions \"None\"\n",
 		},
-		{"--enable-telemetry", "WSGITelemetryService \"unix:/r/telemetry.sock\" interval=\"1\"\n"},
+		{"--enable-telemetry", "WSGITelemetryService \"unix:/r/telemetry/collector\" \"interval=1\"\n"},
 		{"", ""},
 		{"--enable-telemetry --telemetry-service unix:/x", "exclude each other"},
 		{"--slow-requests 1", "needs --telemetry-service"},

@@ -1,6 +1,7 @@
 // Package conf knows httpd's configuration language: directives and sections
 // as values, and the one way in which a value becomes a word of the file. It
-// knows no directive by name and nothing about where values come from.
+// knows by name only the directives that do not take httpd's words, and nothing
+// about where values come from.
 //
 // The language, as httpd 2.4 reads it (server/util.c, ap_getword_conf and
 // ap_cfg_getline_core; server/core.c, ap_resolve_env): a line that ends in a
@@ -13,6 +14,7 @@ package conf
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -57,9 +59,13 @@ type Pattern string
 func (p Pattern) text() string { return `"` + string(p) + `"` }
 func (p Pattern) raw() string  { return string(p) }
 
-// Pair is name=value, as mod_wsgi's own directives take it: only the value is
-// quoted, for mod_wsgi splits at the = first.
+// Pair is name=value for the directives that split their line by themselves, at
+// the = first: only the value is quoted. To any other directive, which gets the
+// words that httpd has split, the quotes would be part of the value.
 type Pair struct{ Name, Value string }
+
+// splits are the directives that take a Pair (wsgi_parse_option in mod_wsgi).
+var splits = []string{"WSGIDaemonProcess", "WSGIImportScript", "WSGIHandlerScript"}
 
 func (p Pair) text() string { return p.Name + "=" + Quote(p.Value) }
 func (p Pair) raw() string  { return p.Value }
@@ -219,6 +225,9 @@ func check(name string, origins []Origin, args []Arg) error {
 	for _, a := range args {
 		if reason := Check(a.raw()); reason != "" {
 			return &ValueError{Directive: name, Origins: origins, Reason: reason}
+		}
+		if p, ok := a.(Pair); ok && !slices.Contains(splits, name) {
+			return fmt.Errorf("%s takes words, not the pair %s=", name, p.Name)
 		}
 	}
 	return nil

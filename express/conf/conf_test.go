@@ -188,3 +188,18 @@ func TestLineForForeignFilesDefinesNothing(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestPairsOnlyWhereTheyAreSplit: elsewhere the quotes would be read as part of
+// the value (WSGITelemetryService: interval="1" is 0).
+func TestPairsOnlyWhereTheyAreSplit(t *testing.T) {
+	for name, good := range map[string]bool{
+		"WSGIDaemonProcess": true, "WSGIImportScript": true, "WSGIHandlerScript": true, "WSGITelemetryService": false, "ProxyPass": false,
+	} {
+		for _, n := range []Node{D(name, Word("x"), Pair{"a", "1"}), S("Location", []Arg{Word("/")}, D(name, Pair{"a", "1"}))} {
+			f := File{Nodes: []Node{n}}
+			if _, err := f.Text(); (err == nil) != good {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}

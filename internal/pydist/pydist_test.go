@@ -1,6 +1,8 @@
 package pydist_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/csv"
 	"os"
 	"path/filepath"
@@ -163,6 +165,33 @@ func TestRoundTripAndCheck(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestFileOfTwo: a file that another distribution has laid over ours, and only
+// where it is as that one says.
+func TestFileOfTwo(t *testing.T) {
+	site, d := sample(t)
+	_, err := d.WriteInfo(site)
+	must(t, err)
+	name := filepath.Join(site, "pkg/__init__.py")
+	text := []byte("theirs = 1\n")
+	must(t, os.WriteFile(name, text, 0o644))
+	info := filepath.Join(site, "other-1.0.dist-info")
+	must(t, os.Mkdir(info, 0o755))
+	must(t, os.WriteFile(filepath.Join(info, "METADATA"), []byte("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n"), 0o644))
+	sum := sha256.Sum256(text)
+	for record, good := range map[string]bool{
+		"pkg/__init__.py,sha256=" + base64.RawURLEncoding.EncodeToString(sum[:]) + ",11\n":    true,
+		"pkg/__init__.py,sha256=" + base64.RawURLEncoding.EncodeToString(sum[1:]) + "AA,11\n": false,
+		"pkg/__init__.py,,\n": false,
+	} {
+		must(t, os.WriteFile(filepath.Join(info, "RECORD"), []byte(record), 0o644))
+		i, err := pydist.Find(site, "mod_wsgi_httpd")
+		must(t, err)
+		if problems := i.Check(); (len(problems) == 0) != good {
+			t.Errorf("%q: %v", record, problems)
+		}
 	}
 }
 

@@ -135,7 +135,9 @@ type Problem struct {
 func (p Problem) String() string { return p.Path + " " + p.What }
 
 // Check compares the installed files with RECORD. Byte-compiled files may be
-// missing: Python makes them again.
+// missing: Python makes them again. A file that another distribution has put in
+// the place of ours, and that is as that one says, is no damage: so pip lays the
+// mod_wsgi/__init__.py of mod_wsgi-telemetry over ours.
 func (i *Installed) Check() []Problem {
 	var problems []Problem
 	if i.Broken != nil {
@@ -143,7 +145,7 @@ func (i *Installed) Check() []Problem {
 	}
 	for _, e := range i.Files {
 		abs := i.Path(e)
-		if what := e.check(abs); what != "" {
+		if what := e.check(abs); what != "" && !i.othersFile(abs) {
 			problems = append(problems, Problem{abs, what})
 		}
 	}
@@ -155,6 +157,20 @@ func (i *Installed) Check() []Problem {
 		}
 	}
 	return problems
+}
+
+// othersFile reports whether a file is exactly what another distribution of the
+// same directory has installed there.
+func (i *Installed) othersFile(abs string) bool {
+	all, _ := All(filepath.Dir(i.InfoDir))
+	for _, other := range all {
+		for _, e := range other.Files {
+			if other.InfoDir != i.InfoDir && e.Hash != "" && other.Path(e) == abs && e.check(abs) == "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (e RecordEntry) check(abs string) string {

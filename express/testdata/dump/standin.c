@@ -1,6 +1,6 @@
-/* A stand-in for mod_wsgi (without WITH_HTTP2) or for mod_http2: it knows the
+/* A stand-in for mod_wsgi (without STANDIN_HTTP2) or for mod_http2: it knows the
  * directives by name and takes any argument. With it httpd itself reads what the
- * launcher writes for a module that is newer than the one that is installed. */
+ * launcher writes for a module that is not there. */
 #include "httpd.h"
 #include "http_config.h"
 #include "http_request.h"

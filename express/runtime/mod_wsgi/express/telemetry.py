@@ -6,8 +6,11 @@ the socket and the port.  The collector itself is the package mod_wsgi-telemetry
 
 import json
 import os
+import pkgutil
 import sys
 from importlib import metadata
+
+import mod_wsgi
 
 
 def _program():
@@ -15,6 +18,9 @@ def _program():
         points = metadata.distribution("mod_wsgi-telemetry").entry_points
     except metadata.PackageNotFoundError:
         raise ImportError("--enable-telemetry needs the package mod_wsgi-telemetry; install it into this environment") from None
+    # The collector is a part of the package mod_wsgi, which was imported before the
+    # directories of --python-path were known.
+    mod_wsgi.__path__ = pkgutil.extend_path(mod_wsgi.__path__, "mod_wsgi")
     for point in points:
         if point.group == "console_scripts":
             return point.load()

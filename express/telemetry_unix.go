@@ -1,0 +1,61 @@
+//go:build unix
+
+package express
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"modwsgi/internal/fault"
+)
+
+// collector finds what takes the reports of telemetry. The module says nothing
+// when nobody does, and only warns in a log when it cannot send at all.
+func (p *Program) collector(i *instance) error {
+	if i.EnableTelemetry && !i.hasDistribution("mod_wsgi_telemetry") {
+		return fault.New(fault.Environment, "install it into this environment: pip install mod_wsgi-telemetry",
+			"option --enable-telemetry: the package mod_wsgi-telemetry is not in this environment")
+	}
+	path := strings.TrimPrefix(i.telemetryTarget(), "unix:")
+	if limit := len(syscall.RawSockaddrUnix{}.Path) - 1; len(path) > limit {
+		if i.EnableTelemetry {
+			return fault.New(fault.Environment, "give a shorter --server-root", "option --enable-telemetry: the path of its socket, %s, has %d characters, and the system allows %d", path, len(path), limit)
+		}
+		return usage("start-server", "", "option --telemetry-service: the path of the socket has %d characters, and the system allows %d", len(path), limit)
+	}
+	if i.TelemetryService == "" {
+		return nil
+	}
+	err := as(i.account, func() error { return greet(path) })
+	why := ""
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.ENOENT):
+		why = "there is no socket " + path
+	case errors.Is(err, unix.ECONNREFUSED):
+		why = "nobody listens at " + path
+	case errors.Is(err, unix.EPROTOTYPE):
+		why = path + " is a socket of another kind than a collector's"
+	case errors.Is(err, unix.EACCES):
+		why = "the user " + i.account.user + " may not write to " + path
+	default:
+		why = path + ": " + err.Error()
+	}
+	p.warn("option --telemetry-service: " + why + "; all reports are lost without a word until a collector takes them there (pip install mod_wsgi-telemetry, mod_wsgi-telemetry serve --listen)")
+	return nil
+}
+
+// greet connects to a collector's socket and sends nothing.
+func greet(path string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	unix.CloseOnExec(fd)
+	return unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+}
