@@ -87,6 +87,7 @@ type Request struct {
 	shared    *remote.Cache // nil where there is none
 	limit     int64         // bytes that the cache directory may have; negative for any
 	downloads string        // where archives are kept; "" for the cache directory
+	hold      string        // where this run has them; "" for the same
 
 	logs string // where the log of a throwaway server that failed is kept; "" for nowhere
 }

@@ -79,7 +79,7 @@ func workIn(q *Request, store *owned.Dir) (*workspace, error) {
 		w.close()
 		return nil, err
 	}
-	q.downloads = filepath.Join(store.Path(), partDownloads)
+	q.downloads, q.hold = filepath.Join(store.Path(), partDownloads), w.path("archives")
 	return w, nil
 }
 
@@ -130,11 +130,21 @@ func (q *Request) openDownloads() (release func(), err error) {
 		return remove, err
 	}
 	q.downloads = filepath.Join(q.CacheDir, partDownloads)
-	if err == nil {
-		q.downloads = filepath.Join(store.Path(), partDownloads)
-		_ = store.Close()
+	if err != nil {
+		return nil, nil // the fetcher reports a cache that it cannot write to
 	}
-	return nil, nil // the fetcher reports a cache that it cannot write to
+	defer func() { _ = store.Close() }()
+	q.downloads = filepath.Join(store.Path(), partDownloads)
+	base, prefix, err := workBase(store)
+	if err != nil {
+		return nil, nil
+	}
+	dir, unlock, err := scratch.Claim(base, prefix)
+	if err != nil { // without locks the cache had better not be cleared meanwhile
+		return nil, base.Close()
+	}
+	q.hold = dir
+	return func() { _ = base.RemoveAll(filepath.Base(dir)); unlock(); _ = base.Close() }, nil
 }
 
 func (q *Request) warnUntrusted(why error) {
@@ -166,7 +176,7 @@ func scratchWorkspace(q *Request, cache string) (*workspace, error) {
 	}
 	w.logs, w.logBase = logs.Path(), base
 	_ = logs.Close()
-	q.downloads = filepath.Join(dir, partDownloads)
+	q.downloads, q.hold = filepath.Join(dir, partDownloads), ""
 	return w, nil
 }
 
