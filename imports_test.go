@@ -20,7 +20,7 @@ var edges = []struct {
 	part string
 	may  []string
 }{
-	{"cmd/modwsgi", []string{"internal/cli"}},
+	{"cmd/modwsgi", []string{"internal/cli", "internal/run"}},
 	{"cmd/mod_wsgi-express", []string{"express", "internal/version"}},
 	{"cmd/mod_wsgi-apxs", []string{"internal/apxs", "internal/run", "internal/version"}},
 	{"cmd/modwsgi-release", []string{"packaging/toolrelease", "packaging/sign", "internal/owned"}},

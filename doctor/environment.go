@@ -5,8 +5,8 @@ import (
 	"errors"
 
 	"modwsgi/detect"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
+	"modwsgi/internal/scratch"
 	"modwsgi/internal/toolchain"
 )
 
@@ -80,12 +80,12 @@ func (e *exam) compiler(ctx context.Context) {
 	if e.py == nil {
 		return
 	}
-	scratch, err := owned.Scratch(e.tempDir(), "modwsgi-doctor-")
+	temp, err := scratch.Make(e.tempDir(), scratch.Doctor)
 	if err != nil {
 		return // the check of that directory reports it
 	}
-	defer func() { _ = scratch.Discard() }()
-	tools, err := toolchain.Find(ctx, e.Runner, e.Env, scratch.Path())
+	defer func() { _ = temp.Discard() }()
+	tools, err := toolchain.Find(ctx, e.Runner, e.Env, temp.Path())
 	if err != nil {
 		e.failed(e.ifBuilding(), err)
 		return

@@ -14,8 +14,8 @@ import (
 	"syscall"
 
 	"modwsgi/internal/fault"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
+	"modwsgi/internal/scratch"
 )
 
 // Bytes that a build needs at most, and those below which nothing works.
@@ -36,7 +36,7 @@ func (e *exam) tempDir() string {
 // full, and not mounted so that nothing in it may run.
 func (e *exam) temporary(context.Context) {
 	dir := e.tempDir()
-	probe, err := owned.Scratch(dir, "modwsgi-doctor-")
+	probe, err := scratch.Make(dir, scratch.Doctor)
 	if err == nil {
 		err = errors.Join(probe.WriteFile("probe", make([]byte, 64<<10), 0o600), probe.Discard())
 	}

@@ -103,19 +103,21 @@ func (p *Plan) describeTree(ctx context.Context, out *product) error {
 // restoreOrBuild puts the tree of httpd where the request wants it.
 func (p *Plan) restoreOrBuild(ctx context.Context, w *workspace, b *httpdbuild.Request, key string, src *sources, out *product) error {
 	cache := w.builds
-	e, err := cache.restore(ctx, key, b.Stage)
-	if err != nil {
-		return err
-	}
-	if out.cached = e != nil; out.cached {
-		p.request.Events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from " + cache.from(key))
-		return nil
-	}
-	if err := owned.RemoveAll(b.Stage); err != nil {
+	if err := p.restoreHTTPD(ctx, w, b, key, src, out); err != nil || out.cached {
 		return err
 	}
 	if src.unseen {
 		return errNeedsSources
+	}
+	release, made, err := cache.alone(ctx, key, "httpd")
+	if err != nil {
+		return err
+	}
+	defer release()
+	if made {
+		if err := p.restoreHTTPD(ctx, w, b, key, src, out); err != nil || out.cached {
+			return err
+		}
 	}
 	if err := p.lookAgain(ctx); err != nil {
 		return err
@@ -124,12 +126,25 @@ func (p *Plan) restoreOrBuild(ctx context.Context, w *workspace, b *httpdbuild.R
 		return err
 	}
 	p.sayUnused()
-	made, err := httpdbuild.Build(ctx, *b)
+	built, err := httpdbuild.Build(ctx, *b)
 	if err != nil {
 		return err
 	}
-	cache.store(ctx, key, b.Stage, httpdAbout(b, src, made.Unpacked))
+	cache.store(ctx, key, b.Stage, httpdAbout(b, src, built.Unpacked))
 	return nil
+}
+
+// restoreHTTPD takes the tree of httpd out of the cache.
+func (p *Plan) restoreHTTPD(ctx context.Context, w *workspace, b *httpdbuild.Request, key string, src *sources, out *product) error {
+	e, err := w.builds.restore(ctx, key, b.Stage)
+	if err != nil {
+		return err
+	}
+	if out.cached = e != nil; out.cached {
+		p.request.Events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from " + w.builds.from(key))
+		return nil
+	}
+	return owned.RemoveAll(b.Stage)
 }
 
 // sayUnused tells, once, of flags in the caller's environment that others would
@@ -167,18 +182,38 @@ func (p *Plan) buildModule(ctx context.Context, w *workspace, src *sources, out 
 		if changed {
 			continue
 		}
-		if err := p.lookAgain(ctx); err != nil {
-			return err
-		}
-		out.file = src.files["mod_wsgi"]
-		b.Archive = out.file.Path
-		p.sayUnused()
-		if out.module, err = modulebuild.Build(ctx, b); err != nil {
-			return err
-		}
-		w.builds.store(ctx, out.key, b.Out, moduleAbout(&b, out.inputs, out.file, out.module.Unpacked))
-		return nil
+		b.Archive = src.files["mod_wsgi"].Path
+		return p.compileModule(ctx, w, &b, src.files["mod_wsgi"], out)
 	}
+}
+
+// compileModule makes the module, where no other run makes it meanwhile. With
+// --reinstall it is made in any case.
+func (p *Plan) compileModule(ctx context.Context, w *workspace, b *modulebuild.Request, f *fetch.File, out *product) error {
+	if !p.request.Reinstall {
+		release, made, err := w.builds.alone(ctx, out.key, "module")
+		if err != nil {
+			return err
+		}
+		defer release()
+		if made {
+			if err := p.restoreModule(ctx, w, b, f, out); err != nil || out.module != nil {
+				out.file = f
+				return err
+			}
+		}
+	}
+	if err := p.lookAgain(ctx); err != nil {
+		return err
+	}
+	out.file = f
+	p.sayUnused()
+	var err error
+	if out.module, err = modulebuild.Build(ctx, *b); err != nil {
+		return err
+	}
+	w.builds.store(ctx, out.key, b.Out, moduleAbout(b, out.inputs, f, out.module.Unpacked))
+	return nil
 }
 
 // restoreModule takes the module out of the cache, but for --reinstall, which

@@ -12,6 +12,7 @@ import (
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/scratch"
 )
 
 func TestSizesAndAges(t *testing.T) {
@@ -239,7 +240,7 @@ func TestOldScratchIsSwept(t *testing.T) {
 	}
 	q := request(t)
 	q.Env = append(q.Env, "TMPDIR="+base)
-	dir, remove, err := q.scratch("modwsgi-probe-", false)
+	dir, remove, err := q.scratch(scratch.Probe, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +252,7 @@ func TestOldScratchIsSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer temp.Close()
-	sweepScratch(temp) // ours is in use
+	scratch.Sweep(temp) // ours is in use
 	entries, _ := os.ReadDir(base)
 	var names []string
 	for _, e := range entries {

@@ -19,6 +19,7 @@ import (
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
+	"modwsgi/internal/scratch"
 	"modwsgi/internal/toolchain"
 )
 
@@ -435,7 +436,7 @@ func (p *Plan) probe(ctx context.Context) error {
 // probeHost tries the compiler, and what it finds where an httpd is built.
 func (p *Plan) probeHost(ctx context.Context) error {
 	q := p.request
-	scratch, remove, err := q.scratch("modwsgi-probe-", false)
+	temp, remove, err := q.scratch(scratch.Probe, false)
 	if err != nil {
 		return err
 	}
@@ -444,7 +445,7 @@ func (p *Plan) probeHost(ctx context.Context) error {
 	if dir := run.Getenv(q.Env, "CCACHE_DIR"); dir != run.Getenv(env, "CCACHE_DIR") {
 		q.Events.Note("CCACHE_DIR is " + dir + ", which another user can change: it is not used")
 	}
-	if p.tools, err = toolchain.Find(ctx, q.Runner, env, scratch); err != nil {
+	if p.tools, err = toolchain.Find(ctx, q.Runner, env, temp); err != nil {
 		return err
 	}
 	if p.tools.Cross != "" {
@@ -452,7 +453,7 @@ func (p *Plan) probeHost(ctx context.Context) error {
 			"CC is %q, which compiles for %s; an environment on this machine cannot use that", strings.Join(p.tools.CC, " "), p.tools.Cross)
 	}
 	if p.HTTPD.Action == BuildHTTPD {
-		if p.host, err = httpdbuild.Probe(ctx, q.Runner, p.tools, scratch); err != nil {
+		if p.host, err = httpdbuild.Probe(ctx, q.Runner, p.tools, temp); err != nil {
 			return err
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
+	"modwsgi/internal/scratch"
 	"modwsgi/internal/timeline"
 )
 
@@ -86,6 +87,7 @@ type Request struct {
 	shared    *remote.Cache // nil where there is none
 	limit     int64         // bytes that the cache directory may have; negative for any
 	downloads string        // where archives are kept; "" for the cache directory
+	hold      string        // where this run has them; "" for the same
 
 	logs string // where the log of a throwaway server that failed is kept; "" for nowhere
 }
@@ -168,40 +170,26 @@ const longestSocketDir = 104 - len("/modwsgi-verify-123456789012/run/wsgi.419430
 // With serves it is one for a server: a socket's path has room in it, and the
 // user whom root serves as can come there. remove takes it away; a run that is
 // killed before that leaves it to the next one.
-func (q *Request) scratch(prefix string, serves bool) (dir string, remove func(), err error) {
-	base, dir, release, err := q.claimTemp(prefix, serves)
+func (q *Request) scratch(kind scratch.Kind, serves bool) (dir string, remove func(), err error) {
+	d, err := q.claimTemp(kind, serves)
 	if err != nil {
 		return "", nil, err
 	}
-	return dir, func() {
-		_ = base.RemoveAll(filepath.Base(dir))
-		release()
-		_ = base.RemoveAll(filepath.Base(dir)) // on Windows the lock is a file in it
-		_ = base.Close()
-	}, nil
+	return d.Path(), func() { _ = d.Discard() }, nil
 }
 
-// claimTemp makes a directory in the directory for temporary files, base, and
-// locks it.
-func (q *Request) claimTemp(prefix string, serves bool) (base *owned.Dir, dir string, release func(), err error) {
-	if base, err = q.openTemp(serves); err != nil {
-		return nil, "", nil, err
+// claimTemp makes a directory in the directory for temporary files.
+func (q *Request) claimTemp(kind scratch.Kind, serves bool) (*scratch.Dir, error) {
+	base, err := q.openTemp(serves)
+	if err != nil {
+		return nil, err
 	}
-	sweepScratch(base)
-	dir, release, err = claim(base, prefix)
-	var locks *lockError
-	if errors.As(err, &locks) { // it works without; only a sweep would not know
-		var made *owned.Dir
-		if made, err = base.Temp(prefix); err == nil {
-			dir, release = made.Path(), func() {}
-			_ = made.Close()
-		}
-	}
+	d, err := scratch.In(base, kind)
 	if err != nil {
 		err = noScratch(base.Path(), err)
-		return nil, "", nil, errors.Join(err, base.Close())
+		return nil, errors.Join(err, base.Close())
 	}
-	return base, dir, release, nil
+	return d, nil
 }
 
 func noScratch(base string, err error) error {
@@ -254,23 +242,6 @@ func (q *Request) ownTemp() {
 	q.Events.Note(fmt.Sprintf("TMPDIR is %s, and %s: it is not used", tmp, reason(u)))
 	q.Env = slices.DeleteFunc(slices.Clone(q.Env), func(v string) bool { return strings.HasPrefix(v, "TMPDIR=") })
 }
-
-// sweepScratch removes what killed runs of this user left among the temporary
-// directories: nobody holds those any more.
-func sweepScratch(base *owned.Dir) {
-	entries, _ := base.Entries()
-	for _, e := range entries {
-		if !scratchName.MatchString(e.Name()) {
-			continue
-		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) >= time.Second {
-			removeUnused(base, e.Name())
-		}
-	}
-}
-
-// scratchName is what Temp makes of the prefixes above.
-var scratchName = regexp.MustCompile(`^modwsgi-(verify|probe|work)-[a-z2-7]{12}$`)
 
 func (q *Request) abs(path string) string {
 	if filepath.IsAbs(path) {

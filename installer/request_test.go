@@ -74,14 +74,14 @@ func TestScratch(t *testing.T) {
 		{"", true, "/tmp"},
 	} {
 		q := Request{Env: []string{"TMPDIR=" + tt.tmp}}
-		got, _, err := q.scratch("modwsgi-test-", tt.short)
+		got, _, err := q.scratch("test", tt.short)
 		if err != nil || filepath.Dir(got) != tt.below {
 			t.Errorf("%q: %q, %v", tt.tmp, got, err)
 		}
 		_ = os.Remove(got)
 	}
 	q := Request{Env: []string{"TMPDIR=" + filepath.Join(dir, "none")}}
-	_, _, err := q.scratch("modwsgi-test-", false)
+	_, _, err := q.scratch("test", false)
 	wantFault(t, err, fault.Environment, "TMPDIR", filepath.Join(dir, "none"))
 }
 
@@ -117,7 +117,7 @@ func TestScratchThatOthersCannotEnter(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := Request{Env: []string{"TMPDIR=" + closed}}
-	dir, _, err := q.scratch("modwsgi-test-", true)
+	dir, _, err := q.scratch("test", true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func (p *Plan) fetcher() (*fetch.Fetcher, *recipe.Lock, error) {
 	}
 	f, err := fetch.New(fetch.Options{
 		Runner: q.Runner, Env: q.Env, CacheDir: q.downloads, SourceDirs: q.SourceDirs,
-		Mirrors: q.Mirrors, Offline: q.Offline, Events: q.Events, LockTimeout: q.lockLimit(),
+		Mirrors: q.Mirrors, Offline: q.Offline, Hold: q.hold, Events: q.Events, LockTimeout: q.lockLimit(),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -7,6 +7,7 @@ type Workspace struct {
 	Dir       string // new, private; removed by Close, except with KeepBuild
 	Logs      string // new, private; stays unless it is empty
 	Downloads string // the download cache
+	Hold      string // where this run has what it fetches, see fetch.Options
 
 	close func()
 }
@@ -21,7 +22,7 @@ func OpenWorkspace(q Request) (*Workspace, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Workspace{Dir: w.dir, Logs: w.logs, Downloads: q.downloads, close: w.close}, nil
+	return &Workspace{Dir: w.dir, Logs: w.logs, Downloads: q.downloads, Hold: q.hold, close: w.close}, nil
 }
 
 // Close removes the scratch space, but for the logs.

@@ -31,11 +31,12 @@ const (
 	partBuilds    = "builds"
 	partDownloads = "downloads"
 	partHost      = "host"
+	partLocks     = "locks"
 	partLogs      = "logs"
 	partWork      = "work"
 )
 
-var parts = []string{partBuilds, partDownloads, partHost, partLogs, partWork}
+var parts = []string{partBuilds, partDownloads, partHost, partLocks, partLogs, partWork}
 
 // openStore opens the cache directory. With create it is made where it is missing.
 // The error is *owned.Untrusted where another user could have written to it.

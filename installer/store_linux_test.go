@@ -274,7 +274,7 @@ func TestTemporaryDirectoryOfAnotherUser(t *testing.T) {
 	for name, want := range map[string]string{"theirs": "/tmp", "loose": "/tmp", "sticky": top + "/sticky"} {
 		var h heard
 		q := Request{Env: []string{"TMPDIR=" + top + "/" + name, "A=b"}, Events: h.sink}
-		dir, remove, err := q.scratch("modwsgi-test-", false)
+		dir, remove, err := q.scratch("test", false)
 		if err != nil || filepath.Dir(dir) != want {
 			t.Errorf("%s: %s, %v", name, dir, err)
 			continue
@@ -310,7 +310,7 @@ func TestScratchOfOthersIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := Request{Env: []string{"TMPDIR=" + sticky}}
-	_, remove, err := q.scratch("modwsgi-test-", false)
+	_, remove, err := q.scratch("test", false)
 	if err != nil {
 		t.Fatal(err)
 	}

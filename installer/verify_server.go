@@ -16,6 +16,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
+	"modwsgi/internal/scratch"
 )
 
 // application is what runs inside. The nonce shows that the answer is from this
@@ -132,16 +133,11 @@ func (t *throwaway) put(name, text string) error {
 // and where the user whom root serves as can come. A run that is killed leaves it to
 // the next one.
 func (q *Request) serverDir() (*owned.Dir, func(), error) {
-	base, path, release, err := q.claimTemp("modwsgi-verify-", true)
+	d, err := q.claimTemp(scratch.Verify, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := owned.OpenDir(path)
-	if err != nil {
-		release()
-		return nil, nil, errors.Join(noScratch(base.Path(), err), base.Close())
-	}
-	return d, func() { _ = d.Discard(); release(); _ = base.Close() }, nil
+	return d.Dir, func() { _ = d.Discard() }, nil
 }
 
 // environment is the server's. It has no home in which Python could find more.

@@ -3,8 +3,6 @@ package installer
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -12,8 +10,8 @@ import (
 	"time"
 
 	"modwsgi/internal/fault"
-	"modwsgi/internal/flock"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/scratch"
 )
 
 // keptLogs is how many runs' logs stay in the cache.
@@ -72,7 +70,7 @@ func workIn(q *Request, store *owned.Dir) (*workspace, error) {
 		return nil, err
 	}
 	hook("work", base.Path())
-	dir, release, err := claim(base, prefix)
+	dir, release, err := scratch.Claim(base, prefix)
 	if err != nil {
 		return nil, errors.Join(err, base.Close())
 	}
@@ -81,7 +79,7 @@ func workIn(q *Request, store *owned.Dir) (*workspace, error) {
 		w.close()
 		return nil, err
 	}
-	q.downloads = filepath.Join(store.Path(), partDownloads)
+	q.downloads, q.hold = filepath.Join(store.Path(), partDownloads), w.path("archives")
 	return w, nil
 }
 
@@ -95,53 +93,15 @@ func workBase(store *owned.Dir) (base *owned.Dir, prefix string, err error) {
 	if strings.ContainsAny(filepath.Join(store.Path(), partWork), oddCharacters) {
 		// A name that nobody can foresee: in /tmp somebody else could have taken it.
 		if base, err = owned.OpenTemp(plainTemp); err == nil {
-			sweepScratch(base)
+			scratch.Sweep(base)
 		}
 		return base, "modwsgi-work-", err
 	}
 	if base, err = store.MakeSub(partWork, 0o700); err == nil {
-		sweep(base)
+		scratch.SweepNames(base, workName)
 	}
 	return base, "run-", err
 }
-
-// claim makes a directory and locks it. Another run's sweep may come between the
-// two; then there is another one.
-func claim(base *owned.Dir, prefix string) (dir string, release func(), err error) {
-	for range 100 {
-		made, err := base.Temp(prefix)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return "", nil, err
-		}
-		dir, name := made.Path(), filepath.Base(made.Path())
-		_ = made.Close()
-		release, ok, err := flock.Try(dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			_ = base.Remove(name)
-			return "", nil, &lockError{dir, err}
-		}
-		if !ok {
-			continue
-		}
-		if _, err := base.Lstat(name); err == nil {
-			return dir, release, nil
-		}
-		release()
-	}
-	return "", nil, fmt.Errorf("make work directory in %s: each one that was made was removed at once", base.Path())
-}
-
-// lockError is a file system that has no locks.
-type lockError struct {
-	dir string
-	err error
-}
-
-func (l *lockError) Error() string { return fmt.Sprintf("lock work directory %s: %v", l.dir, l.err) }
-func (l *lockError) Unwrap() error { return l.err }
 
 // noWorkspace is the error for a directory that cannot be worked in.
 func noWorkspace(err error) error {
@@ -165,16 +125,26 @@ func (q *Request) openDownloads() (release func(), err error) {
 	store, err := openStore(q.CacheDir, true)
 	if owned.IsUntrusted(err) {
 		q.warnUntrusted(err)
-		dir, remove, err := q.scratch("modwsgi-work-", false)
+		dir, remove, err := q.scratch(scratch.Work, false)
 		q.downloads = filepath.Join(dir, partDownloads)
 		return remove, err
 	}
 	q.downloads = filepath.Join(q.CacheDir, partDownloads)
-	if err == nil {
-		q.downloads = filepath.Join(store.Path(), partDownloads)
-		_ = store.Close()
+	if err != nil {
+		return nil, nil // the fetcher reports a cache that it cannot write to
 	}
-	return nil, nil // the fetcher reports a cache that it cannot write to
+	defer func() { _ = store.Close() }()
+	q.downloads = filepath.Join(store.Path(), partDownloads)
+	base, prefix, err := workBase(store)
+	if err != nil {
+		return nil, nil
+	}
+	dir, unlock, err := scratch.Claim(base, prefix)
+	if err != nil { // without locks the cache had better not be cleared meanwhile
+		return nil, base.Close()
+	}
+	q.hold = dir
+	return func() { _ = base.RemoveAll(filepath.Base(dir)); unlock(); _ = base.Close() }, nil
 }
 
 func (q *Request) warnUntrusted(why error) {
@@ -191,10 +161,12 @@ func spareWorkspace(q *Request, store *owned.Dir) (*workspace, error) {
 // scratchWorkspace works in temporary directories. cache is where finished builds
 // may come from, "" for nowhere.
 func scratchWorkspace(q *Request, cache string) (*workspace, error) {
-	base, dir, release, err := q.claimTemp("modwsgi-work-", false)
+	temp, err := q.claimTemp(scratch.Work, false)
 	if err != nil {
 		return nil, err
 	}
+	base, dir, release := temp.Base(), temp.Path(), temp.Release
+	_ = temp.Close()
 	w := &workspace{dir: dir, base: base, release: release, keep: q.KeepBuild, builds: newBuilds(q, cache, dir)}
 	// The logs are beside it: a failure is looked into later.
 	logs, err := base.Temp("modwsgi-logs-")
@@ -204,7 +176,7 @@ func scratchWorkspace(q *Request, cache string) (*workspace, error) {
 	}
 	w.logs, w.logBase = logs.Path(), base
 	_ = logs.Close()
-	q.downloads = filepath.Join(dir, partDownloads)
+	q.downloads, q.hold = filepath.Join(dir, partDownloads), ""
 	return w, nil
 }
 
@@ -219,7 +191,7 @@ func (w *workspace) openLogs(store *owned.Dir) error {
 		return fmt.Errorf("make log directory: %w", err)
 	}
 	w.logBase = logs
-	dir, release, err := claim(logs, time.Now().UTC().Format("20060102T150405Z-"))
+	dir, release, err := scratch.Claim(logs, time.Now().UTC().Format("20060102T150405Z-"))
 	if err != nil {
 		return fmt.Errorf("make log directory: %w", err)
 	}
@@ -263,45 +235,13 @@ func (w *workspace) close() {
 	_ = w.base.Close()
 }
 
-// sweep removes work directories of this user that nobody holds. Those of
-// --keep-build have another name; links, and what belongs to another user, are left
-// alone.
-func sweep(base *owned.Dir) {
-	entries, err := base.Entries()
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "run-") {
-			removeUnused(base, e.Name())
-		}
-	}
-}
+// workName is the name of a run's work directory. Those of --keep-build have another
+// one.
+var workName = regexp.MustCompile(`^run-`)
 
 // removeUnused removes a directory of this user that nobody holds.
 func removeUnused(base *owned.Dir, name string) bool {
-	if !mine(base, name) {
-		return false
-	}
-	release, ok, err := flock.Try(filepath.Join(base.Path(), name))
-	if err != nil || !ok {
-		return false
-	}
-	defer release()
-	hook("remove", filepath.Join(base.Path(), name))
-	return base.RemoveAll(name) == nil
-}
-
-// mine reports whether an entry is a directory that this user made, and that
-// nobody else may write to.
-func mine(base *owned.Dir, name string) bool {
-	dir, err := base.Sub(name)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = dir.Close() }()
-	info, err := dir.Root().Stat(".")
-	return err == nil && (owned.UID(info) == os.Geteuid() || owned.UID(info) < 0)
+	return scratch.Remove(base, name, func() { hook("remove", filepath.Join(base.Path(), name)) })
 }
 
 // dropOldLogs removes the logs of the oldest runs; those of runs under way are

@@ -21,6 +21,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/scratch"
 )
 
 // IndexName is the file of an output directory that lists its artifacts. It
@@ -49,7 +50,7 @@ type Dist struct {
 	out       string
 	dir       *owned.Dir // out
 	part      *owned.Dir // in it; nil before it is made
-	scratches []*owned.Dir
+	scratches []*scratch.Dir
 	release   func()
 	made      bool // the directory is new
 	overwrite bool
@@ -245,7 +246,7 @@ func local(name string) (string, error) {
 // temporary files: tools open what is in it by name.
 func (d *Dist) Scratch() (string, error) {
 	if d.dir.Shared() {
-		s, err := owned.Scratch("", "modwsgi-package-")
+		s, err := scratch.Make("", scratch.Package)
 		if err != nil {
 			return "", fault.New(fault.Environment, fault.HintOf(err), "make a temporary directory: %w", err)
 		}

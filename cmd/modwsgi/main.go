@@ -10,9 +10,11 @@ import (
 	"syscall"
 
 	"modwsgi/internal/cli"
+	"modwsgi/internal/run"
 )
 
 func main() {
+	unguard := run.Guard()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)                            // a second signal ends us at once
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a reader that left is an error of writing, not our end
@@ -22,5 +24,6 @@ func main() {
 		Args: os.Args[1:], Env: os.Environ(), Dir: dir, Executable: exe, Stdout: os.Stdout, Stderr: os.Stderr,
 	})
 	stop()
+	unguard()
 	os.Exit(code)
 }

@@ -250,6 +250,14 @@ func temporary(dir *owned.Dir) (temp *owned.Dir, release func(), err error) {
 	return nil, nil, fmt.Errorf("build cache: make a directory in %s: each one that was made was removed at once", dir.Path())
 }
 
+// Sweep removes what killed processes of this user left.
+func (c Cache) Sweep() {
+	if dir, err := c.open(); err == nil {
+		sweep(dir)
+		_ = dir.Close()
+	}
+}
+
 // sweep removes what killed processes of this user left. What cannot be removed
 // stays, and so does what belongs to somebody else.
 func sweep(dir *owned.Dir) {

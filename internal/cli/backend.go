@@ -14,9 +14,9 @@ import (
 	"modwsgi/detect"
 	"modwsgi/installer"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/recipe"
+	"modwsgi/internal/scratch"
 	"modwsgi/internal/version"
 	"modwsgi/packaging"
 	"modwsgi/packaging/toolwheel"
@@ -212,16 +212,16 @@ func (a *app) localWheel(ctx context.Context, q installer.Request, sdist, out st
 	// Another httpd than the locked one is the user's choice; the rest stays.
 	q.Locked = q.HTTPDVersion == ""
 	if !q.Locked {
-		scratch, err := owned.Scratch("", "modwsgi-lock-")
+		temp, err := scratch.Make("", scratch.Lock)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = scratch.Discard() }()
+		defer func() { _ = temp.Discard() }()
 		data, err := os.ReadFile(lock)
 		if err != nil {
 			return err
 		}
-		q.LockFile = filepath.Join(scratch.Path(), "modwsgi.lock")
+		q.LockFile = filepath.Join(temp.Path(), "modwsgi.lock")
 		if err := os.WriteFile(q.LockFile, data, 0o644); err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/owned"
@@ -56,6 +57,8 @@ type app struct {
 	flags   globalFlags
 	view    *view
 	ignored map[string]error // directories of PATH, with the reasons
+	// cacheDir is --cache-dir of the command, "" for the usual.
+	cacheDir string
 }
 
 // globalFlags are understood by every command.
@@ -170,6 +173,9 @@ func (a *app) root() *cobra.Command {
 			if f := c.Flags().Lookup("python"); f != nil && f.Changed && f.Value.Type() == "string" && f.Value.String() == "" {
 				return fault.New(fault.Usage, "leave it out to look around, or check the variable that was to be there", "--python is empty")
 			}
+			if f := c.Flags().Lookup("cache-dir"); f != nil {
+				a.cacheDir = f.Value.String()
+			}
 			if _, err := flock.Limit(a.flags.locks, run.Getenv(a.Env, flock.Variable)); err != nil {
 				return err
 			}
@@ -223,7 +229,8 @@ func (a *app) openDist(ctx context.Context, out string, overwrite bool) (*packag
 	return packaging.OpenWaiting(ctx, out, overwrite, a.lockLimit(), func(text string) { a.view.sink().Note(text) })
 }
 
-// start opens the view; every command that works calls it first.
+// start opens the view and removes what killed runs left; every command that works
+// calls it first.
 func (a *app) start() error {
 	v, err := newView(a)
 	a.view = v
@@ -234,6 +241,7 @@ func (a *app) start() error {
 		v.sink().Warn(fmt.Sprintf("programs in %s, which is in PATH, are ignored because another user could exchange them: %v", dir, a.ignored[dir]))
 	}
 	a.ignored = nil // once
+	installer.Sweep(installer.Request{Dir: a.Dir, Env: a.Env, CacheDir: a.cacheDir})
 	return nil
 }
 

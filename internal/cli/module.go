@@ -121,7 +121,7 @@ func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([
 	}
 	defer space.Close()
 	f, err := fetch.New(fetch.Options{
-		Runner: a.runner(), Env: a.Env, CacheDir: space.Downloads, SourceDirs: w.sourceDirs,
+		Runner: a.runner(), Env: a.Env, CacheDir: space.Downloads, Hold: space.Hold, SourceDirs: w.sourceDirs,
 		Mirrors: w.mirrors, Offline: w.offline, Events: a.view.sink(), LockTimeout: orNone(a.lockLimit()),
 	})
 	if err != nil {

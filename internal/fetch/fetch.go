@@ -46,6 +46,9 @@ type Options struct {
 	SourceDirs []string    // directories that hold archives, first wins
 	Mirrors    []string    // base addresses, tried before the recipe's own; https, or http (the pin decides)
 	Offline    bool        // never touch the network
+	// Hold is a directory of the run, in which fetched archives stay also when the
+	// cache is cleared meanwhile; "" for none. It is best on the cache's file system.
+	Hold string
 	NoDebian   bool        // never ask the host's package mirror
 	Events     event.Sink
 
@@ -174,7 +177,7 @@ func (f *Fetcher) Fetch(ctx context.Context, a recipe.Archive) (*File, error) {
 	return file, nil
 }
 
-func (f *Fetcher) fetch(ctx context.Context, a recipe.Archive, p *progress) (*File, error) {
+func (f *Fetcher) fetch(ctx context.Context, a recipe.Archive, p *progress) (got *File, err error) {
 	missing := &NotObtainable{Archive: a}
 	if file, err := f.fromSourceDirs(a, missing); file != nil || err != nil {
 		return file, err
@@ -184,6 +187,7 @@ func (f *Fetcher) fetch(ctx context.Context, a recipe.Archive, p *progress) (*Fi
 		return nil, err
 	}
 	defer e.close()
+	defer func() { got, err = f.held(got, err) }() // while the entry is locked
 	if file, err := f.fromCache(a, e, missing); file != nil || err != nil {
 		return file, err
 	}

@@ -1,8 +1,8 @@
 // Package run is the only user of os/exec. It starts tools from an argument
 // vector and an explicit environment (never a shell), in a process group of
-// their own that is ended as a whole when the context is; it keeps the tail of
-// what they print, and echoes their command lines on request. It does not know
-// what any tool means.
+// their own that is ended as a whole when the context is, and also when this
+// process is killed (see [Guard]); it keeps the tail of what they print, and echoes
+// their command lines on request. It does not know what any tool means.
 package run
 
 import (
@@ -193,6 +193,7 @@ func attempt(ctx context.Context, c Cmd, stdout io.Writer) (*Process, error) {
 		return nil, &Error{Argv: c.Argv, Dir: c.Dir, ExitCode: -1, Err: err}
 	}
 	p := &Process{cmd: cmd, c: c, ctx: ctx, tail: t, done: make(chan struct{})}
+	guard.ready()
 	started := make(chan error)
 	go p.supervise(started)
 	if err := <-started; err != nil {
@@ -215,6 +216,10 @@ func (p *Process) supervise(started chan<- error) {
 	}
 	err := p.cmd.Start()
 	restore()
+	if err == nil {
+		guard.began(p.cmd.Process.Pid)
+		defer guard.ended(p.cmd.Process.Pid)
+	}
 	started <- err
 	if err != nil {
 		return

@@ -21,6 +21,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
+	"modwsgi/internal/scratch"
 )
 
 // Signer is how files are signed.
@@ -278,11 +279,11 @@ func VerifyArtifact(ctx context.Context, r *run.Runner, env []string, path, ca s
 		return nil, fault.New(fault.Verify, "get it again from where it was published", "read %s: %w", filepath.Base(path), err)
 	}
 	defer func() { _ = z.Close() }()
-	scratch, err := owned.Scratch("", "modwsgi-verify-")
+	temp, err := scratch.Make("", scratch.Verify)
 	if err != nil {
 		return nil, fault.New(fault.Environment, fault.HintOf(err), "make a temporary directory: %w", err)
 	}
-	defer func() { _ = scratch.Discard() }()
+	defer func() { _ = temp.Discard() }()
 	var names []string
 	for i, f := range z.File {
 		switch strings.ToLower(filepath.Ext(f.Name)) {
@@ -291,7 +292,7 @@ func VerifyArtifact(ctx context.Context, r *run.Runner, env []string, path, ca s
 			continue
 		}
 		// A name of ours: the archive's may be anything.
-		file := filepath.Join(scratch.Path(), strconv.Itoa(i)+filepath.Ext(f.Name))
+		file := filepath.Join(temp.Path(), strconv.Itoa(i)+filepath.Ext(f.Name))
 		if err := extract(f, file); err != nil {
 			return names, fault.New(fault.Verify, "get it again from where it was published", "read %s in %s: %w", f.Name, filepath.Base(path), err)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/scratch"
 )
 
 // maxSecret is the size in bytes of the largest file to sign with.
@@ -43,7 +44,7 @@ func (s *Signer) files() (named *Signer, done func(), err error) {
 	if len(s.given) == 0 {
 		return s, func() {}, nil
 	}
-	dir, err := owned.Scratch("", "modwsgi-sign-")
+	dir, err := scratch.Make("", scratch.Sign)
 	if err != nil {
 		return nil, nil, fault.New(fault.Environment, fault.HintOf(err), "make a temporary directory: %w", err)
 	}

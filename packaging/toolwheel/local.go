@@ -9,9 +9,9 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
+	"modwsgi/internal/scratch"
 	"modwsgi/packaging"
 	"modwsgi/packaging/licence"
 	"modwsgi/packaging/sbom"
@@ -32,7 +32,7 @@ func Local(dir string, s *packaging.Stage, python, label string) (string, error)
 	d := moduleDist(version, python)
 	py := m.Python
 	d.Tag = py.Tag + "-" + py.ABI + "-" + strings.NewReplacer("-", "_", ".", "_").Replace(py.Platform)
-	work, err := owned.Scratch("", "modwsgi-wheel-")
+	work, err := scratch.Make("", scratch.Wheel)
 	if err != nil {
 		return "", fault.New(fault.Environment, fault.HintOf(err), "make a wheel: %w", err)
 	}

@@ -23,6 +23,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/pydist"
+	"modwsgi/internal/scratch"
 	"modwsgi/python"
 )
 
@@ -61,7 +62,7 @@ func Write(dir string, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	stage, err := owned.Scratch("", "modwsgi-wheel-")
+	stage, err := scratch.Make("", scratch.Wheel)
 	if err != nil {
 		return "", fault.New(fault.Environment, fault.HintOf(err), "make a wheel: %w", err)
 	}

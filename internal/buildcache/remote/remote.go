@@ -23,8 +23,8 @@ import (
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
+	"modwsgi/internal/scratch"
 )
 
 // Options say how a shared cache is used.
@@ -271,12 +271,12 @@ func (c *Cache) Push(ctx context.Context, key string, from buildcache.Cache) (bo
 	if !m.Origin.Here() || c.o.Age.tooOld(m.Origin.Built) != "" {
 		return false, nil
 	}
-	scratch, err := owned.Scratch("", "modwsgi-push-")
+	temp, err := scratch.Make("", scratch.Push)
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = scratch.Discard() }()
-	file, layer, err := packTree(ctx, m, tree, scratch)
+	defer func() { _ = temp.Discard() }()
+	file, layer, err := packTree(ctx, m, tree, temp.Dir)
 	if err != nil {
 		return false, err
 	}
