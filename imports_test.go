@@ -43,7 +43,7 @@ var edges = []struct {
 // outside says who alone may import certain packages that are not ours.
 var outside = map[string][]string{
 	"os/exec":                         {"internal/run", "express", "internal/otheruser"}, // the launcher lends its terminal to httpd; the last is for tests
-	"net/http":                        {"internal/fetch", "installer", "internal/buildcache", "packaging"},
+	"net/http":                        {"internal/fetch", "internal/pace", "installer", "internal/buildcache", "packaging"},
 	"github.com/mholt/archiver/v3":    {"internal/archive"},
 	"github.com/spf13/cobra":          {"internal/cli"},
 	"github.com/hashicorp/go-version": {"internal/recipe"},

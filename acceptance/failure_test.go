@@ -9,10 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // asNobody runs a program as a user that owns nothing, where we are root.
@@ -192,7 +194,7 @@ func TestMisbehavingMirror(t *testing.T) {
 		}
 	}
 	var behave atomic.Bool
-	var asked atomic.Int64
+	var asked, dripped atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := filepath.Base(r.URL.Path)
 		data, err := os.ReadFile(files[name])
@@ -222,7 +224,22 @@ func TestMisbehavingMirror(t *testing.T) {
 	behave.Store(true)
 	// What was compiled before is not compiled again.
 	must(t, "/", bareEnv(), "cp", "-a", filepath.Join(setting(t, "MODWSGI_TEST_CACHE"), "builds"), cache)
-	if r := private(t, dir, script, environ, args...); r.code != 0 || asked.Load() == 0 {
+	// A mirror that sends a byte now and then comes first, and is left.
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		dripped.Add(1)
+		for r.Context().Err() == nil {
+			_, _ = w.Write([]byte("x"))
+			w.(http.Flusher).Flush()
+			select {
+			case <-r.Context().Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}))
+	defer slow.Close()
+	at := slices.Index(args, "--mirror")
+	args = slices.Insert(args, at, "--mirror", slow.URL, "--download-timeout", "48s")
+	if r := private(t, dir, script, environ, args...); r.code != 0 || asked.Load() == 0 || dripped.Load() == 0 {
 		t.Errorf("when the mirror behaves (%d requests): %v", asked.Load(), r)
 	}
 }

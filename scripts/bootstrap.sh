@@ -230,12 +230,14 @@ download() {
 	say "modwsgi $version for $system/$machine from $(without_secret "$url")"
 	file=$work/$archive
 	case $fetcher in
-	curl) curl -fsSL --connect-timeout 30 --speed-limit 1 --speed-time 60 --retry 2 -o "$file" "$url/$archive" || not_fetched $? ;;
+	curl) curl -fsSL --connect-timeout 30 --speed-limit 1024 --speed-time 30 --max-time 1800 --retry 2 -o "$file" "$url/$archive" || not_fetched $? ;;
 	wget)
 		tries=
 		if wget --help 2>&1 | grep -q -e '--tries'; then tries='--tries=3'; fi
+		limit=
+		if have timeout; then limit='timeout 1800'; fi # wget alone waits for ever for a byte a minute
 		# shellcheck disable=SC2086 # nothing or one word
-		wget -q -T 60 $tries -O "$file" "$url/$archive" || not_fetched $?
+		$limit wget -q -T 60 $tries -O "$file" "$url/$archive" || not_fetched $?
 		;;
 	cp) cp "$url/$archive" "$file" || not_fetched $? ;;
 	esac

@@ -21,6 +21,7 @@ import (
 
 	"modwsgi/internal/event"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/pace"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 )
@@ -106,12 +107,21 @@ func (f *Fetcher) sourceIndex(ctx context.Context) (*sourceIndex, error) {
 	if f.apt.asked {
 		return f.apt.index, f.apt.err
 	}
-	index, err := f.readIndex(ctx)
+	index, err := f.askMirror(ctx)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx) // somebody else may have more time
 	}
 	f.apt.asked, f.apt.index, f.apt.err = true, index, err
 	return index, err
+}
+
+// askMirror reads the index, for at most a quarter of the time that an archive may
+// take: that is not asked for again, as the others would wait as long.
+func (f *Fetcher) askMirror(ctx context.Context) (*sourceIndex, error) {
+	limit := f.opts.Total / 4
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, &pace.Late{Limit: limit})
+	defer cancel()
+	return f.readIndex(ctx)
 }
 
 func (f *Fetcher) readIndex(ctx context.Context) (*sourceIndex, error) {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -124,10 +125,20 @@ func (f *Fetcher) get(ctx context.Context, u *url.URL, allowHTTP bool, header ht
 	}
 	req.Header.Set("User-Agent", "modwsgi/"+version.Release)
 	req.Header.Set("Accept-Encoding", "identity")
-	resp, err := f.client.Do(req)
-	if err == nil {
+	// A redirect has a body too, of which some is read: without this one that
+	// comes a byte at a time has no limit of its own.
+	limit := (maxRedirects + 1) * f.opts.HeaderTimeout / 2
+	ctx, cancel := context.WithCancelCause(ctx)
+	begun := time.AfterFunc(limit, func() { cancel(fmt.Errorf("timeout: no answer came within %s, redirects included", limit)) })
+	resp, err := f.client.Do(req.WithContext(ctx))
+	if err == nil && begun.Stop() {
+		resp.Body = &body{resp.Body, cancel}
 		return resp, nil
 	}
+	if err == nil {
+		err = errors.Join(context.Cause(ctx), resp.Body.Close())
+	}
+	defer cancel(nil)
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, cause
 	}
@@ -140,6 +151,17 @@ func (f *Fetcher) get(ctx context.Context, u *url.URL, allowHTTP bool, header ht
 		return nil, permanent{err}
 	}
 	return nil, err
+}
+
+// body ends with its request.
+type body struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (b *body) Close() error {
+	defer b.cancel(nil)
+	return b.ReadCloser.Close()
 }
 
 // permanent is an error that asking again will not change.

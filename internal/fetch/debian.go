@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"modwsgi/internal/digest"
+	"modwsgi/internal/pace"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 )
@@ -20,7 +21,7 @@ const aptDir = "apt"
 // fromDebian takes the archive out of a Debian source package: one file of it,
 // from the first suite and mirror that still has it. That it is the pinned file
 // is checked twice, in the mirror's signed index and by what came.
-func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p *progress, missing *NotObtainable) (*File, error) {
+func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p *progress, missing *NotObtainable, q *queue) (*File, error) {
 	name := a.Component + " source package"
 	if a.Debian != nil {
 		name = a.Debian.File
@@ -28,9 +29,16 @@ func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p 
 	if f.opts.NoDebian {
 		return nil, nil
 	}
+	t := q.turn(f.opts.MinRate)
+	if q.debian {
+		t.rate = 0 // it was too slow, and nobody else has it
+	}
+	outer := ctx
+	ctx, cancel := context.WithTimeoutCause(ctx, t.time, &pace.Late{Limit: t.time})
+	defer cancel()
 	index, err := f.sourceIndex(ctx)
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	if outer.Err() != nil {
+		return nil, context.Cause(outer)
 	}
 	if err != nil {
 		missing.add(Debian, name, err)
@@ -41,12 +49,12 @@ func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p 
 		missing.add(Debian, name, errors.New("no suite of the mirror has a source package with this file"))
 	}
 	for _, src := range found {
-		file, err := f.takeFrom(ctx, a, e, index, src, p)
+		file, err := f.takeFrom(ctx, a, e, index, src, p, t.rate)
 		var local *localError
 		var bad *BadSignature
 		switch {
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
+		case outer.Err() != nil:
+			return nil, context.Cause(outer)
 		case errors.As(err, &local):
 			return nil, cacheFault(e.dir, local.err)
 		case file != nil:
@@ -54,6 +62,7 @@ func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p 
 		case errors.As(err, &bad):
 			return nil, err
 		}
+		q.debian = q.debian || tooSlow(err)
 		missing.add(Debian, fmt.Sprintf("%s (%s)", redactRaw(src.URL), src.Suite), err)
 	}
 	return nil, nil
@@ -61,7 +70,7 @@ func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p 
 
 // takeFrom downloads, verifies and places the file, with its signature where
 // the source package has one.
-func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, index *sourceIndex, src indexFile, p *progress) (*File, error) {
+func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, index *sourceIndex, src indexFile, p *progress, rate int64) (*File, error) {
 	// A directory of its own: apt renames what fails.
 	dir := e.path(aptDir)
 	defer func() { _ = e.root.RemoveAll(aptDir) }()
@@ -69,7 +78,7 @@ func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, inde
 		return nil, &localError{err}
 	}
 	archive, signature := filepath.Join(dir, "archive"), filepath.Join(dir, "archive.asc")
-	if err := f.aptDownload(ctx, index, src, archive, p); err != nil {
+	if err := f.aptDownload(ctx, index, src, archive, p, rate); err != nil {
 		return nil, err
 	}
 	if err := verifyFile(archive, a, digest.OpenHere); err != nil {
@@ -80,7 +89,7 @@ func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, inde
 		sctx, cancel := context.WithTimeout(ctx, signatureTimeout)
 		defer cancel()
 		quiet := &progress{}
-		if err := f.aptDownload(sctx, index, sig, signature, quiet); err == nil {
+		if err := f.aptDownload(sctx, index, sig, signature, quiet, 0); err == nil {
 			if signer, err = f.checkSignatureFile(a, archive, signature); err != nil {
 				return nil, err
 			}
@@ -101,7 +110,7 @@ func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, inde
 
 // aptDownload lets apt get one file, by its own proxies, credentials and
 // transports. apt has no limit on what a server sends, so we watch the size.
-func (f *Fetcher) aptDownload(ctx context.Context, index *sourceIndex, src indexFile, target string, p *progress) error {
+func (f *Fetcher) aptDownload(ctx context.Context, index *sourceIndex, src indexFile, target string, p *progress, rate int64) error {
 	if u, err := url.Parse(src.URL); err != nil || u.Scheme == "" {
 		return fmt.Errorf("the mirror's address %q is not one", redactRaw(src.URL))
 	}
@@ -116,19 +125,32 @@ func (f *Fetcher) aptDownload(ctx context.Context, index *sourceIndex, src index
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	since, had := time.Now(), int64(0)
 	for {
 		select {
 		case <-proc.Done():
 			if err := proc.Wait(); err != nil {
+				if cause := context.Cause(ctx); cause != nil {
+					return cause
+				}
 				return aptReason(err)
 			}
 			return syncFile(target)
 		case <-tick.C:
+			size := int64(0)
 			if fi, err := os.Stat(target); err == nil {
-				if fi.Size() > src.Size {
+				size = fi.Size()
+				if size > src.Size {
 					cancel(fmt.Errorf("the server sends more than %d bytes", src.Size))
 				}
-				p.bytes(min(fi.Size(), src.Size), src.Size)
+				p.bytes(min(size, src.Size), src.Size)
+			}
+			// apt says nothing of a server that gives a byte now and then.
+			if spent := time.Since(since); spent >= f.opts.StallTimeout && size < src.Size {
+				if float64(size-had) < float64(rate)*spent.Seconds() {
+					cancel(&pace.Slow{Got: size - had, Over: spent, Rate: rate})
+				}
+				since, had = time.Now(), size
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/internal/pace"
 	"modwsgi/internal/recipe"
 )
 
@@ -37,37 +38,68 @@ type partialState struct {
 	Validator string `json:"validator"` // strong ETag or Last-Modified; "" for none
 }
 
-// fromURLs downloads from the first mirror or address that has the archive.
-func (f *Fetcher) fromURLs(ctx context.Context, a recipe.Archive, e *entry, p *progress, missing *NotObtainable) (*File, error) {
+// fromURLs downloads from the first mirror or address that has the archive, and
+// gives it in reasonable time.
+func (f *Fetcher) fromURLs(ctx context.Context, a recipe.Archive, e *entry, p *progress, missing *NotObtainable, q *queue) (*File, error) {
 	for i, u := range f.addresses(a) {
-		userMirror := i < 2*len(f.mirrors)
-		err := f.download(ctx, a, e, u, userMirror, p)
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+		s := place{url: u, users: i < 2*len(f.mirrors)}
+		file, err := f.fromURL(ctx, a, e, s, p, q.turn(f.opts.MinRate))
+		if file != nil || err == nil || !tryNext(ctx, err) {
+			return file, err
 		}
-		var local *localError
-		if errors.As(err, &local) {
-			return nil, cacheFault(e.dir, local.err)
+		missing.add(URL, redact(u), err)
+		if tooSlow(err) {
+			q.slow = append(q.slow, s)
+			e.keepSlow()
+			p.text(fmt.Sprintf("%s: %v; the next server is asked", u.Host, err))
 		}
-		if err != nil {
-			missing.add(URL, redact(u), err)
-			e.dropEmptyPartial()
-			continue
-		}
-		beside := *u
-		beside.Path, beside.RawPath = u.Path+".asc", ""
-		signer, err := f.signatureFromURL(ctx, a, e, &beside, userMirror)
-		if err != nil {
-			e.drop(partialName, stateName)
-			return nil, err
-		}
-		file, err := e.place(e.path(partialName), a)
-		if err != nil {
-			return nil, err
-		}
-		return &File{Path: file, Archive: a, Provider: URL, From: redact(u), Trust: a.Trust, Signer: signer}, nil
+		e.dropEmptyPartial()
 	}
 	return nil, nil
+}
+
+// place is an address that an archive may be at.
+type place struct {
+	url   *url.URL
+	users bool // the user named it
+}
+
+// elsewhere is a failure of one server, for which another one is a cure.
+type elsewhere struct{ error }
+
+func (e elsewhere) Unwrap() error { return e.error }
+
+// tryNext says whether an error is one of the server's alone.
+func tryNext(ctx context.Context, err error) bool {
+	var one elsewhere
+	return ctx.Err() == nil && errors.As(err, &one)
+}
+
+// fromURL downloads, checks and places the archive.
+func (f *Fetcher) fromURL(ctx context.Context, a recipe.Archive, e *entry, s place, p *progress, t turn) (*File, error) {
+	err := f.download(ctx, a, e, s.url, s.users, p, t)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	var local *localError
+	if errors.As(err, &local) {
+		return nil, cacheFault(e.dir, local.err)
+	}
+	if err != nil {
+		return nil, elsewhere{err}
+	}
+	beside := *s.url
+	beside.Path, beside.RawPath = s.url.Path+".asc", ""
+	signer, err := f.signatureFromURL(ctx, a, e, &beside, s.users)
+	if err != nil {
+		e.drop(partialName, stateName)
+		return nil, err
+	}
+	file, err := e.place(e.path(partialName), a)
+	if err != nil {
+		return nil, err
+	}
+	return &File{Path: file, Archive: a, Provider: URL, From: redact(s.url), Trust: a.Trust, Signer: signer}, nil
 }
 
 // localError is a failure of our own disk, for which no other address is a cure.
@@ -79,16 +111,18 @@ func (l *localError) Unwrap() error { return l.err }
 // download brings the archive into the entry's partial file, verified. It tries
 // an address again while that may help and goes on where it was cut off. After
 // an error nothing is left but, where it is worth it, a beginning to resume from.
-func (f *Fetcher) download(ctx context.Context, a recipe.Archive, e *entry, u *url.URL, allowHTTP bool, p *progress) error {
+func (f *Fetcher) download(ctx context.Context, a recipe.Archive, e *entry, u *url.URL, allowHTTP bool, p *progress, t turn) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.time, &pace.Late{Limit: t.time})
+	defer cancel()
 	failures := 0
 	for attempt := 1; ; attempt++ {
-		gained, err := f.attempt(ctx, a, e, u, allowHTTP, p)
+		gained, err := f.attempt(ctx, a, e, u, allowHTTP, p, t)
 		if err == nil {
 			return nil
 		}
 		var final permanent
 		var local *localError
-		if ctx.Err() != nil || errors.As(err, &final) || errors.As(err, &local) {
+		if ctx.Err() != nil || errors.As(err, &final) || errors.As(err, &local) || tooSlow(err) {
 			return err
 		}
 		if failures++; gained {
@@ -114,7 +148,7 @@ func (f *Fetcher) download(ctx context.Context, a recipe.Archive, e *entry, u *u
 }
 
 // attempt is one request. gained says that the partial file has grown.
-func (f *Fetcher) attempt(ctx context.Context, a recipe.Archive, e *entry, u *url.URL, allowHTTP bool, p *progress) (gained bool, err error) {
+func (f *Fetcher) attempt(ctx context.Context, a recipe.Archive, e *entry, u *url.URL, allowHTTP bool, p *progress, t turn) (gained bool, err error) {
 	part, err := openPartial(e, a)
 	if err != nil {
 		return false, &localError{err}
@@ -143,7 +177,7 @@ func (f *Fetcher) attempt(ctx context.Context, a recipe.Archive, e *entry, u *ur
 		return false, &localError{err}
 	}
 	resumed := part.size > 0
-	err = part.receive(stallReader(resp.Body, f.opts.StallTimeout, cancel), a, part.total(a, resp), p)
+	err = part.receive(f.paced(resp.Body, t.rate, cancel), a, part.total(a, resp), p)
 	gained = part.size > before
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return gained, cause
@@ -381,20 +415,3 @@ func (p *partial) verify(from string, a recipe.Archive, page bool) error {
 	}
 	return nil
 }
-
-var errStalled = errors.New("no data came any more")
-
-// stallReader ends the request when no byte came for a while.
-func stallReader(r io.Reader, limit time.Duration, cancel context.CancelCauseFunc) io.Reader {
-	t := time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w for %s", errStalled, limit)) })
-	return readerFunc(func(b []byte) (int, error) {
-		t.Reset(limit)
-		n, err := r.Read(b)
-		t.Stop()
-		return n, err
-	})
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"modwsgi/internal/fault"
@@ -72,6 +73,9 @@ func (n *NotObtainable) Unwrap() []error {
 // Hint says how the archive can be brought by hand.
 func (n *NotObtainable) Hint() string {
 	hint := fmt.Sprintf("put %s (SHA-256 %s) into a directory and name that with --source-dir", n.Archive.File, n.Archive.SHA256)
+	if slices.ContainsFunc(n.Attempts, func(a Attempt) bool { return tooSlow(a.Err) }) {
+		hint = "run the same again to go on where it ended, with a longer --download-timeout where the line is slow; or " + hint
+	}
 	if n.Offline {
 		return hint + ", or run without --offline"
 	}

@@ -22,6 +22,7 @@ import (
 
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/pace"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 )
@@ -58,7 +59,9 @@ type Options struct {
 	RetryDelay    time.Duration     // before the first retry, doubled each time; default 500 ms
 	MaxDelay      time.Duration     // longest wait before a retry, Retry-After included; default 20 s
 	HeaderTimeout time.Duration     // until an answer begins; default 20 s
-	StallTimeout  time.Duration     // without a byte; default 30 s
+	StallTimeout  time.Duration     // without a byte, and over which the rate is measured; default 30 s, less where Total is short
+	MinRate       int64             // bytes per second below which the next server is asked; default MODWSGI_DOWNLOAD_MIN_RATE or 8 KiB, negative for any
+	Total         time.Duration     // for one archive, from all servers; default MODWSGI_DOWNLOAD_TIMEOUT or 30 min
 	LockTimeout   time.Duration     // until another process has fetched the same; default flock.DefaultLimit, negative does not wait
 
 	// Where Resolve asks; the defaults are upstream's own.
@@ -94,7 +97,11 @@ func New(o Options) (*Fetcher, error) {
 	if o.CacheDir == "" {
 		return nil, errors.New("fetch: no cache directory")
 	}
-	o = withDefaults(o)
+	limits, err := pace.Read(o.Env)
+	if err != nil {
+		return nil, err
+	}
+	o = withDefaults(o, limits)
 	for _, dir := range o.SourceDirs {
 		if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
 			return nil, fault.New(fault.Usage, "name an existing directory that holds the archives", "use source directory %s: %w", dir, orNotDirectory(err))
@@ -109,12 +116,11 @@ func New(o Options) (*Fetcher, error) {
 		}
 		f.mirrors = append(f.mirrors, u)
 	}
-	var err error
 	f.client, err = newClient(o)
 	return f, err
 }
 
-func withDefaults(o Options) Options {
+func withDefaults(o Options, l pace.Limits) Options {
 	if o.Runner == nil {
 		o.Runner = &run.Runner{}
 	}
@@ -124,7 +130,11 @@ func withDefaults(o Options) Options {
 	o.RetryDelay = orDuration(o.RetryDelay, 500*time.Millisecond)
 	o.MaxDelay = orDuration(o.MaxDelay, 20*time.Second)
 	o.HeaderTimeout = orDuration(o.HeaderTimeout, 20*time.Second)
-	o.StallTimeout = orDuration(o.StallTimeout, 30*time.Second)
+	o.StallTimeout = orDuration(o.StallTimeout, l.Window)
+	o.Total = orDuration(o.Total, l.Total)
+	if o.MinRate == 0 {
+		o.MinRate = l.Rate
+	}
 	if o.ApacheBases == nil {
 		o.ApacheBases = []string{"https://downloads.apache.org", "https://archive.apache.org/dist"}
 	}
@@ -194,10 +204,11 @@ func (f *Fetcher) fetch(ctx context.Context, a recipe.Archive, p *progress) (got
 	if f.opts.Offline {
 		return nil, fault.Wrap(fault.Source, "", f.offline(missing))
 	}
-	for _, provider := range []func(context.Context, recipe.Archive, *entry, *progress, *NotObtainable) (*File, error){
-		f.fromURLs, f.fromDebian,
+	q := f.newQueue(a)
+	for _, provider := range []func(context.Context, recipe.Archive, *entry, *progress, *NotObtainable, *queue) (*File, error){
+		f.fromURLs, f.fromDebian, f.fromSlow,
 	} {
-		file, err := provider(ctx, a, e, p, missing)
+		file, err := provider(ctx, a, e, p, missing, q)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("fetch %s: %w", a, context.Cause(ctx))
 		}
@@ -226,7 +237,7 @@ func (e *entry) place(verified string, a recipe.Archive) (string, error) {
 		return "", cacheFault(e.dir, err)
 	}
 	syncDir(e.dir)
-	e.drop(stateName)
+	e.drop(stateName, slowName, slowStateName)
 	_ = e.root.RemoveAll(aptDir) // of a run that was killed
 	return e.path(a.File), nil
 }

@@ -194,7 +194,9 @@ func (f *Fetcher) resolveSigned(ctx context.Context, a *recipe.Archive, at *url.
 	defer e.drop(partialName, stateName)
 	e.drop(partialName, stateName) // without a hash nothing is resumed
 	a.SHA256 = ""
-	if err := f.opts.Events.Step(p.step, func() error { return f.download(ctx, *a, e, at, false, p) }); err != nil {
+	if err := f.opts.Events.Step(p.step, func() error {
+		return f.download(ctx, *a, e, at, false, p, turn{time: f.opts.Total, rate: f.opts.MinRate})
+	}); err != nil {
 		return err
 	}
 	signer, sum, err := f.checkSignature(*a, e.path(partialName), redact(&beside), signature)

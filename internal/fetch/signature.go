@@ -16,6 +16,7 @@ import (
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/pace"
 	"modwsgi/internal/pgp"
 	"modwsgi/internal/recipe"
 )
@@ -211,6 +212,9 @@ func (e *entry) keepSignature(a recipe.Archive, data []byte) error {
 // getSmall returns the whole of a small document with status 200, in one
 // attempt.
 func (f *Fetcher) getSmall(ctx context.Context, u *url.URL, allowHTTP bool, limit int64) ([]byte, error) {
+	most := f.opts.Total / 4
+	ctx, end := context.WithTimeoutCause(ctx, most, &pace.Late{Limit: most})
+	defer end()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	resp, err := f.get(ctx, u, allowHTTP, nil)
@@ -225,9 +229,12 @@ func (f *Fetcher) getSmall(ctx context.Context, u *url.URL, allowHTTP bool, limi
 		}
 		return nil, permanent{err}
 	}
-	data, err := io.ReadAll(io.LimitReader(stallReader(resp.Body, f.opts.StallTimeout, cancel), limit+1))
+	data, err := io.ReadAll(io.LimitReader(f.paced(resp.Body, f.opts.MinRate, cancel), limit+1))
 	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return nil, cause
+		err = cause
+	}
+	if tooSlow(err) { // and would be again
+		return nil, permanent{err}
 	}
 	if err != nil {
 		return nil, plain(err)

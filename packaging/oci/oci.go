@@ -26,6 +26,7 @@ import (
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/pace"
 	"modwsgi/packaging"
 	"modwsgi/packaging/linkage"
 )
@@ -73,7 +74,8 @@ type Options struct {
 	Parameters map[string]string
 	Keychain   authn.Keychain
 	Transport  http.RoundTripper
-	Insecure   bool // registries without TLS
+	Pace       pace.Limits // how slow a registry may be; the zero value sets no limit
+	Insecure   bool        // registries without TLS
 }
 
 // Input is the stage for one CPU and what goes with it.

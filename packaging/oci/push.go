@@ -55,10 +55,14 @@ func (o *Options) keychain() authn.Keychain {
 }
 
 func (o *Options) transport() http.RoundTripper {
-	if o.Transport != nil {
-		return o.Transport
+	base := o.Transport
+	if base == nil {
+		base = remote.DefaultTransport
 	}
-	return remote.DefaultTransport
+	if o.Pace.Total == 0 {
+		return base
+	}
+	return o.Pace.Transport(base)
 }
 
 // Trust prepares Transport for registries whose certificate the authorities in a

@@ -213,16 +213,21 @@ func (r *registry) exchange(ctx context.Context, action string, p map[string]str
 	if err != nil {
 		return "", fmt.Errorf("log in: %w", plain(ctx, err))
 	}
-	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
 		return "", r.refusal(ctx, resp.StatusCode, "", "")
 	}
 	var said struct {
 		Token       string `json:"token"`
 		AccessToken string `json:"access_token"`
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil || json.Unmarshal(data, &said) != nil || said.Token+said.AccessToken == "" {
+	body := r.patient(resp.Body)
+	defer func() { _ = body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(body, 64<<10))
+	if err != nil {
+		return "", fmt.Errorf("log in: %w", plain(ctx, err))
+	}
+	if json.Unmarshal(data, &said) != nil || said.Token+said.AccessToken == "" {
 		return "", errors.New("log in: the answer has no token")
 	}
 	if said.Token == "" {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/pace"
 )
 
 // registry is a repository of a registry, by the OCI distribution specification.
@@ -184,7 +185,7 @@ func (r *registry) send(ctx context.Context, action, method string, u *url.URL, 
 			}
 		}
 		challenge := resp.Header.Values("WWW-Authenticate")
-		code, said := readSome(resp)
+		code, said := r.readSome(resp)
 		switch {
 		case resp.StatusCode == http.StatusUnauthorized && attempt == 0:
 			if err := r.authorize(ctx, action, challenge); err != nil {
@@ -218,9 +219,10 @@ func (r *registry) refusal(ctx context.Context, status int, code, said string) e
 
 // readSome returns the code of an error and what it says (distribution specification, "Error
 // Codes"), cut and made harmless.
-func readSome(resp *http.Response) (code, said string) {
-	data, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-	_ = resp.Body.Close()
+func (r *registry) readSome(resp *http.Response) (code, said string) {
+	body := r.patient(resp.Body)
+	data, _ := io.ReadAll(io.LimitReader(body, 4<<10))
+	_ = body.Close()
 	var all struct {
 		Errors []struct{ Code, Message string }
 	}
@@ -353,9 +355,13 @@ func (r *registry) putManifest(ctx context.Context, tag string, data []byte) err
 	})
 }
 
-// patient ends a body that stalls.
+// patient ends a body that stalls, or comes too slowly.
 func (r *registry) patient(body io.ReadCloser) io.ReadCloser {
-	return newPatient(body, r.o.Stall, nil)
+	limits := pace.Limits{Rate: r.o.Rate, Window: r.o.Stall}
+	return newPatient(struct {
+		io.Reader
+		io.Closer
+	}{limits.Reader(body), body}, r.o.Stall, nil)
 }
 
 // patience is a reader that waits only so long for the next bytes.

@@ -23,6 +23,7 @@ import (
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
+	"modwsgi/internal/pace"
 	"modwsgi/internal/run"
 	"modwsgi/internal/scratch"
 )
@@ -35,8 +36,9 @@ type Options struct {
 	Runner *run.Runner   // starts credential helpers; nil for none
 	HTTP   bool          // plain http also to other hosts than this one
 	Dir    string        // to which a relative directory refers
-	Stall  time.Duration // how long a server may say nothing; 0 for 10 s
-	Total  time.Duration // how long one pull or push may take; 0 for 5 minutes
+	Stall  time.Duration // how long a server may say nothing; 0 for 10 s, less where MODWSGI_DOWNLOAD_TIMEOUT is short
+	Total  time.Duration // how long one pull or push may take; 0 for MODWSGI_DOWNLOAD_TIMEOUT, or 5 minutes
+	Rate   int64         // bytes per second that an answer must have; 0 for MODWSGI_DOWNLOAD_MIN_RATE, or 8 KiB; negative for any
 	Age    Age           // which entries are too old
 	Lock   time.Duration // how long another process may change a directory's index; 0 for flock.DefaultLimit, negative does not wait
 }
@@ -73,11 +75,21 @@ func (r *Refused) Error() string {
 // "oci-layout:DIR" or "file://DIR". Nothing is asked of it yet. Errors are of
 // class Usage.
 func Open(address string, o Options) (*Cache, error) {
+	limits, err := pace.Read(o.Env)
+	if err != nil {
+		return nil, err
+	}
 	if o.Stall == 0 {
-		o.Stall = 10 * time.Second
+		o.Stall = min(10*time.Second, limits.Window)
 	}
 	if o.Total == 0 {
 		o.Total = 5 * time.Minute
+		if limits.Set {
+			o.Total = limits.Total
+		}
+	}
+	if o.Rate == 0 {
+		o.Rate = limits.Rate
 	}
 	if o.Lock == 0 {
 		o.Lock = flock.DefaultLimit

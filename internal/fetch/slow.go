@@ -1,0 +1,144 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"modwsgi/internal/pace"
+	"modwsgi/internal/recipe"
+)
+
+// What a slow server gave before the others were asked.
+const (
+	slowName      = "partial.slow"
+	slowStateName = "partial.slow.json"
+)
+
+// queue divides the time for one archive among those that may have it.
+type queue struct {
+	until  time.Time
+	places int     // that were not asked yet
+	slow   []place // which were too slow, to be asked again at the end
+	debian bool    // the package mirror was too slow
+}
+
+func (f *Fetcher) newQueue(a recipe.Archive) *queue {
+	q := &queue{until: time.Now().Add(f.opts.Total), places: len(f.addresses(a))}
+	if !f.opts.NoDebian {
+		q.places++
+	}
+	return q
+}
+
+// turn is how long one server may take, and how many bytes have to come per second.
+type turn struct {
+	time time.Duration
+	rate int64 // 0 or less for any
+}
+
+// turn is the share of the next place. One share is left for the slow ones.
+func (q *queue) turn(rate int64) turn {
+	share := time.Until(q.until) / time.Duration(q.places+1)
+	q.places = max(0, q.places-1)
+	return turn{max(share, time.Millisecond), rate}
+}
+
+// tooSlow says whether a server gave something, yet too slowly.
+func tooSlow(err error) bool {
+	var slow *pace.Slow
+	var late *pace.Late
+	return errors.As(err, &slow) || errors.As(err, &late)
+}
+
+// fromSlow goes on, where nobody else has the archive, with those that were too
+// slow: whatever comes within the time that is left is fast enough then. It may be
+// the user's own line that is slow.
+func (f *Fetcher) fromSlow(ctx context.Context, a recipe.Archive, e *entry, p *progress, missing *NotObtainable, q *queue) (*File, error) {
+	q.places = len(q.slow)
+	if len(q.slow) > 0 {
+		q.places--
+		e.bringSlow()
+		f.opts.Events.Note("no other server has " + a.String() + ": the slow ones are asked again, for as long as --download-timeout allows")
+	}
+	if q.debian {
+		q.places++
+	}
+	for _, s := range q.slow {
+		file, err := f.fromURL(ctx, a, e, s, p, q.turn(0))
+		if file != nil || err == nil || !tryNext(ctx, err) {
+			return file, err
+		}
+		missing.add(URL, redact(s.url), err)
+		e.dropEmptyPartial()
+	}
+	if !q.debian {
+		return nil, nil
+	}
+	return f.fromDebian(ctx, a, e, p, missing, q)
+}
+
+// keepSlow keeps what a slow server gave. The next one goes on from a copy of it,
+// which it may turn out to have been wrong to do.
+func (e *entry) keepSlow() {
+	part, err := e.root.Lstat(partialName)
+	if err != nil || !part.Mode().IsRegular() || part.Size() == 0 {
+		return
+	}
+	if kept, err := e.root.Lstat(slowName); err == nil && kept.Size() >= part.Size() {
+		return
+	}
+	e.drop(slowName, slowStateName)
+	if e.copy(partialName, slowName) != nil || e.copy(stateName, slowStateName) != nil {
+		e.drop(slowName, slowStateName) // it is only a beginning
+	}
+}
+
+// copy makes a file of the entry that is not there from another one.
+func (e *entry) copy(from, to string) error {
+	in, err := e.root.Root().Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := e.root.Root().OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// bringSlow makes the kept beginning the one to go on from, where the other one is
+// shorter.
+func (e *entry) bringSlow() {
+	kept, err := e.root.Lstat(slowName)
+	if err != nil || !kept.Mode().IsRegular() {
+		return
+	}
+	if part, err := e.root.Lstat(partialName); err == nil && part.Size() >= kept.Size() {
+		return
+	}
+	e.drop(partialName, stateName)
+	_ = e.root.Root().Rename(slowName, partialName)
+	_ = e.root.Root().Rename(slowStateName, stateName)
+}
+
+// paced reads a body. The request ends where nothing comes for a while, or where
+// what comes is below the rate.
+func (f *Fetcher) paced(body io.Reader, rate int64, cancel context.CancelCauseFunc) io.Reader {
+	limit := f.opts.StallTimeout
+	t := time.AfterFunc(limit, func() { cancel(&pace.Stalled{After: limit}) })
+	return pace.Limits{Rate: rate, Window: limit}.Reader(readerFunc(func(b []byte) (int, error) {
+		t.Reset(limit)
+		n, err := body.Read(b)
+		t.Stop()
+		return n, err
+	}))
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

@@ -1,0 +1,130 @@
+// Package pace knows how slow the other end of a network connection may be: how
+// many bytes have to come per second, and how long the whole may take. It reads
+// both limits from the environment, where the program puts its options
+// --download-min-rate and --download-timeout, and applies them to a body or to a
+// whole HTTP transport. What is done about a server that is too slow, whether
+// another one is asked or the work ends, is the caller's decision.
+package pace
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// The variables that hold the limits.
+const (
+	RateVariable    = "MODWSGI_DOWNLOAD_MIN_RATE"
+	TimeoutVariable = "MODWSGI_DOWNLOAD_TIMEOUT"
+)
+
+// The limits where nothing else is said. The rate is below that of a GSM
+// telephone with EDGE; the time lets the largest archive come at that rate.
+const (
+	DefaultRate   = 8 << 10
+	DefaultTotal  = 30 * time.Minute
+	DefaultWindow = 30 * time.Second
+)
+
+// Limits say how slow an answer may be.
+type Limits struct {
+	Rate   int64         // bytes per second; 0 for any
+	Window time.Duration // over which the rate is measured, and for which nothing may come
+	Total  time.Duration // for the whole
+	Set    bool          // the total is not the default
+}
+
+// Read reads the limits from an environment. Where the total is short, so is the
+// window, or it would say nothing.
+func Read(env []string) (Limits, error) {
+	l := Limits{Rate: DefaultRate, Total: DefaultTotal}
+	if v := strings.TrimSpace(run.Getenv(env, RateVariable)); v != "" {
+		n, ok := size(v)
+		if !ok {
+			return l, fault.New(fault.Usage, "give bytes per second, as in 500, 8K or 1M (--download-min-rate, "+RateVariable+"); 0 accepts any rate", "%q is not a rate", v)
+		}
+		l.Rate = n
+	}
+	if v := strings.TrimSpace(run.Getenv(env, TimeoutVariable)); v != "" {
+		d, err := time.ParseDuration(v)
+		if n, nerr := strconv.ParseUint(v, 10, 31); nerr == nil {
+			d, err = time.Duration(n)*time.Second, nil
+		}
+		if err != nil || d <= 0 {
+			return l, fault.New(fault.Usage, "give a duration above 0, as in 90s or 1h (--download-timeout, "+TimeoutVariable+")", "%q is not a time limit for a download", v)
+		}
+		l.Total, l.Set = d, true
+	}
+	l.Window = min(DefaultWindow, max(l.Total/16, 100*time.Millisecond))
+	return l, nil
+}
+
+// size reads a number of bytes with K, M or G for powers of 1024.
+func size(text string) (int64, bool) {
+	factor := int64(1)
+	if i := strings.IndexByte("KMG", strings.ToUpper(text)[len(text)-1]); i >= 0 {
+		factor, text = 1<<(10*(i+1)), text[:len(text)-1]
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n * factor, err == nil && n >= 0 && n <= math.MaxInt64/factor/3600
+}
+
+// Slow is the error for an answer that comes below the minimum rate.
+type Slow struct {
+	Got  int64
+	Over time.Duration
+	Rate int64 // the limit
+}
+
+func (s *Slow) Error() string {
+	return fmt.Sprintf("only %d bytes arrived in %s, below the minimum of %d per second (--download-min-rate)", s.Got, s.Over.Round(100*time.Millisecond), s.Rate)
+}
+
+// Late is the error for an answer that is not complete in time.
+type Late struct{ Limit time.Duration }
+
+func (l *Late) Error() string {
+	return fmt.Sprintf("not complete after %s (--download-timeout)", l.Limit.Round(100*time.Millisecond))
+}
+
+// Stalled is the error for an answer of which nothing comes any more.
+type Stalled struct{ After time.Duration }
+
+func (s *Stalled) Error() string { return fmt.Sprintf("no data came any more for %s", s.After) }
+
+// Reader reads from r, and fails with *Slow where less than the minimum came in a
+// window. Only time in Read counts: a reader that is busy elsewhere does not make
+// the server slow. It does not end a Read in which nothing comes at all.
+func (l Limits) Reader(r io.Reader) io.Reader {
+	if l.Rate <= 0 || l.Window <= 0 {
+		return r
+	}
+	return &meter{from: r, limits: l}
+}
+
+type meter struct {
+	from   io.Reader
+	limits Limits
+	got    int64
+	spent  time.Duration
+}
+
+func (m *meter) Read(b []byte) (int, error) {
+	start := time.Now()
+	n, err := m.from.Read(b)
+	m.spent += time.Since(start)
+	m.got += int64(n)
+	if err == nil && m.spent >= m.limits.Window {
+		if float64(m.got) < float64(m.limits.Rate)*m.spent.Seconds() {
+			return n, &Slow{m.got, m.spent, m.limits.Rate}
+		}
+		m.got, m.spent = 0, 0
+	}
+	return n, err
+}
