@@ -259,6 +259,10 @@ func TestControlScript(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "Control Script     : "+filepath.Join(s.root, "apachectl")) {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	_, how, ok := strings.Cut(string(out), "Start It With      : ")
+	if !ok || strings.Count(how, "\n") != 1 {
+		t.Fatalf("the last line does not say how to start it:\n%s", out)
+	}
 	ctl := func(verb string, code int, want string) {
 		t.Helper()
 		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(s.root, "apachectl"), verb)
@@ -275,7 +279,9 @@ func TestControlScript(t *testing.T) {
 	}
 	ctl("nonsense", 1, "Usage")
 	ctl("status", 3, "not running")
-	ctl("start", 0, "")
+	if out, err := exec.CommandContext(t.Context(), "sh", "-c", how).CombinedOutput(); err != nil { // as it is pasted
+		t.Fatalf("%s: %v\n%s", how, err, out)
+	}
 	t.Cleanup(func() { ctl("stop", 0, ""); s.gone() })
 	for range 100 {
 		if c, err := net.Dial("tcp", s.address()); err == nil {
