@@ -294,6 +294,9 @@ func TestControlScript(t *testing.T) {
 	ctl("status", 0, "BusyWorkers")
 	ctl("start", 0, "already running")
 	ctl("graceful", 0, "")
+	// It only sends the signal: before httpd has read the configuration it may be
+	// neither changed, nor is there a socket for every request.
+	eventually(t, "httpd has restarted", func() bool { return strings.Count(s.log(), "resuming normal operations") == 2 })
 	s.environ("/")
 	// A mistake in the configuration leaves the instance as it is.
 	conf := filepath.Join(s.root, "httpd.conf")
