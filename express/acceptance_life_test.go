@@ -259,6 +259,10 @@ func TestControlScript(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "Control Script     : "+filepath.Join(s.root, "apachectl")) {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	_, how, ok := strings.Cut(string(out), "Start It With      : ")
+	if !ok || strings.Count(how, "\n") != 1 {
+		t.Fatalf("the last line does not say how to start it:\n%s", out)
+	}
 	ctl := func(verb string, code int, want string) {
 		t.Helper()
 		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(s.root, "apachectl"), verb)
@@ -275,7 +279,9 @@ func TestControlScript(t *testing.T) {
 	}
 	ctl("nonsense", 1, "Usage")
 	ctl("status", 3, "not running")
-	ctl("start", 0, "")
+	if out, err := exec.CommandContext(t.Context(), "sh", "-c", how).CombinedOutput(); err != nil { // as it is pasted
+		t.Fatalf("%s: %v\n%s", how, err, out)
+	}
 	t.Cleanup(func() { ctl("stop", 0, ""); s.gone() })
 	for range 100 {
 		if c, err := net.Dial("tcp", s.address()); err == nil {
@@ -288,6 +294,9 @@ func TestControlScript(t *testing.T) {
 	ctl("status", 0, "BusyWorkers")
 	ctl("start", 0, "already running")
 	ctl("graceful", 0, "")
+	// It only sends the signal: before httpd has read the configuration it may be
+	// neither changed, nor is there a socket for every request.
+	eventually(t, "httpd has restarted", func() bool { return strings.Count(s.log(), "resuming normal operations") == 2 })
 	s.environ("/")
 	// A mistake in the configuration leaves the instance as it is.
 	conf := filepath.Join(s.root, "httpd.conf")

@@ -96,6 +96,8 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	line(daemon, "Server Capacity", "%d (%s)", i.size.maxWorkers, i.mpm)
 	line(true, "Server Backlog", "%d (connections)", i.ServerBacklog)
 	line(true, "Locale Setting", "%s", i.locale)
+	// Nothing runs yet, which people who set up a server for the first time miss.
+	line(setup, "Start It With", "%s start", shellWord(filepath.Join(i.root, controlFile)))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -34,7 +34,7 @@ func control(ctx context.Context, p *Program, c *parsed) (int, error) {
 	case "start":
 		return p.controlStart(l, rest)
 	case "stop", "graceful-stop":
-		return p.controlStop(l, verb)
+		return p.controlStop(ctx, l, verb)
 	case "restart", "graceful":
 		return p.controlRestart(ctx, l, verb, rest)
 	case "status":
@@ -119,8 +119,8 @@ func (p *Program) controlStart(l *launch, rest []string) (int, error) {
 }
 
 // controlStop asks httpd to end, at once or when the requests that run are
-// completed, and does not wait for it. It needs no configuration.
-func (p *Program) controlStop(l *launch, verb string) (int, error) {
+// completed, and does not wait for them. It needs no configuration.
+func (p *Program) controlStop(ctx context.Context, l *launch, verb string) (int, error) {
 	proc, err := l.running()
 	if err != nil {
 		return 1, err
@@ -134,10 +134,45 @@ func (p *Program) controlStop(l *launch, verb string) (int, error) {
 	if verb == "graceful-stop" {
 		kind = drain
 	}
-	if err := proc.signal(kind); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return 1, fault.New(fault.Environment, "", "stop httpd (process %d): %w", proc.pid, err)
+	// httpd removes its pid file when it begins to drain, or has ended the others.
+	heard := func() bool {
+		again, err := l.running()
+		if again != nil {
+			again.release()
+		}
+		return err == nil && again == nil
+	}
+	ended, err := l.end(ctx, proc, kind, 30*time.Second, heard)
+	switch {
+	case err != nil:
+		return 1, err
+	case !ended:
+		return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, proc.pid)
 	}
 	return 0, nil
+}
+
+// end sends httpd the signal by which it ends, until it has ended or enough says
+// so. Once is not enough: while it restarts httpd ignores the signal. When it has
+// heard it, it ignores it too.
+func (l *launch) end(ctx context.Context, proc *process, kind signalKind, limit time.Duration, enough func() bool) (bool, error) {
+	const pause, every = 20 * time.Millisecond, 10
+	deadline := time.Now().Add(limit)
+	for n := 0; time.Now().Before(deadline); n++ {
+		if n%every == 0 {
+			if err := proc.signal(kind); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				return false, fault.New(fault.Environment, "", "stop httpd (process %d): %w", proc.pid, err)
+			}
+		}
+		if proc.ended() || enough() {
+			return true, nil
+		}
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		time.Sleep(pause)
+	}
+	return false, nil
 }
 
 // controlRestart has httpd read its configuration again, and starts it where it

@@ -32,6 +32,9 @@ func slashed(s string) string { return s }
 
 const controlFile = "apachectl"
 
+// shellWord writes a path as one word of the shell that people type into.
+func shellWord(s string) string { return run.Quote(s) }
+
 // controlStub is the script of a server root that controls its httpd.
 func controlStub(launcher, root string) []byte {
 	return []byte("#!/bin/sh\nexec " + run.Quote(launcher) + " apachectl " + run.Quote(root) + ` "$@"` + "\n")

@@ -216,6 +216,9 @@ func slashed(s string) string {
 
 const controlFile = "apachectl.cmd"
 
+// shellWord writes a path as one word of the shell that people type into.
+func shellWord(s string) string { return `"` + s + `"` }
+
 // controlStub is the script of a server root that controls its httpd.
 func controlStub(launcher, root string) []byte {
 	quote := func(s string) string { return `"` + strings.ReplaceAll(s, "%", "%%") + `"` }

@@ -3,10 +3,8 @@ package express
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -120,17 +118,13 @@ func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
 		kinds = kinds[1:]
 	}
 	for _, k := range kinds {
-		if err := proc.signal(k.kind); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return 1, fault.New(fault.Environment, "", "stop httpd (process %d): %w", proc.pid, err)
+		ended, err := l.end(ctx, proc, k.kind, time.Duration(k.seconds)*time.Second, func() bool { return false })
+		if err != nil {
+			return 1, err
 		}
-		for deadline := time.Now().Add(time.Duration(k.seconds) * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-			if proc.ended() {
-				fmt.Fprintf(p.Stdout, "httpd of %s has stopped\n", l.Root)
-				return 0, nil
-			}
-			if ctx.Err() != nil {
-				return 1, ctx.Err()
-			}
+		if ended {
+			fmt.Fprintf(p.Stdout, "httpd of %s has stopped\n", l.Root)
+			return 0, nil
 		}
 	}
 	return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, proc.pid)
