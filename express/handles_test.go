@@ -71,7 +71,7 @@ func TestEachHandleIsInTheTable(t *testing.T) {
 // TestTextsNameOptions: what a message calls an option is one.
 func TestTextsNameOptions(t *testing.T) {
 	known := map[string]bool{ // of other programs
-		"version": true, "httpd": true, "with": true, "mod-wsgi-version": true, "system": true, "user-group": true, "python": true, "enable-shared": true, "args": true,
+		"version": true, "httpd": true, "with": true, "mod-wsgi-version": true, "system": true, "user-group": true, "python": true, "enable-shared": true, "args": true, "listen": true,
 	}
 	for _, o := range Options() {
 		for _, name := range append([]string{o.Name}, o.Aliases...) {
@@ -129,7 +129,7 @@ func TestLinesComeFromTheOption(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, dir := range []string{"docs", "other", filepath.Join("env", "lib", "python3.11", "site-packages", "mod_wsgi_telemetry")} {
+	for _, dir := range []string{"docs", "other", filepath.Join("env", "lib", "python3.11", "site-packages", "mod_wsgi_telemetry-1.0.1.dist-info")} {
 		if err := os.Mkdir(filepath.Join(base, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
