@@ -44,7 +44,11 @@ func TestOnceIsForWhatStartsNoServer(t *testing.T) {
 			if !ok {
 				continue
 			}
-			calls[fn.Name.Name] = append(calls[fn.Name.Name], called(fn)...)
+			name := fn.Name.Name
+			if fn.Recv != nil {
+				name = "." + name
+			}
+			calls[name] = append(calls[name], called(fn)...)
 			if strings.HasPrefix(fn.Name.Name, "Test") {
 				all++
 				once[fn.Name.Name] = strings.Contains("\n"+fn.Doc.Text(), "\nOnce: ")
@@ -69,7 +73,7 @@ func TestOnceIsForWhatStartsNoServer(t *testing.T) {
 	}
 }
 
-// called are the names of the functions and methods that a function calls.
+// called are the functions that a function calls, and with a dot the methods.
 func called(fn *ast.FuncDecl) (names []string) {
 	ast.Inspect(fn, func(n ast.Node) bool {
 		if call, ok := n.(*ast.CallExpr); ok {
@@ -77,7 +81,7 @@ func called(fn *ast.FuncDecl) (names []string) {
 			case *ast.Ident:
 				names = append(names, f.Name)
 			case *ast.SelectorExpr:
-				names = append(names, f.Sel.Name)
+				names = append(names, "."+f.Sel.Name)
 			}
 		}
 		return true
