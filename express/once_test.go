@@ -73,8 +73,7 @@ func TestOnceIsForWhatStartsNoServer(t *testing.T) {
 	}
 }
 
-// called are the names of the functions and, after a dot, the methods that a
-// function calls.
+// called are the functions that a function calls, and with a dot the methods.
 func called(fn *ast.FuncDecl) (names []string) {
 	ast.Inspect(fn, func(n ast.Node) bool {
 		if call, ok := n.(*ast.CallExpr); ok {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -178,6 +179,74 @@ except KeyboardInterrupt:
 		out, err := python(t, exe, dir, program, file)
 		if err != nil || !strings.Contains(out, "interrupted") || strings.Count(out, "monitor (pid=") < 3 || !strings.Contains(out, "amodule.py") {
 			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+func oldestAndNewest(t *testing.T) []string {
+	all := interpreters(t)
+	return slices.Compact([]string{all[0], all[len(all)-1]})
+}
+
+// TestChangesAfterLoading: whatever is saved from the moment on at which a file is
+// read is a change, though nobody has looked at the file yet.
+func TestChangesAfterLoading(t *testing.T) {
+	const part = "\nimport part\ndef application(e, s):\n    s('200 OK', [])\n    return [str(part.W).encode()]\n"
+	const save = "def save(text, name='part.py'):\n    with open(name, 'w') as f:\n        f.write(text)\n"
+	monitored := map[string]any{"entry_point": "amodule", "application_type": "module", "monitor": true}
+	plain := map[string]any{"entry_point": "amodule", "application_type": "module"}
+	script := map[string]any{}
+	for name, c := range map[string]struct {
+		settings      map[string]any
+		before, after string
+	}{
+		"nothing":          {monitored, "", `assert changed() is None`},
+		"saved at once":    {monitored, "", `save("W = 22"); assert changed()`},
+		"same size":        {monitored, "", `save("W = 2"); assert changed()`},
+		"removed":          {monitored, "", `os.remove("part.py"); assert changed()`},
+		"replaced":         {monitored, "", `st = os.stat("part.py"); save("W = 2", "new"); os.utime("new", ns=(st.st_atime_ns, st.st_mtime_ns)); os.replace("new", "part.py"); assert changed()`},
+		"in the same tick": {monitored, "", `glue._state = lambda path: glue._loads.states.get(path); save("W = 2"); assert changed()`},
+		"no other text":    {monitored, "", `glue._state = lambda path: glue._loads.states.get(path); assert changed() is None`},
+		"while it loads":   {monitored, `save("W = 1\nopen(__file__, 'a').write('#')")`, `assert changed()`},
+		"later import":     {monitored, `save("L = 1", "later.py")`, `import later; save("L = 2", "later.py"); assert changed().endswith("later.py")`},
+		"old byte code": {monitored, `import py_compile
+now = time.time() - 100
+os.utime("part.py", (now, now)); os.utime(py_compile.compile("part.py"), (now, now))
+save("W = 2"); os.utime("part.py", (now, now))`, `assert ask()[1] == "2", ask(); assert changed() is None`},
+		"good byte code": {monitored, `import py_compile
+now = int(time.time()) - 100
+os.utime("part.py", (now, now)); py_compile.compile("part.py")
+save("W = 2"); os.utime("part.py", (now, now)); os.utime(importlib.util.cache_from_source("part.py"), (now + 9, now + 9))`,
+			`assert ask()[1] == "1", ask()`},
+		"without source": {monitored, `import py_compile
+py_compile.compile("part.py", "part.pyc"); os.remove("part.py")`, `assert changed() is None; save("", "part.pyc"); assert changed()`},
+		"a module that saves itself": {plain, `save(open("amodule.py").read() + "open(__file__, 'a').write('#')\n", "amodule.py")`, `assert glue.reload_required("x")`},
+		"a module":                   {plain, "", `assert not glue.reload_required("x"); save("", "amodule.py"); assert glue.reload_required("x")`},
+		"another module":             {plain, "", `save("W = 2"); assert not glue.reload_required("x")`},
+		"loaders are left":           {plain, "", `assert importlib.machinery.SourceFileLoader.path_stats.__module__ == "_frozen_importlib_external"`},
+		"a script that saves itself": {script, `save(open("amodule.py").read() + "open(__file__, 'a').write('#')\n", "amodule.py")`, `assert glue.reload_required("x")`},
+		"a script, again":            {script, "", `assert not glue.reload_required("x"); save(open("amodule.py").read() + "#", "amodule.py"); assert glue.reload_required("x"); glue = load(sys.argv[1]); assert not glue.reload_required("x")`},
+		"a module, again":            {plain, "", `save(open("amodule.py").read() + "#", "amodule.py"); assert glue.reload_required("x"); glue = load(sys.argv[1]); assert not glue.reload_required("x")`},
+	} {
+		for _, exe := range oldestAndNewest(t) {
+			t.Run(name+strings.ReplaceAll(exe, "/", "_"), func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				if err := errors.Join(os.WriteFile(filepath.Join(dir, "amodule.py"), []byte(part), 0o600), os.WriteFile(filepath.Join(dir, "part.py"), []byte("W = 1"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+				settings := c.settings
+				if len(settings) == 0 {
+					settings = map[string]any{"entry_point": filepath.Join(dir, "amodule.py")}
+				}
+				file := root(t, dir, settings)
+				before, after, _ := strings.Cut(load, "glue = load(")
+				program := before + "import threading\nsys.path.insert(0, os.getcwd())\nthreading.Thread.start = lambda thread: None # it is asked here\n" + save + c.before + "\nglue = load(" + after +
+					"\ndef changed():\n    return glue._Monitor([]).changed()\n" + c.after + "\n"
+				if out, err := python(t, exe, dir, program, file); err != nil {
+					t.Errorf("%v\n%s", err, out)
+				}
+			})
 		}
 	}
 }

@@ -12,13 +12,171 @@ import json
 import os
 import sys
 import threading
+import time
 import types
+from importlib import machinery, util
 
 
 def _read_settings():
     name = os.path.join(os.path.dirname(os.path.abspath(__file__)), "settings.json")
     with open(name, encoding="utf-8", errors="surrogateescape") as stream:
         return json.load(stream)
+
+
+_RECENT = 3.0  # seconds; the coarsest clocks of file systems go in steps of two
+_DAY = 86400.0
+
+
+def _state(path):
+    """Return what changes when a file is written or replaced, None for no file."""
+    try:
+        return _state_of(os.stat(path))
+    except OSError:
+        return None
+
+
+def _state_of(status):
+    # A file that is moved here may have an old time; that of the change is new.
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size
+
+
+def _recent(seconds):
+    return abs(time.time() - seconds) < _RECENT
+
+
+class _Loads:
+    """What files were like when they were loaded.
+
+    What counts is that, and not what a file is like when somebody looks first: one
+    that is saved a moment later has to be noticed.  So the loaders of Python's own
+    modules tell here what they are about to read.  Two more things hide a change:
+
+    - A file that is saved again within the same tick of the file system's clock,
+      with the same size.  So of files that had been saved just before they were
+      loaded the text is compared, too, for a while.
+    - Byte code of the first of two such texts, which Python takes for that of the
+      second: it compares seconds and sizes.  So byte code that is not younger than
+      its source is not used.
+    """
+
+    def __init__(self):
+        self.states = {}
+        self.texts = {}  # of files that had just been saved; None until it is read
+        self.replaced = []
+
+    def about_to_read(self, path, status, again=False):
+        """Keep what a file is like; return whether its text is wanted, too."""
+        if again:
+            self.forget(path)
+        self.states.setdefault(path, _state_of(status))
+        if not _recent(status.st_mtime):
+            return False
+        self.texts.setdefault(path, None)
+        return True
+
+    def forget(self, path):
+        self.states.pop(path, None)
+        self.texts.pop(path, None)
+
+    def read(self, path, data):
+        if self.texts.get(path, data) is None:
+            self.texts[path] = hash(data)
+
+    def is_new(self, path):
+        """Report whether a file differs from what was loaded; one that was never
+        seen is kept as it is now."""
+        now = _state(path)
+        if path not in self.states:
+            if now is not None:
+                self.states[path] = now
+            return False
+        return self.states[path] != now or self._other_text(path)
+
+    def _other_text(self, path):
+        text = self.texts.get(path)
+        if text is None:
+            return False
+        if not _recent(self.states[path][0] / 1e9):
+            del self.texts[path]  # from now on the clock tells; this is the last look
+        try:
+            with open(path, "rb") as stream:
+                return hash(stream.read()) != text
+        except OSError:
+            return True
+
+    def watch_loaders(self):
+        """Have the loaders tell what they read."""
+        loads = self
+        read = machinery.SourceFileLoader.get_data
+        code = machinery.SourcelessFileLoader.get_code
+        create = machinery.ExtensionFileLoader.create_module
+
+        def path_stats(loader, path):
+            status = os.stat(path)
+            size = status.st_size
+            if loads.about_to_read(path, status) or not _is_older(path, status):
+                size = -1  # no byte code has this one
+            return {"mtime": status.st_mtime, "size": size}
+
+        def get_data(loader, path):
+            data = read(loader, path)
+            loads.read(path, data)
+            return data
+
+        def get_code(loader, name):
+            loads.keep(getattr(loader, "path", None))
+            return code(loader, name)
+
+        def create_module(loader, spec):
+            loads.keep(spec.origin)
+            return create(loader, spec)
+
+        self._replace(machinery.SourceFileLoader, path_stats, get_data)
+        self._replace(machinery.SourcelessFileLoader, get_code)
+        self._replace(machinery.ExtensionFileLoader, create_module)
+
+    def _replace(self, loader, *methods):
+        for method in methods:
+            self.replaced.append((loader, method.__name__, loader.__dict__.get(method.__name__)))
+            setattr(loader, method.__name__, method)
+
+    def leave_loaders(self):
+        """Undo watch_loaders."""
+        while self.replaced:
+            loader, name, method = self.replaced.pop()
+            if method is None:
+                delattr(loader, name)
+            else:
+                setattr(loader, name, method)
+
+    def keep(self, path, again=False):
+        try:
+            self.about_to_read(path, os.stat(path), again)
+        except (OSError, TypeError):  # what is no file
+            pass
+
+    def source(self, path):
+        """Read a script."""
+        with open(path, "rb") as stream:
+            self.about_to_read(path, os.fstat(stream.fileno()), True)
+            data = stream.read()
+        self.read(path, data)
+        return data
+
+
+def _is_older(path, status):
+    """Report whether a source is older than its byte code, or too old to matter:
+    images may have one time for all files."""
+    if time.time() - status.st_mtime > _DAY:
+        return True
+    try:
+        return os.stat(util.cache_from_source(path)).st_mtime_ns > status.st_mtime_ns
+    except (OSError, NotImplementedError):
+        return True  # there is none
+
+
+# One for the process: this file is loaded again where the application is.
+_loads = sys.__dict__.setdefault("_mod_wsgi_loads", _Loads())
 
 
 _WELCOME = (
@@ -40,8 +198,7 @@ def _nothing(environ, start_response):
 
 
 def _load_script(path):
-    with open(path, "rb") as stream:
-        source = stream.read()
+    source = _loads.source(path)
     module = types.ModuleType("__wsgi__")
     module.__file__ = path
     sys.modules["__wsgi__"] = module
@@ -53,6 +210,7 @@ def _load_script(path):
 def _load_paste(path):
     from paste.deploy import loadapp
 
+    _loads.keep(path, again=True)
     return loadapp("config:" + path)
 
 
@@ -68,7 +226,10 @@ def _load(settings):
     if kind == "module":
         import importlib
 
+        loaded = sys.modules.get(entry)
         module = importlib.import_module(entry)
+        if loaded is not None and not settings["monitor"]:
+            _loads.forget(getattr(module, "__file__", None))  # it stays as it is in this process
     else:
         module = _load_script(entry)
     name = settings["callable_object"]
@@ -77,13 +238,6 @@ def _load(settings):
     except AttributeError:
         raise AttributeError("the application %s has no %r" % (entry, name)) from None
     return application, getattr(module, "__file__", None)
-
-
-def _mtime(path):
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return None
 
 
 def _split(path, mount):
@@ -125,12 +279,21 @@ class _Handler:
         self.mount = settings["mount_point"]
         # WSGI strings carry bytes as Latin-1 characters (PEP 3333).
         self.mount = self.mount.encode("utf-8", "surrogateescape").decode("latin-1")
-        self.application, self.target = _load_with_tools(settings)
-        self.mtime = _mtime(self.target) if self.target else None
+        # Without a monitor only the application's own file counts.
+        briefly = settings["application_type"] == "module" and not settings["monitor"]
+        if briefly:
+            _loads.watch_loaders()
+        try:
+            self.application, self.target = _load_with_tools(settings)
+        finally:
+            if briefly:
+                _loads.leave_loaders()
+        if self.target:
+            _loads.is_new(self.target)  # of what no loader has told of, this is the first look
         self.reloading = settings["reloading"] and self.target is not None
 
     def reload_required(self, resource):
-        return self.reloading and _mtime(self.target) != self.mtime
+        return self.reloading and _loads.is_new(self.target)
 
     def handle_request(self, environ, start_response):
         # httpd has found the first part of the path below the document root
@@ -158,7 +321,6 @@ class _Monitor(threading.Thread):
     def __init__(self, extra):
         super().__init__(name=self.title, daemon=True)
         self.extra = set(extra)
-        self.seen = {}
         self.stopping = threading.Event()
 
     def say(self, text):
@@ -172,19 +334,13 @@ class _Monitor(threading.Thread):
             except Exception:  # modules that make up their attributes
                 continue
             if isinstance(path, str) and os.path.isabs(path):
-                if path.endswith((".pyc", ".pyo")):
-                    path = path[:-1]
                 found.add(path)
         return found
 
     def changed(self):
-        """Return a file that differs from what it was when first seen, or None."""
+        """Return a file that differs from what was loaded, or None."""
         for path in self.files():
-            now = _mtime(path)
-            if path not in self.seen:
-                if now is not None:
-                    self.seen[path] = now
-            elif self.seen[path] != now:
+            if _loads.is_new(path):
                 return path
         return None
 
@@ -228,8 +384,8 @@ if _settings["monitor"] and not any(t.name == _Monitor.title for t in threading.
     # reloaded as well when it is mended.
     _monitor = _Monitor([_settings["entry_point"]] if os.path.isabs(_settings["entry_point"]) else [])
     _monitor.changed()
+    _loads.watch_loaders()
     _monitor.start()
-
 
 
 def _report(text):

@@ -13,6 +13,9 @@ import types
 
 def _load(extension, path):
     name = "__wsgi_resource%s__" % extension.replace(".", "_")
+    loads = getattr(sys, "_mod_wsgi_loads", None)  # the glue's, for --reload-on-changes
+    if loads is not None:
+        loads.keep(path, again=True)
     with open(path, "rb") as stream:
         source = stream.read()
     module = types.ModuleType(name)
