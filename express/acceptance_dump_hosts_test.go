@@ -56,38 +56,72 @@ func (m *meant) virtualHosts() {
 }
 
 func (m *meant) hostsOf(scheme string) {
-	add := func(body ...want) {
+	add := func(does string, body ...want) {
 		port := m.port()
 		if scheme == "https" {
 			port, body = m.number("https-port", 0), append(body, m.encrypted()...)
 		}
+		body = append(body, m.ofIncluded(does)...)
 		m.add("hosts", virtualHost(port, body...))
 	}
 	name := hostName(m.text("server-name", ""))
 	if name == "" {
-		add() // the main server answers every name
+		add("serves") // the main server answers every name
 	} else {
-		add(m.unknown(scheme, name)...)
+		does := "refuses"
+		if m.given("allow-localhost") {
+			does = "serves this machine"
+		}
+		add(does, m.unknown(scheme, name)...)
 	}
 	if scheme == "http" {
 		for _, body := range m.logged {
-			add(body...)
+			add("refuses", body...)
 		}
 	}
+	named := "serves"
+	if scheme == "http" && m.given("https-only") {
+		named = "redirects"
+	}
 	for _, v := range m.all("proxy-virtual-host") {
-		add(m.passedOn(scheme, hostName(v[0]), strings.TrimRight(v[1], "/")+"/")...)
+		add(named, m.passedOn(scheme, hostName(v[0]), strings.TrimRight(v[1], "/")+"/")...)
 	}
 	if name == "" {
 		return
 	}
-	add(m.own(scheme, name)...)
+	add(named, m.own(scheme, name)...)
 	if parent := m.parent(); parent != "" {
 		to, port := scheme, m.port()
 		if scheme == "https" || m.given("https-only") {
 			to, port = "https", m.number("https-port", 0)
 		}
-		add(append([]want{d("ServerName", parent)}, m.leads(to, name, port)...)...)
+		add("redirects", append([]want{d("ServerName", parent)}, m.leads(to, name, port)...)...)
 	}
+}
+
+// ofIncluded is what a virtual host has of included files: lines that httpd does not
+// hand down to it, and, where it serves, their rules; where it does not, what refuses
+// comes before what they could answer.
+func (m *meant) ofIncluded(does string) []want {
+	if !m.given("include-file") {
+		return nil
+	}
+	all := []want{d("IncludeOptional", included(filepath.Join(m.root(), "hosts.conf")))}
+	if strings.HasPrefix(does, "serves this") || does == "refuses" {
+		all = append(all, d("RewriteEngine", "On"))
+		if does != "refuses" {
+			all = append(all, d("RewriteCond", "expr", "-R '127.0.0.0/8' || -R '::1/128'", "[OR]"), d("RewriteCond", "%{REMOTE_ADDR}#%{SERVER_ADDR}", `^([^#]*)#\1$`),
+				d("RewriteCond", "expr", unforwarded()), d("RewriteRule", "^", "-", "[S=1]"))
+		}
+		if m.given("server-status") {
+			all = append(all, d("RewriteCond", "%{REQUEST_URI}", "!^/server-status(?:/|$)"))
+		}
+		all = append(all, d("RewriteRule", "^", "-", "[F]"))
+	}
+	if strings.HasPrefix(does, "serves") {
+		all = append(all, d("RewriteOptions", "Inherit"))
+	}
+	return all
 }
 
 // leads is a redirect of everything, also of what is passed on elsewhere.

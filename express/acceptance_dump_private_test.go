@@ -337,7 +337,12 @@ var fromProxies = strings.Fields("Forwarded Via X-Forwarded-For X-Forwarded-Host
 
 // thisMachine is what a request has to be that this machine makes itself.
 func thisMachine() []want {
-	unforwarded := arg{"without ", "the headers of proxies", func(w string) (string, error) {
+	return []want{d("Require", "local"), d("Require", "expr", unforwarded())}
+}
+
+// unforwarded is the condition that a request has no header of a proxy.
+func unforwarded() arg {
+	return arg{"without ", "the headers of proxies", func(w string) (string, error) {
 		var names []string
 		for clause := range strings.SplitSeq(w, " && ") {
 			name, ok1 := strings.CutPrefix(clause, "-z req_novary('")
@@ -354,7 +359,6 @@ func thisMachine() []want {
 		}
 		return "the headers of proxies", nil
 	}}
-	return []want{d("Require", "local"), d("Require", "expr", unforwarded)}
 }
 
 // statusAccess is who may see /server-status: this machine, by a name that only it

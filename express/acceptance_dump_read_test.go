@@ -48,7 +48,7 @@ func readDump(out string) (all []*node) {
 
 // atOnce are the directives that httpd carries out while it reads, and that its
 // parse tree does not have therefore.
-var atOnce = map[string]bool{"define": true, "loadmodule": true, "loadfile": true, "serverroot": true, "defaultruntimedir": true, "include": true}
+var atOnce = map[string]bool{"define": true, "loadmodule": true, "loadfile": true, "serverroot": true, "defaultruntimedir": true, "include": true, "includeoptional": true}
 
 // assemble makes the tree of a file from its text and from what httpd says that
 // it has read of it. Every line of the text must be accounted for, and all that

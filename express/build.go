@@ -247,6 +247,9 @@ func (i *instance) neededModules() (needed, welcome []module) {
 		for _, name := range []string{"authz_host", "access_compat", "headers", "filter", "setenvif", "log_config"} {
 			welcome = append(welcome, module{name, []conf.Origin{optIncludeFile, optRewriteRules, optAllowOverride}})
 		}
+		for _, name := range i.hostModules() {
+			welcome = append(welcome, module{name, []conf.Origin{optIncludeFile}})
+		}
 	}
 	return all, welcome
 }

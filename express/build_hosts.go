@@ -30,11 +30,17 @@ import (
 // clients.
 const internalName = "_wsgi_"
 
+// hasHosts reports whether there are virtual hosts; where there are none, the main
+// server answers everything.
+func (i *instance) hasHosts() bool {
+	return i.ServerName != "" || len(i.ProxyVirtualHosts)+len(i.ServiceLogFiles) > 0
+}
+
 // virtualHosts adds the virtual hosts of all ports.
 func (b *builder) virtualHosts() {
 	i := b.i
-	if i.ServerName == "" && len(i.ProxyVirtualHosts)+len(i.ServiceLogFiles) == 0 {
-		return // the main server answers everything
+	if !i.hasHosts() {
+		return
 	}
 	b.add(b.portHosts("http")...)
 	if i.Given(optHTTPSPort) {
@@ -46,35 +52,46 @@ func (b *builder) virtualHosts() {
 // portHosts are the virtual hosts of one port, in the order above.
 func (b *builder) portHosts(scheme string) (nodes []conf.Node) {
 	i := b.i
-	add := func(origins []conf.Origin, body ...conf.Node) {
+	add := func(kind hostKind, origins []conf.Origin, body ...conf.Node) {
 		port := i.Port
 		if scheme == "https" {
 			port, body = i.HTTPSPort, append(body, b.tls()...)
 		}
+		body = append(body, b.hostInclude(kind)...)
 		nodes = append(nodes, conf.S("VirtualHost", args(word("*:"+strconv.Itoa(port))), body...).From(origins...))
 	}
-	add([]conf.Origin{optServerName, optProxyVirtualHost, optServiceLogFile}, b.unknownNames(scheme)...)
+	unknown, named := serves, serves
+	switch {
+	case i.ServerName != "" && i.AllowLocalhost:
+		unknown = servesLocally
+	case i.ServerName != "":
+		unknown = refuses
+	}
+	if scheme == "http" && i.HTTPSOnly {
+		named = redirects
+	}
+	add(unknown, []conf.Origin{optServerName, optProxyVirtualHost, optServiceLogFile}, b.unknownNames(scheme)...)
 	if scheme == "http" {
 		for _, s := range b.serviceScripts() {
 			if file := lastOf(i.ServiceLogFiles, s[0]); file != "" {
 				body := []conf.Node{conf.D("ServerName", word(internalName+"service_"+s[0]+"_")), conf.D("ErrorLog", b.fileTarget(file, optServiceLogFile)).From(i.logOrigins(optServiceLogFile)...), nobody()}
-				add([]conf.Origin{optServiceLogFile}, append(body, b.service(s)...)...)
+				add(refuses, []conf.Origin{optServiceLogFile}, append(body, b.service(s)...)...)
 			}
 		}
 	}
 	for _, h := range i.ProxyVirtualHosts {
-		add([]conf.Origin{optProxyVirtualHost}, b.proxyHost(h, scheme)...)
+		add(named, []conf.Origin{optProxyVirtualHost}, b.proxyHost(h, scheme)...)
 	}
 	if i.ServerName == "" {
 		return nodes
 	}
-	add([]conf.Origin{optServerName}, b.ownHost(scheme)...)
+	add(named, []conf.Origin{optServerName}, b.ownHost(scheme)...)
 	if parent := parentDomain(i.ServerName); parent != "" {
 		target := origin(scheme, i.ServerName, i.Port)
 		if scheme == "https" || i.HTTPSOnly { // at once, without a stop at www. and HTTP
 			target = origin("https", i.ServerName, i.HTTPSPort)
 		}
-		add([]conf.Origin{optServerName}, append([]conf.Node{conf.D("ServerName", word(parent))}, b.redirect(target, optServerName, optHTTPSOnly)...)...)
+		add(redirects, []conf.Origin{optServerName}, append([]conf.Node{conf.D("ServerName", word(parent))}, b.redirect(target, optServerName, optHTTPSOnly)...)...)
 	}
 	return nodes
 }
@@ -230,11 +247,16 @@ var forwardingHeaders = slices.Concat(proxyHeaders, strings.Fields("Forwarded Vi
 // thisMachine are the conditions for a request that this machine has made itself.
 // For httpd a reverse proxy on the same machine is local as well, whoever asks it.
 func thisMachine() []conf.Node {
+	return []conf.Node{conf.D("Require", conf.Key("local")), require(notForwarded())}
+}
+
+// notForwarded is the condition that no proxy has passed a request on.
+func notForwarded() string {
 	absent := make([]string, len(forwardingHeaders))
 	for k, h := range forwardingHeaders {
 		absent[k] = "-z req_novary('" + h + "')"
 	}
-	return []conf.Node{conf.D("Require", conf.Key("local")), require(strings.Join(absent, " && "))}
+	return strings.Join(absent, " && ")
 }
 
 // statusAccess is who may see /server-status: this machine, which asks for itself

@@ -70,6 +70,8 @@ type launch struct {
 	GDB   string   `json:"gdb,omitempty"` // run httpd under it
 	UID   int      `json:"uid,omitempty"` // the application's account, where it is another one
 	Files []relied `json:"files,omitempty"`
+	// Includes are the paths and patterns of --include-file.
+	Includes []string `json:"includes,omitempty"`
 
 	dir *owned.Dir // the server root; nil before it is made
 }
@@ -88,6 +90,9 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 	}
 	l := i.launch()
 	l.Files = append(i.reliedFiles(), i.loaded(file)...)
+	for _, name := range i.IncludeFiles {
+		l.Includes = append(l.Includes, i.fromLaunch(name))
+	}
 	if err := p.trustFiles(i.loaded(file)); err != nil {
 		return nil, nil, err
 	}
@@ -171,7 +176,15 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 	if err := i.directories(l.dir); err != nil {
 		return fault.Wrap(fault.Environment, "", err)
 	}
+	undo := func() {}
+	if len(l.Includes) > 0 {
+		var err error
+		if undo, err = writeHosts(l.dir, i.root, l.includedPaths()); err != nil {
+			return fault.Wrap(fault.Environment, "", err)
+		}
+	}
 	if err := p.tryConf(ctx, i, l, file, text); err != nil {
+		undo()
 		return err
 	}
 	defer func() { _ = l.dir.Remove(trialFile) }()
@@ -297,6 +310,9 @@ func (i *instance) confError(err error, trial, text string, file *conf.File) err
 func (i *instance) optionOf(text string) *Option {
 	if i.RewriteRules != "" && strings.HasPrefix(text, i.rewriteRules()) {
 		return optRewriteRules
+	}
+	if strings.HasPrefix(text, filepath.Join(i.root, hostsFile)) {
+		return optIncludeFile
 	}
 	for _, name := range i.IncludeFiles {
 		path, _, _ := strings.Cut(i.fromLaunch(name), "*") // also a directory, or a pattern

@@ -255,6 +255,11 @@ func (p *Program) trustConfiguration(l *launch) error {
 	if err := p.trustFiles(append(slices.Clone(l.Files), l.programs()...)); err != nil {
 		return err
 	}
+	if len(l.Includes) > 0 { // they may have changed since
+		if _, err := writeHosts(l.dir, l.Root, l.includedPaths()); err != nil {
+			return fault.Wrap(fault.Environment, "", err)
+		}
+	}
 	moment("programs checked")
 	return nil
 }
