@@ -42,17 +42,23 @@ type answer struct {
 
 var errHung = errors.New("it did not answer in time")
 
-// ask starts the interpreter once. Its environment has nothing that changes
-// which Python it is (PYTHONHOME, PYTHONPATH, __PYVENV_LAUNCHER__, …).
+// ask starts the interpreter once. Its environment has nothing that changes which
+// Python it is (PYTHONHOME, PYTHONPATH, LD_PRELOAD, …). The caller's library path may
+// lead to the libpython of another Python, too; it gets that only if it does not start
+// without, since a few Pythons have no other way to their library.
 func ask(ctx context.Context, r *run.Runner, exe string, req Request) (*answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, errHung)
 	defer cancel()
 	account, why := accountFor(interpreterParts(exe)...)
-	out, err := r.Output(ctx, run.Cmd{
-		Argv: []string{exe, "-I", "-S", "-B", "-c", factsScript},
-		Dir:  filepath.Dir(exe),
-		Env:  interpreterEnv(req.Env), Account: account,
-	})
+	env, libraries := interpreterEnv(req.Env)
+	start := run.Cmd{Argv: []string{exe, "-I", "-S", "-B", "-c", factsScript}, Dir: filepath.Dir(exe), Env: env, Account: account}
+	out, err := r.Output(ctx, start)
+	if err != nil && len(libraries) > 0 && ctx.Err() == nil {
+		start.Env = append(env, libraries...)
+		if again, errAgain := r.Output(ctx, start); errAgain == nil {
+			out, err = again, nil
+		}
+	}
 	if err != nil {
 		return nil, notAsRoot(askError(exe, err), account, why)
 	}
@@ -113,15 +119,18 @@ func cannotStart(exe string) string {
 	return ""
 }
 
-// interpreterEnv keeps what an interpreter needs to start at all.
-func interpreterEnv(env []string) []string {
-	out := []string{"LC_ALL=C"}
-	for _, name := range []string{"PATH", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SystemRoot", "TEMP", "TMP"} {
-		if v := run.Getenv(env, name); v != "" {
-			out = append(out, name+"="+v)
+// interpreterEnv keeps what an interpreter needs to start at all, and apart from that
+// where the caller has the loader look for libraries.
+func interpreterEnv(env []string) (needed, libraries []string) {
+	kept := func(names ...string) (out []string) {
+		for _, name := range names {
+			if v := run.Getenv(env, name); v != "" {
+				out = append(out, name+"="+v)
+			}
 		}
+		return out
 	}
-	return out
+	return append(kept("PATH", "HOME", "SystemRoot", "TEMP", "TMP"), "LC_ALL=C"), kept("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 }
 
 func decodeAnswer(out []byte) (*answer, error) {

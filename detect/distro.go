@@ -40,7 +40,7 @@ func (p *Python) canBuild(d *Disk) error {
 			"Python.h of Python %s (%s) is missing", p.Version, p.BasePrefix)
 	case p.LibPython == "":
 		return fault.New(fault.Environment, p.cure(d, version, "a Python built with --enable-shared"),
-			"libpython of Python %s (%s) is missing: neither a shared nor a static one was found", p.Version, p.BasePrefix)
+			"libpython of Python %s (%s) is missing: %s", p.Version, p.BasePrefix, p.whyNoLibrary())
 	case filepath.Ext(p.LibPython) == ".dll" && p.ImportLibrary == "":
 		return fault.New(fault.Environment, "run the installer of Python again, choose Modify, and add its development headers and libraries (Include_dev=1)",
 			"the import library of Python %s (%s) is missing: there is no .lib for %s in libs", p.Version, p.BasePrefix, filepath.Base(p.LibPython))
@@ -59,4 +59,15 @@ func (p *Python) cure(d *Disk, version, otherwise string) string {
 		}
 	}
 	return "use " + otherwise
+}
+
+// whyNoLibrary names the first library that was found and refused: often it belongs
+// to another Python.
+func (p *Python) whyNoLibrary() string {
+	for _, e := range p.Evidence {
+		if why, refused := strings.CutPrefix(e.Value, "refused: "); refused && e.Fact == "libpython" {
+			return e.Source + " was found, but " + why
+		}
+	}
+	return "neither a shared nor a static one was found"
 }

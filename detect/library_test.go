@@ -43,11 +43,12 @@ func sharedPython(t *testing.T, path, version string, hex uint32) {
 	cc(t, path, source, "-shared", "-fPIC", "-Wl,-soname,"+filepath.Base(path))
 }
 
-// staticPython makes a static library of one member.
+// staticPython makes a static library of one member; -DVERSION="3.12.1" among the
+// flags gives it a version.
 func staticPython(t *testing.T, path string, flags ...string) {
 	t.Helper()
-	object := filepath.Join(t.TempDir(), "x.o")
-	cc(t, object, "int data; int *Py_Thing(void) { return &data; }", append(flags, "-c", "-O1")...)
+	object := filepath.Join(t.TempDir(), "getversion.o")
+	cc(t, object, "int data; int *Py_Thing(void) { return &data; }\n#ifdef VERSION\nconst char *Py_GetVersion(void) { return VERSION; }\n#endif\n", append(flags, "-c", "-O1")...)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +139,35 @@ func TestLibraryByExistence(t *testing.T) {
 				staticPython(t, p+"/lib/python3.12/config-3.12/libpython3.12-pic.a", "-fPIC")
 			}, want: "lib/python3.12/config-3.12/libpython3.12-pic.a", pic: true,
 		},
+		"static, of this patch level": {
+			make: func(t *testing.T, p string) {
+				staticPython(t, p+"/lib/libpython3.12.a", "-fPIC", "-DVERSION=\"3.12.1\"")
+			},
+			want: "lib/libpython3.12.a", pic: true,
+		},
+		"static, of another patch level": {
+			make: func(t *testing.T, p string) {
+				staticPython(t, p+"/lib/libpython3.12.a", "-fPIC", "-DVERSION=\"3.12.9\"")
+			},
+		},
+		"static, of another patch level and of this one": {
+			make: func(t *testing.T, p string) {
+				staticPython(t, p+"/lib/libpython3.12-pic.a", "-fPIC", "-DVERSION=\"3.12.9\"")
+				staticPython(t, p+"/lib/python3.12/config-3.12/libpython3.12.a", "-fPIC", "-DVERSION=\"3.12.1\"")
+			}, want: "lib/python3.12/config-3.12/libpython3.12.a", pic: true,
+		},
+		"of the directory that sysconfig names, and beside the standard library": {
+			vars: map[string]string{"LIBDIR": "LIBDIR"},
+			make: func(t *testing.T, p string) {
+				sharedPython(t, p+"/other/"+name, "3.12.1", 0x030c01f0)
+				sharedPython(t, p+"/lib/"+name, "3.12.1", 0x030c01f0)
+			}, want: "lib/" + name, pic: true,
+		},
+		"only in the directory that sysconfig names": {
+			vars: map[string]string{"LIBDIR": "LIBDIR"},
+			make: func(t *testing.T, p string) { sharedPython(t, p+"/other/"+name, "3.12.1", 0x030c01f0) },
+			want: "other/" + name, pic: true,
+		},
 		"shared is better": {
 			make: func(t *testing.T, p string) {
 				staticPython(t, p+"/lib/libpython3.12.a", "-fPIC")
@@ -148,6 +178,9 @@ func TestLibraryByExistence(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			prefix := filepath.Join(t.TempDir(), "py thon")
+			if tt.vars["LIBDIR"] == "LIBDIR" {
+				tt.vars["LIBDIR"] = prefix + "/other"
+			}
 			layout(t, prefix, tt.vars)
 			headers(t, prefix+"/include/python3.12", 12)
 			tt.make(t, prefix)
@@ -237,5 +270,68 @@ func TestExternallyManagedMarker(t *testing.T) {
 	write(t, marker, "[externally-managed]\n", 0o644)
 	if p, err = find(t, Request{Python: prefix}); err != nil || p.Externally != marker {
 		t.Errorf("with one: %+v, %v", p, err)
+	}
+}
+
+// TestRefusedLibraryIsNamed: the only library is of another patch version.
+func TestRefusedLibraryIsNamed(t *testing.T) {
+	prefix := t.TempDir()
+	layout(t, prefix, nil)
+	headers(t, prefix+"/include/python3.12", 12)
+	staticPython(t, prefix+"/lib/libpython3.12.a", "-fPIC", "-DVERSION=\"3.12.9\"")
+	p, err := find(t, Request{Python: prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.CanBuild(); err == nil || !strings.Contains(err.Error(), prefix+"/lib/libpython3.12.a was found, but it is of Python 3.12.9") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestLibraryByTheWayToTheStandardLibrary: the base prefix leads over a link that an
+// upgrade moves, the interpreter's own run path to where the link leads today.
+func TestLibraryByTheWayToTheStandardLibrary(t *testing.T) {
+	top := t.TempDir()
+	real, stable := filepath.Join(top, "3.12.1"), filepath.Join(top, "3.12")
+	layout(t, real, map[string]string{"LIBDIR": real + "/lib"})
+	headers(t, real+"/include/python3.12", 12)
+	sharedPython(t, real+"/lib/libpython3.12.so.1.0", "3.12.1", 0x030c01f0)
+	symlink(t, "3.12.1", stable)
+	behaviour := filepath.Join(real, "bin", "behaviour")
+	text, err := os.ReadFile(behaviour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, behaviour, strings.ReplaceAll(string(text), `"base_prefix":"`+real+`"`, `"base_prefix":"`+stable+`"`), 0o644)
+	p, err := find(t, Request{Python: real})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := stable + "/lib/libpython3.12.so.1.0"; p.LibPython != want {
+		t.Errorf("libpython %q, want %q\n%+v", p.LibPython, want, p.Evidence)
+	}
+}
+
+// TestLibraryPathOfTheCaller: a library path may make an interpreter another one, so
+// it is used only where nothing else starts it.
+func TestLibraryPathOfTheCaller(t *testing.T) {
+	prefix := t.TempDir()
+	layout(t, prefix, nil)
+	behaviour := filepath.Join(prefix, "bin", "behaviour")
+	text, err := os.ReadFile(behaviour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, own, _ := strings.Cut(string(text), "\n")
+	other := strings.ReplaceAll(own, "3.12.1", "3.12.9")
+	for name, c := range map[string]struct{ says, version string }{
+		"starts without": {own + "\n---\n" + other, "3.12.1"},
+		"needs it":       {"\n---\n" + other, "3.12.9"},
+	} {
+		write(t, behaviour, "library path\n"+c.says, 0o644)
+		p, err := find(t, Request{Python: prefix, Env: []string{"LD_LIBRARY_PATH=/x"}})
+		if err != nil || p.Version != c.version {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
 	}
 }

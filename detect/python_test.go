@@ -43,6 +43,15 @@ func playInterpreter() int {
 	case "crash":
 		_, _ = os.Stderr.WriteString("Fatal Python error: init_fs_encoding\n")
 		return 1
+	case "library path": // what to say without a library path, and with one
+		without, with, _ := strings.Cut(rest, "\n---\n")
+		if os.Getenv("LD_LIBRARY_PATH") != "" {
+			without = with
+		}
+		if without == "" {
+			return 127
+		}
+		_, _ = os.Stdout.WriteString(without)
 	case "environment":
 		_, _ = os.Stdout.WriteString(strings.Join(os.Environ(), "\n"))
 		return 3

@@ -388,10 +388,14 @@ func (e *exam) advisories(context.Context) {
 		return
 	}
 	found := false
+	server := e.receipt.HTTPD.Version
+	if now := e.sameHTTPD(); now != nil && now.Version != "" {
+		server = now.Version // it may have been upgraded since the build
+	}
 	for _, c := range []struct {
 		component, version string
 		features           []string
-	}{{"httpd", e.receipt.HTTPD.Version, e.receipt.HTTPD.Features}, {"mod_wsgi", e.receipt.Module.Version, nil}} {
+	}{{"httpd", server, e.receipt.HTTPD.Features}, {"mod_wsgi", e.receipt.Module.Version, nil}} {
 		for _, a := range recipe.Catalogue().Advisories(c.component, c.version, c.features) {
 			found = true
 			cure := "modwsgi install --upgrade"
@@ -404,7 +408,7 @@ func (e *exam) advisories(context.Context) {
 		}
 	}
 	if !found {
-		e.find(OK, "", "no known advisory for httpd %s and mod_wsgi %s", e.receipt.HTTPD.Version, e.receipt.Module.Version)
+		e.find(OK, "", "no known advisory for httpd %s and mod_wsgi %s", server, e.receipt.Module.Version)
 	}
 }
 

@@ -1,0 +1,200 @@
+package express
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/receipt"
+)
+
+var compiledPythons = map[[2]int][]byte{}
+
+// pythonFile writes what stands for a libpython or an interpreter of 3.MINOR.PATCH.
+func pythonFile(t *testing.T, path string, minor, patch int) {
+	t.Helper()
+	kind := [2]int{minor, patch}
+	if compiledPythons[kind] == nil {
+		gcc, err := exec.LookPath("gcc")
+		if err != nil {
+			t.Skip("no gcc to build a library with")
+		}
+		source, out := filepath.Join(t.TempDir(), "python.c"), filepath.Join(t.TempDir(), "python.so")
+		plantText(t, source, fmt.Sprintf("void Py_InitializeEx(int i) {}\nconst unsigned long Py_Version = %#x;\n", 0x030000f0|minor<<16|patch<<8))
+		if text, err := exec.CommandContext(t.Context(), gcc, "-shared", "-fPIC", "-nostdlib", "-o", out, source).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if compiledPythons[kind], err = os.ReadFile(out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = os.Remove(path)
+	plantText(t, path, string(compiledPythons[kind]))
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pythonWorld is an environment with a module for a shared libpython, and the Python
+// 3.11.2 below it.
+func pythonWorld(t *testing.T, edit func(dir string, r *receipt.Receipt)) (dir, exe string) {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, _ = fakeInstall(t, dir, func(r *receipt.Receipt) {
+		r.Python.Prefix, r.Python.LibPython = dir, filepath.Join(dir, "base", "lib", "libpython3.11.so.1.0")
+		if edit != nil {
+			edit(dir, r)
+		}
+	})
+	pythonFile(t, filepath.Join(dir, "base/bin/python3.11"), 11, 2)
+	pythonFile(t, filepath.Join(dir, "base/lib/libpython3.11.so.1.0"), 11, 2)
+	if err := os.Symlink(filepath.Join(dir, "base/bin/python3.11"), filepath.Join(dir, "bin/python3")); err != nil {
+		t.Fatal(err)
+	}
+	return dir, exe
+}
+
+// TestModuleFitsThePythonOfToday: what may change below an environment, and what the
+// launcher refuses before it announces anything.
+func TestModuleFitsThePythonOfToday(t *testing.T) {
+	static := func(dir string, r *receipt.Receipt) { r.Python.LibPython = filepath.Join(dir, "libpython3.11.a") }
+	for name, c := range map[string]struct {
+		was    func(dir string, r *receipt.Receipt)
+		change func(t *testing.T, dir string)
+		want   string // "" for a module that fits
+	}{
+		"nothing":    {},
+		"everything": {change: func(t *testing.T, dir string) { upgradeTo(t, dir, "bin/python3.11", "lib/libpython3.11.so.1.0") }},
+		"the Python without the library": {
+			change: func(t *testing.T, dir string) { upgradeTo(t, dir, "bin/python3.11") },
+			want:   "loads the libpython of Python 3.11.2",
+		},
+		"the library without the Python": {
+			change: func(t *testing.T, dir string) { upgradeTo(t, dir, "lib/libpython3.11.so.1.0") },
+			want:   "loads the libpython of Python 3.11.9",
+		},
+		"the library is gone": {
+			change: func(t *testing.T, dir string) { _ = os.Remove(filepath.Join(dir, "base/lib/libpython3.11.so.1.0")) },
+			want:   "no longer exists",
+		},
+		"static":           {was: static},
+		"static, upgraded": {was: static, change: func(t *testing.T, dir string) { upgradeTo(t, dir, "bin/python3.11") }, want: "holds the interpreter of Python 3.11.2"},
+		"made again with another version": {
+			change: func(t *testing.T, dir string) {
+				pythonFile(t, filepath.Join(dir, "base/bin/python3.12"), 12, 1)
+				plantText(t, filepath.Join(dir, "base/lib/python3.12/os.py"), "")
+				plantText(t, filepath.Join(dir, "pyvenv.cfg"), "home = "+dir+"/base/bin\nversion = 3.12.1\n")
+				_ = os.Remove(filepath.Join(dir, "bin/python3"))
+				if err := os.Symlink(filepath.Join(dir, "base/bin/python3.12"), filepath.Join(dir, "bin/python3")); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: "built for Python 3.11.2, the environment's is 3.12.1",
+		},
+		"an interpreter that does not tell": {change: func(t *testing.T, dir string) {
+			_ = os.Remove(filepath.Join(dir, "base/bin/python3.11"))
+			plantText(t, filepath.Join(dir, "base/bin/python3.11"), "#!/bin/sh\n")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, exe := pythonWorld(t, c.was)
+			if c.change != nil {
+				c.change(t, dir)
+			}
+			in, err := discover(exe)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = in.checkPython()
+			if c.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(fault.HintOf(err), "modwsgi install --python "+dir) {
+				t.Errorf("%v, hint %q", err, fault.HintOf(err))
+			}
+			app := filepath.Join(dir, "app.wsgi")
+			plantText(t, app, "")
+			start := []string{"start-server", app, "--server-root", filepath.Join(dir, "r")}
+			if os.Geteuid() == 0 {
+				start = append(start, "--user", "nobody")
+			}
+			for _, args := range [][]string{start, {"module-config"}} {
+				code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: dir, Env: []string{"LANG=C.UTF-8"}}, args...)
+				if code != 1 || stdout != "" || !strings.Contains(stderr, c.want) {
+					t.Errorf("%q: %d, %q, %q", args, code, stdout, stderr)
+				}
+			}
+			if exists(filepath.Join(dir, "r")) {
+				t.Error("a server root was made")
+			}
+		})
+	}
+}
+
+// upgradeTo exchanges files of the base Python for those of 3.11.9.
+func upgradeTo(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		pythonFile(t, filepath.Join(dir, "base", name), 11, 9)
+	}
+}
+
+// TestMovedWithItsPython: a libpython inside the environment moves with it (conda).
+func TestMovedWithItsPython(t *testing.T) {
+	before, _ := pythonWorld(t, nil)
+	lib := filepath.Join(before, "lib", "libpython3.11.so.1.0")
+	pythonFile(t, lib, 11, 2)
+	after := filepath.Join(t.TempDir(), "moved")
+	if err := os.Rename(before, after); err != nil {
+		t.Fatal(err)
+	}
+	exe, _ := fakeInstall(t, after, func(r *receipt.Receipt) { r.Python.Prefix, r.Python.LibPython = before, lib })
+	in, err := discover(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := in.checkPython(); err != nil || in.sharedPython() != filepath.Join(after, "lib", "libpython3.11.so.1.0") {
+		t.Errorf("%v, library %q", err, in.sharedPython())
+	}
+}
+
+// TestCallersPythonStaysOut: of the caller's variables httpd gets none that leads the
+// interpreter elsewhere, whoever sets it, and no preloaded one.
+func TestCallersPythonStaysOut(t *testing.T) {
+	l := &launch{Env: []string{"PYTHONHOME=/x", "A=1", "LANG=C.UTF-8"}}
+	got := l.environ([]string{"PYTHONHOME=/y", "PYTHONPLATLIBDIR=lib64", "PYTHONEXECUTABLE=/z", "__PYVENV_LAUNCHER__=/z", "PYTHONPATH=/p", "LD_LIBRARY_PATH=/l", "PYTHONHOMES=/h"})
+	if want := "PYTHONPATH=/p LD_LIBRARY_PATH=/l PYTHONHOMES=/h A=1 LANG=C.UTF-8"; strings.Join(got, " ") != want {
+		t.Errorf("got %q", got)
+	}
+	if got := inherited(got); strings.Join(got, " ") != "LD_LIBRARY_PATH=/l PYTHONPATH=/p" {
+		t.Errorf("named: %q", got)
+	}
+	dir := t.TempDir()
+	python, other := filepath.Join(dir, "disguised.so"), filepath.Join(dir, "other.so")
+	pythonFile(t, python, 11, 2)
+	plantText(t, other, "")
+	for value, refused := range map[string]bool{
+		"LD_PRELOAD=" + other:                false,
+		"LD_PRELOAD=libjemalloc.so.2":        false,
+		"LD_PRELOAD=" + other + " " + python: true,
+		"LD_AUDIT=" + other + ":" + python:   true,
+		"LD_PRELOAD=libpython3.11.so.1.0":    true,
+		"DYLD_INSERT_LIBRARIES=" + python:    true,
+		"LD_LIBRARY_PATH=" + dir:             false, // httpd is told where Python is
+	} {
+		err := checkInherited([]string{"A=1", value})
+		if (err != nil) != refused || err != nil && fault.HintOf(err) == "" {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+}
