@@ -3,6 +3,7 @@ package detect
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"

@@ -53,7 +53,7 @@ func assemble(d *Disk, exe string, a *answer, evidence []Evidence, req Request) 
 		return nil, err
 	}
 	if !d.isDir(p.Prefix) || !d.isDir(p.BasePrefix) {
-		return nil, fault.New(fault.Environment, hintRecreate,
+		return nil, fault.New(fault.Environment, recreate(filepath.Dir(filepath.Dir(exe)), ""),
 			"%s says that it lies in %s (made from %s), which is not there", exe, p.Prefix, p.BasePrefix)
 	}
 	p.findMachine(d, a)
@@ -132,7 +132,7 @@ func (p *Python) checkConfiguration(d *Disk, a *answer) error {
 		return nil
 	}
 	if now := fmt.Sprintf("%d.%d", p.Major, p.Minor); parts[0]+"."+parts[1] != now {
-		return fault.New(fault.Environment, hintRecreate,
+		return fault.New(fault.Environment, recreate(p.Prefix, made),
 			"%s was made for Python %s.%s, but its interpreter is %s now", p.Prefix, parts[0], parts[1], p.Version)
 	}
 	return nil

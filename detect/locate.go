@@ -12,13 +12,13 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
 )
 
 const (
 	maxLinks      = 40
 	hintMakeEnv   = "make an environment with: python3 -m venv .venv"
 	hintGivePath  = "give --python an interpreter, an environment directory, or a program in its bin directory"
-	hintRecreate  = "make the environment anew with: python3 -m venv --clear PATH"
 	binUnix       = "bin"
 	binWindows    = "Scripts"
 	cfgName       = "pyvenv.cfg"
@@ -134,7 +134,7 @@ func missing(path string) error {
 				"let this account search the directories on the way there, or make the environment from a Python outside of them",
 				"%s is a symbolic link that leads to %s, which this account cannot reach: %w", path, all[len(all)-1], fs.ErrPermission)
 		}
-		return fault.New(fault.Environment, hintRecreate+" (the Python that it was made from has gone)",
+		return fault.New(fault.Environment, recreate(filepath.Dir(filepath.Dir(path)), "")+" (the Python that it was made from no longer exists)",
 			"%s is a symbolic link that leads to %s: %w", path, all[len(all)-1], fs.ErrNotExist)
 	}
 	return fault.New(fault.Environment, hintGivePath, "%s: %w", path, fs.ErrNotExist)
@@ -207,12 +207,27 @@ func locateDir(dir string) (string, error) {
 	return "", fault.New(fault.Environment, hint, "%s is not a Python environment: it has no bin/python", dir)
 }
 
+// recreate is the command that makes an environment again, with a version of Python
+// ("3.11") or with any. It goes to the right place only in an environment; elsewhere
+// the hint is to give another path.
+func recreate(dir, version string) string {
+	if !isFile(filepath.Join(dir, cfgName)) {
+		return hintGivePath
+	}
+	python := "python3"
+	if _, minor, ok := strings.Cut(version, "."); ok {
+		minor, _, _ = strings.Cut(minor, ".")
+		python += "." + minor
+	}
+	return "make the environment anew, without what is installed in it, with: " + run.Quote(python) + " -m venv --clear " + run.Quote(dir)
+}
+
 // noInterpreter says why the bin directory of an environment has none.
 func noInterpreter(bin string) error {
 	if err := brokenInterpreter(bin); err != nil {
 		return err
 	}
-	return fault.New(fault.Environment, hintRecreate, "the environment %s has no interpreter", filepath.Dir(bin))
+	return fault.New(fault.Environment, recreate(filepath.Dir(bin), ""), "the environment %s has no interpreter", filepath.Dir(bin))
 }
 
 // brokenInterpreter explains an interpreter that is there by name only, nil

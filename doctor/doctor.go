@@ -213,9 +213,17 @@ func Fix(ctx context.Context, before *Report, q Request, rebuild Rebuild) (*Repo
 		return nil, err
 	}
 	if left := after.Fixable(); len(left) > 0 {
-		return after, fault.New(fault.Verify, "install again with modwsgi install --reinstall and read its log", "the rebuild did not cure: %s", strings.Join(left, ", "))
+		return after, fault.New(fault.Verify, "install again with modwsgi install --reinstall"+forPython(after)+" and read its log", "the rebuild did not cure: %s", strings.Join(left, ", "))
 	}
 	return after, nil
+}
+
+// forPython is the option that names the environment of a report.
+func forPython(r *Report) string {
+	if r.Python == nil {
+		return ""
+	}
+	return " --python " + run.Quote(r.Python.Prefix)
 }
 
 var errNone = errors.New("none")

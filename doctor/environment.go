@@ -70,7 +70,7 @@ func (e *exam) findHTTPD(ctx context.Context) {
 	}
 	for _, c := range found {
 		if c.Refused != "" && c.Provenance == detect.Bundled {
-			e.find(Problem, "modwsgi install --reinstall", "the environment's own httpd cannot be used: %s", c.Refused).Evidence = c.Evidence
+			e.find(Problem, e.modwsgi("install --reinstall"), "the environment's own httpd cannot be used: %s", c.Refused).Evidence = c.Evidence
 		}
 	}
 }

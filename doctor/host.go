@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -253,9 +254,10 @@ func (e *exam) selinux(context.Context) {
 	if err != nil || strings.TrimSpace(string(data)) != "1" {
 		return
 	}
-	cure := "started as a service, httpd needs labels: semanage fcontext -a -t httpd_modules_t '" + "PREFIX(/.*)?\\.so'" + " && restorecon -R PREFIX"
+	cure := "started as a service, httpd needs labels on the files of the environment (semanage fcontext, restorecon)"
 	if e.py != nil {
-		cure = strings.ReplaceAll(cure, "PREFIX", e.py.Prefix)
+		cure = "started as a service, httpd needs labels: semanage fcontext -a -t httpd_modules_t " + run.Quote(regexp.QuoteMeta(e.py.Prefix)+`(/.*)?\.so`) +
+			" && restorecon -R " + run.Quote(e.py.Prefix)
 	}
 	e.find(Warning, cure, "SELinux is enforcing: httpd as a service may load only modules with its labels").because("enforce", e.host.selinux, "1")
 }

@@ -17,9 +17,17 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/recipe"
+	"modwsgi/internal/run"
 )
 
-const cureRebuild = "modwsgi doctor --fix (or modwsgi install --reinstall)"
+// modwsgi is a command for this environment.
+func (e *exam) modwsgi(words string) string {
+	return "modwsgi " + words + " --python " + run.Quote(e.py.Prefix)
+}
+
+func (e *exam) cureRebuild() string {
+	return e.modwsgi("doctor --fix") + " (or " + e.modwsgi("install --reinstall") + ")"
+}
 
 // installed reads the receipt.
 func (e *exam) installed(context.Context) {
@@ -45,7 +53,7 @@ func (e *exam) installed(context.Context) {
 		e.earlier(Warning)
 	case errors.Is(err, errNone) && e.earlier(Problem):
 	case errors.Is(err, errNone):
-		e.find(Note, "modwsgi install --python "+e.py.Prefix, "no mod_wsgi of ours is installed in %s", e.py.Prefix)
+		e.find(Note, e.modwsgi("install"), "no mod_wsgi installed by modwsgi was found in %s", e.py.Prefix)
 	default:
 		f := e.find(Problem, fault.HintOf(err), "%s", err)
 		f.Fixable = true
@@ -60,7 +68,7 @@ func (e *exam) earlier(s Severity) (found bool) {
 		if err != nil {
 			continue
 		}
-		f := e.find(s, "modwsgi doctor --fix (or modwsgi install)", "mod_wsgi %s is for Python %s, which this environment had before; its Python is %s now",
+		f := e.find(s, e.modwsgi("doctor --fix")+" (or "+e.modwsgi("install")+")", "mod_wsgi %s is for Python %s, which this environment had before; its Python is %s now",
 			r.Module.Version, detect.VersionOfSite(site), e.py.Version).
 			because("receipt", filepath.Join(site, filepath.FromSlash(receipt.Path)), r.Python.SOABI).because("python", e.py.Executable, e.py.SOABI)
 		f.Fixable, found = true, true
@@ -77,7 +85,7 @@ func (e *exam) modulePath() string {
 
 // rebuild adds a finding that building the module again cures.
 func (e *exam) rebuild(format string, args ...any) *Finding {
-	f := e.find(Problem, cureRebuild, format, args...)
+	f := e.find(Problem, e.cureRebuild(), format, args...)
 	f.Fixable = true
 	return f
 }
@@ -209,13 +217,13 @@ func (e *exam) libc(context.Context) {
 		return
 	}
 	if libcOf(python) != libcOf(httpd) {
-		e.find(Problem, "use a Python and an httpd made for the same C library (modwsgi install --httpd bundled)",
+		e.find(Problem, "use a Python and an httpd made for the same C library ("+e.modwsgi("install --httpd bundled")+")",
 			"Python is made for %s, httpd for %s", libcOf(python), libcOf(httpd)).
 			because("loader", e.py.Executable, python).because("loader", server, httpd)
 		return
 	}
 	if !exists(httpd) {
-		e.find(Problem, "install the C library that it was made for, or build httpd here: modwsgi install --httpd bundled --reinstall",
+		e.find(Problem, "install the C library that it was made for, or build httpd here: "+e.modwsgi("install --httpd bundled --reinstall"),
 			"httpd needs the loader %s, which is not there", httpd).because("loader", server, httpd)
 		return
 	}
@@ -242,7 +250,7 @@ func (e *exam) needsNewerLibc(loader, server string) (bad bool) {
 			continue
 		}
 		bad = true
-		e.find(Problem, "build it on this system: modwsgi install --reinstall", "%s needs glibc %s, this system has %s", filepath.Base(path), facts.GLIBC, have).
+		e.find(Problem, "build it on this system: "+e.modwsgi("install --reinstall"), "%s needs glibc %s, this system has %s", filepath.Base(path), facts.GLIBC, have).
 			because("glibc", path, facts.GLIBC).because("glibc", library, have)
 	}
 	return bad
@@ -316,7 +324,7 @@ func (e *exam) mpm(context.Context) {
 
 func (e *exam) cureHTTPD() string {
 	if e.receipt.HTTPD.Provenance == string(detect.Bundled) {
-		return "modwsgi install --reinstall"
+		return e.modwsgi("install --reinstall")
 	}
 	return "install the distribution's httpd again (its modules are a part of it)"
 }
@@ -349,7 +357,7 @@ func (e *exam) libraries(context.Context) {
 			continue
 		}
 		different = true
-		e.find(Warning, "build both against the same one: modwsgi install --httpd bundled, with a Python that uses the system's "+strings.TrimSuffix(stem, ".so"),
+		e.find(Warning, "build both against the same one: "+e.modwsgi("install --httpd bundled")+", with a Python that uses the system's "+strings.TrimSuffix(stem, ".so"),
 			"Python uses %s and httpd %s, in one process", p.name, s.name).
 			because("needed", p.by, p.name).because("needed", s.by, s.name)
 	}
@@ -398,7 +406,7 @@ func (e *exam) advisories(context.Context) {
 	}{{"httpd", server, e.receipt.HTTPD.Features}, {"mod_wsgi", e.receipt.Module.Version, nil}} {
 		for _, a := range recipe.Catalogue().Advisories(c.component, c.version, c.features) {
 			found = true
-			cure := "modwsgi install --upgrade"
+			cure := e.modwsgi("install --upgrade")
 			severity := Warning
 			if c.component == "httpd" && e.receipt.HTTPD.Provenance != string(detect.Bundled) {
 				// Distributions repair without a new version number.

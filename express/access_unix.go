@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
 )
 
 // need is what the application's account must be able to do with a path.
@@ -48,7 +49,7 @@ func accessHint(err error) string {
 	if strings.HasPrefix(b.at+"/", "/root/") {
 		return "root's home is closed to others: use a Python and an application outside of it, for example below /opt or /srv"
 	}
-	return "open it (chmod o+x), or use another place or another --user"
+	return "open it (chmod o+x " + run.Quote(b.at) + "), or use another place or another --user"
 }
 
 // blockedError is a component of a path that the account may not pass.

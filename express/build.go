@@ -11,6 +11,7 @@ import (
 
 	"modwsgi/express/conf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
 )
 
 // Shorthands for the arguments of directives.
@@ -284,7 +285,7 @@ func (p *Program) modules(ctx context.Context, b *builder) error {
 			}
 			hint := "use an httpd that has it, or see --modules-directory"
 			if feature := map[string]string{"ssl": "tls", "http2": "http2", "deflate": "deflate"}[m.name]; feature != "" && runtime.GOOS != "windows" {
-				hint = "modwsgi install --httpd bundled --with " + feature + " builds one that has it, or see --modules-directory"
+				hint = "modwsgi install --httpd bundled --with " + feature + " --python " + run.Quote(i.in.home) + " builds one that has it, or see --modules-directory"
 			}
 			return fault.New(fault.Environment, hint,
 				"%s needs the httpd module mod_%s, which is neither in %s nor built in", by, m.name, i.modulesDir)

@@ -36,7 +36,7 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 		}
 	}
 	if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
-		return noHTTPD(i.httpd)
+		return noHTTPD(i.httpd, i.in.home)
 	}
 	if err := wantDirectory(optModulesDirectory, i.modulesDir); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (p *Program) askBuiltIn(ctx context.Context, i *instance) error {
 	var r run.Runner
 	out, err := r.Output(ctx, run.Cmd{Argv: []string{i.httpd, "-l"}, Env: p.Env})
 	if err != nil {
-		return fault.New(fault.Environment, "run modwsgi install again", "ask %s for its modules: %w%s", i.httpd, err, tailOf(err))
+		return fault.New(fault.Environment, installHint(i.in.home), "ask %s for its modules: %w%s", i.httpd, err, tailOf(err))
 	}
 	i.builtIn = map[string]bool{}
 	for line := range strings.Lines(string(out)) {

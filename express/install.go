@@ -56,7 +56,7 @@ func discover(paths ...string) (*install, error) {
 	if len(tried) == 0 {
 		return nil, fault.New(fault.Internal, "", "find the launcher's own path")
 	}
-	return nil, fault.New(fault.Environment, installHint, "no mod_wsgi is installed in %s (there is no %s in its site-packages)", tried[0], receipt.Path)
+	return nil, fault.New(fault.Environment, installHint(tried[0]), "no mod_wsgi is installed in %s (there is no %s in its site-packages)", tried[0], receipt.Path)
 }
 
 // linkChain returns a path, what it links to, and so on.
@@ -147,7 +147,7 @@ func pyvenv(prefix string) map[string]string {
 func open(exe, prefix, site string) (*install, error) {
 	r, err := receipt.Read(site)
 	if err != nil {
-		return nil, fault.Wrap(fault.Environment, "run modwsgi install again", err)
+		return nil, fault.Wrap(fault.Environment, installHint(prefix), err)
 	}
 	in := &install{launcher: exe, prefix: prefix, site: site, receipt: r, home: prefix}
 	in.module = filepath.Join(site, "mod_wsgi", "server", filepath.Base(r.Module.File))
@@ -155,7 +155,7 @@ func open(exe, prefix, site string) (*install, error) {
 		in.home = r.Python.Prefix
 	}
 	if _, err := os.Stat(in.module); err != nil {
-		return nil, fault.New(fault.Environment, "run modwsgi install again", "the module %s is not there", in.module)
+		return nil, fault.New(fault.Environment, installHint(prefix), "the module %s is not there", in.module)
 	}
 	return in, nil
 }

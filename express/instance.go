@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
 )
 
 // instance is a server with everything derived: where its files are, as whom it
@@ -317,7 +318,7 @@ func (i *instance) checkWritable() error {
 	return as(i.account, func() error {
 		for _, d := range []named{{optCoverageDirectory, i.coverageDir}, {optProfilerDirectory, i.profilerDir}, {optRecorderDirectory, i.recorderDir}} {
 			if there[d.path] && !writable(d.path) {
-				return fault.New(fault.Environment, "give it to that account (chown "+i.account.user+"), or name one that is not there yet: it will be made",
+				return fault.New(fault.Environment, "give it to that account (chown "+run.Quote(i.account.user)+" "+run.Quote(d.path)+"), or name one that is not there yet: it will be made",
 					"option %s: the user %s cannot write in %s", d.option, i.account.user, d.path)
 			}
 		}

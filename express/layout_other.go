@@ -7,7 +7,9 @@ import (
 	"modwsgi/internal/run"
 )
 
-const installHint = "install it with: modwsgi install --python PATH-OF-THE-PYTHON"
+// installHint is what to do about a prefix in which there is no mod_wsgi, or none that
+// works.
+func installHint(prefix string) string { return "run modwsgi install --python " + run.Quote(prefix) }
 
 // besideApache recognises the layout of the zip for Windows.
 func besideApache(string) (*install, error) { return nil, nil }
@@ -16,8 +18,8 @@ func besideApache(string) (*install, error) { return nil, nil }
 func (in *install) settleHere([]string) (done bool, err error) { return false, nil }
 
 // noHTTPD is the error for an httpd that is not where the record says.
-func noHTTPD(httpd string) error {
-	return fault.New(fault.Environment, "run modwsgi install again, or name one with --httpd-executable", "the httpd %s, which the module was built for, is not there", httpd)
+func noHTTPD(httpd, prefix string) error {
+	return fault.New(fault.Environment, installHint(prefix)+", or name one with --httpd-executable", "the httpd %s, which the module was built for, is not there", httpd)
 }
 
 // modulesOf is the directory of modules that is meant by one that was named.

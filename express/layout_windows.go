@@ -17,7 +17,11 @@ import (
 	"modwsgi/internal/run"
 )
 
-const installHint = "install the wheel with pip and start the launcher of that Python, or unpack the zip, whole, over the directory that holds Apache24"
+// installHint is what to do about a prefix in which there is no mod_wsgi, or none that
+// works.
+func installHint(string) string {
+	return "install the wheel with pip and start the launcher of that Python, or unpack the zip, whole, over the directory that holds Apache24"
+}
 
 // zipRecord is the record beside the launcher in a zip, which is unpacked over
 // the directory that holds Apache24.
@@ -185,7 +189,7 @@ func serviceDir(image string) string {
 }
 
 // noHTTPD is the error for an httpd that is not there.
-func noHTTPD(httpd string) error {
+func noHTTPD(httpd, _ string) error {
 	return fault.New(fault.Environment, `name one with --httpd-executable, or set MOD_WSGI_APACHE_ROOTDIR to its directory (as C:\Apache24); Apache for Windows: https://www.apachelounge.com/download/`,
 		"there is no httpd: %s is not there", httpd)
 }

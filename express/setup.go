@@ -286,7 +286,7 @@ func (i *instance) confError(err error, trial, text string, file *conf.File) err
 	target := filepath.Join(i.root, confFile)
 	tail := tailOf(err)
 	if tail == "" {
-		return fault.New(fault.Environment, "run modwsgi install again", "check the configuration: %w", err)
+		return fault.New(fault.Environment, installHint(i.in.home), "check the configuration: %w", err)
 	}
 	what := "httpd refuses the configuration"
 	if m := atLine.FindStringSubmatch(tail); m != nil && !strings.HasPrefix(m[2], trial) {

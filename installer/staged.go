@@ -15,6 +15,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/receipt"
+	"modwsgi/internal/run"
 )
 
 // Staged is a finished build that lies outside of every environment: exactly the
@@ -238,7 +239,7 @@ func StageInstalled(ctx context.Context, q Request) (*Staged, error) {
 		return nil, err
 	}
 	if s.receipt == nil || !ours(s.module) {
-		return nil, fault.New(fault.Environment, "run modwsgi install --python "+py.Prefix+", or leave out --from-env",
+		return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix)+", or leave out --from-env",
 			"there is no mod_wsgi that modwsgi installed in %s", py.Prefix)
 	}
 	out := &Staged{Site: py.Platlib, Bin: py.Scripts, Receipt: *s.receipt, Python: py}
@@ -254,7 +255,7 @@ func StageInstalled(ctx context.Context, q Request) (*Staged, error) {
 			continue
 		}
 		if problems := dist.Check(); len(problems) > 0 {
-			return nil, fault.New(fault.Environment, "run modwsgi install --python "+py.Prefix+" to repair it", "%s is not as it was installed: %s", d.name, problems[0])
+			return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix)+" to repair it", "%s is not as it was installed: %s", d.name, problems[0])
 		}
 	}
 	out.Module = []Source{{Component: "mod_wsgi", Version: s.receipt.Module.Version}}
@@ -266,7 +267,7 @@ func StageInstalled(ctx context.Context, q Request) (*Staged, error) {
 		}
 	}
 	if _, err := os.Stat(filepath.Join(py.Scripts, "mod_wsgi-express")); err != nil {
-		return nil, fault.New(fault.Environment, "run modwsgi install --python "+py.Prefix+" to repair it", "the launcher is missing: %w", err)
+		return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix)+" to repair it", "the launcher is missing: %w", err)
 	}
 	return out, nil
 }

@@ -117,13 +117,13 @@ func (l *errorLog) close() {
 // verifyHint reads what httpd said.
 func verifyHint(said, prefix string, account *run.Account) string {
 	if dir := closedTo(prefix); account != nil && !account.ReadAll && dir != "" {
-		return "the directory " + dir + " is closed to the user that serves (root itself cannot): use an environment below /srv or /opt, or open it (chmod o+x)"
+		return "the directory " + dir + " is closed to the user that serves (root itself cannot): use an environment below /srv or /opt, or open it (chmod o+x " + run.Quote(dir) + ")"
 	}
 	switch {
 	case strings.Contains(said, "cannot open shared object file"):
 		return "a library that the module or httpd needs is not found: was Python or a system library removed?"
 	case strings.Contains(said, "undefined symbol"):
-		return "the module and the httpd or the Python do not belong together: run modwsgi install --reinstall"
+		return "the module and the httpd or the Python do not belong together: run modwsgi install --reinstall --python " + run.Quote(prefix)
 	case strings.Contains(said, "Permission denied"), strings.Contains(said, "Operation not permitted"):
 		return "the server cannot read the Python environment or its own directory: look at their permissions"
 	case strings.Contains(said, "could not bind"):

@@ -51,6 +51,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"modwsgi/internal/quote"
 )
 
 // Untrusted is the error for something that another user than this one and root
@@ -142,7 +144,7 @@ func (e *Exposed) Error() string {
 }
 
 // Hint returns what to do about it.
-func (e *Exposed) Hint() string { return "take their rights away: chmod 600 " + e.Path }
+func (e *Exposed) Hint() string { return "take their rights away: chmod 600 " + quote.Shell(e.Path) }
 
 // ReadSecret returns the contents of a file with a key or a passphrase, which
 // nobody else can change or read: *Exposed where its mode lets another user read it.

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"modwsgi/internal/quote"
 )
 
 // MaxOutput is how many bytes of standard output Output keeps; a tool that
@@ -260,12 +262,7 @@ func (r *Runner) echo(c Cmd) {
 }
 
 // Quote returns s as one word of a POSIX shell, for display and for scripts.
-func Quote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
+func Quote(s string) string { return quote.Shell(s) }
 
 // LookPath finds a program: a name with a slash is taken as it is, another one
 // is searched in the PATH that env sets (not in our own environment's). Its
