@@ -242,6 +242,9 @@ func (a *app) start() error {
 		v.sink().Warn(fmt.Sprintf("programs in %s, which is in PATH, are ignored because another user could exchange them: %v", dir, a.ignored[dir]))
 	}
 	a.ignored = nil // once
+	if text := shortage.Early(); text != "" {
+		v.sink().Warn(text)
+	}
 	installer.Sweep(installer.Request{Dir: a.Dir, Env: a.Env, CacheDir: a.cacheDir})
 	return nil
 }

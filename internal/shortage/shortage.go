@@ -28,7 +28,7 @@ type Kind int
 
 // The kinds.
 const (
-	Space     Kind = iota + 1 // bytes of a file system
+	Space     Kind = iota + 1 // bytes of a file system; the first three are of one
 	Inodes                    // files of a file system
 	Quota                     // what this user may store
 	FileSize                  // the size of one file
@@ -74,7 +74,7 @@ func Of(err error) (Shortage, bool) {
 		if !w.said.MatchString(text) {
 			continue
 		}
-		s := Shortage{Kind: w.kind, Path: dir}
+		s := Shortage{Kind: w.kind, Path: existing(dir)}
 		if path := pathIn(err); path != "" {
 			s.Path = path
 		}
@@ -190,14 +190,25 @@ func (s Shortage) Hint(cache string) string {
 	return ""
 }
 
+// Early returns a text about a limit so low that this program, or a compiler, ends in
+// the middle of its work without a word of its own: the runtime of Go reserves
+// addresses generously, and ends when it gets none. "" where there is no such limit.
+func Early() string {
+	const enough = 2 << 30
+	if n, ok := rlimit(addressSpace); ok && n < enough {
+		return fmt.Sprintf("this program and compilers may end for want of address space: ulimit -v is %d KiB; raise it (ulimit -v unlimited)", n>>10)
+	}
+	return ""
+}
+
 // PruneCommand frees space in the cache.
 const PruneCommand = "modwsgi cache prune --older-than 7d"
 
 // Explain puts a shortage that is at the bottom of an error first, with its own hint
-// and the class [fault.Environment]. Errors of the user, of locks and signals are as
-// they are, and of those of placing the class: what was to be changed was an
-// environment. A hint of theirs stays, and so does one for a read-only file system:
-// whoever wanted to write there knows what else could be named.
+// and the class [fault.Environment]. Errors of the user, of locks and of signals stay
+// as they are. Those of changing an environment keep their class. A hint of theirs
+// stays, and so does one where the file system is read-only or not known here: whoever
+// wanted to write there knows what else could be named.
 func Explain(err error, cache string) error {
 	class := fault.ClassOf(err)
 	if err == nil || class == fault.Usage || class == fault.Busy || class == fault.Interrupted {
@@ -208,7 +219,8 @@ func Explain(err error, cache string) error {
 		return err
 	}
 	hint := s.Hint(cache)
-	if own := fault.HintOf(err); own != "" && (class == fault.Place || s.Kind == ReadOnly) {
+	unknown := s.Path == "" && (s.Kind <= Quota || s.Kind == ReadOnly)
+	if own := fault.HintOf(err); own != "" && (unknown || class == fault.Place || s.Kind == ReadOnly) {
 		hint = own
 	}
 	if class != fault.Place {

@@ -227,7 +227,7 @@ func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, sourc
 	}
 	program := strings.TrimSuffix(src, ".c")
 	argv := append(slices.Clone(h.CC), "-I/usr/include/libxml2", "-I/usr/local/include/libxml2", "-o", program, src)
-	if err := r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: h.Env}); err != nil {
+	if err := r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: tempIn(h.Env, scratch)}); err != nil {
 		return err
 	}
 	if _, err := os.Stat(program); err != nil {
@@ -235,6 +235,10 @@ func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, sourc
 	}
 	return nil
 }
+
+// tempIn has a tool's temporary files in a directory of this run, with which those of
+// a killed compiler go.
+func tempIn(env []string, dir string) []string { return append(slices.Clone(env), "TMPDIR="+dir) }
 
 // Tool returns the program of the binary utilities that goes with the compiler:
 // "aarch64-linux-gnu-ar" for a cross compiler where there is one, else the plain
