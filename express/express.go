@@ -18,6 +18,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
+	"modwsgi/internal/shortage"
 )
 
 // Program is one run of the launcher: everything that it gets from outside.
@@ -175,6 +176,7 @@ func (p *Program) showUsage(u *UsageError) {
 // showError prints an error as upstream does (PROG: error: TEXT), and its hint.
 // The lines of a text that has several are indented.
 func (p *Program) showError(err error) {
+	err = shortage.Explain(err, "")
 	show(p.Stderr, "error", err.Error())
 	if h := fault.HintOf(err); h != "" {
 		show(p.Stderr, "hint", h)

@@ -33,15 +33,15 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 	h := &Host{Toolchain: tc, Has: map[string]bool{}, Linked: map[string][]string{}}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	var full error
+	var starved error
 	try := func(name, source string, libs []string) {
 		wg.Go(func() {
 			err := h.Try(ctx, r, scratch, name, source, libs...)
 			ok := err == nil
 			mu.Lock()
 			defer mu.Unlock()
-			if toolchain.NoSpace(err) {
-				full = err
+			if toolchain.Starved(err, scratch) != "" {
+				starved = err
 			}
 			h.Has[name] = ok
 			if ok {
@@ -61,9 +61,8 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if full != nil { // a feature must not get lost by that
-		return nil, fault.New(fault.Environment, "free some space in "+filepath.Dir(scratch)+", or set TMPDIR to another directory",
-			"try the compiler: no space left: %w", toolchain.WithTail(full))
+	if starved != nil { // a feature must not get lost by that
+		return nil, fault.New(fault.Environment, toolchain.Starved(starved, scratch), "try the compiler: %w", toolchain.WithTail(starved))
 	}
 	h.Expat = h.Has["expat"]
 	delete(h.Has, "expat") // it is no feature

@@ -3,6 +3,8 @@ package installer
 import (
 	"errors"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"modwsgi/internal/fault"
@@ -26,12 +28,12 @@ func TestCheckRoom(t *testing.T) {
 		all   []room
 		words []string
 	}{
-		"fits":               {[]room{{"/big", "a", 1 << 30, 5000}, {"/endless", "b", 1, 1 << 40}, {"/nowhere", "c", 1 << 50, 0}}, nil},
-		"just":               {[]room{{"/small", "a", 60 << 20, 1}, {"/small/too", "b", 40 << 20, 1}}, nil},
-		"together too much":  {[]room{{"/small", "a", 60 << 20, 1}, {"/small/too", "b", 41 << 20, 1}}, []string{"/small has 100 MiB free", "101 MiB", "a, b", "--cache-dir"}},
-		"too many files":     {[]room{{"/many", "a", 1, 11}}, []string{"10 more files", "11 are needed"}},
-		"two file systems":   {[]room{{"/small", "a", 1 << 30, 1}, {"/many", "b", 1, 11}}, []string{"/small", "/many"}},
-		"files and no bytes": {[]room{{"/small", "a", 0, 1001}}, []string{"inodes"}},
+		"fits":               {[]room{{"/big", "a", siteRoomHint, 1 << 30, 5000}, {"/endless", "b", siteRoomHint, 1, 1 << 40}, {"/nowhere", "c", siteRoomHint, 1 << 50, 0}}, nil},
+		"just":               {[]room{{"/small", "a", siteRoomHint, 60 << 20, 1}, {"/small/too", "b", siteRoomHint, 40 << 20, 1}}, nil},
+		"together too much":  {[]room{{"/small", "a", siteRoomHint, 60 << 20, 1}, {"/small/too", "b", cacheRoomHint, 41 << 20, 1}}, []string{"/small has 100 MiB free", "101 MiB", "a, b", "cache prune", "--cache-dir"}},
+		"too many files":     {[]room{{"/many", "a", siteRoomHint, 1, 11}}, []string{"10 more files", "11 are needed"}},
+		"two file systems":   {[]room{{"/small", "a", siteRoomHint, 1 << 30, 1}, {"/many", "b", tempRoomHint, 1, 11}}, []string{"/small", "/many", siteRoomHint + "; " + tempRoomHint}},
+		"files and no bytes": {[]room{{"/small", "a", siteRoomHint, 0, 1001}}, []string{"inodes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := checkRoom(tt.all, look)
@@ -40,6 +42,9 @@ func TestCheckRoom(t *testing.T) {
 					t.Error(err)
 				}
 				return
+			}
+			if strings.Contains(fault.HintOf(err), "cache") != slices.ContainsFunc(tt.all, func(r room) bool { return r.hint == cacheRoomHint }) {
+				t.Errorf("the cache is not on a full file system, or it is: %s", fault.HintOf(err))
 			}
 			wantFault(t, err, fault.Environment, tt.words...)
 		})

@@ -98,7 +98,7 @@ func (t *throwaway) makeRun() error {
 }
 
 func (t *throwaway) cannot(err error) error {
-	return fault.New(fault.Environment, "look at the owner, the mode and the room of that directory, or set TMPDIR to another one", "prepare the throwaway server: %w", err)
+	return fault.New(fault.Environment, "look at the owner, the mode and the room of that directory, or set TMPDIR to another one", "prepare the throwaway server in %s: %w", t.dir.Path(), err)
 }
 
 // give sets the mode of something in the directory: own where the server runs as we

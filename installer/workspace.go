@@ -27,6 +27,7 @@ type workspace struct {
 	logBase *owned.Dir // that logs is in
 	release func()     // of the locks on dir and logs
 	keep    bool
+	cached  bool // dir is in the cache
 	builds  *builds
 }
 
@@ -74,7 +75,10 @@ func workIn(q *Request, store *owned.Dir) (*workspace, error) {
 	if err != nil {
 		return nil, errors.Join(err, base.Close())
 	}
-	w := &workspace{dir: dir, base: base, release: release, keep: q.KeepBuild, builds: newBuilds(q, store.Path(), dir)}
+	w := &workspace{
+		dir: dir, base: base, release: release, keep: q.KeepBuild,
+		cached: filepath.Dir(base.Path()) == store.Path(), builds: newBuilds(q, store.Path(), dir),
+	}
 	if err := w.openLogs(store); err != nil {
 		w.close()
 		return nil, err

@@ -23,6 +23,7 @@ import (
 	"modwsgi/internal/owned"
 	"modwsgi/internal/pace"
 	"modwsgi/internal/run"
+	"modwsgi/internal/shortage"
 	"modwsgi/internal/version"
 	"modwsgi/packaging"
 )
@@ -267,13 +268,26 @@ func (a *app) start() error {
 		v.sink().Warn(fmt.Sprintf("programs in %s, which is in PATH, are ignored because another user could exchange them: %v", dir, a.ignored[dir]))
 	}
 	a.ignored = nil // once
+	if text := shortage.Early(); text != "" {
+		v.sink().Warn(text)
+	}
 	installer.Sweep(installer.Request{Dir: a.Dir, Env: a.Env, CacheDir: a.cacheDir})
 	return nil
+}
+
+// cacheAt is the cache directory, "" where it is not known.
+func (a *app) cacheAt() string {
+	path, err := installer.CacheDirectory(installer.Request{Dir: a.Dir, Env: a.Env, CacheDir: a.cacheDir})
+	if err != nil {
+		return ""
+	}
+	return path
 }
 
 // fail shows an error, with its hint and the end of the log of the tool that
 // failed, and returns the exit code.
 func (a *app) fail(err error) int {
+	err = shortage.Explain(err, a.cacheAt())
 	code := exitCodes[fault.ClassOf(err)]
 	hint := fault.HintOf(err)
 	github := run.Getenv(a.Env, "GITHUB_ACTIONS") == "true" && !a.flags.json

@@ -49,9 +49,9 @@ type Options struct {
 	Offline    bool        // never touch the network
 	// Hold is a directory of the run, in which fetched archives stay also when the
 	// cache is cleared meanwhile; "" for none. It is best on the cache's file system.
-	Hold string
-	NoDebian   bool        // never ask the host's package mirror
-	Events     event.Sink
+	Hold     string
+	NoDebian bool // never ask the host's package mirror
+	Events   event.Sink
 
 	Transport     http.RoundTripper // replaces the one with proxies and timeouts made from Env
 	AllowHTTP     bool              // http addresses and redirects on the loopback interface are fine

@@ -14,11 +14,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
+	"modwsgi/internal/shortage"
 )
 
 // Toolchain is a C compiler that was shown to work, and what goes with it.
@@ -43,8 +43,8 @@ type Toolchain struct {
 // tryHint says why a compiler could not build a program: mostly because the C
 // library's headers are missing.
 func (h *Toolchain) tryHint(err error, scratch string) string {
-	if NoSpace(err) {
-		return "there is no space left in " + filepath.Dir(scratch) + ": free some, or set TMPDIR to another directory"
+	if hint := Starved(err, scratch); hint != "" {
+		return hint
 	}
 	text := said(err)
 	if len(h.CC) > 1 && !strings.Contains(text, "No such file or directory") {
@@ -53,10 +53,18 @@ func (h *Toolchain) tryHint(err error, scratch string) string {
 	return h.Install("", distro.LibC, "")
 }
 
-// NoSpace reports whether an attempt failed for want of room: then it says
-// nothing about what was tried.
-func NoSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || err != nil && strings.Contains(said(err), "No space left on device")
+// Starved returns what to do where an attempt in scratch failed because the system
+// has run out of something: then it says nothing about what was tried. It is "" where
+// that is not so.
+func Starved(err error, scratch string) string {
+	s, ok := shortage.Of(err)
+	switch {
+	case !ok:
+		return ""
+	case s.Kind == shortage.Space || s.Kind == shortage.Inodes || s.Kind == shortage.Quota:
+		return "free some space in " + filepath.Dir(scratch) + ", or set TMPDIR to another directory"
+	}
+	return s.Hint("")
 }
 
 // said is what an error says, with the last lines of the tool that failed.
@@ -88,8 +96,11 @@ func Find(ctx context.Context, r *run.Runner, caller []string, scratch string) (
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fault.New(fault.Environment, h.tryHint(err, scratch),
-			"the compiler %s cannot build a program: %w", strings.Join(h.CC, " "), WithTail(err))
+		what := "the compiler %s cannot build a program: %w"
+		if Starved(err, scratch) != "" {
+			what = "try the compiler %s: %w"
+		}
+		return nil, fault.New(fault.Environment, h.tryHint(err, scratch), what, strings.Join(h.CC, " "), WithTail(err))
 	}
 	return h, nil
 }
@@ -206,7 +217,7 @@ func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, sourc
 	}
 	program := strings.TrimSuffix(src, ".c")
 	argv := append(slices.Clone(h.CC), "-I/usr/include/libxml2", "-I/usr/local/include/libxml2", "-o", program, src)
-	if err := r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: h.Env}); err != nil {
+	if err := r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: tempIn(h.Env, scratch)}); err != nil {
 		return err
 	}
 	if _, err := os.Stat(program); err != nil {
@@ -214,6 +225,10 @@ func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, sourc
 	}
 	return nil
 }
+
+// tempIn has a tool's temporary files in a directory of this run, with which those of
+// a killed compiler go.
+func tempIn(env []string, dir string) []string { return append(slices.Clone(env), "TMPDIR="+dir) }
 
 // Tool returns the program of the binary utilities that goes with the compiler:
 // "aarch64-linux-gnu-ar" for a cross compiler where there is one, else the plain

@@ -1,0 +1,5 @@
+package shortage
+
+import "golang.org/x/sys/unix"
+
+const processes = unix.RLIMIT_NPROC

@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package shortage
+
+const processes = -1
