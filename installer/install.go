@@ -128,7 +128,7 @@ func install(ctx context.Context, q Request) (*Report, error) {
 	}
 	warnOfClosed(plan.Python, q.Events)
 	warnOfOwner(plan.Python, "install", q.Events)
-	if err := place.Writable(plan.Site, plan.Python.Scripts); err != nil {
+	if err := place.Writable(plan.Site, filepath.Join(plan.Python.Scripts, "mod_wsgi-express")); err != nil {
 		return nil, err
 	}
 	locked, err := lockSite(ctx, &q, plan.Site)
@@ -472,7 +472,7 @@ func Uninstall(ctx context.Context, q Request) ([]string, error) {
 	}
 	site := py.Platlib
 	warnOfOwner(py, "uninstall", q.Events)
-	if err := place.Writable(site, py.Scripts); err != nil {
+	if err := place.Writable(site, filepath.Join(py.Scripts, "mod_wsgi-express")); err != nil {
 		return nil, err
 	}
 	locked, err := lockSite(ctx, &q, site)
