@@ -10,7 +10,7 @@ TOOL = $(GO) tool -modfile=tools/lint/go.mod
 REMOTE = $(if $(shell git remote 2>/dev/null),,GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=file:///none)
 GORELEASER = $(REMOTE) $(GO) tool -modfile=tools/go.mod goreleaser
 
-.PHONY: build demo test unit acceptance lint fmt prerequisites dist dist-files release check-release clean
+.PHONY: build demo test unit acceptance torture lint fmt prerequisites dist dist-files release check-release clean
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 
@@ -31,6 +31,11 @@ unit:
 # Only the tests on real tools.
 acceptance: prerequisites build
 	@scripts/run-tests acceptance
+
+# Kills, full disks, bad mirrors, load: half an hour, or what TORTURE says
+# (make torture TORTURE='-parts kill,disk -time 2h'; docs/reliability.md).
+torture: prerequisites build
+	@TORTURE='$(TORTURE)' scripts/run-tests torture
 
 FORBIDDEN = {p: '^archiver\.((\w+)\.)?(Archive|Unarchive|Extract|Walk|CompressFile|DecompressFile)$$', pkg: '^github\.com/mholt/archiver/v3$$', msg: 'path traversal (docs/decisions/0002-archiver.md): use the stream readers'}
 SHELL_FREE = {p: '^context\.(Background|TODO)$$', msg: 'a context comes from cmd/'}

@@ -69,7 +69,8 @@ var guarded = []string{
 	"internal/fetch/aptindex.go",
 	"installer/verify.go", "installer/verify_ask.go", "installer/verify_log.go", "installer/verify_rights.go", "installer/verify_server.go",
 	"installer/verify_trust.go", "installer/verify_unix.go",
-	"installer/place/copy.go", "installer/place/journal.go", "installer/place/lock.go", "installer/place/move.go", "installer/place/place.go",
+	"installer/place/copy.go", "installer/place/journal.go", "installer/place/lock.go", "installer/place/move.go",
+	"installer/place/obstacle.go", "installer/place/obstacle_linux.go", "installer/place/place.go",
 	"installer/place/plan.go", "installer/place/recover.go", "installer/place/rename.go", "installer/place/rename_linux.go", "installer/place/rename_unix.go",
 	"installer/place/scope.go", "internal/flock/flock.go", "internal/flock/flock_unix.go",
 }

@@ -378,3 +378,33 @@ func TestPythonThatTheUserCannotRead(t *testing.T) {
 		t.Error(r)
 	}
 }
+
+// TestImmutableFile: a file that nobody can remove, and a read-only directory of
+// programs, keep neither an uninstall nor a reinstall half-way.
+func TestImmutableFile(t *testing.T) {
+	t.Parallel()
+	dir, env, _ := newEnv(t)
+	if r := install(t, dir, "--python", env); r.code != 0 {
+		t.Fatal(r)
+	}
+	before := snapshot(t, env)
+	found, _ := filepath.Glob(filepath.Join(env, "lib/python3*/site-packages/mod_wsgi/server/*.so"))
+	if len(found) == 0 {
+		t.Fatal("no module is installed")
+	}
+	if r := command(t, dir, bareEnv(), "chattr", "+i", found[0]); r.code != 0 {
+		t.Skipf("SKIPPED: no file can be made immutable here: %v", r)
+	}
+	free := func() { must(t, dir, bareEnv(), "chattr", "-i", found[0]) }
+	t.Cleanup(func() { _ = exec.Command("chattr", "-i", found[0]).Run() })
+	uninstall := []string{program(t, "modwsgi"), "uninstall", "--python", env}
+	failed(t, command(t, dir, bareEnv(), uninstall...), 6, env, before, found[0], "chattr -i "+found[0], "nothing was changed")
+	failed(t, install(t, dir, "--python", env, "--reinstall"), 6, env, before, "chattr -i "+found[0])
+	free()
+	bin := filepath.Join(env, "bin")
+	readOnly := "mount --bind " + bin + " " + bin + " && mount -o remount,bind,ro " + bin
+	failed(t, private(t, dir, readOnly, bareEnv(), uninstall...), 6, env, before, bin, "read-only")
+	if r := command(t, dir, bareEnv(), uninstall...); r.code != 0 {
+		t.Error(r)
+	}
+}

@@ -129,7 +129,7 @@ func install(ctx context.Context, q Request) (*Report, error) {
 	}
 	warnOfClosed(plan.Python, q.Events)
 	warnOfOwner(plan.Python, "install", q.Events)
-	if err := place.Writable(plan.Site, plan.Python.Scripts); err != nil {
+	if err := place.Writable(plan.Site, filepath.Join(plan.Python.Scripts, "mod_wsgi-express")); err != nil {
 		return nil, err
 	}
 	locked, err := lockSite(ctx, &q, plan.Site)

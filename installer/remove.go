@@ -90,7 +90,7 @@ func Uninstall(ctx context.Context, q Request) ([]string, error) {
 	}
 	site := py.Platlib
 	warnOfOwner(py, "uninstall", q.Events)
-	if err := place.Writable(site, py.Scripts); err != nil {
+	if err := place.Writable(site, filepath.Join(py.Scripts, "mod_wsgi-express")); err != nil {
 		return nil, err
 	}
 	locked, err := lockSite(ctx, &q, site)

@@ -78,14 +78,58 @@ func hiddenName() string {
 	return ".modwsgi-" + hex.EncodeToString(b[:])
 }
 
+// preparedName is the journal with a later state, written beforehand.
+func preparedName(state string) string { return "next-" + state + ".json" }
+
+var preparedForm = regexp.MustCompile(`^next-(placed|undoing|undone)\.json$`)
+
+// prepare writes the journals of all states that are to come.
+func (t *Transaction) prepare() error {
+	home := t.scope.homes[t.dir]
+	for _, state := range []string{placed, undoing, undone} {
+		j := t.j
+		j.State = state
+		data, err := j.encode()
+		if err != nil {
+			return err
+		}
+		if err := home.WriteFile(preparedName(state), data, 0o600); err != nil {
+			return changeError("write", filepath.Join(t.dir, preparedName(state)), err)
+		}
+	}
+	return nil
+}
+
+// advance notes another state: by a rename of what was prepared, which needs no
+// space. Only a change that another version of this package began has none.
+func (t *Transaction) advance(state string) error {
+	t.j.State = state
+	home := t.scope.homes[t.dir]
+	info, err := home.Lstat(preparedName(state))
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return t.save()
+	}
+	next, now := spot{dir: home, name: preparedName(state)}, spot{dir: home, name: journalName}
+	if err := again(func() error { return rename(next, now) }); err != nil {
+		return changeError("write", filepath.Join(t.dir, journalName), err)
+	}
+	syncDir(spot{dir: home, name: "."})
+	return nil
+}
+
+func (j journal) encode() ([]byte, error) {
+	j.Schema = journalSchema
+	data, err := json.MarshalIndent(j, "", " ")
+	return append(data, '\n'), err
+}
+
 func (t *Transaction) save() error {
-	t.j.Schema = journalSchema
-	data, err := json.MarshalIndent(t.j, "", " ")
+	data, err := t.j.encode()
 	if err != nil {
 		return err
 	}
 	home := t.scope.homes[t.dir]
-	if err := again(func() error { return home.WriteFile(journalName, append(data, '\n'), 0o600) }); err != nil {
+	if err := again(func() error { return home.WriteFile(journalName, data, 0o600) }); err != nil {
 		return changeError("write", filepath.Join(t.dir, journalName), err)
 	}
 	return nil

@@ -236,7 +236,12 @@ func (t *Transaction) moveTree(from, to string) error {
 		}
 		if !t.j.Merging {
 			t.j.Merging = true
-			if err := t.save(); err != nil {
+			err := t.prepare()
+			if err == nil {
+				err = t.save()
+			}
+			if err != nil { // nothing has been moved file by file yet
+				t.j.Merging = false
 				return err
 			}
 		}

@@ -15,6 +15,12 @@
 // that they need and go before them. "Placed" in the journal ends it; what was
 // replaced is kept until Commit.
 //
+// Nothing is written between the first rename and the last: the journals of the
+// states to come are there before, and are renamed into place, so that a disk
+// that has become full keeps nothing from being taken back. What else would do so
+// (immutable and append-only files, mount points, read-only parts) is looked for
+// before anything is made.
+//
 // A journal without "placed" is undone by Recover and one with it is completed.
 // There is no watcher process for a kill between two renames: that window is
 // about a millisecond, and a watcher could be killed as well; the order of the
@@ -36,6 +42,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
@@ -123,24 +130,45 @@ func (l *Locked) apply(ctx context.Context, s *scope, r Request) (*Transaction, 
 	if err != nil {
 		return nil, err
 	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
 	t := &Transaction{locked: l, scope: s, dir: p.home, j: p.journal()}
 	err = t.stage(ctx, p)
 	if err == nil && r.Ready != nil {
 		err = r.Ready()
 	}
 	if err != nil {
-		if derr := t.drop(); derr != nil {
-			err = errors.Join(err, derr)
-		}
-		return nil, err
+		return nil, t.failed(err, t.drop())
 	}
 	if err := t.move(); err != nil {
-		if uerr := t.undo(); uerr != nil {
-			return nil, errors.Join(err, uerr)
+		uerr := t.undo()
+		if uerr == nil {
+			uerr = t.drop()
 		}
-		return nil, errors.Join(err, t.drop())
+		return nil, t.failed(err, uerr)
 	}
 	return t, nil
+}
+
+// failed says of a change that was not made what became of the environment: it is as
+// before, or what could not be taken back is in the hidden directory.
+func (t *Transaction) failed(err, undo error) error {
+	var f *fault.Error
+	if undo == nil {
+		if errors.As(err, &f) && f.Class == fault.Place && f.Cure != "" && !strings.Contains(f.Cure, "nothing was changed") {
+			f.Cure += "; nothing was changed"
+		}
+		return err
+	}
+	hint := "then run the same command again, which first takes back what is left in " + t.dir
+	for _, e := range []error{undo, err} {
+		if h := fault.HintOf(e); h != "" {
+			hint = h + "; " + hint
+			break
+		}
+	}
+	return fault.New(fault.Place, hint, "%w; and it could not all be taken back: %w", err, undo)
 }
 
 // stage fills the hidden directories. Nothing visible changes.
@@ -164,13 +192,22 @@ func (t *Transaction) stage(ctx context.Context, p *plan) error {
 		return err
 	}
 	failpoint("copied")
+	if err := t.mark(); err != nil {
+		return err
+	}
+	// From the first rename on nothing is written any more: on a full disk that
+	// could not even be taken back.
+	if err := t.prepare(); err != nil {
+		return err
+	}
+	failpoint("prepared")
 	for _, dir := range append([]string{t.dir}, t.paths(t.j.Sides)...) {
 		if err := syncTree(spot{dir: t.scope.homes[dir]}); err != nil {
 			return changeError("sync", dir, err)
 		}
 	}
 	failpoint("synced")
-	return t.mark()
+	return nil
 }
 
 // move does the renames.
@@ -194,8 +231,7 @@ func (t *Transaction) move() error {
 		failpoint(o.Kind + " " + o.Target)
 	}
 	t.syncTargets()
-	t.j.State = placed
-	if err := t.save(); err != nil {
+	if err := t.advance(placed); err != nil {
 		return err
 	}
 	failpoint("placed")
@@ -219,8 +255,7 @@ func (t *Transaction) Rollback() error {
 		return err
 	}
 	defer t.scope.close()
-	t.j.State = undoing
-	if err := t.save(); err != nil {
+	if err := t.advance(undoing); err != nil {
 		return err
 	}
 	failpoint("journal of undoing")
@@ -255,8 +290,7 @@ func (t *Transaction) undo() error {
 	t.syncTargets()
 	// From here on there is nothing to take back, only to clear: an operation
 	// of which the staged part is gone would look like one that was done.
-	t.j.State = undone
-	if err := t.save(); err != nil {
+	if err := t.advance(undone); err != nil {
 		return err
 	}
 	failpoint("undone")
@@ -320,19 +354,30 @@ func Writable(anchor string, targets ...string) error {
 	}
 	slices.Sort(dirs)
 	for _, path := range slices.Compact(dirs) {
-		dir, err := open(path)
-		if err != nil {
+		if err := probe(path); err != nil {
 			return err
 		}
-		probe := hiddenName()
-		err = dir.Root().Mkdir(probe, 0o700)
-		if err == nil {
-			err = dir.Remove(probe)
-		}
-		_ = dir.Close()
-		if err != nil {
-			return changeError("write into", path, err)
-		}
+	}
+	return nil
+}
+
+func probe(path string) error {
+	dir, err := open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	// A directory in which things can be made and not removed would keep the probe.
+	if o := closedDir(dir); o != nil {
+		return o.error(path)
+	}
+	name := hiddenName()
+	err = dir.Root().Mkdir(name, 0o700)
+	if err == nil {
+		err = dir.Remove(name)
+	}
+	if err != nil {
+		return changeError("write into", path, err)
 	}
 	return nil
 }

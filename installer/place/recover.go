@@ -173,7 +173,7 @@ func (t *Transaction) onlyOurs(home *owned.Dir) error {
 		return err
 	}
 	for _, e := range entries {
-		if !stagedName.MatchString(e.Name()) && !savedName.MatchString(e.Name()) && !strings.HasPrefix(e.Name(), "."+journalName+".") {
+		if !stagedName.MatchString(e.Name()) && !savedName.MatchString(e.Name()) && !preparedForm.MatchString(e.Name()) && !strings.HasPrefix(e.Name(), "."+journalName+".") {
 			return fmt.Errorf("it holds %q, which modwsgi does not put there", e.Name())
 		}
 	}

@@ -1,0 +1,15 @@
+//go:build !linux
+
+package place
+
+import "modwsgi/internal/owned"
+
+// What these systems know of that kind shows when something is changed.
+
+func closedDir(*owned.Dir) *obstacle { return nil }
+
+func fixed(spot) *obstacle { return nil }
+
+func obstacleAt(string) (*obstacle, string) { return nil, "" }
+
+func writable(*owned.Dir) error { return nil }
