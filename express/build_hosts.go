@@ -55,7 +55,7 @@ func (b *builder) portHosts(scheme string) (nodes []conf.Node) {
 	}
 	add("", b.unknownNames(scheme)...)
 	if scheme == "http" {
-		for _, s := range b.serviceScripts() {
+		for _, s := range b.i.serviceScripts() {
 			if file := lastOf(i.ServiceLogFiles, s[0]); file != "" {
 				body := []conf.Node{conf.D("ServerName", word(internalName+"service_"+s[0]+"_")), conf.D("ErrorLog", b.fileTarget(file, "service-log-file")).From("--service-log-file"), nobody()}
 				add("--service-log-file", append(body, b.service(s)...)...)
