@@ -301,7 +301,7 @@ func (m *meant) services() {
 		slices.Sort(words)
 		nodes := []want{
 			d("WSGIDaemonProcess", append([]any{group}, anys(words)...)...),
-			d("WSGIImportScript", m.abs(s[1]), "process-group="+group, "application-group=%{GLOBAL}"),
+			d("WSGIImportScript", filepath.Join(filepath.Dir(filepath.Dir(m.env.module)), "express", "service.py"), "process-group="+group, "application-group=%{GLOBAL}"),
 		}
 		if log := last("service-log-file", s[0]); log != "" {
 			m.logged = append(m.logged, append(nodes, d("ServerName", "_wsgi_service_"+s[0]+"_"), d("ErrorLog", m.log(log, "")), section("Location", "/", nobody)))

@@ -72,7 +72,7 @@ func (b *builder) portHosts(scheme string) (nodes []conf.Node) {
 	}
 	add(unknown, []conf.Origin{optServerName, optProxyVirtualHost, optServiceLogFile}, b.unknownNames(scheme)...)
 	if scheme == "http" {
-		for _, s := range b.serviceScripts() {
+		for _, s := range b.i.serviceScripts() {
 			if file := lastOf(i.ServiceLogFiles, s[0]); file != "" {
 				body := []conf.Node{conf.D("ServerName", word(internalName+"service_"+s[0]+"_")), conf.D("ErrorLog", b.fileTarget(file, optServiceLogFile)).From(i.logOrigins(optServiceLogFile)...), nobody()}
 				add(refuses, []conf.Origin{optServiceLogFile}, append(body, b.service(s)...)...)

@@ -95,10 +95,10 @@ func pass(path, url string, option *Option) []conf.Node {
 }
 
 // serviceScripts are the scripts that run in processes of their own.
-func (b *builder) serviceScripts() [][2]string {
-	scripts := slices.Clone(b.i.ServiceScripts)
-	if b.i.EnableTelemetry {
-		scripts = append(scripts, [2]string{telemetryService, filepath.Join(b.i.root, telemetryFile)})
+func (i *instance) serviceScripts() [][2]string {
+	scripts := slices.Clone(i.ServiceScripts)
+	if i.EnableTelemetry {
+		scripts = append(scripts, [2]string{telemetryService, filepath.Join(i.root, telemetryFile)})
 	}
 	return scripts
 }
@@ -106,7 +106,7 @@ func (b *builder) serviceScripts() [][2]string {
 // services adds the scripts without a log of their own; the others are in virtual
 // hosts.
 func (b *builder) services() {
-	for _, s := range b.serviceScripts() {
+	for _, s := range b.i.serviceScripts() {
 		if lastOf(b.i.ServiceLogFiles, s[0]) == "" {
 			b.add(b.service(s)...)
 		}
@@ -141,9 +141,18 @@ func (b *builder) service(s [2]string) []conf.Node {
 	if i.ServerMetrics {
 		pair("server-metrics", "On")
 	}
-	return []conf.Node{d, conf.D("WSGIImportScript", word(i.fromLaunch(s[1])), conf.Pair{Name: "process-group", Value: group},
+	return []conf.Node{d, conf.D("WSGIImportScript", word(i.serviceRunner()), conf.Pair{Name: "process-group", Value: group},
 		conf.Pair{Name: "application-group", Value: "%{GLOBAL}"}).From(by)}
 }
+
+// serviceRunner is the script that runs those of services: not in the server root,
+// which the user of a service may not be let into.
+func (i *instance) serviceRunner() string {
+	return filepath.Join(i.in.site, "mod_wsgi", "express", "service.py")
+}
+
+// servicesDir is where it keeps how often they have ended.
+func (i *instance) servicesDir() string { return filepath.Join(i.root, "services") }
 
 // lastOf returns the last value that was given for a name, or "".
 func lastOf(list [][2]string, name string) string {

@@ -83,8 +83,6 @@ func optionTable(tests map[string][]string) string {
 			help = "*Gone:* " + o.Gone
 		case !o.Available():
 			help += " *Not in this release: refused.*"
-		case atLeastVersion(o.Since, "6.0.0"):
-			help += " *Refused by name with older modules, none newer was there to try it with: tested is what is written for it.*"
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell.Replace(name), cell.Replace(def), o.Since, cell.Replace(help), strings.Join(tests[o.Name], ", "))
 	}

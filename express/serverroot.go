@@ -123,6 +123,7 @@ func (i *instance) directories(root *owned.Dir) error {
 		{i.eggs, true, true},
 		{i.logs, false, i.LogDirectory != ""},
 		{i.coverageDir, true, i.coverageDir != ""},
+		{i.servicesDir(), true, len(i.serviceScripts()) > 0},
 		{i.telemetryDir(), true, i.EnableTelemetry},
 		{i.profilerDir, true, i.profilerDir != ""},
 		{i.recorderDir, true, i.recorderDir != ""},

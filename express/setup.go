@@ -382,6 +382,9 @@ func (i *instance) launch() *launch {
 	for name, value := range i.settings().Environ {
 		l.Env = append(l.Env, name+"="+value)
 	}
+	for _, s := range i.serviceScripts() {
+		l.Env = append(l.Env, "MOD_WSGI_SERVICE_"+s[0]+"="+i.fromLaunch(s[1]))
+	}
 	slices.Sort(l.Env)
 	l.Env = append(l.Env, i.variables...)
 	if i.Given(optHTTPSPort) {

@@ -1,0 +1,66 @@
+//go:build acceptance
+
+package express_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestServiceThatEnds: a script runs as __main__, and that it ends at once is said,
+// with how, how often and after which pause it is started again; a stop of the
+// server is no such end.
+func TestServiceThatEnds(t *testing.T) {
+	testEnv(t)
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	args := []string{app}
+	for name, text := range map[string]string{
+		"main":   "import sys\nif __name__ == '__main__':\n    print('as main', sys.argv, __file__, flush=True)\n",
+		"exits":  "import sys\nsys.exit(3)\n",
+		"fails":  "raise ValueError('it failed')\n",
+		"leaves": "import os\nos._exit(4)\n",
+		"stays":  "import time\nprint('it stays', flush=True)\nwhile True:\n    time.sleep(0.2)\n",
+		"own":    "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda n, f: sys.exit(0))\nprint('own handler', flush=True)\nwhile True:\n    time.sleep(0.2)\n",
+	} {
+		args = append(args, "--service-script", name, write(t, filepath.Join(dir, name+".py"), text))
+	}
+	s := start(t, dir, args...)
+	s.eventually("the log does not say how services end", func() bool {
+		for _, want := range []string{
+			"as main ['" + filepath.Join(dir, "main.py") + "'] " + filepath.Join(dir, "main.py"),
+			"it has come to its end; that was the first time; it is started again in 1 s", "it has come to its end; that was end number 2 in a row; it is started again in 2 s",
+			"end number 3 in a row; it is started again in 4 s", "exit 3; that was end number 2", "ValueError: it failed; that was end number 2",
+			"its process was killed, crashed or left by os._exit; that was end number 2", "it stays", "own handler",
+		} {
+			if !strings.Contains(s.log(), want) {
+				return false
+			}
+		}
+		return true
+	})
+	s.environ("/")
+	s.stop()
+	for _, name := range []string{"stays", "own"} {
+		if strings.Contains(s.log(), "service "+name+" ") {
+			t.Errorf("a stop is taken for an end of %s:\n%s", name, s.log())
+		}
+	}
+}
+
+// TestServiceOfAnotherUserThatEnds: the same without a place to remember in.
+func TestServiceOfAnotherUserThatEnds(t *testing.T) {
+	testEnv(t)
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run a service as somebody else")
+	}
+	dir := workDir(t, "")
+	app := write(t, filepath.Join(dir, "app.py"), echoApp)
+	script := write(t, filepath.Join(dir, "ends.py"), "import os\nprint('ran as', __name__, os.getuid(), flush=True)\n")
+	s := start(t, dir, app, "--service-script", "ends", script, "--service-user", "ends", "nobody", "--service-group", "ends", "nogroup")
+	s.eventually("the log does not say how the service ends", func() bool {
+		return strings.Contains(s.log(), "ran as __main__ 65534") && strings.Contains(s.log(), "it has come to its end; it is started again in 5 s")
+	})
+}
