@@ -81,7 +81,8 @@ func TestTimeouts(t *testing.T) {
 	t.Run("queue", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, dir, app, "--queue-timeout", "1", "--threads", "1")
-		s.environ("/")
+		// Loading counts as waiting, too.
+		eventually(t, "the application is loaded", func() bool { code, _ := s.get("/"); return code == 200 })
 		go func() {
 			if resp, err := http.Get("http://" + s.address() + "/?sleep=3"); err == nil {
 				resp.Body.Close()

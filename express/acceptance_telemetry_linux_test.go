@@ -110,7 +110,9 @@ func TestTelemetryServiceIsMissed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, want string }{
-		{"absent", "there is no socket " + path("absent")}, {"left", "nobody listens at " + path("left")}, {"stream", "of another kind"},
+		{"absent", "there is no socket " + path("absent")},
+		{"left", "nobody listens at " + path("left")},
+		{"stream", "of another kind"},
 		{strings.Repeat("x", 120), "the system allows"},
 	} {
 		if c.name == "stream" && os.Chmod(path("stream"), 0o666) != nil {

@@ -213,11 +213,13 @@ func TestChangesAfterLoading(t *testing.T) {
 now = time.time() - 100
 os.utime("part.py", (now, now)); os.utime(py_compile.compile("part.py"), (now, now))
 save("W = 2"); os.utime("part.py", (now, now))`, `assert ask()[1] == "2", ask(); assert changed() is None`},
-		"good byte code": {monitored, `import py_compile
+		"good byte code": {
+			monitored, `import py_compile
 now = int(time.time()) - 100
 os.utime("part.py", (now, now)); py_compile.compile("part.py")
 save("W = 2"); os.utime("part.py", (now, now)); os.utime(importlib.util.cache_from_source("part.py"), (now + 9, now + 9))`,
-			`assert ask()[1] == "1", ask()`},
+			`assert ask()[1] == "1", ask()`,
+		},
 		"without source": {monitored, `import py_compile
 py_compile.compile("part.py", "part.pyc"); os.remove("part.py")`, `assert changed() is None; save("", "part.pyc"); assert changed()`},
 		"a module that saves itself": {plain, `save(open("amodule.py").read() + "open(__file__, 'a').write('#')\n", "amodule.py")`, `assert glue.reload_required("x")`},
