@@ -192,6 +192,7 @@ func TestClientCertificates(t *testing.T) {
 	dir := workDir(t, "")
 	stem, pool := certificate(t, dir, "secure.example")
 	ca, signed := clientCertificate(t, dir)
+	stranger := *issued(t, filepath.Join(dir, "stranger"), "eve", true, nil)
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	for _, only := range []bool{false, true} {
 		port := freePort(t)
@@ -208,43 +209,63 @@ func TestClientCertificates(t *testing.T) {
 		case <-time.After(300 * time.Millisecond):
 		}
 		s.up()
-		ask := func(path string, certificates ...tls.Certificate) (int, string) {
-			transport := &http.Transport{
-				// A certificate for one path only is asked for within the
-				// connection; Go can do that up to TLS 1.2.
-				TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "secure.example", Certificates: certificates, MaxVersion: tls.VersionTLS12, Renegotiation: tls.RenegotiateFreelyAsClient},
-				DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-					return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+strconv.Itoa(port))
-				},
-			}
-			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://secure.example:%d%s", port, path), nil)
-			resp, err := transport.RoundTrip(req)
-			if err != nil {
-				return 0, err.Error()
-			}
-			defer resp.Body.Close()
-			body, _ := io.ReadAll(resp.Body)
-			return resp.StatusCode, string(body)
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			s.clientCertificates(port, version, pool, only, signed, stranger)
 		}
-		// A path that looks like a pattern protects what is below it all the same.
-		for _, path := range []string{"/odd*[x]/deep", "/odd*%5Bx%5D"} {
-			if code, _ := ask(path); code == 200 {
-				t.Errorf("only %v: %s without a certificate: %d", only, path, code)
+		for _, word := range []string{"AH01909", "AH10129", "renegotiat"} { // a name without a certificate, and one that is asked for late
+			if strings.Contains(s.log(), word) {
+				t.Errorf("only %v: %s in the log\n%s", only, word, s.log())
 			}
-			if code, body := ask(path, signed); code != 200 {
-				t.Errorf("only %v: %s: %d %s", only, path, code, body)
-			}
-		}
-		if code, body := ask("/private/x", signed); code != 200 || !strings.Contains(body, `"SSL_CLIENT_S_DN_CN": "anna"`) {
-			t.Errorf("only %v, with a certificate: %d %s\n%s", only, code, body, s.log())
-		}
-		if code, body := ask("/private/x"); code == 200 {
-			t.Errorf("only %v, without a certificate: %d %s", only, code, body)
-		}
-		if code, _ := ask("/public"); (code == 200) != only {
-			t.Errorf("only %v, the rest without a certificate: %d", only, code)
 		}
 		s.stop()
+	}
+}
+
+// clientCertificates asks with a certificate, without one, and with one that another
+// CA has signed. Go's client knows no post-handshake authentication, as most do not.
+func (s *server) clientCertificates(port int, version uint16, pool *x509.CertPool, only bool, signed, stranger tls.Certificate) {
+	t := s.t
+	t.Helper()
+	what := fmt.Sprintf("only %v, %s", only, tls.VersionName(version))
+	cache := tls.NewLRUClientSessionCache(8) // sessions are resumed
+	ask := func(path string, certificate *tls.Certificate) (int, string) {
+		config := &tls.Config{RootCAs: pool, ServerName: "secure.example", MinVersion: version, MaxVersion: version}
+		if certificate != nil {
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+		} else {
+			config.ClientSessionCache = cache
+		}
+		transport := &http.Transport{
+			TLSClientConfig: config, DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+strconv.Itoa(port))
+			},
+		}
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://secure.example:%d%s", port, path), nil)
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
+	}
+	// A path that looks like a pattern protects what is below it all the same.
+	for _, path := range []string{"/private/x", "/private", "/odd*[x]/deep", "/odd*%5Bx%5D", "//private/x", "/public/../private/x"} {
+		for range 2 {
+			if code, _ := ask(path, nil); code != map[bool]int{false: 0, true: 403}[only] {
+				t.Errorf("%s: %s without a certificate: %d", what, path, code)
+			}
+		}
+		if code, _ := ask(path, &stranger); code == 200 {
+			t.Errorf("%s: %s with a certificate of somebody else's", what, path)
+		}
+		if code, body := ask(path, &signed); code != 200 || !strings.Contains(body, `"SSL_CLIENT_S_DN_CN": "anna"`) {
+			t.Errorf("%s: %s with a certificate: %d %s\n%s", what, path, code, body, s.log())
+		}
+	}
+	if code, _ := ask("/public", nil); (code == 200) != only {
+		t.Errorf("%s: the rest without a certificate: %d", what, code)
 	}
 }
 

@@ -155,6 +155,9 @@ func (m *meant) unknown(scheme, name string) []want {
 	if m.given("server-status") {
 		body = append(body, m.statusAccess())
 	}
+	if scheme == "https" && !strings.Contains(m.text("log-level", ""), "ssl:") { // that nobody has a certificate for this name is meant
+		body = append(body, d("LogLevel", "ssl:error"))
+	}
 	return body
 }
 
@@ -197,12 +200,12 @@ func (m *meant) encrypted() []want {
 	if !m.given("ssl-ca-certificate-file") {
 		return tls
 	}
-	demand := []want{d("SSLVerifyClient", "require"), d("SSLVerifyDepth", 1)}
 	if !m.given("ssl-verify-client") {
-		return append(tls, demand...)
+		return append(tls, d("SSLVerifyClient", "require"), d("SSLVerifyDepth", 1))
 	}
+	tls = append(tls, d("SSLVerifyClient", "optional"), d("SSLVerifyDepth", 1))
 	for _, v := range m.all("ssl-verify-client") {
-		tls = append(tls, below(v[0], demand...))
+		tls = append(tls, below(v[0], section("If", "%{SSL_CLIENT_VERIFY} != 'SUCCESS'", nobody)))
 	}
 	return tls
 }

@@ -141,6 +141,10 @@ func (b *builder) unknownNames(scheme string) []conf.Node {
 	if i.ServerStatus {
 		body = append(body, b.statusAccess())
 	}
+	if scheme == "https" && !strings.Contains(i.LogLevel, "ssl:") {
+		// mod_ssl would warn at each start that the certificate is not for this name.
+		body = append(body, conf.D("LogLevel", conf.Key("ssl:error")))
+	}
 	return body
 }
 

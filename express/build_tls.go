@@ -85,13 +85,20 @@ func (b *builder) tls() []conf.Node {
 	if i.CACertificateFile == "" {
 		return nodes
 	}
-	verify := conf.D("SSLVerifyClient", conf.Key("require")).From(optSSLCACertificateFile)
 	nodes = append(nodes, conf.D("SSLCACertificateFile", word(i.fromLaunch(i.CACertificateFile))).From(optSSLCACertificateFile))
-	if len(i.VerifyClient) == 0 {
-		return append(nodes, verify, conf.D("SSLVerifyDepth", integer(1)).From(optSSLCACertificateFile))
+	demand := conf.Key("require")
+	if len(i.VerifyClient) > 0 {
+		// Asked for in the handshake: to ask later, for a path, needs a feature of
+		// TLS 1.3 that most clients lack, or a renegotiation, which HTTP/2 forbids. A
+		// certificate that is not valid ends the handshake, so each one that is there
+		// has been verified, in a session that is resumed, too.
+		demand = "optional"
 	}
+	nodes = append(nodes, conf.D("SSLVerifyClient", demand).From(optSSLCACertificateFile, optSSLVerifyClient), conf.D("SSLVerifyDepth", integer(1)).From(optSSLCACertificateFile))
 	for _, url := range i.VerifyClient {
-		nodes = append(nodes, location(url, verify, conf.D("SSLVerifyDepth", integer(1))).From(optSSLVerifyClient))
+		// In a section that httpd applies last, so that no Require replaces it.
+		without := conf.S("If", args(word("%{SSL_CLIENT_VERIFY} != 'SUCCESS'")), conf.D("Require", conf.Key("all"), conf.Key("denied")))
+		nodes = append(nodes, location(url, without).From(optSSLVerifyClient))
 	}
 	return nodes
 }

@@ -39,6 +39,8 @@ func control(ctx context.Context, p *Program, c *parsed) (int, error) {
 		return p.controlRestart(ctx, l, verb, rest)
 	case "status":
 		return l.status(ctx, p.Stdout)
+	case watchVerb:
+		return p.watch(l, rest)
 	}
 	argv, err := p.otherVerb(l, verb, rest)
 	if err != nil {
@@ -114,6 +116,9 @@ func (p *Program) controlStart(l *launch, rest []string) (int, error) {
 	argv := append(append([]string{l.HTTPD}, l.Args...), "-k", "start")
 	if l.GDB != "" {
 		argv = l.underGDB(argv)
+	}
+	if err := p.startWatch(l); err != nil {
+		p.warn("when the first process of httpd is killed, its other processes will go on: " + err.Error())
 	}
 	return p.replace(l, append(argv, rest...))
 }

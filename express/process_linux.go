@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -107,6 +108,17 @@ func (p *process) ended() bool {
 	}
 	started, err := startOf(p.pid)
 	return err != nil || started != p.started
+}
+
+// wait returns when the process has ended.
+func (p *process) wait() {
+	for !p.ended() {
+		if p.fd < 0 {
+			time.Sleep(time.Second)
+			continue
+		}
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, -1)
+	}
 }
 
 // signal asks the process for something; one that has ended is os.ErrProcessDone.

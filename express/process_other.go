@@ -5,6 +5,7 @@ package express
 import (
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +27,13 @@ func (l *launch) identify(pid int) (*process, error) {
 
 // ended reports whether the process has ended.
 func (p *process) ended() bool { return errors.Is(unix.Kill(p.pid, 0), unix.ESRCH) }
+
+// wait returns when the process has ended.
+func (p *process) wait() {
+	for !p.ended() {
+		time.Sleep(time.Second)
+	}
+}
 
 // signal asks the process for something; one that has ended is os.ErrProcessDone.
 func (p *process) signal(k signalKind) error {

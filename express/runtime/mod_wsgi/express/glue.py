@@ -357,25 +357,36 @@ class _Monitor(threading.Thread):
                 return
 
 
-def _end_with_launcher():
-    """Have Linux end this process when the launcher is killed (prctl(2)).
+def _program(pid):
+    """Return the name of a process's program (proc(5))."""
+    with open("/proc/%s/stat" % pid, "rb") as stream:
+        return stream.read().partition(b"(")[2].rpartition(b")")[0]
 
-    In debug mode this process is httpd as a whole, and the launcher's own wish
-    for that was forgotten when httpd changed its user.
+
+def _end_with_parent(debug):
+    """Have Linux end this process when its parent is killed (prctl(2)).
+
+    In debug mode this process is httpd as a whole and its parent the launcher,
+    whose own wish for that was forgotten when httpd changed its user. Otherwise
+    the parent is httpd's first process, without which nobody could stop or
+    replace this one.
     """
     try:
         import ctypes
         import signal
 
-        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
+        wish = signal.SIGKILL if debug else signal.SIGTERM
+        ctypes.CDLL(None).prctl(1, int(wish), 0, 0, 0)  # PR_SET_PDEATHSIG
+        if not debug and sys.argv == ["mod_wsgi"] and _program("self") != _program(os.getppid()):
+            os.kill(os.getpid(), wish)  # it was killed before we wished for that
     except Exception:  # a convenience only, and not on every system
         pass
 
 
 _settings = _read_settings()
 os.environ.update(_settings["environ"])
-if sys.platform == "linux" and _settings["environ"].get("MOD_WSGI_DEBUG_MODE"):
-    _end_with_launcher()
+if sys.platform == "linux":
+    _end_with_parent(_settings["environ"].get("MOD_WSGI_DEBUG_MODE"))
 
 # The module loads this file again at each request while the application does
 # not load; there is one monitor all the same.
