@@ -3,8 +3,10 @@
 package acceptance
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -226,6 +228,65 @@ cmp /before /after && echo SAME
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("lacks %q: %v", want, r)
 			return
+		}
+	}
+}
+
+// TestDeletedDirectory runs the programs in a directory that was removed under them.
+func TestDeletedDirectory(t *testing.T) {
+	t.Parallel()
+	base := workdir(t, "deleted")
+	modwsgi, env := program(t, "modwsgi"), setting(t, "MODWSGI_TEST_ENV")
+	express := filepath.Join(env, "bin", "mod_wsgi-express")
+	in := func(argv ...string) result {
+		t.Helper()
+		gone := filepath.Join(base, "gone")
+		return command(t, base, bareEnv(), append([]string{"sh", "-c", `mkdir -p "$0" && cd "$0" && rmdir "$0" && exec "$@"`, gone}, argv...)...)
+	}
+	for _, argv := range [][]string{
+		{modwsgi, "detect"}, {modwsgi, "install"}, {modwsgi, "install", "--dry-run"}, {modwsgi, "uninstall"}, {modwsgi, "list"}, {modwsgi, "verify"}, {modwsgi, "doctor"},
+		{modwsgi, "cache", "list"}, {modwsgi, "package", "wheel"}, {modwsgi, "module", "build", "--target", "windows/amd64"},
+		{express, "start-server", "hello.wsgi", "--user", "nobody"}, {express, "setup-server", "/etc/hostname"}, {express, "show-config", "hello.wsgi"},
+		{express, "status", "--server-root", "root"}, {express, "apachectl", "root", "stop"},
+	} {
+		r := in(argv...)
+		if r.code == 0 || !strings.Contains(r.stderr, "current directory "+filepath.Join(base, "gone")) || !strings.Contains(r.stderr, "hint: change to a directory") {
+			t.Errorf("%v: %v", argv, r)
+		}
+	}
+	for _, argv := range [][]string{{modwsgi, "version"}, {modwsgi, "list", "--help"}, {express, "--version"}, {express, "module-config"}, {express, "module-location"}} {
+		if r := in(argv...); r.code != 0 || r.stdout == "" {
+			t.Errorf("%v needs no directory: %v", argv, r)
+		}
+	}
+}
+
+// TestReaderThatLeaves has the reader of a pipe leave before anything is written, as
+// "head" may do: a program ends without a word then, as SIGPIPE would end it.
+func TestReaderThatLeaves(t *testing.T) {
+	t.Parallel()
+	dir := workdir(t, "pipe")
+	modwsgi, env := program(t, "modwsgi"), setting(t, "MODWSGI_TEST_ENV")
+	bin := filepath.Join(env, "bin")
+	for _, argv := range [][]string{
+		{modwsgi, "detect", "--python", env}, {modwsgi, "detect", "--json", "--python", env}, {modwsgi, "list", "--python", env}, {modwsgi, "list", "--json", "--python", env},
+		{modwsgi, "version"}, {modwsgi, "--help"}, {modwsgi, "package", "--help"}, {modwsgi, "cache", "list"}, {modwsgi, "man"},
+		{modwsgi, "install", "--dry-run", "--reinstall", "--python", env},
+		{filepath.Join(bin, "mod_wsgi-express"), "--help"}, {filepath.Join(bin, "mod_wsgi-express"), "module-config"}, {filepath.Join(bin, "mod_wsgi-apxs"), "-q"},
+	} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Close()
+		c := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+		var errOut bytes.Buffer
+		c.Dir, c.Env, c.Stdout, c.Stderr = dir, bareEnv("XDG_CACHE_HOME="+dir), w, &errOut
+		_ = c.Run()
+		_ = w.Close()
+		status, _ := c.ProcessState.Sys().(syscall.WaitStatus)
+		if ended := status.Signaled() && status.Signal() == syscall.SIGPIPE || c.ProcessState.ExitCode() == 141; !ended || strings.Contains(errOut.String(), "error") {
+			t.Errorf("%v: %v, %q", argv, c.ProcessState, errOut.String())
 		}
 	}
 }

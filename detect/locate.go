@@ -134,7 +134,11 @@ func missing(path string) error {
 				"let this account search the directories on the way there, or make the environment from a Python outside of them",
 				"%s is a symbolic link that leads to %s, which this account cannot reach: %w", path, all[len(all)-1], fs.ErrPermission)
 		}
-		return fault.New(fault.Environment, recreate(filepath.Dir(filepath.Dir(path)), "")+" (the Python that it was made from no longer exists)",
+		hint := hintGivePath
+		if env := filepath.Dir(filepath.Dir(path)); isFile(filepath.Join(env, cfgName)) {
+			hint = recreate(env, "") + " (the Python that it was made from no longer exists)"
+		}
+		return fault.New(fault.Environment, hint,
 			"%s is a symbolic link that leads to %s: %w", path, all[len(all)-1], fs.ErrNotExist)
 	}
 	return fault.New(fault.Environment, hintGivePath, "%s: %w", path, fs.ErrNotExist)
@@ -208,12 +212,8 @@ func locateDir(dir string) (string, error) {
 }
 
 // recreate is the command that makes an environment again, with a version of Python
-// ("3.11") or with any. It goes to the right place only in an environment; elsewhere
-// the hint is to give another path.
+// ("3.11") or with any.
 func recreate(dir, version string) string {
-	if !isFile(filepath.Join(dir, cfgName)) {
-		return hintGivePath
-	}
 	python := "python3"
 	if _, minor, ok := strings.Cut(version, "."); ok {
 		minor, _, _ = strings.Cut(minor, ".")

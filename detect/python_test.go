@@ -313,7 +313,7 @@ func TestRefusedPythons(t *testing.T) {
 		"relative prefix":    {path("relative"), "not an absolute path", "give --python"},
 		"pypy":               {path("pypy"), "is pypy 3.10.14, not CPython", "use CPython"},
 		"prefix is gone":     {path("nowhere"), "which is not there", "--clear"},
-		"base was replaced":  {path("stale"), "was made for Python 3.11, but its interpreter is 3.12.1", "--clear"},
+		"base was replaced":  {path("stale"), "was made for Python 3.11, but its interpreter is 3.12.1", "python3.11 -m venv --clear /x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := find(t, Request{Python: tt.given})

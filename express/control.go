@@ -24,6 +24,9 @@ func control(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if len(words) == 0 {
 		return exitUsage, usage("", "", "apachectl needs a server root")
 	}
+	if err := p.needDirectory(words[0]); err != nil {
+		return 1, err
+	}
 	l, err := readLaunch(filepath.Clean(p.abs(words[0])))
 	if err != nil {
 		return 1, err

@@ -28,6 +28,7 @@ type Program struct {
 	Executable string           // path of the launcher, as os.Executable gives it
 	Name       string           // the name by which it was called: a path, or a word that the shell looked up
 	Dir        string           // working directory, absolute
+	NoDir      error            // why it is not known; only commands that need none work then
 	Stdin      *os.File         //
 	Stdout     *os.File         //
 	Stderr     *os.File         //

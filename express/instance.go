@@ -51,6 +51,15 @@ type instance struct {
 func (i *instance) daemon() bool { return !i.EmbeddedMode && !i.DebugMode && runtime.GOOS != "windows" }
 
 // abs makes a path of the command line absolute.
+// needDirectory refuses a relative path where there is no directory that it could be
+// relative to.
+func (p *Program) needDirectory(path string) error {
+	if p.NoDir == nil || path == "" || filepath.IsAbs(path) {
+		return nil
+	}
+	return run.NoDirectory(p.Env, p.NoDir)
+}
+
 func (p *Program) abs(path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path
@@ -61,6 +70,9 @@ func (p *Program) abs(path string) string {
 // resolve derives an instance from the command line and the environment, and
 // checks all that can be checked before anything is written.
 func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
+	if p.NoDir != nil {
+		return nil, run.NoDirectory(p.Env, p.NoDir)
+	}
 	in, err := p.install()
 	if err != nil {
 		return nil, err

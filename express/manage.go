@@ -31,6 +31,9 @@ func ownOptions(options ...*Option) []*Option {
 // instanceOf finds the instance that a command is about: by its server root, or by
 // the address from which the default one is made.
 func (p *Program) instanceOf(s *Server) (*launch, error) {
+	if err := p.needDirectory(s.ServerRoot); err != nil {
+		return nil, err
+	}
 	root := p.abs(s.ServerRoot)
 	if root == "" {
 		host := unbracket(s.Host)

@@ -15,10 +15,10 @@ func main() {
 	signals := make(chan os.Signal, 32)
 	signal.Notify(signals, express.Signals()...)
 	exe, _ := os.Executable()
-	dir, _ := os.Getwd()
+	dir, dirErr := os.Getwd()
 	args := express.HideSecrets(os.Args[1:])
 	os.Exit(express.Run(context.Background(), &express.Program{
-		Args: args, Env: os.Environ(), Executable: exe, Name: os.Args[0], Dir: dir,
+		Args: args, Env: os.Environ(), Executable: exe, Name: os.Args[0], Dir: dir, NoDir: dirErr,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version.String(), Signals: signals,
 	}))
 }

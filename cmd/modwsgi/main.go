@@ -17,11 +17,11 @@ func main() {
 	unguard := run.Guard()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)                            // a second signal ends us at once
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a reader that left is an error of writing, not our end
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a reader that left ends the work in good order, see cli.Main
 	exe, _ := os.Executable()
-	dir, _ := os.Getwd()
+	dir, dirErr := os.Getwd()
 	code := cli.Main(ctx, cli.Process{
-		Args: os.Args[1:], Env: os.Environ(), Dir: dir, Executable: exe, Stdout: os.Stdout, Stderr: os.Stderr,
+		Args: os.Args[1:], Env: os.Environ(), Dir: dir, NoDir: dirErr, Executable: exe, Stdout: os.Stdout, Stderr: os.Stderr,
 	})
 	stop()
 	unguard()

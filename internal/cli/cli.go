@@ -33,6 +33,7 @@ type Process struct {
 	Args       []string
 	Env        []string
 	Dir        string // working directory, absolute
+	NoDir      error  // why it is not known; every command that works fails then
 	Executable string // our own path
 	Stdout     io.Writer
 	Stderr     io.Writer
@@ -52,6 +53,11 @@ var exitCodes = map[fault.Class]int{
 	fault.Busy:        8,
 	fault.Interrupted: 130,
 }
+
+// unread is the exit code where the reader of standard output left ("modwsgi list |
+// head"): that of a program that SIGPIPE ends. Nothing is said then; whoever left wants
+// no more.
+const unread = 128 + 13
 
 // app is one run of the program.
 type app struct {
@@ -95,7 +101,9 @@ func Main(ctx context.Context, p Process) int {
 	if a.view != nil {
 		a.view.close()
 	}
-	if werr := out.problem(); werr != nil {
+	if werr := out.problem(); readerLeft(werr) {
+		return unread
+	} else if werr != nil {
 		return a.fail(fault.New(fault.Environment, "", "write the result: %w", werr))
 	}
 	if err == nil {
@@ -263,6 +271,9 @@ func (a *app) start() error {
 	a.view = v
 	if err != nil {
 		return err
+	}
+	if a.NoDir != nil {
+		return run.NoDirectory(a.Env, a.NoDir)
 	}
 	for _, dir := range slices.Sorted(maps.Keys(a.ignored)) {
 		v.sink().Warn(fmt.Sprintf("programs in %s, which is in PATH, are ignored because another user could exchange them: %v", dir, a.ignored[dir]))

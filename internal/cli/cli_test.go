@@ -112,12 +112,15 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// closedPipe takes a number of writes.
-type closedPipe struct{ writes int }
+// closedPipe takes a number of writes, and then fails.
+type closedPipe struct {
+	writes int
+	err    error
+}
 
 func (c *closedPipe) Write(b []byte) (int, error) {
 	if c.writes--; c.writes < 0 {
-		return 0, syscall.EPIPE
+		return 0, c.err
 	}
 	return len(b), nil
 }
@@ -125,8 +128,20 @@ func (c *closedPipe) Write(b []byte) (int, error) {
 func TestAResultThatCannotBeWrittenIsAnError(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"--help"}} {
 		var errOut bytes.Buffer
-		code := Main(t.Context(), Process{Args: args, Dir: "/", Stdout: &closedPipe{}, Stderr: &errOut})
+		code := Main(t.Context(), Process{Args: args, Dir: "/", Stdout: &closedPipe{err: syscall.ENOSPC}, Stderr: &errOut})
 		if code == 0 || !strings.Contains(errOut.String(), "write the result") {
+			t.Errorf("%v: %d, %q", args, code, errOut.String())
+		}
+	}
+}
+
+// TestAReaderThatLeftIsNoError has "modwsgi COMMAND | head" end without a word.
+func TestAReaderThatLeftIsNoError(t *testing.T) {
+	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"--help"}, {"detect"}, {"cache", "list"}, {"package", "--help"}} {
+		var errOut bytes.Buffer
+		env := []string{"PATH=" + os.Getenv("PATH"), "XDG_CACHE_HOME=" + t.TempDir()}
+		code := Main(t.Context(), Process{Args: args, Dir: t.TempDir(), Env: env, Stdout: &closedPipe{err: syscall.EPIPE}, Stderr: &errOut})
+		if code != unread || strings.Contains(errOut.String(), "error") {
 			t.Errorf("%v: %d, %q", args, code, errOut.String())
 		}
 	}
@@ -134,7 +149,7 @@ func TestAResultThatCannotBeWrittenIsAnError(t *testing.T) {
 
 func TestProgressThatCannotBeWrittenIsNoError(t *testing.T) {
 	var out bytes.Buffer
-	if code := Main(t.Context(), Process{Args: []string{"version"}, Dir: "/", Stdout: &out, Stderr: &closedPipe{}}); code != 0 || out.Len() == 0 {
+	if code := Main(t.Context(), Process{Args: []string{"version"}, Dir: "/", Stdout: &out, Stderr: &closedPipe{err: syscall.EPIPE}}); code != 0 || out.Len() == 0 {
 		t.Errorf("%d, %q", code, out.String())
 	}
 }
