@@ -239,6 +239,9 @@ func (b *builder) aliases() {
 				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), access))).From(optURLAlias))
 			continue
 		}
+		if err != nil {
+			b.add(missing(target))
+		}
 		body := append([]conf.Node{b.override()}, b.links()...)
 		body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("Require", conf.Key("all"), conf.Key("granted")))
 		body = append(body, i.privateRules(named, target)...)
@@ -252,6 +255,19 @@ func (b *builder) aliases() {
 		}
 		b.add(conf.D("ErrorDocument", word(e[0]), word(literalText(document))).From(optErrorDocument))
 	}
+}
+
+// missing lets clients learn that what an alias names is not there: httpd applies the
+// sections of directories to what there is, so below a missing one it refuses what it
+// cannot find. The pattern is that of the first part of the path that is missing,
+// which is all that httpd knows of it; when it has been made, the alias's own section
+// holds for what is in it.
+func missing(path string) conf.Node {
+	var parts []string
+	for up := path; !exists(up) && filepath.Dir(up) != up; up = filepath.Dir(up) {
+		parts = append(parts, regexpText(strings.TrimSuffix(slashed(up), "/")))
+	}
+	return conf.S("DirectoryMatch", args(conf.Word("^(?:"+strings.Join(parts, "|")+")/?$")), conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(optURLAlias)
 }
 
 // literalText is a text for a directive that takes it as a string of httpd's
