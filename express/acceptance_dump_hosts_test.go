@@ -347,6 +347,9 @@ func (m *meant) modules() {
 	for _, name := range slices.Compact(slices.Clone(m.loaded)) {
 		m.add("", d("LoadModule", name+"_module", filepath.Join(dir, "mod_"+name+".so")))
 	}
+	if m.env.library != "" { // whatever the caller's library path is
+		m.add("", d("LoadFile", m.env.library))
+	}
 	m.add("", d("LoadModule", "wsgi_module", m.env.module))
 }
 

@@ -33,6 +33,7 @@ type meant struct {
 // place is what a launcher is installed in.
 type place struct {
 	launcher, home, module, version string // version: of mod_wsgi
+	library                         string // the shared libpython; "" for none
 	httpd, modules, rotatelogs      string
 	mime, user                      string
 	vars                            map[string]string // environment of launcher and httpd

@@ -51,6 +51,9 @@ func installedIn(t *testing.T, home string) *place {
 		vars:  map[string]string{"PATH": "/usr/bin:/bin", "TMPDIR": os.TempDir(), "HOME": "/evil home", "FUZZ": `evil" value`},
 		opens: map[string]bool{},
 	}
+	if lib, _ := r["python"].(map[string]any)["libpython"].(string); filepath.Ext(lib) != ".a" {
+		p.library = lib
+	}
 	for _, name := range []string{"/dev/stdout", "/dev/stderr"} {
 		f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
 		if p.opens[name] = err == nil; err == nil {

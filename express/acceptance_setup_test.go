@@ -214,7 +214,11 @@ func TestModuleCommands(t *testing.T) {
 		t.Fatalf("%v %v %q", err, serr, out)
 	}
 	out, err = command(t, "module-config").Output()
-	if want := "LoadModule wsgi_module \"" + location + "\"\nWSGIPythonHome \""; err != nil || !strings.HasPrefix(string(out), want) {
+	want := "LoadModule wsgi_module \"" + location + "\"\nWSGIPythonHome \""
+	if lib := installed(t).library; lib != "" {
+		want = "LoadFile \"" + lib + "\"\n" + want
+	}
+	if err != nil || !strings.HasPrefix(string(out), want) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	for _, verb := range []string{"module-config", "module-location"} {
