@@ -34,6 +34,9 @@ exit 0
 `
 
 // onMachine runs a shell script on such a copy.
+//
+// What an earlier package of ours left on the machine is not in the copy: the tests
+// compare what is there before and after.
 func onMachine(t *testing.T, script string) result {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -43,8 +46,14 @@ func onMachine(t *testing.T, script string) result {
 	if probe.code != 0 {
 		t.Skipf("an overlay of the root file system is not to be had here: %v", probe)
 	}
-	return command(t, "/", os.Environ(), "unshare", "-m", "sh", "-c", machine, "sh", "sh", "-euc", script)
+	return command(t, "/", os.Environ(), "unshare", "-m", "sh", "-c", machine, "sh", "sh", "-euc", withoutOurs+script)
 }
+
+// withoutOurs removes from the copy what packages of ours put on a machine.
+const withoutOurs = `test "$(stat -c %m /)" = / && test "$(stat -f -c %T /)" = overlayfs
+rm -rf /usr/share/man/man1/modwsgi* /usr/share/man/man1/mod_wsgi-* /usr/share/doc/mod-wsgi-express* /usr/share/lintian/overrides/mod-wsgi-express* \
+	/usr/bin/mod_wsgi-* /usr/lib/systemd/system/mod_wsgi-express* /usr/lib/sysusers.d/*modwsgi* /usr/lib/tmpfiles.d/*modwsgi* /opt/modwsgi /etc/modwsgi /var/lib/modwsgi
+`
 
 // TestSystemApache installs Debian's Apache with its headers and builds only the
 // module for it.
@@ -110,5 +119,16 @@ wait $launcher || true
 			t.Errorf("lacks %q: %v", want, r)
 			return
 		}
+	}
+}
+
+// TestCopyOfTheMachineIsWithoutOurs leaves a manual page of ours on a copy, and makes a
+// copy of that one.
+func TestCopyOfTheMachineIsWithoutOurs(t *testing.T) {
+	r := onMachine(t, `mkdir -p /usr/share/man/man1 && touch /usr/share/man/man1/mod_wsgi-express.1.gz /usr/share/man/man1/other.1.gz
+`+withoutOurs+`
+test ! -e /usr/share/man/man1/mod_wsgi-express.1.gz && test -e /usr/share/man/man1/other.1.gz && echo CLEAN`)
+	if !strings.Contains(r.stdout, "CLEAN") {
+		t.Error(r)
 	}
 }

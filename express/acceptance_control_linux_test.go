@@ -220,7 +220,7 @@ func TestDebugModeIsControlled(t *testing.T) {
 	dir := workDir(t, "")
 	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--debug-mode")
 	eventually(t, "its pid file", func() bool { return s.pid() > 0 })
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // the pid file is there before httpd handles signals, and nothing shows when it does
 	s.manage(0, "is running (process "+strconv.Itoa(s.pid())+")", "status")
 	s.manage(0, "has stopped", "stop")
 	<-s.done

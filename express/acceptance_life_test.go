@@ -135,7 +135,7 @@ func TestStopping(t *testing.T) {
 					}
 					answer <- err
 				}()
-				time.Sleep(700 * time.Millisecond)
+				time.Sleep(700 * time.Millisecond) // until the request is inside of the application; too early makes the case weaker, not red
 			}
 			_ = s.cmd.Process.Signal(c.signal)
 			<-s.done
@@ -158,7 +158,7 @@ func TestTermAtOnce(t *testing.T) {
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	for _, pause := range []time.Duration{5, 20, 40, 60, 90, 130} {
 		s := begin(t, dir, app)
-		time.Sleep(pause * time.Millisecond)
+		time.Sleep(pause * time.Millisecond) // the moment itself is what varies here
 		began := time.Now()
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
 		<-s.done
@@ -223,7 +223,7 @@ func TestRestarts(t *testing.T) {
 			code, _ := s.get("/?sleep=1")
 			slow <- code
 		}()
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond) // until the request is inside of the application; too early makes the case weaker, not red
 		_ = s.cmd.Process.Signal(signal)
 		if code := <-slow; code != 200 {
 			t.Errorf("%v: a request that ran: %d", signal, code)

@@ -170,10 +170,10 @@ func TestTmux(t *testing.T) {
 	launched := strings.TrimSpace(tmux("list-panes", "-F", "#{pane_pid}"))
 	for n := range 6 {
 		tmux("resize-window", "-x", strconv.Itoa(60+10*n), "-y", strconv.Itoa(20+n))
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // as somebody does who drags a window
 	}
 	tmux("split-window", "-d")
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond) // nothing may happen meanwhile
 	if now := s.environ("/")["pid"]; now != pid {
 		t.Errorf("process %v became %v", pid, now)
 	}

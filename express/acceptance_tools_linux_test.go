@@ -482,7 +482,7 @@ subprocess.Popen(["sh", "-c", "sleep 0.1 & exec sleep 0.2"])
 		t.Fatal(err)
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(out)))
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(500 * time.Millisecond) // nothing may be left after it; the children end 0.2 s after they begin
 	states, _ := exec.CommandContext(t.Context(), "ps", "--ppid", strconv.Itoa(pid), "-o", "stat=").Output()
 	if strings.Contains(string(states), "Z") {
 		t.Errorf("a zombie is left: %s", states)

@@ -161,7 +161,7 @@ def application(environ, start_response):
 				return -1
 			}
 		}
-		time.Sleep(4 * time.Second)
+		time.Sleep(4 * time.Second) // a client that reads nothing for longer than the timeout is what is tested
 		n, _ := io.Copy(io.Discard, in)
 		return n
 	}
@@ -193,7 +193,7 @@ func TestSlowBody(t *testing.T) {
 		fmt.Fprint(conn, "POST / HTTP/1.0\r\nContent-Length: 200\r\n\r\n")
 		for range 20 { // ten bytes at a time give ten seconds each
 			_, _ = conn.Write([]byte("0123456789"))
-			time.Sleep(200 * time.Millisecond)
+			time.Sleep(200 * time.Millisecond) // a client that pauses is what is tested
 		}
 		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 		line, _ := bufio.NewReader(conn).ReadString('\n')

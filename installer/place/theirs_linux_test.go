@@ -138,7 +138,7 @@ func init() { exchange = exchangeForEver }
 func exchangeForEver(w world) {
 	victim := filepath.Join(filepath.Dir(w.prefix), "victim")
 	paths := append(w.exchanges()["packages"], w.exchanges()["other places"]...)
-	pause := func(most int) { time.Sleep(time.Duration(rand.IntN(most)) * time.Microsecond) }
+	pause := func(most int) { time.Sleep(time.Duration(rand.IntN(most)) * time.Microsecond) } // random moments are what is tested
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		path := paths[rand.IntN(len(paths))]
 		link := path + ".link"

@@ -76,7 +76,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 	f.BoolVar(&dryRun, "dry-run", false, "with --matrix: print what would be made, and make nothing")
 	f.BoolVar(&keepGoing, "keep-going", false, "with --matrix: publish what could be made where something failed")
 	o.flags(f)
-	group.Example = "  modwsgi package --matrix release.toml\n  modwsgi package --matrix release.toml --dry-run"
+	group.Example = "  modwsgi package wheel --python .venv\n  modwsgi package deb --python /usr/bin/python3\n  modwsgi package --matrix release.toml\n  modwsgi package --matrix release.toml --dry-run"
 	// The file has what these flags say for a single format.
 	for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without"} {
 		_ = f.MarkHidden(name)

@@ -33,10 +33,13 @@ import (
 // pack is the command group for release artifacts.
 func (a *app) pack() *cobra.Command {
 	c := &cobra.Command{
-		Use: "package", Short: "Make release artifacts: wheels that pip takes",
+		Use: "package", Short: "Make release artifacts: wheels, images, packages for Linux and Windows",
 		Long: "package builds httpd and mod_wsgi outside of every environment (or takes what is installed in one) and\n" +
-			"turns them into files for others to install, with checksums, a bill of materials, a statement of where they\n" +
-			"are from, and a package index. The same inputs give the same bytes; SOURCE_DATE_EPOCH sets their date.",
+			"turns them into files for others to install: wheels for pip, a source distribution, a container image, deb, rpm\n" +
+			"and apk packages, and a zip and a wheel for Apache on Windows. With them come checksums, a bill of materials\n" +
+			"and a statement of where they are from; wheels and source distributions also get a package index. Each\n" +
+			"command makes one format; --matrix makes all that a file describes. The same inputs give the same bytes;\n" +
+			"SOURCE_DATE_EPOCH sets their date.",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownCommand(c, args[0])

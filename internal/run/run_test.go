@@ -69,7 +69,7 @@ func TestCancelEndsTheWholeGroup(t *testing.T) {
 	if err := p.Wait(); !errors.Is(err, stop) {
 		t.Errorf("Wait returned %v, want the cause", err)
 	}
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(1500 * time.Millisecond) // the child would write a second after its start; nothing may happen meanwhile
 	if _, err := os.Stat(mark); err == nil {
 		t.Error("a child of the cancelled tool went on")
 	}
