@@ -75,6 +75,15 @@ urlpatterns = [path("who/<name>/", lambda request, name: HttpResponse("%s %s %s"
 				t.Errorf("static: %d %s", code, body)
 			}
 			s.stop()
+			// A new project's STATIC_URL is below the mount point.
+			write(t, settings, string(text)+fmt.Sprintf("\nINSTALLED_APPS += [%q]\nALLOWED_HOSTS = ['*']\nSTATIC_ROOT = BASE_DIR / 'collected'\nSTATIC_URL = 'static/'\n", app))
+			mounted := freePort(t)
+			args[5], args[7] = strconv.Itoa(mounted), filepath.Join(shortDir(t), "r")
+			m := started(t, python(t, dir, env, append(append(args, "--mount-point", "/app/"), asUser()...)...), mounted, args[7])
+			if code, body := m.get("/app/static/s.css"); code != 200 || body != "css" {
+				t.Errorf("static files below the mount point: %d %.200s", code, body)
+			}
+			m.stop()
 			if !strings.HasPrefix(s.out.String(), "Successfully ran command.\nServer URL ") {
 				t.Errorf("%s", s.out)
 			}

@@ -340,3 +340,31 @@ except ImportError as error:
 		}
 	}
 }
+
+// TestStaticURL: where runmodwsgi serves the static files of a Django project.
+// TestDjango shows it with Django itself.
+func TestStaticURL(t *testing.T) {
+	for _, exe := range interpreters(t) {
+		out, err := python(t, exe, t.TempDir(), `
+import sys, types
+for name in ("django", "django.core", "django.core.management", "django.core.management.base"):
+    sys.modules[name] = types.ModuleType(name)
+base = sys.modules["django.core.management.base"]
+base.BaseCommand, base.CommandError = object, Exception
+from mod_wsgi.express.management.commands import runmodwsgi
+for url, mount, force, want in [
+    ("static/", None, None, "/static"), ("static/", "/", None, "/static"), ("static/", "/app", None, "/app/static"), ("static/", "/app/", None, "/app/static"),
+    ("static/", "app", None, "/app/static"), ("static", "/a/b/", None, "/a/b/static"), ("/static/", "/app", None, "/static"), ("/static", "/app", None, "/static"),
+    ("static/", "/app", "/other", "/other/static"), ("static/", "/app", "", "/static"), ("/", "/app", None, "/"), ("./", "/app", None, "/app"), ("/a%20b/", None, None, "/a b"),
+    ("https://cdn.example/static/", "/app", None, None), ("//cdn.example/static/", "/app", None, None), ("//WWW.a.example/s/", None, None, "/s"),
+    ("https://b.example:8443/static/", "/app", None, "/static"), (None, "/app", None, None), ("", "/app", None, None),
+]:
+    settings = types.SimpleNamespace(_wrapped=types.SimpleNamespace(STATIC_URL=url), STATIC_URL="not this", FORCE_SCRIPT_NAME=force)
+    got = runmodwsgi._static_path(settings, {"mount_point": mount, "server_name": "www.a.example", "server_alias": ["b.example"]})
+    assert got == want, (url, mount, force, got, want)
+`)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", exe, err, out)
+		}
+	}
+}

@@ -8,8 +8,10 @@ asked for them.
 import argparse
 import json
 import os
+import posixpath
 import subprocess
 import sys
+from urllib.parse import unquote, urlsplit
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -102,7 +104,7 @@ class Command(BaseCommand):
             words += ["--working-directory=" + self.project(settings)]
         if options.get("pythonpath"):
             words += ["--python-path=" + os.path.abspath(options["pythonpath"])]
-        return words + self.static(settings)
+        return words + self.static(settings, options)
 
     def project(self, settings):
         base = getattr(settings, "BASE_DIR", None)
@@ -111,13 +113,43 @@ class Command(BaseCommand):
         module = sys.modules[os.environ["DJANGO_SETTINGS_MODULE"]]
         return os.path.dirname(os.path.dirname(os.path.abspath(module.__file__)))
 
-    def static(self, settings):
-        url, root = getattr(settings, "STATIC_URL", None), getattr(settings, "STATIC_ROOT", None)
+    def static(self, settings, options):
+        root = getattr(settings, "STATIC_ROOT", None)
         if any(name.startswith("whitenoise.") for name in getattr(settings, "MIDDLEWARE", None) or ()):
             return []
-        if not url or not root or not url.startswith("/") or url == "/":
+        path = _static_path(settings, options)
+        if not path or not root:
             return []
         root = os.path.abspath(str(root))
-        if not os.path.isdir(root):
+        there = os.path.isdir(root)
+        if not there:
             self.stderr.write("warning: STATIC_ROOT %s is not there (manage.py collectstatic makes it)" % root)
-        return ["--url-alias=" + url.rstrip("/"), root]
+        if path == "/":
+            # An alias would hide the application; files of the document root do not.
+            return ["--document-root=" + root] if there and not options["document_root"] else []
+        return ["--url-alias=" + path, root]
+
+
+def _static_path(settings, options):
+    """Return the URL path of the static files, None where others serve them.
+
+    Django puts the mount point of the application before a STATIC_URL that is
+    relative, as the one of a new project is; but not when it is asked outside of
+    a request, as here.
+    """
+    url = getattr(getattr(settings, "_wrapped", settings), "STATIC_URL", None)
+    if not url:
+        return None
+    url = str(url)
+    parts = urlsplit(url)
+    if parts.netloc or parts.scheme:
+        names = [options["server_name"]] + list(options["server_alias"] or ())
+        if parts.hostname not in [name.lower() for name in names if name]:
+            return None
+    path = unquote(parts.path)
+    if not path.startswith("/"):
+        prefix = getattr(settings, "FORCE_SCRIPT_NAME", None)
+        if prefix is None:
+            prefix = options["mount_point"] or "/"
+        path = prefix + "/" + path
+    return posixpath.normpath("/" + path.lstrip("/"))
