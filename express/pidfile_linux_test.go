@@ -28,12 +28,12 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 	must(t, err)
 	defer l.close()
 	conf := l.Args[1]
-	sleep := exec.CommandContext(t.Context(), "sleep", "60")
+	sleep := exec.CommandContext(t.Context(), "/bin/sleep", "60")
 	must(t, sleep.Start())
 	t.Cleanup(func() { _ = sleep.Process.Kill(); _ = sleep.Wait() })
 	real := serverProcess(t, nil, httpd, "-f", conf)
 	pids := map[string]int{
-		"ourselves": os.Getpid(), "our parent": os.Getppid(), "sleep": sleep.Process.Pid,
+		"ourselves": os.Getpid(), "our parent": os.Getppid(), "/bin/sleep": sleep.Process.Pid,
 		"another program": serverProcess(t, nil, other, "-f", conf).Process.Pid,
 		"another user":    serverProcess(t, otheruser.Credential(), httpd, "-f", conf).Process.Pid,
 		"another root":    serverProcess(t, nil, httpd, "-f", conf+".new").Process.Pid,
