@@ -232,3 +232,48 @@ func TestInstallsWhileTheCacheIsCleared(t *testing.T) {
 		}
 	}
 }
+
+// TestLimitsAreNamed: what has run out is told, and not what it made fail. The real
+// limits and file systems.
+func TestLimitsAreNamed(t *testing.T) {
+	t.Parallel()
+	dir, cache, envs := coldModule(t, "limits", 1)
+	before := snapshot(t, envs[0])
+	temp, small := filepath.Join(dir, "tmp"), filepath.Join(dir, "small")
+	for _, d := range []string{temp, small} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := "; dd if=/dev/zero of=" + temp + "/x bs=4k 2>/dev/null"
+	for name, tt := range map[string]struct {
+		script, cache string
+		words         []string
+	}{
+		"open files":                {"ulimit -n 16", cache, []string{"(ulimit -n) allows: 16", "raise the limit (ulimit -n"}},
+		"size of files":             {"ulimit -f 8", cache, []string{"(ulimit -f) allows: ", "raise the limit (ulimit -f"}},
+		"size of unpacked files":    {"ulimit -f 400", cache, []string{"(ulimit -f) allows: ", "raise the limit (ulimit -f"}},
+		"no space for compilers":    {"mount -t tmpfs -o size=1m,mode=700 none " + temp + full, cache, []string{"the file system of " + temp + " is full", "TMPDIR"}},
+		"no inodes for compilers":   {"mount -t tmpfs -o nr_inodes=5,mode=700 none " + temp, cache, []string{"the file system of " + temp + " has no room for more files (inodes)", "TMPDIR"}},
+		"no inodes in the cache":    {"mount -t tmpfs -o nr_inodes=90,mode=700 none " + small, small, []string{"(inodes)", "cache prune"}},
+		"read-only temporary files": {"mount -t tmpfs -o ro none " + temp, cache, []string{"the file system of " + temp + " is read-only", "TMPDIR"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			argv := append([]string{program(t, "modwsgi"), "install", "--httpd", "bundled", "--python", envs[0], "--cache-dir", tt.cache}, sourceFlags(t)...)
+			run := private
+			if strings.HasPrefix(tt.script, "ulimit") {
+				run = func(t *testing.T, dir, script string, env []string, argv ...string) result {
+					return command(t, dir, env, append([]string{"sh", "-c", script + "\nexec \"$@\"", "sh"}, argv...)...)
+				}
+			}
+			r := run(t, dir, tt.script, bareEnv("TMPDIR="+temp), argv...)
+			failed(t, r, 3, envs[0], before, tt.words...)
+			if tt.cache == cache && strings.Contains(r.stderr, "cache prune") {
+				t.Errorf("the cache is not where something has run out: %v", r)
+			}
+			if strings.Contains(r.stderr, "apt-get install") {
+				t.Errorf("nothing is to be installed: %v", r)
+			}
+		})
+	}
+}

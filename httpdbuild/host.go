@@ -12,6 +12,7 @@ import (
 	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
+	"modwsgi/internal/shortage"
 	"modwsgi/internal/toolchain"
 )
 
@@ -62,7 +63,8 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 		return nil, context.Cause(ctx)
 	}
 	if starved != nil { // a feature must not get lost by that
-		return nil, fault.New(fault.Environment, toolchain.Starved(starved, scratch), "try the compiler: %w", toolchain.WithTail(starved))
+		hint := toolchain.Starved(starved, scratch)
+		return nil, fault.New(fault.Environment, hint, "try the compiler: %w", shortage.WithHint(toolchain.WithTail(starved), hint))
 	}
 	h.Expat = h.Has["expat"]
 	delete(h.Has, "expat") // it is no feature

@@ -204,6 +204,18 @@ func Early() string {
 // PruneCommand frees space in the cache.
 const PruneCommand = "modwsgi cache prune --older-than 7d"
 
+// hinted is an error of one who knows a way out that this package does not.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+func (h *hinted) Hint() string  { return h.hint }
+
+// WithHint gives an error a hint that Explain keeps.
+func WithHint(err error, hint string) error { return &hinted{err, hint} }
+
 // Explain puts a shortage that is at the bottom of an error first, with its own hint
 // and the class [fault.Environment]. Errors of the user, of locks and of signals stay
 // as they are. Those of changing an environment keep their class. A hint of theirs
@@ -222,6 +234,10 @@ func Explain(err error, cache string) error {
 	unknown := s.Path == "" && (s.Kind <= Quota || s.Kind == ReadOnly)
 	if own := fault.HintOf(err); own != "" && (unknown || class == fault.Place || s.Kind == ReadOnly) {
 		hint = own
+	}
+	var better *hinted
+	if errors.As(err, &better) {
+		hint = better.hint
 	}
 	if class != fault.Place {
 		class = fault.Environment

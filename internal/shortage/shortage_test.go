@@ -88,6 +88,7 @@ func TestExplain(t *testing.T) {
 		"another's lock":        {fault.New(fault.Busy, "wait", "lock: %w", full), "", fault.Busy, "wait"},
 		"read-only":             {fault.New(fault.Environment, "use --out", "write: %w", &fs.PathError{Op: "open", Path: dir, Err: syscall.EROFS}), "", fault.Environment, "use --out"},
 		"it is not known where": {fault.New(fault.Environment, "set TMPDIR", "write: %w", syscall.ENOSPC), "", fault.Environment, "set TMPDIR"},
+		"a better hint":         {fault.New(fault.Environment, "other", "cc: %w", WithHint(full, "set TMPDIR")), "", fault.Environment, "set TMPDIR"},
 		"nothing has run out":   {fault.New(fault.Verify, "look", "no answer"), "", fault.Verify, "look"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,10 +42,7 @@ type Toolchain struct {
 
 // tryHint says why a compiler could not build a program: mostly because the C
 // library's headers are missing.
-func (h *Toolchain) tryHint(err error, scratch string) string {
-	if hint := Starved(err, scratch); hint != "" {
-		return hint
-	}
+func (h *Toolchain) tryHint(err error) string {
 	text := said(err)
 	if len(h.CC) > 1 && !strings.Contains(text, "No such file or directory") {
 		return "look at the words of CC: they are separated by blanks, and quotes have no meaning there"
@@ -62,7 +59,7 @@ func Starved(err error, scratch string) string {
 	case !ok:
 		return ""
 	case s.Kind == shortage.Space || s.Kind == shortage.Inodes || s.Kind == shortage.Quota:
-		return "free some space in " + filepath.Dir(scratch) + ", or set TMPDIR to another directory"
+		return s.Hint("") + "; or set TMPDIR to another directory than " + filepath.Dir(scratch)
 	}
 	return s.Hint("")
 }
@@ -96,11 +93,10 @@ func Find(ctx context.Context, r *run.Runner, caller []string, scratch string) (
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		what := "the compiler %s cannot build a program: %w"
-		if Starved(err, scratch) != "" {
-			what = "try the compiler %s: %w"
+		if hint := Starved(err, scratch); hint != "" {
+			return nil, fault.New(fault.Environment, hint, "try the compiler %s: %w", strings.Join(h.CC, " "), shortage.WithHint(WithTail(err), hint))
 		}
-		return nil, fault.New(fault.Environment, h.tryHint(err, scratch), what, strings.Join(h.CC, " "), WithTail(err))
+		return nil, fault.New(fault.Environment, h.tryHint(err), "the compiler %s cannot build a program: %w", strings.Join(h.CC, " "), WithTail(err))
 	}
 	return h, nil
 }

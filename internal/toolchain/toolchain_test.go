@@ -182,11 +182,15 @@ func TestEnvironment(t *testing.T) {
 func TestFullDiskIsNotAMissingPackage(t *testing.T) {
 	h := &Toolchain{Family: "debian"}
 	full := &run.Error{Argv: []string{"cc"}, Tail: []string{"/tmp/x.s: No space left on device"}, Err: errors.New("exit status 1")}
-	if hint := h.tryHint(full, "/scratch/dir"); !strings.Contains(hint, "space") || strings.Contains(hint, "apt-get") {
+	if hint := Starved(full, "/scratch/dir"); !strings.Contains(hint, "space") || strings.Contains(hint, "apt-get") || !strings.Contains(hint, "TMPDIR") {
 		t.Errorf("hint %q", hint)
 	}
 	other := &run.Error{Argv: []string{"cc"}, Tail: []string{"stdio.h: No such file"}, Err: errors.New("exit status 1")}
-	if hint := h.tryHint(other, "/scratch/dir"); !strings.Contains(hint, "libc6-dev") {
+	files := &run.Error{Argv: []string{"cc"}, Tail: []string{"cc1: fatal error: x.c: Too many open files"}, Err: errors.New("exit status 1")}
+	if hint := Starved(files, "/scratch/dir"); !strings.Contains(hint, "ulimit -n") || strings.Contains(hint, "TMPDIR") || Starved(other, "/scratch/dir") != "" {
+		t.Errorf("hint %q", hint)
+	}
+	if hint := h.tryHint(other); !strings.Contains(hint, "libc6-dev") {
 		t.Errorf("hint %q", hint)
 	}
 }
