@@ -40,6 +40,57 @@ func TestSecurityPageNamesTests(t *testing.T) {
 	}
 }
 
+// TestReportsPageNamesTests: each row of docs/reports.md has a public report by
+// repository and number, and is shown by tests that exist, or says why by none.
+func TestReportsPageNamesTests(t *testing.T) {
+	page, err := os.ReadFile("docs/reports.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := testNames(t)
+	named := regexp.MustCompile(`\bTest[A-Z]\w*`)
+	report := regexp.MustCompile(`[\w.-]+/[\w.-]+#\d+`)
+	reports, untested, table := map[string]bool{}, 0, false
+	for line := range strings.Lines(string(page)) {
+		line = strings.TrimSpace(line)
+		for _, name := range named.FindAllString(line, -1) {
+			if !there[name] {
+				t.Errorf("docs/reports.md names %s, which does not exist", name)
+			}
+		}
+		switch {
+		case strings.HasPrefix(line, "| report "):
+			table = true
+			continue
+		case !strings.HasPrefix(line, "|"):
+			table = false
+			continue
+		case !table || strings.HasPrefix(line, "| ---"):
+			continue
+		}
+		cells := strings.Split(strings.Trim(line, "|"), " | ")
+		if len(cells) != 4 {
+			t.Errorf("%d cells in the row: %s", len(cells), line)
+			continue
+		}
+		found := report.FindAllString(cells[0], -1)
+		for _, r := range found {
+			reports[r] = true
+		}
+		if len(found) != len(strings.Split(cells[0], ",")) {
+			t.Errorf("not all reports have a repository and a number in the row: %s", line)
+		}
+		if shown := strings.TrimSpace(cells[3]); shown == "not tested" && strings.HasPrefix(cells[2], "not tested: ") {
+			untested++
+		} else if !named.MatchString(shown) {
+			t.Errorf("neither a test nor the reason for none is named in the row: %s", line)
+		}
+	}
+	if len(reports) < 100 || untested > 3 {
+		t.Errorf("%d reports, %d rows without a test", len(reports), untested)
+	}
+}
+
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	out := map[string]bool{}

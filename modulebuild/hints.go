@@ -29,6 +29,9 @@ var known = []struct {
 	{regexp.MustCompile(`(?:cannot find|unable to find library) (-l[\w.+-]+)`), func(_ *builder, m []string) string {
 		return "the linker does not find " + m[1] + ", which this Python's library needs: install the development package that holds it, or use a Python that was built with --enable-shared"
 	}},
+	// Fedora's and Red Hat's Apache is compiled with a file of another package.
+	{regexp.MustCompile(`/redhat/redhat-[\w-]+['’]?: No such file`), text(
+		"the compiler's flags of this Apache name a file of the package redhat-rpm-config: dnf install redhat-rpm-config, or use --httpd bundled")},
 	{regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`), text(
 		"free some space in the build directory, or set XDG_CACHE_HOME to another file system")},
 	{regexp.MustCompile(`(?i)cannot allocate memory|virtual memory exhausted|killed signal terminated program|terminated with signal 9`), text(

@@ -277,6 +277,7 @@ func TestFailingCompiler(t *testing.T) {
 		"multiarch":    {"echo \"fatal error: x86_64-linux-gnu/python3.11/pyconfig.h: No such file or directory\" >&2; exit 1\n", "compile mod_wsgi", "", "python3.11-dev"},
 		"clang":        {"echo \"x.c:1:1: fatal error: 'Python.h' file not found\" >&2; exit 1\n", "compile mod_wsgi", "", "python3.11-dev"},
 		"no apr.h":     {"echo \"fatal error: apr.h: No such file or directory\" >&2; exit 1\n", "compile mod_wsgi", "", "apache2-dev, or use --httpd bundled"},
+		"no specs":     {"exec cc -specs=/usr/lib/rpm/redhat/redhat-hardened-cc1 -c x.c\n", "compile mod_wsgi", "", "dnf install redhat-rpm-config"},
 		"unknown":      {"echo \"x.c:1: error: no\" >&2; exit 1\n", "compile mod_wsgi", "", "in its log"},
 		"disk full":    {"echo \"fatal error: x.s: No space left on device\" >&2; exit 1\n", "compile mod_wsgi", "", "free some space"},
 		"memory":       {"echo \"gcc: fatal error: Killed signal terminated program cc1\" >&2; exit 1\n", "compile mod_wsgi", "", "--jobs 1"},
