@@ -5,7 +5,9 @@ package express_test
 import (
 	"math"
 	"net"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -272,7 +274,18 @@ func (m *meant) aliases() {
 			shown = "/"
 		}
 		body := append(m.links(), m.overrides(), d("RewriteEngine", "On"), d("Require", "all", "granted"))
-		m.add("", d("Alias", url, shown), m.sending(target, body...))
+		m.add("", d("Alias", url, shown))
+		if _, err := os.Stat(target); err != nil { // 404 and not 403, until somebody makes it
+			var parts []string
+			for up := target; ; up = filepath.Dir(up) {
+				if _, err := os.Stat(up); err == nil {
+					break
+				}
+				parts = append(parts, strings.ReplaceAll(regexp.QuoteMeta(up), `"`, `\x22`))
+			}
+			m.add("", section("DirectoryMatch", "^(?:"+strings.Join(parts, "|")+")/?$", d("Require", "all", "granted")))
+		}
+		m.add("", m.sending(target, body...))
 	}
 }
 
