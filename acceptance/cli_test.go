@@ -244,10 +244,21 @@ func TestDeletedDirectory(t *testing.T) {
 		return command(t, base, bareEnv(), append([]string{"sh", "-c", `mkdir -p "$0" && cd "$0" && rmdir "$0" && exec "$@"`, gone}, argv...)...)
 	}
 	for _, argv := range [][]string{
-		{modwsgi, "detect"}, {modwsgi, "install"}, {modwsgi, "install", "--dry-run"}, {modwsgi, "uninstall"}, {modwsgi, "list"}, {modwsgi, "verify"}, {modwsgi, "doctor"},
-		{modwsgi, "cache", "list"}, {modwsgi, "package", "wheel"}, {modwsgi, "module", "build", "--target", "windows/amd64"},
-		{express, "start-server", "hello.wsgi", "--user", "nobody"}, {express, "setup-server", "/etc/hostname"}, {express, "show-config", "hello.wsgi"},
-		{express, "status", "--server-root", "root"}, {express, "apachectl", "root", "stop"},
+		{modwsgi, "detect"},
+		{modwsgi, "install"},
+		{modwsgi, "install", "--dry-run"},
+		{modwsgi, "uninstall"},
+		{modwsgi, "list"},
+		{modwsgi, "verify"},
+		{modwsgi, "doctor"},
+		{modwsgi, "cache", "list"},
+		{modwsgi, "package", "wheel"},
+		{modwsgi, "module", "build", "--target", "windows/amd64"},
+		{express, "start-server", "hello.wsgi", "--user", "nobody"},
+		{express, "setup-server", "/etc/hostname"},
+		{express, "show-config", "hello.wsgi"},
+		{express, "status", "--server-root", "root"},
+		{express, "apachectl", "root", "stop"},
 	} {
 		r := in(argv...)
 		if r.code == 0 || !strings.Contains(r.stderr, "current directory "+filepath.Join(base, "gone")) || !strings.Contains(r.stderr, "hint: change to a directory") {
@@ -269,10 +280,19 @@ func TestReaderThatLeaves(t *testing.T) {
 	modwsgi, env := program(t, "modwsgi"), setting(t, "MODWSGI_TEST_ENV")
 	bin := filepath.Join(env, "bin")
 	for _, argv := range [][]string{
-		{modwsgi, "detect", "--python", env}, {modwsgi, "detect", "--json", "--python", env}, {modwsgi, "list", "--python", env}, {modwsgi, "list", "--json", "--python", env},
-		{modwsgi, "version"}, {modwsgi, "--help"}, {modwsgi, "package", "--help"}, {modwsgi, "cache", "list"}, {modwsgi, "man"},
+		{modwsgi, "detect", "--python", env},
+		{modwsgi, "detect", "--json", "--python", env},
+		{modwsgi, "list", "--python", env},
+		{modwsgi, "list", "--json", "--python", env},
+		{modwsgi, "version"},
+		{modwsgi, "--help"},
+		{modwsgi, "package", "--help"},
+		{modwsgi, "cache", "list"},
+		{modwsgi, "man"},
 		{modwsgi, "install", "--dry-run", "--reinstall", "--python", env},
-		{filepath.Join(bin, "mod_wsgi-express"), "--help"}, {filepath.Join(bin, "mod_wsgi-express"), "module-config"}, {filepath.Join(bin, "mod_wsgi-apxs"), "-q"},
+		{filepath.Join(bin, "mod_wsgi-express"), "--help"},
+		{filepath.Join(bin, "mod_wsgi-express"), "module-config"},
+		{filepath.Join(bin, "mod_wsgi-apxs"), "-q"},
 	} {
 		r, w, err := os.Pipe()
 		if err != nil {
