@@ -11,14 +11,22 @@ import (
 
 // TestSecurityPageNamesTests: each boundary of docs/security.md is shown by tests
 // that exist, and each row of its tables names one.
-func TestSecurityPageNamesTests(t *testing.T) {
-	page, err := os.ReadFile("docs/security.md")
+func TestSecurityPageNamesTests(t *testing.T) { namesTests(t, "docs/security.md", "| boundary ", 50) }
+
+// TestReliabilityPageNamesTests: so is each promise of docs/reliability.md.
+func TestReliabilityPageNamesTests(t *testing.T) {
+	namesTests(t, "docs/reliability.md", "| promise ", 15)
+}
+
+func namesTests(t *testing.T, name, head string, least int) {
+	t.Helper()
+	page, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	there := testNames(t)
 	named := regexp.MustCompile(`\bTest[A-Z]\w*`)
-	if found := named.FindAllString(string(page), -1); len(found) < 50 {
+	if found := named.FindAllString(string(page), -1); len(found) < least {
 		t.Errorf("only %d tests are named", len(found))
 	}
 	boundaries := false // in a table of boundaries
@@ -26,11 +34,11 @@ func TestSecurityPageNamesTests(t *testing.T) {
 		names := named.FindAllString(line, -1)
 		for _, name := range names {
 			if !there[name] {
-				t.Errorf("docs/security.md names %s, which does not exist", name)
+				t.Errorf("the page names %s, which does not exist", name)
 			}
 		}
 		switch {
-		case strings.HasPrefix(line, "| boundary "):
+		case strings.HasPrefix(line, head):
 			boundaries = true
 		case !strings.HasPrefix(line, "|"):
 			boundaries = false

@@ -84,7 +84,7 @@ func TestTransport(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		case "/deaf": // reads nothing of what is sent
-			time.Sleep(2 * time.Second)
+			time.Sleep(2 * time.Second) // longer than the limit of the test
 		default:
 			data, _ := io.ReadAll(r.Body) // HTTP/1 answers after the request
 			_, _ = w.Write(data)

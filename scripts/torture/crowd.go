@@ -54,9 +54,13 @@ func (t *torture) together(envs []string) int {
 	}
 	ended, commands := make(chan struct{}), 0
 	go func() { wait.Wait(); close(ended) }()
-	// Clearing has every run compile, which takes minutes: once a round.
-	words := [][]string{{"prune", "--max-size", "30M"}, {"list"}, {"prune", "--max-size", "1M"}, {"verify"}}
-	if !t.short && t.rounds%2 == 0 {
+	words := [][]string{{"prune", "--older-than", "1h"}, {"list"}, {"prune", "--max-size", "1G"}, {"verify"}}
+	// What removes the builds has every run compile, which takes minutes.
+	switch {
+	case t.short:
+	case t.rounds%3 == 2:
+		words = append(words, []string{"prune", "--max-size", "30M"})
+	case t.rounds%3 == 0:
 		words = append(words, []string{"clear"})
 	}
 	for {
@@ -71,8 +75,8 @@ func (t *torture) together(envs []string) int {
 		default:
 		}
 		w := words[commands%len(words)]
-		if w[0] == "clear" {
-			words = words[:len(words)-1]
+		if commands%len(words) == 4 { // once a round
+			words = words[:4]
 		}
 		r := t.do(t.ctx, t.modwsgi(append(append([]string{"cache"}, w...), "--cache-dir", t.cache)...)...)
 		if r.code != 0 && !(w[0] == "verify" && !strings.Contains(r.output, "internal")) {

@@ -67,7 +67,7 @@ func packageOf(format string) change {
 	return change{
 		name: "package " + format, prepare: installed,
 		argv: func(t *torture, env string) []string {
-			return t.modwsgi("package", format, "--from-env", env, "--out", t.path("dist-"+format), "--overwrite", "--cache-dir", t.cache, "--source-dir", t.path("sources"))
+			return t.modwsgi("package", format, "--from-env", env, "--out", t.path("dist-"+format), "--overwrite")
 		},
 		after: func(t *torture, _ string) {
 			if left, _ := filepath.Glob(t.path("dist-" + format + "/.*")); len(left) > 0 {
@@ -82,7 +82,7 @@ var changes = []change{
 	{name: "reinstall", prepare: installed, argv: func(t *torture, env string) []string { return t.install(env, "--reinstall") }, after: isWhole},
 	{name: "uninstall", prepare: installed, argv: func(t *torture, env string) []string { return t.modwsgi("uninstall", "--python", env) }, after: isEmpty},
 	{name: "doctor --fix", prepare: stale, argv: func(t *torture, env string) []string {
-		return t.modwsgi("doctor", "--fix", "--python", env, "--cache-dir", t.cache, "--source-dir", t.path("sources"))
+		return t.modwsgi("doctor", "--fix", "--python", env)
 	}, after: isWhole},
 	packageOf("wheel"), packageOf("deb"), packageOf("oci"),
 	{name: "cache prune", prepare: installed, argv: cacheOf("prune", "--max-size", "1M"), after: func(t *torture, env string) { t.restore() }},

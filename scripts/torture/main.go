@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -53,11 +54,15 @@ type torture struct {
 	rounds   int
 	failures []string
 	figures  []string // what was measured
-	skipped  string   // why the part could not run
+	refused  atomic.Int64
+	skipped  string // why the part could not run
 }
 
 // fail notes a broken promise.
 func (t *torture) fail(format string, args ...any) {
+	if t.ctx.Err() != nil {
+		return // the end of everything is not a failure
+	}
 	text := fmt.Sprintf(format, args...)
 	fmt.Printf("%s: FAIL in round %d: %s\n", t.name, t.rounds, text)
 	t.failures = append(t.failures, text)

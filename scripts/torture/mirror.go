@@ -172,9 +172,6 @@ func (t *torture) mirror() {
 		names = names[:5]
 	}
 	env, err := t.venv(t.ctx, "env-mirror")
-	if err == nil {
-		err = t.withoutApt()
-	}
 	if err != nil {
 		t.fail("%v", err)
 		return
@@ -226,22 +223,6 @@ func (t *torture) mirror() {
 	t.figure("%d kinds", tried)
 }
 
-// withoutApt makes a directory of programs in which apt is missing: the package
-// mirror of the host is not part of this.
-func (t *torture) withoutApt() error {
-	at := t.path("programs")
-	if err := os.Mkdir(at, 0o755); err != nil {
-		return err
-	}
-	all, err := os.ReadDir("/usr/bin")
-	for _, e := range all {
-		if !strings.HasPrefix(e.Name(), "apt") && err == nil {
-			err = os.Symlink(filepath.Join("/usr/bin", e.Name()), filepath.Join(at, e.Name()))
-		}
-	}
-	return err
-}
-
 // fetching is an install that needs every archive, from a mirror of one kind.
 func (t *torture) fetching(env, base, kind, cache string) result {
 	limit := "8s"
@@ -252,7 +233,6 @@ func (t *torture) fetching(env, base, kind, cache string) result {
 		"--mirror", base+"/"+strings.ReplaceAll(kind, " ", "-"), "--download-timeout", limit)
 	_ = os.MkdirAll(t.path(cache), 0o755)
 	c, out := t.command(argv...)
-	c.Env = t.environ("PATH=" + t.path("programs"))
 	if err := c.Run(); err != nil && c.ProcessState == nil {
 		return result{argv, err.Error(), -1}
 	}

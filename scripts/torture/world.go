@@ -49,10 +49,34 @@ func newWorld(ctx context.Context, name string) (*world, error) {
 			return nil, err
 		}
 	}
-	if err := w.fillCache(ctx, given); err != nil {
+	if err := errors.Join(w.choosePrograms(), w.fillCache(ctx, given)); err != nil {
 		return nil, err
 	}
 	return w, os.WriteFile(w.path("work/hello.wsgi"), []byte(application), 0o644)
+}
+
+// choosePrograms makes the directory of programs that the part's PATH is. apt is not
+// among them: the package mirror of the host would be asked.
+func (w *world) choosePrograms() error {
+	at := w.path("programs")
+	if err := os.Mkdir(at, 0o755); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/usr/bin", "/bin", "/usr/sbin", "/sbin"} {
+		all, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range all {
+			if strings.HasPrefix(e.Name(), "apt") {
+				continue
+			}
+			if err := os.Symlink(filepath.Join(dir, e.Name()), filepath.Join(at, e.Name())); err != nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 const application = `def application(environ, start_response):
@@ -81,7 +105,7 @@ func (w *world) path(name string) string { return filepath.Join(w.base, name) }
 
 func (w *world) environ(more ...string) []string {
 	return append([]string{
-		"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG=C.UTF-8", "HOME=" + w.path("home"), "TMPDIR=" + w.path("tmp"),
+		"PATH=" + w.path("programs"), "MODWSGI_CACHE_DIR=" + w.cache, "LANG=C.UTF-8", "HOME=" + w.path("home"), "TMPDIR=" + w.path("tmp"),
 		"HTTPS_PROXY=http://127.0.0.1:9", "HTTP_PROXY=http://127.0.0.1:9", marker + "=" + w.id,
 	}, more...)
 }
@@ -126,7 +150,7 @@ func (w *world) modwsgi(args ...string) []string {
 }
 
 func (w *world) install(env string, more ...string) []string {
-	return w.modwsgi(append([]string{"install", "--httpd", "bundled", "--python", env, "--cache-dir", w.cache, "--source-dir", w.path("sources")}, more...)...)
+	return w.modwsgi(append([]string{"install", "--httpd", "bundled", "--python", env, "--cache-dir", w.cache, "--source-dir", w.path("sources"), "--offline"}, more...)...)
 }
 
 func (w *world) venv(ctx context.Context, name string) (string, error) {
@@ -261,9 +285,12 @@ func (t *torture) interrupted(after time.Duration, do func(pid int), argv ...str
 	if err := c.Start(); err != nil {
 		return result{argv, err.Error(), -1}
 	}
-	timer := time.AfterFunc(after, func() { do(c.Process.Pid) })
-	defer timer.Stop()
+	done := make(chan struct{})
+	timer := time.AfterFunc(after, func() { do(c.Process.Pid); close(done) })
 	_ = c.Wait()
+	if !timer.Stop() {
+		<-done // what was begun on time may end after the program
+	}
 	return result{argv, out.String(), c.ProcessState.ExitCode()}
 }
 
