@@ -241,11 +241,7 @@ func (t *torture) fetching(env, base, kind, cache string) result {
 	argv := t.modwsgi("install", "--httpd", "bundled", "--python", env, "--cache-dir", t.path(cache), "--lock-file", t.path(cache)+".lock",
 		"--mirror", base+"/"+strings.ReplaceAll(kind, " ", "-"), "--download-timeout", limit)
 	_ = os.MkdirAll(t.path(cache), 0o755)
-	c, out := t.command(argv...)
-	if err := c.Run(); err != nil && c.ProcessState == nil {
-		return result{argv, err.Error(), -1}
-	}
-	return result{argv, out.String(), c.ProcessState.ExitCode()}
+	return t.do(t.ctx, argv...)
 }
 
 // misbehave serves archives, well or badly, as the first part of the path says.
