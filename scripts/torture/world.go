@@ -128,7 +128,7 @@ func (w *world) command(argv ...string) (*exec.Cmd, *bytes.Buffer) {
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out := new(bytes.Buffer)
 	c.Stdout, c.Stderr = out, out
-	c.WaitDelay = 5 * time.Second
+	c.WaitDelay = time.Minute // what is in the pipe is read, however busy the machine is
 	return c, out
 }
 
