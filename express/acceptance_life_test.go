@@ -135,7 +135,7 @@ func TestStopping(t *testing.T) {
 					}
 					answer <- err
 				}()
-				time.Sleep(700 * time.Millisecond) // until the request is inside of the application; too early makes the case weaker, not red
+				s.inside()
 			}
 			_ = s.cmd.Process.Signal(c.signal)
 			<-s.done
@@ -209,7 +209,7 @@ func TestRestarts(t *testing.T) {
 	extra := write(t, filepath.Join(dir, "extra.conf"), "# nothing\n")
 	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--include-file", extra)
 	before := s.environ("/")["pid"]
-	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1} {
+	for n, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1} {
 		write(t, extra, "Nonsense\n")
 		s.out.Reset()
 		_ = s.cmd.Process.Signal(signal)
@@ -223,7 +223,7 @@ func TestRestarts(t *testing.T) {
 			code, _ := s.get("/?sleep=1")
 			slow <- code
 		}()
-		time.Sleep(300 * time.Millisecond) // until the request is inside of the application; too early makes the case weaker, not red
+		eventually(t, "the request is inside of the application", func() bool { return strings.Count(s.log(), "a slow request is inside") == n+1 })
 		_ = s.cmd.Process.Signal(signal)
 		if code := <-slow; code != 200 {
 			t.Errorf("%v: a request that ran: %d", signal, code)

@@ -88,7 +88,7 @@ func TestTimeouts(t *testing.T) {
 				resp.Body.Close()
 			}
 		}()
-		time.Sleep(500 * time.Millisecond) // until the request holds the only thread; nothing shows from outside when it does
+		s.inside()
 		if code, _ := timed(s, "/"); code != 504 {
 			t.Errorf("%d", code)
 		}

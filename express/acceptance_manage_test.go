@@ -68,7 +68,7 @@ func TestManage(t *testing.T) {
 		_, body := (&server{t: t, port: s.port, root: s.root}).get("/?sleep=1.5")
 		slow <- body
 	}()
-	time.Sleep(500 * time.Millisecond) // until the request is inside of the application; too early makes the case weaker, not red
+	s.inside()
 	s.manage(0, "has stopped", "stop")
 	if body := <-slow; !strings.Contains(body, `"pid"`) {
 		t.Errorf("the request that ran: %q", body)

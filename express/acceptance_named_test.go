@@ -274,7 +274,7 @@ func TestEviction(t *testing.T) {
 				body, err := io.ReadAll(resp.Body)
 				answer <- fmt.Sprint(resp.StatusCode, err, string(body))
 			}()
-			time.Sleep(time.Second) // until the request is inside of the application; too early makes the case weaker, not red
+			s.inside()
 			if err := syscall.Kill(before, syscall.SIGUSR1); err != nil {
 				t.Fatal(err)
 			}

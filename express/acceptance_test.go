@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ import json, os, sys, time
 def application(environ, start_response):
     query = environ.get("QUERY_STRING", "")
     if query.startswith("sleep="):
+        print("a slow request is inside", file=environ["wsgi.errors"], flush=True)
         time.sleep(float(query[6:]))
     out = {k: v for k, v in environ.items() if isinstance(v, (str, bool, int))}
     out["os.environ"] = dict(os.environ)
@@ -207,6 +209,13 @@ func (s *server) address() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
 func (s *server) log() string {
 	data, _ := os.ReadFile(filepath.Join(s.root, "error_log"))
 	return string(data)
+}
+
+// inside waits until the application has begun with a slow request of the echo
+// application, in a server that had none before.
+func (s *server) inside() {
+	s.t.Helper()
+	eventually(s.t, "the request is inside of the application", func() bool { return strings.Contains(s.log(), "a slow request is inside") })
 }
 
 func (s *server) stop() {
