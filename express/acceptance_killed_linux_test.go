@@ -44,7 +44,7 @@ func TestFirstProcessKilled(t *testing.T) {
 	t.Parallel()
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
-	service := write(t, filepath.Join(dir, "service.py"), "import threading\nthreading.Event().wait()\n")
+	service := write(t, filepath.Join(dir, "service.py"), "import threading\nprint('it runs', flush=True)\nthreading.Event().wait()\n")
 	args := []string{app, "--processes", "2", "--service-script", "job", service}
 	t.Run("apachectl", func(t *testing.T) {
 		s := daemon(t, args...)
@@ -79,8 +79,8 @@ func TestFirstProcessKilled(t *testing.T) {
 		}
 	})
 	t.Run("with the launcher", func(t *testing.T) {
-		// Nobody is there to end the others: those of the application end by themselves.
-		s := start(t, dir, app, "--processes", "2")
+		// Nobody is there to end the others: those with a Python end by themselves.
+		s := start(t, dir, args...)
 		pid := s.first()
 		application := func() (n int) {
 			for _, line := range membersOf(pid) {
@@ -90,8 +90,9 @@ func TestFirstProcessKilled(t *testing.T) {
 			}
 			return n
 		}
-		eventually(t, "the processes of the application", func() bool { return application() == 2 })
+		eventually(t, "the processes of the application and the service", func() bool { return application() == 3 })
 		s.environ("/") // it is loaded
+		eventually(t, "the service runs", func() bool { return strings.Contains(s.log(), "it runs") })
 		for _, p := range []int{s.cmd.Process.Pid, pid} {
 			if err := syscall.Kill(p, syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
