@@ -370,6 +370,7 @@ func TestEveryOptionHasARow(t *testing.T) {
 func TestHTTPDReadsWhatWasMeantByEveryOption(t *testing.T) {
 	s := newDump(t)
 	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // the table of options is made anew for each command line
+	defer express.RememberPythons()()
 	wanted := int64(envNumber("MODWSGI_FUZZ", commandLines))
 	const size = 400
 	var next atomic.Int64

@@ -1,0 +1,25 @@
+package express
+
+import (
+	"sync"
+
+	"modwsgi/detect"
+)
+
+// RememberPythons has an interpreter's files looked at once, until what it returns is
+// called: for tests in which these do not change.
+func RememberPythons() (forget func()) {
+	var known sync.Map
+	before := identify
+	identify = func(exe string) (*detect.Python, error) {
+		if py, ok := known.Load(exe); ok {
+			return py.(*detect.Python), nil
+		}
+		py, err := before(exe)
+		if err == nil {
+			known.Store(exe, py)
+		}
+		return py, err
+	}
+	return func() { identify = before }
+}
