@@ -90,7 +90,7 @@ func TestQuoteIsReadBack(t *testing.T) {
 		checkQuote(t, v)
 	}
 	for _, a := range hostile { // an opened brace in one word, closed in the next
-		got := words(D("X", Word(a), Word("}"), Pair{"n", a}).fileLine(t), httpdVars)
+		got := words(D("WSGIDaemonProcess", Word(a), Word("}"), Pair{"n", a}).fileLine(t), httpdVars)
 		if got[1] != a || got[2] != "}" {
 			t.Errorf("%q and } are read as %q", a, got)
 		}
