@@ -185,6 +185,7 @@ func TestExternallyManagedPython(t *testing.T) {
 
 // TestMisbehavingMirror serves the archives wrongly first, then rightly.
 func TestMisbehavingMirror(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir, env, before := newEnv(t)
 	files := map[string]string{}
 	for _, d := range sources(t) {
