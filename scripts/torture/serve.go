@@ -245,14 +245,14 @@ func (t *torture) requests() {
 	}
 	t.more()
 	stop := make(chan struct{})
-	t.load(8, number/10, stop, func(int64) {}) // warm
-	before := t.usage()
+	t.load(8, max(1000, number/10), stop, func(int64) {}) // warm
+	before := t.quiet(0)
 	end := time.AfterFunc(max(time.Until(t.until), 5*time.Second), func() { close(stop) })
 	began := time.Now()
 	sent := t.load(8, number, stop, func(int64) {})
 	end.Stop()
 	spent := time.Since(began)
-	after := t.usage()
+	after := t.quiet(sum(before).files)
 	t.flat("requests", before, after)
 	t.figure("%d requests, %.0f a second, memory %d to %d KiB, descriptors %d to %d", sent, float64(sent)/spent.Seconds(), sum(before).memory, sum(after).memory, sum(before).files, sum(after).files)
 }
@@ -277,6 +277,21 @@ func (w *world) usage() map[int]usage {
 		all[pid] = u
 	}
 	return all
+}
+
+// quiet waits until connections that are closed are gone, which httpd keeps for a
+// while: until there are no more than some descriptors, or no change for long enough.
+func (w *world) quiet(files int) map[int]usage {
+	const pause, enough = 250 * time.Millisecond, 40 // ten seconds
+	now := w.usage()
+	for same := 0; same < enough && sum(now).files > files; same++ {
+		time.Sleep(pause)
+		then := now
+		if now = w.usage(); sum(now).files != sum(then).files {
+			same = 0
+		}
+	}
+	return now
 }
 
 // settled waits until processes of older generations have ended.
