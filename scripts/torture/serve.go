@@ -123,7 +123,7 @@ func (t *torture) answers() (err error) {
 // stop stops the instance; nothing of it stays.
 func (t *torture) stop(env string) {
 	r := t.do(t.ctx, t.express(env), "stop", "--server-root", t.root())
-	if left := t.quiet(30 * time.Second); len(left) > 0 {
+	if left := t.drained(30 * time.Second); len(left) > 0 {
 		t.fail("after stop these run still: %q; %v", left, r)
 	}
 }
@@ -246,13 +246,13 @@ func (t *torture) requests() {
 	t.more()
 	stop := make(chan struct{})
 	t.load(8, max(1000, number/10), stop, func(int64) {}) // warm
-	before := t.quiet(0)
+	before := t.drained(0)
 	end := time.AfterFunc(max(time.Until(t.until), 5*time.Second), func() { close(stop) })
 	began := time.Now()
 	sent := t.load(8, number, stop, func(int64) {})
 	end.Stop()
 	spent := time.Since(began)
-	after := t.quiet(sum(before).files)
+	after := t.drained(sum(before).files)
 	t.flat("requests", before, after)
 	t.figure("%d requests, %.0f a second, memory %d to %d KiB, descriptors %d to %d", sent, float64(sent)/spent.Seconds(), sum(before).memory, sum(after).memory, sum(before).files, sum(after).files)
 }
@@ -279,9 +279,9 @@ func (w *world) usage() map[int]usage {
 	return all
 }
 
-// quiet waits until connections that are closed are gone, which httpd keeps for a
+// drained waits until connections that are closed are gone, which httpd keeps for a
 // while: until there are no more than some descriptors, or no change for long enough.
-func (w *world) quiet(files int) map[int]usage {
+func (w *world) drained(files int) map[int]usage {
 	const pause, enough = 250 * time.Millisecond, 40 // ten seconds
 	now := w.usage()
 	for same := 0; same < enough && sum(now).files > files; same++ {
