@@ -123,7 +123,7 @@ func (t *torture) answers() (err error) {
 // stop stops the instance; nothing of it stays.
 func (t *torture) stop(env string) {
 	r := t.do(t.ctx, t.express(env), "stop", "--server-root", t.root())
-	if left := t.drained(30 * time.Second); len(left) > 0 {
+	if left := t.quiet(30 * time.Second); len(left) > 0 {
 		t.fail("after stop these run still: %q; %v", left, r)
 	}
 }
