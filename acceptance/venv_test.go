@@ -22,7 +22,7 @@ var templates = struct {
 // with arguments exactly what python -m venv makes of these.
 func venv(t *testing.T, python, dir string, args ...string) string {
 	t.Helper()
-	if len(args) > 0 {
+	if len(args) > 0 || strings.ContainsAny(dir, " '") { // programs in such a place are started another way
 		must(t, "/", bareEnv(), append([]string{python, "-m", "venv", dir}, args...)...)
 		return dir
 	}

@@ -61,17 +61,18 @@ func (w *windows) sdks(t *testing.T) {
 	// What does not fit is named, and nothing is left.
 	must(t, "/", os.Environ(), "mkdir", filepath.Join(dir, "empty"))
 	for want, args := range map[string][]string{
-		"headers of Python 3.11":              {"--python", "3.12", "--python-sdk", sdk},
-		"has no httpd.h":                      {"--python", "3.11", "--httpd-sdk", filepath.Join(dir, "empty")},
-		"headers of Python 3.8, 3.10":         {"--python", "3.10,3.11,3.8"},
-		"is not a version of Python":          {"--python", "python3"},
-		"--python is missing":                 nil,
-		"does not say for which":              {"--python", "3.10,3.11", "--python-sdk", sdk},
-		"no known version of httpd is \"2.2":  {"--python", "3.11", "--httpd", "2.2"},
-		"there is no build for windows/arm64": {"--python", "3.11", "--target", "windows/arm64"},
-		"there is no build for windows/386":   {"--python", "3.11", "--target", "windows/386"},
-		"--target is missing":                 {"--python", "3.11", "--target", ""},
-		"make the build directory":            {"--python", "3.11", "--out", filepath.Join(zipped, "below a file")},
+		"headers of Python 3.11":               {"--python", "3.12", "--python-sdk", sdk},
+		"has no httpd.h":                       {"--python", "3.11", "--httpd-sdk", filepath.Join(dir, "empty")},
+		"headers of Python 3.8, 3.10":          {"--python", "3.10,3.11,3.8"},
+		"is not a version of Python":           {"--python", "python3"},
+		"--python is missing":                  nil,
+		"does not say for which":               {"--python", "3.10,3.11", "--python-sdk", sdk},
+		"version \"2.2\" of httpd has 2 parts": {"--python", "3.11", "--httpd", "2.2"},
+		"no known version of httpd is \"2.2":   {"--python", "3.11", "--httpd", "2.2.34"},
+		"there is no build for windows/arm64":  {"--python", "3.11", "--target", "windows/arm64"},
+		"there is no build for windows/386":    {"--python", "3.11", "--target", "windows/386"},
+		"--target is missing":                  {"--python", "3.11", "--target", ""},
+		"make the build directory":             {"--python", "3.11", "--out", filepath.Join(zipped, "below a file")},
 	} {
 		r := build("wrong", args...)
 		if r.code == 0 || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "hint:") {

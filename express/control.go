@@ -166,9 +166,12 @@ func (p *Program) controlStop(ctx context.Context, l *launch, verb string) (int,
 func (l *launch) end(ctx context.Context, proc *process, kind signalKind, limit time.Duration, enough func() bool) (bool, error) {
 	const pause, every = 20 * time.Millisecond, 10
 	deadline := time.Now().Add(limit)
+	told := false
 	for n := 0; time.Now().Before(deadline); n++ {
 		if n%every == 0 {
-			if err := proc.signal(kind); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			err := proc.signal(kind)
+			// An httpd that was told once may have no event left to tell it by (Windows).
+			if told = told || err == nil; err != nil && !told && !errors.Is(err, os.ErrProcessDone) {
 				return false, fault.New(fault.Environment, "", "stop httpd (process %d): %w", proc.pid, err)
 			}
 		}
