@@ -209,7 +209,8 @@ func (t *torture) reload() {
 	}
 	stop, finished := make(chan struct{}), make(chan int64, 1)
 	go func() { finished <- t.load(clients, 0, stop, func(int64) {}) }()
-	before, made := t.usage(), 0
+	processes, made := len(t.usage()), 0
+	var before map[int]usage
 	for made < number && (t.more() || t.short && t.ctx.Err() == nil) {
 		if r := t.do(t.ctx, t.express(env), "reload", "--server-root", t.root()); r.code != 0 {
 			t.fail("%v", r)
@@ -218,18 +219,24 @@ func (t *torture) reload() {
 		if err := t.answers(); err != nil {
 			t.fail("after reload %d: %v", made, err)
 		}
+		if made == max(2, number/10) { // what is used at first only is used by now
+			before = t.settled(processes)
+		}
 	}
 	close(stop)
 	sent := <-finished
 	if err := t.answers(); err != nil {
 		t.fail("after %d reloads: %v", made, err)
 	}
-	after := t.settled(len(before))
-	t.flat("reloads", before, after)
+	after := t.settled(processes)
+	if before != nil {
+		t.flat("reloads", before, after)
+	}
 	if n := t.refused.Load(); n > int64(2*clients*made) {
 		t.fail("%d of %d requests were answered with 500 or 503 during %d reloads", n, sent, made)
 	}
-	t.figure("%d reloads, %d requests meanwhile, %d answered with 500 or 503", made, sent, t.refused.Load())
+	t.figure("%d reloads, %d requests meanwhile, %d answered with 500 or 503, memory %d to %d KiB, descriptors %d to %d", made, sent, t.refused.Load(),
+		sum(before).memory, sum(after).memory, sum(before).files, sum(after).files)
 }
 
 // requests sends many, and compares what the processes use.
