@@ -232,7 +232,7 @@ func (t *torture) reload() {
 	if before != nil {
 		t.flat("reloads", before, after)
 	}
-	if n := t.refused.Load(); n > int64(2*clients*made) {
+	if n := t.refused.Load(); n > int64(4*clients*made) {
 		t.fail("%d of %d requests were answered with 500 or 503 during %d reloads", n, sent, made)
 	}
 	t.figure("%d reloads, %d requests meanwhile, %d answered with 500 or 503, memory %d to %d KiB, descriptors %d to %d", made, sent, t.refused.Load(),
