@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -31,7 +30,7 @@ func (f *Fetcher) held(file *File, err error) (*File, error) {
 
 // linkOrCopy gives a file another name, or where that cannot be (file systems without
 // links, another file system) copies it.
-func linkOrCopy(from, to string) (err error) {
+func linkOrCopy(from, to string) error {
 	if err := os.Link(from, to); err == nil || errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -44,12 +43,9 @@ func linkOrCopy(from, to string) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, in)
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+	if err := fill(out, in); err != nil {
 		_ = owned.RemoveAll(to)
+		return err
 	}
-	return err
+	return nil
 }

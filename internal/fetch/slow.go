@@ -107,7 +107,12 @@ func (e *entry) copy(from, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, in)
+	return fill(out, in)
+}
+
+// fill copies everything into a new file, and closes that.
+func fill(out *os.File, in io.Reader) error {
+	_, err := io.Copy(out, in)
 	return errors.Join(err, out.Close())
 }
 
