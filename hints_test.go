@@ -14,7 +14,7 @@ import (
 // follows.
 var command = regexp.MustCompile(`(?:\b(?:modwsgi|mod_wsgi-express|pip|venv|python3? -m)\b.*?(?:--[a-z][a-z-]*[ =]|-m venv |venv --clear |server-root |apachectl )|\b(?:chmod|chown|chattr|setfacl|restorecon|useradd|groupadd|mkdir|rm|cd|install -d|umount|mount)\b(?: -\S+)*(?: [ugoa]*[-+=][rwxts]+| [0-7]{3,4}| --\S+)* )$`)
 
-// placeholder matches a word in capitals in the place of a value of ours.
+// placeholder matches a word in capitals where a known value belongs.
 var placeholder = regexp.MustCompile(`(?:--python|--clear|venv|restorecon -R) (?:PATH|PREFIX|ENV|DIR|PYTHON)`)
 
 // harmless are values that need no quotes, because they are names out of a table.

@@ -102,13 +102,13 @@ func TestEnvironmentMadeAgain(t *testing.T) {
 		t.Errorf("second install: %v", r)
 	}
 
-	// The site-packages directory is removed by hand: the programs in bin belong to
-	// nothing any more, and stand in nobody's way.
+	// The site-packages directory is removed by hand: the programs in bin are orphans,
+	// and must not block an install.
 	if err := os.RemoveAll(filepath.Join(env, "lib")); err != nil {
 		t.Fatal(err)
 	}
 	remake(t, other, env)
 	if r := install(t, dir, "--python", env); r.code != 0 {
-		t.Errorf("install beside programs of ours: %v", r)
+		t.Errorf("install over orphaned programs: %v", r)
 	}
 }

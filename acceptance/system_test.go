@@ -35,8 +35,8 @@ exit 0
 
 // onMachine runs a shell script on such a copy.
 //
-// What an earlier package of ours left on the machine is not in the copy: the tests
-// compare what is there before and after.
+// The copy lacks files that an earlier package of this project installed on the
+// machine, because the tests compare its contents before and after.
 func onMachine(t *testing.T, script string) result {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -49,7 +49,7 @@ func onMachine(t *testing.T, script string) result {
 	return command(t, "/", os.Environ(), "unshare", "-m", "sh", "-c", machine, "sh", "sh", "-euc", withoutOurs+script)
 }
 
-// withoutOurs removes from the copy what packages of ours put on a machine.
+// withoutOurs removes from the copy the files that this project's packages install.
 const withoutOurs = `test "$(stat -c %m /)" = / && test "$(stat -f -c %T /)" = overlayfs
 rm -rf /usr/share/man/man1/modwsgi* /usr/share/man/man1/mod_wsgi-* /usr/share/doc/mod-wsgi-express* /usr/share/lintian/overrides/mod-wsgi-express* \
 	/usr/bin/mod_wsgi-* /usr/lib/systemd/system/mod_wsgi-express* /usr/lib/sysusers.d/*modwsgi* /usr/lib/tmpfiles.d/*modwsgi* /opt/modwsgi /etc/modwsgi /var/lib/modwsgi
@@ -122,8 +122,8 @@ wait $launcher || true
 	}
 }
 
-// TestCopyOfTheMachineIsWithoutOurs leaves a manual page of ours on a copy, and makes a
-// copy of that one.
+// TestCopyOfTheMachineIsWithoutOurs installs one of our manual pages on a copy, and
+// copies that copy.
 func TestCopyOfTheMachineIsWithoutOurs(t *testing.T) {
 	r := onMachine(t, `mkdir -p /usr/share/man/man1 && touch /usr/share/man/man1/mod_wsgi-express.1.gz /usr/share/man/man1/other.1.gz
 `+withoutOurs+`

@@ -18,7 +18,7 @@ import (
 func installed(t *testing.T) *place { return installedIn(t, testEnv(t)) }
 
 // everyInstalled are the environments of MODWSGI_TEST_ENVS, one for each mod_wsgi
-// of the catalogue that was to be had.
+// of the catalogue whose archive was available.
 func everyInstalled(t *testing.T) (all []*place) {
 	for _, home := range filepath.SplitList(os.Getenv("MODWSGI_TEST_ENVS")) {
 		all = append(all, installedIn(t, home))

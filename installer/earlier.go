@@ -156,8 +156,8 @@ func listEarlier(all []earlier, py *detect.Python) []Installed {
 	return out
 }
 
-// strayProgram reports whether a file in the directory of programs is one of ours that
-// no distribution lists any more, because its site-packages directory was removed: a
+// strayProgram reports whether a file in the directory of programs is a modwsgi program
+// that no distribution lists any more, because its site-packages directory was removed: a
 // Go program says what it was built from.
 func strayProgram(path string) bool {
 	f, err := digest.OpenHere(path)

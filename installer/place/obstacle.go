@@ -93,7 +93,7 @@ func checkSpot(at spot, path string) error {
 	}
 	info, err := at.dir.Lstat(at.name)
 	if err != nil || !info.IsDir() {
-		return nil // what has gone meanwhile is in nobody's way
+		return nil // gone meanwhile: no obstacle
 	}
 	dir, err := at.dir.Enter(at.name)
 	if err != nil {

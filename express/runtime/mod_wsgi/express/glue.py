@@ -172,7 +172,7 @@ def _is_older(path, status):
     try:
         return os.stat(util.cache_from_source(path)).st_mtime_ns > status.st_mtime_ns
     except (OSError, NotImplementedError):
-        return True  # there is none
+        return True  # no compiled file
 
 
 # One for the process: this file is loaded again where the application is.
