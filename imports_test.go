@@ -39,6 +39,7 @@ var edges = []struct {
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},
 	{"internal/otheruser", nil},
+	{"internal/freeport", nil},
 }
 
 // outside says who alone may import certain packages that are not ours.

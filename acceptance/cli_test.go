@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"modwsgi/internal/freeport"
 )
 
 // httpdElsewhere is a bundled httpd outside of any environment that is used, in
@@ -88,7 +90,7 @@ func TestEnvironmentThatOnlyRootCanEnter(t *testing.T) {
 	if err := os.WriteFile(script, []byte(hello), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	refused := command(t, "/", bareEnv(), filepath.Join(env, "bin/mod_wsgi-express"), "start-server", script, "--port", fmt.Sprint(freePort(t)), "--user", "nobody")
+	refused := command(t, "/", bareEnv(), filepath.Join(env, "bin/mod_wsgi-express"), "start-server", script, "--port", fmt.Sprint(freeport.Get(t)), "--user", "nobody")
 	if refused.code == 0 || !strings.Contains(refused.stderr, dir) {
 		t.Error(refused)
 	}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // asNobody runs a program as a user that owns nothing, where we are root.
@@ -337,7 +339,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if r := asNobody(t, dir, environ, filepath.Join(bin, "modwsgi"), "install"); r.code != 0 || !strings.Contains(r.stdout, "Verified:") {
 		t.Fatal(r) // without --python: .venv is found
 	}
-	port := freePort(t)
+	port := freeport.Get(t)
 	script := filepath.Join(dir, "hello.wsgi")
 	if err := os.WriteFile(script, []byte(hello), 0o644); err != nil {
 		t.Fatal(err)
@@ -374,7 +376,7 @@ func TestPythonThatTheUserCannotRead(t *testing.T) {
 	if err := os.WriteFile(script, []byte(hello), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r := command(t, dir, bareEnv(), filepath.Join(env, "bin/mod_wsgi-express"), "start-server", script, "--port", fmt.Sprint(freePort(t)), "--user", "nobody")
+	r := command(t, dir, bareEnv(), filepath.Join(env, "bin/mod_wsgi-express"), "start-server", script, "--port", fmt.Sprint(freeport.Get(t)), "--user", "nobody")
 	if r.code == 0 || !strings.Contains(r.stderr, "/root") || !strings.Contains(r.stderr, "nobody") {
 		t.Error(r)
 	}

@@ -26,6 +26,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // setting returns what scripts/run-tests prepared.
@@ -150,7 +152,7 @@ func serve(t *testing.T, env string, args ...string) answer {
 	if err := os.WriteFile(script, []byte(hello), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := freeport.Get(t)
 	argv := []string{"start-server", script, "--host", "127.0.0.1", "--port", fmt.Sprint(port), "--server-root", filepath.Join(dir, "root")}
 	if os.Geteuid() == 0 {
 		argv = append(argv, "--user", "nobody", "--group", "nogroup")
@@ -187,16 +189,6 @@ func serve(t *testing.T, env string, args ...string) answer {
 		_ = l.Close()
 	}
 	return a
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // get asks until there is an answer, for 30 seconds at most, or until the server

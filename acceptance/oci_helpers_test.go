@@ -29,6 +29,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"modwsgi/internal/freeport"
 )
 
 // registryUser is "shop" with the password "s3cret", as htpasswd -B writes it.
@@ -49,7 +51,7 @@ func startRegistry(t *testing.T) *registry {
 		t.Skip("the registry server is not installed (Debian: apt-get install docker-registry): nothing is pushed")
 	}
 	dir := t.TempDir()
-	r := &registry{address: fmt.Sprintf("127.0.0.1:%d", freePort(t)), ca: filepath.Join(dir, "ca.pem"), docker: filepath.Join(dir, "docker")}
+	r := &registry{address: fmt.Sprintf("127.0.0.1:%d", freeport.Get(t)), ca: filepath.Join(dir, "ca.pem"), docker: filepath.Join(dir, "docker")}
 	key := filepath.Join(dir, "key.pem")
 	certificate(t, r.ca, key)
 	config := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q, tls: {certificate: %q, key: %q}}\nauth: {htpasswd: {realm: test, path: %q}}\n",

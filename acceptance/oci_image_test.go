@@ -24,6 +24,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"modwsgi/internal/freeport"
 )
 
 // imageApp says who and where it is, can be slow, and can be sick.
@@ -102,7 +104,7 @@ func TestImageFromNothing(t *testing.T) {
 	w := newImageWorld(t)
 	reg := startRegistry(t)
 	ref := reg.address + "/shop/web:1.0"
-	port := freePort(t)
+	port := freeport.Get(t)
 	args := []string{"--app", "app", "--port", fmt.Sprint(port), "--push", ref, "--label", "shop=1", "--env", "SHOP=open now"}
 	login := bareEnv("DOCKER_CONFIG=" + reg.docker)
 	for _, c := range []struct {
@@ -113,7 +115,7 @@ func TestImageFromNothing(t *testing.T) {
 	}{
 		{login, args, "certificate", 4},
 		{bareEnv("DOCKER_CONFIG=/nonexistent"), append(args, "--registry-ca", reg.ca), "docker login", 4},
-		{login, append(slices.Clone(args), "--push", fmt.Sprintf("127.0.0.1:%d/a:1", freePort(t))), "see that the registry runs", 4},
+		{login, append(slices.Clone(args), "--push", fmt.Sprintf("127.0.0.1:%d/a:1", freeport.Get(t))), "see that the registry runs", 4},
 		{login, append(slices.Clone(args), "--push", reg.address+"/shop"), "names no tag", 2},
 	} {
 		r := w.oci(t, c.env, append(c.args, "--out", "failed")...)
@@ -384,7 +386,7 @@ func TestImageOnBase(t *testing.T) {
 		absent(t, filepath.Join(w.dir, "failed-layout"))
 	}
 	out := filepath.Join(w.dir, "out", "shop.tar")
-	port := freePort(t)
+	port := freeport.Get(t)
 	r := w.oci(t, bareEnv(), "--app", "app", "--base", "oci-layout:"+layouts["list"], "--out", out, "--port", fmt.Sprint(port), "--health-path", "/health",
 		"--media-types", "docker", "--tag", "shop/web:2", "--", "--threads", "3")
 	if r.code != 0 {
@@ -465,7 +467,7 @@ func TestLayerForADockerfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := freeport.Get(t)
 	cfg = cfg.DeepCopy()
 	cfg.Config = v1.Config{
 		Entrypoint: []string{"/opt/mod_wsgi/bin/mod_wsgi-express", "start-server", "--port", fmt.Sprint(port), "wsgi.py"}, WorkingDir: "/app", User: "65532:65532",

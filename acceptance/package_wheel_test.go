@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // packageArgs is a run of modwsgi package wheel that uses the tests' cache.
@@ -127,7 +129,7 @@ func goRound(t *testing.T, python, install string) {
 	if os.Geteuid() == 0 {
 		argv = append([]string{"unshare", "-m"}, argv...)
 	}
-	port := freePort(t)
+	port := freeport.Get(t)
 	env := bareEnv("PYTHON="+python, "INSTALL="+install, "PORT="+itoa(port))
 	r := must(t, dir, env, argv...)
 	var a answer

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"modwsgi/internal/freeport"
 )
 
 // relocated moves an environment from $2 to another file system at $3, takes $1
@@ -81,7 +83,7 @@ func TestRelocated(t *testing.T) {
 			t.Fatal(r)
 		}
 	}
-	r := command(t, "/", os.Environ(), "unshare", "-m", "sh", "-euc", relocated, "sh", a, b, c, strconv.Itoa(freePort(t)), python)
+	r := command(t, "/", os.Environ(), "unshare", "-m", "sh", "-euc", relocated, "sh", a, b, c, strconv.Itoa(freeport.Get(t)), python)
 	if r.code != 0 {
 		t.Fatal(r)
 	}

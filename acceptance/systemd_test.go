@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"modwsgi/internal/freeport"
 )
 
 // booted is a script that makes a copy of this machine as machine does, lets its
@@ -140,7 +142,7 @@ func TestServices(t *testing.T) {
 
 func service(t *testing.T, install, upgrade, remove string) {
 	t.Helper()
-	port := fmt.Sprint(freePort(t))
+	port := fmt.Sprint(freeport.Get(t))
 	fill := strings.NewReplacer("@PORT@", port, "@UPGRADE@", upgrade, "@REMOVE@", remove)
 	r := onSystemd(t, fill.Replace(`export DEBIAN_FRONTEND=noninteractive
 rm -f /usr/sbin/policy-rc.d

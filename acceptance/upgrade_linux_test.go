@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // patchVersions finds two Pythons of one minor version and different patch versions:
@@ -79,7 +81,7 @@ func launched(t *testing.T, env string, variables ...string) (*runs, string) {
 	if err := os.WriteFile(script, []byte(versionApp), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := freeport.Get(t)
 	argv := []string{"start-server", script, "--host", "127.0.0.1", "--port", fmt.Sprint(port), "--server-root", filepath.Join(dir, "root")}
 	if os.Geteuid() == 0 {
 		argv = append(argv, "--user", "nobody", "--group", "nogroup")

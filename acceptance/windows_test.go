@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 const windowsApp = `import sys
@@ -149,7 +151,7 @@ func (w *windows) wheel(t *testing.T, wheel string) {
 	if r.code != 0 || r.stdout != want {
 		t.Fatalf("module-config: %v", r)
 	}
-	port := freePort(t)
+	port := freeport.Get(t)
 	write(t, w.path("srv/my app/wsgi.py"), windowsApp)
 	write(t, w.path("Apache24/conf/wheel.conf"), fmt.Sprintf("Define SRVROOT \"C:/Apache24\"\nServerRoot \"C:/Apache24\"\nListen 127.0.0.1:%d\nServerName localhost\n"+
 		"LoadModule authz_core_module modules/mod_authz_core.so\n%sWSGIApplicationGroup %%{GLOBAL}\nErrorLog logs/wheel.log\nPidFile logs/wheel.pid\n"+
@@ -178,7 +180,7 @@ func (w *windows) zip(t *testing.T, zipFile string) {
 	if added := tree(t, filepath.Join(top, "Apache24")); len(added) != before+2 {
 		t.Errorf("%d files in Apache24 became %d, where two were to be added", before, len(added))
 	}
-	port := freePort(t)
+	port := freeport.Get(t)
 	conf := filepath.Join(top, "Apache24/conf/httpd.conf")
 	text, err := os.ReadFile(conf)
 	if err != nil {
@@ -227,7 +229,7 @@ func (w *windows) launcher(t *testing.T) {
 	if r := w.wine(t, exe, "install-module", "--modules-directory", `C:\Apache24`); r.code != 0 || !strings.Contains(r.stdout, `LoadModule wsgi_module "C:/Apache24/modules/mod_wsgi.so"`) {
 		t.Errorf("install-module: %v", r)
 	}
-	port := fmt.Sprint(freePort(t))
+	port := fmt.Sprint(freeport.Get(t))
 	app := `C:\Anwendungen ü\erste Fassung\app.wsgi`
 	write(t, w.path("Anwendungen ü/erste Fassung/app.wsgi"), windowsApp)
 	root := `C:\Anwendungen ü\server root`

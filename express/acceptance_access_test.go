@@ -28,6 +28,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 const authScript = `
@@ -195,7 +197,7 @@ func TestClientCertificates(t *testing.T) {
 	stranger := *issued(t, filepath.Join(dir, "stranger"), "eve", true, nil)
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	for _, only := range []bool{false, true} {
-		port := freePort(t)
+		port := freeport.Get(t)
 		args := []string{app, "--https-port", strconv.Itoa(port), "--ssl-certificate", stem, "--server-name", "secure.example", "--ssl-ca-certificate-file", ca, "--https-only", "--ssl-environment"}
 		if only {
 			args = append(args, "--ssl-verify-client", "/private", "--ssl-verify-client", "/odd*[x]")
@@ -325,7 +327,7 @@ func TestCertificateChain(t *testing.T) {
 		{"--ssl-certificate-chain-file", "leaf.crt", []string{"--ssl-certificate-chain-file", "middle.crt"}, true},
 		{"in the certificate's file", "both.crt", nil, true},
 	} {
-		port := freePort(t)
+		port := freeport.Get(t)
 		s := start(t, dir, append([]string{
 			app, "--https-port", strconv.Itoa(port), "--server-name", "secure.example", "--ssl-certificate-file", c.cert, "--ssl-certificate-key-file", "leaf.key",
 		}, c.args...)...)
@@ -350,7 +352,7 @@ func TestClientCertificateLater(t *testing.T) {
 	ca := issued(t, at("ca"), "the CA", true, nil)
 	issued(t, at("anna"), "anna", false, ca)
 	issued(t, at("stranger"), "stranger", false, issued(t, at("other"), "another CA", true, nil))
-	port := freePort(t)
+	port := freeport.Get(t)
 	start(t, dir, write(t, at("app.py"), echoApp), "--https-port", strconv.Itoa(port), "--server-name", "localhost", "--ssl-certificate", "server", "--ssl-ca-certificate-file", "ca.crt",
 		"--ssl-environment", "--ssl-verify-client", "/private", "--ssl-verify-client", "/it's too")
 	program := write(t, at("client.py"), `

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"modwsgi/internal/freeport"
 )
 
 // python runs a program of the test environment.
@@ -62,7 +64,7 @@ urlpatterns = [path("who/<name>/", lambda request, name: HttpResponse("%s %s %s"
 				t.Fatal(err)
 			}
 			write(t, filepath.Join(dir, "collected", "s.css"), "css")
-			port, root := freePort(t), filepath.Join(shortDir(t), "r")
+			port, root := freeport.Get(t), filepath.Join(shortDir(t), "r")
 			args := []string{
 				"manage.py", "runmodwsgi", "--host", "127.0.0.1", "--port", strconv.Itoa(port), "--server-root", root,
 				"--python-path", lib, "--setenv", "A", "b c", "--access-log",
@@ -77,7 +79,7 @@ urlpatterns = [path("who/<name>/", lambda request, name: HttpResponse("%s %s %s"
 			s.stop()
 			// A new project's STATIC_URL is below the mount point.
 			write(t, settings, string(text)+fmt.Sprintf("\nINSTALLED_APPS += [%q]\nALLOWED_HOSTS = ['*']\nSTATIC_ROOT = BASE_DIR / 'collected'\nSTATIC_URL = 'static/'\n", app))
-			mounted := freePort(t)
+			mounted := freeport.Get(t)
 			args[5], args[7] = strconv.Itoa(mounted), filepath.Join(shortDir(t), "r")
 			m := started(t, python(t, dir, env, append(append(args, "--mount-point", "/app/"), asUser()...)...), mounted, args[7])
 			if code, body := m.get("/app/static/s.css"); code != 200 || body != "css" {
@@ -146,7 +148,7 @@ func TestPythonStartsIt(t *testing.T) {
 		"server":  {"-c", "import sys, mod_wsgi.server as m; m.main(['start-server'] + sys.argv[1:])"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			port, root := freePort(t), filepath.Join(shortDir(t), "r")
+			port, root := freeport.Get(t), filepath.Join(shortDir(t), "r")
 			args := append(program, app, "--host", "127.0.0.1", "--port", strconv.Itoa(port), "--server-root", root)
 			s := started(t, python(t, dir, nil, append(args, asUser()...)...), port, root)
 			s.environ("/")

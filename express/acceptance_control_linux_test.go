@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/freeport"
 	"modwsgi/internal/otheruser"
 )
 
@@ -35,7 +36,7 @@ func (s *server) apachectl(code int, want string, words ...string) {
 // daemon sets up a server and starts it by its script, in the background.
 func daemon(t *testing.T, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, root: filepath.Join(shortDir(t), "a root"), port: freePort(t)}
+	s := &server{t: t, root: filepath.Join(shortDir(t), "a root"), port: freeport.Get(t)}
 	all := append([]string{"setup-server", "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root}, append(args, asUser()...)...)
 	if out, err := command(t, all...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -34,6 +34,7 @@ func (s *dump) candidates(n int, o *output) (all []*candidate) {
 				args = append(append(args, "--"+u.option), u.values...)
 			}
 		}
+		m.look()
 		code, text, _ := o.run(s.t, m, append([]string{"show-config"}, args...)...)
 		if code == 0 {
 			s.makeDirectories(m)

@@ -28,6 +28,7 @@ type meant struct {
 	params          []string          // of the application's WSGIDaemonProcess
 	loaded, defined []string
 	logged          [][]want // bodies of the virtual hosts of services with a log
+	absent          map[string][]string
 }
 
 // place is what a launcher is installed in.

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // The readers that the comparison relies on are held against httpd here, with
@@ -148,7 +150,7 @@ func TestMeaningAgreesWithHTTPD(t *testing.T) {
 // probed starts an httpd with a configuration and returns what asks it.
 func probed(t *testing.T, p *place, conf string) func(path string, header map[string]string) (*http.Response, string) {
 	t.Helper()
-	dir, address := workDir(t, ""), fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	dir, address := workDir(t, ""), fmt.Sprintf("127.0.0.1:%d", freeport.Get(t))
 	all := fmt.Sprintf("ServerName localhost\nServerRoot %q\nPidFile %q\nErrorLog %q\nListen %s\nDocumentRoot %q\n", dir, dir+"/pid", dir+"/log", address, dir)
 	for _, m := range []string{"mpm_event", "unixd", "authz_core", "rewrite", "headers"} {
 		all += "LoadModule " + m + "_module \"" + p.modules + "/mod_" + m + ".so\"\n"

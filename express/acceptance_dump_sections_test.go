@@ -275,17 +275,27 @@ func (m *meant) aliases() {
 		}
 		body := append(m.links(), m.overrides(), d("RewriteEngine", "On"), d("Require", "all", "granted"))
 		m.add("", d("Alias", url, shown))
-		if _, err := os.Stat(target); err != nil { // 404 and not 403, until somebody makes it
-			var parts []string
-			for up := target; ; up = filepath.Dir(up) {
-				if _, err := os.Stat(up); err == nil {
-					break
-				}
-				parts = append(parts, strings.ReplaceAll(regexp.QuoteMeta(up), `"`, `\x22`))
-			}
+		if parts := m.absent[target]; len(parts) > 0 { // 404 and not 403, until somebody makes it
 			m.add("", section("DirectoryMatch", "^(?:"+strings.Join(parts, "|")+")/?$", d("Require", "all", "granted")))
 		}
 		m.add("", m.sending(target, body...))
+	}
+}
+
+// look notes which targets of aliases do not exist while the launcher runs, each
+// with the patterns of what is missing of its path: other command lines make
+// directories at any time.
+func (m *meant) look() {
+	m.absent = map[string][]string{}
+	for _, v := range m.all("url-alias") {
+		target := m.abs(v[1])
+		m.absent[target] = nil
+		for up := target; ; up = filepath.Dir(up) {
+			if _, err := os.Stat(up); err == nil {
+				break
+			}
+			m.absent[target] = append(m.absent[target], strings.ReplaceAll(regexp.QuoteMeta(up), `"`, `\x22`))
+		}
 	}
 }
 

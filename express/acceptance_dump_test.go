@@ -40,6 +40,7 @@ type dump struct {
 	accepted atomic.Int64
 	tried    atomic.Int64
 	mutex    sync.Mutex
+	disk     sync.RWMutex   // held for writing while directories are made
 	used     map[string]int // accepted command lines by option
 	faults   int
 	refusals bool           // httpd may refuse anything: its configuration was damaged
@@ -244,7 +245,10 @@ func (s *dump) chunk(first, count int, dir string, o *output) {
 	for n := first; n < first+count; n++ {
 		m, args := s.line(n)
 		s.tried.Add(1)
+		s.disk.RLock()
+		m.look()
 		code, out, errs := o.run(s.t, m, append([]string{"show-config"}, args...)...)
+		s.disk.RUnlock()
 		if code != 0 {
 			if code > 2 || out != "" || !strings.Contains(errs, "mod_wsgi-express: error: ") {
 				s.fault(n, args, fmt.Sprintf("refused with code %d and %q, %q", code, out, errs))
@@ -279,6 +283,8 @@ func (s *dump) chunk(first, count int, dir string, o *output) {
 // makeDirectories makes those that setup-server makes and httpd looks for while
 // it reads.
 func (s *dump) makeDirectories(m *meant) {
+	s.disk.Lock()
+	defer s.disk.Unlock()
 	for _, dir := range []string{m.root(), m.docs(), m.path("log-directory", m.root())} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			s.t.Error(err)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"modwsgi/internal/freeport"
 )
 
 // TestAliasEndsInSlash: httpd puts what follows a URL directly behind the path,
@@ -124,7 +126,7 @@ func TestUmask(t *testing.T) {
 	testEnv(t)
 	dir, logs := workDir(t, ""), workDir(t, "logs")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
-	s := &server{t: t, port: freePort(t), root: filepath.Join(shortDir(t), "r")}
+	s := &server{t: t, port: freeport.Get(t), root: filepath.Join(shortDir(t), "r")}
 	args := append([]string{"start-server", app, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root, "--log-directory", logs, "--access-log", "--startup-log"}, asUser()...)
 	plain := command(t, args...)
 	shell := exec.CommandContext(context.WithoutCancel(t.Context()), "/bin/sh", append([]string{"-c", `umask 0; exec "$0" "$@"`}, plain.Args...)...)

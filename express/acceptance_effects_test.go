@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"modwsgi/internal/freeport"
 )
 
 // TestEffects: options that change what the application or a client sees, and
@@ -132,7 +134,7 @@ func TestSetupOnly(t *testing.T) {
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	root := filepath.Join(shortDir(t), "r")
-	out, err := command(t, append([]string{"start-server", app, "--setup-only", "--port", strconv.Itoa(freePort(t)), "--server-root", root}, asUser()...)...).CombinedOutput()
+	out, err := command(t, append([]string{"start-server", app, "--setup-only", "--port", strconv.Itoa(freeport.Get(t)), "--server-root", root}, asUser()...)...).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Control Script     : "+root+"/apachectl\n") {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // TestVirtualHosts asks a server with every combination of the options that make
@@ -141,7 +143,7 @@ func (h *hosts) args(s site, http, https int, root string) []string {
 // check starts a server for a combination and asks it.
 func (h *hosts) check(p *inProcess, root string, s site) {
 	t := h.t
-	http, https := freePort(t), freePort(t)
+	http, https := freeport.Get(t), freeport.Get(t)
 	if code, out := p.run(h.dir, h.args(s, http, https, root)...); code != 0 {
 		t.Errorf("%+v: %d\n%s", s, code, out)
 		return
@@ -222,7 +224,7 @@ func (c *client) up(s site) bool {
 	if s.https {
 		ports = append(ports, c.https)
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(ports) > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(60 * time.Second); len(ports) > 0 && time.Now().Before(deadline); {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(ports[0]))
 		if err != nil {
 			time.Sleep(3 * time.Millisecond)

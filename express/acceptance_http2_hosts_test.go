@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"modwsgi/internal/freeport"
 )
 
 // TestHTTP2Hosts: HTTP/2 opens no door that is closed over HTTP/1: neither by another
@@ -33,7 +35,7 @@ func TestHTTP2Hosts(t *testing.T) {
 	tree(t, dir, "settings.py", "page.txt")
 	link(t, "/etc/passwd", filepath.Join(dir, "linked"))
 	job := write(t, filepath.Join(dir, "job.py"), "import time\ntime.sleep(1000)\n")
-	secure := freePort(t)
+	secure := freeport.Get(t)
 	s := beginWith(t, env, dir, append(httpd, app, "--http2", "--https-port", strconv.Itoa(secure), "--ssl-certificate", stem, "--server-name", "secure.example", "--https-only",
 		"--ssl-ca-certificate-file", ca, "--proxy-virtual-host", "p.example", behind.URL, "--proxy-mount-point", "/far", behind.URL, "--document-root", dir,
 		"--service-script", "job", job, "--service-log-file", "job", "job.log", "--server-status")...).up()

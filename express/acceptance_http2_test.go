@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"modwsgi/internal/freeport"
 )
 
 // debianHTTPD unpacks Debian's Apache, which has mod_http2, beside the test: its
@@ -84,7 +86,7 @@ func TestHTTP2(t *testing.T) {
 	dir := workDir(t, "")
 	stem, pool := certificate(t, dir, "secure.example")
 	app := write(t, filepath.Join(dir, "app.py"), http2App)
-	secure := freePort(t)
+	secure := freeport.Get(t)
 	s := beginWith(t, env, dir, append(httpd, app, "--http2", "--https-port", strconv.Itoa(secure), "--ssl-certificate", stem, "--server-name", "secure.example",
 		"--ssl-environment", "--processes", "2")...).up()
 	both := http2Client(pool, secure, h1, h2)

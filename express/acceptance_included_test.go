@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // asked is an answer: its status and its body, or where it leads to.
@@ -58,7 +60,7 @@ func TestIncludedInEachHost(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
 	stem, pool := certificate(t, dir, "www.example.com")
-	https := freePort(t)
+	https := freeport.Get(t)
 	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "behind ", r.URL.EscapedPath()) }))
 	defer behind.Close()
 	app := write(t, filepath.Join(dir, "app.py"), "def application(environ, start_response):\n"+

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 func TestReload(t *testing.T) {
@@ -253,7 +255,7 @@ func TestControlScript(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
-	s := &server{t: t, root: filepath.Join(shortDir(t), "a root"), port: freePort(t)}
+	s := &server{t: t, root: filepath.Join(shortDir(t), "a root"), port: freeport.Get(t)}
 	args := append([]string{"setup-server", app, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root, "--server-status"}, asUser()...)
 	out, err := command(t, args...).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Control Script     : "+filepath.Join(s.root, "apachectl")) {
@@ -343,7 +345,7 @@ func TestLogs(t *testing.T) {
 			t.Fatal(err)
 		}
 		ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
-		port, root := freePort(t), filepath.Join(shortDir(t), "r")
+		port, root := freeport.Get(t), filepath.Join(shortDir(t), "r")
 		cmd := command(t, append([]string{"start-server", app, "--log-to-terminal", "--port", strconv.Itoa(port), "--server-root", root}, asUser()...)...)
 		cmd.Stdout, cmd.Stderr = theirs, theirs
 		if err := cmd.Start(); err != nil {
@@ -412,8 +414,8 @@ os._exit(3)
 		t.Errorf("the service's log:\n%s\n%s", text, s.log())
 	}
 	s.environ("/")
-	refused(t, dir, 2, "there is no service", append([]string{"start-server", "--service-user", "x", "y", "--port", strconv.Itoa(freePort(t))}, asUser()...)...)
-	refused(t, dir, 2, "not a name for a service", append([]string{"start-server", "--service-script", "a b", service, "--port", strconv.Itoa(freePort(t))}, asUser()...)...)
+	refused(t, dir, 2, "there is no service", append([]string{"start-server", "--service-user", "x", "y", "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)...)
+	refused(t, dir, 2, "not a name for a service", append([]string{"start-server", "--service-script", "a b", service, "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)...)
 }
 
 func TestOrdinaryUser(t *testing.T) {
@@ -428,7 +430,7 @@ func TestOrdinaryUser(t *testing.T) {
 	uid, _ := strconv.Atoi(nobody.Uid)
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
-	s := &server{t: t, out: &bytes.Buffer{}, port: freePort(t), done: make(chan struct{})}
+	s := &server{t: t, out: &bytes.Buffer{}, port: freeport.Get(t), done: make(chan struct{})}
 	tmp := shortDir(t)
 	if err := os.Chown(tmp, uid, 65534); err != nil {
 		t.Fatal(err)

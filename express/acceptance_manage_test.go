@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // manage runs a command for a server's instance.
@@ -89,7 +91,7 @@ func TestShowConfig(t *testing.T) {
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	root := filepath.Join(shortDir(t), "r")
-	args := append([]string{app, "--server-root", root, "--port", strconv.Itoa(freePort(t)), "--setenv", "A", "b c", "--access-log"}, asUser()...)
+	args := append([]string{app, "--server-root", root, "--port", strconv.Itoa(freeport.Get(t)), "--setenv", "A", "b c", "--access-log"}, asUser()...)
 	out, err := command(t, append([]string{"show-config"}, args...)...).Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -177,7 +179,7 @@ func TestWaitReady(t *testing.T) {
 	defer systemd.Close()
 	for _, mode := range []string{"--disable-reloading", "--embedded-mode", "--debug-mode"} {
 		t.Run(mode, func(t *testing.T) {
-			s := &server{t: t, port: freePort(t), done: make(chan struct{}), root: filepath.Join(shortDir(t), "r")}
+			s := &server{t: t, port: freeport.Get(t), done: make(chan struct{}), root: filepath.Join(shortDir(t), "r")}
 			s.cmd = command(t, append([]string{"start-server", app, mode, "--wait-ready", "--json", "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root}, asUser()...)...)
 			s.cmd.Env = append(s.cmd.Env, "NOTIFY_SOCKET="+socket)
 			out, err := s.cmd.StdoutPipe()

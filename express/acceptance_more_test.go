@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"modwsgi/internal/freeport"
 )
 
 func TestAddHandler(t *testing.T) {
@@ -204,7 +206,7 @@ func TestClosedStreams(t *testing.T) {
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	for _, redirection := range []string{"<&-", "<&- >&- 2>&-"} {
-		s := &server{t: t, out: &bytes.Buffer{}, port: freePort(t), root: filepath.Join(shortDir(t), "r"), done: make(chan struct{})}
+		s := &server{t: t, out: &bytes.Buffer{}, port: freeport.Get(t), root: filepath.Join(shortDir(t), "r"), done: make(chan struct{})}
 		own := command(t, append([]string{"start-server", app, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root}, asUser()...)...)
 		s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "sh", append([]string{"-c", `exec "$@" ` + redirection, "sh"}, own.Args...)...)
 		s.cmd.Env, s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = own.Env, dir, s.out, s.out

@@ -24,6 +24,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 func TestScriptAndEnvironment(t *testing.T) {
@@ -337,7 +339,7 @@ func TestHTTPS(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
 	stem, pool := certificate(t, dir, "www.example.com")
-	port := freePort(t)
+	port := freeport.Get(t)
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %s %s", r.URL.Path, r.Header.Get("X-Forwarded-Port"), r.Header.Get("X-Forwarded-Scheme"))
@@ -406,6 +408,6 @@ func TestHTTPS(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	for _, args := range [][]string{{"--https-port", "8443"}, {"--https-port", "8443", "--server-name", "x.org"}, {"--ssl-certificate", stem}, {"--hsts-policy", "x"}} {
-		refused(t, dir, 2, "needs", append(append([]string{"start-server", app, "--port", strconv.Itoa(freePort(t))}, args...), asUser()...)...)
+		refused(t, dir, 2, "needs", append(append([]string{"start-server", app, "--port", strconv.Itoa(freeport.Get(t))}, args...), asUser()...)...)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"modwsgi/internal/freeport"
 )
 
 // tree writes files, with their names as contents, and the directories above them.
@@ -137,7 +139,7 @@ func TestServerStatusIsLocal(t *testing.T) {
 	auth := write(t, filepath.Join(dir, "auth.py"), "def check_password(environ, user, password):\n    return True\n")
 	stem, _ := certificate(t, dir, "site.example")
 	ca, _ := clientCertificate(t, dir)
-	tls := []string{"--server-name", "site.example", "--https-port", strconv.Itoa(freePort(t)), "--ssl-certificate", stem, "--https-only"}
+	tls := []string{"--server-name", "site.example", "--https-port", strconv.Itoa(freeport.Get(t)), "--ssl-certificate", stem, "--https-only"}
 	for _, args := range [][]string{
 		nil,
 		{"--auth-user-script", auth},
@@ -178,7 +180,7 @@ func TestTrustedProxies(t *testing.T) {
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	header := []string{"--trust-proxy-header", "X-Forwarded-For", "--trust-proxy-header", "X-Forwarded-Proto"}
-	refused(t, dir, 2, "option --trust-proxy-header needs --trust-proxy", append(append([]string{"start-server", app, "--port", strconv.Itoa(freePort(t))}, header...), asUser()...)...)
+	refused(t, dir, 2, "option --trust-proxy-header needs --trust-proxy", append(append([]string{"start-server", app, "--port", strconv.Itoa(freeport.Get(t))}, header...), asUser()...)...)
 	for network, believed := range map[string]bool{"0.0.0.0/0": true, "127.0.0.1": true, "10.0.0.0/8": false, "::/0": false, "FD00::/8": false} {
 		s := start(t, dir, append([]string{app, "--trust-proxy", network}, header...)...)
 		code, body := s.fetch("/", "X-Forwarded-For: 192.0.2.77", "X-Forwarded-Proto: https")
@@ -375,12 +377,12 @@ func TestServedPython(t *testing.T) {
 	top := filepath.Join(shortDir(t), "top")
 	tree(t, top, "page.txt")
 	root := filepath.Join(top, "server")
-	all := append([]string{"setup-server", app, "--document-root", top, "--server-root", root, "--port", strconv.Itoa(freePort(t)), "--setenv", "SECRET", "x", "--enable-docs"}, asUser()...)
+	all := append([]string{"setup-server", app, "--document-root", top, "--server-root", root, "--port", strconv.Itoa(freeport.Get(t)), "--setenv", "SECRET", "x", "--enable-docs"}, asUser()...)
 	out, err := command(t, all...).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "warning: option --document-root: "+top+" holds the server root") {
 		t.Errorf("%v %s", err, out)
 	}
-	same := append([]string{"setup-server", app, "--document-root", top, "--server-root", top, "--port", strconv.Itoa(freePort(t))}, asUser()...)
+	same := append([]string{"setup-server", app, "--document-root", top, "--server-root", top, "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)
 	if out, err := command(t, same...).CombinedOutput(); err == nil || !strings.Contains(string(out), top+" is the server root") {
 		t.Errorf("%v %s", err, out)
 	}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // refused runs a command that must fail before anything is written.
@@ -40,7 +42,7 @@ func TestRefusals(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
-	port := strconv.Itoa(freePort(t))
+	port := strconv.Itoa(freeport.Get(t))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +125,7 @@ func TestSameRootAtTheSameTime(t *testing.T) {
 	ended := make(chan string, 3)
 	var all []*exec.Cmd
 	for range 3 {
-		args := append([]string{"start-server", app, "--host", "127.0.0.1", "--port", strconv.Itoa(freePort(t)), "--server-root", root}, asUser()...)
+		args := append([]string{"start-server", app, "--host", "127.0.0.1", "--port", strconv.Itoa(freeport.Get(t)), "--server-root", root}, asUser()...)
 		c := command(t, args...)
 		var out bytes.Buffer
 		c.Stdout, c.Stderr = &out, &out
@@ -160,7 +162,7 @@ func TestSameRootTwice(t *testing.T) {
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	s := start(t, dir, app)
 	before, _ := os.ReadFile(filepath.Join(s.root, "httpd.conf"))
-	args := append([]string{"start-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", s.root}, asUser()...)
+	args := append([]string{"start-server", app, "--port", strconv.Itoa(freeport.Get(t)), "--server-root", s.root}, asUser()...)
 	// httpd answers a moment before it writes its pid file.
 	eventually(t, "its pid file", func() bool {
 		data, _ := os.ReadFile(filepath.Join(s.root, "httpd.pid"))
@@ -183,7 +185,7 @@ func TestRefusedConfiguration(t *testing.T) {
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	root := filepath.Join(shortDir(t), "r")
-	args := append([]string{"setup-server", app, "--port", strconv.Itoa(freePort(t)), "--server-root", root}, asUser()...)
+	args := append([]string{"setup-server", app, "--port", strconv.Itoa(freeport.Get(t)), "--server-root", root}, asUser()...)
 	if out, err := command(t, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

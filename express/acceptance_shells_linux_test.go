@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // unpacked finds a program, on this machine or, where it is not installed, in
@@ -157,7 +159,7 @@ func TestTmux(t *testing.T) {
 		}
 		return string(out)
 	}
-	s := &server{t: t, port: freePort(t), root: filepath.Join(shortDir(t), "r"), done: make(chan struct{})}
+	s := &server{t: t, port: freeport.Get(t), root: filepath.Join(shortDir(t), "r"), done: make(chan struct{})}
 	own := command(t, append([]string{"start-server", app, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root}, asUser()...)...)
 	tmux(append([]string{"new-session", "-d", "-x", "80", "-y", "24", "-c", dir}, own.Args...)...)
 	defer func() {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // needsModule leaves a test out where the environment's mod_wsgi is older.
@@ -149,7 +151,7 @@ func TestEnableTelemetry(t *testing.T) {
 	write(t, filepath.Join(info, "entry_points.txt"), "[console_scripts]\nmod_wsgi-telemetry = mod_wsgi.telemetry.cli:main\n")
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
-	port := freePort(t)
+	port := freeport.Get(t)
 	s := start(t, dir, app, "--enable-telemetry", "--telemetry-ui-port", strconv.Itoa(port), "--telemetry-interval", "0.75", "--slow-requests", "2.5",
 		"--python-path", site, "--python-path", lib)
 	s.get("/")

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"modwsgi/internal/freeport"
 )
 
 // The tests use an environment made by modwsgi install, which
@@ -72,16 +74,6 @@ func write(t *testing.T, name, text string) string {
 		t.Fatal(err)
 	}
 	return name
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // asUser returns the options that a start as root needs.
@@ -175,7 +167,7 @@ func begin(t *testing.T, dir string, args ...string) *server {
 // beginWith starts a server with more variables in its environment.
 func beginWith(t *testing.T, env []string, dir string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, port: freePort(t), out: &bytes.Buffer{}, done: make(chan struct{})}
+	s := &server{t: t, port: freeport.Get(t), out: &bytes.Buffer{}, done: make(chan struct{})}
 	s.root = filepath.Join(shortDir(t), "it's a root")
 	all := append([]string{"start-server"}, args...)
 	all = append(all, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root)

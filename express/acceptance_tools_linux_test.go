@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"modwsgi/internal/freeport"
 )
 
 // terminal is a pseudo-terminal with what was printed on it.
@@ -78,7 +80,7 @@ func (p *terminal) expect(t *testing.T, want string) {
 // onTerminal starts a server on a terminal of its own, as its controlling one.
 func onTerminal(t *testing.T, p *terminal, dir string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, port: freePort(t), out: &p.text, done: make(chan struct{})}
+	s := &server{t: t, port: freeport.Get(t), out: &p.text, done: make(chan struct{})}
 	s.root = filepath.Join(shortDir(t), "root")
 	all := append([]string{"start-server"}, args...)
 	s.cmd = command(t, append(append(all, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root), asUser()...)...)
@@ -466,7 +468,7 @@ func TestProcessOne(t *testing.T) {
 import subprocess
 subprocess.Popen(["sh", "-c", "sleep 0.1 & exec sleep 0.2"])
 `)
-	s := &server{t: t, port: freePort(t), out: &bytes.Buffer{}, done: make(chan struct{}), root: filepath.Join(shortDir(t), "r")}
+	s := &server{t: t, port: freeport.Get(t), out: &bytes.Buffer{}, done: make(chan struct{}), root: filepath.Join(shortDir(t), "r")}
 	own := command(t, append([]string{"start-server", app, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root}, asUser()...)...)
 	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "unshare", append([]string{"-pf", "--mount-proc", "--kill-child"}, own.Args...)...)
 	s.cmd.Env, s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = own.Env, dir, s.out, s.out

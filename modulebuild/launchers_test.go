@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/freeport"
 	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
 )
@@ -77,14 +78,7 @@ func TestCcache(t *testing.T) {
 func TestDistcc(t *testing.T) {
 	need(t, "distcc")
 	need(t, "distccd")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	port := strconv.Itoa(freeport.Get(t))
 	dir, err := os.MkdirTemp("", "distcc") // the server's own user must get there
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"modwsgi/internal/buildcache"
+	"modwsgi/internal/freeport"
 )
 
 // registryProgram is Debian's docker-registry: the installed one, else one that
@@ -56,12 +56,7 @@ func (r *realRegistry) address() string { return "oci://" + r.host + "/team/cach
 func startRegistry(t *testing.T, dir, more string) *realRegistry {
 	t.Helper()
 	program := registryProgram(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := l.Addr().String()
-	_ = l.Close()
+	host := fmt.Sprintf("127.0.0.1:%d", freeport.Get(t))
 	config := filepath.Join(dir, "config.yml")
 	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: %s}\n%s", dir, host, more)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
