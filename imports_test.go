@@ -38,6 +38,7 @@ var edges = []struct {
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},
+	{"internal/httpc", []string{"internal/run", "internal/fault"}}, // how a server is asked, not what for
 	{"internal/otheruser", nil},
 	{"internal/freeport", nil},
 }
@@ -45,7 +46,8 @@ var edges = []struct {
 // outside says who alone may import certain packages that are not ours.
 var outside = map[string][]string{
 	"os/exec":                         {"internal/run", "express", "internal/otheruser"}, // the launcher lends its terminal to httpd; the last is for tests
-	"net/http":                        {"internal/fetch", "internal/pace", "installer", "internal/buildcache", "packaging"},
+	"net/http":                        {"internal/httpc", "internal/fetch", "installer", "internal/buildcache", "packaging"},
+	"golang.org/x/net/http/httpproxy": {"internal/httpc"},
 	"github.com/mholt/archiver/v3":    {"internal/archive"},
 	"github.com/spf13/cobra":          {"internal/cli"},
 	"github.com/hashicorp/go-version": {"internal/recipe"},

@@ -20,8 +20,8 @@ import (
 	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/owned"
-	"modwsgi/internal/pace"
 	"modwsgi/internal/run"
 	"modwsgi/internal/shortage"
 	"modwsgi/internal/version"
@@ -208,8 +208,8 @@ func (a *app) root() *cobra.Command {
 	f.BoolVarP(&a.flags.echo, "echo", "x", false, "echo every external command")
 	f.StringVar(&a.flags.color, "progress", "auto", "how progress is shown: auto, terminal, plain, github")
 	f.StringVar(&a.flags.locks, "lock-timeout", "", "how long another run is waited for, as in 30s or 10m; 0 does not wait (default 10m; "+flock.Variable+")")
-	f.StringVar(&a.flags.timeout, "download-timeout", "", "how long one download may take, from all servers together, as in 90s or 1h (default 30m; "+pace.TimeoutVariable+")")
-	f.StringVar(&a.flags.minRate, "download-min-rate", "", "bytes per second below which the next server is asked, as in 500 or 64K; 0 for any (default 8K; "+pace.RateVariable+")")
+	f.StringVar(&a.flags.timeout, "download-timeout", "", "how long one download may take, from all servers together, as in 90s or 1h (default 30m; "+httpc.TimeoutVariable+")")
+	f.StringVar(&a.flags.minRate, "download-min-rate", "", "bytes per second below which the next server is asked, as in 500 or 64K; 0 for any (default 8K; "+httpc.RateVariable+")")
 	c.AddCommand(a.install(), a.uninstall(), a.list(), a.verify(), a.detect(), a.doctor(), a.module(), a.pack(), a.cache(), a.man(), a.version())
 	return c
 }
@@ -244,18 +244,18 @@ func (a *app) lockLimit() time.Duration {
 // setPace puts the options about slow servers where everything that talks to one
 // looks for them, and refuses what cannot be read.
 func (a *app) setPace() error {
-	for _, v := range [][2]string{{pace.TimeoutVariable, a.flags.timeout}, {pace.RateVariable, a.flags.minRate}} {
+	for _, v := range [][2]string{{httpc.TimeoutVariable, a.flags.timeout}, {httpc.RateVariable, a.flags.minRate}} {
 		if v[1] != "" {
 			a.Env = append(slices.DeleteFunc(slices.Clone(a.Env), func(e string) bool { return strings.HasPrefix(e, v[0]+"=") }), v[0]+"="+v[1])
 		}
 	}
-	_, err := pace.Read(a.Env)
+	_, err := httpc.ReadLimits(a.Env)
 	return err
 }
 
 // pace is how slow a server may be.
-func (a *app) pace() pace.Limits {
-	limits, _ := pace.Read(a.Env) // setPace refused what cannot be read
+func (a *app) pace() httpc.Limits {
+	limits, _ := httpc.ReadLimits(a.Env) // setPace refused what cannot be read
 	return limits
 }
 

@@ -20,8 +20,8 @@ import (
 	"time"
 
 	"modwsgi/internal/event"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/owned"
-	"modwsgi/internal/pace"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 )
@@ -119,7 +119,7 @@ func (f *Fetcher) sourceIndex(ctx context.Context) (*sourceIndex, error) {
 // take: that is not asked for again, as the others would wait as long.
 func (f *Fetcher) askMirror(ctx context.Context) (*sourceIndex, error) {
 	limit := f.opts.Total / 4
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, &pace.Late{Limit: limit})
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, &httpc.Late{Limit: limit})
 	defer cancel()
 	return f.readIndex(ctx)
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"modwsgi/internal/digest"
-	"modwsgi/internal/pace"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 )
@@ -34,7 +34,7 @@ func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p 
 		t.rate = 0 // it was too slow, and nobody else has it
 	}
 	outer := ctx
-	ctx, cancel := context.WithTimeoutCause(ctx, t.time, &pace.Late{Limit: t.time})
+	ctx, cancel := context.WithTimeoutCause(ctx, t.time, &httpc.Late{Limit: t.time})
 	defer cancel()
 	index, err := f.sourceIndex(ctx)
 	if outer.Err() != nil {
@@ -62,8 +62,8 @@ func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p 
 		case errors.As(err, &bad):
 			return nil, err
 		}
-		q.debian = q.debian || tooSlow(err)
-		missing.add(Debian, fmt.Sprintf("%s (%s)", redactRaw(src.URL), src.Suite), err)
+		q.debian = q.debian || httpc.TooSlow(err)
+		missing.add(Debian, fmt.Sprintf("%s (%s)", httpc.RedactText(src.URL), src.Suite), err)
 	}
 	return nil, nil
 }
@@ -105,14 +105,14 @@ func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, inde
 		return nil, &localError{err}
 	}
 	e.drop(partialName)
-	return &File{Path: path, Archive: a, Provider: Debian, From: redactRaw(src.URL) + " (" + src.Suite + ")", Trust: a.Trust, Signer: signer}, nil
+	return &File{Path: path, Archive: a, Provider: Debian, From: httpc.RedactText(src.URL) + " (" + src.Suite + ")", Trust: a.Trust, Signer: signer}, nil
 }
 
 // aptDownload lets apt get one file, by its own proxies, credentials and
 // transports. apt has no limit on what a server sends, so we watch the size.
 func (f *Fetcher) aptDownload(ctx context.Context, index *sourceIndex, src indexFile, target string, p *progress, rate int64) error {
 	if u, err := url.Parse(src.URL); err != nil || u.Scheme == "" {
-		return fmt.Errorf("the mirror's address %q is not one", redactRaw(src.URL))
+		return fmt.Errorf("the mirror's address %q is not one", httpc.RedactText(src.URL))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -148,7 +148,7 @@ func (f *Fetcher) aptDownload(ctx context.Context, index *sourceIndex, src index
 			// apt says nothing of a server that gives a byte now and then.
 			if spent := time.Since(since); spent >= f.opts.StallTimeout && size < src.Size {
 				if float64(size-had) < float64(rate)*spent.Seconds() {
-					cancel(&pace.Slow{Got: size - had, Over: spent, Rate: rate})
+					cancel(&httpc.Slow{Got: size - had, Over: spent, Rate: rate})
 				}
 				since, had = time.Now(), size
 			}

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"modwsgi/internal/pace"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/recipe"
 )
 
@@ -47,8 +47,8 @@ func (f *Fetcher) fromURLs(ctx context.Context, a recipe.Archive, e *entry, p *p
 		if file != nil || err == nil || !tryNext(ctx, err) {
 			return file, err
 		}
-		missing.add(URL, redact(u), err)
-		if tooSlow(err) {
+		missing.add(URL, httpc.Redact(u), err)
+		if httpc.TooSlow(err) {
 			q.slow = append(q.slow, s)
 			e.keepSlow()
 			p.text(fmt.Sprintf("%s: %v; the next server is asked", u.Host, err))
@@ -99,7 +99,7 @@ func (f *Fetcher) fromURL(ctx context.Context, a recipe.Archive, e *entry, s pla
 	if err != nil {
 		return nil, err
 	}
-	return &File{Path: file, Archive: a, Provider: URL, From: redact(s.url), Trust: a.Trust, Signer: signer}, nil
+	return &File{Path: file, Archive: a, Provider: URL, From: httpc.Redact(s.url), Trust: a.Trust, Signer: signer}, nil
 }
 
 // localError is a failure of our own disk, for which no other address is a cure.
@@ -112,39 +112,18 @@ func (l *localError) Unwrap() error { return l.err }
 // an address again while that may help and goes on where it was cut off. After
 // an error nothing is left but, where it is worth it, a beginning to resume from.
 func (f *Fetcher) download(ctx context.Context, a recipe.Archive, e *entry, u *url.URL, allowHTTP bool, p *progress, t turn) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, t.time, &pace.Late{Limit: t.time})
+	ctx, cancel := context.WithTimeoutCause(ctx, t.time, &httpc.Late{Limit: t.time})
 	defer cancel()
-	failures := 0
-	for attempt := 1; ; attempt++ {
-		gained, err := f.attempt(ctx, a, e, u, allowHTTP, p, t)
-		if err == nil {
-			return nil
-		}
-		var final permanent
+	retry := f.retry()
+	retry.Limit = maxAttempts
+	retry.Wants = func(err error, _ int) bool {
 		var local *localError
-		if ctx.Err() != nil || errors.As(err, &final) || errors.As(err, &local) || tooSlow(err) {
-			return err
-		}
-		if failures++; gained {
-			failures = 1
-		}
-		var status *statusError
-		var wish time.Duration
-		if errors.As(err, &status) {
-			wish = status.retryAfter
-		}
-		d, ok := f.delay(failures-1, wish)
-		if !ok {
-			return fmt.Errorf("%w; it asks to wait for %s", err, wish.Round(time.Second))
-		}
-		if failures > f.opts.Retries || attempt == maxAttempts {
-			return err
-		}
-		p.text(fmt.Sprintf("%v; trying again in %s", err, d.Round(100*time.Millisecond)))
-		if err := sleep(ctx, d); err != nil {
-			return err
-		}
+		return !errors.As(err, &local) && !httpc.TooSlow(err)
 	}
+	retry.Before = func(err error, wait time.Duration) {
+		p.text(fmt.Sprintf("%v; trying again in %s", err, wait.Round(100*time.Millisecond)))
+	}
+	return retry.Do(ctx, func() (bool, error) { return f.attempt(ctx, a, e, u, allowHTTP, p, t) })
 }
 
 // attempt is one request. gained says that the partial file has grown.
@@ -154,7 +133,7 @@ func (f *Fetcher) attempt(ctx context.Context, a recipe.Archive, e *entry, u *ur
 		return false, &localError{err}
 	}
 	defer part.file.Close()
-	from := redact(u)
+	from := httpc.Redact(u)
 	if done, err := part.wholeAlready(e, from, a); done || err != nil {
 		return done, err
 	}
@@ -171,19 +150,19 @@ func (f *Fetcher) attempt(ctx context.Context, a recipe.Archive, e *entry, u *ur
 	}
 	if err := part.checkLength(a, resp); err != nil {
 		e.drop(partialName, stateName)
-		return false, permanent{err}
+		return false, httpc.Final(err)
 	}
 	if err := part.saveState(e, from, resp); err != nil {
 		return false, &localError{err}
 	}
 	resumed := part.size > 0
-	err = part.receive(f.paced(resp.Body, t.rate, cancel), a, part.total(a, resp), p)
+	err = part.receive(f.pace(t.rate).Paced(resp.Body, cancel), a, part.total(a, resp), p)
 	gained = part.size > before
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return gained, cause
 	}
 	if err != nil {
-		var final permanent
+		var final httpc.Permanent
 		if errors.As(err, &final) {
 			e.drop(partialName, stateName)
 		}
@@ -218,7 +197,7 @@ func (p *partial) judge(e *entry, from string, a recipe.Archive, page, resumed b
 	err = p.restart(e, err)
 	var mismatch *Mismatch
 	if errors.As(err, &mismatch) && !resumed {
-		return permanent{err}
+		return httpc.Final(err)
 	}
 	return err
 }
@@ -288,10 +267,8 @@ func (p *partial) accept(e *entry, resp *http.Response) error {
 		return p.restart(e, errors.New("the answer has another range than asked for"))
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && p.size > 0:
 		return p.restart(e, errors.New("the server has no such range"))
-	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusRequestTimeout:
-		return &statusError{resp.StatusCode, retryAfter(resp.Header, time.Now())}
 	}
-	return permanent{&statusError{status: resp.StatusCode}}
+	return httpc.NewStatusError(resp)
 }
 
 // rangeStart reads "bytes 100-199/200".
@@ -377,7 +354,7 @@ func (p *partial) receive(body io.Reader, a recipe.Archive, total int64, pr *pro
 	for {
 		n, rerr := body.Read(buf)
 		if p.size+int64(n) > limit {
-			return permanent{fmt.Errorf("the server sends more than %d bytes", limit)}
+			return httpc.Final(fmt.Errorf("the server sends more than %d bytes", limit))
 		}
 		if _, err := p.file.Write(buf[:n]); err != nil {
 			return &localError{err}
@@ -393,7 +370,7 @@ func (p *partial) receive(body io.Reader, a recipe.Archive, total int64, pr *pro
 		case errors.Is(rerr, io.ErrUnexpectedEOF):
 			return fmt.Errorf("the connection ended after %d bytes", p.size)
 		case rerr != nil:
-			return plain(rerr)
+			return httpc.Plain(rerr)
 		}
 	}
 }

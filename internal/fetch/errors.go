@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 )
@@ -73,7 +74,7 @@ func (n *NotObtainable) Unwrap() []error {
 // Hint says how the archive can be brought by hand.
 func (n *NotObtainable) Hint() string {
 	hint := fmt.Sprintf("put %s (SHA-256 %s) into a directory and name that with --source-dir", n.Archive.File, n.Archive.SHA256)
-	if slices.ContainsFunc(n.Attempts, func(a Attempt) bool { return tooSlow(a.Err) }) {
+	if slices.ContainsFunc(n.Attempts, func(a Attempt) bool { return httpc.TooSlow(a.Err) }) {
 		hint = "run the same again to go on where it ended, with a longer --download-timeout where the line is slow; or " + hint
 	}
 	if n.Offline {
@@ -110,20 +111,4 @@ func cacheFault(dir string, err error) error {
 	}
 	return fault.New(fault.Environment, "make it a directory that you can write to and that has room, or name another one with --cache-dir",
 		"use download cache %s: %w", dir, err)
-}
-
-// redact returns an address without user, password, query and fragment.
-func redact(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
-}
-
-func redactRaw(raw string) string {
-	if u, err := url.Parse(raw); err == nil && u.Host != "" {
-		return redact(u)
-	}
-	// What cannot be parsed may hold a password anywhere before an @.
-	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
-		return "…" + raw[i:]
-	}
-	return raw
 }

@@ -22,7 +22,7 @@ import (
 
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/pace"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 )
@@ -53,16 +53,15 @@ type Options struct {
 	NoDebian bool // never ask the host's package mirror
 	Events   event.Sink
 
-	Transport     http.RoundTripper // replaces the one with proxies and timeouts made from Env
-	AllowHTTP     bool              // http addresses and redirects on the loopback interface are fine
-	Retries       int               // attempts an address after the first without progress; default 3, negative none
-	RetryDelay    time.Duration     // before the first retry, doubled each time; default 500 ms
-	MaxDelay      time.Duration     // longest wait before a retry, Retry-After included; default 20 s
-	HeaderTimeout time.Duration     // until an answer begins; default 20 s
-	StallTimeout  time.Duration     // without a byte, and over which the rate is measured; default 30 s, less where Total is short
-	MinRate       int64             // bytes per second below which the next server is asked; default MODWSGI_DOWNLOAD_MIN_RATE or 8 KiB, negative for any
-	Total         time.Duration     // for one archive, from all servers; default MODWSGI_DOWNLOAD_TIMEOUT or 30 min
-	LockTimeout   time.Duration     // until another process has fetched the same; default flock.DefaultLimit, negative does not wait
+	AllowHTTP     bool          // http addresses and redirects on the loopback interface are fine
+	Retries       int           // attempts an address after the first without progress; default 3, negative none
+	RetryDelay    time.Duration // before the first retry, doubled each time; default 500 ms
+	MaxDelay      time.Duration // longest wait before a retry, Retry-After included; default 20 s
+	HeaderTimeout time.Duration // until an answer begins; default 20 s
+	StallTimeout  time.Duration // without a byte, and over which the rate is measured; default 30 s, less where Total is short
+	MinRate       int64         // bytes per second below which the next server is asked; default MODWSGI_DOWNLOAD_MIN_RATE or 8 KiB, negative for any
+	Total         time.Duration // for one archive, from all servers; default MODWSGI_DOWNLOAD_TIMEOUT or 30 min
+	LockTimeout   time.Duration // until another process has fetched the same; default flock.DefaultLimit, negative does not wait
 
 	// Where Resolve asks; the defaults are upstream's own.
 	ApacheBases []string // "https://downloads.apache.org", …: BASE/httpd/httpd-V.tar.gz
@@ -97,7 +96,7 @@ func New(o Options) (*Fetcher, error) {
 	if o.CacheDir == "" {
 		return nil, errors.New("fetch: no cache directory")
 	}
-	limits, err := pace.Read(o.Env)
+	limits, err := httpc.ReadLimits(o.Env)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +111,7 @@ func New(o Options) (*Fetcher, error) {
 		u, err := url.Parse(raw)
 		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 			return nil, fault.New(fault.Usage, "a mirror is a base address such as https://mirror.example.org/sources; for a directory use --source-dir",
-				"use mirror %q: it is not an http or https address", redactRaw(raw))
+				"use mirror %q: it is not an http or https address", httpc.RedactText(raw))
 		}
 		f.mirrors = append(f.mirrors, u)
 	}
@@ -120,7 +119,7 @@ func New(o Options) (*Fetcher, error) {
 	return f, err
 }
 
-func withDefaults(o Options, l pace.Limits) Options {
+func withDefaults(o Options, l httpc.Limits) Options {
 	if o.Runner == nil {
 		o.Runner = &run.Runner{}
 	}
@@ -223,7 +222,7 @@ func (f *Fetcher) fetch(ctx context.Context, a recipe.Archive, p *progress) (got
 func (f *Fetcher) offline(missing *NotObtainable) *NotObtainable {
 	missing.Offline = true
 	for _, u := range f.addresses(missing.Archive) {
-		missing.add(URL, redact(u), errOffline)
+		missing.add(URL, httpc.Redact(u), errOffline)
 	}
 	if d := missing.Archive.Debian; d != nil && !f.opts.NoDebian {
 		missing.add(Debian, d.File, errOffline)

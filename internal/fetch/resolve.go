@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/recipe"
 )
 
@@ -199,7 +200,7 @@ func (f *Fetcher) resolveSigned(ctx context.Context, a *recipe.Archive, at *url.
 	}); err != nil {
 		return err
 	}
-	signer, sum, err := f.checkSignature(*a, e.path(partialName), redact(&beside), signature)
+	signer, sum, err := f.checkSignature(*a, e.path(partialName), httpc.Redact(&beside), signature)
 	if err != nil {
 		return err
 	}
@@ -230,29 +231,17 @@ func (f *Fetcher) adopt(ctx context.Context, a *recipe.Archive, e *entry, signat
 
 // getIndex is getSmall with retries.
 func (f *Fetcher) getIndex(ctx context.Context, u *url.URL, limit int64) ([]byte, error) {
-	for n := 0; ; n++ {
-		data, err := f.getSmall(ctx, u, false, limit)
-		var final permanent
-		if err == nil || ctx.Err() != nil || errors.As(err, &final) || n >= f.opts.Retries {
-			return data, err
-		}
-		var status *statusError
-		wish, _ := f.delay(n, 0)
-		if errors.As(err, &status) && status.retryAfter > 0 {
-			wish = status.retryAfter
-		}
-		if wish > f.opts.MaxDelay {
-			return nil, err
-		}
-		if err := sleep(ctx, wish); err != nil {
-			return nil, err
-		}
-	}
+	var data []byte
+	err := f.retry().Do(ctx, func() (_ bool, err error) {
+		data, err = f.getSmall(ctx, u, false, limit)
+		return false, err
+	})
+	return data, err
 }
 
 func isNotFound(err error) bool {
-	var status *statusError
-	return errors.As(err, &status) && (status.status == http.StatusNotFound || status.status == http.StatusGone)
+	var status *httpc.StatusError
+	return errors.As(err, &status) && (status.Status == http.StatusNotFound || status.Status == http.StatusGone)
 }
 
 var hexRun = regexp.MustCompile(`(?i)\b[0-9a-f]{64}\b`)
@@ -284,7 +273,7 @@ func (f *Fetcher) resolvePyPI(ctx context.Context, a *recipe.Archive) error {
 	at := base.JoinPath("pypi", a.Component, a.Version, "json")
 	data, err := f.getIndex(ctx, at, maxIndex)
 	if isNotFound(err) {
-		return &NotReleased{a.Component, a.Version, redact(base.JoinPath("project", a.Component)) + "/#history"}
+		return &NotReleased{a.Component, a.Version, httpc.Redact(base.JoinPath("project", a.Component)) + "/#history"}
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", at.Host, err)

@@ -16,7 +16,7 @@ import (
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/pace"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/pgp"
 	"modwsgi/internal/recipe"
 )
@@ -190,7 +190,7 @@ func (f *Fetcher) signatureFromURL(ctx context.Context, a recipe.Archive, e *ent
 		if err != nil {
 			continue
 		}
-		signer, _, err := f.checkSignature(a, e.path(partialName), redact(u), data)
+		signer, _, err := f.checkSignature(a, e.path(partialName), httpc.Redact(u), data)
 		if err != nil {
 			return "", err
 		}
@@ -213,7 +213,7 @@ func (e *entry) keepSignature(a recipe.Archive, data []byte) error {
 // attempt.
 func (f *Fetcher) getSmall(ctx context.Context, u *url.URL, allowHTTP bool, limit int64) ([]byte, error) {
 	most := f.opts.Total / 4
-	ctx, end := context.WithTimeoutCause(ctx, most, &pace.Late{Limit: most})
+	ctx, end := context.WithTimeoutCause(ctx, most, &httpc.Late{Limit: most})
 	defer end()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -223,24 +223,20 @@ func (f *Fetcher) getSmall(ctx context.Context, u *url.URL, allowHTTP bool, limi
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		err := &statusError{resp.StatusCode, retryAfter(resp.Header, time.Now())}
-		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
-			return nil, err
-		}
-		return nil, permanent{err}
+		return nil, httpc.NewStatusError(resp)
 	}
-	data, err := io.ReadAll(io.LimitReader(f.paced(resp.Body, f.opts.MinRate, cancel), limit+1))
+	data, err := io.ReadAll(io.LimitReader(f.pace(f.opts.MinRate).Paced(resp.Body, cancel), limit+1))
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
-	if tooSlow(err) { // and would be again
-		return nil, permanent{err}
+	if httpc.TooSlow(err) { // and would be again
+		return nil, httpc.Final(err)
 	}
 	if err != nil {
-		return nil, plain(err)
+		return nil, httpc.Plain(err)
 	}
 	if int64(len(data)) > limit {
-		return nil, permanent{fmt.Errorf("more than %d bytes", limit)}
+		return nil, httpc.Final(fmt.Errorf("more than %d bytes", limit))
 	}
 	return data, nil
 }

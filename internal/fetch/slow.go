@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"modwsgi/internal/pace"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/recipe"
 )
 
@@ -46,13 +46,6 @@ func (q *queue) turn(rate int64) turn {
 	return turn{max(share, time.Millisecond), rate}
 }
 
-// tooSlow says whether a server gave something, yet too slowly.
-func tooSlow(err error) bool {
-	var slow *pace.Slow
-	var late *pace.Late
-	return errors.As(err, &slow) || errors.As(err, &late)
-}
-
 // fromSlow goes on, where nobody else has the archive, with those that were too
 // slow: whatever comes within the time that is left is fast enough then. It may be
 // the user's own line that is slow.
@@ -71,7 +64,7 @@ func (f *Fetcher) fromSlow(ctx context.Context, a recipe.Archive, e *entry, p *p
 		if file != nil || err == nil || !tryNext(ctx, err) {
 			return file, err
 		}
-		missing.add(URL, redact(s.url), err)
+		missing.add(URL, httpc.Redact(s.url), err)
 		e.dropEmptyPartial()
 	}
 	if !q.debian {
@@ -131,19 +124,7 @@ func (e *entry) bringSlow() {
 	_ = e.root.Root().Rename(slowStateName, stateName)
 }
 
-// paced reads a body. The request ends where nothing comes for a while, or where
-// what comes is below the rate.
-func (f *Fetcher) paced(body io.Reader, rate int64, cancel context.CancelCauseFunc) io.Reader {
-	limit := f.opts.StallTimeout
-	t := time.AfterFunc(limit, func() { cancel(&pace.Stalled{After: limit}) })
-	return pace.Limits{Rate: rate, Window: limit}.Reader(readerFunc(func(b []byte) (int, error) {
-		t.Reset(limit)
-		n, err := body.Read(b)
-		t.Stop()
-		return n, err
-	}))
+// pace limits how slow a body may be.
+func (f *Fetcher) pace(rate int64) httpc.Limits {
+	return httpc.Limits{Rate: rate, Window: f.opts.StallTimeout}
 }
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"modwsgi/internal/fault"
-	"modwsgi/internal/pace"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/recipe"
 )
 
@@ -286,14 +286,14 @@ func TestSlowAnswersOfEveryKind(t *testing.T) {
 // TestLimitsAreRead: what the program's options set counts, and what cannot be read
 // is refused.
 func TestLimitsAreRead(t *testing.T) {
-	f, err := New(Options{CacheDir: t.TempDir(), Env: []string{pace.RateVariable + "=2K", pace.TimeoutVariable + "=80s"}})
+	f, err := New(Options{CacheDir: t.TempDir(), Env: []string{httpc.RateVariable + "=2K", httpc.TimeoutVariable + "=80s"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if f.opts.MinRate != 2048 || f.opts.Total != 80*time.Second || f.opts.StallTimeout != 5*time.Second {
 		t.Errorf("%+v", f.opts)
 	}
-	if _, err := New(Options{CacheDir: t.TempDir(), Env: []string{pace.TimeoutVariable + "=soon"}}); fault.ClassOf(err) != fault.Usage {
+	if _, err := New(Options{CacheDir: t.TempDir(), Env: []string{httpc.TimeoutVariable + "=soon"}}); fault.ClassOf(err) != fault.Usage {
 		t.Errorf("%v", err)
 	}
 }

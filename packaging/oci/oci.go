@@ -25,8 +25,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/owned"
-	"modwsgi/internal/pace"
 	"modwsgi/packaging"
 	"modwsgi/packaging/linkage"
 )
@@ -74,8 +74,8 @@ type Options struct {
 	Parameters map[string]string
 	Keychain   authn.Keychain
 	Transport  http.RoundTripper
-	Pace       pace.Limits // how slow a registry may be; the zero value sets no limit
-	Insecure   bool        // registries without TLS
+	Pace       httpc.Limits // how slow a registry may be; the zero value sets no limit
+	Insecure   bool         // registries without TLS
 }
 
 // Input is the stage for one CPU and what goes with it.

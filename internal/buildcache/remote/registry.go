@@ -16,8 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"modwsgi/internal/fetch"
-	"modwsgi/internal/pace"
+	"modwsgi/internal/httpc"
 )
 
 // registry is a repository of a registry, by the OCI distribution specification.
@@ -56,7 +55,7 @@ func newRegistry(address string, o Options) (*registry, error) {
 	if o.HTTP || loopback(host) {
 		scheme = "http"
 	}
-	proxy, err := fetch.ProxyFunc(o.Env)
+	transport, err := httpc.NewTransport(httpc.Options{Env: o.Env, HeaderTimeout: o.Stall})
 	if err != nil {
 		return nil, err
 	}
@@ -64,24 +63,7 @@ func newRegistry(address string, o Options) (*registry, error) {
 	if loopback(host) && !o.HTTP {
 		r.scheme = sync.OnceValue(func() string { return schemeOf(host, min(o.Stall, connectTimeout)) })
 	}
-	r.client = &http.Client{
-		Transport: &http.Transport{
-			Proxy:                  proxy,
-			DialContext:            (&net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}).DialContext,
-			TLSHandshakeTimeout:    connectTimeout,
-			ResponseHeaderTimeout:  o.Stall,
-			MaxResponseHeaderBytes: 64 << 10,
-			IdleConnTimeout:        30 * time.Second,
-			ForceAttemptHTTP2:      true,
-			DisableCompression:     true,
-		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if len(via) > 5 {
-				return errors.New("more than 5 redirects")
-			}
-			return r.allowed(req.URL)
-		},
-	}
+	r.client = httpc.NewClient(transport, r.allowed)
 	return r, nil
 }
 
@@ -357,7 +339,7 @@ func (r *registry) putManifest(ctx context.Context, tag string, data []byte) err
 
 // patient ends a body that stalls, or comes too slowly.
 func (r *registry) patient(body io.ReadCloser) io.ReadCloser {
-	limits := pace.Limits{Rate: r.o.Rate, Window: r.o.Stall}
+	limits := httpc.Limits{Rate: r.o.Rate, Window: r.o.Stall}
 	return newPatient(struct {
 		io.Reader
 		io.Closer

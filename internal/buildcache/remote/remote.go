@@ -23,7 +23,7 @@ import (
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
-	"modwsgi/internal/pace"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/run"
 	"modwsgi/internal/scratch"
 )
@@ -75,7 +75,7 @@ func (r *Refused) Error() string {
 // "oci-layout:DIR" or "file://DIR". Nothing is asked of it yet. Errors are of
 // class Usage.
 func Open(address string, o Options) (*Cache, error) {
-	limits, err := pace.Read(o.Env)
+	limits, err := httpc.ReadLimits(o.Env)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"modwsgi/internal/fault"
-	"modwsgi/internal/pace"
+	"modwsgi/internal/httpc"
 )
 
 // TestSlowRegistry: no answer of a registry is read for longer than the minimum rate
@@ -59,7 +59,7 @@ func TestSlowRegistry(t *testing.T) {
 			if hit || err == nil {
 				t.Errorf("%v, %v", hit, err)
 			}
-			var slow *pace.Slow
+			var slow *httpc.Slow
 			if name != "error" && !errors.As(err, &slow) {
 				t.Errorf("%v", err)
 			}
@@ -69,11 +69,11 @@ func TestSlowRegistry(t *testing.T) {
 		})
 	}
 	t.Run("limits of the environment", func(t *testing.T) {
-		c, err := Open("oci-layout:/nowhere", Options{Trust: trust, Env: []string{pace.TimeoutVariable + "=32s", pace.RateVariable + "=5"}})
+		c, err := Open("oci-layout:/nowhere", Options{Trust: trust, Env: []string{httpc.TimeoutVariable + "=32s", httpc.RateVariable + "=5"}})
 		if err != nil || c.o.Total != 32*time.Second || c.o.Stall != 2*time.Second || c.o.Rate != 5 {
 			t.Errorf("%+v, %v", c, err)
 		}
-		if _, err := Open("oci-layout:/nowhere", Options{Trust: trust, Env: []string{pace.RateVariable + "=fast"}}); fault.ClassOf(err) != fault.Usage {
+		if _, err := Open("oci-layout:/nowhere", Options{Trust: trust, Env: []string{httpc.RateVariable + "=fast"}}); fault.ClassOf(err) != fault.Usage {
 			t.Errorf("%v", err)
 		}
 	})

@@ -1,4 +1,4 @@
-package fetch
+package httpc
 
 import (
 	"net/url"
@@ -36,15 +36,19 @@ func TestProxyChoice(t *testing.T) {
 		{[]string{"HTTPS_PROXY=p:1", "NO_PROXY=fd00::/8,[fe80::1]:443"}, "https://[fd12::1]/x", ""},
 		{[]string{"HTTPS_PROXY=p:1", "NO_PROXY=,, ,"}, "https://a.example/x", "http://p:1"},
 	} {
-		p, err := newProxies(tt.env)
+		proxy, err := Proxy(tt.env)
 		if err != nil {
 			t.Errorf("%q: %v", tt.env, err)
 			continue
 		}
 		u, _ := url.Parse(tt.url)
 		got := ""
-		if proxy := p.of(u); proxy != nil {
-			got = proxy.String()
+		via, err := proxy(u)
+		if err != nil {
+			t.Errorf("%q: %v", tt.env, err)
+		}
+		if via != nil {
+			got = via.String()
 		}
 		if got != tt.proxy {
 			t.Errorf("%q: proxy of %s = %q, want %q", tt.env, tt.url, got, tt.proxy)

@@ -1,4 +1,4 @@
-package pace
+package httpc
 
 import (
 	"context"
@@ -18,10 +18,10 @@ func TestRead(t *testing.T) {
 		rate, total string
 		want        Limits // zero for an error
 	}{
-		{"", "", Limits{DefaultRate, DefaultWindow, DefaultTotal, false}},
-		{"0", "1h", Limits{0, DefaultWindow, time.Hour, true}},
-		{"64k", "90", Limits{64 << 10, 90 * time.Second / 16, 90 * time.Second, true}},
-		{" 500 ", "1ms", Limits{500, 100 * time.Millisecond, time.Millisecond, true}},
+		{"", "", Limits{DefaultRate, DefaultWindow, DefaultTotal, false, 0}},
+		{"0", "1h", Limits{0, DefaultWindow, time.Hour, true, 0}},
+		{"64k", "90", Limits{64 << 10, 90 * time.Second / 16, 90 * time.Second, true, 0}},
+		{" 500 ", "1ms", Limits{500, 100 * time.Millisecond, time.Millisecond, true, 0}},
 		{"-1", "", Limits{}},
 		{"K", "", Limits{}},
 		{"fast", "", Limits{}},
@@ -30,7 +30,7 @@ func TestRead(t *testing.T) {
 		{"", "-5s", Limits{}},
 		{"", "soon", Limits{}},
 	} {
-		l, err := Read([]string{RateVariable + "=" + tt.rate, TimeoutVariable + "=" + tt.total})
+		l, err := ReadLimits([]string{RateVariable + "=" + tt.rate, TimeoutVariable + "=" + tt.total})
 		if tt.want == (Limits{}) {
 			if fault.ClassOf(err) != fault.Usage || fault.HintOf(err) == "" {
 				t.Errorf("%q, %q: %v, %v", tt.rate, tt.total, l, err)
@@ -100,14 +100,14 @@ func TestTransport(t *testing.T) {
 		limits     Limits
 		want       any
 	}{
-		{"good", "/", 0, Limits{1 << 10, 200 * time.Millisecond, time.Minute, true}, nil},
-		{"sent and answered", "/", 1 << 20, Limits{1 << 10, 500 * time.Millisecond, time.Minute, true}, nil},
-		{"below the rate", "/drip", 0, Limits{1 << 20, 200 * time.Millisecond, time.Minute, true}, &slow},
-		{"too long", "/drip", 0, Limits{0, 200 * time.Millisecond, time.Second, true}, &late},
-		{"no answer", "/silent", 0, Limits{1, 200 * time.Millisecond, time.Minute, true}, &stalled},
-		{"no answer to what was sent", "/silent", 1 << 20, Limits{1, 200 * time.Millisecond, time.Minute, true}, &stalled},
-		{"stops in the middle", "/half", 0, Limits{1, 200 * time.Millisecond, time.Minute, true}, &stalled},
-		{"takes nothing", "/deaf", 1 << 30, Limits{1, 200 * time.Millisecond, time.Minute, true}, &stalled},
+		{"good", "/", 0, Limits{1 << 10, 200 * time.Millisecond, time.Minute, true, 0}, nil},
+		{"sent and answered", "/", 1 << 20, Limits{1 << 10, 500 * time.Millisecond, time.Minute, true, 0}, nil},
+		{"below the rate", "/drip", 0, Limits{1 << 20, 200 * time.Millisecond, time.Minute, true, 0}, &slow},
+		{"too long", "/drip", 0, Limits{0, 200 * time.Millisecond, time.Second, true, 0}, &late},
+		{"no answer", "/silent", 0, Limits{1, 200 * time.Millisecond, time.Minute, true, 0}, &stalled},
+		{"no answer to what was sent", "/silent", 1 << 20, Limits{1, 200 * time.Millisecond, time.Minute, true, 0}, &stalled},
+		{"stops in the middle", "/half", 0, Limits{1, 200 * time.Millisecond, time.Minute, true, 0}, &stalled},
+		{"takes nothing", "/deaf", 1 << 30, Limits{1, 200 * time.Millisecond, time.Minute, true, 0}, &stalled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &http.Client{Transport: tt.limits.Transport(http.DefaultTransport)}

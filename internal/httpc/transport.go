@@ -1,4 +1,4 @@
-package pace
+package httpc
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 )
 
 // Transport applies the limits to every request that goes through base: nothing
-// may stand still for longer than twice the window, be it the body that is sent,
-// the wait for the answer or the answer's body; an answer that is read may be
+// may stand still for longer than Idle, be it the body that is sent, the wait for
+// the answer or the answer's body; an answer that is read may be
 // neither slower than the rate nor longer than the total. What is sent has no
 // total: that depends on the line of the user, who started it.
 func (l Limits) Transport(base http.RoundTripper) http.RoundTripper {
@@ -25,7 +25,10 @@ type transport struct {
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	idle := 2 * t.limits.Window
+	idle := t.limits.Idle
+	if idle == 0 {
+		idle = 2 * t.limits.Window
+	}
 	w := &watch{cancel: cancel, idle: idle}
 	w.stall = time.AfterFunc(idle, func() { cancel(&Stalled{idle}) })
 	sends := r.Body != nil && r.Body != http.NoBody

@@ -1,12 +1,7 @@
-// Package pace knows how slow the other end of a network connection may be: how
-// many bytes have to come per second, and how long the whole may take. It reads
-// both limits from the environment, where the program puts its options
-// --download-min-rate and --download-timeout, and applies them to a body or to a
-// whole HTTP transport. What is done about a server that is too slow, whether
-// another one is asked or the work ends, is the caller's decision.
-package pace
+package httpc
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math"
@@ -32,17 +27,19 @@ const (
 	DefaultWindow = 30 * time.Second
 )
 
-// Limits say how slow an answer may be.
+// Limits say how slow an answer may be. What happens to a server that is too slow,
+// whether another one is asked or the work ends, is the caller's decision.
 type Limits struct {
 	Rate   int64         // bytes per second; 0 for any
 	Window time.Duration // over which the rate is measured, and for which nothing may come
 	Total  time.Duration // for the whole
 	Set    bool          // the total is not the default
+	Idle   time.Duration // how long a transport lets nothing move; 0 is twice the window
 }
 
-// Read reads the limits from an environment. Where the total is short, so is the
+// ReadLimits reads the limits from an environment. Where the total is short, so is the
 // window, or it would say nothing.
-func Read(env []string) (Limits, error) {
+func ReadLimits(env []string) (Limits, error) {
 	l := Limits{Rate: DefaultRate, Total: DefaultTotal}
 	if v := strings.TrimSpace(run.Getenv(env, RateVariable)); v != "" {
 		n, ok := size(v)
@@ -107,6 +104,22 @@ func (l Limits) Reader(r io.Reader) io.Reader {
 	}
 	return &meter{from: r, limits: l}
 }
+
+// Paced is Reader, and calls cancel with *Stalled where nothing comes for a window.
+// The request of the body must end with that context.
+func (l Limits) Paced(body io.Reader, cancel context.CancelCauseFunc) io.Reader {
+	t := time.AfterFunc(l.Window, func() { cancel(&Stalled{After: l.Window}) })
+	return l.Reader(readerFunc(func(b []byte) (int, error) {
+		t.Reset(l.Window)
+		n, err := body.Read(b)
+		t.Stop() // what the reader does with it is not the server's
+		return n, err
+	}))
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 type meter struct {
 	from   io.Reader

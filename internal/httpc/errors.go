@@ -1,0 +1,150 @@
+package httpc
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Permanent wraps an error that asking again will not change.
+type Permanent struct{ error }
+
+// Final marks an error as [Permanent].
+func Final(err error) error { return Permanent{err} }
+
+func (p Permanent) Unwrap() error { return p.error }
+
+// RedirectError is a redirect that is not followed.
+type RedirectError struct{ Text string }
+
+func (r *RedirectError) Error() string { return r.Text }
+
+// ProxyRefusal is a proxy that refused to connect.
+type ProxyRefusal struct {
+	Proxy  string // host and port, without credentials
+	Status int
+}
+
+func (p *ProxyRefusal) Error() string {
+	return fmt.Sprintf("proxy %s refused with %d %s", p.Proxy, p.Status, http.StatusText(p.Status))
+}
+
+// StatusError is an answer with a status that was not asked for.
+type StatusError struct {
+	Status     int
+	RetryAfter time.Duration // the server's request to wait; 0 for none
+}
+
+// NewStatusError returns the error for an answer's status, with its Retry-After.
+// It is [Permanent] where the same request will get the same answer.
+func NewStatusError(r *http.Response) error {
+	if r.StatusCode >= 500 || r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusRequestTimeout {
+		return &StatusError{r.StatusCode, retryAfter(r.Header, time.Now())}
+	}
+	return Permanent{&StatusError{Status: r.StatusCode}}
+}
+
+func (s *StatusError) Error() string {
+	if text := http.StatusText(s.Status); text != "" {
+		return fmt.Sprintf("%d %s", s.Status, text)
+	}
+	return fmt.Sprintf("status %d", s.Status)
+}
+
+// retryAfter reads the header of that name (RFC 9110, section 10.2.3).
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := h.Get("Retry-After")
+	if n, err := strconv.Atoi(v); err == nil && n > 0 {
+		return time.Duration(min(n, 1<<20)) * time.Second
+	}
+	if t, err := http.ParseTime(v); err == nil && t.After(now) {
+		return t.Sub(now)
+	}
+	return 0
+}
+
+// Plain removes the address from an error of net/http, which may hold credentials
+// or a signed query, and shortens what remains.
+func Plain(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return &lookupError{dns}
+	}
+	return err
+}
+
+// lookupError is a failed name lookup without the resolver's address.
+type lookupError struct{ dns *net.DNSError }
+
+func (l *lookupError) Error() string {
+	if l.dns.IsNotFound {
+		return "no such host"
+	}
+	return "the name could not be looked up"
+}
+
+func (l *lookupError) Unwrap() error { return l.dns }
+
+// Unreachable reports whether a host will not answer in the next minutes either.
+func Unreachable(err error) bool {
+	var dns *net.DNSError
+	var op *net.OpError
+	var refusal *ProxyRefusal
+	switch {
+	case errors.As(err, &dns):
+		return true
+	case errors.As(err, &refusal):
+		return true
+	case errors.As(err, &op) && op.Op == "dial":
+		return true
+	}
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH)
+}
+
+// RefusedForGood reports whether the answer would be the same again: a certificate
+// that is not trusted, a redirect that is not followed.
+func RefusedForGood(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var record tls.RecordHeaderError
+	var redirect *RedirectError
+	return errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &record) ||
+		errors.As(err, &redirect) || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+}
+
+// TooSlow reports whether a server gave something, yet too slowly.
+func TooSlow(err error) bool {
+	var slow *Slow
+	var late *Late
+	return errors.As(err, &slow) || errors.As(err, &late)
+}
+
+// Redact returns an address without user, password, query and fragment.
+func Redact(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+// RedactText does the same for text that may not be an address.
+func RedactText(raw string) string {
+	if u, err := url.Parse(raw); err == nil && u.Host != "" {
+		return Redact(u)
+	}
+	// What cannot be parsed may hold a password anywhere before an @.
+	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
+		return "…" + raw[i:]
+	}
+	return raw
+}
