@@ -116,7 +116,7 @@ func (l *errorLog) close() {
 
 // verifyHint reads what httpd said.
 func verifyHint(said, prefix string, account *run.Account) string {
-	if dir := closedTo(prefix); account != nil && !account.ReadAll && dir != "" {
+	if dir := owned.ClosedTo(prefix); account != nil && !account.ReadAll && dir != "" {
 		return "the directory " + dir + " is closed to the user that serves (root itself cannot): use an environment below /srv or /opt, or open it (chmod o+x " + run.Quote(dir) + ")"
 	}
 	switch {

@@ -65,9 +65,9 @@ func (t *throwaway) unsafe(why, closed string) *notTried {
 	if err != nil {
 		real = closed
 	}
-	at := closedTo(closed)
+	at := owned.ClosedTo(closed)
 	if at == "" {
-		at = closedTo(real)
+		at = owned.ClosedTo(real)
 	}
 	if at == "" {
 		n.why = fmt.Sprintf("%s cannot be read by the user that httpd serves as; %s", real, why)

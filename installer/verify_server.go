@@ -133,7 +133,7 @@ func (t *throwaway) put(name, text string) error {
 // and where the user whom root serves as can come. A run that is killed leaves it to
 // the next one.
 func (q *Request) serverDir() (*owned.Dir, func(), error) {
-	d, err := q.claimTemp(scratch.Verify, true)
+	d, err := scratch.Temp(q.Env, scratch.Verify, true)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -249,17 +249,4 @@ func stop(server *run.Process, worked bool) {
 		<-server.Done()
 	}
 	server.KillGroup()
-}
-
-// closedTo returns the first directory on the way to a path that only its owner
-// and group may pass, "" if every one is open.
-func closedTo(path string) string {
-	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
-		if info, err := os.Stat(at); err == nil && info.IsDir() && info.Mode().Perm()&0o001 == 0 {
-			return at
-		}
-		if at == filepath.Dir(at) {
-			return ""
-		}
-	}
 }
