@@ -86,8 +86,6 @@ type Request struct {
 	limit     int64         // bytes that the cache directory may have; negative for any
 	downloads string        // where archives are kept; "" for the cache directory
 	hold      string        // where this run has them; "" for the same
-
-	logs string // where the log of a throwaway server that failed is kept; "" for nowhere
 }
 
 // normalise fills in defaults and refuses what contradicts itself.
