@@ -41,12 +41,14 @@ var edges = []struct {
 	{"internal/httpc", []string{"internal/run", "internal/fault"}}, // how a server is asked, not what for
 	{"internal/otheruser", nil},
 	{"internal/freeport", nil},
+	// What an install uses, and knows nothing of installs.
+	{"internal/prove", []string{"internal/elf", "internal/event", "internal/fault", "internal/owned", "internal/quote", "internal/run", "internal/scratch", "internal/timeline"}},
 }
 
 // outside says who alone may import certain packages that are not ours.
 var outside = map[string][]string{
 	"os/exec":                         {"internal/run", "express", "internal/otheruser"}, // the launcher lends its terminal to httpd; the last is for tests
-	"net/http":                        {"internal/httpc", "internal/fetch", "installer", "internal/buildcache", "packaging"},
+	"net/http":                        {"internal/httpc", "internal/fetch", "internal/prove", "internal/buildcache", "packaging"},
 	"golang.org/x/net/http/httpproxy": {"internal/httpc"},
 	"github.com/mholt/archiver/v3":    {"internal/archive"},
 	"github.com/spf13/cobra":          {"internal/cli"},

@@ -42,7 +42,7 @@ func warnOfClosed(py *detect.Python, events event.Sink) {
 		return
 	}
 	for _, path := range []string{py.Prefix, py.BasePrefix, filepath.Dir(py.LibPython)} {
-		if dir := closedTo(path); dir != "" {
+		if dir := owned.ClosedTo(path); dir != "" {
 			events.Warn(fmt.Sprintf("this environment cannot serve as it is: httpd runs as another user than root, and %s, on the way to %s, is closed to others; "+
 				"open it (chmod o+x %s), or use a Python and an environment elsewhere, for example below /srv or /opt", dir, path, run.Quote(dir)))
 			return

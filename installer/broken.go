@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/internal/quote"
+
 	"modwsgi/detect"
 )
 
@@ -25,7 +27,7 @@ func brokenEnvironment(q *Request) *detect.Python {
 		}
 		var sites []string
 		for _, pattern := range []string{"lib/python*/site-packages/mod_wsgi*.dist-info", "Lib/site-packages/mod_wsgi*.dist-info"} {
-			found, _ := filepath.Glob(filepath.Join(globEscape(dir), filepath.FromSlash(pattern)))
+			found, _ := filepath.Glob(filepath.Join(quote.Glob(dir), filepath.FromSlash(pattern)))
 			for _, info := range found {
 				if site := filepath.Dir(info); !slices.Contains(sites, site) {
 					sites = append(sites, site)

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/internal/quote"
+
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/buildcache"
@@ -116,7 +118,7 @@ func flatHeader(name string) bool { return !strings.Contains(name, "/") && heade
 func archHeaders(dirs []string) []string {
 	var out []string
 	for _, dir := range dirs {
-		found, _ := filepath.Glob(filepath.Join(globEscape(filepath.Dir(dir)), "*-linux-*", globEscape(filepath.Base(dir)), "pyconfig.h"))
+		found, _ := filepath.Glob(filepath.Join(quote.Glob(filepath.Dir(dir)), "*-linux-*", quote.Glob(filepath.Base(dir)), "pyconfig.h"))
 		for _, name := range found {
 			if sum, err := digest.File(name); err == nil {
 				out = append(out, sum)

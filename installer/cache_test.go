@@ -11,8 +11,6 @@ import (
 
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/owned"
-	"modwsgi/internal/scratch"
 )
 
 func TestSizesAndAges(t *testing.T) {
@@ -222,50 +220,6 @@ func TestARecordThatIsWrong(t *testing.T) {
 	p.host = &host
 	if err := p.lookAgain(t.Context()); !errors.Is(err, errHostChanged) {
 		t.Errorf("got %v", err)
-	}
-}
-
-// TestOldScratchIsSwept leaves what a killed run would have left.
-func TestOldScratchIsSwept(t *testing.T) {
-	base := t.TempDir()
-	old := time.Now().Add(-time.Hour)
-	for _, name := range []string{"modwsgi-verify-abcdefghijkl", "modwsgi-probe-222222222222", "modwsgi-mine", "other-123456"} {
-		write(t, base, map[string]string{name + "/x/y": "z"})
-		if err := os.Chtimes(filepath.Join(base, name), old, old); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Symlink(base, filepath.Join(base, "modwsgi-work-zyxwvutsrqpo")); err != nil {
-		t.Fatal(err)
-	}
-	q := request(t)
-	q.Env = append(q.Env, "TMPDIR="+base)
-	dir, remove, err := q.scratch(scratch.Probe, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chtimes(dir, old, old); err != nil {
-		t.Fatal(err)
-	}
-	temp, err := owned.OpenTemp(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer temp.Close()
-	scratch.Sweep(temp) // ours is in use
-	entries, _ := os.ReadDir(base)
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	want := []string{filepath.Base(dir), "modwsgi-mine", "modwsgi-work-zyxwvutsrqpo", "other-123456"}
-	slices.Sort(want)
-	if !slices.Equal(names, want) {
-		t.Errorf("%v, want %v", names, want)
-	}
-	remove()
-	if _, err := os.Stat(dir); err == nil {
-		t.Error("it was not removed")
 	}
 }
 

@@ -11,9 +11,12 @@ import (
 	"sync"
 	"time"
 
+	"modwsgi/internal/quote"
+
 	"modwsgi/detect"
 	"modwsgi/installer/place"
 	"modwsgi/internal/event"
+	"modwsgi/internal/prove"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/steps"
@@ -27,7 +30,7 @@ type Report struct {
 	Installed []Installed    `json:"installed"`
 	Removed   []string       `json:"removed,omitempty"` // of the environment's former Pythons
 	Sources   []SourceReport `json:"sources,omitempty"`
-	Proof     *Proof         `json:"proof,omitempty"`
+	Proof     *prove.Proof   `json:"proof,omitempty"`
 	Untried   string         `json:"not_verified,omitempty"` // why there is no proof of what was placed
 	Timings   []steps.Timing `json:"timings,omitempty"`
 	Cached    bool           `json:"httpd_from_build_cache"`
@@ -196,13 +199,8 @@ func footprint(site string) string {
 
 // leftovers says whether a killed run left its hidden directory.
 func leftovers(site string) bool {
-	found, err := filepath.Glob(filepath.Join(globEscape(site), ".modwsgi-*"))
+	found, err := filepath.Glob(filepath.Join(quote.Glob(site), ".modwsgi-*"))
 	return err == nil && len(found) > 0
-}
-
-// globEscape makes a path safe inside a pattern.
-func globEscape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 // roots are the directories in which an install places and removes something.
@@ -266,20 +264,19 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 	if err != nil {
 		return nil, err
 	}
-	q.logs = w.logs
 	// While the throwaway server starts, the files are copied to where they will be
 	// renamed from.
 	trying, stop := context.WithCancel(ctx)
 	defer stop()
 	tried := make(chan error, 1)
 	go func() {
-		_, err := verifyStep(trying, q, "verify stage", p.stagedSubject(s, made))
-		if untried(err) != nil { // it is said once, of what is placed
+		_, err := prove.Step(trying, q.proving(w.logs), "verify stage", p.stagedSubject(s, made))
+		if prove.Untried(err) != nil { // it is said once, of what is placed
 			err = nil
 		}
 		tried <- err
 	}()
-	proof, why, err := p.place(ctx, locked, s, func() error { err := <-tried; tried <- err; return err })
+	proof, why, err := p.place(ctx, locked, w, s, func() error { err := <-tried; tried <- err; return err })
 	if err != nil {
 		stop()
 		<-tried
@@ -348,8 +345,8 @@ func orSomebody(installer string) string {
 
 // stagedSubject is the module as it lies in the stage, with the httpd that is
 // beside it or outside.
-func (p *Plan) stagedSubject(s *staged, made *product) Subject {
-	sub := Subject{Prefix: p.Python.Prefix, PythonVersion: p.Python.Version, Executable: made.httpd.Executable, ModulesDir: made.httpd.ModulesDir, Staged: true, Python: p.Python}
+func (p *Plan) stagedSubject(s *staged, made *product) prove.Subject {
+	sub := prove.Subject{Prefix: p.Python.Prefix, PythonVersion: p.Python.Version, Executable: made.httpd.Executable, ModulesDir: made.httpd.ModulesDir, Staged: true, Python: provable(p.Python)}
 	if made.tree != "" {
 		sub.Tree = made.tree
 		sub.Executable, sub.ModulesDir = filepath.Join(made.tree, "bin", "httpd"), filepath.Join(made.tree, "modules")
@@ -360,7 +357,7 @@ func (p *Plan) stagedSubject(s *staged, made *product) Subject {
 
 // place moves the stage into the prefix and tries it there; what does not work
 // there is taken back. untried is why it could not be tried.
-func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged, ready func() error) (_ *Proof, untried string, _ error) {
+func (p *Plan) place(ctx context.Context, locked *place.Locked, w *workspace, s *staged, ready func() error) (_ *prove.Proof, untried string, _ error) {
 	q := &p.request
 	var t *place.Transaction
 	err := q.Events.Step("place", func() error {
@@ -373,7 +370,7 @@ func (p *Plan) place(ctx context.Context, locked *place.Locked, s *staged, ready
 	if err != nil {
 		return nil, "", err
 	}
-	proof, err := p.verifyPlaced(ctx)
+	proof, err := p.verifyPlaced(ctx, w.logs)
 	if untried, err = tolerate(q.Events, err); err != nil {
 		if rerr := t.Rollback(); rerr != nil {
 			return nil, "", errors.Join(err, fmt.Errorf("undo: %w", rerr))
@@ -392,12 +389,12 @@ func distNames(dists []pydist.Dist) string {
 	return strings.Join(names, ", ")
 }
 
-func (p *Plan) verifyPlaced(ctx context.Context) (*Proof, error) {
+func (p *Plan) verifyPlaced(ctx context.Context, logs string) (*prove.Proof, error) {
 	sub, err := installedSubject(p.Site, p.Python)
 	if err != nil {
 		return nil, err
 	}
-	return verifyStep(ctx, &p.request, "verify", *sub)
+	return prove.Step(ctx, p.request.proving(logs), "verify", *sub)
 }
 
 // report describes the environment after the work.

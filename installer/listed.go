@@ -80,3 +80,8 @@ func isLink(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode()&os.ModeSymlink != 0
 }
+
+func fileExists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}

@@ -436,11 +436,12 @@ func (p *Plan) probe(ctx context.Context) error {
 // probeHost tries the compiler, and what it finds where an httpd is built.
 func (p *Plan) probeHost(ctx context.Context) error {
 	q := p.request
-	temp, remove, err := q.scratch(scratch.Probe, false)
+	made, err := scratch.Temp(q.Env, scratch.Probe, false)
 	if err != nil {
 		return err
 	}
-	defer remove()
+	defer func() { _ = made.Discard() }()
+	temp := made.Path()
 	env := q.toolEnv()
 	if dir := run.Getenv(q.Env, "CCACHE_DIR"); dir != run.Getenv(env, "CCACHE_DIR") {
 		q.Events.Note("CCACHE_DIR is " + dir + ", which another user can change: it is not used")

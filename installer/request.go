@@ -6,7 +6,6 @@
 package installer
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,7 +21,6 @@ import (
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 	"modwsgi/internal/scratch"
@@ -88,8 +86,6 @@ type Request struct {
 	limit     int64         // bytes that the cache directory may have; negative for any
 	downloads string        // where archives are kept; "" for the cache directory
 	hold      string        // where this run has them; "" for the same
-
-	logs string // where the log of a throwaway server that failed is kept; "" for nowhere
 }
 
 // normalise fills in defaults and refuses what contradicts itself.
@@ -122,7 +118,7 @@ func (q *Request) normalise() error {
 		q.LockFile = "modwsgi.lock"
 	}
 	q.LockFile = q.abs(q.LockFile)
-	q.ownTemp()
+	q.Env = scratch.OwnTemp(q.Env, q.Events.Note)
 	q.SourceDirs = slices.Clone(q.SourceDirs)
 	for i, dir := range q.SourceDirs {
 		q.SourceDirs[i] = q.abs(dir)
@@ -160,88 +156,6 @@ func (q *Request) checkVersions() error {
 }
 
 var partVersion = regexp.MustCompile(`^\d+(\.\d+)?$`)
-
-// longestSocketDir is how long the path of a directory may be below which mod_wsgi
-// makes "wsgi.PID.N.M.sock": sun_path has 104 bytes on BSD and 108 on Linux
-// (unix(7)).
-const longestSocketDir = 104 - len("/modwsgi-verify-123456789012/run/wsgi.4194304.10.10.sock")
-
-// scratch makes a temporary directory, in TMPDIR or where the system keeps them.
-// With serves it is one for a server: a socket's path has room in it, and the
-// user whom root serves as can come there. remove takes it away; a run that is
-// killed before that leaves it to the next one.
-func (q *Request) scratch(kind scratch.Kind, serves bool) (dir string, remove func(), err error) {
-	d, err := q.claimTemp(kind, serves)
-	if err != nil {
-		return "", nil, err
-	}
-	return d.Path(), func() { _ = d.Discard() }, nil
-}
-
-// claimTemp makes a directory in the directory for temporary files.
-func (q *Request) claimTemp(kind scratch.Kind, serves bool) (*scratch.Dir, error) {
-	base, err := q.openTemp(serves)
-	if err != nil {
-		return nil, err
-	}
-	d, err := scratch.In(base, kind)
-	if err != nil {
-		err = noScratch(base.Path(), err)
-		return nil, errors.Join(err, base.Close())
-	}
-	return d, nil
-}
-
-func noScratch(base string, err error) error {
-	return fault.New(fault.Environment, "make "+base+" writable and see that it has room, or set TMPDIR to a directory that is", "make a temporary directory: %w", err)
-}
-
-// openTemp opens the directory for temporary files: TMPDIR, or where that does not
-// do, those of the system. One that another user could exchange is passed over, as
-// when sudo keeps the TMPDIR of whoever called it; pam_tmpdir gives root one that no
-// other user may enter, in which nothing can be served.
-func (q *Request) openTemp(serves bool) (*owned.Dir, error) {
-	bases := []string{run.Getenv(q.Env, "TMPDIR"), "/tmp", "/var/tmp"}
-	if runtime.GOOS == "windows" {
-		bases = []string{os.TempDir()}
-	}
-	var first error
-	for _, base := range bases {
-		if !filepath.IsAbs(base) || serves && (len(base) > longestSocketDir || os.Geteuid() == 0 && closedTo(base) != "") {
-			continue
-		}
-		dir, err := owned.OpenTemp(base)
-		if err == nil {
-			return dir, nil
-		}
-		if !owned.IsUntrusted(err) {
-			return nil, noScratch(base, err)
-		}
-		if first == nil {
-			first = fault.New(fault.Environment, "set TMPDIR to a directory that only you and root can write to, or that is sticky (chmod +t "+run.Quote(base)+")", "make a temporary directory: %w", err)
-		}
-	}
-	return nil, first
-}
-
-// ownTemp takes a TMPDIR that another user could exchange out of the environment:
-// what compilers write there could be replaced before it is read again.
-func (q *Request) ownTemp() {
-	tmp := run.Getenv(q.Env, "TMPDIR")
-	if !filepath.IsAbs(tmp) || runtime.GOOS == "windows" {
-		return
-	}
-	dir, err := owned.OpenTemp(tmp)
-	if err == nil {
-		_ = dir.Close()
-	}
-	var u *owned.Untrusted
-	if !errors.As(err, &u) {
-		return
-	}
-	q.Events.Note(fmt.Sprintf("TMPDIR is %s, and %s: it is not used", tmp, reason(u)))
-	q.Env = slices.DeleteFunc(slices.Clone(q.Env), func(v string) bool { return strings.HasPrefix(v, "TMPDIR=") })
-}
 
 func (q *Request) abs(path string) string {
 	if filepath.IsAbs(path) {

@@ -1,10 +1,7 @@
 package installer
 
 import (
-	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 
 	"modwsgi/internal/fault"
@@ -58,33 +55,6 @@ func TestCacheDir(t *testing.T) {
 	}
 }
 
-func TestScratch(t *testing.T) {
-	dir := t.TempDir()
-	long := filepath.Join(dir, strings.Repeat("x", 100))
-	write(t, long, map[string]string{"sub/": ""})
-	for _, tt := range []struct {
-		tmp   string
-		short bool
-		below string
-	}{
-		{dir, false, dir},
-		{long, false, long},
-		{long, true, "/tmp"},
-		{"relative", false, "/tmp"},
-		{"", true, "/tmp"},
-	} {
-		q := Request{Env: []string{"TMPDIR=" + tt.tmp}}
-		got, _, err := q.scratch("test", tt.short)
-		if err != nil || filepath.Dir(got) != tt.below {
-			t.Errorf("%q: %q, %v", tt.tmp, got, err)
-		}
-		_ = os.Remove(got)
-	}
-	q := Request{Env: []string{"TMPDIR=" + filepath.Join(dir, "none")}}
-	_, _, err := q.scratch("test", false)
-	wantFault(t, err, fault.Environment, "TMPDIR", filepath.Join(dir, "none"))
-}
-
 func TestLookingNeedsNoCache(t *testing.T) {
 	env := python(t)
 	q := request(t)
@@ -107,22 +77,4 @@ func TestTools(t *testing.T) {
 	write(t, q.ToolsDir, map[string]string{"mod_wsgi-express/": ""})
 	_, err = q.tool("mod_wsgi-express")
 	wantFault(t, err, fault.Environment, "mod_wsgi-express")
-}
-
-// TestScratchThatOthersCannotEnter: root's own TMPDIR is no place for a server
-// that runs as somebody else.
-func TestScratchThatOthersCannotEnter(t *testing.T) {
-	closed := t.TempDir()
-	if err := os.Chmod(closed, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	q := Request{Env: []string{"TMPDIR=" + closed}}
-	dir, _, err := q.scratch("test", true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = os.Remove(dir) }()
-	if own := filepath.Dir(dir) == closed; own == (os.Geteuid() == 0) {
-		t.Errorf("it is %s", dir)
-	}
 }

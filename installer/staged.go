@@ -14,6 +14,7 @@ import (
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/prove"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
 )
@@ -28,7 +29,7 @@ type Staged struct {
 	Python  *detect.Python
 	HTTPD   *StagedHTTPD // nil where the module is for an httpd of the host
 	Module  []Source     // the archive that the module was made from
-	Proof   *Proof       // nil where it could not be tried, of which a warning tells
+	Proof   *prove.Proof // nil where it could not be tried, of which a warning tells
 
 	close func()
 }
@@ -182,13 +183,12 @@ func (p *Plan) staged(ctx context.Context, w *workspace) (*Staged, error) {
 		return nil, err
 	}
 	q := &p.request
-	q.logs = w.logs
 	subject := p.stagedSubject(laid, made)
 	if p.Python.LibShared {
 		subject.LibPython = p.Python.LibPython
 	}
 	name := fmt.Sprintf("verify stage for Python %d.%d", p.Python.Major, p.Python.Minor)
-	proof, err := verifyStep(ctx, q, name, subject)
+	proof, err := prove.Step(ctx, q.proving(w.logs), name, subject)
 	if _, err = tolerate(q.Events, err); err != nil {
 		return nil, err
 	}

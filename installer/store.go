@@ -121,16 +121,8 @@ func (q *Request) defaultCache() (string, error) {
 	if instead == dir || owned.IsUntrusted(owned.Check(instead)) {
 		return dir, nil
 	}
-	q.Events.Note(fmt.Sprintf("%s is %s, and %s: the cache is %s instead", variable, run.Getenv(q.Env, variable), reason(u), instead))
+	q.Events.Note(fmt.Sprintf("%s is %s, and %s: the cache is %s instead", variable, run.Getenv(q.Env, variable), u.Reason(), instead))
 	return instead, nil
-}
-
-// reason is why something is not trusted, as a part of a sentence.
-func reason(u *owned.Untrusted) string {
-	if rest, ok := strings.CutPrefix(u.Why, "it belongs "); ok {
-		return u.At + " belongs " + rest
-	}
-	return "of " + u.At + " " + u.Why
 }
 
 // cacheDir is where downloads and builds are kept, and the variable that says so

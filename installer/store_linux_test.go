@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -258,70 +257,6 @@ func TestPlanWritesNothing(t *testing.T) {
 		t.Skipf("needs a compiler: %v", err)
 	}
 	unchanged(t, before, snapshot(t, top, env))
-}
-
-// TestTemporaryDirectoryOfAnotherUser is passed over.
-func TestTemporaryDirectoryOfAnotherUser(t *testing.T) {
-	otheruser.Need(t)
-	top := otheruser.Dir(t)
-	write(t, top, map[string]string{"theirs/": "", "loose/": "", "sticky/": ""})
-	otheruser.Give(t, top+"/theirs")
-	for dir, mode := range map[string]fs.FileMode{"loose": 0o777, "sticky": 0o777 | fs.ModeSticky} {
-		if err := os.Chmod(top+"/"+dir, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, want := range map[string]string{"theirs": "/tmp", "loose": "/tmp", "sticky": top + "/sticky"} {
-		var h heard
-		q := Request{Env: []string{"TMPDIR=" + top + "/" + name, "A=b"}, Events: h.sink}
-		dir, remove, err := q.scratch("test", false)
-		if err != nil || filepath.Dir(dir) != want {
-			t.Errorf("%s: %s, %v", name, dir, err)
-			continue
-		}
-		remove()
-		if fileExists(dir) {
-			t.Errorf("%s is there", dir)
-		}
-		q.ownTemp()
-		if kept := len(q.Env) == 2; kept != (name == "sticky") || h.has("TMPDIR") == kept {
-			t.Errorf("%s: %q, %q", name, q.Env, h.texts)
-		}
-	}
-}
-
-// TestScratchOfOthersIsLeftAlone: among temporary directories each user has some.
-func TestScratchOfOthersIsLeftAlone(t *testing.T) {
-	otheruser.Need(t)
-	top := otheruser.Dir(t)
-	sticky := top + "/tmp"
-	old := time.Now().Add(-time.Hour)
-	for _, name := range []string{"modwsgi-work-aaaaaaaaaaaa", "modwsgi-verify-bbbbbbbbbbbb", "modwsgi-work-21977", "modwsgi-verify-cccccccccccc"} {
-		write(t, sticky, map[string]string{name + "/x": ""})
-		if err := os.Chtimes(sticky+"/"+name, old, old); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Chmod(sticky, 0o777|fs.ModeSticky); err != nil {
-		t.Fatal(err)
-	}
-	giveAll(t, sticky+"/modwsgi-work-aaaaaaaaaaaa")
-	if err := os.Lchown(sticky+"/modwsgi-verify-bbbbbbbbbbbb", 65534, 65534); err != nil {
-		t.Fatal(err)
-	}
-	q := Request{Env: []string{"TMPDIR=" + sticky}}
-	_, remove, err := q.scratch("test", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	remove()
-	for name, want := range map[string]bool{
-		"modwsgi-work-aaaaaaaaaaaa": true, "modwsgi-verify-bbbbbbbbbbbb": true, "modwsgi-work-21977": true, "modwsgi-verify-cccccccccccc": false,
-	} {
-		if fileExists(sticky+"/"+name) != want {
-			t.Errorf("%s: there %v", name, !want)
-		}
-	}
 }
 
 // TestModesWhateverTheUmask: the cache is private.

@@ -129,9 +129,12 @@ func (q *Request) openDownloads() (release func(), err error) {
 	store, err := openStore(q.CacheDir, true)
 	if owned.IsUntrusted(err) {
 		q.warnUntrusted(err)
-		dir, remove, err := q.scratch(scratch.Work, false)
-		q.downloads = filepath.Join(dir, partDownloads)
-		return remove, err
+		dir, err := scratch.Temp(q.Env, scratch.Work, false)
+		if err != nil {
+			return nil, err
+		}
+		q.downloads = filepath.Join(dir.Path(), partDownloads)
+		return func() { _ = dir.Discard() }, nil
 	}
 	q.downloads = filepath.Join(q.CacheDir, partDownloads)
 	if err != nil {
@@ -165,7 +168,7 @@ func spareWorkspace(q *Request, store *owned.Dir) (*workspace, error) {
 // scratchWorkspace works in temporary directories. cache is where finished builds
 // may come from, "" for nowhere.
 func scratchWorkspace(q *Request, cache string) (*workspace, error) {
-	temp, err := q.claimTemp(scratch.Work, false)
+	temp, err := scratch.Temp(q.Env, scratch.Work, false)
 	if err != nil {
 		return nil, err
 	}

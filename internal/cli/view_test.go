@@ -16,6 +16,7 @@ import (
 	"modwsgi/installer"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/prove"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 )
@@ -139,7 +140,7 @@ func TestReport(t *testing.T) {
 		},
 		Instead: []installer.Substitute{{Component: "httpd", Wanted: "2.4.71", Used: "2.4.68", Why: "httpd 2.4.71 is not obtainable (no such host)"}},
 		Timings: []steps.Timing{{Step: "fetch httpd 2.4.68", Elapsed: 2 * time.Second}, {Step: "place", Elapsed: time.Millisecond}},
-		Proof:   &installer.Proof{Server: "Apache/2.4.68", PythonVersion: "3.11.2", ModuleVersion: "5.0.2", Elapsed: time.Second},
+		Proof:   &prove.Proof{Server: "Apache/2.4.68", PythonVersion: "3.11.2", ModuleVersion: "5.0.2", Elapsed: time.Second},
 		Cached:  true, Launcher: "/srv/my env/bin/mod_wsgi-express", Lock: "/srv/modwsgi.lock", User: "www-data", Elapsed: 9 * time.Second,
 	}
 	var out bytes.Buffer

@@ -77,6 +77,14 @@ func (u *Untrusted) Hint() string {
 	return "use a path that only you and root can write to, all the way up; in a container that nobody else uses, name the directory in " + TrustedVariable
 }
 
+// Reason is the error as a part of a sentence.
+func (u *Untrusted) Reason() string {
+	if rest, ok := strings.CutPrefix(u.Why, "it belongs "); ok {
+		return u.At + " belongs " + rest
+	}
+	return "of " + u.At + " " + u.Why
+}
+
 // IsUntrusted reports whether the error is that another user may change a file.
 func IsUntrusted(err error) bool {
 	var u *Untrusted

@@ -1,4 +1,4 @@
-package installer
+package prove
 
 import (
 	"crypto/rand"
@@ -114,9 +114,9 @@ func (l *errorLog) close() {
 	_ = l.pipe.Close()
 }
 
-// verifyHint reads what httpd said.
-func verifyHint(said, prefix string, account *run.Account) string {
-	if dir := closedTo(prefix); account != nil && !account.ReadAll && dir != "" {
+// hint reads what httpd said.
+func hint(said, prefix string, account *run.Account) string {
+	if dir := owned.ClosedTo(prefix); account != nil && !account.ReadAll && dir != "" {
 		return "the directory " + dir + " is closed to the user that serves (root itself cannot): use an environment below /srv or /opt, or open it (chmod o+x " + run.Quote(dir) + ")"
 	}
 	switch {

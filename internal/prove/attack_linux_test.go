@@ -1,6 +1,6 @@
 //go:build acceptance
 
-package installer
+package prove
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 
 	"modwsgi/detect"
 	"modwsgi/internal/otheruser"
+	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
 )
 
@@ -34,7 +35,7 @@ func testSubject(t *testing.T) Subject {
 	return subjectOf(t, env)
 }
 
-// subjectOf takes the Python of one environment, and module and httpd of another one.
+// subjectOf takes the Python of one environment, and module and httpd of the shared one.
 func subjectOf(t *testing.T, env string) Subject {
 	t.Helper()
 	ask := func(dir string) *detect.Python {
@@ -45,13 +46,24 @@ func subjectOf(t *testing.T, env string) Subject {
 		return py
 	}
 	shared := ask(os.Getenv("MODWSGI_TEST_ENV"))
-	s, err := installedSubject(shared.Platlib, shared)
+	r, err := receipt.Read(shared.Platlib)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Python = ask(env)
-	s.Prefix = s.Python.Prefix
-	return *s
+	py := ask(env)
+	s := Subject{
+		Prefix: py.Prefix, PythonVersion: shared.Version,
+		Module: filepath.Join(shared.Platlib, "mod_wsgi", "server", r.Module.File), ModuleVersion: r.Module.Version,
+		Executable: r.HTTPD.Executable, ModulesDir: r.HTTPD.ModulesDir,
+		Python: &Python{
+			Executable: py.Executable, Prefix: py.Prefix, BasePrefix: py.BasePrefix, ExecPrefix: py.ExecPrefix, Scripts: py.Scripts, Purelib: py.Purelib,
+			Platlib: py.Platlib, LibPython: py.LibPython, LibShared: py.LibShared, Major: py.Major, Minor: py.Minor, FreeThreaded: py.FreeThreaded,
+		},
+	}
+	if r.Python.Soname != "" && shared.LibShared {
+		s.LibPython = shared.LibPython
+	}
+	return s
 }
 
 // openEnvironment is a virtual environment in a directory of root's that others can
@@ -83,9 +95,9 @@ func as(t *testing.T, uid, gid uint32, script string, args ...string) string {
 
 func hooked(t *testing.T, f func(moment string, s *throwaway)) {
 	t.Helper()
-	old := verifyHook
-	verifyHook = f
-	t.Cleanup(func() { verifyHook = old })
+	old := hook
+	hook = f
+	t.Cleanup(func() { hook = old })
 }
 
 // capabilities are the sets of the processes of a user, each once.
@@ -138,8 +150,8 @@ func TestNoCapabilityWhereNothingIsClosed(t *testing.T) {
 					t.Errorf("%v of %d processes", sets, len(processes))
 				}
 			})
-			q := request(t)
-			proof, err := verify(t.Context(), &q, s)
+			o := options()
+			proof, err := Run(t.Context(), o, s)
 			if err != nil || proof.Prefix != s.Prefix {
 				t.Errorf("%+v, %v", proof, err)
 			}
@@ -190,8 +202,8 @@ exit 0`
 			}
 		}
 	})
-	q := request(t)
-	proof, err := verify(t.Context(), &q, s)
+	o := options()
+	proof, err := Run(t.Context(), o, s)
 	if err != nil || proof.Prefix != s.Prefix {
 		t.Errorf("%+v, %v", proof, err)
 	}
@@ -248,8 +260,8 @@ for pid; do kill -0 "$pid" 2>/dev/null && echo "can end $pid"; done; exit 0`, ap
 			}
 		}
 	})
-	q := request(t)
-	if _, err := verify(t.Context(), &q, s); err != nil {
+	o := options()
+	if _, err := Run(t.Context(), o, s); err != nil {
 		t.Error(err)
 	}
 }
@@ -332,9 +344,9 @@ func TestCodeOfOthersGetsNoCapability(t *testing.T) {
 		},
 	} {
 		remove := plant()
-		q := request(t)
-		_, err := verify(t.Context(), &q, s)
-		if not := untried(err); not == nil || !strings.Contains(not.why, closed+", on the way to ") || !strings.Contains(not.why, "is not trusted") {
+		o := options()
+		_, err := Run(t.Context(), o, s)
+		if not := Untried(err); not == nil || !strings.Contains(not.Why, closed+", on the way to ") || !strings.Contains(not.Why, "is not trusted") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if data, err := os.ReadFile(ran); err == nil {
@@ -396,8 +408,8 @@ func TestCodeOfOthersInAnOpenEnvironment(t *testing.T) {
 	}
 	code := fmt.Sprintf("import os; open('%s/%%d' %% os.getpid(), 'w').write(open('/proc/self/status').read())\n", ran)
 	otheruser.Shell(t, `umask 022; printf %s "$1" > "$2/evil.pth"`, code, s.Python.Purelib) // another user in that group
-	q := request(t)
-	if _, err := verify(t.Context(), &q, s); err != nil {
+	o := options()
+	if _, err := Run(t.Context(), o, s); err != nil {
 		t.Error(err)
 	}
 	found, _ := filepath.Glob(ran + "/*")
@@ -437,8 +449,8 @@ done`, "sh", tmp, theirs, top+"/secret")
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); _ = attacker.Wait() })
-	q := request(t)
-	q.Env = append(q.Env, "TMPDIR="+tmp)
+	o := options()
+	o.Env = append(o.Env, "TMPDIR="+tmp)
 	broken := s
 	broken.Executable = "/bin/false"
 	end := time.Now().Add(15 * time.Second)
@@ -448,7 +460,7 @@ done`, "sh", tmp, theirs, top+"/secret")
 		if tries%10 == 0 {
 			subject = s
 		}
-		_, err := verify(ctx, &q, subject)
+		_, err := Run(ctx, o, subject)
 		if subject.Executable == s.Executable && err != nil || err != nil && strings.Contains(err.Error(), "the secret text") {
 			t.Fatal(err)
 		}
@@ -475,9 +487,9 @@ func TestTemporaryDirectoryOfOthers(t *testing.T) {
 		if name == "theirs" {
 			otheruser.Give(t, dir)
 		}
-		q := request(t)
-		q.Env = append(q.Env, "TMPDIR="+dir)
-		d, remove, err := q.serverDir()
+		o := options()
+		o.Env = append(o.Env, "TMPDIR="+dir)
+		d, remove, err := serverDir(o.Env)
 		if err != nil {
 			t.Fatal(err)
 		}

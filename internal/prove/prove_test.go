@@ -1,6 +1,6 @@
 //go:build unix
 
-package installer
+package prove
 
 import (
 	"fmt"
@@ -56,8 +56,7 @@ func TestCompare(t *testing.T) {
 // newServer is a throwaway server that nothing was started in.
 func newServer(t *testing.T) *throwaway {
 	t.Helper()
-	q := request(t)
-	server, err := q.newThrowaway()
+	server, err := newThrowaway(options().Env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,8 +108,7 @@ func TestErrorLogIsReadToItsEnd(t *testing.T) {
 			default:
 			}
 		})
-		q := request(t)
-		p, err := q.Runner.Start(t.Context(), run.Cmd{
+		p, err := options().Runner.Start(t.Context(), run.Cmd{
 			Argv: []string{"/bin/sh", "-c", `exec >> "$1"; i=0; while [ $i -lt 3000 ]; do echo "line $i of an error log [wsgi"; i=$((i+1)); done; printf "[x:al"; printf "ert] end"`, "sh", server.path("error_log")},
 			Dir:  "/", Env: testEnvironment, Account: server.account,
 		})
@@ -157,9 +155,9 @@ func TestKeepLog(t *testing.T) {
 	}
 }
 
-// TestVerifyOfWhatDoesNotRun: each failure is of class Verify, soon, and leaves
+// TestWhatDoesNotRun: each failure is of class Verify, soon, and leaves
 // nothing behind.
-func TestVerifyOfWhatDoesNotRun(t *testing.T) {
+func TestWhatDoesNotRun(t *testing.T) {
 	dir := t.TempDir()
 	for _, open := range []string{dir, filepath.Dir(dir)} { // for the account that root serves as
 		if err := os.Chmod(open, 0o755); err != nil {
@@ -172,9 +170,9 @@ func TestVerifyOfWhatDoesNotRun(t *testing.T) {
 		filepath.Join(dir, "text"): "text",
 		"/bin/false":               "ended before it answered",
 	} {
-		q := request(t)
-		q.Env = append(q.Env, "TMPDIR="+filepath.Join(dir, "tmp"))
-		_, err := verify(t.Context(), &q, Subject{Executable: program, Module: "/m.so", Prefix: "/", ModulesDir: "/"})
+		o := options()
+		o.Env = append(o.Env, "TMPDIR="+filepath.Join(dir, "tmp"))
+		_, err := Run(t.Context(), o, Subject{Executable: program, Module: "/m.so", Prefix: "/", ModulesDir: "/"})
 		wantFault(t, err, fault.Verify, word)
 		if left := tree(t, filepath.Join(dir, "tmp")); len(left) > 1 {
 			t.Errorf("%s: left behind: %v", program, left)

@@ -1,4 +1,4 @@
-package installer
+package prove
 
 import (
 	"context"
@@ -62,12 +62,12 @@ type throwaway struct {
 func (t *throwaway) path(name string) string { return filepath.Join(t.dir.Path(), name) }
 
 // newThrowaway makes the directory and the pipe.
-func (q *Request) newThrowaway() (_ *throwaway, err error) {
+func newThrowaway(env []string) (_ *throwaway, err error) {
 	t := &throwaway{secret: rand.Text(), nonce: rand.Text()}
 	if t.account, err = servingAccount(); err != nil {
 		return nil, err
 	}
-	if t.dir, t.remove, err = q.serverDir(); err != nil {
+	if t.dir, t.remove, err = serverDir(env); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -132,8 +132,8 @@ func (t *throwaway) put(name, text string) error {
 // serverDir makes a temporary directory for a server: where a socket's path has room,
 // and where the user whom root serves as can come. A run that is killed leaves it to
 // the next one.
-func (q *Request) serverDir() (*owned.Dir, func(), error) {
-	d, err := q.claimTemp(scratch.Verify, true)
+func serverDir(env []string) (*owned.Dir, func(), error) {
+	d, err := scratch.Temp(env, scratch.Verify, true)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -249,17 +249,4 @@ func stop(server *run.Process, worked bool) {
 		<-server.Done()
 	}
 	server.KillGroup()
-}
-
-// closedTo returns the first directory on the way to a path that only its owner
-// and group may pass, "" if every one is open.
-func closedTo(path string) string {
-	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
-		if info, err := os.Stat(at); err == nil && info.IsDir() && info.Mode().Perm()&0o001 == 0 {
-			return at
-		}
-		if at == filepath.Dir(at) {
-			return ""
-		}
-	}
 }

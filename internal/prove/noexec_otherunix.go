@@ -1,5 +1,5 @@
 //go:build unix && !linux
 
-package installer
+package prove
 
 func noexec(string) bool { return false }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package installer
+package prove
 
 import (
 	"bufio"
@@ -23,14 +23,14 @@ func servingAccount() (*run.Account, error) {
 		return nil, nil
 	}
 	if !run.CanSwitch() {
-		return nil, &notTried{
+		return nil, &NotTried{
 			"httpd does not serve as root, and this root may not run programs as another user (CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_KILL)",
 			"run it as an ordinary user, or give the container these capabilities; then run modwsgi verify",
 		}
 	}
 	account := privateAccount()
 	if account == nil {
-		return nil, &notTried{
+		return nil, &NotTried{
 			"httpd does not serve as root, and no other user number is free in this user namespace",
 			"run it as an ordinary user, or map more users into the container; then run modwsgi verify",
 		}

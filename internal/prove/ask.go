@@ -1,4 +1,4 @@
-package installer
+package prove
 
 import (
 	"context"
@@ -20,7 +20,7 @@ func gaveUp(ctx context.Context) error {
 	if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return fmt.Errorf("the throwaway server did not answer within %s", verifyTimeout)
+	return fmt.Errorf("the throwaway server did not answer within %s", timeout)
 }
 
 // ask polls until the application answers, the server ends or time is up.

@@ -1,4 +1,4 @@
-package installer
+package prove
 
 import (
 	"errors"
@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/internal/quote"
+
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
@@ -19,7 +21,7 @@ import (
 // rights. Mostly it can. What is staged lies below root's own cache, as a rule; that is
 // copied to where the account can read it. For a Python that is closed to others, as one
 // below root's home is, the account gets the capability to read every file: only where
-// nobody else can change any of the code that then runs with it. Else it is *notTried.
+// nobody else can change any of the code that then runs with it. Else it is *NotTried.
 func (t *throwaway) admit(s Subject) (Subject, error) {
 	if t.account == nil {
 		return s, nil
@@ -43,12 +45,12 @@ func (t *throwaway) admit(s Subject) (Subject, error) {
 	}
 	if !run.CanReadAll() {
 		n := t.unsafe("root lacks the capability to read every file (CAP_DAC_READ_SEARCH) that it would take to try it all the same", closed)
-		n.hint = "give a container that capability (--cap-add DAC_READ_SEARCH), or " + n.hint
+		n.Hint = "give a container that capability (--cap-add DAC_READ_SEARCH), or " + n.Hint
 		return s, n
 	}
 	if err := trustedCode(s); err != nil {
 		n := t.unsafe("it cannot be tried with the capability to read every file, because others could use that: "+err.Error(), closed)
-		n.hint = "take the right to change it away from others, run modwsgi as the user who owns it, or " + n.hint
+		n.Hint = "take the right to change it away from others, run modwsgi as the user who owns it, or " + n.Hint
 		return s, n
 	}
 	t.account.ReadAll = true
@@ -56,8 +58,8 @@ func (t *throwaway) admit(s Subject) (Subject, error) {
 }
 
 // unsafe is the verdict, with the directory that is closed.
-func (t *throwaway) unsafe(why, closed string) *notTried {
-	n := &notTried{why, "use an environment and a Python elsewhere, for example below /srv or /opt; then run modwsgi verify"}
+func (t *throwaway) unsafe(why, closed string) *NotTried {
+	n := &NotTried{why, "use an environment and a Python elsewhere, for example below /srv or /opt; then run modwsgi verify"}
 	if closed == "" {
 		return n
 	}
@@ -65,16 +67,16 @@ func (t *throwaway) unsafe(why, closed string) *notTried {
 	if err != nil {
 		real = closed
 	}
-	at := closedTo(closed)
+	at := owned.ClosedTo(closed)
 	if at == "" {
-		at = closedTo(real)
+		at = owned.ClosedTo(real)
 	}
 	if at == "" {
-		n.why = fmt.Sprintf("%s cannot be read by the user that httpd serves as; %s", real, why)
+		n.Why = fmt.Sprintf("%s cannot be read by the user that httpd serves as; %s", real, why)
 		return n
 	}
-	n.why = fmt.Sprintf("%s, on the way to %s, is closed to the user that httpd serves as; %s", at, closed, why)
-	n.hint = "open it (chmod o+x " + run.Quote(at) + "), or " + n.hint
+	n.Why = fmt.Sprintf("%s, on the way to %s, is closed to the user that httpd serves as; %s", at, closed, why)
+	n.Hint = "open it (chmod o+x " + run.Quote(at) + "), or " + n.Hint
 	return n
 }
 
@@ -137,7 +139,7 @@ func serverFiles(s Subject) []string {
 func (t *throwaway) borrow(s Subject) (Subject, error) {
 	to := map[string]string{s.Module: "stage/lib/python/site-packages/mod_wsgi/server/" + filepath.Base(s.Module)}
 	if s.Tree != "" {
-		libs, _ := filepath.Glob(filepath.Join(globEscape(filepath.Join(s.Tree, "lib")), "*.so*")) // the pattern is a good one
+		libs, _ := filepath.Glob(filepath.Join(quote.Glob(filepath.Join(s.Tree, "lib")), "*.so*")) // the pattern is a good one
 		files := append(libs, s.Executable)
 		for _, m := range serverModules(s.ModulesDir) {
 			if m.there {

@@ -1,0 +1,210 @@
+// Package prove starts a throwaway httpd that loads a mod_wsgi module, lets it run an
+// application with a Python, and asks the application which Python and which module
+// answered: an install, a verification and a package count as good only after such an
+// answer. The server listens on a loopback port, runs with the least rights that do, and
+// leaves nothing behind.
+//
+// It does not know how the module came to be, where it will be installed, or what to do
+// about a failure. It refuses to run code that another user can change with rights that
+// this user does not have ([NotTried]).
+package prove
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+	"modwsgi/internal/timeline"
+)
+
+// Options are what a throwaway server is run with.
+type Options struct {
+	Runner   *run.Runner
+	Env      []string           // TMPDIR names the directory for the server's files
+	Logs     string             // directory for the log of a server that failed; "" keeps none
+	Events   event.Sink         // may be nil
+	Timeline *timeline.Recorder // may be nil
+}
+
+// Subject is a module, the httpd and the Python that are to be tried together.
+type Subject struct {
+	Prefix        string // sys.prefix that must come back
+	PythonVersion string // "3.11.7"
+	Module        string // path
+	ModuleVersion string
+	Executable    string // httpd
+	ModulesDir    string
+	LibPython     string  // loaded before the module; "" where the module finds it by itself
+	Staged        bool    // the module lies in a stage, and can be tried elsewhere
+	Tree          string  // of the httpd, where that lies in the stage too
+	Python        *Python // what else is known of the Python; nil for nothing
+}
+
+// Python is where the files of a Python are.
+type Python struct {
+	Executable                     string
+	Prefix, BasePrefix, ExecPrefix string
+	Scripts, Purelib, Platlib      string
+	LibPython                      string
+	LibShared                      bool // LibPython is a shared library
+	Major, Minor                   int
+	FreeThreaded                   bool
+}
+
+// Proof is what the application that ran inside httpd said of itself.
+type Proof struct {
+	Prefix        string        `json:"prefix"`
+	PythonVersion string        `json:"python"`
+	ModuleVersion string        `json:"mod_wsgi"`
+	Server        string        `json:"server"`
+	Threads       bool          `json:"multithread"`
+	Elapsed       time.Duration `json:"elapsed_ns"`
+}
+
+// NotTried is why something was not verified: as root, trying it would have given
+// its code rights that others could use.
+type NotTried struct{ Why, Hint string }
+
+func (n *NotTried) Error() string { return n.Why }
+
+// Fault is the error where trying was all that was asked for.
+func (n *NotTried) Fault() error {
+	return fault.New(fault.Verify, n.Hint, "it was not tried: %w", n)
+}
+
+// Untried finds the verdict in an error; nil if there is no such verdict.
+func Untried(err error) *NotTried {
+	var n *NotTried
+	if errors.As(err, &n) {
+		return n
+	}
+	return nil
+}
+
+// timeout is how long the throwaway server may take to its first answer.
+const timeout = 30 * time.Second
+
+// hook is called at the moments of a verification at which others could
+// interfere; tests do that there.
+var hook = func(moment string, t *throwaway) {}
+
+// Run starts a throwaway httpd on a loopback port, which loads the module and
+// runs an application in a daemon process with the Python, and asks it what it
+// is. The errors are of class Verify and carry the end of httpd's error log, or they
+// are *NotTried.
+func Run(ctx context.Context, o Options, s Subject) (*Proof, error) {
+	began := time.Now()
+	var last error
+	for range 3 { // another process may take the port between our look and httpd's
+		proof, retry, err := runOnce(ctx, o, s)
+		if err == nil {
+			proof.Elapsed = time.Since(began)
+			return proof, nil
+		}
+		if last = err; !retry || ctx.Err() != nil {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return nil, last
+}
+
+// Step is [Run] as a named step, which does not fail where nothing was tried.
+func Step(ctx context.Context, o Options, name string, s Subject) (*Proof, error) {
+	var proof *Proof
+	var not *NotTried
+	err := o.Events.Step(name, func() error {
+		o.Events.Send(event.Event{Kind: event.Progress, Step: name, Text: "httpd answers a request with this Python"})
+		end := o.Timeline.Begin(timeline.Verify, name, name)
+		var err error
+		proof, err = Run(ctx, o, s)
+		end(func(s *timeline.Span) { s.Failed = err != nil })
+		if not = Untried(err); not != nil {
+			return nil
+		}
+		return err
+	})
+	if not != nil {
+		return nil, not
+	}
+	return proof, err
+}
+
+func runOnce(ctx context.Context, o Options, s Subject) (_ *Proof, retry bool, _ error) {
+	t, err := newThrowaway(o.Env)
+	if err != nil {
+		return nil, false, err
+	}
+	defer t.remove()
+	if s, err = t.admit(s); err != nil {
+		return nil, false, err
+	}
+	if err := t.configure(ctx, s); err != nil {
+		return nil, false, err
+	}
+	hook("configured", t)
+	out := &boundedText{}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	asking, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	t.log.follow(func() { fail(errors.New("the daemon process with the application could not start")) })
+	server, err := o.Runner.Start(ctx, run.Cmd{
+		Argv: []string{s.Executable, "-f", t.path("httpd.conf"), "-DFOREGROUND"},
+		Dir:  t.dir.Path(), Env: t.environment(), Log: out, Account: t.account,
+	})
+	if err != nil {
+		return nil, false, fault.New(fault.Verify, "programs must be executable where it lies: is that file system mounted noexec?",
+			"start the throwaway server %s: %w", s.Executable, err)
+	}
+	hook("started", t)
+	proof, err := ask(asking, server, t)
+	hook("answered", t)
+	var said string
+	if err != nil { // what it says while it ends is not to the point
+		t.log.settle(server)
+		said = out.String() + t.log.text()
+	}
+	stop(server, err == nil)
+	if err != nil {
+		kept := keepLog(o.Logs, said)
+		return nil, strings.Contains(said, "could not bind"), fault.New(fault.Verify, hint(said, s.Prefix, t.account),
+			"%w\nhttpd said:\n%s%s", err, indent(telling(said, 20)), kept)
+	}
+	return proof, false, compare(proof, s)
+}
+
+// compare refuses an answer that is not of this Python and this module.
+func compare(p *Proof, s Subject) error {
+	same := p.Prefix == s.Prefix
+	if !same {
+		a, errA := os.Stat(p.Prefix)
+		b, errB := os.Stat(s.Prefix)
+		same = errA == nil && errB == nil && os.SameFile(a, b)
+	}
+	switch {
+	case !same:
+		return fault.New(fault.Verify, "", "the module runs Python with the prefix %s, not %s", p.Prefix, s.Prefix)
+	case number(s.PythonVersion) != number(p.PythonVersion):
+		return fault.New(fault.Verify, "the library and the interpreter of this Python are of different versions: repair the Python installation",
+			"the module runs Python %s, not %s", p.PythonVersion, s.PythonVersion)
+	case p.ModuleVersion != s.ModuleVersion:
+		return fault.New(fault.Verify, "", "the module says that it is mod_wsgi %s, not %s", p.ModuleVersion, s.ModuleVersion)
+	}
+	return nil
+}
+
+// number is the part of a Python version without "rc1" or "+".
+func number(version string) string {
+	if i := strings.IndexFunc(version, func(r rune) bool { return r != '.' && (r < '0' || r > '9') }); i >= 0 {
+		return version[:i]
+	}
+	return version
+}
