@@ -25,7 +25,6 @@ import (
 	"modwsgi/internal/run"
 	"modwsgi/internal/shortage"
 	"modwsgi/internal/version"
-	"modwsgi/packaging"
 )
 
 // Process is what the operating system gave us.
@@ -257,11 +256,6 @@ func (a *app) setPace() error {
 func (a *app) pace() httpc.Limits {
 	limits, _ := httpc.ReadLimits(a.Env) // setPace refused what cannot be read
 	return limits
-}
-
-// openDist opens an output directory, and waits for another run that writes to it.
-func (a *app) openDist(ctx context.Context, out string, overwrite bool) (*packaging.Dist, error) {
-	return packaging.OpenWaiting(ctx, out, overwrite, a.lockLimit(), func(text string) { a.view.sink().Note(text) })
 }
 
 // start opens the view and removes what killed runs left; every command that works

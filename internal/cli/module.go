@@ -1,22 +1,15 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"modwsgi/installer"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/fetch"
-	"modwsgi/internal/recipe"
 	"modwsgi/modulebuild/windows"
+	"modwsgi/packaging/produce"
 )
 
 // windowsFlags are what "module build" and "package windows" have in common.
@@ -28,7 +21,6 @@ type windowsFlags struct {
 	jobs                     int
 	cacheDir, out            string
 	keepBuild                bool
-	sdkOf                    map[string]string // minor version -> SDK, from pythonSDKs
 }
 
 func (w *windowsFlags) add(c *cobra.Command, out string) {
@@ -48,114 +40,45 @@ func (w *windowsFlags) add(c *cobra.Command, out string) {
 	f.BoolVar(&w.keepBuild, "keep-build", false, "leave sources and objects in the cache directory")
 }
 
-// complete checks the flags and makes the paths absolute.
-func (w *windowsFlags) complete(a *app) error {
+// complete checks the flags, and returns what they ask for with absolute paths.
+func (w *windowsFlags) complete(a *app) (produce.WindowsBuild, error) {
+	b := produce.WindowsBuild{Pythons: w.pythons, ModWSGI: w.modWSGI, HTTPD: w.httpd, LockLimit: a.lockLimit()}
 	if len(w.pythons) == 0 {
-		return fault.New(fault.Usage, "name at least one, as in --python 3.11", "--python is missing")
-	}
-	slices.SortFunc(w.pythons, func(x, y string) int { // "3.9" before "3.10"
-		if len(x) != len(y) {
-			return len(x) - len(y)
-		}
-		return strings.Compare(x, y)
-	})
-	w.pythons = slices.Compact(w.pythons)
-	if err := w.readSDKs(a); err != nil {
-		return err
-	}
-	if w.jobs < 0 {
-		return fault.New(fault.Usage, "give a number of compilers, or leave the flag out", "--jobs %d is not a number of compilers", w.jobs)
-	}
-	if w.jobs == 0 {
-		w.jobs = runtime.NumCPU()
+		return b, fault.New(fault.Usage, "name at least one, as in --python 3.11", "--python is missing")
 	}
 	for _, p := range []*string{&w.cacheDir, &w.out, &w.httpdSDK} {
 		if *p != "" {
 			*p = a.abs(*p)
 		}
 	}
-	for i := range w.sourceDirs {
-		w.sourceDirs[i] = a.abs(w.sourceDirs[i])
-	}
-	return nil
-}
-
-// readSDKs says which SDK each Python has.
-func (w *windowsFlags) readSDKs(a *app) error {
-	w.sdkOf = map[string]string{}
-	for _, s := range w.pythonSDKs {
-		version, path, named := strings.Cut(s, "=")
-		if !named || !slices.Contains(w.pythons, version) {
-			if len(w.pythons) > 1 {
-				return fault.New(fault.Usage, "write it as --python-sdk "+w.pythons[0]+"=PATH", "--python-sdk %q does not say for which of the Pythons it is", s)
-			}
-			version, path = w.pythons[0], s
-		}
-		if _, twice := w.sdkOf[version]; twice {
-			return fault.New(fault.Usage, "give one for each Python", "there are two --python-sdk for Python %s", version)
-		}
-		w.sdkOf[version] = a.abs(path)
-	}
-	return nil
-}
-
-// orNone is a limit of zero, which does not wait, where zero is the default.
-func orNone(limit time.Duration) time.Duration {
-	if limit == 0 {
-		return -1
-	}
-	return limit
-}
-
-// buildWindows fetches what is needed and builds one module a Python, one after
-// the other: each takes all processors.
-func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([]*windows.Result, *windows.Sources, error) {
-	if _, err := windows.Compiler(ctx, a.Env, a.runner()); err != nil {
-		return nil, nil, err
-	}
 	q := a.request()
-	q.CacheDir, q.KeepBuild = w.cacheDir, w.keepBuild
-	space, err := installer.OpenWorkspace(q)
-	if err != nil {
-		return nil, nil, err
+	q.CacheDir, q.KeepBuild, q.SourceDirs, q.Mirrors, q.Offline, q.Jobs = w.cacheDir, w.keepBuild, w.sourceDirs, w.mirrors, w.offline, w.jobs
+	b.Base, b.HTTPDSDK = q, w.httpdSDK
+	if err := b.Complete(); err != nil {
+		return b, err
 	}
-	defer space.Close()
-	f, err := fetch.New(fetch.Options{
-		Runner: a.runner(), Env: a.Env, CacheDir: space.Downloads, Hold: space.Hold, SourceDirs: w.sourceDirs,
-		Mirrors: w.mirrors, Offline: w.offline, Events: a.view.sink(), LockTimeout: orNone(a.lockLimit()),
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	var without []string
-	for _, p := range w.pythons {
-		if w.sdkOf[p] == "" {
-			without = append(without, p)
-		}
-	}
-	sources, err := windows.Fetch(ctx, f, windows.Wanted{
-		ModWSGI: w.modWSGI, HTTPD: w.httpd, HTTPDSDK: w.httpdSDK != "", Pythons: without, Catalogue: recipe.Catalogue(), Events: a.view.sink(),
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	var out []*windows.Result
-	for _, p := range w.pythons {
-		q := windows.Request{
-			Python: p, HTTPDSDK: w.httpdSDK, PythonSDK: w.sdkOf[p], Jobs: w.jobs, Work: filepath.Join(space.Dir, p), Out: into,
-			Logs: filepath.Join(space.Logs, p), Env: a.Env, Runner: a.runner(), Events: a.view.sink(),
-		}
-		sources.Fill(&q)
-		made, err := windows.Build(ctx, q)
-		if err != nil {
-			for _, r := range out {
-				_ = os.Remove(r.File)
+	var err error
+	b.SDKs, err = readSDKs(a, b.Pythons, w.pythonSDKs)
+	return b, err
+}
+
+// readSDKs tells which SDK belongs to which Python.
+func readSDKs(a *app, pythons, given []string) (map[string]string, error) {
+	sdks := map[string]string{}
+	for _, s := range given {
+		version, path, named := strings.Cut(s, "=")
+		if !named || !slices.Contains(pythons, version) {
+			if len(pythons) > 1 {
+				return nil, fault.New(fault.Usage, "write it as --python-sdk "+pythons[0]+"=PATH", "--python-sdk %q does not say for which of the Pythons it is", s)
 			}
-			return nil, nil, err
+			version, path = pythons[0], s
 		}
-		out = append(out, made)
+		if _, twice := sdks[version]; twice {
+			return nil, fault.New(fault.Usage, "give one for each Python", "there are two --python-sdk for Python %s", version)
+		}
+		sdks[version] = a.abs(path)
 	}
-	return out, sources, nil
+	return sdks, nil
 }
 
 // module is the group of commands about the module alone.
@@ -186,10 +109,11 @@ func (a *app) moduleBuild() *cobra.Command {
 			if err := a.start(); err != nil {
 				return err
 			}
-			if err := w.complete(a); err != nil {
+			b, err := w.complete(a)
+			if err != nil {
 				return err
 			}
-			made, _, err := a.buildWindows(c.Context(), &w, w.out)
+			made, _, err := produce.BuildModules(c.Context(), b, w.out)
 			if err != nil {
 				return err
 			}

@@ -1,4 +1,4 @@
-package cli
+package produce
 
 import (
 	"os"
@@ -19,10 +19,8 @@ func TestMatrixExample(t *testing.T) {
 	if !ok || !found {
 		t.Fatal("there is no example")
 	}
-	var a app
-	var formats []matrix.Format
-	for _, f := range a.matrixFormats() {
-		formats = append(formats, f.Format)
+	formats := Known()
+	for _, f := range formats {
 		for key := range f.Options {
 			if !strings.Contains(string(text), "`"+key+"`") {
 				t.Errorf("the guide lacks the option %s of %s", key, f.Name)
@@ -51,7 +49,7 @@ func TestMatrixExample(t *testing.T) {
 // they are not.
 func TestRepeatedCells(t *testing.T) {
 	plain, h2, old := &matrix.HTTPD{Name: "plain"}, &matrix.HTTPD{Name: "h2", With: []string{"http2"}}, &matrix.HTTPD{Name: "old", Version: "2.4.66"}
-	r := &matrixRun{}
+	r := &Release{}
 	for _, h := range []*matrix.HTTPD{plain, h2, old} {
 		for _, platform := range []string{"linux/amd64", "windows/amd64"} {
 			r.cells = append(r.cells, matrix.Cell{Python: "3.11", HTTPD: h, Platform: platform, Format: "wheel"})

@@ -1,0 +1,268 @@
+package produce
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"modwsgi/detect"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/version"
+	"modwsgi/packaging"
+	"modwsgi/packaging/linkage"
+	"modwsgi/packaging/matrix"
+	"modwsgi/packaging/oci"
+	"modwsgi/packaging/sign"
+)
+
+func imageFormat() Format {
+	return Format{
+		Name: "oci", Targets: []string{"linux/" + runtime.GOARCH}, From: AllTrees, Options: imageOptions, Command: imageCommand,
+		Check: checkImage, Reach: reachImage, Trees: imageTrees, Write: writeImage,
+	}
+}
+
+// nobody is the user that images serve as.
+const nobody = "65532:65532"
+
+var imageOptions = []Option{
+	{Name: "app", Kind: matrix.Text, Path: true, Help: "directory with the application; it becomes " + oci.AppDir},
+	{Name: "entry", Kind: matrix.Text, Help: "what serves: a script below --app, or the name of a module"},
+	{Name: "base", Kind: matrix.Text, Default: oci.Scratch, Help: "an image in a registry, oci-layout:DIR[:TAG], docker-archive:FILE, or scratch"},
+	{Name: "base_python", Kind: matrix.Text, FlagOnly: true, Help: "path of the Python in the base (looked for)"},
+	{
+		Name: "stage", Kind: matrix.Strings, FlagOnly: true, Path: true,
+		Help: "copy of an environment with what modwsgi installed, for instance one of\nanother CPU, instead of building (repeatable; several make an index)",
+	},
+	{Name: "no_packages", Kind: matrix.Flag, FlagOnly: true, Help: "leave the packages of the environment out"},
+	{Name: "layer_only", Kind: matrix.Flag, FlagOnly: true, Help: "make one layer, for ADD in a Dockerfile, instead of an image"},
+	{Name: "push", Kind: matrix.Text, FlagOnly: true, Help: "REGISTRY/REPOSITORY:TAG to push the image to"},
+	{Name: "tag", Kind: matrix.Text, FlagOnly: true, Help: "REPOSITORY:TAG that the image is called when it is loaded (default that of --push)"},
+	{Name: "layout", Kind: matrix.Text, FlagOnly: true, Path: true, Help: "new directory that becomes an OCI layout with the image and what is attached to it"},
+	{Name: "port", Kind: matrix.Number, Default: 8000, Help: "port that is served and exposed"},
+	{Name: "user", Kind: matrix.Text, Default: nobody, Help: "numeric user and group that serve"},
+	{Name: "health_path", Kind: matrix.Text, Help: "URL path that the health check asks for (default: it asks the launcher whether httpd runs)"},
+	{Name: "label", Kind: matrix.Strings, FlagOnly: true, Help: "NAME=VALUE (repeatable)"},
+	{Name: "env", Kind: matrix.Strings, FlagOnly: true, Help: "NAME=VALUE that the application finds in its environment (repeatable)"},
+	{Name: "media_types", Kind: matrix.Text, Default: "oci", Check: oneOf("oci", "docker"), Help: "oci or docker"},
+	{Name: "compression", Kind: matrix.Text, Default: "gzip", Check: oneOf("gzip", "zstd"), Help: "of layers: gzip or zstd"},
+	{Name: "ca_certificates", Kind: matrix.Text, FlagOnly: true, Path: true, Help: "file with the certificate authorities that an image without a base trusts"},
+	{Name: "registry_ca", Kind: matrix.Text, FlagOnly: true, Path: true, Help: "file with the certificate authority of the registry"},
+	{Name: "insecure_registry", Kind: matrix.Flag, FlagOnly: true, Help: "talk to registries without TLS, or with a certificate that cannot be checked"},
+	// Keys without a flag: options of start-server follow -- on the command line.
+	{Name: "args", Kind: matrix.Strings},
+	{Name: "packages", Kind: matrix.Flag, Default: true},
+}
+
+var imageCommand = Command{
+	Use: "oci [flags] [-- OPTIONS OF START-SERVER]", Short: "Make a container image, or a layer for one",
+	Arguments: "the application is named with --app, and options of start-server follow --",
+	Long: "oci makes a container image of httpd, the module, the launcher, the packages of the Python environment and\n" +
+		"an application, without a container engine: on a base image that has the Python (--base), or on nothing, with\n" +
+		"the Python and every library of this machine that they need (--base scratch). The image serves as a user\n" +
+		"without privileges, drains on SIGTERM, and has a health check, its bill of materials and its provenance\n" +
+		"attached. The same inputs give the same bytes.",
+	Example: "  modwsgi package oci --python .venv --app src --base python:3.12-slim --push registry.example.org/shop/web:1.0\n" +
+		"  modwsgi package oci --python .venv --app . --entry shop.wsgi --base scratch --out dist/shop.tar -- --processes 4\n" +
+		"  modwsgi package oci --python .venv --layer-only      # for ADD in a Dockerfile",
+	Next: nextForImage,
+}
+
+// Names of the facts about an image.
+const (
+	factDigest    = "digest"
+	factPushed    = "pushed"
+	factSignature = "signature"
+	factLayout    = "layout"
+)
+
+func nextForImage(r *Result, v Values) []string {
+	var lines []string
+	if digest := r.Facts[factDigest]; digest != "" {
+		lines = append(lines, "digest "+digest)
+	}
+	if layout := r.Facts[factLayout]; layout != "" {
+		lines = append(lines, "layout "+layout)
+	}
+	pushed := r.Facts[factPushed]
+	target := v.Text("push")
+	if t, err := oci.NewTarget(target, v.Flag("insecure_registry")); err == nil {
+		target = t.String()
+	}
+	if pushed != "" {
+		lines = append(lines, "pushed "+pushed, "  as "+target)
+	}
+	if signature := r.Facts[factSignature]; signature != "" {
+		lines = append(lines, "signed "+signature)
+	}
+	file := filepath.Join(r.Dir, r.Artifacts[0].Name)
+	switch port := v.Number("port"); {
+	case v.Flag("layer_only"):
+		return append(lines, "Next, in a Dockerfile: ADD "+filepath.Base(file)+" /")
+	case pushed != "":
+		return append(lines, fmt.Sprintf("Next: docker run --rm -p %d:%d %s", port, port, target))
+	}
+	return append(lines, fmt.Sprintf("Next: docker load -i %s, or skopeo copy oci-archive:%s docker://REGISTRY/REPOSITORY:TAG", file, file))
+}
+
+// image completes the options of one image.
+func image(w *Work) (oci.Options, error) {
+	v := w.Values
+	o := oci.Options{
+		Base: orText(v.Text("base"), oci.Scratch), BasePython: v.Text("base_python"), App: v.Text("app"), Entry: v.Text("entry"), Args: v.List("args"),
+		Port: v.Number("port"), User: orText(v.Text("user"), nobody), HealthPath: v.Text("health_path"), LayerOnly: v.Flag("layer_only"),
+		Docker: v.Text("media_types") == "docker", Zstd: v.Text("compression") == "zstd", Tag: v.Text("tag"), Layout: v.Text("layout"),
+		Name: v.Text("file_name"), CACerts: v.Text("ca_certificates"), Insecure: v.Flag("insecure_registry"), Pace: w.Pace,
+		Host: linkage.Host{Root: "/"}, Tool: version.Release, Builder: w.Builder, Time: w.Time, Parameters: environment(w.Trees, w.Time),
+		Exclude: []string{w.Out}, Labels: map[string]string{}, Env: map[string]string{},
+	}
+	if o.Layout != "" {
+		o.Exclude = append(o.Exclude, o.Layout)
+	}
+	for _, pairs := range []struct {
+		flag string
+		into map[string]string
+	}{{"label", o.Labels}, {"env", o.Env}} {
+		for _, text := range v.List(pairs.flag) {
+			name, value, ok := strings.Cut(text, "=")
+			if !ok {
+				return o, fault.New(fault.Usage, "give NAME=VALUE", "--%s %q has no value", pairs.flag, text)
+			}
+			pairs.into[name] = value
+		}
+	}
+	for _, kind := range []string{"oci-layout:", "docker-archive:"} {
+		if rest, ok := strings.CutPrefix(o.Base, kind); ok {
+			o.Base = kind + w.Base(rest)
+		}
+	}
+	if push := v.Text("push"); push != "" {
+		target, err := oci.NewTarget(push, o.Insecure)
+		if err != nil {
+			return o, err
+		}
+		o.Push, o.Tag = target, orText(o.Tag, target.String())
+		for _, s := range w.Signers {
+			if key, ok := s.(*sign.ECDSA); ok {
+				o.Sign = imageSigner{key}
+			}
+		}
+	}
+	return o, o.Trust(v.Text("registry_ca"))
+}
+
+// imageSigner signs images with the key that the checksums are signed with.
+type imageSigner struct{ *sign.ECDSA }
+
+// SignPayload implements oci.Signer.
+func (s imageSigner) SignPayload(payload []byte) (string, error) {
+	signature, err := s.Sign("", payload, time.Time{})
+	return strings.TrimSpace(string(signature)), err
+}
+
+// checkImage refuses what makes no image. An output that names a file is the
+// directory of that file.
+func checkImage(o *Single) error {
+	if len(o.Values.List("stage")) > 0 && (len(o.Pythons) > 0 || len(o.FromEnv) > 0) {
+		return fault.New(fault.Usage, "give one of them", "--stage takes what is built, and --python and --from-env say what to build or take here")
+	}
+	if len(o.Pythons) > 1 || len(o.FromEnv) > 1 {
+		return fault.New(fault.Usage, "run it once for each", "an image is for one Python")
+	}
+	for _, suffix := range []string{".tar", ".tar.gz", ".tar.zst"} {
+		if strings.HasSuffix(o.Out, suffix) {
+			o.Values["file_name"], o.Out = filepath.Base(o.Out), filepath.Dir(o.Out)
+			break
+		}
+	}
+	options, err := image(&Work{Settings: &o.Settings, Values: o.Values, Base: o.Abs})
+	if err != nil {
+		return err
+	}
+	return options.Check()
+}
+
+// reachImage checks that the registry takes what is pushed, before anything is built.
+func reachImage(ctx context.Context, w *Work) error {
+	options, err := image(w)
+	if err != nil {
+		return err
+	}
+	return options.CheckPush(ctx)
+}
+
+// imageTrees takes copies of environments.
+func imageTrees(o *Single, at time.Time) ([]*Tree, error) {
+	var all []*Tree
+	for _, dir := range o.Values.List("stage") {
+		in, err := oci.ReadStage(dir, at)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &Tree{Stage: in.Stage, image: in})
+	}
+	return all, nil
+}
+
+func writeImage(ctx context.Context, w *Work) ([]string, error) {
+	o, err := image(w)
+	if err != nil {
+		return nil, err
+	}
+	if w.Label != "" {
+		s := w.Stage()
+		o.Name = fmt.Sprintf("mod_wsgi-%s-httpd%s-%s-%s-linux-%s.oci.tar", s.Module.Version, s.HTTPD.Version, w.Label, s.Module.Python.ABI, runtime.GOARCH)
+	}
+	bare := w.Values.Flag("no_packages") || !w.Values.Flag("packages")
+	var inputs []oci.Input
+	for _, t := range w.Trees {
+		inputs = append(inputs, imageInput(t, bare))
+	}
+	r, err := oci.Write(ctx, w.Dist, inputs, o)
+	if err != nil {
+		return nil, err
+	}
+	w.Fact(factDigest, r.Digest)
+	w.Fact(factPushed, r.Pushed)
+	w.Fact(factSignature, r.Signature)
+	w.Fact(factLayout, o.Layout)
+	return r.Warnings, nil
+}
+
+// imageInput selects what of a tree and its Python is put into an image: with its
+// packages, unless bare.
+func imageInput(t *Tree, bare bool) oci.Input {
+	var in oci.Input
+	if t.image != nil {
+		in = *t.image
+	} else {
+		in = interpreter(t.Stage, t.Python)
+	}
+	if bare {
+		in.Env = nil
+	}
+	return in
+}
+
+// interpreter is a Python on this machine, and its environment if it is one.
+func interpreter(s *packaging.Stage, py *detect.Python) oci.Input {
+	in := oci.Input{Stage: s, Python: &oci.Interpreter{Prefix: py.BasePrefix, Executable: py.Executable, Version: py.Version}}
+	if real, err := filepath.EvalSymlinks(py.Executable); err == nil {
+		in.Python.Executable = real
+	}
+	if py.Prefix == py.BasePrefix {
+		return in
+	}
+	in.Env = &oci.Environment{Prefix: py.Prefix, Site: []string{py.Purelib}, Bin: py.Scripts}
+	if py.Platlib != py.Purelib {
+		a, aerr := filepath.EvalSymlinks(py.Purelib)
+		b, berr := filepath.EvalSymlinks(py.Platlib)
+		if aerr != nil || berr != nil || a != b {
+			in.Env.Site = append(in.Env.Site, py.Platlib)
+		}
+	}
+	return in
+}

@@ -1,0 +1,215 @@
+// Package produce turns requests into release artifacts. It is one pipeline:
+//
+//	open    the output directory, with the keys and the date of every artifact
+//	stage   build trees outside of every environment, or take finished ones
+//	write   let formats write their artifacts, concurrently
+//	finish  SBOM, provenance, index, sums and signatures (packaging/release)
+//	commit  everything appears in the output directory, or nothing does
+//
+// A single format ([Single]), a whole release ([Release]) and modules for Windows
+// ([Windows]) are front ends of it: each lists the trees and the jobs that it
+// wants, and [carryOut] carries them out. What can be packaged is the table [Formats];
+// a format is an entry there and a package below packaging that writes one staged
+// tree. The package knows the order of the steps and what may run concurrently. It
+// does not know how a tree is built (installer), how a format looks inside, or how
+// progress and results are shown (internal/cli).
+package produce
+
+import (
+	"context"
+	"math"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"modwsgi/installer"
+	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/pace"
+	"modwsgi/internal/run"
+	"modwsgi/internal/version"
+	"modwsgi/modulebuild/windows"
+	"modwsgi/packaging"
+	"modwsgi/packaging/release"
+	"modwsgi/packaging/sign"
+)
+
+// Settings are what every front end takes, whatever is made. Paths are absolute.
+type Settings struct {
+	Out       string // directory for the artifacts
+	Overwrite bool   // replace artifacts of the same name and different contents
+	Keys      sign.Keys
+	Builder   string // URI that names who builds; "" for release.DefaultBuilder
+	// Build says how httpd and modules are built: everything but the Python and, in
+	// a release, the versions.
+	Build installer.Request
+	// LockLimit is how long another run that writes to Out is waited for.
+	LockLimit time.Duration
+	Pace      pace.Limits // how slow a registry may be
+	Now       func() time.Time
+	Abs       func(string) string // resolves paths against the working directory
+}
+
+func (s *Settings) events() event.Sink { return s.Build.Events }
+
+// jobs is how many processors a run may use.
+func (s *Settings) jobs() int {
+	if s.Build.Jobs > 0 {
+		return s.Build.Jobs
+	}
+	return runtime.NumCPU()
+}
+
+// Result is what a run made.
+type Result struct {
+	Dir       string
+	Artifacts []Made            // in the order in which they were written
+	Facts     map[string]string // what the format found out, by name
+	Modules   []*windows.Result // for Windows
+	Failed    []Failure         // parts of a release; with --keep-going only
+	Elapsed   time.Duration
+}
+
+// Made is an artifact and what it was made for.
+type Made struct {
+	packaging.Artifact
+	Cell     string        `json:"cell"`
+	Elapsed  time.Duration `json:"elapsed_ns"`
+	Compiled bool          `json:"compiled"` // something was compiled for it
+}
+
+// Failure is a part of a release that could not be made.
+type Failure struct {
+	Cell  string `json:"cell"`
+	Error string `json:"error"`
+	err   error
+}
+
+// Err is the error for what failed, nil where nothing did.
+func (r *Result) Err() error { return failures(r.Failed) }
+
+func failures(all []Failure) error {
+	if len(all) == 0 {
+		return nil
+	}
+	first := all[0].err
+	if len(all) == 1 {
+		return first
+	}
+	var texts []string
+	for _, f := range all {
+		texts = append(texts, f.Error)
+	}
+	return fault.New(fault.ClassOf(first), fault.HintOf(first), "%d parts of the release failed:\n  %s", len(all), strings.Join(texts, "\n  "))
+}
+
+// order is what a front end wants made.
+type order interface {
+	// ready checks what can be checked before anything is built.
+	ready(ctx context.Context, l *line) error
+	// stage builds the trees, or takes finished ones; close removes them.
+	stage(ctx context.Context, l *line) error
+	// jobs lists what to write from the trees.
+	jobs(l *line) ([]job, error)
+	// step names the step of progress that all jobs are in; "" where each has one.
+	step() string
+	// fail notes that a part failed; an error ends the run.
+	fail(ctx context.Context, part string, err error) error
+	// failed lists the parts that failed without ending the run.
+	failed() []Failure
+	// parameters describe the build for the provenance statements.
+	parameters(l *line) map[string]string
+	// complete adds to the result what only this front end knows.
+	complete(r *Result)
+	close()
+}
+
+// line is a run under way.
+type line struct {
+	*Settings
+	dist    *packaging.Dist
+	at      time.Time
+	signers []release.Signer
+	made    []Made
+	facts   map[string]string
+}
+
+// carryOut carries out an order. With a result, the artifacts have appeared, and
+// Result.Err is for the parts that failed.
+func carryOut(ctx context.Context, s *Settings, o order) (*Result, error) {
+	began := time.Now()
+	l, err := open(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer l.dist.Abort()
+	defer o.close()
+	if err := o.ready(ctx, l); err != nil {
+		return nil, err
+	}
+	if err := o.stage(ctx, l); err != nil {
+		return nil, err
+	}
+	if err := l.write(ctx, o); err != nil {
+		return nil, err
+	}
+	if len(l.made) == 0 {
+		return nil, failures(o.failed())
+	}
+	if err := l.finish(ctx, o); err != nil {
+		return nil, err
+	}
+	r := &Result{Dir: l.dist.Dir(), Artifacts: l.made, Facts: l.facts, Failed: o.failed(), Elapsed: time.Since(began)}
+	o.complete(r)
+	return r, nil
+}
+
+// open reads the date and the keys, and opens the output directory.
+func open(ctx context.Context, s *Settings) (*line, error) {
+	l := &line{Settings: s, facts: map[string]string{}}
+	var err error
+	if l.at, err = sourceDate(s.Build.Env); err != nil {
+		return nil, err
+	}
+	if l.signers, err = s.Keys.Signers(s.Now); err != nil {
+		return nil, err
+	}
+	l.dist, err = packaging.OpenWaiting(ctx, s.Out, s.Overwrite, s.LockLimit, s.events().Note)
+	return l, err
+}
+
+// finish describes and signs all artifacts, and makes everything appear.
+func (l *line) finish(ctx context.Context, o order) error {
+	return l.events().Step("describe and sign", func() error {
+		err := release.Finish(ctx, l.dist, release.Options{
+			Time: l.at, Tool: version.Release, Builder: l.Builder, Parameters: o.parameters(l), Signers: l.signers,
+		})
+		if err != nil {
+			return err
+		}
+		for k := range l.made { // what was written beside it is known by now
+			for _, a := range l.dist.Added() {
+				if a.Name == l.made[k].Name {
+					l.made[k].Artifact = a
+				}
+			}
+		}
+		return l.dist.Commit()
+	})
+}
+
+// sourceDate is the time of everything in an artifact
+// (https://reproducible-builds.org/specs/source-date-epoch/); by default, the
+// first that archives can hold.
+func sourceDate(env []string) (time.Time, error) {
+	text := run.Getenv(env, "SOURCE_DATE_EPOCH")
+	if text == "" {
+		return time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > math.MaxUint32 {
+		return time.Time{}, fault.New(fault.Usage, "set it to seconds since 1970, as in SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)", "SOURCE_DATE_EPOCH is %q", text)
+	}
+	return time.Unix(n, 0).UTC(), nil
+}

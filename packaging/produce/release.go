@@ -1,0 +1,268 @@
+package produce
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"modwsgi/detect"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
+	"modwsgi/packaging"
+	"modwsgi/packaging/authenticode"
+	"modwsgi/packaging/matrix"
+)
+
+// Release asks for everything that a release.toml describes.
+type Release struct {
+	Settings
+	File      string // the release.toml, absolute
+	Name      string // of it, for messages
+	KeepGoing bool   // publish what could be made where something failed
+
+	m       *matrix.Matrix
+	cells   []matrix.Cell
+	pythons map[string]*detect.Python
+	values  map[string]Values // by format
+
+	mu       sync.Mutex // failures
+	failures []Failure
+	builds   map[string]*build // by httpd and Python
+	windows  map[string]*Tree  // by version of httpd, and Python
+	launcher string
+	sign     *authenticode.Signer // nil for unsigned
+}
+
+// Planned is one cell of a release.
+type Planned struct {
+	Format   string `json:"format"`
+	Python   string `json:"python"`
+	Version  string `json:"python_version,omitempty"`
+	Prefix   string `json:"prefix,omitempty"`
+	HTTPD    string `json:"httpd"`
+	Platform string `json:"platform"`
+}
+
+// Read reads the file and lists its cells. It changes nothing and must be called
+// before Plan or Run. Errors are of class Usage.
+func (o *Release) Read() error {
+	data, err := owned.ReadInput(o.File, 16<<20)
+	if err != nil {
+		return fault.New(fault.Usage, "name a release.toml (docs/matrix.md)", "read --matrix: %w", err)
+	}
+	known := Known()
+	if o.m, err = matrix.Parse(o.Name, data, known); err != nil {
+		return err
+	}
+	if o.cells, err = o.m.Cells(host, known); err != nil {
+		return err
+	}
+	o.dropRepeated()
+	o.pythons, o.builds, o.windows, o.values = map[string]*detect.Python{}, map[string]*build{}, map[string]*Tree{}, map[string]Values{}
+	for _, c := range o.cells {
+		o.values[c.Format] = Find(c.Format).complete(o.m.Options[c.Format], o.path)
+	}
+	return nil
+}
+
+// Plan checks what Run would check before it builds, and lists what it would make.
+// The error is for what would fail; with KeepGoing the rest is listed.
+func (o *Release) Plan(ctx context.Context) ([]Planned, error) {
+	if err := o.checkWindows(); err != nil {
+		return nil, err
+	}
+	if err := o.findPythons(ctx); err != nil {
+		return nil, err
+	}
+	all := []Planned{}
+	for _, c := range o.cells {
+		one := Planned{Format: c.Format, Python: c.Python, HTTPD: c.HTTPD.Name, Platform: c.Platform}
+		if py := o.pythons[c.Python]; py != nil && !matrix.IsWindows(c.Platform) {
+			one.Version, one.Prefix = py.Version, py.Prefix
+		}
+		all = append(all, one)
+	}
+	return all, failures(o.failures)
+}
+
+// Run makes the release.
+func (o *Release) Run(ctx context.Context) (*Result, error) {
+	return carryOut(ctx, &o.Settings, &matrixOrder{Release: o})
+}
+
+// path resolves a path in the file.
+func (o *Release) path(name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(o.File), name)
+}
+
+var minorVersion = regexp.MustCompile(`^3\.[0-9]+t?$`)
+
+// python turns a name in the file into what --python takes.
+func (o *Release) python(name string) string {
+	switch {
+	case minorVersion.MatchString(name):
+		return "python" + name
+	case strings.ContainsRune(name, '/') || strings.HasPrefix(name, "."):
+		return o.path(name)
+	}
+	return name
+}
+
+// findPythons looks for all Pythons before anything is built.
+func (o *Release) findPythons(ctx context.Context) error {
+	for _, name := range o.m.Pythons {
+		here := func(c matrix.Cell) bool { return c.Python == name && !matrix.IsWindows(c.Platform) }
+		if !slices.ContainsFunc(o.cells, here) {
+			continue
+		}
+		py, err := detect.FindPython(ctx, o.Build.Runner, detect.Request{Python: o.python(name), HTTPD: "bundled", Env: o.Build.Env, Dir: o.Build.Dir})
+		if err != nil {
+			if err := o.fail(ctx, "Python "+name, err); err != nil {
+				return err
+			}
+			o.cells = slices.DeleteFunc(o.cells, here)
+			continue
+		}
+		o.pythons[name] = py
+	}
+	return nil
+}
+
+// fail notes a failure; without KeepGoing it is returned, which ends the run.
+func (o *Release) fail(ctx context.Context, part string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	err = fault.Wrap(fault.ClassOf(err), fault.HintOf(err), fmt.Errorf("%s: %w", part, err))
+	if !o.KeepGoing {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failures = append(o.failures, Failure{part, err.Error(), err})
+	o.events().Warn(err.Error())
+	return nil
+}
+
+// matrixOrder is the order of a release.
+type matrixOrder struct{ *Release }
+
+func (o *matrixOrder) ready(ctx context.Context, _ *line) error {
+	if err := o.checkWindows(); err != nil {
+		return err
+	}
+	return o.findPythons(ctx)
+}
+
+// stage builds for this machine and for Windows concurrently.
+func (o *matrixOrder) stage(ctx context.Context, l *line) error {
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return o.buildWindows(gctx, l) })
+	group.Go(func() error { return o.buildHost(gctx, l) })
+	return group.Wait()
+}
+
+func treeKey(h *matrix.HTTPD, python string) string { return h.Name + "\x00" + python }
+
+// buildHost builds each pair of httpd and Python once.
+func (o *matrixOrder) buildHost(ctx context.Context, l *line) error {
+	for k := range o.m.HTTPDs {
+		h := &o.m.HTTPDs[k]
+		var group []*build
+		for _, c := range o.cells {
+			key := treeKey(h, c.Python)
+			if c.HTTPD != h || matrix.IsWindows(c.Platform) || o.builds[key] != nil {
+				continue
+			}
+			b := &build{part: fmt.Sprintf("build for Python %s and httpd %s", c.Python, h.Name), request: o.Build}
+			q := &b.request
+			q.Python, q.HTTPDVersion, q.ModWSGIVersion, q.With, q.Without = o.python(c.Python), h.Version, o.m.ModWSGI.Version, h.With, h.Without
+			o.builds[key] = b
+			group = append(group, b)
+		}
+		if err := buildAll(ctx, l, group, o.fail); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// jobs lists what is to be made from the trees that could be built.
+func (o *matrixOrder) jobs(l *line) ([]job, error) {
+	var jobs []job
+	shared := map[string]bool{}
+	add := func(part string, c matrix.Cell, t *Tree, write func(context.Context, *Work) ([]string, error)) {
+		label := ""
+		if o.m.Several() && !t.Cross {
+			label = c.HTTPD.Name
+		}
+		jobs = append(jobs, job{part: part, step: "package " + part, compiled: t.Compiled, write: func(ctx context.Context, d *packaging.Dist) ([]string, error) {
+			return write(ctx, &Work{
+				Settings: l.Settings, Dist: d, Time: l.at, Target: c.Platform, Trees: []*Tree{t}, Values: o.values[c.Format], Label: label, Base: o.path,
+			})
+		}})
+	}
+	for _, c := range o.cells {
+		f, t := Find(c.Format), o.tree(c)
+		if t == nil {
+			continue
+		}
+		if key := c.Format + "\x00" + c.HTTPD.Name; f.WriteHTTPD != nil && !t.Cross && !shared[key] {
+			shared[key] = true
+			add(fmt.Sprintf("%s of httpd %s", c.Format, c.HTTPD.Name), c, t, f.WriteHTTPD)
+		}
+		add(c.String(), c, t, f.Write)
+	}
+	return jobs, nil
+}
+
+// tree is what a cell is made from, nil where it could not be built.
+func (o *matrixOrder) tree(c matrix.Cell) *Tree {
+	if matrix.IsWindows(c.Platform) {
+		return o.windows[windowsKey(c)]
+	}
+	if b := o.builds[treeKey(c.HTTPD, c.Python)]; b != nil {
+		return b.tree
+	}
+	return nil
+}
+
+func (o *matrixOrder) step() string { return "" }
+
+func (o *matrixOrder) failed() []Failure { return o.failures }
+
+func (o *matrixOrder) parameters(l *line) map[string]string {
+	var trees []*Tree
+	for _, key := range sortedNames(o.builds) {
+		if t := o.builds[key].tree; t != nil {
+			trees = append(trees, t)
+		}
+	}
+	return environment(trees, l.at)
+}
+
+func sortedNames[V any](m map[string]V) []string {
+	all := make([]string, 0, len(m))
+	for k := range m {
+		all = append(all, k)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (o *matrixOrder) complete(*Result) {}
+
+func (o *matrixOrder) close() {
+	for _, b := range o.builds {
+		b.tree.close()
+	}
+}

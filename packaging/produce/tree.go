@@ -1,0 +1,153 @@
+package produce
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"modwsgi/detect"
+	"modwsgi/installer"
+	"modwsgi/internal/event"
+	"modwsgi/internal/receipt"
+	"modwsgi/internal/version"
+	"modwsgi/packaging"
+	"modwsgi/packaging/licence"
+	"modwsgi/packaging/oci"
+)
+
+// Tree is a finished build outside of every environment, as formats take it.
+type Tree struct {
+	Stage    *packaging.Stage
+	Python   *detect.Python // nil where it is not on this machine
+	Compiled bool           // something was compiled for it, rather than taken from the build cache
+	Cross    bool           // for an Apache on Windows, not for this machine
+	image    *oci.Input     // of the copy of an environment; nil for a build
+	built    *installer.Staged
+}
+
+// build is one tree that is to be built: the request says for which Python and
+// with which httpd.
+type build struct {
+	part    string // for people
+	request installer.Request
+	tree    *Tree // nil until it is built, and where that failed
+}
+
+// buildAll builds trees that share an httpd: one after the other until one of them
+// has built it, then the others concurrently, which take it from the build cache.
+// fail decides about a tree that cannot be built.
+func buildAll(ctx context.Context, l *line, all []*build, fail func(ctx context.Context, part string, err error) error) error {
+	for len(all) > 0 {
+		first := all[0]
+		all = all[1:]
+		if err := first.run(ctx, l, fail); err != nil {
+			return err
+		}
+		if first.tree != nil {
+			break
+		}
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(1, min(4, l.jobs()))) // the compilers of one module already use every processor
+	for _, b := range all {
+		group.Go(func() error { return b.run(gctx, l, fail) })
+	}
+	return group.Wait()
+}
+
+func (b *build) run(ctx context.Context, l *line, fail func(ctx context.Context, part string, err error) error) error {
+	q, to := b.request, b.request.Events
+	var mu sync.Mutex
+	compiled := false
+	q.Events = func(e event.Event) {
+		if e.Kind == event.Start && strings.HasPrefix(e.Step, "compile ") {
+			mu.Lock()
+			compiled = true
+			mu.Unlock()
+		}
+		to.Send(e)
+	}
+	s, err := installer.Stage(ctx, q)
+	if err != nil {
+		return fail(ctx, b.part, err)
+	}
+	b.tree = treeOf(s, l.at)
+	mu.Lock()
+	defer mu.Unlock()
+	b.tree.Compiled = compiled
+	return nil
+}
+
+// numbered tells the steps of builds apart that run concurrently.
+func numbered(to event.Sink, suffix string) event.Sink {
+	return func(e event.Event) {
+		if e.Step != "" {
+			e.Step += suffix
+		}
+		to.Send(e)
+	}
+}
+
+// close removes what was built.
+func (t *Tree) close() {
+	if t != nil {
+		t.built.Close()
+	}
+}
+
+func stagesOf(trees []*Tree) []*packaging.Stage {
+	var all []*packaging.Stage
+	for _, t := range trees {
+		all = append(all, t.Stage)
+	}
+	return all
+}
+
+// treeOf describes in packaging's words what the installer has staged.
+func treeOf(b *installer.Staged, at time.Time) *Tree {
+	py, r := b.Python, b.Receipt
+	tag := fmt.Sprintf("cp%d%d", py.Major, py.Minor)
+	s := &packaging.Stage{Site: b.Site, Bin: b.Bin, Time: at, Tool: version.Release}
+	s.Module = &packaging.Module{
+		Package: "mod_wsgi", File: "mod_wsgi/server/" + r.Module.File, Receipt: receipt.Path, Version: r.Module.Version, Key: r.Key,
+		HTTPD: r.HTTPD.Version, Bundled: r.HTTPD.Provenance == "bundled", Components: sourceComponents(b.Module),
+		Python: packaging.Python{
+			Version: py.Version, Tag: tag, ABI: tag + py.ABIFlags, SOABI: py.SOABI, Platform: py.Platform, LibPython: py.LibPython,
+			Shared: py.LibShared, FreeThreaded: py.FreeThreaded,
+		},
+	}
+	if h := b.HTTPD; h != nil {
+		s.HTTPD = &packaging.HTTPD{
+			Dir: "mod_wsgi_packages/httpd", Package: "mod_wsgi_packages", Version: h.Version, Features: h.Features, Key: h.Key,
+			Compiler: h.Compiler, Libc: h.Libc, Components: sourceComponents(h.Sources),
+		}
+	}
+	return &Tree{Stage: s, Python: py, built: b}
+}
+
+// sourceComponents describes the archives that something was made from.
+func sourceComponents(sources []installer.Source) []packaging.Component {
+	var all []packaging.Component
+	for _, s := range sources {
+		c := packaging.SourceComponent(s.Component, s.Version, licence.OfSource(s.Component), s.SHA256)
+		c.Trust, c.URL, c.File = s.Trust, s.URL, s.File
+		all = append(all, c)
+	}
+	return all
+}
+
+// environment is what of the build environment is recorded in the provenance.
+func environment(trees []*Tree, at time.Time) map[string]string {
+	all := map[string]string{"source_date_epoch": strconv.FormatInt(at.Unix(), 10)}
+	for _, s := range stagesOf(trees) {
+		if s.HTTPD != nil {
+			all["compiler"], all["libc"] = s.HTTPD.Compiler, s.HTTPD.Libc
+		}
+	}
+	return all
+}

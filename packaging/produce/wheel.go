@@ -1,0 +1,101 @@
+package produce
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"modwsgi/internal/run"
+	"modwsgi/modulebuild/windows"
+	"modwsgi/packaging"
+	"modwsgi/packaging/linkage"
+	"modwsgi/packaging/matrix"
+	"modwsgi/packaging/wheel"
+	"modwsgi/packaging/winzip"
+)
+
+func wheelFormat() Format {
+	return Format{
+		Name: "wheel", Targets: withWindows(host), Write: writeWheel, WriteHTTPD: writeHTTPDWheel,
+		Options: []Option{
+			{Name: "bundle", Kind: matrix.Text, Default: "auto", Check: oneOf("auto", "none")},
+			{Name: "allow_foreign", Kind: matrix.Strings},
+			{
+				Name: "metadata_version", Kind: matrix.Text, Default: "2.1", FlagOnly: true, Check: oneOf("2.1", "2.4"),
+				Help: "core metadata: 2.1, which all tools read, or 2.4 with fields for licences (PEP 639)",
+			},
+			{Name: "local_version", Kind: matrix.Text, Help: "label that goes behind upstream's version, as in 5.0.2+LABEL"},
+			{
+				Name: "build_number", Kind: matrix.Number, Check: between(0, 1<<30, "give a number from 1"),
+				Help: "which of several wheels of one version is the newest",
+			},
+		},
+		Command: Command{
+			Use: "wheel", Short: "Make wheels of httpd and mod_wsgi that pip installs without a compiler",
+			Long: "wheel makes two kinds of wheels: mod_wsgi_httpd, which is httpd for any Python 3, and mod_wsgi for each\n" +
+				"Python that is named. What they need of a system is read from the binaries and becomes their platform tag;\n" +
+				"libraries that not every such system has are taken along. A directory of them is also a package index.",
+			Example: "  modwsgi package wheel --python .venv\n" +
+				"  modwsgi package wheel --python python3.11 --python python3.12 --with http2 --sign-minisign release.key\n" +
+				"  pip install --no-index --find-links dist mod_wsgi",
+			Next: func(r *Result, _ Values) []string {
+				var lines []string
+				for _, a := range r.Artifacts {
+					if len(a.Libraries) > 0 {
+						lines = append(lines, a.Project+" brings along "+strings.Join(a.Libraries, ", "))
+					}
+				}
+				return append(lines, fmt.Sprintf("Next: pip install --no-index --find-links %s mod_wsgi", run.Quote(r.Dir)))
+			},
+		},
+	}
+}
+
+// wheelOptions are those of one job. With several httpds their names become local
+// versions: one name must not mean two contents.
+func wheelOptions(w *Work) wheel.Options {
+	v := w.Values
+	o := wheel.Options{
+		Bundle: v.Text("bundle") != "none", Allow: v.List("allow_foreign"), Metadata: v.Text("metadata_version"), Build: v.Number("build_number"),
+		Local: v.Text("local_version"), Host: linkage.Host{Root: "/"},
+	}
+	if w.Label != "" {
+		if o.Local != "" {
+			o.Local += "."
+		}
+		o.Local += w.Label
+	}
+	return o
+}
+
+func writeWheel(ctx context.Context, w *Work) ([]string, error) {
+	if w.Tree().Cross {
+		return nil, writeWindows(ctx, w, winzip.Wheel)
+	}
+	_, warnings, err := wheel.Module(ctx, w.Dist, w.Stage(), wheelOptions(w))
+	return warnings, err
+}
+
+func writeHTTPDWheel(ctx context.Context, w *Work) ([]string, error) {
+	_, warnings, err := wheel.HTTPD(ctx, w.Dist, w.Stage(), wheelOptions(w))
+	return warnings, err
+}
+
+// zipFormat is the module for an Apache on Windows.
+func zipFormat() Format {
+	return Format{
+		Name: "zip", Targets: withWindows(), From: EachTree,
+		Write: func(ctx context.Context, w *Work) ([]string, error) { return nil, writeWindows(ctx, w, winzip.Zip) },
+	}
+}
+
+// writeWindows makes one artifact for Windows, and records what it is for.
+func writeWindows(ctx context.Context, w *Work, write func(context.Context, *packaging.Dist, *packaging.Stage) (*packaging.Artifact, error)) error {
+	art, err := write(ctx, w.Dist, w.Stage())
+	if err != nil {
+		return err
+	}
+	art.Parameters["target"] = windows.Target
+	w.Dist.Update(*art)
+	return nil
+}
