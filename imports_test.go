@@ -36,6 +36,10 @@ var edges = []struct {
 	{"python", nil},
 	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro"}},
 	{"express/runtime", nil},
+	{"express/option", []string{"internal/fault", "internal/quote"}},
+	{"express/host", []string{"internal/fault", "internal/run", "internal/owned", "internal/distro"}},
+	{"express/conf", nil},
+	{"express/config", []string{"express/option", "express/host", "express/conf", "internal/fault"}},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"modwsgi/express/config"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -30,8 +32,8 @@ func (p *Program) findAccount(ctx context.Context, s *Server) (*account, error) 
 	if os.Geteuid() != 0 {
 		return p.self(ctx, s), nil
 	}
-	name, byUser := said(p.Env, optUser, s.User, "USER")
-	group, byGroup := said(p.Env, optGroup, s.Group, "GROUP")
+	name, byUser := said(p.Env, config.User, config.User.In(s), "USER")
+	group, byGroup := said(p.Env, config.Group, config.Group.In(s), "GROUP")
 	if name == "" {
 		return nil, fault.New(fault.Usage, p.userHint(s, exampleUser()), "option --user is required when started as root: the application must not run as root")
 	}
@@ -62,7 +64,7 @@ func (p *Program) findAccount(ctx context.Context, s *Server) (*account, error) 
 
 // said is the value of an option, or, where it was not given, of the variables
 // that upstream's launcher reads for it; by tells which of them, for messages.
-func said(env []string, option *Option, value, variable string) (chosen, by string) {
+func said(env []string, option option.Ref, value, variable string) (chosen, by string) {
 	if value != "" {
 		return value, "option " + option.Flag()
 	}
@@ -106,7 +108,7 @@ func groupNamed(gid int) string {
 // userHint is the command again, with a user; but values of variables, which may
 // be secrets, are not shown.
 func (p *Program) userHint(s *Server, example string) string {
-	if len(s.SetEnv) > 0 {
+	if len(config.Setenv.In(s)) > 0 {
 		return "add for example --user " + example
 	}
 	line := append([]string{"mod_wsgi-express"}, p.Args...)
@@ -122,13 +124,13 @@ func (p *Program) self(ctx context.Context, s *Server) *account {
 	if u, err := user.LookupId(strconv.Itoa(a.uid)); err == nil && u.Username != "" {
 		a.user = u.Username
 	}
-	if s.User != "" {
-		if e, err := p.passwd(ctx, s.User); err != nil || e.uid != a.uid {
+	if config.User.In(s) != "" {
+		if e, err := p.passwd(ctx, config.User.In(s)); err != nil || e.uid != a.uid {
 			p.warn("--user has no effect: only root can run the application as another user")
 		}
 	}
-	if s.Group != "" {
-		if gid, err := p.groupID(ctx, s.Group); err != nil || gid != a.gid {
+	if config.Group.In(s) != "" {
+		if gid, err := p.groupID(ctx, config.Group.In(s)); err != nil || gid != a.gid {
 			p.warn("--group has no effect: only root can run the application with another group")
 		}
 	}
@@ -220,24 +222,24 @@ func supplementary(e passwdEntry, gid int) []int {
 // serviceAccounts checks the accounts of --service-user and --service-group, and
 // that these can reach what their services need.
 func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
-	for _, v := range i.ServiceGroups {
+	for _, v := range config.ServiceGroup.In(i) {
 		if _, err := p.groupID(ctx, v[1]); err != nil {
 			return fault.New(fault.Usage, accountHint("group"), "option --service-group: %w", err)
 		}
 	}
-	for _, v := range i.ServiceUsers { // httpd looks for the name also where it has no effect
+	for _, v := range config.ServiceUser.In(i) { // httpd looks for the name also where it has no effect
 		if _, err := p.passwd(ctx, v[1]); err != nil {
 			return fault.New(fault.Usage, accountHint("user"), "option --service-user: %w", err)
 		}
 	}
 	if os.Geteuid() != 0 {
-		if len(i.ServiceUsers)+len(i.ServiceGroups) > 0 {
+		if len(config.ServiceUser.In(i))+len(config.ServiceGroup.In(i)) > 0 {
 			p.warn("--service-user and --service-group have no effect: only root can run a service as somebody else")
 		}
 		return nil
 	}
-	for _, s := range i.ServiceScripts {
-		name := lastOf(i.ServiceUsers, s[0])
+	for _, s := range config.ServiceScript.In(i) {
+		name := lastOf(config.ServiceUser.In(i), s[0])
 		if name == "" {
 			continue
 		}
@@ -249,7 +251,7 @@ func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
 			return fault.New(fault.Usage, "", "option --service-user: %s is root; the module runs no service as root", name)
 		}
 		a := &account{user: name, uid: entry.uid, gid: entry.gid, other: true}
-		if g := lastOf(i.ServiceGroups, s[0]); g != "" {
+		if g := lastOf(config.ServiceGroup.In(i), s[0]); g != "" {
 			a.gid, _ = p.groupID(ctx, g)
 		} else {
 			a.gid = i.account.gid

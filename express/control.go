@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -20,7 +21,7 @@ import (
 // control is the hidden command behind the apachectl of a server root:
 // apachectl ROOT VERB [ARGUMENTS OF HTTPD].
 func control(ctx context.Context, p *Program, c *parsed) (int, error) {
-	words := c.server.positional
+	words := c.server.Positional
 	if len(words) == 0 {
 		return exitUsage, usage("", "", "apachectl needs a server root")
 	}
@@ -235,7 +236,7 @@ func (l *launch) startable() error {
 	if host == "localhost" {
 		host = ""
 	}
-	return checkPort(host, l.Port, optPort)
+	return checkPort(host, l.Port, config.Port)
 }
 
 // status prints whether the instance runs, and what /server-status says where
@@ -283,7 +284,7 @@ func (l *launch) status(ctx context.Context, w io.Writer) (int, error) {
 // cannot be opened by name: it copies its input to the stream it inherited.
 func copyLog(_ context.Context, p *Program, c *parsed) (int, error) {
 	var to io.Writer = p.Stderr
-	if len(c.server.positional) == 1 && c.server.positional[0] == "stdout" {
+	if len(c.server.Positional) == 1 && c.server.Positional[0] == "stdout" {
 		to = p.Stdout
 	}
 	if _, err := io.Copy(to, p.Stdin); err != nil {

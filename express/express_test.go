@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
@@ -192,7 +193,7 @@ func TestPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := l.Addr().(*net.TCPAddr).Port
-	err = checkPort("127.0.0.1", port, optHTTPSPort)
+	err = checkPort("127.0.0.1", port, config.HTTPSPort)
 	if err == nil || !strings.Contains(err.Error(), "is in use by") || !strings.HasSuffix(fault.HintOf(err), "with --https-port") {
 		t.Errorf("%v (%s)", err, fault.HintOf(err))
 	}
@@ -200,21 +201,21 @@ func TestPortInUse(t *testing.T) {
 		t.Errorf("%v does not name us, %d", err, os.Getpid())
 	}
 	for _, all := range []string{"", "0.0.0.0"} {
-		if err := checkPort(all, port, optPort); err == nil || !strings.Contains(err.Error(), "is in use by") {
+		if err := checkPort(all, port, config.Port); err == nil || !strings.Contains(err.Error(), "is in use by") {
 			t.Errorf("%q: %v", all, err)
 		}
 	}
 	l.Close()
 	// While an address is tried nobody is let in, who would be sent away then. The
 	// port is none that the kernel gives to clients: one could meet itself there.
-	for port = 21000 + os.Getpid()%9000; checkPort("", port, optPort) != nil; port++ {
+	for port = 21000 + os.Getpid()%9000; checkPort("", port, config.Port) != nil; port++ {
 	}
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
 		for range 300 {
 			for _, host := range []string{"127.0.0.1", "localhost", "", "0.0.0.0"} {
-				if err := checkPort(host, port, optPort); err != nil {
+				if err := checkPort(host, port, config.Port); err != nil {
 					t.Errorf("%q: %v", host, err)
 				}
 			}
@@ -232,7 +233,7 @@ func TestPortInUse(t *testing.T) {
 		}
 	}
 	for host, want := range map[string]string{"192.0.2.1": "not an address of this machine", "no-such-host.invalid": "no-such-host.invalid"} {
-		if err := checkPort(host, port, optPort); err == nil || !strings.Contains(err.Error(), want) {
+		if err := checkPort(host, port, config.Port); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
@@ -423,7 +424,7 @@ func TestLocale(t *testing.T) {
 		{"", []string{"LANG=de_DE.UTF-8", "LC_ALL=C"}, "C.UTF-8"},
 		{"POSIX", []string{"LANG=de_DE.UTF-8"}, "POSIX"},
 	} {
-		if got := localeOf(&Server{Locale: c.option}, c.env); got != c.want {
+		if got := localeOf(typed(localeOption(c.option)...), c.env); got != c.want {
 			t.Errorf("%+v: %s", c, got)
 		}
 	}

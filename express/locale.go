@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/run"
 )
 
@@ -17,11 +18,11 @@ const localeDir = "/usr/lib/locale"
 // where text and file names are ASCII, so it is said and another one taken.
 func (p *Program) chooseLocale(s *Server) string {
 	locale := localeOf(s, p.Env)
-	option := optLocale
-	if s.Locale == "" {
-		option = optLang
+	option := config.Locale
+	if config.Locale.In(s) == "" {
+		option = config.Lang
 	}
-	if (locale == s.Locale || locale == s.Lang) && !localeExists(localeDir, locale) {
+	if (locale == config.Locale.In(s) || locale == config.Lang.In(s)) && !localeExists(localeDir, locale) {
 		p.warn("option " + option.Flag() + ": this machine has no locale " + run.Quote(locale) + " (see locale -a); C.UTF-8 is used")
 		return "C.UTF-8"
 	}
@@ -31,11 +32,11 @@ func (p *Program) chooseLocale(s *Server) string {
 // localeOf tells the application's locale: as said, else that of the launcher,
 // where C and POSIX become C.UTF-8, in which Python is at home.
 func localeOf(s *Server, env []string) string {
-	for _, v := range []string{s.Locale, s.Lang, run.Getenv(env, "LC_ALL"), run.Getenv(env, "LC_CTYPE"), run.Getenv(env, "LANG")} {
+	for _, v := range []string{config.Locale.In(s), config.Lang.In(s), run.Getenv(env, "LC_ALL"), run.Getenv(env, "LC_CTYPE"), run.Getenv(env, "LANG")} {
 		if v == "" {
 			continue
 		}
-		said := v == s.Locale || v == s.Lang
+		said := v == config.Locale.In(s) || v == config.Lang.In(s)
 		if !said && (v == "C" || v == "POSIX" || !localeExists(localeDir, v)) {
 			break
 		}

@@ -31,10 +31,10 @@ func TestLocaleOfTheCaller(t *testing.T) {
 	if _, err := os.Stat("/usr/lib/locale"); err != nil {
 		t.Skip("this system does not keep locales in /usr/lib/locale")
 	}
-	if got := localeOf(&Server{}, []string{"LC_ALL=xx_XX.UTF-8"}); got != "C.UTF-8" {
+	if got := localeOf(typed(), []string{"LC_ALL=xx_XX.UTF-8"}); got != "C.UTF-8" {
 		t.Errorf("a locale that is not there gives %s", got)
 	}
-	if got := localeOf(&Server{Locale: "xx_XX"}, nil); got != "xx_XX" {
+	if got := localeOf(typed("--locale", "xx_XX"), nil); got != "xx_XX" {
 		t.Errorf("what --locale says became %s", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
@@ -18,7 +19,7 @@ type account struct {
 }
 
 func (p *Program) findAccount(_ context.Context, s *Server) (*account, error) {
-	if s.User != "" || s.Group != "" {
+	if config.User.In(s) != "" || config.Group.In(s) != "" {
 		p.warn("--user and --group have no effect on Windows")
 	}
 	return &account{}, nil

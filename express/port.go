@@ -6,12 +6,13 @@ import (
 	"net"
 	"strconv"
 
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
 
 // checkPort reports that an address cannot be listened on, before anything is
 // written or started.
-func checkPort(host string, port int, option *Option) error {
+func checkPort(host string, port int, option option.Ref) error {
 	address := net.JoinHostPort(unbracket(host), strconv.Itoa(port))
 	err := tryPort(address)
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
 
@@ -22,7 +23,7 @@ const (
 const listAddresses = "ip addr"
 
 // portDenied is the error for a port that this account may not listen on.
-func portDenied(shown string, option *Option) error {
+func portDenied(shown string, option option.Ref) error {
 	return fault.New(fault.Environment, "choose a port above 1023 with "+option.Flag()+", or start as root with --user", "only root can listen on %s", shown)
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/windows"
 
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
 
@@ -20,7 +21,7 @@ const listAddresses = "ipconfig"
 
 // portDenied is the error for a port that another program keeps to itself, or
 // that Windows has reserved, as Hyper-V has it do with many.
-func portDenied(shown string, option *Option) error {
+func portDenied(shown string, option option.Ref) error {
 	return fault.New(fault.Environment, "choose another port with "+option.Flag()+"; \"netsh int ipv4 show excludedportrange tcp\" lists the reserved ones",
 		"Windows does not let %s be listened on: it is reserved, or another program has it for itself", shown)
 }

@@ -1,6 +1,10 @@
 package express
 
-import "strings"
+import (
+	"strings"
+
+	"modwsgi/express/config"
+)
 
 // HideSecrets returns a copy of a command line, and overwrites the values of
 // --setenv in the original where the system shows that to others (ps). Those of
@@ -10,7 +14,7 @@ func HideSecrets(args []string) []string {
 	for k, a := range args {
 		kept[k] = strings.Clone(a)
 	}
-	table := Options()
+	table := config.Table()
 	for k := 0; k < len(args); k++ {
 		if args[k] == "--" {
 			break
@@ -20,7 +24,7 @@ func HideSecrets(args []string) []string {
 			continue
 		}
 		name, _, inline := strings.Cut(name, "=")
-		if o, _, _ := lookup(table, name); o != optSetenv {
+		if o, _, _ := table.Lookup(name); o != config.Setenv.Option {
 			continue
 		}
 		value := k + 2
