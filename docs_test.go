@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// TestSecurityPageNamesTests: each boundary of docs/security.md is shown by tests
+// TestSecurityPageNamesTests: each boundary of docs/concepts/security.md is shown by tests
 // that exist, and each row of its tables names one.
-func TestSecurityPageNamesTests(t *testing.T) { namesTests(t, "docs/security.md", "| boundary ", 50) }
+func TestSecurityPageNamesTests(t *testing.T) { namesTests(t, "docs/concepts/security.md", "| boundary ", 50) }
 
-// TestReliabilityPageNamesTests: so is each promise of docs/reliability.md.
+// TestReliabilityPageNamesTests: so is each promise of docs/concepts/reliability.md.
 func TestReliabilityPageNamesTests(t *testing.T) {
-	namesTests(t, "docs/reliability.md", "| promise ", 15)
+	namesTests(t, "docs/concepts/reliability.md", "| promise ", 15)
 }
 
 func namesTests(t *testing.T, name, head string, least int) {
@@ -48,10 +48,10 @@ func namesTests(t *testing.T, name, head string, least int) {
 	}
 }
 
-// TestReportsPageNamesTests: each row of docs/reports.md has a public report by
+// TestReportsPageNamesTests: each row of docs/troubleshooting/reports.md has a public report by
 // repository and number, and is shown by tests that exist, or says why by none.
 func TestReportsPageNamesTests(t *testing.T) {
-	page, err := os.ReadFile("docs/reports.md")
+	page, err := os.ReadFile("docs/troubleshooting/reports.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestReportsPageNamesTests(t *testing.T) {
 		line = strings.TrimSpace(line)
 		for _, name := range named.FindAllString(line, -1) {
 			if !there[name] {
-				t.Errorf("docs/reports.md names %s, which does not exist", name)
+				t.Errorf("docs/troubleshooting/reports.md names %s, which does not exist", name)
 			}
 		}
 		switch {

@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the option table in docs/express.md anew")
+var update = flag.Bool("update", false, "write the option table in docs/reference/mod_wsgi-express.md anew")
 
 const (
-	docsPath  = "../docs/express.md"
+	docsPath  = "../docs/reference/mod_wsgi-express.md"
 	docsBegin = "<!-- options: written by go test ./express -update -->\n"
 	docsEnd   = "<!-- end of options -->\n"
 )

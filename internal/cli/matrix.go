@@ -72,7 +72,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 	var file string
 	var dryRun, keepGoing bool
 	f := group.Flags()
-	f.StringVar(&file, "matrix", "", "file that describes a release: Pythons, httpds, platforms and formats (docs/matrix.md)")
+	f.StringVar(&file, "matrix", "", "file that describes a release: Pythons, httpds, platforms and formats (docs/reference/matrix.md)")
 	f.BoolVar(&dryRun, "dry-run", false, "with --matrix: print what would be made, and make nothing")
 	f.BoolVar(&keepGoing, "keep-going", false, "with --matrix: publish what could be made where something failed")
 	o.flags(f)
@@ -90,7 +90,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 		}
 		for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without"} {
 			if c.Flags().Changed(name) {
-				return fault.New(fault.Usage, "write it into "+file+" (docs/matrix.md)", "--matrix and --%s exclude each other", name)
+				return fault.New(fault.Usage, "write it into "+file+" (docs/reference/matrix.md)", "--matrix and --%s exclude each other", name)
 			}
 		}
 		r := &matrixRun{a: a, o: &o, keepGoing: keepGoing, stages: map[string]*matrixStage{}, windowsStages: map[string]*packaging.Stage{}, pythons: map[string]*detect.Python{}}
@@ -103,7 +103,7 @@ func (r *matrixRun) run(ctx context.Context, file string, dryRun bool) error {
 	began := time.Now()
 	data, err := owned.ReadInput(r.a.abs(file), 16<<20)
 	if err != nil {
-		return fault.New(fault.Usage, "name a release.toml (docs/matrix.md)", "read --matrix: %w", err)
+		return fault.New(fault.Usage, "name a release.toml (docs/reference/matrix.md)", "read --matrix: %w", err)
 	}
 	r.dir, r.formats = filepath.Dir(r.a.abs(file)), r.a.matrixFormats()
 	var known []matrix.Format
