@@ -1,7 +1,6 @@
 package express
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -36,8 +35,9 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 		if len(tests[o.Name]) == 0 && !o.Hidden {
 			t.Errorf("no test uses --%s", o.Name)
 		}
+		t.Logf("--%s: %s", o.Name, strings.Join(tests[o.Name], ", "))
 	}
-	want := before + docsBegin + optionTable(tests) + docsEnd + after
+	want := before + docsBegin + optionTable() + docsEnd + after
 	if string(data) == want {
 		return
 	}
@@ -50,7 +50,7 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 }
 
 // optionTable is one Markdown table for each group of help.
-func optionTable(tests map[string][]string) string {
+func optionTable() string {
 	var b strings.Builder
 	group := ""
 	cell := strings.NewReplacer("|", `\|`, "\n", " ")
@@ -60,7 +60,7 @@ func optionTable(tests map[string][]string) string {
 		}
 		if o.Group != group {
 			group = o.Group
-			fmt.Fprintf(&b, "\n### %s\n\n| option | default | mod_wsgi | meaning | tests |\n| --- | --- | --- | --- | --- |\n", group)
+			fmt.Fprintf(&b, "\n### %s\n\n| option | default | mod_wsgi | meaning |\n| --- | --- | --- | --- |\n", group)
 		}
 		name := "`--" + o.Name
 		if o.Meta != "" && o.Values > 0 {
@@ -84,7 +84,7 @@ func optionTable(tests map[string][]string) string {
 		case !o.Available():
 			help += " *Not in this release: refused.*"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell.Replace(name), cell.Replace(def), o.Since, cell.Replace(help), strings.Join(tests[o.Name], ", "))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell.Replace(name), cell.Replace(def), o.Since, cell.Replace(help))
 	}
 	return b.String() + "\n"
 }
@@ -96,7 +96,8 @@ var (
 
 // testsOf returns, by the name of each option, the tests that use it: those that
 // observe its effect, without the one that only has httpd read everything,
-// unless there is no other.
+// unless there is no other. go test ./express -run TestDocsHaveTheOptionTable -v
+// lists them.
 func testsOf(t *testing.T) map[string][]string {
 	t.Helper()
 	names, err := filepath.Glob("*_test.go")
@@ -104,7 +105,7 @@ func testsOf(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	const everything = "TestEveryOption"
-	tests, read, uses := map[string][]string{}, map[string]bool{}, map[string]int{}
+	tests, read := map[string][]string{}, map[string]bool{}
 	for _, name := range names {
 		data, err := os.ReadFile(name)
 		if err != nil {
@@ -128,7 +129,6 @@ func testsOf(t *testing.T) map[string][]string {
 					read[o.Name] = true
 				default:
 					tests[o.Name] = append(tests[o.Name], current)
-					uses[current]++
 				}
 			}
 		}
@@ -138,24 +138,5 @@ func testsOf(t *testing.T) map[string][]string {
 			tests[name] = []string{everything}
 		}
 	}
-	for name, list := range tests {
-		// The first few will do, those first that are about few options.
-		slices.SortStableFunc(list, func(a, b string) int { return cmp.Or(rank(a)-rank(b), uses[a]-uses[b]) })
-		tests[name] = list[:min(len(list), 3)]
-	}
 	return tests
-}
-
-// rank puts tests of refusals and of the command line behind those of effects.
-func rank(test string) int {
-	switch {
-	case strings.HasPrefix(test, "TestRefus"), strings.HasPrefix(test, "TestParse"), test == "TestEnableTelemetryNeedsItsPackage":
-		return 2
-	case slices.Contains([]string{
-		"TestGolden", "TestPathsThatCannotBeCarried", "TestCompletionAndManual", "TestDocs", "TestCommandLine", "TestServiceNeedsTheirVersion",
-		"TestHTTPDSeesWhatWasMeant", "TestShowConfig", "TestImpliedDebugMode",
-	}, test):
-		return 1
-	}
-	return 0
 }
