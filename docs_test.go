@@ -114,7 +114,7 @@ func TestReportsArePublic(t *testing.T) {
 // in the manual. Pages for those who work on the program may.
 func TestManualNamesNoTests(t *testing.T) {
 	there, word := testNames(t), regexp.MustCompile(`\bTest[A-Z]\w*`)
-	for _, name := range append(pages(t), "README.md", "SECURITY.md") {
+	for _, name := range append(manualPages(t), "README.md", "SECURITY.md") {
 		if slices.ContainsFunc([]string{"decisions", "contributing", "how-it-works.md"}, func(part string) bool { return strings.Contains(name, part) }) {
 			continue
 		}
@@ -149,8 +149,8 @@ func tableRows(text string, heads []string) [][]string {
 	return rows
 }
 
-// pages are the files of the manual.
-func pages(t *testing.T) []string {
+// manualPages are the files of the manual.
+func manualPages(t *testing.T) []string {
 	t.Helper()
 	var out []string
 	err := filepath.WalkDir("docs", func(name string, d fs.DirEntry, err error) error {
@@ -168,7 +168,7 @@ func pages(t *testing.T) []string {
 // readPage reads a page of the manual by its name, wherever it is below docs.
 func readPage(t *testing.T, name string) string {
 	t.Helper()
-	for _, page := range pages(t) {
+	for _, page := range manualPages(t) {
 		if filepath.Base(page) == name {
 			return strings.Join(readLines(t, page), "\n")
 		}

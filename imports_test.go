@@ -40,6 +40,7 @@ var edges = []struct {
 	{"internal/quote", nil},
 	{"internal/otheruser", nil},
 	{"internal/freeport", nil},
+	{"internal/pages", nil}, // for tests of the documentation
 }
 
 // outside says who alone may import certain packages that are not ours.
