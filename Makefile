@@ -33,7 +33,7 @@ acceptance: prerequisites build
 	@scripts/run-tests acceptance
 
 # Kills, full disks, bad mirrors, load: half an hour, or what TORTURE says
-# (make torture TORTURE='-parts kill,disk -time 2h'; docs/reliability.md).
+# (make torture TORTURE='-parts kill,disk -time 2h'; docs/concepts/reliability.md).
 torture: prerequisites build
 	@TORTURE='$(TORTURE)' scripts/run-tests torture
 
@@ -63,7 +63,7 @@ fmt:
 	$(TOOL) gofumpt -w .
 
 # What is released of the tools, for all platforms, in dist/; then everything in
-# it is looked at. "make release" is the same for a commit with a tag (docs/release.md).
+# it is looked at. "make release" is the same for a commit with a tag (docs/contributing/releasing.md).
 # One build at a time: the release tool packs programs in the order in which they
 # were finished, and the archives would not be the same each time.
 dist: dist-files

@@ -48,6 +48,7 @@ var edges = []struct {
 	{"internal/freeport", nil},
 	// What an install uses, and knows nothing of installs.
 	{"internal/prove", []string{"internal/elf", "internal/event", "internal/fault", "internal/owned", "internal/quote", "internal/run", "internal/scratch", "internal/timeline"}},
+	{"internal/pages", nil}, // for tests of the documentation
 }
 
 // outside says who alone may import certain packages that are not ours.

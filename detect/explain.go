@@ -18,7 +18,7 @@ import (
 const ExplanationSchema = 1
 
 // Explanation is everything that was looked at, in order, and what was chosen.
-// docs/detection.md documents its JSON.
+// docs/reference/json.md documents its JSON.
 type Explanation struct {
 	Schema  int               `json:"schema"`
 	Root    string            `json:"root,omitempty"` // the directory that another system's disk lies in, "" for this machine

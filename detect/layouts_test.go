@@ -136,7 +136,7 @@ const (
 	arm64 = stdpe.IMAGE_FILE_MACHINE_ARM64
 )
 
-// pythonLayout is one row of the table in docs/detection.md.
+// pythonLayout is one row of the table in docs/concepts/detection.md.
 type pythonLayout struct {
 	name, doc, goos string
 	exe             string

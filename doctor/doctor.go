@@ -17,7 +17,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Schema is the version of Report's JSON, which docs/doctor.md documents.
+// Schema is the version of Report's JSON, which docs/reference/json.md documents.
 const Schema = 1
 
 // Severity is how bad a finding is.

@@ -12,7 +12,7 @@ import (
 )
 
 // Which files are not sent, for the oracle, by the section of that name in
-// docs/express.md. How many sections the launcher makes of it, and by which
+// docs/reference/mod_wsgi-express.md. How many sections the launcher makes of it, and by which
 // expressions, is left to it. What is compared is what they do: each expression is
 // read here, in the form that a path of httpd's file system has, and asked about
 // paths that have to be refused and about others that must not be. That httpd

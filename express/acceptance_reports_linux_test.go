@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// reportedApp does what applications of public reports do (docs/reports.md).
+// reportedApp does what applications of public reports do (docs/troubleshooting/reports.md).
 const reportedApp = `
 import atexit, json, logging, os, signal, threading, time
 print("printed while loading")
@@ -39,7 +39,7 @@ def application(environ, start_response):
 `
 
 // TestReported: one application does what several public reports tell of, and the
-// server answers, logs and ends as docs/reports.md says.
+// server answers, logs and ends as docs/troubleshooting/reports.md says.
 func TestReported(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")

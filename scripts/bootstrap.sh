@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs modwsgi, mod_wsgi-express and mod_wsgi-apxs: downloads the archive for
 # this machine, compares it with the hash that is written below, and puts the
-# programs into ~/.local/bin or $PREFIX/bin. docs/bootstrap.md tells more.
+# programs into ~/.local/bin or $PREFIX/bin. docs/reference/bootstrap.md tells more.
 #
 # The one in scripts/ is a template: it has no hashes, and refuses to work. "make
 # dist" writes dist/bootstrap.sh, with the version and the hashes of the archives
@@ -57,7 +57,7 @@ HELP
 
 say() { printf '%s\n' "$*" >&2; }
 
-# die CODE WHAT [CURE]: the codes are those of modwsgi (docs/exit-codes.md).
+# die CODE WHAT [CURE]: the codes are those of modwsgi (docs/reference/exit-codes.md).
 die() {
 	say "$program: error: $2"
 	[ -z "${3:-}" ] || say "$program: hint: $3"

@@ -396,7 +396,7 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 		Use: "key", Args: noArgs, Short: "Print a key for the cache step of a CI system",
 		Long: "key prints one line that changes when what install would build changes: pinned archives (and the lock file),\n" +
 			"features, compiler, C library, Python's version and ABI, and modwsgi itself. It builds and fetches nothing.\n" +
-			"Give it the flags that install gets; see docs/ci.md.",
+			"Give it the flags that install gets; see docs/guides/ci.md.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			base, err := a.cacheRequest(*dir)
 			if err != nil {

@@ -19,7 +19,7 @@ var (
 // TestSnippets reads the pages that people copy from: the YAML must be YAML, and
 // the commands in it, and in the other blocks, must exist with these flags.
 func TestSnippets(t *testing.T) {
-	for page, least := range map[string]int{"../../docs/ci.md": 9, "../../docs/cache.md": 11} {
+	for page, least := range map[string]int{"../../docs/guides/ci.md": 9, "../../docs/concepts/cache.md": 11} {
 		data, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)

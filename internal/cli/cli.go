@@ -40,7 +40,7 @@ type Process struct {
 	Now func() time.Time
 }
 
-// exitCodes is the only place that knows them; docs/exit-codes.md explains them.
+// exitCodes is the only place that knows them; docs/reference/exit-codes.md explains them.
 var exitCodes = map[fault.Class]int{
 	fault.Internal:    1,
 	fault.Usage:       2,

@@ -27,7 +27,7 @@ func (a *app) detect() *cobra.Command {
 	c := &cobra.Command{
 		Use: "detect", Args: noArgs, Short: "Show which Python and which httpd would be used, and why",
 		Long: "detect looks for Python environments and httpds and changes nothing. --explain shows every candidate in\n" +
-			"order with the reason and the evidence; --json the same for programs (docs/detection.md has the schema).\n" +
+			"order with the reason and the evidence; --json the same for programs (docs/reference/json.md has the schema).\n" +
 			"--root looks at another system that is mounted or unpacked at a directory, and runs nothing of it.",
 		Example: "  modwsgi detect --python .venv --explain\n" +
 			"  modwsgi detect --root /mnt/image --json",

@@ -27,7 +27,7 @@ func (a *app) doctor() *cobra.Command {
 		Long: "doctor checks the Python, the httpd, the installed module, the compiler, the file systems, the account and\n" +
 			"the port, and prints what it finds with the evidence and the cure for this system. It changes nothing;\n" +
 			"with --fix it builds a module again that no longer fits its Python or httpd.\n" +
-			"Exit code: 0 where nothing is worse than a warning, 8 where only the port is taken, else 3 (docs/doctor.md).",
+			"Exit code: 0 where nothing is worse than a warning, 8 where only the port is taken, else 3 (docs/reference/doctor.md).",
 		Example: "  modwsgi doctor --python .venv --user www-data --app hello.wsgi --port 80\n" +
 			"  modwsgi doctor --fix",
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -21,7 +21,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 	var file string
 	var dryRun, keepGoing bool
 	f := group.Flags()
-	f.StringVar(&file, "matrix", "", "file that describes a release: Pythons, httpds, platforms and formats (docs/matrix.md)")
+	f.StringVar(&file, "matrix", "", "file that describes a release: Pythons, httpds, platforms and formats (docs/reference/matrix.md)")
 	f.BoolVar(&dryRun, "dry-run", false, "with --matrix: print what would be made, and make nothing")
 	f.BoolVar(&keepGoing, "keep-going", false, "with --matrix: publish what could be made where something failed")
 	o.flags(f)
@@ -39,7 +39,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 		}
 		for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without"} {
 			if c.Flags().Changed(name) {
-				return fault.New(fault.Usage, "write it into "+file+" (docs/matrix.md)", "--matrix and --%s exclude each other", name)
+				return fault.New(fault.Usage, "write it into "+file+" (docs/reference/matrix.md)", "--matrix and --%s exclude each other", name)
 			}
 		}
 		r := &produce.Release{Settings: a.settings(&o), File: a.abs(file), Name: file, KeepGoing: keepGoing}

@@ -99,7 +99,7 @@ func (a *app) moduleBuild() *cobra.Command {
 		Long: "build compiles upstream's unchanged mod_wsgi for Windows (x64): with mingw-w64 against the Universal C Runtime,\n" +
 			"on Windows itself with Microsoft's compiler. Headers and libraries come from SDKs that you have, else from the\n" +
 			"pinned upstream sources. The result is checked: its CPU, what it exports, that everything it imports is there,\n" +
-			"and that it names nothing of this machine. See docs/windows.md.",
+			"and that it names nothing of this machine. See docs/guides/windows.md.",
 		Example: "  modwsgi module build --target windows/amd64 --python 3.11 --httpd 2.4 --out build\n" +
 			"  modwsgi module build --target windows/amd64 --python 3.12 --python-sdk python.3.12.8.nupkg --httpd-sdk httpd-2.4-win64.zip",
 		RunE: func(c *cobra.Command, _ []string) error {

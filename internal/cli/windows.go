@@ -20,7 +20,7 @@ func (a *app) packWindows() *cobra.Command {
 	c := &cobra.Command{
 		Use: "windows", Args: noArgs, Short: "Make a zip and a wheel for Apache 2.4 on Windows",
 		Long: "windows builds mod_wsgi for each Python that is named, as \"module build\" does, and makes for each a zip to unpack\n" +
-			"over an Apache24 directory and a wheel for pip, both with mod_wsgi-express.exe. See docs/windows.md.",
+			"over an Apache24 directory and a wheel for pip, both with mod_wsgi-express.exe. See docs/guides/windows.md.",
 		Example: "  modwsgi package windows --python 3.11 --python 3.13\n" +
 			"  modwsgi package windows --python 3.12 --python-sdk python.3.12.8.nupkg --sign-cert code.p12 --sign-cert-passphrase-file pass",
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -22,10 +22,10 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-var update = flag.Bool("update", false, "write the table of docs/keys.md")
+var update = flag.Bool("update", false, "write the table of docs/reference/keys.md")
 
 const (
-	keysPage   = "../../docs/keys.md"
+	keysPage   = "../../docs/reference/keys.md"
 	tableBegin = "<!-- begin: written by go test ./internal/fetch -run TestKeysPage -update -->\n"
 	tableEnd   = "<!-- end -->\n"
 )

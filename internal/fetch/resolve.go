@@ -205,7 +205,7 @@ func (f *Fetcher) resolveSigned(ctx context.Context, a *recipe.Archive, at *url.
 		return err
 	}
 	if signer == "" {
-		return errors.New("it has neither a digest nor a signature that proves anything (docs/keys.md)")
+		return errors.New("it has neither a digest nor a signature that proves anything (docs/reference/keys.md)")
 	}
 	a.SHA256, a.SignedBy, a.Trust = sum, signer, recipe.Signed // the hash of exactly what was signed
 	return f.adopt(ctx, a, e, signature, p)

@@ -2,12 +2,13 @@ package scratch
 
 import (
 	"io/fs"
-	"modwsgi/internal/otheruser"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"modwsgi/internal/otheruser"
 )
 
 // TestTemporaryDirectoryOfAnotherUser is passed over.

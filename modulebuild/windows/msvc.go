@@ -17,7 +17,7 @@ import (
 )
 
 // msvc is Microsoft's compiler with a Windows SDK. This path has been tried on
-// fixtures only; docs/windows.md says so.
+// fixtures only; docs/guides/windows.md says so.
 type msvc struct {
 	cl, linker, lib string
 	version         string // of the tools

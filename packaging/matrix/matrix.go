@@ -124,7 +124,7 @@ func Parse(name string, data []byte, formats []Format) (*Matrix, error) {
 		if n := len(p.all) - 10; n > 0 {
 			texts = append(texts, fmt.Sprintf("and %d more", n))
 		}
-		return nil, fault.New(fault.Usage, "docs/matrix.md has every key, and an example", "%s", strings.Join(texts, "\n  "))
+		return nil, fault.New(fault.Usage, "docs/reference/matrix.md has every key, and an example", "%s", strings.Join(texts, "\n  "))
 	}
 	m.defaults()
 	return m, nil
@@ -151,7 +151,7 @@ func (m *Matrix) syntax(err error) error {
 			line = m.line(at[1])
 		}
 	}
-	return fault.New(fault.Usage, "docs/matrix.md has every key, and an example", "%s:%d: %s", m.name, max(line, 1), strings.TrimSpace(text))
+	return fault.New(fault.Usage, "docs/reference/matrix.md has every key, and an example", "%s:%d: %s", m.name, max(line, 1), strings.TrimSpace(text))
 }
 
 var mentioned = regexp.MustCompile(`["']([a-z_.]+)["']`)

@@ -41,7 +41,7 @@ func linuxFormat(kind linuxpkg.Format, systems, install, example string) Format 
 			Use: name, Short: "Make " + name + " packages, for " + systems,
 			Long: name + " makes one package for each Python. With --httpd system it holds the module for the Apache of the\n" +
 				"distribution; else it brings its own httpd below /opt/modwsgi, the launcher, and a service with an instance for\n" +
-				"each application. What it depends on is read from the binaries. docs/linux-packages.md says more.",
+				"each application. What it depends on is read from the binaries. docs/guides/linux-packages.md says more.",
 			Example: "  modwsgi package " + name + " --python /usr/bin/python3 --maintainer \"Jane Doe <jane@your.domain>\"\n" +
 				"  modwsgi package " + name + " --python /usr/bin/python3 --httpd system\n  " + install + " " + example,
 			NoBundle: func() error {

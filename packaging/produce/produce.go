@@ -26,7 +26,7 @@ import (
 	"modwsgi/installer"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/pace"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/run"
 	"modwsgi/internal/version"
 	"modwsgi/modulebuild/windows"
@@ -46,7 +46,7 @@ type Settings struct {
 	Build installer.Request
 	// LockLimit is how long another run that writes to Out is waited for.
 	LockLimit time.Duration
-	Pace      pace.Limits // how slow a registry may be
+	Pace      httpc.Limits // how slow a registry may be
 	Now       func() time.Time
 	Abs       func(string) string // resolves paths against the working directory
 }

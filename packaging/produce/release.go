@@ -54,7 +54,7 @@ type Planned struct {
 func (o *Release) Read() error {
 	data, err := owned.ReadInput(o.File, 16<<20)
 	if err != nil {
-		return fault.New(fault.Usage, "name a release.toml (docs/matrix.md)", "read --matrix: %w", err)
+		return fault.New(fault.Usage, "name a release.toml (docs/reference/matrix.md)", "read --matrix: %w", err)
 	}
 	known := Known()
 	if o.m, err = matrix.Parse(o.Name, data, known); err != nil {

@@ -10,7 +10,7 @@ import (
 
 // TestMatrixExample reads the example of the guide with what this program knows.
 func TestMatrixExample(t *testing.T) {
-	text, err := os.ReadFile("../../docs/matrix.md")
+	text, err := os.ReadFile("../../docs/reference/matrix.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func sdistFormat() Format {
 			Use: "sdist", Short: "Make a source distribution that pip builds with modwsgi",
 			Long: "sdist makes mod_wsgi-VERSION.tar.gz for a package index: pip install builds it on the machine that it installs\n" +
 				"on, for that Python and its httpd, or with an httpd of its own. It names its build backend, modwsgi.build in\n" +
-				"the wheel of this program, which the same index must have: --tools takes it along (docs/release.md). The\n" +
+				"the wheel of this program, which the same index must have: --tools takes it along (docs/guides/package-index.md). The\n" +
 				"archives to build from are inside, so that nothing is fetched then; with --sources module only mod_wsgi's, with\n" +
 				"--sources none none.",
 			Example: "  modwsgi package sdist --tools modwsgi-1.0.0-py3-none-manylinux2014_x86_64.whl --out dist\n" +

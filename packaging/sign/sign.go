@@ -92,7 +92,7 @@ func NewOpenPGP(name string, passphrase []byte) (*OpenPGP, error) {
 		if v.Standing == pgp.Expired {
 			v.Reason = "it expired on " + v.Expires.Format(time.DateOnly)
 		}
-		return nil, fault.New(fault.Usage, "make a key such as gpg --quick-generate-key NAME ed25519 sign; docs/keys.md has the rules",
+		return nil, fault.New(fault.Usage, "make a key such as gpg --quick-generate-key NAME ed25519 sign; docs/reference/keys.md has the rules",
 			"the OpenPGP key %s cannot sign: %s", name, v.Reason)
 	}
 	return &OpenPGP{entity: e}, nil

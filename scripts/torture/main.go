@@ -1,7 +1,7 @@
 //go:build linux
 
 // Torture treats the programs as badly as it can and looks, after each round, whether
-// what docs/reliability.md promises still holds: kills at any moment, disks that fill
+// what docs/concepts/reliability.md promises still holds: kills at any moment, disks that fill
 // up, mirrors that misbehave, many runs at once, reloads and requests without end.
 //
 // It uses the loopback interface only, and what MODWSGI_TEST_BIN, _CACHE and _PYTHON
