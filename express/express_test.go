@@ -16,6 +16,7 @@ import (
 
 	"modwsgi/express/config"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/freeport"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
 )
@@ -159,7 +160,7 @@ func TestCommandLine(t *testing.T) {
 		{"strat-server", 2, "", "did you mean start-server?"},
 		{"start-server --nonsense", 2, "", "Usage: mod_wsgi-express start-server [OPTIONS] [APPLICATION]\n\nmod_wsgi-express: error: no such option: --nonsense\n"},
 		{"module-config extra", 2, "", "takes no argument"},
-		{"start-server app.py", 1, "", "modwsgi install --python"},
+		{"start-server app.py --port " + strconv.Itoa(freeport.Get(t)), 1, "", "modwsgi install --python"},
 	} {
 		dir := t.TempDir()
 		code, stdout, stderr := runProgram(t, &Program{Executable: filepath.Join(dir, "bin", "x"), Dir: dir}, strings.Fields(c.args)...)

@@ -5,10 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/freeport"
 	"modwsgi/internal/receipt"
 )
 
@@ -124,7 +126,7 @@ func TestModuleFitsThePythonOfToday(t *testing.T) {
 			}
 			app := filepath.Join(dir, "app.wsgi")
 			plantText(t, app, "")
-			start := []string{"start-server", app, "--server-root", filepath.Join(dir, "r")}
+			start := []string{"start-server", app, "--server-root", filepath.Join(dir, "r"), "--port", strconv.Itoa(freeport.Get(t))}
 			if os.Geteuid() == 0 {
 				start = append(start, "--user", "nobody")
 			}
