@@ -56,6 +56,7 @@ lint:
 	$(TOOL) forbidigo -set_exit_status -tests=false "$(SHELL_FREE)" ./detect/... ./httpdbuild/... ./modulebuild/... ./installer/... ./express/... ./internal/...
 	$(TOOL) gosec $(GOSEC) ./...
 	@scripts/deadcode
+	$(GO) -C scripts/arrows vet . && $(GO) -C scripts/arrows test .
 	@scripts/vulncheck
 	$(GO) test .
 

@@ -101,7 +101,6 @@ var exceptions = map[string]string{
 	"packaging/dist.go:os.Rename":                       "as os.MkdirAll",
 	"packaging/oci/store.go:os.Open":                    "layers in the scratch directory",
 	"internal/archive/zip.go:os.CreateTemp":             "a private copy in the caller's build directory, made with O_EXCL",
-	"installer/broken.go:filepath.Glob":                 "looks for a broken environment, of which only files are listed",
 	"internal/buildcache/buildcache.go:os.Lstat":        "a name for a new tree in the caller's private work directory",
 	"internal/fetch/aptindex.go:os.ReadFile":            "/etc/os-release",
 	"internal/fetch/aptindex.go:os.Stat":                "apt's helper in /usr/lib",

@@ -29,25 +29,26 @@ var edges = []struct {
 	{"installer/place", []string{"internal/run", "internal/fault", "internal/atomicfile", "internal/flock", "internal/owned"}},
 	{"httpdbuild", []string{"internal/"}},
 	{"modulebuild", []string{"internal/"}},
-	{"detect", []string{"internal/run", "internal/elf", "internal/libpython", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault", "internal/owned", "internal/distro"}},
+	{"detect", []string{"internal/run", "internal/elf", "internal/libpython", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault", "internal/owned", "internal/distro", "internal/filetree"}},
 	{"doctor", []string{"detect", "internal/"}},
 	{"packaging", []string{"python", "internal/"}},
 	{"packaging/produce", []string{"installer", "modulebuild/windows", "express/runtime", "detect", "packaging", "packaging/", "internal/"}}, // what a user asks for
 	{"python", nil},
-	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro"}},
+	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro", "internal/filetree"}},
 	{"express/runtime", nil},
 	{"express/option", []string{"internal/fault", "internal/quote"}},
-	{"express/host", []string{"internal/fault", "internal/run", "internal/owned", "internal/distro"}},
+	{"express/host", []string{"internal/fault", "internal/filetree", "internal/run", "internal/owned", "internal/distro"}},
 	{"express/conf", nil},
 	{"express/config", []string{"express/option", "express/host", "express/conf", "internal/fault"}},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},
 	{"internal/httpc", []string{"internal/run", "internal/fault"}}, // how a server is asked, not what for
-	{"internal/otheruser", nil},
+	{"internal/otheruser", []string{"internal/filetree"}},
+	{"internal/filetree", nil},
 	{"internal/freeport", nil},
 	// What an install uses, and knows nothing of installs.
-	{"internal/prove", []string{"internal/elf", "internal/event", "internal/fault", "internal/owned", "internal/quote", "internal/run", "internal/scratch", "internal/timeline"}},
+	{"internal/prove", []string{"internal/elf", "internal/event", "internal/fault", "internal/filetree", "internal/owned", "internal/quote", "internal/run", "internal/scratch", "internal/timeline"}},
 	{"internal/pages", nil}, // for tests of the documentation
 }
 

@@ -11,11 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"modwsgi/internal/quote"
-
 	"modwsgi/detect"
 	"modwsgi/installer/place"
 	"modwsgi/internal/event"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/prove"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
@@ -199,8 +198,7 @@ func footprint(site string) string {
 
 // leftovers says whether a killed run left its hidden directory.
 func leftovers(site string) bool {
-	found, err := filepath.Glob(filepath.Join(quote.Glob(site), ".modwsgi-*"))
-	return err == nil && len(found) > 0
+	return len(filetree.Glob(site, ".modwsgi-*")) > 0
 }
 
 // roots are the directories in which an install places and removes something.
