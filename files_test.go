@@ -67,6 +67,7 @@ var guarded = []string{
 	"internal/buildcache/list.go",
 	"internal/buildcache/manifest.go",
 	"internal/fetch/aptindex.go",
+	"internal/registry/keychain.go",
 	"installer/verify.go", "installer/verify_ask.go", "installer/verify_log.go", "installer/verify_rights.go", "installer/verify_server.go",
 	"installer/verify_trust.go", "installer/verify_unix.go",
 	"installer/place/copy.go", "installer/place/journal.go", "installer/place/lock.go", "installer/place/move.go",

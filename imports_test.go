@@ -39,18 +39,26 @@ var edges = []struct {
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},
 	{"internal/httpc", []string{"internal/run", "internal/fault"}}, // how a server is asked, not what for
+	{"internal/registry", []string{"internal/httpc", "internal/owned", "internal/run"}},
 	{"internal/otheruser", nil},
 	{"internal/freeport", nil},
 }
 
 // outside says who alone may import certain packages that are not ours.
 var outside = map[string][]string{
-	"os/exec":                         {"internal/run", "express", "internal/otheruser"}, // the launcher lends its terminal to httpd; the last is for tests
-	"net/http":                        {"internal/httpc", "internal/fetch", "installer", "internal/buildcache", "packaging"},
-	"golang.org/x/net/http/httpproxy": {"internal/httpc"},
-	"github.com/mholt/archiver/v3":    {"internal/archive"},
-	"github.com/spf13/cobra":          {"internal/cli"},
-	"github.com/hashicorp/go-version": {"internal/recipe"},
+	"os/exec": {"internal/run", "express", "internal/otheruser"}, // the launcher lends its terminal to httpd; the last is for tests
+	"net/http": {
+		"internal/httpc", "internal/registry", "internal/fetch", // the clients
+		"packaging/oci", // status codes
+		"installer",     // asks the httpd that it has just started, on the loopback interface
+	},
+	"golang.org/x/net/http/httpproxy":                                {"internal/httpc"},
+	"github.com/google/go-containerregistry/pkg/authn":               {"internal/registry"},
+	"github.com/google/go-containerregistry/pkg/v1/remote":           {"internal/registry", "packaging/oci"},
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport": {"internal/registry", "packaging/oci"}, // the latter reads errors
+	"github.com/mholt/archiver/v3":                                   {"internal/archive"},
+	"github.com/spf13/cobra":                                         {"internal/cli"},
+	"github.com/hashicorp/go-version":                                {"internal/recipe"},
 }
 
 func TestImportsPointDownward(t *testing.T) {

@@ -142,7 +142,7 @@ func (f *ociFlags) complete(a *app, o *packOptions) error {
 	}
 	f.o.Exclude = []string{a.abs(o.out), f.o.Layout}
 	f.o.Host, f.o.Tool, f.o.Builder = linkage.Host{Root: "/"}, version.Release, o.builder
-	f.o.Pace = a.pace()
+	f.o.Pace, f.o.Caller, f.o.Runner = a.pace(), a.Env, a.runner()
 	if f.push != "" {
 		target, err := oci.NewTarget(f.push, f.o.Insecure)
 		if err != nil {
@@ -326,7 +326,7 @@ func matrixImage() matrixFormat {
 		},
 		write: func(ctx context.Context, r *matrixRun, c matrix.Cell, d *packaging.Dist, s *matrixStage) ([]string, error) {
 			o := oci.Options{
-				Pace: r.a.pace(),
+				Pace: r.a.pace(), Caller: r.a.Env, Runner: r.a.runner(),
 				Base: orText(r.text(c, "base"), oci.Scratch), App: r.path(r.text(c, "app")), Entry: r.text(c, "entry"), Args: r.list(c, "args"),
 				Port: r.number(c, "port", 8000), User: orText(r.text(c, "user"), "65532:65532"), HealthPath: r.text(c, "health_path"),
 				Docker: r.text(c, "media_types") == "docker", Zstd: r.text(c, "compression") == "zstd", Exclude: []string{r.p.Dir()},
