@@ -41,6 +41,8 @@ var edges = []struct {
 	{"internal/httpc", []string{"internal/run", "internal/fault"}}, // how a server is asked, not what for
 	{"internal/registry", []string{"internal/httpc", "internal/owned", "internal/run"}},
 	{"internal/otheruser", nil},
+	{"internal/fetch/providertest", []string{"internal/fault", "internal/recipe"}}, // for tests
+	{"internal/buildcache/storetest", nil},                                         // for tests
 	{"internal/freeport", nil},
 }
 

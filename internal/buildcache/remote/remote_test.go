@@ -100,7 +100,8 @@ func nothing(t *testing.T, c buildcache.Cache) {
 	}
 }
 
-// stores is the contract of all stores.
+// stores are the kinds of shared caches. Their contract is internal/buildcache/storetest;
+// here is what signatures add.
 var stores = map[string]func(*testing.T) string{
 	"layout":   func(t *testing.T) string { return "oci-layout:" + filepath.Join(t.TempDir(), "shared") },
 	"file":     func(t *testing.T) string { return "file://" + filepath.Join(t.TempDir(), "shared") },
