@@ -30,6 +30,7 @@ type Keychain struct {
 	env    []string
 	runner *run.Runner
 	login  Login
+	limit  time.Duration // for a credential helper
 	mu     sync.Mutex
 	known  map[string]credentials // by repository
 }
@@ -43,9 +44,10 @@ type credentials struct {
 
 func (c credentials) some() bool { return c.user != "" || c.token != "" }
 
-// NewKeychain returns a keychain. Nothing is read before a repository needs it.
-func NewKeychain(env []string, runner *run.Runner, login Login) *Keychain {
-	return &Keychain{env: env, runner: runner, login: login, known: map[string]credentials{}}
+// NewKeychain returns a keychain. Nothing is read before a repository needs it. A
+// credential helper may take as long as the limit.
+func NewKeychain(env []string, runner *run.Runner, login Login, limit time.Duration) *Keychain {
+	return &Keychain{env: env, runner: runner, login: login, limit: limit, known: map[string]credentials{}}
 }
 
 // Resolve implements [authn.Keychain].
@@ -208,13 +210,10 @@ func entryName(key string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(key, "/v1"), "/v2")
 }
 
-// helperTimeout is how long a credential helper may take.
-const helperTimeout = 5 * time.Second
-
 // fromHelper asks a credential helper
 // (https://github.com/docker/docker-credential-helpers).
 func (k *Keychain) fromHelper(ctx context.Context, program, host string) credentials {
-	ctx, cancel := context.WithTimeout(ctx, helperTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.limit)
 	defer cancel()
 	if host == name.DefaultRegistry {
 		host = authn.DefaultAuthKey

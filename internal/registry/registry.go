@@ -10,6 +10,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -36,7 +37,8 @@ type Options struct {
 	Runner *run.Runner  // starts credential helpers; nil for none
 	Login  Login        // variables that win over what docker and podman keep
 	Limits httpc.Limits // how slow a registry may be; a zero Total sets no limit
-	// ConnectTimeout and HeaderTimeout are those of [httpc.Options].
+	// ConnectTimeout and HeaderTimeout are those of [httpc.Options]. The former is
+	// also how long a credential helper may take.
 	ConnectTimeout, HeaderTimeout time.Duration
 	TLS                           *tls.Config // nil trusts the system's authorities
 	// Allowed refuses addresses, of redirects and of token servers too; nil leaves
@@ -63,7 +65,8 @@ func New(o Options) (*Client, error) {
 	if o.Limits.Total != 0 {
 		t = o.Limits.Transport(base)
 	}
-	return &Client{keychain: NewKeychain(o.Env, o.Runner, o.Login), transport: &guard{inner: t, allowed: o.Allowed}, o: o}, nil
+	keychain := NewKeychain(o.Env, o.Runner, o.Login, cmp.Or(o.ConnectTimeout, httpc.ConnectTimeout))
+	return &Client{keychain: keychain, transport: &guard{inner: t, allowed: o.Allowed}, o: o}, nil
 }
 
 // Remote returns the options with which go-containerregistry's functions use this

@@ -111,7 +111,7 @@ func TestWhereCredentialsAreFrom(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			k := NewKeychain(append([]string{"HOME=" + home}, tt.env...), &run.Runner{}, Login{"CACHE_USER", "CACHE_PASSWORD"})
+			k := NewKeychain(append([]string{"HOME=" + home}, tt.env...), &run.Runner{}, Login{"CACHE_USER", "CACHE_PASSWORD"}, time.Second)
 			auth, err := k.Resolve(repo)
 			if err != nil {
 				t.Fatal(err)
@@ -148,7 +148,7 @@ good.example) echo '{"Username":"me","Secret":"s3cret"}' ;;
 esac
 `, 0o755)
 	write(t, filepath.Join(home, ".docker/config.json"), `{"auths":{"good.example":{}},"credsStore":"test"}`, 0o600)
-	k := NewKeychain([]string{"HOME=" + home, "PATH=" + home + ":/bin:/usr/bin"}, &run.Runner{}, Login{})
+	k := NewKeychain([]string{"HOME=" + home, "PATH=" + home + ":/bin:/usr/bin"}, &run.Runner{}, Login{}, 10*time.Second)
 	for _, tt := range [][2]string{{"good.example/x", "me"}, {"good.example/x", "me"}, {"bad.example/x", ""}, {"docker.io/library/x", "T"}} {
 		repo, err := name.NewRepository(tt[0])
 		if err != nil {
