@@ -70,6 +70,7 @@ var guarded = []string{
 	"installer/verify.go",
 	"internal/prove/ask.go", "internal/prove/log.go", "internal/prove/log_unix.go", "internal/prove/prove.go", "internal/prove/rights.go", "internal/prove/server.go",
 	"internal/prove/trust.go", "internal/scratch/temp.go",
+	"internal/registry/keychain.go",
 	"installer/place/copy.go", "installer/place/journal.go", "installer/place/lock.go", "installer/place/move.go",
 	"installer/place/obstacle.go", "installer/place/obstacle_linux.go", "installer/place/place.go",
 	"installer/place/plan.go", "installer/place/recover.go", "installer/place/rename.go", "installer/place/rename_linux.go", "installer/place/rename_unix.go",

@@ -46,6 +46,9 @@ var edges = []struct {
 	{"internal/httpc", []string{"internal/run", "internal/fault"}}, // how a server is asked, not what for
 	{"internal/otheruser", []string{"internal/filetree"}},
 	{"internal/filetree", nil},
+	{"internal/registry", []string{"internal/httpc", "internal/owned", "internal/run"}},
+	{"internal/fetch/providertest", []string{"internal/fault", "internal/recipe"}}, // for tests
+	{"internal/buildcache/storetest", nil},                                         // for tests
 	{"internal/freeport", nil},
 	// What an install uses, and knows nothing of installs.
 	{"internal/prove", []string{"internal/elf", "internal/event", "internal/fault", "internal/filetree", "internal/owned", "internal/quote", "internal/run", "internal/scratch", "internal/timeline"}},
@@ -54,12 +57,19 @@ var edges = []struct {
 
 // outside says who alone may import certain packages that are not ours.
 var outside = map[string][]string{
-	"os/exec":                         {"internal/run", "express", "internal/otheruser"}, // the launcher lends its terminal to httpd; the last is for tests
-	"net/http":                        {"internal/httpc", "internal/fetch", "internal/prove", "internal/buildcache", "packaging"},
-	"golang.org/x/net/http/httpproxy": {"internal/httpc"},
-	"github.com/mholt/archiver/v3":    {"internal/archive"},
-	"github.com/spf13/cobra":          {"internal/cli"},
-	"github.com/hashicorp/go-version": {"internal/recipe"},
+	"os/exec": {"internal/run", "express", "internal/otheruser"}, // the launcher lends its terminal to httpd; the last is for tests
+	"net/http": {
+		"internal/httpc", "internal/registry", "internal/fetch", // the clients
+		"packaging/oci",  // status codes
+		"internal/prove", // asks the httpd that it has just started, on the loopback interface
+	},
+	"golang.org/x/net/http/httpproxy":                                {"internal/httpc"},
+	"github.com/google/go-containerregistry/pkg/authn":               {"internal/registry"},
+	"github.com/google/go-containerregistry/pkg/v1/remote":           {"internal/registry", "packaging/oci"},
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport": {"internal/registry", "packaging/oci"}, // the latter reads errors
+	"github.com/mholt/archiver/v3":                                   {"internal/archive"},
+	"github.com/spf13/cobra":                                         {"internal/cli"},
+	"github.com/hashicorp/go-version":                                {"internal/recipe"},
 }
 
 func TestImportsPointDownward(t *testing.T) {

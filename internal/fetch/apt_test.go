@@ -192,6 +192,7 @@ type debianMirror struct {
 	mu    sync.Mutex
 	files map[string][]byte
 	asked []string
+	pool  http.HandlerFunc // answers for what the suites name; nil serves files
 }
 
 func newDebianMirror(t *testing.T) *debianMirror {
@@ -201,7 +202,12 @@ func newDebianMirror(t *testing.T) *debianMirror {
 		m.mu.Lock()
 		data, ok := m.files[r.URL.Path]
 		m.asked = append(m.asked, r.URL.Path)
+		pool := m.pool
 		m.mu.Unlock()
+		if pool != nil && strings.Contains(r.URL.Path, "/pool/") {
+			pool(w, r)
+			return
+		}
 		if !ok || data == nil {
 			http.NotFound(w, r)
 			return
@@ -232,11 +238,17 @@ func (m *debianMirror) count(suffix string) (n int) {
 
 // publish adds a suite whose index names these files of the package mod-wsgi.
 func (m *debianMirror) publish(suite, dir string, files map[string][]byte) {
-	var index, zipped bytes.Buffer
-	fmt.Fprintf(&index, "Package: mod-wsgi\nVersion: 1\nDirectory: %s\nChecksums-Sha256:\n", dir)
+	var lines string
 	for name, data := range files {
-		fmt.Fprintf(&index, " %x %d %s\n", sha256.Sum256(data), len(data), name)
+		lines += fmt.Sprintf(" %x %d %s\n", sha256.Sum256(data), len(data), name)
 	}
+	m.publishSums(suite, dir, lines)
+}
+
+// publishSums is publish with the lines of the index.
+func (m *debianMirror) publishSums(suite, dir, lines string) {
+	var index, zipped bytes.Buffer
+	fmt.Fprintf(&index, "Package: mod-wsgi\nVersion: 1\nDirectory: %s\nChecksums-Sha256:\n%s", dir, lines)
 	z := gzip.NewWriter(&zipped)
 	_, _ = z.Write(index.Bytes())
 	_ = z.Close()

@@ -104,7 +104,8 @@ func (e *entry) dropEmptyPartial() {
 }
 
 // fromCache returns the cached archive. A damaged one is dropped.
-func (f *Fetcher) fromCache(a recipe.Archive, e *entry, missing *NotObtainable) (*File, error) {
+func (f *Fetcher) fromCache(_ context.Context, s *search) (*File, error) {
+	a, e, missing := s.archive, s.entry, s.missing
 	path := e.path(a.File)
 	err := verifyFile(path, a, digest.OpenHere)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -127,7 +128,8 @@ func (f *Fetcher) fromCache(a recipe.Archive, e *entry, missing *NotObtainable) 
 
 // fromSourceDirs looks into the user's directories. A file of a right name that
 // is not the archive is an error.
-func (f *Fetcher) fromSourceDirs(a recipe.Archive, missing *NotObtainable) (*File, error) {
+func (f *Fetcher) fromSourceDirs(_ context.Context, s *search) (*File, error) {
+	a, missing := s.archive, s.missing
 	for _, dir := range f.opts.SourceDirs {
 		found := ""
 		for _, name := range spellings(a) {

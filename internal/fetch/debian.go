@@ -21,14 +21,13 @@ const aptDir = "apt"
 // fromDebian takes the archive out of a Debian source package: one file of it,
 // from the first suite and mirror that still has it. That it is the pinned file
 // is checked twice, in the mirror's signed index and by what came.
-func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p *progress, missing *NotObtainable, q *queue) (*File, error) {
-	name := a.Component + " source package"
-	if a.Debian != nil {
-		name = a.Debian.File
-	}
-	if f.opts.NoDebian {
+func (f *Fetcher) fromDebian(ctx context.Context, s *search) (*File, error) {
+	a, e, missing, q := s.archive, s.entry, s.missing, s.queue
+	places := f.debianPlaces(a)
+	if len(places) == 0 {
 		return nil, nil
 	}
+	name := places[0]
 	t := q.turn(f.opts.MinRate)
 	if q.debian {
 		t.rate = 0 // it was too slow, and nobody else has it
@@ -49,7 +48,7 @@ func (f *Fetcher) fromDebian(ctx context.Context, a recipe.Archive, e *entry, p 
 		missing.add(Debian, name, errors.New("no suite of the mirror has a source package with this file"))
 	}
 	for _, src := range found {
-		file, err := f.takeFrom(ctx, a, e, index, src, p, t.rate)
+		file, err := f.takeFrom(ctx, a, e, index, src, s.progress, t.rate)
 		var local *localError
 		var bad *BadSignature
 		switch {

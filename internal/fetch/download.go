@@ -40,16 +40,17 @@ type partialState struct {
 
 // fromURLs downloads from the first mirror or address that has the archive, and
 // gives it in reasonable time.
-func (f *Fetcher) fromURLs(ctx context.Context, a recipe.Archive, e *entry, p *progress, missing *NotObtainable, q *queue) (*File, error) {
+func (f *Fetcher) fromURLs(ctx context.Context, s *search) (*File, error) {
+	a, e, p, q := s.archive, s.entry, s.progress, s.queue
 	for i, u := range f.addresses(a) {
-		s := place{url: u, users: i < 2*len(f.mirrors)}
-		file, err := f.fromURL(ctx, a, e, s, p, q.turn(f.opts.MinRate))
+		at := place{url: u, users: i < 2*len(f.mirrors)}
+		file, err := f.fromURL(ctx, a, e, at, p, q.turn(f.opts.MinRate))
 		if file != nil || err == nil || !tryNext(ctx, err) {
 			return file, err
 		}
-		missing.add(URL, httpc.Redact(u), err)
+		s.missing.add(URL, httpc.Redact(u), err)
 		if httpc.TooSlow(err) {
-			q.slow = append(q.slow, s)
+			q.slow = append(q.slow, at)
 			e.keepSlow()
 			p.text(fmt.Sprintf("%s: %v; the next server is asked", u.Host, err))
 		}

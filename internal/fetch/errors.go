@@ -13,8 +13,6 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-var errOffline = errors.New("not asked, offline")
-
 // Attempt is one place that did not have an archive.
 type Attempt struct {
 	Provider string // SourceDir, Cache, URL or Debian

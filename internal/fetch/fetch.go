@@ -186,50 +186,6 @@ func (f *Fetcher) Fetch(ctx context.Context, a recipe.Archive) (*File, error) {
 	return file, nil
 }
 
-func (f *Fetcher) fetch(ctx context.Context, a recipe.Archive, p *progress) (got *File, err error) {
-	missing := &NotObtainable{Archive: a}
-	if file, err := f.fromSourceDirs(a, missing); file != nil || err != nil {
-		return file, err
-	}
-	e, err := f.openEntry(ctx, a, p)
-	if err != nil {
-		return nil, err
-	}
-	defer e.close()
-	defer func() { got, err = f.held(got, err) }() // while the entry is locked
-	if file, err := f.fromCache(a, e, missing); file != nil || err != nil {
-		return file, err
-	}
-	if f.opts.Offline {
-		return nil, fault.Wrap(fault.Source, "", f.offline(missing))
-	}
-	q := f.newQueue(a)
-	for _, provider := range []func(context.Context, recipe.Archive, *entry, *progress, *NotObtainable, *queue) (*File, error){
-		f.fromURLs, f.fromDebian, f.fromSlow,
-	} {
-		file, err := provider(ctx, a, e, p, missing, q)
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("fetch %s: %w", a, context.Cause(ctx))
-		}
-		if file != nil || err != nil {
-			return file, err
-		}
-	}
-	return nil, fault.Wrap(fault.Source, "", missing)
-}
-
-// offline records what would have been asked.
-func (f *Fetcher) offline(missing *NotObtainable) *NotObtainable {
-	missing.Offline = true
-	for _, u := range f.addresses(missing.Archive) {
-		missing.add(URL, httpc.Redact(u), errOffline)
-	}
-	if d := missing.Archive.Debian; d != nil && !f.opts.NoDebian {
-		missing.add(Debian, d.File, errOffline)
-	}
-	return missing
-}
-
 // place moves a verified file, of which it gets the path, to its name in the cache.
 func (e *entry) place(verified string, a recipe.Archive) (string, error) {
 	if err := e.rename(verified, a.File); err != nil {

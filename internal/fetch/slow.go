@@ -26,9 +26,11 @@ type queue struct {
 }
 
 func (f *Fetcher) newQueue(a recipe.Archive) *queue {
-	q := &queue{until: time.Now().Add(f.opts.Total), places: len(f.addresses(a))}
-	if !f.opts.NoDebian {
-		q.places++
+	q := &queue{until: time.Now().Add(f.opts.Total)}
+	for _, by := range providers {
+		if by.places != nil {
+			q.places += len(by.places(f, a))
+		}
 	}
 	return q
 }
@@ -49,7 +51,8 @@ func (q *queue) turn(rate int64) turn {
 // fromSlow goes on, where nobody else has the archive, with those that were too
 // slow: whatever comes within the time that is left is fast enough then. It may be
 // the user's own line that is slow.
-func (f *Fetcher) fromSlow(ctx context.Context, a recipe.Archive, e *entry, p *progress, missing *NotObtainable, q *queue) (*File, error) {
+func (f *Fetcher) fromSlow(ctx context.Context, s *search) (*File, error) {
+	a, e, q := s.archive, s.entry, s.queue
 	q.places = len(q.slow)
 	if len(q.slow) > 0 {
 		q.places--
@@ -59,18 +62,18 @@ func (f *Fetcher) fromSlow(ctx context.Context, a recipe.Archive, e *entry, p *p
 	if q.debian {
 		q.places++
 	}
-	for _, s := range q.slow {
-		file, err := f.fromURL(ctx, a, e, s, p, q.turn(0))
+	for _, at := range q.slow {
+		file, err := f.fromURL(ctx, a, e, at, s.progress, q.turn(0))
 		if file != nil || err == nil || !tryNext(ctx, err) {
 			return file, err
 		}
-		missing.add(URL, httpc.Redact(s.url), err)
+		s.missing.add(URL, httpc.Redact(at.url), err)
 		e.dropEmptyPartial()
 	}
 	if !q.debian {
 		return nil, nil
 	}
-	return f.fromDebian(ctx, a, e, p, missing, q)
+	return f.fromDebian(ctx, s)
 }
 
 // keepSlow keeps what a slow server gave. The next one goes on from a copy of it,

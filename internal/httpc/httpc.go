@@ -10,6 +10,7 @@
 package httpc
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -42,10 +43,7 @@ func NewTransport(o Options) (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	connect := o.ConnectTimeout
-	if connect == 0 {
-		connect = ConnectTimeout
-	}
+	connect := cmp.Or(o.ConnectTimeout, ConnectTimeout)
 	return &http.Transport{
 		Proxy:                  func(r *http.Request) (*url.URL, error) { return proxy(r.URL) },
 		DialContext:            (&net.Dialer{Timeout: connect, KeepAlive: 15 * time.Second}).DialContext,

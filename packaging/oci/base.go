@@ -109,7 +109,11 @@ func (m *maker) resolveBase(i *image) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	desc, err := remote.Get(ref, m.o.remote(m.ctx)...)
+	client, err := m.o.registry()
+	if err != nil {
+		return nil, err
+	}
+	desc, err := remote.Get(ref, client.Remote(m.ctx)...)
 	if err != nil {
 		return nil, m.baseProblem(err)
 	}

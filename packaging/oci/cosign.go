@@ -60,8 +60,12 @@ func (m *maker) sign(repo name.Repository, h v1.Hash) error {
 	if err != nil {
 		return err
 	}
+	client, err := m.o.registry()
+	if err != nil {
+		return err
+	}
 	tag := signatureTag(repo, h)
-	there, err := remote.Image(tag, m.o.remote(m.ctx)...)
+	there, err := remote.Image(tag, client.Remote(m.ctx)...)
 	var answer *transport.Error
 	switch {
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
@@ -82,7 +86,7 @@ func (m *maker) sign(repo name.Repository, h v1.Hash) error {
 	if err != nil {
 		return err
 	}
-	return remote.Write(tag, all, m.o.remote(m.ctx)...)
+	return remote.Write(tag, all, client.Remote(m.ctx)...)
 }
 
 // signed says whether a signature by our key is among those that are there.

@@ -12,8 +12,8 @@ package oci
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
-	"net/http"
 	"os"
 	"path"
 	"regexp"
@@ -21,12 +21,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/httpc"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/registry"
+	"modwsgi/internal/run"
 	"modwsgi/packaging"
 	"modwsgi/packaging/linkage"
 )
@@ -72,10 +73,13 @@ type Options struct {
 	Time    time.Time
 	// Parameters are what the environment of the build was, for the provenance statement.
 	Parameters map[string]string
-	Keychain   authn.Keychain
-	Transport  http.RoundTripper
+	Caller     []string     // environment of the caller: credentials and proxies of registries
+	Runner     *run.Runner  // starts credential helpers
 	Pace       httpc.Limits // how slow a registry may be; the zero value sets no limit
 	Insecure   bool         // registries without TLS
+
+	tls    *tls.Config // made by Trust
+	client *registry.Client
 }
 
 // Input is the stage for one CPU and what goes with it.

@@ -6,21 +6,21 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
-	"syscall"
+	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/httpc"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/registry"
 )
 
 // Target is where an image is pushed to.
@@ -46,33 +46,29 @@ func NewTarget(text string, insecure bool) (*Target, error) {
 	return &Target{tag}, nil
 }
 
-// keychain is where credentials are from: what docker login or podman login wrote.
-func (o *Options) keychain() authn.Keychain {
-	if o.Keychain != nil {
-		return o.Keychain
+// registry is the client of registries, made when it is first needed.
+func (o *Options) registry() (*registry.Client, error) {
+	if o.client != nil {
+		return o.client, nil
 	}
-	return authn.DefaultKeychain
+	c, err := registry.New(registry.Options{
+		Env: o.Caller, Runner: o.Runner, Limits: o.Pace, ConnectTimeout: connectTimeout, TLS: o.tls,
+		Retry: httpc.Retry{Again: 2, Delay: time.Second, Max: 20 * time.Second},
+	})
+	o.client = c
+	return c, err
 }
 
-func (o *Options) transport() http.RoundTripper {
-	base := o.Transport
-	if base == nil {
-		base = remote.DefaultTransport
-	}
-	if o.Pace.Total == 0 {
-		return base
-	}
-	return o.Pace.Transport(base)
-}
+// connectTimeout is longer than that of downloads, for which there are other servers.
+const connectTimeout = 30 * time.Second
 
-// Trust prepares Transport for registries whose certificate the authorities in a
-// file have signed ("" for none), and for those of Insecure.
+// Trust prepares for registries whose certificate the authorities in a file have
+// signed ("" for none), and for those of Insecure.
 func (o *Options) Trust(file string) error {
 	if file == "" && !o.Insecure {
 		return nil
 	}
-	t := remote.DefaultTransport.(*http.Transport).Clone()
-	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: o.Insecure && file == ""} // #nosec G402 -- with --insecure-registry only
+	o.tls = &tls.Config{InsecureSkipVerify: o.Insecure && file == ""} // #nosec G402 -- with --insecure-registry only
 	if file != "" {
 		data, err := owned.ReadFile(file, maxAuthorities)
 		if err != nil {
@@ -85,31 +81,9 @@ func (o *Options) Trust(file string) error {
 		if !pool.AppendCertsFromPEM(data) {
 			return fault.New(fault.Usage, "name a file with certificates in PEM", "--registry-ca: there is no certificate in %s", file)
 		}
-		t.TLSClientConfig.RootCAs = pool
+		o.tls.RootCAs = pool
 	}
-	o.Transport = t
 	return nil
-}
-
-func (o *Options) remote(ctx context.Context) []remote.Option {
-	return []remote.Option{
-		remote.WithContext(ctx), remote.WithAuthFromKeychain(o.keychain()), remote.WithTransport(o.transport()), remote.WithUserAgent("modwsgi"),
-		remote.WithRetryPredicate(again),
-	}
-}
-
-// again says whether a request is worth another try: not where nobody listens, which
-// is told at once.
-func again(err error) bool {
-	var op *net.OpError
-	if err == nil || errors.As(err, &op) && op.Op == "dial" {
-		return false
-	}
-	var temporary interface{ Temporary() bool }
-	if errors.As(err, &temporary) && temporary.Temporary() {
-		return true
-	}
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed)
 }
 
 // CheckPush asks the registry whether the image may be pushed, before anything is
@@ -118,20 +92,14 @@ func (o *Options) CheckPush(ctx context.Context) error {
 	if o.Push == nil {
 		return nil
 	}
-	if err := remote.CheckPushPermission(o.Push.ref, o.keychain(), contextTransport{ctx, o.transport()}); err != nil {
+	c, err := o.registry()
+	if err != nil {
+		return err
+	}
+	if err := c.CheckPush(ctx, o.Push.ref); err != nil {
 		return o.pushProblem(ctx, err)
 	}
 	return nil
-}
-
-// contextTransport ends requests with a context that the library does not take.
-type contextTransport struct {
-	ctx context.Context
-	http.RoundTripper
-}
-
-func (c contextTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return c.RoundTripper.RoundTrip(r.WithContext(c.ctx))
 }
 
 func (o *Options) pushProblem(ctx context.Context, err error) error {
@@ -185,7 +153,11 @@ func (m *maker) signAll(repo name.Repository, digest v1.Hash) error {
 // push uploads everything by digest, and sets the tag at the end: whoever pulls the
 // tag meanwhile gets what it was.
 func (m *maker) push(index v1.ImageIndex) (string, error) {
-	opts, repo := m.o.remote(m.ctx), m.o.Push.ref.Repository
+	client, err := m.o.registry()
+	if err != nil {
+		return "", err
+	}
+	opts, repo := client.Remote(m.ctx), m.o.Push.ref.Repository
 	fail := func(err error) (string, error) { return "", m.o.pushProblem(m.ctx, err) }
 	var last remote.Taggable
 	var digest v1.Hash

@@ -115,7 +115,7 @@ func image(w *Work) (oci.Options, error) {
 		Base: orText(v.Text("base"), oci.Scratch), BasePython: v.Text("base_python"), App: v.Text("app"), Entry: v.Text("entry"), Args: v.List("args"),
 		Port: v.Number("port"), User: orText(v.Text("user"), nobody), HealthPath: v.Text("health_path"), LayerOnly: v.Flag("layer_only"),
 		Docker: v.Text("media_types") == "docker", Zstd: v.Text("compression") == "zstd", Tag: v.Text("tag"), Layout: v.Text("layout"),
-		Name: v.Text("file_name"), CACerts: v.Text("ca_certificates"), Insecure: v.Flag("insecure_registry"), Pace: w.Pace,
+		Name: v.Text("file_name"), CACerts: v.Text("ca_certificates"), Insecure: v.Flag("insecure_registry"), Pace: w.Pace, Caller: w.Build.Env, Runner: w.Build.Runner,
 		Host: linkage.Host{Root: "/"}, Tool: version.Release, Builder: w.Builder, Time: w.Time, Parameters: environment(w.Trees, w.Time),
 		Exclude: []string{w.Out}, Labels: map[string]string{}, Env: map[string]string{},
 	}

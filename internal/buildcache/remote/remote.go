@@ -11,6 +11,7 @@ package remote
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/httpc"
+	"modwsgi/internal/registry"
 	"modwsgi/internal/run"
 	"modwsgi/internal/scratch"
 )
@@ -41,6 +43,8 @@ type Options struct {
 	Rate   int64         // bytes per second that an answer must have; 0 for MODWSGI_DOWNLOAD_MIN_RATE, or 8 KiB; negative for any
 	Age    Age           // which entries are too old
 	Lock   time.Duration // how long another process may change a directory's index; 0 for flock.DefaultLimit, negative does not wait
+
+	tls *tls.Config // of tests
 }
 
 // Cache is a shared cache. It is safe for concurrent use.
@@ -59,7 +63,7 @@ type store interface {
 	putManifest(ctx context.Context, tag string, data []byte) error
 }
 
-var errMissing = errors.New("it is not there")
+var errMissing = registry.ErrMissing
 
 // Refused is an entry that is there and must not be used.
 type Refused struct {
@@ -98,11 +102,11 @@ func Open(address string, o Options) (*Cache, error) {
 	var dir string
 	switch {
 	case strings.HasPrefix(address, "oci://"):
-		r, err := newRegistry(strings.TrimPrefix(address, "oci://"), o)
+		r, err := openRepository(strings.TrimPrefix(address, "oci://"), o)
 		if err != nil {
 			return nil, fault.New(fault.Usage, "write oci://REGISTRY/REPOSITORY, as in oci://ghcr.io/example/modwsgi-cache, without a tag", "the cache %q cannot be used: %w", hide(address), err)
 		}
-		c.name, c.store = "oci://"+r.host+"/"+r.repo, r
+		c.name, c.store = "oci://"+r.String(), r
 	case strings.HasPrefix(address, "oci-layout:"):
 		dir = strings.TrimPrefix(address, "oci-layout:")
 	case strings.HasPrefix(address, "file://"):
