@@ -10,6 +10,7 @@ import (
 
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
+	"modwsgi/internal/buildcache"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
@@ -109,7 +110,7 @@ func (p *Plan) restoreOrBuild(ctx context.Context, w *workspace, b *httpdbuild.R
 	if src.unseen {
 		return errNeedsSources
 	}
-	release, made, err := cache.alone(ctx, key, "httpd")
+	release, made, err := cache.Alone(ctx, key, "httpd")
 	if err != nil {
 		return err
 	}
@@ -130,18 +131,18 @@ func (p *Plan) restoreOrBuild(ctx context.Context, w *workspace, b *httpdbuild.R
 	if err != nil {
 		return err
 	}
-	cache.store(ctx, key, b.Stage, httpdAbout(b, src, built.Unpacked))
+	cache.Keep(ctx, key, b.Stage, httpdAbout(b, src, built.Unpacked))
 	return nil
 }
 
 // restoreHTTPD takes the tree of httpd out of the cache.
 func (p *Plan) restoreHTTPD(ctx context.Context, w *workspace, b *httpdbuild.Request, key string, src *sources, out *product) error {
-	e, err := w.builds.restore(ctx, key, b.Stage)
+	e, err := w.builds.Restore(ctx, key, b.Stage)
 	if err != nil {
 		return err
 	}
 	if out.cached = e != nil; out.cached {
-		p.request.Events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from " + w.builds.from(key))
+		p.request.Events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from " + w.builds.From(key))
 		return nil
 	}
 	return owned.RemoveAll(b.Stage)
@@ -170,7 +171,7 @@ func (p *Plan) buildModule(ctx context.Context, w *workspace, src *sources, out 
 		b := p.moduleRequest(w, out.httpd, src.files["mod_wsgi"])
 		if err := p.restoreModule(ctx, w, &b, src.files["mod_wsgi"], out); err != nil || out.module != nil {
 			if out.file = src.files["mod_wsgi"]; err == nil && out.file.Path == "" {
-				w.builds.describe(out.key, src)
+				src.complete(w.builds.Parts(out.key))
 				p.tell(src, "mod_wsgi", p.Module.Versions)
 			}
 			return err
@@ -191,7 +192,7 @@ func (p *Plan) buildModule(ctx context.Context, w *workspace, src *sources, out 
 // --reinstall it is made in any case.
 func (p *Plan) compileModule(ctx context.Context, w *workspace, b *modulebuild.Request, f *fetch.File, out *product) error {
 	if !p.request.Reinstall {
-		release, made, err := w.builds.alone(ctx, out.key, "module")
+		release, made, err := w.builds.Alone(ctx, out.key, "module")
 		if err != nil {
 			return err
 		}
@@ -212,7 +213,7 @@ func (p *Plan) compileModule(ctx context.Context, w *workspace, b *modulebuild.R
 	if out.module, err = modulebuild.Build(ctx, *b); err != nil {
 		return err
 	}
-	w.builds.store(ctx, out.key, b.Out, moduleAbout(b, out.inputs, f, out.module.Unpacked))
+	w.builds.Keep(ctx, out.key, b.Out, moduleAbout(b, out.inputs, f, out.module.Unpacked))
 	return nil
 }
 
@@ -222,17 +223,17 @@ func (p *Plan) restoreModule(ctx context.Context, w *workspace, b *modulebuild.R
 	if out.inputs, err = moduleInputs(*b); err != nil {
 		return err
 	}
-	out.key = hashOf(out.inputs)
-	w.builds.want(out.key, out.inputs, f)
+	out.key = buildcache.KeyOf(out.inputs)
+	w.builds.Want(out.key, out.inputs, map[string]string{"mod_wsgi": f.Archive.SHA256})
 	if p.request.Reinstall {
-		w.builds.forget(out.key)
+		w.builds.Forget(out.key)
 		return nil
 	}
-	if out.module, err = w.builds.restoreModule(ctx, out.key, b); err != nil {
+	if out.module, err = restoreModule(ctx, w.builds, out.key, p.request.Events, b); err != nil {
 		return err
 	}
 	if out.moduleCached = out.module != nil; out.moduleCached {
-		p.request.Events.Note("mod_wsgi " + b.Version + " was built before for this Python and httpd: taken from " + w.builds.from(out.key))
+		p.request.Events.Note("mod_wsgi " + b.Version + " was built before for this Python and httpd: taken from " + w.builds.From(out.key))
 	}
 	return nil
 }

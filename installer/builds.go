@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/internal/buildstore"
+	"modwsgi/internal/event"
 	"modwsgi/internal/quote"
 
 	"modwsgi/detect"
@@ -157,13 +159,13 @@ func withoutPlaces(flags []string, trees map[string]string) []string {
 
 // restoreModule takes the module out of the cache, at the place where Build
 // would have left it.
-func (b *builds) restoreModule(ctx context.Context, key string, r *modulebuild.Request) (*modulebuild.Result, error) {
+func restoreModule(ctx context.Context, b *buildstore.Store, key string, events event.Sink, r *modulebuild.Request) (*modulebuild.Result, error) {
 	dest := filepath.Join(r.Work, "cached")
 	if err := os.MkdirAll(r.Work, 0o755); err != nil {
 		return nil, err
 	}
 	defer func() { _ = owned.RemoveAll(r.Work) }()
-	e, err := b.restore(ctx, key, dest)
+	e, err := b.Restore(ctx, key, dest)
 	if e == nil || err != nil {
 		return nil, err
 	}
@@ -173,8 +175,8 @@ func (b *builds) restoreModule(ctx context.Context, key string, r *modulebuild.R
 		return nil, err
 	}
 	if err := os.Rename(filepath.Join(dest, name), out); errors.Is(err, fs.ErrNotExist) {
-		b.q.Events.Note("the build cache has something else under the key of the module: it is built again")
-		b.forget(key)
+		events.Note("the build cache has something else under the key of the module: it is built again")
+		b.Forget(key)
 		return nil, nil
 	} else if err != nil {
 		return nil, err
@@ -201,6 +203,6 @@ func (p *Plan) moduleRequest(w *workspace, h *detect.HTTPD, f *fetch.File) modul
 		},
 		HTTPD:   modulebuild.HTTPD{Version: h.Version, MMN: h.MMN, IncludeDirs: h.IncludeDirs, CPPFlags: h.CPPFlags, CFlags: h.CFlags},
 		RunPath: p.moduleRunPath(), Tools: p.tools, Jobs: q.Jobs, Timeline: q.Timeline,
-		Work: w.path("mod_wsgi"), Out: filepath.Join(w.dir, "stage", "module"), Logs: w.logs, Runner: q.Runner, Events: q.Events,
+		Work: w.Path("mod_wsgi"), Out: filepath.Join(w.Dir, "stage", "module"), Logs: w.Logs, Runner: q.Runner, Events: q.Events,
 	}
 }

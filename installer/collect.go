@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/recipe"
 )
@@ -58,7 +59,8 @@ func Collect(ctx context.Context, q Request) (_ *Collected, err error) {
 	if err := q.findCache(); err != nil {
 		return nil, err
 	}
-	release, err := q.openDownloads()
+	var release func()
+	q.downloads, q.hold, release, err = cachedir.OpenDownloads(cachedir.WorkOptions{Path: q.CacheDir, Env: q.Env, Events: q.Events})
 	if err != nil {
 		return nil, err
 	}

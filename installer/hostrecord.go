@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"modwsgi/httpdbuild"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
@@ -49,7 +50,7 @@ func recordName(q *Request) string {
 	if exe, err := os.Executable(); err == nil {
 		_, _ = fmt.Fprintln(h, stateOf(exe))
 	}
-	env := q.toolEnv()
+	env := cachedir.ToolEnv(q.Env)
 	slices.Sort(env)
 	for _, v := range env {
 		if buildVariables.MatchString(v) && !strings.HasPrefix(v, "XDG_") && !strings.HasPrefix(v, "MODWSGI_") {
@@ -62,15 +63,15 @@ func recordName(q *Request) string {
 // openRecords opens the directory of the records. With create it is made where it
 // is missing.
 func openRecords(q *Request, create bool) (*owned.Dir, error) {
-	store, err := openStore(q.CacheDir, create)
+	store, err := cachedir.Open(q.CacheDir, create)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = store.Close() }()
 	if create {
-		return store.MakeSub(partHost, 0o700)
+		return store.MakeSub(cachedir.Host, 0o700)
 	}
-	return store.Sub(partHost)
+	return store.Sub(cachedir.Host)
 }
 
 // mostOfRecord is how many bytes a record may have.

@@ -241,10 +241,10 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
+	defer w.Close()
 	p.rememberHost(ctx)
-	if w.keep {
-		q.Events.Note("sources and objects are kept in " + w.kept())
+	if q.KeepBuild {
+		q.Events.Note("sources and objects are kept in " + w.Kept())
 	}
 	for _, reason := range p.Reasons {
 		q.Events.Note(reason)
@@ -270,7 +270,7 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 	defer stop()
 	tried := make(chan error, 1)
 	go func() {
-		_, err := prove.Step(trying, q.proving(w.logs), "verify stage", p.stagedSubject(s, made))
+		_, err := prove.Step(trying, q.proving(w.Logs), "verify stage", p.stagedSubject(s, made))
 		if prove.Untried(err) != nil { // it is said once, of what is placed
 			err = nil
 		}
@@ -284,7 +284,7 @@ func (p *Plan) carryOut(ctx context.Context, locked *place.Locked) (*Report, err
 	}
 	r := p.report(src, made)
 	r.Removed = namesOf(p.earlier)
-	r.Proof, r.Untried, r.Logs = proof, why, w.logs
+	r.Proof, r.Untried, r.Logs = proof, why, w.Logs
 	return r, nil
 }
 
@@ -370,7 +370,7 @@ func (p *Plan) place(ctx context.Context, locked *place.Locked, w *workspace, s 
 	if err != nil {
 		return nil, "", err
 	}
-	proof, err := p.verifyPlaced(ctx, w.logs)
+	proof, err := p.verifyPlaced(ctx, w.Logs)
 	if untried, err = tolerate(q.Events, err); err != nil {
 		if rerr := t.Rollback(); rerr != nil {
 			return nil, "", errors.Join(err, fmt.Errorf("undo: %w", rerr))

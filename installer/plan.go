@@ -12,6 +12,7 @@ import (
 
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
@@ -442,7 +443,7 @@ func (p *Plan) probeHost(ctx context.Context) error {
 	}
 	defer func() { _ = made.Discard() }()
 	temp := made.Path()
-	env := q.toolEnv()
+	env := cachedir.ToolEnv(q.Env)
 	if dir := run.Getenv(q.Env, "CCACHE_DIR"); dir != run.Getenv(env, "CCACHE_DIR") {
 		q.Events.Note("CCACHE_DIR is " + dir + ", which another user can change: it is not used")
 	}

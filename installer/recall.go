@@ -65,10 +65,10 @@ func (p *Plan) recall(ctx context.Context, w *workspace) (*sources, error) {
 	if p.HTTPD.Action == BuildHTTPD {
 		b := p.httpdRequest(w, src)
 		w.wantHTTPD(&b, src)
-		if ok, err := w.builds.has(ctx, b.Key()); !ok || err != nil {
+		if ok, err := w.builds.Has(ctx, b.Key()); !ok || err != nil {
 			return nil, err
 		}
-		w.builds.describe(b.Key(), src)
+		src.complete(w.builds.Parts(b.Key()))
 	}
 	for name := range chosen {
 		if name != "mod_wsgi" { // that one may still be another
@@ -104,7 +104,7 @@ func (p *Plan) httpdRequest(w *workspace, src *sources) httpdbuild.Request {
 	b := httpdbuild.Request{
 		Features: src.features, Host: p.host, Jobs: q.Jobs,
 		Timeline: q.Timeline,
-		Work:     w.path("httpd"), Stage: filepath.Join(w.dir, "stage", "httpd"), Logs: w.logs, Runner: q.Runner, Events: q.Events,
+		Work:     w.Path("httpd"), Stage: filepath.Join(w.Dir, "stage", "httpd"), Logs: w.Logs, Runner: q.Runner, Events: q.Events,
 	}
 	if d, err := httpdbuild.ParseDriver(q.BuildDriver); err == nil { // checked before
 		b.Driver = d

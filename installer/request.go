@@ -17,6 +17,8 @@ import (
 
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/buildcache/remote"
+	"modwsgi/internal/buildstore"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/cgroup"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
@@ -63,17 +65,7 @@ type Request struct {
 	Dir      string   // the caller's working directory, absolute
 	Env      []string // the caller's environment
 
-	// A shared build cache: where it is, the private key that entries are pushed
-	// with ("" for reading only), public keys whose entries count, and whether a
-	// registry elsewhere may be asked without TLS. Empty ones are taken from
-	// MODWSGI_CACHE, MODWSGI_CACHE_SIGN_KEY and MODWSGI_CACHE_TRUST.
-	Cache        string
-	CacheSignKey string
-	CacheTrust   []string
-	// CacheMaxAge is the age from which builds of a shared cache do not count any
-	// more ("30d", "none"), CacheNotBefore a date before which none does.
-	CacheMaxAge, CacheNotBefore string
-	CacheHTTP                   bool
+	buildstore.SharedOptions // of a shared build cache
 
 	// LockTimeout is how long another run is waited for, see flock.Limit; "" is
 	// MODWSGI_LOCK_TIMEOUT, and without that ten minutes.
@@ -162,6 +154,46 @@ func (q *Request) abs(path string) string {
 		return filepath.Clean(path)
 	}
 	return filepath.Join(q.Dir, path)
+}
+
+// findCache sets CacheDir. Only what fetches and builds needs one.
+func (q *Request) findCache() error {
+	dir, err := cachedir.Find(cachedir.Options{Path: q.CacheDir, Dir: q.Dir, Env: q.Env, Events: q.Events})
+	if err == nil {
+		q.CacheDir = dir
+	}
+	return err
+}
+
+// openShared understands what the request and the environment say about the
+// build cache: its size, and a shared one. Errors are of class Usage.
+func (q *Request) openShared() error {
+	var err error
+	if q.limit, err = cachedir.Limit(q.Env); err != nil || q.shared != nil {
+		return err
+	}
+	q.shared, err = buildstore.OpenShared(q.SharedOptions, q.Env, q.Dir, q.Runner, q.lockLimit())
+	return err
+}
+
+// workspace is the scratch space of a run, with the builds that it may use.
+type workspace struct {
+	*cachedir.Workspace
+	builds *buildstore.Store
+}
+
+func newWorkspace(q *Request) (*workspace, error) {
+	if err := q.openShared(); err != nil {
+		return nil, err
+	}
+	w, err := cachedir.OpenWorkspace(cachedir.WorkOptions{Path: q.CacheDir, Env: q.Env, Keep: q.KeepBuild, Events: q.Events})
+	if err != nil {
+		return nil, err
+	}
+	q.downloads, q.hold = w.Downloads, w.Hold
+	return &workspace{w, buildstore.New(buildstore.Options{
+		Cache: w.Cache, Work: w.Dir, Shared: q.shared, Offline: q.Offline, Limit: q.limit, LockLimit: q.lockLimit(), Events: q.Events, Timeline: q.Timeline,
+	})}, nil
 }
 
 // tool returns the path of one of our other programs.

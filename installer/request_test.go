@@ -32,29 +32,6 @@ func TestNormalise(t *testing.T) {
 	}
 }
 
-func TestCacheDir(t *testing.T) {
-	for _, tt := range []struct {
-		env  []string
-		want string
-	}{
-		{[]string{"HOME=/home/u"}, "/home/u/.cache/modwsgi"},
-		{[]string{"HOME=/home/u", "XDG_CACHE_HOME=/x"}, "/x/modwsgi"},
-		{[]string{"HOME=/home/u", "XDG_CACHE_HOME=relative"}, "/home/u/.cache/modwsgi"}, // the specification says to ignore it
-		{[]string{"HOME=/home/u", "MODWSGI_CACHE_DIR=/m"}, "/m"},
-		{[]string{"HOME="}, ""},
-		{[]string{"HOME=relative"}, ""},
-		{nil, ""},
-	} {
-		got, _, err := cacheDir(tt.env)
-		if got != tt.want || (err == nil) != (tt.want != "") {
-			t.Errorf("%v: %q, %v", tt.env, got, err)
-		}
-		if err != nil {
-			wantFault(t, err, fault.Environment, "--cache-dir")
-		}
-	}
-}
-
 func TestLookingNeedsNoCache(t *testing.T) {
 	env := python(t)
 	q := request(t)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/otheruser"
@@ -129,7 +130,7 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 			if !errors.As(err, &changed) || changed.Want != a.SHA256 || fault.ClassOf(err) != fault.Source || fault.HintOf(err) == "" {
 				t.Errorf("%v, class %v", err, fault.ClassOf(err))
 			}
-			if left, err := ListCache(q); err != nil || len(keptBuilds(left)) > 0 {
+			if left, err := cachedir.List(cachedir.Options{Path: q.CacheDir}); err != nil || len(keptBuilds(left)) > 0 {
 				t.Errorf("in the build cache: %+v, %v", left, err)
 			}
 			hook = old
@@ -139,11 +140,11 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer staged.Close()
-			v, err := VerifyCache(t.Context(), q, false)
+			v, err := cachedir.Verify(t.Context(), cachedir.Options{Path: q.CacheDir}, false)
 			if err != nil || len(v.Bad) > 0 || v.Good == 0 {
 				t.Errorf("%+v, %v", v, err)
 			}
-			left, err := ListCache(q)
+			left, err := cachedir.List(cachedir.Options{Path: q.CacheDir})
 			if err != nil || len(keptBuilds(left)) != 1 || keptBuilds(left)[0].Build.Parts[0].SHA256 != a.SHA256 {
 				t.Errorf("in the build cache: %+v, %v", left, err)
 			}
@@ -151,7 +152,7 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 	}
 }
 
-func keptBuilds(all []Cached) (out []Cached) {
+func keptBuilds(all []cachedir.Item) (out []cachedir.Item) {
 	for _, c := range all {
 		if c.Build != nil {
 			out = append(out, c)

@@ -46,7 +46,7 @@ def main():
 
 // stage lays everything out in a directory outside of the prefix.
 func (p *Plan) stage(w *workspace, made *product) (*staged, error) {
-	root := filepath.Join(w.dir, "stage")
+	root := filepath.Join(w.Dir, "stage")
 	s := &staged{site: filepath.Join(root, "site"), bin: filepath.Join(root, "bin")}
 	for _, dir := range []string{s.site, s.bin} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -81,7 +81,7 @@ func Stage(ctx context.Context, q Request) (*Staged, error) {
 	p.rememberHost(ctx)
 	s, err := p.staged(ctx, w)
 	if err != nil {
-		w.close()
+		w.Close()
 		return nil, err
 	}
 	return s, nil
@@ -188,11 +188,11 @@ func (p *Plan) staged(ctx context.Context, w *workspace) (*Staged, error) {
 		subject.LibPython = p.Python.LibPython
 	}
 	name := fmt.Sprintf("verify stage for Python %d.%d", p.Python.Major, p.Python.Minor)
-	proof, err := prove.Step(ctx, q.proving(w.logs), name, subject)
+	proof, err := prove.Step(ctx, q.proving(w.Logs), name, subject)
 	if _, err = tolerate(q.Events, err); err != nil {
 		return nil, err
 	}
-	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: p.Python, Proof: proof, close: w.close}
+	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: p.Python, Proof: proof, close: w.Close}
 	for name, f := range src.files {
 		if name == "mod_wsgi" {
 			out.Module = append(out.Module, sourceOf(name, f))

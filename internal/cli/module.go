@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"modwsgi/installer"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/recipe"
@@ -113,9 +113,11 @@ func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([
 	if _, err := windows.Compiler(ctx, a.Env, a.runner()); err != nil {
 		return nil, nil, err
 	}
-	q := a.request()
-	q.CacheDir, q.KeepBuild = w.cacheDir, w.keepBuild
-	space, err := installer.OpenWorkspace(q)
+	cache, err := cachedir.Find(cachedir.Options{Path: w.cacheDir, Dir: a.Dir, Env: a.Env, Events: a.view.sink()})
+	if err != nil {
+		return nil, nil, err
+	}
+	space, err := cachedir.OpenWorkspace(cachedir.WorkOptions{Path: cache, Env: a.Env, Keep: w.keepBuild, Events: a.view.sink()})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,10 +1,11 @@
-package installer
+package buildstore
 
 import (
 	"context"
 	"errors"
 	"io/fs"
 
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/owned"
@@ -19,11 +20,11 @@ import (
 // goes with it. Nobody holds one lock and waits for another: httpd's is given back
 // before the module's is taken.
 
-// alone waits until no other run makes the build of a key. what names it, for people.
+// Alone waits until no other run makes the build of a key. what names it, for people.
 // release is never nil; made reports that another run may have made it meanwhile.
-func (b *builds) alone(ctx context.Context, key, what string) (release func(), made bool, err error) {
+func (b *Store) Alone(ctx context.Context, key, what string) (release func(), made bool, err error) {
 	none, waited := func() {}, false
-	if b.dir == "" {
+	if b.o.Cache == "" {
 		return none, false, nil
 	}
 	locks, err := b.openLocks()
@@ -37,8 +38,8 @@ func (b *builds) alone(ctx context.Context, key, what string) (release func(), m
 		}
 		_ = dir.Close()
 		lock, err := flock.Wait(ctx, flock.Options{
-			Dir: dir.Path(), Limit: max(0, b.q.lockLimit()), Busy: "builds the same " + what,
-			Waiting: func(text string) { waited = true; b.q.Events.Note(text) },
+			Dir: dir.Path(), Limit: max(0, b.o.LockLimit), Busy: "builds the same " + what,
+			Waiting: func(text string) { waited = true; b.o.Events.Note(text) },
 		})
 		switch {
 		case ctx.Err() != nil:
@@ -48,7 +49,7 @@ func (b *builds) alone(ctx context.Context, key, what string) (release func(), m
 			waited = true
 			continue
 		case fault.ClassOf(err) == fault.Busy:
-			b.q.Events.Note(err.Error() + ": it is built here as well")
+			b.o.Events.Note(err.Error() + ": it is built here as well")
 		case err == nil:
 			return func() { // the directory goes first: who waits for it sees that and makes another
 				_ = locks.Remove(key)
@@ -63,11 +64,11 @@ func (b *builds) alone(ctx context.Context, key, what string) (release func(), m
 }
 
 // openLocks opens the directory of the locks, and makes it where it is missing.
-func (b *builds) openLocks() (*owned.Dir, error) {
-	store, err := openStore(b.dir, true)
+func (b *Store) openLocks() (*owned.Dir, error) {
+	store, err := cachedir.Open(b.o.Cache, true)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = store.Close() }()
-	return store.MakeSub(partLocks, 0o700)
+	return store.MakeSub(cachedir.Locks, 0o700)
 }

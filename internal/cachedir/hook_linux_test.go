@@ -1,4 +1,4 @@
-package installer
+package cachedir_test
 
 import (
 	"os"
@@ -6,18 +6,19 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/otheruser"
 )
 
-// passwdHome is ownHome as it is outside of tests.
-var passwdHome = ownHome
+// passwdHome is cachedir.OwnHome as it is outside of tests.
+var passwdHome = cachedir.OwnHome
 
 // TestExchangedBetweenCheckAndUse exchanges a part of the cache for a link at each
 // moment at which it was looked at and is not yet used. What the link leads to is
 // neither used nor removed.
 func TestExchangedBetweenCheckAndUse(t *testing.T) {
 	otheruser.Need(t)
-	defer func() { hook = func(string, string) {} }()
+	defer func() { cachedir.SetHook(func(string, string) {}) }()
 	for _, c := range []struct{ moment, part string }{
 		{"opened", "work"},
 		{"opened", "logs"},
@@ -35,7 +36,7 @@ func TestExchangedBetweenCheckAndUse(t *testing.T) {
 			cache, foreign := top+"/cache", top+"/foreign"
 			bait(t, foreign)
 			giveAll(t, foreign)
-			for _, part := range parts {
+			for _, part := range cachedir.Parts {
 				bait(t, cache+"/"+part)
 			}
 			before := snapshot(t, foreign)
@@ -50,17 +51,17 @@ func TestExchangedBetweenCheckAndUse(t *testing.T) {
 				}
 				symlink(t, foreign, filepath.Join(cache, c.part))
 			}
-			hook = swap
-			if w, err := newWorkspace(&Request{CacheDir: cache}); err == nil {
-				for _, dir := range []string{w.dir, w.logs} {
+			cachedir.SetHook(swap)
+			if w, err := newWorkspace(&request{CacheDir: cache}); err == nil {
+				for _, dir := range []string{w.Dir, w.Logs} {
 					if real, err := filepath.EvalSymlinks(dir); err == nil && strings.HasPrefix(real, foreign) {
 						t.Errorf("works in %s", real)
 					}
 				}
-				w.close()
+				w.Close()
 			}
-			_, _ = PruneCache(Request{CacheDir: cache}, CachePolicy{All: true})
-			hook = func(string, string) {}
+			_, _ = prune(request{CacheDir: cache}, cachedir.Policy{All: true})
+			cachedir.SetHook(func(string, string) {})
 			if !done {
 				t.Error("nothing was exchanged")
 			}

@@ -1,4 +1,10 @@
-package installer
+// Package cachedir knows the cache directory: where it is, which parts it has, who may
+// write to it, what is in it and what of that is in use. It lists, verifies and removes
+// what is there, and gives each run its scratch space. It does not know what a build
+// consists of (internal/buildcache) or when one is wanted (internal/buildstore).
+//
+// A cache that another user could have written to is neither read nor written.
+package cachedir
 
 import (
 	"errors"
@@ -11,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 
+	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
@@ -18,7 +25,7 @@ import (
 
 // The cache directory is one thing: whoever could plant something in one part of
 // it could have done so in the others. So there is one rule for all of it, which
-// openStore applies. The path is one that only this user and root can change, links
+// [Open] applies. The path is one that only this user and root can change, links
 // on the way included, and so is each part. Parts are never links: a link that
 // somebody planted while the rights were wider looks like one that the user made.
 // Everything below is reached through the handle.
@@ -28,19 +35,27 @@ import (
 
 // The parts of the cache directory.
 const (
-	partBuilds    = "builds"
-	partDownloads = "downloads"
-	partHost      = "host"
-	partLocks     = "locks"
-	partLogs      = "logs"
-	partWork      = "work"
+	Builds    = "builds"    // finished trees
+	Downloads = "downloads" // source archives
+	Host      = "host"      // what is remembered of the compiler
+	Locks     = "locks"     // builds that are being made
+	Logs      = "logs"      // of the last runs
+	Work      = "work"      // scratch space of runs
 )
 
-var parts = []string{partBuilds, partDownloads, partHost, partLocks, partLogs, partWork}
+var parts = []string{Builds, Downloads, Host, Locks, Logs, Work}
 
-// openStore opens the cache directory. With create it is made where it is missing.
+// Options name a cache directory.
+type Options struct {
+	Path   string     // "" for the user's
+	Dir    string     // that Path may be relative to
+	Env    []string   // that says where the user's is
+	Events event.Sink // may be nil
+}
+
+// Open opens the cache directory. With create it is made where it is missing.
 // The error is *owned.Untrusted where another user could have written to it.
-func openStore(path string, create bool) (*owned.Dir, error) {
+func Open(path string, create bool) (*owned.Dir, error) {
 	open := owned.OpenDir
 	if create {
 		open = owned.MakeDir
@@ -63,12 +78,11 @@ func openStore(path string, create bool) (*owned.Dir, error) {
 }
 
 // hook is called at the moments between a check and its use, with the directory that
-// was checked: "fetched", without one, is when all archives were verified and nothing
-// is unpacked yet. Tests exchange directories and files there.
+// was checked. Tests exchange directories there.
 var hook = func(moment, path string) {}
 
-// untrustedCache is the error for commands on a cache that others may write to.
-func untrustedCache(err error) error {
+// untrusted is the error for commands on a cache that others may write to.
+func untrusted(err error) error {
 	var u *owned.Untrusted
 	if !errors.As(err, &u) {
 		return err
@@ -88,24 +102,27 @@ func untrustedHint(u *owned.Untrusted) string {
 	return other + "; in a container that nobody else uses, set " + owned.TrustedVariable + " to the directory that belongs to another user"
 }
 
-// findCache sets CacheDir. Only what fetches and builds needs one: looking and
-// removing work also for a service that has no home.
-func (q *Request) findCache() error {
-	if q.CacheDir == "" {
-		dir, err := q.defaultCache()
-		if err != nil {
-			return err
+// Find returns the absolute path of the cache directory, which need not exist. Only what
+// fetches and builds needs one: looking and removing work also for a service that has no
+// home.
+func Find(o Options) (string, error) {
+	dir := o.Path
+	if dir == "" {
+		var err error
+		if dir, err = defaultCache(o.Env, o.Events); err != nil {
+			return "", err
 		}
-		q.CacheDir = dir
 	}
-	q.CacheDir = q.abs(q.CacheDir)
-	return nil
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(o.Dir, dir)
+	}
+	return filepath.Clean(dir), nil
 }
 
 // defaultCache is where the cache lies that nobody has named. sudo may keep the
 // HOME of whoever called it: root makes nothing there, and uses its own home.
-func (q *Request) defaultCache() (string, error) {
-	dir, variable, err := cacheDir(q.Env)
+func defaultCache(env []string, events event.Sink) (string, error) {
+	dir, variable, err := cacheDir(env)
 	if err != nil || variable == "MODWSGI_CACHE_DIR" {
 		return dir, err
 	}
@@ -113,7 +130,7 @@ func (q *Request) defaultCache() (string, error) {
 	if !errors.As(owned.Check(dir), &u) {
 		return dir, nil
 	}
-	home := ownHome()
+	home := OwnHome()
 	if home == "" {
 		return dir, nil // it is reported when it is opened
 	}
@@ -121,7 +138,7 @@ func (q *Request) defaultCache() (string, error) {
 	if instead == dir || owned.IsUntrusted(owned.Check(instead)) {
 		return dir, nil
 	}
-	q.Events.Note(fmt.Sprintf("%s is %s, and %s: the cache is %s instead", variable, run.Getenv(q.Env, variable), u.Reason(), instead))
+	events.Note(fmt.Sprintf("%s is %s, and %s: the cache is %s instead", variable, run.Getenv(env, variable), u.Reason(), instead))
 	return instead, nil
 }
 
@@ -139,9 +156,9 @@ func cacheDir(env []string) (dir, variable string, err error) {
 		"there is no directory to keep downloads in")
 }
 
-// ownHome returns this user's home directory by the password database, "" where
+// OwnHome returns this user's home directory by the password database, "" where
 // that does not have the user. Tests replace it.
-var ownHome = func() string {
+var OwnHome = func() string {
 	u, err := user.LookupId(strconv.Itoa(os.Geteuid()))
 	if err != nil || !filepath.IsAbs(u.HomeDir) {
 		return ""
@@ -149,16 +166,16 @@ var ownHome = func() string {
 	return u.HomeDir
 }
 
-// toolEnv is the environment for compilers: without homes and caches of other
+// ToolEnv is an environment for compilers: without homes and caches of other
 // users, from which ccache would take objects and to which it would write.
-func (q *Request) toolEnv() []string {
+func ToolEnv(of []string) []string {
 	var env []string
-	for _, v := range q.Env {
+	for _, v := range of {
 		name, dir, _ := strings.Cut(v, "=")
 		switch name {
 		case "HOME":
 			if owned.IsUntrusted(owned.Check(dir)) {
-				if home := ownHome(); home != "" && !owned.IsUntrusted(owned.Check(home)) {
+				if home := OwnHome(); home != "" && !owned.IsUntrusted(owned.Check(home)) {
 					env = append(env, "HOME="+home)
 				}
 				continue

@@ -1,4 +1,4 @@
-package installer
+package cachedir
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/scratch"
@@ -17,46 +18,52 @@ import (
 // keptLogs is how many runs' logs stay in the cache.
 const keptLogs = 10
 
-// workspace is the scratch space of one run: sources, objects and the stage are
+// WorkOptions are what scratch space is made for.
+type WorkOptions struct {
+	Path   string     // the cache directory, absolute
+	Env    []string   // TMPDIR counts where the cache is not used
+	Keep   bool       // leave sources and objects behind
+	Events event.Sink // may be nil
+}
+
+// Workspace is the scratch space of one run: sources, objects and the stage are
 // removed with it, logs stay. Its paths are ones that nobody else can exchange
 // (internal/owned), so they are given to compilers and configure scripts.
-type workspace struct {
-	dir     string
-	base    *owned.Dir // that dir is in
-	logs    string
-	logBase *owned.Dir // that logs is in
-	release func()     // of the locks on dir and logs
+type Workspace struct {
+	Dir       string // new, private; removed by Close, except with WorkOptions.Keep
+	Logs      string // new, private; stays unless it is empty
+	Cache     string // where finished builds come from; "" where the cache directory is not used
+	Downloads string // the download cache
+	Hold      string // where this run has what it fetches, see fetch.Options; "" for the same
+	Cached    bool   // Dir is in the cache directory
+
+	base    *owned.Dir // that Dir is in
+	logBase *owned.Dir // that Logs is in
+	release func()     // of the locks on Dir and Logs
 	keep    bool
-	cached  bool // dir is in the cache
-	builds  *builds
 }
 
-// newWorkspace makes the scratch space below the cache directory and removes
-// that of earlier runs which were killed: theirs is not locked any more.
-func newWorkspace(q *Request) (*workspace, error) {
-	if err := q.openShared(); err != nil {
-		return nil, err
-	}
-	return makeWorkspace(q)
-}
-
-func makeWorkspace(q *Request) (*workspace, error) {
-	store, err := openStore(q.CacheDir, true)
+// OpenWorkspace makes scratch space below the cache directory and removes that of
+// earlier runs which were killed: theirs is not locked any more.
+func OpenWorkspace(o WorkOptions) (*Workspace, error) {
+	store, err := Open(o.Path, true)
 	if cannotWrite(err) { // it may be there and readable
-		if read, rerr := openStore(q.CacheDir, false); rerr == nil || owned.IsUntrusted(rerr) {
+		if read, rerr := Open(o.Path, false); rerr == nil || owned.IsUntrusted(rerr) {
 			store, err = read, rerr
 		}
 	}
-	if owned.IsUntrusted(err) {
-		return privateWorkspace(q, err)
+	if owned.IsUntrusted(err) { // nothing is read from there, and nothing is kept
+		warnUntrusted(o.Events, err)
+		return scratchWorkspace(o, "")
 	}
 	if err != nil {
 		return nil, noWorkspace(err)
 	}
 	defer func() { _ = store.Close() }()
-	w, err := workIn(q, store)
+	w, err := workIn(o, store)
 	if cannotWrite(err) {
-		return spareWorkspace(q, store)
+		o.Events.Note("the cache directory " + o.Path + " can only be read: nothing that is fetched or built is kept")
+		return scratchWorkspace(o, store.Path())
 	}
 	if err != nil {
 		return nil, noWorkspace(err)
@@ -65,7 +72,7 @@ func makeWorkspace(q *Request) (*workspace, error) {
 }
 
 // workIn makes a work directory in the cache.
-func workIn(q *Request, store *owned.Dir) (*workspace, error) {
+func workIn(o WorkOptions, store *owned.Dir) (*Workspace, error) {
 	base, prefix, err := workBase(store)
 	if err != nil {
 		return nil, err
@@ -75,15 +82,15 @@ func workIn(q *Request, store *owned.Dir) (*workspace, error) {
 	if err != nil {
 		return nil, errors.Join(err, base.Close())
 	}
-	w := &workspace{
-		dir: dir, base: base, release: release, keep: q.KeepBuild,
-		cached: filepath.Dir(base.Path()) == store.Path(), builds: newBuilds(q, store.Path(), dir),
+	w := &Workspace{
+		Dir: dir, Cache: store.Path(), Cached: filepath.Dir(base.Path()) == store.Path(),
+		Downloads: filepath.Join(store.Path(), Downloads), Hold: filepath.Join(dir, "archives"),
+		base: base, release: release, keep: o.Keep,
 	}
 	if err := w.openLogs(store); err != nil {
-		w.close()
+		w.Close()
 		return nil, err
 	}
-	q.downloads, q.hold = filepath.Join(store.Path(), partDownloads), w.path("archives")
 	return w, nil
 }
 
@@ -94,14 +101,14 @@ const oddCharacters = " \t\n'\"\\$`#:;&()<>|*?[]{}!~%"
 // that has odd characters, in the system's directory for temporary files. What
 // earlier runs left there is removed.
 func workBase(store *owned.Dir) (base *owned.Dir, prefix string, err error) {
-	if strings.ContainsAny(filepath.Join(store.Path(), partWork), oddCharacters) {
+	if strings.ContainsAny(filepath.Join(store.Path(), Work), oddCharacters) {
 		// A name that nobody can foresee: in /tmp somebody else could have taken it.
 		if base, err = owned.OpenTemp(plainTemp); err == nil {
 			scratch.Sweep(base)
 		}
 		return base, "modwsgi-work-", err
 	}
-	if base, err = store.MakeSub(partWork, 0o700); err == nil {
+	if base, err = store.MakeSub(Work, 0o700); err == nil {
 		scratch.SweepNames(base, workName)
 	}
 	return base, "run-", err
@@ -116,74 +123,58 @@ func noWorkspace(err error) error {
 	return fault.New(fault.Environment, "make that directory writable, or name another one with --cache-dir", "make work directory: %w", err)
 }
 
-// privateWorkspace is one outside of a cache that others may write to: nothing is
-// read from there, and nothing is kept.
-func privateWorkspace(q *Request, why error) (*workspace, error) {
-	q.warnUntrusted(why)
-	return scratchWorkspace(q, "")
-}
-
-// openDownloads sets where archives are kept: in the cache, or where others may
-// write to that in a temporary directory, which release removes.
-func (q *Request) openDownloads() (release func(), err error) {
-	store, err := openStore(q.CacheDir, true)
+// OpenDownloads returns where archives are kept, and where this run has them: in the
+// cache, or where others may write to that in a temporary directory, which release
+// removes. release may be nil.
+func OpenDownloads(o WorkOptions) (downloads, hold string, release func(), err error) {
+	store, err := Open(o.Path, true)
 	if owned.IsUntrusted(err) {
-		q.warnUntrusted(err)
-		dir, err := scratch.Temp(q.Env, scratch.Work, false)
+		warnUntrusted(o.Events, err)
+		dir, err := scratch.Temp(o.Env, scratch.Work, false)
 		if err != nil {
-			return nil, err
+			return "", "", nil, err
 		}
-		q.downloads = filepath.Join(dir.Path(), partDownloads)
-		return func() { _ = dir.Discard() }, nil
+		return filepath.Join(dir.Path(), Downloads), "", func() { _ = dir.Discard() }, nil
 	}
-	q.downloads = filepath.Join(q.CacheDir, partDownloads)
+	downloads = filepath.Join(o.Path, Downloads)
 	if err != nil {
-		return nil, nil // the fetcher reports a cache that it cannot write to
+		return downloads, "", nil, nil // the fetcher reports a cache that it cannot write to
 	}
 	defer func() { _ = store.Close() }()
-	q.downloads = filepath.Join(store.Path(), partDownloads)
+	downloads = filepath.Join(store.Path(), Downloads)
 	base, prefix, err := workBase(store)
 	if err != nil {
-		return nil, nil
+		return downloads, "", nil, nil
 	}
 	dir, unlock, err := scratch.Claim(base, prefix)
 	if err != nil { // without locks the cache had better not be cleared meanwhile
-		return nil, base.Close()
+		return downloads, "", nil, base.Close()
 	}
-	q.hold = dir
-	return func() { _ = base.RemoveAll(filepath.Base(dir)); unlock(); _ = base.Close() }, nil
+	return downloads, dir, func() { _ = base.RemoveAll(filepath.Base(dir)); unlock(); _ = base.Close() }, nil
 }
 
-func (q *Request) warnUntrusted(why error) {
-	q.Events.Warn("the cache is neither read nor written: " + why.Error() + "; " + fault.HintOf(untrustedCache(why)))
-}
-
-// spareWorkspace is one outside of a cache that can only be read: builds may
-// come from there, and nothing is kept.
-func spareWorkspace(q *Request, store *owned.Dir) (*workspace, error) {
-	q.Events.Note("the cache directory " + q.CacheDir + " can only be read: nothing that is fetched or built is kept")
-	return scratchWorkspace(q, store.Path())
+func warnUntrusted(events event.Sink, why error) {
+	events.Warn("the cache is neither read nor written: " + why.Error() + "; " + fault.HintOf(untrusted(why)))
 }
 
 // scratchWorkspace works in temporary directories. cache is where finished builds
 // may come from, "" for nowhere.
-func scratchWorkspace(q *Request, cache string) (*workspace, error) {
-	temp, err := scratch.Temp(q.Env, scratch.Work, false)
+func scratchWorkspace(o WorkOptions, cache string) (*Workspace, error) {
+	temp, err := scratch.Temp(o.Env, scratch.Work, false)
 	if err != nil {
 		return nil, err
 	}
 	base, dir, release := temp.Base(), temp.Path(), temp.Release
 	_ = temp.Close()
-	w := &workspace{dir: dir, base: base, release: release, keep: q.KeepBuild, builds: newBuilds(q, cache, dir)}
+	w := &Workspace{Dir: dir, Cache: cache, Downloads: filepath.Join(dir, Downloads), base: base, release: release, keep: o.Keep}
 	// The logs are beside it: a failure is looked into later.
 	logs, err := base.Temp("modwsgi-logs-")
 	if err != nil {
-		w.close()
+		w.Close()
 		return nil, noWorkspace(err)
 	}
-	w.logs, w.logBase = logs.Path(), base
+	w.Logs, w.logBase = logs.Path(), base
 	_ = logs.Close()
-	q.downloads, q.hold = filepath.Join(dir, partDownloads), ""
 	return w, nil
 }
 
@@ -192,8 +183,8 @@ var logName = regexp.MustCompile(`^\d{8}T\d{6}Z-`)
 
 // openLogs makes the log directory of this run. Like the work directory it is new,
 // private and locked.
-func (w *workspace) openLogs(store *owned.Dir) error {
-	logs, err := store.MakeSub(partLogs, 0o700)
+func (w *Workspace) openLogs(store *owned.Dir) error {
+	logs, err := store.MakeSub(Logs, 0o700)
 	if err != nil {
 		return fmt.Errorf("make log directory: %w", err)
 	}
@@ -203,15 +194,16 @@ func (w *workspace) openLogs(store *owned.Dir) error {
 		return fmt.Errorf("make log directory: %w", err)
 	}
 	work := w.release
-	w.logs, w.release = dir, func() { work(); release() }
+	w.Logs, w.release = dir, func() { work(); release() }
 	dropOldLogs(logs)
 	return nil
 }
 
-func (w *workspace) path(name string) string { return filepath.Join(w.dir, name) }
+// Path is a name in the scratch space.
+func (w *Workspace) Path(name string) string { return filepath.Join(w.Dir, name) }
 
-// kept is the name of the scratch space after a run with --keep-build.
-func (w *workspace) kept() string { return filepath.Join(filepath.Dir(w.dir), keptName(w.dir)) }
+// Kept is the name of the scratch space after a run with --keep-build.
+func (w *Workspace) Kept() string { return filepath.Join(filepath.Dir(w.Dir), keptName(w.Dir)) }
 
 func keptName(dir string) string {
 	name := strings.TrimPrefix(filepath.Base(dir), "run-")
@@ -221,19 +213,19 @@ func keptName(dir string) string {
 	return "kept-" + name
 }
 
-// close removes the scratch space, but for the logs.
-func (w *workspace) close() {
-	name := filepath.Base(w.dir)
+// Close removes the scratch space, but for the logs.
+func (w *Workspace) Close() {
+	name := filepath.Base(w.Dir)
 	if w.keep {
 		// Under another name, so that the next run does not clear it away.
-		_ = w.base.Root().Rename(name, keptName(w.dir))
+		_ = w.base.Root().Rename(name, keptName(w.Dir))
 	} else {
 		_ = w.base.RemoveAll(name)
 	}
 	w.release()
 	if w.logBase != nil {
-		if w.logs != "" {
-			_ = w.logBase.Remove(filepath.Base(w.logs)) // only where it is empty
+		if w.Logs != "" {
+			_ = w.logBase.Remove(filepath.Base(w.Logs)) // only where it is empty
 		}
 		if w.logBase != w.base {
 			_ = w.logBase.Close()

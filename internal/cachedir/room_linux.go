@@ -1,4 +1,4 @@
-package installer
+package cachedir
 
 import "golang.org/x/sys/unix"
 

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package installer
+package cachedir
 
 import "errors"
 

@@ -1,4 +1,4 @@
-package installer
+package cachedir_test
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"modwsgi/internal/buildcache"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/otheruser"
 )
@@ -75,36 +76,36 @@ func refused(t *testing.T, cache, top string) {
 	t.Helper()
 	before := snapshot(t, top)
 	var h heard
-	q := Request{CacheDir: cache, Events: h.sink, Env: []string{"TMPDIR=" + t.TempDir()}}
+	q := request{CacheDir: cache, Events: h.sink, Env: []string{"TMPDIR=" + t.TempDir()}}
 	w, err := newWorkspace(&q)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{w.dir, w.logs, q.downloads} {
+	for _, dir := range []string{w.Dir, w.Logs, w.Downloads} {
 		if dir == "" || strings.HasPrefix(dir, top) {
 			t.Errorf("works in %q", dir)
 		}
 	}
-	if ok, err := w.builds.has(t.Context(), baitKey); ok || err != nil {
+	if ok, err := w.builds.Has(t.Context(), baitKey); ok || err != nil {
 		t.Errorf("a build was found: %v", err)
 	}
-	w.builds.forget(baitKey)
+	w.builds.Forget(baitKey)
 	built := t.TempDir()
 	write(t, built, map[string]string{"file": "built"})
 	key, about := wantAbout(w.builds, "module")
-	w.builds.store(t.Context(), key, built, about)
-	w.close()
+	w.builds.Keep(t.Context(), key, built, about)
+	w.Close()
 	if warned := slices.DeleteFunc(slices.Clone(h.texts), func(s string) bool { return !strings.HasPrefix(s, "warn ") }); len(warned) != 1 ||
 		!strings.Contains(warned[0], cache) || !strings.Contains(warned[0], "--cache-dir") && !strings.Contains(warned[0], "remove the link") {
 		t.Errorf("warnings: %q", warned)
 	}
-	q = Request{CacheDir: cache}
+	q = request{CacheDir: cache}
 	for what, do := range map[string]func() error{
-		"list":   func() error { _, err := ListCache(q); return err },
-		"info":   func() error { _, err := FindCached(q, "run-dead"); return err },
-		"clear":  func() error { _, err := PruneCache(q, CachePolicy{All: true}); return err },
-		"prune":  func() error { _, err := PruneCache(q, CachePolicy{MaxSize: 0, OlderThan: time.Nanosecond}); return err },
-		"verify": func() error { _, err := VerifyCache(t.Context(), q, true); return err },
+		"list":   func() error { _, err := list(q); return err },
+		"info":   func() error { _, err := find(q, "run-dead"); return err },
+		"clear":  func() error { _, err := prune(q, cachedir.Policy{All: true}); return err },
+		"prune":  func() error { _, err := prune(q, cachedir.Policy{MaxSize: 0, OlderThan: time.Nanosecond}); return err },
+		"verify": func() error { _, err := verify(t, q, true); return err },
 	} {
 		err := do()
 		if err == nil {
@@ -140,16 +141,16 @@ func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
 	symlink(t, foreign, cache+"/logs/20190101T000000Z-x")
 	write(t, cache, map[string]string{"logs/.hidden/x": ""})
 	before := snapshot(t, foreign, cache+"/work/run-theirs", cache+"/work/run-loose", cache+"/work/.hidden", cache+"/logs/20200101T000000Z-x", cache+"/logs/.hidden")
-	w, err := newWorkspace(&Request{CacheDir: cache})
+	w, err := newWorkspace(&request{CacheDir: cache})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.close()
+	w.Close()
 	if fileExists(cache + "/work/run-ours") {
 		t.Error("the directory of a killed run of this user is there")
 	}
 	var h heard
-	if _, err := PruneCache(Request{CacheDir: cache, Events: h.sink}, CachePolicy{All: true, Kinds: []string{KindLog}}); err != nil || !h.has("warn left alone") {
+	if _, err := prune(request{CacheDir: cache, Events: h.sink}, cachedir.Policy{All: true, Kinds: []string{cachedir.KindLog}}); err != nil || !h.has("warn left alone") {
 		t.Errorf("%v, %q", err, h.texts)
 	}
 	unchanged(t, before, snapshot(t, foreign, cache+"/work/run-theirs", cache+"/work/run-loose", cache+"/work/.hidden", cache+"/logs/20200101T000000Z-x", cache+"/logs/.hidden"))
@@ -183,12 +184,12 @@ func TestRaceForTheCache(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	tmp := t.TempDir()
 	for range 200 {
-		_, _ = PruneCache(Request{CacheDir: home + "/cache"}, CachePolicy{All: true})
-		if w, err := newWorkspace(&Request{CacheDir: home + "/cache", Env: []string{"TMPDIR=" + tmp}}); err == nil {
-			if strings.HasPrefix(w.dir, top) || strings.HasPrefix(w.logs, top) {
-				t.Errorf("works in %s, logs to %s", w.dir, w.logs)
+		_, _ = prune(request{CacheDir: home + "/cache"}, cachedir.Policy{All: true})
+		if w, err := newWorkspace(&request{CacheDir: home + "/cache", Env: []string{"TMPDIR=" + tmp}}); err == nil {
+			if strings.HasPrefix(w.Dir, top) || strings.HasPrefix(w.Logs, top) {
+				t.Errorf("works in %s, logs to %s", w.Dir, w.Logs)
 			}
-			w.close()
+			w.Close()
 		}
 	}
 	unchanged(t, before, snapshot(t, precious))
@@ -201,11 +202,11 @@ func TestHomeOfAnotherUser(t *testing.T) {
 	write(t, top, map[string]string{"home/": "", "xdg/": "", "root/": ""})
 	otheruser.Give(t, top+"/home", top+"/xdg")
 	own := top + "/root"
-	ownHome = func() string { return own }
-	defer func(f func() string) { ownHome = f }(passwdHome)
+	cachedir.OwnHome = func() string { return own }
+	defer func(f func() string) { cachedir.OwnHome = f }(passwdHome)
 	for _, env := range [][]string{{"HOME=" + top + "/home"}, {"HOME=" + own, "XDG_CACHE_HOME=" + top + "/xdg"}} {
 		var h heard
-		q := Request{Env: env, Events: h.sink}
+		q := request{Env: env, Events: h.sink}
 		before := snapshot(t, top+"/home", top+"/xdg")
 		if err := q.findCache(); err != nil || q.CacheDir != own+"/.cache/modwsgi" {
 			t.Fatalf("%s, %v", q.CacheDir, err)
@@ -218,45 +219,23 @@ func TestHomeOfAnotherUser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.close()
+		w.Close()
 		unchanged(t, before, snapshot(t, top+"/home", top+"/xdg"))
 	}
-	q := Request{Env: []string{"HOME=" + own, "CCACHE_DIR=" + top + "/xdg", "CC=cc"}}
-	if got := q.toolEnv(); !slices.Equal(got, []string{"HOME=" + own, "CC=cc"}) {
+	q := request{Env: []string{"HOME=" + own, "CCACHE_DIR=" + top + "/xdg", "CC=cc"}}
+	if got := cachedir.ToolEnv(q.Env); !slices.Equal(got, []string{"HOME=" + own, "CC=cc"}) {
 		t.Errorf("%q", got)
 	}
 	q.Env = []string{"HOME=" + top + "/home"}
-	if got := q.toolEnv(); !slices.Equal(got, []string{"HOME=" + own}) {
+	if got := cachedir.ToolEnv(q.Env); !slices.Equal(got, []string{"HOME=" + own}) {
 		t.Errorf("%q", got)
 	}
 	// A home that this user's own one cannot replace is reported when it is used.
 	own = top + "/home"
-	q = Request{Env: []string{"HOME=" + top + "/home"}}
+	q = request{Env: []string{"HOME=" + top + "/home"}}
 	if err := q.findCache(); err != nil || q.CacheDir != top+"/home/.cache/modwsgi" {
 		t.Errorf("%s, %v", q.CacheDir, err)
 	}
-}
-
-// TestPlanWritesNothing is what --dry-run promises: neither in a HOME and a TMPDIR of
-// another user nor in the cache that is used instead.
-func TestPlanWritesNothing(t *testing.T) {
-	otheruser.Need(t)
-	env := python(t)
-	top := otheruser.Dir(t)
-	write(t, top, map[string]string{"home/": "", "tmp/": "", "root/": "", "bin/mod_wsgi-express": "x", "work/": ""})
-	own := top + "/root"
-	ownHome = func() string { return own }
-	defer func(f func() string) { ownHome = f }(passwdHome)
-	otheruser.Give(t, top+"/home", top+"/tmp")
-	q := request(t)
-	q.CacheDir, q.Python, q.ToolsDir, q.Dir = "", env, top+"/bin", top+"/work"
-	q.HTTPD = "bundled"
-	q.Env = append(q.Env, "HOME="+top+"/home", "TMPDIR="+top+"/tmp")
-	before := snapshot(t, top, env)
-	if _, err := MakePlan(t.Context(), q); err != nil {
-		t.Skipf("needs a compiler: %v", err)
-	}
-	unchanged(t, before, snapshot(t, top, env))
 }
 
 // TestModesWhateverTheUmask: the cache is private.
@@ -264,9 +243,9 @@ func TestModesWhateverTheUmask(t *testing.T) {
 	for _, umask := range []int{0, 0o002, 0o077} {
 		base := t.TempDir()
 		before := syscall.Umask(umask)
-		w, err := newWorkspace(&Request{CacheDir: base + "/a/cache"})
+		w, err := newWorkspace(&request{CacheDir: base + "/a/cache"})
 		if err == nil {
-			err = w.builds.cache.Import(baitKey, &buildcache.Manifest{Schema: buildcache.Schema, Key: baitKey}, func(to string) error {
+			err = (buildcache.Cache{Dir: base + "/a/cache/builds"}).Import(baitKey, &buildcache.Manifest{Schema: buildcache.Schema, Key: baitKey}, func(to string) error {
 				tree, err := buildcache.NewWriter(to)
 				if err == nil {
 					err = tree.Close()
@@ -278,12 +257,12 @@ func TestModesWhateverTheUmask(t *testing.T) {
 		if err != nil {
 			t.Fatalf("umask %03o: %v", umask, err)
 		}
-		for _, dir := range []string{base + "/a", base + "/a/cache", base + "/a/cache/work", base + "/a/cache/logs", base + "/a/cache/builds", w.dir, w.logs} {
+		for _, dir := range []string{base + "/a", base + "/a/cache", base + "/a/cache/work", base + "/a/cache/logs", base + "/a/cache/builds", w.Dir, w.Logs} {
 			if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 				t.Errorf("umask %03o: %s: %v, %v", umask, dir, info.Mode(), err)
 			}
 		}
-		w.close()
+		w.Close()
 	}
 }
 
@@ -331,50 +310,50 @@ func TestCachesOfAnOrdinaryUser(t *testing.T) {
 		"root": {true, "note the cache directory " + top + "/root can only be read"}, "third": {false, "warn the cache is neither read nor written: " + top + "/third"},
 	} {
 		var h heard
-		q := Request{CacheDir: top + "/" + name, Events: h.sink, Env: []string{"TMPDIR=" + t.TempDir()}}
+		q := request{CacheDir: top + "/" + name, Events: h.sink, Env: []string{"TMPDIR=" + t.TempDir()}}
 		w, err := newWorkspace(&q)
 		if err != nil {
 			t.Fatal(err)
 		}
 		key, _ := wantAbout(w.builds, "module")
-		if ok, err := w.builds.has(t.Context(), key); ok != c.found || err != nil {
+		if ok, err := w.builds.Has(t.Context(), key); ok != c.found || err != nil {
 			t.Errorf("%s: found %v, %v", name, ok, err)
 		}
 		if !h.has(c.word) || len(h.texts) != 1 {
 			t.Errorf("%s: %q", name, h.texts)
 		}
-		w.close()
+		w.Close()
 	}
-	w, err := newWorkspace(&Request{CacheDir: top + "/theirs/link"})
+	w, err := newWorkspace(&request{CacheDir: top + "/theirs/link"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.close()
-	if !strings.HasPrefix(w.dir, top+"/theirs/data/work/") {
-		t.Errorf("works in %s", w.dir)
+	defer w.Close()
+	if !strings.HasPrefix(w.Dir, top+"/theirs/data/work/") {
+		t.Errorf("works in %s", w.Dir)
 	}
 }
 
 // TestLogsOfRunningBuildsStay although more than ten are under way.
 func TestLogsOfRunningBuildsStay(t *testing.T) {
-	q := Request{CacheDir: t.TempDir() + "/cache"}
+	q := request{CacheDir: t.TempDir() + "/cache"}
 	var all []*workspace
-	for range keptLogs + 5 {
-		w, err := newWorkspace(&Request{CacheDir: q.CacheDir})
+	for range cachedir.KeptLogs + 5 {
+		w, err := newWorkspace(&request{CacheDir: q.CacheDir})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer w.close()
-		write(t, w.logs, map[string]string{"step.log": "x"})
+		defer w.Close()
+		write(t, w.Logs, map[string]string{"step.log": "x"})
 		all = append(all, w)
 	}
-	gone, err := PruneCache(q, CachePolicy{All: true})
+	gone, err := prune(q, cachedir.Policy{All: true})
 	if err != nil || len(gone) != 0 {
 		t.Errorf("removed %v, %v", gone, err)
 	}
 	for _, w := range all {
-		if !fileExists(w.logs+"/step.log") || !fileExists(w.dir) {
-			t.Errorf("%s or %s was removed", w.logs, w.dir)
+		if !fileExists(w.Logs+"/step.log") || !fileExists(w.Dir) {
+			t.Errorf("%s or %s was removed", w.Logs, w.Dir)
 		}
 	}
 }

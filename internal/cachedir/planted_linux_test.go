@@ -1,4 +1,4 @@
-package installer
+package cachedir_test
 
 import (
 	"fmt"

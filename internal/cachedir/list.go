@@ -1,4 +1,4 @@
-package installer
+package cachedir
 
 import (
 	"cmp"
@@ -14,6 +14,7 @@ import (
 
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/digest"
+	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/owned"
@@ -27,8 +28,8 @@ const (
 	KindWork     = "work"     // sources and objects that --keep-build or a killed run left
 )
 
-// Cached is one thing in the cache directory.
-type Cached struct {
+// Item is one thing in the cache directory.
+type Item struct {
 	Kind   string    `json:"kind"`
 	ID     string    `json:"id"`   // key of a build, SHA-256 of an archive, else the name
 	Name   string    `json:"name"` // what it is
@@ -41,67 +42,62 @@ type Cached struct {
 	Build *buildcache.Entry `json:"build,omitempty"`
 }
 
-// CacheDirectory is where a request keeps what it keeps.
-func CacheDirectory(q Request) (string, error) {
-	err := q.findCache()
-	return q.CacheDir, err
-}
-
-// ListCache returns everything in the cache directory, builds first, then
+// List returns everything in the cache directory, builds first, then
 // downloads and the rest, each kind by its last use. What belongs to another user is
 // left out, with a warning.
-func ListCache(q Request) ([]Cached, error) {
-	store, err := q.openCache()
+func List(o Options) ([]Item, error) {
+	store, err := o.open()
 	if store == nil || err != nil {
 		return nil, err
 	}
 	defer func() { _ = store.Close() }()
-	return q.listStore(store)
+	return list(store, o.Events)
 }
 
-// openCache opens the cache directory for a command on it; nil if it does not exist.
-func (q *Request) openCache() (*owned.Dir, error) {
-	if err := q.findCache(); err != nil {
+// open opens the cache directory for a command on it; nil if it does not exist.
+func (o Options) open() (*owned.Dir, error) {
+	path, err := Find(o)
+	if err != nil {
 		return nil, err
 	}
-	store, err := openStore(q.CacheDir, false)
+	store, err := Open(path, false)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case owned.IsUntrusted(err):
-		return nil, untrustedCache(err)
+		return nil, untrusted(err)
 	case err != nil:
-		return nil, cacheTrouble(err)
+		return nil, trouble(err)
 	}
 	return store, nil
 }
 
-func (q *Request) listStore(store *owned.Dir) ([]Cached, error) {
+func list(store *owned.Dir, events event.Sink) ([]Item, error) {
 	entries, err := buildsOf(store).List()
 	if err != nil {
-		return nil, cacheTrouble(err)
+		return nil, trouble(err)
 	}
-	var out []Cached
+	var out []Item
 	for _, e := range entries {
-		out = append(out, cachedBuild(e))
+		out = append(out, buildItem(e))
 	}
 	for _, kind := range []string{KindDownload, KindWork, KindLog} {
-		list, err := q.cachedDirs(store, kind)
+		items, err := dirItems(store, kind, events)
 		if err != nil {
-			return nil, cacheTrouble(err)
+			return nil, trouble(err)
 		}
-		out = append(out, list...)
+		out = append(out, items...)
 	}
 	return out, nil
 }
 
 func buildsOf(store *owned.Dir) buildcache.Cache {
-	return buildcache.Cache{Dir: buildsDir(store.Path())}
+	return buildcache.Cache{Dir: filepath.Join(store.Path(), Builds)}
 }
 
 // places are the directories that hold the things of each kind.
 var places = map[string][]string{
-	KindDownload: {partDownloads, "archives", "sha256"}, KindWork: {partWork}, KindLog: {partLogs},
+	KindDownload: {Downloads, "archives", "sha256"}, KindWork: {Work}, KindLog: {Logs},
 }
 
 // openPlace opens the directory with the things of a kind.
@@ -120,8 +116,8 @@ func openPlace(store *owned.Dir, kind string) (*owned.Dir, error) {
 	return dir, nil
 }
 
-func cachedBuild(e buildcache.Entry) Cached {
-	c := Cached{Kind: e.Kind, ID: e.Key, Name: e.Name, Size: e.Size, Used: e.Used, Path: e.Path, Damage: e.Damage, Other: e.Format != 0, Build: &e}
+func buildItem(e buildcache.Entry) Item {
+	c := Item{Kind: e.Kind, ID: e.Key, Name: e.Name, Size: e.Size, Used: e.Used, Path: e.Path, Damage: e.Damage, Other: e.Format != 0, Build: &e}
 	if c.Kind == "" {
 		c.Kind = "build"
 	}
@@ -134,12 +130,12 @@ func cachedBuild(e buildcache.Entry) Cached {
 	return c
 }
 
-func cacheTrouble(err error) error {
+func trouble(err error) error {
 	return fault.New(fault.Environment, "look at its permissions, or name another one with --cache-dir", "read the cache: %w", err)
 }
 
-// cachedDirs takes each directory with things of a kind as one thing.
-func (q *Request) cachedDirs(store *owned.Dir, kind string) ([]Cached, error) {
+// dirItems takes each directory with things of a kind as one thing.
+func dirItems(store *owned.Dir, kind string, events event.Sink) ([]Item, error) {
 	dir, err := openPlace(store, kind)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -152,34 +148,34 @@ func (q *Request) cachedDirs(store *owned.Dir, kind string) ([]Cached, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []Cached
+	var out []Item
 	for _, e := range entries {
 		if !e.IsDir() {
 			continue
 		}
 		sub, err := dir.Sub(e.Name())
 		if owned.IsUntrusted(err) {
-			q.Events.Warn("left alone: " + err.Error())
+			events.Warn("left alone: " + err.Error())
 		}
 		if err != nil {
 			continue
 		}
-		if c, err := cachedDir(kind, sub); err == nil && (c.Size > 0 || kind == KindWork) {
+		if c, err := dirItem(kind, sub); err == nil && (c.Size > 0 || kind == KindWork) {
 			out = append(out, c)
 		}
 		_ = sub.Close()
 	}
-	slices.SortStableFunc(out, func(a, b Cached) int { return cmp.Or(b.Used.Compare(a.Used), strings.Compare(a.ID, b.ID)) })
+	slices.SortStableFunc(out, func(a, b Item) int { return cmp.Or(b.Used.Compare(a.Used), strings.Compare(a.ID, b.ID)) })
 	return out, nil
 }
 
-func cachedDir(kind string, dir *owned.Dir) (Cached, error) {
+func dirItem(kind string, dir *owned.Dir) (Item, error) {
 	info, err := dir.Root().Stat(".")
 	if err != nil {
-		return Cached{}, err
+		return Item{}, err
 	}
 	name := filepath.Base(dir.Path())
-	c := Cached{Kind: kind, ID: name, Name: name, Size: sizeOf(dir), Used: info.ModTime(), Path: dir.Path()}
+	c := Item{Kind: kind, ID: name, Name: name, Size: sizeOf(dir), Used: info.ModTime(), Path: dir.Path()}
 	if kind == KindDownload {
 		if c.Name = archiveName(dir); c.Name == "" {
 			c.Name = "(a part of an archive)"
@@ -200,14 +196,14 @@ func archiveName(dir *owned.Dir) string {
 	return ""
 }
 
-// FindCached returns what an identifier, or the beginning of one with at least
+// FindItem returns what an identifier, or the beginning of one with at least
 // six characters, means. Errors are of class Usage.
-func FindCached(q Request, id string) (*Cached, error) {
-	all, err := ListCache(q)
+func FindItem(o Options, id string) (*Item, error) {
+	all, err := List(o)
 	if err != nil {
 		return nil, err
 	}
-	var found []Cached
+	var found []Item
 	for _, c := range all {
 		if c.ID == id || len(id) >= 6 && strings.HasPrefix(c.ID, id) {
 			found = append(found, c)
@@ -222,24 +218,24 @@ func FindCached(q Request, id string) (*Cached, error) {
 	return nil, fault.New(fault.Usage, "write more of it", "%d things in the cache begin with %q", len(found), id)
 }
 
-// Verified is what VerifyCache found.
+// Verified is what Verify found.
 type Verified struct {
-	Good int      // things that are as they were recorded
-	Bad  []Cached // damaged ones
+	Good int    // things that are as they were recorded
+	Bad  []Item // damaged ones
 	// Other is the number of builds in the format of another version of this
 	// program, which this one cannot judge.
 	Other int
 }
 
-// VerifyCache reads all builds and downloads in full; with drop those that are
+// Verify reads all builds and downloads in full; with drop those that are
 // damaged are removed.
-func VerifyCache(ctx context.Context, q Request, drop bool) (v Verified, err error) {
-	store, err := q.openCache()
+func Verify(ctx context.Context, o Options, drop bool) (v Verified, err error) {
+	store, err := o.open()
 	if store == nil || err != nil {
 		return v, err
 	}
 	defer func() { _ = store.Close() }()
-	all, err := q.listStore(store)
+	all, err := list(store, o.Events)
 	if err != nil {
 		return v, err
 	}
@@ -266,12 +262,12 @@ func VerifyCache(ctx context.Context, q Request, drop bool) (v Verified, err err
 			continue
 		}
 		if !buildcache.IsDamage(why) && !errors.Is(why, errDamaged) {
-			return v, cacheTrouble(why)
+			return v, trouble(why)
 		}
 		item.Damage = why.Error()
 		v.Bad = append(v.Bad, item)
 		if drop {
-			if _, err := removeCached(store, item); err != nil {
+			if _, err := remove(store, item); err != nil {
 				return v, err
 			}
 		}
@@ -283,13 +279,13 @@ var errDamaged = errors.New("damaged")
 
 // verifySources checks that a build shows what it was built from.
 func verifySources(e *buildcache.Entry) error {
-	if why := unproven(e.About); why != "" {
+	if why := e.About.Unproven(); why != "" {
 		return fmt.Errorf("%w: %s", errDamaged, why)
 	}
 	return nil
 }
 
-func verifyDownload(store *owned.Dir, c Cached) error {
+func verifyDownload(store *owned.Dir, c Item) error {
 	place, err := openPlace(store, c.Kind)
 	if err != nil {
 		return err
@@ -316,9 +312,9 @@ func verifyDownload(store *owned.Dir, c Cached) error {
 	return err
 }
 
-// removeCached removes one thing. What another process holds stays; gone is false
+// remove removes one thing. What another process holds stays; gone is false
 // then.
-func removeCached(store *owned.Dir, c Cached) (gone bool, err error) {
+func remove(store *owned.Dir, c Item) (gone bool, err error) {
 	hook("remove", c.Path)
 	if c.Build != nil {
 		err = buildsOf(store).Remove(c.ID)
@@ -334,7 +330,7 @@ func removeCached(store *owned.Dir, c Cached) (gone bool, err error) {
 	return true, nil
 }
 
-func removeDir(store *owned.Dir, c Cached) (gone bool, err error) {
+func removeDir(store *owned.Dir, c Item) (gone bool, err error) {
 	place, err := openPlace(store, c.Kind)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
@@ -367,8 +363,8 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// CachePolicy says what of the cache is too much.
-type CachePolicy struct {
+// Policy says what of the cache is too much.
+type Policy struct {
 	MaxSize   int64         // bytes in all, what was not used for longest goes first; negative for any
 	OlderThan time.Duration // not used for so long; 0 for any
 	Kinds     []string      // only these; nil for all
@@ -376,14 +372,14 @@ type CachePolicy struct {
 	DryRun    bool          // say only
 }
 
-// PruneCache removes what a policy is against and returns it.
-func PruneCache(q Request, p CachePolicy) ([]Cached, error) {
-	store, err := q.openCache()
+// Prune removes what a policy is against and returns it.
+func Prune(o Options, p Policy) ([]Item, error) {
+	store, err := o.open()
 	if store == nil || err != nil {
 		return nil, err
 	}
 	defer func() { _ = store.Close() }()
-	all, err := q.listStore(store)
+	all, err := list(store, o.Events)
 	if err != nil {
 		return nil, err
 	}
@@ -391,9 +387,9 @@ func PruneCache(q Request, p CachePolicy) ([]Cached, error) {
 	if p.DryRun {
 		return chosen, nil
 	}
-	var gone []Cached
+	var gone []Item
 	for _, c := range chosen {
-		removed, err := removeCached(store, c)
+		removed, err := remove(store, c)
 		if err != nil {
 			return gone, err
 		}
@@ -405,9 +401,9 @@ func PruneCache(q Request, p CachePolicy) ([]Cached, error) {
 }
 
 // choose returns what a policy is against.
-func (p CachePolicy) choose(all []Cached) []Cached {
-	all = slices.DeleteFunc(all, func(c Cached) bool { return len(p.Kinds) > 0 && !slices.Contains(p.Kinds, c.Kind) })
-	slices.SortStableFunc(all, func(a, b Cached) int { return b.Used.Compare(a.Used) })
+func (p Policy) choose(all []Item) []Item {
+	all = slices.DeleteFunc(all, func(c Item) bool { return len(p.Kinds) > 0 && !slices.Contains(p.Kinds, c.Kind) })
+	slices.SortStableFunc(all, func(a, b Item) int { return b.Used.Compare(a.Used) })
 	if p.All {
 		return all
 	}
@@ -415,7 +411,7 @@ func (p CachePolicy) choose(all []Cached) []Cached {
 	for i, c := range all {
 		entries[i] = buildcache.Entry{Key: strconv.Itoa(i), Size: c.Size, Used: c.Used}
 	}
-	var out []Cached
+	var out []Item
 	for _, e := range (buildcache.Policy{MaxSize: p.MaxSize, OlderThan: p.OlderThan}).Choose(entries) {
 		if i, err := strconv.Atoi(e.Key); err == nil {
 			out = append(out, all[i])

@@ -1,4 +1,4 @@
-package installer
+package cachedir
 
 import (
 	"io/fs"
@@ -13,17 +13,18 @@ import (
 )
 
 // Sweep removes what killed runs of this user left outside of environments, in the
-// cache of the request and among the temporary files. It belongs to the start of every
+// cache directory and among the temporary files. It belongs to the start of every
 // command: a run that finds nothing to do makes nothing, and would remove nothing
 // either. It creates nothing and reports nothing; what cannot be removed stays, and so
 // does everything that a running process holds.
-func Sweep(q Request) {
-	q.Events = nil // what is to be said of the cache is said where it is used
-	scratch.SweepTemp(run.Getenv(q.Env, "TMPDIR"))
-	if q.findCache() != nil {
+func Sweep(o Options) {
+	o.Events = nil // what is to be said of the cache is said where it is used
+	scratch.SweepTemp(run.Getenv(o.Env, "TMPDIR"))
+	path, err := Find(o)
+	if err != nil {
 		return
 	}
-	store, err := openStore(q.CacheDir, false)
+	store, err := Open(path, false)
 	if err != nil {
 		return
 	}
@@ -33,17 +34,17 @@ func Sweep(q Request) {
 
 // sweepStore sweeps the parts of the cache.
 func sweepStore(store *owned.Dir) {
-	for part, names := range map[string]*regexp.Regexp{partWork: workName, partLocks: lockName} {
+	for part, names := range map[string]*regexp.Regexp{Work: workName, Locks: lockName} {
 		if dir, err := store.Sub(part); err == nil {
 			scratch.SweepNames(dir, names)
 			_ = dir.Close()
 		}
 	}
-	if dir, err := store.Sub(partHost); err == nil {
+	if dir, err := store.Sub(Host); err == nil {
 		sweepFiles(dir)
 		_ = dir.Close()
 	}
-	buildcache.Cache{Dir: filepath.Join(store.Path(), partBuilds)}.Sweep()
+	buildcache.Cache{Dir: filepath.Join(store.Path(), Builds)}.Sweep()
 }
 
 // lockName is the name of a directory that stands for the build of a key.
