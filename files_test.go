@@ -58,7 +58,7 @@ var guarded = []string{
 	"installer/account_unix.go",
 	"installer/broken.go",
 	"internal/cachedir/list.go",
-	"installer/hostrecord.go",
+	"installer/host.go",
 	"internal/buildstore/buildstore.go",
 	"internal/cachedir/cachedir.go",
 	"internal/buildstore/alone.go", "internal/buildstore/judge.go", "internal/buildstore/shared.go",

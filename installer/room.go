@@ -14,7 +14,8 @@ const (
 
 // checkRoom refuses to begin where there is too little room. With fresh an httpd or a module is built,
 // else they come from a cache.
-func (p *Plan) checkRoom(w *workspace, fresh bool) error {
+func (j *job) checkRoom(fresh bool) error {
+	p, w := j.plan, j.space
 	hint := cachedir.TempHint
 	if w.Cached {
 		hint = cachedir.CacheHint

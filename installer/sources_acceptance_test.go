@@ -88,8 +88,11 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 	for _, place := range []string{"source-dir", "download cache"} {
 		t.Run(place, func(t *testing.T) {
 			q := Request{
-				Runner: &run.Runner{}, Dir: t.TempDir(), CacheDir: filepath.Join(t.TempDir(), "cache"), Offline: true, Env: os.Environ(),
-				ToolsDir: bin, Python: env, HTTPD: trees[0], ModWSGIVersion: a.Version, LockFile: filepath.Join(t.TempDir(), "modwsgi.lock"),
+				Wish: Wish{Python: env, HTTPD: trees[0], ModWSGIVersion: a.Version, LockFile: filepath.Join(t.TempDir(), "modwsgi.lock")},
+				Means: Means{
+					Setting:  Setting{Runner: &run.Runner{}, Dir: t.TempDir(), Env: os.Environ()},
+					CacheDir: filepath.Join(t.TempDir(), "cache"), Offline: true, ToolsDir: bin,
+				},
 			}
 			dir := filepath.Join(q.CacheDir, "downloads/archives/sha256", a.SHA256)
 			if place == "source-dir" {
@@ -120,7 +123,7 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 					exchange("wrong")
 				}
 			}
-			staged, err := Stage(t.Context(), q)
+			staged, err := Stage(t.Context(), q.Means, q.StagePlan)
 			var changed *digest.Changed
 			if err == nil {
 				text, _ := os.ReadFile(filepath.Join(staged.Site, "mod_wsgi/server", staged.Receipt.Module.File))
@@ -135,7 +138,7 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 			}
 			hook = old
 			exchange("right")
-			staged, err = Stage(t.Context(), q)
+			staged, err = Stage(t.Context(), q.Means, q.StagePlan)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -111,7 +111,7 @@ func (a *app) writeSdist(ctx context.Context, d *packaging.Dist, q installer.Req
 	if err != nil {
 		return err
 	}
-	got, err := installer.Collect(ctx, q)
+	got, err := installer.Collect(ctx, q.Wish, q.Means)
 	if err != nil {
 		return err
 	}
@@ -229,7 +229,7 @@ func (a *app) localWheel(ctx context.Context, q installer.Request, sdist, out st
 	if q.HTTPD, err = a.httpdForWheel(ctx, q); err != nil {
 		return err
 	}
-	built, err := installer.Stage(ctx, q)
+	built, err := installer.Stage(ctx, q.Means, q.StagePlan)
 	if err != nil {
 		return err
 	}

@@ -412,7 +412,7 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 			q.LockTimeout = base.LockTimeout
 			q.Python = a.python(q.Python)
 			q.With, q.Without = splitList(q.With), splitList(q.Without)
-			key, err := installer.CacheKey(c.Context(), q)
+			key, err := installer.CacheKey(c.Context(), q.Means, q.StagePlan)
 			if err != nil {
 				return err
 			}

@@ -311,7 +311,7 @@ func (r *matrixRun) buildOne(ctx context.Context, h *matrix.HTTPD, python string
 		}
 		base.Events.Send(e)
 	}
-	s, err := installer.Stage(ctx, q)
+	s, err := installer.Stage(ctx, q.Means, q.StagePlan)
 	if err != nil {
 		return r.fail(ctx, fmt.Sprintf("build for Python %s and httpd %s", python, h.Name), err)
 	}

@@ -257,12 +257,16 @@ func (a *app) builds(ctx context.Context, o *packOptions) ([]*installer.Staged, 
 		if len(pythons) == 0 {
 			pythons = []string{""}
 		}
-		return installer.StageAll(ctx, q, pythons)
+		var plans []installer.Planner
+		for _, python := range pythons {
+			q.Python = python
+			plans = append(plans, q.StagePlan)
+		}
+		return installer.StageAll(ctx, q.Means, plans)
 	}
 	var all []*installer.Staged
 	for _, env := range o.fromEnv {
-		q.Python = env
-		s, err := installer.StageInstalled(ctx, q)
+		s, err := installer.StageInstalled(ctx, env, q.Setting)
 		if err != nil {
 			return all, err
 		}

@@ -1,47 +1,21 @@
 package installer
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"modwsgi/internal/buildstore"
-	"modwsgi/internal/event"
 	"modwsgi/internal/quote"
 
-	"modwsgi/detect"
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fetch"
-	"modwsgi/internal/owned"
-	"modwsgi/internal/recipe"
 	"modwsgi/modulebuild"
 )
-
-// complete enters what is recorded of archives into those that nobody has seen.
-func (s *sources) complete(parts []buildcache.Part, from string) {
-	for _, p := range parts {
-		if f := s.files[p.Name]; f != nil && f.Archive.SHA256 == p.SHA256 {
-			if f.From = from; p.Signer != "" {
-				f.Signer = p.Signer
-			}
-			if t := recipe.Trust(p.Trust); t.Stronger(f.Trust) {
-				f.Trust = t
-			}
-		}
-	}
-}
-
-// sortedKeys are the names of a map, sorted.
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // httpdAbout describes a tree of httpd for those who find it in a cache; unpacked
 // has the hashes of what it was made from.
@@ -157,52 +131,15 @@ func withoutPlaces(flags []string, trees map[string]string) []string {
 	return out
 }
 
-// restoreModule takes the module out of the cache, at the place where Build
-// would have left it.
-func restoreModule(ctx context.Context, b *buildstore.Store, key string, events event.Sink, r *modulebuild.Request) (*modulebuild.Result, error) {
-	dest := filepath.Join(r.Work, "cached")
-	if err := os.MkdirAll(r.Work, 0o755); err != nil {
-		return nil, err
+// unpackedParts are the parts of an entry, with the hashes of what was unpacked.
+func unpackedParts(unpacked map[string]string, files map[string]*fetch.File) []buildcache.Part {
+	var out []buildcache.Part
+	for _, name := range slices.Sorted(maps.Keys(unpacked)) {
+		if f := files[name]; f != nil {
+			p := part(f)
+			p.SHA256 = unpacked[name]
+			out = append(out, p)
+		}
 	}
-	defer func() { _ = owned.RemoveAll(r.Work) }()
-	e, err := b.Restore(ctx, key, dest)
-	if e == nil || err != nil {
-		return nil, err
-	}
-	name := modulebuild.FileName(r.Python.Version, r.Python.ExtSuffix)
-	out := filepath.Join(r.Out, name)
-	if err := os.MkdirAll(r.Out, 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(filepath.Join(dest, name), out); errors.Is(err, fs.ErrNotExist) {
-		events.Note("the build cache has something else under the key of the module: it is built again")
-		b.Forget(key)
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	sum, err := digest.File(out)
-	if err != nil {
-		return nil, err
-	}
-	return &modulebuild.Result{File: out, Name: name, SHA256: sum}, nil
-}
-
-// moduleRequest is the build of the module for the httpd that is there now.
-func (p *Plan) moduleRequest(w *workspace, h *detect.HTTPD, f *fetch.File) modulebuild.Request {
-	q, py := p.request, p.Python
-	includes := []string{py.Include}
-	if py.PlatInclude != "" && py.PlatInclude != py.Include {
-		includes = append(includes, py.PlatInclude)
-	}
-	return modulebuild.Request{
-		Version: f.Archive.Version, Archive: f.Path, SHA256: f.Archive.SHA256,
-		Python: modulebuild.Python{
-			Version: py.Version, SOABI: py.SOABI, ExtSuffix: py.ExtSuffix, IncludeDirs: includes,
-			LibPython: py.LibPython, LibShared: py.LibShared, LinkLibs: strings.Fields(py.LinkLibs),
-		},
-		HTTPD:   modulebuild.HTTPD{Version: h.Version, MMN: h.MMN, IncludeDirs: h.IncludeDirs, CPPFlags: h.CPPFlags, CFlags: h.CFlags},
-		RunPath: p.moduleRunPath(), Tools: p.tools, Jobs: q.Jobs, Timeline: q.Timeline,
-		Work: w.Path("mod_wsgi"), Out: filepath.Join(w.Dir, "stage", "module"), Logs: w.Logs, Runner: q.Runner, Events: q.Events,
-	}
+	return out
 }

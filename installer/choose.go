@@ -10,9 +10,9 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// moduleChoices lists the versions of mod_wsgi that admit the Python.
-func (p *Plan) moduleChoices(lock *recipe.Lock) ([]Choice, error) {
-	all, err := p.choices("mod_wsgi", p.request.ModWSGIVersion, lock)
+// moduleChoices lists the versions of mod_wsgi that admit a Python.
+func moduleChoices(w Wish, python string, lock *recipe.Lock) ([]Choice, error) {
+	all, err := preferring(w, "mod_wsgi", w.ModWSGIVersion, lock)
 	if err != nil {
 		return nil, err
 	}
@@ -20,12 +20,12 @@ func (p *Plan) moduleChoices(lock *recipe.Lock) ([]Choice, error) {
 	var out []Choice
 	for _, c := range all {
 		if !c.Unpinned {
-			ok, err := c.archive.Admits("python", p.Python.Version)
+			ok, err := c.Archive.Admits("python", python)
 			if err != nil {
 				return nil, err
 			}
 			if !ok {
-				refused = append(refused, fmt.Sprintf("%s needs Python %s", c.Version, c.archive.Requires["python"]))
+				refused = append(refused, fmt.Sprintf("%s needs Python %s", c.Version, c.Archive.Requires["python"]))
 				continue
 			}
 		}
@@ -33,71 +33,94 @@ func (p *Plan) moduleChoices(lock *recipe.Lock) ([]Choice, error) {
 	}
 	if len(out) == 0 {
 		return nil, fault.New(fault.Environment, "use another Python, or another --mod-wsgi-version",
-			"no version of mod_wsgi fits Python %s: %s", p.Python.Version, strings.Join(refused, "; "))
+			"no version of mod_wsgi fits Python %s: %s", python, strings.Join(refused, "; "))
 	}
 	return out, nil
 }
 
-// nameUnvouched notes which archives of the plan nobody but the lock file vouches
-// for.
-func (p *Plan) nameUnvouched(lock *recipe.Lock) error {
-	p.Warnings = nil
-	add := func(component string, all []Choice) {
-		if c, ok := preferred(all); ok && c.Trust == string(recipe.FromLock) {
-			p.Warnings = append(p.Warnings, unvouched(component, c, p.request.LockFile))
-		}
+// httpdChoices lists the versions of httpd that could be built with features.
+func httpdChoices(w Wish, features []string, lock *recipe.Lock) ([]Choice, error) {
+	all, err := preferring(w, "httpd", w.HTTPDVersion, lock)
+	if err != nil {
+		return nil, err
 	}
-	if p.Module.Action == "build" {
-		add("mod_wsgi", p.Module.Versions)
+	all = judge(all, features, w.With, w.AllowVulnerable)
+	if !slices.ContainsFunc(all, func(c Choice) bool { return c.Refused == "" }) {
+		return nil, refusal(all)
 	}
-	if p.HTTPD.Action != BuildHTTPD {
-		return nil
+	return all, nil
+}
+
+// httpdParts are the components of a bundled httpd besides itself.
+var httpdParts = []string{"apr", "apr-util", "pcre2"}
+
+// partChoices lists the versions of the components that httpd is built with. expat is
+// that the host has one.
+func partChoices(w Wish, expat bool, lock *recipe.Lock) (map[string][]Choice, error) {
+	names := httpdParts
+	if !expat {
+		names = append([]string{"expat"}, names...)
 	}
-	add("httpd", p.HTTPD.Versions)
-	for _, name := range p.httpdParts() {
-		all, err := p.choices(name, "", lock)
+	parts := map[string][]Choice{}
+	for _, name := range names {
+		all, err := preferring(w, name, "", lock)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		add(name, all)
+		parts[name] = all
 	}
-	return nil
+	return parts, nil
+}
+
+// unvouchedIn names the archives of a plan that nobody but the lock file vouches for.
+func unvouchedIn(p *Plan) []string {
+	var out []string
+	wanted := p.wanted()
+	for _, name := range []string{"mod_wsgi", "httpd", "expat", "apr", "apr-util", "pcre2"} {
+		if c, ok := preferred(wanted[name]); ok && c.Trust == string(recipe.FromLock) {
+			out = append(out, unvouched(name, c, p.Wish.LockFile))
+		}
+	}
+	return out
 }
 
 // unvouched is the warning about a hash that is only in the lock file.
 func unvouched(component string, c Choice, lockFile string) string {
 	return fmt.Sprintf("%s %s is not in the catalogue of this release: nothing but %s vouches for sha256 %s of %s",
-		component, c.Version, filepath.Base(lockFile), c.archive.SHA256, c.archive.File)
+		component, c.Version, filepath.Base(lockFile), c.Archive.SHA256, c.Archive.File)
 }
 
-// warnUnvouched tells of what the plan notes.
-func (p *Plan) warnUnvouched() {
-	for _, w := range p.Warnings {
-		p.request.Events.Warn(w)
-	}
-}
-
-// choices are those of the package-level function; with --upgrade what is locked
-// is not preferred.
-func (p *Plan) choices(component, constraint string, lock *recipe.Lock) ([]Choice, error) {
-	if p.request.Upgrade {
-		lock = &recipe.Lock{}
-	}
-	return choices(component, constraint, lock, p.request.Locked)
-}
-
-// nothingNewer says whether a plan that --upgrade made necessary has come to the
-// versions that are there.
-func (p *Plan) nothingNewer(src *sources) bool {
-	if !p.request.Upgrade || p.request.Reinstall || len(p.older) != len(p.Reasons) {
-		return false
-	}
-	for component, present := range p.older {
-		if f := src.files[component]; f == nil || f.Archive.Version != present {
-			return false
+// preferred is the first choice that is not refused; none where its hash is not
+// known yet.
+func preferred(all []Choice) (Choice, bool) {
+	for _, c := range all {
+		if c.Refused == "" {
+			return c, !c.Unpinned && c.Archive.SHA256 != ""
 		}
 	}
-	return true
+	return Choice{}, false
+}
+
+// preferring is choices as a wish prefers them: with --upgrade what is locked does not
+// come first. What the lock file has is marked in any case.
+func preferring(w Wish, component, constraint string, lock *recipe.Lock) ([]Choice, error) {
+	first := lock
+	if w.Upgrade {
+		first = &recipe.Lock{}
+	}
+	all, err := choices(component, constraint, first, w.Locked)
+	if err != nil {
+		return nil, err
+	}
+	if e, ok := lock.Find(component); ok {
+		for i := range all {
+			all[i].Locked = all[i].Version == e.Version
+			if all[i].Archive.SHA256 == e.SHA256 {
+				all[i].Signer = e.SignedBy
+			}
+		}
+	}
+	return all, nil
 }
 
 // choices lists the versions of a component that satisfy a constraint, the
@@ -121,7 +144,7 @@ func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Ch
 		switch {
 		case fits:
 			a := e.Archive(set)
-			out = append(out, Choice{Version: e.Version, Trust: string(a.Trust), archive: a})
+			out = append(out, Choice{Version: e.Version, Trust: string(a.Trust), Archive: a})
 		case locked:
 			return nil, fault.New(fault.Usage, "leave out --locked to change the lock file", "%s %s is locked, and %q is wanted", component, e.Version, constraint)
 		}
@@ -140,7 +163,7 @@ func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Ch
 	}
 	for _, a := range archives {
 		if len(out) == 0 || out[0].Version != a.Version {
-			out = append(out, Choice{Version: a.Version, Trust: string(a.Trust), archive: a})
+			out = append(out, Choice{Version: a.Version, Trust: string(a.Trust), Archive: a})
 		}
 	}
 	if version, exact := recipe.Exact(constraint); len(out) == 0 && exact {
@@ -159,7 +182,7 @@ func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Ch
 
 // judge takes features that nobody asked for away from versions which a known
 // advisory warns of, and refuses versions where that does not help.
-func judge(all []Choice, features []string, q Request) []Choice {
+func judge(all []Choice, features, with []string, allowVulnerable bool) []Choice {
 	out := slices.Clone(all)
 	for i := range out {
 		c := &out[i]
@@ -167,9 +190,9 @@ func judge(all []Choice, features []string, q Request) []Choice {
 		for _, a := range recipe.Catalogue().Advisories("httpd", c.Version, features) {
 			line := a.ID + ": " + a.Summary
 			switch {
-			case q.AllowVulnerable:
+			case allowVulnerable:
 				c.Advisories = append(c.Advisories, line)
-			case a.Feature != "" && !slices.Contains(q.With, a.Feature):
+			case a.Feature != "" && !slices.Contains(with, a.Feature):
 				c.Features = slices.DeleteFunc(c.Features, func(f string) bool { return f == a.Feature })
 				c.Advisories = append(c.Advisories, line+" (built without "+a.Feature+")")
 			case c.Refused != "":

@@ -22,43 +22,45 @@ import (
 // Python nor pip sees it, and its programs stay in bin. It is shown, replaced and
 // removed like what lies in site-packages.
 
-// earlier is mod_wsgi or its httpd of an environment's former Python.
-type earlier struct {
-	*pydist.Installed
-	site string
+// Former is mod_wsgi or its httpd of an environment's former Python.
+type Former struct {
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	Installer string `json:"installer"`
+	Site      string `json:"site_packages"`
 }
 
 // String is "mod_wsgi 5.0.2 for Python 3.11".
-func (e earlier) String() string {
-	return fmt.Sprintf("%s %s for Python %s", e.Name, e.Version, detect.VersionOfSite(e.site))
+func (e Former) String() string {
+	return fmt.Sprintf("%s %s for Python %s", e.Name, e.Version, detect.VersionOfSite(e.Site))
 }
 
-// findEarlier lists what is left of former Pythons. A directory that cannot be read
+// findFormer lists what is left of former Pythons. A directory that cannot be read
 // is reported, and is no obstacle: nothing there is used.
-func findEarlier(py *detect.Python, events event.Sink) []earlier {
-	var all []earlier
+func findFormer(py *detect.Python, events event.Sink) []Former {
+	var all []Former
 	for _, site := range py.EarlierSites() {
 		for _, name := range []string{ModuleDist, HTTPDDist} {
 			d, err := pydist.Find(site, name)
 			if err != nil {
 				events.Warn(fmt.Sprintf("%s, of another Python that this environment had: %v; it is left as it is", site, err))
 			} else if d != nil {
-				all = append(all, earlier{d, site})
+				all = append(all, Former{d.Name, d.Version, d.Installer, site})
 			}
 		}
 	}
 	return all
 }
 
-// ourEarlier leaves out what others installed.
-func ourEarlier(all []earlier) []earlier {
-	return slices.DeleteFunc(slices.Clone(all), func(e earlier) bool { return !ours(e.Installed) })
+// oursOf leaves out what others installed.
+func oursOf(all []Former) []Former {
+	return slices.DeleteFunc(slices.Clone(all), func(e Former) bool { return e.Installer != installerName })
 }
 
-// earlierPaths returns what may be removed of former Pythons, and the directories of
+// formerPaths returns what may be removed of former Pythons, and the directories of
 // packages that it is in. What a distribution of the present Python lists stays: the
 // programs in bin may be its own by now.
-func earlierPaths(all []earlier, py *detect.Python, events event.Sink) (paths, sites []string, _ error) {
+func formerPaths(all []Former, py *detect.Python, events event.Sink) (paths, sites []string, _ error) {
 	kept := map[string]bool{}
 	for _, name := range []string{ModuleDist, HTTPDDist} {
 		d, err := pydist.Find(py.Platlib, name)
@@ -72,22 +74,29 @@ func earlierPaths(all []earlier, py *detect.Python, events event.Sink) (paths, s
 		}
 	}
 	for _, e := range all {
-		for _, path := range removable(e.Installed, e.site, py, events) {
+		d, err := pydist.Find(e.Site, e.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if d == nil {
+			continue
+		}
+		for _, path := range removable(d, e.Site, py, events) {
 			if !kept[path] {
 				paths = append(paths, path)
 			}
 		}
-		if !slices.Contains(sites, e.site) {
-			sites = append(sites, e.site)
+		if !slices.Contains(sites, e.Site) {
+			sites = append(sites, e.Site)
 		}
 	}
 	return paths, sites, nil
 }
 
-// lockEarlier keeps runs for the former Pythons away, and finishes what a killed one
+// lockFormer keeps runs for the former Pythons away, and finishes what a killed one
 // left there. A journal that is not believed may know of hidden directories there, so
 // those are not touched then.
-func lockEarlier(ctx context.Context, q *Request, all []earlier, py *detect.Python, believed bool) (unlock func(), err error) {
+func lockFormer(ctx context.Context, at Setting, all []Former, py *detect.Python, believed bool) (unlock func(), err error) {
 	var locks []*place.Locked
 	unlock = func() {
 		for _, l := range locks {
@@ -95,10 +104,10 @@ func lockEarlier(ctx context.Context, q *Request, all []earlier, py *detect.Pyth
 		}
 	}
 	for _, e := range all {
-		if slices.ContainsFunc(locks, func(l *place.Locked) bool { return l.Is(e.site) }) {
+		if slices.ContainsFunc(locks, func(l *place.Locked) bool { return l.Is(e.Site) }) {
 			continue
 		}
-		l, err := lockSite(ctx, q, e.site)
+		l, err := lockSite(ctx, at, e.Site)
 		if err != nil {
 			unlock()
 			return nil, err
@@ -107,7 +116,7 @@ func lockEarlier(ctx context.Context, q *Request, all []earlier, py *detect.Pyth
 		if !believed {
 			continue
 		}
-		if _, err := recoverPrefix(*q, l, py); err != nil {
+		if _, err := recoverPrefix(l, py, at.Events); err != nil {
 			unlock()
 			return nil, err
 		}
@@ -115,21 +124,27 @@ func lockEarlier(ctx context.Context, q *Request, all []earlier, py *detect.Pyth
 	return unlock, nil
 }
 
-// removeEarlier removes what modwsgi installed for former Pythons, and returns the
-// names of what it removed.
-func removeEarlier(ctx context.Context, q *Request, locked *place.Locked, py *detect.Python, all []earlier) ([]string, error) {
-	all = ourEarlier(all)
-	if len(all) == 0 {
-		return nil, nil
+// onlyRemove is what is left to do where everything is installed: it removes what modwsgi
+// installed for former Pythons.
+func onlyRemove(ctx context.Context, p *Plan, locked *place.Locked, events event.Sink) (*Report, error) {
+	mine := oursOf(p.Former)
+	var names []string
+	if len(mine) > 0 {
+		paths, sites, err := formerPaths(mine, p.Python, events)
+		if err != nil {
+			return nil, err
+		}
+		names, err = removeDists(ctx, events, locked, p.Python, namesOf(mine), place.Request{Remove: paths, Beside: sites})
+		if err != nil {
+			return nil, err
+		}
 	}
-	paths, sites, err := earlierPaths(all, py, q.Events)
-	if err != nil {
-		return nil, err
-	}
-	return removeDists(ctx, q, locked, py, namesOf(all), place.Request{Remove: paths, Beside: sites})
+	r := newReport(p.Python)
+	r.Removed, r.Nothing = names, len(names) == 0
+	return r, nil
 }
 
-func namesOf(all []earlier) []string {
+func namesOf(all []Former) []string {
 	var names []string
 	for _, e := range all {
 		names = append(names, e.String())
@@ -137,19 +152,21 @@ func namesOf(all []earlier) []string {
 	return names
 }
 
-// listEarlier describes what is left of former Pythons, with that as its problem.
-func listEarlier(all []earlier, py *detect.Python) []Installed {
+// listFormer describes what is left of former Pythons, with that as its problem.
+func listFormer(all []Former, py *detect.Python) []Installed {
 	var out []Installed
 	for _, e := range all {
-		i := Installed{Name: e.Name, Version: e.Version, Location: filepath.Join(e.site, packageDirs[0]), By: e.Installer, Earlier: detect.VersionOfSite(e.site)}
+		i := Installed{Name: e.Name, Version: e.Version, Location: filepath.Join(e.Site, packageDirs[0]), By: e.Installer, Earlier: detect.VersionOfSite(e.Site)}
 		if e.Name == HTTPDDist {
-			i.Location = httpdTree(e.site)
-		} else if r, err := receipt.Read(e.site); err == nil {
+			i.Location = httpdTree(e.Site)
+		} else if r, err := receipt.Read(e.Site); err == nil {
 			i.HTTPD, i.Server = r.HTTPD.Version, r.HTTPD.Executable
 		}
 		i.Problems = append(i.Problems, fmt.Sprintf("it is for Python %s, which this environment had before; its Python is %s now", i.Earlier, py.Version))
-		for _, problem := range e.Check() {
-			i.Problems = append(i.Problems, problem.String())
+		if d, err := pydist.Find(e.Site, e.Name); err == nil && d != nil {
+			for _, problem := range d.Check() {
+				i.Problems = append(i.Problems, problem.String())
+			}
 		}
 		out = append(out, i)
 	}

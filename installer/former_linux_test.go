@@ -36,13 +36,13 @@ func TestWhatAFormerPythonLeftIsListedAndRemoved(t *testing.T) {
 	site := leaveBehind(t, env, "3.1", "modwsgi")
 	q := request(t)
 	q.Python = env
-	_, all, err := List(t.Context(), q)
+	_, all, err := List(t.Context(), q.Python, q.Setting)
 	if err != nil || len(all) != 1 || all[0].Earlier != "3.1" || all[0].Version != "4.9.4" || len(all[0].Problems) != 1 || !strings.Contains(all[0].Problems[0], "had before") {
 		t.Fatalf("list: %+v, %v", all, err)
 	}
-	_, err = Verify(t.Context(), q)
+	_, err = Verify(t.Context(), q.Python, q.Setting)
 	wantFault(t, err, fault.Environment, "mod_wsgi 4.9.4 for Python 3.1", "made again", "modwsgi install --python")
-	removed, err := Uninstall(t.Context(), q)
+	removed, err := Uninstall(t.Context(), q.Python, q.Setting)
 	if err != nil || !slices.Equal(removed, []string{"mod_wsgi 4.9.4 for Python 3.1"}) {
 		t.Fatalf("uninstall: %v, %v", removed, err)
 	}
@@ -60,7 +60,7 @@ func TestWhatOthersInstalledForAFormerPythonStays(t *testing.T) {
 	before := tree(t, env)
 	q, h := request(t), &heard{}
 	q.Python, q.Events = env, h.sink
-	removed, err := Uninstall(t.Context(), q)
+	removed, err := Uninstall(t.Context(), q.Python, q.Setting)
 	if err != nil || len(removed) != 0 || !h.has("which pip installed, is left in") {
 		t.Errorf("%v, %v, %v", removed, err, h.texts)
 	}
@@ -75,7 +75,7 @@ func TestProgramsOfThePresentPythonStay(t *testing.T) {
 	leaveBehind(t, env, "3.1", "modwsgi")
 	q := request(t)
 	q.Python = env
-	py, err := environment(t.Context(), &q)
+	py, err := environment(t.Context(), q.Python, q.Setting)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestProgramsOfThePresentPythonStay(t *testing.T) {
 	if _, err := d.WriteInfo(py.Platlib); err != nil {
 		t.Fatal(err)
 	}
-	paths, sites, err := earlierPaths(findEarlier(py, q.Events), py, q.Events)
+	paths, sites, err := formerPaths(findFormer(py, q.Events), py, q.Events)
 	if err != nil || len(sites) != 1 || len(paths) < 3 || slices.Contains(paths, program) {
 		t.Errorf("%v, %v, %v", paths, sites, err)
 	}
@@ -99,7 +99,7 @@ func TestLinkedSitesAreNotOfFormerPythons(t *testing.T) {
 	symlink(t, filepath.Join(other, "lib", "python3.1", "site-packages"), filepath.Join(env, "lib", "python3.2", "site-packages"))
 	q := request(t)
 	q.Python = env
-	py, err := environment(t.Context(), &q)
+	py, err := environment(t.Context(), q.Python, q.Setting)
 	if err != nil {
 		t.Fatal(err)
 	}
