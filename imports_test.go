@@ -51,6 +51,8 @@ var edges = []struct {
 	{"internal/buildcache/storetest", nil},                                         // for tests
 	{"internal/freeport", nil},
 	// What an install uses, and knows nothing of installs.
+	{"internal/cachedir", []string{"internal/buildcache", "internal/digest", "internal/event", "internal/fault", "internal/filetree", "internal/flock", "internal/owned", "internal/run", "internal/scratch", "internal/shortage"}},
+	{"internal/buildstore", []string{"internal/buildcache", "internal/buildcache/remote", "internal/cachedir", "internal/event", "internal/fault", "internal/flock", "internal/owned", "internal/run", "internal/timeline"}},
 	{"internal/prove", []string{"internal/elf", "internal/event", "internal/fault", "internal/filetree", "internal/owned", "internal/quote", "internal/run", "internal/scratch", "internal/timeline"}},
 	{"internal/pages", nil}, // for tests of the documentation
 }
@@ -158,6 +160,9 @@ func TestTheRulesForbidSomething(t *testing.T) {
 		{"packaging/wheel", "packaging/produce"},
 		{"doctor", "installer"},
 		{"detect", "internal/atomicfile"},
+		{"internal/prove", "installer"},
+		{"internal/cachedir", "internal/buildstore"},
+		{"internal/buildstore", "httpdbuild"},
 		{"internal/fetch", "detect"},
 		{"internal/run", "internal/cli"},
 		{"express", "internal/fetch"},

@@ -17,10 +17,6 @@ import (
 	"modwsgi/internal/run"
 )
 
-// plainTemp is where we work if the path of the cache has characters that make
-// and configure scripts cannot take.
-const plainTemp = "/tmp"
-
 // ServingUser is an account of this host that is made for serving, where we are
 // root, which httpd refuses to serve as; "" for anybody else.
 func ServingUser() string {

@@ -1,14 +1,9 @@
 package installer
 
 import (
-	"os"
-
 	"modwsgi/detect"
 	"modwsgi/internal/event"
 )
-
-// plainTemp is where we work if the path of the cache has odd characters.
-var plainTemp = os.TempDir()
 
 // ServingUser is "" on Windows, where a server runs as the one who starts it.
 func ServingUser() string { return "" }

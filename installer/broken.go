@@ -11,14 +11,14 @@ import (
 
 // brokenEnvironment finds what is installed in an environment whose Python does
 // not start any more, by its files; nil if modwsgi did not install it.
-func brokenEnvironment(q *Request) *detect.Python {
+func brokenEnvironment(python, at string) *detect.Python {
 	var dirs []string
 	switch {
-	case q.Python != "":
-		path := q.abs(q.Python)
+	case python != "":
+		path := absolute(python, at)
 		dirs = []string{path, filepath.Dir(path), filepath.Dir(filepath.Dir(path))}
 	default:
-		dirs = []string{filepath.Join(q.Dir, ".venv")}
+		dirs = []string{filepath.Join(at, ".venv")}
 	}
 	for _, dir := range dirs {
 		if !fileExists(filepath.Join(dir, "pyvenv.cfg")) {

@@ -3,13 +3,20 @@ package installer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
+	"modwsgi/internal/buildstore"
+	"modwsgi/internal/digest"
+	"modwsgi/internal/event"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
@@ -18,220 +25,152 @@ import (
 	"modwsgi/modulebuild"
 )
 
-// product is what was built, outside the prefix.
+// product is what was built, outside the environment.
 type product struct {
 	tree   string        // httpd tree, "" where none was built
 	record httpdReceipt  // of it
-	httpd  *detect.HTTPD // the httpd that the module is for, where it lies now
+	httpd  *detect.HTTPD // the httpd that the module is for, where it is now
 	module *modulebuild.Result
 	file   *fetch.File // the archive of mod_wsgi
 	key    string      // of the module
 	inputs string      // of which key is the hash
 	cached bool        // the httpd came out of the build cache
-
-	moduleCached bool
 }
 
-// build makes what the plan needs.
-func (p *Plan) build(ctx context.Context, w *workspace, src *sources) (*product, error) {
-	out := &product{httpd: p.HTTPD.Use, file: src.files["mod_wsgi"]}
-	if p.HTTPD.Action == BuildHTTPD {
-		if err := p.buildHTTPD(ctx, w, src, out); err != nil {
-			return nil, err
+// httpdRequest is the build of the httpd out of its archives.
+func (j *job) httpdRequest(src *sources) httpdbuild.Request {
+	b := httpdbuild.Request{
+		Features: src.features, Host: j.host.HTTPD, Jobs: j.jobs,
+		Timeline: j.timeline,
+		Work:     j.space.Path("httpd"), Stage: filepath.Join(j.space.Dir, "stage", "httpd"), Logs: j.space.Logs, Runner: j.runner, Events: j.events,
+	}
+	if d, err := httpdbuild.ParseDriver(j.plan.Wish.BuildDriver); err == nil { // checked before
+		b.Driver = d
+	}
+	for _, name := range slices.Sorted(maps.Keys(src.files)) {
+		if f := src.files[name]; name != "mod_wsgi" {
+			b.Components = append(b.Components, httpdbuild.Component{Name: name, Version: f.Archive.Version, Archive: f.Path, SHA256: f.Archive.SHA256})
 		}
-	} else if p.state.tree != nil && p.HTTPD.Action == KeepHTTPD {
-		out.record = *p.state.tree
 	}
-	if p.Module.Action != "build" {
-		return out, nil
-	}
-	return out, p.buildModule(ctx, w, src, out)
+	return b
 }
 
-func (p *Plan) buildHTTPD(ctx context.Context, w *workspace, src *sources, out *product) error {
-	b := p.httpdRequest(w, src)
-	key := b.Key()
-	w.wantHTTPD(&b, src)
-	if err := p.restoreOrBuild(ctx, w, &b, key, src, out); err != nil {
-		return err
+// httpdRecord is the record of a new tree.
+func httpdRecord(key string, components []httpdbuild.Component, src *sources, host *Host) httpdReceipt {
+	r := httpdReceipt{
+		Schema: 1, Tool: version.Release, Key: key, Version: src.files["httpd"].Archive.Version, Features: src.features,
+		Compiler: host.Tools.Compiler, Libc: host.Tools.Libc,
 	}
-	for _, c := range b.Components {
+	for _, c := range components {
 		f := src.files[c.Name]
-		out.record.Components = append(out.record.Components, componentRecord{
+		r.Components = append(r.Components, componentRecord{
 			Name: c.Name, Version: f.Archive.Version, SHA256: f.Archive.SHA256, Trust: string(f.Trust),
 		})
 	}
-	out.tree = b.Stage
-	out.record.Schema, out.record.Tool, out.record.Key = 1, version.Release, key
-	out.record.Version, out.record.Features = src.files["httpd"].Archive.Version, src.features
-	out.record.Compiler, out.record.Libc = p.host.Compiler, p.host.Libc
-	return p.describeTree(ctx, out)
+	return r
 }
 
 // describeTree puts the record into the new tree and asks detect about it, with
 // the same eyes that will look at it when it is placed.
-func (p *Plan) describeTree(ctx context.Context, out *product) error {
-	for _, m := range filetree.Glob(out.tree, "modules/mod_*.so") {
-		out.record.Modules = append(out.record.Modules, strings.TrimSuffix(filepath.Base(m), ".so"))
+func describeTree(ctx context.Context, r *run.Runner, py *detect.Python, tree string, record *httpdReceipt) (*detect.HTTPD, error) {
+	for _, m := range filetree.Glob(tree, "modules/mod_*.so") {
+		record.Modules = append(record.Modules, strings.TrimSuffix(filepath.Base(m), ".so"))
 	}
-	data, err := json.MarshalIndent(out.record, "", "  ")
+	data, err := json.MarshalIndent(record, "", "  ")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for name, text := range map[string]string{
 		httpdReceiptName: string(data) + "\n",
 		"__init__.py":    "\"\"\"A relocatable Apache httpd; mod_wsgi-apxs answers for it.\"\"\"\n",
 	} {
-		if err := os.WriteFile(filepath.Join(out.tree, name), []byte(text), 0o644); err != nil {
-			return err
+		if err := os.WriteFile(filepath.Join(tree, name), []byte(text), 0o644); err != nil {
+			return nil, err
 		}
 	}
-	h, err := detect.DescribeTree(ctx, p.request.Runner, p.Python, out.tree)
+	h, err := detect.DescribeTree(ctx, r, py, tree)
 	if err != nil {
-		return fmt.Errorf("look at the new httpd: %w", err)
+		return nil, fmt.Errorf("look at the new httpd: %w", err)
 	}
 	if h.Refused != "" {
-		return fmt.Errorf("the new httpd cannot be used: %s", h.Refused)
+		return nil, fmt.Errorf("the new httpd cannot be used: %s", h.Refused)
 	}
-	out.httpd = h
-	return nil
+	return h, nil
 }
 
-// restoreOrBuild puts the tree of httpd where the request wants it.
-func (p *Plan) restoreOrBuild(ctx context.Context, w *workspace, b *httpdbuild.Request, key string, src *sources, out *product) error {
-	cache := w.builds
-	if err := p.restoreHTTPD(ctx, w, b, key, src, out); err != nil || out.cached {
-		return err
+// moduleRequest is the build of the module for the httpd that is there now.
+func (j *job) moduleRequest(h *detect.HTTPD, f *fetch.File) modulebuild.Request {
+	py := j.plan.Python
+	includes := []string{py.Include}
+	if py.PlatInclude != "" && py.PlatInclude != py.Include {
+		includes = append(includes, py.PlatInclude)
 	}
-	if src.unseen {
-		return errNeedsSources
+	return modulebuild.Request{
+		Version: f.Archive.Version, Archive: f.Path, SHA256: f.Archive.SHA256,
+		Python: modulebuild.Python{
+			Version: py.Version, SOABI: py.SOABI, ExtSuffix: py.ExtSuffix, IncludeDirs: includes,
+			LibPython: py.LibPython, LibShared: py.LibShared, LinkLibs: strings.Fields(py.LinkLibs),
+		},
+		HTTPD:   modulebuild.HTTPD{Version: h.Version, MMN: h.MMN, IncludeDirs: h.IncludeDirs, CPPFlags: h.CPPFlags, CFlags: h.CFlags},
+		RunPath: moduleRunPath(j.plan), Tools: j.host.Tools, Jobs: j.jobs, Timeline: j.timeline,
+		Work: j.space.Path("mod_wsgi"), Out: filepath.Join(j.space.Dir, "stage", "module"), Logs: j.space.Logs, Runner: j.runner, Events: j.events,
 	}
-	release, made, err := cache.alone(ctx, key, "httpd")
-	if err != nil {
-		return err
-	}
-	defer release()
-	if made {
-		if err := p.restoreHTTPD(ctx, w, b, key, src, out); err != nil || out.cached {
-			return err
-		}
-	}
-	if err := p.lookAgain(ctx); err != nil {
-		return err
-	}
-	if err := p.checkRoom(w, true); err != nil {
-		return err
-	}
-	p.sayUnused()
-	built, err := httpdbuild.Build(ctx, *b)
-	if err != nil {
-		return err
-	}
-	cache.store(ctx, key, b.Stage, httpdAbout(b, src, built.Unpacked))
-	return nil
 }
 
-// restoreHTTPD takes the tree of httpd out of the cache.
-func (p *Plan) restoreHTTPD(ctx context.Context, w *workspace, b *httpdbuild.Request, key string, src *sources, out *product) error {
-	e, err := w.builds.restore(ctx, key, b.Stage)
+// restoreModule takes the module out of the cache, at the place where Build
+// would have left it.
+func restoreModule(ctx context.Context, b *buildstore.Store, key string, r *modulebuild.Request, events event.Sink) (*modulebuild.Result, error) {
+	dest := filepath.Join(r.Work, "cached")
+	if err := os.MkdirAll(r.Work, 0o755); err != nil {
+		return nil, err
+	}
+	defer func() { _ = owned.RemoveAll(r.Work) }()
+	e, err := b.Restore(ctx, key, dest)
+	if e == nil || err != nil {
+		return nil, err
+	}
+	name := modulebuild.FileName(r.Python.Version, r.Python.ExtSuffix)
+	out := filepath.Join(r.Out, name)
+	if err := os.MkdirAll(r.Out, 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(filepath.Join(dest, name), out); errors.Is(err, fs.ErrNotExist) {
+		events.Note("the build cache has something else under the key of the module: it is built again")
+		b.Forget(key)
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	sum, err := digest.File(out)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if out.cached = e != nil; out.cached {
-		p.request.Events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from " + w.builds.from(key))
-		return nil
-	}
-	return owned.RemoveAll(b.Stage)
+	return &modulebuild.Result{File: out, Name: name, SHA256: sum}, nil
 }
 
-// sayUnused tells, once, of flags in the caller's environment that others would
+// noteUnused tells, once, of flags in the caller's environment that others would
 // compile with: here a build must not depend on what happens to be set.
-func (p *Plan) sayUnused() {
-	p.unused.Do(func() {
+func (j *job) noteUnused() {
+	j.unused.Do(func() {
 		var names []string
 		for _, name := range []string{"CFLAGS", "CPPFLAGS", "LDFLAGS", "LIBS"} {
-			if run.Getenv(p.request.Env, name) != "" {
+			if run.Getenv(j.env, name) != "" {
 				names = append(names, name)
 			}
 		}
 		if len(names) > 0 {
-			p.request.Events.Note("not used for what is compiled: " + strings.Join(names, ", ") + `; flags of your own go into CC, as in CC="gcc -march=native"`)
+			j.events.Note("not used for what is compiled: " + strings.Join(names, ", ") + `; flags of your own go into CC, as in CC="gcc -march=native"`)
 		}
 	})
 }
 
-// buildModule makes the module, or takes it out of the cache: first the version
-// that is wanted most, then the one that is to be had.
-func (p *Plan) buildModule(ctx context.Context, w *workspace, src *sources, out *product) error {
-	for {
-		b := p.moduleRequest(w, out.httpd, src.files["mod_wsgi"])
-		if err := p.restoreModule(ctx, w, &b, src.files["mod_wsgi"], out); err != nil || out.module != nil {
-			if out.file = src.files["mod_wsgi"]; err == nil && out.file.Path == "" {
-				w.builds.describe(out.key, src)
-				p.tell(src, "mod_wsgi", p.Module.Versions)
-			}
-			return err
-		}
-		changed, err := p.seeModule(ctx, src)
-		if err != nil {
-			return err
-		}
-		if changed {
-			continue
-		}
-		b.Archive = src.files["mod_wsgi"].Path
-		return p.compileModule(ctx, w, &b, src.files["mod_wsgi"], out)
+// moduleRunPath is where the module looks for libpython: nowhere where it is packaged,
+// because who packages it says how libpython is found.
+func moduleRunPath(p *Plan) string {
+	if p.Wish.Portable {
+		return ""
 	}
-}
-
-// compileModule makes the module, where no other run makes it meanwhile. With
-// --reinstall it is made in any case.
-func (p *Plan) compileModule(ctx context.Context, w *workspace, b *modulebuild.Request, f *fetch.File, out *product) error {
-	if !p.request.Reinstall {
-		release, made, err := w.builds.alone(ctx, out.key, "module")
-		if err != nil {
-			return err
-		}
-		defer release()
-		if made {
-			if err := p.restoreModule(ctx, w, b, f, out); err != nil || out.module != nil {
-				out.file = f
-				return err
-			}
-		}
-	}
-	if err := p.lookAgain(ctx); err != nil {
-		return err
-	}
-	out.file = f
-	p.sayUnused()
-	var err error
-	if out.module, err = modulebuild.Build(ctx, *b); err != nil {
-		return err
-	}
-	w.builds.store(ctx, out.key, b.Out, moduleAbout(b, out.inputs, f, out.module.Unpacked))
-	return nil
-}
-
-// restoreModule takes the module out of the cache, but for --reinstall, which
-// means that the one that there is may be bad.
-func (p *Plan) restoreModule(ctx context.Context, w *workspace, b *modulebuild.Request, f *fetch.File, out *product) (err error) {
-	if out.inputs, err = moduleInputs(*b); err != nil {
-		return err
-	}
-	out.key = hashOf(out.inputs)
-	w.builds.want(out.key, out.inputs, f)
-	if p.request.Reinstall {
-		w.builds.forget(out.key)
-		return nil
-	}
-	if out.module, err = w.builds.restoreModule(ctx, out.key, b); err != nil {
-		return err
-	}
-	if out.moduleCached = out.module != nil; out.moduleCached {
-		p.request.Events.Note("mod_wsgi " + b.Version + " was built before for this Python and httpd: taken from " + w.builds.from(out.key))
-	}
-	return nil
+	return runPath(p.Python, filepath.Join(p.Site, "mod_wsgi", "server"))
 }
 
 // runPath says where the loader must look for libpython: nowhere where that is a

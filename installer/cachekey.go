@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"modwsgi/internal/buildcache"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/run"
 	"modwsgi/internal/version"
 	"modwsgi/modulebuild"
@@ -16,15 +17,14 @@ import (
 // the archives, features, compiler, C library, Python's ABI, and this program.
 // Nothing is built or fetched, and what is installed in the environment plays no
 // part; a Python of the system's package manager is fine.
-func CacheKey(ctx context.Context, q Request) (string, error) {
-	if q.HTTPD == "" || q.HTTPD == "auto" {
-		q.HTTPD = "bundled"
-	}
-	p, err := stagePlan(ctx, q)
+//
+// plan is a [Wish.StagePlan].
+func CacheKey(ctx context.Context, m Means, plan Planner) (string, error) {
+	m, err := m.complete()
 	if err != nil {
 		return "", err
 	}
-	lock, err := p.lockFile()
+	p, err := plan(ctx, m)
 	if err != nil {
 		return "", err
 	}
@@ -34,21 +34,17 @@ func CacheKey(ctx context.Context, q Request) (string, error) {
 	choice := func(name string, all []Choice) {
 		for _, c := range all {
 			if c.Refused == "" {
-				line(name, c.Version, c.archive.SHA256, c.Features)
+				line(name, c.Version, c.Archive.SHA256, c.Features)
 			}
 		}
 	}
 	choice("mod_wsgi", p.Module.Versions)
 	if p.HTTPD.Action == BuildHTTPD {
 		choice("httpd", p.HTTPD.Versions)
-		for _, name := range p.httpdParts() {
-			all, err := p.choices(name, "", lock)
-			if err != nil {
-				return "", err
-			}
-			choice(name, all)
+		for _, name := range []string{"expat", "apr", "apr-util", "pcre2"} {
+			choice(name, p.HTTPD.Parts[name])
 		}
-		line(p.HTTPD.Features, p.host.Linked)
+		line(p.HTTPD.Features, p.Host.HTTPD.Linked)
 	} else {
 		line(p.HTTPD.Use.Version, p.HTTPD.Use.MMN, p.HTTPD.Use.CPPFlags, p.HTTPD.Use.CFlags)
 	}
@@ -58,8 +54,11 @@ func CacheKey(ctx context.Context, q Request) (string, error) {
 		return "", err
 	}
 	line(py.Version, py.SOABI, lib, modulebuild.FileName(py.Version, py.ExtSuffix))
-	p.rememberHost(ctx)
-	line(p.tools.Programs)
-	line(p.tools.CC, p.tools.Compiler, p.tools.Target, p.tools.Libc, run.Getenv(p.tools.Env, "SOURCE_DATE_EPOCH"))
+	if dir, err := cachedir.Find(m.cache()); err == nil && !p.Recalled {
+		hostMemory{cache: dir, env: m.Env}.remember(ctx, m.Runner, p.Host)
+	}
+	tools := p.Host.Tools
+	line(tools.Programs)
+	line(tools.CC, tools.Compiler, tools.Target, tools.Libc, run.Getenv(tools.Env, "SOURCE_DATE_EPOCH"))
 	return fmt.Sprintf("modwsgi-%s-cp%d%d%s-%s", platformTag(py), py.Major, py.Minor, py.ABIFlags, hex.EncodeToString(h.Sum(nil))[:20]), nil
 }

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
+	"modwsgi/internal/cachedir"
+	"modwsgi/internal/event"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/recipe"
 )
@@ -47,18 +47,21 @@ func (c *Collected) Version(component string) string {
 // Collect fetches what a build of mod_wsgi and a bundled httpd takes, for any
 // Python and any host, and builds nothing. Like any install it prefers what the
 // lock file says; it does not write one.
-func Collect(ctx context.Context, q Request) (_ *Collected, err error) {
-	if err := q.normalise(); err != nil {
+func Collect(ctx context.Context, w Wish, m Means) (_ *Collected, err error) {
+	if w, err = w.complete(m.Dir); err != nil {
 		return nil, err
 	}
-	lock, err := readLock(q)
+	if m, err = m.complete(); err != nil {
+		return nil, err
+	}
+	wanted, err := collected(w, m.Events)
 	if err != nil {
 		return nil, err
 	}
-	if err := q.findCache(); err != nil {
+	if m.CacheDir, err = cachedir.Find(m.cache()); err != nil {
 		return nil, err
 	}
-	release, err := q.openDownloads()
+	downloads, hold, release, err := cachedir.OpenDownloads(cachedir.WorkOptions{Path: m.CacheDir, Env: m.Env, Events: m.Events})
 	if err != nil {
 		return nil, err
 	}
@@ -68,29 +71,12 @@ func Collect(ctx context.Context, q Request) (_ *Collected, err error) {
 			out.Close()
 		}
 	}()
-	p := &Plan{request: q, lock: lock}
-	f, _, err := p.fetcher()
+	f, err := newFetcher(m, downloads, hold)
 	if err != nil {
 		return nil, err
 	}
-	g := &gatherer{plan: p, fetcher: f, got: &sources{files: map[string]*fetch.File{}}, lock: lock}
-	group, gctx := errgroup.WithContext(ctx)
-	for name, constraint := range map[string]string{
-		"mod_wsgi": q.ModWSGIVersion, "httpd": q.HTTPDVersion, "apr": "", "apr-util": "", "pcre2": "", "expat": "",
-	} {
-		all, err := p.choices(name, constraint, lock)
-		if err != nil {
-			return nil, err
-		}
-		if name == "httpd" {
-			all = judge(all, q.With, q)
-		}
-		if c, ok := preferred(all); ok && c.Trust == string(recipe.FromLock) {
-			q.Events.Warn(unvouched(name, c, q.LockFile))
-		}
-		group.Go(func() error { return g.first(gctx, name, all) })
-	}
-	if err := group.Wait(); err != nil {
+	g := &gatherer{fetcher: f, offline: m.Offline, lockFile: w.LockFile, events: m.Events, timeline: m.Timeline, got: &sources{files: map[string]*fetch.File{}}}
+	if err := g.all(ctx, wanted); err != nil {
 		return nil, err
 	}
 	for name, f := range g.got.files {
@@ -106,4 +92,30 @@ func Collect(ctx context.Context, q Request) (_ *Collected, err error) {
 	}
 	out.Lock = taken.Encode()
 	return out, nil
+}
+
+// collected lists the versions to collect, and warns of those that only the lock file
+// vouches for.
+func collected(w Wish, events event.Sink) (map[string][]Choice, error) {
+	lock, err := readLock(w.LockFile, w.Locked)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[string][]Choice{}
+	for name, constraint := range map[string]string{
+		"mod_wsgi": w.ModWSGIVersion, "httpd": w.HTTPDVersion, "apr": "", "apr-util": "", "pcre2": "", "expat": "",
+	} {
+		all, err := preferring(w, name, constraint, lock)
+		if err != nil {
+			return nil, err
+		}
+		if name == "httpd" {
+			all = judge(all, w.With, w.With, w.AllowVulnerable)
+		}
+		if c, ok := preferred(all); ok && c.Trust == string(recipe.FromLock) {
+			events.Warn(unvouched(name, c, w.LockFile))
+		}
+		wanted[name] = all
+	}
+	return wanted, nil
 }

@@ -89,10 +89,10 @@ func (h *heard) has(word string) bool {
 }
 
 func request(t *testing.T) Request {
-	return Request{
-		Runner: &run.Runner{}, Dir: t.TempDir(), CacheDir: filepath.Join(t.TempDir(), "cache"), Offline: true,
-		Env: []string{"PATH=" + os.Getenv("PATH")},
-	}
+	return Request{Means: Means{
+		Setting:  Setting{Runner: &run.Runner{}, Dir: t.TempDir(), Env: []string{"PATH=" + os.Getenv("PATH")}},
+		CacheDir: filepath.Join(t.TempDir(), "cache"), Offline: true,
+	}}
 }
 
 func tree(t *testing.T, dir string) []string {

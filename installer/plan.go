@@ -2,26 +2,33 @@ package installer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/fetch"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
-	"modwsgi/internal/scratch"
 	"modwsgi/internal/toolchain"
 )
+
+// A plan is made in three steps: look at what is there (this file), let rules decide what
+// must be done (rules.go), list the versions that would do (choose.go). What the compiler
+// can do is tried in a temporary directory, or remembered from an earlier run (host.go).
+//
+// The plan holds everything that was decided and nothing that runs, so it can be written
+// out, read back and carried out as if it had just been made. Whether it still holds is
+// seen from two things in it: the footprint of what is installed, and that what is only
+// remembered of the host is tried again before anything is built.
 
 // What a plan does about the httpd.
 const (
@@ -30,8 +37,13 @@ const (
 	BuildHTTPD = "build" // build one into the environment
 )
 
-// Plan is what install would do. It is a plain value: making it changes
-// nothing, but for attempts of the compiler in a temporary directory.
+// What a plan does about the module.
+const (
+	keepModule  = "keep"
+	buildModule = "build"
+)
+
+// Plan is what install would do, and why. It is data: JSON in, JSON out.
 type Plan struct {
 	Python  *detect.Python `json:"python"`
 	Site    string         `json:"site_packages"`
@@ -43,29 +55,24 @@ type Plan struct {
 	// whose hash nothing but the lock file vouches.
 	Warnings []string `json:"warnings,omitempty"`
 
-	request    Request
-	state      *state
-	earlier    []earlier            // of the environment's former Pythons
-	before     string               // what of ours lay in the environment when the plan was made
-	host       *httpdbuild.Host     // nil where no httpd is built
-	tools      *toolchain.Toolchain // nil where nothing is built
-	portable   bool                 // the module is for Pythons of its kind wherever they are: see Stage
-	lock       *recipe.Lock         // see lockFile
-	looking    sync.Mutex
-	unused     sync.Once         // what of the environment is not used was said
-	remembered bool              // tools and host are what an earlier run found
-	probed     bool              // they are what this run found, and not yet remembered
-	older      map[string]string // where --upgrade is the only reason: the present versions
+	Wish      Wish              `json:"wish,omitzero"`                // what the plan was made for
+	Former    []Former          `json:"former,omitempty"`             // left of the environment's former Pythons, to be removed
+	Replaces  string            `json:"replaces,omitempty"`           // a module that modwsgi did not install
+	Older     map[string]string `json:"older,omitempty"`              // where --upgrade is the only reason: the present versions
+	Footprint string            `json:"footprint,omitempty"`          // changes with what is installed in the environment
+	Host      *Host             `json:"host,omitempty"`               // the compiler and what it finds; nil where nothing is built
+	Recalled  bool              `json:"host_is_remembered,omitempty"` // Host is what an earlier run found
 }
 
 // HTTPDPlan is the part of the plan about httpd.
 type HTTPDPlan struct {
-	Action   string           `json:"action"` // "keep", "use" or "build"
-	Use      *detect.HTTPD    `json:"use,omitempty"`
-	Versions []Choice         `json:"versions,omitempty"` // to build, in order of preference
-	Features []string         `json:"features,omitempty"`
-	Refused  []detect.HTTPD   `json:"refused,omitempty"`
-	Parts    []recipe.Archive `json:"-"`
+	Action   string              `json:"action"` // "keep", "use" or "build"
+	Use      *detect.HTTPD       `json:"use,omitempty"`
+	Versions []Choice            `json:"versions,omitempty"` // to build, in order of preference
+	Features []string            `json:"features,omitempty"`
+	Refused  []detect.HTTPD      `json:"refused,omitempty"`
+	Parts    map[string][]Choice `json:"parts,omitempty"`  // versions of the components that httpd is built with
+	Record   *httpdReceipt       `json:"record,omitempty"` // of the one that is kept
 }
 
 // ModulePlan is the part about mod_wsgi.
@@ -76,97 +83,108 @@ type ModulePlan struct {
 
 // Choice is one version that could be taken.
 type Choice struct {
-	Version    string   `json:"version"`
-	Unpinned   bool     `json:"unpinned,omitempty"` // its hash must be asked of upstream
-	Trust      string   `json:"trust,omitempty"`    // who vouches for its hash before it is fetched: "pinned", "locked"
-	Features   []string `json:"features,omitempty"`
-	Advisories []string `json:"advisories,omitempty"` // that apply and are allowed
-	Refused    string   `json:"refused,omitempty"`    // why it is not taken
-
-	archive recipe.Archive
+	Version    string         `json:"version"`
+	Unpinned   bool           `json:"unpinned,omitempty"` // its hash must be asked of upstream
+	Trust      string         `json:"trust,omitempty"`    // who vouches for its hash before it is fetched: "pinned", "locked"
+	Features   []string       `json:"features,omitempty"`
+	Advisories []string       `json:"advisories,omitempty"` // that apply and are allowed
+	Refused    string         `json:"refused,omitempty"`    // why it is not taken
+	Locked     bool           `json:"locked,omitempty"`     // the lock file has this version
+	Signer     string         `json:"signer,omitempty"`     // whose signature the lock file has for this archive
+	Archive    recipe.Archive `json:"archive,omitzero"`
 }
 
-// MakePlan finds out what is there and what has to be done. It writes nothing, but
-// for the compiler's attempts in a temporary directory.
-func MakePlan(ctx context.Context, q Request) (*Plan, error) {
-	if err := q.normalise(); err != nil {
-		return nil, err
+// UnmarshalJSON reads a plan back.
+func (p *Plan) UnmarshalJSON(data []byte) error {
+	type plain Plan
+	if err := json.Unmarshal(data, (*plain)(p)); err != nil {
+		return err
 	}
-	if err := httpdbuild.CheckNames(q.With, q.Without); err != nil {
-		return nil, err
-	}
-	if err := q.openShared(); err != nil {
-		return nil, err
-	}
-	dq := detect.Request{Python: q.Python, HTTPD: q.HTTPD, Env: q.Env, Dir: q.Dir}
-	py, err := detect.FindPython(ctx, q.Runner, dq)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkPrefix(py, q.BreakSystemPackages); err != nil {
-		return nil, err
-	}
-	p := &Plan{Python: py, Site: py.Platlib, request: q, older: map[string]string{}, before: footprintOf(py)}
-	p.earlier = findEarlier(py, q.Events)
-	if p.state, err = readState(p.Site); err != nil {
-		return nil, err
-	}
-	lock, err := p.lockFile()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.planHTTPD(ctx, dq, lock); err != nil {
-		return nil, err
-	}
-	if err := p.planModule(lock); err != nil {
-		return nil, err
-	}
-	if !p.builds() {
-		p.earlier = ourEarlier(p.earlier)
-	}
-	for _, e := range p.earlier {
-		p.reason(fmt.Sprintf("remove %s, which this environment had before (%s)", e, e.site))
-	}
-	if p.Nothing = !p.builds() && len(p.earlier) == 0; !p.builds() {
-		return p, nil
-	}
-	if err := p.probe(ctx); err != nil {
-		return nil, err
-	}
-	return p, p.nameUnvouched(lock)
+	p.Host.join()
+	return nil
 }
 
 // builds reports whether anything is to be built and placed.
-func (p *Plan) builds() bool { return p.HTTPD.Action == BuildHTTPD || p.Module.Action != "keep" }
+func (p *Plan) builds() bool { return p.HTTPD.Action == BuildHTTPD || p.Module.Action != keepModule }
 
-func readLock(q Request) (*recipe.Lock, error) {
-	lock, err := recipe.ReadLock(q.LockFile)
+// MakePlan finds out what is there and what has to be done. It changes nothing: the
+// compiler's attempts are made in a temporary directory and removed.
+func MakePlan(ctx context.Context, q Request) (*Plan, error) {
+	w, err := q.Wish.complete(q.Dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := q.Means.complete()
+	if err != nil {
+		return nil, err
+	}
+	if !w.Portable {
+		if err := httpdbuild.CheckNames(w.With, w.Without); err != nil {
+			return nil, err
+		}
+		if _, _, err := m.shared(); err != nil {
+			return nil, err
+		}
+	}
+	py, err := detect.FindPython(ctx, m.Runner, m.question(w.Python, w.HTTPD))
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Python: py, Site: py.Platlib, Wish: w}
+	s := &state{}
+	if !w.Portable {
+		if err := checkPrefix(py, w.BreakSystemPackages); err != nil {
+			return nil, err
+		}
+		p.Footprint = footprintOf(py)
+		p.Former = findFormer(py, m.Events)
+		if s, err = readState(p.Site); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := readLock(w.LockFile, w.Locked)
+	if err != nil {
+		return nil, err
+	}
+	if err := planHTTPD(ctx, p, s, m.Setting, lock); err != nil {
+		return nil, err
+	}
+	if err := planModule(p, s, m.ToolsDir, lock); err != nil {
+		return nil, err
+	}
+	if !p.builds() {
+		p.Former = oursOf(p.Former)
+	}
+	for _, f := range p.Former {
+		p.Reasons = append(p.Reasons, fmt.Sprintf("remove %s, which this environment had before (%s)", f, f.Site))
+	}
+	if p.Nothing = !p.builds() && len(p.Former) == 0; !p.builds() {
+		return p, nil
+	}
+	return p, planBuild(ctx, p, m, lock)
+}
+
+func readLock(file string, locked bool) (*recipe.Lock, error) {
+	lock, err := recipe.ReadLock(file)
 	if errors.Is(err, os.ErrNotExist) {
-		if q.Locked {
-			return nil, fault.New(fault.Usage, "run once without --locked to write it", "--locked needs the lock file %s, which is not there", q.LockFile)
+		if locked {
+			return nil, fault.New(fault.Usage, "run once without --locked to write it", "--locked needs the lock file %s, which is not there", file)
 		}
 		return &recipe.Lock{}, nil
 	}
 	return lock, err
 }
 
-// lockFile reads the lock file, once for a plan.
-func (p *Plan) lockFile() (*recipe.Lock, error) {
-	if p.lock == nil {
-		lock, err := readLock(p.request)
-		if err != nil {
-			return nil, err
-		}
-		p.lock = lock
-	}
-	return p.lock, nil
-}
-
 // planHTTPD decides where the httpd comes from: what the user named, else the
 // environment's own, else the system's, else a new one.
-func (p *Plan) planHTTPD(ctx context.Context, dq detect.Request, lock *recipe.Lock) error {
-	q := p.request
-	candidates, err := detect.FindHTTPDs(ctx, q.Runner, p.Python, dq)
+func planHTTPD(ctx context.Context, p *Plan, s *state, at Setting, lock *recipe.Lock) error {
+	w := p.Wish
+	if w.Portable && w.HTTPD == "bundled" {
+		p.HTTPD.Action = BuildHTTPD
+		return nil
+	}
+	ask := at.question(w.Python, w.HTTPD)
+	candidates, err := detect.FindHTTPDs(ctx, at.Runner, p.Python, ask)
 	if err != nil {
 		return err
 	}
@@ -175,313 +193,199 @@ func (p *Plan) planHTTPD(ctx context.Context, dq detect.Request, lock *recipe.Lo
 			p.HTTPD.Refused = append(p.HTTPD.Refused, c)
 		}
 	}
-	chosen, err := p.keepsChosen(ctx, dq, candidates)
+	var chosen *detect.HTTPD
+	if before := namedBefore(w, s, candidates); before != "" {
+		var why string
+		if chosen, why, err = findNamed(ctx, at.Runner, p.Python, ask, before); err != nil {
+			return err
+		}
+		if why != "" {
+			p.Reasons = append(p.Reasons, why)
+		}
+	}
+	if chosen == nil {
+		chosen, err = detect.Choose(candidates, ask)
+	}
+	if err != nil && (!errors.Is(err, detect.ErrNoHTTPD) || w.HTTPD != "auto" && w.HTTPD != "bundled") {
+		return err
+	}
+	d, err := decideHTTPD(w, chosen, p.HTTPD.Refused, lookAtTree(w, s, chosen), lock)
 	if err != nil {
 		return err
 	}
-	if chosen == nil {
-		chosen, err = detect.Choose(candidates, dq)
+	p.Reasons = append(p.Reasons, d.reasons...)
+	p.HTTPD.Action, p.HTTPD.Use = d.action, d.use
+	p.replacesOnlyOlder("httpd", d.older)
+	if d.action == KeepHTTPD {
+		p.HTTPD.Record = s.tree
 	}
-	if err != nil && (!errors.Is(err, detect.ErrNoHTTPD) || q.HTTPD != "auto" && q.HTTPD != "bundled") {
-		return err
-	}
-	if chosen != nil && chosen.Provenance == detect.System && q.HTTPD == "auto" && p.wantsOwn() {
-		p.reason("a bundled httpd: --httpd-version, --with or --without ask for one that is built for the purpose")
-		chosen = nil
-	}
-	switch {
-	case chosen == nil:
-		p.reason("build httpd: " + noneReason(q, p.HTTPD.Refused))
-	case chosen.Provenance != detect.Bundled:
-		p.HTTPD.Action, p.HTTPD.Use = UseHTTPD, chosen
-		return p.checkConstraint("httpd", q.HTTPDVersion, chosen.Version)
-	default:
-		why, err := p.whyRebuild(chosen, lock)
-		if err != nil {
-			return err
-		}
-		if why == "" {
-			p.HTTPD.Action, p.HTTPD.Use = KeepHTTPD, chosen
-			return nil
-		}
-		p.reason("build httpd: " + why)
-	}
-	p.HTTPD.Action = BuildHTTPD
 	return nil
 }
 
-// keepsChosen finds the httpd that the present module was built for, where that
-// was named explicitly then and nothing is said now: a plain install repeats the
-// last answer. It is nil where that does not apply or cannot be used any more.
-func (p *Plan) keepsChosen(ctx context.Context, dq detect.Request, candidates []detect.HTTPD) (*detect.HTTPD, error) {
-	q, r := p.request, p.state.receipt
-	named := slices.ContainsFunc(candidates, func(h detect.HTTPD) bool { return h.Provenance == detect.Explicit })
-	if q.HTTPD != "auto" || r == nil || named || p.wantsOwn() || !ours(p.state.module) || r.HTTPD.Provenance != string(detect.Explicit) {
-		return nil, nil
+// replacesOnlyOlder notes that a component is built only because the present version is
+// older; "" for other reasons.
+func (p *Plan) replacesOnlyOlder(component, version string) {
+	if version == "" {
+		return
 	}
-	dq.HTTPD = r.HTTPD.Executable
-	if !filepath.IsAbs(dq.HTTPD) {
-		return nil, nil
+	if p.Older == nil {
+		p.Older = map[string]string{}
 	}
+	p.Older[component] = version
+}
+
+// findNamed finds the httpd at a path that was named before. It is nil where that cannot
+// be used any more; why says so.
+func findNamed(ctx context.Context, r *run.Runner, py *detect.Python, ask detect.Request, path string) (_ *detect.HTTPD, why string, _ error) {
 	// Its programs are run, and the record may be another user's.
-	if err := owned.Check(dq.HTTPD); owned.IsUntrusted(err) {
-		p.reason("another httpd: " + dq.HTTPD + ", which was named before, is not taken again without being named (" + err.Error() + ")")
-		return nil, nil
+	if err := owned.Check(path); owned.IsUntrusted(err) {
+		return nil, "another httpd: " + path + ", which was named before, is not taken again without being named (" + err.Error() + ")", nil
 	}
-	found, err := detect.FindHTTPDs(ctx, q.Runner, p.Python, dq)
+	ask.HTTPD = path
+	found, err := detect.FindHTTPDs(ctx, r, py, ask)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	for i := range found {
 		if h := &found[i]; h.Provenance == detect.Explicit {
 			if h.Refused == "" {
-				return h, nil
+				return h, "", nil
 			}
-			p.reason("another httpd: " + r.HTTPD.Executable + ", which was named before, cannot be used any more (" + h.Refused + ")")
+			why = "another httpd: " + path + ", which was named before, cannot be used any more (" + h.Refused + ")"
 		}
 	}
-	return nil, nil
+	return nil, why, nil
 }
 
-func noneReason(q Request, refused []detect.HTTPD) string {
-	switch {
-	case q.HTTPD == "bundled":
-		return "the environment has none of its own"
-	case len(refused) > 0:
-		return "none of those found can be used (" + refused[0].Refused + ")"
-	}
-	return "there is none in the environment and none on the system"
-}
-
-func (p *Plan) reason(text string) { p.Reasons = append(p.Reasons, text) }
-
-// wantsOwn says whether the request can only be met by an httpd that we build.
-func (p *Plan) wantsOwn() bool {
-	q := p.request
-	return len(q.With) > 0 || len(q.Without) > 0 || q.HTTPDVersion != ""
-}
-
-// whyRebuild says why the environment's own httpd does not do, "" where it does.
-func (p *Plan) whyRebuild(h *detect.HTTPD, lock *recipe.Lock) (string, error) {
-	q, tree := p.request, p.state.tree
-	switch {
-	case q.Reinstall:
-		return "--reinstall", nil
-	case p.state.httpd != nil && len(p.state.httpd.Check()) > 0:
-		return "files of the present one are missing or changed (" + p.state.httpd.Check()[0].Path + ")", nil
-	case tree == nil && len(q.With)+len(q.Without) > 0:
-		return "what the present one was built with is not recorded", nil
-	}
-	if q.HTTPDVersion != "" {
-		ok, err := recipe.Satisfies(q.HTTPDVersion, h.Version)
-		if err != nil || !ok {
-			return fmt.Sprintf("httpd %s is there, %q is wanted", h.Version, q.HTTPDVersion), err
+// lookAtTree finds out what is known of the environment's own httpd, if that is chosen.
+func lookAtTree(w Wish, s *state, chosen *detect.HTTPD) presentHTTPD {
+	present := presentHTTPD{record: s.tree}
+	if s.httpd != nil && chosen != nil && chosen.Provenance == detect.Bundled && !w.Reinstall {
+		if damage := s.httpd.Check(); len(damage) > 0 {
+			present.damaged = damage[0].Path
 		}
 	}
-	if e, ok := lock.Find("httpd"); ok && q.Locked && e.Version != h.Version {
-		return fmt.Sprintf("httpd %s is there, %s is locked", h.Version, e.Version), nil
-	}
-	if tree != nil {
-		for _, f := range q.With {
-			if !slices.Contains(tree.Features, f) {
-				return "the present one is without " + f, nil
-			}
-		}
-		for _, f := range q.Without {
-			if slices.Contains(tree.Features, f) {
-				return "the present one is with " + f, nil
-			}
-		}
-	}
-	if newest := recipe.Catalogue().Of("httpd"); q.Upgrade && len(newest) > 0 && newest[0].Version != h.Version {
-		p.older["httpd"] = h.Version
-		return fmt.Sprintf("httpd %s is there, %s is the newest known", h.Version, newest[0].Version), nil
-	}
-	return "", nil
-}
-
-func (p *Plan) checkConstraint(what, constraint, version string) error {
-	if constraint == "" {
-		return nil
-	}
-	ok, err := recipe.Satisfies(constraint, version)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fault.New(fault.Environment, "leave out the version, or let modwsgi build one with --httpd bundled",
-			"the chosen %s is %s, and %q is wanted", what, version, constraint)
-	}
-	return nil
+	return present
 }
 
 // planModule decides whether the module that is there does.
-func (p *Plan) planModule(lock *recipe.Lock) error {
-	why, err := p.whyModule(lock)
+func planModule(p *Plan, s *state, toolsDir string, lock *recipe.Lock) error {
+	choices, err := moduleChoices(p.Wish, p.Python.Version, lock)
+	if err != nil && (s.module == nil || p.Wish.Upgrade) {
+		return err
+	}
+	noChoices := err
+	present := lookAtModule(p, s)
+	launcher := func() (bool, error) { return launcherChanged(toolsDir, p.Python.Scripts) }
+	why, older, err := whyModule(p.Wish, present, p.HTTPD.Action == BuildHTTPD, choices, lock, launcher)
 	if err != nil {
 		return err
 	}
+	p.replacesOnlyOlder("mod_wsgi", older)
 	if why == "" {
-		p.Module.Action = "keep"
+		p.Module.Action = keepModule
 		return nil
 	}
-	p.reason("build mod_wsgi: " + why)
-	p.Module.Action = "build"
-	p.Module.Versions, err = p.moduleChoices(lock)
-	return err
+	if other := s.module; other != nil && !ours(other) {
+		p.Replaces = fmt.Sprintf("%s %s, which %s installed, is replaced", other.Name, other.Version, orSomebody(other.Installer))
+	}
+	p.Reasons = append(p.Reasons, "build mod_wsgi: "+why)
+	p.Module.Action, p.Module.Versions = buildModule, choices
+	return noChoices
 }
 
-// whyModule says why the present module does not do, "" where it does.
-func (p *Plan) whyModule(lock *recipe.Lock) (string, error) {
-	q, s := p.request, p.state
-	switch {
-	case s.module == nil:
-		return "it is not installed", nil
-	case !ours(s.module) || s.receipt == nil:
-		return "the present one was not built by modwsgi", nil
-	case q.Reinstall:
-		return "--reinstall", nil
-	case len(s.module.Check()) > 0:
-		return "files of the present one are missing or changed (" + s.module.Check()[0].Path + ")", nil
-	case p.HTTPD.Action == BuildHTTPD:
-		p.older["mod_wsgi"] = s.receipt.Module.Version
-		return "for the new httpd", nil
+// lookAtModule finds out what the rules have to know of the present module.
+func lookAtModule(p *Plan, s *state) presentModule {
+	present := presentModule{there: s.module != nil, ours: ours(s.module) && s.receipt != nil, receipt: s.receipt}
+	if !present.ours || p.Wish.Reinstall {
+		return present
 	}
-	r := s.receipt
-	if stale := p.stale(r); len(stale) > 0 {
-		return strings.Join(stale, "; "), nil
+	if damage := s.module.Check(); len(damage) > 0 {
+		present.damaged = damage[0].Path
 	}
-	if q.ModWSGIVersion != "" {
-		if ok, err := recipe.Satisfies(q.ModWSGIVersion, r.Module.Version); err != nil || !ok {
-			return fmt.Sprintf("mod_wsgi %s is there, %q is wanted", r.Module.Version, q.ModWSGIVersion), err
-		}
+	if p.HTTPD.Use != nil {
+		present.today = receipt.Look(s.receipt, p.Python.Recorded())
+		present.today.HTTPD = p.HTTPD.Use.Recorded()
 	}
-	if e, ok := lock.Find("mod_wsgi"); ok && q.Locked && e.Version != r.Module.Version {
-		return fmt.Sprintf("mod_wsgi %s is there, %s is locked", r.Module.Version, e.Version), nil
-	}
-	if changed, err := p.launcherChanged(); err != nil || changed {
-		return "the launcher of this release is another one", err
-	}
-	if q.Upgrade {
-		choices, err := p.moduleChoices(lock)
-		if err != nil {
-			return "", err
-		}
-		if len(choices) > 0 && choices[0].Version != r.Module.Version {
-			p.older["mod_wsgi"] = r.Module.Version
-			return fmt.Sprintf("mod_wsgi %s is there, %s is the newest known", r.Module.Version, choices[0].Version), nil
-		}
-	}
-	return "", nil
-}
-
-// stale is why the present module does not fit this Python and this httpd.
-func (p *Plan) stale(r *receipt.Receipt) []string {
-	today := receipt.Look(r, p.Python.Recorded())
-	today.HTTPD = p.HTTPD.Use.Recorded()
-	return reasons(receipt.Compare(r, today))
-}
-
-func reasons(differences []receipt.Difference) []string {
-	var out []string
-	for _, d := range differences {
-		out = append(out, d.Text)
-	}
-	return out
+	return present
 }
 
 // launcherChanged compares the placed launcher with the one beside us.
-func (p *Plan) launcherChanged() (bool, error) {
-	tool, err := p.request.tool("mod_wsgi-express")
+func launcherChanged(toolsDir, scripts string) (bool, error) {
+	program, err := tool(toolsDir, "mod_wsgi-express")
 	if err != nil {
 		return false, err
 	}
-	here, err := digest.File(tool)
+	here, err := digest.File(program)
 	if err != nil {
 		return false, err
 	}
-	placed, err := digest.File(filepath.Join(p.Python.Scripts, filepath.Base(tool)))
+	placed, err := digest.File(filepath.Join(scripts, filepath.Base(program)))
 	return err != nil || here != placed, nil
 }
 
-// probe looks at the compiler, or remembers it, and decides about features and
-// versions where an httpd is built.
-func (p *Plan) probe(ctx context.Context) error {
+// planBuild looks at the compiler, or remembers it, and decides about features and
+// versions.
+func planBuild(ctx context.Context, p *Plan, m Means, lock *recipe.Lock) (err error) {
 	if err := p.Python.CanBuild(); err != nil {
 		return err
 	}
-	q := p.request
-	if p.HTTPD.Action == BuildHTTPD {
-		if err := p.chooseHTTPD(q.With); err != nil { // before what is asked of the host
+	withHTTPD := p.HTTPD.Action == BuildHTTPD
+	if withHTTPD { // before what is asked of the host
+		if p.HTTPD.Versions, err = httpdChoices(p.Wish, p.Wish.With, lock); err != nil {
 			return err
 		}
 	}
-	_ = p.request.findCache() // a plan needs none
-	if !p.recallHost() {
-		if err := p.probeHost(ctx); err != nil {
-			return err
-		}
-	}
-	if p.HTTPD.Action != BuildHTTPD {
-		return nil
-	}
-	features, err := p.host.Select(q.With, q.Without)
+	cache, err := cachedir.Find(m.cache())
 	if err != nil {
-		return err
+		cache = "" // a plan needs none
 	}
-	p.HTTPD.Features = features
-	return p.chooseHTTPD(features)
-}
-
-// probeHost tries the compiler, and what it finds where an httpd is built.
-func (p *Plan) probeHost(ctx context.Context) error {
-	q := p.request
-	made, err := scratch.Temp(q.Env, scratch.Probe, false)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = made.Discard() }()
-	temp := made.Path()
-	env := q.toolEnv()
-	if dir := run.Getenv(q.Env, "CCACHE_DIR"); dir != run.Getenv(env, "CCACHE_DIR") {
-		q.Events.Note("CCACHE_DIR is " + dir + ", which another user can change: it is not used")
-	}
-	if p.tools, err = toolchain.Find(ctx, q.Runner, env, temp); err != nil {
-		return err
-	}
-	if p.tools.Cross != "" {
-		return fault.New(fault.Environment, "unset CC, or set it to a compiler for this machine: what is installed is tried with a real request here",
-			"CC is %q, which compiles for %s; an environment on this machine cannot use that", strings.Join(p.tools.CC, " "), p.tools.Cross)
-	}
-	if p.HTTPD.Action == BuildHTTPD {
-		if p.host, err = httpdbuild.Probe(ctx, q.Runner, p.tools, temp); err != nil {
+	memory := hostMemory{cache: cache, env: m.Env}
+	if p.Host, p.Recalled = memory.recall(withHTTPD); !p.Recalled {
+		if p.Host, err = probeHost(ctx, m.Setting, withHTTPD); err != nil {
 			return err
 		}
 	}
-	p.probed = true
+	if withHTTPD {
+		if p.HTTPD.Features, err = p.Host.HTTPD.Select(p.Wish.With, p.Wish.Without); err != nil {
+			return err
+		}
+		if p.HTTPD.Versions, err = httpdChoices(p.Wish, p.HTTPD.Features, lock); err != nil {
+			return err
+		}
+		if p.HTTPD.Parts, err = partChoices(p.Wish, p.Host.HTTPD.Expat, lock); err != nil {
+			return err
+		}
+	}
+	p.Warnings = unvouchedIn(p)
 	return nil
 }
 
-// chooseHTTPD lists the versions of httpd that could be built with features.
-func (p *Plan) chooseHTTPD(features []string) error {
-	q := p.request
-	lock, err := p.lockFile()
-	if err != nil {
-		return err
-	}
-	all, err := p.choices("httpd", q.HTTPDVersion, lock)
-	if err != nil {
-		return err
-	}
-	p.HTTPD.Versions = judge(all, features, q)
-	if !slices.ContainsFunc(p.HTTPD.Versions, func(c Choice) bool { return c.Refused == "" }) {
-		return refusal(p.HTTPD.Versions)
-	}
-	return nil
+// Host is the compiler of this machine, and what it finds where an httpd is built.
+type Host struct {
+	Tools *toolchain.Toolchain `json:"tools"`
+	HTTPD *httpdbuild.Host     `json:"httpd,omitempty"` // nil where only a module is built
 }
 
-// notObtainable finds the fetcher's verdict in an error.
-func notObtainable(err error) (*fetch.NotObtainable, bool) {
-	var n *fetch.NotObtainable
-	return n, errors.As(err, &n)
+// join makes both speak of one compiler, as they did before they were written out.
+func (h *Host) join() {
+	if h != nil && h.HTTPD != nil {
+		h.HTTPD.Toolchain = h.Tools
+	}
+}
+
+// wanted lists the components that a plan needs, with their versions in the order of
+// preference.
+func (p *Plan) wanted() map[string][]Choice {
+	all := map[string][]Choice{}
+	if p.Module.Action == buildModule {
+		all["mod_wsgi"] = p.Module.Versions
+	}
+	if p.HTTPD.Action == BuildHTTPD {
+		all["httpd"] = p.HTTPD.Versions
+		for name, versions := range p.HTTPD.Parts {
+			all[name] = slices.Clone(versions)
+		}
+	}
+	return all
 }

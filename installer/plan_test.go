@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -13,105 +12,6 @@ import (
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/recipe"
 )
-
-func TestChoices(t *testing.T) {
-	var known []string
-	for _, a := range recipe.Catalogue().Of("httpd") {
-		known = append(known, a.Version)
-	}
-	newestFirst := strings.Join(known, " ")
-	oldest := known[len(known)-1]
-	if len(known) < 2 {
-		t.Fatal("the catalogue has one httpd only")
-	}
-	for _, tt := range []struct {
-		name, constraint string
-		lock             *recipe.Lock
-		locked           bool
-		want             string
-	}{
-		{"the newest first", "", &recipe.Lock{}, false, newestFirst},
-		{"the locked one first", "", locked(t, "httpd", oldest), false, oldest + " " + strings.Join(known[:len(known)-1], " ")},
-		{"locked and nothing else", "", locked(t, "httpd", oldest), true, oldest},
-		{"a constraint", "< " + known[0], &recipe.Lock{}, false, strings.Join(known[1:], " ")},
-		{"the lock is against the constraint", known[0], locked(t, "httpd", oldest), false, known[0]},
-		{"exactly one of the catalogue", "= " + known[0], &recipe.Lock{}, false, known[0]},
-		{"exactly one that it does not have", "2.4.9999", &recipe.Lock{}, false, "2.4.9999"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := choices("httpd", tt.constraint, tt.lock, tt.locked)
-			if err != nil || versions(got) != tt.want {
-				t.Errorf("%q, %v, want %q", versions(got), err, tt.want)
-			}
-			for _, c := range got {
-				if c.Unpinned != (c.Version == "2.4.9999") {
-					t.Errorf("%s: unpinned %v", c.Version, c.Unpinned)
-				}
-			}
-		})
-	}
-	for _, tt := range []struct {
-		constraint string
-		lock       *recipe.Lock
-		locked     bool
-		word       string
-	}{
-		{"not a version", &recipe.Lock{}, false, "not a version"},
-		{"not a version", locked(t, "httpd", oldest), false, "not a version"},
-		{"> 99", &recipe.Lock{}, false, known[0]},
-		{"", &recipe.Lock{}, true, "no entry for httpd"},
-		{known[0], locked(t, "httpd", oldest), true, "is locked"},
-	} {
-		_, err := choices("httpd", tt.constraint, tt.lock, tt.locked)
-		wantFault(t, err, fault.Usage, tt.word)
-	}
-}
-
-func TestUpgradeDoesNotPreferTheLocked(t *testing.T) {
-	known := recipe.Catalogue().Of("httpd")
-	lock := locked(t, "httpd", known[len(known)-1].Version)
-	p := &Plan{request: Request{Upgrade: true}}
-	got, err := p.choices("httpd", "", lock)
-	if err != nil || got[0].Version != known[0].Version {
-		t.Errorf("%v, %v", versions(got), err)
-	}
-}
-
-func TestJudge(t *testing.T) {
-	all := []Choice{{Version: "2.4.71"}, {Version: "2.4.68"}}
-	features := []string{"http2", "tls"}
-
-	byDefault := judge(all, features, Request{})
-	if c := byDefault[1]; c.Refused != "" || slices.Contains(c.Features, "http2") || !slices.Contains(c.Features, "tls") || len(c.Advisories) == 0 || !strings.Contains(c.Advisories[0], "built without http2") {
-		t.Errorf("a feature that nobody asked for is not taken away: %+v", c)
-	}
-	if c := byDefault[0]; c.Refused != "" || len(c.Advisories) > 0 || !slices.Contains(c.Features, "http2") {
-		t.Errorf("a version without advisory: %+v", c)
-	}
-	asked := judge(all, features, Request{With: []string{"http2"}})
-	if c := asked[1]; !strings.Contains(c.Refused, "CVE-") || asked[0].Refused != "" {
-		t.Errorf("a feature that was asked for is not refused: %+v", asked)
-	}
-	allowed := judge(all, features, Request{With: []string{"http2"}, AllowVulnerable: true})
-	if c := allowed[1]; c.Refused != "" || len(c.Advisories) == 0 || !slices.Contains(c.Features, "http2") {
-		t.Errorf("--allow-vulnerable: %+v", c)
-	}
-	if len(all[1].Features)+len(features) != 2 {
-		t.Error("judge changes what it was given")
-	}
-	wantFault(t, refusal(asked[1:]), fault.Source, "2.4.68", "CVE-", "--allow-vulnerable")
-}
-
-func TestModuleChoicesAdmitThePython(t *testing.T) {
-	p := &Plan{Python: &detect.Python{Version: "2.7.18"}, request: Request{ModWSGIVersion: ">= 5"}}
-	_, err := p.moduleChoices(&recipe.Lock{})
-	wantFault(t, err, fault.Environment, "2.7.18", "needs Python")
-	p.Python.Version = "3.11.2"
-	got, err := p.moduleChoices(&recipe.Lock{})
-	if err != nil || len(got) == 0 {
-		t.Errorf("%v, %v", got, err)
-	}
-}
 
 // A Python that no module can be built for is refused before anything is tried.
 func TestAPythonThatCannotBeBuiltFor(t *testing.T) {
@@ -128,10 +28,10 @@ func TestAPythonThatCannotBeBuiltFor(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			py := good
 			tt.change(&py)
-			p := &Plan{Python: &py, request: request(t)}
-			p.request.Env = []string{"PATH=/nowhere"}
-			wantFault(t, p.probe(t.Context()), fault.Environment, tt.words...)
-			if p.tools != nil {
+			p, q := &Plan{Python: &py}, request(t)
+			q.Env = []string{"PATH=/nowhere"}
+			wantFault(t, planBuild(t.Context(), p, q.Means, &recipe.Lock{}), fault.Environment, tt.words...)
+			if p.Host != nil {
 				t.Error("a compiler was looked for")
 			}
 		})
@@ -204,8 +104,8 @@ func TestStateOfDamagedRecords(t *testing.T) {
 			if _, err := listSite(site); err != nil {
 				t.Error(err)
 			}
-			p := &Plan{Python: &detect.Python{}, state: s}
-			if why, err := p.whyModule(&recipe.Lock{}); why == "" || err != nil {
+			p := &Plan{Python: &detect.Python{Version: "3.11.2"}}
+			if err := planModule(p, s, "", &recipe.Lock{}); p.Module.Action != buildModule || err != nil {
 				t.Errorf("it would be kept: %v", err)
 			}
 			_, err = installedSubject(site, &detect.Python{Prefix: "/a b"})
@@ -242,25 +142,32 @@ func TestThePresentReceiptNamesTheHTTPD(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		name    string
-		request Request
-		named   []detect.HTTPD
-		asked   bool
+		name  string
+		wish  Wish
+		named []detect.HTTPD
+		asked bool
 	}{
-		{"plain", Request{HTTPD: "auto"}, nil, true},
-		{"another choice", Request{HTTPD: "bundled"}, nil, false},
-		{"a version", Request{HTTPD: "auto", HTTPDVersion: "2.4.71"}, nil, false},
-		{"a feature", Request{HTTPD: "auto", With: []string{"tls"}}, nil, false},
-		{"named in the environment", Request{HTTPD: "auto"}, []detect.HTTPD{{Provenance: detect.Explicit}}, false},
+		{"plain", Wish{HTTPD: "auto"}, nil, true},
+		{"another choice", Wish{HTTPD: "bundled"}, nil, false},
+		{"a version", Wish{HTTPD: "auto", HTTPDVersion: "2.4.71"}, nil, false},
+		{"a feature", Wish{HTTPD: "auto", With: []string{"tls"}}, nil, false},
+		{"named in the environment", Wish{HTTPD: "auto"}, []detect.HTTPD{{Provenance: detect.Explicit}}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &Plan{Python: &detect.Python{Platlib: site, Purelib: site}, state: s, request: tt.request}
-			h, err := p.keepsChosen(t.Context(), detect.Request{HTTPD: "auto", Dir: "/"}, tt.named)
+			before := namedBefore(tt.wish, s, tt.named)
+			if (before != "") != tt.asked {
+				t.Fatalf("%q", before)
+			}
+			if before == "" {
+				return
+			}
+			py := &detect.Python{Platlib: site, Purelib: site}
+			h, why, err := findNamed(t.Context(), nil, py, detect.Request{HTTPD: "auto", Dir: "/"}, before)
 			if h != nil || err != nil {
 				t.Fatalf("%+v, %v", h, err)
 			}
-			if said := len(p.Reasons) > 0 && strings.Contains(p.Reasons[0], gone); said != tt.asked {
-				t.Errorf("reasons %q", p.Reasons)
+			if !strings.Contains(why, gone) {
+				t.Errorf("reason %q", why)
 			}
 		})
 	}

@@ -1,11 +1,14 @@
 // Package installer turns a request into a Python environment that serves WSGI
-// applications through Apache httpd: plan, fetch, build, stage, place, verify,
-// report; and takes it away again. It knows the order of these and what makes
-// them necessary. How each is done is known by the packages that it uses; how it
-// is shown is not its business.
+// applications through Apache httpd, and takes that away again. It knows what has to be
+// done, in which order, and why; each step itself is done by another package.
+//
+// A [Plan] is data: it says what will be done and why, and making one changes nothing. A
+// job carries it out, and job.go reads from top to bottom in the order of its steps:
+// fetch, build, stage, prove, place, prove. How progress is shown is not known here.
 package installer
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,8 +18,11 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/detect"
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/buildcache/remote"
+	"modwsgi/internal/buildstore"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/cgroup"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
@@ -33,105 +39,137 @@ const (
 	HTTPDDist  = "mod_wsgi-httpd"
 )
 
-// Request is what a user asks of install. Paths may be relative to Dir.
+// Request is what a user asks of install: what is wanted, and the means for it. Paths
+// may be relative to Dir. Only [MakePlan] takes it as a whole.
 type Request struct {
-	Python string // interpreter, environment or a program in it; "" to look around
-	HTTPD  string // "auto", "bundled", "system" or a path
-
-	HTTPDVersion   string   // version or constraint; "" for the newest
-	ModWSGIVersion string   // version or constraint; "" for the newest that admits the Python
-	With, Without  []string // features of a bundled httpd
-	Upgrade        bool     // look for newer versions also where an installed one would do
-	Reinstall      bool     // build the module and place everything again in any case; an httpd may come out of the build cache
-
-	SourceDirs      []string // directories with archives, first wins
-	Mirrors         []string // base addresses, tried before upstream's
-	Offline         bool     // never touch the network
-	Locked          bool     // exactly what LockFile says
-	LockFile        string   // "" is modwsgi.lock in Dir
-	AllowVulnerable bool     // build what a known advisory warns of
-
-	BreakSystemPackages bool // install into an externally managed Python (PEP 668)
-	Jobs                int  // compilers at a time; 0 is as many as processors, control group and memory allow
-	KeepBuild           bool // leave sources and objects behind
-
-	BuildDriver string             // what compiles httpd: "native", "make", or "" for what is best
-	Timeline    *timeline.Recorder // gets a span for each piece of the work; may be nil
-
-	CacheDir string   // downloads, builds and logs; "" is the user's cache directory
-	ToolsDir string   // where the programs mod_wsgi-express and mod_wsgi-apxs lie
-	Dir      string   // the caller's working directory, absolute
-	Env      []string // the caller's environment
-
-	// A shared build cache: where it is, the private key that entries are pushed
-	// with ("" for reading only), public keys whose entries count, and whether a
-	// registry elsewhere may be asked without TLS. Empty ones are taken from
-	// MODWSGI_CACHE, MODWSGI_CACHE_SIGN_KEY and MODWSGI_CACHE_TRUST.
-	Cache        string
-	CacheSignKey string
-	CacheTrust   []string
-	// CacheMaxAge is the age from which builds of a shared cache do not count any
-	// more ("30d", "none"), CacheNotBefore a date before which none does.
-	CacheMaxAge, CacheNotBefore string
-	CacheHTTP                   bool
-
-	// LockTimeout is how long another run is waited for, see flock.Limit; "" is
-	// MODWSGI_LOCK_TIMEOUT, and without that ten minutes.
-	LockTimeout string
-
-	Runner *run.Runner
-	Events event.Sink
-
-	shared    *remote.Cache // nil where there is none
-	limit     int64         // bytes that the cache directory may have; negative for any
-	downloads string        // where archives are kept; "" for the cache directory
-	hold      string        // where this run has them; "" for the same
+	Wish
+	Means
 }
 
-// normalise fills in defaults and refuses what contradicts itself.
-func (q *Request) normalise() error {
-	if q.Offline && len(q.Mirrors) > 0 {
-		return fault.New(fault.Usage, "give one of them", "--mirror needs the network and --offline forbids it")
+// Wish is what is wanted. It is plain data and part of the plan.
+type Wish struct {
+	Python string `json:"python,omitempty"` // interpreter, environment or a program in it; "" to look around
+	HTTPD  string `json:"httpd,omitempty"`  // "auto", "bundled", "system" or a path
+
+	HTTPDVersion   string   `json:"httpd_version,omitempty"`    // version or constraint; "" for the newest
+	ModWSGIVersion string   `json:"mod_wsgi_version,omitempty"` // version or constraint; "" for the newest that admits the Python
+	With           []string `json:"with,omitempty"`             // features that a bundled httpd must have
+	Without        []string `json:"without,omitempty"`          // features that it must not have
+	Upgrade        bool     `json:"upgrade,omitempty"`          // look for newer versions also where an installed one would do
+	Reinstall      bool     `json:"reinstall,omitempty"`        // build the module and place everything again in any case; an httpd may come out of the build cache
+
+	Locked          bool   `json:"locked,omitempty"`           // exactly what LockFile says
+	LockFile        string `json:"lock_file,omitempty"`        // "" is modwsgi.lock in Dir
+	AllowVulnerable bool   `json:"allow_vulnerable,omitempty"` // build what a known advisory warns of
+
+	BreakSystemPackages bool   `json:"break_system_packages,omitempty"` // install into an externally managed Python (PEP 668)
+	BuildDriver         string `json:"build_driver,omitempty"`          // what compiles httpd: "native", "make", or "" for the best
+
+	// Portable means that the result is packaged: the module is for Pythons of its kind
+	// wherever they are, and what is installed in the environment does not count.
+	Portable bool `json:"portable,omitempty"`
+}
+
+// Setting is what every call needs to find and ask an environment.
+type Setting struct {
+	Dir         string   // the caller's working directory, absolute
+	Env         []string // the caller's environment
+	LockTimeout string   // how long another run is waited for, see flock.Limit; "" is MODWSGI_LOCK_TIMEOUT, and without that ten minutes
+	Runner      *run.Runner
+	Events      event.Sink
+}
+
+// Means are what a plan is carried out with. They change how long that takes and where
+// things come from, but not what the result is.
+type Means struct {
+	Setting
+
+	SourceDirs []string // directories with archives, first wins
+	Mirrors    []string // base addresses, tried before upstream's
+	Offline    bool     // never touch the network
+
+	Jobs      int                // compilers at a time; 0 is as many as processors, control group and memory allow
+	KeepBuild bool               // leave sources and objects behind
+	Timeline  *timeline.Recorder // gets a span for each piece of the work; may be nil
+
+	CacheDir                 string // downloads, builds and logs; "" is the user's cache directory
+	buildstore.SharedOptions        // of a shared build cache
+	ToolsDir                 string // where the programs mod_wsgi-express and mod_wsgi-apxs are
+}
+
+// Planner makes a plan. It is called again where the environment or the machine has
+// changed since.
+type Planner func(ctx context.Context, m Means) (*Plan, error)
+
+// Plan is the [Planner] of an install.
+func (w Wish) Plan(ctx context.Context, m Means) (*Plan, error) {
+	return MakePlan(ctx, Request{w, m})
+}
+
+// StagePlan is the [Planner] of a build that is packaged: with a bundled httpd, unless
+// another one is named.
+func (w Wish) StagePlan(ctx context.Context, m Means) (*Plan, error) {
+	if w.Portable = true; w.HTTPD == "" || w.HTTPD == "auto" {
+		w.HTTPD = "bundled"
 	}
-	if err := q.checkVersions(); err != nil {
-		return err
+	return MakePlan(ctx, Request{w, m})
+}
+
+// complete fills in defaults and refuses what contradicts itself.
+func (w Wish) complete(dir string) (Wish, error) {
+	if err := checkVersions(w.HTTPDVersion, w.ModWSGIVersion); err != nil {
+		return w, err
 	}
-	if _, err := httpdbuild.ParseDriver(q.BuildDriver); err != nil {
-		return err
+	if _, err := httpdbuild.ParseDriver(w.BuildDriver); err != nil {
+		return w, err
 	}
-	if q.Locked && q.Upgrade {
-		return fault.New(fault.Usage, "give one of them", "--locked takes the recorded versions and --upgrade newer ones")
+	if w.Locked && w.Upgrade {
+		return w, fault.New(fault.Usage, "give one of them", "--locked takes the recorded versions and --upgrade newer ones")
 	}
-	if q.Jobs < 0 {
-		return fault.New(fault.Usage, "give a number from 1, or auto for what this machine and its control group allow", "--jobs %d makes no sense", q.Jobs)
+	if w.HTTPD == "" {
+		w.HTTPD = "auto"
 	}
-	if q.Jobs == 0 {
-		q.Jobs, _ = cgroup.Read().Jobs()
+	if w.LockFile == "" {
+		w.LockFile = "modwsgi.lock"
 	}
-	if _, err := flock.Limit(q.LockTimeout, run.Getenv(q.Env, flock.Variable)); err != nil {
-		return err
+	w.LockFile = absolute(w.LockFile, dir)
+	w.With, w.Without = slices.Clone(w.With), slices.Clone(w.Without)
+	return w, nil
+}
+
+// complete fills in defaults and refuses what contradicts itself.
+func (m Means) complete() (Means, error) {
+	if m.Offline && len(m.Mirrors) > 0 {
+		return m, fault.New(fault.Usage, "give one of them", "--mirror needs the network and --offline forbids it")
 	}
-	if q.HTTPD == "" {
-		q.HTTPD = "auto"
+	if m.Jobs < 0 {
+		return m, fault.New(fault.Usage, "give a number from 1, or auto for what this machine and its control group allow", "--jobs %d makes no sense", m.Jobs)
 	}
-	if q.LockFile == "" {
-		q.LockFile = "modwsgi.lock"
+	if m.Jobs == 0 {
+		m.Jobs, _ = cgroup.Read().Jobs()
 	}
-	q.LockFile = q.abs(q.LockFile)
-	q.Env = scratch.OwnTemp(q.Env, q.Events.Note)
-	q.SourceDirs = slices.Clone(q.SourceDirs)
-	for i, dir := range q.SourceDirs {
-		q.SourceDirs[i] = q.abs(dir)
+	m.SourceDirs = slices.Clone(m.SourceDirs)
+	for i, dir := range m.SourceDirs {
+		m.SourceDirs[i] = absolute(dir, m.Dir)
 	}
-	q.With, q.Without = slices.Clone(q.With), slices.Clone(q.Without)
-	return nil
+	var err error
+	m.Setting, err = m.Setting.complete()
+	return m, err
+}
+
+func (s Setting) complete() (Setting, error) {
+	if _, err := flock.Limit(s.LockTimeout, run.Getenv(s.Env, flock.Variable)); err != nil {
+		return s, err
+	}
+	s.Env = scratch.OwnTemp(s.Env, s.Events.Note)
+	return s, nil
 }
 
 // lockLimit is how long another run is waited for; negative does not wait.
-func (q *Request) lockLimit() time.Duration {
-	limit, err := flock.Limit(q.LockTimeout, run.Getenv(q.Env, flock.Variable))
+func (s Setting) lockLimit() time.Duration {
+	limit, err := flock.Limit(s.LockTimeout, run.Getenv(s.Env, flock.Variable))
 	switch {
-	case err != nil: // normalise refuses it
+	case err != nil: // complete refuses it
 		return flock.DefaultLimit
 	case limit == 0:
 		return -1
@@ -139,10 +177,15 @@ func (q *Request) lockLimit() time.Duration {
 	return limit
 }
 
-// checkVersions refuses what looks like a version and is none: "5" is taken by
-// nobody as the one version 5.
-func (q *Request) checkVersions() error {
-	for _, option := range [][3]string{{"--mod-wsgi-version", "mod_wsgi", q.ModWSGIVersion}, {"--httpd-version", "httpd", q.HTTPDVersion}} {
+// question asks detect about a Python and an httpd.
+func (s Setting) question(python, httpd string) detect.Request {
+	return detect.Request{Python: python, HTTPD: httpd, Env: s.Env, Dir: s.Dir}
+}
+
+// checkVersions refuses what looks like a version and is not: nobody takes "5" for the
+// one version 5.
+func checkVersions(httpd, module string) error {
+	for _, option := range [][3]string{{"--mod-wsgi-version", "mod_wsgi", module}, {"--httpd-version", "httpd", httpd}} {
 		flag, v := option[0], option[2]
 		if partVersion.MatchString(v) {
 			return fault.New(fault.Usage, fmt.Sprintf(`write %s "~> %s" for any version that begins like that, or a whole one`, flag, v+strings.Repeat(".0", max(0, 1-strings.Count(v, ".")))),
@@ -157,22 +200,37 @@ func (q *Request) checkVersions() error {
 
 var partVersion = regexp.MustCompile(`^\d+(\.\d+)?$`)
 
-func (q *Request) abs(path string) string {
+func absolute(path, dir string) string {
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path)
 	}
-	return filepath.Join(q.Dir, path)
+	return filepath.Join(dir, path)
+}
+
+// cache names the cache directory.
+func (m Means) cache() cachedir.Options {
+	return cachedir.Options{Path: m.CacheDir, Dir: m.Dir, Env: m.Env, Events: m.Events}
+}
+
+// shared understands what the options and the environment say about the build cache: its
+// size, and a shared one. Errors are of class Usage.
+func (m Means) shared() (shared *remote.Cache, limit int64, err error) {
+	if limit, err = cachedir.Limit(m.Env); err != nil {
+		return nil, 0, err
+	}
+	shared, err = buildstore.OpenShared(m.SharedOptions, m.Env, m.Dir, m.Runner, m.lockLimit())
+	return shared, limit, err
 }
 
 // tool returns the path of one of our other programs.
-func (q *Request) tool(name string) (string, error) {
+func tool(dir, name string) (string, error) {
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}
-	path := filepath.Join(q.ToolsDir, name)
+	path := filepath.Join(dir, name)
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return "", fault.New(fault.Environment, "keep the programs of one release together in one directory (make build puts them into bin/)",
-			"the program %s is not beside modwsgi in %s", name, q.ToolsDir)
+			"the program %s is not beside modwsgi in %s", name, dir)
 	}
 	return path, nil
 }

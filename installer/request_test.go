@@ -7,74 +7,54 @@ import (
 	"modwsgi/internal/fault"
 )
 
-func TestNormalise(t *testing.T) {
-	q := Request{Dir: "/work", SourceDirs: []string{"a/../b", "/c"}, With: []string{"tls"}}
-	given := q.SourceDirs
-	if err := q.normalise(); err != nil {
-		t.Fatal(err)
-	}
-	if q.HTTPD != "auto" || q.LockFile != "/work/modwsgi.lock" || q.Jobs != runtime.NumCPU() || q.SourceDirs[0] != "/work/b" || q.SourceDirs[1] != "/c" {
-		t.Errorf("%+v", q)
-	}
-	if given[0] != "a/../b" {
-		t.Error("the caller's list is changed")
-	}
-	before := q.LockFile
-	if err := q.normalise(); err != nil || q.LockFile != before {
-		t.Errorf("a second time: %v", err)
-	}
-	for word, q := range map[string]Request{
-		"--offline": {Offline: true, Mirrors: []string{"https://example.org"}},
-		"--upgrade": {Locked: true, Upgrade: true},
-		"--jobs -1": {Jobs: -1},
-	} {
-		wantFault(t, q.normalise(), fault.Usage, word)
-	}
-}
-
-func TestCacheDir(t *testing.T) {
-	for _, tt := range []struct {
-		env  []string
-		want string
-	}{
-		{[]string{"HOME=/home/u"}, "/home/u/.cache/modwsgi"},
-		{[]string{"HOME=/home/u", "XDG_CACHE_HOME=/x"}, "/x/modwsgi"},
-		{[]string{"HOME=/home/u", "XDG_CACHE_HOME=relative"}, "/home/u/.cache/modwsgi"}, // the specification says to ignore it
-		{[]string{"HOME=/home/u", "MODWSGI_CACHE_DIR=/m"}, "/m"},
-		{[]string{"HOME="}, ""},
-		{[]string{"HOME=relative"}, ""},
-		{nil, ""},
-	} {
-		got, _, err := cacheDir(tt.env)
-		if got != tt.want || (err == nil) != (tt.want != "") {
-			t.Errorf("%v: %q, %v", tt.env, got, err)
-		}
-		if err != nil {
-			wantFault(t, err, fault.Environment, "--cache-dir")
-		}
-	}
-}
-
 func TestLookingNeedsNoCache(t *testing.T) {
 	env := python(t)
 	q := request(t)
 	q.CacheDir, q.Python = "", env
-	py, all, err := List(t.Context(), q)
+	py, all, err := List(t.Context(), q.Python, q.Setting)
 	if err != nil || len(all) != 0 || py.Prefix == "" {
 		t.Errorf("%v, %v", all, err)
 	}
-	if names, err := Uninstall(t.Context(), q); err != nil || len(names) != 0 {
+	if names, err := Uninstall(t.Context(), q.Python, q.Setting); err != nil || len(names) != 0 {
 		t.Errorf("%v, %v", names, err)
 	}
-	_, err = Verify(t.Context(), q)
+	_, err = Verify(t.Context(), q.Python, q.Setting)
 	wantFault(t, err, fault.Environment, "modwsgi install --python "+env)
 }
 
+func TestRequestIsCompleted(t *testing.T) {
+	q := Request{Means: Means{Setting: Setting{Dir: "/work"}, SourceDirs: []string{"a/../b", "/c"}}, Wish: Wish{With: []string{"tls"}}}
+	given := q.SourceDirs
+	w, err := q.Wish.complete(q.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := q.Means.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.HTTPD != "auto" || w.LockFile != "/work/modwsgi.lock" || m.Jobs != runtime.NumCPU() || m.SourceDirs[0] != "/work/b" || m.SourceDirs[1] != "/c" {
+		t.Errorf("%+v, %+v", w, m)
+	}
+	if given[0] != "a/../b" {
+		t.Error("the caller's list is changed")
+	}
+	if again, err := w.complete(m.Dir); err != nil || again.LockFile != w.LockFile {
+		t.Errorf("a second time: %v", err)
+	}
+	_, err = Means{Offline: true, Mirrors: []string{"https://example.org"}}.complete()
+	wantFault(t, err, fault.Usage, "--offline")
+	_, err = Wish{Locked: true, Upgrade: true}.complete("/")
+	wantFault(t, err, fault.Usage, "--upgrade")
+	_, err = Means{Jobs: -1}.complete()
+	wantFault(t, err, fault.Usage, "--jobs -1")
+}
+
 func TestTools(t *testing.T) {
-	q := Request{ToolsDir: t.TempDir()}
-	_, err := q.tool("mod_wsgi-express")
-	wantFault(t, err, fault.Environment, "mod_wsgi-express", q.ToolsDir)
-	write(t, q.ToolsDir, map[string]string{"mod_wsgi-express/": ""})
-	_, err = q.tool("mod_wsgi-express")
+	dir := t.TempDir()
+	_, err := tool(dir, "mod_wsgi-express")
+	wantFault(t, err, fault.Environment, "mod_wsgi-express", dir)
+	write(t, dir, map[string]string{"mod_wsgi-express/": ""})
+	_, err = tool(dir, "mod_wsgi-express")
 	wantFault(t, err, fault.Environment, "mod_wsgi-express")
 }

@@ -2,6 +2,7 @@ package installer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"modwsgi/httpdbuild"
+	"modwsgi/internal/buildcache"
+	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/recipe"
@@ -23,68 +27,37 @@ type sources struct {
 	unseen   bool                   // what has no path was not fetched: the cache has what is made of it
 }
 
-// httpdParts are the components of a bundled httpd besides itself.
-var httpdParts = []string{"apr", "apr-util", "pcre2"}
-
-// httpdParts are the components that a bundled httpd needs on this host.
-func (p *Plan) httpdParts() []string {
-	if p.host.Expat {
-		return httpdParts
-	}
-	return append([]string{"expat"}, httpdParts...)
-}
-
-// fetcher makes the fetcher of a run, and reads the lock file.
-func (p *Plan) fetcher() (*fetch.Fetcher, *recipe.Lock, error) {
-	q := p.request
-	if q.downloads == "" {
-		q.downloads = filepath.Join(q.CacheDir, "downloads")
-	}
-	f, err := fetch.New(fetch.Options{
-		Runner: q.Runner, Env: q.Env, CacheDir: q.downloads, SourceDirs: q.SourceDirs,
-		Mirrors: q.Mirrors, Offline: q.Offline, Hold: q.hold, Events: q.Events, LockTimeout: q.lockLimit(),
+// newFetcher makes the fetcher of a run, which keeps archives in downloads.
+func newFetcher(m Means, downloads, hold string) (*fetch.Fetcher, error) {
+	return fetch.New(fetch.Options{
+		Runner: m.Runner, Env: m.Env, CacheDir: downloads, SourceDirs: m.SourceDirs,
+		Mirrors: m.Mirrors, Offline: m.Offline, Hold: hold, Events: m.Events, LockTimeout: m.lockLimit(),
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	lock, err := p.lockFile()
-	return f, lock, err
 }
 
-// fetchAll gets all archives at the same time and records them in the lock file.
-func (p *Plan) fetchAll(ctx context.Context) (*sources, error) {
-	f, lock, err := p.fetcher()
-	if err != nil {
-		return nil, err
-	}
-	g := &gatherer{plan: p, fetcher: f, got: &sources{files: map[string]*fetch.File{}}, lock: lock}
+// all gets one version of each component at the same time.
+func (g *gatherer) all(ctx context.Context, wanted map[string][]Choice) error {
 	group, ctx := errgroup.WithContext(ctx)
-	if p.Module.Action == "build" {
-		group.Go(func() error { return g.first(ctx, "mod_wsgi", p.Module.Versions) })
+	for name, versions := range wanted {
+		group.Go(func() error { return g.first(ctx, name, versions) })
 	}
-	if p.HTTPD.Action == BuildHTTPD {
-		group.Go(func() error { return g.first(ctx, "httpd", p.HTTPD.Versions) })
-		for _, name := range p.httpdParts() {
-			all, err := p.choices(name, "", lock)
-			if err != nil {
-				return nil, err
-			}
-			group.Go(func() error { return g.first(ctx, name, all) })
-		}
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	hook("fetched", "")
-	return g.got, p.writeLock(lock, g.got)
+	return group.Wait()
 }
 
+// hook is called when all archives were verified and nothing is unpacked yet ("fetched").
+// Tests exchange files there.
+var hook = func(moment, path string) {}
+
+// gatherer gets archives, and tells of those that are not the ones wanted most.
 type gatherer struct {
-	plan    *Plan
-	fetcher *fetch.Fetcher
-	lock    *recipe.Lock // as it was read
-	mu      sync.Mutex
-	got     *sources
+	fetcher  *fetch.Fetcher
+	offline  bool
+	lockFile string
+	events   event.Sink
+	timeline *timeline.Recorder
+
+	mu  sync.Mutex
+	got *sources
 }
 
 // first gets the first version that is to be had, and says so when that is not
@@ -93,7 +66,7 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 	var missing []*fetch.NotObtainable
 	for _, c := range all {
 		if c.Refused != "" {
-			g.plan.request.Events.Note(fmt.Sprintf("%s %s is left out: %s", component, c.Version, c.Refused))
+			g.events.Note(fmt.Sprintf("%s %s is left out: %s", component, c.Version, c.Refused))
 			continue
 		}
 		file, err := g.one(ctx, component, c)
@@ -109,7 +82,7 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 		}
 		if len(missing) > 0 {
 			g.instead(component, missing[0].Archive.Version, c.Version, missing[0].Summary())
-			g.plan.request.Events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, c.Version, missing[0].Archive.Version, missing[0].Summary()))
+			g.events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, c.Version, missing[0].Archive.Version, missing[0].Summary()))
 		}
 		g.took(component, c, missing)
 		g.mu.Lock()
@@ -123,13 +96,21 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 	return g.none(component, all, missing)
 }
 
+// tell says of a version that was taken unseen what is said of a fetched one.
+func (g *gatherer) tell(component string, all []Choice) {
+	if c, ok := preferred(all); ok {
+		g.sayRefused(component, all, c)
+		g.took(component, c, nil)
+	}
+}
+
 // sayRefused tells of the versions before the chosen one.
 func (g *gatherer) sayRefused(component string, all []Choice, chosen Choice) {
 	for _, c := range all {
 		if c.Version == chosen.Version {
 			return
 		}
-		g.plan.request.Events.Note(fmt.Sprintf("%s %s is left out: %s", component, c.Version, c.Refused))
+		g.events.Note(fmt.Sprintf("%s %s is left out: %s", component, c.Version, c.Refused))
 	}
 }
 
@@ -137,7 +118,7 @@ func (g *gatherer) sayRefused(component string, all []Choice, chosen Choice) {
 func (g *gatherer) took(component string, c Choice, missing []*fetch.NotObtainable) {
 	g.sayOlder(component, c, missing)
 	for _, a := range c.Advisories {
-		g.plan.request.Events.Warn(component + " " + c.Version + ": " + a)
+		g.events.Warn(component + " " + c.Version + ": " + a)
 	}
 }
 
@@ -155,10 +136,10 @@ func (g *gatherer) sayOlder(component string, taken Choice, missing []*fetch.Not
 	if len(missing) > 0 || len(known) == 0 || known[0].Version == taken.Version {
 		return
 	}
-	if e, ok := g.lock.Find(component); ok && e.Version == taken.Version {
-		g.instead(component, known[0].Version, taken.Version, "it is locked in "+g.plan.request.LockFile+"; --upgrade looks for newer ones")
-		g.plan.request.Events.Note(fmt.Sprintf("%s %s is taken as locked in %s; the newest known is %s (--upgrade)",
-			component, taken.Version, filepath.Base(g.plan.request.LockFile), known[0].Version))
+	if taken.Locked {
+		g.instead(component, known[0].Version, taken.Version, "it is locked in "+g.lockFile+"; --upgrade looks for newer ones")
+		g.events.Note(fmt.Sprintf("%s %s is taken as locked in %s; the newest known is %s (--upgrade)",
+			component, taken.Version, filepath.Base(g.lockFile), known[0].Version))
 	}
 }
 
@@ -188,9 +169,9 @@ func (g *gatherer) none(component string, all []Choice, missing []*fetch.NotObta
 }
 
 func (g *gatherer) one(ctx context.Context, component string, c Choice) (*fetch.File, error) {
-	a := c.archive
+	a := c.Archive
 	if c.Unpinned {
-		if g.plan.request.Offline {
+		if g.offline {
 			return nil, fault.New(fault.Source, "leave out --offline, or take a version of the catalogue",
 				"the hash of %s %s is not in the catalogue and cannot be asked of upstream offline", component, c.Version)
 		}
@@ -199,7 +180,7 @@ func (g *gatherer) one(ctx context.Context, component string, c Choice) (*fetch.
 			return nil, fmt.Errorf("look for %s %s at upstream: %w", component, c.Version, err)
 		}
 	}
-	end := g.plan.request.Timeline.Begin(timeline.Fetch, "fetch", "fetch "+a.String())
+	end := g.timeline.Begin(timeline.Fetch, "fetch", "fetch "+a.String())
 	f, err := g.fetcher.Fetch(ctx, a)
 	end(func(s *timeline.Span) { s.Failed, s.Cached = err != nil, err == nil && f.Provider == fetch.Cache })
 	return f, err
@@ -213,21 +194,82 @@ func classOr(err error, class fault.Class) fault.Class {
 	return class
 }
 
-// writeLock records what was taken. A directory that cannot be written to is no
-// failure: the lock file is for those who keep it.
-func (p *Plan) writeLock(lock *recipe.Lock, got *sources) error {
-	if p.request.Locked {
-		return nil
+// notObtainable finds the fetcher's verdict in an error.
+func notObtainable(err error) (*fetch.NotObtainable, bool) {
+	var n *fetch.NotObtainable
+	return n, errors.As(err, &n)
+}
+
+// complete enters what is recorded of archives into those that nobody has seen.
+func (s *sources) complete(parts []buildcache.Part, from string) {
+	for _, p := range parts {
+		if f := s.files[p.Name]; f != nil && f.Archive.SHA256 == p.SHA256 {
+			if f.From = from; p.Signer != "" {
+				f.Signer = p.Signer
+			}
+			if t := recipe.Trust(p.Trust); t.Stronger(f.Trust) {
+				f.Trust = t
+			}
+		}
 	}
-	for _, f := range got.files {
-		lock.Put(f.Archive, f.Trust, f.Signer)
+}
+
+// hashes are the SHA-256 of the archives of components.
+func (s *sources) hashes(components []httpdbuild.Component) map[string]string {
+	all := map[string]string{}
+	for _, c := range components {
+		all[c.Name] = s.files[c.Name].Archive.SHA256
 	}
-	changed, err := lock.Write(p.request.LockFile)
-	switch {
-	case err != nil: // not writable, a read-only file system, no room
-		p.request.Events.Warn("the lock file is not written: " + err.Error())
-	case changed:
-		p.request.Events.Note("versions and hashes are in " + p.request.LockFile)
+	return all
+}
+
+// versions are those of the archives.
+func (s *sources) versions() map[string]string {
+	all := map[string]string{}
+	for name, f := range s.files {
+		all[name] = f.Archive.Version
 	}
-	return nil
+	return all
+}
+
+// unseen are the archives that are wanted most, as long as nobody has fetched them. ok is
+// false where the hash of one is not known yet.
+func unseen(wanted map[string][]Choice) (_ *sources, ok bool) {
+	s := &sources{files: map[string]*fetch.File{}, unseen: true}
+	for name, all := range wanted {
+		c, ok := preferred(all)
+		if !ok {
+			return nil, false
+		}
+		f := &fetch.File{Archive: c.Archive, Provider: Recalled, Trust: c.Archive.Trust, Signer: c.Signer}
+		if f.Trust == "" {
+			f.Trust = recipe.Pinned
+		}
+		if s.files[name] = f; name == "httpd" {
+			s.features = c.Features
+		}
+	}
+	return s, true
+}
+
+// Recalled is the provider of an archive that was not needed, because what is
+// made of it was taken from the build cache.
+const Recalled = "build-cache"
+
+// writeLock records in the lock file what was taken. A directory that cannot be written
+// to is no failure: the lock file is for those who keep it.
+func writeLock(file string, got *sources, events event.Sink) {
+	lock, err := readLock(file, false)
+	if err == nil {
+		for _, f := range got.files {
+			lock.Put(f.Archive, f.Trust, f.Signer)
+		}
+		var changed bool
+		if changed, err = lock.Write(file); changed {
+			events.Note("versions and hashes are in " + file)
+		}
+	}
+	if err != nil { // not writable, a read-only file system, no room
+		events.Warn("the lock file is not written: " + err.Error())
+	}
 }

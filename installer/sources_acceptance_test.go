@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/otheruser"
@@ -87,8 +88,11 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 	for _, place := range []string{"source-dir", "download cache"} {
 		t.Run(place, func(t *testing.T) {
 			q := Request{
-				Runner: &run.Runner{}, Dir: t.TempDir(), CacheDir: filepath.Join(t.TempDir(), "cache"), Offline: true, Env: os.Environ(),
-				ToolsDir: bin, Python: env, HTTPD: trees[0], ModWSGIVersion: a.Version, LockFile: filepath.Join(t.TempDir(), "modwsgi.lock"),
+				Wish: Wish{Python: env, HTTPD: trees[0], ModWSGIVersion: a.Version, LockFile: filepath.Join(t.TempDir(), "modwsgi.lock")},
+				Means: Means{
+					Setting:  Setting{Runner: &run.Runner{}, Dir: t.TempDir(), Env: os.Environ()},
+					CacheDir: filepath.Join(t.TempDir(), "cache"), Offline: true, ToolsDir: bin,
+				},
 			}
 			dir := filepath.Join(q.CacheDir, "downloads/archives/sha256", a.SHA256)
 			if place == "source-dir" {
@@ -119,7 +123,7 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 					exchange("wrong")
 				}
 			}
-			staged, err := Stage(t.Context(), q)
+			staged, err := Stage(t.Context(), q.Means, q.StagePlan)
 			var changed *digest.Changed
 			if err == nil {
 				text, _ := os.ReadFile(filepath.Join(staged.Site, "mod_wsgi/server", staged.Receipt.Module.File))
@@ -129,21 +133,21 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 			if !errors.As(err, &changed) || changed.Want != a.SHA256 || fault.ClassOf(err) != fault.Source || fault.HintOf(err) == "" {
 				t.Errorf("%v, class %v", err, fault.ClassOf(err))
 			}
-			if left, err := ListCache(q); err != nil || len(keptBuilds(left)) > 0 {
+			if left, err := cachedir.List(cachedir.Options{Path: q.CacheDir}); err != nil || len(keptBuilds(left)) > 0 {
 				t.Errorf("in the build cache: %+v, %v", left, err)
 			}
 			hook = old
 			exchange("right")
-			staged, err = Stage(t.Context(), q)
+			staged, err = Stage(t.Context(), q.Means, q.StagePlan)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer staged.Close()
-			v, err := VerifyCache(t.Context(), q, false)
+			v, err := cachedir.Verify(t.Context(), cachedir.Options{Path: q.CacheDir}, false)
 			if err != nil || len(v.Bad) > 0 || v.Good == 0 {
 				t.Errorf("%+v, %v", v, err)
 			}
-			left, err := ListCache(q)
+			left, err := cachedir.List(cachedir.Options{Path: q.CacheDir})
 			if err != nil || len(keptBuilds(left)) != 1 || keptBuilds(left)[0].Build.Parts[0].SHA256 != a.SHA256 {
 				t.Errorf("in the build cache: %+v, %v", left, err)
 			}
@@ -151,7 +155,7 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 	}
 }
 
-func keptBuilds(all []Cached) (out []Cached) {
+func keptBuilds(all []cachedir.Item) (out []cachedir.Item) {
 	for _, c := range all {
 		if c.Build != nil {
 			out = append(out, c)

@@ -21,7 +21,7 @@ func TestFirstGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gatherer{plan: &Plan{request: q}, fetcher: f, got: &sources{files: map[string]*fetch.File{}}}
+	g := &gatherer{fetcher: f, offline: true, events: q.Events, got: &sources{files: map[string]*fetch.File{}}}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	other := &fetch.NotObtainable{Archive: recipe.Archive{Component: "mod_wsgi", Version: "4.9.4"}}
 	cancel(other)

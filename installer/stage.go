@@ -10,6 +10,7 @@ import (
 	"modwsgi/detect"
 	"modwsgi/express/runtime"
 	"modwsgi/installer/place"
+	"modwsgi/internal/event"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/version"
@@ -24,6 +25,10 @@ type staged struct {
 	beside  []string // directories of packages of former Pythons, from which something is removed
 	receipt receipt.Receipt
 	dists   []pydist.Dist
+
+	python   *detect.Python
+	toolsDir string
+	events   event.Sink
 }
 
 // packagesInit makes mod_wsgi_packages a package; apxsInit keeps the import path
@@ -44,26 +49,25 @@ def main():
 `
 )
 
-// stage lays everything out in a directory outside of the prefix.
-func (p *Plan) stage(w *workspace, made *product) (*staged, error) {
-	root := filepath.Join(w.dir, "stage")
-	s := &staged{site: filepath.Join(root, "site"), bin: filepath.Join(root, "bin")}
+// lay lays everything out below a directory outside of the environment.
+func lay(root string, p *Plan, made *product, toolsDir string, events event.Sink) (*staged, error) {
+	s := &staged{site: filepath.Join(root, "site"), bin: filepath.Join(root, "bin"), python: p.Python, toolsDir: toolsDir, events: events}
 	for _, dir := range []string{s.site, s.bin} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
 	}
 	if made.tree != "" {
-		if err := p.stageHTTPD(s, made); err != nil {
+		if err := s.addHTTPD(made); err != nil {
 			return nil, fmt.Errorf("stage httpd: %w", err)
 		}
 	}
 	if made.module != nil {
-		if err := p.stageModule(s, made); err != nil {
+		if err := s.addModule(made); err != nil {
 			return nil, fmt.Errorf("stage mod_wsgi: %w", err)
 		}
 	}
-	paths, sites, err := earlierPaths(p.earlier, p.Python, p.request.Events)
+	paths, sites, err := formerPaths(p.Former, s.python, events)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +80,7 @@ func (p *Plan) stage(w *workspace, made *product) (*staged, error) {
 	return s, nil
 }
 
-func (p *Plan) stageHTTPD(s *staged, made *product) error {
+func (s *staged) addHTTPD(made *product) error {
 	packages := filepath.Join(s.site, "mod_wsgi_packages")
 	if err := os.MkdirAll(filepath.Join(packages, "apxs"), 0o755); err != nil {
 		return err
@@ -90,7 +94,7 @@ func (p *Plan) stageHTTPD(s *staged, made *product) error {
 			return err
 		}
 	}
-	program, err := p.stageProgram(s, "mod_wsgi-apxs")
+	program, err := s.addProgram("mod_wsgi-apxs")
 	if err != nil {
 		return err
 	}
@@ -98,10 +102,10 @@ func (p *Plan) stageHTTPD(s *staged, made *product) error {
 	if err != nil {
 		return err
 	}
-	return p.stageDist(s, pydist.Dist{
+	return s.addDist(pydist.Dist{
 		Name: HTTPDDist, Version: made.record.Version,
 		Summary: "Apache httpd, built into a Python environment by modwsgi", HomePage: "https://httpd.apache.org/",
-		License: "Apache-2.0", Tag: "py3-none-" + platformTag(p.Python), Installer: installerName, TopLevel: []string{"mod_wsgi_packages"},
+		License: "Apache-2.0", Tag: "py3-none-" + platformTag(s.python), Installer: installerName, TopLevel: []string{"mod_wsgi_packages"},
 		Requested: true, Extra: map[string][]byte{"licenses/LICENSE": license},
 		Description: "Features: " + strings.Join(made.record.Features, ", ") + ".\nEverything that it was built from is in mod_wsgi_packages/httpd/" + httpdReceiptName + ".\n",
 	}, "mod_wsgi_packages", program)
@@ -113,7 +117,7 @@ func platformTag(py *detect.Python) string {
 	return strings.NewReplacer("-", "_", ".", "_").Replace(py.Platform)
 }
 
-func (p *Plan) stageModule(s *staged, made *product) error {
+func (s *staged) addModule(made *product) error {
 	if err := copyRuntime(s.site); err != nil {
 		return err
 	}
@@ -124,11 +128,11 @@ func (p *Plan) stageModule(s *staged, made *product) error {
 	if err := os.Rename(made.module.File, filepath.Join(server, made.module.Name)); err != nil {
 		return err
 	}
-	s.receipt = p.moduleReceipt(made)
+	s.receipt = moduleReceipt(s.python, made)
 	if err := os.WriteFile(filepath.Join(s.site, filepath.FromSlash(receipt.Path)), s.receipt.Encode(), 0o644); err != nil {
 		return err
 	}
-	program, err := p.stageProgram(s, "mod_wsgi-express")
+	program, err := s.addProgram("mod_wsgi-express")
 	if err != nil {
 		return err
 	}
@@ -136,18 +140,18 @@ func (p *Plan) stageModule(s *staged, made *product) error {
 	if made.httpd.Provenance == detect.Bundled {
 		requires = []string{HTTPDDist + "==" + made.httpd.Version}
 	}
-	tag := fmt.Sprintf("cp%d%d-cp%d%d%s-%s", p.Python.Major, p.Python.Minor, p.Python.Major, p.Python.Minor, p.Python.ABIFlags, platformTag(p.Python))
-	return p.stageDist(s, pydist.Dist{
+	tag := fmt.Sprintf("cp%d%d-cp%d%d%s-%s", s.python.Major, s.python.Minor, s.python.Major, s.python.Minor, s.python.ABIFlags, platformTag(s.python))
+	return s.addDist(pydist.Dist{
 		Name: ModuleDist, Version: made.file.Archive.Version,
 		Summary: "mod_wsgi, built for one Python and one Apache httpd by modwsgi", HomePage: "https://www.modwsgi.org/",
-		License: "Apache-2.0", RequiresPython: fmt.Sprintf("==%d.%d.*", p.Python.Major, p.Python.Minor), Requires: requires,
+		License: "Apache-2.0", RequiresPython: fmt.Sprintf("==%d.%d.*", s.python.Major, s.python.Minor), Requires: requires,
 		Tag: tag, Installer: installerName, TopLevel: []string{"mod_wsgi"}, Requested: true,
 	}, "mod_wsgi", program)
 }
 
 // moduleReceipt is the record that the launcher and the next install read.
-func (p *Plan) moduleReceipt(made *product) receipt.Receipt {
-	py, h := p.Python, made.httpd
+func moduleReceipt(py *detect.Python, made *product) receipt.Receipt {
+	h := made.httpd
 	r := receipt.Receipt{
 		Tool: version.Release, Key: made.key,
 		Module: receipt.Module{File: made.module.Name, Version: made.file.Archive.Version, SHA256: made.module.SHA256},
@@ -180,8 +184,9 @@ func copyRuntime(site string) error {
 	})
 }
 
-func (p *Plan) stageProgram(s *staged, name string) (string, error) {
-	from, err := p.request.tool(name)
+// addProgram copies one of our programs and returns its file name.
+func (s *staged) addProgram(name string) (string, error) {
+	from, err := tool(s.toolsDir, name)
 	if err != nil {
 		return "", err
 	}
@@ -193,9 +198,9 @@ func (p *Plan) stageProgram(s *staged, name string) (string, error) {
 	return filepath.Base(from), os.WriteFile(to, data, 0o755)
 }
 
-// stageDist writes the metadata and adds the moves for one distribution, and the
+// addDist writes the metadata and adds the moves for one distribution, and the
 // removal of what it replaces.
-func (p *Plan) stageDist(s *staged, d pydist.Dist, packageDir, program string) error {
+func (s *staged) addDist(d pydist.Dist, packageDir, program string) error {
 	err := filepath.WalkDir(filepath.Join(s.site, packageDir), func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -207,8 +212,8 @@ func (p *Plan) stageDist(s *staged, d pydist.Dist, packageDir, program string) e
 	if err != nil {
 		return err
 	}
-	target := filepath.Join(p.Python.Scripts, program)
-	rel, err := filepath.Rel(p.Site, target)
+	target := filepath.Join(s.python.Scripts, program)
+	rel, err := filepath.Rel(s.python.Platlib, target)
 	if err != nil {
 		return err
 	}
@@ -219,18 +224,18 @@ func (p *Plan) stageDist(s *staged, d pydist.Dist, packageDir, program string) e
 	}
 	s.dists = append(s.dists, d)
 	s.items = append(s.items,
-		place.Item{Source: filepath.Join(s.site, packageDir), Target: filepath.Join(p.Site, packageDir)},
+		place.Item{Source: filepath.Join(s.site, packageDir), Target: filepath.Join(s.python.Platlib, packageDir)},
 		place.Item{Source: filepath.Join(s.bin, program), Target: target},
-		place.Item{Source: info, Target: filepath.Join(p.Site, filepath.Base(info))},
+		place.Item{Source: info, Target: filepath.Join(s.python.Platlib, filepath.Base(info))},
 	)
-	old, err := pydist.Find(p.Site, d.Name)
+	old, err := pydist.Find(s.python.Platlib, d.Name)
 	if err != nil {
 		return err
 	}
 	if old != nil {
-		s.remove = append(s.remove, removable(old, p.Site, p.Python, p.request.Events)...)
+		s.remove = append(s.remove, removable(old, s.python.Platlib, s.python, s.events)...)
 	}
-	if p.Python.Prefix != p.Python.BasePrefix && strayProgram(target) { // else it may be another Python's
+	if s.python.Prefix != s.python.BasePrefix && strayProgram(target) { // else it may be another Python's
 		s.remove = append(s.remove, target)
 	}
 	return nil

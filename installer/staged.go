@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"modwsgi/detect"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
@@ -65,32 +66,38 @@ func (s *Staged) Close() {
 // Stage builds for a Python and places nothing: neither the environment nor what
 // is installed in it plays a part, so that the same inputs always give the same
 // stage. The module gets no run path: who packages it says how libpython is found.
-// The httpd is a bundled one, unless q.HTTPD names another.
-func Stage(ctx context.Context, q Request) (*Staged, error) {
-	p, err := stagePlan(ctx, q)
+// plan is a [Wish.StagePlan].
+func Stage(ctx context.Context, m Means, plan Planner) (*Staged, error) {
+	m, err := m.complete()
 	if err != nil {
 		return nil, err
 	}
-	if err := p.request.findCache(); err != nil {
-		return nil, err
-	}
-	w, err := newWorkspace(&p.request)
+	p, err := plan(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	p.rememberHost(ctx)
-	s, err := p.staged(ctx, w)
+	cache := m.cache()
+	cache.Events = nil // the plan has told which directory it is
+	if m.CacheDir, err = cachedir.Find(cache); err != nil {
+		return nil, err
+	}
+	j, err := newJob(p, m)
 	if err != nil {
-		w.close()
+		return nil, err
+	}
+	j.host.remember(ctx)
+	s, err := j.staged(ctx)
+	if err != nil {
+		j.space.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// StageAll is Stage for several Pythons, in their order: the first builds the
-// httpd, the others take it out of the build cache, side by side.
-func StageAll(ctx context.Context, q Request, pythons []string) (_ []*Staged, err error) {
-	all := make([]*Staged, len(pythons))
+// StageAll is Stage for several Pythons, in the order of their plans: the first builds
+// the httpd, the others take it out of the build cache, side by side.
+func StageAll(ctx context.Context, m Means, plans []Planner) (_ []*Staged, err error) {
+	all := make([]*Staged, len(plans))
 	defer func() {
 		if err != nil {
 			for _, s := range all {
@@ -100,14 +107,13 @@ func StageAll(ctx context.Context, q Request, pythons []string) (_ []*Staged, er
 	}()
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(4) // the compilers of one module already use every processor
-	for i, python := range pythons {
-		one := q
-		one.Python = python
-		if len(pythons) > 1 {
-			one.Events = numbered(q.Events, fmt.Sprintf(" (%d of %d)", i+1, len(pythons)))
+	for i, plan := range plans {
+		one := m
+		if len(plans) > 1 {
+			one.Events = numbered(m.Events, fmt.Sprintf(" (%d of %d)", i+1, len(plans)))
 		}
 		build := func(ctx context.Context) error {
-			s, err := Stage(ctx, one)
+			s, err := Stage(ctx, one, plan)
 			if err == nil {
 				all[i] = s
 			}
@@ -134,65 +140,32 @@ func numbered(to event.Sink, suffix string) event.Sink {
 	}
 }
 
-// stagePlan is the plan for an environment in which nothing is installed.
-func stagePlan(ctx context.Context, q Request) (*Plan, error) {
-	if q.HTTPD == "" || q.HTTPD == "auto" {
-		q.HTTPD = "bundled"
-	}
-	if err := q.normalise(); err != nil {
-		return nil, err
-	}
-	dq := detect.Request{Python: q.Python, HTTPD: q.HTTPD, Env: q.Env, Dir: q.Dir}
-	py, err := detect.FindPython(ctx, q.Runner, dq)
-	if err != nil {
-		return nil, err
-	}
-	p := &Plan{Python: py, Site: py.Platlib, request: q, state: &state{}, older: map[string]string{}, portable: true}
-	lock, err := readLock(q)
-	if err != nil {
-		return nil, err
-	}
-	p.HTTPD.Action = BuildHTTPD
-	if q.HTTPD != "bundled" {
-		if err := p.planHTTPD(ctx, dq, lock); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.planModule(lock); err != nil {
-		return nil, err
-	}
-	if err := p.probe(ctx); err != nil {
-		return nil, err
-	}
-	return p, p.nameUnvouched(lock)
-}
-
 // staged builds, stages and tries.
-func (p *Plan) staged(ctx context.Context, w *workspace) (*Staged, error) {
-	p.warnUnvouched()
-	src, err := p.fetchAll(ctx)
+func (j *job) staged(ctx context.Context) (*Staged, error) {
+	j.warn()
+	src, err := j.fetch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	made, err := p.build(ctx, w, src)
+	made, err := j.build(ctx, src)
 	if err != nil {
 		return nil, err
 	}
-	laid, err := p.stage(w, made)
+	laid, err := j.stage(made)
 	if err != nil {
 		return nil, err
 	}
-	q := &p.request
-	subject := p.stagedSubject(laid, made)
-	if p.Python.LibShared {
-		subject.LibPython = p.Python.LibPython
+	py := j.plan.Python
+	subject := stagedSubject(py, laid, made)
+	if py.LibShared {
+		subject.LibPython = py.LibPython
 	}
-	name := fmt.Sprintf("verify stage for Python %d.%d", p.Python.Major, p.Python.Minor)
-	proof, err := prove.Step(ctx, q.proving(w.logs), name, subject)
-	if _, err = tolerate(q.Events, err); err != nil {
+	name := fmt.Sprintf("verify stage for Python %d.%d", py.Major, py.Minor)
+	proof, err := prove.Step(ctx, j.proving(), name, subject)
+	if _, err = tolerate(j.events, err); err != nil {
 		return nil, err
 	}
-	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: p.Python, Proof: proof, close: w.close}
+	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: py, Proof: proof, close: j.space.Close}
 	for name, f := range src.files {
 		if name == "mod_wsgi" {
 			out.Module = append(out.Module, sourceOf(name, f))
@@ -219,18 +192,10 @@ func sourceOf(name string, f *fetch.File) Source {
 	return s
 }
 
-// moduleRunPath is where the module looks for libpython.
-func (p *Plan) moduleRunPath() string {
-	if p.portable {
-		return ""
-	}
-	return runPath(p.Python, filepath.Join(p.Site, "mod_wsgi", "server"))
-}
-
 // StageInstalled takes what Install has placed in an environment as a stage.
 // Nothing is built, and nothing is copied: Close does nothing.
-func StageInstalled(ctx context.Context, q Request) (*Staged, error) {
-	py, err := environment(ctx, &q)
+func StageInstalled(ctx context.Context, python string, at Setting) (*Staged, error) {
+	py, err := environment(ctx, python, at)
 	if err != nil {
 		return nil, err
 	}

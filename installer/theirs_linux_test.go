@@ -93,7 +93,7 @@ func TestPlantedJournalIsNotFollowed(t *testing.T) {
 			var h heard
 			q := request(t)
 			q.Python, q.Events = w.env, h.sink
-			if _, err := Uninstall(t.Context(), q); err != nil {
+			if _, err := Uninstall(t.Context(), q.Python, q.Setting); err != nil {
 				t.Errorf("it stands in the way: %v", err)
 			}
 			w.unharmed(t)
@@ -125,7 +125,7 @@ func TestPlantedLinks(t *testing.T) {
 		var h heard
 		q := request(t)
 		q.Python, q.Events = w.env, h.sink
-		if _, err := Uninstall(t.Context(), q); err != nil {
+		if _, err := Uninstall(t.Context(), q.Python, q.Setting); err != nil {
 			t.Error(err)
 		}
 		w.unharmed(t)
@@ -141,7 +141,7 @@ func TestPlantedLinks(t *testing.T) {
 	otheruser.Shell(t, `mv "$1/roots" "$2"`, w.site, dir)
 	q := request(t)
 	q.Python = w.env
-	if _, err := Uninstall(t.Context(), q); err != nil {
+	if _, err := Uninstall(t.Context(), q.Python, q.Setting); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "module.py")); err != nil {
@@ -173,7 +173,7 @@ func TestRecordOfAnotherUser(t *testing.T) {
 	var h heard
 	q := request(t)
 	q.Python, q.Events = w.env, h.sink
-	names, err := Uninstall(t.Context(), q)
+	names, err := Uninstall(t.Context(), q.Python, q.Setting)
 	if err != nil || len(names) != 2 {
 		t.Errorf("removed %v, %v", names, err)
 	}
@@ -222,7 +222,7 @@ func TestReaderDoesNotHoldTheLock(t *testing.T) {
 	defer cancel()
 	q := request(t)
 	q.Python = w.env
-	if _, err := Uninstall(ctx, q); err != nil {
+	if _, err := Uninstall(ctx, q.Python, q.Setting); err != nil {
 		t.Errorf("who may only read keeps root away: %v", err)
 	}
 	if left, err := filepath.Glob(filepath.Join(w.site, ".modwsgi*")); err != nil || len(left) > 0 {
@@ -262,7 +262,7 @@ func TestLockLimit(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	began := time.Now()
-	_, err = Uninstall(ctx, q)
+	_, err = Uninstall(ctx, q.Python, q.Setting)
 	pid := fmt.Sprintf("process %d (", os.Getpid())
 	wantFault(t, err, fault.Busy, pid, "of the user", "300ms", "MODWSGI_LOCK_TIMEOUT", "--lock-timeout")
 	if took := time.Since(began); took > 10*time.Second {
@@ -272,7 +272,7 @@ func TestLockLimit(t *testing.T) {
 		t.Errorf("nobody was told: %v", h.texts)
 	}
 	q.LockTimeout = "tomorrow"
-	_, err = Uninstall(ctx, q)
+	_, err = Uninstall(ctx, q.Python, q.Setting)
 	wantFault(t, err, fault.Usage, "tomorrow")
 }
 
@@ -291,7 +291,7 @@ func TestEnvironmentBehindTheirLink(t *testing.T) {
 	otheruser.Give(t, w.site)
 	q := request(t)
 	q.Python = w.env
-	_, err := Uninstall(t.Context(), q)
+	_, err := Uninstall(t.Context(), q.Python, q.Setting)
 	wantFault(t, err, fault.Place, fmt.Sprint(otheruser.UID), "link")
 	if _, err := os.Lstat(filepath.Join(elsewhere, ".modwsgi-0123456789abcdef", "new-1", "x")); err != nil {
 		t.Error("root's directory was changed")

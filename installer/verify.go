@@ -15,6 +15,7 @@ import (
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
+	"modwsgi/internal/scratch"
 )
 
 // installedSubject is what a receipt says lies in the environment.
@@ -41,21 +42,28 @@ func provable(py *detect.Python) *prove.Python {
 	}
 }
 
-// proving is what a throwaway server is run with; logs is where its log is kept if it fails.
-func (q *Request) proving(logs string) prove.Options {
-	return prove.Options{Runner: q.Runner, Env: q.Env, Logs: logs, Events: q.Events, Timeline: q.Timeline}
+// stagedSubject is the module as it is in the stage, with the httpd that is
+// beside it or outside.
+func stagedSubject(py *detect.Python, s *staged, made *product) prove.Subject {
+	sub := prove.Subject{Prefix: py.Prefix, PythonVersion: py.Version, Executable: made.httpd.Executable, ModulesDir: made.httpd.ModulesDir, Staged: true, Python: provable(py)}
+	if made.tree != "" {
+		sub.Tree = made.tree
+		sub.Executable, sub.ModulesDir = filepath.Join(made.tree, "bin", "httpd"), filepath.Join(made.tree, "modules")
+	}
+	sub.Module, sub.ModuleVersion = filepath.Join(s.site, "mod_wsgi", "server", s.receipt.Module.File), s.receipt.Module.Version
+	return sub
 }
 
 // Verify tries what is installed, by a real request.
-func Verify(ctx context.Context, q Request) (*prove.Proof, error) {
-	py, err := environment(ctx, &q)
+func Verify(ctx context.Context, python string, at Setting) (*prove.Proof, error) {
+	py, err := environment(ctx, python, at)
 	if err != nil {
 		return nil, err
 	}
-	warnOfOwner(py, "verify", q.Events)
+	warnOfOwner(py, "verify", at.Events)
 	sub, err := installedSubject(py.Platlib, py)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, notInstalled(py, q.Events)
+		return nil, notInstalled(py, at.Events)
 	}
 	if err != nil {
 		return nil, err
@@ -73,7 +81,7 @@ func Verify(ctx context.Context, q Request) (*prove.Proof, error) {
 				"%s is not as it was installed: %s", name, problems[0])
 		}
 	}
-	proof, err := prove.Step(ctx, q.proving(""), "verify", *sub)
+	proof, err := prove.Step(ctx, prove.Options{Runner: at.Runner, Env: scratch.OwnTemp(at.Env, func(string) {}), Events: at.Events}, "verify", *sub)
 	if not := prove.Untried(err); not != nil {
 		return nil, not.Fault()
 	}
@@ -90,7 +98,7 @@ func blameModule(err error, py *detect.Python) error {
 	if readErr != nil {
 		return err
 	}
-	stale := reasons(receipt.Compare(r, receipt.Look(r, py.Recorded())))
+	stale := texts(receipt.Compare(r, receipt.Look(r, py.Recorded())))
 	if len(stale) == 0 {
 		return err
 	}
@@ -100,7 +108,7 @@ func blameModule(err error, py *detect.Python) error {
 // notInstalled says that there is nothing to try, and what there is instead.
 func notInstalled(py *detect.Python, events event.Sink) error {
 	hint := "run modwsgi install --python " + run.Quote(py.Prefix)
-	for _, e := range findEarlier(py, events) {
+	for _, e := range findFormer(py, events) {
 		return fault.New(fault.Environment, hint, "%s is in %s, but the environment was made again and has Python %s now", e, py.Prefix, py.Version)
 	}
 	return fault.New(fault.Environment, hint, "no mod_wsgi installed by modwsgi was found in %s", py.Prefix)

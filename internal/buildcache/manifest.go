@@ -122,7 +122,7 @@ func (m *Manifest) check(key string) error {
 	if m.Schema != Schema || m.Key != key || len(m.Files) > MaxFiles {
 		return &damageError{manifestName}
 	}
-	if m.Inputs != "" && keyOf(m.Inputs) != key {
+	if m.Inputs != "" && KeyOf(m.Inputs) != key {
 		return &damageError{"inputs"}
 	}
 	var total int64

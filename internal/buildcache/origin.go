@@ -47,7 +47,7 @@ func readOrigin(dir *owned.Dir) (o Origin) {
 }
 
 // keyOf is the key that inputs have.
-func keyOf(inputs string) string {
+func KeyOf(inputs string) string {
 	sum := sha256.Sum256([]byte(inputs))
 	return hex.EncodeToString(sum[:])
 }

@@ -13,6 +13,7 @@ import (
 
 	"modwsgi/installer"
 	"modwsgi/internal/buildcache/remote"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
 )
 
@@ -84,10 +85,15 @@ func (a *app) cacheRequest(dir string) (installer.Request, error) {
 	}
 	q := a.request()
 	q.CacheDir = dir
-	if path, err := installer.CacheDirectory(q); err == nil { // else the command reports it, where it needs one
+	if path, err := cachedir.Find(cacheOf(q)); err == nil { // else the command reports it, where it needs one
 		q.CacheDir = path
 	}
 	return q, nil
+}
+
+// cacheOf names the cache directory of a request.
+func cacheOf(q installer.Request) cachedir.Options {
+	return cachedir.Options{Path: q.CacheDir, Dir: q.Dir, Env: q.Env, Events: q.Events}
 }
 
 func (a *app) cacheList(dir *string) *cobra.Command {
@@ -102,7 +108,7 @@ func (a *app) cacheList(dir *string) *cobra.Command {
 			if err := checkKinds(kinds); err != nil {
 				return err
 			}
-			all, err := installer.ListCache(q)
+			all, err := cachedir.List(cacheOf(q))
 			if err != nil {
 				return err
 			}
@@ -121,7 +127,7 @@ func (a *app) cacheList(dir *string) *cobra.Command {
 }
 
 // kinds of things in the cache, as --kind takes them.
-var cacheKinds = []string{"httpd", "module", installer.KindDownload, installer.KindWork, installer.KindLog}
+var cacheKinds = []string{"httpd", "module", cachedir.KindDownload, cachedir.KindWork, cachedir.KindLog}
 
 func kindFlag(c *cobra.Command, kinds *[]string) {
 	c.Flags().StringSliceVar(kinds, "kind", nil, "only these: "+strings.Join(cacheKinds, ", ")+", or builds for the first two")
@@ -150,8 +156,8 @@ func ofKind(kinds []string, kind string) bool {
 }
 
 // showCached prints a list with its sum.
-func (a *app) showCached(q installer.Request, name string, all []installer.Cached, what string) error {
-	path, err := installer.CacheDirectory(q)
+func (a *app) showCached(q installer.Request, name string, all []cachedir.Item, what string) error {
+	path, err := cachedir.Find(cacheOf(q))
 	if err != nil {
 		return err
 	}
@@ -160,7 +166,7 @@ func (a *app) showCached(q installer.Request, name string, all []installer.Cache
 		total += item.Size
 	}
 	if a.flags.json {
-		writeJSON(a.Stdout, map[string]any{"event": "result", "path": path, name: append([]installer.Cached{}, all...), "bytes": total})
+		writeJSON(a.Stdout, map[string]any{"event": "result", "path": path, name: append([]cachedir.Item{}, all...), "bytes": total})
 		return nil
 	}
 	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
@@ -206,7 +212,7 @@ func (a *app) cacheInfo(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			item, err := installer.FindCached(q, args[0])
+			item, err := cachedir.FindItem(cacheOf(q), args[0])
 			if err != nil {
 				return err
 			}
@@ -248,13 +254,13 @@ func (a *app) cacheVerify(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			v, err := installer.VerifyCache(c.Context(), q, drop)
+			v, err := cachedir.Verify(c.Context(), cacheOf(q), drop)
 			if err != nil {
 				return err
 			}
 			a.view.close()
 			if a.flags.json {
-				writeJSON(a.Stdout, map[string]any{"event": "result", "intact": v.Good, "damaged": append([]installer.Cached{}, v.Bad...), "other_versions": v.Other, "dropped": drop})
+				writeJSON(a.Stdout, map[string]any{"event": "result", "intact": v.Good, "damaged": append([]cachedir.Item{}, v.Bad...), "other_versions": v.Other, "dropped": drop})
 			} else {
 				_, _ = fmt.Fprintf(a.Stdout, "%d intact, %d damaged\n", v.Good, len(v.Bad))
 				if v.Other > 0 {
@@ -276,7 +282,7 @@ func (a *app) cacheVerify(dir *string) *cobra.Command {
 }
 
 func (a *app) cachePrune(dir *string) *cobra.Command {
-	var p installer.CachePolicy
+	var p cachedir.Policy
 	var size, age string
 	c := &cobra.Command{
 		Use: "prune", Args: noArgs, Short: "Remove what was not used for longest",
@@ -295,16 +301,16 @@ func (a *app) cachePrune(dir *string) *cobra.Command {
 			p.MaxSize = -1
 			switch {
 			case c.Flags().Changed("max-size"):
-				if p.MaxSize, err = installer.ParseSize(size); err != nil {
+				if p.MaxSize, err = cachedir.ParseSize(size); err != nil {
 					return fault.New(fault.Usage, "write a number with K, M, G or T behind it, as in 2G", "--max-size: %w", err)
 				}
 			case !c.Flags().Changed("older-than"):
-				if p.MaxSize, err = installer.CacheLimit(a.Env); err != nil {
+				if p.MaxSize, err = cachedir.Limit(a.Env); err != nil {
 					return err
 				}
 			}
 			if c.Flags().Changed("older-than") {
-				if p.OlderThan, err = installer.ParseAge(age); err != nil || p.OlderThan == 0 {
+				if p.OlderThan, err = cachedir.ParseAge(age); err != nil || p.OlderThan == 0 {
 					return fault.New(fault.Usage, "write days, weeks or hours, as in 30d, 2w or 36h", "--older-than: %q is not an age", age)
 				}
 			}
@@ -331,8 +337,8 @@ func spelledOut(kinds []string) []string {
 	return out
 }
 
-func (a *app) prune(q installer.Request, p installer.CachePolicy) error {
-	gone, err := installer.PruneCache(q, p)
+func (a *app) prune(q installer.Request, p cachedir.Policy) error {
+	gone, err := cachedir.Prune(cacheOf(q), p)
 	if err != nil {
 		return err
 	}
@@ -345,7 +351,7 @@ func (a *app) prune(q installer.Request, p installer.CachePolicy) error {
 }
 
 func (a *app) cacheClear(dir *string) *cobra.Command {
-	var p installer.CachePolicy
+	var p cachedir.Policy
 	c := &cobra.Command{
 		Use: "clear", Args: noArgs, Short: "Remove everything, or all of a kind",
 		RunE: func(*cobra.Command, []string) error {
@@ -375,7 +381,7 @@ func (a *app) cachePath(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			path, err := installer.CacheDirectory(q)
+			path, err := cachedir.Find(cacheOf(q))
 			if err != nil {
 				return err
 			}
@@ -406,7 +412,7 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 			q.LockTimeout = base.LockTimeout
 			q.Python = a.python(q.Python)
 			q.With, q.Without = splitList(q.With), splitList(q.Without)
-			key, err := installer.CacheKey(c.Context(), q)
+			key, err := installer.CacheKey(c.Context(), q.Means, q.StagePlan)
 			if err != nil {
 				return err
 			}

@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"modwsgi/installer"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/httpc"
@@ -276,13 +276,13 @@ func (a *app) start() error {
 	if text := shortage.Early(); text != "" {
 		v.sink().Warn(text)
 	}
-	installer.Sweep(installer.Request{Dir: a.Dir, Env: a.Env, CacheDir: a.cacheDir})
+	cachedir.Sweep(cachedir.Options{Path: a.cacheDir, Dir: a.Dir, Env: a.Env})
 	return nil
 }
 
 // cacheAt is the cache directory, "" where it is not known.
 func (a *app) cacheAt() string {
-	path, err := installer.CacheDirectory(installer.Request{Dir: a.Dir, Env: a.Env, CacheDir: a.cacheDir})
+	path, err := cachedir.Find(cachedir.Options{Path: a.cacheDir, Dir: a.Dir, Env: a.Env})
 	if err != nil {
 		return ""
 	}

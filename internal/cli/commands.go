@@ -38,7 +38,10 @@ func writeJSON(w io.Writer, v any) {
 
 // request starts a request with what all commands have in common.
 func (a *app) request() installer.Request {
-	return installer.Request{Dir: a.Dir, Env: a.Env, ToolsDir: a.toolsDir(), LockTimeout: a.flags.locks, Runner: a.runner(), Events: a.view.sink()}
+	return installer.Request{Means: installer.Means{
+		Setting:  installer.Setting{Dir: a.Dir, Env: a.Env, LockTimeout: a.flags.locks, Runner: a.runner(), Events: a.view.sink()},
+		ToolsDir: a.toolsDir(),
+	}}
 }
 
 const pythonHelp = "interpreter, environment directory, or any program in its bin directory\n(default: an activated environment, else .venv)"
@@ -78,7 +81,7 @@ func (a *app) install() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			report, err := installer.Install(c.Context(), q)
+			report, err := installer.Install(c.Context(), q.Means, q.Plan)
 			show(report, err)
 			if err != nil {
 				return err
@@ -316,7 +319,7 @@ func (a *app) uninstall() *cobra.Command {
 			}
 			q := a.request()
 			q.Python = a.python(python)
-			names, err := installer.Uninstall(c.Context(), q)
+			names, err := installer.Uninstall(c.Context(), q.Python, q.Setting)
 			if err != nil {
 				return err
 			}
@@ -347,7 +350,7 @@ func (a *app) list() *cobra.Command {
 			}
 			q := a.request()
 			q.Python = a.python(python)
-			py, all, err := installer.List(c.Context(), q)
+			py, all, err := installer.List(c.Context(), q.Python, q.Setting)
 			if err != nil {
 				return err
 			}
@@ -378,7 +381,7 @@ func (a *app) verify() *cobra.Command {
 			}
 			q := a.request()
 			q.Python = a.python(python)
-			proof, err := installer.Verify(c.Context(), q)
+			proof, err := installer.Verify(c.Context(), q.Python, q.Setting)
 			if err != nil {
 				return err
 			}

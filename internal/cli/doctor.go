@@ -82,10 +82,10 @@ func (a *app) examine(ctx context.Context, f doctorFlags) (*doctor.Report, error
 		if before.Receipt != nil {
 			install.ModWSGIVersion = before.Receipt.Module.Version
 		}
-		done, err := installer.Install(ctx, install)
+		done, err := installer.Install(ctx, install.Means, install.Plan)
 		if err == nil && done.Nothing { // the plan compares less than doctor does
 			install.Reinstall = true
-			_, err = installer.Install(ctx, install)
+			_, err = installer.Install(ctx, install.Means, install.Plan)
 		}
 		return err
 	})

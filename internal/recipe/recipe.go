@@ -42,24 +42,24 @@ func (t Trust) rank() int {
 
 // Debian names the byte-identical archive inside a Debian source package.
 type Debian struct {
-	Source string `toml:"source"` // source package, for example "apache2"
-	File   string `toml:"file"`   // file name in the pool, "apache2_2.4.68.orig.tar.gz"
+	Source string `toml:"source" json:"source,omitempty"` // source package, for example "apache2"
+	File   string `toml:"file" json:"file,omitempty"`     // file name in the pool, "apache2_2.4.68.orig.tar.gz"
 }
 
 // Archive is one upstream source archive. The hash identifies it; everything
 // else says where it may be found.
 type Archive struct {
-	Component string            `toml:"component"` // "httpd", "apr", "mod_wsgi", …
-	Version   string            `toml:"version"`   // as upstream writes it
-	File      string            `toml:"file"`      // our file name, without a directory
-	Size      int64             `toml:"size"`      // bytes; 0 where not known
-	SHA256    string            `toml:"sha256"`    // lower case hex, 64 digits
-	URLs      []string          `toml:"urls"`      // https, in the order of preference
-	Signature string            `toml:"signature"` // URL of the detached OpenPGP signature, or ""
-	SignedBy  string            `toml:"signed_by"` // fingerprint of the signing key, upper case hex, or ""
-	Debian    *Debian           `toml:"debian"`    // nil where Debian does not carry it
-	Requires  map[string]string `toml:"requires"`  // "python": ">= 3.8"; constraints in go-version's syntax
-	Trust     Trust             `toml:"-"`         // how SHA256 came to be known
+	Component string            `toml:"component" json:"component,omitempty"` // "httpd", "apr", "mod_wsgi", …
+	Version   string            `toml:"version" json:"version,omitempty"`     // as upstream writes it
+	File      string            `toml:"file" json:"file,omitempty"`           // our file name, without a directory
+	Size      int64             `toml:"size" json:"size,omitempty"`           // bytes; 0 where not known
+	SHA256    string            `toml:"sha256" json:"sha256,omitempty"`       // lower case hex, 64 digits
+	URLs      []string          `toml:"urls" json:"urls,omitempty"`           // https, in the order of preference
+	Signature string            `toml:"signature" json:"signature,omitempty"` // URL of the detached OpenPGP signature, or ""
+	SignedBy  string            `toml:"signed_by" json:"signed_by,omitempty"` // fingerprint of the signing key, upper case hex, or ""
+	Debian    *Debian           `toml:"debian" json:"debian,omitempty"`       // nil where Debian does not carry it
+	Requires  map[string]string `toml:"requires" json:"requires,omitempty"`   // "python": ">= 3.8"; constraints in go-version's syntax
+	Trust     Trust             `toml:"-" json:"trust,omitempty"`             // how SHA256 came to be known
 }
 
 // String returns component and version, as people write them.
@@ -110,8 +110,8 @@ var Catalogue = sync.OnceValue(func() *Set {
 
 func parse(sources, advisories string) (*Set, error) {
 	var data struct {
-		Archive  []Archive  `toml:"archive"`
-		Advisory []Advisory `toml:"advisory"`
+		Archive  []Archive  `toml:"archive" json:"archive,omitempty"`
+		Advisory []Advisory `toml:"advisory" json:"advisory,omitempty"`
 	}
 	for name, text := range map[string]string{"sources.toml": sources, "advisories.toml": advisories} {
 		md, err := toml.Decode(text, &data)

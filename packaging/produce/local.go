@@ -59,7 +59,7 @@ func Local(ctx context.Context, q installer.Request, sdist, out string) (string,
 	if q.HTTPD, err = httpdForWheel(ctx, q); err != nil {
 		return "", err
 	}
-	built, err := installer.Stage(ctx, q)
+	built, err := installer.Stage(ctx, q.Means, q.StagePlan)
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"modwsgi/installer"
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/recipe"
@@ -67,10 +68,11 @@ func BuildModules(ctx context.Context, b WindowsBuild, into string) ([]*windows.
 	if _, err := windows.Compiler(ctx, base.Env, base.Runner); err != nil {
 		return nil, nil, err
 	}
-	space, err := installer.OpenWorkspace(installer.Request{
-		Dir: base.Dir, Env: base.Env, ToolsDir: base.ToolsDir, LockTimeout: base.LockTimeout, Runner: base.Runner, Events: base.Events,
-		CacheDir: base.CacheDir, KeepBuild: base.KeepBuild,
-	})
+	cache, err := cachedir.Find(cachedir.Options{Path: base.CacheDir, Dir: base.Dir, Env: base.Env, Events: base.Events})
+	if err != nil {
+		return nil, nil, err
+	}
+	space, err := cachedir.OpenWorkspace(cachedir.WorkOptions{Path: cache, Env: base.Env, Keep: base.KeepBuild, Events: base.Events})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -51,7 +51,7 @@ func writeSdist(ctx context.Context, w *Work) ([]string, error) {
 		return nil, err
 	}
 	q.ToolsDir = "" // nothing is built
-	got, err := installer.Collect(ctx, q)
+	got, err := installer.Collect(ctx, q.Wish, q.Means)
 	if err != nil {
 		return nil, err
 	}

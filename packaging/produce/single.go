@@ -68,8 +68,7 @@ func (o *single) stage(ctx context.Context, l *line) (err error) {
 	}
 	q := o.Build
 	for _, env := range o.FromEnv {
-		q.Python = env
-		s, err := installer.StageInstalled(ctx, q)
+		s, err := installer.StageInstalled(ctx, env, q.Setting)
 		if err != nil {
 			return err
 		}

@@ -72,7 +72,7 @@ func (b *build) run(ctx context.Context, l *line, fail func(ctx context.Context,
 		}
 		to.Send(e)
 	}
-	s, err := installer.Stage(ctx, q)
+	s, err := installer.Stage(ctx, q.Means, q.StagePlan)
 	if err != nil {
 		return fail(ctx, b.part, err)
 	}

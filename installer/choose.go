@@ -1,0 +1,215 @@
+package installer
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/recipe"
+)
+
+// moduleChoices lists the versions of mod_wsgi that admit a Python.
+func moduleChoices(w Wish, python string, lock *recipe.Lock) ([]Choice, error) {
+	all, err := preferring(w, "mod_wsgi", w.ModWSGIVersion, lock)
+	if err != nil {
+		return nil, err
+	}
+	var refused []string
+	var out []Choice
+	for _, c := range all {
+		if !c.Unpinned {
+			ok, err := c.Archive.Admits("python", python)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				refused = append(refused, fmt.Sprintf("%s needs Python %s", c.Version, c.Archive.Requires["python"]))
+				continue
+			}
+		}
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		return nil, fault.New(fault.Environment, "use another Python, or another --mod-wsgi-version",
+			"no version of mod_wsgi fits Python %s: %s", python, strings.Join(refused, "; "))
+	}
+	return out, nil
+}
+
+// httpdChoices lists the versions of httpd that could be built with features.
+func httpdChoices(w Wish, features []string, lock *recipe.Lock) ([]Choice, error) {
+	all, err := preferring(w, "httpd", w.HTTPDVersion, lock)
+	if err != nil {
+		return nil, err
+	}
+	all = judge(all, features, w.With, w.AllowVulnerable)
+	if !slices.ContainsFunc(all, func(c Choice) bool { return c.Refused == "" }) {
+		return nil, refusal(all)
+	}
+	return all, nil
+}
+
+// httpdParts are the components of a bundled httpd besides itself.
+var httpdParts = []string{"apr", "apr-util", "pcre2"}
+
+// partChoices lists the versions of the components that httpd is built with. expat is
+// that the host has one.
+func partChoices(w Wish, expat bool, lock *recipe.Lock) (map[string][]Choice, error) {
+	names := httpdParts
+	if !expat {
+		names = append([]string{"expat"}, names...)
+	}
+	parts := map[string][]Choice{}
+	for _, name := range names {
+		all, err := preferring(w, name, "", lock)
+		if err != nil {
+			return nil, err
+		}
+		parts[name] = all
+	}
+	return parts, nil
+}
+
+// unvouchedIn names the archives of a plan that nobody but the lock file vouches for.
+func unvouchedIn(p *Plan) []string {
+	var out []string
+	wanted := p.wanted()
+	for _, name := range []string{"mod_wsgi", "httpd", "expat", "apr", "apr-util", "pcre2"} {
+		if c, ok := preferred(wanted[name]); ok && c.Trust == string(recipe.FromLock) {
+			out = append(out, unvouched(name, c, p.Wish.LockFile))
+		}
+	}
+	return out
+}
+
+// unvouched is the warning about a hash that is only in the lock file.
+func unvouched(component string, c Choice, lockFile string) string {
+	return fmt.Sprintf("%s %s is not in the catalogue of this release: nothing but %s vouches for sha256 %s of %s",
+		component, c.Version, filepath.Base(lockFile), c.Archive.SHA256, c.Archive.File)
+}
+
+// preferred is the first choice that is not refused; none where its hash is not
+// known yet.
+func preferred(all []Choice) (Choice, bool) {
+	for _, c := range all {
+		if c.Refused == "" {
+			return c, !c.Unpinned && c.Archive.SHA256 != ""
+		}
+	}
+	return Choice{}, false
+}
+
+// preferring is choices as a wish prefers them: with --upgrade what is locked does not
+// come first. What the lock file has is marked in any case.
+func preferring(w Wish, component, constraint string, lock *recipe.Lock) ([]Choice, error) {
+	first := lock
+	if w.Upgrade {
+		first = &recipe.Lock{}
+	}
+	all, err := choices(component, constraint, first, w.Locked)
+	if err != nil {
+		return nil, err
+	}
+	if e, ok := lock.Find(component); ok {
+		for i := range all {
+			all[i].Locked = all[i].Version == e.Version
+			if all[i].Archive.SHA256 == e.SHA256 {
+				all[i].Signer = e.SignedBy
+			}
+		}
+	}
+	return all, nil
+}
+
+// choices lists the versions of a component that satisfy a constraint, the
+// locked one first, then the newest first. An exact version that the catalogue
+// does not have is one choice, to be asked of upstream.
+func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Choice, error) {
+	set := recipe.Catalogue()
+	var out []Choice
+	if e, ok := lock.Find(component); ok {
+		if err := set.Contradicts(component, e.Version, e.SHA256); err != nil { // ReadLock has looked, too
+			return nil, fault.New(fault.Usage, "restore the lock file from version control, or remove it and run modwsgi again without --locked",
+				"the lock file's entry for %s (%s): %w", component, e.File, err)
+		}
+		fits := true
+		if constraint != "" {
+			var err error
+			if fits, err = recipe.Satisfies(constraint, e.Version); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case fits:
+			a := e.Archive(set)
+			out = append(out, Choice{Version: e.Version, Trust: string(a.Trust), Archive: a})
+		case locked:
+			return nil, fault.New(fault.Usage, "leave out --locked to change the lock file", "%s %s is locked, and %q is wanted", component, e.Version, constraint)
+		}
+	} else if locked {
+		return nil, fault.New(fault.Usage, "leave out --locked to complete the lock file", "the lock file has no entry for %s", component)
+	}
+	if locked {
+		return out, nil
+	}
+	archives := set.Of(component)
+	if constraint != "" {
+		var err error
+		if archives, err = set.Match(component, constraint); err != nil {
+			return nil, err
+		}
+	}
+	for _, a := range archives {
+		if len(out) == 0 || out[0].Version != a.Version {
+			out = append(out, Choice{Version: a.Version, Trust: string(a.Trust), Archive: a})
+		}
+	}
+	if version, exact := recipe.Exact(constraint); len(out) == 0 && exact {
+		out = append(out, Choice{Version: version, Unpinned: true})
+	}
+	if len(out) == 0 {
+		var known []string
+		for _, a := range set.Of(component) {
+			known = append(known, a.Version)
+		}
+		return nil, fault.New(fault.Usage, "the catalogue has "+strings.Join(known, ", ")+"; another version is looked for at upstream when it is named exactly, as in 2.4.72",
+			"no known version of %s satisfies %q", component, constraint)
+	}
+	return out, nil
+}
+
+// judge takes features that nobody asked for away from versions which a known
+// advisory warns of, and refuses versions where that does not help.
+func judge(all []Choice, features, with []string, allowVulnerable bool) []Choice {
+	out := slices.Clone(all)
+	for i := range out {
+		c := &out[i]
+		c.Features = slices.Clone(features)
+		for _, a := range recipe.Catalogue().Advisories("httpd", c.Version, features) {
+			line := a.ID + ": " + a.Summary
+			switch {
+			case allowVulnerable:
+				c.Advisories = append(c.Advisories, line)
+			case a.Feature != "" && !slices.Contains(with, a.Feature):
+				c.Features = slices.DeleteFunc(c.Features, func(f string) bool { return f == a.Feature })
+				c.Advisories = append(c.Advisories, line+" (built without "+a.Feature+")")
+			case c.Refused != "":
+				c.Refused += ", " + line
+			default:
+				c.Refused = line
+			}
+		}
+	}
+	return out
+}
+
+func refusal(all []Choice) error {
+	var lines []string
+	for _, c := range all {
+		lines = append(lines, "httpd "+c.Version+" has "+c.Refused)
+	}
+	return fault.New(fault.Source, "leave out the feature that it is about, or take the risk with --allow-vulnerable",
+		"no version of httpd can be taken with these features: %s", strings.Join(lines, "; "))
+}

@@ -1,0 +1,192 @@
+package installer
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"modwsgi/internal/fault"
+	"modwsgi/internal/recipe"
+)
+
+func TestChoices(t *testing.T) {
+	var known []string
+	for _, a := range recipe.Catalogue().Of("httpd") {
+		known = append(known, a.Version)
+	}
+	newestFirst := strings.Join(known, " ")
+	oldest := known[len(known)-1]
+	if len(known) < 2 {
+		t.Fatal("the catalogue has one httpd only")
+	}
+	for _, tt := range []struct {
+		name, constraint string
+		lock             *recipe.Lock
+		locked           bool
+		want             string
+	}{
+		{"the newest first", "", &recipe.Lock{}, false, newestFirst},
+		{"the locked one first", "", locked(t, "httpd", oldest), false, oldest + " " + strings.Join(known[:len(known)-1], " ")},
+		{"locked and nothing else", "", locked(t, "httpd", oldest), true, oldest},
+		{"a constraint", "< " + known[0], &recipe.Lock{}, false, strings.Join(known[1:], " ")},
+		{"the lock is against the constraint", known[0], locked(t, "httpd", oldest), false, known[0]},
+		{"exactly one of the catalogue", "= " + known[0], &recipe.Lock{}, false, known[0]},
+		{"exactly one that it does not have", "2.4.9999", &recipe.Lock{}, false, "2.4.9999"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := choices("httpd", tt.constraint, tt.lock, tt.locked)
+			if err != nil || versions(got) != tt.want {
+				t.Errorf("%q, %v, want %q", versions(got), err, tt.want)
+			}
+			for _, c := range got {
+				if c.Unpinned != (c.Version == "2.4.9999") {
+					t.Errorf("%s: unpinned %v", c.Version, c.Unpinned)
+				}
+			}
+		})
+	}
+	for _, tt := range []struct {
+		constraint string
+		lock       *recipe.Lock
+		locked     bool
+		word       string
+	}{
+		{"not a version", &recipe.Lock{}, false, "not a version"},
+		{"not a version", locked(t, "httpd", oldest), false, "not a version"},
+		{"> 99", &recipe.Lock{}, false, known[0]},
+		{"", &recipe.Lock{}, true, "no entry for httpd"},
+		{known[0], locked(t, "httpd", oldest), true, "is locked"},
+	} {
+		_, err := choices("httpd", tt.constraint, tt.lock, tt.locked)
+		wantFault(t, err, fault.Usage, tt.word)
+	}
+}
+
+func TestUpgradeDoesNotPreferTheLocked(t *testing.T) {
+	known := recipe.Catalogue().Of("httpd")
+	lock := locked(t, "httpd", known[len(known)-1].Version)
+	got, err := preferring(Wish{Upgrade: true}, "httpd", "", lock)
+	if err != nil || got[0].Version != known[0].Version {
+		t.Errorf("%v, %v", versions(got), err)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	all := []Choice{{Version: "2.4.71"}, {Version: "2.4.68"}}
+	features := []string{"http2", "tls"}
+
+	byDefault := judge(all, features, nil, false)
+	if c := byDefault[1]; c.Refused != "" || slices.Contains(c.Features, "http2") || !slices.Contains(c.Features, "tls") || len(c.Advisories) == 0 || !strings.Contains(c.Advisories[0], "built without http2") {
+		t.Errorf("a feature that nobody asked for is not taken away: %+v", c)
+	}
+	if c := byDefault[0]; c.Refused != "" || len(c.Advisories) > 0 || !slices.Contains(c.Features, "http2") {
+		t.Errorf("a version without advisory: %+v", c)
+	}
+	asked := judge(all, features, []string{"http2"}, false)
+	if c := asked[1]; !strings.Contains(c.Refused, "CVE-") || asked[0].Refused != "" {
+		t.Errorf("a feature that was asked for is not refused: %+v", asked)
+	}
+	allowed := judge(all, features, []string{"http2"}, true)
+	if c := allowed[1]; c.Refused != "" || len(c.Advisories) == 0 || !slices.Contains(c.Features, "http2") {
+		t.Errorf("--allow-vulnerable: %+v", c)
+	}
+	if len(all[1].Features)+len(features) != 2 {
+		t.Error("judge changes what it was given")
+	}
+	wantFault(t, refusal(asked[1:]), fault.Source, "2.4.68", "CVE-", "--allow-vulnerable")
+}
+
+func TestModuleChoicesAdmitThePython(t *testing.T) {
+	w := Wish{ModWSGIVersion: ">= 5"}
+	_, err := moduleChoices(w, "2.7.18", &recipe.Lock{})
+	wantFault(t, err, fault.Environment, "2.7.18", "needs Python")
+	got, err := moduleChoices(w, "3.11.2", &recipe.Lock{})
+	if err != nil || len(got) == 0 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// What nothing but the lock file vouches for is named before anything is fetched.
+func TestUnvouchedArchivesAreNamed(t *testing.T) {
+	h := &heard{}
+	q := request(t)
+	q.Events, q.LockFile = h.sink, filepath.Join(q.Dir, "modwsgi.lock")
+	sum := strings.Repeat("ab", 32)
+	lock := &recipe.Lock{}
+	lock.Put(recipe.Archive{Component: "mod_wsgi", Version: "9.9.9", File: "mod_wsgi-9.9.9.tgz", SHA256: sum}, recipe.Pinned, "")
+	lock.Put(recipe.Catalogue().Of("httpd")[0], recipe.Pinned, "")
+	all, err := choices("mod_wsgi", "", lock, true)
+	if err != nil || len(all) != 1 || all[0].Trust != "locked" {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	p := &Plan{Wish: Wish{LockFile: q.LockFile}, Module: ModulePlan{Action: "build", Versions: all}}
+	if p.Warnings = unvouchedIn(p); len(p.Warnings) != 1 {
+		t.Fatalf("%q", p.Warnings)
+	}
+	for _, want := range []string{"mod_wsgi 9.9.9", sum, "mod_wsgi-9.9.9.tgz", filepath.Base(q.LockFile)} {
+		if !strings.Contains(p.Warnings[0], want) {
+			t.Errorf("%q lacks %q", p.Warnings[0], want)
+		}
+	}
+	(&job{plan: p, events: h.sink}).warn()
+	if !h.has("warn") {
+		t.Error("nothing was told")
+	}
+	data, err := json.Marshal(p)
+	if err != nil || !strings.Contains(string(data), `"trust":"locked"`) || !strings.Contains(string(data), `"warnings":["mod_wsgi 9.9.9`) {
+		t.Errorf("%s, %v", data, err)
+	}
+	all, err = choices("httpd", "", lock, true)
+	if err != nil || all[0].Trust != "pinned" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	p = &Plan{Wish: Wish{LockFile: q.LockFile}, Module: ModulePlan{Action: "build", Versions: all}}
+	if warnings := unvouchedIn(p); len(warnings) != 0 {
+		t.Errorf("%q", warnings)
+	}
+}
+
+// Versions on the command line have one spelling, too.
+func TestVersionsOnTheCommandLine(t *testing.T) {
+	for _, v := range []string{"6.0.5+x", "v6.0.5", "6.00.5", "6.0.5.0", " 6.0.5", "6.0.5-rc1", "6.0.５", "99999999999.0.0", "= 6.0.5+x", ">= v6.0.5"} {
+		for i, w := range []Wish{{ModWSGIVersion: v}, {HTTPDVersion: v}} {
+			_, err := w.complete("/")
+			wantFault(t, err, fault.Usage, []string{"--mod-wsgi-version", "--httpd-version"}[i])
+		}
+	}
+	for _, v := range []string{"6.0.5", "= 6.0.5", "~> 6.0", ">= 5, < 7", "6.1.0rc1"} {
+		if _, err := (Wish{ModWSGIVersion: v}).complete(t.TempDir()); err != nil {
+			t.Errorf("%q: %v", v, err)
+		}
+	}
+}
+
+// The lock file of a request is compared with the catalogue as a whole.
+func TestLockedChecksTheWholeFile(t *testing.T) {
+	q := request(t)
+	q.Locked, q.LockFile = true, filepath.Join(q.Dir, "modwsgi.lock")
+	good := recipe.Catalogue().Of("mod_wsgi")[0]
+	lock := &recipe.Lock{}
+	lock.Put(good, recipe.Pinned, "")
+	if err := os.WriteFile(q.LockFile, append(lock.Encode(), []byte("\n[[archive]]\ncomponent = \"openssl\"\nversion = \"3.0.22\"\nfile = \"x.tgz\"\nsha256 = \""+strings.Repeat("ab", 32)+"\"\ntrust = \"pinned\"\n")...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := readLock(q.LockFile, true)
+	wantFault(t, err, fault.Usage, "openssl 3.0.22", "version control")
+}
+
+// TestPartsOfVersions are refused with what to write instead.
+func TestPartsOfVersions(t *testing.T) {
+	for _, v := range []string{"5", "2.4"} {
+		_, err := Wish{HTTPDVersion: v}.complete("/")
+		wantFault(t, err, fault.Usage, "~> ", v)
+	}
+	for _, v := range []string{"", "2.4.68", "~> 2.4", ">= 2"} {
+		if _, err := (Wish{HTTPDVersion: v}).complete("/"); err != nil {
+			t.Errorf("%q: %v", v, err)
+		}
+	}
+}

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package installer
-
-import "errors"
-
-// volumeOf does not know; the work then finds out.
-func volumeOf(string) (volume, error) { return volume{}, errors.ErrUnsupported }

@@ -1,0 +1,44 @@
+package installer
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/detect"
+	"modwsgi/internal/filetree"
+	"modwsgi/internal/receipt"
+)
+
+// footprintOf is footprint with what is left of former Pythons.
+func footprintOf(py *detect.Python) string {
+	var b strings.Builder
+	for _, site := range append([]string{py.Platlib}, py.EarlierSites()...) {
+		b.WriteString(footprint(site))
+	}
+	return b.String()
+}
+
+// footprint is a text that changes when anybody changes what of ours lies in an
+// environment.
+func footprint(site string) string {
+	var b strings.Builder
+	entries, err := os.ReadDir(site)
+	if err != nil {
+		return err.Error()
+	}
+	for _, e := range entries {
+		if name := e.Name(); strings.HasPrefix(name, "mod_wsgi") || strings.HasPrefix(name, ".modwsgi-") {
+			dir := filepath.Join(site, name)
+			fmt.Fprintln(&b, name, stateOf(dir), stateOf(filepath.Join(dir, "RECORD")))
+		}
+	}
+	fmt.Fprintln(&b, stateOf(filepath.Join(site, filepath.FromSlash(receipt.Path))), stateOf(filepath.Join(httpdTree(site), httpdReceiptName)))
+	return b.String()
+}
+
+// leftovers says whether a killed run left its hidden directory.
+func leftovers(site string) bool {
+	return len(filetree.Glob(site, ".modwsgi-*")) > 0
+}

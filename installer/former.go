@@ -1,0 +1,190 @@
+package installer
+
+import (
+	"context"
+	"debug/buildinfo"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/detect"
+	"modwsgi/installer/place"
+	"modwsgi/internal/digest"
+	"modwsgi/internal/event"
+	"modwsgi/internal/pydist"
+	"modwsgi/internal/receipt"
+)
+
+// An environment can be made again with another Python in the same directory. What was
+// installed for the one before then stays below its lib/python3.x, where neither that
+// Python nor pip sees it, and its programs stay in bin. It is shown, replaced and
+// removed like what lies in site-packages.
+
+// Former is mod_wsgi or its httpd of an environment's former Python.
+type Former struct {
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	Installer string `json:"installer"`
+	Site      string `json:"site_packages"`
+}
+
+// String is "mod_wsgi 5.0.2 for Python 3.11".
+func (e Former) String() string {
+	return fmt.Sprintf("%s %s for Python %s", e.Name, e.Version, detect.VersionOfSite(e.Site))
+}
+
+// findFormer lists what is left of former Pythons. A directory that cannot be read
+// is reported, and is no obstacle: nothing there is used.
+func findFormer(py *detect.Python, events event.Sink) []Former {
+	var all []Former
+	for _, site := range py.EarlierSites() {
+		for _, name := range []string{ModuleDist, HTTPDDist} {
+			d, err := pydist.Find(site, name)
+			if err != nil {
+				events.Warn(fmt.Sprintf("%s, of another Python that this environment had: %v; it is left as it is", site, err))
+			} else if d != nil {
+				all = append(all, Former{d.Name, d.Version, d.Installer, site})
+			}
+		}
+	}
+	return all
+}
+
+// oursOf leaves out what others installed.
+func oursOf(all []Former) []Former {
+	return slices.DeleteFunc(slices.Clone(all), func(e Former) bool { return e.Installer != installerName })
+}
+
+// formerPaths returns what may be removed of former Pythons, and the directories of
+// packages that it is in. What a distribution of the present Python lists stays: the
+// programs in bin may be its own by now.
+func formerPaths(all []Former, py *detect.Python, events event.Sink) (paths, sites []string, _ error) {
+	kept := map[string]bool{}
+	for _, name := range []string{ModuleDist, HTTPDDist} {
+		d, err := pydist.Find(py.Platlib, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if d != nil {
+			for _, path := range d.Paths() {
+				kept[path] = true
+			}
+		}
+	}
+	for _, e := range all {
+		d, err := pydist.Find(e.Site, e.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if d == nil {
+			continue
+		}
+		for _, path := range removable(d, e.Site, py, events) {
+			if !kept[path] {
+				paths = append(paths, path)
+			}
+		}
+		if !slices.Contains(sites, e.Site) {
+			sites = append(sites, e.Site)
+		}
+	}
+	return paths, sites, nil
+}
+
+// lockFormer keeps runs for the former Pythons away, and finishes what a killed one
+// left there. A journal that is not believed may know of hidden directories there, so
+// those are not touched then.
+func lockFormer(ctx context.Context, at Setting, all []Former, py *detect.Python, believed bool) (unlock func(), err error) {
+	var locks []*place.Locked
+	unlock = func() {
+		for _, l := range locks {
+			_ = l.Unlock()
+		}
+	}
+	for _, e := range all {
+		if slices.ContainsFunc(locks, func(l *place.Locked) bool { return l.Is(e.Site) }) {
+			continue
+		}
+		l, err := lockSite(ctx, at, e.Site)
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		locks = append(locks, l)
+		if !believed {
+			continue
+		}
+		if _, err := recoverPrefix(l, py, at.Events); err != nil {
+			unlock()
+			return nil, err
+		}
+	}
+	return unlock, nil
+}
+
+// onlyRemove is what is left to do where everything is installed: it removes what modwsgi
+// installed for former Pythons.
+func onlyRemove(ctx context.Context, p *Plan, locked *place.Locked, events event.Sink) (*Report, error) {
+	mine := oursOf(p.Former)
+	var names []string
+	if len(mine) > 0 {
+		paths, sites, err := formerPaths(mine, p.Python, events)
+		if err != nil {
+			return nil, err
+		}
+		names, err = removeDists(ctx, events, locked, p.Python, namesOf(mine), place.Request{Remove: paths, Beside: sites})
+		if err != nil {
+			return nil, err
+		}
+	}
+	r := newReport(p.Python)
+	r.Removed, r.Nothing = names, len(names) == 0
+	return r, nil
+}
+
+func namesOf(all []Former) []string {
+	var names []string
+	for _, e := range all {
+		names = append(names, e.String())
+	}
+	return names
+}
+
+// listFormer describes what is left of former Pythons, with that as its problem.
+func listFormer(all []Former, py *detect.Python) []Installed {
+	var out []Installed
+	for _, e := range all {
+		i := Installed{Name: e.Name, Version: e.Version, Location: filepath.Join(e.Site, packageDirs[0]), By: e.Installer, Earlier: detect.VersionOfSite(e.Site)}
+		if e.Name == HTTPDDist {
+			i.Location = httpdTree(e.Site)
+		} else if r, err := receipt.Read(e.Site); err == nil {
+			i.HTTPD, i.Server = r.HTTPD.Version, r.HTTPD.Executable
+		}
+		i.Problems = append(i.Problems, fmt.Sprintf("it is for Python %s, which this environment had before; its Python is %s now", i.Earlier, py.Version))
+		if d, err := pydist.Find(e.Site, e.Name); err == nil && d != nil {
+			for _, problem := range d.Check() {
+				i.Problems = append(i.Problems, problem.String())
+			}
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+// strayProgram reports whether a file in the directory of programs is a modwsgi program
+// that no distribution lists any more, because its site-packages directory was removed: a
+// Go program says what it was built from.
+func strayProgram(path string) bool {
+	f, err := digest.OpenHere(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || info.Mode()&fs.ModeType != 0 {
+		return false
+	}
+	info, err := buildinfo.Read(f)
+	return err == nil && info.Path == "modwsgi/cmd/"+strings.TrimSuffix(filepath.Base(path), ".exe")
+}

@@ -1,0 +1,317 @@
+package installer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"modwsgi/httpdbuild"
+	"modwsgi/internal/cachedir"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
+	"modwsgi/internal/run"
+	"modwsgi/internal/scratch"
+	"modwsgi/internal/toolchain"
+	"modwsgi/internal/version"
+)
+
+// What the compiler of this machine is and finds takes half a second to learn
+// and seldom changes. It is remembered, with the state of every program and
+// directory that it came from, for one use only: to look whether something was
+// built before. Before anything is built the host is looked at again, and where
+// the two differ the plan is made anew.
+
+// hostRecord is what is remembered.
+type hostRecord struct {
+	Tools *toolchain.Toolchain `json:"tools"`
+	Host  *httpdbuild.Host     `json:"host,omitempty"` // nil where only a module was wanted
+	Seen  map[string]string    `json:"seen"`           // path or program -> its state
+}
+
+// errHostChanged means that what was remembered of the host is not so any more.
+var errHostChanged = errors.New("the compiler or the libraries of this machine have changed")
+
+// probeHost tries the compiler, and what it finds where an httpd is built.
+func probeHost(ctx context.Context, at Setting, withHTTPD bool) (*Host, error) {
+	made, err := scratch.Temp(at.Env, scratch.Probe, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = made.Discard() }()
+	env := cachedir.ToolEnv(at.Env)
+	if dir := run.Getenv(at.Env, "CCACHE_DIR"); dir != run.Getenv(env, "CCACHE_DIR") {
+		at.Events.Note("CCACHE_DIR is " + dir + ", which another user can change: it is not used")
+	}
+	h := &Host{}
+	if h.Tools, err = toolchain.Find(ctx, at.Runner, env, made.Path()); err != nil {
+		return nil, err
+	}
+	if h.Tools.Cross != "" {
+		return nil, fault.New(fault.Environment, "unset CC, or set it to a compiler for this machine: what is installed is tried with a real request here",
+			"CC is %q, which compiles for %s; an environment on this machine cannot use that", strings.Join(h.Tools.CC, " "), h.Tools.Cross)
+	}
+	if withHTTPD {
+		if h.HTTPD, err = httpdbuild.Probe(ctx, at.Runner, h.Tools, made.Path()); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// hostMemory is what earlier runs with an environment have found.
+type hostMemory struct {
+	cache string   // the cache directory; "" for none
+	env   []string // the caller's
+}
+
+// buildVariables are those variables of a caller that can change what a
+// compiler is or finds. PATH counts by the programs found in it.
+var buildVariables = regexp.MustCompile(`^(CC|CXX|CPP|LD|AR|AS|NM|RANLIB|STRIP|LIBS|HOME|USER|TMPDIR|SDKROOT|LANG|LC_\w+|SOURCE_DATE_EPOCH|[A-Z_0-9]*FLAGS|[A-Z_0-9]+_(PATH|PREFIX|DIR|HOSTS)|(CCACHE|DISTCC|SCCACHE|MACOSX|PKG_CONFIG|GCC)_\w+)=`)
+
+// name is the name of the record for the caller's environment.
+func (m hostMemory) name() string {
+	h := sha256.New()
+	_, _ = fmt.Fprintln(h, "host record 2", version.String())
+	if exe, err := os.Executable(); err == nil {
+		_, _ = fmt.Fprintln(h, stateOf(exe))
+	}
+	env := cachedir.ToolEnv(m.env)
+	slices.Sort(env)
+	for _, v := range env {
+		if buildVariables.MatchString(v) && !strings.HasPrefix(v, "XDG_") && !strings.HasPrefix(v, "MODWSGI_") {
+			_, _ = fmt.Fprintf(h, "%q\n", v)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)) + ".json"
+}
+
+// open opens the directory of the records. With create it is made where it is missing.
+func (m hostMemory) open(create bool) (*owned.Dir, error) {
+	store, err := cachedir.Open(m.cache, create)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = store.Close() }()
+	if create {
+		return store.MakeSub(cachedir.Host, 0o700)
+	}
+	return store.Sub(cachedir.Host)
+}
+
+// mostOfRecord is how many bytes a record may have.
+const mostOfRecord = 1 << 20
+
+// recall returns what is remembered, and whether that is still so.
+func (m hostMemory) recall(withHTTPD bool) (*Host, bool) {
+	if m.cache == "" {
+		return nil, false
+	}
+	records, err := m.open(false)
+	if err != nil {
+		return nil, false
+	}
+	defer func() { _ = records.Close() }()
+	data, err := records.ReadFile(m.name(), mostOfRecord)
+	if err != nil {
+		return nil, false
+	}
+	var r hostRecord
+	if json.Unmarshal(data, &r) != nil || r.Tools == nil || len(r.Seen) == 0 || withHTTPD && r.Host == nil {
+		return nil, false
+	}
+	for what, state := range r.Seen {
+		if observe(m.env, what) != state {
+			return nil, false
+		}
+	}
+	// The programs are the same, wherever PATH has them beside others.
+	for i, v := range r.Tools.Env {
+		if strings.HasPrefix(v, "PATH=") {
+			r.Tools.Env[i] = "PATH=" + absolutePath(m.env)
+		}
+	}
+	h := &Host{Tools: r.Tools}
+	if withHTTPD {
+		h.HTTPD = r.Host
+	}
+	h.join()
+	return h, true
+}
+
+// absolutePath is PATH as tools get it: without what is relative.
+func absolutePath(env []string) string {
+	dirs := slices.DeleteFunc(filepath.SplitList(run.Getenv(env, "PATH")), func(dir string) bool { return !filepath.IsAbs(dir) })
+	return strings.Join(dirs, string(filepath.ListSeparator))
+}
+
+// everyOne before the name of a program stands for all of that name in PATH: a
+// wrapper of a compiler may run the next one.
+const everyOne = "every "
+
+// observe returns the state of a path, or of a program by its name.
+func observe(env []string, what string) string {
+	if filepath.IsAbs(what) {
+		return stateOf(what)
+	}
+	if name, all := strings.CutPrefix(what, everyOne); all {
+		var out []string
+		for _, dir := range filepath.SplitList(absolutePath(env)) {
+			if s := stateOf(filepath.Join(dir, name)); s != "none" {
+				out = append(out, s)
+			}
+		}
+		return strings.Join(out, ", ")
+	}
+	path, err := run.LookPath(what, []string{"PATH=" + absolutePath(env)})
+	if err != nil {
+		return "none"
+	}
+	return path + " " + stateOf(path)
+}
+
+// remember keeps what a probe has found. That it cannot is no failure. A plan alone does
+// not do this: --dry-run writes nothing.
+func (m hostMemory) remember(ctx context.Context, runner *run.Runner, h *Host) {
+	if m.cache == "" || h == nil || h.Tools.Native() { // a cache directory may get to another processor
+		return
+	}
+	records, err := m.open(true)
+	if err != nil {
+		return
+	}
+	defer func() { _ = records.Close() }()
+	r := hostRecord{Tools: h.Tools, Host: h.HTTPD, Seen: map[string]string{}}
+	for _, what := range sightings(ctx, runner, h.Tools) {
+		r.Seen[what] = observe(m.env, what)
+	}
+	data, err := json.Marshal(r)
+	if err != nil || len(r.Seen) == 0 {
+		return
+	}
+	// What does not survive the trip must not be remembered in part.
+	var back hostRecord
+	if json.Unmarshal(data, &back) != nil || !reflect.DeepEqual(back, r) {
+		return
+	}
+	_ = records.WriteFile(m.name(), data, 0o600)
+}
+
+// forget removes a record that is wrong.
+func (m hostMemory) forget() {
+	if records, err := m.open(false); err == nil {
+		_ = records.Remove(m.name())
+		_ = records.Close()
+	}
+}
+
+// sightings lists the programs, directories and headers that decide what a
+// probe finds; none where that cannot be said.
+func sightings(ctx context.Context, runner *run.Runner, tools *toolchain.Toolchain) []string {
+	list := []string{"cc", "gcc", "clang", "make", "ld", "as", "ar", "/etc/os-release", "/usr/lib/os-release", "/etc/ld.so.cache"}
+	for _, word := range tools.CC {
+		if !strings.HasPrefix(word, "-") {
+			list = append(list, word)
+			if !strings.ContainsRune(word, filepath.Separator) {
+				list = append(list, everyOne+word)
+			}
+		}
+	}
+	list = append(list, tools.Files...)
+	ask := func(args ...string) string {
+		var said strings.Builder
+		out, err := runner.Output(ctx, run.Cmd{Argv: append(slices.Clone(tools.CC), args...), Env: tools.Env, Log: &said, Stdin: io.LimitReader(strings.NewReader(""), 0)})
+		if err != nil {
+			return ""
+		}
+		return string(out) + "\n" + said.String()
+	}
+	includes := searchDirs(ask("-E", "-v", "-x", "c", "-"), "\n", " /")
+	libraries := searchDirs(ask("-print-search-dirs"), ":", "/")
+	if len(includes) == 0 || len(libraries) == 0 {
+		return nil
+	}
+	list = append(list, libraries...)
+	for _, dir := range append(includes, "/usr/include/libxml2", "/usr/local/include/libxml2") {
+		list = append(list, dir)
+		for _, h := range append(headersOfFeatures(), "stdio.h", "expat.h") {
+			name := filepath.Join(dir, filepath.FromSlash(h))
+			list = append(list, filepath.Dir(name), name)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func headersOfFeatures() (out []string) {
+	for _, f := range httpdbuild.Features() {
+		out = append(out, f.Headers...)
+	}
+	return out
+}
+
+// searchDirs picks the directories out of what a compiler says of itself: lines
+// or parts of lines that begin with a prefix.
+func searchDirs(said, separator, prefix string) []string {
+	var out []string
+	for line := range strings.Lines(said) {
+		line = strings.TrimRight(line, "\r\n")
+		if separator == ":" {
+			_, line, _ = strings.Cut(line, "=")
+		}
+		for _, part := range strings.Split(line, separator) {
+			if strings.HasPrefix(part, prefix) && filepath.IsAbs(strings.TrimSpace(part)) {
+				out = append(out, filepath.Clean(strings.TrimSpace(part)))
+			}
+		}
+	}
+	return out
+}
+
+// hostNow is the host of a job.
+type hostNow struct {
+	Host
+	recalled bool // Host is only what an earlier run found
+	memory   hostMemory
+	at       Setting
+	mu       sync.Mutex
+}
+
+// remember keeps what this run's probe has found.
+func (h *hostNow) remember(ctx context.Context) {
+	if !h.recalled {
+		h.memory.remember(ctx, h.at.Runner, &h.Host)
+	}
+}
+
+// again probes the host where what is known of it was only remembered. The
+// error is errHostChanged where it has become another one.
+func (h *hostNow) again(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.recalled {
+		return nil
+	}
+	now, err := probeHost(ctx, h.at, h.HTTPD != nil)
+	if err != nil {
+		h.memory.forget()
+		return err
+	}
+	before := h.Host
+	h.Host, h.recalled = *now, false
+	h.remember(ctx)
+	if reflect.DeepEqual(before, h.Host) {
+		return nil
+	}
+	return errHostChanged
+}

@@ -1,0 +1,513 @@
+package installer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"modwsgi/httpdbuild"
+	"modwsgi/installer/place"
+	"modwsgi/internal/buildcache"
+	"modwsgi/internal/buildstore"
+	"modwsgi/internal/cachedir"
+	"modwsgi/internal/event"
+	"modwsgi/internal/fetch"
+	"modwsgi/internal/owned"
+	"modwsgi/internal/prove"
+	"modwsgi/internal/run"
+	"modwsgi/internal/timeline"
+	"modwsgi/modulebuild"
+)
+
+// An install, from top to bottom: make the plan, lock the environment, and carry the plan
+// out, which is obtain (fetch, build), stage, prove, place, prove.
+//
+// The plan is made before the environment is locked, so that a run with nothing to do
+// waits for nobody and writes nothing. So it is made again where its footprint shows that
+// another run came in between. It is also made again where what was remembered of the
+// host turns out to be wrong, which is found before anything is compiled (host.go).
+
+// Install makes a plan and carries it out. A failure leaves the environment as it was.
+func Install(ctx context.Context, m Means, plan Planner) (*Report, error) {
+	rec := &recorder{began: time.Now()}
+	m.Events = rec.sink(m.Events)
+	r, err := install(ctx, m, plan)
+	if r != nil {
+		rec.into(r)
+	}
+	return r, err
+}
+
+func install(ctx context.Context, m Means, plan Planner) (*Report, error) {
+	m, err := m.complete()
+	if err != nil {
+		return nil, err
+	}
+	p, err := plan(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if p.Nothing && !leftovers(p.Site) {
+		r := newReport(p.Python)
+		r.Nothing = true
+		return r, nil
+	}
+	cache := m.cache()
+	if p.builds() { // the plan has told which directory it is
+		cache.Events = nil
+	}
+	if m.CacheDir, err = cachedir.Find(cache); err != nil {
+		return nil, err
+	}
+	warnOfClosed(p.Python, m.Events)
+	warnOfOwner(p.Python, "install", m.Events)
+	if err := place.Writable(p.Site, filepath.Join(p.Python.Scripts, "mod_wsgi-express")); err != nil {
+		return nil, err
+	}
+	held, err := hold(ctx, m.Setting, p.Python, p.Former)
+	if err != nil {
+		return nil, err
+	}
+	defer held.release()
+	for range 3 {
+		if footprintOf(p.Python) != p.Footprint { // what another run did meanwhile counts
+			if p, err = plan(ctx, m); err != nil {
+				return nil, err
+			}
+		}
+		if !p.builds() {
+			return onlyRemove(ctx, p, held.site, m.Events)
+		}
+		var r *Report
+		if r, err = carryOut(ctx, p, m, held.site); !errors.Is(err, errHostChanged) {
+			return r, err
+		}
+		m.Events.Note(err.Error() + ": the plan is made again")
+		if p, err = plan(ctx, m); err != nil {
+			return nil, err
+		}
+	}
+	return nil, err
+}
+
+// job is a plan that is being carried out.
+type job struct {
+	plan     *Plan
+	space    *cachedir.Workspace
+	store    *buildstore.Store
+	archives *gatherer
+	events   event.Sink
+
+	host     *hostNow
+	runner   *run.Runner
+	env      []string           // the caller's
+	timeline *timeline.Recorder // may be nil
+	toolsDir string
+	jobs     int
+	named    bool // the user has named places of archives
+	unused   sync.Once
+}
+
+// newJob opens what a plan is carried out with.
+func newJob(p *Plan, m Means) (*job, error) {
+	shared, limit, err := m.shared()
+	if err != nil {
+		return nil, err
+	}
+	space, err := cachedir.OpenWorkspace(cachedir.WorkOptions{Path: m.CacheDir, Env: m.Env, Keep: m.KeepBuild, Events: m.Events})
+	if err != nil {
+		return nil, err
+	}
+	fetcher, err := newFetcher(m, space.Downloads, space.Hold)
+	if err != nil {
+		space.Close()
+		return nil, err
+	}
+	return &job{
+		plan: p, space: space, events: m.Events, runner: m.Runner, env: m.Env, timeline: m.Timeline, toolsDir: m.ToolsDir, jobs: m.Jobs,
+		store: buildstore.New(buildstore.Options{
+			Cache: space.Cache, Work: space.Dir, Shared: shared, Offline: m.Offline, Limit: limit, LockLimit: m.lockLimit(), Events: m.Events, Timeline: m.Timeline,
+		}),
+		archives: &gatherer{fetcher: fetcher, offline: m.Offline, lockFile: p.Wish.LockFile, events: m.Events, timeline: m.Timeline, got: &sources{files: map[string]*fetch.File{}}},
+		host:     &hostNow{Host: *p.Host, recalled: p.Recalled, memory: hostMemory{cache: m.CacheDir, env: m.Env}, at: m.Setting},
+		named:    len(m.SourceDirs)+len(m.Mirrors) > 0,
+	}, nil
+}
+
+// carryOut does the work of a plan.
+func carryOut(ctx context.Context, p *Plan, m Means, locked *place.Locked) (*Report, error) {
+	j, err := newJob(p, m)
+	if err != nil {
+		return nil, err
+	}
+	defer j.space.Close()
+	j.host.remember(ctx)
+	if m.KeepBuild {
+		j.events.Note("sources and objects are kept in " + j.space.Kept())
+	}
+	for _, reason := range p.Reasons {
+		j.events.Note(reason)
+	}
+	j.warn()
+	if p.Replaces != "" {
+		j.events.Note(p.Replaces)
+	}
+	src, made, err := j.obtain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if made == nil {
+		return onlyRemove(ctx, p, locked, j.events)
+	}
+	s, err := j.stage(made)
+	if err != nil {
+		return nil, err
+	}
+	proof, why, err := j.place(ctx, locked, s, j.proveStage(ctx, s, made), !m.KeepBuild)
+	if err != nil {
+		return nil, err
+	}
+	r := newReport(p.Python)
+	r.used(src, made, p.Wish.LockFile)
+	r.Removed = namesOf(p.Former)
+	r.Proof, r.Untried, r.Logs = proof, why, j.space.Logs
+	return r, nil
+}
+
+// warn tells of what the plan notes.
+func (j *job) warn() {
+	for _, w := range j.plan.Warnings {
+		j.events.Warn(w)
+	}
+}
+
+// obtain builds what the plan needs, or takes it from a cache; nothing is
+// returned where --upgrade has found nothing newer.
+func (j *job) obtain(ctx context.Context) (*sources, *product, error) {
+	if err := j.checkRoom(false); err != nil {
+		return nil, nil, err
+	}
+	src, err := j.recall(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if src != nil {
+		if nothingNewer(j.plan, src.versions()) {
+			return nil, nil, nil
+		}
+		made, err := j.build(ctx, src)
+		if err == nil {
+			j.record(src)
+			return src, made, nil
+		}
+		if !errors.Is(err, errNeedsSources) {
+			return nil, nil, err
+		}
+	}
+	if !j.named { // else the cache is still to be looked into
+		if err := j.host.again(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	if src, err = j.fetch(ctx); err != nil {
+		return nil, nil, err
+	}
+	if nothingNewer(j.plan, src.versions()) {
+		return nil, nil, nil
+	}
+	made, err := j.build(ctx, src)
+	return src, made, err
+}
+
+// errNeedsSources means that what the cache was thought to have must be built.
+var errNeedsSources = errors.New("the build cache does not have it any more")
+
+// recall returns the archives that are wanted most, unseen, where the httpd that
+// is made of them is in a cache; else nil. What was built before needs no sources: their
+// hashes are enough to find it. Where the user names places of sources, these decide
+// which are used.
+func (j *job) recall(ctx context.Context) (*sources, error) {
+	if j.named {
+		return nil, nil
+	}
+	wanted := j.plan.wanted()
+	src, ok := unseen(wanted)
+	if !ok {
+		return nil, nil
+	}
+	if j.plan.HTTPD.Action == BuildHTTPD {
+		b := j.httpdRequest(src)
+		j.store.Want(b.Key(), b.Inputs(), src.hashes(b.Components))
+		if ok, err := j.store.Has(ctx, b.Key()); !ok || err != nil {
+			return nil, err
+		}
+		src.complete(j.store.Parts(b.Key()))
+	}
+	j.archives.got = src
+	for name, all := range wanted {
+		if name != "mod_wsgi" { // that one may still be another
+			j.archives.tell(name, all)
+		}
+	}
+	return src, nil
+}
+
+// fetch gets all archives at the same time and records them in the lock file.
+func (j *job) fetch(ctx context.Context) (*sources, error) {
+	j.archives.got = &sources{files: map[string]*fetch.File{}}
+	if err := j.archives.all(ctx, j.plan.wanted()); err != nil {
+		return nil, err
+	}
+	hook("fetched", "")
+	j.record(j.archives.got)
+	return j.archives.got, nil
+}
+
+// record writes the lock file, but for --locked.
+func (j *job) record(src *sources) {
+	if !j.plan.Wish.Locked {
+		writeLock(j.plan.Wish.LockFile, src, j.events)
+	}
+}
+
+// build makes what the plan needs.
+func (j *job) build(ctx context.Context, src *sources) (*product, error) {
+	p := j.plan
+	made := &product{httpd: p.HTTPD.Use, file: src.files["mod_wsgi"]}
+	if p.HTTPD.Action == BuildHTTPD {
+		if err := j.buildHTTPD(ctx, src, made); err != nil {
+			return nil, err
+		}
+	} else if p.HTTPD.Record != nil {
+		made.record = *p.HTTPD.Record
+	}
+	if p.Module.Action != buildModule {
+		return made, nil
+	}
+	return made, j.buildModule(ctx, src, made)
+}
+
+// buildHTTPD puts a tree of httpd into the stage, out of the cache or built, and
+// describes it.
+func (j *job) buildHTTPD(ctx context.Context, src *sources, made *product) error {
+	b := j.httpdRequest(src)
+	key := b.Key()
+	j.store.Want(key, b.Inputs(), src.hashes(b.Components))
+	if err := j.restoreOrCompile(ctx, &b, key, src, made); err != nil {
+		return err
+	}
+	made.tree = b.Stage
+	made.record = httpdRecord(key, b.Components, src, &j.host.Host)
+	h, err := describeTree(ctx, j.runner, j.plan.Python, made.tree, &made.record)
+	made.httpd = h
+	return err
+}
+
+// restoreOrCompile takes httpd out of the cache, or compiles it where no other run does
+// so meanwhile.
+func (j *job) restoreOrCompile(ctx context.Context, b *httpdbuild.Request, key string, src *sources, made *product) error {
+	if err := j.restoreHTTPD(ctx, b, key, src, made); err != nil || made.cached {
+		return err
+	}
+	if src.unseen {
+		return errNeedsSources
+	}
+	release, elsewhere, err := j.store.Alone(ctx, key, "httpd")
+	if err != nil {
+		return err
+	}
+	defer release()
+	if elsewhere {
+		if err := j.restoreHTTPD(ctx, b, key, src, made); err != nil || made.cached {
+			return err
+		}
+	}
+	if err := j.host.again(ctx); err != nil {
+		return err
+	}
+	if err := j.checkRoom(true); err != nil {
+		return err
+	}
+	j.noteUnused()
+	built, err := httpdbuild.Build(ctx, *b)
+	if err != nil {
+		return err
+	}
+	j.store.Keep(ctx, key, b.Stage, httpdAbout(b, src, built.Unpacked))
+	return nil
+}
+
+func (j *job) restoreHTTPD(ctx context.Context, b *httpdbuild.Request, key string, src *sources, made *product) error {
+	e, err := j.store.Restore(ctx, key, b.Stage)
+	if err != nil {
+		return err
+	}
+	if made.cached = e != nil; made.cached {
+		j.events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from " + j.store.From(key))
+		return nil
+	}
+	return owned.RemoveAll(b.Stage)
+}
+
+// buildModule makes the module, or takes it out of the cache: first the version
+// that is wanted most, then the one that is available.
+func (j *job) buildModule(ctx context.Context, src *sources, made *product) error {
+	for {
+		file := src.files["mod_wsgi"]
+		b := j.moduleRequest(made.httpd, file)
+		made.file = file
+		if err := j.restoreModule(ctx, &b, made); err != nil {
+			return err
+		}
+		if made.module != nil {
+			if file.Path == "" {
+				src.complete(j.store.Parts(made.key))
+				j.archives.tell("mod_wsgi", j.plan.Module.Versions)
+			}
+			return nil
+		}
+		changed, err := j.fetchModule(ctx, src)
+		if err != nil {
+			return err
+		}
+		if changed {
+			continue
+		}
+		made.file = src.files["mod_wsgi"]
+		b.Archive = made.file.Path
+		return j.compileModule(ctx, &b, made)
+	}
+}
+
+// restoreModule takes the module out of the cache, but for --reinstall, which
+// means that the one that there is may be bad.
+func (j *job) restoreModule(ctx context.Context, b *modulebuild.Request, made *product) (err error) {
+	if made.inputs, err = moduleInputs(*b); err != nil {
+		return err
+	}
+	made.key = buildcache.KeyOf(made.inputs)
+	j.store.Want(made.key, made.inputs, map[string]string{"mod_wsgi": b.SHA256})
+	if j.plan.Wish.Reinstall {
+		j.store.Forget(made.key)
+		return nil
+	}
+	if made.module, err = restoreModule(ctx, j.store, made.key, b, j.events); err == nil && made.module != nil {
+		j.events.Note("mod_wsgi " + b.Version + " was built before for this Python and httpd: taken from " + j.store.From(made.key))
+	}
+	return err
+}
+
+// fetchModule gets the archive of mod_wsgi where it was not needed so far. changed
+// reports that it is another one than was wanted most.
+func (j *job) fetchModule(ctx context.Context, src *sources) (changed bool, err error) {
+	if src.files["mod_wsgi"].Path != "" {
+		return false, nil
+	}
+	if err := j.host.again(ctx); err != nil {
+		return false, err
+	}
+	before := src.files["mod_wsgi"].Archive.SHA256
+	j.archives.got = src
+	if err := j.archives.first(ctx, "mod_wsgi", j.plan.Module.Versions); err != nil {
+		return false, err
+	}
+	return src.files["mod_wsgi"].Archive.SHA256 != before, nil
+}
+
+// compileModule makes the module, where no other run makes it meanwhile. With
+// --reinstall it is made in any case.
+func (j *job) compileModule(ctx context.Context, b *modulebuild.Request, made *product) error {
+	if !j.plan.Wish.Reinstall {
+		release, elsewhere, err := j.store.Alone(ctx, made.key, "module")
+		if err != nil {
+			return err
+		}
+		defer release()
+		if elsewhere {
+			if err := j.restoreModule(ctx, b, made); err != nil || made.module != nil {
+				return err
+			}
+		}
+	}
+	if err := j.host.again(ctx); err != nil {
+		return err
+	}
+	j.noteUnused()
+	var err error
+	if made.module, err = modulebuild.Build(ctx, *b); err != nil {
+		return err
+	}
+	j.store.Keep(ctx, made.key, b.Out, moduleAbout(b, made.inputs, made.file, made.module.Unpacked))
+	return nil
+}
+
+// stage lays everything out in a directory outside of the environment (stage.go).
+func (j *job) stage(made *product) (*staged, error) {
+	return lay(filepath.Join(j.space.Dir, "stage"), j.plan, made, j.toolsDir, j.events)
+}
+
+// proveStage tries the stage with a request. While the throwaway server starts, the files
+// are copied to where they will be renamed from, so it runs beside that: wait returns its
+// error, and stop ends it.
+func (j *job) proveStage(ctx context.Context, s *staged, made *product) (t trial) {
+	trying, stop := context.WithCancel(ctx)
+	tried := make(chan error, 1)
+	go func() {
+		_, err := prove.Step(trying, j.proving(), "verify stage", stagedSubject(j.plan.Python, s, made))
+		if prove.Untried(err) != nil { // it is said once, of what is placed
+			err = nil
+		}
+		tried <- err
+	}()
+	return trial{wait: func() error { err := <-tried; tried <- err; return err }, stop: stop}
+}
+
+// trial is an attempt that runs beside the work.
+type trial struct {
+	wait func() error
+	stop func()
+}
+
+// proving is what a throwaway server is run with.
+func (j *job) proving() prove.Options {
+	return prove.Options{Runner: j.runner, Env: j.env, Logs: j.space.Logs, Events: j.events, Timeline: j.timeline}
+}
+
+// place moves the stage into the environment as soon as it is proven, and tries it again
+// there; what does not work there is taken back. untried is why it could not be tried.
+func (j *job) place(ctx context.Context, locked *place.Locked, s *staged, staged trial, spent bool) (_ *prove.Proof, untried string, err error) {
+	defer staged.stop()
+	var t *place.Transaction
+	err = j.events.Step("place", func() (err error) {
+		t, err = locked.Apply(ctx, place.Request{
+			Items: s.items, Remove: s.remove, Beside: s.beside, Roots: roots(j.plan.Python), Label: distNames(s.dists), Ready: staged.wait, Spent: spent,
+		})
+		return err
+	})
+	if err != nil {
+		staged.stop()
+		_ = staged.wait()
+		return nil, "", err
+	}
+	proof, err := j.provePlaced(ctx)
+	if untried, err = tolerate(j.events, err); err != nil {
+		if rerr := t.Rollback(); rerr != nil {
+			return nil, "", errors.Join(err, fmt.Errorf("undo: %w", rerr))
+		}
+		j.events.Note("the environment is as it was before")
+		return nil, "", err
+	}
+	return proof, untried, t.Commit()
+}
+
+// provePlaced tries what is in the environment now.
+func (j *job) provePlaced(ctx context.Context) (*prove.Proof, error) {
+	sub, err := installedSubject(j.plan.Site, j.plan.Python)
+	if err != nil {
+		return nil, err
+	}
+	return prove.Step(ctx, j.proving(), "verify", *sub)
+}

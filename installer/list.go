@@ -1,0 +1,77 @@
+package installer
+
+import (
+	"context"
+	"path/filepath"
+
+	"modwsgi/detect"
+)
+
+// environment finds a Python for who only looks or removes.
+func environment(ctx context.Context, python string, at Setting) (*detect.Python, error) {
+	at, err := at.complete()
+	if err != nil {
+		return nil, err
+	}
+	return detect.FindPython(ctx, at.Runner, at.question(python, "auto"))
+}
+
+// lastingEnvironment is environment also where the Python does not start any
+// more, because its base was removed or replaced.
+func lastingEnvironment(ctx context.Context, python string, at Setting) (*detect.Python, error) {
+	py, err := environment(ctx, python, at)
+	if err == nil || ctx.Err() != nil {
+		return py, err
+	}
+	if broken := brokenEnvironment(python, at.Dir); broken != nil {
+		at.Events.Warn("its Python cannot be asked, only its files are looked at: " + err.Error())
+		return broken, nil
+	}
+	return nil, err
+}
+
+// List returns what is in an environment of modwsgi's distributions, whoever installed
+// them. python is an interpreter, an environment or a program in it; "" to look around.
+func List(ctx context.Context, python string, at Setting) (*detect.Python, []Installed, error) {
+	py, err := lastingEnvironment(ctx, python, at)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := listSite(py.Platlib)
+	if err != nil {
+		return nil, nil, err
+	}
+	return py, append(list, listFormer(findFormer(py, at.Events), py)...), nil
+}
+
+func listSite(site string) ([]Installed, error) {
+	s, err := readState(site)
+	if err != nil {
+		return nil, err
+	}
+	var out []Installed
+	if s.module != nil {
+		i := Installed{Name: s.module.Name, Version: s.module.Version, Location: filepath.Join(site, "mod_wsgi"), By: s.module.Installer}
+		if s.receipt != nil {
+			i.HTTPD, i.Server = s.receipt.HTTPD.Version, s.receipt.HTTPD.Executable
+		}
+		out = append(out, i)
+	}
+	if s.httpd != nil {
+		i := Installed{Name: s.httpd.Name, Version: s.httpd.Version, Location: httpdTree(site), By: s.httpd.Installer}
+		if s.tree != nil {
+			i.Features = s.tree.Features
+		}
+		out = append(out, i)
+	}
+	for i := range out {
+		d := s.module
+		if out[i].Name != d.Name {
+			d = s.httpd
+		}
+		for _, problem := range d.Check() {
+			out[i].Problems = append(out[i].Problems, problem.String())
+		}
+	}
+	return out, nil
+}

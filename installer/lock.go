@@ -1,0 +1,67 @@
+package installer
+
+import (
+	"context"
+
+	"modwsgi/detect"
+	"modwsgi/installer/place"
+	"modwsgi/internal/event"
+)
+
+// roots are the directories in which an install places and removes something.
+func roots(py *detect.Python) []string { return []string{py.Scripts, py.Prefix} }
+
+// lockSite keeps other runs away from an environment, and waits for one that works
+// on it.
+func lockSite(ctx context.Context, at Setting, site string) (*place.Locked, error) {
+	return place.Lock(ctx, site, max(0, at.lockLimit()), func(text string) { at.Events.Note(text) })
+}
+
+// recoverPrefix finishes what a killed run left. believed is false where something was
+// left alone because another user may have made it.
+func recoverPrefix(locked *place.Locked, py *detect.Python, events event.Sink) (believed bool, _ error) {
+	outcome, err := locked.Recover(roots(py)...)
+	if err != nil {
+		return false, err
+	}
+	for _, left := range outcome.Left {
+		events.Warn(left.String())
+	}
+	for _, label := range outcome.Undone {
+		events.Note("an earlier run (" + label + ") was killed while it changed the environment: undone")
+	}
+	for _, label := range outcome.Superseded {
+		events.Note("an earlier run (" + label + ") was killed while it changed the environment; what was installed since stays")
+	}
+	for _, label := range outcome.Completed {
+		events.Note("an earlier run (" + label + ") was killed just before its end: completed")
+	}
+	return len(outcome.Left) == 0, nil
+}
+
+// held is an environment that no other run works on.
+type held struct {
+	site    *place.Locked
+	release func()
+}
+
+// hold locks an environment, finishes what a killed run left there, and does the same for
+// the environment's former Pythons.
+func hold(ctx context.Context, at Setting, py *detect.Python, former []Former) (*held, error) {
+	locked, err := lockSite(ctx, at, py.Platlib)
+	if err != nil {
+		return nil, err
+	}
+	unlock := func() { _ = locked.Unlock() }
+	believed, err := recoverPrefix(locked, py, at.Events)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	others, err := lockFormer(ctx, at, former, py, believed)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	return &held{locked, func() { others(); unlock() }}, nil
+}

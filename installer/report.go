@@ -1,0 +1,135 @@
+package installer
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"modwsgi/detect"
+	"modwsgi/internal/event"
+	"modwsgi/internal/prove"
+	"modwsgi/internal/pydist"
+	"modwsgi/internal/steps"
+)
+
+// Report is what an install did.
+type Report struct {
+	Nothing   bool           `json:"nothing_to_do"`
+	Python    *detect.Python `json:"python"`
+	Site      string         `json:"site_packages"`
+	Installed []Installed    `json:"installed"`
+	Removed   []string       `json:"removed,omitempty"` // of the environment's former Pythons
+	Sources   []SourceReport `json:"sources,omitempty"`
+	Proof     *prove.Proof   `json:"proof,omitempty"`
+	Untried   string         `json:"not_verified,omitempty"` // why there is no proof of what was placed
+	Timings   []steps.Timing `json:"timings,omitempty"`
+	Cached    bool           `json:"httpd_from_build_cache"`
+	Launcher  string         `json:"launcher"`
+	Instead   []Substitute   `json:"instead,omitempty"` // where not the newest known version was taken
+	User      string         `json:"user,omitempty"`    // whom to serve as, where we are root
+	Logs      string         `json:"logs,omitempty"`
+	Lock      string         `json:"lock_file,omitempty"`
+	Elapsed   time.Duration  `json:"elapsed_ns"`
+	Warnings  []string       `json:"warnings,omitempty"`
+}
+
+// Installed is one distribution that is in the environment.
+type Installed struct {
+	Name     string   `json:"name"`
+	Version  string   `json:"version"`
+	Location string   `json:"location"`
+	HTTPD    string   `json:"httpd,omitempty"`    // version of the httpd that a module is for
+	Server   string   `json:"server,omitempty"`   // its executable
+	Features []string `json:"features,omitempty"` // of a bundled httpd
+	By       string   `json:"installer"`
+	Problems []string `json:"problems,omitempty"`
+	Earlier  string   `json:"earlier_python,omitempty"` // "3.11": it is of a Python that the environment had before
+}
+
+// SourceReport is one archive that was used.
+type SourceReport struct {
+	Component string `json:"component"`
+	Version   string `json:"version"`
+	Provider  string `json:"provider"`
+	From      string `json:"from"`
+	Trust     string `json:"trust"`
+	Signer    string `json:"signer,omitempty"`
+}
+
+// Substitute is a version that was taken although a newer one is known.
+type Substitute struct {
+	Component string `json:"component"`
+	Wanted    string `json:"wanted"`
+	Used      string `json:"used"`
+	Why       string `json:"why"` // one line
+}
+
+// recorder keeps what the events of one install say for its report.
+type recorder struct {
+	mu       sync.Mutex
+	began    time.Time
+	timings  []steps.Timing
+	warnings []string
+}
+
+func (r *recorder) sink(next event.Sink) event.Sink {
+	return func(e event.Event) {
+		r.mu.Lock()
+		switch e.Kind {
+		case event.Done:
+			r.timings = append(r.timings, steps.Timing{Step: e.Step, Began: time.Since(r.began) - e.Elapsed, Elapsed: e.Elapsed})
+		case event.Warn:
+			r.warnings = append(r.warnings, e.Text)
+		}
+		r.mu.Unlock()
+		next.Send(e)
+	}
+}
+
+// into completes a report.
+func (r *recorder) into(report *Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	report.Timings, report.Warnings, report.Elapsed = r.timings, r.warnings, time.Since(r.began)
+}
+
+// newReport describes an environment as it is.
+func newReport(py *detect.Python) *Report {
+	r := &Report{Python: py, Site: py.Platlib, Launcher: filepath.Join(py.Scripts, "mod_wsgi-express"), User: ServingUser()}
+	if list, err := listSite(py.Platlib); err == nil {
+		r.Installed = list
+	}
+	return r
+}
+
+// used adds what the environment was made from.
+func (r *Report) used(src *sources, made *product, lockFile string) {
+	r.Cached = made.cached
+	for name, f := range src.files {
+		r.Sources = append(r.Sources, SourceReport{
+			Component: name, Version: f.Archive.Version, Provider: f.Provider, From: f.From, Trust: string(f.Trust), Signer: f.Signer,
+		})
+	}
+	slices.SortFunc(r.Sources, func(a, b SourceReport) int { return strings.Compare(a.Component, b.Component) })
+	r.Instead = src.instead
+	if fileExists(lockFile) {
+		r.Lock = lockFile
+	}
+}
+
+func orSomebody(installer string) string {
+	if installer == "" {
+		return "somebody"
+	}
+	return installer
+}
+
+func distNames(dists []pydist.Dist) string {
+	var names []string
+	for _, d := range dists {
+		names = append(names, d.Name+" "+d.Version)
+	}
+	return strings.Join(names, ", ")
+}

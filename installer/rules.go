@@ -1,0 +1,205 @@
+package installer
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/detect"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/receipt"
+	"modwsgi/internal/recipe"
+)
+
+// The rules say what must be done, from what is there and what is asked. They look at
+// nothing themselves, so each is a table of cases in rules_test.go. Whether a module
+// still fits its Python and httpd is decided by receipt.Compare alone.
+
+// wantsOwn reports whether only an httpd that is built for the purpose will do.
+func wantsOwn(w Wish) bool {
+	return len(w.With) > 0 || len(w.Without) > 0 || w.HTTPDVersion != ""
+}
+
+// namedBefore returns the httpd that the present module was built for, where that was
+// named explicitly then and nothing is said now: a plain install repeats the last
+// answer. It is "" where that does not apply.
+func namedBefore(w Wish, s *state, candidates []detect.HTTPD) string {
+	named := slices.ContainsFunc(candidates, func(h detect.HTTPD) bool { return h.Provenance == detect.Explicit })
+	r := s.receipt
+	if w.HTTPD != "auto" || r == nil || named || wantsOwn(w) || !ours(s.module) || r.HTTPD.Provenance != string(detect.Explicit) || !filepath.IsAbs(r.HTTPD.Executable) {
+		return ""
+	}
+	return r.HTTPD.Executable
+}
+
+// decision is what to do about httpd.
+type decision struct {
+	action  string
+	use     *detect.HTTPD // nil where one is built
+	reasons []string
+	older   string // the present version, where a newer one is the only reason to build
+}
+
+// presentHTTPD is what is known of the environment's own httpd.
+type presentHTTPD struct {
+	record  *httpdReceipt // nil where modwsgi did not build it
+	damaged string        // a file that is missing or changed
+}
+
+// decideHTTPD decides between the httpd that detect would choose and a new one.
+func decideHTTPD(w Wish, chosen *detect.HTTPD, refused []detect.HTTPD, present presentHTTPD, lock *recipe.Lock) (d decision, err error) {
+	if chosen != nil && chosen.Provenance == detect.System && w.HTTPD == "auto" && wantsOwn(w) {
+		d.reasons = append(d.reasons, "a bundled httpd: --httpd-version, --with or --without ask for one that is built for the purpose")
+		chosen = nil
+	}
+	d.action = BuildHTTPD
+	if chosen == nil {
+		d.reasons = append(d.reasons, "build httpd: "+noneReason(w.HTTPD, refused))
+		return d, nil
+	}
+	if chosen.Provenance != detect.Bundled {
+		d.action, d.use = UseHTTPD, chosen
+		return d, checkConstraint("httpd", w.HTTPDVersion, chosen.Version)
+	}
+	why, older, err := whyHTTPD(w, chosen.Version, present, lock)
+	if err != nil {
+		return d, err
+	}
+	if why == "" {
+		d.action, d.use = KeepHTTPD, chosen
+		return d, nil
+	}
+	d.reasons, d.older = append(d.reasons, "build httpd: "+why), older
+	return d, nil
+}
+
+func noneReason(asked string, refused []detect.HTTPD) string {
+	switch {
+	case asked == "bundled":
+		return "the environment has none of its own"
+	case len(refused) > 0:
+		return "none of those found can be used (" + refused[0].Refused + ")"
+	}
+	return "there is none in the environment and none on the system"
+}
+
+// whyHTTPD returns why the environment's own httpd does not do, "" where it does.
+func whyHTTPD(w Wish, version string, present presentHTTPD, lock *recipe.Lock) (why, older string, _ error) {
+	switch {
+	case w.Reinstall:
+		return "--reinstall", "", nil
+	case present.damaged != "":
+		return "files of the present one are missing or changed (" + present.damaged + ")", "", nil
+	case present.record == nil && len(w.With)+len(w.Without) > 0:
+		return "what the present one was built with is not recorded", "", nil
+	}
+	if w.HTTPDVersion != "" {
+		ok, err := recipe.Satisfies(w.HTTPDVersion, version)
+		if err != nil || !ok {
+			return fmt.Sprintf("httpd %s is there, %q is wanted", version, w.HTTPDVersion), "", err
+		}
+	}
+	if e, ok := lock.Find("httpd"); ok && w.Locked && e.Version != version {
+		return fmt.Sprintf("httpd %s is there, %s is locked", version, e.Version), "", nil
+	}
+	if present.record != nil {
+		for _, f := range w.With {
+			if !slices.Contains(present.record.Features, f) {
+				return "the present one is without " + f, "", nil
+			}
+		}
+		for _, f := range w.Without {
+			if slices.Contains(present.record.Features, f) {
+				return "the present one is with " + f, "", nil
+			}
+		}
+	}
+	if newest := recipe.Catalogue().Of("httpd"); w.Upgrade && len(newest) > 0 && newest[0].Version != version {
+		return fmt.Sprintf("httpd %s is there, %s is the newest known", version, newest[0].Version), version, nil
+	}
+	return "", "", nil
+}
+
+func checkConstraint(what, constraint, version string) error {
+	if constraint == "" {
+		return nil
+	}
+	ok, err := recipe.Satisfies(constraint, version)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fault.New(fault.Environment, "leave out the version, or let modwsgi build one with --httpd bundled",
+			"the chosen %s is %s, and %q is wanted", what, version, constraint)
+	}
+	return nil
+}
+
+// presentModule is what is known of the module in the environment.
+type presentModule struct {
+	there   bool
+	ours    bool // modwsgi installed it, and its record can be read
+	receipt *receipt.Receipt
+	damaged string        // a file that is missing or changed
+	today   receipt.Today // what the module would run with
+}
+
+// whyModule returns why the present module does not do, "" where it does. newHTTPD is
+// that an httpd will be built, choices are the versions that could be built, and launcher
+// reports whether the launcher of this release is another one than the placed one.
+func whyModule(w Wish, m presentModule, newHTTPD bool, choices []Choice, lock *recipe.Lock, launcher func() (changed bool, _ error)) (why, older string, _ error) {
+	switch {
+	case !m.there:
+		return "it is not installed", "", nil
+	case !m.ours:
+		return "the present one was not built by modwsgi", "", nil
+	case w.Reinstall:
+		return "--reinstall", "", nil
+	case m.damaged != "":
+		return "files of the present one are missing or changed (" + m.damaged + ")", "", nil
+	case newHTTPD:
+		return "for the new httpd", m.receipt.Module.Version, nil
+	}
+	version := m.receipt.Module.Version
+	if stale := texts(receipt.Compare(m.receipt, m.today)); len(stale) > 0 {
+		return strings.Join(stale, "; "), "", nil
+	}
+	if w.ModWSGIVersion != "" {
+		if ok, err := recipe.Satisfies(w.ModWSGIVersion, version); err != nil || !ok {
+			return fmt.Sprintf("mod_wsgi %s is there, %q is wanted", version, w.ModWSGIVersion), "", err
+		}
+	}
+	if e, ok := lock.Find("mod_wsgi"); ok && w.Locked && e.Version != version {
+		return fmt.Sprintf("mod_wsgi %s is there, %s is locked", version, e.Version), "", nil
+	}
+	if changed, err := launcher(); err != nil || changed {
+		return "the launcher of this release is another one", "", err
+	}
+	if w.Upgrade && len(choices) > 0 && choices[0].Version != version {
+		return fmt.Sprintf("mod_wsgi %s is there, %s is the newest known", version, choices[0].Version), version, nil
+	}
+	return "", "", nil
+}
+
+func texts(differences []receipt.Difference) []string {
+	var out []string
+	for _, d := range differences {
+		out = append(out, d.Text)
+	}
+	return out
+}
+
+// nothingNewer reports whether a plan that --upgrade made necessary has come to the
+// versions that are there. versions are those that were obtained.
+func nothingNewer(p *Plan, versions map[string]string) bool {
+	if !p.Wish.Upgrade || p.Wish.Reinstall || len(p.Older) != len(p.Reasons) {
+		return false
+	}
+	for component, present := range p.Older {
+		if versions[component] != present {
+			return false
+		}
+	}
+	return true
+}

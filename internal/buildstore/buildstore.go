@@ -1,0 +1,282 @@
+// Package buildstore keeps finished trees on this machine and, where there is one, in a
+// shared cache: it finds what was built before, takes it out, keeps what is new, and sees
+// to it that runs which want the same build do not all make it. An entry is only used if
+// it shows that it was made from what the caller asks for ([Store.Want]).
+//
+// It does not know how anything is built. That a cache cannot be used costs time and is
+// never a failure.
+package buildstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"modwsgi/internal/buildcache"
+	"modwsgi/internal/buildcache/remote"
+	"modwsgi/internal/cachedir"
+	"modwsgi/internal/event"
+	"modwsgi/internal/timeline"
+)
+
+// Options are what a store is opened with.
+type Options struct {
+	Cache     string             // the cache directory; "" where it is not used
+	Work      string             // a directory of this run, for what cannot be kept in the cache
+	Shared    *remote.Cache      // nil where there is none
+	Offline   bool               // the shared cache is not asked
+	Limit     int64              // bytes that the cache directory may have; negative for any
+	LockLimit time.Duration      // how long another run that makes the same build is waited for; negative does not wait
+	Events    event.Sink         // may be nil
+	Timeline  *timeline.Recorder // may be nil
+}
+
+// Store is where finished trees come from and go to: the local cache, and the
+// shared one where there is one. It is safe for concurrent use.
+type Store struct {
+	o     Options
+	cache buildcache.Cache
+	spare buildcache.Cache // of this run only, where the local one cannot be written to
+	mu    sync.Mutex
+	said  bool            // that the local cache is not used
+	off   bool            // the shared one is not asked any more
+	got   map[string]bool // keys that came from the shared one
+	wants map[string]wanted
+}
+
+// New uses the builds of a cache directory.
+func New(o Options) *Store {
+	b := &Store{o: o, spare: buildcache.Cache{Dir: filepath.Join(o.Work, cachedir.Builds)}, got: map[string]bool{}}
+	if o.Cache != "" {
+		b.cache.Dir = filepath.Join(o.Cache, cachedir.Builds)
+	}
+	return b
+}
+
+// local are the caches on this machine, in the order in which they are asked.
+func (b *Store) local() []buildcache.Cache { return []buildcache.Cache{b.cache, b.spare} }
+
+// Restore puts the tree of a key at dest, where there is one, and says what it
+// is. A cache that cannot be used is told once and counts as an empty one.
+func (b *Store) Restore(ctx context.Context, key, dest string) (*buildcache.Entry, error) {
+	e, err := b.restoreLocal(ctx, key, dest)
+	if e != nil || err != nil {
+		if e != nil && !b.pulled(key) {
+			b.push(ctx, key)
+		}
+		return e, err
+	}
+	if got, err := b.pull(ctx, key); !got || err != nil {
+		return nil, err
+	}
+	return b.restoreLocal(ctx, key, dest)
+}
+
+func (b *Store) restoreLocal(ctx context.Context, key, dest string) (found *buildcache.Entry, err error) {
+	end := b.o.Timeline.Begin(timeline.Cache, "build cache", "restore "+key[:12])
+	defer func() { end(func(s *timeline.Span) { s.Cached, s.Failed = found != nil, err != nil }) }()
+	for _, c := range b.local() {
+		if !b.counts(c, key) {
+			continue
+		}
+		before, _ := c.Info(key)
+		hit, err := c.Restore(ctx, key, dest)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			b.unusable(err)
+		}
+		if before != nil && !hit && err == nil {
+			what := "was damaged"
+			if before.Format != 0 {
+				what = "is in the format of another version of modwsgi"
+			}
+			b.o.Events.Note("an entry of the build cache " + what + " and is dropped: " + key[:12])
+		}
+		if !hit {
+			continue
+		}
+		e, err := c.Info(key)
+		if err != nil || e.Damage != "" { // pruned meanwhile; what was restored is good
+			e = &buildcache.Entry{Key: key}
+		}
+		return e, nil
+	}
+	return nil, nil
+}
+
+func (b *Store) unusable(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.said {
+		b.said = true
+		b.o.Events.Note("the build cache is not used: " + err.Error())
+	}
+}
+
+// pulled says whether an entry came from the shared cache in this run.
+func (b *Store) pulled(key string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.got[key]
+}
+
+// pull gets an entry from the shared cache into a local one. That it cannot is
+// said once and is no failure.
+func (b *Store) pull(ctx context.Context, key string) (bool, error) {
+	shared := b.share()
+	if shared == nil || b.o.Offline {
+		return false, nil
+	}
+	into := b.cache
+	if !b.cache.Writable() {
+		into = b.spare
+	}
+	end := b.o.Timeline.Begin(timeline.Fetch, "shared cache", "pull "+key[:12])
+	hit, err := shared.Pull(ctx, key, into, func(a buildcache.About) error {
+		if why := b.judge(key, a); why != "" {
+			return errors.New(why)
+		}
+		return nil
+	})
+	end(func(s *timeline.Span) { s.Cached, s.Failed = hit, err != nil })
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	if err != nil {
+		b.trouble(shared, err)
+		return false, nil
+	}
+	if hit {
+		b.mu.Lock()
+		b.got[key] = true
+		b.mu.Unlock()
+	}
+	return hit, nil
+}
+
+// share is the shared cache, nil where there is none or it failed before.
+func (b *Store) share() *remote.Cache {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.off {
+		return nil
+	}
+	return b.o.Shared
+}
+
+// trouble tells what the shared cache did. A refused entry says nothing about
+// the others; after anything else it is not asked again.
+func (b *Store) trouble(c *remote.Cache, err error) {
+	var refused *remote.Refused
+	if errors.As(err, &refused) {
+		b.o.Events.Warn("the shared cache is not used for this: " + err.Error())
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.off {
+		b.off = true
+		b.o.Events.Note("the shared cache is not used, and the work goes on without it: " + err.Error())
+	}
+}
+
+// push puts an entry into the shared cache, where we have a key to sign with.
+func (b *Store) push(ctx context.Context, key string) {
+	shared := b.share()
+	if shared == nil || !shared.Writes() || b.o.Offline {
+		return
+	}
+	for _, c := range b.local() {
+		if !c.Has(key) {
+			continue
+		}
+		end := b.o.Timeline.Begin(timeline.Cache, "shared cache", "push "+key[:12])
+		pushed, err := shared.Push(ctx, key, c)
+		end(func(s *timeline.Span) { s.Failed = err != nil })
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			b.trouble(shared, err)
+		case pushed:
+			b.o.Events.Note("put into the shared cache " + shared.Name() + ": " + key[:12])
+		}
+		return
+	}
+}
+
+// Keep keeps a tree. That it cannot is no failure.
+func (b *Store) Keep(ctx context.Context, key, tree string, about buildcache.About) {
+	if why := b.judge(key, about); why != "" {
+		b.o.Events.Warn("the build is not kept in the cache: " + why)
+		return
+	}
+	err := b.cache.Store(ctx, key, tree, about)
+	if err != nil && ctx.Err() == nil {
+		b.mu.Lock()
+		if !b.said && b.o.Cache != "" { // else that was said at the start
+			b.said = true
+			b.o.Events.Note("the build is not kept in the cache: " + err.Error())
+		}
+		b.mu.Unlock()
+		if b.share() == nil || !b.share().Writes() || b.spare.Store(ctx, key, tree, about) != nil {
+			return
+		}
+	}
+	b.push(ctx, key)
+	if err == nil {
+		b.limit(key)
+	}
+}
+
+// limit drops what was not used for longest, where the cache has become too
+// large. What was used in the last hour stays: somebody may be at it.
+func (b *Store) limit(keep string) {
+	p := buildcache.Policy{
+		MaxSize: b.o.Limit, Young: time.Hour, Keep: func(key string) bool { return key == keep },
+		Count: cachedir.Downloaded(b.o.Cache),
+	}
+	gone, err := b.cache.Prune(p)
+	if err == nil && len(gone) > 0 {
+		b.o.Events.Note(fmt.Sprintf("%d builds that were not used for longest were dropped from the cache (MODWSGI_CACHE_LIMIT)", len(gone)))
+	}
+}
+
+// Has reports whether there is a tree of a key, after it was got from the shared
+// cache where need be.
+func (b *Store) Has(ctx context.Context, key string) (bool, error) {
+	if slices.ContainsFunc(b.local(), func(c buildcache.Cache) bool { return c.Has(key) && b.counts(c, key) }) {
+		return true, nil
+	}
+	return b.pull(ctx, key)
+}
+
+// From names where an entry was, for people.
+func (b *Store) From(key string) string {
+	if b.pulled(key) {
+		return "the shared cache " + b.o.Shared.Name()
+	}
+	return "the build cache"
+}
+
+// Forget takes an entry out of the cache, so that it is made anew.
+func (b *Store) Forget(key string) {
+	if err := b.cache.Remove(key); err != nil {
+		b.unusable(err)
+	}
+}
+
+// Parts returns what an entry was made of, and where it was; nil where that is not known.
+func (b *Store) Parts(key string) (parts []buildcache.Part, from string) {
+	for _, c := range b.local() {
+		if e, err := c.Info(key); err == nil {
+			return e.Parts, b.From(key)
+		}
+	}
+	return nil, ""
+}

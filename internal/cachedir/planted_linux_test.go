@@ -1,0 +1,129 @@
+package cachedir_test
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"modwsgi/internal/otheruser"
+)
+
+// baitKey is the key of a build that is planted.
+var baitKey = strings.Repeat("ab", 32)
+
+// bait fills a directory with what a cache command or the sweep of an install
+// would remove, whichever part of the cache it stands for.
+func bait(t *testing.T, dir string) {
+	t.Helper()
+	files := map[string]string{
+		"file": "f", "run-dead/file": "f", "kept-1/file": "f",
+		"archives/sha256/" + baitKey + "/x.tar.gz": "archive",
+		"ab/" + baitKey + "/manifest.json":         "{", "ab/" + baitKey + "/tree/file": "f",
+		".store-1/tree/file": "f", ".drop-1/file": "f",
+	}
+	for i := range 12 {
+		files[fmt.Sprintf("20200101T0000%02dZ-x/step.log", i)] = "log"
+	}
+	write(t, dir, files)
+}
+
+// snapshot has a line for everything below the directories, with mode, owner,
+// size, and time of change for what is not a directory.
+func snapshot(t *testing.T, dirs ...string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			st := info.Sys().(*syscall.Stat_t)
+			line := fmt.Sprint(info.Mode(), st.Uid)
+			if !d.IsDir() {
+				line += fmt.Sprint(" ", info.Size(), st.Mtim)
+			}
+			out[path] = line
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func unchanged(t *testing.T, before, after map[string]string) {
+	t.Helper()
+	for _, path := range slices.Sorted(maps.Keys(before)) {
+		if after[path] != before[path] {
+			t.Errorf("%s was %s, is %q", path, before[path], after[path])
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(after)) {
+		if before[path] == "" {
+			t.Errorf("%s was made", path)
+		}
+	}
+}
+
+func giveAll(t *testing.T, dir string) {
+	t.Helper()
+	for _, path := range tree(t, dir) {
+		otheruser.Give(t, path)
+	}
+}
+
+// plants are the ways in which a part of a cache directory is not only root's. Each
+// gets the part's path and a directory with bait.
+var plants = map[string]func(t *testing.T, part, foreign string){
+	"a link to another user's directory": func(t *testing.T, part, foreign string) {
+		giveAll(t, foreign)
+		symlink(t, foreign, part)
+	},
+	"a link to a directory of root": func(t *testing.T, part, foreign string) {
+		symlink(t, foreign, part)
+	},
+	"a link of another user": func(t *testing.T, part, foreign string) {
+		symlink(t, foreign, part)
+		otheruser.Give(t, part)
+	},
+	"owned by another user": func(t *testing.T, part, _ string) {
+		bait(t, part)
+		giveAll(t, part)
+	},
+	"writable for everybody": func(t *testing.T, part, _ string) {
+		bait(t, part)
+		if err := os.Chmod(part, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"writable for a group with other members": func(t *testing.T, part, _ string) {
+		bait(t, part)
+		if err := os.Lchown(part, 0, otheruser.GID); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(part, 0o775|fs.ModeSetgid); err != nil {
+			t.Fatal(err)
+		}
+	},
+}
+
+func symlink(t *testing.T, target, name string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, name); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,6 @@
+package cachedir
+
+import "os"
+
+// plainTemp is where a run works if the path of the cache has odd characters.
+var plainTemp = os.TempDir()
