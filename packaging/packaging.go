@@ -122,6 +122,8 @@ type Artifact struct {
 	Components []Component `json:"-"`
 	// Parameters are what the user chose, for the provenance statement.
 	Parameters map[string]string `json:"-"`
+	// Environment is what is recorded of its own build, beside what the run recorded.
+	Environment map[string]string `json:"-"`
 	// Took is how long it took to make. It is shown and never written, because it
 	// is not the same twice.
 	Took time.Duration `json:"-"`
