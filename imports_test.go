@@ -29,17 +29,18 @@ var edges = []struct {
 	{"installer/place", []string{"internal/run", "internal/fault", "internal/atomicfile", "internal/flock", "internal/owned"}},
 	{"httpdbuild", []string{"internal/"}},
 	{"modulebuild", []string{"internal/"}},
-	{"detect", []string{"internal/run", "internal/elf", "internal/libpython", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault", "internal/owned", "internal/distro"}},
+	{"detect", []string{"internal/run", "internal/elf", "internal/libpython", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault", "internal/owned", "internal/distro", "internal/filetree"}},
 	{"doctor", []string{"detect", "internal/"}},
 	{"packaging", []string{"python", "internal/"}},
 	{"packaging/produce", []string{"installer", "modulebuild/windows", "express/runtime", "detect", "packaging", "packaging/", "internal/"}}, // what a user asks for
 	{"python", nil},
-	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro"}},
+	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro", "internal/filetree"}},
 	{"express/runtime", nil},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},
-	{"internal/otheruser", nil},
+	{"internal/otheruser", []string{"internal/filetree"}},
+	{"internal/filetree", nil},
 	{"internal/freeport", nil},
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
@@ -28,15 +29,9 @@ func interpreterParts(exe string) []string {
 		dirs = append(dirs, filepath.Dir(real))
 	}
 	for _, dir := range unique(dirs...) {
-		found, _ := filepath.Glob(filepath.Join(escape(filepath.Dir(dir)), "lib", "python3*"))
-		parts = append(parts, found...)
+		parts = append(parts, filetree.Glob(filepath.Dir(dir), "lib/python3*")...)
 	}
 	return parts
-}
-
-// escape makes a path safe inside a pattern.
-func escape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 // notAsRoot completes the error of a program that was asked as another user.

@@ -15,6 +15,7 @@ import (
 	"modwsgi/internal/digest"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
@@ -335,7 +336,7 @@ func (e *exam) libraries(context.Context) {
 	if e.receipt == nil {
 		return
 	}
-	dynload, _ := filepath.Glob(filepath.Join(globSafe(e.py.BasePrefix), "lib*", "python"+minor(e.py.Version)+"*", "lib-dynload", "*.so"))
+	dynload := filetree.Glob(e.py.BasePrefix, "lib*/python"+minor(e.py.Version)+"*/lib-dynload/*.so")
 	python := needs(slices.DeleteFunc(dynload, func(p string) bool {
 		b := filepath.Base(p)
 		return !strings.HasPrefix(b, "_ssl.") && !strings.HasPrefix(b, "_hashlib.") && !strings.HasPrefix(b, "pyexpat.")
@@ -364,11 +365,6 @@ func (e *exam) libraries(context.Context) {
 	if !different {
 		e.find(OK, "", "Python and httpd do not want different versions of libssl, libcrypto or libexpat")
 	}
-}
-
-// globSafe quotes what Glob would take for a pattern.
-func globSafe(path string) string {
-	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "*", `\*`, "?", `\?`).Replace(path)
 }
 
 type need struct{ name, by string }

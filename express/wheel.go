@@ -8,6 +8,7 @@ import (
 
 	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/run"
 )
 
@@ -106,9 +107,7 @@ func findLibrary(soname string, prefixes ...string) string {
 	var dirs []string
 	for _, prefix := range prefixes {
 		dirs = append(dirs, filepath.Join(prefix, "lib"), filepath.Join(prefix, "lib64"))
-		if found, err := filepath.Glob(filepath.Join(globEscape(prefix), "lib", "*-linux-*")); err == nil {
-			dirs = append(dirs, found...)
-		}
+		dirs = append(dirs, filetree.Glob(prefix, "lib/*-linux-*")...)
 	}
 	for _, dir := range dirs {
 		path := filepath.Join(dir, soname)
@@ -117,9 +116,4 @@ func findLibrary(soname string, prefixes ...string) string {
 		}
 	}
 	return ""
-}
-
-// globEscape makes a path safe inside a pattern.
-func globEscape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }

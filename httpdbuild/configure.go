@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/objgraph"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/timeline"
@@ -165,11 +166,7 @@ func (b *builder) compileExpat(ctx context.Context, log *steps.Log) error {
 // links, and the file's name must be its soname for the loader to find it. With
 // dev the name that linkers look for is added as a link.
 func copySharedLibrary(from, name, to string, dev bool) error {
-	matches, err := filepath.Glob(filepath.Join(from, name+".so.*"))
-	if err != nil {
-		return err
-	}
-	for _, m := range matches {
+	for _, m := range filetree.Glob(from, name+".so.*") {
 		suffix := strings.TrimPrefix(filepath.Base(m), name+".so.")
 		if strings.Contains(suffix, ".") || strings.HasSuffix(suffix, "T") {
 			continue

@@ -10,6 +10,7 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/relocate"
 	"modwsgi/internal/toolchain"
 )
@@ -77,12 +78,8 @@ var crossCompiling = regexp.MustCompile(`(?m)^cross_compiling=.*$`)
 // checkMachine looks at the finished files instead of running httpd: all are for
 // one machine, and it is not this one.
 func (b *builder) checkMachine() error {
-	names, err := filepath.Glob(filepath.Join(b.stage, "*", "*"))
-	if err != nil {
-		return err
-	}
 	machine, count := "", 0
-	for _, name := range names {
+	for _, name := range filetree.Glob(b.stage, "*/*") {
 		if !relocate.IsELF(name) {
 			continue
 		}

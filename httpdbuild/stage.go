@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/apxs"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/makefile"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/relocate"
@@ -112,11 +112,7 @@ func (b *builder) stageModules() error {
 func (b *builder) stageHeaders() error {
 	for name, patterns := range map[string][]string{"apr": {"apr.h", "apr_*.h"}, "apr-util": {"apr_*.h", "apu*.h"}} {
 		for _, pattern := range patterns {
-			matches, err := filepath.Glob(filepath.Join(b.dir(name), "include", pattern))
-			if err != nil {
-				return err
-			}
-			for _, m := range matches {
+			for _, m := range filetree.Glob(b.dir(name), "include/"+pattern) {
 				if err := copyFile(m, filepath.Join(b.stage, "include", filepath.Base(m)), 0o644); err != nil {
 					return err
 				}
@@ -292,23 +288,10 @@ func moduleNames(tree string) ([]string, error) {
 
 // copyFile copies content; the mode is the given one whatever the umask is.
 func copyFile(from, to string, mode os.FileMode) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
 	if err := makeDir(filepath.Dir(to)); err != nil {
 		return err
 	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	if err == nil {
-		err = out.Chmod(mode)
-	}
-	return errors.Join(err, out.Close())
+	return filetree.Replace(from, to, mode)
 }
 
 // makeDir makes a directory and those above it readable for the user as whom

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"modwsgi/detect"
+	"modwsgi/internal/filetree"
 )
 
 // brokenEnvironment finds what is installed in an environment whose Python does
@@ -25,8 +26,7 @@ func brokenEnvironment(q *Request) *detect.Python {
 		}
 		var sites []string
 		for _, pattern := range []string{"lib/python*/site-packages/mod_wsgi*.dist-info", "Lib/site-packages/mod_wsgi*.dist-info"} {
-			found, _ := filepath.Glob(filepath.Join(globEscape(dir), filepath.FromSlash(pattern)))
-			for _, info := range found {
+			for _, info := range filetree.Glob(dir, pattern) {
 				if site := filepath.Dir(info); !slices.Contains(sites, site) {
 					sites = append(sites, site)
 				}

@@ -11,6 +11,7 @@ import (
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/version"
@@ -70,11 +71,7 @@ func (p *Plan) buildHTTPD(ctx context.Context, w *workspace, src *sources, out *
 // describeTree puts the record into the new tree and asks detect about it, with
 // the same eyes that will look at it when it is placed.
 func (p *Plan) describeTree(ctx context.Context, out *product) error {
-	modules, err := filepath.Glob(filepath.Join(out.tree, "modules", "mod_*.so"))
-	if err != nil {
-		return err
-	}
-	for _, m := range modules {
+	for _, m := range filetree.Glob(out.tree, "modules/mod_*.so") {
 		out.record.Modules = append(out.record.Modules, strings.TrimSuffix(filepath.Base(m), ".so"))
 	}
 	data, err := json.MarshalIndent(out.record, "", "  ")

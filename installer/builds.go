@@ -17,6 +17,7 @@ import (
 	"modwsgi/internal/digest"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 	"modwsgi/modulebuild"
@@ -116,9 +117,8 @@ func flatHeader(name string) bool { return !strings.Contains(name, "/") && heade
 func archHeaders(dirs []string) []string {
 	var out []string
 	for _, dir := range dirs {
-		found, _ := filepath.Glob(filepath.Join(globEscape(filepath.Dir(dir)), "*-linux-*", globEscape(filepath.Base(dir)), "pyconfig.h"))
-		for _, name := range found {
-			if sum, err := digest.File(name); err == nil {
+		for _, machine := range filetree.Glob(filepath.Dir(dir), "*-linux-*") {
+			if sum, err := digest.File(filepath.Join(machine, filepath.Base(dir), "pyconfig.h")); err == nil {
 				out = append(out, sum)
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/owned"
 )
@@ -179,7 +180,7 @@ func cachedDir(kind string, dir *owned.Dir) (Cached, error) {
 		return Cached{}, err
 	}
 	name := filepath.Base(dir.Path())
-	c := Cached{Kind: kind, ID: name, Name: name, Size: sizeOf(dir), Used: info.ModTime(), Path: dir.Path()}
+	c := Cached{Kind: kind, ID: name, Name: name, Size: filetree.Size(dir.Root().FS()), Used: info.ModTime(), Path: dir.Path()}
 	if kind == KindDownload {
 		if c.Name = archiveName(dir); c.Name == "" {
 			c.Name = "(a part of an archive)"

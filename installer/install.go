@@ -14,6 +14,7 @@ import (
 	"modwsgi/detect"
 	"modwsgi/installer/place"
 	"modwsgi/internal/event"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/steps"
@@ -196,13 +197,7 @@ func footprint(site string) string {
 
 // leftovers says whether a killed run left its hidden directory.
 func leftovers(site string) bool {
-	found, err := filepath.Glob(filepath.Join(globEscape(site), ".modwsgi-*"))
-	return err == nil && len(found) > 0
-}
-
-// globEscape makes a path safe inside a pattern.
-func globEscape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+	return len(filetree.Glob(site, ".modwsgi-*")) > 0
 }
 
 // roots are the directories in which an install places and removes something.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,7 @@ import (
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/buildcache/remote"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/owned"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/run"
 	"modwsgi/internal/timeline"
 )
@@ -391,20 +390,7 @@ func (b *builds) downloaded() int64 {
 		return 0
 	}
 	defer func() { _ = dir.Close() }()
-	return sizeOf(dir)
-}
-
-// sizeOf is how many bytes files have below a directory.
-func sizeOf(dir *owned.Dir) (n int64) {
-	_ = fs.WalkDir(dir.Root().FS(), ".", func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			if info, err := d.Info(); err == nil {
-				n += info.Size()
-			}
-		}
-		return nil
-	})
-	return n
+	return filetree.Size(dir.Root().FS())
 }
 
 // has says whether there is a tree of a key, after it was got from the shared

@@ -3,14 +3,13 @@ package installer
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
@@ -137,8 +136,7 @@ func serverFiles(s Subject) []string {
 func (t *throwaway) borrow(s Subject) (Subject, error) {
 	to := map[string]string{s.Module: "stage/lib/python/site-packages/mod_wsgi/server/" + filepath.Base(s.Module)}
 	if s.Tree != "" {
-		libs, _ := filepath.Glob(filepath.Join(globEscape(filepath.Join(s.Tree, "lib")), "*.so*")) // the pattern is a good one
-		files := append(libs, s.Executable)
+		files := append(filetree.Glob(s.Tree, "lib/*.so*"), s.Executable)
 		for _, m := range serverModules(s.ModulesDir) {
 			if m.there {
 				files = append(files, m.file)
@@ -186,18 +184,7 @@ func (t *throwaway) copyIn(from, name string) error {
 	if err != nil {
 		return err
 	}
-	out, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	if err == nil {
-		err = out.Chmod(0o644 | info.Mode().Perm()&0o111)
-	}
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return filetree.CreateIn(root, name, in, 0o644|info.Mode().Perm()&0o111)
 }
 
 // systemSite reports whether a Python also looks for packages where its base keeps

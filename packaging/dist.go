@@ -383,25 +383,26 @@ func (d *Dist) Take(from *Dist, name string) error {
 		return err
 	}
 	defer func() { _ = in.Close() }()
+	return d.Put(name, in)
+}
+
+// Put writes a file with what r holds, as Create does.
+func (d *Dist) Put(name string, r io.Reader) error {
 	out, err := d.Create(name)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
+	_, err = io.Copy(out, r)
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 // Meta writes a file that describes artifacts; one of an earlier run is
 // replaced. The files appear in the order of these calls, after the artifacts.
 func (d *Dist) Meta(name string, data []byte) error {
-	o, err := d.Create(name)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(o, bytes.NewReader(data))
-	if cerr := o.Close(); err == nil {
-		err = cerr
-	}
+	err := d.Put(name, bytes.NewReader(data))
 	if err == nil {
 		d.mu.Lock()
 		d.metas = append(d.metas, name)

@@ -3,12 +3,12 @@ package packaging
 import (
 	"encoding/hex"
 	"hash"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 )
 
 // Output is a file that is being written. Close must be called, and its error
@@ -62,18 +62,7 @@ func CopyFile(from, to string, mode fs.FileMode) error {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return writing(filepath.Base(to), err)
-	}
-	_, err = io.Copy(out, in)
-	if merr := out.Chmod(mode); err == nil {
-		err = merr
-	}
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+	if err := filetree.Create(to, in, mode); err != nil {
 		return writing(filepath.Base(to), err)
 	}
 	return nil

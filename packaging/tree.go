@@ -41,15 +41,6 @@ func (f File) Mode() fs.FileMode {
 // Source is the absolute path of a file of the tree.
 func (t *Tree) Source(f File) string { return filepath.Join(t.Root, filepath.FromSlash(f.Path)) }
 
-// Find returns the file of that path, nil where there is none.
-func (t *Tree) Find(path string) *File {
-	i, ok := slices.BinarySearchFunc(t.Files, path, func(f File, p string) int { return strings.Compare(f.Path, p) })
-	if !ok {
-		return nil
-	}
-	return &t.Files[i]
-}
-
 // byteCompiled says whether a file is one that Python makes by itself.
 func byteCompiled(path string) bool {
 	return strings.HasSuffix(path, ".pyc") || strings.Contains("/"+path, "/__pycache__/")

@@ -1,5 +1,4 @@
-// Package archive unpacks source archives that nobody trusts yet, and writes
-// archives whose bytes depend on nothing but the content.
+// Package archive unpacks source archives that nobody trusts yet.
 //
 // It knows names, links, kinds, sizes and times of entries, and refuses an
 // archive by the name of the first entry that it does not like; then nothing

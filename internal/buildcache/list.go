@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
 )
 
@@ -116,7 +117,7 @@ func describe(entry *owned.Dir, key string) (*Entry, error) {
 		} else {
 			e.Damage = err.Error()
 		}
-		e.Size = sizeOf(entry.Root().FS())
+		e.Size = filetree.Size(entry.Root().FS())
 		return e, nil
 	}
 	if info, err := entry.Lstat(manifestName); err == nil {
@@ -124,20 +125,6 @@ func describe(entry *owned.Dir, key string) (*Entry, error) {
 	}
 	e.About, e.Files, e.Size = m.About, len(m.Files), m.Size()
 	return e, nil
-}
-
-// sizeOf sums up what lies on the disk.
-func sizeOf(dir fs.FS) (n int64) {
-	_ = fs.WalkDir(dir, ".", func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			n += info.Size()
-		}
-		return nil
-	})
-	return n
 }
 
 // Verify reads an entry in full. The error says what is damaged (IsDamage), or

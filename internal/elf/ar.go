@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 )
@@ -25,31 +24,10 @@ type Archive struct {
 	Culprit string // where PIC is false: "member: relocation against symbol"
 }
 
-// ReadArchive looks through a static library (ar format, with GNU or BSD member
+// NewArchive looks through a static library (ar format, with GNU or BSD member
 // names; thin archives are refused). A relocation that the linker rejects when
-// it makes a shared object makes PIC false. A machine whose relocations we do
-// not know counts as PIC: the linker has the last word.
-func ReadArchive(path string) (*Archive, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > MaxFile {
-		return nil, fmt.Errorf("read %s: %w", path, ErrNotArchive)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	a, err := readArchive(f, info.Size())
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	return a, nil
-}
-
-// NewArchive is ReadArchive for a library that somebody else opened.
+// it makes a shared object makes PIC false. A machine whose relocations are
+// unknown counts as PIC: the linker has the last word.
 func NewArchive(r io.ReaderAt, size int64) (*Archive, error) {
 	if size > MaxFile {
 		return nil, ErrNotArchive

@@ -100,8 +100,10 @@ func TestNotELF(t *testing.T) {
 		if Is(path) {
 			t.Errorf("%s is an ELF file?", name)
 		}
-		if _, err := ReadArchive(path); !errors.Is(err, ErrNotArchive) {
-			t.Errorf("%s: %v, want ErrNotArchive", name, err)
+	}
+	for _, text := range []string{"#!/bin/sh\n", ""} {
+		if _, err := NewArchive(strings.NewReader(text), int64(len(text))); !errors.Is(err, ErrNotArchive) {
+			t.Errorf("%q: %v, want ErrNotArchive", text, err)
 		}
 	}
 	if _, err := Read(write("magic", "\x7fELF")); err == nil || errors.Is(err, ErrNotELF) {

@@ -24,24 +24,14 @@ const (
 	Interrupted              // stopped by a signal
 )
 
-// Error is an error with a class and a cure. Message and Cure are complete
-// sentences without a final full stop; the message says what happened to what.
+// Error is an error with a class and a hint.
 type Error struct {
-	Class   Class
-	Message string
-	Cure    string // what to do next; may be empty
-	Err     error  // the cause; may be nil
+	Class Class
+	Cure  string // what to do next, a sentence without a final full stop; may be empty
+	Err   error  // what happened to what
 }
 
-func (e *Error) Error() string {
-	if e.Err == nil {
-		return e.Message
-	}
-	if e.Message == "" {
-		return e.Err.Error()
-	}
-	return e.Message + ": " + e.Err.Error()
-}
+func (e *Error) Error() string { return e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 

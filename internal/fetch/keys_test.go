@@ -48,7 +48,7 @@ func keysTable(t *testing.T) string {
 		fmt.Fprintf(&b, "\n### %s\n\n| Key | Owner | Algorithm | May sign |\n| --- | --- | --- | --- |\n", map[string]string{"httpd": "httpd", "apr": "APR and APR-util"}[folder])
 		var lines []string
 		for _, e := range ring {
-			lines = append(lines, fmt.Sprintf("| `%s` | %s | %s | %s |\n", pgp.Fingerprint(e), owner(e), pgp.Algorithm(e.PrimaryKey), maySign(pgp.Judge(e, 0, time.Now()))))
+			lines = append(lines, fmt.Sprintf("| `%s` | %s | %s | %s |\n", pgp.Fingerprint(e), owner(e), algorithm(t, e.PrimaryKey), maySign(pgp.Judge(e, 0, time.Now()))))
 		}
 		slices.Sort(lines)
 		b.WriteString(strings.Join(lines, ""))
@@ -58,6 +58,17 @@ func keysTable(t *testing.T) string {
 		fmt.Fprintf(&b, "\n%d more blocks of the file are in formats that cannot be read (PGP 2). They sign nothing.\n", unreadable)
 	}
 	return b.String() + "\n"
+}
+
+// algorithm names a key's algorithm and size: "RSA-4096".
+func algorithm(t *testing.T, k *packet.PublicKey) string {
+	t.Helper()
+	name := map[packet.PublicKeyAlgorithm]string{packet.PubKeyAlgoRSA: "RSA", packet.PubKeyAlgoDSA: "DSA"}[k.PubKeyAlgo]
+	bits, err := k.BitLength()
+	if name == "" || err != nil {
+		t.Fatalf("the algorithm of key %X has no name in this test: number %d, %v", k.Fingerprint, k.PubKeyAlgo, err)
+	}
+	return fmt.Sprintf("%s-%d", name, bits)
 }
 
 func maySign(v pgp.Verdict) string {

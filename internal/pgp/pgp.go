@@ -155,21 +155,6 @@ func unfit(k *packet.PublicKey) string {
 	return ""
 }
 
-// Algorithm names a key's algorithm and size for people: "RSA-4096".
-func Algorithm(k *packet.PublicKey) string {
-	name := algorithms[k.PubKeyAlgo]
-	if name == "" {
-		name = fmt.Sprintf("number %d", k.PubKeyAlgo)
-	}
-	if curve, err := k.Curve(); err == nil && curve != "" && name != "Ed25519" && name != "Ed448" {
-		return name + " " + string(curve)
-	}
-	if bits, err := k.BitLength(); err == nil && bits > 0 {
-		return fmt.Sprintf("%s-%d", name, bits)
-	}
-	return name
-}
-
 // ends is when the first of a key and its primary key ends.
 func ends(key *openpgp.Key) (first time.Time) {
 	consider := func(k *packet.PublicKey, s *packet.Signature) {

@@ -61,8 +61,6 @@ type Difference struct {
 	Text string `json:"text"`
 }
 
-func (d Difference) String() string { return d.Text }
-
 // Static reports whether the module holds the interpreter, instead of loading a
 // shared libpython.
 func (p *Python) Static() bool {

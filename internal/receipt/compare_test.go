@@ -70,7 +70,7 @@ func TestCompare(t *testing.T) {
 			switch {
 			case c.fact == "" && len(got) > 0:
 				t.Errorf("stale: %v", got)
-			case c.fact != "" && (len(got) != 1 || got[0].Fact != c.fact || !strings.Contains(got[0].String(), c.says)):
+			case c.fact != "" && (len(got) != 1 || got[0].Fact != c.fact || !strings.Contains(got[0].Text, c.says)):
 				t.Errorf("got %+v, want one of %q with %q", got, c.fact, c.says)
 			}
 		})

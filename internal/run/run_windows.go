@@ -18,9 +18,6 @@ func killGroup(*exec.Cmd) {}
 
 func prepareThread(*Account) (restore func(), spoilt bool) { return func() {}, false }
 
-// CanSwitch reports whether this process can run tools as another user.
-func CanSwitch() bool { return false }
-
 // CanReadAll reports whether this process can give Account.ReadAll to a tool.
 func CanReadAll() bool { return false }
 

@@ -19,6 +19,7 @@ import (
 
 	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/scratch"
@@ -319,10 +320,5 @@ func extract(f *zip.File, to string) error {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, io.LimitReader(in, maxMember))
-	return errors.Join(err, out.Close())
+	return filetree.Create(to, io.LimitReader(in, maxMember), 0o600)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"modwsgi/internal/filetree"
 	"modwsgi/packaging"
 )
 
@@ -70,8 +71,7 @@ func (h Host) alpine(c *packaging.Component, p *alpinePackage) {
 	if release != "" {
 		c.PURL += "&distro=" + id + "-" + release
 	}
-	texts, _ := filepath.Glob(filepath.Join(h.Root, "/usr/share/licenses", p.name, "*"))
-	for _, t := range texts {
+	for _, t := range filetree.Glob(filepath.Join(h.Root, "/usr/share/licenses", p.name), "*") {
 		if isFile(t) {
 			c.Texts = append(c.Texts, t)
 		}

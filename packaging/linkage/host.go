@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/elf"
+	"modwsgi/internal/filetree"
 	"modwsgi/packaging"
 )
 
@@ -193,8 +194,7 @@ func (h Host) debianOwner(path string) (pkg, arch string) {
 		return "", ""
 	}
 	names := []string{"/" + rel, "/" + strings.TrimPrefix(rel, "usr/")}
-	lists, _ := filepath.Glob(filepath.Join(h.Root, "/var/lib/dpkg/info/*.list"))
-	for _, list := range lists {
+	for _, list := range filetree.Glob(h.Root, "var/lib/dpkg/info/*.list") {
 		data, err := os.ReadFile(list)
 		if err != nil {
 			continue

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/elf"
+	"modwsgi/internal/filetree"
 )
 
 // dpkg reads what the package manager of Debian and its relatives has recorded on
@@ -34,11 +35,7 @@ func (d *dpkg) packages(files []string) error {
 			wanted[name] = f
 		}
 	}
-	lists, err := filepath.Glob(filepath.Join(d.info(), "*.list"))
-	if err != nil {
-		return err
-	}
-	for _, list := range lists {
+	for _, list := range filetree.Glob(d.info(), "*.list") {
 		data, err := os.ReadFile(list)
 		if err != nil {
 			return fmt.Errorf("read the records of dpkg: %w", err)

@@ -7,6 +7,7 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 )
 
 // Host is the machine on which the tree was built.
@@ -22,7 +23,7 @@ func (h Host) Find(soname, machine string, class int) string {
 		return ""
 	}
 	var dirs []string
-	confs, _ := filepath.Glob(filepath.Join(h.Root, "etc/ld.so.conf.d/*.conf"))
+	confs := filetree.Glob(h.Root, "etc/ld.so.conf.d/*.conf")
 	for _, conf := range append(confs, filepath.Join(h.Root, "etc/ld.so.conf")) {
 		data, _ := os.ReadFile(conf)
 		for line := range strings.Lines(string(data)) {

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
 	"modwsgi/packaging"
 )
@@ -374,21 +375,16 @@ func writeLayout(dir string, all content) (err error) {
 
 // writeBlob writes a file of a layout.
 func writeBlob(root *os.Root, name string, b blob) error {
-	to, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
 	var from io.Reader = bytes.NewReader(b.data)
 	if b.file != "" {
 		f, err := os.Open(b.file)
 		if err != nil {
-			return errors.Join(err, to.Close())
+			return err
 		}
 		defer func() { _ = f.Close() }()
 		from = f
 	}
-	_, err = io.Copy(to, from)
-	return errors.Join(err, to.Chmod(0o644), to.Close())
+	return filetree.CreateIn(root, name, from, 0o644)
 }
 
 // removeLayout removes what writeLayout made.

@@ -22,6 +22,7 @@ import (
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/version"
 	"modwsgi/packaging"
 	"modwsgi/packaging/sbom"
@@ -121,12 +122,9 @@ func archiveOf(artifact string) (string, error) {
 		return artifact, nil
 	}
 	arch := map[string]string{"amd64": "amd64", "x86_64": "amd64", "arm64": "arm64", "aarch64": "arm64"}[m[1]]
-	beside, err := filepath.Glob(filepath.Join(filepath.Dir(artifact), "modwsgi_*_linux_"+arch+".tar.gz"))
-	if err == nil && len(beside) != 1 {
-		err = fault.New(fault.Environment, "", "there are %d archives for linux/%s beside %s, not one", len(beside), arch, filepath.Base(artifact))
-	}
-	if err != nil {
-		return "", err
+	beside := filetree.Glob(filepath.Dir(artifact), "modwsgi_*_linux_"+arch+".tar.gz")
+	if len(beside) != 1 {
+		return "", fault.New(fault.Environment, "", "there are %d archives for linux/%s beside %s, not one", len(beside), arch, filepath.Base(artifact))
 	}
 	return beside[0], nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/packaging/toolwheel"
 )
 
@@ -20,10 +21,7 @@ func Archives(dist string) (map[Platform]string, error) {
 		if p.OS == "windows" {
 			suffix = ".zip"
 		}
-		found, err := filepath.Glob(filepath.Join(dist, fmt.Sprintf("modwsgi_*_%s_%s%s", p.OS, p.Arch, suffix)))
-		if err != nil {
-			return nil, err
-		}
+		found := filetree.Glob(dist, fmt.Sprintf("modwsgi_*_%s_%s%s", p.OS, p.Arch, suffix))
 		if len(found) != 1 {
 			return nil, fault.New(fault.Environment, "make dist makes it", "%s has %d archives for %s, not one", dist, len(found), p)
 		}

@@ -200,15 +200,7 @@ func (w Wheel) Package(d *packaging.Dist) error {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	out, err := d.Create(name)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+	if err := d.Put(name, in); err != nil {
 		return err
 	}
 	_, tag, _ := strings.Cut(strings.TrimSuffix(name, ".whl"), "-")

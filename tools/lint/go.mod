@@ -7,6 +7,7 @@ go 1.26.0
 tool (
 	github.com/ashanbrown/forbidigo/v2
 	github.com/securego/gosec/v2/cmd/gosec
+	golang.org/x/tools/cmd/deadcode
 	golang.org/x/vuln/cmd/govulncheck
 	gotest.tools/gotestsum
 	honnef.co/go/tools/cmd/staticcheck
