@@ -31,7 +31,22 @@ var edges = []struct {
 	{"modulebuild", []string{"internal/"}},
 	{"detect", []string{"internal/run", "internal/elf", "internal/libpython", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault", "internal/owned", "internal/distro", "internal/filetree"}},
 	{"doctor", []string{"detect", "internal/"}},
-	{"packaging", []string{"python", "internal/"}},
+	{"packaging", []string{"internal/"}},
+	{"packaging/index", []string{"packaging", "internal/"}},
+	{"packaging/licence", []string{"packaging", "internal/"}},
+	{"packaging/linkage", []string{"packaging", "internal/"}},
+	{"packaging/matrix", []string{"internal/"}},
+	{"packaging/sign", []string{"internal/"}},
+	{"packaging/authenticode", []string{"internal/"}},
+	{"packaging/sbom", []string{"packaging", "packaging/licence", "internal/"}},
+	{"packaging/release", []string{"packaging", "packaging/index", "packaging/sbom", "packaging/sign", "internal/"}},
+	// Formats know one staged tree, and nothing of each other.
+	{"packaging/wheel", []string{"packaging", "packaging/licence", "packaging/linkage", "packaging/sbom", "internal/"}},
+	{"packaging/winzip", []string{"packaging", "packaging/licence", "packaging/sbom", "internal/"}},
+	{"packaging/linuxpkg", []string{"packaging", "packaging/licence", "packaging/linkage", "packaging/sbom", "internal/"}},
+	{"packaging/oci", []string{"packaging", "packaging/licence", "packaging/linkage", "packaging/sbom", "packaging/release", "internal/"}},
+	{"packaging/toolwheel", []string{"packaging", "packaging/licence", "packaging/sbom", "python", "internal/"}},
+	{"packaging/toolrelease", []string{"packaging", "packaging/release", "packaging/sbom", "packaging/sign", "packaging/toolwheel", "internal/"}},
 	{"packaging/produce", []string{"installer", "modulebuild/windows", "express/runtime", "detect", "packaging", "packaging/", "internal/"}}, // what a user asks for
 	{"python", nil},
 	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro", "internal/filetree"}},
@@ -102,10 +117,7 @@ func allowed(dir, imp string) bool {
 	if strings.HasPrefix(imp, "internal/cli") {
 		return dir == "cmd/modwsgi"
 	}
-	if imp == "packaging/produce" { // formats are below it
-		return dir == "internal/cli"
-	}
-	if best != "" && strings.HasPrefix(best, "internal/") == false && below(imp, best) && below(dir, best) {
+	if best != "" && strings.HasPrefix(best, "internal/") == false && best != "packaging" && below(imp, best) && below(dir, best) {
 		return true // inside one part
 	}
 	return slices.ContainsFunc(may, func(m string) bool {
@@ -158,6 +170,9 @@ func TestTheRulesForbidSomething(t *testing.T) {
 	for _, wrong := range [][2]string{
 		{"packaging/wheel", "installer"},
 		{"packaging/wheel", "packaging/produce"},
+		{"packaging/wheel", "packaging/oci"},
+		{"packaging/toolrelease", "packaging/produce"},
+		{"packaging", "packaging/sbom"},
 		{"doctor", "installer"},
 		{"detect", "internal/atomicfile"},
 		{"internal/prove", "installer"},

@@ -411,8 +411,11 @@ func (d *Dist) Meta(name string, data []byte) error {
 	return err
 }
 
-// Drop takes a file that described artifacts away; it need not be there.
-func (d *Dist) Drop(name string) { d.dropped = append(d.dropped, name) }
+// Drop removes a file that described artifacts, at Commit; it need not exist.
+func (d *Dist) Drop(name string) error {
+	d.dropped = append(d.dropped, name)
+	return nil
+}
 
 // Metas are the names given to Meta so far.
 func (d *Dist) Metas() []string { return slices.Clone(d.metas) }

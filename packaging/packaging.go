@@ -2,20 +2,21 @@
 // core that all formats share; each format is a package of its own below it
 // (packaging/wheel, and whatever else writes files for people to install).
 //
-// The way of the data:
+// packaging/produce runs the pipeline:
 //
-//	a build        -> Stage: two directories (site, bin), what is in them, and what they were made from
-//	Stage.Check    -> refuses a stage that must not be packaged, naming each reason
-//	packaging/linkage -> which libraries the binaries need and of which versions; copies foreign ones in
-//	FORMAT.Write   -> writes its files through a Dist, and returns an Artifact for each
-//	packaging/release -> SBOM, provenance, checksums, index and signatures for all of them
-//	Dist.Commit    -> everything appears in the output directory, or nothing does
+//	open    Open begins a transaction over the output directory
+//	stage   a build becomes a Stage: two directories (site, bin) and their description
+//	write   formats write their files through a Dist, and add an Artifact for each
+//	finish  packaging/release adds SBOM, provenance, index, sums and signatures
+//	commit  Dist.Commit: everything appears in the output directory, or nothing does
 //
-// A format is one function of this form; it writes only to files that
-// Dist.Create gives it, sets every time to Stage.Time, sorts what it
-// writes, and returns the same bytes for the same Stage:
+// A format writes only to files that Dist.Create gives it, sets every time to
+// Stage.Time, sorts what it writes, and returns the same bytes for the same Stage:
 //
-//	func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options) (*packaging.Artifact, error)
+//	func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options) (*packaging.Artifact, []string, error)
+//
+// Scan refuses trees that must not be packaged, and packaging/linkage finds the
+// libraries that binaries need, with their versions.
 //
 // The package takes any staged tree: it does not know how one is built, does not
 // know an installer, and never touches a Python environment.
@@ -122,6 +123,8 @@ type Artifact struct {
 	Components []Component `json:"-"`
 	// Parameters are what the user chose, for the provenance statement.
 	Parameters map[string]string `json:"-"`
+	// Environment is what is recorded of its own build, beside what the run recorded.
+	Environment map[string]string `json:"-"`
 	// Took is how long it took to make. It is shown and never written, because it
 	// is not the same twice.
 	Took time.Duration `json:"-"`

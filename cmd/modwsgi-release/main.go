@@ -21,9 +21,8 @@ modwsgi-release gzip FILE TARGET              pack a file, the same bytes each t
 modwsgi-release sbom ARTIFACT DOCUMENT        CycloneDX bill of materials
 modwsgi-release wheels DIST ROOT DIR EPOCH    the wheels of the tool from the archives in DIST
 modwsgi-release bootstrap DIST ROOT           DIST/bootstrap.sh with the archives' hashes
-modwsgi-release provenance DIST ROOT DIR COMMIT   beside each artifact, where it is from
-modwsgi-release sums DIST                     DIST/SHA256SUMS of everything there
-modwsgi-release sign DIST                     sign the sums: MODWSGI_SIGN_OPENPGP, _MINISIGN, _ECDSA, _PASSPHRASE_FILE
+modwsgi-release finish DIST ROOT DIR COMMIT   bills of materials, where each artifact is from, sums; signatures with
+                                              MODWSGI_SIGN_OPENPGP, _MINISIGN, _ECDSA, _PASSPHRASE_FILE
 modwsgi-release sweep DIST                    remove what is not part of the release
 modwsgi-release inspect DIST                  look at every program in every archive
 `
@@ -39,7 +38,7 @@ func main() {
 }
 
 func command(ctx context.Context, args []string) error {
-	arity := map[string]int{"notices": 2, "gzip": 2, "sbom": 2, "wheels": 4, "bootstrap": 2, "provenance": 4, "sums": 1, "sign": 1, "sweep": 1, "inspect": 1}
+	arity := map[string]int{"notices": 2, "gzip": 2, "sbom": 2, "wheels": 4, "bootstrap": 2, "finish": 4, "sweep": 1, "inspect": 1}
 	if len(args) == 0 || arity[args[0]] != len(args)-1 {
 		return fmt.Errorf("these are the commands:\n%s", usage)
 	}
@@ -69,15 +68,11 @@ func command(ctx context.Context, args []string) error {
 		return err
 	case "bootstrap":
 		return toolrelease.Bootstrap(args[0], args[1], os.Getenv("MODWSGI_RELEASE_URL"))
-	case "provenance":
-		return toolrelease.Provenance(args[0], toolrelease.Source{
+	case "finish":
+		names, err := toolrelease.Finish(ctx, args[0], toolrelease.Source{
 			Commit: args[3], Repository: os.Getenv("MODWSGI_REPOSITORY"), Builder: os.Getenv("MODWSGI_BUILDER_ID"),
 			Modules: filepath.Join(args[2], toolrelease.ModulesName), Tools: filepath.Join(args[1], "tools", "go.mod"),
-		})
-	case "sums":
-		return toolrelease.Sums(args[0])
-	case "sign":
-		names, err := toolrelease.Sign(args[0], sign.Keys{
+		}, sign.Keys{
 			OpenPGP: os.Getenv("MODWSGI_SIGN_OPENPGP"), Minisign: os.Getenv("MODWSGI_SIGN_MINISIGN"), ECDSA: os.Getenv("MODWSGI_SIGN_ECDSA"),
 			PassphraseFile: os.Getenv("MODWSGI_SIGN_PASSPHRASE_FILE"),
 		}, time.Now)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,41 +44,46 @@ func (a *app) packMatrix(group *cobra.Command) {
 			}
 		}
 		r := &produce.Release{Settings: a.settings(&o), File: a.abs(file), Name: file, KeepGoing: keepGoing}
-		if err := r.Read(); err != nil {
-			return err
-		}
-		if !dryRun {
-			if err := o.check(); err != nil {
-				return err
-			}
-		}
-		if err := a.begin(&r.Settings); err != nil {
-			return err
-		}
-		if dryRun {
-			plan, err := r.Plan(c.Context())
-			if plan == nil {
-				return err
-			}
-			a.view.close()
-			if serr := a.showRelease(plan, r.Out); serr != nil {
-				return serr
-			}
-			return err
-		}
-		made, err := r.Run(c.Context())
-		if err != nil {
-			return err
-		}
-		a.view.close()
-		if err := a.showReleased(made); err != nil {
-			return err
-		}
-		return made.Err()
+		return a.makeRelease(c.Context(), r, &o, dryRun)
 	}
 }
 
-// showPlan is --dry-run.
+// makeRelease makes a release, or lists what would be made.
+func (a *app) makeRelease(ctx context.Context, r *produce.Release, o *packOptions, dryRun bool) error {
+	if err := r.Read(); err != nil {
+		return err
+	}
+	if !dryRun {
+		if err := o.check(); err != nil {
+			return err
+		}
+	}
+	if err := a.begin(&r.Settings); err != nil {
+		return err
+	}
+	if dryRun {
+		plan, err := r.Plan(ctx)
+		if plan == nil {
+			return err
+		}
+		a.view.close()
+		if serr := a.showRelease(plan, r.Out); serr != nil {
+			return serr
+		}
+		return err
+	}
+	made, err := r.Run(ctx)
+	if err != nil {
+		return err
+	}
+	a.view.close()
+	if err := a.showReleased(made); err != nil {
+		return err
+	}
+	return made.Err()
+}
+
+// showRelease is --dry-run.
 func (a *app) showRelease(all []produce.Planned, out string) error {
 	if a.flags.json {
 		writeJSON(a.Stdout, struct {

@@ -229,7 +229,7 @@ func (a *app) packFormat(f produce.Format) *cobra.Command {
 			return err
 		}
 		a.view.close()
-		return a.showMade(r, f.Command.Next(r, run.Values))
+		return a.showMade(r, f, f.Command.Next(r, run.Values))
 	}
 	return c
 }
@@ -284,7 +284,7 @@ func optionFlags(flags *pflag.FlagSet, f produce.Format) func() produce.Values {
 }
 
 // showMade is the summary of one format.
-func (a *app) showMade(r *produce.Result, next []string) error {
+func (a *app) showMade(r *produce.Result, f produce.Format, next []string) error {
 	var added []packaging.Artifact
 	for _, m := range r.Artifacts {
 		added = append(added, m.Artifact)
@@ -302,7 +302,7 @@ func (a *app) showMade(r *produce.Result, next []string) error {
 	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 	for _, art := range added {
 		last := seconds(art.Took)
-		if art.Kind == "oci" {
+		if f.From == produce.AllTrees { // its time is the one above
 			last = art.Platform
 		}
 		_, _ = fmt.Fprintf(t, "  %s\t%.1f MB\t%s\n", art.Name, float64(art.Size)/1e6, last)

@@ -3,7 +3,6 @@ package produce
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -161,18 +160,14 @@ func (f Format) check(v Values) error {
 		if !given || o.Check == nil {
 			continue
 		}
-		if err := o.Check(value); err != nil {
-			return fault.New(fault.Usage, err.Error(), "invalid --%s %s", o.Flag(), quoted(value))
+		err := o.Check(value)
+		if text, is := value.(string); err != nil && is {
+			return fault.New(fault.Usage, err.Error(), "--%s %q is not known", o.Flag(), text)
+		} else if err != nil {
+			return fault.New(fault.Usage, err.Error(), "--%s %v is not allowed", o.Flag(), value)
 		}
 	}
 	return nil
-}
-
-func quoted(value any) string {
-	if s, ok := value.(string); ok {
-		return fmt.Sprintf("%q", s)
-	}
-	return fmt.Sprint(value)
 }
 
 // Work is one call of a format's Write.
@@ -262,7 +257,8 @@ func oneOf(values ...string) func(any) error {
 				return nil
 			}
 		}
-		return errors.New("give " + strings.Join(values, " or "))
+		last := len(values) - 1
+		return errors.New("give " + strings.Join(values[:last], ", ") + " or " + values[last])
 	}
 }
 

@@ -69,11 +69,16 @@ func provenance(a packaging.Artifact, o Options) ([]byte, error) {
 	for _, k := range slices.Sorted(maps.Keys(a.Parameters)) {
 		parameters[k] = a.Parameters[k]
 	}
+	internal := o.Parameters
+	if len(a.Environment) > 0 {
+		internal = maps.Clone(a.Environment)
+		maps.Copy(internal, o.Parameters)
+	}
 	s := statement{
 		Type:    "https://in-toto.io/Statement/v1",
 		Subject: []subject{{a.Name, map[string]string{"sha256": a.SHA256}}}, PredicateType: "https://slsa.dev/provenance/v1",
 		Predicate: predicate{
-			BuildDefinition: buildDefinition{BuildType: buildTypes + a.Kind + "/v1", ExternalParameters: parameters, InternalParameters: o.Parameters},
+			BuildDefinition: buildDefinition{BuildType: buildTypes + a.Kind + "/v1", ExternalParameters: parameters, InternalParameters: internal},
 			RunDetails:      runDetails{builder{ID: id, Version: map[string]string{"modwsgi": o.Tool}}},
 		},
 	}

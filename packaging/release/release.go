@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -28,18 +29,42 @@ const SumsName = "SHA256SUMS"
 // Signer makes a detached signature.
 type Signer = sign.Signer
 
+// Set is where the artifacts are: the output directory of a run (packaging.Dist),
+// or the directory of a release of our own tools (packaging/toolrelease).
+type Set interface {
+	// MaySign returns an error where another user can change the files: a signature
+	// would vouch for that user's.
+	MaySign() error
+	// Added lists the artifacts to describe, Artifacts all that the sums list.
+	Added() []packaging.Artifact
+	Artifacts() []packaging.Artifact
+	// Update replaces what is recorded of an artifact, by its name.
+	Update(a packaging.Artifact)
+	Open(name string) (*os.File, error)
+	// Meta writes a file that describes artifacts, Drop removes one of an earlier run,
+	// which need not exist.
+	Meta(name string, data []byte) error
+	Drop(name string) error
+}
+
 // Options are what a user may choose.
 type Options struct {
-	Time       time.Time         // as Stage.Time
+	Time       time.Time         // of bills of materials, and of signatures that have one
 	Tool       string            // version of modwsgi
 	Builder    string            // URI that names who built; "" for DefaultBuilder
 	Parameters map[string]string // what the environment of the build was, for the provenance statement
 	Signers    []Signer
+	// SBOM returns the bill of materials of an artifact; nil for that of its
+	// components. One that returns none leaves it out.
+	SBOM func(a packaging.Artifact) ([]byte, error)
+	// NoIndex leaves out the index of the artifacts and the package index.
+	NoIndex bool
 }
 
-// Finish writes the descriptions of the artifacts that were added to d. The files
-// appear at d.Commit.
-func Finish(ctx context.Context, d *packaging.Dist, o Options) error {
+// Finish writes the descriptions of the artifacts that were added to d: for each a
+// bill of materials and a statement of where it is from, then the indexes, the sums
+// and their signatures. Everything that is released passes through here.
+func Finish(ctx context.Context, d Set, o Options) error {
 	if len(o.Signers) > 0 {
 		if err := d.MaySign(); err != nil {
 			return err
@@ -54,48 +79,55 @@ func Finish(ctx context.Context, d *packaging.Dist, o Options) error {
 		}
 	}
 	all := d.Artifacts()
+	var others []string
+	if !o.NoIndex {
+		var err error
+		if others, err = indexes(d, all); err != nil {
+			return err
+		}
+	}
+	return sums(d, all, others, o)
+}
+
+// indexes writes the index of all artifacts and the package index, and returns the
+// names of their files.
+func indexes(d Set, all []packaging.Artifact) ([]string, error) {
 	pages, err := index.Write(all, func(name string) string {
 		sum, _ := digestOf(d, name+".metadata")
 		return sum
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	names := []string{packaging.IndexName}
 	for _, name := range slices.Sorted(maps.Keys(pages)) {
+		names = append(names, index.Dir+"/"+name)
 		if err := d.Meta(index.Dir+"/"+name, pages[name]); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for i := range all {
-		all[i].Components, all[i].Parameters = nil, nil
+		all[i].Components, all[i].Parameters, all[i].Environment = nil, nil, nil
 	}
 	data, err := json.MarshalIndent(packaging.Index{Schema: 1, Artifacts: all}, "", "  ")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := d.Meta(packaging.IndexName, append(data, '\n')); err != nil {
-		return err
-	}
-	return sums(d, all, slices.Sorted(maps.Keys(pages)), o)
+	return names, d.Meta(packaging.IndexName, append(data, '\n'))
 }
 
 // describe writes the bill of materials and the provenance of one artifact.
-func describe(d *packaging.Dist, a packaging.Artifact, o Options) error {
-	purl := ""
-	if a.Kind == "wheel" || a.Kind == "sdist" {
-		purl = "pkg:pypi/" + pydist.NormalName(a.Project) + "@" + strings.ReplaceAll(a.Version, "+", "%2B")
-	}
-	if slices.Contains([]string{"deb", "rpm", "apk"}, a.Kind) {
-		purl = sbom.PackageURL(a.Kind, a.Project, a.Version, a.Platform)
-	}
-	bom, err := sbom.JSON(sbom.Subject{
-		Name: a.Project, Version: a.Version, PURL: purl, FileName: a.Name, SHA256: a.SHA256, Time: o.Time, Tool: o.Tool,
-	}, a.Components)
+func describe(d Set, a packaging.Artifact, o Options) error {
+	bom, err := bill(a, o)
 	if err != nil {
 		return err
 	}
-	if err := d.Meta(a.Name+".cdx.json", bom); err != nil {
-		return err
+	a.Sidecars = slices.Clone(a.Sidecars)
+	if bom != nil {
+		if err := d.Meta(a.Name+".cdx.json", bom); err != nil {
+			return err
+		}
+		a.Sidecars = append(a.Sidecars, a.Name+".cdx.json")
 	}
 	from, err := provenance(a, o)
 	if err != nil {
@@ -104,20 +136,34 @@ func describe(d *packaging.Dist, a packaging.Artifact, o Options) error {
 	if err := d.Meta(a.Name+".intoto.json", from); err != nil {
 		return err
 	}
-	a.Sidecars = append(slices.Clone(a.Sidecars), a.Name+".cdx.json", a.Name+".intoto.json")
+	a.Sidecars = append(a.Sidecars, a.Name+".intoto.json")
 	slices.Sort(a.Sidecars)
 	d.Update(a)
 	return nil
 }
 
+// bill returns the bill of materials of one artifact.
+func bill(a packaging.Artifact, o Options) ([]byte, error) {
+	if o.SBOM != nil {
+		return o.SBOM(a)
+	}
+	purl := ""
+	if a.Kind == "wheel" || a.Kind == "sdist" {
+		purl = "pkg:pypi/" + pydist.NormalName(a.Project) + "@" + strings.ReplaceAll(a.Version, "+", "%2B")
+	}
+	if slices.Contains([]string{"deb", "rpm", "apk"}, a.Kind) {
+		purl = sbom.PackageURL(a.Kind, a.Project, a.Version, a.Platform)
+	}
+	return sbom.JSON(sbom.Subject{
+		Name: a.Project, Version: a.Version, PURL: purl, FileName: a.Name, SHA256: a.SHA256, Time: o.Time, Tool: o.Tool,
+	}, a.Components)
+}
+
 // sums writes the checksums of everything, and signs them.
-func sums(d *packaging.Dist, all []packaging.Artifact, pages []string, o Options) error {
-	names := []string{packaging.IndexName}
+func sums(d Set, all []packaging.Artifact, others []string, o Options) error {
+	names := slices.Clone(others)
 	for _, a := range all {
 		names = append(append(names, a.Name), a.Sidecars...)
-	}
-	for _, p := range pages {
-		names = append(names, index.Dir+"/"+p)
 	}
 	slices.Sort(names)
 	var b strings.Builder
@@ -135,7 +181,9 @@ func sums(d *packaging.Dist, all []packaging.Artifact, pages []string, o Options
 	// A signature of an earlier run is not one of these checksums.
 	for _, suffix := range sign.Suffixes {
 		if !slices.ContainsFunc(o.Signers, func(s Signer) bool { return s.Suffix() == suffix }) {
-			d.Drop(SumsName + suffix)
+			if err := d.Drop(SumsName + suffix); err != nil {
+				return err
+			}
 		}
 	}
 	for _, s := range o.Signers {
@@ -150,7 +198,7 @@ func sums(d *packaging.Dist, all []packaging.Artifact, pages []string, o Options
 	return nil
 }
 
-func digestOf(d *packaging.Dist, name string) (string, error) {
+func digestOf(d Set, name string) (string, error) {
 	f, err := d.Open(name)
 	if err != nil {
 		return "", err

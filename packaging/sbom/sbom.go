@@ -73,24 +73,24 @@ func JSON(s Subject, components []packaging.Component) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	bom.SerialNumber = serial(first)
+	bom.SerialNumber = serial(sha256.Sum256(first))
 	return encode(bom)
 }
 
+// Version is the version of CycloneDX of every document.
+const Version = cdx.SpecVersion1_6
+
 func encode(bom *cdx.BOM) ([]byte, error) {
 	var b bytes.Buffer
-	e := cdx.NewBOMEncoder(&b, cdx.BOMFileFormatJSON)
-	e.SetPretty(true)
-	if err := e.EncodeVersion(bom, cdx.SpecVersion1_6); err != nil {
+	if err := cdx.NewBOMEncoder(&b, cdx.BOMFileFormatJSON).SetPretty(true).EncodeVersion(bom, Version); err != nil {
 		return nil, fmt.Errorf("write bill of materials: %w", err)
 	}
 	return b.Bytes(), nil
 }
 
-// serial is an identifier that is the same for the same content (RFC 9562,
-// version 8).
-func serial(content []byte) string {
-	h := sha256.Sum256(content)
+// serial is an identifier that is the same for the same digest (RFC 9562, version
+// 8).
+func serial(h [sha256.Size]byte) string {
 	h[6], h[8] = h[6]&0x0f|0x80, h[8]&0x3f|0x80
 	return fmt.Sprintf("urn:uuid:%x-%x-%x-%x-%x", h[0:4], h[4:6], h[6:8], h[8:10], h[10:16])
 }

@@ -1,8 +1,8 @@
 // Package toolrelease makes what surrounds a release of our own programs: the
-// licences of the Go modules inside, software bills of materials, the bootstrap
-// script with its hashes, and the look at finished binaries. It reads what the
-// release tool built (.goreleaser.yaml); it builds nothing, signs nothing and
-// publishes nothing.
+// licences of the Go modules inside, the wheels, the bootstrap script with its
+// hashes, and the inspection of finished binaries. It reads what the release tool
+// built (.goreleaser.yaml); it builds nothing and publishes nothing. How a release
+// is described and signed is decided by packaging/release: see [Finish].
 package toolrelease
 
 import (

@@ -29,7 +29,13 @@ func TestReleaseOfAnotherUser(t *testing.T) {
 	}
 	otheruser.Give(t, project, filepath.Join(project, "theirs"))
 	otheruser.Shell(t, `ln -s "$2" "$1/link" && : >"$1/theirs/`+SumsName+`"`, project, victim)
-	for name, f := range map[string]func(string) error{"sweep": Sweep, "sums": Sums} {
+	extras := t.TempDir()
+	from := Source{Commit: commit, Tools: write(t, filepath.Join(extras, "go.mod"), "require github.com/goreleaser/goreleaser/v2 v2.15.1\n")}
+	finish := func(dir string) error {
+		_, err := Finish(t.Context(), dir, from, sign.Keys{}, time.Now)
+		return err
+	}
+	for name, f := range map[string]func(string) error{"sweep": Sweep, "finish": finish} {
 		if err := f(filepath.Join(project, "link")); !owned.IsUntrusted(err) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -37,7 +43,12 @@ func TestReleaseOfAnotherUser(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(victim, "kept")); err != nil {
 		t.Error(err)
 	}
-	if _, err := Sign(filepath.Join(project, "theirs"), sign.Keys{}, time.Now); !owned.IsUntrusted(err) {
+	theirs, err := openDir(filepath.Join(project, "theirs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.close()
+	if err := theirs.MaySign(); !owned.IsUntrusted(err) {
 		t.Errorf("sign: %v", err)
 	}
 }

@@ -1,16 +1,13 @@
 package toolrelease
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
+	"context"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
-	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
@@ -33,66 +30,51 @@ var artifact = regexp.MustCompile(`\.(tar\.gz|zip|deb|rpm|whl)$|^bootstrap\.sh$`
 
 var commitID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
-// Provenance writes beside each artifact of a release the statement of where it
-// is from (NAME.intoto.json): the commit, the Go modules that its programs say
-// they were linked from, with their sums, and the tools. A wheel gets its bill of
-// materials too, which the release tool makes for the others.
-func Provenance(dist string, from Source) error {
+// Finish describes what is in the directory of a release as every other release
+// is described (release.Finish): beside each artifact its bill of materials and the
+// statement of where it is from, then SHA256SUMS and its signatures, of which those
+// of earlier runs are removed. It returns the names of the signatures. The digests
+// that the release tool has recorded in SHA256SUMS must still be true.
+func Finish(ctx context.Context, dist string, from Source, k sign.Keys, now func() time.Time) ([]string, error) {
 	if !commitID.MatchString(from.Commit) {
-		return fault.New(fault.Environment, "run make dist in a clone of the repository", "%q is no commit", from.Commit)
-	}
-	archives, err := Archives(dist)
-	if err != nil {
-		return err
-	}
-	licences, err := readModules(from.Modules)
-	if err != nil {
-		return err
+		return nil, fault.New(fault.Environment, "run make dist in a clone of the repository", "%q is no commit", from.Commit)
 	}
 	pinned, err := releaseTool(from.Tools)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	entries, err := os.ReadDir(dist)
+	signers, err := k.Signers(now)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, e := range entries {
-		if !e.Type().IsRegular() || !artifact.MatchString(e.Name()) {
-			continue
-		}
-		path := filepath.Join(dist, e.Name())
-		if strings.HasSuffix(path, ".whl") {
-			if err := Sbom(path, path+".cdx.json", from.Modules); err != nil {
-				return err
-			}
-		}
-		a, goVersion, err := origin(path, licences, from)
-		if err != nil {
-			return fmt.Errorf("describe %s: %w", e.Name(), err)
-		}
-		a.Version = Version(archives)
-		options := release.Options{Tool: a.Version, Builder: from.Builder, Parameters: map[string]string{"goreleaser": pinned}}
-		if goVersion != "" {
-			options.Parameters["go"] = goVersion
-		}
-		text, err := release.Provenance(a, options)
-		if err == nil {
-			err = atomicfile.Write(path+".intoto.json", text, 0o644)
-		}
-		if err != nil {
-			return err
-		}
+	d, err := openDir(dist)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	defer d.close()
+	if err := d.read(from); err != nil {
+		return nil, err
+	}
+	err = release.Finish(ctx, d, release.Options{
+		Time: now(), Tool: d.version, Builder: from.Builder, Parameters: map[string]string{"goreleaser": pinned}, Signers: signers,
+		SBOM: func(a packaging.Artifact) ([]byte, error) { return d.bills[a.Name], nil }, NoIndex: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range signers {
+		names = append(names, SumsName+s.Suffix())
+	}
+	return names, nil
 }
 
-// origin says what an artifact was made from, and with which Go.
-func origin(path string, licences map[Module]string, from Source) (packaging.Artifact, string, error) {
-	a := packaging.Artifact{Name: filepath.Base(path), Kind: "tool", Project: "modwsgi"}
-	var err error
+// origin describes what an artifact was made from, and with which Go; binaries are
+// our programs in it.
+func origin(path string, licences map[Module]string, from Source) (a packaging.Artifact, binaries []Binary, err error) {
+	a = packaging.Artifact{Name: filepath.Base(path), Kind: "tool", Project: "modwsgi"}
 	if a.SHA256, err = digest.File(path); err != nil {
-		return a, "", err
+		return a, nil, err
 	}
 	uri := from.Repository
 	if uri != "" && !strings.HasPrefix(uri, "git+") {
@@ -100,22 +82,20 @@ func origin(path string, licences map[Module]string, from Source) (packaging.Art
 	}
 	a.Components = []packaging.Component{{Kind: packaging.FromSource, Name: "modwsgi", License: "Apache-2.0", Commit: from.Commit, URL: uri}}
 	if strings.HasSuffix(path, ".sh") {
-		return a, "", nil // a text of ours
+		return a, nil, nil // a text of this project
 	}
-	binaries, err := programsOf(path)
-	if err != nil {
-		return a, "", err
+	if binaries, err = programsOf(path); err != nil {
+		return a, nil, err
 	}
 	if len(binaries) == 0 {
-		return a, "", fault.New(fault.Environment, "", "none of our programs is in it")
+		return a, nil, fault.New(fault.Environment, "", "none of our programs is in it")
 	}
-	goVersion := ""
 	for _, b := range binaries {
 		info, err := b.build()
 		if err != nil {
-			return a, "", err
+			return a, nil, err
 		}
-		goVersion = info.GoVersion
+		a.Environment = map[string]string{"go": info.GoVersion}
 		for _, m := range info.Deps {
 			if m.Replace != nil {
 				m = m.Replace
@@ -126,7 +106,7 @@ func origin(path string, licences map[Module]string, from Source) (packaging.Art
 			})
 		}
 	}
-	return a, goVersion, nil
+	return a, binaries, nil
 }
 
 var toolLine = regexp.MustCompile(`(?m)^\s*(?:require\s+)?(github\.com/goreleaser/goreleaser/v2 v\S+)`)
@@ -142,42 +122,6 @@ func releaseTool(file string) (string, error) {
 		return "", fault.New(fault.Environment, "", "%s does not pin the release tool", file)
 	}
 	return string(m[1]), nil
-}
-
-// Sign writes a signature of SHA256SUMS with each key, and removes those of
-// earlier runs. It returns the names of what it wrote.
-func Sign(dist string, k sign.Keys, now func() time.Time) ([]string, error) {
-	// What is signed is vouched for: nobody else may have written it.
-	dir, err := owned.OpenDir(dist)
-	if err != nil {
-		return nil, fault.New(fault.Environment, fault.HintOr(err, "make dist makes it"), "sign the release: %w", err)
-	}
-	defer func() { _ = dir.Close() }()
-	data, err := dir.ReadFile(SumsName, maxSums)
-	if err != nil {
-		return nil, fault.New(fault.Environment, fault.HintOr(err, "make dist makes it"), "read sums: %w", err)
-	}
-	signers, err := k.Signers(now)
-	if err != nil {
-		return nil, err
-	}
-	for _, suffix := range sign.Suffixes {
-		if err := dir.Remove(SumsName + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	var names []string
-	for _, s := range signers {
-		text, err := s.Sign(SumsName, data, now())
-		if err != nil {
-			return nil, err
-		}
-		if err := dir.WriteFile(SumsName+s.Suffix(), text, 0o644); err != nil {
-			return nil, err
-		}
-		names = append(names, SumsName+s.Suffix())
-	}
-	return names, nil
 }
 
 // Sweep removes from dist what is not part of the release: the release tool's

@@ -43,6 +43,7 @@ func realDist(t *testing.T) (string, Source) {
 	}
 	write(t, filepath.Join(dir, "modwsgi_1.2.3_amd64.deb"), "deb")
 	write(t, filepath.Join(dir, "bootstrap.sh"), "#!/bin/sh\n")
+	write(t, filepath.Join(dir, SumsName), "")
 	write(t, filepath.Join(dir, "metadata.json"), "{}")
 	write(t, filepath.Join(dir, "modwsgi_linux_amd64_v1", "modwsgi"), "program")
 	extras := t.TempDir()
@@ -55,7 +56,7 @@ func realDist(t *testing.T) (string, Source) {
 
 func TestProvenance(t *testing.T) {
 	dir, from := realDist(t)
-	if err := Provenance(dir, from); err != nil {
+	if _, err := Finish(t.Context(), dir, from, sign.Keys{}, time.Now); err != nil {
 		t.Fatal(err)
 	}
 	for name, modules := range map[string]bool{
@@ -108,21 +109,21 @@ func TestProvenance(t *testing.T) {
 	}
 	for _, bad := range []string{"", "HEAD", "0123456", commit + "; rm -rf /"} {
 		from.Commit = bad
-		if err := Provenance(dir, from); err == nil {
+		if _, err := Finish(t.Context(), dir, from, sign.Keys{}, time.Now); err == nil {
 			t.Errorf("%q was taken as a commit", bad)
 		}
 	}
 }
 
 func TestSignAndSweep(t *testing.T) {
-	dir, _ := realDist(t)
-	if _, err := Sign(dir, sign.Keys{}, time.Now); err == nil {
+	dir, from := realDist(t)
+	if err := os.Remove(filepath.Join(dir, SumsName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Finish(t.Context(), dir, from, sign.Keys{}, time.Now); err == nil {
 		t.Error("signed without sums")
 	}
 	write(t, filepath.Join(dir, SumsName), "")
-	if err := Sums(dir); err != nil {
-		t.Fatal(err)
-	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -136,12 +137,12 @@ func TestSignAndSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, SumsName+".minisig"), "of an earlier run")
-	names, err := Sign(dir, sign.Keys{ECDSA: file}, time.Now)
+	names, err := Finish(t.Context(), dir, from, sign.Keys{ECDSA: file}, time.Now)
 	if err != nil || !slices.Equal(names, []string{SumsName + ".sig"}) {
 		t.Fatalf("%v, %v", names, err)
 	}
 	before, _ := os.ReadFile(filepath.Join(dir, SumsName+".sig"))
-	if _, err := Sign(dir, sign.Keys{ECDSA: file + "x"}, time.Now); err == nil {
+	if _, err := Finish(t.Context(), dir, from, sign.Keys{ECDSA: file + "x"}, time.Now); err == nil {
 		t.Error("signed with a key that is not there")
 	}
 	if after, _ := os.ReadFile(filepath.Join(dir, SumsName+".sig")); string(after) != string(before) {

@@ -19,13 +19,13 @@ import (
 	"slices"
 	"strings"
 
-	cyclonedx "github.com/CycloneDX/cyclonedx-go"
-
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/filetree"
 	"modwsgi/internal/version"
+	"modwsgi/packaging"
+	"modwsgi/packaging/sbom"
 )
 
 // Binary is one of our programs in an archive.
@@ -138,11 +138,9 @@ func programsOf(artifact string) ([]Binary, error) {
 	return Binaries(archive)
 }
 
-// Sbom writes the CycloneDX bill of materials of an artifact of a release: our
-// programs with their hashes, and the Go modules that the programs themselves
-// say they were linked from. The list of Notices gives the licences. The
-// document has no date and a serial number made from the artifact, so that it is
-// the same when made again.
+// Sbom writes the bill of materials of an artifact of a release (sbom.Programs):
+// our programs with their hashes, and the Go modules that they were linked from, as
+// recorded in them. The list of Notices gives the licences.
 func Sbom(artifact, document, modules string) error {
 	binaries, err := programsOf(artifact)
 	if err != nil {
@@ -152,72 +150,37 @@ func Sbom(artifact, document, modules string) error {
 	if err != nil {
 		return err
 	}
-	bom, err := describe(filepath.Base(artifact), sum, binaries, modules)
+	licences, err := readModules(modules)
+	if err != nil {
+		return err
+	}
+	data, err := bill(filepath.Base(artifact), sum, binaries, licences)
 	if err != nil {
 		return fmt.Errorf("describe %s: %w", filepath.Base(artifact), err)
 	}
-	var b bytes.Buffer
-	e := cyclonedx.NewBOMEncoder(&b, cyclonedx.BOMFileFormatJSON).SetPretty(true).SetEscapeHTML(false)
-	if err := e.EncodeVersion(bom, cyclonedx.SpecVersion1_5); err != nil {
-		return err
-	}
-	return atomicfile.Write(document, b.Bytes(), 0o644)
+	return atomicfile.Write(document, data, 0o644)
 }
 
-// describe makes the document.
-func describe(name, sum string, binaries []Binary, modules string) (*cyclonedx.BOM, error) {
+// bill returns the bill of materials of a file with these programs.
+func bill(name, sum string, binaries []Binary, licences map[Module]string) ([]byte, error) {
 	if len(binaries) == 0 {
 		return nil, fault.New(fault.Environment, "", "none of our programs is in it")
 	}
-	licences, err := readModules(modules)
-	if err != nil {
-		return nil, err
-	}
-	sha := func(hex string) *[]cyclonedx.Hash {
-		return &[]cyclonedx.Hash{{Algorithm: cyclonedx.HashAlgoSHA256, Value: hex}}
-	}
-	bom := cyclonedx.NewBOM()
-	bom.SerialNumber = serial(sum)
-	main := cyclonedx.Component{
-		BOMRef: name, Type: cyclonedx.ComponentTypeFile, Name: name, Version: version.Release, Hashes: sha(sum),
-		Licenses: &cyclonedx.Licenses{{Expression: "Apache-2.0"}},
-	}
-	bom.Metadata = &cyclonedx.Metadata{
-		Component: &main,
-		Tools:     &cyclonedx.ToolsChoice{Components: &[]cyclonedx.Component{{Type: cyclonedx.ComponentTypeApplication, Name: "modwsgi-release", Version: version.Release}}},
-	}
-	var components []cyclonedx.Component
-	var dependencies []cyclonedx.Dependency
-	var programs []string
+	var programs []sbom.Program
 	for _, b := range binaries {
-		components = append(components, cyclonedx.Component{
-			BOMRef: "program:" + b.Name, Type: cyclonedx.ComponentTypeApplication, Name: b.Name, Version: version.Release, Hashes: sha(b.SHA256),
-			Licenses: &cyclonedx.Licenses{{Expression: "Apache-2.0"}},
-		})
-		programs = append(programs, "program:"+b.Name)
 		linked, err := modulesIn(b)
 		if err != nil {
 			return nil, err
 		}
-		var refs []string
+		p := sbom.Program{Name: b.Name, SHA256: b.SHA256}
 		for _, m := range linked {
-			ref := "pkg:golang/" + m.Path + "@" + m.Version
-			refs = append(refs, ref)
-			if slices.ContainsFunc(components, func(c cyclonedx.Component) bool { return c.BOMRef == ref }) {
-				continue
-			}
-			c := cyclonedx.Component{BOMRef: ref, Type: cyclonedx.ComponentTypeLibrary, Name: m.Path, Version: m.Version, PackageURL: ref}
-			if l := licences[Module{Path: m.Path, Version: m.Version}]; l != "" {
-				c.Licenses = &cyclonedx.Licenses{{Expression: l}}
-			}
-			components = append(components, c)
+			p.Modules = append(p.Modules, packaging.Component{
+				Kind: packaging.FromModules, Name: m.Path, Version: m.Version, PURL: "pkg:golang/" + m.Path + "@" + m.Version, License: licences[m],
+			})
 		}
-		dependencies = append(dependencies, cyclonedx.Dependency{Ref: "program:" + b.Name, Dependencies: &refs})
+		programs = append(programs, p)
 	}
-	dependencies = append(dependencies, cyclonedx.Dependency{Ref: name, Dependencies: &programs})
-	slices.SortFunc(components, func(a, b cyclonedx.Component) int { return strings.Compare(a.BOMRef, b.BOMRef) })
-	bom.Components, bom.Dependencies = &components, &dependencies
-	return bom, nil
+	return sbom.Programs(name, sum, version.Release, programs)
 }
 
 // build is what the go command noted in a program of how it was built.
@@ -257,15 +220,4 @@ func readModules(file string) (map[Module]string, error) {
 		out[Module{Path: m.Path, Version: m.Version}] = m.License
 	}
 	return out, nil
-}
-
-// serial makes a UUID (version 8, RFC 9562) from a digest.
-func serial(sum string) string {
-	raw, err := hex.DecodeString(sum)
-	if err != nil || len(raw) < 16 {
-		raw = make([]byte, 16)
-	}
-	raw = slices.Clone(raw[:16])
-	raw[6], raw[8] = raw[6]&0x0f|0x80, raw[8]&0x3f|0x80
-	return fmt.Sprintf("urn:uuid:%x-%x-%x-%x-%x", raw[:4], raw[4:6], raw[6:8], raw[8:10], raw[10:])
 }

@@ -3,11 +3,14 @@ package toolrelease
 import (
 	"bytes"
 	"compress/gzip"
-	"fmt"
+	"errors"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"modwsgi/internal/atomicfile"
@@ -20,35 +23,24 @@ import (
 // SumsName is the file with the digests of everything in a release.
 const SumsName = release.SumsName
 
-// released says which files of the release tool's directory are a release; the
-// others are its notes.
-var released = regexp.MustCompile(`\.(tar\.gz|zip|deb|rpm|whl|cdx\.json|intoto\.json)$|^bootstrap\.sh$`)
-
 // ours is what we make after the release tool: an earlier run's sum of it is old.
 var ours = regexp.MustCompile(`\.whl(\.cdx\.json)?$|\.intoto\.json$|^bootstrap\.sh$`)
 
-// Sums writes dist/SHA256SUMS anew: the release tool's has neither the wheels nor
-// the bootstrap script. A digest that it already lists must still be true.
-func Sums(dist string) error {
-	dir, err := owned.OutputDir(dist)
-	if err != nil {
-		return fault.New(fault.Environment, fault.HintOr(err, "make dist makes it"), "sum up the release: %w", err)
-	}
-	defer func() { _ = dir.Close() }()
-	entries, err := dir.Entries() // sorted by name
-	if err != nil {
-		return err
-	}
+// checkSums compares the files of a release with the digests that the release tool
+// has recorded. Those of files that are made later are not compared.
+func checkSums(dir *owned.Dir) error {
 	before, err := readSums(dir)
 	if err != nil {
 		return err
 	}
-	var text strings.Builder
-	for _, e := range entries {
-		if !e.Type().IsRegular() || !released.MatchString(e.Name()) {
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if ours.MatchString(name) {
 			continue
 		}
-		f, err := dir.OpenAny(e.Name())
+		f, err := dir.OpenAny(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -57,12 +49,11 @@ func Sums(dist string) error {
 		if err != nil {
 			return err
 		}
-		if old, there := before[e.Name()]; there && old != sum && !ours.MatchString(e.Name()) {
-			return fault.New(fault.Environment, "run make dist again", "%s is not as the release tool made it", e.Name())
+		if sum != before[name] {
+			return fault.New(fault.Environment, "run make dist again", "%s is not as the release tool made it", name)
 		}
-		fmt.Fprintf(&text, "%s  %s\n", sum, e.Name())
 	}
-	return dir.WriteFile(SumsName, []byte(text.String()), 0o644)
+	return nil
 }
 
 // maxSums is the size in bytes of the largest file of sums that is read.

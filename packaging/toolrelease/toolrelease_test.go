@@ -14,6 +14,7 @@ import (
 
 	"modwsgi/internal/owned"
 	"modwsgi/internal/version"
+	"modwsgi/packaging/sign"
 )
 
 func write(t *testing.T, path, text string) string {
@@ -147,21 +148,25 @@ func TestMachineRefusesOtherFormats(t *testing.T) {
 }
 
 func TestSums(t *testing.T) {
-	dir := dist(t)
-	write(t, filepath.Join(dir, "metadata.json"), "{}")
-	write(t, filepath.Join(dir, "x.whl"), "wheel")
-	const sumOfWheel = "0000000000000000000000000000000000000000000000000000000000000000  x.whl\n" // of an earlier run: replaced
+	dir, from := realDist(t)
+	finish := func() error {
+		_, err := Finish(t.Context(), dir, from, sign.Keys{}, time.Now)
+		return err
+	}
+	const wheel = "modwsgi-1.2.3-py3-none-win_amd64.whl"
+	sumOfWheel := strings.Repeat("0", 64) + "  " + wheel + "\n" // of an earlier run: replaced
 	write(t, filepath.Join(dir, SumsName), sumOfWheel)
-	if err := Sums(dir); err != nil {
+	if err := finish(); err != nil {
 		t.Fatal(err)
 	}
 	sums, err := sumsIn(t, dir)
-	if err != nil || len(sums) != 7 || sums["metadata.json"] != "" {
+	// Archives, the wheel, the package, and the script, which has no bill of materials.
+	if want := 3*(len(Platforms)+2) + 2; err != nil || len(sums) != want || sums["metadata.json"] != "" || strings.HasPrefix(sums[wheel], "0000") {
 		t.Errorf("%v %v", sums, err)
 	}
 	before, _ := os.ReadFile(filepath.Join(dir, SumsName))
 	archive(t, filepath.Join(dir, "modwsgi_1.2.3_linux_amd64.tar.gz"), map[string][]byte{"evil": nil})
-	if err := Sums(dir); err == nil || !strings.Contains(err.Error(), "modwsgi_1.2.3_linux_amd64.tar.gz is not as") {
+	if err := finish(); err == nil || !strings.Contains(err.Error(), "modwsgi_1.2.3_linux_amd64.tar.gz is not as") {
 		t.Errorf("a changed archive: %v", err)
 	}
 	if after, _ := os.ReadFile(filepath.Join(dir, SumsName)); !bytes.Equal(before, after) {

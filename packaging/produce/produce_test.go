@@ -1,0 +1,202 @@
+package produce
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"modwsgi/packaging"
+	"modwsgi/packaging/matrix"
+)
+
+// TestFormats holds every entry of the table to what the front ends rely on.
+func TestFormats(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range Formats() {
+		t.Run(f.Name, func(t *testing.T) {
+			if seen[f.Name] || f.Write == nil {
+				t.Errorf("repeated, or without Write")
+			}
+			seen[f.Name] = true
+			if f.Command.Use == "" && len(f.Targets) == 0 {
+				t.Error("neither a command nor a release.toml makes it")
+			}
+			if c := f.Command; c.Use != "" && (c.Next == nil || c.Short == "" || c.Long == "" || c.Example == "") {
+				t.Error("its command lacks a text")
+			}
+			keys := map[string]bool{}
+			for _, o := range f.Options {
+				if keys[o.Name] || strings.ContainsAny(o.Name, "- ") {
+					t.Errorf("option %q is repeated or no key", o.Name)
+				}
+				keys[o.Name] = true
+				if o.FlagOnly && o.Help == "" {
+					t.Errorf("nothing can set %s", o.Name)
+				}
+				if !fits(o) {
+					t.Errorf("the default of %s is %T, and its kind %q", o.Name, o.Default, o.Kind)
+				}
+				if o.Check != nil && o.Default != nil && o.Check(o.Default) != nil {
+					t.Errorf("the default of %s is refused", o.Name)
+				}
+			}
+		})
+	}
+}
+
+// fits reports whether a default is of the option's kind.
+func fits(o Option) bool {
+	switch o.Default.(type) {
+	case nil:
+		return true
+	case string:
+		return o.Kind == matrix.Text
+	case int:
+		return o.Kind == matrix.Number
+	case bool:
+		return o.Kind == matrix.Flag
+	}
+	return o.Kind == matrix.Strings
+}
+
+// fake is an order of jobs that need no tree.
+type fake struct {
+	all       []job
+	stageErr  error
+	keepGoing bool
+	failures  []Failure
+	closed    int
+}
+
+func (o *fake) ready(context.Context, *line) error { return nil }
+func (o *fake) stage(context.Context, *line) error { return o.stageErr }
+func (o *fake) jobs(*line) ([]job, error)          { return o.all, nil }
+func (o *fake) step() string                       { return "package" }
+func (o *fake) failed() []Failure                  { return o.failures }
+func (o *fake) parameters(*line) map[string]string { return nil }
+func (o *fake) complete(r *Result)                 { r.Facts["complete"] = "yes" }
+func (o *fake) close()                             { o.closed++ }
+func (o *fake) fail(_ context.Context, part string, err error) error {
+	if !o.keepGoing {
+		return err
+	}
+	o.failures = append(o.failures, Failure{part, err.Error(), err})
+	return nil
+}
+
+// writes is a job that writes a file and something beside it.
+func writes(part, name, text string) job {
+	return job{part: part, write: func(_ context.Context, d *packaging.Dist) ([]string, error) {
+		if err := d.Put(name, strings.NewReader(text)); err != nil {
+			return nil, err
+		}
+		if err := d.Add(&packaging.Artifact{Name: name, Kind: "test", Project: "p", Version: "1", Sidecars: []string{name + ".metadata"}}); err != nil {
+			return nil, err
+		}
+		return nil, d.Meta(name+".metadata", []byte(part))
+	}}
+}
+
+func fails(part string) job {
+	return job{part: part, write: func(context.Context, *packaging.Dist) ([]string, error) { return nil, errors.New(part + " is broken") }}
+}
+
+func TestPipeline(t *testing.T) {
+	described := func(names ...string) []string {
+		all := []string{packaging.IndexName, "SHA256SUMS"}
+		for _, n := range names {
+			all = append(all, n, n+".metadata", n+".cdx.json", n+".intoto.json")
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		order fake
+		want  []string // files
+		made  []string // parts, in their order
+		err   string
+	}{
+		"all appear in the order of the jobs": {
+			order: fake{all: []job{writes("second", "b", "2"), writes("first", "a", "1")}}, want: described("a", "b"), made: []string{"second", "first"},
+		},
+		"one failure leaves nothing":    {order: fake{all: []job{writes("good", "a", "1"), fails("bad")}}, err: "bad is broken"},
+		"a tree that is not built":      {order: fake{all: []job{writes("good", "a", "1")}, stageErr: errors.New("no tree")}, err: "no tree"},
+		"keep going publishes the rest": {order: fake{all: []job{fails("bad"), writes("good", "a", "1")}, keepGoing: true}, want: described("a"), made: []string{"good"}},
+		"keep going with nothing left":  {order: fake{all: []job{fails("bad")}, keepGoing: true}, err: "bad is broken"},
+		"the same file twice is one":    {order: fake{all: []job{writes("x", "a", "1"), writes("y", "a", "1")}}, want: described("a"), made: []string{"x"}},
+		"two contents under one name":   {order: fake{all: []job{writes("x", "a", "1"), writes("y", "a", "2")}}, err: "a is made twice, with different contents: x, and y"},
+		"two contents, and keep going":  {order: fake{all: []job{writes("x", "a", "1"), writes("y", "a", "2")}, keepGoing: true}, want: described("a"), made: []string{"x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "dist")
+			r, err := carryOut(t.Context(), &Settings{Out: out, Now: time.Now}, &c.order)
+			if c.order.closed != 1 {
+				t.Errorf("closed %d times", c.order.closed)
+			}
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Errorf("%v", err)
+				}
+				if _, err := os.Lstat(out); err == nil {
+					t.Error("the output directory was left behind")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var made []string
+			for _, m := range r.Artifacts {
+				made = append(made, m.Cell)
+				if len(m.Sidecars) != 3 {
+					t.Errorf("%s: the result lacks what was written beside it: %q", m.Name, m.Sidecars)
+				}
+			}
+			if !slices.Equal(made, c.made) || r.Facts["complete"] != "yes" || (r.Err() != nil) != (len(c.order.failures) > 0) {
+				t.Errorf("made %q, %v", made, r)
+			}
+			var got []string
+			entries, err := os.ReadDir(out)
+			for _, e := range entries {
+				if !strings.HasPrefix(e.Name(), ".") && !e.IsDir() && !strings.HasSuffix(e.Name(), ".lock") {
+					got = append(got, e.Name())
+				}
+			}
+			slices.Sort(c.want)
+			slices.Sort(got)
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%q, and not %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestValuesOfBothFrontEnds: a flag and a key of a release.toml give a format the
+// same values.
+func TestValuesOfBothFrontEnds(t *testing.T) {
+	f := imageFormat()
+	abs := func(p string) string { return filepath.Join("/base", p) }
+	flags := f.complete(Values{"app": "src", "port": 8080, "args": []string{"--processes", "4"}, "bundle": "auto"}, abs)
+	file := f.complete(Values{"app": "src", "port": int64(8080), "args": []any{"--processes", "4"}}, abs)
+	for _, v := range []Values{flags, file} {
+		if v.Text("app") != "/base/src" || v.Number("port") != 8080 || !slices.Equal(v.List("args"), []string{"--processes", "4"}) ||
+			v.Text("base") != "scratch" || v.Text("user") != nobody || !v.Flag("packages") || v.Text("bundle") != "" {
+			t.Errorf("%v", v)
+		}
+	}
+	for value, want := range map[string]string{"x": "--media-types \"x\" is not known", "oci": "", "docker": ""} {
+		err := f.check(Values{"media_types": value})
+		if text := ""; err != nil {
+			text = err.Error()
+			if text != want {
+				t.Errorf("%q: %s", value, text)
+			}
+		} else if want != "" {
+			t.Errorf("%q was accepted", value)
+		}
+	}
+}
