@@ -1,3 +1,5 @@
+//go:build unix
+
 package scripttest
 
 import (
@@ -40,8 +42,8 @@ printf '#!/bin/sh\n' >"$out"
 }
 
 // fakeInstall puts into an environment of fake-python, of Python 3.11.2, what
-// modwsgi install places: an httpd, the module with its receipt, and the launcher,
-// which is the real one in tests of that program.
+// modwsgi install places: an httpd, the module with its receipt, and the launcher. In
+// tests of the launcher that is the real one, and the httpd is the fake that runs.
 func fakeInstall(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 || len(args) > 2 {
 		ts.Fatalf("usage: fake-install DIR [VERSION]")
@@ -74,8 +76,10 @@ func fakeInstall(ts *testscript.TestScript, neg bool, args []string) {
 	if real["mod_wsgi-express"] != nil {
 		own, err := os.Executable()
 		ts.Check(err)
-		ts.Check(os.Remove(launcher))
-		ts.Check(hardLink(own, launcher))
+		for _, name := range []string{launcher, filepath.Join(site, "mod_wsgi_packages", "httpd", "bin", "httpd")} {
+			ts.Check(os.Remove(name))
+			ts.Check(hardLink(own, name))
+		}
 	}
 	fakeDist(ts, site, "mod_wsgi", version, filepath.Join(site, "mod_wsgi"), launcher)
 	fakeDist(ts, site, "mod_wsgi_httpd", "2.4.68", filepath.Join(site, "mod_wsgi_packages"))

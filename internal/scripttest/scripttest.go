@@ -1,11 +1,17 @@
+//go:build unix
+
 // Package scripttest runs scripts of the command line (testdata/script/*.txtar,
 // github.com/rogpeppe/go-internal/testscript) with the real commands and the tools
 // that a script brings along: no compiler, no Python, no httpd, no network. It is
 // imported by tests only.
 //
-// Besides the commands of testscript, scripts have:
+// In the environment are PROGRAM, the path of the program under test, PORT, a free port,
+// and ACCOUNT, the name of an account that may serve.
+//
+// Commands:
 //
 //	exits CODE PROGRAM ARGUMENTS...     run it, and expect this exit code
+//	eventually CODE PROGRAM ARGUMENTS...  the same, again and again for a minute at most
 //	json [EVENT:] PATH [VALUE]          what standard output has as JSON, see [json]
 //	fake-python DIR [VERSION] [WITHOUT] a Python environment, see [fakePython]
 //	fake-httpd DIR [VERSION]            an httpd, see [fakeHTTPD]
@@ -19,13 +25,17 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"modwsgi/internal/freeport"
 )
 
 var update = flag.Bool("update-scripts", false, "write what programs print into the files that scripts compare it with")
@@ -34,10 +44,13 @@ var update = flag.Bool("update-scripts", false, "write what programs print into 
 var real map[string]func()
 
 // Main runs the tests of a package whose scripts call programs. The test's own
-// program is also the programs, and the fake interpreter.
+// program is also the programs, the fake interpreter and the fake httpd.
 func Main(m *testing.M, programs map[string]func()) {
-	if isInterpreter(os.Args[0]) {
-		os.Exit(interpret(os.Args[0], os.Args[1:], os.Stdout, os.Stderr))
+	switch called := os.Args[0]; {
+	case isInterpreter(called):
+		os.Exit(interpret(called, os.Args[1:], os.Stdout, os.Stderr))
+	case strings.HasPrefix(filepath.Base(called), "httpd"): // the launcher names it "httpd (mod_wsgi-express)"
+		os.Exit(serve(os.Args[1:], os.Stderr))
 	}
 	real = programs
 	testscript.Main(m, programs)
@@ -58,13 +71,30 @@ func Run(t *testing.T, dir string) {
 			e.Setenv("HOME", e.WorkDir+"/home")
 			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/cache")
 			e.Setenv("LANG", "C.UTF-8")
+			if len(real) == 1 {
+				for name := range real {
+					e.Setenv("PROGRAM", filepath.Join(programs, name))
+				}
+			}
+			e.Setenv("PORT", strconv.Itoa(freeport.Get(t)))
+			account, err := user.Current()
+			if err != nil {
+				return err
+			}
+			e.Setenv("ACCOUNT", account.Username)
+			if os.Geteuid() == 0 { // who serves must be able to reach the files, and is not root
+				e.Setenv("ACCOUNT", "nobody")
+				if err := os.Chmod(filepath.Dir(e.WorkDir), 0o755); err != nil {
+					return err
+				}
+			}
 			for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
 				e.Setenv(name, "http://127.0.0.1:9") // nobody answers there: no script reaches the network
 			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "json": jsonCommand, "fake-python": fakePython, "fake-httpd": fakeHTTPD, "fake-cc": fakeCC, "fake-install": fakeInstall,
+			"exits": exits, "eventually": eventually, "json": jsonCommand, "fake-python": fakePython, "fake-httpd": fakeHTTPD, "fake-cc": fakeCC, "fake-install": fakeInstall,
 		},
 	})
 }
@@ -74,17 +104,36 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE PROGRAM ARGUMENTS...")
 	}
-	code := 0
-	err := ts.Exec(args[1], args[2:]...)
+	if code := run(ts, args[1:]); code != args[0] {
+		ts.Fatalf("exit code %s, not %s", code, args[0])
+	}
+}
+
+// eventually waits for what a program in the background brings about.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually CODE PROGRAM ARGUMENTS...")
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		code := run(ts, args[1:])
+		if code == args[0] {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("exit code still %s, not %s", code, args[0])
+		}
+	}
+}
+
+// run returns the exit code of a program.
+func run(ts *testscript.TestScript, argv []string) string {
+	err := ts.Exec(argv[0], argv[1:]...)
 	var ended *exec.ExitError
 	if errors.As(err, &ended) {
-		code = ended.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("%v", err)
+		return strconv.Itoa(ended.ExitCode())
 	}
-	if want, err := strconv.Atoi(args[0]); err != nil || code != want {
-		ts.Fatalf("exit code %d, not %s", code, args[0])
-	}
+	ts.Check(err)
+	return "0"
 }
 
 // Covered reports each command of a program that has no script of its own, named
