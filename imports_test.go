@@ -70,11 +70,12 @@ var edges = []struct {
 	{"internal/buildstore", []string{"internal/buildcache", "internal/buildcache/remote", "internal/cachedir", "internal/event", "internal/fault", "internal/flock", "internal/owned", "internal/run", "internal/timeline"}},
 	{"internal/prove", []string{"internal/elf", "internal/event", "internal/fault", "internal/filetree", "internal/owned", "internal/quote", "internal/run", "internal/scratch", "internal/timeline"}},
 	{"internal/pages", nil}, // for tests of the documentation
+	{"internal/scripttest", []string{"internal/elf/elftest", "internal/freeport"}},
 }
 
 // outside says who alone may import certain packages that are not ours.
 var outside = map[string][]string{
-	"os/exec": {"internal/run", "express", "internal/otheruser"}, // the launcher lends its terminal to httpd; the last is for tests
+	"os/exec": {"internal/run", "express", "internal/otheruser", "internal/scripttest"}, // the launcher lends its terminal to httpd; the last two are for tests
 	"net/http": {
 		"internal/httpc", "internal/registry", "internal/fetch", // the clients
 		"packaging/oci",  // status codes

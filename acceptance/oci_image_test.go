@@ -35,6 +35,7 @@ import shopping
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/slow":
+        open("/tmp/slow", "w").close()
         time.sleep(1.5)
     if path == "/sick":
         open("/tmp/sick", "w").close()
@@ -234,7 +235,10 @@ func (k *container) drains(t *testing.T) {
 		}
 		done <- err
 	}()
-	time.Sleep(500 * time.Millisecond) // so that it is under way
+	eventually(t, "the request is under way", func() bool {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d/root/tmp/slow", k.first()))
+		return err == nil
+	})
 	if code := k.stop(); code != 0 {
 		t.Errorf("it ends with %d\n%s", code, k.out)
 	}

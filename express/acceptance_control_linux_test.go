@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -16,7 +17,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"modwsgi/internal/freeport"
 	"modwsgi/internal/otheruser"
@@ -213,6 +213,22 @@ func TestDirectoriesOfTheApplication(t *testing.T) {
 	}
 }
 
+// handles reports whether a process has a handler for a signal (proc(5), SigCgt).
+func handles(t *testing.T, pid int, signal syscall.Signal) bool {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, mask, _ := strings.Cut(string(status), "\nSigCgt:")
+	mask, _, _ = strings.Cut(mask, "\n")
+	caught, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return caught&(1<<(signal-1)) != 0
+}
+
 // TestDebugModeIsControlled: httpd as a single process runs as the application's
 // account, and is known all the same.
 func TestDebugModeIsControlled(t *testing.T) {
@@ -221,7 +237,8 @@ func TestDebugModeIsControlled(t *testing.T) {
 	dir := workDir(t, "")
 	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--debug-mode")
 	eventually(t, "its pid file", func() bool { return s.pid() > 0 })
-	time.Sleep(100 * time.Millisecond) // the pid file is there before httpd handles signals, and nothing shows when it does
+	// The pid file is there before httpd handles signals.
+	eventually(t, "it handles SIGTERM", func() bool { return handles(t, s.pid(), syscall.SIGTERM) })
 	s.manage(0, "is running (process "+strconv.Itoa(s.pid())+")", "status")
 	s.manage(0, "has stopped", "stop")
 	<-s.done

@@ -84,7 +84,7 @@ func readSDKs(a *app, pythons, given []string) (map[string]string, error) {
 // module is the group of commands about the module alone.
 func (a *app) module() *cobra.Command {
 	c := &cobra.Command{
-		Use: "module", Short: "Build the module alone, for another system", Args: noArgs,
+		Use: "module", Short: "Build the module alone, for another system", Args: onlyCommands,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.moduleBuild())
