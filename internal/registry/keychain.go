@@ -22,6 +22,13 @@ import (
 // Login names variables with a user and a password for every registry.
 type Login struct{ User, Password string }
 
+func (l Login) hint() string {
+	if l.User == "" {
+		return ""
+	}
+	return ", or set " + l.User + " and " + l.Password
+}
+
 // Keychain finds credentials once per repository: in the caller's own variables,
 // otherwise where docker and podman keep them. It is go-containerregistry's interface
 // with the caller's environment, where authn.DefaultKeychain has the process's, and

@@ -42,7 +42,7 @@ func (c *Client) Repository(address string, clear bool) (*Repository, error) {
 	host, path, ok := strings.Cut(strings.TrimRight(address, "/"), "/")
 	switch {
 	case strings.Contains(host, "@"):
-		return nil, errors.New("credentials do not belong into the address: log in with docker login or podman login, or set MODWSGI_CACHE_USERNAME and MODWSGI_CACHE_PASSWORD")
+		return nil, errors.New("credentials do not belong into the address: log in with docker login or podman login" + c.o.Login.hint())
 	case !hostForm.MatchString(host):
 		return nil, fmt.Errorf("%q is no host", host)
 	case !ok || len(path) > 255 || !repoForm.MatchString(path):
