@@ -38,7 +38,7 @@ var edges = []struct {
 	{"express/option", []string{"internal/fault", "internal/quote"}},
 	{"express/host", []string{"internal/fault", "internal/run", "internal/owned", "internal/distro"}},
 	{"express/conf", nil},
-	{"express/config", []string{"express/option", "express/host", "express/conf", "internal/fault"}},
+	{"express/config", []string{"express/option", "express/host", "express/conf", "internal/fault", "internal/owned", "internal/quote", "internal/run"}},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},

@@ -261,8 +261,8 @@ func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
 			{i.in.home, "the Python environment", false},
 			{i.in.stdlib, "Python's standard library", true},
 			{i.in.site, "the installed packages", true},
-			{i.work, "the working directory (--working-directory)", false},
-			{i.fromLaunch(s[1]), "the script of the service " + s[0], true},
+			{i.Work, "the working directory (--working-directory)", false},
+			{i.FromLaunch(s[1]), "the script of the service " + s[0], true},
 		}); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package express
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"strconv"
 
@@ -39,20 +38,4 @@ func checkPort(host string, port int, option option.Ref) error {
 		err = op.Err // without the address, which is named already
 	}
 	return fault.New(fault.Environment, "check --host and "+option.Flag(), "listen on %s: %w", shown, err)
-}
-
-// listenAddress is the argument of httpd's Listen directive.
-func listenAddress(host string, port int) string {
-	if host == "" {
-		return strconv.Itoa(port)
-	}
-	return net.JoinHostPort(unbracket(host), strconv.Itoa(port))
-}
-
-// groupName is HOST:PORT, with localhost for all addresses.
-func groupName(host string, port int) string {
-	if host == "" {
-		host = "localhost"
-	}
-	return fmt.Sprintf("%s:%d", unbracket(host), port)
 }

@@ -1,4 +1,4 @@
-package express
+package config
 
 import (
 	"os"
@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"modwsgi/express/config"
+	"modwsgi/express/option"
+	"modwsgi/internal/fault"
 )
 
 // tsv reads a table of the specification by its column names.
 func tsv(t *testing.T, name string) []map[string]string {
 	t.Helper()
-	data, err := os.ReadFile("testdata/" + name)
+	data, err := os.ReadFile("../testdata/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,9 +31,35 @@ func tsv(t *testing.T, name string) []map[string]string {
 	return rows
 }
 
+// parseLine parses a command line of start-server.
+func parseLine(words ...string) (*Server, error) {
+	line, err := parse(words...)
+	return &Server{Values: line.Values, Positional: line.Positional}, err
+}
+
+func parse(words ...string) (*option.Line, error) {
+	return option.Parse("mod_wsgi-express", &option.Command{Name: "start-server", Arguments: 1, Table: Table()}, words)
+}
+
+// anyValue is a command line that gives an option some valid value.
+func anyValue(t *testing.T, o *option.Option) *Server {
+	t.Helper()
+	for _, value := range append([]string{o.Default, "1", "9000", "70000", "a", "/a", "10.0.0.1", "unix:/a", "+A"}, o.Words...) {
+		args := []string{o.Flag()}
+		for range o.Values {
+			args = append(args, value)
+		}
+		if line, err := option.Parse("mod_wsgi-express", &option.Command{Table: Table()}, args); err == nil {
+			return &Server{Values: line.Values}
+		}
+	}
+	t.Fatalf("no value for %s", o)
+	return nil
+}
+
 // TestTableFollowsTheSpecification compares each row with testdata/options.tsv.
 func TestTableFollowsTheSpecification(t *testing.T) {
-	table := config.Table()
+	table := Table()
 	spec := map[string]bool{}
 	for _, row := range tsv(t, "options.tsv") {
 		name := strings.TrimPrefix(row["option"], "--")
@@ -57,11 +84,11 @@ func TestTableFollowsTheSpecification(t *testing.T) {
 		if o.Repeatable != (row["repeatable"] == "yes") {
 			t.Errorf("--%s: repeatable %v", name, o.Repeatable)
 		}
-		if config.Unix.Of(o) != (row["platform"] == "unix") {
-			t.Errorf("--%s: unix %v, want %s", name, config.Unix.Of(o), row["platform"])
+		if Unix.Of(o) != (row["platform"] == "unix") {
+			t.Errorf("--%s: unix %v, want %s", name, Unix.Of(o), row["platform"])
 		}
-		if config.Since(o) != row["min_module_version"] {
-			t.Errorf("--%s since %s, want %s", name, config.Since(o), row["min_module_version"])
+		if Since(o) != row["min_module_version"] {
+			t.Errorf("--%s since %s, want %s", name, Since(o), row["min_module_version"])
 		}
 		if got, want := o.Default+o.Shown, row["default"]; got != want && (got != "" || want != "none" && want != "off") {
 			t.Errorf("--%s has the default %q, want %q", name, got, want)
@@ -98,8 +125,8 @@ func TestDirectivesFollowTheSpecification(t *testing.T) {
 			t.Errorf("parameter %s since %s, want %s", name, v, got)
 		}
 	}
-	for _, o := range config.Table().Options() {
-		parameter := config.Daemon.Of(o)
+	for _, o := range Table().Options() {
+		parameter := Daemon.Of(o)
 		if parameter == "" {
 			continue
 		}
@@ -129,37 +156,29 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-func parseLine(line ...string) (*parsed, error) {
-	c, err := findCommand("start-server")
-	if err != nil {
-		return nil, err
-	}
-	return parse(c, line)
-}
-
 func TestParse(t *testing.T) {
-	p, err := parseLine("--port=81", "app.py", "--setenv", "A", "-x --y", "--setenv", "B", "", "--threads", "7", "--threads", "9",
+	p, err := parse("--port=81", "app.py", "--setenv", "A", "-x --y", "--setenv", "B", "", "--threads", "7", "--threads", "9",
 		"--python-path", "a", "--python-path=b", "--processe", "3", "--access-log", "--eviction-timeout", "4")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := p.server
-	if config.Port.In(s) != 81 || config.Threads.In(s) != 9 || config.Processes.In(s) != 3 || !config.AccessLog.In(s) || config.EvictionTimeout.In(s) != 4 || !slices.Equal(config.PythonPath.In(s), []string{"a", "b"}) {
+	s := p
+	if Port.In(s) != 81 || Threads.In(s) != 9 || Processes.In(s) != 3 || !AccessLog.In(s) || EvictionTimeout.In(s) != 4 || !slices.Equal(PythonPath.In(s), []string{"a", "b"}) {
 		t.Errorf("%+v", s)
 	}
-	if !slices.Equal(config.Setenv.In(s), [][2]string{{"A", "-x --y"}, {"B", ""}}) || !slices.Equal(s.Positional, []string{"app.py"}) {
-		t.Errorf("%q %q", config.Setenv.In(s), s.Positional)
+	if !slices.Equal(Setenv.In(s), [][2]string{{"A", "-x --y"}, {"B", ""}}) || !slices.Equal(s.Positional, []string{"app.py"}) {
+		t.Errorf("%q %q", Setenv.In(s), s.Positional)
 	}
-	if len(p.warnings) != 0 && !strings.Contains(p.warnings[0], "--processes") || !s.Given(config.Processes) || s.Given(config.Host) {
-		t.Errorf("%q %v", p.warnings, s.Positional)
+	if len(p.Warnings) != 0 && !strings.Contains(p.Warnings[0], "--processes") || !s.Given(Processes) || s.Given(Host) {
+		t.Errorf("%q %v", p.Warnings, s.Positional)
 	}
-	if config.LogLevel.In(s) != "warn" || config.LimitRequestBody.In(s) != 10485760 || config.MountPoint.In(s) != "/" || config.KeepAliveTimeout.In(s) != 2 {
+	if LogLevel.In(s) != "warn" || LimitRequestBody.In(s) != 10485760 || MountPoint.In(s) != "/" || KeepAliveTimeout.In(s) != 2 {
 		t.Errorf("defaults: %+v", s)
 	}
-	if p, err := parseLine("--", "--port"); err != nil || !slices.Equal(p.server.Positional, []string{"--port"}) {
+	if p, err := parse("--", "--port"); err != nil || !slices.Equal(p.Positional, []string{"--port"}) {
 		t.Errorf("after --: %v", err)
 	}
-	if p, err := parseLine("--reload", "--locale", "--", "x"); err != nil || len(p.warnings) != 1 || config.Locale.In(p.server) != "--" {
+	if p, err := parse("--reload", "--locale", "--", "x"); err != nil || len(p.Warnings) != 1 || Locale.In(p) != "--" {
 		t.Errorf("abbreviated: %v %+v", err, p)
 	}
 }
@@ -219,33 +238,84 @@ func TestParseErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.line, err, c.want)
 			continue
 		}
-		if h, ok := err.(*UsageError); !ok || !strings.Contains(h.Hint(), c.hint) {
+		if h, ok := err.(*option.UsageError); !ok || !strings.Contains(h.Hint(), c.hint) {
 			t.Errorf("%s: hint %q, want %q", c.line, h.Hint(), c.hint)
 		}
 	}
 }
 
-func TestSizes(t *testing.T) {
-	for _, c := range []struct {
-		processes, threads, most int
-		prefork, worker          sizes
-	}{
-		{1, 5, 0, sizes{20, 0, 0, 1, 20, 1, 2}, sizes{2, 10, 10, 1, 20, 10, 20}},
-		{2, 5, 0, sizes{25, 0, 0, 1, 25, 1, 2}, sizes{3, 12, 12, 1, 36, 12, 24}},
-		{4, 10, 0, sizes{70, 0, 0, 3, 70, 3, 7}, sizes{5, 17, 17, 1, 85, 17, 51}},
-		{8, 25, 0, sizes{310, 0, 0, 15, 310, 15, 31}, sizes{17, 19, 19, 3, 323, 57, 190}},
-		{2, 5, 100, sizes{100, 0, 0, 5, 100, 5, 10}, sizes{7, 16, 16, 1, 112, 16, 64}},
-	} {
-		line := []string{"--processes", strconv.Itoa(c.processes), "--threads", strconv.Itoa(c.threads)}
-		if c.most > 0 {
-			line = append(line, "--max-clients", strconv.Itoa(c.most))
+// TestWordsThatLookLikeOptions: the second value of an option may start like one
+// when the first was given with an = sign.
+func TestWordsThatLookLikeOptions(t *testing.T) {
+	in, err := parseLine("--setenv=OPTS", "--port", "--port", "81")
+	if err != nil || len(Setenv.In(in)) != 1 || Setenv.In(in)[0] != [2]string{"OPTS", "--port"} || Port.In(in) != 81 {
+		t.Errorf("%v %+v", err, in)
+	}
+	if _, err := parseLine("--setenv", "OPTS", "--port"); err == nil || !strings.Contains(err.(*option.UsageError).Hint(), "--setenv=NAME VALUE") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestEveryOptionNamesItsVersion: with each module an option is refused exactly
+// where it is younger, with the version that it needs and how to get it.
+func TestEveryOptionNamesItsVersion(t *testing.T) {
+	for _, module := range []string{OldestModule, "4.5.13", "4.6.0", "4.9.4", "5.0.2", "6.0.0", "6.0.2", "6.0.5"} {
+		six := 0
+		for _, o := range Table().Options() {
+			if o.Gone != "" || o == Help.Option {
+				continue
+			}
+			s := anyValue(t, o)
+			err := checkVersions(s, module)
+			if atLeastVersion(module, Since(o)) {
+				if err != nil {
+					t.Errorf("%s, --%s: %v", module, o.Name, err)
+				}
+				continue
+			}
+			if atLeastVersion(Since(o), "6.0.0") {
+				six++
+			}
+			if err == nil || !strings.Contains(err.Error(), "option --"+o.Name+" needs mod_wsgi "+Since(o)+" or newer; the installed one is "+module) ||
+				!strings.Contains(fault.HintOf(err), "--mod-wsgi-version '>= "+Since(o)+"'") {
+				t.Errorf("%s, --%s: %v (%s)", module, o.Name, err, fault.HintOf(err))
+			}
 		}
-		s := typed(line...)
-		if got := (&instance{Server: s, mpm: "prefork"}).sizes(); got != c.prefork {
-			t.Errorf("prefork %d*%d: %+v, want %+v", c.processes, c.threads, got, c.prefork)
+		if want := map[string]int{"6.0.0": 1, "6.0.2": 0, "6.0.5": 0}[module]; module < "6" && six < 10 || module >= "6" && six != want {
+			t.Errorf("%s: %d options of mod_wsgi 6 are refused", module, six)
 		}
-		if got := (&instance{Server: s, mpm: "event"}).sizes(); got != c.worker {
-			t.Errorf("event %d*%d: %+v, want %+v", c.processes, c.threads, got, c.worker)
+	}
+}
+
+// TestOldModule: versions that fail requests with many headers are not started.
+func TestOldModule(t *testing.T) {
+	for version, refused := range map[string]bool{"4.4.10": true, "4.4.7": true, "": true, "4.4.11": false, "6.0.5": false} {
+		err := checkVersions(&Server{Values: option.NewValues()}, version)
+		if (err != nil) != refused || err != nil && !strings.Contains(err.Error(), "4.4.11 or newer") {
+			t.Errorf("%s: %v", version, err)
+		}
+	}
+}
+
+func TestServiceNeedsTheirVersion(t *testing.T) {
+	in, err := parseLine("--service-script", "a", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkVersions(in, "4.5.24"); err == nil || !strings.Contains(err.Error(), "--service-script needs mod_wsgi 4.6.0") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestEachOptionIsThereOnce: no two options have one name.
+func TestEachOptionIsThereOnce(t *testing.T) {
+	names := map[string]bool{}
+	for _, o := range Table().Options() {
+		for _, name := range append([]string{o.Name}, o.Aliases...) {
+			if names[name] {
+				t.Errorf("--%s is in the table twice", name)
+			}
+			names[name] = true
 		}
 	}
 }
