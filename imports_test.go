@@ -34,6 +34,7 @@ var edges = []struct {
 	{"packaging", []string{"python", "internal/"}},
 	{"python", nil},
 	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro"}},
+	{"express/host", []string{"internal/run", "internal/owned", "internal/fault"}},
 	{"express/runtime", nil},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody

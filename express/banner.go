@@ -3,6 +3,7 @@ package express
 import (
 	"fmt"
 	"io"
+	"modwsgi/express/host"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -81,7 +82,7 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	for _, kv := range inherited(i.launch().environ(i.env)) {
 		line(true, "Inherited Variable", "%s", kv)
 	}
-	line(setup, "Control Script", "%s", filepath.Join(i.root, controlFile))
+	line(setup, "Control Script", "%s", filepath.Join(i.root, host.ControlFile))
 	line(true, "Operating Mode", "%s", mode)
 	plural := "es"
 	if processes == 1 {
@@ -97,7 +98,7 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	line(true, "Server Backlog", "%d (connections)", i.ServerBacklog)
 	line(true, "Locale Setting", "%s", i.locale)
 	// Nothing runs yet, which people who set up a server for the first time miss.
-	line(setup, "Start It With", "%s start", shellWord(filepath.Join(i.root, controlFile)))
+	line(setup, "Start It With", "%s start", host.ShellWord(filepath.Join(i.root, host.ControlFile)))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

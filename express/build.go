@@ -4,19 +4,19 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
 
 // Shorthands for the arguments of directives.
 
-func word(s string) conf.Word       { return conf.Word(slashed(s)) }
+func word(s string) conf.Word       { return conf.Word(host.Slashed(s)) }
 func integer(n int) conf.Key        { return conf.Key(strconv.Itoa(n)) }
 func args(a ...conf.Arg) []conf.Arg { return a }
 
@@ -81,8 +81,8 @@ func (b *builder) identity() {
 		conf.D("ServerTokens", conf.Key("ProductOnly")),
 		conf.D("ServerSignature", conf.Key("Off")),
 	)
-	if runtime.GOOS != "windows" {
-		b.add(conf.D("User", word(i.account.user)).From(optUser), conf.D("Group", word(i.account.group)).From(optGroup, optUser))
+	if host.Accounts {
+		b.add(conf.D("User", word(i.account.User)).From(optUser), conf.D("Group", word(i.account.Group)).From(optGroup, optUser))
 	}
 	b.add(conf.D("Listen", word(listenAddress(i.Host, i.Port))).From(optPort, optHost))
 }
@@ -210,7 +210,7 @@ func (i *instance) neededModules() (needed, welcome []module) {
 	for _, name := range []string{"authn_core", "authz_core", "mime", "rewrite", "alias", "dir", "env", "reqtimeout"} {
 		all = append(all, module{name: name})
 	}
-	if runtime.GOOS != "windows" {
+	if host.Accounts {
 		all = append(all, module{name: "unixd"})
 	}
 	need := func(name string, options ...conf.Origin) module { return module{name, options} }
@@ -284,7 +284,7 @@ func (p *Program) modules(ctx context.Context, b *builder) error {
 				by = "option " + strings.Join(given, " or ")
 			}
 			hint := "use an httpd that has it, or see --modules-directory"
-			if feature := map[string]string{"ssl": "tls", "http2": "http2", "deflate": "deflate"}[m.name]; feature != "" && runtime.GOOS != "windows" {
+			if feature := map[string]string{"ssl": "tls", "http2": "http2", "deflate": "deflate"}[m.name]; feature != "" && host.Builds {
 				hint = "modwsgi install --httpd bundled --with " + feature + " --python " + run.Quote(i.in.home) + " builds one that has it, or see --modules-directory"
 			}
 			return fault.New(fault.Environment, hint,
@@ -409,10 +409,10 @@ func hasVariable(env []string, name string) bool {
 func (b *builder) includes() {
 	for _, name := range b.i.IncludeFiles {
 		path := b.i.fromLaunch(name)
-		file := conf.GlobEach(slashed(path))
+		file := conf.GlobEach(host.Slashed(path))
 		if !exists(path) { // a pattern of several; the working directory is none
 			if !filepath.IsAbs(name) {
-				path = filepath.Join(string(conf.GlobEach(slashed(b.i.launchDir))), name)
+				path = filepath.Join(string(conf.GlobEach(host.Slashed(b.i.launchDir))), name)
 			}
 			file = word(path)
 		}

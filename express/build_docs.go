@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 )
 
 // logPaths tells where the logs are, as people find them; with rotation, the
@@ -125,14 +126,14 @@ func (b *builder) documents() {
 	}
 	body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("RewriteOptions", conf.Key("InheritDownBefore")))
 	if i.RewriteRules != "" {
-		body = append(body, conf.D("Include", conf.GlobEach(slashed(i.rewriteRules()))).From(optRewriteRules))
+		body = append(body, conf.D("Include", conf.GlobEach(host.Slashed(i.rewriteRules()))).From(optRewriteRules))
 	}
 	if i.ApplicationType != "static" {
 		body = append(body, b.fallback()...)
 	}
 	body = append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))
 	body = append(body, i.privateRules(i.docs, docs)...)
-	b.add(conf.S("Directory", args(conf.Glob(slashed(docs))), body...).From(i.docsOrigins()...))
+	b.add(conf.S("Directory", args(conf.Glob(host.Slashed(docs))), body...).From(i.docsOrigins()...))
 	b.rewriting()
 }
 
@@ -235,7 +236,7 @@ func (b *builder) aliases() {
 			if i.secretFile(target) != "" {
 				access = "denied"
 			}
-			b.add(conf.S("Directory", args(conf.Glob(slashed(filepath.Dir(target)))),
+			b.add(conf.S("Directory", args(conf.Glob(host.Slashed(filepath.Dir(target)))),
 				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), access))).From(optURLAlias))
 			continue
 		}
@@ -245,7 +246,7 @@ func (b *builder) aliases() {
 		body := append([]conf.Node{b.override()}, b.links()...)
 		body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("Require", conf.Key("all"), conf.Key("granted")))
 		body = append(body, i.privateRules(named, target)...)
-		b.add(conf.S("Directory", args(conf.Glob(slashed(target))), body...).From(optURLAlias))
+		b.add(conf.S("Directory", args(conf.Glob(host.Slashed(target))), body...).From(optURLAlias))
 	}
 	for _, e := range i.ErrorDocuments {
 		document := e[1]
@@ -265,7 +266,7 @@ func (b *builder) aliases() {
 func missing(path string) conf.Node {
 	var parts []string
 	for up := path; !exists(up) && filepath.Dir(up) != up; up = filepath.Dir(up) {
-		parts = append(parts, regexpText(strings.TrimSuffix(slashed(up), "/")))
+		parts = append(parts, regexpText(strings.TrimSuffix(host.Slashed(up), "/")))
 	}
 	return conf.S("DirectoryMatch", args(conf.Word("^(?:"+strings.Join(parts, "|")+")/?$")), conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(optURLAlias)
 }

@@ -3,12 +3,12 @@ package express
 import (
 	"net/netip"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 )
 
 // python adds what concerns the module as a whole.
@@ -17,10 +17,10 @@ func (b *builder) python() {
 	if i.VerboseDebugging && !atLeastVersion(i.moduleVersion, "6.0.0") {
 		b.add(conf.D("WSGIVerboseDebugging", conf.Key("On")).From(optVerboseDebugging))
 	}
-	if runtime.GOOS != "windows" {
+	if host.DaemonMode {
 		b.add(conf.D("WSGISocketPrefix", word(filepath.Join(i.socketDir, "wsgi"))).From(i.unless(optSocketPrefix, i.rootOrigins()...)...))
 	}
-	if b.knows("WSGISocketRotation") && runtime.GOOS != "windows" {
+	if b.knows("WSGISocketRotation") && host.DaemonMode {
 		b.add(conf.D("WSGISocketRotation", conf.Key("Off")))
 	}
 	if i.OrphanInterpreter {
@@ -46,7 +46,7 @@ func (b *builder) python() {
 }
 
 // hasProcessGroups reports whether the module can run processes of its own.
-func (b *builder) hasProcessGroups() bool { return runtime.GOOS != "windows" }
+func (b *builder) hasProcessGroups() bool { return host.DaemonMode }
 
 func titled(s string) string { return strings.ToUpper(s[:1]) + strings.ToLower(s[1:]) }
 
@@ -132,7 +132,7 @@ func (b *builder) embedded() {
 		return
 	}
 	dirs := append([]string{i.work}, b.pythonPath()...)
-	if dir := badPathEntry(dirs); dir != "" && runtime.GOOS != "windows" {
+	if dir := badPathEntry(dirs); dir != "" && filepath.ListSeparator == ':' {
 		b.err = usage("start-server", "", "the directory %q holds a colon, which separates the directories of the module path", dir)
 		return
 	}
@@ -152,7 +152,7 @@ func (b *builder) features() {
 	}
 	if i.EnableSendfile {
 		b.add(conf.D("EnableSendfile", conf.Key("On")).From(optEnableSendfile))
-		if runtime.GOOS != "windows" {
+		if host.DaemonMode {
 			b.add(conf.D("WSGIEnableSendfile", conf.Key("On")).From(optEnableSendfile))
 		}
 	}
@@ -213,7 +213,7 @@ func (b *builder) handler() {
 	}
 	origins := append(orMode(optApplicationGroup), slices.Concat(i.groupOrigins(), i.rootOrigins())...)
 	options := func(d *conf.Directive) *conf.Directive {
-		if runtime.GOOS != "windows" {
+		if host.DaemonMode {
 			d.Args = append(d.Args, conf.Pair{Name: "process-group", Value: process})
 		}
 		d.Args = append(d.Args, conf.Pair{Name: "application-group", Value: i.ApplicationGroup})

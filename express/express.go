@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
@@ -188,3 +189,6 @@ func show(w io.Writer, kind, message string) {
 	message = strings.ReplaceAll(strings.TrimRight(message, "\n"), "\n", "\n    ")
 	fmt.Fprintf(w, "mod_wsgi-express: %s: %s\n", kind, message)
 }
+
+// Signals lists what the launcher has to be told about from its first moment on.
+func Signals() []os.Signal { return host.Signals() }

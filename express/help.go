@@ -3,7 +3,7 @@ package express
 import (
 	"fmt"
 	"io"
-	"runtime"
+	"modwsgi/express/host"
 	"strings"
 )
 
@@ -36,7 +36,7 @@ func writeHelp(w io.Writer, c *command) error {
 	fmt.Fprintf(&b, "%s\n\n%s.\n", usageLine(c), strings.ToUpper(c.help[:1])+c.help[1:])
 	last := ""
 	for _, o := range c.options {
-		if o.Hidden || o.Unix && runtime.GOOS == "windows" { // the latter are refused there
+		if o.Hidden || o.Unix && !host.Unix { // the latter are refused there
 			continue
 		}
 		if o.Group != last {

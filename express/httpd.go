@@ -5,10 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -78,8 +78,8 @@ func firstFile(names ...string) string {
 // chooseMPM takes the first of event, worker and prefork that there is and that
 // the options allow.
 func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
-	if runtime.GOOS == "windows" {
-		i.mpm, i.mpmBuiltIn = "winnt", true
+	if host.OnlyMPM != "" {
+		i.mpm, i.mpmBuiltIn = host.OnlyMPM, true
 		return nil
 	}
 	wanted := []string{"event", "worker", "prefork"}

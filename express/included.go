@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 	"modwsgi/internal/owned"
 )
 
@@ -76,7 +77,7 @@ type hostReader struct {
 // nobody else can change.
 func (r *hostReader) file(path string, depth int) {
 	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || depth > 10 || depth > 0 && asRoot() && owned.Check(path) != nil {
+	if err != nil || !info.Mode().IsRegular() || depth > 10 || depth > 0 && host.AsRoot() && owned.Check(path) != nil {
 		return
 	}
 	data, err := os.ReadFile(path)
@@ -174,7 +175,7 @@ func (b *builder) hostInclude(kind hostKind) []conf.Node {
 	if len(i.IncludeFiles) == 0 {
 		return nil
 	}
-	include := conf.D("IncludeOptional", conf.GlobEach(slashed(filepath.Join(i.root, hostsFile)))).From(optIncludeFile)
+	include := conf.D("IncludeOptional", conf.GlobEach(host.Slashed(filepath.Join(i.root, hostsFile)))).From(optIncludeFile)
 	rule := func(name string, args ...conf.Arg) conf.Node { return conf.D(name, args...).From(optIncludeFile) }
 	nodes := []conf.Node{include}
 	if kind == refuses || kind == servesLocally {

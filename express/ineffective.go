@@ -2,7 +2,7 @@ package express
 
 import (
 	"fmt"
-	"runtime"
+	"modwsgi/express/host"
 	"slices"
 	"strings"
 )
@@ -40,7 +40,7 @@ func ineffective(s *Server, daemon bool) []string {
 			optProcessGroup, optPythonEggs, optErrorOverride, optInitialWorkers, optMinimumSpareWorkers, optMaximumSpareWorkers, optIgnoreActivity,
 		}},
 		// On Windows it is the number of threads of the one process.
-		{!daemon && runtime.GOOS != "windows", "in " + mode + " mode", []*Option{optMaxClients}},
+		{!daemon && host.DaemonMode, "in " + mode + " mode", []*Option{optMaxClients}},
 		{s.DebugMode, "in debug mode, which has one process and one thread", []*Option{optProcesses, optThreads, optMaximumRequests}},
 	} {
 		for _, o := range r.options {

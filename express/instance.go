@@ -7,11 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -21,7 +21,7 @@ import (
 type instance struct {
 	*Server
 	in      *install
-	account *account
+	account *host.Account
 	env     []string
 
 	launchDir string // working directory of the launcher
@@ -48,7 +48,7 @@ type instance struct {
 }
 
 // daemon tells the normal mode: the application in processes of its own.
-func (i *instance) daemon() bool { return !i.EmbeddedMode && !i.DebugMode && runtime.GOOS != "windows" }
+func (i *instance) daemon() bool { return !i.EmbeddedMode && !i.DebugMode && host.DaemonMode }
 
 // abs makes a path of the command line absolute.
 // needDirectory refuses a relative path where there is no directory that it could be
@@ -78,7 +78,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		return nil, err
 	}
 	s.PythonPath = append(in.ownPath(), s.PythonPath...)
-	i := &instance{Server: s, in: in, env: p.Env, launcher: in.launcher, launchDir: p.Dir, printed: s.forUnit && asRoot()}
+	i := &instance{Server: s, in: in, env: p.Env, launcher: in.launcher, launchDir: p.Dir, printed: s.forUnit && host.AsRoot()}
 	if i.account, err = p.findAccount(ctx, s); err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		func() error { return p.server(ctx, i) },
 		func() error { return p.findServed(i) },
 		i.carriedPaths,
-		func() error { return checkAccess(i.account, i.needs()) },
+		func() error { return host.CheckAccess(i.account, i.needs()) },
 		i.checkWritable,
 		func() error { return p.checkLogs(i) },
 		func() error { return p.warnUnreachable(i) },
@@ -123,7 +123,7 @@ func (p *Program) conflicts(s *Server) error {
 	if s.AuthGroupScript != "" && s.AuthUserScript == "" {
 		return bad("option --auth-group-script needs --auth-user-script")
 	}
-	for _, w := range ineffective(s, !s.EmbeddedMode && !s.DebugMode && runtime.GOOS != "windows") {
+	for _, w := range ineffective(s, !s.EmbeddedMode && !s.DebugMode && host.DaemonMode) {
 		p.warn(w)
 	}
 	if s.LogDirectory != "" {
@@ -158,13 +158,13 @@ func (p *Program) conflicts(s *Server) error {
 
 // places decides where the files of the instance are.
 func (p *Program) places(i *instance) error {
-	host := unbracket(i.Host)
-	if host == "" {
-		host = "localhost"
+	name := unbracket(i.Host)
+	if name == "" {
+		name = "localhost"
 	}
 	i.root = p.abs(i.ServerRoot)
 	if i.root == "" {
-		i.root = p.defaultRoot(host, i.Port, i.account)
+		i.root = host.DefaultRoot(p.Env, name, i.Port, i.account)
 	}
 	i.root = filepath.Clean(i.root)
 	if !i.printed {
@@ -327,11 +327,11 @@ func (i *instance) checkWritable() error {
 	for _, dir := range []string{i.coverageDir, i.profilerDir, i.recorderDir} {
 		there[dir] = dir != "" && exists(dir)
 	}
-	return as(i.account, func() error {
+	return host.As(i.account, func() error {
 		for _, d := range []named{{optCoverageDirectory, i.coverageDir}, {optProfilerDirectory, i.profilerDir}, {optRecorderDirectory, i.recorderDir}} {
-			if there[d.path] && !writable(d.path) {
-				return fault.New(fault.Environment, "give it to that account (chown "+run.Quote(i.account.user)+" "+run.Quote(d.path)+"), or name one that is not there yet: it will be made",
-					"option %s: the user %s cannot write in %s", d.option, i.account.user, d.path)
+			if there[d.path] && !host.Writable(d.path) {
+				return fault.New(fault.Environment, "give it to that account (chown "+run.Quote(i.account.User)+" "+run.Quote(d.path)+"), or name one that is not there yet: it will be made",
+					"option %s: the user %s cannot write in %s", d.option, i.account.User, d.path)
 			}
 		}
 		return nil
@@ -341,21 +341,21 @@ func (i *instance) checkWritable() error {
 // warnUnreachable warns about what the application's account cannot reach, but
 // perhaps need not.
 func (p *Program) warnUnreachable(i *instance) error {
-	var needs []need
+	var needs []host.Need
 	for _, a := range i.URLAliases {
-		needs = append(needs, need{i.fromLaunch(a[1]), "--url-alias " + a[0], false})
+		needs = append(needs, host.Need{Path: i.fromLaunch(a[1]), What: "--url-alias " + a[0], Read: false})
 	}
 	for _, d := range i.PythonPath {
-		needs = append(needs, need{i.fromLaunch(d), "--python-path", false})
+		needs = append(needs, host.Need{Path: i.fromLaunch(d), What: "--python-path", Read: false})
 	}
 	if i.Given(optPythonEggs) {
-		needs = append(needs, need{i.eggs, "--python-eggs", false})
+		needs = append(needs, host.Need{Path: i.eggs, What: "--python-eggs", Read: false})
 	}
 	for _, n := range needs {
-		if !exists(n.path) {
+		if !exists(n.Path) {
 			continue
 		}
-		if err := checkAccess(i.account, []need{n}); err != nil {
+		if err := host.CheckAccess(i.account, []host.Need{n}); err != nil {
 			p.warn(err.Error())
 		}
 	}
@@ -374,38 +374,38 @@ func moduleName(s string) bool {
 }
 
 // needs lists what the application's account has to reach.
-func (i *instance) needs() []need {
-	needs := []need{
-		{i.in.home, "the Python environment", false},
-		{i.in.stdlib, "Python's standard library", true},
-		{i.in.site, "the installed packages", true},
-		{i.work, "the working directory (--working-directory)", false},
-		{filepath.Dir(i.root), "the server root (--server-root)", false},
+func (i *instance) needs() []host.Need {
+	needs := []host.Need{
+		{Path: i.in.home, What: "the Python environment", Read: false},
+		{Path: i.in.stdlib, What: "Python's standard library", Read: true},
+		{Path: i.in.site, What: "the installed packages", Read: true},
+		{Path: i.work, What: "the working directory (--working-directory)", Read: false},
+		{Path: filepath.Dir(i.root), What: "the server root (--server-root)", Read: false},
 	}
 	if lib := i.in.sharedPython(); lib != "" {
-		needs = append(needs, need{lib, "Python's library", true})
+		needs = append(needs, host.Need{Path: lib, What: "Python's library", Read: true})
 	}
 	if i.entry != "" && i.ApplicationType != "module" {
-		needs = append(needs, need{i.entry, "the application", true})
+		needs = append(needs, host.Need{Path: i.entry, What: "the application", Read: true})
 	}
 	if _, err := os.Stat(i.docs); err == nil && (i.DocumentRoot != "" || i.ApplicationType == "static") {
-		needs = append(needs, need{i.docs, "the document root (--document-root)", false})
+		needs = append(needs, host.Need{Path: i.docs, What: "the document root (--document-root)", Read: false})
 	}
 	for _, s := range i.ServiceScripts {
 		if lastOf(i.ServiceUsers, s[0]) == "" {
-			needs = append(needs, need{i.fromLaunch(s[1]), "the script of the service " + s[0], true})
+			needs = append(needs, host.Need{Path: i.fromLaunch(s[1]), What: "the script of the service " + s[0], Read: true})
 		}
 	}
 	for _, h := range i.AddHandlers {
-		needs = append(needs, need{i.fromLaunch(h[1]), "the handler script for " + h[0], true})
+		needs = append(needs, host.Need{Path: i.fromLaunch(h[1]), What: "the handler script for " + h[0], Read: true})
 	}
 	for _, s := range []string{i.HostAccessScript, i.AuthUserScript, i.AuthGroupScript} {
 		if s != "" {
-			needs = append(needs, need{i.fromLaunch(s), "the script " + s, true})
+			needs = append(needs, host.Need{Path: i.fromLaunch(s), What: "the script " + s, Read: true})
 		}
 	}
 	if i.SocketPrefix != "" {
-		needs = append(needs, need{i.socketDir, "the directory for sockets (--socket-prefix)", false})
+		needs = append(needs, host.Need{Path: i.socketDir, What: "the directory for sockets (--socket-prefix)", Read: false})
 	}
-	return slices.DeleteFunc(needs, func(n need) bool { return n.path == "" })
+	return slices.DeleteFunc(needs, func(n host.Need) bool { return n.Path == "" })
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 )
 
@@ -36,11 +37,11 @@ func (p *Program) instanceOf(s *Server) (*launch, error) {
 	}
 	root := p.abs(s.ServerRoot)
 	if root == "" {
-		host := unbracket(s.Host)
-		if host == "" {
-			host = "localhost"
+		name := unbracket(s.Host)
+		if name == "" {
+			name = "localhost"
 		}
-		root = p.defaultRoot(host, s.Port, caller())
+		root = host.DefaultRoot(p.Env, name, s.Port, host.Caller())
 	}
 	return readLaunch(filepath.Clean(root))
 }
@@ -60,8 +61,8 @@ func statusOf(ctx context.Context, p *Program, c *parsed) (int, error) {
 	}
 	pid := 0
 	if proc != nil {
-		pid = proc.pid
-		proc.release()
+		pid = proc.Pid
+		proc.Release()
 	}
 	err = json.NewEncoder(p.Stdout).Encode(map[string]any{"running": pid != 0, "pid": pid, "server_root": l.Root, "url": l.URL})
 	if pid == 0 {
@@ -76,19 +77,19 @@ func reload(ctx context.Context, p *Program, c *parsed) (int, error) {
 		return 1, err
 	}
 	defer l.close()
-	defer proc.release()
+	defer proc.Release()
 	// An httpd that cannot read its configuration any more would end.
 	if err := p.checkConfiguration(ctx, l); err != nil {
 		return 1, err
 	}
-	if err := proc.signal(graceful); err != nil {
-		return 1, fault.New(fault.Environment, "", "reload httpd (process %d): %w", proc.pid, err)
+	if err := proc.Signal(host.Graceful); err != nil {
+		return 1, fault.New(fault.Environment, "", "reload httpd (process %d): %w", proc.Pid, err)
 	}
-	fmt.Fprintf(p.Stdout, "httpd of %s reloads (process %d)\n", l.Root, proc.pid)
+	fmt.Fprintf(p.Stdout, "httpd of %s reloads (process %d)\n", l.Root, proc.Pid)
 	return 0, nil
 }
 
-func (p *Program) runningInstance(s *Server) (*launch, *process, error) {
+func (p *Program) runningInstance(s *Server) (*launch, *host.Process, error) {
 	l, err := p.instanceOf(s)
 	if err != nil {
 		return nil, nil, err
@@ -112,11 +113,11 @@ func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
 		return 1, err
 	}
 	defer l.close()
-	defer proc.release()
+	defer proc.Release()
 	kinds := []struct {
-		kind    signalKind
+		kind    host.SignalKind
 		seconds int
-	}{{drain, l.Drain}, {terminate, 15}}
+	}{{host.Drain, l.Drain}, {host.Terminate, 15}}
 	if l.Drain == 0 {
 		kinds = kinds[1:]
 	}
@@ -130,7 +131,7 @@ func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
 			return 0, nil
 		}
 	}
-	return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, proc.pid)
+	return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, proc.Pid)
 }
 
 // showConfig prints the configuration that start-server would write, with a
@@ -193,7 +194,7 @@ func (i *instance) jsonBanner(w io.Writer) error {
 	m := map[string]any{
 		"event": "setup", "url": i.url() + strings.TrimSuffix(i.mount, "/") + "/", "server_root": i.root, "conf": filepath.Join(i.root, confFile),
 		"error_log": i.errorLog, "mode": mode, "processes": processes, "threads": threads, "mpm": i.mpm, "pid_file": i.pidFile,
-		"control_script": filepath.Join(i.root, controlFile),
+		"control_script": filepath.Join(i.root, host.ControlFile),
 	}
 	if i.Given(optHTTPSPort) {
 		m["https_url"] = origin("https", i.ServerName, i.HTTPSPort) + strings.TrimSuffix(i.mount, "/") + "/"

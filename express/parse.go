@@ -2,10 +2,10 @@ package express
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 )
 
@@ -105,7 +105,7 @@ func (p *parsed) option(c *command, word string, args []string) ([]string, error
 	case o.Name == optHelp.Name: // commands have rows of their own
 		p.help = true
 		return args, nil
-	case o.Unix && runtime.GOOS == "windows":
+	case o.Unix && !host.Unix:
 		return nil, usage(c.name, "", "--%s has no meaning on Windows", o.Name)
 	case !o.Available():
 		return nil, usage(c.name, "", "--%s is not available in this release", o.Name)

@@ -1,6 +1,9 @@
 package express
 
-import "strings"
+import (
+	"modwsgi/express/host"
+	"strings"
+)
 
 // HideSecrets returns a copy of a command line, and overwrites the values of
 // --setenv in the original where the system shows that to others (ps). Those of
@@ -28,7 +31,7 @@ func HideSecrets(args []string) []string {
 			value = k + 1
 		}
 		if value < len(args) {
-			blank(args[value])
+			host.Blank(args[value])
 		}
 		k = value
 	}

@@ -11,12 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 	pyruntime "modwsgi/express/runtime"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
@@ -132,8 +132,8 @@ func (i *instance) makeRoot(start bool, l *launch) (dir *owned.Dir, created bool
 			return nil, false, err
 		}
 		if proc != nil {
-			defer proc.release()
-			return nil, false, fault.New(fault.Busy, "stop it, or use another --server-root", "an httpd runs with the server root %s already (process %d)", i.root, proc.pid)
+			defer proc.Release()
+			return nil, false, fault.New(fault.Busy, "stop it, or use another --server-root", "an httpd runs with the server root %s already (process %d)", i.root, proc.Pid)
 		}
 	}
 	return makeRoot(i.root, i.account)
@@ -204,7 +204,7 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 		{settingsFile, data, 0o600, true},
 		{handlerFile, glue, 0o600, true},
 		{instanceFile, state, 0o600, false},
-		{controlFile, controlStub(i.launcher, i.root), 0o700, false},
+		{host.ControlFile, host.ControlStub(i.launcher, i.root), 0o700, false},
 	}
 	more, err := i.moreFiles()
 	if err != nil {
@@ -360,21 +360,21 @@ func (i *instance) settings() settings {
 
 // launch tells how httpd is started.
 func (i *instance) launch() *launch {
-	host := unbracket(i.Host)
-	if host == "" {
-		host = "localhost"
+	listener := unbracket(i.Host)
+	if listener == "" {
+		listener = "localhost"
 	}
 	l := &launch{
-		HTTPD: i.httpd, Dir: i.work, Root: i.root, Host: host, Port: i.Port, Pid: i.pidFile, Stat: i.ServerStatus, URL: i.url() + strings.TrimSuffix(i.mount, "/") + "/", GDB: i.gdb,
+		HTTPD: i.httpd, Dir: i.work, Root: i.root, Host: listener, Port: i.Port, Pid: i.pidFile, Stat: i.ServerStatus, URL: i.url() + strings.TrimSuffix(i.mount, "/") + "/", GDB: i.gdb,
 		Args: []string{"-f", filepath.Join(i.root, confFile)},
 		Env: []string{
-			"MOD_WSGI_SERVER_ROOT=" + i.root, "MOD_WSGI_WORKING_DIRECTORY=" + i.work, "MOD_WSGI_LISTENER_HOST=" + host,
+			"MOD_WSGI_SERVER_ROOT=" + i.root, "MOD_WSGI_WORKING_DIRECTORY=" + i.work, "MOD_WSGI_LISTENER_HOST=" + listener,
 			"MOD_WSGI_HTTP_PORT=" + strconv.Itoa(i.Port), "MOD_WSGI_MODULES_DIRECTORY=" + i.modulesDir,
-			"MOD_WSGI_USER=" + i.account.user, "MOD_WSGI_GROUP=" + i.account.group,
+			"MOD_WSGI_USER=" + i.account.User, "MOD_WSGI_GROUP=" + i.account.Group,
 			"LANG=" + i.locale, "LC_ALL=" + i.locale,
 		},
 	}
-	l.UID = i.account.number()
+	l.UID = i.account.Number()
 	if i.daemon() {
 		l.Drain = max(i.GracefulTimeout, 1)
 	}
@@ -403,7 +403,7 @@ func (i *instance) launch() *launch {
 		longest = max(longest, len("(wsgi:service:"+s[0]+")"))
 	}
 	l.Argv0 = fmt.Sprintf("%-*s", longest, i.ProcessName)
-	if runtime.GOOS == "windows" {
+	if !host.DaemonMode {
 		l.Argv0 = i.httpd
 	}
 	return l
@@ -452,11 +452,11 @@ func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if c.server.SetupOnly {
 		return setupServer(ctx, p, c)
 	}
-	if err := checkPort(c.server.Host, c.server.Port, optPort); err != nil {
+	if err := host.CheckPort(c.server.Host, c.server.Port, optPort.Flag()); err != nil {
 		return 1, err
 	}
 	if c.server.Given(optHTTPSPort) {
-		if err := checkPort(c.server.Host, c.server.HTTPSPort, optHTTPSPort); err != nil {
+		if err := host.CheckPort(c.server.Host, c.server.HTTPSPort, optHTTPSPort.Flag()); err != nil {
 			return 1, err
 		}
 	}

@@ -3,10 +3,10 @@ package express
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -145,7 +145,7 @@ func telemetryConflicts(s *Server) error {
 	if s.EnableTelemetry && s.TelemetryService != "" {
 		return bad("--enable-telemetry and --telemetry-service exclude each other")
 	}
-	if s.TelemetryService != "" && runtime.GOOS == "windows" {
+	if s.TelemetryService != "" && !host.DaemonMode {
 		return bad("option --telemetry-service: mod_wsgi has no telemetry on Windows")
 	}
 	for _, v := range s.ServiceScripts {
@@ -275,6 +275,6 @@ func (b *builder) docs() {
 		return
 	}
 	b.add(conf.D("Alias", word(docsURL), word(b.i.manualDir())).From(optEnableDocs),
-		conf.S("Directory", args(conf.Glob(slashed(b.i.manualDir()))), conf.D("DirectoryIndex", conf.Key("index.html")),
+		conf.S("Directory", args(conf.Glob(host.Slashed(b.i.manualDir()))), conf.D("DirectoryIndex", conf.Key("index.html")),
 			conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(optEnableDocs))
 }

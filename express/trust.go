@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
@@ -59,8 +60,6 @@ var refusals = map[role]struct{ verb, hint string }{
 
 // inContainers ends hints about directories.
 const inContainers = "; in a container that nobody else uses, name the directory in " + owned.TrustedVariable
-
-func asRoot() bool { return os.Geteuid() == 0 }
 
 // reliedFiles is the table: every file that root relies on, and how. Modules are
 // added when the configuration names them (loaded).
@@ -182,7 +181,7 @@ func withAllBelow(path string) []string {
 // trustFiles refuses, as root, what another user could become root by, and warns
 // of the rest.
 func (p *Program) trustFiles(files []relied) error {
-	if !asRoot() {
+	if !host.AsRoot() {
 		return nil
 	}
 	friend := p.friend()
