@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 )
 
 // url is where the server is asked.
@@ -83,7 +84,7 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	for _, kv := range inherited(i.launch().environ(i.Env)) {
 		line(true, "Inherited Variable", "%s", kv)
 	}
-	line(setup, "Control Script", "%s", filepath.Join(i.Root, controlFile))
+	line(setup, "Control Script", "%s", filepath.Join(i.Root, host.ControlFile))
 	line(true, "Operating Mode", "%s", mode)
 	plural := "es"
 	if processes == 1 {
@@ -99,7 +100,7 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	line(true, "Server Backlog", "%d (connections)", config.ServerBacklog.In(i))
 	line(true, "Locale Setting", "%s", i.Locale)
 	// Nothing runs yet, which people who set up a server for the first time miss.
-	line(setup, "Start It With", "%s start", shellWord(filepath.Join(i.Root, controlFile)))
+	line(setup, "Start It With", "%s start", host.ShellWord(filepath.Join(i.Root, host.ControlFile)))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

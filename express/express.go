@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
@@ -246,3 +247,6 @@ func show(w io.Writer, kind, message string) {
 	message = strings.ReplaceAll(strings.TrimRight(message, "\n"), "\n", "\n    ")
 	fmt.Fprintf(w, "mod_wsgi-express: %s: %s\n", kind, message)
 }
+
+// Signals lists what the launcher has to be told about from its first moment on.
+func Signals() []os.Signal { return host.Signals() }

@@ -3,19 +3,15 @@
 package express
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 
-	"modwsgi/express/config"
-	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
 )
@@ -187,58 +183,6 @@ func TestModuleConfigEscapes(t *testing.T) {
 	}
 }
 
-func TestPortInUse(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	err = checkPort("127.0.0.1", port, config.HTTPSPort)
-	if err == nil || !strings.Contains(err.Error(), "is in use by") || !strings.HasSuffix(fault.HintOf(err), "with --https-port") {
-		t.Errorf("%v (%s)", err, fault.HintOf(err))
-	}
-	if err != nil && holder(port) != "" && !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
-		t.Errorf("%v does not name us, %d", err, os.Getpid())
-	}
-	for _, all := range []string{"", "0.0.0.0"} {
-		if err := checkPort(all, port, config.Port); err == nil || !strings.Contains(err.Error(), "is in use by") {
-			t.Errorf("%q: %v", all, err)
-		}
-	}
-	l.Close()
-	// While an address is tried nobody is let in, who would be sent away then. The
-	// port is none that the kernel gives to clients: one could meet itself there.
-	for port = 21000 + os.Getpid()%9000; checkPort("", port, config.Port) != nil; port++ {
-	}
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		for range 300 {
-			for _, host := range []string{"127.0.0.1", "localhost", "", "0.0.0.0"} {
-				if err := checkPort(host, port, config.Port); err != nil {
-					t.Errorf("%q: %v", host, err)
-				}
-			}
-		}
-	}()
-	for waiting := true; waiting; {
-		select {
-		case <-over:
-			waiting = false
-		default:
-			if c, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
-				c.Close()
-				t.Error("somebody was let in while the port was tried")
-			}
-		}
-	}
-	for host, want := range map[string]string{"192.0.2.1": "not an address of this machine", "no-such-host.invalid": "no-such-host.invalid"} {
-		if err := checkPort(host, port, config.Port); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", host, err)
-		}
-	}
-}
-
 func TestCheckRoot(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -326,80 +270,6 @@ func TestStaleSockets(t *testing.T) {
 	for name, want := range names {
 		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != want {
 			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
-		}
-	}
-}
-
-func TestAccess(t *testing.T) {
-	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
-		t.Skip("only root on Linux can look with another account's eyes")
-	}
-	base := t.TempDir()
-	for d := base; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	closed, inner := filepath.Join(base, "closed"), filepath.Join(base, "closed", "inner")
-	file, secret, link := filepath.Join(base, "file"), filepath.Join(base, "secret"), filepath.Join(base, "link")
-	grouped := filepath.Join(base, "grouped")
-	if err := errors.Join(os.MkdirAll(inner, 0o755), os.Chmod(closed, 0o700), os.WriteFile(file, nil, 0o644), os.WriteFile(secret, nil, 0o600),
-		os.Symlink(inner, link), os.Mkdir(grouped, 0o750), os.Chown(grouped, 0, 4711)); err != nil {
-		t.Fatal(err)
-	}
-	status := func() string {
-		data, err := os.ReadFile("/proc/self/status")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data[bytes.Index(data, []byte("\nUid:")):bytes.Index(data, []byte("\nVmPeak"))])
-	}
-	before := status()
-	nobody := &account{user: "nobody", uid: 65534, gid: 65534, groups: []int{65534, 4711}, other: true}
-	for _, c := range []struct {
-		path string
-		read bool
-		want string
-	}{
-		{file, true, ""},
-		{grouped, true, ""},
-		{inner, false, closed + " may not be entered"},
-		{link, false, closed + " may not be entered"},
-		{closed, false, closed + ": it may not be entered"},
-		{secret, true, secret + ": it may not be read"},
-		{filepath.Join(base, "missing"), false, "does not exist"},
-	} {
-		err := checkAccess(nobody, []need{{c.path, "the thing", c.read}})
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q", c.path, err, c.want)
-		}
-	}
-	// The rights were those of one thread for one moment.
-	if _, err := os.ReadFile(secret); err != nil {
-		t.Errorf("we lost our own rights: %v", err)
-	}
-	if after := status(); after != before {
-		t.Errorf("the process changed:%s, before:%s", after, before)
-	}
-}
-
-func TestLocale(t *testing.T) {
-	german := "de_DE.UTF-8"
-	if !localeExists("/usr/lib/locale", german) {
-		german = "C.UTF-8"
-	}
-	for _, c := range []struct {
-		option string
-		env    []string
-		want   string
-	}{
-		{"", nil, "C.UTF-8"},
-		{"", []string{"LANG=de_DE.UTF-8"}, german},
-		{"", []string{"LANG=de_DE.UTF-8", "LC_ALL=C"}, "C.UTF-8"},
-		{"POSIX", []string{"LANG=de_DE.UTF-8"}, "POSIX"},
-	} {
-		if got := localeOf(typed(localeOption(c.option)...), c.env); got != c.want {
-			t.Errorf("%+v: %s", c, got)
 		}
 	}
 }

@@ -3,10 +3,10 @@ package express
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"modwsgi/detect"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
@@ -47,7 +47,7 @@ func (in *install) fits() error {
 // start, in the Python that is there today.
 func (in *install) pythonToday() receipt.Python {
 	unknown := receipt.Python{Prefix: in.home}
-	if runtime.GOOS == "windows" {
+	if !host.BoundPython {
 		return unknown
 	}
 	names := []string{"python3", "python"}

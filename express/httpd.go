@@ -5,11 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -79,8 +79,8 @@ func firstFile(names ...string) string {
 // chooseMPM takes the first of event, worker and prefork that there is and that
 // the options allow.
 func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
-	if runtime.GOOS == "windows" {
-		i.MPM, i.MPMBuiltIn = "winnt", true
+	if host.OnlyMPM != "" {
+		i.MPM, i.MPMBuiltIn = host.OnlyMPM, true
 		return nil
 	}
 	wanted := []string{"event", "worker", "prefork"}

@@ -3,10 +3,10 @@ package express
 import (
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -37,7 +37,7 @@ var passedOn = append([]string{
 }, preloading...)
 
 func isKeptAway(name string) bool {
-	if runtime.GOOS == "windows" {
+	if host.FoldsNames {
 		name = strings.ToUpper(name)
 	}
 	return slices.Contains(keptAway, name)

@@ -6,10 +6,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 )
@@ -85,22 +85,11 @@ func linkChain(path string) []string {
 	return chain
 }
 
-// sitePatterns are the places of site-packages below a prefix.
-func sitePatterns() []string {
-	if runtime.GOOS == "windows" {
-		return []string{`Lib\site-packages`}
-	}
-	return []string{
-		"lib/python3*/site-packages", "lib64/python3*/site-packages",
-		"lib/python3*/dist-packages", "local/lib/python3*/dist-packages", // Debian
-	}
-}
-
 // findSite returns the site-packages directory with a receipt, "" for none.
 // Where several Pythons share a prefix, the one of pyvenv.cfg goes first.
 func findSite(prefix string) (string, error) {
 	var found []string
-	for _, pattern := range append(sitePatterns(), ".") { // the last one: pip install --target
+	for _, pattern := range append(host.SitePackages(), ".") { // the last one: pip install --target
 		// Glob would take a bracket in the prefix as its own.
 		names, err := fs.Glob(os.DirFS(prefix), path.Join(filepath.ToSlash(pattern), receipt.Path))
 		if err != nil {
@@ -186,7 +175,7 @@ func (in *install) checkPython() error {
 		return err
 	}
 	in.stdlib = findStdlib(r.Version, base, r.BasePrefix)
-	if in.stdlib == "" && runtime.GOOS != "windows" {
+	if in.stdlib == "" && host.BoundPython {
 		return fault.New(fault.Environment, hint, "the standard library of Python %s is neither below %s nor below %s", r.Version, base, r.BasePrefix)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -18,7 +19,7 @@ type instance struct {
 	*config.Instance
 
 	in        *install
-	account   *account
+	account   *host.Account
 	release   func()          // unmarks the server root; nil where nothing is started
 	printed   bool            // another user than root, who only prints its unit, will run it
 	builtIn   map[string]bool // modules of httpd; nil: not asked for
@@ -53,7 +54,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		return nil, err
 	}
 	config.PythonPath.Set(s, append(in.ownPath(), config.PythonPath.In(s)...))
-	i := &instance{in: in, printed: s.ForUnit && asRoot(), Instance: &config.Instance{
+	i := &instance{in: in, printed: s.ForUnit && host.AsRoot(), Instance: &config.Instance{
 		Server: s, Warn: p.warn, Env: p.Env, LaunchDir: p.Dir, Launcher: in.launcher, Load: loadModule(in, in.module),
 	}}
 	i.BuiltIn = func() (map[string]bool, error) {
@@ -63,7 +64,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 	if i.account, err = p.findAccount(ctx, s); err != nil {
 		return nil, err
 	}
-	i.Account = config.Account{User: i.account.user, Group: i.account.group}
+	i.Account = config.Account{User: i.account.User, Group: i.account.Group}
 	s.ModuleVersion, s.FreeThreaded = in.receipt.Module.Version, in.receipt.Python.FreeThreaded
 	for _, step := range []func() error{
 		i.Settle,
@@ -80,7 +81,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		func() error { return p.server(ctx, i) },
 		i.FindServed,
 		i.CheckCarried,
-		func() error { return checkAccess(i.account, needsOf(i.Needs())) },
+		func() error { return host.CheckAccess(i.account, needsOf(i.Needs())) },
 		i.checkWritable,
 		func() error { return p.checkLogs(i) },
 		i.warnUnreachable,
@@ -102,11 +103,11 @@ func (p *Program) places(i *instance) error {
 		Home: i.in.home, Site: i.in.site, Stdlib: i.in.stdlib, Library: i.in.sharedPython(),
 		SeesSystem: len(settings) == 0 || strings.EqualFold(settings["include-system-site-packages"], "true"),
 	}
-	host := unbracket(config.Host.In(i))
-	if host == "" {
-		host = "localhost"
+	name := unbracket(config.Host.In(i))
+	if name == "" {
+		name = "localhost"
 	}
-	if err := i.Places(p.defaultRoot(host, config.Port.In(i), i.account)); err != nil {
+	if err := i.Places(host.DefaultRoot(p.Env, name, config.Port.In(i), i.account)); err != nil {
 		return err
 	}
 	if !i.printed {
@@ -130,9 +131,9 @@ func (i *instance) checkPIDFile() error {
 }
 
 // needsOf is what the application's account must be able to do, for checkAccess.
-func needsOf(list []config.Need) (needs []need) {
+func needsOf(list []config.Need) (needs []host.Need) {
 	for _, n := range list {
-		needs = append(needs, need{n.Path, n.What, n.Read})
+		needs = append(needs, host.Need{Path: n.Path, What: n.What, Read: n.Read})
 	}
 	return needs
 }
@@ -176,11 +177,11 @@ func (i *instance) checkWritable() error {
 	for _, d := range dirs {
 		there[d.path] = d.path != "" && exists(d.path)
 	}
-	return as(i.account, func() error {
+	return host.As(i.account, func() error {
 		for _, d := range dirs {
-			if there[d.path] && !writable(d.path) {
-				return fault.New(fault.Environment, "give it to that account (chown "+run.Quote(i.account.user)+" "+run.Quote(d.path)+"), or name one that is not there yet: it will be made",
-					"option %s: the user %s cannot write in %s", d.option, i.account.user, d.path)
+			if there[d.path] && !host.Writable(d.path) {
+				return fault.New(fault.Environment, "give it to that account (chown "+run.Quote(i.account.User)+" "+run.Quote(d.path)+"), or name one that is not there yet: it will be made",
+					"option %s: the user %s cannot write in %s", d.option, i.account.User, d.path)
 			}
 		}
 		return nil
@@ -191,10 +192,10 @@ func (i *instance) checkWritable() error {
 // perhaps need not.
 func (i *instance) warnUnreachable() error {
 	for _, n := range needsOf(i.Wants()) {
-		if !exists(n.path) {
+		if !exists(n.Path) {
 			continue
 		}
-		if err := checkAccess(i.account, []need{n}); err != nil {
+		if err := host.CheckAccess(i.account, []host.Need{n}); err != nil {
 			i.Warn(err.Error())
 		}
 	}

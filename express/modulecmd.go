@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"modwsgi/express/conf"
@@ -131,16 +130,10 @@ func printable(path string) error {
 // module from a wheel gives no place at all.
 func loadModule(in *install, module string) []*conf.Directive {
 	var all []*conf.Directive
-	slash := func(path string) string {
-		if runtime.GOOS == "windows" {
-			return filepath.ToSlash(path)
-		}
-		return path
-	}
 	if lib := in.sharedPython(); lib != "" {
-		all = append(all, conf.D("LoadFile", conf.Word(slash(lib))))
+		all = append(all, conf.D("LoadFile", conf.Word(filepath.ToSlash(lib))))
 	}
 	return append(all,
-		conf.D("LoadModule", conf.Key("wsgi_module"), conf.Word(slash(module))),
-		conf.D("WSGIPythonHome", conf.Word(slash(in.home))))
+		conf.D("LoadModule", conf.Key("wsgi_module"), conf.Word(filepath.ToSlash(module))),
+		conf.D("WSGIPythonHome", conf.Word(filepath.ToSlash(in.home))))
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"modwsgi/express/config"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -62,7 +60,3 @@ func (p *Program) checkAgain(ctx context.Context, l *launch) <-chan bool {
 	}()
 	return good
 }
-
-// limitUmask keeps what httpd and the application create from being writable for
-// everybody, whatever we were started with.
-func limitUmask() { unix.Umask(unix.Umask(0o077) | 0o002) }

@@ -11,13 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"modwsgi/express/conf"
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/express/option"
 	pyruntime "modwsgi/express/runtime"
 	"modwsgi/internal/fault"
@@ -133,8 +133,8 @@ func (i *instance) makeRoot(start bool, l *launch) (dir *owned.Dir, created bool
 			return nil, false, err
 		}
 		if proc != nil {
-			defer proc.release()
-			return nil, false, fault.New(fault.Busy, "stop it, or use another --server-root", "an httpd runs with the server root %s already (process %d)", i.Root, proc.pid)
+			defer proc.Release()
+			return nil, false, fault.New(fault.Busy, "stop it, or use another --server-root", "an httpd runs with the server root %s already (process %d)", i.Root, proc.Pid)
 		}
 	}
 	return makeRoot(i.Root, i.account)
@@ -205,7 +205,7 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 		{settingsFile, data, 0o600, true},
 		{handlerFile, glue, 0o600, true},
 		{instanceFile, state, 0o600, false},
-		{controlFile, controlStub(i.Launcher, i.Root), 0o700, false},
+		{host.ControlFile, host.ControlStub(i.Launcher, i.Root), 0o700, false},
 	}
 	more, err := i.moreFiles()
 	if err != nil {
@@ -361,21 +361,21 @@ func (i *instance) settings() settings {
 
 // launch tells how httpd is started.
 func (i *instance) launch() *launch {
-	host := unbracket(config.Host.In(i))
-	if host == "" {
-		host = "localhost"
+	listener := unbracket(config.Host.In(i))
+	if listener == "" {
+		listener = "localhost"
 	}
 	l := &launch{
-		HTTPD: i.HTTPD, Dir: i.Work, Root: i.Root, Host: host, Port: config.Port.In(i), Pid: i.PIDFile, Stat: config.ServerStatus.In(i), URL: i.url() + strings.TrimSuffix(i.Mount, "/") + "/", GDB: i.GDB,
+		HTTPD: i.HTTPD, Dir: i.Work, Root: i.Root, Host: listener, Port: config.Port.In(i), Pid: i.PIDFile, Stat: config.ServerStatus.In(i), URL: i.url() + strings.TrimSuffix(i.Mount, "/") + "/", GDB: i.GDB,
 		Args: []string{"-f", filepath.Join(i.Root, confFile)},
 		Env: []string{
-			"MOD_WSGI_SERVER_ROOT=" + i.Root, "MOD_WSGI_WORKING_DIRECTORY=" + i.Work, "MOD_WSGI_LISTENER_HOST=" + host,
+			"MOD_WSGI_SERVER_ROOT=" + i.Root, "MOD_WSGI_WORKING_DIRECTORY=" + i.Work, "MOD_WSGI_LISTENER_HOST=" + listener,
 			"MOD_WSGI_HTTP_PORT=" + strconv.Itoa(config.Port.In(i)), "MOD_WSGI_MODULES_DIRECTORY=" + i.ModulesDir,
-			"MOD_WSGI_USER=" + i.account.user, "MOD_WSGI_GROUP=" + i.account.group,
+			"MOD_WSGI_USER=" + i.account.User, "MOD_WSGI_GROUP=" + i.account.Group,
 			"LANG=" + i.Locale, "LC_ALL=" + i.Locale,
 		},
 	}
-	l.UID = i.account.number()
+	l.UID = i.account.Number()
 	if i.Daemon() {
 		l.Drain = max(config.GracefulTimeout.In(i), 1)
 	}
@@ -404,7 +404,7 @@ func (i *instance) launch() *launch {
 		longest = max(longest, len("(wsgi:service:"+s[0]+")"))
 	}
 	l.Argv0 = fmt.Sprintf("%-*s", longest, config.ProcessName.In(i))
-	if runtime.GOOS == "windows" {
+	if !host.DaemonMode {
 		l.Argv0 = i.HTTPD
 	}
 	return l
@@ -453,11 +453,11 @@ func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if config.SetupOnly.In(c.server) {
 		return setupServer(ctx, p, c)
 	}
-	if err := checkPort(config.Host.In(c.server), config.Port.In(c.server), config.Port); err != nil {
+	if err := host.CheckPort(config.Host.In(c.server), config.Port.In(c.server), config.Port.Flag()); err != nil {
 		return 1, err
 	}
 	if c.server.Given(config.HTTPSPort) {
-		if err := checkPort(config.Host.In(c.server), config.HTTPSPort.In(c.server), config.HTTPSPort); err != nil {
+		if err := host.CheckPort(config.Host.In(c.server), config.HTTPSPort.In(c.server), config.HTTPSPort.Flag()); err != nil {
 			return 1, err
 		}
 	}

@@ -13,13 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 )
-
-// Signals lists what the launcher has to be told about from its first moment on.
-func Signals() []os.Signal {
-	return []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGWINCH}
-}
 
 // supervise starts httpd in the foreground, passes signals on and returns the
 // exit code to end with: httpd's own, 128 and the signal's number where a signal
@@ -60,7 +56,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 		env, files = append(env, "MOD_WSGI_READY_FD=3"), append(files, tell)
 	}
 	adopt()
-	limitUmask()
+	host.LimitUmask()
 	child, done, err := startChild(path, argv, &os.ProcAttr{
 		Dir: l.Dir, Env: env, Files: files,
 		Sys: childAttributes(!config.DebugMode.In(i)),

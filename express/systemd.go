@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"unicode"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 )
 
@@ -56,7 +56,7 @@ UMask=0027
 // that nothing runs as root; only services of other users need root.
 func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 	s := c.server
-	if runtime.GOOS != "linux" {
+	if !host.Systemd {
 		return 1, fault.New(fault.Usage, "", "systemd-unit is only for Linux")
 	}
 	if config.User.In(s) == "" {

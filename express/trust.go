@@ -9,6 +9,7 @@ import (
 
 	"modwsgi/express/conf"
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
@@ -59,8 +60,6 @@ var refusals = map[role]struct{ verb, hint string }{
 
 // inContainers ends hints about directories.
 const inContainers = "; in a container that nobody else uses, name the directory in " + owned.TrustedVariable
-
-func asRoot() bool { return os.Geteuid() == 0 }
 
 // reliedFiles is the table: every file that root relies on, and how. Modules are
 // added when the configuration names them (loaded).
@@ -145,7 +144,7 @@ func (i *instance) loaded(file *conf.File) []relied {
 // trustFiles refuses, as root, what another user could become root by, and warns
 // of the rest.
 func (p *Program) trustFiles(files []relied) error {
-	if !asRoot() {
+	if !host.AsRoot() {
 		return nil
 	}
 	friend := p.friend()

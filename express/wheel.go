@@ -3,7 +3,6 @@ package express
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"modwsgi/internal/distro"
@@ -75,9 +74,6 @@ func basePrefix(prefix string) string {
 
 // pythonOnPath returns the prefix of a Python of that version.
 func pythonOnPath(minor string, env []string) string {
-	if runtime.GOOS == "windows" {
-		return ""
-	}
 	dirs := append(filepath.SplitList(run.Getenv(env, "PATH")), "/usr/local/bin", "/usr/bin")
 	for _, dir := range dirs {
 		if !filepath.IsAbs(dir) {

@@ -158,14 +158,14 @@ func (w *writer) documents() {
 	}
 	body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("RewriteOptions", conf.Key("InheritDownBefore")))
 	if RewriteRules.In(i) != "" {
-		body = append(body, conf.D("Include", conf.GlobEach(slashed(i.RewriteRules()))).From(RewriteRules))
+		body = append(body, conf.D("Include", conf.GlobEach(host.Slashed(i.RewriteRules()))).From(RewriteRules))
 	}
 	if ApplicationType.In(i) != "static" {
 		body = append(body, w.fallback()...)
 	}
 	body = append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))
 	body = append(body, i.privateRules(i.Docs, docs)...)
-	w.add(conf.S("Directory", args(conf.Glob(slashed(docs))), body...).From(i.docsOrigins()...))
+	w.add(conf.S("Directory", args(conf.Glob(host.Slashed(docs))), body...).From(i.docsOrigins()...))
 	w.rewriting()
 }
 
@@ -235,7 +235,7 @@ func (w *writer) aliases() {
 			if i.secretFile(target) != "" {
 				access = "denied"
 			}
-			w.add(conf.S("Directory", args(conf.Glob(slashed(filepath.Dir(target)))),
+			w.add(conf.S("Directory", args(conf.Glob(host.Slashed(filepath.Dir(target)))),
 				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), access))).From(URLAlias))
 			continue
 		}
@@ -245,7 +245,7 @@ func (w *writer) aliases() {
 		body := append([]conf.Node{w.override()}, w.links()...)
 		body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("Require", conf.Key("all"), conf.Key("granted")))
 		body = append(body, i.privateRules(named, target)...)
-		w.add(conf.S("Directory", args(conf.Glob(slashed(target))), body...).From(URLAlias))
+		w.add(conf.S("Directory", args(conf.Glob(host.Slashed(target))), body...).From(URLAlias))
 	}
 }
 
@@ -269,7 +269,7 @@ func (w *writer) errorDocuments() {
 func missing(path string) conf.Node {
 	var parts []string
 	for up := path; !Exists(up) && filepath.Dir(up) != up; up = filepath.Dir(up) {
-		parts = append(parts, regexpText(strings.TrimSuffix(slashed(up), "/")))
+		parts = append(parts, regexpText(strings.TrimSuffix(host.Slashed(up), "/")))
 	}
 	return conf.S("DirectoryMatch", args(conf.Word("^(?:"+strings.Join(parts, "|")+")/?$")), conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(URLAlias)
 }
@@ -382,7 +382,7 @@ func (w *writer) docs() {
 		return
 	}
 	w.add(conf.D("Alias", word(docsURL), word(w.i.ManualDir())).From(EnableDocs),
-		conf.S("Directory", args(conf.Glob(slashed(w.i.ManualDir()))), conf.D("DirectoryIndex", conf.Key("index.html")),
+		conf.S("Directory", args(conf.Glob(host.Slashed(w.i.ManualDir()))), conf.D("DirectoryIndex", conf.Key("index.html")),
 			conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(EnableDocs))
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 	"modwsgi/internal/owned"
 )
 
@@ -74,10 +75,10 @@ func withAllBelow(path string) []string {
 func (w *writer) includes() {
 	for _, name := range IncludeFile.In(w.i) {
 		path := w.i.fromLaunch(name)
-		file := conf.GlobEach(slashed(path))
+		file := conf.GlobEach(host.Slashed(path))
 		if !Exists(path) { // a pattern of several; the working directory is none
 			if !filepath.IsAbs(name) {
-				path = filepath.Join(string(conf.GlobEach(slashed(w.i.LaunchDir))), name)
+				path = filepath.Join(string(conf.GlobEach(host.Slashed(w.i.LaunchDir))), name)
 			}
 			file = word(path)
 		}
@@ -123,7 +124,7 @@ type hostReader struct {
 // nobody else can change.
 func (r *hostReader) file(path string, depth int) {
 	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || depth > 10 || depth > 0 && os.Geteuid() == 0 && owned.Check(path) != nil {
+	if err != nil || !info.Mode().IsRegular() || depth > 10 || depth > 0 && host.AsRoot() && owned.Check(path) != nil {
 		return
 	}
 	data, err := os.ReadFile(path)
@@ -213,7 +214,7 @@ func (w *writer) hostInclude(kind hostKind) []conf.Node {
 	if len(IncludeFile.In(i)) == 0 {
 		return nil
 	}
-	include := conf.D("IncludeOptional", conf.GlobEach(slashed(filepath.Join(i.Root, HostsFile)))).From(IncludeFile)
+	include := conf.D("IncludeOptional", conf.GlobEach(host.Slashed(filepath.Join(i.Root, HostsFile)))).From(IncludeFile)
 	rule := func(name string, args ...conf.Arg) conf.Node { return conf.D(name, args...).From(IncludeFile) }
 	nodes := []conf.Node{include}
 	if kind == refuses || kind == servesLocally {

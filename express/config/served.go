@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
@@ -196,7 +197,7 @@ func (d *servedDir) refuse(pattern string) conf.Node {
 	if len(d.open) > 0 {
 		except = "(?!(?-i:" + alternatives(d.open) + ")(?:/|$))"
 	}
-	expression := "%{REQUEST_FILENAME} =~ m#^" + literal(strings.TrimSuffix(slashed(d.path), "/")) + "/" + except + "(?:" + strings.ReplaceAll(pattern, "#", `\x23`) + ")$#i && -e %{REQUEST_FILENAME}"
+	expression := "%{REQUEST_FILENAME} =~ m#^" + literal(strings.TrimSuffix(host.Slashed(d.path), "/")) + "/" + except + "(?:" + strings.ReplaceAll(pattern, "#", `\x23`) + ")$#i && -e %{REQUEST_FILENAME}"
 	return conf.S("If", args(conf.Word(expression)), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From(d.origins...)
 }
 

@@ -1,17 +1,17 @@
 package config
 
 import (
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 	"modwsgi/express/option"
 )
 
 // Shorthands for the arguments of directives.
 
-func word(s string) conf.Word { return conf.Word(slashed(s)) }
+func word(s string) conf.Word { return conf.Word(host.Slashed(s)) }
 
 func integer(n int) conf.Key { return conf.Key(strconv.Itoa(n)) }
 
@@ -48,13 +48,4 @@ var daemonSince = map[string]string{
 	"startup-timeout": "4.5.6", "restart-interval": "4.5.12", "eviction-timeout": "4.4.7", "interrupt-timeout": "6.0.0",
 	"response-buffer-size": "4.4.7", "response-socket-timeout": "4.5.13", "response-flush-delay": "6.0.2",
 	"switch-interval": "6.0.0",
-}
-
-// slashed returns a path as httpd wants it in its configuration: with slashes, where
-// it begins with a drive.
-func slashed(s string) string {
-	if filepath.VolumeName(s) != "" && !strings.ContainsAny(s, "\r\n") {
-		return filepath.ToSlash(s)
-	}
-	return s
 }
