@@ -25,12 +25,8 @@ func (p *Program) checkLogs(i *instance) error {
 	}
 	var u *owned.Untrusted
 	theirs := errors.As(owned.Check(i.Logs), &u)
-	names := []string{config.ErrorLogName.In(i), config.AccessLogName.In(i), config.StartupLogName.In(i)}
-	for _, v := range config.ServiceLogFile.In(i) {
-		names = append(names, v[1])
-	}
 	const hint = "remove it, or choose a directory that only root can write to with --log-directory"
-	for _, name := range names {
+	for _, name := range i.LogNames() {
 		path := filepath.Join(i.Logs, name)
 		info, err := os.Lstat(path)
 		if err != nil {

@@ -32,6 +32,7 @@ type feature struct {
 	check   func(*Instance) error          // other conditions
 	reads   func(*Instance) []Need         // what the application's account must reach
 	private func(*Instance) []privateFile  // what clients must not read
+	logs    func(*Instance) []string       // names of log files, also of those that are off
 	carries func(*Instance) []carriedValue // values for the files of the server root
 
 	// What is written.

@@ -71,6 +71,9 @@ var logs = feature{
 		return nil
 	},
 	check: (*Instance).logNames,
+	logs: func(i *Instance) []string {
+		return []string{ErrorLogName.In(i), AccessLogName.In(i), StartupLogName.In(i)}
+	},
 	private: func(i *Instance) []privateFile {
 		list := []privateFile{{what: "the error log", path: filepath.Join(i.Logs, ErrorLogName.In(i)), log: true}}
 		if AccessLog.In(i) {
@@ -217,4 +220,9 @@ func (i *Instance) logNames() error {
 		}
 	}
 	return nil
+}
+
+// LogNames returns the names of all log files, in the log directory.
+func (i *Instance) LogNames() []string {
+	return all(i, func(f *feature) func(*Instance) []string { return f.logs })
 }

@@ -49,6 +49,12 @@ var services = feature{
 		}
 		return list
 	},
+	logs: func(i *Instance) (names []string) {
+		for _, v := range ServiceLogFile.In(i) {
+			names = append(names, v[1])
+		}
+		return names
+	},
 	carries: func(i *Instance) (list []carriedValue) {
 		for _, v := range ServiceScript.In(i) {
 			list = append(list, carriedValue{i.fromLaunch(v[1]), "", ServiceScript})

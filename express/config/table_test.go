@@ -1,7 +1,11 @@
 package config
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -317,5 +321,41 @@ func TestEachOptionIsThereOnce(t *testing.T) {
 			}
 			names[name] = true
 		}
+	}
+}
+
+// TestEachHandleIsInTheTable: an option that is declared is one that a command line
+// may hold.
+func TestEachHandleIsInTheTable(t *testing.T) {
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := 0
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			s, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if x, ok := s.X.(*ast.Ident); ok && x.Name == "option" && slices.Contains(strings.Fields("Text Texts Pairs Number Fraction Toggle HelpFlag"), s.Sel.Name) {
+				declared++
+			}
+			return true
+		})
+	}
+	if listed := len(Table().Options()); declared != listed {
+		t.Errorf("%d options are declared and %d are in the table", declared, listed)
 	}
 }
