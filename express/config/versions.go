@@ -7,13 +7,6 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// directiveSince is the same for directives.
-var directiveSince = map[string]string{
-	"WSGISocketRotation": "4.6.0", "WSGIDestroyInterpreter": "4.9.1", "WSGISwitchInterval": "6.0.0", "WSGIFreeThreading": "6.0.0",
-	"WSGIIgnoreActivity": "4.5.8", "WSGITrustedProxyHeaders": "4.4.9", "WSGITrustedProxies": "4.4.10",
-	"WSGITelemetryService": "6.0.0", "WSGISlowRequests": "6.0.0", "WSGITelemetryOptions": "6.0.0",
-}
-
 // atLeastVersion compares versions of mod_wsgi ("4.9.10"); what follows the
 // digits of a part ("6.0.0rc1") does not count.
 func atLeastVersion(have, want string) bool {
