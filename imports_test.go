@@ -34,8 +34,11 @@ var edges = []struct {
 	{"packaging", []string{"python", "internal/"}},
 	{"python", nil},
 	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro"}},
-	{"express/host", []string{"internal/run", "internal/owned", "internal/fault"}},
 	{"express/runtime", nil},
+	{"express/option", []string{"internal/fault", "internal/quote"}},
+	{"express/host", []string{"internal/fault", "internal/run", "internal/owned"}},
+	{"express/conf", nil},
+	{"express/config", []string{"express/option", "express/host", "express/conf", "internal/fault"}},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},

@@ -21,6 +21,8 @@ import (
 	"testing"
 
 	"modwsgi/express"
+	"modwsgi/express/config"
+	"modwsgi/express/option"
 )
 
 // MODWSGI_FUZZ is how many command lines TestHTTPDReadsWhatWasMeant goes through
@@ -31,7 +33,7 @@ const commandLines = 10000
 type dump struct {
 	t        *testing.T
 	places   []*place
-	tables   [][]*express.Option // those that a place knows
+	tables   [][]*option.Option // those that a place knows
 	base     string
 	stem     string
 	dirs     []string
@@ -70,13 +72,13 @@ func newDump(t *testing.T) *dump {
 	s.stem, _ = certificate(t, workDir(t, ""), "www.example.com")
 	s.dirs = hostilePlaces(t, mathrand.New(mathrand.NewPCG(s.seed, 1<<40)), s.base, s.stem, p)
 	for _, p := range s.places {
-		s.tables = append(s.tables, slices.DeleteFunc(express.Options(), func(o *express.Option) bool { return !p.can(o) }))
+		s.tables = append(s.tables, slices.DeleteFunc(config.Table().Options(), func(o *option.Option) bool { return !p.can(o) }))
 	}
 	return s
 }
 
 // can reports whether a command line of this place can have an option.
-func (p *place) can(o *express.Option) bool {
+func (p *place) can(o *option.Option) bool {
 	asRoot := []string{"user", "group", "service-user", "service-group"}
 	switch {
 	case o.Gone != "" || o.Name == "help", os.Geteuid() != 0 && slices.Contains(asRoot, o.Name), os.Geteuid() == 0 && o.Name == "envvars-script":
@@ -86,7 +88,7 @@ func (p *place) can(o *express.Option) bool {
 	case o.Name == "free-threading":
 		return p.version == "6.0.5"
 	}
-	return p.atLeast(o.Since)
+	return p.atLeast(config.Since(o))
 }
 
 // candidate is a command line that the launcher has accepted.
@@ -118,7 +120,7 @@ func (s *dump) line(n int) (*meant, []string) {
 	}
 	m.uses = append(m.uses, g.uses(s.tables[which], n)...)
 	for _, u := range m.uses {
-		o := s.tables[which][slices.IndexFunc(s.tables[which], func(o *express.Option) bool { return o.Name == u.option })]
+		o := s.tables[which][slices.IndexFunc(s.tables[which], func(o *option.Option) bool { return o.Name == u.option })]
 		args = append(args, g.written(o, u)...)
 	}
 	return m, args
@@ -354,11 +356,11 @@ func TestEveryOptionHasARow(t *testing.T) {
 	for _, r := range oracle {
 		rows[r.option]++
 	}
-	for _, o := range express.Options() {
+	for _, o := range config.Table().Options() {
 		if n := rows[o.Name]; o.Gone == "" && n != 1 {
 			t.Errorf("--%s has %d rows in oracle (acceptance_dump_oracle_test.go): say there what httpd is to read for it", o.Name, n)
 		}
-		if draws[o.Name] == nil && o.Gone == "" && o.Kind != express.Flag && o.Kind != express.Number {
+		if draws[o.Name] == nil && o.Gone == "" && o.Kind != option.KindFlag && o.Kind != option.KindNumber {
 			t.Errorf("--%s has no row in draws (acceptance_dump_values_test.go): say there which values it can have", o.Name)
 		}
 		delete(rows, o.Name)

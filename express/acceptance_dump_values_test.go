@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"modwsgi/express"
+	"modwsgi/express/option"
 )
 
 // chance draws command lines. Its files and directories have hostile names.
@@ -280,7 +280,7 @@ var excluded = [][]string{
 }
 
 // uses draws options and their values; the first one is always among them.
-func (g *chance) uses(table []*express.Option, first int) (all []use) {
+func (g *chance) uses(table []*option.Option, first int) (all []use) {
 	has := map[string]bool{}
 	var take func(name string)
 	take = func(name string) {
@@ -298,7 +298,7 @@ func (g *chance) uses(table []*express.Option, first int) (all []use) {
 		for _, n := range needs[name] {
 			take(n)
 		}
-		o := table[slices.IndexFunc(table, func(o *express.Option) bool { return o.Name == name })]
+		o := table[slices.IndexFunc(table, func(o *option.Option) bool { return o.Name == name })]
 		times := 1
 		if o.Repeatable && !strings.HasPrefix(name, "service-") && g.IntN(2) == 0 {
 			times = 2 + g.IntN(2)
@@ -322,23 +322,23 @@ func (g *chance) uses(table []*express.Option, first int) (all []use) {
 	return all
 }
 
-func (g *chance) draw(o *express.Option) []string {
+func (g *chance) draw(o *option.Option) []string {
 	f := draws[o.Name]
 	switch {
-	case f == nil && o.Kind == express.Flag:
+	case f == nil && o.Kind == option.KindFlag:
 		f = flagOf
-	case f == nil && o.Kind == express.Number:
+	case f == nil && o.Kind == option.KindNumber:
 		f = one((*chance).seconds)
 	}
 	words := f(g)
-	if len(words) > 0 && o.Kind == express.Text && g.IntN(150) == 0 {
+	if len(words) > 0 && o.Kind == option.KindText && g.IntN(150) == 0 {
 		words[len(words)-1] = unwritable[g.IntN(len(unwritable))]
 	}
 	return words
 }
 
 // written is the use as words of a command line.
-func (g *chance) written(o *express.Option, u use) []string {
+func (g *chance) written(o *option.Option, u use) []string {
 	name := "--" + o.Name
 	if len(o.Aliases) > 0 && g.IntN(3) == 0 {
 		name = "--" + o.Aliases[0]

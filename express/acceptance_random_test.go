@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"modwsgi/express"
+	"modwsgi/express/config"
 )
 
 // seed is what chance starts from: MODWSGI_TEST_SEED, so that a failure can be
@@ -240,12 +241,12 @@ func TestEveryOption(t *testing.T) {
 			used[w] = true
 		}
 	}
-	for _, o := range express.Options() {
+	for _, o := range config.Table().Options() {
 		apart := []string{
 			"user", "server-root", "help", "httpd-executable", "modules-directory", "rotatelogs-executable", "http2", "enable-gdb", "gdb-executable",
 			"service-user", "service-group", "group", "envvars-script", "shell-executable",
 		}
-		if o.Gone == "" && o.Since < "6" && !used["--"+o.Name] && !slices.Contains(apart, o.Name) {
+		if o.Gone == "" && config.Since(o) < "6" && !used["--"+o.Name] && !slices.Contains(apart, o.Name) {
 			t.Errorf("there is no choice with --%s", o.Name)
 		}
 	}

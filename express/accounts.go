@@ -5,7 +5,9 @@ import (
 	"os"
 	"strings"
 
+	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -15,7 +17,7 @@ import (
 // asked of getent.
 func (p *Program) findAccount(ctx context.Context, s *Server) (*host.Account, error) {
 	if !host.Accounts {
-		if s.User != "" || s.Group != "" {
+		if config.User.In(s) != "" || config.Group.In(s) != "" {
 			p.warn("--user and --group have no effect on Windows")
 		}
 		return host.Self(), nil
@@ -25,8 +27,8 @@ func (p *Program) findAccount(ctx context.Context, s *Server) (*host.Account, er
 		p.warnAccount(ctx, s, a)
 		return a, nil
 	}
-	name, byUser := said(p.Env, optUser, s.User, "USER")
-	group, byGroup := said(p.Env, optGroup, s.Group, "GROUP")
+	name, byUser := said(p.Env, config.User, config.User.In(s), "USER")
+	group, byGroup := said(p.Env, config.Group, config.Group.In(s), "GROUP")
 	if name == "" {
 		return nil, fault.New(fault.Usage, p.userHint(s, host.ExampleUser()), "option --user is required when started as root: the application must not run as root")
 	}
@@ -57,7 +59,7 @@ func (p *Program) findAccount(ctx context.Context, s *Server) (*host.Account, er
 
 // said is the value of an option, or, where it was not given, of the variables
 // that upstream's launcher reads for it; by tells which of them, for messages.
-func said(env []string, option *Option, value, variable string) (chosen, by string) {
+func said(env []string, option option.Ref, value, variable string) (chosen, by string) {
 	if value != "" {
 		return value, "option " + option.Flag()
 	}
@@ -72,7 +74,7 @@ func said(env []string, option *Option, value, variable string) (chosen, by stri
 // userHint is the command again, with a user; but values of variables, which may
 // be secrets, are not shown.
 func (p *Program) userHint(s *Server, example string) string {
-	if len(s.SetEnv) > 0 {
+	if len(config.Setenv.In(s)) > 0 {
 		return "add for example --user " + example
 	}
 	line := append([]string{"mod_wsgi-express"}, p.Args...)
@@ -84,13 +86,13 @@ func (p *Program) userHint(s *Server, example string) string {
 
 // warnAccount warns of another account than the one that the launcher has.
 func (p *Program) warnAccount(ctx context.Context, s *Server, a *host.Account) {
-	if s.User != "" {
-		if e, err := host.FindUser(ctx, p.Env, s.User); err != nil || e.UID != a.UID {
+	if config.User.In(s) != "" {
+		if e, err := host.FindUser(ctx, p.Env, config.User.In(s)); err != nil || e.UID != a.UID {
 			p.warn("--user has no effect: only root can run the application as another user")
 		}
 	}
-	if s.Group != "" {
-		if gid, err := host.FindGroup(ctx, p.Env, s.Group); err != nil || gid != a.GID {
+	if config.Group.In(s) != "" {
+		if gid, err := host.FindGroup(ctx, p.Env, config.Group.In(s)); err != nil || gid != a.GID {
 			p.warn("--group has no effect: only root can run the application with another group")
 		}
 	}
@@ -99,24 +101,24 @@ func (p *Program) warnAccount(ctx context.Context, s *Server, a *host.Account) {
 // serviceAccounts checks the accounts of --service-user and --service-group, and
 // that these can reach what their services need.
 func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
-	for _, v := range i.ServiceGroups {
+	for _, v := range config.ServiceGroup.In(i) {
 		if _, err := host.FindGroup(ctx, p.Env, v[1]); err != nil {
 			return fault.New(fault.Usage, host.AccountHint("group"), "option --service-group: %w", err)
 		}
 	}
-	for _, v := range i.ServiceUsers { // httpd looks for the name also where it has no effect
+	for _, v := range config.ServiceUser.In(i) { // httpd looks for the name also where it has no effect
 		if _, err := host.FindUser(ctx, p.Env, v[1]); err != nil {
 			return fault.New(fault.Usage, host.AccountHint("user"), "option --service-user: %w", err)
 		}
 	}
 	if os.Geteuid() != 0 {
-		if len(i.ServiceUsers)+len(i.ServiceGroups) > 0 {
+		if len(config.ServiceUser.In(i))+len(config.ServiceGroup.In(i)) > 0 {
 			p.warn("--service-user and --service-group have no effect: only root can run a service as somebody else")
 		}
 		return nil
 	}
-	for _, s := range i.ServiceScripts {
-		name := lastOf(i.ServiceUsers, s[0])
+	for _, s := range config.ServiceScript.In(i) {
+		name := lastOf(config.ServiceUser.In(i), s[0])
 		if name == "" {
 			continue
 		}
@@ -128,7 +130,7 @@ func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
 			return fault.New(fault.Usage, "", "option --service-user: %s is root; the module runs no service as root", name)
 		}
 		a := &host.Account{User: name, UID: entry.UID, GID: entry.GID, Other: true}
-		if g := lastOf(i.ServiceGroups, s[0]); g != "" {
+		if g := lastOf(config.ServiceGroup.In(i), s[0]); g != "" {
 			a.GID, _ = host.FindGroup(ctx, p.Env, g)
 		} else {
 			a.GID = i.account.GID

@@ -3,25 +3,28 @@ package express
 import (
 	"fmt"
 	"io"
-	"modwsgi/express/host"
 	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"modwsgi/express/host"
+
+	"modwsgi/express/config"
 )
 
 // url is where the server is asked.
 func (i *instance) url() string {
-	name := i.ServerName
+	name := config.ServerName.In(i)
 	if name == "" {
-		name = unbracket(i.Host)
+		name = unbracket(config.Host.In(i))
 	}
 	if name == "" {
 		name = "localhost"
 	}
 	switch {
-	case i.Port != 80:
-		name = net.JoinHostPort(name, strconv.Itoa(i.Port))
+	case config.Port.In(i) != 80:
+		name = net.JoinHostPort(name, strconv.Itoa(config.Port.In(i)))
 	case strings.Contains(name, ":"):
 		name = "[" + name + "]"
 	}
@@ -30,31 +33,31 @@ func (i *instance) url() string {
 
 // statusURL is where this machine, and nobody else, is shown the state of httpd.
 func (i *instance) statusURL() string {
-	host := unbracket(i.Host)
+	host := unbracket(config.Host.In(i))
 	if host == "" || host == "0.0.0.0" || host == "::" {
 		host = "localhost"
 	}
-	return origin("http", host, i.Port)
+	return origin("http", host, config.Port.In(i))
 }
 
 // capacity tells the mode and how many requests are handled at a time.
 func (i *instance) capacity() (mode string, processes, threads int) {
 	switch {
-	case i.DebugMode:
+	case config.DebugMode.In(i):
 		return "debug", 1, 1
 	case i.daemon():
-		return "daemon", max(i.Processes, 1), i.Threads
+		return "daemon", max(config.Processes.In(i), 1), config.Threads.In(i)
 	}
 	if i.mpm == "winnt" {
 		return "embedded", 1, i.size.threadsPerChild
 	}
-	return "embedded", max(i.Processes, 1), i.Threads
+	return "embedded", max(config.Processes.In(i), 1), config.Threads.In(i)
 }
 
 // banner tells what was set up, with the labels and in the order of upstream's,
 // which tools look for.
 func (i *instance) banner(w io.Writer, setup bool) error {
-	if i.JSON {
+	if config.JSON.In(i) {
 		return i.jsonBanner(w)
 	}
 	var b strings.Builder
@@ -67,18 +70,18 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	daemon := i.daemon()
 	url := i.url()
 	line(true, "Server URL", "%s", url+strings.TrimSuffix(i.mount, "/")+"/")
-	line(i.Given(optHTTPSPort), "Server URL (HTTPS)", "%s", origin("https", i.ServerName, i.HTTPSPort)+strings.TrimSuffix(i.mount, "/")+"/")
-	line(i.ServerStatus, "Server Status", "%s/server-status", i.statusURL())
+	line(i.Given(config.HTTPSPort), "Server URL (HTTPS)", "%s", origin("https", config.ServerName.In(i), config.HTTPSPort.In(i))+strings.TrimSuffix(i.mount, "/")+"/")
+	line(config.ServerStatus.In(i), "Server Status", "%s/server-status", i.statusURL())
 	line(true, "Server Root", "%s", i.root)
 	line(true, "Server Conf", "%s", filepath.Join(i.root, confFile))
-	line(true, "Error Log File", "%s (%s)", i.errorLog, i.LogLevel)
-	line(i.AccessLog, "Access Log File", "%s", i.accessLog)
-	line(i.StartupLog, "Startup Log File", "%s", i.startLog)
-	line(i.EnableCoverage, "Coverage Output", "%s", filepath.Join(i.coverageDir, "index.html"))
-	line(i.EnableProfiler, "Profiler Output", "%s", i.profilerDir)
-	line(i.EnableRecorder, "Recorder Output", "%s", i.recorderDir)
-	line(i.RewriteRules != "", "Rewrite Rules", "%s", i.RewriteRules)
-	line(i.EnvVarsScript != "", "Environ Variables", "%s", i.EnvVarsScript)
+	line(true, "Error Log File", "%s (%s)", i.errorLog, config.LogLevel.In(i))
+	line(config.AccessLog.In(i), "Access Log File", "%s", i.accessLog)
+	line(config.StartupLog.In(i), "Startup Log File", "%s", i.startLog)
+	line(config.EnableCoverage.In(i), "Coverage Output", "%s", filepath.Join(i.coverageDir, "index.html"))
+	line(config.EnableProfiler.In(i), "Profiler Output", "%s", i.profilerDir)
+	line(config.EnableRecorder.In(i), "Recorder Output", "%s", i.recorderDir)
+	line(config.RewriteRules.In(i) != "", "Rewrite Rules", "%s", config.RewriteRules.In(i))
+	line(config.EnvvarsScript.In(i) != "", "Environ Variables", "%s", config.EnvvarsScript.In(i))
 	for _, kv := range inherited(i.launch().environ(i.env)) {
 		line(true, "Inherited Variable", "%s", kv)
 	}
@@ -89,13 +92,13 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 		plural = ""
 	}
 	line(true, "Request Capacity", "%d (%d process%s * %d threads)", processes*threads, processes, plural, threads)
-	line(daemon, "Request Timeout", "%d (seconds)", i.RequestTimeout)
-	line(daemon && i.InterruptTimeout > 0, "Interrupt Timeout", "%d (seconds)", i.InterruptTimeout)
-	line(daemon && i.StartupTimeout > 0, "Startup Timeout", "%d (seconds)", i.StartupTimeout)
-	line(daemon, "Queue Backlog", "%d (connections)", i.DaemonBacklog)
-	line(daemon, "Queue Timeout", "%d (seconds)", i.QueueTimeout)
+	line(daemon, "Request Timeout", "%d (seconds)", config.RequestTimeout.In(i))
+	line(daemon && config.InterruptTimeout.In(i) > 0, "Interrupt Timeout", "%d (seconds)", config.InterruptTimeout.In(i))
+	line(daemon && config.StartupTimeout.In(i) > 0, "Startup Timeout", "%d (seconds)", config.StartupTimeout.In(i))
+	line(daemon, "Queue Backlog", "%d (connections)", config.DaemonBacklog.In(i))
+	line(daemon, "Queue Timeout", "%d (seconds)", config.QueueTimeout.In(i))
 	line(daemon, "Server Capacity", "%d (%s)", i.size.maxWorkers, i.mpm)
-	line(true, "Server Backlog", "%d (connections)", i.ServerBacklog)
+	line(true, "Server Backlog", "%d (connections)", config.ServerBacklog.In(i))
 	line(true, "Locale Setting", "%s", i.locale)
 	// Nothing runs yet, which people who set up a server for the first time miss.
 	line(setup, "Start It With", "%s start", host.ShellWord(filepath.Join(i.root, host.ControlFile)))

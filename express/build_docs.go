@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/option"
 )
 
 // logPaths tells where the logs are, as people find them; with rotation, the
@@ -16,22 +18,22 @@ import (
 func (i *instance) logPaths() {
 	path := func(name string, rotated bool) string {
 		p := filepath.Join(i.logs, name)
-		if rotated && i.RotateLogs {
+		if rotated && config.RotateLogs.In(i) {
 			p += ".YYYY-mm-dd-HH_MM_SS"
 		}
 		return p
 	}
-	i.errorLog, i.accessLog, i.startLog = path(i.ErrorLogName, true), path(i.AccessLogName, true), path(i.StartupLogName, false)
-	if i.LogToTerminal {
+	i.errorLog, i.accessLog, i.startLog = path(config.ErrorLogName.In(i), true), path(config.AccessLogName.In(i), true), path(config.StartupLogName.In(i), false)
+	if config.LogToTerminal.In(i) {
 		i.errorLog, i.accessLog, i.startLog = "/dev/stderr", "/dev/stdout", "/dev/stderr"
 	}
 }
 
 // logTarget is the argument of ErrorLog and CustomLog: a file, a stream of our
 // own, or the command line of a piped log.
-func (b *builder) logTarget(name, stream string, option *Option) conf.Word {
+func (b *builder) logTarget(name, stream string, option option.Ref) conf.Word {
 	i := b.i
-	if i.LogToTerminal {
+	if config.LogToTerminal.In(i) {
 		if opens("/dev/" + stream) {
 			return word("/dev/" + stream)
 		}
@@ -44,16 +46,16 @@ func (b *builder) logTarget(name, stream string, option *Option) conf.Word {
 
 // logOrigins are the options that a log's target comes from.
 func (i *instance) logOrigins(own ...conf.Origin) []conf.Origin {
-	return slices.Concat(own, []conf.Origin{optLogToTerminal, optRotateLogs, optMaxLogSize, optRotatelogsExecutable}, i.unless(optLogDirectory, i.rootOrigins()...))
+	return slices.Concat(own, []conf.Origin{config.LogToTerminal, config.RotateLogs, config.MaxLogSize, config.RotatelogsExecutable}, i.unless(config.LogDirectory, i.rootOrigins()...))
 }
 
 // fileTarget is logTarget for what never goes to the terminal.
-func (b *builder) fileTarget(name string, option *Option) conf.Word {
+func (b *builder) fileTarget(name string, option option.Ref) conf.Word {
 	i := b.i
-	if i.RotateLogs {
+	if config.RotateLogs.In(i) {
 		// rotatelogs takes its name as a pattern of strftime.
 		pattern := strings.ReplaceAll(filepath.Join(i.logs, name), "%", "%%") + ".%Y-%m-%d-%H_%M_%S"
-		return b.pipe(option, i.rotatelogs, pattern, strconv.Itoa(i.MaxLogSize)+"M")
+		return b.pipe(option, i.rotatelogs, pattern, strconv.Itoa(config.MaxLogSize.In(i))+"M")
 	}
 	return word(filepath.Join(i.logs, name))
 }
@@ -67,7 +69,7 @@ func opens(name string) bool {
 	return f.Close() == nil
 }
 
-func (b *builder) pipe(option *Option, argv ...string) conf.Word {
+func (b *builder) pipe(option option.Ref, argv ...string) conf.Word {
 	words := make([]string, len(argv))
 	for k, a := range argv {
 		var err error
@@ -80,26 +82,26 @@ func (b *builder) pipe(option *Option, argv ...string) conf.Word {
 
 func (b *builder) logging() {
 	i := b.i
-	b.add(conf.D("ErrorLog", b.logTarget(i.ErrorLogName, "stderr", optErrorLogName)).From(i.logOrigins(optErrorLogName)...))
-	level := conf.D("LogLevel").From(optLogLevel)
-	for _, w := range strings.Fields(i.LogLevel) {
+	b.add(conf.D("ErrorLog", b.logTarget(config.ErrorLogName.In(i), "stderr", config.ErrorLogName)).From(i.logOrigins(config.ErrorLogName)...))
+	level := conf.D("LogLevel").From(config.LogLevel)
+	for _, w := range strings.Fields(config.LogLevel.In(i)) {
 		level.Args = append(level.Args, word(w))
 	}
 	b.add(level)
-	if i.ErrorLogFormat != "" {
-		b.add(conf.D("ErrorLogFormat", word(i.ErrorLogFormat)).From(optErrorLogFormat))
+	if config.ErrorLogFormat.In(i) != "" {
+		b.add(conf.D("ErrorLogFormat", word(config.ErrorLogFormat.In(i))).From(config.ErrorLogFormat))
 	}
-	if !i.AccessLog {
+	if !config.AccessLog.In(i) {
 		return
 	}
-	format := i.AccessLogFormat
+	format := config.AccessLogFormat.In(i)
 	switch format {
 	case "common":
 		format = `%h %l %u %t "%r" %>s %b`
 	case "combined":
 		format = `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"`
 	}
-	b.add(conf.D("CustomLog", b.logTarget(i.AccessLogName, "stdout", optAccessLogName), word(format)).From(i.logOrigins(optAccessLogFormat, optAccessLog, optAccessLogName)...))
+	b.add(conf.D("CustomLog", b.logTarget(config.AccessLogName.In(i), "stdout", config.AccessLogName), word(format)).From(i.logOrigins(config.AccessLogFormat, config.AccessLog, config.AccessLogName)...))
 }
 
 // documents adds the document root and the rule that gives the application what
@@ -109,26 +111,26 @@ func (b *builder) documents() {
 	docs := i.unlinked(i.docs)
 	b.add(conf.D("DocumentRoot", word(docs)).From(i.docsOrigins()...), conf.D("AccessFileName", conf.Key(".htaccess")))
 	body := append([]conf.Node{b.override()}, b.links()...)
-	if i.DirectoryIndex != "" {
-		d := conf.D("DirectoryIndex").From(optDirectoryIndex)
-		for _, name := range strings.Fields(i.DirectoryIndex) {
+	if config.DirectoryIndex.In(i) != "" {
+		d := conf.D("DirectoryIndex").From(config.DirectoryIndex)
+		for _, name := range strings.Fields(config.DirectoryIndex.In(i)) {
 			d.Args = append(d.Args, word(name))
 		}
 		body = append(body, d)
 	}
-	if i.DirectoryListing {
-		body = append(body, conf.D("Options", conf.Key("+Indexes")).From(optDirectoryListing),
-			conf.D("IndexIgnore", conf.Key(".??*")).From(optDirectoryListing))
+	if config.DirectoryListing.In(i) {
+		body = append(body, conf.D("Options", conf.Key("+Indexes")).From(config.DirectoryListing),
+			conf.D("IndexIgnore", conf.Key(".??*")).From(config.DirectoryListing))
 	}
-	if i.WithCGI {
-		body = append(body, conf.D("Options", conf.Key("+ExecCGI")).From(optWithCGI),
-			conf.D("AddHandler", conf.Key("cgi-script"), conf.Key(".cgi")).From(optWithCGI))
+	if config.WithCGI.In(i) {
+		body = append(body, conf.D("Options", conf.Key("+ExecCGI")).From(config.WithCGI),
+			conf.D("AddHandler", conf.Key("cgi-script"), conf.Key(".cgi")).From(config.WithCGI))
 	}
 	body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("RewriteOptions", conf.Key("InheritDownBefore")))
-	if i.RewriteRules != "" {
-		body = append(body, conf.D("Include", conf.GlobEach(host.Slashed(i.rewriteRules()))).From(optRewriteRules))
+	if config.RewriteRules.In(i) != "" {
+		body = append(body, conf.D("Include", conf.GlobEach(host.Slashed(i.rewriteRules()))).From(config.RewriteRules))
 	}
-	if i.ApplicationType != "static" {
+	if config.ApplicationType.In(i) != "static" {
 		body = append(body, b.fallback()...)
 	}
 	body = append(body, conf.D("Require", conf.Key("all"), conf.Key("granted")))
@@ -138,15 +140,15 @@ func (b *builder) documents() {
 }
 
 func (i *instance) rewriteRules() string {
-	if filepath.IsAbs(i.RewriteRules) {
-		return i.RewriteRules
+	if filepath.IsAbs(config.RewriteRules.In(i)) {
+		return config.RewriteRules.In(i)
 	}
-	return filepath.Join(i.launchDir, i.RewriteRules)
+	return filepath.Join(i.launchDir, config.RewriteRules.In(i))
 }
 
 func (b *builder) override() conf.Node {
-	d := conf.D("AllowOverride").From(optAllowOverride)
-	for _, w := range b.i.AllowOverride {
+	d := conf.D("AllowOverride").From(config.AllowOverride)
+	for _, w := range config.AllowOverride.In(b.i) {
 		d.Args = append(d.Args, word(w))
 	}
 	if len(d.Args) == 0 {
@@ -164,19 +166,19 @@ func (b *builder) fallback() []conf.Node {
 	if i.mount != "/" {
 		// As for a directory, the mount point itself is asked for with a slash.
 		rules = append(rules,
-			conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"$").From(optMountPoint),
-			conf.D("RewriteRule", conf.Key("^"), conf.Key("%{REQUEST_URI}/"), conf.Key("[R=301,L]")).From(optMountPoint))
+			conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"$").From(config.MountPoint),
+			conf.D("RewriteRule", conf.Key("^"), conf.Key("%{REQUEST_URI}/"), conf.Key("[R=301,L]")).From(config.MountPoint))
 	}
 	file := conf.Key("%{REQUEST_FILENAME}")
 	rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-f")))
-	if i.DirectoryIndex != "" {
-		rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-d")).From(optDirectoryIndex))
+	if config.DirectoryIndex.In(i) != "" {
+		rules = append(rules, conf.D("RewriteCond", file, conf.Key("!-d")).From(config.DirectoryIndex))
 	}
-	if i.ServerStatus {
-		rules = append(rules, conf.D("RewriteCond", uri, conf.Key("!=/server-status")).From(optServerStatus))
+	if config.ServerStatus.In(i) {
+		rules = append(rules, conf.D("RewriteCond", uri, conf.Key("!=/server-status")).From(config.ServerStatus))
 	}
 	if i.mount != "/" {
-		rules = append(rules, conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"/").From(optMountPoint))
+		rules = append(rules, conf.D("RewriteCond", uri, "^"+conf.Regexp(i.mount)+"/").From(config.MountPoint))
 	}
 	return append(rules, conf.D("RewriteRule", conf.Key("^"), conf.Key("-"), conf.Key("[H=wsgi-handler]")))
 }
@@ -185,33 +187,33 @@ func (b *builder) fallback() []conf.Node {
 func (b *builder) access() {
 	i := b.i
 	root := args(word("/"))
-	if i.HostAccessScript != "" {
-		b.add(conf.S("Location", root, conf.D("WSGIAccessScript", word(i.fromLaunch(i.HostAccessScript)))).From(optHostAccessScript))
+	if config.HostAccessScript.In(i) != "" {
+		b.add(conf.S("Location", root, conf.D("WSGIAccessScript", word(i.fromLaunch(config.HostAccessScript.In(i))))).From(config.HostAccessScript))
 	}
-	if i.AuthUserScript == "" {
+	if config.AuthUserScript.In(i) == "" {
 		return
 	}
-	kind := titled(i.AuthType)
+	kind := titled(config.AuthType.In(i))
 	body := []conf.Node{
-		conf.D("AuthType", conf.Key(kind)).From(i.unless(optAuthType, optAuthUserScript)...),
-		conf.D("AuthName", word(groupName(i.Host, i.Port))).From(optAuthUserScript, optHost, optPort),
-		conf.D("Auth"+kind+"Provider", conf.Key("wsgi")).From(optAuthUserScript, optAuthType),
-		conf.D("WSGIAuthUserScript", word(i.fromLaunch(i.AuthUserScript))).From(optAuthUserScript),
+		conf.D("AuthType", conf.Key(kind)).From(i.unless(config.AuthType, config.AuthUserScript)...),
+		conf.D("AuthName", word(groupName(config.Host.In(i), config.Port.In(i)))).From(config.AuthUserScript, config.Host, config.Port),
+		conf.D("Auth"+kind+"Provider", conf.Key("wsgi")).From(config.AuthUserScript, config.AuthType),
+		conf.D("WSGIAuthUserScript", word(i.fromLaunch(config.AuthUserScript.In(i)))).From(config.AuthUserScript),
 	}
 	require := []conf.Node{conf.D("Require", conf.Key("valid-user"))}
-	if i.AuthGroupScript != "" {
-		body = append(body, conf.D("WSGIAuthGroupScript", word(i.fromLaunch(i.AuthGroupScript))).From(optAuthGroupScript))
-		require = append(require, conf.D("Require", conf.Key("wsgi-group"), word(i.AuthGroup)).From(optAuthGroupScript, optAuthGroup))
+	if config.AuthGroupScript.In(i) != "" {
+		body = append(body, conf.D("WSGIAuthGroupScript", word(i.fromLaunch(config.AuthGroupScript.In(i)))).From(config.AuthGroupScript))
+		require = append(require, conf.D("Require", conf.Key("wsgi-group"), word(config.AuthGroup.In(i))).From(config.AuthGroupScript, config.AuthGroup))
 	}
 	body = append(body, conf.S("RequireAll", nil, require...))
-	b.add(conf.S("Location", root, body...).From(optAuthUserScript, optAuthGroupScript))
+	b.add(conf.S("Location", root, body...).From(config.AuthUserScript, config.AuthGroupScript))
 }
 
 // status adds the page with the state of httpd. It comes after the access rules of
 // the whole server, for of several sections that fit the last one counts.
 func (b *builder) status() {
-	if b.i.ServerStatus {
-		b.add(conf.S("Location", args(word("/server-status")), conf.D("SetHandler", conf.Key("server-status"))).From(optServerStatus), b.statusAccess())
+	if config.ServerStatus.In(b.i) {
+		b.add(conf.S("Location", args(word("/server-status")), conf.D("SetHandler", conf.Key("server-status"))).From(config.ServerStatus), b.statusAccess())
 	}
 }
 
@@ -219,7 +221,7 @@ func (b *builder) status() {
 // URL first, for httpd takes the first that fits.
 func (b *builder) aliases() {
 	i := b.i
-	list := slices.Clone(i.URLAliases)
+	list := slices.Clone(config.URLAlias.In(i))
 	slices.SortStableFunc(list, func(x, y [2]string) int { return strings.Compare(slash(y[0]), slash(x[0])) })
 	for _, a := range list {
 		named := i.fromLaunch(a[1])
@@ -230,14 +232,14 @@ func (b *builder) aliases() {
 			// httpd puts what follows the URL directly behind the path.
 			shown = keepSlash(target, "/")
 		}
-		b.add(conf.D("Alias", word(slash(a[0])), word(shown)).From(optURLAlias))
+		b.add(conf.D("Alias", word(slash(a[0])), word(shown)).From(config.URLAlias))
 		if file {
 			access := conf.Key("granted")
 			if i.secretFile(target) != "" {
 				access = "denied"
 			}
 			b.add(conf.S("Directory", args(conf.Glob(host.Slashed(filepath.Dir(target)))),
-				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), access))).From(optURLAlias))
+				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), access))).From(config.URLAlias))
 			continue
 		}
 		if err != nil {
@@ -246,15 +248,15 @@ func (b *builder) aliases() {
 		body := append([]conf.Node{b.override()}, b.links()...)
 		body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("Require", conf.Key("all"), conf.Key("granted")))
 		body = append(body, i.privateRules(named, target)...)
-		b.add(conf.S("Directory", args(conf.Glob(host.Slashed(target))), body...).From(optURLAlias))
+		b.add(conf.S("Directory", args(conf.Glob(host.Slashed(target))), body...).From(config.URLAlias))
 	}
-	for _, e := range i.ErrorDocuments {
+	for _, e := range config.ErrorDocument.In(i) {
 		document := e[1]
 		if strings.HasPrefix(document, "/") {
 			// A URL path, which httpd would take for a text if it held a blank.
 			document = strings.ReplaceAll(document, " ", "%20")
 		}
-		b.add(conf.D("ErrorDocument", word(e[0]), word(literalText(document))).From(optErrorDocument))
+		b.add(conf.D("ErrorDocument", word(e[0]), word(literalText(document))).From(config.ErrorDocument))
 	}
 }
 
@@ -268,7 +270,7 @@ func missing(path string) conf.Node {
 	for up := path; !exists(up) && filepath.Dir(up) != up; up = filepath.Dir(up) {
 		parts = append(parts, regexpText(strings.TrimSuffix(host.Slashed(up), "/")))
 	}
-	return conf.S("DirectoryMatch", args(conf.Word("^(?:"+strings.Join(parts, "|")+")/?$")), conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(optURLAlias)
+	return conf.S("DirectoryMatch", args(conf.Word("^(?:"+strings.Join(parts, "|")+")/?$")), conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(config.URLAlias)
 }
 
 // literalText is a text for a directive that takes it as a string of httpd's

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
+	"modwsgi/express/option"
 )
 
 // The virtual hosts: which names are answered, over which scheme.
@@ -33,7 +35,7 @@ const internalName = "_wsgi_"
 // hasHosts reports whether there are virtual hosts; where there are none, the main
 // server answers everything.
 func (i *instance) hasHosts() bool {
-	return i.ServerName != "" || len(i.ProxyVirtualHosts)+len(i.ServiceLogFiles) > 0
+	return config.ServerName.In(i) != "" || len(config.ProxyVirtualHost.In(i))+len(config.ServiceLogFile.In(i)) > 0
 }
 
 // virtualHosts adds the virtual hosts of all ports.
@@ -43,8 +45,8 @@ func (b *builder) virtualHosts() {
 		return
 	}
 	b.add(b.portHosts("http")...)
-	if i.Given(optHTTPSPort) {
-		b.add(conf.D("Listen", word(listenAddress(i.Host, i.HTTPSPort)), conf.Key("https")).From(optHTTPSPort))
+	if i.Given(config.HTTPSPort) {
+		b.add(conf.D("Listen", word(listenAddress(config.Host.In(i), config.HTTPSPort.In(i))), conf.Key("https")).From(config.HTTPSPort))
 		b.add(b.portHosts("https")...)
 	}
 }
@@ -53,45 +55,45 @@ func (b *builder) virtualHosts() {
 func (b *builder) portHosts(scheme string) (nodes []conf.Node) {
 	i := b.i
 	add := func(kind hostKind, origins []conf.Origin, body ...conf.Node) {
-		port := i.Port
+		port := config.Port.In(i)
 		if scheme == "https" {
-			port, body = i.HTTPSPort, append(body, b.tls()...)
+			port, body = config.HTTPSPort.In(i), append(body, b.tls()...)
 		}
 		body = append(body, b.hostInclude(kind)...)
 		nodes = append(nodes, conf.S("VirtualHost", args(word("*:"+strconv.Itoa(port))), body...).From(origins...))
 	}
 	unknown, named := serves, serves
 	switch {
-	case i.ServerName != "" && i.AllowLocalhost:
+	case config.ServerName.In(i) != "" && config.AllowLocalhost.In(i):
 		unknown = servesLocally
-	case i.ServerName != "":
+	case config.ServerName.In(i) != "":
 		unknown = refuses
 	}
-	if scheme == "http" && i.HTTPSOnly {
+	if scheme == "http" && config.HTTPSOnly.In(i) {
 		named = redirects
 	}
-	add(unknown, []conf.Origin{optServerName, optProxyVirtualHost, optServiceLogFile}, b.unknownNames(scheme)...)
+	add(unknown, []conf.Origin{config.ServerName, config.ProxyVirtualHost, config.ServiceLogFile}, b.unknownNames(scheme)...)
 	if scheme == "http" {
 		for _, s := range b.i.serviceScripts() {
-			if file := lastOf(i.ServiceLogFiles, s[0]); file != "" {
-				body := []conf.Node{conf.D("ServerName", word(internalName+"service_"+s[0]+"_")), conf.D("ErrorLog", b.fileTarget(file, optServiceLogFile)).From(i.logOrigins(optServiceLogFile)...), nobody()}
-				add(refuses, []conf.Origin{optServiceLogFile}, append(body, b.service(s)...)...)
+			if file := lastOf(config.ServiceLogFile.In(i), s[0]); file != "" {
+				body := []conf.Node{conf.D("ServerName", word(internalName+"service_"+s[0]+"_")), conf.D("ErrorLog", b.fileTarget(file, config.ServiceLogFile)).From(i.logOrigins(config.ServiceLogFile)...), nobody()}
+				add(refuses, []conf.Origin{config.ServiceLogFile}, append(body, b.service(s)...)...)
 			}
 		}
 	}
-	for _, h := range i.ProxyVirtualHosts {
-		add(named, []conf.Origin{optProxyVirtualHost}, b.proxyHost(h, scheme)...)
+	for _, h := range config.ProxyVirtualHost.In(i) {
+		add(named, []conf.Origin{config.ProxyVirtualHost}, b.proxyHost(h, scheme)...)
 	}
-	if i.ServerName == "" {
+	if config.ServerName.In(i) == "" {
 		return nodes
 	}
-	add(named, []conf.Origin{optServerName}, b.ownHost(scheme)...)
-	if parent := parentDomain(i.ServerName); parent != "" {
-		target := origin(scheme, i.ServerName, i.Port)
-		if scheme == "https" || i.HTTPSOnly { // at once, without a stop at www. and HTTP
-			target = origin("https", i.ServerName, i.HTTPSPort)
+	add(named, []conf.Origin{config.ServerName}, b.ownHost(scheme)...)
+	if parent := parentDomain(config.ServerName.In(i)); parent != "" {
+		target := origin(scheme, config.ServerName.In(i), config.Port.In(i))
+		if scheme == "https" || config.HTTPSOnly.In(i) { // at once, without a stop at www. and HTTP
+			target = origin("https", config.ServerName.In(i), config.HTTPSPort.In(i))
 		}
-		add(redirects, []conf.Origin{optServerName}, append([]conf.Node{conf.D("ServerName", word(parent))}, b.redirect(target, optServerName, optHTTPSOnly)...)...)
+		add(redirects, []conf.Origin{config.ServerName}, append([]conf.Node{conf.D("ServerName", word(parent))}, b.redirect(target, config.ServerName, config.HTTPSOnly)...)...)
 	}
 	return nodes
 }
@@ -110,7 +112,7 @@ func (b *builder) redirect(target string, options ...conf.Origin) []conf.Node {
 // passNothing keeps a virtual host from passing on what --proxy-mount-point says: of
 // all that says what to pass on, a section comes first.
 func (b *builder) passNothing(options ...conf.Origin) []conf.Node {
-	if len(b.i.ProxyMountPoints) == 0 {
+	if len(config.ProxyMountPoint.In(b.i)) == 0 {
 		return nil
 	}
 	return []conf.Node{conf.S("Location", args(word("/")), conf.D("ProxyPass", conf.Key("!"))).From(options...)}
@@ -119,29 +121,29 @@ func (b *builder) passNothing(options ...conf.Origin) []conf.Node {
 // unknownNames is the body of the virtual host for names that no other one has.
 func (b *builder) unknownNames(scheme string) []conf.Node {
 	i := b.i
-	if i.ServerName == "" {
+	if config.ServerName.In(i) == "" {
 		return nil
 	}
 	body := []conf.Node{conf.D("ServerName", conf.Key(internalName))}
-	if !i.AllowLocalhost {
+	if !config.AllowLocalhost.In(i) {
 		body = append(body, nobody())
 	} else {
 		// What else is demanded of clients is demanded here, too.
 		body = append(body, conf.S("Location", args(word("/")), conf.D("AuthMerging", conf.Key("And")),
-			conf.S("RequireAll", nil, append(thisMachine(), require("! (%{HTTP_HOST} =~ m#^"+internalName+"#i)"))...)).From(optAllowLocalhost))
-		if scheme == "http" && i.HTTPSOnly {
+			conf.S("RequireAll", nil, append(thisMachine(), require("! (%{HTTP_HOST} =~ m#^"+internalName+"#i)"))...)).From(config.AllowLocalhost))
+		if scheme == "http" && config.HTTPSOnly.In(i) {
 			paths := "^/"
-			if i.ServerStatus {
+			if config.ServerStatus.In(i) {
 				paths = "^/(?!server-status(?:/|$))"
 			}
-			body = append(append(body, b.passNothing(optHTTPSOnly)...), conf.S("LocationMatch", args(conf.Word(paths)),
-				conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin("https", i.ServerName, i.HTTPSPort)+"/"))).From(optHTTPSOnly))
+			body = append(append(body, b.passNothing(config.HTTPSOnly)...), conf.S("LocationMatch", args(conf.Word(paths)),
+				conf.D("Redirect", conf.Key("permanent"), word("/"), word(origin("https", config.ServerName.In(i), config.HTTPSPort.In(i))+"/"))).From(config.HTTPSOnly))
 		}
 	}
-	if i.ServerStatus {
+	if config.ServerStatus.In(i) {
 		body = append(body, b.statusAccess())
 	}
-	if scheme == "https" && !strings.Contains(i.LogLevel, "ssl:") {
+	if scheme == "https" && !strings.Contains(config.LogLevel.In(i), "ssl:") {
 		// mod_ssl would warn at each start that the certificate is not for this name.
 		body = append(body, conf.D("LogLevel", conf.Key("ssl:error")))
 	}
@@ -151,21 +153,21 @@ func (b *builder) unknownNames(scheme string) []conf.Node {
 // ownHost is the body of the virtual host of the server itself.
 func (b *builder) ownHost(scheme string) []conf.Node {
 	i := b.i
-	body := []conf.Node{conf.D("ServerName", word(i.ServerName)).From(optServerName)}
-	if len(i.ServerAliases) > 0 {
-		d := conf.D("ServerAlias").From(optServerAlias)
-		for _, a := range i.ServerAliases {
+	body := []conf.Node{conf.D("ServerName", word(config.ServerName.In(i))).From(config.ServerName)}
+	if len(config.ServerAlias.In(i)) > 0 {
+		d := conf.D("ServerAlias").From(config.ServerAlias)
+		for _, a := range config.ServerAlias.In(i) {
 			d.Args = append(d.Args, word(a))
 		}
 		body = append(body, d)
 	}
 	switch {
-	case scheme == "http" && i.HTTPSOnly:
-		body = append(body, b.redirect(origin("https", i.ServerName, i.HTTPSPort), optHTTPSOnly)...)
+	case scheme == "http" && config.HTTPSOnly.In(i):
+		body = append(body, b.redirect(origin("https", config.ServerName.In(i), config.HTTPSPort.In(i)), config.HTTPSOnly)...)
 	case scheme == "https":
 		body = append(body, b.hsts()...)
-		if i.SSLEnvironment {
-			body = append(body, conf.D("SSLOptions", conf.Key("+StdEnvVars")).From(optSSLEnvironment))
+		if config.SSLEnvironment.In(i) {
+			body = append(body, conf.D("SSLOptions", conf.Key("+StdEnvVars")).From(config.SSLEnvironment))
 		}
 	}
 	return body
@@ -173,27 +175,27 @@ func (b *builder) ownHost(scheme string) []conf.Node {
 
 // hsts tells browsers to come back over HTTPS only.
 func (b *builder) hsts() []conf.Node {
-	if b.i.HSTSPolicy == "" {
+	if config.HSTSPolicy.In(b.i) == "" {
 		return nil
 	}
-	return []conf.Node{conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(headerText(b.i.HSTSPolicy))).From(optHSTSPolicy)}
+	return []conf.Node{conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(headerText(config.HSTSPolicy.In(b.i)))).From(config.HSTSPolicy)}
 }
 
 // proxyHost is the body of a virtual host that passes everything on.
 func (b *builder) proxyHost(h [2]string, scheme string) []conf.Node {
 	i := b.i
-	body := []conf.Node{conf.D("ServerName", word(h[0])).From(optProxyVirtualHost)}
-	if scheme == "http" && i.HTTPSOnly {
-		return append(body, b.redirect(origin("https", h[0], i.HTTPSPort), optHTTPSOnly)...)
+	body := []conf.Node{conf.D("ServerName", word(h[0])).From(config.ProxyVirtualHost)}
+	if scheme == "http" && config.HTTPSOnly.In(i) {
+		return append(body, b.redirect(origin("https", h[0], config.HTTPSPort.In(i)), config.HTTPSOnly)...)
 	}
 	url := word(strings.TrimRight(h[1], "/") + "/")
 	// In a section, which comes before what --proxy-mount-point passes on.
 	body = append(body, conf.S("Location", args(word("/")),
-		conf.D("ProxyPass", url, conf.Key("upgrade=websocket")), conf.D("ProxyPassReverse", url)).From(optProxyVirtualHost))
+		conf.D("ProxyPass", url, conf.Key("upgrade=websocket")), conf.D("ProxyPassReverse", url)).From(config.ProxyVirtualHost))
 	body = append(body, b.forwarded()...)
-	if scheme == "https" && i.HSTSPolicy != "" {
+	if scheme == "https" && config.HSTSPolicy.In(i) != "" {
 		// Of two policies a browser takes the first one.
-		body = append(body, conf.D("Header", conf.Key("onsuccess"), conf.Key("unset"), conf.Key("Strict-Transport-Security")).From(optHSTSPolicy))
+		body = append(body, conf.D("Header", conf.Key("onsuccess"), conf.Key("unset"), conf.Key("Strict-Transport-Security")).From(config.HSTSPolicy))
 		body = append(body, b.hsts()...)
 	}
 	return body
@@ -202,38 +204,51 @@ func (b *builder) proxyHost(h [2]string, scheme string) []conf.Node {
 // hostConflicts reports names that two virtual hosts would have, and those that none
 // can have.
 func hostConflicts(s *Server) error {
-	named := map[string]*Option{}
-	claim := func(option *Option, given *string) error {
-		*given = strings.TrimSuffix(*given, ".") // httpd removes it from a Host header
-		name := strings.ToLower(*given)
+	named := map[string]option.Ref{}
+	claim := func(o option.Ref, given string) error {
+		name := strings.ToLower(given)
 		if strings.Contains(name, ":") {
-			return usage("start-server", "", "option %s: httpd has no virtual hosts for IPv6 addresses such as %s", option, name)
+			return usage("start-server", "", "option %s: httpd has no virtual hosts for IPv6 addresses such as %s", o, name)
 		}
 		if strings.HasPrefix(name, internalName) {
-			return usage("start-server", "", "option %s: names that start with %s are reserved", option, internalName)
+			return usage("start-server", "", "option %s: names that start with %s are reserved", o, internalName)
 		}
-		if other := named[name]; other != nil && (option == optProxyVirtualHost || other == optProxyVirtualHost) {
-			return usage("start-server", "", "option %s: the name %s is given to %s, too; only one of them can answer it", option, name, other)
+		if other := named[name]; other != nil && (option.Same(o, config.ProxyVirtualHost) || option.Same(other, config.ProxyVirtualHost)) {
+			return usage("start-server", "", "option %s: the name %s is given to %s, too; only one of them can answer it", o, name, other)
 		}
-		named[name] = option
+		named[name] = o
 		return nil
 	}
-	if s.ServerName != "" {
-		if err := claim(optServerName, &s.ServerName); err != nil {
+	plainNames(s)
+	if name := config.ServerName.In(s); name != "" {
+		if err := claim(config.ServerName, name); err != nil {
 			return err
 		}
 	}
-	for k := range s.ServerAliases {
-		if err := claim(optServerAlias, &s.ServerAliases[k]); err != nil {
+	for _, name := range config.ServerAlias.In(s) {
+		if err := claim(config.ServerAlias, name); err != nil {
 			return err
 		}
 	}
-	for k := range s.ProxyVirtualHosts {
-		if err := claim(optProxyVirtualHost, &s.ProxyVirtualHosts[k][0]); err != nil {
+	for _, h := range config.ProxyVirtualHost.In(s) {
+		if err := claim(config.ProxyVirtualHost, h[0]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// plainNames removes the dot at the end of names, as httpd does from a Host header.
+func plainNames(s *Server) {
+	config.ServerName.Set(s, strings.TrimSuffix(config.ServerName.In(s), "."))
+	for k := range config.ServerAlias.In(s) {
+		name := &config.ServerAlias.In(s)[k]
+		*name = strings.TrimSuffix(*name, ".")
+	}
+	for k := range config.ProxyVirtualHost.In(s) {
+		name := &config.ProxyVirtualHost.In(s)[k][0]
+		*name = strings.TrimSuffix(*name, ".")
+	}
 }
 
 // require is a condition on a request in httpd's language of expressions.
@@ -268,9 +283,9 @@ func notForwarded() string {
 // name that the client asked for.
 func (b *builder) statusAccess() conf.Node {
 	names := []string{`localhost`, `127\.[0-9.]+`, `\[::1\]`}
-	if host := unbracket(b.i.Host); host != "" {
+	if host := unbracket(config.Host.In(b.i)); host != "" {
 		names = append(names, string(conf.Regexp(host)), `\[`+string(conf.Regexp(host))+`\]`)
 	}
 	return conf.S("Location", args(word("/server-status")), conf.S("RequireAll", nil,
-		append(thisMachine(), require("%{HTTP_HOST} =~ m#^(?:"+strings.Join(names, "|")+")(?::[0-9]+)?$#i"))...)).From(optServerStatus)
+		append(thisMachine(), require("%{HTTP_HOST} =~ m#^(?:"+strings.Join(names, "|")+")(?::[0-9]+)?$#i"))...)).From(config.ServerStatus)
 }

@@ -7,22 +7,24 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
+	"modwsgi/express/option"
 )
 
 // proxies passes paths and host names on to other servers.
 func (b *builder) proxies() {
 	i := b.i
-	if len(i.ProxyMountPoints)+len(i.ProxyVirtualHosts) == 0 {
+	if len(config.ProxyMountPoint.In(i))+len(config.ProxyVirtualHost.In(i)) == 0 {
 		return
 	}
-	if i.Given(optProxyTimeout) {
-		b.add(conf.D("ProxyTimeout", integer(i.ProxyTimeout)).From(optProxyTimeout))
+	if i.Given(config.ProxyTimeout) {
+		b.add(conf.D("ProxyTimeout", integer(config.ProxyTimeout.In(i))).From(config.ProxyTimeout))
 	}
 	if tls := i.proxiedTLS(); len(tls) > 0 {
 		b.add(conf.D("SSLProxyEngine", conf.Key("On")).From(tls...))
 	}
 	var locations []conf.Node // the other way round: of those that fit, the last one counts
-	list := slices.Clone(i.ProxyMountPoints)
+	list := slices.Clone(config.ProxyMountPoint.In(i))
 	slices.SortStableFunc(list, func(x, y [2]string) int { return strings.Compare(slash(y[0]), slash(x[0])) })
 	for _, m := range list {
 		path, url := slash(m[0]), m[1]
@@ -31,16 +33,16 @@ func (b *builder) proxies() {
 			target := strings.NewReplacer(`\`, `\\`, "$", `\$`).Replace(path)
 			// In a section, where it follows after the question who may come in.
 			exactly := conf.Word("^" + regexpText(path) + "$")
-			b.add(conf.S("LocationMatch", args(exactly), conf.D("RedirectMatch", conf.Key("302"), exactly, conf.Word(target+"/"))).From(optProxyMountPoint))
+			b.add(conf.S("LocationMatch", args(exactly), conf.D("RedirectMatch", conf.Key("302"), exactly, conf.Word(target+"/"))).From(config.ProxyMountPoint))
 			path, url = path+"/", strings.TrimRight(url, "/")+"/"
 		} else if _, server, _ := strings.Cut(url, "://"); !strings.Contains(server, "/") {
 			url += "/" // or the client's path would become part of the server's name
 		}
-		location := location(path, b.forwarded()...).From(optProxyMountPoint)
+		location := location(path, b.forwarded()...).From(config.ProxyMountPoint)
 		if prefix := strings.TrimSuffix(path, "/"); prefix != "" {
 			location.Body = append(location.Body, conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Prefix"), word(headerText(prefix))))
 		}
-		b.add(pass(path, url, optProxyMountPoint)...)
+		b.add(pass(path, url, config.ProxyMountPoint)...)
 		locations = append(locations, location)
 	}
 	slices.Reverse(locations)
@@ -53,8 +55,8 @@ func (b *builder) forwarded() []conf.Node {
 	set := func(name, value string, when ...conf.Arg) conf.Node {
 		return conf.D("RequestHeader", append(args(conf.Key("set"), conf.Key(name), word(value)), when...)...)
 	}
-	http, https := strconv.Itoa(b.i.Port), strconv.Itoa(b.i.HTTPSPort)
-	if !b.i.Given(optHTTPSPort) {
+	http, https := strconv.Itoa(config.Port.In(b.i)), strconv.Itoa(config.HTTPSPort.In(b.i))
+	if !b.i.Given(config.HTTPSPort) {
 		return []conf.Node{set("X-Forwarded-Port", http)}
 	}
 	encrypted := word("expr=%{HTTPS} == 'on'")
@@ -87,7 +89,7 @@ func location(url string, body ...conf.Node) *conf.Section {
 // split in httpd's own way.
 func regexpText(s string) string { return string(conf.Regexp(s)) }
 
-func pass(path, url string, option *Option) []conf.Node {
+func pass(path, url string, option option.Ref) []conf.Node {
 	return []conf.Node{
 		conf.D("ProxyPass", word(path), word(url), conf.Key("upgrade=websocket")).From(option),
 		conf.D("ProxyPassReverse", word(path), word(url)).From(option),
@@ -96,8 +98,8 @@ func pass(path, url string, option *Option) []conf.Node {
 
 // serviceScripts are the scripts that run in processes of their own.
 func (i *instance) serviceScripts() [][2]string {
-	scripts := slices.Clone(i.ServiceScripts)
-	if i.EnableTelemetry {
+	scripts := slices.Clone(config.ServiceScript.In(i))
+	if config.EnableTelemetry.In(i) {
 		scripts = append(scripts, [2]string{telemetryService, filepath.Join(i.root, telemetryFile)})
 	}
 	return scripts
@@ -107,7 +109,7 @@ func (i *instance) serviceScripts() [][2]string {
 // hosts.
 func (b *builder) services() {
 	for _, s := range b.i.serviceScripts() {
-		if lastOf(b.i.ServiceLogFiles, s[0]) == "" {
+		if lastOf(config.ServiceLogFile.In(b.i), s[0]) == "" {
 			b.add(b.service(s)...)
 		}
 	}
@@ -117,28 +119,28 @@ func (b *builder) services() {
 func (b *builder) service(s [2]string) []conf.Node {
 	i := b.i
 	name, group := s[0], "service:"+s[0]
-	by := optServiceScript
-	if name == telemetryService && i.EnableTelemetry {
-		by = optEnableTelemetry
+	var by conf.Origin = config.ServiceScript
+	if name == telemetryService && config.EnableTelemetry.In(i) {
+		by = config.EnableTelemetry
 	}
 	d := conf.D("WSGIDaemonProcess", word(group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(append([]conf.Origin{
-		by, optServiceUser, optServiceGroup, optWorkingDirectory,
-		optPythonPath, optLocale, optLang, optServerMetrics,
+		by, config.ServiceUser, config.ServiceGroup, config.WorkingDirectory,
+		config.PythonPath, config.Locale, config.Lang, config.ServerMetrics,
 	}, i.eggsOrigins()...)...)
 	pair := func(name, value string) {
 		if value != "" {
 			d.Args = append(d.Args, conf.Pair{Name: name, Value: value})
 		}
 	}
-	pair("user", lastOf(i.ServiceUsers, name))
-	pair("group", lastOf(i.ServiceGroups, name))
+	pair("user", lastOf(config.ServiceUser.In(i), name))
+	pair("group", lastOf(config.ServiceGroup.In(i), name))
 	pair("home", i.work)
 	pair("threads", "0")
 	pair("python-path", strings.Join(b.pythonPath(), ":"))
 	pair("python-eggs", i.eggs)
 	pair("lang", i.locale)
 	pair("locale", i.locale)
-	if i.ServerMetrics {
+	if config.ServerMetrics.In(i) {
 		pair("server-metrics", "On")
 	}
 	return []conf.Node{d, conf.D("WSGIImportScript", word(i.serviceRunner()), conf.Pair{Name: "process-group", Value: group},
@@ -168,7 +170,7 @@ func lastOf(list [][2]string, name string) string {
 // services that are not there.
 func serviceConflicts(s *Server) error {
 	known := map[string]bool{}
-	for _, v := range s.ServiceScripts {
+	for _, v := range config.ServiceScript.In(s) {
 		switch {
 		case !levelWords.MatchString(strings.ReplaceAll(v[0], "-", "_")) || strings.Contains(v[0], ":"):
 			return usage("start-server", "letters, digits, dots, dashes and underscores", "option --service-script: %q is not a name for a service", v[0])
@@ -178,16 +180,16 @@ func serviceConflicts(s *Server) error {
 		known[v[0]] = true
 	}
 	for _, given := range []struct {
-		option *Option
+		option option.Ref
 		list   [][2]string
-	}{{optServiceUser, s.ServiceUsers}, {optServiceGroup, s.ServiceGroups}, {optServiceLogFile, s.ServiceLogFiles}} {
+	}{{config.ServiceUser, config.ServiceUser.In(s)}, {config.ServiceGroup, config.ServiceGroup.In(s)}, {config.ServiceLogFile, config.ServiceLogFile.In(s)}} {
 		for _, v := range given.list {
 			if !known[v[0]] {
 				return usage("start-server", "", "option %s: there is no service %q (see --service-script)", given.option, v[0])
 			}
 		}
 	}
-	for _, v := range s.ServiceLogFiles {
+	for _, v := range config.ServiceLogFile.In(s) {
 		if v[1] == "" || strings.HasPrefix(v[1], "|") || filepath.Base(v[1]) != v[1] {
 			return usage("start-server", "it lies in the log directory", "option --service-log-file: %q is not the name of a file", v[1])
 		}

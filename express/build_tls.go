@@ -6,34 +6,36 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
 
 // certificate returns the files of the server's certificate and its key.
 func (i *instance) certificate() (cert, key string) {
-	if i.Certificate != "" {
-		return i.fromLaunch(i.Certificate + ".crt"), i.fromLaunch(i.Certificate + ".key")
+	if config.SSLCertificate.In(i) != "" {
+		return i.fromLaunch(config.SSLCertificate.In(i) + ".crt"), i.fromLaunch(config.SSLCertificate.In(i) + ".key")
 	}
-	if i.CertificateFile != "" {
-		cert = i.fromLaunch(i.CertificateFile)
+	if config.SSLCertificateFile.In(i) != "" {
+		cert = i.fromLaunch(config.SSLCertificateFile.In(i))
 	}
-	if i.CertificateKeyFile != "" {
-		key = i.fromLaunch(i.CertificateKeyFile)
+	if config.SSLCertificateKeyFile.In(i) != "" {
+		key = i.fromLaunch(config.SSLCertificateKeyFile.In(i))
 	}
 	return cert, key
 }
 
 // tlsOptions are those that mean nothing without --https-port.
-var tlsOptions = []*Option{
-	optSSLCertificateFile, optSSLCertificateKeyFile, optSSLCertificate, optSSLCACertificateFile, optSSLVerifyClient,
-	optSSLCertificateChainFile, optSSLEnvironment, optHTTPSOnly, optHSTSPolicy,
+var tlsOptions = []option.Ref{
+	config.SSLCertificateFile, config.SSLCertificateKeyFile, config.SSLCertificate, config.SSLCACertificateFile, config.SSLVerifyClient,
+	config.SSLCertificateChainFile, config.SSLEnvironment, config.HTTPSOnly, config.HSTSPolicy,
 }
 
 // checkTLS reports TLS options that cannot take effect: a server that was meant
 // to be encrypted must not start unencrypted.
 func (i *instance) checkTLS() error {
 	bad := func(format string, args ...any) error { return usage("start-server", "", format, args...) }
-	if !i.Given(optHTTPSPort) {
+	if !i.Given(config.HTTPSPort) {
 		for _, o := range tlsOptions {
 			if i.Given(o) {
 				return bad("option %s needs --https-port", o)
@@ -43,20 +45,20 @@ func (i *instance) checkTLS() error {
 	}
 	cert, key := i.certificate()
 	switch {
-	case i.ServerName == "":
+	case config.ServerName.In(i) == "":
 		return bad("option --https-port needs --server-name")
 	case cert == "" || key == "":
 		return bad("option --https-port needs a certificate and its key (--ssl-certificate-file and --ssl-certificate-key-file, or --ssl-certificate)")
-	case i.HTTPSPort == i.Port:
-		return bad("option --https-port: %d is the port for HTTP", i.Port)
-	case len(i.VerifyClient) > 0 && i.CACertificateFile == "":
+	case config.HTTPSPort.In(i) == config.Port.In(i):
+		return bad("option --https-port: %d is the port for HTTP", config.Port.In(i))
+	case len(config.SSLVerifyClient.In(i)) > 0 && config.SSLCACertificateFile.In(i) == "":
 		return bad("option --ssl-verify-client needs --ssl-ca-certificate-file")
 	}
-	files := []named{{optSSLCertificateFile, cert}, {optSSLCertificateKeyFile, key}}
-	if i.Certificate != "" {
-		files = []named{{optSSLCertificate, cert}, {optSSLCertificate, key}}
+	files := []named{{config.SSLCertificateFile, cert}, {config.SSLCertificateKeyFile, key}}
+	if config.SSLCertificate.In(i) != "" {
+		files = []named{{config.SSLCertificate, cert}, {config.SSLCertificate, key}}
 	}
-	files = append(files, named{optSSLCACertificateFile, i.CACertificateFile}, named{optSSLCertificateChainFile, i.CertificateChainFile})
+	files = append(files, named{config.SSLCACertificateFile, config.SSLCACertificateFile.In(i)}, named{config.SSLCertificateChainFile, config.SSLCertificateChainFile.In(i)})
 	for _, f := range files {
 		if f.path == "" {
 			continue
@@ -75,30 +77,30 @@ func (b *builder) tls() []conf.Node {
 	i := b.i
 	cert, key := i.certificate()
 	nodes := []conf.Node{
-		conf.D("SSLEngine", conf.Key("On")).From(optHTTPSPort),
-		conf.D("SSLCertificateFile", word(cert)).From(optSSLCertificateFile, optSSLCertificate),
-		conf.D("SSLCertificateKeyFile", word(key)).From(optSSLCertificateKeyFile, optSSLCertificate),
+		conf.D("SSLEngine", conf.Key("On")).From(config.HTTPSPort),
+		conf.D("SSLCertificateFile", word(cert)).From(config.SSLCertificateFile, config.SSLCertificate),
+		conf.D("SSLCertificateKeyFile", word(key)).From(config.SSLCertificateKeyFile, config.SSLCertificate),
 	}
-	if i.CertificateChainFile != "" {
-		nodes = append(nodes, conf.D("SSLCertificateChainFile", word(i.fromLaunch(i.CertificateChainFile))).From(optSSLCertificateChainFile))
+	if config.SSLCertificateChainFile.In(i) != "" {
+		nodes = append(nodes, conf.D("SSLCertificateChainFile", word(i.fromLaunch(config.SSLCertificateChainFile.In(i)))).From(config.SSLCertificateChainFile))
 	}
-	if i.CACertificateFile == "" {
+	if config.SSLCACertificateFile.In(i) == "" {
 		return nodes
 	}
-	nodes = append(nodes, conf.D("SSLCACertificateFile", word(i.fromLaunch(i.CACertificateFile))).From(optSSLCACertificateFile))
+	nodes = append(nodes, conf.D("SSLCACertificateFile", word(i.fromLaunch(config.SSLCACertificateFile.In(i)))).From(config.SSLCACertificateFile))
 	demand := conf.Key("require")
-	if len(i.VerifyClient) > 0 {
+	if len(config.SSLVerifyClient.In(i)) > 0 {
 		// Asked for in the handshake: to ask later, for a path, needs a feature of
 		// TLS 1.3 that most clients lack, or a renegotiation, which HTTP/2 forbids. A
 		// certificate that is not valid ends the handshake, so each one that is there
 		// has been verified, in a session that is resumed, too.
 		demand = "optional"
 	}
-	nodes = append(nodes, conf.D("SSLVerifyClient", demand).From(optSSLCACertificateFile, optSSLVerifyClient), conf.D("SSLVerifyDepth", integer(1)).From(optSSLCACertificateFile))
-	for _, url := range i.VerifyClient {
+	nodes = append(nodes, conf.D("SSLVerifyClient", demand).From(config.SSLCACertificateFile, config.SSLVerifyClient), conf.D("SSLVerifyDepth", integer(1)).From(config.SSLCACertificateFile))
+	for _, url := range config.SSLVerifyClient.In(i) {
 		// In a section that httpd applies last, so that no Require replaces it.
 		without := conf.S("If", args(word("%{SSL_CLIENT_VERIFY} != 'SUCCESS'")), conf.D("Require", conf.Key("all"), conf.Key("denied")))
-		nodes = append(nodes, location(url, without).From(optSSLVerifyClient))
+		nodes = append(nodes, location(url, without).From(config.SSLVerifyClient))
 	}
 	return nodes
 }

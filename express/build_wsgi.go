@@ -8,40 +8,42 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/option"
 )
 
 // python adds what concerns the module as a whole.
 func (b *builder) python() {
 	i := b.i
-	if i.VerboseDebugging && !atLeastVersion(i.moduleVersion, "6.0.0") {
-		b.add(conf.D("WSGIVerboseDebugging", conf.Key("On")).From(optVerboseDebugging))
+	if config.VerboseDebugging.In(i) && !atLeastVersion(i.ModuleVersion, "6.0.0") {
+		b.add(conf.D("WSGIVerboseDebugging", conf.Key("On")).From(config.VerboseDebugging))
 	}
 	if host.DaemonMode {
-		b.add(conf.D("WSGISocketPrefix", word(filepath.Join(i.socketDir, "wsgi"))).From(i.unless(optSocketPrefix, i.rootOrigins()...)...))
+		b.add(conf.D("WSGISocketPrefix", word(filepath.Join(i.socketDir, "wsgi"))).From(i.unless(config.SocketPrefix, i.rootOrigins()...)...))
 	}
 	if b.knows("WSGISocketRotation") && host.DaemonMode {
 		b.add(conf.D("WSGISocketRotation", conf.Key("Off")))
 	}
-	if i.OrphanInterpreter {
-		b.add(conf.D("WSGIDestroyInterpreter", conf.Key("Off")).From(optOrphanInterpreter))
+	if config.OrphanInterpreter.In(i) {
+		b.add(conf.D("WSGIDestroyInterpreter", conf.Key("Off")).From(config.OrphanInterpreter))
 	}
 	b.add(
-		conf.D("WSGICallableObject", word(i.CallableObject)).From(optCallableObject),
+		conf.D("WSGICallableObject", word(config.CallableObject.In(i))).From(config.CallableObject),
 		conf.D("WSGIPassAuthorization", conf.Key("On")),
-		conf.D("WSGIMapHEADToGET", conf.Key(titled(i.MapHEADToGET))).From(optMapHEADToGET),
+		conf.D("WSGIMapHEADToGET", conf.Key(titled(config.MapHEADToGET.In(i)))).From(config.MapHEADToGET),
 	)
-	if i.DisableReloading || i.EmbeddedMode {
-		b.add(conf.D("WSGIScriptReloading", conf.Key("Off")).From(optDisableReloading, optEmbeddedMode))
+	if config.DisableReloading.In(i) || config.EmbeddedMode.In(i) {
+		b.add(conf.D("WSGIScriptReloading", conf.Key("Off")).From(config.DisableReloading, config.EmbeddedMode))
 	}
-	for _, w := range i.PythonWarnings {
-		b.add(conf.D("WSGIPythonWarnings", word(w)).From(optPythonWarnings))
+	for _, w := range config.PythonWarnings.In(i) {
+		b.add(conf.D("WSGIPythonWarnings", word(w)).From(config.PythonWarnings))
 	}
-	if i.Given(optSwitchInterval) {
-		b.add(conf.D("WSGISwitchInterval", word(decimal(i.SwitchInterval))).From(optSwitchInterval))
+	if i.Given(config.SwitchInterval) {
+		b.add(conf.D("WSGISwitchInterval", word(decimal(config.SwitchInterval.In(i)))).From(config.SwitchInterval))
 	}
-	if i.FreeThreading {
-		b.add(conf.D("WSGIFreeThreading", conf.Key("On")).From(optFreeThreading))
+	if config.FreeThreading.In(i) {
+		b.add(conf.D("WSGIFreeThreading", conf.Key("On")).From(config.FreeThreading))
 	}
 }
 
@@ -58,56 +60,44 @@ func (b *builder) daemonProcess() {
 	if !i.daemon() {
 		return
 	}
-	if dir := badPathEntry(i.PythonPath); dir != "" {
+	if dir := badPathEntry(config.PythonPath.In(i)); dir != "" {
 		b.err = usage("start-server", "make a symbolic link without one", "option --python-path: the directory %q holds a colon, which is what separates directories there", dir)
 		return
 	}
-	b.add(conf.D("WSGIRestrictEmbedded", onOff(i.HostAccessScript == "" && i.AuthUserScript == "")).From(optHostAccessScript, optAuthUserScript))
-	d := conf.D("WSGIDaemonProcess", word(i.group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(slices.Concat(i.groupOrigins(), i.eggsOrigins(), []conf.Origin{optWorkingDirectory, optProcesses, optThreads, optPythonPath, optLocale, optLang, optServerMetrics, optSwitchInterval})...)
+	b.add(conf.D("WSGIRestrictEmbedded", onOff(config.HostAccessScript.In(i) == "" && config.AuthUserScript.In(i) == "")).From(config.HostAccessScript, config.AuthUserScript))
+	d := conf.D("WSGIDaemonProcess", word(i.group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(slices.Concat(i.groupOrigins(), i.eggsOrigins(), []conf.Origin{config.WorkingDirectory, config.Processes, config.Threads, config.PythonPath, config.Locale, config.Lang, config.ServerMetrics, config.SwitchInterval})...)
 	pair := func(name, value string) { d.Args = append(d.Args, conf.Pair{Name: name, Value: value}) }
 	pair("home", i.work)
-	if i.Given(optProcesses) {
-		pair("processes", strconv.Itoa(max(i.Processes, 1)))
+	if i.Given(config.Processes) {
+		pair("processes", strconv.Itoa(max(config.Processes.In(i), 1)))
 	}
-	pair("threads", strconv.Itoa(i.Threads))
-	if len(i.PythonPath) > 0 {
+	pair("threads", strconv.Itoa(config.Threads.In(i)))
+	if len(config.PythonPath.In(i)) > 0 {
 		pair("python-path", strings.Join(b.pythonPath(), ":"))
 	}
 	pair("python-eggs", i.eggs)
 	pair("lang", i.locale)
 	pair("locale", i.locale)
-	for _, o := range Options() {
-		since := daemonSince[o.Daemon]
-		if n, ok := daemonValue(o, i.Server); ok && (since == "" || atLeastVersion(i.moduleVersion, since)) {
-			pair(o.Daemon, n)
+	for _, o := range config.Table().Options() {
+		parameter := config.Daemon.Of(o)
+		since := daemonSince[parameter]
+		if parameter != "" && (since == "" || atLeastVersion(i.ModuleVersion, since)) {
+			pair(parameter, strconv.Itoa(option.Handle[int]{Option: o}.In(i)))
 			d.Origins = append(d.Origins, o)
 		}
 	}
-	if i.ServerMetrics {
+	if config.ServerMetrics.In(i) {
 		pair("server-metrics", "On")
 	}
-	if i.Given(optSwitchInterval) {
-		pair("switch-interval", decimal(i.SwitchInterval))
+	if i.Given(config.SwitchInterval) {
+		pair("switch-interval", decimal(config.SwitchInterval.In(i)))
 	}
 	b.add(d)
 }
 
-// daemonValue returns the value of an option that is a parameter of
-// WSGIDaemonProcess as it is.
-func daemonValue(o *Option, s *Server) (string, bool) {
-	if o.Daemon == "" || o.field == nil {
-		return "", false
-	}
-	n, ok := o.field(s).(*int)
-	if !ok {
-		return "", false
-	}
-	return strconv.Itoa(*n), true
-}
-
 func (b *builder) pythonPath() []string {
 	var dirs []string
-	for _, d := range b.i.PythonPath {
+	for _, d := range config.PythonPath.In(b.i) {
 		if !filepath.IsAbs(d) {
 			d = filepath.Join(b.i.launchDir, d)
 		}
@@ -136,28 +126,28 @@ func (b *builder) embedded() {
 		b.err = usage("start-server", "", "the directory %q holds a colon, which separates the directories of the module path", dir)
 		return
 	}
-	b.add(conf.D("WSGIPythonPath", word(strings.Join(dirs, string(filepath.ListSeparator)))).From(orMode(optPythonPath, optWorkingDirectory)...))
-	if i.DebugMode {
+	b.add(conf.D("WSGIPythonPath", word(strings.Join(dirs, string(filepath.ListSeparator)))).From(orMode(config.PythonPath, config.WorkingDirectory)...))
+	if config.DebugMode.In(i) {
 		b.add(conf.D("WSGIRestrictStdin", conf.Key("Off")).From(debugOrigins...))
 	}
 }
 
 func (b *builder) features() {
 	i := b.i
-	if i.ServerMetrics || i.ServerStatus {
-		b.add(conf.D("ExtendedStatus", conf.Key("On")).From(optServerStatus, optServerMetrics))
+	if config.ServerMetrics.In(i) || config.ServerStatus.In(i) {
+		b.add(conf.D("ExtendedStatus", conf.Key("On")).From(config.ServerStatus, config.ServerMetrics))
 	}
-	if i.ServerMetrics {
-		b.add(conf.D("WSGIServerMetrics", conf.Key("On")).From(optServerMetrics))
+	if config.ServerMetrics.In(i) {
+		b.add(conf.D("WSGIServerMetrics", conf.Key("On")).From(config.ServerMetrics))
 	}
-	if i.EnableSendfile {
-		b.add(conf.D("EnableSendfile", conf.Key("On")).From(optEnableSendfile))
+	if config.EnableSendfile.In(i) {
+		b.add(conf.D("EnableSendfile", conf.Key("On")).From(config.EnableSendfile))
 		if host.DaemonMode {
-			b.add(conf.D("WSGIEnableSendfile", conf.Key("On")).From(optEnableSendfile))
+			b.add(conf.D("WSGIEnableSendfile", conf.Key("On")).From(config.EnableSendfile))
 		}
 	}
-	if i.CompressResponses {
-		d := conf.D("AddOutputFilterByType", conf.Key("DEFLATE")).From(optCompressResponses)
+	if config.CompressResponses.In(i) {
+		d := conf.D("AddOutputFilterByType", conf.Key("DEFLATE")).From(config.CompressResponses)
 		for _, t := range []string{
 			"text/plain", "text/html", "text/xml", "text/css", "text/javascript",
 			"application/xhtml+xml", "application/javascript", "application/json",
@@ -166,19 +156,19 @@ func (b *builder) features() {
 		}
 		b.add(d)
 	}
-	if i.ChunkedRequest {
-		b.add(conf.D("WSGIChunkedRequest", conf.Key("On")).From(optChunkedRequest))
+	if config.ChunkedRequest.In(i) {
+		b.add(conf.D("WSGIChunkedRequest", conf.Key("On")).From(config.ChunkedRequest))
 	}
-	for _, h := range i.TrustProxyHeaders {
-		b.add(conf.D("WSGITrustedProxyHeaders", word(h)).From(optTrustProxyHeader))
+	for _, h := range config.TrustProxyHeader.In(i) {
+		b.add(conf.D("WSGITrustedProxyHeaders", word(h)).From(config.TrustProxyHeader))
 	}
-	for _, a := range i.TrustProxies {
+	for _, a := range config.TrustProxy.In(i) {
 		for _, network := range trusted(a) {
-			b.add(conf.D("WSGITrustedProxies", word(network)).From(optTrustProxy))
+			b.add(conf.D("WSGITrustedProxies", word(network)).From(config.TrustProxy))
 		}
 	}
-	if i.ErrorOverride {
-		b.add(conf.D("WSGIErrorOverride", conf.Key("On")).From(optErrorOverride))
+	if config.ErrorOverride.In(i) {
+		b.add(conf.D("WSGIErrorOverride", conf.Key("On")).From(config.ErrorOverride))
 	}
 }
 
@@ -211,19 +201,19 @@ func (b *builder) handler() {
 	if !i.daemon() {
 		process = "%{GLOBAL}"
 	}
-	origins := append(orMode(optApplicationGroup), slices.Concat(i.groupOrigins(), i.rootOrigins())...)
+	origins := append(orMode(config.ApplicationGroup), slices.Concat(i.groupOrigins(), i.rootOrigins())...)
 	options := func(d *conf.Directive) *conf.Directive {
 		if host.DaemonMode {
 			d.Args = append(d.Args, conf.Pair{Name: "process-group", Value: process})
 		}
-		d.Args = append(d.Args, conf.Pair{Name: "application-group", Value: i.ApplicationGroup})
+		d.Args = append(d.Args, conf.Pair{Name: "application-group", Value: config.ApplicationGroup.In(i)})
 		return d
 	}
 	b.add(options(conf.D("WSGIHandlerScript", conf.Key("wsgi-handler"), word(script))).From(origins...))
-	if !dynamic(i.ApplicationGroup) {
+	if !dynamic(config.ApplicationGroup.In(i)) {
 		b.add(options(conf.D("WSGIImportScript", word(script))).From(origins...))
 	}
-	for _, url := range i.IgnoreActivity {
-		b.add(location(url, conf.D("WSGIIgnoreActivity", conf.Key("On"))).From(optIgnoreActivity))
+	for _, url := range config.IgnoreActivity.In(i) {
+		b.add(location(url, conf.D("WSGIIgnoreActivity", conf.Key("On"))).From(config.IgnoreActivity))
 	}
 }

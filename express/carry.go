@@ -5,6 +5,8 @@ import (
 	"unicode/utf8"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
 
@@ -13,23 +15,12 @@ import (
 
 // carried reports values that a line of httpd.conf cannot carry, by the option's
 // name, before a directive is made of them.
-func carried(s *Server, table []*Option) error {
+func carried(s *Server, table []*option.Option) error {
 	for _, o := range table {
-		if o.field == nil || !s.Given(o) {
+		if !s.Given(o) {
 			continue
 		}
-		var values []string
-		switch v := o.field(s).(type) {
-		case *string:
-			values = []string{*v}
-		case *[]string:
-			values = *v
-		case *[][2]string:
-			for _, w := range *v {
-				values = append(values, w[0], w[1])
-			}
-		}
-		for _, v := range values {
+		for _, v := range s.Texts(o) {
 			if reason := conf.Check(v); reason != "" {
 				return usage("start-server", "", "option %s: the value %s", o, reason)
 			}
@@ -52,7 +43,7 @@ func (i *instance) carriedPaths() error {
 
 // canCarry checks a value that goes into the JSON files of a server root: what it
 // is, and the option that changes it, "" where none does.
-func (i *instance) canCarry(value, what string, option *Option) error {
+func (i *instance) canCarry(value, what string, option option.Ref) error {
 	reason := conf.Check(value)
 	if reason == "" {
 		reason = notUTF8(value)
@@ -71,35 +62,35 @@ func (i *instance) canCarry(value, what string, option *Option) error {
 // carriedValue is what canCarry takes.
 type carriedValue struct {
 	value, what string
-	option      *Option
+	option      option.Ref
 }
 
 func (i *instance) carriedValues() []carriedValue {
 	values := []carriedValue{
 		{i.in.launcher, "the path of the launcher", nil},
-		{i.root, "the server root", optServerRoot},
-		{i.work, "the working directory", optWorkingDirectory},
-		{i.httpd, "the path of httpd", optHTTPDExecutable},
-		{i.modulesDir, "the directory of httpd's modules", optModulesDirectory},
-		{i.pidFile, "the pid file", optPIDFile},
-		{i.ProcessName, "the name of the process", optProcessName},
-		{i.CallableObject, "the name of the callable", optCallableObject},
-		{i.mount, "the mount point", optMountPoint},
-		{i.group, "the process group", optProcessGroup},
-		{i.coverageDir, "the directory for coverage", optCoverageDirectory},
-		{i.profilerDir, "the directory for profiles", optProfilerDirectory},
-		{i.recorderDir, "the directory for recordings", optRecorderDirectory},
-		{i.gdb, "the path of gdb", optGDBExecutable},
-		{i.entry, "the path of the application", optEntryPoint},
+		{i.root, "the server root", config.ServerRoot},
+		{i.work, "the working directory", config.WorkingDirectory},
+		{i.httpd, "the path of httpd", config.HTTPDExecutable},
+		{i.modulesDir, "the directory of httpd's modules", config.ModulesDirectory},
+		{i.pidFile, "the pid file", config.PIDFile},
+		{config.ProcessName.In(i), "the name of the process", config.ProcessName},
+		{config.CallableObject.In(i), "the name of the callable", config.CallableObject},
+		{i.mount, "the mount point", config.MountPoint},
+		{i.group, "the process group", config.ProcessGroup},
+		{i.coverageDir, "the directory for coverage", config.CoverageDirectory},
+		{i.profilerDir, "the directory for profiles", config.ProfilerDirectory},
+		{i.recorderDir, "the directory for recordings", config.RecorderDirectory},
+		{i.gdb, "the path of gdb", config.GDBExecutable},
+		{i.entry, "the path of the application", config.EntryPoint},
 	}
-	if i.StartupLog {
-		values = append(values, carriedValue{i.startLog, "the startup log", optStartupLogName})
+	if config.StartupLog.In(i) {
+		values = append(values, carriedValue{i.startLog, "the startup log", config.StartupLogName})
 	}
-	for _, h := range i.AddHandlers {
-		values = append(values, carriedValue{h[0], "", optAddHandler}, carriedValue{i.fromLaunch(h[1]), "", optAddHandler})
+	for _, h := range config.AddHandler.In(i) {
+		values = append(values, carriedValue{h[0], "", config.AddHandler}, carriedValue{i.fromLaunch(h[1]), "", config.AddHandler})
 	}
-	for _, s := range i.ServiceScripts {
-		values = append(values, carriedValue{i.fromLaunch(s[1]), "", optServiceScript})
+	for _, s := range config.ServiceScript.In(i) {
+		values = append(values, carriedValue{i.fromLaunch(s[1]), "", config.ServiceScript})
 	}
 	return values
 }

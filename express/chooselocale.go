@@ -1,6 +1,7 @@
 package express
 
 import (
+	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/run"
 )
@@ -9,13 +10,13 @@ import (
 // that this machine does not have would leave the application in the C locale,
 // where text and file names are ASCII, so it is said and another one taken.
 func (p *Program) chooseLocale(s *Server) string {
-	locale := host.Locale(p.Env, s.Locale, s.Lang)
-	option := optLocale
-	if s.Locale == "" {
-		option = optLang
+	locale := host.Locale(p.Env, config.Locale.In(s), config.Lang.In(s))
+	option := config.Locale.Flag()
+	if config.Locale.In(s) == "" {
+		option = config.Lang.Flag()
 	}
-	if (locale == s.Locale || locale == s.Lang) && !host.HasLocale(locale) {
-		p.warn("option " + option.Flag() + ": this machine has no locale " + run.Quote(locale) + " (see locale -a); C.UTF-8 is used")
+	if (locale == config.Locale.In(s) || locale == config.Lang.In(s)) && !host.HasLocale(locale) {
+		p.warn("option " + option + ": this machine has no locale " + run.Quote(locale) + " (see locale -a); C.UTF-8 is used")
 		return "C.UTF-8"
 	}
 	return locale

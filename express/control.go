@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -21,7 +22,7 @@ import (
 // control is the hidden command behind the apachectl of a server root:
 // apachectl ROOT VERB [ARGUMENTS OF HTTPD].
 func control(ctx context.Context, p *Program, c *parsed) (int, error) {
-	words := c.server.positional
+	words := c.server.Positional
 	if len(words) == 0 {
 		return exitUsage, usage("", "", "apachectl needs a server root")
 	}
@@ -236,7 +237,7 @@ func (l *launch) startable() error {
 	if name == "localhost" {
 		name = ""
 	}
-	return host.CheckPort(name, l.Port, optPort.Flag())
+	return host.CheckPort(name, l.Port, config.Port.Flag())
 }
 
 // status prints whether the instance runs, and what /server-status says where
@@ -284,7 +285,7 @@ func (l *launch) status(ctx context.Context, w io.Writer) (int, error) {
 // cannot be opened by name: it copies its input to the stream it inherited.
 func copyLog(_ context.Context, p *Program, c *parsed) (int, error) {
 	var to io.Writer = p.Stderr
-	if len(c.server.positional) == 1 && c.server.positional[0] == "stdout" {
+	if len(c.server.Positional) == 1 && c.server.Positional[0] == "stdout" {
 		to = p.Stdout
 	}
 	if _, err := io.Copy(to, p.Stdin); err != nil {

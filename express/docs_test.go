@@ -3,13 +3,15 @@ package express
 import (
 	"cmp"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"modwsgi/express/config"
+	"modwsgi/express/option"
 )
 
 var update = flag.Bool("update", false, "write the option table in docs/express.md anew")
@@ -32,7 +34,7 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 		t.Fatalf("%s has no place for the table", docsPath)
 	}
 	tests := testsOf(t)
-	for _, o := range Options() {
+	for _, o := range config.Table().Options() {
 		if len(tests[o.Name]) == 0 && !o.Hidden {
 			t.Errorf("no test uses --%s", o.Name)
 		}
@@ -51,42 +53,10 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 
 // optionTable is one Markdown table for each group of help.
 func optionTable(tests map[string][]string) string {
-	var b strings.Builder
-	group := ""
-	cell := strings.NewReplacer("|", `\|`, "\n", " ")
-	for _, o := range Options() {
-		if o.Hidden && o.Gone == "" {
-			continue
-		}
-		if o.Group != group {
-			group = o.Group
-			fmt.Fprintf(&b, "\n### %s\n\n| option | default | mod_wsgi | meaning | tests |\n| --- | --- | --- | --- | --- |\n", group)
-		}
-		name := "`--" + o.Name
-		if o.Meta != "" && o.Values > 0 {
-			name += " " + o.Meta
-		}
-		name += "`"
-		for _, alias := range o.Aliases {
-			name += ", `--" + alias + "`"
-		}
-		def := o.Default
-		if o.Shown != "" {
-			def = o.Shown
-		}
-		if o.Repeatable {
-			name += " (repeatable)"
-		}
-		help := o.Help
-		switch {
-		case o.Gone != "":
-			help = "*Gone:* " + o.Gone
-		case !o.Available():
-			help += " *Not in this release: refused.*"
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell.Replace(name), cell.Replace(def), o.Since, cell.Replace(help), strings.Join(tests[o.Name], ", "))
-	}
-	return b.String() + "\n"
+	return config.Table().Markdown(
+		[]option.Column{{Name: "mod_wsgi", Text: func(o *option.Option) string { return config.Since(o) }}},
+		[]option.Column{{Name: "tests", Text: func(o *option.Option) string { return strings.Join(tests[o.Name], ", ") }}},
+	)
 }
 
 var (
@@ -121,7 +91,7 @@ func testsOf(t *testing.T) map[string][]string {
 				line = code // what is only talked about is not used
 			}
 			for _, m := range optionWord.FindAllStringSubmatch(line, -1) {
-				o, abbreviated, _ := lookup(Options(), m[1])
+				o, abbreviated, _ := config.Table().Lookup(m[1])
 				switch {
 				case o == nil || abbreviated || current == "" || current == "everyChoice" || slices.Contains(tests[o.Name], current):
 				case current == everything:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -15,10 +16,10 @@ import (
 // variables that it exports for httpd. What it prints goes to standard error.
 // Variables that tell about the server (MOD_WSGI_...) it can read, not change.
 func (p *Program) envVars(ctx context.Context, i *instance) error {
-	if i.EnvVarsScript == "" {
+	if config.EnvvarsScript.In(i) == "" {
 		return nil
 	}
-	script := i.fromLaunch(i.EnvVarsScript)
+	script := i.fromLaunch(config.EnvvarsScript.In(i))
 	info, err := os.Stat(script)
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a file", script)
@@ -26,7 +27,7 @@ func (p *Program) envVars(ctx context.Context, i *instance) error {
 	if err != nil {
 		return fault.New(fault.Usage, "", "option --envvars-script: %w", err)
 	}
-	shell := i.Shell
+	shell := config.ShellExecutable.In(i)
 	if shell == "" {
 		shell = "sh"
 	}
@@ -34,7 +35,7 @@ func (p *Program) envVars(ctx context.Context, i *instance) error {
 	if err != nil {
 		return fault.New(fault.Usage, "", "option --shell-executable: %w", err)
 	}
-	if err := p.trustFiles([]relied{{"option " + optEnvvarsScript.Flag(), script, sourced}, {"option " + optShellExecutable.Flag(), path, executed}}); err != nil {
+	if err := p.trustFiles([]relied{{"option " + config.EnvvarsScript.Flag(), script, sourced}, {"option " + config.ShellExecutable.Flag(), path, executed}}); err != nil {
 		return err
 	}
 	before := i.launch().environ(p.Env)

@@ -15,7 +15,9 @@ import (
 	"os"
 	"strings"
 
+	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
@@ -43,37 +45,71 @@ const exitUsage = 2
 
 // command is one of the launcher's commands.
 type command struct {
-	name      string
-	help      string
-	arguments int // how many it takes
-	meta      string
-	hidden    bool
-	options   []*Option
-	run       func(context.Context, *Program, *parsed) (int, error)
-	raw       bool // arguments are not options of ours
+	option.Command
+
+	run func(context.Context, *Program, *parsed) (int, error)
+	raw bool // arguments are not options of ours
+}
+
+// parsed is a command line of a command, parsed.
+type parsed struct {
+	server   *Server
+	help     bool
+	warnings []string
+}
+
+// Server and UsageError are those of the packages below.
+type (
+	Server     = config.Server
+	UsageError = option.UsageError
+)
+
+func usage(_, hint, format string, args ...any) *UsageError {
+	return option.Usage(hint, format, args...)
+}
+
+// Options of commands that have few. Those of install-module and its like have a
+// help of their own.
+var (
+	optTarget = option.Text("modules-directory", "", "DIRECTORY", "Where the module is copied to; by default httpd's own directory of modules.")
+	optAsJSON = option.Toggle("json", "Print one JSON object on a line.")
+)
+
+func ownOptions(options ...option.Ref) *option.Table {
+	return &option.Table{Groups: []*option.Group{option.NewGroup("Options", options...)}, Refused: config.Refused}
 }
 
 func commands() []*command {
-	target := text("modules-directory", "", "DIRECTORY", "Where the module is copied to; by default httpd's own directory of modules.",
-		func(s *Server) *string { return &s.ModulesDirectory })
-	asJSON := toggle("json", "Print one JSON object on a line.", func(s *Server) *bool { return &s.JSON })
+	asJSON, help := ownOptions(optAsJSON, config.Help), ownOptions(config.Help)
+	instance := ownOptions(config.ServerRoot, config.Host, config.Port, config.Help)
+	serving := func(name, summary string, run func(context.Context, *Program, *parsed) (int, error)) *command {
+		return &command{Command: option.Command{Name: name, Summary: summary, Arguments: 1, Meta: "[APPLICATION]", Table: config.Table()}, run: run}
+	}
+	plain := func(name, summary string, table *option.Table, run func(context.Context, *Program, *parsed) (int, error)) *command {
+		return &command{Command: option.Command{Name: name, Summary: summary, Table: table}, run: run}
+	}
+	raw := func(name string, run func(context.Context, *Program, *parsed) (int, error)) *command {
+		return &command{Command: option.Command{Name: name, Hidden: true, Table: &option.Table{}}, raw: true, run: run}
+	}
 	return []*command{
-		{name: "start-server", help: "serve an application in the foreground", arguments: 1, meta: "[APPLICATION]", options: Options(), run: startServer},
-		{name: "setup-server", help: "write what is needed to serve an application, with a control script", arguments: 1, meta: "[APPLICATION]", options: Options(), run: setupServer},
-		{name: "module-config", help: "print the httpd directives that load the module", options: ownOptions(asJSON, optHelp), run: moduleConfig},
-		{name: "module-location", help: "print the path of the module", options: ownOptions(asJSON, optHelp), run: moduleLocation},
-		{name: "install-module", help: "copy the module into httpd's directory of modules", options: ownOptions(target, asJSON, optHelp), run: installModule},
-		{name: "status", help: "tell whether an instance runs", options: ownOptions(optServerRoot, optHost, optPort, optJSON, optHelp), run: statusOf},
-		{name: "reload", help: "have an instance read its configuration and application anew, gracefully", options: ownOptions(optServerRoot, optHost, optPort, optHelp), run: reload},
-		{name: "stop", help: "stop an instance; requests that run are completed", options: ownOptions(optServerRoot, optHost, optPort, optHelp), run: stop},
-		{name: "show-config", help: "print the httpd.conf of these options, and which of them each line comes from", arguments: 1, meta: "[APPLICATION]", options: Options(), run: showConfig},
-		{name: "systemd-unit", help: "print a hardened systemd unit that serves the application", arguments: 1, meta: "[APPLICATION]", options: Options(), run: systemdUnit},
-		{name: "completion", help: "print a script that completes command lines in bash, zsh or fish", arguments: 1, meta: "SHELL", options: ownOptions(optHelp), run: completion},
-		{name: "man", help: "print the manual page", options: ownOptions(optHelp), run: manPage},
-		{name: "list-options", hidden: true, raw: true, run: listOptions},
-		{name: "print-environment", hidden: true, raw: true, run: printEnvironment},
-		{name: "copy-log", hidden: true, raw: true, run: copyLog},
-		{name: "apachectl", hidden: true, raw: true, arguments: 1 << 20, run: control},
+		serving("start-server", "serve an application in the foreground", startServer),
+		serving("setup-server", "write what is needed to serve an application, with a control script", setupServer),
+		plain("module-config", "print the httpd directives that load the module", asJSON, moduleConfig),
+		plain("module-location", "print the path of the module", asJSON, moduleLocation),
+		plain("install-module", "copy the module into httpd's directory of modules", ownOptions(optTarget, optAsJSON, config.Help), installModule),
+		plain("status", "tell whether an instance runs", ownOptions(config.ServerRoot, config.Host, config.Port, config.JSON, config.Help), statusOf),
+		plain("reload", "have an instance read its configuration and application anew, gracefully", instance, reload),
+		plain("stop", "stop an instance; requests that run are completed", instance, stop),
+		serving("show-config", "print the httpd.conf of these options, and which of them each line comes from", showConfig),
+		serving("systemd-unit", "print a hardened systemd unit that serves the application", systemdUnit),
+		{Command: option.Command{
+			Name: "completion", Summary: "print a script that completes command lines in bash, zsh or fish", Arguments: 1, Meta: "SHELL", Words: option.Shells, Table: help,
+		}, run: completion},
+		plain("man", "print the manual page", help, manPage),
+		raw("list-options", listOptions),
+		raw("print-environment", printEnvironment),
+		raw("copy-log", copyLog),
+		raw("apachectl", control),
 	}
 }
 
@@ -115,11 +151,11 @@ func (p *Program) run(ctx context.Context) (int, error) {
 		return exitUsage, err
 	}
 	if c.raw {
-		return c.run(ctx, p, &parsed{server: &Server{positional: args}})
+		return c.run(ctx, p, &parsed{server: &Server{Values: option.NewValues(), Positional: args}})
 	}
 	in, err := parse(c, args)
-	if in != nil && in.help {
-		return 0, writeHelp(p.Stdout, c)
+	if in.help {
+		return 0, option.WriteHelp(p.Stdout, programName, &c.Command)
 	}
 	if err != nil {
 		return exitUsage, err
@@ -130,14 +166,23 @@ func (p *Program) run(ctx context.Context) (int, error) {
 	return c.run(ctx, p, in)
 }
 
+// programName is what people call the launcher.
+const programName = "mod_wsgi-express"
+
+// parse reads the arguments of a command. The line is valid with an error, too.
+func parse(c *command, args []string) (*parsed, error) {
+	line, err := option.Parse(programName, &c.Command, args)
+	return &parsed{server: &Server{Values: line.Values, Positional: line.Positional}, help: line.Help, warnings: line.Warnings}, err
+}
+
 func findCommand(name string) (*command, error) {
 	best, distance := "", 4
 	for _, c := range commands() {
-		if c.name == name {
+		if c.Name == name {
 			return c, nil
 		}
-		if d := editDistance(c.name, name); d < distance && !c.hidden {
-			best, distance = c.name, d
+		if d := option.Distance(c.Name, name); d < distance && !c.Hidden {
+			best, distance = c.Name, d
 		}
 	}
 	hint := ""
@@ -155,7 +200,7 @@ func (p *Program) help(args []string) error {
 	if err != nil {
 		return err
 	}
-	return writeHelp(p.Stdout, c)
+	return option.WriteHelp(p.Stdout, programName, &c.Command)
 }
 
 func (p *Program) warn(text string) {
@@ -163,16 +208,29 @@ func (p *Program) warn(text string) {
 }
 
 func (p *Program) showUsage(u *UsageError) {
-	c, err := findCommand(u.Command)
-	if u.Command != "" && len(p.Args) > 0 { // setup-server shares the options of start-server
-		c, err = findCommand(p.Args[0])
+	name := ""
+	if len(p.Args) > 0 {
+		name = p.Args[0]
 	}
-	if err != nil {
+	if c, err := findCommand(name); err != nil {
 		_ = writeCommands(p.Stderr)
 	} else {
-		fmt.Fprintf(p.Stderr, "%s\n\n", usageLine(c))
+		fmt.Fprintf(p.Stderr, "%s\n\n", option.UsageLine(programName, &c.Command))
 	}
 	p.showError(u)
+}
+
+func writeCommands(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("Usage: mod_wsgi-express COMMAND [OPTIONS] [APPLICATION]\n\nCommands:\n")
+	for _, c := range commands() {
+		if !c.Hidden {
+			fmt.Fprintf(&b, "  %-16s %s\n", c.Name, c.Summary)
+		}
+	}
+	b.WriteString("\nmod_wsgi-express help COMMAND shows the options of a command, --version the version.\n\n")
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // showError prints an error as upstream does (PROG: error: TEXT), and its hint.

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
 
@@ -26,12 +28,12 @@ func (p *Program) namedFiles(i *instance) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return fault.New(fault.Usage, "", "option %s: the file %s is not there", f.option, path)
-		case err == nil && info.IsDir() && f.option != optIncludeFile:
+		case err == nil && info.IsDir() && f.option != config.IncludeFile:
 			return fault.New(fault.Usage, "", "option %s: %s is a directory", f.option, path)
 		}
 	}
-	if i.PIDFile != "" {
-		if err := wantDirectory(optPIDFile, filepath.Dir(i.pidFile)); err != nil {
+	if config.PIDFile.In(i) != "" {
+		if err := wantDirectory(config.PIDFile, filepath.Dir(i.pidFile)); err != nil {
 			return err
 		}
 		if !i.printed {
@@ -40,7 +42,7 @@ func (p *Program) namedFiles(i *instance) error {
 			}
 		}
 	}
-	for _, d := range i.PythonPath {
+	for _, d := range config.PythonPath.In(i) {
 		if path := i.fromLaunch(d); !exists(path) {
 			p.warn("option --python-path: " + path + " is not there")
 		}
@@ -53,30 +55,30 @@ func (p *Program) namedFiles(i *instance) error {
 
 // named is a file that an option names.
 type named struct {
-	option *Option
+	option option.Ref
 	path   string
 }
 
 func (i *instance) optionFiles() []named {
 	files := []named{
-		{optHostAccessScript, i.HostAccessScript},
-		{optAuthUserScript, i.AuthUserScript},
-		{optAuthGroupScript, i.AuthGroupScript},
-		{optRewriteRules, i.RewriteRules},
-		{optEnvvarsScript, i.EnvVarsScript},
+		{config.HostAccessScript, config.HostAccessScript.In(i)},
+		{config.AuthUserScript, config.AuthUserScript.In(i)},
+		{config.AuthGroupScript, config.AuthGroupScript.In(i)},
+		{config.RewriteRules, config.RewriteRules.In(i)},
+		{config.EnvvarsScript, config.EnvvarsScript.In(i)},
 	}
-	if i.MIMETypes != os.DevNull {
-		files = append(files, named{optMIMETypes, i.MIMETypes})
+	if config.MIMETypes.In(i) != os.DevNull {
+		files = append(files, named{config.MIMETypes, config.MIMETypes.In(i)})
 	}
-	for _, v := range i.ServiceScripts {
-		files = append(files, named{optServiceScript, v[1]})
+	for _, v := range config.ServiceScript.In(i) {
+		files = append(files, named{config.ServiceScript, v[1]})
 	}
-	for _, v := range i.AddHandlers {
-		files = append(files, named{optAddHandler, v[1]})
+	for _, v := range config.AddHandler.In(i) {
+		files = append(files, named{config.AddHandler, v[1]})
 	}
-	for _, v := range i.IncludeFiles {
+	for _, v := range config.IncludeFile.In(i) {
 		if !strings.ContainsAny(v, "*?[") || exists(i.fromLaunch(v)) {
-			files = append(files, named{optIncludeFile, v})
+			files = append(files, named{config.IncludeFile, v})
 		}
 	}
 	return files
@@ -90,9 +92,9 @@ func exists(path string) bool {
 // logNames checks the names of log files, which lie below the log directory.
 func (i *instance) logNames() error {
 	for _, l := range []struct {
-		option *Option
+		option option.Ref
 		name   string
-	}{{optErrorLogName, i.ErrorLogName}, {optAccessLogName, i.AccessLogName}, {optStartupLogName, i.StartupLogName}} {
+	}{{config.ErrorLogName, config.ErrorLogName.In(i)}, {config.AccessLogName, config.AccessLogName.In(i)}, {config.StartupLogName, config.StartupLogName.In(i)}} {
 		option, name := l.option, l.name
 		if !i.Given(option) {
 			continue
@@ -113,12 +115,12 @@ func (i *instance) logNames() error {
 
 // proxyTargets checks where requests are passed on to.
 func (i *instance) proxyTargets() error {
-	for _, v := range i.ProxyMountPoints {
+	for _, v := range config.ProxyMountPoint.In(i) {
 		if err := proxyTarget(v[1]); err != nil {
 			return usage("start-server", "", "option --proxy-mount-point: %w", err)
 		}
 	}
-	for _, v := range i.ProxyVirtualHosts {
+	for _, v := range config.ProxyVirtualHost.In(i) {
 		if err := hostName(v[0]); err != nil {
 			return usage("start-server", "", "option --proxy-virtual-host: %w", err)
 		}
@@ -132,9 +134,9 @@ func (i *instance) proxyTargets() error {
 // proxiedTLS are the options that pass requests on to a server over TLS.
 func (i *instance) proxiedTLS() (options []conf.Origin) {
 	for _, given := range []struct {
-		option *Option
+		option option.Ref
 		list   [][2]string
-	}{{optProxyMountPoint, i.ProxyMountPoints}, {optProxyVirtualHost, i.ProxyVirtualHosts}} {
+	}{{config.ProxyMountPoint, config.ProxyMountPoint.In(i)}, {config.ProxyVirtualHost, config.ProxyVirtualHost.In(i)}} {
 		if slices.ContainsFunc(given.list, func(v [2]string) bool {
 			return strings.HasPrefix(v[1], "https:") || strings.Contains(v[1], "|https:")
 		}) {
@@ -173,7 +175,7 @@ func pathFiles(site string) (dirs []string, known bool) {
 // lookForModule warns where the module that is to be served is not seen where it
 // would be imported from. It may still be there: files named *.pth add places.
 func (p *Program) lookForModule(i *instance) {
-	if i.ApplicationType != "module" || i.entry == "" {
+	if config.ApplicationType.In(i) != "module" || i.entry == "" {
 		return
 	}
 	added, known := pathFiles(i.in.site)
@@ -182,7 +184,7 @@ func (p *Program) lookForModule(i *instance) {
 	}
 	first, _, _ := strings.Cut(i.entry, ".")
 	dirs := append([]string{i.work, i.in.site, i.in.stdlib}, added...)
-	for _, d := range i.PythonPath {
+	for _, d := range config.PythonPath.In(i) {
 		dirs = append(dirs, i.fromLaunch(d))
 	}
 	for _, dir := range dirs {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/owned"
 )
 
@@ -188,7 +189,7 @@ func TestPathFiles(t *testing.T) {
 // when the first was given with an = sign.
 func TestWordsThatLookLikeOptions(t *testing.T) {
 	in, err := parseLine("--setenv=OPTS", "--port", "--port", "81")
-	if err != nil || len(in.server.SetEnv) != 1 || in.server.SetEnv[0] != [2]string{"OPTS", "--port"} || in.server.Port != 81 {
+	if err != nil || len(config.Setenv.In(in.server)) != 1 || config.Setenv.In(in.server)[0] != [2]string{"OPTS", "--port"} || config.Port.In(in.server) != 81 {
 		t.Errorf("%v %+v", err, in.server)
 	}
 	if _, err := parseLine("--setenv", "OPTS", "--port"); err == nil || !strings.Contains(err.(*UsageError).Hint(), "--setenv=NAME VALUE") {

@@ -15,13 +15,16 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/receipt"
 )
 
-// sources are the parsed files of this package, without tests.
+// sources are the parsed files of this package and those below, without tests.
 func sources(t *testing.T) (*token.FileSet, []*ast.File) {
 	t.Helper()
 	names, _ := filepath.Glob("*.go")
+	below, _ := filepath.Glob("*/*.go")
+	names = append(names, below...)
 	fset, files := token.NewFileSet(), []*ast.File(nil)
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
@@ -36,35 +39,16 @@ func sources(t *testing.T) (*token.FileSet, []*ast.File) {
 	return fset, files
 }
 
-// TestEachHandleIsInTheTable: an option that is declared is one that a command line
-// may hold.
-func TestEachHandleIsInTheTable(t *testing.T) {
-	declared := 0
-	_, files := sources(t)
-	for _, f := range files {
-		for _, d := range f.Decls {
-			g, ok := d.(*ast.GenDecl)
-			if !ok || g.Tok != token.VAR {
-				continue
-			}
-			for _, s := range g.Specs {
-				for _, n := range s.(*ast.ValueSpec).Names {
-					if regexp.MustCompile(`^opt[A-Z]`).MatchString(n.Name) {
-						declared++
-					}
-				}
-			}
-		}
-	}
+// TestEachOptionIsThereOnce: no two options have one name.
+func TestEachOptionIsThereOnce(t *testing.T) {
 	names := map[string]bool{}
-	for _, o := range Options() {
-		if names[o.Name] {
-			t.Errorf("--%s is in the table twice", o.Name)
+	for _, o := range config.Table().Options() {
+		for _, name := range append([]string{o.Name}, o.Aliases...) {
+			if names[name] {
+				t.Errorf("--%s is in the table twice", name)
+			}
+			names[name] = true
 		}
-		names[o.Name] = true
-	}
-	if listed := len(Options()) - len(goneOptions); declared != listed {
-		t.Errorf("%d options are declared and %d are in the table", declared, listed)
 	}
 }
 
@@ -73,7 +57,7 @@ func TestTextsNameOptions(t *testing.T) {
 	known := map[string]bool{ // of other programs
 		"version": true, "httpd": true, "with": true, "mod-wsgi-version": true, "system": true, "user-group": true, "python": true, "enable-shared": true, "args": true, "listen": true,
 	}
-	for _, o := range Options() {
+	for _, o := range config.Table().Options() {
 		for _, name := range append([]string{o.Name}, o.Aliases...) {
 			known[name] = true
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -16,8 +17,8 @@ import (
 // server finds the httpd of the instance and its multi-processing module.
 func (p *Program) server(ctx context.Context, i *instance) error {
 	h := i.in.receipt.HTTPD
-	i.httpd, i.modulesDir = h.Executable, orElse(p.abs(i.ModulesDirectory), h.ModulesDir)
-	wanted, by := i.HTTPDExecutable, "option --httpd-executable"
+	i.httpd, i.modulesDir = h.Executable, orElse(p.abs(config.ModulesDirectory.In(i)), h.ModulesDir)
+	wanted, by := config.HTTPDExecutable.In(i), "option --httpd-executable"
 	if wanted == "" {
 		// Upstream's launcher reads it, too; there it beats the option.
 		wanted, by = run.Getenv(p.Env, "HTTPD"), "the environment variable HTTPD"
@@ -31,24 +32,24 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 		if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
 			return fault.New(fault.Usage, "", "%s: there is no program %s", by, i.httpd)
 		}
-		if i.ModulesDirectory == "" {
+		if config.ModulesDirectory.In(i) == "" {
 			i.modulesDir = orElse(modulesBeside(i.httpd), i.modulesDir)
 		}
 	}
 	if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
 		return noHTTPD(i.httpd, i.in.home)
 	}
-	if err := wantDirectory(optModulesDirectory, i.modulesDir); err != nil {
+	if err := wantDirectory(config.ModulesDirectory, i.modulesDir); err != nil {
 		return err
 	}
-	i.rotatelogs = p.abs(i.RotatelogsExecutable)
-	if i.rotatelogs == "" && i.RotateLogs {
+	i.rotatelogs = p.abs(config.RotatelogsExecutable.In(i))
+	if i.rotatelogs == "" && config.RotateLogs.In(i) {
 		i.rotatelogs = orElse(h.Rotatelogs, filepath.Join(filepath.Dir(i.httpd), "rotatelogs"))
 		if _, err := os.Stat(i.rotatelogs); err != nil {
 			return fault.New(fault.Environment, "name it with --rotatelogs-executable", "option --rotate-logs: the program %s is not there", i.rotatelogs)
 		}
 	}
-	i.mime = p.abs(i.MIMETypes)
+	i.mime = p.abs(config.MIMETypes.In(i))
 	if i.mime == "" {
 		i.mime = firstFile("/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types",
 			filepath.Join(filepath.Dir(i.modulesDir), "conf", "mime.types"), "/usr/local/etc/mime.types")
@@ -60,7 +61,7 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 	if err := p.chooseMPM(ctx, i); err != nil {
 		return err
 	}
-	if i.HTTP2 && i.mpm == "prefork" {
+	if config.HTTP2.In(i) && i.mpm == "prefork" {
 		p.warn("--http2 has no effect with the prefork MPM, which mod_http2 does not support")
 	}
 	return nil
@@ -83,18 +84,18 @@ func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
 		return nil
 	}
 	wanted := []string{"event", "worker", "prefork"}
-	if i.DebugMode || i.EmbeddedMode {
+	if config.DebugMode.In(i) || config.EmbeddedMode.In(i) {
 		wanted = []string{"worker", "prefork"}
-		if i.EnableGDB {
+		if config.EnableGDB.In(i) {
 			// The other one waits for signals in a way that hides a Ctrl-C from gdb.
 			wanted = []string{"prefork", "worker"}
 		}
-		if i.EmbeddedMode && len(i.ServerMPM) > 0 {
+		if config.EmbeddedMode.In(i) && len(config.ServerMPM.In(i)) > 0 {
 			wanted = []string{"event", "worker", "prefork"}
 		}
 	}
 	for _, mpm := range wanted {
-		if len(i.ServerMPM) > 0 && !slices.Contains(i.ServerMPM, mpm) {
+		if len(config.ServerMPM.In(i)) > 0 && !slices.Contains(config.ServerMPM.In(i), mpm) {
 			continue
 		}
 		if _, err := os.Stat(i.moduleFile("mpm_" + mpm)); err == nil {
@@ -108,7 +109,7 @@ func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
 	}
 	for _, mpm := range []string{"event", "worker", "prefork"} {
 		if i.builtIn["mpm_"+mpm] || i.builtIn[mpm] {
-			if len(i.ServerMPM) > 0 && !slices.Contains(i.ServerMPM, mpm) {
+			if len(config.ServerMPM.In(i)) > 0 && !slices.Contains(config.ServerMPM.In(i), mpm) {
 				return fault.New(fault.Environment, "", "option --server-mpm: this httpd has %s built in and no other", mpm)
 			}
 			i.mpm, i.mpmBuiltIn = mpm, true
@@ -116,7 +117,7 @@ func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
 		}
 	}
 	option := ""
-	if len(i.ServerMPM) > 0 {
+	if len(config.ServerMPM.In(i)) > 0 {
 		option = "option --server-mpm: "
 	}
 	return fault.New(fault.Environment, "see --server-mpm and --modules-directory", "%snone of the multi-processing modules %s is in %s", option, strings.Join(wanted, ", "), i.modulesDir)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/owned"
 )
@@ -150,7 +151,7 @@ func (i *instance) hostModules() (modules []string) {
 	if !i.hasHosts() {
 		return nil
 	}
-	for _, name := range i.IncludeFiles {
+	for _, name := range config.IncludeFile.In(i) {
 		_, more := hostLines(i.root, included(i.fromLaunch(name)))
 		modules = append(modules, more...)
 	}
@@ -172,11 +173,11 @@ const (
 // answer; one that redirects knows no rules.
 func (b *builder) hostInclude(kind hostKind) []conf.Node {
 	i := b.i
-	if len(i.IncludeFiles) == 0 {
+	if len(config.IncludeFile.In(i)) == 0 {
 		return nil
 	}
-	include := conf.D("IncludeOptional", conf.GlobEach(host.Slashed(filepath.Join(i.root, hostsFile)))).From(optIncludeFile)
-	rule := func(name string, args ...conf.Arg) conf.Node { return conf.D(name, args...).From(optIncludeFile) }
+	include := conf.D("IncludeOptional", conf.GlobEach(host.Slashed(filepath.Join(i.root, hostsFile)))).From(config.IncludeFile)
+	rule := func(name string, args ...conf.Arg) conf.Node { return conf.D(name, args...).From(config.IncludeFile) }
 	nodes := []conf.Node{include}
 	if kind == refuses || kind == servesLocally {
 		nodes = append(nodes, rule("RewriteEngine", conf.Key("On")))
@@ -187,7 +188,7 @@ func (b *builder) hostInclude(kind hostKind) []conf.Node {
 				rule("RewriteCond", conf.Key("expr"), conf.Pattern(notForwarded())),
 				rule("RewriteRule", conf.Key("^"), conf.Key("-"), conf.Key("[S=1]")))
 		}
-		if i.ServerStatus {
+		if config.ServerStatus.In(i) {
 			nodes = append(nodes, rule("RewriteCond", conf.Key("%{REQUEST_URI}"), conf.Key("!^/server-status(?:/|$)")))
 		}
 		nodes = append(nodes, rule("RewriteRule", conf.Key("^"), conf.Key("-"), conf.Key("[F]")))

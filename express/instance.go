@@ -11,7 +11,9 @@ import (
 	"strconv"
 	"strings"
 
+	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -48,7 +50,9 @@ type instance struct {
 }
 
 // daemon tells the normal mode: the application in processes of its own.
-func (i *instance) daemon() bool { return !i.EmbeddedMode && !i.DebugMode && host.DaemonMode }
+func (i *instance) daemon() bool {
+	return !config.EmbeddedMode.In(i) && !config.DebugMode.In(i) && host.DaemonMode
+}
 
 // abs makes a path of the command line absolute.
 // needDirectory refuses a relative path where there is no directory that it could be
@@ -77,12 +81,12 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.PythonPath = append(in.ownPath(), s.PythonPath...)
-	i := &instance{Server: s, in: in, env: p.Env, launcher: in.launcher, launchDir: p.Dir, printed: s.forUnit && host.AsRoot()}
+	config.PythonPath.Set(s, append(in.ownPath(), config.PythonPath.In(s)...))
+	i := &instance{Server: s, in: in, env: p.Env, launcher: in.launcher, launchDir: p.Dir, printed: s.ForUnit && host.AsRoot()}
 	if i.account, err = p.findAccount(ctx, s); err != nil {
 		return nil, err
 	}
-	s.moduleVersion, s.freeThreaded = in.receipt.Module.Version, in.receipt.Python.FreeThreaded
+	s.ModuleVersion, s.FreeThreaded = in.receipt.Module.Version, in.receipt.Python.FreeThreaded
 	for _, step := range []func() error{
 		func() error { return checkVersions(s, in.receipt.Module.Version) },
 		func() error { return p.conflicts(s) },
@@ -120,19 +124,19 @@ func (p *Program) conflicts(s *Server) error {
 	if err := p.toolConflicts(s); err != nil {
 		return err
 	}
-	if s.AuthGroupScript != "" && s.AuthUserScript == "" {
+	if config.AuthGroupScript.In(s) != "" && config.AuthUserScript.In(s) == "" {
 		return bad("option --auth-group-script needs --auth-user-script")
 	}
-	for _, w := range ineffective(s, !s.EmbeddedMode && !s.DebugMode && host.DaemonMode) {
+	for _, w := range ineffective(s, !config.EmbeddedMode.In(s) && !config.DebugMode.In(s) && host.DaemonMode) {
 		p.warn(w)
 	}
-	if s.LogDirectory != "" {
-		s.LogToTerminal = false
+	if config.LogDirectory.In(s) != "" {
+		config.LogToTerminal.Set(s, false)
 	}
-	if s.LogToTerminal {
-		s.RotateLogs = false
+	if config.LogToTerminal.In(s) {
+		config.RotateLogs.Set(s, false)
 	}
-	if s.EmbeddedMode && s.DebugMode {
+	if config.EmbeddedMode.In(s) && config.DebugMode.In(s) {
 		return bad("--embedded-mode and --debug-mode exclude each other")
 	}
 	for _, check := range []func(*Server) error{hostConflicts, trustConflicts, serviceConflicts, telemetryConflicts, handlerConflicts} {
@@ -140,15 +144,15 @@ func (p *Program) conflicts(s *Server) error {
 			return err
 		}
 	}
-	if s.FreeThreading && !s.freeThreaded {
+	if config.FreeThreading.In(s) && !s.FreeThreaded {
 		return bad("option --free-threading needs a Python that was built without the GIL")
 	}
-	for _, e := range s.ErrorDocuments {
+	for _, e := range config.ErrorDocument.In(s) {
 		if n, err := strconv.Atoi(e[0]); err != nil || n < 400 || n > 599 {
 			return bad("option --error-document: %q is not the status of an error", e[0])
 		}
 	}
-	for _, kv := range s.SetEnv {
+	for _, kv := range config.Setenv.In(s) {
 		if err := variable(kv[0]); err != nil {
 			return bad("option --setenv: %w", err)
 		}
@@ -158,13 +162,13 @@ func (p *Program) conflicts(s *Server) error {
 
 // places decides where the files of the instance are.
 func (p *Program) places(i *instance) error {
-	name := unbracket(i.Host)
+	name := unbracket(config.Host.In(i))
 	if name == "" {
 		name = "localhost"
 	}
-	i.root = p.abs(i.ServerRoot)
+	i.root = p.abs(config.ServerRoot.In(i))
 	if i.root == "" {
-		i.root = host.DefaultRoot(p.Env, name, i.Port, i.account)
+		i.root = host.DefaultRoot(p.Env, name, config.Port.In(i), i.account)
 	}
 	i.root = filepath.Clean(i.root)
 	if !i.printed {
@@ -172,19 +176,19 @@ func (p *Program) places(i *instance) error {
 			return err
 		}
 	}
-	i.group = i.ProcessGroup
+	i.group = config.ProcessGroup.In(i)
 	if i.group == "" {
-		i.group = groupName(i.Host, i.Port)
+		i.group = groupName(config.Host.In(i), config.Port.In(i))
 	}
-	i.mount = cleanMount(i.MountPoint)
-	i.work = filepath.Clean(p.abs(i.WorkingDirectory))
-	if i.WorkingDirectory == "" {
+	i.mount = cleanMount(config.MountPoint.In(i))
+	i.work = filepath.Clean(p.abs(config.WorkingDirectory.In(i)))
+	if config.WorkingDirectory.In(i) == "" {
 		i.work = p.Dir
 	}
 	i.socketDir = i.root
-	if i.SocketPrefix != "" {
-		i.socketDir = filepath.Clean(p.abs(i.SocketPrefix))
-		if err := wantDirectory(optSocketPrefix, i.socketDir); err != nil {
+	if config.SocketPrefix.In(i) != "" {
+		i.socketDir = filepath.Clean(p.abs(config.SocketPrefix.In(i)))
+		if err := wantDirectory(config.SocketPrefix, i.socketDir); err != nil {
 			return err
 		}
 	}
@@ -193,15 +197,15 @@ func (p *Program) places(i *instance) error {
 			return err
 		}
 	}
-	i.pidFile = orElse(p.abs(i.PIDFile), filepath.Join(i.root, "httpd.pid"))
-	i.eggs = orElse(p.abs(i.PythonEggs), filepath.Join(i.root, "python-eggs"))
-	i.logs = orElse(p.abs(i.LogDirectory), i.root)
-	i.docs = orElse(p.abs(i.DocumentRoot), filepath.Join(i.root, "htdocs"))
+	i.pidFile = orElse(p.abs(config.PIDFile.In(i)), filepath.Join(i.root, "httpd.pid"))
+	i.eggs = orElse(p.abs(config.PythonEggs.In(i)), filepath.Join(i.root, "python-eggs"))
+	i.logs = orElse(p.abs(config.LogDirectory.In(i)), i.root)
+	i.docs = orElse(p.abs(config.DocumentRoot.In(i)), filepath.Join(i.root, "htdocs"))
 	i.locale = p.chooseLocale(i.Server)
-	if err := wantDirectory(optWorkingDirectory, i.work); err != nil {
+	if err := wantDirectory(config.WorkingDirectory, i.work); err != nil {
 		return err
 	}
-	for _, d := range []named{{optLogDirectory, i.logs}, {optPythonEggs, i.eggs}} {
+	for _, d := range []named{{config.LogDirectory, i.logs}, {config.PythonEggs, i.eggs}} {
 		if i.Given(d.option) {
 			if err := wantDirectory(d.option, filepath.Dir(d.path)); err != nil {
 				return err
@@ -238,7 +242,7 @@ func (p *Program) checkRoot(root string) error {
 	return nil
 }
 
-func wantDirectory(option *Option, path string) error {
+func wantDirectory(option option.Ref, path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -260,13 +264,13 @@ func orElse(value, other string) string {
 
 // application finds what is to be served.
 func (p *Program) application(i *instance) error {
-	entry := i.EntryPoint
-	if entry == "" && len(i.positional) > 0 {
-		entry = i.positional[0]
+	entry := config.EntryPoint.In(i)
+	if entry == "" && len(i.Positional) > 0 {
+		entry = i.Positional[0]
 	}
-	switch i.ApplicationType {
+	switch config.ApplicationType.In(i) {
 	case "static":
-		if i.DocumentRoot == "" {
+		if config.DocumentRoot.In(i) == "" {
 			i.docs = filepath.Clean(orElse(p.abs(entry), p.Dir))
 		}
 	case "module":
@@ -288,7 +292,7 @@ func (p *Program) application(i *instance) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			hint := "give the path of the WSGI script"
-			if moduleName(entry) && i.ApplicationType == "script" {
+			if moduleName(entry) && config.ApplicationType.In(i) == "script" {
 				hint += ", or --application-type module if it is the name of a module"
 			}
 			return fault.New(fault.Usage, hint, "the application %s is not there", i.entry)
@@ -298,7 +302,7 @@ func (p *Program) application(i *instance) error {
 			return fault.New(fault.Usage, "to serve a directory of files use --application-type static", "the application %s is a directory", i.entry)
 		}
 	}
-	if i.DocumentRoot != "" || i.ApplicationType == "static" {
+	if config.DocumentRoot.In(i) != "" || config.ApplicationType.In(i) == "static" {
 		return i.checkDocumentRoot()
 	}
 	return nil
@@ -306,9 +310,9 @@ func (p *Program) application(i *instance) error {
 
 func (i *instance) checkDocumentRoot() error {
 	info, err := os.Stat(i.docs)
-	if errors.Is(err, fs.ErrNotExist) && i.DocumentRoot != "" {
+	if errors.Is(err, fs.ErrNotExist) && config.DocumentRoot.In(i) != "" {
 		// One level is made, as upstream does; the level above must be there.
-		return wantDirectory(optDocumentRoot, filepath.Dir(i.docs))
+		return wantDirectory(config.DocumentRoot, filepath.Dir(i.docs))
 	}
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("%s is not a directory", i.docs)
@@ -328,7 +332,7 @@ func (i *instance) checkWritable() error {
 		there[dir] = dir != "" && exists(dir)
 	}
 	return host.As(i.account, func() error {
-		for _, d := range []named{{optCoverageDirectory, i.coverageDir}, {optProfilerDirectory, i.profilerDir}, {optRecorderDirectory, i.recorderDir}} {
+		for _, d := range []named{{config.CoverageDirectory, i.coverageDir}, {config.ProfilerDirectory, i.profilerDir}, {config.RecorderDirectory, i.recorderDir}} {
 			if there[d.path] && !host.Writable(d.path) {
 				return fault.New(fault.Environment, "give it to that account (chown "+run.Quote(i.account.User)+" "+run.Quote(d.path)+"), or name one that is not there yet: it will be made",
 					"option %s: the user %s cannot write in %s", d.option, i.account.User, d.path)
@@ -342,13 +346,13 @@ func (i *instance) checkWritable() error {
 // perhaps need not.
 func (p *Program) warnUnreachable(i *instance) error {
 	var needs []host.Need
-	for _, a := range i.URLAliases {
+	for _, a := range config.URLAlias.In(i) {
 		needs = append(needs, host.Need{Path: i.fromLaunch(a[1]), What: "--url-alias " + a[0], Read: false})
 	}
-	for _, d := range i.PythonPath {
+	for _, d := range config.PythonPath.In(i) {
 		needs = append(needs, host.Need{Path: i.fromLaunch(d), What: "--python-path", Read: false})
 	}
-	if i.Given(optPythonEggs) {
+	if i.Given(config.PythonEggs) {
 		needs = append(needs, host.Need{Path: i.eggs, What: "--python-eggs", Read: false})
 	}
 	for _, n := range needs {
@@ -385,26 +389,26 @@ func (i *instance) needs() []host.Need {
 	if lib := i.in.sharedPython(); lib != "" {
 		needs = append(needs, host.Need{Path: lib, What: "Python's library", Read: true})
 	}
-	if i.entry != "" && i.ApplicationType != "module" {
+	if i.entry != "" && config.ApplicationType.In(i) != "module" {
 		needs = append(needs, host.Need{Path: i.entry, What: "the application", Read: true})
 	}
-	if _, err := os.Stat(i.docs); err == nil && (i.DocumentRoot != "" || i.ApplicationType == "static") {
+	if _, err := os.Stat(i.docs); err == nil && (config.DocumentRoot.In(i) != "" || config.ApplicationType.In(i) == "static") {
 		needs = append(needs, host.Need{Path: i.docs, What: "the document root (--document-root)", Read: false})
 	}
-	for _, s := range i.ServiceScripts {
-		if lastOf(i.ServiceUsers, s[0]) == "" {
+	for _, s := range config.ServiceScript.In(i) {
+		if lastOf(config.ServiceUser.In(i), s[0]) == "" {
 			needs = append(needs, host.Need{Path: i.fromLaunch(s[1]), What: "the script of the service " + s[0], Read: true})
 		}
 	}
-	for _, h := range i.AddHandlers {
+	for _, h := range config.AddHandler.In(i) {
 		needs = append(needs, host.Need{Path: i.fromLaunch(h[1]), What: "the handler script for " + h[0], Read: true})
 	}
-	for _, s := range []string{i.HostAccessScript, i.AuthUserScript, i.AuthGroupScript} {
+	for _, s := range []string{config.HostAccessScript.In(i), config.AuthUserScript.In(i), config.AuthGroupScript.In(i)} {
 		if s != "" {
 			needs = append(needs, host.Need{Path: i.fromLaunch(s), What: "the script " + s, Read: true})
 		}
 	}
-	if i.SocketPrefix != "" {
+	if config.SocketPrefix.In(i) != "" {
 		needs = append(needs, host.Need{Path: i.socketDir, What: "the directory for sockets (--socket-prefix)", Read: false})
 	}
 	return slices.DeleteFunc(needs, func(n host.Need) bool { return n.Path == "" })

@@ -6,42 +6,30 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 )
 
 // The commands for an instance that runs, and those that only print.
 
-// ownOptions are the options of a command that has few: rows of the table and such
-// as only it has.
-func ownOptions(options ...*Option) []*Option {
-	var rows []*Option
-	for _, o := range options {
-		row := *o
-		row.Group = "Options"
-		rows = append(rows, &row)
-	}
-	return rows
-}
-
 // instanceOf finds the instance that a command is about: by its server root, or by
 // the address from which the default one is made.
 func (p *Program) instanceOf(s *Server) (*launch, error) {
-	if err := p.needDirectory(s.ServerRoot); err != nil {
+	if err := p.needDirectory(config.ServerRoot.In(s)); err != nil {
 		return nil, err
 	}
-	root := p.abs(s.ServerRoot)
+	root := p.abs(config.ServerRoot.In(s))
 	if root == "" {
-		name := unbracket(s.Host)
+		name := unbracket(config.Host.In(s))
 		if name == "" {
 			name = "localhost"
 		}
-		root = host.DefaultRoot(p.Env, name, s.Port, host.Caller())
+		root = host.DefaultRoot(p.Env, name, config.Port.In(s), host.Caller())
 	}
 	return readLaunch(filepath.Clean(root))
 }
@@ -52,7 +40,7 @@ func statusOf(ctx context.Context, p *Program, c *parsed) (int, error) {
 		return 1, err
 	}
 	defer l.close()
-	if !c.server.JSON {
+	if !config.JSON.In(c.server) {
 		return l.status(ctx, p.Stdout)
 	}
 	proc, err := l.running()
@@ -153,7 +141,7 @@ func annotated(s *Server, file *conf.File, text string) string {
 	var b strings.Builder
 	last := ""
 	for k, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		origin := s.label(file.Origins(k + 1))
+		origin := s.Label(file.Origins(k + 1))
 		if origin != last && k > 0 && !strings.HasPrefix(strings.TrimSpace(line), "</") {
 			fmt.Fprintf(&b, "# %s\n", origin)
 			last = origin
@@ -161,31 +149,6 @@ func annotated(s *Server, file *conf.File, text string) string {
 		b.WriteString(line + "\n")
 	}
 	return b.String()
-}
-
-// label tells what a line comes from: the options that were given, else the first
-// of those that would change it, if it has a default.
-func (s *Server) label(origins []conf.Origin) string {
-	if given := s.flags(origins); len(given) > 0 {
-		return strings.Join(given, " ")
-	}
-	if len(origins) > 0 {
-		if o, ok := origins[0].(*Option); ok && (o.Default+o.Shown != "" || o.Kind == Flag) {
-			return o.Flag() + ", by default"
-		}
-	}
-	return "always"
-}
-
-// flags are those of the origins that were given, as people write them.
-func (s *Server) flags(origins []conf.Origin) []string {
-	var flags []string
-	for _, o := range origins {
-		if option, ok := o.(*Option); ok && s.Given(option) && !slices.Contains(flags, o.Flag()) {
-			flags = append(flags, o.Flag())
-		}
-	}
-	return flags
 }
 
 // jsonBanner is the banner for programs.
@@ -196,13 +159,13 @@ func (i *instance) jsonBanner(w io.Writer) error {
 		"error_log": i.errorLog, "mode": mode, "processes": processes, "threads": threads, "mpm": i.mpm, "pid_file": i.pidFile,
 		"control_script": filepath.Join(i.root, host.ControlFile),
 	}
-	if i.Given(optHTTPSPort) {
-		m["https_url"] = origin("https", i.ServerName, i.HTTPSPort) + strings.TrimSuffix(i.mount, "/") + "/"
+	if i.Given(config.HTTPSPort) {
+		m["https_url"] = origin("https", config.ServerName.In(i), config.HTTPSPort.In(i)) + strings.TrimSuffix(i.mount, "/") + "/"
 	}
 	if names := inherited(i.launch().environ(i.env)); len(names) > 0 {
 		m["inherited"] = names
 	}
-	if i.AccessLog {
+	if config.AccessLog.In(i) {
 		m["access_log"] = i.accessLog
 	}
 	return json.NewEncoder(w).Encode(m)

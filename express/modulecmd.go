@@ -19,7 +19,7 @@ func moduleLocation(_ context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	if c.server.JSON {
+	if optAsJSON.In(c.server) {
 		return 0, p.printJSON(in, in.module)
 	}
 	_, err = fmt.Fprintln(p.Stdout, in.module)
@@ -36,7 +36,7 @@ func moduleConfig(_ context.Context, p *Program, c *parsed) (int, error) {
 	if err := in.fits(); err != nil {
 		return 1, err
 	}
-	if c.server.JSON {
+	if optAsJSON.In(c.server) {
 		return 0, p.printJSON(in, in.module)
 	}
 	return 0, p.printModule(in, in.module)
@@ -53,8 +53,8 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 		return 1, err
 	}
 	dir := in.receipt.HTTPD.ModulesDir
-	if c.server.ModulesDirectory != "" {
-		dir = modulesOf(p.abs(c.server.ModulesDirectory))
+	if optTarget.In(c.server) != "" {
+		dir = modulesOf(p.abs(optTarget.In(c.server)))
 	}
 	const hint = "choose a directory with --modules-directory"
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -75,7 +75,7 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 	if err := atomicfile.Copy(target, from, 0o755); err != nil {
 		return 1, fault.New(fault.Place, hint, "copy the module to %s: %w", dir, err)
 	}
-	if c.server.JSON {
+	if optAsJSON.In(c.server) {
 		return 0, p.printJSON(in, target)
 	}
 	return 0, p.printModule(in, target)

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"modwsgi/express/config"
 )
 
 // tsv reads a table of the specification by its column names.
@@ -30,12 +32,12 @@ func tsv(t *testing.T, name string) []map[string]string {
 
 // TestTableFollowsTheSpecification compares each row with testdata/options.tsv.
 func TestTableFollowsTheSpecification(t *testing.T) {
-	table := Options()
+	table := config.Table()
 	spec := map[string]bool{}
 	for _, row := range tsv(t, "options.tsv") {
 		name := strings.TrimPrefix(row["option"], "--")
 		spec[name] = true
-		o, abbreviated, _ := lookup(table, name)
+		o, abbreviated, _ := table.Lookup(name)
 		if o == nil || abbreviated {
 			t.Errorf("--%s is missing", name)
 			continue
@@ -55,11 +57,11 @@ func TestTableFollowsTheSpecification(t *testing.T) {
 		if o.Repeatable != (row["repeatable"] == "yes") {
 			t.Errorf("--%s: repeatable %v", name, o.Repeatable)
 		}
-		if o.Unix != (row["platform"] == "unix") {
-			t.Errorf("--%s: unix %v, want %s", name, o.Unix, row["platform"])
+		if config.Unix.Of(o) != (row["platform"] == "unix") {
+			t.Errorf("--%s: unix %v, want %s", name, config.Unix.Of(o), row["platform"])
 		}
-		if o.Since != row["min_module_version"] {
-			t.Errorf("--%s since %s, want %s", name, o.Since, row["min_module_version"])
+		if config.Since(o) != row["min_module_version"] {
+			t.Errorf("--%s since %s, want %s", name, config.Since(o), row["min_module_version"])
 		}
 		if got, want := o.Default+o.Shown, row["default"]; got != want && (got != "" || want != "none" && want != "off") {
 			t.Errorf("--%s has the default %q, want %q", name, got, want)
@@ -73,7 +75,7 @@ func TestTableFollowsTheSpecification(t *testing.T) {
 		}
 	}
 	own := []string{"json", "wait-ready", "trace-enable", "allow-connect", "follow-symlinks"} // upstream's has none of these
-	for _, o := range table {
+	for _, o := range table.Options() {
 		if !spec[o.Name] && !slices.Contains(own, o.Name) {
 			t.Errorf("--%s is not in the specification", o.Name)
 		}
@@ -96,13 +98,14 @@ func TestDirectivesFollowTheSpecification(t *testing.T) {
 			t.Errorf("parameter %s since %s, want %s", name, v, got)
 		}
 	}
-	for _, o := range Options() {
-		if o.Daemon == "" {
+	for _, o := range config.Table().Options() {
+		parameter := config.Daemon.Of(o)
+		if parameter == "" {
 			continue
 		}
-		v, ok := since["WSGIDaemonProcess "+o.Daemon+"="]
-		if !ok || atLeastVersion(v, "4.4.1") && daemonSince[o.Daemon] == "" {
-			t.Errorf("--%s: parameter %s since %q is not gated", o.Name, o.Daemon, v)
+		v, ok := since["WSGIDaemonProcess "+parameter+"="]
+		if !ok || atLeastVersion(v, "4.4.1") && daemonSince[parameter] == "" {
+			t.Errorf("--%s: parameter %s since %q is not gated", o.Name, parameter, v)
 		}
 	}
 }
@@ -141,22 +144,22 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := p.server
-	if s.Port != 81 || s.Threads != 9 || s.Processes != 3 || !s.AccessLog || s.EvictionTimeout != 4 || !slices.Equal(s.PythonPath, []string{"a", "b"}) {
+	if config.Port.In(s) != 81 || config.Threads.In(s) != 9 || config.Processes.In(s) != 3 || !config.AccessLog.In(s) || config.EvictionTimeout.In(s) != 4 || !slices.Equal(config.PythonPath.In(s), []string{"a", "b"}) {
 		t.Errorf("%+v", s)
 	}
-	if !slices.Equal(s.SetEnv, [][2]string{{"A", "-x --y"}, {"B", ""}}) || !slices.Equal(s.positional, []string{"app.py"}) {
-		t.Errorf("%q %q", s.SetEnv, s.positional)
+	if !slices.Equal(config.Setenv.In(s), [][2]string{{"A", "-x --y"}, {"B", ""}}) || !slices.Equal(s.Positional, []string{"app.py"}) {
+		t.Errorf("%q %q", config.Setenv.In(s), s.Positional)
 	}
-	if len(p.warnings) != 0 && !strings.Contains(p.warnings[0], "--processes") || !s.Given(optProcesses) || s.Given(optHost) {
-		t.Errorf("%q %v", p.warnings, s.given)
+	if len(p.warnings) != 0 && !strings.Contains(p.warnings[0], "--processes") || !s.Given(config.Processes) || s.Given(config.Host) {
+		t.Errorf("%q %v", p.warnings, s.Positional)
 	}
-	if s.LogLevel != "warn" || s.LimitRequestBody != 10485760 || s.MountPoint != "/" || s.KeepAliveTimeout != 2 {
+	if config.LogLevel.In(s) != "warn" || config.LimitRequestBody.In(s) != 10485760 || config.MountPoint.In(s) != "/" || config.KeepAliveTimeout.In(s) != 2 {
 		t.Errorf("defaults: %+v", s)
 	}
-	if p, err := parseLine("--", "--port"); err != nil || !slices.Equal(p.server.positional, []string{"--port"}) {
+	if p, err := parseLine("--", "--port"); err != nil || !slices.Equal(p.server.Positional, []string{"--port"}) {
 		t.Errorf("after --: %v", err)
 	}
-	if p, err := parseLine("--reload", "--locale", "--", "x"); err != nil || len(p.warnings) != 1 || p.server.Locale != "--" {
+	if p, err := parseLine("--reload", "--locale", "--", "x"); err != nil || len(p.warnings) != 1 || config.Locale.In(p.server) != "--" {
 		t.Errorf("abbreviated: %v %+v", err, p)
 	}
 }
@@ -233,7 +236,11 @@ func TestSizes(t *testing.T) {
 		{8, 25, 0, sizes{310, 0, 0, 15, 310, 15, 31}, sizes{17, 19, 19, 3, 323, 57, 190}},
 		{2, 5, 100, sizes{100, 0, 0, 5, 100, 5, 10}, sizes{7, 16, 16, 1, 112, 16, 64}},
 	} {
-		s := &Server{Processes: c.processes, Threads: c.threads, MaxClients: c.most, given: map[string]bool{"max-clients": c.most > 0}}
+		line := []string{"--processes", strconv.Itoa(c.processes), "--threads", strconv.Itoa(c.threads)}
+		if c.most > 0 {
+			line = append(line, "--max-clients", strconv.Itoa(c.most))
+		}
+		s := typed(line...)
 		if got := (&instance{Server: s, mpm: "prefork"}).sizes(); got != c.prefork {
 			t.Errorf("prefork %d*%d: %+v, want %+v", c.processes, c.threads, got, c.prefork)
 		}

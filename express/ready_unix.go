@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/run"
 )
 
@@ -16,10 +17,10 @@ import (
 // Both ends are nil where nobody waits, and where nothing is loaded before the
 // first request.
 func (p *Program) readiness(i *instance) (<-chan string, *os.File, error) {
-	if !i.WaitReady || i.gdb != "" {
+	if !config.WaitReady.In(i) || i.gdb != "" {
 		return nil, nil, nil
 	}
-	if dynamic(i.ApplicationGroup) {
+	if dynamic(config.ApplicationGroup.In(i)) {
 		p.warn("--wait-ready does not wait for the application: with this --application-group it is loaded by the first request")
 		now := make(chan string, 1)
 		now <- "ready"
@@ -46,7 +47,7 @@ func (p *Program) isReady(i *instance, message string) bool {
 		p.showError(fmt.Errorf("the application does not load: %s\nthe whole of it is in %s", reason, i.errorLog))
 		return false
 	}
-	if i.JSON {
+	if config.JSON.In(i) {
 		_ = i.jsonReady(p.Stdout)
 	} else {
 		fmt.Fprintf(p.Stdout, "%-19s: %s\n", "Ready", i.url()+strings.TrimSuffix(i.mount, "/")+"/")

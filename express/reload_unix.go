@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -19,10 +20,10 @@ const loadMargin = 2 * time.Second
 // loadDeadline is when nobody need wait any longer for the application: its
 // processes are replaced then, again and again. There is none in other modes.
 func (i *instance) loadDeadline(ready <-chan string) <-chan time.Time {
-	if ready == nil || !i.daemon() || i.StartupTimeout == 0 {
+	if ready == nil || !i.daemon() || config.StartupTimeout.In(i) == 0 {
 		return nil
 	}
-	return time.After(time.Duration(i.StartupTimeout)*time.Second + loadMargin)
+	return time.After(time.Duration(config.StartupTimeout.In(i))*time.Second + loadMargin)
 }
 
 // checkAgain has httpd check its configuration and tells whether it can be read

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
@@ -19,13 +20,13 @@ import (
 // that root must not write to: httpd opens it by name. Where they can do so later,
 // that is warned about: it is how many have set up the directory for their logs.
 func (p *Program) checkLogs(i *instance) error {
-	if !i.account.Other || i.LogToTerminal || i.printed {
+	if !i.account.Other || config.LogToTerminal.In(i) || i.printed {
 		return nil
 	}
 	var u *owned.Untrusted
 	theirs := errors.As(owned.Check(i.logs), &u)
-	names := []string{i.ErrorLogName, i.AccessLogName, i.StartupLogName}
-	for _, v := range i.ServiceLogFiles {
+	names := []string{config.ErrorLogName.In(i), config.AccessLogName.In(i), config.StartupLogName.In(i)}
+	for _, v := range config.ServiceLogFile.In(i) {
 		names = append(names, v[1])
 	}
 	const hint = "remove it, or choose a directory that only root can write to with --log-directory"
@@ -44,7 +45,7 @@ func (p *Program) checkLogs(i *instance) error {
 			return fault.New(fault.Environment, hint, "the log file %s has other names, which another user may have given to a file of root's", path)
 		}
 	}
-	if theirs && i.LogDirectory != "" {
+	if theirs && config.LogDirectory.In(i) != "" {
 		p.warn("another user can replace the log files in " + i.logs + ", which root writes to: " + u.At + ": " + u.Why)
 	}
 	return nil

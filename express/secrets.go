@@ -1,8 +1,10 @@
 package express
 
 import (
-	"modwsgi/express/host"
 	"strings"
+
+	"modwsgi/express/config"
+	"modwsgi/express/host"
 )
 
 // HideSecrets returns a copy of a command line, and overwrites the values of
@@ -13,7 +15,7 @@ func HideSecrets(args []string) []string {
 	for k, a := range args {
 		kept[k] = strings.Clone(a)
 	}
-	table := Options()
+	table := config.Table()
 	for k := 0; k < len(args); k++ {
 		if args[k] == "--" {
 			break
@@ -23,7 +25,7 @@ func HideSecrets(args []string) []string {
 			continue
 		}
 		name, _, inline := strings.Cut(name, "=")
-		if o, _, _ := lookup(table, name); o != optSetenv {
+		if o, _, _ := table.Lookup(name); o != config.Setenv.Option {
 			continue
 		}
 		value := k + 2

@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
 
@@ -25,7 +27,7 @@ import (
 // servedDir is a directory whose files httpd sends.
 type servedDir struct {
 	path    string
-	option  *Option
+	option  option.Ref
 	origins []conf.Origin
 	code    bool     // Python code of the application is in it
 	files   []string // base names of files that are not sent
@@ -48,16 +50,16 @@ func (i *instance) code() []privateFile {
 			list = append(list, privateFile{what: what, path: i.fromLaunch(path), code: true})
 		}
 	}
-	if i.ApplicationType != "module" {
+	if config.ApplicationType.In(i) != "module" {
 		add("the application", i.entry)
 	}
-	add("the script of --host-access-script", i.HostAccessScript)
-	add("the script of --auth-user-script", i.AuthUserScript)
-	add("the script of --auth-group-script", i.AuthGroupScript)
-	for _, v := range i.ServiceScripts {
+	add("the script of --host-access-script", config.HostAccessScript.In(i))
+	add("the script of --auth-user-script", config.AuthUserScript.In(i))
+	add("the script of --auth-group-script", config.AuthGroupScript.In(i))
+	for _, v := range config.ServiceScript.In(i) {
 		add("the service "+v[0], v[1])
 	}
-	for _, v := range i.AddHandlers {
+	for _, v := range config.AddHandler.In(i) {
 		add("the script of --add-handler "+v[0], v[1])
 	}
 	return list
@@ -65,11 +67,11 @@ func (i *instance) code() []privateFile {
 
 // imports are the directories that the application imports modules from.
 func (i *instance) imports() []privateFile {
-	if i.ApplicationType == "static" {
+	if config.ApplicationType.In(i) == "static" {
 		return nil
 	}
 	list := []privateFile{{what: "the working directory of the application", path: i.work, code: true}}
-	for _, d := range i.PythonPath {
+	for _, d := range config.PythonPath.In(i) {
 		list = append(list, privateFile{what: "the module path of the application", path: i.fromLaunch(d), code: true})
 	}
 	return list
@@ -84,32 +86,32 @@ func (i *instance) serverFiles() []privateFile {
 		{what: "the private key", path: key},
 		{what: "the certificate", path: cert},
 		{what: "the pid file", path: i.pidFile},
-		{what: "the error log", path: filepath.Join(i.logs, i.ErrorLogName), log: true},
+		{what: "the error log", path: filepath.Join(i.logs, config.ErrorLogName.In(i)), log: true},
 	}
 	for _, v := range []named{
-		{optRewriteRules, i.RewriteRules},
-		{optEnvvarsScript, i.EnvVarsScript},
-		{optSSLCACertificateFile, i.CACertificateFile},
-		{optSSLCertificateChainFile, i.CertificateChainFile},
+		{config.RewriteRules, config.RewriteRules.In(i)},
+		{config.EnvvarsScript, config.EnvvarsScript.In(i)},
+		{config.SSLCACertificateFile, config.SSLCACertificateFile.In(i)},
+		{config.SSLCertificateChainFile, config.SSLCertificateChainFile.In(i)},
 	} {
 		if v.path != "" {
 			list = append(list, privateFile{what: "the file of " + v.option.Flag(), path: i.fromLaunch(v.path)})
 		}
 	}
-	for _, v := range i.IncludeFiles {
+	for _, v := range config.IncludeFile.In(i) {
 		found, _ := filepath.Glob(i.fromLaunch(v))
 		for _, path := range append(found, i.fromLaunch(v)) {
 			info, err := os.Stat(path)
 			list = append(list, privateFile{what: "the file of --include-file", path: path, dir: err == nil && info.IsDir()})
 		}
 	}
-	if i.AccessLog {
-		list = append(list, privateFile{what: "the access log", path: filepath.Join(i.logs, i.AccessLogName), log: true})
+	if config.AccessLog.In(i) {
+		list = append(list, privateFile{what: "the access log", path: filepath.Join(i.logs, config.AccessLogName.In(i)), log: true})
 	}
-	if i.StartupLog {
-		list = append(list, privateFile{what: "the startup log", path: filepath.Join(i.logs, i.StartupLogName), log: true})
+	if config.StartupLog.In(i) {
+		list = append(list, privateFile{what: "the startup log", path: filepath.Join(i.logs, config.StartupLogName.In(i)), log: true})
 	}
-	for _, v := range i.ServiceLogFiles {
+	for _, v := range config.ServiceLogFile.In(i) {
 		list = append(list, privateFile{what: "the log of the service " + v[0], path: filepath.Join(i.logs, v[1]), log: true})
 	}
 	for _, d := range []string{i.eggs, i.coverageDir, i.profilerDir, i.recorderDir} {
@@ -147,14 +149,14 @@ func inside(dir, path string) (rel string, ok bool) {
 // findServed determines which directories httpd sends files from, and what is not
 // sent from them. It warns where one holds the application or files of the server.
 func (p *Program) findServed(i *instance) error {
-	i.served = []*servedDir{{path: i.docs, option: optDocumentRoot, origins: i.docsOrigins()}}
+	i.served = []*servedDir{{path: i.docs, option: config.DocumentRoot, origins: i.docsOrigins()}}
 	var single []string // files with a URL of their own
-	for _, a := range i.URLAliases {
+	for _, a := range config.URLAlias.In(i) {
 		target := i.fromLaunch(a[1])
 		if info, err := os.Stat(target); err == nil && !info.IsDir() {
 			single = append(single, target)
 		} else if !slices.ContainsFunc(i.served, func(d *servedDir) bool { return d.path == target }) {
-			i.served = append(i.served, &servedDir{path: target, option: optURLAlias, origins: []conf.Origin{optURLAlias}})
+			i.served = append(i.served, &servedDir{path: target, option: config.URLAlias, origins: []conf.Origin{config.URLAlias}})
 		}
 	}
 	secrets := slices.Concat(i.code(), i.imports(), i.serverFiles())
@@ -317,7 +319,7 @@ func (i *instance) privateRules(named, path string) []conf.Node {
 		if d.path == named {
 			at := *d
 			at.path = path
-			return at.rules(i.AddHandlers)
+			return at.rules(config.AddHandler.In(i))
 		}
 	}
 	return nil
@@ -349,8 +351,8 @@ func literal(s string) string { return strings.ReplaceAll(regexp.QuoteMeta(s), "
 // FollowSymLinks httpd looks at each part of a path below the directory, and refuses
 // one that is a symbolic link; the directory itself may be one.
 func (b *builder) links() []conf.Node {
-	options := conf.D("Options", conf.Key("-FollowSymLinks")).From(optFollowSymlinks)
-	switch strings.ToLower(b.i.FollowSymlinks) {
+	options := conf.D("Options", conf.Key("-FollowSymLinks")).From(config.FollowSymlinks)
+	switch strings.ToLower(config.FollowSymlinks.In(b.i)) {
 	case "all":
 		return nil
 	case "owner":
@@ -364,8 +366,8 @@ func (b *builder) links() []conf.Node {
 // for URLs have been applied; the links are looked at before that, by the options
 // of the directories alone.
 func (b *builder) rewriting() {
-	if strings.EqualFold(b.i.FollowSymlinks, "none") {
-		b.add(conf.S("Location", args(word("/")), conf.D("Options", conf.Key("+FollowSymLinks"))).From(optFollowSymlinks))
+	if strings.EqualFold(config.FollowSymlinks.In(b.i), "none") {
+		b.add(conf.S("Location", args(word("/")), conf.D("Options", conf.Key("+FollowSymLinks"))).From(config.FollowSymlinks))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
@@ -122,10 +123,10 @@ func (i *instance) directories(root *owned.Dir) error {
 	}{
 		{i.docs, false, true},
 		{i.eggs, true, true},
-		{i.logs, false, i.LogDirectory != ""},
+		{i.logs, false, config.LogDirectory.In(i) != ""},
 		{i.coverageDir, true, i.coverageDir != ""},
 		{i.servicesDir(), true, len(i.serviceScripts()) > 0},
-		{i.telemetryDir(), true, i.EnableTelemetry},
+		{i.telemetryDir(), true, config.EnableTelemetry.In(i)},
 		{i.profilerDir, true, i.profilerDir != ""},
 		{i.recorderDir, true, i.recorderDir != ""},
 		{i.manualDir(), false, i.manual()},

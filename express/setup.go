@@ -16,7 +16,9 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/option"
 	pyruntime "modwsgi/express/runtime"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
@@ -90,7 +92,7 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 	}
 	l := i.launch()
 	l.Files = append(i.reliedFiles(), i.loaded(file)...)
-	for _, name := range i.IncludeFiles {
+	for _, name := range config.IncludeFile.In(i) {
 		l.Includes = append(l.Includes, i.fromLaunch(name))
 	}
 	if err := p.trustFiles(i.loaded(file)); err != nil {
@@ -234,8 +236,8 @@ func (i *instance) moreFiles() ([]rootFile, error) {
 		when         bool
 		name, source string
 	}{
-		{len(i.AddHandlers) > 0, resourceFile, "resource.py"},
-		{i.EnableTelemetry, telemetryFile, "telemetry.py"},
+		{len(config.AddHandler.In(i)) > 0, resourceFile, "resource.py"},
+		{config.EnableTelemetry.In(i), telemetryFile, "telemetry.py"},
 	} {
 		if !f.when {
 			continue
@@ -265,7 +267,7 @@ func (p *Program) tryConf(ctx context.Context, i *instance, l *launch, file *con
 	var said bytes.Buffer
 	err := r.Run(ctx, run.Cmd{Argv: []string{i.httpd, "-t", "-f", trial}, Dir: i.work, Env: l.environ(p.Env), Log: &said})
 	switch {
-	case err != nil && tailOf(err) == "" && i.HTTPDExecutable != "":
+	case err != nil && tailOf(err) == "" && config.HTTPDExecutable.In(i) != "":
 		err = fault.New(fault.Usage, "name the httpd that the module was built for, or leave the option out", "option --httpd-executable: %w", err)
 	case err != nil:
 		err = i.confError(err, trial, text, file)
@@ -295,7 +297,7 @@ func (i *instance) confError(err error, trial, text string, file *conf.File) err
 		}
 	} else if m != nil {
 		n, _ := strconv.Atoi(m[1])
-		if options := i.flags(file.Origins(n)); len(options) > 0 {
+		if options := i.Flags(file.Origins(n)); len(options) > 0 {
 			what = "httpd refuses what option " + strings.Join(options, " or ") + " says"
 		}
 		if lines := strings.Split(text, "\n"); n > 0 && n <= len(lines) && !strings.Contains(lines[n-1], "SetEnv") {
@@ -307,76 +309,76 @@ func (i *instance) confError(err error, trial, text string, file *conf.File) err
 
 // optionOf returns the option that names a file of httpd's language; what follows
 // the path in the text is httpd's.
-func (i *instance) optionOf(text string) *Option {
-	if i.RewriteRules != "" && strings.HasPrefix(text, i.rewriteRules()) {
-		return optRewriteRules
+func (i *instance) optionOf(text string) option.Ref {
+	if config.RewriteRules.In(i) != "" && strings.HasPrefix(text, i.rewriteRules()) {
+		return config.RewriteRules
 	}
 	if strings.HasPrefix(text, filepath.Join(i.root, hostsFile)) {
-		return optIncludeFile
+		return config.IncludeFile
 	}
-	for _, name := range i.IncludeFiles {
+	for _, name := range config.IncludeFile.In(i) {
 		path, _, _ := strings.Cut(i.fromLaunch(name), "*") // also a directory, or a pattern
 		if strings.HasPrefix(text, path) {
-			return optIncludeFile
+			return config.IncludeFile
 		}
 	}
 	return nil
 }
 
 func (i *instance) settings() settings {
-	name := i.ServerName
+	name := config.ServerName.In(i)
 	if name == "" {
-		name = unbracket(i.Host)
+		name = unbracket(config.Host.In(i))
 	}
 	if name == "" {
 		name = "localhost"
 	}
 	s := settings{
-		ApplicationType: i.ApplicationType, EntryPoint: i.entry, CallableObject: i.CallableObject, MountPoint: i.mount,
-		Reloading: !i.DisableReloading && !i.DebugMode,
-		Monitor:   i.ReloadOnChanges && !i.DisableReloading && i.daemon(),
+		ApplicationType: config.ApplicationType.In(i), EntryPoint: i.entry, CallableObject: config.CallableObject.In(i), MountPoint: i.mount,
+		Reloading: !config.DisableReloading.In(i) && !config.DebugMode.In(i),
+		Monitor:   config.ReloadOnChanges.In(i) && !config.DisableReloading.In(i) && i.daemon(),
 		Environ: map[string]string{
 			"MOD_WSGI_EXPRESS": "true", "MOD_WSGI_SERVER_NAME": name,
-			"MOD_WSGI_SERVER_ALIASES": strings.Join(i.ServerAliases, " "),
+			"MOD_WSGI_SERVER_ALIASES": strings.Join(config.ServerAlias.In(i), " "),
 		},
 	}
 	for name, on := range map[string]bool{
-		"RELOADER": i.ReloadOnChanges, "DEBUGGER": i.EnableDebugger, "COVERAGE": i.EnableCoverage,
-		"PROFILER": i.EnableProfiler, "RECORDER": i.EnableRecorder, "GDB": i.EnableGDB,
+		"RELOADER": config.ReloadOnChanges.In(i), "DEBUGGER": config.EnableDebugger.In(i), "COVERAGE": config.EnableCoverage.In(i),
+		"PROFILER": config.EnableProfiler.In(i), "RECORDER": config.EnableRecorder.In(i), "GDB": config.EnableGDB.In(i),
 	} {
 		if on {
 			s.Environ["MOD_WSGI_"+name+"_ENABLED"] = "true"
 		}
 	}
-	if i.DebugMode {
+	if config.DebugMode.In(i) {
 		s.Environ["MOD_WSGI_DEBUG_MODE"] = "true"
 	}
 	s.Tools, s.Handlers = i.toolSettings(), i.handlerScripts()
-	if i.EnableTelemetry {
-		s.Telemetry = &collector{i.telemetryTarget(), i.TelemetryUIPort}
+	if config.EnableTelemetry.In(i) {
+		s.Telemetry = &collector{i.telemetryTarget(), config.TelemetryUIPort.In(i)}
 	}
 	return s
 }
 
 // launch tells how httpd is started.
 func (i *instance) launch() *launch {
-	listener := unbracket(i.Host)
+	listener := unbracket(config.Host.In(i))
 	if listener == "" {
 		listener = "localhost"
 	}
 	l := &launch{
-		HTTPD: i.httpd, Dir: i.work, Root: i.root, Host: listener, Port: i.Port, Pid: i.pidFile, Stat: i.ServerStatus, URL: i.url() + strings.TrimSuffix(i.mount, "/") + "/", GDB: i.gdb,
+		HTTPD: i.httpd, Dir: i.work, Root: i.root, Host: listener, Port: config.Port.In(i), Pid: i.pidFile, Stat: config.ServerStatus.In(i), URL: i.url() + strings.TrimSuffix(i.mount, "/") + "/", GDB: i.gdb,
 		Args: []string{"-f", filepath.Join(i.root, confFile)},
 		Env: []string{
 			"MOD_WSGI_SERVER_ROOT=" + i.root, "MOD_WSGI_WORKING_DIRECTORY=" + i.work, "MOD_WSGI_LISTENER_HOST=" + listener,
-			"MOD_WSGI_HTTP_PORT=" + strconv.Itoa(i.Port), "MOD_WSGI_MODULES_DIRECTORY=" + i.modulesDir,
+			"MOD_WSGI_HTTP_PORT=" + strconv.Itoa(config.Port.In(i)), "MOD_WSGI_MODULES_DIRECTORY=" + i.modulesDir,
 			"MOD_WSGI_USER=" + i.account.User, "MOD_WSGI_GROUP=" + i.account.Group,
 			"LANG=" + i.locale, "LC_ALL=" + i.locale,
 		},
 	}
 	l.UID = i.account.Number()
 	if i.daemon() {
-		l.Drain = max(i.GracefulTimeout, 1)
+		l.Drain = max(config.GracefulTimeout.In(i), 1)
 	}
 	// All processes get these, those of services too.
 	for name, value := range i.settings().Environ {
@@ -387,22 +389,22 @@ func (i *instance) launch() *launch {
 	}
 	slices.Sort(l.Env)
 	l.Env = append(l.Env, i.variables...)
-	if i.Given(optHTTPSPort) {
-		l.Env = append(l.Env, "MOD_WSGI_HTTPS_PORT="+strconv.Itoa(i.HTTPSPort))
+	if i.Given(config.HTTPSPort) {
+		l.Env = append(l.Env, "MOD_WSGI_HTTPS_PORT="+strconv.Itoa(config.HTTPSPort.In(i)))
 	}
-	if i.StartupLog && (!i.LogToTerminal || opens(i.startLog)) {
+	if config.StartupLog.In(i) && (!config.LogToTerminal.In(i) || opens(i.startLog)) {
 		l.Args = append(l.Args, "-E", i.startLog)
 	}
-	if i.DebugMode {
+	if config.DebugMode.In(i) {
 		l.Args = append(l.Args, "-DONE_PROCESS")
 	}
 	// The daemon processes write their title over httpd's arguments, so there
 	// has to be room for it.
 	longest := len("(wsgi:" + i.group + ")")
-	for _, s := range i.ServiceScripts {
+	for _, s := range config.ServiceScript.In(i) {
 		longest = max(longest, len("(wsgi:service:"+s[0]+")"))
 	}
-	l.Argv0 = fmt.Sprintf("%-*s", longest, i.ProcessName)
+	l.Argv0 = fmt.Sprintf("%-*s", longest, config.ProcessName.In(i))
 	if !host.DaemonMode {
 		l.Argv0 = i.httpd
 	}
@@ -449,14 +451,14 @@ func setupServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 
 // startServer is the command start-server.
 func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
-	if c.server.SetupOnly {
+	if config.SetupOnly.In(c.server) {
 		return setupServer(ctx, p, c)
 	}
-	if err := host.CheckPort(c.server.Host, c.server.Port, optPort.Flag()); err != nil {
+	if err := host.CheckPort(config.Host.In(c.server), config.Port.In(c.server), config.Port.Flag()); err != nil {
 		return 1, err
 	}
-	if c.server.Given(optHTTPSPort) {
-		if err := host.CheckPort(c.server.Host, c.server.HTTPSPort, optHTTPSPort.Flag()); err != nil {
+	if c.server.Given(config.HTTPSPort) {
+		if err := host.CheckPort(config.Host.In(c.server), config.HTTPSPort.In(c.server), config.HTTPSPort.Flag()); err != nil {
 			return 1, err
 		}
 	}

@@ -1,6 +1,10 @@
 package express
 
-import "math"
+import (
+	"math"
+
+	"modwsgi/express/config"
+)
 
 // sizes are the numbers of an MPM. Those that an MPM does not have are 0.
 type sizes struct {
@@ -12,38 +16,38 @@ type sizes struct {
 // sizes computes how many of httpd's own processes and threads there are: enough
 // to keep the daemon processes busy while slow clients are waited for.
 func (i *instance) sizes() sizes {
-	processes, threads := max(i.Processes, 1), i.Threads
-	if i.DebugMode {
+	processes, threads := max(config.Processes.In(i), 1), config.Threads.In(i)
+	if config.DebugMode.In(i) {
 		return sizes{1, 1, 1, 1, 1, 1, 1}
 	}
-	if i.EmbeddedMode {
+	if config.EmbeddedMode.In(i) {
 		return embeddedSizes(i.mpm, processes, threads)
 	}
 	if i.mpm == "winnt" { // one process; a thread for each connection, also for one that is kept open
 		n := max(64, threads)
-		if i.Given(optMaxClients) {
-			n = max(threads, i.MaxClients)
+		if i.Given(config.MaxClients) {
+			n = max(threads, config.MaxClients.In(i))
 		}
 		return embeddedSizes(i.mpm, 1, n)
 	}
 	capacity := processes * threads
 	clients := 10 + max(10, capacity*3/2)
-	if i.Given(optMaxClients) {
-		clients = max(capacity, i.MaxClients)
+	if i.Given(config.MaxClients) {
+		clients = max(capacity, config.MaxClients.In(i))
 	}
 	initial, high := 0.2, 0.6
 	if i.mpm == "prefork" {
 		initial, high = 0.05, 0.1
 	}
-	if i.Given(optInitialWorkers) {
-		initial = i.InitialWorkers
+	if i.Given(config.InitialWorkers) {
+		initial = config.InitialWorkers.In(i)
 	}
 	low := initial
-	if i.Given(optMinimumSpareWorkers) {
-		low = i.MinSpareWorkers
+	if i.Given(config.MinimumSpareWorkers) {
+		low = config.MinimumSpareWorkers.In(i)
 	}
-	if i.Given(optMaximumSpareWorkers) {
-		high = i.MaxSpareWorkers
+	if i.Given(config.MaximumSpareWorkers) {
+		high = config.MaximumSpareWorkers.In(i)
 	}
 	part := func(f float64, of int) int { return int(math.Floor(f * float64(of))) }
 	if i.mpm == "prefork" {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 )
@@ -38,7 +39,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 		path, argv = l.GDB, l.underGDB(argv)
 	}
 	stdin := p.Stdin
-	if !i.DebugMode {
+	if !config.DebugMode.In(i) {
 		null, err := os.Open(os.DevNull)
 		if err != nil {
 			return 1, err
@@ -58,7 +59,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 	host.LimitUmask()
 	child, done, err := startChild(path, argv, &os.ProcAttr{
 		Dir: l.Dir, Env: env, Files: files,
-		Sys: childAttributes(!i.DebugMode),
+		Sys: childAttributes(!config.DebugMode.In(i)),
 	})
 	if err != nil {
 		return 1, fault.New(fault.Environment, "", "start %s: %w", path, err)
@@ -68,9 +69,9 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 	}
 	g := &guard{
 		pid: child, daemon: i.daemon(), terminal: isTerminal(p), hasTerminal: func() bool { return isTerminal(p) },
-		drain: time.Duration(max(i.GracefulTimeout, 1)) * time.Second, patience: 15 * time.Second,
+		drain: time.Duration(max(config.GracefulTimeout.In(i), 1)) * time.Second, patience: 15 * time.Second,
 	}
-	if i.DebugMode {
+	if config.DebugMode.In(i) {
 		g.interactive = l.GDB != "" && isTerminal(p)
 		g.patience = 2 * time.Second
 	} else {
@@ -83,7 +84,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 		select {
 		case s := <-p.Signals:
 			switch {
-			case i.DebugMode || !g.reloads(s):
+			case config.DebugMode.In(i) || !g.reloads(s):
 				g.signal(s)
 			case checked == nil && g.stopping == 0:
 				checked = p.checkAgain(ctx, l)
@@ -107,11 +108,11 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 		case <-late:
 			ready, late, failed = nil, nil, true
 			p.showError(fault.New(fault.Environment, "see "+i.errorLog+", or give it more time with --startup-timeout",
-				"the application does not load within %d seconds", i.StartupTimeout))
+				"the application does not load within %d seconds", config.StartupTimeout.In(i)))
 			g.escalate()
 		case status := <-done:
-			if i.DebugMode {
-				endAdopted(time.Duration(i.ShutdownTimeout+1) * time.Second)
+			if config.DebugMode.In(i) {
+				endAdopted(time.Duration(config.ShutdownTimeout.In(i)+1) * time.Second)
 			}
 			if failed {
 				return 1, nil

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"modwsgi/express/host"
 	"os"
 	"time"
+
+	"modwsgi/express/host"
 
 	"golang.org/x/sys/windows"
 )

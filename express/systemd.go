@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 )
@@ -58,18 +59,18 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if !host.Systemd {
 		return 1, fault.New(fault.Usage, "", "systemd-unit is only for Linux")
 	}
-	if s.User == "" {
+	if config.User.In(s) == "" {
 		return exitUsage, usage("systemd-unit", "the account that the application runs as", "systemd-unit needs --user")
 	}
-	asRoot := len(s.ServiceUsers)+len(s.ServiceGroups) > 0
-	s.forUnit = !asRoot
+	asRoot := len(config.ServiceUser.In(s))+len(config.ServiceGroup.In(s)) > 0
+	s.ForUnit = !asRoot
 	i, err := p.resolve(ctx, s)
 	if err != nil {
 		return 1, err
 	}
 	name := "mod_wsgi-" + strings.NewReplacer(":", "-", "/", "-", " ", "-", "%", "-").Replace(i.group)
 	root := i.root
-	if s.ServerRoot == "" {
+	if config.ServerRoot.In(s) == "" {
 		root = "/run/" + name
 	}
 	command, err := p.unitCommand(i, root, asRoot)
@@ -88,31 +89,31 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 	fmt.Fprintf(&b, "# For /etc/systemd/system/%s.service\n[Unit]\nDescription=WSGI application at %s (mod_wsgi-express)\nAfter=network.target\n\n[Service]\nType=notify\nNotifyAccess=main\n", name, strings.ReplaceAll(i.url(), "%", "%%"))
 	fmt.Fprintf(&b, "ExecStart=%s\nExecReload=%s reload --server-root %s\nWorkingDirectory=%s\n", command, launcher, rootWord, systemdPath(i.launchDir))
 	if !asRoot {
-		fmt.Fprintf(&b, "User=%s\n", strings.TrimPrefix(s.User, "#"))
-		if s.Group != "" {
-			fmt.Fprintf(&b, "Group=%s\n", strings.TrimPrefix(s.Group, "#"))
+		fmt.Fprintf(&b, "User=%s\n", strings.TrimPrefix(config.User.In(s), "#"))
+		if config.Group.In(s) != "" {
+			fmt.Fprintf(&b, "Group=%s\n", strings.TrimPrefix(config.Group.In(s), "#"))
 		}
 	}
-	if s.ServerRoot == "" {
+	if config.ServerRoot.In(s) == "" {
 		fmt.Fprintf(&b, "RuntimeDirectory=%s\nRuntimeDirectoryMode=%s\n", name, map[bool]string{false: "0700", true: "0711"}[asRoot])
 	} else {
 		fmt.Fprintf(&b, "ReadWritePaths=%s\n", systemdPath(filepath.Dir(root)))
 	}
-	if s.LogDirectory != "" {
+	if config.LogDirectory.In(s) != "" {
 		fmt.Fprintf(&b, "ReadWritePaths=%s\n", systemdPath(i.logs))
 	}
 	b.WriteString("# What the application itself writes to:\n# ReadWritePaths=/var/lib/...\n")
-	fmt.Fprintf(&b, "KillMode=mixed\nTimeoutStopSec=%d\nRestart=on-failure\n", max(i.GracefulTimeout, 1)+i.ShutdownTimeout+20)
+	fmt.Fprintf(&b, "KillMode=mixed\nTimeoutStopSec=%d\nRestart=on-failure\n", max(config.GracefulTimeout.In(i), 1)+config.ShutdownTimeout.In(i)+20)
 	capabilities := ""
 	switch {
 	case asRoot:
 		capabilities = "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL CAP_DAC_OVERRIDE CAP_FOWNER CAP_NET_BIND_SERVICE"
-	case s.Port < 1024 || s.Given(optHTTPSPort) && s.HTTPSPort < 1024:
+	case config.Port.In(s) < 1024 || s.Given(config.HTTPSPort) && config.HTTPSPort.In(s) < 1024:
 		capabilities = "CAP_NET_BIND_SERVICE"
 		fmt.Fprintf(&b, "AmbientCapabilities=%s\n", capabilities)
 	}
 	fmt.Fprintf(&b, "CapabilityBoundingSet=%s\n%s\n[Install]\nWantedBy=multi-user.target\n", capabilities, hardening)
-	if len(s.SetEnv) > 0 {
+	if len(config.Setenv.In(s)) > 0 {
 		p.warn("the values of --setenv stand in the unit, which systemctl shows to everybody: keep secrets in a file that the application reads")
 	}
 	_, err = io.WriteString(p.Stdout, b.String())
@@ -123,19 +124,25 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 // belongs to the unit changed.
 func (p *Program) unitCommand(i *instance, root string, asRoot bool) (string, error) {
 	argv := []string{i.launcher, "start-server"}
-	for _, o := range Options() {
-		drop := o == optServerRoot || o == optWaitReady || o == optWorkingDirectory || (o == optUser || o == optGroup) && !asRoot
-		if drop || o.field == nil || !i.Given(o) {
+	for _, o := range config.Table().Options() {
+		switch o {
+		case config.ServerRoot.Option, config.WaitReady.Option, config.WorkingDirectory.Option:
 			continue
+		case config.User.Option, config.Group.Option:
+			if !asRoot {
+				continue
+			}
 		}
-		argv = append(argv, again(o, i.Server)...)
+		if i.Given(o) {
+			argv = append(argv, i.Again(o)...)
+		}
 	}
 	argv = append(argv, "--wait-ready", "--working-directory="+i.work, "--server-root="+root)
-	if i.LogDirectory == "" && !i.LogToTerminal {
+	if config.LogDirectory.In(i) == "" && !config.LogToTerminal.In(i) {
 		argv = append(argv, "--log-to-terminal")
 	}
-	for _, word := range i.positional {
-		if i.ApplicationType == "static" || i.ApplicationType != "module" {
+	for _, word := range i.Positional {
+		if config.ApplicationType.In(i) == "static" || config.ApplicationType.In(i) != "module" {
 			word = p.abs(word)
 		}
 		argv = append(argv, "--", word)
@@ -148,32 +155,4 @@ func (p *Program) unitCommand(i *instance, root string, asRoot bool) (string, er
 		}
 	}
 	return strings.Join(words, " "), nil
-}
-
-// again returns the words that give an option the value that it has.
-func again(o *Option, s *Server) []string {
-	name := o.Flag()
-	switch v := o.field(s).(type) {
-	case *string:
-		return []string{name + "=" + *v}
-	case *[]string:
-		var words []string
-		for _, w := range *v {
-			words = append(words, name+"="+w)
-		}
-		return words
-	case *[][2]string:
-		var words []string
-		for _, w := range *v {
-			words = append(words, name+"="+w[0], w[1])
-		}
-		return words
-	case *bool:
-		return []string{name}
-	case *int:
-		return []string{fmt.Sprintf("%s=%d", name, *v)}
-	case *float64:
-		return []string{name + "=" + decimal(*v)}
-	}
-	return nil
 }

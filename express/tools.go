@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -16,28 +18,28 @@ import (
 func (p *Program) toolConflicts(s *Server) error {
 	tools := []struct {
 		on        bool
-		option    *Option
-		directory *Option // goes with it; nil for none
+		option    option.Ref
+		directory option.Ref // goes with it; nil for none
 	}{
-		{s.EnableDebugger, optEnableDebugger, nil},
-		{s.EnableCoverage, optEnableCoverage, optCoverageDirectory},
-		{s.EnableProfiler, optEnableProfiler, optProfilerDirectory},
-		{s.EnableRecorder, optEnableRecorder, optRecorderDirectory},
-		{s.EnableGDB, optEnableGDB, optGDBExecutable},
+		{config.EnableDebugger.In(s), config.EnableDebugger, nil},
+		{config.EnableCoverage.In(s), config.EnableCoverage, config.CoverageDirectory},
+		{config.EnableProfiler.In(s), config.EnableProfiler, config.ProfilerDirectory},
+		{config.EnableRecorder.In(s), config.EnableRecorder, config.RecorderDirectory},
+		{config.EnableGDB.In(s), config.EnableGDB, config.GDBExecutable},
 	}
 	for _, t := range tools {
-		if t.on && s.EmbeddedMode {
+		if t.on && config.EmbeddedMode.In(s) {
 			return usage("start-server", "", "option %s implies --debug-mode, which --embedded-mode excludes", t.option)
 		}
-		s.DebugMode = s.DebugMode || t.on
+		config.DebugMode.Set(s, config.DebugMode.In(s) || t.on)
 		if !t.on && t.directory != nil && s.Given(t.directory) {
 			p.warn(t.directory.Flag() + " has no effect without " + t.option.Flag())
 		}
 	}
-	if s.DebuggerStartup && !s.EnableDebugger {
+	if config.DebuggerStartup.In(s) && !config.EnableDebugger.In(s) {
 		return usage("start-server", "", "option --debugger-startup needs --enable-debugger")
 	}
-	if s.OrphanInterpreter && (s.EnableCoverage || s.EnableProfiler) {
+	if config.OrphanInterpreter.In(s) && (config.EnableCoverage.In(s) || config.EnableProfiler.In(s)) {
 		p.warn("with --orphan-interpreter what atexit functions do is not measured")
 	}
 	return nil
@@ -47,14 +49,14 @@ func (p *Program) toolConflicts(s *Server) error {
 func (p *Program) tools(i *instance) error {
 	for _, d := range []struct {
 		on     bool
-		option *Option
+		option option.Ref
 		value  string
 		name   string
 		to     *string
 	}{
-		{i.EnableCoverage, optCoverageDirectory, i.CoverageDirectory, "htmlcov", &i.coverageDir},
-		{i.EnableProfiler, optProfilerDirectory, i.ProfilerDirectory, "pstats", &i.profilerDir},
-		{i.EnableRecorder, optRecorderDirectory, i.RecorderDirectory, "archive", &i.recorderDir},
+		{config.EnableCoverage.In(i), config.CoverageDirectory, config.CoverageDirectory.In(i), "htmlcov", &i.coverageDir},
+		{config.EnableProfiler.In(i), config.ProfilerDirectory, config.ProfilerDirectory.In(i), "pstats", &i.profilerDir},
+		{config.EnableRecorder.In(i), config.RecorderDirectory, config.RecorderDirectory.In(i), "archive", &i.recorderDir},
 	} {
 		if !d.on {
 			continue
@@ -66,16 +68,16 @@ func (p *Program) tools(i *instance) error {
 			}
 		}
 	}
-	if i.EnableCoverage && !i.has("coverage") {
+	if config.EnableCoverage.In(i) && !i.has("coverage") {
 		p.warn("--enable-coverage: the package coverage is not in this environment; the application will not load without it")
 	}
 	if err := p.collector(i); err != nil {
 		return err
 	}
-	if !i.EnableGDB {
+	if !config.EnableGDB.In(i) {
 		return nil
 	}
-	path, err := run.LookPath(i.GDBExecutable, p.Env)
+	path, err := run.LookPath(config.GDBExecutable.In(i), p.Env)
 	if err == nil {
 		_, err = os.Stat(p.abs(path))
 	}
@@ -114,7 +116,7 @@ func (i *instance) hasDistribution(name string) bool {
 // looked at.
 func (i *instance) packageDirs() []string {
 	dirs := []string{i.in.site, i.work}
-	for _, d := range i.PythonPath {
+	for _, d := range config.PythonPath.In(i) {
 		dirs = append(dirs, i.fromLaunch(d))
 	}
 	if strings.EqualFold(pyvenv(i.in.home)["include-system-site-packages"], "true") || len(pyvenv(i.in.home)) == 0 {
@@ -131,8 +133,8 @@ func (i *instance) toolSettings() map[string]any {
 			t[name] = dir
 		}
 	}
-	if i.EnableDebugger {
-		t["debugger"], t["debugger_startup"] = true, i.DebuggerStartup
+	if config.EnableDebugger.In(i) {
+		t["debugger"], t["debugger_startup"] = true, config.DebuggerStartup.In(i)
 	}
 	return t
 }
@@ -142,24 +144,24 @@ const telemetryService = "telemetry"
 
 func telemetryConflicts(s *Server) error {
 	bad := func(format string, args ...any) error { return usage("start-server", "", format, args...) }
-	if s.EnableTelemetry && s.TelemetryService != "" {
+	if config.EnableTelemetry.In(s) && config.TelemetryService.In(s) != "" {
 		return bad("--enable-telemetry and --telemetry-service exclude each other")
 	}
-	if s.TelemetryService != "" && !host.DaemonMode {
+	if config.TelemetryService.In(s) != "" && !host.DaemonMode {
 		return bad("option --telemetry-service: mod_wsgi has no telemetry on Windows")
 	}
-	for _, v := range s.ServiceScripts {
-		if s.EnableTelemetry && v[0] == telemetryService {
+	for _, v := range config.ServiceScript.In(s) {
+		if config.EnableTelemetry.In(s) && v[0] == telemetryService {
 			return bad("option --service-script: %q is the service of --enable-telemetry", v[0])
 		}
 	}
-	target := s.EnableTelemetry || s.TelemetryService != ""
-	for _, o := range []*Option{optSlowRequests, optTelemetryInterval, optTelemetryOptions} {
+	target := config.EnableTelemetry.In(s) || config.TelemetryService.In(s) != ""
+	for _, o := range []option.Ref{config.SlowRequests, config.TelemetryInterval, config.TelemetryOptions} {
 		if s.Given(o) && !target {
 			return bad("option %s needs --telemetry-service or --enable-telemetry", o)
 		}
 	}
-	if s.Given(optTelemetryUIPort) && !s.EnableTelemetry {
+	if s.Given(config.TelemetryUIPort) && !config.EnableTelemetry.In(s) {
 		return bad("option --telemetry-ui-port needs --enable-telemetry")
 	}
 	return nil
@@ -174,10 +176,10 @@ func (i *instance) telemetryDir() string { return filepath.Join(i.root, "telemet
 
 // telemetryTarget is where the processes report to, "" for nowhere.
 func (i *instance) telemetryTarget() string {
-	if i.EnableTelemetry {
+	if config.EnableTelemetry.In(i) {
 		return "unix:" + filepath.Join(i.telemetryDir(), "collector")
 	}
-	return i.TelemetryService
+	return config.TelemetryService.In(i)
 }
 
 // telemetry adds what the module reports, and to whom.
@@ -187,12 +189,12 @@ func (b *builder) telemetry() {
 	if target == "" {
 		return
 	}
-	b.add(conf.D("WSGITelemetryService", word(target), word("interval="+decimal(i.TelemetryInterval))).From(optTelemetryService, optEnableTelemetry, optTelemetryInterval))
-	if i.Given(optSlowRequests) {
-		b.add(conf.D("WSGISlowRequests", word(decimal(i.SlowRequests))).From(optSlowRequests))
+	b.add(conf.D("WSGITelemetryService", word(target), word("interval="+decimal(config.TelemetryInterval.In(i)))).From(config.TelemetryService, config.EnableTelemetry, config.TelemetryInterval))
+	if i.Given(config.SlowRequests) {
+		b.add(conf.D("WSGISlowRequests", word(decimal(config.SlowRequests.In(i)))).From(config.SlowRequests))
 	}
-	for _, o := range i.TelemetryOptions {
-		d := conf.D("WSGITelemetryOptions").From(optTelemetryOptions)
+	for _, o := range config.TelemetryOptions.In(i) {
+		d := conf.D("WSGITelemetryOptions").From(config.TelemetryOptions)
 		for _, w := range strings.Fields(o) {
 			d.Args = append(d.Args, word(w))
 		}
@@ -214,7 +216,7 @@ func extension(v string) string {
 }
 
 func handlerConflicts(s *Server) error {
-	for _, h := range s.AddHandlers {
+	for _, h := range config.AddHandler.In(s) {
 		if e := extension(h[0]); e == "." || strings.ContainsAny(e, `/"\`) {
 			return usage("start-server", "", "option --add-handler: %q is not an extension such as .ext", h[0])
 		}
@@ -225,35 +227,35 @@ func handlerConflicts(s *Server) error {
 // resources gives files with an extension of their own to a Python script.
 func (b *builder) resources() {
 	i := b.i
-	if len(i.AddHandlers) == 0 {
+	if len(config.AddHandler.In(i)) == 0 {
 		return
 	}
 	process := i.group
 	if !i.daemon() {
 		process = "%{GLOBAL}"
 	}
-	d := conf.D("WSGIHandlerScript", conf.Key("wsgi-resource"), word(filepath.Join(i.root, resourceFile))).From(optAddHandler)
+	d := conf.D("WSGIHandlerScript", conf.Key("wsgi-resource"), word(filepath.Join(i.root, resourceFile))).From(config.AddHandler)
 	if b.hasProcessGroups() {
 		d.Args = append(d.Args, conf.Pair{Name: "process-group", Value: process})
 	}
 	d.Args = append(d.Args, conf.Pair{Name: "application-group", Value: "%{GLOBAL}"})
 	b.add(d)
 	seen := map[string]bool{}
-	for _, h := range i.AddHandlers {
+	for _, h := range config.AddHandler.In(i) {
 		e := extension(h[0])
 		if seen[e] {
 			continue
 		}
 		seen[e] = true
 		// AddHandler would take files with a further extension too.
-		b.add(conf.S("FilesMatch", args(word("(?i)"+regexpText(e)+"$")), conf.D("SetHandler", conf.Key("wsgi-resource"))).From(optAddHandler))
+		b.add(conf.S("FilesMatch", args(word("(?i)"+regexpText(e)+"$")), conf.D("SetHandler", conf.Key("wsgi-resource"))).From(config.AddHandler))
 	}
 }
 
 // handlerScripts maps extensions to scripts; the last one of several counts.
 func (i *instance) handlerScripts() map[string]string {
 	m := map[string]string{}
-	for _, h := range i.AddHandlers {
+	for _, h := range config.AddHandler.In(i) {
 		m[extension(h[0])] = i.fromLaunch(h[1])
 	}
 	return m
@@ -265,7 +267,7 @@ const docsURL = "/__wsgi__/docs"
 // manual reports whether the manual is served: on request, and together with the
 // welcome page.
 func (i *instance) manual() bool {
-	return i.EnableDocs || i.entry == "" && i.ApplicationType != "static"
+	return config.EnableDocs.In(i) || i.entry == "" && config.ApplicationType.In(i) != "static"
 }
 
 func (i *instance) manualDir() string { return filepath.Join(i.root, "docs") }
@@ -274,7 +276,7 @@ func (b *builder) docs() {
 	if !b.i.manual() {
 		return
 	}
-	b.add(conf.D("Alias", word(docsURL), word(b.i.manualDir())).From(optEnableDocs),
+	b.add(conf.D("Alias", word(docsURL), word(b.i.manualDir())).From(config.EnableDocs),
 		conf.S("Directory", args(conf.Glob(host.Slashed(b.i.manualDir()))), conf.D("DirectoryIndex", conf.Key("index.html")),
-			conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(optEnableDocs))
+			conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(config.EnableDocs))
 }

@@ -8,13 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/receipt"
 )
 
 // TestOldModule: versions that fail requests with many headers are not started.
 func TestOldModule(t *testing.T) {
 	for version, refused := range map[string]bool{"4.4.10": true, "4.4.7": true, "": true, "4.4.11": false, "6.0.5": false} {
-		err := checkVersions(newServer(Options()), version)
+		err := checkVersions(typed(), version)
 		if (err != nil) != refused || err != nil && !strings.Contains(err.Error(), "4.4.11 or newer") {
 			t.Errorf("%s: %v", version, err)
 		}
@@ -85,8 +86,8 @@ func TestImpliedDebugMode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := (&Program{}).toolConflicts(in.server); err != nil || !in.server.DebugMode {
-			t.Errorf("%s: %v, debug mode %v", line, err, in.server.DebugMode)
+		if err := (&Program{}).toolConflicts(in.server); err != nil || !config.DebugMode.In(in.server) {
+			t.Errorf("%s: %v, debug mode %v", line, err, config.DebugMode.In(in.server))
 		}
 	}
 }
@@ -107,7 +108,7 @@ func TestManualFollowsTheTable(t *testing.T) {
 	}
 	for name, text := range texts {
 		text = strings.ReplaceAll(text, `\-`, "-")
-		for _, o := range Options() {
+		for _, o := range config.Table().Options() {
 			word := "--" + o.Name
 			if name == "fish" {
 				word = "-l " + o.Name
@@ -121,7 +122,7 @@ func TestManualFollowsTheTable(t *testing.T) {
 	}
 	code, stdout, _ := runProgram(t, &Program{Executable: filepath.Join(dir, "x"), Dir: dir}, "list-options")
 	var rows []struct{ Name string }
-	if err := json.Unmarshal([]byte(stdout), &rows); code != 0 || err != nil || len(rows) != len(Options()) {
+	if err := json.Unmarshal([]byte(stdout), &rows); code != 0 || err != nil || len(rows) != len(config.Table().Options()) {
 		t.Errorf("list-options: %d %v, %d rows", code, err, len(rows))
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
@@ -72,7 +74,7 @@ func (i *instance) reliedFiles() []relied {
 			}
 		}
 	}
-	option := func(o *Option, r role, paths ...string) {
+	option := func(o option.Ref, r role, paths ...string) {
 		by := "option " + o.Flag()
 		if !i.Given(o) {
 			by = ""
@@ -80,28 +82,28 @@ func (i *instance) reliedFiles() []relied {
 		add(by, r, paths...)
 	}
 	add(i.httpdBy, executed, i.httpd)
-	option(optModulesDirectory, executed, i.modulesDir)
-	option(optRotatelogsExecutable, executed, i.rotatelogs)
-	add("option "+optGDBExecutable.Flag(), executed, i.gdb)
+	option(config.ModulesDirectory, executed, i.modulesDir)
+	option(config.RotatelogsExecutable, executed, i.rotatelogs)
+	add("option "+config.GDBExecutable.Flag(), executed, i.gdb)
 	if i.printed {
 		return files // who runs the rest is somebody else
 	}
-	for _, name := range i.IncludeFiles {
-		add("option "+optIncludeFile.Flag(), obeyed, included(i.fromLaunch(name))...)
+	for _, name := range config.IncludeFile.In(i) {
+		add("option "+config.IncludeFile.Flag(), obeyed, included(i.fromLaunch(name))...)
 	}
-	if i.RewriteRules != "" {
-		add("option "+optRewriteRules.Flag(), obeyed, i.rewriteRules())
+	if config.RewriteRules.In(i) != "" {
+		add("option "+config.RewriteRules.Flag(), obeyed, i.rewriteRules())
 	}
-	if i.SocketPrefix != "" {
+	if config.SocketPrefix.In(i) != "" {
 		// In a directory such as /tmp others cannot replace what is root's.
-		add("option "+optSocketPrefix.Flag(), created, filepath.Join(i.socketDir, "wsgi.sock"))
+		add("option "+config.SocketPrefix.Flag(), created, filepath.Join(i.socketDir, "wsgi.sock"))
 	}
-	option(optMIMETypes, data, i.mime)
-	if i.Given(optHTTPSPort) {
+	option(config.MIMETypes, data, i.mime)
+	if i.Given(config.HTTPSPort) {
 		cert, key := i.certificate()
 		add("the certificate", data, cert)
 		add("the certificate's key", data, key)
-		for _, f := range []named{{optSSLCACertificateFile, i.CACertificateFile}, {optSSLCertificateChainFile, i.CertificateChainFile}} {
+		for _, f := range []named{{config.SSLCACertificateFile, config.SSLCACertificateFile.In(i)}, {config.SSLCertificateChainFile, config.SSLCertificateChainFile.In(i)}} {
 			if f.path != "" {
 				option(f.option, data, i.fromLaunch(f.path))
 			}
@@ -133,8 +135,8 @@ func (i *instance) loaded(file *conf.File) []relied {
 			continue
 		}
 		by := ""
-		if i.Given(optModulesDirectory) && filepath.Dir(string(path)) == i.modulesDir {
-			by = "option " + optModulesDirectory.Flag()
+		if i.Given(config.ModulesDirectory) && filepath.Dir(string(path)) == i.modulesDir {
+			by = "option " + config.ModulesDirectory.Flag()
 		}
 		files = append(files, relied{by, string(path), executed})
 	}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/fault"
 )
 
@@ -66,11 +67,11 @@ func checkVersions(s *Server, module string) error {
 		return fault.New(fault.Environment, "install a newer one: modwsgi install --mod-wsgi-version '>= "+oldestModule+"'",
 			"the installed mod_wsgi is %s; this launcher needs %s or newer, for older ones fail requests with many headers", orUnknown(module), oldestModule)
 	}
-	for _, o := range Options() {
-		if s.Given(o) && !atLeastVersion(module, o.Since) {
-			return fault.New(fault.Usage, "install a newer one: modwsgi install --mod-wsgi-version '>= "+o.Since+"'",
-				"option %s needs mod_wsgi %s or newer; the installed one is %s", o, o.Since, module)
+	for _, o := range config.Table().Options() {
+		if s.Given(o) && !atLeastVersion(module, config.Since(o)) {
+			return fault.New(fault.Usage, "install a newer one: modwsgi install --mod-wsgi-version '>= "+config.Since(o)+"'",
+				"option %s needs mod_wsgi %s or newer; the installed one is %s", o, config.Since(o), module)
 		}
 	}
-	return carried(s, Options())
+	return carried(s, config.Table().Options())
 }

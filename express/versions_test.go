@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/fault"
 )
 
@@ -12,24 +13,23 @@ import (
 func TestEveryOptionNamesItsVersion(t *testing.T) {
 	for _, module := range []string{oldestModule, "4.5.13", "4.6.0", "4.9.4", "5.0.2", "6.0.0", "6.0.2", "6.0.5"} {
 		six := 0
-		for _, o := range Options() {
-			if o.Gone != "" || o.field == nil {
+		for _, o := range config.Table().Options() {
+			if o.Gone != "" || o == config.Help.Option {
 				continue
 			}
-			s := newServer(Options())
-			s.given[o.Name] = true
+			s := anyValue(t, o)
 			err := checkVersions(s, module)
-			if atLeastVersion(module, o.Since) {
+			if atLeastVersion(module, config.Since(o)) {
 				if err != nil {
 					t.Errorf("%s, --%s: %v", module, o.Name, err)
 				}
 				continue
 			}
-			if atLeastVersion(o.Since, "6.0.0") {
+			if atLeastVersion(config.Since(o), "6.0.0") {
 				six++
 			}
-			if err == nil || !strings.Contains(err.Error(), "option --"+o.Name+" needs mod_wsgi "+o.Since+" or newer; the installed one is "+module) ||
-				!strings.Contains(fault.HintOf(err), "--mod-wsgi-version '>= "+o.Since+"'") {
+			if err == nil || !strings.Contains(err.Error(), "option --"+o.Name+" needs mod_wsgi "+config.Since(o)+" or newer; the installed one is "+module) ||
+				!strings.Contains(fault.HintOf(err), "--mod-wsgi-version '>= "+config.Since(o)+"'") {
 				t.Errorf("%s, --%s: %v (%s)", module, o.Name, err, fault.HintOf(err))
 			}
 		}

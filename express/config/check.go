@@ -1,4 +1,4 @@
-package express
+package config
 
 import (
 	"errors"
@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"path"
 	"regexp"
-	"strconv"
 	"strings"
 )
 
@@ -15,12 +14,12 @@ import (
 
 var (
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:-]*$`)
-	levelWords   = regexp.MustCompile(`^[A-Za-z0-9_.:]+$`)
+	LevelWords   = regexp.MustCompile(`^[A-Za-z0-9_.:]+$`)
 	hostWord     = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 	patternWord  = regexp.MustCompile(`^[A-Za-z0-9._*?-]+$`)
 )
 
-func variable(v string) error {
+func Variable(v string) error {
 	if !variableName.MatchString(v) {
 		return fmt.Errorf("%q is not the name of a variable", v)
 	}
@@ -49,20 +48,20 @@ func logLevel(v string) error {
 		return errors.New("it is empty")
 	}
 	for _, w := range words {
-		if !levelWords.MatchString(w) {
+		if !LevelWords.MatchString(w) {
 			return fmt.Errorf("%q is not a log level", w)
 		}
 	}
 	return nil
 }
 
-// hostName accepts a name, an IPv4 address, and an IPv6 address with or without
+// HostName accepts a name, an IPv4 address, and an IPv6 address with or without
 // brackets.
-func hostName(v string) error {
+func HostName(v string) error {
 	if hostWord.MatchString(v) {
 		return nil
 	}
-	if _, err := netip.ParseAddr(unbracket(v)); err != nil {
+	if _, err := netip.ParseAddr(Unbracket(v)); err != nil {
 		return fmt.Errorf("%q is neither a host name nor an address", v)
 	}
 	return nil
@@ -100,16 +99,16 @@ func headerValue(v string) error {
 	return nil
 }
 
-func unbracket(host string) string {
+func Unbracket(host string) string {
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
 		return host[1 : len(host)-1]
 	}
 	return host
 }
 
-// cleanMount returns a mount point that starts with a slash and does not end in
+// CleanMount returns a mount point that starts with a slash and does not end in
 // one, unless it is the root.
-func cleanMount(v string) string { return path.Clean("/" + v) }
+func CleanMount(v string) string { return path.Clean("/" + v) }
 
 // unixTarget is where telemetry may be sent to: a socket of this machine.
 func unixTarget(v string) error {
@@ -124,7 +123,7 @@ func telemetryWords(v string) error {
 	signed, plain := false, false
 	for _, w := range strings.Fields(v) {
 		name := strings.TrimLeft(w, "+-")
-		if !levelWords.MatchString(name) || len(w)-len(name) > 1 {
+		if !LevelWords.MatchString(name) || len(w)-len(name) > 1 {
 			return fmt.Errorf("%q is not the name of something that can be captured", w)
 		}
 		signed, plain = signed || w != name, plain || w == name
@@ -133,17 +132,4 @@ func telemetryWords(v string) error {
 		return fmt.Errorf("%q: either all names have a sign or none has", v)
 	}
 	return nil
-}
-
-func atLeastSeconds(low float64) func(string) error {
-	return func(v string) error {
-		n, err := strconv.ParseFloat(v, 64)
-		if err != nil {
-			return fmt.Errorf("%q is not a number", v)
-		}
-		if !(n >= low && n <= 1e6) {
-			return fmt.Errorf("%s is less than %g", v, low)
-		}
-		return nil
-	}
 }

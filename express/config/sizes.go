@@ -1,0 +1,23 @@
+package config
+
+import "modwsgi/express/option"
+
+var (
+	LimitRequestBody = option.Number("limit-request-body", "10485760", "BYTES", "Largest request body; 0 is no limit.")
+	ServerBacklog    = option.Number("server-backlog", "500", "NUMBER", "Connections that wait for httpd.").
+				Check(option.AtLeast(1))
+	DaemonBacklog = option.Number("daemon-backlog", "100", "NUMBER", "Requests that wait for a daemon process.").
+			With(daemon("listen-backlog"))
+	SendBufferSize = option.Number("send-buffer-size", "0", "BYTES", "Socket buffer from daemon process to httpd; 0 is the system's.").
+			Check(option.ZeroOr(512)).With(daemon("send-buffer-size"))
+	ReceiveBufferSize = option.Number("receive-buffer-size", "0", "BYTES", "Socket buffer from httpd to daemon process; 0 is the system's.").
+				Check(option.ZeroOr(512)).With(daemon("receive-buffer-size"))
+	HeaderBufferSize = option.Number("header-buffer-size", "0", "BYTES", "Largest response header; 0 is the module's default.").
+				Check(option.ZeroOr(8192)).With(daemon("header-buffer-size"))
+	ResponseBufferSize = option.Number("response-buffer-size", "0", "BYTES", "How much of a response is buffered; 0 is the module's default.").
+				Check(option.ZeroOr(65536)).With(since("4.4.7"), daemon("response-buffer-size"))
+)
+
+var sizesGroup = option.NewGroup("Sizes",
+	LimitRequestBody, ServerBacklog, DaemonBacklog, SendBufferSize, ReceiveBufferSize, HeaderBufferSize, ResponseBufferSize,
+)

@@ -1,0 +1,54 @@
+package config
+
+import "modwsgi/express/option"
+
+var (
+	StartupTimeout = option.Number("startup-timeout", "15", "SECONDS", "Replace a process whose application does not load in this time; 0 is off.").
+			With(since("4.5.6"), daemon("startup-timeout"))
+	ShutdownTimeout = option.Number("shutdown-timeout", "5", "SECONDS", "How long a process that is told to stop may take.").
+			With(daemon("shutdown-timeout"))
+	RestartInterval = option.Number("restart-interval", "0", "SECONDS", "Replace each process after this time; 0 is off.").
+			With(since("4.5.12"), daemon("restart-interval"))
+	CPUTimeLimit = option.Number("cpu-time-limit", "0", "SECONDS", "Replace a process after so much CPU time; 0 is off.").
+			With(daemon("cpu-time-limit"))
+	GracefulTimeout = option.Number("graceful-timeout", "15", "SECONDS", "How long requests may go on in a process that is to be replaced.").
+			With(daemon("graceful-timeout"))
+	EvictionTimeout = option.Number("eviction-timeout", "0", "SECONDS", "The same after a SIGUSR1 to the process; 0 is the graceful timeout.").
+			With(since("4.4.7"), daemon("eviction-timeout"))
+	DeadlockTimeout = option.Number("deadlock-timeout", "60", "SECONDS", "Replace a process whose interpreter does not answer for so long.").
+			With(daemon("deadlock-timeout"))
+	InactivityTimeout = option.Number("inactivity-timeout", "0", "SECONDS", "Replace a process that had nothing to do for so long; 0 is off.").
+				With(daemon("inactivity-timeout"))
+	IgnoreActivity = option.Texts("ignore-activity", "URL-PATH", "Requests here do not count as activity.").
+			Check(urlPath).With(unixOnly, since("4.5.8"))
+	RequestTimeout = option.Number("request-timeout", "60", "SECONDS", "Replace a process that is stuck in requests; 0 is off.").
+			With(daemon("request-timeout"))
+	InterruptTimeout = option.Number("interrupt-timeout", "0", "SECONDS", "Before that, raise an exception in the stuck request; 0 is off.").
+				With(since("6.0.0"), daemon("interrupt-timeout"))
+	ConnectTimeout = option.Number("connect-timeout", "15", "SECONDS", "How long httpd tries to reach a daemon process.").
+			With(daemon("connect-timeout"))
+	SocketTimeout = option.Number("socket-timeout", "60", "SECONDS", "Longest pause of a client or a daemon process while data moves.").
+			Check(option.AtLeast(1)).With(daemonAnywhere("socket-timeout"))
+	ProxyTimeout = option.Number("proxy-timeout", "", "SECONDS", "The same for servers behind us.").
+			DefaultText("none (socket-timeout)").Check(option.AtLeast(1))
+	QueueTimeout = option.Number("queue-timeout", "45", "SECONDS", "Requests that waited longer are answered 504.").
+			With(daemonAnywhere("queue-timeout"))
+	HeaderTimeout         = option.Number("header-timeout", "15", "SECONDS", "Time for a request's headers; 0 is no limit.")
+	HeaderMaxTimeout      = option.Number("header-max-timeout", "30", "SECONDS", "The most that the time for headers is extended to; 0 is no ceiling.")
+	HeaderMinRate         = option.Number("header-min-rate", "500", "BYTES", "Bytes that extend the time for headers by a second.")
+	BodyTimeout           = option.Number("body-timeout", "15", "SECONDS", "Time for a request's body; 0 is no limit.")
+	BodyMaxTimeout        = option.Number("body-max-timeout", "0", "SECONDS", "The most that the time for a body is extended to; 0 is no ceiling.")
+	BodyMinRate           = option.Number("body-min-rate", "500", "BYTES", "Bytes that extend the time for a body by a second.")
+	ResponseSocketTimeout = option.Number("response-socket-timeout", "0", "SECONDS", "Longest pause of a client while it reads a response; 0 is the socket timeout.").
+				With(since("4.5.13"), daemon("response-socket-timeout"))
+	ResponseFlushDelay = option.Number("response-flush-delay", "5", "MILLISECONDS", "Wait for more data before a part of a response is sent.").
+				With(since("6.0.2"), daemon("response-flush-delay"))
+	KeepAliveTimeout = option.Number("keep-alive-timeout", "2", "SECONDS", "How long an idle connection stays open; 0 closes it after each response.")
+)
+
+var timeoutsGroup = option.NewGroup("Timeouts",
+	StartupTimeout, ShutdownTimeout, RestartInterval, CPUTimeLimit, GracefulTimeout, EvictionTimeout, DeadlockTimeout,
+	InactivityTimeout, IgnoreActivity, RequestTimeout, InterruptTimeout, ConnectTimeout, SocketTimeout, ProxyTimeout,
+	QueueTimeout, HeaderTimeout, HeaderMaxTimeout, HeaderMinRate, BodyTimeout, BodyMaxTimeout, BodyMinRate,
+	ResponseSocketTimeout, ResponseFlushDelay, KeepAliveTimeout,
+)

@@ -1,0 +1,177 @@
+package option
+
+import (
+	"fmt"
+	"html"
+	"strings"
+	"unicode"
+)
+
+// about is the option's help, with what the table knows beside it.
+func (o *Option) about() string {
+	s := o.Help
+	if d := o.defaultText(); d != "" {
+		s += " Default: " + d + "."
+	}
+	if o.Repeatable {
+		s += " May be repeated."
+	}
+	for _, note := range o.notes {
+		s += " " + note
+	}
+	return s
+}
+
+// Manual is what a manual page says beside the tables.
+type Manual struct {
+	Version    string // of the program
+	Synopsis   string // names of the arguments, without that of the command
+	Options    string // introduces the options, which are those of Table
+	Table      *Table
+	ExitStatus string
+	SeeAlso    []string // names of pages, each with its section: httpd(8)
+}
+
+// ManPage returns the program's page for section 1, in the language of man(7).
+func (p *Program) ManPage(m *Manual) string {
+	var b strings.Builder
+	roff := strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`).Replace
+	name := roff(p.Name)
+	fmt.Fprintf(&b, ".TH %s 1 \"\" \"%s %s\"\n", strings.ToUpper(name), name, roff(m.Version))
+	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", name, roff(p.Summary))
+	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n.I COMMAND\n[\\fIOPTIONS\\fR] [\\fI%s\\fR]\n.SH COMMANDS\n", name, roff(m.Synopsis))
+	for _, c := range p.shown() {
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s.\n", roff(strings.TrimSpace(c.Name+" "+c.Meta)), roff(sentence(c.Summary)))
+	}
+	fmt.Fprintf(&b, ".SH OPTIONS\n%s\n", roff(m.Options))
+	for _, g := range m.Table.Groups {
+		options := g.shown()
+		if len(options) > 0 {
+			fmt.Fprintf(&b, ".SS %s\n", roff(g.Name))
+		}
+		for _, o := range options {
+			head := `\fB` + roff(o.Flag()) + `\fR`
+			for _, a := range o.Aliases {
+				head += `, \fB` + roff(dashed(a)) + `\fR`
+			}
+			if o.Meta != "" {
+				head += ` \fI` + roff(o.Meta) + `\fR`
+			}
+			fmt.Fprintf(&b, ".TP\n%s\n%s\n", head, roff(o.about()))
+		}
+	}
+	fmt.Fprintf(&b, ".SH EXIT STATUS\n%s\n.SH SEE ALSO\n", m.ExitStatus)
+	for k, page := range m.SeeAlso {
+		title, section, _ := strings.Cut(page, "(")
+		comma := ","
+		if k == len(m.SeeAlso)-1 {
+			comma = ""
+		}
+		fmt.Fprintf(&b, ".BR %s (%s%s\n", title, section, comma)
+	}
+	return b.String()
+}
+
+func sentence(s string) string { return string(unicode.ToUpper(rune(s[0]))) + s[1:] }
+
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+// HTML returns the table as a page.
+func (t *Table) HTML(title string) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%[1]s</title></head><body>\n<h1>%[1]s</h1>\n", html.EscapeString(title))
+	open := false
+	for _, g := range t.Groups {
+		options := g.shown()
+		if len(options) == 0 {
+			continue
+		}
+		if open {
+			b.WriteString("</dl>\n")
+		}
+		open = true
+		fmt.Fprintf(&b, "<h2>%s</h2>\n<dl>\n", html.EscapeString(g.Name))
+		for _, o := range options {
+			head := o.Flag()
+			if o.Meta != "" {
+				head += " " + o.Meta
+			}
+			fmt.Fprintf(&b, "<dt><code>%s</code></dt><dd>%s</dd>\n", html.EscapeString(head), html.EscapeString(o.about()))
+		}
+	}
+	b.WriteString("</dl>\n</body></html>\n")
+	return []byte(b.String())
+}
+
+// Column is a column of a Markdown table, beside those for the option's name, its
+// default and its meaning.
+type Column struct {
+	Name string
+	Text func(*Option) string
+}
+
+// Markdown returns the table as one Markdown table per group, with columns before and
+// after the one for the meaning. Options that no longer exist are in it; other hidden
+// ones are not.
+func (t *Table) Markdown(before, after []Column) string {
+	var b strings.Builder
+	row := func(cells ...string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+	escape := strings.NewReplacer("|", `\|`, "\n", " ").Replace
+	for _, g := range t.Groups {
+		fmt.Fprintf(&b, "\n### %s\n\n", g.Name)
+		head, rule := []string{"option", "default"}, []string{"---", "---", "---"}
+		for _, c := range before {
+			head, rule = append(head, c.Name), append(rule, "---")
+		}
+		head = append(head, "meaning")
+		for _, c := range after {
+			head, rule = append(head, c.Name), append(rule, "---")
+		}
+		row(head...)
+		row(rule...)
+		for _, o := range g.Options {
+			if o.Hidden && o.Gone == "" {
+				continue
+			}
+			def := o.Default
+			if o.Shown != "" {
+				def = o.Shown
+			}
+			help := o.Help
+			if o.Gone != "" {
+				help = "*Gone:* " + o.Gone
+			}
+			cells := []string{escape(o.markdown()), escape(def)}
+			for _, c := range before {
+				cells = append(cells, escape(c.Text(o)))
+			}
+			cells = append(cells, escape(help))
+			for _, c := range after {
+				cells = append(cells, escape(c.Text(o)))
+			}
+			row(cells...)
+		}
+	}
+	return b.String() + "\n"
+}
+
+// markdown returns how the option is written.
+func (o *Option) markdown() string {
+	name := "`" + o.Flag()
+	if o.Meta != "" && o.Values > 0 {
+		name += " " + o.Meta
+	}
+	name += "`"
+	for _, alias := range o.Aliases {
+		name += ", `" + dashed(alias) + "`"
+	}
+	if o.Repeatable {
+		name += " (repeatable)"
+	}
+	return name
+}

@@ -1,0 +1,239 @@
+package option
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"modwsgi/internal/fault"
+)
+
+// UsageError is a mistake in a command line. A program shows it below the usage line
+// of the command.
+type UsageError struct {
+	Err  error
+	hint string
+}
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Hint returns what to do about it, or "".
+func (e *UsageError) Hint() string { return e.hint }
+
+// Usage returns a UsageError.
+func Usage(hint, format string, args ...any) *UsageError {
+	return &UsageError{hint: hint, Err: fault.New(fault.Usage, hint, format, args...)}
+}
+
+// Line is a command line, parsed.
+type Line struct {
+	*Values
+
+	Positional []string // what is not an option
+	Help       bool     // help is asked for; nothing else is complete then
+	Warnings   []string
+}
+
+// Command is what people call: a name, the arguments that it takes, and its options.
+type Command struct {
+	Name      string
+	Summary   string   // one line for help, without a full stop
+	Arguments int      // the most that it takes
+	Meta      string   // names of the arguments in help
+	Words     []string // all possible arguments, where these are few
+	Hidden    bool
+	Table     *Table
+}
+
+// Parse reads the arguments of a command. Options have long names (--name VALUE,
+// --name=VALUE) and may be mixed with other arguments; -- ends the options. program is
+// the name to use in hints. The line is valid, but incomplete, with an error too.
+func Parse(program string, c *Command, args []string) (*Line, error) {
+	p := &parser{Line: &Line{Values: NewValues()}, table: c.Table}
+	for len(args) > 0 {
+		word := args[0]
+		args = args[1:]
+		switch {
+		case word == "--":
+			p.Positional = append(p.Positional, args...)
+			args = nil
+		case word == "-h":
+			p.Help = true
+		case strings.HasPrefix(word, "--"):
+			rest, err := p.option(word[2:], args)
+			if err != nil {
+				return p.Line, err
+			}
+			args = rest
+		case len(word) > 1 && word[0] == '-':
+			return p.Line, Usage("options have long names here, see "+program+" "+c.Name+" --help", "no such option: %s", word)
+		default:
+			p.Positional = append(p.Positional, word)
+		}
+	}
+	if !p.Help && len(p.Positional) > c.Arguments {
+		return p.Line, surplus(c, p.Positional[c.Arguments:])
+	}
+	return p.Line, nil
+}
+
+func surplus(c *Command, words []string) error {
+	what := "takes no argument"
+	if c.Arguments == 1 {
+		what = "takes one application"
+	}
+	return Usage("a value that holds blanks needs quotes in the shell", "%s %s; %q is too much", c.Name, what, words[0])
+}
+
+// parser is a line that is being read.
+type parser struct {
+	*Line
+
+	table *Table
+}
+
+// option reads one option and returns the arguments that follow it.
+func (p *parser) option(word string, args []string) ([]string, error) {
+	name, value, inline := strings.Cut(word, "=")
+	o, abbreviated, candidates := p.table.Lookup(name)
+	switch {
+	case o == nil && len(candidates) > 1:
+		return nil, Usage("", "ambiguous option: --%s (%s)", name, strings.Join(candidates, ", "))
+	case o == nil:
+		hint := ""
+		if near := p.table.Nearest(name); near != "" {
+			hint = "did you mean --" + near + "?"
+		}
+		return nil, Usage(hint, "no such option: --%s", name)
+	case o.Gone != "":
+		return nil, Usage("", "--%s %s", o.Name, o.Gone)
+	case o.help:
+		p.Help = true
+		return args, nil
+	}
+	if why := p.table.refused(o); why != "" {
+		return nil, Usage("", "--%s %s", o.Name, why)
+	}
+	if abbreviated {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("--%s is taken as --%s; write it in full, a later release may have more options", name, o.Name))
+	}
+	typed := o.Name
+	if slices.Contains(o.Aliases, name) {
+		typed = name
+	}
+	words, args, err := p.words(o, typed, value, inline, args)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.give(o, words); err != nil {
+		return nil, Usage("", "option --%s: %w", typed, err)
+	}
+	return args, nil
+}
+
+// words returns the words that belong to an option. Like getopt, it uses the next
+// word as it is, even when it starts with a dash. But the name of another option
+// there means that a value was forgotten, unless the first word was given with an =
+// sign.
+func (p *parser) words(o *Option, typed, value string, inline bool, args []string) (words, rest []string, err error) {
+	if o.Values == 0 {
+		if inline {
+			return nil, nil, Usage("", "option --%s takes no value", typed)
+		}
+		return nil, args, nil
+	}
+	if inline {
+		words = append(words, value)
+	}
+	for len(words) < o.Values {
+		if len(args) == 0 || !inline && p.isOption(args[0]) {
+			return nil, nil, Usage("a value that starts like an option can be given as --"+typed+"="+o.Meta,
+				"option --%s needs %s", typed, o.Meta)
+		}
+		words, args = append(words, args[0]), args[1:]
+	}
+	required := len(words)
+	if o.blank {
+		required--
+	}
+	switch {
+	case slices.ContainsFunc(words, func(w string) bool { return strings.ContainsRune(w, 0) }):
+		return nil, nil, Usage("", "option --%s: the value holds a NUL character", typed)
+	case o.Kind == KindText && slices.Contains(words[:required], ""):
+		// An empty variable of a script. For a script that decides who gets in, using
+		// it as "none" would open the server to everybody.
+		return nil, nil, Usage("leave the option out, or set the variable that the value comes from", "option --%s: the value is empty", typed)
+	}
+	return words, args, nil
+}
+
+func (p *parser) isOption(word string) bool {
+	name, ok := strings.CutPrefix(word, "--")
+	if !ok {
+		return false
+	}
+	name, _, _ = strings.Cut(name, "=")
+	o, abbreviated, _ := p.table.Lookup(name)
+	return o != nil && !abbreviated
+}
+
+// Lookup finds the option for a name as typed, without dashes: exactly, by an alias,
+// or by a prefix of one name only, which abbreviated reports. candidates are the
+// options that the name is a prefix of.
+func (t *Table) Lookup(name string) (o *Option, abbreviated bool, candidates []string) {
+	table := t.Options()
+	for _, row := range table {
+		if row.Name == name {
+			return row, false, nil
+		}
+	}
+	for _, row := range table {
+		if slices.Contains(row.Aliases, name) {
+			return row, false, nil
+		}
+	}
+	for _, row := range table {
+		if name != "" && strings.HasPrefix(row.Name, name) && row.Gone == "" {
+			o, candidates = row, append(candidates, row.Flag())
+		}
+	}
+	if len(candidates) == 1 {
+		return o, true, nil
+	}
+	return nil, false, candidates
+}
+
+// Nearest returns the name in the table that is most like the given one, or "".
+func (t *Table) Nearest(name string) string {
+	best, distance := "", max(2, len(name)/3)+1
+	for _, g := range t.Groups {
+		for _, o := range g.shown() {
+			if d := Distance(o.Name, name); d < distance {
+				best, distance = o.Name, d
+			}
+		}
+	}
+	return best
+}
+
+// Distance is the number of letters to insert, remove or replace to turn one word
+// into another (Levenshtein).
+func Distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

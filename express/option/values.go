@@ -1,0 +1,77 @@
+package option
+
+import "strconv"
+
+// Values are what a command line says: which options were given, and their values.
+type Values struct {
+	set   map[*Option]any
+	given map[*Option]bool
+}
+
+// NewValues returns the values of a command line without options.
+func NewValues() *Values { return &Values{set: map[*Option]any{}, given: map[*Option]bool{}} }
+
+// Source is a *[Values], or a struct that embeds one.
+type Source interface{ values() *Values }
+
+func (v *Values) values() *Values { return v }
+
+// Given reports whether the command line sets the option.
+func (v *Values) Given(o Ref) bool { return v.given[o.Row()] }
+
+// give stores the words of one use of an option.
+func (v *Values) give(o *Option, words []string) error {
+	if o.check != nil {
+		for _, w := range words {
+			if err := o.check(w); err != nil {
+				return err
+			}
+		}
+	}
+	value, err := o.parse(words, v.set[o])
+	if err != nil {
+		return err
+	}
+	v.set[o], v.given[o] = value, true
+	return nil
+}
+
+// Texts returns the words of an option whose value is text, and nothing for others.
+func (v *Values) Texts(o Ref) (words []string) {
+	switch value := v.set[o.Row()].(type) {
+	case string:
+		return []string{value}
+	case []string:
+		return value
+	case [][2]string:
+		for _, w := range value {
+			words = append(words, w[0], w[1])
+		}
+	}
+	return words
+}
+
+// Again returns the words that give an option the value that it has. The first word
+// of a value is never mistaken for an option.
+func (v *Values) Again(o Ref) (words []string) {
+	flag := o.Flag()
+	switch value := v.set[o.Row()].(type) {
+	case string:
+		return []string{flag + "=" + value}
+	case []string:
+		for _, w := range value {
+			words = append(words, flag+"="+w)
+		}
+	case [][2]string:
+		for _, w := range value {
+			words = append(words, flag+"="+w[0], w[1])
+		}
+	case bool:
+		return []string{flag}
+	case int:
+		return []string{flag + "=" + strconv.Itoa(value)}
+	case float64:
+		return []string{flag + "=" + strconv.FormatFloat(value, 'f', -1, 64)}
+	}
+	return words
+}
