@@ -38,6 +38,7 @@ var edges = []struct {
 	{"express/option", []string{"internal/fault", "internal/quote"}},
 	{"express/host", []string{"internal/fault", "internal/run", "internal/owned"}},
 	{"express/conf", nil},
+	{"express/site", []string{"express/host", "express/conf", "detect", "internal/run", "internal/receipt", "internal/fault", "internal/distro"}},
 	{"express/config", []string{"express/option", "express/host", "express/conf", "internal/fault"}},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody

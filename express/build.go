@@ -12,6 +12,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -41,8 +42,8 @@ func (b *builder) add(nodes ...conf.Node) { b.file.Add(nodes...) }
 
 // knows reports whether the installed module has a directive.
 func (b *builder) knows(directive string) bool {
-	since := directiveSince[directive]
-	return since == "" || atLeastVersion(b.i.ModuleVersion, since)
+	since := site.DirectiveSince[directive]
+	return since == "" || site.AtLeastVersion(b.i.ModuleVersion, since)
 }
 
 // configuration returns the text of the instance's httpd.conf.
@@ -295,13 +296,13 @@ func (p *Program) modules(ctx context.Context, b *builder) error {
 			}
 			hint := "use an httpd that has it, or see --modules-directory"
 			if feature := map[string]string{"ssl": "tls", "http2": "http2", "deflate": "deflate"}[m.name]; feature != "" && host.Builds {
-				hint = "modwsgi install --httpd bundled --with " + feature + " --python " + run.Quote(i.in.home) + " builds one that has it, or see --modules-directory"
+				hint = "modwsgi install --httpd bundled --with " + feature + " --python " + run.Quote(i.in.Home) + " builds one that has it, or see --modules-directory"
 			}
 			return fault.New(fault.Environment, hint,
 				"%s needs the httpd module mod_%s, which is neither in %s nor built in", by, m.name, i.modulesDir)
 		}
 	}
-	for _, d := range loadModule(i.in, i.in.module) {
+	for _, d := range site.LoadModule(i.in, i.in.Module) {
 		b.add(d)
 	}
 	return nil

@@ -150,7 +150,7 @@ func (b *builder) service(s [2]string) []conf.Node {
 // serviceRunner is the script that runs those of services: not in the server root,
 // which the user of a service may not be let into.
 func (i *instance) serviceRunner() string {
-	return filepath.Join(i.in.site, "mod_wsgi", "express", "service.py")
+	return filepath.Join(i.in.Packages, "mod_wsgi", "express", "service.py")
 }
 
 // servicesDir is where it keeps how often they have ended.

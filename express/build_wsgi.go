@@ -11,12 +11,13 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 )
 
 // python adds what concerns the module as a whole.
 func (b *builder) python() {
 	i := b.i
-	if config.VerboseDebugging.In(i) && !atLeastVersion(i.ModuleVersion, "6.0.0") {
+	if config.VerboseDebugging.In(i) && !site.AtLeastVersion(i.ModuleVersion, "6.0.0") {
 		b.add(conf.D("WSGIVerboseDebugging", conf.Key("On")).From(config.VerboseDebugging))
 	}
 	if host.DaemonMode {
@@ -80,8 +81,8 @@ func (b *builder) daemonProcess() {
 	pair("locale", i.locale)
 	for _, o := range config.Table().Options() {
 		parameter := config.Daemon.Of(o)
-		since := daemonSince[parameter]
-		if parameter != "" && (since == "" || atLeastVersion(i.ModuleVersion, since)) {
+		since := site.DaemonSince[parameter]
+		if parameter != "" && (since == "" || site.AtLeastVersion(i.ModuleVersion, since)) {
 			pair(parameter, strconv.Itoa(option.Handle[int]{Option: o}.In(i)))
 			d.Origins = append(d.Origins, o)
 		}

@@ -67,7 +67,7 @@ type carriedValue struct {
 
 func (i *instance) carriedValues() []carriedValue {
 	values := []carriedValue{
-		{i.in.launcher, "the path of the launcher", nil},
+		{i.in.Launcher, "the path of the launcher", nil},
 		{i.root, "the server root", config.ServerRoot},
 		{i.work, "the working directory", config.WorkingDirectory},
 		{i.httpd, "the path of httpd", config.HTTPDExecutable},

@@ -178,12 +178,12 @@ func (p *Program) lookForModule(i *instance) {
 	if config.ApplicationType.In(i) != "module" || i.entry == "" {
 		return
 	}
-	added, known := pathFiles(i.in.site)
+	added, known := pathFiles(i.in.Packages)
 	if !known {
 		return
 	}
 	first, _, _ := strings.Cut(i.entry, ".")
-	dirs := append([]string{i.work, i.in.site, i.in.stdlib}, added...)
+	dirs := append([]string{i.work, i.in.Packages, i.in.Stdlib}, added...)
 	for _, d := range config.PythonPath.In(i) {
 		dirs = append(dirs, i.fromLaunch(d))
 	}

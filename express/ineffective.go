@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"modwsgi/express/host"
+	"modwsgi/express/site"
 
 	"modwsgi/express/config"
 	"modwsgi/express/option"
@@ -114,7 +115,7 @@ func contradicted(s *Server) []string {
 		{config.LogToTerminal.In(s) && config.LogDirectory.In(s) != "", "--log-to-terminal has no effect with --log-directory"},
 		{config.LogToTerminal.In(s) && config.RotateLogs.In(s) && config.LogDirectory.In(s) == "", "--rotate-logs has no effect with --log-to-terminal"},
 		{s.Given(config.ProxyTimeout) && len(config.ProxyMountPoint.In(s))+len(config.ProxyVirtualHost.In(s)) == 0, "--proxy-timeout has no effect without a proxy"},
-		{config.VerboseDebugging.In(s) && atLeastVersion(s.ModuleVersion, "6.0.0"), "--verbose-debugging has no effect since mod_wsgi 6.0.0"},
+		{config.VerboseDebugging.In(s) && site.AtLeastVersion(s.ModuleVersion, "6.0.0"), "--verbose-debugging has no effect since mod_wsgi 6.0.0"},
 		{config.ShellExecutable.In(s) != "" && config.EnvvarsScript.In(s) == "", "--shell-executable has no effect without --envvars-script: nothing else here runs through a shell"},
 	} {
 		if w.when {

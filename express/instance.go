@@ -14,6 +14,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -22,7 +23,7 @@ import (
 // runs, which httpd and which of its modules it takes. Paths are absolute.
 type instance struct {
 	*Server
-	in      *install
+	in      *site.Environment
 	account *host.Account
 	env     []string
 
@@ -81,19 +82,19 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.PythonPath.Set(s, append(in.ownPath(), config.PythonPath.In(s)...))
-	i := &instance{Server: s, in: in, env: p.Env, launcher: in.launcher, launchDir: p.Dir, printed: s.ForUnit && host.AsRoot()}
+	config.PythonPath.Set(s, append(in.OwnPath(), config.PythonPath.In(s)...))
+	i := &instance{Server: s, in: in, env: p.Env, launcher: in.Launcher, launchDir: p.Dir, printed: s.ForUnit && host.AsRoot()}
 	if i.account, err = p.findAccount(ctx, s); err != nil {
 		return nil, err
 	}
-	s.ModuleVersion, s.FreeThreaded = in.receipt.Module.Version, in.receipt.Python.FreeThreaded
+	s.ModuleVersion, s.FreeThreaded = in.Receipt.Module.Version, in.Receipt.Python.FreeThreaded
 	for _, step := range []func() error{
-		func() error { return checkVersions(s, in.receipt.Module.Version) },
+		func() error { return checkVersions(s, in.Receipt.Module.Version) },
 		func() error { return p.conflicts(s) },
 		i.checkTLS,
-		func() error { return i.canCarry(in.home, "the path of the Python environment", nil) },
-		func() error { return i.canCarry(in.sharedPython(), "the path of Python's library", nil) },
-		in.checkPython,
+		func() error { return i.canCarry(in.Home, "the path of the Python environment", nil) },
+		func() error { return i.canCarry(in.SharedPython(), "the path of Python's library", nil) },
+		in.CheckPython,
 		func() error { return p.places(i) },
 		func() error { return p.namedFiles(i) },
 		func() error { return p.application(i) },
@@ -380,13 +381,13 @@ func moduleName(s string) bool {
 // needs lists what the application's account has to reach.
 func (i *instance) needs() []host.Need {
 	needs := []host.Need{
-		{Path: i.in.home, What: "the Python environment", Read: false},
-		{Path: i.in.stdlib, What: "Python's standard library", Read: true},
-		{Path: i.in.site, What: "the installed packages", Read: true},
+		{Path: i.in.Home, What: "the Python environment", Read: false},
+		{Path: i.in.Stdlib, What: "Python's standard library", Read: true},
+		{Path: i.in.Packages, What: "the installed packages", Read: true},
 		{Path: i.work, What: "the working directory (--working-directory)", Read: false},
 		{Path: filepath.Dir(i.root), What: "the server root (--server-root)", Read: false},
 	}
-	if lib := i.in.sharedPython(); lib != "" {
+	if lib := i.in.SharedPython(); lib != "" {
 		needs = append(needs, host.Need{Path: lib, What: "Python's library", Read: true})
 	}
 	if i.entry != "" && config.ApplicationType.In(i) != "module" {

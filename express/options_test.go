@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"modwsgi/express/config"
+	"modwsgi/express/site"
 )
 
 // tsv reads a table of the specification by its column names.
@@ -88,12 +89,12 @@ func TestDirectivesFollowTheSpecification(t *testing.T) {
 	for _, row := range tsv(t, "directives.tsv") {
 		since[row["name"]] = row["first_version"]
 	}
-	for name, v := range directiveSince {
+	for name, v := range site.DirectiveSince {
 		if since[name] != v {
 			t.Errorf("%s since %s, want %s", name, v, since[name])
 		}
 	}
-	for name, v := range daemonSince {
+	for name, v := range site.DaemonSince {
 		if got := since["WSGIDaemonProcess "+name+"="]; got != v {
 			t.Errorf("parameter %s since %s, want %s", name, v, got)
 		}
@@ -104,7 +105,7 @@ func TestDirectivesFollowTheSpecification(t *testing.T) {
 			continue
 		}
 		v, ok := since["WSGIDaemonProcess "+parameter+"="]
-		if !ok || atLeastVersion(v, "4.4.1") && daemonSince[parameter] == "" {
+		if !ok || site.AtLeastVersion(v, "4.4.1") && site.DaemonSince[parameter] == "" {
 			t.Errorf("--%s: parameter %s since %q is not gated", o.Name, parameter, v)
 		}
 	}
@@ -123,7 +124,7 @@ func TestVersions(t *testing.T) {
 		{"6.0.0rc1", "6.0.0", true},
 		{"", "4.0", false},
 	} {
-		if got := atLeastVersion(c.have, c.want); got != c.ok {
+		if got := site.AtLeastVersion(c.have, c.want); got != c.ok {
 			t.Errorf("%q at least %q: %v", c.have, c.want, got)
 		}
 	}

@@ -82,7 +82,7 @@ func (i *instance) serverFiles() []privateFile {
 	cert, key := i.certificate()
 	list := []privateFile{
 		{what: "the server root", path: i.root, dir: true},
-		{what: "the Python environment", path: i.in.home, dir: true},
+		{what: "the Python environment", path: i.in.Home, dir: true},
 		{what: "the private key", path: key},
 		{what: "the certificate", path: cert},
 		{what: "the pid file", path: i.pidFile},

@@ -9,6 +9,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -115,12 +116,12 @@ func (i *instance) hasDistribution(name string) bool {
 // packageDirs are where packages lie; directories that a .pth file adds are not
 // looked at.
 func (i *instance) packageDirs() []string {
-	dirs := []string{i.in.site, i.work}
+	dirs := []string{i.in.Packages, i.work}
 	for _, d := range config.PythonPath.In(i) {
 		dirs = append(dirs, i.fromLaunch(d))
 	}
-	if strings.EqualFold(pyvenv(i.in.home)["include-system-site-packages"], "true") || len(pyvenv(i.in.home)) == 0 {
-		dirs = append(dirs, filepath.Join(i.in.stdlib, "site-packages"), "/usr/lib/python3/dist-packages")
+	if strings.EqualFold(site.Settings(i.in.Home)["include-system-site-packages"], "true") || len(site.Settings(i.in.Home)) == 0 {
+		dirs = append(dirs, filepath.Join(i.in.Stdlib, "site-packages"), "/usr/lib/python3/dist-packages")
 	}
 	return dirs
 }
