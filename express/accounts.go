@@ -137,9 +137,9 @@ func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
 		}
 		a.Groups = host.Supplementary(entry, a.GID)
 		if err := host.CheckAccess(a, []host.Need{
-			{Path: i.in.home, What: "the Python environment", Read: false},
-			{Path: i.in.stdlib, What: "Python's standard library", Read: true},
-			{Path: i.in.site, What: "the installed packages", Read: true},
+			{Path: i.in.Home, What: "the Python environment", Read: false},
+			{Path: i.in.Stdlib, What: "Python's standard library", Read: true},
+			{Path: i.in.Packages, What: "the installed packages", Read: true},
 			{Path: i.Work, What: "the working directory (--working-directory)", Read: false},
 			{Path: i.FromLaunch(s[1]), What: "the script of the service " + s[0], Read: true},
 		}); err != nil {

@@ -8,8 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"modwsgi/express/config"
 	"modwsgi/express/host"
+
+	"modwsgi/express/config"
 )
 
 // url is where the server is asked.

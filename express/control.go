@@ -225,7 +225,7 @@ func (p *Program) checkConfiguration(ctx context.Context, l *launch, rest ...str
 	var r run.Runner
 	argv := append(append(append([]string{l.HTTPD}, l.Args...), rest...), "-t")
 	if err := r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.environ(p.Env)}); err != nil {
-		return fault.New(fault.Environment, "the instance goes on as it was", "httpd refuses the configuration:%s", tailOf(err))
+		return fault.New(fault.Environment, "the instance goes on as it was", "httpd refuses the configuration:%s", run.Tail(err))
 	}
 	return nil
 }

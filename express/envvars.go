@@ -43,7 +43,7 @@ func (p *Program) envVars(ctx context.Context, i *instance) error {
 	var r run.Runner
 	out, err := r.Output(ctx, run.Cmd{Argv: []string{path, "-c", program, "mod_wsgi-express", script, p.Executable}, Dir: i.Work, Env: before})
 	if err != nil {
-		return fault.New(fault.Usage, "it runs in "+path+" and must end well", "option --envvars-script: %w%s", err, tailOf(err))
+		return fault.New(fault.Usage, "it runs in "+path+" and must end well", "option --envvars-script: %w%s", err, run.Tail(err))
 	}
 	for kv := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
 		name, _, _ := strings.Cut(kv, "=")

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/site"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
 )
@@ -49,7 +50,7 @@ func fakeInstall(t testing.TB, dir string, edit func(*receipt.Receipt)) (exe, si
 func TestDiscover(t *testing.T) {
 	base := t.TempDir()
 	dir := filepath.Join(base, "an [odd] env's dir*")
-	exe, site := fakeInstall(t, dir, nil)
+	exe, packages := fakeInstall(t, dir, nil)
 	link := filepath.Join(base, "links", "serve")
 	second := filepath.Join(base, "second")
 	whole := filepath.Join(base, "whole")
@@ -59,22 +60,22 @@ func TestDiscover(t *testing.T) {
 		}
 	}
 	for _, start := range []string{exe, link, second} {
-		in, err := discover(start)
+		in, err := site.Discover(start)
 		if err != nil {
 			t.Errorf("%s: %v", start, err)
 			continue
 		}
-		if in.site != site || in.home != dir || in.receipt.HTTPD.Executable != filepath.Join(site, "mod_wsgi_packages/httpd/bin/httpd") {
+		if in.Packages != packages || in.Home != dir || in.Receipt.HTTPD.Executable != filepath.Join(packages, "mod_wsgi_packages/httpd/bin/httpd") {
 			t.Errorf("%s: %+v", start, in)
 		}
-		if err := in.checkPython(); err != nil || in.stdlib != filepath.Join(dir, "base/lib/python3.11") {
-			t.Errorf("%s: %v, %s", start, err, in.stdlib)
+		if err := in.CheckPython(); err != nil || in.Stdlib != filepath.Join(dir, "base/lib/python3.11") {
+			t.Errorf("%s: %v, %s", start, err, in.Stdlib)
 		}
 	}
-	if in, err := discover(filepath.Join(whole, "bin", "mod_wsgi-express")); err != nil || in.home != whole {
+	if in, err := site.Discover(filepath.Join(whole, "bin", "mod_wsgi-express")); err != nil || in.Home != whole {
 		t.Errorf("through a link to the environment: %+v %v", in, err)
 	}
-	if _, err := discover(filepath.Join(base, "links", "other")); err == nil || !strings.Contains(err.Error(), "no mod_wsgi is installed in") {
+	if _, err := site.Discover(filepath.Join(base, "links", "other")); err == nil || !strings.Contains(err.Error(), "no mod_wsgi is installed in") {
 		t.Errorf("without an environment: %v", err)
 	}
 }
@@ -86,8 +87,8 @@ func TestMovedEnvironmentKeepsItsOwnHome(t *testing.T) {
 	if err := os.Rename(before, after); err != nil {
 		t.Fatal(err)
 	}
-	in, err := discover(filepath.Join(after, "bin", "mod_wsgi-express"))
-	if err != nil || in.home != after {
+	in, err := site.Discover(filepath.Join(after, "bin", "mod_wsgi-express"))
+	if err != nil || in.Home != after {
 		t.Fatalf("%+v %v", in, err)
 	}
 }
@@ -112,11 +113,11 @@ func TestBrokenPython(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		in, err := discover(exe)
+		in, err := site.Discover(exe)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := in.checkPython(); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := in.CheckPython(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -280,4 +281,14 @@ func testUser() []string {
 		return nil
 	}
 	return []string{"--user", "nobody"}
+}
+
+func plantText(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -2,7 +2,6 @@ package express
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,13 +9,14 @@ import (
 
 	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
 
 // server finds the httpd of the instance and its multi-processing module.
 func (p *Program) server(ctx context.Context, i *instance) error {
-	h := i.in.receipt.HTTPD
+	h := i.in.Receipt.HTTPD
 	i.HTTPD, i.ModulesDir = h.Executable, orElse(p.abs(config.ModulesDirectory.In(i)), h.ModulesDir)
 	wanted, by := config.HTTPDExecutable.In(i), "option --httpd-executable"
 	if wanted == "" {
@@ -33,11 +33,11 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 			return fault.New(fault.Usage, "", "%s: there is no program %s", by, i.HTTPD)
 		}
 		if config.ModulesDirectory.In(i) == "" {
-			i.ModulesDir = orElse(modulesBeside(i.HTTPD), i.ModulesDir)
+			i.ModulesDir = orElse(site.ModulesBeside(i.HTTPD), i.ModulesDir)
 		}
 	}
 	if info, err := os.Stat(i.HTTPD); err != nil || info.IsDir() {
-		return noHTTPD(i.HTTPD, i.in.home)
+		return site.NoHTTPD(i.HTTPD, i.in.Home)
 	}
 	if err := wantDirectory(config.ModulesDirectory, i.ModulesDir); err != nil {
 		return err
@@ -55,7 +55,7 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 			filepath.Join(filepath.Dir(i.ModulesDir), "conf", "mime.types"), "/usr/local/etc/mime.types")
 	}
 	// Before the first of them is run.
-	if err := p.trustFiles(append(i.in.environmentFiles(), i.reliedFiles()...)); err != nil {
+	if err := p.trustFiles(append(environmentFiles(i.in), i.reliedFiles()...)); err != nil {
 		return err
 	}
 	if err := p.chooseMPM(ctx, i); err != nil {
@@ -127,30 +127,10 @@ func (i *instance) moduleFile(name string) string {
 	return filepath.Join(i.ModulesDir, "mod_"+name+".so")
 }
 
-// askBuiltIn asks httpd which modules it has inside (httpd -l).
-func (p *Program) askBuiltIn(ctx context.Context, i *instance) error {
-	if i.builtIn != nil {
-		return nil
+// askBuiltIn asks httpd which modules it has inside.
+func (p *Program) askBuiltIn(ctx context.Context, i *instance) (err error) {
+	if i.builtIn == nil {
+		i.builtIn, err = site.BuiltInModules(ctx, p.Env, i.HTTPD, i.in.Home)
 	}
-	var r run.Runner
-	out, err := r.Output(ctx, run.Cmd{Argv: []string{i.HTTPD, "-l"}, Env: p.Env})
-	if err != nil {
-		return fault.New(fault.Environment, installHint(i.in.home), "ask %s for its modules: %w%s", i.HTTPD, err, tailOf(err))
-	}
-	i.builtIn = map[string]bool{}
-	for line := range strings.Lines(string(out)) {
-		name := strings.TrimSuffix(strings.TrimSpace(line), ".c")
-		i.builtIn[strings.TrimPrefix(name, "mod_")] = true
-	}
-	return nil
-}
-
-// tailOf returns the last lines of the tool's output that an error carries, each
-// on a line of its own.
-func tailOf(err error) string {
-	var e *run.Error
-	if !errors.As(err, &e) || len(e.Tail) == 0 {
-		return ""
-	}
-	return "\n" + strings.Join(e.Tail, "\n")
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -18,7 +19,7 @@ import (
 type instance struct {
 	*config.Instance
 
-	in        *install
+	in        *site.Environment
 	account   *host.Account
 	release   func()          // unmarks the server root; nil where nothing is started
 	printed   bool            // another user than root, who only prints its unit, will run it
@@ -53,9 +54,9 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.PythonPath.Set(s, append(in.ownPath(), config.PythonPath.In(s)...))
+	config.PythonPath.Set(s, append(in.OwnPath(), config.PythonPath.In(s)...))
 	i := &instance{in: in, printed: s.ForUnit && host.AsRoot(), Instance: &config.Instance{
-		Server: s, Warn: p.warn, Env: p.Env, LaunchDir: p.Dir, Launcher: in.launcher, Load: loadModule(in, in.module),
+		Server: s, Warn: p.warn, Env: p.Env, LaunchDir: p.Dir, Launcher: in.Launcher, Load: site.LoadModule(in, in.Module),
 	}}
 	i.BuiltIn = func() (map[string]bool, error) {
 		err := p.askBuiltIn(ctx, i)
@@ -65,12 +66,12 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		return nil, err
 	}
 	i.Account = config.Account{User: i.account.User, Group: i.account.Group}
-	s.ModuleVersion, s.FreeThreaded = in.receipt.Module.Version, in.receipt.Python.FreeThreaded
+	s.ModuleVersion, s.FreeThreaded = in.Receipt.Module.Version, in.Receipt.Python.FreeThreaded
 	for _, step := range []func() error{
 		i.Settle,
-		func() error { return i.CanCarry(in.home, "the path of the Python environment", nil) },
-		func() error { return i.CanCarry(in.sharedPython(), "the path of Python's library", nil) },
-		in.checkPython,
+		func() error { return i.CanCarry(in.Home, "the path of the Python environment", nil) },
+		func() error { return i.CanCarry(in.SharedPython(), "the path of Python's library", nil) },
+		in.CheckPython,
 		func() error { return p.places(i) },
 		i.CheckFiles,
 		i.checkPIDFile,
@@ -98,9 +99,9 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 
 // places determines where the files of the instance are.
 func (p *Program) places(i *instance) error {
-	settings := pyvenv(i.in.home)
+	settings := site.Settings(i.in.Home)
 	i.Python = config.Python{
-		Home: i.in.home, Site: i.in.site, Stdlib: i.in.stdlib, Library: i.in.sharedPython(),
+		Home: i.in.Home, Site: i.in.Packages, Stdlib: i.in.Stdlib, Library: i.in.SharedPython(),
 		SeesSystem: len(settings) == 0 || strings.EqualFold(settings["include-system-site-packages"], "true"),
 	}
 	name := unbracket(config.Host.In(i))

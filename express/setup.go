@@ -20,6 +20,7 @@ import (
 	"modwsgi/express/host"
 	"modwsgi/express/option"
 	pyruntime "modwsgi/express/runtime"
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/owned"
@@ -266,7 +267,7 @@ func (p *Program) tryConf(ctx context.Context, i *instance, l *launch, file *con
 	var said bytes.Buffer
 	err := r.Run(ctx, run.Cmd{Argv: []string{i.HTTPD, "-t", "-f", trial}, Dir: i.Work, Env: l.environ(p.Env), Log: &said})
 	switch {
-	case err != nil && tailOf(err) == "" && config.HTTPDExecutable.In(i) != "":
+	case err != nil && run.Tail(err) == "" && config.HTTPDExecutable.In(i) != "":
 		err = fault.New(fault.Usage, "name the httpd that the module was built for, or leave the option out", "option --httpd-executable: %w", err)
 	case err != nil:
 		err = i.confError(err, trial, text, file)
@@ -285,9 +286,9 @@ var atLine = regexp.MustCompile(`line (\d+) of ([^\n]*)`)
 // the line comes from.
 func (i *instance) confError(err error, trial, text string, file *conf.File) error {
 	target := filepath.Join(i.Root, confFile)
-	tail := tailOf(err)
+	tail := run.Tail(err)
 	if tail == "" {
-		return fault.New(fault.Environment, installHint(i.in.home), "check the configuration: %w", err)
+		return fault.New(fault.Environment, site.InstallHint(i.in.Home), "check the configuration: %w", err)
 	}
 	what := "httpd refuses the configuration"
 	if m := atLine.FindStringSubmatch(tail); m != nil && !strings.HasPrefix(m[2], trial) {

@@ -11,6 +11,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
@@ -111,10 +112,10 @@ func (i *instance) reliedFiles() []relied {
 }
 
 // environmentFiles are those of the environment, which no option names.
-func (in *install) environmentFiles() []relied {
-	files := []relied{{Path: in.launcher, Role: executed}, {Path: filepath.Join(in.site, filepath.FromSlash(receipt.Path)), Role: executed}}
-	files = append(files, relied{Path: in.module, Role: executed})
-	if lib := in.sharedPython(); lib != "" {
+func environmentFiles(in *site.Environment) []relied {
+	files := []relied{{Path: in.Launcher, Role: executed}, {Path: filepath.Join(in.Packages, filepath.FromSlash(receipt.Path)), Role: executed}}
+	files = append(files, relied{Path: in.Module, Role: executed})
+	if lib := in.SharedPython(); lib != "" {
 		files = append(files, relied{Path: lib, Role: executed})
 	}
 	return files

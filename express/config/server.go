@@ -8,6 +8,7 @@ import (
 	"modwsgi/express/conf"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 )
 
 var (
@@ -140,7 +141,7 @@ func (w *writer) sockets() {
 		return
 	}
 	w.add(conf.D("WSGISocketPrefix", word(filepath.Join(i.SocketDir, "wsgi"))).From(i.unless(SocketPrefix, i.rootOrigins()...)...))
-	if atLeastVersion(i.ModuleVersion, rotationSince) {
+	if site.AtLeastVersion(i.ModuleVersion, rotationSince) {
 		w.add(conf.D("WSGISocketRotation", conf.Key("Off")))
 	}
 }

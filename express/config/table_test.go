@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 )
 
@@ -128,7 +129,7 @@ func TestDirectivesFollowTheSpecification(t *testing.T) {
 		}
 		// All modules that the launcher starts know what is older than the oldest one.
 		v, ok := since["WSGIDaemonProcess "+parameter+"="]
-		if !ok || v != Since(o) && !atLeastVersion(OldestModule, v) {
+		if !ok || v != Since(o) && !site.AtLeastVersion(site.OldestModule, v) {
 			t.Errorf("--%s: parameter %s since %q, and the option since %s", o.Name, parameter, v, Since(o))
 		}
 	}
@@ -147,7 +148,7 @@ func TestVersions(t *testing.T) {
 		{"6.0.0rc1", "6.0.0", true},
 		{"", "4.0", false},
 	} {
-		if got := atLeastVersion(c.have, c.want); got != c.ok {
+		if got := site.AtLeastVersion(c.have, c.want); got != c.ok {
 			t.Errorf("%q at least %q: %v", c.have, c.want, got)
 		}
 	}
@@ -256,7 +257,7 @@ func TestWordsThatLookLikeOptions(t *testing.T) {
 // TestEveryOptionNamesItsVersion: with each module an option is refused exactly
 // where it is younger, with the version that it needs and how to get it.
 func TestEveryOptionNamesItsVersion(t *testing.T) {
-	for _, module := range []string{OldestModule, "4.5.13", "4.6.0", "4.9.4", "5.0.2", "6.0.0", "6.0.2", "6.0.5"} {
+	for _, module := range []string{site.OldestModule, "4.5.13", "4.6.0", "4.9.4", "5.0.2", "6.0.0", "6.0.2", "6.0.5"} {
 		six := 0
 		for _, o := range Table().Options() {
 			if o.Gone != "" || o == Help.Option {
@@ -264,13 +265,13 @@ func TestEveryOptionNamesItsVersion(t *testing.T) {
 			}
 			s := anyValue(t, o)
 			err := checkVersions(s, module)
-			if atLeastVersion(module, Since(o)) {
+			if site.AtLeastVersion(module, Since(o)) {
 				if err != nil {
 					t.Errorf("%s, --%s: %v", module, o.Name, err)
 				}
 				continue
 			}
-			if atLeastVersion(Since(o), "6.0.0") {
+			if site.AtLeastVersion(Since(o), "6.0.0") {
 				six++
 			}
 			if err == nil || !strings.Contains(err.Error(), "option --"+o.Name+" needs mod_wsgi "+Since(o)+" or newer; the installed one is "+module) ||

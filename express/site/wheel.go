@@ -1,4 +1,4 @@
-package express
+package site
 
 import (
 	"os"
@@ -13,38 +13,38 @@ import (
 // fromWheel says whether the module came with a wheel: it is for every Python of
 // its version then, and where the one at hand and its library lie is looked up at
 // each start.
-func (in *install) fromWheel() bool { return in.wheel }
+func (in *Environment) fromWheel() bool { return in.wheel }
 
-// ownPath is what the module path needs for the packages beside a module that lie
+// OwnPath is what the module path needs for the packages beside a module that lie
 // outside of every environment.
-func (in *install) ownPath() []string {
+func (in *Environment) OwnPath() []string {
 	if !in.apart {
 		return nil
 	}
-	return []string{in.site}
+	return []string{in.Packages}
 }
 
 // settle finds the Python of a module from a wheel: the environment that the
 // launcher lies in, else (pip install --user, --target) the one of that version
 // that the caller's PATH or the system has.
-func (in *install) settle(env []string) error {
+func (in *Environment) settle(env []string) error {
 	if done, err := in.settleHere(env); done {
 		return err
 	}
-	r := &in.receipt.Python
+	r := &in.Receipt.Python
 	if r.Prefix != "" {
 		return nil
 	}
 	in.wheel = true
 	minor := minorVersion(r.Version)
 	if in.apart = !isEnvironment(in.prefix); in.apart {
-		in.home = pythonOnPath(minor, env)
-		if in.home == "" {
+		in.Home = pythonOnPath(minor, env)
+		if in.Home == "" {
 			return fault.New(fault.Environment, "install the wheel into an environment of Python "+minor+", or put python"+minor+" on the PATH",
-				"the wheel in %s is for Python %s, and there is none in %s and none on the PATH", in.site, minor, in.prefix)
+				"the wheel in %s is for Python %s, and there is none in %s and none on the PATH", in.Packages, minor, in.prefix)
 		}
 	}
-	r.Prefix, r.BasePrefix = in.home, basePrefix(in.home)
+	r.Prefix, r.BasePrefix = in.Home, basePrefix(in.Home)
 	if r.Soname == "" {
 		return nil // Python is inside the module
 	}
@@ -52,7 +52,7 @@ func (in *install) settle(env []string) error {
 	if r.LibPython == "" {
 		return fault.New(fault.Environment,
 			distro.LibPython.For(minor).Hint(distro.Family(), "", "use a Python that was built with --enable-shared, or build the module here with modwsgi install"),
-			"the Python in %s has no %s, which the module in the wheel needs", in.home, r.Soname)
+			"the Python in %s has no %s, which the module in the wheel needs", in.Home, r.Soname)
 	}
 	return nil
 }
@@ -66,7 +66,7 @@ func minorVersion(version string) string {
 // basePrefix is the prefix of the Python below a virtual environment, or of the
 // Python itself.
 func basePrefix(prefix string) string {
-	if home := pyvenv(prefix)["home"]; home != "" {
+	if home := Settings(prefix)["home"]; home != "" {
 		return filepath.Dir(home)
 	}
 	return prefix
@@ -88,7 +88,7 @@ func pythonOnPath(minor string, env []string) string {
 		// (/usr/local/bin/python3.11) leads to where Python is.
 		for _, exe := range linkChain(python) {
 			prefix := filepath.Dir(filepath.Dir(exe))
-			if pyvenv(prefix)["home"] != "" || findStdlib(minor+".0", prefix) != "" {
+			if Settings(prefix)["home"] != "" || findStdlib(minor+".0", prefix) != "" {
 				return prefix
 			}
 		}

@@ -1,4 +1,4 @@
-package express
+package site
 
 import (
 	"os"
@@ -19,14 +19,14 @@ import (
 // So nothing is announced and nothing is started before the module was compared with
 // the Python that the environment has today (receipt.Compare).
 
-// identify is exchanged by tests that resolve thousands of command lines.
-var identify = detect.Identify
+// IdentifyPython is exchanged by tests that resolve thousands of command lines.
+var IdentifyPython = detect.Identify
 
-// fits refuses a module that does not fit the environment's Python of today.
-func (in *install) fits() error {
-	today := receipt.Look(in.receipt, in.pythonToday())
+// Fits refuses a module that does not fit the environment's Python of today.
+func (in *Environment) Fits() error {
+	today := receipt.Look(in.Receipt, in.pythonToday())
 	var why []string
-	for _, d := range receipt.Compare(in.receipt, today) {
+	for _, d := range receipt.Compare(in.Receipt, today) {
 		// Which httpd serves is chosen later: an option may name another.
 		if d.Fact == receipt.FactPython || d.Fact == receipt.FactLibPython {
 			why = append(why, d.Text)
@@ -35,40 +35,40 @@ func (in *install) fits() error {
 	if len(why) == 0 {
 		return nil
 	}
-	hint := "build mod_wsgi again: modwsgi install --python " + run.Quote(in.home)
+	hint := "build mod_wsgi again: modwsgi install --python " + run.Quote(in.Home)
 	if in.fromWheel() {
-		hint = "install the wheel that was made for this Python, or build mod_wsgi here: modwsgi install --python " + run.Quote(in.home)
+		hint = "install the wheel that was made for this Python, or build mod_wsgi here: modwsgi install --python " + run.Quote(in.Home)
 	}
-	return fault.New(fault.Environment, hint, "the mod_wsgi in %s does not fit the Python of %s: %s", in.site, in.home, strings.Join(why, "; "))
+	return fault.New(fault.Environment, hint, "the mod_wsgi in %s does not fit the Python of %s: %s", in.Packages, in.Home, strings.Join(why, "; "))
 }
 
 // pythonToday is what the files of the environment's interpreter tell; it is not
 // started. What cannot be told stays empty. On Windows the DLL is looked for at each
 // start, in the Python that is there today.
-func (in *install) pythonToday() receipt.Python {
-	unknown := receipt.Python{Prefix: in.home}
+func (in *Environment) pythonToday() receipt.Python {
+	unknown := receipt.Python{Prefix: in.Home}
 	if !host.BoundPython {
 		return unknown
 	}
 	names := []string{"python3", "python"}
-	if pyvenv(in.home)["home"] == "" { // several Pythons may share this prefix
-		minor := "python" + minorVersion(in.receipt.Python.Version)
-		if in.receipt.Python.FreeThreaded {
+	if Settings(in.Home)["home"] == "" { // several Pythons may share this prefix
+		minor := "python" + minorVersion(in.Receipt.Python.Version)
+		if in.Receipt.Python.FreeThreaded {
 			names = append([]string{minor + "t"}, names...)
 		}
 		names = append([]string{minor}, names...)
 	}
 	for _, name := range names {
-		exe := filepath.Join(in.home, "bin", name)
+		exe := filepath.Join(in.Home, "bin", name)
 		if info, err := os.Stat(exe); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		py, err := identify(exe)
+		py, err := IdentifyPython(exe)
 		if err != nil {
 			return unknown
 		}
 		now := py.Recorded()
-		now.Prefix = in.home
+		now.Prefix = in.Home
 		return now
 	}
 	return unknown

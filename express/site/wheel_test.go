@@ -1,6 +1,6 @@
 //go:build unix
 
-package express
+package site
 
 import (
 	"os"
@@ -38,7 +38,7 @@ func wheelWorld(t *testing.T, site, soname string) (top string) {
 	return top
 }
 
-func plantText(t *testing.T, name, text string) {
+func plantFile(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		t.Fatal(err)
@@ -68,27 +68,27 @@ func TestWheelFindsItsPython(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			top := wheelWorld(t, c.site, lib)
-			plantText(t, filepath.Join(top, c.library, lib), "")
+			plantFile(t, filepath.Join(top, c.library, lib), "")
 			if c.venv {
-				plantText(t, filepath.Join(top, "env/pyvenv.cfg"), venv(top))
+				plantFile(t, filepath.Join(top, "env/pyvenv.cfg"), venv(top))
 			}
-			in, err := discover(filepath.Join(top, c.launcher, "mod_wsgi-express"))
+			in, err := Discover(filepath.Join(top, c.launcher, "mod_wsgi-express"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if err := in.settle([]string{"PATH=relative:" + filepath.Join(top, c.path)}); err != nil {
 				t.Fatal(err)
 			}
-			if in.home != filepath.Join(top, c.home) || in.apart != c.apart || in.sharedPython() != filepath.Join(top, c.library, lib) {
-				t.Errorf("home %s, apart %v, library %s", in.home, in.apart, in.sharedPython())
+			if in.Home != filepath.Join(top, c.home) || in.apart != c.apart || in.SharedPython() != filepath.Join(top, c.library, lib) {
+				t.Errorf("home %s, apart %v, library %s", in.Home, in.apart, in.SharedPython())
 			}
-			if err := in.checkPython(); err != nil {
+			if err := in.CheckPython(); err != nil {
 				t.Error(err)
 			}
-			if got := loadModule(in, "m.so"); len(got) != 3 || !strings.HasPrefix(got[0].Line(), "LoadFile ") {
+			if got := LoadModule(in, "m.so"); len(got) != 3 || !strings.HasPrefix(got[0].Line(), "LoadFile ") {
 				t.Errorf("directives %v", got)
 			}
-			if paths := in.ownPath(); (len(paths) == 1) != c.apart {
+			if paths := in.OwnPath(); (len(paths) == 1) != c.apart {
 				t.Errorf("own path %v", paths)
 			}
 		})
@@ -97,8 +97,8 @@ func TestWheelFindsItsPython(t *testing.T) {
 
 func TestWheelWithoutItsPython(t *testing.T) {
 	top := wheelWorld(t, "env/lib/python3.11/site-packages", "libpython3.11.so.1.0")
-	plantText(t, filepath.Join(top, "env/pyvenv.cfg"), "home = "+top+"/base/bin\n")
-	in, err := discover(filepath.Join(top, "env/bin/mod_wsgi-express"))
+	plantFile(t, filepath.Join(top, "env/pyvenv.cfg"), "home = "+top+"/base/bin\n")
+	in, err := Discover(filepath.Join(top, "env/bin/mod_wsgi-express"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,21 +107,21 @@ func TestWheelWithoutItsPython(t *testing.T) {
 		t.Errorf("no library: %v", err)
 	}
 	top = wheelWorld(t, "target", "")
-	in, err = discover(filepath.Join(top, "target/bin/mod_wsgi-express"))
+	in, err = Discover(filepath.Join(top, "target/bin/mod_wsgi-express"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.receipt.Python.Version = "3.99.1" // which nobody has
+	in.Receipt.Python.Version = "3.99.1" // which nobody has
 	if err := in.settle([]string{"PATH=" + top + "/base/bin"}); fault.ClassOf(err) != fault.Environment || !strings.Contains(err.Error(), "for Python 3.99") {
 		t.Errorf("no Python: %v", err)
 	}
 	// The interpreter is inside the module: nothing to load.
 	top = wheelWorld(t, "base/lib/python3.11/site-packages", "")
-	in, err = discover(filepath.Join(top, "base/bin/mod_wsgi-express"))
+	in, err = Discover(filepath.Join(top, "base/bin/mod_wsgi-express"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := in.settle(nil); err != nil || in.sharedPython() != "" || len(loadModule(in, "m.so")) != 2 {
-		t.Errorf("static: %v, %q", err, in.sharedPython())
+	if err := in.settle(nil); err != nil || in.SharedPython() != "" || len(LoadModule(in, "m.so")) != 2 {
+		t.Errorf("static: %v, %q", err, in.SharedPython())
 	}
 }

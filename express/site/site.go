@@ -1,4 +1,9 @@
-package express
+// Package site knows the Python environment that the launcher belongs to, by the
+// launcher's own place in it and by the receipt of the installation: the module,
+// the Python of today, and how the module is loaded into an httpd.
+//
+// It refuses to know options, and it runs no code of the environment to learn a fact.
+package site
 
 import (
 	"errors"
@@ -14,23 +19,33 @@ import (
 	"modwsgi/internal/receipt"
 )
 
-// install is the environment that the launcher belongs to.
-type install struct {
-	launcher string // our own path in it
+// Environment is the Python environment that the launcher belongs to.
+type Environment struct {
+	Launcher string // our own path in it
 	prefix   string // the directory above the launcher's
-	site     string // site-packages, where the receipt is
-	receipt  *receipt.Receipt
-	module   string // the mod_wsgi module
-	home     string // what Python takes as its home
+	Packages string // site-packages, where the receipt is
+	Receipt  *receipt.Receipt
+	Module   string // the mod_wsgi module
+	Home     string // what Python takes as its home
 	wheel    bool   // it came with a wheel, for a Python that is looked up at each start
 	apart    bool   // it lies outside of every environment (pip install --user, --target)
-	stdlib   string // directory that holds os.py; "" where it could not be told
+	Stdlib   string // directory that holds os.py; "" where it could not be told
 }
 
-// discover finds the environment from the paths under which the launcher was
+// Find finds the environment as discover does, and the Python of a module that came
+// with a wheel.
+func Find(env []string, paths ...string) (*Environment, error) {
+	in, err := Discover(paths...)
+	if err != nil {
+		return nil, err
+	}
+	return in, in.settle(env)
+}
+
+// Discover finds the environment from the paths under which the launcher was
 // started: the one that was called, those it links to, the file itself. The
 // caller's PATH and VIRTUAL_ENV play no part.
-func discover(paths ...string) (*install, error) {
+func Discover(paths ...string) (*Environment, error) {
 	var tried []string
 	for _, start := range paths {
 		for _, exe := range linkChain(start) {
@@ -56,7 +71,7 @@ func discover(paths ...string) (*install, error) {
 	if len(tried) == 0 {
 		return nil, fault.New(fault.Internal, "", "find the launcher's own path")
 	}
-	return nil, fault.New(fault.Environment, installHint(tried[0]), "no mod_wsgi is installed in %s (there is no %s in its site-packages)", tried[0], receipt.Path)
+	return nil, fault.New(fault.Environment, InstallHint(tried[0]), "no mod_wsgi is installed in %s (there is no %s in its site-packages)", tried[0], receipt.Path)
 }
 
 // linkChain returns a path, what it links to, and so on.
@@ -102,9 +117,9 @@ func findSite(prefix string) (string, error) {
 	if len(found) == 0 {
 		return "", nil
 	}
-	version := pyvenv(prefix)["version_info"]
+	version := Settings(prefix)["version_info"]
 	if version == "" {
-		version = pyvenv(prefix)["version"]
+		version = Settings(prefix)["version"]
 	}
 	if parts := strings.SplitN(version, ".", 3); len(parts) > 1 {
 		want := string(filepath.Separator) + "python" + parts[0] + "." + parts[1] + string(filepath.Separator)
@@ -117,9 +132,9 @@ func findSite(prefix string) (string, error) {
 	return found[len(found)-1], nil
 }
 
-// pyvenv returns the settings of prefix/pyvenv.cfg, none where there is no such
+// Settings returns the settings of prefix/pyvenv.cfg, none where there is no such
 // file (the format: PEP 405).
-func pyvenv(prefix string) map[string]string {
+func Settings(prefix string) map[string]string {
 	data, err := os.ReadFile(filepath.Join(prefix, "pyvenv.cfg"))
 	if err != nil {
 		return nil
@@ -133,18 +148,18 @@ func pyvenv(prefix string) map[string]string {
 	return settings
 }
 
-func open(exe, prefix, site string) (*install, error) {
+func open(exe, prefix, site string) (*Environment, error) {
 	r, err := receipt.Read(site)
 	if err != nil {
-		return nil, fault.Wrap(fault.Environment, installHint(prefix), err)
+		return nil, fault.Wrap(fault.Environment, InstallHint(prefix), err)
 	}
-	in := &install{launcher: exe, prefix: prefix, site: site, receipt: r, home: prefix}
-	in.module = filepath.Join(site, "mod_wsgi", "server", filepath.Base(r.Module.File))
+	in := &Environment{Launcher: exe, prefix: prefix, Packages: site, Receipt: r, Home: prefix}
+	in.Module = filepath.Join(site, "mod_wsgi", "server", filepath.Base(r.Module.File))
 	if !isEnvironment(prefix) {
-		in.home = r.Python.Prefix
+		in.Home = r.Python.Prefix
 	}
-	if _, err := os.Stat(in.module); err != nil {
-		return nil, fault.New(fault.Environment, installHint(prefix), "the module %s is not there", in.module)
+	if _, err := os.Stat(in.Module); err != nil {
+		return nil, fault.New(fault.Environment, InstallHint(prefix), "the module %s is not there", in.Module)
 	}
 	return in, nil
 }
@@ -159,32 +174,32 @@ func isEnvironment(prefix string) bool {
 	return false
 }
 
-// checkPython reports what keeps this Python from running inside httpd: the base
+// CheckPython reports what keeps this Python from running inside httpd: the base
 // Python may have been upgraded, exchanged or removed since the install.
-func (in *install) checkPython() error {
-	r := in.receipt.Python
+func (in *Environment) CheckPython() error {
+	r := in.Receipt.Python
 	hint := "the Python below this environment was moved, upgraded or removed: install that Python again, or make the environment anew and run modwsgi install"
-	base := in.home
-	if home := pyvenv(in.home)["home"]; home != "" {
+	base := in.Home
+	if home := Settings(in.Home)["home"]; home != "" {
 		if _, err := os.Stat(home); errors.Is(err, fs.ErrNotExist) {
 			return fault.New(fault.Environment, hint, "the directory %s, where pyvenv.cfg says that the base Python is, is not there", home)
 		}
 		base = filepath.Dir(home)
 	}
-	if err := in.fits(); err != nil {
+	if err := in.Fits(); err != nil {
 		return err
 	}
-	in.stdlib = findStdlib(r.Version, base, r.BasePrefix)
-	if in.stdlib == "" && host.BoundPython {
+	in.Stdlib = findStdlib(r.Version, base, r.BasePrefix)
+	if in.Stdlib == "" && host.BoundPython {
 		return fault.New(fault.Environment, hint, "the standard library of Python %s is neither below %s nor below %s", r.Version, base, r.BasePrefix)
 	}
 	return nil
 }
 
-// sharedPython is the shared library of Python that the module needs at run time,
+// SharedPython is the shared library of Python that the module needs at run time,
 // "" where Python is inside the module.
-func (in *install) sharedPython() string {
-	lib := in.receipt.Python.Loads(in.home)
+func (in *Environment) SharedPython() string {
+	lib := in.Receipt.Python.Loads(in.Home)
 	if !filepath.IsAbs(lib) {
 		return ""
 	}
@@ -209,17 +224,4 @@ func findStdlib(version string, prefixes ...string) string {
 		}
 	}
 	return ""
-}
-
-// install finds the environment of this program.
-func (p *Program) install() (*install, error) {
-	paths := []string{p.Executable}
-	if filepath.Base(p.Name) != p.Name {
-		paths = []string{p.abs(p.Name), p.Executable}
-	}
-	in, err := discover(paths...)
-	if err != nil {
-		return nil, err
-	}
-	return in, in.settle(p.Env)
 }

@@ -1,4 +1,4 @@
-package express
+package site
 
 import (
 	"encoding/json"
@@ -14,9 +14,9 @@ import (
 	"modwsgi/internal/run"
 )
 
-// installHint is what to do about a prefix in which there is no mod_wsgi, or none that
+// InstallHint is what to do about a prefix in which there is no mod_wsgi, or none that
 // works.
-func installHint(prefix string) string {
+func InstallHint(prefix string) string {
 	if !host.Builds {
 		return "install the wheel with pip and start the launcher of that Python, or unpack the zip, whole, over the directory that holds Apache24"
 	}
@@ -28,7 +28,7 @@ func installHint(prefix string) string {
 const zipRecord = "mod_wsgi-express.json"
 
 // besideApache recognises that layout; nil where a launcher is not in it.
-func besideApache(launcher string) (*install, error) {
+func besideApache(launcher string) (*Environment, error) {
 	if !host.OneLayout {
 		return nil, nil
 	}
@@ -44,10 +44,10 @@ func besideApache(launcher string) (*install, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, fault.New(fault.Environment, "unpack the zip again", "read %s: it is damaged: %w", zipRecord, err)
 	}
-	in := &install{launcher: launcher, prefix: dir, receipt: &r, wheel: true}
-	in.module = filepath.Join(dir, "Apache24", "modules", "mod_wsgi.so")
-	if _, err := os.Stat(in.module); err != nil {
-		return nil, fault.New(fault.Environment, "unpack the zip again, whole", "the module %s is not there", in.module)
+	in := &Environment{Launcher: launcher, prefix: dir, Receipt: &r, wheel: true}
+	in.Module = filepath.Join(dir, "Apache24", "modules", "mod_wsgi.so")
+	if _, err := os.Stat(in.Module); err != nil {
+		return nil, fault.New(fault.Environment, "unpack the zip again, whole", "the module %s is not there", in.Module)
 	}
 	return in, nil
 }
@@ -55,31 +55,31 @@ func besideApache(launcher string) (*install, error) {
 // settleHere finds on Windows the Python and the httpd of a module that came with a wheel
 // or a zip; done is false where there is nothing to find, because the module was
 // built for what its record names.
-func (in *install) settleHere(env []string) (done bool, err error) {
-	r := in.receipt
+func (in *Environment) settleHere(env []string) (done bool, err error) {
+	r := in.Receipt
 	if host.BoundPython || r.Python.Prefix != "" {
 		return false, nil
 	}
 	in.wheel = true
 	minor := minorVersion(r.Python.Version)
-	if in.home == "" || !isEnvironment(in.home) {
-		in.apart = in.site != ""
-		in.home = ""
+	if in.Home == "" || !isEnvironment(in.Home) {
+		in.apart = in.Packages != ""
+		in.Home = ""
 		for _, dir := range host.RegisteredPythons(minor) {
-			if in.home == "" && isRegular(filepath.Join(dir, "python.exe")) {
-				in.home = dir
+			if in.Home == "" && isRegular(filepath.Join(dir, "python.exe")) {
+				in.Home = dir
 			}
 		}
 	}
-	if in.home == "" {
+	if in.Home == "" {
 		return true, fault.New(fault.Environment, "install Python "+minor+" (64-bit, for all users), or the wheel into an environment of it",
 			"the module is for Python %s, and none is registered on this machine", minor)
 	}
-	r.Python.Prefix, r.Python.BasePrefix = in.home, in.home
-	if home := pyvenv(in.home)["home"]; home != "" {
+	r.Python.Prefix, r.Python.BasePrefix = in.Home, in.Home
+	if home := Settings(in.Home)["home"]; home != "" {
 		r.Python.BasePrefix = filepath.Clean(home)
 	}
-	for _, dir := range []string{r.Python.BasePrefix, in.home} {
+	for _, dir := range []string{r.Python.BasePrefix, in.Home} {
 		if path := filepath.Join(dir, r.Python.Soname); isRegular(path) {
 			r.Python.LibPython = path
 			break
@@ -101,8 +101,8 @@ func isRegular(path string) bool {
 // findApache looks for an httpd: where the environment says (the variable that
 // upstream's build takes), beside the launcher, and where the distributions for
 // Windows unpack themselves.
-func (in *install) findApache(env []string) {
-	h := &in.receipt.HTTPD
+func (in *Environment) findApache(env []string) {
+	h := &in.Receipt.HTTPD
 	if h.Executable != "" {
 		return
 	}
@@ -122,10 +122,10 @@ func (in *install) findApache(env []string) {
 }
 
 // apacheDirs yields the server roots that are looked at, in that order.
-func (in *install) apacheDirs(env []string) iter.Seq[string] {
+func (in *Environment) apacheDirs(env []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, dir := range []string{
-			run.Getenv(env, "MOD_WSGI_APACHE_ROOTDIR"), filepath.Join(filepath.Dir(in.launcher), "Apache24"),
+			run.Getenv(env, "MOD_WSGI_APACHE_ROOTDIR"), filepath.Join(filepath.Dir(in.Launcher), "Apache24"),
 			`C:\Apache24`, filepath.Join(run.Getenv(env, "ProgramFiles"), "Apache24"),
 		} {
 			if !yield(dir) {
@@ -140,18 +140,18 @@ func (in *install) apacheDirs(env []string) iter.Seq[string] {
 	}
 }
 
-// noHTTPD is the error for an httpd that is not where the record says.
-func noHTTPD(httpd, prefix string) error {
+// NoHTTPD is the error for an httpd that is not where the record says.
+func NoHTTPD(httpd, prefix string) error {
 	if host.Builds {
-		return fault.New(fault.Environment, installHint(prefix)+", or name one with --httpd-executable", "the httpd %s, which the module was built for, is not there", httpd)
+		return fault.New(fault.Environment, InstallHint(prefix)+", or name one with --httpd-executable", "the httpd %s, which the module was built for, is not there", httpd)
 	}
 	return fault.New(fault.Environment, `name one with --httpd-executable, or set MOD_WSGI_APACHE_ROOTDIR to its directory (as C:\Apache24); Apache for Windows: https://www.apachelounge.com/download/`,
 		"there is no httpd: %s is not there", httpd)
 }
 
-// modulesOf is the directory of modules that is meant by one that was named: on
+// ModulesOf is the directory of modules that is meant by one that was named: on
 // Windows people name the server root, as C:\Apache24, too.
-func modulesOf(dir string) string {
+func ModulesOf(dir string) string {
 	modules := filepath.Join(dir, "modules")
 	if info, err := os.Stat(modules); host.OneLayout && err == nil && info.IsDir() && isRegular(filepath.Join(dir, "bin", "httpd.exe")) {
 		return modules
@@ -159,9 +159,9 @@ func modulesOf(dir string) string {
 	return dir
 }
 
-// modulesBeside is where the modules of an httpd lie that was named, "" where
+// ModulesBeside is where the modules of an httpd lie that was named, "" where
 // that cannot be told from its place.
-func modulesBeside(httpd string) string {
+func ModulesBeside(httpd string) string {
 	if !host.OneLayout {
 		return ""
 	}
