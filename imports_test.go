@@ -54,7 +54,8 @@ var edges = []struct {
 	{"express/option", []string{"internal/fault", "internal/quote"}},
 	{"express/host", []string{"internal/fault", "internal/filetree", "internal/run", "internal/owned", "internal/distro"}},
 	{"express/conf", nil},
-	{"express/config", []string{"express/option", "express/host", "express/conf", "internal/fault"}},
+	{"express/site", []string{"express/host", "express/conf", "detect", "internal/run", "internal/receipt", "internal/fault", "internal/distro"}},
+	{"express/config", []string{"express/option", "express/host", "express/site", "express/conf", "internal/fault", "internal/owned", "internal/quote", "internal/run"}},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},

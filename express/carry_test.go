@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/receipt"
 )
 
@@ -169,8 +170,8 @@ func TestAccountsOfTheEnvironment(t *testing.T) {
 }
 
 func TestLocaleThatIsNotThere(t *testing.T) {
-	if _, err := os.Stat(localeDir); err != nil {
-		t.Skip("this system does not keep locales in " + localeDir)
+	if _, err := os.Stat(host.LocaleDir); err != nil {
+		t.Skip("this system does not keep locales in " + host.LocaleDir)
 	}
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {

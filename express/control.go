@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -99,8 +100,8 @@ func (p *Program) controlStart(l *launch, rest []string) (int, error) {
 		return 1, err
 	}
 	if proc != nil {
-		defer proc.release()
-		fmt.Fprintf(p.Stdout, "httpd (pid %d) already running\n", proc.pid)
+		defer proc.Release()
+		fmt.Fprintf(p.Stdout, "httpd (pid %d) already running\n", proc.Pid)
 		return 0, nil
 	}
 	if err := p.startAgain(l); err != nil {
@@ -138,16 +139,16 @@ func (p *Program) controlStop(ctx context.Context, l *launch, verb string) (int,
 		fmt.Fprintf(p.Stdout, "httpd of %s is not running\n", l.Root)
 		return 0, nil
 	}
-	defer proc.release()
-	kind := terminate
+	defer proc.Release()
+	kind := host.Terminate
 	if verb == "graceful-stop" {
-		kind = drain
+		kind = host.Drain
 	}
 	// httpd removes its pid file when it begins to drain, or has ended the others.
 	heard := func() bool {
 		again, err := l.running()
 		if again != nil {
-			again.release()
+			again.Release()
 		}
 		return err == nil && again == nil
 	}
@@ -156,7 +157,7 @@ func (p *Program) controlStop(ctx context.Context, l *launch, verb string) (int,
 	case err != nil:
 		return 1, err
 	case !ended:
-		return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, proc.pid)
+		return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, proc.Pid)
 	}
 	return 0, nil
 }
@@ -164,19 +165,19 @@ func (p *Program) controlStop(ctx context.Context, l *launch, verb string) (int,
 // end sends httpd the signal by which it ends, until it has ended or enough says
 // so. Once is not enough: while it restarts httpd ignores the signal. When it has
 // heard it, it ignores it too.
-func (l *launch) end(ctx context.Context, proc *process, kind signalKind, limit time.Duration, enough func() bool) (bool, error) {
+func (l *launch) end(ctx context.Context, proc *host.Process, kind host.SignalKind, limit time.Duration, enough func() bool) (bool, error) {
 	const pause, every = 20 * time.Millisecond, 10
 	deadline := time.Now().Add(limit)
 	told := false
 	for n := 0; time.Now().Before(deadline); n++ {
 		if n%every == 0 {
-			err := proc.signal(kind)
+			err := proc.Signal(kind)
 			// An httpd that was told once may have no event left to tell it by (Windows).
 			if told = told || err == nil; err != nil && !told && !errors.Is(err, os.ErrProcessDone) {
-				return false, fault.New(fault.Environment, "", "stop httpd (process %d): %w", proc.pid, err)
+				return false, fault.New(fault.Environment, "", "stop httpd (process %d): %w", proc.Pid, err)
 			}
 		}
-		if proc.ended() || enough() {
+		if proc.Ended() || enough() {
 			return true, nil
 		}
 		if ctx.Err() != nil {
@@ -198,16 +199,16 @@ func (p *Program) controlRestart(ctx context.Context, l *launch, verb string, re
 		fmt.Fprintln(p.Stdout, "httpd not running, trying to start")
 		return p.controlStart(l, rest)
 	}
-	defer proc.release()
+	defer proc.Release()
 	if err := p.checkConfiguration(ctx, l, rest...); err != nil {
 		return 1, err
 	}
-	kind := restart
+	kind := host.Restart
 	if verb == "graceful" {
-		kind = graceful
+		kind = host.Graceful
 	}
-	if err := proc.signal(kind); err != nil {
-		return 1, fault.New(fault.Environment, "", "restart httpd (process %d): %w", proc.pid, err)
+	if err := proc.Signal(kind); err != nil {
+		return 1, fault.New(fault.Environment, "", "restart httpd (process %d): %w", proc.Pid, err)
 	}
 	return 0, nil
 }
@@ -224,7 +225,7 @@ func (p *Program) checkConfiguration(ctx context.Context, l *launch, rest ...str
 	var r run.Runner
 	argv := append(append(append([]string{l.HTTPD}, l.Args...), rest...), "-t")
 	if err := r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.environ(p.Env)}); err != nil {
-		return fault.New(fault.Environment, "the instance goes on as it was", "httpd refuses the configuration:%s", tailOf(err))
+		return fault.New(fault.Environment, "the instance goes on as it was", "httpd refuses the configuration:%s", run.Tail(err))
 	}
 	return nil
 }
@@ -232,11 +233,11 @@ func (p *Program) checkConfiguration(ctx context.Context, l *launch, rest ...str
 // startable reports a port that somebody else holds, which httpd would only
 // write to a log.
 func (l *launch) startable() error {
-	host := l.Host
-	if host == "localhost" {
-		host = ""
+	name := l.Host
+	if name == "localhost" {
+		name = ""
 	}
-	return checkPort(host, l.Port, config.Port)
+	return host.CheckPort(name, l.Port, config.Port.Flag())
 }
 
 // status prints whether the instance runs, and what /server-status says where
@@ -251,8 +252,8 @@ func (l *launch) status(ctx context.Context, w io.Writer) (int, error) {
 		fmt.Fprintf(w, "httpd of %s is not running\n", l.Root)
 		return 3, nil
 	}
-	defer proc.release()
-	fmt.Fprintf(w, "httpd of %s is running (process %d)\n", l.Root, proc.pid)
+	defer proc.Release()
+	fmt.Fprintf(w, "httpd of %s is running (process %d)\n", l.Root, proc.Pid)
 	if !l.Stat {
 		return 0, nil
 	}
@@ -291,4 +292,16 @@ func copyLog(_ context.Context, p *Program, c *parsed) (int, error) {
 		return 1, fault.New(fault.Environment, "", "copy the log: %w", err)
 	}
 	return 0, nil
+}
+
+// exchange is exchanged by tests, which would not survive it.
+var exchange = host.Become
+
+// replace makes this process httpd: its exit code is that of apachectl.
+func (p *Program) replace(l *launch, argv []string) (int, error) {
+	path := argv[0]
+	if path == l.HTTPD {
+		argv[0] = l.Argv0
+	}
+	return exchange(host.Command{Path: path, Argv: argv, Dir: l.Dir, Env: l.environ(p.Env), Files: []*os.File{p.Stdin, p.Stdout, p.Stderr}})
 }

@@ -67,9 +67,13 @@ var (
 // lists them.
 func testsOf(t *testing.T) map[string][]string {
 	t.Helper()
-	names, err := filepath.Glob("*_test.go")
-	if err != nil {
-		t.Fatal(err)
+	var names []string
+	for _, dir := range []string{".", "config"} {
+		found, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, found...)
 	}
 	const everything = "TestEveryOption"
 	tests, read := map[string][]string{}, map[string]bool{}

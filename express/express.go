@@ -13,10 +13,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
@@ -245,4 +248,16 @@ func (p *Program) showError(err error) {
 func show(w io.Writer, kind, message string) {
 	message = strings.ReplaceAll(strings.TrimRight(message, "\n"), "\n", "\n    ")
 	fmt.Fprintf(w, "mod_wsgi-express: %s: %s\n", kind, message)
+}
+
+// Signals lists what the launcher has to be told about from its first moment on.
+func Signals() []os.Signal { return host.Signals() }
+
+// install finds the environment of this program.
+func (p *Program) install() (*site.Environment, error) {
+	paths := []string{p.Executable}
+	if filepath.Base(p.Name) != p.Name {
+		paths = []string{p.abs(p.Name), p.Executable}
+	}
+	return site.Find(p.Env, paths...)
 }

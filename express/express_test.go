@@ -3,20 +3,17 @@
 package express
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 
-	"modwsgi/express/config"
-	"modwsgi/internal/fault"
 	"modwsgi/internal/freeport"
+	"modwsgi/express/site"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
 )
@@ -54,7 +51,7 @@ func fakeInstall(t testing.TB, dir string, edit func(*receipt.Receipt)) (exe, si
 func TestDiscover(t *testing.T) {
 	base := t.TempDir()
 	dir := filepath.Join(base, "an [odd] env's dir*")
-	exe, site := fakeInstall(t, dir, nil)
+	exe, packages := fakeInstall(t, dir, nil)
 	link := filepath.Join(base, "links", "serve")
 	second := filepath.Join(base, "second")
 	whole := filepath.Join(base, "whole")
@@ -64,22 +61,22 @@ func TestDiscover(t *testing.T) {
 		}
 	}
 	for _, start := range []string{exe, link, second} {
-		in, err := discover(start)
+		in, err := site.Discover(start)
 		if err != nil {
 			t.Errorf("%s: %v", start, err)
 			continue
 		}
-		if in.site != site || in.home != dir || in.receipt.HTTPD.Executable != filepath.Join(site, "mod_wsgi_packages/httpd/bin/httpd") {
+		if in.Packages != packages || in.Home != dir || in.Receipt.HTTPD.Executable != filepath.Join(packages, "mod_wsgi_packages/httpd/bin/httpd") {
 			t.Errorf("%s: %+v", start, in)
 		}
-		if err := in.checkPython(); err != nil || in.stdlib != filepath.Join(dir, "base/lib/python3.11") {
-			t.Errorf("%s: %v, %s", start, err, in.stdlib)
+		if err := in.CheckPython(); err != nil || in.Stdlib != filepath.Join(dir, "base/lib/python3.11") {
+			t.Errorf("%s: %v, %s", start, err, in.Stdlib)
 		}
 	}
-	if in, err := discover(filepath.Join(whole, "bin", "mod_wsgi-express")); err != nil || in.home != whole {
+	if in, err := site.Discover(filepath.Join(whole, "bin", "mod_wsgi-express")); err != nil || in.Home != whole {
 		t.Errorf("through a link to the environment: %+v %v", in, err)
 	}
-	if _, err := discover(filepath.Join(base, "links", "other")); err == nil || !strings.Contains(err.Error(), "no mod_wsgi is installed in") {
+	if _, err := site.Discover(filepath.Join(base, "links", "other")); err == nil || !strings.Contains(err.Error(), "no mod_wsgi is installed in") {
 		t.Errorf("without an environment: %v", err)
 	}
 }
@@ -91,8 +88,8 @@ func TestMovedEnvironmentKeepsItsOwnHome(t *testing.T) {
 	if err := os.Rename(before, after); err != nil {
 		t.Fatal(err)
 	}
-	in, err := discover(filepath.Join(after, "bin", "mod_wsgi-express"))
-	if err != nil || in.home != after {
+	in, err := site.Discover(filepath.Join(after, "bin", "mod_wsgi-express"))
+	if err != nil || in.Home != after {
 		t.Fatalf("%+v %v", in, err)
 	}
 }
@@ -117,11 +114,11 @@ func TestBrokenPython(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		in, err := discover(exe)
+		in, err := site.Discover(exe)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := in.checkPython(); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := in.CheckPython(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -185,58 +182,6 @@ func TestModuleConfigEscapes(t *testing.T) {
 	}
 	if code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: dir}, "module-location"); code != 1 || stdout != "" || !strings.Contains(stderr, "is not there") {
 		t.Errorf("missing module: %d %s %s", code, stdout, stderr)
-	}
-}
-
-func TestPortInUse(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	err = checkPort("127.0.0.1", port, config.HTTPSPort)
-	if err == nil || !strings.Contains(err.Error(), "is in use by") || !strings.HasSuffix(fault.HintOf(err), "with --https-port") {
-		t.Errorf("%v (%s)", err, fault.HintOf(err))
-	}
-	if err != nil && holder(port) != "" && !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
-		t.Errorf("%v does not name us, %d", err, os.Getpid())
-	}
-	for _, all := range []string{"", "0.0.0.0"} {
-		if err := checkPort(all, port, config.Port); err == nil || !strings.Contains(err.Error(), "is in use by") {
-			t.Errorf("%q: %v", all, err)
-		}
-	}
-	l.Close()
-	// While an address is tried nobody is let in, who would be sent away then. The
-	// port is none that the kernel gives to clients: one could meet itself there.
-	for port = 21000 + os.Getpid()%9000; checkPort("", port, config.Port) != nil; port++ {
-	}
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		for range 300 {
-			for _, host := range []string{"127.0.0.1", "localhost", "", "0.0.0.0"} {
-				if err := checkPort(host, port, config.Port); err != nil {
-					t.Errorf("%q: %v", host, err)
-				}
-			}
-		}
-	}()
-	for waiting := true; waiting; {
-		select {
-		case <-over:
-			waiting = false
-		default:
-			if c, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
-				c.Close()
-				t.Error("somebody was let in while the port was tried")
-			}
-		}
-	}
-	for host, want := range map[string]string{"192.0.2.1": "not an address of this machine", "no-such-host.invalid": "no-such-host.invalid"} {
-		if err := checkPort(host, port, config.Port); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", host, err)
-		}
 	}
 }
 
@@ -331,110 +276,20 @@ func TestStaleSockets(t *testing.T) {
 	}
 }
 
-func TestAccess(t *testing.T) {
-	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
-		t.Skip("only root on Linux can look with another account's eyes")
-	}
-	base := t.TempDir()
-	for d := base; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	closed, inner := filepath.Join(base, "closed"), filepath.Join(base, "closed", "inner")
-	file, secret, link := filepath.Join(base, "file"), filepath.Join(base, "secret"), filepath.Join(base, "link")
-	grouped := filepath.Join(base, "grouped")
-	if err := errors.Join(os.MkdirAll(inner, 0o755), os.Chmod(closed, 0o700), os.WriteFile(file, nil, 0o644), os.WriteFile(secret, nil, 0o600),
-		os.Symlink(inner, link), os.Mkdir(grouped, 0o750), os.Chown(grouped, 0, 4711)); err != nil {
-		t.Fatal(err)
-	}
-	status := func() string {
-		data, err := os.ReadFile("/proc/self/status")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data[bytes.Index(data, []byte("\nUid:")):bytes.Index(data, []byte("\nVmPeak"))])
-	}
-	before := status()
-	nobody := &account{user: "nobody", uid: 65534, gid: 65534, groups: []int{65534, 4711}, other: true}
-	for _, c := range []struct {
-		path string
-		read bool
-		want string
-	}{
-		{file, true, ""},
-		{grouped, true, ""},
-		{inner, false, closed + " may not be entered"},
-		{link, false, closed + " may not be entered"},
-		{closed, false, closed + ": it may not be entered"},
-		{secret, true, secret + ": it may not be read"},
-		{filepath.Join(base, "missing"), false, "does not exist"},
-	} {
-		err := checkAccess(nobody, []need{{c.path, "the thing", c.read}})
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q", c.path, err, c.want)
-		}
-	}
-	// The rights were those of one thread for one moment.
-	if _, err := os.ReadFile(secret); err != nil {
-		t.Errorf("we lost our own rights: %v", err)
-	}
-	if after := status(); after != before {
-		t.Errorf("the process changed:%s, before:%s", after, before)
-	}
-}
-
-func TestReadTimeout(t *testing.T) {
-	for _, c := range []struct {
-		first, most, rate int
-		want              string
-	}{
-		{15, 30, 500, "15-30,MinRate=500"},
-		{15, 0, 500, "15,MinRate=500"},
-		{0, 30, 500, "0"},
-		{15, 30, 0, "15"}, // httpd refuses a range without a rate
-		{15, 0, 0, "15"},
-		{40, 30, 500, "40"}, // and one that ends before it begins
-	} {
-		if got := readTimeout(c.first, c.most, c.rate); got != c.want {
-			t.Errorf("%d %d %d: %s, want %s", c.first, c.most, c.rate, got, c.want)
-		}
-	}
-}
-
-func TestMounts(t *testing.T) {
-	for v, want := range map[string]string{"/": "/", "": "/", "api": "/api", "/api/": "/api", "//a//b/../c/": "/a/c"} {
-		if got := cleanMount(v); got != want {
-			t.Errorf("%q: %q, want %q", v, got, want)
-		}
-	}
-}
-
-func TestLocale(t *testing.T) {
-	german := "de_DE.UTF-8"
-	if !localeExists("/usr/lib/locale", german) {
-		german = "C.UTF-8"
-	}
-	for _, c := range []struct {
-		option string
-		env    []string
-		want   string
-	}{
-		{"", nil, "C.UTF-8"},
-		{"", []string{"LANG=de_DE.UTF-8"}, german},
-		{"", []string{"LANG=de_DE.UTF-8", "LC_ALL=C"}, "C.UTF-8"},
-		{"POSIX", []string{"LANG=de_DE.UTF-8"}, "POSIX"},
-	} {
-		if got := localeOf(typed(localeOption(c.option)...), c.env); got != c.want {
-			t.Errorf("%+v: %s", c, got)
-		}
-	}
-}
-
 // testUser returns the options that a start as root needs.
 func testUser() []string {
 	if os.Geteuid() != 0 {
 		return nil
 	}
 	return []string{"--user", "nobody"}
+}
+
+func plantText(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/freeport"
 	"modwsgi/internal/receipt"
@@ -110,11 +111,11 @@ func TestModuleFitsThePythonOfToday(t *testing.T) {
 			if c.change != nil {
 				c.change(t, dir)
 			}
-			in, err := discover(exe)
+			in, err := site.Discover(exe)
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = in.checkPython()
+			err = in.CheckPython()
 			if c.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -161,12 +162,12 @@ func TestMovedWithItsPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	exe, _ := fakeInstall(t, after, func(r *receipt.Receipt) { r.Python.Prefix, r.Python.LibPython = before, lib })
-	in, err := discover(exe)
+	in, err := site.Discover(exe)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := in.checkPython(); err != nil || in.sharedPython() != filepath.Join(after, "lib", "libpython3.11.so.1.0") {
-		t.Errorf("%v, library %q", err, in.sharedPython())
+	if err := in.CheckPython(); err != nil || in.SharedPython() != filepath.Join(after, "lib", "libpython3.11.so.1.0") {
+		t.Errorf("%v, library %q", err, in.SharedPython())
 	}
 }
 

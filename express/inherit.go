@@ -3,10 +3,10 @@ package express
 import (
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -37,7 +37,7 @@ var passedOn = append([]string{
 }, preloading...)
 
 func isKeptAway(name string) bool {
-	if runtime.GOOS == "windows" {
+	if host.FoldsNames {
 		name = strings.ToUpper(name)
 	}
 	return slices.Contains(keptAway, name)
@@ -87,7 +87,7 @@ func holdsPython(path string) bool {
 func (p *Program) checkEnvironment(i *instance) error {
 	for _, kv := range i.variables {
 		if name, _, _ := strings.Cut(kv, "="); isKeptAway(name) {
-			p.warn("option --envvars-script: " + name + " is kept away from httpd, which runs the Python of " + i.in.home)
+			p.warn("option --envvars-script: " + name + " is kept away from httpd, which runs the Python of " + i.in.Home)
 		}
 	}
 	return checkInherited(i.launch().environ(p.Env))
@@ -99,7 +99,7 @@ func (p *Program) checkEnvironment(i *instance) error {
 func (p *Program) startAgain(l *launch) error {
 	// Without an environment around us httpd itself reports what is missing.
 	if in, err := p.install(); err == nil {
-		if err := in.fits(); err != nil {
+		if err := in.Fits(); err != nil {
 			return err
 		}
 	}

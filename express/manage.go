@@ -11,6 +11,7 @@ import (
 
 	"modwsgi/express/conf"
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 )
 
@@ -24,11 +25,11 @@ func (p *Program) instanceOf(s *Server) (*launch, error) {
 	}
 	root := p.abs(config.ServerRoot.In(s))
 	if root == "" {
-		host := unbracket(config.Host.In(s))
-		if host == "" {
-			host = "localhost"
+		name := unbracket(config.Host.In(s))
+		if name == "" {
+			name = "localhost"
 		}
-		root = p.defaultRoot(host, config.Port.In(s), caller())
+		root = host.DefaultRoot(p.Env, name, config.Port.In(s), host.Caller())
 	}
 	return readLaunch(filepath.Clean(root))
 }
@@ -48,8 +49,8 @@ func statusOf(ctx context.Context, p *Program, c *parsed) (int, error) {
 	}
 	pid := 0
 	if proc != nil {
-		pid = proc.pid
-		proc.release()
+		pid = proc.Pid
+		proc.Release()
 	}
 	err = json.NewEncoder(p.Stdout).Encode(map[string]any{"running": pid != 0, "pid": pid, "server_root": l.Root, "url": l.URL})
 	if pid == 0 {
@@ -64,19 +65,19 @@ func reload(ctx context.Context, p *Program, c *parsed) (int, error) {
 		return 1, err
 	}
 	defer l.close()
-	defer proc.release()
+	defer proc.Release()
 	// An httpd that cannot read its configuration any more would end.
 	if err := p.checkConfiguration(ctx, l); err != nil {
 		return 1, err
 	}
-	if err := proc.signal(graceful); err != nil {
-		return 1, fault.New(fault.Environment, "", "reload httpd (process %d): %w", proc.pid, err)
+	if err := proc.Signal(host.Graceful); err != nil {
+		return 1, fault.New(fault.Environment, "", "reload httpd (process %d): %w", proc.Pid, err)
 	}
-	fmt.Fprintf(p.Stdout, "httpd of %s reloads (process %d)\n", l.Root, proc.pid)
+	fmt.Fprintf(p.Stdout, "httpd of %s reloads (process %d)\n", l.Root, proc.Pid)
 	return 0, nil
 }
 
-func (p *Program) runningInstance(s *Server) (*launch, *process, error) {
+func (p *Program) runningInstance(s *Server) (*launch, *host.Process, error) {
 	l, err := p.instanceOf(s)
 	if err != nil {
 		return nil, nil, err
@@ -100,11 +101,11 @@ func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
 		return 1, err
 	}
 	defer l.close()
-	defer proc.release()
+	defer proc.Release()
 	kinds := []struct {
-		kind    signalKind
+		kind    host.SignalKind
 		seconds int
-	}{{drain, l.Drain}, {terminate, 15}}
+	}{{host.Drain, l.Drain}, {host.Terminate, 15}}
 	if l.Drain == 0 {
 		kinds = kinds[1:]
 	}
@@ -118,7 +119,7 @@ func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
 			return 0, nil
 		}
 	}
-	return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, proc.pid)
+	return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, proc.Pid)
 }
 
 // showConfig prints the configuration that start-server would write, with a
@@ -128,7 +129,7 @@ func showConfig(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	file, text, err := p.configuration(ctx, i)
+	file, text, err := i.Configuration()
 	if err != nil {
 		return 1, err
 	}
@@ -154,22 +155,22 @@ func annotated(s *Server, file *conf.File, text string) string {
 func (i *instance) jsonBanner(w io.Writer) error {
 	mode, processes, threads := i.capacity()
 	m := map[string]any{
-		"event": "setup", "url": i.url() + strings.TrimSuffix(i.mount, "/") + "/", "server_root": i.root, "conf": filepath.Join(i.root, confFile),
-		"error_log": i.errorLog, "mode": mode, "processes": processes, "threads": threads, "mpm": i.mpm, "pid_file": i.pidFile,
-		"control_script": filepath.Join(i.root, controlFile),
+		"event": "setup", "url": i.url() + strings.TrimSuffix(i.Mount, "/") + "/", "server_root": i.Root, "conf": filepath.Join(i.Root, confFile),
+		"error_log": i.ErrorLog, "mode": mode, "processes": processes, "threads": threads, "mpm": i.MPM, "pid_file": i.PIDFile,
+		"control_script": filepath.Join(i.Root, host.ControlFile),
 	}
 	if i.Given(config.HTTPSPort) {
-		m["https_url"] = origin("https", config.ServerName.In(i), config.HTTPSPort.In(i)) + strings.TrimSuffix(i.mount, "/") + "/"
+		m["https_url"] = origin("https", config.ServerName.In(i), config.HTTPSPort.In(i)) + strings.TrimSuffix(i.Mount, "/") + "/"
 	}
-	if names := inherited(i.launch().environ(i.env)); len(names) > 0 {
+	if names := inherited(i.launch().environ(i.Env)); len(names) > 0 {
 		m["inherited"] = names
 	}
 	if config.AccessLog.In(i) {
-		m["access_log"] = i.accessLog
+		m["access_log"] = i.AccessLog
 	}
 	return json.NewEncoder(w).Encode(m)
 }
 
 func (i *instance) jsonReady(w io.Writer) error {
-	return json.NewEncoder(w).Encode(map[string]any{"event": "ready", "url": i.url() + strings.TrimSuffix(i.mount, "/") + "/"})
+	return json.NewEncoder(w).Encode(map[string]any{"event": "ready", "url": i.url() + strings.TrimSuffix(i.Mount, "/") + "/"})
 }

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/site"
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/fault"
 )
@@ -21,9 +21,9 @@ func moduleLocation(_ context.Context, p *Program, c *parsed) (int, error) {
 		return 1, err
 	}
 	if optAsJSON.In(c.server) {
-		return 0, p.printJSON(in, in.module)
+		return 0, p.printJSON(in, in.Module)
 	}
-	_, err = fmt.Fprintln(p.Stdout, in.module)
+	_, err = fmt.Fprintln(p.Stdout, in.Module)
 	return 0, err
 }
 
@@ -34,13 +34,13 @@ func moduleConfig(_ context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	if err := in.fits(); err != nil {
+	if err := in.Fits(); err != nil {
 		return 1, err
 	}
 	if optAsJSON.In(c.server) {
-		return 0, p.printJSON(in, in.module)
+		return 0, p.printJSON(in, in.Module)
 	}
-	return 0, p.printModule(in, in.module)
+	return 0, p.printModule(in, in.Module)
 }
 
 // installModule copies the module beside httpd's own and prints the directives
@@ -50,24 +50,24 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	if err := in.fits(); err != nil {
+	if err := in.Fits(); err != nil {
 		return 1, err
 	}
-	dir := in.receipt.HTTPD.ModulesDir
+	dir := in.Receipt.HTTPD.ModulesDir
 	if optTarget.In(c.server) != "" {
-		dir = modulesOf(p.abs(optTarget.In(c.server)))
+		dir = site.ModulesOf(p.abs(optTarget.In(c.server)))
 	}
 	const hint = "choose a directory with --modules-directory"
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return 1, fault.New(fault.Environment, hint, "%s is not a directory", dir)
 	}
-	target := filepath.Join(dir, filepath.Base(in.module))
-	for _, v := range []string{target, in.home, in.sharedPython()} { // before anything is copied
+	target := filepath.Join(dir, filepath.Base(in.Module))
+	for _, v := range []string{target, in.Home, in.SharedPython()} { // before anything is copied
 		if err := printable(v); err != nil {
 			return 1, err
 		}
 	}
-	from, err := os.Open(in.module)
+	from, err := os.Open(in.Module)
 	if err != nil {
 		return 1, fault.Wrap(fault.Environment, "", err)
 	}
@@ -83,27 +83,27 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 }
 
 // printJSON prints what printModule does, for programs: one object on a line.
-func (p *Program) printJSON(in *install, module string) error {
-	r := in.receipt
+func (p *Program) printJSON(in *site.Environment, module string) error {
+	r := in.Receipt
 	m := map[string]any{
-		"module": module, "python_home": in.home, "module_version": r.Module.Version, "python_version": r.Python.Version,
+		"module": module, "python_home": in.Home, "module_version": r.Module.Version, "python_version": r.Python.Version,
 		"httpd": r.HTTPD.Executable, "modules_directory": r.HTTPD.ModulesDir,
 	}
 	var lines []string
-	for _, d := range loadModule(in, module) {
+	for _, d := range site.LoadModule(in, module) {
 		lines = append(lines, d.Line())
 	}
 	m["directives"] = lines
 	return json.NewEncoder(p.Stdout).Encode(m)
 }
 
-func (p *Program) printModule(in *install, module string) error {
-	for _, v := range []string{module, in.home, in.sharedPython()} {
+func (p *Program) printModule(in *site.Environment, module string) error {
+	for _, v := range []string{module, in.Home, in.SharedPython()} {
 		if err := printable(v); err != nil {
 			return err
 		}
 	}
-	for _, d := range loadModule(in, module) {
+	for _, d := range site.LoadModule(in, module) {
 		if _, err := fmt.Fprintln(p.Stdout, d.Line()); err != nil {
 			return err
 		}
@@ -122,25 +122,4 @@ func printable(path string) error {
 		return nil
 	}
 	return fault.New(fault.Environment, "move it to a path without such characters", "the path %q %s", path, reason)
-}
-
-// loadModule returns the directives that load the module and name its Python. The
-// shared libpython is loaded by its path first: the module asks for it by name, and
-// for a name the loader would look into LD_LIBRARY_PATH before the place that the
-// module gives, and run another Python of that minor version without a word. A
-// module from a wheel gives no place at all.
-func loadModule(in *install, module string) []*conf.Directive {
-	var all []*conf.Directive
-	slash := func(path string) string {
-		if runtime.GOOS == "windows" {
-			return filepath.ToSlash(path)
-		}
-		return path
-	}
-	if lib := in.sharedPython(); lib != "" {
-		all = append(all, conf.D("LoadFile", conf.Word(slash(lib))))
-	}
-	return append(all,
-		conf.D("LoadModule", conf.Key("wsgi_module"), conf.Word(slash(module))),
-		conf.D("WSGIPythonHome", conf.Word(slash(in.home))))
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/otheruser"
 	"modwsgi/internal/owned"
@@ -41,20 +42,11 @@ func must(t *testing.T, errs ...error) {
 func noExec(t *testing.T) *[]string {
 	t.Helper()
 	var ran []string
-	before := execve
-	here, err := os.Getwd() // the launcher goes to the server's directory before
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		execve = before
-		if err := os.Chdir(here); err != nil {
-			t.Error(err)
-		}
-	})
-	execve = func(path string, argv, _ []string) error {
-		ran = append(ran, path+" "+strings.Join(argv[1:], " "))
-		return syscall.ENOEXEC
+	before := exchange
+	t.Cleanup(func() { exchange = before })
+	exchange = func(c host.Command) (int, error) {
+		ran = append(ran, c.Path+" "+strings.Join(c.Argv[1:], " "))
+		return 1, syscall.ENOEXEC
 	}
 	return &ran
 }
@@ -265,7 +257,7 @@ func TestCopiedServerRoot(t *testing.T) {
 func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
-	a := &account{user: "nobody", uid: otheruser.UID, gid: otheruser.GID, other: true}
+	a := &host.Account{User: "nobody", UID: otheruser.UID, GID: otheruser.GID, Other: true}
 	victim := filepath.Join(top, "victim")
 	must(t, os.Mkdir(victim, 0o700), os.WriteFile(filepath.Join(victim, "secret"), nil, 0o600))
 	before, err := os.Stat(victim)

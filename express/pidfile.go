@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 )
@@ -21,7 +22,7 @@ import (
 // else can make an entry, not even beside ours as in /tmp: httpd writes the file by
 // name.
 func pidDir(path string) (*owned.Dir, error) {
-	if asRoot() {
+	if host.AsRoot() {
 		return owned.OpenDir(filepath.Dir(path))
 	}
 	return owned.OpenTemp(filepath.Dir(path))
@@ -111,15 +112,15 @@ func (l *launch) withPIDFile(f func(dir *owned.Dir, name string) error) error {
 
 // running returns the httpd of the instance, nil where it does not run. What it
 // holds must be released.
-func (l *launch) running() (*process, error) {
-	var found *process
+func (l *launch) running() (*host.Process, error) {
+	var found *host.Process
 	err := l.withPIDFile(func(dir *owned.Dir, name string) error {
 		pid, err := readPID(dir, name)
 		if err != nil || pid == 0 {
 			return err
 		}
 		moment("pid read")
-		found, err = l.identify(pid)
+		found, err = host.Identify(pid, &host.HTTPD{Program: l.HTTPD, Args: l.Args, UID: l.UID})
 		return err
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/otheruser"
 )
 
@@ -76,7 +77,7 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 	if err != nil || proc == nil {
 		t.Fatalf("the real one is not found: %v", err)
 	}
-	proc.release()
+	proc.Release()
 	// Its program may have been replaced or removed since.
 	must(t, os.Remove(httpd))
 	if proc, err := l.running(); err != nil || proc == nil {
@@ -126,9 +127,9 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestProcessIsHeld: between the check of a process and the signal it ends; the
+// TestRunningProcessIsHeld: between the check of a process and the signal it ends; the
 // signal reaches nobody.
-func TestProcessIsHeld(t *testing.T) {
+func TestRunningProcessIsHeld(t *testing.T) {
 	top, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
 	must(t, os.Chmod(top, 0o755))
@@ -147,15 +148,9 @@ func TestProcessIsHeld(t *testing.T) {
 	if err != nil || proc == nil {
 		t.Fatalf("%v %v", proc, err)
 	}
-	defer proc.release()
-	for _, held := range []*process{proc, {pid: proc.pid, fd: -1, started: proc.started}} { // an old kernel has no descriptors for processes
-		if err := held.signal(terminate); !errors.Is(err, os.ErrProcessDone) || !held.ended() {
-			t.Errorf("%+v: %v", held, err)
-		}
-	}
-	// Another one has the number by now.
-	if reused := (&process{pid: os.Getpid(), fd: -1, started: proc.started}); !reused.ended() || !errors.Is(reused.signal(terminate), os.ErrProcessDone) {
-		t.Error("a process that was started at another time is taken for it")
+	defer proc.Release()
+	if err := proc.Signal(host.Terminate); !errors.Is(err, os.ErrProcessDone) || !proc.Ended() {
+		t.Errorf("%+v: %v", proc, err)
 	}
 }
 

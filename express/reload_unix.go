@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"modwsgi/express/config"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -22,7 +20,7 @@ const loadMargin = 2 * time.Second
 // loadDeadline is when nobody need wait any longer for the application: its
 // processes are replaced then, again and again. There is none in other modes.
 func (i *instance) loadDeadline(ready <-chan string) <-chan time.Time {
-	if ready == nil || !i.daemon() || config.StartupTimeout.In(i) == 0 {
+	if ready == nil || !i.Daemon() || config.StartupTimeout.In(i) == 0 {
 		return nil
 	}
 	return time.After(time.Duration(config.StartupTimeout.In(i))*time.Second + loadMargin)
@@ -62,7 +60,3 @@ func (p *Program) checkAgain(ctx context.Context, l *launch) <-chan bool {
 	}()
 	return good
 }
-
-// limitUmask keeps what httpd and the application create from being writable for
-// everybody, whatever we were started with.
-func limitUmask() { unix.Umask(unix.Umask(0o077) | 0o002) }

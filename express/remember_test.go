@@ -4,14 +4,15 @@ import (
 	"sync"
 
 	"modwsgi/detect"
+	"modwsgi/express/site"
 )
 
 // RememberPythons has an interpreter's files looked at once, until what it returns is
 // called: for tests in which these do not change.
 func RememberPythons() (forget func()) {
 	var known sync.Map
-	before := identify
-	identify = func(exe string) (*detect.Python, error) {
+	before := site.IdentifyPython
+	site.IdentifyPython = func(exe string) (*detect.Python, error) {
 		if py, ok := known.Load(exe); ok {
 			return py.(*detect.Python), nil
 		}
@@ -21,5 +22,5 @@ func RememberPythons() (forget func()) {
 		}
 		return py, err
 	}
-	return func() { identify = before }
+	return func() { site.IdentifyPython = before }
 }

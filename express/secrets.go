@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 )
 
 // HideSecrets returns a copy of a command line, and overwrites the values of
@@ -32,7 +33,7 @@ func HideSecrets(args []string) []string {
 			value = k + 1
 		}
 		if value < len(args) {
-			blank(args[value])
+			host.Blank(args[value])
 		}
 		k = value
 	}

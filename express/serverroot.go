@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
@@ -77,7 +78,7 @@ func rootHint(u *owned.Untrusted) string {
 	switch {
 	case u.Owner == 0 || u.Owner == os.Geteuid():
 		return "chmod go-w " + run.Quote(u.At) + ", or " + place
-	case asRoot():
+	case host.AsRoot():
 		name := "#" + strconv.Itoa(u.Owner)
 		if a, err := user.LookupId(name[1:]); err == nil && a.Username != "" {
 			name = a.Username
@@ -90,7 +91,7 @@ func rootHint(u *owned.Untrusted) string {
 // makeRoot opens the server root, and makes it where it is missing, with the rights
 // that it needs: nobody but us, and as root, the group of the application to pass
 // through, for its processes reach their sockets and the glue in there.
-func makeRoot(root string, a *account) (dir *owned.Dir, created bool, err error) {
+func makeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err error) {
 	parent, err := parentOf(root)
 	if err != nil {
 		return nil, false, err
@@ -120,20 +121,20 @@ func (i *instance) directories(root *owned.Dir) error {
 		mine bool // the application writes to it
 		want bool
 	}{
-		{i.docs, false, true},
-		{i.eggs, true, true},
-		{i.logs, false, config.LogDirectory.In(i) != ""},
-		{i.coverageDir, true, i.coverageDir != ""},
-		{i.servicesDir(), true, len(i.serviceScripts()) > 0},
-		{i.telemetryDir(), true, config.EnableTelemetry.In(i)},
-		{i.profilerDir, true, i.profilerDir != ""},
-		{i.recorderDir, true, i.recorderDir != ""},
-		{i.manualDir(), false, i.manual()},
+		{i.Docs, false, true},
+		{i.Eggs, true, true},
+		{i.Logs, false, config.LogDirectory.In(i) != ""},
+		{i.CoverageDir, true, i.CoverageDir != ""},
+		{i.ServicesDir(), true, len(i.ServiceScripts()) > 0},
+		{i.TelemetryDir(), true, config.EnableTelemetry.In(i)},
+		{i.ProfilerDir, true, i.ProfilerDir != ""},
+		{i.RecorderDir, true, i.RecorderDir != ""},
+		{i.ManualDir(), false, i.Manual()},
 	} {
 		if !d.want {
 			continue
 		}
-		if filepath.Dir(d.path) != i.root {
+		if filepath.Dir(d.path) != i.Root {
 			if err := i.makeOutside(d.path, d.mine); err != nil {
 				return err
 			}
@@ -164,9 +165,9 @@ func (i *instance) makeOutside(path string, mine bool) error {
 // makeSub makes a directory for the instance; mine means that the application
 // writes to it. One that is there already is left as it is. Its parent may be of
 // another user (--log-directory): only what was just made is given away.
-func makeSub(parent *os.Root, name string, a *account, mine bool) error {
+func makeSub(parent *os.Root, name string, a *host.Account, mine bool) error {
 	err := parent.Mkdir(name, 0o700)
-	if errors.Is(err, fs.ErrExist) || err == nil && !a.other {
+	if errors.Is(err, fs.ErrExist) || err == nil && !a.Other {
 		return nil
 	}
 	if err != nil {
@@ -211,9 +212,9 @@ func openPlain(parent *os.Root, name string) (*os.File, error) {
 // passOn gives a directory that an earlier run made in the server root to the
 // group of the account that the application has now. One that somebody has given
 // other rights, or that is not a directory, is left alone.
-func passOn(root *owned.Dir, name string, a *account) error {
+func passOn(root *owned.Dir, name string, a *host.Account) error {
 	dir, err := openPlain(root.Root(), name)
-	if err != nil || !a.other {
+	if err != nil || !a.Other {
 		return nil //nolint:nilerr // nothing that we made
 	}
 	defer func() { _ = dir.Close() }()
@@ -226,7 +227,7 @@ func passOn(root *owned.Dir, name string, a *account) error {
 
 // put writes a file of the server root, unless it is there with that content: the
 // glue's time tells processes of a running server to reload.
-func put(root *owned.Dir, f rootFile, a *account) error {
+func put(root *owned.Dir, f rootFile, a *host.Account) error {
 	dir, name := root, f.name
 	if parent := filepath.Dir(f.name); parent != "." {
 		sub, err := root.Sub(parent)
@@ -238,7 +239,7 @@ func put(root *owned.Dir, f rootFile, a *account) error {
 	}
 	old, err := dir.ReadFile(name, int64(len(f.data)))
 	if err == nil && string(old) == string(f.data) {
-		if !f.shared || !a.other {
+		if !f.shared || !a.Other {
 			return nil
 		}
 		file, err := dir.Open(name)
@@ -256,7 +257,7 @@ func put(root *owned.Dir, f rootFile, a *account) error {
 	if _, err := file.Write(f.data); err != nil {
 		return err
 	}
-	if f.shared && a.other {
+	if f.shared && a.Other {
 		if err := giveGroup(file.File, a); err != nil {
 			return err
 		}

@@ -13,13 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 )
-
-// Signals lists what the launcher has to be told about from its first moment on.
-func Signals() []os.Signal {
-	return []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGWINCH}
-}
 
 // supervise starts httpd in the foreground, passes signals on and returns the
 // exit code to end with: httpd's own, 128 and the signal's number where a signal
@@ -60,7 +56,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 		env, files = append(env, "MOD_WSGI_READY_FD=3"), append(files, tell)
 	}
 	adopt()
-	limitUmask()
+	host.LimitUmask()
 	child, done, err := startChild(path, argv, &os.ProcAttr{
 		Dir: l.Dir, Env: env, Files: files,
 		Sys: childAttributes(!config.DebugMode.In(i)),
@@ -72,7 +68,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 		_ = tell.Close()
 	}
 	g := &guard{
-		pid: child, daemon: i.daemon(), terminal: isTerminal(p), hasTerminal: func() bool { return isTerminal(p) },
+		pid: child, daemon: i.Daemon(), terminal: isTerminal(p), hasTerminal: func() bool { return isTerminal(p) },
 		drain: time.Duration(max(config.GracefulTimeout.In(i), 1)) * time.Second, patience: 15 * time.Second,
 	}
 	if config.DebugMode.In(i) {
@@ -111,7 +107,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 			}
 		case <-late:
 			ready, late, failed = nil, nil, true
-			p.showError(fault.New(fault.Environment, "see "+i.errorLog+", or give it more time with --startup-timeout",
+			p.showError(fault.New(fault.Environment, "see "+i.ErrorLog+", or give it more time with --startup-timeout",
 				"the application does not load within %d seconds", config.StartupTimeout.In(i)))
 			g.escalate()
 		case status := <-done:

@@ -211,55 +211,6 @@ func TestReloadRunsNothingOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestIsHTTPD has a row for each thing that makes a process the instance's.
-func TestIsHTTPD(t *testing.T) {
-	top, err := filepath.EvalSymlinks(t.TempDir())
-	must(t, err)
-	httpd, wrapper := program(t, filepath.Join(top, "httpd.bin")), filepath.Join(top, "wrapper")
-	must(t, os.WriteFile(wrapper, []byte("#!/bin/sh\nexec httpd\n"), 0o755), os.Symlink(httpd, filepath.Join(top, "link")))
-	us, other := os.Geteuid(), 4711
-	args := []string{"httpd (mod_wsgi-express)", "-f", "/r/httpd.conf", "-DFOREGROUND"}
-	for _, c := range []struct {
-		what   string
-		httpd  string
-		change func(*facts)
-		debug  bool
-		want   bool
-	}{
-		{"it", httpd, nil, false, true},
-		{"another user", httpd, func(f *facts) { f.uids = []int{other, other, other} }, false, false},
-		{"a program with set user ID", httpd, func(f *facts) { f.uids = []int{other, us, us} }, false, false},
-		{"the application's account", httpd, func(f *facts) { f.uids = []int{21, 21, 21} }, false, false},
-		{"the application's account, in debug mode", httpd, func(f *facts) { f.uids = []int{21, 21, 21} }, true, us == 0},
-		{"another account, in debug mode", httpd, func(f *facts) { f.uids = []int{other, other, other} }, true, false},
-		{"another configuration", httpd, func(f *facts) { f.args = []string{"httpd", "-f", "/r/httpd.conf.old"} }, false, false},
-		{"no configuration", httpd, func(f *facts) { f.args = []string{"httpd", "/r/httpd.conf", "-f"} }, false, false},
-		{"a name like it", httpd, func(f *facts) { f.args = []string{"-f", "/r/httpd.conf"} }, false, false},
-		{"another program", httpd, func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
-		{"another httpd", httpd, func(f *facts) { f.exe = "/usr/sbin/httpd" }, false, false},
-		{"it, replaced", httpd, func(f *facts) { f.exe += " (deleted)" }, false, true},
-		{"it, by another name of the file", httpd, func(f *facts) { f.exe, f.same = "/else", true }, false, true},
-		{"it, hidden", httpd, func(f *facts) { f.exe = "" }, false, true},
-		{"it, through a link", filepath.Join(top, "link"), nil, false, true},
-		{"started by a script", wrapper, func(f *facts) { f.exe = "/usr/sbin/apache2" }, false, true},
-		{"another, of a script", wrapper, func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
-		{"its environment was moved", "/gone/httpd.bin", nil, false, true},
-		{"another, the environment was moved", "/gone/httpd.bin", func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
-	} {
-		l := &launch{HTTPD: c.httpd, Args: []string{"-f", "/r/httpd.conf"}, UID: 21}
-		if c.debug {
-			l.Args = append(l.Args, "-DONE_PROCESS")
-		}
-		f := facts{uids: []int{us, us, us, us}, exe: httpd, args: args}
-		if c.change != nil {
-			c.change(&f)
-		}
-		if got := l.isHTTPD(f); got != c.want {
-			t.Errorf("%s: %v", c.what, got)
-		}
-	}
-}
-
 // TestUnitForAnotherUser: root prints a unit that the other user will run, from
 // their files. root itself runs nothing of theirs for it.
 func TestUnitForAnotherUser(t *testing.T) {

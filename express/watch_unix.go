@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"modwsgi/express/host"
 	"modwsgi/internal/owned"
 )
 
@@ -54,11 +55,11 @@ func (p *Program) watch(l *launch, words []string) (int, error) {
 	if proc == nil {
 		return 1, nil // it did not start, and has said why
 	}
-	defer proc.release()
-	group, err := unix.Getpgid(proc.pid)
-	proc.wait()
+	defer proc.Release()
+	group, err := unix.Getpgid(proc.Pid)
+	proc.Wait()
 	// An httpd that ends by itself has ended its children, and removed the file.
-	if err == nil && group == proc.pid && l.named(proc.pid) {
+	if err == nil && group == proc.Pid && l.named(proc.Pid) {
 		endGroup(group, false)
 	}
 	return 0, nil
@@ -66,7 +67,7 @@ func (p *Program) watch(l *launch, words []string) (int, error) {
 
 // awaited waits for the httpd that a process starts; nil is none. That process ends
 // when httpd goes into the background, a moment before the pid file is written.
-func (l *launch) awaited(starter int) *process {
+func (l *launch) awaited(starter int) *host.Process {
 	last := time.Now().Add(time.Minute)
 	for time.Now().Before(last) {
 		if proc, err := l.running(); err != nil || proc != nil {

@@ -1,0 +1,47 @@
+//go:build unix && !linux
+
+package host
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is a running httpd that was found to be the instance's.
+type Process struct{ Pid int }
+
+// Identify returns the process with a number if it is the httpd of the instance.
+func Identify(pid int, h *HTTPD) (*Process, error) {
+	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return nil, nil
+	}
+	f, err := factsOf(pid)
+	if err != nil || !h.isHTTPD(f) {
+		return nil, err
+	}
+	return &Process{pid}, nil
+}
+
+// Ended reports whether the process has ended.
+func (p *Process) Ended() bool { return errors.Is(unix.Kill(p.Pid, 0), unix.ESRCH) }
+
+// Wait returns when the process has ended.
+func (p *Process) Wait() {
+	for !p.Ended() {
+		time.Sleep(time.Second)
+	}
+}
+
+// Signal asks the process for something; one that has ended is os.ErrProcessDone.
+func (p *Process) Signal(k SignalKind) error {
+	err := unix.Kill(p.Pid, k)
+	if errors.Is(err, unix.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return err
+}
+
+func (p *Process) Release() {}

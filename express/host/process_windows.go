@@ -1,0 +1,85 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/windows"
+)
+
+// httpd on Windows is told to stop and to restart by events that it names after
+// its process (https://httpd.apache.org/docs/2.4/platform/windows.html#wincons).
+const (
+	shutdownEvent = "ap%d_shutdown"
+	restartEvent  = "ap%d_restart"
+)
+
+// alive reports whether a process runs: one that ended can still be opened while
+// somebody has a handle of it.
+func alive(pid int) bool {
+	h, err := windows.OpenProcess(windows.SYNCHRONIZE, false, uint32(pid))
+	if err != nil {
+		return errors.Is(err, windows.ERROR_ACCESS_DENIED)
+	}
+	defer func() { _ = windows.CloseHandle(h) }()
+	event, err := windows.WaitForSingleObject(h, 0)
+	return err == nil && event == uint32(windows.WAIT_TIMEOUT)
+}
+
+// SignalProcess sets the event by which httpd is told. It exists in the session
+// of that httpd only: one that runs as a service is told by the service manager.
+func SignalProcess(pid int, kind SignalKind) error {
+	format := shutdownEvent
+	if kind == Graceful || kind == Restart {
+		format = restartEvent
+	}
+	name, err := windows.UTF16PtrFromString(fmt.Sprintf(format, pid))
+	if err != nil {
+		return err
+	}
+	h, err := windows.OpenEvent(windows.EVENT_MODIFY_STATE, false, name)
+	if err != nil {
+		return fmt.Errorf("open its event: %w", err)
+	}
+	defer func() { _ = windows.CloseHandle(h) }()
+	return windows.SetEvent(h)
+}
+
+// Process is a running httpd that was found to be the instance's.
+type Process struct{ Pid int }
+
+// Identify returns the process with a number if it runs the instance's httpd.
+// Another user's process cannot be opened, and so is not ours.
+func Identify(pid int, h *HTTPD) (*Process, error) {
+	handle, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
+	if err != nil {
+		return nil, nil //nolint:nilerr // none has that number, or it is somebody else's
+	}
+	defer func() { _ = windows.CloseHandle(handle) }()
+	name := make([]uint16, windows.MAX_LONG_PATH)
+	size := uint32(len(name))
+	if err := windows.QueryFullProcessImageName(handle, 0, &name[0], &size); err != nil {
+		return nil, fmt.Errorf("look at the program of process %d: %w", pid, err)
+	}
+	if !strings.EqualFold(filepath.Base(windows.UTF16ToString(name[:size])), filepath.Base(h.Program)) || !alive(pid) {
+		return nil, nil
+	}
+	return &Process{pid}, nil
+}
+
+// Ended reports whether the process has ended.
+func (p *Process) Ended() bool { return !alive(p.Pid) }
+
+// Signal asks the process for something; one that has ended is os.ErrProcessDone.
+func (p *Process) Signal(kind SignalKind) error {
+	err := SignalProcess(p.Pid, kind)
+	if err != nil && p.Ended() {
+		return os.ErrProcessDone
+	}
+	return err
+}
+
+func (p *Process) Release() {}

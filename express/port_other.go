@@ -1,6 +1,0 @@
-//go:build !linux
-
-package express
-
-// holder names the process that listens on a TCP port; not known here.
-func holder(int) string { return "" }

@@ -1,0 +1,108 @@
+package express
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"modwsgi/express/config"
+	"modwsgi/express/host"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
+)
+
+// checkLogs refuses, for root, a log file that somebody else has made something
+// that root must not write to: httpd opens it by name. Where they can do so later,
+// that is warned about: it is how many have set up the directory for their logs.
+func (p *Program) checkLogs(i *instance) error {
+	if !i.account.Other || config.LogToTerminal.In(i) || i.printed {
+		return nil
+	}
+	var u *owned.Untrusted
+	theirs := errors.As(owned.Check(i.Logs), &u)
+	const hint = "remove it, or choose a directory that only root can write to with --log-directory"
+	for _, name := range i.LogNames() {
+		path := filepath.Join(i.Logs, name)
+		info, err := os.Lstat(path)
+		if err != nil {
+			continue
+		}
+		switch {
+		case info.Mode()&fs.ModeSymlink != 0 && owned.UID(info) != os.Geteuid():
+			return fault.New(fault.Environment, hint, "the log file %s is a symbolic link of another user's (%s), and root would write to what it leads to", path, owned.Owner(info))
+		case theirs && info.Mode()&fs.ModeSymlink == 0 && !info.Mode().IsRegular():
+			return fault.New(fault.Environment, hint, "the log file %s is not a regular file, and another user can write to its directory", path)
+		case theirs && host.Links(info) > 1:
+			return fault.New(fault.Environment, hint, "the log file %s has other names, which another user may have given to a file of root's", path)
+		}
+	}
+	if theirs && config.LogDirectory.In(i) != "" {
+		p.warn("another user can replace the log files in " + i.Logs + ", which root writes to: " + u.At + ": " + u.Why)
+	}
+	return nil
+}
+
+// openUp lets the application's account pass through the server root. What
+// already exists keeps its wider rights, if it has some.
+func openUp(dir *owned.Dir, a *host.Account) error {
+	if !a.Other {
+		return nil
+	}
+	info, err := dir.Root().Stat(".")
+	if err != nil || info.Mode().Perm()&0o001 != 0 {
+		return err
+	}
+	if err := dir.Root().Chown(".", -1, a.GID); err != nil {
+		return err
+	}
+	return dir.Root().Chmod(".", info.Mode().Perm()|0o710)
+}
+
+// giveDirectory gives an open directory that belongs to us to the application, to write to
+// (mine) or to read.
+func giveDirectory(dir *os.File, a *host.Account, mine bool) error {
+	if mine {
+		return dir.Chown(a.UID, a.GID)
+	}
+	return errors.Join(dir.Chown(-1, a.GID), dir.Chmod(0o750))
+}
+
+// giveGroup lets the application read an open file that belongs to us.
+func giveGroup(f *os.File, a *host.Account) error {
+	return errors.Join(f.Chown(-1, a.GID), f.Chmod(0o640))
+}
+
+// checkSocketPath reports a directory that is too deep for the sockets in it
+// (sockaddr_un holds 108 bytes on Linux, 104 elsewhere, with the final NUL).
+func checkSocketPath(dir string) error {
+	name := filepath.Join(dir, fmt.Sprintf("wsgi.%d.u%d.%d.sock", 4194304, os.Geteuid(), 10))
+	if limit := len(syscall.RawSockaddrUnix{}.Path) - 1; len(name) > limit {
+		return fault.New(fault.Environment, "give a directory with a short path with --socket-prefix, or a shorter --server-root",
+			"the path of the sockets in %s would have %d characters, and the system allows %d", dir, len(name), limit)
+	}
+	return nil
+}
+
+// removeStaleSockets removes what daemon processes of an httpd that no longer
+// runs have left.
+func removeStaleSockets(dir *owned.Dir) {
+	entries, err := dir.Entries()
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), "wsgi.")
+		if !ok || !strings.HasSuffix(rest, ".sock") || e.Type()&fs.ModeSocket == 0 {
+			continue
+		}
+		number, _, _ := strings.Cut(rest, ".")
+		if pid, err := strconv.Atoi(number); err == nil && host.HasEnded(pid) {
+			_ = dir.Remove(e.Name())
+		}
+	}
+}
