@@ -86,14 +86,12 @@ const (
 // FILE:PACKAGE.FUNCTION; in every file of a package it is DIRECTORY/*.go.
 var exceptions = map[string]string{
 	// The server root of the launcher. What other users own is looked at here, and not believed.
-	"express/host/process.go:filepath.EvalSymlinks":          "the name of a program is compared with that of a process",
-	"express/host/process_linux.go:os.ReadFile":              "files of the kernel (proc)",
-	"express/host/process_linux.go:os.Readlink":              "a file of the kernel (proc)",
-	"express/host/process_linux.go:os.Stat":                  "files of the kernel (proc), and the program that one of them is compared with",
-	"express/root.go:os.Lstat":                     "log files in a directory that may be another user's: refused or warned about, not opened",
+	"express/host/process.go:filepath.EvalSymlinks":     "the name of a program is compared with that of a process",
+	"express/host/process_linux.go:os.ReadFile":         "files of the kernel (proc)",
+	"express/host/process_linux.go:os.Readlink":         "a file of the kernel (proc)",
+	"express/host/process_linux.go:os.Stat":             "files of the kernel (proc), and the program that one of them is compared with",
+	"express/root.go:os.Lstat":                          "log files in a directory that may be another user's: refused or warned about, not opened",
 	"express/serverroot.go:os.OpenRoot":                 "the parent of --log-directory and the like may be another user's: only what was just made is given away",
-	"express/trust.go:filepath.WalkDir":                 "lists what an Include reads; each path is then judged",
-	"express/trust.go:os.DirFS":                         "lists what an Include reads; each path is then judged",
 	"internal/atomicfile/atomicfile.go:os.Stat":         "decides on a refusal only: the end of a link that is replaced, and not followed",
 	"packaging/authenticode/certificate.go:os.ReadFile": "a program in the scratch directory that was just signed",
 	"packaging/dist.go:os.Lstat":                        "decides only whether an empty directory is removed at the end, which goes through a handle",

@@ -19,7 +19,7 @@ var placeholder = regexp.MustCompile(`(?:--python|--clear|venv|restorecon -R) (?
 
 // harmless are values that need no quotes, because they are names out of a table.
 var harmless = map[string]string{
-	"express/build.go: feature": "a feature of httpd",
+	"express/config/modules.go: feature": "a feature of httpd",
 }
 
 // TestCommandsInHintsAreQuoted looks at every text that is put together from a command

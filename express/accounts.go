@@ -140,8 +140,8 @@ func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
 			{Path: i.in.Home, What: "the Python environment", Read: false},
 			{Path: i.in.Stdlib, What: "Python's standard library", Read: true},
 			{Path: i.in.Packages, What: "the installed packages", Read: true},
-			{Path: i.work, What: "the working directory (--working-directory)", Read: false},
-			{Path: i.fromLaunch(s[1]), What: "the script of the service " + s[0], Read: true},
+			{Path: i.Work, What: "the working directory (--working-directory)", Read: false},
+			{Path: i.FromLaunch(s[1]), What: "the script of the service " + s[0], Read: true},
 		}); err != nil {
 			return err
 		}

@@ -8,9 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"modwsgi/express/host"
-
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 )
 
 // url is where the server is asked.
@@ -45,11 +44,11 @@ func (i *instance) capacity() (mode string, processes, threads int) {
 	switch {
 	case config.DebugMode.In(i):
 		return "debug", 1, 1
-	case i.daemon():
+	case i.Daemon():
 		return "daemon", max(config.Processes.In(i), 1), config.Threads.In(i)
 	}
-	if i.mpm == "winnt" {
-		return "embedded", 1, i.size.threadsPerChild
+	if i.MPM == "winnt" {
+		return "embedded", 1, i.Size.ThreadsPerChild
 	}
 	return "embedded", max(config.Processes.In(i), 1), config.Threads.In(i)
 }
@@ -67,25 +66,25 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 		}
 	}
 	mode, processes, threads := i.capacity()
-	daemon := i.daemon()
+	daemon := i.Daemon()
 	url := i.url()
-	line(true, "Server URL", "%s", url+strings.TrimSuffix(i.mount, "/")+"/")
-	line(i.Given(config.HTTPSPort), "Server URL (HTTPS)", "%s", origin("https", config.ServerName.In(i), config.HTTPSPort.In(i))+strings.TrimSuffix(i.mount, "/")+"/")
+	line(true, "Server URL", "%s", url+strings.TrimSuffix(i.Mount, "/")+"/")
+	line(i.Given(config.HTTPSPort), "Server URL (HTTPS)", "%s", origin("https", config.ServerName.In(i), config.HTTPSPort.In(i))+strings.TrimSuffix(i.Mount, "/")+"/")
 	line(config.ServerStatus.In(i), "Server Status", "%s/server-status", i.statusURL())
-	line(true, "Server Root", "%s", i.root)
-	line(true, "Server Conf", "%s", filepath.Join(i.root, confFile))
-	line(true, "Error Log File", "%s (%s)", i.errorLog, config.LogLevel.In(i))
-	line(config.AccessLog.In(i), "Access Log File", "%s", i.accessLog)
-	line(config.StartupLog.In(i), "Startup Log File", "%s", i.startLog)
-	line(config.EnableCoverage.In(i), "Coverage Output", "%s", filepath.Join(i.coverageDir, "index.html"))
-	line(config.EnableProfiler.In(i), "Profiler Output", "%s", i.profilerDir)
-	line(config.EnableRecorder.In(i), "Recorder Output", "%s", i.recorderDir)
+	line(true, "Server Root", "%s", i.Root)
+	line(true, "Server Conf", "%s", filepath.Join(i.Root, confFile))
+	line(true, "Error Log File", "%s (%s)", i.ErrorLog, config.LogLevel.In(i))
+	line(config.AccessLog.In(i), "Access Log File", "%s", i.AccessLog)
+	line(config.StartupLog.In(i), "Startup Log File", "%s", i.StartLog)
+	line(config.EnableCoverage.In(i), "Coverage Output", "%s", filepath.Join(i.CoverageDir, "index.html"))
+	line(config.EnableProfiler.In(i), "Profiler Output", "%s", i.ProfilerDir)
+	line(config.EnableRecorder.In(i), "Recorder Output", "%s", i.RecorderDir)
 	line(config.RewriteRules.In(i) != "", "Rewrite Rules", "%s", config.RewriteRules.In(i))
 	line(config.EnvvarsScript.In(i) != "", "Environ Variables", "%s", config.EnvvarsScript.In(i))
-	for _, kv := range inherited(i.launch().environ(i.env)) {
+	for _, kv := range inherited(i.launch().environ(i.Env)) {
 		line(true, "Inherited Variable", "%s", kv)
 	}
-	line(setup, "Control Script", "%s", filepath.Join(i.root, host.ControlFile))
+	line(setup, "Control Script", "%s", filepath.Join(i.Root, host.ControlFile))
 	line(true, "Operating Mode", "%s", mode)
 	plural := "es"
 	if processes == 1 {
@@ -97,11 +96,11 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	line(daemon && config.StartupTimeout.In(i) > 0, "Startup Timeout", "%d (seconds)", config.StartupTimeout.In(i))
 	line(daemon, "Queue Backlog", "%d (connections)", config.DaemonBacklog.In(i))
 	line(daemon, "Queue Timeout", "%d (seconds)", config.QueueTimeout.In(i))
-	line(daemon, "Server Capacity", "%d (%s)", i.size.maxWorkers, i.mpm)
+	line(daemon, "Server Capacity", "%d (%s)", i.Size.MaxWorkers, i.MPM)
 	line(true, "Server Backlog", "%d (connections)", config.ServerBacklog.In(i))
-	line(true, "Locale Setting", "%s", i.locale)
+	line(true, "Locale Setting", "%s", i.Locale)
 	// Nothing runs yet, which people who set up a server for the first time miss.
-	line(setup, "Start It With", "%s start", host.ShellWord(filepath.Join(i.root, host.ControlFile)))
+	line(setup, "Start It With", "%s start", host.ShellWord(filepath.Join(i.Root, host.ControlFile)))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -12,11 +12,14 @@ import (
 // collector finds what takes the reports of telemetry. The module says nothing
 // when nobody does, and only warns in a log when it cannot send at all.
 func (p *Program) collector(i *instance) error {
-	if config.EnableTelemetry.In(i) && !i.hasDistribution("mod_wsgi_telemetry") {
+	if !host.DaemonMode {
+		return nil // the options for telemetry are refused
+	}
+	if config.EnableTelemetry.In(i) && !i.HasDistribution("mod_wsgi_telemetry") {
 		return fault.New(fault.Environment, "install it into this environment: pip install mod_wsgi-telemetry",
 			"option --enable-telemetry: the package mod_wsgi-telemetry is not in this environment")
 	}
-	path := strings.TrimPrefix(i.telemetryTarget(), "unix:")
+	path := strings.TrimPrefix(i.TelemetryTarget(), "unix:")
 	if limit := len(syscall.RawSockaddrUnix{}.Path) - 1; len(path) > limit {
 		if config.EnableTelemetry.In(i) {
 			return fault.New(fault.Environment, "give a shorter --server-root", "option --enable-telemetry: the path of its socket, %s, has %d characters, and the system allows %d", path, len(path), limit)

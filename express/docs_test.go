@@ -69,9 +69,13 @@ var (
 // unless there is no other.
 func testsOf(t *testing.T) map[string][]string {
 	t.Helper()
-	names, err := filepath.Glob("*_test.go")
-	if err != nil {
-		t.Fatal(err)
+	var names []string
+	for _, dir := range []string{".", "config"} {
+		found, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, found...)
 	}
 	const everything = "TestEveryOption"
 	tests, read, uses := map[string][]string{}, map[string]bool{}, map[string]int{}

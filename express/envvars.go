@@ -19,7 +19,7 @@ func (p *Program) envVars(ctx context.Context, i *instance) error {
 	if config.EnvvarsScript.In(i) == "" {
 		return nil
 	}
-	script := i.fromLaunch(config.EnvvarsScript.In(i))
+	script := i.FromLaunch(config.EnvvarsScript.In(i))
 	info, err := os.Stat(script)
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a file", script)
@@ -41,7 +41,7 @@ func (p *Program) envVars(ctx context.Context, i *instance) error {
 	before := i.launch().environ(p.Env)
 	const program = `{ . "$1"; } 1>&2 && exec "$2" print-environment`
 	var r run.Runner
-	out, err := r.Output(ctx, run.Cmd{Argv: []string{path, "-c", program, "mod_wsgi-express", script, p.Executable}, Dir: i.work, Env: before})
+	out, err := r.Output(ctx, run.Cmd{Argv: []string{path, "-c", program, "mod_wsgi-express", script, p.Executable}, Dir: i.Work, Env: before})
 	if err != nil {
 		return fault.New(fault.Usage, "it runs in "+path+" and must end well", "option --envvars-script: %w%s", err, run.Tail(err))
 	}

@@ -275,32 +275,6 @@ func TestStaleSockets(t *testing.T) {
 	}
 }
 
-func TestReadTimeout(t *testing.T) {
-	for _, c := range []struct {
-		first, most, rate int
-		want              string
-	}{
-		{15, 30, 500, "15-30,MinRate=500"},
-		{15, 0, 500, "15,MinRate=500"},
-		{0, 30, 500, "0"},
-		{15, 30, 0, "15"}, // httpd refuses a range without a rate
-		{15, 0, 0, "15"},
-		{40, 30, 500, "40"}, // and one that ends before it begins
-	} {
-		if got := readTimeout(c.first, c.most, c.rate); got != c.want {
-			t.Errorf("%d %d %d: %s, want %s", c.first, c.most, c.rate, got, c.want)
-		}
-	}
-}
-
-func TestMounts(t *testing.T) {
-	for v, want := range map[string]string{"/": "/", "": "/", "api": "/api", "/api/": "/api", "//a//b/../c/": "/a/c"} {
-		if got := cleanMount(v); got != want {
-			t.Errorf("%q: %q, want %q", v, got, want)
-		}
-	}
-}
-
 // testUser returns the options that a start as root needs.
 func testUser() []string {
 	if os.Geteuid() != 0 {

@@ -4,14 +4,12 @@ package express
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"modwsgi/express/config"
 	"modwsgi/internal/owned"
 )
 
@@ -167,33 +165,6 @@ func TestForeignFiles(t *testing.T) {
 	missing, err2 := isPIDFile(dir, "none")
 	if isDir || !missing || err1 != nil || err2 != nil {
 		t.Errorf("a directory: %v %v; a missing file: %v %v", isDir, err1, missing, err2)
-	}
-}
-
-// TestPathFiles: which directories .pth files add, and which run code.
-func TestPathFiles(t *testing.T) {
-	for text, want := range map[string]string{
-		"# x\n\nsub\n/abs\n": "SITE/sub /abs true", "import x; x.y()\n": " false", "important\n": "SITE/important true",
-	} {
-		site := t.TempDir()
-		_ = os.WriteFile(filepath.Join(site, "distutils-precedence.pth"), []byte("import os; os\n"), 0o600)
-		_ = os.WriteFile(filepath.Join(site, "x.pth"), []byte(text), 0o600)
-		dirs, known := pathFiles(site)
-		if got := fmt.Sprintf("%s %v", strings.ReplaceAll(strings.Join(dirs, " "), site, "SITE"), known); got != want {
-			t.Errorf("%q: %s, want %s", text, got, want)
-		}
-	}
-}
-
-// TestWordsThatLookLikeOptions: the second value of an option may start like one
-// when the first was given with an = sign.
-func TestWordsThatLookLikeOptions(t *testing.T) {
-	in, err := parseLine("--setenv=OPTS", "--port", "--port", "81")
-	if err != nil || len(config.Setenv.In(in.server)) != 1 || config.Setenv.In(in.server)[0] != [2]string{"OPTS", "--port"} || config.Port.In(in.server) != 81 {
-		t.Errorf("%v %+v", err, in.server)
-	}
-	if _, err := parseLine("--setenv", "OPTS", "--port"); err == nil || !strings.Contains(err.(*UsageError).Hint(), "--setenv=NAME VALUE") {
-		t.Errorf("%v", err)
 	}
 }
 

@@ -39,19 +39,6 @@ func sources(t *testing.T) (*token.FileSet, []*ast.File) {
 	return fset, files
 }
 
-// TestEachOptionIsThereOnce: no two options have one name.
-func TestEachOptionIsThereOnce(t *testing.T) {
-	names := map[string]bool{}
-	for _, o := range config.Table().Options() {
-		for _, name := range append([]string{o.Name}, o.Aliases...) {
-			if names[name] {
-				t.Errorf("--%s is in the table twice", name)
-			}
-			names[name] = true
-		}
-	}
-}
-
 // TestTextsNameOptions: what a message calls an option is one.
 func TestTextsNameOptions(t *testing.T) {
 	known := map[string]bool{ // of other programs

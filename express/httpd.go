@@ -17,7 +17,7 @@ import (
 // server finds the httpd of the instance and its multi-processing module.
 func (p *Program) server(ctx context.Context, i *instance) error {
 	h := i.in.Receipt.HTTPD
-	i.httpd, i.modulesDir = h.Executable, orElse(p.abs(config.ModulesDirectory.In(i)), h.ModulesDir)
+	i.HTTPD, i.ModulesDir = h.Executable, orElse(p.abs(config.ModulesDirectory.In(i)), h.ModulesDir)
 	wanted, by := config.HTTPDExecutable.In(i), "option --httpd-executable"
 	if wanted == "" {
 		// Upstream's launcher reads it, too; there it beats the option.
@@ -28,31 +28,31 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 		if err != nil {
 			return fault.New(fault.Usage, "", "%s: %w", by, err)
 		}
-		i.httpd, i.httpdBy = p.abs(found), by
-		if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
-			return fault.New(fault.Usage, "", "%s: there is no program %s", by, i.httpd)
+		i.HTTPD, i.HTTPDBy = p.abs(found), by
+		if info, err := os.Stat(i.HTTPD); err != nil || info.IsDir() {
+			return fault.New(fault.Usage, "", "%s: there is no program %s", by, i.HTTPD)
 		}
 		if config.ModulesDirectory.In(i) == "" {
-			i.modulesDir = orElse(site.ModulesBeside(i.httpd), i.modulesDir)
+			i.ModulesDir = orElse(site.ModulesBeside(i.HTTPD), i.ModulesDir)
 		}
 	}
-	if info, err := os.Stat(i.httpd); err != nil || info.IsDir() {
-		return site.NoHTTPD(i.httpd, i.in.Home)
+	if info, err := os.Stat(i.HTTPD); err != nil || info.IsDir() {
+		return site.NoHTTPD(i.HTTPD, i.in.Home)
 	}
-	if err := wantDirectory(config.ModulesDirectory, i.modulesDir); err != nil {
+	if err := wantDirectory(config.ModulesDirectory, i.ModulesDir); err != nil {
 		return err
 	}
-	i.rotatelogs = p.abs(config.RotatelogsExecutable.In(i))
-	if i.rotatelogs == "" && config.RotateLogs.In(i) {
-		i.rotatelogs = orElse(h.Rotatelogs, filepath.Join(filepath.Dir(i.httpd), "rotatelogs"))
-		if _, err := os.Stat(i.rotatelogs); err != nil {
-			return fault.New(fault.Environment, "name it with --rotatelogs-executable", "option --rotate-logs: the program %s is not there", i.rotatelogs)
+	i.Rotatelogs = p.abs(config.RotatelogsExecutable.In(i))
+	if i.Rotatelogs == "" && config.RotateLogs.In(i) {
+		i.Rotatelogs = orElse(h.Rotatelogs, filepath.Join(filepath.Dir(i.HTTPD), "rotatelogs"))
+		if _, err := os.Stat(i.Rotatelogs); err != nil {
+			return fault.New(fault.Environment, "name it with --rotatelogs-executable", "option --rotate-logs: the program %s is not there", i.Rotatelogs)
 		}
 	}
-	i.mime = p.abs(config.MIMETypes.In(i))
-	if i.mime == "" {
-		i.mime = firstFile("/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types",
-			filepath.Join(filepath.Dir(i.modulesDir), "conf", "mime.types"), "/usr/local/etc/mime.types")
+	i.MIME = p.abs(config.MIMETypes.In(i))
+	if i.MIME == "" {
+		i.MIME = firstFile("/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types",
+			filepath.Join(filepath.Dir(i.ModulesDir), "conf", "mime.types"), "/usr/local/etc/mime.types")
 	}
 	// Before the first of them is run.
 	if err := p.trustFiles(append(environmentFiles(i.in), i.reliedFiles()...)); err != nil {
@@ -61,7 +61,7 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 	if err := p.chooseMPM(ctx, i); err != nil {
 		return err
 	}
-	if config.HTTP2.In(i) && i.mpm == "prefork" {
+	if config.HTTP2.In(i) && i.MPM == "prefork" {
 		p.warn("--http2 has no effect with the prefork MPM, which mod_http2 does not support")
 	}
 	return nil
@@ -80,7 +80,7 @@ func firstFile(names ...string) string {
 // the options allow.
 func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
 	if host.OnlyMPM != "" {
-		i.mpm, i.mpmBuiltIn = host.OnlyMPM, true
+		i.MPM, i.MPMBuiltIn = host.OnlyMPM, true
 		return nil
 	}
 	wanted := []string{"event", "worker", "prefork"}
@@ -99,7 +99,7 @@ func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
 			continue
 		}
 		if _, err := os.Stat(i.moduleFile("mpm_" + mpm)); err == nil {
-			i.mpm = mpm
+			i.MPM = mpm
 			return nil
 		}
 	}
@@ -112,7 +112,7 @@ func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
 			if len(config.ServerMPM.In(i)) > 0 && !slices.Contains(config.ServerMPM.In(i), mpm) {
 				return fault.New(fault.Environment, "", "option --server-mpm: this httpd has %s built in and no other", mpm)
 			}
-			i.mpm, i.mpmBuiltIn = mpm, true
+			i.MPM, i.MPMBuiltIn = mpm, true
 			return nil
 		}
 	}
@@ -120,17 +120,17 @@ func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
 	if len(config.ServerMPM.In(i)) > 0 {
 		option = "option --server-mpm: "
 	}
-	return fault.New(fault.Environment, "see --server-mpm and --modules-directory", "%snone of the multi-processing modules %s is in %s", option, strings.Join(wanted, ", "), i.modulesDir)
+	return fault.New(fault.Environment, "see --server-mpm and --modules-directory", "%snone of the multi-processing modules %s is in %s", option, strings.Join(wanted, ", "), i.ModulesDir)
 }
 
 func (i *instance) moduleFile(name string) string {
-	return filepath.Join(i.modulesDir, "mod_"+name+".so")
+	return filepath.Join(i.ModulesDir, "mod_"+name+".so")
 }
 
 // askBuiltIn asks httpd which modules it has inside.
 func (p *Program) askBuiltIn(ctx context.Context, i *instance) (err error) {
 	if i.builtIn == nil {
-		i.builtIn, err = site.BuiltInModules(ctx, p.Env, i.httpd, i.in.Home)
+		i.builtIn, err = site.BuiltInModules(ctx, p.Env, i.HTTPD, i.in.Home)
 	}
 	return err
 }

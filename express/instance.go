@@ -3,12 +3,8 @@ package express
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 
 	"modwsgi/express/config"
@@ -19,43 +15,18 @@ import (
 	"modwsgi/internal/run"
 )
 
-// instance is a server with everything derived: where its files are, as whom it
-// runs, which httpd and which of its modules it takes. Paths are absolute.
+// instance is a configured server in the environment that it belongs to.
 type instance struct {
-	*Server
-	in      *site.Environment
-	account *host.Account
-	env     []string
+	*config.Instance
 
-	launchDir string // working directory of the launcher
-	release   func() // unmarks the server root; nil where nothing is started
-	printed   bool   // another user than root, who only prints its unit, will run it
-
-	root, docs, logs, work, eggs  string
-	socketDir, pidFile, launcher  string
-	entry                         string // path or module name; "" is the welcome page
-	mount, group, locale          string
-	httpd, modulesDir, rotatelogs string
-	httpdBy                       string // what names the httpd, "" for the environment
-	mime                          string
-	mpm                           string
-	mpmBuiltIn                    bool
-	builtIn                       map[string]bool // nil: not asked for
-	errorLog, accessLog, startLog string          // as people find them
-
-	coverageDir, profilerDir, recorderDir string   // "" where off
-	gdb                                   string   // "" where off
-	variables                             []string // of --envvars-script
-	size                                  sizes
-	served                                []*servedDir
+	in        *site.Environment
+	account   *host.Account
+	release   func()          // unmarks the server root; nil where nothing is started
+	printed   bool            // another user than root, who only prints its unit, will run it
+	builtIn   map[string]bool // modules of httpd; nil: not asked for
+	variables []string        // of --envvars-script
 }
 
-// daemon tells the normal mode: the application in processes of its own.
-func (i *instance) daemon() bool {
-	return !config.EmbeddedMode.In(i) && !config.DebugMode.In(i) && host.DaemonMode
-}
-
-// abs makes a path of the command line absolute.
 // needDirectory refuses a relative path where there is no directory that it could be
 // relative to.
 func (p *Program) needDirectory(path string) error {
@@ -65,6 +36,7 @@ func (p *Program) needDirectory(path string) error {
 	return run.NoDirectory(p.Env, p.NoDir)
 }
 
+// abs makes a path of the command line absolute.
 func (p *Program) abs(path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path
@@ -83,30 +55,37 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		return nil, err
 	}
 	config.PythonPath.Set(s, append(in.OwnPath(), config.PythonPath.In(s)...))
-	i := &instance{Server: s, in: in, env: p.Env, launcher: in.Launcher, launchDir: p.Dir, printed: s.ForUnit && host.AsRoot()}
+	i := &instance{in: in, printed: s.ForUnit && host.AsRoot(), Instance: &config.Instance{
+		Server: s, Warn: p.warn, Env: p.Env, LaunchDir: p.Dir, Launcher: in.Launcher, Load: site.LoadModule(in, in.Module),
+	}}
+	i.BuiltIn = func() (map[string]bool, error) {
+		err := p.askBuiltIn(ctx, i)
+		return i.builtIn, err
+	}
 	if i.account, err = p.findAccount(ctx, s); err != nil {
 		return nil, err
 	}
+	i.Account = config.Account{User: i.account.User, Group: i.account.Group}
 	s.ModuleVersion, s.FreeThreaded = in.Receipt.Module.Version, in.Receipt.Python.FreeThreaded
 	for _, step := range []func() error{
-		func() error { return checkVersions(s, in.Receipt.Module.Version) },
-		func() error { return p.conflicts(s) },
-		i.checkTLS,
-		func() error { return i.canCarry(in.Home, "the path of the Python environment", nil) },
-		func() error { return i.canCarry(in.SharedPython(), "the path of Python's library", nil) },
+		i.Settle,
+		func() error { return i.CanCarry(in.Home, "the path of the Python environment", nil) },
+		func() error { return i.CanCarry(in.SharedPython(), "the path of Python's library", nil) },
 		in.CheckPython,
 		func() error { return p.places(i) },
-		func() error { return p.namedFiles(i) },
-		func() error { return p.application(i) },
-		func() error { return p.tools(i) },
+		i.CheckFiles,
+		i.checkPIDFile,
+		i.Application,
+		i.Tools,
+		func() error { return p.collector(i) },
 		func() error { return p.serviceAccounts(ctx, i) },
 		func() error { return p.server(ctx, i) },
-		func() error { return p.findServed(i) },
-		i.carriedPaths,
-		func() error { return host.CheckAccess(i.account, i.needs()) },
+		i.FindServed,
+		i.CheckCarried,
+		func() error { return host.CheckAccess(i.account, needsOf(i.Needs())) },
 		i.checkWritable,
 		func() error { return p.checkLogs(i) },
-		func() error { return p.warnUnreachable(i) },
+		i.warnUnreachable,
 		func() error { return p.envVars(ctx, i) },
 		func() error { return p.checkEnvironment(i) },
 	} {
@@ -114,107 +93,50 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 			return nil, err
 		}
 	}
-	i.size = i.sizes()
+	i.Size = i.Sizes()
 	return i, nil
 }
 
-// conflicts reports options that make no sense together and warns about those
-// that have no effect.
-func (p *Program) conflicts(s *Server) error {
-	bad := func(format string, args ...any) error { return usage("start-server", "", format, args...) }
-	if err := p.toolConflicts(s); err != nil {
-		return err
-	}
-	if config.AuthGroupScript.In(s) != "" && config.AuthUserScript.In(s) == "" {
-		return bad("option --auth-group-script needs --auth-user-script")
-	}
-	for _, w := range ineffective(s, !config.EmbeddedMode.In(s) && !config.DebugMode.In(s) && host.DaemonMode) {
-		p.warn(w)
-	}
-	if config.LogDirectory.In(s) != "" {
-		config.LogToTerminal.Set(s, false)
-	}
-	if config.LogToTerminal.In(s) {
-		config.RotateLogs.Set(s, false)
-	}
-	if config.EmbeddedMode.In(s) && config.DebugMode.In(s) {
-		return bad("--embedded-mode and --debug-mode exclude each other")
-	}
-	for _, check := range []func(*Server) error{hostConflicts, trustConflicts, serviceConflicts, telemetryConflicts, handlerConflicts} {
-		if err := check(s); err != nil {
-			return err
-		}
-	}
-	if config.FreeThreading.In(s) && !s.FreeThreaded {
-		return bad("option --free-threading needs a Python that was built without the GIL")
-	}
-	for _, e := range config.ErrorDocument.In(s) {
-		if n, err := strconv.Atoi(e[0]); err != nil || n < 400 || n > 599 {
-			return bad("option --error-document: %q is not the status of an error", e[0])
-		}
-	}
-	for _, kv := range config.Setenv.In(s) {
-		if err := variable(kv[0]); err != nil {
-			return bad("option --setenv: %w", err)
-		}
-	}
-	return nil
-}
-
-// places decides where the files of the instance are.
+// places determines where the files of the instance are.
 func (p *Program) places(i *instance) error {
+	settings := site.Settings(i.in.Home)
+	i.Python = config.Python{
+		Home: i.in.Home, Site: i.in.Packages, Stdlib: i.in.Stdlib, Library: i.in.SharedPython(),
+		SeesSystem: len(settings) == 0 || strings.EqualFold(settings["include-system-site-packages"], "true"),
+	}
 	name := unbracket(config.Host.In(i))
 	if name == "" {
 		name = "localhost"
 	}
-	i.root = p.abs(config.ServerRoot.In(i))
-	if i.root == "" {
-		i.root = host.DefaultRoot(p.Env, name, config.Port.In(i), i.account)
-	}
-	i.root = filepath.Clean(i.root)
-	if !i.printed {
-		if err := p.checkRoot(i.root); err != nil {
-			return err
-		}
-	}
-	i.group = config.ProcessGroup.In(i)
-	if i.group == "" {
-		i.group = groupName(config.Host.In(i), config.Port.In(i))
-	}
-	i.mount = cleanMount(config.MountPoint.In(i))
-	i.work = filepath.Clean(p.abs(config.WorkingDirectory.In(i)))
-	if config.WorkingDirectory.In(i) == "" {
-		i.work = p.Dir
-	}
-	i.socketDir = i.root
-	if config.SocketPrefix.In(i) != "" {
-		i.socketDir = filepath.Clean(p.abs(config.SocketPrefix.In(i)))
-		if err := wantDirectory(config.SocketPrefix, i.socketDir); err != nil {
-			return err
-		}
-	}
-	if i.daemon() {
-		if err := checkSocketPath(i.socketDir); err != nil {
-			return err
-		}
-	}
-	i.pidFile = orElse(p.abs(config.PIDFile.In(i)), filepath.Join(i.root, "httpd.pid"))
-	i.eggs = orElse(p.abs(config.PythonEggs.In(i)), filepath.Join(i.root, "python-eggs"))
-	i.logs = orElse(p.abs(config.LogDirectory.In(i)), i.root)
-	i.docs = orElse(p.abs(config.DocumentRoot.In(i)), filepath.Join(i.root, "htdocs"))
-	i.locale = p.chooseLocale(i.Server)
-	if err := wantDirectory(config.WorkingDirectory, i.work); err != nil {
+	if err := i.Places(host.DefaultRoot(p.Env, name, config.Port.In(i), i.account)); err != nil {
 		return err
 	}
-	for _, d := range []named{{config.LogDirectory, i.logs}, {config.PythonEggs, i.eggs}} {
-		if i.Given(d.option) {
-			if err := wantDirectory(d.option, filepath.Dir(d.path)); err != nil {
-				return err
-			}
+	if !i.printed {
+		if err := p.checkRoot(i.Root); err != nil {
+			return err
 		}
 	}
-	i.logPaths()
-	return nil
+	i.Locale = p.chooseLocale(i.Server)
+	if !i.Daemon() {
+		return nil
+	}
+	return checkSocketPath(i.SocketDir)
+}
+
+// checkPIDFile refuses the file of --pid-file where another user could replace it.
+func (i *instance) checkPIDFile() error {
+	if config.PIDFile.In(i) == "" || i.printed {
+		return nil
+	}
+	return checkPIDFile(i.PIDFile)
+}
+
+// needsOf is what the application's account must be able to do, for checkAccess.
+func needsOf(list []config.Need) (needs []host.Need) {
+	for _, n := range list {
+		needs = append(needs, host.Need{Path: n.Path, What: n.What, Read: n.Read})
+	}
+	return needs
 }
 
 // checkRoot refuses a server root in which, or in whose place, another user could
@@ -243,97 +165,21 @@ func (p *Program) checkRoot(root string) error {
 	return nil
 }
 
-func wantDirectory(option option.Ref, path string) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fault.New(fault.Usage, "", "option %s: the directory %s is not there", option, path)
-	case err != nil:
-		return fault.New(fault.Usage, "", "option %s: %w", option, err)
-	case !info.IsDir():
-		return fault.New(fault.Usage, "", "option %s: %s is not a directory", option, path)
-	}
-	return nil
-}
-
-func orElse(value, other string) string {
-	if value != "" {
-		return filepath.Clean(value)
-	}
-	return other
-}
-
-// application finds what is to be served.
-func (p *Program) application(i *instance) error {
-	entry := config.EntryPoint.In(i)
-	if entry == "" && len(i.Positional) > 0 {
-		entry = i.Positional[0]
-	}
-	switch config.ApplicationType.In(i) {
-	case "static":
-		if config.DocumentRoot.In(i) == "" {
-			i.docs = filepath.Clean(orElse(p.abs(entry), p.Dir))
-		}
-	case "module":
-		i.entry = entry
-		if entry != "" && !moduleName(entry) {
-			hint := "for a file leave --application-type out"
-			if module, callable, ok := strings.Cut(entry, ":"); ok && moduleName(module) {
-				hint = "for example: " + module + " --callable-object " + callable
-			}
-			return usage("start-server", hint, "%q is not the name of a Python module", entry)
-		}
-		p.lookForModule(i)
-	default:
-		if entry == "" {
-			break
-		}
-		i.entry = filepath.Clean(p.abs(entry))
-		info, err := os.Stat(i.entry)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			hint := "give the path of the WSGI script"
-			if moduleName(entry) && config.ApplicationType.In(i) == "script" {
-				hint += ", or --application-type module if it is the name of a module"
-			}
-			return fault.New(fault.Usage, hint, "the application %s is not there", i.entry)
-		case err != nil:
-			return fault.New(fault.Usage, "", "the application: %w", err)
-		case info.IsDir():
-			return fault.New(fault.Usage, "to serve a directory of files use --application-type static", "the application %s is a directory", i.entry)
-		}
-	}
-	if config.DocumentRoot.In(i) != "" || config.ApplicationType.In(i) == "static" {
-		return i.checkDocumentRoot()
-	}
-	return nil
-}
-
-func (i *instance) checkDocumentRoot() error {
-	info, err := os.Stat(i.docs)
-	if errors.Is(err, fs.ErrNotExist) && config.DocumentRoot.In(i) != "" {
-		// One level is made, as upstream does; the level above must be there.
-		return wantDirectory(config.DocumentRoot, filepath.Dir(i.docs))
-	}
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is not a directory", i.docs)
-	}
-	if err != nil {
-		return fault.New(fault.Usage, "", "the document root: %w", err)
-	}
-	return nil
-}
-
 // checkWritable reports a directory of the caller's in which the application
 // could not write: with the recorder every request would fail, and of the other
 // tools nothing would be left in the end.
 func (i *instance) checkWritable() error {
+	type named struct {
+		option option.Ref
+		path   string
+	}
+	dirs := []named{{config.CoverageDirectory, i.CoverageDir}, {config.ProfilerDirectory, i.ProfilerDir}, {config.RecorderDirectory, i.RecorderDir}}
 	there := map[string]bool{} // with our own rights: a server root may be closed until setup opens it
-	for _, dir := range []string{i.coverageDir, i.profilerDir, i.recorderDir} {
-		there[dir] = dir != "" && exists(dir)
+	for _, d := range dirs {
+		there[d.path] = d.path != "" && exists(d.path)
 	}
 	return host.As(i.account, func() error {
-		for _, d := range []named{{config.CoverageDirectory, i.coverageDir}, {config.ProfilerDirectory, i.profilerDir}, {config.RecorderDirectory, i.recorderDir}} {
+		for _, d := range dirs {
 			if there[d.path] && !host.Writable(d.path) {
 				return fault.New(fault.Environment, "give it to that account (chown "+run.Quote(i.account.User)+" "+run.Quote(d.path)+"), or name one that is not there yet: it will be made",
 					"option %s: the user %s cannot write in %s", d.option, i.account.User, d.path)
@@ -345,72 +191,14 @@ func (i *instance) checkWritable() error {
 
 // warnUnreachable warns about what the application's account cannot reach, but
 // perhaps need not.
-func (p *Program) warnUnreachable(i *instance) error {
-	var needs []host.Need
-	for _, a := range config.URLAlias.In(i) {
-		needs = append(needs, host.Need{Path: i.fromLaunch(a[1]), What: "--url-alias " + a[0], Read: false})
-	}
-	for _, d := range config.PythonPath.In(i) {
-		needs = append(needs, host.Need{Path: i.fromLaunch(d), What: "--python-path", Read: false})
-	}
-	if i.Given(config.PythonEggs) {
-		needs = append(needs, host.Need{Path: i.eggs, What: "--python-eggs", Read: false})
-	}
-	for _, n := range needs {
+func (i *instance) warnUnreachable() error {
+	for _, n := range needsOf(i.Wants()) {
 		if !exists(n.Path) {
 			continue
 		}
 		if err := host.CheckAccess(i.account, []host.Need{n}); err != nil {
-			p.warn(err.Error())
+			i.Warn(err.Error())
 		}
 	}
 	return nil
-}
-
-// moduleName reports whether s can be imported by that name; Python allows more
-// letters than ASCII's.
-func moduleName(s string) bool {
-	for part := range strings.SplitSeq(s, ".") {
-		if part == "" || strings.ContainsAny(part, "/\\ \t\r\n'\"-:;,()[]{}") || part[0] >= '0' && part[0] <= '9' {
-			return false
-		}
-	}
-	return true
-}
-
-// needs lists what the application's account has to reach.
-func (i *instance) needs() []host.Need {
-	needs := []host.Need{
-		{Path: i.in.Home, What: "the Python environment", Read: false},
-		{Path: i.in.Stdlib, What: "Python's standard library", Read: true},
-		{Path: i.in.Packages, What: "the installed packages", Read: true},
-		{Path: i.work, What: "the working directory (--working-directory)", Read: false},
-		{Path: filepath.Dir(i.root), What: "the server root (--server-root)", Read: false},
-	}
-	if lib := i.in.SharedPython(); lib != "" {
-		needs = append(needs, host.Need{Path: lib, What: "Python's library", Read: true})
-	}
-	if i.entry != "" && config.ApplicationType.In(i) != "module" {
-		needs = append(needs, host.Need{Path: i.entry, What: "the application", Read: true})
-	}
-	if _, err := os.Stat(i.docs); err == nil && (config.DocumentRoot.In(i) != "" || config.ApplicationType.In(i) == "static") {
-		needs = append(needs, host.Need{Path: i.docs, What: "the document root (--document-root)", Read: false})
-	}
-	for _, s := range config.ServiceScript.In(i) {
-		if lastOf(config.ServiceUser.In(i), s[0]) == "" {
-			needs = append(needs, host.Need{Path: i.fromLaunch(s[1]), What: "the script of the service " + s[0], Read: true})
-		}
-	}
-	for _, h := range config.AddHandler.In(i) {
-		needs = append(needs, host.Need{Path: i.fromLaunch(h[1]), What: "the handler script for " + h[0], Read: true})
-	}
-	for _, s := range []string{config.HostAccessScript.In(i), config.AuthUserScript.In(i), config.AuthGroupScript.In(i)} {
-		if s != "" {
-			needs = append(needs, host.Need{Path: i.fromLaunch(s), What: "the script " + s, Read: true})
-		}
-	}
-	if config.SocketPrefix.In(i) != "" {
-		needs = append(needs, host.Need{Path: i.socketDir, What: "the directory for sockets (--socket-prefix)", Read: false})
-	}
-	return slices.DeleteFunc(needs, func(n host.Need) bool { return n.Path == "" })
 }

@@ -129,7 +129,7 @@ func showConfig(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	file, text, err := p.configuration(ctx, i)
+	file, text, err := i.Configuration()
 	if err != nil {
 		return 1, err
 	}
@@ -155,22 +155,22 @@ func annotated(s *Server, file *conf.File, text string) string {
 func (i *instance) jsonBanner(w io.Writer) error {
 	mode, processes, threads := i.capacity()
 	m := map[string]any{
-		"event": "setup", "url": i.url() + strings.TrimSuffix(i.mount, "/") + "/", "server_root": i.root, "conf": filepath.Join(i.root, confFile),
-		"error_log": i.errorLog, "mode": mode, "processes": processes, "threads": threads, "mpm": i.mpm, "pid_file": i.pidFile,
-		"control_script": filepath.Join(i.root, host.ControlFile),
+		"event": "setup", "url": i.url() + strings.TrimSuffix(i.Mount, "/") + "/", "server_root": i.Root, "conf": filepath.Join(i.Root, confFile),
+		"error_log": i.ErrorLog, "mode": mode, "processes": processes, "threads": threads, "mpm": i.MPM, "pid_file": i.PIDFile,
+		"control_script": filepath.Join(i.Root, host.ControlFile),
 	}
 	if i.Given(config.HTTPSPort) {
-		m["https_url"] = origin("https", config.ServerName.In(i), config.HTTPSPort.In(i)) + strings.TrimSuffix(i.mount, "/") + "/"
+		m["https_url"] = origin("https", config.ServerName.In(i), config.HTTPSPort.In(i)) + strings.TrimSuffix(i.Mount, "/") + "/"
 	}
-	if names := inherited(i.launch().environ(i.env)); len(names) > 0 {
+	if names := inherited(i.launch().environ(i.Env)); len(names) > 0 {
 		m["inherited"] = names
 	}
 	if config.AccessLog.In(i) {
-		m["access_log"] = i.accessLog
+		m["access_log"] = i.AccessLog
 	}
 	return json.NewEncoder(w).Encode(m)
 }
 
 func (i *instance) jsonReady(w io.Writer) error {
-	return json.NewEncoder(w).Encode(map[string]any{"event": "ready", "url": i.url() + strings.TrimSuffix(i.mount, "/") + "/"})
+	return json.NewEncoder(w).Encode(map[string]any{"event": "ready", "url": i.url() + strings.TrimSuffix(i.Mount, "/") + "/"})
 }

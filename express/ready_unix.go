@@ -17,10 +17,10 @@ import (
 // Both ends are nil where nobody waits, and where nothing is loaded before the
 // first request.
 func (p *Program) readiness(i *instance) (<-chan string, *os.File, error) {
-	if !config.WaitReady.In(i) || i.gdb != "" {
+	if !config.WaitReady.In(i) || i.GDB != "" {
 		return nil, nil, nil
 	}
-	if dynamic(config.ApplicationGroup.In(i)) {
+	if config.Dynamic(config.ApplicationGroup.In(i)) {
 		p.warn("--wait-ready does not wait for the application: with this --application-group it is loaded by the first request")
 		now := make(chan string, 1)
 		now <- "ready"
@@ -44,13 +44,13 @@ func (p *Program) readiness(i *instance) (<-chan string, *os.File, error) {
 // isReady tells the world what the glue said, and returns whether it was good.
 func (p *Program) isReady(i *instance, message string) bool {
 	if reason, bad := strings.CutPrefix(message, "failed "); bad {
-		p.showError(fmt.Errorf("the application does not load: %s\nthe whole of it is in %s", reason, i.errorLog))
+		p.showError(fmt.Errorf("the application does not load: %s\nthe whole of it is in %s", reason, i.ErrorLog))
 		return false
 	}
 	if config.JSON.In(i) {
 		_ = i.jsonReady(p.Stdout)
 	} else {
-		fmt.Fprintf(p.Stdout, "%-19s: %s\n", "Ready", i.url()+strings.TrimSuffix(i.mount, "/")+"/")
+		fmt.Fprintf(p.Stdout, "%-19s: %s\n", "Ready", i.url()+strings.TrimSuffix(i.Mount, "/")+"/")
 	}
 	notify(run.Getenv(p.Env, "NOTIFY_SOCKET"))
 	return true

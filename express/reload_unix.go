@@ -20,7 +20,7 @@ const loadMargin = 2 * time.Second
 // loadDeadline is when nobody need wait any longer for the application: its
 // processes are replaced then, again and again. There is none in other modes.
 func (i *instance) loadDeadline(ready <-chan string) <-chan time.Time {
-	if ready == nil || !i.daemon() || config.StartupTimeout.In(i) == 0 {
+	if ready == nil || !i.Daemon() || config.StartupTimeout.In(i) == 0 {
 		return nil
 	}
 	return time.After(time.Duration(config.StartupTimeout.In(i))*time.Second + loadMargin)

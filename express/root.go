@@ -24,14 +24,10 @@ func (p *Program) checkLogs(i *instance) error {
 		return nil
 	}
 	var u *owned.Untrusted
-	theirs := errors.As(owned.Check(i.logs), &u)
-	names := []string{config.ErrorLogName.In(i), config.AccessLogName.In(i), config.StartupLogName.In(i)}
-	for _, v := range config.ServiceLogFile.In(i) {
-		names = append(names, v[1])
-	}
+	theirs := errors.As(owned.Check(i.Logs), &u)
 	const hint = "remove it, or choose a directory that only root can write to with --log-directory"
-	for _, name := range names {
-		path := filepath.Join(i.logs, name)
+	for _, name := range i.LogNames() {
+		path := filepath.Join(i.Logs, name)
 		info, err := os.Lstat(path)
 		if err != nil {
 			continue
@@ -46,7 +42,7 @@ func (p *Program) checkLogs(i *instance) error {
 		}
 	}
 	if theirs && config.LogDirectory.In(i) != "" {
-		p.warn("another user can replace the log files in " + i.logs + ", which root writes to: " + u.At + ": " + u.Why)
+		p.warn("another user can replace the log files in " + i.Logs + ", which root writes to: " + u.At + ": " + u.Why)
 	}
 	return nil
 }

@@ -121,20 +121,20 @@ func (i *instance) directories(root *owned.Dir) error {
 		mine bool // the application writes to it
 		want bool
 	}{
-		{i.docs, false, true},
-		{i.eggs, true, true},
-		{i.logs, false, config.LogDirectory.In(i) != ""},
-		{i.coverageDir, true, i.coverageDir != ""},
-		{i.servicesDir(), true, len(i.serviceScripts()) > 0},
-		{i.telemetryDir(), true, config.EnableTelemetry.In(i)},
-		{i.profilerDir, true, i.profilerDir != ""},
-		{i.recorderDir, true, i.recorderDir != ""},
-		{i.manualDir(), false, i.manual()},
+		{i.Docs, false, true},
+		{i.Eggs, true, true},
+		{i.Logs, false, config.LogDirectory.In(i) != ""},
+		{i.CoverageDir, true, i.CoverageDir != ""},
+		{i.ServicesDir(), true, len(i.ServiceScripts()) > 0},
+		{i.TelemetryDir(), true, config.EnableTelemetry.In(i)},
+		{i.ProfilerDir, true, i.ProfilerDir != ""},
+		{i.RecorderDir, true, i.RecorderDir != ""},
+		{i.ManualDir(), false, i.Manual()},
 	} {
 		if !d.want {
 			continue
 		}
-		if filepath.Dir(d.path) != i.root {
+		if filepath.Dir(d.path) != i.Root {
 			if err := i.makeOutside(d.path, d.mine); err != nil {
 				return err
 			}

@@ -30,7 +30,6 @@ import (
 // Names in a server root.
 const (
 	confFile     = "httpd.conf"
-	handlerFile  = "handler.wsgi"
 	settingsFile = "settings.json"
 	instanceFile = "instance.json"
 )
@@ -87,14 +86,14 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 	if err != nil {
 		return nil, nil, err
 	}
-	file, text, err := p.configuration(ctx, i)
+	file, text, err := i.Configuration()
 	if err != nil {
 		return nil, nil, err
 	}
 	l := i.launch()
 	l.Files = append(i.reliedFiles(), i.loaded(file)...)
 	for _, name := range config.IncludeFile.In(i) {
-		l.Includes = append(l.Includes, i.fromLaunch(name))
+		l.Includes = append(l.Includes, i.FromLaunch(name))
 	}
 	if err := p.trustFiles(i.loaded(file)); err != nil {
 		return nil, nil, err
@@ -106,7 +105,7 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 	if start {
 		// Between two that start at the same time the pid file does not decide:
 		// httpd writes it late. The mark ends with this process.
-		if i.release, err = p.lockRoot(ctx, i.root); err != nil {
+		if i.release, err = p.lockRoot(ctx, i.Root); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -126,7 +125,7 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 // makeRoot opens or makes the server root, unless httpd runs with it already.
 func (i *instance) makeRoot(start bool, l *launch) (dir *owned.Dir, created bool, err error) {
 	if start {
-		if l.dir, err = openRoot(i.root); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if l.dir, err = openRoot(i.Root); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, false, err
 		}
 		defer l.close()
@@ -136,19 +135,19 @@ func (i *instance) makeRoot(start bool, l *launch) (dir *owned.Dir, created bool
 		}
 		if proc != nil {
 			defer proc.Release()
-			return nil, false, fault.New(fault.Busy, "stop it, or use another --server-root", "an httpd runs with the server root %s already (process %d)", i.root, proc.Pid)
+			return nil, false, fault.New(fault.Busy, "stop it, or use another --server-root", "an httpd runs with the server root %s already (process %d)", i.Root, proc.Pid)
 		}
 	}
-	return makeRoot(i.root, i.account)
+	return makeRoot(i.Root, i.account)
 }
 
 // removeSockets removes sockets that an earlier httpd has left.
 func (i *instance) removeSockets(l *launch) {
-	if i.socketDir == i.root {
+	if i.SocketDir == i.Root {
 		removeStaleSockets(l.dir)
 		return
 	}
-	if dir, err := owned.OpenTemp(i.socketDir); err == nil {
+	if dir, err := owned.OpenTemp(i.SocketDir); err == nil {
 		removeStaleSockets(dir)
 		_ = dir.Close()
 	}
@@ -182,7 +181,7 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 	undo := func() {}
 	if len(l.Includes) > 0 {
 		var err error
-		if undo, err = writeHosts(l.dir, i.root, l.includedPaths()); err != nil {
+		if undo, err = writeHosts(l.dir, i.Root, l.includedPaths()); err != nil {
 			return fault.Wrap(fault.Environment, "", err)
 		}
 	}
@@ -207,7 +206,7 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 		{settingsFile, data, 0o600, true},
 		{handlerFile, glue, 0o600, true},
 		{instanceFile, state, 0o600, false},
-		{host.ControlFile, host.ControlStub(i.launcher, i.root), 0o700, false},
+		{host.ControlFile, host.ControlStub(i.Launcher, i.Root), 0o700, false},
 	}
 	more, err := i.moreFiles()
 	if err != nil {
@@ -249,8 +248,8 @@ func (i *instance) moreFiles() ([]rootFile, error) {
 		}
 		files = append(files, rootFile{f.name, data, 0o600, true})
 	}
-	if i.manual() {
-		files = append(files, rootFile{filepath.Join(filepath.Base(i.manualDir()), "index.html"), htmlManual(), 0o600, true})
+	if i.Manual() {
+		files = append(files, rootFile{filepath.Join(filepath.Base(i.ManualDir()), "index.html"), htmlManual(), 0o600, true})
 	}
 	return files, nil
 }
@@ -260,20 +259,20 @@ const trialFile = ".httpd.conf.new"
 
 // tryConf has httpd check the configuration under another name.
 func (p *Program) tryConf(ctx context.Context, i *instance, l *launch, file *conf.File, text string) error {
-	trial := filepath.Join(i.root, trialFile)
+	trial := filepath.Join(i.Root, trialFile)
 	if err := l.dir.WriteFile(trialFile, []byte(text), 0o600); err != nil {
 		return fault.Wrap(fault.Environment, "", err)
 	}
 	var r run.Runner
 	var said bytes.Buffer
-	err := r.Run(ctx, run.Cmd{Argv: []string{i.httpd, "-t", "-f", trial}, Dir: i.work, Env: l.environ(p.Env), Log: &said})
+	err := r.Run(ctx, run.Cmd{Argv: []string{i.HTTPD, "-t", "-f", trial}, Dir: i.Work, Env: l.environ(p.Env), Log: &said})
 	switch {
 	case err != nil && run.Tail(err) == "" && config.HTTPDExecutable.In(i) != "":
 		err = fault.New(fault.Usage, "name the httpd that the module was built for, or leave the option out", "option --httpd-executable: %w", err)
 	case err != nil:
 		err = i.confError(err, trial, text, file)
 	case !strings.Contains(said.String(), "Syntax OK"):
-		err = fault.New(fault.Environment, "see --httpd-executable", "%s is not an httpd: it does not check a configuration (-t)", i.httpd)
+		err = fault.New(fault.Environment, "see --httpd-executable", "%s is not an httpd: it does not check a configuration (-t)", i.HTTPD)
 	default:
 		return nil
 	}
@@ -286,7 +285,7 @@ var atLine = regexp.MustCompile(`line (\d+) of ([^\n]*)`)
 // confError turns httpd's complaint about a line into one about the option that
 // the line comes from.
 func (i *instance) confError(err error, trial, text string, file *conf.File) error {
-	target := filepath.Join(i.root, confFile)
+	target := filepath.Join(i.Root, confFile)
 	tail := run.Tail(err)
 	if tail == "" {
 		return fault.New(fault.Environment, site.InstallHint(i.in.Home), "check the configuration: %w", err)
@@ -311,14 +310,14 @@ func (i *instance) confError(err error, trial, text string, file *conf.File) err
 // optionOf returns the option that names a file of httpd's language; what follows
 // the path in the text is httpd's.
 func (i *instance) optionOf(text string) option.Ref {
-	if config.RewriteRules.In(i) != "" && strings.HasPrefix(text, i.rewriteRules()) {
+	if config.RewriteRules.In(i) != "" && strings.HasPrefix(text, i.RewriteRules()) {
 		return config.RewriteRules
 	}
-	if strings.HasPrefix(text, filepath.Join(i.root, hostsFile)) {
+	if strings.HasPrefix(text, filepath.Join(i.Root, hostsFile)) {
 		return config.IncludeFile
 	}
 	for _, name := range config.IncludeFile.In(i) {
-		path, _, _ := strings.Cut(i.fromLaunch(name), "*") // also a directory, or a pattern
+		path, _, _ := strings.Cut(i.FromLaunch(name), "*") // also a directory, or a pattern
 		if strings.HasPrefix(text, path) {
 			return config.IncludeFile
 		}
@@ -335,9 +334,9 @@ func (i *instance) settings() settings {
 		name = "localhost"
 	}
 	s := settings{
-		ApplicationType: config.ApplicationType.In(i), EntryPoint: i.entry, CallableObject: config.CallableObject.In(i), MountPoint: i.mount,
+		ApplicationType: config.ApplicationType.In(i), EntryPoint: i.Entry, CallableObject: config.CallableObject.In(i), MountPoint: i.Mount,
 		Reloading: !config.DisableReloading.In(i) && !config.DebugMode.In(i),
-		Monitor:   config.ReloadOnChanges.In(i) && !config.DisableReloading.In(i) && i.daemon(),
+		Monitor:   config.ReloadOnChanges.In(i) && !config.DisableReloading.In(i) && i.Daemon(),
 		Environ: map[string]string{
 			"MOD_WSGI_EXPRESS": "true", "MOD_WSGI_SERVER_NAME": name,
 			"MOD_WSGI_SERVER_ALIASES": strings.Join(config.ServerAlias.In(i), " "),
@@ -354,9 +353,9 @@ func (i *instance) settings() settings {
 	if config.DebugMode.In(i) {
 		s.Environ["MOD_WSGI_DEBUG_MODE"] = "true"
 	}
-	s.Tools, s.Handlers = i.toolSettings(), i.handlerScripts()
+	s.Tools, s.Handlers = i.ToolSettings(), i.HandlerScripts()
 	if config.EnableTelemetry.In(i) {
-		s.Telemetry = &collector{i.telemetryTarget(), config.TelemetryUIPort.In(i)}
+		s.Telemetry = &collector{i.TelemetryTarget(), config.TelemetryUIPort.In(i)}
 	}
 	return s
 }
@@ -368,46 +367,46 @@ func (i *instance) launch() *launch {
 		listener = "localhost"
 	}
 	l := &launch{
-		HTTPD: i.httpd, Dir: i.work, Root: i.root, Host: listener, Port: config.Port.In(i), Pid: i.pidFile, Stat: config.ServerStatus.In(i), URL: i.url() + strings.TrimSuffix(i.mount, "/") + "/", GDB: i.gdb,
-		Args: []string{"-f", filepath.Join(i.root, confFile)},
+		HTTPD: i.HTTPD, Dir: i.Work, Root: i.Root, Host: listener, Port: config.Port.In(i), Pid: i.PIDFile, Stat: config.ServerStatus.In(i), URL: i.url() + strings.TrimSuffix(i.Mount, "/") + "/", GDB: i.GDB,
+		Args: []string{"-f", filepath.Join(i.Root, confFile)},
 		Env: []string{
-			"MOD_WSGI_SERVER_ROOT=" + i.root, "MOD_WSGI_WORKING_DIRECTORY=" + i.work, "MOD_WSGI_LISTENER_HOST=" + listener,
-			"MOD_WSGI_HTTP_PORT=" + strconv.Itoa(config.Port.In(i)), "MOD_WSGI_MODULES_DIRECTORY=" + i.modulesDir,
+			"MOD_WSGI_SERVER_ROOT=" + i.Root, "MOD_WSGI_WORKING_DIRECTORY=" + i.Work, "MOD_WSGI_LISTENER_HOST=" + listener,
+			"MOD_WSGI_HTTP_PORT=" + strconv.Itoa(config.Port.In(i)), "MOD_WSGI_MODULES_DIRECTORY=" + i.ModulesDir,
 			"MOD_WSGI_USER=" + i.account.User, "MOD_WSGI_GROUP=" + i.account.Group,
-			"LANG=" + i.locale, "LC_ALL=" + i.locale,
+			"LANG=" + i.Locale, "LC_ALL=" + i.Locale,
 		},
 	}
 	l.UID = i.account.Number()
-	if i.daemon() {
+	if i.Daemon() {
 		l.Drain = max(config.GracefulTimeout.In(i), 1)
 	}
 	// All processes get these, those of services too.
 	for name, value := range i.settings().Environ {
 		l.Env = append(l.Env, name+"="+value)
 	}
-	for _, s := range i.serviceScripts() {
-		l.Env = append(l.Env, "MOD_WSGI_SERVICE_"+s[0]+"="+i.fromLaunch(s[1]))
+	for _, s := range i.ServiceScripts() {
+		l.Env = append(l.Env, "MOD_WSGI_SERVICE_"+s[0]+"="+i.FromLaunch(s[1]))
 	}
 	slices.Sort(l.Env)
 	l.Env = append(l.Env, i.variables...)
 	if i.Given(config.HTTPSPort) {
 		l.Env = append(l.Env, "MOD_WSGI_HTTPS_PORT="+strconv.Itoa(config.HTTPSPort.In(i)))
 	}
-	if config.StartupLog.In(i) && (!config.LogToTerminal.In(i) || opens(i.startLog)) {
-		l.Args = append(l.Args, "-E", i.startLog)
+	if config.StartupLog.In(i) && (!config.LogToTerminal.In(i) || opens(i.StartLog)) {
+		l.Args = append(l.Args, "-E", i.StartLog)
 	}
 	if config.DebugMode.In(i) {
 		l.Args = append(l.Args, "-DONE_PROCESS")
 	}
 	// The daemon processes write their title over httpd's arguments, so there
 	// has to be room for it.
-	longest := len("(wsgi:" + i.group + ")")
+	longest := len("(wsgi:" + i.Group + ")")
 	for _, s := range config.ServiceScript.In(i) {
 		longest = max(longest, len("(wsgi:service:"+s[0]+")"))
 	}
 	l.Argv0 = fmt.Sprintf("%-*s", longest, config.ProcessName.In(i))
 	if !host.DaemonMode {
-		l.Argv0 = i.httpd
+		l.Argv0 = i.HTTPD
 	}
 	return l
 }

@@ -68,7 +68,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 		_ = tell.Close()
 	}
 	g := &guard{
-		pid: child, daemon: i.daemon(), terminal: isTerminal(p), hasTerminal: func() bool { return isTerminal(p) },
+		pid: child, daemon: i.Daemon(), terminal: isTerminal(p), hasTerminal: func() bool { return isTerminal(p) },
 		drain: time.Duration(max(config.GracefulTimeout.In(i), 1)) * time.Second, patience: 15 * time.Second,
 	}
 	if config.DebugMode.In(i) {
@@ -107,7 +107,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 			}
 		case <-late:
 			ready, late, failed = nil, nil, true
-			p.showError(fault.New(fault.Environment, "see "+i.errorLog+", or give it more time with --startup-timeout",
+			p.showError(fault.New(fault.Environment, "see "+i.ErrorLog+", or give it more time with --startup-timeout",
 				"the application does not load within %d seconds", config.StartupTimeout.In(i)))
 			g.escalate()
 		case status := <-done:

@@ -68,8 +68,8 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	name := "mod_wsgi-" + strings.NewReplacer(":", "-", "/", "-", " ", "-", "%", "-").Replace(i.group)
-	root := i.root
+	name := "mod_wsgi-" + strings.NewReplacer(":", "-", "/", "-", " ", "-", "%", "-").Replace(i.Group)
+	root := i.Root
 	if config.ServerRoot.In(s) == "" {
 		root = "/run/" + name
 	}
@@ -77,7 +77,7 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, usage("systemd-unit", "", "%w", err)
 	}
-	launcher, err := systemdWord(i.launcher)
+	launcher, err := systemdWord(i.Launcher)
 	if err != nil {
 		return 1, err
 	}
@@ -87,7 +87,7 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# For /etc/systemd/system/%s.service\n[Unit]\nDescription=WSGI application at %s (mod_wsgi-express)\nAfter=network.target\n\n[Service]\nType=notify\nNotifyAccess=main\n", name, strings.ReplaceAll(i.url(), "%", "%%"))
-	fmt.Fprintf(&b, "ExecStart=%s\nExecReload=%s reload --server-root %s\nWorkingDirectory=%s\n", command, launcher, rootWord, systemdPath(i.launchDir))
+	fmt.Fprintf(&b, "ExecStart=%s\nExecReload=%s reload --server-root %s\nWorkingDirectory=%s\n", command, launcher, rootWord, systemdPath(i.LaunchDir))
 	if !asRoot {
 		fmt.Fprintf(&b, "User=%s\n", strings.TrimPrefix(config.User.In(s), "#"))
 		if config.Group.In(s) != "" {
@@ -100,7 +100,7 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 		fmt.Fprintf(&b, "ReadWritePaths=%s\n", systemdPath(filepath.Dir(root)))
 	}
 	if config.LogDirectory.In(s) != "" {
-		fmt.Fprintf(&b, "ReadWritePaths=%s\n", systemdPath(i.logs))
+		fmt.Fprintf(&b, "ReadWritePaths=%s\n", systemdPath(i.Logs))
 	}
 	b.WriteString("# What the application itself writes to:\n# ReadWritePaths=/var/lib/...\n")
 	fmt.Fprintf(&b, "KillMode=mixed\nTimeoutStopSec=%d\nRestart=on-failure\n", max(config.GracefulTimeout.In(i), 1)+config.ShutdownTimeout.In(i)+20)
@@ -123,7 +123,7 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 // unitCommand is the command line of the unit: what we were given, with what
 // belongs to the unit changed.
 func (p *Program) unitCommand(i *instance, root string, asRoot bool) (string, error) {
-	argv := []string{i.launcher, "start-server"}
+	argv := []string{i.Launcher, "start-server"}
 	for _, o := range config.Table().Options() {
 		switch o {
 		case config.ServerRoot.Option, config.WaitReady.Option, config.WorkingDirectory.Option:
@@ -137,7 +137,7 @@ func (p *Program) unitCommand(i *instance, root string, asRoot bool) (string, er
 			argv = append(argv, i.Again(o)...)
 		}
 	}
-	argv = append(argv, "--wait-ready", "--working-directory="+i.work, "--server-root="+root)
+	argv = append(argv, "--wait-ready", "--working-directory="+i.Work, "--server-root="+root)
 	if config.LogDirectory.In(i) == "" && !config.LogToTerminal.In(i) {
 		argv = append(argv, "--log-to-terminal")
 	}

@@ -3,11 +3,9 @@ package express
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"modwsgi/express/conf"
 	"modwsgi/express/config"
@@ -75,38 +73,38 @@ func (i *instance) reliedFiles() []relied {
 			}
 		}
 	}
-	option := func(o option.Ref, r role, paths ...string) {
+	given := func(o option.Ref, r role, paths ...string) {
 		by := "option " + o.Flag()
 		if !i.Given(o) {
 			by = ""
 		}
 		add(by, r, paths...)
 	}
-	add(i.httpdBy, executed, i.httpd)
-	option(config.ModulesDirectory, executed, i.modulesDir)
-	option(config.RotatelogsExecutable, executed, i.rotatelogs)
-	add("option "+config.GDBExecutable.Flag(), executed, i.gdb)
+	add(i.HTTPDBy, executed, i.HTTPD)
+	given(config.ModulesDirectory, executed, i.ModulesDir)
+	given(config.RotatelogsExecutable, executed, i.Rotatelogs)
+	add("option "+config.GDBExecutable.Flag(), executed, i.GDB)
 	if i.printed {
 		return files // who runs the rest is somebody else
 	}
 	for _, name := range config.IncludeFile.In(i) {
-		add("option "+config.IncludeFile.Flag(), obeyed, included(i.fromLaunch(name))...)
+		add("option "+config.IncludeFile.Flag(), obeyed, included(i.FromLaunch(name))...)
 	}
 	if config.RewriteRules.In(i) != "" {
-		add("option "+config.RewriteRules.Flag(), obeyed, i.rewriteRules())
+		add("option "+config.RewriteRules.Flag(), obeyed, i.RewriteRules())
 	}
 	if config.SocketPrefix.In(i) != "" {
 		// In a directory such as /tmp others cannot replace what is root's.
-		add("option "+config.SocketPrefix.Flag(), created, filepath.Join(i.socketDir, "wsgi.sock"))
+		add("option "+config.SocketPrefix.Flag(), created, filepath.Join(i.SocketDir, "wsgi.sock"))
 	}
-	option(config.MIMETypes, data, i.mime)
+	given(config.MIMETypes, data, i.MIME)
 	if i.Given(config.HTTPSPort) {
-		cert, key := i.certificate()
+		cert, key := i.Certificate()
 		add("the certificate", data, cert)
 		add("the certificate's key", data, key)
-		for _, f := range []named{{config.SSLCACertificateFile, config.SSLCACertificateFile.In(i)}, {config.SSLCertificateChainFile, config.SSLCertificateChainFile.In(i)}} {
-			if f.path != "" {
-				option(f.option, data, i.fromLaunch(f.path))
+		for _, o := range []option.Handle[string]{config.SSLCACertificateFile, config.SSLCertificateChainFile} {
+			if file := o.In(i); file != "" {
+				given(o, data, i.FromLaunch(file))
 			}
 		}
 	}
@@ -136,49 +134,12 @@ func (i *instance) loaded(file *conf.File) []relied {
 			continue
 		}
 		by := ""
-		if i.Given(config.ModulesDirectory) && filepath.Dir(string(path)) == i.modulesDir {
+		if i.Given(config.ModulesDirectory) && filepath.Dir(string(path)) == i.ModulesDir {
 			by = "option " + config.ModulesDirectory.Flag()
 		}
 		files = append(files, relied{by, string(path), executed})
 	}
 	return files
-}
-
-// included are the files that an Include reads: the file itself, everything in a
-// directory, or what a pattern matches. A directory in which others could add a
-// file is among them.
-func included(path string) []string {
-	if exists(path) {
-		return withAllBelow(path)
-	}
-	parts := strings.Split(filepath.ToSlash(path), "/")
-	first := slices.IndexFunc(parts, func(s string) bool { return strings.ContainsAny(s, "*?[") })
-	if first < 0 {
-		return []string{path}
-	}
-	top := strings.Join(parts[:first], "/") + "/"
-	paths := []string{filepath.Clean(top)}
-	for k := first; k < len(parts); k++ {
-		matches, _ := fs.Glob(os.DirFS(top), strings.Join(parts[first:k+1], "/"))
-		for _, m := range matches {
-			if full := filepath.Join(top, m); k == len(parts)-1 {
-				paths = append(paths, withAllBelow(full)...)
-			} else {
-				paths = append(paths, full)
-			}
-		}
-	}
-	return paths
-}
-
-// withAllBelow is a path, and everything below it where it is a directory.
-func withAllBelow(path string) []string {
-	var paths []string
-	_ = filepath.WalkDir(path, func(p string, _ fs.DirEntry, _ error) error {
-		paths = append(paths, p)
-		return nil
-	})
-	return paths
 }
 
 // trustFiles refuses, as root, what another user could become root by, and warns

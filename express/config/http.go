@@ -1,6 +1,10 @@
 package config
 
-import "modwsgi/express/option"
+import (
+	"modwsgi/express/conf"
+	"modwsgi/express/host"
+	"modwsgi/express/option"
+)
 
 var (
 	CompressResponses = option.Toggle("compress-responses", "Compress textual responses for clients that can take them.")
@@ -10,6 +14,56 @@ var (
 	AllowConnect = option.Toggle("allow-connect", "Let CONNECT requests reach the application; without it they are refused.")
 )
 
-var httpGroup = option.NewGroup("HTTP",
-	CompressResponses, EnableSendfile, TraceEnable, AllowConnect,
-)
+// http is which methods are answered, and how responses are sent.
+var http = feature{
+	options: option.NewGroup("HTTP",
+		CompressResponses, EnableSendfile, TraceEnable, AllowConnect,
+	),
+	defines: func(i *Instance) []define {
+		return []define{
+			{CompressResponses.In(i), "MOD_WSGI_COMPRESS_RESPONSES"},
+			{EnableSendfile.In(i), "MOD_WSGI_ENABLE_SENDFILE"},
+		}
+	},
+	modules: map[load]func(*Instance) []module{
+		loadCompression: func(i *Instance) []module {
+			return needs(CompressResponses.In(i), by(CompressResponses), "filter", "deflate")
+		},
+	},
+	writes: map[slot]func(*writer){
+		slotMethods:   (*writer).methods,
+		slotResponses: (*writer).responses,
+	},
+}
+
+func (w *writer) methods() {
+	i := w.i
+	w.add(conf.S("Directory", args(word("/")),
+		conf.D("AllowOverride", conf.Key("None")), conf.D("Require", conf.Key("all"), conf.Key("denied"))))
+	w.add(conf.D("TraceEnable", conf.Key(titled(TraceEnable.In(i)))).From(TraceEnable))
+	if !AllowConnect.In(i) {
+		// In a section that httpd applies last, so that no Require replaces it; it is
+		// in force in all virtual hosts, and also for requests that are passed on.
+		w.add(conf.S("If", args(word("%{REQUEST_METHOD} == 'CONNECT'")), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From(AllowConnect))
+	}
+}
+
+func (w *writer) responses() {
+	i := w.i
+	if EnableSendfile.In(i) {
+		w.add(conf.D("EnableSendfile", conf.Key("On")).From(EnableSendfile))
+		if host.DaemonMode {
+			w.add(conf.D("WSGIEnableSendfile", conf.Key("On")).From(EnableSendfile))
+		}
+	}
+	if CompressResponses.In(i) {
+		d := conf.D("AddOutputFilterByType", conf.Key("DEFLATE")).From(CompressResponses)
+		for _, t := range []string{
+			"text/plain", "text/html", "text/xml", "text/css", "text/javascript",
+			"application/xhtml+xml", "application/javascript", "application/json",
+		} {
+			d.Args = append(d.Args, conf.Key(t))
+		}
+		w.add(d)
+	}
+}

@@ -1,6 +1,15 @@
 package config
 
-import "modwsgi/express/option"
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"modwsgi/express/conf"
+	"modwsgi/express/option"
+)
 
 var (
 	LogDirectory = option.Text("log-directory", "", "DIRECTORY", "Where log files go.").
@@ -26,7 +35,194 @@ var (
 	VerboseDebugging = option.Toggle("verbose-debugging", "More messages from modules before 6.0.0.").Hide()
 )
 
-var logsGroup = option.NewGroup("Logs",
-	LogDirectory, LogLevel, LogToTerminal, AccessLog, AccessLogFormat, ErrorLogFormat, ErrorLogName, AccessLogName,
-	StartupLog, StartupLogName, RotateLogs, MaxLogSize, RotatelogsExecutable, VerboseDebugging,
-)
+// logs is what is logged, and where.
+var logs = feature{
+	options: option.NewGroup("Logs",
+		LogDirectory, LogLevel, LogToTerminal, AccessLog, AccessLogFormat, ErrorLogFormat, ErrorLogName, AccessLogName,
+		StartupLog, StartupLogName, RotateLogs, MaxLogSize, RotatelogsExecutable, VerboseDebugging,
+	),
+	useless: func(s *Server) []useless {
+		return []useless{
+			{!RotateLogs.In(s), "without --rotate-logs", by(MaxLogSize, RotatelogsExecutable)},
+			{!AccessLog.In(s), "without --access-log", by(AccessLogFormat, AccessLogName)},
+			{!StartupLog.In(s), "without --startup-log", by(StartupLogName)},
+		}
+	},
+	warnings: func(s *Server) (list []string) {
+		directory := LogDirectory.In(s) != ""
+		if LogToTerminal.In(s) && directory {
+			list = append(list, "--log-to-terminal has no effect with --log-directory")
+		}
+		if LogToTerminal.In(s) && RotateLogs.In(s) && !directory {
+			list = append(list, "--rotate-logs has no effect with --log-to-terminal")
+		}
+		if VerboseDebugging.In(s) && atLeastVersion(s.ModuleVersion, "6.0.0") {
+			list = append(list, "--verbose-debugging has no effect since mod_wsgi 6.0.0")
+		}
+		return list
+	},
+	conflicts: func(s *Server) error { // after the warnings about them
+		if LogDirectory.In(s) != "" {
+			LogToTerminal.Set(s, false)
+		}
+		if LogToTerminal.In(s) {
+			RotateLogs.Set(s, false)
+		}
+		return nil
+	},
+	check: (*Instance).logNames,
+	logs: func(i *Instance) []string {
+		return []string{ErrorLogName.In(i), AccessLogName.In(i), StartupLogName.In(i)}
+	},
+	private: func(i *Instance) []privateFile {
+		list := []privateFile{{what: "the error log", path: filepath.Join(i.Logs, ErrorLogName.In(i)), log: true}}
+		if AccessLog.In(i) {
+			list = append(list, privateFile{what: "the access log", path: filepath.Join(i.Logs, AccessLogName.In(i)), log: true})
+		}
+		if StartupLog.In(i) {
+			list = append(list, privateFile{what: "the startup log", path: filepath.Join(i.Logs, StartupLogName.In(i)), log: true})
+		}
+		return list
+	},
+	carries: func(i *Instance) []carriedValue {
+		if !StartupLog.In(i) {
+			return nil
+		}
+		return []carriedValue{{i.StartLog, "the startup log", StartupLogName}}
+	},
+	defines: func(i *Instance) []define {
+		return []define{
+			{AccessLog.In(i), "MOD_WSGI_ACCESS_LOG"},
+			{RotateLogs.In(i), "MOD_WSGI_ROTATE_LOGS"},
+			{ErrorLogFormat.In(i) != "", "MOD_WSGI_ERROR_LOG_FORMAT"},
+		}
+	},
+	modules: map[load]func(*Instance) []module{
+		loadLogs: func(i *Instance) []module { return needs(AccessLog.In(i), by(AccessLog), "log_config") },
+	},
+	writes: map[slot]func(*writer){
+		slotVerbosity: func(w *writer) {
+			if VerboseDebugging.In(w.i) && !atLeastVersion(w.i.ModuleVersion, "6.0.0") {
+				w.add(conf.D("WSGIVerboseDebugging", conf.Key("On")).From(VerboseDebugging))
+			}
+		},
+		slotLogs: (*writer).logging,
+	},
+}
+
+// logPaths determines where the logs are, as people find them; with rotation, the
+// names that rotatelogs makes.
+func (i *Instance) logPaths() {
+	path := func(name string, rotated bool) string {
+		p := filepath.Join(i.Logs, name)
+		if rotated && RotateLogs.In(i) {
+			p += ".YYYY-mm-dd-HH_MM_SS"
+		}
+		return p
+	}
+	i.ErrorLog, i.AccessLog, i.StartLog = path(ErrorLogName.In(i), true), path(AccessLogName.In(i), true), path(StartupLogName.In(i), false)
+	if LogToTerminal.In(i) {
+		i.ErrorLog, i.AccessLog, i.StartLog = "/dev/stderr", "/dev/stdout", "/dev/stderr"
+	}
+}
+
+// logTarget is the argument of ErrorLog and CustomLog: a file, a stream of our
+// own, or the command line of a piped log.
+func (w *writer) logTarget(name, stream string, o option.Ref) conf.Word {
+	i := w.i
+	if LogToTerminal.In(i) {
+		if Opens("/dev/" + stream) {
+			return word("/dev/" + stream)
+		}
+		// A socket, or another user's terminal: it cannot be opened by name, but
+		// a child of httpd inherits it.
+		return w.pipe(o, i.Launcher, "copy-log", stream)
+	}
+	return w.fileTarget(name, o)
+}
+
+// logOrigins are the options that a log's target comes from.
+func (i *Instance) logOrigins(own ...conf.Origin) []conf.Origin {
+	return slices.Concat(own, []conf.Origin{LogToTerminal, RotateLogs, MaxLogSize, RotatelogsExecutable}, i.unless(LogDirectory, i.rootOrigins()...))
+}
+
+// fileTarget is logTarget for what never goes to the terminal.
+func (w *writer) fileTarget(name string, o option.Ref) conf.Word {
+	i := w.i
+	if RotateLogs.In(i) {
+		// rotatelogs takes its name as a pattern of strftime.
+		pattern := strings.ReplaceAll(filepath.Join(i.Logs, name), "%", "%%") + ".%Y-%m-%d-%H_%M_%S"
+		return w.pipe(o, i.Rotatelogs, pattern, strconv.Itoa(MaxLogSize.In(i))+"M")
+	}
+	return word(filepath.Join(i.Logs, name))
+}
+
+// Opens reports whether a stream can be opened by name.
+func Opens(name string) bool {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
+}
+
+func (w *writer) pipe(o option.Ref, argv ...string) conf.Word {
+	words := make([]string, len(argv))
+	for k, a := range argv {
+		var err error
+		if words[k], err = conf.PipeWord(a); err != nil {
+			w.err = option.Usage("", "option %s: %w", o, err)
+		}
+	}
+	return word("|" + strings.Join(words, " "))
+}
+
+func (w *writer) logging() {
+	i := w.i
+	w.add(conf.D("ErrorLog", w.logTarget(ErrorLogName.In(i), "stderr", ErrorLogName)).From(i.logOrigins(ErrorLogName)...))
+	level := conf.D("LogLevel").From(LogLevel)
+	for _, w := range strings.Fields(LogLevel.In(i)) {
+		level.Args = append(level.Args, word(w))
+	}
+	w.add(level)
+	if ErrorLogFormat.In(i) != "" {
+		w.add(conf.D("ErrorLogFormat", word(ErrorLogFormat.In(i))).From(ErrorLogFormat))
+	}
+	if !AccessLog.In(i) {
+		return
+	}
+	format := AccessLogFormat.In(i)
+	switch format {
+	case "common":
+		format = `%h %l %u %t "%r" %>s %b`
+	case "combined":
+		format = `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"`
+	}
+	w.add(conf.D("CustomLog", w.logTarget(AccessLogName.In(i), "stdout", AccessLogName), word(format)).From(i.logOrigins(AccessLogFormat, AccessLog, AccessLogName)...))
+}
+
+// logNames checks the names of log files, which lie below the log directory.
+func (i *Instance) logNames() error {
+	for _, o := range []option.Handle[string]{ErrorLogName, AccessLogName, StartupLogName} {
+		name := o.In(i)
+		if !i.Given(o) {
+			continue
+		}
+		if name == "" || strings.HasSuffix(name, "/") {
+			return option.Usage("it lies in the log directory", "option %s: %q is not the name of a file", o, name)
+		}
+		dir := filepath.Dir(filepath.Join(i.Logs, name))
+		if dir == filepath.Clean(i.Logs) {
+			continue // that one we make
+		}
+		if err := WantDirectory(o, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LogNames returns the names of all log files, in the log directory.
+func (i *Instance) LogNames() []string {
+	return all(i, func(f *feature) func(*Instance) []string { return f.logs })
+}

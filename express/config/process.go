@@ -1,6 +1,16 @@
 package config
 
-import "modwsgi/express/option"
+import (
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"modwsgi/express/conf"
+	"modwsgi/express/host"
+	"modwsgi/express/option"
+)
 
 var (
 	Processes = option.Number("processes", "", "NUMBER", "Number of daemon processes.").
@@ -25,7 +35,239 @@ var (
 			With(unixOnly)
 )
 
-var processesGroup = option.NewGroup("Processes",
-	Processes, Threads, MaxClients, InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers, ServerMPM, MaximumRequests,
-	EmbeddedMode, DebugMode,
-)
+// processes is how many processes and threads there are, and in which mode.
+var processes = feature{
+	options: option.NewGroup("Processes",
+		Processes, Threads, MaxClients, InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers, ServerMPM, MaximumRequests,
+		EmbeddedMode, DebugMode,
+	),
+	conflicts: func(s *Server) error {
+		if EmbeddedMode.In(s) && DebugMode.In(s) {
+			return option.Usage("", "--embedded-mode and --debug-mode exclude each other")
+		}
+		return nil
+	},
+	useless: func(s *Server) []useless {
+		mode := "in " + s.mode() + " mode"
+		return []useless{
+			{!s.Daemon(), mode, by(InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers)},
+			// On Windows it is the number of threads of the one process.
+			{!s.Daemon() && host.DaemonMode, mode, by(MaxClients)},
+			{DebugMode.In(s), "in debug mode, which has one process and one thread", by(Processes, Threads, MaximumRequests)},
+			{!s.Daemon(), mode, onlyDaemon()},
+		}
+	},
+	defines: func(i *Instance) []define {
+		return []define{
+			{EmbeddedMode.In(i), "EMBEDDED_MODE"},
+			{i.Given(Processes), "MOD_WSGI_MULTIPROCESS"},
+			{true, "MOD_WSGI_MPM_ENABLE_" + strings.ToUpper(i.MPM) + "_MODULE"},
+			{i.hasMPM("event"), "MOD_WSGI_MPM_EXISTS_EVENT_MODULE"},
+			{i.hasMPM("worker"), "MOD_WSGI_MPM_EXISTS_WORKER_MODULE"},
+			{i.hasMPM("prefork"), "MOD_WSGI_MPM_EXISTS_PREFORK_MODULE"},
+		}
+	},
+	writes: map[slot]func(*writer){
+		slotModules: writeModules,
+		slotDaemon: func(w *writer) {
+			w.daemonProcess()
+			w.embedded()
+		},
+		slotSizes: (*writer).processSizes,
+	},
+}
+
+// mode is what replaces the application's own processes.
+func (s *Server) mode() string {
+	if DebugMode.In(s) {
+		return "debug"
+	}
+	return "embedded"
+}
+
+// onlyDaemon are the options for the application's own processes alone.
+func onlyDaemon() (options []conf.Origin) {
+	for _, o := range table.Options() {
+		if Daemon.Of(o) != "" && o != MaximumRequests.Option && o != SocketTimeout.Option {
+			options = append(options, o)
+		}
+	}
+	return options
+}
+
+// orMode are options and those that choose another mode, in which there is
+// something else.
+func orMode(options ...conf.Origin) []conf.Origin {
+	return append(append(options, EmbeddedMode), debugOrigins...)
+}
+
+// sizeOrigins are the options that the numbers of the MPM come from.
+var sizeOrigins = orMode(Processes, Threads, MaxClients, InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers, ServerMPM)
+
+// processSizes adds the numbers of the MPM.
+func (w *writer) processSizes() {
+	i, z := w.i, w.i.Size
+	size := func(name string, n int) { w.add(conf.D(name, integer(n)).From(sizeOrigins...)) }
+	switch i.MPM {
+	case "winnt":
+		size("ThreadLimit", max(1920, z.ThreadsPerChild))
+		size("ThreadsPerChild", z.ThreadsPerChild)
+	case "prefork":
+		size("ServerLimit", z.ServerLimit)
+		size("StartServers", z.StartServers)
+		size("MinSpareServers", z.MinSpare)
+		size("MaxSpareServers", z.MaxSpare)
+		size("MaxRequestWorkers", z.MaxWorkers)
+	default:
+		size("ServerLimit", z.ServerLimit)
+		size("ThreadLimit", z.ThreadLimit)
+		size("ThreadsPerChild", z.ThreadsPerChild)
+		size("StartServers", z.StartServers)
+		size("MinSpareThreads", z.MinSpare)
+		size("MaxSpareThreads", z.MaxSpare)
+		size("MaxRequestWorkers", z.MaxWorkers)
+	}
+	perChild, keep := 0, 500
+	if EmbeddedMode.In(i) {
+		perChild, keep = MaximumRequests.In(i), 100
+	}
+	if i.MPM == "event" {
+		keep = 0
+	}
+	if i.Daemon() && i.MPM != "prefork" && HostAccessScript.In(i) == "" && AuthUserScript.In(i) == "" {
+		// Threads that only pass data on need little; Python needs more.
+		w.add(conf.D("ThreadStackSize", integer(262144)))
+	}
+	w.add(conf.D("MaxConnectionsPerChild", integer(perChild)).From(MaximumRequests, EmbeddedMode),
+		conf.D("MaxKeepAliveRequests", integer(keep)).From(orMode(ServerMPM)...))
+}
+
+// daemonProcess adds the group of processes that run the application.
+func (w *writer) daemonProcess() {
+	i := w.i
+	if !i.Daemon() {
+		return
+	}
+	if dir := badPathEntry(PythonPath.In(i)); dir != "" {
+		w.err = option.Usage("make a symbolic link without one", "option --python-path: the directory %q holds a colon, which is what separates directories there", dir)
+		return
+	}
+	w.add(conf.D("WSGIRestrictEmbedded", onOff(HostAccessScript.In(i) == "" && AuthUserScript.In(i) == "")).From(HostAccessScript, AuthUserScript))
+	d := conf.D("WSGIDaemonProcess", word(i.Group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(slices.Concat(i.groupOrigins(), i.eggsOrigins(), []conf.Origin{WorkingDirectory, Processes, Threads, PythonPath, Locale, Lang, ServerMetrics, SwitchInterval})...)
+	pair := func(name, value string) { d.Args = append(d.Args, conf.Pair{Name: name, Value: value}) }
+	pair("home", i.Work)
+	if i.Given(Processes) {
+		pair("processes", strconv.Itoa(max(Processes.In(i), 1)))
+	}
+	pair("threads", strconv.Itoa(Threads.In(i)))
+	if len(PythonPath.In(i)) > 0 {
+		pair("python-path", strings.Join(w.pythonPath(), ":"))
+	}
+	pair("python-eggs", i.Eggs)
+	pair("lang", i.Locale)
+	pair("locale", i.Locale)
+	for _, o := range Table().Options() {
+		parameter := Daemon.Of(o)
+		since := daemonSince[parameter]
+		if parameter != "" && (since == "" || atLeastVersion(i.ModuleVersion, since)) {
+			pair(parameter, strconv.Itoa(option.Handle[int]{Option: o}.In(i)))
+			d.Origins = append(d.Origins, o)
+		}
+	}
+	if ServerMetrics.In(i) {
+		pair("server-metrics", "On")
+	}
+	if i.Given(SwitchInterval) {
+		pair("switch-interval", decimal(SwitchInterval.In(i)))
+	}
+	w.add(d)
+}
+
+// embedded adds what embedded and debug mode have instead of a group.
+func (w *writer) embedded() {
+	i := w.i
+	if i.Daemon() {
+		return
+	}
+	dirs := append([]string{i.Work}, w.pythonPath()...)
+	if dir := badPathEntry(dirs); dir != "" && host.DaemonMode {
+		w.err = option.Usage("", "the directory %q holds a colon, which separates the directories of the module path", dir)
+		return
+	}
+	w.add(conf.D("WSGIPythonPath", word(strings.Join(dirs, string(filepath.ListSeparator)))).From(orMode(PythonPath, WorkingDirectory)...))
+}
+
+// Sizes are the numbers of an MPM. Those that an MPM does not have are 0.
+type Sizes struct {
+	ServerLimit, ThreadLimit, ThreadsPerChild int
+	StartServers, MaxWorkers                  int
+	MinSpare, MaxSpare                        int // servers for prefork, threads otherwise
+}
+
+// Sizes computes how many of httpd's own processes and threads there are: enough
+// to keep the daemon processes busy while slow clients are waited for.
+func (i *Instance) Sizes() Sizes {
+	processes, threads := max(Processes.In(i), 1), Threads.In(i)
+	if DebugMode.In(i) {
+		return Sizes{1, 1, 1, 1, 1, 1, 1}
+	}
+	if EmbeddedMode.In(i) {
+		return embeddedSizes(i.MPM, processes, threads)
+	}
+	if i.MPM == "winnt" { // one process; a thread for each connection, also for one that is kept open
+		n := max(64, threads)
+		if i.Given(MaxClients) {
+			n = max(threads, MaxClients.In(i))
+		}
+		return embeddedSizes(i.MPM, 1, n)
+	}
+	capacity := processes * threads
+	clients := 10 + max(10, capacity*3/2)
+	if i.Given(MaxClients) {
+		clients = max(capacity, MaxClients.In(i))
+	}
+	initial, high := 0.2, 0.6
+	if i.MPM == "prefork" {
+		initial, high = 0.05, 0.1
+	}
+	if i.Given(InitialWorkers) {
+		initial = InitialWorkers.In(i)
+	}
+	low := initial
+	if i.Given(MinimumSpareWorkers) {
+		low = MinimumSpareWorkers.In(i)
+	}
+	if i.Given(MaximumSpareWorkers) {
+		high = MaximumSpareWorkers.In(i)
+	}
+	part := func(f float64, of int) int { return int(math.Floor(f * float64(of))) }
+	if i.MPM == "prefork" {
+		return Sizes{
+			ServerLimit: clients, MaxWorkers: clients, StartServers: max(1, part(initial, clients)),
+			MinSpare: max(1, part(low, clients)), MaxSpare: max(1, part(high, clients)),
+		}
+	}
+	per := 10
+	if clients > 20 {
+		per = clients / (clients/20 + 1)
+	}
+	servers := (clients + per - 1) / per
+	s := Sizes{
+		ServerLimit: servers, ThreadLimit: per, ThreadsPerChild: per, MaxWorkers: servers * per,
+		StartServers: max(1, part(initial, servers)), MinSpare: max(per, part(low, servers)*per),
+		MaxSpare: max(per, part(high, servers)*per),
+	}
+	s.MaxSpare = max(s.MaxSpare, s.MinSpare+per) // httpd would correct it, and complain
+	return s
+}
+
+func embeddedSizes(mpm string, processes, threads int) Sizes {
+	n := processes * threads
+	if mpm == "prefork" {
+		return Sizes{ServerLimit: n, MaxWorkers: n, StartServers: n, MinSpare: n, MaxSpare: n}
+	}
+	return Sizes{
+		ServerLimit: processes, StartServers: processes, ThreadLimit: threads, ThreadsPerChild: threads,
+		MaxWorkers: n, MinSpare: n, MaxSpare: n + threads,
+	}
+}

@@ -1,6 +1,14 @@
 package config
 
-import "modwsgi/express/option"
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modwsgi/express/conf"
+	"modwsgi/express/option"
+)
 
 var (
 	PythonPath = option.Texts("python-path", "DIRECTORY", "Directory for the module path of the application.")
@@ -13,6 +21,108 @@ var (
 			With(since("6.0.0"))
 )
 
-var pythonGroup = option.NewGroup("Python",
-	PythonPath, PythonEggs, PythonWarnings, SwitchInterval, FreeThreading,
-)
+// python is the interpreter.
+var python = feature{
+	options: option.NewGroup("Python",
+		PythonPath, PythonEggs, PythonWarnings, SwitchInterval, FreeThreading,
+	),
+	conflicts: func(s *Server) error {
+		if FreeThreading.In(s) && !s.FreeThreaded {
+			return option.Usage("", "option --free-threading needs a Python that was built without the GIL")
+		}
+		return nil
+	},
+	useless: func(s *Server) []useless {
+		return []useless{{!s.Daemon(), "in " + s.mode() + " mode", by(PythonEggs)}}
+	},
+	check: func(i *Instance) error {
+		for _, d := range PythonPath.In(i) {
+			if path := i.fromLaunch(d); !Exists(path) {
+				i.Warn("option --python-path: " + path + " is not there")
+			}
+		}
+		return nil
+	},
+	private: func(i *Instance) []privateFile {
+		list := []privateFile{{what: "a directory of the server", path: i.Eggs, dir: true}}
+		if ApplicationType.In(i) == "static" {
+			return list
+		}
+		for _, d := range PythonPath.In(i) {
+			list = append(list, privateFile{what: "the module path of the application", path: i.fromLaunch(d), code: true})
+		}
+		return list
+	},
+	defines: func(i *Instance) []define {
+		return []define{
+			{len(PythonPath.In(i)) > 0, "MOD_WSGI_WITH_PYTHON_PATH"},
+			{i.Given(SwitchInterval), "MOD_WSGI_SWITCH_INTERVAL"},
+			{FreeThreading.In(i), "MOD_WSGI_FREE_THREADING"},
+		}
+	},
+	writes: map[slot]func(*writer){slotPython: (*writer).interpreter},
+}
+
+func (w *writer) interpreter() {
+	i := w.i
+	for _, filter := range PythonWarnings.In(i) {
+		w.add(conf.D("WSGIPythonWarnings", word(filter)).From(PythonWarnings))
+	}
+	if i.Given(SwitchInterval) {
+		w.add(conf.D("WSGISwitchInterval", word(decimal(SwitchInterval.In(i)))).From(SwitchInterval))
+	}
+	if FreeThreading.In(i) {
+		w.add(conf.D("WSGIFreeThreading", conf.Key("On")).From(FreeThreading))
+	}
+}
+
+// eggsOrigins are those that the directory for eggs comes from.
+func (i *Instance) eggsOrigins() []conf.Origin {
+	return i.unless(PythonEggs, i.rootOrigins()...)
+}
+
+func (w *writer) pythonPath() []string {
+	var dirs []string
+	for _, d := range PythonPath.In(w.i) {
+		if !filepath.IsAbs(d) {
+			d = filepath.Join(w.i.LaunchDir, d)
+		}
+		dirs = append(dirs, d)
+	}
+	return dirs
+}
+
+func badPathEntry(dirs []string) string {
+	for _, d := range dirs {
+		if strings.Contains(d, ":") {
+			return d
+		}
+	}
+	return ""
+}
+
+// pathFiles returns the directories that the .pth files of a directory with
+// packages add to the module path; known is false where one runs code that may
+// add others. That of setuptools, which most environments have, adds none.
+func pathFiles(site string) (dirs []string, known bool) {
+	names, _ := fs.Glob(os.DirFS(site), "*.pth")
+	for _, name := range names {
+		data, err := os.ReadFile(filepath.Join(site, name))
+		if err != nil {
+			return nil, false
+		}
+		for line := range strings.Lines(string(data)) {
+			line = strings.TrimSpace(line)
+			switch {
+			case line == "" || line[0] == '#' || name == "distutils-precedence.pth":
+			case strings.HasPrefix(line, "import ") || strings.HasPrefix(line, "import\t"):
+				return nil, false
+			case filepath.IsAbs(line):
+				dirs = append(dirs, line)
+			default:
+				dirs = append(dirs, filepath.Join(site, line))
+			}
+		}
+	}
+	return dirs, true
+}

@@ -1,6 +1,13 @@
 package config
 
-import "modwsgi/express/option"
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modwsgi/express/conf"
+	"modwsgi/express/option"
+)
 
 var (
 	ServiceScript = option.Pairs("service-script", "NAME SCRIPT", "Run a script in a process of its own.").
@@ -13,6 +20,167 @@ var (
 			Alias("service-log").With(unixOnly, since("4.6.0"))
 )
 
-var servicesGroup = option.NewGroup("Services",
-	ServiceScript, ServiceUser, ServiceGroup, ServiceLogFile,
-)
+// services is the scripts that run in processes of their own.
+var services = feature{
+	options: option.NewGroup("Services",
+		ServiceScript, ServiceUser, ServiceGroup, ServiceLogFile,
+	),
+	conflicts: serviceConflicts,
+	files: func(i *Instance) (list []named) {
+		for _, v := range ServiceScript.In(i) {
+			list = append(list, named{ServiceScript, v[1]})
+		}
+		return list
+	},
+	reads: func(i *Instance) (list []Need) {
+		for _, v := range ServiceScript.In(i) {
+			if LastOf(ServiceUser.In(i), v[0]) == "" {
+				list = append(list, Need{i.fromLaunch(v[1]), "the script of the service " + v[0], true})
+			}
+		}
+		return list
+	},
+	private: func(i *Instance) (list []privateFile) {
+		for _, v := range ServiceScript.In(i) {
+			list = append(list, privateFile{what: "the service " + v[0], path: i.fromLaunch(v[1]), code: true})
+		}
+		for _, v := range ServiceLogFile.In(i) {
+			list = append(list, privateFile{what: "the log of the service " + v[0], path: filepath.Join(i.Logs, v[1]), log: true})
+		}
+		return list
+	},
+	logs: func(i *Instance) (names []string) {
+		for _, v := range ServiceLogFile.In(i) {
+			names = append(names, v[1])
+		}
+		return names
+	},
+	carries: func(i *Instance) (list []carriedValue) {
+		for _, v := range ServiceScript.In(i) {
+			list = append(list, carriedValue{i.fromLaunch(v[1]), "", ServiceScript})
+		}
+		return list
+	},
+	writes:      map[slot]func(*writer){slotServices: (*writer).services},
+	hostOptions: by(ServiceLogFile),
+	hosts:       map[hostSlot]func(*writer, string) []virtualHost{hostServices: (*writer).serviceHosts},
+}
+
+// serviceHosts are the virtual hosts of services that have a log of their own: httpd
+// knows a log file for a virtual host only. Nobody reaches them.
+func (w *writer) serviceHosts(scheme string) (list []virtualHost) {
+	if scheme != "http" {
+		return nil
+	}
+	i := w.i
+	for _, s := range i.ServiceScripts() {
+		file := LastOf(ServiceLogFile.In(i), s[0])
+		if file == "" {
+			continue
+		}
+		body := []conf.Node{
+			conf.D("ServerName", word(internalName+"service_"+s[0]+"_")),
+			conf.D("ErrorLog", w.fileTarget(file, ServiceLogFile)).From(i.logOrigins(ServiceLogFile)...), nobody(),
+		}
+		list = append(list, virtualHost{refuses, by(ServiceLogFile), append(body, w.service(s)...)})
+	}
+	return list
+}
+
+// serviceConflicts reports names of services that cannot be, and options for services
+// that do not exist.
+func serviceConflicts(s *Server) error {
+	known := map[string]bool{}
+	for _, v := range ServiceScript.In(s) {
+		switch {
+		case !LevelWords.MatchString(strings.ReplaceAll(v[0], "-", "_")) || strings.Contains(v[0], ":"):
+			return option.Usage("letters, digits, dots, dashes and underscores", "option --service-script: %q is not a name for a service", v[0])
+		case known[v[0]]:
+			return option.Usage("", "option --service-script: there are two services %q", v[0])
+		}
+		known[v[0]] = true
+	}
+	for _, o := range []option.Handle[[][2]string]{ServiceUser, ServiceGroup, ServiceLogFile} {
+		for _, v := range o.In(s) {
+			if !known[v[0]] {
+				return option.Usage("", "option %s: there is no service %q (see --service-script)", o, v[0])
+			}
+		}
+	}
+	for _, v := range ServiceLogFile.In(s) {
+		if v[1] == "" || strings.HasPrefix(v[1], "|") || filepath.Base(v[1]) != v[1] {
+			return option.Usage("it lies in the log directory", "option --service-log-file: %q is not the name of a file", v[1])
+		}
+	}
+	return nil
+}
+
+// ServiceScripts are the scripts that run in processes of their own.
+func (i *Instance) ServiceScripts() [][2]string {
+	scripts := slices.Clone(ServiceScript.In(i))
+	if EnableTelemetry.In(i) {
+		scripts = append(scripts, [2]string{telemetryService, filepath.Join(i.Root, TelemetryFile)})
+	}
+	return scripts
+}
+
+// services adds the scripts without a log of their own; the others are in virtual
+// hosts.
+func (w *writer) services() {
+	for _, s := range w.i.ServiceScripts() {
+		if LastOf(ServiceLogFile.In(w.i), s[0]) == "" {
+			w.add(w.service(s)...)
+		}
+	}
+}
+
+// service has httpd start the process of a script.
+func (w *writer) service(s [2]string) []conf.Node {
+	i := w.i
+	name, group := s[0], "service:"+s[0]
+	var by conf.Origin = ServiceScript
+	if name == telemetryService && EnableTelemetry.In(i) {
+		by = EnableTelemetry
+	}
+	d := conf.D("WSGIDaemonProcess", word(group), conf.Pair{Name: "display-name", Value: "%{GROUP}"}).From(append([]conf.Origin{
+		by, ServiceUser, ServiceGroup, WorkingDirectory,
+		PythonPath, Locale, Lang, ServerMetrics,
+	}, i.eggsOrigins()...)...)
+	pair := func(name, value string) {
+		if value != "" {
+			d.Args = append(d.Args, conf.Pair{Name: name, Value: value})
+		}
+	}
+	pair("user", LastOf(ServiceUser.In(i), name))
+	pair("group", LastOf(ServiceGroup.In(i), name))
+	pair("home", i.Work)
+	pair("threads", "0")
+	pair("python-path", strings.Join(w.pythonPath(), ":"))
+	pair("python-eggs", i.Eggs)
+	pair("lang", i.Locale)
+	pair("locale", i.Locale)
+	if ServerMetrics.In(i) {
+		pair("server-metrics", "On")
+	}
+	return []conf.Node{d, conf.D("WSGIImportScript", word(i.serviceRunner()), conf.Pair{Name: "process-group", Value: group},
+		conf.Pair{Name: "application-group", Value: "%{GLOBAL}"}).From(by)}
+}
+
+// serviceRunner is the script that runs those of services: not in the server root,
+// which the user of a service may not be let into.
+func (i *Instance) serviceRunner() string {
+	return filepath.Join(i.Python.Site, "mod_wsgi", "express", "service.py")
+}
+
+// ServicesDir is where it keeps how often they have ended.
+func (i *Instance) ServicesDir() string { return filepath.Join(i.Root, "services") }
+
+// LastOf returns the last value that was given for a name, or "".
+func LastOf(list [][2]string, name string) string {
+	for _, p := range slices.Backward(list) {
+		if p[0] == name {
+			return p[1]
+		}
+	}
+	return ""
+}

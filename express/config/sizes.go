@@ -1,6 +1,9 @@
 package config
 
-import "modwsgi/express/option"
+import (
+	"modwsgi/express/conf"
+	"modwsgi/express/option"
+)
 
 var (
 	LimitRequestBody = option.Number("limit-request-body", "10485760", "BYTES", "Largest request body; 0 is no limit.")
@@ -18,6 +21,17 @@ var (
 				Check(option.ZeroOr(65536)).With(since("4.4.7"), daemon("response-buffer-size"))
 )
 
-var sizesGroup = option.NewGroup("Sizes",
-	LimitRequestBody, ServerBacklog, DaemonBacklog, SendBufferSize, ReceiveBufferSize, HeaderBufferSize, ResponseBufferSize,
-)
+// buffers is how much is queued and buffered.
+var buffers = feature{
+	options: option.NewGroup("Sizes",
+		LimitRequestBody, ServerBacklog, DaemonBacklog, SendBufferSize, ReceiveBufferSize, HeaderBufferSize, ResponseBufferSize,
+	),
+	writes: map[slot]func(*writer){
+		slotBacklog: func(w *writer) {
+			w.add(conf.D("ListenBackLog", integer(ServerBacklog.In(w.i))).From(ServerBacklog))
+		},
+		slotBodies: func(w *writer) {
+			w.add(conf.D("LimitRequestBody", integer(LimitRequestBody.In(w.i))).From(LimitRequestBody))
+		},
+	},
+}

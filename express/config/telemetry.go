@@ -1,6 +1,13 @@
 package config
 
-import "modwsgi/express/option"
+import (
+	"path/filepath"
+	"strings"
+
+	"modwsgi/express/conf"
+	"modwsgi/express/host"
+	"modwsgi/express/option"
+)
 
 var (
 	TelemetryService = option.Text("telemetry-service", "", "TARGET", "Report to a collector at unix:PATH.").
@@ -17,6 +24,81 @@ var (
 				Check(telemetryWords).With(since("6.0.0"))
 )
 
-var telemetryGroup = option.NewGroup("Telemetry",
-	TelemetryService, EnableTelemetry, TelemetryUIPort, TelemetryInterval, SlowRequests, TelemetryOptions,
-)
+// telemetry is what the module reports, and to whom.
+var telemetry = feature{
+	options: option.NewGroup("Telemetry",
+		TelemetryService, EnableTelemetry, TelemetryUIPort, TelemetryInterval, SlowRequests, TelemetryOptions,
+	),
+	conflicts: telemetryConflicts,
+	defines: func(i *Instance) []define {
+		return []define{
+			{EnableTelemetry.In(i) || TelemetryService.In(i) != "", "MOD_WSGI_TELEMETRY_SERVICE"},
+			{len(TelemetryOptions.In(i)) > 0, "MOD_WSGI_TELEMETRY_OPTIONS"},
+			{i.Given(SlowRequests), "MOD_WSGI_SLOW_REQUESTS"},
+		}
+	},
+	writes: map[slot]func(*writer){slotTelemetry: (*writer).telemetry},
+}
+
+// telemetryService is the name of the service that --enable-telemetry adds.
+const telemetryService = "telemetry"
+
+func telemetryConflicts(s *Server) error {
+	bad := func(format string, args ...any) error { return option.Usage("", format, args...) }
+	if EnableTelemetry.In(s) && TelemetryService.In(s) != "" {
+		return bad("--enable-telemetry and --telemetry-service exclude each other")
+	}
+	if TelemetryService.In(s) != "" && !host.DaemonMode {
+		return bad("option --telemetry-service: mod_wsgi has no telemetry on Windows")
+	}
+	for _, v := range ServiceScript.In(s) {
+		if EnableTelemetry.In(s) && v[0] == telemetryService {
+			return bad("option --service-script: %q is the service of --enable-telemetry", v[0])
+		}
+	}
+	target := EnableTelemetry.In(s) || TelemetryService.In(s) != ""
+	for _, o := range []option.Ref{SlowRequests, TelemetryInterval, TelemetryOptions} {
+		if s.Given(o) && !target {
+			return bad("option %s needs --telemetry-service or --enable-telemetry", o)
+		}
+	}
+	if s.Given(TelemetryUIPort) && !EnableTelemetry.In(s) {
+		return bad("option --telemetry-ui-port needs --enable-telemetry")
+	}
+	return nil
+}
+
+// TelemetryFile is the script of that service.
+const TelemetryFile = "telemetry-service.py"
+
+// TelemetryDir is where our own collector makes its socket: a directory of the
+// application's account, for the server root is not.
+func (i *Instance) TelemetryDir() string { return filepath.Join(i.Root, "telemetry") }
+
+// TelemetryTarget is where the processes report to, "" for nowhere.
+func (i *Instance) TelemetryTarget() string {
+	if EnableTelemetry.In(i) {
+		return "unix:" + filepath.Join(i.TelemetryDir(), "collector")
+	}
+	return TelemetryService.In(i)
+}
+
+// telemetry adds what the module reports, and to whom.
+func (w *writer) telemetry() {
+	i := w.i
+	target := i.TelemetryTarget()
+	if target == "" {
+		return
+	}
+	w.add(conf.D("WSGITelemetryService", word(target), word("interval="+decimal(TelemetryInterval.In(i)))).From(TelemetryService, EnableTelemetry, TelemetryInterval))
+	if i.Given(SlowRequests) {
+		w.add(conf.D("WSGISlowRequests", word(decimal(SlowRequests.In(i)))).From(SlowRequests))
+	}
+	for _, o := range TelemetryOptions.In(i) {
+		d := conf.D("WSGITelemetryOptions").From(TelemetryOptions)
+		for _, w := range strings.Fields(o) {
+			d.Args = append(d.Args, word(w))
+		}
+		w.add(d)
+	}
+}

@@ -1,6 +1,11 @@
 package config
 
-import "modwsgi/express/option"
+import (
+	"strconv"
+
+	"modwsgi/express/conf"
+	"modwsgi/express/option"
+)
 
 var (
 	StartupTimeout = option.Number("startup-timeout", "15", "SECONDS", "Replace a process whose application does not load in this time; 0 is off.").
@@ -46,9 +51,79 @@ var (
 	KeepAliveTimeout = option.Number("keep-alive-timeout", "2", "SECONDS", "How long an idle connection stays open; 0 closes it after each response.")
 )
 
-var timeoutsGroup = option.NewGroup("Timeouts",
-	StartupTimeout, ShutdownTimeout, RestartInterval, CPUTimeLimit, GracefulTimeout, EvictionTimeout, DeadlockTimeout,
-	InactivityTimeout, IgnoreActivity, RequestTimeout, InterruptTimeout, ConnectTimeout, SocketTimeout, ProxyTimeout,
-	QueueTimeout, HeaderTimeout, HeaderMaxTimeout, HeaderMinRate, BodyTimeout, BodyMaxTimeout, BodyMinRate,
-	ResponseSocketTimeout, ResponseFlushDelay, KeepAliveTimeout,
-)
+// timeouts is how long things may take.
+var timeouts = feature{
+	options: option.NewGroup("Timeouts",
+		StartupTimeout, ShutdownTimeout, RestartInterval, CPUTimeLimit, GracefulTimeout, EvictionTimeout, DeadlockTimeout,
+		InactivityTimeout, IgnoreActivity, RequestTimeout, InterruptTimeout, ConnectTimeout, SocketTimeout, ProxyTimeout,
+		QueueTimeout, HeaderTimeout, HeaderMaxTimeout, HeaderMinRate, BodyTimeout, BodyMaxTimeout, BodyMinRate,
+		ResponseSocketTimeout, ResponseFlushDelay, KeepAliveTimeout,
+	),
+	useless: func(s *Server) []useless {
+		return []useless{
+			{InactivityTimeout.In(s) == 0, "without --inactivity-timeout", by(IgnoreActivity)},
+			{HeaderTimeout.In(s) == 0, "with --header-timeout 0", by(HeaderMaxTimeout, HeaderMinRate)},
+			{BodyTimeout.In(s) == 0, "with --body-timeout 0", by(BodyMaxTimeout, BodyMinRate)},
+			{HeaderMinRate.In(s) == 0, "with --header-min-rate 0", by(HeaderMaxTimeout)},
+			{BodyMinRate.In(s) == 0, "with --body-min-rate 0", by(BodyMaxTimeout)},
+			{!s.Daemon(), "in " + s.mode() + " mode", by(IgnoreActivity)},
+		}
+	},
+	warnings: func(s *Server) (list []string) {
+		if s.Given(ProxyTimeout) && !s.proxied() {
+			list = append(list, "--proxy-timeout has no effect without a proxy")
+		}
+		return list
+	},
+	defines: func(i *Instance) []define { return []define{{KeepAliveTimeout.In(i) != 0, "MOD_WSGI_KEEP_ALIVE"}} },
+	writes: map[slot]func(*writer){
+		slotPauses: func(w *writer) {
+			w.add(conf.D("Timeout", integer(SocketTimeout.In(w.i))).From(SocketTimeout))
+		},
+		slotReading:   (*writer).reading,
+		slotKeepAlive: (*writer).keepAlive,
+		slotHandler: func(w *writer) {
+			for _, url := range IgnoreActivity.In(w.i) {
+				w.add(location(url, conf.D("WSGIIgnoreActivity", conf.Key("On"))).From(IgnoreActivity))
+			}
+		},
+		slotProxyTime: func(w *writer) {
+			if w.i.proxied() && w.i.Given(ProxyTimeout) {
+				w.add(conf.D("ProxyTimeout", integer(ProxyTimeout.In(w.i))).From(ProxyTimeout))
+			}
+		},
+	},
+}
+
+// reading adds the time for requests. Both parts are always set: mod_reqtimeout has
+// defaults.
+func (w *writer) reading() {
+	i := w.i
+	w.add(conf.D("RequestReadTimeout",
+		conf.Key("header="+readTimeout(HeaderTimeout.In(i), HeaderMaxTimeout.In(i), HeaderMinRate.In(i))),
+		conf.Key("body="+readTimeout(BodyTimeout.In(i), BodyMaxTimeout.In(i), BodyMinRate.In(i)))).
+		From(HeaderTimeout, HeaderMaxTimeout, HeaderMinRate, BodyTimeout, BodyMaxTimeout, BodyMinRate))
+}
+
+func (w *writer) keepAlive() {
+	seconds := KeepAliveTimeout.In(w.i)
+	w.add(conf.D("KeepAlive", onOff(seconds > 0)).From(KeepAliveTimeout))
+	if seconds > 0 {
+		w.add(conf.D("KeepAliveTimeout", integer(seconds)).From(KeepAliveTimeout))
+	}
+}
+
+// readTimeout is a clause of RequestReadTimeout.
+func readTimeout(first, most, rate int) string {
+	if first == 0 {
+		return "0"
+	}
+	s := strconv.Itoa(first)
+	if rate == 0 || most > 0 && most <= first {
+		return s // nothing extends it
+	}
+	if most > 0 {
+		s += "-" + strconv.Itoa(most)
+	}
+	return s + ",MinRate=" + strconv.Itoa(rate)
+}

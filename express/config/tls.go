@@ -1,6 +1,13 @@
 package config
 
-import "modwsgi/express/option"
+import (
+	"fmt"
+	"os"
+
+	"modwsgi/express/conf"
+	"modwsgi/express/option"
+	"modwsgi/internal/fault"
+)
 
 var (
 	HTTPSPort = option.Number("https-port", "", "NUMBER", "TCP port for HTTPS.").
@@ -17,7 +24,181 @@ var (
 				Check(headerValue)
 )
 
-var httpsGroup = option.NewGroup("HTTPS",
-	HTTPSPort, SSLCertificateFile, SSLCertificateKeyFile, SSLCertificate, SSLCACertificateFile, SSLVerifyClient,
+// tls is HTTPS: certificates, and what plain HTTP is good for beside it.
+var tls = feature{
+	options: option.NewGroup("HTTPS",
+		HTTPSPort, SSLCertificateFile, SSLCertificateKeyFile, SSLCertificate, SSLCACertificateFile, SSLVerifyClient,
+		SSLCertificateChainFile, SSLEnvironment, HTTPSOnly, HSTSPolicy,
+	),
+	warnings: func(s *Server) (list []string) {
+		if SSLCACertificateFile.In(s) != "" && !HTTPSOnly.In(s) {
+			list = append(list, fmt.Sprintf("--ssl-ca-certificate-file protects HTTPS; port %d answers without a certificate (see --https-only)", Port.In(s)))
+		}
+		return list
+	},
+	check: (*Instance).checkTLS,
+	private: func(i *Instance) []privateFile {
+		cert, key := i.Certificate()
+		list := []privateFile{{what: "the private key", path: key}, {what: "the certificate", path: cert}}
+		return append(list, i.filesOf(SSLCACertificateFile, SSLCertificateChainFile)...)
+	},
+	defines: func(i *Instance) []define {
+		return []define{
+			{i.Given(HTTPSPort), "MOD_WSGI_WITH_HTTPS"},
+			{HTTPSOnly.In(i), "MOD_WSGI_HTTPS_ONLY"},
+			{SSLCertificateChainFile.In(i) != "", "MOD_WSGI_CERTIFICATE_CHAIN"},
+			{SSLCACertificateFile.In(i) != "", "MOD_WSGI_VERIFY_CLIENT"},
+			{SSLEnvironment.In(i), "MOD_WSGI_SSL_ENVIRONMENT"},
+			{HSTSPolicy.In(i) != "", "MOD_WSGI_HSTS_POLICY"},
+		}
+	},
+	modules: map[load]func(*Instance) []module{
+		loadTLS: func(i *Instance) []module {
+			return append(needs(i.Given(HTTPSPort), by(HTTPSPort), "ssl"), needs(HSTSPolicy.In(i) != "", by(HSTSPolicy), "headers")...)
+		},
+	},
+}
+
+// secureRedirect is what a virtual host for plain HTTP says that only redirects to
+// HTTPS; nil for one that serves.
+func (w *writer) secureRedirect(scheme, name string) []conf.Node {
+	if scheme != "http" || !HTTPSOnly.In(w.i) {
+		return nil
+	}
+	return w.redirect(Origin("https", name, HTTPSPort.In(w.i)), HTTPSOnly)
+}
+
+// localRedirect is the same for requests that this machine makes itself. The page with
+// the state of httpd stays where it is.
+func (w *writer) localRedirect(scheme string) []conf.Node {
+	i := w.i
+	if scheme != "http" || !HTTPSOnly.In(i) {
+		return nil
+	}
+	paths := "^/"
+	if ServerStatus.In(i) {
+		paths = "^/(?!server-status(?:/|$))"
+	}
+	return append(w.passNothing(HTTPSOnly), conf.S("LocationMatch", args(conf.Word(paths)),
+		conf.D("Redirect", conf.Key("permanent"), word("/"), word(Origin("https", ServerName.In(i), HTTPSPort.In(i))+"/"))).From(HTTPSOnly))
+}
+
+// reachedAt is where a host is reached in the end, and the options that decide it: at
+// once, without a stop at plain HTTP where that only redirects.
+func (i *Instance) reachedAt(scheme, name string) (origin string, by []conf.Origin) {
+	if scheme == "https" || HTTPSOnly.In(i) {
+		return Origin("https", name, HTTPSPort.In(i)), []conf.Origin{HTTPSOnly}
+	}
+	return Origin(scheme, name, Port.In(i)), []conf.Origin{HTTPSOnly}
+}
+
+// secured is what the server itself says over HTTPS.
+func (w *writer) secured() []conf.Node {
+	body := w.hsts()
+	if SSLEnvironment.In(w.i) {
+		body = append(body, conf.D("SSLOptions", conf.Key("+StdEnvVars")).From(SSLEnvironment))
+	}
+	return body
+}
+
+// hsts tells browsers to come back over HTTPS only.
+func (w *writer) hsts() []conf.Node {
+	if HSTSPolicy.In(w.i) == "" {
+		return nil
+	}
+	return []conf.Node{conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(headerText(HSTSPolicy.In(w.i)))).From(HSTSPolicy)}
+}
+
+// Certificate returns the files of the server's certificate and its key.
+func (i *Instance) Certificate() (cert, key string) {
+	if SSLCertificate.In(i) != "" {
+		return i.fromLaunch(SSLCertificate.In(i) + ".crt"), i.fromLaunch(SSLCertificate.In(i) + ".key")
+	}
+	if SSLCertificateFile.In(i) != "" {
+		cert = i.fromLaunch(SSLCertificateFile.In(i))
+	}
+	if SSLCertificateKeyFile.In(i) != "" {
+		key = i.fromLaunch(SSLCertificateKeyFile.In(i))
+	}
+	return cert, key
+}
+
+// checkTLS reports TLS options that cannot take effect: a server that was meant
+// to be encrypted must not start unencrypted.
+func (i *Instance) checkTLS() error {
+	bad := func(format string, args ...any) error { return option.Usage("", format, args...) }
+	if !i.Given(HTTPSPort) {
+		for _, o := range tlsOptions {
+			if i.Given(o) {
+				return bad("option %s needs --https-port", o)
+			}
+		}
+		return nil
+	}
+	cert, key := i.Certificate()
+	switch {
+	case ServerName.In(i) == "":
+		return bad("option --https-port needs --server-name")
+	case cert == "" || key == "":
+		return bad("option --https-port needs a certificate and its key (--ssl-certificate-file and --ssl-certificate-key-file, or --ssl-certificate)")
+	case HTTPSPort.In(i) == Port.In(i):
+		return bad("option --https-port: %d is the port for HTTP", Port.In(i))
+	case len(SSLVerifyClient.In(i)) > 0 && SSLCACertificateFile.In(i) == "":
+		return bad("option --ssl-verify-client needs --ssl-ca-certificate-file")
+	}
+	files := []named{{SSLCertificateFile, cert}, {SSLCertificateKeyFile, key}}
+	if SSLCertificate.In(i) != "" {
+		files = []named{{SSLCertificate, cert}, {SSLCertificate, key}}
+	}
+	files = append(files, named{SSLCACertificateFile, SSLCACertificateFile.In(i)}, named{SSLCertificateChainFile, SSLCertificateChainFile.In(i)})
+	for _, f := range files {
+		if f.path == "" {
+			continue
+		}
+		file, err := os.Open(i.fromLaunch(f.path))
+		if err != nil {
+			return fault.New(fault.Usage, "give a file in PEM format that this user can read", "option %s: %w", f.option, err)
+		}
+		_ = file.Close()
+	}
+	return nil
+}
+
+// tls are the directives that each virtual host for HTTPS needs.
+func (w *writer) tls() []conf.Node {
+	i := w.i
+	cert, key := i.Certificate()
+	nodes := []conf.Node{
+		conf.D("SSLEngine", conf.Key("On")).From(HTTPSPort),
+		conf.D("SSLCertificateFile", word(cert)).From(SSLCertificateFile, SSLCertificate),
+		conf.D("SSLCertificateKeyFile", word(key)).From(SSLCertificateKeyFile, SSLCertificate),
+	}
+	if SSLCertificateChainFile.In(i) != "" {
+		nodes = append(nodes, conf.D("SSLCertificateChainFile", word(i.fromLaunch(SSLCertificateChainFile.In(i)))).From(SSLCertificateChainFile))
+	}
+	if SSLCACertificateFile.In(i) == "" {
+		return nodes
+	}
+	nodes = append(nodes, conf.D("SSLCACertificateFile", word(i.fromLaunch(SSLCACertificateFile.In(i)))).From(SSLCACertificateFile))
+	demand := conf.Key("require")
+	if len(SSLVerifyClient.In(i)) > 0 {
+		// Asked for in the handshake: to ask later, for a path, needs a feature of
+		// TLS 1.3 that most clients lack, or a renegotiation, which HTTP/2 forbids. A
+		// certificate that is not valid ends the handshake, so each one that is there
+		// has been verified, in a session that is resumed, too.
+		demand = "optional"
+	}
+	nodes = append(nodes, conf.D("SSLVerifyClient", demand).From(SSLCACertificateFile, SSLVerifyClient), conf.D("SSLVerifyDepth", integer(1)).From(SSLCACertificateFile))
+	for _, url := range SSLVerifyClient.In(i) {
+		// In a section that httpd applies last, so that no Require replaces it.
+		without := conf.S("If", args(word("%{SSL_CLIENT_VERIFY} != 'SUCCESS'")), conf.D("Require", conf.Key("all"), conf.Key("denied")))
+		nodes = append(nodes, location(url, without).From(SSLVerifyClient))
+	}
+	return nodes
+}
+
+// tlsOptions are those that mean nothing without --https-port.
+var tlsOptions = []option.Ref{
+	SSLCertificateFile, SSLCertificateKeyFile, SSLCertificate, SSLCACertificateFile, SSLVerifyClient,
 	SSLCertificateChainFile, SSLEnvironment, HTTPSOnly, HSTSPolicy,
-)
+}

@@ -1,9 +1,6 @@
 package config
 
-import (
-	"modwsgi/express/host"
-	"modwsgi/express/option"
-)
+import "modwsgi/express/option"
 
 // What this package records about options, beside what package option knows.
 var (
@@ -46,20 +43,3 @@ func daemon(parameter string) option.Fact {
 
 // daemonAnywhere is daemon for options that mean something on Windows, too.
 func daemonAnywhere(parameter string) option.Fact { return Daemon.Is(parameter) }
-
-// Table returns the options of the commands that serve an application.
-func Table() *option.Table { return table }
-
-var table = &option.Table{Groups: []*option.Group{
-	applicationGroup, listeningGroup, httpsGroup, processesGroup, timeoutsGroup, sizesGroup, httpGroup,
-	documentsGroup, proxiesGroup, accessGroup, logsGroup, pythonGroup, serverGroup, servicesGroup,
-	telemetryGroup, debuggingGroup, goneGroup,
-}, Refused: Refused}
-
-// Refused returns why this system does not accept an option, "" where it does.
-func Refused(o *option.Option) string {
-	if Unix.Of(o) && !host.Unix {
-		return "has no meaning on Windows"
-	}
-	return ""
-}

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"modwsgi/express/option"
+	"modwsgi/internal/fault"
+)
+
+// named is a file that an option names.
+type named struct {
+	option option.Ref
+	path   string
+}
+
+// Exists reports whether there is something at a path, as far as that can be seen.
+func Exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// WantDirectory reports a path of an option that is not a directory.
+func WantDirectory(o option.Ref, path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fault.New(fault.Usage, "", "option %s: the directory %s is not there", o, path)
+	case err != nil:
+		return fault.New(fault.Usage, "", "option %s: %w", o, err)
+	case !info.IsDir():
+		return fault.New(fault.Usage, "", "option %s: %s is not a directory", o, path)
+	}
+	return nil
+}
+
+// OrElse returns a path, cleaned, or another one where it is empty.
+func OrElse(value, other string) string {
+	if value != "" {
+		return filepath.Clean(value)
+	}
+	return other
+}
+
+// fromLaunch makes a path of the command line absolute.
+func (i *Instance) fromLaunch(path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(i.LaunchDir, path)
+	}
+	return filepath.Clean(path)
+}
+
+// namedFiles reports files that options name and that are not there, by the
+// option, before httpd or the account that serves finds out.
+func (i *Instance) namedFiles() error {
+	for _, f := range all(i, func(f *feature) func(*Instance) []named { return f.files }) {
+		if f.path == "" {
+			continue
+		}
+		path := i.fromLaunch(f.path)
+		info, err := os.Stat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fault.New(fault.Usage, "", "option %s: the file %s is not there", f.option, path)
+		case err == nil && info.IsDir() && !option.Same(f.option, IncludeFile):
+			return fault.New(fault.Usage, "", "option %s: %s is a directory", f.option, path)
+		}
+	}
+	return nil
+}
+
+// FromLaunch makes a path of the command line absolute and clean.
+func (i *Instance) FromLaunch(path string) string { return i.fromLaunch(path) }
+
+// filesOf are files that options name and that clients must not read.
+func (i *Instance) filesOf(options ...option.Handle[string]) (list []privateFile) {
+	for _, o := range options {
+		if path := o.In(i); path != "" {
+			list = append(list, privateFile{what: "the file of " + o.Flag(), path: i.fromLaunch(path)})
+		}
+	}
+	return list
+}

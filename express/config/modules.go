@@ -1,0 +1,106 @@
+package config
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"modwsgi/express/conf"
+	"modwsgi/express/host"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/quote"
+)
+
+// module is one of httpd's modules and the options that may need it (none: always).
+type module struct {
+	name    string
+	options []conf.Origin
+}
+
+// needs returns modules that options need, where on is true.
+func needs(on bool, options []conf.Origin, names ...string) (list []module) {
+	for _, name := range names {
+		if on {
+			list = append(list, module{name, options})
+		}
+	}
+	return list
+}
+
+// by makes a list of options.
+func by(options ...conf.Origin) []conf.Origin { return options }
+
+// neededModules lists the modules of the configuration, without the MPM: those that
+// are needed, and those that are loaded where they exist.
+func (i *Instance) neededModules() (needed, welcome []module) {
+	for at := range loads {
+		for _, f := range features {
+			get := f.modules[at]
+			switch {
+			case get == nil:
+			case at == loadIncluded:
+				welcome = append(welcome, get(i)...)
+			default:
+				needed = append(needed, get(i)...)
+			}
+		}
+	}
+	return needed, welcome
+}
+
+// alwaysLoaded are the modules of every configuration.
+func alwaysLoaded(*Instance) []module {
+	list := needs(true, nil, "authn_core", "authz_core", "mime", "rewrite", "alias", "dir", "env", "reqtimeout")
+	return append(list, needs(host.Accounts, nil, "unixd")...)
+}
+
+// hasMPM reports whether a multi-processing module can be loaded.
+func (i *Instance) hasMPM(name string) bool {
+	return !i.MPMBuiltIn && Exists(i.moduleFile("mpm_"+name))
+}
+
+// writeModules adds what loads httpd's modules: those that are needed, exist and are
+// not built in.
+func writeModules(w *writer) {
+	i := w.i
+	if !i.MPMBuiltIn {
+		w.add(conf.D("LoadModule", conf.Key("mpm_"+i.MPM+"_module"), word(i.moduleFile("mpm_"+i.MPM))).From(orMode(ServerMPM, ModulesDirectory, HTTPDExecutable)...))
+	}
+	needed, welcome := i.neededModules()
+	loaded := map[string]bool{}
+	for k, m := range slices.Concat(needed, welcome) {
+		if loaded[m.name] {
+			continue
+		}
+		loaded[m.name] = true
+		if _, err := os.Stat(i.moduleFile(m.name)); err == nil {
+			w.add(conf.D("LoadModule", conf.Key(m.name+"_module"), word(i.moduleFile(m.name))).From(m.options...))
+			continue
+		}
+		builtIn, err := i.BuiltIn()
+		if err == nil && !builtIn[m.name] && k < len(needed) {
+			err = i.missingModule(m)
+		}
+		if err != nil {
+			w.err = err
+			return
+		}
+	}
+	for _, d := range i.Load {
+		w.add(d)
+	}
+}
+
+// missingModule reports a module that httpd does not have, and what needs it.
+func (i *Instance) missingModule(m module) error {
+	by := "every configuration"
+	if given := i.Flags(m.options); len(given) > 0 {
+		by = "option " + strings.Join(given, " or ")
+	}
+	hint := "use an httpd that has it, or see --modules-directory"
+	if feature := map[string]string{"ssl": "tls", "http2": "http2", "deflate": "deflate"}[m.name]; feature != "" && host.Builds {
+		hint = "modwsgi install --httpd bundled --with " + feature + " --python " + quote.Shell(i.Python.Home) + " builds one that has it, or see --modules-directory"
+	}
+	return fault.New(fault.Environment, hint,
+		"%s needs the httpd module mod_%s, which is neither in %s nor built in", by, m.name, i.ModulesDir)
+}

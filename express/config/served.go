@@ -1,0 +1,287 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"modwsgi/express/conf"
+	"modwsgi/express/host"
+	"modwsgi/express/option"
+	"modwsgi/internal/fault"
+)
+
+// What httpd sends as files, and what it must never send: the application's own
+// sources, and the files of the server, where these are below a directory that
+// clients can read.
+//
+// A file has many URLs: another spelling, an alias, a path behind it. So the rule
+// is about the path that httpd has mapped a request to, not about its URL. It is an
+// <If> section, because httpd applies these last: a Require of a <Location>, which
+// --auth-user-script needs, replaces those of <Directory> and <Files>, and a rule
+// of mod_rewrite ends where one of the user's ends the rewriting.
+
+// servedDir is a directory whose files httpd sends.
+type servedDir struct {
+	path    string
+	option  option.Ref
+	origins []conf.Origin
+	code    bool     // Python code of the application is in it
+	files   []string // base names of files that are not sent
+	logs    []string // the same for log files, which may have a suffix
+	dirs    []string // relative paths of directories that are not sent
+	open    []string // relative paths that have rules of their own
+}
+
+// privateFile is a file or directory that clients must not read.
+type privateFile struct {
+	what, path     string
+	code, dir, log bool // neither of the last two: a file
+}
+
+// inside returns the path of a file or directory relative to a directory that it is
+// in, also where one of both is named through a symbolic link or, on a file system
+// that allows it, in another case. It returns "." for the directory itself.
+func inside(dir, path string) (rel string, ok bool) {
+	target, targetErr := os.Stat(dir)
+	forms := []string{path}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		forms = append(forms, real)
+	}
+	for _, form := range forms {
+		for up := form; ; up = filepath.Dir(up) {
+			info, err := os.Stat(up)
+			if up == dir || err == nil && targetErr == nil && os.SameFile(info, target) {
+				rel, err := filepath.Rel(up, form)
+				return filepath.ToSlash(rel), err == nil
+			}
+			if filepath.Dir(up) == up {
+				break
+			}
+		}
+	}
+	return "", false
+}
+
+// except leaves what options name inside a directory to rules of its own.
+func (d *servedDir) except(i *Instance, single []string) {
+	var inner []string
+	for _, other := range i.served {
+		inner = append(inner, other.path, i.unlinked(other.path))
+	}
+	if i.Manual() {
+		inner = append(inner, i.ManualDir())
+	}
+	for _, file := range single {
+		if i.secretFile(file) == "" {
+			inner = append(inner, file, i.unlinked(file))
+		}
+	}
+	for _, path := range inner {
+		if rel, ok := inside(d.path, path); ok && rel != "." {
+			d.open = append(d.open, rel)
+		}
+	}
+}
+
+// hide adds what is private to the rules of a directory that holds it.
+func (d *servedDir) hide(s privateFile) bool {
+	rel, ok := inside(d.path, s.path)
+	if !ok {
+		return false
+	}
+	d.code = d.code || s.code
+	switch {
+	case rel == ".":
+		return s.code
+	case s.dir:
+		d.dirs = append(d.dirs, rel)
+	case s.log:
+		d.logs = append(d.logs, filepath.Base(s.path))
+	case !s.code || !isDirectory(s.path):
+		d.files = append(d.files, filepath.Base(s.path), filepath.Base(rel))
+	}
+	return true
+}
+
+// secretFile tells what a file with a URL of its own is where it must not be sent
+// nevertheless, or "".
+func (i *Instance) secretFile(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	for _, s := range i.privateFiles() {
+		if other, err := os.Stat(s.path); err == nil && !s.dir && os.SameFile(info, other) {
+			return s.what
+		}
+	}
+	_, inRoot := inside(i.Root, path)
+	_, inDocs := inside(i.Docs, path) // SERVER_ROOT/htdocs
+	if inRoot && !inDocs {
+		return "in the server root"
+	}
+	return ""
+}
+
+// Parts of the regular expressions for what is not sent.
+const (
+	anywhere = `(?:.*/)?`
+	// Names that start with a dot are version control's, editors' and httpd's own. RFC
+	// 8615's directory is the exception.
+	dotted = anywhere + `\.(?!well-known(?:/|$)).*`
+	// Sources and what Python makes of them, also as copies that editors and people
+	// leave behind: settings.py~, #settings.py#, settings.py.bak.
+	sources = anywhere + `(?:[^/]*\.(?:py[a-z0-9]?|pxd|wsgi)(?:[^a-z0-9/][^/]*)?|__pycache__(?:/.*)?)`
+)
+
+// rules are the sections that keep clients from what is private.
+func (d *servedDir) rules(handlers [][2]string) []conf.Node {
+	rules := []conf.Node{d.refuse(dotted)}
+	if d.code {
+		var executed []string
+		for _, h := range handlers {
+			executed = append(executed, extension(h[0]))
+		}
+		pattern := sources
+		if len(executed) > 0 {
+			pattern = "(?!.*" + alternatives(executed) + "$)" + sources
+		}
+		rules = append(rules, d.refuse(pattern))
+	}
+	unique := func(list []string) []string { slices.Sort(list); return slices.Compact(list) }
+	for names := range slices.Chunk(unique(d.files), 30) {
+		var plain, extended []string
+		for _, n := range names {
+			if strings.Contains(n, ".") {
+				extended = append(extended, n)
+			} else {
+				plain = append(plain, n) // what belongs to "app" is not app.js
+			}
+		}
+		if len(extended) > 0 {
+			rules = append(rules, d.refuse(anywhere+"#?"+alternatives(extended)+"(?:[^a-z0-9/][^/]*)?"))
+		}
+		if len(plain) > 0 {
+			rules = append(rules, d.refuse(anywhere+"#?"+alternatives(plain)+`(?:[~#]|\.(?:bak|old|orig|save|sw[a-z]))?`))
+		}
+	}
+	for names := range slices.Chunk(unique(d.logs), 30) {
+		rules = append(rules, d.refuse(anywhere+alternatives(names)+`(?:\.[^/]*)?`))
+	}
+	for dirs := range slices.Chunk(unique(d.dirs), 10) {
+		rules = append(rules, d.refuse(alternatives(dirs)+"(?:/.*)?"))
+	}
+	return rules
+}
+
+// privateRules are the rules of a served directory, for the path by which httpd
+// knows it.
+func (i *Instance) privateRules(named, path string) []conf.Node {
+	for _, d := range i.served {
+		if d.path == named {
+			at := *d
+			at.path = path
+			return at.rules(AddHandler.In(i))
+		}
+	}
+	return nil
+}
+
+// refuse is the section that answers 403 for files and directories that are there
+// and whose path below the directory matches.
+func (d *servedDir) refuse(pattern string) conf.Node {
+	except := ""
+	if len(d.open) > 0 {
+		except = "(?!(?-i:" + alternatives(d.open) + ")(?:/|$))"
+	}
+	expression := "%{REQUEST_FILENAME} =~ m#^" + literal(strings.TrimSuffix(host.Slashed(d.path), "/")) + "/" + except + "(?:" + strings.ReplaceAll(pattern, "#", `\x23`) + ")$#i && -e %{REQUEST_FILENAME}"
+	return conf.S("If", args(conf.Word(expression)), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From(d.origins...)
+}
+
+func alternatives(words []string) string {
+	quoted := make([]string, len(words))
+	for k, w := range words {
+		quoted[k] = literal(w)
+	}
+	return "(?:" + strings.Join(quoted, "|") + ")"
+}
+
+// literal is a text for a regular expression between number signs.
+func literal(s string) string { return strings.ReplaceAll(regexp.QuoteMeta(s), "#", `\x23`) }
+
+// warn reports a directory in which more is than clients should read.
+func (d *servedDir) warn(i *Instance, found []string) {
+	if len(found) == 0 {
+		return
+	}
+	what := strings.Join(unique(found), ", ")
+	rule := "clients get 403 for it"
+	if d.code {
+		rule = "clients get 403 for these and for all Python files there"
+	}
+	i.Warn("option " + d.option.Flag() + ": " + d.path + " holds " + what + "; " + rule +
+		", but can read everything else; put the files for clients into a directory of their own")
+}
+
+// FindServed determines which directories httpd sends files from, and what is not
+// sent from them. It warns where one holds the application or files of the server.
+func (i *Instance) FindServed() error {
+	i.served = []*servedDir{{path: i.Docs, option: DocumentRoot, origins: i.docsOrigins()}}
+	var single []string // files with a URL of their own
+	for _, a := range URLAlias.In(i) {
+		target := i.fromLaunch(a[1])
+		if info, err := os.Stat(target); err == nil && !info.IsDir() {
+			single = append(single, target)
+		} else if !slices.ContainsFunc(i.served, func(d *servedDir) bool { return d.path == target }) {
+			i.served = append(i.served, &servedDir{path: target, option: URLAlias, origins: []conf.Origin{URLAlias}})
+		}
+	}
+	secrets := i.privateFiles()
+	for _, d := range i.served {
+		if rel, _ := inside(d.path, i.Root); rel == "." {
+			return fault.New(fault.Usage, "choose another directory with --server-root", "option %s: %s is the server root, whose files clients must not read", d.option, d.path)
+		}
+		var found []string
+		for _, s := range secrets {
+			if d.hide(s) {
+				found = append(found, s.what)
+			}
+		}
+		d.warn(i, found)
+		d.except(i, single)
+	}
+	for _, file := range single {
+		if what := i.secretFile(file); what != "" {
+			i.Warn("option --url-alias: " + file + " is " + what + ", which is never sent to clients")
+		}
+	}
+	return nil
+}
+
+// privateFiles are what clients must not read: code first.
+func (i *Instance) privateFiles() []privateFile {
+	list := all(i, func(f *feature) func(*Instance) []privateFile { return f.private })
+	slices.SortStableFunc(list, func(a, b privateFile) int {
+		switch {
+		case a.code == b.code:
+			return 0
+		case a.code:
+			return -1
+		}
+		return 1
+	})
+	return slices.DeleteFunc(list, func(f privateFile) bool { return f.path == "" })
+}
+
+// unique returns a list without what was in it before.
+func unique(list []string) (short []string) {
+	for _, s := range list {
+		if !slices.Contains(short, s) {
+			short = append(short, s)
+		}
+	}
+	return short
+}
