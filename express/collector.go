@@ -11,7 +11,7 @@ import (
 
 // collector finds what takes the reports of telemetry. The module says nothing
 // when nobody does, and only warns in a log when it cannot send at all.
-func (p *Program) collector(i *instance) error {
+func (p *Program) collector(i *resolved) error {
 	if !host.DaemonMode {
 		return nil // the options for telemetry are refused
 	}
