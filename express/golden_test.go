@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"modwsgi/express/config"
+	"modwsgi/express/site"
 	"modwsgi/internal/receipt"
 )
 
@@ -30,7 +30,7 @@ func TestGolden(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(base, "env", "lib", "python3.11", "site-packages", "mod_wsgi_telemetry-1.0.1.dist-info"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	oldest := fakeServer(t, filepath.Join(base, "oldest"), func(r *receipt.Receipt) { r.Module.Version = config.OldestModule })
+	oldest := fakeServer(t, filepath.Join(base, "oldest"), func(r *receipt.Receipt) { r.Module.Version = site.OldestModule })
 	httpd := filepath.Join(base, "env", "lib", "python3.11", "site-packages", "mod_wsgi_packages", "httpd")
 	for _, name := range []string{"app.py", "service.py", "auth.py", "site.crt", "site.key"} {
 		if err := os.WriteFile(filepath.Join(base, name), nil, 0o644); err != nil {

@@ -7,6 +7,9 @@ var (
 	// Unix marks options that are not accepted on Windows.
 	Unix option.Attribute[bool]
 
+	// Own marks options that upstream's launcher does not have.
+	Own option.Attribute[bool]
+
 	// Daemon is the parameter of WSGIDaemonProcess that has the option's value.
 	Daemon option.Attribute[string]
 
@@ -15,6 +18,9 @@ var (
 
 // unixOnly marks an option as one of these.
 func unixOnly(o *option.Option) { Unix.Is(true)(o) }
+
+// own marks an option as one of these.
+func own(o *option.Option) { Own.Is(true)(o) }
 
 // Since returns the first mod_wsgi that knows an option.
 func Since(o option.Ref) string {

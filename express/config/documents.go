@@ -20,7 +20,7 @@ var (
 	DocumentRoot = option.Text("document-root", "", "DIRECTORY", "Files here are served at /, before the application is asked.").
 			DefaultText("SERVER_ROOT/htdocs")
 	FollowSymlinks = option.Text("follow-symlinks", "none", "WHICH", "Symbolic links in the document root and in directories of --url-alias that are followed: none, owner (link and target have the same owner) or all.").
-			Among(true, "none", "owner", "all")
+			Among(true, "none", "owner", "all").With(own)
 	DirectoryIndex   = option.Text("directory-index", "", "NAMES", "Files that stand for their directory, such as index.html.")
 	DirectoryListing = option.Toggle("directory-listing", "List directories that have no index file.")
 	AllowOverride    = option.Texts("allow-override", "CLASS", "Kind of directives that .htaccess files may hold.").

@@ -10,8 +10,8 @@ var (
 	CompressResponses = option.Toggle("compress-responses", "Compress textual responses for clients that can take them.")
 	EnableSendfile    = option.Toggle("enable-sendfile", "Send files with the system's sendfile call.")
 	TraceEnable       = option.Text("trace-enable", "off", "WHEN", "Answer TRACE requests, which echo a request with its cookies: on, off or extended (also with a body).").
-				Among(true, "on", "off", "extended")
-	AllowConnect = option.Toggle("allow-connect", "Let CONNECT requests reach the application; without it they are refused.")
+				Among(true, "on", "off", "extended").With(own)
+	AllowConnect = option.Toggle("allow-connect", "Let CONNECT requests reach the application; without it they are refused.").With(own)
 )
 
 // http is which methods are answered, and how responses are sent.

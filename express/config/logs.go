@@ -9,6 +9,7 @@ import (
 
 	"modwsgi/express/conf"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 )
 
 var (
@@ -56,7 +57,7 @@ var logs = feature{
 		if LogToTerminal.In(s) && RotateLogs.In(s) && !directory {
 			list = append(list, "--rotate-logs has no effect with --log-to-terminal")
 		}
-		if VerboseDebugging.In(s) && atLeastVersion(s.ModuleVersion, "6.0.0") {
+		if VerboseDebugging.In(s) && site.AtLeastVersion(s.ModuleVersion, "6.0.0") {
 			list = append(list, "--verbose-debugging has no effect since mod_wsgi 6.0.0")
 		}
 		return list
@@ -102,7 +103,7 @@ var logs = feature{
 	},
 	writes: map[slot]func(*writer){
 		slotVerbosity: func(w *writer) {
-			if VerboseDebugging.In(w.i) && !atLeastVersion(w.i.ModuleVersion, "6.0.0") {
+			if VerboseDebugging.In(w.i) && !site.AtLeastVersion(w.i.ModuleVersion, "6.0.0") {
 				w.add(conf.D("WSGIVerboseDebugging", conf.Key("On")).From(VerboseDebugging))
 			}
 		},

@@ -10,6 +10,7 @@ import (
 	"modwsgi/express/conf"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 )
 
 var (
@@ -167,9 +168,7 @@ func (w *writer) daemonProcess() {
 	pair("lang", i.Locale)
 	pair("locale", i.Locale)
 	for _, o := range Table().Options() {
-		parameter := Daemon.Of(o)
-		since := daemonSince[parameter]
-		if parameter != "" && (since == "" || atLeastVersion(i.ModuleVersion, since)) {
+		if parameter := Daemon.Of(o); parameter != "" && site.AtLeastVersion(i.ModuleVersion, Since(o)) {
 			pair(parameter, strconv.Itoa(option.Handle[int]{Option: o}.In(i)))
 			d.Origins = append(d.Origins, o)
 		}

@@ -8,6 +8,7 @@ import (
 	"modwsgi/express/conf"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 )
 
 var (
@@ -41,9 +42,9 @@ var (
 			DefaultText("SERVER_ROOT/envvars").With(unixOnly)
 	ShellExecutable = option.Text("shell-executable", "", "FILE", "Shell for --envvars-script; nothing else here runs through a shell.").
 			DefaultText("bash, else sh, from PATH").With(unixOnly)
-	JSON      = option.Toggle("json", "Tell what was set up as JSON, one object on a line.")
+	JSON      = option.Toggle("json", "Tell what was set up as JSON, one object on a line.").With(own)
 	WaitReady = option.Toggle("wait-ready", "Tell so, and write the line last, only once the application is loaded; fail if it does not load.").
-			With(unixOnly)
+			With(unixOnly).With(own)
 	Help = option.HelpFlag("Show this help.")
 )
 
@@ -130,6 +131,9 @@ var server = feature{
 	},
 }
 
+// rotationSince is the first mod_wsgi that can leave the names of sockets alone.
+const rotationSince = "4.6.0"
+
 // sockets adds where those of daemon processes are.
 func (w *writer) sockets() {
 	i := w.i
@@ -137,7 +141,7 @@ func (w *writer) sockets() {
 		return
 	}
 	w.add(conf.D("WSGISocketPrefix", word(filepath.Join(i.SocketDir, "wsgi"))).From(i.unless(SocketPrefix, i.rootOrigins()...)...))
-	if w.knows("WSGISocketRotation") {
+	if site.AtLeastVersion(i.ModuleVersion, rotationSince) {
 		w.add(conf.D("WSGISocketRotation", conf.Key("Off")))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"modwsgi/express/option"
+	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 )
 
@@ -105,38 +106,31 @@ func TestTableFollowsTheSpecification(t *testing.T) {
 			t.Errorf("--%s has no help", name)
 		}
 	}
-	own := []string{"json", "wait-ready", "trace-enable", "allow-connect", "follow-symlinks"} // upstream's has none of these
 	for _, o := range table.Options() {
-		if !spec[o.Name] && !slices.Contains(own, o.Name) {
-			t.Errorf("--%s is not in the specification", o.Name)
+		if spec[o.Name] == Own.Of(o) {
+			t.Errorf("--%s: in the specification of upstream's launcher %v, marked as not in it %v", o.Name, spec[o.Name], Own.Of(o))
 		}
 	}
 }
 
-// TestDirectivesFollowTheSpecification: what gates directives and parameters.
+// TestDirectivesFollowTheSpecification: the versions that have directives and parameters.
 func TestDirectivesFollowTheSpecification(t *testing.T) {
 	since := map[string]string{}
 	for _, row := range tsv(t, "directives.tsv") {
 		since[row["name"]] = row["first_version"]
 	}
-	for name, v := range directiveSince {
-		if since[name] != v {
-			t.Errorf("%s since %s, want %s", name, v, since[name])
-		}
-	}
-	for name, v := range daemonSince {
-		if got := since["WSGIDaemonProcess "+name+"="]; got != v {
-			t.Errorf("parameter %s since %s, want %s", name, v, got)
-		}
+	if got := since["WSGISocketRotation"]; got != rotationSince {
+		t.Errorf("WSGISocketRotation since %s, want %s", rotationSince, got)
 	}
 	for _, o := range Table().Options() {
 		parameter := Daemon.Of(o)
 		if parameter == "" {
 			continue
 		}
+		// All modules that the launcher starts know what is older than the oldest one.
 		v, ok := since["WSGIDaemonProcess "+parameter+"="]
-		if !ok || atLeastVersion(v, "4.4.1") && daemonSince[parameter] == "" {
-			t.Errorf("--%s: parameter %s since %q is not gated", o.Name, parameter, v)
+		if !ok || v != Since(o) && !site.AtLeastVersion(site.OldestModule, v) {
+			t.Errorf("--%s: parameter %s since %q, and the option since %s", o.Name, parameter, v, Since(o))
 		}
 	}
 }
@@ -154,7 +148,7 @@ func TestVersions(t *testing.T) {
 		{"6.0.0rc1", "6.0.0", true},
 		{"", "4.0", false},
 	} {
-		if got := atLeastVersion(c.have, c.want); got != c.ok {
+		if got := site.AtLeastVersion(c.have, c.want); got != c.ok {
 			t.Errorf("%q at least %q: %v", c.have, c.want, got)
 		}
 	}
@@ -263,7 +257,7 @@ func TestWordsThatLookLikeOptions(t *testing.T) {
 // TestEveryOptionNamesItsVersion: with each module an option is refused exactly
 // where it is younger, with the version that it needs and how to get it.
 func TestEveryOptionNamesItsVersion(t *testing.T) {
-	for _, module := range []string{OldestModule, "4.5.13", "4.6.0", "4.9.4", "5.0.2", "6.0.0", "6.0.2", "6.0.5"} {
+	for _, module := range []string{site.OldestModule, "4.5.13", "4.6.0", "4.9.4", "5.0.2", "6.0.0", "6.0.2", "6.0.5"} {
 		six := 0
 		for _, o := range Table().Options() {
 			if o.Gone != "" || o == Help.Option {
@@ -271,13 +265,13 @@ func TestEveryOptionNamesItsVersion(t *testing.T) {
 			}
 			s := anyValue(t, o)
 			err := checkVersions(s, module)
-			if atLeastVersion(module, Since(o)) {
+			if site.AtLeastVersion(module, Since(o)) {
 				if err != nil {
 					t.Errorf("%s, --%s: %v", module, o.Name, err)
 				}
 				continue
 			}
-			if atLeastVersion(Since(o), "6.0.0") {
+			if site.AtLeastVersion(Since(o), "6.0.0") {
 				six++
 			}
 			if err == nil || !strings.Contains(err.Error(), "option --"+o.Name+" needs mod_wsgi "+Since(o)+" or newer; the installed one is "+module) ||

@@ -24,12 +24,6 @@ func onOff(on bool) conf.Key {
 	return "Off"
 }
 
-// knows reports whether the installed module has a directive.
-func (w *writer) knows(directive string) bool {
-	since := directiveSince[directive]
-	return since == "" || atLeastVersion(w.i.ModuleVersion, since)
-}
-
 func titled(s string) string { return strings.ToUpper(s[:1]) + strings.ToLower(s[1:]) }
 
 func decimal(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
@@ -40,12 +34,4 @@ func (i *Instance) unless(o option.Ref, others ...conf.Origin) []conf.Origin {
 		return []conf.Origin{o}
 	}
 	return append([]conf.Origin{o}, others...)
-}
-
-// daemonSince is the first mod_wsgi that knows a parameter of WSGIDaemonProcess;
-// those that are not here are older than any module that we support.
-var daemonSince = map[string]string{
-	"startup-timeout": "4.5.6", "restart-interval": "4.5.12", "eviction-timeout": "4.4.7", "interrupt-timeout": "6.0.0",
-	"response-buffer-size": "4.4.7", "response-socket-timeout": "4.5.13", "response-flush-delay": "6.0.2",
-	"switch-interval": "6.0.0",
 }

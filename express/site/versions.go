@@ -1,0 +1,44 @@
+package site
+
+import (
+	"strconv"
+	"strings"
+)
+
+// AtLeastVersion compares versions of mod_wsgi ("4.9.10"); what follows the
+// digits of a part ("6.0.0rc1") does not count.
+func AtLeastVersion(have, want string) bool {
+	h, w := strings.Split(have, "."), strings.Split(want, ".")
+	for k := range w {
+		a, b := 0, leadingNumber(w[k])
+		if k < len(h) {
+			a = leadingNumber(h[k])
+		}
+		if a != b {
+			return a > b
+		}
+	}
+	return true
+}
+
+// OrUnknown is a version for messages.
+func OrUnknown(version string) string {
+	if version == "" {
+		return "of an unknown version"
+	}
+	return version
+}
+
+func leadingNumber(s string) int {
+	end := 0
+	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
+		end++
+	}
+	n, _ := strconv.Atoi(s[:end])
+	return n
+}
+
+// OldestModule is the first mod_wsgi that this launcher starts. Older ones fail
+// requests with many headers in daemon mode where the system takes few buffers
+// in one writev call, and know no service scripts.
+const OldestModule = "4.4.11"
