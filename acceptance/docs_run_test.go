@@ -34,6 +34,7 @@ type reader struct {
 // own, with the files that the page shows. A command that starts a server in the
 // foreground is one until the next of that kind, as in another terminal.
 func TestDocsRun(t *testing.T) {
+	t.Parallel()
 	names, commands, files := docsCommands(t)
 	for _, name := range names {
 		var run []pages.Command
@@ -79,6 +80,10 @@ func newReader(t *testing.T) *reader {
 		r.extra = []string{"--user", "nobody", "--group", "nogroup"}
 	}
 	t.Cleanup(r.stop)
+	// The versions that are available here, so that no other is looked for.
+	if lock, err := os.ReadFile(filepath.Join(filepath.Dir(setting(t, "MODWSGI_TEST_ENV")), "modwsgi.lock")); err == nil {
+		r.file("modwsgi.lock", string(lock))
+	}
 	return r
 }
 
@@ -166,6 +171,8 @@ func (r *reader) follow(c pages.Command) {
 		r.shell("MODWSGI_CACHE_DIR=$HOME/cache; export MODWSGI_CACHE_DIR; " + text)
 	case strings.HasPrefix(c.Text, "modwsgi doctor"):
 		r.shell(text + "; test $? -le 3") // what it finds depends on the machine
+	case len(words) > 1 && words[1] == "show-config":
+		r.shell(text + " " + strings.Join(r.extra, " "))
 	case len(words) > 1 && words[1] == "status":
 		r.shell(text + " || test $? -eq 3") // after the page's stop
 	default:
