@@ -25,7 +25,7 @@ func TestSimple(t *testing.T) {
 }
 
 func TestPage(t *testing.T) {
-	p := Page{Name: "docs/x.md", Lines: strings.Split("# A `b`, c!\n\n[x](y.md#z) and `[q](no)` [`t`](u.md)\n\n```console\n$ one \\\n  two\noutput\n$ three\n```\n\n```python app.py\npass\n```\n## A b c", "\n")}
+	p := Page{Name: "page.md", Lines: strings.Split("# A `b`, c!\n\n[x](y.md#z) and `[q](no)` [`t`](u.md)\n\n```console\n$ one \\\n  two\noutput\n$ three\n```\n\n```python app.py\npass\n```\n## A b c", "\n")}
 	if got := fmt.Sprint(p.Links()); got != "[{3 y.md#z} {3 u.md}]" {
 		t.Error(got)
 	}
