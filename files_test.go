@@ -45,9 +45,10 @@ var testHelpers = []string{"internal/otheruser", "internal/scripttest"}
 // guarded are the files in which every call by path is forbidden: what they read,
 // write and remove is opened through internal/owned. exceptions has the rest.
 var guarded = []string{
-	"express/control.go", "express/host/become_unix.go", "express/host/dirs_unix.go", "express/host/process.go", "express/host/process_linux.go", "express/host/signals_unix.go",
-	"express/manage.go", "express/pidfile.go", "express/root.go",
-	"express/serverroot.go", "express/setup.go", "express/systemd.go", "express/trust.go",
+	"express/config/included.go", "express/control.go", "express/host/become_unix.go", "express/host/dirs_unix.go", "express/host/process.go", "express/host/process_linux.go", "express/host/signals_unix.go",
+	"express/instance/inherit.go", "express/instance/launch.go", "express/instance/pidfile.go", "express/instance/rights.go",
+	"express/instance/serverroot.go", "express/instance/trust.go", "express/manage.go", "express/relied.go",
+	"express/setup.go", "express/systemd.go",
 	"doctor/environment.go",
 	"internal/buildcache/remote/tree.go",
 	"packaging/authenticode/secret.go",
@@ -87,12 +88,16 @@ const (
 // FILE:PACKAGE.FUNCTION; in every file of a package it is DIRECTORY/*.go.
 var exceptions = map[string]string{
 	// The server root of the launcher. What other users own is looked at here, and not believed.
+	"express/config/included.go:filepath.WalkDir":       "lists what an Include reads; each path is then judged",
+	"express/config/included.go:os.DirFS":               "lists what an Include reads; each path is then judged",
+	"express/config/included.go:os.Stat":                "files that --include-file names, or that were judged before",
+	"express/config/included.go:os.ReadFile":            "as os.Stat",
 	"express/host/process.go:filepath.EvalSymlinks":     "the name of a program is compared with that of a process",
 	"express/host/process_linux.go:os.ReadFile":         "files of the kernel (proc)",
 	"express/host/process_linux.go:os.Readlink":         "a file of the kernel (proc)",
 	"express/host/process_linux.go:os.Stat":             "files of the kernel (proc), and the program that one of them is compared with",
-	"express/root.go:os.Lstat":                          "log files in a directory that may be another user's: refused or warned about, not opened",
-	"express/serverroot.go:os.OpenRoot":                 "the parent of --log-directory and the like may be another user's: only what was just made is given away",
+	"express/instance/rights.go:os.Lstat":               "log files in a directory that may be another user's: refused or warned about, not opened",
+	"express/instance/serverroot.go:os.OpenRoot":        "the parent of --log-directory and the like may be another user's: only what was just made is given away",
 	"internal/atomicfile/atomicfile.go:os.Stat":         "decides on a refusal only: the end of a link that is replaced, and not followed",
 	"packaging/authenticode/certificate.go:os.ReadFile": "a program in the scratch directory that was just signed",
 	"packaging/dist.go:os.Lstat":                        "decides only whether an empty directory is removed at the end, which goes through a handle",

@@ -40,6 +40,7 @@ var edges = []struct {
 	{"express/conf", nil},
 	{"express/site", []string{"express/host", "express/conf", "detect", "internal/run", "internal/receipt", "internal/fault", "internal/distro"}},
 	{"express/config", []string{"express/option", "express/host", "express/site", "express/conf", "internal/fault", "internal/owned", "internal/quote", "internal/run"}},
+	{"express/instance", []string{"express/config", "express/host", "internal/run", "internal/owned", "internal/fault", "internal/elf"}},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},

@@ -100,7 +100,7 @@ func (p *Program) warnAccount(ctx context.Context, s *Server, a *host.Account) {
 
 // serviceAccounts checks the accounts of --service-user and --service-group, and
 // that these can reach what their services need.
-func (p *Program) serviceAccounts(ctx context.Context, i *instance) error {
+func (p *Program) serviceAccounts(ctx context.Context, i *resolved) error {
 	for _, v := range config.ServiceGroup.In(i) {
 		if _, err := host.FindGroup(ctx, p.Env, v[1]); err != nil {
 			return fault.New(fault.Usage, host.AccountHint("group"), "option --service-group: %w", err)

@@ -8,13 +8,13 @@ import (
 	"strconv"
 	"strings"
 
-	"modwsgi/express/host"
-
 	"modwsgi/express/config"
+	"modwsgi/express/host"
+	"modwsgi/express/instance"
 )
 
 // url is where the server is asked.
-func (i *instance) url() string {
+func (i *resolved) url() string {
 	name := config.ServerName.In(i)
 	if name == "" {
 		name = unbracket(config.Host.In(i))
@@ -32,7 +32,7 @@ func (i *instance) url() string {
 }
 
 // statusURL is where this machine, and nobody else, is shown the state of httpd.
-func (i *instance) statusURL() string {
+func (i *resolved) statusURL() string {
 	host := unbracket(config.Host.In(i))
 	if host == "" || host == "0.0.0.0" || host == "::" {
 		host = "localhost"
@@ -41,7 +41,7 @@ func (i *instance) statusURL() string {
 }
 
 // capacity tells the mode and how many requests are handled at a time.
-func (i *instance) capacity() (mode string, processes, threads int) {
+func (i *resolved) capacity() (mode string, processes, threads int) {
 	switch {
 	case config.DebugMode.In(i):
 		return "debug", 1, 1
@@ -56,7 +56,7 @@ func (i *instance) capacity() (mode string, processes, threads int) {
 
 // banner tells what was set up, with the labels and in the order of upstream's,
 // which tools look for.
-func (i *instance) banner(w io.Writer, setup bool) error {
+func (i *resolved) banner(w io.Writer, setup bool) error {
 	if config.JSON.In(i) {
 		return i.jsonBanner(w)
 	}
@@ -73,7 +73,7 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	line(i.Given(config.HTTPSPort), "Server URL (HTTPS)", "%s", origin("https", config.ServerName.In(i), config.HTTPSPort.In(i))+strings.TrimSuffix(i.Mount, "/")+"/")
 	line(config.ServerStatus.In(i), "Server Status", "%s/server-status", i.statusURL())
 	line(true, "Server Root", "%s", i.Root)
-	line(true, "Server Conf", "%s", filepath.Join(i.Root, confFile))
+	line(true, "Server Conf", "%s", filepath.Join(i.Root, instance.ConfFile))
 	line(true, "Error Log File", "%s (%s)", i.ErrorLog, config.LogLevel.In(i))
 	line(config.AccessLog.In(i), "Access Log File", "%s", i.AccessLog)
 	line(config.StartupLog.In(i), "Startup Log File", "%s", i.StartLog)
@@ -82,7 +82,7 @@ func (i *instance) banner(w io.Writer, setup bool) error {
 	line(config.EnableRecorder.In(i), "Recorder Output", "%s", i.RecorderDir)
 	line(config.RewriteRules.In(i) != "", "Rewrite Rules", "%s", config.RewriteRules.In(i))
 	line(config.EnvvarsScript.In(i) != "", "Environ Variables", "%s", config.EnvvarsScript.In(i))
-	for _, kv := range inherited(i.launch().environ(i.Env)) {
+	for _, kv := range instance.Inherited(i.launch().Environ(i.Env)) {
 		line(true, "Inherited Variable", "%s", kv)
 	}
 	line(setup, "Control Script", "%s", filepath.Join(i.Root, host.ControlFile))

@@ -11,7 +11,10 @@ import (
 
 // collector finds what takes the reports of telemetry. The module says nothing
 // when nobody does, and only warns in a log when it cannot send at all.
-func (p *Program) collector(i *instance) error {
+func (p *Program) collector(i *resolved) error {
+	if !host.DaemonMode {
+		return nil // the options for telemetry are refused
+	}
 	if config.EnableTelemetry.In(i) && !i.HasDistribution("mod_wsgi_telemetry") {
 		return fault.New(fault.Environment, "install it into this environment: pip install mod_wsgi-telemetry",
 			"option --enable-telemetry: the package mod_wsgi-telemetry is not in this environment")

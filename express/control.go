@@ -15,6 +15,7 @@ import (
 
 	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/instance"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -29,11 +30,11 @@ func control(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err := p.needDirectory(words[0]); err != nil {
 		return 1, err
 	}
-	l, err := readLaunch(filepath.Clean(p.abs(words[0])))
+	l, err := instance.ReadLaunch(filepath.Clean(p.abs(words[0])))
 	if err != nil {
 		return 1, err
 	}
-	defer l.close()
+	defer l.Close()
 	verb, rest := controlVerb(words[1:])
 	switch verb {
 	case "start":
@@ -43,7 +44,7 @@ func control(ctx context.Context, p *Program, c *parsed) (int, error) {
 	case "restart", "graceful":
 		return p.controlRestart(ctx, l, verb, rest)
 	case "status":
-		return l.status(ctx, p.Stdout)
+		return status(ctx, l, p.Stdout)
 	case watchVerb:
 		return p.watch(l, rest)
 	}
@@ -81,21 +82,21 @@ func controlVerb(words []string) (verb string, rest []string) {
 }
 
 // otherVerb is the command line of httpd for what it does without its pid file.
-func (p *Program) otherVerb(l *launch, verb string, rest []string) ([]string, error) {
+func (p *Program) otherVerb(l *instance.Launch, verb string, rest []string) ([]string, error) {
 	switch verb {
 	case "", "help", "--help", "-help": // httpd would start with the last two
-		return []string{l.HTTPD, "-h"}, p.trustLaunch(l)
+		return []string{l.HTTPD, "-h"}, p.trust().Launch(l)
 	case "version", "--version":
-		return []string{l.HTTPD, "-v"}, p.trustLaunch(l)
+		return []string{l.HTTPD, "-v"}, p.trust().Launch(l)
 	case "configtest":
 		verb = "-t"
 	}
 	argv := append([]string{l.HTTPD}, l.Args...)
-	return append(append(argv, verb), rest...), p.trustConfiguration(l)
+	return append(append(argv, verb), rest...), p.trust().Configuration(l)
 }
 
-func (p *Program) controlStart(l *launch, rest []string) (int, error) {
-	proc, err := l.running()
+func (p *Program) controlStart(l *instance.Launch, rest []string) (int, error) {
+	proc, err := l.Running()
 	if err != nil {
 		return 1, err
 	}
@@ -107,20 +108,20 @@ func (p *Program) controlStart(l *launch, rest []string) (int, error) {
 	if err := p.startAgain(l); err != nil {
 		return 1, err
 	}
-	if err := l.startable(); err != nil {
+	if err := startable(l); err != nil {
 		return 1, err
 	}
-	if err := p.trustConfiguration(l); err != nil {
+	if err := p.trust().Configuration(l); err != nil {
 		return 1, err
 	}
 	p.nameInherited(l)
-	removeStaleSockets(l.dir)
+	instance.RemoveStaleSockets(l.Handle)
 	// httpd would take any process of that number for itself, which in a container
 	// is quite likely to be there.
-	l.removePIDFile()
+	l.RemovePIDFile()
 	argv := append(append([]string{l.HTTPD}, l.Args...), "-k", "start")
 	if l.GDB != "" {
-		argv = l.underGDB(argv)
+		argv = l.UnderGDB(argv)
 	}
 	if err := p.startWatch(l); err != nil {
 		p.warn("when the first process of httpd is killed, its other processes will go on: " + err.Error())
@@ -130,8 +131,8 @@ func (p *Program) controlStart(l *launch, rest []string) (int, error) {
 
 // controlStop asks httpd to end, at once or when the requests that run are
 // completed, and does not wait for them. It needs no configuration.
-func (p *Program) controlStop(ctx context.Context, l *launch, verb string) (int, error) {
-	proc, err := l.running()
+func (p *Program) controlStop(ctx context.Context, l *instance.Launch, verb string) (int, error) {
+	proc, err := l.Running()
 	if err != nil {
 		return 1, err
 	}
@@ -146,13 +147,13 @@ func (p *Program) controlStop(ctx context.Context, l *launch, verb string) (int,
 	}
 	// httpd removes its pid file when it begins to drain, or has ended the others.
 	heard := func() bool {
-		again, err := l.running()
+		again, err := l.Running()
 		if again != nil {
 			again.Release()
 		}
 		return err == nil && again == nil
 	}
-	ended, err := l.end(ctx, proc, kind, 30*time.Second, heard)
+	ended, err := end(ctx, proc, kind, 30*time.Second, heard)
 	switch {
 	case err != nil:
 		return 1, err
@@ -165,7 +166,7 @@ func (p *Program) controlStop(ctx context.Context, l *launch, verb string) (int,
 // end sends httpd the signal by which it ends, until it has ended or enough says
 // so. Once is not enough: while it restarts httpd ignores the signal. When it has
 // heard it, it ignores it too.
-func (l *launch) end(ctx context.Context, proc *host.Process, kind host.SignalKind, limit time.Duration, enough func() bool) (bool, error) {
+func end(ctx context.Context, proc *host.Process, kind host.SignalKind, limit time.Duration, enough func() bool) (bool, error) {
 	const pause, every = 20 * time.Millisecond, 10
 	deadline := time.Now().Add(limit)
 	told := false
@@ -190,8 +191,8 @@ func (l *launch) end(ctx context.Context, proc *host.Process, kind host.SignalKi
 
 // controlRestart has httpd read its configuration again, and starts it where it
 // does not run. An httpd that cannot read it would end, so it is checked first.
-func (p *Program) controlRestart(ctx context.Context, l *launch, verb string, rest []string) (int, error) {
-	proc, err := l.running()
+func (p *Program) controlRestart(ctx context.Context, l *instance.Launch, verb string, rest []string) (int, error) {
+	proc, err := l.Running()
 	if err != nil {
 		return 1, err
 	}
@@ -215,16 +216,16 @@ func (p *Program) controlRestart(ctx context.Context, l *launch, verb string, re
 
 // checkConfiguration has httpd read its configuration and reports what it says
 // against it.
-func (p *Program) checkConfiguration(ctx context.Context, l *launch, rest ...string) error {
+func (p *Program) checkConfiguration(ctx context.Context, l *instance.Launch, rest ...string) error {
 	if err := p.startAgain(l); err != nil {
 		return err
 	}
-	if err := p.trustConfiguration(l); err != nil {
+	if err := p.trust().Configuration(l); err != nil {
 		return err
 	}
 	var r run.Runner
 	argv := append(append(append([]string{l.HTTPD}, l.Args...), rest...), "-t")
-	if err := r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.environ(p.Env)}); err != nil {
+	if err := r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.Environ(p.Env)}); err != nil {
 		return fault.New(fault.Environment, "the instance goes on as it was", "httpd refuses the configuration:%s", run.Tail(err))
 	}
 	return nil
@@ -232,7 +233,7 @@ func (p *Program) checkConfiguration(ctx context.Context, l *launch, rest ...str
 
 // startable reports a port that somebody else holds, which httpd would only
 // write to a log.
-func (l *launch) startable() error {
+func startable(l *instance.Launch) error {
 	name := l.Host
 	if name == "localhost" {
 		name = ""
@@ -243,8 +244,8 @@ func (l *launch) startable() error {
 // status prints whether the instance runs, and what /server-status says where
 // that is on. The exit code is 0 for a running one and 3 for a stopped one, as
 // the Linux Standard Base has it for init scripts.
-func (l *launch) status(ctx context.Context, w io.Writer) (int, error) {
-	proc, err := l.running()
+func status(ctx context.Context, l *instance.Launch, w io.Writer) (int, error) {
+	proc, err := l.Running()
 	if err != nil {
 		return 1, err
 	}
@@ -298,10 +299,10 @@ func copyLog(_ context.Context, p *Program, c *parsed) (int, error) {
 var exchange = host.Become
 
 // replace makes this process httpd: its exit code is that of apachectl.
-func (p *Program) replace(l *launch, argv []string) (int, error) {
+func (p *Program) replace(l *instance.Launch, argv []string) (int, error) {
 	path := argv[0]
 	if path == l.HTTPD {
 		argv[0] = l.Argv0
 	}
-	return exchange(host.Command{Path: path, Argv: argv, Dir: l.Dir, Env: l.environ(p.Env), Files: []*os.File{p.Stdin, p.Stdout, p.Stderr}})
+	return exchange(host.Command{Path: path, Argv: argv, Dir: l.Dir, Env: l.Environ(p.Env), Files: []*os.File{p.Stdin, p.Stdout, p.Stderr}})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"modwsgi/express/config"
+	"modwsgi/express/instance"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -15,7 +16,7 @@ import (
 // envVars runs the script of --envvars-script once, as ourselves, and keeps the
 // variables that it exports for httpd. What it prints goes to standard error.
 // Variables that tell about the server (MOD_WSGI_...) it can read, not change.
-func (p *Program) envVars(ctx context.Context, i *instance) error {
+func (p *Program) envVars(ctx context.Context, i *resolved) error {
 	if config.EnvvarsScript.In(i) == "" {
 		return nil
 	}
@@ -35,10 +36,10 @@ func (p *Program) envVars(ctx context.Context, i *instance) error {
 	if err != nil {
 		return fault.New(fault.Usage, "", "option --shell-executable: %w", err)
 	}
-	if err := p.trustFiles([]relied{{"option " + config.EnvvarsScript.Flag(), script, sourced}, {"option " + config.ShellExecutable.Flag(), path, executed}}); err != nil {
+	if err := p.trust().Files([]instance.Relied{{By: "option " + config.EnvvarsScript.Flag(), Path: script, Role: instance.Sourced}, {By: "option " + config.ShellExecutable.Flag(), Path: path, Role: instance.Executed}}); err != nil {
 		return err
 	}
-	before := i.launch().environ(p.Env)
+	before := i.launch().Environ(p.Env)
 	const program = `{ . "$1"; } 1>&2 && exec "$2" print-environment`
 	var r run.Runner
 	out, err := r.Output(ctx, run.Cmd{Argv: []string{path, "-c", program, "mod_wsgi-express", script, p.Executable}, Dir: i.Work, Env: before})

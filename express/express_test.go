@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/instance"
 	"modwsgi/express/site"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
@@ -213,7 +214,7 @@ func TestCheckRoot(t *testing.T) {
 		{filepath.Join(base, "no", "new"), "is not there"},
 		{filepath.Join(open, "new"), "can replace the server root"},
 	} {
-		dir, err := openRoot(c.dir)
+		dir, err := instance.OpenRoot(c.dir)
 		if err == nil {
 			dir.Close()
 		}
@@ -229,24 +230,24 @@ func TestCheckRoot(t *testing.T) {
 		if err := os.Chown(group, 0, 4711); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openRoot(group); err == nil || !strings.Contains(err.Error(), "can be written by others") {
+		if _, err := instance.OpenRoot(group); err == nil || !strings.Contains(err.Error(), "can be written by others") {
 			t.Errorf("%v", err)
 		}
 		theirs := mkdir("theirs", 0o700)
 		if err := os.Chown(theirs, 65534, 65534); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openRoot(theirs); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
+		if _, err := instance.OpenRoot(theirs); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
 			t.Errorf("%v", err)
 		}
 	}
 }
 
 func TestSocketPath(t *testing.T) {
-	if err := checkSocketPath("/tmp/mod_wsgi-localhost:8000:0"); err != nil {
+	if err := instance.CheckSocketPath("/tmp/mod_wsgi-localhost:8000:0"); err != nil {
 		t.Error(err)
 	}
-	if err := checkSocketPath("/" + strings.Repeat("x", 90)); err == nil || !strings.Contains(err.Error(), "the system allows") {
+	if err := instance.CheckSocketPath("/" + strings.Repeat("x", 90)); err == nil || !strings.Contains(err.Error(), "the system allows") {
 		t.Errorf("%v", err)
 	}
 }
@@ -267,7 +268,7 @@ func TestStaleSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer opened.Close()
-	removeStaleSockets(opened)
+	instance.RemoveStaleSockets(opened)
 	for name, want := range names {
 		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != want {
 			t.Errorf("%s is there: %v, want %v", name, err == nil, want)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/instance"
 	"modwsgi/internal/owned"
 )
 
@@ -154,15 +155,15 @@ func TestForeignFiles(t *testing.T) {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if good, err := isPIDFile(dir, "httpd.conf"); good != want || err != nil {
+		if good, err := instance.IsPIDFile(dir, "httpd.conf"); good != want || err != nil {
 			t.Errorf("%q: %v %v", text, good, err)
 		}
 	}
 	if err := os.Mkdir(filepath.Join(root, "dir"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	isDir, err1 := isPIDFile(dir, "dir")
-	missing, err2 := isPIDFile(dir, "none")
+	isDir, err1 := instance.IsPIDFile(dir, "dir")
+	missing, err2 := instance.IsPIDFile(dir, "none")
 	if isDir || !missing || err1 != nil || err2 != nil {
 		t.Errorf("a directory: %v %v; a missing file: %v %v", isDir, err1, missing, err2)
 	}

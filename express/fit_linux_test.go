@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/instance"
 	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
@@ -172,12 +173,12 @@ func TestMovedWithItsPython(t *testing.T) {
 // TestCallersPythonStaysOut: of the caller's variables httpd gets none that leads the
 // interpreter elsewhere, whoever sets it, and no preloaded one.
 func TestCallersPythonStaysOut(t *testing.T) {
-	l := &launch{Env: []string{"PYTHONHOME=/x", "A=1", "LANG=C.UTF-8"}}
-	got := l.environ([]string{"PYTHONHOME=/y", "PYTHONPLATLIBDIR=lib64", "PYTHONEXECUTABLE=/z", "__PYVENV_LAUNCHER__=/z", "PYTHONPATH=/p", "LD_LIBRARY_PATH=/l", "PYTHONHOMES=/h"})
+	l := &instance.Launch{Env: []string{"PYTHONHOME=/x", "A=1", "LANG=C.UTF-8"}}
+	got := l.Environ([]string{"PYTHONHOME=/y", "PYTHONPLATLIBDIR=lib64", "PYTHONEXECUTABLE=/z", "__PYVENV_LAUNCHER__=/z", "PYTHONPATH=/p", "LD_LIBRARY_PATH=/l", "PYTHONHOMES=/h"})
 	if want := "PYTHONPATH=/p LD_LIBRARY_PATH=/l PYTHONHOMES=/h A=1 LANG=C.UTF-8"; strings.Join(got, " ") != want {
 		t.Errorf("got %q", got)
 	}
-	if got := inherited(got); strings.Join(got, " ") != "LD_LIBRARY_PATH=/l PYTHONPATH=/p" {
+	if got := instance.Inherited(got); strings.Join(got, " ") != "LD_LIBRARY_PATH=/l PYTHONPATH=/p" {
 		t.Errorf("named: %q", got)
 	}
 	dir := t.TempDir()
@@ -193,7 +194,7 @@ func TestCallersPythonStaysOut(t *testing.T) {
 		"DYLD_INSERT_LIBRARIES=" + python:    true,
 		"LD_LIBRARY_PATH=" + dir:             false, // httpd is told where Python is
 	} {
-		err := checkInherited([]string{"A=1", value})
+		err := instance.CheckInherited([]string{"A=1", value})
 		if (err != nil) != refused || err != nil && fault.HintOf(err) == "" {
 			t.Errorf("%s: %v", value, err)
 		}

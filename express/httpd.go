@@ -15,7 +15,7 @@ import (
 )
 
 // server finds the httpd of the instance and its multi-processing module.
-func (p *Program) server(ctx context.Context, i *instance) error {
+func (p *Program) server(ctx context.Context, i *resolved) error {
 	h := i.in.Receipt.HTTPD
 	i.HTTPD, i.ModulesDir = h.Executable, orElse(p.abs(config.ModulesDirectory.In(i)), h.ModulesDir)
 	wanted, by := config.HTTPDExecutable.In(i), "option --httpd-executable"
@@ -55,7 +55,7 @@ func (p *Program) server(ctx context.Context, i *instance) error {
 			filepath.Join(filepath.Dir(i.ModulesDir), "conf", "mime.types"), "/usr/local/etc/mime.types")
 	}
 	// Before the first of them is run.
-	if err := p.trustFiles(append(environmentFiles(i.in), i.reliedFiles()...)); err != nil {
+	if err := p.trust().Files(append(environmentFiles(i.in), i.reliedFiles()...)); err != nil {
 		return err
 	}
 	if err := p.chooseMPM(ctx, i); err != nil {
@@ -78,7 +78,7 @@ func firstFile(names ...string) string {
 
 // chooseMPM takes the first of event, worker and prefork that there is and that
 // the options allow.
-func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
+func (p *Program) chooseMPM(ctx context.Context, i *resolved) error {
 	if host.OnlyMPM != "" {
 		i.MPM, i.MPMBuiltIn = host.OnlyMPM, true
 		return nil
@@ -123,12 +123,12 @@ func (p *Program) chooseMPM(ctx context.Context, i *instance) error {
 	return fault.New(fault.Environment, "see --server-mpm and --modules-directory", "%snone of the multi-processing modules %s is in %s", option, strings.Join(wanted, ", "), i.ModulesDir)
 }
 
-func (i *instance) moduleFile(name string) string {
+func (i *resolved) moduleFile(name string) string {
 	return filepath.Join(i.ModulesDir, "mod_"+name+".so")
 }
 
 // askBuiltIn asks httpd which modules it has inside.
-func (p *Program) askBuiltIn(ctx context.Context, i *instance) (err error) {
+func (p *Program) askBuiltIn(ctx context.Context, i *resolved) (err error) {
 	if i.builtIn == nil {
 		i.builtIn, err = site.BuiltInModules(ctx, p.Env, i.HTTPD, i.in.Home)
 	}

@@ -1,34 +1,39 @@
 package express
 
 import (
-	"errors"
-	"io/fs"
+	"fmt"
+	"strings"
 
-	"modwsgi/internal/owned"
+	"modwsgi/express/instance"
 )
 
-// includedPaths are the files of --include-file, as httpd reads them.
-func (l *launch) includedPaths() (paths []string) {
-	for _, name := range l.Includes {
-		paths = append(paths, included(name)...)
-	}
-	return paths
-}
-
-// writeHosts writes the file of the virtual hosts, and returns what puts the one back
-// that was there.
-func writeHosts(dir *owned.Dir, root string, paths []string) (undo func(), err error) {
-	text, _ := hostLines(root, paths)
-	before, err := dir.ReadFile(hostsFile, 1<<24)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	undo = func() {
-		if before == nil {
-			_ = dir.Remove(hostsFile)
-		} else {
-			_ = dir.WriteFile(hostsFile, before, 0o600)
+// checkEnvironment is checkInherited for what httpd will get, and warns of what a
+// script wants it to have and it does not get.
+func (p *Program) checkEnvironment(i *resolved) error {
+	for _, kv := range i.variables {
+		if name, _, _ := strings.Cut(kv, "="); instance.IsKeptAway(name) {
+			p.warn("option --envvars-script: " + name + " is kept away from httpd, which runs the Python of " + i.in.Home)
 		}
 	}
-	return undo, dir.WriteFile(hostsFile, []byte("# Copied from the files of --include-file; changes are lost at the next start.\n"+text), 0o600)
+	return instance.CheckInherited(i.launch().Environ(p.Env))
+}
+
+// startAgain is what is checked before a server root that was made earlier is
+// started, or its httpd loads the module again: in the meantime the environment may
+// have got another Python.
+func (p *Program) startAgain(l *instance.Launch) error {
+	// Without an environment around us httpd itself reports what is missing.
+	if in, err := p.install(); err == nil {
+		if err := in.Fits(); err != nil {
+			return err
+		}
+	}
+	return instance.CheckInherited(l.Environ(p.Env))
+}
+
+// nameInherited tells whoever starts httpd by the control script what it gets.
+func (p *Program) nameInherited(l *instance.Launch) {
+	for _, kv := range instance.Inherited(l.Environ(p.Env)) {
+		fmt.Fprintf(p.Stdout, "httpd gets %s\n", kv)
+	}
 }

@@ -9,14 +9,15 @@ import (
 
 	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/instance"
 	"modwsgi/express/option"
 	"modwsgi/express/site"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
 
-// instance is a configured server in the environment that it belongs to.
-type instance struct {
+// resolved is a configured server in the environment that it belongs to.
+type resolved struct {
 	*config.Instance
 
 	in        *site.Environment
@@ -46,7 +47,7 @@ func (p *Program) abs(path string) string {
 
 // resolve derives an instance from the command line and the environment, and
 // checks all that can be checked before anything is written.
-func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
+func (p *Program) resolve(ctx context.Context, s *Server) (*resolved, error) {
 	if p.NoDir != nil {
 		return nil, run.NoDirectory(p.Env, p.NoDir)
 	}
@@ -55,7 +56,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 		return nil, err
 	}
 	config.PythonPath.Set(s, append(in.OwnPath(), config.PythonPath.In(s)...))
-	i := &instance{in: in, printed: s.ForUnit && host.AsRoot(), Instance: &config.Instance{
+	i := &resolved{in: in, printed: s.ForUnit && host.AsRoot(), Instance: &config.Instance{
 		Server: s, Warn: p.warn, Env: p.Env, LaunchDir: p.Dir, Launcher: in.Launcher, Load: site.LoadModule(in, in.Module),
 	}}
 	i.BuiltIn = func() (map[string]bool, error) {
@@ -98,7 +99,7 @@ func (p *Program) resolve(ctx context.Context, s *Server) (*instance, error) {
 }
 
 // places determines where the files of the instance are.
-func (p *Program) places(i *instance) error {
+func (p *Program) places(i *resolved) error {
 	settings := site.Settings(i.in.Home)
 	i.Python = config.Python{
 		Home: i.in.Home, Site: i.in.Packages, Stdlib: i.in.Stdlib, Library: i.in.SharedPython(),
@@ -120,15 +121,15 @@ func (p *Program) places(i *instance) error {
 	if !i.Daemon() {
 		return nil
 	}
-	return checkSocketPath(i.SocketDir)
+	return instance.CheckSocketPath(i.SocketDir)
 }
 
 // checkPIDFile refuses the file of --pid-file where another user could replace it.
-func (i *instance) checkPIDFile() error {
+func (i *resolved) checkPIDFile() error {
 	if config.PIDFile.In(i) == "" || i.printed {
 		return nil
 	}
-	return checkPIDFile(i.PIDFile)
+	return instance.CheckPIDFile(i.PIDFile)
 }
 
 // needsOf is what the application's account must be able to do, for checkAccess.
@@ -144,7 +145,7 @@ func needsOf(list []config.Need) (needs []host.Need) {
 // somebody else's, too, and warns of one in which other things lie. Ours and
 // upstream's hold the glue.
 func (p *Program) checkRoot(root string) error {
-	dir, err := openRoot(root)
+	dir, err := instance.OpenRoot(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -157,7 +158,7 @@ func (p *Program) checkRoot(root string) error {
 	if err != nil || len(entries) == 0 || has(handlerFile) {
 		return nil //nolint:nilerr // it may be used without being listed
 	}
-	if has(confFile) {
+	if has(instance.ConfFile) {
 		return fault.New(fault.Environment, "choose another directory with --server-root, or move the file away",
 			"the server root %s holds an httpd.conf that mod_wsgi-express has not written", root)
 	}
@@ -168,7 +169,7 @@ func (p *Program) checkRoot(root string) error {
 // checkWritable reports a directory of the caller's in which the application
 // could not write: with the recorder every request would fail, and of the other
 // tools nothing would be left in the end.
-func (i *instance) checkWritable() error {
+func (i *resolved) checkWritable() error {
 	type named struct {
 		option option.Ref
 		path   string
@@ -191,7 +192,7 @@ func (i *instance) checkWritable() error {
 
 // warnUnreachable warns about what the application's account cannot reach, but
 // perhaps need not.
-func (i *instance) warnUnreachable() error {
+func (i *resolved) warnUnreachable() error {
 	for _, n := range needsOf(i.Wants()) {
 		if !exists(n.Path) {
 			continue
@@ -201,4 +202,21 @@ func (i *instance) warnUnreachable() error {
 		}
 	}
 	return nil
+}
+
+// checkLogs refuses, for root, log files that another user has made something else.
+func (p *Program) checkLogs(i *resolved) error {
+	if !i.account.Other || config.LogToTerminal.In(i) || i.printed {
+		return nil
+	}
+	warning, err := instance.CheckLogs(i.Logs, i.LogNames())
+	if warning != "" && config.LogDirectory.In(i) != "" {
+		p.warn(warning)
+	}
+	return err
+}
+
+// trust decides about the files that root relies on.
+func (p *Program) trust() *instance.Trust {
+	return &instance.Trust{Launcher: p.Executable, Warn: p.warn}
 }

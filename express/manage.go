@@ -12,6 +12,7 @@ import (
 	"modwsgi/express/conf"
 	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/instance"
 	"modwsgi/internal/fault"
 )
 
@@ -19,7 +20,7 @@ import (
 
 // instanceOf finds the instance that a command is about: by its server root, or by
 // the address from which the default one is made.
-func (p *Program) instanceOf(s *Server) (*launch, error) {
+func (p *Program) instanceOf(s *Server) (*instance.Launch, error) {
 	if err := p.needDirectory(config.ServerRoot.In(s)); err != nil {
 		return nil, err
 	}
@@ -31,7 +32,7 @@ func (p *Program) instanceOf(s *Server) (*launch, error) {
 		}
 		root = host.DefaultRoot(p.Env, name, config.Port.In(s), host.Caller())
 	}
-	return readLaunch(filepath.Clean(root))
+	return instance.ReadLaunch(filepath.Clean(root))
 }
 
 func statusOf(ctx context.Context, p *Program, c *parsed) (int, error) {
@@ -39,11 +40,11 @@ func statusOf(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	defer l.close()
+	defer l.Close()
 	if !config.JSON.In(c.server) {
-		return l.status(ctx, p.Stdout)
+		return status(ctx, l, p.Stdout)
 	}
-	proc, err := l.running()
+	proc, err := l.Running()
 	if err != nil {
 		return 1, err
 	}
@@ -64,7 +65,7 @@ func reload(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	defer l.close()
+	defer l.Close()
 	defer proc.Release()
 	// An httpd that cannot read its configuration any more would end.
 	if err := p.checkConfiguration(ctx, l); err != nil {
@@ -77,17 +78,17 @@ func reload(ctx context.Context, p *Program, c *parsed) (int, error) {
 	return 0, nil
 }
 
-func (p *Program) runningInstance(s *Server) (*launch, *host.Process, error) {
+func (p *Program) runningInstance(s *Server) (*instance.Launch, *host.Process, error) {
 	l, err := p.instanceOf(s)
 	if err != nil {
 		return nil, nil, err
 	}
-	proc, err := l.running()
+	proc, err := l.Running()
 	if err == nil && proc == nil {
 		err = fault.New(fault.Environment, "", "httpd of %s is not running", l.Root)
 	}
 	if err != nil {
-		l.close()
+		l.Close()
 		return nil, nil, err
 	}
 	return l, proc, nil
@@ -100,7 +101,7 @@ func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	defer l.close()
+	defer l.Close()
 	defer proc.Release()
 	kinds := []struct {
 		kind    host.SignalKind
@@ -110,7 +111,7 @@ func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
 		kinds = kinds[1:]
 	}
 	for _, k := range kinds {
-		ended, err := l.end(ctx, proc, k.kind, time.Duration(k.seconds)*time.Second, func() bool { return false })
+		ended, err := end(ctx, proc, k.kind, time.Duration(k.seconds)*time.Second, func() bool { return false })
 		if err != nil {
 			return 1, err
 		}
@@ -152,17 +153,17 @@ func annotated(s *Server, file *conf.File, text string) string {
 }
 
 // jsonBanner is the banner for programs.
-func (i *instance) jsonBanner(w io.Writer) error {
+func (i *resolved) jsonBanner(w io.Writer) error {
 	mode, processes, threads := i.capacity()
 	m := map[string]any{
-		"event": "setup", "url": i.url() + strings.TrimSuffix(i.Mount, "/") + "/", "server_root": i.Root, "conf": filepath.Join(i.Root, confFile),
+		"event": "setup", "url": i.url() + strings.TrimSuffix(i.Mount, "/") + "/", "server_root": i.Root, "conf": filepath.Join(i.Root, instance.ConfFile),
 		"error_log": i.ErrorLog, "mode": mode, "processes": processes, "threads": threads, "mpm": i.MPM, "pid_file": i.PIDFile,
 		"control_script": filepath.Join(i.Root, host.ControlFile),
 	}
 	if i.Given(config.HTTPSPort) {
 		m["https_url"] = origin("https", config.ServerName.In(i), config.HTTPSPort.In(i)) + strings.TrimSuffix(i.Mount, "/") + "/"
 	}
-	if names := inherited(i.launch().environ(i.Env)); len(names) > 0 {
+	if names := instance.Inherited(i.launch().Environ(i.Env)); len(names) > 0 {
 		m["inherited"] = names
 	}
 	if config.AccessLog.In(i) {
@@ -171,6 +172,6 @@ func (i *instance) jsonBanner(w io.Writer) error {
 	return json.NewEncoder(w).Encode(m)
 }
 
-func (i *instance) jsonReady(w io.Writer) error {
+func (i *resolved) jsonReady(w io.Writer) error {
 	return json.NewEncoder(w).Encode(map[string]any{"event": "ready", "url": i.url() + strings.TrimSuffix(i.Mount, "/") + "/"})
 }

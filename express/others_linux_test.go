@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"modwsgi/express/host"
+	"modwsgi/express/instance"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/otheruser"
 	"modwsgi/internal/owned"
@@ -22,9 +23,9 @@ import (
 // at sets what happens at a moment between a check and what it is for.
 func at(t *testing.T, name string, f func()) {
 	t.Helper()
-	before := moment
-	t.Cleanup(func() { moment = before })
-	moment = func(m string) {
+	before := instance.Moment
+	t.Cleanup(func() { instance.Moment = before })
+	instance.Moment = func(m string) {
 		if m == name {
 			f()
 		}
@@ -52,21 +53,21 @@ func noExec(t *testing.T) *[]string {
 }
 
 // plantRoot makes a server root by hand, whose httpd is a program of the caller's.
-func plantRoot(t *testing.T, root, httpd string) *launch {
+func plantRoot(t *testing.T, root, httpd string) *instance.Launch {
 	t.Helper()
-	l := &launch{
-		HTTPD: httpd, Argv0: "httpd", Args: []string{"-f", filepath.Join(root, confFile)}, Dir: "/", Root: root, Host: "127.0.0.1", Port: 47313,
+	l := &instance.Launch{
+		HTTPD: httpd, Argv0: "httpd", Args: []string{"-f", filepath.Join(root, instance.ConfFile)}, Dir: "/", Root: root, Host: "127.0.0.1", Port: 47313,
 		Pid: filepath.Join(root, "httpd.pid"), Drain: 1,
 	}
-	must(t, os.MkdirAll(root, 0o755), os.WriteFile(filepath.Join(root, confFile), nil, 0o600), os.WriteFile(filepath.Join(root, handlerFile), nil, 0o600))
+	must(t, os.MkdirAll(root, 0o755), os.WriteFile(filepath.Join(root, instance.ConfFile), nil, 0o600), os.WriteFile(filepath.Join(root, handlerFile), nil, 0o600))
 	saveLaunch(t, l)
 	return l
 }
 
-func saveLaunch(t *testing.T, l *launch) {
+func saveLaunch(t *testing.T, l *instance.Launch) {
 	t.Helper()
 	data, err := json.Marshal(l)
-	must(t, err, os.WriteFile(filepath.Join(l.Root, instanceFile), data, 0o600))
+	must(t, err, os.WriteFile(filepath.Join(l.Root, instance.InstanceFile), data, 0o600))
 }
 
 // program copies the shell, which then is a program of its own.
@@ -98,7 +99,7 @@ func alive(pid int) bool {
 	return err == nil && !strings.Contains(string(data), ") Z ")
 }
 
-func writePID(t *testing.T, l *launch, text string) {
+func writePID(t *testing.T, l *instance.Launch, text string) {
 	t.Helper()
 	must(t, os.WriteFile(l.Pid, []byte(text), 0o644))
 }
@@ -177,7 +178,7 @@ func TestOrdinaryUserAndAnotherUsersServerRoot(t *testing.T) {
 		plantRoot(t, dir+"/third", "/bin/true")
 		plantRoot(t, dir+"/place/root", "/bin/true")
 		must(t, os.Chown(dir+"/third", 65534, 65534), os.Chown(dir+"/place", 65534, 65534))
-		otheruser.Give(t, dir+"/place/root", dir+"/place/root/"+instanceFile)
+		otheruser.Give(t, dir+"/place/root", dir+"/place/root/"+instance.InstanceFile)
 		t.Setenv("EXPRESS_ROOTS", dir)
 	}
 	if !otheruser.Rerun(t) {
@@ -188,7 +189,7 @@ func TestOrdinaryUserAndAnotherUsersServerRoot(t *testing.T) {
 	for root, want := range map[string]string{
 		os.Getenv("EXPRESS_ROOTS") + "/third": "belongs to another user", os.Getenv("EXPRESS_ROOTS") + "/place/root": "can replace the server root", own: "",
 	} {
-		l, err := readLaunch(root)
+		l, err := instance.ReadLaunch(root)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v %v", root, l, err)
 		}
@@ -207,8 +208,8 @@ func TestServerRootIsOpenedOnce(t *testing.T) {
 	bad.Root, bad.Pid, bad.Args = root, good.Pid, good.Args
 	data, err := json.Marshal(bad)
 	victim := serverProcess(t, nil, httpd, "-f", good.Args[1])
-	must(t, err, os.WriteFile(filepath.Join(evil, instanceFile), data, 0o600), os.WriteFile(filepath.Join(evil, "httpd.pid"), []byte(strconv.Itoa(victim.Process.Pid)), 0o600))
-	otheruser.Give(t, evil, filepath.Join(evil, instanceFile), filepath.Join(evil, "httpd.pid"), filepath.Join(evil, confFile))
+	must(t, err, os.WriteFile(filepath.Join(evil, instance.InstanceFile), data, 0o600), os.WriteFile(filepath.Join(evil, "httpd.pid"), []byte(strconv.Itoa(victim.Process.Pid)), 0o600))
+	otheruser.Give(t, evil, filepath.Join(evil, instance.InstanceFile), filepath.Join(evil, "httpd.pid"), filepath.Join(evil, instance.ConfFile))
 	once := true
 	at(t, "server root opened", func() {
 		if once {
@@ -216,19 +217,19 @@ func TestServerRootIsOpenedOnce(t *testing.T) {
 			must(t, os.Rename(root, away), os.Rename(evil, root))
 		}
 	})
-	l, err := readLaunch(root)
+	l, err := instance.ReadLaunch(root)
 	if err != nil || l.HTTPD != httpd {
 		t.Fatalf("%+v %v", l, err)
 	}
-	defer l.close()
-	if proc, err := l.running(); proc != nil || err != nil {
+	defer l.Close()
+	if proc, err := l.Running(); proc != nil || err != nil {
 		t.Errorf("the planted pid file was believed: %v %v", proc, err)
 	}
-	if proc, err := os.ReadFile(filepath.Join(root, instanceFile)); err != nil || !strings.Contains(string(proc), "/bin/false") {
+	if proc, err := os.ReadFile(filepath.Join(root, instance.InstanceFile)); err != nil || !strings.Contains(string(proc), "/bin/false") {
 		t.Fatalf("they were not exchanged: %v", err)
 	}
 	// The name itself is refused from now on.
-	if _, err := readLaunch(root); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
+	if _, err := instance.ReadLaunch(root); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
 		t.Errorf("%v", err)
 	}
 }
@@ -242,12 +243,12 @@ func TestCopiedServerRoot(t *testing.T) {
 	plantRoot(t, root, "/bin/true")
 	parent := filepath.Join(top, "parent")
 	must(t, os.Symlink(top, parent))
-	if l, err := readLaunch(filepath.Join(parent, "root")); err != nil || l.Root != root {
+	if l, err := instance.ReadLaunch(filepath.Join(parent, "root")); err != nil || l.Root != root {
 		t.Errorf("by another name: %v", err)
 	}
 	must(t, os.CopyFS(filepath.Join(top, "copy"), os.DirFS(root)))
-	must(t, os.Chmod(filepath.Join(top, "copy"), 0o700), os.Chmod(filepath.Join(top, "copy", instanceFile), 0o600))
-	if _, err := readLaunch(filepath.Join(top, "copy")); err == nil || !strings.Contains(err.Error(), "was written for the server root "+root) {
+	must(t, os.Chmod(filepath.Join(top, "copy"), 0o700), os.Chmod(filepath.Join(top, "copy", instance.InstanceFile), 0o600))
+	if _, err := instance.ReadLaunch(filepath.Join(top, "copy")); err == nil || !strings.Contains(err.Error(), "was written for the server root "+root) {
 		t.Errorf("a copy: %v", err)
 	}
 }
@@ -283,7 +284,7 @@ func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 		for _, mine := range []bool{true, false} {
 			name := filepath.Join(dir, "sub")
 			at(t, "directory made", func() { swap(name) })
-			if err := makeSub(root, "sub", a, mine); err == nil {
+			if err := instance.MakeSub(root, "sub", a, mine); err == nil {
 				t.Errorf("%s: no error", what)
 			}
 			if what == "another directory" {
@@ -294,21 +295,21 @@ func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 			unchanged(what)
 		}
 	}
-	moment = func(string) {}
+	instance.Moment = func(string) {}
 	handle, err := owned.OpenDir(dir)
 	must(t, err)
 	defer handle.Close()
 	must(t, os.Chmod(victim, 0o750), os.Symlink(victim, filepath.Join(dir, "htdocs")))
 	before, err = os.Stat(victim)
 	must(t, err)
-	if err := passOn(handle, "htdocs", a); err != nil {
+	if err := instance.PassOn(handle, "htdocs", a); err != nil {
 		t.Error(err)
 	}
 	unchanged("passed on")
 	// A file of the server root is replaced, whatever is in its place.
 	secret := filepath.Join(victim, "secret")
 	must(t, os.Symlink(secret, filepath.Join(dir, settingsFile)))
-	if err := put(handle, rootFile{settingsFile, []byte("{}"), 0o600, true}, a); err != nil {
+	if err := instance.Put(handle, instance.RootFile{Name: settingsFile, Data: []byte("{}"), Mode: 0o600, Shared: true}, a); err != nil {
 		t.Error(err)
 	}
 	if data, err := os.ReadFile(secret); err != nil || len(data) > 0 {
@@ -319,7 +320,7 @@ func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 		t.Errorf("%v %v", info, err)
 	}
 	// What is not exchanged is given away as ever.
-	must(t, makeSub(root, "mine", a, true), makeSub(root, "docs", a, false), makeSub(root, "docs", a, true))
+	must(t, instance.MakeSub(root, "mine", a, true), instance.MakeSub(root, "docs", a, false), instance.MakeSub(root, "docs", a, true))
 	for name, want := range map[string][3]int{"mine": {otheruser.UID, otheruser.GID, 0o700}, "docs": {0, otheruser.GID, 0o750}} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		must(t, err)
@@ -346,7 +347,7 @@ func TestRaceForTheServerRoot(t *testing.T) {
 	bad := plantRoot(t, evil, script)
 	bad.Root, bad.Pid, bad.Args = root, l.Pid, l.Args
 	data, err := json.Marshal(bad)
-	must(t, err, os.WriteFile(filepath.Join(evil, instanceFile), data, 0o644), os.WriteFile(script, []byte("#!/bin/sh\ntouch "+marker+"\n"), 0o755), os.Chmod(top, 0o777))
+	must(t, err, os.WriteFile(filepath.Join(evil, instance.InstanceFile), data, 0o644), os.WriteFile(script, []byte("#!/bin/sh\ntouch "+marker+"\n"), 0o755), os.Chmod(top, 0o777))
 	fake := otheruser.Command(t, "/bin/sh", "-c", "read x", "-f", l.Args[1])
 	in, err := fake.StdinPipe()
 	must(t, err, fake.Start())
@@ -354,7 +355,7 @@ func TestRaceForTheServerRoot(t *testing.T) {
 	for _, dir := range []string{root, evil} {
 		must(t, os.WriteFile(filepath.Join(dir, "httpd.pid"), []byte(strconv.Itoa(fake.Process.Pid)), 0o644))
 	}
-	otheruser.Give(t, theirs, evil, script, filepath.Join(evil, instanceFile), filepath.Join(evil, confFile), filepath.Join(evil, "httpd.pid"))
+	otheruser.Give(t, theirs, evil, script, filepath.Join(evil, instance.InstanceFile), filepath.Join(evil, instance.ConfFile), filepath.Join(evil, "httpd.pid"))
 	swapper := otheruser.Command(t, python, "-c", `
 import os, sys
 a, b, c = sys.argv[1:]
@@ -390,7 +391,7 @@ func TestHint(t *testing.T) {
 	top := otheruser.Dir(t)
 	theirs := filepath.Join(top, "theirs")
 	must(t, os.Mkdir(theirs, 0o755), os.Chown(theirs, 65534, 65534))
-	_, err := openRoot(filepath.Join(theirs, "root"))
+	_, err := instance.OpenRoot(filepath.Join(theirs, "root"))
 	if hint := fault.HintOf(err); !strings.Contains(hint, "sudo -u nobody mod_wsgi-express") || !strings.Contains(hint, "--server-root") {
 		t.Errorf("%v: %s", err, hint)
 	}

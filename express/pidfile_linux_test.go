@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"modwsgi/express/host"
+	"modwsgi/express/instance"
 	"modwsgi/internal/otheruser"
 )
 
@@ -25,9 +26,9 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 	httpd := program(t, filepath.Join(top, "httpd"))
 	other := program(t, filepath.Join(top, "other"))
 	plantRoot(t, root, httpd)
-	l, err := readLaunch(root)
+	l, err := instance.ReadLaunch(root)
 	must(t, err)
-	defer l.close()
+	defer l.Close()
 	conf := l.Args[1]
 	sleep := exec.CommandContext(t.Context(), "/bin/sleep", "60")
 	must(t, sleep.Start())
@@ -55,7 +56,7 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 	}
 	for what, text := range texts {
 		writePID(t, l, text+"\n")
-		if proc, err := l.running(); proc != nil || err != nil {
+		if proc, err := l.Running(); proc != nil || err != nil {
 			t.Errorf("%s (%s) is believed: %v %v", what, text, proc, err)
 		}
 		for _, args := range [][]string{{"stop", "--server-root", root}, {"reload", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "graceful-stop"}, {"apachectl", root, "-k", "stop"}} {
@@ -73,14 +74,14 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 		t.Errorf("programs were run: %q", *ran)
 	}
 	writePID(t, l, fmt.Sprintf("%d\n", real.Process.Pid))
-	proc, err := l.running()
+	proc, err := l.Running()
 	if err != nil || proc == nil {
 		t.Fatalf("the real one is not found: %v", err)
 	}
 	proc.Release()
 	// Its program may have been replaced or removed since.
 	must(t, os.Remove(httpd))
-	if proc, err := l.running(); err != nil || proc == nil {
+	if proc, err := l.Running(); err != nil || proc == nil {
 		t.Errorf("after its program was removed: %v %v", proc, err)
 	}
 	program(t, httpd)
@@ -111,7 +112,7 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 	for _, pid := range []string{theirs + "/pid", sticky + "/pid", top + "/given", top + "/open", top + "/link"} {
 		l.Pid = pid
 		data, err := json.Marshal(l)
-		must(t, err, os.WriteFile(filepath.Join(root, instanceFile), data, 0o600))
+		must(t, err, os.WriteFile(filepath.Join(root, instance.InstanceFile), data, 0o600))
 		for _, args := range [][]string{{"stop", "--server-root", root}, {"status", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "restart"}} {
 			if code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: top}, args...); code != 1 || !strings.Contains(stderr, "is not believed") {
 				t.Errorf("%s: %q: %d %s", pid, args, code, stderr)
@@ -136,15 +137,15 @@ func TestRunningProcessIsHeld(t *testing.T) {
 	httpd := program(t, filepath.Join(top, "httpd"))
 	l := plantRoot(t, filepath.Join(top, "root"), httpd)
 	server := serverProcess(t, nil, httpd, "-f", l.Args[1])
-	l, err = readLaunch(l.Root)
+	l, err = instance.ReadLaunch(l.Root)
 	must(t, err)
-	defer l.close()
+	defer l.Close()
 	writePID(t, l, strconv.Itoa(server.Process.Pid))
 	at(t, "process identified", func() {
 		_ = server.Process.Kill()
 		_ = server.Wait()
 	})
-	proc, err := l.running()
+	proc, err := l.Running()
 	if err != nil || proc == nil {
 		t.Fatalf("%v %v", proc, err)
 	}

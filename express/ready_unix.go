@@ -16,7 +16,7 @@ import (
 // readiness makes the pipe on which the glue says that the application is loaded.
 // Both ends are nil where nobody waits, and where nothing is loaded before the
 // first request.
-func (p *Program) readiness(i *instance) (<-chan string, *os.File, error) {
+func (p *Program) readiness(i *resolved) (<-chan string, *os.File, error) {
 	if !config.WaitReady.In(i) || i.GDB != "" {
 		return nil, nil, nil
 	}
@@ -42,7 +42,7 @@ func (p *Program) readiness(i *instance) (<-chan string, *os.File, error) {
 }
 
 // isReady tells the world what the glue said, and returns whether it was good.
-func (p *Program) isReady(i *instance, message string) bool {
+func (p *Program) isReady(i *resolved, message string) bool {
 	if reason, bad := strings.CutPrefix(message, "failed "); bad {
 		p.showError(fmt.Errorf("the application does not load: %s\nthe whole of it is in %s", reason, i.ErrorLog))
 		return false

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"modwsgi/express/config"
+	"modwsgi/express/instance"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -19,7 +20,7 @@ const loadMargin = 2 * time.Second
 
 // loadDeadline is when nobody need wait any longer for the application: its
 // processes are replaced then, again and again. There is none in other modes.
-func (i *instance) loadDeadline(ready <-chan string) <-chan time.Time {
+func (i *resolved) loadDeadline(ready <-chan string) <-chan time.Time {
 	if ready == nil || !i.Daemon() || config.StartupTimeout.In(i) == 0 {
 		return nil
 	}
@@ -29,12 +30,12 @@ func (i *instance) loadDeadline(ready <-chan string) <-chan time.Time {
 // checkAgain has httpd check its configuration and tells whether it can be read
 // again; what is said against it is shown. An httpd that is told to read one that
 // it cannot would end.
-func (p *Program) checkAgain(ctx context.Context, l *launch) <-chan bool {
+func (p *Program) checkAgain(ctx context.Context, l *instance.Launch) <-chan bool {
 	good := make(chan bool, 1)
 	go func() {
 		err := p.startAgain(l)
 		if err == nil {
-			err = p.trustConfiguration(l)
+			err = p.trust().Configuration(l)
 		}
 		if err != nil {
 			p.showError(fault.New(fault.Environment, "the instance goes on as it was", "no restart: %w", err))
@@ -46,7 +47,7 @@ func (p *Program) checkAgain(ctx context.Context, l *launch) <-chan bool {
 		argv := append(append([]string{l.HTTPD}, l.Args...), "-t")
 		// Who waits for all of our children may get its exit code before us, so
 		// only what it says counts.
-		err = r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.environ(p.Env), Log: &said})
+		err = r.Run(ctx, run.Cmd{Argv: argv, Dir: l.Dir, Env: l.Environ(p.Env), Log: &said})
 		if strings.Contains(said.String(), "Syntax OK") {
 			good <- true
 			return

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,6 +16,7 @@ import (
 	"modwsgi/express/conf"
 	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/instance"
 	"modwsgi/express/option"
 	pyruntime "modwsgi/express/runtime"
 	"modwsgi/express/site"
@@ -27,12 +26,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Names in a server root.
-const (
-	confFile     = "httpd.conf"
-	settingsFile = "settings.json"
-	instanceFile = "instance.json"
-)
+// settingsFile is what the glue reads.
+const settingsFile = "settings.json"
 
 // settings is what the glue in the application's processes reads; it has no
 // secrets, for the application's account can read it.
@@ -55,33 +50,10 @@ type collector struct {
 	Port   int    `json:"port"`
 }
 
-// launch is how httpd is started for a server root: what apachectl needs.
-type launch struct {
-	HTTPD string   `json:"httpd"`
-	Argv0 string   `json:"argv0"`
-	Args  []string `json:"args"`
-	Env   []string `json:"env"` // in addition to the caller's
-	Dir   string   `json:"dir"`
-	Root  string   `json:"root"`
-	Host  string   `json:"host"`
-	Port  int      `json:"port"`
-	Pid   string   `json:"pid_file"`
-	Stat  bool     `json:"server_status"`
-	URL   string   `json:"url"`
-	Drain int      `json:"drain"`         // seconds that requests get when it stops
-	GDB   string   `json:"gdb,omitempty"` // run httpd under it
-	UID   int      `json:"uid,omitempty"` // the application's account, where it is another one
-	Files []relied `json:"files,omitempty"`
-	// Includes are the paths and patterns of --include-file.
-	Includes []string `json:"includes,omitempty"`
-
-	dir *owned.Dir // the server root; nil before it is made
-}
-
 // setup writes the server root. Nothing is written before everything that can be
 // checked has been; httpd itself checks the configuration before it replaces the
 // one that was there.
-func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, *launch, error) {
+func (p *Program) setup(ctx context.Context, s *Server, start bool) (*resolved, *instance.Launch, error) {
 	i, err := p.resolve(ctx, s)
 	if err != nil {
 		return nil, nil, err
@@ -95,11 +67,11 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 	for _, name := range config.IncludeFile.In(i) {
 		l.Includes = append(l.Includes, i.FromLaunch(name))
 	}
-	if err := p.trustFiles(i.loaded(file)); err != nil {
+	if err := p.trust().Files(i.loaded(file)); err != nil {
 		return nil, nil, err
 	}
 	created := false
-	if l.dir, created, err = i.makeRoot(start, l); err != nil {
+	if l.Handle, created, err = i.makeRoot(start, l); err != nil {
 		return nil, nil, err
 	}
 	if start {
@@ -114,7 +86,7 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 			i.release()
 		}
 		if created {
-			_ = l.dir.Discard()
+			_ = l.Handle.Discard()
 		}
 		return nil, nil, err
 	}
@@ -123,13 +95,13 @@ func (p *Program) setup(ctx context.Context, s *Server, start bool) (*instance, 
 }
 
 // makeRoot opens or makes the server root, unless httpd runs with it already.
-func (i *instance) makeRoot(start bool, l *launch) (dir *owned.Dir, created bool, err error) {
+func (i *resolved) makeRoot(start bool, l *instance.Launch) (dir *owned.Dir, created bool, err error) {
 	if start {
-		if l.dir, err = openRoot(i.Root); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if l.Handle, err = instance.OpenRoot(i.Root); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, false, err
 		}
-		defer l.close()
-		proc, err := l.running()
+		defer l.Close()
+		proc, err := l.Running()
 		if err != nil {
 			return nil, false, err
 		}
@@ -138,17 +110,17 @@ func (i *instance) makeRoot(start bool, l *launch) (dir *owned.Dir, created bool
 			return nil, false, fault.New(fault.Busy, "stop it, or use another --server-root", "an httpd runs with the server root %s already (process %d)", i.Root, proc.Pid)
 		}
 	}
-	return makeRoot(i.Root, i.account)
+	return instance.MakeRoot(i.Root, i.account)
 }
 
 // removeSockets removes sockets that an earlier httpd has left.
-func (i *instance) removeSockets(l *launch) {
+func (i *resolved) removeSockets(l *instance.Launch) {
 	if i.SocketDir == i.Root {
-		removeStaleSockets(l.dir)
+		instance.RemoveStaleSockets(l.Handle)
 		return
 	}
 	if dir, err := owned.OpenTemp(i.SocketDir); err == nil {
-		removeStaleSockets(dir)
+		instance.RemoveStaleSockets(dir)
 		_ = dir.Close()
 	}
 }
@@ -174,14 +146,14 @@ func (p *Program) lockRoot(ctx context.Context, root string) (release func(), er
 }
 
 // fill writes the files of a server root, httpd.conf last.
-func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.File, text string) error {
-	if err := i.directories(l.dir); err != nil {
+func (p *Program) fill(ctx context.Context, i *resolved, l *instance.Launch, file *conf.File, text string) error {
+	if err := instance.MakeDirectories(l.Handle, i.Root, i.account, i.directories()); err != nil {
 		return fault.Wrap(fault.Environment, "", err)
 	}
 	undo := func() {}
 	if len(l.Includes) > 0 {
 		var err error
-		if undo, err = writeHosts(l.dir, i.Root, l.includedPaths()); err != nil {
+		if undo, err = instance.WriteHosts(l.Handle, i.Root, l.IncludedPaths()); err != nil {
 			return fault.Wrap(fault.Environment, "", err)
 		}
 	}
@@ -189,7 +161,7 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 		undo()
 		return err
 	}
-	defer func() { _ = l.dir.Remove(trialFile) }()
+	defer func() { _ = l.Handle.Remove(trialFile) }()
 	glue, err := pyruntime.Files.ReadFile("mod_wsgi/express/glue.py")
 	if err != nil {
 		return err
@@ -202,36 +174,27 @@ func (p *Program) fill(ctx context.Context, i *instance, l *launch, file *conf.F
 	if err != nil {
 		return err
 	}
-	files := []rootFile{
-		{settingsFile, data, 0o600, true},
-		{handlerFile, glue, 0o600, true},
-		{instanceFile, state, 0o600, false},
-		{host.ControlFile, host.ControlStub(i.Launcher, i.Root), 0o700, false},
+	files := []instance.RootFile{
+		{Name: settingsFile, Data: data, Mode: 0o600, Shared: true},
+		{Name: handlerFile, Data: glue, Mode: 0o600, Shared: true},
+		{Name: instance.InstanceFile, Data: state, Mode: 0o600, Shared: false},
+		{Name: host.ControlFile, Data: host.ControlStub(i.Launcher, i.Root), Mode: 0o700, Shared: false},
 	}
 	more, err := i.moreFiles()
 	if err != nil {
 		return err
 	}
 	for _, f := range append(files, more...) {
-		if err := put(l.dir, f, i.account); err != nil {
+		if err := instance.Put(l.Handle, f, i.account); err != nil {
 			return fault.Wrap(fault.Environment, "", err)
 		}
 	}
-	return l.dir.Root().Rename(trialFile, confFile)
-}
-
-// rootFile is a file of a server root; a shared one can be read by the
-// application's account.
-type rootFile struct {
-	name   string
-	data   []byte
-	mode   os.FileMode
-	shared bool
+	return l.Handle.Root().Rename(trialFile, instance.ConfFile)
 }
 
 // moreFiles are those that only some options need.
-func (i *instance) moreFiles() ([]rootFile, error) {
-	var files []rootFile
+func (i *resolved) moreFiles() ([]instance.RootFile, error) {
+	var files []instance.RootFile
 	for _, f := range []struct {
 		when         bool
 		name, source string
@@ -246,10 +209,10 @@ func (i *instance) moreFiles() ([]rootFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, rootFile{f.name, data, 0o600, true})
+		files = append(files, instance.RootFile{Name: f.name, Data: data, Mode: 0o600, Shared: true})
 	}
 	if i.Manual() {
-		files = append(files, rootFile{filepath.Join(filepath.Base(i.ManualDir()), "index.html"), htmlManual(), 0o600, true})
+		files = append(files, instance.RootFile{Name: filepath.Join(filepath.Base(i.ManualDir()), "index.html"), Data: htmlManual(), Mode: 0o600, Shared: true})
 	}
 	return files, nil
 }
@@ -258,14 +221,14 @@ func (i *instance) moreFiles() ([]rootFile, error) {
 const trialFile = ".httpd.conf.new"
 
 // tryConf has httpd check the configuration under another name.
-func (p *Program) tryConf(ctx context.Context, i *instance, l *launch, file *conf.File, text string) error {
+func (p *Program) tryConf(ctx context.Context, i *resolved, l *instance.Launch, file *conf.File, text string) error {
 	trial := filepath.Join(i.Root, trialFile)
-	if err := l.dir.WriteFile(trialFile, []byte(text), 0o600); err != nil {
+	if err := l.Handle.WriteFile(trialFile, []byte(text), 0o600); err != nil {
 		return fault.Wrap(fault.Environment, "", err)
 	}
 	var r run.Runner
 	var said bytes.Buffer
-	err := r.Run(ctx, run.Cmd{Argv: []string{i.HTTPD, "-t", "-f", trial}, Dir: i.Work, Env: l.environ(p.Env), Log: &said})
+	err := r.Run(ctx, run.Cmd{Argv: []string{i.HTTPD, "-t", "-f", trial}, Dir: i.Work, Env: l.Environ(p.Env), Log: &said})
 	switch {
 	case err != nil && run.Tail(err) == "" && config.HTTPDExecutable.In(i) != "":
 		err = fault.New(fault.Usage, "name the httpd that the module was built for, or leave the option out", "option --httpd-executable: %w", err)
@@ -276,7 +239,7 @@ func (p *Program) tryConf(ctx context.Context, i *instance, l *launch, file *con
 	default:
 		return nil
 	}
-	_ = l.dir.Remove(trialFile)
+	_ = l.Handle.Remove(trialFile)
 	return err
 }
 
@@ -284,8 +247,8 @@ var atLine = regexp.MustCompile(`line (\d+) of ([^\n]*)`)
 
 // confError turns httpd's complaint about a line into one about the option that
 // the line comes from.
-func (i *instance) confError(err error, trial, text string, file *conf.File) error {
-	target := filepath.Join(i.Root, confFile)
+func (i *resolved) confError(err error, trial, text string, file *conf.File) error {
+	target := filepath.Join(i.Root, instance.ConfFile)
 	tail := run.Tail(err)
 	if tail == "" {
 		return fault.New(fault.Environment, site.InstallHint(i.in.Home), "check the configuration: %w", err)
@@ -309,7 +272,7 @@ func (i *instance) confError(err error, trial, text string, file *conf.File) err
 
 // optionOf returns the option that names a file of httpd's language; what follows
 // the path in the text is httpd's.
-func (i *instance) optionOf(text string) option.Ref {
+func (i *resolved) optionOf(text string) option.Ref {
 	if config.RewriteRules.In(i) != "" && strings.HasPrefix(text, i.RewriteRules()) {
 		return config.RewriteRules
 	}
@@ -325,7 +288,7 @@ func (i *instance) optionOf(text string) option.Ref {
 	return nil
 }
 
-func (i *instance) settings() settings {
+func (i *resolved) settings() settings {
 	name := config.ServerName.In(i)
 	if name == "" {
 		name = unbracket(config.Host.In(i))
@@ -361,14 +324,14 @@ func (i *instance) settings() settings {
 }
 
 // launch tells how httpd is started.
-func (i *instance) launch() *launch {
+func (i *resolved) launch() *instance.Launch {
 	listener := unbracket(config.Host.In(i))
 	if listener == "" {
 		listener = "localhost"
 	}
-	l := &launch{
+	l := &instance.Launch{
 		HTTPD: i.HTTPD, Dir: i.Work, Root: i.Root, Host: listener, Port: config.Port.In(i), Pid: i.PIDFile, Stat: config.ServerStatus.In(i), URL: i.url() + strings.TrimSuffix(i.Mount, "/") + "/", GDB: i.GDB,
-		Args: []string{"-f", filepath.Join(i.Root, confFile)},
+		Args: []string{"-f", filepath.Join(i.Root, instance.ConfFile)},
 		Env: []string{
 			"MOD_WSGI_SERVER_ROOT=" + i.Root, "MOD_WSGI_WORKING_DIRECTORY=" + i.Work, "MOD_WSGI_LISTENER_HOST=" + listener,
 			"MOD_WSGI_HTTP_PORT=" + strconv.Itoa(config.Port.In(i)), "MOD_WSGI_MODULES_DIRECTORY=" + i.ModulesDir,
@@ -411,41 +374,13 @@ func (i *instance) launch() *launch {
 	return l
 }
 
-// underGDB returns the command line that runs httpd in gdb. No shell is between
-// them, and gdb's own questions go to the terminal.
-func (l *launch) underGDB(argv []string) []string {
-	// httpd wakes its own threads with SIGUSR1.
-	return append([]string{
-		l.GDB, "-q", "-iex", "set startup-with-shell off", "-ex", "handle SIGUSR1 SIGPIPE nostop noprint pass", "-ex", "run", "--args",
-	}, argv...)
-}
-
-// environ is the complete environment of httpd. What tells an application about
-// its server is ours alone; a caller's would be that of another server. What would
-// lead Python away from its environment is left out, whoever set it.
-func (l *launch) environ(caller []string) []string {
-	own := map[string]string{}
-	for _, kv := range l.Env {
-		name, _, _ := strings.Cut(kv, "=")
-		if !isKeptAway(name) {
-			own[name] = kv // the last one counts
-		}
-	}
-	// No name twice: of two, the C library takes the first one.
-	env := slices.DeleteFunc(slices.Clone(caller), func(kv string) bool {
-		name, _, _ := strings.Cut(kv, "=")
-		return strings.HasPrefix(kv, "MOD_WSGI_") || own[name] != "" || name == "NOTIFY_SOCKET" || isKeptAway(name)
-	})
-	return append(env, slices.Sorted(maps.Values(own))...)
-}
-
 // setupServer is the command setup-server.
 func setupServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 	i, l, err := p.setup(ctx, c.server, false)
 	if err != nil {
 		return 1, err
 	}
-	l.close()
+	l.Close()
 	return 0, i.banner(p.Stdout, true)
 }
 
@@ -467,10 +402,34 @@ func startServer(ctx context.Context, p *Program, c *parsed) (int, error) {
 		return 1, err
 	}
 	defer i.release()
-	defer l.close()
-	l.removePIDFile() // of an earlier one that ended badly
+	defer l.Close()
+	l.RemovePIDFile() // of an earlier one that ended badly
 	if err := i.banner(p.Stdout, false); err != nil {
 		return 1, err
 	}
 	return p.supervise(ctx, i, l)
+}
+
+// directories are those that the instance needs.
+func (i *resolved) directories() (list []instance.Directory) {
+	for _, d := range []struct {
+		path string
+		mine bool // the application writes to it
+		want bool
+	}{
+		{i.Docs, false, true},
+		{i.Eggs, true, true},
+		{i.Logs, false, config.LogDirectory.In(i) != ""},
+		{i.CoverageDir, true, i.CoverageDir != ""},
+		{i.ServicesDir(), true, len(i.ServiceScripts()) > 0},
+		{i.TelemetryDir(), true, config.EnableTelemetry.In(i)},
+		{i.ProfilerDir, true, i.ProfilerDir != ""},
+		{i.RecorderDir, true, i.RecorderDir != ""},
+		{i.ManualDir(), false, i.Manual()},
+	} {
+		if d.want {
+			list = append(list, instance.Directory{Path: d.path, Mine: d.mine})
+		}
+	}
+	return list
 }

@@ -14,6 +14,7 @@ import (
 
 	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/instance"
 	"modwsgi/internal/fault"
 )
 
@@ -24,7 +25,7 @@ import (
 // It is the one place that does not go through internal/run: httpd gets our own
 // descriptors, so that what it prints arrives unchanged, in order, and on the
 // terminal when that is one, and so that a debugger can read from it.
-func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, error) {
+func (p *Program) supervise(ctx context.Context, i *resolved, l *instance.Launch) (int, error) {
 	select {
 	case s := <-p.Signals:
 		if s != unix.SIGWINCH {
@@ -36,7 +37,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 	argv = append(argv, "-DFOREGROUND")
 	if l.GDB != "" {
 		argv[0] = l.HTTPD
-		path, argv = l.GDB, l.underGDB(argv)
+		path, argv = l.GDB, l.UnderGDB(argv)
 	}
 	stdin := p.Stdin
 	if !config.DebugMode.In(i) {
@@ -51,7 +52,7 @@ func (p *Program) supervise(ctx context.Context, i *instance, l *launch) (int, e
 	if err != nil {
 		return 1, err
 	}
-	env, files := l.environ(p.Env), []*os.File{stdin, p.Stdout, p.Stderr}
+	env, files := l.Environ(p.Env), []*os.File{stdin, p.Stdout, p.Stderr}
 	if tell != nil {
 		env, files = append(env, "MOD_WSGI_READY_FD=3"), append(files, tell)
 	}

@@ -7,17 +7,18 @@ import (
 	"os"
 	"time"
 
-	"modwsgi/express/host"
-
 	"golang.org/x/sys/windows"
+
+	"modwsgi/express/host"
+	"modwsgi/express/instance"
 )
 
 // supervise runs httpd: one process that serves, below one that watches it. The
 // first Ctrl-C, or the end of the session, has it end in good order; the second
 // one ends it at once.
-func (p *Program) supervise(_ context.Context, _ *instance, l *launch) (int, error) {
+func (p *Program) supervise(_ context.Context, _ *resolved, l *instance.Launch) (int, error) {
 	proc, err := host.Command{
-		Path: l.HTTPD, Argv: append([]string{l.HTTPD}, l.Args...), Dir: l.Dir, Env: l.environ(p.Env),
+		Path: l.HTTPD, Argv: append([]string{l.HTTPD}, l.Args...), Dir: l.Dir, Env: l.Environ(p.Env),
 		Files: []*os.File{p.Stdin, p.Stdout, p.Stderr},
 	}.Start(true)
 	if err != nil {

@@ -122,7 +122,7 @@ func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
 
 // unitCommand is the command line of the unit: what we were given, with what
 // belongs to the unit changed.
-func (p *Program) unitCommand(i *instance, root string, asRoot bool) (string, error) {
+func (p *Program) unitCommand(i *resolved, root string, asRoot bool) (string, error) {
 	argv := []string{i.Launcher, "start-server"}
 	for _, o := range config.Table().Options() {
 		switch o {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/instance"
 	"modwsgi/internal/otheruser"
 )
 
@@ -143,7 +144,7 @@ func TestChangedSinceSetup(t *testing.T) {
 	must(t, os.WriteFile(httpd, []byte("#!/bin/sh\ntouch "+marker+"\n"), 0o755), os.WriteFile(conf, nil, 0o644))
 	root := filepath.Join(top, "root")
 	l := plantRoot(t, root, httpd)
-	l.Files = []relied{{"option --httpd-executable", httpd, executed}, {"option --include-file", conf, obeyed}}
+	l.Files = []instance.Relied{{By: "option --httpd-executable", Path: httpd, Role: instance.Executed}, {By: "option --include-file", Path: conf, Role: instance.Obeyed}}
 	saveLaunch(t, l)
 	ctl := func(verb string) (int, string) {
 		code, _, stderr := runProgram(t, &Program{Executable: "/bin/true", Dir: top}, "apachectl", root, verb)
@@ -156,7 +157,7 @@ func TestChangedSinceSetup(t *testing.T) {
 		}
 		*ran = nil
 	}
-	for path, except := range map[string][]string{httpd: nil, conf: {"-v", ""}, filepath.Join(root, confFile): {"-v", ""}} {
+	for path, except := range map[string][]string{httpd: nil, conf: {"-v", ""}, filepath.Join(root, instance.ConfFile): {"-v", ""}} {
 		otheruser.Give(t, path)
 		for _, verb := range verbs {
 			if slices.Contains(except, verb) {

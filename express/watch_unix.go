@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"modwsgi/express/host"
+	"modwsgi/express/instance"
 	"modwsgi/internal/owned"
 )
 
@@ -27,7 +28,7 @@ const watchVerb = "watch-httpd"
 
 // startWatch starts that process; it is told which process becomes the one that
 // starts httpd: this one.
-func (p *Program) startWatch(l *launch) error {
+func (p *Program) startWatch(l *instance.Launch) error {
 	if l.GDB != "" || slices.Contains(l.Args, "-DONE_PROCESS") {
 		return nil // in the foreground, and a single process
 	}
@@ -46,12 +47,12 @@ func (p *Program) startWatch(l *launch) error {
 }
 
 // watch waits for the end of the instance's httpd and ends what a killed one leaves.
-func (p *Program) watch(l *launch, words []string) (int, error) {
+func (p *Program) watch(l *instance.Launch, words []string) (int, error) {
 	starter := 0
 	if len(words) == 1 {
 		starter, _ = strconv.Atoi(words[0])
 	}
-	proc := l.awaited(starter)
+	proc := awaited(l, starter)
 	if proc == nil {
 		return 1, nil // it did not start, and has said why
 	}
@@ -59,7 +60,7 @@ func (p *Program) watch(l *launch, words []string) (int, error) {
 	group, err := unix.Getpgid(proc.Pid)
 	proc.Wait()
 	// An httpd that ends by itself has ended its children, and removed the file.
-	if err == nil && group == proc.Pid && l.named(proc.Pid) {
+	if err == nil && group == proc.Pid && named(l, proc.Pid) {
 		endGroup(group, false)
 	}
 	return 0, nil
@@ -67,10 +68,10 @@ func (p *Program) watch(l *launch, words []string) (int, error) {
 
 // awaited waits for the httpd that a process starts; nil is none. That process ends
 // when httpd goes into the background, a moment before the pid file is written.
-func (l *launch) awaited(starter int) *host.Process {
+func awaited(l *instance.Launch, starter int) *host.Process {
 	last := time.Now().Add(time.Minute)
 	for time.Now().Before(last) {
-		if proc, err := l.running(); err != nil || proc != nil {
+		if proc, err := l.Running(); err != nil || proc != nil {
 			return proc
 		}
 		if os.Getppid() != starter {
@@ -82,10 +83,10 @@ func (l *launch) awaited(starter int) *host.Process {
 }
 
 // named reports whether the pid file still names a process.
-func (l *launch) named(pid int) bool {
+func named(l *instance.Launch, pid int) bool {
 	found := 0
-	_ = l.withPIDFile(func(dir *owned.Dir, name string) (err error) {
-		found, err = readPID(dir, name)
+	_ = l.WithPIDFile(func(dir *owned.Dir, name string) (err error) {
+		found, err = instance.ReadPID(dir, name)
 		return err
 	})
 	return found == pid

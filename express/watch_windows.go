@@ -1,8 +1,10 @@
 package express
 
+import "modwsgi/express/instance"
+
 // watchVerb is a verb that does nothing here: httpd's own first process watches the
 // one that serves.
 const watchVerb = "watch-httpd"
 
-func (p *Program) startWatch(*launch) error             { return nil }
-func (p *Program) watch(*launch, []string) (int, error) { return 0, nil }
+func (p *Program) startWatch(*instance.Launch) error             { return nil }
+func (p *Program) watch(*instance.Launch, []string) (int, error) { return 0, nil }

@@ -1,4 +1,4 @@
-package express
+package instance
 
 import (
 	"encoding/json"
@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
@@ -38,9 +37,9 @@ func parentOf(root string) (*owned.Dir, error) {
 	return parent, nil
 }
 
-// openRoot opens a server root; the error is fs.ErrNotExist for one that is not
+// OpenRoot opens a server root; the error is fs.ErrNotExist for one that is not
 // there.
-func openRoot(root string) (*owned.Dir, error) {
+func OpenRoot(root string) (*owned.Dir, error) {
 	parent, err := parentOf(root)
 	if err != nil {
 		return nil, err
@@ -54,7 +53,7 @@ func openBelow(parent *owned.Dir, root string) (*owned.Dir, error) {
 	if err != nil {
 		return nil, rootError(root, err)
 	}
-	moment("server root opened")
+	Moment("server root opened")
 	return dir, nil
 }
 
@@ -88,10 +87,10 @@ func rootHint(u *owned.Untrusted) string {
 	return place
 }
 
-// makeRoot opens the server root, and makes it where it is missing, with the rights
+// MakeRoot opens the server root, and makes it where it is missing, with the rights
 // that it needs: nobody but us, and as root, the group of the application to pass
 // through, for its processes reach their sockets and the glue in there.
-func makeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err error) {
+func MakeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err error) {
 	parent, err := parentOf(root)
 	if err != nil {
 		return nil, false, err
@@ -114,37 +113,26 @@ func makeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err e
 	return dir, created, nil
 }
 
-// directories makes those of the instance that are not there.
-func (i *instance) directories(root *owned.Dir) error {
-	for _, d := range []struct {
-		path string
-		mine bool // the application writes to it
-		want bool
-	}{
-		{i.Docs, false, true},
-		{i.Eggs, true, true},
-		{i.Logs, false, config.LogDirectory.In(i) != ""},
-		{i.CoverageDir, true, i.CoverageDir != ""},
-		{i.ServicesDir(), true, len(i.ServiceScripts()) > 0},
-		{i.TelemetryDir(), true, config.EnableTelemetry.In(i)},
-		{i.ProfilerDir, true, i.ProfilerDir != ""},
-		{i.RecorderDir, true, i.RecorderDir != ""},
-		{i.ManualDir(), false, i.Manual()},
-	} {
-		if !d.want {
-			continue
-		}
-		if filepath.Dir(d.path) != i.Root {
-			if err := i.makeOutside(d.path, d.mine); err != nil {
+// Directory is one of those of an instance.
+type Directory struct {
+	Path string
+	Mine bool // the application writes to it
+}
+
+// MakeDirectories makes those that are not there; path is that of the server root.
+func MakeDirectories(root *owned.Dir, path string, a *host.Account, list []Directory) error {
+	for _, d := range list {
+		if filepath.Dir(d.Path) != path {
+			if err := makeOutside(d.Path, a, d.Mine); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := makeSub(root.Root(), filepath.Base(d.path), i.account, d.mine); err != nil {
+		if err := MakeSub(root.Root(), filepath.Base(d.Path), a, d.Mine); err != nil {
 			return err
 		}
-		if !d.mine {
-			if err := passOn(root, filepath.Base(d.path), i.account); err != nil {
+		if !d.Mine {
+			if err := PassOn(root, filepath.Base(d.Path), a); err != nil {
 				return err
 			}
 		}
@@ -153,19 +141,19 @@ func (i *instance) directories(root *owned.Dir) error {
 }
 
 // makeOutside makes a directory in a place of the caller's choice.
-func (i *instance) makeOutside(path string, mine bool) error {
+func makeOutside(path string, a *host.Account, mine bool) error {
 	parent, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = parent.Close() }()
-	return makeSub(parent, filepath.Base(path), i.account, mine)
+	return MakeSub(parent, filepath.Base(path), a, mine)
 }
 
-// makeSub makes a directory for the instance; mine means that the application
+// MakeSub makes a directory for the instance; mine means that the application
 // writes to it. One that is there already is left as it is. Its parent may be of
 // another user (--log-directory): only what was just made is given away.
-func makeSub(parent *os.Root, name string, a *host.Account, mine bool) error {
+func MakeSub(parent *os.Root, name string, a *host.Account, mine bool) error {
 	err := parent.Mkdir(name, 0o700)
 	if errors.Is(err, fs.ErrExist) || err == nil && !a.Other {
 		return nil
@@ -173,7 +161,7 @@ func makeSub(parent *os.Root, name string, a *host.Account, mine bool) error {
 	if err != nil {
 		return err
 	}
-	moment("directory made")
+	Moment("directory made")
 	dir, err := openPlain(parent, name)
 	if err != nil {
 		return err
@@ -209,10 +197,10 @@ func openPlain(parent *os.Root, name string) (*os.File, error) {
 	return dir, nil
 }
 
-// passOn gives a directory that an earlier run made in the server root to the
+// PassOn gives a directory that an earlier run made in the server root to the
 // group of the account that the application has now. One that somebody has given
 // other rights, or that is not a directory, is left alone.
-func passOn(root *owned.Dir, name string, a *host.Account) error {
+func PassOn(root *owned.Dir, name string, a *host.Account) error {
 	dir, err := openPlain(root.Root(), name)
 	if err != nil || !a.Other {
 		return nil //nolint:nilerr // nothing that we made
@@ -225,21 +213,21 @@ func passOn(root *owned.Dir, name string, a *host.Account) error {
 	return giveDirectory(dir, a, false)
 }
 
-// put writes a file of the server root, unless it is there with that content: the
+// Put writes a file of the server root, unless it is there with that content: the
 // glue's time tells processes of a running server to reload.
-func put(root *owned.Dir, f rootFile, a *host.Account) error {
-	dir, name := root, f.name
-	if parent := filepath.Dir(f.name); parent != "." {
+func Put(root *owned.Dir, f RootFile, a *host.Account) error {
+	dir, name := root, f.Name
+	if parent := filepath.Dir(f.Name); parent != "." {
 		sub, err := root.Sub(parent)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = sub.Close() }()
-		dir, name = sub, filepath.Base(f.name)
+		dir, name = sub, filepath.Base(f.Name)
 	}
-	old, err := dir.ReadFile(name, int64(len(f.data)))
-	if err == nil && string(old) == string(f.data) {
-		if !f.shared || !a.Other {
+	old, err := dir.ReadFile(name, int64(len(f.Data)))
+	if err == nil && string(old) == string(f.Data) {
+		if !f.Shared || !a.Other {
 			return nil
 		}
 		file, err := dir.Open(name)
@@ -249,15 +237,15 @@ func put(root *owned.Dir, f rootFile, a *host.Account) error {
 		defer func() { _ = file.Close() }()
 		return giveGroup(file, a)
 	}
-	file, err := dir.Create(name, f.mode)
+	file, err := dir.Create(name, f.Mode)
 	if err != nil {
 		return err
 	}
 	defer file.Abort()
-	if _, err := file.Write(f.data); err != nil {
+	if _, err := file.Write(f.Data); err != nil {
 		return err
 	}
-	if f.shared && a.Other {
+	if f.Shared && a.Other {
 		if err := giveGroup(file.File, a); err != nil {
 			return err
 		}
@@ -268,9 +256,9 @@ func put(root *owned.Dir, f rootFile, a *host.Account) error {
 // mostLaunch is more than any launch file has.
 const mostLaunch = 4 << 20
 
-// readLaunch reads how the httpd of a server root is started.
-func readLaunch(root string) (*launch, error) {
-	dir, err := openRoot(root)
+// ReadLaunch reads how the httpd of a server root is started.
+func ReadLaunch(root string) (*Launch, error) {
+	dir, err := OpenRoot(root)
 	notOne := func() error {
 		return fault.New(fault.Usage, "make one with mod_wsgi-express setup-server", "%s is not a server root", root)
 	}
@@ -280,7 +268,7 @@ func readLaunch(root string) (*launch, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := dir.ReadFile(instanceFile, mostLaunch)
+	data, err := dir.ReadFile(InstanceFile, mostLaunch)
 	if errors.Is(err, fs.ErrNotExist) {
 		_ = dir.Close()
 		return nil, notOne()
@@ -289,10 +277,10 @@ func readLaunch(root string) (*launch, error) {
 		_ = dir.Close()
 		return nil, fault.New(fault.Environment, "run setup-server again", "read how the instance is started: %w", err)
 	}
-	l := &launch{dir: dir}
+	l := &Launch{Handle: dir}
 	if err := json.Unmarshal(data, l); err != nil {
 		_ = dir.Close()
-		return nil, fault.New(fault.Environment, "run setup-server again", "read %s: %w", instanceFile, err)
+		return nil, fault.New(fault.Environment, "run setup-server again", "read %s: %w", InstanceFile, err)
 	}
 	if err := l.samePlace(root); err != nil {
 		_ = dir.Close()
@@ -303,15 +291,15 @@ func readLaunch(root string) (*launch, error) {
 
 // samePlace refuses a server root that was moved or copied: its files name the
 // place where it was, and another instance may be there now.
-func (l *launch) samePlace(root string) error {
+func (l *Launch) samePlace(root string) error {
 	if l.Root == root {
 		return nil
 	}
-	there, err := openRoot(l.Root) // another name of the same directory, perhaps
+	there, err := OpenRoot(l.Root) // another name of the same directory, perhaps
 	if err == nil {
 		defer func() { _ = there.Close() }()
 		a, err1 := there.Root().Stat(".")
-		b, err2 := l.dir.Root().Stat(".")
+		b, err2 := l.Handle.Root().Stat(".")
 		if err := errors.Join(err1, err2); err != nil {
 			return fault.Wrap(fault.Environment, "", err)
 		}
@@ -319,12 +307,21 @@ func (l *launch) samePlace(root string) error {
 			return nil
 		}
 	}
-	return fault.New(fault.Environment, "run setup-server again for the new place", "%s was written for the server root %s, which is another directory", filepath.Join(root, instanceFile), l.Root)
+	return fault.New(fault.Environment, "run setup-server again for the new place", "%s was written for the server root %s, which is another directory", filepath.Join(root, InstanceFile), l.Root)
 }
 
-// close gives the handle of the server root back.
-func (l *launch) close() {
-	if l.dir != nil {
-		_ = l.dir.Close()
+// Close gives the handle of the server root back.
+func (l *Launch) Close() {
+	if l.Handle != nil {
+		_ = l.Handle.Close()
 	}
+}
+
+// RootFile is a file of a server root; a shared one can be read by the
+// application's account.
+type RootFile struct {
+	Name   string
+	Data   []byte
+	Mode   os.FileMode
+	Shared bool
 }

@@ -1,7 +1,6 @@
-package express
+package instance
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,15 +35,15 @@ var passedOn = append([]string{
 	"PYTHONPATH", "PYTHONUSERBASE",
 }, preloading...)
 
-func isKeptAway(name string) bool {
+func IsKeptAway(name string) bool {
 	if host.FoldsNames {
 		name = strings.ToUpper(name)
 	}
 	return slices.Contains(keptAway, name)
 }
 
-// inherited are the named variables in an environment, as NAME=VALUE.
-func inherited(env []string) []string {
+// Inherited are the named variables in an environment, as NAME=VALUE.
+func Inherited(env []string) []string {
 	var out []string
 	for _, name := range passedOn {
 		if v := run.Getenv(env, name); v != "" {
@@ -54,9 +53,9 @@ func inherited(env []string) []string {
 	return out
 }
 
-// checkInherited refuses an environment in which httpd would run another Python than
+// CheckInherited refuses an environment in which httpd would run another Python than
 // that of the module.
-func checkInherited(env []string) error {
+func CheckInherited(env []string) error {
 	for _, name := range preloading {
 		for _, lib := range strings.FieldsFunc(run.Getenv(env, name), func(r rune) bool { return r == ' ' || r == ':' }) {
 			if holdsPython(lib) {
@@ -80,35 +79,4 @@ func holdsPython(path string) bool {
 	}
 	defer func() { _ = f.Close() }()
 	return f.Exports("Py_InitializeEx")
-}
-
-// checkEnvironment is checkInherited for what httpd will get, and warns of what a
-// script wants it to have and it does not get.
-func (p *Program) checkEnvironment(i *instance) error {
-	for _, kv := range i.variables {
-		if name, _, _ := strings.Cut(kv, "="); isKeptAway(name) {
-			p.warn("option --envvars-script: " + name + " is kept away from httpd, which runs the Python of " + i.in.Home)
-		}
-	}
-	return checkInherited(i.launch().environ(p.Env))
-}
-
-// startAgain is what is checked before a server root that was made earlier is
-// started, or its httpd loads the module again: in the meantime the environment may
-// have got another Python.
-func (p *Program) startAgain(l *launch) error {
-	// Without an environment around us httpd itself reports what is missing.
-	if in, err := p.install(); err == nil {
-		if err := in.Fits(); err != nil {
-			return err
-		}
-	}
-	return checkInherited(l.environ(p.Env))
-}
-
-// nameInherited tells whoever starts httpd by the control script what it gets.
-func (p *Program) nameInherited(l *launch) {
-	for _, kv := range inherited(l.environ(p.Env)) {
-		fmt.Fprintf(p.Stdout, "httpd gets %s\n", kv)
-	}
 }

@@ -1,4 +1,4 @@
-package express
+package instance
 
 import (
 	"errors"
@@ -10,41 +10,37 @@ import (
 	"strings"
 	"syscall"
 
-	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 )
 
-// checkLogs refuses, for root, a log file that somebody else has made something
+// CheckLogs refuses, for root, a log file that somebody else has made something
 // that root must not write to: httpd opens it by name. Where they can do so later,
 // that is warned about: it is how many have set up the directory for their logs.
-func (p *Program) checkLogs(i *instance) error {
-	if !i.account.Other || config.LogToTerminal.In(i) || i.printed {
-		return nil
-	}
+func CheckLogs(dir string, names []string) (warning string, err error) {
 	var u *owned.Untrusted
-	theirs := errors.As(owned.Check(i.Logs), &u)
+	theirs := errors.As(owned.Check(dir), &u)
 	const hint = "remove it, or choose a directory that only root can write to with --log-directory"
-	for _, name := range i.LogNames() {
-		path := filepath.Join(i.Logs, name)
+	for _, name := range names {
+		path := filepath.Join(dir, name)
 		info, err := os.Lstat(path)
 		if err != nil {
 			continue
 		}
 		switch {
 		case info.Mode()&fs.ModeSymlink != 0 && owned.UID(info) != os.Geteuid():
-			return fault.New(fault.Environment, hint, "the log file %s is a symbolic link of another user's (%s), and root would write to what it leads to", path, owned.Owner(info))
+			return "", fault.New(fault.Environment, hint, "the log file %s is a symbolic link of another user's (%s), and root would write to what it leads to", path, owned.Owner(info))
 		case theirs && info.Mode()&fs.ModeSymlink == 0 && !info.Mode().IsRegular():
-			return fault.New(fault.Environment, hint, "the log file %s is not a regular file, and another user can write to its directory", path)
+			return "", fault.New(fault.Environment, hint, "the log file %s is not a regular file, and another user can write to its directory", path)
 		case theirs && host.Links(info) > 1:
-			return fault.New(fault.Environment, hint, "the log file %s has other names, which another user may have given to a file of root's", path)
+			return "", fault.New(fault.Environment, hint, "the log file %s has other names, which another user may have given to a file of root's", path)
 		}
 	}
-	if theirs && config.LogDirectory.In(i) != "" {
-		p.warn("another user can replace the log files in " + i.Logs + ", which root writes to: " + u.At + ": " + u.Why)
+	if theirs {
+		warning = "another user can replace the log files in " + dir + ", which root writes to: " + u.At + ": " + u.Why
 	}
-	return nil
+	return warning, nil
 }
 
 // openUp lets the application's account pass through the server root. What
@@ -77,9 +73,9 @@ func giveGroup(f *os.File, a *host.Account) error {
 	return errors.Join(f.Chown(-1, a.GID), f.Chmod(0o640))
 }
 
-// checkSocketPath reports a directory that is too deep for the sockets in it
+// CheckSocketPath reports a directory that is too deep for the sockets in it
 // (sockaddr_un holds 108 bytes on Linux, 104 elsewhere, with the final NUL).
-func checkSocketPath(dir string) error {
+func CheckSocketPath(dir string) error {
 	name := filepath.Join(dir, fmt.Sprintf("wsgi.%d.u%d.%d.sock", 4194304, os.Geteuid(), 10))
 	if limit := len(syscall.RawSockaddrUnix{}.Path) - 1; len(name) > limit {
 		return fault.New(fault.Environment, "give a directory with a short path with --socket-prefix, or a shorter --server-root",
@@ -88,9 +84,9 @@ func checkSocketPath(dir string) error {
 	return nil
 }
 
-// removeStaleSockets removes what daemon processes of an httpd that no longer
+// RemoveStaleSockets removes what daemon processes of an httpd that no longer
 // runs have left.
-func removeStaleSockets(dir *owned.Dir) {
+func RemoveStaleSockets(dir *owned.Dir) {
 	entries, err := dir.Entries()
 	if err != nil {
 		return

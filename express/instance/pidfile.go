@@ -1,4 +1,4 @@
-package express
+package instance
 
 import (
 	"errors"
@@ -28,19 +28,19 @@ func pidDir(path string) (*owned.Dir, error) {
 	return owned.OpenTemp(filepath.Dir(path))
 }
 
-// checkPIDFile refuses a pid file that another user could replace, and the name of
+// CheckPIDFile refuses a pid file that another user could replace, and the name of
 // a file that is something else.
-func checkPIDFile(path string) error {
+func CheckPIDFile(path string) error {
 	dir, err := pidDir(path)
 	var u *owned.Untrusted
 	if errors.As(err, &u) {
-		return fault.New(fault.Environment, "leave the option out, or "+refusals[created].hint, "option --pid-file: httpd would write %s, and another user can replace it (%s: %s)", path, u.At, u.Why)
+		return fault.New(fault.Environment, "leave the option out, or "+refusals[Created].hint, "option --pid-file: httpd would write %s, and another user can replace it (%s: %s)", path, u.At, u.Why)
 	}
 	if err != nil {
 		return fault.New(fault.Usage, "", "option --pid-file: %w", err)
 	}
 	defer func() { _ = dir.Close() }()
-	if good, err := isPIDFile(dir, filepath.Base(path)); err != nil {
+	if good, err := IsPIDFile(dir, filepath.Base(path)); err != nil {
 		return fault.New(fault.Environment, "remove it, or choose another name", "option --pid-file: %w", err)
 	} else if !good {
 		return fault.New(fault.Usage, "httpd would replace it; choose a new name", "option --pid-file: %s is there and is not the pid file of an httpd", path)
@@ -48,10 +48,10 @@ func checkPIDFile(path string) error {
 	return nil
 }
 
-// isPIDFile reports whether a file may be replaced by a pid file: it holds a
+// IsPIDFile reports whether a file may be replaced by a pid file: it holds a
 // number or nothing, or is not there. The error is that of a file that another user
 // may change.
-func isPIDFile(dir *owned.Dir, name string) (bool, error) {
+func IsPIDFile(dir *owned.Dir, name string) (bool, error) {
 	data, err := dir.ReadFile(name, 32)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -70,8 +70,8 @@ func isPIDFile(dir *owned.Dir, name string) (bool, error) {
 // 4194304 at most; Windows counts further, in steps of four).
 const highestPID = 1<<31 - 1
 
-// readPID returns the number in a pid file, 0 if there is no such file.
-func readPID(dir *owned.Dir, name string) (int, error) {
+// ReadPID returns the number in a pid file, 0 if there is no such file.
+func ReadPID(dir *owned.Dir, name string) (int, error) {
 	data, err := dir.ReadFile(name, 64)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -86,18 +86,18 @@ func readPID(dir *owned.Dir, name string) (int, error) {
 	return int(pid), nil
 }
 
-// withPIDFile calls f with the directory and the name of the pid file. The server
+// WithPIDFile calls f with the directory and the name of the pid file. The server
 // root is open already.
-func (l *launch) withPIDFile(f func(dir *owned.Dir, name string) error) error {
+func (l *Launch) WithPIDFile(f func(dir *owned.Dir, name string) error) error {
 	if l.Pid == "" {
 		return nil
 	}
 	name := filepath.Base(l.Pid)
 	if filepath.Dir(l.Pid) == l.Root {
-		if l.dir == nil { // not made yet
+		if l.Handle == nil { // not made yet
 			return nil
 		}
-		return f(l.dir, name)
+		return f(l.Handle, name)
 	}
 	dir, err := pidDir(l.Pid)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -110,16 +110,16 @@ func (l *launch) withPIDFile(f func(dir *owned.Dir, name string) error) error {
 	return f(dir, name)
 }
 
-// running returns the httpd of the instance, nil where it does not run. What it
+// Running returns the httpd of the instance, nil where it does not run. What it
 // holds must be released.
-func (l *launch) running() (*host.Process, error) {
+func (l *Launch) Running() (*host.Process, error) {
 	var found *host.Process
-	err := l.withPIDFile(func(dir *owned.Dir, name string) error {
-		pid, err := readPID(dir, name)
+	err := l.WithPIDFile(func(dir *owned.Dir, name string) error {
+		pid, err := ReadPID(dir, name)
 		if err != nil || pid == 0 {
 			return err
 		}
-		moment("pid read")
+		Moment("pid read")
 		found, err = host.Identify(pid, &host.HTTPD{Program: l.HTTPD, Args: l.Args, UID: l.UID})
 		return err
 	})
@@ -128,12 +128,12 @@ func (l *launch) running() (*host.Process, error) {
 		return nil, fault.New(fault.Environment, hint, "the pid file of %s is not believed: %w", l.Root, err)
 	}
 	if found != nil {
-		moment("process identified")
+		Moment("process identified")
 	}
 	return found, nil
 }
 
-// removePIDFile removes what an earlier httpd that ended badly has left.
-func (l *launch) removePIDFile() {
-	_ = l.withPIDFile(func(dir *owned.Dir, name string) error { return dir.Remove(name) })
+// RemovePIDFile removes what an earlier httpd that ended badly has left.
+func (l *Launch) RemovePIDFile() {
+	_ = l.WithPIDFile(func(dir *owned.Dir, name string) error { return dir.Remove(name) })
 }
