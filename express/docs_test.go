@@ -2,14 +2,15 @@ package express
 
 import (
 	"flag"
-	"modwsgi/express/config"
-	"modwsgi/express/option"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"modwsgi/express/config"
+	"modwsgi/express/option"
 )
 
 var update = flag.Bool("update", false, "write the option table in docs/express.md anew")
