@@ -118,7 +118,7 @@ func (p *Program) serviceAccounts(ctx context.Context, i *resolved) error {
 		return nil
 	}
 	for _, s := range config.ServiceScript.In(i) {
-		name := lastOf(config.ServiceUser.In(i), s[0])
+		name := config.LastOf(config.ServiceUser.In(i), s[0])
 		if name == "" {
 			continue
 		}
@@ -130,7 +130,7 @@ func (p *Program) serviceAccounts(ctx context.Context, i *resolved) error {
 			return fault.New(fault.Usage, "", "option --service-user: %s is root; the module runs no service as root", name)
 		}
 		a := &host.Account{User: name, UID: entry.UID, GID: entry.GID, Other: true}
-		if g := lastOf(config.ServiceGroup.In(i), s[0]); g != "" {
+		if g := config.LastOf(config.ServiceGroup.In(i), s[0]); g != "" {
 			a.GID, _ = host.FindGroup(ctx, p.Env, g)
 		} else {
 			a.GID = i.account.GID

@@ -17,7 +17,7 @@ import (
 func (i *resolved) url() string {
 	name := config.ServerName.In(i)
 	if name == "" {
-		name = unbracket(config.Host.In(i))
+		name = config.Unbracket(config.Host.In(i))
 	}
 	if name == "" {
 		name = "localhost"
@@ -33,11 +33,11 @@ func (i *resolved) url() string {
 
 // statusURL is where this machine, and nobody else, is shown the state of httpd.
 func (i *resolved) statusURL() string {
-	host := unbracket(config.Host.In(i))
+	host := config.Unbracket(config.Host.In(i))
 	if host == "" || host == "0.0.0.0" || host == "::" {
 		host = "localhost"
 	}
-	return origin("http", host, config.Port.In(i))
+	return config.Origin("http", host, config.Port.In(i))
 }
 
 // capacity tells the mode and how many requests are handled at a time.
@@ -70,7 +70,7 @@ func (i *resolved) banner(w io.Writer, setup bool) error {
 	daemon := i.Daemon()
 	url := i.url()
 	line(true, "Server URL", "%s", url+strings.TrimSuffix(i.Mount, "/")+"/")
-	line(i.Given(config.HTTPSPort), "Server URL (HTTPS)", "%s", origin("https", config.ServerName.In(i), config.HTTPSPort.In(i))+strings.TrimSuffix(i.Mount, "/")+"/")
+	line(i.Given(config.HTTPSPort), "Server URL (HTTPS)", "%s", config.Origin("https", config.ServerName.In(i), config.HTTPSPort.In(i))+strings.TrimSuffix(i.Mount, "/")+"/")
 	line(config.ServerStatus.In(i), "Server Status", "%s/server-status", i.statusURL())
 	line(true, "Server Root", "%s", i.Root)
 	line(true, "Server Conf", "%s", filepath.Join(i.Root, instance.ConfFile))

@@ -1,7 +1,6 @@
 package express
 
 import (
-	"cmp"
 	"flag"
 	"os"
 	"path/filepath"
@@ -38,8 +37,9 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 		if len(tests[o.Name]) == 0 && !o.Hidden {
 			t.Errorf("no test uses --%s", o.Name)
 		}
+		t.Logf("--%s: %s", o.Name, strings.Join(tests[o.Name], ", "))
 	}
-	want := before + docsBegin + optionTable(tests) + docsEnd + after
+	want := before + docsBegin + optionTable() + docsEnd + after
 	if string(data) == want {
 		return
 	}
@@ -52,11 +52,8 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 }
 
 // optionTable is one Markdown table for each group of help.
-func optionTable(tests map[string][]string) string {
-	return config.Table().Markdown(
-		[]option.Column{{Name: "mod_wsgi", Text: func(o *option.Option) string { return config.Since(o) }}},
-		[]option.Column{{Name: "tests", Text: func(o *option.Option) string { return strings.Join(tests[o.Name], ", ") }}},
-	)
+func optionTable() string {
+	return config.Table().Markdown([]option.Column{{Name: "mod_wsgi", Text: func(o *option.Option) string { return config.Since(o) }}}, nil)
 }
 
 var (
@@ -66,7 +63,8 @@ var (
 
 // testsOf returns, by the name of each option, the tests that use it: those that
 // observe its effect, without the one that only has httpd read everything,
-// unless there is no other.
+// unless there is no other. go test ./express -run TestDocsHaveTheOptionTable -v
+// lists them.
 func testsOf(t *testing.T) map[string][]string {
 	t.Helper()
 	var names []string
@@ -78,7 +76,7 @@ func testsOf(t *testing.T) map[string][]string {
 		names = append(names, found...)
 	}
 	const everything = "TestEveryOption"
-	tests, read, uses := map[string][]string{}, map[string]bool{}, map[string]int{}
+	tests, read := map[string][]string{}, map[string]bool{}
 	for _, name := range names {
 		data, err := os.ReadFile(name)
 		if err != nil {
@@ -102,7 +100,6 @@ func testsOf(t *testing.T) map[string][]string {
 					read[o.Name] = true
 				default:
 					tests[o.Name] = append(tests[o.Name], current)
-					uses[current]++
 				}
 			}
 		}
@@ -112,24 +109,5 @@ func testsOf(t *testing.T) map[string][]string {
 			tests[name] = []string{everything}
 		}
 	}
-	for name, list := range tests {
-		// The first few will do, those first that are about few options.
-		slices.SortStableFunc(list, func(a, b string) int { return cmp.Or(rank(a)-rank(b), uses[a]-uses[b]) })
-		tests[name] = list[:min(len(list), 3)]
-	}
 	return tests
-}
-
-// rank puts tests of refusals and of the command line behind those of effects.
-func rank(test string) int {
-	switch {
-	case strings.HasPrefix(test, "TestRefus"), strings.HasPrefix(test, "TestParse"), test == "TestEnableTelemetryNeedsItsPackage":
-		return 2
-	case slices.Contains([]string{
-		"TestGolden", "TestPathsThatCannotBeCarried", "TestCompletionAndManual", "TestDocs", "TestCommandLine", "TestServiceNeedsTheirVersion",
-		"TestHTTPDSeesWhatWasMeant", "TestShowConfig", "TestImpliedDebugMode",
-	}, test):
-		return 1
-	}
-	return 0
 }

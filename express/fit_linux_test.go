@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/config"
 	"modwsgi/express/instance"
 	"modwsgi/express/site"
 	"modwsgi/internal/fault"
@@ -136,7 +137,7 @@ func TestModuleFitsThePythonOfToday(t *testing.T) {
 					t.Errorf("%q: %d, %q, %q", args, code, stdout, stderr)
 				}
 			}
-			if exists(filepath.Join(dir, "r")) {
+			if config.Exists(filepath.Join(dir, "r")) {
 				t.Error("a server root was made")
 			}
 		})

@@ -17,7 +17,7 @@ import (
 // server finds the httpd of the instance and its multi-processing module.
 func (p *Program) server(ctx context.Context, i *resolved) error {
 	h := i.in.Receipt.HTTPD
-	i.HTTPD, i.ModulesDir = h.Executable, orElse(p.abs(config.ModulesDirectory.In(i)), h.ModulesDir)
+	i.HTTPD, i.ModulesDir = h.Executable, config.OrElse(p.abs(config.ModulesDirectory.In(i)), h.ModulesDir)
 	wanted, by := config.HTTPDExecutable.In(i), "option --httpd-executable"
 	if wanted == "" {
 		// Upstream's launcher reads it, too; there it beats the option.
@@ -33,18 +33,18 @@ func (p *Program) server(ctx context.Context, i *resolved) error {
 			return fault.New(fault.Usage, "", "%s: there is no program %s", by, i.HTTPD)
 		}
 		if config.ModulesDirectory.In(i) == "" {
-			i.ModulesDir = orElse(site.ModulesBeside(i.HTTPD), i.ModulesDir)
+			i.ModulesDir = config.OrElse(site.ModulesBeside(i.HTTPD), i.ModulesDir)
 		}
 	}
 	if info, err := os.Stat(i.HTTPD); err != nil || info.IsDir() {
 		return site.NoHTTPD(i.HTTPD, i.in.Home)
 	}
-	if err := wantDirectory(config.ModulesDirectory, i.ModulesDir); err != nil {
+	if err := config.WantDirectory(config.ModulesDirectory, i.ModulesDir); err != nil {
 		return err
 	}
 	i.Rotatelogs = p.abs(config.RotatelogsExecutable.In(i))
 	if i.Rotatelogs == "" && config.RotateLogs.In(i) {
-		i.Rotatelogs = orElse(h.Rotatelogs, filepath.Join(filepath.Dir(i.HTTPD), "rotatelogs"))
+		i.Rotatelogs = config.OrElse(h.Rotatelogs, filepath.Join(filepath.Dir(i.HTTPD), "rotatelogs"))
 		if _, err := os.Stat(i.Rotatelogs); err != nil {
 			return fault.New(fault.Environment, "name it with --rotatelogs-executable", "option --rotate-logs: the program %s is not there", i.Rotatelogs)
 		}

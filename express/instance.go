@@ -105,7 +105,7 @@ func (p *Program) places(i *resolved) error {
 		Home: i.in.Home, Site: i.in.Packages, Stdlib: i.in.Stdlib, Library: i.in.SharedPython(),
 		SeesSystem: len(settings) == 0 || strings.EqualFold(settings["include-system-site-packages"], "true"),
 	}
-	name := unbracket(config.Host.In(i))
+	name := config.Unbracket(config.Host.In(i))
 	if name == "" {
 		name = "localhost"
 	}
@@ -155,7 +155,7 @@ func (p *Program) checkRoot(root string) error {
 	defer func() { _ = dir.Close() }()
 	has := func(name string) bool { _, err := dir.Lstat(name); return err == nil }
 	entries, err := dir.Entries()
-	if err != nil || len(entries) == 0 || has(handlerFile) {
+	if err != nil || len(entries) == 0 || has(config.HandlerFile) {
 		return nil //nolint:nilerr // it may be used without being listed
 	}
 	if has(instance.ConfFile) {
@@ -177,7 +177,7 @@ func (i *resolved) checkWritable() error {
 	dirs := []named{{config.CoverageDirectory, i.CoverageDir}, {config.ProfilerDirectory, i.ProfilerDir}, {config.RecorderDirectory, i.RecorderDir}}
 	there := map[string]bool{} // with our own rights: a server root may be closed until setup opens it
 	for _, d := range dirs {
-		there[d.path] = d.path != "" && exists(d.path)
+		there[d.path] = d.path != "" && config.Exists(d.path)
 	}
 	return host.As(i.account, func() error {
 		for _, d := range dirs {
@@ -194,7 +194,7 @@ func (i *resolved) checkWritable() error {
 // perhaps need not.
 func (i *resolved) warnUnreachable() error {
 	for _, n := range needsOf(i.Wants()) {
-		if !exists(n.Path) {
+		if !config.Exists(n.Path) {
 			continue
 		}
 		if err := host.CheckAccess(i.account, []host.Need{n}); err != nil {

@@ -27,7 +27,7 @@ func (p *Program) instanceOf(s *Server) (*instance.Launch, error) {
 	}
 	root := p.abs(config.ServerRoot.In(s))
 	if root == "" {
-		name := unbracket(config.Host.In(s))
+		name := config.Unbracket(config.Host.In(s))
 		if name == "" {
 			name = "localhost"
 		}
@@ -162,7 +162,7 @@ func (i *resolved) jsonBanner(w io.Writer) error {
 		"control_script": filepath.Join(i.Root, host.ControlFile),
 	}
 	if i.Given(config.HTTPSPort) {
-		m["https_url"] = origin("https", config.ServerName.In(i), config.HTTPSPort.In(i)) + strings.TrimSuffix(i.Mount, "/") + "/"
+		m["https_url"] = config.Origin("https", config.ServerName.In(i), config.HTTPSPort.In(i)) + strings.TrimSuffix(i.Mount, "/") + "/"
 	}
 	if names := instance.Inherited(i.launch().Environ(i.Env)); len(names) > 0 {
 		m["inherited"] = names

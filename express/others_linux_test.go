@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
 	"modwsgi/internal/fault"
@@ -59,7 +60,7 @@ func plantRoot(t *testing.T, root, httpd string) *instance.Launch {
 		HTTPD: httpd, Argv0: "httpd", Args: []string{"-f", filepath.Join(root, instance.ConfFile)}, Dir: "/", Root: root, Host: "127.0.0.1", Port: 47313,
 		Pid: filepath.Join(root, "httpd.pid"), Drain: 1,
 	}
-	must(t, os.MkdirAll(root, 0o755), os.WriteFile(filepath.Join(root, instance.ConfFile), nil, 0o600), os.WriteFile(filepath.Join(root, handlerFile), nil, 0o600))
+	must(t, os.MkdirAll(root, 0o755), os.WriteFile(filepath.Join(root, instance.ConfFile), nil, 0o600), os.WriteFile(filepath.Join(root, config.HandlerFile), nil, 0o600))
 	saveLaunch(t, l)
 	return l
 }

@@ -38,7 +38,7 @@ func (i *resolved) reliedFiles() []instance.Relied {
 		return files // who runs the rest is somebody else
 	}
 	for _, name := range config.IncludeFile.In(i) {
-		add("option "+config.IncludeFile.Flag(), instance.Obeyed, included(i.FromLaunch(name))...)
+		add("option "+config.IncludeFile.Flag(), instance.Obeyed, config.Included(i.FromLaunch(name))...)
 	}
 	if config.RewriteRules.In(i) != "" {
 		add("option "+config.RewriteRules.Flag(), instance.Obeyed, i.RewriteRules())

@@ -179,7 +179,7 @@ func (p *Program) fill(ctx context.Context, i *resolved, l *instance.Launch, fil
 	}
 	files := []instance.RootFile{
 		{Name: settingsFile, Data: data, Mode: 0o600, Shared: true},
-		{Name: handlerFile, Data: glue, Mode: 0o600, Shared: true},
+		{Name: config.HandlerFile, Data: glue, Mode: 0o600, Shared: true},
 		{Name: instance.InstanceFile, Data: state, Mode: 0o600, Shared: false},
 		{Name: host.ControlFile, Data: host.ControlStub(i.Launcher, i.Root), Mode: 0o700, Shared: false},
 	}
@@ -202,8 +202,8 @@ func (i *resolved) moreFiles() ([]instance.RootFile, error) {
 		when         bool
 		name, source string
 	}{
-		{len(config.AddHandler.In(i)) > 0, resourceFile, "resource.py"},
-		{config.EnableTelemetry.In(i), telemetryFile, "telemetry.py"},
+		{len(config.AddHandler.In(i)) > 0, config.ResourceFile, "resource.py"},
+		{config.EnableTelemetry.In(i), config.TelemetryFile, "telemetry.py"},
 	} {
 		if !f.when {
 			continue
@@ -279,7 +279,7 @@ func (i *resolved) optionOf(text string) option.Ref {
 	if config.RewriteRules.In(i) != "" && strings.HasPrefix(text, i.RewriteRules()) {
 		return config.RewriteRules
 	}
-	if strings.HasPrefix(text, filepath.Join(i.Root, hostsFile)) {
+	if strings.HasPrefix(text, filepath.Join(i.Root, config.HostsFile)) {
 		return config.IncludeFile
 	}
 	for _, name := range config.IncludeFile.In(i) {
@@ -294,7 +294,7 @@ func (i *resolved) optionOf(text string) option.Ref {
 func (i *resolved) settings() settings {
 	name := config.ServerName.In(i)
 	if name == "" {
-		name = unbracket(config.Host.In(i))
+		name = config.Unbracket(config.Host.In(i))
 	}
 	if name == "" {
 		name = "localhost"
@@ -328,7 +328,7 @@ func (i *resolved) settings() settings {
 
 // launch tells how httpd is started.
 func (i *resolved) launch() *instance.Launch {
-	listener := unbracket(config.Host.In(i))
+	listener := config.Unbracket(config.Host.In(i))
 	if listener == "" {
 		listener = "localhost"
 	}
@@ -358,7 +358,7 @@ func (i *resolved) launch() *instance.Launch {
 	if i.Given(config.HTTPSPort) {
 		l.Env = append(l.Env, "MOD_WSGI_HTTPS_PORT="+strconv.Itoa(config.HTTPSPort.In(i)))
 	}
-	if config.StartupLog.In(i) && (!config.LogToTerminal.In(i) || opens(i.StartLog)) {
+	if config.StartupLog.In(i) && (!config.LogToTerminal.In(i) || config.Opens(i.StartLog)) {
 		l.Args = append(l.Args, "-E", i.StartLog)
 	}
 	if config.DebugMode.In(i) {

@@ -16,7 +16,7 @@ import (
 // systemdWord writes a value as one word of a unit's command line
 // (systemd.service(5), systemd.unit(5)): % and $ are doubled.
 func systemdWord(s string) (string, error) {
-	if reason := notUTF8(s); reason != "" {
+	if reason := config.NotUTF8(s); reason != "" {
 		return "", fmt.Errorf("the value %q %s, which a unit cannot carry", s, reason)
 	}
 	for _, r := range s {
