@@ -48,7 +48,7 @@ var guarded = []string{
 	"express/config/included.go", "express/control.go", "express/host/become_unix.go", "express/host/dirs_unix.go", "express/host/process.go", "express/host/process_linux.go", "express/host/signals_unix.go",
 	"express/instance/inherit.go", "express/instance/launch.go", "express/instance/pidfile.go", "express/instance/rights.go",
 	"express/instance/serverroot.go", "express/instance/trust.go", "express/manage.go", "express/relied.go",
-	"express/setup.go", "express/systemd.go",
+	"express/setup.go", "express/supervise/supervise.go", "express/systemd.go",
 	"doctor/environment.go",
 	"internal/buildcache/remote/tree.go",
 	"packaging/authenticode/secret.go",

@@ -57,6 +57,7 @@ var edges = []struct {
 	{"express/site", []string{"express/host", "express/conf", "detect", "internal/run", "internal/receipt", "internal/fault", "internal/distro"}},
 	{"express/config", []string{"express/option", "express/host", "express/site", "express/conf", "internal/fault", "internal/owned", "internal/quote", "internal/run"}},
 	{"express/instance", []string{"express/config", "express/host", "internal/run", "internal/owned", "internal/fault", "internal/elf"}},
+	{"express/supervise", []string{"express/instance", "express/host", "internal/owned", "internal/fault"}},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
 	{"internal/quote", nil},

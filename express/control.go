@@ -2,7 +2,6 @@ package express
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +15,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
+	"modwsgi/express/supervise"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -45,8 +45,8 @@ func control(ctx context.Context, p *Program, c *parsed) (int, error) {
 		return p.controlRestart(ctx, l, verb, rest)
 	case "status":
 		return status(ctx, l, p.Stdout)
-	case watchVerb:
-		return p.watch(l, rest)
+	case supervise.WatchVerb:
+		return supervise.Watch(l, rest)
 	}
 	argv, err := p.otherVerb(l, verb, rest)
 	if err != nil {
@@ -123,7 +123,7 @@ func (p *Program) controlStart(l *instance.Launch, rest []string) (int, error) {
 	if l.GDB != "" {
 		argv = l.UnderGDB(argv)
 	}
-	if err := p.startWatch(l); err != nil {
+	if err := supervise.StartWatch(l, p.Executable, p.Env); err != nil {
 		p.warn("when the first process of httpd is killed, its other processes will go on: " + err.Error())
 	}
 	return p.replace(l, append(argv, rest...))
@@ -153,7 +153,7 @@ func (p *Program) controlStop(ctx context.Context, l *instance.Launch, verb stri
 		}
 		return err == nil && again == nil
 	}
-	ended, err := end(ctx, proc, kind, 30*time.Second, heard)
+	ended, err := supervise.End(ctx, proc, kind, 30*time.Second, heard)
 	switch {
 	case err != nil:
 		return 1, err
@@ -161,32 +161,6 @@ func (p *Program) controlStop(ctx context.Context, l *instance.Launch, verb stri
 		return 1, fault.New(fault.Environment, "see its error log", "httpd of %s (process %d) does not stop", l.Root, proc.Pid)
 	}
 	return 0, nil
-}
-
-// end sends httpd the signal by which it ends, until it has ended or enough says
-// so. Once is not enough: while it restarts httpd ignores the signal. When it has
-// heard it, it ignores it too.
-func end(ctx context.Context, proc *host.Process, kind host.SignalKind, limit time.Duration, enough func() bool) (bool, error) {
-	const pause, every = 20 * time.Millisecond, 10
-	deadline := time.Now().Add(limit)
-	told := false
-	for n := 0; time.Now().Before(deadline); n++ {
-		if n%every == 0 {
-			err := proc.Signal(kind)
-			// An httpd that was told once may have no event left to tell it by (Windows).
-			if told = told || err == nil; err != nil && !told && !errors.Is(err, os.ErrProcessDone) {
-				return false, fault.New(fault.Environment, "", "stop httpd (process %d): %w", proc.Pid, err)
-			}
-		}
-		if proc.Ended() || enough() {
-			return true, nil
-		}
-		if ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		time.Sleep(pause)
-	}
-	return false, nil
 }
 
 // controlRestart has httpd read its configuration again, and starts it where it

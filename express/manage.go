@@ -13,6 +13,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
+	"modwsgi/express/supervise"
 	"modwsgi/internal/fault"
 )
 
@@ -111,7 +112,7 @@ func stop(ctx context.Context, p *Program, c *parsed) (int, error) {
 		kinds = kinds[1:]
 	}
 	for _, k := range kinds {
-		ended, err := end(ctx, proc, k.kind, time.Duration(k.seconds)*time.Second, func() bool { return false })
+		ended, err := supervise.End(ctx, proc, k.kind, time.Duration(k.seconds)*time.Second, func() bool { return false })
 		if err != nil {
 			return 1, err
 		}

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"modwsgi/express/conf"
 	"modwsgi/express/config"
@@ -20,6 +22,7 @@ import (
 	"modwsgi/express/option"
 	pyruntime "modwsgi/express/runtime"
 	"modwsgi/express/site"
+	"modwsgi/express/supervise"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/owned"
@@ -432,4 +435,23 @@ func (i *resolved) directories() (list []instance.Directory) {
 		}
 	}
 	return list
+}
+
+// supervise serves in the foreground until httpd ends.
+func (p *Program) supervise(ctx context.Context, i *resolved, l *instance.Launch) (int, error) {
+	seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
+	startup := config.StartupTimeout.In(i)
+	s := &supervise.Server{
+		Launch: l, Environ: p.Env, Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Signals: p.Signals, Warn: p.warn,
+		Debug: config.DebugMode.In(i), Daemon: i.Daemon(),
+		Drain: seconds(max(config.GracefulTimeout.In(i), 1)), Shutdown: seconds(config.ShutdownTimeout.In(i)), Startup: seconds(startup),
+		Readiness: func() (<-chan string, *os.File, error) { return p.readiness(i) },
+		Ready:     func(message string) bool { return p.isReady(i, message) },
+		Check:     func() <-chan bool { return p.checkAgain(ctx, l) },
+		Late: func() {
+			p.showError(fault.New(fault.Environment, "see "+i.ErrorLog+", or give it more time with --startup-timeout",
+				"the application does not load within %d seconds", startup))
+		},
+	}
+	return s.Run()
 }

@@ -1,4 +1,4 @@
-package express
+package supervise
 
 import (
 	"os"

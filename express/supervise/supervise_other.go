@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package express
+package supervise
 
 import (
 	"syscall"

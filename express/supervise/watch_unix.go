@@ -1,6 +1,6 @@
 //go:build unix
 
-package express
+package supervise
 
 import (
 	"os"
@@ -23,12 +23,12 @@ import (
 // its own behind, which waits for the end of that first process and then ends what it
 // has left. It sleeps in the kernel until then, and ends with httpd.
 
-// watchVerb is the verb of apachectl by which that process is started.
-const watchVerb = "watch-httpd"
+// WatchVerb is the verb of apachectl by which that process is started.
+const WatchVerb = "watch-httpd"
 
-// startWatch starts that process; it is told which process becomes the one that
+// StartWatch starts that process; it is told which process becomes the one that
 // starts httpd: this one.
-func (p *Program) startWatch(l *instance.Launch) error {
+func StartWatch(l *instance.Launch, executable string, env []string) error {
 	if l.GDB != "" || slices.Contains(l.Args, "-DONE_PROCESS") {
 		return nil // in the foreground, and a single process
 	}
@@ -37,8 +37,8 @@ func (p *Program) startWatch(l *instance.Launch) error {
 		return err
 	}
 	defer null.Close()
-	proc, err := os.StartProcess(p.Executable, []string{filepath.Base(p.Executable), "apachectl", l.Root, watchVerb, strconv.Itoa(os.Getpid())}, &os.ProcAttr{
-		Dir: "/", Env: p.Env, Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Setsid: true},
+	proc, err := os.StartProcess(executable, []string{filepath.Base(executable), "apachectl", l.Root, WatchVerb, strconv.Itoa(os.Getpid())}, &os.ProcAttr{
+		Dir: "/", Env: env, Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		return err
@@ -46,8 +46,8 @@ func (p *Program) startWatch(l *instance.Launch) error {
 	return proc.Release()
 }
 
-// watch waits for the end of the instance's httpd and ends what a killed one leaves.
-func (p *Program) watch(l *instance.Launch, words []string) (int, error) {
+// Watch waits for the end of the instance's httpd and ends what a killed one leaves.
+func Watch(l *instance.Launch, words []string) (int, error) {
 	starter := 0
 	if len(words) == 1 {
 		starter, _ = strconv.Atoi(words[0])
@@ -61,7 +61,7 @@ func (p *Program) watch(l *instance.Launch, words []string) (int, error) {
 	proc.Wait()
 	// An httpd that ends by itself has ended its children, and removed the file.
 	if err == nil && group == proc.Pid && named(l, proc.Pid) {
-		endGroup(group, false)
+		EndGroup(group, false)
 	}
 	return 0, nil
 }

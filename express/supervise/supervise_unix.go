@@ -1,9 +1,8 @@
 //go:build unix
 
-package express
+package supervise
 
 import (
-	"context"
 	"errors"
 	"os"
 	"runtime"
@@ -12,24 +11,23 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"modwsgi/express/config"
 	"modwsgi/express/host"
-	"modwsgi/express/instance"
 	"modwsgi/internal/fault"
 )
 
-// supervise starts httpd in the foreground, passes signals on and returns the
+// Run starts httpd in the foreground, passes signals on and returns the
 // exit code to end with: httpd's own, 128 and the signal's number where a signal
 // ended it.
 //
 // It is the one place that does not go through internal/run: httpd gets our own
 // descriptors, so that what it prints arrives unchanged, in order, and on the
 // terminal when that is one, and so that a debugger can read from it.
-func (p *Program) supervise(ctx context.Context, i *resolved, l *instance.Launch) (int, error) {
+func (s *Server) Run() (int, error) {
+	l := s.Launch
 	select {
-	case s := <-p.Signals:
-		if s != unix.SIGWINCH {
-			return 128 + signalNumber(s), nil
+	case got := <-s.Signals:
+		if got != unix.SIGWINCH {
+			return 128 + signalNumber(got), nil
 		}
 	default:
 	}
@@ -39,8 +37,8 @@ func (p *Program) supervise(ctx context.Context, i *resolved, l *instance.Launch
 		argv[0] = l.HTTPD
 		path, argv = l.GDB, l.UnderGDB(argv)
 	}
-	stdin := p.Stdin
-	if !config.DebugMode.In(i) {
+	stdin := s.Stdin
+	if !s.Debug {
 		null, err := os.Open(os.DevNull)
 		if err != nil {
 			return 1, err
@@ -48,11 +46,11 @@ func (p *Program) supervise(ctx context.Context, i *resolved, l *instance.Launch
 		defer null.Close()
 		stdin = null
 	}
-	ready, tell, err := p.readiness(i)
+	ready, tell, err := s.Readiness()
 	if err != nil {
 		return 1, err
 	}
-	env, files := l.Environ(p.Env), []*os.File{stdin, p.Stdout, p.Stderr}
+	env, files := l.Environ(s.Environ), []*os.File{stdin, s.Stdout, s.Stderr}
 	if tell != nil {
 		env, files = append(env, "MOD_WSGI_READY_FD=3"), append(files, tell)
 	}
@@ -60,7 +58,7 @@ func (p *Program) supervise(ctx context.Context, i *resolved, l *instance.Launch
 	host.LimitUmask()
 	child, done, err := startChild(path, argv, &os.ProcAttr{
 		Dir: l.Dir, Env: env, Files: files,
-		Sys: childAttributes(!config.DebugMode.In(i)),
+		Sys: childAttributes(!s.Debug),
 	})
 	if err != nil {
 		return 1, fault.New(fault.Environment, "", "start %s: %w", path, err)
@@ -69,26 +67,26 @@ func (p *Program) supervise(ctx context.Context, i *resolved, l *instance.Launch
 		_ = tell.Close()
 	}
 	g := &guard{
-		pid: child, daemon: i.Daemon(), terminal: isTerminal(p), hasTerminal: func() bool { return isTerminal(p) },
-		drain: time.Duration(max(config.GracefulTimeout.In(i), 1)) * time.Second, patience: 15 * time.Second,
+		pid: child, daemon: s.Daemon, terminal: s.isTerminal(), hasTerminal: func() bool { return s.isTerminal() },
+		drain: s.Drain, patience: 15 * time.Second,
 	}
-	if config.DebugMode.In(i) {
-		g.interactive = l.GDB != "" && isTerminal(p)
+	if s.Debug {
+		g.interactive = l.GDB != "" && s.isTerminal()
 		g.patience = 2 * time.Second
 	} else {
 		g.others = 500 * time.Millisecond
 	}
 	failed := false // the application did not load
-	late := i.loadDeadline(ready)
+	late := s.loadDeadline(ready)
 	var checked <-chan bool
 	for {
 		select {
-		case s := <-p.Signals:
+		case got := <-s.Signals:
 			switch {
-			case config.DebugMode.In(i) || !g.reloads(s):
-				g.signal(s)
+			case s.Debug || !g.reloads(got):
+				g.signal(got)
 			case checked == nil && g.stopping == 0:
-				checked = p.checkAgain(ctx, l)
+				checked = s.Check()
 			}
 		case good := <-checked:
 			if checked = nil; good {
@@ -102,34 +100,33 @@ func (p *Program) supervise(ctx context.Context, i *resolved, l *instance.Launch
 			_ = unix.Kill(-child, unix.SIGTERM)
 		case message := <-ready:
 			ready, late = nil, nil
-			failed = !p.isReady(i, message)
+			failed = !s.Ready(message)
 			if failed {
 				g.escalate()
 			}
 		case <-late:
 			ready, late, failed = nil, nil, true
-			p.showError(fault.New(fault.Environment, "see "+i.ErrorLog+", or give it more time with --startup-timeout",
-				"the application does not load within %d seconds", config.StartupTimeout.In(i)))
+			s.Late()
 			g.escalate()
 		case status := <-done:
-			if config.DebugMode.In(i) {
-				endAdopted(time.Duration(config.ShutdownTimeout.In(i)+1) * time.Second)
+			if s.Debug {
+				endAdopted(s.Shutdown + time.Second)
 			}
 			if failed {
 				return 1, nil
 			}
 			if g.killed || status.Signaled() {
-				endGroup(child, g.killed)
+				EndGroup(child, g.killed)
 			}
 			return exitCode(status), nil
 		}
 	}
 }
 
-// endGroup ends what is left of httpd's group of processes when somebody has
+// EndGroup ends what is left of httpd's group of processes when somebody has
 // killed httpd itself: its children would go on serving and keep the port. In
 // debug mode there is no such group.
-func endGroup(group int, atOnce bool) {
+func EndGroup(group int, atOnce bool) {
 	if !atOnce {
 		_ = unix.Kill(-group, unix.SIGTERM)
 		// Workers of httpd wait for word from their parent and hear nothing else;
@@ -148,8 +145,8 @@ func endGroup(group int, atOnce bool) {
 	_ = unix.Kill(-group, unix.SIGKILL)
 }
 
-func isTerminal(p *Program) bool {
-	for _, f := range []*os.File{p.Stdin, p.Stdout} {
+func (s *Server) isTerminal() bool {
+	for _, f := range []*os.File{s.Stdin, s.Stdout} {
 		// Only a terminal has a size.
 		if _, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
 			return true

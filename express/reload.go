@@ -1,31 +1,14 @@
-//go:build unix
-
 package express
 
 import (
 	"bytes"
 	"context"
 	"strings"
-	"time"
 
-	"modwsgi/express/config"
 	"modwsgi/express/instance"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
-
-// loadMargin is what a process gets for its own start, before the time of
-// --startup-timeout is over for its application.
-const loadMargin = 2 * time.Second
-
-// loadDeadline is when nobody need wait any longer for the application: its
-// processes are replaced then, again and again. There is none in other modes.
-func (i *resolved) loadDeadline(ready <-chan string) <-chan time.Time {
-	if ready == nil || !i.Daemon() || config.StartupTimeout.In(i) == 0 {
-		return nil
-	}
-	return time.After(time.Duration(config.StartupTimeout.In(i))*time.Second + loadMargin)
-}
 
 // checkAgain has httpd check its configuration and tells whether it can be read
 // again; what is said against it is shown. An httpd that is told to read one that

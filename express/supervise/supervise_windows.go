@@ -1,7 +1,6 @@
-package express
+package supervise
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,16 +9,16 @@ import (
 	"golang.org/x/sys/windows"
 
 	"modwsgi/express/host"
-	"modwsgi/express/instance"
 )
 
-// supervise runs httpd: one process that serves, below one that watches it. The
+// Run runs httpd: one process that serves, below one that watches it. The
 // first Ctrl-C, or the end of the session, has it end in good order; the second
 // one ends it at once.
-func (p *Program) supervise(_ context.Context, _ *resolved, l *instance.Launch) (int, error) {
+func (s *Server) Run() (int, error) {
+	l := s.Launch
 	proc, err := host.Command{
-		Path: l.HTTPD, Argv: append([]string{l.HTTPD}, l.Args...), Dir: l.Dir, Env: l.Environ(p.Env),
-		Files: []*os.File{p.Stdin, p.Stdout, p.Stderr},
+		Path: l.HTTPD, Argv: append([]string{l.HTTPD}, l.Args...), Dir: l.Dir, Env: l.Environ(s.Environ),
+		Files: []*os.File{s.Stdin, s.Stdout, s.Stderr},
 	}.Start(true)
 	if err != nil {
 		return 1, err
@@ -29,7 +28,7 @@ func (p *Program) supervise(_ context.Context, _ *resolved, l *instance.Launch) 
 		err = group.Add(proc.Pid)
 	}
 	if err != nil {
-		p.warn(fmt.Sprintf("httpd would go on if this program were killed: %v", err))
+		s.Warn(fmt.Sprintf("httpd would go on if this program were killed: %v", err))
 	}
 	type end struct {
 		code int
@@ -48,7 +47,7 @@ func (p *Program) supervise(_ context.Context, _ *resolved, l *instance.Launch) 
 	var again <-chan time.Time // httpd makes its event a moment after its start
 	for {
 		select {
-		case <-p.Signals:
+		case <-s.Signals:
 			if told++; told > 1 && group != nil {
 				group.Kill()
 				_ = proc.Kill()

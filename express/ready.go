@@ -1,5 +1,3 @@
-//go:build unix
-
 package express
 
 import (
@@ -10,6 +8,7 @@ import (
 	"strings"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/internal/run"
 )
 
@@ -17,7 +16,7 @@ import (
 // Both ends are nil where nobody waits, and where nothing is loaded before the
 // first request.
 func (p *Program) readiness(i *resolved) (<-chan string, *os.File, error) {
-	if !config.WaitReady.In(i) || i.GDB != "" {
+	if !host.DaemonMode || !config.WaitReady.In(i) || i.GDB != "" {
 		return nil, nil, nil
 	}
 	if config.Dynamic(config.ApplicationGroup.In(i)) {
