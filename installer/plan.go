@@ -104,6 +104,30 @@ func (p *Plan) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// ReadPlan reads a plan that was written as JSON. What it says of the compiler counts as
+// remembered: the host is tried again before anything is built.
+func ReadPlan(data []byte) (*Plan, error) {
+	var p Plan
+	if err := json.Unmarshal(data, &p); err != nil {
+		return nil, fault.New(fault.Usage, "make it again with modwsgi install --dry-run --json", "read the plan: %w", err)
+	}
+	p.Recalled = p.Host != nil
+	return &p, nil
+}
+
+// First is the [Planner] that returns this plan, and makes it again only where it does
+// not hold any more.
+func (p *Plan) First() Planner {
+	given := p
+	return func(ctx context.Context, m Means) (*Plan, error) {
+		if first := given; first != nil {
+			given = nil
+			return first, nil
+		}
+		return MakePlan(ctx, Request{p.Wish, m})
+	}
+}
+
 // builds reports whether anything is to be built and placed.
 func (p *Plan) builds() bool { return p.HTTPD.Action == BuildHTTPD || p.Module.Action != keepModule }
 
