@@ -1,5 +1,18 @@
 package produce
 
+// Jobs run concurrently, and each writes to an output directory of its own: a
+// packaging.Dist in the scratch directory of the run. This is why:
+//
+//   - A job that fails leaves nothing. With --keep-going its half-written artifacts
+//     must not be published, and formats do not clean up after themselves.
+//   - The result does not depend on which job ends first. What the jobs made is taken
+//     over in their order, so that JSON, summaries and errors are the same every time.
+//   - Two jobs may make a file of one name, for instance a wheel of the httpd for each
+//     Python. With the same contents one of them is kept. Different contents are an
+//     error that names both jobs: pip or apt would take either for the other.
+//
+// Taking over is a rename where nobody else can write to the directories.
+
 import (
 	"context"
 	"errors"
