@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/freeport"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
 )
@@ -158,7 +159,7 @@ func TestCommandLine(t *testing.T) {
 		{"strat-server", 2, "", "did you mean start-server?"},
 		{"start-server --nonsense", 2, "", "Usage: mod_wsgi-express start-server [OPTIONS] [APPLICATION]\n\nmod_wsgi-express: error: no such option: --nonsense\n"},
 		{"module-config extra", 2, "", "takes no argument"},
-		{"start-server app.py", 1, "", "modwsgi install --python"},
+		{"start-server app.py --port " + strconv.Itoa(freeport.Get(t)), 1, "", "modwsgi install --python"},
 	} {
 		dir := t.TempDir()
 		code, stdout, stderr := runProgram(t, &Program{Executable: filepath.Join(dir, "bin", "x"), Dir: dir}, strings.Fields(c.args)...)
