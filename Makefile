@@ -1,4 +1,5 @@
 # make demo    a fresh machine to a WSGI application that answers
+# make quick   the tests that need nothing but Go
 # make test    every test that this machine can run, with prerequisites
 GO ?= go
 export CGO_ENABLED ?= 0
@@ -10,7 +11,7 @@ TOOL = $(GO) tool -modfile=tools/lint/go.mod
 REMOTE = $(if $(shell git remote 2>/dev/null),,GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=file:///none)
 GORELEASER = $(REMOTE) $(GO) tool -modfile=tools/go.mod goreleaser
 
-.PHONY: build demo test unit acceptance torture lint fmt prerequisites dist dist-files release check-release clean
+.PHONY: build demo test quick unit acceptance torture lint fmt prerequisites dist dist-files release check-release clean
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 
@@ -24,9 +25,10 @@ demo: prerequisites build
 test: prerequisites lint build
 	@scripts/run-tests
 
-# The tests that need neither a compiler nor a network.
-unit:
-	$(TOOL) gotestsum --format pkgname -- ./...
+# The tests that need no tool but Go, no network and no more than a minute.
+quick:
+	$(GO) test -short -vet=off ./...
+unit: quick
 
 # Only the tests on real tools.
 acceptance: prerequisites build

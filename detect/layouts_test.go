@@ -10,13 +10,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/fstest"
 
+	"modwsgi/internal/elf/elftest"
 	"modwsgi/internal/pe/petest"
 )
 
@@ -55,37 +53,18 @@ func (f files) without(names ...string) files {
 	return out
 }
 
-var (
-	binaries sync.Mutex
-	compiled = map[string]string{}
-)
-
-// compileOnce returns a real shared object for this machine.
-func compileOnce(t *testing.T, soname, source string) string {
-	t.Helper()
-	binaries.Lock()
-	defer binaries.Unlock()
-	if data, ok := compiled[soname+source]; ok {
-		return data
-	}
-	out := filepath.Join(t.TempDir(), "out")
-	cc(t, out, source, "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,"+soname)
-	data, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiled[soname+source] = string(data)
-	return string(data)
-}
-
 // libpython is a library like libpython3.12.so.1.0.
 func libpythonFile(t *testing.T, soname string, minor, patch int) string {
-	return compileOnce(t, soname, fmt.Sprintf("void Py_InitializeEx(int i) {}\nconst unsigned long Py_Version = %#x;\n", 0x030000f0|minor<<16|patch<<8))
+	t.Helper()
+	return string(elftest.File{Soname: soname, Exports: map[string][]byte{
+		"Py_InitializeEx": nil, "Py_Version": elftest.Words(uint32(0x030000f0 | minor<<16 | patch<<8)),
+	}}.Bytes())
 }
 
 // httpdProgram is a program that exports what httpd 2.4 does.
 func httpdProgram(t *testing.T) string {
-	return compileOnce(t, "httpd", "int core_module[2] = {20120211, 142};\nint mpm_event_module = 1;\n")
+	t.Helper()
+	return string(elftest.File{Exports: map[string][]byte{"core_module": elftest.Words(20120211, 142), "mpm_event_module": nil}}.Bytes())
 }
 
 // otherCPU changes the CPU in an ELF header to that of s390.

@@ -18,6 +18,9 @@ import (
 // cc compiles C with the host's compiler, or leaves the test out.
 func cc(t *testing.T, output, source string, flags ...string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=" + t.TempDir()}
 	if _, err := run.LookPath("cc", env); err != nil || runtime.GOOS != "linux" {
 		t.Skip("no C compiler for ELF here")

@@ -16,6 +16,9 @@ import (
 // machinePython is the binary of the machine's Python, and its minor version.
 func machinePython(t *testing.T) (binary, minor string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no Python")
+	}
 	exe, err := exec.LookPath("python3")
 	if err != nil {
 		t.Skip("needs python3")
@@ -110,6 +113,9 @@ func TestRootDoesNotRunWhatOthersCanChange(t *testing.T) {
 
 // TestEnvironmentOfAnotherUserIsFound: an honest one gives the same facts.
 func TestEnvironmentOfAnotherUserIsFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no Python")
+	}
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
 	env := top + "/env"

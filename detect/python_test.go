@@ -105,6 +105,9 @@ func symlink(t *testing.T, target, path string) string {
 // systemPython is a real interpreter, or the test is left out.
 func systemPython(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no Python")
+	}
 	for _, path := range []string{"/usr/bin/python3", "/usr/local/bin/python3"} {
 		if notBinary(path) == "" {
 			return path

@@ -39,6 +39,9 @@ var compiled = map[string][]byte{}
 // compile makes a real ELF file.
 func compile(t *testing.T, output, source string, flags ...string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	key := source + strings.Join(flags, " ")
 	if compiled[key] == nil {
 		if _, err := run.LookPath("cc", toolEnv); err != nil {
@@ -83,6 +86,9 @@ func (i *installation) compileModule(t *testing.T, mmn string) {
 
 func install(t *testing.T) *installation {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no Python")
+	}
 	tmp := t.TempDir()
 	for dir := tmp; len(dir) > len(os.TempDir()); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {

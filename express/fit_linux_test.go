@@ -22,6 +22,9 @@ var compiledPythons = map[[2]int][]byte{}
 // pythonFile writes what stands for a libpython or an interpreter of 3.MINOR.PATCH.
 func pythonFile(t *testing.T, path string, minor, patch int) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	kind := [2]int{minor, patch}
 	if compiledPythons[kind] == nil {
 		gcc, err := exec.LookPath("gcc")

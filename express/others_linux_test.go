@@ -335,6 +335,9 @@ func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 // goes, one of them root's, while root controls the instance; root never runs what
 // theirs names.
 func TestRaceForTheServerRoot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no Python")
+	}
 	otheruser.Need(t)
 	const python = "/usr/bin/python3" // pyenv below root's home is closed to the other user
 	if _, err := os.Stat(python); err != nil {

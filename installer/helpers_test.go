@@ -59,6 +59,9 @@ func wantFault(t *testing.T, err error, class fault.Class, words ...string) {
 // python makes a virtual environment.
 func python(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no Python")
+	}
 	exe, err := exec.LookPath("python3")
 	if err != nil {
 		t.Skip("needs python3")

@@ -24,6 +24,9 @@ type theirs struct{ env, site, victim string }
 
 func newTheirs(t *testing.T) theirs {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no Python")
+	}
 	otheruser.Need(t)
 	t.Parallel()
 	exe, err := exec.LookPath("python3")

@@ -46,6 +46,9 @@ func built(t *testing.T, cc string, env ...string) []byte {
 
 func need(t *testing.T, program string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	if _, err := run.LookPath(program, os.Environ()); err != nil {
 		t.Skipf("NOT TESTED: %s is not installed (apt-get install %s)", program, program)
 	}

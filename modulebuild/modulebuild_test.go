@@ -98,6 +98,9 @@ func request(t *testing.T, files map[string]string, cc string) Request {
 // real makes the request one for the real compiler, with a libpython.
 func real(t *testing.T, q *Request) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	src := filepath.Join(filepath.Dir(q.Work), "lib.c")
 	write(t, src, "int python(void) { return 1; }\n", 0o600)
 	err := q.Runner.Run(t.Context(), run.Cmd{

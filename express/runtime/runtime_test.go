@@ -17,6 +17,9 @@ import (
 // interpreters are the Pythons of this machine that the runtime has to run on.
 func interpreters(t *testing.T) []string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no Python")
+	}
 	var found []string
 	for _, minor := range []string{"8", "9", "10", "11", "12", "13", "14"} {
 		names := []string{"/usr/bin/python3." + minor, "/usr/local/bin/python3." + minor}

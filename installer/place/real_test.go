@@ -115,6 +115,9 @@ func BenchmarkApply(b *testing.B) {
 }
 
 func TestRealPip(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no Python")
+	}
 	found := 0
 	for _, name := range []string{"/root/.pyenv/versions/3.8.18/bin/python3", "/root/.pyenv/versions/3.11.7/bin/python3", "/root/.pyenv/versions/3.13.0/bin/python3", "/usr/bin/python3"} {
 		if _, err := os.Stat(name); err != nil {

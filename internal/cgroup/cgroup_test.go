@@ -96,6 +96,9 @@ func TestJobs(t *testing.T) {
 // TestInside runs itself bound to one processor, and in a group with a limit
 // where this machine lets us make one.
 func TestInside(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no tool")
+	}
 	if os.Getenv("MODWSGI_TEST_CGROUP") != "" {
 		l := Read()
 		n, _ := l.Jobs()

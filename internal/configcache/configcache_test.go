@@ -53,6 +53,9 @@ func compiler(t *testing.T, argv ...string) *Compiler {
 }
 
 func TestAnswer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	if _, err := run.LookPath("cc", os.Environ()); err != nil {
 		t.Skip("there is no cc: ", err)
 	}
@@ -72,6 +75,9 @@ func TestAnswer(t *testing.T) {
 // A header that is there but does not compile, and a linker that says something
 // else, leave the questions to the script.
 func TestNoAnswer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	if _, err := run.LookPath("cc", os.Environ()); err != nil {
 		t.Skip("there is no cc: ", err)
 	}

@@ -18,6 +18,9 @@ import (
 // there is none.
 func compile(t *testing.T, source, output string, flags ...string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	if runtime.GOOS != "linux" {
 		t.Skip("makes ELF files on Linux only")
 	}

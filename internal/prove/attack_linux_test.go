@@ -70,6 +70,9 @@ func subjectOf(t *testing.T, env string) Subject {
 // enter, of the system's Python, which others can read.
 func openEnvironment(t *testing.T, dir string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no Python")
+	}
 	testSubject(t)
 	env := filepath.Join(dir, "env")
 	if out, err := exec.CommandContext(t.Context(), "/usr/bin/python3", "-m", "venv", "--without-pip", env).CombinedOutput(); err != nil {

@@ -24,6 +24,9 @@ func ours(element string) bool { return element == prefix+"/lib" }
 // compile makes an ELF file; the test is left out where the compiler cannot.
 func compile(t testing.TB, name, source string, flags ...string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	dir := t.TempDir()
 	src, out := filepath.Join(dir, "x.c"), filepath.Join(dir, name)
 	if err := os.WriteFile(src, []byte(source), 0o600); err != nil {

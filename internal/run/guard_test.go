@@ -133,6 +133,9 @@ func TestGuardIsReplaced(t *testing.T) {
 }
 
 func TestWatchKeepsToWhatItIsTold(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no tool")
+	}
 	t.Parallel()
 	start := func() *exec.Cmd {
 		cmd := exec.Command("sleep", "600")

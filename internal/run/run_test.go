@@ -152,6 +152,9 @@ func TestAccountThatMayReadEverything(t *testing.T) {
 
 // Without the narrow capability nothing is started, and the wide one is not given.
 func TestWideCapabilityIsNotPassedOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no tool")
+	}
 	const inner = "MODWSGI_TEST_WITHOUT_CAPABILITY"
 	if os.Getenv(inner) == "" {
 		if os.Geteuid() != 0 || runtime.GOOS != "linux" {

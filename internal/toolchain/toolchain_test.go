@@ -84,6 +84,9 @@ func TestFind(t *testing.T) {
 }
 
 func TestFindRealCompiler(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	if _, err := run.LookPath("cc", os.Environ()); err != nil {
 		t.Skip(err)
 	}

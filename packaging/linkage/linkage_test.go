@@ -100,6 +100,9 @@ func newSite(t *testing.T) *site {
 // cc makes a binary; the test is left out where there is no compiler.
 func (s *site) cc(out, source string, flags ...string) string {
 	s.t.Helper()
+	if testing.Short() {
+		s.t.Skip("-short starts no compiler")
+	}
 	src := filepath.Join(s.t.TempDir(), "x.c")
 	if err := os.WriteFile(src, []byte(source), 0o600); err != nil {
 		s.t.Fatal(err)

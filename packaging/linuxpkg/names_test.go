@@ -153,6 +153,9 @@ func TestNamesOfEachFormat(t *testing.T) {
 // TestFilesAreComplete fills every file that goes into packages: no mark is left
 // in one, and the scripts are sound.
 func TestFilesAreComplete(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no tool")
+	}
 	m := &packaging.Module{File: "mod_wsgi/server/m.so", Version: "5.0.2", HTTPD: "2.4.68", Bundled: true, Python: packaging.Python{Version: "3.11.2"}}
 	w := &work{stage: &packaging.Stage{Module: m}, tag: "py311", linkage: &linkage.Result{Machine: "x86_64"}, options: Options{Format: Deb}}
 	w.receipt.Python = receipt.Python{BasePrefix: `/opt/a "b"`, LibPython: `/opt/a "b"/libpython3.11.so.1.0`}

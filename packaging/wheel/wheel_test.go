@@ -30,6 +30,9 @@ var env = []string{"PATH=/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin", "HOME=
 // cc makes a binary; the test is left out where there is no compiler.
 func cc(t *testing.T, out, source string, flags ...string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	src := filepath.Join(t.TempDir(), "x.c")
 	put(t, src, source)
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
