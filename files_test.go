@@ -38,8 +38,9 @@ var neverByPath = map[string][]string{
 // mechanism is where files of other users are decided about.
 const mechanism = "internal/owned"
 
-// testHelper is imported by tests only, and makes what other users would plant.
-const testHelper = "internal/otheruser"
+// testHelpers are imported by tests only: what other users would plant, and scripts
+// of the command line.
+var testHelpers = []string{"internal/otheruser", "internal/scripttest"}
 
 // guarded are the files in which every call by path is forbidden: what they read,
 // write and remove is opened through internal/owned. exceptions has the rest.
@@ -126,7 +127,7 @@ var exceptions = map[string]string{
 func TestFilesOfOthersAreOpenedInOnePlace(t *testing.T) {
 	used := map[string]bool{}
 	for file, calls := range callsByPath(t) {
-		if below(path.Dir(file), mechanism) || below(path.Dir(file), testHelper) {
+		if below(path.Dir(file), mechanism) || slices.ContainsFunc(testHelpers, func(dir string) bool { return below(path.Dir(file), dir) }) {
 			continue
 		}
 		for _, call := range calls {

@@ -3,13 +3,34 @@
 package express
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/txtar"
+
 	"modwsgi/internal/receipt"
+)
+
+// A case of the launcher is one file, testdata/cases/NAME.txtar: a sentence that says
+// what it is about, and the parts
+//
+//	-- args --        the command line of show-config; a word with blanks is in double quotes
+//	-- module --      the version of mod_wsgi, 6.0.5 if there is no such part
+//	-- httpd.conf --  what is written; or
+//	-- error --       what is printed, where the command line is refused
+//
+// All other parts are files in the working directory. To add a case is to add a file
+// without the last part: go test ./express -run TestGolden -update writes it, to be
+// read before it is committed.
+const (
+	casesDir = "testdata/cases"
+	confPart = "httpd.conf"
+	failPart = "error"
 )
 
 // What the account is that runs the tests, and how it was named.
@@ -18,62 +39,100 @@ var (
 	accountOrigin = regexp.MustCompile(`(?m)^# --(user|group)\b.*\n`)
 )
 
-// TestGolden keeps what is written for some typical command lines; -update
-// writes it anew, to be read before it is committed.
+// TestGolden keeps what is written for some typical command lines.
 func TestGolden(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join(casesDir, "*.txtar"))
+	if err != nil || len(names) < 10 {
+		t.Fatalf("%d cases in %s, %v", len(names), casesDir, err)
+	}
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) { runCase(t, name) })
+	}
+}
+
+func runCase(t *testing.T, name string) {
+	t.Helper()
+	c, err := txtar.ParseFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe := fakeServer(t, base, func(r *receipt.Receipt) { r.Module.Version, r.Python.FreeThreaded = "6.0.5", true })
-	if err := os.Mkdir(filepath.Join(base, "env", "lib", "python3.11", "site-packages", "mod_wsgi_telemetry-1.0.1.dist-info"), 0o755); err != nil {
+	args, version, want := caseParts(t, c, base)
+	exe := fakeServer(t, base, func(r *receipt.Receipt) { r.Module.Version, r.Python.FreeThreaded = version, true })
+	site := filepath.Join(base, "env", "lib", "python3.11", "site-packages")
+	if err := os.Mkdir(filepath.Join(site, "mod_wsgi_telemetry-1.0.1.dist-info"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	oldest := fakeServer(t, filepath.Join(base, "oldest"), func(r *receipt.Receipt) { r.Module.Version = oldestModule })
-	httpd := filepath.Join(base, "env", "lib", "python3.11", "site-packages", "mod_wsgi_packages", "httpd")
-	for _, name := range []string{"app.py", "service.py", "auth.py", "site.crt", "site.key"} {
-		if err := os.WriteFile(filepath.Join(base, name), nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	line := []string{"show-config", "--port", "47311", "--server-root", filepath.Join(base, "root"), "--mime-types", filepath.Join(site, "mod_wsgi_packages/httpd/conf/mime.types")}
+	code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(append(line, args...), testUser()...)...)
+	got := txtar.File{Name: confPart, Data: []byte(accountOrigin.ReplaceAllString(accountLine.ReplaceAllString(strings.ReplaceAll(stdout, base, "$BASE"), "$1 ..."), ""))}
+	if code != 0 {
+		got = txtar.File{Name: failPart, Data: fmt.Appendf(nil, "exit code %d\n%s", code, strings.ReplaceAll(stderr, base, "$BASE"))}
 	}
-	for name, line := range map[string]string{
-		"plain":    "app.py",
-		"busy":     "app.py --processes 4 --threads 10 --maximum-requests 1000 --access-log --rotate-logs --compress-responses --server-status --reload-on-changes",
-		"services": "app.py --service-script one service.py --service-log one one.log --service-script two service.py --eviction-timeout 30 --response-buffer-size 131072",
-		"proxies":  "app.py --proxy-url-alias /a http://127.0.0.1:81 --proxy-mount-point /a/b/ http://127.0.0.1:82/x/ --proxy-virtual-host p.example http://127.0.0.1:83 --mount-point /app",
-		"https": "app.py --https-port 8443 --server-name www.example.com --server-alias *.example.com --ssl-certificate site --https-only --hsts-policy max-age=60;preload " +
-			"--ssl-ca-certificate-file site.crt --ssl-verify-client /private --proxy-virtual-host p.example http://127.0.0.1:83",
-		"access":    "app.py --auth-user-script auth.py --auth-group-script auth.py --host-access-script auth.py --embedded-mode",
-		"debug":     "app.py --enable-recorder --enable-profiler --add-handler .ext auth.py --error-document 404 /gone",
-		"telemetry": "app.py --telemetry-service unix:/run/t.sock --slow-requests 2 --telemetry-options +CaptureUserAgent --switch-interval 0.01 --interrupt-timeout 20",
-		// All else that only a module since 6.0.0 has.
-		"six":    "app.py --enable-telemetry --telemetry-ui-port 8889 --telemetry-interval 2.5 --slow-requests 0 --free-threading --response-flush-delay 20 --interrupt-timeout 12",
-		"oldest": "app.py --processes 2 --trust-proxy-header X-Forwarded-For --trust-proxy 10.0.0.0/8 --eviction-timeout 30 --response-buffer-size 131072",
-	} {
-		args := append([]string{"show-config", "--port", "47311", "--server-root", filepath.Join(base, "root"), "--mime-types", filepath.Join(httpd, "conf", "mime.types")}, strings.Fields(line)...)
-		program := exe
-		if name == "oldest" {
-			program = oldest
-		}
-		code, stdout, stderr := runProgram(t, &Program{Executable: program, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, testUser()...)...)
-		if code != 0 {
-			t.Errorf("%s: %d %s", name, code, stderr)
-			continue
-		}
-		got := accountOrigin.ReplaceAllString(accountLine.ReplaceAllString(strings.ReplaceAll(stdout, base, "$BASE"), "$1 ..."), "")
-		path := filepath.Join("testdata", "golden", name+".conf")
-		if *update {
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if want != nil && want.Name == got.Name && string(want.Data) == string(got.Data) {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s: not what it says; see go test ./express -run TestGolden -update\n-- %s --\n%s", name, got.Name, got.Data)
+	}
+	if want != nil {
+		*want = got
+	} else {
+		c.Files = append(c.Files, got)
+	}
+	if err := os.WriteFile(name, txtar.Format(c), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// caseParts writes a case's files into its working directory, and returns the rest;
+// want is nil where it is not written yet.
+func caseParts(t *testing.T, c *txtar.Archive, base string) (args []string, version string, want *txtar.File) {
+	t.Helper()
+	version = "6.0.5"
+	for i, f := range c.Files {
+		switch f.Name {
+		case "args":
+			args = caseWords(t, string(f.Data))
+		case "module":
+			version = strings.TrimSpace(string(f.Data))
+		case confPart, failPart:
+			want = &c.Files[i]
+		default:
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(base, f.Name)), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(base, f.Name), f.Data, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			continue
-		}
-		want, err := os.ReadFile(path)
-		if err != nil || string(want) != got {
-			t.Errorf("%s: not what %s has (%v); see go test ./express -update\n%s", name, path, err, got)
 		}
 	}
+	if len(args) == 0 {
+		t.Fatal("the case has no args")
+	}
+	return args, version, want
+}
+
+// caseWords splits a command line at blanks and line ends that are not in quotes.
+func caseWords(t *testing.T, text string) (words []string) {
+	t.Helper()
+	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
+		if quoted, err := strconv.QuotedPrefix(text); err == nil {
+			word, err := strconv.Unquote(quoted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			words, text = append(words, word), text[len(quoted):]
+			continue
+		}
+		word := text
+		if end := strings.IndexAny(text, " \n"); end >= 0 {
+			word = text[:end]
+		}
+		words, text = append(words, word), text[len(word):]
+	}
+	return words
 }

@@ -3,24 +3,42 @@
 package main
 
 import (
+	"bytes"
+	"slices"
+	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/testscript"
+	"modwsgi/internal/cli"
+	"modwsgi/internal/scripttest"
 )
 
-// The scripts in testdata/script run the program as a user does, with the tools that
-// they bring along and nothing else on PATH: no compiler, no Python, no network.
+const scripts = "testdata/script"
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"modwsgi": main}) }
+func TestMain(m *testing.M) { scripttest.Main(m, map[string]func(){"modwsgi": main}) }
 
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
-		Setup: func(e *testscript.Env) error {
-			e.Setenv("HOME", e.WorkDir+"/home")
-			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/cache")
-			e.Setenv("LANG", "C.UTF-8")
-			return nil
-		},
-	})
+func TestScripts(t *testing.T) { scripttest.Run(t, scripts) }
+
+// TestEveryCommandHasAScript asks the program for its commands, as a shell does that
+// completes a command line.
+func TestEveryCommandHasAScript(t *testing.T) {
+	scripttest.Covered(t, scripts, "modwsgi", "modwsgi", commandsBelow(t, nil))
+}
+
+func commandsBelow(t *testing.T, words []string) [][]string {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	args := slices.Concat([]string{"__complete"}, words, []string{""})
+	if code := cli.Main(t.Context(), cli.Process{Args: args, Dir: t.TempDir(), Stdout: &out, Stderr: &errOut}); code != 0 {
+		t.Fatalf("%v: exit code %d: %s", args, code, errOut.String())
+	}
+	var all [][]string
+	for line := range strings.Lines(out.String()) {
+		name, _, described := strings.Cut(line, "\t")
+		if !described || len(words) > 0 && words[0] == "help" { // help takes the names of commands
+			continue
+		}
+		below := append(slices.Clone(words), name)
+		all = append(append(all, below), commandsBelow(t, below)...)
+	}
+	return all
 }

@@ -63,12 +63,7 @@ func (a *app) cache() *cobra.Command {
 			"what is missing is built again.\n\n" +
 			"MODWSGI_CACHE_LIMIT is how large it may become (default 5G, or none): builds that were not used for longest\n" +
 			"go when a new one is kept.",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(c, args[0])
-			}
-			return nil
-		},
+		Args: onlyCommands,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	var dir string

@@ -174,12 +174,7 @@ func (a *app) root() *cobra.Command {
 			"  modwsgi install --python .venv\n" +
 			"  .venv/bin/mod_wsgi-express start-server hello.wsgi --port 8080",
 		SilenceErrors: true, SilenceUsage: true, Version: version.String(),
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(c, args[0])
-			}
-			return nil
-		},
+		Args: onlyCommands,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			if f := c.Flags().Lookup("python"); f != nil && f.Changed && f.Value.Type() == "string" && f.Value.String() == "" {
@@ -199,6 +194,9 @@ func (a *app) root() *cobra.Command {
 	}
 	c.SetVersionTemplate("modwsgi {{.Version}}\n")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		// Flags after the wrong one were not read, and errors are JSON where that is asked for.
+		words, _, _ := strings.Cut(strings.Join(a.Args, "\x00"), "\x00--\x00")
+		a.flags.json = a.flags.json || slices.Contains(strings.Split(words, "\x00"), "--json")
 		return flagError(c, err)
 	})
 	c.SetHelpCommand(helpCommand())
@@ -211,7 +209,31 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.flags.timeout, "download-timeout", "", "how long one download may take, from all servers together, as in 90s or 1h (default 30m; "+pace.TimeoutVariable+")")
 	f.StringVar(&a.flags.minRate, "download-min-rate", "", "bytes per second below which the next server is asked, as in 500 or 64K; 0 for any (default 8K; "+pace.RateVariable+")")
 	c.AddCommand(a.install(), a.uninstall(), a.list(), a.verify(), a.detect(), a.doctor(), a.module(), a.pack(), a.cache(), a.man(), a.version())
+	strictCompletion(c)
 	return c
+}
+
+// onlyCommands is for a group of commands: what is no command of it is a mistake.
+func onlyCommands(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownCommand(c, args[0])
+	}
+	return nil
+}
+
+// strictCompletion adds cobra's own command, which would show its help for a shell
+// that it does not know and exit as if all was well.
+func strictCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Args, c.RunE = onlyCommands, func(c *cobra.Command, _ []string) error { return c.Help() }
+		for _, shell := range c.Commands() {
+			shell.Args = noArgs
+		}
+	}
 }
 
 // noArgs refuses positional arguments by name.

@@ -161,7 +161,7 @@ func (a *app) buildWindows(ctx context.Context, w *windowsFlags, into string) ([
 // module is the group of commands about the module alone.
 func (a *app) module() *cobra.Command {
 	c := &cobra.Command{
-		Use: "module", Short: "Build the module alone, for another system", Args: noArgs,
+		Use: "module", Short: "Build the module alone, for another system", Args: onlyCommands,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.moduleBuild())

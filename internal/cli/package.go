@@ -40,12 +40,7 @@ func (a *app) pack() *cobra.Command {
 			"and a statement of where they are from; wheels and source distributions also get a package index. Each\n" +
 			"command makes one format; --matrix makes all that a file describes. The same inputs give the same bytes;\n" +
 			"SOURCE_DATE_EPOCH sets their date.",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(c, args[0])
-			}
-			return nil
-		},
+		Args: onlyCommands,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.packWheel(), a.packSdist(), a.packLocal(), a.packWindows(), a.packVerify())

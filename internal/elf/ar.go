@@ -49,7 +49,7 @@ func ReadArchive(path string) (*Archive, error) {
 	return a, nil
 }
 
-// NewArchive is ReadArchive for a library that somebody else opened.
+// NewArchive is ReadArchive for a library that the caller opened.
 func NewArchive(r io.ReaderAt, size int64) (*Archive, error) {
 	if size > MaxFile {
 		return nil, ErrNotArchive
@@ -160,7 +160,7 @@ func (a *Archive) member(name string, r *io.SectionReader) error {
 }
 
 // notPIC returns the first relocation in loaded sections that a shared object
-// cannot have, "" where there is none.
+// cannot have, "" if not found.
 func (f *File) notPIC() (string, error) {
 	if f.file.Class != stdelf.ELFCLASS64 || (f.file.Machine != stdelf.EM_X86_64 && f.file.Machine != stdelf.EM_AARCH64) {
 		return "", nil
