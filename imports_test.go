@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// edges says which packages of ours each part may import, by path below the
+// edges lists the packages of the module that each part may import, by path below the
 // module; a path ending in "/" stands for everything below it. What is not
 // listed is forbidden: imports point downward only (docs/how-it-works.md).
 var edges = []struct {

@@ -1,6 +1,6 @@
 // Package doctor checks a Python environment and the host that it is on, from
 // the compiler to the port, and says for each finding how bad it is, from what
-// that is known, and what cures it on this very system. It reads, compiles one
+// that is known, and the fix on this system. It reads, compiles one
 // tiny program in a temporary directory, and listens for an instant on the port
 // it is asked about; it changes nothing. What repairs is handed in by others.
 package doctor
@@ -40,7 +40,7 @@ type Finding struct {
 	Summary  string            `json:"summary"`            // one sentence
 	Evidence []detect.Evidence `json:"evidence,omitempty"` // files and values
 	Cure     string            `json:"cure,omitempty"`     // for this system
-	Fixable  bool              `json:"fixable,omitempty"`  // Fix cures it
+	Fixable  bool              `json:"fixable,omitempty"`  // Fix repairs it
 
 	busy bool // it is nothing but a port in use
 }
@@ -182,7 +182,7 @@ func (r *Report) Err(strict bool) error {
 	return fault.New(class, first.Cure, "%s%s", first.Summary, more)
 }
 
-// Fixable lists the checks whose findings a rebuild cures.
+// Fixable lists the checks whose findings a rebuild repairs.
 func (r *Report) Fixable() []string {
 	var out []string
 	for _, f := range r.Findings {

@@ -154,7 +154,7 @@ func (e *exam) appPath() string {
 	return filepath.Join(e.Dir, e.App)
 }
 
-// readableApp says whether the application is there at all; who may read it is
+// readableApp reports whether the application is there at all; who may read it is
 // another question.
 func (e *exam) readableApp() bool {
 	info, err := os.Stat(e.appPath())

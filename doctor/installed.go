@@ -84,7 +84,7 @@ func (e *exam) modulePath() string {
 	return filepath.Join(e.site, "mod_wsgi", "server", e.receipt.Module.File)
 }
 
-// rebuild adds a finding that building the module again cures.
+// rebuild adds a finding that building the module again repairs.
 func (e *exam) rebuild(format string, args ...any) *Finding {
 	f := e.find(Problem, e.cureRebuild(), format, args...)
 	f.Fixable = true
@@ -257,7 +257,7 @@ func (e *exam) needsNewerLibc(loader, server string) (bad bool) {
 	return bad
 }
 
-// glibcBeside returns the C library that lies beside a loader and its version,
+// glibcBeside returns the C library that is beside a loader and its version,
 // from the sentence that it prints when it is run; "" for another library.
 func glibcBeside(loader string) (library, version string) {
 	if real, err := filepath.EvalSymlinks(loader); err == nil {

@@ -1,6 +1,6 @@
 // Package modulebuild turns upstream's mod_wsgi source archive into the httpd
 // module for exactly one Python and one httpd. It knows how the C files are
-// compiled and linked. It does not find Pythons or httpds: it is told facts, and
+// compiled and linked. It does not find Pythons or httpds: it gets facts, and
 // it does not place anything.
 package modulebuild
 

@@ -20,7 +20,7 @@ func main() {
 		return
 	}
 	var programs []string
-	// The name we were called by keeps symbolic links, which may lie in the
+	// The name we were called by keeps symbolic links, which may be in the
 	// environment while the file does not; the kernel's answer is the file.
 	if called, err := run.LookPath(os.Args[0], os.Environ()); err == nil {
 		if path, err := filepath.Abs(called); err == nil {

@@ -135,7 +135,7 @@ func withoutSpace(words []string) []string {
 
 // MPMName returns the multi-processing module that a server without further
 // directives would be given: the first one of event, worker and prefork in the
-// modules directory; "" where there is none.
+// modules directory; "" if not found.
 func MPMName(vars Vars) string {
 	dir, _ := vars.Lookup("LIBEXECDIR")
 	for _, mpm := range []string{"event", "worker", "prefork"} {

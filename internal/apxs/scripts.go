@@ -19,7 +19,7 @@ test -f "$header" || includes=$root/include/apr-1 header=$root/include/apr-1/apu
 ` + configAnswers
 
 const configScript = `#!/bin/sh
-# Answers for the httpd tree that this file lies in, wherever that is.
+# Answers for the httpd tree that this file is in, wherever that is.
 # Written by modwsgi; see also mod_wsgi-apxs.
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 1
 `

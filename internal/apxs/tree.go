@@ -52,7 +52,7 @@ func steps(program string) []string {
 	return list
 }
 
-// Below returns the tree in a Python prefix, "" where there is none. Where
+// Below returns the tree in a Python prefix, "" if not found. Where
 // several Python versions share the prefix (/usr/local), the newest with a tree
 // is taken.
 func Below(prefix string) string {

@@ -23,7 +23,7 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// hook is called at the moments at which somebody else could change an archive;
+// hook is called at the moments at which another process could change an archive;
 // tests do. They are "open", before the file is opened (it was verified before),
 // and "entry", with each entry that was read.
 var hook = func(moment string) {}
@@ -131,7 +131,7 @@ func (e *RefusedError) Error() string {
 // Regular files get mode 0755 where the archive lets the owner execute them
 // and 0644 otherwise, directories 0755; set-id and sticky bits and owners are
 // dropped. Modification times are kept (make and autoconf compare them) unless
-// they lie in the future. Hard links become copies. Device nodes, pipes, names
+// they are in the future. Hard links become copies. Device nodes, pipes, names
 // that are absolute, contain "..", backslashes, drive letters or control
 // characters, links that leave the tree, entries below a link, and a name that
 // occurs twice are a *RefusedError, and so is whatever passes a limit. An archive

@@ -12,7 +12,7 @@ import (
 // Why archives are hashed again while they are unpacked.
 //
 // Whoever verified an archive did so some time ago, and by name. The file may
-// lie in a directory of somebody else (--source-dir), who can put another one in
+// be in another user's directory (--source-dir), who can put another one in
 // its place; and even a file that is held open can be changed by a process that
 // has it open for writing. A second look before the unpacking would only make the
 // gap smaller. So each byte is read once, goes through the hash and then to the

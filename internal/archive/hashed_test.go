@@ -99,7 +99,7 @@ func sumOf(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// during calls what somebody else does at the n-th time of a moment.
+// during calls what another process does at the n-th time of a moment.
 func during(t *testing.T, moment string, n int, attack func()) {
 	t.Helper()
 	old := hook

@@ -39,9 +39,9 @@ func (t *tree) add(name string, k kind) string {
 			t.nodes[parent] = implied
 		case directory:
 		case symlink:
-			return "it lies below the symbolic link " + parent
+			return "it is below the symbolic link " + parent
 		default:
-			return "it lies below " + parent + ", which is a file"
+			return "it is below " + parent + ", which is a file"
 		}
 	}
 	old, there := t.nodes[name]

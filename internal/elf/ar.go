@@ -138,7 +138,7 @@ func (a *Archive) member(name string, r *io.SectionReader) error {
 }
 
 // notPIC returns the first relocation in loaded sections that a shared object
-// cannot have, "" where there is none.
+// cannot have, "" if not found.
 func (f *File) notPIC() (string, error) {
 	if f.file.Class != stdelf.ELFCLASS64 || (f.file.Machine != stdelf.EM_X86_64 && f.file.Machine != stdelf.EM_AARCH64) {
 		return "", nil

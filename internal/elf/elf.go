@@ -31,10 +31,10 @@ type Facts struct {
 	Machine string   // as uname -m says it: "x86_64", "aarch64"
 	Class   int      // 32 or 64
 	Kind    string   // "executable", "shared", "relocatable" or "other"
-	Soname  string   // DT_SONAME, "" where there is none
+	Soname  string   // DT_SONAME, "" if absent
 	Needed  []string // DT_NEEDED, in order
 	RunPath []string // DT_RUNPATH, else DT_RPATH, split at colons; $ORIGIN as it stands
-	Interp  string   // the program interpreter, "" where there is none
+	Interp  string   // the program interpreter, "" if absent
 	GLIBC   string   // the highest GLIBC_x.y version that is asked for, "" where none
 }
 
@@ -47,7 +47,7 @@ type File struct {
 	got  bool
 }
 
-// Is says whether the file begins with the ELF magic number. A file that
+// Is reports whether the file begins with the ELF magic number. A file that
 // cannot be read is not one.
 func Is(path string) bool {
 	f, err := os.Open(path)
@@ -92,7 +92,7 @@ type ReadAtCloser interface {
 	io.Closer
 }
 
-// New checks the headers of a file that somebody else opened, of which size
+// New checks the headers of a file that the caller opened, of which size
 // bytes may be read. Close closes it; where New fails, the caller does.
 func New(src ReadAtCloser, size int64) (*File, error) {
 	if size > MaxFile {
@@ -227,7 +227,7 @@ func (f *File) glibc() (string, error) {
 }
 
 // CompareVersions compares dotted numbers ("2.9" < "2.34"): negative, zero or
-// positive. A part that is no number ("PRIVATE") counts as lower than any.
+// positive. A part that is not a number ("PRIVATE") counts as lower than any.
 func CompareVersions(a, b string) int {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := 0; i < max(len(as), len(bs)); i++ {
@@ -269,7 +269,7 @@ func (f *File) symbols() ([]stdelf.Symbol, error) {
 	return syms, nil
 }
 
-// lookup returns the definition of an exported name, nil where there is none.
+// lookup returns the definition of an exported name, nil if not found.
 func (f *File) lookup(name string) *stdelf.Symbol {
 	syms, err := f.symbols()
 	if err != nil {
@@ -283,11 +283,11 @@ func (f *File) lookup(name string) *stdelf.Symbol {
 	return nil
 }
 
-// Exports says whether the dynamic symbol table defines name.
+// Exports reports whether the dynamic symbol table defines name.
 func (f *File) Exports(name string) bool { return f.lookup(name) != nil }
 
 // Bytes returns the first n bytes (at most 4096) of what an exported name
-// stands for, as they lie in the file, before relocation.
+// stands for, as they are in the file, before relocation.
 func (f *File) Bytes(name string, n int) ([]byte, error) {
 	if n < 0 || n > 4096 {
 		return nil, fmt.Errorf("read %d bytes of %s: out of range", n, name)
@@ -306,7 +306,7 @@ func (f *File) Bytes(name string, n int) ([]byte, error) {
 		}
 		return buf, nil
 	}
-	return nil, fmt.Errorf("symbol %s lies in no loaded part of the file", name)
+	return nil, fmt.Errorf("symbol %s is not in a loaded part of the file", name)
 }
 
 // Uint32 returns an exported 32-bit integer.
@@ -327,7 +327,7 @@ func (f *File) Uint32Pair(name string) (first, second uint32, err error) {
 	return f.file.ByteOrder.Uint32(b), f.file.ByteOrder.Uint32(b[4:]), nil
 }
 
-// ReadOnlyData returns the content of section .rodata, nil where there is none. An
+// ReadOnlyData returns the content of section .rodata, nil if absent. An
 // object file that is not linked yet may have it in several parts (.rodata.str1.1).
 func (f *File) ReadOnlyData() ([]byte, error) {
 	var all []byte

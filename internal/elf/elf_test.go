@@ -15,7 +15,7 @@ import (
 )
 
 // compile builds C source with the host's compiler; the test is left out where
-// there is none.
+// it is absent.
 func compile(t *testing.T, source, output string, flags ...string) string {
 	t.Helper()
 	if testing.Short() {

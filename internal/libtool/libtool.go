@@ -48,7 +48,7 @@ type Link struct {
 	Output   string   // as libtool names it: "libx.la", "mod_x.la" or "prog"
 	Static   bool     // a library of objects for what is linked here
 	Shared   bool     // a shared library or module
-	Version  string   // -version-info, "" where there is none
+	Version  string   // -version-info, "" if absent
 	Export   string   // regular expression for the symbols to export, "" where all are
 	Dynamic  bool     // a program whose symbols its modules use
 }

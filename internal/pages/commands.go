@@ -153,7 +153,7 @@ func simple(text string) [][]string {
 	return s.all
 }
 
-// substitution returns the length of the $( ) at the begin of text, 0 if there is none.
+// substitution returns the length of the $( ) at the begin of text, 0 if absent.
 func substitution(text string) int {
 	if !strings.HasPrefix(text, "$(") {
 		return 0

@@ -34,16 +34,16 @@ type Facts struct {
 	Machine string    // "AMD64", "ARM64" or "x86", as PROCESSOR_ARCHITECTURE says it; else the number in hex
 	DLL     bool      // a library, not a program
 	Exports []string  // exported names, sorted; nil where there is no table
-	Version [4]uint16 // FileVersion of the VS_VERSIONINFO resource; zeros where there is none
+	Version [4]uint16 // FileVersion of the VS_VERSIONINFO resource; zeros if absent
 }
 
-// Exporting says whether a name is exported.
+// Exporting reports whether a name is exported.
 func (f *Facts) Exporting(name string) bool {
 	_, found := slices.BinarySearch(f.Exports, name)
 	return found
 }
 
-// Is says whether data begins as a PE file does; so do DOS programs.
+// Is reports whether data begins as a PE file does; so do DOS programs.
 func Is(data []byte) bool { return bytes.HasPrefix(data, []byte("MZ")) }
 
 // Read takes the facts of a file of which size bytes may be read. The error
@@ -174,7 +174,7 @@ func (i *image) text(rva uint32) (string, error) {
 	return string(name), nil
 }
 
-// directory returns the place of a data directory, 0 where there is none.
+// directory returns the place of a data directory, 0 if absent.
 func (i *image) directory(n int) stdpe.DataDirectory {
 	switch h := i.file.OptionalHeader.(type) {
 	case *stdpe.OptionalHeader64:

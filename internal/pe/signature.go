@@ -13,7 +13,7 @@ const (
 )
 
 // Signature returns the Authenticode signature of a file, a PKCS#7 message in
-// DER, and nil where there is none. Nothing of it is checked. The error wraps
+// DER, and nil if absent. Nothing of it is checked. The error wraps
 // ErrNotPE for another format.
 func Signature(r io.ReaderAt, size int64) ([]byte, error) {
 	var head [0x40]byte

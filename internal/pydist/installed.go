@@ -18,7 +18,7 @@ type Installed struct {
 	Version   string
 	InfoDir   string        // absolute
 	Installer string        // "pip", "uv", "modwsgi", ...; "" where it is not told
-	Files     []RecordEntry // what RECORD lists; nil where there is none
+	Files     []RecordEntry // what RECORD lists; nil if absent
 	Broken    error         // why RECORD cannot be read; Find returns it instead
 }
 
@@ -42,7 +42,7 @@ func (i *Installed) Paths() []string {
 }
 
 // Find returns the distribution of that name (in any spelling), or nil where
-// there is none. One that was installed in a legacy format (egg-info, egg-link,
+// it is absent. One that was installed in a legacy format (egg-info, egg-link,
 // egg), which nothing but the tool that did it can safely remove, is an error,
 // and so are two of the same name and one with an unreadable RECORD. What is
 // wrong with other distributions does not matter.

@@ -22,8 +22,8 @@ import (
 // RecordEntry is one line of a RECORD file.
 type RecordEntry struct {
 	Path string // as it is written there: relative to site-packages, or absolute
-	Hash string // algorithm=digest, "sha256=" and unpadded URL-safe base64; "" where there is none
-	Size int64  // in bytes; -1 where there is none
+	Hash string // algorithm=digest, "sha256=" and unpadded URL-safe base64; "" if absent
+	Size int64  // in bytes; -1 if absent
 }
 
 // record writes RECORD for the files and those of the dist-info directory,
@@ -71,7 +71,7 @@ func checkPath(p, infoDir string) error {
 	case path.Clean(p) != p:
 		return fmt.Errorf("%q is not a clean path", p)
 	case strings.HasPrefix(p, infoDir+"/"):
-		return fmt.Errorf("%q lies in the metadata directory", p)
+		return fmt.Errorf("%q is in the metadata directory", p)
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func (p Problem) String() string { return p.Path + " " + p.What }
 
 // Check compares the installed files with RECORD. Byte-compiled files may be
 // missing: Python makes them again. A file that another distribution has put in
-// the place of ours, and that is as that one says, is no damage: so pip lays the
+// the place of the one installed by modwsgi, and that is as that one says, is no damage: so pip lays the
 // mod_wsgi/__init__.py of mod_wsgi-telemetry over ours.
 func (i *Installed) Check() []Problem {
 	var problems []Problem

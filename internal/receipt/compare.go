@@ -17,7 +17,7 @@ import (
 //
 // What counts is which interpreter the module runs and which standard library that
 // interpreter finds, because the two must be of one version. A module that is linked
-// to a shared libpython runs whatever lies at that path today, so a newer patch
+// to a shared libpython runs whatever is at that path today, so a newer patch
 // version at the same path is fine as long as the environment's Python is that one
 // too. A module that holds the interpreter runs the version that it was built with
 // for ever. Python's minor version and ABI must be the same in any case.

@@ -66,7 +66,7 @@ type HTTPD struct {
 }
 
 // Read reads the receipt below a site-packages directory. The error is
-// fs.ErrNotExist where there is none, and of class Environment for a file that
+// fs.ErrNotExist if not found, and of class Environment for a file that
 // is damaged or of another schema. Relative paths are returned absolute.
 func Read(site string) (*Receipt, error) {
 	name := filepath.Join(site, filepath.FromSlash(Path))

@@ -57,7 +57,7 @@ type Lock struct{ entries []Locked }
 const maxLock = 1 << 20
 
 // ReadLock reads a lock file. fs.ErrNotExist is in the tree of the error where
-// there is none.
+// it does not exist.
 func ReadLock(path string) (*Lock, error) {
 	data, err := owned.ReadInput(path, maxLock)
 	if err != nil {
@@ -77,7 +77,7 @@ const restoreLock = "restore it from version control, or remove it (or the entry
 
 // check compares all entries with the catalogue, whichever of them are needed: a
 // version that the catalogue knows has its hash, whatever the file is called and
-// wherever it is said to be; a hash that it knows is of its version; and a
+// wherever it is listed; a hash that it knows is of its version; and a
 // spelling of its own makes no other version.
 func (l *Lock) check(set *Set) error {
 	for _, e := range l.Entries() {

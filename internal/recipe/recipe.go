@@ -29,10 +29,10 @@ const (
 	Pinned    Trust = "pinned"    // the hash is in the embedded catalogue
 	Signed    Trust = "signed"    // a release key that we embed signed the archive
 	Published Trust = "published" // upstream's own index gave the hash over TLS
-	FromLock  Trust = "locked"    // the lock file says so, and nothing else that we know
+	FromLock  Trust = "locked"    // only the lock file has the hash
 )
 
-// Stronger says whether t is strictly stronger than other. A level that is not
+// Stronger reports whether t is strictly stronger than other. A level that is not
 // one of the three is weaker than all of them.
 func (t Trust) Stronger(other Trust) bool { return t.rank() > other.rank() }
 
@@ -65,7 +65,7 @@ type Archive struct {
 // String returns component and version, as people write them.
 func (a Archive) String() string { return a.Component + " " + a.Version }
 
-// Admits says whether what (for example "python") may be of that version. A
+// Admits reports whether what (for example "python") may be of that version. A
 // suffix of the version ("3.13.0rc1", "3.12.1+") is not looked at; what the
 // archive has no requirement for is admitted. The error is for a version that
 // does not begin with a number and for a broken requirement.
@@ -181,14 +181,14 @@ func (a Archive) check() error {
 	return nil
 }
 
-// FileName says whether s can be the name of an archive: one path element
+// FileName reports whether s can be the name of an archive: one path element
 // that no shell, file system or URL treats in a special way.
 func FileName(s string) bool {
 	const safe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+~-"
 	return s != "" && len(s) <= 200 && strings.Trim(s, safe) == "" && !strings.HasPrefix(s, ".") && !strings.HasPrefix(s, "-")
 }
 
-// Digest says whether s is a SHA-256 as this package writes it.
+// Digest reports whether s is a SHA-256 as this package writes it.
 func Digest(s string) bool {
 	b, err := hex.DecodeString(s)
 	return err == nil && len(b) == 32 && s == strings.ToLower(s)

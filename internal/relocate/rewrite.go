@@ -108,7 +108,7 @@ func (im *image) slice(off, size uint64) ([]byte, error) {
 	return im.data[off : off+size], nil
 }
 
-// fileOffset is where an address lies in the file.
+// fileOffset is where an address is in the file.
 func (im *image) fileOffset(addr, size uint64) (uint64, error) {
 	for _, p := range im.progs {
 		if elf.ProgType(p.Type) == elf.PT_LOAD && addr >= p.Vaddr && addr-p.Vaddr <= p.Filesz && size <= p.Filesz-(addr-p.Vaddr) {
@@ -239,7 +239,7 @@ func mapValues(m map[string]string) []string {
 	return all
 }
 
-// wipe clears a string that nothing needs any more, unless somebody else uses a
+// wipe clears a string that nothing needs any more, unless another name uses a
 // part of it.
 func (im *image) wipe(at uint64) {
 	value, err := im.text(at)

@@ -19,7 +19,7 @@ const (
 	maxSymbols  = 1 << 20
 )
 
-// table is a version table as it lies in the file.
+// table is a version table as it is in the file.
 func (im *image) table(at, count elf.DynTag) (raw []byte, n uint64, err error) {
 	addr, num := im.value(at), im.value(count)
 	if addr == nil || num == nil {
@@ -115,7 +115,7 @@ func (im *image) editSymbols(e Edit) error {
 	return nil
 }
 
-// symbolTable is the table of dynamic symbols as it lies in the file. How long
+// symbolTable is the table of dynamic symbols as it is in the file. How long
 // it is only the section headers tell.
 func (im *image) symbolTable() ([]byte, error) {
 	s := im.file.SectionByType(elf.SHT_DYNSYM)

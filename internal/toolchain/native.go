@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Native says whether the compiler was told to make code for the processor that
+// Native reports whether the compiler makes code for the processor that
 // it runs on (-march=native): then another machine with the same compiler makes
 // something else, which may not run here.
 func (h *Toolchain) Native() bool {

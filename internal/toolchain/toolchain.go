@@ -183,7 +183,7 @@ func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []st
 	}
 	if cc != "" {
 		return fault.New(fault.Environment, "set CC to a compiler and its flags, separated by blanks (quotes have no meaning there), or unset it",
-			"CC is %q, but there is no program %q", cc, strings.Fields(cc)[0])
+			"CC is %q, but the program %q was not found", cc, strings.Fields(cc)[0])
 	}
 	return fault.New(fault.Environment, h.Install("", distro.Compiler, "or set CC"),
 		"there is no C compiler (looked for %s in PATH)", strings.Join(tried, ", "))

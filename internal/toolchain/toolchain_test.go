@@ -123,8 +123,8 @@ func TestFindRefuses(t *testing.T) {
 	}{
 		"nothing there":      {[]string{path(t)}, []string{"no C compiler", "cc, gcc, clang"}, "CC"},
 		"no PATH":            {nil, []string{"no C compiler"}, "CC"},
-		"CC not there":       {[]string{"CC=nocc -m64", path(t, bin)}, []string{`CC is "nocc -m64"`, `no program "nocc"`}, "unset it"},
-		"CC with quotes":     {[]string{`CC="/a b/gcc" -m64`, path(t, bin)}, []string{`no program "\"/a"`}, "quotes have no meaning"},
+		"CC not there":       {[]string{"CC=nocc -m64", path(t, bin)}, []string{`CC is "nocc -m64"`, `program "nocc" was not found`}, "unset it"},
+		"CC with quotes":     {[]string{`CC="/a b/gcc" -m64`, path(t, bin)}, []string{`program "\"/a"`}, "quotes have no meaning"},
 		"CC broken":          {[]string{"CC=broken", path(t, bin)}, []string{`"broken"`, "broken: cannot do that"}, "set CC"},
 		"CC says nothing":    {[]string{"CC=silent", path(t, bin)}, []string{"does not say what it compiles for"}, "set CC"},
 		"wrapper that talks": {[]string{"CC=chatty", path(t, bin)}, []string{"does not say what it compiles for", "hello"}, "prints nothing"},

@@ -14,7 +14,7 @@ import (
 // Expect says what a module must be.
 type Expect struct {
 	Python string // "3.11"
-	// Resolve says whether a library has a name, and whether it knows the library
+	// Resolve reports whether a library has a name, and whether it knows the library
 	// at all; nil where nothing is known.
 	Resolve func(library, name string) (has, known bool)
 	Paths   []string // of the build machine: none may be in the file
@@ -22,7 +22,7 @@ type Expect struct {
 }
 
 // systemLibraries are those of every Windows that a module may use, in lower
-// case; the Universal C Runtime is told by its prefix.
+// case; the Universal C Runtime is recognized by its prefix.
 var systemLibraries = []string{"kernel32.dll", "psapi.dll"}
 
 const ucrtPrefix = "api-ms-win-crt-"

@@ -17,7 +17,7 @@ import (
 )
 
 // msvc is Microsoft's compiler with a Windows SDK. This path has been tried on
-// fixtures only; docs/guides/windows.md says so.
+// fixtures only; see docs/reference/platforms.md.
 type msvc struct {
 	cl, linker, lib string
 	version         string // of the tools

@@ -64,7 +64,7 @@ type tree struct {
 	files []string // relative to root, with slashes
 }
 
-// show names a file of the tree for people: those of an archive lie in a
+// show names a file of the tree for people: those of an archive are in a
 // directory that is gone when somebody reads it.
 func (t *tree) show(path string) string {
 	if rel, err := filepath.Rel(t.root, path); err == nil && t.root != t.given {

@@ -22,7 +22,7 @@ type Wanted struct {
 	ModWSGI   string
 	HTTPD     string
 	HTTPDSDK  bool
-	Pythons   []string // minor versions whose headers are to be had: those without an SDK
+	Pythons   []string // minor versions whose headers are needed: those without an SDK
 	Catalogue *recipe.Set
 	Events    event.Sink
 }
@@ -39,7 +39,7 @@ func (s *Sources) Fill(q *Request) {
 }
 
 // Fetch gets all archives at the same time. Where the newest version that a
-// constraint admits is not to be had, the next one is taken, and said.
+// constraint admits is unavailable, the next one is used and reported.
 func Fetch(ctx context.Context, f *fetch.Fetcher, w Wanted) (*Sources, error) {
 	if err := w.checkPythons(); err != nil {
 		return nil, err

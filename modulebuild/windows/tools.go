@@ -41,7 +41,7 @@ func findTools(ctx context.Context, q *Request) (tools, error) {
 }
 
 // Compiler names the compiler that Build would take. The error is of class
-// Environment where there is none: callers ask before they download.
+// Environment if not found: callers ask before they download.
 func Compiler(ctx context.Context, env []string, r *run.Runner) (string, error) {
 	t, err := findTools(ctx, &Request{Env: env, Runner: r})
 	if err != nil {

@@ -273,7 +273,7 @@ func (b *builder) paths() []string {
 	return out
 }
 
-// resolve says whether a library of the SDKs has a name; known is false for a
+// resolve reports whether a library of the SDKs has a name; known is false for a
 // library that neither is about.
 func (b *builder) resolve(library, name string) (has, known bool) {
 	for _, s := range []*sdk{b.httpd, b.python} {

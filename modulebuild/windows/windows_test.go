@@ -240,7 +240,7 @@ func TestPythonSDK(t *testing.T) {
 	}
 }
 
-// TestZippedSDKs: what is wrong with a file in an archive is told with its name
+// TestZippedSDKs: an error about a file in an archive has its name
 // there. Where it was unpacked to is gone when somebody reads it.
 func TestZippedSDKs(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -278,7 +278,7 @@ func TestZippedSDKs(t *testing.T) {
 }
 
 // TestLibrariesThatAreOnlyDeclared: an SDK without a library is used with what
-// its headers declare, and that is said.
+// its headers declare, and that is reported.
 func TestLibrariesThatAreOnlyDeclared(t *testing.T) {
 	for name, c := range map[string]struct {
 		request Request

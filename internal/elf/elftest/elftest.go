@@ -20,7 +20,7 @@ type File struct {
 	Text    string            // further read-only data
 }
 
-// Words are 32 bit integers as they lie in a file.
+// Words are 32 bit integers as they are in a file.
 func Words(values ...uint32) []byte {
 	var b []byte
 	for _, v := range values {

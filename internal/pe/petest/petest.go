@@ -28,7 +28,7 @@ type Import struct {
 
 const (
 	address = 0x1000 // where the only section is loaded
-	start   = 0x400  // where it lies in the file
+	start   = 0x400  // where it is in the file
 )
 
 // Bytes returns the file's content.
