@@ -33,7 +33,7 @@ var edges = []struct {
 	{"doctor", []string{"detect", "internal/"}},
 	{"packaging", []string{"python", "internal/"}},
 	{"python", nil},
-	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro", "internal/filetree"}},
+	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro", "internal/filetree", "internal/spelling"}},
 	{"express/runtime", nil},
 	{"internal/", []string{"internal/"}},
 	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody

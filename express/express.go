@@ -19,6 +19,7 @@ import (
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/shortage"
+	"modwsgi/internal/spelling"
 )
 
 // Program is one run of the launcher: everything that it gets from outside.
@@ -130,17 +131,17 @@ func (p *Program) run(ctx context.Context) (int, error) {
 }
 
 func findCommand(name string) (*command, error) {
-	best, distance := "", 4
+	var names []string
 	for _, c := range commands() {
 		if c.name == name {
 			return c, nil
 		}
-		if d := editDistance(c.name, name); d < distance && !c.hidden {
-			best, distance = c.name, d
+		if !c.hidden {
+			names = append(names, c.name)
 		}
 	}
 	hint := ""
-	if best != "" {
+	if best := spelling.Nearest(name, names, 3); best != "" {
 		hint = "did you mean " + best + "?"
 	}
 	return nil, usage("", hint, "no such command: %s", name)

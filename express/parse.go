@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/spelling"
 )
 
 // parsed is a command line taken apart.
@@ -174,33 +175,11 @@ func isOption(table []*Option, word string) bool {
 
 // nearest returns the name in the table that is most like the given one, or "".
 func nearest(table []*Option, name string) string {
-	best, distance := "", max(2, len(name)/3)+1
+	var names []string
 	for _, o := range table {
-		if o.Hidden {
-			continue
-		}
-		if d := editDistance(o.Name, name); d < distance {
-			best, distance = o.Name, d
+		if !o.Hidden {
+			names = append(names, o.Name)
 		}
 	}
-	return best
-}
-
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
+	return spelling.Nearest(name, names, max(2, len(name)/3))
 }
