@@ -66,7 +66,7 @@ var layers = []layer{
 	{"internal/toolchain", "the C compiler of this machine", "internal/digest internal/distro internal/fault internal/run internal/shortage"},
 	{"internal/recipe", "pinned archives, advisories, the lock file", "internal/atomicfile internal/fault internal/owned"},
 	{"internal/archive", "safe extraction", "internal/digest internal/fault internal/owned"},
-	{"internal/fetch", "download and verification", "internal/digest internal/event internal/fault internal/flock internal/owned internal/pace internal/pgp internal/recipe internal/run internal/version"},
+	{"internal/fetch", "download and verification", "internal/digest internal/distro internal/event internal/fault internal/flock internal/owned internal/pace internal/pgp internal/recipe internal/run internal/version"},
 	{"internal/buildcache", "finished trees by hash", "internal/digest internal/filetree internal/flock internal/owned"},
 	{"internal/buildcache/remote", "the same, shared between machines", "internal/atomicfile internal/buildcache internal/fault internal/fetch internal/flock internal/owned internal/pace internal/run internal/scratch internal/version"},
 	// How one thing is done.
@@ -78,7 +78,7 @@ var layers = []layer{
 	{"packaging", "the transaction over dist/, what formats share", "internal/digest internal/fault internal/filetree internal/flock internal/owned internal/scratch"},
 	{"packaging/sign", "detached signatures", "internal/fault internal/owned internal/pgp"},
 	{"packaging/licence", "SPDX expressions of what is packaged", "internal/fault packaging"},
-	{"packaging/linkage", "needed libraries, platform tags", "internal/digest internal/elf internal/fault internal/filetree internal/pe internal/relocate internal/run packaging"},
+	{"packaging/linkage", "needed libraries, platform tags", "internal/digest internal/distro internal/elf internal/fault internal/filetree internal/pe internal/relocate internal/run packaging"},
 	{"packaging/sbom", "CycloneDX", "packaging"},
 	{"packaging/index", "a package index", "internal/pydist packaging"},
 	{"packaging/release", "what goes with every artifact", "internal/digest internal/fault internal/pydist packaging packaging/index packaging/sbom packaging/sign"},
