@@ -12,8 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"modwsgi/internal/event"
 	"modwsgi/internal/objgraph"
+	"modwsgi/internal/observer"
+	"modwsgi/internal/timeline"
 )
 
 // Step is one named piece of work.
@@ -50,8 +51,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // Run runs all steps and returns how long each took, in the order of their
 // ends. The first failure ends the context of those that still run; it is
 // returned as an *Error. logs is a directory for one file a step; it is made.
-func Run(ctx context.Context, logs string, events event.Sink, all []Step) ([]Timing, error) {
-	j := &job{logs: logs, events: events, began: time.Now()}
+func Run(ctx context.Context, logs string, watch observer.Observer, all []Step) ([]Timing, error) {
+	j := &job{logs: logs, watch: watch, began: time.Now()}
 	var tasks []objgraph.Task
 	for _, s := range all {
 		tasks = append(tasks, objgraph.Task{Name: s.Name, Needs: s.Needs, Run: func(ctx context.Context) error { return j.run(ctx, s) }})
@@ -68,7 +69,7 @@ func Run(ctx context.Context, logs string, events event.Sink, all []Step) ([]Tim
 
 type job struct {
 	logs    string
-	events  event.Sink
+	watch   observer.Observer
 	began   time.Time
 	mu      sync.Mutex
 	timings []Timing
@@ -82,7 +83,7 @@ func (j *job) run(ctx context.Context, s Step) error {
 	}
 	defer func() { _ = f.Close() }()
 	began := time.Now()
-	err = j.events.LoggedStep(s.Name, path, func() error { return s.Run(ctx, &Log{File: f, Path: path, Step: s.Name}) })
+	err = j.watch.Step(timeline.Step, s.Name, s.Needs, path, func() error { return s.Run(ctx, &Log{File: f, Path: path, Step: s.Name}) })
 	j.mu.Lock()
 	j.timings = append(j.timings, Timing{Step: s.Name, Began: began.Sub(j.began), Elapsed: time.Since(began)})
 	j.mu.Unlock()
