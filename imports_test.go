@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -13,67 +14,109 @@ import (
 	"testing"
 )
 
-// edges lists the packages of the module that each part may import, by path below the
-// module; a path ending in "/" stands for everything below it. What is not
-// listed is forbidden: imports point downward only (docs/how-it-works.md).
-var edges = []struct {
-	part string
-	may  []string
-}{
-	{"cmd/modwsgi", []string{"internal/cli", "internal/run"}},
-	{"cmd/mod_wsgi-express", []string{"express", "internal/version"}},
-	{"cmd/mod_wsgi-apxs", []string{"internal/apxs", "internal/run", "internal/version"}},
-	{"cmd/modwsgi-release", []string{"packaging/toolrelease", "packaging/sign", "internal/owned"}},
-	{"internal/cli", []string{"doctor", "installer", "modulebuild/", "packaging", "packaging/", "detect", "httpdbuild", "internal/"}},
-	{"installer", []string{"installer/", "httpdbuild", "modulebuild", "detect", "express/runtime", "internal/"}},
-	{"installer/place", []string{"internal/run", "internal/fault", "internal/atomicfile", "internal/flock", "internal/owned"}},
-	{"httpdbuild", []string{"internal/"}},
-	{"modulebuild", []string{"internal/"}},
-	{"detect", []string{"internal/run", "internal/elf", "internal/libpython", "internal/pe", "internal/apxs", "internal/receipt", "internal/fault", "internal/owned", "internal/distro", "internal/filetree"}},
-	{"doctor", []string{"detect", "internal/"}},
-	{"packaging", []string{"internal/"}},
-	{"packaging/index", []string{"packaging", "internal/"}},
-	{"packaging/licence", []string{"packaging", "internal/"}},
-	{"packaging/linkage", []string{"packaging", "internal/"}},
-	{"packaging/matrix", []string{"internal/"}},
-	{"packaging/sign", []string{"internal/"}},
-	{"packaging/authenticode", []string{"internal/"}},
-	{"packaging/sbom", []string{"packaging", "packaging/licence", "internal/"}},
-	{"packaging/release", []string{"packaging", "packaging/index", "packaging/sbom", "packaging/sign", "internal/"}},
-	// Formats know one staged tree, and nothing of each other.
-	{"packaging/wheel", []string{"packaging", "packaging/licence", "packaging/linkage", "packaging/sbom", "internal/"}},
-	{"packaging/winzip", []string{"packaging", "packaging/licence", "packaging/sbom", "internal/"}},
-	{"packaging/linuxpkg", []string{"packaging", "packaging/licence", "packaging/linkage", "packaging/sbom", "internal/"}},
-	{"packaging/oci", []string{"packaging", "packaging/licence", "packaging/linkage", "packaging/sbom", "packaging/release", "internal/"}},
-	{"packaging/toolwheel", []string{"packaging", "packaging/licence", "packaging/sbom", "python", "internal/"}},
-	{"packaging/toolrelease", []string{"packaging", "packaging/release", "packaging/sbom", "packaging/sign", "packaging/toolwheel", "internal/"}},
-	{"packaging/produce", []string{"installer", "modulebuild/windows", "express/runtime", "detect", "packaging", "packaging/", "internal/"}}, // what a user asks for
-	{"python", nil},
-	{"express", []string{"express/", "detect", "internal/run", "internal/owned", "internal/atomicfile", "internal/flock", "internal/receipt", "internal/fault", "internal/shortage", "internal/version", "internal/event", "internal/elf", "internal/distro", "internal/filetree"}},
-	{"express/runtime", nil},
-	{"express/option", []string{"internal/fault", "internal/quote"}},
-	{"express/host", []string{"internal/fault", "internal/filetree", "internal/run", "internal/owned", "internal/distro"}},
-	{"express/conf", nil},
-	{"express/site", []string{"express/host", "express/conf", "detect", "internal/run", "internal/receipt", "internal/fault", "internal/distro"}},
-	{"express/config", []string{"express/option", "express/host", "express/site", "express/conf", "internal/fault", "internal/owned", "internal/quote", "internal/run"}},
-	{"express/instance", []string{"express/config", "express/host", "internal/run", "internal/owned", "internal/fault", "internal/elf"}},
-	{"express/supervise", []string{"express/instance", "express/host", "internal/owned", "internal/fault"}},
-	{"internal/", []string{"internal/"}},
-	{"internal/owned", []string{"internal/quote"}}, // everybody may ask it, it asks nobody
-	{"internal/quote", nil},
-	{"internal/httpc", []string{"internal/run", "internal/fault"}}, // how a server is asked, not what for
-	{"internal/otheruser", []string{"internal/filetree"}},
-	{"internal/filetree", nil},
-	{"internal/registry", []string{"internal/httpc", "internal/owned", "internal/run"}},
-	{"internal/fetch/providertest", []string{"internal/fault", "internal/recipe"}}, // for tests
-	{"internal/buildcache/storetest", nil},                                         // for tests
-	{"internal/freeport", nil},
-	// What an install uses, and knows nothing of installs.
-	{"internal/cachedir", []string{"internal/buildcache", "internal/digest", "internal/event", "internal/fault", "internal/filetree", "internal/flock", "internal/owned", "internal/run", "internal/scratch", "internal/shortage"}},
-	{"internal/buildstore", []string{"internal/buildcache", "internal/buildcache/remote", "internal/cachedir", "internal/event", "internal/fault", "internal/flock", "internal/owned", "internal/run", "internal/timeline"}},
-	{"internal/prove", []string{"internal/elf", "internal/event", "internal/fault", "internal/filetree", "internal/owned", "internal/quote", "internal/run", "internal/scratch", "internal/timeline"}},
-	{"internal/pages", nil}, // for tests of the documentation
-	{"internal/scripttest", []string{"internal/elf/elftest", "internal/freeport"}},
+type layer struct{ pkg, reason, may string }
+
+// layers lists every package from the bottom up, with the reason why it is a
+// package of its own and the packages of this module that it may import. What is
+// not listed is forbidden, and a package may import only what is listed above it:
+// imports point downward (docs/how-it-works.md).
+//
+// A new package is one line, below the packages that it imports. It may be imported
+// where its importers' lines name it, in alphabetical order.
+var layers = []layer{
+	// Words that all share. They import nothing of ours, or another word.
+	{"internal/version", "which release a binary is", ""},
+	{"internal/fault", "errors for people: class, hint", ""},
+	{"internal/event", "what is reported during work", ""},
+	{"internal/quote", "words as a shell reads them", ""},
+	{"internal/digest", "SHA-256 of files and trees", ""},
+	{"internal/spelling", "did you mean", ""},
+	{"express/option", "tables of options", "internal/fault internal/quote internal/spelling"},
+	{"internal/filetree", "copy, size, glob: never through a link", ""},
+	{"internal/freeport", "ports for servers of tests", ""},
+	{"internal/buildcache/storetest", "the contract of stores, for tests", ""},
+	{"internal/elf/elftest", "small ELF files, for tests", ""},
+	{"internal/scripttest", "scripts that drive the programs, for tests", "internal/elf/elftest internal/freeport"},
+	{"internal/pages", "pages of the documentation, for tests", ""},
+	{"internal/cgroup", "processors and memory of this process", ""},
+	{"internal/timeline", "when each piece of a build ran", ""},
+	{"internal/objgraph", "the scheduler of tasks that need each other", ""},
+	{"internal/distro", "distributions, packages, install commands", ""},
+	{"internal/owned", "which files of other users are trusted: everybody may ask it, it asks nobody", "internal/quote"},
+	{"internal/otheruser", "a second user, for tests", "internal/filetree"},
+	// Formats that others defined.
+	{"internal/elf", "ELF files", ""},
+	{"internal/libpython", "which Python a library holds", "internal/elf"},
+	{"internal/pe", "Windows programs", ""},
+	{"internal/pe/petest", "small Windows programs, for tests", ""},
+	{"internal/pgp", "which OpenPGP signatures prove something", ""},
+	{"internal/makefile", "makefiles of httpd and its libraries", ""},
+	{"internal/libtool", "libtool's command lines", ""},
+	{"internal/apxs", "config_vars.mk, and answers from it", ""},
+	{"internal/pydist", "installed distributions, wheels, RECORD", "internal/fault internal/owned internal/version"},
+	{"internal/receipt", "the record of an install, and what is stale", "internal/fault internal/libpython"},
+	{"express/conf", "httpd's configuration language", ""},
+	{"express/runtime", "the launcher's Python part", ""},
+	{"python", "the Python part of the tool's wheel", ""},
+	// Mechanisms.
+	{"internal/run", "the only user of os/exec", "internal/fault internal/owned internal/quote"},
+	{"internal/httpc", "the HTTP client: proxies, limits, retry, redaction", "internal/fault internal/run"},
+	{"internal/registry", "the client of OCI registries and its keychain", "internal/httpc internal/owned internal/run"},
+	{"express/host", "what differs between systems", "internal/fault internal/owned internal/run"},
+	{"internal/atomicfile", "files that are complete or absent", "internal/owned"},
+	{"internal/flock", "locks that wait with a limit", "internal/fault internal/owned"},
+	{"internal/scratch", "directories of one run", "internal/fault internal/flock internal/owned internal/run"},
+	{"internal/prove", "a throwaway httpd that answers a request", "internal/elf internal/event internal/fault internal/filetree internal/owned internal/run internal/scratch internal/timeline"},
+	{"internal/shortage", "errors for a lack of space or of a limit", "internal/fault internal/run"},
+	{"internal/observer", "an event and a span from one call", "internal/event internal/run internal/timeline"},
+	{"internal/steps", "named steps with logs", "internal/objgraph internal/observer internal/timeline"},
+	{"internal/configcache", "answers for configure scripts", "internal/run"},
+	{"internal/relocate", "run paths relative to the file", "internal/atomicfile internal/owned"},
+	{"internal/toolchain", "the C compiler of this machine", "internal/digest internal/distro internal/fault internal/run internal/shortage"},
+	{"internal/recipe", "pinned archives, advisories, the lock file", "internal/atomicfile internal/fault internal/owned"},
+	{"internal/fetch/providertest", "the contract of providers, for tests", "internal/fault internal/recipe"},
+	{"internal/archive", "safe extraction", "internal/digest internal/fault internal/owned"},
+	{"internal/fetch", "download and verification", "internal/digest internal/distro internal/event internal/fault internal/flock internal/httpc internal/owned internal/pgp internal/recipe internal/run internal/version"},
+	{"internal/buildcache", "finished trees by hash", "internal/digest internal/filetree internal/flock internal/owned internal/recipe"},
+	{"internal/cachedir", "the cache directory: content, owner, use, pruning", "internal/buildcache internal/digest internal/event internal/fault internal/filetree internal/flock internal/owned internal/run internal/scratch internal/shortage"},
+	{"internal/buildcache/remote", "the same, shared between machines", "internal/atomicfile internal/buildcache internal/fault internal/flock internal/httpc internal/owned internal/registry internal/run internal/scratch internal/version"},
+	{"internal/buildstore", "finished trees, local and shared: lookup, restore, keep", "internal/buildcache internal/buildcache/remote internal/cachedir internal/event internal/fault internal/flock internal/owned internal/run internal/timeline"},
+	// How one thing is done.
+	{"detect", "finds Pythons and httpds; read-only", "internal/apxs internal/distro internal/elf internal/fault internal/filetree internal/libpython internal/owned internal/pe internal/receipt internal/run"},
+	{"express/site", "the launcher's environment and its httpd", "detect express/conf express/host internal/distro internal/fault internal/filetree internal/receipt internal/run"},
+	{"express/config", "one file per feature: options, checks, directives", "express/conf express/host express/option express/site internal/fault internal/owned internal/quote internal/run"},
+	{"express/instance", "a server root", "express/config express/host internal/elf internal/fault internal/owned internal/run"},
+	{"express/supervise", "starting, signals, reload, process 1", "express/host express/instance internal/fault internal/owned"},
+	{"httpdbuild", "source archives to an httpd tree", "internal/apxs internal/archive internal/configcache internal/distro internal/elf internal/event internal/fault internal/filetree internal/libtool internal/makefile internal/objgraph internal/observer internal/owned internal/relocate internal/run internal/shortage internal/steps internal/timeline internal/toolchain"},
+	{"modulebuild", "source archive to the module", "internal/archive internal/digest internal/distro internal/event internal/fault internal/observer internal/owned internal/run internal/steps internal/timeline internal/toolchain"},
+	{"modulebuild/windows", "the same for Windows", "internal/archive internal/atomicfile internal/digest internal/distro internal/event internal/fault internal/fetch internal/observer internal/pe internal/recipe internal/run internal/steps"},
+	{"installer/place", "one transaction over an environment", "internal/fault internal/flock internal/owned internal/run"},
+	{"packaging", "the transaction over dist/, what formats share", "internal/digest internal/fault internal/filetree internal/flock internal/owned internal/scratch"},
+	{"packaging/sign", "detached signatures", "internal/fault internal/owned internal/pgp"},
+	{"packaging/licence", "SPDX expressions of what is packaged", "internal/fault packaging"},
+	{"packaging/linkage", "needed libraries, platform tags", "internal/digest internal/distro internal/elf internal/fault internal/filetree internal/pe internal/relocate internal/run packaging"},
+	{"packaging/sbom", "CycloneDX", "packaging packaging/licence"},
+	{"packaging/index", "a package index", "internal/pydist packaging"},
+	{"packaging/release", "what goes with every artifact", "internal/digest internal/fault internal/pydist packaging packaging/index packaging/sbom packaging/sign"},
+	{"packaging/authenticode", "signatures of Windows programs", "internal/distro internal/fault internal/filetree internal/owned internal/pe internal/run internal/scratch"},
+	{"packaging/linuxpkg", "deb, rpm, apk", "internal/digest internal/elf internal/fault internal/filetree internal/owned internal/pydist internal/receipt internal/run packaging packaging/licence packaging/linkage packaging/sbom"},
+	{"packaging/oci", "container images and layers", "internal/digest internal/elf internal/fault internal/filetree internal/httpc internal/owned internal/receipt internal/registry internal/relocate internal/run packaging packaging/licence packaging/linkage packaging/release packaging/sbom"},
+	{"packaging/wheel", "Python wheels", "internal/digest internal/elf internal/fault internal/owned internal/pydist internal/receipt packaging packaging/licence packaging/linkage packaging/sbom"},
+	{"packaging/winzip", "the zip for Windows", "internal/digest internal/fault internal/owned internal/pe internal/pydist internal/receipt packaging packaging/licence packaging/sbom"},
+	{"packaging/toolwheel", "the wheel of the tools", "internal/atomicfile internal/digest internal/elf internal/fault internal/owned internal/pydist internal/receipt internal/scratch packaging packaging/licence packaging/sbom python"},
+	// What a user asks for.
+	{"installer", "the environment that serves", "detect express/runtime httpdbuild installer/place internal/buildcache internal/buildcache/remote internal/buildstore internal/cachedir internal/cgroup internal/digest internal/elf internal/event internal/fault internal/fetch internal/filetree internal/flock internal/owned internal/prove internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/steps internal/timeline internal/toolchain internal/version modulebuild"},
+	{"doctor", "checks of an environment and its host", "detect internal/digest internal/elf internal/fault internal/filetree internal/receipt internal/recipe internal/run internal/scratch internal/toolchain"},
+	{"express", "the launcher", "express/conf express/config express/host express/instance express/option express/runtime express/site express/supervise internal/atomicfile internal/fault internal/flock internal/owned internal/receipt internal/run internal/shortage internal/spelling"},
+	{"packaging/matrix", "the file that describes a release", "internal/fault"},
+	{"packaging/produce", "the pipeline of single formats and releases", "detect express/runtime installer internal/cachedir internal/event internal/fault internal/fetch internal/httpc internal/owned internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/version modulebuild/windows packaging packaging/authenticode packaging/licence packaging/linkage packaging/linuxpkg packaging/matrix packaging/oci packaging/release packaging/sign packaging/toolwheel packaging/wheel packaging/winzip"},
+	{"packaging/toolrelease", "the tools' own release", "internal/atomicfile internal/digest internal/fault internal/filetree internal/owned internal/run internal/version packaging packaging/release packaging/sbom packaging/sign packaging/toolwheel"},
+	// Programs.
+	{"internal/cli", "flags, help, rendering", "detect doctor httpdbuild installer internal/atomicfile internal/buildcache/remote internal/cachedir internal/cgroup internal/distro internal/event internal/fault internal/flock internal/httpc internal/owned internal/recipe internal/run internal/shortage internal/spelling internal/timeline internal/version modulebuild/windows packaging packaging/authenticode packaging/matrix packaging/produce packaging/release packaging/sign"},
+	{"cmd/modwsgi", "the tool", "internal/cli internal/run"},
+	{"cmd/mod_wsgi-express", "the launcher", "express internal/version"},
+	{"cmd/mod_wsgi-apxs", "apxs of the private httpd", "internal/apxs internal/run internal/version"},
+	{"cmd/modwsgi-release", "the tools' own release", "internal/owned packaging/sign packaging/toolrelease"},
 }
 
 // outside says who alone may import certain packages that are not ours.
@@ -94,41 +137,67 @@ var outside = map[string][]string{
 }
 
 func TestImportsPointDownward(t *testing.T) {
+	found := map[string]map[string]bool{} // package -> what it imports of ours
 	for file, imports := range parseTree(t) {
 		dir := path.Dir(file)
+		if below(dir, "scripts") {
+			continue // tools for those who change the project
+		}
+		if found[dir] == nil {
+			found[dir] = map[string]bool{}
+		}
 		for _, imp := range imports {
 			if rest, ours := strings.CutPrefix(imp, "modwsgi/"); ours {
+				found[dir][rest] = true
 				if !allowed(dir, rest) {
-					t.Errorf("%s imports %s", file, imp)
+					t.Errorf("%s imports %s, which is not listed for %s in layers", file, rest, dir)
 				}
-				continue
-			}
-			if who, restricted := outside[imp]; restricted && !slices.ContainsFunc(who, func(w string) bool { return below(dir, w) }) {
+			} else if who, restricted := outside[imp]; restricted && !slices.ContainsFunc(who, func(w string) bool { return below(dir, w) }) {
 				t.Errorf("%s imports %s, which only %s may", file, imp, strings.Join(who, ", "))
 			}
 		}
 	}
+	for dir, imports := range found {
+		listed := slices.ContainsFunc(layers, func(l layer) bool { return l.pkg == dir })
+		if may := strings.Join(slices.Sorted(maps.Keys(imports)), " "); !listed {
+			t.Errorf("the package is not listed in layers: {%q, \"REASON\", %q},", dir, may)
+		}
+	}
+	for _, l := range layers {
+		imports, exists := found[l.pkg]
+		if !exists {
+			t.Errorf("layers lists %s, which does not exist", l.pkg)
+			continue
+		}
+		if may := strings.Join(slices.Sorted(maps.Keys(imports)), " "); may != l.may {
+			t.Errorf("%s imports %q, listed is %q", l.pkg, may, l.may)
+		}
+	}
 }
 
-// allowed looks for the most exact part that dir belongs to.
+func TestLayersPointDownward(t *testing.T) {
+	above := map[string]bool{}
+	for _, l := range layers {
+		switch {
+		case above[l.pkg]:
+			t.Errorf("%s is listed twice", l.pkg)
+		case l.reason == "":
+			t.Errorf("%s has no reason", l.pkg)
+		case strings.ContainsAny(l.may, "*") || strings.Contains(l.may+" ", "/ "):
+			t.Errorf("%s may import %q: name each package", l.pkg, l.may)
+		}
+		for _, imp := range strings.Fields(l.may) {
+			if !above[imp] {
+				t.Errorf("%s may import %s, which is not listed above it", l.pkg, imp)
+			}
+		}
+		above[l.pkg] = true
+	}
+}
+
 func allowed(dir, imp string) bool {
-	best, may := "", []string(nil)
-	for _, e := range edges {
-		if below(dir, strings.TrimSuffix(e.part, "/")) && len(e.part) > len(best) {
-			best, may = e.part, e.may
-		}
-	}
-	if strings.HasPrefix(imp, "internal/cli") {
-		return dir == "cmd/modwsgi"
-	}
-	if best != "" && strings.HasPrefix(best, "internal/") == false && best != "packaging" && below(imp, best) && below(dir, best) {
-		return true // inside one part
-	}
-	return slices.ContainsFunc(may, func(m string) bool {
-		if prefix, all := strings.CutSuffix(m, "/"); all {
-			return below(imp, prefix)
-		}
-		return imp == m
+	return slices.ContainsFunc(layers, func(l layer) bool {
+		return l.pkg == dir && slices.Contains(strings.Fields(l.may), imp)
 	})
 }
 
@@ -152,6 +221,7 @@ func parseTree(t *testing.T) map[string][]string {
 		if err != nil {
 			return err
 		}
+		out[filepath.ToSlash(name)] = nil
 		for _, i := range f.Imports {
 			imp, err := strconv.Unquote(i.Path.Value)
 			if err != nil {

@@ -104,15 +104,15 @@ func (f *finder) usable(h *HTTPD) string {
 		return "its program " + h.Executable + " is not executable"
 	case h.Machine == "" && f.disk.notBinary(h.Executable) != "":
 		return "its program " + h.Executable + " is not a binary program"
-	case h.known(factDamaged) != "":
-		return "its program " + h.Executable + " is damaged: " + h.known(factDamaged)
-	case h.known(factNotHTTPD) != "":
+	case h.program.damaged != "":
+		return "its program " + h.Executable + " is damaged: " + h.program.damaged
+	case h.program.other:
 		return "its program " + h.Executable + " is not an httpd: it has no core_module"
 	case h.Machine != "" && f.py.Machine != "" && h.Machine != f.py.Machine:
 		return fmt.Sprintf("it is for %s, the Python is for %s", h.Machine, f.py.Machine)
 	case len(h.IncludeDirs) == 0:
 		return f.noHeaders(h)
-	case h.MMN <= 0 || strings.Contains(h.Version, "-1"):
+	case h.MMN <= 0 || !h.dated:
 		return "its headers do not say which version they are"
 	case h.MMN < 20120211:
 		return "it is httpd " + h.Version + "; 2.4 or newer is needed"
@@ -135,11 +135,10 @@ func (f *finder) usable(h *HTTPD) string {
 // newer: it could use what the server does not have (ap_mmn.h). The server
 // itself checks the major number only, when it loads a module.
 func (h *HTTPD) compareMMN() string {
-	var major, minor int
-	if n, err := fmt.Sscanf(h.known(factBinaryMMN), "%d:%d", &major, &minor); n != 2 || err != nil {
-		return "" // a binary without symbols, or of another format
-	}
+	major, minor := h.program.mmn, h.program.mmnMinor
 	switch {
+	case major == 0: // a binary without symbols, or of another format
+		return ""
 	case major != h.MMN:
 		return fmt.Sprintf("its headers are of another ABI than its program (MMN %d and %d)", h.MMN, major)
 	case h.MMNMinor > minor:

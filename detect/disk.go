@@ -21,27 +21,59 @@ import (
 // disk as its root: absolute symbolic links stay inside. The paths of a Windows
 // disk are written with slashes here ("C:/Python312").
 type Disk struct {
-	other fs.FS  // nil for this machine's own
-	goos  string // the system that the disk belongs to, as runtime.GOOS says it
+	fileSystem
+	goos string // the system that the disk belongs to, as runtime.GOOS says it
+}
+
+// fileSystem is what detection asks of a disk. All paths follow links.
+type fileSystem interface {
+	// isAbs knows absolute paths of the disk's own system.
+	isAbs(path string) bool
+	stat(path string) (fs.FileInfo, error)
+	// entries lists a directory, sorted; none for what cannot be read.
+	entries(path string) []fs.DirEntry
+	openAny(path string) (fs.File, error)
+	// resolved follows the links of a path; one that cannot be followed stays.
+	resolved(path string) string
+	// sameFile reports whether two paths lead to one file.
+	sameFile(a, b string) bool
+	// links lists a path, the same path with its directory resolved, and all
+	// further places that its symbolic links lead to, in order.
+	links(path string) []string
 }
 
 // ThisDisk is the file system of this machine.
-func ThisDisk() *Disk { return &Disk{goos: runtime.GOOS} }
+func ThisDisk() *Disk { return &Disk{thisMachine{}, runtime.GOOS} }
 
 // NewDisk is a file system that lies in fsys, which should give links
 // (fs.ReadLinkFS) and files that can be read at any place (io.ReaderAt), as
 // os.Root.FS does. goos is the system that it belongs to: "linux", "darwin",
 // "windows".
-func NewDisk(fsys fs.FS, goos string) *Disk { return &Disk{other: fsys, goos: goos} }
+func NewDisk(fsys fs.FS, goos string) *Disk {
+	return &Disk{&otherMachine{fsys, goos == "windows"}, goos}
+}
 
 func (d *Disk) windows() bool { return d.goos == "windows" }
 
-// isAbs knows absolute paths of the disk's own system.
-func (d *Disk) isAbs(p string) bool {
-	if d.other == nil {
-		return filepath.IsAbs(p)
-	}
-	if d.windows() {
+// thisMachine is the file system that the process sees.
+type thisMachine struct{}
+
+func (thisMachine) isAbs(p string) bool                   { return filepath.IsAbs(p) }
+func (thisMachine) stat(p string) (fs.FileInfo, error)    { return os.Stat(p) }
+func (thisMachine) openAny(p string) (fs.File, error)     { return os.Open(p) }
+func (thisMachine) resolved(p string) string              { return resolved(p) }
+func (thisMachine) sameFile(a, b string) bool             { return sameFile(a, b) }
+func (thisMachine) links(p string) []string               { return steps(p) }
+func (thisMachine) entries(p string) (list []fs.DirEntry) { list, _ = os.ReadDir(p); return list }
+
+// otherMachine is a file system that lies somewhere as data.
+type otherMachine struct {
+	fsys    fs.FS
+	windows bool
+}
+
+func (d *otherMachine) isAbs(p string) bool {
+	if d.windows {
 		return len(p) > 2 && p[1] == ':' && p[2] == '/'
 	}
 	return path.IsAbs(p)
@@ -50,7 +82,7 @@ func (d *Disk) isAbs(p string) bool {
 var errTooManyLinks = errors.New("too many symbolic links")
 
 // name follows every link in a path and returns how fs.FS calls the place.
-func (d *Disk) name(p string) (string, error) {
+func (d *otherMachine) name(p string) (string, error) {
 	pending, done, links := strings.Split(p, "/"), []string(nil), 0
 	for len(pending) > 0 {
 		element := pending[0]
@@ -63,11 +95,11 @@ func (d *Disk) name(p string) (string, error) {
 			continue
 		}
 		here := path.Join(append(slices.Clone(done), element)...)
-		info, err := fs.Lstat(d.other, here)
-		if err != nil && d.windows() {
+		info, err := fs.Lstat(d.fsys, here)
+		if err != nil && d.windows {
 			element = d.otherCase(path.Join(done...), element)
 			here = path.Join(append(slices.Clone(done), element)...)
-			info, err = fs.Lstat(d.other, here)
+			info, err = fs.Lstat(d.fsys, here)
 		}
 		if err != nil {
 			return "", err
@@ -79,7 +111,7 @@ func (d *Disk) name(p string) (string, error) {
 		if links++; links > maxLinks {
 			return "", &fs.PathError{Op: "open", Path: p, Err: errTooManyLinks}
 		}
-		target, err := fs.ReadLink(d.other, here)
+		target, err := fs.ReadLink(d.fsys, here)
 		if err != nil {
 			return "", err
 		}
@@ -96,11 +128,11 @@ func (d *Disk) name(p string) (string, error) {
 
 // otherCase finds a name in a directory whatever the case of its letters, as
 // Windows does.
-func (d *Disk) otherCase(dir, name string) string {
+func (d *otherMachine) otherCase(dir, name string) string {
 	if dir == "" {
 		dir = "."
 	}
-	entries, _ := fs.ReadDir(d.other, dir)
+	entries, _ := fs.ReadDir(d.fsys, dir)
 	for _, e := range entries {
 		if strings.EqualFold(e.Name(), name) {
 			return e.Name()
@@ -109,26 +141,34 @@ func (d *Disk) otherCase(dir, name string) string {
 	return name
 }
 
-// stat is os.Stat.
-func (d *Disk) stat(p string) (fs.FileInfo, error) {
-	if d.other == nil {
-		return os.Stat(p)
-	}
+func (d *otherMachine) stat(p string) (fs.FileInfo, error) {
 	name, err := d.name(p)
 	if err != nil {
 		return nil, err
 	}
-	return fs.Stat(d.other, name)
+	return fs.Stat(d.fsys, name)
+}
+
+func (d *otherMachine) entries(p string) []fs.DirEntry {
+	name, err := d.name(p)
+	if err != nil {
+		return nil
+	}
+	entries, _ := fs.ReadDir(d.fsys, name)
+	return entries
+}
+
+func (d *otherMachine) openAny(p string) (fs.File, error) {
+	name, err := d.name(p)
+	if err != nil {
+		return nil, err
+	}
+	return d.fsys.Open(name)
 }
 
 // readDir lists the names in a directory, sorted; none for what cannot be read.
 func (d *Disk) readDir(p string) []string {
-	var entries []fs.DirEntry
-	if d.other == nil {
-		entries, _ = os.ReadDir(p)
-	} else if name, err := d.name(p); err == nil {
-		entries, _ = fs.ReadDir(d.other, name)
-	}
+	entries := d.entries(p)
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
 		names = append(names, e.Name())
@@ -153,18 +193,7 @@ func (d *Disk) open(p string) (*file, error) {
 	if !info.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "open", Path: p, Err: errors.New("not a regular file")}
 	}
-	if d.other == nil {
-		f, err := os.Open(p)
-		if err != nil {
-			return nil, err
-		}
-		return &file{f, f, info.Size()}, nil
-	}
-	name, err := d.name(p)
-	if err != nil {
-		return nil, err
-	}
-	f, err := d.other.Open(name)
+	f, err := d.openAny(p)
 	if err != nil {
 		return nil, err
 	}
@@ -237,39 +266,26 @@ func (d *Disk) isProgram(p string) bool {
 	return executable(info)
 }
 
-// resolved follows the links of a path; one that cannot be followed stays.
-func (d *Disk) resolved(p string) string {
-	if d.other == nil {
-		return resolved(p)
-	}
+func (d *otherMachine) resolved(p string) string {
 	name, err := d.name(p)
 	switch {
 	case err != nil:
 		return p
 	case name == ".":
 		return "/"
-	case d.windows():
+	case d.windows:
 		return name
 	}
 	return "/" + name
 }
 
-// sameFile says whether two paths lead to one file.
-func (d *Disk) sameFile(a, b string) bool {
-	if d.other == nil {
-		return sameFile(a, b)
-	}
+func (d *otherMachine) sameFile(a, b string) bool {
 	na, erra := d.name(a)
 	nb, errb := d.name(b)
 	return erra == nil && errb == nil && na == nb
 }
 
-// links lists a path, the same path with its directory resolved, and all
-// further places that its symbolic links lead to, in order.
-func (d *Disk) links(p string) []string {
-	if d.other == nil {
-		return steps(p)
-	}
+func (d *otherMachine) links(p string) []string {
 	var list []string
 	for range maxLinks {
 		for _, s := range []string{p, path.Join(d.resolved(path.Dir(p)), path.Base(p))} {
@@ -278,7 +294,7 @@ func (d *Disk) links(p string) []string {
 			}
 		}
 		p = list[len(list)-1]
-		target, err := fs.ReadLink(d.other, strings.TrimPrefix(p, "/"))
+		target, err := fs.ReadLink(d.fsys, strings.TrimPrefix(p, "/"))
 		if err != nil {
 			break
 		}

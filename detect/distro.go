@@ -3,7 +3,6 @@ package detect
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
@@ -14,7 +13,7 @@ import (
 func (d *Disk) installCommand(p distro.Packages) string {
 	for _, name := range distro.Files {
 		if data := d.head(name, 64<<10); data != nil {
-			return p.Command(distro.FamilyOf(string(data)))
+			return p.Command(distro.ParseRelease(string(data)).Family())
 		}
 	}
 	return ""
@@ -65,10 +64,8 @@ func (p *Python) cure(d *Disk, version, otherwise string) string {
 // whyNoLibrary names the first library that was found and refused: often it belongs
 // to another Python.
 func (p *Python) whyNoLibrary() string {
-	for _, e := range p.Evidence {
-		if why, refused := strings.CutPrefix(e.Value, "refused: "); refused && e.Fact == "libpython" {
-			return e.Source + " was found, but " + why
-		}
+	if p.refused.path != "" {
+		return p.refused.path + " was found, but " + p.refused.why
 	}
 	return "neither a shared nor a static one was found"
 }

@@ -231,7 +231,7 @@ func (f *finder) fromExecutable(path string) HTTPD {
 	h := HTTPD{Root: filepath.Dir(filepath.Dir(path)), Executable: path}
 	h.readExecutable(f.disk)
 	h.Refused = f.noHeaders(&h)
-	if h.Machine != "" && h.known(factBinaryMMN) == "" {
+	if h.Machine != "" && h.program.mmn == 0 {
 		h.Refused = path + " is not an httpd: it has no core_module"
 	}
 	return h

@@ -44,7 +44,7 @@ func FindPython(ctx context.Context, r *run.Runner, req Request) (*Python, error
 // assemble makes a description out of what an interpreter said, or what its
 // files say in its place, and what lies on the disk. It starts nothing.
 func assemble(d *Disk, exe string, a *answer, evidence []Evidence, req Request) (*Python, error) {
-	if d.other != nil {
+	if _, here := d.fileSystem.(thisMachine); !here {
 		a.slashes(d)
 	}
 	p := fromAnswer(d, exe, a)

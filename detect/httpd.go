@@ -33,4 +33,15 @@ type HTTPD struct {
 	Rotatelogs  string     `json:"rotatelogs"`        // "" where not found
 	Refused     string     `json:"refused,omitempty"` // why it cannot be used; "" when it can
 	Evidence    []Evidence `json:"evidence,omitempty"`
+
+	program program
+	dated   bool // the headers say which release they are
+}
+
+// program is what the program's file says of itself, as opposed to the headers.
+type program struct {
+	mmn, mmnMinor int    // 0 where the file does not tell
+	version       string // "" where the file does not tell
+	damaged       string // why it cannot be read as an ELF file
+	other         bool   // it says nothing of what every httpd says
 }

@@ -374,13 +374,12 @@ func TestABIMismatchIsRefused(t *testing.T) {
 	write(t, filepath.Join(dir, "httpd"), "\x7fELF", 0o755)
 	h := HTTPD{
 		Executable: filepath.Join(dir, "httpd"), Machine: "x86_64", ModulesDir: dir, IncludeDirs: []string{dir}, MPMs: []string{"event"},
-		Version: "2.4.68", MMN: 20120211, MMNMinor: 142, APRVersion: "1.7.6", APUVersion: "1.6.4",
+		Version: "2.4.68", MMN: 20120211, MMNMinor: 142, APRVersion: "1.7.6", APUVersion: "1.6.4", dated: true,
 	}
-	h.note(factBinaryMMN, h.Executable, "")
-	for mmn, want := range map[string]string{"": "", "20120211:142": "", "20120211:150": "", "20120211:3": "newer than its program", "20211221:142": "another ABI"} {
-		h.Evidence[0].Value = mmn
+	for mmn, want := range map[[2]int]string{{}: "", {20120211, 142}: "", {20120211, 150}: "", {20120211, 3}: "newer than its program", {20211221, 142}: "another ABI"} {
+		h.program.mmn, h.program.mmnMinor = mmn[0], mmn[1]
 		if why := f.judge(&h); !strings.Contains(why, want) || (want == "") != (why == "") {
-			t.Errorf("program %q: %q, want %q", mmn, why, want)
+			t.Errorf("program %v: %q, want %q", mmn, why, want)
 		}
 	}
 }

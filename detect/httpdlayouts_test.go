@@ -118,7 +118,7 @@ func httpdLayouts(t *testing.T) []httpdLayout {
 
 func TestHTTPDLayouts(t *testing.T) {
 	lib := libpythonFile(t, "libpython3.12.so.1.0", 12, 4)
-	machine := map[string]string{"linux": (&Disk{other: files{"/x": lib}.disk("linux").other, goos: "linux"}).machines("/x")[0], "darwin": "arm64", "windows": "amd64"}
+	machine := map[string]string{"linux": files{"/x": lib}.disk("linux").machines("/x")[0], "darwin": "arm64", "windows": "amd64"}
 	for _, row := range httpdLayouts(t) {
 		t.Run(row.name, func(t *testing.T) {
 			goos := row.goos
@@ -210,7 +210,7 @@ func TestPyPIHTTPD(t *testing.T) {
 		root + "/bin/httpd":            httpdProgram(t), root + "/modules/mod_mpm_event.so": "",
 	})
 	system := files{"/usr/share/apache2/build/config_vars.mk": "sbindir=/usr/sbin\nprogname=apache2\nincludedir=" + root + "/include\nlibexecdir=" + root + "/modules\n", "/usr/sbin/apache2": httpdProgram(t) + " "}
-	e, err := ExplainRoot(disk.with(system).disk("linux").other, "/mnt", "linux", Request{})
+	e, err := ExplainRoot(disk.with(system).disk("linux").fileSystem.(*otherMachine).fsys, "/mnt", "linux", Request{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestPyPIHTTPD(t *testing.T) {
 	}
 	// Another environment's is refused, named or not.
 	other := disk.with(files{"/srv/other/bin/python": lib, "/srv/other/pyvenv.cfg": "home = /usr/bin\n"})
-	e, err = ExplainRoot(other.disk("linux").other, "/mnt", "linux", Request{Python: "/srv/other", HTTPD: "/app/.venv"})
+	e, err = ExplainRoot(other.disk("linux").fileSystem.(*otherMachine).fsys, "/mnt", "linux", Request{Python: "/srv/other", HTTPD: "/app/.venv"})
 	if err != nil || e.HTTPD() != nil || len(e.HTTPDs) == 0 || !strings.Contains(e.HTTPDs[0].Reason, "another Python environment, /app/.venv") {
 		t.Errorf("%+v, %v", e, err)
 	}

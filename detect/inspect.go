@@ -182,7 +182,7 @@ func (h *HTTPD) readHeaders(d *Disk, vars apxs.Vars, include string) {
 	}
 	h.IncludeDirs = []string{include}
 	major, minor, patch := d.define(release, "AP_SERVER_MAJORVERSION_NUMBER"), d.define(release, "AP_SERVER_MINORVERSION_NUMBER"), d.define(release, "AP_SERVER_PATCHLEVEL_NUMBER")
-	h.Version = fmt.Sprintf("%d.%d.%d", major, minor, patch)
+	h.Version, h.dated = fmt.Sprintf("%d.%d.%d", major, minor, patch), min(major, minor, patch) >= 0
 	h.MMN, h.MMNMinor = d.define(mmn, "MODULE_MAGIC_NUMBER_MAJOR"), d.define(mmn, "MODULE_MAGIC_NUMBER_MINOR")
 	h.note("version", release, h.Version)
 	h.note("mmn", mmn, fmt.Sprintf("%d:%d", h.MMN, h.MMNMinor))
@@ -222,14 +222,6 @@ func (h *HTTPD) readAPR(d *Disk, dirs []string, stem, prefix string) string {
 	return ""
 }
 
-// Facts of the running program, read from its file without starting it.
-const (
-	factBinaryMMN     = "binary_mmn"
-	factBinaryVersion = "binary_version"
-	factDamaged       = "damaged"   // an ELF program that cannot be read as one
-	factNotHTTPD      = "not_httpd" // an ELF program that says nothing of what every httpd says
-)
-
 // readExecutable takes the CPU, the MMN and the version from the program: every
 // module begins with the MMN that it was compiled with (struct module_struct in
 // http_config.h), and core_module is exported.
@@ -243,28 +235,33 @@ func (h *HTTPD) readExecutable(d *Disk) {
 		return // a script, text, nothing: usable says so
 	}
 	if err != nil {
-		h.note(factDamaged, h.Executable, err.Error())
+		h.program.damaged = err.Error()
+		h.note("damaged", h.Executable, err.Error())
 		return
 	}
 	defer func() { _ = f.Close() }()
 	facts, err := f.Facts()
 	if err != nil {
-		h.note(factDamaged, h.Executable, err.Error())
+		h.program.damaged = err.Error()
+		h.note("damaged", h.Executable, err.Error())
 		return
 	}
 	h.Machine = facts.Machine
 	h.findLibDirs(d, facts)
 	h.note("machine", h.Executable, facts.Machine)
 	if major, minor, err := f.Uint32Pair("core_module"); err == nil {
-		h.note(factBinaryMMN, h.Executable, fmt.Sprintf("%d:%d", major, minor))
+		h.program.mmn, h.program.mmnMinor = int(major), int(minor)
+		h.note("binary_mmn", h.Executable, fmt.Sprintf("%d:%d", major, minor))
 	}
 	if data, err := f.ReadOnlyData(); err == nil {
 		if all := elf.VersionsIn(data, "Apache/", "2."); len(all) > 0 {
-			h.note(factBinaryVersion, h.Executable, all[0])
+			h.program.version = all[0]
+			h.note("binary_version", h.Executable, all[0])
 		}
 	}
-	if h.known(factBinaryMMN) == "" && h.known(factBinaryVersion) == "" {
-		h.note(factNotHTTPD, h.Executable, "neither core_module nor the name Apache")
+	if h.program.mmn == 0 && h.program.version == "" {
+		h.program.other = true
+		h.note("not_httpd", h.Executable, "neither core_module nor the name Apache")
 	}
 	for _, mpm := range []string{"event", "worker", "prefork"} {
 		if f.Exports("mpm_" + mpm + "_module") {
@@ -288,7 +285,8 @@ func (h *HTTPD) readForeign(d *Disk) {
 	h.MPMs = []string{"winnt"}
 	library := filepath.Join(filepath.Dir(h.Executable), "libhttpd.dll")
 	if facts, err := d.pe(library); err == nil && facts.Version[0] != 0 {
-		h.note(factBinaryVersion, library, fmt.Sprintf("%d.%d.%d", facts.Version[0], facts.Version[1], facts.Version[2]))
+		h.program.version = fmt.Sprintf("%d.%d.%d", facts.Version[0], facts.Version[1], facts.Version[2])
+		h.note("binary_version", library, h.program.version)
 	}
 }
 
@@ -330,13 +328,4 @@ func (h *HTTPD) readMPMs(d *Disk) {
 
 func (h *HTTPD) note(fact, source, value string) {
 	h.Evidence = append(h.Evidence, Evidence{fact, source, value})
-}
-
-func (h *HTTPD) known(fact string) string {
-	for _, e := range h.Evidence {
-		if e.Fact == fact {
-			return e.Value
-		}
-	}
-	return ""
 }

@@ -27,17 +27,17 @@ func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 			}
 			return
 		}
-		p.note("libpython", path, "refused: "+why)
+		p.refuseLibrary(path, why)
 	}
 	for _, path := range p.staticCandidates(d, a) {
 		archive, err := d.archive(path)
 		switch {
 		case err != nil:
-			p.note("libpython", path, "refused: "+err.Error())
+			p.refuseLibrary(path, err.Error())
 		case p.Machine != "" && archive.Machine != p.Machine:
-			p.note("libpython", path, "refused: it is for "+archive.Machine)
+			p.refuseLibrary(path, "it is for "+archive.Machine)
 		case !libpython.Same(d.archiveVersion(path, p.Version), p.Version):
-			p.note("libpython", path, "refused: it is of Python "+d.archiveVersion(path, p.Version))
+			p.refuseLibrary(path, "it is of Python "+d.archiveVersion(path, p.Version))
 		case archive.PIC:
 			p.LibPython, p.LibPIC = path, true
 			p.note("libpython", path, "static, position independent")
@@ -48,6 +48,14 @@ func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 			}
 			p.note("libpython", path, "static, not position independent: "+archive.Culprit)
 		}
+	}
+}
+
+// refuseLibrary notes why a library is not the one to link with.
+func (p *Python) refuseLibrary(path, why string) {
+	p.note("libpython", path, "refused: "+why)
+	if p.refused.path == "" {
+		p.refused.path, p.refused.why = path, why
 	}
 }
 

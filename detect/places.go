@@ -308,7 +308,7 @@ func (f *finder) bareProgram(path string) HTTPD {
 	h := HTTPD{Root: filepath.Dir(filepath.Dir(path)), Executable: path}
 	h.readExecutable(f.disk)
 	h.Refused = f.noHeaders(&h)
-	if h.Machine != "" && f.disk.goos == "linux" && h.known(factBinaryMMN) == "" {
+	if h.Machine != "" && f.disk.goos == "linux" && h.program.mmn == 0 {
 		h.Refused = path + " is not an httpd: it has no core_module"
 	}
 	return h

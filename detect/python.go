@@ -33,6 +33,8 @@ type Python struct {
 	LinkLibs       string     `json:"link_libs"`                // LIBS and SYSLIBS, needed with a static LibPython
 	Externally     string     `json:"externally_managed"`       // path of the PEP 668 marker that applies, "" where none
 	Evidence       []Evidence `json:"evidence,omitempty"`
+
+	refused struct{ path, why string } // the first library that was found and cannot be linked with
 }
 
 // Evidence says from where a fact is known.

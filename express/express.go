@@ -24,6 +24,7 @@ import (
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/shortage"
+	"modwsgi/internal/spelling"
 )
 
 // Program is one run of the launcher: everything that it gets from outside.
@@ -178,17 +179,17 @@ func parse(c *command, args []string) (*parsed, error) {
 }
 
 func findCommand(name string) (*command, error) {
-	best, distance := "", 4
+	var names []string
 	for _, c := range commands() {
 		if c.Name == name {
 			return c, nil
 		}
-		if d := option.Distance(c.Name, name); d < distance && !c.Hidden {
-			best, distance = c.Name, d
+		if !c.Hidden {
+			names = append(names, c.Name)
 		}
 	}
 	hint := ""
-	if best != "" {
+	if best := spelling.Nearest(name, names, 3); best != "" {
 		hint = "did you mean " + best + "?"
 	}
 	return nil, usage("", hint, "no such command: %s", name)

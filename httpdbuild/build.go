@@ -202,16 +202,10 @@ func (b *builder) build(ctx context.Context) ([]steps.Timing, error) {
 	}
 	all := b.steps()
 	b.needs = map[string][]string{}
-	for i, s := range all {
+	for _, s := range all {
 		b.needs[s.Name] = s.Needs
-		all[i].Run = func(ctx context.Context, log *steps.Log) error {
-			end := b.Timeline.Begin(timeline.Step, s.Name, s.Name, s.Needs...)
-			err := s.Run(ctx, log)
-			end(func(span *timeline.Span) { span.Failed = err != nil })
-			return err
-		}
 	}
-	return steps.Run(ctx, b.Logs, b.Events, all)
+	return steps.Run(ctx, b.Logs, b.watch(), all)
 }
 
 // again builds from the archives once more: what the other driver left must not

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/observer"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/toolchain"
@@ -243,7 +244,7 @@ func TestStepGraph(t *testing.T) {
 		for i := range all {
 			all[i].Run = runNothing
 		}
-		if _, err := steps.Run(t.Context(), t.TempDir(), nil, all); err != nil { // refuses cycles
+		if _, err := steps.Run(t.Context(), t.TempDir(), observer.Observer{}, all); err != nil { // refuses cycles
 			t.Error(err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/objgraph"
+	"modwsgi/internal/observer"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/timeline"
@@ -39,18 +40,11 @@ func (b *builder) traced(ctx context.Context, kind timeline.Kind, step, name str
 	if needs == nil {
 		needs = b.needs[step]
 	}
-	end := b.Timeline.Begin(kind, step, name, needs...)
-	p, err := b.Runner.Start(ctx, c)
-	if err != nil {
-		end(func(s *timeline.Span) { s.Failed = true })
-		return err
-	}
-	err = p.Wait()
-	end(func(s *timeline.Span) {
-		s.CPU, s.MaxRSS = p.Usage()
-		s.Failed = err != nil
-	})
-	return err
+	return b.watch().Tool(ctx, b.Runner, kind, step, name, needs, c)
+}
+
+func (b *builder) watch() observer.Observer {
+	return observer.Observer{Events: b.Events, Timeline: b.Timeline}
 }
 
 // pooled is toolAs with a place of the pool that is taken for it.

@@ -26,6 +26,7 @@ import (
 	"modwsgi/internal/digest"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/observer"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
@@ -132,12 +133,12 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 			return nil, fmt.Errorf("make build directory: %w", err)
 		}
 	}
-	timings, err := steps.Run(ctx, q.Logs, q.Events, b.traced([]steps.Step{
+	timings, err := steps.Run(ctx, q.Logs, b.watch(), []steps.Step{
 		{Name: "unpack mod_wsgi", Run: b.unpack},
 		{Name: "compile mod_wsgi", Needs: []string{"unpack mod_wsgi"}, Run: b.compile},
 		{Name: "link mod_wsgi", Needs: []string{"compile mod_wsgi"}, Run: b.link},
 		{Name: "check mod_wsgi", Needs: []string{"link mod_wsgi"}, Run: b.check},
-	}))
+	})
 	out := filepath.Join(q.Out, b.name)
 	if err != nil {
 		_ = os.Remove(out)
@@ -152,19 +153,6 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 			q.Version, q.Python.Version, q.HTTPD.Version, err))
 	}
 	return &Result{File: out, Name: b.name, SHA256: b.sum, Timings: timings, Unpacked: b.unpacked}, nil
-}
-
-// traced enters each step into the timeline.
-func (b *builder) traced(all []steps.Step) []steps.Step {
-	for i, s := range all {
-		all[i].Run = func(ctx context.Context, log *steps.Log) error {
-			end := b.Timeline.Begin(timeline.Step, s.Name, s.Name, s.Needs...)
-			err := s.Run(ctx, log)
-			end(func(span *timeline.Span) { span.Failed = err != nil })
-			return err
-		}
-	}
-	return all
 }
 
 func (q *Request) check() error {
@@ -355,16 +343,9 @@ func (b *builder) tool(ctx context.Context, log *steps.Log, kind timeline.Kind, 
 	}
 	// What a killed compiler leaves goes away with the rest.
 	env := append(slices.Clone(b.Tools.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"), "CCACHE_BASEDIR="+filepath.Dir(b.Work), "CCACHE_NOHASHDIR=1")
-	end := b.Timeline.Begin(kind, log.Step, name)
-	p, err := b.Runner.Start(ctx, run.Cmd{Argv: argv, Dir: b.Work, Env: env, Log: log, LogPath: log.Path})
-	if err != nil {
-		end(func(s *timeline.Span) { s.Failed = true })
-		return err
-	}
-	err = p.Wait()
-	end(func(s *timeline.Span) {
-		s.CPU, s.MaxRSS = p.Usage()
-		s.Failed = err != nil
-	})
-	return err
+	return b.watch().Tool(ctx, b.Runner, kind, log.Step, name, nil, run.Cmd{Argv: argv, Dir: b.Work, Env: env, Log: log, LogPath: log.Path})
+}
+
+func (b *builder) watch() observer.Observer {
+	return observer.Observer{Events: b.Events, Timeline: b.Timeline}
 }

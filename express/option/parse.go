@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/spelling"
 )
 
 // UsageError is a mistake in a command line. A program shows it below the usage line
@@ -206,34 +207,11 @@ func (t *Table) Lookup(name string) (o *Option, abbreviated bool, candidates []s
 
 // Nearest returns the name in the table that is most like the given one, or "".
 func (t *Table) Nearest(name string) string {
-	best, distance := "", max(2, len(name)/3)+1
+	var names []string
 	for _, g := range t.Groups {
 		for _, o := range g.shown() {
-			if d := Distance(o.Name, name); d < distance {
-				best, distance = o.Name, d
-			}
+			names = append(names, o.Name)
 		}
 	}
-	return best
-}
-
-// Distance is the number of letters to insert, remove or replace to turn one word
-// into another (Levenshtein).
-func Distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
+	return spelling.Nearest(name, names, max(2, len(name)/3))
 }

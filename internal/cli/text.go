@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"modwsgi/internal/spelling"
 )
 
 // sequences are what terminals take for commands (ECMA-48): control sequences,
@@ -49,34 +51,7 @@ func githubEscape(s string) string {
 // nearest returns the name that differs least from a word, "" where all differ
 // in more than a third of it.
 func nearest(word string, names []string) string {
-	best, least := "", max(1, (len(word)+2)/3)+1
-	for _, name := range names {
-		if d := distance(word, name); d < least {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// distance counts the insertions, deletions and replacements between two words
-// (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			next := diagonal
-			if a[i] != b[j] {
-				next = min(diagonal, row[j], row[j+1]) + 1
-			}
-			diagonal, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
+	return spelling.Nearest(word, names, max(1, (len(word)+2)/3))
 }
 
 // output is standard output. What cannot be written there is an error of the

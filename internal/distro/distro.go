@@ -64,26 +64,45 @@ func Family() string {
 	}
 	for _, name := range Files {
 		if data, err := os.ReadFile(name); err == nil {
-			return FamilyOf(string(data))
+			return ParseRelease(string(data)).Family()
 		}
 	}
 	return ""
 }
 
-// FamilyOf returns the family that the text of an os-release file names: by its ID,
-// else by the first one known in ID_LIKE.
-func FamilyOf(release string) string {
-	var own, like []string
-	for line := range strings.Lines(release) {
+// Release is what os-release(5) tells of a system.
+type Release struct {
+	ID       string
+	Like     []string // ID_LIKE
+	Version  string   // VERSION_ID: "12", "24.04"
+	Codename string   // VERSION_CODENAME
+}
+
+// ParseRelease reads the text of an os-release file. Of a name that is there twice
+// the last one counts, as for a shell.
+func ParseRelease(text string) Release {
+	var r Release
+	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		switch words := strings.Fields(strings.Trim(value, `"'`)); name {
+		value = strings.Trim(value, `"'`)
+		switch name {
 		case "ID":
-			own = words
+			r.ID = value
 		case "ID_LIKE":
-			like = words
+			r.Like = strings.Fields(value)
+		case "VERSION_ID":
+			r.Version = value
+		case "VERSION_CODENAME":
+			r.Codename = value
 		}
 	}
-	for _, id := range append(own, like...) {
+	return r
+}
+
+// Family returns the family of a system: by its ID, else by the first one known in
+// ID_LIKE; "" for one that is not known.
+func (r Release) Family() string {
+	for _, id := range append(strings.Fields(r.ID), r.Like...) {
 		if family := families[id]; family != "" {
 			return family
 		}

@@ -22,7 +22,7 @@ func TestCommands(t *testing.T) {
 		"ID=plan9\n":                                     "|",
 		"":                                               "|",
 	} {
-		family := FamilyOf(release)
+		family := ParseRelease(release).Family()
 		if got := PythonHeaders.For("3.11").Command(family) + "|" + HTTPDHeaders.Command(family); got != want {
 			t.Errorf("%q: %q, want %q", release, got, want)
 		}
@@ -83,8 +83,15 @@ func TestFamily(t *testing.T) {
 		"VERSION_ID=debian\nXID=debian":                     "",
 		"ID\n=debian\n":                                     "",
 	} {
-		if got := FamilyOf(release); got != want {
-			t.Errorf("FamilyOf(%q) = %q, want %q", release, got, want)
+		if got := ParseRelease(release).Family(); got != want {
+			t.Errorf("the family of %q is %q, want %q", release, got, want)
 		}
+	}
+}
+
+func TestParseRelease(t *testing.T) {
+	got := ParseRelease("NAME=\"Ubuntu\"\n  VERSION_ID='24.04'\nID=first\nID=ubuntu\nID_LIKE=\"debian other\"\r\nVERSION_CODENAME=noble\n#ID=x\nnothing")
+	if got.ID != "ubuntu" || len(got.Like) != 2 || got.Like[1] != "other" || got.Version != "24.04" || got.Codename != "noble" {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/recipe"
@@ -269,7 +270,7 @@ func aptHost(t *testing.T, m *debianMirror) []string {
 		t.Skip("no apt-get: not a Debian-like host")
 	}
 	release, err := os.ReadFile("/etc/os-release")
-	if h := parseOSRelease(string(release)); err != nil || h.id != "debian" || h.codename != "bookworm" {
+	if h := hostOf(distro.ParseRelease(string(release))); err != nil || h.id != "debian" || h.codename != "bookworm" {
 		t.Skip("the mirror of this test is one for Debian 12")
 	}
 	dir := t.TempDir()

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/event"
 	"modwsgi/internal/httpc"
 	"modwsgi/internal/owned"
@@ -140,7 +141,7 @@ func (f *Fetcher) readIndex(ctx context.Context) (*sourceIndex, error) {
 	if err != nil {
 		return nil, errNotDebian
 	}
-	h := parseOSRelease(string(release))
+	h := hostOf(distro.ParseRelease(string(release)))
 	sources := encodeSources(widen(distribution(readAptSources(config), h), h))
 	if sources == "" {
 		return nil, errors.New("apt's source lists name no archive of the host's own release")

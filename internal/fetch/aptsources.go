@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"modwsgi/internal/distro"
 )
 
 // aptConfig is what "apt-config dump" prints: values by their full name, and
@@ -200,23 +202,10 @@ func stanzas(text string) []map[string]string {
 	return out
 }
 
-// host is what /etc/os-release says (os-release(5)).
+// host is the distribution and its release, as os-release(5) names them.
 type host struct{ id, codename string }
 
-func parseOSRelease(text string) host {
-	var h host
-	for _, line := range strings.Split(text, "\n") {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		value = strings.Trim(value, `"'`)
-		switch name {
-		case "ID":
-			h.id = value
-		case "VERSION_CODENAME":
-			h.codename = value
-		}
-	}
-	return h
-}
+func hostOf(r distro.Release) host { return host{r.ID, r.Codename} }
 
 // debianAliases are the suites that a codename is as of 2026-11. A stale entry
 // costs a double or a missing index, no more.

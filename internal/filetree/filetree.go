@@ -58,15 +58,13 @@ func Copy(from, to string, mode fs.FileMode) error {
 // Replace is [Copy] to a name that may exist: a file or a link of that name is
 // removed, and what the link leads to stays.
 func Replace(from, to string, mode fs.FileMode) error {
-	in, err := os.Open(from)
-	if err != nil {
+	if _, err := os.Stat(from); err != nil { // then the old one stays
 		return err
 	}
-	defer func() { _ = in.Close() }()
 	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return Create(to, in, mode)
+	return Copy(from, to, mode)
 }
 
 // Size is the number of bytes in the regular files of a tree. Links are not

@@ -1,7 +1,7 @@
-// Package objgraph runs many small tasks in the order of their needs on a
-// limited number of processors that several graphs share: the heaviest task
-// that may run is next, so that nothing long is left for the end. It does not
-// know what a task does.
+// Package objgraph runs tasks in the order of their needs, on a limited number of
+// processors that several graphs share: the heaviest task that may run is next, so
+// that nothing long is left for the end. It is the only scheduler of tasks that
+// need each other. It does not know what a task does.
 package objgraph
 
 import (
@@ -27,10 +27,14 @@ func NewPool(n int) *Pool { return &Pool{free: max(n, 1)} }
 const Heavy = int64(1) << 40
 
 // Acquire waits for a place. What it returns gives the place back and must be
-// called once where there was no error; an error is the context's.
+// called once where there was no error; an error is the context's. A nil pool has
+// no limit.
 func (p *Pool) Acquire(ctx context.Context, weight int64) (release func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if p == nil {
+		return func() {}, nil
 	}
 	p.mu.Lock()
 	w := &waiter{weight: weight, number: p.counter, turn: make(chan struct{})}
@@ -116,7 +120,7 @@ type Task struct {
 // Run runs all tasks, each in a place of the pool. The first failure ends the
 // context of those that still run and is what is returned.
 func Run(ctx context.Context, pool *Pool, tasks []Task) error {
-	if err := check(tasks); err != nil {
+	if err := Check(tasks); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -152,8 +156,8 @@ func Run(ctx context.Context, pool *Pool, tasks []Task) error {
 	return context.Cause(ctx)
 }
 
-// check refuses what would hang: double names, needs that do not exist, cycles.
-func check(tasks []Task) error {
+// Check refuses what would hang: double names, needs that do not exist, cycles.
+func Check(tasks []Task) error {
 	index := map[string]int{}
 	for i, t := range tasks {
 		if _, twice := index[t.Name]; twice {

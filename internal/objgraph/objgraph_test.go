@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestOrder(t *testing.T) {
@@ -131,5 +132,27 @@ func TestBadGraphs(t *testing.T) {
 	}
 	if err := Run(t.Context(), NewPool(0), nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestNoPoolIsNoLimit(t *testing.T) {
+	both := make(chan struct{})
+	meet := func(ctx context.Context) error {
+		select {
+		case both <- struct{}{}:
+		case <-both:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := Run(ctx, nil, []Task{{Name: "a", Run: meet}, {Name: "b", Run: meet}}); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if _, err := (*Pool)(nil).Acquire(ctx, 0); err == nil {
+		t.Error("a place was given after the end")
 	}
 }

@@ -5,7 +5,6 @@ package steps
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"modwsgi/internal/event"
+	"modwsgi/internal/objgraph"
+	"modwsgi/internal/observer"
+	"modwsgi/internal/timeline"
 )
 
 // Step is one named piece of work.
@@ -50,51 +51,31 @@ func (e *Error) Unwrap() error { return e.Err }
 // Run runs all steps and returns how long each took, in the order of their
 // ends. The first failure ends the context of those that still run; it is
 // returned as an *Error. logs is a directory for one file a step; it is made.
-func Run(ctx context.Context, logs string, events event.Sink, all []Step) ([]Timing, error) {
-	if err := check(all); err != nil {
+func Run(ctx context.Context, logs string, watch observer.Observer, all []Step) ([]Timing, error) {
+	j := &job{logs: logs, watch: watch, began: time.Now()}
+	var tasks []objgraph.Task
+	for _, s := range all {
+		tasks = append(tasks, objgraph.Task{Name: s.Name, Needs: s.Needs, Run: func(ctx context.Context) error { return j.run(ctx, s) }})
+	}
+	if err := objgraph.Check(tasks); err != nil { // before anything is made
 		return nil, err
 	}
 	if err := os.MkdirAll(logs, 0o700); err != nil {
 		return nil, fmt.Errorf("make log directory: %w", err)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	j := &job{logs: logs, events: events, began: time.Now(), done: map[string]chan struct{}{}}
-	for _, s := range all {
-		j.done[s.Name] = make(chan struct{})
-	}
-	var wg sync.WaitGroup
-	for _, s := range all {
-		wg.Go(func() {
-			if err := j.run(ctx, s); err != nil {
-				cancel(err)
-			}
-		})
-	}
-	wg.Wait()
-	return j.timings, context.Cause(ctx)
+	err := objgraph.Run(ctx, nil, tasks)
+	return j.timings, err
 }
 
 type job struct {
 	logs    string
-	events  event.Sink
+	watch   observer.Observer
 	began   time.Time
 	mu      sync.Mutex
 	timings []Timing
-	done    map[string]chan struct{}
 }
 
 func (j *job) run(ctx context.Context, s Step) error {
-	for _, need := range s.Needs {
-		select {
-		case <-j.done[need]:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	if ctx.Err() != nil {
-		return nil
-	}
 	path := filepath.Join(j.logs, FileName(s.Name)+".log")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
 	if err != nil {
@@ -102,52 +83,14 @@ func (j *job) run(ctx context.Context, s Step) error {
 	}
 	defer func() { _ = f.Close() }()
 	began := time.Now()
-	err = j.events.LoggedStep(s.Name, path, func() error { return s.Run(ctx, &Log{File: f, Path: path, Step: s.Name}) })
+	err = j.watch.Step(timeline.Step, s.Name, s.Needs, path, func() error { return s.Run(ctx, &Log{File: f, Path: path, Step: s.Name}) })
 	j.mu.Lock()
 	j.timings = append(j.timings, Timing{Step: s.Name, Began: began.Sub(j.began), Elapsed: time.Since(began)})
 	j.mu.Unlock()
 	if err != nil {
 		return &Error{Step: s.Name, Err: err}
 	}
-	close(j.done[s.Name])
 	return nil
-}
-
-// check refuses what would hang: double names, needs that do not exist, cycles.
-func check(all []Step) error {
-	needs := map[string][]string{}
-	for _, s := range all {
-		if _, twice := needs[s.Name]; twice {
-			return fmt.Errorf("step %q is there twice", s.Name)
-		}
-		needs[s.Name] = s.Needs
-	}
-	state := map[string]int{}
-	var visit func(string) error
-	visit = func(name string) error {
-		switch state[name] {
-		case 1:
-			return fmt.Errorf("step %q needs itself", name)
-		case 2:
-			return nil
-		}
-		state[name] = 1
-		for _, need := range needs[name] {
-			if _, ok := needs[need]; !ok {
-				return fmt.Errorf("step %q needs %q, which is not there", name, need)
-			}
-			if err := visit(need); err != nil {
-				return err
-			}
-		}
-		state[name] = 2
-		return nil
-	}
-	var errs []error
-	for _, s := range all {
-		errs = append(errs, visit(s.Name))
-	}
-	return errors.Join(errs...)
 }
 
 // FileName returns a step's name as it is used for files.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"modwsgi/internal/observer"
 )
 
 func TestRunKeepsTheOrderOfNeeds(t *testing.T) {
@@ -24,7 +26,7 @@ func TestRunKeepsTheOrderOfNeeds(t *testing.T) {
 		}}
 	}
 	logs := filepath.Join(t.TempDir(), "logs")
-	timings, err := Run(t.Context(), logs, nil, []Step{step("d", "b", "c"), step("b", "a"), step("c", "a"), step("a")})
+	timings, err := Run(t.Context(), logs, observer.Observer{}, []Step{step("d", "b", "c"), step("b", "a"), step("c", "a"), step("a")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +41,7 @@ func TestRunKeepsTheOrderOfNeeds(t *testing.T) {
 func TestFailureNamesTheStepAndStopsTheRest(t *testing.T) {
 	broken := errors.New("broken")
 	ran := false
-	_, err := Run(t.Context(), t.TempDir(), nil, []Step{
+	_, err := Run(t.Context(), t.TempDir(), observer.Observer{}, []Step{
 		{Name: "make apr", Run: func(context.Context, *Log) error { return broken }},
 		{Name: "slow", Run: func(ctx context.Context, _ *Log) error { <-ctx.Done(); return ctx.Err() }},
 		{Name: "after", Needs: []string{"make apr"}, Run: func(context.Context, *Log) error { ran = true; return nil }},
@@ -57,7 +59,7 @@ func TestEndedContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("stop")
 	cancel(stop)
-	if _, err := Run(ctx, t.TempDir(), nil, []Step{{Name: "a", Run: func(context.Context, *Log) error { t.Error("ran"); return nil }}}); !errors.Is(err, stop) {
+	if _, err := Run(ctx, t.TempDir(), observer.Observer{}, []Step{{Name: "a", Run: func(context.Context, *Log) error { t.Error("ran"); return nil }}}); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -69,7 +71,7 @@ func TestImpossibleGraphs(t *testing.T) {
 		"not there":    {{Name: "a", Needs: []string{"b"}, Run: none}},
 		"needs itself": {{Name: "a", Needs: []string{"b"}, Run: none}, {Name: "b", Needs: []string{"a"}, Run: none}},
 	} {
-		if _, err := Run(t.Context(), t.TempDir(), nil, all); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Run(t.Context(), t.TempDir(), observer.Observer{}, all); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}

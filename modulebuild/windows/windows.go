@@ -27,6 +27,7 @@ import (
 	"modwsgi/internal/digest"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/observer"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 )
@@ -109,7 +110,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	}
 	b := &builder{Request: q, tools: tools, name: FileName(q.Python)}
 	name := "mod_wsgi for Python " + q.Python
-	timings, err := steps.Run(ctx, q.Logs, q.Events, []steps.Step{
+	timings, err := steps.Run(ctx, q.Logs, observer.Observer{Events: q.Events}, []steps.Step{
 		{Name: "unpack " + name, Run: b.unpack},
 		{Name: "prepare httpd for " + name, Run: b.prepareHTTPD},
 		{Name: "prepare " + name, Run: b.preparePython},

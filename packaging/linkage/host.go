@@ -3,11 +3,13 @@ package linkage
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/filetree"
 	"modwsgi/packaging"
@@ -245,17 +247,7 @@ func (h Host) debianVersion(pkg, arch string) string {
 
 // osRelease returns ID and VERSION_ID of os-release(5).
 func (h Host) osRelease() (id, version string) {
-	id = "debian"
 	data, _ := os.ReadFile(filepath.Join(h.Root, "/etc/os-release"))
-	for line := range strings.Lines(string(data)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		value = strings.Trim(value, `"'`)
-		switch key {
-		case "ID":
-			id = value
-		case "VERSION_ID":
-			version = value
-		}
-	}
-	return id, version
+	r := distro.ParseRelease(string(data))
+	return cmp.Or(r.ID, "debian"), r.Version
 }
