@@ -113,7 +113,6 @@ var exceptions = map[string]string{
 	"internal/fetch/aptindex.go:os.Stat":                "apt's helper in /usr/lib",
 	"internal/prove/prove.go:os.Stat":                   "compares two prefixes, and shows nothing of them",
 	"internal/prove/rights.go:filepath.EvalSymlinks":    "for a message",
-	"internal/prove/rights.go:filepath.Glob":            "names in the stage, each of which is opened through internal/owned",
 	"internal/prove/server.go:os.Stat":                  "whether a file exists; what is executed is judged in trust.go",
 	"internal/prove/trust.go:filepath.EvalSymlinks":     "a second directory to judge, for $ORIGIN",
 	"installer/place/copy.go:os.Lstat":                  stage,
