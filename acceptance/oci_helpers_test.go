@@ -86,7 +86,7 @@ func startRegistry(t *testing.T) *registry {
 	pool.AppendCertsFromPEM(data)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
 	r.options = []remote.Option{remote.WithTransport(transport), remote.WithAuth(&authn.Basic{Username: "shop", Password: "s3cret"})}
-	for range 100 {
+	for range 1200 {
 		if resp, err := (&http.Client{Transport: transport}).Get("https://" + r.address + "/v2/"); err == nil {
 			_ = resp.Body.Close()
 			return r

@@ -50,7 +50,7 @@ func TestReload(t *testing.T) {
 		}
 		// At once: the monitor has not looked at the file yet.
 		write(t, filepath.Join(dir, "part.py"), "TEXT = b'other'\n")
-		for range 100 {
+		for range 600 {
 			if _, body := s.get("/"); body == "other" {
 				if !strings.Contains(s.log(), "monitor (pid=") {
 					t.Errorf("the log says nothing:\n%s", s.log())
@@ -231,7 +231,7 @@ func TestRestarts(t *testing.T) {
 			t.Errorf("%v: a request that ran: %d", signal, code)
 		}
 		now := before
-		for range 100 {
+		for range 1200 {
 			time.Sleep(50 * time.Millisecond)
 			resp, err := http.Get("http://" + s.address() + "/")
 			if err != nil {
@@ -285,7 +285,7 @@ func TestControlScript(t *testing.T) {
 		t.Fatalf("%s: %v\n%s", how, err, out)
 	}
 	t.Cleanup(func() { ctl("stop", 0, ""); s.gone() })
-	for range 100 {
+	for range 1200 {
 		if c, err := net.Dial("tcp", s.address()); err == nil {
 			c.Close()
 			break
@@ -355,7 +355,7 @@ func TestLogs(t *testing.T) {
 		text := make(chan string)
 		go func() { data, _ := io.ReadAll(ours); text <- string(data) }()
 		s := &server{t: t, port: port, root: root}
-		for range 100 {
+		for range 1200 {
 			if c, err := net.Dial("tcp", s.address()); err == nil {
 				c.Close()
 				break
@@ -374,7 +374,7 @@ func TestLogs(t *testing.T) {
 		s := start(t, dir, app, "--log-directory", logs, "--rotate-logs", "--access-log", "--access-log-format", `combined`)
 		s.environ("/seen")
 		var names []string
-		for range 100 { // rotatelogs makes its file when it gets a line
+		for range 1200 { // rotatelogs makes its file when it gets a line
 			if names, _ = filepath.Glob(filepath.Join(logs, "access_log.2*")); len(names) > 0 {
 				break
 			}
@@ -403,7 +403,7 @@ os._exit(3)
 	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--service-script", "work-er.1", service, "--service-log-file", "work-er.1", "worker.log",
 		"--log-directory", logs)
 	var text string
-	for range 150 { // it is started again after each end
+	for range 600 { // it is started again after each end
 		data, _ := os.ReadFile(filepath.Join(logs, "worker.log"))
 		if text = string(data); strings.Count(text, "service says true") > 1 {
 			break
@@ -445,7 +445,7 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 	go func() { s.err = s.cmd.Wait(); close(s.done) }()
 	t.Cleanup(s.stop)
-	for range 100 {
+	for range 1200 {
 		if c, err := net.Dial("tcp", s.address()); err == nil {
 			c.Close()
 			break

@@ -205,7 +205,7 @@ func TestWaitReady(t *testing.T) {
 			}
 			s.environ("/") // at once
 			buffer := make([]byte, 100)
-			_ = systemd.SetReadDeadline(time.Now().Add(10 * time.Second))
+			_ = systemd.SetReadDeadline(time.Now().Add(time.Minute))
 			if n, err := systemd.Read(buffer); err != nil || string(buffer[:n]) != "READY=1" {
 				t.Errorf("systemd is told %q, %v", buffer[:n], err)
 			}

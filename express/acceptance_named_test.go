@@ -27,7 +27,7 @@ import (
 // eventually asks until the answer is yes.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for range 300 {
+	for range 1200 {
 		if f() {
 			return
 		}

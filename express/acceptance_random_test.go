@@ -22,13 +22,21 @@ import (
 	"modwsgi/express/config"
 )
 
-// seed is what chance starts from: MODWSGI_TEST_SEED, so that a failure can be
-// seen again, else the time.
+// seed is what chance starts from: MODWSGI_TEST_SEED, a number or "random". Without it
+// the tests draw the same each time, so that a change is judged by what it changes;
+// make torture draws anew (scripts/run-tests).
 func seed(t *testing.T) uint64 {
 	t.Helper()
-	n, err := strconv.ParseUint(os.Getenv("MODWSGI_TEST_SEED"), 10, 64)
-	if err != nil {
+	n := uint64(1)
+	switch text := os.Getenv("MODWSGI_TEST_SEED"); text {
+	case "":
+	case "random":
 		n = uint64(time.Now().UnixNano())
+	default:
+		var err error
+		if n, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("MODWSGI_TEST_SEED is neither a number nor \"random\": %v", err)
+		}
 	}
 	t.Logf("MODWSGI_TEST_SEED=%d", n)
 	return n

@@ -50,7 +50,7 @@ func (p *terminal) press(t *testing.T, keys, want string) {
 	t.Helper()
 	before := len(p.typed())
 	fmt.Fprint(p.ours, keys)
-	for range 200 {
+	for range 2400 {
 		if text := p.typed(); len(text) > before && strings.Contains(text[before:], want) {
 			return
 		}

@@ -68,7 +68,7 @@ func (p *terminal) String() string {
 
 func (p *terminal) expect(t *testing.T, want string) {
 	t.Helper()
-	for range 300 {
+	for range 1200 {
 		if strings.Contains(p.String(), want) {
 			return
 		}

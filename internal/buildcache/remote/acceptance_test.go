@@ -70,7 +70,7 @@ func startRegistry(t *testing.T, dir, more string) *realRegistry {
 	}
 	r := &realRegistry{host: host, dir: dir, stop: func() { _ = c.Process.Kill(); _ = c.Wait() }}
 	t.Cleanup(r.stop)
-	for range 200 {
+	for range 1200 {
 		if resp, err := http.Get("http://" + host + "/v2/"); err == nil {
 			_ = resp.Body.Close()
 			return r
