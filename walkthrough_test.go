@@ -101,6 +101,27 @@ func declaredInPython(t *testing.T, name string) (names []string) {
 	return names
 }
 
+// TestContributingNamesFilesThatExist: the files and directories that CONTRIBUTING.md
+// tells to edit are there. Names with a part in capitals stand for new ones.
+func TestContributingNamesFilesThatExist(t *testing.T) {
+	page := strings.Join(readLines(t, "CONTRIBUTING.md"), "\n")
+	named := regexp.MustCompile("`((?:acceptance|cmd|detect|docs|doctor|express|httpdbuild|installer|internal|modulebuild|packaging|scripts|testdata)/[\\w./-]+)`")
+	capitals := regexp.MustCompile(`\b[A-Z]{4,}\b`)
+	found := 0
+	for _, m := range named.FindAllStringSubmatch(page, -1) {
+		if capitals.MatchString(m[1]) {
+			continue
+		}
+		found++
+		if _, err := os.Stat(filepath.FromSlash(m[1])); err != nil {
+			t.Errorf("CONTRIBUTING.md names %s: %v", m[1], err)
+		}
+	}
+	if found < 40 {
+		t.Errorf("only %d names were found", found)
+	}
+}
+
 // TestMapOfPackagesIsComplete: the page's map has every package of layers once, and
 // nothing else.
 func TestMapOfPackagesIsComplete(t *testing.T) {
