@@ -41,7 +41,7 @@ func TestWhatAFormerPythonLeftIsListedAndRemoved(t *testing.T) {
 		t.Fatalf("list: %+v, %v", all, err)
 	}
 	_, err = Verify(t.Context(), q.Python, q.Setting)
-	wantFault(t, err, fault.Environment, "mod_wsgi 4.9.4 for Python 3.1", "made again", "modwsgi install --python")
+	wantFault(t, err, fault.Environment, "mod_wsgi 4.9.4 for Python 3.1", "recreated", "modwsgi install --python")
 	removed, err := Uninstall(t.Context(), q.Python, q.Setting)
 	if err != nil || !slices.Equal(removed, []string{"mod_wsgi 4.9.4 for Python 3.1"}) {
 		t.Fatalf("uninstall: %v, %v", removed, err)

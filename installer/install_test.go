@@ -40,7 +40,7 @@ func TestLockFileThatCannotBeWritten(t *testing.T) {
 	write(t, filepath.Dir(file), map[string]string{"file": ""})
 	for _, path := range []string{filepath.Join(file, "modwsgi.lock"), "/proc/modwsgi.lock", filepath.Dir(file)} {
 		var h heard
-		if writeLock(path, &sources{}, h.sink); !h.has("warn the lock file is not written") {
+		if writeLock(path, &sources{}, h.sink); !h.has("warn the lock file was not written") {
 			t.Errorf("%s: %q", path, h.texts)
 		}
 	}

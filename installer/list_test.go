@@ -25,7 +25,7 @@ func TestAnEnvironmentWithoutItsPython(t *testing.T) {
 	var h heard
 	q.Events = h.sink
 	py, all, err := List(t.Context(), q.Python, q.Setting)
-	if err != nil || len(all) != 1 || py.Prefix != dir || !h.has("cannot be asked") {
+	if err != nil || len(all) != 1 || py.Prefix != dir || !h.has("does not start") {
 		t.Fatalf("%+v, %+v, %v", py, all, err)
 	}
 	names, err := Uninstall(t.Context(), q.Python, q.Setting)

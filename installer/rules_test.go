@@ -29,10 +29,10 @@ func TestWhereTheHTTPDComesFrom(t *testing.T) {
 		why     string // in the last reason
 		older   string
 	}{
-		"none":                          {Wish{HTTPD: "auto"}, nil, presentHTTPD{}, none, BuildHTTPD, "none in the environment", ""},
-		"none, and a bundled one asked": {Wish{HTTPD: "bundled"}, nil, presentHTTPD{}, none, BuildHTTPD, "none of its own", ""},
+		"none":                          {Wish{HTTPD: "auto"}, nil, presentHTTPD{}, none, BuildHTTPD, "neither the environment", ""},
+		"none, and a bundled one asked": {Wish{HTTPD: "bundled"}, nil, presentHTTPD{}, none, BuildHTTPD, "has no httpd", ""},
 		"the system's":                  {Wish{HTTPD: "auto"}, system, presentHTTPD{}, none, UseHTTPD, "", ""},
-		"the system's does not do":      {Wish{HTTPD: "auto", With: []string{"tls"}}, system, presentHTTPD{}, none, BuildHTTPD, "none in the environment", ""},
+		"the system's does not do":      {Wish{HTTPD: "auto", With: []string{"tls"}}, system, presentHTTPD{}, none, BuildHTTPD, "neither the environment", ""},
 		"the system's, asked for":       {Wish{HTTPD: "system", With: []string{"tls"}}, system, presentHTTPD{}, none, UseHTTPD, "", ""},
 		"named":                         {Wish{HTTPD: "/x"}, named, presentHTTPD{}, none, UseHTTPD, "", ""},
 		"its own":                       {Wish{HTTPD: "auto"}, bundled(newest), tls, none, KeepHTTPD, "", ""},

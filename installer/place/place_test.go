@@ -116,24 +116,24 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 		}, "added exists already"},
 		"a target outside": {func(t *testing.T, w world, r *place.Request) {
 			r.Items[0].Target = filepath.Join(w.prefix, "..", "evil")
-		}, "outside of the environment"},
+		}, "outside the environment"},
 		"a target through a link": {func(t *testing.T, w world, r *place.Request) {
 			must(t, os.Symlink(w.stage, filepath.Join(w.site, "out")))
 			r.Items[0].Target = filepath.Join(w.site, "out", "x")
-		}, "outside of the environment"},
+		}, "outside the environment"},
 		"a removal outside": {func(t *testing.T, w world, r *place.Request) {
 			r.Remove = append(r.Remove, filepath.Join(w.site, "..", "..", "..", "..", "stage"))
-		}, "outside of the environment"},
+		}, "outside the environment"},
 		"a removal through a link": {func(t *testing.T, w world, r *place.Request) {
 			must(t, os.Symlink(w.stage, filepath.Join(w.site, "out")))
 			r.Remove = append(r.Remove, filepath.Join(w.site, "out", "site"))
-		}, "outside of the environment"},
+		}, "outside the environment"},
 		"removal of a root":       {func(t *testing.T, w world, r *place.Request) { r.Remove = append(r.Remove, w.site) }, "root"},
 		"removal above a root":    {func(t *testing.T, w world, r *place.Request) { r.Remove = append(r.Remove, filepath.Dir(w.site)) }, "root"},
 		"a relative target":       {func(t *testing.T, w world, r *place.Request) { r.Items[0].Target = "x" }, "absolute"},
 		"overlapping targets":     {func(t *testing.T, w world, r *place.Request) { r.Items[1].Target = r.Items[0].Target + "/x" }, "overlap"},
 		"a staged file not there": {func(t *testing.T, w world, r *place.Request) { r.Items[0].Source += "x" }, "staged"},
-		"a target without a root": {func(t *testing.T, w world, r *place.Request) { r.Roots = nil }, "outside of the environment"},
+		"a target without a root": {func(t *testing.T, w world, r *place.Request) { r.Roots = nil }, "outside the environment"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t, memory(t))
