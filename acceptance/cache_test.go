@@ -216,7 +216,7 @@ func TestCachesThatCannotBeUsed(t *testing.T) {
 		r := command(t, dir, bareEnv(), "unshare", "-m", "sh", "-euc", "mount --bind "+cache+" "+cache+"; mount -o remount,ro,bind "+cache+"; "+
 			strings.Replace(argv(cache), "--reinstall", "", 1))
 		names, notes := steps(t, r)
-		if r.code != 0 || began(names, "compile") || !said(notes, "can only be read") {
+		if r.code != 0 || began(names, "compile") || !said(notes, "is read-only") {
 			t.Errorf("notes %v: %v", notes, r)
 		}
 	})

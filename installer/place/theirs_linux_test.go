@@ -233,7 +233,7 @@ func TestJournalOfTheOwner(t *testing.T) {
 	l := w.lock(t)
 	out, err := l.Recover(w.prefix)
 	must(t, err)
-	if len(out.Left) != 1 || !strings.Contains(out.Left[0].String(), fmt.Sprintf("run modwsgi once as the user with the number %d", otheruser.UID)) || len(out.Undone) != 0 {
+	if len(out.Left) != 1 || !strings.Contains(out.Left[0].String(), fmt.Sprintf("run modwsgi once as the user with the id %d", otheruser.UID)) || len(out.Undone) != 0 {
 		t.Fatalf("outcome %+v", out)
 	}
 	// All of the renames were done, but for the end: what is there can be replaced.

@@ -34,7 +34,7 @@ func TestAnEntryProvesItsSources(t *testing.T) {
 			change func(*About)
 			want   string
 		}{
-			"no inputs":             {func(a *About) { a.Inputs = "" }, "does not say what it was built from"},
+			"no inputs":             {func(a *About) { a.Inputs = "" }, "does not name what it was built from"},
 			"another archive":       {func(a *About) { a.Parts[0].SHA256 = KeyOf("evil") }, "not those of its key"},
 			"another version":       {func(a *About) { a.Parts[0].Version = "99.9.8" }, "not those of its key"},
 			"one less":              {func(a *About) { a.Parts = a.Parts[1:] }, "not those of its key"},

@@ -222,7 +222,7 @@ func TestMisbehavingServerFailsClosedThenSucceeds(t *testing.T) {
 			http.Redirect(w, r, r.URL.Path, http.StatusFound)
 		}},
 		{name: "stalls before the answer", want: "timeout", bad: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }},
-		{name: "stalls in the middle", want: "no data came", partial: true, bad: func(w http.ResponseWriter, r *http.Request) {
+		{name: "stalls in the middle", want: "no more data", partial: true, bad: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "300000")
 			_, _ = w.Write(data[:1000])
 			w.(http.Flusher).Flush()

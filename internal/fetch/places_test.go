@@ -286,7 +286,7 @@ func TestSummaryIsOneLineWithEachReasonOnce(t *testing.T) {
 	if !errors.As(err, &missing) || len(missing.Attempts) != 4 {
 		t.Fatalf("Fetch = %v", err)
 	}
-	want := "thing 1.0 is not obtainable (" + s.Listener.Addr().String() + ": 404 Not Found)"
+	want := "thing 1.0 is unavailable (" + s.Listener.Addr().String() + ": 404 Not Found)"
 	if got := missing.Summary(); got != want {
 		t.Errorf("Summary = %q, want %q", got, want)
 	}

@@ -179,7 +179,7 @@ func TestTotalLimit(t *testing.T) {
 	began := time.Now()
 	_, err := f.Fetch(context.Background(), a)
 	var missing *NotObtainable
-	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "--download-timeout") || !strings.Contains(fault.HintOf(err), "go on where it ended") || fault.ClassOf(err) != fault.Source {
+	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "--download-timeout") || !strings.Contains(fault.HintOf(err), "to resume") || fault.ClassOf(err) != fault.Source {
 		t.Fatalf("Fetch = %v, hint %q", err, fault.HintOf(err))
 	}
 	if spent := time.Since(began); spent > 15*time.Second {

@@ -53,7 +53,7 @@ func TestHolder(t *testing.T) {
 	pid := hold(t, name, os.O_RDWR)
 	_, err := Wait(t.Context(), Options{Dir: dir, Limit: time.Millisecond})
 	// flock(1) took it and has ended; what the shell became has it.
-	want := fmt.Sprintf("process %d (sleep 50) of the user with the number %d, since ", pid, otheruser.UID)
+	want := fmt.Sprintf("process %d (sleep 50) of the user with the id %d, since ", pid, otheruser.UID)
 	if fault.ClassOf(err) != fault.Busy || !strings.Contains(err.Error(), want) {
 		t.Errorf("error is %v, want %q", err, want)
 	}

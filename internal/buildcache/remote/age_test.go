@@ -200,7 +200,7 @@ func TestWhatWasPulledKeepsItsOrigin(t *testing.T) {
 		want   string
 	}{
 		"now":                  {aged(t, first, nil, trust, Age{}), e.Origin, ""},
-		"another signer":       {aged(t, first, nil, others, Age{}), e.Origin, "not trusted any more"},
+		"another signer":       {aged(t, first, nil, others, Age{}), e.Origin, "no longer trusted"},
 		"too old":              {aged(t, first, nil, trust, Age{Now: in(31 * day)}), e.Origin, "longer ago"},
 		"before a date":        {aged(t, first, nil, trust, Age{NotBefore: time.Now().Add(time.Hour)}), e.Origin, "before"},
 		"built here":           {aged(t, first, nil, others, Age{Now: in(3650 * day)}), buildcache.Origin{Built: time.Now()}, ""},

@@ -213,18 +213,18 @@ func TestTampered(t *testing.T) {
 				_ = w.WriteHeader(&tar.Header{Name: "../../evil", Typeflag: tar.TypeReg, Size: 4, Mode: 0o755})
 				_, _ = w.Write([]byte("evil"))
 			})
-		}, "where its manifest has"},
+		}, "in its manifest"},
 		"the signed layer has a link first": {func(t *testing.T, dir string, a artifact, s *Signer) {
 			evil(t, dir, a, s, func(w *tar.Writer) {
 				_ = w.WriteHeader(&tar.Header{Name: "a b/ü.txt", Typeflag: tar.TypeSymlink, Linkname: "/etc"})
 			})
-		}, "where its manifest has"},
+		}, "in its manifest"},
 		"the signed layer is a bomb": {func(t *testing.T, dir string, a artifact, s *Signer) {
 			evil(t, dir, a, s, func(w *tar.Writer) {
 				_ = w.WriteHeader(&tar.Header{Name: "a b/ü.txt", Typeflag: tar.TypeReg, Size: 1 << 30, Mode: 0o755})
 				_, _ = io.CopyN(w, zeros{}, 1<<28)
 			})
-		}, "where its manifest has"},
+		}, "in its manifest"},
 		"the signed layer is empty": {func(t *testing.T, dir string, a artifact, s *Signer) {
 			evil(t, dir, a, s, func(*tar.Writer) {})
 		}, "ends before"},
@@ -358,11 +358,11 @@ func TestAddresses(t *testing.T) {
 		"":                                 "no address",
 		"https://x/y":                      "no address",
 		"oci://":                           "no host",
-		"oci://ghcr.io":                    "no repository",
-		"oci://ghcr.io/Upper":              "no repository",
-		"oci://ghcr.io/a/b:tag":            "no repository",
+		"oci://ghcr.io":                    "not a repository",
+		"oci://ghcr.io/Upper":              "not a repository",
+		"oci://ghcr.io/a/b:tag":            "not a repository",
 		"oci://user:s3cret@ghcr.io/a":      "credentials",
-		"oci://ghcr.io/a/../b":             "no repository",
+		"oci://ghcr.io/a/../b":             "not a repository",
 		"oci://-x/a":                       "no host",
 		"oci-layout:":                      "no directory",
 		"oci://good.example.org/a":         "",
@@ -553,7 +553,7 @@ func TestRegistriesThatFail(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 			return true
-		}), "nothing moved"},
+		}), "stalled"},
 		"too much": {inBlobs(func(w http.ResponseWriter, _ *http.Request) bool {
 			_, _ = io.CopyN(w, zeros{}, 1<<30)
 			return true
