@@ -13,7 +13,7 @@ import (
 	"modwsgi/internal/pydist"
 )
 
-// leaveBehind makes what an environment's former Python leaves: a distribution below
+// leaveBehind creates what an environment's former Python leaves: a distribution below
 // its own lib/python3.x, with a program in bin.
 func leaveBehind(t *testing.T, env, version, installer string) (site string) {
 	t.Helper()
@@ -53,7 +53,7 @@ func TestWhatAFormerPythonLeftIsListedAndRemoved(t *testing.T) {
 	}
 }
 
-// What pip installed for a former Python is not removed by uninstall.
+// uninstall does not remove what pip installed for a former Python.
 func TestWhatOthersInstalledForAFormerPythonStays(t *testing.T) {
 	env := python(t)
 	leaveBehind(t, env, "3.1", "pip")
@@ -69,7 +69,7 @@ func TestWhatOthersInstalledForAFormerPythonStays(t *testing.T) {
 	}
 }
 
-// The former Python's RECORD lists programs that are the present Python's by now.
+// The former Python's RECORD lists programs that now belong to the present Python.
 func TestProgramsOfThePresentPythonStay(t *testing.T) {
 	env := python(t)
 	leaveBehind(t, env, "3.1", "modwsgi")
@@ -90,7 +90,7 @@ func TestProgramsOfThePresentPythonStay(t *testing.T) {
 	}
 }
 
-// Links of whoever owns an environment lead to no removal elsewhere.
+// Links made by the owner of an environment must not cause removals elsewhere.
 func TestLinkedSitesAreNotOfFormerPythons(t *testing.T) {
 	env, other := python(t), python(t)
 	leaveBehind(t, other, "3.1", "modwsgi")
@@ -110,7 +110,7 @@ func TestLinkedSitesAreNotOfFormerPythons(t *testing.T) {
 
 func TestStrayProgram(t *testing.T) {
 	dir := t.TempDir()
-	us, err := os.Executable() // a Go program, but not one of those
+	us, err := os.Executable() // a Go program, but not a modwsgi one
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestStrayProgram(t *testing.T) {
 	write(t, dir, map[string]string{"mod_wsgi-express": "#!/bin/sh\n"})
 	for _, name := range []string{"mod_wsgi-apxs", "mod_wsgi-express", "missing"} {
 		if strayProgram(filepath.Join(dir, name)) {
-			t.Errorf("%s counts as a program of ours", name)
+			t.Errorf("%s counts as a modwsgi program", name)
 		}
 	}
 }

@@ -33,8 +33,7 @@ func TestRootOpensUpWhatItInstalls(t *testing.T) {
 	}
 }
 
-// TestLockFileThatCannotBeWritten is a warning: the lock file is for those who
-// keep it.
+// TestLockFileThatCannotBeWritten: it is a warning, because the lock file is optional.
 func TestLockFileThatCannotBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, filepath.Dir(file), map[string]string{"file": ""})

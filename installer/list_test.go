@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestAnEnvironmentWithoutItsPython can still be listed.
+// TestAnEnvironmentWithoutItsPython: it can still be listed.
 func TestAnEnvironmentWithoutItsPython(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "env")
 	site := "lib/python3.11/site-packages/"
@@ -34,11 +34,11 @@ func TestAnEnvironmentWithoutItsPython(t *testing.T) {
 	}
 	for _, gone := range []string{"mod_wsgi", "mod_wsgi-5.0.2.dist-info"} {
 		if _, err := os.Lstat(filepath.Join(dir, site, gone)); err == nil {
-			t.Errorf("%s is there", gone)
+			t.Errorf("%s exists", gone)
 		}
 	}
 	q.Python = t.TempDir()
 	if _, _, err := List(t.Context(), q.Python, q.Setting); err == nil {
-		t.Error("a directory that is no environment was listed")
+		t.Error("a directory that is not an environment was listed")
 	}
 }

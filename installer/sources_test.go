@@ -10,9 +10,8 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// When one archive cannot be had, the others are given up with its error; it
-// must not be taken for theirs, with a warning such as "pcre2 10.46 is used
-// instead of 4.9.4".
+// If one archive is unavailable, the others are given up with its error. It must not be
+// reported as theirs, in a warning such as "pcre2 10.46 is used instead of 4.9.4".
 func TestFirstGivenUp(t *testing.T) {
 	var h heard
 	q := request(t)
@@ -37,7 +36,7 @@ func TestFirstGivenUp(t *testing.T) {
 	}
 }
 
-// A lock file cannot put another archive in the place of a pinned one.
+// A lock file cannot replace a pinned archive with another one.
 func TestLockAgainstTheCatalogue(t *testing.T) {
 	a, ok := recipe.Catalogue().Find("mod_wsgi", "5.0.2")
 	if !ok {

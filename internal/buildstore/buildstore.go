@@ -160,7 +160,7 @@ func (b *Store) pull(ctx context.Context, key string) (bool, error) {
 	return hit, nil
 }
 
-// share returns the shared cache, or nil if there is none or it failed before.
+// share returns the shared cache, or nil if it is not configured or failed before.
 func (b *Store) share() *remote.Cache {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -50,8 +50,8 @@ func TestWorkspaceIsSwept(t *testing.T) {
 	}
 }
 
-// Others that start in the same moment sweep too: each run keeps its own
-// directory, however young it is.
+// Runs that start at the same moment sweep too: each keeps its own directory, however new
+// it is.
 func TestWorkspacesAtTheSameTime(t *testing.T) {
 	q := &request{CacheDir: filepath.Join(t.TempDir(), "cache")}
 	var wg sync.WaitGroup

@@ -48,7 +48,7 @@ func TestSourceDirSpellings(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "5.0.2.tar.gz"), []byte("somebody else's"))
+	writeFile(t, filepath.Join(dir, "5.0.2.tar.gz"), []byte("another project's"))
 	f := newFetcher(t, nil, Options{SourceDirs: []string{dir}, Offline: true})
 	var missing *NotObtainable
 	if _, err := f.Fetch(context.Background(), a); !errors.As(err, &missing) {

@@ -15,7 +15,7 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// tree serves files by path; what is not there is 404.
+// tree serves files by path; other paths are 404.
 func tree(files map[string][]byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		data, ok := files[r.URL.Path]
@@ -47,7 +47,7 @@ func TestResolveApache(t *testing.T) {
 		{"nothing", nil, "", "upstream has no such release"},
 		{"neither digest nor signature", map[string][]byte{at: data}, "", "no such release"},
 		{"wrong digest", map[string][]byte{at: data, at + ".sha256": []byte(strings.Repeat("0", 64))}, "", "it has sha256 " + digest},
-		{"digest of another file", map[string][]byte{at: data, at + ".sha256": []byte(digest + "  httpd-2.4.7.tar.gz\n")}, "", "holds no SHA-256 of httpd-2.4.72.tar.gz"},
+		{"digest of another file", map[string][]byte{at: data, at + ".sha256": []byte(digest + "  httpd-2.4.7.tar.gz\n")}, "", "has no SHA-256 of httpd-2.4.72.tar.gz"},
 		{"a page for a digest", map[string][]byte{at: data, at + ".sha256": []byte("<html>sign in</html>")}, "", "has no SHA-256"},
 		{"bad signature", map[string][]byte{at: data, at + ".sha256": []byte(digest), at + ".asc": sign(t, key, []byte("x"), time.Time{})}, "", "signature"},
 		{"signature of a stranger, no digest", map[string][]byte{at: data, at + ".asc": sign(t, stranger, data, time.Time{})}, "", "not among the embedded"},

@@ -168,8 +168,8 @@ func TestRoundTripAndCheck(t *testing.T) {
 	}
 }
 
-// TestFileOfTwo: a file that another distribution has laid over ours, and only
-// where it is as that one says.
+// TestFileOfTwo: a file that another distribution has replaced, which is accepted only if
+// it matches that distribution's RECORD.
 func TestFileOfTwo(t *testing.T) {
 	site, d := sample(t)
 	_, err := d.WriteInfo(site)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestCompare goes through the rule for a stale module: what differs, and what may.
+// TestCompare covers the rule for a stale module: what may differ, and what may not.
 func TestCompare(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -81,7 +81,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestLook: facts of files, and of an environment that was moved with its Python.
+// TestLook: facts from files, and in an environment that was moved with its Python.
 func TestLook(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
