@@ -147,9 +147,9 @@ func restoreModule(ctx context.Context, b *buildstore.Store, key string, r *modu
 	return &modulebuild.Result{File: out, Name: name, SHA256: sum}, nil
 }
 
-// noteUnused reports, once, compiler flags in the caller's environment that other builds
+// reportUnusedFlags reports, once, compiler flags in the caller's environment that other builds
 // would use. A modwsgi build must not depend on what happens to be set.
-func (j *job) noteUnused() {
+func (j *job) reportUnusedFlags() {
 	j.unused.Do(func() {
 		var names []string
 		for _, name := range []string{"CFLAGS", "CPPFLAGS", "LDFLAGS", "LIBS"} {

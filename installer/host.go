@@ -110,8 +110,8 @@ func (m hostMemory) open(create bool) (*owned.Dir, error) {
 	return store.Sub(cachedir.Host)
 }
 
-// mostOfRecord is the maximum size of a record in bytes.
-const mostOfRecord = 1 << 20
+// maxRecord is the maximum size of a record in bytes.
+const maxRecord = 1 << 20
 
 // recall returns the recorded host, and whether it is still valid.
 func (m hostMemory) recall(withHTTPD bool) (*Host, bool) {
@@ -123,7 +123,7 @@ func (m hostMemory) recall(withHTTPD bool) (*Host, bool) {
 		return nil, false
 	}
 	defer func() { _ = records.Close() }()
-	data, err := records.ReadFile(m.name(), mostOfRecord)
+	data, err := records.ReadFile(m.name(), maxRecord)
 	if err != nil {
 		return nil, false
 	}

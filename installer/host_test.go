@@ -71,12 +71,12 @@ func TestARecordThatIsWrong(t *testing.T) {
 	}
 }
 
-func TestFlagsOfTheEnvironmentAreTold(t *testing.T) {
+func TestFlagsOfTheEnvironmentAreReported(t *testing.T) {
 	for env, want := range map[string]string{"CFLAGS=-O0": "CFLAGS; flags", "LDFLAGS=x": "LDFLAGS; flags", "CFLAGS=": "", "CC=gcc -O3": ""} {
 		var h heard
 		j := &job{env: []string{env}, events: h.sink}
-		j.noteUnused()
-		j.noteUnused()
+		j.reportUnusedFlags()
+		j.reportUnusedFlags()
 		if len(h.texts) > 1 || (len(h.texts) == 1) != (want != "") || want != "" && !h.has(want) {
 			t.Errorf("%s: %q", env, h.texts)
 		}

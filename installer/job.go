@@ -180,7 +180,7 @@ func (j *job) recall(ctx context.Context) (*sources, error) {
 	j.archives.got = src
 	for name, all := range wanted {
 		if name != "mod_wsgi" { // that one may still change
-			j.archives.tell(name, all)
+			j.archives.reportUnfetched(name, all)
 		}
 	}
 	return src, nil
@@ -262,7 +262,7 @@ func (j *job) restoreOrCompile(ctx context.Context, b *httpdbuild.Request, key s
 	if err := j.checkRoom(true); err != nil {
 		return err
 	}
-	j.noteUnused()
+	j.reportUnusedFlags()
 	built, err := httpdbuild.Build(ctx, *b)
 	if err != nil {
 		return err
@@ -296,7 +296,7 @@ func (j *job) buildModule(ctx context.Context, src *sources, made *product) erro
 		if made.module != nil {
 			if file.Path == "" {
 				src.complete(j.store.Parts(made.key))
-				j.archives.tell("mod_wsgi", j.plan.Module.Versions)
+				j.archives.reportUnfetched("mod_wsgi", j.plan.Module.Versions)
 			}
 			return nil
 		}
@@ -366,7 +366,7 @@ func (j *job) compileModule(ctx context.Context, b *modulebuild.Request, made *p
 	if err := j.host.again(ctx); err != nil {
 		return err
 	}
-	j.noteUnused()
+	j.reportUnusedFlags()
 	var err error
 	if made.module, err = modulebuild.Build(ctx, *b); err != nil {
 		return err

@@ -63,7 +63,7 @@ type gatherer struct {
 // first gets the first available version, and reports it if that is not the preferred
 // one. With --locked there is only one choice.
 func (g *gatherer) first(ctx context.Context, component string, all []Choice) error {
-	var missing []*fetch.NotObtainable
+	var missing []*fetch.Unavailable
 	for _, c := range all {
 		if c.Refused != "" {
 			g.events.Note(fmt.Sprintf("%s %s is skipped: %s", component, c.Version, c.Refused))
@@ -73,7 +73,7 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 		if err != nil && ctx.Err() != nil { // another archive failed, not this one
 			return context.Cause(ctx)
 		}
-		if n, ok := notObtainable(err); ok {
+		if n, ok := unavailable(err); ok {
 			missing = append(missing, n)
 			continue
 		}
@@ -84,7 +84,7 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 			g.instead(component, missing[0].Archive.Version, c.Version, missing[0].Summary())
 			g.events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, c.Version, missing[0].Archive.Version, missing[0].Summary()))
 		}
-		g.took(component, c, missing)
+		g.reportUsed(component, c, missing)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.got.files[component] = file
@@ -96,16 +96,16 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 	return g.none(component, all, missing)
 }
 
-// tell reports for a version that was not fetched what first reports for a fetched one.
-func (g *gatherer) tell(component string, all []Choice) {
+// reportUnfetched reports for a version that was not fetched what first reports for a fetched one.
+func (g *gatherer) reportUnfetched(component string, all []Choice) {
 	if c, ok := preferred(all); ok {
-		g.sayRefused(component, all, c)
-		g.took(component, c, nil)
+		g.reportRefused(component, all, c)
+		g.reportUsed(component, c, nil)
 	}
 }
 
-// sayRefused reports the versions before the chosen one.
-func (g *gatherer) sayRefused(component string, all []Choice, chosen Choice) {
+// reportRefused reports the versions before the chosen one.
+func (g *gatherer) reportRefused(component string, all []Choice, chosen Choice) {
 	for _, c := range all {
 		if c.Version == chosen.Version {
 			return
@@ -114,9 +114,9 @@ func (g *gatherer) sayRefused(component string, all []Choice, chosen Choice) {
 	}
 }
 
-// took reports what a user should know about the version used.
-func (g *gatherer) took(component string, c Choice, missing []*fetch.NotObtainable) {
-	g.sayOlder(component, c, missing)
+// reportUsed reports what a user should know about the version used.
+func (g *gatherer) reportUsed(component string, c Choice, missing []*fetch.Unavailable) {
+	g.reportOlder(component, c, missing)
 	for _, a := range c.Advisories {
 		g.events.Warn(component + " " + c.Version + ": " + a)
 	}
@@ -129,9 +129,9 @@ func (g *gatherer) instead(component, wanted, used, why string) {
 	g.got.instead = append(g.got.instead, Substitute{Component: component, Wanted: wanted, Used: used, Why: why})
 }
 
-// sayOlder reports a version that is older than the newest known one only because it is
+// reportOlder reports a version that is older than the newest known one only because it is
 // locked.
-func (g *gatherer) sayOlder(component string, taken Choice, missing []*fetch.NotObtainable) {
+func (g *gatherer) reportOlder(component string, taken Choice, missing []*fetch.Unavailable) {
 	known := recipe.Catalogue().Of(component)
 	if len(missing) > 0 || len(known) == 0 || known[0].Version == taken.Version {
 		return
@@ -143,7 +143,7 @@ func (g *gatherer) sayOlder(component string, taken Choice, missing []*fetch.Not
 	}
 }
 
-func (g *gatherer) none(component string, all []Choice, missing []*fetch.NotObtainable) error {
+func (g *gatherer) none(component string, all []Choice, missing []*fetch.Unavailable) error {
 	var refused []string
 	for _, c := range all {
 		if c.Refused != "" {
@@ -194,9 +194,9 @@ func classOr(err error, class fault.Class) fault.Class {
 	return class
 }
 
-// notObtainable finds the fetcher's verdict in an error.
-func notObtainable(err error) (*fetch.NotObtainable, bool) {
-	var n *fetch.NotObtainable
+// unavailable finds the fetcher's verdict in an error.
+func unavailable(err error) (*fetch.Unavailable, bool) {
+	var n *fetch.Unavailable
 	return n, errors.As(err, &n)
 }
 

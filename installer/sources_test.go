@@ -22,7 +22,7 @@ func TestFirstGivenUp(t *testing.T) {
 	}
 	g := &gatherer{fetcher: f, offline: true, events: q.Events, got: &sources{files: map[string]*fetch.File{}}}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	other := &fetch.NotObtainable{Archive: recipe.Archive{Component: "mod_wsgi", Version: "4.9.4"}}
+	other := &fetch.Unavailable{Archive: recipe.Archive{Component: "mod_wsgi", Version: "4.9.4"}}
 	cancel(other)
 	all, err := choices("pcre2", "", &recipe.Lock{}, false)
 	if err != nil {

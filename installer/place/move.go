@@ -37,7 +37,7 @@ func (t *Transaction) do(o op) error {
 // before.
 func (t *Transaction) takeBack(o op) error {
 	target, staged, saved := t.path(o.Target), t.path(o.Staged), t.path(o.Saved)
-	if t.anothers(target, o) {
+	if t.foreign(target, o) {
 		return nil
 	}
 	switch o.Kind {
@@ -89,10 +89,10 @@ func (t *Transaction) takeBackSwap(target, staged, saved string, m *mark) error 
 	return nil
 }
 
-// anothers reports whether the file at a target is neither the placed nor the replaced
+// foreign reports whether the file at a target is neither the placed nor the replaced
 // one. Another program put it there in the meantime, and it stays.
-func (t *Transaction) anothers(target string, o op) bool {
-	if !t.tellsInodes() {
+func (t *Transaction) foreign(target string, o op) bool {
+	if !t.inodesValid() {
 		return false
 	}
 	info, err := t.scope.lstat(target)
@@ -111,7 +111,7 @@ func (t *Transaction) anothers(target string, o op) bool {
 // distributions in a journal. Metadata of it then exists that the change neither placed
 // nor replaced, and the state before must not be restored.
 func (t *Transaction) superseded() bool {
-	if !t.tellsInodes() {
+	if !t.inodesValid() {
 		return false
 	}
 	names, known := map[string]bool{}, map[uint64]bool{}
@@ -145,9 +145,9 @@ func distOf(info string) string {
 	return strings.ToLower(name)
 }
 
-// tellsInodes reports whether the inodes in the journal identify files: the environment
+// inodesValid reports whether the inodes in the journal identify files: the environment
 // was not copied since, and nothing was moved file by file.
-func (t *Transaction) tellsInodes() bool {
+func (t *Transaction) inodesValid() bool {
 	return t.j.Home != 0 && t.j.Home == t.homeInode() && !t.j.Merging
 }
 

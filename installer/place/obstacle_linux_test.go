@@ -50,8 +50,8 @@ func TestAttributes(t *testing.T) {
 		"site", "bin", "site/demo", "site/demo/gone.py", "site/demo/data", "site/demo-1.0.dist-info/RECORD", "site/mixed", "site/mixed/old",
 		"bin/prog", "bin/retired", "site/mixed/__pycache__",
 	} {
-		for flag, cure := range map[int]string{immutable: "chattr -i ", appendOnly: "chattr -a "} {
-			t.Run(fmt.Sprintf("%s %s", cure, at), func(t *testing.T) {
+		for flag, advice := range map[int]string{immutable: "chattr -i ", appendOnly: "chattr -a "} {
+			t.Run(fmt.Sprintf("%s %s", advice, at), func(t *testing.T) {
 				w := newWorld(t, t.TempDir())
 				path := filepath.Join(w.bin, strings.TrimPrefix(at, "bin"))
 				if rest, ok := strings.CutPrefix(at, "site"); ok {
@@ -70,13 +70,13 @@ func TestAttributes(t *testing.T) {
 						continue
 					}
 					hint := fault.HintOf(err)
-					if fault.ClassOf(err) != fault.Place || !strings.Contains(err.Error(), path) || !strings.Contains(hint, cure+run.Quote(path)) || !strings.Contains(hint, "nothing was changed") {
+					if fault.ClassOf(err) != fault.Place || !strings.Contains(err.Error(), path) || !strings.Contains(hint, advice+run.Quote(path)) || !strings.Contains(hint, "nothing was changed") {
 						t.Errorf("%s: %v\nhint: %s", what, err, hint)
 					}
 					w.mustBe(t, before, what)
 				}
 				if at == "site" || at == "bin" {
-					if err := place.Writable(w.site, filepath.Join(w.bin, "prog")); !strings.Contains(fault.HintOf(err), cure+run.Quote(path)) {
+					if err := place.Writable(w.site, filepath.Join(w.bin, "prog")); !strings.Contains(fault.HintOf(err), advice+run.Quote(path)) {
 						t.Errorf("Writable: %v, %s", err, fault.HintOf(err))
 					}
 					w.mustBe(t, before, "Writable")

@@ -153,8 +153,8 @@ func (l *Locked) apply(ctx context.Context, s *scope, r Request) (*Transaction, 
 func (t *Transaction) failed(err, undo error) error {
 	var f *fault.Error
 	if undo == nil {
-		if errors.As(err, &f) && f.Class == fault.Place && f.Cure != "" && !strings.Contains(f.Cure, "nothing was changed") {
-			f.Cure += "; nothing was changed"
+		if errors.As(err, &f) && f.Class == fault.Place && f.Advice != "" && !strings.Contains(f.Advice, "nothing was changed") {
+			f.Advice += "; nothing was changed"
 		}
 		return err
 	}
@@ -388,5 +388,5 @@ func changeError(verb, path string, err error) error {
 	if errors.As(err, &cause) {
 		err = cause.Err // the message has the path
 	}
-	return &fault.Error{Class: fault.Place, Cure: cure(path, err), Err: fmt.Errorf("%s %s: %w", verb, path, err)}
+	return &fault.Error{Class: fault.Place, Advice: changeHint(path, err), Err: fmt.Errorf("%s %s: %w", verb, path, err)}
 }

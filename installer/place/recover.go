@@ -30,12 +30,12 @@ type Left struct {
 	Dir   string
 	Owner string // "the user alice"
 	Why   string // "it belongs to the user alice"
-	Cure  string // what to do about it
+	Hint  string // what to do about it
 }
 
 // String returns a warning.
 func (l Left) String() string {
-	return fmt.Sprintf("%s looks like the remains of an interrupted run, and is not touched: %s; %s", l.Dir, l.Why, l.Cure)
+	return fmt.Sprintf("%s looks like the remains of an interrupted run, and is not touched: %s; %s", l.Dir, l.Why, l.Hint)
 }
 
 // Recover brings an environment that a killed process left into the state before its
@@ -129,11 +129,11 @@ func left(dir string, info fs.FileInfo, err error) Left {
 	switch {
 	case errors.Is(err, fs.ErrPermission) && uid == 0:
 		l.Why = "it belongs to root"
-		l.Cure = "run modwsgi once as root to finish it, or have it removed"
+		l.Hint = "run modwsgi once as root to finish it, or have it removed"
 	case info.IsDir() && uid != self() && uid != 0:
-		l.Cure = "run modwsgi once as " + l.Owner + " to finish it, or remove it if it is not theirs"
+		l.Hint = "run modwsgi once as " + l.Owner + " to finish it, or remove it if it is not theirs"
 	default:
-		l.Cure = "find out who made it, and remove it"
+		l.Hint = "find out who made it, and remove it"
 	}
 	return l
 }
@@ -161,11 +161,11 @@ func (t *Transaction) open() (doubt, err error) {
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 && t.locked.dir.Judge() != nil {
 		return fmt.Errorf("it has no journal, and the mode %v, which modwsgi does not use", info.Mode().Perm()), nil
 	}
-	return t.onlyOurs(home), nil
+	return t.checkHome(home), nil
 }
 
-// onlyOurs looks for files that no run puts into a hidden directory.
-func (t *Transaction) onlyOurs(home *owned.Dir) error {
+// checkHome looks for files that no run puts into a hidden directory.
+func (t *Transaction) checkHome(home *owned.Dir) error {
 	entries, err := home.Entries()
 	if err != nil {
 		return err

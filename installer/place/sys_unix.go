@@ -29,8 +29,8 @@ func syncDir(at spot) {
 // again has nothing to repeat here.
 func again(do func() error) error { return do() }
 
-// cure returns what to do about a path that could not be changed.
-func cure(path string, err error) string {
+// changeHint returns what to do about a path that could not be changed.
+func changeHint(path string, err error) string {
 	there := existing(path)
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
@@ -44,16 +44,16 @@ func cure(path string, err error) string {
 	case errors.Is(err, syscall.EBUSY):
 		return "check whether something is mounted at " + path + ", unmount it, and run the command again"
 	case errors.Is(err, fs.ErrPermission):
-		return permissionCure(path)
+		return permissionHint(path)
 	}
 	return ""
 }
 
-// permissionCure names who has the rights, or what stops even root.
-func permissionCure(path string) string {
+// permissionHint names who has the rights, or what stops even root.
+func permissionHint(path string) string {
 	there := existing(path)
 	if o, at := obstacleAt(there); o != nil {
-		return at + " " + o.what + "; " + o.cureFor(at) + " and run the command again"
+		return at + " " + o.what + "; " + o.hintFor(at) + " and run the command again"
 	}
 	if self() == 0 {
 		return "root itself was refused: find out what protects " + there + " (lsattr -d, a security module such as SELinux, an NFS server that maps root to nobody, a container without CAP_DAC_OVERRIDE)"

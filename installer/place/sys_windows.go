@@ -24,8 +24,8 @@ func again(do func() error) error {
 	return err
 }
 
-// cure returns what to do about a path that could not be changed.
-func cure(path string, err error) string {
+// changeHint returns what to do about a path that could not be changed.
+func changeHint(path string, err error) string {
 	if errors.Is(err, fs.ErrPermission) {
 		return "end the programs that use " + path + ", or install into an environment that you own"
 	}

@@ -301,7 +301,7 @@ func TestJournalsThatNoPlanWrites(t *testing.T) {
 			l := w.lock(t)
 			out, err := l.Recover(w.prefix)
 			must(t, err)
-			if len(out.Left) != 1 || !strings.HasSuffix(out.Left[0].Dir, home) || out.Left[0].Cure == "" {
+			if len(out.Left) != 1 || !strings.HasSuffix(out.Left[0].Dir, home) || out.Left[0].Hint == "" {
 				t.Errorf("outcome %+v", out)
 			}
 			w.mustBe(t, before, "after recover")

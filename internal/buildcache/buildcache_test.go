@@ -164,7 +164,7 @@ func TestEntryCannotLeaveTheDestination(t *testing.T) {
 	}
 }
 
-func TestStoreAtTheSameTimeAndCancelled(t *testing.T) {
+func TestConcurrentAndCancelledStore(t *testing.T) {
 	c := Cache{Dir: t.TempDir()}
 	from := tree(t)
 	var wg sync.WaitGroup

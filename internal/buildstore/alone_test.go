@@ -29,9 +29,9 @@ func lockBuilds(t *testing.T, cache string, limit time.Duration, notes chan<- st
 
 const someKey = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
-// TestOneBuildsTheOthersWait: every run that comes during a build waits, reports the
+// TestOneBuildsOthersWait: every run that comes during a build waits, reports the
 // holder, and looks again; no two build concurrently.
-func TestOneBuildsTheOthersWait(t *testing.T) {
+func TestOneBuildsOthersWait(t *testing.T) {
 	cache := filepath.Join(t.TempDir(), "cache")
 	release, made, err := lockBuilds(t, cache, flock.DefaultLimit, nil).Alone(t.Context(), someKey, "module")
 	if err != nil || made {
@@ -68,9 +68,9 @@ func TestOneBuildsTheOthersWait(t *testing.T) {
 	}
 }
 
-// TestTheLockOfABuildIsNoCondition: a run that has waited long enough, must not wait, or
+// TestBuildsWithoutTheLock: a run that has waited long enough, must not wait, or
 // cannot lock builds by itself; an interrupted one ends.
-func TestTheLockOfABuildIsNoCondition(t *testing.T) {
+func TestBuildsWithoutTheLock(t *testing.T) {
 	cache := filepath.Join(t.TempDir(), "cache")
 	release, _, err := lockBuilds(t, cache, flock.DefaultLimit, nil).Alone(t.Context(), someKey, "module")
 	if err != nil {

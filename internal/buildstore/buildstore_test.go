@@ -145,7 +145,7 @@ func TestAnEntryIsOnlyForItsPlan(t *testing.T) {
 
 // After a key is removed from the trusted ones, its entries are not used from the local
 // cache either.
-func TestBuildsOfASignerThatIsNotTrustedAnyMore(t *testing.T) {
+func TestBuildsOfASignerNoLongerTrusted(t *testing.T) {
 	keys := t.TempDir()
 	for _, name := range []string{"old", "new"} {
 		if _, err := remote.GenerateKey(filepath.Join(keys, name)); err != nil {

@@ -52,7 +52,7 @@ func TestWorkspaceIsSwept(t *testing.T) {
 
 // Runs that start at the same moment sweep too: each keeps its own directory, however new
 // it is.
-func TestWorkspacesAtTheSameTime(t *testing.T) {
+func TestConcurrentWorkspaces(t *testing.T) {
 	q := &request{CacheDir: filepath.Join(t.TempDir(), "cache")}
 	var wg sync.WaitGroup
 	for range 40 {

@@ -26,9 +26,9 @@ const (
 
 // Error is an error with a class and a hint.
 type Error struct {
-	Class Class
-	Cure  string // what to do next, a sentence without a final full stop; may be empty
-	Err   error  // what happened to what
+	Class  Class
+	Advice string // what to do next, a sentence without a final full stop; may be empty
+	Err    error  // what happened to what
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -36,12 +36,12 @@ func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
 // Hint returns what to do next, or "".
-func (e *Error) Hint() string { return e.Cure }
+func (e *Error) Hint() string { return e.Advice }
 
 // New returns an error of a class with a hint ("" for none) and a formatted
 // message. A %w verb in the format makes the cause reachable for errors.Is.
 func New(class Class, hint, format string, args ...any) *Error {
-	return &Error{Class: class, Cure: hint, Err: fmt.Errorf(format, args...)}
+	return &Error{Class: class, Advice: hint, Err: fmt.Errorf(format, args...)}
 }
 
 // Wrap gives err a class and a hint and keeps its message. It returns nil for
@@ -50,7 +50,7 @@ func Wrap(class Class, hint string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Class: class, Cure: hint, Err: err}
+	return &Error{Class: class, Advice: hint, Err: err}
 }
 
 // Hinter is an error that knows what to do next.

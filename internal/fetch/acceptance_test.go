@@ -70,14 +70,14 @@ func TestDebianProvider(t *testing.T) {
 	wg.Wait()
 }
 
-func TestDebianProviderSaysWhatIsGone(t *testing.T) {
+func TestDebianProviderReportsWhatIsMissing(t *testing.T) {
 	f := acceptanceFetcher(t, t.TempDir())
 	a, _ := recipe.Catalogue().Find("httpd", "2.4.71")
 	file, err := f.Fetch(context.Background(), a)
 	if err == nil {
 		t.Skipf("%s is available here, from %s", a, file.From)
 	}
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "debian ") || !strings.Contains(err.Error(), "404") {
 		t.Errorf("Fetch = %v", err)
 	}

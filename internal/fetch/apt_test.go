@@ -180,7 +180,7 @@ func TestHostThatIsNotDebian(t *testing.T) {
 	f := newFetcher(t, nil, Options{Env: []string{"PATH=" + t.TempDir()}})
 	f.opts.NoDebian = false
 	_, err := f.Fetch(context.Background(), archiveOf([]byte("x"), ""))
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || !errors.Is(err, errNotDebian) {
 		t.Errorf("Fetch = %v", err)
 	}
@@ -350,7 +350,7 @@ func TestDebianProviderOnALocalMirror(t *testing.T) {
 	}
 	m.put("/debian/pool/right/"+name, nil)
 	_, err = f.Fetch(context.Background(), a)
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || strings.Count(err.Error(), "404 Not Found") != 2 || fault.ClassOf(err) != fault.Source {
 		t.Errorf("Fetch = %v", err)
 	}
@@ -419,7 +419,7 @@ func TestMirrorThatDoesNotAnswer(t *testing.T) {
 	f.opts.NoDebian = false
 	for range 2 {
 		_, err := f.Fetch(context.Background(), moduleArchive(content(73, 10)))
-		var missing *NotObtainable
+		var missing *Unavailable
 		if !errors.As(err, &missing) || !strings.Contains(err.Error(), "debian mod-wsgi_5.0.2.orig.tar.gz: read the mirror's indexes") {
 			t.Errorf("Fetch = %v", err)
 		}

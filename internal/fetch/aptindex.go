@@ -27,8 +27,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// mostOfIndex is the maximum size of that extract in bytes.
-const mostOfIndex = 16 << 20
+// maxExtract is the maximum size of that extract in bytes.
+const maxExtract = 16 << 20
 
 // indexAge is how long the extract of the mirror's indexes is used.
 const indexAge = 24 * time.Hour
@@ -217,7 +217,7 @@ func aptSetting(name, value string) string {
 
 // load returns the extract of an earlier run if it is fresh and complete.
 func (w aptWork) load(now time.Time) *sourceIndex {
-	data, err := w.dir.ReadFile("index.json", mostOfIndex)
+	data, err := w.dir.ReadFile("index.json", maxExtract)
 	if err != nil {
 		return nil
 	}

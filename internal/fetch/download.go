@@ -24,7 +24,7 @@ import (
 const (
 	partialName = "partial"
 	stateName   = "partial.json"
-	mostOfState = 64 << 10 // bytes
+	maxState    = 64 << 10 // bytes
 )
 
 // maxAttempts limits the attempts on one address even if each of them gets a little
@@ -229,7 +229,7 @@ func openPartial(e *entry, a recipe.Archive) (*partial, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	if data, err := e.root.ReadFile(stateName, mostOfState); err == nil {
+	if data, err := e.root.ReadFile(stateName, maxState); err == nil {
 		_ = json.Unmarshal(data, &p.state) // a torn one costs only the validator
 	}
 	return p, nil

@@ -20,18 +20,18 @@ type Attempt struct {
 	Err      error  // reason
 }
 
-// NotObtainable is the error for an archive that no provider has.
-type NotObtainable struct {
+// Unavailable is the error for an archive that no provider has.
+type Unavailable struct {
 	Archive  recipe.Archive
 	Attempts []Attempt // in the order in which they were made
 	Offline  bool      // the network was not allowed
 }
 
-func (n *NotObtainable) add(provider, from string, err error) {
+func (n *Unavailable) add(provider, from string, err error) {
 	n.Attempts = append(n.Attempts, Attempt{Provider: provider, From: from, Err: err})
 }
 
-func (n *NotObtainable) Error() string {
+func (n *Unavailable) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "fetch %s: no provider has %s", n.Archive, n.Archive.File)
 	for _, a := range n.Attempts {
@@ -41,7 +41,7 @@ func (n *NotObtainable) Error() string {
 }
 
 // Summary returns the message on one line, with each reason once.
-func (n *NotObtainable) Summary() string {
+func (n *Unavailable) Summary() string {
 	var reasons []string
 	seen := map[string]bool{}
 	for _, a := range n.Attempts {
@@ -61,7 +61,7 @@ func (n *NotObtainable) Summary() string {
 }
 
 // Unwrap gives access to the reasons.
-func (n *NotObtainable) Unwrap() []error {
+func (n *Unavailable) Unwrap() []error {
 	out := make([]error, len(n.Attempts))
 	for i, a := range n.Attempts {
 		out[i] = a.Err
@@ -70,7 +70,7 @@ func (n *NotObtainable) Unwrap() []error {
 }
 
 // Hint describes how to provide the archive by hand.
-func (n *NotObtainable) Hint() string {
+func (n *Unavailable) Hint() string {
 	hint := fmt.Sprintf("put %s (SHA-256 %s) into a directory and name that with --source-dir", n.Archive.File, n.Archive.SHA256)
 	if slices.ContainsFunc(n.Attempts, func(a Attempt) bool { return httpc.TooSlow(a.Err) }) {
 		hint = "run the same command again to resume, with a longer --download-timeout on a slow line; or " + hint

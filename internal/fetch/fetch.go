@@ -158,7 +158,7 @@ func orNotDirectory(err error) error {
 }
 
 // Fetch returns the archive, verified, from the first provider that has it. The error is
-// *NotObtainable if none has. Other errors mean that the user has to act (a file with the
+// *Unavailable if none has. Other errors mean that the user has to act (a file with the
 // wrong contents in a source directory, a bad signature, a cache directory that is not
 // writable) or that ctx ended.
 func (f *Fetcher) Fetch(ctx context.Context, a recipe.Archive) (*File, error) {

@@ -239,7 +239,7 @@ func TestMisbehavingServerFailsClosedThenSucceeds(t *testing.T) {
 				a.Size = 0
 			}
 			file, err := f.Fetch(context.Background(), a)
-			var missing *NotObtainable
+			var missing *Unavailable
 			if file != nil || !errors.As(err, &missing) || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("Fetch = %v, %v; want an error with %q", file, err, tt.want)
 			}

@@ -156,7 +156,7 @@ func TestPolicyAndEmbeddedKeys(t *testing.T) {
 }
 
 // The keys of one project must not sign for another.
-func TestKeysAreOfAProject(t *testing.T) {
+func TestKeysBelongToAProject(t *testing.T) {
 	httpd, err := releaseKeys("httpd")
 	if err != nil {
 		t.Fatal(err)

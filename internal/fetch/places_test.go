@@ -50,7 +50,7 @@ func TestSourceDirSpellings(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "5.0.2.tar.gz"), []byte("another project's"))
 	f := newFetcher(t, nil, Options{SourceDirs: []string{dir}, Offline: true})
-	var missing *NotObtainable
+	var missing *Unavailable
 	if _, err := f.Fetch(context.Background(), a); !errors.As(err, &missing) {
 		t.Errorf("Fetch = %v", err)
 	}
@@ -130,7 +130,7 @@ func TestOfflineNeverAsksAndSaysWhatItWouldHave(t *testing.T) {
 	a := archiveOf(data, s.URL)
 	a.Debian = &recipe.Debian{Source: "thing", File: "thing_1.0.orig.tar.gz"}
 	_, err := f.Fetch(context.Background(), a)
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || !missing.Offline {
 		t.Fatalf("Fetch = %v", err)
 	}
@@ -282,7 +282,7 @@ func TestSummaryIsOneLineWithEachReasonOnce(t *testing.T) {
 	s := newServer(t, http.NotFound)
 	f := newFetcher(t, s, Options{Mirrors: []string{s.URL}})
 	_, err := f.Fetch(context.Background(), archiveOf(content(39, 10), s.URL))
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || len(missing.Attempts) != 4 {
 		t.Fatalf("Fetch = %v", err)
 	}

@@ -46,7 +46,7 @@ func init() { // the last one uses others in the list
 type search struct {
 	archive  recipe.Archive
 	progress *progress
-	missing  *NotObtainable
+	missing  *Unavailable
 	entry    *entry // nil until a provider needs it
 	queue    *queue // nil until a provider asks servers
 }
@@ -56,7 +56,7 @@ var errOffline = errors.New("not asked (offline)")
 // fetch asks one provider after another. It keeps the result available to the caller if
 // the cache is cleared, while the entry is still locked.
 func (f *Fetcher) fetch(ctx context.Context, a recipe.Archive, p *progress) (*File, error) {
-	s := &search{archive: a, progress: p, missing: &NotObtainable{Archive: a, Offline: f.opts.Offline}}
+	s := &search{archive: a, progress: p, missing: &Unavailable{Archive: a, Offline: f.opts.Offline}}
 	defer func() {
 		if s.entry != nil {
 			s.entry.close()

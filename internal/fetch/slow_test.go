@@ -63,9 +63,9 @@ func mirrorsOf(servers ...*server) []string {
 	return out
 }
 
-// TestSlowServerIsLeft: a server that sends a byte now and then never stalls, but must
+// TestSlowServerIsAbandoned: a server that sends a byte now and then never stalls, but must
 // not hold up the download, and the next server is asked.
-func TestSlowServerIsLeft(t *testing.T) {
+func TestSlowServerIsAbandoned(t *testing.T) {
 	data := content(40, 200_000)
 	for name, slow := range map[string]http.HandlerFunc{
 		"a byte every 20 ms":         drip(data, 1, 20*time.Millisecond),
@@ -179,7 +179,7 @@ func TestTotalLimit(t *testing.T) {
 	a := archiveOf(data, s.URL)
 	began := time.Now()
 	_, err := f.Fetch(context.Background(), a)
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "--download-timeout") || !strings.Contains(fault.HintOf(err), "to resume") || fault.ClassOf(err) != fault.Source {
 		t.Fatalf("Fetch = %v, hint %q", err, fault.HintOf(err))
 	}

@@ -318,7 +318,7 @@ func TestDirStaysTheSame(t *testing.T) {
 	}
 }
 
-func TestDirLooksAtWhatIsInIt(t *testing.T) {
+func TestDirChecksItsEntries(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
 	d, err := OpenDir(top)
@@ -404,7 +404,7 @@ func TestExchangedOnTheWay(t *testing.T) {
 	}
 }
 
-func TestGroupsWithNobodyElse(t *testing.T) {
+func TestGroupsWithoutOtherMembers(t *testing.T) {
 	dir := t.TempDir()
 	oldGroup, oldPasswd := groupFile, passwdFile
 	defer func() { groupFile, passwdFile = oldGroup, oldPasswd }()

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// mostEntries limits CheckTree; an environment of 100,000 files is a large one.
-const mostEntries = 500_000
+// maxEntries limits CheckTree; an environment of 100,000 files is a large one.
+const maxEntries = 500_000
 
 // CheckTree is [Check] for a directory and everything below it, links followed: it
 // returns nil if only this user and root can change what any path in the tree leads to.
@@ -41,8 +41,8 @@ func (c *treeCheck) directory(d *Dir) error {
 	if err != nil {
 		return d.named(err, ".")
 	}
-	if c.entries += len(entries); c.entries > mostEntries {
-		return &fs.PathError{Op: "check", Path: d.path, Err: fmt.Errorf("more than %d files", mostEntries)}
+	if c.entries += len(entries); c.entries > maxEntries {
+		return &fs.PathError{Op: "check", Path: d.path, Err: fmt.Errorf("more than %d files", maxEntries)}
 	}
 	for _, e := range entries {
 		if err := c.entry(d, e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -74,8 +74,8 @@ func (h *handle) open() (*Dir, error) {
 	return &Dir{path: h.real, root: root, shared: h.shared}, nil
 }
 
-// mostLinks is how many symbolic links a path may go through, as in the kernel.
-const mostLinks = 40
+// maxLinks is how many symbolic links a path may go through, as in the kernel.
+const maxLinks = 40
 
 // hook is called with the path of each part before it is opened. Tests exchange parts
 // there.
@@ -229,7 +229,7 @@ func (w *walker) follow(name, at string, st *unix.Stat_t) error {
 			Why: "it is a symbolic link of " + nameOf(int(st.Uid)),
 		}
 	}
-	if w.links++; w.links > mostLinks {
+	if w.links++; w.links > maxLinks {
 		return &fs.PathError{Op: "open", Path: w.asked, Err: unix.ELOOP}
 	}
 	target := make([]byte, unix.PathMax)

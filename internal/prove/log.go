@@ -13,8 +13,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// mostText is how much output of a throwaway server is kept.
-const mostText = 1 << 20
+// maxOutput is how much output of a throwaway server is kept.
+const maxOutput = 1 << 20
 
 // boundedText keeps the beginning of what several goroutines write.
 type boundedText struct {
@@ -25,7 +25,7 @@ type boundedText struct {
 func (l *boundedText) Write(data []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.b.Write(data[:min(len(data), mostText-l.b.Len())])
+	l.b.Write(data[:min(len(data), maxOutput-l.b.Len())])
 	return len(data), nil
 }
 
@@ -132,9 +132,9 @@ func hint(said, prefix string, account *run.Account) string {
 	return "look for the first line above that mentions wsgi, Python or an error"
 }
 
-// telling picks the lines of a log to show: those that report trouble, otherwise the last
+// relevantLines picks the lines of a log to show: those that report trouble, otherwise the last
 // ones.
-func telling(said string, most int) string {
+func relevantLines(said string, most int) string {
 	all := strings.Split(strings.TrimRight(said, "\n"), "\n")
 	var out []string
 	for _, line := range all {

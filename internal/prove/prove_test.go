@@ -133,15 +133,15 @@ func TestErrorLogIsReadToItsEnd(t *testing.T) {
 
 var testEnvironment = []string{"PATH=/usr/bin:/bin"}
 
-func TestTelling(t *testing.T) {
+func TestRelevantLines(t *testing.T) {
 	log := "[x] [wsgi:info] [pid 1] one\n[x] [wsgi:crit] [pid 1] two\n[x] [mpm_event:notice] [pid 1] three\nfour\n"
-	if got := telling(log, 20); got != "[x] [wsgi:crit] [pid 1] two\nfour" {
+	if got := relevantLines(log, 20); got != "[x] [wsgi:crit] [pid 1] two\nfour" {
 		t.Errorf("%q", got)
 	}
-	if got := telling(log, 1); got != "four" {
+	if got := relevantLines(log, 1); got != "four" {
 		t.Errorf("%q", got)
 	}
-	if got := telling("[wsgi:info] only\n", 20); got != "[wsgi:info] only" {
+	if got := relevantLines("[wsgi:info] only\n", 20); got != "[wsgi:info] only" {
 		t.Errorf("%q", got)
 	}
 }

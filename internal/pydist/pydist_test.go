@@ -168,9 +168,9 @@ func TestRoundTripAndCheck(t *testing.T) {
 	}
 }
 
-// TestFileOfTwo: a file that another distribution has replaced, which is accepted only if
+// TestFileReplacedByAnotherDistribution: a file that another distribution has replaced, which is accepted only if
 // it matches that distribution's RECORD.
-func TestFileOfTwo(t *testing.T) {
+func TestFileReplacedByAnotherDistribution(t *testing.T) {
 	site, d := sample(t)
 	_, err := d.WriteInfo(site)
 	must(t, err)

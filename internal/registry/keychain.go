@@ -100,7 +100,7 @@ func (k *Keychain) look(ctx context.Context, target authn.Resource) credentials 
 		}
 	}
 	for _, file := range configFiles(k.env) {
-		data, err := owned.ReadInput(file, mostOfConfig)
+		data, err := owned.ReadInput(file, maxConfig)
 		if err != nil {
 			continue
 		}
@@ -114,8 +114,8 @@ func (k *Keychain) look(ctx context.Context, target authn.Resource) credentials 
 // authVariable contains docker's configuration itself, as CI systems set it.
 const authVariable = "DOCKER_AUTH_CONFIG"
 
-// mostOfConfig is the maximum size of a configuration in bytes.
-const mostOfConfig = 1 << 20
+// maxConfig is the maximum size of a configuration in bytes.
+const maxConfig = 1 << 20
 
 // configFiles returns where docker (config.json) and podman (auth.json, see
 // containers-auth.json(5)) keep credentials, those named by a variable first.

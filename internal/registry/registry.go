@@ -118,8 +118,8 @@ type guard struct {
 	allowed func(*url.URL) error
 }
 
-// mostOfGreeting is how many bytes of the answer to /v2/ are read.
-const mostOfGreeting = 64 << 10
+// maxGreeting is how many bytes of the answer to /v2/ are read.
+const maxGreeting = 64 << 10
 
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := g.ask(r)
@@ -133,7 +133,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
-		}{io.LimitReader(resp.Body, mostOfGreeting), resp.Body}
+		}{io.LimitReader(resp.Body, maxGreeting), resp.Body}
 	}
 	return resp, nil
 }

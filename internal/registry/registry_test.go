@@ -76,7 +76,7 @@ func TestWhereCredentialsAreFrom(t *testing.T) {
 	write(t, at("named/config.json"), entries("docker.example", "named"), 0o600)
 	write(t, at("file.json"), entries("docker.example", "file"), 0o600)
 	write(t, at("torn/config.json"), "{", 0o600)
-	write(t, at("large/config.json"), strings.Repeat(" ", mostOfConfig)+entries("docker.example", "large"), 0o600)
+	write(t, at("large/config.json"), strings.Repeat(" ", maxConfig)+entries("docker.example", "large"), 0o600)
 	write(t, at("token/config.json"), `{"auths":{"docker.example":{"identitytoken":"T"}}}`, 0o600)
 	write(t, at("empty/config.json"), `{"auths":{"docker.example":{}},"credsStore":"../evil"}`, 0o600)
 	for _, tt := range []struct {

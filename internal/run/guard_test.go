@@ -132,7 +132,7 @@ func TestGuardIsReplaced(t *testing.T) {
 	_ = p.Wait()
 }
 
-func TestWatchKeepsToWhatItIsTold(t *testing.T) {
+func TestWatchEndsOnlyReportedGroups(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short starts no tool")
 	}
