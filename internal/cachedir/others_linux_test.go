@@ -306,7 +306,7 @@ func TestCachesOfAnOrdinaryUser(t *testing.T) {
 		found bool
 		word  string
 	}{
-		"root": {true, "note the cache directory " + top + "/root can only be read"}, "third": {false, "warn the cache is neither read nor written: " + top + "/third"},
+		"root": {true, "note the cache directory " + top + "/root is read-only"}, "third": {false, "warn the cache is neither read nor written: " + top + "/third"},
 	} {
 		var h heard
 		q := request{CacheDir: top + "/" + name, Events: h.sink, Env: []string{"TMPDIR=" + t.TempDir()}}
