@@ -72,7 +72,7 @@ func TestARecordThatIsWrong(t *testing.T) {
 }
 
 func TestFlagsOfTheEnvironmentAreReported(t *testing.T) {
-	for env, want := range map[string]string{"CFLAGS=-O0": "CFLAGS; flags", "LDFLAGS=x": "LDFLAGS; flags", "CFLAGS=": "", "CC=gcc -O3": ""} {
+	for env, want := range map[string]string{"CFLAGS=-O0": "CFLAGS; put", "LDFLAGS=x": "LDFLAGS; put", "CFLAGS=": "", "CC=gcc -O3": ""} {
 		var h heard
 		j := &job{env: []string{env}, events: h.sink}
 		j.reportUnusedFlags()

@@ -143,7 +143,7 @@ func (m Means) complete() (Means, error) {
 		return m, fault.New(fault.Usage, "give one of them", "--mirror needs the network and --offline forbids it")
 	}
 	if m.Jobs < 0 {
-		return m, fault.New(fault.Usage, "give a number of at least 1, or auto for what this machine and its control group allow", "--jobs must be positive, not %d", m.Jobs)
+		return m, fault.New(fault.Usage, "give a number of at least 1, or auto for what this machine and its control group allow", "--jobs %d: must be positive", m.Jobs)
 	}
 	if m.Jobs == 0 {
 		m.Jobs, _ = cgroup.Read().Jobs()

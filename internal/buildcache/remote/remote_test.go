@@ -207,7 +207,7 @@ func TestTampered(t *testing.T) {
 		}, "that is not signed"},
 		"garbage": {func(t *testing.T, dir string, _ artifact, _ *Signer) {
 			setRaw(t, dir, key, []byte("<html>"))
-		}, "no JSON"},
+		}, "not JSON"},
 		"the signed layer has another name": {func(t *testing.T, dir string, a artifact, s *Signer) {
 			evil(t, dir, a, s, func(w *tar.Writer) {
 				_ = w.WriteHeader(&tar.Header{Name: "../../evil", Typeflag: tar.TypeReg, Size: 4, Mode: 0o755})
@@ -535,7 +535,7 @@ func TestRegistriesThatFail(t *testing.T) {
 		"401":     {answer(401, ""), "docker login"},
 		"403":     {answer(403, `{"errors":[{"code":"DENIED","message":"no\u001b[31m"}]}`), "DENIED no?[31m"},
 		"500":     {answer(500, "<html>"), "500"},
-		"garbage": {answer(200, "<html>hello</html>"), "no JSON"},
+		"garbage": {answer(200, "<html>hello</html>"), "not JSON"},
 		"endless manifest": {func(w http.ResponseWriter, _ *http.Request) bool {
 			_, _ = io.CopyN(w, zeros{}, 10<<20)
 			return true
