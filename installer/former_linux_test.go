@@ -30,7 +30,7 @@ func leaveBehind(t *testing.T, env, version, installer string) (site string) {
 	return site
 }
 
-func TestWhatAFormerPythonLeftIsListedAndRemoved(t *testing.T) {
+func TestFormerPythonIsListedAndRemoved(t *testing.T) {
 	env := python(t)
 	before := tree(t, env)
 	site := leaveBehind(t, env, "3.1", "modwsgi")
@@ -54,7 +54,7 @@ func TestWhatAFormerPythonLeftIsListedAndRemoved(t *testing.T) {
 }
 
 // uninstall does not remove what pip installed for a former Python.
-func TestWhatOthersInstalledForAFormerPythonStays(t *testing.T) {
+func TestFormerPackagesOfOthersStay(t *testing.T) {
 	env := python(t)
 	leaveBehind(t, env, "3.1", "pip")
 	before := tree(t, env)
@@ -91,7 +91,7 @@ func TestProgramsOfThePresentPythonStay(t *testing.T) {
 }
 
 // Links made by the owner of an environment must not cause removals elsewhere.
-func TestLinkedSitesAreNotOfFormerPythons(t *testing.T) {
+func TestLinkedSitesAreIgnored(t *testing.T) {
 	env, other := python(t), python(t)
 	leaveBehind(t, other, "3.1", "modwsgi")
 	symlink(t, filepath.Join(other, "lib", "python3.1"), filepath.Join(env, "lib", "python3.1"))

@@ -22,7 +22,7 @@ func hosted(t *testing.T) (*Host, hostMemory, Setting) {
 	return h, hostMemory{cache: q.CacheDir, env: q.Env}, q.Setting
 }
 
-func TestTheHostIsRemembered(t *testing.T) {
+func TestHostIsRecorded(t *testing.T) {
 	h, memory, at := hosted(t)
 	memory.remember(t.Context(), at.Runner, h)
 	record := filepath.Join(memory.cache, cachedir.Host, memory.name())
@@ -59,7 +59,7 @@ func TestTheHostIsRemembered(t *testing.T) {
 }
 
 // A wrong record is noticed before anything is built.
-func TestARecordThatIsWrong(t *testing.T) {
+func TestWrongHostRecord(t *testing.T) {
 	h, memory, at := hosted(t)
 	wrong := *h.Tools
 	wrong.Compiler = "cc 0.1"

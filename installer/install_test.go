@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestRootOpensUpWhatItInstalls(t *testing.T) {
+func TestRootInstallsReadableFiles(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("an ordinary user's umask is respected")
 	}

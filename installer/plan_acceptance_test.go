@@ -16,9 +16,9 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestAPlanThatIsReadBackIsCarriedOut installs into two environments, from an original
+// TestReadPlanIsCarriedOut installs into two environments, from an original
 // plan and from one that was written out in between. Both get the same.
-func TestAPlanThatIsReadBackIsCarriedOut(t *testing.T) {
+func TestReadPlanIsCarriedOut(t *testing.T) {
 	bin, cache := os.Getenv("MODWSGI_TEST_BIN"), os.Getenv("MODWSGI_TEST_CACHE")
 	if bin == "" || cache == "" {
 		t.Skip("needs MODWSGI_TEST_BIN and MODWSGI_TEST_CACHE (scripts/run-tests)")

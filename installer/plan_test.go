@@ -14,7 +14,7 @@ import (
 )
 
 // A Python that no module can be built for is refused before anything is tried.
-func TestAPythonThatCannotBeBuiltFor(t *testing.T) {
+func TestUnbuildablePython(t *testing.T) {
 	good := detect.Python{Version: "3.11.2", Major: 3, Minor: 11, Include: "/i", LibPython: "/l/libpython3.11.so", LibShared: true, LibPIC: true}
 	for _, tt := range []struct {
 		name   string

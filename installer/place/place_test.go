@@ -78,7 +78,7 @@ func TestRollbackRestoresEverything(t *testing.T) {
 	w.mustBe(t, before, "after rollback")
 }
 
-func TestUninstallTakesOnlyWhatWasListed(t *testing.T) {
+func TestUninstallRemovesOnlyListedFiles(t *testing.T) {
 	w := newWorld(t, memory(t))
 	r := w.request(t)
 	tx, err := w.lock(t).Apply(t.Context(), place.Request{Remove: append(r.Remove, filepath.Join(w.site, "never-was")), Beside: r.Beside, Roots: r.Roots})
@@ -153,7 +153,7 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 }
 
 // A new --target directory has no programs yet.
-func TestRootThatIsNotThereYet(t *testing.T) {
+func TestMissingRoot(t *testing.T) {
 	w := newWorld(t, memory(t))
 	must(t, os.RemoveAll(w.bin))
 	before := w.snapshot(t)
@@ -241,7 +241,7 @@ func TestEndedContextInTheCopy(t *testing.T) {
 
 // Another program creates a target after the check: it must survive, and the change must
 // not be half made.
-func TestTargetThatAppearsMeanwhile(t *testing.T) {
+func TestTargetAppearsDuringChange(t *testing.T) {
 	w := newWorld(t, memory(t))
 	r := w.request(t)
 	theirs := filepath.Join(w.bin, "added")

@@ -261,7 +261,7 @@ func TestMisbehavingServerFailsClosedThenSucceeds(t *testing.T) {
 	}
 }
 
-func TestErrorsThatPassAreTriedAgain(t *testing.T) {
+func TestTransientErrorsAreRetried(t *testing.T) {
 	data := content(2, 10_000)
 	for _, status := range []int{500, 502, 503, 429, 408} {
 		var n atomic.Int32
@@ -374,7 +374,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-func TestDamagedBeginningIsNotResumedFromTwice(t *testing.T) {
+func TestDamagedPartIsResumedOnce(t *testing.T) {
 	data := content(5, 100_000)
 	s := newServer(t, good(data))
 	f := newFetcher(t, s, Options{})

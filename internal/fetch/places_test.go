@@ -122,7 +122,7 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	}
 }
 
-func TestOfflineNeverAsksAndSaysWhatItWouldHave(t *testing.T) {
+func TestOfflineNeverAsksAndListsTheProviders(t *testing.T) {
 	data := content(23, 1000)
 	s := newServer(t, good(data))
 	f := newFetcher(t, s, Options{Offline: true, Mirrors: []string{s.URL}})
@@ -177,7 +177,7 @@ func TestMirrors(t *testing.T) {
 	}
 }
 
-func TestMirrorByHTTPIsTheUsersChoice(t *testing.T) {
+func TestHTTPMirrorIsAllowed(t *testing.T) {
 	data := content(26, 5000)
 	plain := httptest.NewServer(good(data))
 	defer plain.Close()

@@ -125,7 +125,7 @@ func TestRaceInASourceDirectoryOfAnotherUser(t *testing.T) {
 
 // A file of the download cache that changes after it was verified is not unpacked, and
 // the next run fetches it again.
-func TestADownloadThatChangesAfterItWasVerified(t *testing.T) {
+func TestDownloadChangedAfterVerification(t *testing.T) {
 	right, wrong := source(t, "good"), source(t, "evil")
 	s := newServer(t, good(right))
 	f := newFetcher(t, s, Options{})

@@ -156,8 +156,8 @@ func TestKeepLog(t *testing.T) {
 	}
 }
 
-// TestWhatDoesNotRun: each failure is quick, of class Verify, and leaves nothing behind.
-func TestWhatDoesNotRun(t *testing.T) {
+// TestBrokenServers: each failure is quick, of class Verify, and leaves nothing behind.
+func TestBrokenServers(t *testing.T) {
 	dir := t.TempDir()
 	for _, open := range []string{dir, filepath.Dir(dir)} { // for the account that root serves as
 		if err := os.Chmod(open, 0o755); err != nil {

@@ -65,7 +65,7 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestMatchOfABadConstraintSaysHowToWriteOne(t *testing.T) {
+func TestMatchOfABadConstraintHasAHint(t *testing.T) {
 	for _, bad := range []string{"latest", "=> 5", "5.0.*", "^5", "> 5 < 6", ",", ">= 2.4,", "99999999999999999999", "\x00", "2", "2.4.6.8.1", ">= 99999999999999999999"} {
 		got, err := Catalogue().Match("mod_wsgi", bad)
 		if err == nil || got != nil {

@@ -25,7 +25,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-func TestWhatIsTriedAgain(t *testing.T) {
+func TestRetriedErrors(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want bool

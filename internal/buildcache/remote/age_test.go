@@ -132,7 +132,7 @@ func TestTheTimeIsSigned(t *testing.T) {
 
 // An entry from before entries had a time is of another version: it counts as missing, is
 // not reported, and is replaced.
-func TestEntriesWithoutATimeAreOfAnotherVersion(t *testing.T) {
+func TestEntriesWithoutATimeAreIgnored(t *testing.T) {
 	s, trust := pair(t)
 	dir := filepath.Join(t.TempDir(), "shared")
 	shared := aged(t, "oci-layout:"+dir, s, trust, Age{})
@@ -175,7 +175,7 @@ func TestEntriesWithoutATimeAreOfAnotherVersion(t *testing.T) {
 
 // An entry from a shared cache keeps its origin: nobody signs it again as their own, or
 // as younger. It is dropped when its signer is no longer trusted, or when it is too old.
-func TestWhatWasPulledKeepsItsOrigin(t *testing.T) {
+func TestPulledEntriesKeepTheirOrigin(t *testing.T) {
 	const day = 24 * time.Hour
 	s, trust := pair(t)
 	mine, others := pair(t)
