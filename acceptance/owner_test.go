@@ -50,7 +50,7 @@ func TestHomeOfAnotherUser(t *testing.T) {
 		t.Errorf("a dry run changed something: %v, was %v", after, before)
 	}
 	before = snapshot(t, home)
-	if r := run(); r.code != 0 || !strings.Contains(r.stdout, "Verified:") || !strings.Contains(r.stderr, "taken from the build cache") {
+	if r := run(); r.code != 0 || !strings.Contains(r.stdout, "Verified:") || !strings.Contains(r.stderr, "restored from the build cache") {
 		t.Error(r)
 	}
 	if after := snapshot(t, home); !reflect.DeepEqual(after, before) {

@@ -241,7 +241,7 @@ func TestPackageFailures(t *testing.T) {
 		says string
 	}{
 		"unknown Python":    {[]string{"--python", "/nonexistent/python3"}, nil, 3, "/nonexistent/python3"},
-		"nothing installed": {[]string{"--from-env", empty}, nil, 3, "there is no mod_wsgi that modwsgi installed"},
+		"nothing installed": {[]string{"--from-env", empty}, nil, 3, "no mod_wsgi installed by modwsgi"},
 		"foreign libraries": {[]string{"--from-env", env, "--bundle", "none"}, nil, 3, "is not on every system"},
 		"other directory":   {[]string{"--from-env", env, "--out", theirs}, nil, 2, `holds "notes"`},
 		"both":              {[]string{"--from-env", env, "--python", env}, nil, 2, "--from-env"},

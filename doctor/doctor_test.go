@@ -193,7 +193,7 @@ func TestStaleInstallations(t *testing.T) {
 			i.receipt.Python.LibPython = filepath.Join(i.env, "libpython.a")
 			write(t, i.receipt.Python.LibPython, "")
 			i.receipt.Python.Version = minor(i.receipt.Python.Version) + ".99"
-		}, "stale", "holds the interpreter of Python 3", "--fix"},
+		}, "stale", "contains the interpreter of Python 3", "--fix"},
 		"httpd gone":     {func(_ *testing.T, i *installation) { i.receipt.HTTPD.Executable = "/nonexistent/httpd" }, "stale", "httpd that the module was built for no longer exists", "--fix"},
 		"other MMN":      {func(t *testing.T, i *installation) { i.compileModule(t, "20211221, 0") }, "module", "compiled for MMN 20211221:0, httpd has 20120211:142", "--fix"},
 		"newer MMN":      {func(t *testing.T, i *installation) { i.compileModule(t, "20120211, 143") }, "module", "MMN 20120211:143", "--fix"},

@@ -93,7 +93,7 @@ func TestModuleFitsThePythonOfToday(t *testing.T) {
 			want:   "no longer exists",
 		},
 		"static":           {was: static},
-		"static, upgraded": {was: static, change: func(t *testing.T, dir string) { upgradeTo(t, dir, "bin/python3.11") }, want: "holds the interpreter of Python 3.11.2"},
+		"static, upgraded": {was: static, change: func(t *testing.T, dir string) { upgradeTo(t, dir, "bin/python3.11") }, want: "contains the interpreter of Python 3.11.2"},
 		"made again with another version": {
 			change: func(t *testing.T, dir string) {
 				pythonFile(t, filepath.Join(dir, "base/bin/python3.12"), 12, 1)

@@ -41,7 +41,7 @@ func archives(t *testing.T, names ...string) []Component {
 	for _, name := range names {
 		var file *fetch.File
 		for _, a := range recipe.Catalogue().Of(name) {
-			var missing *fetch.NotObtainable
+			var missing *fetch.Unavailable
 			if file, err = f.Fetch(t.Context(), a); err == nil {
 				break
 			} else if !errors.As(err, &missing) {

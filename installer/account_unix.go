@@ -17,8 +17,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// ServingUser is an account of this host that is made for serving, where we are
-// root, which httpd refuses to serve as; "" for anybody else.
+// ServingUser returns, when running as root, an account of this host that exists for
+// serving, because httpd refuses to serve as root. It returns "" for any other user.
 func ServingUser() string {
 	if os.Geteuid() != 0 {
 		return ""
@@ -31,8 +31,8 @@ func ServingUser() string {
 	return "nobody"
 }
 
-// warnOfClosed tells root of an environment that only root can enter: it is
-// built and tried all the same, but httpd serves as another user.
+// warnOfClosed warns root of an environment that only root can enter. It is built and
+// tried anyway, but httpd serves as another user.
 func warnOfClosed(py *detect.Python, events event.Sink) {
 	if os.Geteuid() != 0 {
 		return
@@ -40,14 +40,14 @@ func warnOfClosed(py *detect.Python, events event.Sink) {
 	for _, path := range []string{py.Prefix, py.BasePrefix, filepath.Dir(py.LibPython)} {
 		if dir := owned.ClosedTo(path); dir != "" {
 			events.Warn(fmt.Sprintf("this environment cannot serve as it is: httpd runs as another user than root, and %s, on the way to %s, is closed to others; "+
-				"open it (chmod o+x %s), or use a Python and an environment elsewhere, for example below /srv or /opt", dir, path, run.Quote(dir)))
+				"open it (chmod o+x %s), or use a Python and an environment elsewhere, for example in /srv or /opt", dir, path, run.Quote(dir)))
 			return
 		}
 	}
 }
 
-// warnOfOwner tells root of an environment that another user can change: whatever
-// root places there, that user can replace.
+// warnOfOwner warns root of an environment that another user can change: that user can
+// replace whatever root places there.
 func warnOfOwner(py *detect.Python, command string, events event.Sink) {
 	var u *owned.Untrusted
 	if os.Geteuid() != 0 || !errors.As(owned.Check(py.Platlib), &u) {
@@ -65,8 +65,8 @@ func warnOfOwner(py *detect.Python, command string, events event.Sink) {
 		u, name, command, run.Quote(py.Prefix)))
 }
 
-// openUp lets everybody read what root installs: another user serves it, and a
-// umask of root's must not decide about that. Links are left alone.
+// openUp lets everybody read what root installs: another user serves it, whatever root's
+// umask is. Links are left alone.
 func openUp(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil

@@ -5,14 +5,14 @@ import (
 	"modwsgi/internal/event"
 )
 
-// ServingUser is "" on Windows, where a server runs as the one who starts it.
+// ServingUser is "" on Windows, where a server runs as the user who starts it.
 func ServingUser() string { return "" }
 
-// warnOfClosed has nothing to tell.
+// warnOfClosed does nothing.
 func warnOfClosed(*detect.Python, event.Sink) {}
 
-// warnOfOwner has nothing to tell.
+// warnOfOwner does nothing.
 func warnOfOwner(*detect.Python, string, event.Sink) {}
 
-// openUp has nothing to do: access lists are inherited.
+// openUp does nothing: access lists are inherited.
 func openUp(string) error { return nil }

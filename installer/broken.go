@@ -9,8 +9,8 @@ import (
 	"modwsgi/internal/filetree"
 )
 
-// brokenEnvironment finds what is installed in an environment whose Python does
-// not start any more, by its files; nil if modwsgi did not install it.
+// brokenEnvironment identifies, by its files, what modwsgi installed in an environment
+// whose Python no longer starts. It returns nil if modwsgi did not install it.
 func brokenEnvironment(python, at string) *detect.Python {
 	var dirs []string
 	switch {
@@ -45,8 +45,8 @@ func brokenEnvironment(python, at string) *detect.Python {
 	return nil
 }
 
-// present picks the directory of packages of the Python that pyvenv.cfg names; the
-// others are of Pythons that the environment had before.
+// present picks the site-packages directory of the Python named in pyvenv.cfg. The others
+// belong to Pythons that the environment had before.
 func present(dir string, sites []string) string {
 	version := detect.EnvironmentVersion(dir)
 	for _, site := range sites {

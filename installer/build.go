@@ -25,26 +25,26 @@ import (
 	"modwsgi/modulebuild"
 )
 
-// product is what was built, outside the environment.
+// product is a finished build outside the environment.
 type product struct {
-	tree   string        // httpd tree, "" where none was built
-	record httpdReceipt  // of it
-	httpd  *detect.HTTPD // the httpd that the module is for, where it is now
+	tree   string        // httpd tree, "" if none was built
+	record httpdReceipt  // record of the tree
+	httpd  *detect.HTTPD // the httpd that the module is for, at its current path
 	module *modulebuild.Result
-	file   *fetch.File // the archive of mod_wsgi
-	key    string      // of the module
-	inputs string      // of which key is the hash
-	cached bool        // the httpd came out of the build cache
+	file   *fetch.File // archive of mod_wsgi
+	key    string      // build cache key of the module
+	inputs string      // input of which key is the hash
+	cached bool        // httpd was restored from the build cache
 }
 
-// httpdRequest is the build of the httpd out of its archives.
+// httpdRequest describes building httpd from its archives.
 func (j *job) httpdRequest(src *sources) httpdbuild.Request {
 	b := httpdbuild.Request{
 		Features: src.features, Host: j.host.HTTPD, Jobs: j.jobs,
 		Timeline: j.timeline,
 		Work:     j.space.Path("httpd"), Stage: filepath.Join(j.space.Dir, "stage", "httpd"), Logs: j.space.Logs, Runner: j.runner, Events: j.events,
 	}
-	if d, err := httpdbuild.ParseDriver(j.plan.Wish.BuildDriver); err == nil { // checked before
+	if d, err := httpdbuild.ParseDriver(j.plan.Wish.BuildDriver); err == nil { // validated earlier
 		b.Driver = d
 	}
 	for _, name := range slices.Sorted(maps.Keys(src.files)) {
@@ -55,7 +55,7 @@ func (j *job) httpdRequest(src *sources) httpdbuild.Request {
 	return b
 }
 
-// httpdRecord is the record of a new tree.
+// httpdRecord returns the record of a new tree.
 func httpdRecord(key string, components []httpdbuild.Component, src *sources, host *Host) httpdReceipt {
 	r := httpdReceipt{
 		Schema: 1, Tool: version.Release, Key: key, Version: src.files["httpd"].Archive.Version, Features: src.features,
@@ -70,8 +70,8 @@ func httpdRecord(key string, components []httpdbuild.Component, src *sources, ho
 	return r
 }
 
-// describeTree puts the record into the new tree and asks detect about it, with
-// the same eyes that will look at it when it is placed.
+// describeTree writes the record into the new tree and has detect examine it, exactly as
+// it will after placement.
 func describeTree(ctx context.Context, r *run.Runner, py *detect.Python, tree string, record *httpdReceipt) (*detect.HTTPD, error) {
 	for _, m := range filetree.Glob(tree, "modules/mod_*.so") {
 		record.Modules = append(record.Modules, strings.TrimSuffix(filepath.Base(m), ".so"))
@@ -90,7 +90,7 @@ func describeTree(ctx context.Context, r *run.Runner, py *detect.Python, tree st
 	}
 	h, err := detect.DescribeTree(ctx, r, py, tree)
 	if err != nil {
-		return nil, fmt.Errorf("look at the new httpd: %w", err)
+		return nil, fmt.Errorf("examine the new httpd: %w", err)
 	}
 	if h.Refused != "" {
 		return nil, fmt.Errorf("the new httpd cannot be used: %s", h.Refused)
@@ -98,7 +98,7 @@ func describeTree(ctx context.Context, r *run.Runner, py *detect.Python, tree st
 	return h, nil
 }
 
-// moduleRequest is the build of the module for the httpd that is there now.
+// moduleRequest describes building the module for the httpd that is there now.
 func (j *job) moduleRequest(h *detect.HTTPD, f *fetch.File) modulebuild.Request {
 	py := j.plan.Python
 	includes := []string{py.Include}
@@ -117,8 +117,7 @@ func (j *job) moduleRequest(h *detect.HTTPD, f *fetch.File) modulebuild.Request 
 	}
 }
 
-// restoreModule takes the module out of the cache, at the place where Build
-// would have left it.
+// restoreModule copies the module from the cache to where Build would have left it.
 func restoreModule(ctx context.Context, b *buildstore.Store, key string, r *modulebuild.Request, events event.Sink) (*modulebuild.Result, error) {
 	dest := filepath.Join(r.Work, "cached")
 	if err := os.MkdirAll(r.Work, 0o755); err != nil {
@@ -135,7 +134,7 @@ func restoreModule(ctx context.Context, b *buildstore.Store, key string, r *modu
 		return nil, err
 	}
 	if err := os.Rename(filepath.Join(dest, name), out); errors.Is(err, fs.ErrNotExist) {
-		events.Note("the build cache has something else under the key of the module: it is built again")
+		events.Note("the build cache has something else under the module's key: building it again")
 		b.Forget(key)
 		return nil, nil
 	} else if err != nil {
@@ -148,9 +147,9 @@ func restoreModule(ctx context.Context, b *buildstore.Store, key string, r *modu
 	return &modulebuild.Result{File: out, Name: name, SHA256: sum}, nil
 }
 
-// noteUnused tells, once, of flags in the caller's environment that others would
-// compile with: here a build must not depend on what happens to be set.
-func (j *job) noteUnused() {
+// reportUnusedFlags reports, once, compiler flags in the caller's environment that other builds
+// would use. A modwsgi build must not depend on what happens to be set.
+func (j *job) reportUnusedFlags() {
 	j.unused.Do(func() {
 		var names []string
 		for _, name := range []string{"CFLAGS", "CPPFLAGS", "LDFLAGS", "LIBS"} {
@@ -159,13 +158,13 @@ func (j *job) noteUnused() {
 			}
 		}
 		if len(names) > 0 {
-			j.events.Note("not used for what is compiled: " + strings.Join(names, ", ") + `; flags of your own go into CC, as in CC="gcc -march=native"`)
+			j.events.Note("not used for compiling: " + strings.Join(names, ", ") + `; put your own flags into CC, as in CC="gcc -march=native"`)
 		}
 	})
 }
 
-// moduleRunPath is where the module looks for libpython: nowhere where it is packaged,
-// because who packages it says how libpython is found.
+// moduleRunPath returns where the module looks for libpython. It is empty for a packaged
+// module, because the packager decides how libpython is found.
 func moduleRunPath(p *Plan) string {
 	if p.Wish.Portable {
 		return ""
@@ -173,9 +172,9 @@ func moduleRunPath(p *Plan) string {
 	return runPath(p.Python, filepath.Join(p.Site, "mod_wsgi", "server"))
 }
 
-// runPath says where the loader must look for libpython: nowhere where that is a
-// place that it knows, a path relative to the module where Python moves together
-// with it (conda), else the directory as it is.
+// runPath returns where the loader must look for libpython: "" if the loader searches
+// that directory anyway, a path relative to the module if Python moves together with it
+// (conda), otherwise the directory itself.
 func runPath(py *detect.Python, moduleDir string) string {
 	dir := filepath.Dir(py.LibPython)
 	if real, err := filepath.EvalSymlinks(dir); err == nil && systemLibDir(real) {
@@ -189,8 +188,8 @@ func runPath(py *detect.Python, moduleDir string) string {
 	return dir
 }
 
-// systemLibDir says whether the loader looks into a directory by itself: the
-// trusted ones of ld.so(8), with Debian's multiarch ones.
+// systemLibDir reports whether the loader searches a directory by default: the trusted
+// ones of ld.so(8) and Debian's multiarch ones.
 func systemLibDir(dir string) bool {
 	for _, base := range []string{"/lib", "/usr/lib", "/lib64", "/usr/lib64"} {
 		if dir == base {

@@ -13,10 +13,10 @@ import (
 	"modwsgi/modulebuild"
 )
 
-// CacheKey is a short text that changes when what install would build changes:
-// the archives, features, compiler, C library, Python's ABI, and this program.
-// Nothing is built or fetched, and what is installed in the environment plays no
-// part; a Python of the system's package manager is fine.
+// CacheKey returns a short text that changes whenever the build of an install would
+// change: the archives, features, compiler, C library, Python's ABI, or this program.
+// Nothing is built or fetched, and the packages installed in the environment are ignored.
+// A Python of the system's package manager is accepted.
 //
 // plan is a [Wish.StagePlan].
 func CacheKey(ctx context.Context, m Means, plan Planner) (string, error) {

@@ -10,7 +10,7 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// moduleChoices lists the versions of mod_wsgi that admit a Python.
+// moduleChoices lists the versions of mod_wsgi that support a Python.
 func moduleChoices(w Wish, python string, lock *recipe.Lock) ([]Choice, error) {
 	all, err := preferring(w, "mod_wsgi", w.ModWSGIVersion, lock)
 	if err != nil {
@@ -33,12 +33,12 @@ func moduleChoices(w Wish, python string, lock *recipe.Lock) ([]Choice, error) {
 	}
 	if len(out) == 0 {
 		return nil, fault.New(fault.Environment, "use another Python, or another --mod-wsgi-version",
-			"no version of mod_wsgi fits Python %s: %s", python, strings.Join(refused, "; "))
+			"no version of mod_wsgi supports Python %s: %s", python, strings.Join(refused, "; "))
 	}
 	return out, nil
 }
 
-// httpdChoices lists the versions of httpd that could be built with features.
+// httpdChoices lists the versions of httpd that can be built with features.
 func httpdChoices(w Wish, features []string, lock *recipe.Lock) ([]Choice, error) {
 	all, err := preferring(w, "httpd", w.HTTPDVersion, lock)
 	if err != nil {
@@ -51,11 +51,11 @@ func httpdChoices(w Wish, features []string, lock *recipe.Lock) ([]Choice, error
 	return all, nil
 }
 
-// httpdParts are the components of a bundled httpd besides itself.
+// httpdParts are the other components of a bundled httpd.
 var httpdParts = []string{"apr", "apr-util", "pcre2"}
 
-// partChoices lists the versions of the components that httpd is built with. expat is
-// that the host has one.
+// partChoices lists the versions of the components that httpd is built with. expat
+// reports whether the host provides it.
 func partChoices(w Wish, expat bool, lock *recipe.Lock) (map[string][]Choice, error) {
 	names := httpdParts
 	if !expat {
@@ -72,7 +72,7 @@ func partChoices(w Wish, expat bool, lock *recipe.Lock) (map[string][]Choice, er
 	return parts, nil
 }
 
-// unvouchedIn names the archives of a plan that nobody but the lock file vouches for.
+// unvouchedIn names the archives of a plan whose hash is only in the lock file.
 func unvouchedIn(p *Plan) []string {
 	var out []string
 	wanted := p.wanted()
@@ -84,14 +84,14 @@ func unvouchedIn(p *Plan) []string {
 	return out
 }
 
-// unvouched is the warning about a hash that is only in the lock file.
+// unvouched warns about a hash that is only in the lock file.
 func unvouched(component string, c Choice, lockFile string) string {
-	return fmt.Sprintf("%s %s is not in the catalogue of this release: nothing but %s vouches for sha256 %s of %s",
+	return fmt.Sprintf("%s %s is not in the catalogue of this release: only %s vouches for sha256 %s of %s",
 		component, c.Version, filepath.Base(lockFile), c.Archive.SHA256, c.Archive.File)
 }
 
-// preferred is the first choice that is not refused; none where its hash is not
-// known yet.
+// preferred returns the first choice that is not refused. It returns false if the hash of
+// that choice is not known yet.
 func preferred(all []Choice) (Choice, bool) {
 	for _, c := range all {
 		if c.Refused == "" {
@@ -101,8 +101,8 @@ func preferred(all []Choice) (Choice, bool) {
 	return Choice{}, false
 }
 
-// preferring is choices as a wish prefers them: with --upgrade what is locked does not
-// come first. What the lock file has is marked in any case.
+// preferring returns choices in the order a wish prefers. With --upgrade the locked
+// version does not come first, but it is marked in any case.
 func preferring(w Wish, component, constraint string, lock *recipe.Lock) ([]Choice, error) {
 	first := lock
 	if w.Upgrade {
@@ -123,14 +123,14 @@ func preferring(w Wish, component, constraint string, lock *recipe.Lock) ([]Choi
 	return all, nil
 }
 
-// choices lists the versions of a component that satisfy a constraint, the
-// locked one first, then the newest first. An exact version that the catalogue
-// does not have is one choice, to be asked of upstream.
+// choices lists the versions of a component that satisfy a constraint, the locked one
+// first, then from newest to oldest. An exact version missing from the catalogue is a
+// single choice, to be looked up upstream.
 func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Choice, error) {
 	set := recipe.Catalogue()
 	var out []Choice
 	if e, ok := lock.Find(component); ok {
-		if err := set.Contradicts(component, e.Version, e.SHA256); err != nil { // ReadLock has looked, too
+		if err := set.Contradicts(component, e.Version, e.SHA256); err != nil { // ReadLock checked it, too
 			return nil, fault.New(fault.Usage, "restore the lock file from version control, or remove it and run modwsgi again without --locked",
 				"the lock file's entry for %s (%s): %w", component, e.File, err)
 		}
@@ -146,10 +146,10 @@ func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Ch
 			a := e.Archive(set)
 			out = append(out, Choice{Version: e.Version, Trust: string(a.Trust), Archive: a})
 		case locked:
-			return nil, fault.New(fault.Usage, "leave out --locked to change the lock file", "%s %s is locked, and %q is wanted", component, e.Version, constraint)
+			return nil, fault.New(fault.Usage, "omit --locked to change the lock file", "%s %s is locked, but %q is wanted", component, e.Version, constraint)
 		}
 	} else if locked {
-		return nil, fault.New(fault.Usage, "leave out --locked to complete the lock file", "the lock file has no entry for %s", component)
+		return nil, fault.New(fault.Usage, "omit --locked to complete the lock file", "the lock file has no entry for %s", component)
 	}
 	if locked {
 		return out, nil
@@ -174,14 +174,14 @@ func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Ch
 		for _, a := range set.Of(component) {
 			known = append(known, a.Version)
 		}
-		return nil, fault.New(fault.Usage, "the catalogue has "+strings.Join(known, ", ")+"; another version is looked for at upstream when it is named exactly, as in 2.4.72",
+		return nil, fault.New(fault.Usage, "the catalogue has "+strings.Join(known, ", ")+"; name another version exactly, as in 2.4.72, to have it looked up upstream",
 			"no known version of %s satisfies %q", component, constraint)
 	}
 	return out, nil
 }
 
-// judge takes features that nobody asked for away from versions which a known
-// advisory warns of, and refuses versions where that does not help.
+// judge drops features that nobody asked for from versions with a known advisory about
+// them, and refuses versions where that does not help.
 func judge(all []Choice, features, with []string, allowVulnerable bool) []Choice {
 	out := slices.Clone(all)
 	for i := range out {
@@ -210,6 +210,6 @@ func refusal(all []Choice) error {
 	for _, c := range all {
 		lines = append(lines, "httpd "+c.Version+" has "+c.Refused)
 	}
-	return fault.New(fault.Source, "leave out the feature that it is about, or take the risk with --allow-vulnerable",
-		"no version of httpd can be taken with these features: %s", strings.Join(lines, "; "))
+	return fault.New(fault.Source, "omit the affected feature, or accept the risk with --allow-vulnerable",
+		"no version of httpd can be used with these features: %s", strings.Join(lines, "; "))
 }

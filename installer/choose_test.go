@@ -33,7 +33,7 @@ func TestChoices(t *testing.T) {
 		{"locked and nothing else", "", locked(t, "httpd", oldest), true, oldest},
 		{"a constraint", "< " + known[0], &recipe.Lock{}, false, strings.Join(known[1:], " ")},
 		{"the lock is against the constraint", known[0], locked(t, "httpd", oldest), false, known[0]},
-		{"exactly one of the catalogue", "= " + known[0], &recipe.Lock{}, false, known[0]},
+		{"exactly one in the catalogue", "= " + known[0], &recipe.Lock{}, false, known[0]},
 		{"exactly one that it does not have", "2.4.9999", &recipe.Lock{}, false, "2.4.9999"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestJudge(t *testing.T) {
 
 	byDefault := judge(all, features, nil, false)
 	if c := byDefault[1]; c.Refused != "" || slices.Contains(c.Features, "http2") || !slices.Contains(c.Features, "tls") || len(c.Advisories) == 0 || !strings.Contains(c.Advisories[0], "built without http2") {
-		t.Errorf("a feature that nobody asked for is not taken away: %+v", c)
+		t.Errorf("a feature that nobody asked for was not dropped: %+v", c)
 	}
 	if c := byDefault[0]; c.Refused != "" || len(c.Advisories) > 0 || !slices.Contains(c.Features, "http2") {
 		t.Errorf("a version without advisory: %+v", c)
@@ -94,7 +94,7 @@ func TestJudge(t *testing.T) {
 		t.Errorf("--allow-vulnerable: %+v", c)
 	}
 	if len(all[1].Features)+len(features) != 2 {
-		t.Error("judge changes what it was given")
+		t.Error("judge changes its input")
 	}
 	wantFault(t, refusal(asked[1:]), fault.Source, "2.4.68", "CVE-", "--allow-vulnerable")
 }
@@ -109,7 +109,7 @@ func TestModuleChoicesAdmitThePython(t *testing.T) {
 	}
 }
 
-// What nothing but the lock file vouches for is named before anything is fetched.
+// Archives that only the lock file vouches for are named before anything is fetched.
 func TestUnvouchedArchivesAreNamed(t *testing.T) {
 	h := &heard{}
 	q := request(t)
@@ -133,7 +133,7 @@ func TestUnvouchedArchivesAreNamed(t *testing.T) {
 	}
 	(&job{plan: p, events: h.sink}).warn()
 	if !h.has("warn") {
-		t.Error("nothing was told")
+		t.Error("no warning")
 	}
 	data, err := json.Marshal(p)
 	if err != nil || !strings.Contains(string(data), `"trust":"locked"`) || !strings.Contains(string(data), `"warnings":["mod_wsgi 9.9.9`) {
@@ -178,7 +178,8 @@ func TestLockedChecksTheWholeFile(t *testing.T) {
 	wantFault(t, err, fault.Usage, "openssl 3.0.22", "version control")
 }
 
-// TestPartsOfVersions are refused with what to write instead.
+// TestPartsOfVersions: an incomplete version is refused, with a hint what to write
+// instead.
 func TestPartsOfVersions(t *testing.T) {
 	for _, v := range []string{"5", "2.4"} {
 		_, err := Wish{HTTPDVersion: v}.complete("/")

@@ -12,11 +12,11 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// Collected are the verified archives of a build that is to happen elsewhere.
+// Collected is the set of verified archives for a build elsewhere.
 type Collected struct {
 	Files  []CollectedFile // sorted by component
-	Lock   []byte          // content of a lock file that names exactly these
-	Python string          // which Pythons mod_wsgi admits, as in ">= 3.8"; "" for all
+	Lock   []byte          // content of a lock file for exactly these archives
+	Python string          // the Pythons that mod_wsgi supports, as in ">= 3.8"; "" for all
 
 	close func()
 }
@@ -28,13 +28,13 @@ func (c *Collected) Close() {
 	}
 }
 
-// CollectedFile is one of them, in the download cache or a source directory.
+// CollectedFile is one archive, in the download cache or a source directory.
 type CollectedFile struct {
 	Source
 	Path string
 }
 
-// Version returns the version of a component, "" where it is not there.
+// Version returns the version of a component, or "" if it is not included.
 func (c *Collected) Version(component string) string {
 	for _, f := range c.Files {
 		if f.Component == component {
@@ -44,9 +44,9 @@ func (c *Collected) Version(component string) string {
 	return ""
 }
 
-// Collect fetches what a build of mod_wsgi and a bundled httpd takes, for any
-// Python and any host, and builds nothing. Like any install it prefers what the
-// lock file says; it does not write one.
+// Collect fetches the archives for building mod_wsgi and a bundled httpd, for any Python
+// and any host, and builds nothing. Like any install it prefers the locked versions, but
+// it does not write a lock file.
 func Collect(ctx context.Context, w Wish, m Means) (_ *Collected, err error) {
 	if w, err = w.complete(m.Dir); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func Collect(ctx context.Context, w Wish, m Means) (_ *Collected, err error) {
 	}
 	slices.SortFunc(out.Files, func(a, b CollectedFile) int { return strings.Compare(a.Component, b.Component) })
 	if out.Version("mod_wsgi") == "" {
-		return nil, fmt.Errorf("collect sources: there is no mod_wsgi among them")
+		return nil, fmt.Errorf("collect sources: mod_wsgi is not among them")
 	}
 	out.Lock = taken.Encode()
 	return out, nil

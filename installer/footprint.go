@@ -11,7 +11,7 @@ import (
 	"modwsgi/internal/receipt"
 )
 
-// footprintOf is footprint with what is left of former Pythons.
+// footprintOf is footprint including what is left of former Pythons.
 func footprintOf(py *detect.Python) string {
 	var b strings.Builder
 	for _, site := range append([]string{py.Platlib}, py.EarlierSites()...) {
@@ -20,7 +20,7 @@ func footprintOf(py *detect.Python) string {
 	return b.String()
 }
 
-// footprint is a text that changes when anybody changes what of ours lies in an
+// footprint returns a text that changes whenever anybody changes modwsgi's files in an
 // environment.
 func footprint(site string) string {
 	var b strings.Builder
@@ -38,7 +38,7 @@ func footprint(site string) string {
 	return b.String()
 }
 
-// leftovers says whether a killed run left its hidden directory.
+// leftovers reports whether a killed run left its hidden directory.
 func leftovers(site string) bool {
 	return len(filetree.Glob(site, ".modwsgi-*")) > 0
 }

@@ -17,12 +17,12 @@ import (
 	"modwsgi/internal/receipt"
 )
 
-// An environment can be made again with another Python in the same directory. What was
-// installed for the one before then stays below its lib/python3.x, where neither that
-// Python nor pip sees it, and its programs stay in bin. It is shown, replaced and
-// removed like what lies in site-packages.
+// An environment can be recreated with another Python in the same directory. The packages
+// of the previous one then stay in its lib/python3.x, where neither the new Python nor
+// pip sees them, and its programs stay in bin. modwsgi lists, replaces and removes them
+// like the packages in site-packages.
 
-// Former is mod_wsgi or its httpd of an environment's former Python.
+// Former is mod_wsgi or its httpd installed for an environment's former Python.
 type Former struct {
 	Name      string `json:"name"`
 	Version   string `json:"version"`
@@ -35,15 +35,15 @@ func (e Former) String() string {
 	return fmt.Sprintf("%s %s for Python %s", e.Name, e.Version, detect.VersionOfSite(e.Site))
 }
 
-// findFormer lists what is left of former Pythons. A directory that cannot be read
-// is reported, and is no obstacle: nothing there is used.
+// findFormer lists what is left of former Pythons. An unreadable directory is reported
+// but does not stop the run: nothing in it is used.
 func findFormer(py *detect.Python, events event.Sink) []Former {
 	var all []Former
 	for _, site := range py.EarlierSites() {
 		for _, name := range []string{ModuleDist, HTTPDDist} {
 			d, err := pydist.Find(site, name)
 			if err != nil {
-				events.Warn(fmt.Sprintf("%s, of another Python that this environment had: %v; it is left as it is", site, err))
+				events.Warn(fmt.Sprintf("%s, of another Python that this environment had: %v; left as it is", site, err))
 			} else if d != nil {
 				all = append(all, Former{d.Name, d.Version, d.Installer, site})
 			}
@@ -52,14 +52,14 @@ func findFormer(py *detect.Python, events event.Sink) []Former {
 	return all
 }
 
-// oursOf leaves out what others installed.
+// oursOf keeps what modwsgi installed.
 func oursOf(all []Former) []Former {
 	return slices.DeleteFunc(slices.Clone(all), func(e Former) bool { return e.Installer != installerName })
 }
 
-// formerPaths returns what may be removed of former Pythons, and the directories of
-// packages that it is in. What a distribution of the present Python lists stays: the
-// programs in bin may be its own by now.
+// formerPaths returns what may be removed of former Pythons, and the site-packages
+// directories that contain it. Files listed by a distribution of the present Python stay:
+// the programs in bin may belong to it by now.
 func formerPaths(all []Former, py *detect.Python, events event.Sink) (paths, sites []string, _ error) {
 	kept := map[string]bool{}
 	for _, name := range []string{ModuleDist, HTTPDDist} {
@@ -93,9 +93,9 @@ func formerPaths(all []Former, py *detect.Python, events event.Sink) (paths, sit
 	return paths, sites, nil
 }
 
-// lockFormer keeps runs for the former Pythons away, and finishes what a killed one
-// left there. A journal that is not believed may know of hidden directories there, so
-// those are not touched then.
+// lockFormer locks the environment for the former Pythons too, and finishes what a killed
+// run left there. An untrusted journal may refer to hidden directories there, so they are
+// not touched then.
 func lockFormer(ctx context.Context, at Setting, all []Former, py *detect.Python, believed bool) (unlock func(), err error) {
 	var locks []*place.Locked
 	unlock = func() {
@@ -124,8 +124,8 @@ func lockFormer(ctx context.Context, at Setting, all []Former, py *detect.Python
 	return unlock, nil
 }
 
-// onlyRemove is what is left to do where everything is installed: it removes what modwsgi
-// installed for former Pythons.
+// onlyRemove handles an environment where everything is installed: it removes what
+// modwsgi installed for former Pythons.
 func onlyRemove(ctx context.Context, p *Plan, locked *place.Locked, events event.Sink) (*Report, error) {
 	mine := oursOf(p.Former)
 	var names []string
@@ -152,7 +152,7 @@ func namesOf(all []Former) []string {
 	return names
 }
 
-// listFormer describes what is left of former Pythons, with that as its problem.
+// listFormer describes what is left of former Pythons and gives that as its problem.
 func listFormer(all []Former, py *detect.Python) []Installed {
 	var out []Installed
 	for _, e := range all {
@@ -162,7 +162,7 @@ func listFormer(all []Former, py *detect.Python) []Installed {
 		} else if r, err := receipt.Read(e.Site); err == nil {
 			i.HTTPD, i.Server = r.HTTPD.Version, r.HTTPD.Executable
 		}
-		i.Problems = append(i.Problems, fmt.Sprintf("it is for Python %s, which this environment had before; its Python is %s now", i.Earlier, py.Version))
+		i.Problems = append(i.Problems, fmt.Sprintf("built for Python %s, which this environment had before; its Python is now %s", i.Earlier, py.Version))
 		if d, err := pydist.Find(e.Site, e.Name); err == nil && d != nil {
 			for _, problem := range d.Check() {
 				i.Problems = append(i.Problems, problem.String())
@@ -174,8 +174,8 @@ func listFormer(all []Former, py *detect.Python) []Installed {
 }
 
 // strayProgram reports whether a file in the directory of programs is a modwsgi program
-// that no distribution lists any more, because its site-packages directory was removed: a
-// Go program says what it was built from.
+// that no distribution lists any more, because its site-packages directory was removed.
+// The build information of a Go program shows what it was built from.
 func strayProgram(path string) bool {
 	f, err := digest.OpenHere(path)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"modwsgi/internal/pydist"
 )
 
-// leaveBehind makes what an environment's former Python leaves: a distribution below
+// leaveBehind creates what an environment's former Python leaves: a distribution below
 // its own lib/python3.x, with a program in bin.
 func leaveBehind(t *testing.T, env, version, installer string) (site string) {
 	t.Helper()
@@ -30,7 +30,7 @@ func leaveBehind(t *testing.T, env, version, installer string) (site string) {
 	return site
 }
 
-func TestWhatAFormerPythonLeftIsListedAndRemoved(t *testing.T) {
+func TestFormerPythonIsListedAndRemoved(t *testing.T) {
 	env := python(t)
 	before := tree(t, env)
 	site := leaveBehind(t, env, "3.1", "modwsgi")
@@ -41,7 +41,7 @@ func TestWhatAFormerPythonLeftIsListedAndRemoved(t *testing.T) {
 		t.Fatalf("list: %+v, %v", all, err)
 	}
 	_, err = Verify(t.Context(), q.Python, q.Setting)
-	wantFault(t, err, fault.Environment, "mod_wsgi 4.9.4 for Python 3.1", "made again", "modwsgi install --python")
+	wantFault(t, err, fault.Environment, "mod_wsgi 4.9.4 for Python 3.1", "recreated", "modwsgi install --python")
 	removed, err := Uninstall(t.Context(), q.Python, q.Setting)
 	if err != nil || !slices.Equal(removed, []string{"mod_wsgi 4.9.4 for Python 3.1"}) {
 		t.Fatalf("uninstall: %v, %v", removed, err)
@@ -53,8 +53,8 @@ func TestWhatAFormerPythonLeftIsListedAndRemoved(t *testing.T) {
 	}
 }
 
-// What pip installed for a former Python is not removed by uninstall.
-func TestWhatOthersInstalledForAFormerPythonStays(t *testing.T) {
+// uninstall does not remove what pip installed for a former Python.
+func TestFormerPackagesOfOthersStay(t *testing.T) {
 	env := python(t)
 	leaveBehind(t, env, "3.1", "pip")
 	before := tree(t, env)
@@ -69,7 +69,7 @@ func TestWhatOthersInstalledForAFormerPythonStays(t *testing.T) {
 	}
 }
 
-// The former Python's RECORD lists programs that are the present Python's by now.
+// The former Python's RECORD lists programs that now belong to the present Python.
 func TestProgramsOfThePresentPythonStay(t *testing.T) {
 	env := python(t)
 	leaveBehind(t, env, "3.1", "modwsgi")
@@ -90,8 +90,8 @@ func TestProgramsOfThePresentPythonStay(t *testing.T) {
 	}
 }
 
-// Links of whoever owns an environment lead to no removal elsewhere.
-func TestLinkedSitesAreNotOfFormerPythons(t *testing.T) {
+// Links made by the owner of an environment must not cause removals elsewhere.
+func TestLinkedSitesAreIgnored(t *testing.T) {
 	env, other := python(t), python(t)
 	leaveBehind(t, other, "3.1", "modwsgi")
 	symlink(t, filepath.Join(other, "lib", "python3.1"), filepath.Join(env, "lib", "python3.1"))
@@ -110,7 +110,7 @@ func TestLinkedSitesAreNotOfFormerPythons(t *testing.T) {
 
 func TestStrayProgram(t *testing.T) {
 	dir := t.TempDir()
-	us, err := os.Executable() // a Go program, but not one of those
+	us, err := os.Executable() // a Go program, but not a modwsgi one
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestStrayProgram(t *testing.T) {
 	write(t, dir, map[string]string{"mod_wsgi-express": "#!/bin/sh\n"})
 	for _, name := range []string{"mod_wsgi-apxs", "mod_wsgi-express", "missing"} {
 		if strayProgram(filepath.Join(dir, name)) {
-			t.Errorf("%s counts as a program of ours", name)
+			t.Errorf("%s counts as a modwsgi program", name)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// write makes files below dir; a name that ends in a slash is a directory.
+// write creates files below dir; a name that ends in a slash is a directory.
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
@@ -36,7 +36,7 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// wantFault checks class and words of an error, and that it says what to do.
+// wantFault checks class and words of an error, and that it has a hint.
 func wantFault(t *testing.T, err error, class fault.Class, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -56,7 +56,7 @@ func wantFault(t *testing.T, err error, class fault.Class, words ...string) {
 	}
 }
 
-// python makes a virtual environment.
+// python creates a virtual environment.
 func python(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -119,7 +119,7 @@ func versions(all []Choice) string {
 	return strings.Join(out, " ")
 }
 
-// locked is a lock with the catalogue's archive of a version.
+// locked returns a lock with the catalogue's archive of a version.
 func locked(t *testing.T, component, version string) *recipe.Lock {
 	t.Helper()
 	a, ok := recipe.Catalogue().Find(component, version)

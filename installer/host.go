@@ -26,23 +26,24 @@ import (
 	"modwsgi/internal/version"
 )
 
-// What the compiler of this machine is and finds takes half a second to learn
-// and seldom changes. It is remembered, with the state of every program and
-// directory that it came from, for one use only: to look whether something was
-// built before. Before anything is built the host is looked at again, and where
-// the two differ the plan is made anew.
+// Probing the compiler of this machine takes half a second, and the result seldom
+// changes. The result is recorded together with the state of every program and directory
+// that it came from. It is used only to check whether something was built before. Before
+// anything is built, the host is probed again; if the two results differ, the plan is
+// made again.
 
-// hostRecord is what is remembered.
+// hostRecord is the recorded result of a probe.
 type hostRecord struct {
 	Tools *toolchain.Toolchain `json:"tools"`
-	Host  *httpdbuild.Host     `json:"host,omitempty"` // nil where only a module was wanted
+	Host  *httpdbuild.Host     `json:"host,omitempty"` // nil if only a module was wanted
 	Seen  map[string]string    `json:"seen"`           // path or program -> its state
 }
 
-// errHostChanged means that what was remembered of the host is not so any more.
+// errHostChanged means that the recorded host is out of date.
 var errHostChanged = errors.New("the compiler or the libraries of this machine have changed")
 
-// probeHost tries the compiler, and what it finds where an httpd is built.
+// probeHost tries the compiler and, if an httpd will be built, checks what the compiler
+// finds.
 func probeHost(ctx context.Context, at Setting, withHTTPD bool) (*Host, error) {
 	made, err := scratch.Temp(at.Env, scratch.Probe, false)
 	if err != nil {
@@ -51,15 +52,15 @@ func probeHost(ctx context.Context, at Setting, withHTTPD bool) (*Host, error) {
 	defer func() { _ = made.Discard() }()
 	env := cachedir.ToolEnv(at.Env)
 	if dir := run.Getenv(at.Env, "CCACHE_DIR"); dir != run.Getenv(env, "CCACHE_DIR") {
-		at.Events.Note("CCACHE_DIR is " + dir + ", which another user can change: it is not used")
+		at.Events.Note("CCACHE_DIR is " + dir + ", which another user can change: not used")
 	}
 	h := &Host{}
 	if h.Tools, err = toolchain.Find(ctx, at.Runner, env, made.Path()); err != nil {
 		return nil, err
 	}
 	if h.Tools.Cross != "" {
-		return nil, fault.New(fault.Environment, "unset CC, or set it to a compiler for this machine: what is installed is tried with a real request here",
-			"CC is %q, which compiles for %s; an environment on this machine cannot use that", strings.Join(h.Tools.CC, " "), h.Tools.Cross)
+		return nil, fault.New(fault.Environment, "unset CC, or set it to a compiler for this machine: an install is verified by running it here",
+			"CC is %q, which compiles for %s; the result cannot run on this machine", strings.Join(h.Tools.CC, " "), h.Tools.Cross)
 	}
 	if withHTTPD {
 		if h.HTTPD, err = httpdbuild.Probe(ctx, at.Runner, h.Tools, made.Path()); err != nil {
@@ -69,17 +70,17 @@ func probeHost(ctx context.Context, at Setting, withHTTPD bool) (*Host, error) {
 	return h, nil
 }
 
-// hostMemory is what earlier runs with an environment have found.
+// hostMemory holds what earlier runs found for an environment.
 type hostMemory struct {
-	cache string   // the cache directory; "" for none
-	env   []string // the caller's
+	cache string   // the cache directory; "" without one
+	env   []string // the caller's environment
 }
 
-// buildVariables are those variables of a caller that can change what a
-// compiler is or finds. PATH counts by the programs found in it.
+// buildVariables match the variables of a caller that can change the compiler or what it
+// finds. PATH counts by the programs found in it.
 var buildVariables = regexp.MustCompile(`^(CC|CXX|CPP|LD|AR|AS|NM|RANLIB|STRIP|LIBS|HOME|USER|TMPDIR|SDKROOT|LANG|LC_\w+|SOURCE_DATE_EPOCH|[A-Z_0-9]*FLAGS|[A-Z_0-9]+_(PATH|PREFIX|DIR|HOSTS)|(CCACHE|DISTCC|SCCACHE|MACOSX|PKG_CONFIG|GCC)_\w+)=`)
 
-// name is the name of the record for the caller's environment.
+// name returns the file name of the record for the caller's environment.
 func (m hostMemory) name() string {
 	h := sha256.New()
 	_, _ = fmt.Fprintln(h, "host record 2", version.String())
@@ -96,7 +97,7 @@ func (m hostMemory) name() string {
 	return hex.EncodeToString(h.Sum(nil)) + ".json"
 }
 
-// open opens the directory of the records. With create it is made where it is missing.
+// open opens the directory of the records. With create it is made if missing.
 func (m hostMemory) open(create bool) (*owned.Dir, error) {
 	store, err := cachedir.Open(m.cache, create)
 	if err != nil {
@@ -109,10 +110,10 @@ func (m hostMemory) open(create bool) (*owned.Dir, error) {
 	return store.Sub(cachedir.Host)
 }
 
-// mostOfRecord is how many bytes a record may have.
-const mostOfRecord = 1 << 20
+// maxRecord is the maximum size of a record in bytes.
+const maxRecord = 1 << 20
 
-// recall returns what is remembered, and whether that is still so.
+// recall returns the recorded host, and whether it is still valid.
 func (m hostMemory) recall(withHTTPD bool) (*Host, bool) {
 	if m.cache == "" {
 		return nil, false
@@ -122,7 +123,7 @@ func (m hostMemory) recall(withHTTPD bool) (*Host, bool) {
 		return nil, false
 	}
 	defer func() { _ = records.Close() }()
-	data, err := records.ReadFile(m.name(), mostOfRecord)
+	data, err := records.ReadFile(m.name(), maxRecord)
 	if err != nil {
 		return nil, false
 	}
@@ -135,7 +136,7 @@ func (m hostMemory) recall(withHTTPD bool) (*Host, bool) {
 			return nil, false
 		}
 	}
-	// The programs are the same, wherever PATH has them beside others.
+	// The programs are the same, whatever else is in PATH.
 	for i, v := range r.Tools.Env {
 		if strings.HasPrefix(v, "PATH=") {
 			r.Tools.Env[i] = "PATH=" + absolutePath(m.env)
@@ -149,14 +150,14 @@ func (m hostMemory) recall(withHTTPD bool) (*Host, bool) {
 	return h, true
 }
 
-// absolutePath is PATH as tools get it: without what is relative.
+// absolutePath returns PATH as tools get it, without relative entries.
 func absolutePath(env []string) string {
 	dirs := slices.DeleteFunc(filepath.SplitList(run.Getenv(env, "PATH")), func(dir string) bool { return !filepath.IsAbs(dir) })
 	return strings.Join(dirs, string(filepath.ListSeparator))
 }
 
-// everyOne before the name of a program stands for all of that name in PATH: a
-// wrapper of a compiler may run the next one.
+// everyOne before the name of a program stands for all programs of that name in PATH: a
+// compiler wrapper may run the next one.
 const everyOne = "every "
 
 // observe returns the state of a path, or of a program by its name.
@@ -180,10 +181,10 @@ func observe(env []string, what string) string {
 	return path + " " + stateOf(path)
 }
 
-// remember keeps what a probe has found. That it cannot is no failure. A plan alone does
-// not do this: --dry-run writes nothing.
+// remember records the result of a probe. Not being able to is not a failure. It is not
+// called for a plan alone: --dry-run writes nothing.
 func (m hostMemory) remember(ctx context.Context, runner *run.Runner, h *Host) {
-	if m.cache == "" || h == nil || h.Tools.Native() { // a cache directory may get to another processor
+	if m.cache == "" || h == nil || h.Tools.Native() { // a cache directory may move to another processor
 		return
 	}
 	records, err := m.open(true)
@@ -199,7 +200,7 @@ func (m hostMemory) remember(ctx context.Context, runner *run.Runner, h *Host) {
 	if err != nil || len(r.Seen) == 0 {
 		return
 	}
-	// What does not survive the trip must not be remembered in part.
+	// A host that does not survive the round trip must not be recorded in part.
 	var back hostRecord
 	if json.Unmarshal(data, &back) != nil || !reflect.DeepEqual(back, r) {
 		return
@@ -207,7 +208,7 @@ func (m hostMemory) remember(ctx context.Context, runner *run.Runner, h *Host) {
 	_ = records.WriteFile(m.name(), data, 0o600)
 }
 
-// forget removes a record that is wrong.
+// forget removes an outdated record.
 func (m hostMemory) forget() {
 	if records, err := m.open(false); err == nil {
 		_ = records.Remove(m.name())
@@ -215,8 +216,8 @@ func (m hostMemory) forget() {
 	}
 }
 
-// sightings lists the programs, directories and headers that decide what a
-// probe finds; none where that cannot be said.
+// sightings lists the programs, directories and headers that decide the result of a
+// probe, or nothing if they cannot be determined.
 func sightings(ctx context.Context, runner *run.Runner, tools *toolchain.Toolchain) []string {
 	list := []string{"cc", "gcc", "clang", "make", "ld", "as", "ar", "/etc/os-release", "/usr/lib/os-release", "/etc/ld.so.cache"}
 	for _, word := range tools.CC {
@@ -260,8 +261,8 @@ func headersOfFeatures() (out []string) {
 	return out
 }
 
-// searchDirs picks the directories out of what a compiler says of itself: lines
-// or parts of lines that begin with a prefix.
+// searchDirs extracts directories from a compiler's output: lines or parts of lines that
+// begin with a prefix.
 func searchDirs(said, separator, prefix string) []string {
 	var out []string
 	for line := range strings.Lines(said) {
@@ -281,21 +282,21 @@ func searchDirs(said, separator, prefix string) []string {
 // hostNow is the host of a job.
 type hostNow struct {
 	Host
-	recalled bool // Host is only what an earlier run found
+	recalled bool // Host comes from an earlier run
 	memory   hostMemory
 	at       Setting
 	mu       sync.Mutex
 }
 
-// remember keeps what this run's probe has found.
+// remember records the result of this run's probe.
 func (h *hostNow) remember(ctx context.Context) {
 	if !h.recalled {
 		h.memory.remember(ctx, h.at.Runner, &h.Host)
 	}
 }
 
-// again probes the host where what is known of it was only remembered. The
-// error is errHostChanged where it has become another one.
+// again probes the host if it was only recalled. The error is errHostChanged if the host
+// differs.
 func (h *hostNow) again(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

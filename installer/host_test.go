@@ -10,7 +10,7 @@ import (
 	"modwsgi/internal/cachedir"
 )
 
-// hosted is a host as a probe finds it, and what is remembered of it.
+// hosted returns a probed host and its record.
 func hosted(t *testing.T) (*Host, hostMemory, Setting) {
 	t.Helper()
 	q := request(t)
@@ -22,7 +22,7 @@ func hosted(t *testing.T) (*Host, hostMemory, Setting) {
 	return h, hostMemory{cache: q.CacheDir, env: q.Env}, q.Setting
 }
 
-func TestTheHostIsRemembered(t *testing.T) {
+func TestHostIsRecorded(t *testing.T) {
 	h, memory, at := hosted(t)
 	memory.remember(t.Context(), at.Runner, h)
 	record := filepath.Join(memory.cache, cachedir.Host, memory.name())
@@ -43,8 +43,8 @@ func TestTheHostIsRemembered(t *testing.T) {
 		"flags":             func(m *hostMemory) { m.env = append(slices.Clone(m.env), "CFLAGS=-O3") },
 		"another date":      func(m *hostMemory) { m.env = append(slices.Clone(m.env), "SOURCE_DATE_EPOCH=5") },
 		"no cache":          func(m *hostMemory) { m.cache = "" },
-		"somebody else's":   func(m *hostMemory) { _ = os.Chmod(filepath.Join(m.cache, "host"), 0o777) },
-		"nothing is in it":  func(*hostMemory) { _ = os.WriteFile(record, []byte("{}"), 0o600) },
+		"another user's":    func(m *hostMemory) { _ = os.Chmod(filepath.Join(m.cache, "host"), 0o777) },
+		"empty":             func(*hostMemory) { _ = os.WriteFile(record, []byte("{}"), 0o600) },
 		"damaged (garbage)": func(*hostMemory) { _ = os.WriteFile(record, []byte("\x00"), 0o600) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -52,14 +52,14 @@ func TestTheHostIsRemembered(t *testing.T) {
 			other := memory
 			change(&other)
 			if _, ok := other.recall(true); ok {
-				t.Error("what was remembered was taken")
+				t.Error("the record was used")
 			}
 		})
 	}
 }
 
-// A record that lies is found out before anything is built.
-func TestARecordThatIsWrong(t *testing.T) {
+// A wrong record is noticed before anything is built.
+func TestWrongHostRecord(t *testing.T) {
 	h, memory, at := hosted(t)
 	wrong := *h.Tools
 	wrong.Compiler = "cc 0.1"
@@ -71,12 +71,12 @@ func TestARecordThatIsWrong(t *testing.T) {
 	}
 }
 
-func TestFlagsOfTheEnvironmentAreTold(t *testing.T) {
-	for env, want := range map[string]string{"CFLAGS=-O0": "CFLAGS; flags", "LDFLAGS=x": "LDFLAGS; flags", "CFLAGS=": "", "CC=gcc -O3": ""} {
+func TestFlagsOfTheEnvironmentAreReported(t *testing.T) {
+	for env, want := range map[string]string{"CFLAGS=-O0": "CFLAGS; put", "LDFLAGS=x": "LDFLAGS; put", "CFLAGS=": "", "CC=gcc -O3": ""} {
 		var h heard
 		j := &job{env: []string{env}, events: h.sink}
-		j.noteUnused()
-		j.noteUnused()
+		j.reportUnusedFlags()
+		j.reportUnusedFlags()
 		if len(h.texts) > 1 || (len(h.texts) == 1) != (want != "") || want != "" && !h.has(want) {
 			t.Errorf("%s: %q", env, h.texts)
 		}

@@ -16,8 +16,8 @@ import (
 	"modwsgi/modulebuild"
 )
 
-// httpdAbout describes a tree of httpd for those who find it in a cache; unpacked
-// has the hashes of what it was made from.
+// httpdAbout describes an httpd tree for readers of the cache. unpacked has the hashes of
+// the sources it was built from.
 func httpdAbout(b *httpdbuild.Request, src *sources, unpacked map[string]string) buildcache.About {
 	a := buildcache.About{Kind: "httpd", Name: "httpd " + src.files["httpd"].Archive.Version, Details: map[string]string{
 		"features": strings.Join(b.Features, " "), "compiler": b.Host.Compiler, "target": b.Host.Target, "libc": b.Host.Libc,
@@ -44,11 +44,10 @@ func moduleAbout(b *modulebuild.Request, inputs string, f *fetch.File, unpacked 
 	}
 }
 
-// moduleInputs is the identity of a module without the places of what it is built
-// with: two environments of one Python, each with its own copy of one httpd, get
-// the same module. Headers count by what they hold, a shared libpython by the
-// name that the module will ask for, a static one, which becomes part of the
-// module, by its content.
+// moduleInputs returns the identity of a module without the paths of its build inputs:
+// two environments of one Python, each with its own copy of one httpd, get the same
+// module. Headers count by content. A shared libpython counts by the name that the module
+// will load. A static one becomes part of the module and counts by content.
 func moduleInputs(b modulebuild.Request) (string, error) {
 	trees := map[string]string{}
 	named := func(dirs []string, keep func(string) bool) ([]string, error) {
@@ -79,17 +78,17 @@ func moduleInputs(b modulebuild.Request) (string, error) {
 	return b.Inputs(), nil
 }
 
-// header keeps what may be included, in any depth.
+// header keeps files that may be included, at any depth.
 func header(name string) bool {
 	return strings.HasSuffix(name, "/") || strings.HasSuffix(name, ".h") || strings.HasSuffix(name, ".inc")
 }
 
-// flatHeader keeps what lies in the directory itself, as httpd's and APR's
-// headers do; a distribution may have them in /usr/include.
+// flatHeader keeps headers directly in the directory, as those of httpd and APR are; a
+// distribution may have them in /usr/include.
 func flatHeader(name string) bool { return !strings.Contains(name, "/") && header(name) }
 
-// archHeaders are the headers of Debian's multiarch Pythons, which lie elsewhere:
-// /usr/include/python3.11/pyconfig.h only includes the one of the machine.
+// archHeaders returns the headers of Debian's multiarch Pythons, which are elsewhere:
+// /usr/include/python3.11/pyconfig.h only includes the one for the architecture.
 func archHeaders(dirs []string) []string {
 	var out []string
 	for _, dir := range dirs {
@@ -103,7 +102,7 @@ func archHeaders(dirs []string) []string {
 	return out
 }
 
-// libraryIdentity is what of a library gets into a module that is linked to it.
+// libraryIdentity returns the part of a library that affects a module linked to it.
 func libraryIdentity(name string, shared bool) (string, error) {
 	if !shared {
 		return digest.File(name)
@@ -112,13 +111,13 @@ func libraryIdentity(name string, shared bool) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read libpython: %w", err)
 	}
-	if facts.Soname == "" { // then the module asks for the path
+	if facts.Soname == "" { // then the module loads it by path
 		return name, nil
 	}
 	return facts.Soname, nil
 }
 
-// withoutPlaces replaces directories in flags by what they hold.
+// withoutPlaces replaces directories in flags by the hashes of their contents.
 func withoutPlaces(flags []string, trees map[string]string) []string {
 	out := slices.Clone(flags)
 	for i := range out {
@@ -129,7 +128,7 @@ func withoutPlaces(flags []string, trees map[string]string) []string {
 	return out
 }
 
-// unpackedParts are the parts of an entry, with the hashes of what was unpacked.
+// unpackedParts returns the parts of an entry, with the hashes of the unpacked sources.
 func unpackedParts(unpacked map[string]string, files map[string]*fetch.File) []buildcache.Part {
 	var out []buildcache.Part
 	for _, name := range slices.Sorted(maps.Keys(unpacked)) {

@@ -10,12 +10,12 @@ import (
 	"modwsgi/internal/cachedir"
 )
 
-// An install: make the plan, lock the environment, and carry the plan out (job.go).
+// An install makes the plan, locks the environment, and carries the plan out (job.go).
 //
 // The plan is made before the environment is locked, so that a run with nothing to do
-// waits for nobody and writes nothing. So it is made again where its footprint shows that
-// another run came in between. It is also made again where what was remembered of the
-// host turns out to be wrong, which is found before anything is compiled (host.go).
+// neither waits nor writes. It is made again if its footprint shows that another run
+// changed the environment in the meantime, or if the recorded host turns out to be
+// outdated, which is noticed before anything is compiled (host.go).
 
 // Install makes a plan and carries it out. A failure leaves the environment as it was.
 func Install(ctx context.Context, m Means, plan Planner) (*Report, error) {
@@ -43,7 +43,7 @@ func install(ctx context.Context, m Means, plan Planner) (*Report, error) {
 		return r, nil
 	}
 	cache := m.cache()
-	if p.builds() { // the plan has told which directory it is
+	if p.builds() { // planning already reported the directory
 		cache.Events = nil
 	}
 	if m.CacheDir, err = cachedir.Find(cache); err != nil {
@@ -60,7 +60,7 @@ func install(ctx context.Context, m Means, plan Planner) (*Report, error) {
 	}
 	defer held.release()
 	for range 3 {
-		if footprintOf(p.Python) != p.Footprint { // what another run did meanwhile counts
+		if footprintOf(p.Python) != p.Footprint { // another run may have changed it
 			if p, err = plan(ctx, m); err != nil {
 				return nil, err
 			}
@@ -72,7 +72,7 @@ func install(ctx context.Context, m Means, plan Planner) (*Report, error) {
 		if r, err = carryOut(ctx, p, m, held.site); !errors.Is(err, errHostChanged) {
 			return r, err
 		}
-		m.Events.Note(err.Error() + ": the plan is made again")
+		m.Events.Note(err.Error() + ": making the plan again")
 		if p, err = plan(ctx, m); err != nil {
 			return nil, err
 		}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestRootOpensUpWhatItInstalls(t *testing.T) {
+func TestRootInstallsReadableFiles(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("an ordinary user's umask is respected")
 	}
@@ -33,14 +33,13 @@ func TestRootOpensUpWhatItInstalls(t *testing.T) {
 	}
 }
 
-// TestLockFileThatCannotBeWritten is a warning: the lock file is for those who
-// keep it.
+// TestLockFileThatCannotBeWritten: it is a warning, because the lock file is optional.
 func TestLockFileThatCannotBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, filepath.Dir(file), map[string]string{"file": ""})
 	for _, path := range []string{filepath.Join(file, "modwsgi.lock"), "/proc/modwsgi.lock", filepath.Dir(file)} {
 		var h heard
-		if writeLock(path, &sources{}, h.sink); !h.has("warn the lock file is not written") {
+		if writeLock(path, &sources{}, h.sink); !h.has("warn the lock file was not written") {
 			t.Errorf("%s: %q", path, h.texts)
 		}
 	}

@@ -21,10 +21,10 @@ import (
 	"modwsgi/modulebuild"
 )
 
-// An install from top to bottom, one method per step: obtain (recall, fetch, build), stage,
-// prove, place, prove.
+// An install from top to bottom, one method per step: obtain (recall, fetch, build),
+// stage, prove, place, prove.
 
-// job is a plan that is being carried out.
+// job is a plan being carried out.
 type job struct {
 	plan     *Plan
 	space    *cachedir.Workspace
@@ -38,11 +38,11 @@ type job struct {
 	timeline *timeline.Recorder // may be nil
 	toolsDir string
 	jobs     int
-	named    bool // the user has named places of archives
+	named    bool // the user named where archives come from
 	unused   sync.Once
 }
 
-// newJob opens what a plan is carried out with.
+// newJob opens the caches and tools that carry out a plan.
 func newJob(p *Plan, m Means) (*job, error) {
 	shared, limit, err := m.shared()
 	if err != nil {
@@ -68,7 +68,7 @@ func newJob(p *Plan, m Means) (*job, error) {
 	}, nil
 }
 
-// carryOut does the work of a plan.
+// carryOut executes a plan.
 func carryOut(ctx context.Context, p *Plan, m Means, locked *place.Locked) (*Report, error) {
 	j, err := newJob(p, m)
 	if err != nil {
@@ -108,15 +108,15 @@ func carryOut(ctx context.Context, p *Plan, m Means, locked *place.Locked) (*Rep
 	return r, nil
 }
 
-// warn tells of what the plan notes.
+// warn reports the warnings of the plan.
 func (j *job) warn() {
 	for _, w := range j.plan.Warnings {
 		j.events.Warn(w)
 	}
 }
 
-// obtain builds what the plan needs, or takes it from a cache; nothing is
-// returned where --upgrade has found nothing newer.
+// obtain builds what the plan needs, or restores it from a cache. It returns nothing if
+// --upgrade found nothing newer.
 func (j *job) obtain(ctx context.Context) (*sources, *product, error) {
 	if err := j.checkRoom(false); err != nil {
 		return nil, nil, err
@@ -138,7 +138,7 @@ func (j *job) obtain(ctx context.Context) (*sources, *product, error) {
 			return nil, nil, err
 		}
 	}
-	if !j.named { // else the cache is still to be looked into
+	if !j.named { // otherwise the cache is still to be checked
 		if err := j.host.again(ctx); err != nil {
 			return nil, nil, err
 		}
@@ -153,13 +153,13 @@ func (j *job) obtain(ctx context.Context) (*sources, *product, error) {
 	return src, made, err
 }
 
-// errNeedsSources means that what the cache was thought to have must be built.
-var errNeedsSources = errors.New("the build cache does not have it any more")
+// errNeedsSources means that something expected in the cache must be built after all.
+var errNeedsSources = errors.New("the build cache no longer has it")
 
-// recall returns the archives that are wanted most, unseen, where the httpd that
-// is made of them is in a cache; else nil. What was built before needs no sources: their
-// hashes are enough to find it. Where the user names places of sources, these decide
-// which are used.
+// recall returns the preferred archives without fetching them if the httpd built from
+// them is in a cache, otherwise nil. Their hashes are enough to find an earlier build, so
+// its sources are not needed. If the user named where sources come from, those decide
+// which archives are used.
 func (j *job) recall(ctx context.Context) (*sources, error) {
 	if j.named {
 		return nil, nil
@@ -179,14 +179,14 @@ func (j *job) recall(ctx context.Context) (*sources, error) {
 	}
 	j.archives.got = src
 	for name, all := range wanted {
-		if name != "mod_wsgi" { // that one may still be another
-			j.archives.tell(name, all)
+		if name != "mod_wsgi" { // that one may still change
+			j.archives.reportUnfetched(name, all)
 		}
 	}
 	return src, nil
 }
 
-// fetch gets all archives at the same time and records them in the lock file.
+// fetch gets all archives concurrently and records them in the lock file.
 func (j *job) fetch(ctx context.Context) (*sources, error) {
 	j.archives.got = &sources{files: map[string]*fetch.File{}}
 	if err := j.archives.all(ctx, j.plan.wanted()); err != nil {
@@ -197,14 +197,14 @@ func (j *job) fetch(ctx context.Context) (*sources, error) {
 	return j.archives.got, nil
 }
 
-// record writes the lock file, but for --locked.
+// record writes the lock file, except with --locked.
 func (j *job) record(src *sources) {
 	if !j.plan.Wish.Locked {
 		writeLock(j.plan.Wish.LockFile, src, j.events)
 	}
 }
 
-// build makes what the plan needs.
+// build builds what the plan needs.
 func (j *job) build(ctx context.Context, src *sources) (*product, error) {
 	p := j.plan
 	made := &product{httpd: p.HTTPD.Use, file: src.files["mod_wsgi"]}
@@ -221,8 +221,8 @@ func (j *job) build(ctx context.Context, src *sources) (*product, error) {
 	return made, j.buildModule(ctx, src, made)
 }
 
-// buildHTTPD puts a tree of httpd into the stage, out of the cache or built, and
-// describes it.
+// buildHTTPD puts an httpd tree into the stage, restored from the cache or newly built,
+// and describes it.
 func (j *job) buildHTTPD(ctx context.Context, src *sources, made *product) error {
 	b := j.httpdRequest(src)
 	key := b.Key()
@@ -237,8 +237,8 @@ func (j *job) buildHTTPD(ctx context.Context, src *sources, made *product) error
 	return err
 }
 
-// restoreOrCompile takes httpd out of the cache, or compiles it where no other run does
-// so meanwhile.
+// restoreOrCompile restores httpd from the cache, or compiles it unless another run is
+// doing so.
 func (j *job) restoreOrCompile(ctx context.Context, b *httpdbuild.Request, key string, src *sources, made *product) error {
 	if err := j.restoreHTTPD(ctx, b, key, src, made); err != nil || made.cached {
 		return err
@@ -262,7 +262,7 @@ func (j *job) restoreOrCompile(ctx context.Context, b *httpdbuild.Request, key s
 	if err := j.checkRoom(true); err != nil {
 		return err
 	}
-	j.noteUnused()
+	j.reportUnusedFlags()
 	built, err := httpdbuild.Build(ctx, *b)
 	if err != nil {
 		return err
@@ -277,14 +277,14 @@ func (j *job) restoreHTTPD(ctx context.Context, b *httpdbuild.Request, key strin
 		return err
 	}
 	if made.cached = e != nil; made.cached {
-		j.events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: taken from " + j.store.From(key))
+		j.events.Note("httpd " + src.files["httpd"].Archive.Version + " was built before: restored from " + j.store.From(key))
 		return nil
 	}
 	return owned.RemoveAll(b.Stage)
 }
 
-// buildModule makes the module, or takes it out of the cache: first the version
-// that is wanted most, then the one that is available.
+// buildModule builds the module or restores it from the cache. It tries the preferred
+// version first, then the available one.
 func (j *job) buildModule(ctx context.Context, src *sources, made *product) error {
 	for {
 		file := src.files["mod_wsgi"]
@@ -296,7 +296,7 @@ func (j *job) buildModule(ctx context.Context, src *sources, made *product) erro
 		if made.module != nil {
 			if file.Path == "" {
 				src.complete(j.store.Parts(made.key))
-				j.archives.tell("mod_wsgi", j.plan.Module.Versions)
+				j.archives.reportUnfetched("mod_wsgi", j.plan.Module.Versions)
 			}
 			return nil
 		}
@@ -313,8 +313,8 @@ func (j *job) buildModule(ctx context.Context, src *sources, made *product) erro
 	}
 }
 
-// restoreModule takes the module out of the cache, but for --reinstall, which
-// means that the one that there is may be bad.
+// restoreModule restores the module from the cache, except with --reinstall, which means
+// that the existing one may be bad.
 func (j *job) restoreModule(ctx context.Context, b *modulebuild.Request, made *product) (err error) {
 	if made.inputs, err = moduleInputs(*b); err != nil {
 		return err
@@ -326,13 +326,13 @@ func (j *job) restoreModule(ctx context.Context, b *modulebuild.Request, made *p
 		return nil
 	}
 	if made.module, err = restoreModule(ctx, j.store, made.key, b, j.events); err == nil && made.module != nil {
-		j.events.Note("mod_wsgi " + b.Version + " was built before for this Python and httpd: taken from " + j.store.From(made.key))
+		j.events.Note("mod_wsgi " + b.Version + " was built before for this Python and httpd: restored from " + j.store.From(made.key))
 	}
 	return err
 }
 
-// fetchModule gets the archive of mod_wsgi where it was not needed so far. changed
-// reports that it is another one than was wanted most.
+// fetchModule gets the archive of mod_wsgi if it was not needed so far. changed reports
+// that it is not the preferred one.
 func (j *job) fetchModule(ctx context.Context, src *sources) (changed bool, err error) {
 	if src.files["mod_wsgi"].Path != "" {
 		return false, nil
@@ -348,8 +348,8 @@ func (j *job) fetchModule(ctx context.Context, src *sources) (changed bool, err 
 	return src.files["mod_wsgi"].Archive.SHA256 != before, nil
 }
 
-// compileModule makes the module, where no other run makes it meanwhile. With
-// --reinstall it is made in any case.
+// compileModule builds the module unless another run is building it. With --reinstall it
+// always builds.
 func (j *job) compileModule(ctx context.Context, b *modulebuild.Request, made *product) error {
 	if !j.plan.Wish.Reinstall {
 		release, elsewhere, err := j.store.Alone(ctx, made.key, "module")
@@ -366,7 +366,7 @@ func (j *job) compileModule(ctx context.Context, b *modulebuild.Request, made *p
 	if err := j.host.again(ctx); err != nil {
 		return err
 	}
-	j.noteUnused()
+	j.reportUnusedFlags()
 	var err error
 	if made.module, err = modulebuild.Build(ctx, *b); err != nil {
 		return err
@@ -375,20 +375,19 @@ func (j *job) compileModule(ctx context.Context, b *modulebuild.Request, made *p
 	return nil
 }
 
-// stage lays everything out in a directory outside of the environment (stage.go).
+// stage lays everything out in a directory outside the environment (stage.go).
 func (j *job) stage(made *product) (*staged, error) {
 	return lay(filepath.Join(j.space.Dir, "stage"), j.plan, made, j.toolsDir, j.events)
 }
 
-// proveStage tries the stage with a request. While the throwaway server starts, the files
-// are copied to where they will be renamed from, so it runs beside that: wait returns its
-// error, and stop ends it.
+// proveStage verifies the stage with a request. Meanwhile the caller copies the files to
+// where they will be renamed from: wait returns the error of the trial, and stop ends it.
 func (j *job) proveStage(ctx context.Context, s *staged, made *product) (t trial) {
 	trying, stop := context.WithCancel(ctx)
 	tried := make(chan error, 1)
 	go func() {
 		_, err := prove.Step(trying, j.proving(), "verify stage", stagedSubject(j.plan.Python, s, made))
-		if prove.Untried(err) != nil { // it is said once, of what is placed
+		if prove.Untried(err) != nil { // reported once, for the placed files
 			err = nil
 		}
 		tried <- err
@@ -396,19 +395,19 @@ func (j *job) proveStage(ctx context.Context, s *staged, made *product) (t trial
 	return trial{wait: func() error { err := <-tried; tried <- err; return err }, stop: stop}
 }
 
-// trial is an attempt that runs beside the work.
+// trial is a verification that runs in the background.
 type trial struct {
 	wait func() error
 	stop func()
 }
 
-// proving is what a throwaway server is run with.
+// proving returns the options for a throwaway server.
 func (j *job) proving() prove.Options {
 	return prove.Options{Runner: j.runner, Env: j.env, Logs: j.space.Logs, Events: j.events, Timeline: j.timeline}
 }
 
-// place moves the stage into the environment as soon as it is proven, and tries it again
-// there; what does not work there is taken back. untried is why it could not be tried.
+// place moves the stage into the environment once it is proven, and tries it again there.
+// A change that fails there is rolled back. untried is why it could not be tried.
 func (j *job) place(ctx context.Context, locked *place.Locked, s *staged, staged trial, spent bool) (_ *prove.Proof, untried string, err error) {
 	defer staged.stop()
 	var t *place.Transaction
@@ -434,7 +433,7 @@ func (j *job) place(ctx context.Context, locked *place.Locked, s *staged, staged
 	return proof, untried, t.Commit()
 }
 
-// provePlaced tries what is in the environment now.
+// provePlaced tries the installed files.
 func (j *job) provePlaced(ctx context.Context) (*prove.Proof, error) {
 	sub, err := installedSubject(j.plan.Site, j.plan.Python)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestAnEnvironmentWithoutItsPython can still be listed.
+// TestAnEnvironmentWithoutItsPython: it can still be listed.
 func TestAnEnvironmentWithoutItsPython(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "env")
 	site := "lib/python3.11/site-packages/"
@@ -25,7 +25,7 @@ func TestAnEnvironmentWithoutItsPython(t *testing.T) {
 	var h heard
 	q.Events = h.sink
 	py, all, err := List(t.Context(), q.Python, q.Setting)
-	if err != nil || len(all) != 1 || py.Prefix != dir || !h.has("cannot be asked") {
+	if err != nil || len(all) != 1 || py.Prefix != dir || !h.has("does not start") {
 		t.Fatalf("%+v, %+v, %v", py, all, err)
 	}
 	names, err := Uninstall(t.Context(), q.Python, q.Setting)
@@ -34,11 +34,11 @@ func TestAnEnvironmentWithoutItsPython(t *testing.T) {
 	}
 	for _, gone := range []string{"mod_wsgi", "mod_wsgi-5.0.2.dist-info"} {
 		if _, err := os.Lstat(filepath.Join(dir, site, gone)); err == nil {
-			t.Errorf("%s is there", gone)
+			t.Errorf("%s exists", gone)
 		}
 	}
 	q.Python = t.TempDir()
 	if _, _, err := List(t.Context(), q.Python, q.Setting); err == nil {
-		t.Error("a directory that is no environment was listed")
+		t.Error("a directory that is not an environment was listed")
 	}
 }

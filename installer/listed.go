@@ -11,9 +11,8 @@ import (
 	"modwsgi/internal/pydist"
 )
 
-// What a distribution lists is a file that somebody else may have written, and we
-// may be root: only what mod_wsgi and its httpd consist of is ever removed, whoever
-// built them.
+// Another user may have written the file list of a distribution, and modwsgi may run as
+// root. So only files of mod_wsgi and its httpd are ever removed, whoever built them.
 
 // packageDirs are the import packages of both distributions, in site-packages.
 var packageDirs = []string{"mod_wsgi", "mod_wsgi_packages"}
@@ -21,11 +20,11 @@ var packageDirs = []string{"mod_wsgi", "mod_wsgi_packages"}
 // programPrefix begins the name of each of their programs.
 const programPrefix = "mod_wsgi-"
 
-// removable returns the paths of a distribution that may be removed, and warns of
-// the others.
+// removable returns the paths of a distribution that may be removed, and warns of the
+// others.
 func removable(d *pydist.Installed, site string, py *detect.Python, events event.Sink) []string {
 	var paths, strange []string
-	straight := map[string]bool{} // directories to which no link leads
+	straight := map[string]bool{} // directories reached without links
 	for _, path := range d.Paths() {
 		if belongs(path, d.InfoDir, site, py.Scripts) && leadsThere(filepath.Dir(path), site, py.Scripts, straight) {
 			paths = append(paths, path)
@@ -38,13 +37,13 @@ func removable(d *pydist.Installed, site string, py *detect.Python, events event
 		if len(strange) > 1 {
 			more = fmt.Sprintf(" and %d more", len(strange)-1)
 		}
-		events.Warn(fmt.Sprintf("%s lists %s%s, which is no file of %s or lies behind a link: it is not removed", filepath.Join(d.InfoDir, "RECORD"), strange[0], more, d.Name))
+		events.Warn(fmt.Sprintf("%s lists %s%s, which is not a file of %s or is behind a link: not removed", filepath.Join(d.InfoDir, "RECORD"), strange[0], more, d.Name))
 	}
 	return paths
 }
 
-// belongs reports whether a path is in one of the packages, in the metadata, or one
-// of the programs.
+// belongs reports whether a path is in one of the packages, in the metadata, or one of
+// the programs.
 func belongs(path, info, site, scripts string) bool {
 	for _, name := range packageDirs {
 		if inside(filepath.Join(site, name), path) {
@@ -55,15 +54,15 @@ func belongs(path, info, site, scripts string) bool {
 		filepath.Dir(path) == filepath.Clean(scripts) && strings.HasPrefix(filepath.Base(path), programPrefix)
 }
 
-// inside reports whether path lies below dir.
+// inside reports whether path is below dir.
 func inside(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != "." && filepath.IsLocal(rel)
 }
 
-// leadsThere reports whether a directory is where its path says, seen from
-// site-packages or the directory of programs, which may be links themselves. One
-// that does not exist holds nothing.
+// leadsThere reports whether a directory is where its path says, seen from site-packages
+// or the directory of programs, which may be links themselves. A directory that does not
+// exist contains nothing.
 func leadsThere(dir, site, scripts string, known map[string]bool) bool {
 	if answer, ok := known[dir]; ok {
 		return answer

@@ -8,17 +8,16 @@ import (
 	"modwsgi/internal/event"
 )
 
-// roots are the directories in which an install places and removes something.
+// roots are the directories in which an install places and removes files.
 func roots(py *detect.Python) []string { return []string{py.Scripts, py.Prefix} }
 
-// lockSite keeps other runs away from an environment, and waits for one that works
-// on it.
+// lockSite locks an environment, and waits for a run that is changing it.
 func lockSite(ctx context.Context, at Setting, site string) (*place.Locked, error) {
 	return place.Lock(ctx, site, max(0, at.lockLimit()), func(text string) { at.Events.Note(text) })
 }
 
-// recoverPrefix finishes what a killed run left. believed is false where something was
-// left alone because another user may have made it.
+// recoverPrefix finishes what a killed run left. believed is false if it left something
+// alone because another user may have made it.
 func recoverPrefix(locked *place.Locked, py *detect.Python, events event.Sink) (believed bool, _ error) {
 	outcome, err := locked.Recover(roots(py)...)
 	if err != nil {
@@ -28,18 +27,18 @@ func recoverPrefix(locked *place.Locked, py *detect.Python, events event.Sink) (
 		events.Warn(left.String())
 	}
 	for _, label := range outcome.Undone {
-		events.Note("an earlier run (" + label + ") was killed while it changed the environment: undone")
+		events.Note("an earlier run (" + label + ") was killed while changing the environment: undone")
 	}
 	for _, label := range outcome.Superseded {
-		events.Note("an earlier run (" + label + ") was killed while it changed the environment; what was installed since stays")
+		events.Note("an earlier run (" + label + ") was killed while changing the environment; what was installed since stays")
 	}
 	for _, label := range outcome.Completed {
-		events.Note("an earlier run (" + label + ") was killed just before its end: completed")
+		events.Note("an earlier run (" + label + ") was killed just before it finished: completed")
 	}
 	return len(outcome.Left) == 0, nil
 }
 
-// held is an environment that no other run works on.
+// held is an environment that this run has locked.
 type held struct {
 	site    *place.Locked
 	release func()

@@ -21,19 +21,19 @@ import (
 	"modwsgi/internal/toolchain"
 )
 
-// A plan is made in three steps: look at what is there (this file), let rules decide what
-// must be done (rules.go), list the versions that would do (choose.go). What the compiler
-// can do is tried in a temporary directory, or remembered from an earlier run (host.go).
+// A plan is made in three steps: examine the environment (this file), let rules decide
+// what must be done (rules.go), list the acceptable versions (choose.go). The compiler is
+// tried in a temporary directory, or recalled from an earlier run (host.go).
 //
-// The plan holds everything that was decided and nothing that runs, so it can be written
-// out, read back and carried out as if it had just been made. Whether it still holds is
-// seen from two things in it: the footprint of what is installed, and that what is only
-// remembered of the host is tried again before anything is built.
+// The plan holds every decision and nothing that runs, so it can be written out, read
+// back and carried out as if it were new. Two things in it show whether it is still
+// valid: the footprint of what is installed, and the recorded host, which is probed again
+// before anything is built.
 
 // What a plan does about the httpd.
 const (
-	KeepHTTPD  = "keep"  // the environment's own is there and does
-	UseHTTPD   = "use"   // one outside of the environment
+	KeepHTTPD  = "keep"  // use the environment's own
+	UseHTTPD   = "use"   // use one outside the environment
 	BuildHTTPD = "build" // build one into the environment
 )
 
@@ -51,17 +51,17 @@ type Plan struct {
 	Module  ModulePlan     `json:"module"`
 	Nothing bool           `json:"nothing_to_do"`
 	Reasons []string       `json:"reasons"` // why each part is done
-	// Warnings are what is to be known before anything is fetched: archives for
-	// whose hash nothing but the lock file vouches.
+	// Warnings are what the user should know before anything is fetched: archives whose
+	// hash is only in the lock file.
 	Warnings []string `json:"warnings,omitempty"`
 
 	Wish      Wish              `json:"wish,omitzero"`                // what the plan was made for
-	Former    []Former          `json:"former,omitempty"`             // left of the environment's former Pythons, to be removed
+	Former    []Former          `json:"former,omitempty"`             // packages of the environment's former Pythons, to be removed
 	Replaces  string            `json:"replaces,omitempty"`           // a module that modwsgi did not install
-	Older     map[string]string `json:"older,omitempty"`              // where --upgrade is the only reason: the present versions
-	Footprint string            `json:"footprint,omitempty"`          // changes with what is installed in the environment
-	Host      *Host             `json:"host,omitempty"`               // the compiler and what it finds; nil where nothing is built
-	Recalled  bool              `json:"host_is_remembered,omitempty"` // Host is what an earlier run found
+	Older     map[string]string `json:"older,omitempty"`              // the present versions, if --upgrade is the only reason
+	Footprint string            `json:"footprint,omitempty"`          // changes with the packages installed in the environment
+	Host      *Host             `json:"host,omitempty"`               // the compiler and what it finds; nil if nothing is built
+	Recalled  bool              `json:"host_is_remembered,omitempty"` // Host comes from an earlier run
 }
 
 // HTTPDPlan is the part of the plan about httpd.
@@ -75,22 +75,22 @@ type HTTPDPlan struct {
 	Record   *httpdReceipt       `json:"record,omitempty"` // of the one that is kept
 }
 
-// ModulePlan is the part about mod_wsgi.
+// ModulePlan is the part of the plan about mod_wsgi.
 type ModulePlan struct {
 	Action   string   `json:"action"` // "keep" or "build"
 	Versions []Choice `json:"versions,omitempty"`
 }
 
-// Choice is one version that could be taken.
+// Choice is one version that could be used.
 type Choice struct {
 	Version    string         `json:"version"`
-	Unpinned   bool           `json:"unpinned,omitempty"` // its hash must be asked of upstream
-	Trust      string         `json:"trust,omitempty"`    // who vouches for its hash before it is fetched: "pinned", "locked"
+	Unpinned   bool           `json:"unpinned,omitempty"` // its hash must be looked up upstream
+	Trust      string         `json:"trust,omitempty"`    // source of its hash before it is fetched: "pinned", "locked"
 	Features   []string       `json:"features,omitempty"`
-	Advisories []string       `json:"advisories,omitempty"` // that apply and are allowed
-	Refused    string         `json:"refused,omitempty"`    // why it is not taken
+	Advisories []string       `json:"advisories,omitempty"` // advisories that apply and are allowed
+	Refused    string         `json:"refused,omitempty"`    // why it is not used
 	Locked     bool           `json:"locked,omitempty"`     // the lock file has this version
-	Signer     string         `json:"signer,omitempty"`     // whose signature the lock file has for this archive
+	Signer     string         `json:"signer,omitempty"`     // the signer recorded in the lock file for this archive
 	Archive    recipe.Archive `json:"archive,omitzero"`
 }
 
@@ -104,8 +104,8 @@ func (p *Plan) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ReadPlan reads a plan that was written as JSON. What it says of the compiler counts as
-// remembered: the host is tried again before anything is built.
+// ReadPlan reads a plan that was written as JSON. Its compiler counts as recorded: the
+// host is probed again before anything is built.
 func ReadPlan(data []byte) (*Plan, error) {
 	var p Plan
 	if err := json.Unmarshal(data, &p); err != nil {
@@ -115,8 +115,8 @@ func ReadPlan(data []byte) (*Plan, error) {
 	return &p, nil
 }
 
-// First is the [Planner] that returns this plan, and makes it again only where it does
-// not hold any more.
+// First is the [Planner] that returns this plan, and makes a new one only if it is no
+// longer valid.
 func (p *Plan) First() Planner {
 	given := p
 	return func(ctx context.Context, m Means) (*Plan, error) {
@@ -131,8 +131,8 @@ func (p *Plan) First() Planner {
 // builds reports whether anything is to be built and placed.
 func (p *Plan) builds() bool { return p.HTTPD.Action == BuildHTTPD || p.Module.Action != keepModule }
 
-// MakePlan finds out what is there and what has to be done. It changes nothing: the
-// compiler's attempts are made in a temporary directory and removed.
+// MakePlan examines the environment and decides what to do. It changes nothing: the
+// compiler is tried in a temporary directory, which is removed.
 func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 	w, err := q.Wish.complete(q.Dir)
 	if err != nil {
@@ -192,14 +192,14 @@ func readLock(file string, locked bool) (*recipe.Lock, error) {
 	lock, err := recipe.ReadLock(file)
 	if errors.Is(err, os.ErrNotExist) {
 		if locked {
-			return nil, fault.New(fault.Usage, "run once without --locked to write it", "--locked needs the lock file %s, which is not there", file)
+			return nil, fault.New(fault.Usage, "run once without --locked to write it", "--locked needs the lock file %s, which does not exist", file)
 		}
 		return &recipe.Lock{}, nil
 	}
 	return lock, err
 }
 
-// planHTTPD decides where the httpd comes from: what the user named, else the
+// planHTTPD decides where the httpd comes from: the one the user named, else the
 // environment's own, else the system's, else a new one.
 func planHTTPD(ctx context.Context, p *Plan, s *state, at Setting, lock *recipe.Lock) error {
 	w := p.Wish
@@ -246,7 +246,7 @@ func planHTTPD(ctx context.Context, p *Plan, s *state, at Setting, lock *recipe.
 	return nil
 }
 
-// replacesOnlyOlder notes that a component is built only because the present version is
+// replacesOnlyOlder records that a component is built only because the present version is
 // older; "" for other reasons.
 func (p *Plan) replacesOnlyOlder(component, version string) {
 	if version == "" {
@@ -258,12 +258,12 @@ func (p *Plan) replacesOnlyOlder(component, version string) {
 	p.Older[component] = version
 }
 
-// findNamed finds the httpd at a path that was named before. It is nil where that cannot
-// be used any more; why says so.
+// findNamed finds the httpd at a path that was named before. It returns nil and why if
+// that httpd cannot be used any more.
 func findNamed(ctx context.Context, r *run.Runner, py *detect.Python, ask detect.Request, path string) (_ *detect.HTTPD, why string, _ error) {
 	// Its programs are run, and the record may be another user's.
 	if err := owned.Check(path); owned.IsUntrusted(err) {
-		return nil, "another httpd: " + path + ", which was named before, is not taken again without being named (" + err.Error() + ")", nil
+		return nil, "another httpd: " + path + ", which was named before, is not used again unless it is named (" + err.Error() + ")", nil
 	}
 	ask.HTTPD = path
 	found, err := detect.FindHTTPDs(ctx, r, py, ask)
@@ -275,13 +275,13 @@ func findNamed(ctx context.Context, r *run.Runner, py *detect.Python, ask detect
 			if h.Refused == "" {
 				return h, "", nil
 			}
-			why = "another httpd: " + path + ", which was named before, cannot be used any more (" + h.Refused + ")"
+			why = "another httpd: " + path + ", which was named before, can no longer be used (" + h.Refused + ")"
 		}
 	}
 	return nil, why, nil
 }
 
-// lookAtTree finds out what is known of the environment's own httpd, if that is chosen.
+// lookAtTree examines the environment's own httpd, if that is chosen.
 func lookAtTree(w Wish, s *state, chosen *detect.HTTPD) presentHTTPD {
 	present := presentHTTPD{record: s.tree}
 	if s.httpd != nil && chosen != nil && chosen.Provenance == detect.Bundled && !w.Reinstall {
@@ -292,7 +292,7 @@ func lookAtTree(w Wish, s *state, chosen *detect.HTTPD) presentHTTPD {
 	return present
 }
 
-// planModule decides whether the module that is there does.
+// planModule decides whether the present module can stay.
 func planModule(p *Plan, s *state, toolsDir string, lock *recipe.Lock) error {
 	choices, err := moduleChoices(p.Wish, p.Python.Version, lock)
 	if err != nil && (s.module == nil || p.Wish.Upgrade) {
@@ -318,7 +318,7 @@ func planModule(p *Plan, s *state, toolsDir string, lock *recipe.Lock) error {
 	return noChoices
 }
 
-// lookAtModule finds out what the rules have to know of the present module.
+// lookAtModule collects what the rules need to know about the present module.
 func lookAtModule(p *Plan, s *state) presentModule {
 	present := presentModule{there: s.module != nil, ours: ours(s.module) && s.receipt != nil, receipt: s.receipt}
 	if !present.ours || p.Wish.Reinstall {
@@ -334,7 +334,7 @@ func lookAtModule(p *Plan, s *state) presentModule {
 	return present
 }
 
-// launcherChanged compares the placed launcher with the one beside us.
+// launcherChanged compares the installed launcher with the one beside this program.
 func launcherChanged(toolsDir, scripts string) (bool, error) {
 	program, err := tool(toolsDir, "mod_wsgi-express")
 	if err != nil {
@@ -348,14 +348,13 @@ func launcherChanged(toolsDir, scripts string) (bool, error) {
 	return err != nil || here != placed, nil
 }
 
-// planBuild looks at the compiler, or remembers it, and decides about features and
-// versions.
+// planBuild probes the compiler, or recalls it, and decides about features and versions.
 func planBuild(ctx context.Context, p *Plan, m Means, lock *recipe.Lock) (err error) {
 	if err := p.Python.CanBuild(); err != nil {
 		return err
 	}
 	withHTTPD := p.HTTPD.Action == BuildHTTPD
-	if withHTTPD { // before what is asked of the host
+	if withHTTPD { // before the host is probed
 		if p.HTTPD.Versions, err = httpdChoices(p.Wish, p.Wish.With, lock); err != nil {
 			return err
 		}
@@ -385,20 +384,20 @@ func planBuild(ctx context.Context, p *Plan, m Means, lock *recipe.Lock) (err er
 	return nil
 }
 
-// Host is the compiler of this machine, and what it finds where an httpd is built.
+// Host is the compiler of this machine, and what it finds if an httpd is built.
 type Host struct {
 	Tools *toolchain.Toolchain `json:"tools"`
-	HTTPD *httpdbuild.Host     `json:"httpd,omitempty"` // nil where only a module is built
+	HTTPD *httpdbuild.Host     `json:"httpd,omitempty"` // nil if only a module is built
 }
 
-// join makes both speak of one compiler, as they did before they were written out.
+// join makes both refer to one compiler, as before they were written out.
 func (h *Host) join() {
 	if h != nil && h.HTTPD != nil {
 		h.HTTPD.Toolchain = h.Tools
 	}
 }
 
-// wanted lists the components that a plan needs, with their versions in the order of
+// wanted lists the components that a plan needs, with their versions in order of
 // preference.
 func (p *Plan) wanted() map[string][]Choice {
 	all := map[string][]Choice{}

@@ -16,12 +16,12 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestAPlanThatIsReadBackIsCarriedOut installs into two environments, from a plan as it
-// was made and from one that was written out in between: both get the same.
-func TestAPlanThatIsReadBackIsCarriedOut(t *testing.T) {
+// TestReadPlanIsCarriedOut installs into two environments, from an original
+// plan and from one that was written out in between. Both get the same.
+func TestReadPlanIsCarriedOut(t *testing.T) {
 	bin, cache := os.Getenv("MODWSGI_TEST_BIN"), os.Getenv("MODWSGI_TEST_CACHE")
 	if bin == "" || cache == "" {
-		t.Skip("MODWSGI_TEST_BIN and MODWSGI_TEST_CACHE are for this (scripts/run-tests)")
+		t.Skip("needs MODWSGI_TEST_BIN and MODWSGI_TEST_CACHE (scripts/run-tests)")
 	}
 	install := func(readBack bool) (*Report, receipt.Receipt, []string) {
 		top, err := os.MkdirTemp("/var/tmp", "modwsgi-acceptance-")

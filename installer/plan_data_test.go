@@ -27,7 +27,7 @@ func planned(t *testing.T, env string) (_ *Plan, q Request, watched []string) {
 	return p, q, []string{env, tools, home, temp, q.Dir, filepath.Dir(q.CacheDir)}
 }
 
-// TestPlanIsData: real plans survive the way to JSON and back, whatever they are about.
+// TestPlanIsData: real plans of all kinds survive the round trip through JSON.
 func TestPlanIsData(t *testing.T) {
 	p, q, _ := planned(t, python(t))
 	survives(t, p)
@@ -61,7 +61,7 @@ func TestPlanIsData(t *testing.T) {
 		})
 	}
 	if _, err := ReadPlan([]byte(`{"httpd":[]}`)); err == nil {
-		t.Error("nonsense was read")
+		t.Error("an invalid plan was read")
 	}
 }
 
@@ -88,8 +88,8 @@ func survives(t *testing.T, p *Plan) {
 	}
 }
 
-// TestMakingAPlanChangesNothing on the disk, as --dry-run promises. The second plan is
-// that of somebody who has one already, which is made again only where it does not hold.
+// TestMakingAPlanChangesNothing on the disk, as --dry-run promises. The second plan
+// starts from an existing one, which is made again only if it is no longer valid.
 func TestMakingAPlanChangesNothing(t *testing.T) {
 	p, q, watched := planned(t, python(t))
 	before := contents(t, watched...)
@@ -106,11 +106,11 @@ func TestMakingAPlanChangesNothing(t *testing.T) {
 		t.Errorf("it was\n%v\nit is\n%v", before, after)
 	}
 	if _, err := os.Stat(q.CacheDir); err == nil {
-		t.Error("a cache was made")
+		t.Error("a cache was created")
 	}
 }
 
-// contents has the mode and the text of everything below directories.
+// contents returns the mode and the text of everything below directories.
 func contents(t *testing.T, dirs ...string) map[string]string {
 	t.Helper()
 	all := map[string]string{}

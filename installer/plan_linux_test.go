@@ -14,11 +14,11 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// passwdHome is cachedir.OwnHome as it is outside of tests.
+// passwdHome is the original cachedir.OwnHome.
 var passwdHome = cachedir.OwnHome
 
-// TestPlanWritesNothing is what --dry-run promises: neither in a HOME and a TMPDIR of
-// another user nor in the cache that is used instead.
+// TestPlanWritesNothing: --dry-run promises it, for a HOME and a TMPDIR of another user
+// and for the cache used instead.
 func TestPlanWritesNothing(t *testing.T) {
 	otheruser.Need(t)
 	env := python(t)
@@ -39,8 +39,8 @@ func TestPlanWritesNothing(t *testing.T) {
 	unchanged(t, before, snapshot(t, top, env))
 }
 
-// snapshot has a line for everything below the directories, with mode, owner,
-// size, and time of change for what is not a directory.
+// snapshot has a line for everything below the directories, with mode, owner, size, and
+// for anything but directories the time of change.
 func snapshot(t *testing.T, dirs ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}

@@ -14,7 +14,7 @@ import (
 )
 
 // A Python that no module can be built for is refused before anything is tried.
-func TestAPythonThatCannotBeBuiltFor(t *testing.T) {
+func TestUnbuildablePython(t *testing.T) {
 	good := detect.Python{Version: "3.11.2", Major: 3, Minor: 11, Include: "/i", LibPython: "/l/libpython3.11.so", LibShared: true, LibPIC: true}
 	for _, tt := range []struct {
 		name   string
@@ -63,7 +63,7 @@ func TestRunPath(t *testing.T) {
 	}
 }
 
-// TestPlanIsStable holds the names of the JSON that --dry-run --json prints.
+// TestPlanIsStable pins the names in the JSON of --dry-run --json.
 func TestPlanIsStable(t *testing.T) {
 	p := &Plan{Python: &detect.Python{}, HTTPD: HTTPDPlan{Action: BuildHTTPD, Versions: []Choice{{Version: "1", Unpinned: true, Features: []string{"tls"}, Advisories: []string{"a"}, Refused: "r"}}, Features: []string{"tls"}}, Module: ModulePlan{Action: "build"}, Reasons: []string{"why"}}
 	data, err := json.Marshal(p)
@@ -118,16 +118,16 @@ func TestLeftovers(t *testing.T) {
 	site := filepath.Join(t.TempDir(), "odd [*?] dir")
 	write(t, site, map[string]string{"package/": ""})
 	if leftovers(site) {
-		t.Error("there are none")
+		t.Error("no leftovers expected")
 	}
 	write(t, site, map[string]string{".modwsgi-x/journal": ""})
 	if !leftovers(site) {
-		t.Error("there is one")
+		t.Error("a leftover was missed")
 	}
 }
 
-// TestThePresentReceiptNamesTheHTTPD: a plain install keeps an httpd that was
-// named by its path before.
+// TestThePresentReceiptNamesTheHTTPD: a plain install keeps an httpd that was named by
+// its path before.
 func TestThePresentReceiptNamesTheHTTPD(t *testing.T) {
 	site := t.TempDir()
 	gone := filepath.Join(t.TempDir(), "httpd")

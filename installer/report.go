@@ -23,19 +23,19 @@ type Report struct {
 	Removed   []string       `json:"removed,omitempty"` // of the environment's former Pythons
 	Sources   []SourceReport `json:"sources,omitempty"`
 	Proof     *prove.Proof   `json:"proof,omitempty"`
-	Untried   string         `json:"not_verified,omitempty"` // why there is no proof of what was placed
+	Untried   string         `json:"not_verified,omitempty"` // why the placed files were not verified
 	Timings   []steps.Timing `json:"timings,omitempty"`
 	Cached    bool           `json:"httpd_from_build_cache"`
 	Launcher  string         `json:"launcher"`
-	Instead   []Substitute   `json:"instead,omitempty"` // where not the newest known version was taken
-	User      string         `json:"user,omitempty"`    // whom to serve as, where we are root
+	Instead   []Substitute   `json:"instead,omitempty"` // components for which an older version was used
+	User      string         `json:"user,omitempty"`    // account to serve as, when running as root
 	Logs      string         `json:"logs,omitempty"`
 	Lock      string         `json:"lock_file,omitempty"`
 	Elapsed   time.Duration  `json:"elapsed_ns"`
 	Warnings  []string       `json:"warnings,omitempty"`
 }
 
-// Installed is one distribution that is in the environment.
+// Installed is one distribution in the environment.
 type Installed struct {
 	Name     string   `json:"name"`
 	Version  string   `json:"version"`
@@ -45,7 +45,7 @@ type Installed struct {
 	Features []string `json:"features,omitempty"` // of a bundled httpd
 	By       string   `json:"installer"`
 	Problems []string `json:"problems,omitempty"`
-	Earlier  string   `json:"earlier_python,omitempty"` // "3.11": it is of a Python that the environment had before
+	Earlier  string   `json:"earlier_python,omitempty"` // "3.11": it was installed for a Python that the environment had before
 }
 
 // SourceReport is one archive that was used.
@@ -58,7 +58,7 @@ type SourceReport struct {
 	Signer    string `json:"signer,omitempty"`
 }
 
-// Substitute is a version that was taken although a newer one is known.
+// Substitute is a version that was used although a newer one is known.
 type Substitute struct {
 	Component string `json:"component"`
 	Wanted    string `json:"wanted"`
@@ -66,7 +66,7 @@ type Substitute struct {
 	Why       string `json:"why"` // one line
 }
 
-// recorder keeps what the events of one install say for its report.
+// recorder collects the events of one install for its report.
 type recorder struct {
 	mu       sync.Mutex
 	began    time.Time
@@ -88,14 +88,14 @@ func (r *recorder) sink(next event.Sink) event.Sink {
 	}
 }
 
-// into completes a report.
+// into adds them to a report.
 func (r *recorder) into(report *Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	report.Timings, report.Warnings, report.Elapsed = r.timings, r.warnings, time.Since(r.began)
 }
 
-// newReport describes an environment as it is.
+// newReport describes the current state of an environment.
 func newReport(py *detect.Python) *Report {
 	r := &Report{Python: py, Site: py.Platlib, Launcher: filepath.Join(py.Scripts, "mod_wsgi-express"), User: ServingUser()}
 	if list, err := listSite(py.Platlib); err == nil {
@@ -104,7 +104,7 @@ func newReport(py *detect.Python) *Report {
 	return r
 }
 
-// used adds what the environment was made from.
+// used adds what the environment was built from.
 func (r *Report) used(src *sources, made *product, lockFile string) {
 	r.Cached = made.cached
 	for name, f := range src.files {

@@ -1,10 +1,10 @@
 // Package installer turns a request into a Python environment that serves WSGI
-// applications through Apache httpd, and takes that away again. It knows what has to be
-// done, in which order, and why; each step itself is done by another package.
+// applications through Apache httpd, and removes it again. It knows what has to be done,
+// in which order, and why. Other packages do the individual steps.
 //
-// A [Plan] is data: it says what will be done and why, and making one changes nothing. A
-// job carries it out, and job.go reads from top to bottom in the order of its steps:
-// fetch, build, stage, prove, place, prove. How progress is shown is not known here.
+// A [Plan] is data: it lists what will be done and why, and making one changes nothing. A
+// job carries it out; job.go reads from top to bottom in the order of its steps: fetch,
+// build, stage, prove, place, prove. The package does not know how progress is shown.
 package installer
 
 import (
@@ -33,72 +33,72 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// The distributions that we place, by their PyPI names.
+// The distributions that modwsgi places, by their PyPI names.
 const (
 	ModuleDist = "mod_wsgi"
 	HTTPDDist  = "mod_wsgi-httpd"
 )
 
-// Request is what a user asks of install: what is wanted, and the means for it. Paths
-// may be relative to Dir. Only [MakePlan] takes it as a whole.
+// Request is what a user asks of install: the wish, and the means to fulfil it. Paths may
+// be relative to Dir. Only [MakePlan] takes it as a whole.
 type Request struct {
 	Wish
 	Means
 }
 
-// Wish is what is wanted. It is plain data and part of the plan.
+// Wish is the wanted result. It is plain data and part of the plan.
 type Wish struct {
-	Python string `json:"python,omitempty"` // interpreter, environment or a program in it; "" to look around
+	Python string `json:"python,omitempty"` // interpreter, environment or a program in it; "" searches for one
 	HTTPD  string `json:"httpd,omitempty"`  // "auto", "bundled", "system" or a path
 
 	HTTPDVersion   string   `json:"httpd_version,omitempty"`    // version or constraint; "" for the newest
-	ModWSGIVersion string   `json:"mod_wsgi_version,omitempty"` // version or constraint; "" for the newest that admits the Python
+	ModWSGIVersion string   `json:"mod_wsgi_version,omitempty"` // version or constraint; "" for the newest that supports the Python
 	With           []string `json:"with,omitempty"`             // features that a bundled httpd must have
 	Without        []string `json:"without,omitempty"`          // features that it must not have
-	Upgrade        bool     `json:"upgrade,omitempty"`          // look for newer versions also where an installed one would do
-	Reinstall      bool     `json:"reinstall,omitempty"`        // build the module and place everything again in any case; an httpd may come out of the build cache
+	Upgrade        bool     `json:"upgrade,omitempty"`          // look for newer versions even if the installed one satisfies the wish
+	Reinstall      bool     `json:"reinstall,omitempty"`        // always build the module and place everything again; an httpd may come from the build cache
 
-	Locked          bool   `json:"locked,omitempty"`           // exactly what LockFile says
+	Locked          bool   `json:"locked,omitempty"`           // use exactly the versions in LockFile
 	LockFile        string `json:"lock_file,omitempty"`        // "" is modwsgi.lock in Dir
-	AllowVulnerable bool   `json:"allow_vulnerable,omitempty"` // build what a known advisory warns of
+	AllowVulnerable bool   `json:"allow_vulnerable,omitempty"` // build versions that a known advisory warns of
 
 	BreakSystemPackages bool   `json:"break_system_packages,omitempty"` // install into an externally managed Python (PEP 668)
-	BuildDriver         string `json:"build_driver,omitempty"`          // what compiles httpd: "native", "make", or "" for the best
+	BuildDriver         string `json:"build_driver,omitempty"`          // build driver for httpd: "native", "make", or "" for the best
 
 	// Portable means that the result is packaged: the module is for Pythons of its kind
-	// wherever they are, and what is installed in the environment does not count.
+	// anywhere, and the packages installed in the environment are ignored.
 	Portable bool `json:"portable,omitempty"`
 }
 
-// Setting is what every call needs to find and ask an environment.
+// Setting is what every call needs to find and examine an environment.
 type Setting struct {
 	Dir         string   // the caller's working directory, absolute
 	Env         []string // the caller's environment
-	LockTimeout string   // how long another run is waited for, see flock.Limit; "" is MODWSGI_LOCK_TIMEOUT, and without that ten minutes
+	LockTimeout string   // how long to wait for another run, see flock.Limit; "" is MODWSGI_LOCK_TIMEOUT, and without that ten minutes
 	Runner      *run.Runner
 	Events      event.Sink
 }
 
-// Means are what a plan is carried out with. They change how long that takes and where
-// things come from, but not what the result is.
+// Means are the resources to carry out a plan. They affect how long it takes and where
+// sources come from, but not the result.
 type Means struct {
 	Setting
 
-	SourceDirs []string // directories with archives, first wins
-	Mirrors    []string // base addresses, tried before upstream's
+	SourceDirs []string // directories with archives; the first match wins
+	Mirrors    []string // base addresses, tried before upstream
 	Offline    bool     // never touch the network
 
-	Jobs      int                // compilers at a time; 0 is as many as processors, control group and memory allow
-	KeepBuild bool               // leave sources and objects behind
+	Jobs      int                // maximum number of parallel compilers; 0 is as many as processors, control group and memory allow
+	KeepBuild bool               // keep sources and objects
 	Timeline  *timeline.Recorder // gets a span for each piece of the work; may be nil
 
 	CacheDir                 string // downloads, builds and logs; "" is the user's cache directory
-	buildstore.SharedOptions        // of a shared build cache
+	buildstore.SharedOptions        // options of a shared build cache
 	ToolsDir                 string // where the programs mod_wsgi-express and mod_wsgi-apxs are
 }
 
-// Planner makes a plan. It is called again where the environment or the machine has
-// changed since.
+// Planner makes a plan. It is called again if the environment or the machine has changed
+// since.
 type Planner func(ctx context.Context, m Means) (*Plan, error)
 
 // Plan is the [Planner] of an install.
@@ -106,8 +106,8 @@ func (w Wish) Plan(ctx context.Context, m Means) (*Plan, error) {
 	return MakePlan(ctx, Request{w, m})
 }
 
-// StagePlan is the [Planner] of a build that is packaged: with a bundled httpd, unless
-// another one is named.
+// StagePlan is the [Planner] of a packaged build: with a bundled httpd, unless another
+// one is named.
 func (w Wish) StagePlan(ctx context.Context, m Means) (*Plan, error) {
 	if w.Portable = true; w.HTTPD == "" || w.HTTPD == "auto" {
 		w.HTTPD = "bundled"
@@ -115,7 +115,7 @@ func (w Wish) StagePlan(ctx context.Context, m Means) (*Plan, error) {
 	return MakePlan(ctx, Request{w, m})
 }
 
-// complete fills in defaults and refuses what contradicts itself.
+// complete fills in defaults and refuses contradictions.
 func (w Wish) complete(dir string) (Wish, error) {
 	if err := checkVersions(w.HTTPDVersion, w.ModWSGIVersion); err != nil {
 		return w, err
@@ -137,13 +137,13 @@ func (w Wish) complete(dir string) (Wish, error) {
 	return w, nil
 }
 
-// complete fills in defaults and refuses what contradicts itself.
+// complete fills in defaults and refuses contradictions.
 func (m Means) complete() (Means, error) {
 	if m.Offline && len(m.Mirrors) > 0 {
 		return m, fault.New(fault.Usage, "give one of them", "--mirror needs the network and --offline forbids it")
 	}
 	if m.Jobs < 0 {
-		return m, fault.New(fault.Usage, "give a number from 1, or auto for what this machine and its control group allow", "--jobs %d makes no sense", m.Jobs)
+		return m, fault.New(fault.Usage, "give a number of at least 1, or auto for what this machine and its control group allow", "--jobs %d: must be positive", m.Jobs)
 	}
 	if m.Jobs == 0 {
 		m.Jobs, _ = cgroup.Read().Jobs()
@@ -165,11 +165,11 @@ func (s Setting) complete() (Setting, error) {
 	return s, nil
 }
 
-// lockLimit is how long another run is waited for; negative does not wait.
+// lockLimit returns how long to wait for another run; a negative limit does not wait.
 func (s Setting) lockLimit() time.Duration {
 	limit, err := flock.Limit(s.LockTimeout, run.Getenv(s.Env, flock.Variable))
 	switch {
-	case err != nil: // complete refuses it
+	case err != nil: // refused by complete
 		return flock.DefaultLimit
 	case limit == 0:
 		return -1
@@ -177,19 +177,18 @@ func (s Setting) lockLimit() time.Duration {
 	return limit
 }
 
-// question asks detect about a Python and an httpd.
+// question returns the request to detect for a Python and an httpd.
 func (s Setting) question(python, httpd string) detect.Request {
 	return detect.Request{Python: python, HTTPD: httpd, Env: s.Env, Dir: s.Dir}
 }
 
-// checkVersions refuses what looks like a version and is not: nobody takes "5" for the
-// one version 5.
+// checkVersions refuses incomplete versions: nobody means the one version 5 by "5".
 func checkVersions(httpd, module string) error {
 	for _, option := range [][3]string{{"--mod-wsgi-version", "mod_wsgi", module}, {"--httpd-version", "httpd", httpd}} {
 		flag, v := option[0], option[2]
 		if partVersion.MatchString(v) {
-			return fault.New(fault.Usage, fmt.Sprintf(`write %s "~> %s" for any version that begins like that, or a whole one`, flag, v+strings.Repeat(".0", max(0, 1-strings.Count(v, ".")))),
-				"%s %s is a part of a version", flag, v)
+			return fault.New(fault.Usage, fmt.Sprintf(`write %s "~> %s" for any version that begins like that, or a whole version`, flag, v+strings.Repeat(".0", max(0, 1-strings.Count(v, ".")))),
+				"%s %s is only part of a version", flag, v)
 		}
 		if err := recipe.Catalogue().CheckConstraint(option[1], v); err != nil {
 			return fault.New(fault.Usage, fault.HintOf(err), "%s: %w", flag, err)
@@ -212,8 +211,8 @@ func (m Means) cache() cachedir.Options {
 	return cachedir.Options{Path: m.CacheDir, Dir: m.Dir, Env: m.Env, Events: m.Events}
 }
 
-// shared understands what the options and the environment say about the build cache: its
-// size, and a shared one. Errors are of class Usage.
+// shared reads the options and the environment about the build cache: its size limit, and
+// a shared cache. Errors are of class Usage.
 func (m Means) shared() (shared *remote.Cache, limit int64, err error) {
 	if limit, err = cachedir.Limit(m.Env); err != nil {
 		return nil, 0, err
@@ -222,7 +221,7 @@ func (m Means) shared() (shared *remote.Cache, limit int64, err error) {
 	return shared, limit, err
 }
 
-// tool returns the path of one of our other programs.
+// tool returns the path of another program of this release.
 func tool(dir, name string) (string, error) {
 	if runtime.GOOS == "windows" {
 		name += ".exe"

@@ -7,7 +7,7 @@ import (
 	"modwsgi/internal/fault"
 )
 
-func TestLookingNeedsNoCache(t *testing.T) {
+func TestListingNeedsNoCache(t *testing.T) {
 	env := python(t)
 	q := request(t)
 	q.CacheDir, q.Python = "", env

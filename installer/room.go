@@ -2,8 +2,8 @@ package installer
 
 import "modwsgi/internal/cachedir"
 
-// What the parts of the work need, measured and rounded up. A build that is
-// killed for want of space has taken minutes by then.
+// Space that the parts of the work need, measured and rounded up. A build killed for lack
+// of space has already taken minutes.
 const (
 	roomToBuildHTTPD  = 260 << 20 // sources, objects and the tree
 	filesToBuildHTTPD = 9_000
@@ -12,8 +12,8 @@ const (
 	filesOfTree       = 700
 )
 
-// checkRoom refuses to begin where there is too little room. With fresh an httpd or a module is built,
-// else they come from a cache.
+// checkRoom refuses to begin without enough space. With fresh an httpd or a module is
+// built, otherwise they come from a cache.
 func (j *job) checkRoom(fresh bool) error {
 	p, w := j.plan, j.space
 	hint := cachedir.TempHint

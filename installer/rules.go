@@ -12,18 +12,18 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// The rules say what must be done, from what is there and what is asked. They look at
-// nothing themselves, so each is a table of cases in rules_test.go. Whether a module
-// still fits its Python and httpd is decided by receipt.Compare alone.
+// The rules decide what must be done, from the present state and the request. They
+// examine nothing themselves, so each is a table of cases in rules_test.go. Only
+// receipt.Compare decides whether a module still fits its Python and httpd.
 
-// wantsOwn reports whether only an httpd that is built for the purpose will do.
+// wantsOwn reports whether only a purpose-built httpd meets the wish.
 func wantsOwn(w Wish) bool {
 	return len(w.With) > 0 || len(w.Without) > 0 || w.HTTPDVersion != ""
 }
 
-// namedBefore returns the httpd that the present module was built for, where that was
-// named explicitly then and nothing is said now: a plain install repeats the last
-// answer. It is "" where that does not apply.
+// namedBefore returns the httpd that the present module was built for, if it was named
+// explicitly then and no httpd is named now: a plain install repeats the last answer.
+// Otherwise it returns "".
 func namedBefore(w Wish, s *state, candidates []detect.HTTPD) string {
 	named := slices.ContainsFunc(candidates, func(h detect.HTTPD) bool { return h.Provenance == detect.Explicit })
 	r := s.receipt
@@ -36,21 +36,21 @@ func namedBefore(w Wish, s *state, candidates []detect.HTTPD) string {
 // decision is what to do about httpd.
 type decision struct {
 	action  string
-	use     *detect.HTTPD // nil where one is built
+	use     *detect.HTTPD // nil to build one
 	reasons []string
-	older   string // the present version, where a newer one is the only reason to build
+	older   string // the present version, if a newer one is the only reason to build
 }
 
 // presentHTTPD is what is known of the environment's own httpd.
 type presentHTTPD struct {
-	record  *httpdReceipt // nil where modwsgi did not build it
+	record  *httpdReceipt // nil if modwsgi did not build it
 	damaged string        // a file that is missing or changed
 }
 
 // decideHTTPD decides between the httpd that detect would choose and a new one.
 func decideHTTPD(w Wish, chosen *detect.HTTPD, refused []detect.HTTPD, present presentHTTPD, lock *recipe.Lock) (d decision, err error) {
 	if chosen != nil && chosen.Provenance == detect.System && w.HTTPD == "auto" && wantsOwn(w) {
-		d.reasons = append(d.reasons, "a bundled httpd: --httpd-version, --with or --without ask for one that is built for the purpose")
+		d.reasons = append(d.reasons, "a bundled httpd: --httpd-version, --with or --without ask for one built for the purpose")
 		chosen = nil
 	}
 	d.action = BuildHTTPD
@@ -77,14 +77,15 @@ func decideHTTPD(w Wish, chosen *detect.HTTPD, refused []detect.HTTPD, present p
 func noneReason(asked string, refused []detect.HTTPD) string {
 	switch {
 	case asked == "bundled":
-		return "the environment has none of its own"
+		return "the environment has no httpd"
 	case len(refused) > 0:
 		return "none of those found can be used (" + refused[0].Refused + ")"
 	}
-	return "there is none in the environment and none on the system"
+	return "neither the environment nor the system has one"
 }
 
-// whyHTTPD returns why the environment's own httpd does not do, "" where it does.
+// whyHTTPD returns why the environment's own httpd must be replaced, or "" if it can
+// stay.
 func whyHTTPD(w Wish, version string, present presentHTTPD, lock *recipe.Lock) (why, older string, _ error) {
 	switch {
 	case w.Reinstall:
@@ -92,31 +93,31 @@ func whyHTTPD(w Wish, version string, present presentHTTPD, lock *recipe.Lock) (
 	case present.damaged != "":
 		return "files of the present one are missing or changed (" + present.damaged + ")", "", nil
 	case present.record == nil && len(w.With)+len(w.Without) > 0:
-		return "what the present one was built with is not recorded", "", nil
+		return "the build inputs of the present one are not recorded", "", nil
 	}
 	if w.HTTPDVersion != "" {
 		ok, err := recipe.Satisfies(w.HTTPDVersion, version)
 		if err != nil || !ok {
-			return fmt.Sprintf("httpd %s is there, %q is wanted", version, w.HTTPDVersion), "", err
+			return fmt.Sprintf("httpd %s is installed, %q is wanted", version, w.HTTPDVersion), "", err
 		}
 	}
 	if e, ok := lock.Find("httpd"); ok && w.Locked && e.Version != version {
-		return fmt.Sprintf("httpd %s is there, %s is locked", version, e.Version), "", nil
+		return fmt.Sprintf("httpd %s is installed, %s is locked", version, e.Version), "", nil
 	}
 	if present.record != nil {
 		for _, f := range w.With {
 			if !slices.Contains(present.record.Features, f) {
-				return "the present one is without " + f, "", nil
+				return "the present one lacks " + f, "", nil
 			}
 		}
 		for _, f := range w.Without {
 			if slices.Contains(present.record.Features, f) {
-				return "the present one is with " + f, "", nil
+				return "the present one has " + f, "", nil
 			}
 		}
 	}
 	if newest := recipe.Catalogue().Of("httpd"); w.Upgrade && len(newest) > 0 && newest[0].Version != version {
-		return fmt.Sprintf("httpd %s is there, %s is the newest known", version, newest[0].Version), version, nil
+		return fmt.Sprintf("httpd %s is installed, %s is the newest known", version, newest[0].Version), version, nil
 	}
 	return "", "", nil
 }
@@ -130,8 +131,8 @@ func checkConstraint(what, constraint, version string) error {
 		return err
 	}
 	if !ok {
-		return fault.New(fault.Environment, "leave out the version, or let modwsgi build one with --httpd bundled",
-			"the chosen %s is %s, and %q is wanted", what, version, constraint)
+		return fault.New(fault.Environment, "omit the version, or let modwsgi build one with --httpd bundled",
+			"the chosen %s is %s, but %q is wanted", what, version, constraint)
 	}
 	return nil
 }
@@ -139,15 +140,16 @@ func checkConstraint(what, constraint, version string) error {
 // presentModule is what is known of the module in the environment.
 type presentModule struct {
 	there   bool
-	ours    bool // modwsgi installed it, and its record can be read
+	ours    bool // modwsgi installed it, and its record is readable
 	receipt *receipt.Receipt
 	damaged string        // a file that is missing or changed
 	today   receipt.Today // what the module would run with
 }
 
-// whyModule returns why the present module does not do, "" where it does. newHTTPD is
-// that an httpd will be built, choices are the versions that could be built, and launcher
-// reports whether the launcher of this release is another one than the placed one.
+// whyModule returns why the present module must be replaced, or "" if it can stay.
+// newHTTPD means that an httpd will be built, choices are the versions that could be
+// built, and launcher reports whether the launcher of this release differs from the
+// installed one.
 func whyModule(w Wish, m presentModule, newHTTPD bool, choices []Choice, lock *recipe.Lock, launcher func() (changed bool, _ error)) (why, older string, _ error) {
 	switch {
 	case !m.there:
@@ -167,17 +169,17 @@ func whyModule(w Wish, m presentModule, newHTTPD bool, choices []Choice, lock *r
 	}
 	if w.ModWSGIVersion != "" {
 		if ok, err := recipe.Satisfies(w.ModWSGIVersion, version); err != nil || !ok {
-			return fmt.Sprintf("mod_wsgi %s is there, %q is wanted", version, w.ModWSGIVersion), "", err
+			return fmt.Sprintf("mod_wsgi %s is installed, %q is wanted", version, w.ModWSGIVersion), "", err
 		}
 	}
 	if e, ok := lock.Find("mod_wsgi"); ok && w.Locked && e.Version != version {
-		return fmt.Sprintf("mod_wsgi %s is there, %s is locked", version, e.Version), "", nil
+		return fmt.Sprintf("mod_wsgi %s is installed, %s is locked", version, e.Version), "", nil
 	}
 	if changed, err := launcher(); err != nil || changed {
-		return "the launcher of this release is another one", "", err
+		return "the launcher of this release differs", "", err
 	}
 	if w.Upgrade && len(choices) > 0 && choices[0].Version != version {
-		return fmt.Sprintf("mod_wsgi %s is there, %s is the newest known", version, choices[0].Version), version, nil
+		return fmt.Sprintf("mod_wsgi %s is installed, %s is the newest known", version, choices[0].Version), version, nil
 	}
 	return "", "", nil
 }
@@ -190,8 +192,8 @@ func texts(differences []receipt.Difference) []string {
 	return out
 }
 
-// nothingNewer reports whether a plan that --upgrade made necessary has come to the
-// versions that are there. versions are those that were obtained.
+// nothingNewer reports whether a plan made only for --upgrade has arrived at the
+// installed versions. versions are those that were obtained.
 func nothingNewer(p *Plan, versions map[string]string) bool {
 	if !p.Wish.Upgrade || p.Wish.Reinstall || len(p.Older) != len(p.Reasons) {
 		return false

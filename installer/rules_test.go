@@ -10,7 +10,7 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// TestWhereTheHTTPDComesFrom goes through what can be there and what can be asked.
+// TestWhereTheHTTPDComesFrom covers what can be installed and what can be requested.
 func TestWhereTheHTTPDComesFrom(t *testing.T) {
 	newest := recipe.Catalogue().Of("httpd")[0].Version
 	system := &detect.HTTPD{Provenance: detect.System, Version: "2.4.57"}
@@ -29,17 +29,17 @@ func TestWhereTheHTTPDComesFrom(t *testing.T) {
 		why     string // in the last reason
 		older   string
 	}{
-		"none":                          {Wish{HTTPD: "auto"}, nil, presentHTTPD{}, none, BuildHTTPD, "none in the environment", ""},
-		"none, and a bundled one asked": {Wish{HTTPD: "bundled"}, nil, presentHTTPD{}, none, BuildHTTPD, "none of its own", ""},
+		"none":                          {Wish{HTTPD: "auto"}, nil, presentHTTPD{}, none, BuildHTTPD, "neither the environment", ""},
+		"none, and a bundled one asked": {Wish{HTTPD: "bundled"}, nil, presentHTTPD{}, none, BuildHTTPD, "has no httpd", ""},
 		"the system's":                  {Wish{HTTPD: "auto"}, system, presentHTTPD{}, none, UseHTTPD, "", ""},
-		"the system's does not do":      {Wish{HTTPD: "auto", With: []string{"tls"}}, system, presentHTTPD{}, none, BuildHTTPD, "none in the environment", ""},
+		"the system's does not do":      {Wish{HTTPD: "auto", With: []string{"tls"}}, system, presentHTTPD{}, none, BuildHTTPD, "neither the environment", ""},
 		"the system's, asked for":       {Wish{HTTPD: "system", With: []string{"tls"}}, system, presentHTTPD{}, none, UseHTTPD, "", ""},
 		"named":                         {Wish{HTTPD: "/x"}, named, presentHTTPD{}, none, UseHTTPD, "", ""},
 		"its own":                       {Wish{HTTPD: "auto"}, bundled(newest), tls, none, KeepHTTPD, "", ""},
 		"its own, with what is asked":   {Wish{With: []string{"tls"}}, bundled(newest), tls, none, KeepHTTPD, "", ""},
-		"its own, without":              {Wish{With: []string{"http2"}}, bundled(newest), tls, none, BuildHTTPD, "is without http2", ""},
-		"its own, with too much":        {Wish{Without: []string{"tls"}}, bundled(newest), tls, none, BuildHTTPD, "is with tls", ""},
-		"its own, of another version":   {Wish{HTTPDVersion: "2.4.71"}, bundled("2.4.68"), tls, none, BuildHTTPD, "2.4.68 is there", ""},
+		"its own, without":              {Wish{With: []string{"http2"}}, bundled(newest), tls, none, BuildHTTPD, "lacks http2", ""},
+		"its own, with too much":        {Wish{Without: []string{"tls"}}, bundled(newest), tls, none, BuildHTTPD, "has tls", ""},
+		"its own, of another version":   {Wish{HTTPDVersion: "2.4.71"}, bundled("2.4.68"), tls, none, BuildHTTPD, "2.4.68 is installed", ""},
 		"its own, not as locked":        {Wish{Locked: true}, bundled("2.4.1"), tls, locked(t, "httpd", newest), BuildHTTPD, "is locked", ""},
 		"its own, damaged":              {Wish{}, bundled(newest), presentHTTPD{tls.record, "bin/httpd"}, none, BuildHTTPD, "bin/httpd", ""},
 		"its own, not recorded":         {Wish{With: []string{"tls"}}, bundled(newest), presentHTTPD{}, none, BuildHTTPD, "not recorded", ""},
@@ -62,7 +62,7 @@ func TestWhereTheHTTPDComesFrom(t *testing.T) {
 	}
 }
 
-// TestWhyTheModuleIsBuilt goes through the reasons, in their order.
+// TestWhyTheModuleIsBuilt covers the reasons, in their order.
 func TestWhyTheModuleIsBuilt(t *testing.T) {
 	r := &receipt.Receipt{Module: receipt.Module{Version: "5.0.2"}, Python: receipt.Python{Version: "3.11.7", Soname: "x"}}
 	good := presentModule{there: true, ours: true, receipt: r, today: receipt.Today{Python: receipt.Python{Version: "3.11.7"}}}
@@ -80,7 +80,7 @@ func TestWhyTheModuleIsBuilt(t *testing.T) {
 		older    string
 	}{
 		"none":                 {Wish{}, presentModule{}, false, false, "not installed", ""},
-		"of somebody else":     {Wish{}, theirs, false, false, "not built by modwsgi", ""},
+		"another tool's":       {Wish{}, theirs, false, false, "not built by modwsgi", ""},
 		"as it should be":      {Wish{}, good, false, false, "", ""},
 		"made again":           {Wish{Reinstall: true}, good, false, false, "--reinstall", ""},
 		"damaged":              {Wish{}, damaged, false, false, "mod_wsgi/x.py", ""},
@@ -101,7 +101,8 @@ func TestWhyTheModuleIsBuilt(t *testing.T) {
 	}
 }
 
-// TestUpgradeThatFoundNothing ends a plan only where a newer version was its only reason.
+// TestUpgradeThatFoundNothing: a plan ends early only if a newer version was its only
+// reason.
 func TestUpgradeThatFoundNothing(t *testing.T) {
 	plan := func(change func(*Plan)) *Plan {
 		p := &Plan{Wish: Wish{Upgrade: true}, Reasons: []string{"build httpd", "build mod_wsgi"}, Older: map[string]string{"httpd": "2.4.68", "mod_wsgi": "5.0.2"}}

@@ -22,12 +22,12 @@ import (
 // sources is every archive that a plan needs, verified and on this machine.
 type sources struct {
 	files    map[string]*fetch.File // by component
-	features []string               // of the httpd that was obtainable
-	instead  []Substitute           // versions taken although a newer one is known
-	unseen   bool                   // what has no path was not fetched: the cache has what is made of it
+	features []string               // of the available httpd
+	instead  []Substitute           // versions used although a newer one is known
+	unseen   bool                   // archives without a path were not fetched: the cache has what is built from them
 }
 
-// newFetcher makes the fetcher of a run, which keeps archives in downloads.
+// newFetcher returns the fetcher of a run, which keeps archives in downloads.
 func newFetcher(m Means, downloads, hold string) (*fetch.Fetcher, error) {
 	return fetch.New(fetch.Options{
 		Runner: m.Runner, Env: m.Env, CacheDir: downloads, SourceDirs: m.SourceDirs,
@@ -35,7 +35,7 @@ func newFetcher(m Means, downloads, hold string) (*fetch.Fetcher, error) {
 	})
 }
 
-// all gets one version of each component at the same time.
+// all gets one version of each component concurrently.
 func (g *gatherer) all(ctx context.Context, wanted map[string][]Choice) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for name, versions := range wanted {
@@ -44,11 +44,11 @@ func (g *gatherer) all(ctx context.Context, wanted map[string][]Choice) error {
 	return group.Wait()
 }
 
-// hook is called when all archives were verified and nothing is unpacked yet ("fetched").
+// hook is called when all archives are verified and nothing is unpacked yet ("fetched").
 // Tests exchange files there.
 var hook = func(moment, path string) {}
 
-// gatherer gets archives, and tells of those that are not the ones wanted most.
+// gatherer gets archives, and reports those that are not the preferred ones.
 type gatherer struct {
 	fetcher  *fetch.Fetcher
 	offline  bool
@@ -60,20 +60,20 @@ type gatherer struct {
 	got *sources
 }
 
-// first gets the first version that is to be had, and says so when that is not
-// the one that was wanted most. With --locked there is only one.
+// first gets the first available version, and reports it if that is not the preferred
+// one. With --locked there is only one choice.
 func (g *gatherer) first(ctx context.Context, component string, all []Choice) error {
-	var missing []*fetch.NotObtainable
+	var missing []*fetch.Unavailable
 	for _, c := range all {
 		if c.Refused != "" {
-			g.events.Note(fmt.Sprintf("%s %s is left out: %s", component, c.Version, c.Refused))
+			g.events.Note(fmt.Sprintf("%s %s is skipped: %s", component, c.Version, c.Refused))
 			continue
 		}
 		file, err := g.one(ctx, component, c)
-		if err != nil && ctx.Err() != nil { // another archive failed: its error is not about this one
+		if err != nil && ctx.Err() != nil { // another archive failed, not this one
 			return context.Cause(ctx)
 		}
-		if n, ok := notObtainable(err); ok {
+		if n, ok := unavailable(err); ok {
 			missing = append(missing, n)
 			continue
 		}
@@ -84,7 +84,7 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 			g.instead(component, missing[0].Archive.Version, c.Version, missing[0].Summary())
 			g.events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, c.Version, missing[0].Archive.Version, missing[0].Summary()))
 		}
-		g.took(component, c, missing)
+		g.reportUsed(component, c, missing)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.got.files[component] = file
@@ -96,54 +96,54 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 	return g.none(component, all, missing)
 }
 
-// tell says of a version that was taken unseen what is said of a fetched one.
-func (g *gatherer) tell(component string, all []Choice) {
+// reportUnfetched reports for a version that was not fetched what first reports for a fetched one.
+func (g *gatherer) reportUnfetched(component string, all []Choice) {
 	if c, ok := preferred(all); ok {
-		g.sayRefused(component, all, c)
-		g.took(component, c, nil)
+		g.reportRefused(component, all, c)
+		g.reportUsed(component, c, nil)
 	}
 }
 
-// sayRefused tells of the versions before the chosen one.
-func (g *gatherer) sayRefused(component string, all []Choice, chosen Choice) {
+// reportRefused reports the versions before the chosen one.
+func (g *gatherer) reportRefused(component string, all []Choice, chosen Choice) {
 	for _, c := range all {
 		if c.Version == chosen.Version {
 			return
 		}
-		g.events.Note(fmt.Sprintf("%s %s is left out: %s", component, c.Version, c.Refused))
+		g.events.Note(fmt.Sprintf("%s %s is skipped: %s", component, c.Version, c.Refused))
 	}
 }
 
-// took tells what is to be known of the version that is taken.
-func (g *gatherer) took(component string, c Choice, missing []*fetch.NotObtainable) {
-	g.sayOlder(component, c, missing)
+// reportUsed reports what a user should know about the version used.
+func (g *gatherer) reportUsed(component string, c Choice, missing []*fetch.Unavailable) {
+	g.reportOlder(component, c, missing)
 	for _, a := range c.Advisories {
 		g.events.Warn(component + " " + c.Version + ": " + a)
 	}
 }
 
-// instead records for the report that a version stands in for another one.
+// instead records for the report that a version replaces another one.
 func (g *gatherer) instead(component, wanted, used, why string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.got.instead = append(g.got.instead, Substitute{Component: component, Wanted: wanted, Used: used, Why: why})
 }
 
-// sayOlder tells of a version that is older than the newest one known only
-// because the lock file says so.
-func (g *gatherer) sayOlder(component string, taken Choice, missing []*fetch.NotObtainable) {
+// reportOlder reports a version that is older than the newest known one only because it is
+// locked.
+func (g *gatherer) reportOlder(component string, taken Choice, missing []*fetch.Unavailable) {
 	known := recipe.Catalogue().Of(component)
 	if len(missing) > 0 || len(known) == 0 || known[0].Version == taken.Version {
 		return
 	}
 	if taken.Locked {
 		g.instead(component, known[0].Version, taken.Version, "it is locked in "+g.lockFile+"; --upgrade looks for newer ones")
-		g.events.Note(fmt.Sprintf("%s %s is taken as locked in %s; the newest known is %s (--upgrade)",
+		g.events.Note(fmt.Sprintf("%s %s is used as locked in %s; the newest known is %s (--upgrade)",
 			component, taken.Version, filepath.Base(g.lockFile), known[0].Version))
 	}
 }
 
-func (g *gatherer) none(component string, all []Choice, missing []*fetch.NotObtainable) error {
+func (g *gatherer) none(component string, all []Choice, missing []*fetch.Unavailable) error {
 	var refused []string
 	for _, c := range all {
 		if c.Refused != "" {
@@ -163,21 +163,21 @@ func (g *gatherer) none(component string, all []Choice, missing []*fetch.NotObta
 	hint := missing[0].Hint()
 	if len(refused) > 0 {
 		lines = append(lines, "refused for a known vulnerability: "+strings.Join(refused, ", "))
-		hint += "; or take the risk of a refused version with --allow-vulnerable"
+		hint += "; or accept the risk of a refused version with --allow-vulnerable"
 	}
-	return fault.New(fault.Source, hint, "no version of %s can be had:\n  %s", component, strings.Join(lines, "\n  "))
+	return fault.New(fault.Source, hint, "no version of %s is available:\n  %s", component, strings.Join(lines, "\n  "))
 }
 
 func (g *gatherer) one(ctx context.Context, component string, c Choice) (*fetch.File, error) {
 	a := c.Archive
 	if c.Unpinned {
 		if g.offline {
-			return nil, fault.New(fault.Source, "leave out --offline, or take a version of the catalogue",
-				"the hash of %s %s is not in the catalogue and cannot be asked of upstream offline", component, c.Version)
+			return nil, fault.New(fault.Source, "omit --offline, or use a version in the catalogue",
+				"the hash of %s %s is not in the catalogue and cannot be looked up offline", component, c.Version)
 		}
 		var err error
 		if a, _, err = g.fetcher.Resolve(ctx, component, c.Version); err != nil {
-			return nil, fmt.Errorf("look for %s %s at upstream: %w", component, c.Version, err)
+			return nil, fmt.Errorf("look up %s %s upstream: %w", component, c.Version, err)
 		}
 	}
 	end := g.timeline.Begin(timeline.Fetch, "fetch", "fetch "+a.String())
@@ -186,7 +186,7 @@ func (g *gatherer) one(ctx context.Context, component string, c Choice) (*fetch.
 	return f, err
 }
 
-// classOr returns the class of an error, or class where nobody classified it.
+// classOr returns the class of an error, or class if it has none.
 func classOr(err error, class fault.Class) fault.Class {
 	if c := fault.ClassOf(err); c != fault.Internal {
 		return c
@@ -194,13 +194,13 @@ func classOr(err error, class fault.Class) fault.Class {
 	return class
 }
 
-// notObtainable finds the fetcher's verdict in an error.
-func notObtainable(err error) (*fetch.NotObtainable, bool) {
-	var n *fetch.NotObtainable
+// unavailable finds the fetcher's verdict in an error.
+func unavailable(err error) (*fetch.Unavailable, bool) {
+	var n *fetch.Unavailable
 	return n, errors.As(err, &n)
 }
 
-// complete enters what is recorded of archives into those that nobody has seen.
+// complete fills in the recorded data of archives that were not fetched.
 func (s *sources) complete(parts []buildcache.Part, from string) {
 	for _, p := range parts {
 		if f := s.files[p.Name]; f != nil && f.Archive.SHA256 == p.SHA256 {
@@ -214,7 +214,7 @@ func (s *sources) complete(parts []buildcache.Part, from string) {
 	}
 }
 
-// hashes are the SHA-256 of the archives of components.
+// hashes returns the SHA-256 of the archives of components.
 func (s *sources) hashes(components []httpdbuild.Component) map[string]string {
 	all := map[string]string{}
 	for _, c := range components {
@@ -223,7 +223,7 @@ func (s *sources) hashes(components []httpdbuild.Component) map[string]string {
 	return all
 }
 
-// versions are those of the archives.
+// versions returns the versions of the archives.
 func (s *sources) versions() map[string]string {
 	all := map[string]string{}
 	for name, f := range s.files {
@@ -232,8 +232,8 @@ func (s *sources) versions() map[string]string {
 	return all
 }
 
-// unseen are the archives that are wanted most, as long as nobody has fetched them. ok is
-// false where the hash of one is not known yet.
+// unseen returns the preferred archives without fetching them. ok is false if the hash of
+// one is not known yet.
 func unseen(wanted map[string][]Choice) (_ *sources, ok bool) {
 	s := &sources{files: map[string]*fetch.File{}, unseen: true}
 	for name, all := range wanted {
@@ -252,12 +252,12 @@ func unseen(wanted map[string][]Choice) (_ *sources, ok bool) {
 	return s, true
 }
 
-// Recalled is the provider of an archive that was not needed, because what is
-// made of it was taken from the build cache.
+// Recalled is the provider of an archive that was not needed, because its product was in
+// the build cache.
 const Recalled = "build-cache"
 
-// writeLock records in the lock file what was taken. A directory that cannot be written
-// to is no failure: the lock file is for those who keep it.
+// writeLock records the versions used in the lock file. A directory that is not writable
+// is not a failure: the lock file is optional.
 func writeLock(file string, got *sources, events event.Sink) {
 	lock, err := readLock(file, false)
 	if err == nil {
@@ -270,6 +270,6 @@ func writeLock(file string, got *sources, events event.Sink) {
 		}
 	}
 	if err != nil { // not writable, a read-only file system, no room
-		events.Warn("the lock file is not written: " + err.Error())
+		events.Warn("the lock file was not written: " + err.Error())
 	}
 }

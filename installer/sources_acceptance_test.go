@@ -21,8 +21,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// manipulated is a source archive of mod_wsgi whose module does something else; it
-// would be compiled and loaded without complaint.
+// manipulated returns a source archive of mod_wsgi whose module does something else; it
+// would compile and load without complaint.
 func manipulated(t *testing.T, archive []byte) []byte {
 	t.Helper()
 	in, err := gzip.NewReader(bytes.NewReader(archive))
@@ -61,14 +61,14 @@ func manipulated(t *testing.T, archive []byte) []byte {
 	return b.Bytes()
 }
 
-// The archive of mod_wsgi is exchanged when everything was verified and nothing is
-// unpacked: nothing is built from it, installed, or kept in the build cache; and
-// the honest archive is built afterwards.
+// The archive of mod_wsgi is exchanged after everything was verified and before anything
+// is unpacked. Nothing is built from it, installed, or kept in the build cache, and the
+// genuine archive is built afterwards.
 func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 	otheruser.Need(t)
 	env, bin, warm := os.Getenv("MODWSGI_TEST_ENV"), os.Getenv("MODWSGI_TEST_BIN"), os.Getenv("MODWSGI_TEST_CACHE")
 	if env == "" || bin == "" || warm == "" {
-		t.Skip("MODWSGI_TEST_ENV, MODWSGI_TEST_BIN and MODWSGI_TEST_CACHE are for this (scripts/run-tests)")
+		t.Skip("needs MODWSGI_TEST_ENV, MODWSGI_TEST_BIN and MODWSGI_TEST_CACHE (scripts/run-tests)")
 	}
 	trees, err := filepath.Glob(filepath.Join(env, "lib/python*/site-packages/mod_wsgi_packages/httpd"))
 	if err != nil || len(trees) != 1 {
@@ -101,8 +101,9 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 			}
 			file := filepath.Join(dir, a.File)
 			write(t, dir, map[string]string{a.File: string(right), "wrong": string(wrong), "right": string(right)})
-			// The run has a name of its own for a file of the cache (fetch.Options.Hold), so
-			// another file under the old name changes nothing: the contents are exchanged.
+			// The run has its own name for a file of the cache (fetch.Options.Hold), so
+			// another file under the old name changes nothing. So the contents are
+			// exchanged.
 			exchange := func(from string) {
 				data, err := os.ReadFile(filepath.Join(dir, from))
 				if err == nil {

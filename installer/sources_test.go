@@ -10,9 +10,8 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// When one archive cannot be had, the others are given up with its error; it
-// must not be taken for theirs, with a warning such as "pcre2 10.46 is used
-// instead of 4.9.4".
+// If one archive is unavailable, the others are given up with its error. It must not be
+// reported as theirs, in a warning such as "pcre2 10.46 is used instead of 4.9.4".
 func TestFirstGivenUp(t *testing.T) {
 	var h heard
 	q := request(t)
@@ -23,7 +22,7 @@ func TestFirstGivenUp(t *testing.T) {
 	}
 	g := &gatherer{fetcher: f, offline: true, events: q.Events, got: &sources{files: map[string]*fetch.File{}}}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	other := &fetch.NotObtainable{Archive: recipe.Archive{Component: "mod_wsgi", Version: "4.9.4"}}
+	other := &fetch.Unavailable{Archive: recipe.Archive{Component: "mod_wsgi", Version: "4.9.4"}}
 	cancel(other)
 	all, err := choices("pcre2", "", &recipe.Lock{}, false)
 	if err != nil {
@@ -37,7 +36,7 @@ func TestFirstGivenUp(t *testing.T) {
 	}
 }
 
-// A lock file cannot put another archive in the place of a pinned one.
+// A lock file cannot replace a pinned archive with another one.
 func TestLockAgainstTheCatalogue(t *testing.T) {
 	a, ok := recipe.Catalogue().Find("mod_wsgi", "5.0.2")
 	if !ok {

@@ -16,13 +16,13 @@ import (
 	"modwsgi/internal/version"
 )
 
-// staged is everything that goes into the prefix, as it will lie there.
+// staged is everything to be placed in the prefix, in its final layout.
 type staged struct {
 	site    string // stands for site-packages
 	bin     string // stands for the directory of programs
 	items   []place.Item
 	remove  []string
-	beside  []string // directories of packages of former Pythons, from which something is removed
+	beside  []string // site-packages directories of former Pythons from which something is removed
 	receipt receipt.Receipt
 	dists   []pydist.Dist
 
@@ -31,8 +31,8 @@ type staged struct {
 	events   event.Sink
 }
 
-// packagesInit makes mod_wsgi_packages a package; apxsInit keeps the import path
-// that other software knows for the program mod_wsgi-apxs.
+// packagesInit makes mod_wsgi_packages a package; apxsInit keeps the import path by which
+// other software finds the program mod_wsgi-apxs.
 const (
 	packagesInit = "\"\"\"Programs that mod_wsgi needs and that are not Python: see httpd and apxs.\"\"\"\n"
 	apxsInit     = `"""The program mod_wsgi-apxs, for those who look for it in this package."""
@@ -49,7 +49,7 @@ def main():
 `
 )
 
-// lay lays everything out below a directory outside of the environment.
+// lay lays everything out below a directory outside the environment.
 func lay(root string, p *Plan, made *product, toolsDir string, events event.Sink) (*staged, error) {
 	s := &staged{site: filepath.Join(root, "site"), bin: filepath.Join(root, "bin"), python: p.Python, toolsDir: toolsDir, events: events}
 	for _, dir := range []string{s.site, s.bin} {
@@ -149,7 +149,7 @@ func (s *staged) addModule(made *product) error {
 	}, "mod_wsgi", program)
 }
 
-// moduleReceipt is the record that the launcher and the next install read.
+// moduleReceipt returns the record that the launcher and the next install read.
 func moduleReceipt(py *detect.Python, made *product) receipt.Receipt {
 	h := made.httpd
 	r := receipt.Receipt{
@@ -184,7 +184,7 @@ func copyRuntime(site string) error {
 	})
 }
 
-// addProgram copies one of our programs and returns its file name.
+// addProgram copies a program of this release and returns its file name.
 func (s *staged) addProgram(name string) (string, error) {
 	from, err := tool(s.toolsDir, name)
 	if err != nil {
@@ -198,8 +198,8 @@ func (s *staged) addProgram(name string) (string, error) {
 	return filepath.Base(from), os.WriteFile(to, data, 0o755)
 }
 
-// addDist writes the metadata and adds the moves for one distribution, and the
-// removal of what it replaces.
+// addDist writes the metadata and adds the moves for one distribution, and the removal of
+// what it replaces.
 func (s *staged) addDist(d pydist.Dist, packageDir, program string) error {
 	err := filepath.WalkDir(filepath.Join(s.site, packageDir), func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -235,7 +235,7 @@ func (s *staged) addDist(d pydist.Dist, packageDir, program string) error {
 	if old != nil {
 		s.remove = append(s.remove, removable(old, s.python.Platlib, s.python, s.events)...)
 	}
-	if s.python.Prefix != s.python.BasePrefix && strayProgram(target) { // else it may be another Python's
+	if s.python.Prefix != s.python.BasePrefix && strayProgram(target) { // otherwise it may belong to another Python
 		s.remove = append(s.remove, target)
 	}
 	return nil

@@ -20,17 +20,16 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Staged is a finished build that lies outside of every environment: exactly the
-// files that Install would place, tried by a real request, and what they are.
-// Close removes it.
+// Staged is a finished build outside every environment: exactly the files that Install
+// would place, tried with a real request, and their description. Close removes it.
 type Staged struct {
 	Site    string          // stands for site-packages
 	Bin     string          // stands for the directory of programs
 	Receipt receipt.Receipt // of the module; also a file below Site
 	Python  *detect.Python
-	HTTPD   *StagedHTTPD // nil where the module is for an httpd of the host
-	Module  []Source     // the archive that the module was made from
-	Proof   *prove.Proof // nil where it could not be tried, of which a warning tells
+	HTTPD   *StagedHTTPD // nil if the module is for an httpd of the host
+	Module  []Source     // the archive that the module was built from
+	Proof   *prove.Proof // nil if it could not be tried, which a warning reports
 
 	close func()
 }
@@ -39,21 +38,21 @@ type Staged struct {
 type StagedHTTPD struct {
 	Version  string
 	Features []string
-	Key      string // hash of everything that went into it
+	Key      string // hash of all its build inputs
 	Compiler string
 	Libc     string
 	Sources  []Source
-	Cached   bool // it came out of the build cache
+	Cached   bool // restored from the build cache
 }
 
-// Source is a verified archive that went into a build.
+// Source is a verified archive used in a build.
 type Source struct {
 	Component string
 	Version   string
 	File      string // its name
 	SHA256    string
 	Trust     string
-	URL       string // where upstream publishes it; "" where that is not known
+	URL       string // where upstream publishes it; "" if unknown
 }
 
 // Close removes the staged files.
@@ -63,10 +62,9 @@ func (s *Staged) Close() {
 	}
 }
 
-// Stage builds for a Python and places nothing: neither the environment nor what
-// is installed in it plays a part, so that the same inputs always give the same
-// stage. The module gets no run path: who packages it says how libpython is found.
-// plan is a [Wish.StagePlan].
+// Stage builds for a Python and places nothing. The environment and its packages are
+// ignored, so that the same inputs always give the same stage. The module gets no run
+// path: the packager decides how libpython is found. plan is a [Wish.StagePlan].
 func Stage(ctx context.Context, m Means, plan Planner) (*Staged, error) {
 	m, err := m.complete()
 	if err != nil {
@@ -77,7 +75,7 @@ func Stage(ctx context.Context, m Means, plan Planner) (*Staged, error) {
 		return nil, err
 	}
 	cache := m.cache()
-	cache.Events = nil // the plan has told which directory it is
+	cache.Events = nil // planning already reported the directory
 	if m.CacheDir, err = cachedir.Find(cache); err != nil {
 		return nil, err
 	}
@@ -95,7 +93,7 @@ func Stage(ctx context.Context, m Means, plan Planner) (*Staged, error) {
 }
 
 // StageAll is Stage for several Pythons, in the order of their plans: the first builds
-// the httpd, the others take it out of the build cache, side by side.
+// the httpd, and the others restore it from the build cache and run concurrently.
 func StageAll(ctx context.Context, m Means, plans []Planner) (_ []*Staged, err error) {
 	all := make([]*Staged, len(plans))
 	defer func() {
@@ -130,7 +128,7 @@ func StageAll(ctx context.Context, m Means, plans []Planner) (_ []*Staged, err e
 	return all, group.Wait()
 }
 
-// numbered tells the steps of builds apart that run side by side.
+// numbered distinguishes the steps of concurrent builds.
 func numbered(to event.Sink, suffix string) event.Sink {
 	return func(e event.Event) {
 		if e.Step != "" {
@@ -192,8 +190,8 @@ func sourceOf(name string, f *fetch.File) Source {
 	return s
 }
 
-// StageInstalled takes what Install has placed in an environment as a stage.
-// Nothing is built, and nothing is copied: Close does nothing.
+// StageInstalled uses what Install placed in an environment as a stage. Nothing is built
+// or copied, and Close does nothing.
 func StageInstalled(ctx context.Context, python string, at Setting) (*Staged, error) {
 	py, err := environment(ctx, python, at)
 	if err != nil {
@@ -204,8 +202,8 @@ func StageInstalled(ctx context.Context, python string, at Setting) (*Staged, er
 		return nil, err
 	}
 	if s.receipt == nil || !ours(s.module) {
-		return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix)+", or leave out --from-env",
-			"there is no mod_wsgi that modwsgi installed in %s", py.Prefix)
+		return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix)+", or omit --from-env",
+			"no mod_wsgi installed by modwsgi in %s", py.Prefix)
 	}
 	out := &Staged{Site: py.Platlib, Bin: py.Scripts, Receipt: *s.receipt, Python: py}
 	for _, d := range []struct {
@@ -220,7 +218,7 @@ func StageInstalled(ctx context.Context, python string, at Setting) (*Staged, er
 			continue
 		}
 		if problems := dist.Check(); len(problems) > 0 {
-			return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix)+" to repair it", "%s is not as it was installed: %s", d.name, problems[0])
+			return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix)+" to repair it", "%s differs from what was installed: %s", d.name, problems[0])
 		}
 	}
 	out.Module = []Source{{Component: "mod_wsgi", Version: s.receipt.Module.Version}}
@@ -237,8 +235,8 @@ func StageInstalled(ctx context.Context, python string, at Setting) (*Staged, er
 	return out, nil
 }
 
-// wheelLibrary is the libpython that has to be loaded before a module that came
-// with a wheel and does not know where that lies; "" for any other module.
+// wheelLibrary returns the libpython to load before a module that came in a wheel and
+// does not know its path; "" for any other module.
 func wheelLibrary(r *receipt.Receipt, py *detect.Python) string {
 	if r.Python.Soname == "" || !py.LibShared {
 		return ""

@@ -37,15 +37,15 @@ type componentRecord struct {
 
 const httpdReceiptName = "build.json"
 
-// httpdTree is where the bundled httpd lies in a site-packages directory.
+// httpdTree returns the path of the bundled httpd in a site-packages directory.
 func httpdTree(site string) string { return filepath.Join(site, "mod_wsgi_packages", "httpd") }
 
 // state is what is installed in an environment.
 type state struct {
-	module  *pydist.Installed // nil where there is none
+	module  *pydist.Installed // nil if not installed
 	httpd   *pydist.Installed
-	receipt *receipt.Receipt // nil where the module is not ours
-	tree    *httpdReceipt    // nil where the bundled httpd is not ours
+	receipt *receipt.Receipt // nil if modwsgi did not install the module
+	tree    *httpdReceipt    // nil if modwsgi did not install the bundled httpd
 }
 
 func readState(site string) (*state, error) {
@@ -58,7 +58,7 @@ func readState(site string) (*state, error) {
 		return nil, err
 	}
 	if s.module != nil {
-		// A receipt that cannot be read is as none: the module is built again.
+		// An unreadable receipt counts as missing: the module is built again.
 		s.receipt, _ = receipt.Read(site)
 	}
 	if s.httpd != nil {
@@ -82,7 +82,7 @@ func readHTTPDReceipt(tree string) (*httpdReceipt, error) {
 	return &r, nil
 }
 
-// ours says whether we placed a distribution.
+// ours reports whether modwsgi installed a distribution.
 func ours(d *pydist.Installed) bool { return d != nil && d.Installer == installerName }
 
 const installerName = "modwsgi"

@@ -4,6 +4,6 @@ package installer
 
 import "syscall"
 
-// changeTime has another name on every other system; the time of modification
-// must do there.
+// changeTime has another name on each other system, where the modification time has to
+// do.
 func changeTime(*syscall.Stat_t) int64 { return 0 }

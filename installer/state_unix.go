@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// stateOf is a text that changes when a file is replaced or changed, or when
-// something comes into a directory or goes.
+// stateOf returns a text that changes when a file is replaced or changed, or when an
+// entry is added to or removed from a directory.
 func stateOf(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// stateOf is a text that changes when a file is replaced or changed.
+// stateOf returns a text that changes when a file is replaced or changed.
 func stateOf(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// theirs is an environment that another user owns but for its Python, in a
-// directory that they can enter, with something beside it that is not theirs.
+// theirs is an environment that another user owns, except its Python, in a directory that
+// they can enter, beside a file that is not theirs.
 type theirs struct{ env, site, victim string }
 
 func newTheirs(t *testing.T) theirs {
@@ -56,11 +56,11 @@ func (w theirs) unharmed(t *testing.T) {
 		got = append(got, rel)
 	}
 	if want := ". precious sub sub/file"; strings.Join(got, " ") != want {
-		t.Errorf("the other directory holds %q", got)
+		t.Errorf("the other directory contains %q", got)
 	}
 }
 
-// plant makes a hidden directory of the other user.
+// plant creates a hidden directory of the other user.
 func (w theirs) plant(t *testing.T, journal string) string {
 	t.Helper()
 	dir := filepath.Join(w.site, ".modwsgi-0123456789abcdef")
@@ -70,9 +70,9 @@ func (w theirs) plant(t *testing.T, journal string) string {
 	return dir
 }
 
-// TestPlantedJournalIsNotFollowed is the attack of a user who may write to
-// site-packages: a journal that has root's uninstall delete and place things
-// elsewhere. It is reported, left alone, and does not stand in the way.
+// TestPlantedJournalIsNotFollowed is the attack of a user who may write to site-packages:
+// a journal that makes root's uninstall delete and place files elsewhere. It is reported
+// and left alone, and does not block the run.
 func TestPlantedJournalIsNotFollowed(t *testing.T) {
 	w := newTheirs(t)
 	up := strings.Repeat("../", 4) // the environment's parent
@@ -97,7 +97,7 @@ func TestPlantedJournalIsNotFollowed(t *testing.T) {
 			q := request(t)
 			q.Python, q.Events = w.env, h.sink
 			if _, err := Uninstall(t.Context(), q.Python, q.Setting); err != nil {
-				t.Errorf("it stands in the way: %v", err)
+				t.Errorf("it blocks the run: %v", err)
 			}
 			w.unharmed(t)
 			if _, err := os.Lstat(filepath.Join(w.env, "bin", "evil")); err == nil {
@@ -113,7 +113,7 @@ func TestPlantedJournalIsNotFollowed(t *testing.T) {
 	}
 }
 
-// TestPlantedLinks are hidden directories that are links, and one of root's own that
+// TestPlantedLinks plants hidden directories that are links, and one of root's own that
 // got the name of a hidden one.
 func TestPlantedLinks(t *testing.T) {
 	w := newTheirs(t)
@@ -139,7 +139,7 @@ func TestPlantedLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Whoever may rename in site-packages moves a directory of root's there.
+	// Anyone who may rename in site-packages can move a directory of root's there.
 	write(t, w.site, map[string]string{"roots/module.py": "x"})
 	otheruser.Shell(t, `mv "$1/roots" "$2"`, w.site, dir)
 	q := request(t)
@@ -152,8 +152,8 @@ func TestPlantedLinks(t *testing.T) {
 	}
 }
 
-// TestRecordOfAnotherUser has a RECORD list what modwsgi never installs, in the
-// environment and outside of it, and directly and through links.
+// TestRecordOfAnotherUser: RECORD lists files that modwsgi never installs, inside and
+// outside the environment, both directly and through links.
 func TestRecordOfAnotherUser(t *testing.T) {
 	w := newTheirs(t)
 	bin := filepath.Join(w.env, "bin")
@@ -196,8 +196,8 @@ func TestRecordOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestReaderDoesNotHoldTheLock has a user who may only read site-packages hold every
-// lock that this permits.
+// TestReaderDoesNotHoldTheLock: a user who may only read site-packages holds every lock
+// that this permits.
 func TestReaderDoesNotHoldTheLock(t *testing.T) {
 	w := newTheirs(t)
 	if err := os.Lchown(w.site, 0, 0); err != nil {
@@ -226,15 +226,15 @@ func TestReaderDoesNotHoldTheLock(t *testing.T) {
 	q := request(t)
 	q.Python = w.env
 	if _, err := Uninstall(ctx, q.Python, q.Setting); err != nil {
-		t.Errorf("who may only read keeps root away: %v", err)
+		t.Errorf("a user who may only read blocks root: %v", err)
 	}
 	if left, err := filepath.Glob(filepath.Join(w.site, ".modwsgi*")); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
 	}
 }
 
-// TestLockLimit has another process, of a user who may write there, hold the lock:
-// the wait has a limit, and the error names both.
+// TestLockLimit: another process, of a user who may write there, holds the lock. The wait
+// has a limit, and the error names both.
 func TestLockLimit(t *testing.T) {
 	w := newTheirs(t)
 	name := filepath.Join(w.site, ".modwsgi.lock")
@@ -272,15 +272,15 @@ func TestLockLimit(t *testing.T) {
 		t.Errorf("waited for %v", took)
 	}
 	if !h.has(pid) || !h.has("up to 300ms") {
-		t.Errorf("nobody was told: %v", h.texts)
+		t.Errorf("no wait was reported: %v", h.texts)
 	}
 	q.LockTimeout = "tomorrow"
 	_, err = Uninstall(ctx, q.Python, q.Setting)
 	wantFault(t, err, fault.Usage, "tomorrow")
 }
 
-// TestEnvironmentBehindTheirLink has the owner of the way to an environment send
-// root elsewhere.
+// TestEnvironmentBehindTheirLink: the owner of the path to an environment redirects root
+// elsewhere.
 func TestEnvironmentBehindTheirLink(t *testing.T) {
 	w := newTheirs(t)
 	elsewhere := filepath.Join(filepath.Dir(w.env), "roots-site")

@@ -14,8 +14,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Uninstall removes what we placed and nothing else. It returns the names of
-// what was removed; none is no error.
+// Uninstall removes what modwsgi installed and nothing else. It returns the names of what
+// was removed. Having nothing to remove is not an error.
 func Uninstall(ctx context.Context, python string, at Setting) ([]string, error) {
 	py, err := lastingEnvironment(ctx, python, at)
 	if err != nil {
@@ -82,7 +82,7 @@ func installedDists(site string, py *detect.Python, events event.Sink) (names, r
 	return names, remove, nil
 }
 
-// removeDists is the change that only removes.
+// removeDists makes a change that only removes.
 func removeDists(ctx context.Context, events event.Sink, locked *place.Locked, py *detect.Python, names []string, r place.Request) ([]string, error) {
 	r.Roots, r.Label = roots(py), strings.Join(names, ", ")
 	err := events.Step("remove "+strings.Join(names, ", "), func() error {

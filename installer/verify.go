@@ -18,7 +18,7 @@ import (
 	"modwsgi/internal/scratch"
 )
 
-// installedSubject is what a receipt says lies in the environment.
+// installedSubject returns what the receipt says is in the environment.
 func installedSubject(site string, py *detect.Python) (*prove.Subject, error) {
 	r, err := receipt.Read(site)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -34,7 +34,7 @@ func installedSubject(site string, py *detect.Python) (*prove.Subject, error) {
 	}, nil
 }
 
-// provable is what the throwaway server has to know of a Python.
+// provable is the part of a Python that the throwaway server needs.
 func provable(py *detect.Python) *prove.Python {
 	return &prove.Python{
 		Executable: py.Executable, Prefix: py.Prefix, BasePrefix: py.BasePrefix, ExecPrefix: py.ExecPrefix, Scripts: py.Scripts, Purelib: py.Purelib, Platlib: py.Platlib,
@@ -42,8 +42,7 @@ func provable(py *detect.Python) *prove.Python {
 	}
 }
 
-// stagedSubject is the module as it is in the stage, with the httpd that is
-// beside it or outside.
+// stagedSubject is the module in the stage, with the httpd beside it or outside.
 func stagedSubject(py *detect.Python, s *staged, made *product) prove.Subject {
 	sub := prove.Subject{Prefix: py.Prefix, PythonVersion: py.Version, Executable: made.httpd.Executable, ModulesDir: made.httpd.ModulesDir, Staged: true, Python: provable(py)}
 	if made.tree != "" {
@@ -54,7 +53,7 @@ func stagedSubject(py *detect.Python, s *staged, made *product) prove.Subject {
 	return sub
 }
 
-// Verify tries what is installed, by a real request.
+// Verify tries what is installed with a real request.
 func Verify(ctx context.Context, python string, at Setting) (*prove.Proof, error) {
 	py, err := environment(ctx, python, at)
 	if err != nil {
@@ -78,7 +77,7 @@ func Verify(ctx context.Context, python string, at Setting) (*prove.Proof, error
 		}
 		if problems := d.Check(); len(problems) > 0 {
 			return nil, fault.New(fault.Verify, "run modwsgi install --python "+run.Quote(py.Prefix)+" to repair it",
-				"%s is not as it was installed: %s", name, problems[0])
+				"%s differs from what was installed: %s", name, problems[0])
 		}
 	}
 	proof, err := prove.Step(ctx, prove.Options{Runner: at.Runner, Env: scratch.OwnTemp(at.Env, func(string) {}), Events: at.Events}, "verify", *sub)
@@ -89,7 +88,7 @@ func Verify(ctx context.Context, python string, at Setting) (*prove.Proof, error
 }
 
 // blameModule adds to the error of a verification that the module no longer fits its
-// Python, where that is so: no other hint helps then.
+// Python, if so: no other hint helps then.
 func blameModule(err error, py *detect.Python) error {
 	if err == nil || fault.ClassOf(err) != fault.Verify {
 		return err
@@ -105,17 +104,17 @@ func blameModule(err error, py *detect.Python) error {
 	return fault.New(fault.Verify, "build the module again: modwsgi install --python "+run.Quote(py.Prefix), "%s\n%w", strings.Join(stale, "; "), err)
 }
 
-// notInstalled says that there is nothing to try, and what there is instead.
+// notInstalled reports that nothing can be tried, and what is there instead.
 func notInstalled(py *detect.Python, events event.Sink) error {
 	hint := "run modwsgi install --python " + run.Quote(py.Prefix)
 	for _, e := range findFormer(py, events) {
-		return fault.New(fault.Environment, hint, "%s is in %s, but the environment was made again and has Python %s now", e, py.Prefix, py.Version)
+		return fault.New(fault.Environment, hint, "%s is in %s, but the environment was recreated and now has Python %s", e, py.Prefix, py.Version)
 	}
 	return fault.New(fault.Environment, hint, "no mod_wsgi installed by modwsgi was found in %s", py.Prefix)
 }
 
-// tolerate makes a warning of what was not tried: building and placing go on
-// without, and the report has why.
+// tolerate turns an untried verification into a warning: building and placing continue,
+// and the report has the reason.
 func tolerate(events event.Sink, err error) (why string, _ error) {
 	not := prove.Untried(err)
 	if not == nil {

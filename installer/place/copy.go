@@ -17,9 +17,9 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// copier copies the staged things, several files at a time. What it writes is
-// reached by open directories below the hidden ones, what it reads is the stage: a
-// scratch directory of this user's own.
+// copier copies the staged items, several files concurrently. It writes through open
+// directories below the hidden ones. It reads from the stage, a private scratch directory
+// of this user.
 type copier struct {
 	ctx   context.Context
 	group *errgroup.Group
@@ -37,14 +37,14 @@ func copyAll(ctx context.Context, s *scope, list []staged, spent bool) error {
 			break
 		}
 	}
-	// The group's error is the cause where one made the walk stop.
+	// If an error in the group stopped the walk, that error is the cause.
 	if gerr := group.Wait(); gerr != nil {
 		return gerr
 	}
 	return err
 }
 
-// one copies one item, whose place is directly in a hidden directory.
+// one copies one item, which goes directly into a hidden directory.
 func (c *copier) one(s staged) error {
 	info, err := os.Lstat(s.source)
 	if err != nil {
@@ -62,8 +62,8 @@ func (c *copier) one(s staged) error {
 	return err
 }
 
-// folder is a directory that is being filled. It is finished, and its handle given
-// back, when nothing is left to do in it; thousands stay open at no time.
+// folder is a directory being filled. Once nothing is left to do in it, its attributes
+// are set and its handle is closed, so that thousands are never open together.
 type folder struct {
 	dir  *owned.Dir
 	info fs.FileInfo // its mode and time
@@ -82,7 +82,7 @@ func (f *folder) done() error {
 	if f.file != nil {
 		_ = f.file.Close()
 	}
-	// Writing into it has changed its time.
+	// Writing into it changed its time.
 	err := f.dir.Root().Chmod(".", f.info.Mode().Perm()|0o700)
 	if err == nil {
 		err = f.dir.Root().Chtimes(".", f.info.ModTime(), f.info.ModTime())
@@ -93,7 +93,7 @@ func (f *folder) done() error {
 	return nil
 }
 
-// entry copies what is at a path to a name in a folder.
+// entry copies the file at a path to a name in a folder.
 func (c *copier) entry(to *folder, path, name string, info fs.FileInfo) error {
 	if c.ctx.Err() != nil {
 		return context.Cause(c.ctx)
@@ -112,7 +112,7 @@ func (c *copier) entry(to *folder, path, name string, info fs.FileInfo) error {
 		}
 		return nil
 	case !mode.IsRegular():
-		return fault.New(fault.Internal, "", "place: the staged %s is neither a file nor a directory nor a link", path)
+		return fault.New(fault.Internal, "", "place: the staged %s is not a file, directory or link", path)
 	}
 	if c.linked(to, path, name, info) {
 		return nil
@@ -162,8 +162,8 @@ func unreadable(path string, err error) error {
 	return fault.New(fault.Internal, "", "place: read the staged %s: %w", path, err)
 }
 
-// linked gives a file of a spent stage its place as another name. Not one of another
-// user, who could write to it afterwards.
+// linked places a file of a spent stage as a hard link. It does not link a file of
+// another user, who could write to it afterwards.
 func (c *copier) linked(to *folder, path, name string, info fs.FileInfo) bool {
 	if !c.spent || info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 || owned.UID(info) != self() {
 		return false
@@ -178,7 +178,7 @@ func (c *copier) linked(to *folder, path, name string, info fs.FileInfo) bool {
 	return link(path, to.file, name) == nil
 }
 
-// chunk is how much of a file is copied before ctx is looked at again.
+// chunk is how much of a file is copied between checks of ctx.
 const chunk = 8 << 20
 
 func (c *copier) file(to *folder, from, name string, info fs.FileInfo) error {

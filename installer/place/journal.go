@@ -19,26 +19,26 @@ const (
 	journalLimit  = 64 << 20
 )
 
-// The states of a journal. moving and undoing are taken back; in the others the
+// The states of a journal. moving and undoing are rolled back; in the others the
 // environment is as before (staging, undone) or complete (placed).
 const (
 	staging = "staging" // the hidden directories are being filled
-	moving  = "moving"  // any number of operations may have been done
-	placed  = "placed"  // all of them have
-	undoing = "undoing" // any number of them may have been taken back
-	undone  = "undone"  // all of them have
+	moving  = "moving"  // any number of operations may be done
+	placed  = "placed"  // all of them are
+	undoing = "undoing" // any number of them may be reverted
+	undone  = "undone"  // all of them are
 )
 
-// journal is what Recover needs to know. Paths are relative to the anchor,
-// with slashes.
+// journal is the information that Recover needs. Paths are relative to the anchor, with
+// slashes.
 type journal struct {
 	Schema int      `json:"schema"`
 	Label  string   `json:"label"`
 	State  string   `json:"state"`
-	Sides  []string `json:"sides,omitempty"` // hidden directories outside of the anchor
-	Made   []string `json:"made,omitempty"`  // directories made for targets, outer ones first
+	Sides  []string `json:"sides,omitempty"` // hidden directories outside the anchor
+	Made   []string `json:"made,omitempty"`  // directories created for targets, outer ones first
 	Ops    []op     `json:"ops"`
-	// Home is the inode of the hidden directory, by which a copy of it is known.
+	// Home is the inode of the hidden directory, by which a copy of it is recognized.
 	Home uint64 `json:"home_inode,omitempty"`
 	// Merging is set before a directory is moved file by file.
 	Merging bool `json:"merging,omitempty"`
@@ -46,7 +46,7 @@ type journal struct {
 
 // The kinds of operations.
 const (
-	put  = "put"  // Staged becomes Target, which is not there
+	put  = "put"  // Staged becomes Target, which does not exist
 	take = "take" // Target becomes Saved
 	swap = "swap" // both
 )
@@ -57,14 +57,14 @@ type op struct {
 	Target string `json:"target"`
 	Staged string `json:"staged,omitempty"`
 	Saved  string `json:"saved,omitempty"`
-	New    *mark  `json:"new,omitempty"` // of what is staged
-	Old    *mark  `json:"old,omitempty"` // of what is replaced
+	New    *mark  `json:"new,omitempty"` // the staged file
+	Old    *mark  `json:"old,omitempty"` // the replaced file
 }
 
-// mark tells a staged thing from the one that it replaces: after an exchange
-// the names alone do not.
+// mark distinguishes a staged file from the one that it replaces: after an exchange the
+// names alone do not.
 type mark struct {
-	Inode uint64 `json:"inode"` // 0 where there are none
+	Inode uint64 `json:"inode"` // 0 on systems without inodes
 	Mtime int64  `json:"mtime_ns"`
 	Size  int64  `json:"size"`
 	Mode  uint32 `json:"mode"`
@@ -78,12 +78,12 @@ func hiddenName() string {
 	return ".modwsgi-" + hex.EncodeToString(b[:])
 }
 
-// preparedName is the journal with a later state, written beforehand.
+// preparedName is the name of the journal for a later state, written in advance.
 func preparedName(state string) string { return "next-" + state + ".json" }
 
 var preparedForm = regexp.MustCompile(`^next-(placed|undoing|undone)\.json$`)
 
-// prepare writes the journals of all states that are to come.
+// prepare writes the journals of all later states.
 func (t *Transaction) prepare() error {
 	home := t.scope.homes[t.dir]
 	for _, state := range []string{placed, undoing, undone} {
@@ -100,8 +100,8 @@ func (t *Transaction) prepare() error {
 	return nil
 }
 
-// advance notes another state: by a rename of what was prepared, which needs no
-// space. Only a change that another version of this package began has none.
+// advance records another state by renaming a prepared journal, which needs no space.
+// Only a change begun by another version of this package lacks one.
 func (t *Transaction) advance(state string) error {
 	t.j.State = state
 	home := t.scope.homes[t.dir]
@@ -135,8 +135,8 @@ func (t *Transaction) save() error {
 	return nil
 }
 
-// load reads the journal of a hidden directory; nil if there is no journal. doubt is why
-// it is not believed; one of our own that cannot be read is an error.
+// load reads the journal of a hidden directory; nil if it has none. doubt is why the
+// journal is not trusted. A trusted journal that cannot be read is an error.
 func (t *Transaction) load() (j *journal, doubt, err error) {
 	data, err := t.scope.homes[t.dir].ReadFile(journalName, journalLimit)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -152,14 +152,14 @@ func (t *Transaction) load() (j *journal, doubt, err error) {
 	}
 	if err != nil {
 		return nil, nil, fault.New(fault.Place,
-			"an install was interrupted and its journal cannot be read: look at that directory, remove it, and install again",
+			"an install was interrupted and its journal cannot be read: check that directory, remove it, and install again",
 			"read %s: %w", filepath.Join(t.dir, journalName), err)
 	}
 	return j, nil, nil
 }
 
 func (t *Transaction) path(rel string) string {
-	if filepath.IsAbs(rel) { // another drive of Windows
+	if filepath.IsAbs(rel) { // another drive on Windows
 		return rel
 	}
 	return filepath.Join(t.locked.anchor, filepath.FromSlash(rel))

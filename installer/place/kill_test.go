@@ -20,8 +20,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// The test binary is also the process that is killed: PLACE_TEST is
-// "MODE POINT EXCHANGE ROOT", and at the POINTth step it ends itself.
+// The test binary is also the process to kill: PLACE_TEST is "MODE POINT EXCHANGE ROOT",
+// and it kills itself at step POINT.
 func TestMain(m *testing.M) {
 	if job := os.Getenv("PLACE_TEST"); job != "" {
 		if err := child(job); err != nil {
@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// exchange is what a process does that exchanges files of a world for links, on
-// systems that can do that in one step.
+// exchange runs a process that exchanges files of a world for links, on systems that can
+// do that in one step.
 var exchange func(w world)
 
 func child(job string) error {
@@ -85,8 +85,8 @@ func child(job string) error {
 	return tx.Commit()
 }
 
-// runChild returns the name of the step at which the child killed itself, or
-// "" where it came to its end.
+// runChild returns the name of the step at which the child killed itself, or "" if it
+// finished.
 func runChild(t *testing.T, mode string, point int, exchange, root string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -104,7 +104,7 @@ func runChild(t *testing.T, mode string, point int, exchange, root string) strin
 	return ""
 }
 
-// everyCombination is set for acceptance tests; by default a half of them runs.
+// everyCombination is set for acceptance tests; by default half of them run.
 var everyCombination bool
 
 func TestKilledAtEveryStep(t *testing.T) {
@@ -150,8 +150,8 @@ func killAtEveryStep(t *testing.T, mode, exchange string) {
 	}
 }
 
-// A recovery that is killed as well, at every step, and in an environment that
-// was moved after the first kill.
+// A recovery that is killed as well, at every step, and in an environment that was moved
+// after the first kill.
 func TestKilledAgainInRecovery(t *testing.T) {
 	for _, row := range []struct {
 		first, exchange string
@@ -185,7 +185,7 @@ func killTwice(t *testing.T, first, exchange string) {
 		point++
 		w := newWorld(t, memory(t))
 		if step = runChild(t, "rollback", point, exchange, filepath.Dir(w.prefix)); step == "" {
-			t.Fatalf("there is no step %q", first)
+			t.Fatalf("no step %q", first)
 		}
 	}
 	for again := 1; ; again++ {
@@ -253,7 +253,7 @@ func TestSecondProcessWaits(t *testing.T) {
 	if _, err := out.Read(make([]byte, 100)); err != nil {
 		t.Fatal(err)
 	}
-	// A wait that ends before its turn.
+	// A wait that ends before the lock is free.
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var holder string
 	_, err = place.Lock(ctx, w.site, time.Minute, func(text string) { holder = text; cancel(errors.New("enough")) })
@@ -263,12 +263,12 @@ func TestSecondProcessWaits(t *testing.T) {
 	if _, err := os.Stat("/proc/locks"); err == nil && !(strings.Contains(holder, fmt.Sprintf("process %d (", p.PID())) && strings.Contains(holder, "of the user ") && strings.Contains(holder, "1m")) {
 		t.Errorf("waiting for %q, not for process %d and at most 1m", holder, p.PID())
 	}
-	// One that gets its turn, because the holder dies.
+	// One that gets the lock, because the holder dies.
 	calls := 0
 	l, err := place.Lock(t.Context(), w.site, time.Minute, func(string) { calls++; _ = p.Signal(syscall.SIGKILL) })
 	must(t, err)
 	if calls != 1 {
-		t.Errorf("told %d times", calls)
+		t.Errorf("reported %d times", calls)
 	}
 	_ = p.Wait()
 	_ = hold.Close()
@@ -293,11 +293,11 @@ func TestLocksWithinOneProcess(t *testing.T) {
 	must(t, err)
 	must(t, other.Unlock())
 	if _, err := place.Lock(t.Context(), filepath.Join(w.site, "none"), time.Minute, nil); fault.ClassOf(err) != fault.Place {
-		t.Errorf("a directory that is not there: %v", err)
+		t.Errorf("a directory that does not exist: %v", err)
 	}
 }
 
-// As root, permissions only count for a child that is somebody else.
+// For root, permissions only count in a child that runs as another user.
 func TestReadOnlyEnvironment(t *testing.T) {
 	root, err := os.MkdirTemp("", "place-readonly-*")
 	must(t, err)

@@ -8,14 +8,14 @@ import (
 	"modwsgi/internal/flock"
 )
 
-// Lock waits until nobody else changes the environment with this anchor, its
-// site-packages directory, and then keeps others away until Unlock or the end
-// of the process. Whoever has to wait gets one call of waiting (nil: none) with a
-// text that names the holder and the limit. The end of ctx, and of the limit, ends the wait with an error of the class fault.Busy
-// that names the holder.
+// Lock waits until nobody else is changing the environment with this anchor, its
+// site-packages directory, and then excludes others until Unlock or the end of the
+// process. If it has to wait, it calls waiting once (unless nil) with a text that names
+// the holder and the limit. When ctx or the limit ends, Lock returns an error of class
+// fault.Busy that names the holder.
 //
-// The lock is on a file in the directory, which only those can open who may write
-// there (internal/flock). Unlock removes it.
+// The lock is on a file in the directory, which only those who may write there can open
+// (internal/flock). Unlock removes it.
 func Lock(ctx context.Context, anchor string, limit time.Duration, waiting func(text string)) (*Locked, error) {
 	dir, err := open(anchor)
 	if err != nil {
@@ -39,9 +39,8 @@ func absolute(path string) string {
 // Is reports whether the environment was locked by that anchor.
 func (l *Locked) Is(anchor string) bool { return l.given == absolute(anchor) }
 
-// Unlock lets others change the environment. A transaction that has been
-// neither committed nor rolled back counts as made: the next Recover completes
-// it.
+// Unlock lets others change the environment. A transaction that was neither committed nor
+// rolled back counts as made: the next Recover completes it.
 func (l *Locked) Unlock() error {
 	if l.lock == nil {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// do carries one operation out.
+// do carries out one operation.
 func (t *Transaction) do(o op) error {
 	target, staged, saved := t.path(o.Target), t.path(o.Staged), t.path(o.Saved)
 	switch o.Kind {
@@ -24,8 +24,8 @@ func (t *Transaction) do(o op) error {
 		failpoint("exchanged " + o.Target)
 		return t.scope.both(staged, saved, rename)
 	}
-	// Not every file system exchanges, and overlayfs does not move directories
-	// of a lower layer (EXDEV). Then the target is away for a moment.
+	// Not every file system can exchange, and overlayfs does not move directories of a
+	// lower layer (EXDEV). The target is then missing for a moment.
 	if err := t.moveTree(target, saved); err != nil {
 		return err
 	}
@@ -33,11 +33,11 @@ func (t *Transaction) do(o op) error {
 	return t.scope.both(staged, target, renameNew)
 }
 
-// takeBack reverts one operation, whether it was done, done in part, not done,
-// or taken back before.
+// takeBack reverts one operation, whether it was done, partly done, not done, or reverted
+// before.
 func (t *Transaction) takeBack(o op) error {
 	target, staged, saved := t.path(o.Target), t.path(o.Staged), t.path(o.Saved)
-	if t.anothers(target, o) {
+	if t.foreign(target, o) {
 		return nil
 	}
 	switch o.Kind {
@@ -89,10 +89,10 @@ func (t *Transaction) takeBackSwap(target, staged, saved string, m *mark) error 
 	return nil
 }
 
-// anothers reports whether what is at a target is neither what we placed nor what we
-// replaced: somebody put it there meanwhile, and it stays.
-func (t *Transaction) anothers(target string, o op) bool {
-	if !t.tellsInodes() {
+// foreign reports whether the file at a target is neither the placed nor the replaced
+// one. Another program put it there in the meantime, and it stays.
+func (t *Transaction) foreign(target string, o op) bool {
+	if !t.inodesValid() {
 		return false
 	}
 	info, err := t.scope.lstat(target)
@@ -107,11 +107,11 @@ func (t *Transaction) anothers(target string, o op) bool {
 	return o.New != nil || o.Old != nil
 }
 
-// superseded reports whether one of the distributions that a journal is about has
-// been installed by somebody else since: then there is metadata of it that the
-// change neither placed nor replaced, and the state before is nothing to go back to.
+// superseded reports whether another installer has since installed one of the
+// distributions in a journal. Metadata of it then exists that the change neither placed
+// nor replaced, and the state before must not be restored.
 func (t *Transaction) superseded() bool {
-	if !t.tellsInodes() {
+	if !t.inodesValid() {
 		return false
 	}
 	names, known := map[string]bool{}, map[uint64]bool{}
@@ -139,15 +139,15 @@ func (t *Transaction) superseded() bool {
 	})
 }
 
-// distOf is the name in the path of metadata, NAME-VERSION.dist-info.
+// distOf returns the name in the path of metadata, NAME-VERSION.dist-info.
 func distOf(info string) string {
 	name, _, _ := strings.Cut(filepath.Base(info), "-")
 	return strings.ToLower(name)
 }
 
-// tellsInodes reports whether things can be known by the inodes in the journal: the
-// environment was not copied since, and nothing was moved file by file.
-func (t *Transaction) tellsInodes() bool {
+// inodesValid reports whether the inodes in the journal identify files: the environment
+// was not copied since, and nothing was moved file by file.
+func (t *Transaction) inodesValid() bool {
 	return t.j.Home != 0 && t.j.Home == t.homeInode() && !t.j.Merging
 }
 
@@ -163,8 +163,7 @@ func (t *Transaction) homeInode() uint64 {
 	return inode(info)
 }
 
-// mark notes what each operation stages and replaces, when the staged tree is
-// complete.
+// mark records what each operation stages and replaces, once the staged tree is complete.
 func (t *Transaction) mark() error {
 	note := func(path string) (*mark, error) {
 		info, err := t.scope.lstat(path)
@@ -195,7 +194,7 @@ func markOf(info fs.FileInfo) mark {
 	return mark{Inode: inode(info), Mtime: info.ModTime().UnixNano(), Size: info.Size(), Mode: uint32(info.Mode())}
 }
 
-// is reports whether a description is that of the marked thing, or of a copy.
+// is reports whether info describes the marked file, or a copy of it.
 func (m *mark) is(info fs.FileInfo) bool {
 	got := markOf(info)
 	if m.Inode != 0 && got.Inode == m.Inode {
@@ -205,9 +204,9 @@ func (m *mark) is(info fs.FileInfo) bool {
 	return got == *m
 }
 
-// find returns which of the paths holds the marked thing. Inode numbers say it
-// for sure; an environment that was copied meanwhile has others, then the rest
-// decides.
+// find returns which of the paths holds the marked file. Inode numbers are conclusive. In
+// an environment that was copied in the meantime they differ, and the other attributes
+// decide.
 func (m *mark) find(s *scope, paths ...string) string {
 	likely := ""
 	for _, path := range paths {
@@ -225,9 +224,9 @@ func (m *mark) find(s *scope, paths ...string) string {
 	return likely
 }
 
-// moveTree renames a file or a directory. A directory that cannot be renamed
-// as a whole, or whose other half is at its new place already, is moved file by
-// file; that can be repeated and taken back at any point.
+// moveTree renames a file or a directory. A directory that cannot be renamed as a whole,
+// or whose other half is at its new path already, is moved file by file. That can be
+// repeated and reverted at any point.
 func (t *Transaction) moveTree(from, to string) error {
 	return t.scope.both(from, to, func(a, b spot) error {
 		err := rename(a, b)
@@ -294,8 +293,8 @@ func merge(from, to spot) error {
 	return from.dir.Remove(from.name)
 }
 
-// likeness gives a directory the mode and time of another one, unless it is a third
-// user's: somebody may have put a directory there for us to open up.
+// likeness gives a directory the mode and time of another one, unless it belongs to a
+// third user, who may have put it there for modwsgi to open up.
 func likeness(dir *owned.Dir, info fs.FileInfo) error {
 	now, err := dir.Info()
 	if err != nil {
@@ -337,7 +336,7 @@ func isCache(name, stem string) bool {
 	return strings.HasPrefix(name, stem+".") && strings.HasSuffix(name, ".pyc")
 }
 
-// dropCaches removes what Python made of a source file that goes away.
+// dropCaches removes the byte-compiled files of a removed source file.
 func (s *scope) dropCaches(source string) error {
 	stem, ok := strings.CutSuffix(filepath.Base(source), ".py")
 	if !ok {
@@ -350,7 +349,7 @@ func (s *scope) dropCaches(source string) error {
 	defer at.close()
 	dir, err := at.dir.Enter(cacheDir)
 	if err != nil {
-		return nil // there are none, or they are behind a link
+		return nil // none exist, or they are behind a link
 	}
 	defer func() { _ = dir.Close() }()
 	entries, err := dir.Entries()

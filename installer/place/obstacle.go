@@ -7,22 +7,22 @@ import (
 	"modwsgi/internal/run"
 )
 
-// obstacle is what keeps a name from being moved or removed, root included.
+// obstacle is something that prevents even root from moving or removing a name.
 type obstacle struct {
 	what string // "is immutable (chattr +i)"
-	cure string // what to do about the path
+	hint string // what to do about the path
 }
 
 // error describes an obstacle at a path.
 func (o *obstacle) error(path string) error {
-	return fault.New(fault.Place, o.cureFor(path)+" and run the command again; nothing was changed", "%s %s", path, o.what)
+	return fault.New(fault.Place, o.hintFor(path)+" and run the command again; nothing was changed", "%s %s", path, o.what)
 }
 
-func (o *obstacle) cureFor(path string) string { return o.cure + " " + run.Quote(path) }
+func (o *obstacle) hintFor(path string) string { return o.hint + " " + run.Quote(path) }
 
-// check looks, before anything is changed, for what would keep a change from being
-// made, taken back or tidied up: directories that take no names or give none away,
-// and, in what is to go, files that cannot be removed.
+// check looks, before anything is changed, for obstacles to making, reverting or tidying
+// up a change: directories in which names cannot be made or removed, and, among what is
+// to be removed, files that cannot be.
 func (p *plan) check() error {
 	dirs := map[string]bool{}
 	look := func(dir string) error {
@@ -52,7 +52,7 @@ func (p *plan) check() error {
 	return nil
 }
 
-// checkDir looks whether names can be made in a directory and taken away again.
+// checkDir checks whether names can be made in a directory and removed again.
 func (s *scope) checkDir(path string) error {
 	dir, rel, err := s.from(filepath.Join(path, "name"))
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *scope) checkDir(path string) error {
 	return nil
 }
 
-// checkTree looks for what cannot be removed, at a path and below it.
+// checkTree looks for entries that cannot be removed, at a path and below it.
 func (s *scope) checkTree(path string) error {
 	at, err := s.at(path)
 	if err != nil {
@@ -93,7 +93,7 @@ func checkSpot(at spot, path string) error {
 	}
 	info, err := at.dir.Lstat(at.name)
 	if err != nil || !info.IsDir() {
-		return nil // gone meanwhile: no obstacle
+		return nil // removed meanwhile: not an obstacle
 	}
 	dir, err := at.dir.Enter(at.name)
 	if err != nil {

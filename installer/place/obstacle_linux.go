@@ -8,7 +8,8 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// attributes asks about a name in a directory, the directory itself where name is "".
+// attributes returns the attributes of a name in a directory, or of the directory itself
+// if name is "".
 func attributes(dir *owned.Dir, name string) uint64 {
 	f, err := dir.Root().Open(".")
 	if err != nil {
@@ -21,12 +22,12 @@ func attributes(dir *owned.Dir, name string) uint64 {
 func attributesAt(dir int, name string) uint64 {
 	var st unix.Statx_t
 	if err := unix.Statx(dir, name, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st); err != nil {
-		return 0 // an old kernel, or a file system that does not say
+		return 0 // an old kernel, or a file system without attributes
 	}
 	return st.Attributes & st.Attributes_mask
 }
 
-// described names the attributes that are in the way; nil where none is.
+// described describes the attributes that prevent a change, or nil.
 func described(attr uint64) *obstacle {
 	switch {
 	case attr&unix.STATX_ATTR_IMMUTABLE != 0:
@@ -37,18 +38,18 @@ func described(attr uint64) *obstacle {
 	return nil
 }
 
-// closedDir reports what keeps names from being made in a directory and removed.
+// closedDir returns what prevents names from being made and removed in a directory.
 func closedDir(dir *owned.Dir) *obstacle {
 	switch attr := attributes(dir, ""); {
 	case attr&unix.STATX_ATTR_IMMUTABLE != 0:
 		return &obstacle{"is immutable (chattr +i): nothing can be made or removed in it", "run chattr -i"}
 	case attr&unix.STATX_ATTR_APPEND != 0:
-		return &obstacle{"is append-only (chattr +a): what is made in it cannot be taken back", "run chattr -a"}
+		return &obstacle{"is append-only (chattr +a): nothing made in it can be removed", "run chattr -a"}
 	}
 	return nil
 }
 
-// fixed reports what keeps a name from being moved or removed.
+// fixed returns what prevents a name from being moved or removed.
 func fixed(at spot) *obstacle {
 	attr := attributes(at.dir, at.name)
 	if attr&unix.STATX_ATTR_MOUNT_ROOT != 0 {
@@ -57,7 +58,7 @@ func fixed(at spot) *obstacle {
 	return described(attr)
 }
 
-// obstacleAt is what a path itself, or its directory, has in the way; for messages.
+// obstacleAt returns the obstacle at a path itself, or at its directory, for messages.
 func obstacleAt(path string) (*obstacle, string) {
 	for _, at := range []string{path, filepath.Dir(path)} {
 		if o := described(attributesAt(unix.AT_FDCWD, at)); o != nil {
@@ -67,8 +68,8 @@ func obstacleAt(path string) (*obstacle, string) {
 	return nil, ""
 }
 
-// writable asks the system whether names can be made in a directory: a read-only file
-// system and missing rights show that way, and nothing is made.
+// writable asks the system whether names can be made in a directory. A read-only file
+// system and missing rights show up without anything being made.
 func writable(dir *owned.Dir) error {
 	f, err := dir.Root().Open(".")
 	if err != nil {

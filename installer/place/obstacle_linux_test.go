@@ -17,7 +17,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// attribute sets a flag of chattr on a path until the test ends.
+// attribute sets a chattr flag on a path until the test ends.
 func attribute(t *testing.T, path string, flag int) {
 	t.Helper()
 	set := func(on bool) error {
@@ -42,16 +42,16 @@ func attribute(t *testing.T, path string, flag int) {
 	t.Cleanup(func() { _ = set(false) })
 }
 
-// TestAttributes: what nobody can move or remove is found before anything is changed,
-// and named with what to do about it.
+// TestAttributes: what nobody can move or remove is found before anything is changed, and
+// named with a hint.
 func TestAttributes(t *testing.T) {
 	const immutable, appendOnly = unix.STATX_ATTR_IMMUTABLE, unix.STATX_ATTR_APPEND // the same bits as FS_*_FL
 	for _, at := range []string{
 		"site", "bin", "site/demo", "site/demo/gone.py", "site/demo/data", "site/demo-1.0.dist-info/RECORD", "site/mixed", "site/mixed/old",
 		"bin/prog", "bin/retired", "site/mixed/__pycache__",
 	} {
-		for flag, cure := range map[int]string{immutable: "chattr -i ", appendOnly: "chattr -a "} {
-			t.Run(fmt.Sprintf("%s %s", cure, at), func(t *testing.T) {
+		for flag, advice := range map[int]string{immutable: "chattr -i ", appendOnly: "chattr -a "} {
+			t.Run(fmt.Sprintf("%s %s", advice, at), func(t *testing.T) {
 				w := newWorld(t, t.TempDir())
 				path := filepath.Join(w.bin, strings.TrimPrefix(at, "bin"))
 				if rest, ok := strings.CutPrefix(at, "site"); ok {
@@ -70,13 +70,13 @@ func TestAttributes(t *testing.T) {
 						continue
 					}
 					hint := fault.HintOf(err)
-					if fault.ClassOf(err) != fault.Place || !strings.Contains(err.Error(), path) || !strings.Contains(hint, cure+run.Quote(path)) || !strings.Contains(hint, "nothing was changed") {
+					if fault.ClassOf(err) != fault.Place || !strings.Contains(err.Error(), path) || !strings.Contains(hint, advice+run.Quote(path)) || !strings.Contains(hint, "nothing was changed") {
 						t.Errorf("%s: %v\nhint: %s", what, err, hint)
 					}
 					w.mustBe(t, before, what)
 				}
 				if at == "site" || at == "bin" {
-					if err := place.Writable(w.site, filepath.Join(w.bin, "prog")); !strings.Contains(fault.HintOf(err), cure+run.Quote(path)) {
+					if err := place.Writable(w.site, filepath.Join(w.bin, "prog")); !strings.Contains(fault.HintOf(err), advice+run.Quote(path)) {
 						t.Errorf("Writable: %v, %s", err, fault.HintOf(err))
 					}
 					w.mustBe(t, before, "Writable")
@@ -86,8 +86,8 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-// TestPartsThatAreMounts: a part on a read-only file system, and one in the way of its
-// own removal, are found beforehand too.
+// TestPartsThatAreMounts: a part on a read-only file system, and a mount point that
+// should be removed, are found beforehand too.
 func TestPartsThatAreMounts(t *testing.T) {
 	bind := func(t *testing.T, path string, flags uintptr) {
 		t.Helper()
@@ -137,7 +137,7 @@ func TestPartsThatAreMounts(t *testing.T) {
 	}
 }
 
-// fill takes all bytes and all inodes of a file system.
+// fill uses up all bytes and all inodes of a file system.
 func fill(dir string) {
 	for i := 0; ; i++ {
 		name := filepath.Join(dir, fmt.Sprintf("fill-%d", i))
@@ -155,9 +155,9 @@ func fill(dir string) {
 	}
 }
 
-// TestFilledMeanwhile fills the disk, without a byte or an inode left, at each step of
-// a change: it is made, or it is taken back completely, and it can be taken back after
-// it was made. Undoing needs no space.
+// TestFilledMeanwhile fills the disk, without a byte or an inode left, at each step of a
+// change: the change is made or undone completely, and can be undone after it was made.
+// Undoing needs no space.
 func TestFilledMeanwhile(t *testing.T) {
 	steps := func() (all []string) {
 		place.SetFailpoint(func(name string) { all = append(all, name) })
@@ -203,7 +203,7 @@ func TestFilledMeanwhile(t *testing.T) {
 					w.pipSeesWhole(t, "made")
 					err = tx.Rollback()
 					if err != nil {
-						t.Errorf("filled at %q: taking it back: %v", steps[i], err)
+						t.Errorf("filled at %q: undoing it: %v", steps[i], err)
 					}
 				} else if undone++; !strings.Contains(fault.HintOf(err), "nothing was changed") {
 					t.Errorf("filled at %q: %v, hint %q", steps[i], err, fault.HintOf(err))
@@ -221,7 +221,7 @@ func TestFilledMeanwhile(t *testing.T) {
 	}
 }
 
-// ext4 is a small file system of the common kind, in a file.
+// ext4 creates a small file system of the common kind, in a file.
 func ext4(t *testing.T) string {
 	root := t.TempDir()
 	image, at := filepath.Join(root, "image"), filepath.Join(root, "at")

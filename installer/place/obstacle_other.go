@@ -4,7 +4,7 @@ package place
 
 import "modwsgi/internal/owned"
 
-// What these systems know of that kind shows when something is changed.
+// On these systems, such obstacles show only when something is changed.
 
 func closedDir(*owned.Dir) *obstacle { return nil }
 

@@ -1,38 +1,35 @@
-// Package place changes a Python environment in one transaction: staged files
-// and directories go to their targets, what they replace goes away, and a
-// process that is killed at any moment leaves something that the next one
-// turns into exactly the state before or exactly the state after.
+// Package place changes a Python environment in one transaction. Staged files and
+// directories move to their targets, and the files they replace are removed. If the
+// process is killed at any moment, the next one restores exactly the state before or
+// completes exactly the state after.
 //
-// How it works. Everything is first copied into a hidden directory on the
-// target's own file system (".modwsgi-" and hexadecimal digits, in the anchor
-// and, for targets outside of it, beside them) and synced. A journal in the
-// anchor's hidden directory then lists every rename that is to follow, with
-// paths relative to the anchor, so that it is still right when the environment
-// was moved. Then come the renames and nothing else: a few, as whole
-// directories move at once. Metadata directories (*.dist-info) of what is
-// replaced go away first and new ones come last, so that pip sees a complete
-// distribution or none; programs outside of the anchor come after the libraries
-// that they need and go before them. "Placed" in the journal ends it; what was
-// replaced is kept until Commit.
+// How it works. Everything is first copied into a hidden directory on the target's own
+// file system (".modwsgi-" and hexadecimal digits, in the anchor and, for targets outside
+// of it, beside them) and synced. A journal in the anchor's hidden directory then lists
+// every rename that follows. Its paths are relative to the anchor, so it stays valid if
+// the environment is moved. Then come the renames and nothing else. They are few, because
+// whole directories are moved. Metadata directories (*.dist-info) of what is replaced are
+// removed first and new ones are added last, so that pip sees a complete distribution or
+// none. Programs outside the anchor are added after the libraries that they need and
+// removed before them. "Placed" in the journal ends the change; replaced files are kept
+// until Commit.
 //
-// Nothing is written between the first rename and the last: the journals of the
-// states to come are there before, and are renamed into place, so that a disk
-// that has become full keeps nothing from being taken back. What else would do so
-// (immutable and append-only files, mount points, read-only parts) is looked for
-// before anything is made.
+// Nothing is written between the first rename and the last: the journals of later states
+// are written in advance and renamed into place, so that a full disk never prevents a
+// rollback. Anything else that would (immutable and append-only files, mount points,
+// read-only parts) is checked for before anything is made.
 //
-// A journal without "placed" is undone by Recover and one with it is completed.
-// There is no watcher process for a kill between two renames: that window is
-// about a millisecond, and a watcher could be killed as well; the order of the
-// renames makes what is visible meanwhile consistent for pip.
+// Recover undoes a journal without "placed" and completes one with it. No watcher process
+// guards against a kill between two renames: that window is about a millisecond, and a
+// watcher could be killed as well. The order of the renames keeps the intermediate states
+// consistent for pip.
 //
-// Others may write to parts of an environment, or own all of it, while root changes
-// it: see scope for how a change stays inside, and Recover for which journals are
-// believed.
+// Other users may write to parts of an environment, or own all of it, while root changes
+// it. See scope for how a change stays inside, and Recover for which journals are
+// trusted.
 //
-// The package knows renames and journals. It does not know Python's
-// rules for what belongs to a distribution (internal/pydist), nor whether what
-// it places is any good.
+// The package knows renames and journals. It does not know Python's rules for which files
+// belong to a distribution (internal/pydist), nor whether the placed files work.
 package place
 
 import (
@@ -49,48 +46,48 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// Item is a staged file, symbolic link or directory, on any file system, and
-// the absolute path that it is to get. Modes (without set-id bits), times and
-// links are kept; the source stays as it is.
+// Item is a staged file, symbolic link or directory, on any file system, and the absolute
+// path of its target. Modes (without set-id bits), times and links are kept. The source
+// is not changed.
 type Item struct{ Source, Target string }
 
 // Request is one change of an environment.
 type Request struct {
 	Items []Item
-	// Remove lists absolute paths to take away: files, links, or directories
-	// with everything in them. No link may be on the way from a root to them. Paths that do not exist are passed over. The
-	// byte-compiled files of a .py file go with it, and so do directories below
-	// the anchor in which nothing else is left; files that are not listed stay.
-	// A target that exists must be listed here, or hold only what is listed.
+	// Remove lists absolute paths to remove: files, links, or directories with everything
+	// in them. The path from a root to them must be free of links. Paths that do not exist
+	// are skipped. The byte-compiled files of a .py file are removed with it, and so are
+	// directories below the anchor that become empty; files that are not listed stay. A
+	// target that exists must be listed here, or contain only listed paths.
 	Remove []string
-	// Beside are further directories of packages below a root, from which something is
-	// removed: as below the anchor, directories in which nothing else is left go too.
+	// Beside lists further site-packages directories below a root from which something is
+	// removed. As below the anchor, directories that become empty are removed too.
 	Beside []string
-	// Roots are directories which all targets and removals have to lie in,
-	// symbolic links resolved. The anchor is always one of them; the directory
-	// of programs is another one to name, and may be a link to somewhere else.
+	// Roots are directories that must contain all targets and removals, symbolic links
+	// resolved. The anchor is always one of them. The directory of programs must be named,
+	// and may be a link to somewhere else.
 	Roots []string
-	// Label says what is changed, for messages: "mod_wsgi 5.0.2".
+	// Label names the changed distribution in messages: "mod_wsgi 5.0.2".
 	Label string
-	// Spent says that nobody needs the sources after the change, nor writes to them
-	// meanwhile: where they lie on the target's file system, hard links do instead
-	// of copies.
+	// Spent means that nobody needs the sources after the change, nor writes to them
+	// during it. If they are on the target's file system, they are hard-linked instead of
+	// copied.
 	Spent bool
-	// Ready is called once when all is copied and nothing visible has changed; an
-	// error of its ends the change. nil is always ready.
+	// Ready is called once, after everything is copied and before anything visible
+	// changes. An error from it ends the change. nil is always ready.
 	Ready func() error
 }
 
-// Locked is an environment that nobody else changes.
+// Locked is an environment that nobody else can change.
 type Locked struct {
 	anchor string // resolved
-	given  string // as it was asked for
+	given  string // as the caller named it
 	dir    *owned.Dir
 	lock   *flock.Lock
 	active *Transaction
 }
 
-// Transaction is a change that has been made and can be taken back.
+// Transaction is a change that was made and can be rolled back.
 type Transaction struct {
 	locked *Locked
 	scope  *scope
@@ -98,16 +95,16 @@ type Transaction struct {
 	j      journal
 }
 
-// failpoint is called between all steps that a kill could fall between.
+// failpoint is called between all steps where the process could be killed.
 var failpoint = func(string) {}
 
-// Apply makes the change and keeps what is needed to take it back. It finishes
-// with Recover first what a killed process left. On an error, and where ctx
-// ends during the copy, the environment is as before; from the first rename on
-// ctx is not looked at any more. Errors are of the class fault.Place.
+// Apply makes the change and keeps what a rollback needs. It first finishes what a killed
+// process left, with Recover. On an error, and if ctx ends during the copy, the
+// environment is as before. From the first rename on, ctx is ignored. Errors are of class
+// fault.Place.
 func (l *Locked) Apply(ctx context.Context, r Request) (*Transaction, error) {
 	if l.active != nil {
-		return nil, errors.New("place: the transaction before has neither been committed nor rolled back")
+		return nil, errors.New("place: the previous transaction was neither committed nor rolled back")
 	}
 	s, err := l.scope(r.Roots)
 	if err != nil {
@@ -151,24 +148,24 @@ func (l *Locked) apply(ctx context.Context, s *scope, r Request) (*Transaction, 
 	return t, nil
 }
 
-// failed says of a change that was not made what became of the environment: it is as
-// before, or what could not be taken back is in the hidden directory.
+// failed adds to the error of a change that was not made the state of the environment: it
+// is as before, or files that could not be restored are in the hidden directory.
 func (t *Transaction) failed(err, undo error) error {
 	var f *fault.Error
 	if undo == nil {
-		if errors.As(err, &f) && f.Class == fault.Place && f.Cure != "" && !strings.Contains(f.Cure, "nothing was changed") {
-			f.Cure += "; nothing was changed"
+		if errors.As(err, &f) && f.Class == fault.Place && f.Advice != "" && !strings.Contains(f.Advice, "nothing was changed") {
+			f.Advice += "; nothing was changed"
 		}
 		return err
 	}
-	hint := "then run the same command again, which first takes back what is left in " + t.dir
+	hint := "then run the same command again, which first restores what is left in " + t.dir
 	for _, e := range []error{undo, err} {
 		if h := fault.HintOf(e); h != "" {
 			hint = h + "; " + hint
 			break
 		}
 	}
-	return fault.New(fault.Place, hint, "%w; and it could not all be taken back: %w", err, undo)
+	return fault.New(fault.Place, hint, "%w; and it could not be fully undone: %w", err, undo)
 }
 
 // stage fills the hidden directories. Nothing visible changes.
@@ -195,8 +192,8 @@ func (t *Transaction) stage(ctx context.Context, p *plan) error {
 	if err := t.mark(); err != nil {
 		return err
 	}
-	// From the first rename on nothing is written any more: on a full disk that
-	// could not even be taken back.
+	// From the first rename on nothing is written any more: on a full disk that could not
+	// even be undone.
 	if err := t.prepare(); err != nil {
 		return err
 	}
@@ -238,8 +235,8 @@ func (t *Transaction) move() error {
 	return nil
 }
 
-// Commit drops what Rollback would need. An error leaves the change made and
-// only hidden directories behind, which the next Recover clears.
+// Commit drops what Rollback would need. An error leaves the change in place and only
+// hidden directories behind, which the next Recover clears.
 func (t *Transaction) Commit() error {
 	if err := t.end(); err != nil {
 		return err
@@ -248,8 +245,7 @@ func (t *Transaction) Commit() error {
 	return t.drop()
 }
 
-// Rollback takes the change back. After an error, and after a kill, the next
-// Recover goes on with it.
+// Rollback undoes the change. After an error or a kill, the next Recover continues it.
 func (t *Transaction) Rollback() error {
 	if err := t.end(); err != nil {
 		return err
@@ -267,14 +263,14 @@ func (t *Transaction) Rollback() error {
 
 func (t *Transaction) end() error {
 	if t.locked.active != t {
-		return errors.New("place: the transaction is over already")
+		return errors.New("place: the transaction has already ended")
 	}
 	t.locked.active = nil
 	return nil
 }
 
-// undo takes the operations back, last one first, however many were done, and
-// notes that in the journal.
+// undo reverts the operations, last one first, however many were done, and records that
+// in the journal.
 func (t *Transaction) undo() error {
 	for _, o := range slices.Backward(t.j.Ops) {
 		hook("back " + o.Target)
@@ -288,8 +284,8 @@ func (t *Transaction) undo() error {
 		_ = t.scope.rmdir(t.path(dir))
 	}
 	t.syncTargets()
-	// From here on there is nothing to take back, only to clear: an operation
-	// of which the staged part is gone would look like one that was done.
+	// From here on nothing is left to revert, only to clear: an operation whose staged
+	// part is missing would look like one that was done.
 	if err := t.advance(undone); err != nil {
 		return err
 	}
@@ -297,8 +293,8 @@ func (t *Transaction) undo() error {
 	return nil
 }
 
-// drop removes the hidden directories; the journal goes last, because it
-// knows the others.
+// drop removes the hidden directories, the one with the journal last, because the journal
+// names the others.
 func (t *Transaction) drop() error {
 	for _, side := range t.paths(t.j.Sides) {
 		if err := t.clear(side); err != nil {
@@ -316,7 +312,7 @@ func (t *Transaction) drop() error {
 // clear removes a hidden directory with everything in it.
 func (t *Transaction) clear(dir string) error {
 	home := t.scope.homes[dir]
-	if home == nil { // not made yet, or removed before
+	if home == nil { // not created yet, or already removed
 		return nil
 	}
 	hook("clear " + dir)
@@ -342,11 +338,10 @@ func (t *Transaction) clear(dir string) error {
 	return nil
 }
 
-// Writable says early whether the anchor and the directories of the targets
-// can be changed, by making and removing an empty hidden directory in each: a
-// read-only file system, missing rights and immutable directories all show
-// that way, also to root. The error is of the class fault.Place and names the
-// directory.
+// Writable checks early whether the anchor and the directories of the targets can be
+// changed, by making and removing an empty hidden directory in each. This detects a
+// read-only file system, missing rights and immutable directories, even as root. The
+// error is of class fault.Place and names the directory.
 func Writable(anchor string, targets ...string) error {
 	dirs := []string{anchor}
 	for _, target := range targets {
@@ -367,7 +362,8 @@ func probe(path string) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	// A directory in which things can be made and not removed would keep the probe.
+	// The probe would stay behind in a directory in which names can be made but not
+	// removed.
 	if o := closedDir(dir); o != nil {
 		return o.error(path)
 	}
@@ -382,7 +378,7 @@ func probe(path string) error {
 	return nil
 }
 
-// changeError gives a failed change its class and the cure that fits.
+// changeError gives a failed change its class and a matching hint.
 func changeError(verb, path string, err error) error {
 	var known *fault.Error
 	if errors.As(err, &known) {
@@ -390,7 +386,7 @@ func changeError(verb, path string, err error) error {
 	}
 	var cause *os.PathError
 	if errors.As(err, &cause) {
-		err = cause.Err // the path is in our message
+		err = cause.Err // the message has the path
 	}
-	return &fault.Error{Class: fault.Place, Cure: cure(path, err), Err: fmt.Errorf("%s %s: %w", verb, path, err)}
+	return &fault.Error{Class: fault.Place, Advice: changeHint(path, err), Err: fmt.Errorf("%s %s: %w", verb, path, err)}
 }

@@ -40,7 +40,7 @@ func TestApplyAndCommit(t *testing.T) {
 		past + "demo", past + "demo-0.9.dist-info", past + "mixed/ours.py",
 	} {
 		if got[name] != "" {
-			t.Errorf("%s is still there: %q", name, got[name])
+			t.Errorf("%s still exists: %q", name, got[name])
 		}
 	}
 	for name := range got {
@@ -70,7 +70,7 @@ func TestRollbackRestoresEverything(t *testing.T) {
 	if _, err := l.Apply(t.Context(), w.request(t)); err == nil {
 		t.Error("a second transaction was started within the first one")
 	}
-	// What Python leaves when the new code runs once has to go as well.
+	// Files that Python writes when the new code runs once must be removed as well.
 	write(t, w.site, map[string]string{
 		"demo/__pycache__/fresh.cpython-311.pyc": "run", "mixed/__pycache__/ours.cpython-311.pyc": "run", "__pycache__/apart.cpython-311.pyc": "run",
 	})
@@ -78,7 +78,7 @@ func TestRollbackRestoresEverything(t *testing.T) {
 	w.mustBe(t, before, "after rollback")
 }
 
-func TestUninstallTakesOnlyWhatWasListed(t *testing.T) {
+func TestUninstallRemovesOnlyListedFiles(t *testing.T) {
 	w := newWorld(t, memory(t))
 	r := w.request(t)
 	tx, err := w.lock(t).Apply(t.Context(), place.Request{Remove: append(r.Remove, filepath.Join(w.site, "never-was")), Beside: r.Beside, Roots: r.Roots})
@@ -108,7 +108,7 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 		"a foreign file deep in a merge": {func(t *testing.T, w world, r *place.Request) {
 			write(t, w.site, map[string]string{"mixed/sub/a": "theirs"})
 		}, "a exists already"},
-		"a foreign file where a directory comes": {func(t *testing.T, w world, r *place.Request) {
+		"a foreign file in place of a new directory": {func(t *testing.T, w world, r *place.Request) {
 			write(t, w.prefix, map[string]string{"share/demo": "theirs"})
 		}, "not a directory"},
 		"a dangling link at a target": {func(t *testing.T, w world, r *place.Request) {
@@ -116,24 +116,24 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 		}, "added exists already"},
 		"a target outside": {func(t *testing.T, w world, r *place.Request) {
 			r.Items[0].Target = filepath.Join(w.prefix, "..", "evil")
-		}, "outside of the environment"},
+		}, "outside the environment"},
 		"a target through a link": {func(t *testing.T, w world, r *place.Request) {
 			must(t, os.Symlink(w.stage, filepath.Join(w.site, "out")))
 			r.Items[0].Target = filepath.Join(w.site, "out", "x")
-		}, "outside of the environment"},
+		}, "outside the environment"},
 		"a removal outside": {func(t *testing.T, w world, r *place.Request) {
 			r.Remove = append(r.Remove, filepath.Join(w.site, "..", "..", "..", "..", "stage"))
-		}, "outside of the environment"},
+		}, "outside the environment"},
 		"a removal through a link": {func(t *testing.T, w world, r *place.Request) {
 			must(t, os.Symlink(w.stage, filepath.Join(w.site, "out")))
 			r.Remove = append(r.Remove, filepath.Join(w.site, "out", "site"))
-		}, "outside of the environment"},
+		}, "outside the environment"},
 		"removal of a root":       {func(t *testing.T, w world, r *place.Request) { r.Remove = append(r.Remove, w.site) }, "root"},
 		"removal above a root":    {func(t *testing.T, w world, r *place.Request) { r.Remove = append(r.Remove, filepath.Dir(w.site)) }, "root"},
 		"a relative target":       {func(t *testing.T, w world, r *place.Request) { r.Items[0].Target = "x" }, "absolute"},
 		"overlapping targets":     {func(t *testing.T, w world, r *place.Request) { r.Items[1].Target = r.Items[0].Target + "/x" }, "overlap"},
-		"a staged file not there": {func(t *testing.T, w world, r *place.Request) { r.Items[0].Source += "x" }, "staged"},
-		"a target without a root": {func(t *testing.T, w world, r *place.Request) { r.Roots = nil }, "outside of the environment"},
+		"a missing staged file":   {func(t *testing.T, w world, r *place.Request) { r.Items[0].Source += "x" }, "staged"},
+		"a target without a root": {func(t *testing.T, w world, r *place.Request) { r.Roots = nil }, "outside the environment"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t, memory(t))
@@ -153,7 +153,7 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 }
 
 // A new --target directory has no programs yet.
-func TestRootThatIsNotThereYet(t *testing.T) {
+func TestMissingRoot(t *testing.T) {
 	w := newWorld(t, memory(t))
 	must(t, os.RemoveAll(w.bin))
 	before := w.snapshot(t)
@@ -166,14 +166,14 @@ func TestRootThatIsNotThereYet(t *testing.T) {
 	w.mustBe(t, before, "rolled back")
 }
 
-// Two versions in a row: the second one replaces what the first one placed,
-// and what a program has written into its directories stays.
+// Two versions in a row: the second one replaces what the first one placed, and files
+// that a program has written into its directories stay.
 func TestUpgradeKeepsWhatOthersWrote(t *testing.T) {
 	w := newWorld(t, memory(t))
 	l := w.lock(t)
 	for round := range 2 {
 		r := w.request(t)
-		r.Items = r.Items[:len(r.Items)-1] // the one that no RECORD lists
+		r.Items = r.Items[:len(r.Items)-1] // the one that is not in RECORD
 		tx, err := l.Apply(t.Context(), r)
 		must(t, err)
 		must(t, tx.Commit())
@@ -190,7 +190,7 @@ func TestUpgradeKeepsWhatOthersWrote(t *testing.T) {
 	}
 }
 
-// The directory of programs may be somewhere else altogether.
+// The directory of programs may be somewhere else.
 func TestProgramsBehindALink(t *testing.T) {
 	root := memory(t)
 	w := newWorld(t, root)
@@ -239,9 +239,9 @@ func TestEndedContextInTheCopy(t *testing.T) {
 	}
 }
 
-// Somebody creates a target after we looked: it must survive, and our change
-// must not be half made.
-func TestTargetThatAppearsMeanwhile(t *testing.T) {
+// Another program creates a target after the check: it must survive, and the change must
+// not be half made.
+func TestTargetAppearsDuringChange(t *testing.T) {
 	w := newWorld(t, memory(t))
 	r := w.request(t)
 	theirs := filepath.Join(w.bin, "added")

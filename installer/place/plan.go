@@ -11,17 +11,17 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// plan turns a request into an ordered list of renames. It reads the file
-// system and changes nothing.
+// plan turns a request into an ordered list of renames. It reads the file system and
+// changes nothing.
 type plan struct {
 	scope        *scope
 	anchor, home string
-	sites        []string        // the anchor and the directories of packages beside it
+	sites        []string        // the anchor and the site-packages directories beside it
 	removed      map[string]bool // existing paths that were listed, and their caches
 	touched      map[string]bool // directories below the anchor with something removed in them
-	blocked      map[string]bool // directories that stay because a target lies in them
-	consumed     map[string]bool // paths that a swap or a take has dealt with
-	full         map[string]bool // answers of whole
+	blocked      map[string]bool // directories that stay because a target is in them
+	consumed     map[string]bool // paths already handled by a swap or a take
+	full         map[string]bool // results of whole
 	sides        map[string]string
 	made         map[string]bool
 	stagings     []staged
@@ -31,7 +31,7 @@ type plan struct {
 	spent        bool
 }
 
-// staged is something to copy into a hidden directory.
+// staged is an item to copy into a hidden directory.
 type staged struct{ source, to string }
 
 func newPlan(s *scope, r Request) (*plan, error) {
@@ -97,7 +97,7 @@ func (p *plan) copies() []staged { return p.stagings }
 
 func (p *plan) rel(path string) string {
 	rel, err := filepath.Rel(p.anchor, path)
-	if err != nil { // another drive of Windows
+	if err != nil { // another drive on Windows
 		return path
 	}
 	return filepath.ToSlash(rel)
@@ -121,17 +121,16 @@ func (p *plan) rank(o op) int {
 	return 3
 }
 
-// isInfo says whether a path is the metadata of a distribution: what decides
-// whether pip sees it.
+// isInfo reports whether a path is the metadata of a distribution, by which pip sees it.
 func isInfo(site, path string) bool {
 	return filepath.Dir(path) == site &&
 		(strings.HasSuffix(path, ".dist-info") || strings.HasSuffix(path, ".egg-info"))
 }
 
-// isInfo is that for every directory of packages.
+// isInfo is isInfo for all site-packages directories.
 func (p *plan) isInfo(path string) bool { return isInfo(p.siteOf(path), path) }
 
-// siteOf returns the directory of packages that a path lies below, "" for none.
+// siteOf returns the site-packages directory that contains a path, or "".
 func (p *plan) siteOf(path string) string {
 	for _, site := range p.sites {
 		if within(site, path) {
@@ -141,7 +140,7 @@ func (p *plan) siteOf(path string) string {
 	return ""
 }
 
-// remove notes what goes away.
+// remove records paths to remove.
 func (p *plan) remove(paths []string) error {
 	for _, path := range paths {
 		full, err := p.scope.straight(path)
@@ -166,7 +165,7 @@ func (p *plan) remove(paths []string) error {
 	return nil
 }
 
-// targets resolves the targets and blocks the directories in which they lie.
+// targets resolves the targets and blocks the directories that contain them.
 func (p *plan) targets(items []Item) ([]string, error) {
 	targets := make([]string, len(items))
 	for i, item := range items {
@@ -188,7 +187,7 @@ func (p *plan) targets(items []Item) ([]string, error) {
 	return targets, nil
 }
 
-// block keeps a directory where it is, or has it made.
+// block keeps a directory where it is, or creates it.
 func (p *plan) block(dir string) {
 	for ; !p.blocked[dir]; dir = filepath.Dir(dir) {
 		p.blocked[dir] = true
@@ -221,7 +220,7 @@ func (p *plan) saved(target string) string {
 	return filepath.Join(p.homeOf(target), fmt.Sprintf("old-%d", p.count))
 }
 
-// item plans how one staged thing gets to its target.
+// item plans how one staged item gets to its target.
 func (p *plan) item(source, to, target string) error {
 	info, err := p.scope.look(target)
 	switch {
@@ -246,10 +245,11 @@ func (p *plan) item(source, to, target string) error {
 	}
 	if !info.IsDir() || !from.IsDir() {
 		return fault.New(fault.Place,
-			"see whose it is (python -m pip list, python -m pip show -f NAME), uninstall that or move the file away, and run the command again",
-			"%s exists already and belongs to nothing that is being replaced", target)
+			"find out which package it is from (python -m pip list, python -m pip show -f NAME), uninstall that or move the file away, and run the command again",
+			"%s exists already and is not part of what is being replaced", target)
 	}
-	// Somebody else has files in this directory: it stays, ours go into it.
+	// Other distributions have files in this directory: it stays, and the new files are
+	// added to it.
 	p.block(target)
 	entries, err := os.ReadDir(source)
 	if err != nil {
@@ -264,7 +264,7 @@ func (p *plan) item(source, to, target string) error {
 	return nil
 }
 
-// gone says whether a path, or a directory that it is in, was listed.
+// gone reports whether a path, or a directory that contains it, was listed.
 func (p *plan) gone(path string) bool {
 	for ; !p.removed[path]; path = filepath.Dir(path) {
 		if filepath.Dir(path) == path {
@@ -274,8 +274,8 @@ func (p *plan) gone(path string) bool {
 	return true
 }
 
-// whole says whether everything in a directory goes away. Empty directories
-// are nobody's.
+// whole reports whether everything in a directory is removed. Empty directories belong to
+// nobody.
 func (p *plan) whole(dir string) bool {
 	if answer, known := p.full[dir]; known {
 		return answer
@@ -292,8 +292,8 @@ func (p *plan) whole(dir string) bool {
 	return answer
 }
 
-// outermost climbs from a removed path to the largest directory that goes with
-// it. Directories outside of those of packages (bin) are never ours.
+// outermost climbs from a removed path to the largest directory that is removed with it.
+// Directories outside site-packages (bin) never belong to modwsgi.
 func (p *plan) outermost(path string) string {
 	for dir := filepath.Dir(path); p.touched[dir] && !p.blocked[dir] && p.whole(dir); dir = filepath.Dir(dir) {
 		path = dir
@@ -301,8 +301,8 @@ func (p *plan) outermost(path string) string {
 	return path
 }
 
-// take plans the removal of a path, unless something has dealt with it. Of a
-// directory that has to stay for a target only the contents go.
+// take plans the removal of a path, unless it was already handled. If a directory has to
+// stay for a target, only its contents are removed.
 func (p *plan) take(path string) error {
 	for at := path; ; at = filepath.Dir(at) {
 		if p.consumed[at] {

@@ -31,8 +31,8 @@ func mount(t *testing.T, kind, at, options string) {
 	t.Cleanup(func() { _ = unix.Unmount(at, unix.MNT_DETACH) })
 }
 
-// In a container the environment often is in a lower layer, of which overlayfs
-// renames no directory.
+// In a container the environment is often in a lower layer, whose directories overlayfs
+// does not rename.
 func TestOverlay(t *testing.T) {
 	root := t.TempDir()
 	for _, d := range []string{"lower", "upper", "work", "merged"} {
@@ -98,7 +98,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	w.mustBe(t, before, "after the failure")
 }
 
-// Thirty megabytes in fifteen hundred files are what a real httpd is.
+// A real httpd has thirty megabytes in fifteen hundred files.
 func BenchmarkApply(b *testing.B) {
 	w := newWorld(b, b.TempDir())
 	for i := range 1500 {

@@ -16,41 +16,40 @@ import (
 
 // Outcome is what Recover found and did.
 type Outcome struct {
-	Undone    []string // labels of changes that had not been finished and were taken back
-	Completed []string // labels of changes that had been made and were only tidied up
-	Cleared   int      // hidden directories of which nothing had become visible
-	// Superseded are labels of changes that had not been finished, and that somebody
-	// has installed over since: nothing was taken back.
+	Undone    []string // labels of unfinished changes that were undone
+	Completed []string // labels of completed changes that were only tidied up
+	Cleared   int      // hidden directories of changes of which nothing was visible yet
+	// Superseded are labels of unfinished changes that another installer has since
+	// installed over. They were not undone.
 	Superseded []string
-	Left       []Left // what is not believed: nothing was done with it
+	Left       []Left // directories that are not trusted and were not touched
 }
 
-// Left is a directory with the name of a hidden one that is not believed.
+// Left is a directory that has the name of a hidden one but is not trusted.
 type Left struct {
 	Dir   string
 	Owner string // "the user alice"
 	Why   string // "it belongs to the user alice"
-	Cure  string // what to do about it
+	Hint  string // what to do about it
 }
 
-// String is a warning.
+// String returns a warning.
 func (l Left) String() string {
-	return fmt.Sprintf("%s looks like what an interrupted run left, and is not touched: %s; %s", l.Dir, l.Why, l.Cure)
+	return fmt.Sprintf("%s looks like the remains of an interrupted run, and is not touched: %s; %s", l.Dir, l.Why, l.Hint)
 }
 
-// Recover brings an environment that a killed process left into the state
-// before its change or after it, and clears hidden directories. Nothing to do
-// is no error; doing it twice, or being killed in it, does no harm. roots are those
-// of the changes (Request.Roots).
+// Recover brings an environment that a killed process left into the state before its
+// change or after it, and clears hidden directories. Having nothing to do is not an
+// error. Running it twice, or killing it, does no harm. roots are those of the changes
+// (Request.Roots).
 //
-// A hidden directory and its journal are believed only if they belong to this user
-// or to root and nobody else may write to them, and a journal only if every path in
-// it is one that a plan could have: inside the roots, with no link on the
-// way, and of the form that this package gives to it. Anything else is left alone
-// and reported, and does not stand in the way of what comes next. That includes what
-// a run of another user left: it may be honest, but its owner can make it say
-// anything. They finish it by running the command themselves; what was installed
-// meanwhile stays then (see superseded).
+// A hidden directory and its journal are trusted only if they belong to this user or to
+// root and nobody else may write to them. A journal is trusted only if a plan could have
+// produced every path in it: inside the roots, without links on the way, and in the form
+// that this package uses. Anything else is left alone and reported, and does not block
+// later changes. That includes what a run of another user left: it may be honest, but its
+// owner can make it say anything. That user finishes it by running the command again;
+// anything installed in the meantime then stays (see superseded).
 func (l *Locked) Recover(roots ...string) (Outcome, error) {
 	var out Outcome
 	if l.active != nil {
@@ -116,7 +115,7 @@ func (l *Locked) recoverOne(s *scope, dir string, out *Outcome) error {
 	return t.drop()
 }
 
-// left describes a directory that is not believed.
+// left describes a directory that is not trusted.
 func left(dir string, info fs.FileInfo, err error) Left {
 	l := Left{Dir: dir, Owner: owned.Owner(info), Why: err.Error()}
 	var u *owned.Untrusted
@@ -130,17 +129,16 @@ func left(dir string, info fs.FileInfo, err error) Left {
 	switch {
 	case errors.Is(err, fs.ErrPermission) && uid == 0:
 		l.Why = "it belongs to root"
-		l.Cure = "run modwsgi once as root to finish it, or have it removed"
+		l.Hint = "run modwsgi once as root to finish it, or have it removed"
 	case info.IsDir() && uid != self() && uid != 0:
-		l.Cure = "run modwsgi once as " + l.Owner + " to finish it, or remove it if it is not theirs"
+		l.Hint = "run modwsgi once as " + l.Owner + " to finish it, or remove it if it is not theirs"
 	default:
-		l.Cure = "find out who made it, and remove it"
+		l.Hint = "find out who made it, and remove it"
 	}
 	return l
 }
 
-// open opens the hidden directory and its journal. doubt is why they are not
-// believed.
+// open opens the hidden directory and its journal. doubt is why they are not trusted.
 func (t *Transaction) open() (doubt, err error) {
 	home, err := t.scope.enter(t.dir)
 	if err != nil {
@@ -154,27 +152,27 @@ func (t *Transaction) open() (doubt, err error) {
 		t.j = *j
 		return t.accept(), nil
 	}
-	// Killed before it had a journal. Who can rename in the anchor could have given
-	// any directory of root this name.
+	// The run was killed before it had a journal. Anyone who can rename in the anchor
+	// could have given any directory of root this name.
 	info, err := home.Info()
 	if err != nil {
 		return err, nil
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 && t.locked.dir.Judge() != nil {
-		return fmt.Errorf("it has no journal, and the mode %v, which modwsgi does not give to it", info.Mode().Perm()), nil
+		return fmt.Errorf("it has no journal, and the mode %v, which modwsgi does not use", info.Mode().Perm()), nil
 	}
-	return t.onlyOurs(home), nil
+	return t.checkHome(home), nil
 }
 
-// onlyOurs looks for what no run puts into a hidden directory.
-func (t *Transaction) onlyOurs(home *owned.Dir) error {
+// checkHome looks for files that no run puts into a hidden directory.
+func (t *Transaction) checkHome(home *owned.Dir) error {
 	entries, err := home.Entries()
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if !stagedName.MatchString(e.Name()) && !savedName.MatchString(e.Name()) && !preparedForm.MatchString(e.Name()) && !strings.HasPrefix(e.Name(), "."+journalName+".") {
-			return fmt.Errorf("it holds %q, which modwsgi does not put there", e.Name())
+			return fmt.Errorf("it contains %q, which modwsgi does not put there", e.Name())
 		}
 	}
 	return nil
@@ -185,8 +183,8 @@ var (
 	savedName  = regexp.MustCompile(`^old-[0-9]{1,9}$`)
 )
 
-// accept checks that a plan could have made a journal, and opens the hidden
-// directories that it names.
+// accept checks that a plan could have made a journal, and opens the hidden directories
+// that it names.
 func (t *Transaction) accept() error {
 	j := &t.j
 	if !slices.Contains([]string{staging, moving, placed, undoing, undone}, j.State) {
@@ -212,7 +210,7 @@ func (t *Transaction) accept() error {
 			return err
 		}
 		if !slices.ContainsFunc(t.scope.roots, func(r root) bool { return dir == r.path || within(r.path, dir) || within(dir, r.path) }) {
-			return fmt.Errorf("its journal names %q as a directory that was made: that is outside of the environment", rel)
+			return fmt.Errorf("its journal names %q as a created directory: that is outside the environment", rel)
 		}
 	}
 	for _, o := range j.Ops {
@@ -223,17 +221,17 @@ func (t *Transaction) accept() error {
 	return nil
 }
 
-// acceptPath resolves a path of a journal. It must be one that a plan could have
-// written, and lead there without links.
+// acceptPath resolves a path of a journal. A plan must have been able to write it, and no
+// link may be on the way.
 func (t *Transaction) acceptPath(rel string) (string, error) {
 	bad := func(why string) (string, error) { return "", fmt.Errorf("its journal names %q: %s", rel, why) }
 	switch {
 	case rel == "" || rel == "." || rel != path.Clean(rel) && rel != filepath.Clean(rel) || strings.ContainsRune(rel, 0):
-		return bad("that is not a path in its form")
+		return bad("it is not in canonical form")
 	case filepath.VolumeName(rel) != "" && !filepath.IsAbs(rel):
-		return bad("that depends on the present directory of a drive")
+		return bad("it depends on the current directory of a drive")
 	case filepath.IsAbs(rel) && strings.EqualFold(filepath.VolumeName(rel), filepath.VolumeName(t.locked.anchor)):
-		return bad("that is an absolute path")
+		return bad("it is an absolute path")
 	}
 	full := t.path(rel)
 	dir, err := canonical(filepath.Dir(full))
@@ -244,7 +242,7 @@ func (t *Transaction) acceptPath(rel string) (string, error) {
 		return bad("a link leads to " + real)
 	}
 	if !t.scope.beside(filepath.Dir(full)) {
-		return bad("that is outside of the environment")
+		return bad("it is outside the environment")
 	}
 	return full, nil
 }
@@ -260,13 +258,13 @@ func (t *Transaction) acceptOp(o op, homes []string) error {
 	}
 	for at := target; at != filepath.Dir(at); at = filepath.Dir(at) {
 		if hidden.MatchString(filepath.Base(at)) {
-			return fmt.Errorf("its journal names %q: that is in a hidden directory", o.Target)
+			return fmt.Errorf("its journal names %q: it is in a hidden directory", o.Target)
 		}
 	}
 	needs := map[string][2]bool{put: {true, false}, take: {false, true}, swap: {true, true}}
 	need, known := needs[o.Kind]
 	if !known || need != [2]bool{o.Staged != "", o.Saved != ""} {
-		return fmt.Errorf("its journal has an operation %q that cannot be", o.Kind)
+		return fmt.Errorf("its journal has an invalid operation %q", o.Kind)
 	}
 	if o.Kind == swap && o.New == nil && t.j.State != staging {
 		return errors.New("its journal does not describe what is staged")
@@ -289,8 +287,8 @@ func (t *Transaction) acceptOp(o op, homes []string) error {
 	return nil
 }
 
-// isIn reports whether a path lies in the hidden directory for a target, and whether
-// its names there are as they should be.
+// isIn reports whether a path is in the hidden directory for a target, and whether its
+// names there are valid.
 func (t *Transaction) isIn(homes []string, rel, target string, form func(names []string) bool) bool {
 	if rel != path.Clean(rel) && rel != filepath.Clean(rel) {
 		return false

@@ -8,8 +8,8 @@ import (
 
 func (s spot) path() string { return filepath.Join(s.dir.Path(), s.name) }
 
-// renameChecked is renameNew where the system has no such call: somebody who
-// creates the same path within a few microseconds would lose it.
+// renameChecked replaces renameNew on systems without such a call. A path that another
+// program creates within the same few microseconds would be lost.
 func renameChecked(from, to spot) error {
 	if _, err := to.dir.Lstat(to.name); err == nil {
 		return &os.LinkError{Op: "rename", Old: from.path(), New: to.path(), Err: fs.ErrExist}
@@ -17,6 +17,6 @@ func renameChecked(from, to spot) error {
 	return rename(from, to)
 }
 
-// swapSpots is exchange; a variable because tests have to see what happens on
-// file systems that cannot do it.
+// swapSpots is exchange. It is a variable so that tests can simulate file systems that
+// cannot exchange.
 var swapSpots = exchange

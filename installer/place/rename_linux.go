@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exchange swaps two existing entries in one step, see renameat2(2).
+// exchange swaps two existing entries atomically, see renameat2(2).
 func exchange(a, b spot) error {
 	return atBoth(a, b, "exchange", func(x, y int) error { return unix.Renameat2(x, a.name, y, b.name, unix.RENAME_EXCHANGE) })
 }

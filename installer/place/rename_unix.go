@@ -26,12 +26,12 @@ func atBoth(from, to spot, op string, do func(from, to int) error) error {
 	return nil
 }
 
-// rename moves an entry; links are moved and not followed, on both sides.
+// rename moves an entry. It moves links and does not follow them, on both sides.
 func rename(from, to spot) error {
 	return atBoth(from, to, "rename", func(a, b int) error { return unix.Renameat(a, from.name, b, to.name) })
 }
 
-// link gives a file, which is no link, another name.
+// link gives a file, which must not be a symbolic link, another name.
 func link(source string, to *os.File, name string) error {
 	return unix.Linkat(unix.AT_FDCWD, source, int(to.Fd()), name, 0)
 }

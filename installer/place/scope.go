@@ -11,29 +11,28 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// scope is what a change may reach: the anchor and the other roots, each behind an
-// open directory. Whoever owns a part of the environment may exchange any name in
-// it at any moment, for a link to somewhere else too, and we may be root. So every
-// step goes from an open directory from name to name, never through a link, and
-// acts on the last name in the directory that it came to: at worst something else
-// in that user's own directories is changed.
+// scope is what a change may reach: the anchor and the other roots, each through an open
+// directory. The owner of a part of the environment may replace any name in it at any
+// moment, also with a link to somewhere else, and modwsgi may run as root. So every step
+// walks from an open directory name by name, never through a link, and acts on the last
+// name in the directory that it reached. At worst it changes something else in that
+// user's own directories.
 //
-// Paths are absolute and canonical everywhere in this package; scope turns them
-// into a directory and a name.
+// Paths are absolute and canonical everywhere in this package; scope turns them into a
+// directory and a name.
 type scope struct {
 	anchor string
 	roots  []root
-	// homes are hidden directories that were looked at and found to be this user's
-	// or root's; what is in them is reached by these handles, whatever becomes of
-	// their names.
+	// homes are hidden directories that were checked and belong to this user or root.
+	// Their contents are reached through these handles, whatever happens to their names.
 	homes map[string]*owned.Dir
 }
 
-// root is a directory in which targets may lie. It need not exist yet.
+// root is a directory that may contain targets. It need not exist yet.
 type root struct {
 	path  string
-	given string     // as it was asked for
-	dir   *owned.Dir // its directory or, where that is not there yet, one further out; the anchor's is the anchor itself
+	given string     // as the caller named it
+	dir   *owned.Dir // its directory or, if it does not exist yet, the nearest existing parent; the anchor's is the anchor itself
 }
 
 // scope opens the roots.
@@ -67,7 +66,7 @@ func open(path string) (*owned.Dir, error) {
 	return dir, nil
 }
 
-// close gives the handles back, but not the anchor's.
+// close closes the handles, except the anchor's.
 func (s *scope) close() {
 	for _, r := range s.roots[1:] {
 		_ = r.dir.Close()
@@ -78,14 +77,14 @@ func (s *scope) close() {
 	s.roots, s.homes = s.roots[:1], nil
 }
 
-// within reports whether path lies below dir; dir itself does not.
+// within reports whether path is below dir; dir itself is not.
 func within(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != "." && filepath.IsLocal(rel)
 }
 
-// resolve makes a path of a request or of a journal canonical: links in its
-// directory are followed, the path itself is not. It has to lie in a root.
+// resolve makes a path of a request or of a journal canonical: it follows links in its
+// directory but not the path itself. The path must be in a root.
 func (s *scope) resolve(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", fault.New(fault.Internal, "", "place: %q is not an absolute path", path)
@@ -103,13 +102,13 @@ func (s *scope) resolve(path string) (string, error) {
 		names = append(names, r.path)
 	}
 	return "", fault.New(fault.Place,
-		"a symbolic link in the environment, or a damaged RECORD, leads out of it: put that right and run the command again",
-		"%s lies outside of the environment (it is %s; the environment is %s)", path, full, strings.Join(names, ", "))
+		"a symbolic link in the environment, or a damaged RECORD, leads out of it: fix that and run the command again",
+		"%s is outside the environment (it is %s; the environment is %s)", path, full, strings.Join(names, ", "))
 }
 
-// straight is resolve for what a RECORD lists, which somebody else may have written:
-// from its root on, the path must be free of links. A link to another part of the
-// environment would have us remove what belongs to others.
+// straight is resolve for paths listed in a RECORD, which another user may have written.
+// From its root on, the path must be free of links: a link to another part of the
+// environment could make modwsgi remove files of others.
 func (s *scope) straight(path string) (string, error) {
 	full, err := s.resolve(path)
 	if err != nil {
@@ -127,14 +126,14 @@ func (s *scope) straight(path string) (string, error) {
 	}
 	if direct != full {
 		return "", fault.New(fault.Place,
-			"a symbolic link in the environment leads away from where the files were placed: put that right and run the command again",
-			"%s lies behind a link (it is %s)", path, full)
+			"a symbolic link in the environment leads away from where the files were placed: fix that and run the command again",
+			"%s is behind a link (it is %s)", path, full)
 	}
 	return full, nil
 }
 
-// beside reports whether a directory is a root, below one, or on the way to one that
-// may have been missing: where hidden directories and new directories may be made.
+// beside reports whether a directory is a root, below one, or on the way to one that may
+// have been missing. Hidden directories and new directories may be made there.
 func (s *scope) beside(dir string) bool {
 	for _, r := range s.roots {
 		at := r.dir.Path()
@@ -145,8 +144,7 @@ func (s *scope) beside(dir string) bool {
 	return false
 }
 
-// canonical follows the links of a directory of which the inner part need not
-// exist yet.
+// canonical follows the links of a directory whose inner part need not exist yet.
 func canonical(dir string) (string, error) {
 	dir = filepath.Clean(dir)
 	outer := existing(dir)
@@ -190,7 +188,7 @@ func (s *scope) from(path string) (*owned.Dir, string, error) {
 		consider(r.dir.Path(), r.dir)
 	}
 	if best == nil {
-		return nil, "", &fs.PathError{Op: "open", Path: path, Err: errors.New("it is outside of the environment")}
+		return nil, "", &fs.PathError{Op: "open", Path: path, Err: errors.New("it is outside the environment")}
 	}
 	rel, err := filepath.Rel(best.Path(), path)
 	return best, rel, err
@@ -200,7 +198,7 @@ func (s *scope) from(path string) (*owned.Dir, string, error) {
 type spot struct {
 	dir  *owned.Dir
 	name string
-	open bool // close has to close it
+	open bool // close must close it
 }
 
 func (s spot) close() {
@@ -227,7 +225,7 @@ func (s *scope) at(path string) (spot, error) {
 	return at, nil
 }
 
-// parts are the names in a relative path.
+// parts returns the names in a relative path.
 func parts(rel string) []string {
 	if rel == "." {
 		return nil
@@ -250,7 +248,7 @@ func (s *scope) both(a, b string, do func(from, to spot) error) error {
 	return do(from, to)
 }
 
-// lstat describes what is at a path; links on the way are not followed.
+// lstat describes the entry at a path; it does not follow links on the way.
 func (s *scope) lstat(path string) (fs.FileInfo, error) {
 	at, err := s.at(path)
 	if err != nil {
@@ -265,8 +263,8 @@ func (s *scope) exists(path string) bool {
 	return err == nil
 }
 
-// look is lstat for a plan, which looks at thousands of paths: links that stay in
-// the root are followed. What is then done is done by at.
+// look is lstat for a plan, which checks thousands of paths: it follows links that stay
+// in the root. The actual change goes through at.
 func (s *scope) look(path string) (fs.FileInfo, error) {
 	dir, rel, err := s.from(path)
 	if err != nil {
@@ -280,13 +278,13 @@ func (s *scope) seen(path string) bool {
 	return err == nil
 }
 
-// missing reports a path in the scope at which nothing is.
+// missing reports whether a path in the scope does not exist.
 func (s *scope) missing(path string) bool {
 	_, err := s.look(path)
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// list returns what is in a directory, for a plan.
+// list returns the entries of a directory, for a plan.
 func (s *scope) list(path string) ([]fs.DirEntry, error) {
 	dir, rel, err := s.from(path)
 	if path == s.anchor {
@@ -338,8 +336,8 @@ func (s *scope) rmdir(path string) error {
 	return at.dir.Remove(at.name)
 }
 
-// make makes a hidden directory, which must be a new one: another user could have
-// put an older one of root there, or a link.
+// make creates a hidden directory, which must be a new one: another user could have put
+// an older one of root there, or a link.
 func (s *scope) make(path string) error {
 	at, err := s.at(path)
 	if err != nil {
@@ -356,7 +354,7 @@ func (s *scope) make(path string) error {
 	}
 	entries, err := home.Entries()
 	if err == nil && len(entries) > 0 {
-		err = errors.New("another directory has its name already")
+		err = errors.New("another directory already has its name")
 	}
 	if err != nil {
 		_ = home.Close()
@@ -366,8 +364,8 @@ func (s *scope) make(path string) error {
 	return nil
 }
 
-// enter opens a hidden directory that was made before, if it is this user's or
-// root's and nobody else may write to it. A missing one is fs.ErrNotExist.
+// enter opens an existing hidden directory if it belongs to this user or root and nobody
+// else may write to it. A missing one is fs.ErrNotExist.
 func (s *scope) enter(path string) (*owned.Dir, error) {
 	at, err := s.at(path)
 	if err != nil {
@@ -385,8 +383,7 @@ func (s *scope) enter(path string) (*owned.Dir, error) {
 	return home, nil
 }
 
-// leave removes a hidden directory that is empty, unless its name is another one's
-// by now.
+// leave removes an empty hidden directory, unless its name now belongs to another one.
 func (s *scope) leave(path string) error {
 	home := s.homes[path]
 	if home == nil {
@@ -405,6 +402,5 @@ func (s *scope) leave(path string) error {
 	return err
 }
 
-// hook is called at moments in which another user could exchange something; tests
-// do.
+// hook is called at moments when another user could exchange something. Tests set it.
 var hook = func(string) {}

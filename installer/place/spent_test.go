@@ -10,8 +10,8 @@ import (
 	"modwsgi/internal/flock"
 )
 
-// TestSpent places with hard links where that is allowed: the result must not
-// hang together with its source once that is gone.
+// TestSpent: placing with hard links, where that is allowed, must not leave the result
+// connected to its source.
 func TestSpent(t *testing.T) {
 	site, stage := t.TempDir(), t.TempDir()
 	source := filepath.Join(stage, "pkg", "sub", "file.py")
@@ -51,7 +51,7 @@ func TestSpent(t *testing.T) {
 	}
 }
 
-// TestNotReady says no at the last moment: nothing may be left.
+// TestNotReady: an error at the last moment leaves nothing behind.
 func TestNotReady(t *testing.T) {
 	site, stage := t.TempDir(), t.TempDir()
 	if err := os.WriteFile(filepath.Join(stage, "m.py"), []byte("x"), 0o644); err != nil {

@@ -17,8 +17,8 @@ func inode(info fs.FileInfo) uint64 {
 	return 0
 }
 
-// syncDir makes the names in a directory durable. Not all file systems can;
-// an error would change nothing about what to do next.
+// syncDir makes the names in a directory durable. Not all file systems can; an error
+// would not change the next step.
 func syncDir(at spot) {
 	if d, err := at.dir.Root().Open("."); err == nil {
 		_ = d.Sync()
@@ -29,8 +29,8 @@ func syncDir(at spot) {
 // again has nothing to repeat here.
 func again(do func() error) error { return do() }
 
-// cure tells what to do about a path that could not be changed.
-func cure(path string, err error) string {
+// changeHint returns what to do about a path that could not be changed.
+func changeHint(path string, err error) string {
 	there := existing(path)
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
@@ -42,23 +42,23 @@ func cure(path string, err error) string {
 	case errors.Is(err, syscall.EROFS):
 		return there + " is on a read-only file system: install into an environment that can be written to"
 	case errors.Is(err, syscall.EBUSY):
-		return "see whether something is mounted at " + path + ", unmount it, and run the command again"
+		return "check whether something is mounted at " + path + ", unmount it, and run the command again"
 	case errors.Is(err, fs.ErrPermission):
-		return permissionCure(path)
+		return permissionHint(path)
 	}
 	return ""
 }
 
-// permissionCure says who could do it, or what keeps even root from it.
-func permissionCure(path string) string {
+// permissionHint names who has the rights, or what stops even root.
+func permissionHint(path string) string {
 	there := existing(path)
 	if o, at := obstacleAt(there); o != nil {
-		return at + " " + o.what + "; " + o.cureFor(at) + " and run the command again"
+		return at + " " + o.what + "; " + o.hintFor(at) + " and run the command again"
 	}
 	if self() == 0 {
-		return "root itself was refused: look at what protects " + there + " (lsattr -d, a security module such as SELinux, an NFS server that maps root to nobody, a container without CAP_DAC_OVERRIDE)"
+		return "root itself was refused: find out what protects " + there + " (lsattr -d, a security module such as SELinux, an NFS server that maps root to nobody, a container without CAP_DAC_OVERRIDE)"
 	}
-	hint := "install into an environment of your own (python3 -m venv .venv), or run the command as the owner of "
+	hint := "install into an environment that you own (python3 -m venv .venv), or run the command as the owner of "
 	if info, serr := os.Stat(there); serr == nil {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
 			return hint + fmt.Sprintf("%s (user id %d)", there, st.Uid)
@@ -67,5 +67,5 @@ func permissionCure(path string) string {
 	return hint + path
 }
 
-// self is the number of this user.
+// self returns the user id of this process.
 func self() int { return os.Geteuid() }

@@ -10,12 +10,11 @@ func inode(fs.FileInfo) uint64 { return 0 }
 
 func syncDir(spot) {}
 
-// syncTree does nothing: Windows has no such call that an ordinary user may
-// make.
+// syncTree does nothing: Windows has no such call for ordinary users.
 func syncTree(spot) error { return nil }
 
-// again repeats what fails because another program looks into a new file: virus
-// scanners and indexers hold one open for a moment.
+// again retries what fails because another program has a new file open: virus scanners
+// and indexers hold one for a moment.
 func again(do func() error) error {
 	err := do()
 	for wait := 5 * time.Millisecond; wait < time.Second && errors.Is(err, fs.ErrPermission); wait *= 2 {
@@ -25,10 +24,10 @@ func again(do func() error) error {
 	return err
 }
 
-// cure tells what to do about a path that could not be changed.
-func cure(path string, err error) string {
+// changeHint returns what to do about a path that could not be changed.
+func changeHint(path string, err error) string {
 	if errors.Is(err, fs.ErrPermission) {
-		return "end the programs that use " + path + ", or install into an environment of your own"
+		return "end the programs that use " + path + ", or install into an environment that you own"
 	}
 	return ""
 }

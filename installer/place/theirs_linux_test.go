@@ -17,8 +17,8 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// theirWorld is a world in which everything belongs to the other user, and what of
-// root's lies beside it, in the same places.
+// theirWorld is a world in which everything belongs to the other user, beside files of
+// root under the same names.
 func theirWorld(t *testing.T) (w world, victim string) {
 	t.Helper()
 	otheruser.Need(t)
@@ -49,8 +49,8 @@ func snapshotOf(t *testing.T, dir string) map[string]string {
 	return world{prefix: dir}.snapshot(t)
 }
 
-// exchanges are what the owner of an environment does between two steps of a change:
-// puts a link to something of root's in the place of a directory.
+// exchanges are the attacks of an environment's owner between two steps of a change:
+// replacing a directory with a link to something of root's.
 func (w world) exchanges() map[string][]string {
 	return map[string][]string{
 		"packages":     {filepath.Join(w.site, "mixed", "__pycache__"), filepath.Join(w.site, "mixed"), filepath.Join(w.site, "demo")},
@@ -60,8 +60,8 @@ func (w world) exchanges() map[string][]string {
 }
 
 // TestExchangedAtEveryMoment has the owner exchange each of these, and each hidden
-// directory, at every moment between two steps of a change, of taking it back, and
-// of a recovery.
+// directory, at every moment between two steps of a change, of undoing it, and of a
+// recovery.
 func TestExchangedAtEveryMoment(t *testing.T) {
 	otheruser.Need(t)
 	points := 0
@@ -138,7 +138,7 @@ func init() { exchange = exchangeForEver }
 func exchangeForEver(w world) {
 	victim := filepath.Join(filepath.Dir(w.prefix), "victim")
 	paths := append(w.exchanges()["packages"], w.exchanges()["other places"]...)
-	pause := func(most int) { time.Sleep(time.Duration(rand.IntN(most)) * time.Microsecond) } // random moments are what is tested
+	pause := func(most int) { time.Sleep(time.Duration(rand.IntN(most)) * time.Microsecond) } // random moments are the point of the test
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		path := paths[rand.IntN(len(paths))]
 		link := path + ".link"
@@ -148,12 +148,12 @@ func exchangeForEver(w world) {
 			_ = unix.Renameat2(unix.AT_FDCWD, link, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
 		}
 		_ = os.Remove(link)
-		pause(8000) // most of a change, so that many get as far as their renames
+		pause(8000) // most of a change, so that many reach their renames
 	}
 }
 
-// TestRaceWithTheOwner is the same without hooks: 200 changes against a process of
-// the owner that exchanges directories for links all the time.
+// TestRaceWithTheOwner is the same without hooks: 200 changes against a process of the
+// owner that constantly exchanges directories for links.
 func TestRaceWithTheOwner(t *testing.T) {
 	w, victim := theirWorld(t)
 	program := filepath.Join(filepath.Dir(w.prefix), "program")
@@ -182,7 +182,7 @@ func TestRaceWithTheOwner(t *testing.T) {
 			done++
 			continue
 		}
-		// Both have spoilt it. The new one is made where nobody exchanges anything.
+		// Both worlds are spoilt. The new one is created where nobody exchanges anything.
 		spare := newWorld(t, filepath.Join(filepath.Dir(w.prefix), "spare"))
 		give(t, spare.prefix)
 		must(t, os.Rename(w.prefix, w.prefix+".old"))
@@ -191,16 +191,16 @@ func TestRaceWithTheOwner(t *testing.T) {
 		must(t, os.RemoveAll(filepath.Dir(spare.prefix)))
 	}
 	if done == 0 || done == 200 {
-		t.Errorf("%d of 200 changes went through: that was no race", done)
+		t.Errorf("%d of 200 changes succeeded: that was no race", done)
 	}
 	if d := difference(snapshotOf(t, victim), before); d != "" {
 		t.Error(d)
 	}
-	t.Logf("%d of 200 changes went through", done)
+	t.Logf("%d of 200 changes succeeded", done)
 }
 
-// TestJournalOfTheOwner has a run of the owner be killed, and root come after it:
-// root reports it and goes on, and the owner's next run does not undo what root did.
+// TestJournalOfTheOwner: a run of the owner is killed, and root comes next. Root reports
+// it and continues, and the owner's next run does not undo what root did.
 func TestJournalOfTheOwner(t *testing.T) {
 	w, _ := theirWorld(t)
 	program := filepath.Join(filepath.Dir(w.prefix), "program")
@@ -222,7 +222,7 @@ func TestJournalOfTheOwner(t *testing.T) {
 		newWorld(t, filepath.Dir(w.prefix))
 		give(t, w.prefix)
 		if steps = append(steps, as("commit", point)); point > 60 {
-			t.Fatalf("there is no step before the end: %q", steps)
+			t.Fatalf("no step before the end: %q", steps)
 		}
 	}
 	must(t, os.RemoveAll(w.prefix))
@@ -233,10 +233,10 @@ func TestJournalOfTheOwner(t *testing.T) {
 	l := w.lock(t)
 	out, err := l.Recover(w.prefix)
 	must(t, err)
-	if len(out.Left) != 1 || !strings.Contains(out.Left[0].String(), fmt.Sprintf("run modwsgi once as the user with the number %d", otheruser.UID)) || len(out.Undone) != 0 {
+	if len(out.Left) != 1 || !strings.Contains(out.Left[0].String(), fmt.Sprintf("run modwsgi once as the user with the id %d", otheruser.UID)) || len(out.Undone) != 0 {
 		t.Fatalf("outcome %+v", out)
 	}
-	// All of the renames were done, but for the end: what is there can be replaced.
+	// All of the renames were done, except the end: what is there can be replaced.
 	r := w.request(t)
 	for _, i := range []string{"share/demo/readme", "bin/added"} {
 		r.Remove = append(r.Remove, filepath.Join(w.prefix, i))
@@ -260,14 +260,14 @@ func TestJournalOfTheOwner(t *testing.T) {
 	}
 }
 
-// TestJournalsThatNoPlanWrites are of root itself, so that only their paths speak
-// against them.
+// TestJournalsThatNoPlanWrites: the journals belong to root, so that only their paths are
+// wrong.
 func TestJournalsThatNoPlanWrites(t *testing.T) {
 	const home = ".modwsgi-0123456789abcdef"
 	outer := memory(t)
 	for name, journal := range map[string]string{
 		"a side elsewhere":     `{"schema":1,"state":"placed","sides":["../../../../victim/` + home + `"],"ops":[]}`,
-		"a side that is none":  `{"schema":1,"state":"placed","sides":["../../../bin"],"ops":[]}`,
+		"an invalid side":      `{"schema":1,"state":"placed","sides":["../../../bin"],"ops":[]}`,
 		"an absolute side":     `{"schema":1,"state":"placed","sides":["` + outer + `/victim"],"ops":[]}`,
 		"a side in the anchor": `{"schema":1,"state":"placed","sides":["other/` + home + `"],"ops":[]}`,
 		"an unclean path":      `{"schema":1,"state":"placed","sides":["../../../bin/../bin/` + home + `"],"ops":[]}`,
@@ -301,14 +301,14 @@ func TestJournalsThatNoPlanWrites(t *testing.T) {
 			l := w.lock(t)
 			out, err := l.Recover(w.prefix)
 			must(t, err)
-			if len(out.Left) != 1 || !strings.HasSuffix(out.Left[0].Dir, home) || out.Left[0].Cure == "" {
+			if len(out.Left) != 1 || !strings.HasSuffix(out.Left[0].Dir, home) || out.Left[0].Hint == "" {
 				t.Errorf("outcome %+v", out)
 			}
 			w.mustBe(t, before, "after recover")
 			tx, err := l.Apply(t.Context(), w.request(t))
 			must(t, err)
 			must(t, tx.Rollback())
-			w.mustBe(t, before, "after a change that was taken back")
+			w.mustBe(t, before, "after a change that was undone")
 			if d := difference(snapshotOf(t, victim), other); d != "" {
 				t.Error(d)
 			}
@@ -316,8 +316,8 @@ func TestJournalsThatNoPlanWrites(t *testing.T) {
 	}
 }
 
-// TestStageOfAnotherUser places no second name of a file that another user owns, who
-// could write to it later.
+// TestStageOfAnotherUser: a file that another user owns, who could write to it later, is
+// not hard-linked.
 func TestStageOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	root := memory(t)
@@ -341,7 +341,7 @@ func TestStageOfAnotherUser(t *testing.T) {
 			t.Errorf("%s: the same file: %v", source, !want)
 		}
 		if b.Sys().(*syscall.Stat_t).Uid != 0 {
-			t.Errorf("%s belongs to another user where it was placed", source)
+			t.Errorf("%s belongs to another user after placement", source)
 		}
 	}
 }

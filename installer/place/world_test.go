@@ -18,11 +18,11 @@ import (
 	"modwsgi/internal/pydist"
 )
 
-// world is a small environment with an old version of a distribution, some
-// things of others in the same directories, and a staged new version.
+// world is a small environment with an old version of a distribution, some files of
+// others in the same directories, and a staged new version.
 type world struct {
 	prefix, site, bin, stage string
-	past                     string // where an older Python had its packages
+	past                     string // site-packages of an older Python
 }
 
 func worldAt(root string) world {
@@ -61,7 +61,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// describe writes the dist-info of files that lie below site.
+// describe writes the dist-info of files below site.
 func describe(t testing.TB, site, real, name, version string, files ...string) {
 	t.Helper()
 	d := pydist.Dist{Name: name, Version: version, Tag: "py3-none-any", Pure: true, Installer: "modwsgi"}
@@ -146,7 +146,7 @@ func (w world) lock(t testing.TB) *place.Locked {
 	return l
 }
 
-// snapshot maps every path of the environment to what it is.
+// snapshot maps every path of the environment to a description.
 func (w world) snapshot(t testing.TB) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -207,7 +207,7 @@ func (w world) mustBe(t testing.TB, want map[string]string, when string) {
 	}
 }
 
-// pipSeesWhole fails where a visible distribution is not complete.
+// pipSeesWhole fails if a visible distribution is incomplete.
 func (w world) pipSeesWhole(t testing.TB, when string) {
 	t.Helper()
 	all, err := pydist.All(w.site)
@@ -219,8 +219,7 @@ func (w world) pipSeesWhole(t testing.TB, when string) {
 	}
 }
 
-// forget drops the time at which the metadata were written, which differs from
-// world to world.
+// forget drops the time of the metadata, which differs between worlds.
 func (w world) forget(m map[string]string) map[string]string {
 	for name, v := range m {
 		if strings.Contains(name, "dist-info/") {
@@ -231,8 +230,8 @@ func (w world) forget(m map[string]string) map[string]string {
 	return m
 }
 
-// memory is a directory on a file system in memory where there is one: a kill
-// loses nothing that was written, so that here syncing only costs time.
+// memory returns a directory on a file system in memory if there is one: a kill loses
+// nothing that was written, so syncing only costs time here.
 func memory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "place-test-*")

@@ -1,12 +1,12 @@
-// Package buildcache keeps finished trees by the hash of everything that went
-// into them, so that nothing is compiled twice. An entry is verified file by
-// file when it is restored; a damaged one is dropped. It does not know what is
-// in a tree, and it never decides what a key is made of.
+// Package buildcache keeps finished trees by the hash of their build inputs, so that
+// nothing is compiled twice. An entry is verified file by file when it is restored, and a
+// damaged one is dropped. It does not know what is in a tree, and it never decides what a
+// key is made of.
 //
-// An entry is a directory of its own, DIR/kk/KEY, with the tree and a manifest
-// that has the hash of each file; it comes and goes by one rename. Files are
-// never shared with where they are restored to, but by the file system's own
-// copy on write: what a user edits in place must not change the cache.
+// An entry is a separate directory, DIR/kk/KEY, with the tree and a manifest that has the
+// hash of each file. It appears and disappears by one rename. Files are never shared with
+// the place they are restored to, except by the file system's own copy on write: editing
+// a restored file must not change the cache.
 package buildcache
 
 import (
@@ -25,19 +25,19 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// Cache is a directory of entries. It may be used by several processes at once
-// and survives their end at any moment. One without a directory has nothing and
+// Cache is a directory of entries. It may be used by several processes concurrently and
+// survives if they are killed at any moment. A Cache without a directory is empty and
 // keeps nothing.
 //
-// What is restored is run, so the directory, and each one below it on the way to
-// an entry, must be one that only this user and root can change, and no symbolic
-// link; the errors are *owned.Untrusted where that is not so. Each operation opens
-// the directory once and reaches everything below through that handle.
+// What is restored is run. So only this user and root may be able to change the
+// directory, and each one below it on the way to an entry, and none may be a symbolic
+// link; otherwise the error is *owned.Untrusted. Each operation opens the directory once
+// and reaches everything below through that handle.
 type Cache struct{ Dir string }
 
 var keyForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// IsKey says whether a text has the form of a key: a SHA-256 in lower case hex.
+// IsKey reports whether a text has the form of a key: a SHA-256 in lower case hex.
 func IsKey(key string) bool { return keyForm.MatchString(key) }
 
 const (
@@ -45,8 +45,7 @@ const (
 	treeName     = "tree"
 )
 
-// open opens the directory; fs.ErrNotExist is in the error's tree where there is
-// none.
+// open opens the directory. The error wraps fs.ErrNotExist if it does not exist.
 func (c Cache) open() (*owned.Dir, error) {
 	if c.Dir == "" {
 		return nil, &fs.PathError{Op: "open", Path: "build cache", Err: fs.ErrNotExist}
@@ -59,7 +58,7 @@ func (c Cache) open() (*owned.Dir, error) {
 	return parent.Sub(filepath.Base(c.Dir))
 }
 
-// make is open, and makes the directory where it is missing.
+// make is open, and creates the directory if missing.
 func (c Cache) make() (*owned.Dir, error) {
 	if c.Dir == "" {
 		return c.open()
@@ -90,7 +89,7 @@ func (c Cache) entry(key string) (*owned.Dir, error) {
 	return group.Sub(key)
 }
 
-// Has reports whether there is an entry, whatever its state.
+// Has reports whether an entry exists, whatever its state.
 func (c Cache) Has(key string) bool {
 	entry, err := c.entry(key)
 	if err != nil {
@@ -101,8 +100,8 @@ func (c Cache) Has(key string) bool {
 	return err == nil
 }
 
-// Writable reports whether entries can be made here, by making and removing
-// something.
+// Writable reports whether entries can be created here, by creating and removing a
+// directory.
 func (c Cache) Writable() bool {
 	dir, err := c.make()
 	if err != nil {
@@ -117,9 +116,9 @@ func (c Cache) Writable() bool {
 	return dir.Remove(filepath.Base(probe.Path())) == nil
 }
 
-// Restore copies the tree of a key to dest, which must not exist, and reports
-// whether there was one. A damaged entry is removed and counts as none. On an
-// error nothing is left at dest.
+// Restore copies the tree of a key to dest, which must not exist, and reports whether the
+// cache had one. A damaged entry is removed and counts as missing. On an error nothing is
+// left at dest.
 func (c Cache) Restore(ctx context.Context, key, dest string) (bool, error) {
 	entry, err := c.entry(key)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -142,7 +141,7 @@ func (c Cache) Restore(ctx context.Context, key, dest string) (bool, error) {
 	}
 	if err == nil {
 		now := time.Now()
-		_ = entry.Root().Chtimes(manifestName, now, now) // the last use; a read-only cache has none
+		_ = entry.Root().Chtimes(manifestName, now, now) // time of last use; not kept in a read-only cache
 		return true, nil
 	}
 	if IsDamage(err) {
@@ -151,17 +150,17 @@ func (c Cache) Restore(ctx context.Context, key, dest string) (bool, error) {
 	return false, err
 }
 
-// hook is called before something that was looked at is used; tests exchange it
+// hook is called between a check and the use of what was checked. Tests exchange files
 // there.
 var hook = func(moment, path string) {}
 
-// absent refuses to restore over something.
+// absent refuses to restore over an existing path.
 func absent(dest string) error {
 	_, err := os.Lstat(dest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(fmt.Errorf("build cache: %s is there already", dest), err)
+	return errors.Join(fmt.Errorf("build cache: %s exists already", dest), err)
 }
 
 // restore copies the files of a manifest to dest, or leaves nothing there.
@@ -180,7 +179,7 @@ func (m *Manifest) restore(ctx context.Context, entry *owned.Dir, dest string) e
 	return err
 }
 
-// openTree opens the tree of an entry. A missing one is damage.
+// openTree opens the tree of an entry. A missing tree counts as damage.
 func openTree(entry *owned.Dir) (*owned.Dir, error) {
 	tree, err := entry.Sub(treeName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -189,7 +188,7 @@ func openTree(entry *owned.Dir) (*owned.Dir, error) {
 	return tree, err
 }
 
-// Remove takes an entry away. One that is not there is no error.
+// Remove removes an entry. A missing entry is not an error.
 func (c Cache) Remove(key string) error {
 	entry, err := c.entry(key)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -208,7 +207,7 @@ func (c Cache) Remove(key string) error {
 	return drop(dir, key)
 }
 
-// drop removes an entry, out of everybody's sight at once.
+// drop removes an entry, which becomes invisible at once.
 func drop(dir *owned.Dir, key string) error {
 	trash, err := dir.Temp(".drop-")
 	if err != nil {
@@ -217,20 +216,20 @@ func drop(dir *owned.Dir, key string) error {
 	_ = trash.Close()
 	name := filepath.Base(trash.Path())
 	err = dir.Root().Rename(filepath.Join(key[:2], key), filepath.Join(name, "entry"))
-	if errors.Is(err, fs.ErrNotExist) { // somebody else was faster
+	if errors.Is(err, fs.ErrNotExist) { // another process was faster
 		err = nil
 	}
 	err = errors.Join(err, dir.RemoveAll(name))
-	_ = dir.Remove(key[:2]) // where it was the last one in there
+	_ = dir.Remove(key[:2]) // if it was the last one in there
 	return err
 }
 
-// temporary makes a directory for an entry under way. It is marked as in use, so
-// that sweep can tell it from one whose process was killed.
+// temporary creates a directory for an entry in progress. It is locked, so that sweep can
+// distinguish it from one whose process was killed.
 func temporary(dir *owned.Dir) (temp *owned.Dir, release func(), err error) {
 	for range 100 {
 		if temp, err = dir.Temp(".store-"); errors.Is(err, fs.ErrNotExist) {
-			continue // a sweep had it before us
+			continue // a sweep removed it first
 		} else if err != nil {
 			return nil, nil, err
 		}
@@ -247,7 +246,7 @@ func temporary(dir *owned.Dir) (temp *owned.Dir, release func(), err error) {
 			return nil, nil, errors.Join(err, dir.RemoveAll(name))
 		}
 	}
-	return nil, nil, fmt.Errorf("build cache: make a directory in %s: each one that was made was removed at once", dir.Path())
+	return nil, nil, fmt.Errorf("build cache: make a directory in %s: each new directory was removed at once", dir.Path())
 }
 
 // Sweep removes what killed processes of this user left.
@@ -258,13 +257,13 @@ func (c Cache) Sweep() {
 	}
 }
 
-// sweep removes what killed processes of this user left. What cannot be removed
-// stays, and so does what belongs to somebody else.
+// sweep removes what killed processes of this user left. What cannot be removed stays,
+// and so do directories of other users.
 func sweep(dir *owned.Dir) {
 	entries, _ := dir.Entries()
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasPrefix(name, ".push-") { // what was to be uploaded
+		if strings.HasPrefix(name, ".push-") { // a tree to be uploaded
 			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > time.Hour {
 				_ = dir.Remove(name)
 			}
@@ -285,7 +284,7 @@ func sweep(dir *owned.Dir) {
 	}
 }
 
-// Store keeps a copy of the tree under a key. A tree that is there already stays.
+// Store keeps a copy of the tree under a key. An existing entry stays.
 func (c Cache) Store(ctx context.Context, key, tree string, about About) error {
 	if c.Has(key) {
 		return nil
@@ -303,9 +302,9 @@ func (c Cache) Store(ctx context.Context, key, tree string, about About) error {
 	return c.Import(key, m, func(to string) error { return copyFiles(ctx, files, from.Root(), to) })
 }
 
-// Import makes an entry of a manifest and of the tree that fill makes at the
-// path it is given, which does not exist. fill must have checked the files
-// against the manifest. On an error nothing is kept.
+// Import makes an entry from a manifest and from the tree that fill creates at the given
+// path, which does not exist. fill must check the files against the manifest. On an error
+// nothing is kept.
 func (c Cache) Import(key string, m *Manifest, fill func(to string) error) error {
 	if !IsKey(key) {
 		return fmt.Errorf("build cache: %q is not a key", key)
@@ -318,7 +317,7 @@ func (c Cache) Import(key string, m *Manifest, fill func(to string) error) error
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	if err := makeGroup(dir, key); err != nil { // before the work: it may be somebody else's
+	if err := makeGroup(dir, key); err != nil { // before the work: it may be another user's
 		return err
 	}
 	sweep(dir)
@@ -341,9 +340,9 @@ func (c Cache) Import(key string, m *Manifest, fill func(to string) error) error
 	if err := writeNew(temp, manifestName, data); err != nil {
 		return err
 	}
-	release() // Windows renames nothing that is open
+	release() // Windows does not rename open files
 	_ = temp.Close()
-	// The directory may have gone with the last entry in it that somebody dropped.
+	// The directory may have been removed with the last entry in it.
 	entry := filepath.Join(key[:2], key)
 	for range 3 {
 		if err = makeGroup(dir, key); err != nil {
@@ -356,7 +355,7 @@ func (c Cache) Import(key string, m *Manifest, fill func(to string) error) error
 	return err
 }
 
-// makeGroup makes the directory that the entry of a key is in.
+// makeGroup creates the parent directory of the entry of a key.
 func makeGroup(dir *owned.Dir, key string) error {
 	group, err := dir.MakeSub(key[:2], 0o700)
 	if err == nil {

@@ -33,10 +33,10 @@ func tree(t *testing.T) string {
 	return dir
 }
 
-// entryPath is where the entry of key is.
+// entryPath returns the path of the entry of key.
 func entryPath(c Cache) string { return filepath.Join(c.Dir, key[:2], key) }
 
-// listed is what a tree holds.
+// listed lists the contents of a tree.
 func listed(t *testing.T, dir string) []File {
 	t.Helper()
 	root, err := os.OpenRoot(dir)
@@ -57,7 +57,7 @@ func TestStoreAndRestore(t *testing.T) {
 	if hit, err := c.Restore(t.Context(), key, dest); hit || err != nil {
 		t.Fatalf("empty cache: %v, %v", hit, err)
 	}
-	for range 2 { // the second finds it there
+	for range 2 { // the second one finds it there
 		if err := c.Store(t.Context(), key, from, About{}); err != nil {
 			t.Fatal(err)
 		}
@@ -100,8 +100,8 @@ func TestDamageIsNoticedAndDropped(t *testing.T) {
 	}
 }
 
-// TestOtherFormat has an entry of another version: it is told from a damaged one
-// and makes way for ours.
+// TestOtherFormat: an entry of another version is distinguished from a damaged one, and
+// replaced.
 func TestOtherFormat(t *testing.T) {
 	c := Cache{Dir: t.TempDir()}
 	if err := c.Store(t.Context(), key, tree(t), About{Name: "x"}); err != nil {
@@ -164,7 +164,7 @@ func TestEntryCannotLeaveTheDestination(t *testing.T) {
 	}
 }
 
-func TestStoreAtTheSameTimeAndCancelled(t *testing.T) {
+func TestConcurrentAndCancelledStore(t *testing.T) {
 	c := Cache{Dir: t.TempDir()}
 	from := tree(t)
 	var wg sync.WaitGroup

@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// cloneFile is Linux's.
+// cloneFile is only supported on Linux.
 func cloneFile(_, _ *os.File) error { return errors.ErrUnsupported }

@@ -19,12 +19,12 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// workers is how many files are copied at a time: reading and hashing take
-// turns, so a few more than there are processors.
+// workers is how many files are copied concurrently: reading and hashing alternate, so
+// there are a few more than processors.
 func workers() int { return min(16, 2+2*runtime.GOMAXPROCS(0)) }
 
-// Writer writes a tree, file by file, and checks each against its hash. Nothing
-// can be written outside of its directory. It is safe for concurrent use.
+// Writer writes a tree, file by file, and checks each against its hash. Nothing can be
+// written outside its directory. It is safe for concurrent use.
 type Writer struct {
 	dir    *owned.Dir
 	root   *os.Root // of dir
@@ -33,13 +33,13 @@ type Writer struct {
 	noCopy atomic.Bool // the file system does not share extents
 }
 
-// NewWriter starts a tree in a directory that it makes.
+// NewWriter starts a tree in a directory that it creates.
 func NewWriter(dir string) (*Writer, error) {
 	d, err := owned.MakeDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Root().Chmod(".", 0o755); err != nil { // whatever the umask is: a server reads there as another user
+	if err := d.Root().Chmod(".", 0o755); err != nil { // whatever the umask is: a server reads it as another user
 		return nil, errors.Join(err, d.Close())
 	}
 	return &Writer{dir: d, root: d.Root(), made: map[string]bool{".": true}}, nil
@@ -48,7 +48,7 @@ func NewWriter(dir string) (*Writer, error) {
 // Close ends the writing.
 func (w *Writer) Close() error { return w.dir.Close() }
 
-// makeDir makes a directory and those above it, readable for everybody.
+// makeDir creates a directory and its parents, readable for everybody.
 func (w *Writer) makeDir(dir string) error {
 	if w.made[dir] {
 		return nil
@@ -63,8 +63,8 @@ func (w *Writer) makeDir(dir string) error {
 	return w.root.Chmod(dir, 0o755)
 }
 
-// Write makes one file of a manifest from what r holds, or a symbolic link. What
-// is not as the manifest says is damage.
+// Write creates one file of a manifest with the contents of r, or a symbolic link.
+// Contents that do not match the manifest are damage.
 func (w *Writer) Write(f File, r io.Reader) error {
 	name := filepath.FromSlash(f.Path)
 	if !filepath.IsLocal(name) {
@@ -97,8 +97,8 @@ func (w *Writer) Write(f File, r io.Reader) error {
 	return w.root.Chmod(name, f.Mode.Perm())
 }
 
-// content fills a file, by sharing the extents of the other one where the file
-// system can do that (btrfs, xfs). The hash is always of what was written.
+// content fills a file, by sharing the extents of the other one if the file system
+// supports that (btrfs, xfs). The hash is always of what was written.
 func (w *Writer) content(out *os.File, r io.Reader, h hash.Hash, size int64) (int64, error) {
 	if in, ok := r.(*os.File); ok && !w.noCopy.Load() {
 		if cloneFile(out, in) == nil {
@@ -106,7 +106,7 @@ func (w *Writer) content(out *os.File, r io.Reader, h hash.Hash, size int64) (in
 		}
 		w.noCopy.Store(true)
 	}
-	// One byte more than it may have is enough to know.
+	// One byte more than the size in the manifest is enough to notice.
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	return io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(out, h)}, struct{ io.Reader }{io.LimitReader(r, size+1)}, *buffer)
@@ -114,7 +114,7 @@ func (w *Writer) content(out *os.File, r io.Reader, h hash.Hash, size int64) (in
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
-// copyFiles copies what a manifest lists and checks each hash on the way.
+// copyFiles copies the files in a manifest and checks each hash on the way.
 func copyFiles(ctx context.Context, files []File, from *os.Root, to string) error {
 	w, err := NewWriter(to)
 	if err != nil {

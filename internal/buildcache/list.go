@@ -18,16 +18,16 @@ type Entry struct {
 	About
 	Files   int       `json:"files"`
 	Size    int64     `json:"bytes"`   // of the contents
-	Created time.Time `json:"created"` // when it came into this cache
-	Used    time.Time `json:"used"`    // when it was restored last
+	Created time.Time `json:"created"` // when it was added to this cache
+	Used    time.Time `json:"used"`    // when it was last restored
 	Path    string    `json:"path"`
 	Damage  string    `json:"damage,omitempty"` // why it cannot be used
-	Format  int       `json:"format,omitempty"` // of its manifest, where that is another one than Schema
+	Format  int       `json:"format,omitempty"` // of its manifest, if that differs from Schema
 	Origin  Origin    `json:"origin"`
 }
 
-// List returns all entries, the one used last first. A directory that is not
-// there has none. What belongs to another user is left out.
+// List returns all entries, the most recently used first. A directory that does not exist
+// has none. Entries of another user are left out.
 func (c Cache) List() ([]Entry, error) {
 	dir, err := c.open()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,9 +91,9 @@ func listGroup(dir *owned.Dir, name string) ([]Entry, error) {
 	return out, nil
 }
 
-// Info describes one entry from its manifest; fs.ErrNotExist is in the error's
-// tree if there is no such entry. A manifest that cannot be read is told in Damage, one
-// of another format in Format.
+// Info describes one entry from its manifest. The error wraps fs.ErrNotExist if the entry
+// does not exist. An unreadable manifest is reported in Damage, one of another format in
+// Format.
 func (c Cache) Info(key string) (*Entry, error) {
 	entry, err := c.entry(key)
 	if err != nil {
@@ -127,8 +127,8 @@ func describe(entry *owned.Dir, key string) (*Entry, error) {
 	return e, nil
 }
 
-// Verify reads an entry in full. The error says what is damaged (IsDamage), or
-// why it could not be read; nothing is changed.
+// Verify reads an entry in full. The error reports the damage (IsDamage), or why the
+// entry could not be read. Nothing is changed.
 func (c Cache) Verify(ctx context.Context, key string) error {
 	entry, err := c.entry(key)
 	if err != nil {
@@ -159,18 +159,18 @@ func (c Cache) Verify(ctx context.Context, key string) error {
 	return nil
 }
 
-// Policy says which entries are too many.
+// Policy selects the entries to remove.
 type Policy struct {
-	MaxSize   int64                 // bytes in all, least recently used go first; negative for no limit
-	OlderThan time.Duration         // not used for so long; 0 for no limit
+	MaxSize   int64                 // total bytes to keep; the least recently used go first; negative for no limit
+	OlderThan time.Duration         // minimum time since last use; 0 for no limit
 	Keep      func(key string) bool // never removed; may be nil
-	Young     time.Duration         // what was used within is never removed: somebody may work on it
+	Young     time.Duration         // entries used within this time are never removed: they may be in use
 	Count     int64                 // bytes elsewhere that count too
 	Now       func() time.Time      // nil is time.Now
 }
 
-// Choose returns the entries that a policy is against, of a list with the one
-// used last first.
+// Choose returns the entries that a policy selects, from a list sorted by last use, most
+// recent first.
 func (p Policy) Choose(all []Entry) []Entry {
 	now := time.Now
 	if p.Now != nil {
@@ -194,7 +194,7 @@ func (p Policy) Choose(all []Entry) []Entry {
 	return out
 }
 
-// Prune removes what a policy is against and returns it.
+// Prune removes what a policy selects and returns it.
 func (c Cache) Prune(p Policy) ([]Entry, error) {
 	all, err := c.List()
 	if err != nil {

@@ -22,27 +22,27 @@ import (
 // Schema is the version of the manifest's format.
 const Schema = 3
 
-// Limits of one entry. A manifest with more is no manifest.
+// Limits of one entry. A manifest that exceeds them is invalid.
 const (
 	MaxFiles    = 50_000
 	MaxSize     = 2 << 30  // bytes of all files together
 	MaxManifest = 16 << 20 // bytes of the manifest itself
 )
 
-// About says what an entry is, for people and for those who use it without its
-// sources. It is the same for the same key, wherever it was built.
+// About describes an entry, for people and for uses without its sources. It is the same
+// for the same key, wherever the entry was built.
 type About struct {
 	Kind    string            `json:"kind"`              // "httpd", "module"
 	Name    string            `json:"name"`              // "httpd 2.4.68 with tls"
-	Details map[string]string `json:"details,omitempty"` // what it was built with
-	Parts   []Part            `json:"parts,omitempty"`   // what it was built from: hashes of what was unpacked
-	// Inputs is the text whose SHA-256 is the entry's key: everything that went into
-	// the build, the hashes of the archives among it. With it the key can be checked
-	// against what the entry says of itself. "" where nobody gave it.
+	Details map[string]string `json:"details,omitempty"` // build settings
+	Parts   []Part            `json:"parts,omitempty"`   // sources of the build: hashes of what was unpacked
+	// Inputs is the text whose SHA-256 is the entry's key: everything that went into the
+	// build, including the hashes of the archives. It allows checking the key against the
+	// entry's description. "" if unknown.
 	Inputs string `json:"inputs,omitempty"`
 }
 
-// Part is a source archive that went into an entry.
+// Part is a source archive of an entry.
 type Part struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
@@ -58,7 +58,7 @@ type Manifest struct {
 	About
 	Files []File `json:"files"` // sorted by path
 
-	Origin Origin `json:"-"` // for Import: zero is "built here, now"
+	Origin Origin `json:"-"` // for Import: zero means "built here, now"
 }
 
 // File is one regular file or symbolic link of a tree.
@@ -70,7 +70,7 @@ type File struct {
 	Link   string      `json:"link,omitempty"` // target, for a symbolic link
 }
 
-// Size is the sum of the files' sizes in bytes.
+// Size returns the sum of the files' sizes in bytes.
 func (m *Manifest) Size() (n int64) {
 	for _, f := range m.Files {
 		n += f.Size
@@ -78,11 +78,11 @@ func (m *Manifest) Size() (n int64) {
 	return n
 }
 
-// Encode returns the manifest as it is kept; equal manifests give equal bytes.
+// Encode returns the manifest as it is stored; equal manifests give equal bytes.
 func (m *Manifest) Encode() ([]byte, error) { return json.Marshal(m) }
 
-// Decode reads a manifest of a key and checks that nothing in it leads out of a
-// directory or is more than an entry may be. Its errors are damage.
+// Decode reads a manifest of a key and checks that nothing in it leads out of a directory
+// or exceeds the limits of an entry. Its errors are damage.
 func Decode(data []byte, key string) (*Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {
@@ -152,18 +152,18 @@ func (m *Manifest) check(key string) error {
 	return nil
 }
 
-// localLink says whether a symbolic link stays in its tree.
+// localLink reports whether a symbolic link stays in its tree.
 func localLink(f File) bool {
 	return f.Size == 0 && !path.IsAbs(f.Link) && !strings.Contains(f.Link, "\\") && filepath.IsLocal(filepath.FromSlash(path.Join(path.Dir(f.Path), f.Link)))
 }
 
-// damageError is a file of an entry that is not what the manifest says.
+// damageError is a file of an entry that does not match the manifest.
 type damageError struct{ path string }
 
 func (d *damageError) Error() string { return fmt.Sprintf("damaged: %q", d.path) }
 
-// formatError is an entry that another version of the program has written: as
-// it is it cannot be used, but nothing happened to it.
+// formatError is an entry written by another version of the program: it cannot be used as
+// it is, but it is not damaged.
 type formatError struct {
 	schema int
 	name   string
@@ -173,8 +173,8 @@ func (f *formatError) Error() string {
 	return fmt.Sprintf("written by another version of modwsgi (format %d, this one has %d)", f.schema, Schema)
 }
 
-// otherFormat is the error for a manifest that is not in our format: nothing but
-// its number is expected of one.
+// otherFormat returns the error for a manifest in another format, of which only the
+// format number can be read.
 func otherFormat(data []byte) error {
 	var m struct {
 		Schema int `json:"schema"`
@@ -185,22 +185,22 @@ func otherFormat(data []byte) error {
 	return &formatError{schema: m.Schema}
 }
 
-// IsOtherFormat says whether an error means that another version of the program
-// has written an entry.
+// IsOtherFormat reports whether an error means that another version of the program wrote
+// an entry.
 func IsOtherFormat(err error) bool {
 	var f *formatError
 	return errors.As(err, &f)
 }
 
-// IsDamage says whether an error means that an entry is not what it should be,
-// or in a format that cannot be read.
+// IsDamage reports whether an error means that an entry is damaged or in an unreadable
+// format.
 func IsDamage(err error) bool {
 	var d *damageError
 	return errors.As(err, &d) || IsOtherFormat(err)
 }
 
-// sameNames compares names and types of a tree with the manifest, before
-// anything in it is opened: a pipe would keep a reader for ever.
+// sameNames compares names and types of a tree with the manifest before anything in it is
+// opened: a pipe would block a reader for ever.
 func (m *Manifest) sameNames(tree *os.Root) error {
 	found := 0
 	err := fs.WalkDir(tree.FS(), ".", func(rel string, d fs.DirEntry, err error) error {
@@ -235,8 +235,8 @@ func (m *Manifest) sameNames(tree *os.Root) error {
 	return err
 }
 
-// list reads a tree: regular files and symbolic links, sorted; directories come
-// back as the parents of what is in them.
+// list reads a tree: regular files and symbolic links, sorted. Directories are implied by
+// the files in them.
 func list(ctx context.Context, root *os.Root) ([]File, error) {
 	var out []File
 	err := fs.WalkDir(root.FS(), ".", func(rel string, d fs.DirEntry, err error) error {
@@ -253,7 +253,7 @@ func list(ctx context.Context, root *os.Root) ([]File, error) {
 			f.Link, err = root.Readlink(filepath.FromSlash(rel))
 			f.Size = 0
 		case !d.Type().IsRegular():
-			err = fmt.Errorf("%s is neither a file nor a directory", filepath.Join(root.Name(), filepath.FromSlash(rel)))
+			err = fmt.Errorf("%s is not a file or directory", filepath.Join(root.Name(), filepath.FromSlash(rel)))
 		}
 		out = append(out, f)
 		return err
@@ -318,8 +318,8 @@ func walkOne(tree *os.Root, f File, do func(File, io.Reader) error) error {
 	return do(f, in)
 }
 
-// Open returns the manifest of an entry and where its tree lies; fs.ErrNotExist
-// is in the error's tree where there is none.
+// Open returns the manifest of an entry and the path of its tree. The error wraps
+// fs.ErrNotExist if the entry does not exist.
 func (c Cache) Open(key string) (*Manifest, string, error) {
 	entry, err := c.entry(key)
 	if err != nil {

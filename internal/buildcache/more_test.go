@@ -14,7 +14,7 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// TestMoreDamage puts things into an entry that do not belong there.
+// TestMoreDamage adds foreign files to an entry.
 func TestMoreDamage(t *testing.T) {
 	for name, damage := range map[string]func(string) error{
 		"an extra file": func(e string) error { return os.WriteFile(filepath.Join(e, "tree/bin/extra"), nil, 0o755) },
@@ -71,7 +71,7 @@ func TestMoreDamage(t *testing.T) {
 	}
 }
 
-// TestOthersCanWrite refuses a cache that another user could have filled.
+// TestOthersCanWrite: a cache that another user could have filled is refused.
 func TestOthersCanWrite(t *testing.T) {
 	for name, change := range map[string]func(Cache) error{
 		"the cache": func(c Cache) error { return os.Chmod(c.Dir, 0o777) },

@@ -14,11 +14,11 @@ const (
 	maxOrigin  = 64 << 10
 )
 
-// Origin says where an entry came from. It is kept beside the manifest, as it is
-// not the same wherever the entry is.
+// Origin records where an entry came from. It is stored beside the manifest, because it
+// differs between caches.
 type Origin struct {
-	Built  time.Time `json:"built"`            // when it was built; the signer says so where there is one
-	Signer string    `json:"signer,omitempty"` // fingerprint of the key that vouched for it; "" for what was built here
+	Built  time.Time `json:"built"`            // when it was built; from the signature if there is one
+	Signer string    `json:"signer,omitempty"` // fingerprint of the key that signed it; "" if built here
 	From   string    `json:"from,omitempty"`   // address of the shared cache, without credentials
 }
 
@@ -46,7 +46,7 @@ func readOrigin(dir *owned.Dir) (o Origin) {
 	return o
 }
 
-// keyOf is the key that inputs have.
+// KeyOf returns the key for inputs.
 func KeyOf(inputs string) string {
 	sum := sha256.Sum256([]byte(inputs))
 	return hex.EncodeToString(sum[:])

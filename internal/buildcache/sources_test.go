@@ -34,7 +34,7 @@ func TestAnEntryProvesItsSources(t *testing.T) {
 			change func(*About)
 			want   string
 		}{
-			"no inputs":             {func(a *About) { a.Inputs = "" }, "does not say what it was built from"},
+			"no inputs":             {func(a *About) { a.Inputs = "" }, "does not name what it was built from"},
 			"another archive":       {func(a *About) { a.Parts[0].SHA256 = KeyOf("evil") }, "not those of its key"},
 			"another version":       {func(a *About) { a.Parts[0].Version = "99.9.8" }, "not those of its key"},
 			"one less":              {func(a *About) { a.Parts = a.Parts[1:] }, "not those of its key"},
@@ -42,7 +42,7 @@ func TestAnEntryProvesItsSources(t *testing.T) {
 			"one twice":             {func(a *About) { a.Parts = append(a.Parts, a.Parts[0]) }, "not those of its key"},
 			"two in the key":        {func(a *About) { a.Inputs += a.Parts[0].Name + " 99.9.9 " + KeyOf("evil") + "\n" }, "two archives"},
 			"another kind":          {func(a *About) { a.Kind = "tree" }, "kind"},
-			"none of what it needs": {func(a *About) { a.Parts, a.Inputs = nil, "test\n" }, "names no archive"},
+			"nothing that it needs": {func(a *About) { a.Parts, a.Inputs = nil, "test\n" }, "names no archive"},
 			"against the catalogue": {func(a *About) {
 				a.Inputs = strings.ReplaceAll(a.Inputs, "99.9.9 "+a.Parts[0].SHA256, "99.9.9 "+known.SHA256)
 				a.Parts[0].SHA256 = known.SHA256

@@ -4,5 +4,5 @@ package buildcache
 
 import "syscall"
 
-// nonBlock keeps the opening of a pipe from waiting for a writer.
+// nonBlock prevents opening a pipe from waiting for a writer.
 const nonBlock = syscall.O_NONBLOCK

@@ -13,7 +13,7 @@ import (
 	"modwsgi/internal/flock"
 )
 
-// A tree is read by a server that runs as another user.
+// A server that runs as another user reads a tree.
 func TestUmaskDoesNotMatter(t *testing.T) {
 	from, dest := tree(t), filepath.Join(t.TempDir(), "dest")
 	c := Cache{Dir: t.TempDir()}
@@ -94,8 +94,8 @@ func TestHostileEntries(t *testing.T) {
 	}
 }
 
-// What a killed process leaves goes with the next Store; what another one works
-// on does not.
+// What a killed process leaves is removed by the next Store; what another one works on is
+// not.
 func TestSweep(t *testing.T) {
 	c := Cache{Dir: t.TempDir()}
 	dead, alive := filepath.Join(c.Dir, ".store-1"), filepath.Join(c.Dir, ".store-2")

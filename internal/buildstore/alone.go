@@ -11,24 +11,25 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// Runs with one cache that want the same build would all make it. So who makes one
-// holds a lock for its key, and the others wait and take what is in the cache then.
-// The lock saves work and is not needed for a right result: a run that cannot lock,
-// or has waited for long enough, builds by itself.
+// Concurrent runs with one cache that want the same build would all make it. So the run
+// that makes it holds a lock for its key, and the others wait and then use the cache. The
+// lock saves work and is not needed for a correct result: a run that cannot lock, or has
+// waited long enough, builds by itself.
 //
-// The lock is on a directory of the cache with the name of the key, which comes and
-// goes with it. Nobody holds one lock and waits for another: httpd's is given back
-// before the module's is taken.
+// The lock is on a directory of the cache named after the key, which exists only as long
+// as the lock. Nobody holds one lock while waiting for another: httpd's is released
+// before the module's is acquired.
 
-// Alone waits until no other run makes the build of a key. what names it, for people.
-// release is never nil; made reports that another run may have made it meanwhile.
+// Alone waits until no other run is making the build of a key. what names the build in
+// messages. release is never nil; made reports that another run may have made it in the
+// meantime.
 func (b *Store) Alone(ctx context.Context, key, what string) (release func(), made bool, err error) {
 	none, waited := func() {}, false
 	if b.o.Cache == "" {
 		return none, false, nil
 	}
 	locks, err := b.openLocks()
-	if err != nil { // the cache can only be read
+	if err != nil { // the cache is read-only
 		return none, false, nil
 	}
 	for range 100 {
@@ -45,13 +46,13 @@ func (b *Store) Alone(ctx context.Context, key, what string) (release func(), ma
 		case ctx.Err() != nil:
 			_ = locks.Close()
 			return none, waited, context.Cause(ctx)
-		case errors.Is(err, fs.ErrNotExist): // its holder removed it in that moment
+		case errors.Is(err, fs.ErrNotExist): // its holder removed it at that moment
 			waited = true
 			continue
 		case fault.ClassOf(err) == fault.Busy:
 			b.o.Events.Note(err.Error() + ": it is built here as well")
 		case err == nil:
-			return func() { // the directory goes first: who waits for it sees that and makes another
+			return func() { // the directory first: a waiting run sees that and creates another
 				_ = locks.Remove(key)
 				_ = lock.Release()
 				_ = locks.Close()
@@ -63,7 +64,7 @@ func (b *Store) Alone(ctx context.Context, key, what string) (release func(), ma
 	return none, waited, nil
 }
 
-// openLocks opens the directory of the locks, and makes it where it is missing.
+// openLocks opens the directory of the locks, and creates it if missing.
 func (b *Store) openLocks() (*owned.Dir, error) {
 	store, err := cachedir.Open(b.o.Cache, true)
 	if err != nil {

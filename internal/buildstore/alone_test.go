@@ -17,7 +17,7 @@ import (
 	"modwsgi/internal/flock"
 )
 
-// lockBuilds uses the builds of a cache; notes gets what it tells.
+// lockBuilds opens the builds of a cache; notes gets its events.
 func lockBuilds(t *testing.T, cache string, limit time.Duration, notes chan<- string) *Store {
 	t.Helper()
 	return New(Options{Cache: cache, Work: t.TempDir(), LockLimit: limit, Events: func(e event.Event) {
@@ -29,9 +29,9 @@ func lockBuilds(t *testing.T, cache string, limit time.Duration, notes chan<- st
 
 const someKey = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
-// TestOneBuildsTheOthersWait: everybody who comes while one builds waits, is told for
-// whom, and looks again; nobody is there twice.
-func TestOneBuildsTheOthersWait(t *testing.T) {
+// TestOneBuildsOthersWait: every run that comes during a build waits, reports the
+// holder, and looks again; no two build concurrently.
+func TestOneBuildsOthersWait(t *testing.T) {
 	cache := filepath.Join(t.TempDir(), "cache")
 	release, made, err := lockBuilds(t, cache, flock.DefaultLimit, nil).Alone(t.Context(), someKey, "module")
 	if err != nil || made {
@@ -54,7 +54,7 @@ func TestOneBuildsTheOthersWait(t *testing.T) {
 	}
 	for range others {
 		if text := <-notes; !strings.Contains(text, "builds the same module: waiting up to 10m") {
-			t.Errorf("told %q", text)
+			t.Errorf("reported %q", text)
 		}
 	}
 	release()
@@ -68,9 +68,9 @@ func TestOneBuildsTheOthersWait(t *testing.T) {
 	}
 }
 
-// TestTheLockOfABuildIsNoCondition: who has waited for long enough, was told not to
-// wait, or cannot lock builds by itself; an interrupted one ends.
-func TestTheLockOfABuildIsNoCondition(t *testing.T) {
+// TestBuildsWithoutTheLock: a run that has waited long enough, must not wait, or
+// cannot lock builds by itself; an interrupted one ends.
+func TestBuildsWithoutTheLock(t *testing.T) {
 	cache := filepath.Join(t.TempDir(), "cache")
 	release, _, err := lockBuilds(t, cache, flock.DefaultLimit, nil).Alone(t.Context(), someKey, "module")
 	if err != nil {
@@ -86,7 +86,7 @@ func TestTheLockOfABuildIsNoCondition(t *testing.T) {
 		release()
 	}
 	if text := <-notes; !strings.Contains(text, "builds the same module") || !strings.Contains(text, "it is built here as well") {
-		t.Errorf("told %q", text)
+		t.Errorf("reported %q", text)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("enough")

@@ -1,10 +1,10 @@
-// Package buildstore keeps finished trees on this machine and, where there is one, in a
-// shared cache: it finds what was built before, takes it out, keeps what is new, and sees
-// to it that runs which want the same build do not all make it. An entry is only used if
-// it shows that it was made from what the caller asks for ([Store.Want]).
+// Package buildstore keeps finished trees on this machine and, if configured, in a shared
+// cache. It finds earlier builds, restores them, keeps new ones, and prevents concurrent
+// runs from all making the same build. An entry is used only if it shows that it was made
+// from what the caller asks for ([Store.Want]).
 //
-// It does not know how anything is built. That a cache cannot be used costs time and is
-// never a failure.
+// It does not know how anything is built. An unusable cache costs time and is never a
+// failure.
 package buildstore
 
 import (
@@ -23,32 +23,32 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// Options are what a store is opened with.
+// Options are the options of a store.
 type Options struct {
-	Cache     string             // the cache directory; "" where it is not used
-	Work      string             // a directory of this run, for what cannot be kept in the cache
-	Shared    *remote.Cache      // nil where there is none
-	Offline   bool               // the shared cache is not asked
-	Limit     int64              // bytes that the cache directory may have; negative for any
-	LockLimit time.Duration      // how long another run that makes the same build is waited for; negative does not wait
+	Cache     string             // the cache directory; "" if it is not used
+	Work      string             // a directory of this run, for trees that cannot be kept in the cache
+	Shared    *remote.Cache      // nil if none is configured
+	Offline   bool               // do not ask the shared cache
+	Limit     int64              // maximum size of the cache directory in bytes; negative for no limit
+	LockLimit time.Duration      // how long to wait for another run that makes the same build; negative does not wait
 	Events    event.Sink         // may be nil
 	Timeline  *timeline.Recorder // may be nil
 }
 
-// Store is where finished trees come from and go to: the local cache, and the
-// shared one where there is one. It is safe for concurrent use.
+// Store restores and keeps finished trees in the local cache and, if configured, in a
+// shared one. It is safe for concurrent use.
 type Store struct {
 	o     Options
 	cache buildcache.Cache
-	spare buildcache.Cache // of this run only, where the local one cannot be written to
+	spare buildcache.Cache // of this run only, if the local one is not writable
 	mu    sync.Mutex
-	said  bool            // that the local cache is not used
-	off   bool            // the shared one is not asked any more
-	got   map[string]bool // keys that came from the shared one
+	said  bool            // already reported that the local cache is not used
+	off   bool            // the shared one is no longer asked
+	got   map[string]bool // keys restored from the shared one
 	wants map[string]wanted
 }
 
-// New uses the builds of a cache directory.
+// New opens the builds of a cache directory.
 func New(o Options) *Store {
 	b := &Store{o: o, spare: buildcache.Cache{Dir: filepath.Join(o.Work, cachedir.Builds)}, got: map[string]bool{}}
 	if o.Cache != "" {
@@ -57,11 +57,11 @@ func New(o Options) *Store {
 	return b
 }
 
-// local are the caches on this machine, in the order in which they are asked.
+// local returns the caches on this machine, in the order in which they are asked.
 func (b *Store) local() []buildcache.Cache { return []buildcache.Cache{b.cache, b.spare} }
 
-// Restore puts the tree of a key at dest, where there is one, and says what it
-// is. A cache that cannot be used is told once and counts as an empty one.
+// Restore puts the tree of a key at dest, if there is one, and describes it. An unusable
+// cache is reported once and counts as empty.
 func (b *Store) Restore(ctx context.Context, key, dest string) (*buildcache.Entry, error) {
 	e, err := b.restoreLocal(ctx, key, dest)
 	if e != nil || err != nil {
@@ -102,7 +102,7 @@ func (b *Store) restoreLocal(ctx context.Context, key, dest string) (found *buil
 			continue
 		}
 		e, err := c.Info(key)
-		if err != nil || e.Damage != "" { // pruned meanwhile; what was restored is good
+		if err != nil || e.Damage != "" { // pruned in the meantime; the restored tree is good
 			e = &buildcache.Entry{Key: key}
 		}
 		return e, nil
@@ -119,15 +119,15 @@ func (b *Store) unusable(err error) {
 	}
 }
 
-// pulled says whether an entry came from the shared cache in this run.
+// pulled reports whether an entry came from the shared cache in this run.
 func (b *Store) pulled(key string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.got[key]
 }
 
-// pull gets an entry from the shared cache into a local one. That it cannot is
-// said once and is no failure.
+// pull copies an entry from the shared cache to a local one. A failure is reported once
+// and is not an error.
 func (b *Store) pull(ctx context.Context, key string) (bool, error) {
 	shared := b.share()
 	if shared == nil || b.o.Offline {
@@ -160,7 +160,7 @@ func (b *Store) pull(ctx context.Context, key string) (bool, error) {
 	return hit, nil
 }
 
-// share is the shared cache, nil where there is none or it failed before.
+// share returns the shared cache, or nil if it is not configured or failed before.
 func (b *Store) share() *remote.Cache {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -170,8 +170,8 @@ func (b *Store) share() *remote.Cache {
 	return b.o.Shared
 }
 
-// trouble tells what the shared cache did. A refused entry says nothing about
-// the others; after anything else it is not asked again.
+// trouble reports a failure of the shared cache. A refused entry does not affect the
+// others; after any other failure the cache is not asked again.
 func (b *Store) trouble(c *remote.Cache, err error) {
 	var refused *remote.Refused
 	if errors.As(err, &refused) {
@@ -186,7 +186,7 @@ func (b *Store) trouble(c *remote.Cache, err error) {
 	}
 }
 
-// push puts an entry into the shared cache, where we have a key to sign with.
+// push puts an entry into the shared cache, if there is a key to sign with.
 func (b *Store) push(ctx context.Context, key string) {
 	shared := b.share()
 	if shared == nil || !shared.Writes() || b.o.Offline {
@@ -210,7 +210,7 @@ func (b *Store) push(ctx context.Context, key string) {
 	}
 }
 
-// Keep keeps a tree. That it cannot is no failure.
+// Keep keeps a tree. Not being able to is not a failure.
 func (b *Store) Keep(ctx context.Context, key, tree string, about buildcache.About) {
 	if why := b.judge(key, about); why != "" {
 		b.o.Events.Warn("the build is not kept in the cache: " + why)
@@ -219,7 +219,7 @@ func (b *Store) Keep(ctx context.Context, key, tree string, about buildcache.Abo
 	err := b.cache.Store(ctx, key, tree, about)
 	if err != nil && ctx.Err() == nil {
 		b.mu.Lock()
-		if !b.said && b.o.Cache != "" { // else that was said at the start
+		if !b.said && b.o.Cache != "" { // otherwise that was reported at the start
 			b.said = true
 			b.o.Events.Note("the build is not kept in the cache: " + err.Error())
 		}
@@ -234,8 +234,8 @@ func (b *Store) Keep(ctx context.Context, key, tree string, about buildcache.Abo
 	}
 }
 
-// limit drops what was not used for longest, where the cache has become too
-// large. What was used in the last hour stays: somebody may be at it.
+// limit drops the least recently used builds if the cache has become too large. Builds
+// used within the last hour stay: they may be in use.
 func (b *Store) limit(keep string) {
 	p := buildcache.Policy{
 		MaxSize: b.o.Limit, Young: time.Hour, Keep: func(key string) bool { return key == keep },
@@ -243,12 +243,12 @@ func (b *Store) limit(keep string) {
 	}
 	gone, err := b.cache.Prune(p)
 	if err == nil && len(gone) > 0 {
-		b.o.Events.Note(fmt.Sprintf("%d builds that were not used for longest were dropped from the cache (MODWSGI_CACHE_LIMIT)", len(gone)))
+		b.o.Events.Note(fmt.Sprintf("dropped the %d least recently used builds from the cache (MODWSGI_CACHE_LIMIT)", len(gone)))
 	}
 }
 
-// Has reports whether there is a tree of a key, after it was got from the shared
-// cache where need be.
+// Has reports whether there is a tree of a key, after pulling it from the shared cache if
+// necessary.
 func (b *Store) Has(ctx context.Context, key string) (bool, error) {
 	if slices.ContainsFunc(b.local(), func(c buildcache.Cache) bool { return c.Has(key) && b.counts(c, key) }) {
 		return true, nil
@@ -256,7 +256,7 @@ func (b *Store) Has(ctx context.Context, key string) (bool, error) {
 	return b.pull(ctx, key)
 }
 
-// From names where an entry was, for people.
+// From names the source of an entry in messages.
 func (b *Store) From(key string) string {
 	if b.pulled(key) {
 		return "the shared cache " + b.o.Shared.Name()
@@ -264,14 +264,14 @@ func (b *Store) From(key string) string {
 	return "the build cache"
 }
 
-// Forget takes an entry out of the cache, so that it is made anew.
+// Forget removes an entry from the cache, so that it is built again.
 func (b *Store) Forget(key string) {
 	if err := b.cache.Remove(key); err != nil {
 		b.unusable(err)
 	}
 }
 
-// Parts returns what an entry was made of, and where it was; nil where that is not known.
+// Parts returns what an entry was made of, and its source; nil if unknown.
 func (b *Store) Parts(key string) (parts []buildcache.Part, from string) {
 	for _, c := range b.local() {
 		if e, err := c.Info(key); err == nil {

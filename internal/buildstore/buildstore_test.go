@@ -15,7 +15,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// write makes files below dir; a name that ends in a slash is a directory.
+// write creates files below dir; a name that ends in a slash is a directory.
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
@@ -35,7 +35,7 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// wantFault checks class and words of an error, and that it says what to do.
+// wantFault checks class and words of an error, and that it has a hint.
 func wantFault(t *testing.T, err error, class fault.Class, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -55,7 +55,7 @@ func wantFault(t *testing.T, err error, class fault.Class, words ...string) {
 	}
 }
 
-// wantAbout has a store want what about describes.
+// wantAbout makes a store want what about describes.
 func wantAbout(b *Store, kind string) (key string, a buildcache.About) {
 	key, a = about(kind)
 	hashes := map[string]string{}
@@ -77,7 +77,7 @@ func about(kind string) (string, buildcache.About) {
 	return buildcache.KeyOf(a.Inputs), a
 }
 
-// cacheOf opens a store, which wants what about describes.
+// cacheOf opens a store that wants what about describes.
 func cacheOf(t *testing.T, o Options, kind string) (b *Store, key string, a buildcache.About, tree string) {
 	t.Helper()
 	o.Work = t.TempDir()
@@ -88,8 +88,8 @@ func cacheOf(t *testing.T, o Options, kind string) (b *Store, key string, a buil
 	return b, key, a, tree
 }
 
-// A build of another archive never gets an entry under the honest key, and one that
-// lies there is not used.
+// A build of another archive never gets an entry under the honest key, and an existing
+// one is not used.
 func TestTheCacheKeepsNothingOfAnotherArchive(t *testing.T) {
 	for name, change := range map[string]func(*buildcache.About){
 		"another archive was unpacked": func(a *buildcache.About) { a.Parts[0].SHA256 = buildcache.KeyOf("evil") },
@@ -104,7 +104,7 @@ func TestTheCacheKeepsNothingOfAnotherArchive(t *testing.T) {
 		if b.cache.Has(key) {
 			t.Errorf("%s: it was kept", name)
 		}
-		// One that an older version, or somebody, has put there.
+		// One that an older version, or an attacker, has put there.
 		if err := b.cache.Store(t.Context(), key, tree, bad); err != nil {
 			t.Fatal(err)
 		}
@@ -143,9 +143,9 @@ func TestAnEntryIsOnlyForItsPlan(t *testing.T) {
 	}
 }
 
-// Who takes a key out of the trusted ones does not get what it signed out of the
-// local cache either.
-func TestBuildsOfASignerThatIsNotTrustedAnyMore(t *testing.T) {
+// After a key is removed from the trusted ones, its entries are not used from the local
+// cache either.
+func TestBuildsOfASignerNoLongerTrusted(t *testing.T) {
 	keys := t.TempDir()
 	for _, name := range []string{"old", "new"} {
 		if _, err := remote.GenerateKey(filepath.Join(keys, name)); err != nil {

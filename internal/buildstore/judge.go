@@ -7,7 +7,7 @@ import (
 	"modwsgi/internal/buildcache"
 )
 
-// wanted is what an entry must have been made of to be used for a plan.
+// wanted is what an entry must be made of to be used for a plan.
 type wanted struct {
 	inputs string
 	hashes map[string]string // component -> SHA-256
@@ -25,7 +25,7 @@ func (b *Store) Want(key, inputs string, hashes map[string]string) {
 	b.wants[key] = w
 }
 
-// judge says why an entry is not for the plan, "" where it is.
+// judge returns why an entry does not match the plan, or "".
 func (b *Store) judge(key string, a buildcache.About) string {
 	if why := a.Unproven(); why != "" {
 		return why
@@ -37,7 +37,7 @@ func (b *Store) judge(key string, a buildcache.About) string {
 		return "nobody asked for it"
 	}
 	if a.Inputs != w.inputs {
-		return "it was built from something else than the plan names"
+		return "it was not built from what the plan names"
 	}
 	for _, p := range a.Parts {
 		if w.hashes[p.Name] != p.SHA256 {
@@ -47,10 +47,10 @@ func (b *Store) judge(key string, a buildcache.About) string {
 	return ""
 }
 
-// counts reports whether the entry of a key may be taken out of a local cache. One
-// that does not show what it was built from is dropped, and so is one from a shared
-// cache whose signer is not trusted any more or that has become too old. What is
-// not there, or cannot be read, is for whoever restores it to tell.
+// counts reports whether the entry of a key may be used from a local cache. It drops an
+// entry that does not show what it was built from, and one from a shared cache whose
+// signer is no longer trusted or that is too old. A missing or unreadable entry is left
+// to Restore to report.
 func (b *Store) counts(c buildcache.Cache, key string) bool {
 	e, err := c.Info(key)
 	if err != nil || e.Format != 0 || e.Damage != "" {

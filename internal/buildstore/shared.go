@@ -12,22 +12,22 @@ import (
 	"modwsgi/internal/run"
 )
 
-// SharedOptions name a shared build cache. Empty ones are taken from the variables of
-// the environment.
+// SharedOptions name a shared build cache. Variables of the environment replace empty
+// ones.
 type SharedOptions struct {
 	Cache        string   // oci://REGISTRY/REPOSITORY or oci-layout:DIR; else MODWSGI_CACHE
 	CacheSignKey string   // private key that entries are pushed with, "" for reading only; else MODWSGI_CACHE_SIGN_KEY
-	CacheTrust   []string // public keys whose entries count; else MODWSGI_CACHE_TRUST
-	CacheHTTP    bool     // a registry elsewhere may be asked without TLS
-	// CacheMaxAge is the age from which builds do not count any more ("30d", "none"),
-	// CacheNotBefore a date before which none does.
+	CacheTrust   []string // public keys whose entries are accepted; else MODWSGI_CACHE_TRUST
+	CacheHTTP    bool     // allow a registry on another machine without TLS
+	// CacheMaxAge is the age from which builds are rejected ("30d", "none"),
+	// CacheNotBefore a date before which they are.
 	CacheMaxAge, CacheNotBefore string
 }
 
-// OpenShared opens the shared build cache that options name, or where they are
-// empty MODWSGI_CACHE, MODWSGI_CACHE_SIGN_KEY and MODWSGI_CACHE_TRUST; nil where
-// there is none. Nothing is asked of it yet.
-// dir is what paths may be relative to, and lock how long another run's push is waited for.
+// OpenShared opens the shared build cache named by the options, or where they are empty
+// by MODWSGI_CACHE, MODWSGI_CACHE_SIGN_KEY and MODWSGI_CACHE_TRUST. It returns nil if
+// none is named. It does not contact the cache. dir is the base of relative paths, and
+// lock is how long to wait for another run's push.
 func OpenShared(s SharedOptions, env []string, dir string, runner *run.Runner, lock time.Duration) (*remote.Cache, error) {
 	address, signKey, trust := s.Cache, s.CacheSignKey, s.CacheTrust
 	if address == "" {
@@ -35,7 +35,7 @@ func OpenShared(s SharedOptions, env []string, dir string, runner *run.Runner, l
 	}
 	if address == "" {
 		if signKey != "" || len(trust) > 0 {
-			return nil, fault.New(fault.Usage, "give --cache oci://REGISTRY/REPOSITORY too", "--cache-sign-key and --cache-trust are for a shared cache, and none is given")
+			return nil, fault.New(fault.Usage, "give --cache oci://REGISTRY/REPOSITORY too", "--cache-sign-key and --cache-trust need a shared cache, and none is given")
 		}
 		return nil, nil
 	}
@@ -67,8 +67,8 @@ func OpenShared(s SharedOptions, env []string, dir string, runner *run.Runner, l
 	return remote.Open(address, o)
 }
 
-// sharedAge understands --cache-max-age and --cache-not-before, or the variables of
-// the environment.
+// sharedAge reads --cache-max-age and --cache-not-before, or the variables of the
+// environment.
 func sharedAge(s SharedOptions, env []string) (a remote.Age, err error) {
 	from := func(option, value, variable string) (string, string) {
 		if value != "" {

@@ -105,7 +105,7 @@ func TestCacheCommands(t *testing.T) {
 	}
 	v, err := verify(t, q, false)
 	if v.Good != 2 || len(v.Bad) != 1 || v.Bad[0].Kind != cachedir.KindDownload || v.Other != 0 || err != nil {
-		t.Errorf("%+v, %v", v, err) // the hash above is not that of the text
+		t.Errorf("%+v, %v", v, err) // the hash above does not match the text
 	}
 	gone, err := prune(q, cachedir.Policy{MaxSize: -1, OlderThan: 36 * time.Hour, DryRun: true})
 	if err != nil || len(gone) != 1 || gone[0].Kind != "module" {
@@ -128,8 +128,8 @@ func TestCacheCommands(t *testing.T) {
 	}
 }
 
-// TestCacheOfAnotherVersion has a build that another version has written: it is
-// neither intact nor damaged, and verify --drop leaves it to that version.
+// TestCacheOfAnotherVersion: a build written by another version is neither intact nor
+// damaged, and verify --drop leaves it to that version.
 func TestCacheOfAnotherVersion(t *testing.T) {
 	q := filledCache(t)
 	c, err := find(q, moduleID())
@@ -148,7 +148,7 @@ func TestCacheOfAnotherVersion(t *testing.T) {
 	if gone, err := prune(q, cachedir.Policy{MaxSize: -1, OlderThan: time.Nanosecond, Kinds: []string{"build"}, DryRun: true}); err != nil || len(gone) != 1 {
 		t.Errorf("%+v, %v", gone, err)
 	}
-	// Where it is wanted it makes room, and nobody is told of damage.
+	// If the build is wanted, the old entry is dropped without a report of damage.
 	var h heard
 	q.Events = h.sink
 	b := buildstore.New(buildstore.Options{Cache: q.CacheDir, Work: t.TempDir(), Events: q.Events})

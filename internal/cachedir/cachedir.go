@@ -1,7 +1,7 @@
 // Package cachedir knows the cache directory: where it is, which parts it has, who may
-// write to it, what is in it and what of that is in use. It lists, verifies and removes
-// what is there, and gives each run its scratch space. It does not know what a build
-// consists of (internal/buildcache) or when one is wanted (internal/buildstore).
+// write to it, what it contains and which of that is in use. It lists, verifies and
+// removes the contents, and gives each run its scratch space. It does not know what a
+// build consists of (internal/buildcache) or when one is wanted (internal/buildstore).
 //
 // A cache that another user could have written to is neither read nor written.
 package cachedir
@@ -23,23 +23,23 @@ import (
 	"modwsgi/internal/run"
 )
 
-// The cache directory is one thing: whoever could plant something in one part of
-// it could have done so in the others. So there is one rule for all of it, which
-// [Open] applies. The path is one that only this user and root can change, links
-// on the way included, and so is each part. Parts are never links: a link that
-// somebody planted while the rights were wider looks like one that the user made.
-// Everything below is reached through the handle.
+// The cache directory is protected as a whole: anyone who could plant something in one
+// part of it could have done so in the others. So [Open] applies one rule to all of it.
+// Only this user and root may be able to change the path, links on the way included, and
+// each part. Parts are never links: a link that another user planted while the rights
+// were wider looks like one that the user made. Everything below is reached through the
+// handle.
 //
-// A cache that breaks the rule is not used at all. Builds happen in a private
-// directory then, and a warning says why; commands on the cache itself fail.
+// A cache that breaks the rule is not used at all. Builds then happen in a private
+// directory, and a warning gives the reason. Commands on the cache itself fail.
 
 // The parts of the cache directory.
 const (
 	Builds    = "builds"    // finished trees
 	Downloads = "downloads" // source archives
-	Host      = "host"      // what is remembered of the compiler
-	Locks     = "locks"     // builds that are being made
-	Logs      = "logs"      // of the last runs
+	Host      = "host"      // recorded results of compiler probes
+	Locks     = "locks"     // locks of builds under way
+	Logs      = "logs"      // logs of the last runs
 	Work      = "work"      // scratch space of runs
 )
 
@@ -47,14 +47,14 @@ var parts = []string{Builds, Downloads, Host, Locks, Logs, Work}
 
 // Options name a cache directory.
 type Options struct {
-	Path   string     // "" for the user's
-	Dir    string     // that Path may be relative to
-	Env    []string   // that says where the user's is
+	Path   string     // "" for the user's default
+	Dir    string     // base of a relative Path
+	Env    []string   // environment that determines the default
 	Events event.Sink // may be nil
 }
 
-// Open opens the cache directory. With create it is made where it is missing.
-// The error is *owned.Untrusted where another user could have written to it.
+// Open opens the cache directory. With create it is created if missing. The error is
+// *owned.Untrusted if another user could have written to it.
 func Open(path string, create bool) (*owned.Dir, error) {
 	open := owned.OpenDir
 	if create {
@@ -77,8 +77,8 @@ func Open(path string, create bool) (*owned.Dir, error) {
 	return dir, nil
 }
 
-// hook is called at the moments between a check and its use, with the directory that
-// was checked. Tests exchange directories there.
+// hook is called between a check and its use, with the directory that was checked. Tests
+// exchange directories there.
 var hook = func(moment, path string) {}
 
 // untrusted is the error for commands on a cache that others may write to.
@@ -97,14 +97,14 @@ func untrustedHint(u *owned.Untrusted) string {
 	case u.Owner == os.Geteuid() && u.Mode&fs.ModeSymlink != 0:
 		return "remove the link " + run.Quote(u.At) + " (the whole cache directory may be a link, a part of it may not)"
 	case u.Owner == os.Geteuid():
-		return "others could have put something there, so remove it and take their rights away (chmod go-w " + run.Quote(u.At) + "), or " + other
+		return "others could have put something there, so remove it and deny them write access (chmod go-w " + run.Quote(u.At) + "), or " + other
 	}
 	return other + "; in a container that nobody else uses, set " + owned.TrustedVariable + " to the directory that belongs to another user"
 }
 
-// Find returns the absolute path of the cache directory, which need not exist. Only what
-// fetches and builds needs one: looking and removing work also for a service that has no
-// home.
+// Find returns the absolute path of the cache directory, which need not exist. Only
+// commands that fetch or build need one: listing and removing also work for a service
+// without a home.
 func Find(o Options) (string, error) {
 	dir := o.Path
 	if dir == "" {
@@ -119,8 +119,8 @@ func Find(o Options) (string, error) {
 	return filepath.Clean(dir), nil
 }
 
-// defaultCache is where the cache lies that nobody has named. sudo may keep the
-// HOME of whoever called it: root makes nothing there, and uses its own home.
+// defaultCache returns the cache directory when none is named. sudo may keep the HOME of
+// its caller: root creates nothing there, and uses its own home.
 func defaultCache(env []string, events event.Sink) (string, error) {
 	dir, variable, err := cacheDir(env)
 	if err != nil || variable == "MODWSGI_CACHE_DIR" {
@@ -132,7 +132,7 @@ func defaultCache(env []string, events event.Sink) (string, error) {
 	}
 	home := OwnHome()
 	if home == "" {
-		return dir, nil // it is reported when it is opened
+		return dir, nil // reported when it is opened
 	}
 	instead := filepath.Join(home, ".cache", "modwsgi")
 	if instead == dir || owned.IsUntrusted(owned.Check(instead)) {
@@ -142,7 +142,7 @@ func defaultCache(env []string, events event.Sink) (string, error) {
 	return instead, nil
 }
 
-// cacheDir is where downloads and builds are kept, and the variable that says so
+// cacheDir returns where downloads and builds are kept, and the variable that names it
 // (https://specifications.freedesktop.org/basedir-spec/latest/).
 func cacheDir(env []string) (dir, variable string, err error) {
 	for _, c := range []struct{ name, below string }{
@@ -153,11 +153,11 @@ func cacheDir(env []string) (dir, variable string, err error) {
 		}
 	}
 	return "", "", fault.New(fault.Environment, "set HOME, XDG_CACHE_HOME or MODWSGI_CACHE_DIR to an absolute path, or give --cache-dir",
-		"there is no directory to keep downloads in")
+		"no directory to keep downloads in")
 }
 
-// OwnHome returns this user's home directory by the password database, "" where
-// that does not have the user. Tests replace it.
+// OwnHome returns this user's home directory from the password database, or "" if the
+// user is not in it. Tests replace it.
 var OwnHome = func() string {
 	u, err := user.LookupId(strconv.Itoa(os.Geteuid()))
 	if err != nil || !filepath.IsAbs(u.HomeDir) {
@@ -166,8 +166,8 @@ var OwnHome = func() string {
 	return u.HomeDir
 }
 
-// ToolEnv is an environment for compilers: without homes and caches of other
-// users, from which ccache would take objects and to which it would write.
+// ToolEnv returns an environment for compilers: without homes and caches of other users,
+// in which ccache would read and write objects.
 func ToolEnv(of []string) []string {
 	var env []string
 	for _, v := range of {
@@ -190,8 +190,8 @@ func ToolEnv(of []string) []string {
 	return env
 }
 
-// cannotWrite reports whether a directory is closed to us for good: a cache that
-// root keeps for everybody, which may be read all the same.
+// cannotWrite reports whether a directory is permanently read-only for this user: a cache
+// that root keeps for everybody, which can still be read.
 func cannotWrite(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }

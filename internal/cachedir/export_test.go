@@ -1,6 +1,6 @@
 package cachedir
 
-// For tests outside of the package, which use internal/buildstore too.
+// For tests outside the package, which use internal/buildstore too.
 
 const KeptLogs = keptLogs
 
@@ -12,5 +12,5 @@ var (
 // SetHook sets what is called between a check and its use.
 func SetHook(f func(moment, path string)) { hook = f }
 
-// DefaultDir is where the cache is that nobody has named.
+// DefaultDir is the default cache directory.
 func DefaultDir(env []string) (string, string, error) { return cacheDir(env) }

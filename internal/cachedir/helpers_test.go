@@ -64,7 +64,7 @@ func fileExists(name string) bool {
 	return err == nil
 }
 
-// wantAbout has the builds want what about describes.
+// wantAbout makes the builds want what about describes.
 func wantAbout(b *buildstore.Store, kind string) (key string, a buildcache.About) {
 	key, a = about(kind)
 	hashes := map[string]string{}
@@ -75,7 +75,7 @@ func wantAbout(b *buildstore.Store, kind string) (key string, a buildcache.About
 	return key, a
 }
 
-// write makes files below dir; a name that ends in a slash is a directory.
+// write creates files below dir; a name that ends in a slash is a directory.
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
@@ -95,7 +95,7 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// wantFault checks class and words of an error, and that it says what to do.
+// wantFault checks class and words of an error, and that it has a hint.
 func wantFault(t *testing.T, err error, class fault.Class, words ...string) {
 	t.Helper()
 	if err == nil {

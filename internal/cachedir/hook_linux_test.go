@@ -10,12 +10,11 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// passwdHome is cachedir.OwnHome as it is outside of tests.
+// passwdHome is the original cachedir.OwnHome.
 var passwdHome = cachedir.OwnHome
 
-// TestExchangedBetweenCheckAndUse exchanges a part of the cache for a link at each
-// moment at which it was looked at and is not yet used. What the link leads to is
-// neither used nor removed.
+// TestExchangedBetweenCheckAndUse exchanges a part of the cache for a link at each moment
+// between its check and its use. The target of the link is neither used nor removed.
 func TestExchangedBetweenCheckAndUse(t *testing.T) {
 	otheruser.Need(t)
 	defer func() { cachedir.SetHook(func(string, string) {}) }()

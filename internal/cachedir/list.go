@@ -21,31 +21,30 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// The kinds of what is in the cache directory, besides the kinds of builds
-// ("httpd", "module").
+// The kinds of items in the cache directory, besides the kinds of builds ("httpd",
+// "module").
 const (
 	KindDownload = "download" // a source archive
 	KindLog      = "log"      // the logs of one run
-	KindWork     = "work"     // sources and objects that --keep-build or a killed run left
+	KindWork     = "work"     // sources and objects left by --keep-build or a killed run
 )
 
-// Item is one thing in the cache directory.
+// Item is one item in the cache directory.
 type Item struct {
 	Kind   string    `json:"kind"`
-	ID     string    `json:"id"`   // key of a build, SHA-256 of an archive, else the name
-	Name   string    `json:"name"` // what it is
+	ID     string    `json:"id"`   // key of a build, SHA-256 of an archive, otherwise the name
+	Name   string    `json:"name"` // description
 	Size   int64     `json:"bytes"`
 	Used   time.Time `json:"used"`
 	Path   string    `json:"path"`
 	Damage string    `json:"damage,omitempty"`        // why it cannot be used
-	Other  bool      `json:"other_version,omitempty"` // another version of this program has written it
-	// Build has the rest that is known of a build.
+	Other  bool      `json:"other_version,omitempty"` // written by another version of this program
+	// Build has the details of a build.
 	Build *buildcache.Entry `json:"build,omitempty"`
 }
 
-// List returns everything in the cache directory, builds first, then
-// downloads and the rest, each kind by its last use. What belongs to another user is
-// left out, with a warning.
+// List returns everything in the cache directory, builds first, then downloads and the
+// rest, each kind sorted by last use. Items of another user are left out, with a warning.
 func List(o Options) ([]Item, error) {
 	store, err := o.open()
 	if store == nil || err != nil {
@@ -96,12 +95,12 @@ func buildsOf(store *owned.Dir) buildcache.Cache {
 	return buildcache.Cache{Dir: filepath.Join(store.Path(), Builds)}
 }
 
-// places are the directories that hold the things of each kind.
+// places are the directories for the items of each kind.
 var places = map[string][]string{
 	KindDownload: {Downloads, "archives", "sha256"}, KindWork: {Work}, KindLog: {Logs},
 }
 
-// openPlace opens the directory with the things of a kind.
+// openPlace opens the directory with the items of a kind.
 func openPlace(store *owned.Dir, kind string) (*owned.Dir, error) {
 	dir := store
 	for _, name := range places[kind] {
@@ -132,10 +131,10 @@ func buildItem(e buildcache.Entry) Item {
 }
 
 func trouble(err error) error {
-	return fault.New(fault.Environment, "look at its permissions, or name another one with --cache-dir", "read the cache: %w", err)
+	return fault.New(fault.Environment, "check its permissions, or name another one with --cache-dir", "read the cache: %w", err)
 }
 
-// dirItems takes each directory with things of a kind as one thing.
+// dirItems returns each directory with items of a kind as one item.
 func dirItems(store *owned.Dir, kind string, events event.Sink) ([]Item, error) {
 	dir, err := openPlace(store, kind)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -179,14 +178,14 @@ func dirItem(kind string, dir *owned.Dir) (Item, error) {
 	c := Item{Kind: kind, ID: name, Name: name, Size: filetree.Size(dir.Root().FS()), Used: info.ModTime(), Path: dir.Path()}
 	if kind == KindDownload {
 		if c.Name = archiveName(dir); c.Name == "" {
-			c.Name = "(a part of an archive)"
+			c.Name = "(an incomplete archive)"
 		}
 	}
 	return c, nil
 }
 
-// archiveName is the name of the archive in a directory of the download cache, ""
-// where there is only a part of one.
+// archiveName returns the name of the archive in a directory of the download cache, or ""
+// if it is incomplete.
 func archiveName(dir *owned.Dir) string {
 	entries, _ := dir.Entries()
 	for _, e := range entries {
@@ -197,8 +196,8 @@ func archiveName(dir *owned.Dir) string {
 	return ""
 }
 
-// FindItem returns what an identifier, or the beginning of one with at least
-// six characters, means. Errors are of class Usage.
+// FindItem returns the item with an identifier, or with an identifier that begins with at
+// least six given characters. Errors are of class Usage.
 func FindItem(o Options, id string) (*Item, error) {
 	all, err := List(o)
 	if err != nil {
@@ -212,24 +211,23 @@ func FindItem(o Options, id string) (*Item, error) {
 	}
 	switch len(found) {
 	case 0:
-		return nil, fault.New(fault.Usage, "modwsgi cache list shows what there is", "there is nothing in the cache with the identifier %q", id)
+		return nil, fault.New(fault.Usage, "modwsgi cache list shows all identifiers", "nothing in the cache has the identifier %q", id)
 	case 1:
 		return &found[0], nil
 	}
-	return nil, fault.New(fault.Usage, "write more of it", "%d things in the cache begin with %q", len(found), id)
+	return nil, fault.New(fault.Usage, "give more characters", "%d items in the cache begin with %q", len(found), id)
 }
 
-// Verified is what Verify found.
+// Verified is the result of Verify.
 type Verified struct {
-	Good int    // things that are as they were recorded
-	Bad  []Item // damaged ones
-	// Other is the number of builds in the format of another version of this
-	// program, which this one cannot judge.
+	Good int    // number of intact items
+	Bad  []Item // damaged items
+	// Other is the number of builds in the format of another version of this program,
+	// which this one cannot check.
 	Other int
 }
 
-// Verify reads all builds and downloads in full; with drop those that are
-// damaged are removed.
+// Verify reads all builds and downloads in full. With drop it removes the damaged ones.
 func Verify(ctx context.Context, o Options, drop bool) (v Verified, err error) {
 	store, err := o.open()
 	if store == nil || err != nil {
@@ -299,7 +297,7 @@ func verifyDownload(store *owned.Dir, c Item) error {
 	defer func() { _ = dir.Close() }()
 	name := archiveName(dir)
 	if name == "" {
-		return nil // a download that goes on later
+		return nil // a download to be resumed later
 	}
 	f, err := dir.Open(name)
 	if err != nil {
@@ -313,8 +311,7 @@ func verifyDownload(store *owned.Dir, c Item) error {
 	return err
 }
 
-// remove removes one thing. What another process holds stays; gone is false
-// then.
+// remove removes one item. An item that another process holds stays, and gone is false.
 func remove(store *owned.Dir, c Item) (gone bool, err error) {
 	hook("remove", c.Path)
 	if c.Build != nil {
@@ -326,7 +323,7 @@ func remove(store *owned.Dir, c Item) (gone bool, err error) {
 		}
 	}
 	if err != nil {
-		return false, fault.New(fault.Environment, "look at the permissions of the cache directory", "remove %s from the cache: %w", c.Name, err)
+		return false, fault.New(fault.Environment, "check the permissions of the cache directory", "remove %s from the cache: %w", c.Name, err)
 	}
 	return true, nil
 }
@@ -364,16 +361,16 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// Policy says what of the cache is too much.
+// Policy selects what to remove from the cache.
 type Policy struct {
-	MaxSize   int64         // bytes in all, what was not used for longest goes first; negative for any
-	OlderThan time.Duration // not used for so long; 0 for any
-	Kinds     []string      // only these; nil for all
-	All       bool          // everything, whatever its age and size
-	DryRun    bool          // say only
+	MaxSize   int64         // total bytes to keep; the least recently used items go first; negative for no limit
+	OlderThan time.Duration // minimum time since last use; 0 for any
+	Kinds     []string      // only these kinds; nil for all
+	All       bool          // everything, regardless of age and size
+	DryRun    bool          // only report
 }
 
-// Prune removes what a policy is against and returns it.
+// Prune removes what a policy selects and returns it.
 func Prune(o Options, p Policy) ([]Item, error) {
 	store, err := o.open()
 	if store == nil || err != nil {
@@ -401,7 +398,7 @@ func Prune(o Options, p Policy) ([]Item, error) {
 	return gone, nil
 }
 
-// choose returns what a policy is against.
+// choose returns what a policy selects.
 func (p Policy) choose(all []Item) []Item {
 	all = slices.DeleteFunc(all, func(c Item) bool { return len(p.Kinds) > 0 && !slices.Contains(p.Kinds, c.Kind) })
 	slices.SortStableFunc(all, func(a, b Item) int { return b.Used.Compare(a.Used) })

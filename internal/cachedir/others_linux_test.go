@@ -16,8 +16,8 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// TestUntrustedPartOfTheCache: whichever part it is, nothing is removed, read or
-// written, an install works elsewhere, and commands on the cache fail.
+// TestUntrustedPartOfTheCache: whichever part it is, nothing is removed, read or written,
+// an install works elsewhere, and commands on the cache fail.
 func TestUntrustedPartOfTheCache(t *testing.T) {
 	otheruser.Need(t)
 	for _, part := range []string{"builds", "downloads", "host", "logs", "work"} {
@@ -41,7 +41,7 @@ func TestUntrustedCache(t *testing.T) {
 	otheruser.Need(t)
 	for name, plant := range plants {
 		if strings.HasPrefix(name, "a link to a dir") {
-			continue // the link of root itself is followed to what is root's
+			continue // a link of root is followed to root's files
 		}
 		t.Run(name, func(t *testing.T) {
 			top := otheruser.Dir(t)
@@ -70,8 +70,8 @@ func TestUntrustedCache(t *testing.T) {
 	})
 }
 
-// refused does everything with a cache that is to be left alone, and compares all
-// below top before and after.
+// refused does everything with a cache that must be left alone, and compares all below
+// top before and after.
 func refused(t *testing.T, cache, top string) {
 	t.Helper()
 	before := snapshot(t, top)
@@ -120,8 +120,8 @@ func refused(t *testing.T, cache, top string) {
 	unchanged(t, before, snapshot(t, top))
 }
 
-// TestEntriesOfOthersAreLeftAlone: what another user or a link has put
-// among the entries is not removed with them.
+// TestEntriesOfOthersAreLeftAlone: files that another user or a link has put among the
+// entries are not removed with them.
 func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -159,8 +159,8 @@ func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
 	}
 }
 
-// TestRaceForTheCache lets another user exchange the parts of a cache for links to
-// a directory of root, as often as that goes, while root clears and uses it.
+// TestRaceForTheCache lets another user exchange the parts of a cache for links to a
+// directory of root, as often as possible, while root clears and uses it.
 func TestRaceForTheCache(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -195,7 +195,7 @@ func TestRaceForTheCache(t *testing.T) {
 	unchanged(t, before, snapshot(t, precious))
 }
 
-// TestHomeOfAnotherUser: sudo may keep HOME, and then root makes nothing there.
+// TestHomeOfAnotherUser: sudo may keep HOME, and then root creates nothing there.
 func TestHomeOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -267,8 +267,7 @@ func TestModesWhateverTheUmask(t *testing.T) {
 }
 
 // TestCachesOfAnOrdinaryUser runs as the other user: a cache that root keeps for
-// everybody is read, one of a third user is not, and one behind a link of theirs
-// works.
+// everybody is read, one of a third user is not, and one behind a link of theirs works.
 func TestCachesOfAnOrdinaryUser(t *testing.T) {
 	top := os.Getenv("MODWSGI_TEST_TOP")
 	if top == "" && os.Geteuid() == 0 {
@@ -307,7 +306,7 @@ func TestCachesOfAnOrdinaryUser(t *testing.T) {
 		found bool
 		word  string
 	}{
-		"root": {true, "note the cache directory " + top + "/root can only be read"}, "third": {false, "warn the cache is neither read nor written: " + top + "/third"},
+		"root": {true, "note the cache directory " + top + "/root is read-only"}, "third": {false, "warn the cache is neither read nor written: " + top + "/third"},
 	} {
 		var h heard
 		q := request{CacheDir: top + "/" + name, Events: h.sink, Env: []string{"TMPDIR=" + t.TempDir()}}
@@ -334,7 +333,7 @@ func TestCachesOfAnOrdinaryUser(t *testing.T) {
 	}
 }
 
-// TestLogsOfRunningBuildsStay although more than ten are under way.
+// TestLogsOfRunningBuildsStay although more than ten are running.
 func TestLogsOfRunningBuildsStay(t *testing.T) {
 	q := request{CacheDir: t.TempDir() + "/cache"}
 	var all []*workspace

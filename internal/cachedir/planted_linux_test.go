@@ -14,11 +14,11 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// baitKey is the key of a build that is planted.
+// baitKey is the key of a planted build.
 var baitKey = strings.Repeat("ab", 32)
 
-// bait fills a directory with what a cache command or the sweep of an install
-// would remove, whichever part of the cache it stands for.
+// bait fills a directory with what a cache command or the sweep of an install would
+// remove, whichever part of the cache it is.
 func bait(t *testing.T, dir string) {
 	t.Helper()
 	files := map[string]string{
@@ -33,8 +33,8 @@ func bait(t *testing.T, dir string) {
 	write(t, dir, files)
 }
 
-// snapshot has a line for everything below the directories, with mode, owner,
-// size, and time of change for what is not a directory.
+// snapshot has a line for everything below the directories, with mode, owner, size, and
+// for anything but directories the time of change.
 func snapshot(t *testing.T, dirs ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -83,8 +83,8 @@ func giveAll(t *testing.T, dir string) {
 	}
 }
 
-// plants are the ways in which a part of a cache directory is not only root's. Each
-// gets the part's path and a directory with bait.
+// plants are the ways in which a part of a cache directory is not only root's. Each gets
+// the part's path and a directory with bait.
 var plants = map[string]func(t *testing.T, part, foreign string){
 	"a link to another user's directory": func(t *testing.T, part, foreign string) {
 		giveAll(t, foreign)

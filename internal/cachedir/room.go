@@ -9,11 +9,11 @@ import (
 	"modwsgi/internal/shortage"
 )
 
-// Room is what one part of the work needs on the disk.
+// Room is the disk space that one part of the work needs.
 type Room struct {
 	Dir   string // an existing directory on the file system
 	What  string // for people
-	Hint  string // what to do where there is too little
+	Hint  string // what to do if there is too little
 	Bytes int64
 	Files int64
 }
@@ -21,11 +21,12 @@ type Room struct {
 // volume is a file system.
 type volume struct {
 	id          uint64
-	free, files int64 // bytes and inodes that we may still take; negative where not known
+	free, files int64 // available bytes and inodes; negative if unknown
 }
 
-// CheckRoom looks whether the file systems have room for what is to come. What
-// lies on the same one is added up. One that does not tell counts as large.
+// CheckRoom checks that the file systems have room for the work ahead. Needs on the same
+// file system are added up. A file system that does not report its size counts as large
+// enough.
 func CheckRoom(all []Room) error { return checkRoom(all, volumeOf) }
 
 func checkRoom(all []Room, look func(dir string) (volume, error)) error {
@@ -38,7 +39,7 @@ func checkRoom(all []Room, look func(dir string) (volume, error)) error {
 		}
 		if n := need[v.id]; n != nil {
 			n.Bytes, n.Files, n.What = n.Bytes+r.Bytes, n.Files+r.Files, n.What+", "+r.What
-			if r.Hint == CacheHint { // what is on the cache's file system has this way out as well
+			if r.Hint == CacheHint { // needs on the cache's file system have this hint as well
 				n.Hint = r.Hint
 			}
 			continue
@@ -63,11 +64,11 @@ func checkRoom(all []Room, look func(dir string) (volume, error)) error {
 		return nil
 	}
 	return fault.New(fault.Environment, strings.Join(hints, "; "),
-		"there is not enough room: the file system of %s", strings.Join(short, "; the file system of "))
+		"not enough room: the file system of %s", strings.Join(short, "; the file system of "))
 }
 
-// The hints for the file systems: of the cache, of the directory for temporary files
-// where work is done there instead, and of the environment.
+// The hints for the file systems: of the cache, of the directory for temporary files if
+// work is done there instead, and of the environment.
 const (
 	CacheHint = "free some space there (" + shortage.PruneCommand + "), or work elsewhere with --cache-dir"
 	TempHint  = "free some space there, or set TMPDIR to another directory"

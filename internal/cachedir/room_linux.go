@@ -2,7 +2,7 @@ package cachedir
 
 import "golang.org/x/sys/unix"
 
-// volumeOf asks about the file system of a directory.
+// volumeOf returns the file system of a directory.
 func volumeOf(dir string) (volume, error) {
 	var fs unix.Statfs_t
 	var st unix.Stat_t
@@ -13,7 +13,7 @@ func volumeOf(dir string) (volume, error) {
 		return volume{}, err
 	}
 	v := volume{id: st.Dev, free: int64(fs.Bavail) * fs.Bsize, files: int64(fs.Ffree)}
-	if fs.Files == 0 { // btrfs and others have as many as there is room for
+	if fs.Files == 0 { // btrfs and others create them as needed
 		v.files = -1
 	}
 	return v, nil

@@ -4,5 +4,5 @@ package cachedir
 
 import "errors"
 
-// volumeOf does not know; the work then finds out.
+// volumeOf is unsupported here; the work fails if space runs out.
 func volumeOf(string) (volume, error) { return volume{}, errors.ErrUnsupported }

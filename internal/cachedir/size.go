@@ -12,7 +12,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// DefaultLimit is how large the cache directory may become, in bytes.
+// DefaultLimit is the default size limit of the cache directory, in bytes.
 const DefaultLimit = 5 << 30
 
 // Limit reads MODWSGI_CACHE_LIMIT: a size such as "2G", "none" for no
@@ -32,8 +32,8 @@ func Limit(env []string) (int64, error) {
 	return n, nil
 }
 
-// ParseSize reads a size in bytes: a number, with K, M, G or T (powers of 1024)
-// behind it.
+// ParseSize reads a size in bytes: a number, optionally followed by K, M, G or T (powers
+// of 1024).
 func ParseSize(text string) (int64, error) {
 	s := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(text)), "B"), "I")
 	factor := 1.0
@@ -47,8 +47,7 @@ func ParseSize(text string) (int64, error) {
 	return int64(n * factor), nil
 }
 
-// ParseAge reads a length of time: what Go understands ("36h"), and days and
-// weeks ("30d", "2w").
+// ParseAge reads a duration: in Go's syntax ("36h"), or in days or weeks ("30d", "2w").
 func ParseAge(text string) (time.Duration, error) {
 	s := strings.TrimSpace(text)
 	for unit, hours := range map[string]float64{"d": 24, "w": 7 * 24} {
@@ -67,7 +66,7 @@ func ParseAge(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// Downloaded is how many bytes the downloads in a cache directory have.
+// Downloaded returns the size of the downloads in a cache directory, in bytes.
 func Downloaded(path string) int64 {
 	store, err := Open(path, false)
 	if err != nil {

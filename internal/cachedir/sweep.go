@@ -12,13 +12,13 @@ import (
 	"modwsgi/internal/scratch"
 )
 
-// Sweep removes what killed runs of this user left outside of environments, in the
-// cache directory and among the temporary files. It belongs to the start of every
-// command: a run that finds nothing to do makes nothing, and would remove nothing
-// either. It creates nothing and reports nothing; what cannot be removed stays, and so
-// does everything that a running process holds.
+// Sweep removes what killed runs of this user left outside environments, in the cache
+// directory and among the temporary files. Every command calls it at its start, since a
+// run that finds nothing to do makes nothing and would remove nothing. It creates nothing
+// and reports nothing. What cannot be removed stays, and so does everything that a
+// running process holds.
 func Sweep(o Options) {
-	o.Events = nil // what is to be said of the cache is said where it is used
+	o.Events = nil // problems of the cache are reported where it is used
 	scratch.SweepTemp(run.Getenv(o.Env, "TMPDIR"))
 	path, err := Find(o)
 	if err != nil {
@@ -47,14 +47,14 @@ func sweepStore(store *owned.Dir) {
 	buildcache.Cache{Dir: filepath.Join(store.Path(), Builds)}.Sweep()
 }
 
-// lockName is the name of a directory that stands for the build of a key.
+// lockName matches the name of a directory that is the lock for the build of a key.
 var lockName = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// halfWritten is the name of a file on its way to its name (owned.Dir.Create).
+// halfWritten matches the temporary name of a file being written (owned.Dir.Create).
 var halfWritten = regexp.MustCompile(`^\..+\.[a-z2-7]{12}\.tmp$`)
 
-// sweepFiles removes files that a killed run did not finish. They have no locks, and
-// take a moment to write: after an hour nobody writes them any more.
+// sweepFiles removes files that a killed run did not finish. They have no locks and take
+// a moment to write: after an hour nobody is writing them any more.
 func sweepFiles(dir *owned.Dir) {
 	entries, _ := dir.Entries()
 	for _, e := range entries {

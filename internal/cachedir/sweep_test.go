@@ -16,8 +16,8 @@ import (
 
 const someKey = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
-// TestSweepOfTheCache: what killed runs left goes, what a run holds and what was kept
-// on purpose stays, and nothing is made where there is no cache.
+// TestSweepOfTheCache: what killed runs left is removed, what a run holds and what was
+// kept on purpose stays, and nothing is created without a cache.
 func TestSweepOfTheCache(t *testing.T) {
 	cache := filepath.Join(t.TempDir(), "cache")
 	dirs := []string{

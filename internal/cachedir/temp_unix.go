@@ -2,6 +2,6 @@
 
 package cachedir
 
-// plainTemp is where a run works if the path of the cache has characters that make
-// and configure scripts cannot take.
+// plainTemp is where a run works if the path of the cache has characters that make and
+// configure scripts do not support.
 const plainTemp = "/tmp"

@@ -2,5 +2,5 @@ package cachedir
 
 import "os"
 
-// plainTemp is where a run works if the path of the cache has odd characters.
+// plainTemp is where a run works if the path of the cache has unsupported characters.
 var plainTemp = os.TempDir()

@@ -18,41 +18,41 @@ import (
 // keptLogs is how many runs' logs stay in the cache.
 const keptLogs = 10
 
-// WorkOptions are what scratch space is made for.
+// WorkOptions are the options for scratch space.
 type WorkOptions struct {
 	Path   string     // the cache directory, absolute
-	Env    []string   // TMPDIR counts where the cache is not used
-	Keep   bool       // leave sources and objects behind
+	Env    []string   // TMPDIR is used if the cache is not
+	Keep   bool       // keep sources and objects
 	Events event.Sink // may be nil
 }
 
-// Workspace is the scratch space of one run: sources, objects and the stage are
-// removed with it, logs stay. Its paths are ones that nobody else can exchange
-// (internal/owned), so they are given to compilers and configure scripts.
+// Workspace is the scratch space of one run. Sources, objects and the stage are removed
+// with it; logs stay. Nobody else can exchange its paths (internal/owned), so they can be
+// passed to compilers and configure scripts.
 type Workspace struct {
 	Dir       string // new, private; removed by Close, except with WorkOptions.Keep
-	Logs      string // new, private; stays unless it is empty
-	Cache     string // where finished builds come from; "" where the cache directory is not used
+	Logs      string // new, private; kept unless it is empty
+	Cache     string // where finished builds are found; "" if the cache directory is not used
 	Downloads string // the download cache
-	Hold      string // where this run has what it fetches, see fetch.Options; "" for the same
+	Hold      string // where this run keeps what it fetches, see fetch.Options; "" for Downloads
 	Cached    bool   // Dir is in the cache directory
 
-	base    *owned.Dir // that Dir is in
-	logBase *owned.Dir // that Logs is in
-	release func()     // of the locks on Dir and Logs
+	base    *owned.Dir // parent of Dir
+	logBase *owned.Dir // parent of Logs
+	release func()     // releases the locks on Dir and Logs
 	keep    bool
 }
 
-// OpenWorkspace makes scratch space below the cache directory and removes that of
-// earlier runs which were killed: theirs is not locked any more.
+// OpenWorkspace creates scratch space below the cache directory and removes that of
+// earlier runs which were killed: theirs is no longer locked.
 func OpenWorkspace(o WorkOptions) (*Workspace, error) {
 	store, err := Open(o.Path, true)
-	if cannotWrite(err) { // it may be there and readable
+	if cannotWrite(err) { // it may exist and be readable
 		if read, rerr := Open(o.Path, false); rerr == nil || owned.IsUntrusted(rerr) {
 			store, err = read, rerr
 		}
 	}
-	if owned.IsUntrusted(err) { // nothing is read from there, and nothing is kept
+	if owned.IsUntrusted(err) { // nothing is read from it or kept in it
 		warnUntrusted(o.Events, err)
 		return scratchWorkspace(o, "")
 	}
@@ -62,7 +62,7 @@ func OpenWorkspace(o WorkOptions) (*Workspace, error) {
 	defer func() { _ = store.Close() }()
 	w, err := workIn(o, store)
 	if cannotWrite(err) {
-		o.Events.Note("the cache directory " + o.Path + " can only be read: nothing that is fetched or built is kept")
+		o.Events.Note("the cache directory " + o.Path + " is read-only: nothing that is fetched or built is kept")
 		return scratchWorkspace(o, store.Path())
 	}
 	if err != nil {
@@ -71,7 +71,7 @@ func OpenWorkspace(o WorkOptions) (*Workspace, error) {
 	return w, nil
 }
 
-// workIn makes a work directory in the cache.
+// workIn creates a work directory in the cache.
 func workIn(o WorkOptions, store *owned.Dir) (*Workspace, error) {
 	base, prefix, err := workBase(store)
 	if err != nil {
@@ -94,15 +94,15 @@ func workIn(o WorkOptions, store *owned.Dir) (*Workspace, error) {
 	return w, nil
 }
 
-// oddCharacters are those that make and configure scripts cannot take in a path.
+// oddCharacters are characters that make and configure scripts do not support in a path.
 const oddCharacters = " \t\n'\"\\$`#:;&()<>|*?[]{}!~%"
 
-// workBase is where work directories are made: in the cache, or where the path of
-// that has odd characters, in the system's directory for temporary files. What
-// earlier runs left there is removed.
+// workBase returns where work directories are created: in the cache or, if its path has
+// odd characters, in the system's directory for temporary files. It removes what earlier
+// runs left there.
 func workBase(store *owned.Dir) (base *owned.Dir, prefix string, err error) {
 	if strings.ContainsAny(filepath.Join(store.Path(), Work), oddCharacters) {
-		// A name that nobody can foresee: in /tmp somebody else could have taken it.
+		// An unpredictable name: in /tmp another user could have taken it.
 		if base, err = owned.OpenTemp(plainTemp); err == nil {
 			scratch.Sweep(base)
 		}
@@ -114,7 +114,7 @@ func workBase(store *owned.Dir) (base *owned.Dir, prefix string, err error) {
 	return base, "run-", err
 }
 
-// noWorkspace is the error for a directory that cannot be worked in.
+// noWorkspace is the error for a directory that cannot be used for work.
 func noWorkspace(err error) error {
 	var known *fault.Error
 	if errors.As(err, &known) {
@@ -123,9 +123,9 @@ func noWorkspace(err error) error {
 	return fault.New(fault.Environment, "make that directory writable, or name another one with --cache-dir", "make work directory: %w", err)
 }
 
-// OpenDownloads returns where archives are kept, and where this run has them: in the
-// cache, or where others may write to that in a temporary directory, which release
-// removes. release may be nil.
+// OpenDownloads returns where archives are kept, and where this run holds them: in the
+// cache, or if others may write to that, in a temporary directory, which release removes.
+// release may be nil.
 func OpenDownloads(o WorkOptions) (downloads, hold string, release func(), err error) {
 	store, err := Open(o.Path, true)
 	if owned.IsUntrusted(err) {
@@ -147,7 +147,7 @@ func OpenDownloads(o WorkOptions) (downloads, hold string, release func(), err e
 		return downloads, "", nil, nil
 	}
 	dir, unlock, err := scratch.Claim(base, prefix)
-	if err != nil { // without locks the cache had better not be cleared meanwhile
+	if err != nil { // without locks the cache should not be cleared meanwhile
 		return downloads, "", nil, base.Close()
 	}
 	return downloads, dir, func() { _ = base.RemoveAll(filepath.Base(dir)); unlock(); _ = base.Close() }, nil
@@ -157,8 +157,8 @@ func warnUntrusted(events event.Sink, why error) {
 	events.Warn("the cache is neither read nor written: " + why.Error() + "; " + fault.HintOf(untrusted(why)))
 }
 
-// scratchWorkspace works in temporary directories. cache is where finished builds
-// may come from, "" for nowhere.
+// scratchWorkspace works in temporary directories. cache is where finished builds may be
+// found, or "".
 func scratchWorkspace(o WorkOptions, cache string) (*Workspace, error) {
 	temp, err := scratch.Temp(o.Env, scratch.Work, false)
 	if err != nil {
@@ -167,7 +167,7 @@ func scratchWorkspace(o WorkOptions, cache string) (*Workspace, error) {
 	base, dir, release := temp.Base(), temp.Path(), temp.Release
 	_ = temp.Close()
 	w := &Workspace{Dir: dir, Cache: cache, Downloads: filepath.Join(dir, Downloads), base: base, release: release, keep: o.Keep}
-	// The logs are beside it: a failure is looked into later.
+	// The logs are beside it: a failure is investigated later.
 	logs, err := base.Temp("modwsgi-logs-")
 	if err != nil {
 		w.Close()
@@ -178,10 +178,10 @@ func scratchWorkspace(o WorkOptions, cache string) (*Workspace, error) {
 	return w, nil
 }
 
-// logName is the name of a run's log directory; it begins with the time.
+// logName matches the name of a run's log directory; it begins with the time.
 var logName = regexp.MustCompile(`^\d{8}T\d{6}Z-`)
 
-// openLogs makes the log directory of this run. Like the work directory it is new,
+// openLogs creates the log directory of this run. Like the work directory it is new,
 // private and locked.
 func (w *Workspace) openLogs(store *owned.Dir) error {
 	logs, err := store.MakeSub(Logs, 0o700)
@@ -199,10 +199,10 @@ func (w *Workspace) openLogs(store *owned.Dir) error {
 	return nil
 }
 
-// Path is a name in the scratch space.
+// Path returns the path of a name in the scratch space.
 func (w *Workspace) Path(name string) string { return filepath.Join(w.Dir, name) }
 
-// Kept is the name of the scratch space after a run with --keep-build.
+// Kept returns the path of the scratch space after a run with --keep-build.
 func (w *Workspace) Kept() string { return filepath.Join(filepath.Dir(w.Dir), keptName(w.Dir)) }
 
 func keptName(dir string) string {
@@ -213,11 +213,11 @@ func keptName(dir string) string {
 	return "kept-" + name
 }
 
-// Close removes the scratch space, but for the logs.
+// Close removes the scratch space, except the logs.
 func (w *Workspace) Close() {
 	name := filepath.Base(w.Dir)
 	if w.keep {
-		// Under another name, so that the next run does not clear it away.
+		// It gets another name, so that the next run does not remove it.
 		_ = w.base.Root().Rename(name, keptName(w.Dir))
 	} else {
 		_ = w.base.RemoveAll(name)
@@ -225,7 +225,7 @@ func (w *Workspace) Close() {
 	w.release()
 	if w.logBase != nil {
 		if w.Logs != "" {
-			_ = w.logBase.Remove(filepath.Base(w.Logs)) // only where it is empty
+			_ = w.logBase.Remove(filepath.Base(w.Logs)) // removed only if empty
 		}
 		if w.logBase != w.base {
 			_ = w.logBase.Close()
@@ -234,7 +234,7 @@ func (w *Workspace) Close() {
 	_ = w.base.Close()
 }
 
-// workName is the name of a run's work directory. Those of --keep-build have another
+// workName matches the name of a run's work directory. Those of --keep-build have another
 // one.
 var workName = regexp.MustCompile(`^run-`)
 
@@ -243,8 +243,8 @@ func removeUnused(base *owned.Dir, name string) bool {
 	return scratch.Remove(base, name, func() { hook("remove", filepath.Join(base.Path(), name)) })
 }
 
-// dropOldLogs removes the logs of the oldest runs; those of runs under way are
-// locked and stay.
+// dropOldLogs removes the logs of the oldest runs. Those of running ones are locked and
+// stay.
 func dropOldLogs(logs *owned.Dir) {
 	entries, err := logs.Entries()
 	if err != nil {

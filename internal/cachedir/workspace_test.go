@@ -50,9 +50,9 @@ func TestWorkspaceIsSwept(t *testing.T) {
 	}
 }
 
-// Others that start in the same moment sweep too: each run keeps its own
-// directory, however young it is.
-func TestWorkspacesAtTheSameTime(t *testing.T) {
+// Runs that start at the same moment sweep too: each keeps its own directory, however new
+// it is.
+func TestConcurrentWorkspaces(t *testing.T) {
 	q := &request{CacheDir: filepath.Join(t.TempDir(), "cache")}
 	var wg sync.WaitGroup
 	for range 40 {

@@ -63,7 +63,7 @@ func TestCommandLine(t *testing.T) {
 		{"install --timings /no/such/dir/x.html --python x", 2, "", "/no/such/dir"},
 		{"install --timings /dev/null --python x", 2, "", "no regular file"},
 		{"install --timings /proc/x.html --python x", 2, "", "cannot be written"},
-		{"install --cache ftp://x --python x", 2, "", "no address"},
+		{"install --cache ftp://x --python x", 2, "", "not a valid address"},
 		{"install --cache oci://localhost:1/x --python x", 2, "", "needs a key"},
 		{"install --cache-trust x", 2, "", "--cache oci://"},
 		{"cache", 0, "keygen", ""},

@@ -138,7 +138,7 @@ func TestReport(t *testing.T) {
 			{Component: "apr", Version: "1.7.6", Provider: "cache", From: "/c/apr.tar.bz2", Trust: "pinned", Signer: "5648D4A6F1B0A7E9D5B3CB65D3B13FCA2CE60BED"},
 			{Component: "httpd", Version: "2.4.68", Provider: "url", From: "https://example.org/httpd.tar.gz", Trust: "published"},
 		},
-		Instead: []installer.Substitute{{Component: "httpd", Wanted: "2.4.71", Used: "2.4.68", Why: "httpd 2.4.71 is not obtainable (no such host)"}},
+		Instead: []installer.Substitute{{Component: "httpd", Wanted: "2.4.71", Used: "2.4.68", Why: "httpd 2.4.71 is unavailable (no such host)"}},
 		Timings: []steps.Timing{{Step: "fetch httpd 2.4.68", Elapsed: 2 * time.Second}, {Step: "place", Elapsed: time.Millisecond}},
 		Proof:   &prove.Proof{Server: "Apache/2.4.68", PythonVersion: "3.11.2", ModuleVersion: "5.0.2", Elapsed: time.Second},
 		Cached:  true, Launcher: "/srv/my env/bin/mod_wsgi-express", Lock: "/srv/modwsgi.lock", User: "www-data", Elapsed: 9 * time.Second,

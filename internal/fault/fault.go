@@ -1,6 +1,6 @@
-// Package fault knows how an error is told to a person: what happened, of
-// which class it is (which decides the exit code, in internal/cli), and what
-// to do next. It knows nothing about any particular failure.
+// Package fault defines how an error is reported to a person: what happened, its class
+// (which decides the exit code, in internal/cli), and what to do next. It knows nothing
+// about any particular failure.
 package fault
 
 import (
@@ -8,27 +8,27 @@ import (
 	"fmt"
 )
 
-// Class groups failures that a calling script would want to tell apart.
+// Class groups failures that a calling script may want to distinguish.
 type Class int
 
 // The classes. internal/cli maps each to one exit code.
 const (
-	Internal    Class = iota // a bug of ours, or an error nobody classified
+	Internal    Class = iota // a bug in modwsgi, or an unclassified error
 	Usage                    // wrong flags or arguments
-	Environment              // the Python environment or the host is not fit
-	Source                   // an archive could not be had, or was not what it must be
+	Environment              // the Python environment or the host is unsuitable
+	Source                   // an archive was unavailable or not the expected one
 	Build                    // a configure, compile or link step failed
 	Place                    // the prefix could not be changed
 	Verify                   // what was installed does not work
-	Busy                     // somebody else holds a lock
+	Busy                     // another process holds a lock
 	Interrupted              // stopped by a signal
 )
 
 // Error is an error with a class and a hint.
 type Error struct {
-	Class Class
-	Cure  string // what to do next, a sentence without a final full stop; may be empty
-	Err   error  // what happened to what
+	Class  Class
+	Advice string // what to do next, a sentence without a final full stop; may be empty
+	Err    error  // what happened to what
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -36,12 +36,12 @@ func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
 // Hint returns what to do next, or "".
-func (e *Error) Hint() string { return e.Cure }
+func (e *Error) Hint() string { return e.Advice }
 
 // New returns an error of a class with a hint ("" for none) and a formatted
 // message. A %w verb in the format makes the cause reachable for errors.Is.
 func New(class Class, hint, format string, args ...any) *Error {
-	return &Error{Class: class, Cure: hint, Err: fmt.Errorf(format, args...)}
+	return &Error{Class: class, Advice: hint, Err: fmt.Errorf(format, args...)}
 }
 
 // Wrap gives err a class and a hint and keeps its message. It returns nil for
@@ -50,10 +50,10 @@ func Wrap(class Class, hint string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Class: class, Cure: hint, Err: err}
+	return &Error{Class: class, Advice: hint, Err: err}
 }
 
-// Hinter is an error that says what to do next.
+// Hinter is an error that knows what to do next.
 type Hinter interface{ Hint() string }
 
 // HintOf returns the outermost non-empty hint in err's tree, or "".
@@ -79,8 +79,8 @@ func HintOf(err error) string {
 	return ""
 }
 
-// HintOr returns the hint in err's tree, or another one where it has none: the
-// cause of a failure may know better what to do.
+// HintOr returns the hint in err's tree, or otherwise if it has none: the cause of a
+// failure may know better what to do.
 func HintOr(err error, otherwise string) string {
 	if h := HintOf(err); h != "" {
 		return h
@@ -88,8 +88,7 @@ func HintOr(err error, otherwise string) string {
 	return otherwise
 }
 
-// ClassOf returns the class of the outermost classified error in err's tree,
-// Internal where there is none.
+// ClassOf returns the class of the outermost classified error in err's tree, or Internal.
 func ClassOf(err error) Class {
 	var e *Error
 	if errors.As(err, &e) {

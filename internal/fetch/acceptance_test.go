@@ -70,14 +70,14 @@ func TestDebianProvider(t *testing.T) {
 	wg.Wait()
 }
 
-func TestDebianProviderSaysWhatIsGone(t *testing.T) {
+func TestDebianProviderReportsWhatIsMissing(t *testing.T) {
 	f := acceptanceFetcher(t, t.TempDir())
 	a, _ := recipe.Catalogue().Find("httpd", "2.4.71")
 	file, err := f.Fetch(context.Background(), a)
 	if err == nil {
-		t.Skipf("%s can be had here, from %s", a, file.From)
+		t.Skipf("%s is available here, from %s", a, file.From)
 	}
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "debian ") || !strings.Contains(err.Error(), "404") {
 		t.Errorf("Fetch = %v", err)
 	}
@@ -88,8 +88,8 @@ func TestDebianProviderSaysWhatIsGone(t *testing.T) {
 	}
 }
 
-// TestResolveWithoutUpstream finds a version that no catalogue has, by the
-// signature in Debian's source package.
+// TestResolveWithoutUpstream finds a version that the catalogue lacks, by the signature
+// in Debian's source package.
 func TestResolveWithoutUpstream(t *testing.T) {
 	f := acceptanceFetcher(t, t.TempDir())
 	a, trust, err := f.Resolve(context.Background(), "apr", "1.7.2")
@@ -108,7 +108,7 @@ func TestResolveWithoutUpstream(t *testing.T) {
 // TestDebianProviderAsAnotherUser runs the first test again as nobody.
 func TestDebianProviderAsAnotherUser(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("not root: the other tests are this one")
+		t.Skip("not root: the other tests cover this")
 	}
 	dir, err := os.MkdirTemp("", "fetch-nobody-")
 	if err != nil {

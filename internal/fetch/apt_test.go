@@ -180,20 +180,19 @@ func TestHostThatIsNotDebian(t *testing.T) {
 	f := newFetcher(t, nil, Options{Env: []string{"PATH=" + t.TempDir()}})
 	f.opts.NoDebian = false
 	_, err := f.Fetch(context.Background(), archiveOf([]byte("x"), ""))
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || !errors.Is(err, errNotDebian) {
 		t.Errorf("Fetch = %v", err)
 	}
 }
 
-// debianMirror is a small package mirror on the loopback interface, used by the
-// real apt.
+// debianMirror is a small package mirror on the loopback interface, used by the real apt.
 type debianMirror struct {
 	*httptest.Server
 	mu    sync.Mutex
 	files map[string][]byte
 	asked []string
-	pool  http.HandlerFunc // answers for what the suites name; nil serves files
+	pool  http.HandlerFunc // answers requests for the files in the suites; nil serves files
 }
 
 func newDebianMirror(t *testing.T) *debianMirror {
@@ -219,7 +218,7 @@ func newDebianMirror(t *testing.T) *debianMirror {
 	return m
 }
 
-// put sets the content of a path; nil takes it away.
+// put sets the content of a path; nil removes it.
 func (m *debianMirror) put(path string, data []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -271,7 +270,7 @@ func aptHost(t *testing.T, m *debianMirror) []string {
 	}
 	release, err := os.ReadFile("/etc/os-release")
 	if h := hostOf(distro.ParseRelease(string(release))); err != nil || h.id != "debian" || h.codename != "bookworm" {
-		t.Skip("the mirror of this test is one for Debian 12")
+		t.Skip("the mirror of this test is for Debian 12")
 	}
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "sources.list"), []byte("deb [trusted=yes] "+m.URL+"/debian bookworm main\n"))
@@ -305,7 +304,7 @@ func TestDebianProviderOnALocalMirror(t *testing.T) {
 	const name = "mod-wsgi_5.0.2.orig.tar.gz"
 	m.publish("bookworm", "pool/old", map[string][]byte{name: other}) // the same name, another file
 	m.publish("stable", "pool/gone", map[string][]byte{name: data})   // indexed, but 404
-	m.publish("testing", "pool/lies", map[string][]byte{name: data})  // indexed, with other content
+	m.publish("testing", "pool/lies", map[string][]byte{name: data})  // indexed, with other contents
 	m.publish("unstable", "pool/right", map[string][]byte{name: data})
 	m.put("/debian/pool/old/"+name, other)
 	m.put("/debian/pool/lies/"+name, other)
@@ -351,7 +350,7 @@ func TestDebianProviderOnALocalMirror(t *testing.T) {
 	}
 	m.put("/debian/pool/right/"+name, nil)
 	_, err = f.Fetch(context.Background(), a)
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || strings.Count(err.Error(), "404 Not Found") != 2 || fault.ClassOf(err) != fault.Source {
 		t.Errorf("Fetch = %v", err)
 	}
@@ -378,15 +377,15 @@ func TestMirrorWithoutSomeSuites(t *testing.T) {
 	f.opts.NoDebian = false
 	f.keys = keyring(key)
 	a := moduleArchive(data)
-	a.Component = "httpd" // whose signatures are looked at
+	a.Component = "httpd" // whose signatures are checked
 	if file, err := f.Fetch(context.Background(), a); err == nil {
-		t.Errorf("an oversized file was taken: %+v", file)
+		t.Errorf("an oversized file was accepted: %+v", file)
 	}
 	nothingUsableBut(t, f, "debian")
 
 	m.put("/debian/pool/x/"+name, data)
 	m.put("/debian/pool/x/"+name+".asc", sign(t, key, []byte("other"), time.Time{}))
-	file, err := f.Fetch(context.Background(), a) // apt refuses a signature that is not the index's
+	file, err := f.Fetch(context.Background(), a) // apt refuses a signature that differs from the index
 	mustBe(t, file, err, data)
 	if file.Signer != "" {
 		t.Errorf("signer %q", file.Signer)
@@ -420,7 +419,7 @@ func TestMirrorThatDoesNotAnswer(t *testing.T) {
 	f.opts.NoDebian = false
 	for range 2 {
 		_, err := f.Fetch(context.Background(), moduleArchive(content(73, 10)))
-		var missing *NotObtainable
+		var missing *Unavailable
 		if !errors.As(err, &missing) || !strings.Contains(err.Error(), "debian mod-wsgi_5.0.2.orig.tar.gz: read the mirror's indexes") {
 			t.Errorf("Fetch = %v", err)
 		}

@@ -27,21 +27,21 @@ import (
 	"modwsgi/internal/run"
 )
 
-// mostOfIndex is how many bytes that extract may have.
-const mostOfIndex = 16 << 20
+// maxExtract is the maximum size of that extract in bytes.
+const maxExtract = 16 << 20
 
 // indexAge is how long the extract of the mirror's indexes is used.
 const indexAge = 24 * time.Hour
 
-// aptHelper is where apt keeps its helper; it is not on anybody's PATH.
+// aptHelper is the path of apt's helper, which is not on PATH.
 const aptHelper = "/usr/lib/apt/apt-helper"
 
 const indexStep = "read the package mirror's source indexes"
 
-// errNotDebian is the reason of the provider on other systems.
+// errNotDebian is why the provider is not used on other systems.
 var errNotDebian = errors.New("not a Debian-like host")
 
-// apt is the host's package mirror, asked once for the life of a Fetcher.
+// apt is the host's package mirror. It is asked once in the life of a Fetcher.
 type apt struct {
 	mu    sync.Mutex
 	asked bool
@@ -67,7 +67,7 @@ type indexFile struct {
 	Suite  string `json:"suite"`
 }
 
-// find returns the places of a file with that hash, in the order of the suites.
+// find returns the locations of a file with that hash, in the order of the suites.
 func (x *sourceIndex) find(hash string) []indexFile {
 	var out []indexFile
 	seen := map[string]bool{}
@@ -91,7 +91,7 @@ func (x *sourceIndex) named(name string) []indexFile {
 	return out
 }
 
-// beside returns the signature that belongs to a file, in the same place.
+// beside returns the signature that belongs to a file, in the same directory.
 func (x *sourceIndex) beside(f indexFile) (indexFile, bool) {
 	i := slices.IndexFunc(x.Files, func(s indexFile) bool { return s.URL == f.URL+".asc" })
 	if i < 0 {
@@ -100,8 +100,8 @@ func (x *sourceIndex) beside(f indexFile) (indexFile, bool) {
 	return x.Files[i], true
 }
 
-// sourceIndex returns the index, from the cache where that is fresh. Parallel
-// callers wait for one "apt-get update".
+// sourceIndex returns the index, from the cache if that is fresh. Parallel callers wait
+// for one "apt-get update".
 func (f *Fetcher) sourceIndex(ctx context.Context) (*sourceIndex, error) {
 	f.apt.mu.Lock()
 	defer f.apt.mu.Unlock()
@@ -110,14 +110,14 @@ func (f *Fetcher) sourceIndex(ctx context.Context) (*sourceIndex, error) {
 	}
 	index, err := f.askMirror(ctx)
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx) // somebody else may have more time
+		return nil, context.Cause(ctx) // another caller may have more time
 	}
 	f.apt.asked, f.apt.index, f.apt.err = true, index, err
 	return index, err
 }
 
-// askMirror reads the index, for at most a quarter of the time that an archive may
-// take: that is not asked for again, as the others would wait as long.
+// askMirror reads the index, within a quarter of the time for an archive. It is not asked
+// again, because other callers would wait as long.
 func (f *Fetcher) askMirror(ctx context.Context) (*sourceIndex, error) {
 	limit := f.opts.Total / 4
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, &httpc.Late{Limit: limit})
@@ -144,9 +144,9 @@ func (f *Fetcher) readIndex(ctx context.Context) (*sourceIndex, error) {
 	h := hostOf(distro.ParseRelease(string(release)))
 	sources := encodeSources(widen(distribution(readAptSources(config), h), h))
 	if sources == "" {
-		return nil, errors.New("apt's source lists name no archive of the host's own release")
+		return nil, errors.New("apt's source lists do not include the archive of the host's own release")
 	}
-	// A newer program wants other source packages than the kept extract has.
+	// A newer program needs other source packages than the extract has.
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s%q", sources, slices.Sorted(maps.Keys(wantedSources()))))
 	e, err := f.openDir(ctx, filepath.Join(f.opts.CacheDir, "debian", hex.EncodeToString(sum[:8])), &progress{sink: f.opts.Events, step: indexStep})
 	if err != nil {
@@ -168,14 +168,14 @@ func (f *Fetcher) readIndex(ctx context.Context) (*sourceIndex, error) {
 	return index, err
 }
 
-// aptWork is the directory in which apt works for us.
+// aptWork is the directory in which modwsgi runs apt.
 type aptWork struct{ dir *owned.Dir }
 
 func (w aptWork) path(name string) string { return filepath.Join(w.dir.Path(), name) }
 
-// write makes the temporary configuration. It replaces the host's, of which it
-// keeps only how the network is reached: hooks of the host's would run on every
-// update and clean up in the system's directories.
+// write creates the temporary configuration. It replaces the host's and keeps only its
+// network settings: hooks of the host would run on every update and clean up in the
+// system's directories.
 func (w aptWork) write(config aptConfig, sources string) error {
 	for _, d := range []string{"state/lists/partial", "cache/archives/partial", "log", "none"} {
 		if err := w.dir.Root().MkdirAll(filepath.FromSlash(d), 0o700); err != nil {
@@ -198,12 +198,13 @@ func (w aptWork) write(config aptConfig, sources string) error {
 		aptSetting("Acquire::Retries", "1"),
 		aptSetting("Acquire::http::Timeout", "20"),
 		aptSetting("Acquire::https::Timeout", "20"),
-		// gzip is several times faster to read than xz, and kept as it comes.
+		// gzip is several times faster to read than xz, and the files are kept as
+		// downloaded.
 		aptSetting("Acquire::CompressionTypes::Order::", "gz"),
 		aptSetting("Acquire::IndexTargets::deb-src::Sources::KeepCompressed", "true"),
 		aptSetting("Acquire::IndexTargets::deb-src::Sources::KeepCompressedAs", "gz"),
 	)
-	// The proxy's address may hold a password.
+	// The proxy's address may contain a password.
 	if err := w.dir.WriteFile("apt.conf", []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return err
 	}
@@ -214,9 +215,9 @@ func aptSetting(name, value string) string {
 	return fmt.Sprintf(`%s "%s";`, name, strings.ReplaceAll(value, `"`, "%22"))
 }
 
-// load returns the extract of an earlier run where that is fresh and whole.
+// load returns the extract of an earlier run if it is fresh and complete.
 func (w aptWork) load(now time.Time) *sourceIndex {
-	data, err := w.dir.ReadFile("index.json", mostOfIndex)
+	data, err := w.dir.ReadFile("index.json", maxExtract)
 	if err != nil {
 		return nil
 	}
@@ -227,8 +228,8 @@ func (w aptWork) load(now time.Time) *sourceIndex {
 	return x
 }
 
-// update runs "apt-get update" and extracts what we need. A suite that the
-// mirror does not have makes apt fail, yet the others are there.
+// update runs "apt-get update" and extracts the needed entries. A suite that the mirror
+// lacks makes apt fail, but the others are available.
 func (f *Fetcher) update(ctx context.Context, w aptWork) (*sourceIndex, error) {
 	conf := w.path("apt.conf")
 	f.opts.Events.Send(event.Event{Kind: event.Progress, Step: indexStep, Text: "apt-get update"})
@@ -238,7 +239,7 @@ func (f *Fetcher) update(ctx context.Context, w aptWork) (*sourceIndex, error) {
 		return nil, context.Cause(ctx)
 	}
 	if reason := aptComplaint(strings.Split(said.String(), "\n")); reason != "" {
-		updateErr = errors.New(reason) // where only the network failed, apt exits with 0
+		updateErr = errors.New(reason) // if only the network failed, apt exits with 0
 	}
 	out, err := f.opts.Runner.Output(ctx, run.Cmd{
 		Argv: []string{"apt-get", "indextargets", "--format", "$(FILENAME)|$(REPO_URI)|$(RELEASE)", "Created-By: Sources"},
@@ -263,12 +264,12 @@ func (f *Fetcher) update(ctx context.Context, w aptWork) (*sourceIndex, error) {
 	if updateErr != nil {
 		x.Made = x.Made.Add(time.Hour - indexAge) // incomplete: ask again soon
 	}
-	// Some fifty megabytes that nobody reads again.
+	// Some fifty megabytes that are not read again.
 	_ = w.dir.RemoveAll("state")
 	return x, w.save(x)
 }
 
-// save keeps the extract for the next runs.
+// save keeps the extract for later runs.
 func (w aptWork) save(x *sourceIndex) error {
 	data, err := json.Marshal(x)
 	if err != nil {
@@ -280,8 +281,8 @@ func (w aptWork) save(x *sourceIndex) error {
 	return nil
 }
 
-// extractAll reads the indexes that apt lists, one a line. One that cannot be
-// read does not keep us from the others.
+// extractAll reads the indexes that apt lists, one per line. An unreadable one is
+// skipped.
 func (f *Fetcher) extractAll(ctx context.Context, w aptWork, x *sourceIndex, list string) error {
 	wanted := wantedSources()
 	var reasons []error
@@ -299,7 +300,7 @@ func (f *Fetcher) extractAll(ctx context.Context, w aptWork, x *sourceIndex, lis
 	return errors.Join(reasons...)
 }
 
-// wantedSources are the source packages that the catalogue names.
+// wantedSources returns the source packages that the catalogue names.
 func wantedSources() map[string]bool {
 	wanted := map[string]bool{}
 	set := recipe.Catalogue()
@@ -313,8 +314,8 @@ func wantedSources() map[string]bool {
 	return wanted
 }
 
-// extract reads one Sources file through apt's helper, which knows every
-// compression that apt may have kept it in.
+// extract reads one Sources file through apt's helper, which supports every compression
+// that apt may have kept it in.
 func (f *Fetcher) extract(ctx context.Context, w aptWork, file, repo, suite string, wanted map[string]bool) ([]indexFile, error) {
 	r, pw := io.Pipe()
 	ended := make(chan error, 1)
@@ -335,8 +336,8 @@ func (f *Fetcher) extract(ctx context.Context, w aptWork, file, repo, suite stri
 }
 
 // parseSources reads a Sources index (https://wiki.debian.org/DebianRepository/Format)
-// and keeps the upstream archives of the wanted packages. Such an index has a
-// million lines, hence the care not to look at each for long.
+// and keeps the upstream archives of the wanted packages. Such an index has a million
+// lines, so each must be processed quickly.
 func parseSources(r io.Reader, repo, suite string, wanted map[string]bool) ([]indexFile, error) {
 	var out []indexFile
 	var stanza []string
@@ -401,8 +402,8 @@ func parseChecksum(line string) (indexFile, bool) {
 	return indexFile{SHA256: w[0], Size: size, Name: w[2]}, err == nil && size > 0
 }
 
-// aptEnv is our environment with apt's words in English, for the reasons that
-// we read, and with the configuration, "" for the host's own.
+// aptEnv returns the caller's environment with apt's messages in English, because they
+// are parsed, and with the configuration, "" for the host's own.
 func (f *Fetcher) aptEnv(conf string) []string {
 	env := append(slices.Clone(f.opts.Env), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
 	if conf != "" {
@@ -411,7 +412,7 @@ func (f *Fetcher) aptEnv(conf string) []string {
 	return env
 }
 
-// aptReason shortens what apt said to the reason itself.
+// aptReason shortens apt's output to the reason.
 func aptReason(err error) error {
 	var tool *run.Error
 	if errors.As(err, &tool) {
@@ -422,8 +423,8 @@ func aptReason(err error) error {
 	return err
 }
 
-// aptComplaint returns the first thing that went wrong in apt's output, without
-// addresses; "" where nothing did.
+// aptComplaint returns the first failure in apt's output, without addresses; "" if
+// nothing failed.
 func aptComplaint(lines []string) string {
 	for _, line := range lines {
 		kind, rest, _ := strings.Cut(line, ": ")

@@ -12,8 +12,8 @@ import (
 	"modwsgi/internal/distro"
 )
 
-// aptConfig is what "apt-config dump" prints: values by their full name, and
-// the lines themselves, of which some are handed on.
+// aptConfig is the output of "apt-config dump": values by their full name, and the lines
+// themselves, some of which are passed on.
 type aptConfig struct {
 	values map[string]string
 	lines  []string
@@ -48,8 +48,8 @@ func (c aptConfig) path(key string) string {
 	return value
 }
 
-// acquire returns the lines that say how apt reaches the network (proxies,
-// certificates, timeouts) and nothing that it would execute or write elsewhere.
+// acquire returns the lines about how apt reaches the network (proxies, certificates,
+// timeouts), and none that it would execute or that would make it write elsewhere.
 func (c aptConfig) acquire() []string {
 	var out []string
 	for _, line := range c.lines {
@@ -73,8 +73,8 @@ type aptSource struct {
 	options                  map[string]string // deb822 field names: "Signed-By", "Trusted", …
 }
 
-// readAptSources reads all of apt's source lists. A list that cannot be read is
-// passed over, as is one that apt would not take by its name.
+// readAptSources reads all of apt's source lists. It skips unreadable lists and those
+// whose names apt does not accept.
 func readAptSources(c aptConfig) []aptSource {
 	var out []aptSource
 	if data, err := os.ReadFile(c.path("Dir::Etc::sourcelist")); err == nil {
@@ -135,7 +135,7 @@ func parseOneLine(text string) []aptSource {
 		}
 		words := strings.Fields(rest)
 		if len(words) < 3 {
-			continue // a flat repository; Debian's archive is none
+			continue // a flat repository, unlike Debian's archive
 		}
 		s.uris, s.suites, s.components = words[:1], words[1:2], words[2:]
 		out = append(out, s)
@@ -143,7 +143,7 @@ func parseOneLine(text string) []aptSource {
 	return out
 }
 
-// parseDeb822 reads the stanza form, with several values to a field.
+// parseDeb822 reads the stanza form, with several values per field.
 func parseDeb822(text string) []aptSource {
 	var out []aptSource
 	for _, fields := range stanzas(text) {
@@ -207,18 +207,18 @@ type host struct{ id, codename string }
 
 func hostOf(r distro.Release) host { return host{r.ID, r.Codename} }
 
-// debianAliases are the suites that a codename is as of 2026-11. A stale entry
-// costs a double or a missing index, no more.
+// debianAliases maps codenames to suites as of 2026-11. A stale entry costs a duplicate
+// or a missing index, no more.
 var debianAliases = map[string]string{"bookworm": "oldstable", "trixie": "stable", "forky": "testing", "sid": "unstable"}
 
-// otherSuites are Debian's current suites beside the host's own.
+// otherSuites are Debian's current suites besides the host's own.
 var otherSuites = []string{"stable", "testing", "unstable"}
 
 // pockets are the suites that accompany a release.
 var pockets = []string{"", "-updates", "-security", "-proposed-updates", "-backports", "/updates"}
 
-// distribution picks the entries that are the host distribution's own archive,
-// not somebody's additional repository, with only its own suites in them.
+// distribution picks the entries of the host distribution's own archive, not of
+// additional repositories, with only its own suites in them.
 func distribution(sources []aptSource, h host) []aptSource {
 	release := []string{h.codename, debianAliases[h.codename]}
 	if h.codename == "" { // Debian unstable does not always name itself
@@ -261,9 +261,9 @@ func splitPocket(suite string) (base, pocket string) {
 	return suite, ""
 }
 
-// widen adds Debian's other current suites to the entries of a Debian host; the
-// archive keeps several releases, and whichever has the pinned file will do.
-// Derivatives keep their own suites only.
+// widen adds Debian's other current suites to the entries of a Debian host: the archive
+// keeps several releases, and any that has the pinned file will do. Derivatives keep
+// their own suites only.
 func widen(sources []aptSource, h host) []aptSource {
 	var out []aptSource
 	for _, s := range sources {
@@ -278,7 +278,7 @@ func widen(sources []aptSource, h host) []aptSource {
 			}
 			for _, other := range otherSuites {
 				more := other + pocket
-				// There is no unstable-updates and no unstable-security.
+				// unstable-updates and unstable-security do not exist.
 				if other == debianAliases[base] || other == base || pocket != "" && other == "unstable" || slices.Contains(suites, more) {
 					continue
 				}
@@ -291,8 +291,8 @@ func widen(sources []aptSource, h host) []aptSource {
 	return dedupe(out)
 }
 
-// dedupe drops suites that an earlier entry of the same address has: apt warns
-// about each, and one key for both may be wrong.
+// dedupe drops suites that an earlier entry of the same address has: apt warns about
+// each, and one key for both may be wrong.
 func dedupe(sources []aptSource) []aptSource {
 	seen := map[string]bool{}
 	var out []aptSource

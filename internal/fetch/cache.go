@@ -17,21 +17,21 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// entry is the place of one archive in the download cache, locked. It holds the
-// archive under its name, its signature beside it (FILE.asc), and while a
-// download is under way "partial" and "partial.json".
+// entry is the locked directory of one archive in the download cache. It contains the
+// archive under its name, its signature beside it (FILE.asc), and during a download
+// "partial" and "partial.json".
 type entry struct {
-	dir   string     // for messages, and for tools that take nothing else
-	root  *owned.Dir // what is written and removed there goes through it
-	close func()     // gives the lock back
+	dir   string     // for messages, and for tools that need a path
+	root  *owned.Dir // for writing and removing there
+	close func()     // releases the lock
 }
 
 func (f *Fetcher) openEntry(ctx context.Context, a recipe.Archive, p *progress) (*entry, error) {
 	return f.openDir(ctx, filepath.Join(f.opts.CacheDir, "archives", "sha256", a.SHA256), p)
 }
 
-// openDir makes a directory of the cache and locks it, waiting for another
-// process or goroutine that has it.
+// openDir creates a directory of the cache and locks it, waiting for another process or
+// goroutine that has it.
 func (f *Fetcher) openDir(ctx context.Context, dir string, p *progress) (*entry, error) {
 	for range 100 {
 		made, err := f.makeDir(dir)
@@ -44,7 +44,7 @@ func (f *Fetcher) openDir(ctx context.Context, dir string, p *progress) (*entry,
 		if ctx.Err() != nil && err != nil {
 			return nil, fmt.Errorf("wait for %s: %w", dir, context.Cause(ctx))
 		}
-		if errors.Is(err, fs.ErrNotExist) { // the cache was cleared in that moment
+		if errors.Is(err, fs.ErrNotExist) { // the cache was cleared at that moment
 			continue
 		}
 		if fault.ClassOf(err) == fault.Busy {
@@ -60,11 +60,11 @@ func (f *Fetcher) openDir(ctx context.Context, dir string, p *progress) (*entry,
 		}
 		return &entry{dir: path, root: root, close: func() { release(); _ = root.Close() }}, nil
 	}
-	return nil, cacheFault(f.opts.CacheDir, fmt.Errorf("make %s: each one that was made was removed at once", dir))
+	return nil, cacheFault(f.opts.CacheDir, fmt.Errorf("make %s: each new directory was removed at once", dir))
 }
 
-// makeDir opens a directory below the cache directory, and makes what is missing of
-// it. Each part must be one that only this user and root can change, and no link.
+// makeDir opens a directory below the cache directory, and creates the missing parts.
+// Only this user and root may be able to change each part, and none may be a link.
 func (f *Fetcher) makeDir(dir string) (*owned.Dir, error) {
 	base := filepath.Clean(f.opts.CacheDir)
 	below, err := filepath.Rel(filepath.Dir(base), dir)
@@ -88,15 +88,15 @@ func (f *Fetcher) makeDir(dir string) (*owned.Dir, error) {
 
 func (e *entry) path(name string) string { return filepath.Join(e.dir, name) }
 
-// drop removes files of the entry. That one cannot be removed is told where it
-// is used next, so the error is of no use here.
+// drop removes files of the entry. A file that cannot be removed is reported where it is
+// used next, so the error is ignored here.
 func (e *entry) drop(names ...string) {
 	for _, n := range names {
 		_ = e.root.Remove(n)
 	}
 }
 
-// dropEmptyPartial removes a partial file that holds nothing to resume from.
+// dropEmptyPartial removes a partial file with nothing to resume from.
 func (e *entry) dropEmptyPartial() {
 	if fi, err := e.root.Lstat(partialName); err == nil && fi.Size() == 0 {
 		e.drop(partialName, stateName)
@@ -126,8 +126,8 @@ func (f *Fetcher) fromCache(_ context.Context, s *search) (*File, error) {
 	return &File{Path: path, Archive: a, Provider: Cache, From: path, Trust: a.Trust, Signer: signer}, nil
 }
 
-// fromSourceDirs looks into the user's directories. A file of a right name that
-// is not the archive is an error.
+// fromSourceDirs searches the user's directories. A file with the right name but other
+// contents is an error.
 func (f *Fetcher) fromSourceDirs(_ context.Context, s *search) (*File, error) {
 	a, missing := s.archive, s.missing
 	for _, dir := range f.opts.SourceDirs {
@@ -138,7 +138,7 @@ func (f *Fetcher) fromSourceDirs(_ context.Context, s *search) (*File, error) {
 				continue
 			}
 			if err := verifyFile(path, a, digest.Open); err != nil {
-				return nil, fault.New(fault.Source, fmt.Sprintf("replace %s by the archive with SHA-256 %s, or take it out of the source directory", path, a.SHA256),
+				return nil, fault.New(fault.Source, fmt.Sprintf("replace %s with the archive with SHA-256 %s, or remove it from the source directory", path, a.SHA256),
 					"take %s from the source directory: %w", a, err)
 			}
 			if found == "" {
@@ -158,16 +158,15 @@ func (f *Fetcher) fromSourceDirs(_ context.Context, s *search) (*File, error) {
 	return nil, nil
 }
 
-// verifyFile compares a file with the archive's hash. A missing one is
-// fs.ErrNotExist; a dangling link and what is not a regular file is another
-// error. What is unpacked later is compared again, while it is unpacked
-// (internal/archive): here it is decided whether the file is the wanted one, and
-// that another one is not even tried.
+// verifyFile compares a file with the archive's hash. A missing one is fs.ErrNotExist; a
+// dangling link and anything but a regular file are other errors. The contents are
+// compared again while they are unpacked (internal/archive). This check decides whether
+// the file is the wanted one, so that unpacking is not even tried for another.
 func verifyFile(path string, a recipe.Archive, open func(string) (*os.File, error)) error {
 	file, err := open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if target, lerr := os.Readlink(path); lerr == nil {
-			return fmt.Errorf("read %s: it is a link to %s, which is not there", path, target)
+			return fmt.Errorf("read %s: it is a link to %s, which does not exist", path, target)
 		}
 	}
 	if err != nil {
@@ -181,8 +180,8 @@ func verifyFile(path string, a recipe.Archive, open func(string) (*os.File, erro
 	return compareHash(path, sum, n, a)
 }
 
-// hashOf hashes a file to its end, or to a little beyond the size that the
-// archive can have: then it is another one.
+// hashOf hashes a file to its end, or to a little beyond the maximum size of the archive:
+// then it is another file.
 func hashOf(file io.Reader, most int64) (sum string, n int64, err error) {
 	r := digest.NewReader(io.LimitReader(file, most+1))
 	if _, err = io.Copy(io.Discard, r); err != nil {
@@ -202,7 +201,7 @@ func compareHash(file, got string, n int64, a recipe.Archive) error {
 type progress struct {
 	sink event.Sink
 	step string
-	last int64 // when, in units of 100 ms
+	last int64 // time of the last report, in units of 100 ms
 }
 
 func (p *progress) bytes(done, total int64) {

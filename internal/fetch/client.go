@@ -29,8 +29,8 @@ func newClient(o Options) (*http.Client, error) {
 	}), nil
 }
 
-// get asks for an address. Only https is asked for, and http where allowed is
-// true. It returns the answer whatever its status.
+// get requests an address. It only uses https, and http if allowHTTP is true. It returns
+// the answer whatever its status.
 func (f *Fetcher) get(ctx context.Context, u *url.URL, allowHTTP bool, header http.Header) (*http.Response, error) {
 	if u.Scheme != "https" && !(u.Scheme == "http" && (allowHTTP || f.opts.AllowHTTP && httpc.Loopback(u.Hostname()))) {
 		return nil, httpc.Final(fmt.Errorf("%s addresses are not used", u.Scheme))
@@ -48,8 +48,8 @@ func (f *Fetcher) get(ctx context.Context, u *url.URL, allowHTTP bool, header ht
 	}
 	req.Header.Set("User-Agent", "modwsgi/"+version.Release)
 	req.Header.Set("Accept-Encoding", "identity")
-	// A redirect has a body too, of which some is read: without this one that
-	// comes a byte at a time has no limit of its own.
+	// A redirect has a body too, part of which is read. Without this limit, one that
+	// arrives a byte at a time would never end.
 	limit := (httpc.MaxRedirects + 1) * f.opts.HeaderTimeout / 2
 	ctx, cancel := context.WithCancelCause(ctx)
 	begun := time.AfterFunc(limit, func() { cancel(fmt.Errorf("timeout: no answer came within %s, redirects included", limit)) })
@@ -87,8 +87,8 @@ func (b *body) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// hostMemory remembers for the life of a Fetcher which hosts do not answer, so
-// that a machine without the internet comes to the next provider at once.
+// hostMemory remembers for the life of a Fetcher which hosts do not answer, so that a
+// machine without the internet moves on to the next provider at once.
 type hostMemory struct {
 	mu   sync.Mutex
 	errs map[string]error
@@ -109,7 +109,7 @@ func (h *hostMemory) remember(host string, err error) {
 	h.errs[host] = err
 }
 
-// retry is how requests are repeated.
+// retry is the policy for repeating requests.
 func (f *Fetcher) retry() httpc.Retry {
 	return httpc.Retry{Again: f.opts.Retries, Delay: f.opts.RetryDelay, Max: f.opts.MaxDelay}
 }

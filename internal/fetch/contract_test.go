@@ -34,7 +34,7 @@ func TestProviders(t *testing.T) {
 	}
 }
 
-// TestEveryProviderHasItsContract: a new one is in the list above.
+// TestEveryProviderHasItsContract: a new one must be in the list above.
 func TestEveryProviderHasItsContract(t *testing.T) {
 	tested := map[string]bool{}
 	for _, p := range contracts {
@@ -47,7 +47,7 @@ func TestEveryProviderHasItsContract(t *testing.T) {
 	}
 }
 
-// site makes a fetcher with the limits of the contract.
+// site creates a fetcher with the limits of the contract.
 func site(t *testing.T, s *server, m providertest.Mode, o Options) (*providertest.Site, *Fetcher) {
 	t.Helper()
 	o.Offline, o.Total, o.Retries, o.MinRate, o.StallTimeout = m.Offline, m.Total, -1, providertest.Rate, providertest.Stall
@@ -92,7 +92,7 @@ func cacheSite(t *testing.T, m providertest.Mode) *providertest.Site {
 	return s
 }
 
-// serverSite is a mirror, or else upstream.
+// serverSite is a mirror, or upstream.
 func serverSite(t *testing.T, m providertest.Mode, mirror bool) *providertest.Site {
 	server := newServer(t, http.NotFound)
 	o := Options{}
@@ -121,7 +121,7 @@ func serverSite(t *testing.T, m providertest.Mode, mirror bool) *providertest.Si
 	return s
 }
 
-// debianSite is a source package on a mirror of Debian's, which the real apt asks.
+// debianSite is a source package on a Debian mirror, which the real apt asks.
 func debianSite(t *testing.T, m providertest.Mode) *providertest.Site {
 	mirror := newDebianMirror(t)
 	s, f := site(t, nil, m, Options{Env: aptHost(t, mirror)})

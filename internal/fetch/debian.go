@@ -15,12 +15,12 @@ import (
 	"modwsgi/internal/run"
 )
 
-// aptDir is where apt downloads to, inside an entry.
+// aptDir is the directory inside an entry that apt downloads to.
 const aptDir = "apt"
 
-// fromDebian takes the archive out of a Debian source package: one file of it,
-// from the first suite and mirror that still has it. That it is the pinned file
-// is checked twice, in the mirror's signed index and by what came.
+// fromDebian gets the archive from a Debian source package: one file of it, from the
+// first suite and mirror that still has it. The file is checked twice, against the
+// mirror's signed index and after the download.
 func (f *Fetcher) fromDebian(ctx context.Context, s *search) (*File, error) {
 	a, e, missing, q := s.archive, s.entry, s.missing, s.queue
 	places := f.debianPlaces(a)
@@ -30,7 +30,7 @@ func (f *Fetcher) fromDebian(ctx context.Context, s *search) (*File, error) {
 	name := places[0]
 	t := q.turn(f.opts.MinRate)
 	if q.debian {
-		t.rate = 0 // it was too slow, and nobody else has it
+		t.rate = 0 // it was too slow, but no other has it
 	}
 	outer := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, t.time, &httpc.Late{Limit: t.time})
@@ -67,10 +67,10 @@ func (f *Fetcher) fromDebian(ctx context.Context, s *search) (*File, error) {
 	return nil, nil
 }
 
-// takeFrom downloads, verifies and places the file, with its signature where
-// the source package has one.
+// takeFrom downloads, verifies and places the file, with its signature if the source
+// package has one.
 func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, index *sourceIndex, src indexFile, p *progress, rate int64) (*File, error) {
-	// A directory of its own: apt renames what fails.
+	// Use a separate directory: apt renames what fails.
 	dir := e.path(aptDir)
 	defer func() { _ = e.root.RemoveAll(aptDir) }()
 	if err := errors.Join(e.root.RemoveAll(aptDir), e.root.Root().Mkdir(aptDir, 0o700)); err != nil {
@@ -107,11 +107,11 @@ func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, inde
 	return &File{Path: path, Archive: a, Provider: Debian, From: httpc.RedactText(src.URL) + " (" + src.Suite + ")", Trust: a.Trust, Signer: signer}, nil
 }
 
-// aptDownload lets apt get one file, by its own proxies, credentials and
-// transports. apt has no limit on what a server sends, so we watch the size.
+// aptDownload has apt get one file, with apt's proxies, credentials and transports. apt
+// does not limit what a server sends, so the size is monitored.
 func (f *Fetcher) aptDownload(ctx context.Context, index *sourceIndex, src indexFile, target string, p *progress, rate int64) error {
 	if u, err := url.Parse(src.URL); err != nil || u.Scheme == "" {
-		return fmt.Errorf("the mirror's address %q is not one", httpc.RedactText(src.URL))
+		return fmt.Errorf("invalid address of the mirror: %q", httpc.RedactText(src.URL))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -144,7 +144,7 @@ func (f *Fetcher) aptDownload(ctx context.Context, index *sourceIndex, src index
 				}
 				p.bytes(min(size, src.Size), src.Size)
 			}
-			// apt says nothing of a server that gives a byte now and then.
+			// apt does not report a server that sends a byte now and then.
 			if spent := time.Since(since); spent >= f.opts.StallTimeout && size < src.Size {
 				if float64(size-had) < float64(rate)*spent.Seconds() {
 					cancel(&httpc.Slow{Got: size - had, Over: spent, Rate: rate})

@@ -24,22 +24,22 @@ import (
 const (
 	partialName = "partial"
 	stateName   = "partial.json"
-	mostOfState = 64 << 10 // bytes
+	maxState    = 64 << 10 // bytes
 )
 
-// maxAttempts bounds the attempts on one address even when each of them gets a
-// little further.
+// maxAttempts limits the attempts on one address even if each of them gets a little
+// further.
 const maxAttempts = 50
 
-// partialState says of which address, and of which state of it, the partial
-// file is the beginning.
+// partialState records of which address, and of which version of it, the partial file is
+// the beginning.
 type partialState struct {
 	URL       string `json:"url"`       // without credentials
-	Validator string `json:"validator"` // strong ETag or Last-Modified; "" for none
+	Validator string `json:"validator"` // strong ETag or Last-Modified; "" without one
 }
 
-// fromURLs downloads from the first mirror or address that has the archive, and
-// gives it in reasonable time.
+// fromURLs downloads from the first mirror or address that has the archive and is fast
+// enough.
 func (f *Fetcher) fromURLs(ctx context.Context, s *search) (*File, error) {
 	a, e, p, q := s.archive, s.entry, s.progress, s.queue
 	for i, u := range f.addresses(a) {
@@ -52,25 +52,25 @@ func (f *Fetcher) fromURLs(ctx context.Context, s *search) (*File, error) {
 		if httpc.TooSlow(err) {
 			q.slow = append(q.slow, at)
 			e.keepSlow()
-			p.text(fmt.Sprintf("%s: %v; the next server is asked", u.Host, err))
+			p.text(fmt.Sprintf("%s: %v; trying the next server", u.Host, err))
 		}
 		e.dropEmptyPartial()
 	}
 	return nil, nil
 }
 
-// place is an address that an archive may be at.
+// place is an address that may have an archive.
 type place struct {
 	url   *url.URL
 	users bool // the user named it
 }
 
-// elsewhere is a failure of one server, for which another one is a cure.
+// elsewhere is a failure of one server, after which another one may succeed.
 type elsewhere struct{ error }
 
 func (e elsewhere) Unwrap() error { return e.error }
 
-// tryNext says whether an error is one of the server's alone.
+// tryNext reports whether an error concerns only that server.
 func tryNext(ctx context.Context, err error) bool {
 	var one elsewhere
 	return ctx.Err() == nil && errors.As(err, &one)
@@ -103,15 +103,15 @@ func (f *Fetcher) fromURL(ctx context.Context, a recipe.Archive, e *entry, s pla
 	return &File{Path: file, Archive: a, Provider: URL, From: httpc.Redact(s.url), Trust: a.Trust, Signer: signer}, nil
 }
 
-// localError is a failure of our own disk, for which no other address is a cure.
+// localError is a failure of the local disk, which no other address can fix.
 type localError struct{ err error }
 
 func (l *localError) Error() string { return l.err.Error() }
 func (l *localError) Unwrap() error { return l.err }
 
-// download brings the archive into the entry's partial file, verified. It tries
-// an address again while that may help and goes on where it was cut off. After
-// an error nothing is left but, where it is worth it, a beginning to resume from.
+// download brings the archive into the entry's partial file, verified. It retries an
+// address while that may help, and resumes where it was interrupted. After an error it
+// leaves nothing but, if useful, a beginning to resume from.
 func (f *Fetcher) download(ctx context.Context, a recipe.Archive, e *entry, u *url.URL, allowHTTP bool, p *progress, t turn) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.time, &httpc.Late{Limit: t.time})
 	defer cancel()
@@ -127,7 +127,7 @@ func (f *Fetcher) download(ctx context.Context, a recipe.Archive, e *entry, u *u
 	return retry.Do(ctx, func() (bool, error) { return f.attempt(ctx, a, e, u, allowHTTP, p, t) })
 }
 
-// attempt is one request. gained says that the partial file has grown.
+// attempt makes one request. gained reports whether the partial file has grown.
 func (f *Fetcher) attempt(ctx context.Context, a recipe.Archive, e *entry, u *url.URL, allowHTTP bool, p *progress, t turn) (gained bool, err error) {
 	part, err := openPartial(e, a)
 	if err != nil {
@@ -172,8 +172,8 @@ func (f *Fetcher) attempt(ctx context.Context, a recipe.Archive, e *entry, u *ur
 	return gained, part.judge(e, from, a, isPage(resp), resumed)
 }
 
-// wholeAlready says whether a run before this one was cut off between the last
-// byte and the rename. A whole file with the wrong content is dropped.
+// wholeAlready reports whether an earlier run was interrupted between the last byte and
+// the rename. A complete file with the wrong contents is dropped.
 func (p *partial) wholeAlready(e *entry, from string, a recipe.Archive) (bool, error) {
 	if p.size == 0 || a.Size > 0 && p.size != a.Size || a.SHA256 == "" {
 		return false, nil
@@ -183,13 +183,13 @@ func (p *partial) wholeAlready(e *entry, from string, a recipe.Archive) (bool, e
 		return true, nil
 	}
 	if a.Size == 0 {
-		return false, nil // just a beginning
+		return false, nil // only a beginning
 	}
 	return false, p.restart(e, err)
 }
 
-// judge verifies what came. A wrong content is dropped; where the beginning was
-// from an earlier time, that may be what is wrong, and asking again may help.
+// judge verifies the download. Wrong contents are dropped. If the beginning was from an
+// earlier run, that may be the wrong part, and another request may help.
 func (p *partial) judge(e *entry, from string, a recipe.Archive, page, resumed bool) error {
 	err := p.verify(from, a, page)
 	if err == nil {
@@ -207,7 +207,7 @@ func isPage(resp *http.Response) bool {
 	return strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html")
 }
 
-// partial is the partial file, open, with the hash of what it holds.
+// partial is the partial file, open, with the hash of its contents.
 type partial struct {
 	file  *os.File
 	size  int64
@@ -216,7 +216,7 @@ type partial struct {
 }
 
 func openPartial(e *entry, a recipe.Archive) (*partial, error) {
-	// A link in its place would let us write elsewhere.
+	// A link in its place could redirect writes.
 	if fi, err := e.root.Lstat(partialName); err == nil && (!fi.Mode().IsRegular() || fi.Size() > sizeLimit(a)) {
 		e.drop(partialName, stateName)
 	}
@@ -229,8 +229,8 @@ func openPartial(e *entry, a recipe.Archive) (*partial, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	if data, err := e.root.ReadFile(stateName, mostOfState); err == nil {
-		_ = json.Unmarshal(data, &p.state) // a torn one only costs the validator
+	if data, err := e.root.ReadFile(stateName, maxState); err == nil {
+		_ = json.Unmarshal(data, &p.state) // a torn one costs only the validator
 	}
 	return p, nil
 }
@@ -242,8 +242,8 @@ func sizeLimit(a recipe.Archive) int64 {
 	return MaxUnknownSize
 }
 
-// header asks for the rest of a partial file. The validator of another address
-// means nothing to this one; there the hash alone decides in the end.
+// header requests the rest of a partial file. The validator of another address means
+// nothing to this one; the hash alone then decides.
 func (p *partial) header(from string) http.Header {
 	h := http.Header{}
 	if p.size > 0 {
@@ -255,8 +255,8 @@ func (p *partial) header(from string) http.Header {
 	return h
 }
 
-// accept decides by the answer's status whether its body is the rest, or the
-// whole from the start (RFC 9110, sections 14.2 and 15.3.7).
+// accept decides by the answer's status whether its body is the rest, or the whole from
+// the start (RFC 9110, sections 14.2 and 15.3.7).
 func (p *partial) accept(e *entry, resp *http.Response) error {
 	switch {
 	case resp.StatusCode == http.StatusOK:
@@ -265,9 +265,9 @@ func (p *partial) accept(e *entry, resp *http.Response) error {
 		if begin, ok := rangeStart(resp.Header.Get("Content-Range")); ok && begin == p.size {
 			return nil
 		}
-		return p.restart(e, errors.New("the answer has another range than asked for"))
+		return p.restart(e, errors.New("the answer has another range than requested"))
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && p.size > 0:
-		return p.restart(e, errors.New("the server has no such range"))
+		return p.restart(e, errors.New("the server does not have this range"))
 	}
 	return httpc.NewStatusError(resp)
 }
@@ -305,7 +305,7 @@ func (p *partial) truncate() error {
 	return nil
 }
 
-// total returns how many bytes there will be in the end, 0 where not known.
+// total returns the expected total size in bytes, 0 if unknown.
 func (p *partial) total(a recipe.Archive, resp *http.Response) int64 {
 	if a.Size > 0 {
 		return a.Size
@@ -347,8 +347,7 @@ func (p *partial) saveState(e *entry, from string, resp *http.Response) error {
 	return e.root.Root().WriteFile(stateName, data, 0o600)
 }
 
-// receive appends the body, hashing on the way and never writing more than the
-// limit.
+// receive appends the body, hashing on the way and never writing more than the limit.
 func (p *partial) receive(body io.Reader, a recipe.Archive, total int64, pr *progress) error {
 	buf := make([]byte, 128<<10)
 	limit := sizeLimit(a)
@@ -376,8 +375,8 @@ func (p *partial) receive(body io.Reader, a recipe.Archive, total int64, pr *pro
 	}
 }
 
-// verify compares the whole with the pin, and makes it durable. An archive
-// without a hash (Resolve) is taken as it is; its signature has to decide.
+// verify compares the whole file with the pin, and makes it durable. An archive without a
+// hash (Resolve) is accepted; its signature decides.
 func (p *partial) verify(from string, a recipe.Archive, page bool) error {
 	if a.SHA256 != "" {
 		if err := compareHash(from, hex.EncodeToString(p.hash.Sum(nil)), p.size, a); err != nil {

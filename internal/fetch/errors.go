@@ -13,27 +13,27 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// Attempt is one place that did not have an archive.
+// Attempt is one location that did not have an archive.
 type Attempt struct {
 	Provider string // SourceDir, Cache, URL or Debian
-	From     string // where, for people, without credentials
-	Err      error  // why not
+	From     string // location for people, without credentials
+	Err      error  // reason
 }
 
-// NotObtainable is the error for an archive that no provider has.
-type NotObtainable struct {
+// Unavailable is the error for an archive that no provider has.
+type Unavailable struct {
 	Archive  recipe.Archive
 	Attempts []Attempt // in the order in which they were made
-	Offline  bool      // the network was not to be used
+	Offline  bool      // the network was not allowed
 }
 
-func (n *NotObtainable) add(provider, from string, err error) {
+func (n *Unavailable) add(provider, from string, err error) {
 	n.Attempts = append(n.Attempts, Attempt{Provider: provider, From: from, Err: err})
 }
 
-func (n *NotObtainable) Error() string {
+func (n *Unavailable) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "obtain %s: no provider has %s", n.Archive, n.Archive.File)
+	fmt.Fprintf(&b, "fetch %s: no provider has %s", n.Archive, n.Archive.File)
 	for _, a := range n.Attempts {
 		fmt.Fprintf(&b, "\n  %s %s: %v", a.Provider, a.From, a.Err)
 	}
@@ -41,7 +41,7 @@ func (n *NotObtainable) Error() string {
 }
 
 // Summary returns the message on one line, with each reason once.
-func (n *NotObtainable) Summary() string {
+func (n *Unavailable) Summary() string {
 	var reasons []string
 	seen := map[string]bool{}
 	for _, a := range n.Attempts {
@@ -57,11 +57,11 @@ func (n *NotObtainable) Summary() string {
 			reasons = append(reasons, text)
 		}
 	}
-	return fmt.Sprintf("%s is not obtainable (%s)", n.Archive, strings.Join(reasons, "; "))
+	return fmt.Sprintf("%s is unavailable (%s)", n.Archive, strings.Join(reasons, "; "))
 }
 
 // Unwrap gives access to the reasons.
-func (n *NotObtainable) Unwrap() []error {
+func (n *Unavailable) Unwrap() []error {
 	out := make([]error, len(n.Attempts))
 	for i, a := range n.Attempts {
 		out[i] = a.Err
@@ -69,11 +69,11 @@ func (n *NotObtainable) Unwrap() []error {
 	return out
 }
 
-// Hint says how the archive can be brought by hand.
-func (n *NotObtainable) Hint() string {
+// Hint describes how to provide the archive by hand.
+func (n *Unavailable) Hint() string {
 	hint := fmt.Sprintf("put %s (SHA-256 %s) into a directory and name that with --source-dir", n.Archive.File, n.Archive.SHA256)
 	if slices.ContainsFunc(n.Attempts, func(a Attempt) bool { return httpc.TooSlow(a.Err) }) {
-		hint = "run the same again to go on where it ended, with a longer --download-timeout where the line is slow; or " + hint
+		hint = "run the same command again to resume, with a longer --download-timeout on a slow line; or " + hint
 	}
 	if n.Offline {
 		return hint + ", or run without --offline"
@@ -81,12 +81,12 @@ func (n *NotObtainable) Hint() string {
 	return hint + ", or name a server that has it with --mirror"
 }
 
-// Mismatch is the error for content that is not what its name promises.
+// Mismatch is the error for contents that do not match their name.
 type Mismatch struct {
 	File           string // path or address, without credentials
 	Expected       string // SHA-256, lower case hex
 	Actual         string // SHA-256, lower case hex
-	ExpectedBytes  int64  // 0 where not known
+	ExpectedBytes  int64  // 0 if unknown
 	ActualBytes    int64
 	LooksLikeAPage bool // an HTML page came instead of an archive
 }

@@ -1,12 +1,12 @@
-// Package fetch knows how a source archive is had: from a directory that the
-// user names, the download cache, a mirror, upstream, or the Debian source
-// package that carries the identical file; and how it is checked before anybody
-// reads it: against its SHA-256 always, against its OpenPGP signature where one
-// can be had. It refuses to know what is in an archive or what it is for.
+// Package fetch knows how to get a source archive: from a directory that the user names,
+// the download cache, a mirror, upstream, or the Debian source package that carries the
+// identical file. It checks the archive before anybody reads it, always against its
+// SHA-256, and against its OpenPGP signature if one is available. It does not know what
+// is in an archive or what it is for.
 //
-// A hash decides, never a name or a place: what does not verify is removed and
-// not resumed from, and a file of the right name with the wrong content in a
-// directory of the user's is an error, not a reason to look elsewhere.
+// A hash decides, never a name or a location. An archive that does not verify is removed
+// and never resumed. A file with the right name and the wrong contents in a directory of
+// the user's is an error, not a reason to look elsewhere.
 package fetch
 
 import (
@@ -27,7 +27,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// MaxUnknownSize is how many bytes an archive of unknown size may have.
+// MaxUnknownSize is the maximum size of an archive of unknown size, in bytes.
 const MaxUnknownSize = 200 << 20
 
 // The providers, in the order in which they are asked.
@@ -38,43 +38,43 @@ const (
 	Debian    = "debian"     // a Debian source package on the host's mirror
 )
 
-// Options says where a Fetcher may look and how patient it is. CacheDir is
-// required; zero durations and counts mean the defaults.
+// Options set where a Fetcher looks and how patient it is. CacheDir is required; zero
+// durations and counts mean the defaults.
 type Options struct {
-	Runner     *run.Runner // starts apt; nil is a fresh one
-	Env        []string    // environment: proxies, and what apt is started with
-	CacheDir   string      // ours alone; made where it is missing
-	SourceDirs []string    // directories that hold archives, first wins
+	Runner     *run.Runner // starts apt; nil for a new one
+	Env        []string    // environment with proxies, also for apt
+	CacheDir   string      // private to this user; created if missing
+	SourceDirs []string    // directories with archives; the first match wins
 	Mirrors    []string    // base addresses, tried before the recipe's own; https, or http (the pin decides)
 	Offline    bool        // never touch the network
-	// Hold is a directory of the run, in which fetched archives stay also when the
-	// cache is cleared meanwhile; "" for none. It is best on the cache's file system.
+	// Hold is a directory of the run that keeps fetched archives even if the cache is
+	// cleared meanwhile; "" for none. It should be on the cache's file system.
 	Hold     string
 	NoDebian bool // never ask the host's package mirror
 	Events   event.Sink
 
-	AllowHTTP     bool          // http addresses and redirects on the loopback interface are fine
-	Retries       int           // attempts an address after the first without progress; default 3, negative none
+	AllowHTTP     bool          // allow http addresses and redirects on the loopback interface
+	Retries       int           // retries per address without progress; default 3, negative for none
 	RetryDelay    time.Duration // before the first retry, doubled each time; default 500 ms
 	MaxDelay      time.Duration // longest wait before a retry, Retry-After included; default 20 s
 	HeaderTimeout time.Duration // until an answer begins; default 20 s
-	StallTimeout  time.Duration // without a byte, and over which the rate is measured; default 30 s, less where Total is short
-	MinRate       int64         // bytes per second below which the next server is asked; default MODWSGI_DOWNLOAD_MIN_RATE or 8 KiB, negative for any
+	StallTimeout  time.Duration // without a byte, and over which the rate is measured; default 30 s, less if Total is short
+	MinRate       int64         // bytes per second below which the next server is asked; default MODWSGI_DOWNLOAD_MIN_RATE or 8 KiB, negative for no minimum
 	Total         time.Duration // for one archive, from all servers; default MODWSGI_DOWNLOAD_TIMEOUT or 30 min
-	LockTimeout   time.Duration // until another process has fetched the same; default flock.DefaultLimit, negative does not wait
+	LockTimeout   time.Duration // for another process that fetches the same archive; default flock.DefaultLimit, negative does not wait
 
-	// Where Resolve asks; the defaults are upstream's own.
+	// The indexes for Resolve; the defaults are upstream's.
 	ApacheBases []string // "https://downloads.apache.org", …: BASE/httpd/httpd-V.tar.gz
 	PyPIBase    string   // "https://pypi.org": BASE/pypi/mod_wsgi/V/json
 }
 
-// Fetcher gets archives. It is safe for concurrent use, also by several
-// processes with the same cache directory.
+// Fetcher gets archives. It is safe for concurrent use, also by several processes with
+// the same cache directory.
 type Fetcher struct {
 	opts    Options
 	client  *http.Client
 	mirrors []*url.URL
-	keys    func(folder string) (openpgp.EntityList, error) // see releaseKeys; read on first use, it takes a moment
+	keys    func(folder string) (openpgp.EntityList, error) // see releaseKeys; read on first use, which takes a moment
 	now     func() time.Time
 	hosts   hostMemory
 	apt     apt
@@ -85,13 +85,13 @@ type File struct {
 	Path     string
 	Archive  recipe.Archive
 	Provider string       // SourceDir, Cache, URL or Debian
-	From     string       // where from, for people, without credentials
-	Trust    recipe.Trust // how its hash came to be known, or Signed where that is stronger
+	From     string       // source for people, without credentials
+	Trust    recipe.Trust // source of its hash, or Signed if that is stronger
 	Signer   string       // fingerprint of the key whose signature was checked, or ""
 }
 
-// New returns a Fetcher. The error is for options that cannot work: a source
-// directory that is not there, a mirror that is not an address.
+// New returns a Fetcher. The error is for invalid options: a source directory that does
+// not exist, a mirror that is not an address.
 func New(o Options) (*Fetcher, error) {
 	if o.CacheDir == "" {
 		return nil, errors.New("fetch: no cache directory")
@@ -103,7 +103,7 @@ func New(o Options) (*Fetcher, error) {
 	o = withDefaults(o, limits)
 	for _, dir := range o.SourceDirs {
 		if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
-			return nil, fault.New(fault.Usage, "name an existing directory that holds the archives", "use source directory %s: %w", dir, orNotDirectory(err))
+			return nil, fault.New(fault.Usage, "name an existing directory that contains the archives", "use source directory %s: %w", dir, orNotDirectory(err))
 		}
 	}
 	f := &Fetcher{opts: o, keys: releaseKeys, now: time.Now}
@@ -157,13 +157,13 @@ func orNotDirectory(err error) error {
 	return err
 }
 
-// Fetch returns the archive, verified, from the first provider that has it. The
-// error is *NotObtainable where none has; another one where the user has to act
-// (a file with the wrong content in a source directory, a bad signature, a cache
-// directory that cannot be written) and where ctx ended.
+// Fetch returns the archive, verified, from the first provider that has it. The error is
+// *Unavailable if none has. Other errors mean that the user has to act (a file with the
+// wrong contents in a source directory, a bad signature, a cache directory that is not
+// writable) or that ctx ended.
 func (f *Fetcher) Fetch(ctx context.Context, a recipe.Archive) (*File, error) {
 	if !recipe.FileName(a.File) || !recipe.Digest(a.SHA256) {
-		return nil, fmt.Errorf("fetch %s: file name %q or sha256 %q is not one", a, a.File, a.SHA256)
+		return nil, fmt.Errorf("fetch %s: invalid file name %q or sha256 %q", a, a.File, a.SHA256)
 	}
 	if a.Trust == "" {
 		a.Trust = recipe.Pinned
@@ -186,17 +186,17 @@ func (f *Fetcher) Fetch(ctx context.Context, a recipe.Archive) (*File, error) {
 	return file, nil
 }
 
-// place moves a verified file, of which it gets the path, to its name in the cache.
+// place moves a verified file, given by its path, to its name in the cache.
 func (e *entry) place(verified string, a recipe.Archive) (string, error) {
 	if err := e.rename(verified, a.File); err != nil {
 		return "", cacheFault(e.dir, err)
 	}
 	syncDir(e.dir)
 	e.drop(stateName, slowName, slowStateName)
-	_ = e.root.RemoveAll(aptDir) // of a run that was killed
+	_ = e.root.RemoveAll(aptDir) // of a killed run
 	return e.path(a.File), nil
 }
 
-// rename moves a file of this or another entry here. Nobody else can exchange a part
-// of either path: the directories were opened that way.
+// rename moves a file of this or another entry here. Nobody else can exchange a part of
+// either path, because of how the directories were opened.
 func (e *entry) rename(path, name string) error { return os.Rename(path, e.path(name)) }

@@ -26,7 +26,7 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// content returns n bytes that no compression shortens.
+// content returns n incompressible bytes.
 func content(seed byte, n int) []byte {
 	r := rand.NewChaCha8([32]byte{seed})
 	b := make([]byte, n)
@@ -46,8 +46,8 @@ func archiveOf(data []byte, url string) recipe.Archive {
 	return a
 }
 
-// server is a TLS server on the loopback interface whose behaviour a test
-// changes, with a log of what was asked.
+// server is a TLS server on the loopback interface whose behaviour a test changes, with a
+// log of requests.
 type server struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -96,8 +96,8 @@ func good(data []byte) http.HandlerFunc {
 	}
 }
 
-// newFetcher returns a Fetcher that trusts the server's certificate and does
-// not wait long.
+// newFetcher returns a Fetcher that trusts the server's certificate and does not wait
+// long.
 func newFetcher(t *testing.T, s *server, o Options) *Fetcher {
 	t.Helper()
 	if o.CacheDir == "" {
@@ -121,8 +121,8 @@ func newFetcher(t *testing.T, s *server, o Options) *Fetcher {
 	return f
 }
 
-// nothingUsable fails the test if the cache holds anything that could be taken
-// for an archive: only directories and the beginning of a download may be there.
+// nothingUsable fails the test if the cache contains anything that could be mistaken for
+// an archive: only directories and the beginning of a download are allowed.
 func nothingUsable(t *testing.T, f *Fetcher, a recipe.Archive, partialAllowed bool) {
 	t.Helper()
 	err := filepath.WalkDir(f.opts.CacheDir, func(path string, d fs.DirEntry, err error) error {
@@ -147,7 +147,7 @@ func mustBe(t *testing.T, file *File, err error, data []byte) {
 	}
 	got, rerr := os.ReadFile(file.Path)
 	if rerr != nil || !bytes.Equal(got, data) {
-		t.Fatalf("%s does not hold the archive: %v", file.Path, rerr)
+		t.Fatalf("%s does not contain the archive: %v", file.Path, rerr)
 	}
 }
 
@@ -177,18 +177,18 @@ func TestMisbehavingServerFailsClosedThenSucceeds(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		bad     http.HandlerFunc
-		unknown bool // the archive's size is not known
+		unknown bool // the archive's size is unknown
 		want    string
 		partial bool // a beginning may stay
 	}{
 		{name: "tampered", bad: good(tampered), want: "it has sha256"},
-		{name: "tampered, size not known", bad: good(tampered), unknown: true, want: "it has sha256"},
+		{name: "tampered, size unknown", bad: good(tampered), unknown: true, want: "it has sha256"},
 		{name: "truncated", bad: good(data[:100_000]), want: "announces 100000 bytes"},
 		{name: "truncated, chunked", bad: chunked(data[:100_000]), want: "ended after 100000 of 300000", partial: true},
-		{name: "truncated, size not known", bad: good(data[:100_000]), unknown: true, want: "it has sha256"},
+		{name: "truncated, size unknown", bad: good(data[:100_000]), unknown: true, want: "it has sha256"},
 		{name: "oversized", bad: good(append(data[:len(data):len(data)], 'x')), want: "announces 300001 bytes"},
 		{name: "oversized, chunked", bad: chunked(append(data[:len(data):len(data)], 'x')), want: "sends more than 300000"},
-		{name: "endless announcement, size not known", unknown: true, want: "more than the limit", bad: func(w http.ResponseWriter, _ *http.Request) {
+		{name: "endless announcement, size unknown", unknown: true, want: "more than the limit", bad: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1099511627776")
 			_, _ = w.Write(data)
 		}},
@@ -202,7 +202,7 @@ func TestMisbehavingServerFailsClosedThenSucceeds(t *testing.T) {
 			_, _ = w.Write([]byte("\x1f\x8b\x08not what it seems"))
 		}},
 		{name: "HTML page with 200", bad: write(200, "text/html; charset=utf-8", []byte("<html>sign in</html>")), want: "HTML page"},
-		{name: "HTML page with 200, size not known", bad: write(200, "text/html", []byte("<html>sign in</html>")), unknown: true, want: "HTML page"},
+		{name: "HTML page with 200, size unknown", bad: write(200, "text/html", []byte("<html>sign in</html>")), unknown: true, want: "HTML page"},
 		{name: "404", bad: write(404, "text/plain", data), want: "404 Not Found"},
 		{name: "403", bad: write(403, "text/plain", data), want: "403 Forbidden"},
 		{name: "500 for ever", bad: write(500, "text/plain", data), want: "500 Internal Server Error"},
@@ -211,7 +211,7 @@ func TestMisbehavingServerFailsClosedThenSucceeds(t *testing.T) {
 			w.WriteHeader(503)
 		}},
 		{name: "204", bad: write(204, "text/plain", nil), want: "204 No Content"},
-		{name: "206 that nobody asked for", bad: write(206, "text/plain", data), want: "206"},
+		{name: "unrequested 206", bad: write(206, "text/plain", data), want: "206"},
 		{name: "redirect to http", want: "not https", bad: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://example.org/thing-1.0.tar.gz", http.StatusFound)
 		}},
@@ -222,7 +222,7 @@ func TestMisbehavingServerFailsClosedThenSucceeds(t *testing.T) {
 			http.Redirect(w, r, r.URL.Path, http.StatusFound)
 		}},
 		{name: "stalls before the answer", want: "timeout", bad: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }},
-		{name: "stalls in the middle", want: "no data came", partial: true, bad: func(w http.ResponseWriter, r *http.Request) {
+		{name: "stalls in the middle", want: "no more data", partial: true, bad: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "300000")
 			_, _ = w.Write(data[:1000])
 			w.(http.Flusher).Flush()
@@ -239,7 +239,7 @@ func TestMisbehavingServerFailsClosedThenSucceeds(t *testing.T) {
 				a.Size = 0
 			}
 			file, err := f.Fetch(context.Background(), a)
-			var missing *NotObtainable
+			var missing *Unavailable
 			if file != nil || !errors.As(err, &missing) || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("Fetch = %v, %v; want an error with %q", file, err, tt.want)
 			}
@@ -261,7 +261,7 @@ func TestMisbehavingServerFailsClosedThenSucceeds(t *testing.T) {
 	}
 }
 
-func TestErrorsThatPassAreTriedAgain(t *testing.T) {
+func TestTransientErrorsAreRetried(t *testing.T) {
 	data := content(2, 10_000)
 	for _, status := range []int{500, 502, 503, 429, 408} {
 		var n atomic.Int32
@@ -297,9 +297,9 @@ func TestResume(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		then http.HandlerFunc
-		want []string // what is asked after the cut
+		want []string // requests after the interruption
 	}{
-		{"the server knows ranges", good(data), []string{`bytes=150000- "v1"`}},
+		{"the server supports ranges", good(data), []string{`bytes=150000- "v1"`}},
 		{"the server ignores ranges", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) }, []string{`bytes=150000- "v1"`}},
 		{"another range comes", func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Range") != "" {
@@ -334,7 +334,7 @@ func TestResume(t *testing.T) {
 			}
 			good(data)(w, r)
 		}, []string{`bytes=150000- "v1"`, ""}},
-		{"the file has another length by now", func(w http.ResponseWriter, r *http.Request) {
+		{"the file has another length now", func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Range") != "" {
 				w.WriteHeader(503)
 				return
@@ -374,7 +374,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-func TestDamagedBeginningIsNotResumedFromTwice(t *testing.T) {
+func TestDamagedPartIsResumedOnce(t *testing.T) {
 	data := content(5, 100_000)
 	s := newServer(t, good(data))
 	f := newFetcher(t, s, Options{})

@@ -9,9 +9,9 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// held gives a file of the cache a second name in Options.Hold, while its entry is
-// still locked: the cache may be cleared while a run works with what it has fetched.
-// What cannot be held stays where it is.
+// held gives a file of the cache a second name in Options.Hold while its entry is still
+// locked: the cache may be cleared while a run uses the archive. A file that cannot be
+// held stays where it is.
 func (f *Fetcher) held(file *File, err error) (*File, error) {
 	if err != nil || file == nil || f.opts.Hold == "" {
 		return file, err
@@ -28,8 +28,8 @@ func (f *Fetcher) held(file *File, err error) (*File, error) {
 	return file, nil
 }
 
-// linkOrCopy gives a file another name, or where that cannot be (file systems without
-// links, another file system) copies it.
+// linkOrCopy gives a file another name, or copies it if links are not supported or the
+// target is on another file system.
 func linkOrCopy(from, to string) error {
 	if err := os.Link(from, to); err == nil || errors.Is(err, fs.ErrExist) {
 		return err

@@ -9,7 +9,7 @@ import (
 )
 
 // TestHeldArchiveOutlivesTheCache: the cache may be cleared at any moment after an
-// archive was fetched, from a server or out of the cache.
+// archive was fetched, from a server or from the cache.
 func TestHeldArchiveOutlivesTheCache(t *testing.T) {
 	data := content(1, 5000)
 	s := newServer(t, good(data))
@@ -34,7 +34,7 @@ func TestHeldArchiveOutlivesTheCache(t *testing.T) {
 	}
 }
 
-// TestHoldOfASourceDirectory: what the user has in a directory stays there.
+// TestHoldOfASourceDirectory: files in a user's directory stay there.
 func TestHoldOfASourceDirectory(t *testing.T) {
 	data := content(2, 500)
 	a, dir, hold := archiveOf(data, ""), t.TempDir(), filepath.Join(t.TempDir(), "archives")
@@ -68,7 +68,7 @@ func TestLinkOrCopy(t *testing.T) {
 	if err := linkOrCopy(filepath.Join(dir, "none"), filepath.Join(dir, "c")); err == nil {
 		t.Error("nothing was linked")
 	}
-	// Another file system, where there is one that can be written to.
+	// Another file system, if there is a writable one.
 	if other, err := os.MkdirTemp("/dev/shm", "modwsgi-test-"); err == nil {
 		defer os.RemoveAll(other)
 		if err := linkOrCopy(from, filepath.Join(other, "a")); err != nil {

@@ -17,12 +17,11 @@ import (
 //go:embed keys/*.asc
 var keyFiles embed.FS
 
-// keysOf says whose releases a file of keys is for, by the folder of Apache's
-// dist area: a release manager of APR signs no httpd.
+// keysOf maps each folder of Apache's dist area to its file of keys: a release manager of
+// APR does not sign httpd.
 var keysOf = map[string]string{"httpd": "keys/httpd-KEYS.asc", "apr": "keys/apr-KEYS.asc"}
 
-// releaseKeys returns the keys that may sign what is released in a folder of
-// Apache's dist area.
+// releaseKeys returns the keys that may sign releases in a folder of Apache's dist area.
 func releaseKeys(folder string) (openpgp.EntityList, error) {
 	rings, err := allKeys()
 	if err != nil {
@@ -31,11 +30,11 @@ func releaseKeys(folder string) (openpgp.EntityList, error) {
 	return rings[folder], nil
 }
 
-// allKeys reads the release keys of the Apache projects. The files hold keys of
-// thirty years; blocks that cannot be read (PGP 2 keys, foreign packets) are
-// passed over, they could not verify anything either. Which of the others still
-// proves something is decided when a signature is checked (internal/pgp). A key
-// that is revoked in one file is revoked in all.
+// allKeys reads the release keys of the Apache projects. The files contain the keys of
+// thirty years. Unreadable blocks (PGP 2 keys, foreign packets) are skipped, since they
+// could not verify anything either. Which of the others still prove something is decided
+// when a signature is checked (internal/pgp). A key revoked in one file is revoked in
+// all.
 var allKeys = sync.OnceValues(func() (map[string]openpgp.EntityList, error) {
 	rings := map[string]openpgp.EntityList{}
 	for folder, name := range keysOf {
@@ -69,9 +68,9 @@ func shareRevocations(rings map[string]openpgp.EntityList) {
 	}
 }
 
-// readKeys reads every armored block of a KEYS file, tolerantly, and counts those
-// that it passed over. Of several copies of a key the one with the most recent
-// self-signature stays, with the revocations of all.
+// readKeys reads every armored block of a KEYS file, tolerantly, and counts those that it
+// skips. Of several copies of a key it keeps the one with the most recent self-signature,
+// with the revocations of all.
 func readKeys(data []byte) (ring openpgp.EntityList, unreadable int) {
 	const begin = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 	for _, text := range strings.Split(string(data), begin)[1:] {
@@ -100,7 +99,7 @@ func readKeys(data []byte) (ring openpgp.EntityList, unreadable int) {
 	return ring, unreadable
 }
 
-// selfSigned is when a key was last signed by its owner, in seconds since 1970.
+// selfSigned returns when a key was last signed by its owner, in seconds since 1970.
 func selfSigned(e *openpgp.Entity) (last int64) {
 	for _, i := range e.Identities {
 		for _, s := range i.SelfCertifications {
@@ -110,10 +109,10 @@ func selfSigned(e *openpgp.Entity) (last int64) {
 	return last
 }
 
-// errNotASignature is for content that is no armored signature at all, such as
-// an error page: the same as none.
+// errNotASignature is for contents that are not an armored signature, such as an error
+// page. They count as no signature.
 var errNotASignature = errors.New("not an OpenPGP signature")
 
-// errStranger is for a signature by a key that is not embedded for the project,
-// about which nothing can be said.
+// errStranger is for a signature by a key that is not embedded for the project and so
+// proves nothing.
 var errStranger = errors.New("it is by a key that is not among the embedded release keys")

@@ -30,8 +30,8 @@ const (
 	tableEnd   = "<!-- end -->\n"
 )
 
-// keysTable lists the embedded keys. It is the same on every day: a key's end is
-// named, and not whether it is over.
+// keysTable lists the embedded keys. It does not depend on the day: it shows when a key
+// expires, not whether it has.
 func keysTable(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
@@ -66,7 +66,7 @@ func algorithm(t *testing.T, k *packet.PublicKey) string {
 	name := map[packet.PublicKeyAlgorithm]string{packet.PubKeyAlgoRSA: "RSA", packet.PubKeyAlgoDSA: "DSA"}[k.PubKeyAlgo]
 	bits, err := k.BitLength()
 	if name == "" || err != nil {
-		t.Fatalf("the algorithm of key %X has no name in this test: number %d, %v", k.Fingerprint, k.PubKeyAlgo, err)
+		t.Fatalf("this test has no name for the algorithm of key %X: number %d, %v", k.Fingerprint, k.PubKeyAlgo, err)
 	}
 	return fmt.Sprintf("%s-%d", name, bits)
 }
@@ -81,7 +81,7 @@ func maySign(v pgp.Verdict) string {
 	return "any release until " + v.Expires.UTC().Format(time.DateOnly) + ", then only what is pinned as well"
 }
 
-// owner is the name without address and comment; the first of several.
+// owner returns the name without address and comment; the first of several.
 func owner(e *openpgp.Entity) string {
 	var names []string
 	for name := range e.Identities {
@@ -97,7 +97,7 @@ func owner(e *openpgp.Entity) string {
 	return slices.Min(names)
 }
 
-// The table in the documentation is that of the keys in the program.
+// The table in the documentation matches the keys in the program.
 func TestKeysPage(t *testing.T) {
 	data, err := os.ReadFile(keysPage)
 	if err != nil {
@@ -120,8 +120,8 @@ func TestKeysPage(t *testing.T) {
 	}
 }
 
-// Whoever signed what the catalogue names may sign today, by the policy; keys that
-// cannot prove anything are among the embedded ones, so that the policy matters.
+// The policy must allow every signer in the catalogue to sign today. Some embedded keys
+// cannot prove anything, so that the policy matters.
 func TestPolicyAndEmbeddedKeys(t *testing.T) {
 	set := recipe.Catalogue()
 	counts := map[pgp.Standing]int{}
@@ -155,8 +155,8 @@ func TestPolicyAndEmbeddedKeys(t *testing.T) {
 	}
 }
 
-// The keys of one project sign nothing of another.
-func TestKeysAreOfAProject(t *testing.T) {
+// The keys of one project must not sign for another.
+func TestKeysBelongToAProject(t *testing.T) {
 	httpd, err := releaseKeys("httpd")
 	if err != nil {
 		t.Fatal(err)
@@ -174,14 +174,14 @@ func TestKeysAreOfAProject(t *testing.T) {
 		return n
 	}
 	if only(httpd, apr) == 0 || only(apr, httpd) == 0 {
-		t.Error("the two rings are the same, or one holds the other")
+		t.Error("the two rings are the same, or one contains the other")
 	}
 	if none, err := releaseKeys(""); err != nil || len(none) > 0 {
 		t.Errorf("%d keys for what is not Apache's, %v", len(none), err)
 	}
 }
 
-// A key that is revoked in one file, or in one copy of it, is revoked everywhere.
+// A key revoked in one file, or in one copy of it, is revoked everywhere.
 func TestRevocationsAreShared(t *testing.T) {
 	good, bad := newKey(t, "good", nil), newKey(t, "bad", nil)
 	var clean, revoked bytes.Buffer
@@ -211,8 +211,7 @@ func TestRevocationsAreShared(t *testing.T) {
 	}
 }
 
-// fetchSigned fetches an archive of httpd from a server that has its signature
-// beside it.
+// fetchSigned fetches an archive of httpd from a server that has its signature beside it.
 func fetchSigned(t *testing.T, data, signature []byte, trust recipe.Trust, keys ...*openpgp.Entity) (*File, []string, error) {
 	t.Helper()
 	serve := good(data)
@@ -236,8 +235,8 @@ func fetchSigned(t *testing.T, data, signature []byte, trust recipe.Trust, keys 
 	return file, notes, err
 }
 
-// A stolen key that has expired can write any date. It raises the trust in nothing,
-// and a better proof stays what it is.
+// A stolen key that has expired can write any date. It raises no trust, and a better
+// proof stays as it is.
 func TestAnExpiredKeyRaisesNoTrust(t *testing.T) {
 	data := content(60, 5000)
 	born := time.Now().Add(-1000 * time.Hour)
@@ -265,12 +264,12 @@ func TestAnExpiredKeyRaisesNoTrust(t *testing.T) {
 			t.Errorf("%s by %s: trust %q, signer %q", c.before, owner(c.key), file.Trust, file.Signer)
 		}
 		if told := strings.Contains(strings.Join(notes, "\n"), "expired on"); told != (c.key == expired && c.before != recipe.Pinned) {
-			t.Errorf("%s by %s: told %q", c.before, owner(c.key), notes)
+			t.Errorf("%s by %s: reported %q", c.before, owner(c.key), notes)
 		}
 	}
 }
 
-// What proves nothing counts as no signature, and it is reported.
+// A signature that proves nothing counts as none and is reported.
 func TestAWeakSignatureRaisesNoTrust(t *testing.T) {
 	data := []byte("release\n")
 	for _, name := range []string{"good", "sha1", "sha224", "ripemd160", "dsa", "dsa3072", "short", "shortsub", "koblitz", "weakself"} {
@@ -299,18 +298,18 @@ func TestAWeakSignatureRaisesNoTrust(t *testing.T) {
 			t.Errorf("%s: trust %q, %q", name, file.Trust, notes)
 		}
 		if ignored := strings.Contains(strings.Join(notes, "\n"), "is ignored"); ignored != (name != "good") {
-			t.Errorf("%s: told %q", name, notes)
+			t.Errorf("%s: reported %q", name, notes)
 		}
 	}
 }
 
-// A signature over other bytes than those that were hashed is found, although it
-// is right by itself.
+// A signature over bytes other than the hashed ones is noticed, although it is valid by
+// itself.
 func TestTheSignatureIsOverTheHashedBytes(t *testing.T) {
 	data, other := content(61, 3000), content(62, 3000)
 	key := newKey(t, "release", nil)
 	name := filepath.Join(t.TempDir(), "httpd-1.0.tar.gz")
-	writeFile(t, name, other) // put there after data was hashed
+	writeFile(t, name, other) // written after data was hashed
 	f := newFetcher(t, nil, Options{})
 	f.keys = keyring(key)
 	a := archiveOf(data, "")

@@ -19,14 +19,14 @@ import (
 	"modwsgi/internal/run"
 )
 
-// job is what a child of TestMain is to fetch.
+// job is what a child of TestMain must fetch.
 type job struct {
 	Archive  recipe.Archive
 	CacheDir string
 }
 
-// TestMain lets the test program be its own child: a process that fetches and
-// is killed in the middle of it.
+// TestMain lets the test program be its own child: a process that fetches and is killed
+// meanwhile.
 func TestMain(m *testing.M) {
 	if text := os.Getenv("FETCH_TEST_JOB"); text != "" {
 		os.Exit(child(text))
@@ -93,7 +93,7 @@ func TestKilledDownloadIsResumed(t *testing.T) {
 		t.Fatal("the child was not killed")
 	}
 	if _, err := os.Stat(filepath.Join(dir, a.File)); err == nil {
-		t.Error("there is an archive after the kill")
+		t.Error("an archive exists after the kill")
 	}
 	s.behave(good(data))
 	out, err := r.Output(context.Background(), cmd)

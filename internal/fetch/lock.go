@@ -9,9 +9,9 @@ import (
 	"modwsgi/internal/flock"
 )
 
-// lockDir locks a directory of the cache against other processes and goroutines, and
-// waits for its turn, which it tells once. A cache that can only be read needs no
-// lock: nobody changes it through us.
+// lockDir locks a directory of the cache against other processes and goroutines. If it
+// has to wait, it reports that once. A read-only cache needs no lock: this process cannot
+// change it.
 func (f *Fetcher) lockDir(ctx context.Context, dir string, p *progress) (release func(), err error) {
 	limit := f.opts.LockTimeout
 	if limit == 0 {

@@ -9,9 +9,9 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// spellings returns the file names under which people keep an archive: ours,
-// Debian's, upstream's in the address, and the variants of the package index
-// (PEP 625 normalizes "mod-wsgi" to "mod_wsgi", older files are not normalized).
+// spellings returns the usual file names of an archive: the recipe's, Debian's,
+// upstream's in the address, and the variants of the package index (PEP 625 normalizes
+// "mod-wsgi" to "mod_wsgi", older files are not normalized).
 func spellings(a recipe.Archive) []string {
 	names := []string{a.File}
 	if a.Debian != nil {
@@ -19,7 +19,7 @@ func spellings(a recipe.Archive) []string {
 	}
 	for _, raw := range a.URLs {
 		if u, err := url.Parse(raw); err == nil {
-			// "5.0.2.tar.gz" could be anybody's.
+			// "5.0.2.tar.gz" could be any project's.
 			if name := path.Base(u.Path); recipe.FileName(name) && !startsWithDigit(name) {
 				names = append(names, name)
 			}
@@ -50,7 +50,7 @@ func extension(file string) string {
 }
 
 // addresses returns where the archive may be: on the user's mirrors, flat or by
-// component, then at the recipe's own places.
+// component, then at the recipe's own addresses.
 func (f *Fetcher) addresses(a recipe.Archive) []*url.URL {
 	var out []*url.URL
 	for _, m := range f.mirrors {

@@ -11,8 +11,8 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// TestDownloadCacheOfAnotherUser: no part of the way to an entry is followed or
-// written to where it is a link or another user's, and nothing is taken from there.
+// TestDownloadCacheOfAnotherUser: a part of the path to an entry that is a link or
+// another user's is neither followed nor written to, and nothing is used from there.
 func TestDownloadCacheOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	data := content(1, 1000)
@@ -54,7 +54,7 @@ func TestDownloadCacheOfAnotherUser(t *testing.T) {
 				}
 				got, err := f.Fetch(t.Context(), a)
 				if err == nil {
-					t.Fatalf("%d: taken from %s", i, got.Path)
+					t.Fatalf("%d: used from %s", i, got.Path)
 				}
 				if !owned.IsUntrusted(err) || fault.ClassOf(err) != fault.Environment || fault.HintOf(err) == "" {
 					t.Errorf("got %v", err)

@@ -48,9 +48,9 @@ func TestSourceDirSpellings(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "5.0.2.tar.gz"), []byte("somebody else's"))
+	writeFile(t, filepath.Join(dir, "5.0.2.tar.gz"), []byte("another project's"))
 	f := newFetcher(t, nil, Options{SourceDirs: []string{dir}, Offline: true})
-	var missing *NotObtainable
+	var missing *Unavailable
 	if _, err := f.Fetch(context.Background(), a); !errors.As(err, &missing) {
 		t.Errorf("Fetch = %v", err)
 	}
@@ -122,7 +122,7 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	}
 }
 
-func TestOfflineNeverAsksAndSaysWhatItWouldHave(t *testing.T) {
+func TestOfflineNeverAsksAndListsTheProviders(t *testing.T) {
 	data := content(23, 1000)
 	s := newServer(t, good(data))
 	f := newFetcher(t, s, Options{Offline: true, Mirrors: []string{s.URL}})
@@ -130,7 +130,7 @@ func TestOfflineNeverAsksAndSaysWhatItWouldHave(t *testing.T) {
 	a := archiveOf(data, s.URL)
 	a.Debian = &recipe.Debian{Source: "thing", File: "thing_1.0.orig.tar.gz"}
 	_, err := f.Fetch(context.Background(), a)
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || !missing.Offline {
 		t.Fatalf("Fetch = %v", err)
 	}
@@ -177,7 +177,7 @@ func TestMirrors(t *testing.T) {
 	}
 }
 
-func TestMirrorByHTTPIsTheUsersChoice(t *testing.T) {
+func TestHTTPMirrorIsAllowed(t *testing.T) {
 	data := content(26, 5000)
 	plain := httptest.NewServer(good(data))
 	defer plain.Close()
@@ -282,11 +282,11 @@ func TestSummaryIsOneLineWithEachReasonOnce(t *testing.T) {
 	s := newServer(t, http.NotFound)
 	f := newFetcher(t, s, Options{Mirrors: []string{s.URL}})
 	_, err := f.Fetch(context.Background(), archiveOf(content(39, 10), s.URL))
-	var missing *NotObtainable
+	var missing *Unavailable
 	if !errors.As(err, &missing) || len(missing.Attempts) != 4 {
 		t.Fatalf("Fetch = %v", err)
 	}
-	want := "thing 1.0 is not obtainable (" + s.Listener.Addr().String() + ": 404 Not Found)"
+	want := "thing 1.0 is unavailable (" + s.Listener.Addr().String() + ": 404 Not Found)"
 	if got := missing.Summary(); got != want {
 		t.Errorf("Summary = %q, want %q", got, want)
 	}

@@ -10,28 +10,29 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// provider is one kind of place that may have an archive. The contract of all
-// providers is internal/fetch/providertest; CONTRIBUTING.md says how to add one.
+// provider is one kind of source for an archive. The contract of all providers is
+// internal/fetch/providertest; CONTRIBUTING.md explains how to add one.
 type provider struct {
 	name string
-	// entry means that get works in the archive's entry of the download cache,
-	// which is locked from then on.
+	// entry means that get works in the archive's entry of the download cache, which is
+	// locked from then on.
 	entry bool
-	// network means that get asks servers: not with Options.Offline, and with a
-	// share of Options.Total for each place.
+	// network means that get asks servers. It is skipped with Options.Offline, and gets a
+	// share of Options.Total per location.
 	network bool
-	// places are where get would ask, for people; it divides the time among them.
+	// places returns the locations that get would ask, for people. The time is divided
+	// among them.
 	places func(*Fetcher, recipe.Archive) []string
-	// get returns the verified archive, or nil where this provider does not have it,
-	// with the reasons in search.missing. An error ends the search: it is for
-	// something that the user has to act on.
+	// get returns the verified archive, or nil if this provider does not have it, with the
+	// reasons in search.missing. An error ends the search and means that the user has to
+	// act.
 	get func(*Fetcher, context.Context, *search) (*File, error)
 }
 
-// providers in the order in which they are asked. The last one asks places again.
+// providers in the order in which they are asked. The last one asks slow servers again.
 var providers []provider
 
-func init() { // the last one asks others of the list
+func init() { // the last one uses others in the list
 	providers = []provider{
 		{name: SourceDir, get: (*Fetcher).fromSourceDirs},
 		{name: Cache, entry: true, get: (*Fetcher).fromCache},
@@ -45,17 +46,17 @@ func init() { // the last one asks others of the list
 type search struct {
 	archive  recipe.Archive
 	progress *progress
-	missing  *NotObtainable
-	entry    *entry // nil before a provider needs it
-	queue    *queue // nil before a provider asks servers
+	missing  *Unavailable
+	entry    *entry // nil until a provider needs it
+	queue    *queue // nil until a provider asks servers
 }
 
-var errOffline = errors.New("not asked, offline")
+var errOffline = errors.New("not asked (offline)")
 
-// fetch asks one provider after another. What was found stays available to the
-// caller when the cache is cleared, which is seen to while the entry is locked.
+// fetch asks one provider after another. It keeps the result available to the caller if
+// the cache is cleared, while the entry is still locked.
 func (f *Fetcher) fetch(ctx context.Context, a recipe.Archive, p *progress) (*File, error) {
-	s := &search{archive: a, progress: p, missing: &NotObtainable{Archive: a, Offline: f.opts.Offline}}
+	s := &search{archive: a, progress: p, missing: &Unavailable{Archive: a, Offline: f.opts.Offline}}
 	defer func() {
 		if s.entry != nil {
 			s.entry.close()
@@ -95,8 +96,8 @@ func (f *Fetcher) ask(ctx context.Context, by provider, s *search) (*File, error
 	return by.get(f, ctx, s)
 }
 
-// skip records where a provider would have asked. A source package without a name
-// would only be searched for by its hash, and is not listed.
+// skip records where a provider would have asked. A source package without a name would
+// only be searched for by its hash, and is not listed.
 func (f *Fetcher) skip(by provider, s *search) {
 	if by.places == nil || by.name == Debian && s.archive.Debian == nil {
 		return

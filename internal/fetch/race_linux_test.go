@@ -19,7 +19,7 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// source is an archive with one file of some size that says what it is.
+// source returns an archive with one file of some size and the given text.
 func source(t *testing.T, says string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -43,8 +43,7 @@ func source(t *testing.T, says string) []byte {
 	return b.Bytes()
 }
 
-// swap exchanges an archive for another one, by its name and in place, until it is
-// ended.
+// swap exchanges an archive for another one, by its name and in place, until it is ended.
 const swap = `cd "$1" || exit 1
 echo ready
 while :; do
@@ -53,8 +52,8 @@ while :; do
 	rm -f "$2"; cp "$2.good" "$2"; cat "$2.evil" >"$2"; cat "$2.good" >"$2"
 done`
 
-// The owner of a source directory exchanges the archive all the time: what is
-// unpacked is nevertheless what was pinned, or nothing is.
+// The owner of a source directory constantly exchanges the archive. Still, either the
+// pinned contents are unpacked or nothing.
 func TestRaceInASourceDirectoryOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	right, wrong := source(t, "good"), source(t, "evil")
@@ -85,7 +84,7 @@ func TestRaceInASourceDirectoryOfAnotherUser(t *testing.T) {
 	into := t.TempDir()
 	for try, looks := 0, 0; try < 200 && looks < 20_000; looks++ {
 		file, err := f.Fetch(context.Background(), a)
-		if err != nil { // it was the other one, or none, just then
+		if err != nil { // it was the other one, or missing, at that moment
 			counts["refused when it was verified"]++
 			continue
 		}
@@ -124,9 +123,9 @@ func TestRaceInASourceDirectoryOfAnotherUser(t *testing.T) {
 	}
 }
 
-// A file of the download cache that changes after it was verified is not unpacked,
-// and the next run fetches it again.
-func TestADownloadThatChangesAfterItWasVerified(t *testing.T) {
+// A file of the download cache that changes after it was verified is not unpacked, and
+// the next run fetches it again.
+func TestDownloadChangedAfterVerification(t *testing.T) {
 	right, wrong := source(t, "good"), source(t, "evil")
 	s := newServer(t, good(right))
 	f := newFetcher(t, s, Options{})
@@ -161,7 +160,7 @@ func TestADownloadThatChangesAfterItWasVerified(t *testing.T) {
 	}
 }
 
-// What is a link in the download cache, or a pipe, is not read and not waited for.
+// A link or a pipe in the download cache is neither read nor waited for.
 func TestOnlyRegularFilesOfTheCacheAreRead(t *testing.T) {
 	right := source(t, "good")
 	elsewhere := filepath.Join(t.TempDir(), "good")

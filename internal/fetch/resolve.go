@@ -17,30 +17,30 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// maxIndex is how many bytes an answer of an index may have.
+// maxIndex is the maximum size of an answer of an index, in bytes.
 const maxIndex = 8 << 20
 
-// versionForm is a version in a specifier of an index.
+// versionForm matches a version in a specifier of an index.
 var versionForm = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*([.-]?(a|b|c|rc|alpha|beta|dev|post)[.-]?[0-9]*)?$`)
 
-// apacheFolder returns the folder of a component below Apache's dist area, ""
-// for what is not released there.
+// apacheFolder returns the folder of a component below Apache's dist area, or "" if it is
+// not released there.
 func apacheFolder(component string) string {
 	return map[string]string{"httpd": "httpd", "apr": "apr", "apr-util": "apr"}[component]
 }
 
-// Resolve finds an archive that the catalogue does not have, through upstream's
-// own index: Apache's dist folders, the Python package index. The hash comes
-// from a signature by an embedded release key (recipe.Signed) or else from the
-// index over TLS (recipe.Published). The archive has its hash set, so that Fetch
-// then checks it like a pinned one. The error is *NotReleased for a version that
-// upstream does not have, and another one where upstream cannot be asked.
+// Resolve finds an archive that the catalogue lacks through upstream's own index:
+// Apache's dist folders, or the Python package index. The hash comes from a signature by
+// an embedded release key (recipe.Signed) or else from the index over TLS
+// (recipe.Published). The archive has its hash set, so that Fetch then checks it like a
+// pinned one. The error is *NotReleased for a version that upstream does not have, and
+// another one if upstream does not answer.
 func (f *Fetcher) Resolve(ctx context.Context, component, version string) (recipe.Archive, recipe.Trust, error) {
 	if err := recipe.Catalogue().CheckVersion(component, version); err != nil {
-		return recipe.Archive{}, "", fault.New(fault.Usage, fault.HintOf(err), "look for %s at upstream: %w", component, err)
+		return recipe.Archive{}, "", fault.New(fault.Usage, fault.HintOf(err), "look for %s upstream: %w", component, err)
 	}
 	if f.opts.Offline {
-		return recipe.Archive{}, "", fault.New(fault.Source, "run without --offline, or choose a version of the catalogue",
+		return recipe.Archive{}, "", fault.New(fault.Source, "run without --offline, or choose a version in the catalogue",
 			"look for %s %s: it is not in the catalogue, and upstream is not asked offline", component, version)
 	}
 	a := recipe.Archive{Component: component, Version: version, Trust: recipe.Published}
@@ -51,7 +51,7 @@ func (f *Fetcher) Resolve(ctx context.Context, component, version string) (recip
 	case apacheFolder(component) != "":
 		err = f.resolveApache(ctx, &a)
 	default:
-		err = errors.New("there is no index for this component")
+		err = errors.New("this component has no index")
 	}
 	if err != nil && ctx.Err() != nil {
 		return recipe.Archive{}, "", fmt.Errorf("look for %s %s: %w", component, version, context.Cause(ctx))
@@ -65,11 +65,11 @@ func (f *Fetcher) Resolve(ctx context.Context, component, version string) (recip
 	}
 	if err == nil {
 		if err := recipe.Catalogue().Contradicts(component, version, a.SHA256); err != nil {
-			return recipe.Archive{}, "", fault.New(fault.Source, "do not use that archive; choose a version of the catalogue", "look for %s at upstream: %w", a, err)
+			return recipe.Archive{}, "", fault.New(fault.Source, "do not use that archive; choose a version in the catalogue", "look for %s upstream: %w", a, err)
 		}
 	}
 	if err != nil {
-		return recipe.Archive{}, "", fault.New(fault.Source, "check the network, or choose a version of the catalogue (modwsgi install --dry-run shows it)",
+		return recipe.Archive{}, "", fault.New(fault.Source, "check the network, or choose a version in the catalogue (modwsgi install --dry-run shows it)",
 			"look for %s %s: %w", component, version, err)
 	}
 	return a, a.Trust, nil
@@ -78,17 +78,17 @@ func (f *Fetcher) Resolve(ctx context.Context, component, version string) (recip
 // NotReleased is the error for a version that upstream does not have.
 type NotReleased struct {
 	Component, Version string
-	Where              string // for people: the index that was asked
+	Where              string // the index that was asked, for people
 }
 
 func (n *NotReleased) Error() string {
 	return fmt.Sprintf("look for %s %s: upstream has no such release (%s)", n.Component, n.Version, n.Where)
 }
 
-// Hint says where the existing versions can be seen.
-func (n *NotReleased) Hint() string { return "see " + n.Where + " for the versions there are" }
+// Hint names where existing versions are listed.
+func (n *NotReleased) Hint() string { return "see " + n.Where + " for the existing versions" }
 
-// resolveApache asks Apache's dist folders: FILE.sha256 and FILE.asc lie beside
+// resolveApache asks Apache's dist folders, where FILE.sha256 and FILE.asc are beside
 // FILE (https://infra.apache.org/release-distribution.html).
 func (f *Fetcher) resolveApache(ctx context.Context, a *recipe.Archive) error {
 	ext := ".tar.gz"
@@ -114,7 +114,7 @@ func (f *Fetcher) resolveApache(ctx context.Context, a *recipe.Archive) error {
 			return f.confirm(ctx, a)
 		}
 		if isNotFound(err) {
-			// Old releases have no .sha256; a signature is worth more anyway.
+			// Old releases have no .sha256, and a signature is worth more anyway.
 			if err = f.resolveSigned(ctx, a, at); err == nil {
 				return nil
 			}
@@ -133,9 +133,9 @@ func (f *Fetcher) resolveApache(ctx context.Context, a *recipe.Archive) error {
 	return errors.Join(reasons...)
 }
 
-// resolveDebian is for where upstream cannot be asked: Debian's source package
-// of that version carries upstream's archive and its signature, and the
-// signature by an embedded key is as good from there.
+// resolveDebian is used when upstream does not answer. Debian's source package of that
+// version carries upstream's archive and its signature, and a signature by an embedded
+// key is as good from there.
 func (f *Fetcher) resolveDebian(ctx context.Context, a *recipe.Archive) bool {
 	index, err := f.sourceIndex(ctx)
 	if err != nil {
@@ -154,7 +154,7 @@ func (f *Fetcher) resolveDebian(ctx context.Context, a *recipe.Archive) bool {
 	return false
 }
 
-// debianName is what Debian calls the upstream archive of an Apache component.
+// debianName returns Debian's name for the upstream archive of an Apache component.
 func debianName(a recipe.Archive) string {
 	source := a.Component
 	if source == "httpd" {
@@ -163,8 +163,8 @@ func debianName(a recipe.Archive) string {
 	return source + "_" + a.Version + ".orig" + extension(a.File)
 }
 
-// confirm fetches an archive of which only the published digest is known, which
-// also checks its signature. Where there is none, the digest has to do.
+// confirm fetches an archive of which only the published digest is known, which also
+// checks its signature. Without a signature, the digest has to do.
 func (f *Fetcher) confirm(ctx context.Context, a *recipe.Archive) error {
 	file, err := f.Fetch(ctx, *a)
 	if err != nil {
@@ -177,8 +177,8 @@ func (f *Fetcher) confirm(ctx context.Context, a *recipe.Archive) error {
 	return nil
 }
 
-// resolveSigned downloads an archive without a known hash and takes the hash of
-// what it got if, and only if, an embedded key signed that.
+// resolveSigned downloads an archive without a known hash and uses the hash of the
+// download if, and only if, an embedded key signed that.
 func (f *Fetcher) resolveSigned(ctx context.Context, a *recipe.Archive, at *url.URL) error {
 	beside := *at
 	beside.Path += ".asc"
@@ -211,7 +211,7 @@ func (f *Fetcher) resolveSigned(ctx context.Context, a *recipe.Archive, at *url.
 	return f.adopt(ctx, a, e, signature, p)
 }
 
-// adopt moves the signed archive to where its hash belongs.
+// adopt moves the signed archive to the entry for its hash.
 func (f *Fetcher) adopt(ctx context.Context, a *recipe.Archive, e *entry, signature []byte, p *progress) error {
 	info, err := os.Lstat(e.path(partialName))
 	if err != nil {
@@ -260,7 +260,7 @@ func parseDigest(text, file string) (string, error) {
 			return joined, nil
 		}
 	}
-	return "", fmt.Errorf("the checksum file holds no SHA-256 of %s", file)
+	return "", fmt.Errorf("the checksum file has no SHA-256 of %s", file)
 }
 
 // resolvePyPI asks the package index's JSON interface
@@ -290,8 +290,8 @@ func (f *Fetcher) resolvePyPI(ctx context.Context, a *recipe.Archive) error {
 	if err := json.Unmarshal(data, &answer); err != nil {
 		return fmt.Errorf("read the answer of %s: %w", at.Host, err)
 	}
-	// An answer about another version, or about the same in another spelling, is
-	// none: the archive would get a version that advisories do not know.
+	// An answer about another version, or about the same one in another spelling, does not
+	// count: the archive would get a version that advisories do not know.
 	if v := answer.Info.Version; v != "" && v != a.Version {
 		return fmt.Errorf("%s answers for version %.40q, not %s", at.Host, answer.Info.Version, a.Version)
 	}
@@ -329,7 +329,7 @@ type pypiFile struct {
 
 func (p pypiFile) check() error {
 	if !recipe.FileName(p.Filename) || !recipe.Digest(p.Digests.SHA256) {
-		return fmt.Errorf("file name %q or sha256 %q is not one", p.Filename, p.Digests.SHA256)
+		return fmt.Errorf("invalid file name %q or sha256 %q", p.Filename, p.Digests.SHA256)
 	}
 	if p.Size < 0 || p.Size > MaxUnknownSize {
 		return fmt.Errorf("%s has an impossible size of %d bytes", p.Filename, p.Size)
@@ -340,8 +340,8 @@ func (p pypiFile) check() error {
 	return nil
 }
 
-// pythonConstraint translates the part of a version specifier (PEP 440) that
-// go-version's syntax can say; "" where nothing is left.
+// pythonConstraint translates the part of a version specifier (PEP 440) that go-version's
+// syntax can express; "" if nothing is left.
 func pythonConstraint(specifier string) string {
 	var out []string
 	for _, clause := range strings.Split(specifier, ",") {

@@ -15,7 +15,7 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// tree serves files by path; what is not there is 404.
+// tree serves files by path; other paths are 404.
 func tree(files map[string][]byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		data, ok := files[r.URL.Path]
@@ -47,8 +47,8 @@ func TestResolveApache(t *testing.T) {
 		{"nothing", nil, "", "upstream has no such release"},
 		{"neither digest nor signature", map[string][]byte{at: data}, "", "no such release"},
 		{"wrong digest", map[string][]byte{at: data, at + ".sha256": []byte(strings.Repeat("0", 64))}, "", "it has sha256 " + digest},
-		{"digest of another file", map[string][]byte{at: data, at + ".sha256": []byte(digest + "  httpd-2.4.7.tar.gz\n")}, "", "holds no SHA-256 of httpd-2.4.72.tar.gz"},
-		{"a page for a digest", map[string][]byte{at: data, at + ".sha256": []byte("<html>sign in</html>")}, "", "holds no SHA-256"},
+		{"digest of another file", map[string][]byte{at: data, at + ".sha256": []byte(digest + "  httpd-2.4.7.tar.gz\n")}, "", "has no SHA-256 of httpd-2.4.72.tar.gz"},
+		{"a page for a digest", map[string][]byte{at: data, at + ".sha256": []byte("<html>sign in</html>")}, "", "has no SHA-256"},
 		{"bad signature", map[string][]byte{at: data, at + ".sha256": []byte(digest), at + ".asc": sign(t, key, []byte("x"), time.Time{})}, "", "signature"},
 		{"signature of a stranger, no digest", map[string][]byte{at: data, at + ".asc": sign(t, stranger, data, time.Time{})}, "", "not among the embedded"},
 		{"a page for a signature, no digest", map[string][]byte{at: data, at + ".asc": []byte("<html>")}, "", "neither a digest nor a signature"},
@@ -95,9 +95,9 @@ func TestResolvePyPI(t *testing.T) {
 	}{
 		{"good", func(m) {}, ""},
 		{"only a wheel", func(f m) { f["packagetype"] = "bdist_wheel" }, "no source archive"},
-		{"a path for a name", func(f m) { f["filename"] = "../mod_wsgi-6.1.1.tar.gz" }, "is not one"},
-		{"no digest", func(f m) { f["digests"] = m{} }, "is not one"},
-		{"an md5 for a digest", func(f m) { f["digests"] = m{"sha256": strings.Repeat("a", 32)} }, "is not one"},
+		{"a path for a name", func(f m) { f["filename"] = "../mod_wsgi-6.1.1.tar.gz" }, "invalid file name"},
+		{"no digest", func(f m) { f["digests"] = m{} }, "invalid file name"},
+		{"an md5 for a digest", func(f m) { f["digests"] = m{"sha256": strings.Repeat("a", 32)} }, "invalid file name"},
 		{"a file of another version", func(f m) { f["filename"] = "mod_wsgi-6.1.2.tar.gz" }, "names the file"},
 		{"a file of another spelling", func(f m) { f["filename"] = "mod_wsgi-6.1.1.0.tar.gz" }, "names the file"},
 		{"a file of another project", func(f m) { f["filename"] = "mod_python-6.1.1.tar.gz" }, "names the file"},

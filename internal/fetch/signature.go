@@ -21,18 +21,18 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// maxSignature is how many bytes a detached signature may have.
+// maxSignature is the maximum size of a detached signature in bytes.
 const maxSignature = 64 << 10
 
-// signatureTimeout bounds the attempt to get a signature: with a pinned hash it
-// is an addition, not a need.
+// signatureTimeout limits the attempt to get a signature: with a pinned hash it is
+// optional.
 const signatureTimeout = 5 * time.Second
 
-// verifySignature checks a detached armored signature of a file. Of several
-// signatures one by an embedded key in good standing is enough; next best is one
-// by a key that has expired since. The file is hashed again with each of them:
-// what was signed must be what sum, a SHA-256, is of ("" for the hash to come).
-// The hash of what was signed is returned.
+// verifySignature checks a detached armored signature of a file. Of several signatures
+// one by a valid embedded key is enough; next best is one by a key that has expired
+// since. The file is hashed again with each of them, because the signed contents must be
+// those that sum, a SHA-256, was computed from ("" if not known yet). It returns the hash
+// of the signed contents.
 func (f *Fetcher) verifySignature(ring openpgp.EntityList, signed io.ReadSeeker, signature []byte, signedBy, sum string) (*pgp.Signature, string, error) {
 	if !bytes.Contains(signature, []byte("-----BEGIN PGP SIGNATURE-----")) {
 		return nil, "", errNotASignature
@@ -72,8 +72,8 @@ func (f *Fetcher) verifySignature(ring openpgp.EntityList, signed io.ReadSeeker,
 	return nil, "", verdict
 }
 
-// verifyOne checks one signature over what the file holds now, and that this is
-// what it held when its hash was taken.
+// verifyOne checks one signature over the current contents of the file, and that they are
+// the same as when its hash was computed.
 func (f *Fetcher) verifyOne(ring openpgp.EntityList, signed io.ReadSeeker, sig *packet.Signature, sum string) (*pgp.Signature, string, error) {
 	if _, err := signed.Seek(0, io.SeekStart); err != nil {
 		return nil, "", err
@@ -86,10 +86,10 @@ func (f *Fetcher) verifyOne(ring openpgp.EntityList, signed io.ReadSeeker, sig *
 	return good, hashed.Sum(), err
 }
 
-// BadSignature is the error for a signature that is there and not right.
+// BadSignature is the error for a signature that is present but wrong.
 type BadSignature struct {
 	Archive recipe.Archive
-	From    string // where the signature came from, without credentials
+	From    string // where the signature is from, without credentials
 	Err     error
 }
 
@@ -99,26 +99,26 @@ func (b *BadSignature) Error() string {
 
 func (b *BadSignature) Unwrap() error { return b.Err }
 
-// Hint says what to do with it.
+// Hint returns what to do about it.
 func (b *BadSignature) Hint() string {
-	return "do not use this archive; get it and its signature from upstream again, and tell upstream if that does not help"
+	return "do not use this archive; get it and its signature from upstream again, and report it to upstream if that does not help"
 }
 
-// checkSignatureFile checks an archive with a signature file beside it. No
-// signature file is no error and gives no signer.
+// checkSignatureFile checks an archive with a signature file beside it. A missing
+// signature file is not an error and gives no signer.
 func (f *Fetcher) checkSignatureFile(a recipe.Archive, archive, signature string) (signer string, err error) {
 	data, err := readLimited(signature)
 	if err != nil {
-		return "", nil // the pin has decided already
+		return "", nil // the pin has already decided
 	}
 	signer, _, err = f.checkSignature(a, archive, signature, data)
 	return signer, err
 }
 
-// checkSignature checks an archive with a signature, and returns the fingerprint
-// of whoever signed where that proves something, with the SHA-256 of what was
-// signed. A signature that proves nothing is reported and counts as none, as the
-// hash decides then; one that is wrong is a *BadSignature.
+// checkSignature checks an archive with a signature. If the signature proves something,
+// it returns the fingerprint of the signer, with the SHA-256 of what was signed. A
+// signature that proves nothing is reported and ignored, as the hash then decides. A
+// wrong one is a *BadSignature.
 func (f *Fetcher) checkSignature(a recipe.Archive, archive, where string, signature []byte) (signer, sum string, err error) {
 	folder := apacheFolder(a.Component)
 	if folder == "" {
@@ -145,7 +145,7 @@ func (f *Fetcher) checkSignature(a recipe.Archive, archive, where string, signat
 		return "", "", fault.New(fault.Source, "find out who writes to that directory, and keep archives where only you and root can change them", "check the signature of %s: %w", a, changed)
 	case errors.Is(err, errStranger) && a.SignedBy == "" && pinned:
 		// Projects get new release managers; the pin is the stronger proof.
-		f.opts.Events.Note(fmt.Sprintf("the signature of %s is by a key that this release does not know: its pinned hash decides", a))
+		f.opts.Events.Note(fmt.Sprintf("the signature of %s is by a key unknown to this release: its pinned hash decides", a))
 		return "", "", nil
 	case errors.As(err, &unfit):
 		f.opts.Events.Note(fmt.Sprintf("the signature of %s is ignored (%v)", a, unfit))
@@ -153,7 +153,7 @@ func (f *Fetcher) checkSignature(a recipe.Archive, archive, where string, signat
 	case err != nil:
 		return "", "", fault.Wrap(fault.Source, "", &BadSignature{Archive: a, From: where, Err: err})
 	case !good.Expired.IsZero() && !pinned:
-		f.opts.Events.Note(fmt.Sprintf("the signature of %s is ignored: key %s expired on %s, and whoever has it could write any date", a, good.Signer, good.Expired.Format(time.DateOnly)))
+		f.opts.Events.Note(fmt.Sprintf("the signature of %s is ignored: key %s expired on %s, and anyone who has it could write any date", a, good.Signer, good.Expired.Format(time.DateOnly)))
 		return "", "", nil
 	}
 	return good.Signer, sum, nil
@@ -172,9 +172,9 @@ func readLimited(name string) ([]byte, error) {
 	return data, err
 }
 
-// signatureFromURL gets and checks the signature of the entry's partial file,
-// which is complete and verified. Where there is none to be had, or none to be
-// checked, there is no signer and no error.
+// signatureFromURL gets and checks the signature of the entry's partial file, which is
+// complete and verified. If none is available or none can be checked, there is no signer
+// and no error.
 func (f *Fetcher) signatureFromURL(ctx context.Context, a recipe.Archive, e *entry, beside *url.URL, userMirror bool) (signer string, err error) {
 	if apacheFolder(a.Component) == "" {
 		return "", nil
@@ -209,8 +209,7 @@ func (e *entry) keepSignature(a recipe.Archive, data []byte) error {
 	return nil
 }
 
-// getSmall returns the whole of a small document with status 200, in one
-// attempt.
+// getSmall returns the whole of a small document with status 200, in one attempt.
 func (f *Fetcher) getSmall(ctx context.Context, u *url.URL, allowHTTP bool, limit int64) ([]byte, error) {
 	most := f.opts.Total / 4
 	ctx, end := context.WithTimeoutCause(ctx, most, &httpc.Late{Limit: most})

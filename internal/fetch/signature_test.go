@@ -77,7 +77,7 @@ func TestSignatureFromTheServerDecides(t *testing.T) {
 	goodSig := sign(t, key, data, time.Time{})
 	for _, tt := range []struct {
 		name      string
-		signature []byte // nil: there is none
+		signature []byte // nil: no signature
 		signedBy  string
 		signer    string
 		want      string // of the error; "" for none

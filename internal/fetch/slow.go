@@ -11,17 +11,17 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// What a slow server gave before the others were asked.
+// Names of the files that keep a slow server's data while others are asked.
 const (
 	slowName      = "partial.slow"
 	slowStateName = "partial.slow.json"
 )
 
-// queue divides the time for one archive among those that may have it.
+// queue divides the time for one archive among its possible locations.
 type queue struct {
 	until  time.Time
-	places int     // that were not asked yet
-	slow   []place // which were too slow, to be asked again at the end
+	places int     // not asked yet
+	slow   []place // too slow, asked again at the end
 	debian bool    // the package mirror was too slow
 }
 
@@ -35,29 +35,29 @@ func (f *Fetcher) newQueue(a recipe.Archive) *queue {
 	return q
 }
 
-// turn is how long one server may take, and how many bytes have to come per second.
+// turn is how long one server may take, and how many bytes per second it must send.
 type turn struct {
 	time time.Duration
-	rate int64 // 0 or less for any
+	rate int64 // 0 or less for no minimum
 }
 
-// turn is the share of the next place. One share is left for the slow ones.
+// turn returns the share of the next location. One share is left for the slow ones.
 func (q *queue) turn(rate int64) turn {
 	share := time.Until(q.until) / time.Duration(q.places+1)
 	q.places = max(0, q.places-1)
 	return turn{max(share, time.Millisecond), rate}
 }
 
-// fromSlow goes on, where nobody else has the archive, with those that were too
-// slow: whatever comes within the time that is left is fast enough then. It may be
-// the user's own line that is slow.
+// fromSlow continues, if no other server has the archive, with those that were too slow.
+// Anything that arrives within the remaining time is then fast enough. The user's own
+// line may be slow.
 func (f *Fetcher) fromSlow(ctx context.Context, s *search) (*File, error) {
 	a, e, q := s.archive, s.entry, s.queue
 	q.places = len(q.slow)
 	if len(q.slow) > 0 {
 		q.places--
 		e.bringSlow()
-		f.opts.Events.Note("no other server has " + a.String() + ": the slow ones are asked again, for as long as --download-timeout allows")
+		f.opts.Events.Note("no other server has " + a.String() + ": asking the slow ones again, for as long as --download-timeout allows")
 	}
 	if q.debian {
 		q.places++
@@ -76,8 +76,8 @@ func (f *Fetcher) fromSlow(ctx context.Context, s *search) (*File, error) {
 	return f.fromDebian(ctx, s)
 }
 
-// keepSlow keeps what a slow server gave. The next one goes on from a copy of it,
-// which it may turn out to have been wrong to do.
+// keepSlow keeps the data of a slow server. The next one resumes from a copy of it, which
+// may turn out to be wrong.
 func (e *entry) keepSlow() {
 	part, err := e.root.Lstat(partialName)
 	if err != nil || !part.Mode().IsRegular() || part.Size() == 0 {
@@ -88,11 +88,11 @@ func (e *entry) keepSlow() {
 	}
 	e.drop(slowName, slowStateName)
 	if e.copy(partialName, slowName) != nil || e.copy(stateName, slowStateName) != nil {
-		e.drop(slowName, slowStateName) // it is only a beginning
+		e.drop(slowName, slowStateName) // only a beginning
 	}
 }
 
-// copy makes a file of the entry that is not there from another one.
+// copy copies a file of the entry to a new one.
 func (e *entry) copy(from, to string) error {
 	in, err := e.root.Root().Open(from)
 	if err != nil {
@@ -106,14 +106,13 @@ func (e *entry) copy(from, to string) error {
 	return fill(out, in)
 }
 
-// fill copies everything into a new file, and closes that.
+// fill copies everything into a new file, and closes it.
 func fill(out *os.File, in io.Reader) error {
 	_, err := io.Copy(out, in)
 	return errors.Join(err, out.Close())
 }
 
-// bringSlow makes the kept beginning the one to go on from, where the other one is
-// shorter.
+// bringSlow makes the kept beginning the one to resume from, if the other one is shorter.
 func (e *entry) bringSlow() {
 	kept, err := e.root.Lstat(slowName)
 	if err != nil || !kept.Mode().IsRegular() {

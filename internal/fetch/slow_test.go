@@ -17,7 +17,7 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// drip serves data properly, n bytes every so often, and what Range asks for.
+// drip serves data properly, n bytes per interval, and supports Range.
 func drip(data []byte, n int, every time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasSuffix(r.URL.Path, "/thing-1.0.tar.gz") {
@@ -63,9 +63,9 @@ func mirrorsOf(servers ...*server) []string {
 	return out
 }
 
-// TestSlowServerIsLeft: a byte now and then holds nobody up, for nothing stalls, and
-// the next server is asked.
-func TestSlowServerIsLeft(t *testing.T) {
+// TestSlowServerIsAbandoned: a server that sends a byte now and then never stalls, but must
+// not hold up the download, and the next server is asked.
+func TestSlowServerIsAbandoned(t *testing.T) {
 	data := content(40, 200_000)
 	for name, slow := range map[string]http.HandlerFunc{
 		"a byte every 20 ms":         drip(data, 1, 20*time.Millisecond),
@@ -98,8 +98,8 @@ func TestSlowServerIsLeft(t *testing.T) {
 	}
 }
 
-// TestShareOfTheTime: a server that is just fast enough for the rate does not use up
-// the time of the others.
+// TestShareOfTheTime: a server that is just fast enough for the rate does not use up the
+// time of the others.
 func TestShareOfTheTime(t *testing.T) {
 	data := content(41, 200_000)
 	bad, well := newServer(t, drip(data, 200, 10*time.Millisecond)), newServer(t, good(data))
@@ -111,8 +111,8 @@ func TestShareOfTheTime(t *testing.T) {
 	}
 }
 
-// TestSlowServerIsResumedLast: where nobody else has the archive, the slow server goes
-// on where it was left, however slow it is, and whatever the others sent meanwhile.
+// TestSlowServerIsResumedLast: if no other server has the archive, the slow server is
+// resumed, however slow it is, and whatever the others sent in the meantime.
 func TestSlowServerIsResumedLast(t *testing.T) {
 	data := content(42, 100_000)
 	for name, other := range map[string]http.HandlerFunc{
@@ -170,7 +170,8 @@ func TestSlowServerIsResumedLast(t *testing.T) {
 	}
 }
 
-// TestTotalLimit: the whole has an end, which is said, and the next run goes on.
+// TestTotalLimit: the download has a total limit, which is reported, and the next run
+// resumes.
 func TestTotalLimit(t *testing.T) {
 	data := content(44, 100_000)
 	s := newServer(t, drip(data, 500, 20*time.Millisecond))
@@ -178,8 +179,8 @@ func TestTotalLimit(t *testing.T) {
 	a := archiveOf(data, s.URL)
 	began := time.Now()
 	_, err := f.Fetch(context.Background(), a)
-	var missing *NotObtainable
-	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "--download-timeout") || !strings.Contains(fault.HintOf(err), "go on where it ended") || fault.ClassOf(err) != fault.Source {
+	var missing *Unavailable
+	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "--download-timeout") || !strings.Contains(fault.HintOf(err), "to resume") || fault.ClassOf(err) != fault.Source {
 		t.Fatalf("Fetch = %v, hint %q", err, fault.HintOf(err))
 	}
 	if spent := time.Since(began); spent > 15*time.Second {
@@ -187,7 +188,7 @@ func TestTotalLimit(t *testing.T) {
 	}
 	part, err := os.Stat(filepath.Join(f.opts.CacheDir, "archives", "sha256", a.SHA256, partialName))
 	if err != nil || part.Size() == 0 {
-		t.Fatalf("the beginning is gone: %v", err)
+		t.Fatalf("the beginning was removed: %v", err)
 	}
 	s.behave(good(data))
 	file, err := f.Fetch(context.Background(), a)
@@ -197,7 +198,7 @@ func TestTotalLimit(t *testing.T) {
 	}
 }
 
-// TestSlowAnswersOfEveryKind: no read of an answer is without a limit.
+// TestSlowAnswersOfEveryKind: every read of an answer has a limit.
 func TestSlowAnswersOfEveryKind(t *testing.T) {
 	slowly := func(w http.ResponseWriter, r *http.Request) {
 		dripBody(w, r, []byte(strings.Repeat("x", 4000)), 1, 20*time.Millisecond)
@@ -283,8 +284,7 @@ func TestSlowAnswersOfEveryKind(t *testing.T) {
 	})
 }
 
-// TestLimitsAreRead: what the program's options set counts, and what cannot be read
-// is refused.
+// TestLimitsAreRead: the program's options take effect, and invalid ones are refused.
 func TestLimitsAreRead(t *testing.T) {
 	f, err := New(Options{CacheDir: t.TempDir(), Env: []string{httpc.RateVariable + "=2K", httpc.TimeoutVariable + "=80s"}})
 	if err != nil {

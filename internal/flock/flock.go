@@ -1,29 +1,26 @@
-// Package flock keeps processes out of each other's way in a directory. A lock
-// ends with its process, however that ends, and waiting for one has a limit and
-// tells who has it.
+// Package flock locks directories against concurrent processes. A lock ends with its
+// process, however that ends. Waiting for one has a limit and reports who holds it.
 //
 // # What is locked
 //
-// flock(2) needs nothing but a file that is open for reading, so whoever may read
-// a directory could hold a lock on the directory itself for ever. Only a directory
-// that nobody else may read is locked that way. In any other one the lock is on a
-// file in it, [Name], which is readable and writable for those who may write to
-// the directory, and for nobody else:
+// flock(2) needs only a file that is open for reading, so anyone who can read a directory
+// could hold a lock on the directory itself for ever. Only a directory that nobody else
+// can read is locked that way. In any other one the lock is on a file in it, [Name],
+// which only those who may write to the directory can read and write:
 //
 //   - Its mode and owner follow the directory's: 0600 and the owner of the
-//     directory, with the group's rights where the group may write there. Root's
+//     directory, with the group's rights if the group may write there. Root's
 //     file in the environment of another user is that user's, so that what a
 //     killed run of root left does not keep its owner out.
 //   - It is opened without following a link and without waiting for a pipe's
-//     writer. What has its name and is not such a file (a link, a directory, a
-//     file that others may read, a second name of another file) was put there by
-//     somebody: it is removed (a directory with something in it is given another
-//     name) and a new one made.
-//   - It is removed by who holds it, before the lock ends. Whoever opened it
-//     meanwhile sees that the name leads elsewhere and tries again.
+//     writer. Anything else with its name (a link, a directory, a file that
+//     others may read, a second name of another file) was planted there: it is
+//     removed (a directory that is not empty is renamed) and a new file created.
+//   - Its holder removes it before the lock ends. A process that opened it in the
+//     meantime sees that the name leads elsewhere and tries again.
 //
-// Whoever may write to the directory can keep the others waiting, and could as well
-// remove what they work on; that is what the limit is for.
+// Anyone who may write to the directory can keep the others waiting, and could as well
+// remove their files. That is what the limit is for.
 package flock
 
 import (
@@ -38,18 +35,18 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// Name is the file that stands for a directory which others may read.
+// Name is the lock file of a directory that others may read.
 const Name = ".modwsgi.lock"
 
-// DefaultLimit is how long a lock is waited for where nothing else was asked for:
-// a build that is made from nothing takes a minute or two.
+// DefaultLimit is the default time to wait for a lock: a build from scratch takes a
+// minute or two.
 const DefaultLimit = 10 * time.Minute
 
-// Variable is the environment variable with another limit.
+// Variable is the environment variable that sets another limit.
 const Variable = "MODWSGI_LOCK_TIMEOUT"
 
-// Limit reads how long to wait: a duration as in 90s or 5m, or a number of seconds.
-// 0 is not at all. The first text that is not empty counts; without one it is
+// Limit reads how long to wait: a duration as in 90s or 5m, or a number of seconds. 0
+// does not wait. The first text that is not empty counts; without one the limit is
 // DefaultLimit.
 func Limit(texts ...string) (time.Duration, error) {
 	for _, text := range texts {
@@ -69,12 +66,12 @@ func Limit(texts ...string) (time.Duration, error) {
 	return DefaultLimit, nil
 }
 
-// Holder is who has a lock, as far as the system tells.
+// Holder is the process that has a lock, as far as the system reports it.
 type Holder struct {
-	PID     int       // 0 where it is not known
+	PID     int       // 0 if unknown
 	Command string    // its program and first argument
 	User    string    // "the user alice"
-	Since   time.Time // zero where it is not known
+	Since   time.Time // zero if unknown
 }
 
 // String describes the holder: "process 4242 (modwsgi install) of the user alice,
@@ -109,33 +106,33 @@ func (h Holder) since() string {
 // Lock is a lock that is held.
 type Lock struct {
 	f  *os.File
-	in *os.Root // of the file; nil where the directory itself is locked
+	in *os.Root // of the file; nil if the directory itself is locked
 }
 
 // poll is the time between two attempts to get a lock.
 const poll = 50 * time.Millisecond
 
-// Options says what to wait for.
+// Options describe what to lock and how to wait.
 type Options struct {
-	// In is the open directory. The lock is on a file in it in any case. nil: Dir is
-	// opened, and locked itself where nobody else may read it.
+	// In is the open directory, in which a file is always locked. If nil, Dir is opened,
+	// and locked itself if nobody else can read it.
 	In *os.Root
-	// Dir is the directory's path; with In it is for messages only.
+	// Dir is the directory's path; with In it is only for messages.
 	Dir string
-	// Limit is how long to wait; 0 is not at all.
+	// Limit is how long to wait; 0 does not wait.
 	Limit time.Duration
-	// Waiting is called once with a text for who has to wait: "process 4242 (modwsgi
-	// install) of the user alice, since 14:03:05, changes it: waiting up to 10m for its
-	// end"; nil for none.
+	// Waiting is called once, unless nil, with a text for the waiting user: "process 4242
+	// (modwsgi install) of the user alice, since 14:03:05, changes it: waiting up to 10m
+	// for its end".
 	Waiting func(text string)
 	// Busy is what the holder does, for that text and for the error: "changes it".
 	Busy string
-	// Hint is what to do about it, for the error; "" for the usual.
+	// Hint is what to do about it, for the error; "" for the default.
 	Hint string
 }
 
-// Now gets the lock, or returns an error of the class fault.Busy that names the
-// holder. It does not wait.
+// Now gets the lock, or returns an error of class fault.Busy that names the holder. It
+// does not wait.
 func Now(o Options) (*Lock, error) {
 	lock, holder, err := o.try()
 	if err != nil || lock != nil {
@@ -145,8 +142,8 @@ func Now(o Options) (*Lock, error) {
 	return nil, o.tooLong(holder)
 }
 
-// Wait gets the lock, or waits for it until the limit or the end of ctx: both are
-// errors of the class fault.Busy, which name the holder.
+// Wait gets the lock, or waits for it until the limit or the end of ctx. Both give an
+// error of class fault.Busy that names the holder.
 func Wait(ctx context.Context, o Options) (*Lock, error) {
 	began := time.Now()
 	for told := false; ; {
@@ -177,7 +174,7 @@ func (o *Options) hint() string {
 	return o.Hint
 }
 
-const hint = "wait for it to end, or end it; --lock-timeout and " + Variable + " set how long is waited"
+const hint = "wait for it to end, or end it; --lock-timeout and " + Variable + " set how long to wait"
 
 func (o *Options) busy() string {
 	if o.Busy == "" {
@@ -193,7 +190,7 @@ func (o *Options) tooLong(holder Holder) error {
 	return fault.New(fault.Busy, o.hint(), "lock %s: %s %s; the limit of %s for waiting is over", o.Dir, holder, o.busy(), Text(o.Limit))
 }
 
-// Text is a limit for people: "10m", not "10m0s".
+// Text formats a limit for people: "10m", not "10m0s".
 func Text(limit time.Duration) string {
 	s := limit.String()
 	for _, zero := range []string{"m0s", "h0m"} {
@@ -215,12 +212,12 @@ func (o *Options) try() (lock *Lock, holder Holder, err error) {
 			return lock, holder, err
 		}
 	}
-	return nil, Holder{}, nil // somebody is very quick
+	return nil, Holder{}, nil // another process is very quick
 }
 
-// Try marks a directory of this user's own as in use and returns how to unmark it;
-// ok is false where another process has it marked. It never waits, and it is for
-// those to whom a directory in use is no obstacle: they leave it alone.
+// Try marks a private directory of this user as in use and returns how to unmark it. ok
+// is false if another process has marked it. It never waits, and is for callers that
+// leave alone a directory in use.
 func Try(dir string) (release func(), ok bool, err error) {
 	locks, err := tryBoth(dir)
 	for i := 0; i < attempts && errors.Is(err, errAgain); i++ {
@@ -252,21 +249,21 @@ func (l *Lock) Release() error {
 	return err
 }
 
-// errAgain is for a moment in which another process changed what we look at.
+// errAgain means that another process changed the lock file during the attempt.
 var errAgain = errors.New("the lock file was exchanged meanwhile")
 
-// attempts is how often that is tried again at once.
+// attempts is how often such an attempt is repeated immediately.
 const attempts = 20
 
-// planted is the error for something in the place of a lock file that cannot be
-// one, and that this user cannot remove.
+// planted is the error for something under the name of a lock file that cannot be one,
+// and that this user cannot remove.
 type planted struct {
 	Path, Owner string
 	Err         error
 }
 
 func (p *planted) Error() string {
-	return fmt.Sprintf("%s is not a lock file that only those can open who may write there (it belongs to %s), and it cannot be removed: %v", p.Path, p.Owner, p.Err)
+	return fmt.Sprintf("%s is not a lock file that only those who may write there can open (it belongs to %s), and it cannot be removed: %v", p.Path, p.Owner, p.Err)
 }
 
 func (p *planted) Unwrap() error { return p.Err }

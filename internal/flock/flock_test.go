@@ -61,8 +61,8 @@ func empty(t *testing.T, dir string) {
 	}
 }
 
-// TestOneAtATime has many ask for the same lock, over and over: each release removes
-// the file that the others have open.
+// TestOneAtATime: many request the same lock, over and over. Each release removes the
+// file that the others have open.
 func TestOneAtATime(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dir")
 	makeDir(t, dir, 0o755)
@@ -111,7 +111,7 @@ func TestWaitHasALimitAndNamesTheHolder(t *testing.T) {
 			t.Errorf("error is %v (%s)", err, fault.HintOf(err))
 		}
 		if len(told) != 1 || !strings.Contains(told[0], "sings: waiting up to 200ms") {
-			t.Errorf("told %q", told)
+			t.Errorf("reported %q", told)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New("a key was pressed"))

@@ -17,8 +17,8 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// tryPath locks a directory by its path. All returns are nil and zero but for the
-// holder where another process has it.
+// tryPath locks a directory by its path. If another process has it, everything but the
+// holder is nil or zero.
 func tryPath(dir string) (*Lock, Holder, error) {
 	f, err := openDir(dir)
 	if err != nil {
@@ -44,8 +44,9 @@ func tryPath(dir string) (*Lock, Holder, error) {
 	return lock, holder, err
 }
 
-// tryBoth locks the directory, and the file in it where there is to be one: what
-// opens the directory later to other users, or holds only the file, is seen.
+// tryBoth locks the directory, and the file in it if there should be one. That way it
+// also notices a process that opens the directory to other users later, or that holds
+// only the file.
 func tryBoth(dir string) ([]*Lock, error) {
 	f, err := openDir(dir)
 	if err != nil {
@@ -90,8 +91,8 @@ func openDir(dir string) (*os.File, error) {
 // private reports whether only its owner and root can open a directory.
 func private(info fs.FileInfo) bool { return info.Mode().Perm()&0o044 == 0 }
 
-// unlockable reports a file system on which directories cannot be locked. NFS makes
-// a byte-range lock of flock, which needs a file that is open for writing.
+// unlockable reports a file system on which directories cannot be locked. NFS implements
+// flock as a byte-range lock, which needs a file that is open for writing.
 func unlockable(err error) bool {
 	for _, e := range []error{unix.EBADF, unix.ENOLCK, unix.ENOTSUP, unix.EISDIR, unix.EINVAL} {
 		if errors.Is(err, e) {
@@ -101,9 +102,9 @@ func unlockable(err error) bool {
 	return false
 }
 
-// take locks the open file of a lock, which it closes on failure. look describes
-// what its name leads to: somebody may have removed or moved it between our open and
-// our lock, then nobody would see it.
+// take locks the open file of a lock, which it closes on failure. look describes what the
+// name leads to: another process may have removed or moved the file between open and
+// lock, and then nobody else would see the lock.
 func take(l *Lock, look func() (fs.FileInfo, error)) (*Lock, Holder, error) {
 	err := lockNow(l.f)
 	if err == nil {
@@ -139,7 +140,7 @@ func lockNow(f *os.File) error {
 	}
 }
 
-// hook is called between the steps of tryIn; tests come between them.
+// hook is called between the steps of tryIn. Tests interfere there.
 var hook = func(string) {}
 
 // tryIn locks the file in an open directory.
@@ -197,13 +198,13 @@ func tryFile(dir *os.Root, path string) (*Lock, Holder, error) {
 	return lock, holder, err
 }
 
-// rights is the mode of the file in a directory: for those who may write there.
+// rights returns the mode of the file in a directory: for those who may write there.
 func rights(about fs.FileInfo) fs.FileMode {
 	write := about.Mode().Perm() & 0o022
 	return 0o600 | write | write<<1
 }
 
-// fits reports whether a file can be the lock's.
+// fits reports whether a file can be the lock file.
 func fits(info, about fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() || st.Nlink != 1 || info.Mode().Perm()&^rights(about) != 0 {
@@ -213,7 +214,7 @@ func fits(info, about fs.FileInfo) bool {
 	return uid == 0 || uid == os.Geteuid() || uid == owned.UID(about) || about.Mode().Perm()&0o022 != 0
 }
 
-// create makes the file. Root gives it to the directory's owner; everybody tries to
+// create creates the file. Root gives it to the directory's owner; everybody tries to
 // give it to the directory's group.
 func create(dir *os.Root, about fs.FileInfo) (*os.File, error) {
 	f, err := dir.OpenFile(Name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -231,8 +232,8 @@ func create(dir *os.Root, about fs.FileInfo) (*os.File, error) {
 	return f, nil
 }
 
-// replace removes what has the name of the lock file and cannot be one; errAgain
-// has the next attempt make a new one.
+// replace removes what has the name of the lock file but cannot be one. errAgain makes
+// the next attempt create a new one.
 func replace(dir *os.Root, path string, seen fs.FileInfo) error {
 	now, err := dir.Lstat(Name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, seen) {
@@ -242,7 +243,7 @@ func replace(dir *os.Root, path string, seen fs.FileInfo) error {
 		err = dir.Remove(Name)
 	}
 	if err != nil && seen.IsDir() {
-		// Whoever may write here could have given a directory of root that name: it is
+		// Anyone who may write here could have given a directory of root that name: it is
 		// moved aside, not emptied.
 		err = dir.Rename(Name, Name+"-was-a-directory-"+strings.ToLower(rand.Text()[:8]))
 	}
@@ -253,11 +254,11 @@ func replace(dir *os.Root, path string, seen fs.FileInfo) error {
 }
 
 // stale is the age of a lock file that cannot be opened and that nobody holds: its
-// maker needs a moment to give it the directory's owner.
+// creator needs a moment to give it the directory's owner.
 const stale = time.Second
 
-// closed is for a lock file that would do but cannot be opened: root's, which its
-// killed run left, or of one who may write here by an access control list.
+// closed handles a valid lock file that cannot be opened: root's, left by a killed run,
+// or one of a user who may write here through an access control list.
 func closed(dir *os.Root, path string, info fs.FileInfo) (*Lock, Holder, error) {
 	if holder := holderBy(info); holder.PID != 0 {
 		return nil, holder, nil
@@ -270,7 +271,7 @@ func closed(dir *os.Root, path string, info fs.FileInfo) (*Lock, Holder, error) 
 
 func (l *Lock) release() error {
 	if l.in != nil {
-		// While we hold it, so that it cannot be the next one's already.
+		// Check while holding it, so that it cannot be the next process's already.
 		if info, err := l.f.Stat(); err == nil {
 			if there, err := l.in.Lstat(Name); err == nil && os.SameFile(info, there) {
 				_ = l.in.Remove(Name)

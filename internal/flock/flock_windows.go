@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// tryPath locks the file in a directory: Windows locks no directories.
+// tryPath locks the file in a directory: Windows cannot lock directories.
 func tryPath(dir string) (*Lock, Holder, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -25,7 +25,7 @@ func tryBoth(dir string) ([]*Lock, error) {
 	return []*Lock{lock}, nil
 }
 
-// tryIn returns a lock, or nil. Who holds it is not known here.
+// tryIn returns a lock, or nil. The holder is unknown here.
 func tryIn(dir *os.Root, _ string) (*Lock, Holder, error) {
 	f, err := dir.OpenFile(Name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -59,7 +59,7 @@ func same(f *os.File, dir *os.Root) bool {
 
 func (l *Lock) release() error {
 	err := l.f.Close()
-	// Fails where the next one has opened it, who then removes it.
+	// This fails if the next process has opened it, which then removes it.
 	_ = l.in.Remove(Name)
 	return err
 }

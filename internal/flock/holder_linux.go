@@ -17,15 +17,15 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// holderOf looks up who holds the lock of an open file.
+// holderOf finds the process that holds the lock of an open file.
 func holderOf(f *os.File) Holder {
 	info, err := f.Stat()
 	if err != nil {
 		return Holder{}
 	}
 	h := holderBy(info)
-	// What stat(2) tells of a file is not always what the kernel's list of locks
-	// has: btrfs and overlayfs make up device numbers.
+	// stat(2) does not always return the numbers in the kernel's list of locks: btrfs and
+	// overlayfs make up device numbers.
 	if dev, ino := kernelNames(f); h.PID == 0 && dev != "" {
 		h = lookUp(dev, ino)
 	}
@@ -42,9 +42,9 @@ func holderBy(info fs.FileInfo) Holder {
 	return lookUp(dev, strconv.FormatUint(st.Ino, 10)).alive(info).at(info)
 }
 
-// alive replaces a holder that has ended by one that got the open file from it: the
-// list has the process that took the lock, and a lock ends with the last that has
-// the file open.
+// alive replaces a holder that has ended with one that inherited the open file from it.
+// The list shows the process that acquired the lock, but a lock ends with the last
+// process that has the file open.
 func (h Holder) alive(info fs.FileInfo) Holder {
 	if h.PID == 0 || h.User != "" {
 		return h
@@ -63,7 +63,7 @@ func (h Holder) alive(info fs.FileInfo) Holder {
 	return h
 }
 
-// at notes since when: who gets a lock file touches it.
+// at records the time: acquiring a lock touches its file.
 func (h Holder) at(info fs.FileInfo) Holder {
 	if info.Mode().IsRegular() && h.PID != 0 {
 		h.Since = info.ModTime()
@@ -71,7 +71,7 @@ func (h Holder) at(info fs.FileInfo) Holder {
 	return h
 }
 
-// kernelNames returns the device and inode of an open file as proc_locks(5) has them.
+// kernelNames returns the device and inode of an open file in the form of proc_locks(5).
 func kernelNames(f *os.File) (dev, ino string) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
 	if err != nil {
@@ -105,7 +105,7 @@ func kernelNames(f *os.File) (dev, ino string) {
 	return "", ""
 }
 
-// lookUp reads proc_locks(5). It knows nothing of holders in another container.
+// lookUp reads proc_locks(5), which does not list holders in another container.
 func lookUp(dev, ino string) Holder {
 	locks, err := os.Open("/proc/locks")
 	if err != nil {
@@ -137,8 +137,8 @@ func describe(pid int) Holder {
 	return h
 }
 
-// command makes a name of a command line: the program's and its first argument, if
-// that is a word. Further ones can be long, and are nobody's business.
+// command returns a short form of a command line: the program and its first argument, if
+// that is a word. Further ones can be long, and are private.
 func command(cmdline []byte) string {
 	var words []string
 	for i, arg := range bytes.Split(cmdline, []byte{0}) {

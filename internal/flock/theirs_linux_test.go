@@ -16,8 +16,8 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// hold has another process keep the lock of an open file until the end of the test,
-// and returns its id. The process is the other user's.
+// hold makes another process keep the lock of an open file until the end of the test, and
+// returns its id. The process is the other user's.
 func hold(t *testing.T, name string, flags int) int {
 	t.Helper()
 	f, err := os.OpenFile(name, flags, 0)
@@ -41,8 +41,8 @@ func hold(t *testing.T, name string, flags int) int {
 	return cmd.Process.Pid
 }
 
-// TestHolder names a process of another user by its lock, and not one that has a
-// file of the same number on another file system.
+// TestHolder: a process of another user is found by its lock, and not one that has a file
+// of the same number on another file system.
 func TestHolder(t *testing.T) {
 	otheruser.Need(t)
 	dir := otheruser.Dir(t)
@@ -52,8 +52,8 @@ func TestHolder(t *testing.T) {
 	}
 	pid := hold(t, name, os.O_RDWR)
 	_, err := Wait(t.Context(), Options{Dir: dir, Limit: time.Millisecond})
-	// flock(1) took it and has ended; what the shell became has it.
-	want := fmt.Sprintf("process %d (sleep 50) of the user with the number %d, since ", pid, otheruser.UID)
+	// flock(1) acquired it and has ended; the shell's replacement holds it.
+	want := fmt.Sprintf("process %d (sleep 50) of the user with the id %d, since ", pid, otheruser.UID)
 	if fault.ClassOf(err) != fault.Busy || !strings.Contains(err.Error(), want) {
 		t.Errorf("error is %v, want %q", err, want)
 	}
@@ -91,13 +91,13 @@ func TestHolder(t *testing.T) {
 	}
 }
 
-// TestWhatReadersCanHold has another user lock everything that can be read.
+// TestWhatReadersCanHold: another user locks everything that can be read.
 func TestWhatReadersCanHold(t *testing.T) {
 	otheruser.Need(t)
 	dir := otheruser.Dir(t)
 	name := filepath.Join(dir, Name)
 	hold(t, dir, os.O_RDONLY)
-	for _, mode := range []fs.FileMode{0o644, 0o666, 0o604} { // what an older release, or somebody else, left
+	for _, mode := range []fs.FileMode{0o644, 0o666, 0o604} { // left by an older release or by another program
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestWhatReadersCanHold(t *testing.T) {
 	empty(t, dir)
 }
 
-// TestPlantedLockFiles has what is no lock file in its place.
+// TestPlantedLockFiles puts other things in place of a lock file.
 func TestPlantedLockFiles(t *testing.T) {
 	otheruser.Need(t)
 	dir := otheruser.Dir(t)
@@ -172,8 +172,8 @@ func TestPlantedLockFiles(t *testing.T) {
 	}
 }
 
-// TestOwnerAndRoot has root's lock file in the directory of another user: they can
-// have the lock after a run of root that was killed, not during one.
+// TestOwnerAndRoot: root's lock file is in the directory of another user, who can get the
+// lock after a run of root that was killed, but not during one.
 func TestOwnerAndRoot(t *testing.T) {
 	if os.Geteuid() == 0 {
 		dir := filepath.Join(otheruser.Dir(t), "dir")

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Permanent wraps an error that asking again will not change.
+// Permanent wraps an error that a retry cannot change.
 type Permanent struct{ error }
 
 // Final marks an error as [Permanent].
@@ -37,14 +37,14 @@ func (p *ProxyRefusal) Error() string {
 	return fmt.Sprintf("proxy %s refused with %d %s", p.Proxy, p.Status, http.StatusText(p.Status))
 }
 
-// StatusError is an answer with a status that was not asked for.
+// StatusError is an answer with an unexpected status.
 type StatusError struct {
 	Status     int
-	RetryAfter time.Duration // the server's request to wait; 0 for none
+	RetryAfter time.Duration // how long the server asks to wait; 0 if it does not
 }
 
-// NewStatusError returns the error for an answer's status, with its Retry-After.
-// It is [Permanent] where the same request will get the same answer.
+// NewStatusError returns the error for an answer's status, with its Retry-After. It is
+// [Permanent] if the same request will get the same answer.
 func NewStatusError(r *http.Response) error {
 	if r.StatusCode >= 500 || r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusRequestTimeout {
 		return &StatusError{r.StatusCode, retryAfter(r.Header, time.Now())}
@@ -71,8 +71,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// Plain removes the address from an error of net/http, which may hold credentials
-// or a signed query, and shortens what remains.
+// Plain removes the address, which may contain credentials or a signed query, from an
+// error of net/http and shortens the rest.
 func Plain(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -97,7 +97,7 @@ func (l *lookupError) Error() string {
 
 func (l *lookupError) Unwrap() error { return l.dns }
 
-// Unreachable reports whether a host will not answer in the next minutes either.
+// Unreachable reports whether a host is unlikely to answer within the next minutes.
 func Unreachable(err error) bool {
 	var dns *net.DNSError
 	var op *net.OpError
@@ -113,8 +113,8 @@ func Unreachable(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH)
 }
 
-// RefusedForGood reports whether the answer would be the same again: a certificate
-// that is not trusted, a redirect that is not followed.
+// RefusedForGood reports whether a retry would fail the same way: a certificate that is
+// not trusted, a redirect that is not followed.
 func RefusedForGood(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
@@ -125,7 +125,7 @@ func RefusedForGood(err error) bool {
 		errors.As(err, &redirect) || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
 }
 
-// TooSlow reports whether a server gave something, yet too slowly.
+// TooSlow reports whether a server sent data, but too slowly.
 func TooSlow(err error) bool {
 	var slow *Slow
 	var late *Late
@@ -142,7 +142,7 @@ func RedactText(raw string) string {
 	if u, err := url.Parse(raw); err == nil && u.Host != "" {
 		return Redact(u)
 	}
-	// What cannot be parsed may hold a password anywhere before an @.
+	// Text that cannot be parsed may contain a password anywhere before an @.
 	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
 		return "…" + raw[i:]
 	}

@@ -1,12 +1,11 @@
-// Package httpc is the HTTP client of everything that asks a server on the
-// network: which proxy a request goes through, how long a connection, an answer
-// and a standstill may take, how slow an answer may be, which redirects are
-// followed, when a request is repeated, and which part of an address an error may
-// show. It reads limits and proxies from the caller's environment, never from the
-// process's.
+// Package httpc is the HTTP client for all network requests. It decides which proxy a
+// request goes through, how long a connection, an answer and a stall may take, how slow
+// an answer may be, which redirects are followed, when a request is repeated, and which
+// part of an address an error may show. It reads limits and proxies from the caller's
+// environment, never from the process's.
 //
-// It does not know what is downloaded or whether that is right. Which server is
-// asked next, and what a failure means, is the caller's decision.
+// It does not know what is downloaded or whether that is correct. Which server is asked
+// next, and what a failure means, is the caller's decision.
 package httpc
 
 import (
@@ -20,15 +19,15 @@ import (
 	"time"
 )
 
-// ConnectTimeout is how long a connection to one address may take. A network that
-// swallows packets must not hold up a build for minutes.
+// ConnectTimeout is how long a connection to one address may take. A network that drops
+// packets must not hold up a build for minutes.
 const ConnectTimeout = 5 * time.Second
 
 // MaxRedirects is how many redirects are followed from one address.
 const MaxRedirects = 5
 
-// Options configure a transport. The zero value reads no proxy and waits for an
-// answer as long as the request's context allows.
+// Options configure a transport. The zero value uses no proxy and waits for an answer as
+// long as the request's context allows.
 type Options struct {
 	Env            []string      // the caller's environment, which names proxies
 	ConnectTimeout time.Duration // for a connection and for its TLS handshake; 0 is ConnectTimeout
@@ -36,8 +35,8 @@ type Options struct {
 	TLS            *tls.Config   // nil trusts the system's authorities
 }
 
-// NewTransport returns a transport that uses the proxies of the environment. The
-// error is of class Usage: a proxy variable is not an address.
+// NewTransport returns a transport that uses the proxies of the environment. The error is
+// of class Usage: a proxy variable is not a valid address.
 func NewTransport(o Options) (*http.Transport, error) {
 	proxy, err := Proxy(o.Env)
 	if err != nil {
@@ -53,8 +52,8 @@ func NewTransport(o Options) (*http.Transport, error) {
 		MaxResponseHeaderBytes: 64 << 10,
 		IdleConnTimeout:        30 * time.Second,
 		ForceAttemptHTTP2:      true,
-		// Callers compare lengths and hashes, and resume. None of that works on a
-		// body that Go has decompressed on the way.
+		// Callers compare lengths and hashes, and resume. None of that works on a body that
+		// Go has decompressed.
 		DisableCompression: true,
 		OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, r *http.Response) error {
 			if r.StatusCode != http.StatusOK {

@@ -19,26 +19,26 @@ const (
 	TimeoutVariable = "MODWSGI_DOWNLOAD_TIMEOUT"
 )
 
-// The limits where nothing else is said. The rate is below that of a GSM
-// telephone with EDGE; the time lets the largest archive come at that rate.
+// The default limits. The rate is below that of a GSM telephone with EDGE, and the time
+// is enough for the largest archive at that rate.
 const (
 	DefaultRate   = 8 << 10
 	DefaultTotal  = 30 * time.Minute
 	DefaultWindow = 30 * time.Second
 )
 
-// Limits say how slow an answer may be. What happens to a server that is too slow,
-// whether another one is asked or the work ends, is the caller's decision.
+// Limits set how slow an answer may be. What happens to a slow server, whether another
+// one is asked or the work ends, is the caller's decision.
 type Limits struct {
 	Rate   int64         // bytes per second; 0 for any
-	Window time.Duration // over which the rate is measured, and for which nothing may come
-	Total  time.Duration // for the whole
-	Set    bool          // the total is not the default
-	Idle   time.Duration // how long a transport lets nothing move; 0 is twice the window
+	Window time.Duration // over which the rate is measured; also the longest time without data
+	Total  time.Duration // for the whole answer
+	Set    bool          // Total is not the default
+	Idle   time.Duration // how long a transport may stall; 0 is twice the window
 }
 
-// ReadLimits reads the limits from an environment. Where the total is short, so is the
-// window, or it would say nothing.
+// ReadLimits reads the limits from an environment. A short total shortens the window too,
+// which would otherwise have no effect.
 func ReadLimits(env []string) (Limits, error) {
 	l := Limits{Rate: DefaultRate, Total: DefaultTotal}
 	if v := strings.TrimSpace(run.Getenv(env, RateVariable)); v != "" {
@@ -72,7 +72,7 @@ func size(text string) (int64, bool) {
 	return n * factor, err == nil && n >= 0 && n <= math.MaxInt64/factor/3600
 }
 
-// Slow is the error for an answer that comes below the minimum rate.
+// Slow is the error for an answer below the minimum rate.
 type Slow struct {
 	Got  int64
 	Over time.Duration
@@ -90,14 +90,14 @@ func (l *Late) Error() string {
 	return fmt.Sprintf("not complete after %s (--download-timeout)", l.Limit.Round(100*time.Millisecond))
 }
 
-// Stalled is the error for an answer of which nothing comes any more.
+// Stalled is the error for an answer that stopped.
 type Stalled struct{ After time.Duration }
 
-func (s *Stalled) Error() string { return fmt.Sprintf("no data came any more for %s", s.After) }
+func (s *Stalled) Error() string { return fmt.Sprintf("no more data arrived for %s", s.After) }
 
-// Reader reads from r, and fails with *Slow where less than the minimum came in a
-// window. Only time in Read counts: a reader that is busy elsewhere does not make
-// the server slow. It does not end a Read in which nothing comes at all.
+// Reader reads from r, and fails with *Slow if less than the minimum arrives in a window.
+// Only time in Read counts: a reader that is busy elsewhere does not make the server
+// slow. It does not end a Read in which nothing arrives at all.
 func (l Limits) Reader(r io.Reader) io.Reader {
 	if l.Rate <= 0 || l.Window <= 0 {
 		return r
@@ -105,14 +105,14 @@ func (l Limits) Reader(r io.Reader) io.Reader {
 	return &meter{from: r, limits: l}
 }
 
-// Paced is Reader, and calls cancel with *Stalled where nothing comes for a window.
-// The request of the body must end with that context.
+// Paced is Reader, and calls cancel with *Stalled if nothing arrives for a window. The
+// request of the body must end with that context.
 func (l Limits) Paced(body io.Reader, cancel context.CancelCauseFunc) io.Reader {
 	t := time.AfterFunc(l.Window, func() { cancel(&Stalled{After: l.Window}) })
 	return l.Reader(readerFunc(func(b []byte) (int, error) {
 		t.Reset(l.Window)
 		n, err := body.Read(b)
-		t.Stop() // what the reader does with it is not the server's
+		t.Stop() // time spent by the reader is not the server's
 		return n, err
 	}))
 }

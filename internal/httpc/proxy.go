@@ -11,12 +11,12 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Proxy returns a function that chooses the proxy for an address, nil for none. It
-// follows golang.org/x/net/http/httpproxy, whose conventions curl and Python share,
-// with three additions: ALL_PROXY applies where the variable of the scheme is
-// unset, lower case wins as it does in curl, and NO_PROXY may be separated by
-// spaces. The loopback interface is never proxied. The error is of class Usage: a
-// variable that is not the address of a proxy.
+// Proxy returns a function that chooses the proxy for an address, or nil for none. It
+// follows golang.org/x/net/http/httpproxy, whose conventions curl and Python share, with
+// three additions: ALL_PROXY applies if the variable of the scheme is unset, lower case
+// wins as it does in curl, and NO_PROXY may be separated by spaces. The loopback
+// interface is never proxied. The error is of class Usage: a variable that is not the
+// address of a proxy.
 func Proxy(env []string) (func(*url.URL) (*url.URL, error), error) {
 	httpNames := []string{"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"}
 	if run.Getenv(env, "REQUEST_METHOD") != "" {
@@ -53,8 +53,8 @@ func firstSet(env []string, names ...string) (name, value string) {
 	return "", ""
 }
 
-// proxyAddress checks the value of a proxy variable. httpproxy ignores one that it
-// cannot read, and would connect directly where the user asked for a proxy.
+// proxyAddress checks the value of a proxy variable. httpproxy ignores an unreadable one,
+// and would connect directly although the user asked for a proxy.
 func proxyAddress(name, value string) (string, error) {
 	if value == "" {
 		return "", nil
@@ -75,9 +75,9 @@ func proxyAddress(name, value string) (string, error) {
 		"use proxy from %s: %q is not an http, https or socks5 address", name, RedactText(value))
 }
 
-// noProxy writes the exceptions in the form that httpproxy reads: separated by
-// commas, without the dot that ends a fully qualified name, and without a star
-// that is not an element of its own.
+// noProxy returns the exceptions in the form that httpproxy reads: separated by commas,
+// without the dot that ends a fully qualified name, and without a leading star unless
+// that is all.
 func noProxy(list string) string {
 	items := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 	for i, item := range items {

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// Retry is the policy for repeating a request: how often, and how long to wait
-// before. Every request of the project that is repeated follows one.
+// Retry is the policy for repeating a request: how often, and how long to wait before.
+// Every repeated request in this project follows one.
 type Retry struct {
-	Again  int           // attempts after the first that failed without progress; negative for none
-	Limit  int           // attempts altogether, progress or not; 0 sets no limit
-	Delay  time.Duration // before the first repetition, doubled for each
+	Again  int           // retries after attempts without progress; negative for none
+	Limit  int           // attempts altogether, with progress or not; 0 sets no limit
+	Delay  time.Duration // before the first retry, doubled for each
 	Max    time.Duration // longest wait, including one that a server asks for
 	Before func(err error, wait time.Duration)
 	// Wants reports whether an error deserves another attempt, given the number of
-	// failures without progress; nil repeats everything that is not [Permanent].
+	// failures without progress. nil repeats everything that is not [Permanent].
 	Wants func(err error, failures int) bool
 }
 
-// Do calls try until it succeeds, fails for good, or the policy is exhausted. A
-// failure that made progress, such as a longer beginning of a download, starts the
-// count and the delays again. Do returns the last error of try, or the context's
-// cause when that ends during a wait.
+// Do calls try until it succeeds, fails permanently, or the policy is exhausted. A
+// failure that made progress, such as a longer beginning of a download, restarts the
+// count and the delays. Do returns the last error of try, or the context's cause if that
+// ends during a wait.
 func (r Retry) Do(ctx context.Context, try func() (progress bool, err error)) error {
 	failures := 0
 	for attempt := 1; ; attempt++ {
@@ -58,8 +58,8 @@ func (r Retry) Do(ctx context.Context, try func() (progress bool, err error)) er
 	}
 }
 
-// wait returns the delay before the n-th repetition (from 0): exponential, with
-// half of it random so that clients that met once do not meet again.
+// wait returns the delay before the n-th retry (from 0): exponential, with half of it
+// random so that clients that collided once do not collide again.
 func (r Retry) wait(n int) time.Duration {
 	d := min(r.Delay<<min(n, 16), r.Max)
 	return d/2 + rand.N(d/2+1) // #nosec G404 -- not a secret

@@ -16,7 +16,7 @@ func TestRetry(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		retry  Retry
-		errs   []error // of one attempt after another; the last one stays
+		errs   []error // of successive attempts; the last one repeats
 		gains  []int   // attempts that made progress
 		tries  int
 		want   error // nil for success

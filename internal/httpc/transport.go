@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-// Transport applies the limits to every request that goes through base: nothing
-// may stand still for longer than Idle, be it the body that is sent, the wait for
-// the answer or the answer's body; an answer that is read may be
-// neither slower than the rate nor longer than the total. What is sent has no
-// total: that depends on the line of the user, who started it.
+// Transport applies the limits to every request that goes through base. Nothing may stall
+// for longer than Idle: the body that is sent, the wait for the answer, or the answer's
+// body. Reading an answer may be neither slower than the rate nor longer than the total.
+// Sending has no total: that depends on the line of the user, who started it.
 func (l Limits) Transport(base http.RoundTripper) http.RoundTripper {
 	return &transport{base: base, limits: l}
 }
@@ -49,7 +48,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// watch ends a request that stands still.
+// watch ends a request that stalls.
 type watch struct {
 	cancel       context.CancelCauseFunc
 	idle         time.Duration
@@ -77,7 +76,7 @@ func (w *watch) why(ctx context.Context, err error) error {
 	return err
 }
 
-// sending is a request's body. A server that takes nothing lets nobody read it.
+// sending is a request's body. It is not read while the server accepts nothing.
 type sending struct {
 	io.ReadCloser
 	watch *watch
@@ -99,7 +98,7 @@ type receiving struct {
 func (r *receiving) Read(b []byte) (int, error) {
 	r.watch.moved()
 	n, err := r.from.Read(b)
-	r.watch.stall.Stop() // what the reader does with it is not the server's
+	r.watch.stall.Stop() // time spent by the reader is not the server's
 	if err == nil || err == io.EOF {
 		return n, err
 	}

@@ -1,7 +1,6 @@
-// Package observer reports a piece of work to those who watch: as events to the
-// person who waits, and as spans to the timeline of the build. One call does both,
-// so that they cannot disagree. It does not know what the work is or how either is
-// shown.
+// Package observer reports a piece of work both as events to the waiting user and as
+// spans to the timeline of the build. One call does both, so that they cannot disagree.
+// It does not know what the work is or how either is shown.
 package observer
 
 import (
@@ -12,14 +11,14 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// Observer has the two who watch; either may be nil.
+// Observer has the two recipients; either may be nil.
 type Observer struct {
 	Events   event.Sink
 	Timeline *timeline.Recorder
 }
 
-// Step runs do as a named step, which is a span of that kind after the spans in
-// needs. log is the file that its tools write to, "" for none.
+// Step runs do as a named step, which is a span of that kind after the spans in needs.
+// log is the file that its tools write to, or "".
 func (o Observer) Step(kind timeline.Kind, name string, needs []string, log string, do func() error) error {
 	return o.Events.LoggedStep(name, log, func() error {
 		end := o.Timeline.Begin(kind, name, name, needs...)
@@ -29,8 +28,8 @@ func (o Observer) Step(kind timeline.Kind, name string, needs []string, log stri
 	})
 }
 
-// Tool runs a command as a span of a step, with the time and the memory that its
-// processes used.
+// Tool runs a command as a span of a step, with the time and memory that its processes
+// used.
 func (o Observer) Tool(ctx context.Context, r *run.Runner, kind timeline.Kind, step, name string, needs []string, c run.Cmd) error {
 	end := o.Timeline.Begin(kind, step, name, needs...)
 	p, err := r.Start(ctx, c)

@@ -11,29 +11,29 @@ import (
 	"strings"
 )
 
-// Dir is an open directory whose path nobody else could change when it was
-// opened. Everything below is done through its handle, so that it stays the same
-// directory whatever happens to its name.
+// Dir is an open directory whose path nobody else could change when it was opened.
+// Everything below is done through its handle, so that it stays the same directory
+// whatever happens to its name.
 type Dir struct {
 	path   string
 	root   *os.Root
 	shared bool
 }
 
-// Path returns the directory's path, links resolved: for messages, and for tools
-// that take nothing else.
+// Path returns the directory's path, links resolved, for messages and for tools that need
+// a path.
 func (d *Dir) Path() string { return d.path }
 
-// Root returns the handle. os.Root follows links that do not leave the
-// directory, so whoever opens files through it that another user may have made
-// must look at them (Lstat) first; Open and Sub do.
+// Root returns the handle. os.Root follows links that do not leave the directory. So
+// callers that open files which another user may have made must check them first (Lstat);
+// Open and Sub do.
 func (d *Dir) Root() *os.Root { return d.root }
 
-// Shared reports whether another user can change what the path leads to, or make
-// entries in the directory. Only [OutputDir] and [MakeOutputDir] open such ones.
+// Shared reports whether another user can change where the path leads, or create entries
+// in the directory. Only [OutputDir] and [MakeOutputDir] open such directories.
 func (d *Dir) Shared() bool { return d.shared }
 
-// Close gives the handle back.
+// Close closes the handle.
 func (d *Dir) Close() error { return d.root.Close() }
 
 // entryName refuses everything but the name of one entry.
@@ -44,8 +44,8 @@ func entryName(name string) error {
 	return nil
 }
 
-// Sub opens a directory in this one. It is *Untrusted where another user owns it
-// or may write to it, and where it is a symbolic link.
+// Sub opens a directory in this one. The error is *Untrusted if another user owns it or
+// may write to it, or if it is a symbolic link.
 func (d *Dir) Sub(name string) (*Dir, error) {
 	sub, err := d.Enter(name)
 	if err != nil {
@@ -58,8 +58,8 @@ func (d *Dir) Sub(name string) (*Dir, error) {
 	return sub, nil
 }
 
-// MakeSub opens a directory in this one as Sub does, and makes it with the mode
-// perm, whatever the umask, where it is missing.
+// MakeSub opens a directory in this one as Sub does. If it is missing, MakeSub creates it
+// with the mode perm, whatever the umask.
 func (d *Dir) MakeSub(name string, perm fs.FileMode) (*Dir, error) {
 	if err := entryName(name); err != nil {
 		return nil, err
@@ -80,8 +80,7 @@ func (d *Dir) MakeSub(name string, perm fs.FileMode) (*Dir, error) {
 	return sub, nil
 }
 
-// Temp makes a new directory with the mode 0700 and a random name that begins
-// with prefix.
+// Temp creates a directory with the mode 0700 and a random name that begins with prefix.
 func (d *Dir) Temp(prefix string) (*Dir, error) {
 	for range 100 {
 		name := prefix + strings.ToLower(rand.Text()[:12])
@@ -97,8 +96,8 @@ func (d *Dir) Temp(prefix string) (*Dir, error) {
 	return nil, &fs.PathError{Op: "mkdir", Path: filepath.Join(d.path, prefix+"*"), Err: fs.ErrExist}
 }
 
-// Open opens a regular file in this directory for reading. It is *Untrusted where
-// another user owns it or may write to it, and where it is a symbolic link.
+// Open opens a regular file in this directory for reading. The error is *Untrusted if
+// another user owns it or may write to it, or if it is a symbolic link.
 func (d *Dir) Open(name string) (*os.File, error) {
 	f, err := d.OpenAny(name)
 	if err != nil {
@@ -116,8 +115,8 @@ func (d *Dir) Open(name string) (*os.File, error) {
 	return f, nil
 }
 
-// OpenAny opens a regular file in this directory for reading, whoever owns it. A
-// symbolic link is *Untrusted, a pipe is an error: it does not wait for a writer.
+// OpenAny opens a regular file in this directory for reading, whoever owns it. A symbolic
+// link is *Untrusted. A pipe is an error: OpenAny does not wait for a writer.
 func (d *Dir) OpenAny(name string) (*os.File, error) {
 	if err := entryName(name); err != nil {
 		return nil, err
@@ -141,7 +140,7 @@ func (d *Dir) OpenAny(name string) (*os.File, error) {
 	return f, nil
 }
 
-// plain refuses what is not a directory (dir) or a regular file (not dir) itself.
+// plain refuses anything but a directory (dir) or a regular file (not dir).
 func plain(full string, info fs.FileInfo, dir bool) error {
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
@@ -154,8 +153,8 @@ func plain(full string, info fs.FileInfo, dir bool) error {
 	return nil
 }
 
-// ReadFile returns the contents of a file that Open accepts. One of more than
-// limit bytes is an error.
+// ReadFile returns the contents of a file that Open accepts. A file of more than limit
+// bytes is an error.
 func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 	f, err := d.Open(name)
 	if err != nil {
@@ -165,9 +164,9 @@ func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 	return readAll(f, limit)
 }
 
-// WriteFile replaces a file in this directory with data: a reader, and a crash,
-// sees the old contents or the new ones. A link or a file of another user in its
-// place is replaced and not written through.
+// WriteFile replaces a file in this directory with data. Readers, also after a crash, see
+// the old contents or the new ones. A link or a file of another user with that name is
+// replaced, not written through.
 func (d *Dir) WriteFile(name string, data []byte, perm fs.FileMode) error {
 	f, err := d.Create(name, perm)
 	if err != nil {
@@ -201,9 +200,9 @@ func (d *Dir) Create(name string, perm fs.FileMode) (*NewFile, error) {
 	return n, nil
 }
 
-// NewFile is a file under way to its name. Exactly one of Commit and Abort takes
-// effect; Abort after Commit does nothing, so that it can be deferred. Its File may
-// be written, sought and given another owner before Commit.
+// NewFile is a file that does not have its final name yet. Exactly one of Commit and
+// Abort takes effect; Abort after Commit does nothing, so that it can be deferred. File
+// may be written, sought and given another owner before Commit.
 type NewFile struct {
 	*os.File
 	dir        *Dir
@@ -214,7 +213,7 @@ type NewFile struct {
 // Commit makes the contents durable and gives them the name.
 func (n *NewFile) Commit() error {
 	if n.done {
-		return errors.New("owned: committed or aborted before")
+		return errors.New("owned: already committed or aborted")
 	}
 	err := n.Sync()
 	if cerr := n.File.Close(); err == nil {
@@ -242,8 +241,7 @@ func (n *NewFile) Abort() {
 	_ = n.dir.root.Remove(n.temp)
 }
 
-// sync makes renames durable; some file systems cannot, and the contents are safe
-// all the same.
+// sync makes renames durable. Some file systems cannot, and the contents are safe anyway.
 func (d *Dir) sync() {
 	if f, err := d.root.Open("."); err == nil {
 		_ = f.Sync()
@@ -251,7 +249,7 @@ func (d *Dir) sync() {
 	}
 }
 
-// Lstat describes an entry; links are not followed.
+// Lstat describes an entry; it does not follow links.
 func (d *Dir) Lstat(name string) (fs.FileInfo, error) {
 	if err := entryName(name); err != nil {
 		return nil, err
@@ -260,7 +258,7 @@ func (d *Dir) Lstat(name string) (fs.FileInfo, error) {
 	return info, d.named(err, name)
 }
 
-// Entries returns what is in the directory, sorted by name.
+// Entries returns the entries of the directory, sorted by name.
 func (d *Dir) Entries() ([]fs.DirEntry, error) {
 	entries, err := readEntries(d.root)
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
@@ -279,13 +277,13 @@ func (d *Dir) Remove(name string) error {
 // RemoveAll removes an entry and everything below it, see [RemoveAll].
 func (d *Dir) RemoveAll(name string) error { return d.named(RemoveIn(d.root, name), name) }
 
-// Discard closes the directory and removes it with everything in it. It must be the
-// directory that Scratch or Temp made: its path is as it was then.
+// Discard closes the directory and removes it with everything in it. It must be a
+// directory from Scratch or Temp whose path has not changed.
 func (d *Dir) Discard() error {
 	return errors.Join(d.root.Close(), RemoveAll(d.path))
 }
 
-// named gives an error the whole path.
+// named adds the whole path to an error.
 func (d *Dir) named(err error, name string) error {
 	if err == nil {
 		return nil

@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pathOnly opens a directory that may be passed but not read.
+// pathOnly opens a directory that may be entered but not read.
 const pathOnly = unix.O_PATH
 
-// hasACL reports whether a file has an access control list, whose entries the mode
-// shows as the group's (acl(5)). The name is one that nobody else can exchange.
+// hasACL reports whether a file has an access control list, whose entries the mode shows
+// as the group's (acl(5)). Nobody else can exchange the name.
 func hasACL(path string) bool {
 	n, err := unix.Lgetxattr(path, "system.posix_acl_access", nil)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
@@ -24,8 +24,8 @@ func hasACL(path string) bool {
 	return err != nil || n > 0
 }
 
-// overflow is the owner that files of users have who do not exist in this user
-// namespace, -1 outside of one and where it is a real user of it
+// overflow is the apparent owner of files whose owner does not exist in this user
+// namespace. It is -1 outside a namespace, and if it is a real user of it
 // (user_namespaces(7)).
 var overflow = sync.OnceValue(func() int {
 	data, err := os.ReadFile("/proc/self/uid_map")
@@ -54,7 +54,7 @@ var overflow = sync.OnceValue(func() int {
 	return uid
 })
 
-// outside reports whether an owner is somebody outside of our user namespace: in
-// a container without root's rights, directories above what is mounted into it
-// show up that way, and whoever made the container has chosen them.
+// outside reports whether an owner is outside this user namespace. In a container without
+// root's rights, directories above a mount appear that way, and whoever made the
+// container has chosen them.
 func outside(uid int) bool { return uid == overflow() && uid != os.Geteuid() }

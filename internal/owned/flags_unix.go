@@ -4,11 +4,11 @@ package owned
 
 import "golang.org/x/sys/unix"
 
-// pathOnly opens a directory; there is no way here to open one that may be passed
-// but not read.
+// pathOnly opens a directory. This system cannot open one that may be entered but not
+// read.
 const pathOnly = unix.O_RDONLY
 
-// hasACL says yes: other systems' lists are not read, so only the owner counts.
+// hasACL returns true: lists of other systems are not read, so only the owner counts.
 func hasACL(string) bool { return true }
 
 func outside(int) bool { return false }

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// The files that say who is in a group. Groups of directory services are not in
-// them, and are taken for groups with others in them.
+// The files that list the members of groups. Groups of directory services are not in
+// them, and are assumed to have other members.
 var groupFile, passwdFile = "/etc/group", "/etc/passwd"
 
-// alone reports whether a group has no member but this user, root and the account
-// also, as the private group has that many systems give each user.
+// alone reports whether a group has no members but this user, root and the account also,
+// as the private group that many systems give each user.
 func alone(gid, also int) bool {
 	users := usersOf(passwdFile)
 	if users == nil {
@@ -38,8 +38,8 @@ func alone(gid, also int) bool {
 	return true
 }
 
-// ofRootsGroup are accounts without a shell whose group is root's on systems that
-// follow Red Hat's /etc/passwd.
+// ofRootsGroup are accounts without a shell whose group is root's on systems that follow
+// Red Hat's /etc/passwd.
 var ofRootsGroup = map[string]bool{"sync": true, "shutdown": true, "halt": true, "operator": true}
 
 type passwd struct {
@@ -47,7 +47,7 @@ type passwd struct {
 	uid, gid int
 }
 
-// usersOf reads passwd(5); nil where it cannot be read.
+// usersOf reads passwd(5); nil if it cannot be read.
 func usersOf(file string) map[string]passwd {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -68,7 +68,7 @@ func usersOf(file string) map[string]passwd {
 	return users
 }
 
-// membersOf reads group(5). Several lines may be of one group.
+// membersOf reads group(5). Several lines may describe one group.
 func membersOf(file string, gid int) (members []string, found bool) {
 	data, err := os.ReadFile(file)
 	if err != nil {

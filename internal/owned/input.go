@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// ReadInput returns the contents of a file that the user names or works beside,
-// such as a lock file or a matrix, whoever owns it: the caller checks what it says.
-// It never waits: a pipe or a device that somebody left under that name is an
-// error. An open descriptor (/dev/stdin, a shell's process substitution) is read to
-// its end. A file of more than limit bytes is an error.
+// ReadInput returns the contents of a file that the user names or works beside, such as a
+// lock file or a matrix, whoever owns it; the caller checks the contents. It never waits:
+// a pipe or a device with that name is an error. An open descriptor (/dev/stdin, a
+// shell's process substitution) is read to its end. A file of more than limit bytes is an
+// error.
 func ReadInput(path string, limit int64) ([]byte, error) {
 	if Descriptor(path) {
 		return ReadFile(path, limit)

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestReadInputNeverWaits: a pipe under the name of a file is an error at once; a
-// descriptor that is open is read.
+// TestReadInputNeverWaits: a pipe under the name of a file is an error at once; an open
+// descriptor is read.
 func TestReadInputNeverWaits(t *testing.T) {
 	dir := t.TempDir()
 	pipe, file := filepath.Join(dir, "pipe"), filepath.Join(dir, "file")

@@ -11,8 +11,8 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// TestOutputDir has a row for each kind of way to a directory that the user named
-// for output: another user's directories are passed, their links are not followed.
+// TestOutputDir has a row for each kind of path to a directory that the user named for
+// output: another user's directories are accepted, their links are not followed.
 func TestOutputDir(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -33,7 +33,7 @@ func TestOutputDir(t *testing.T) {
 	}
 	for _, c := range []struct {
 		path   string
-		real   string // "" where it is refused
+		real   string // "" if it is refused
 		shared bool
 	}{
 		{path: closed, real: closed},

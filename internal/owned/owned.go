@@ -1,44 +1,44 @@
-// Package owned decides which files of other users may be believed, followed or
-// executed. It is the only place where that is decided: the cache, journals,
-// server roots, pid files, scratch directories, included files, programs and keys
-// are all opened through it.
+// Package owned decides which files of other users may be trusted, followed or executed.
+// It is the only place where that is decided: the cache, journals, server roots, pid
+// files, scratch directories, included files, programs and keys are all opened through
+// it.
 //
 // # The rule
 //
-// A path is trusted when nobody but this user and root can change what it leads
-// to. To find out, the path is walked from the top, one directory after another,
-// each opened through the handle of the one above and judged by what the handle
-// says (fstat), never by a name that somebody could exchange meanwhile:
+// A path is trusted if only this user and root can change what it leads to. To find out,
+// the path is walked from the top, one directory after another. Each is opened through
+// the handle of its parent and judged by the attributes of the open handle (fstat), never
+// by a name that another user could exchange in the meantime:
 //
 //   - Each directory and the file at the end belong to this user or to root.
 //   - No other user may write to them. A group may, if it has no other member than
 //     this user and root, and the file has no access control list.
-//   - A directory that everybody may write to is passed where it is sticky, as
+//   - A directory that everybody may write to is accepted if it is sticky, as
 //     /tmp is: only the owner of an entry can remove or rename that entry there,
 //     and the entry that the path goes through belongs to this user or root.
-//   - A symbolic link is followed by the same rule: its directory is one that only
-//     we can change, or it is sticky and the link is ours or root's. Then its
-//     target is walked.
+//   - A symbolic link is followed by the same rule: only this user and root can
+//     change its directory, or the directory is sticky and the link belongs to
+//     one of them. Then its target is walked.
 //
 // [Vouch] exempts directories that the user names in the environment.
 //
-// By induction nobody else can exchange any part of a trusted path, now or later,
-// so its name may be given to tools that we start (compilers, httpd). What lies
-// below a trusted directory is not trusted by that: it may have been made while
-// the rights were wider. [Dir.Sub] and [Dir.Open] look again.
+// By induction nobody else can exchange any part of a trusted path, now or later, so its
+// name may be passed to tools (compilers, httpd). Entries below a trusted directory are
+// not trusted automatically: they may have been made while the rights were wider.
+// [Dir.Sub] and [Dir.Open] check them.
 //
-// Files that the user asks for by name may be written to a directory of another
-// user all the same: see [OutputDir].
+// Files that the user asks for by name may still be written to a directory of another
+// user: see [OutputDir].
 //
 // # What it does not decide
 //
-// Whether an untrusted path is an error, a warning, or a reason to use another
-// place is the caller's decision. Access control lists of Windows are not read:
-// every path is trusted there. Root and the user themselves are trusted, and so
-// is the kernel's answer about owners (a file server may lie).
+// Whether an untrusted path is an error, a warning, or a reason to use another path is
+// the caller's decision. Access control lists of Windows are not read: every path is
+// trusted there. Root and the current user are trusted, and so is what the kernel reports
+// about owners (a file server may lie).
 //
-// [RemoveAll] and the other functions for trees need no trusted path. They never
-// leave the tree they were given and never follow a link.
+// [RemoveAll] and the other functions for trees do not need a trusted path. They never
+// leave the given tree and never follow a link.
 package owned
 
 import (
@@ -55,10 +55,9 @@ import (
 	"modwsgi/internal/quote"
 )
 
-// Untrusted is the error for something that another user than this one and root
-// may change.
+// Untrusted is the error for a path that another user than this one and root may change.
 type Untrusted struct {
-	Path  string      // what was asked for
+	Path  string      // the requested path
 	At    string      // the part of it that another user may change
 	Owner int         // of At
 	Mode  fs.FileMode // of At
@@ -77,7 +76,7 @@ func (u *Untrusted) Hint() string {
 	return "use a path that only you and root can write to, all the way up; in a container that nobody else uses, name the directory in " + TrustedVariable
 }
 
-// Reason is the error as a part of a sentence.
+// Reason returns the error as part of a sentence.
 func (u *Untrusted) Reason() string {
 	if rest, ok := strings.CutPrefix(u.Why, "it belongs "); ok {
 		return u.At + " belongs " + rest
@@ -91,10 +90,9 @@ func IsUntrusted(err error) bool {
 	return errors.As(err, &u)
 }
 
-// Check returns nil where nobody but this user and root can change the file or
-// directory that path leads to, *Untrusted where another user can, and the
-// error of looking at it otherwise (fs.ErrNotExist for a path that does not
-// exist).
+// Check returns nil if only this user and root can change the file or directory that path
+// leads to, *Untrusted if another user can, and otherwise the error of examining it
+// (fs.ErrNotExist for a path that does not exist).
 func Check(path string) error {
 	h, err := walk(path, final{})
 	if err != nil {
@@ -104,8 +102,8 @@ func Check(path string) error {
 	return nil
 }
 
-// CheckFor is Check where one more account is trusted: the owner of the programs
-// that root was told to run, for instance.
+// CheckFor is Check with one more trusted account, for instance the owner of the programs
+// that root was asked to run.
 func CheckFor(path string, uid int) error {
 	h, err := walk(path, final{also: uid})
 	if err != nil {
@@ -115,8 +113,8 @@ func CheckFor(path string, uid int) error {
 	return nil
 }
 
-// OpenFile opens a regular file for reading that nobody else can change or
-// replace. It never waits for a writer of a pipe.
+// OpenFile opens a regular file for reading that nobody else can change or replace. It
+// never waits for a writer of a pipe.
 func OpenFile(path string) (*os.File, error) {
 	h, err := walk(path, final{file: true})
 	if err != nil {
@@ -125,9 +123,8 @@ func OpenFile(path string) (*os.File, error) {
 	return h.file, nil
 }
 
-// ReadFile returns the contents of a file that nobody else can change. An open
-// descriptor is read as it is, as by ReadSecret. A file of more than limit bytes is
-// an error.
+// ReadFile returns the contents of a file that nobody else can change. It reads an open
+// descriptor as it is, like ReadSecret. A file of more than limit bytes is an error.
 func ReadFile(path string, limit int64) ([]byte, error) {
 	open := OpenFile
 	if Descriptor(path) {
@@ -152,13 +149,13 @@ func (e *Exposed) Error() string {
 }
 
 // Hint returns what to do about it.
-func (e *Exposed) Hint() string { return "take their rights away: chmod 600 " + quote.Shell(e.Path) }
+func (e *Exposed) Hint() string { return "remove their access: chmod 600 " + quote.Shell(e.Path) }
 
-// ReadSecret returns the contents of a file with a key or a passphrase, which
-// nobody else can change or read: *Exposed where its mode lets another user read it.
-// Directories on the way that nobody else can pass do not count: a copy and a backup
-// keep the mode alone. An open descriptor (/dev/stdin, /dev/fd/3, as in a shell's
-// process substitution) is read as it is. More than limit bytes are an error.
+// ReadSecret returns the contents of a file with a key or a passphrase, which nobody else
+// can change or read. The error is *Exposed if its mode lets another user read it, even
+// inside a directory that nobody else can enter: a copy or a backup keeps only the mode.
+// An open descriptor (/dev/stdin, /dev/fd/3, as in a shell's process substitution) is
+// read as it is. More than limit bytes are an error.
 func ReadSecret(path string, limit int64) ([]byte, error) {
 	if Descriptor(path) {
 		return ReadFile(path, limit)
@@ -178,8 +175,8 @@ func ReadSecret(path string, limit int64) ([]byte, error) {
 	return readAll(h.file, limit)
 }
 
-// Descriptor reports whether a path names an open descriptor of this process, which
-// can be read once, and by nobody whom its name is passed to.
+// Descriptor reports whether a path names an open descriptor of this process. It can be
+// read once, and not by a process that only receives its name.
 func Descriptor(path string) bool {
 	for _, prefix := range []string{"/dev/fd/", "/proc/self/fd/"} {
 		if rest, ok := strings.CutPrefix(path, prefix); ok {
@@ -201,7 +198,7 @@ func readAll(f *os.File, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// OpenDir opens a directory whose whole path nobody else can change.
+// OpenDir opens a directory if nobody else can change any part of its path.
 func OpenDir(path string) (*Dir, error) {
 	h, err := walk(path, final{dir: true})
 	if err != nil {
@@ -210,8 +207,8 @@ func OpenDir(path string) (*Dir, error) {
 	return h.open()
 }
 
-// MakeDir opens a directory whose whole path nobody else can change. What is
-// missing of it is made with the mode 0700, whatever the umask.
+// MakeDir is OpenDir that creates the missing parts of the path with the mode 0700,
+// whatever the umask.
 func MakeDir(path string) (*Dir, error) {
 	h, err := walk(path, final{dir: true, create: true})
 	if err != nil {
@@ -220,11 +217,11 @@ func MakeDir(path string) (*Dir, error) {
 	return h.open()
 }
 
-// OutputDir opens a directory for files that the user asked for by name, as in
-// --out. It may belong to another user, who then can change what is written there
-// afterwards, but cannot make this user write elsewhere: a symbolic link that
-// another user may have made is *Untrusted, and no link is followed below a
-// directory of another user. Shared tells such a directory from a trusted one.
+// OutputDir opens a directory for files that the user asked for by name, as in --out. It
+// may belong to another user, who can then change the written files later, but cannot
+// redirect the writes: a symbolic link that another user may have made is *Untrusted, and
+// no link is followed below a directory of another user. Shared distinguishes such a
+// directory from a trusted one.
 func OutputDir(path string) (*Dir, error) {
 	h, err := walk(path, final{dir: true, output: true})
 	if err != nil {
@@ -233,7 +230,8 @@ func OutputDir(path string) (*Dir, error) {
 	return h.open()
 }
 
-// MakeOutputDir is OutputDir that makes what is missing of the path, by the umask.
+// MakeOutputDir is OutputDir that creates the missing parts of the path, subject to the
+// umask.
 func MakeOutputDir(path string) (*Dir, error) {
 	h, err := walk(path, final{dir: true, output: true, create: true})
 	if err != nil {
@@ -242,10 +240,9 @@ func MakeOutputDir(path string) (*Dir, error) {
 	return h.open()
 }
 
-// Scratch makes a new directory with a random name that begins with prefix, for
-// this user alone. base is a directory whose path nobody else can change; it may
-// be sticky as /tmp is. "" is the directory for temporary files of the
-// environment (os.TempDir).
+// Scratch creates a directory with a random name that begins with prefix, private to this
+// user. base is a directory whose path nobody else can change; it may be sticky as /tmp
+// is. "" is the environment's directory for temporary files (os.TempDir).
 func Scratch(base, prefix string) (*Dir, error) {
 	if base == "" {
 		base = os.TempDir()
@@ -262,25 +259,24 @@ func Scratch(base, prefix string) (*Dir, error) {
 	return parent.Temp(prefix)
 }
 
-// nameOf is an account for messages.
+// nameOf returns the name of an account for messages.
 func nameOf(uid int) string {
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil && u.Username != "" {
 		return "the user " + u.Username
 	}
-	return "the user with the number " + strconv.Itoa(uid)
+	return "the user with the id " + strconv.Itoa(uid)
 }
 
 // Owner returns the account that owns a file, for messages: "the user alice".
 func Owner(info fs.FileInfo) string { return nameOf(ownerOf(info)) }
 
-// UID returns the number of the account that owns a file, -1 where the system has
-// no such numbers.
+// UID returns the id of the account that owns a file, or -1 on systems without such ids.
 func UID(info fs.FileInfo) int { return ownerOf(info) }
 
 // RemoveAll removes path and everything below it, like os.RemoveAll, also from
-// directories that their owner may not write to. It follows no link below the
-// directory of path, and changes the mode of nothing outside of the tree. path need
-// not be trusted; a missing path is no error.
+// directories that their owner may not write to. It does not follow links below the
+// directory of path, and does not change modes outside the tree. path need not be
+// trusted. A missing path is not an error.
 func RemoveAll(path string) error {
 	path = filepath.Clean(path)
 	root, err := os.OpenRoot(filepath.Dir(path))
@@ -294,21 +290,21 @@ func RemoveAll(path string) error {
 	return RemoveIn(root, filepath.Base(path))
 }
 
-// RemoveIn removes an entry of an open directory and everything below it, as
-// RemoveAll does.
+// RemoveIn removes an entry of an open directory and everything below it, as RemoveAll
+// does.
 func RemoveIn(root *os.Root, name string) error {
 	if name == "." || name == ".." || !filepath.IsLocal(name) || filepath.Base(name) != name {
 		return &fs.PathError{Op: "remove", Path: name, Err: errors.New("not the name of an entry")}
 	}
-	// The usual case in one go; it follows no link either.
+	// The usual case in one call, which does not follow links either.
 	if err := root.RemoveAll(name); err == nil {
 		return nil
 	}
 	return removeSlowly(root, name, 0)
 }
 
-// deepest bounds the recursion; no tree that we make is nearly as deep, and no
-// path that long can be named.
+// deepest limits the recursion. No tree that modwsgi makes is nearly as deep, and a path
+// that long cannot be named.
 const deepest = 4096
 
 func removeSlowly(root *os.Root, name string, depth int) error {
@@ -351,7 +347,7 @@ func removeSlowly(root *os.Root, name string, depth int) error {
 	return root.Remove(name)
 }
 
-// openSame opens the directory that was looked at and not one that took its name.
+// openSame opens the directory that was examined and not one that took its name.
 func openSame(root *os.Root, name string, seen fs.FileInfo) (*os.Root, error) {
 	sub, err := root.OpenRoot(name)
 	if err != nil {
@@ -368,7 +364,7 @@ func openSame(root *os.Root, name string, seen fs.FileInfo) (*os.Root, error) {
 	return sub, nil
 }
 
-var errChanged = errors.New("it was exchanged for another one meanwhile")
+var errChanged = errors.New("another one has replaced it in the meantime")
 
 func readEntries(root *os.Root) ([]fs.DirEntry, error) {
 	f, err := root.Open(".")
@@ -379,9 +375,8 @@ func readEntries(root *os.Root) ([]fs.DirEntry, error) {
 	return f.ReadDir(-1)
 }
 
-// Chmod changes the mode of a regular file or a directory. A symbolic link is an
-// error, and one that takes the name during the call leads nowhere outside of the
-// directory of name.
+// Chmod changes the mode of a regular file or a directory. A symbolic link is an error,
+// and one that takes the name during the call cannot lead outside the directory of name.
 func Chmod(name string, mode fs.FileMode) error {
 	name = filepath.Clean(name)
 	root, err := os.OpenRoot(filepath.Dir(name))

@@ -53,7 +53,7 @@ func link(t *testing.T, target, path string) string {
 }
 
 // TestRule has a row for each sentence of the package comment. at is the end of the
-// path that is to blame, "" for a trusted one.
+// offending path, "" for a trusted one.
 func TestRule(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -131,7 +131,7 @@ func TestRule(t *testing.T) {
 	}
 }
 
-// TestVouch: the named directory and those above it pass, those below it are judged.
+// TestVouch: the named directory and its parents are accepted, those below it are judged.
 func TestVouch(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -159,12 +159,12 @@ func TestVouch(t *testing.T) {
 		t.Errorf("ignored %q", ignored)
 	}
 	if err := Check(path); !IsUntrusted(err) {
-		t.Errorf("the top of the file system vouches for what lies below: %v", err)
+		t.Errorf("the top of the file system vouches for its children: %v", err)
 	}
 }
 
-// TestOwnFilesOfAnOrdinaryUser runs as the other user, for whom root's files and
-// their own are trusted and a third user's are not.
+// TestOwnFilesOfAnOrdinaryUser runs as the other user, for whom root's files and their
+// own are trusted and a third user's are not.
 func TestOwnFilesOfAnOrdinaryUser(t *testing.T) {
 	if !otheruser.Rerun(t) {
 		return
@@ -246,7 +246,7 @@ func TestReadSecret(t *testing.T) {
 			t.Errorf("mode %v: %v", mode, err)
 		}
 	}
-	chmod(t, key, 0o640) // root's group has nobody else in it
+	chmod(t, key, 0o640) // root's group has no other members
 	if _, err := ReadSecret(key, 100); err != nil {
 		t.Error(err)
 	}
@@ -256,7 +256,7 @@ func TestReadSecret(t *testing.T) {
 	if _, err := ReadSecret(key, 100); err == nil {
 		t.Error("a key that another group can read was read")
 	}
-	// A closed directory does not close what is copied out of it.
+	// A closed directory does not protect copies of its files.
 	write(t, top+"/closed/key", 0o644)
 	chmod(t, top+"/closed", 0o700)
 	if _, err := ReadSecret(top+"/closed/key", 100); err == nil {
@@ -280,7 +280,7 @@ func TestReadSecret(t *testing.T) {
 }
 
 // TestDirStaysTheSame exchanges a directory for another one after it was opened:
-// what is done through the handle is done in the first.
+// operations still apply to the first.
 func TestDirStaysTheSame(t *testing.T) {
 	top := t.TempDir()
 	d, err := MakeDir(top + "/a/b")
@@ -318,7 +318,7 @@ func TestDirStaysTheSame(t *testing.T) {
 	}
 }
 
-func TestDirLooksAtWhatIsInIt(t *testing.T) {
+func TestDirChecksItsEntries(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
 	d, err := OpenDir(top)
@@ -351,7 +351,7 @@ func TestDirLooksAtWhatIsInIt(t *testing.T) {
 			t.Errorf("MakeSub(%q) = %v", name, s.Path())
 		}
 	}
-	// A link in the place of a file is replaced, a pipe is not.
+	// A link in place of a file is replaced, a pipe is not.
 	if err := d.WriteFile("link", []byte("new"), 0o600); err != nil {
 		t.Error(err)
 	}
@@ -363,9 +363,9 @@ func TestDirLooksAtWhatIsInIt(t *testing.T) {
 	}
 }
 
-// TestExchangedOnTheWay exchanges each part of a path at the moment before it is
-// opened; the walk ends in the directory that it judged or with an error, and never
-// in the other user's.
+// TestExchangedOnTheWay exchanges each part of a path at the moment before it is opened.
+// The walk ends in the directory that it judged or with an error, and never in the other
+// user's.
 func TestExchangedOnTheWay(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -404,7 +404,7 @@ func TestExchangedOnTheWay(t *testing.T) {
 	}
 }
 
-func TestGroupsWithNobodyElse(t *testing.T) {
+func TestGroupsWithoutOtherMembers(t *testing.T) {
 	dir := t.TempDir()
 	oldGroup, oldPasswd := groupFile, passwdFile
 	defer func() { groupFile, passwdFile = oldGroup, oldPasswd }()
@@ -443,7 +443,7 @@ func TestAccessControlListCountsAsOthers(t *testing.T) {
 		acl = append(acl, byte(e.tag), byte(e.tag>>8), byte(e.perm), byte(e.perm>>8), byte(e.id), byte(e.id>>8), byte(e.id>>16), byte(e.id>>24))
 	}
 	if err := unix.Setxattr(file, "system.posix_acl_access", acl, 0); err != nil {
-		t.Skip("no access control lists here: ", err)
+		t.Skip("access control lists are unavailable here: ", err)
 	}
 	if err := Check(file); !IsUntrusted(err) {
 		t.Errorf("a file that a list opens to another user: %v", err)
@@ -506,7 +506,7 @@ func TestCheckFor(t *testing.T) {
 	}
 }
 
-// TestOpenTemp: a sticky directory is opened, and what is in it is judged.
+// TestOpenTemp: a sticky directory is opened, and its entries are judged.
 func TestOpenTemp(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// rename tries again for two seconds: virus scanners and indexers hold a fresh
-// file open for a moment, and Windows refuses to replace an open file.
+// rename retries for two seconds: virus scanners and indexers hold a new file open for a
+// moment, and Windows refuses to replace an open file.
 func rename(root *os.Root, from, to string) error {
 	var err error
 	for wait := 5 * time.Millisecond; wait < time.Second; wait *= 2 {

@@ -1,8 +1,8 @@
 package owned
 
-// OpenTemp opens a directory for temporary files: as OpenDir, but it may be
-// sticky, as /tmp is. Other users then have entries of their own in it; Sub and
-// Open accept none of those.
+// OpenTemp opens a directory for temporary files. It is OpenDir, but the directory may be
+// sticky, as /tmp is. Other users then have entries in it, which Sub and Open do not
+// accept.
 func OpenTemp(path string) (*Dir, error) {
 	h, err := walk(path, final{dir: true, sticky: true})
 	if err != nil {

@@ -8,18 +8,17 @@ import (
 
 // OpenTheirs opens a directory that need not be trusted: a Python environment that
 // another user owns, or that a group may write to, and that this user changes
-// nevertheless. Who controls the way to it must not be able to send us to a
-// directory that they could not write to themselves:
+// nevertheless. Users who control a part of the path must not be able to lead this user
+// to a directory that they could not write to themselves:
 //
 //   - A symbolic link of this user or of root is followed.
 //   - A symbolic link of another user is followed only if the directory at the end
 //     belongs to that user as well.
 //
-// Directories on the way are not judged: without links a user can only bring
-// directories there that are theirs to move. What the handle leads to is as
-// dangerous as the user who owns it: names in it may be exchanged at any moment, so
-// everything below is reached by [Dir.Enter], which follows no link, and believed
-// only by [Dir.Sub] and [Dir.Open].
+// Directories on the way are not judged: without links a user can only move their own
+// directories there. The opened directory is as dangerous as its owner. Names in it may
+// be exchanged at any moment, so everything below is reached with [Dir.Enter], which does
+// not follow links, and trusted only through [Dir.Sub] and [Dir.Open].
 func OpenTheirs(path string) (*Dir, error) {
 	h, err := walk(path, final{dir: true, theirs: true})
 	if err != nil {
@@ -49,8 +48,8 @@ func (d *Dir) Enter(name string) (*Dir, error) {
 	return &Dir{path: full, root: sub}, nil
 }
 
-// Judge returns nil where nobody but this user and root can change what is in the
-// directory, and *Untrusted otherwise.
+// Judge returns nil if only this user and root can change the entries of the directory,
+// and *Untrusted otherwise.
 func (d *Dir) Judge() error {
 	info, err := d.root.Stat(".")
 	if err != nil {

@@ -7,14 +7,14 @@ import (
 	"path/filepath"
 )
 
-// mostEntries bounds CheckTree; an environment of 100,000 files is a large one.
-const mostEntries = 500_000
+// maxEntries limits CheckTree; an environment of 100,000 files is a large one.
+const maxEntries = 500_000
 
 // CheckTree is [Check] for a directory and everything below it, links followed: it
-// returns nil where nobody but this user and root can change what any path in the
-// tree leads to. visit is called for everything before it is judged; what it returns
-// false for is left out, with all that is below. A link to something that does not
-// exist is *Untrusted: whoever makes it decides what it is.
+// returns nil if only this user and root can change what any path in the tree leads to.
+// visit is called for each entry before it is judged; if it returns false, the entry and
+// everything below it are skipped. A link to something that does not exist is *Untrusted:
+// anyone who creates the target decides what it is.
 func CheckTree(path string, visit func(path string, info fs.FileInfo) bool) error {
 	d, err := OpenDir(path)
 	if err != nil {
@@ -30,7 +30,7 @@ type treeCheck struct {
 	entries int
 }
 
-// directory judges what is in an open directory, which it closes.
+// directory judges the entries of an open directory, which it closes.
 func (c *treeCheck) directory(d *Dir) error {
 	defer func() { _ = d.Close() }()
 	if c.seen[d.path] {
@@ -41,8 +41,8 @@ func (c *treeCheck) directory(d *Dir) error {
 	if err != nil {
 		return d.named(err, ".")
 	}
-	if c.entries += len(entries); c.entries > mostEntries {
-		return &fs.PathError{Op: "check", Path: d.path, Err: fmt.Errorf("more than %d files", mostEntries)}
+	if c.entries += len(entries); c.entries > maxEntries {
+		return &fs.PathError{Op: "check", Path: d.path, Err: fmt.Errorf("more than %d files", maxEntries)}
 	}
 	for _, e := range entries {
 		if err := c.entry(d, e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +83,7 @@ func (c *treeCheck) link(full string, info fs.FileInfo) error {
 		return err
 	}
 	d, err := OpenDir(full)
-	if err != nil { // no directory, or one that only we cannot open
+	if err != nil { // not a directory, or one that only this user cannot open
 		return nil
 	}
 	return c.directory(d)

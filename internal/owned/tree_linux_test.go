@@ -13,7 +13,7 @@ func TestCheckTree(t *testing.T) {
 	otheruser.Need(t)
 	for name, c := range map[string]struct {
 		plant func(t *testing.T, top string)
-		at    string // "" where the tree is trusted
+		at    string // "" if the tree is trusted
 	}{
 		"root's own":        {func(*testing.T, string) {}, ""},
 		"a file of another": {func(t *testing.T, top string) { otheruser.Give(t, top+"/tree/a/b/file") }, "tree/a/b/file"},

@@ -13,25 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nonBlock keeps the opening of a pipe from waiting for a writer.
+// nonBlock prevents opening a pipe from waiting for a writer.
 const nonBlock = unix.O_NONBLOCK
 
-// final is what may be at the end of a path.
+// final is what is allowed at the end of a path.
 type final struct {
-	file   bool // a regular file, which is opened for reading
+	file   bool // a regular file, opened for reading
 	dir    bool // a directory
 	sticky bool // also one that everybody may write to, if it is sticky
-	create bool // missing directories are made
-	output bool // see OutputDir: directories of other users are passed
-	theirs bool // a directory, which another user may own, see OpenTheirs
+	create bool // create missing directories
+	output bool // see OutputDir: accept directories of other users
+	theirs bool // a directory that another user may own, see OpenTheirs
 	also   int  // an account that is trusted besides this one and root
 }
 
 // handle is the end of a walk.
 type handle struct {
 	fd   int      // of a directory; -1 for other files
-	file *os.File // nil but for final.file
-	path string   // asked for
+	file *os.File // nil except for final.file
+	path string   // as requested
 	real string   // links resolved
 	// exposed: the mode of the file lets another user read it.
 	exposed bool
@@ -48,14 +48,14 @@ func (h *handle) close() {
 	}
 }
 
-// open makes a Dir of the handle, which it takes over.
+// open turns the handle into a Dir, which then owns it.
 func (h *handle) open() (*Dir, error) {
 	defer h.close()
 	root, err := os.OpenRoot(h.real)
 	if err != nil {
 		return nil, err
 	}
-	// os.Root opens by name only. Nobody else can exchange the name, but we and
+	// os.Root opens by name only. Nobody else can exchange the name, but this user and
 	// root can.
 	var st unix.Stat_t
 	err = unix.Fstat(h.fd, &st)
@@ -74,27 +74,27 @@ func (h *handle) open() (*Dir, error) {
 	return &Dir{path: h.real, root: root, shared: h.shared}, nil
 }
 
-// mostLinks is how many symbolic links a path may go through, as in the kernel.
-const mostLinks = 40
+// maxLinks is how many symbolic links a path may go through, as in the kernel.
+const maxLinks = 40
 
-// hook is called with the path of each part before it is opened; tests exchange
-// parts there.
+// hook is called with the path of each part before it is opened. Tests exchange parts
+// there.
 var hook = func(string) {}
 
-// walker goes along a path. fd is the directory it is in; loose is set where other
-// users may make entries there, which the sticky bit then protects from each other.
+// walker follows a path. fd is the current directory. loose is set if other users may
+// create entries in it, which the sticky bit then protects from each other.
 type walker struct {
 	asked string
 	fd    int
 	at    string
 	loose bool
-	// shared: another user can change a directory on the way; foreign: the last
-	// ones are in one that belongs to another user (final.output).
+	// shared: another user can change a directory on the way. foreign: the last ones are
+	// in a directory that belongs to another user (final.output).
 	shared, foreign bool
 	todo            []string
 	links           int
 	want            final
-	// linked is the other user whose link was followed, -1 for none, see OpenTheirs.
+	// linked is the other user whose link was followed, or -1, see OpenTheirs.
 	linked int
 }
 
@@ -124,9 +124,9 @@ func walk(path string, want final) (*handle, error) {
 	return w.end()
 }
 
-// restart goes to the top.
+// restart goes back to the root directory.
 func (w *walker) restart(path string) error {
-	w.foreign = false // the target of a link has a way of its own
+	w.foreign = false // the target of a link has its own path
 	fd, err := unix.Open("/", pathOnly|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: "/", Err: err}
@@ -139,7 +139,7 @@ func parts(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 }
 
-// enter takes an open directory for the one we are in, if it is trusted.
+// enter makes an open directory the current one if it is trusted.
 func (w *walker) enter(fd int, at string) error {
 	if w.fd >= 0 {
 		_ = unix.Close(w.fd)
@@ -161,8 +161,8 @@ func (w *walker) enter(fd int, at string) error {
 	return err
 }
 
-// step goes one part further. The handle is not nil where that was the end, and
-// not a directory.
+// step goes one part further. The handle is not nil if that was the end, and not a
+// directory.
 func (w *walker) step(name string) (*handle, error) {
 	at := filepath.Join(w.at, name)
 	fail := func(op string, err error) (*handle, error) {
@@ -171,7 +171,7 @@ func (w *walker) step(name string) (*handle, error) {
 	switch name {
 	case ".":
 		return nil, nil
-	case "..": // of a link; from the top, so that what is known of the way is right
+	case "..": // of a link; start from the top, so that what is known about the path stays right
 		return nil, w.restart(filepath.Dir(w.at))
 	}
 	var st unix.Stat_t
@@ -205,19 +205,19 @@ func (w *walker) step(name string) (*handle, error) {
 	return w.openFile(name, at, &st)
 }
 
-// mkdir makes a directory in this one.
+// mkdir creates a directory in this one.
 func (w *walker) mkdir(name string) error {
 	if w.want.output {
-		return unix.Mkdirat(w.fd, name, 0o777) // the umask decides, as for what goes into it
+		return unix.Mkdirat(w.fd, name, 0o777) // subject to the umask, like the files in it
 	}
 	err := unix.Mkdirat(w.fd, name, 0o700)
-	if err == nil { // the umask may have taken rights of the owner away
+	if err == nil { // the umask may have removed rights of the owner
 		err = unix.Fchmodat(w.fd, name, 0o700, 0)
 	}
 	return err
 }
 
-// follow puts the target of a link in its place.
+// follow replaces a link with its target.
 func (w *walker) follow(name, at string, st *unix.Stat_t) error {
 	if w.want.theirs {
 		if err := w.followTheirs(at, st); err != nil {
@@ -229,7 +229,7 @@ func (w *walker) follow(name, at string, st *unix.Stat_t) error {
 			Why: "it is a symbolic link of " + nameOf(int(st.Uid)),
 		}
 	}
-	if w.links++; w.links > mostLinks {
+	if w.links++; w.links > maxLinks {
 		return &fs.PathError{Op: "open", Path: w.asked, Err: unix.ELOOP}
 	}
 	target := make([]byte, unix.PathMax)
@@ -248,14 +248,14 @@ func (w *walker) follow(name, at string, st *unix.Stat_t) error {
 	return nil
 }
 
-// followTheirs is the rule of OpenTheirs for a link.
+// followTheirs applies the rule of OpenTheirs to a link.
 func (w *walker) followTheirs(at string, st *unix.Stat_t) error {
 	uid := int(st.Uid)
 	bad := func(why string) error {
 		return &Untrusted{Path: w.asked, At: at, Owner: uid, Mode: fs.ModeSymlink | 0o777, Why: why}
 	}
 	switch {
-	case us(uid, 0) && w.loose && st.Nlink > 1: // a second name of a link that we made elsewhere
+	case us(uid, 0) && w.loose && st.Nlink > 1: // a hard link to a link that this user made elsewhere
 		return bad("it is a symbolic link with several names")
 	case us(uid, 0):
 		return nil
@@ -297,12 +297,12 @@ func (w *walker) openFile(name, at string, st *unix.Stat_t) (*handle, error) {
 	return h, nil
 }
 
-// end is a walk that ended in a directory.
+// end handles a walk that ended in a directory.
 func (w *walker) end() (*handle, error) {
 	if w.want.file {
 		return nil, &fs.PathError{Op: "open", Path: w.at, Err: errors.New("it is a directory")}
 	}
-	// It was judged as one on the way, of which less is asked.
+	// It was judged as a directory on the way, with weaker requirements.
 	var st unix.Stat_t
 	if err := unix.Fstat(w.fd, &st); err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: w.at, Err: err}
@@ -326,7 +326,7 @@ func (w *walker) end() (*handle, error) {
 	return h, nil
 }
 
-// endTheirs is the rule of OpenTheirs for the directory at the end.
+// endTheirs applies the rule of OpenTheirs to the directory at the end.
 func (w *walker) endTheirs(st *unix.Stat_t) error {
 	if w.linked < 0 || w.linked == int(st.Uid) {
 		return nil
@@ -337,15 +337,15 @@ func (w *walker) endTheirs(st *unix.Stat_t) error {
 	}
 }
 
-// us reports whether a user is this one, root, or the one that also is.
+// us reports whether a user is this one, root, or the one named by also.
 func us(uid, also int) bool { return uid == 0 || uid == os.Geteuid() || uid == also }
 
-// place is where on a path something is.
+// place is a position on a path.
 type place int
 
 const (
 	onTheWay   place = iota
-	atTheEnd         // nobody else may make entries in it
+	atTheEnd         // nobody else may create entries in it
 	forScratch       // at the end, and may be sticky
 )
 
@@ -353,15 +353,15 @@ const (
 func judge(asked, at string, info fs.FileInfo) error {
 	sys, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return &fs.PathError{Op: "stat", Path: at, Err: errors.New("the system does not tell who owns it")}
+		return &fs.PathError{Op: "stat", Path: at, Err: errors.New("the system does not report who owns it")}
 	}
 	st := unix.Stat_t{Uid: sys.Uid, Gid: sys.Gid, Mode: sys.Mode}
 	_, err := judgeStat(asked, at, &st, atTheEnd, 0)
 	return err
 }
 
-// judgeStat is the rule of the package comment for one directory or file. loose
-// reports a directory in which others may make entries and which passes because it
+// judgeStat applies the rule of the package comment to one directory or file. loose
+// reports a directory in which others may create entries and which is accepted because it
 // is sticky.
 func judgeStat(asked, at string, st *unix.Stat_t, where place, also int) (loose bool, err error) {
 	mode := fs.FileMode(st.Mode & 0o777)

@@ -34,7 +34,7 @@ func (h *handle) open() (*Dir, error) {
 	return &Dir{path: h.real, root: root}, nil
 }
 
-// walk takes every path for trusted: access control lists are not read.
+// walk trusts every path: access control lists are not read.
 func walk(path string, want final) (*handle, error) {
 	full, err := filepath.Abs(path)
 	if err != nil {

@@ -26,7 +26,7 @@ func TestPrivateAccount(t *testing.T) {
 		}
 	}
 	if !named(0) {
-		t.Error("root is not known")
+		t.Error("root is unknown")
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// servingAccount is the account to run a throwaway server as: nil for as we are. Root
-// gets another one, since httpd refuses to serve as root.
+// servingAccount returns the account to run a throwaway server as: nil for the current
+// user. Root gets another one, since httpd refuses to serve as root.
 func servingAccount() (*run.Account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -31,23 +31,23 @@ func servingAccount() (*run.Account, error) {
 	account := privateAccount()
 	if account == nil {
 		return nil, &NotTried{
-			"httpd does not serve as root, and no other user number is free in this user namespace",
+			"httpd does not serve as root, and no other user id is free in this user namespace",
 			"run it as an ordinary user, or map more users into the container; then run modwsgi verify",
 		}
 	}
 	return account, nil
 }
 
-// idRanges are the numbers for a private account, best first. No system and no
-// directory service that we know of gives them to users, groups, services or
-// containers (https://systemd.io/UIDS-GIDS/). The second range is for containers, in
-// which there often are 65,536 numbers only, the third for those with fewer.
+// idRanges are the ids for a private account, best first. No known system or directory
+// service assigns them to users, groups, services or containers
+// (https://systemd.io/UIDS-GIDS/). The second range is for containers, which often have
+// only 65,536 ids, and the third for those with fewer.
 var idRanges = [][2]uint32{{0x78000000, 0x7ffdffff}, {60706, 61183}, {1, 65519}}
 
-// privateAccount chooses a number that is neither a user nor a group, and that nobody
-// can become or runs as: "nobody" would not do, as other services run as that user,
-// and could signal the server, connect to the sockets and exchange the files of its
-// account. nil where there is no such number.
+// privateAccount chooses an id that is neither a user nor a group, and that nobody can
+// become or runs as. "nobody" is unsuitable: other services run as that user, and could
+// signal the server, connect to the sockets and exchange the files of its account. It
+// returns nil if no such id exists.
 func privateAccount() *run.Account {
 	users, groups := idsOf("/proc/self/uid_map"), idsOf("/proc/self/gid_map")
 	delegated := append(subordinate("/etc/subuid"), subordinate("/etc/subgid")...)
@@ -69,7 +69,7 @@ func random(below uint32) uint32 {
 	return uint32(binary.NativeEndian.Uint64(b[:]) % uint64(below))
 }
 
-// named reports whether a user or a group has the number.
+// named reports whether a user or a group has the id.
 func named(id uint32) bool {
 	text := strconv.FormatUint(uint64(id), 10)
 	if _, err := user.LookupId(text); err == nil {
@@ -79,7 +79,7 @@ func named(id uint32) bool {
 	return err == nil
 }
 
-// span is some numbers, from first.
+// span is a range of ids, starting at first.
 type span struct{ first, count uint64 }
 
 func contains(all []span, id uint32) bool {
@@ -91,8 +91,8 @@ func contains(all []span, id uint32) bool {
 	return false
 }
 
-// idsOf reads the numbers that exist in this user namespace (user_namespaces(7)):
-// all where there are no such namespaces.
+// idsOf reads the ids that exist in this user namespace (user_namespaces(7)), or all of
+// them on systems without such namespaces.
 func idsOf(file string) []span {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -106,8 +106,8 @@ func idsOf(file string) []span {
 	})
 }
 
-// subordinate reads the numbers that users can become in a user namespace of their
-// own (subuid(5)).
+// subordinate reads the ids that users can become in their own user namespaces
+// (subuid(5)).
 func subordinate(file string) []span {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -136,8 +136,9 @@ func spans(data []byte, words func(line string) []string) (all []span) {
 	return all
 }
 
-// runningIDs are the users and groups that processes run as, as far as the system
-// shows it. It shows other numbers for some; a random one will hardly be among them.
+// runningIDs returns the users and groups of running processes, as far as the system
+// shows them. Some may be shown with other ids, but a random id is unlikely to be among
+// them.
 func runningIDs() map[uint32]bool {
 	ids := map[uint32]bool{}
 	entries, err := os.ReadDir("/proc")

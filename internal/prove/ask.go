@@ -23,11 +23,11 @@ func gaveUp(ctx context.Context) error {
 	return fmt.Errorf("the throwaway server did not answer within %s", timeout)
 }
 
-// ask polls until the application answers, the server ends or time is up.
+// ask polls until the application answers, the server ends or the time is up.
 func ask(ctx context.Context, server *run.Process, t *throwaway) (*Proof, error) {
 	client := &http.Client{
 		Timeout: 25 * time.Second,
-		// An environment of somebody else must not send root's requests elsewhere.
+		// Another user's environment must not send root's requests elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext},
 	}
@@ -90,7 +90,7 @@ func get(ctx context.Context, client *http.Client, url, nonce string) (*Proof, e
 	return &answer.Proof, nil
 }
 
-// plain refuses what is not fit to be shown.
+// plain reports whether a text is safe to show.
 func plain(s string) bool {
 	return len(s) <= 4096 && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }

@@ -25,7 +25,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// testSubject is what is installed in the environment that the tests share.
+// testSubject describes the environment that the tests share.
 func testSubject(t *testing.T) Subject {
 	t.Helper()
 	env := os.Getenv("MODWSGI_TEST_ENV")
@@ -35,7 +35,8 @@ func testSubject(t *testing.T) Subject {
 	return subjectOf(t, env)
 }
 
-// subjectOf takes the Python of one environment, and module and httpd of the shared one.
+// subjectOf combines the Python of one environment with module and httpd of the shared
+// one.
 func subjectOf(t *testing.T, env string) Subject {
 	t.Helper()
 	ask := func(dir string) *detect.Python {
@@ -67,7 +68,7 @@ func subjectOf(t *testing.T, env string) Subject {
 }
 
 // openEnvironment is a virtual environment in a directory of root's that others can
-// enter, of the system's Python, which others can read.
+// enter, with the system's Python, which others can read.
 func openEnvironment(t *testing.T, dir string) string {
 	t.Helper()
 	if testing.Short() {
@@ -81,7 +82,7 @@ func openEnvironment(t *testing.T, dir string) string {
 	return env
 }
 
-// as runs a script of the shell as some user.
+// as runs a shell script as a user.
 func as(t *testing.T, uid, gid uint32, script string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -103,7 +104,7 @@ func hooked(t *testing.T, f func(moment string, s *throwaway)) {
 	t.Cleanup(func() { hook = old })
 }
 
-// capabilities are the sets of the processes of a user, each once.
+// capabilities returns the distinct capability sets of a user's processes.
 func capabilities(t *testing.T, uid uint32) (sets map[string]bool, processes []int) {
 	t.Helper()
 	sets = map[string]bool{}
@@ -128,7 +129,8 @@ func capabilities(t *testing.T, uid uint32) (sets map[string]bool, processes []i
 	return sets, processes
 }
 
-// TestNoCapabilityWhereNothingIsClosed: with it only where something is, and that one.
+// TestNoCapabilityWhereNothingIsClosed: the capability is given only if something is
+// closed, and no other.
 func TestNoCapabilityWhereNothingIsClosed(t *testing.T) {
 	otheruser.Need(t)
 	for name, c := range map[string]struct {
@@ -162,9 +164,9 @@ func TestNoCapabilityWhereNothingIsClosed(t *testing.T) {
 	}
 }
 
-// TestRootKeepsWhatIsExecuted: at each moment neither the server's own account nor
-// another user can replace or add anything but in the directory for its sockets, from
-// which root reads nothing and which is removed without following a link.
+// TestRootKeepsWhatIsExecuted: at no moment can the server's own account or another user
+// replace or add anything except in the directory for its sockets, from which root reads
+// nothing and which is removed without following a link.
 func TestRootKeepsWhatIsExecuted(t *testing.T) {
 	otheruser.Need(t)
 	s := testSubject(t)
@@ -221,8 +223,8 @@ exit 0`
 	}
 }
 
-// TestNobodyElseReachesTheServer: not its socket, by which mod_wsgi would be given the
-// script to run, nor its processes, nor what it answers.
+// TestNobodyElseReachesTheServer: neither its socket, through which mod_wsgi would accept
+// the script to run, nor its processes, nor its answers.
 func TestNobodyElseReachesTheServer(t *testing.T) {
 	otheruser.Need(t)
 	s := testSubject(t)
@@ -276,8 +278,8 @@ func words(numbers []int) (out []string) {
 	return out
 }
 
-// TestCodeOfOthersGetsNoCapability: in an environment behind a closed directory,
-// whatever others can change keeps it from being tried, and nothing of theirs runs.
+// TestCodeOfOthersGetsNoCapability: in an environment behind a closed directory, code
+// that others can change is not tried, and never runs.
 func TestCodeOfOthersGetsNoCapability(t *testing.T) {
 	otheruser.Need(t)
 	closed := otheruser.Dir(t)
@@ -400,7 +402,7 @@ func copied(t *testing.T, from, to string) string {
 	return to
 }
 
-// TestCodeOfOthersInAnOpenEnvironment runs, as somebody who may do nothing.
+// TestCodeOfOthersInAnOpenEnvironment: it runs as an account without rights.
 func TestCodeOfOthersInAnOpenEnvironment(t *testing.T) {
 	otheruser.Need(t)
 	dir := otheruser.Dir(t)
@@ -427,8 +429,8 @@ func TestCodeOfOthersInAnOpenEnvironment(t *testing.T) {
 	}
 }
 
-// TestRaceForTheServersFiles: 200 verifications, while nobody tries to replace what
-// they execute and read.
+// TestRaceForTheServersFiles: 200 verifications, while nobody tries to replace the files
+// that they execute and read.
 func TestRaceForTheServersFiles(t *testing.T) {
 	otheruser.Need(t)
 	s := testSubject(t)
@@ -477,8 +479,8 @@ done`, "sh", tmp, theirs, top+"/secret")
 	t.Logf("%d tries", tries)
 }
 
-// TestTemporaryDirectoryOfOthers: nothing is run from where others could exchange it;
-// the system's own directory is used instead.
+// TestTemporaryDirectoryOfOthers: nothing runs from where others could exchange it; the
+// system's own directory is used instead.
 func TestTemporaryDirectoryOfOthers(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)

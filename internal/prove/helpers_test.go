@@ -11,7 +11,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// write makes files below dir; a name that ends in a slash is a directory.
+// write creates files below dir; a name that ends in a slash is a directory.
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
@@ -31,7 +31,7 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// wantFault checks class and words of an error, and that it says what to do.
+// wantFault checks class and words of an error, and that it has a hint.
 func wantFault(t *testing.T, err error, class fault.Class, words ...string) {
 	t.Helper()
 	if err == nil {

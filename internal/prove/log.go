@@ -13,10 +13,10 @@ import (
 	"modwsgi/internal/run"
 )
 
-// mostText is how much is kept of what a throwaway server says.
-const mostText = 1 << 20
+// maxOutput is how much output of a throwaway server is kept.
+const maxOutput = 1 << 20
 
-// boundedText keeps the first part of what is written, from several goroutines.
+// boundedText keeps the beginning of what several goroutines write.
 type boundedText struct {
 	mu sync.Mutex
 	b  strings.Builder
@@ -25,7 +25,7 @@ type boundedText struct {
 func (l *boundedText) Write(data []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.b.Write(data[:min(len(data), mostText-l.b.Len())])
+	l.b.Write(data[:min(len(data), maxOutput-l.b.Len())])
 	return len(data), nil
 }
 
@@ -35,13 +35,13 @@ func (l *boundedText) String() string {
 	return l.b.String()
 }
 
-// errorLog is the error log of a throwaway server: a pipe with a name, which we
-// made and hold open. So there is no file whose name the server's account could
-// lead elsewhere, and nothing to poll.
+// errorLog is the error log of a throwaway server: a named pipe that is created and held
+// open here. So the server's account cannot redirect a file name, and nothing needs to be
+// polled.
 //
-// What is written to a pipe is read in that order. A mark that we write shows the
-// reader that everything before it has been read; nobody else can know it, since the
-// pipe can only be read by us.
+// A pipe is read in the order of its writes. The server does not know the mark, because
+// only this process can read the pipe. So once the reader sees the mark, it has read
+// everything before it.
 type errorLog struct {
 	boundedText
 	pipe    *os.File // for both directions
@@ -51,16 +51,16 @@ type errorLog struct {
 	ended   chan struct{} // nil before follow
 }
 
-// fatal are texts of the error log after which no answer comes: a client would
-// wait for the daemon process until its time-out.
+// fatal are texts in the error log after which no answer comes: a client would wait for
+// the daemon process until it times out.
 var fatal = []string{":alert]", ":emerg]", "exit signal", "Fatal Python error", "has died, deregister"}
 
-// follow reads what the server writes, and calls trouble where no answer will come.
+// follow reads what the server writes, and calls trouble if no answer will come.
 func (l *errorLog) follow(trouble func()) {
 	l.mark, l.marked, l.ended = "\n"+rand.Text()+"\n", make(chan struct{}, 1), make(chan struct{})
 	go func() {
 		defer close(l.ended)
-		var last string // the end of what was read before: a text may lie across
+		var last string // end of the previous read: a text may span both
 		for buf := make([]byte, 8<<10); ; {
 			n, err := l.pipe.Read(buf)
 			_, _ = l.Write(buf[:n])
@@ -85,8 +85,8 @@ func (l *errorLog) follow(trouble func()) {
 	}()
 }
 
-// settle waits until everything has been read that the server writes within a moment,
-// or wrote before its end. It is called once.
+// settle waits until everything is read that the server writes within a moment, or wrote
+// before its end. It is called once.
 func (l *errorLog) settle(server *run.Process) {
 	select {
 	case <-server.Done():
@@ -102,7 +102,7 @@ func (l *errorLog) settle(server *run.Process) {
 	}
 }
 
-// text is what the server wrote.
+// text returns what the server wrote.
 func (l *errorLog) text() string { return strings.ReplaceAll(l.String(), l.mark, "") }
 
 func (l *errorLog) close() {
@@ -114,27 +114,27 @@ func (l *errorLog) close() {
 	_ = l.pipe.Close()
 }
 
-// hint reads what httpd said.
+// hint derives a hint from the output of httpd.
 func hint(said, prefix string, account *run.Account) string {
 	if dir := owned.ClosedTo(prefix); account != nil && !account.ReadAll && dir != "" {
-		return "the directory " + dir + " is closed to the user that serves (root itself cannot): use an environment below /srv or /opt, or open it (chmod o+x " + run.Quote(dir) + ")"
+		return "the directory " + dir + " is closed to the user that serves (even root cannot): use an environment in /srv or /opt, or open it (chmod o+x " + run.Quote(dir) + ")"
 	}
 	switch {
 	case strings.Contains(said, "cannot open shared object file"):
-		return "a library that the module or httpd needs is not found: was Python or a system library removed?"
+		return "a library that the module or httpd needs was not found: was Python or a system library removed?"
 	case strings.Contains(said, "undefined symbol"):
-		return "the module and the httpd or the Python do not belong together: run modwsgi install --reinstall --python " + run.Quote(prefix)
+		return "the module does not match the httpd or the Python: run modwsgi install --reinstall --python " + run.Quote(prefix)
 	case strings.Contains(said, "Permission denied"), strings.Contains(said, "Operation not permitted"):
-		return "the server cannot read the Python environment or its own directory: look at their permissions"
+		return "the server cannot read the Python environment or its own directory: check their permissions"
 	case strings.Contains(said, "could not bind"):
 		return "another process took the port: try again"
 	}
-	return "look for the first line above that speaks of wsgi, of Python or of an error"
+	return "look for the first line above that mentions wsgi, Python or an error"
 }
 
-// telling picks the lines of a log to show: those that tell of trouble, else the
-// last ones.
-func telling(said string, most int) string {
+// relevantLines picks the lines of a log to show: those that report trouble, otherwise the last
+// ones.
+func relevantLines(said string, most int) string {
 	all := strings.Split(strings.TrimRight(said, "\n"), "\n")
 	var out []string
 	for _, line := range all {
@@ -148,8 +148,8 @@ func telling(said string, most int) string {
 	return strings.Join(out[max(0, len(out)-most):], "\n")
 }
 
-// keepLog writes the log of a server that failed where the other logs are, and
-// returns the line that tells of it.
+// keepLog writes the log of a failed server to the directory of logs, and returns a line
+// that names the file.
 func keepLog(dir, said string) string {
 	if dir == "" || said == "" {
 		return ""

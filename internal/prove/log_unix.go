@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openErrorLog makes the pipe into which the server writes its error log. It is
-// opened for both directions, so that it neither waits for the server nor ends with
-// it.
+// openErrorLog creates the pipe for the server's error log. It is opened for both
+// directions, so that it neither waits for the server nor ends with it.
 func openErrorLog(t *throwaway) (*errorLog, error) {
 	if err := unix.Mkfifo(t.path("error_log"), 0o600); err != nil {
 		return nil, &os.PathError{Op: "mkfifo", Path: t.path("error_log"), Err: err}

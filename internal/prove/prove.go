@@ -1,11 +1,11 @@
 // Package prove starts a throwaway httpd that loads a mod_wsgi module, lets it run an
 // application with a Python, and asks the application which Python and which module
-// answered: an install, a verification and a package count as good only after such an
-// answer. The server listens on a loopback port, runs with the least rights that do, and
-// leaves nothing behind.
+// answered. An install, a verification or a package is good only after such an answer.
+// The server listens on a loopback port, runs with the fewest possible rights, and leaves
+// nothing behind.
 //
-// It does not know how the module came to be, where it will be installed, or what to do
-// about a failure. It refuses to run code that another user can change with rights that
+// It does not know where the module came from, where it will be installed, or how to
+// handle a failure. It refuses to run code that another user can change with rights that
 // this user does not have ([NotTried]).
 package prove
 
@@ -22,30 +22,30 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// Options are what a throwaway server is run with.
+// Options are the options for a throwaway server.
 type Options struct {
 	Runner   *run.Runner
 	Env      []string           // TMPDIR names the directory for the server's files
-	Logs     string             // directory for the log of a server that failed; "" keeps none
+	Logs     string             // directory for the log of a failed server; "" keeps none
 	Events   event.Sink         // may be nil
 	Timeline *timeline.Recorder // may be nil
 }
 
-// Subject is a module, the httpd and the Python that are to be tried together.
+// Subject is a module, an httpd and a Python to be tried together.
 type Subject struct {
-	Prefix        string // sys.prefix that must come back
+	Prefix        string // the expected sys.prefix
 	PythonVersion string // "3.11.7"
 	Module        string // path
 	ModuleVersion string
 	Executable    string // httpd
 	ModulesDir    string
-	LibPython     string  // loaded before the module; "" where the module finds it by itself
-	Staged        bool    // the module lies in a stage, and can be tried elsewhere
-	Tree          string  // of the httpd, where that lies in the stage too
-	Python        *Python // what else is known of the Python; nil for nothing
+	LibPython     string  // loaded before the module; "" if the module finds it by itself
+	Staged        bool    // the module is in a stage, and can be tried elsewhere
+	Tree          string  // tree of the httpd, if that is in the stage too
+	Python        *Python // more about the Python; nil if unknown
 }
 
-// Python is where the files of a Python are.
+// Python has the paths of a Python's files.
 type Python struct {
 	Executable                     string
 	Prefix, BasePrefix, ExecPrefix string
@@ -56,7 +56,7 @@ type Python struct {
 	FreeThreaded                   bool
 }
 
-// Proof is what the application that ran inside httpd said of itself.
+// Proof is what the application reported from inside httpd.
 type Proof struct {
 	Prefix        string        `json:"prefix"`
 	PythonVersion string        `json:"python"`
@@ -66,18 +66,18 @@ type Proof struct {
 	Elapsed       time.Duration `json:"elapsed_ns"`
 }
 
-// NotTried is why something was not verified: as root, trying it would have given
-// its code rights that others could use.
+// NotTried is why something was not verified: as root, trying it would have given its
+// code rights that others could use.
 type NotTried struct{ Why, Hint string }
 
 func (n *NotTried) Error() string { return n.Why }
 
-// Fault is the error where trying was all that was asked for.
+// Fault returns an error for callers that asked only for a trial.
 func (n *NotTried) Fault() error {
 	return fault.New(fault.Verify, n.Hint, "it was not tried: %w", n)
 }
 
-// Untried finds the verdict in an error; nil if there is no such verdict.
+// Untried finds the verdict in an error; nil if it has none.
 func Untried(err error) *NotTried {
 	var n *NotTried
 	if errors.As(err, &n) {
@@ -86,21 +86,20 @@ func Untried(err error) *NotTried {
 	return nil
 }
 
-// timeout is how long the throwaway server may take to its first answer.
+// timeout is how long the throwaway server may take until its first answer.
 const timeout = 30 * time.Second
 
-// hook is called at the moments of a verification at which others could
-// interfere; tests do that there.
+// hook is called at moments of a verification when other users could interfere. Tests set
+// it.
 var hook = func(moment string, t *throwaway) {}
 
-// Run starts a throwaway httpd on a loopback port, which loads the module and
-// runs an application in a daemon process with the Python, and asks it what it
-// is. The errors are of class Verify and carry the end of httpd's error log, or they
-// are *NotTried.
+// Run starts a throwaway httpd on a loopback port, which loads the module and runs an
+// application in a daemon process with the Python, and asks it to identify itself. Errors
+// are of class Verify and include the end of httpd's error log, or they are *NotTried.
 func Run(ctx context.Context, o Options, s Subject) (*Proof, error) {
 	began := time.Now()
 	var last error
-	for range 3 { // another process may take the port between our look and httpd's
+	for range 3 { // another process may take the port before httpd does
 		proof, retry, err := runOnce(ctx, o, s)
 		if err == nil {
 			proof.Elapsed = time.Since(began)
@@ -116,7 +115,7 @@ func Run(ctx context.Context, o Options, s Subject) (*Proof, error) {
 	return nil, last
 }
 
-// Step is [Run] as a named step, which does not fail where nothing was tried.
+// Step is [Run] as a named step, which does not fail if nothing was tried.
 func Step(ctx context.Context, o Options, name string, s Subject) (*Proof, error) {
 	var proof *Proof
 	var not *NotTried
@@ -161,14 +160,14 @@ func runOnce(ctx context.Context, o Options, s Subject) (_ *Proof, retry bool, _
 		Dir:  t.dir.Path(), Env: t.environment(), Log: out, Account: t.account,
 	})
 	if err != nil {
-		return nil, false, fault.New(fault.Verify, "programs must be executable where it lies: is that file system mounted noexec?",
+		return nil, false, fault.New(fault.Verify, "programs must be executable there: is that file system mounted noexec?",
 			"start the throwaway server %s: %w", s.Executable, err)
 	}
 	hook("started", t)
 	proof, err := ask(asking, server, t)
 	hook("answered", t)
 	var said string
-	if err != nil { // what it says while it ends is not to the point
+	if err != nil { // its output while it ends does not matter
 		t.log.settle(server)
 		said = out.String() + t.log.text()
 	}
@@ -176,12 +175,12 @@ func runOnce(ctx context.Context, o Options, s Subject) (_ *Proof, retry bool, _
 	if err != nil {
 		kept := keepLog(o.Logs, said)
 		return nil, strings.Contains(said, "could not bind"), fault.New(fault.Verify, hint(said, s.Prefix, t.account),
-			"%w\nhttpd said:\n%s%s", err, indent(telling(said, 20)), kept)
+			"%w\nhttpd output:\n%s%s", err, indent(relevantLines(said, 20)), kept)
 	}
 	return proof, false, compare(proof, s)
 }
 
-// compare refuses an answer that is not of this Python and this module.
+// compare refuses an answer from another Python or module.
 func compare(p *Proof, s Subject) error {
 	same := p.Prefix == s.Prefix
 	if !same {
@@ -193,15 +192,15 @@ func compare(p *Proof, s Subject) error {
 	case !same:
 		return fault.New(fault.Verify, "", "the module runs Python with the prefix %s, not %s", p.Prefix, s.Prefix)
 	case number(s.PythonVersion) != number(p.PythonVersion):
-		return fault.New(fault.Verify, "the library and the interpreter of this Python are of different versions: repair the Python installation",
+		return fault.New(fault.Verify, "the library and the interpreter of this Python are different versions: repair the Python installation",
 			"the module runs Python %s, not %s", p.PythonVersion, s.PythonVersion)
 	case p.ModuleVersion != s.ModuleVersion:
-		return fault.New(fault.Verify, "", "the module says that it is mod_wsgi %s, not %s", p.ModuleVersion, s.ModuleVersion)
+		return fault.New(fault.Verify, "", "the module reports mod_wsgi %s, not %s", p.ModuleVersion, s.ModuleVersion)
 	}
 	return nil
 }
 
-// number is the part of a Python version without "rc1" or "+".
+// number returns a Python version without "rc1" or "+".
 func number(version string) string {
 	if i := strings.IndexFunc(version, func(r rune) bool { return r != '.' && (r < '0' || r > '9') }); i >= 0 {
 		return version[:i]

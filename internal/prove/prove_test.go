@@ -53,7 +53,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// newServer is a throwaway server that nothing was started in.
+// newServer is a throwaway server in which nothing was started.
 func newServer(t *testing.T) *throwaway {
 	t.Helper()
 	server, err := newThrowaway(options().Env)
@@ -81,7 +81,8 @@ func TestConfigurationQuotes(t *testing.T) {
 			t.Errorf("lacks the line %s:\n%s", line, conf)
 		}
 	}
-	// without a locale the daemon process decodes a prefix such as /srv/é as ASCII, and runs another Python
+	// without a locale the daemon process decodes a prefix such as /srv/é as ASCII, and
+	// runs another Python
 	if !strings.Contains(string(conf), " lang=C.UTF-8 locale=C.UTF-8 ") {
 		t.Errorf("the daemon process has no UTF-8 locale:\n%s", conf)
 	}
@@ -96,8 +97,8 @@ func TestConfigurationQuotes(t *testing.T) {
 	}
 }
 
-// TestErrorLogIsReadToItsEnd: all that a server wrote before its end is there, and only
-// that, however much; texts that are fatal are found where a read ends in them.
+// TestErrorLogIsReadToItsEnd: everything that a server wrote before its end is read, and
+// nothing else, however much it is. Fatal texts are found even if they span two reads.
 func TestErrorLogIsReadToItsEnd(t *testing.T) {
 	for range 20 {
 		server := newServer(t)
@@ -132,15 +133,15 @@ func TestErrorLogIsReadToItsEnd(t *testing.T) {
 
 var testEnvironment = []string{"PATH=/usr/bin:/bin"}
 
-func TestTelling(t *testing.T) {
+func TestRelevantLines(t *testing.T) {
 	log := "[x] [wsgi:info] [pid 1] one\n[x] [wsgi:crit] [pid 1] two\n[x] [mpm_event:notice] [pid 1] three\nfour\n"
-	if got := telling(log, 20); got != "[x] [wsgi:crit] [pid 1] two\nfour" {
+	if got := relevantLines(log, 20); got != "[x] [wsgi:crit] [pid 1] two\nfour" {
 		t.Errorf("%q", got)
 	}
-	if got := telling(log, 1); got != "four" {
+	if got := relevantLines(log, 1); got != "four" {
 		t.Errorf("%q", got)
 	}
-	if got := telling("[wsgi:info] only\n", 20); got != "[wsgi:info] only" {
+	if got := relevantLines("[wsgi:info] only\n", 20); got != "[wsgi:info] only" {
 		t.Errorf("%q", got)
 	}
 }
@@ -155,9 +156,8 @@ func TestKeepLog(t *testing.T) {
 	}
 }
 
-// TestWhatDoesNotRun: each failure is of class Verify, soon, and leaves
-// nothing behind.
-func TestWhatDoesNotRun(t *testing.T) {
+// TestBrokenServers: each failure is quick, of class Verify, and leaves nothing behind.
+func TestBrokenServers(t *testing.T) {
 	dir := t.TempDir()
 	for _, open := range []string{dir, filepath.Dir(dir)} { // for the account that root serves as
 		if err := os.Chmod(open, 0o755); err != nil {

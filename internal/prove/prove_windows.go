@@ -7,7 +7,7 @@ import (
 
 func servingAccount() (*run.Account, error) { return nil, nil }
 
-// openErrorLog refuses: mod_wsgi has no daemon processes on Windows.
+// openErrorLog fails: mod_wsgi has no daemon processes on Windows.
 func openErrorLog(*throwaway) (*errorLog, error) {
 	return nil, fault.New(fault.Environment, "start an application with it", "the throwaway server needs daemon processes, which mod_wsgi does not have on Windows")
 }

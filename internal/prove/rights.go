@@ -14,11 +14,12 @@ import (
 	"modwsgi/internal/run"
 )
 
-// admit sees to it that the server's account can read what it has to, with the least
-// rights. Mostly it can. What is staged lies below root's own cache, as a rule; that is
-// copied to where the account can read it. For a Python that is closed to others, as one
-// below root's home is, the account gets the capability to read every file: only where
-// nobody else can change any of the code that then runs with it. Else it is *NotTried.
+// admit lets the server's account read what it needs, with the fewest possible rights.
+// Usually it already can. Staged files are normally in root's own cache and are copied to
+// where the account can read them. For a Python that is closed to others, such as one in
+// root's home, the account gets the capability to read every file, but only if nobody
+// else can change any of the code that then runs with it. Otherwise the error is
+// *NotTried.
 func (t *throwaway) admit(s Subject) (Subject, error) {
 	if t.account == nil {
 		return s, nil
@@ -41,22 +42,22 @@ func (t *throwaway) admit(s Subject) (Subject, error) {
 		}
 	}
 	if !run.CanReadAll() {
-		n := t.unsafe("root lacks the capability to read every file (CAP_DAC_READ_SEARCH) that it would take to try it all the same", closed)
+		n := t.unsafe("root lacks the capability to read every file (CAP_DAC_READ_SEARCH), without which it cannot be tried", closed)
 		n.Hint = "give a container that capability (--cap-add DAC_READ_SEARCH), or " + n.Hint
 		return s, n
 	}
 	if err := trustedCode(s); err != nil {
 		n := t.unsafe("it cannot be tried with the capability to read every file, because others could use that: "+err.Error(), closed)
-		n.Hint = "take the right to change it away from others, run modwsgi as the user who owns it, or " + n.Hint
+		n.Hint = "deny others the right to change it, run modwsgi as the user who owns it, or " + n.Hint
 		return s, n
 	}
 	t.account.ReadAll = true
 	return s, nil
 }
 
-// unsafe is the verdict, with the directory that is closed.
+// unsafe returns the verdict, with the closed directory.
 func (t *throwaway) unsafe(why, closed string) *NotTried {
-	n := &NotTried{why, "use an environment and a Python elsewhere, for example below /srv or /opt; then run modwsgi verify"}
+	n := &NotTried{why, "use an environment and a Python elsewhere, for example in /srv or /opt; then run modwsgi verify"}
 	if closed == "" {
 		return n
 	}
@@ -77,7 +78,7 @@ func (t *throwaway) unsafe(why, closed string) *NotTried {
 	return n
 }
 
-// pythonFiles are the files that a Python needs to start with, if they exist.
+// pythonFiles returns the files that a Python needs to start, if they exist.
 func pythonFiles(s Subject) []string {
 	files := []string{filepath.Join(s.Prefix, "pyvenv.cfg")}
 	py := s.Python
@@ -96,7 +97,7 @@ func pythonFiles(s Subject) []string {
 	return append(files, py.Platlib, py.Purelib)
 }
 
-// standardLibraries are the directories of the standard library.
+// standardLibraries returns the directories of the standard library.
 func standardLibraries(s Subject) []string {
 	py := s.Python
 	name := fmt.Sprintf("python%d.%d", py.Major, py.Minor)
@@ -116,7 +117,7 @@ func standardLibraries(s Subject) []string {
 	return dirs
 }
 
-// serverFiles are httpd and the modules that it loads.
+// serverFiles returns httpd and the modules that it loads.
 func serverFiles(s Subject) []string {
 	files := []string{s.Executable, s.Module}
 	if s.LibPython != "" {
@@ -130,8 +131,8 @@ func serverFiles(s Subject) []string {
 	return files
 }
 
-// borrow copies what is needed of a staged httpd and module to where the account can
-// read it. The module keeps its depth: its run path may go up from where it lies, and
+// borrow copies the needed files of a staged httpd and module to where the account can
+// read them. The module keeps its depth: its run path may go up from its directory, and
 // must not end in a directory of others.
 func (t *throwaway) borrow(s Subject) (Subject, error) {
 	to := map[string]string{s.Module: "stage/lib/python/site-packages/mod_wsgi/server/" + filepath.Base(s.Module)}
@@ -148,7 +149,7 @@ func (t *throwaway) borrow(s Subject) (Subject, error) {
 	}
 	for from, name := range to {
 		if err := t.copyIn(from, name); err != nil {
-			return s, fault.New(fault.Environment, "look at the owner, the mode and the room of the directory for temporary files", "copy what is to be tried: %w", err)
+			return s, fault.New(fault.Environment, "check the owner, the mode and the free space of the directory for temporary files", "copy the files to be tried: %w", err)
 		}
 	}
 	s.Module = t.path(to[s.Module])
@@ -158,8 +159,8 @@ func (t *throwaway) borrow(s Subject) (Subject, error) {
 	return s, nil
 }
 
-// copyIn copies a file with its rights to execute, and makes the directories on the
-// way, all readable for whoever can come into the server's directory.
+// copyIn copies a file with its execute permission, and makes the directories on the way,
+// all readable for anyone who can enter the server's directory.
 func (t *throwaway) copyIn(from, name string) error {
 	root := t.dir.Root()
 	for i, c := range name {
@@ -187,8 +188,7 @@ func (t *throwaway) copyIn(from, name string) error {
 	return filetree.CreateIn(root, name, in, 0o644|info.Mode().Perm()&0o111)
 }
 
-// systemSite reports whether a Python also looks for packages where its base keeps
-// them.
+// systemSite reports whether a Python also uses the site-packages of its base.
 func systemSite(s Subject) bool {
 	if s.Python.Prefix == s.Python.BasePrefix {
 		return true

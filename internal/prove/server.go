@@ -19,8 +19,8 @@ import (
 	"modwsgi/internal/scratch"
 )
 
-// application is what runs inside. The nonce shows that the answer is from this
-// server and not from another one that got the port.
+// application is the program that runs inside httpd. The nonce shows that the answer is
+// from this server and not from another one that got the port.
 const application = `import json, os, sys
 
 def application(environ, start_response):
@@ -39,29 +39,30 @@ def application(environ, start_response):
 
 // throwaway is a server that runs for one request.
 //
-// Its directory and all that is decided in it are ours: the configuration, the
-// application and the pipe for the error log can be read or written, but not replaced
-// by the account that the server runs as, and by nobody else at all. What httpd has
-// to make itself, its pid file and the socket of the daemon processes, goes to the
-// directory "run", in which we open nothing. The account gets at all of that through
-// its group, which nobody else is in, so that it owns nothing that lasts.
+// Its directory and everything that decides how it runs belong to this user. The
+// configuration, the application and the pipe for the error log can be read or written,
+// but not replaced, by the account that the server runs as, and not even read by anyone
+// else. What httpd has to create itself, its pid file and the socket of the daemon
+// processes, is in the directory "run", in which modwsgi opens nothing. The account has
+// access to all of that through its group, which nobody else is in, so that it owns
+// nothing that lasts.
 //
-// The socket is the reason why the account is one that nothing else on the host runs
-// as (see privateAccount): mod_wsgi's protocol names the script to run, so whoever
-// can connect to it can run any file with the rights of the daemon process.
+// The socket is why nothing else on the host may run as the account (see privateAccount):
+// mod_wsgi's protocol names the script to run, so anyone who can connect to it can run
+// any file with the rights of the daemon process.
 type throwaway struct {
 	dir     *owned.Dir
-	account *run.Account // nil: it runs as we do
+	account *run.Account // nil to run as the current user
 	log     *errorLog
 	port    int
-	secret  string // the path at which the application answers: others on this host find nothing
-	nonce   string // what it answers with
+	secret  string // the path at which the application answers: others on this host cannot guess it
+	nonce   string // expected in the answer
 	remove  func()
 }
 
 func (t *throwaway) path(name string) string { return filepath.Join(t.dir.Path(), name) }
 
-// newThrowaway makes the directory and the pipe.
+// newThrowaway creates the directory and the pipe.
 func newThrowaway(env []string) (_ *throwaway, err error) {
 	t := &throwaway{secret: rand.Text(), nonce: rand.Text()}
 	if t.account, err = servingAccount(); err != nil {
@@ -89,7 +90,7 @@ func newThrowaway(env []string) (_ *throwaway, err error) {
 	return t, nil
 }
 
-// makeRun makes the directory in which the server makes files.
+// makeRun creates the directory in which the server creates files.
 func (t *throwaway) makeRun() error {
 	if err := t.dir.Root().Mkdir("run", 0o700); err != nil {
 		return err
@@ -98,11 +99,11 @@ func (t *throwaway) makeRun() error {
 }
 
 func (t *throwaway) cannot(err error) error {
-	return fault.New(fault.Environment, "look at the owner, the mode and the room of that directory, or set TMPDIR to another one", "prepare the throwaway server in %s: %w", t.dir.Path(), err)
+	return fault.New(fault.Environment, "check the owner, the mode and the free space of that directory, or set TMPDIR to another one", "prepare the throwaway server in %s: %w", t.dir.Path(), err)
 }
 
-// give sets the mode of something in the directory: own where the server runs as we
-// do, else shared, with the account's group.
+// give sets the mode of a file in the directory: own if the server runs as the current
+// user, otherwise shared, with the account's group.
 func (t *throwaway) give(name string, own, shared fs.FileMode) error {
 	if t.account == nil {
 		return t.dir.Root().Chmod(name, own)
@@ -113,7 +114,7 @@ func (t *throwaway) give(name string, own, shared fs.FileMode) error {
 	return t.dir.Root().Chmod(name, shared)
 }
 
-// put makes a file that the server can read.
+// put creates a file that the server can read.
 func (t *throwaway) put(name, text string) error {
 	f, err := t.dir.Root().OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -129,9 +130,9 @@ func (t *throwaway) put(name, text string) error {
 	return t.give(name, 0o600, 0o640)
 }
 
-// serverDir makes a temporary directory for a server: where a socket's path has room,
-// and where the user whom root serves as can come. A run that is killed leaves it to
-// the next one.
+// serverDir creates a temporary directory for a server. Its path must leave room for the
+// path of a socket, and the account that root serves as must have access to it. A killed
+// run leaves it to be removed by the next one.
 func serverDir(env []string) (*owned.Dir, func(), error) {
 	d, err := scratch.Temp(env, scratch.Verify, true)
 	if err != nil {
@@ -140,7 +141,8 @@ func serverDir(env []string) (*owned.Dir, func(), error) {
 	return d.Dir, func() { _ = d.Discard() }, nil
 }
 
-// environment is the server's. It has no home in which Python could find more.
+// environment returns the server's environment. It has no home in which Python could find
+// more packages.
 func (t *throwaway) environment() []string {
 	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "HOME=" + t.dir.Path()}
 }
@@ -169,7 +171,7 @@ func (t *throwaway) configuration(s Subject) (string, error) {
 	word := func(v string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v) + `"` }
 	for _, v := range []string{s.Module, s.Prefix, s.ModulesDir, s.LibPython, dir} {
 		if strings.ContainsAny(v, "\n\x00") || strings.Contains(v, "${") {
-			return "", fault.New(fault.Environment, "move the environment to another path", "the configuration of httpd cannot hold the path %q", v)
+			return "", fault.New(fault.Environment, "move the environment to another path", "the configuration of httpd cannot contain the path %q", v)
 		}
 	}
 	fmt.Fprintf(&b, "ServerRoot %s\nServerName localhost\nListen 127.0.0.1:%d\nPidFile %s\nDefaultRuntimeDir %s\nErrorLog %s\nLogLevel info\nTimeout 20\nTraceEnable Off\n",
@@ -183,9 +185,11 @@ func (t *throwaway) configuration(s Subject) (string, error) {
 		fmt.Fprintf(&b, "LoadFile %s\n", word(s.LibPython))
 	}
 	fmt.Fprintf(&b, "LoadModule wsgi_module %s\nWSGIPythonHome %s\nWSGISocketPrefix %s\nWSGIRestrictEmbedded On\n", word(s.Module), word(s.Prefix), word(dir+"/run/wsgi"))
-	// httpd ignores the environment's locale; without one, Python cannot read a prefix that is not ASCII.
+	// httpd ignores the environment's locale, and without one Python cannot read a prefix
+	// that is not ASCII.
 	fmt.Fprintf(&b, "WSGIDaemonProcess verify threads=2 display-name=modwsgi-verify lang=C.UTF-8 locale=C.UTF-8 home=%s startup-timeout=15 connect-timeout=15 socket-timeout=20\n", word(dir))
-	// Nothing else is served: httpd may be able to read files that are closed to everybody who can send a request.
+	// Nothing else is served: httpd may be able to read files that are closed to everybody
+	// who can send a request.
 	fmt.Fprintf(&b, "<Directory \"/\">\n  Options None\n  AllowOverride None\n  Require all denied\n</Directory>\n")
 	fmt.Fprintf(&b, "WSGIScriptAlias /%s %s process-group=verify application-group=%%{GLOBAL}\n<Location \"/%s\">\n  Require all granted\n</Location>\n",
 		t.secret, word(dir+"/verify.wsgi"), t.secret)
@@ -195,11 +199,11 @@ func (t *throwaway) configuration(s Subject) (string, error) {
 // serverModule is a module of httpd that the throwaway server needs.
 type serverModule struct {
 	name, file string
-	there      bool // else it is built in
+	there      bool // otherwise it is built in
 }
 
-// serverModules are the modules to load: of several of a kind the first that is
-// there, else all that were looked for.
+// serverModules returns the modules to load: of each kind the first that exists,
+// otherwise all that were looked for.
 func serverModules(dir string) []serverModule {
 	var out []serverModule
 	for _, names := range [][]string{{"mpm_event", "mpm_worker", "mpm_prefork"}, {"unixd"}, {"authz_core"}, {"alias"}} {
@@ -220,7 +224,7 @@ func fileExists(name string) bool {
 	return err == nil
 }
 
-// freePort asks the system for a port that nobody listens on.
+// freePort asks the system for an unused port.
 func freePort(ctx context.Context) (int, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -234,8 +238,8 @@ func freePort(ctx context.Context) (int, error) {
 	return addr.Port, nil
 }
 
-// stop ends the server with its daemon processes; one that failed has workers
-// which wait for a daemon process that does not come, and gets little time.
+// stop ends the server with its daemon processes. A failed one gets little time, because
+// its workers wait for a daemon process that does not come.
 func stop(server *run.Process, worked bool) {
 	patience := 8 * time.Second
 	if !worked {

@@ -12,15 +12,15 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// trustedCode returns nil where nobody but root can change any of the code that a
-// throwaway server executes, and an error that names a file else. All of it runs with
-// the capability to read every file: httpd, its modules and libraries, and what a
-// Python executes at its start, which is its standard library, and in the packages of
-// the environment whatever a .pth file, sitecustomize or usercustomize ask for.
-// Libraries in the loader's own directories are taken for root's.
+// trustedCode returns nil if only root can change the code that a throwaway server
+// executes, and otherwise an error that names a file. All of the code runs with the
+// capability to read every file: httpd, its modules and libraries, and what a Python
+// executes at startup. That is its standard library and, in the packages of the
+// environment, anything that a .pth file, sitecustomize or usercustomize asks for.
+// Libraries in the loader's own directories are assumed to be root's.
 func trustedCode(s Subject) error {
 	if s.Python == nil {
-		return errors.New("what the Python consists of is not known")
+		return errors.New("the files of this Python are not known")
 	}
 	c := &codeCheck{seen: map[string]bool{}}
 	for _, file := range serverFiles(s) {
@@ -38,7 +38,8 @@ func trustedCode(s Subject) error {
 
 type codeCheck struct{ seen map[string]bool }
 
-// trustedPath is owned.Check; what does not exist must not be made by others either.
+// trustedPath is owned.Check, and for a path that does not exist, a check that others
+// cannot create it.
 func trustedPath(path string) error {
 	for {
 		err := owned.Check(path)
@@ -49,7 +50,7 @@ func trustedPath(path string) error {
 	}
 }
 
-// binary judges a program or library and the libraries that it finds by its run path.
+// binary checks a program or library and the libraries that it finds by its run path.
 func (c *codeCheck) binary(path string) error {
 	if c.seen[path] {
 		return nil
@@ -61,14 +62,14 @@ func (c *codeCheck) binary(path string) error {
 	return c.libraries(path)
 }
 
-// libraries judges what a program or library finds by its run path.
+// libraries checks what a program or library finds by its run path.
 func (c *codeCheck) libraries(path string) error {
 	facts, err := elf.Read(path)
 	if errors.Is(err, elf.ErrNotELF) || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look at %s: %w", path, err)
+		return fmt.Errorf("examine %s: %w", path, err)
 	}
 	if len(facts.RunPath) == 0 {
 		return nil
@@ -80,7 +81,7 @@ func (c *codeCheck) libraries(path string) error {
 	for _, origin := range origins {
 		for _, dir := range facts.RunPath {
 			dir = strings.NewReplacer("$ORIGIN", origin, "${ORIGIN}", origin).Replace(dir)
-			if !filepath.IsAbs(dir) { // of the directory where the server runs, which is ours
+			if !filepath.IsAbs(dir) { // relative to the directory where the server runs, which this user owns
 				continue
 			}
 			if err := c.libraryDir(dir, facts.Needed); err != nil {
@@ -91,8 +92,8 @@ func (c *codeCheck) libraries(path string) error {
 	return nil
 }
 
-// libraryDir judges libraries where the loader looks for them: in a directory, and
-// before that in those below it for special processors (ld.so(8)).
+// libraryDir checks libraries where the loader looks for them: in a directory, and before
+// that in its subdirectories for special processors (ld.so(8)).
 func (c *codeCheck) libraryDir(dir string, names []string) error {
 	for _, special := range []string{"glibc-hwcaps", "tls", "haswell", "x86_64"} {
 		if err := c.tree(filepath.Join(dir, special)); err != nil {
@@ -107,7 +108,7 @@ func (c *codeCheck) libraryDir(dir string, names []string) error {
 	return nil
 }
 
-// python judges what a Python executes at its start.
+// python checks what a Python executes at startup.
 func (c *codeCheck) python(s Subject) error {
 	py := s.Python
 	single := []string{
@@ -124,7 +125,7 @@ func (c *codeCheck) python(s Subject) error {
 		return err
 	}
 	for _, dir := range standardLibraries(s) {
-		// What is in these is only executed where it is asked for by name.
+		// Files in these are executed only if they are asked for by name.
 		if err := c.tree(dir, "site-packages", "dist-packages", "test", "idlelib", "tkinter", "turtledemo"); err != nil {
 			return err
 		}
@@ -137,7 +138,7 @@ func (c *codeCheck) python(s Subject) error {
 	return nil
 }
 
-// pthDirs are the directories whose .pth files a Python reads.
+// pthDirs returns the directories whose .pth files a Python reads.
 func pthDirs(s Subject) []string {
 	py := s.Python
 	dirs := []string{py.Purelib, py.Platlib}
@@ -158,7 +159,7 @@ func pthDirs(s Subject) []string {
 	return slices.Compact(dirs)
 }
 
-// tree judges everything below a directory but what is left out at its top.
+// tree checks everything below a directory except the given entries at its top.
 func (c *codeCheck) tree(dir string, without ...string) error {
 	d, err := owned.OpenDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -189,8 +190,9 @@ func (c *codeCheck) tree(dir string, without ...string) error {
 	return err
 }
 
-// packages judges a directory of packages, and those that its .pth files add to the
-// path, in which a sitecustomize could lie (https://docs.python.org/3/library/site.html).
+// packages checks a site-packages directory, and those that its .pth files add to the
+// path, each of which could contain a sitecustomize
+// (https://docs.python.org/3/library/site.html).
 func (c *codeCheck) packages(dir string) error {
 	if err := c.tree(dir); err != nil || !fileExists(dir) {
 		return err
@@ -229,7 +231,7 @@ func (c *codeCheck) packages(dir string) error {
 	return nil
 }
 
-// added judges what a .pth file adds to the path: a directory or an archive.
+// added checks what a .pth file adds to the path: a directory or an archive.
 func (c *codeCheck) added(path string) error {
 	d, err := owned.OpenDir(path)
 	if err != nil {

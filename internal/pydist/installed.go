@@ -12,17 +12,17 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// Installed is a distribution that was found in a site-packages directory.
+// Installed is a distribution found in a site-packages directory.
 type Installed struct {
-	Name      string // as its metadata have it
+	Name      string // as in its metadata
 	Version   string
 	InfoDir   string        // absolute
-	Installer string        // "pip", "uv", "modwsgi", ...; "" where it is not told
-	Files     []RecordEntry // what RECORD lists; nil if absent
+	Installer string        // "pip", "uv", "modwsgi", ...; "" if unknown
+	Files     []RecordEntry // the entries of RECORD; nil if absent
 	Broken    error         // why RECORD cannot be read; Find returns it instead
 }
 
-// Path returns where the file of a RECORD line lies.
+// Path returns the path of the file of a RECORD line.
 func (i *Installed) Path(e RecordEntry) string {
 	p := filepath.FromSlash(e.Path)
 	if filepath.IsAbs(p) {
@@ -31,8 +31,8 @@ func (i *Installed) Path(e RecordEntry) string {
 	return filepath.Join(filepath.Dir(i.InfoDir), p)
 }
 
-// Paths returns the absolute paths of everything that belongs to the
-// distribution: what RECORD lists, and the metadata directory.
+// Paths returns the absolute paths of everything that belongs to the distribution: the
+// files in RECORD, and the metadata directory.
 func (i *Installed) Paths() []string {
 	paths := []string{i.InfoDir}
 	for _, e := range i.Files {
@@ -41,11 +41,10 @@ func (i *Installed) Paths() []string {
 	return paths
 }
 
-// Find returns the distribution of that name (in any spelling), or nil where
-// it is absent. One that was installed in a legacy format (egg-info, egg-link,
-// egg), which nothing but the tool that did it can safely remove, is an error,
-// and so are two of the same name and one with an unreadable RECORD. What is
-// wrong with other distributions does not matter.
+// Find returns the distribution of that name (in any spelling), or nil if absent. A
+// legacy installation (egg-info, egg-link, egg), which only the tool that made it can
+// remove safely, is an error, and so are two of the same name and one with an unreadable
+// RECORD. Problems of other distributions do not matter.
 func Find(site, name string) (*Installed, error) {
 	entries, err := os.ReadDir(site)
 	if err != nil {
@@ -68,7 +67,7 @@ func Find(site, name string) (*Installed, error) {
 			continue
 		}
 		if found != nil {
-			return nil, fault.New(fault.Environment, "uninstall it with that environment's own pip, as often as it takes, and run the command again",
+			return nil, fault.New(fault.Environment, "uninstall it with that environment's own pip, as often as necessary, and run the command again",
 				"%s is installed twice: %s and %s", name, found.InfoDir, path)
 		}
 		found = i
@@ -78,13 +77,13 @@ func Find(site, name string) (*Installed, error) {
 	}
 	if found.readRecord(); found.Broken != nil {
 		return nil, fault.Wrap(fault.Environment,
-			"look at "+found.InfoDir+"; where nothing can be saved, remove it and the files of the package, and run the command again", found.Broken)
+			"examine "+found.InfoDir+"; if nothing can be saved, remove it and the files of the package, and run the command again", found.Broken)
 	}
 	return found, nil
 }
 
-// All returns every distribution with a dist-info directory, sorted by the
-// names of these. What pip left half removed (names with "~") is passed over.
+// All returns every distribution with a dist-info directory, sorted by the names of
+// these. It skips what pip left half removed (names with "~").
 func All(site string) ([]*Installed, error) {
 	entries, err := os.ReadDir(site)
 	if err != nil {
@@ -103,8 +102,8 @@ func All(site string) ([]*Installed, error) {
 	return all, nil
 }
 
-// split returns the project's name and the kind of metadata that a file name
-// stands for; the kind is "" where it stands for none.
+// split returns the project's name and the kind of metadata of a file name; kind is ""
+// for any other file.
 func split(base string) (name, kind string) {
 	if strings.HasPrefix(base, "~") {
 		return "", ""
@@ -118,9 +117,9 @@ func split(base string) (name, kind string) {
 	return "", ""
 }
 
-// read reads a dist-info directory without its RECORD; nil for what is no
-// directory. Without readable METADATA the directory's own name tells name and
-// version, so that a broken install can be replaced.
+// read reads a dist-info directory without its RECORD; nil for anything but a directory.
+// Without readable METADATA it uses the name and version in the directory's name, so that
+// a broken install can be replaced.
 func read(dir string) *Installed {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil

@@ -11,14 +11,13 @@ var (
 	separators = regexp.MustCompile(`[-_.]+`)
 )
 
-// NormalName returns the form in which two names of the same project are equal
-// (PEP 503): lower case, every run of "-", "_" and "." a single "-".
+// NormalName returns the form in which two names of the same project are equal (PEP 503):
+// lower case, every run of "-", "_" and "." a single "-".
 func NormalName(name string) string {
 	return strings.ToLower(separators.ReplaceAllString(name, "-"))
 }
 
-// versionSyntax is the grammar of PEP 440 with all the spellings that it
-// tolerates.
+// versionSyntax is the grammar of PEP 440 with all the spellings that it tolerates.
 var versionSyntax = regexp.MustCompile(`^v?(?:(\d+)!)?(\d+(?:\.\d+)*)` +
 	`(?:[-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?(\d*))?` +
 	`(?:-(\d+)|[-_.]?(post|rev|r)[-_.]?(\d*))?` +
@@ -34,7 +33,7 @@ var preRelease = map[string]string{
 func NormalVersion(v string) (string, error) {
 	m := versionSyntax.FindStringSubmatch(strings.ToLower(strings.TrimSpace(v)))
 	if m == nil {
-		return "", fmt.Errorf("%q is not a version of PEP 440", v)
+		return "", fmt.Errorf("%q is not a PEP 440 version", v)
 	}
 	var b strings.Builder
 	if epoch := number(m[1]); epoch != "0" {
@@ -65,7 +64,7 @@ func NormalVersion(v string) (string, error) {
 	return b.String(), nil
 }
 
-// number drops leading zeros; nothing is zero.
+// number drops leading zeros; an empty text is zero.
 func number(digits string) string {
 	if digits = strings.TrimLeft(digits, "0"); digits == "" {
 		return "0"

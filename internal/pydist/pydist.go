@@ -1,9 +1,8 @@
-// Package pydist knows how an installed Python distribution is described on
-// disk: names, versions, core metadata, WHEEL, RECORD and entry points, by the
-// PyPA specifications (https://packaging.python.org/en/latest/specifications/).
-// It writes such a description for files that are staged, and reads those that
-// are installed, whoever did that. It moves and removes nothing
-// (installer/place) and never asks an interpreter.
+// Package pydist knows how an installed Python distribution is described on disk: names,
+// versions, core metadata, WHEEL, RECORD and entry points, by the PyPA specifications
+// (https://packaging.python.org/en/latest/specifications/). It writes such a description
+// for staged files, and reads those of installed ones, whichever tool installed them. It
+// moves and removes nothing (installer/place) and never asks an interpreter.
 package pydist
 
 import (
@@ -18,40 +17,39 @@ import (
 	"modwsgi/internal/version"
 )
 
-// Dist is a distribution that is about to be installed.
+// Dist is a distribution to be installed.
 type Dist struct {
-	Name     string // as people write it: "mod_wsgi-httpd"
+	Name     string // in its usual spelling: "mod_wsgi-httpd"
 	Version  string // PEP 440; written in its normal form
 	Summary  string
 	HomePage string
 	License  string
-	// LicenseExpression is an SPDX expression (PEP 639) and takes the place of
-	// License; LicenseFiles are those of Extra below "licenses/", by the rest of
-	// their names.
+	// LicenseExpression is an SPDX expression (PEP 639) and replaces License. LicenseFiles
+	// are those of Extra below "licenses/", without that prefix.
 	LicenseExpression string
 	LicenseFiles      []string
 	RequiresPython    string   // version specifiers, for example ">=3.8"
-	Requires          []string // dependency specifiers, one a requirement
+	Requires          []string // dependency specifiers, one per requirement
 	Description       string   // plain text of any length
 	Tag               string   // wheel tag, compressed sets allowed: "py3-none-linux_x86_64"
-	Pure              bool     // nothing in it depends on the machine
+	Pure              bool     // independent of the machine
 	Installer         string   // content of INSTALLER: "modwsgi"
-	Files             []File   // all files but those of the dist-info directory
-	// Extra are further files of the dist-info directory by their path in it
-	// (with slashes): "direct_url.json", "licenses/LICENSE".
+	Files             []File   // all files except those of the dist-info directory
+	// Extra are further files of the dist-info directory by their path in it (with
+	// slashes): "direct_url.json", "licenses/LICENSE".
 	Extra       map[string][]byte
 	EntryPoints map[string]map[string]string // group -> name -> object reference
 	TopLevel    []string                     // importable top-level names
-	Requested   bool                         // asked for by the user, not a dependency
+	Requested   bool                         // requested by the user, not a dependency
 	Build       string                       // build tag of a wheel: "", or a number
 }
 
 // File is one installed file.
 type File struct {
-	// Path is what RECORD gets: relative to site-packages, with slashes, and
-	// with ".." for programs ("../../../bin/mod_wsgi-express").
+	// Path is the path in RECORD: relative to site-packages, with slashes, and with ".."
+	// for programs ("../../../bin/mod_wsgi-express").
 	Path string
-	// Source is the staged file with the content that counts.
+	// Source is the staged file with the contents.
 	Source string
 }
 
@@ -68,9 +66,9 @@ func (d Dist) InfoDir() (string, error) {
 	return strings.ReplaceAll(NormalName(d.Name), "-", "_") + "-" + v + ".dist-info", nil
 }
 
-// WriteInfo writes the distribution's dist-info directory below stageSite,
-// which must exist, and returns its path. The directory must not exist. On an
-// error nothing of it is left.
+// WriteInfo writes the distribution's dist-info directory below stageSite, which must
+// exist, and returns its path. The directory must not exist. After an error nothing of it
+// is left.
 func (d Dist) WriteInfo(stageSite string) (dir string, err error) {
 	name, err := d.InfoDir()
 	if err != nil {
@@ -132,7 +130,7 @@ func (d Dist) infoFiles() (map[string][]byte, error) {
 	}
 	for name, data := range d.Extra {
 		if _, there := files[name]; there || name == "RECORD" {
-			return nil, fmt.Errorf("the extra file %s has the name of one that is written anyway", name)
+			return nil, fmt.Errorf("the extra file %s has the name of a generated one", name)
 		}
 		if !filepath.IsLocal(filepath.FromSlash(name)) || name == "." {
 			return nil, fmt.Errorf("the extra file %q is not a path in the directory", name)
@@ -142,8 +140,8 @@ func (d Dist) infoFiles() (map[string][]byte, error) {
 	return files, nil
 }
 
-// metadata writes core metadata 2.1, which every pip since 2018 reads, or 2.4
-// where there is a licence expression.
+// metadata writes core metadata 2.1, which every pip since 2018 reads, or 2.4 if there is
+// a licence expression.
 func (d Dist) metadata() ([]byte, error) {
 	normal, err := NormalVersion(d.Version)
 	if err != nil {
@@ -228,8 +226,8 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// ExpandTag returns the simple wheel tags that a compressed one stands for
-// ("py2.py3-none-any" is two), sorted.
+// ExpandTag returns the simple wheel tags of a compressed one ("py2.py3-none-any" is
+// two), sorted.
 func ExpandTag(tag string) ([]string, error) {
 	parts := strings.Split(tag, "-")
 	if len(parts) != 3 || strings.ContainsFunc(tag, func(r rune) bool { return r <= ' ' || r > '~' }) {

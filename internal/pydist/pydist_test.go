@@ -160,7 +160,7 @@ func TestRoundTripAndCheck(t *testing.T) {
 		got = append(got, filepath.Base(p.Path)+" "+p.What)
 	}
 	want := []string{
-		"prog was changed: its size is not what was installed", "__init__.py was changed: its content is not what was installed",
+		"prog was changed: its size differs from what was installed", "__init__.py was changed: its content differs from what was installed",
 		"a, \"b\" ü.txt is missing",
 	}
 	if !slices.Equal(got, want) {
@@ -168,9 +168,9 @@ func TestRoundTripAndCheck(t *testing.T) {
 	}
 }
 
-// TestFileOfTwo: a file that another distribution has laid over ours, and only
-// where it is as that one says.
-func TestFileOfTwo(t *testing.T) {
+// TestFileReplacedByAnotherDistribution: a file that another distribution has replaced, which is accepted only if
+// it matches that distribution's RECORD.
+func TestFileReplacedByAnotherDistribution(t *testing.T) {
 	site, d := sample(t)
 	_, err := d.WriteInfo(site)
 	must(t, err)
@@ -280,7 +280,7 @@ func TestCheckKnowsOtherHashes(t *testing.T) {
 	for _, p := range i.Check() {
 		got = append(got, filepath.Base(p.Path)+" "+p.What)
 	}
-	if want := []string{"c has a hash of an unknown kind: md5", "d was changed: its content is not what was installed"}; !slices.Equal(got, want) {
+	if want := []string{"c has a hash of an unknown kind: md5", "d was changed: its content differs from what was installed"}; !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
 }

@@ -21,14 +21,13 @@ import (
 
 // RecordEntry is one line of a RECORD file.
 type RecordEntry struct {
-	Path string // as it is written there: relative to site-packages, or absolute
+	Path string // as in RECORD: relative to site-packages, or absolute
 	Hash string // algorithm=digest, "sha256=" and unpadded URL-safe base64; "" if absent
 	Size int64  // in bytes; -1 if absent
 }
 
-// record writes RECORD for the files and those of the dist-info directory,
-// sorted by path. Its own line has neither hash nor size, as the
-// specification demands.
+// record writes RECORD for the files and those of the dist-info directory, sorted by
+// path. Its own line has neither hash nor size, as the specification requires.
 func (d Dist) record(infoDir string, info map[string][]byte) ([]byte, error) {
 	rows := [][]string{{infoDir + "/RECORD", "", ""}}
 	for name, data := range info {
@@ -62,8 +61,8 @@ func (d Dist) record(infoDir string, info map[string][]byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// checkPath refuses paths that would not come back from RECORD as they are, or
-// that belong to the description itself.
+// checkPath refuses paths that RECORD would not preserve, and paths in the metadata
+// directory.
 func checkPath(p, infoDir string) error {
 	switch {
 	case p == "" || p == "." || !utf8.ValidString(p) || strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f }):
@@ -97,12 +96,12 @@ func digestFile(name string) (string, int64, error) {
 	return digest(f)
 }
 
-// ParseRecord reads a RECORD file as Python's csv module does: quoted paths
-// may hold commas, quotes and line ends; rows may lack hash and size.
+// ParseRecord reads a RECORD file as Python's csv module does: quoted paths may contain
+// commas, quotes and line ends; rows may lack hash and size.
 func ParseRecord(data []byte) ([]RecordEntry, error) {
 	r := csv.NewReader(bytes.NewReader(data))
 	r.FieldsPerRecord = -1
-	r.LazyQuotes = true // a quote inside of an unquoted field is just that
+	r.LazyQuotes = true // a quote inside an unquoted field is literal
 	rows, err := r.ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("parse RECORD: %w", err)
@@ -126,7 +125,7 @@ func ParseRecord(data []byte) ([]RecordEntry, error) {
 	return entries, nil
 }
 
-// Problem is a file that is not as RECORD says.
+// Problem is a file that does not match RECORD.
 type Problem struct {
 	Path string // absolute
 	What string // "is missing", "was changed" and the like
@@ -134,10 +133,10 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Path + " " + p.What }
 
-// Check compares the installed files with RECORD. Byte-compiled files may be
-// missing: Python makes them again. A file that another distribution has put in
-// the place of the one installed by modwsgi, and that is as that one says, is no damage: so pip lays the
-// mod_wsgi/__init__.py of mod_wsgi-telemetry over ours.
+// Check compares the installed files with RECORD. Byte-compiled files may be missing:
+// Python makes them again. A file that another distribution has replaced, and that
+// matches that distribution's RECORD, is not damaged: pip replaces mod_wsgi/__init__.py
+// with that of mod_wsgi-telemetry this way.
 func (i *Installed) Check() []Problem {
 	var problems []Problem
 	if i.Broken != nil {
@@ -159,8 +158,8 @@ func (i *Installed) Check() []Problem {
 	return problems
 }
 
-// othersFile reports whether a file is exactly what another distribution of the
-// same directory has installed there.
+// othersFile reports whether a file is exactly what another distribution of the same
+// directory installed there.
 func (i *Installed) othersFile(abs string) bool {
 	all, _ := All(filepath.Dir(i.InfoDir))
 	for _, other := range all {
@@ -185,7 +184,7 @@ func (e RecordEntry) check(abs string) string {
 	case !info.Mode().IsRegular():
 		return "is not a regular file"
 	case e.Size >= 0 && info.Size() != e.Size:
-		return "was changed: its size is not what was installed"
+		return "was changed: its size differs from what was installed"
 	}
 	algorithm, _, _ := strings.Cut(e.Hash, "=")
 	var h hash.Hash
@@ -212,7 +211,7 @@ func (e RecordEntry) check(abs string) string {
 	}
 	// Some tools pad the digest.
 	if sum != strings.TrimRight(e.Hash, "=") {
-		return "was changed: its content is not what was installed"
+		return "was changed: its content differs from what was installed"
 	}
 	return ""
 }

@@ -38,8 +38,8 @@ func (d Dist) WheelName() (string, error) {
 	return stem + "-" + d.Tag + ".whl", nil
 }
 
-// DataDir returns the directory of a wheel whose subdirectories go elsewhere than
-// to site-packages: "scripts" to where programs are.
+// DataDir returns the directory of a wheel whose subdirectories are installed outside
+// site-packages: "scripts" into the directory of programs.
 func (d Dist) DataDir() (string, error) {
 	info, err := d.InfoDir()
 	return strings.TrimSuffix(info, ".dist-info") + ".data", err
@@ -59,12 +59,12 @@ type entry struct {
 	header *zip.FileHeader
 }
 
-// WriteWheel writes the distribution as a wheel. Equal content and equal time
-// give equal bytes: entries are sorted, with the description at the end as the
-// specification asks, modes are 0755 or 0644, and there are neither extra fields
-// nor data descriptors. Before 1980, which the format does not know, counts as
-// its beginning. A file of Files is executable where its Source is. INSTALLER,
-// REQUESTED and what else belongs to an installed distribution are left out.
+// WriteWheel writes the distribution as a wheel. Equal contents and time give equal
+// bytes: entries are sorted, with the description at the end as the specification asks,
+// modes are 0755 or 0644, and there are no extra fields or data descriptors. A time
+// before 1980, the first year of the format, is replaced by its start. A file of Files is
+// executable if its Source is. INSTALLER, REQUESTED and other files of an installed
+// distribution are omitted.
 func (d Dist) WriteWheel(w io.Writer, at time.Time) error {
 	d.Installer, d.Requested = "", false
 	entries, err := d.wheelEntries()
@@ -96,7 +96,7 @@ func (d Dist) WriteWheel(w io.Writer, at time.Time) error {
 	return nil
 }
 
-// wheelEntries lists what goes into the wheel, RECORD last.
+// wheelEntries lists the entries of the wheel, RECORD last.
 func (d Dist) wheelEntries() ([]*entry, error) {
 	dir, err := d.InfoDir()
 	if err != nil {
@@ -113,7 +113,7 @@ func (d Dist) wheelEntries() ([]*entry, error) {
 	var entries []*entry
 	for _, f := range d.Files {
 		if !filepath.IsLocal(filepath.FromSlash(f.Path)) {
-			return nil, fmt.Errorf("%q leaves the wheel", f.Path)
+			return nil, fmt.Errorf("%q leads out of the wheel", f.Path)
 		}
 		st, err := os.Stat(f.Source)
 		if err != nil {
@@ -169,8 +169,8 @@ func (e *entry) pack(date, clock uint16) error {
 	return nil
 }
 
-// dosTime is a time in the form of the zip format, which has a resolution of two
-// seconds and knows no zone.
+// dosTime converts a time to the zip format, which has a resolution of two seconds and no
+// time zone.
 func dosTime(at time.Time) (date, clock uint16) {
 	at = at.UTC()
 	if at.Year() < 1980 {

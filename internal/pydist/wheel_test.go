@@ -90,8 +90,8 @@ func TestWriteWheel(t *testing.T) {
 	}
 }
 
-// TestWheelIsTheSameTwice: neither the order of the files, nor where they lie,
-// nor their modes below the execute bit matter.
+// TestWheelIsTheSameTwice: the order of the files, their directories and their modes
+// other than the execute bit do not matter.
 func TestWheelIsTheSameTwice(t *testing.T) {
 	var all [][]byte
 	for i := range 2 {
@@ -104,7 +104,7 @@ func TestWheelIsTheSameTwice(t *testing.T) {
 			}
 		}
 		var b bytes.Buffer
-		if err := d.WriteWheel(&b, time.Unix(0, 0)); err != nil { // before the format's time
+		if err := d.WriteWheel(&b, time.Unix(0, 0)); err != nil { // before the format's first year
 			t.Fatal(err)
 		}
 		all = append(all, b.Bytes())

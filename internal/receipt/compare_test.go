@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestCompare goes through the rule for a stale module: what differs, and what may.
+// TestCompare covers the rule for a stale module: what may differ, and what may not.
 func TestCompare(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -38,7 +38,7 @@ func TestCompare(t *testing.T) {
 		"nothing is known":              {shared, Today{}, "", ""},
 		"as it was":                     {shared, Today{Python: shared, Library: loads("3.11.7"), HTTPD: server}, "", ""},
 		"both were upgraded":            {shared, Today{Python: python("3.11.9", abi), Library: loads("3.11.9")}, "", ""},
-		"only the Python was":           {shared, Today{Python: python("3.11.9", abi), Library: loads("3.11.7")}, FactLibPython, "loads the libpython of Python 3.11.7 (" + one + "), the environment's standard library is of 3.11.9"},
+		"only the Python was":           {shared, Today{Python: python("3.11.9", abi), Library: loads("3.11.7")}, FactLibPython, "loads the libpython of Python 3.11.7 (" + one + "), but the environment's standard library is now 3.11.9"},
 		"only the library was":          {shared, Today{Python: python("3.11.7", abi), Library: loads("3.11.9")}, FactLibPython, "loads the libpython of Python 3.11.9"},
 		"a library that does not tell":  {shared, Today{Python: python("3.11.9", abi), Library: loads("")}, "", ""},
 		"a Python that does not tell":   {shared, Today{Python: python("3.11", abi), Library: loads("3.11.7")}, "", ""},
@@ -54,12 +54,12 @@ func TestCompare(t *testing.T) {
 		"without the GIL":               {Python{Version: "3.13.0", SOABI: "cpython-313-x86_64-linux-gnu"}, Today{Python: Python{Version: "3.13.0", SOABI: abiT, FreeThreaded: true}}, FactPython, "313t"},
 		"without the GIL, by the flag":  {Python{Version: "3.13.0", SOABI: "x"}, Today{Python: Python{Version: "3.13.0", SOABI: "x", FreeThreaded: true}}, FactPython, "free-threaded"},
 		"a flag that nobody looked at":  {Python{Version: "3.13.0", SOABI: abiT, FreeThreaded: true}, Today{Python: Python{Version: "3.13.0"}}, "", ""},
-		"static, another patch version": {static, Today{Python: python("3.11.9", abi)}, FactLibPython, "holds the interpreter of Python 3.11.7, the environment's standard library is of 3.11.9"},
+		"static, another patch version": {static, Today{Python: python("3.11.9", abi)}, FactLibPython, "contains the interpreter of Python 3.11.7, but the environment's standard library is now 3.11.9"},
 		"static, the same":              {static, Today{Python: static}, "", ""},
 		"a wheel":                       {wheel, Today{Python: python("3.11.9", abi)}, "", ""},
 		"a wheel, another version":      {wheel, Today{Python: python("3.12.1", abi12)}, FactPython, "3.12.1"},
 		"httpd, a newer patch version":  {shared, Today{HTTPD: HTTPD{Executable: one, Version: "2.4.68", MMN: 20120211}}, "", ""},
-		"httpd, another MMN":            {shared, Today{HTTPD: HTTPD{Executable: one, Version: "2.6.0", MMN: 20250101}}, FactMMN, "built for MMN 20120211, httpd has 20250101"},
+		"httpd, another MMN":            {shared, Today{HTTPD: HTTPD{Executable: one, Version: "2.6.0", MMN: 20250101}}, FactMMN, "built for MMN 20120211, but httpd now has 20250101"},
 		"httpd, an unknown MMN":         {shared, Today{HTTPD: HTTPD{Executable: one}}, "", ""},
 		"httpd, by another path":        {shared, Today{HTTPD: HTTPD{Executable: link}}, "", ""},
 		"another httpd":                 {shared, Today{HTTPD: HTTPD{Executable: two, Version: "2.4.57", MMN: 20120211}}, FactHTTPD, two},
@@ -81,7 +81,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestLook: facts of files, and of an environment that was moved with its Python.
+// TestLook: facts from files, and in an environment that was moved with its Python.
 func TestLook(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

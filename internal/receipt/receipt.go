@@ -1,7 +1,7 @@
-// Package receipt knows the record that an install leaves beside the module:
-// for which Python and which httpd it was built, and from what. The launcher,
-// detect and the installer read it. It holds facts, and one decision: whether the
-// module that was built then still fits today (Compare).
+// Package receipt knows the record that an install leaves beside the module: which Python
+// and which httpd it was built for, and what it was built from. The launcher, detect and
+// the installer read it. It has facts, and one decision: whether the module still fits
+// today (Compare).
 package receipt
 
 import (
@@ -13,20 +13,19 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// Path is where the receipt lies, relative to the site-packages directory,
-// with slashes.
+// Path is the path of the receipt relative to the site-packages directory, with slashes.
 const Path = "mod_wsgi/server/build.json"
 
 // Schema is the version of the format that this code writes.
 const Schema = 1
 
-// Receipt is what was built and for what. Paths of a bundled httpd are relative
-// to site-packages (with slashes), so that the environment can be moved; all
-// other paths are absolute.
+// Receipt describes the build and its targets. Paths of a bundled httpd are relative to
+// site-packages (with slashes), so that the environment can be moved; all other paths are
+// absolute.
 type Receipt struct {
 	Schema int    `json:"schema"`
 	Tool   string `json:"tool"` // version of modwsgi that wrote it
-	Key    string `json:"key"`  // hash of everything that went into the module
+	Key    string `json:"key"`  // hash of the module's build inputs
 	Module Module `json:"module"`
 	Python Python `json:"python"`
 	HTTPD  HTTPD  `json:"httpd"`
@@ -45,9 +44,10 @@ type Python struct {
 	SOABI      string `json:"soabi"`
 	Prefix     string `json:"prefix"`      // sys.prefix at install time
 	BasePrefix string `json:"base_prefix"` // sys.base_prefix at install time
-	LibPython  string `json:"libpython"`   // the linked library; "" where none
-	// Soname is the name of the libpython that the module asks for, where nobody knew at build time where that will
-	// lie: a module from a wheel is for every Python of its version. Prefix, BasePrefix and LibPython are empty then.
+	LibPython  string `json:"libpython"`   // the linked library; "" if none
+	// Soname is the name of the libpython that the module loads if its path was unknown at
+	// build time: a module from a wheel is for every Python of its version. Prefix,
+	// BasePrefix and LibPython are then empty.
 	Soname       string `json:"libpython_soname,omitempty"`
 	FreeThreaded bool   `json:"free_threaded"`
 }
@@ -62,12 +62,12 @@ type HTTPD struct {
 	Rotatelogs string   `json:"rotatelogs,omitempty"`
 	MPMs       []string `json:"mpms"`
 	Features   []string `json:"features,omitempty"`
-	Key        string   `json:"key,omitempty"` // hash of everything that went into a bundled one
+	Key        string   `json:"key,omitempty"` // hash of the build inputs of a bundled one
 }
 
-// Read reads the receipt below a site-packages directory. The error is
-// fs.ErrNotExist if not found, and of class Environment for a file that
-// is damaged or of another schema. Relative paths are returned absolute.
+// Read reads the receipt below a site-packages directory. The error is fs.ErrNotExist if
+// not found, and of class Environment for a file that is damaged or of another schema.
+// Relative paths are returned absolute.
 func Read(site string) (*Receipt, error) {
 	name := filepath.Join(site, filepath.FromSlash(Path))
 	data, err := os.ReadFile(name)

@@ -69,7 +69,7 @@ func TestAbsolutePathsStay(t *testing.T) {
 	}
 }
 
-func TestEncodeWritesOurSchema(t *testing.T) {
+func TestEncodeWritesTheSchema(t *testing.T) {
 	r := example()
 	r.Schema = 99
 	if data := string(r.Encode()); !strings.HasPrefix(data, "{\n  \"schema\": 1,\n") || !strings.HasSuffix(data, "}\n") {

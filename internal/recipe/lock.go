@@ -24,21 +24,20 @@ const lockHeader = `# modwsgi.lock: the source archives that modwsgi built from,
 # With --locked, modwsgi takes exactly these archives or fails.
 `
 
-// Locked is what the lock file says of one component.
+// Locked is one component's entry in the lock file.
 type Locked struct {
 	Component string   `toml:"component"`
 	Version   string   `toml:"version"`
 	File      string   `toml:"file"`
-	Size      int64    `toml:"size,omitempty"` // bytes; 0 where not known
+	Size      int64    `toml:"size,omitempty"` // bytes; 0 if unknown
 	SHA256    string   `toml:"sha256"`
 	Trust     Trust    `toml:"trust"`
 	SignedBy  string   `toml:"signed_by,omitempty"` // fingerprint, upper case hex
 	URLs      []string `toml:"urls,omitempty"`      // without credentials
 }
 
-// Archive returns the entry as an archive that can be fetched: the set's own
-// where that has the same hash, else what the entry says, which is then all that
-// is known of it.
+// Archive returns the entry as an archive that can be fetched: the set's own if that has
+// the same hash, otherwise one with only the data of the entry.
 func (e Locked) Archive(s *Set) Archive {
 	if a, ok := s.Find(e.Component, e.Version); ok && a.SHA256 == e.SHA256 {
 		return a
@@ -49,15 +48,14 @@ func (e Locked) Archive(s *Set) Archive {
 	}
 }
 
-// Lock is the content of a modwsgi.lock file: one entry a component. The zero
-// value is an empty one. It is not safe for concurrent use.
+// Lock is the content of a modwsgi.lock file: one entry per component. The zero value is
+// an empty one. It is not safe for concurrent use.
 type Lock struct{ entries []Locked }
 
 // maxLock limits a lock file: 1 MiB is thousands of archives.
 const maxLock = 1 << 20
 
-// ReadLock reads a lock file. fs.ErrNotExist is in the tree of the error where
-// it does not exist.
+// ReadLock reads a lock file. The error wraps fs.ErrNotExist if it does not exist.
 func ReadLock(path string) (*Lock, error) {
 	data, err := owned.ReadInput(path, maxLock)
 	if err != nil {
@@ -75,10 +73,10 @@ func ReadLock(path string) (*Lock, error) {
 
 const restoreLock = "restore it from version control, or remove it (or the entry) and run modwsgi again without --locked"
 
-// check compares all entries with the catalogue, whichever of them are needed: a
-// version that the catalogue knows has its hash, whatever the file is called and
-// wherever it is listed; a hash that it knows is of its version; and a
-// spelling of its own makes no other version.
+// check compares all entries with the catalogue, including those that are not needed. A
+// version in the catalogue must have its hash, whatever the file is called and wherever
+// it is listed. A hash in the catalogue must be of its version. And a different spelling
+// does not make another version.
 func (l *Lock) check(set *Set) error {
 	for _, e := range l.Entries() {
 		if len(set.archives[e.Component]) == 0 {
@@ -138,8 +136,8 @@ func (l *Lock) Entries() []Locked {
 	return out
 }
 
-// Put records an archive in place of what was there for its component. The
-// signer is the fingerprint of the key whose signature was checked, or "".
+// Put replaces the entry of the archive's component. The signer is the fingerprint of the
+// key whose signature was checked, or "".
 func (l *Lock) Put(a Archive, trust Trust, signer string) {
 	e := Locked{
 		Component: a.Component, Version: a.Version, File: a.File, Size: a.Size,
@@ -149,7 +147,7 @@ func (l *Lock) Put(a Archive, trust Trust, signer string) {
 		e.SignedBy = a.SignedBy
 	}
 	if old, ok := l.Find(a.Component); ok && trust == FromLock && old.SHA256 == a.SHA256 {
-		e.Trust, e.SignedBy = old.Trust, old.SignedBy // how it was once known
+		e.Trust, e.SignedBy = old.Trust, old.SignedBy // earlier proof
 	}
 	for _, raw := range a.URLs {
 		if u, err := url.Parse(raw); err == nil && u.Scheme == "https" {
@@ -161,8 +159,7 @@ func (l *Lock) Put(a Archive, trust Trust, signer string) {
 	l.entries = append(l.entries, e)
 }
 
-// Encode returns the file's content: the same bytes for the same entries in
-// any order.
+// Encode returns the file's content: the same bytes for the same entries in any order.
 func (l *Lock) Encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\nschema = %d\n", lockHeader, LockSchema)
@@ -176,8 +173,8 @@ func (l *Lock) Encode() []byte {
 	return b.Bytes()
 }
 
-// Write writes the lock file where its content changes; an equal file keeps its
-// time. changed says which it was.
+// Write writes the lock file if its content changes; an equal file keeps its time.
+// changed reports which.
 func (l *Lock) Write(path string) (changed bool, err error) {
 	data := l.Encode()
 	old, err := owned.ReadInput(path, maxLock)

@@ -117,8 +117,8 @@ func TestBrokenLockIsRefusedByName(t *testing.T) {
 	}
 }
 
-// A hash that only the lock file has is no pin, whatever the lock file says; what
-// it once said stays in it.
+// A hash that only the lock file has is not a pin, whatever the lock file says; its
+// earlier trust stays in it.
 func TestTrustOfAHashThatOnlyTheLockHas(t *testing.T) {
 	l := &Lock{}
 	a := Archive{Component: "mod_wsgi", Version: "9.9.9", File: "mod_wsgi-9.9.9.tar.gz", SHA256: strings.Repeat("ab", 32)}
@@ -134,8 +134,8 @@ func TestTrustOfAHashThatOnlyTheLockHas(t *testing.T) {
 	}
 }
 
-// A lock file passes by the catalogue in nothing: neither by another file name, nor
-// another spelling, nor another version for a known archive.
+// A lock file cannot bypass the catalogue: neither by another file name, nor another
+// spelling, nor another version for a known archive.
 func TestTheLockFileDoesNotPassByTheCatalogue(t *testing.T) {
 	httpd, module := find(t, "httpd", "2.4.68"), find(t, "mod_wsgi", "6.0.5")
 	other := strings.Repeat("ab", 32)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestLockThatIsAPipe: a pipe that somebody left beside us is named, not waited for.
+// TestLockThatIsAPipe: a pipe in place of the lock file is reported, not waited for.
 func TestLockThatIsAPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "modwsgi.lock")
 	if err := syscall.Mkfifo(path, 0o666); err != nil {

@@ -1,8 +1,8 @@
-// Package recipe knows which upstream source archives exist, by pinned hash,
-// what they require, and which versions have known vulnerabilities; and it
-// knows the lock file that records what an environment was built from. The
-// facts are data (sources.toml, advisories.toml). It refuses to know how an
-// archive is had (internal/fetch) or built (httpdbuild, modulebuild).
+// Package recipe knows which upstream source archives exist, by pinned hash, what they
+// require, and which versions have known vulnerabilities. It also knows the lock file
+// that records what an environment was built from. The facts are data (sources.toml,
+// advisories.toml). It does not know how an archive is fetched (internal/fetch) or built
+// (httpdbuild, modulebuild).
 package recipe
 
 import (
@@ -21,19 +21,19 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// Trust says how the hash of an archive came to be known.
+// Trust is the source of an archive's hash.
 type Trust string
 
 // The levels of trust, strongest first.
 const (
 	Pinned    Trust = "pinned"    // the hash is in the embedded catalogue
-	Signed    Trust = "signed"    // a release key that we embed signed the archive
+	Signed    Trust = "signed"    // an embedded release key signed the archive
 	Published Trust = "published" // upstream's own index gave the hash over TLS
 	FromLock  Trust = "locked"    // only the lock file has the hash
 )
 
-// Stronger reports whether t is strictly stronger than other. A level that is not
-// one of the three is weaker than all of them.
+// Stronger reports whether t is strictly stronger than other. A level that is not one of
+// the three is weaker than all of them.
 func (t Trust) Stronger(other Trust) bool { return t.rank() > other.rank() }
 
 func (t Trust) rank() int {
@@ -46,29 +46,29 @@ type Debian struct {
 	File   string `toml:"file" json:"file,omitempty"`     // file name in the pool, "apache2_2.4.68.orig.tar.gz"
 }
 
-// Archive is one upstream source archive. The hash identifies it; everything
-// else says where it may be found.
+// Archive is one upstream source archive. The hash identifies it; everything else
+// describes where it may be found.
 type Archive struct {
 	Component string            `toml:"component" json:"component,omitempty"` // "httpd", "apr", "mod_wsgi", …
-	Version   string            `toml:"version" json:"version,omitempty"`     // as upstream writes it
-	File      string            `toml:"file" json:"file,omitempty"`           // our file name, without a directory
-	Size      int64             `toml:"size" json:"size,omitempty"`           // bytes; 0 where not known
+	Version   string            `toml:"version" json:"version,omitempty"`     // in upstream's spelling
+	File      string            `toml:"file" json:"file,omitempty"`           // modwsgi's file name, without a directory
+	Size      int64             `toml:"size" json:"size,omitempty"`           // bytes; 0 if unknown
 	SHA256    string            `toml:"sha256" json:"sha256,omitempty"`       // lower case hex, 64 digits
-	URLs      []string          `toml:"urls" json:"urls,omitempty"`           // https, in the order of preference
+	URLs      []string          `toml:"urls" json:"urls,omitempty"`           // https, in order of preference
 	Signature string            `toml:"signature" json:"signature,omitempty"` // URL of the detached OpenPGP signature, or ""
 	SignedBy  string            `toml:"signed_by" json:"signed_by,omitempty"` // fingerprint of the signing key, upper case hex, or ""
-	Debian    *Debian           `toml:"debian" json:"debian,omitempty"`       // nil where Debian does not carry it
+	Debian    *Debian           `toml:"debian" json:"debian,omitempty"`       // nil if Debian does not carry it
 	Requires  map[string]string `toml:"requires" json:"requires,omitempty"`   // "python": ">= 3.8"; constraints in go-version's syntax
-	Trust     Trust             `toml:"-" json:"trust,omitempty"`             // how SHA256 came to be known
+	Trust     Trust             `toml:"-" json:"trust,omitempty"`             // source of SHA256
 }
 
-// String returns component and version, as people write them.
+// String returns component and version, in the usual form.
 func (a Archive) String() string { return a.Component + " " + a.Version }
 
-// Admits reports whether what (for example "python") may be of that version. A
-// suffix of the version ("3.13.0rc1", "3.12.1+") is not looked at; what the
-// archive has no requirement for is admitted. The error is for a version that
-// does not begin with a number and for a broken requirement.
+// Admits reports whether the archive supports a version of what (for example "python"). A
+// suffix of the version ("3.13.0rc1", "3.12.1+") is ignored, and without a requirement
+// every version is supported. The error is for a version that does not begin with a
+// number and for a broken requirement.
 func (a Archive) Admits(what, version string) (bool, error) {
 	wanted, ok := a.Requires[what]
 	if !ok {
@@ -129,7 +129,7 @@ func parse(sources, advisories string) (*Set, error) {
 			return nil, fmt.Errorf("read sources.toml: %s: %w", a, err)
 		}
 		if _, dup := s.Find(a.Component, a.Version); dup {
-			return nil, fmt.Errorf("read sources.toml: %s is there twice", a)
+			return nil, fmt.Errorf("read sources.toml: duplicate %s", a)
 		}
 		s.archives[a.Component] = append(s.archives[a.Component], a)
 	}
@@ -138,13 +138,13 @@ func parse(sources, advisories string) (*Set, error) {
 	}
 	for _, v := range s.advisories {
 		if _, err := constraints(v.Affected); err != nil || v.ID == "" || v.Component == "" {
-			return nil, fmt.Errorf("read advisories.toml: %q: %w", v.ID, errors.Join(errors.New("it is not complete"), err))
+			return nil, fmt.Errorf("read advisories.toml: %q: %w", v.ID, errors.Join(errors.New("it is incomplete"), err))
 		}
 	}
 	return s, nil
 }
 
-// check says what is wrong with an archive that was read from a file.
+// check returns what is wrong with an archive read from a file.
 func (a Archive) check() error {
 	if a.Component == "" {
 		return errors.New("it has no component")
@@ -181,14 +181,14 @@ func (a Archive) check() error {
 	return nil
 }
 
-// FileName reports whether s can be the name of an archive: one path element
-// that no shell, file system or URL treats in a special way.
+// FileName reports whether s can be the name of an archive: one path element without
+// special meaning to any shell, file system or URL.
 func FileName(s string) bool {
 	const safe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+~-"
 	return s != "" && len(s) <= 200 && strings.Trim(s, safe) == "" && !strings.HasPrefix(s, ".") && !strings.HasPrefix(s, "-")
 }
 
-// Digest reports whether s is a SHA-256 as this package writes it.
+// Digest reports whether s is a SHA-256 in this package's form.
 func Digest(s string) bool {
 	b, err := hex.DecodeString(s)
 	return err == nil && len(b) == 32 && s == strings.ToLower(s)
@@ -207,9 +207,9 @@ func (s *Set) Find(component, version string) (Archive, bool) {
 	return Archive{}, false
 }
 
-// Contradicts is the error for an archive of which the catalogue knows better: a
-// version that it knows has its hash, and a hash that it knows is of its version.
-// It is nil for what the catalogue knows nothing of, and for what it agrees with.
+// Contradicts returns an error for an archive that contradicts the catalogue: a version
+// in the catalogue must have its hash, and a hash in the catalogue must be of its
+// version. It returns nil for archives that the catalogue does not know or agrees with.
 // Errors are of class Usage.
 func (s *Set) Contradicts(component, version, sha256 string) error {
 	if a, known := s.Find(component, version); known && a.SHA256 != sha256 {
@@ -227,10 +227,10 @@ func (s *Set) Contradicts(component, version, sha256 string) error {
 	return nil
 }
 
-// Match returns the archives of a component that a constraint in go-version's
-// syntax admits ("~> 5.0", ">= 2.4, < 2.5"), newest first; a bare version means
-// exactly that one, an empty constraint means all. The error is for a
-// constraint that cannot be read; that nothing matches is not an error.
+// Match returns the archives of a component that satisfy a constraint in go-version's
+// syntax ("~> 5.0", ">= 2.4, < 2.5"), newest first. A bare version means exactly that
+// one, and an empty constraint means all. The error is for an invalid constraint; having
+// no match is not an error.
 func (s *Set) Match(component, constraint string) ([]Archive, error) {
 	if strings.TrimSpace(constraint) == "" {
 		return s.Of(component), nil

@@ -65,7 +65,7 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestMatchOfABadConstraintSaysHowToWriteOne(t *testing.T) {
+func TestMatchOfABadConstraintHasAHint(t *testing.T) {
 	for _, bad := range []string{"latest", "=> 5", "5.0.*", "^5", "> 5 < 6", ",", ">= 2.4,", "99999999999999999999", "\x00", "2", "2.4.6.8.1", ">= 99999999999999999999"} {
 		got, err := Catalogue().Match("mod_wsgi", bad)
 		if err == nil || got != nil {
@@ -185,11 +185,11 @@ urls = ["https://example.org/x-1.0.tar.gz"]
 	}
 }
 
-// Every release has one spelling. What another spelling was meant to be is shown,
-// and never used.
+// Every release has one spelling. The spelling that was probably meant is shown, and
+// never used.
 func TestVersionsHaveOneSpelling(t *testing.T) {
 	set := Catalogue()
-	for _, c := range []struct{ component, version, meant string }{ // meant is "" for a good one, "?" where nothing is shown
+	for _, c := range []struct{ component, version, meant string }{ // meant is "" for a good one, "?" if nothing is shown
 		{"mod_wsgi", "6.0.5", ""},
 		{"mod_wsgi", "6.1.0rc1", ""},
 		{"mod_wsgi", "6.0.5.dev1", ""},
@@ -264,7 +264,7 @@ func TestVersionsHaveOneSpelling(t *testing.T) {
 	}
 }
 
-// Advisories hold for a version however somebody got a suffix behind it.
+// Advisories apply to a version whatever suffix it has.
 func TestSuffixesDoNotEscapeAdvisories(t *testing.T) {
 	for _, version := range []string{"2.4.68", "2.4.68rc1", "2.4.68.post1", "2.4.68.dev3", "2.4.068", "v2.4.68", "2.4.68.0", "2.4.68+x"} {
 		if got := Catalogue().Advisories("httpd", version, []string{"tls", "http2"}); len(got) != 2 {

@@ -11,8 +11,8 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// leadingNumber is the part of a version that constraints are checked against
-// where a suffix must not matter.
+// leadingNumber matches the part of a version that constraints are checked against if a
+// suffix must not matter.
 var leadingNumber = regexp.MustCompile(`^v?[0-9]+(\.[0-9]+)*`)
 
 func parseVersion(s string) (*goversion.Version, error) {
@@ -23,14 +23,14 @@ func parseVersion(s string) (*goversion.Version, error) {
 	return v, nil
 }
 
-// numeric reads the number that a version begins with: go-version lets no
-// pre-release match a constraint without one, so that "3.13.0rc1" would fail
-// ">= 3.8" and "2.4.70-dev" would escape an advisory.
+// numeric reads the number that a version begins with. In go-version, a pre-release never
+// matches a constraint without one, so "3.13.0rc1" would fail ">= 3.8" and "2.4.70-dev"
+// would escape an advisory.
 func numeric(s string) (*goversion.Version, error) {
 	return parseVersion(leadingNumber.FindString(strings.TrimSpace(s)))
 }
 
-// compare orders versions; what is not a version comes before all that are.
+// compare orders versions; an invalid version comes before all valid ones.
 func compare(a, b string) int {
 	va, errA := parseVersion(a)
 	vb, errB := parseVersion(b)
@@ -47,25 +47,25 @@ func compare(a, b string) int {
 
 // Why versions have one spelling.
 //
-// Advisories, the catalogue and the lock file are compared by version. Whatever is
-// the same release to the ones who compare, and another to the ones who look it up
-// ("6.0.5.0", "v6.0.5", "6.00.5", "6.0.5+x"), would be a way past them: a lock
-// file's "6.0.5+x" is not in the catalogue, so that nothing contradicts its hash.
-// So there is one spelling (the normal form of PEP 440 without epochs and local
-// labels, which is also how Apache's projects write theirs), with as many numbers
-// as the component's releases have; everything else is an error and not corrected.
+// Advisories, the catalogue and the lock file are compared by version. A spelling that
+// counts as the same release in a comparison but as another in a lookup ("6.0.5.0",
+// "v6.0.5", "6.00.5", "6.0.5+x") would be a way past them: a lock file's "6.0.5+x" is not
+// in the catalogue, so nothing contradicts its hash. So only one spelling is valid: the
+// normal form of PEP 440 without epochs and local labels, which Apache's projects also
+// use, with as many numbers as the component's releases have. Everything else is an error
+// and is not corrected.
 
 // number is one number of a version. Nine digits fit everywhere.
 const number = `(?:0|[1-9][0-9]{0,8})`
 
 var canonicalForm = regexp.MustCompile(`^` + number + `(?:\.` + number + `)*(?:(?:a|b|rc)` + number + `)?(?:\.post` + number + `)?(?:\.dev` + number + `)?$`)
 
-// suffix is what a canonical version has after its numbers.
+// suffix matches the part of a canonical version after its numbers.
 var suffix = regexp.MustCompile(`(?:a|b|rc|\.post|\.dev).*$`)
 
-// CheckVersion is nil for a version of the component in its one spelling. A
-// component that the catalogue does not know may have any number of numbers.
-// Errors are of class Usage and show the spelling that was probably meant.
+// CheckVersion returns nil for a version of the component in its canonical spelling. A
+// component missing from the catalogue may have any number of numbers. Errors are of
+// class Usage and show the spelling that was probably meant.
 func (s *Set) CheckVersion(component, version string) error {
 	return s.checkVersion(component, version, "write it as upstream does, as in 2.4.71")
 }
@@ -85,7 +85,7 @@ func (s *Set) checkVersion(component, version, hint string) error {
 		if meant := normal(version, want); meant != "" && meant != version {
 			hint = "write " + meant
 		}
-		return fault.New(fault.Usage, hint, "version %q of %s has %d parts, and releases of %s have %d", version, component, n, component, want)
+		return fault.New(fault.Usage, hint, "version %q of %s has %d parts, but releases of %s have %d", version, component, n, component, want)
 	}
 	return nil
 }
@@ -96,8 +96,8 @@ func numbers(version string) int {
 
 var looseForm = regexp.MustCompile(`^[vV]?([0-9]+(?:\.[0-9]+)*)(?:[-._]?(a|alpha|b|beta|c|rc|pre)[-._]?([0-9]*))?(?:[+].*)?$`)
 
-// normal is the canonical spelling that a version was probably meant to have, with
-// so many numbers (0 for as many as it has); "" where that cannot be told.
+// normal returns the canonical spelling that was probably meant, with want numbers (0 for
+// as many as the version has), or "" if it cannot tell.
 func normal(version string, want int) string {
 	m := looseForm.FindStringSubmatch(strings.ToLower(strings.TrimSpace(version)))
 	if m == nil {
@@ -131,8 +131,8 @@ var clause = regexp.MustCompile(`^[ ]*(=|!=|>=|<=|>|<|~>)?[ ]*(.*?)[ ]*$`)
 
 const constraintHint = `write a version such as 2.4.71, or a constraint such as "~> 5.0" or ">= 2.4, < 2.5"`
 
-// constraints reads a constraint whose versions are spelled canonically; they may
-// have fewer numbers than a release ("~> 5.0").
+// constraints reads a constraint whose versions are spelled canonically; they may have
+// fewer numbers than a release ("~> 5.0").
 func constraints(s string) (goversion.Constraints, error) {
 	for part := range strings.SplitSeq(s, ",") {
 		if m := clause.FindStringSubmatch(part); m == nil || !canonicalForm.MatchString(m[2]) {
@@ -141,18 +141,18 @@ func constraints(s string) (goversion.Constraints, error) {
 					return nil, fault.New(fault.Usage, "write "+meant, "read version constraint %q: %q is not in its canonical spelling", s, m[2])
 				}
 			}
-			return nil, fault.New(fault.Usage, constraintHint, "read version constraint %q: it is not one", s)
+			return nil, fault.New(fault.Usage, constraintHint, "read version constraint %q: not a valid constraint", s)
 		}
 	}
 	c, err := goversion.NewConstraint(s)
 	if err != nil {
-		return nil, fault.New(fault.Usage, constraintHint, "read version constraint %q: it is not one", s)
+		return nil, fault.New(fault.Usage, constraintHint, "read version constraint %q: not a valid constraint", s)
 	}
 	return c, nil
 }
 
-// CheckConstraint is nil for "" and for a constraint that can be read and names
-// versions of the component in their one spelling. Errors are of class Usage.
+// CheckConstraint returns nil for "" and for a valid constraint that names versions of
+// the component in their canonical spelling. Errors are of class Usage.
 func (s *Set) CheckConstraint(component, constraint string) error {
 	if constraint == "" || strings.TrimSpace(constraint) == "" {
 		return nil
@@ -169,8 +169,8 @@ func (s *Set) CheckConstraint(component, constraint string) error {
 	return nil
 }
 
-// Satisfies reports whether a version, of a release or of something installed,
-// satisfies a constraint. The error is for one that cannot be read.
+// Satisfies reports whether the version of a release or of something installed satisfies
+// a constraint. The error is for an invalid one.
 func Satisfies(constraint, version string) (bool, error) {
 	c, err := constraints(constraint)
 	if err != nil {
@@ -183,8 +183,8 @@ func Satisfies(constraint, version string) (bool, error) {
 	return c.Check(v), nil
 }
 
-// Exact returns the version that a constraint names outright ("2.4.72",
-// "= 2.4.72"), which can be looked for outside the catalogue.
+// Exact returns the version that a constraint names outright ("2.4.72", "= 2.4.72"),
+// which can be looked up outside the catalogue.
 func Exact(constraint string) (version string, ok bool) {
 	m := clause.FindStringSubmatch(constraint)
 	if m == nil || m[1] != "" && m[1] != "=" || !canonicalForm.MatchString(m[2]) {
@@ -198,14 +198,14 @@ type Advisory struct {
 	ID        string `toml:"id"`        // "CVE-2026-57941"
 	Component string `toml:"component"` // "httpd"
 	Affected  string `toml:"affected"`  // versions, a constraint in go-version's syntax
-	Feature   string `toml:"feature"`   // only where this feature is built; "" is always
-	Severity  string `toml:"severity"`  // as upstream rates it; "unrated" where we do not know
+	Feature   string `toml:"feature"`   // only if this feature is built; "" for always
+	Severity  string `toml:"severity"`  // upstream's rating; "unrated" if unknown
 	Summary   string `toml:"summary"`   // one line for people
 }
 
-// Advisories returns those that apply to a version built with these features,
-// in the order of the catalogue. A suffix of the version ("2.4.70-dev") is not
-// looked at, and a version that cannot be read counts as affected.
+// Advisories returns those that apply to a version built with these features, in the
+// order of the catalogue. A suffix of the version ("2.4.70-dev") is ignored, and an
+// unreadable version counts as affected.
 func (s *Set) Advisories(component, version string, features []string) []Advisory {
 	v, unreadable := numeric(version)
 	var out []Advisory

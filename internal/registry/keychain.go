@@ -19,7 +19,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Login names variables with a user and a password for every registry.
+// Login names the variables with a user and a password for every registry.
 type Login struct{ User, Password string }
 
 func (l Login) hint() string {
@@ -30,9 +30,9 @@ func (l Login) hint() string {
 }
 
 // Keychain finds credentials once per repository: in the caller's own variables,
-// otherwise where docker and podman keep them. It is go-containerregistry's interface
-// with the caller's environment, where authn.DefaultKeychain has the process's, and
-// it starts credential helpers through internal/run, with a time limit.
+// otherwise where docker and podman keep them. It implements go-containerregistry's
+// interface with the caller's environment, where authn.DefaultKeychain uses the
+// process's. It starts credential helpers through internal/run, with a time limit.
 type Keychain struct {
 	env    []string
 	runner *run.Runner
@@ -42,17 +42,17 @@ type Keychain struct {
 	known  map[string]credentials // by repository
 }
 
-// credentials are a user's at one registry.
+// credentials are a user's credentials for one registry.
 type credentials struct {
 	user, password string
 	token          string // an identity token, to be exchanged for others
-	from           string // where they are from, for people
+	from           string // source for people
 }
 
 func (c credentials) some() bool { return c.user != "" || c.token != "" }
 
-// NewKeychain returns a keychain. Nothing is read before a repository needs it. A
-// credential helper may take as long as the limit.
+// NewKeychain returns a keychain. Nothing is read until a repository needs it. limit is
+// how long a credential helper may take.
 func NewKeychain(env []string, runner *run.Runner, login Login, limit time.Duration) *Keychain {
 	return &Keychain{env: env, runner: runner, login: login, limit: limit, known: map[string]credentials{}}
 }
@@ -73,7 +73,7 @@ func (k *Keychain) ResolveContext(ctx context.Context, target authn.Resource) (a
 	}
 	return authn.FromConfig(authn.AuthConfig{
 		Username: c.user, Password: c.password,
-		Auth: base64.StdEncoding.EncodeToString([]byte(c.user + ":" + c.password)), // counts where the password is empty
+		Auth: base64.StdEncoding.EncodeToString([]byte(c.user + ":" + c.password)), // used even if the password is empty
 	}), nil
 }
 
@@ -100,7 +100,7 @@ func (k *Keychain) look(ctx context.Context, target authn.Resource) credentials 
 		}
 	}
 	for _, file := range configFiles(k.env) {
-		data, err := owned.ReadInput(file, mostOfConfig)
+		data, err := owned.ReadInput(file, maxConfig)
 		if err != nil {
 			continue
 		}
@@ -111,14 +111,14 @@ func (k *Keychain) look(ctx context.Context, target authn.Resource) credentials 
 	return credentials{}
 }
 
-// authVariable holds docker's configuration itself, as CI systems set it.
+// authVariable contains docker's configuration itself, as CI systems set it.
 const authVariable = "DOCKER_AUTH_CONFIG"
 
-// mostOfConfig is how many bytes a configuration may have.
-const mostOfConfig = 1 << 20
+// maxConfig is the maximum size of a configuration in bytes.
+const maxConfig = 1 << 20
 
-// configFiles are where docker (config.json) and podman (auth.json, see
-// containers-auth.json(5)) keep credentials, those that a variable names first.
+// configFiles returns where docker (config.json) and podman (auth.json, see
+// containers-auth.json(5)) keep credentials, those named by a variable first.
 func configFiles(env []string) []string {
 	var out []string
 	add := func(base string, below ...string) {
@@ -150,8 +150,8 @@ type config struct {
 
 var helperForm = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 
-// fromConfig looks for the most exact entry. A helper for exactly this registry
-// comes first, the general one last.
+// fromConfig looks for the most specific entry. A helper for exactly this registry comes
+// first, the general one last.
 func (k *Keychain) fromConfig(ctx context.Context, target authn.Resource, file string, data []byte) credentials {
 	var c config
 	if json.Unmarshal(data, &c) != nil {
@@ -187,7 +187,7 @@ func (k *Keychain) fromConfig(ctx context.Context, target authn.Resource, file s
 	return k.fromHelper(ctx, "docker-credential-"+helper, hosts[0])
 }
 
-// hostNames are the names that a registry has in configurations.
+// hostNames returns the names that a registry has in configurations.
 func hostNames(host string) []string {
 	hub := []string{name.DefaultRegistry, "docker.io", "registry-1.docker.io"}
 	if slices.Contains(hub, host) {
@@ -196,8 +196,8 @@ func hostNames(host string) []string {
 	return []string{host}
 }
 
-// scopes are the names of entries that count for a repository: podman has some for
-// a part of a registry, of which the longest counts.
+// scopes returns the names of entries that apply to a repository. podman has some for a
+// part of a registry, of which the longest applies.
 func scopes(target authn.Resource, hosts []string) []string {
 	_, path, _ := strings.Cut(target.String(), "/")
 	var out []string
@@ -209,7 +209,7 @@ func scopes(target authn.Resource, hosts []string) []string {
 	return append(out, hosts...)
 }
 
-// entryName is the name of an entry without what docker writes around it, as in
+// entryName returns the name of an entry without docker's decoration, as in
 // https://registry.example.org/v1/.
 func entryName(key string) string {
 	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")

@@ -1,9 +1,9 @@
-// Package registry is the client of OCI registries, for images and for the shared
-// build cache alike (https://github.com/opencontainers/distribution-spec). The
-// protocol, the exchange of tokens and the rule which hosts these may go to come
-// from github.com/google/go-containerregistry; this package gives it our transport
-// (internal/httpc), the credentials of the caller's environment, and limits that a
-// hostile registry meets.
+// Package registry is the client of OCI registries, both for images and for the shared
+// build cache (https://github.com/opencontainers/distribution-spec). The protocol, the
+// exchange of tokens and the rule which hosts may receive them come from
+// github.com/google/go-containerregistry. This package gives it the transport of
+// internal/httpc, the credentials of the caller's environment, and limits against hostile
+// registries.
 //
 // It does not know what is stored, and trusts nothing that it reads: callers compare
 // digests and check signatures.
@@ -35,14 +35,14 @@ import (
 type Options struct {
 	Env    []string     // the caller's environment: credentials, proxies
 	Runner *run.Runner  // starts credential helpers; nil for none
-	Login  Login        // variables that win over what docker and podman keep
+	Login  Login        // variables that override docker's and podman's configuration
 	Limits httpc.Limits // how slow a registry may be; a zero Total sets no limit
 	// ConnectTimeout and HeaderTimeout are those of [httpc.Options]. The former is
 	// also how long a credential helper may take.
 	ConnectTimeout, HeaderTimeout time.Duration
 	TLS                           *tls.Config // nil trusts the system's authorities
-	// Allowed refuses addresses, of redirects and of token servers too; nil leaves
-	// that to go-containerregistry.
+	// Allowed refuses addresses, including those of redirects and token servers; nil
+	// leaves that to go-containerregistry.
 	Allowed func(*url.URL) error
 	Retry   httpc.Retry
 }
@@ -54,7 +54,7 @@ type Client struct {
 	o         Options
 }
 
-// New returns a client. The error is of class Usage: a proxy variable is not an
+// New returns a client. The error is of class Usage: a proxy variable is not a valid
 // address.
 func New(o Options) (*Client, error) {
 	base, err := httpc.NewTransport(httpc.Options{Env: o.Env, ConnectTimeout: o.ConnectTimeout, HeaderTimeout: o.HeaderTimeout, TLS: o.TLS})
@@ -69,8 +69,7 @@ func New(o Options) (*Client, error) {
 	return &Client{keychain: keychain, transport: &guard{inner: t, allowed: o.Allowed}, o: o}, nil
 }
 
-// Remote returns the options with which go-containerregistry's functions use this
-// client.
+// Remote returns the options with which go-containerregistry's functions use this client.
 func (c *Client) Remote(ctx context.Context) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx), remote.WithAuthFromKeychain(c.keychain), remote.WithTransport(c.transport), remote.WithUserAgent(agent),
@@ -79,7 +78,7 @@ func (c *Client) Remote(ctx context.Context) []remote.Option {
 	}
 }
 
-// agent is what registries know us as.
+// agent is the client's name in requests to registries.
 const agent = "modwsgi"
 
 // CheckPush asks a registry whether a reference may be pushed to.
@@ -97,8 +96,8 @@ func (c contextTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.RoundTripper.RoundTrip(r.WithContext(c.ctx))
 }
 
-// again reports whether a request is worth another attempt: not where nobody
-// listens, which is reported at once.
+// again reports whether a request is worth another attempt. If nobody listens, that is
+// reported at once.
 func again(err error) bool {
 	var op *net.OpError
 	if err == nil || errors.As(err, &op) && op.Op == "dial" {
@@ -111,16 +110,16 @@ func again(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed)
 }
 
-// guard holds the rules that go-containerregistry leaves to its transport: which
-// addresses are asked at all, how many redirects are followed, and how much of the
-// answer to its first request is read, which it reads to the end.
+// guard applies the rules that go-containerregistry leaves to its transport: which
+// addresses may be asked, how many redirects are followed, and how much of the answer to
+// its first request is read, which it reads to the end.
 type guard struct {
 	inner   http.RoundTripper
 	allowed func(*url.URL) error
 }
 
-// mostOfGreeting is how many bytes of the answer to /v2/ are read.
-const mostOfGreeting = 64 << 10
+// maxGreeting is how many bytes of the answer to /v2/ are read.
+const maxGreeting = 64 << 10
 
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := g.ask(r)
@@ -134,7 +133,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
-		}{io.LimitReader(resp.Body, mostOfGreeting), resp.Body}
+		}{io.LimitReader(resp.Body, maxGreeting), resp.Body}
 	}
 	return resp, nil
 }
@@ -155,8 +154,8 @@ func (g *guard) ask(r *http.Request) (*http.Response, error) {
 	return g.inner.RoundTrip(r)
 }
 
-// A registry on this machine may speak TLS or not: go-containerregistry asks both
-// ways, and returns both errors as one. These two types tell them apart.
+// A registry on this machine may use TLS or not: go-containerregistry asks both ways, and
+// returns both errors as one. These two types distinguish them.
 type (
 	overTLS struct{ error }
 	inClear struct{ error }
@@ -165,8 +164,7 @@ type (
 func (o *overTLS) Unwrap() error { return o.error }
 func (i *inClear) Unwrap() error { return i.error }
 
-// plain returns the error that matters without the address, in which there may be a
-// secret.
+// plain returns the error that matters without the address, which may contain a secret.
 func plain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -197,11 +195,11 @@ func plain(ctx context.Context, err error) error {
 // standstill is a connection on which nothing moves, in either direction.
 type standstill struct{ *httpc.Stalled }
 
-func (s *standstill) Error() string { return fmt.Sprintf("nothing moved for %s", s.After) }
+func (s *standstill) Error() string { return fmt.Sprintf("stalled for %s", s.After) }
 func (s *standstill) Unwrap() error { return s.Stalled }
 
-// spokeTLS reports whether a failed handshake was one: with a certificate that is
-// not trusted, or with an alert.
+// spokeTLS reports whether a failed handshake was TLS: it ended with a certificate that
+// is not trusted, or with an alert.
 func spokeTLS(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var alert tls.AlertError

@@ -25,7 +25,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-func TestWhatIsTriedAgain(t *testing.T) {
+func TestRetriedErrors(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want bool
@@ -59,7 +59,7 @@ func write(t *testing.T, file, text string, mode os.FileMode) {
 	}
 }
 
-// TestWhereCredentialsAreFrom: one keychain for images and for the shared cache.
+// TestWhereCredentialsAreFrom: one keychain serves images and the shared cache.
 func TestWhereCredentialsAreFrom(t *testing.T) {
 	home := t.TempDir()
 	at := func(below string) string { return filepath.Join(home, below) }
@@ -76,7 +76,7 @@ func TestWhereCredentialsAreFrom(t *testing.T) {
 	write(t, at("named/config.json"), entries("docker.example", "named"), 0o600)
 	write(t, at("file.json"), entries("docker.example", "file"), 0o600)
 	write(t, at("torn/config.json"), "{", 0o600)
-	write(t, at("large/config.json"), strings.Repeat(" ", mostOfConfig)+entries("docker.example", "large"), 0o600)
+	write(t, at("large/config.json"), strings.Repeat(" ", maxConfig)+entries("docker.example", "large"), 0o600)
 	write(t, at("token/config.json"), `{"auths":{"docker.example":{"identitytoken":"T"}}}`, 0o600)
 	write(t, at("empty/config.json"), `{"auths":{"docker.example":{}},"credsStore":"../evil"}`, 0o600)
 	for _, tt := range []struct {
@@ -131,8 +131,7 @@ func TestWhereCredentialsAreFrom(t *testing.T) {
 	}
 }
 
-// TestCredentialHelper: it is asked once, by the name that docker has for the
-// registry.
+// TestCredentialHelper: it is asked once, by docker's name for the registry.
 func TestCredentialHelper(t *testing.T) {
 	if _, err := os.Stat("/bin/sh"); err != nil {
 		t.Skip("a credential helper is a shell script here")
@@ -191,7 +190,8 @@ func onlyHere(u *url.URL) error {
 	return fmt.Errorf("%s is not https", u.Host)
 }
 
-// TestTokensStayAtHome: a registry does not choose where credentials go in the clear.
+// TestTokensStayAtHome: a registry does not choose where credentials are sent
+// unencrypted.
 func TestTokensStayAtHome(t *testing.T) {
 	for name, realm := range map[string]string{
 		"plain http elsewhere": "http://tokens.invalid/token", "a private address": "https://10.0.0.1/token", "metadata of a cloud": "http://169.254.169.254/token",
@@ -238,7 +238,7 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// TestGreetingWithoutEnd: the first answer is read to a limit.
+// TestGreetingWithoutEnd: the first answer is read up to a limit.
 func TestGreetingWithoutEnd(t *testing.T) {
 	_, r := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v2/" {

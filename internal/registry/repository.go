@@ -17,13 +17,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// Repository is a place in a registry from which manifests and blobs are read as
+// Repository is a repository in a registry from which manifests and blobs are read as
 // streams, under limits that the caller sets. It is safe for concurrent use.
 type Repository struct {
 	client   *Client
 	name     name.Repository
 	base     *url.URL
-	host     string // as it was given
+	host     string // as given
 	mu       sync.Mutex
 	sessions map[string]*http.Client // by action ("pull", "pull,push")
 }
@@ -36,17 +36,17 @@ var (
 // ErrMissing is the error for a manifest or blob that is not in the registry.
 var ErrMissing = errors.New("it is not there")
 
-// Repository returns the repository HOST/PATH. Plain http is tried, after https,
-// where clear is true. The error is for text that is not an address.
+// Repository returns the repository HOST/PATH. Plain http is tried, after https, if clear
+// is true. The error is for an invalid address.
 func (c *Client) Repository(address string, clear bool) (*Repository, error) {
 	host, path, ok := strings.Cut(strings.TrimRight(address, "/"), "/")
 	switch {
 	case strings.Contains(host, "@"):
-		return nil, errors.New("credentials do not belong into the address: log in with docker login or podman login" + c.o.Login.hint())
+		return nil, errors.New("credentials do not belong in the address: log in with docker login or podman login" + c.o.Login.hint())
 	case !hostForm.MatchString(host):
-		return nil, fmt.Errorf("%q is no host", host)
+		return nil, fmt.Errorf("%q is not a host", host)
 	case !ok || len(path) > 255 || !repoForm.MatchString(path):
-		return nil, fmt.Errorf("%q is no repository (lower case letters, digits, and ._- between them)", path)
+		return nil, fmt.Errorf("%q is not a repository (lower case letters, digits, and ._- between them)", path)
 	}
 	var opts []name.Option
 	if clear {
@@ -54,21 +54,21 @@ func (c *Client) Repository(address string, clear bool) (*Repository, error) {
 	}
 	reg, err := name.NewRegistry(host, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no host", host)
+		return nil, fmt.Errorf("%q is not a host", host)
 	}
 	return &Repository{
 		client: c, name: reg.Repo(path), base: &url.URL{Scheme: reg.Scheme(), Host: reg.RegistryStr()}, host: host, sessions: map[string]*http.Client{},
 	}, nil
 }
 
-// String is the address, HOST/PATH.
+// String returns the address, HOST/PATH.
 func (r *Repository) String() string { return r.host + "/" + r.name.RepositoryStr() }
 
 func (r *Repository) url(parts ...string) *url.URL {
 	return r.base.JoinPath(append([]string{"v2", r.name.RepositoryStr()}, parts...)...)
 }
 
-// session is a client with the authorization that an action needs.
+// session returns a client with the authorization that an action needs.
 func (r *Repository) session(ctx context.Context, action string) (*http.Client, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +79,7 @@ func (r *Repository) session(ctx context.Context, action string) (*http.Client, 
 	if err != nil {
 		return nil, err
 	}
-	// This scope has no order of its own; go-containerregistry's own constant has
+	// The order of actions in this scope is arbitrary. go-containerregistry's constant has
 	// another one, which registries treat the same.
 	scope := []string{"repository:" + r.name.RepositoryStr() + ":" + action}
 	t, err := transport.NewWithContext(ctx, r.name.Registry, auth, transport.NewUserAgent(r.client.transport, agent), scope)
@@ -104,7 +104,7 @@ func (r *Repository) loginProblem(ctx context.Context, err error) error {
 	return &cut{err}
 }
 
-// cut is an error with a text that a registry may have written a part of.
+// cut is an error whose text may come in part from a registry.
 type cut struct{ error }
 
 func (c *cut) Error() string { return fmt.Sprintf("%.300s", printable(c.error.Error())) }
@@ -118,16 +118,16 @@ func (r *Repository) answered(ctx context.Context, e *transport.Error) error {
 	return r.refusal(ctx, e.StatusCode, code, said)
 }
 
-// StatusError is an answer that is not the wanted one.
+// StatusError is an answer with an unexpected status.
 type StatusError struct {
 	Status int
-	Code   string // of the distribution specification; empty where the registry gives none
+	Code   string // of the distribution specification; empty if the registry gives none
 	text   string
 }
 
 func (e *StatusError) Error() string { return e.text }
 
-// unsettled reports whether the same request can succeed in a moment.
+// unsettled reports whether the same request may succeed in a moment.
 func (e *StatusError) unsettled() bool {
 	switch e.Code {
 	case "DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN":
@@ -146,8 +146,8 @@ type request struct {
 	wanted         []int
 }
 
-// send sends a request and returns an answer with one of the wanted statuses.
-// Errors name neither query strings nor credentials.
+// send sends a request and returns an answer with one of the wanted statuses. Errors
+// contain neither query strings nor credentials.
 func (r *Repository) send(ctx context.Context, q request) (*http.Response, error) {
 	client, err := r.session(ctx, q.action)
 	if err != nil {
@@ -155,7 +155,7 @@ func (r *Repository) send(ctx context.Context, q request) (*http.Response, error
 	}
 	req, err := http.NewRequestWithContext(ctx, q.method, q.url.String(), nil)
 	if err != nil {
-		return nil, errors.New("it gives an address that is none")
+		return nil, errors.New("it sends an invalid address")
 	}
 	for k, v := range q.header {
 		req.Header[k] = v
@@ -185,7 +185,7 @@ func (r *Repository) send(ctx context.Context, q request) (*http.Response, error
 }
 
 // reopened is a body that is read from its beginning again after it was closed: the
-// request is repeated where its token had expired.
+// request is repeated if its token had expired.
 type reopened struct {
 	open func() (io.ReadCloser, error)
 	at   io.ReadCloser
@@ -253,8 +253,8 @@ func printable(s string) string {
 	}, s)
 }
 
-// Manifest returns the manifest of a tag, and whether it has more bytes than limit,
-// of which the rest is not read.
+// Manifest returns the manifest of a tag, and whether it is longer than limit; the rest
+// is then not read.
 func (r *Repository) Manifest(ctx context.Context, tag, mediaType string, limit int64) (data []byte, more bool, err error) {
 	resp, err := r.send(ctx, request{
 		action: "pull", method: http.MethodGet, url: r.url("manifests", tag), header: http.Header{"Accept": {mediaType}}, wanted: []int{http.StatusOK},
@@ -265,7 +265,7 @@ func (r *Repository) Manifest(ctx context.Context, tag, mediaType string, limit 
 	defer func() { _ = resp.Body.Close() }()
 	data, err = io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, false, fmt.Errorf("the manifest breaks off: %w", plain(ctx, err))
+		return nil, false, fmt.Errorf("the manifest ended early: %w", plain(ctx, err))
 	}
 	if int64(len(data)) > limit {
 		return nil, true, nil
@@ -274,7 +274,7 @@ func (r *Repository) Manifest(ctx context.Context, tag, mediaType string, limit 
 }
 
 // Blob returns the bytes of a blob as the registry sends them. The caller closes the
-// reader, reads no more than the blob has, and checks its digest.
+// reader, reads no more than the size of the blob, and checks its digest.
 func (r *Repository) Blob(ctx context.Context, digest string) (io.ReadCloser, error) {
 	resp, err := r.send(ctx, request{action: "pull", method: http.MethodGet, url: r.url("blobs", digest), wanted: []int{http.StatusOK}})
 	if err != nil {
@@ -292,12 +292,12 @@ type blob struct {
 func (b *blob) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF {
-		err = fmt.Errorf("the answer breaks off: %w", plain(b.ctx, err))
+		err = fmt.Errorf("the answer ended early: %w", plain(b.ctx, err))
 	}
 	return n, err
 }
 
-// PutBlob uploads a blob unless it is there already. It opens the blob anew for each
+// PutBlob uploads a blob unless it exists already. It opens the blob again for each
 // attempt.
 func (r *Repository) PutBlob(ctx context.Context, digest string, size int64, open func() (io.ReadCloser, error)) error {
 	return r.settled(ctx, func() error { return r.upload(ctx, digest, size, open) })
@@ -318,10 +318,10 @@ func (r *Repository) PutManifest(ctx context.Context, tag, mediaType string, dat
 	})
 }
 
-// settled repeats a write that met another client's write of the same thing: the
-// registry's file storage writes in place, so that it can read a half-written file
-// or link and then calls our content wrong or missing. A server that fails of its
-// own is asked three times only.
+// settled repeats a write that collided with another client's write of the same object.
+// The registry's file storage writes in place, so it can read a half-written file or link
+// and then report the content as wrong or missing. A server that fails by itself is asked
+// only three times.
 func (r *Repository) settled(ctx context.Context, write func() error) error {
 	retry := r.client.o.Retry
 	retry.Wants = func(err error, failures int) bool {
@@ -347,7 +347,7 @@ func (r *Repository) upload(ctx context.Context, digest string, size int64, open
 	_ = resp.Body.Close()
 	to, err := resp.Location()
 	if err != nil {
-		return errors.New("the registry does not say where to upload to")
+		return errors.New("the registry does not send an upload location")
 	}
 	query := to.Query()
 	query.Set("digest", digest)

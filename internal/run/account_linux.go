@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CanSwitch reports whether this process can run tools as another user, and end
-// them: root in a container may lack the right.
+// CanSwitch reports whether this process can run tools as another user, and end them.
+// Root in a container may lack the right.
 func CanSwitch() bool {
 	return os.Geteuid() == 0 && effective(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_CHOWN, unix.CAP_KILL)
 }
 
-// CanReadAll reports whether this process can give Account.ReadAll to a tool. The
-// wider capability that root has in many containers (CAP_DAC_OVERRIDE) is never given:
-// who has it can also write every file.
+// CanReadAll reports whether this process can give Account.ReadAll to a tool. The wider
+// capability that root has in many containers (CAP_DAC_OVERRIDE) is never given: it also
+// allows writing every file.
 func CanReadAll() bool {
 	bound, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, unix.CAP_DAC_READ_SEARCH, 0, 0, 0)
 	if err != nil || bound != 1 || !effective(unix.CAP_DAC_READ_SEARCH) {
@@ -47,16 +47,16 @@ const (
 	secbitNoCapAmbientRaise = 1 << 6
 )
 
-// prepareThread prepares the locked thread that starts a tool as another user. The
-// tool inherits that no program which it starts gives it rights (setuid programs,
-// file capabilities). This cannot be taken back: spoilt is true, and the thread must
-// not be used for anything else.
+// prepareThread prepares the locked thread that starts a tool as another user. The tool,
+// and every program that it starts, cannot gain rights (setuid programs, file
+// capabilities). This cannot be undone: spoilt is true, and the thread must not be used
+// for anything else.
 //
-// With ReadAll, the capability is also made to count for access(2), by which
-// mod_wsgi looks for pyvenv.cfg: the kernel ignores it there for everybody but root,
-// unless the process does without fixes at a change of user. Without the right to
-// set that bit nothing changes. restore takes it back: Go keeps the first thread of
-// a process even when its goroutine has ended.
+// With ReadAll, the capability also counts for access(2), by which mod_wsgi looks for
+// pyvenv.cfg. The kernel ignores it there for everybody but root, unless the process has
+// disabled such fixes at a change of user. Without the right to set that bit nothing
+// changes. restore clears it: Go keeps the first thread of a process even when its
+// goroutine has ended.
 func prepareThread(account *Account) (restore func(), spoilt bool) {
 	restore = func() {}
 	if account == nil {
@@ -73,15 +73,14 @@ func prepareThread(account *Account) (restore func(), spoilt bool) {
 	return func() { _ = unix.Prctl(unix.PR_SET_SECUREBITS, uintptr(bits), 0, 0, 0) }, true
 }
 
-// Closed returns the first of the paths that the account cannot open for reading
-// without ReadAll, by the kernel's own rules; "" where there is no such path. A path
-// that does not exist is not closed.
+// Closed returns the first of the paths that the account cannot open for reading without
+// ReadAll, by the kernel's own rules, or "". A path that does not exist is not closed.
 func (a *Account) Closed(paths ...string) (closed string, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// Never unlocked: the thread ends with this goroutine, unless it is the first
-		// one of the process. So its rights are given back as well.
+		// Never unlocked: the thread ends with this goroutine, unless it is the first one
+		// of the process. So its rights are restored as well.
 		runtime.LockOSThread()
 		closed, err = a.closed(paths)
 	}()
@@ -89,8 +88,8 @@ func (a *Account) Closed(paths ...string) (closed string, err error) {
 	return closed, err
 }
 
-// closed gives this thread the rights of the account on files. The raw calls change
-// this thread only; those of package syscall would change all of them.
+// closed gives this thread the account's rights on files. The raw calls change only this
+// thread; those of package syscall would change all of them.
 func (a *Account) closed(paths []string) (string, error) {
 	before, err := unix.Getgroups()
 	if err != nil {
@@ -106,7 +105,7 @@ func (a *Account) closed(paths []string) (string, error) {
 	}()
 	_ = unix.Setfsgid(int(a.GID))
 	_ = unix.Setfsuid(int(a.UID))
-	// These two never fail; what they did is what they return when asked again.
+	// These two never fail. A second call returns what they did.
 	if now, _ := unix.SetfsuidRetUid(-1); now != int(a.UID) {
 		return "", errors.New("this process cannot act as another user (CAP_SETUID)")
 	}

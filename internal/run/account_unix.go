@@ -17,9 +17,9 @@ func CanReadAll() bool { return false }
 
 func prepareThread(*Account) (restore func(), spoilt bool) { return func() {}, false }
 
-// Closed returns the first of the paths that the account cannot read, by their
-// modes: it is taken for an account that owns nothing and is in no group. A path that
-// does not exist is not closed.
+// Closed returns the first of the paths that the account cannot read, by their modes. The
+// account is assumed to own nothing and to be in no group. A path that does not exist is
+// not closed.
 func (a *Account) Closed(paths ...string) (string, error) {
 	for _, path := range paths {
 		for _, at := range []string{path, resolved(path)} {

@@ -17,27 +17,27 @@ import (
 	"time"
 )
 
-// A process that is killed (SIGKILL, the kernel's out-of-memory killer) has no time
-// to end its tools, and the kernel helps with direct children only (Pdeathsig): the
-// driver of a compiler ends then, and the compiler proper goes on. So another process
-// watches, the guard. It is this program once more, in a session of its own, where no
-// terminal and no kill of a process group reaches it. It reads from a pipe which
-// process groups there are, and the end of the pipe is the end of the process that it
-// watches, in whatever way: what is in the groups then gets SIGTERM, with which
-// compilers remove their temporary files and httpd its sockets, and SIGKILL a little
-// later. None of this needs rights, control groups or an init that reaps.
+// A killed process (SIGKILL, the kernel's out-of-memory killer) has no time to end its
+// tools, and the kernel ends only direct children (Pdeathsig): the driver of a compiler
+// ends, but the compiler proper continues. So another process watches, the guard. It is
+// this program once more, in a separate session, where no terminal and no kill of a
+// process group reaches it. It reads from a pipe which process groups exist. The end of
+// the pipe means that the watched process has ended, for whatever reason. The guard then
+// sends the groups SIGTERM, on which compilers remove their temporary files and httpd its
+// sockets, and SIGKILL a little later. None of this needs rights, control groups or an
+// init that reaps.
 //
 // A tool that leaves its process group on purpose, as the server of sccache does,
-// outlives us on purpose.
+// survives on purpose.
 
-// guardName is the name of the guard in a list of processes, by which it also knows
-// what it is.
+// guardName is the name of the guard in a list of processes, by which it also recognizes
+// itself.
 const guardName = "modwsgi-guard"
 
-// Guard is for main, before anything else. In the guard it does the guard's work and
-// never returns. In any other process it has the first tool start a guard; stop ends
-// that one and belongs to the end of the process: where no init reaps, nothing may be
-// left to it. Without Guard, tools have none.
+// Guard must be the first call in main. In the guard process it does the guard's work and
+// never returns. In any other process it has the first tool start a guard. stop ends the
+// guard and must be called at the end of the process: without an init that reaps, nothing
+// else would. Without Guard, tools are not guarded.
 func Guard() (stop func()) {
 	if len(os.Args) > 0 && os.Args[0] == guardName {
 		watch(os.Stdin, killDelay)
@@ -61,11 +61,11 @@ type guardian struct {
 	pipe   *os.File
 }
 
-// guardTries is how many guards are started in all: where none can live (a limit on
-// processes or memory) the work goes on without.
+// guardTries is how many guards are started in all. If none can run (a limit on processes
+// or memory) the work continues without one.
 const guardTries = 2
 
-// ready makes sure that there is a guard before a tool starts.
+// ready makes sure that a guard is running before a tool starts.
 func (g *guardian) ready() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -78,7 +78,7 @@ func (g *guardian) start() {
 	}
 	self, err := os.Executable()
 	if runtime.GOOS == "linux" {
-		self, err = "/proc/self/exe", nil // also where its name is gone
+		self, err = "/proc/self/exe", nil // also after the file was removed
 	}
 	if err != nil {
 		g.failed = guardTries
@@ -106,7 +106,7 @@ func (g *guardian) start() {
 	}
 }
 
-// began and ended tell the guard of a process group.
+// began and ended inform the guard about a process group.
 func (g *guardian) began(id int) { g.change('+', id) }
 
 func (g *guardian) ended(id int) { g.change('-', id) }
@@ -126,12 +126,12 @@ func (g *guardian) change(sign byte, id int) {
 		delete(g.groups, id)
 	}
 	if g.send(sign, id); g.pipe == nil {
-		g.start() // it was killed: another one
+		g.start() // it was killed: start another one
 	}
 }
 
-// send writes to the guard. One that does not read is given up: it may have been
-// stopped, and we must not stop with it.
+// send writes to the guard. It drops a guard that does not read: it may have been
+// stopped, and this process must not stop with it.
 func (g *guardian) send(sign byte, id int) {
 	if g.pipe == nil {
 		return
@@ -143,7 +143,7 @@ func (g *guardian) send(sign byte, id int) {
 	}
 }
 
-// drop gives the guard up, and waits for it where it has ended.
+// drop drops the guard, and waits for it if it has ended.
 func (g *guardian) drop() {
 	_ = g.pipe.Close()
 	go func(c *exec.Cmd) { _ = c.Wait() }(g.cmd)
@@ -162,14 +162,13 @@ func (g *guardian) stop() {
 	g.pipe, g.cmd = nil, nil
 }
 
-// watch waits for the end of the process and ends what is left of its groups.
+// watch waits for the end of the process and ends the rest of its groups.
 func watch(from io.Reader, delay time.Duration) {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	endGroups(readGroups(from), delay)
 }
 
-// readGroups reads which groups there are until the end, and returns those that are
-// left then.
+// readGroups reads which groups exist until the end, and returns the remaining ones.
 func readGroups(from io.Reader) map[int]bool {
 	groups := map[int]bool{}
 	for lines := bufio.NewScanner(from); lines.Scan(); {
@@ -185,11 +184,11 @@ func readGroups(from io.Reader) map[int]bool {
 	return groups
 }
 
-// endGroups ends process groups, those that do not follow a request by force.
+// endGroups ends process groups, by force if they do not react to a request.
 func endGroups(groups map[int]bool, delay time.Duration) {
 	for id := range groups {
 		_ = syscall.Kill(-id, syscall.SIGTERM)
-		_ = syscall.Kill(-id, syscall.SIGCONT) // a stopped process heeds nothing else
+		_ = syscall.Kill(-id, syscall.SIGCONT) // a stopped process reacts to nothing else
 	}
 	for deadline := time.Now().Add(delay); len(groups) > 0 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		for id := range groups {

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// tools is the variable with the script that this test binary runs as a tool
-// instead of the tests: it is then the process that is killed.
+// tools is the variable with the script that this test binary runs as a tool instead of
+// the tests; it is then the process to kill.
 const tools = "MODWSGI_RUN_TEST_TOOL"
 
 func TestMain(m *testing.M) {
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// gone waits until a process has ended; one that nobody has reaped has.
+// gone waits until a process has ended; a zombie counts as ended.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -50,8 +50,8 @@ func gone(t *testing.T, pid int) {
 	}
 }
 
-// killed starts a process with a tool whose script prints numbers of processes, one
-// a line and count of them, and kills it then.
+// killed starts a process with a tool whose script prints count process ids, one per
+// line, and then kills it.
 func killed(t *testing.T, script string, count int, kill func(pid int)) []int {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -81,8 +81,8 @@ func killed(t *testing.T, script string, count int, kill func(pid int)) []int {
 	return pids
 }
 
-// What a killed process started ends, the children of its tools too: of a compiler's
-// driver only the driver would, by itself.
+// The tools of a killed process end, and their children too: of a compiler only the
+// driver would end by itself.
 func TestKilledProcessLeavesNoTools(t *testing.T) {
 	t.Parallel()
 	const compiler = "sleep 600 & echo $!; echo $$; wait; sleep 600"
@@ -107,7 +107,7 @@ func TestKilledProcessLeavesNoTools(t *testing.T) {
 	}
 }
 
-// A guard that was killed itself is replaced, and knows what the first one knew.
+// A killed guard is replaced, and the new one knows what the first one knew.
 func TestGuardIsReplaced(t *testing.T) {
 	var r Runner
 	p, err := r.Start(t.Context(), Cmd{Argv: []string{"sleep", "600"}, Env: testEnv})
@@ -132,7 +132,7 @@ func TestGuardIsReplaced(t *testing.T) {
 	_ = p.Wait()
 }
 
-func TestWatchKeepsToWhatItIsTold(t *testing.T) {
+func TestWatchEndsOnlyReportedGroups(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short starts no tool")
 	}
@@ -153,7 +153,7 @@ func TestWatchKeepsToWhatItIsTold(t *testing.T) {
 	if got := readGroups(read); len(got) != 1 || !got[left.Process.Pid] {
 		t.Fatalf("got %v", got)
 	}
-	endGroups(groups, 50*time.Millisecond) // its end is ours to reap, so it stays in the group until then
+	endGroups(groups, 50*time.Millisecond) // the test must reap it, so it stays in the group until then
 	if err := left.Wait(); err == nil {
 		t.Error("it ended by itself")
 	}

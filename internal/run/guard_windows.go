@@ -1,6 +1,6 @@
 package run
 
-// Guard has nothing to do: Windows has no process groups that could be ended.
+// Guard does nothing: Windows has no process groups that could be ended.
 func Guard() (stop func()) { return func() {} }
 
 var guard guardian

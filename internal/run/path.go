@@ -12,21 +12,21 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// Root does not execute what another user put there. A directory of PATH counts
-// for root only if nobody else can exchange programs in it: what it holds would run
-// with root's rights, under the name of a compiler or of sed, at the first build.
-// Members of a group that may write to a directory of root's, as Debian's staff to
-// /usr/local/bin, are root's helpers by the system's own rule, and pass. Relative
-// directories count for nobody (https://go.dev/blog/path-security).
+// Root does not execute programs that another user put there. A directory of PATH counts
+// for root only if nobody else can exchange programs in it: they would run with root's
+// rights, under the name of a compiler or of sed, at the first build. A directory of
+// root's that a group may write to, as Debian's staff to /usr/local/bin, is accepted: the
+// system itself trusts the group's members. Relative directories never count
+// (https://go.dev/blog/path-security).
 
-// asRoot reports whether the directories of PATH are looked at; tests change it.
+// asRoot reports whether the directories of PATH are checked. Tests change it.
 var asRoot = func() bool { return os.Geteuid() == 0 }
 
-// judged remembers what was found of each directory: once trusted, nobody else can
-// change that, and one that is not trusted need not be asked again.
+// judged caches the result for each directory: nobody else can change a trusted one, and
+// one that is not trusted need not be checked again.
 var judged sync.Map // string -> error
 
-// usable returns nil where programs of a directory of PATH may be executed.
+// usable returns nil if programs in a directory of PATH may be executed.
 func usable(dir string) error {
 	if !filepath.IsAbs(dir) {
 		return errors.New("it is not an absolute path")
@@ -43,14 +43,14 @@ func usable(dir string) error {
 	case owned.IsUntrusted(err) && onlyGroups(dir):
 		err = nil
 	case err != nil && !owned.IsUntrusted(err):
-		return err // it may be made later; nothing in it is executed now
+		return err // it may be created later; nothing in it is executed now
 	}
 	judged.Store(dir, err)
 	return err
 }
 
-// onlyGroups reports whether root owns a directory and all above it, and nobody but
-// members of their groups can write to them.
+// onlyGroups reports whether root owns a directory and all its parents, and only members
+// of their groups can write to them.
 func onlyGroups(dir string) bool {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -84,8 +84,8 @@ func UntrustedPath(env []string) map[string]error {
 	return out
 }
 
-// TrustedPath returns a copy of env whose PATH has, for root, only the directories
-// that count: tools look for others in it.
+// TrustedPath returns a copy of env whose PATH has, for root, only the accepted
+// directories, because tools search it too.
 func TrustedPath(env []string) []string {
 	if !asRoot() {
 		return slices.Clone(env)

@@ -11,8 +11,8 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// TestRootExecutesNoProgramOfOthers has a program in directories of PATH that
-// another user can write to, before the one that counts.
+// TestRootExecutesNoProgramOfOthers puts a program into directories of PATH that another
+// user can write to, before the right one.
 func TestRootExecutesNoProgramOfOthers(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)

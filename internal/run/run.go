@@ -1,8 +1,8 @@
-// Package run is the only user of os/exec. It starts tools from an argument
-// vector and an explicit environment (never a shell), in a process group of
-// their own that is ended as a whole when the context is, and also when this
-// process is killed (see [Guard]); it keeps the tail of what they print, and echoes
-// their command lines on request. It does not know what any tool means.
+// Package run is the only user of os/exec. It starts tools from an argument vector and an
+// explicit environment (never a shell), each in a separate process group that ends as a
+// whole with the context, and also if this process is killed (see [Guard]). It keeps the
+// tail of their output, and echoes their command lines on request. It does not know what
+// any tool means.
 package run
 
 import (
@@ -23,12 +23,11 @@ import (
 	"modwsgi/internal/quote"
 )
 
-// MaxOutput is how many bytes of standard output Output keeps; a tool that
-// prints more is an error.
+// MaxOutput is how many bytes of standard output Output keeps; a tool that prints more is
+// an error.
 const MaxOutput = 16 << 20
 
-// killDelay is how long an ended context leaves a tool between SIGTERM and
-// SIGKILL.
+// killDelay is how long a tool has between SIGTERM and SIGKILL after its context ended.
 const killDelay = 3 * time.Second
 
 // tailLines is how many of a tool's last lines an Error carries.
@@ -39,36 +38,37 @@ type Cmd struct {
 	Argv    []string  // Argv[0] is a path, or a name that is looked up in the PATH of Env
 	Dir     string    // working directory; "" is the caller's
 	Env     []string  // the complete environment; nil is an empty one
-	Stdin   io.Reader // nil is no input
+	Stdin   io.Reader // nil for no input
 	Log     io.Writer // gets standard output and error as they come; may be nil
-	LogPath string    // where Log goes to, for error messages; may be ""
-	Account *Account  // run as another user (only as root, not on Windows); nil: as we are
+	LogPath string    // path of the log, for error messages; may be ""
+	Account *Account  // run as another user (only as root, not on Windows); nil for the current user
 }
 
-// Account is the user as whom a tool runs: without other groups, without
-// capabilities, and on Linux without a way to gain any from a program that it starts
+// Account is the user that a tool runs as: without other groups, without capabilities,
+// and on Linux without a way to gain any from a program that it starts
 // (PR_SET_NO_NEW_PRIVS).
 type Account struct {
 	UID, GID uint32
-	// ReadAll keeps one capability, to read every file and pass every directory (CAP_DAC_READ_SEARCH). It is for
-	// programs that nobody else can change. Without CanReadAll the tool is not started.
+	// ReadAll keeps one capability, to read every file and enter every directory
+	// (CAP_DAC_READ_SEARCH). It is for programs that nobody else can change. Without
+	// CanReadAll the tool is not started.
 	ReadAll bool
 }
 
 // Runner starts tools. The zero value is ready to use.
 type Runner struct {
-	// Echo, when not nil, gets one line for each command before it starts.
+	// Echo, if not nil, gets one line for each command before it starts.
 	Echo io.Writer
 	mu   sync.Mutex
 }
 
-// Error is a tool that could not be started or ended badly.
+// Error is a tool that could not be started or failed.
 type Error struct {
 	Argv     []string
 	Dir      string
-	ExitCode int      // -1 where the tool did not start or was killed by a signal
-	Tail     []string // the last lines of what it printed
-	LogPath  string   // the whole of it, "" where it was not kept
+	ExitCode int      // -1 if the tool did not start or was killed by a signal
+	Tail     []string // the last lines of its output
+	LogPath  string   // path of the whole output, "" if it was not kept
 	Err      error
 }
 
@@ -78,9 +78,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Run starts a tool and waits for its end. It returns an *Error for a tool that
-// did not start or did not exit with 0, and the context's error where that
-// ended it.
+// Run starts a tool and waits for its end. It returns an *Error for a tool that did not
+// start or did not exit with 0, and the context's error if that ended it.
 func (r *Runner) Run(ctx context.Context, c Cmd) error {
 	p, err := r.Start(ctx, c)
 	if err != nil {
@@ -119,9 +118,9 @@ type Process struct {
 	err  error
 }
 
-// Usage returns the processor time (user and system) of a tool that has ended
-// and of the children that it waited for, and its largest resident set in bytes;
-// zero where the system does not tell.
+// Usage returns the processor time (user and system) of a tool that has ended and of the
+// children that it waited for, and its largest resident set in bytes; zero if the system
+// does not report them.
 func (p *Process) Usage() (cpu time.Duration, maxRSS int64) {
 	<-p.done
 	s := p.cmd.ProcessState
@@ -131,13 +130,13 @@ func (p *Process) Usage() (cpu time.Duration, maxRSS int64) {
 	return s.UserTime() + s.SystemTime(), maxResident(s)
 }
 
-// PID returns the process identifier, which is also that of its group.
+// PID returns the process id, which is also that of its group.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends a signal to the tool itself.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
-// KillGroup ends what a tool that has ended left behind in its process group.
+// KillGroup ends the processes that an ended tool left in its process group.
 func (p *Process) KillGroup() {
 	<-p.done
 	killGroup(p.cmd)
@@ -146,8 +145,8 @@ func (p *Process) KillGroup() {
 // Done is closed when the tool has ended and Wait would return at once.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Wait waits for the tool's end; see Run for what it returns. It may be called
-// more than once.
+// Wait waits for the tool's end and returns the same as Run. It may be called more than
+// once.
 func (p *Process) Wait() error {
 	<-p.done
 	return p.err
@@ -160,8 +159,8 @@ func (r *Runner) start(ctx context.Context, c Cmd, stdout io.Writer) (*Process, 
 	r.echo(c)
 	for wait := time.Millisecond; ; wait *= 2 {
 		p, err := attempt(ctx, c, stdout)
-		// A file that was just written cannot be started while a process that was
-		// forked meanwhile still has it open, which it has until its exec
+		// A newly written file cannot be started while a process that was forked in the
+		// meantime still has it open, which it has until its exec
 		// (https://go.dev/issue/22315).
 		if !errors.Is(err, syscall.ETXTBSY) || wait > time.Second {
 			return p, err
@@ -207,13 +206,13 @@ func attempt(ctx context.Context, c Cmd, stdout io.Writer) (*Process, error) {
 	return p, nil
 }
 
-// supervise starts the tool and waits for it on one thread of its own: on Linux
-// the tool gets a signal when that thread ends, which without the lock could happen
-// while we go on working (https://go.dev/issue/27505).
+// supervise starts the tool and waits for it on one locked thread: on Linux the tool gets
+// a signal when that thread ends, which without the lock could happen while this process
+// continues (https://go.dev/issue/27505).
 func (p *Process) supervise(started chan<- error) {
 	runtime.LockOSThread()
 	restore, spoilt := prepareThread(p.c.Account)
-	if !spoilt { // else the thread ends with this goroutine
+	if !spoilt { // otherwise the thread ends with this goroutine
 		defer runtime.UnlockOSThread()
 	}
 	err := p.cmd.Start()
@@ -234,7 +233,7 @@ func (p *Process) supervise(started chan<- error) {
 	case err != nil && p.ctx.Err() != nil:
 		p.err = fmt.Errorf("run %s: %w", filepath.Base(p.c.Argv[0]), context.Cause(p.ctx))
 	case errors.Is(err, exec.ErrWaitDelay) && p.cmd.ProcessState.Success():
-		// A background child kept the output open; the tool itself ended well.
+		// A background child kept the output open; the tool itself succeeded.
 	case err != nil:
 		p.err = &Error{
 			Argv: p.c.Argv, Dir: p.c.Dir, ExitCode: p.cmd.ProcessState.ExitCode(),
@@ -264,11 +263,10 @@ func (r *Runner) echo(c Cmd) {
 // Quote returns s as one word of a POSIX shell, for display and for scripts.
 func Quote(s string) string { return quote.Shell(s) }
 
-// LookPath finds a program: a name with a slash is taken as it is, another one
-// is searched in the PATH that env sets (not in our own environment's). Its
-// relative directories do not count: what they are depends on where the tool runs,
-// which may be a directory that somebody else fills. For root neither do those of
-// other users (see usable).
+// LookPath finds a program. A name with a slash is used as it is; any other is searched
+// for in the PATH that env sets (not in this process's environment). Relative directories
+// are skipped: what they are depends on where the tool runs, possibly in a directory that
+// another user fills. For root, those of other users are skipped too (see usable).
 func LookPath(name string, env []string) (string, error) {
 	if strings.ContainsRune(name, '/') || filepath.IsAbs(name) || strings.ContainsRune(name, filepath.Separator) {
 		return name, nil
@@ -294,7 +292,7 @@ func LookPath(name string, env []string) (string, error) {
 	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
 }
 
-// ErrNotFound is in the tree of the error for a program that is not there.
+// ErrNotFound is wrapped by the error for a program that was not found.
 var ErrNotFound = exec.ErrNotFound
 
 // Getenv returns the last value of name in env ("NAME=value" strings), or "".
@@ -307,7 +305,7 @@ func Getenv(env []string, name string) string {
 	return ""
 }
 
-// limited keeps what fits and remembers that there was more.
+// limited keeps what fits and remembers whether there was more.
 type limited struct {
 	buf  bytes.Buffer
 	max  int
@@ -329,7 +327,7 @@ type tail struct {
 	mu   sync.Mutex
 	log  io.Writer
 	last []byte
-	lost error // why the log is not complete; a full disk must not hide what the tool says
+	lost error // why the log is incomplete; a full disk must not hide the tool's output
 }
 
 const tailBytes = 16 << 10
@@ -352,7 +350,7 @@ func (t *tail) lines() []string {
 	defer t.mu.Unlock()
 	text := strings.TrimRight(string(t.last), "\n")
 	if t.lost != nil {
-		text = strings.TrimLeft(text+"\n(the log is not complete: "+t.lost.Error()+")", "\n")
+		text = strings.TrimLeft(text+"\n(the log is incomplete: "+t.lost.Error()+")", "\n")
 	}
 	if text == "" {
 		return nil

@@ -10,9 +10,8 @@ import (
 )
 
 func setProcessAttributes(cmd *exec.Cmd, account *Account) (done func(), err error) {
-	// Setpgid makes the whole tree of a make or a configure reachable by one
-	// signal; Pdeathsig ends it when we are killed in a way that leaves us no
-	// time to do so ourselves.
+	// Setpgid makes the whole tree of a make or a configure reachable by one signal.
+	// Pdeathsig ends it if this process is killed without time to end it itself.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if account != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: account.UID, Gid: account.GID}
@@ -30,9 +29,9 @@ func setProcessAttributes(cmd *exec.Cmd, account *Account) (done func(), err err
 	return done, nil
 }
 
-// execByDescriptor has the program started through an open file: an ambient
-// capability takes effect with the exec only (capabilities(7)), too late for
-// finding a program below a directory that is closed to the account.
+// execByDescriptor starts the program through an open file: an ambient capability takes
+// effect only with the exec (capabilities(7)), too late to find a program in a directory
+// that is closed to the account.
 func execByDescriptor(cmd *exec.Cmd) (done func(), err error) {
 	f, err := os.Open(cmd.Path)
 	if err != nil {

@@ -69,7 +69,7 @@ func TestCancelEndsTheWholeGroup(t *testing.T) {
 	if err := p.Wait(); !errors.Is(err, stop) {
 		t.Errorf("Wait returned %v, want the cause", err)
 	}
-	time.Sleep(1500 * time.Millisecond) // the child would write a second after its start; nothing may happen meanwhile
+	time.Sleep(1500 * time.Millisecond) // the child would write a second after its start; nothing may happen in the meantime
 	if _, err := os.Stat(mark); err == nil {
 		t.Error("a child of the cancelled tool went on")
 	}
@@ -184,7 +184,7 @@ func TestWideCapabilityIsNotPassedOn(t *testing.T) {
 	}
 }
 
-// What "." or "bin" in a PATH means depends on where a tool runs, which may be a
+// The meaning of "." or "bin" in a PATH depends on where a tool runs, which may be a
 // directory with strangers' files.
 func TestRelativeDirectoriesOfPATHDoNotCount(t *testing.T) {
 	dir := t.TempDir()
@@ -202,7 +202,7 @@ func TestRelativeDirectoriesOfPATHDoNotCount(t *testing.T) {
 			t.Errorf("PATH=%s found %s", path, got)
 		}
 	}
-	// Nor may a name be looked up in our own process's PATH.
+	// Nor may a name be looked up in this process's PATH.
 	t.Setenv("PATH", filepath.Join(dir, "bin"))
 	if got, err := LookPath("tool", []string{"PATH=."}); err == nil {
 		t.Errorf("found %s in the PATH of this process", got)
@@ -216,7 +216,7 @@ type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
-// A log that cannot be written must not end the tool, nor hide what it said.
+// A log that cannot be written must neither end the tool nor hide its output.
 func TestFullLog(t *testing.T) {
 	var r Runner
 	mark := filepath.Join(t.TempDir(), "mark")

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// maxResident is the largest resident set of a process in bytes: getrusage(2)
-// counts in KiB on Linux and the BSDs, in bytes on macOS.
+// maxResident returns the largest resident set of a process in bytes: getrusage(2) counts
+// in KiB on Linux and the BSDs, in bytes on macOS.
 func maxResident(s *os.ProcessState) int64 {
 	u, ok := s.SysUsage().(*syscall.Rusage)
 	if !ok {

@@ -6,8 +6,8 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// NoDirectory is the error for a process whose current directory cannot be told,
-// mostly because it was removed. The shell's own name for it is all that is left.
+// NoDirectory is the error for a process whose current directory is unknown, usually
+// because it was removed. Only the shell's name for it is left.
 func NoDirectory(env []string, err error) error {
 	name := "the current directory"
 	if pwd := Getenv(env, "PWD"); pwd != "" {

@@ -1,11 +1,11 @@
-// Package scratch makes directories that belong to one run: private, with a random
-// name, and locked while the run has them. What is not locked any more was left by a
-// run that was killed, and [Sweep] removes it; whoever makes one sweeps first, and so
-// does every start of the program ([SweepTemp]).
+// Package scratch creates directories that belong to one run: private, with a random
+// name, and locked while the run uses them. An unlocked one was left by a killed run, and
+// [Sweep] removes it. Creating a directory sweeps first, and so does every start of the
+// program ([SweepTemp]).
 //
-// The lock decides, not the number of a process, which another one may have by now,
-// and not the age, which says nothing of a long build. A lock ends with its process
-// (internal/flock). Directories of other users are left alone.
+// The lock decides, not the id of a process, which another one may have by now, and not
+// the age, which a long build exceeds. A lock ends with its process (internal/flock).
+// Directories of other users are left alone.
 package scratch
 
 import (
@@ -21,27 +21,27 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// Kind is what a directory among the temporary files is for; its name is
+// Kind is the purpose of a directory among the temporary files; its name is
 // "modwsgi-KIND-" and random letters.
 type Kind string
 
 // All kinds. Sweep knows no others.
 const (
-	Doctor  Kind = "doctor"  // attempts of the compiler for modwsgi doctor
+	Doctor  Kind = "doctor"  // compiler tests for modwsgi doctor
 	Lock    Kind = "lock"    // the lock file of a source distribution's build
-	Package Kind = "package" // files on their way into an artifact
-	Probe   Kind = "probe"   // attempts of the compiler for a plan
-	Push    Kind = "push"    // a tree on its way to a shared cache
+	Package Kind = "package" // files to be packed into an artifact
+	Probe   Kind = "probe"   // compiler tests for a plan
+	Push    Kind = "push"    // a tree to be pushed to a shared cache
 	Sign    Kind = "sign"    // keys for a signing tool
-	Verify  Kind = "verify"  // a throwaway server, or an archive that is looked into
+	Verify  Kind = "verify"  // a throwaway server, or an archive under examination
 	Wheel   Kind = "wheel"   // the tree of a wheel
 	Work    Kind = "work"    // sources and objects
 )
 
-// Prefix is how the names of a kind begin.
+// Prefix returns the beginning of the names of a kind.
 func (k Kind) Prefix() string { return "modwsgi-" + string(k) + "-" }
 
-// names are those that owned.Dir.Temp makes of the prefixes.
+// names matches what owned.Dir.Temp makes of the prefixes.
 var names = regexp.MustCompile(`^modwsgi-(doctor|lock|package|probe|push|sign|verify|wheel|work)-[a-z2-7]{12}$`)
 
 // Dir is a directory of this run.
@@ -51,9 +51,9 @@ type Dir struct {
 	release func()
 }
 
-// Make makes a directory in base, "" for that of the environment for temporary files
-// (os.TempDir). base may be sticky, as /tmp is; it is swept first. Errors are
-// *owned.Untrusted where another user could exchange base.
+// Make creates a directory in base, or in the environment's directory for temporary files
+// (os.TempDir) if base is "". base may be sticky, as /tmp is; it is swept first. The
+// error is *owned.Untrusted if another user could exchange base.
 func Make(base string, kind Kind) (*Dir, error) {
 	if base == "" {
 		base = os.TempDir()
@@ -69,12 +69,12 @@ func Make(base string, kind Kind) (*Dir, error) {
 	return d, nil
 }
 
-// In is Make in an open directory, which belongs to the result then.
+// In is Make in an open directory, which then belongs to the result.
 func In(base *owned.Dir, kind Kind) (*Dir, error) {
 	Sweep(base)
 	path, release, err := Claim(base, kind.Prefix())
 	var locks *LockError
-	if errors.As(err, &locks) { // it works without; only a sweep would not know
+	if errors.As(err, &locks) { // it works without, but a sweep could not tell that it is in use
 		made, err := base.Temp(kind.Prefix())
 		return &Dir{made, base, func() {}}, err
 	}
@@ -89,10 +89,10 @@ func In(base *owned.Dir, kind Kind) (*Dir, error) {
 	return &Dir{made, base, release}, nil
 }
 
-// Base is the directory that it is in.
+// Base returns the parent directory.
 func (d *Dir) Base() *owned.Dir { return d.base }
 
-// Release ends the lock and nothing else.
+// Release releases the lock and does nothing else.
 func (d *Dir) Release() { d.release() }
 
 // Discard removes the directory with everything in it.
@@ -105,8 +105,8 @@ func (d *Dir) Discard() error {
 	return errors.Join(err, d.base.Close())
 }
 
-// Claim makes a directory in base and locks it. Another run's sweep may come between
-// the two; then there is another one.
+// Claim creates a directory in base and locks it. If another run's sweep removes it
+// between the two steps, Claim creates another one.
 func Claim(base *owned.Dir, prefix string) (dir string, release func(), err error) {
 	for range 100 {
 		made, err := base.Temp(prefix)
@@ -131,10 +131,10 @@ func Claim(base *owned.Dir, prefix string) (dir string, release func(), err erro
 		}
 		release()
 	}
-	return "", nil, fmt.Errorf("make work directory in %s: each one that was made was removed at once", base.Path())
+	return "", nil, fmt.Errorf("make work directory in %s: each new directory was removed at once", base.Path())
 }
 
-// LockError is a file system that has no locks.
+// LockError is a file system without locks.
 type LockError struct {
 	Dir string
 	Err error
@@ -146,8 +146,8 @@ func (l *LockError) Unwrap() error { return l.Err }
 // Sweep removes what killed runs of this user left in a directory.
 func Sweep(base *owned.Dir) { SweepNames(base, names) }
 
-// SweepNames is Sweep for directories with other names. One that its maker is about
-// to lock may go: see Claim.
+// SweepNames is Sweep for directories with other names. It may remove one that is about
+// to be locked: see Claim.
 func SweepNames(base *owned.Dir, names *regexp.Regexp) {
 	entries, _ := base.Entries()
 	for _, e := range entries {
@@ -157,7 +157,7 @@ func SweepNames(base *owned.Dir, names *regexp.Regexp) {
 	}
 }
 
-// SweepTemp sweeps the directories in which runs with this TMPDIR make theirs.
+// SweepTemp sweeps the directories in which runs with this TMPDIR create theirs.
 func SweepTemp(tmpdir string) {
 	dirs := []string{tmpdir, os.TempDir(), "/tmp", "/var/tmp"}
 	for i, dir := range dirs {
@@ -171,8 +171,8 @@ func SweepTemp(tmpdir string) {
 	}
 }
 
-// Remove removes a directory of this user that nobody holds, and reports whether it
-// did. before is called once it is known that nobody does; nil for none.
+// Remove removes a directory of this user that nobody holds, and reports whether it did.
+// Unless nil, before is called once nobody is known to hold it.
 func Remove(base *owned.Dir, name string, before func()) bool {
 	if !mine(base, name) {
 		return false
@@ -188,8 +188,8 @@ func Remove(base *owned.Dir, name string, before func()) bool {
 	return base.RemoveAll(name) == nil
 }
 
-// mine reports whether an entry is a directory that this user made, and that nobody
-// else may write to.
+// mine reports whether an entry is a directory of this user that nobody else may write
+// to.
 func mine(base *owned.Dir, name string) bool {
 	dir, err := base.Sub(name)
 	if err != nil {

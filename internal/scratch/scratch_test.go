@@ -27,8 +27,8 @@ func entries(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// TestEveryKindIsSwept: what a killed run left goes, of whatever kind and age; what a
-// run holds stays, however old.
+// TestEveryKindIsSwept: directories of killed runs are removed, whatever their kind and
+// age; those that a run holds stay, however old.
 func TestEveryKindIsSwept(t *testing.T) {
 	base := t.TempDir()
 	var held []string
@@ -64,7 +64,7 @@ func TestEveryKindIsSwept(t *testing.T) {
 	}
 }
 
-// TestClaimBesideSweeps makes directories while others sweep without a pause.
+// TestClaimBesideSweeps creates directories while others sweep without a pause.
 func TestClaimBesideSweeps(t *testing.T) {
 	base := t.TempDir()
 	parent, err := owned.OpenTemp(base)
@@ -103,7 +103,7 @@ func TestClaimBesideSweeps(t *testing.T) {
 	}
 }
 
-// TestRemove asks before it removes, and leaves what is locked.
+// TestRemove: before is called before the removal, and locked directories stay.
 func TestRemove(t *testing.T) {
 	base := t.TempDir()
 	parent, err := owned.OpenTemp(base)

@@ -13,15 +13,14 @@ import (
 	"modwsgi/internal/run"
 )
 
-// longestSocketDir is how long the path of a directory may be below which mod_wsgi
-// makes "wsgi.PID.N.M.sock": sun_path has 104 bytes on BSD and 108 on Linux
-// (unix(7)).
+// longestSocketDir is the maximum length of a directory's path in which mod_wsgi creates
+// "wsgi.PID.N.M.sock": sun_path has 104 bytes on BSD and 108 on Linux (unix(7)).
 const longestSocketDir = 104 - len("/modwsgi-verify-123456789012/run/wsgi.4194304.10.10.sock")
 
-// Temp makes a directory in TMPDIR of an environment, or where the system keeps
-// temporary files. With serves it is for a server: a socket's path has room in it, and
-// the account that root serves as can enter it. A run that is killed before it discards
-// the directory leaves that to the next run.
+// Temp creates a directory in TMPDIR of an environment, or where the system keeps
+// temporary files. With serves it is for a server: its path leaves room for a socket's,
+// and the account that root serves as can enter it. A run killed before it discards the
+// directory leaves it to be swept by the next run.
 func Temp(env []string, kind Kind, serves bool) (*Dir, error) {
 	base, err := openTemp(env, serves)
 	if err != nil {
@@ -36,13 +35,13 @@ func Temp(env []string, kind Kind, serves bool) (*Dir, error) {
 }
 
 func noTemp(base string, err error) error {
-	return fault.New(fault.Environment, "make "+base+" writable and see that it has room, or set TMPDIR to a directory that is", "make a temporary directory: %w", err)
+	return fault.New(fault.Environment, "make "+base+" writable and check that it has room, or set TMPDIR to a directory that is", "make a temporary directory: %w", err)
 }
 
-// openTemp opens the directory for temporary files: TMPDIR, or where that does not
-// do, those of the system. One that another user could exchange is passed over, as
-// when sudo keeps the TMPDIR of whoever called it; pam_tmpdir gives root one that no
-// other user may enter, in which nothing can be served.
+// openTemp opens the directory for temporary files: TMPDIR, or if that is unsuitable, the
+// system's. It skips one that another user could exchange, as when sudo keeps the TMPDIR
+// of its caller. pam_tmpdir gives root one that no other user may enter, which is
+// unsuitable for a server.
 func openTemp(env []string, serves bool) (*owned.Dir, error) {
 	bases := []string{run.Getenv(env, "TMPDIR"), "/tmp", "/var/tmp"}
 	if runtime.GOOS == "windows" {
@@ -68,8 +67,8 @@ func openTemp(env []string, serves bool) (*owned.Dir, error) {
 }
 
 // OwnTemp returns an environment without a TMPDIR that another user could exchange:
-// what compilers write there could be replaced before it is read again. note is told of
-// one that is left out.
+// temporary files of compilers could be replaced there before they are read again. note
+// is called if TMPDIR is removed.
 func OwnTemp(env []string, note func(text string)) []string {
 	tmp := run.Getenv(env, "TMPDIR")
 	if !filepath.IsAbs(tmp) || runtime.GOOS == "windows" {
@@ -83,6 +82,6 @@ func OwnTemp(env []string, note func(text string)) []string {
 	if !errors.As(err, &u) {
 		return env
 	}
-	note("TMPDIR is " + tmp + ", and " + u.Reason() + ": it is not used")
+	note("TMPDIR is " + tmp + ", and " + u.Reason() + ": not used")
 	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "TMPDIR=") })
 }

@@ -11,7 +11,7 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// TestTemporaryDirectoryOfAnotherUser is passed over.
+// TestTemporaryDirectoryOfAnotherUser: it is skipped.
 func TestTemporaryDirectoryOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -46,7 +46,7 @@ func TestTemporaryDirectoryOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestScratchOfOthersIsLeftAlone: among temporary directories each user has some.
+// TestScratchOfOthersIsLeftAlone: each user has some among the temporary directories.
 func TestScratchOfOthersIsLeftAlone(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)

@@ -100,8 +100,8 @@ func TestOldScratchIsSwept(t *testing.T) {
 	}
 }
 
-// TestTempThatOthersCannotEnter: root's own TMPDIR is no place for a server
-// that runs as somebody else.
+// TestTempThatOthersCannotEnter: root's own TMPDIR is unsuitable for a server that runs
+// as another user.
 func TestTempThatOthersCannotEnter(t *testing.T) {
 	closed := t.TempDir()
 	if err := os.Chmod(closed, 0o700); err != nil {

@@ -10,7 +10,7 @@ const (
 	addressSpace = unix.RLIMIT_AS
 )
 
-// rlimit returns a limit of this process; not ok where there is none.
+// rlimit returns a limit of this process; ok is false if it has none.
 func rlimit(resource int) (uint64, bool) {
 	var l unix.Rlimit
 	if resource < 0 || unix.Getrlimit(resource, &l) != nil || l.Cur >= 1<<62 {
@@ -19,9 +19,9 @@ func rlimit(resource int) (uint64, bool) {
 	return uint64(l.Cur), true // signed on some systems
 }
 
-// noInodes reports whether a file system has no room for more files while it has some
-// for bytes. Those that make inodes as needed have a count of none. What a failed run
-// had there has been removed by now, so a few are left.
+// noInodes reports whether a file system has no room for more files although it has free
+// bytes. File systems that create inodes as needed report zero. A failed run has already
+// removed its files, so a few inodes are free.
 func noInodes(path string) bool {
 	const few, some = 128, 1 << 20
 	var s unix.Statfs_t

@@ -1,13 +1,13 @@
-// Package shortage recognizes errors that mean that the system, a limit of the user
-// or a file system has run out of something: space, inodes, quota, size of a file,
-// open files, memory, processes; or that it is read-only. Such errors come up
-// anywhere, in system calls of ours and in what compilers print, and whoever meets one
-// tells of the work that failed ("the compiler cannot build a program"), which is true
-// and misleads. This package knows the reason and what to do, and nothing of the work.
+// Package shortage recognizes errors that mean that the system, a limit of the user or a
+// file system has run out of something (space, inodes, quota, size of a file, open files,
+// memory, processes), or that a file system is read-only. Such errors occur anywhere, in
+// system calls and in the output of compilers. The code that meets one reports the work
+// that failed ("the compiler cannot build a program"), which is true and misleading. This
+// package knows the reason and what to do, and nothing about the work.
 //
-// It goes by the words of the error and of the last lines of the tool that failed: a
-// tool passes nothing else on. They are those of strerror(3) in the C locale, in which
-// all tools run, and of Go, whose words for these are the same.
+// It goes by the words of the error and of the last lines of the tool that failed: a tool
+// passes nothing else on. They are those of strerror(3) in the C locale, in which all
+// tools run, and of Go, which uses the same words.
 package shortage
 
 import (
@@ -28,7 +28,7 @@ type Kind int
 
 // The kinds.
 const (
-	Space     Kind = iota + 1 // bytes of a file system; the first three are of one
+	Space     Kind = iota + 1 // bytes of a file system; the first three concern a file system
 	Inodes                    // files of a file system
 	Quota                     // what this user may store
 	FileSize                  // the size of one file
@@ -36,10 +36,10 @@ const (
 	AllFiles                  // files that all processes may have open
 	Memory
 	Processes
-	ReadOnly // the file system cannot be written to
+	ReadOnly // the file system is read-only
 )
 
-// words tell the kinds, the surest first.
+// words identify the kinds, the most specific first.
 var words = []struct {
 	kind Kind
 	said *regexp.Regexp
@@ -57,10 +57,10 @@ var words = []struct {
 // Shortage is what has run out, and where.
 type Shortage struct {
 	Kind Kind
-	Path string // a file or directory on the file system; "" where none is known
+	Path string // a file or directory on the file system; "" if unknown
 }
 
-// Of finds a shortage in an error and in what its tool printed.
+// Of finds a shortage in an error and in the output of its tool.
 func Of(err error) (Shortage, bool) {
 	if err == nil {
 		return Shortage{}, false
@@ -99,7 +99,7 @@ func pathIn(err error) string {
 	return ""
 }
 
-// existing is the part of an absolute path that exists.
+// existing returns the part of an absolute path that exists.
 func existing(path string) string {
 	if !filepath.IsAbs(path) {
 		return ""
@@ -112,7 +112,7 @@ func existing(path string) string {
 	}
 }
 
-// Where is the file system, for people.
+// where names the file system in messages.
 func (s Shortage) where() string {
 	if s.Path == "" {
 		return "a file system"
@@ -120,7 +120,7 @@ func (s Shortage) where() string {
 	return "the file system of " + s.Path
 }
 
-// String says what has run out.
+// String describes what has run out.
 func (s Shortage) String() string {
 	switch s.Kind {
 	case Space:
@@ -137,9 +137,9 @@ func (s Shortage) String() string {
 		return "the system has as many files open as it can"
 	case Memory:
 		if n, ok := rlimit(addressSpace); ok {
-			return fmt.Sprintf("there is too little memory (ulimit -v is %d KiB)", n>>10)
+			return fmt.Sprintf("too little memory (ulimit -v is %d KiB)", n>>10)
 		}
-		return "there is too little memory"
+		return "too little memory"
 	case Processes:
 		return "more processes would run than " + limit("processes", processes, " (ulimit -u, or the control group's pids.max)", 1, "")
 	case ReadOnly:
@@ -148,7 +148,7 @@ func (s Shortage) String() string {
 	return "something has run out"
 }
 
-// limit names a limit of this process.
+// limit describes a limit of this process.
 func limit(what string, resource int, name string, unit uint64, unitName string) string {
 	n, ok := rlimit(resource)
 	if !ok {
@@ -157,8 +157,8 @@ func limit(what string, resource int, name string, unit uint64, unitName string)
 	return strings.TrimSpace(fmt.Sprintf("the limit on %s%s allows: %d %s", what, name, n/unit, unitName))
 }
 
-// Hint returns what to do about it. cache is the cache directory, which is worth
-// pruning where it is on the file system that is full.
+// Hint returns what to do about it. cache is the cache directory, which is worth pruning
+// if it is on the full file system.
 func (s Shortage) Hint(cache string) string {
 	prune := ""
 	if s.Path != "" && SameFileSystem(s.Path, cache) {
@@ -170,7 +170,7 @@ func (s Shortage) Hint(cache string) string {
 	case Inodes:
 		return "remove files from " + s.where() + prune + "; df -i shows what is left"
 	case Quota:
-		return "remove files of yours from " + s.where() + prune + ", or have the quota raised"
+		return "remove files of this user from " + s.where() + prune + ", or have the quota raised"
 	case FileSize:
 		return "raise the limit (ulimit -f unlimited) and run the command again"
 	case OpenFiles:
@@ -181,22 +181,22 @@ func (s Shortage) Hint(cache string) string {
 		if _, ok := rlimit(addressSpace); ok {
 			return "raise the limit (ulimit -v unlimited), or try --jobs 1"
 		}
-		return "try --jobs 1: fewer compilers at a time need less memory"
+		return "try --jobs 1: fewer parallel compilers need less memory"
 	case Processes:
 		return "raise the limit (ulimit -u), end other programs of this user, or try --jobs 1"
 	case ReadOnly:
-		return "name a directory that can be written to"
+		return "name a writable directory"
 	}
 	return ""
 }
 
-// Early returns a text about a limit so low that this program, or a compiler, ends in
-// the middle of its work without a word of its own: the runtime of Go reserves
-// addresses generously, and ends when it gets none. "" where there is no such limit.
+// Early returns a warning about a limit so low that this program, or a compiler, ends in
+// the middle of its work without a message: the runtime of Go reserves addresses
+// generously, and ends when it gets none. It returns "" without such a limit.
 func Early() string {
 	const enough = 2 << 30
 	if n, ok := rlimit(addressSpace); ok && n < enough {
-		return fmt.Sprintf("this program and compilers may end for want of address space: ulimit -v is %d KiB; raise it (ulimit -v unlimited)", n>>10)
+		return fmt.Sprintf("this program and compilers may fail for lack of address space: ulimit -v is %d KiB; raise it (ulimit -v unlimited)", n>>10)
 	}
 	return ""
 }
@@ -204,7 +204,7 @@ func Early() string {
 // PruneCommand frees space in the cache.
 const PruneCommand = "modwsgi cache prune --older-than 7d"
 
-// hinted is an error of one who knows a way out that this package does not.
+// hinted is an error from code that knows a solution that this package does not.
 type hinted struct {
 	error
 	hint string
@@ -216,11 +216,11 @@ func (h *hinted) Hint() string  { return h.hint }
 // WithHint gives an error a hint that Explain keeps.
 func WithHint(err error, hint string) error { return &hinted{err, hint} }
 
-// Explain puts a shortage that is at the bottom of an error first, with its own hint
-// and the class [fault.Environment]. Errors of the user, of locks and of signals stay
-// as they are. Those of changing an environment keep their class. A hint of theirs
-// stays, and so does one where the file system is read-only or not known here: whoever
-// wanted to write there knows what else could be named.
+// Explain puts a shortage at the root of an error first, with its hint and the class
+// [fault.Environment]. Usage errors, locks and signals stay as they are. Errors of
+// changing an environment keep their class. Their hints stay, and so do hints if the file
+// system is read-only or unknown: the code that wanted to write there knows what else
+// could be named.
 func Explain(err error, cache string) error {
 	class := fault.ClassOf(err)
 	if err == nil || class == fault.Usage || class == fault.Busy || class == fault.Interrupted {

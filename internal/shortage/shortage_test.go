@@ -16,7 +16,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestOf has the errors as Go and as the tools word them, which real ones gave.
+// TestOf has real errors as worded by Go and by the tools.
 func TestOf(t *testing.T) {
 	dir := t.TempDir()
 	tool := func(last string) error {

@@ -1,6 +1,6 @@
-// Package steps runs the named steps of a job in the order of their needs, as
-// many at once as there are, and measures each. It does not know what a step
-// does; a step that uses several cores limits itself.
+// Package steps runs the named steps of a job in the order of their needs, as many
+// concurrently as possible, and measures each. It does not know what a step does. A step
+// that uses several cores limits itself.
 package steps
 
 import (
@@ -20,7 +20,7 @@ import (
 // Step is one named piece of work.
 type Step struct {
 	Name  string   // unique; appears in progress, log file names and errors
-	Needs []string // names of the steps that must have ended well before
+	Needs []string // names of the steps that must have succeeded before
 	Run   func(context.Context, *Log) error
 }
 
@@ -34,7 +34,7 @@ type Log struct {
 // Timing is how long a step took.
 type Timing struct {
 	Step    string        `json:"step"`
-	Began   time.Duration `json:"began_ns"` // after the start of the whole
+	Began   time.Duration `json:"began_ns"` // after the start of the job
 	Elapsed time.Duration `json:"elapsed_ns"`
 }
 
@@ -48,16 +48,16 @@ func (e *Error) Error() string { return e.Step + ": " + e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Run runs all steps and returns how long each took, in the order of their
-// ends. The first failure ends the context of those that still run; it is
-// returned as an *Error. logs is a directory for one file a step; it is made.
+// Run runs all steps and returns how long each took, in the order in which they ended.
+// The first failure ends the context of those still running; it is returned as an *Error.
+// logs is a directory for one file per step, which Run creates.
 func Run(ctx context.Context, logs string, watch observer.Observer, all []Step) ([]Timing, error) {
 	j := &job{logs: logs, watch: watch, began: time.Now()}
 	var tasks []objgraph.Task
 	for _, s := range all {
 		tasks = append(tasks, objgraph.Task{Name: s.Name, Needs: s.Needs, Run: func(ctx context.Context) error { return j.run(ctx, s) }})
 	}
-	if err := objgraph.Check(tasks); err != nil { // before anything is made
+	if err := objgraph.Check(tasks); err != nil { // before anything is created
 		return nil, err
 	}
 	if err := os.MkdirAll(logs, 0o700); err != nil {
@@ -93,7 +93,7 @@ func (j *job) run(ctx context.Context, s Step) error {
 	return nil
 }
 
-// FileName returns a step's name as it is used for files.
+// FileName returns the form of a step's name for file names.
 func FileName(step string) string {
 	return strings.Map(func(r rune) rune {
 		if r == ' ' || r == '/' {

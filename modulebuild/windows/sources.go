@@ -114,13 +114,13 @@ func (w *Wanted) first(ctx context.Context, f *fetch.Fetcher, component, constra
 		return Source{}, unknown(component, constraint)
 	}
 	var missing []error
-	var first *fetch.NotObtainable
+	var first *fetch.Unavailable
 	for _, a := range all {
 		file, err := f.Fetch(ctx, a)
 		if ctx.Err() != nil {
 			return Source{}, context.Cause(ctx)
 		}
-		var n *fetch.NotObtainable
+		var n *fetch.Unavailable
 		if errors.As(err, &n) {
 			if first == nil {
 				first = n

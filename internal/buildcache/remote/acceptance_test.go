@@ -19,8 +19,8 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// registryProgram is Debian's docker-registry: the installed one, else one that
-// is unpacked and not installed.
+// registryProgram is Debian's docker-registry: the installed one, or one that is unpacked
+// without installing it.
 func registryProgram(t *testing.T) string {
 	t.Helper()
 	if path, err := exec.LookPath("docker-registry"); err == nil {
@@ -38,7 +38,7 @@ func registryProgram(t *testing.T) string {
 	c.Dir = dir
 	if out, err := c.CombinedOutput(); err != nil {
 		_ = os.RemoveAll(dir)
-		t.Skipf("SKIPPED: there is no docker-registry here, and apt-get download does not give it: %v\n%s", err, out)
+		t.Skipf("SKIPPED: docker-registry is not installed, and apt-get download does not provide it: %v\n%s", err, out)
 	}
 	return program
 }
@@ -51,8 +51,8 @@ type realRegistry struct {
 
 func (r *realRegistry) address() string { return "oci://" + r.host + "/team/cache" }
 
-// startRegistry starts the real registry on a free port of the loopback
-// interface, with its files in a directory of the test.
+// startRegistry starts the real registry on a free port of the loopback interface, with
+// its files in a directory of the test.
 func startRegistry(t *testing.T, dir, more string) *realRegistry {
 	t.Helper()
 	program := registryProgram(t)
@@ -81,7 +81,7 @@ func startRegistry(t *testing.T, dir, more string) *realRegistry {
 	return nil
 }
 
-// TestMain lets the test's binary be a process that pushes.
+// TestMain lets the test binary be a process that pushes.
 func TestMain(m *testing.M) {
 	if os.Getenv("MODWSGI_TEST_PUSH") == "" {
 		os.Exit(m.Run())
@@ -115,7 +115,7 @@ func pusher(address, keyFile string, from buildcache.Cache) *exec.Cmd {
 	return c
 }
 
-// keyPair makes key files.
+// keyPair creates key files.
 func keyPair(t *testing.T) (file string, s *Signer, trust *Trust) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "key")
@@ -133,7 +133,7 @@ func keyPair(t *testing.T) (file string, s *Signer, trust *Trust) {
 	return file, s, trust
 }
 
-// bigEntry is an entry that takes a moment to upload: it cannot be compressed.
+// bigEntry is an incompressible entry that takes a moment to upload.
 func bigEntry(t *testing.T, size int) buildcache.Cache {
 	t.Helper()
 	dir := t.TempDir()
@@ -230,7 +230,7 @@ func TestRealRegistry(t *testing.T) {
 	})
 }
 
-// biggest finds the largest blob in the registry's storage that is as wanted.
+// biggest finds the largest matching blob in the registry's storage.
 func biggest(t *testing.T, r *realRegistry, wanted func([]byte) bool) string {
 	t.Helper()
 	all, _ := filepath.Glob(filepath.Join(r.dir, "data/docker/registry/v2/blobs/sha256/*/*/data"))
@@ -284,8 +284,8 @@ func TestRealRegistryTamperedBlob(t *testing.T) {
 	nothing(t, into)
 }
 
-// TestRealRegistryInterruptedUpload kills a process that pushes at several
-// moments. Nobody may see a part, and the next push must work.
+// TestRealRegistryInterruptedUpload kills a pushing process at several moments. Nobody
+// may see a partial entry, and the next push must work.
 func TestRealRegistryInterruptedUpload(t *testing.T) {
 	reg := startRegistry(t, t.TempDir(), "")
 	file, _, trust := keyPair(t)

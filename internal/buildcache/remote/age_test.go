@@ -14,7 +14,7 @@ import (
 	"modwsgi/internal/buildcache"
 )
 
-// aged opens a cache at a moment.
+// aged opens a cache at a given time.
 func aged(t *testing.T, address string, s *Signer, trust *Trust, age Age) *Cache {
 	t.Helper()
 	c, err := Open(address, Options{Signer: s, Trust: trust, Stall: 2 * time.Second, Dir: "/nowhere", Age: age})
@@ -26,9 +26,9 @@ func aged(t *testing.T, address string, s *Signer, trust *Trust, age Age) *Cache
 
 func in(d time.Duration) func() time.Time { return func() time.Time { return time.Now().Add(d) } }
 
-// A hostile registry keeps a signed entry and serves it again: for a while, and not
-// for ever; not after its signer was taken out of the trusted keys; not from before
-// a date; and never as another key's.
+// A hostile registry keeps a signed entry and serves it again. That works for a while,
+// but not for ever, not after its signer was removed from the trusted keys, not before a
+// given date, and never as another key's entry.
 func TestAnOldEntryIsNotServedForEver(t *testing.T) {
 	const day = 24 * time.Hour
 	s, trust := pair(t)
@@ -120,7 +120,7 @@ func TestTheTimeIsSigned(t *testing.T) {
 		}
 		nothing(t, into)
 	}
-	// A signer that writes another time form is refused, too.
+	// A signer that writes another form of time is refused, too.
 	for _, built := range []string{"", "yesterday", "2026-11-28", "2026-11-28T16:00:00+01:00"} {
 		n := maps.Clone(a.Annotations)
 		n[builtNote] = built
@@ -130,9 +130,9 @@ func TestTheTimeIsSigned(t *testing.T) {
 	}
 }
 
-// An entry from before entries had a time is of another version: it counts as none,
-// is nothing to be told of, and makes way for a new one.
-func TestEntriesWithoutATimeAreOfAnotherVersion(t *testing.T) {
+// An entry from before entries had a time is of another version: it counts as missing, is
+// not reported, and is replaced.
+func TestEntriesWithoutATimeAreIgnored(t *testing.T) {
 	s, trust := pair(t)
 	dir := filepath.Join(t.TempDir(), "shared")
 	shared := aged(t, "oci-layout:"+dir, s, trust, Age{})
@@ -154,7 +154,7 @@ func TestEntriesWithoutATimeAreOfAnotherVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := append([]byte("modwsgi build cache entry, version 1\n"+key+"\n"), text...) // what was signed then
+	old := append([]byte("modwsgi build cache entry, version 1\n"+key+"\n"), text...) // the text signed then
 	a.Annotations[signatureNote] = base64.StdEncoding.EncodeToString(ed25519.Sign(s.key, old))
 	if raw, err = json.Marshal(a); err != nil {
 		t.Fatal(err)
@@ -173,9 +173,9 @@ func TestEntriesWithoutATimeAreOfAnotherVersion(t *testing.T) {
 	}
 }
 
-// What came from a shared cache stays what it is: nobody signs it again as his own,
-// or as younger; and it goes with the trust in its signer, or with its age.
-func TestWhatWasPulledKeepsItsOrigin(t *testing.T) {
+// An entry from a shared cache keeps its origin: nobody signs it again as their own, or
+// as younger. It is dropped when its signer is no longer trusted, or when it is too old.
+func TestPulledEntriesKeepTheirOrigin(t *testing.T) {
 	const day = 24 * time.Hour
 	s, trust := pair(t)
 	mine, others := pair(t)
@@ -192,7 +192,7 @@ func TestWhatWasPulledKeepsItsOrigin(t *testing.T) {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	if pushed, err := aged(t, second, mine, others, Age{}).Push(t.Context(), key, into); pushed || err != nil {
-		t.Errorf("somebody else's build was signed: %v, %v", pushed, err)
+		t.Errorf("another user's build was signed: %v, %v", pushed, err)
 	}
 	for name, c := range map[string]struct {
 		cache  *Cache
@@ -200,7 +200,7 @@ func TestWhatWasPulledKeepsItsOrigin(t *testing.T) {
 		want   string
 	}{
 		"now":                  {aged(t, first, nil, trust, Age{}), e.Origin, ""},
-		"another signer":       {aged(t, first, nil, others, Age{}), e.Origin, "not trusted any more"},
+		"another signer":       {aged(t, first, nil, others, Age{}), e.Origin, "no longer trusted"},
 		"too old":              {aged(t, first, nil, trust, Age{Now: in(31 * day)}), e.Origin, "longer ago"},
 		"before a date":        {aged(t, first, nil, trust, Age{NotBefore: time.Now().Add(time.Hour)}), e.Origin, "before"},
 		"built here":           {aged(t, first, nil, others, Age{Now: in(3650 * day)}), buildcache.Origin{Built: time.Now()}, ""},
@@ -211,14 +211,14 @@ func TestWhatWasPulledKeepsItsOrigin(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
-	// What was built here long ago is not made young by signing it now.
+	// An old build does not become young by being signed now.
 	own := entry(t)
 	if pushed, err := aged(t, second, mine, others, Age{Now: in(31 * day)}).Push(t.Context(), key, own); pushed || err != nil {
 		t.Errorf("an old build was signed: %v, %v", pushed, err)
 	}
 }
 
-// Whoever pulls says what the entry must have been built from.
+// The puller defines what the entry must have been built from.
 func TestAnEntryMadeOfSomethingElseIsRefused(t *testing.T) {
 	s, trust := pair(t)
 	at := "oci-layout:" + filepath.Join(t.TempDir(), "shared")

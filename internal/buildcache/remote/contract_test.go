@@ -44,8 +44,8 @@ func TestStoreContract(t *testing.T) {
 	})
 }
 
-// sharedStore is a shared cache with a fresh local one before it each time, as on
-// machines that have nothing yet.
+// sharedStore is a shared cache with a fresh local one before it each time, as on a new
+// machine.
 type sharedStore struct {
 	*Cache
 	dir    func() string // for a local cache

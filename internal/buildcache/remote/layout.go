@@ -18,11 +18,11 @@ import (
 	"modwsgi/internal/flock"
 )
 
-// layout is a directory with the OCI image layout. Blobs come by rename, the
+// layout is a directory with the OCI image layout. Blobs are added by rename, and the
 // index is changed under a lock on the directory.
 type layout struct {
 	dir   string
-	limit time.Duration // until another process has changed the index
+	limit time.Duration // how long another process may change the index
 }
 
 type index struct {
@@ -35,7 +35,7 @@ type indexEntry struct {
 	descriptor
 	ArtifactType string            `json:"artifactType,omitempty"`
 	Annotations  map[string]string `json:"annotations,omitempty"`
-	Platform     json.RawMessage   `json:"platform,omitempty"` // of those who put other things there
+	Platform     json.RawMessage   `json:"platform,omitempty"` // of entries added by other programs
 }
 
 const (
@@ -54,7 +54,7 @@ func (l *layout) index() (*index, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(data, x); err != nil || x.SchemaVersion != 2 {
-		return nil, errors.New("its index.json is not one of an OCI image layout")
+		return nil, errors.New("its index.json is not that of an OCI image layout")
 	}
 	return x, nil
 }
@@ -76,7 +76,7 @@ func (l *layout) manifest(_ context.Context, tag string) ([]byte, error) {
 			return nil, &Refused{tag, "its manifest is missing"}
 		}
 		if err == nil && describe(manifestType, data).Digest != e.Digest {
-			return nil, &Refused{tag, "its manifest does not have the digest of its name"}
+			return nil, &Refused{tag, "its manifest does not match the digest in its name"}
 		}
 		return data, err
 	}
@@ -120,14 +120,14 @@ func copyVerified(w io.Writer, r io.Reader, d descriptor) error {
 		return err
 	}
 	if n != d.Size || "sha256:"+hex.EncodeToString(h.Sum(nil)) != d.Digest {
-		return &contentError{fmt.Sprintf("a part of it does not have its digest (%.19s…, %d of %d bytes)", d.Digest, n, d.Size)}
+		return &contentError{fmt.Sprintf("a part of it does not match its digest (%.19s…, %d of %d bytes)", d.Digest, n, d.Size)}
 	}
 	return nil
 }
 
 func (l *layout) putBlob(ctx context.Context, d descriptor, open func() (io.ReadCloser, error)) error {
 	name := l.path(d.Digest)
-	// One of the right size may be of the wrong content: then it is replaced.
+	// A blob of the right size may have the wrong contents: then it is replaced.
 	if info, err := os.Stat(name); err == nil && info.Size() == d.Size && l.blob(ctx, d, io.Discard) == nil {
 		return nil
 	}
@@ -173,7 +173,7 @@ func (l *layout) putManifest(ctx context.Context, tag string, data []byte) error
 	return atomicfile.Write(filepath.Join(l.dir, "index.json"), append(out, '\n'), 0o644)
 }
 
-// lock waits for the directory until the limit.
+// lock waits for the lock on the directory, up to the limit.
 func (l *layout) lock(ctx context.Context) (func(), error) {
 	if err := os.MkdirAll(l.dir, 0o755); err != nil {
 		return nil, err

@@ -16,13 +16,13 @@ import (
 // repository is a store in a registry.
 type repository struct{ *registry.Repository }
 
-// openRepository understands HOST/PATH. What is trusted is signed, so a registry may
-// hold anything; its answers are limited in size and time.
+// openRepository parses HOST/PATH. Whatever is trusted is signed, so a registry may hold
+// anything. Its answers are limited in size and time.
 func openRepository(address string, o Options) (*repository, error) {
 	client, err := registry.New(registry.Options{
 		Env: o.Env, Runner: o.Runner, Login: registry.Login{User: "MODWSGI_CACHE_USERNAME", Password: "MODWSGI_CACHE_PASSWORD"},
 		Limits: httpc.Limits{Rate: o.Rate, Window: o.Stall, Idle: o.Stall, Total: o.Total},
-		// A little sooner than Idle, whose error does not say that the answer is what is missing.
+		// A little less than Idle, whose error does not report that the answer is missing.
 		HeaderTimeout: o.Stall - o.Stall/10, TLS: o.tls,
 		Allowed: func(u *url.URL) error {
 			if u.Scheme == "https" || u.Scheme == "http" && (o.HTTP || local(u.Host)) {

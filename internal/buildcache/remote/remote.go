@@ -1,11 +1,11 @@
-// Package remote shares entries of the build cache between machines, as OCI
-// artifacts: in a registry (https://github.com/opencontainers/distribution-spec)
-// or in a directory with the OCI image layout
-// (https://github.com/opencontainers/image-spec/blob/main/image-layout.md). The
-// tag of an artifact is the entry's key. It trusts nobody but the holders of
-// the keys that it was given: an entry counts only if its manifest, and the key
-// under which it lies, are signed by one of them. It does not know what is in an
-// entry, and it never decides what happens when there is none.
+// Package remote shares entries of the build cache between machines, as OCI artifacts: in
+// a registry (https://github.com/opencontainers/distribution-spec) or in a directory with
+// the OCI image layout
+// (https://github.com/opencontainers/image-spec/blob/main/image-layout.md). The tag of an
+// artifact is the entry's key. It trusts only the holders of the given keys: an entry is
+// used only if one of them signed its manifest and the key that it is stored under. It
+// does not know what is in an entry, and it never decides what happens when one is
+// missing.
 package remote
 
 import (
@@ -30,21 +30,21 @@ import (
 	"modwsgi/internal/scratch"
 )
 
-// Options say how a shared cache is used.
+// Options are the options of a shared cache.
 type Options struct {
-	Trust  *Trust        // whose entries count
-	Signer *Signer       // with whom entries are pushed; nil for reading only
+	Trust  *Trust        // signers whose entries are accepted
+	Signer *Signer       // signs pushed entries; nil to only read
 	Env    []string      // the caller's environment: credentials, proxies
 	Runner *run.Runner   // starts credential helpers; nil for none
 	HTTP   bool          // plain http also to other hosts than this one
-	Dir    string        // to which a relative directory refers
-	Stall  time.Duration // how long a server may say nothing; 0 for 10 s, less where MODWSGI_DOWNLOAD_TIMEOUT is short
+	Dir    string        // base of a relative directory
+	Stall  time.Duration // how long a server may be silent; 0 for 10 s, less if MODWSGI_DOWNLOAD_TIMEOUT is short
 	Total  time.Duration // how long one pull or push may take; 0 for MODWSGI_DOWNLOAD_TIMEOUT, or 5 minutes
-	Rate   int64         // bytes per second that an answer must have; 0 for MODWSGI_DOWNLOAD_MIN_RATE, or 8 KiB; negative for any
+	Rate   int64         // minimum bytes per second of an answer; 0 for MODWSGI_DOWNLOAD_MIN_RATE, or 8 KiB; negative for no minimum
 	Age    Age           // which entries are too old
 	Lock   time.Duration // how long another process may change a directory's index; 0 for flock.DefaultLimit, negative does not wait
 
-	tls *tls.Config // of tests
+	tls *tls.Config // set by tests
 }
 
 // Cache is a shared cache. It is safe for concurrent use.
@@ -54,8 +54,8 @@ type Cache struct {
 	o     Options
 }
 
-// store is a place for manifests by tag and blobs by digest. Reading what is not
-// there is errMissing.
+// store holds manifests by tag and blobs by digest. Reading a missing one returns
+// errMissing.
 type store interface {
 	manifest(ctx context.Context, tag string) ([]byte, error)
 	blob(ctx context.Context, d descriptor, w io.Writer) error
@@ -65,7 +65,7 @@ type store interface {
 
 var errMissing = registry.ErrMissing
 
-// Refused is an entry that is there and must not be used.
+// Refused is an entry that exists but must not be used.
 type Refused struct {
 	Key string
 	Why string
@@ -75,9 +75,9 @@ func (r *Refused) Error() string {
 	return fmt.Sprintf("the entry %s is refused: %s", r.Key[:min(12, len(r.Key))], r.Why)
 }
 
-// Open understands the address of a shared cache: "oci://REGISTRY/REPOSITORY",
-// "oci-layout:DIR" or "file://DIR". Nothing is asked of it yet. Errors are of
-// class Usage.
+// Open parses the address of a shared cache: "oci://REGISTRY/REPOSITORY",
+// "oci-layout:DIR" or "file://DIR". It does not contact the cache. Errors are of class
+// Usage.
 func Open(address string, o Options) (*Cache, error) {
 	limits, err := httpc.ReadLimits(o.Env)
 	if err != nil {
@@ -112,11 +112,11 @@ func Open(address string, o Options) (*Cache, error) {
 	case strings.HasPrefix(address, "file://"):
 		dir = strings.TrimPrefix(address, "file://")
 	default:
-		return nil, fault.New(fault.Usage, "write oci://REGISTRY/REPOSITORY, or oci-layout:DIR for a directory", "the cache %q cannot be used: it is no address", hide(address))
+		return nil, fault.New(fault.Usage, "write oci://REGISTRY/REPOSITORY, or oci-layout:DIR for a directory", "the cache %q cannot be used: not a valid address", hide(address))
 	}
 	if c.store == nil {
 		if dir == "" {
-			return nil, fault.New(fault.Usage, "write oci-layout:DIR", "the cache %q names no directory", address)
+			return nil, fault.New(fault.Usage, "write oci-layout:DIR", "the cache %q does not name a directory", address)
 		}
 		if !filepath.IsAbs(dir) {
 			dir = filepath.Join(o.Dir, dir)
@@ -125,12 +125,12 @@ func Open(address string, o Options) (*Cache, error) {
 	}
 	if o.Trust.empty() {
 		return nil, fault.New(fault.Usage, "give --cache-trust FILE with the public key of those who fill the cache, or --cache-sign-key FILE to fill it yourself (modwsgi cache keygen makes a pair)",
-			"the shared cache %s needs a key: what is not signed by somebody trusted is never used", c.name)
+			"the shared cache %s needs a key: an entry without a trusted signature is never used", c.name)
 	}
 	return c, nil
 }
 
-// hide takes a password out of an address.
+// hide removes a password from an address.
 func hide(address string) string {
 	scheme, rest, ok := strings.Cut(address, "://")
 	if !ok {
@@ -143,31 +143,31 @@ func hide(address string) string {
 	return scheme + "://" + host + "/" + path
 }
 
-// Name is the address, without credentials.
+// Name returns the address, without credentials.
 func (c *Cache) Name() string { return c.name }
 
-// Writes says whether entries can be pushed.
+// Writes reports whether entries can be pushed.
 func (c *Cache) Writes() bool { return c.o.Signer != nil }
 
-// Accepts says why an entry of a local cache that came from a shared one does not
-// count any more, "" where it does: its signer is not trusted any more, or it has
-// become too old. What was built here always counts.
+// Accepts returns why an entry of a local cache that came from a shared one is no longer
+// accepted, or "": its signer is no longer trusted, or it is too old. Entries built here
+// are always accepted.
 func (c *Cache) Accepts(o buildcache.Origin) string {
 	if o.Signer == "" {
 		return ""
 	}
 	if _, known := c.o.Trust.keys[o.Signer]; !known {
-		return fmt.Sprintf("it was signed by a key that is not trusted any more (%.16s)", printable(o.Signer))
+		return fmt.Sprintf("it was signed by a key that is no longer trusted (%.16s)", printable(o.Signer))
 	}
 	return c.o.Age.tooOld(o.Built)
 }
 
-// Pull gets the entry of a key into a local cache. It reports false where there
-// is none. An entry that is not signed by a trusted key, is too old, is not what
-// was signed, or is not for the archives that the caller wants (wanted says why),
-// is a *Refused. On an error the local cache has nothing of it.
+// Pull copies the entry of a key into a local cache. It returns false if the shared cache
+// does not have it. The error is *Refused for an entry that is not signed by a trusted
+// key, is too old, differs from what was signed, or is not for the archives that the
+// caller wants (wanted returns why). On an error nothing is added to the local cache.
 func (c *Cache) Pull(ctx context.Context, key string, into buildcache.Cache, wanted func(buildcache.About) error) (bool, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Total, fmt.Errorf("%s did not end within %s", c.name, c.o.Total))
+	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Total, fmt.Errorf("%s did not finish within %s", c.name, c.o.Total))
 	defer cancel()
 	m, layers, err := c.read(ctx, key)
 	if errors.Is(err, errMissing) {
@@ -187,7 +187,7 @@ func (c *Cache) Pull(ctx context.Context, key string, into buildcache.Cache, wan
 	return err == nil, c.wrap("read", err)
 }
 
-// read gets what is signed: the manifest of the artifact and that of the entry.
+// read gets the signed parts: the manifest of the artifact and that of the entry.
 func (c *Cache) read(ctx context.Context, key string) (*buildcache.Manifest, descriptor, error) {
 	raw, err := c.store.manifest(ctx, key)
 	if err != nil {
@@ -203,7 +203,7 @@ func (c *Cache) read(ctx context.Context, key string) (*buildcache.Manifest, des
 	}
 	m, err := buildcache.Decode([]byte(config.String()), key)
 	if err != nil {
-		return nil, descriptor{}, &Refused{key, "its description makes no sense (" + err.Error() + ")"}
+		return nil, descriptor{}, &Refused{key, "its description is invalid (" + err.Error() + ")"}
 	}
 	m.Origin = buildcache.Origin{Built: a.built(), Signer: a.Annotations[signerNote], From: c.name}
 	return m, a.Layers[0], nil
@@ -221,8 +221,8 @@ func (c *Cache) open(key string, raw []byte) (*artifact, error) {
 	return a, nil
 }
 
-// badPart makes an artifact of which a part is missing or wrong a refused one:
-// that is not the same as none.
+// badPart turns an artifact with a missing or wrong part into a refused one, which is
+// different from a missing one.
 func badPart(key string, err error) error {
 	switch {
 	case errors.Is(err, errMissing):
@@ -233,8 +233,8 @@ func badPart(key string, err error) error {
 	return err
 }
 
-// unpack streams the tree through a pipe, so that it is nowhere in memory. Who
-// unpacks knows every name, size and hash beforehand.
+// unpack streams the tree through a pipe, so that it is never in memory as a whole. The
+// unpacking side knows every name, size and hash beforehand.
 func (c *Cache) unpack(ctx context.Context, m *buildcache.Manifest, layer descriptor, to string) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -249,7 +249,7 @@ func (c *Cache) unpack(ctx context.Context, m *buildcache.Manifest, layer descri
 	_ = r.CloseWithError(errEnough)
 	stop()
 	if gerr := <-got; gerr != nil && !errors.Is(gerr, errEnough) && !errors.Is(gerr, context.Canceled) {
-		return badPart(m.Key, gerr) // the cause of what the unpacking says
+		return badPart(m.Key, gerr) // the cause of the unpacking error
 	}
 	var refused *Refused
 	switch {
@@ -263,15 +263,15 @@ func (c *Cache) unpack(ctx context.Context, m *buildcache.Manifest, layer descri
 
 var errEnough = errors.New("enough was read")
 
-// Push puts the entry of a key from a local cache there, unless the same is
-// there already and can be trusted. Only what was built here is pushed: to sign
-// what somebody else built would make it ours, and to sign it again would make it
-// younger than it is. An entry that others would refuse for its age is not pushed.
+// Push copies the entry of a key from a local cache to the shared one, unless a trusted
+// copy is there already. It pushes only entries built here: signing another's build would
+// vouch for it, and signing it again would make it look younger than it is. It does not
+// push an entry that others would refuse for its age.
 func (c *Cache) Push(ctx context.Context, key string, from buildcache.Cache) (bool, error) {
 	if c.o.Signer == nil {
-		return false, errors.New("there is no key to sign with")
+		return false, errors.New("no key to sign with")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Total, fmt.Errorf("%s did not end within %s", c.name, c.o.Total))
+	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Total, fmt.Errorf("%s did not finish within %s", c.name, c.o.Total))
 	defer cancel()
 	if raw, err := c.store.manifest(ctx, key); err == nil {
 		if _, err := c.open(key, raw); err == nil {
@@ -323,7 +323,7 @@ func (c *Cache) put(ctx context.Context, key string, m *buildcache.Manifest, fil
 	return c.store.putManifest(ctx, key, raw)
 }
 
-// wrap says which cache an error is about.
+// wrap adds the name of the cache to an error.
 func (c *Cache) wrap(verb string, err error) error {
 	if err == nil {
 		return nil

@@ -61,7 +61,7 @@ func empty(t *testing.T) buildcache.Cache {
 	return buildcache.Cache{Dir: filepath.Join(t.TempDir(), "builds")}
 }
 
-// pair makes a signer and the trust in it.
+// pair creates a signer and the trust in it.
 func pair(t *testing.T) (*Signer, *Trust) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "key")
@@ -88,7 +88,7 @@ func open(t *testing.T, address string, s *Signer, trust *Trust) *Cache {
 	return c
 }
 
-// nothing makes sure that a local cache is as empty as it was.
+// nothing checks that a local cache is as empty as before.
 func nothing(t *testing.T, c buildcache.Cache) {
 	t.Helper()
 	if c.Has(key) {
@@ -101,7 +101,7 @@ func nothing(t *testing.T, c buildcache.Cache) {
 }
 
 // stores are the kinds of shared caches. Their contract is internal/buildcache/storetest;
-// here is what signatures add.
+// signatures are tested here.
 var stores = map[string]func(*testing.T) string{
 	"layout":   func(t *testing.T) string { return "oci-layout:" + filepath.Join(t.TempDir(), "shared") },
 	"file":     func(t *testing.T) string { return "file://" + filepath.Join(t.TempDir(), "shared") },
@@ -166,7 +166,7 @@ func refused(t *testing.T, hit bool, err error, words string) {
 	}
 }
 
-// TestTampered changes what lies in a layout in every way.
+// TestTampered changes a layout in every way.
 func TestTampered(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(t *testing.T, dir string, a artifact, s *Signer)
@@ -204,27 +204,27 @@ func TestTampered(t *testing.T) {
 		"a field that nobody signs": {func(t *testing.T, dir string, a artifact, _ *Signer) {
 			raw, _ := json.Marshal(a)
 			setRaw(t, dir, key, append(raw[:len(raw)-1], []byte(`,"subject":{}}`)...))
-		}, "nobody signs"},
+		}, "that is not signed"},
 		"garbage": {func(t *testing.T, dir string, _ artifact, _ *Signer) {
 			setRaw(t, dir, key, []byte("<html>"))
-		}, "no JSON"},
+		}, "not JSON"},
 		"the signed layer has another name": {func(t *testing.T, dir string, a artifact, s *Signer) {
 			evil(t, dir, a, s, func(w *tar.Writer) {
 				_ = w.WriteHeader(&tar.Header{Name: "../../evil", Typeflag: tar.TypeReg, Size: 4, Mode: 0o755})
 				_, _ = w.Write([]byte("evil"))
 			})
-		}, "where its manifest has"},
+		}, "in its manifest"},
 		"the signed layer has a link first": {func(t *testing.T, dir string, a artifact, s *Signer) {
 			evil(t, dir, a, s, func(w *tar.Writer) {
 				_ = w.WriteHeader(&tar.Header{Name: "a b/ü.txt", Typeflag: tar.TypeSymlink, Linkname: "/etc"})
 			})
-		}, "where its manifest has"},
+		}, "in its manifest"},
 		"the signed layer is a bomb": {func(t *testing.T, dir string, a artifact, s *Signer) {
 			evil(t, dir, a, s, func(w *tar.Writer) {
 				_ = w.WriteHeader(&tar.Header{Name: "a b/ü.txt", Typeflag: tar.TypeReg, Size: 1 << 30, Mode: 0o755})
 				_, _ = io.CopyN(w, zeros{}, 1<<28)
 			})
-		}, "where its manifest has"},
+		}, "in its manifest"},
 		"the signed layer is empty": {func(t *testing.T, dir string, a artifact, s *Signer) {
 			evil(t, dir, a, s, func(*tar.Writer) {})
 		}, "ends before"},
@@ -282,7 +282,7 @@ func setRaw(t *testing.T, dir, tag string, raw []byte) {
 	}
 }
 
-// evil replaces the tree by one that the holder of the key has signed.
+// evil replaces the tree with one signed by the holder of the key.
 func evil(t *testing.T, dir string, a artifact, s *Signer, fill func(*tar.Writer)) {
 	t.Helper()
 	var b bytes.Buffer
@@ -325,7 +325,7 @@ func TestReplayed(t *testing.T) {
 	if into.Has(other) {
 		t.Error("it was taken")
 	}
-	// The right entry mends it.
+	// The right entry repairs it.
 	if pushed, err := shared.Push(t.Context(), key, entry(t)); pushed || err != nil {
 		t.Errorf("%v, %v", pushed, err)
 	}
@@ -355,16 +355,16 @@ func TestManyPushAtOnce(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	_, trust := pair(t)
 	for address, words := range map[string]string{
-		"":                                 "no address",
-		"https://x/y":                      "no address",
-		"oci://":                           "no host",
-		"oci://ghcr.io":                    "no repository",
-		"oci://ghcr.io/Upper":              "no repository",
-		"oci://ghcr.io/a/b:tag":            "no repository",
+		"":                                 "not a valid address",
+		"https://x/y":                      "not a valid address",
+		"oci://":                           "not a host",
+		"oci://ghcr.io":                    "not a repository",
+		"oci://ghcr.io/Upper":              "not a repository",
+		"oci://ghcr.io/a/b:tag":            "not a repository",
 		"oci://user:s3cret@ghcr.io/a":      "credentials",
-		"oci://ghcr.io/a/../b":             "no repository",
-		"oci://-x/a":                       "no host",
-		"oci-layout:":                      "no directory",
+		"oci://ghcr.io/a/../b":             "not a repository",
+		"oci://-x/a":                       "not a host",
+		"oci-layout:":                      "does not name a directory",
 		"oci://good.example.org/a":         "",
 		"oci://localhost:5000/a/b-c/d_e.f": "",
 		"oci://[::1]:5000/a":               "",
@@ -423,8 +423,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// server is the least that a registry does, and what makes it fail. The real one
-// is in the acceptance tests.
+// server is a minimal registry with configurable failures. The real one is in the
+// acceptance tests.
 type server struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -477,8 +477,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestLocalRegistryWithTLS has a registry on this machine that speaks TLS: it is
-// never spoken to without.
+// TestLocalRegistryWithTLS: a registry on this machine that uses TLS is never contacted
+// without it.
 func TestLocalRegistryWithTLS(t *testing.T) {
 	server := &server{blobs: map[string][]byte{}}
 	server.Server = httptest.NewTLSServer(server)
@@ -513,8 +513,8 @@ func TestLocalRegistryWithTLS(t *testing.T) {
 	}
 }
 
-// TestRegistriesThatFail asks registries that do everything wrong. Each must end
-// in an error that says so, soon, and leave nothing.
+// TestRegistriesThatFail asks registries that do everything wrong. Each must soon end in
+// an error that names the failure, and leave nothing.
 func TestRegistriesThatFail(t *testing.T) {
 	answer := func(status int, text string) func(http.ResponseWriter, *http.Request) bool {
 		return func(w http.ResponseWriter, _ *http.Request) bool {
@@ -535,7 +535,7 @@ func TestRegistriesThatFail(t *testing.T) {
 		"401":     {answer(401, ""), "docker login"},
 		"403":     {answer(403, `{"errors":[{"code":"DENIED","message":"no\u001b[31m"}]}`), "DENIED no?[31m"},
 		"500":     {answer(500, "<html>"), "500"},
-		"garbage": {answer(200, "<html>hello</html>"), "no JSON"},
+		"garbage": {answer(200, "<html>hello</html>"), "not JSON"},
 		"endless manifest": {func(w http.ResponseWriter, _ *http.Request) bool {
 			_, _ = io.CopyN(w, zeros{}, 10<<20)
 			return true
@@ -546,14 +546,14 @@ func TestRegistriesThatFail(t *testing.T) {
 			_, _ = io.WriteString(w, "some")
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
-		}), "breaks off"},
+		}), "ended early"},
 		"stalls in the middle": {inBlobs(func(w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("Content-Length", "100000")
 			_, _ = io.WriteString(w, "some")
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 			return true
-		}), "nothing moved"},
+		}), "stalled"},
 		"too much": {inBlobs(func(w http.ResponseWriter, _ *http.Request) bool {
 			_, _ = io.CopyN(w, zeros{}, 1<<30)
 			return true
@@ -595,8 +595,7 @@ func TestRegistriesThatFail(t *testing.T) {
 	}
 }
 
-// TestLogin has a registry that wants a token, and looks where credentials go
-// and do not go.
+// TestLogin has a registry that requires a token, and checks where credentials are sent.
 func TestLogin(t *testing.T) {
 	server := newServer(t)
 	host := strings.TrimPrefix(server.URL, "http://")

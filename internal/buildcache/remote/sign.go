@@ -42,7 +42,7 @@ const (
 	titleNote     = "org.opencontainers.image.title"
 )
 
-// Limits of what is read from a shared cache.
+// Size limits for data from a shared cache.
 const (
 	maxManifest = 64 << 10
 	maxConfig   = 8 << 20
@@ -56,9 +56,8 @@ type descriptor struct {
 	Size      int64  `json:"size"`
 }
 
-// artifact is the manifest. Its JSON has one form only: the bytes that are read
-// must be those that these fields give, so that nothing is in it that is not
-// signed.
+// artifact is the manifest. Its JSON has only one form: the bytes that are read must be
+// those that these fields encode to, so that it contains nothing unsigned.
 type artifact struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	MediaType     string            `json:"mediaType"`
@@ -68,8 +67,8 @@ type artifact struct {
 	Annotations   map[string]string `json:"annotations"`
 }
 
-// signedText is what a signature is made over: the manifest without it, under
-// a name that no other signature of anything else has.
+// signedText returns the text to sign: the manifest without the signature, prefixed with
+// a name that no other signature uses.
 func signedText(key string, a artifact) ([]byte, error) {
 	a.Annotations = maps.Clone(a.Annotations)
 	delete(a.Annotations, signatureNote)
@@ -83,11 +82,11 @@ type Signer struct {
 	name string
 }
 
-// Fingerprint is the SHA-256 of the public key's DER form, in hex.
+// Fingerprint returns the SHA-256 of the public key's DER form, in hex.
 func (s *Signer) Fingerprint() string { return s.name }
 
-// seal signs a manifest, with the time at which the entry was built: signatures
-// have no end by themselves, and a registry can serve an old entry for ever.
+// seal signs a manifest and the time when the entry was built: signatures do not expire,
+// and a registry can serve an old entry for ever.
 func (s *Signer) seal(key string, a artifact, built time.Time) ([]byte, error) {
 	a.SchemaVersion, a.MediaType, a.ArtifactType = 2, manifestType, artifactType
 	a.Annotations = maps.Clone(a.Annotations)
@@ -102,29 +101,28 @@ func (s *Signer) seal(key string, a artifact, built time.Time) ([]byte, error) {
 	return json.Marshal(a)
 }
 
-// envelope is the format of what is signed: of the manifest's annotations, and of
-// the entry's own manifest.
+// envelope is the format of what is signed: of the manifest's annotations, and of the
+// entry's own manifest.
 var envelope = fmt.Sprintf("2.%d", buildcache.Schema)
 
-// errOtherFormat is an entry of another version of modwsgi, or from before entries
-// had a time. It is as good as none: nothing happened to it.
+// errOtherFormat is an entry of another version of modwsgi, or from before entries had a
+// time. It counts as missing, not as damaged.
 var errOtherFormat = fmt.Errorf("it is in the format of another version of modwsgi: %w", errMissing)
 
 // clock is how far the clocks of two machines may differ.
 const clock = time.Hour
 
-// Age says which entries are too old. An entry that is too old is built anew and
-// replaced.
+// Age limits how old an entry may be. An older entry is built again and replaced.
 type Age struct {
 	Max       time.Duration    // since it was built; 0 for DefaultMaxAge, negative for no limit
-	NotBefore time.Time        // entries from before do not count; zero for no such time
+	NotBefore time.Time        // entries built earlier are rejected; zero for no such time
 	Now       func() time.Time // nil is time.Now
 }
 
-// DefaultMaxAge is how long an entry counts after it was built.
+// DefaultMaxAge is how long an entry is accepted after it was built.
 const DefaultMaxAge = 30 * 24 * time.Hour
 
-// tooOld says why an entry of a time does not count, "" where it does.
+// tooOld returns why an entry built at a time is rejected, or "".
 func (a Age) tooOld(built time.Time) string {
 	now := time.Now
 	if a.Now != nil {
@@ -138,7 +136,7 @@ func (a Age) tooOld(built time.Time) string {
 	case built.IsZero():
 		return "it does not say when it was built"
 	case age < -clock:
-		return fmt.Sprintf("it says that it was built in the future, on %s", built.Format(time.RFC3339))
+		return fmt.Sprintf("its build time is in the future: %s", built.Format(time.RFC3339))
 	case built.Before(a.NotBefore):
 		return fmt.Sprintf("it was built on %s, before %s (--cache-not-before)", built.Format(time.RFC3339), a.NotBefore.Format(time.RFC3339))
 	case limit > 0 && age > limit:
@@ -166,11 +164,11 @@ func (t *Trust) open(key string, raw []byte) (*artifact, error) {
 	}
 	var a artifact
 	if err := json.Unmarshal(raw, &a); err != nil {
-		return no("its manifest is no JSON of ours")
+		return no("its manifest is not JSON in modwsgi's format")
 	}
 	again, err := json.Marshal(a)
 	if err != nil || !bytes.Equal(raw, again) {
-		return no("its manifest has something in it that nobody signs")
+		return no("its manifest contains something that is not signed")
 	}
 	if a.Annotations[formatNote] != envelope && a.MediaType == manifestType {
 		return nil, errOtherFormat
@@ -196,7 +194,7 @@ func (t *Trust) open(key string, raw []byte) (*artifact, error) {
 	}
 	if a.SchemaVersion != 2 || a.MediaType != manifestType || a.ArtifactType != artifactType || len(a.Layers) != 1 ||
 		!a.Config.is(configType, maxConfig) || !a.Layers[0].is(treeType, maxLayer) {
-		return no("its manifest is of a kind that this version does not know")
+		return no("its manifest is of a kind unknown to this version")
 	}
 	if built := a.built(); built.IsZero() {
 		return no("it does not say when it was built")
@@ -204,7 +202,7 @@ func (t *Trust) open(key string, raw []byte) (*artifact, error) {
 	return &a, nil
 }
 
-// built is the signed time; zero where it is not one.
+// built returns the signed time; zero if it is invalid.
 func (a *artifact) built() time.Time {
 	at, err := time.Parse(time.RFC3339, a.Annotations[builtNote])
 	if err != nil || at.UTC().Format(time.RFC3339) != a.Annotations[builtNote] {
@@ -228,9 +226,9 @@ func printable(s string) string {
 	}, s)
 }
 
-// ReadSigner reads a private key: Ed25519, PKCS #8 in PEM (RFC 5958, RFC 7468),
-// as "openssl genpkey -algorithm ed25519" writes it. text may be the PEM itself
-// or the name of a file with it; others than its owner must not read that.
+// ReadSigner reads a private key: Ed25519, PKCS #8 in PEM (RFC 5958, RFC 7468), as
+// "openssl genpkey -algorithm ed25519" writes it. text is the PEM itself or the name of a
+// file with it, which only its owner may be able to read.
 func ReadSigner(text, dir string) (*Signer, error) {
 	const hint = "make one with modwsgi cache keygen, or with openssl genpkey -algorithm ed25519"
 	data, from, err := pemOrFile(text, dir, true)
@@ -250,7 +248,7 @@ func ReadSigner(text, dir string) (*Signer, error) {
 	return &Signer{key: key, name: name}, err
 }
 
-// maxKey is the size in bytes of the largest file of keys that is read.
+// maxKey is the maximum size of a file of keys, in bytes.
 const maxKey = 1 << 20
 
 func pemOrFile(text, dir string, secret bool) (data []byte, from string, err error) {
@@ -269,8 +267,8 @@ func pemOrFile(text, dir string, secret bool) (data []byte, from string, err err
 	return data, name, err
 }
 
-// ReadTrust reads public keys (PKIX in PEM): texts are PEM, files, or directories
-// with files that end in ".pub" or ".pem". A signer's own key counts too.
+// ReadTrust reads public keys (PKIX in PEM). texts are PEM, files, or directories with
+// files that end in ".pub" or ".pem". A signer's own key is trusted too.
 func ReadTrust(texts []string, dir string, signer *Signer) (*Trust, error) {
 	t := &Trust{keys: map[string]ed25519.PublicKey{}}
 	if signer != nil {
@@ -290,7 +288,7 @@ func (t *Trust) read(text, dir string) error {
 		name = filepath.Join(dir, name)
 	}
 	if info, err := os.Stat(name); err == nil && info.IsDir() && !strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN") {
-		d, err := owned.OpenDir(name) // who adds a file there adds a key
+		d, err := owned.OpenDir(name) // anyone who adds a file there adds a key
 		if err != nil {
 			return err
 		}
@@ -320,7 +318,7 @@ func (t *Trust) read(text, dir string) error {
 	count := len(t.keys)
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "PRIVATE KEY" {
-			return fmt.Errorf("%s has a private key, which belongs to whoever signs", from)
+			return fmt.Errorf("%s has a private key, which only the signer should have", from)
 		}
 		parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
 		key, ok := parsed.(ed25519.PublicKey)
@@ -339,7 +337,7 @@ func (t *Trust) read(text, dir string) error {
 	return nil
 }
 
-// Fingerprints are the trusted keys' names, sorted.
+// Fingerprints returns the names of the trusted keys, sorted.
 func (t *Trust) Fingerprints() []string { return slices.Sorted(maps.Keys(t.keys)) }
 
 func fingerprint(key ed25519.PublicKey) (string, error) {
@@ -348,9 +346,9 @@ func fingerprint(key ed25519.PublicKey) (string, error) {
 	return hex.EncodeToString(sum[:]), err
 }
 
-// GenerateKey makes a key pair in two files: name, which only its owner can
-// read, and name with ".pub". Files that are there stay as they are, and the
-// error is of class Usage. It returns the fingerprint.
+// GenerateKey writes a key pair to two files: name, which only its owner can read, and
+// name with ".pub". It does not replace existing files; the error is then of class Usage.
+// It returns the fingerprint.
 func GenerateKey(name string) (string, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"modwsgi/internal/httpc"
 )
 
-// TestSlowRegistry: no answer of a registry is read for longer than the minimum rate
-// allows, whatever it is an answer to.
+// TestSlowRegistry: no answer of a registry, of whatever kind, is read for longer than
+// the minimum rate allows.
 func TestSlowRegistry(t *testing.T) {
 	_, trust := pair(t)
 	drip := func(w http.ResponseWriter, r *http.Request) {

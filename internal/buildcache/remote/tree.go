@@ -18,12 +18,12 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// window is how far back the compressor looks, and with it how much memory
-// either side needs.
+// window is how far back the compressor looks, which determines how much memory either
+// side needs.
 const window = 4 << 20
 
-// packTree writes the tree of an entry to a file in scratch, the same bytes for the
-// same tree: in the order of the manifest, times 0, owners 0.
+// packTree writes the tree of an entry to a file in scratch. The same tree gives the same
+// bytes: in the order of the manifest, with times 0 and owners 0.
 func packTree(ctx context.Context, m *buildcache.Manifest, tree string, scratch *owned.Dir) (name string, d descriptor, err error) {
 	name = filepath.Join(scratch.Path(), "layer")
 	f, err := scratch.Root().OpenFile("layer", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -33,7 +33,7 @@ func packTree(ctx context.Context, m *buildcache.Manifest, tree string, scratch 
 	defer func() { err = errors.Join(err, f.Close()) }()
 	h := sha256.New()
 	counted := &counter{w: io.MultiWriter(f, h)}
-	// One encoder goroutine: how blocks are cut must not depend on timing.
+	// One encoder goroutine: the division into blocks must not depend on timing.
 	z, err := zstd.NewWriter(counted, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(window))
 	if err != nil {
 		return "", d, err
@@ -88,7 +88,7 @@ func (c *counter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// contentError is a layer that is not what the manifest says.
+// contentError is a layer that does not match the manifest.
 type contentError struct{ why string }
 
 func (e *contentError) Error() string { return e.why }
@@ -98,9 +98,9 @@ func isContent(err error) bool {
 	return errors.As(err, &c) || buildcache.IsDamage(err)
 }
 
-// unpackTree writes what a layer holds to a directory. It must be exactly what
-// the manifest lists, in its order: nothing else is ever written, and no more
-// is decompressed than the files have together.
+// unpackTree writes the contents of a layer to a directory. They must be exactly what the
+// manifest lists, in its order. Nothing else is ever written, and no more is decompressed
+// than the total size of the files.
 func unpackTree(r io.Reader, m *buildcache.Manifest, to string) error {
 	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(2*window), zstd.WithDecoderLowmem(true))
 	if err != nil {
@@ -122,20 +122,20 @@ func unpackTree(r io.Reader, m *buildcache.Manifest, to string) error {
 		}
 		link := h.Typeflag == tar.TypeSymlink
 		if h.Name != f.Path || link != (f.Link != "") || !link && h.Typeflag != tar.TypeReg || h.Linkname != f.Link || h.Size != f.Size {
-			return &contentError{fmt.Sprintf("it has %q where its manifest has %q", h.Name, f.Path)}
+			return &contentError{fmt.Sprintf("it has %q instead of %q in its manifest", h.Name, f.Path)}
 		}
 		if err := w.Write(f, t); err != nil {
 			return err
 		}
 	}
 	if h, err := t.Next(); err == nil {
-		return &contentError{fmt.Sprintf("it has %q, which its manifest does not have", h.Name)}
+		return &contentError{fmt.Sprintf("it has %q, which its manifest does not list", h.Name)}
 	} else if !errors.Is(err, io.EOF) {
-		return &contentError{fmt.Sprintf("it does not end well (%v)", err)}
+		return &contentError{fmt.Sprintf("its end is invalid (%v)", err)}
 	}
-	// To the end, so that the digest of the whole is checked; what is left is padding.
+	// Read to the end, so that the digest of the whole is checked; the rest is padding.
 	if n, err := io.Copy(io.Discard, io.LimitReader(z, 64<<10)); err != nil || n == 64<<10 {
-		return &contentError{"it goes on after its end"}
+		return &contentError{"it continues after its end"}
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// TestKeysOfOtherUsers: whoever can change a public key decides whose builds are
-// installed, and whoever can add one to a directory of keys does, too.
+// TestKeysOfOtherUsers: anyone who can change a public key decides whose builds are
+// installed, and so does anyone who can add one to a directory of keys.
 func TestKeysOfOtherUsers(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)

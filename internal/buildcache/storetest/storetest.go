@@ -1,7 +1,7 @@
 // Package storetest is the contract of the stores of finished trees: the local build
 // cache, and the shared one in a directory and in a registry. It is one suite that the
-// tests of each store run. What is particular to one of them, such as signatures or
-// the formats of manifests, is tested beside it.
+// tests of each store run. The particularities of one of them, such as signatures or the
+// formats of manifests, are tested beside it.
 package storetest
 
 import (
@@ -17,14 +17,14 @@ import (
 	"testing"
 )
 
-// Store is a store under test, which has nothing at first.
+// Store is a store under test, initially empty.
 type Store interface {
 	// Put keeps a copy of a tree under a key.
 	Put(ctx context.Context, key, tree string) error
-	// Get copies the tree of a key to dest, which does not exist, and reports whether
-	// there was one. It returns no error where there is none.
+	// Get copies the tree of a key to dest, which does not exist, and reports whether the
+	// store had it. A missing tree is not an error.
 	Get(ctx context.Context, key, dest string) (bool, error)
-	// Damage changes a byte of what is kept under a key.
+	// Damage changes a byte of the stored tree of a key.
 	Damage(t *testing.T, key string)
 }
 
@@ -34,7 +34,7 @@ var (
 	two = strings.Repeat("cd", 32)
 )
 
-// Run runs the suite. open makes a store for each test.
+// Run runs the suite. open creates a store for each test.
 func Run(t *testing.T, open func(*testing.T) Store) {
 	for name, test := range map[string]func(*testing.T, Store){
 		"nothing there": testNothing, "round trip": testRoundTrip, "keys are apart": testKeys, "the first stays": testFirst, "copies": testCopies,
@@ -44,7 +44,7 @@ func Run(t *testing.T, open func(*testing.T) Store) {
 	}
 }
 
-// tree makes a tree with everything that builds have.
+// tree creates a tree with everything that builds have.
 func tree(t *testing.T, text string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "tree")
@@ -118,7 +118,7 @@ func has(t *testing.T, s Store, key, tree string) {
 	}
 }
 
-// misses fails the test unless a store has nothing that may be used.
+// misses fails the test if a store has anything usable.
 func misses(t *testing.T, s Store, key string) error {
 	t.Helper()
 	to := dest(t)
@@ -161,7 +161,7 @@ func testKeys(t *testing.T, s Store) {
 	has(t, s, two, second)
 }
 
-// testFirst: a key stands for what went into a tree, so a second one is the same.
+// testFirst: a key stands for the inputs of a tree, so a second tree is the same.
 func testFirst(t *testing.T, s Store) {
 	from := tree(t, "one")
 	put(t, s, one, from)
@@ -169,7 +169,7 @@ func testFirst(t *testing.T, s Store) {
 	has(t, s, one, from)
 }
 
-// testCopies: what is edited before or after does not change what is kept.
+// testCopies: edits before or after do not change the stored tree.
 func testCopies(t *testing.T, s Store) {
 	from, same := tree(t, "one"), tree(t, "one")
 	put(t, s, one, from)
@@ -189,7 +189,7 @@ func testCopies(t *testing.T, s Store) {
 	has(t, s, one, same)
 }
 
-// testDamaged: what is damaged counts as none, whether that is an error or not.
+// testDamaged: a damaged entry counts as missing, whether that is an error or not.
 func testDamaged(t *testing.T, s Store) {
 	first, second := tree(t, "one"), tree(t, "two")
 	put(t, s, one, first)
@@ -230,7 +230,7 @@ func testOver(t *testing.T, s Store) {
 	}
 }
 
-// testMany: whoever asks meanwhile gets everything or nothing.
+// testMany: concurrent readers get everything or nothing.
 func testMany(t *testing.T, s Store) {
 	from := tree(t, "one")
 	want := describe(t, from)

@@ -1,6 +1,6 @@
-// Package providertest is the contract of the providers of internal/fetch: one
-// suite that the tests of each provider run. What is particular to one of them,
-// such as resuming a download, is tested beside it.
+// Package providertest is the contract of the providers of internal/fetch: one suite that
+// the tests of each provider run. The particularities of one of them, such as resuming a
+// download, are tested beside it.
 package providertest
 
 import (
@@ -24,13 +24,13 @@ import (
 
 // Provider is a provider under test.
 type Provider struct {
-	Name string // as fetch.File.Provider has it
-	// New makes a place that has nothing yet, and a fetcher that asks only this
-	// provider and accepts no rate below Rate.
+	Name string // as in fetch.File.Provider
+	// New creates an empty site, and a fetcher that asks only this provider and accepts no
+	// rate below Rate.
 	New func(t *testing.T, m Mode) *Site
 }
 
-// Mode is how the fetcher of a test differs from the usual one.
+// Mode is how the fetcher of a test differs from the default one.
 type Mode struct {
 	Offline bool
 	Total   time.Duration // for one archive
@@ -43,20 +43,20 @@ const (
 	Stall = 300 * time.Millisecond
 )
 
-// Site is a place that a provider asks.
+// Site is a location that a provider asks.
 type Site struct {
 	Cache   string                             // directory of the download cache
-	Archive func(data []byte) recipe.Archive   // that the provider can be asked for
-	Offer   func(a recipe.Archive, has []byte) // makes has what there is of a, whatever a's hash is
-	// Hang makes servers accept requests and not answer; Drip makes them send a byte
-	// now and then. Both are nil for a provider that reads files.
+	Archive func(data []byte) recipe.Archive   // an archive that the provider can be asked for
+	Offer   func(a recipe.Archive, has []byte) // makes has the contents of a, whatever a's hash is
+	// Hang makes servers accept requests and not answer; Drip makes them send a byte now
+	// and then. Both are nil for a provider that reads files.
 	Hang  func(a recipe.Archive)
 	Drip  func(a recipe.Archive, has []byte)
 	Asked func() int // requests so far
 	Fetch func(ctx context.Context, a recipe.Archive) (Got, error)
 }
 
-// Got is what tests look at of a fetch.File.
+// Got is the part of a fetch.File that tests check.
 type Got struct {
 	Path, Provider, From string
 	Trust                recipe.Trust
@@ -75,7 +75,7 @@ func Run(t *testing.T, p Provider) {
 	}
 }
 
-// Content returns n bytes that no compression shortens.
+// Content returns n incompressible bytes.
 func Content(seed byte, n int) []byte {
 	r := rand.NewChaCha8([32]byte{seed})
 	b := make([]byte, n)
@@ -105,8 +105,8 @@ func found(t *testing.T, got Got, err error, want []byte, providers ...string) {
 	}
 }
 
-// refused fails the test unless there was an error that a user can act on, and
-// nothing in the cache that could be taken for the archive.
+// refused fails the test unless there was an error that a user can act on, and the cache
+// has nothing that could be mistaken for the archive.
 func refused(t *testing.T, s *Site, a recipe.Archive, got Got, err error) {
 	t.Helper()
 	if err == nil {
@@ -132,7 +132,7 @@ func unusable(t *testing.T, s *Site, a recipe.Archive) {
 	}
 }
 
-// again are the providers that may have an archive that this one had.
+// again returns the providers that may have an archive that this one had.
 func (p Provider) again() []string { return []string{p.Name, "cache"} }
 
 func testFound(t *testing.T, p Provider) {
@@ -158,7 +158,7 @@ func testAbsent(t *testing.T, p Provider) {
 	}
 }
 
-// testDamaged: a hash decides, and what was wrong before is in nobody's way.
+// testDamaged: a hash decides, and earlier wrong contents do not block anything.
 func testDamaged(t *testing.T, p Provider) {
 	s, data := p.New(t, Mode{}), Content(3, 100_000)
 	a := s.Archive(data)
@@ -200,7 +200,7 @@ func testCancelled(t *testing.T, p Provider) {
 	found(t, got, err, data, p.Name)
 }
 
-// patience is how long something may take that must not take long.
+// patience is how long a quick operation may take.
 const patience = 30 * time.Second
 
 func testHanging(t *testing.T, p Provider) {
@@ -216,7 +216,7 @@ func testHanging(t *testing.T, p Provider) {
 	before := s.Asked()
 	go func() {
 		for s.Asked() == before && ctx.Err() == nil {
-			time.Sleep(5 * time.Millisecond) // between two looks
+			time.Sleep(5 * time.Millisecond) // between two polls
 		}
 		cancel(why)
 	}()
