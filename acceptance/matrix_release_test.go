@@ -45,7 +45,7 @@ func TestMatrix(t *testing.T) {
 		}
 		absent(t, filepath.Join(dir, "dist"))
 	}
-	if r := run("--matrix", "release.toml", "--python", python); r.code != 2 || !strings.Contains(r.stderr, "exclude each other") {
+	if r := run("--matrix", "release.toml", "--python", python); r.code != 2 || !strings.Contains(r.stderr, "cannot be combined") {
 		t.Error(r)
 	}
 	if r := run("--matrix", "release.toml", "--dry-run"); r.code != 0 || !strings.Contains(r.stdout, "2 to make") || strings.Contains(r.stderr, "fetch") {
@@ -108,7 +108,7 @@ func TestMatrixWindows(t *testing.T) {
 	}
 	for file, want := range map[string]string{
 		"no launcher.toml": filepath.Join(dir, "none.exe"),
-		"a path.toml":      "a Python for Windows has a minor version",
+		"a path.toml":      "a Python for Windows is named by its minor version",
 	} {
 		if r := run("--matrix", file); r.code == 0 || !strings.Contains(r.stderr, want) || strings.Contains(r.stderr, "compile") {
 			t.Errorf("%s: %v", file, r)

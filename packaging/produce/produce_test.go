@@ -188,7 +188,7 @@ func TestValuesOfBothFrontEnds(t *testing.T) {
 			t.Errorf("%v", v)
 		}
 	}
-	for value, want := range map[string]string{"x": "--media-types \"x\" is not known", "oci": "", "docker": ""} {
+	for value, want := range map[string]string{"x": "unknown --media-types \"x\"", "oci": "", "docker": ""} {
 		err := f.check(Values{"media_types": value})
 		if text := ""; err != nil {
 			text = err.Error()
