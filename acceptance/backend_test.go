@@ -280,7 +280,7 @@ func TestSdistIsAnArtifact(t *testing.T) {
 	before := snapshot(t, dist)
 	program := filepath.Join(filepath.Dir(dist), "modwsgi")
 	r := command(t, dist, bareEnv(), program, "package", "sdist", "--out", dist, "--sources", "none", "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
-	if r.code != 2 || !strings.Contains(r.stderr, "is there already, with another content") || strings.Contains(r.stderr, "--build-number") {
+	if r.code != 2 || !strings.Contains(r.stderr, "already exists with different contents") || strings.Contains(r.stderr, "--build-number") {
 		t.Error(r)
 	}
 	r = command(t, dist, bareEnv(), program, "package", "sdist", "--out", dist, "--tools", sdist, "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))

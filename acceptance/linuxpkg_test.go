@@ -375,13 +375,13 @@ func TestLinuxPackagesRefused(t *testing.T) {
 		args   []string
 		want   string
 	}{
-		"name":        {"deb", []string{"--name", "Mod_WSGI"}, `--name "Mod_WSGI" is no name of a deb package`},
-		"a taken one": {"deb", []string{"--name", "libapache2-mod-wsgi-py3"}, "is the name of a package that distributions have"},
-		"version":     {"rpm", []string{"--version", "5.0-2"}, `--version "5.0-2" is no version of a rpm package`},
-		"release":     {"apk", []string{"--release", "1a"}, `--release "1a" is no release of a apk package`},
+		"name":        {"deb", []string{"--name", "Mod_WSGI"}, `--name "Mod_WSGI" is not a valid name of a deb package`},
+		"a taken one": {"deb", []string{"--name", "libapache2-mod-wsgi-py3"}, "is the name of a package in distributions"},
+		"version":     {"rpm", []string{"--version", "5.0-2"}, `--version "5.0-2" is not a valid version of a rpm package`},
+		"release":     {"apk", []string{"--release", "1a"}, `--release "1a" is not a valid release of a apk package`},
 		"maintainer":  {"deb", []string{"--maintainer", "Jane"}, `--maintainer "Jane"`},
-		"injection":   {"deb", []string{"--maintainer", "Jane <j@x.org>\nDepends: evil"}, "holds a control character"},
-		"dependency":  {"deb", []string{"--depends", "libfoo, evil"}, `--depends "libfoo, evil" is no dependency of a deb package`},
+		"injection":   {"deb", []string{"--maintainer", "Jane <j@x.org>\nDepends: evil"}, "contains a control character"},
+		"dependency":  {"deb", []string{"--depends", "libfoo, evil"}, `--depends "libfoo, evil" is not a valid dependency of a deb package`},
 		"Python":      {"deb", []string{"--python", "/nonexistent/python3"}, "/nonexistent/python3"},
 		"key":         {"deb", []string{"--sign-package"}, "--sign-package needs an OpenPGP key"},
 		"bundling":    {"deb", []string{"--bundle", "auto"}, "depend on the libraries of the distribution"},

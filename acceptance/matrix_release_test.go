@@ -35,9 +35,9 @@ func TestMatrix(t *testing.T) {
 		code       int
 	}{
 		{"unknown.toml", "Python 3.99: ", 3},
-		{"typo.toml", "typo.toml:4: there is no key platform", 2},
+		{"typo.toml", "typo.toml:4: unknown key platform", 2},
 		{"none.toml", "read --matrix", 2},
-		{"one.toml", "oci for Python " + python + ", httpd default, linux/amd64: --entry: there is no none.py", 2},
+		{"one.toml", "oci for Python " + python + ", httpd default, linux/amd64: --entry: the application does not contain none.py", 2},
 	} {
 		r := run("--matrix", c.file)
 		if r.code != c.code || !strings.Contains(r.stderr, c.want) {

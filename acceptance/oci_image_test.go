@@ -116,7 +116,7 @@ func TestImageFromNothing(t *testing.T) {
 	}{
 		{login, args, "certificate", 4},
 		{bareEnv("DOCKER_CONFIG=/nonexistent"), append(args, "--registry-ca", reg.ca), "docker login", 4},
-		{login, append(slices.Clone(args), "--push", fmt.Sprintf("127.0.0.1:%d/a:1", freeport.Get(t))), "see that the registry runs", 4},
+		{login, append(slices.Clone(args), "--push", fmt.Sprintf("127.0.0.1:%d/a:1", freeport.Get(t))), "check that the registry is running", 4},
 		{login, append(slices.Clone(args), "--push", reg.address+"/shop"), "names no tag", 2},
 	} {
 		r := w.oci(t, c.env, append(c.args, "--out", "failed")...)
@@ -380,7 +380,7 @@ func TestImageOnBase(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"foreign": "is for linux/arm64, and what was built is for linux/amd64", "bare": "has no Python", "old": "has glibc 2.17, and what was built asks for", "nothing": "lacks libc.so.6",
+		"foreign": "is for linux/arm64, but the build is for linux/amd64", "bare": "has no Python", "old": "has glibc 2.17, but the build requires", "nothing": "lacks libc.so.6",
 	} {
 		r := w.oci(t, bareEnv(), "--app", "app", "--base", "oci-layout:"+layouts[name], "--out", "failed", "--layout", "failed-layout")
 		if r.code != 2 || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "hint: ") {

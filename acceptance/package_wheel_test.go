@@ -242,7 +242,7 @@ func TestPackageFailures(t *testing.T) {
 	}{
 		"unknown Python":    {[]string{"--python", "/nonexistent/python3"}, nil, 3, "/nonexistent/python3"},
 		"nothing installed": {[]string{"--from-env", empty}, nil, 3, "there is no mod_wsgi that modwsgi installed"},
-		"foreign libraries": {[]string{"--from-env", env, "--bundle", "none"}, nil, 3, "is not on every system"},
+		"foreign libraries": {[]string{"--from-env", env, "--bundle", "none"}, nil, 3, "is missing on some systems"},
 		"other directory":   {[]string{"--from-env", env, "--out", theirs}, nil, 2, `holds "notes"`},
 		"both":              {[]string{"--from-env", env, "--python", env}, nil, 2, "--from-env"},
 		"to build":          {[]string{"--from-env", env, "--with", "http2"}, nil, 2, "--with is about building"},

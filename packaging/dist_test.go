@@ -225,7 +225,7 @@ func TestOpenRefuses(t *testing.T) {
 		"another index": {map[string]string{"index.json": "[]"}, fault.Usage, "is not an index of artifacts"},
 		"future index":  {map[string]string{"index.json": `{"schema":2}`}, fault.Usage, "is not an index of artifacts"},
 		"escape":        {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"../x"}]}`}, fault.Usage, `lists "../x"`},
-		"changed":       {map[string]string{"a": "x", "index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "not as an earlier run made it"},
+		"changed":       {map[string]string{"a": "x", "index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "changed since an earlier run made it"},
 		"gone":          {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {

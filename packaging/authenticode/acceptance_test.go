@@ -85,7 +85,7 @@ func TestRealSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"first.exe": "", "p12.exe": "", "plain.exe": "not signed", "changed.exe": "changed after", "stranger.exe": "do not vouch",
+		"first.exe": "", "p12.exe": "", "plain.exe": "not signed", "changed.exe": "changed after", "stranger.exe": "not issued by the given",
 	} {
 		err := Verify(t.Context(), &run.Runner{}, env, path(name), path("us.pem"))
 		if want == "" && err != nil || want != "" && (fault.ClassOf(err) != fault.Verify || !strings.Contains(err.Error(), want)) {

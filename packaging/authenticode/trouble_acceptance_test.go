@@ -106,12 +106,12 @@ func TestWhatCannotSign(t *testing.T) {
 		"no passphrase":                {cert: "us.p12", want: "us.p12 needs a passphrase"},
 		"no passphrase for a key":      {cert: "us.pem", key: "locked.key", want: "locked.key is encrypted"},
 		"a wrong one for a key":        {cert: "us.pem", key: "locked.key", pass: "wrong", want: "the passphrase in "},
-		"another's key":                {cert: "us.pem", key: "other.key", want: "other.key is not that of the certificate"},
-		"a key for a certificate":      {cert: "us.key", key: "us.key", want: "us.key holds no certificate"},
+		"another's key":                {cert: "us.pem", key: "other.key", want: "other.key does not match the certificate"},
+		"a key for a certificate":      {cert: "us.key", key: "us.key", want: "us.key contains no certificate"},
 		"a certificate for a key":      {cert: "us.pem", key: "us.pem", want: "us.pem holds no private key"},
 		"no file":                      {cert: "none.pem", key: "us.key", want: "none.pem"},
-		"expired":                      {cert: "old.pem", key: "old.key", want: `certificate of "old" has expired on`},
-		"expired, in PKCS#12":          {cert: "old.p12", want: `certificate of "old" has expired on`},
+		"expired":                      {cert: "old.pem", key: "old.key", want: `certificate of "old" expired on`},
+		"expired, in PKCS#12":          {cert: "old.p12", want: `certificate of "old" expired on`},
 		"not valid yet":                {cert: "soon.pem", key: "soon.key", want: `certificate of "soon" is valid from`},
 		"no time stamp server":         {cert: "us.pem", key: "us.key", stamp: "http://127.0.0.1:9/stamp", want: "time stamp server http://127.0.0.1:9/stamp"},
 	} {
@@ -146,7 +146,7 @@ func TestWhatCannotSign(t *testing.T) {
 			t.Errorf("%s: something was left", name)
 		}
 	}
-	for name, want := range map[string]string{"none.pem": "read the authorities", "plain.exe": "has no certificate"} {
+	for name, want := range map[string]string{"none.pem": "read the authorities", "plain.exe": "contains no certificate"} {
 		if err := Verify(t.Context(), &run.Runner{}, os.Environ(), path("plain.exe"), path(name)); fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("trusting %s: %v", name, err)
 		}

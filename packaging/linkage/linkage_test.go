@@ -35,7 +35,7 @@ func TestManylinux(t *testing.T) {
 		"gcc":            {Versions{"GCC": "4.8.0"}, "x86_64", "manylinux2014_x86_64 manylinux_2_17_x86_64"},
 		"zlib":           {Versions{"ZLIB": "1.2.9"}, "x86_64", "manylinux_2_27_x86_64"},
 		"C++ too new":    {Versions{"GLIBCXX": "3.4.99"}, "x86_64", "no known Linux system has GLIBCXX_3.4.99"},
-		"unknown family": {Versions{"QT": "5"}, "x86_64", "it is not known which systems have QT_5"},
+		"unknown family": {Versions{"QT": "5"}, "x86_64", "no system is known to have QT_5"},
 	} {
 		tags, err := c.versions.manylinux(c.machine)
 		got := strings.Join(tags, " ")
@@ -198,7 +198,7 @@ func TestRefused(t *testing.T) {
 		says    string
 		hint    string
 	}{
-		"foreign": {func(s *site) { needs(s) }, Options{}, "libforeign.so.3 (which bin/main needs) is not on every system", "--allow-foreign libforeign.so.3"},
+		"foreign": {func(s *site) { needs(s) }, Options{}, "libforeign.so.3 (which bin/main needs) is missing on some systems", "--allow-foreign libforeign.so.3"},
 		"missing": {func(s *site) {
 			needs(s)
 			_ = os.RemoveAll(s.host)
@@ -211,7 +211,7 @@ func TestRefused(t *testing.T) {
 		}, Options{Bundle: true}, "needs libtwo.so.2, which is neither", ""},
 		"absolute run path": {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-rpath,/opt/build/lib") }, Options{Bundle: true}, "bin/main has the absolute run path /opt/build/lib", ""},
 		"relative run path": {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-rpath,lib") }, Options{Bundle: true}, "run path lib", ""},
-		"leaving run path":  {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-rpath,$ORIGIN/../../lib") }, Options{}, "run path $ORIGIN/../../lib, which leads out of the tree", ""},
+		"leaving run path":  {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-rpath,$ORIGIN/../../lib") }, Options{}, "run path $ORIGIN/../../lib, which is outside the tree", ""},
 		"wrong CPU": {func(s *site) {
 			s.cc(s.path("bin/main"), main)
 			patchMachine(s.t, s.cc(s.path("lib/libx.so"), "int x;", "-shared"))
@@ -220,10 +220,10 @@ func TestRefused(t *testing.T) {
 		"another Python": {func(s *site) {
 			lib := s.library("libpython3.8.so.1.0", "f")
 			s.cc(s.path("bin/main"), "extern int f(void); int main(void) { return f(); }", lib)
-		}, Options{Bundle: true, Python: "libpython3.9.so.1.0"}, "needs libpython3.8.so.1.0, which is not the library of this Python", ""},
+		}, Options{Bundle: true, Python: "libpython3.9.so.1.0"}, "needs libpython3.8.so.1.0, which is not this Python's library", ""},
 		"damaged":               {func(s *site) { damage(s.t, s.cc(s.path("bin/main"), main)) }, Options{}, "bin/main: ", ""},
-		"no binary":             {func(s *site) { _ = os.WriteFile(s.path("bin/x.sh"), []byte("#!/bin/sh\n"), 0o755) }, Options{}, "there is not a single binary in it", ""},
-		"musl, unknown version": {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-dynamic-linker,/lib/ld-musl-x86_64.so.1") }, Options{}, "it is not recorded which version", ""},
+		"no binary":             {func(s *site) { _ = os.WriteFile(s.path("bin/x.sh"), []byte("#!/bin/sh\n"), 0o755) }, Options{}, "it contains no binary", ""},
+		"musl, unknown version": {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-dynamic-linker,/lib/ld-musl-x86_64.so.1") }, Options{}, "its version was not recorded", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)

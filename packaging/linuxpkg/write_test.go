@@ -142,27 +142,27 @@ func TestStagesThatCannotBePackaged(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, []string{"permission denied"}},
-		"no module": {func(t *testing.T, s *packaging.Stage, _ *Options) { remove(t, module(s)) }, []string{"look at the module", "no such file"}},
-		"no ELF":    {func(t *testing.T, s *packaging.Stage, _ *Options) { overwrite(t, module(s), "text") }, []string{"look at the module"}},
+		"no module": {func(t *testing.T, s *packaging.Stage, _ *Options) { remove(t, module(s)) }, []string{"inspect the module", "no such file"}},
+		"no ELF":    {func(t *testing.T, s *packaging.Stage, _ *Options) { overwrite(t, module(s), "text") }, []string{"inspect the module"}},
 		"damaged record": {func(t *testing.T, s *packaging.Stage, _ *Options) {
 			overwrite(t, filepath.Join(s.Site, receipt.Path), "{")
 		}, []string{"read the record of the module"}},
 		"record of a wheel": {func(t *testing.T, s *packaging.Stage, _ *Options) {
 			overwrite(t, filepath.Join(s.Site, receipt.Path), "{}")
-		}, []string{"does not say which Python"}},
+		}, []string{"does not name its Python"}},
 		"strange version": {func(_ *testing.T, s *packaging.Stage, _ *Options) { s.Module.Version = "5.0; rm -rf /" }, []string{`"5.0; rm -rf /"`}},
 		"foreign Python": {func(t *testing.T, s *packaging.Stage, o *Options) {
 			o.Depends = nil
 			overwrite(t, filepath.Join(s.Site, receipt.Path), `{"python":{"version":"3.11.2","base_prefix":"/opt/py"}}`)
-		}, []string{"/opt/py", "is of no package of this system"}},
-		"no dpkg": {func(t *testing.T, _ *packaging.Stage, o *Options) { o.Host.Root = foreignRoot(t) }, []string{"has no records of dpkg", "libc.so.6"}},
+		}, []string{"/opt/py", "belongs to no package of this system"}},
+		"no dpkg": {func(t *testing.T, _ *packaging.Stage, o *Options) { o.Host.Root = foreignRoot(t) }, []string{"has no dpkg records", "libc.so.6"}},
 		"unknown owner": {func(t *testing.T, _ *packaging.Stage, o *Options) {
 			o.Host.Root = foreignRoot(t)
 			if err := os.MkdirAll(filepath.Join(o.Host.Root, "var/lib/dpkg"), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			overwrite(t, filepath.Join(o.Host.Root, "var/lib/dpkg/status"), "")
-		}, []string{"it is not known which Debian package has", "libc.so.6"}},
+		}, []string{"no known Debian package contains", "libc.so.6"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, o := stageDir(t), options(Deb)

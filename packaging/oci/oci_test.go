@@ -118,11 +118,11 @@ func TestBaseMustFit(t *testing.T) {
 	}{
 		"fits":            {pythonBase("2.36"), "", ""},
 		"exactly":         {pythonBase("2.34"), "", ""},
-		"old libc":        {pythonBase("2.31"), "", "has glibc 2.31, and what was built asks for 2.34"},
+		"old libc":        {pythonBase("2.31"), "", "has glibc 2.31, but the build requires 2.34"},
 		"musl":            {append(without(pythonBase("2.36"), "libc.so"), dataEntry("lib/ld-musl-x86_64.so.1", nil, 0o755)), "", "it has musl"},
 		"no libc":         {without(pythonBase("2.36"), "libc.so"), "", "lacks libc.so.6"},
-		"no libc at all":  {[]entry{dataEntry("lib/x86_64-linux-gnu/libc.so.6", []byte("text"), 0o755)}, "", "cannot be told which version"},
-		"no python":       {without(pythonBase("2.36"), "python"), "", "has no Python 3.11: it has none at all"},
+		"no libc at all":  {[]entry{dataEntry("lib/x86_64-linux-gnu/libc.so.6", []byte("text"), 0o755)}, "", "cannot determine the version"},
+		"no python":       {without(pythonBase("2.36"), "python"), "", "has no Python 3.11: it has no Python"},
 		"another python":  {append(without(pythonBase("2.36"), "python"), dataEntry("usr/bin/python3.9", nil, 0o755)), "", "it has /usr/bin/python3.9"},
 		"no stdlib":       {without(pythonBase("2.36"), "os.py"), "", "has no Python 3.11"},
 		"no libpython":    {without(pythonBase("2.36"), "libpython"), "", "lacks libpython3.11.so.1.0"},
@@ -196,8 +196,8 @@ func TestBaseOutOfALayout(t *testing.T) {
 		"which of two":     {two, "", "means 2 images of: "},
 		"no such tag":      {two + ":c", "", "means 0 images"},
 		"not in the index": {foreign, "", "has no image for linux/amd64, only for linux/arm64"},
-		"no layout":        {t.TempDir(), "", "is no OCI layout"},
-		"not there":        {"/nonexistent/x:1", "", "is no OCI layout"},
+		"no layout":        {t.TempDir(), "", "is not an OCI layout"},
+		"not there":        {"/nonexistent/x:1", "", "is not an OCI layout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMaker(t, Options{Base: layoutPrefix + c.base})
@@ -296,7 +296,7 @@ func TestDamagedBase(t *testing.T) {
 
 func TestForeignLayersAreRefused(t *testing.T) {
 	m := newMaker(t, Options{Base: "b"})
-	if _, err := m.keep(static.NewLayer([]byte("x"), types.DockerForeignLayer)); err == nil || !strings.Contains(err.Error(), "layer of the kind") {
+	if _, err := m.keep(static.NewLayer([]byte("x"), types.DockerForeignLayer)); err == nil || !strings.Contains(err.Error(), "layer of media type") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -415,7 +415,7 @@ func TestCollect(t *testing.T) {
 	if err == nil || fault.HintOf(err) != "cure" {
 		t.Fatalf("got %v", err)
 	}
-	for _, want := range []string{`"abs" is a link out of the tree, to /etc/passwd`, `"dead" is a link that leads nowhere`, `"pkg/out" is a link`, `"suid" has a set-user-id`, `".wh.wsgi.py" has a name that takes another file out`, "control character"} {
+	for _, want := range []string{`"abs" is a link to outside the tree, to /etc/passwd`, `"dead" is a broken link`, `"pkg/out" is a link`, `"suid" has a set-user-id`, `".wh.wsgi.py" has a name that takes another file out`, "control character"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}
@@ -482,23 +482,23 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Options){
-		"--port 0":            func(o *Options) { o.Port = 0 },
-		"needs a privilege":   func(o *Options) { o.Port = 80 },
-		"as root":             func(o *Options) { o.User = "0" },
-		`"www-data"`:          func(o *Options) { o.User = "www-data" },
-		`"1:2:3"`:             func(o *Options) { o.User = "1:2:3" },
-		`"-1"`:                func(o *Options) { o.User = "-1" },
-		`"1 "`:                func(o *Options) { o.User = "1 " },
-		`"1:"`:                func(o *Options) { o.User = "1:" },
-		"--health-path":       func(o *Options) { o.HealthPath = "healthz" },
-		"is no path of a URL": func(o *Options) { o.HealthPath = "/a b" },
-		"--layout":            func(o *Options) { o.LayerOnly, o.Layout = true, "x" },
-		"takes no --base":     func(o *Options) { o.LayerOnly, o.Base = true, "python" },
-		"know no zstd":        func(o *Options) { o.Docker, o.Zstd = true, true },
-		"--entry":             func(o *Options) { o.Entry = "--port" },
+		"--port 0":               func(o *Options) { o.Port = 0 },
+		"needs a privilege":      func(o *Options) { o.Port = 80 },
+		"as root":                func(o *Options) { o.User = "0" },
+		`"www-data"`:             func(o *Options) { o.User = "www-data" },
+		`"1:2:3"`:                func(o *Options) { o.User = "1:2:3" },
+		`"-1"`:                   func(o *Options) { o.User = "-1" },
+		`"1 "`:                   func(o *Options) { o.User = "1 " },
+		`"1:"`:                   func(o *Options) { o.User = "1:" },
+		"--health-path":          func(o *Options) { o.HealthPath = "healthz" },
+		"is not a URL path":      func(o *Options) { o.HealthPath = "/a b" },
+		"--layout":               func(o *Options) { o.LayerOnly, o.Layout = true, "x" },
+		"does not accept --base": func(o *Options) { o.LayerOnly, o.Base = true, "python" },
+		"do not support zstd":    func(o *Options) { o.Docker, o.Zstd = true, true },
+		"--entry":                func(o *Options) { o.Entry = "--port" },
 		"--entry \"shop.web:application\" names a module": func(o *Options) { o.Entry = "shop.web:application" },
 		"--env: \"a-b\"":      func(o *Options) { o.Env = map[string]string{"a-b": "c"} },
-		"--env could be of":   func(o *Options) { o.Env, o.LayerOnly = map[string]string{"A": "c"}, true },
+		"could have --env":    func(o *Options) { o.Env, o.LayerOnly = map[string]string{"A": "c"}, true },
 		"--base oci-archive:": func(o *Options) { o.Base = "oci-archive:x.tar" },
 		"--label":             func(o *Options) { o.Labels = map[string]string{"a b": "c"} },
 		"--app":               func(o *Options) { o.App = "/nonexistent" },
@@ -525,8 +525,8 @@ func TestTargets(t *testing.T) {
 		}
 	}
 	for bad, want := range map[string]string{
-		"shop/web:1": "names no registry", "127.0.0.1:5000/shop/web": "names no tag", "r.example.org/a:b c": "is no reference", "r.example.org/UPPER:1": "is no reference",
-		"": "is no reference", "r.example.org/a@sha256:" + strings.Repeat("0", 64): "names no tag", "r.example.org/a:" + strings.Repeat("x", 200): "is no reference",
+		"shop/web:1": "names no registry", "127.0.0.1:5000/shop/web": "names no tag", "r.example.org/a:b c": "is not a valid image reference", "r.example.org/UPPER:1": "is not a valid image reference",
+		"": "is not a valid image reference", "r.example.org/a@sha256:" + strings.Repeat("0", 64): "names no tag", "r.example.org/a:" + strings.Repeat("x", 200): "is not a valid image reference",
 	} {
 		if _, err := NewTarget(bad, false); err == nil || !strings.Contains(err.Error(), want) || fault.ClassOf(err) != fault.Usage {
 			t.Errorf("%s: got %v", bad, err)
@@ -542,7 +542,7 @@ func TestRegistryThatIsDown(t *testing.T) {
 	must(t, err)
 	o := Options{Push: target}
 	err = o.CheckPush(t.Context())
-	if err == nil || fault.ClassOf(err) != fault.Source || !strings.Contains(fault.HintOf(err), "registry runs") {
+	if err == nil || fault.ClassOf(err) != fault.Source || !strings.Contains(fault.HintOf(err), "registry is running") {
 		t.Errorf("got %v (%q)", err, fault.HintOf(err))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -562,7 +562,7 @@ func TestLayoutAppearsWholeOrNotAtAll(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	must(t, writeLayout(dir, content{"index.json": {data: []byte("{}")}}))
-	if err := writeLayout(dir, content{}); err == nil || !strings.Contains(err.Error(), "is there already") {
+	if err := writeLayout(dir, content{}); err == nil || !strings.Contains(err.Error(), "already exists") {
 		t.Errorf("got %v", err)
 	}
 }

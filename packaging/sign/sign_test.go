@@ -164,8 +164,8 @@ func TestCosignKey(t *testing.T) {
 	}{
 		"none":      {same, "", "needs a passphrase"},
 		"wrong":     {same, "other", "the passphrase for"},
-		"algorithm": {func(m map[string]any) { m["cipher"] = map[string]any{"name": "rot13"} }, "s3cret", "its algorithms are not known"},
-		"nonce":     {func(m map[string]any) { m["cipher"] = map[string]any{"name": "nacl/secretbox", "nonce": []byte{1}} }, "s3cret", "its algorithms are not known"},
+		"algorithm": {func(m map[string]any) { m["cipher"] = map[string]any{"name": "rot13"} }, "s3cret", "its algorithms are unknown"},
+		"nonce":     {func(m map[string]any) { m["cipher"] = map[string]any{"name": "nacl/secretbox", "nonce": []byte{1}} }, "s3cret", "its algorithms are unknown"},
 		"memory": {func(m map[string]any) {
 			m["kdf"] = map[string]any{"name": "scrypt", "params": map[string]int{"N": 1 << 30, "r": 8, "p": 1}}
 		}, "s3cret", "too much memory"},

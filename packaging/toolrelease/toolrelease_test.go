@@ -122,11 +122,11 @@ func TestInspectRefuses(t *testing.T) {
 		files map[string][]byte
 		want  string
 	}{
-		"no program":     {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil}, "holds the programs"},
+		"no program":     {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil}, "contains the programs"},
 		"text":           {map[string][]byte{"modwsgi": []byte("#!/bin/sh"), "mod_wsgi-express": nil, "mod_wsgi-apxs": nil}, ""},
 		"another's":      {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil, "mod_wsgi-apxs": own}, ""},
 		"empty":          {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil, "mod_wsgi-apxs": nil}, ""},
-		"an .exe beside": {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil, "mod_wsgi-apxs": nil, "modwsgi.exe": nil}, "holds the programs"},
+		"an .exe beside": {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil, "mod_wsgi-apxs": nil, "modwsgi.exe": nil}, "contains the programs"},
 	} {
 		dir := dist(t)
 		archive(t, filepath.Join(dir, "modwsgi_1.2.3_linux_amd64.tar.gz"), c.files)

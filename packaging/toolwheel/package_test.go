@@ -103,8 +103,8 @@ func TestFindRefuses(t *testing.T) {
 	for what, c := range map[string]struct{ path, want string }{
 		"nothing there":   {filepath.Join(dir, "none"), "no such file"},
 		"a broken file":   {broken, "broken.whl"},
-		"another version": {other, "it is of modwsgi 9.9, and the source distribution would ask for 1.2.3rc1"},
-		"an empty place":  {empty, "there is no wheel of modwsgi in " + empty},
+		"another version": {other, "it is of modwsgi 9.9, but the source distribution requires 1.2.3rc1"},
+		"an empty place":  {empty, "no wheel of modwsgi in " + empty},
 	} {
 		if w, err := Find([]string{c.path}, "1.2.3-rc1"); err == nil || !strings.Contains(err.Error(), c.want) || fault.ClassOf(err) != fault.Usage || fault.HintOf(err) == "" {
 			t.Errorf("%s: %+v, %v", what, w, err)

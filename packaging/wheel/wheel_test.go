@@ -268,7 +268,7 @@ func TestRefused(t *testing.T) {
 		"no Go program":  {func(t *testing.T, s *packaging.Stage) { put(t, s.Bin+"/mod_wsgi-apxs", "#!/bin/sh\n") }, "read what"},
 		"symbolic link": {func(_ *testing.T, s *packaging.Stage) {
 			_ = os.Symlink("__init__.py", s.Site+"/mod_wsgi_packages/x.py")
-		}, "is a symbolic link, which no wheel can hold"},
+		}, "is a symbolic link, which a wheel cannot contain"},
 		"no licences":    {func(_ *testing.T, s *packaging.Stage) { _ = os.RemoveAll(s.Site + "/mod_wsgi_packages/httpd/licenses") }, "lacks the licences"},
 		"no record":      {func(_ *testing.T, s *packaging.Stage) { _ = os.Remove(s.Site + "/" + receipt.Path) }, "read the record of the module"},
 		"damaged record": {func(t *testing.T, s *packaging.Stage) { put(t, s.Site+"/"+receipt.Path, "{") }, "read the record of the module"},

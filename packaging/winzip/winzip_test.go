@@ -49,7 +49,7 @@ func TestRefused(t *testing.T) {
 			_ = os.Remove(filepath.Join(s.Site, "mod_wsgi/server/m.pyd"))
 			return s
 		},
-		"no program or library": func(s *packaging.Stage) *packaging.Stage {
+		"not a Windows program or library": func(s *packaging.Stage) *packaging.Stage {
 			_ = os.WriteFile(filepath.Join(s.Bin, express), []byte("text"), 0o755)
 			return s
 		},
