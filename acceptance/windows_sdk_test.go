@@ -72,7 +72,7 @@ func (w *windows) sdks(t *testing.T) {
 		"unsupported target windows/arm64":     {"--python", "3.11", "--target", "windows/arm64"},
 		"unsupported target windows/386":       {"--python", "3.11", "--target", "windows/386"},
 		"--target is missing":                  {"--python", "3.11", "--target", ""},
-		"make the build directory":             {"--python", "3.11", "--out", filepath.Join(zipped, "below a file")},
+		"create the build directory":           {"--python", "3.11", "--out", filepath.Join(zipped, "below a file")},
 	} {
 		r := build("wrong", args...)
 		if r.code == 0 || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "hint:") {

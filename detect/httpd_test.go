@@ -164,10 +164,10 @@ func TestRefusedHTTPDs(t *testing.T) {
 		"another CPU":     {func(_ string, py *Python) { py.Machine = "s390x" }, "the Python is for s390x"},
 		"no headers":      {func(root string, _ *Python) { os.RemoveAll(root + "/include") }, "its headers are missing"},
 		"no httpd.h":      {func(root string, _ *Python) { os.Remove(root + "/include/httpd.h") }, "its headers are missing"},
-		"strange headers": {func(root string, _ *Python) { os.WriteFile(root+"/include/ap_mmn.h", nil, 0o644) }, "do not say which version"},
+		"strange headers": {func(root string, _ *Python) { os.WriteFile(root+"/include/ap_mmn.h", nil, 0o644) }, "do not contain their version"},
 		"httpd 2.2": {func(root string, _ *Python) {
 			os.WriteFile(root+"/include/ap_mmn.h", []byte("#define MODULE_MAGIC_NUMBER_MAJOR 20051115\n"), 0o644)
-		}, "2.4 or newer is needed"},
+		}, "2.4 or newer is required"},
 		"no apr headers": {func(root string, _ *Python) { os.Remove(root + "/include/apr-1/apr.h") }, "headers of apr are missing"},
 		"no apu headers": {func(root string, _ *Python) { os.Remove(root + "/include/apr-1/apu.h") }, "headers of apr-util are missing"},
 		"no modules":     {func(root string, _ *Python) { os.RemoveAll(root + "/modules") }, "modules directory"},
@@ -376,7 +376,7 @@ func TestABIMismatchIsRefused(t *testing.T) {
 		Executable: filepath.Join(dir, "httpd"), Machine: "x86_64", ModulesDir: dir, IncludeDirs: []string{dir}, MPMs: []string{"event"},
 		Version: "2.4.68", MMN: 20120211, MMNMinor: 142, APRVersion: "1.7.6", APUVersion: "1.6.4", dated: true,
 	}
-	for mmn, want := range map[[2]int]string{{}: "", {20120211, 142}: "", {20120211, 150}: "", {20120211, 3}: "newer than its program", {20211221, 142}: "another ABI"} {
+	for mmn, want := range map[[2]int]string{{}: "", {20120211, 142}: "", {20120211, 150}: "", {20120211, 3}: "newer than its program", {20211221, 142}: "a different ABI"} {
 		h.program.mmn, h.program.mmnMinor = mmn[0], mmn[1]
 		if why := f.judge(&h); !strings.Contains(why, want) || (want == "") != (why == "") {
 			t.Errorf("program %v: %q, want %q", mmn, why, want)

@@ -95,7 +95,7 @@ func httpdLayouts(t *testing.T) []httpdLayout {
 		},
 		{
 			name: "Homebrew (x86_64)", goos: "darwin", doc: "https://docs.brew.sh/Installation", files: brew("/usr/local", macho.CpuArm64), executable: "/usr/local/opt/httpd/bin/httpd", modules: "/usr/local/lib/httpd/modules", mpms: []string{"event"},
-			twin: files{"/usr/sbin/httpd": machOFile(macho.CpuArm64, macho.TypeExec, "Apache/2.4.62")}, want: "macOS brings an httpd that nothing can be built for",
+			twin: files{"/usr/sbin/httpd": machOFile(macho.CpuArm64, macho.TypeExec, "Apache/2.4.62")}, want: "macOS includes an httpd without headers",
 		},
 		{
 			name: "Apache Lounge", goos: "windows", doc: "https://www.apachelounge.com/download/", files: windows("C:/Apache24"), executable: "C:/Apache24/bin/httpd.exe", modules: "C:/Apache24/modules", mpms: []string{"winnt"},
@@ -111,7 +111,7 @@ func httpdLayouts(t *testing.T) []httpdLayout {
 		},
 		{
 			name: "MS4W", goos: "windows", doc: "https://ms4w.com/documentation/", files: windows("C:/ms4w/Apache"), executable: "C:/ms4w/Apache/bin/httpd.exe", modules: "C:/ms4w/Apache/modules", mpms: []string{"winnt"},
-			twin: windows("C:/ms4w/Apache").without("C:/ms4w/Apache/bin/httpd.exe"), want: "does not say where its httpd program is",
+			twin: windows("C:/ms4w/Apache").without("C:/ms4w/Apache/bin/httpd.exe"), want: "does not name its httpd program",
 		},
 	}
 }

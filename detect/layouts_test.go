@@ -186,7 +186,7 @@ func pythonLayouts(t *testing.T) []pythonLayout {
 			name: "venv --copies, spaces", doc: "PEP 405", exe: "/srv/my app/env/bin/python3",
 			files: standalone.with(files{"/srv/my app/env/bin/python3": program, "/srv/my app/env/pyvenv.cfg": "home = " + uv + "/bin\n"}),
 			kind:  "venv", version: "3.12.4", prefix: "/srv/my app/env", lib: uv + "/lib/libpython3.12.so.1.0", site: "/srv/my app/env/lib/python3.12/site-packages",
-			twin: files{"/srv/my app/env/bin/python3": program, "/srv/my app/env/pyvenv.cfg": "home = " + uv + "/bin\n"}, want: "its standard library is not there",
+			twin: files{"/srv/my app/env/bin/python3": program, "/srv/my app/env/pyvenv.cfg": "home = " + uv + "/bin\n"}, want: "its standard library was not found",
 		},
 		{
 			name: "virtualenv", doc: "https://virtualenv.pypa.io/en/latest/reference/compatibility.html", exe: "/opt/v/bin/python",
@@ -212,7 +212,7 @@ func pythonLayouts(t *testing.T) []pythonLayout {
 		{
 			name: "conda", doc: "https://docs.conda.io/projects/conda/en/latest/user-guide/concepts/environments.html", exe: "/opt/conda/bin/python", files: conda,
 			kind: "conda", version: "3.12.4", prefix: "/opt/conda", lib: "/opt/conda/lib/libpython3.12.so.1.0", site: "/opt/conda/lib/python3.12/site-packages",
-			twin: conda.with(files{"/opt/conda/lib/libpython3.12.so.1.0": libpythonFile(t, "libpython3.12.so.1.0", 12, 9)}).without("/opt/conda/lib/python3.12/os.py"), want: "its standard library is not there",
+			twin: conda.with(files{"/opt/conda/lib/libpython3.12.so.1.0": libpythonFile(t, "libpython3.12.so.1.0", 12, 9)}).without("/opt/conda/lib/python3.12/os.py"), want: "its standard library was not found",
 		},
 		{
 			name: "debug build", doc: "https://docs.python.org/3/using/configure.html#debug-build", exe: "/usr/local/bin/python3.12d", files: debugBuild,

@@ -292,31 +292,31 @@ func TestRefusedPythons(t *testing.T) {
 		"prefix": "/x", "base_prefix": "/y", "paths": {"purelib": "/x", "platlib": "/x", "scripts": "/x"}}`))
 	write(t, path("stale", "pyvenv.cfg"), "home = /usr/bin\nversion = 3.11.7\n", 0o644)
 	for name, tt := range map[string]struct{ given, want, hint string }{
-		"missing":            {path("nothing"), "file does not exist", "give --python"},
-		"not on PATH":        {"python3.99", "there is no python3.99, neither in ", "give --python"},
-		"text file":          {path("text"), "not a Python interpreter", "give --python"},
+		"missing":            {path("nothing"), "file does not exist", "pass --python"},
+		"not on PATH":        {"python3.99", "python3.99 is neither in ", "pass --python"},
+		"text file":          {path("text"), "not a Python interpreter", "pass --python"},
 		"wrapper":            {path("wrapper", "python3"), "it is a script", "the real interpreter"},
 		"directory without":  {path("dir"), "is not a Python environment", "python3 -m venv"},
-		"no interpreter":     {path("dir", "bin", "x"), "there is none beside it", "give --python"},
-		"not executable":     {path("noexec"), "it is not executable", "give --python"},
-		"empty file":         {path("empty"), "it is empty", "give --python"},
+		"no interpreter":     {path("dir", "bin", "x"), "no interpreter is next to it", "pass --python"},
+		"not executable":     {path("noexec"), "it is not executable", "pass --python"},
+		"empty file":         {path("empty"), "it is empty", "pass --python"},
 		"damaged":            {path("damaged"), "does not work as a Python interpreter", "check that it works"},
-		"zipapp":             {path("zipapp", "app.pyz"), "there is none beside it", "give --python"},
-		"zipapp with Python": {path("zipapp", "bound.pyz"), "is a zip application", "give --python"},
-		"another program":    {path("other"), "neither holds one nor is linked with a libpython", "give --python"},
-		"dangling":           {path("dangling"), "leads to " + path("gone", "python3.11"), "--clear"},
-		"dangling by script": {path("dangling", "bin", "pip"), "leads to " + path("gone", "python3.11"), "--clear"},
-		"dangling itself":    {path("dangling", "bin", "python"), "leads to " + path("gone", "python3.11"), "--clear"},
-		"link loop":          {path("loop"), "too many", "give --python"},
-		"device":             {"/dev/null", "neither a program nor a directory", "give --python"},
+		"zipapp":             {path("zipapp", "app.pyz"), "no interpreter is next to it", "pass --python"},
+		"zipapp with Python": {path("zipapp", "bound.pyz"), "is a zip application", "pass --python"},
+		"another program":    {path("other"), "neither contains one nor is linked with a libpython", "pass --python"},
+		"dangling":           {path("dangling"), "is a symbolic link to " + path("gone", "python3.11"), "--clear"},
+		"dangling by script": {path("dangling", "bin", "pip"), "is a symbolic link to " + path("gone", "python3.11"), "--clear"},
+		"dangling itself":    {path("dangling", "bin", "python"), "is a symbolic link to " + path("gone", "python3.11"), "--clear"},
+		"link loop":          {path("loop"), "too many", "pass --python"},
+		"device":             {"/dev/null", "neither a program nor a directory", "pass --python"},
 		"crash":              {path("crash"), "Fatal Python error", "check that it works"},
-		"garbage":            {path("garbage"), "did not answer as a Python interpreter", "give --python"},
-		"silent":             {path("silent"), "did not answer as a Python interpreter", "give --python"},
-		"bad json":           {path("badjson"), "read the answer", "give --python"},
-		"relative prefix":    {path("relative"), "not an absolute path", "give --python"},
+		"garbage":            {path("garbage"), "did not answer as a Python interpreter", "pass --python"},
+		"silent":             {path("silent"), "did not answer as a Python interpreter", "pass --python"},
+		"bad json":           {path("badjson"), "read the answer", "pass --python"},
+		"relative prefix":    {path("relative"), "not an absolute path", "pass --python"},
 		"pypy":               {path("pypy"), "is pypy 3.10.14, not CPython", "use CPython"},
-		"prefix is gone":     {path("nowhere"), "which is not there", "--clear"},
-		"base was replaced":  {path("stale"), "was made for Python 3.11, but its interpreter is 3.12.1", "python3.11 -m venv --clear /x"},
+		"prefix is gone":     {path("nowhere"), "which does not exist", "--clear"},
+		"base was replaced":  {path("stale"), "was made for Python 3.11, but its interpreter is now 3.12.1", "python3.11 -m venv --clear /x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := find(t, Request{Python: tt.given})
@@ -335,7 +335,7 @@ func TestHangingInterpreter(t *testing.T) {
 	askTimeout = 300 * time.Millisecond
 	exe := filepath.Join(t.TempDir(), "bin", "python3")
 	fakeInterpreter(t, exe, "hang")
-	if _, err := find(t, Request{Python: exe}); err == nil || !strings.Contains(err.Error(), "did not answer in") {
+	if _, err := find(t, Request{Python: exe}); err == nil || !strings.Contains(err.Error(), "did not answer within") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -195,14 +195,14 @@ func TestStaleInstallations(t *testing.T) {
 			i.receipt.Python.Version = minor(i.receipt.Python.Version) + ".99"
 		}, "stale", "holds the interpreter of Python 3", "--fix"},
 		"httpd gone":     {func(_ *testing.T, i *installation) { i.receipt.HTTPD.Executable = "/nonexistent/httpd" }, "stale", "httpd that the module was built for no longer exists", "--fix"},
-		"other MMN":      {func(t *testing.T, i *installation) { i.compileModule(t, "20211221, 0") }, "module", "compiled for MMN 20211221:0, httpd has 20120211:142", "--fix"},
+		"other MMN":      {func(t *testing.T, i *installation) { i.compileModule(t, "20211221, 0") }, "module", "compiled for MMN 20211221:0, but httpd has 20120211:142", "--fix"},
 		"newer MMN":      {func(t *testing.T, i *installation) { i.compileModule(t, "20120211, 143") }, "module", "MMN 20120211:143", "--fix"},
-		"module gone":    {func(_ *testing.T, i *installation) { _ = os.Remove(i.module) }, "module", "cannot be read", "--fix"},
+		"module gone":    {func(_ *testing.T, i *installation) { _ = os.Remove(i.module) }, "module", "cannot read the module", "--fix"},
 		"module changed": {func(t *testing.T, i *installation) { write(t, i.module, "x") }, "module", "not the file that was installed", "--fix"},
 		"no MPM":         {func(_ *testing.T, i *installation) { _ = os.RemoveAll(i.receipt.HTTPD.ModulesDir) }, "mpm", "no multi-processing module", "--reinstall"},
 		"musl": {func(t *testing.T, i *installation) {
 			compile(t, i.httpd, "int core_module[2] = {20120211, 142}; int main(void) { return core_module[0] == 0; }", "-rdynamic", "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1")
-		}, "libc", "Python is made for glibc, httpd for musl", "--httpd bundled"},
+		}, "libc", "Python is made for glibc, but httpd for musl", "--httpd bundled"},
 		"loader gone": {func(t *testing.T, i *installation) {
 			compile(t, i.httpd, "int core_module[2] = {20120211, 142}; int main(void) { return core_module[0] == 0; }", "-rdynamic", "-Wl,--dynamic-linker=/nonexistent/ld-linux.so.9")
 		}, "libc", "needs the loader /nonexistent", "--reinstall"},
@@ -234,7 +234,7 @@ func TestBuiltOnANewerSystem(t *testing.T) {
 	write(t, script, "GLIBC_9.99 { global: newer; };")
 	compile(t, stub, "int newer(void) { return 1; }", "-shared", "-fPIC", "-Wl,--version-script="+script)
 	compile(t, i.httpd, "int newer(void); int core_module[2] = {20120211, 142}; int main(void) { return newer(); }", "-rdynamic", stub)
-	expect(t, examined(t, i.request()), "libc", Problem, "httpd needs glibc 9.99, this system has ", "--reinstall")
+	expect(t, examined(t, i.request()), "libc", Problem, "httpd needs glibc 9.99, but this system has ", "--reinstall")
 }
 
 func TestReceiptIsDamaged(t *testing.T) {
@@ -311,14 +311,14 @@ func TestTemporaryDirectory(t *testing.T) {
 		q.Env = append(slices.Clone(q.Env), "TMPDIR="+dir)
 		return examined(t, q)
 	}
-	expect(t, look("/nonexistent"), "temporary", Problem, "cannot be used", "TMPDIR")
+	expect(t, look("/nonexistent"), "temporary", Problem, "cannot use the temporary directory", "TMPDIR")
 	t.Run("noexec", func(t *testing.T) {
 		expect(t, look(tmpfs(t, syscall.MS_NOEXEC, "size=2g")), "temporary", Problem, "noexec", "remount")
 	})
 	t.Run("full", func(t *testing.T) {
 		dir := tmpfs(t, 0, "size=128k")
 		_ = os.WriteFile(filepath.Join(dir, "fill"), make([]byte, 120<<10), 0o600)
-		expect(t, look(dir), "temporary", Problem, "cannot be used", "gigabyte")
+		expect(t, look(dir), "temporary", Problem, "cannot use the temporary directory", "gigabyte")
 		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 			t.Errorf("left there: %v, %v", left, err)
 		}
@@ -387,7 +387,7 @@ func TestApplicationsThatAreNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, account := range []string{"", "nobody"} {
-		for app, want := range map[string]string{"nothing.wsgi": "does not exist", i.env: "is not a file", loop: "cannot be looked at"} {
+		for app, want := range map[string]string{"nothing.wsgi": "does not exist", i.env: "is not a file", loop: "cannot inspect the application"} {
 			q.User, q.App = account, app
 			expect(t, examined(t, q), "reach", Problem, want, "")
 		}
@@ -398,11 +398,11 @@ func TestAccounts(t *testing.T) {
 	i := install(t)
 	q := i.request()
 	q.User = "no-such-account"
-	expect(t, examined(t, q), "user", Problem, "no account", "useradd")
+	expect(t, examined(t, q), "user", Problem, "does not exist", "useradd")
 	q.User = "root"
 	expect(t, examined(t, q), "user", Problem, "as root", "account")
 	if q.User = ""; os.Geteuid() == 0 {
-		expect(t, examined(t, q), "user", Warning, "no account", "--user")
+		expect(t, examined(t, q), "user", Warning, "does not exist", "--user")
 	}
 }
 
@@ -426,7 +426,7 @@ func TestBusyPort(t *testing.T) {
 	expect(t, r, "port", OK, "is free", "")
 	q.Host = "192.0.2.1" // RFC 5737: nobody's
 	r = examined(t, q)
-	expect(t, r, "port", Problem, "cannot be listened on", "address")
+	expect(t, r, "port", Problem, "cannot listen on", "address")
 	if err := r.Err(false); fault.ClassOf(err) != fault.Environment {
 		t.Errorf("nothing holds the port: %v", err)
 	}

@@ -49,7 +49,7 @@ func archives(t *testing.T, names ...string) []Component {
 			}
 		}
 		if err != nil {
-			t.Skipf("no source of %s: %v", name, err)
+			t.Skipf("missing source of %s: %v", name, err)
 		}
 		t.Logf("%s from %s", file.Archive, file.Provider)
 		found = append(found, Component{Name: name, Version: file.Archive.Version, Archive: file.Path, SHA256: file.Archive.SHA256})

@@ -80,7 +80,7 @@ func TestSelect(t *testing.T) {
 		"unknown":                   {[]string{"quic"}, nil, nil, fault.Usage, `"quic"`, "tls, http2"},
 		"unknown without":           {nil, []string{"TLS"}, nil, fault.Usage, `"TLS"`, "tls"},
 		"empty name":                {[]string{""}, nil, nil, fault.Usage, `""`, "tls"},
-		"both":                      {[]string{"tls"}, []string{"tls"}, nil, fault.Usage, "asked for and forbidden", "once"},
+		"both":                      {[]string{"tls"}, []string{"tls"}, nil, fault.Usage, "both in --with and in --without", "once"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := testHost().Select(c.with, c.without)
@@ -156,22 +156,22 @@ func TestKey(t *testing.T) {
 func TestCheckRefuses(t *testing.T) {
 	there := t.TempDir()
 	for says, change := range map[string]func(*Request){
-		"no source of apr-util": func(q *Request) { q.Components = slices.Delete(q.Components, 2, 3) },
-		"no source of expat":    func(q *Request) { q.Host.Expat = false },
-		"0 jobs":                func(q *Request) { q.Jobs = 0 },
-		"not an absolute path":  func(q *Request) { q.Work = "work" },
-		"stage\" is not an abs": func(q *Request) { q.Stage = "stage" },
-		"is there already":      func(q *Request) { q.Stage = there },
-		`the character ' '`:     func(q *Request) { q.Work = "/home/a b/work" },
-		`the character '\''`:    func(q *Request) { q.Work = "/home/it's/work" },
-		`the character '('`:     func(q *Request) { q.Work = "/home/a(b)/work" },
-		`the character '='`:     func(q *Request) { q.Work = "/home/a=b/work" },
-		`the character ','`:     func(q *Request) { q.Work = "/home/a,b/work" },
-		`the character '&'`:     func(q *Request) { q.Work = "/home/a&b/work" },
-		`the character '['`:     func(q *Request) { q.Work = "/home/[x]/work" },
-		`the character '\n'`:    func(q *Request) { q.Work = "/home/\n/work" },
-		`the character '$'`:     func(q *Request) { q.Work = "/home/$HOME/work" },
-		`the character '%'`:     func(q *Request) { q.Work = "/home/100%/work" },
+		"missing source of apr-util": func(q *Request) { q.Components = slices.Delete(q.Components, 2, 3) },
+		"missing source of expat":    func(q *Request) { q.Host.Expat = false },
+		"0 jobs":                     func(q *Request) { q.Jobs = 0 },
+		"not an absolute path":       func(q *Request) { q.Work = "work" },
+		"stage\" is not an abs":      func(q *Request) { q.Stage = "stage" },
+		"already exists":             func(q *Request) { q.Stage = there },
+		`the character ' '`:          func(q *Request) { q.Work = "/home/a b/work" },
+		`the character '\''`:         func(q *Request) { q.Work = "/home/it's/work" },
+		`the character '('`:          func(q *Request) { q.Work = "/home/a(b)/work" },
+		`the character '='`:          func(q *Request) { q.Work = "/home/a=b/work" },
+		`the character ','`:          func(q *Request) { q.Work = "/home/a,b/work" },
+		`the character '&'`:          func(q *Request) { q.Work = "/home/a&b/work" },
+		`the character '['`:          func(q *Request) { q.Work = "/home/[x]/work" },
+		`the character '\n'`:         func(q *Request) { q.Work = "/home/\n/work" },
+		`the character '$'`:          func(q *Request) { q.Work = "/home/$HOME/work" },
+		`the character '%'`:          func(q *Request) { q.Work = "/home/100%/work" },
 	} {
 		q := testRequest()
 		change(&q)
@@ -316,7 +316,7 @@ func TestHints(t *testing.T) {
 		"x.c:1:10: fatal error: linux/limits.h: No such file or directory":                               "the header linux/limits.h is missing",
 		"/usr/bin/ld: cannot find -lssl: No such file or directory":                                      "apt-get install libssl-dev",
 		"ld.lld: error: unable to find library -lbrotlienc":                                              "apt-get install libbrotli-dev",
-		"/usr/bin/ld: cannot find -lcrypt: No such file":                                                 "does not find -lcrypt",
+		"/usr/bin/ld: cannot find -lcrypt: No such file":                                                 "cannot find -lcrypt",
 		"configure: error: mod_ssl has been requested but can not be built due to":                       "or use --without tls",
 		"checking...\nconfigure: error: mod_xml2enc has been requested but can not be built due":         "or use --without xml",
 		"fatal error: error writing to /tmp/x.s: No space left on device":                                "free some space",

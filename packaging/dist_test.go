@@ -221,7 +221,7 @@ func TestOpenRefuses(t *testing.T) {
 		class fault.Class
 		says  string
 	}{
-		"other files":   {map[string]string{"notes.txt": "x"}, fault.Usage, `holds "notes.txt"`},
+		"other files":   {map[string]string{"notes.txt": "x"}, fault.Usage, `contains "notes.txt"`},
 		"another index": {map[string]string{"index.json": "[]"}, fault.Usage, "is not an index of artifacts"},
 		"future index":  {map[string]string{"index.json": `{"schema":2}`}, fault.Usage, "is not an index of artifacts"},
 		"escape":        {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"../x"}]}`}, fault.Usage, `lists "../x"`},

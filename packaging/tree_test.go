@@ -82,7 +82,7 @@ func TestScanRefuses(t *testing.T) {
 		"link outside":    {map[string]string{"a": "1", "dir/l": "-> ../../etc/passwd"}, nil, []string{`"dir/l" is a link to outside the tree`}},
 		"absolute link":   {map[string]string{"a": "1", "l": "-> /etc/passwd"}, nil, []string{"absolute path, /etc/passwd"}},
 		"dead link":       {map[string]string{"a": "1", "l": "-> gone"}, nil, []string{`"l" is a broken link`}},
-		"circle":          {map[string]string{"a": "1", "l": "-> m", "m": "-> l"}, nil, []string{`"l" is a link`}},
+		"circle":          {map[string]string{"a": "1", "l": "-> m", "m": "-> l"}, nil, []string{`"l" is a broken link`}},
 		"case":            {map[string]string{"README": "1", "readme": "2"}, nil, []string{"only by case"}},
 		"case of a dir":   {map[string]string{"Lib/a": "1", "lib/b": "2"}, nil, []string{"only by case"}},
 		"not UTF-8":       {map[string]string{"a\xff": "1"}, nil, []string{`"a\xff" has a name that is not UTF-8`}},

@@ -1,5 +1,5 @@
-// Command modwsgi-release makes what surrounds a release of the tools; make dist
-// runs it, users never see it. See package packaging/toolrelease.
+// Command modwsgi-release makes what accompanies a release of the tools. make dist
+// runs it; users never see it. See package packaging/toolrelease.
 package main
 
 import (
@@ -59,7 +59,7 @@ func command(ctx context.Context, args []string) error {
 	case "wheels":
 		epoch, err := strconv.ParseInt(args[3], 10, 64)
 		if err != nil {
-			return fmt.Errorf("the time %q is not in seconds since 1970", args[3])
+			return fmt.Errorf("the time %q is not a number of seconds since 1970", args[3])
 		}
 		paths, err := toolrelease.Wheels(args[0], args[1], args[2], time.Unix(epoch, 0).UTC())
 		for _, p := range paths {

@@ -148,10 +148,10 @@ func oneLine(r rune) rune {
 	return r
 }
 
-func reason(w io.Writer, what string, v detect.Verdict, why, cure string) {
+func reason(w io.Writer, what string, v detect.Verdict, why, fix string) {
 	_, _ = fmt.Fprintf(w, "%s: %s: %s\n", printable(what), v, printable(why))
-	if cure != "" {
-		_, _ = fmt.Fprintf(w, "  fix: %s\n", printable(cure))
+	if fix != "" {
+		_, _ = fmt.Fprintf(w, "  fix: %s\n", printable(fix))
 	}
 }
 

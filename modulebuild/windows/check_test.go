@@ -77,7 +77,7 @@ func TestCheck(t *testing.T) {
 		"does not need python311.dll":      without("python311.dll"),
 		"does not need libhttpd.dll":       without("libhttpd.dll"),
 		"Universal C Runtime":              without("api-ms-win-crt-heap-l1-1-0.dll"),
-		"names the directory /build/dir":   path,
+		"contains the path /build/dir":   path,
 	} {
 		if names, err := check(f); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v", want, names, err)

@@ -215,8 +215,8 @@ func TestPythonSDK(t *testing.T) {
 		"free threading":    {merge(below("include/", python(11)), map[string]string{"python311t.dll": ""}), false, false, "free-threaded"},
 		"3.1 is not 3.11":   {below("include/", python(1)), false, false, "3.1.7"},
 		"damaged DLL":       {merge(below("include/", python(11)), map[string]string{"python311.dll": "MZ"}), false, false, "python311.dll"},
-		"no version at all": {map[string]string{"include/Python.h": "", "include/patchlevel.h": "x"}, false, false, "include/Python.h cannot be used: patchlevel.h does not define PY_MAJOR_VERSION"},
-		"no patchlevel.h":   {map[string]string{"include/Python.h": ""}, false, false, "cannot be used: read patchlevel.h: "},
+		"no version at all": {map[string]string{"include/Python.h": "", "include/patchlevel.h": "x"}, false, false, "include/Python.h: patchlevel.h does not define PY_MAJOR_VERSION"},
+		"no patchlevel.h":   {map[string]string{"include/Python.h": ""}, false, false, "include/Python.h: read patchlevel.h: "},
 	} {
 		into := filepath.Join(t.TempDir(), "work")
 		s, err := pythonSDK(t.Context(), put(t, t.TempDir(), c.files), into, "3.11")
@@ -252,7 +252,7 @@ func TestZippedSDKs(t *testing.T) {
 		"damaged DLL":   {map[string]string{"tools/python311.dll": "MZ"}, "read tools/python311.dll in %s: "},
 		"damaged lib":   {map[string]string{"tools/libs/python311.lib": "x"}, "read tools/libs/python311.lib in %s: "},
 		"free-threaded": {map[string]string{"tools/python311t.dll": ""}, "tools/python311t.dll in %s is a free-threaded Python"},
-		"no version":    {map[string]string{"tools/include/patchlevel.h": ""}, "tools/include/Python.h in %s cannot be used"},
+		"no version":    {map[string]string{"tools/include/patchlevel.h": ""}, "cannot use tools/include/Python.h in %s"},
 	} {
 		dir := filepath.Join(t.TempDir(), "mit Leerzeichen ü")
 		files := below("tools/include/", python(11))
@@ -310,7 +310,7 @@ func TestNoCompiler(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x86_64-w64-mingw32-gcc"), []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{t.TempDir(): "there is no compiler for Windows", dir: "x86_64-w64-mingw32-dlltool is missing beside " + dir} {
+	for path, want := range map[string]string{t.TempDir(): "no compiler for Windows", dir: "x86_64-w64-mingw32-dlltool is missing beside " + dir} {
 		if _, err := Compiler(t.Context(), []string{"PATH=" + path}, &run.Runner{}); fault.ClassOf(err) != fault.Environment || !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
 			t.Errorf("%s: %v", want, err)
 		}

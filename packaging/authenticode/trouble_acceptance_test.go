@@ -108,12 +108,12 @@ func TestWhatCannotSign(t *testing.T) {
 		"a wrong one for a key":        {cert: "us.pem", key: "locked.key", pass: "wrong", want: "the passphrase in "},
 		"another's key":                {cert: "us.pem", key: "other.key", want: "other.key does not match the certificate"},
 		"a key for a certificate":      {cert: "us.key", key: "us.key", want: "us.key contains no certificate"},
-		"a certificate for a key":      {cert: "us.pem", key: "us.pem", want: "us.pem holds no private key"},
+		"a certificate for a key":      {cert: "us.pem", key: "us.pem", want: "us.pem contains no readable private key"},
 		"no file":                      {cert: "none.pem", key: "us.key", want: "none.pem"},
 		"expired":                      {cert: "old.pem", key: "old.key", want: `certificate of "old" expired on`},
 		"expired, in PKCS#12":          {cert: "old.p12", want: `certificate of "old" expired on`},
-		"not valid yet":                {cert: "soon.pem", key: "soon.key", want: `certificate of "soon" is valid from`},
-		"no time stamp server":         {cert: "us.pem", key: "us.key", stamp: "http://127.0.0.1:9/stamp", want: "time stamp server http://127.0.0.1:9/stamp"},
+		"not valid yet":                {cert: "soon.pem", key: "soon.key", want: `certificate of "soon" is not valid before`},
+		"no time stamp server":         {cert: "us.pem", key: "us.key", stamp: "http://127.0.0.1:9/stamp", want: "timestamp server http://127.0.0.1:9/stamp"},
 	} {
 		s := Signer{
 			Cert: path(c.cert), Key: path(c.key), Passphrase: path(c.pass), Timestamp: c.stamp, Time: now, Env: os.Environ(), Runner: &run.Runner{},

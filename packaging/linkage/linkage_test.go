@@ -252,7 +252,7 @@ func TestNoPlaceForLibraries(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := s.apply(Options{Bundle: true})
-	if fault.ClassOf(err) != fault.Environment || strings.Contains(err.Error(), "cannot be packaged") || !strings.Contains(err.Error(), "libforeign.so.3") || !strings.Contains(fault.HintOf(err), "has room") {
+	if fault.ClassOf(err) != fault.Environment || strings.Contains(err.Error(), "cannot be packaged") || !strings.Contains(err.Error(), "libforeign.so.3") || !strings.Contains(fault.HintOf(err), "has free space") {
 		t.Errorf("%v (%s)", err, fault.HintOf(err))
 	}
 }

@@ -103,16 +103,16 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Options){
-		"--name":       func(o *Options) { o.Name = "../../etc/passwd" },
-		"--name ":      func(o *Options) { o.Name = "-rf" },
-		"distribution": func(o *Options) { o.Name = "apache2" },
-		"--version":    func(o *Options) { o.Version = "1.0\nDepends: x" },
-		"--release":    func(o *Options) { o.Release = "1-2" },
-		"--maintainer": func(o *Options) { o.Maintainer = "jane@your.domain" },
-		"control":      func(o *Options) { o.Maintainer = "Jane\n <jane@your.domain>" },
-		"--depends":    func(o *Options) { o.Depends = []string{"libfoo (>= 1"} },
-		"--depends \"": func(o *Options) { o.Depends = []string{"libfoo.so.1="} },
-		"no format":    func(o *Options) { o.Format = "exe" },
+		"--name":                 func(o *Options) { o.Name = "../../etc/passwd" },
+		"--name ":                func(o *Options) { o.Name = "-rf" },
+		"distribution":           func(o *Options) { o.Name = "apache2" },
+		"--version":              func(o *Options) { o.Version = "1.0\nDepends: x" },
+		"--release":              func(o *Options) { o.Release = "1-2" },
+		"--maintainer":           func(o *Options) { o.Maintainer = "jane@your.domain" },
+		"control":                func(o *Options) { o.Maintainer = "Jane\n <jane@your.domain>" },
+		"--depends":              func(o *Options) { o.Depends = []string{"libfoo (>= 1"} },
+		"--depends \"":           func(o *Options) { o.Depends = []string{"libfoo.so.1="} },
+		"unknown package format": func(o *Options) { o.Format = "exe" },
 	} {
 		o := good()
 		change(&o)

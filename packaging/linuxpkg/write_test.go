@@ -336,14 +336,14 @@ func TestFullDisk(t *testing.T) {
 	overwrite(t, from, "x")
 	there := filepath.Join(t.TempDir(), "there")
 	overwrite(t, there, "y")
-	if err := copied(from, there, 0o755); !strings.Contains(fault.HintOf(err), "has room") {
+	if err := copied(from, there, 0o755); !strings.Contains(fault.HintOf(err), "has free space") {
 		t.Errorf("copied: %v (%s)", err, fault.HintOf(err))
 	}
-	if err := copied(from+".gone", there+".2", 0o755); !strings.Contains(fault.HintOf(err), "a complete build") {
+	if err := copied(from+".gone", there+".2", 0o755); !strings.Contains(fault.HintOf(err), "a complete, readable build") {
 		t.Errorf("copied: %v (%s)", err, fault.HintOf(err))
 	}
 	full := &os.PathError{Op: "write", Path: "x", Err: errors.New("no space left on device")}
-	if err := writing(full); fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "has room") {
+	if err := writing(full); fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "has free space") {
 		t.Errorf("writing: %v (%s)", err, fault.HintOf(err))
 	}
 	for _, err := range []error{fault.New(fault.Usage, "do it", "%w", full), errors.New("other")} {

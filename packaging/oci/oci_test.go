@@ -193,8 +193,8 @@ func TestBaseOutOfALayout(t *testing.T) {
 		"by tag":           {two + ":b", "b", ""},
 		"by platform":      {mixed, "amd", ""},
 		"index":            {list, "amd", ""},
-		"which of two":     {two, "", "means 2 images of: "},
-		"no such tag":      {two + ":c", "", "means 0 images"},
+		"which of two":     {two, "", "matches 2 images of: "},
+		"no such tag":      {two + ":c", "", "matches 0 images"},
 		"not in the index": {foreign, "", "has no image for linux/amd64, only for linux/arm64"},
 		"no layout":        {t.TempDir(), "", "is not an OCI layout"},
 		"not there":        {"/nonexistent/x:1", "", "is not an OCI layout"},
@@ -415,7 +415,7 @@ func TestCollect(t *testing.T) {
 	if err == nil || fault.HintOf(err) != "cure" {
 		t.Fatalf("got %v", err)
 	}
-	for _, want := range []string{`"abs" is a link to outside the tree, to /etc/passwd`, `"dead" is a broken link`, `"pkg/out" is a link`, `"suid" has a set-user-id`, `".wh.wsgi.py" has a name that takes another file out`, "control character"} {
+	for _, want := range []string{`"abs" is a link to outside the tree, to /etc/passwd`, `"dead" is a broken link`, `"pkg/out" is a broken link`, `"suid" has a set-user-id`, `".wh.wsgi.py" has a name that deletes another file`, "control character"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}
@@ -456,11 +456,11 @@ func TestWhatIsServed(t *testing.T) {
 	}{
 		{app("wsgi.py", "x.py"), "", "wsgi.py", ""},
 		{app("shop.wsgi"), "", "shop.wsgi", ""},
-		{app("a.wsgi", "wsgi.py"), "", "", "there are 2"},
-		{app("main.py"), "", "", "there are 0"},
+		{app("a.wsgi", "wsgi.py"), "", "", "contains 2"},
+		{app("main.py"), "", "", "contains 0"},
 		{app("main.py"), "main.py", "main.py", ""},
 		{app("a/b.py"), "a/b.py", "a/b.py", ""},
-		{app("main.py"), "shop.wsgi", "", "there is no shop.wsgi"},
+		{app("main.py"), "shop.wsgi", "", "does not contain shop.wsgi"},
 		{app("main.py"), "shop.web", "shop.web", ""},
 	} {
 		got, err := findEntry(c.files, c.wanted)
@@ -497,12 +497,12 @@ func TestOptionsAreChecked(t *testing.T) {
 		"do not support zstd":    func(o *Options) { o.Docker, o.Zstd = true, true },
 		"--entry":                func(o *Options) { o.Entry = "--port" },
 		"--entry \"shop.web:application\" names a module": func(o *Options) { o.Entry = "shop.web:application" },
-		"--env: \"a-b\"":      func(o *Options) { o.Env = map[string]string{"a-b": "c"} },
-		"could have --env":    func(o *Options) { o.Env, o.LayerOnly = map[string]string{"A": "c"}, true },
-		"--base oci-archive:": func(o *Options) { o.Base = "oci-archive:x.tar" },
-		"--label":             func(o *Options) { o.Labels = map[string]string{"a b": "c"} },
-		"--app":               func(o *Options) { o.App = "/nonexistent" },
-		"--ca-certificates":   func(o *Options) { o.Base, o.CACerts = "python", "x" },
+		"invalid variable name \"a-b\"":                   func(o *Options) { o.Env = map[string]string{"a-b": "c"} },
+		"could have --env":                                func(o *Options) { o.Env, o.LayerOnly = map[string]string{"A": "c"}, true },
+		"--base oci-archive:":                             func(o *Options) { o.Base = "oci-archive:x.tar" },
+		"--label":                                         func(o *Options) { o.Labels = map[string]string{"a b": "c"} },
+		"--app":                                           func(o *Options) { o.App = "/nonexistent" },
+		"--ca-certificates":                               func(o *Options) { o.Base, o.CACerts = "python", "x" },
 	} {
 		o := good
 		change(&o)

@@ -48,12 +48,12 @@ func TestKeysAreRefused(t *testing.T) {
 		says string
 	}{
 		"openpgp open":     {openPGP, open, "can be read by other users"},
-		"openpgp text":     {openPGP, text, "is no OpenPGP private key"},
+		"openpgp text":     {openPGP, text, "is not a usable OpenPGP private key"},
 		"openpgp gone":     {openPGP, dir + "/gone", "read the signing key"},
 		"openpgp dir":      {openPGP, dir, "it is a directory"},
 		"minisign open":    {minisign, open, "can be read by other users"},
-		"minisign text":    {minisign, text, "is no minisign private key"},
-		"minisign cut":     {minisign, mini, "is no minisign private key"},
+		"minisign text":    {minisign, text, "is not a usable minisign private key"},
+		"minisign cut":     {minisign, mini, "is not a usable minisign private key"},
 		"ecdsa text":       {ecdsaKey, text, "it is not PEM"},
 		"ecdsa other kind": {ecdsaKey, rsa, `its kind is "RSA PRIVATE KEY"`},
 	} {
@@ -171,8 +171,8 @@ func TestCosignKey(t *testing.T) {
 		}, "s3cret", "too much memory"},
 		"odd cost": {func(m map[string]any) {
 			m["kdf"] = map[string]any{"name": "scrypt", "params": map[string]int{"N": 1000, "r": 8, "p": 1}}
-		}, "s3cret", "is no cosign private key"},
-		"text": {func(m map[string]any) { m["kdf"] = "x" }, "s3cret", "is no cosign private key"},
+		}, "s3cret", "is not a usable cosign private key"},
+		"text": {func(m map[string]any) { m["kdf"] = "x" }, "s3cret", "is not a usable cosign private key"},
 	} {
 		_, err := NewECDSA(boxed("bad", kind, c.change), []byte(c.passphrase))
 		if fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) || fault.HintOf(err) == "" {

@@ -263,9 +263,9 @@ func TestRefused(t *testing.T) {
 	}{
 		"no httpd":       {func(_ *testing.T, s *packaging.Stage) { s.HTTPD = nil }, "no bundled httpd"},
 		"no module":      {func(_ *testing.T, s *packaging.Stage) { s.Module = nil }, "no module"},
-		"system's httpd": {func(_ *testing.T, s *packaging.Stage) { s.Module.Bundled = false }, "httpd 2.4.68 of this system"},
+		"system's httpd": {func(_ *testing.T, s *packaging.Stage) { s.Module.Bundled = false }, "this system's httpd 2.4.68"},
 		"no program":     {func(_ *testing.T, s *packaging.Stage) { _ = os.Remove(s.Bin + "/mod_wsgi-express") }, "the program is missing"},
-		"no Go program":  {func(t *testing.T, s *packaging.Stage) { put(t, s.Bin+"/mod_wsgi-apxs", "#!/bin/sh\n") }, "read what"},
+		"no Go program":  {func(t *testing.T, s *packaging.Stage) { put(t, s.Bin+"/mod_wsgi-apxs", "#!/bin/sh\n") }, "read the components"},
 		"symbolic link": {func(_ *testing.T, s *packaging.Stage) {
 			_ = os.Symlink("__init__.py", s.Site+"/mod_wsgi_packages/x.py")
 		}, "is a symbolic link, which a wheel cannot contain"},

@@ -61,7 +61,7 @@ func TestRefused(t *testing.T) {
 			_ = os.WriteFile(filepath.Join(s.Site, s.Module.Receipt), []byte("{"), 0o644)
 			return s
 		},
-		"what it is made of": nil,
+		"components": nil,
 	} {
 		s := stage(t, pe.IMAGE_FILE_MACHINE_AMD64)
 		if change != nil {
