@@ -84,8 +84,8 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// TestMatrixWindows makes wheels for two systems and a zip in one run: with a
-// Python that is named by its version, as a program on PATH.
+// TestMatrixWindows makes wheels for two systems and a zip in one run, with a Python
+// named by its version, as a program on PATH.
 func TestMatrixWindows(t *testing.T) {
 	t.Parallel()
 	needTools(t, "x86_64-w64-mingw32-gcc")
@@ -96,7 +96,7 @@ func TestMatrixWindows(t *testing.T) {
 	dir := workdir(t, "two systems")
 	must(t, dir, os.Environ(), "mkdir", "bin")
 	must(t, dir, os.Environ(), "ln", "-s", python, "bin/python3.11")
-	// With what a plain go build leaves in it, as the hint tells people to make it.
+	// It contains what a plain go build leaves in it, as the hint suggests.
 	must(t, "..", append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0"), "go", "build", "-o", filepath.Join(dir, "bin"), "./cmd/mod_wsgi-express")
 	env := []string{"PATH=" + dir + "/bin:/usr/bin:/bin", "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}
 	const head = "schema = 1\npythons = [\"3.11\"]\nplatforms = [\"linux/amd64\", \"windows/amd64\"]\nformats = [\"wheel\", \"zip\"]\n"
@@ -132,7 +132,7 @@ func TestMatrixWindows(t *testing.T) {
 	if _, err := exec.LookPath("twine"); err == nil {
 		must(t, dist, bareEnv(), "sh", "-c", "twine check --strict *.whl")
 	}
-	// pip on Linux takes its own, though the other one's version is higher.
+	// pip on Linux picks the Linux wheel, although the other one's version is higher.
 	server := httptest.NewServer(http.FileServer(http.Dir(dist)))
 	defer server.Close()
 	for want, args := range map[string][]string{"-manylinux_": nil, "-win_amd64.whl": {"--platform", "win_amd64"}} {

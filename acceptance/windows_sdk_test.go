@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// sdks builds against SDKs in the layouts that users have: Apache Lounge's zip,
-// and headers of another system's Python with the library of the Windows one.
-// objdump, not our own reader, says what came out.
+// sdks builds against SDKs in the layouts that users have: Apache Lounge's zip, and
+// headers of another system's Python with the library of the Windows one. The result
+// is checked with objdump, not with our own reader.
 func (w *windows) sdks(t *testing.T) {
 	include := strings.TrimSpace(must(t, "/", bareEnv(), setting(t, "MODWSGI_TEST_PYTHON"), "-c", "import sysconfig; print(sysconfig.get_path('include'))").stdout)
 	if !strings.HasSuffix(include, "python3.11") {
@@ -58,7 +58,7 @@ func (w *windows) sdks(t *testing.T) {
 		t.Errorf("it names a directory of this machine (%v)", err)
 	}
 
-	// What does not fit is named, and nothing is left.
+	// Mismatches are named, and nothing is left.
 	must(t, "/", os.Environ(), "mkdir", filepath.Join(dir, "empty"))
 	for want, args := range map[string][]string{
 		"headers of Python 3.11":               {"--python", "3.12", "--python-sdk", sdk},
@@ -83,7 +83,7 @@ func (w *windows) sdks(t *testing.T) {
 		}
 	}
 
-	// What an earlier build made is not touched by one that fails.
+	// A failed build does not touch the result of an earlier one.
 	before, err := os.ReadFile(module)
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// compiled keeps what was compiled from the same source with the same flags.
+// compiled caches the results of compiling the same source with the same flags.
 var compiled = map[string][]byte{}
 
 // compile makes a real ELF file.
@@ -62,8 +62,8 @@ func compile(t *testing.T, output, source string, flags ...string) {
 	write(t, output, string(compiled[key]))
 }
 
-// installation is a real environment with a module that was never built from
-// mod_wsgi, but has its symbols, and a server that has httpd's.
+// installation is a real environment with a module that was never built from mod_wsgi,
+// but has its symbols, and a server that has httpd's.
 type installation struct {
 	env, site, httpd, module string
 	receipt                  receipt.Receipt
@@ -98,7 +98,7 @@ func install(t *testing.T) *installation {
 	i := &installation{env: filepath.Join(tmp, "an env")}
 	var r run.Runner
 	if err := r.Run(t.Context(), run.Cmd{Argv: []string{"/usr/bin/python3", "-m", "venv", "--without-pip", i.env}, Env: toolEnv}); err != nil {
-		t.Skipf("/usr/bin/python3 makes no environment: %v", err)
+		t.Skipf("/usr/bin/python3 cannot create an environment: %v", err)
 	}
 	py, err := detect.FindPython(t.Context(), &r, detect.Request{Python: i.env, Dir: tmp})
 	if err != nil {
@@ -118,7 +118,7 @@ func install(t *testing.T) *installation {
 	return i
 }
 
-// request has no compiler on PATH, which is a warning only and saves its time.
+// request has no compiler on PATH, which is only a warning and saves time.
 func (i *installation) request() Request {
 	return Request{Python: i.env, Env: []string{"PATH=/nonexistent"}, Dir: i.env, Runner: &run.Runner{}}
 }
@@ -132,7 +132,7 @@ func examined(t *testing.T, q Request) *Report {
 	return r
 }
 
-// worst returns the worst finding of a check, nil where it found nothing.
+// worst returns the worst finding of a check, nil if it found nothing.
 func (r *Report) worst(check string) *Finding {
 	var out *Finding
 	for i := range r.Findings {
@@ -143,18 +143,18 @@ func (r *Report) worst(check string) *Finding {
 	return out
 }
 
-func expect(t *testing.T, r *Report, check string, severity Severity, summary, cure string) {
+func expect(t *testing.T, r *Report, check string, severity Severity, summary, fix string) {
 	t.Helper()
 	f := r.worst(check)
 	if f == nil {
 		t.Errorf("%s found nothing", check)
 		return
 	}
-	if f.Severity != severity || !strings.Contains(f.Summary, summary) || !strings.Contains(f.Cure, cure) {
-		t.Errorf("%s: %+v, want %s, %q, cure %q", check, *f, severity, summary, cure)
+	if f.Severity != severity || !strings.Contains(f.Summary, summary) || !strings.Contains(f.Cure, fix) {
+		t.Errorf("%s: %+v, want %s, %q, fix %q", check, *f, severity, summary, fix)
 	}
 	if severity == Problem && f.Cure == "" {
-		t.Errorf("%s has no cure", check)
+		t.Errorf("%s has no fix", check)
 	}
 }
 
@@ -182,8 +182,8 @@ func TestHealthyInstallation(t *testing.T) {
 
 func TestStaleInstallations(t *testing.T) {
 	for name, tt := range map[string]struct {
-		spoil                func(t *testing.T, i *installation)
-		check, summary, cure string
+		spoil               func(t *testing.T, i *installation)
+		check, summary, fix string
 	}{
 		"other Python": {func(_ *testing.T, i *installation) {
 			i.receipt.Python.Version, i.receipt.Python.SOABI = "3.4.1", "cpython-34m"
@@ -212,11 +212,11 @@ func TestStaleInstallations(t *testing.T) {
 			tt.spoil(t, i)
 			i.save(t)
 			r := examined(t, i.request())
-			expect(t, r, tt.check, Problem, tt.summary, tt.cure)
+			expect(t, r, tt.check, Problem, tt.summary, tt.fix)
 			if err := r.Err(false); fault.ClassOf(err) != fault.Environment || fault.HintOf(err) == "" {
 				t.Errorf("%v", err)
 			}
-			if fixable := slices.Contains(r.Fixable(), tt.check); fixable != (tt.cure == "--fix") {
+			if fixable := slices.Contains(r.Fixable(), tt.check); fixable != (tt.fix == "--fix") {
 				t.Errorf("fixable: %v", r.Fixable())
 			}
 		})
@@ -252,11 +252,11 @@ func TestOldVersionsHaveAdvisories(t *testing.T) {
 	if r.Err(false) != nil || r.Err(true) == nil {
 		t.Error("warnings are errors only with strict")
 	}
-	// A distribution repairs without a new number.
+	// Distributions fix vulnerabilities without a new version number.
 	i.receipt.HTTPD.Provenance = "system"
 	i.save(t)
 	expect(t, examined(t, i.request()), "advisories", Note, "2.4.60", "distribution")
-	// The advisory is about a feature that this one does not have.
+	// The advisory is about a feature that this build does not have.
 	i.receipt.HTTPD.Features = []string{"tls"}
 	i.save(t)
 	expect(t, examined(t, i.request()), "advisories", OK, "no known advisory", "")
@@ -278,7 +278,7 @@ func TestWithoutCompiler(t *testing.T) {
 	q := i.request()
 	q.Env = []string{"PATH=" + t.TempDir()}
 	expect(t, examined(t, q), "compiler", Warning, "there is no C compiler", "install")
-	// Without a module there is nothing that would work.
+	// Without a module nothing would work.
 	if err := os.RemoveAll(filepath.Join(i.site, "mod_wsgi")); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestNoPython(t *testing.T) {
 	}
 }
 
-// tmpfs mounts a real file system, or leaves the test out.
+// tmpfs mounts a real file system, or skips the test.
 func tmpfs(t *testing.T, flags uintptr, data string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -402,7 +402,7 @@ func TestAccounts(t *testing.T) {
 	q.User = "root"
 	expect(t, examined(t, q), "user", Problem, "as root", "account")
 	if q.User = ""; os.Geteuid() == 0 {
-		expect(t, examined(t, q), "user", Warning, "does not exist", "--user")
+		expect(t, examined(t, q), "user", Warning, "no account", "--user")
 	}
 }
 
@@ -424,7 +424,7 @@ func TestBusyPort(t *testing.T) {
 	_ = l.Close()
 	r = examined(t, q)
 	expect(t, r, "port", OK, "is free", "")
-	q.Host = "192.0.2.1" // RFC 5737: nobody's
+	q.Host = "192.0.2.1" // RFC 5737: belongs to nobody
 	r = examined(t, q)
 	expect(t, r, "port", Problem, "cannot listen on", "address")
 	if err := r.Err(false); fault.ClassOf(err) != fault.Environment {
@@ -467,7 +467,7 @@ func TestFix(t *testing.T) {
 	}
 	write(t, i.module, "x")
 	if r, err = Fix(t.Context(), broken, q, func(context.Context, *Report) error { return nil }); fault.ClassOf(err) != fault.Verify || r == nil {
-		t.Errorf("a rebuild that cures nothing: %v", err)
+		t.Errorf("a rebuild that fixes nothing: %v", err)
 	}
 	wrong := errors.New("no sources")
 	if r, err = Fix(t.Context(), broken, q, func(context.Context, *Report) error { return wrong }); !errors.Is(err, wrong) || r != broken {

@@ -80,7 +80,7 @@ func TestSelect(t *testing.T) {
 		"unknown":                   {[]string{"quic"}, nil, nil, fault.Usage, `"quic"`, "tls, http2"},
 		"unknown without":           {nil, []string{"TLS"}, nil, fault.Usage, `"TLS"`, "tls"},
 		"empty name":                {[]string{""}, nil, nil, fault.Usage, `""`, "tls"},
-		"both":                      {[]string{"tls"}, []string{"tls"}, nil, fault.Usage, "both in --with and in --without", "once"},
+		"both":                      {[]string{"tls"}, []string{"tls"}, nil, fault.Usage, "both in --with and in --without", "leave one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := testHost().Select(c.with, c.without)

@@ -21,7 +21,7 @@ type result struct {
 	code     int
 }
 
-// modwsgi runs the program inside of this process.
+// modwsgi runs the program inside this process.
 func modwsgi(t *testing.T, ctx context.Context, env []string, args ...string) result {
 	t.Helper()
 	var out, errOut bytes.Buffer
@@ -112,7 +112,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// closedPipe takes a number of writes, and then fails.
+// closedPipe accepts a number of writes, and then fails.
 type closedPipe struct {
 	writes int
 	err    error
@@ -135,7 +135,7 @@ func TestAResultThatCannotBeWrittenIsAnError(t *testing.T) {
 	}
 }
 
-// TestAReaderThatLeftIsNoError has "modwsgi COMMAND | head" end without a word.
+// TestAReaderThatLeftIsNoError: "modwsgi COMMAND | head" ends silently.
 func TestAReaderThatLeftIsNoError(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"--help"}, {"detect"}, {"cache", "list"}, {"package", "--help"}} {
 		var errOut bytes.Buffer
@@ -166,7 +166,7 @@ func TestInterrupted(t *testing.T) {
 		t.Skipf("make a virtual environment: %v\n%s", err, out)
 	}
 	for d := dir; d != "/"; d = filepath.Dir(d) {
-		_ = os.Chmod(d, 0o755) // as root, an environment must be open to those who serve
+		_ = os.Chmod(d, 0o755) // as root, an environment must be open to the serving account
 		if filepath.Base(filepath.Dir(d)) == "tmp" {
 			break
 		}

@@ -161,7 +161,7 @@ func (a *app) showVerified(path string, v verified, signatures bool) {
 	}
 	var found []string
 	if v.listed > 0 {
-		found = append(found, files(v.listed)+" as "+release.SumsName+" says")
+		found = append(found, files(v.listed)+" match "+release.SumsName)
 	}
 	if v.inside > 0 {
 		found = append(found, files(v.inside)+" inside match their lists")

@@ -310,7 +310,7 @@ func TestNoCompiler(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x86_64-w64-mingw32-gcc"), []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{t.TempDir(): "no compiler for Windows", dir: "x86_64-w64-mingw32-dlltool is missing beside " + dir} {
+	for path, want := range map[string]string{t.TempDir(): "no compiler for Windows", dir: "x86_64-w64-mingw32-dlltool is missing next to " + dir} {
 		if _, err := Compiler(t.Context(), []string{"PATH=" + path}, &run.Runner{}); fault.ClassOf(err) != fault.Environment || !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
 			t.Errorf("%s: %v", want, err)
 		}
