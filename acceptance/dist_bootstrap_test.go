@@ -172,7 +172,7 @@ func TestBootstrap(t *testing.T) {
 		{what: "another system", path: plan9, args: []string{"--url", good.URL}, code: 3, said: []string{"no programs for Plan9/amd64"}},
 		{what: "no address", path: full, code: 3, said: []string{"set MODWSGI_DOWNLOAD_URL"}},
 		{what: "a wrong address", path: full, args: []string{"--url", "ftp://x"}, code: 2, said: []string{"neither an address"}},
-		{what: "an unknown option", path: full, args: []string{"--pin"}, code: 2, said: []string{"there is no option --pin"}},
+		{what: "an unknown option", path: full, args: []string{"--pin"}, code: 2, said: []string{"unknown option --pin"}},
 		{what: "half an option", path: full, args: []string{"--url"}, code: 2, said: []string{"--url needs a value"}},
 		{what: "the template", script: template, path: full, args: []string{"--url", good.URL}, code: 3, said: []string{"make dist"}},
 		{what: "no home", path: full, args: []string{"--url", good.URL}, env: []string{"HOME=", "PREFIX="}, code: 3, said: []string{"HOME is not set"}},

@@ -272,7 +272,7 @@ func (w *windows) refusals(t *testing.T, exe, app string) {
 		{[]string{"start-server", app, "--user", "x"}, "--user has no meaning on Windows"},
 		{[]string{"start-server", app, "--processes", "2"}, "--processes has no meaning on Windows"},
 		{[]string{"setup-server", app, "--server-root", `C:\none\root`}, "of the server root is not there"},
-		{[]string{"setup-server", app, "--httpd-executable", `C:\none\bin\httpd.exe`}, `there is no program C:\none\bin\httpd.exe`},
+		{[]string{"setup-server", app, "--httpd-executable", `C:\none\bin\httpd.exe`}, `no program C:\none\bin\httpd.exe`},
 		{[]string{"setup-server", app, "--compress-responses"}, "see --modules-directory"},
 		{[]string{"systemd-unit", app}, "is only for Linux"},
 	} {

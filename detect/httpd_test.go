@@ -22,7 +22,7 @@ import (
 // someProgram is a small program for this machine's CPU.
 const someProgram = "/bin/true"
 
-// someHTTPD is a program that says of itself what an httpd says.
+// someHTTPD is a program with the symbols of an httpd.
 func someHTTPD(t *testing.T) string {
 	t.Helper()
 	program, err := compiledHTTPD()
@@ -49,7 +49,7 @@ var compiledHTTPD = sync.OnceValues(func() (string, error) {
 	return string(data), err
 })
 
-// tree writes what detection reads of an httpd that was built for /old/prefix:
+// tree writes the files of an httpd built for /old/prefix that detection reads:
 // headers, configuration, modules, and a program for this CPU.
 func tree(t *testing.T, root string) {
 	t.Helper()
@@ -230,8 +230,7 @@ func TestHTTPDOfAnotherEnvironmentIsRefused(t *testing.T) {
 	if exists(mark) {
 		t.Error("a script of an environment was run")
 	}
-	// With an httpd of its own the environment takes that one, whatever is
-	// activated.
+	// An environment with its own httpd uses that one, whatever is activated.
 	own := filepath.Join(py.Platlib, filepath.FromSlash(PackageDir))
 	tree(t, own)
 	req := Request{Env: []string{"PATH=" + bin, "VIRTUAL_ENV=" + other.Prefix}}
@@ -272,7 +271,7 @@ func TestSystemHTTPD(t *testing.T) {
 	if h, err := Choose(httpds(t, py, req), req); !errors.Is(err, ErrNoHTTPD) {
 		t.Errorf("bundled: %+v, %v", h, err)
 	}
-	// The environment's own one comes first, unless the system's is asked for.
+	// The environment's own one takes precedence, unless the system's is requested.
 	tree(t, filepath.Join(py.Platlib, filepath.FromSlash(PackageDir)))
 	for want, prov := range map[string]Provenance{"": Bundled, "system": System} {
 		req := Request{Env: env, HTTPD: want}
@@ -328,8 +327,8 @@ func TestSilentAPXSIsAskedOnce(t *testing.T) {
 	}
 }
 
-// TestWithinLooksAtItsOwnDisk: a path of another machine's disk must not be
-// followed on this one.
+// TestWithinLooksAtItsOwnDisk: a path on another machine's disk must not be followed
+// on this one.
 func TestWithinLooksAtItsOwnDisk(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "real", "apxs"), "", 0o755)

@@ -198,8 +198,8 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
-// TestPyPIHTTPD has the layout of mod_wsgi-httpd on PyPI, whose variables name
-// the tree with ${mod_wsgi_httpd_prefix}
+// TestPyPIHTTPD has the layout of mod_wsgi-httpd on PyPI, whose variables name the
+// tree with ${mod_wsgi_httpd_prefix}
 // (https://github.com/GrahamDumpleton/mod_wsgi/tree/develop/package-httpd).
 func TestPyPIHTTPD(t *testing.T) {
 	lib := libpythonFile(t, "libpython3.12.so.1.0", 12, 4)
@@ -217,7 +217,7 @@ func TestPyPIHTTPD(t *testing.T) {
 	if h := e.HTTPD(); h == nil || h.Root != root || h.Provenance != Bundled || h.ModulesDir != root+"/modules" {
 		t.Errorf("chose %+v", h)
 	}
-	// Another environment's is refused, named or not.
+	// Another environment's httpd is refused, whether or not it is named.
 	other := disk.with(files{"/srv/other/bin/python": lib, "/srv/other/pyvenv.cfg": "home = /usr/bin\n"})
 	e, err = ExplainRoot(other.disk("linux").fileSystem.(*otherMachine).fsys, "/mnt", "linux", Request{Python: "/srv/other", HTTPD: "/app/.venv"})
 	if err != nil || e.HTTPD() != nil || len(e.HTTPDs) == 0 || !strings.Contains(e.HTTPDs[0].Reason, "another Python environment, /app/.venv") {

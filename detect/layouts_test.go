@@ -33,7 +33,7 @@ func (f files) disk(goos string) *Disk {
 	return NewDisk(m, goos)
 }
 
-// with returns the same disk with more or other files.
+// with returns the same disk with additional or different files.
 func (f files) with(more ...files) files {
 	out := maps.Clone(f)
 	for _, m := range more {
@@ -61,7 +61,7 @@ func libpythonFile(t *testing.T, soname string, minor, patch int) string {
 	}}.Bytes())
 }
 
-// httpdProgram is a program that exports what httpd 2.4 does.
+// httpdProgram is a program that exports the symbols of httpd 2.4.
 func httpdProgram(t *testing.T) string {
 	t.Helper()
 	return string(elftest.File{Exports: map[string][]byte{"core_module": elftest.Words(20120211, 142), "mpm_event_module": nil}}.Bytes())
@@ -123,15 +123,15 @@ type pythonLayout struct {
 	kind, version   string
 	prefix, lib     string
 	site            string
-	// twin is the same layout with one thing wrong, and what is said then:
-	// refused, or no longer to be built for.
+	// twin is the same layout with one mistake, and the resulting error: refused, or
+	// no longer suitable for builds.
 	twin files
 	want string
 }
 
 func pythonLayouts(t *testing.T) []pythonLayout {
 	lib := libpythonFile(t, "libpython3.12.so.1.0", 12, 4)
-	program := lib // any ELF file for this CPU is a program to detection
+	program := lib // to detection, any ELF file for this CPU is a program
 	uv := "/root/.local/share/uv/python/cpython-3.12.4-linux-x86_64-gnu"
 	standalone := pythonHeaders(uv+"/include/python3.12", 12).with(files{
 		uv + "/bin/python3.12": program, uv + "/bin/python3": "-> python3.12", uv + "/bin/python": "-> python3.12",
@@ -339,7 +339,7 @@ func TestEveryLayoutIsFoundOnItsDisk(t *testing.T) {
 	}
 }
 
-// TestAnswersOfOtherSystems gives what facts.py prints on Windows and macOS, as
+// TestAnswersOfOtherSystems applies the output of facts.py on Windows and macOS, as
 // sysconfig documents it, to files of the same system
 // (https://docs.python.org/3/library/sysconfig.html#installation-paths).
 func TestAnswersOfOtherSystems(t *testing.T) {

@@ -16,13 +16,12 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestMain lets the test binary play an interpreter: started with the arguments
-// that ask an interpreter for its facts, it does what the file "behaviour"
-// beside it says. An interpreter that lies, hangs or crashes cannot be had
-// otherwise.
+// TestMain lets the test binary act as an interpreter: started with the arguments that
+// query an interpreter for its facts, it behaves as the file "behaviour" next to it
+// describes. There is no other way to get an interpreter that lies, hangs or crashes.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 4 && os.Args[1] == "-I" && os.Args[4] == "-c" {
-		// Not os.Exit, which under the race detector first sleeps for a second.
+		// os.Exit would sleep for a second under the race detector.
 		syscall.Exit(playInterpreter())
 	}
 	os.Exit(m.Run())
@@ -39,11 +38,11 @@ func playInterpreter() int {
 	}
 	switch kind, rest, _ := strings.Cut(string(text), "\n"); kind {
 	case "hang":
-		time.Sleep(time.Hour) // select {} would be noticed as a deadlock
+		time.Sleep(time.Hour) // select {} would be detected as a deadlock
 	case "crash":
 		_, _ = os.Stderr.WriteString("Fatal Python error: init_fs_encoding\n")
 		return 1
-	case "library path": // what to say without a library path, and with one
+	case "library path": // output without a library path, and with one
 		without, with, _ := strings.Cut(rest, "\n---\n")
 		if os.Getenv("LD_LIBRARY_PATH") != "" {
 			without = with
@@ -102,7 +101,7 @@ func symlink(t *testing.T, target, path string) string {
 	return path
 }
 
-// systemPython is a real interpreter, or the test is left out.
+// systemPython is a real interpreter. Without one the test is skipped.
 func systemPython(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -117,7 +116,7 @@ func systemPython(t *testing.T) string {
 	return ""
 }
 
-// venv makes a real virtual environment.
+// venv creates a real virtual environment.
 func venv(t *testing.T, base, dir string, flags ...string) string {
 	t.Helper()
 	var r run.Runner
@@ -148,7 +147,7 @@ func TestFindPythonInEnvironment(t *testing.T) {
 	home := filepath.Join(tmp, "home")
 	linked := symlink(t, dir, filepath.Join(home, "linked"))
 	pip := symlink(t, filepath.Join(dir, "bin", "pip"), filepath.Join(home, "bin", "pip"))
-	symlink(t, base, filepath.Join(home, "bin", "python3")) // a decoy beside the link
+	symlink(t, base, filepath.Join(home, "bin", "python3")) // a decoy next to the link
 	rel, err := filepath.Rel(home, dir)
 	if err != nil {
 		t.Fatal(err)

@@ -112,8 +112,7 @@ func (f Feature) has(header string) bool {
 	return false
 }
 
-// packageOf returns the packages of the first of these features, nil if there are
-// none.
+// packageOf returns the packages of the first matching feature, nil if none matches.
 func packageOf(is func(Feature) bool) distro.Packages {
 	for _, f := range features {
 		if is(f) {

@@ -71,16 +71,16 @@ func TestSelect(t *testing.T) {
 		class         fault.Class
 		says, hint    string
 	}{
-		"defaults":                  {nil, nil, []string{"deflate", "tls"}, 0, "", ""},
-		"asked for":                 {[]string{"xml"}, nil, []string{"deflate", "tls", "xml"}, 0, "", ""},
-		"twice":                     {[]string{"xml", "tls", "xml"}, nil, []string{"deflate", "tls", "xml"}, 0, "", ""},
-		"without":                   {nil, []string{"tls"}, []string{"deflate"}, 0, "", ""},
-		"without what is not there": {nil, []string{"brotli"}, []string{"deflate", "tls"}, 0, "", ""},
-		"not possible":              {[]string{"brotli"}, nil, nil, fault.Environment, "brotli/encode.h", "apt-get install libbrotli-dev"},
-		"unknown":                   {[]string{"quic"}, nil, nil, fault.Usage, `"quic"`, "tls, http2"},
-		"unknown without":           {nil, []string{"TLS"}, nil, fault.Usage, `"TLS"`, "tls"},
-		"empty name":                {[]string{""}, nil, nil, fault.Usage, `""`, "tls"},
-		"both":                      {[]string{"tls"}, []string{"tls"}, nil, fault.Usage, "both in --with and in --without", "leave one"},
+		"defaults":                   {nil, nil, []string{"deflate", "tls"}, 0, "", ""},
+		"asked for":                  {[]string{"xml"}, nil, []string{"deflate", "tls", "xml"}, 0, "", ""},
+		"twice":                      {[]string{"xml", "tls", "xml"}, nil, []string{"deflate", "tls", "xml"}, 0, "", ""},
+		"without":                    {nil, []string{"tls"}, []string{"deflate"}, 0, "", ""},
+		"without an unavailable one": {nil, []string{"brotli"}, []string{"deflate", "tls"}, 0, "", ""},
+		"not possible":               {[]string{"brotli"}, nil, nil, fault.Environment, "brotli/encode.h", "apt-get install libbrotli-dev"},
+		"unknown":                    {[]string{"quic"}, nil, nil, fault.Usage, `"quic"`, "tls, http2"},
+		"unknown without":            {nil, []string{"TLS"}, nil, fault.Usage, `"TLS"`, "tls"},
+		"empty name":                 {[]string{""}, nil, nil, fault.Usage, `""`, "tls"},
+		"both":                       {[]string{"tls"}, []string{"tls"}, nil, fault.Usage, "both in --with and in --without", "leave one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := testHost().Select(c.with, c.without)
@@ -96,7 +96,7 @@ func TestSelect(t *testing.T) {
 		})
 	}
 	h := testHost()
-	h.Has["tls"] = false // a default that the host does not have is left out
+	h.Has["tls"] = false // a default that the host does not support is left out
 	if got, err := h.Select(nil, nil); err != nil || !slices.Equal(got, []string{"deflate"}) {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -190,7 +190,7 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
-// A cache directory may be a link to another disk whose path has a blank.
+// A cache directory may be a link to another disk whose path contains a blank.
 func TestWorkBehindALink(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "a b"), 0o755); err != nil {
@@ -206,8 +206,7 @@ func TestWorkBehindALink(t *testing.T) {
 	}
 }
 
-// The order of the steps is data; a step that is named wrongly would hang or be
-// forgotten.
+// The order of the steps is data; a misnamed step would hang or be skipped.
 func TestStepGraph(t *testing.T) {
 	for _, expat := range []bool{false, true} {
 		q := testRequest()
@@ -342,7 +341,8 @@ func TestHints(t *testing.T) {
 	}
 }
 
-// The last lines count first; only where they say nothing the rest of the log.
+// The last lines take precedence; the rest of the log is used only if they give no
+// hint.
 func TestHintPrefersTheTail(t *testing.T) {
 	b := &builder{Request: testRequest()}
 	log := filepath.Join(t.TempDir(), "log")

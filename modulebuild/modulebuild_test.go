@@ -67,8 +67,8 @@ func write(t *testing.T, name, text string, mode os.FileMode) {
 	}
 }
 
-// request wants a module in a directory with an odd name; cc is a shell script
-// that stands for the compiler, "" for the real one.
+// request describes a module in a directory with an odd name; cc is a shell script in
+// place of the compiler, "" for the real one.
 func request(t *testing.T, files map[string]string, cc string) Request {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "a 'b' [c]=d,e")
@@ -95,7 +95,7 @@ func request(t *testing.T, files map[string]string, cc string) Request {
 	}
 }
 
-// real makes the request one for the real compiler, with a libpython.
+// real makes the request use the real compiler, with a libpython.
 func real(t *testing.T, q *Request) {
 	t.Helper()
 	if testing.Short() {
@@ -163,7 +163,7 @@ func TestKey(t *testing.T) {
 	q := base()
 	q.Jobs, q.Work, q.Out, q.Archive = 7, "/w", "/o", "/a"
 	if keys[q.Key()] != "nothing" {
-		t.Error("what does not go into the module changes the key")
+		t.Error("an input that does not affect the module changes the key")
 	}
 }
 
@@ -246,8 +246,8 @@ func TestWrongArchives(t *testing.T) {
 	}
 }
 
-// An archive that was exchanged after it was verified, or that nobody verified, is
-// not compiled.
+// An archive that was replaced after its verification, or never verified, is not
+// compiled.
 func TestExchangedArchiveIsNotCompiled(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "ran")
 	q := request(t, sources(), "touch "+mark+"\n")

@@ -13,8 +13,8 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// plant makes files below a directory: a name that ends in a slash is a
-// directory, "-> x" as the content is a link to x.
+// plant creates files below a directory: a name that ends in a slash is a directory,
+// and the content "-> x" makes a link to x.
 func plant(t *testing.T, root string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {

@@ -81,7 +81,7 @@ Py_DEPRECATED(3.2) PyAPI_FUNC(void) PyOld_One(void);
 		}
 		for _, name := range data {
 			if !slices.Contains([]string{"ap_array", "ap_top_module", "apr_flag", "apr_bucket_type_eos", "PyDict_Type", "Py_names", "Py_other", "PyOS_InputHook", "_Py_FalseStruct", "_Py_TrueStruct"}, name) {
-				t.Errorf("%s is no variable", name)
+				t.Errorf("%s is not a variable", name)
 			}
 		}
 	}
@@ -115,7 +115,7 @@ func TestHTTPDSDK(t *testing.T) {
 	if s.version != "2.4.68" || s.mmn != 20120211 || !s.library("LIBHTTPD.DLL").has("ap_x") || s.library("libhttpd.dll").has("ap_y") || s.library("other.dll") != nil {
 		t.Errorf("%+v", s)
 	}
-	// The same as a zip, and its damage.
+	// The same as a zip, and a damaged one.
 	packed := filepath.Join(t.TempDir(), "httpd.zip")
 	f, err := os.Create(packed)
 	if err != nil {
@@ -240,8 +240,8 @@ func TestPythonSDK(t *testing.T) {
 	}
 }
 
-// TestZippedSDKs: an error about a file in an archive has its name
-// there. Where it was unpacked to is gone when somebody reads it.
+// TestZippedSDKs: an error about a file in an archive shows its name in the archive,
+// because the unpacked file no longer exists when the error is read.
 func TestZippedSDKs(t *testing.T) {
 	for name, c := range map[string]struct {
 		change map[string]string
@@ -277,8 +277,8 @@ func TestZippedSDKs(t *testing.T) {
 	}
 }
 
-// TestLibrariesThatAreOnlyDeclared: an SDK without a library is used with what
-// its headers declare, and that is reported.
+// TestLibrariesThatAreOnlyDeclared: an SDK without a library is used with the names
+// that its headers declare, and that is reported.
 func TestLibrariesThatAreOnlyDeclared(t *testing.T) {
 	for name, c := range map[string]struct {
 		request Request

@@ -15,8 +15,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestRealSignatures signs a program with the real osslsigncode and checks what
-// was changed after that, what is not signed, and what a stranger signed.
+// TestRealSignatures signs a program with the real osslsigncode and verifies a
+// modified file, an unsigned one, and one signed by a stranger.
 func TestRealSignatures(t *testing.T) {
 	for _, tool := range []string{"osslsigncode", "openssl", "x86_64-w64-mingw32-gcc"} {
 		if _, err := exec.LookPath(tool); err != nil {

@@ -62,7 +62,7 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// TestFailureLeavesTheFile has a tool that writes half a file and fails.
+// TestFailureLeavesTheFile uses a tool that writes half a file and fails.
 func TestFailureLeavesTheFile(t *testing.T) {
 	dir := t.TempDir()
 	script := "#!/bin/sh\nfor a; do last=$a; done\necho half >\"$last\"\necho 'Unable to load key' >&2\nexit 1\n"

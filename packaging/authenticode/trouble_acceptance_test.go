@@ -22,7 +22,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// identity writes NAME.pem and NAME.key, valid from a day on for some days.
+// identity writes NAME.pem and NAME.key, valid from a given day for some days.
 func identity(t *testing.T, dir, name string, from time.Time, days int) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -48,9 +48,9 @@ func identity(t *testing.T, dir, name string, from time.Time, days int) {
 	}
 }
 
-// TestWhatCannotSign has the real tool refuse each way in which certificate, key,
-// passphrase and time stamp server can be wrong: the reason is named, the
-// program is as before, and nothing is left beside it.
+// TestWhatCannotSign makes the real tool refuse each way in which certificate, key,
+// passphrase and timestamp server can be wrong. The error names the reason, the
+// program is unchanged, and nothing is left next to it.
 func TestWhatCannotSign(t *testing.T) {
 	for _, tool := range []string{"osslsigncode", "openssl", "x86_64-w64-mingw32-gcc"} {
 		if _, err := exec.LookPath(tool); err != nil {

@@ -20,7 +20,7 @@ func TestManylinux(t *testing.T) {
 	for name, c := range map[string]struct {
 		versions Versions
 		machine  string
-		want     string // or what the error says
+		want     string // or part of the error
 	}{
 		"nothing":        {nil, "x86_64", "manylinux1_x86_64 manylinux_2_5_x86_64"},
 		"old":            {Versions{"GLIBC": "2.3.4"}, "x86_64", "manylinux1_x86_64 manylinux_2_5_x86_64"},
@@ -97,7 +97,7 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-// cc makes a binary; the test is left out where there is no compiler.
+// cc makes a binary. Without a compiler the test is skipped.
 func (s *site) cc(out, source string, flags ...string) string {
 	s.t.Helper()
 	if testing.Short() {
@@ -117,7 +117,7 @@ func (s *site) cc(out, source string, flags ...string) string {
 	return out
 }
 
-// library makes one of the host, which may need others of it.
+// library makes a library of the host, which may need others.
 func (s *site) library(name, function string, needs ...string) string {
 	return s.cc(filepath.Join(s.host, "usr/lib", name), "int "+function+"(void) { return 1; }",
 		append([]string{"-shared", "-fPIC", "-Wl,-soname," + name, "-Wl,--no-as-needed"}, needs...)...)
@@ -137,8 +137,8 @@ func (s *site) path(name string) string { return filepath.Join(s.root, name) }
 
 const origin = "-Wl,--enable-new-dtags,-rpath,$ORIGIN/../lib"
 
-// TestBundle takes a library and what that needs itself along; the program runs
-// then, and asks for nothing of the host.
+// TestBundle bundles a library and its own dependency. The program then runs without
+// the host's libraries.
 func TestBundle(t *testing.T) {
 	s := newSite(t)
 	two := s.library("libtwo.so.2", "two")
@@ -175,7 +175,7 @@ func TestBundle(t *testing.T) {
 	if err != nil || !slices.Equal(facts.RunPath, []string{"$ORIGIN/other", "$ORIGIN/../lib"}) || slices.Contains(facts.Needed, "libone.so.1") {
 		t.Errorf("main: %+v, %v", facts, err)
 	}
-	// Again it is the same: everything is in the tree.
+	// Applied again, nothing changes: everything is in the tree.
 	again, err := s.apply(Options{})
 	if err != nil || len(again.Bundled) != 0 || !slices.Equal(again.Tags, r.Tags) {
 		t.Errorf("again: %+v, %v", again, err)
@@ -239,8 +239,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestNoPlaceForLibraries: what this machine's disk refuses is no fault of the
-// tree's, and is not told as one.
+// TestNoPlaceForLibraries: an error of this machine's disk is not reported as a
+// problem of the tree.
 func TestNoPlaceForLibraries(t *testing.T) {
 	s := newSite(t)
 	lib := s.library("libforeign.so.3", "f")
@@ -276,8 +276,8 @@ func damage(t *testing.T, name string) {
 	}
 }
 
-// TestAllowedAndPython: what the target has stays as it is, and the run path to
-// the build machine's Python goes away.
+// TestAllowedAndPython: libraries of the target stay as they are, and the run path to
+// the build machine's Python is removed.
 func TestAllowedAndPython(t *testing.T) {
 	s := newSite(t)
 	foreign := s.library("libforeign.so.3", "f")
@@ -359,7 +359,7 @@ func TestAlpineHost(t *testing.T) {
 	}
 }
 
-// TestRPMHost takes what rpm says.
+// TestRPMHost uses rpm's answers.
 func TestRPMHost(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "LICENSE.txt")
 	if err := os.WriteFile(text, nil, 0o600); err != nil {

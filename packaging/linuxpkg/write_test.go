@@ -26,12 +26,12 @@ import (
 )
 
 // stageDir makes a stage with a module for the system's Apache. The module is a
-// library of this machine: what it does plays no part here.
+// library of this machine, as its behaviour does not matter here.
 func stageDir(t *testing.T) *packaging.Stage {
 	t.Helper()
 	library := Host{Root: "/"}.Find("libexpat.so.1", "x86_64", 64)
 	if library == "" {
-		t.Skip("there is no libexpat to play the module")
+		t.Skip("libexpat, which stands in for the module, was not found")
 	}
 	site := t.TempDir()
 	server := filepath.Join(site, "mod_wsgi/server")
@@ -65,7 +65,7 @@ func stageDir(t *testing.T) *packaging.Stage {
 func options(f Format) Options {
 	return Options{
 		Format: f, Maintainer: "Jane Doe <jane@debian.org>", Env: []string{"PATH=/usr/bin:/bin"},
-		Depends: map[Format][]string{Deb: {"python3.11"}}[f], // so that it does not matter which Python this machine has
+		Depends: map[Format][]string{Deb: {"python3.11"}}[f], // so that this machine's Python does not matter
 	}
 }
 
@@ -187,7 +187,7 @@ func TestStagesThatCannotBePackaged(t *testing.T) {
 	}
 }
 
-// foreignRoot is a machine with the C library and no record of whose it is.
+// foreignRoot is a machine with the C library but no record of its package.
 func foreignRoot(t *testing.T) string {
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "lib64"), 0o755); err != nil {
@@ -233,7 +233,7 @@ func remove(t *testing.T, name string) {
 	}
 }
 
-// TestMappedLibrary says which package has a library that nobody knows.
+// TestMappedLibrary names the package of an unknown library.
 func TestMappedLibrary(t *testing.T) {
 	needsDpkg(t)
 	s, o := stageDir(t), options(Deb)
@@ -253,7 +253,7 @@ func TestMappedLibrary(t *testing.T) {
 	}
 }
 
-// TestSignedRPM checks both signatures of a package with the public key.
+// TestSignedRPM verifies both signatures of a package with the public key.
 func TestSignedRPM(t *testing.T) {
 	at := time.Unix(1_750_000_000, 0)
 	config := &packet.Config{Time: func() time.Time { return at }, Algorithm: packet.PubKeyAlgoRSA, RSABits: 2048}
@@ -329,8 +329,8 @@ func TestPayloadsThatAreNone(t *testing.T) {
 	}
 }
 
-// TestFullDisk: what a copy meets on this machine's disk is said as that, not as a
-// fault of the stage.
+// TestFullDisk: an error of this machine's disk during a copy is reported as such, not
+// as a problem of the stage.
 func TestFullDisk(t *testing.T) {
 	from := filepath.Join(t.TempDir(), "program")
 	overwrite(t, from, "x")

@@ -72,7 +72,7 @@ func TestLeavesNothing(t *testing.T) {
 	if cells, err := m.Cells("linux/amd64", formats); err == nil || fault.ClassOf(err) != fault.Usage {
 		t.Errorf("got %v, %v", cells, err)
 	}
-	// A format must not go without a word either.
+	// A format must not be skipped silently either.
 	m, err = matrix.Parse("r", []byte("schema = 1\npythons = ['3.11']\nformats = ['wheel', 'zip']\n"), formats)
 	if err != nil {
 		t.Fatal(err)

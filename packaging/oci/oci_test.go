@@ -45,7 +45,7 @@ func newMaker(t *testing.T, o Options) *maker {
 	return &maker{ctx: t.Context(), dist: d, o: o, scratch: scratch}
 }
 
-// glibc is what stands in a C library that has those versions.
+// glibc is the text in a C library with those versions.
 func glibc(versions ...string) []byte {
 	return []byte("\x7fELF\x00GLIBC_" + strings.Join(versions, "\x00GLIBC_") + "\x00GLIBC_PRIVATE\x00")
 }
@@ -154,7 +154,7 @@ func TestBaseMustFit(t *testing.T) {
 	}
 }
 
-// layoutOf writes an OCI layout with images of those platforms, by tag.
+// layoutOf writes an OCI layout with images for those platforms, by tag.
 func layoutOf(t *testing.T, index bool, platforms map[string]v1.Platform) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "layout")
@@ -226,7 +226,7 @@ func TestBaseOutOfALayout(t *testing.T) {
 	}
 }
 
-// TestBaseOutOfAnArchive reads what docker save writes.
+// TestBaseOutOfAnArchive reads the output of docker save.
 func TestBaseOutOfAnArchive(t *testing.T) {
 	image := func(text string) v1.Image {
 		img, err := mutate.AppendLayers(empty.Image, static.NewLayer([]byte(text), types.DockerUncompressedLayer))

@@ -64,13 +64,13 @@ func TestKeysAreRefused(t *testing.T) {
 	}
 }
 
-// A key whose signatures nobody should believe signs nothing.
+// A key whose signatures nobody should trust signs nothing.
 func TestWeakKeysSignNothing(t *testing.T) {
 	past := time.Now().Add(-1000 * time.Hour)
 	for name, c := range map[string]struct {
 		config packet.Config
 		revoke bool
-		says   string // "" for a good one
+		says   string // "" for a good key
 	}{
 		"ed25519":  {config: packet.Config{Algorithm: packet.PubKeyAlgoEdDSA}},
 		"rsa 2048": {config: packet.Config{RSABits: 2048}},
@@ -106,7 +106,7 @@ func openPGP(name string) error  { _, err := NewOpenPGP(name, nil); return err }
 func minisign(name string) error { _, err := NewMinisign(name, nil); return err }
 func ecdsaKey(name string) error { _, err := NewECDSA(name, nil); return err }
 
-// TestCosignKey reads a key in the form of cosign's files, made here by its
+// TestCosignKey reads a key in the format of cosign's files, made here from its
 // specification: scrypt, and NaCl's secretbox around PKCS #8.
 func TestCosignKey(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

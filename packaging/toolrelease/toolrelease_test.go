@@ -57,7 +57,7 @@ func archive(t *testing.T, path string, files map[string][]byte) {
 	write(t, path, b.String())
 }
 
-// dist makes a directory of archives with programs that are not programs.
+// dist makes a directory of archives whose programs are not real programs.
 func dist(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -110,7 +110,7 @@ func TestArchivesNamesWhatIsMissing(t *testing.T) {
 }
 
 func TestInspectRefuses(t *testing.T) {
-	exe, err := os.Executable() // a Go program for this machine, but none of ours
+	exe, err := os.Executable() // a Go program for this machine, but not one of modwsgi's
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestBootstrap(t *testing.T) {
 		}
 	}
 	if strings.Contains(text, "is a template: it has") {
-		t.Error("the script says that it is the template")
+		t.Error("the script calls itself the template")
 	}
 	if info, err := os.Stat(filepath.Join(dir, "bootstrap.sh")); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("%v %v", info.Mode(), err)
@@ -227,7 +227,7 @@ func mustArchives(t *testing.T, dir string) map[Platform]string {
 	return all
 }
 
-// TestSbomOfOurself describes this test's own program.
+// TestSbomOfOurself describes the test's own program.
 func TestSbomOfOurself(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -279,8 +279,8 @@ func TestSbomOfOurself(t *testing.T) {
 	}
 }
 
-// TestOneVersion holds the version without a tag in the release tool's
-// configuration to that of the programs.
+// TestOneVersion checks that the version without a tag in the release tool's
+// configuration is that of the programs.
 func TestOneVersion(t *testing.T) {
 	data, err := os.ReadFile("../../.goreleaser.yaml")
 	if err != nil {

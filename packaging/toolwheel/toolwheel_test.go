@@ -29,7 +29,7 @@ func sample() Options {
 	}
 }
 
-// unzip reads a wheel, and checks its RECORD on the way.
+// unzip reads a wheel, and checks its RECORD.
 func unzip(t *testing.T, path string) map[string]*zip.File {
 	t.Helper()
 	z, err := zip.OpenReader(path)
@@ -252,7 +252,7 @@ func TestSdist(t *testing.T) {
 			t.Errorf("%s lacks %q:\n%s", name, want, files[base+name])
 		}
 	}
-	// What is packed is what was verified, or nothing is.
+	// Either exactly the verified bytes are packed, or nothing is.
 	if err := os.WriteFile(archive, []byte("swapped"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"modwsgi/packaging"
 )
 
-// stage is one that fails late: its launcher is no Go program.
+// stage is a stage that fails late: its launcher is not a Go program.
 func stage(t *testing.T, machine uint16) *packaging.Stage {
 	t.Helper()
 	dir := t.TempDir()
@@ -77,7 +77,7 @@ func TestRefused(t *testing.T) {
 		d.Abort()
 		for _, err := range []error{zerr, werr} {
 			if change == nil && err != nil {
-				continue // the reason is the Go toolchain's
+				continue // the reason comes from the Go toolchain
 			}
 			if err == nil || !strings.Contains(err.Error(), want) || fault.ClassOf(err) == fault.Internal {
 				t.Errorf("%s: %v", want, err)
