@@ -38,8 +38,8 @@ const untested = "not tested"
 // entry is a row of the manual, and the tests that show it.
 type entry struct{ row, tests string }
 
-// TestManualIsShownByTests: existing tests show each row of these tables.
-func TestManualIsShownByTests(t *testing.T) {
+// TestManualHasEvidence: existing tests show each row of these tables.
+func TestManualHasEvidence(t *testing.T) {
 	evidence := readEvidence(t)
 	there, named := testNames(t), regexp.MustCompile(`\bTest[A-Z]\w*`)
 	for page, rule := range evidenceHeads {

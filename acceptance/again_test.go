@@ -44,10 +44,10 @@ func remake(t *testing.T, python, env string) {
 	venv(t, python, env, "--without-pip")
 }
 
-// TestEnvironmentMadeAgain installs, recreates the environment with another minor
+// TestRecreatedEnvironment installs, recreates the environment with another minor
 // version of Python, and expects that leftovers of the first one are detected, removed
 // and replaced.
-func TestEnvironmentMadeAgain(t *testing.T) {
+func TestRecreatedEnvironment(t *testing.T) {
 	t.Parallel()
 	dir := workdir(t, "again")
 	python, other := setting(t, "MODWSGI_TEST_PYTHON"), otherMinor(t)

@@ -110,10 +110,10 @@ func pythons(t *testing.T, wanted ...string) []string {
 	return all
 }
 
-// TestPipBuildsWithUs: pip install -r requirements.txt, isolated and without an
+// TestPipBuildsWithModwsgi: pip install -r requirements.txt, isolated and without an
 // activated environment, with the oldest, the newest and Debian's Python. (The others
 // take a minute each; TestWheels covers all of them.)
-func TestPipBuildsWithUs(t *testing.T) {
+func TestPipBuildsWithModwsgi(t *testing.T) {
 	t.Parallel()
 	index, _ := backend(t)
 	for i, python := range pythons(t, "3.8", "3.13") {
@@ -322,10 +322,10 @@ func TestEditableAndRepack(t *testing.T) {
 	}
 }
 
-// TestPipIsTheWayIn: pip install modwsgi && modwsgi install, into the environment that
+// TestInstallWithPip: pip install modwsgi && modwsgi install, into the environment that
 // contains it, neither activated nor named. Then each is uninstalled without the
 // other.
-func TestPipIsTheWayIn(t *testing.T) {
+func TestInstallWithPip(t *testing.T) {
 	t.Parallel()
 	index, _ := backend(t)
 	work := workdir(t, "job")

@@ -196,9 +196,9 @@ func cachedModule(t *testing.T, cache, module, want string) string {
 	return ""
 }
 
-// TestCachesThatCannotBeUsed uses caches that are read-only, owned by another user,
+// TestUnusableCaches uses caches that are read-only, owned by another user,
 // and on a full file system.
-func TestCachesThatCannotBeUsed(t *testing.T) {
+func TestUnusableCaches(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount file systems")
 	}

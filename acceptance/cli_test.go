@@ -274,9 +274,9 @@ func TestDeletedDirectory(t *testing.T) {
 	}
 }
 
-// TestReaderThatLeaves closes the reading end of a pipe before anything is written, as
+// TestClosedReader closes the reading end of a pipe before anything is written, as
 // "head" may do: a program then ends silently, as SIGPIPE would end it.
-func TestReaderThatLeaves(t *testing.T) {
+func TestClosedReader(t *testing.T) {
 	t.Parallel()
 	dir := workdir(t, "pipe")
 	modwsgi, env := program(t, "modwsgi"), setting(t, "MODWSGI_TEST_ENV")

@@ -83,7 +83,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func TestDistIsCheckedAndSame(t *testing.T) {
+func TestDistIsReproducible(t *testing.T) {
 	dist, said := released(t)
 	if said == "" {
 		t.Skip("MODWSGI_TEST_DIST is set: nothing was made")

@@ -176,9 +176,9 @@ func TestEveryPython(t *testing.T) {
 	}
 }
 
-// TestTwoInstallsAtTheSameTime: the second install waits for the first and then has
+// TestConcurrentInstalls: the second install waits for the first and then has
 // nothing to do.
-func TestTwoInstallsAtTheSameTime(t *testing.T) {
+func TestConcurrentInstalls(t *testing.T) {
 	dir := workdir(t, "two")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"), "--without-pip")
 	var wg sync.WaitGroup

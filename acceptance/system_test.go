@@ -122,9 +122,9 @@ wait $launcher || true
 	}
 }
 
-// TestCopyOfTheMachineIsWithoutOurs installs one of our manual pages on a copy, and
+// TestMachineCopyHasNoModwsgi installs one of our manual pages on a copy, and
 // copies that copy.
-func TestCopyOfTheMachineIsWithoutOurs(t *testing.T) {
+func TestMachineCopyHasNoModwsgi(t *testing.T) {
 	r := onMachine(t, `mkdir -p /usr/share/man/man1 && touch /usr/share/man/man1/mod_wsgi-express.1.gz /usr/share/man/man1/other.1.gz
 `+withoutOurs+`
 test ! -e /usr/share/man/man1/mod_wsgi-express.1.gz && test -e /usr/share/man/man1/other.1.gz && echo CLEAN`)

@@ -72,9 +72,9 @@ func removeTemplates() {
 	}
 }
 
-// TestEnvironmentsOfTheTests: an environment copied from a template equals the result
+// TestVenvTemplates: an environment copied from a template equals the result
 // of python -m venv, file by file.
-func TestEnvironmentsOfTheTests(t *testing.T) {
+func TestVenvTemplates(t *testing.T) {
 	t.Parallel()
 	dir, python := workdir(t, "env"), setting(t, "MODWSGI_TEST_PYTHON")
 	ours := venv(t, python, filepath.Join(dir, "ours"))

@@ -12,9 +12,9 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestEveryPythonHere inspects each real Python of this machine, and an environment
+// TestEveryInstalledPython inspects each real Python of this machine, and an environment
 // made from it.
-func TestEveryPythonHere(t *testing.T) {
+func TestEveryInstalledPython(t *testing.T) {
 	pythons, _ := filepath.Glob(filepath.Join(os.Getenv("HOME"), ".pyenv", "versions", "3.*", "bin", "python3"))
 	if len(pythons) == 0 {
 		t.Skip("no pyenv here")

@@ -105,7 +105,7 @@ func TestDiskStaysInside(t *testing.T) {
 	}
 }
 
-func TestLinksInACircle(t *testing.T) {
+func TestLinkCycle(t *testing.T) {
 	d := files{"/opt/a/pyvenv.cfg": "", "/opt/b": "-> /opt", "/opt/c": "-> a", "/opt/d": "-> d", "/srv/x": "-> ../opt"}.disk("linux")
 	if got := d.environments(); len(got) != 1 || got[0] != "/opt/a" {
 		t.Errorf("%q", got)

@@ -327,9 +327,9 @@ func TestSilentAPXSIsAskedOnce(t *testing.T) {
 	}
 }
 
-// TestWithinLooksAtItsOwnDisk: a path on another machine's disk must not be followed
+// TestWithinUsesItsOwnDisk: a path on another machine's disk must not be followed
 // on this one.
-func TestWithinLooksAtItsOwnDisk(t *testing.T) {
+func TestWithinUsesItsOwnDisk(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "real", "apxs"), "", 0o755)
 	symlink(t, filepath.Join(dir, "real"), filepath.Join(dir, "link"))

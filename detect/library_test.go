@@ -291,10 +291,10 @@ func TestRefusedLibraryIsNamed(t *testing.T) {
 	}
 }
 
-// TestLibraryByTheWayToTheStandardLibrary: the base prefix goes through a link that an
+// TestLibraryFollowsStandardLibrary: the base prefix goes through a link that an
 // upgrade moves, whereas the interpreter's own run path names the link's present
 // target.
-func TestLibraryByTheWayToTheStandardLibrary(t *testing.T) {
+func TestLibraryFollowsStandardLibrary(t *testing.T) {
 	top := t.TempDir()
 	real, stable := filepath.Join(top, "3.12.1"), filepath.Join(top, "3.12")
 	layout(t, real, map[string]string{"LIBDIR": real + "/lib"})

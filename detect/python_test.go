@@ -235,7 +235,7 @@ func TestDotVenvAndMovedCopies(t *testing.T) {
 	}
 }
 
-func TestNothingOutOfTheEnvironmentRuns(t *testing.T) {
+func TestNoEnvironmentScriptRuns(t *testing.T) {
 	dir := venv(t, systemPython(t), filepath.Join(t.TempDir(), "env"))
 	mark := filepath.Join(t.TempDir(), "mark")
 	sites, err := filepath.Glob(filepath.Join(dir, "lib", "python3.*", "site-packages"))

@@ -379,7 +379,7 @@ func TestClosedDirectories(t *testing.T) {
 	}
 }
 
-func TestApplicationsThatAreNone(t *testing.T) {
+func TestInvalidApplications(t *testing.T) {
 	i := install(t)
 	q := i.request()
 	loop := filepath.Join(i.env, "loop.wsgi")

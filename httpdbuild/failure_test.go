@@ -137,7 +137,7 @@ func TestRemainsOfAKilledBuildAreRemoved(t *testing.T) {
 	nothingLeft(t, q)
 }
 
-func TestDamagedArchiveIsNoBuildFailure(t *testing.T) {
+func TestDamagedArchiveIsNotABuildFailure(t *testing.T) {
 	q := fake(t, map[string]string{"apr": "sleep 60\n"}, "") // a step that only unpacks goes on
 	data, err := os.ReadFile(q.Components[0].Archive)
 	if err == nil {
@@ -155,7 +155,7 @@ func TestDamagedArchiveIsNoBuildFailure(t *testing.T) {
 }
 
 // An archive that was replaced after its verification runs nothing.
-func TestExchangedArchiveRunsNothing(t *testing.T) {
+func TestReplacedArchiveRunsNothing(t *testing.T) {
 	q := fake(t, map[string]string{"apr": "touch ran\n"}, "")
 	mark := filepath.Join(t.TempDir(), "ran")
 	i := slices.IndexFunc(q.Components, func(c Component) bool { return c.Name == "apr" })

@@ -8,7 +8,7 @@ import (
 	"modwsgi/internal/event"
 )
 
-func TestProgressTellsOfFilesAndChecks(t *testing.T) {
+func TestProgressReportsFilesAndChecks(t *testing.T) {
 	var log bytes.Buffer
 	var told []string
 	p := &progress{log: &log, step: "compile x", events: func(e event.Event) {

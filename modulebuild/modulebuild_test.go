@@ -248,7 +248,7 @@ func TestWrongArchives(t *testing.T) {
 
 // An archive that was replaced after its verification, or never verified, is not
 // compiled.
-func TestExchangedArchiveIsNotCompiled(t *testing.T) {
+func TestReplacedArchiveIsNotCompiled(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "ran")
 	q := request(t, sources(), "touch "+mark+"\n")
 	files := sources()

@@ -45,9 +45,9 @@ func stillEmpty(t *testing.T, victim string) {
 	}
 }
 
-// TestOutputDirectoryExchanged: between two calls, the owner of the parent directory
+// TestOutputDirectoryReplaced: between two calls, the owner of the parent directory
 // replaces parts of it with links to root's directory.
-func TestOutputDirectoryExchanged(t *testing.T) {
+func TestOutputDirectoryReplaced(t *testing.T) {
 	const hidden = `cd "$1" && for p in .modwsgi-*.part; do mv "$p" gone && ln -s "$2" "$p"; done`
 	const whole = `mv "$1" "$1.gone" && ln -s "$2" "$1"`
 	for _, c := range []struct{ name, when, script string }{

@@ -143,7 +143,7 @@ func TestEarlierArtifactsStay(t *testing.T) {
 	want(t, out, "a.bin=a", "b.bin=b", "index.json=")
 }
 
-func TestAnotherContentIsRefused(t *testing.T) {
+func TestDifferentContentIsRefused(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "dist")
 	d := open(t, out, false)
 	if err := artifact(d, "a.bin", "old"); err != nil {
@@ -271,8 +271,8 @@ func TestKilledRunsAreSweptUp(t *testing.T) {
 	}
 }
 
-// TestSideBySide: several artifacts may be written concurrently.
-func TestSideBySide(t *testing.T) {
+// TestConcurrentArtifacts: several artifacts may be written concurrently.
+func TestConcurrentArtifacts(t *testing.T) {
 	d, err := Open(filepath.Join(t.TempDir(), "dist"), false)
 	if err != nil {
 		t.Fatal(err)
@@ -320,8 +320,8 @@ func TestSideBySide(t *testing.T) {
 	}
 }
 
-// TestAnotherRunIsNamedAndWaitedFor has two runs with the same output directory.
-func TestAnotherRunIsNamedAndWaitedFor(t *testing.T) {
+// TestOpenWaitsForAnotherRun has two runs with the same output directory.
+func TestOpenWaitsForAnotherRun(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "dist")
 	first := open(t, out, false)
 	_, err := Open(out, false)

@@ -125,7 +125,7 @@ func (c *closedPipe) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestAResultThatCannotBeWrittenIsAnError(t *testing.T) {
+func TestUnwritableResultIsAnError(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"--help"}} {
 		var errOut bytes.Buffer
 		code := Main(t.Context(), Process{Args: args, Dir: "/", Stdout: &closedPipe{err: syscall.ENOSPC}, Stderr: &errOut})
@@ -135,8 +135,8 @@ func TestAResultThatCannotBeWrittenIsAnError(t *testing.T) {
 	}
 }
 
-// TestAReaderThatLeftIsNoError: "modwsgi COMMAND | head" ends silently.
-func TestAReaderThatLeftIsNoError(t *testing.T) {
+// TestClosedReaderIsNotAnError: "modwsgi COMMAND | head" ends silently.
+func TestClosedReaderIsNotAnError(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"--help"}, {"detect"}, {"cache", "list"}, {"package", "--help"}} {
 		var errOut bytes.Buffer
 		env := []string{"PATH=" + os.Getenv("PATH"), "XDG_CACHE_HOME=" + t.TempDir()}
@@ -147,7 +147,7 @@ func TestAReaderThatLeftIsNoError(t *testing.T) {
 	}
 }
 
-func TestProgressThatCannotBeWrittenIsNoError(t *testing.T) {
+func TestUnwritableProgressIsNotAnError(t *testing.T) {
 	var out bytes.Buffer
 	if code := Main(t.Context(), Process{Args: []string{"version"}, Dir: "/", Stdout: &out, Stderr: &closedPipe{err: syscall.EPIPE}}); code != 0 || out.Len() == 0 {
 		t.Errorf("%d, %q", code, out.String())

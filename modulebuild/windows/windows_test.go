@@ -317,7 +317,7 @@ func TestNoCompiler(t *testing.T) {
 	}
 }
 
-func TestRequestsThatMakeNoSense(t *testing.T) {
+func TestInvalidRequests(t *testing.T) {
 	dir := t.TempDir()
 	good := func() Request {
 		s := Source{Version: "1", Path: "/x", SHA256: strings.Repeat("ab", 32)}

@@ -48,10 +48,10 @@ func identity(t *testing.T, dir, name string, from time.Time, days int) {
 	}
 }
 
-// TestWhatCannotSign makes the real tool refuse each way in which certificate, key,
+// TestSigningFailures makes the real tool refuse each way in which certificate, key,
 // passphrase and timestamp server can be wrong. The error names the reason, the
 // program is unchanged, and nothing is left next to it.
-func TestWhatCannotSign(t *testing.T) {
+func TestSigningFailures(t *testing.T) {
 	for _, tool := range []string{"osslsigncode", "openssl", "x86_64-w64-mingw32-gcc"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("NOT TESTED: %s is missing; scripts/windows-prerequisites installs it", tool)

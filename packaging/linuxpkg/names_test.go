@@ -14,7 +14,7 @@ import (
 	"modwsgi/packaging/linkage"
 )
 
-func TestVersionsInTheWordsOfEachFormat(t *testing.T) {
+func TestVersionsOfEachFormat(t *testing.T) {
 	for _, c := range []struct{ upstream, deb, apk string }{
 		{"5.0.2", "5.0.2", "5.0.2"},
 		{"5.1.0rc1", "5.1.0~rc1", "5.1.0_rc1"},

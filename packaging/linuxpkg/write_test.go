@@ -318,7 +318,7 @@ func (h *rpmHeader) blob(tag uint32) ([]byte, error) {
 	return nil, errRPM
 }
 
-func TestPayloadsThatAreNone(t *testing.T) {
+func TestInvalidPayloads(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"empty": nil, "short": make([]byte, 50), "zeros": make([]byte, 4096),
 		"long header": append(make([]byte, rpmLead), 0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),

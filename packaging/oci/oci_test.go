@@ -181,7 +181,7 @@ func layoutOf(t *testing.T, index bool, platforms map[string]v1.Platform) string
 	return dir
 }
 
-func TestBaseOutOfALayout(t *testing.T) {
+func TestBaseFromLayout(t *testing.T) {
 	amd, arm := v1.Platform{OS: "linux", Architecture: "amd64"}, v1.Platform{OS: "linux", Architecture: "arm64"}
 	one := layoutOf(t, false, map[string]v1.Platform{"one": amd})
 	two := layoutOf(t, false, map[string]v1.Platform{"a": amd, "b": amd})
@@ -226,8 +226,8 @@ func TestBaseOutOfALayout(t *testing.T) {
 	}
 }
 
-// TestBaseOutOfAnArchive reads the output of docker save.
-func TestBaseOutOfAnArchive(t *testing.T) {
+// TestBaseFromArchive reads the output of docker save.
+func TestBaseFromArchive(t *testing.T) {
 	image := func(text string) v1.Image {
 		img, err := mutate.AppendLayers(empty.Image, static.NewLayer([]byte(text), types.DockerUncompressedLayer))
 		if err != nil {
@@ -441,7 +441,7 @@ func TestEditableInstallationsAreRefused(t *testing.T) {
 	}
 }
 
-func TestWhatIsServed(t *testing.T) {
+func TestFindEntry(t *testing.T) {
 	app := func(names ...string) (all []entry) {
 		for _, n := range names {
 			all = append(all, dataEntry("app/"+n, nil, 0o644))
@@ -534,7 +534,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-func TestRegistryThatIsDown(t *testing.T) {
+func TestUnreachableRegistry(t *testing.T) {
 	s := httptest.NewServer(nil)
 	address := strings.TrimPrefix(s.URL, "http://")
 	s.Close()

@@ -336,8 +336,8 @@ func spoil(dir string) error {
 	return nil
 }
 
-// TestUnsignedSumsAreLookedAt: without a signature the list itself may be hostile.
-func TestUnsignedSumsAreLookedAt(t *testing.T) {
+// TestUnsignedSumsAreChecked: without a signature the list itself may be hostile.
+func TestUnsignedSumsAreChecked(t *testing.T) {
 	zero := strings.Repeat("0", 64)
 	for _, text := range []string{"", "x\n", zero + "  /etc/passwd\n", zero + "  ../x\n", zero + "  a/../../x\n", zero + " *x\n", zero + "  -\n", "\\" + zero + "  a\\nb\n", zero + "\n"} {
 		dir := t.TempDir()

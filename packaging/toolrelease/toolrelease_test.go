@@ -94,7 +94,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-func TestArchivesNamesWhatIsMissing(t *testing.T) {
+func TestArchivesNamesMissingOnes(t *testing.T) {
 	dir := dist(t)
 	found, err := Archives(dir)
 	if err != nil || len(found) != 6 || Version(found) != "1.2.3" {
@@ -227,8 +227,8 @@ func mustArchives(t *testing.T, dir string) map[Platform]string {
 	return all
 }
 
-// TestSbomOfOurself describes the test's own program.
-func TestSbomOfOurself(t *testing.T) {
+// TestSbomOfTestBinary describes the test's own program.
+func TestSbomOfTestBinary(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
