@@ -13,8 +13,8 @@ import (
 
 // knownFailures maps the output of tools to hints.
 var knownFailures = []struct {
-	said *regexp.Regexp
-	hint string
+	pattern *regexp.Regexp
+	hint    string
 }{
 	{regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`), "free some space in the build directory, or set XDG_CACHE_HOME to another file system"},
 	{
@@ -84,7 +84,7 @@ func (b *builder) hintIn(text string) string {
 		return b.Host.Install("the programs nm and ar are missing;", distro.Binutils, "")
 	}
 	for _, k := range knownFailures {
-		if k.said.MatchString(text) {
+		if k.pattern.MatchString(text) {
 			return k.hint
 		}
 	}

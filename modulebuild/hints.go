@@ -10,10 +10,10 @@ import (
 	"modwsgi/internal/run"
 )
 
-// known maps the output of a compiler or linker to hints; m is the match of said.
+// known maps the output of a compiler or linker to hints; m is the match of pattern.
 var known = []struct {
-	said *regexp.Regexp
-	hint func(b *builder, m []string) string
+	pattern *regexp.Regexp
+	hint    func(b *builder, m []string) string
 }{
 	{regexp.MustCompile(`\b(Python|pyconfig)\.h(: No such file|' file not found)`), func(b *builder, _ []string) string {
 		return b.Tools.Install("Python's headers are missing;", distro.PythonHeaders.For(majorMinor(b.Python.Version)), "")
@@ -42,16 +42,16 @@ func text(s string) func(*builder, []string) string {
 }
 
 func (b *builder) hint(err error) string {
-	said, tail := err.Error(), ""
+	output, tail := err.Error(), ""
 	var e *run.Error
 	if errors.As(err, &e) {
-		said += "\n" + strings.Join(e.Tail, "\n")
+		output += "\n" + strings.Join(e.Tail, "\n")
 		tail = "the full output of the failed step is in its log"
 	} else if fault.HintOf(err) != "" {
 		return "" // the failed step knows better
 	}
 	for _, k := range known {
-		if m := k.said.FindStringSubmatch(said); m != nil {
+		if m := k.pattern.FindStringSubmatch(output); m != nil {
 			return k.hint(b, m)
 		}
 	}

@@ -17,14 +17,14 @@ import (
 )
 
 const usage = `modwsgi-release notices ROOT DIR              licences of the Go modules, and their list, into DIR
-modwsgi-release gzip FILE TARGET              pack a file, the same bytes each time
+modwsgi-release gzip FILE TARGET              compress a file reproducibly
 modwsgi-release sbom ARTIFACT DOCUMENT        CycloneDX bill of materials
 modwsgi-release wheels DIST ROOT DIR EPOCH    the wheels of the tool from the archives in DIST
 modwsgi-release bootstrap DIST ROOT           DIST/bootstrap.sh with the archives' hashes
-modwsgi-release finish DIST ROOT DIR COMMIT   bills of materials, where each artifact is from, sums; signatures with
+modwsgi-release finish DIST ROOT DIR COMMIT   bills of materials, provenance, sums; signatures with
                                               MODWSGI_SIGN_OPENPGP, _MINISIGN, _ECDSA, _PASSPHRASE_FILE
-modwsgi-release sweep DIST                    remove what is not part of the release
-modwsgi-release inspect DIST                  look at every program in every archive
+modwsgi-release sweep DIST                    remove files that are not part of the release
+modwsgi-release inspect DIST                  check every program in every archive
 `
 
 func main() {

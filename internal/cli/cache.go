@@ -59,8 +59,8 @@ func sharedFlags(f *pflag.FlagSet, q *installer.Request) {
 func (a *app) cache() *cobra.Command {
 	c := &cobra.Command{
 		Use: "cache", Short: "Manage the build and download cache",
-		Long: "cache shows and clears the cache directory. It holds finished builds of httpd and of the module, keyed by the\n" +
-			"hash of all their inputs, downloaded archives and logs. You can clear it at any time, even while modwsgi runs:\n" +
+		Long: "cache shows and clears the cache directory. It holds downloaded archives, logs, and finished builds of httpd and\n" +
+			"of the module, keyed by the hash of all their inputs. You can clear it at any time, even while modwsgi runs:\n" +
 			"whatever is missing is built again.\n\n" +
 			"MODWSGI_CACHE_LIMIT limits its size (default 5G, or none). When a new build exceeds the limit, the least recently\n" +
 			"used builds are removed.",
@@ -428,12 +428,12 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi")
 	f.StringSliceVar(&q.With, "with", nil, "features to include in a bundled httpd")
 	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
-	f.BoolVar(&q.Locked, "locked", false, "use exactly the versions of the lock file, or fail")
+	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")
 	// The other flags of install do not affect what is built. They are accepted so
 	// that a pipeline can use one list for both.
-	f.BoolVar(&q.Upgrade, "upgrade", false, "prefer newer versions to those of the lock file")
+	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions even if the lock file has others")
 	a.install().Flags().VisitAll(func(flag *pflag.Flag) {
 		if f.Lookup(flag.Name) == nil && flag.Name != "cache-dir" {
 			flag.Hidden = true

@@ -55,8 +55,8 @@ func (a *app) install() *cobra.Command {
 		Short: "Install httpd and mod_wsgi into a Python environment",
 		Long: "install finds the Python and an httpd (or builds one into the environment), builds mod_wsgi for exactly\n" +
 			"that pair, installs both as normal distributions, and proves with a real request that they work.\n" +
-			"If it fails, the environment stays as it was. Run again, it installs only what has changed. It keeps an httpd\n" +
-			"that you chose by path until you pass another --httpd.\n\n" + featureHelp(),
+			"If it fails, the environment stays as it was. A second install reports if there is nothing to do. It keeps an\n" +
+			"httpd that you chose by path until you pass another --httpd.\n\n" + featureHelp(),
 		Example: "  modwsgi install --python .venv\n" +
 			"  modwsgi install --python /srv/app/bin/pip --httpd bundled --with http2\n" +
 			"  modwsgi install --mod-wsgi-version \"~> 5.0\" --source-dir ./sources --offline",
@@ -103,7 +103,7 @@ func (a *app) install() *cobra.Command {
 	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, tried first (repeatable)")
 	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base URL with source archives, tried before upstream (repeatable)")
 	f.BoolVar(&q.Offline, "offline", false, "never use the network")
-	f.BoolVar(&q.Locked, "locked", false, "use exactly the versions of the lock file, or fail")
+	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")
 	f.BoolVar(&q.BreakSystemPackages, "break-system-packages", false, "install into a Python that the system's package manager owns (PEP 668)")

@@ -9,11 +9,10 @@ import (
 	"modwsgi/internal/run"
 )
 
-// known maps the output of a compiler or linker to hints; $1 is the first group of
-// said.
+// known maps the output of a compiler or linker to hints; $1 is the first group of pattern.
 var known = []struct {
-	said *regexp.Regexp
-	hint string
+	pattern *regexp.Regexp
+	hint    string
 }{
 	{regexp.MustCompile(`(?:fatal error: |Cannot open include file: ')([\w./]+\.h)`), "the SDK lacks the header $1: use the complete SDK of that version"},
 	{regexp.MustCompile("undefined reference to `(?:__imp_)?(\\w+)'|unresolved external symbol (?:__imp_)?(\\w+)"), "the SDK's libraries do not have $1: use headers and libraries of the same version"},
@@ -26,14 +25,14 @@ func (b *builder) hint(err error) string {
 	if fault.HintOf(err) != "" {
 		return ""
 	}
-	said, tail := err.Error(), ""
+	output, tail := err.Error(), ""
 	var e *run.Error
 	if errors.As(err, &e) {
-		said += "\n" + strings.Join(e.Tail, "\n")
+		output += "\n" + strings.Join(e.Tail, "\n")
 		tail = "the full output of the failed step is in its log"
 	}
 	for _, k := range known {
-		if m := k.said.FindStringSubmatch(said); m != nil {
+		if m := k.pattern.FindStringSubmatch(output); m != nil {
 			first := ""
 			for _, g := range m[1:] {
 				first += g

@@ -15,8 +15,8 @@ import (
 	"modwsgi/packaging/linkage"
 )
 
-// asked is what the files of a tree require of one library that is not among them.
-type asked struct {
+// requirement is what the files of a tree require of one library that is not among them.
+type requirement struct {
 	by       string // the first file that needs it
 	machine  string
 	class    int
@@ -27,12 +27,12 @@ type asked struct {
 
 // libraries collects what a tree requires of the system. Package linkage has checked
 // that the tree can be packaged at all.
-func libraries(tree *packaging.Tree, r *linkage.Result, python string) (map[string]*asked, error) {
+func libraries(tree *packaging.Tree, r *linkage.Result, python string) (map[string]*requirement, error) {
 	outside := slices.Concat(r.System, r.Foreign)
 	if python != "" {
 		outside = append(outside, python)
 	}
-	all := map[string]*asked{}
+	all := map[string]*requirement{}
 	for _, file := range tree.Files {
 		name := tree.Source(file)
 		if file.Link != "" || !elf.Is(name) {
@@ -45,7 +45,7 @@ func libraries(tree *packaging.Tree, r *linkage.Result, python string) (map[stri
 	return all, nil
 }
 
-func ask(all map[string]*asked, name, rel string, outside []string) error {
+func ask(all map[string]*requirement, name, rel string, outside []string) error {
 	f, err := elf.Open(name)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func ask(all map[string]*asked, name, rel string, outside []string) error {
 		}
 		a := all[soname]
 		if a == nil {
-			a = &asked{by: rel, machine: facts.Machine, class: facts.Class}
+			a = &requirement{by: rel, machine: facts.Machine, class: facts.Class}
 			all[soname] = a
 		}
 		a.imports = append(a.imports, imports...)
@@ -115,7 +115,7 @@ func (o *Options) given() (bySoname map[string]string, more []string, err error)
 }
 
 // depend computes the dependencies on libraries, and adds the user's.
-func (w *work) depend(all map[string]*asked) ([]string, error) {
+func (w *work) depend(all map[string]*requirement) ([]string, error) {
 	bySoname, more, err := w.options.given()
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (w *work) depend(all map[string]*asked) ([]string, error) {
 		}
 	}
 	var deps []string
-	rest := map[string]*asked{}
+	rest := map[string]*requirement{}
 	for soname, a := range all {
 		if dep, ok := bySoname[soname]; ok {
 			deps = append(deps, dep)
@@ -156,7 +156,7 @@ func (w *work) depend(all map[string]*asked) ([]string, error) {
 
 // find looks for the libraries on this machine, where the tree was built: a library
 // that is missing here is unknown everywhere.
-func (w *work) find(all map[string]*asked) error {
+func (w *work) find(all map[string]*requirement) error {
 	var missing []string
 	for _, soname := range slices.Sorted(maps.Keys(all)) {
 		a := all[soname]
@@ -177,7 +177,7 @@ func (w *work) find(all map[string]*asked) error {
 }
 
 // debDepends looks up the packages of the libraries in dpkg's records.
-func (w *work) debDepends(all map[string]*asked) ([]string, error) {
+func (w *work) debDepends(all map[string]*requirement) ([]string, error) {
 	d := &dpkg{root: w.options.Host.Root}
 	stdlib := filepath.Join(w.python().BasePrefix, "lib", "python"+w.stage.Module.Python.MinorVersion(), "wsgiref", "__init__.py")
 	files := []string{stdlib}
@@ -234,7 +234,7 @@ func (w *work) debDepends(all map[string]*asked) ([]string, error) {
 
 // rpmDepends are the dependencies that rpm's generator would write (elfdeps), which
 // rpm matches with what packages provide.
-func rpmDepends(all map[string]*asked) []string {
+func rpmDepends(all map[string]*requirement) []string {
 	deps := []string{"rtld(GNU_HASH)"}
 	for soname, a := range all {
 		mark, none := "", ""
@@ -253,7 +253,7 @@ func rpmDepends(all map[string]*asked) []string {
 }
 
 // apkDepends are the dependencies that abuild would write.
-func apkDepends(all map[string]*asked) []string {
+func apkDepends(all map[string]*requirement) []string {
 	var deps []string
 	for soname := range all {
 		deps = append(deps, "so:"+soname)

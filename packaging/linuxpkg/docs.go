@@ -76,7 +76,7 @@ func (w *work) licences() error {
 		return nil
 	}
 	if err := licence.OfTree(w.root(path.Join(w.site(), w.stage.HTTPD.Dir, "licenses")), w.texts); err != nil {
-		return w.said(fault.New(fault.Environment, "build it again", "the tree lacks the licences of its components: %w", err))
+		return w.withUserPaths(fault.New(fault.Environment, "build it again", "the tree lacks the licences of its components: %w", err))
 	}
 	return nil
 }

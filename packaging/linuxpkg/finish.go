@@ -214,7 +214,7 @@ func (w *work) list(config map[string]string) error {
 	}
 	tree, err := packaging.Scan(w.path("root"))
 	if err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
 	p := &w.pkg
 	dirs := map[string]bool{}

@@ -156,11 +156,11 @@ func (w *work) runner() *run.Runner {
 func (w *work) inspect() error {
 	tree, err := packaging.Scan(w.path("root"))
 	if err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
 	foreign, err := foreign(tree)
 	if err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
 	libc := ""
 	if w.stage.HTTPD != nil {
@@ -168,25 +168,25 @@ func (w *work) inspect() error {
 	}
 	o := linkage.Options{Allow: foreign, Python: w.soname, Libc: libc}
 	if w.linkage, err = linkage.Apply(tree, o); err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
 	if err := w.checkMachine(); err != nil {
 		return err
 	}
 	// Run paths may have changed.
 	if tree, err = packaging.Scan(w.path("root")); err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
-	asked, err := libraries(tree, w.linkage, w.soname)
+	required, err := libraries(tree, w.linkage, w.soname)
 	if err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
-	if w.options.Format == APK && asked["libc.so.6"] != nil {
+	if w.options.Format == APK && required["libc.so.6"] != nil {
 		w.warnings = append(w.warnings, "the binaries are for glibc, which Alpine does not have: build apk packages on Alpine")
 	}
-	w.pkg.Depends, err = w.depend(asked)
+	w.pkg.Depends, err = w.depend(required)
 	if err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
 	if w.bundled() {
 		return w.record(w.site(), w.modulePath())
@@ -194,8 +194,8 @@ func (w *work) inspect() error {
 	return nil
 }
 
-// said replaces the paths of the copies in a message by paths that the user knows.
-func (w *work) said(err error) error {
+// withUserPaths replaces the paths of the copies in a message by paths that the user knows.
+func (w *work) withUserPaths(err error) error {
 	text := err.Error()
 	site, bin := w.root(w.site()), w.root(w.home()+"/bin")
 	text = strings.NewReplacer(site, w.stage.Site, bin, w.stage.Bin, w.path("root"), w.stage.Site, w.site()+"/", "").Replace(text)

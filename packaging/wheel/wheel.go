@@ -204,7 +204,7 @@ func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 	o.Bundle, o.Allow, o.Host = w.options.Bundle, w.options.Allow, w.options.Host.Asking(w.ctx)
 	r, err := linkage.Apply(tree, o)
 	if err != nil {
-		return nil, said(err, w.path("tree"), w.stage.Site)
+		return nil, withUserPath(err, w.path("tree"), w.stage.Site)
 	}
 	programs, err := os.ReadDir(w.path("bin"))
 	if err != nil {
@@ -237,9 +237,9 @@ func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 	return r, nil
 }
 
-// said replaces the path of the copy in a message by the path that the user knows. A
+// withUserPath replaces the path of the copy in a message by the path that the user knows. A
 // message about writing the copy keeps it.
-func said(err error, copied, original string) error {
+func withUserPath(err error, copied, original string) error {
 	var at *fs.PathError
 	if errors.As(err, &at) && at.Op == "write" {
 		return err
