@@ -96,7 +96,7 @@ func (d *otherMachine) name(p string) (string, error) {
 		here := path.Join(append(slices.Clone(done), element)...)
 		info, err := fs.Lstat(d.fsys, here)
 		if err != nil && d.windows {
-			element = d.otherCase(path.Join(done...), element)
+			element = d.findIgnoringCase(path.Join(done...), element)
 			here = path.Join(append(slices.Clone(done), element)...)
 			info, err = fs.Lstat(d.fsys, here)
 		}
@@ -125,8 +125,8 @@ func (d *otherMachine) name(p string) (string, error) {
 	return strings.Join(done, "/"), nil
 }
 
-// otherCase finds a name in a directory ignoring case, as Windows does.
-func (d *otherMachine) otherCase(dir, name string) string {
+// findIgnoringCase finds a name in a directory ignoring case, as Windows does.
+func (d *otherMachine) findIgnoringCase(dir, name string) string {
 	if dir == "" {
 		dir = "."
 	}

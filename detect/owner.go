@@ -40,13 +40,13 @@ func notAsRoot(err error, account *run.Account, u *owned.Untrusted) error {
 		return err
 	}
 	return fault.New(fault.Environment,
-		fmt.Sprintf("run modwsgi as the user who owns it; in a container without other users, set %s=%s", owned.TrustedVariable, run.Quote(vouchFor(u))),
+		fmt.Sprintf("run modwsgi as the user who owns it; in a container without other users, set %s=%s", owned.TrustedVariable, run.Quote(directoryToTrust(u))),
 		"%w (root does not run what another user can change, so it was started as user ID %d: %s)", err, account.UID, u.Error())
 }
 
-// vouchFor is the directory to suggest as trusted: the deepest one above the program,
+// directoryToTrust is the directory to suggest as trusted: the deepest one above the program,
 // which includes those above it.
-func vouchFor(u *owned.Untrusted) string {
+func directoryToTrust(u *owned.Untrusted) string {
 	if dir := filepath.Dir(filepath.Dir(u.Path)); strings.HasPrefix(dir, u.At) {
 		return dir
 	}

@@ -65,7 +65,7 @@ func (a *account) blocked(path string) (string, error) {
 			if !info.IsDir() {
 				want = 4
 			}
-			if !a.may(info, want) {
+			if !a.permits(info, want) {
 				return dir, nil
 			}
 		}
@@ -87,8 +87,8 @@ func above(path string) []string {
 	return out
 }
 
-// may checks one of the three groups of mode bits, as path_resolution(7) describes.
-func (a *account) may(info fs.FileInfo, want fs.FileMode) bool {
+// permits checks one of the three groups of mode bits, as path_resolution(7) describes.
+func (a *account) permits(info fs.FileInfo, want fs.FileMode) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || a.uid == 0 {
 		return true

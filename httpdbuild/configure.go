@@ -37,7 +37,7 @@ func (b *builder) configure(ctx context.Context, log *steps.Log, name string, ar
 	if err := b.toolAs(ctx, log, timeline.Configure, log.Step, nil, b.dir(name), argv...); err != nil {
 		return err
 	}
-	if err := b.configIsOurs(name); err != nil || len(seeds) == 0 {
+	if err := b.relocateConfigScripts(name); err != nil || len(seeds) == 0 {
 		return err
 	}
 	return b.learn(name)

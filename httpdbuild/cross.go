@@ -57,10 +57,10 @@ func (b *builder) checkCross(ctx context.Context) error {
 	return nil
 }
 
-// configIsOurs makes apr-1-config and apu-1-config answer for their own directory.
+// relocateConfigScripts makes apr-1-config and apu-1-config answer for their own directory.
 // Configured for another machine, they take any directory but the final one for a copy
 // of that machine's file system.
-func (b *builder) configIsOurs(name string) error {
+func (b *builder) relocateConfigScripts(name string) error {
 	file, ok := map[string]string{"apr": "apr-1-config", "apr-util": "apu-1-config"}[name]
 	if !ok || b.Host.Cross == "" {
 		return nil

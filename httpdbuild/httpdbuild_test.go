@@ -255,7 +255,7 @@ func TestOursInRunPath(t *testing.T) {
 		Placeholder + "/lib": true, "/cache/work": true, "/cache/work/apr/.libs": true,
 		Placeholder: false, Placeholder + "/lib64": false, "/cache/workshop": false, "/usr/lib": false, "": false, "/cache": false, "$ORIGIN/../lib": false,
 	} {
-		if got := b.oursInRunPath(element); got != want {
+		if got := b.treeInRunPath(element); got != want {
 			t.Errorf("%q: %v", element, got)
 		}
 	}

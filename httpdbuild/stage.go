@@ -39,7 +39,7 @@ func (b *builder) stageTree(ctx context.Context, log *steps.Log) error {
 			return err
 		}
 	}
-	count, err := relocate.Tree(b.stage, "$ORIGIN/../lib", b.oursInRunPath)
+	count, err := relocate.Tree(b.stage, "$ORIGIN/../lib", b.treeInRunPath)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (b *builder) stageTree(ctx context.Context, log *steps.Log) error {
 	return err
 }
 
-func (b *builder) oursInRunPath(element string) bool {
+func (b *builder) treeInRunPath(element string) bool {
 	return element == Placeholder+"/lib" || element == b.Work || strings.HasPrefix(element, b.Work+"/")
 }
 

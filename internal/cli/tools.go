@@ -7,11 +7,11 @@ import (
 	"modwsgi/internal/run"
 )
 
-// ourPrograms is where the wheel of modwsgi puts the programs that install adds,
+// wheelPrograms is where the wheel of modwsgi puts the programs that install adds,
 // relative to modwsgi's directory. It is not that directory itself: an environment's
 // bin directory is where install puts them, and install never overwrites files that
 // belong to another distribution.
-const ourPrograms = "../libexec/modwsgi"
+const wheelPrograms = "../libexec/modwsgi"
 
 // realExecutable is the path of the running program with symbolic links resolved, such
 // as those that pipx creates.
@@ -27,7 +27,7 @@ func (a *app) realExecutable() string {
 // next to modwsgi.
 func (a *app) toolsDir() string {
 	dir := filepath.Dir(a.realExecutable())
-	if libexec := filepath.Join(dir, filepath.FromSlash(ourPrograms)); isDir(libexec) {
+	if libexec := filepath.Join(dir, filepath.FromSlash(wheelPrograms)); isDir(libexec) {
 		return libexec
 	}
 	return dir
@@ -50,7 +50,7 @@ func (a *app) python(given string) string {
 	exe := a.realExecutable()
 	dir := filepath.Dir(exe)
 	prefix := filepath.Dir(dir)
-	if !isDir(filepath.Join(dir, filepath.FromSlash(ourPrograms))) || isFile(filepath.Join(prefix, "pipx_metadata.json")) || isFile(filepath.Join(prefix, "uv-receipt.toml")) {
+	if !isDir(filepath.Join(dir, filepath.FromSlash(wheelPrograms))) || isFile(filepath.Join(prefix, "pipx_metadata.json")) || isFile(filepath.Join(prefix, "uv-receipt.toml")) {
 		return given
 	}
 	for _, name := range []string{"python3", "python", "python.exe", "../python.exe"} {

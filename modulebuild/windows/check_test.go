@@ -25,7 +25,7 @@ func module() petest.File {
 }
 
 func TestCheck(t *testing.T) {
-	resolve := func(library, name string) (bool, bool) { return name != "gone", strings.HasPrefix(library, "lib") }
+	resolve := func(library, name string) (bool, bool) { return name != "missing", strings.HasPrefix(library, "lib") }
 	check := func(f petest.File, runtime ...string) ([]string, error) {
 		name := filepath.Join(t.TempDir(), "m.pyd")
 		if err := os.WriteFile(name, f.Bytes(), 0o644); err != nil {

@@ -62,7 +62,7 @@ func (b *builder) complete(ctx context.Context, log *steps.Log, s *sdk) error {
 					return err
 				}
 			}
-			b.tellDeclared(l, s)
+			b.noteDeclared(l, s)
 			if l.names, l.data = declared.of(l.dll); len(l.names) == 0 {
 				return fault.New(fault.Environment, "use the complete SDK of that version", "the headers declare no symbol of %s", l.dll)
 			}
@@ -83,9 +83,9 @@ func (b *builder) complete(ctx context.Context, log *steps.Log, s *sdk) error {
 	return nil
 }
 
-// tellDeclared reports that a library's names come only from the headers, although the
+// noteDeclared reports that a library's names come only from the headers, although the
 // SDK should have contained the library.
-func (b *builder) tellDeclared(l *library, s *sdk) {
+func (b *builder) noteDeclared(l *library, s *sdk) {
 	stem := strings.TrimSuffix(l.dll, filepath.Ext(l.dll))
 	switch {
 	case s == b.httpd && b.HTTPDSDK != "":

@@ -220,7 +220,7 @@ func (w *work) debDepends(all map[string]*requirement) ([]string, error) {
 		if _, ok := least[nameOf(pkg)]; !ok {
 			least[nameOf(pkg)] = ""
 		}
-	} else if err := w.noDistributionPython(); err != nil {
+	} else if err := w.unpackagedPython(); err != nil {
 		return nil, err
 	}
 	for pkg, version := range least {

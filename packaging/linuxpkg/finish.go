@@ -260,7 +260,7 @@ func (w *work) dependOnPython() error {
 	case w.options.Format == Deb:
 		return nil
 	case w.python().BasePrefix != "/usr":
-		return w.noDistributionPython()
+		return w.unpackagedPython()
 	case w.options.Format == RPM:
 		w.pkg.Depends = append(w.pkg.Depends, "python(abi) = "+py)
 	default:

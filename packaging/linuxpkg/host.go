@@ -74,10 +74,10 @@ func (w *work) libPython() string {
 	return real
 }
 
-// noDistributionPython handles a Python that no package contains. The target must have
+// unpackagedPython handles a Python that no package contains. The target must have
 // one at the same path, and no dependency can express that, unless the user names its
 // package.
-func (w *work) noDistributionPython() error {
+func (w *work) unpackagedPython() error {
 	bySoname, more, err := w.options.given()
 	if err != nil {
 		return err

@@ -173,8 +173,8 @@ func (m *maker) movable(name string) (string, error) {
 	return to, relocate.Rewrite(to, relocate.Edit{RunPath: &own})
 }
 
-// ours reports whether the stage itself contains an entry of site-packages.
-func ours(rel string) bool {
+// fromStage reports whether the stage itself contains an entry of site-packages.
+func fromStage(rel string) bool {
 	top, _, _ := strings.Cut(rel, "/")
 	return top == "mod_wsgi" || top == "mod_wsgi_packages" || top == "mod_wsgi.libs" ||
 		strings.HasPrefix(top, "mod_wsgi-") || strings.HasPrefix(top, "mod_wsgi_httpd-") || strings.HasPrefix(top, "mod_wsgi_standalone-")
@@ -191,7 +191,7 @@ func (m *maker) packages(i *image) ([]entry, error) {
 		if problem := editable(site); problem != "" {
 			return nil, fault.New(fault.Environment, "install it without -e (pip install .), so that its files are in the environment", "cannot put %s into an image: %s", site, problem)
 		}
-		c := collector{root: site, to: i.site(), skip: func(rel string, d fs.DirEntry) bool { return ours(rel) || rel == "RECORD" }}
+		c := collector{root: site, to: i.site(), skip: func(rel string, d fs.DirEntry) bool { return fromStage(rel) || rel == "RECORD" }}
 		found, err := c.collect("repair the environment (pip check), or create a new one")
 		if err != nil {
 			return nil, err
@@ -208,7 +208,7 @@ func editable(site string) string {
 	names, _ := os.ReadDir(site)
 	for _, n := range names {
 		name := n.Name()
-		if ours(name) {
+		if fromStage(name) {
 			continue
 		}
 		switch {
@@ -241,7 +241,7 @@ func distributions(site string) []packaging.Component {
 	var all []packaging.Component
 	infos, _ := fs.Glob(os.DirFS(site), "*.dist-info/METADATA")
 	for _, info := range infos {
-		if ours(info) {
+		if fromStage(info) {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(site, filepath.FromSlash(info)))

@@ -23,9 +23,9 @@ import (
 // SumsName is the file with the digests of everything in a release.
 const SumsName = release.SumsName
 
-// ours matches files that we make after the release tool, whose sums of an earlier run
+// madeLater matches files that we make after the release tool, whose sums of an earlier run
 // are outdated.
-var ours = regexp.MustCompile(`\.whl(\.cdx\.json)?$|\.intoto\.json$|^bootstrap\.sh$`)
+var madeLater = regexp.MustCompile(`\.whl(\.cdx\.json)?$|\.intoto\.json$|^bootstrap\.sh$`)
 
 // checkSums compares the files of a release with the digests that the release tool
 // recorded. It skips files that are made later.
@@ -35,7 +35,7 @@ func checkSums(dir *owned.Dir) error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
-		if ours.MatchString(name) {
+		if madeLater.MatchString(name) {
 			continue
 		}
 		f, err := dir.OpenAny(name)
