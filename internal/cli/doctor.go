@@ -35,7 +35,7 @@ func (a *app) doctor() *cobra.Command {
 				return err
 			}
 			if f.port < 0 || f.port > 65535 {
-				return fault.New(fault.Usage, "give a port from 1 to 65535", "invalid --port %d", f.port)
+				return fault.New(fault.Usage, "pass a port from 1 to 65535", "invalid --port %d", f.port)
 			}
 			report, err := a.examine(c.Context(), f)
 			a.view.close()

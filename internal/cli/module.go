@@ -74,7 +74,7 @@ func readSDKs(a *app, pythons, given []string) (map[string]string, error) {
 			version, path = pythons[0], s
 		}
 		if _, twice := sdks[version]; twice {
-			return nil, fault.New(fault.Usage, "give one for each Python", "two --python-sdk for Python %s", version)
+			return nil, fault.New(fault.Usage, "pass one per Python", "two --python-sdk for Python %s", version)
 		}
 		sdks[version] = a.abs(path)
 	}

@@ -116,7 +116,7 @@ func sourceFlags(f *pflag.FlagSet, q *installer.Request) {
 // check refuses flags that contradict each other before anything is built.
 func (o *packOptions) check() error {
 	if o.bundle != "auto" && o.bundle != "none" {
-		return fault.New(fault.Usage, "give auto or none", "unknown --bundle %q", o.bundle)
+		return fault.New(fault.Usage, "use auto or none", "unknown --bundle %q", o.bundle)
 	}
 	if len(o.pythons) > 0 && len(o.fromEnv) > 0 {
 		return fault.New(fault.Usage, "leave one of them out", "--python builds, whereas --from-env packages an existing build")
