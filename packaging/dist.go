@@ -505,7 +505,7 @@ func (d *Dist) Abort() {
 		return
 	}
 	if above, err := owned.OutputDir(filepath.Dir(d.dir.Path())); err == nil {
-		_ = above.Remove(filepath.Base(d.dir.Path())) // only where it is empty
+		_ = above.Remove(filepath.Base(d.dir.Path())) // only if it is empty
 		_ = above.Close()
 	}
 }

@@ -16,7 +16,7 @@ func main() {
 	unguard := run.Guard()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)                            // a second signal ends the program at once
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a closed reader ends the work in good order, see cli.Main
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a closed reader ends the work cleanly, see cli.Main
 	exe, _ := os.Executable()
 	dir, dirErr := os.Getwd()
 	code := cli.Main(ctx, cli.Process{

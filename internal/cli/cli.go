@@ -82,7 +82,7 @@ type globalFlags struct {
 // Main runs the program and returns its exit code.
 func Main(ctx context.Context, p Process) int {
 	a := &app{Process: p}
-	// When the reader closes standard output, the work is canceled in good order.
+	// When the reader closes standard output, the work is canceled cleanly.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := &output{to: p.Stdout, failed: cancel}

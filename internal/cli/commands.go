@@ -175,7 +175,7 @@ func (a *app) showPlan(p *installer.Plan) error {
 				_, _ = fmt.Fprintf(w, " with %s", strings.Join(c.Features, ", "))
 			}
 			if c.Unpinned {
-				_, _ = fmt.Fprint(w, " (upstream will be asked for its hash)")
+				_, _ = fmt.Fprint(w, " (its hash will be fetched from upstream)")
 			}
 			if c.Refused != "" {
 				_, _ = fmt.Fprintf(w, ": refused, %s", c.Refused)

@@ -91,7 +91,7 @@ func (a *app) examine(ctx context.Context, f doctorFlags) (*doctor.Report, error
 	})
 }
 
-// showFindings prints the findings, the worst last, where they are noticed.
+// showFindings prints the findings, with the worst last, where it is noticed.
 func showFindings(w io.Writer, r *doctor.Report, detail bool) {
 	for _, severity := range []doctor.Severity{doctor.OK, doctor.Note, doctor.Warning, doctor.Problem} {
 		for _, f := range r.Findings {

@@ -59,8 +59,8 @@ func (w *work) describe() error {
 	} else {
 		p.Summary = "Python " + py + " WSGI module for the system's Apache"
 		p.Description = "mod_wsgi " + m.Version + " lets the system's Apache serve WSGI applications with\n" +
-			"Python " + py + ". Modules for several Pythons can be installed side by side, but only one\n" +
-			"of them is loaded."
+			"Python " + py + ". Modules for several Pythons can be installed side by side, but\n" +
+			"only one of them is loaded."
 	}
 	return w.documents()
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// configuration is what httpd.conf includes. Paths have forward slashes, as
+// configuration is the file that httpd.conf includes. Paths have forward slashes, as
 // httpd wants them on Windows too.
 func (w *work) configuration() string {
 	py := w.stage.Module.Python
