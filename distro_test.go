@@ -11,12 +11,12 @@ import (
 // installing matches a command that installs a package of a distribution.
 var installing = regexp.MustCompile(`\b(apt(-get)? install|dnf install|yum install|apk add|zypper install|pacman -S|brew install) [a-z]`)
 
-// TestOneTableOfDistributions finds commands that install a package outside of
-// internal/distro: two tables name two packages for one missing header.
+// TestOneTableOfDistributions finds commands that install a package outside
+// internal/distro: with two tables, one missing header could get two package names.
 func TestOneTableOfDistributions(t *testing.T) {
 	elsewhere := map[string]string{
-		"detect/choose.go":     "macOS, which has an httpd of its own",
-		"modulebuild/hints.go": "a package that only Fedora and its kin have",
+		"detect/choose.go":     "macOS, which includes an httpd",
+		"modulebuild/hints.go": "a package that only Fedora and its derivatives have",
 	}
 	found := 0
 	for file := range parseTree(t) {
@@ -30,7 +30,7 @@ func TestOneTableOfDistributions(t *testing.T) {
 				return true
 			}
 			if elsewhere[file] == "" {
-				t.Errorf("%s: %s: take it from internal/distro", file, text.Value)
+				t.Errorf("%s: %s: use internal/distro", file, text.Value)
 			}
 			found++
 			return true

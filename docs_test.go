@@ -11,16 +11,16 @@ import (
 	"testing"
 )
 
-// The manual says what holds. Which tests show it concerns those who work on the
-// program, and is in testdata/evidence.txt: a part for each page that has tables
-// of this kind, and in it, in the order of the page, the first cell of each row
-// with the tests below it. An entry that begins with # is a heading of the page.
+// The manual states what holds. The tests that show it matter to developers of the
+// program and are in testdata/evidence.txt. It has a part for each page with such
+// tables, and in it, in the order of the page, the first cell of each row followed by
+// its tests. An entry that begins with # is a heading of the page.
 const evidenceFile = "testdata/evidence.txt"
 
-var updateEvidence = flag.Bool("update", false, "write the rows of the manual that were reworded into "+evidenceFile)
+var updateEvidence = flag.Bool("update", false, "write the reworded rows of the manual into "+evidenceFile)
 
-// evidenceHeads has, by page, how its tables begin, and the least number of tests
-// that show them.
+// evidenceHeads has, by page, the beginnings of its tables, and the minimum number of
+// tests that show them.
 var evidenceHeads = map[string]struct {
 	heads []string
 	least int
@@ -31,14 +31,15 @@ var evidenceHeads = map[string]struct {
 	"detection.md":   {[]string{"| Python | recognised by ", "| httpd | recognised by "}, 30},
 }
 
-// untested stands where no test can show a row, which then has the reason.
+// untested replaces the tests of a row that no test can show, and is followed by the
+// reason.
 const untested = "not tested"
 
-// entry is what a row of the manual says, and the tests that show it.
+// entry is a row of the manual, and the tests that show it.
 type entry struct{ row, tests string }
 
-// TestManualIsShownByTests: each row of these tables is shown by tests that exist.
-func TestManualIsShownByTests(t *testing.T) {
+// TestManualHasEvidence: existing tests show each row of these tables.
+func TestManualHasEvidence(t *testing.T) {
 	evidence := readEvidence(t)
 	there, named := testNames(t), regexp.MustCompile(`\bTest[A-Z]\w*`)
 	for page, rule := range evidenceHeads {
@@ -68,12 +69,12 @@ func TestManualIsShownByTests(t *testing.T) {
 			if *updateEvidence {
 				evidence[page][i].row = cells[0]
 			} else if cells[0] != e.row {
-				t.Errorf("%s and %s differ (go test . -run TestManual -update takes over what was reworded):\n%s\n%s", page, evidenceFile, cells[0], e.row)
+				t.Errorf("%s and %s differ (go test . -run TestManual -update copies reworded rows):\n%s\n%s", page, evidenceFile, cells[0], e.row)
 				break
 			}
 			reason := strings.HasPrefix(cells[len(cells)-1], untested+": ")
 			if reason != strings.HasPrefix(e.tests, untested) || !reason && len(names) == 0 {
-				t.Errorf("%s: neither a test nor the reason for none is named in: %s", page, e.row)
+				t.Errorf("%s: no test, and no reason for it, is named in: %s", page, e.row)
 			}
 		}
 		if at < len(rows) && !t.Failed() {
@@ -88,8 +89,8 @@ func TestManualIsShownByTests(t *testing.T) {
 	}
 }
 
-// TestReportsArePublic: each row of the page of reports has them by repository and
-// number, and few are untested.
+// TestReportsArePublic: each row of the reports page names them by repository and
+// number, and few rows are untested.
 func TestReportsArePublic(t *testing.T) {
 	report := regexp.MustCompile(`[\w.-]+/[\w.-]+#\d+`)
 	reports, without := map[string]bool{}, 0
@@ -110,8 +111,8 @@ func TestReportsArePublic(t *testing.T) {
 	}
 }
 
-// TestManualNamesNoTests: tests are named where they are looked for, which is not
-// in the manual. Pages for those who work on the program may.
+// TestManualNamesNoTests: users do not look for tests in the manual. Pages for
+// developers may name them.
 func TestManualNamesNoTests(t *testing.T) {
 	there, word := testNames(t), regexp.MustCompile(`\bTest[A-Z]\w*`)
 	for _, name := range append(manualPages(t), "README.md", "SECURITY.md") {
@@ -165,7 +166,7 @@ func manualPages(t *testing.T) []string {
 	return out
 }
 
-// readPage reads a page of the manual by its name, wherever it is below docs.
+// readPage reads a page of the manual by name, from any directory below docs.
 func readPage(t *testing.T, name string) string {
 	t.Helper()
 	for _, page := range manualPages(t) {

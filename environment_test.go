@@ -13,8 +13,8 @@ import (
 
 const environmentPage = "docs/reference/environment.md"
 
-// TestEnvironmentPage: the page has every variable that the code reads, and the first
-// column of its tables has none that appears nowhere.
+// TestEnvironmentPage: the page has every variable that the code reads, and every
+// variable in the first column of its tables appears in the code.
 func TestEnvironmentPage(t *testing.T) {
 	page := strings.Join(readLines(t, environmentPage), "\n")
 	variable := regexp.MustCompile("`([A-Za-z_][A-Z0-9_]{1,})`")
@@ -30,7 +30,7 @@ func TestEnvironmentPage(t *testing.T) {
 	}
 	for name := range documented {
 		if !named(text, name) {
-			t.Errorf("%s has %s, which the code does not name", environmentPage, name)
+			t.Errorf("%s has %s, which the code does not contain", environmentPage, name)
 		}
 	}
 }
@@ -38,12 +38,12 @@ func TestEnvironmentPage(t *testing.T) {
 // notDocumented are variables that users do not set.
 var notDocumented = map[string]string{
 	"REQUEST_METHOD": "of httpd, in a test application", "PWD": "of the shell", "USERNAME": "of Windows", "TEMP": "of Windows, in place of TMPDIR",
-	"ProgramFiles": "of Windows", "ProgramFiles(x86)": "of Windows", "USER": "handed on to the compiler", "SystemRoot": "of Windows",
+	"ProgramFiles": "of Windows", "ProgramFiles(x86)": "of Windows", "USER": "passed on to the compiler", "SystemRoot": "of Windows",
 	"MODWSGI_OTHER_USER": "of tests",
 }
 
-// named reports whether a text has a name, whole or in the parts that the code puts
-// together: MOD_WSGI_ with a word, or a setting of the build backend in capitals.
+// named reports whether a text contains a name, whole or in the parts that the code
+// concatenates: MOD_WSGI_ with a word, or a setting of the build backend in capitals.
 func named(text, name string) bool {
 	if strings.Contains(text, name) {
 		return true
@@ -60,8 +60,8 @@ func named(text, name string) bool {
 	return false
 }
 
-// variablesRead returns the names that Go code reads from an environment, with the
-// position, and the text of everything that could name one.
+// variablesRead returns the names that Go code reads from the environment, with their
+// positions, and all text that could contain a name.
 func variablesRead(t *testing.T) (read map[string]string, all string) {
 	t.Helper()
 	read = map[string]string{}

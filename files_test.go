@@ -12,12 +12,11 @@ import (
 	"testing"
 )
 
-// Files of other users are the business of internal/owned (see its package
-// comment). Two rules keep it that way: some calls by path are forbidden
-// everywhere else, and in the files that handle what other users could have
-// planted, all of them are.
+// Only internal/owned handles files of other users (see its package comment). Two
+// rules enforce that: some calls by path are forbidden everywhere else, and all of
+// them are forbidden in the files that handle what other users could have planted.
 
-// byPath are the calls that act on whatever a name leads to at that moment.
+// byPath are the calls that act on whatever a name refers to at that moment.
 var byPath = map[string][]string{
 	"os": {
 		"Chmod", "Chown", "Chtimes", "Create", "CreateTemp", "DirFS", "Lchown", "Link", "Lstat", "Mkdir", "MkdirAll", "MkdirTemp", "Open",
@@ -29,21 +28,21 @@ var byPath = map[string][]string{
 	"modwsgi/internal/atomicfile": {"Write", "Copy", "Create"},
 }
 
-// neverByPath are forbidden in every package: they remove, give away or open up
-// what a name leads to, or make something whose directory nobody looked at.
+// neverByPath are forbidden in every package: they remove, give away or open up what a
+// name refers to, or create something in a directory that was not checked.
 var neverByPath = map[string][]string{
 	"os": {"Chmod", "Chown", "CreateTemp", "Lchown", "MkdirTemp", "RemoveAll"},
 }
 
-// mechanism is where files of other users are decided about.
+// mechanism is the code that decides about files of other users.
 const mechanism = "internal/owned"
 
-// testHelpers are imported by tests only: what other users would plant, and scripts
-// of the command line.
+// testHelpers are imported only by tests: they create what other users would plant,
+// and scripts of the command line.
 var testHelpers = []string{"internal/otheruser", "internal/scripttest"}
 
-// guarded are the files in which every call by path is forbidden: what they read,
-// write and remove is opened through internal/owned. exceptions has the rest.
+// guarded are the files in which every call by path is forbidden: they open whatever
+// they read, write and remove through internal/owned. The rest is in exceptions.
 var guarded = []string{
 	"express/config/included.go", "express/control.go", "express/host/become_unix.go", "express/host/dirs_unix.go", "express/host/process.go", "express/host/process_linux.go", "express/host/signals_unix.go",
 	"express/instance/inherit.go", "express/instance/launch.go", "express/instance/pidfile.go", "express/instance/rights.go",
@@ -82,36 +81,37 @@ var guarded = []string{
 }
 
 const (
-	stage    = "the stage is a scratch directory of this user's own; what is written goes through open directories"
-	spelling = "it only finds the canonical spelling of a path, which is then reached from an open root, without links"
-	callers  = "a directory that the caller has chosen; what is in it is reached through the open directory"
+	stage    = "the stage is a private scratch directory; writes go through open directories"
+	spelling = "it only finds the canonical spelling of a path, which is then opened from an open root, without links"
+	callers  = "a directory that the caller chose; its contents are accessed through the open directory"
 )
 
-// exceptions are calls by path with the reason why they are right there. The key is
-// FILE:PACKAGE.FUNCTION; in every file of a package it is DIRECTORY/*.go.
+// exceptions are calls by path with the reason why they are safe there. The key is
+// FILE:PACKAGE.FUNCTION, or DIRECTORY/*.go for every file of a package.
 var exceptions = map[string]string{
-	// The server root of the launcher. What other users own is looked at here, and not believed.
-	"express/config/included.go:filepath.WalkDir":       "lists what an Include reads; each path is then judged",
-	"express/config/included.go:os.DirFS":               "lists what an Include reads; each path is then judged",
-	"express/config/included.go:os.Stat":                "files that --include-file names, or that were judged before",
+	// The server root of the launcher. Files of other users are inspected here, but
+	// not trusted.
+	"express/config/included.go:filepath.WalkDir":       "lists the files of an Include; each path is then judged",
+	"express/config/included.go:os.DirFS":               "lists the files of an Include; each path is then judged",
+	"express/config/included.go:os.Stat":                "files that --include-file names, or that were already judged",
 	"express/config/included.go:os.ReadFile":            "as os.Stat",
-	"express/host/process.go:filepath.EvalSymlinks":     "the name of a program is compared with that of a process",
+	"express/host/process.go:filepath.EvalSymlinks":     "compares the name of a program with that of a process",
 	"express/host/process_linux.go:os.ReadFile":         "files of the kernel (proc)",
 	"express/host/process_linux.go:os.Readlink":         "a file of the kernel (proc)",
-	"express/host/process_linux.go:os.Stat":             "files of the kernel (proc), and the program that one of them is compared with",
+	"express/host/process_linux.go:os.Stat":             "files of the kernel (proc), and the program to compare one of them with",
 	"express/instance/rights.go:os.Lstat":               "log files in a directory that may be another user's: refused or warned about, not opened",
-	"express/instance/serverroot.go:os.OpenRoot":        "the parent of --log-directory and the like may be another user's: only what was just made is given away",
-	"internal/atomicfile/atomicfile.go:os.Stat":         "decides on a refusal only: the end of a link that is replaced, and not followed",
-	"packaging/authenticode/certificate.go:os.ReadFile": "a program in the scratch directory that was just signed",
-	"packaging/dist.go:os.Lstat":                        "decides only whether an empty directory is removed at the end, which goes through a handle",
-	"packaging/dist.go:os.MkdirAll":                     "in a directory that nobody else can change: Shared was asked before",
+	"express/instance/serverroot.go:os.OpenRoot":        "the parent of --log-directory and the like may be another user's: only a directory just created is given away",
+	"internal/atomicfile/atomicfile.go:os.Stat":         "decides only on a refusal: the target of a link that is replaced, not followed",
+	"packaging/authenticode/certificate.go:os.ReadFile": "a program just signed in the scratch directory",
+	"packaging/dist.go:os.Lstat":                        "decides only whether to remove an empty directory at the end, through a handle",
+	"packaging/dist.go:os.MkdirAll":                     "in a directory that nobody else can change, which Shared checked before",
 	"packaging/dist.go:os.Rename":                       "as os.MkdirAll",
 	"packaging/oci/store.go:os.Open":                    "layers in the scratch directory",
 	"internal/archive/zip.go:os.CreateTemp":             "a private copy in the caller's build directory, made with O_EXCL",
 	"internal/buildcache/buildcache.go:os.Lstat":        "a name for a new tree in the caller's private work directory",
 	"internal/fetch/aptindex.go:os.ReadFile":            "/etc/os-release",
 	"internal/fetch/aptindex.go:os.Stat":                "apt's helper in /usr/lib",
-	"internal/prove/prove.go:os.Stat":                   "compares two prefixes, and shows nothing of them",
+	"internal/prove/prove.go:os.Stat":                   "compares two prefixes, without showing them",
 	"internal/prove/rights.go:filepath.EvalSymlinks":    "for a message",
 	"internal/prove/server.go:os.Stat":                  "whether a file exists; what is executed is judged in trust.go",
 	"internal/prove/trust.go:filepath.EvalSymlinks":     "a second directory to judge, for $ORIGIN",
@@ -146,7 +146,7 @@ func TestFilesOfOthersAreOpenedInOnePlace(t *testing.T) {
 			case exceptions[all] != "":
 				used[all] = true
 			default:
-				t.Errorf("%s:%d calls %s by path: use %s, or give the reason in exceptions", file, call.line, call.name, mechanism)
+				t.Errorf("%s:%d calls %s by path: use %s, or add the reason to exceptions", file, call.line, call.name, mechanism)
 			}
 		}
 	}
@@ -163,7 +163,7 @@ type pathCall struct {
 	never bool
 }
 
-// callsByPath returns the calls by path of every file that is not a test.
+// callsByPath returns the calls by path of every file except tests.
 func callsByPath(t *testing.T) map[string][]pathCall {
 	t.Helper()
 	out := map[string][]pathCall{}

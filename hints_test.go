@@ -10,21 +10,20 @@ import (
 	"testing"
 )
 
-// command matches the text of a command that a person could copy, up to where a value
-// follows.
+// command matches the text of a command to copy, up to a value.
 var command = regexp.MustCompile(`(?:\b(?:modwsgi|mod_wsgi-express|pip|venv|python3? -m)\b.*?(?:--[a-z][a-z-]*[ =]|-m venv |venv --clear |server-root |apachectl )|\b(?:chmod|chown|chattr|setfacl|restorecon|useradd|groupadd|mkdir|rm|cd|install -d|umount|mount)\b(?: -\S+)*(?: [ugoa]*[-+=][rwxts]+| [0-7]{3,4}| --\S+)* )$`)
 
-// placeholder matches a word in capitals where a known value belongs.
+// placeholder matches a word in capitals in place of a known value.
 var placeholder = regexp.MustCompile(`(?:--python|--clear|venv|restorecon -R) (?:PATH|PREFIX|ENV|DIR|PYTHON)`)
 
-// harmless are values that need no quotes, because they are names out of a table.
+// harmless are values that need no quotes, because they are names from a table.
 var harmless = map[string]string{
 	"express/config/modules.go: feature": "a feature of httpd",
 }
 
-// TestCommandsInHintsAreQuoted looks at every text that is put together from a command
-// and a value: the value must come from run.Quote (internal/quote), so that the command
-// is right also in a directory with a blank. It looks at concatenations and at formats.
+// TestCommandsInHintsAreQuoted checks every text that is assembled from a command and
+// a value: the value must come from run.Quote (internal/quote), so that the command
+// also works in a directory with a blank. It covers concatenations and formats.
 func TestCommandsInHintsAreQuoted(t *testing.T) {
 	quoted, used := 0, map[string]bool{}
 	for file := range parseTree(t) {
@@ -75,7 +74,7 @@ func TestCommandsInHintsAreQuoted(t *testing.T) {
 		}
 	}
 	if quoted < 30 {
-		t.Errorf("only %d quoted values were found: the test looks for the wrong thing", quoted)
+		t.Errorf("only %d quoted values were found: the test misses its target", quoted)
 	}
 }
 
@@ -112,7 +111,7 @@ func literal(e ast.Expr) (string, bool) {
 	return text, err == nil
 }
 
-// nameOf is how a value is called in the source.
+// nameOf is the source text of a value.
 func nameOf(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.Ident:

@@ -1,4 +1,4 @@
-// Package modwsgi_test holds the tests that are about the whole tree.
+// Package modwsgi_test contains the tests of the whole tree.
 package modwsgi_test
 
 import (
@@ -16,21 +16,22 @@ import (
 
 type layer struct{ pkg, reason, may string }
 
-// layers lists every package from the bottom up, with the reason why it is a
-// package of its own and the packages of this module that it may import. What is
-// not listed is forbidden, and a package may import only what is listed above it:
-// imports point downward (docs/how-it-works.md).
+// layers lists every package from the bottom up, with the reason why it is a separate
+// package, and the packages of this module that it may import. Everything else is
+// forbidden, and a package may import only packages listed above it: imports point
+// downward (docs/how-it-works.md).
 //
-// A new package is one line, below the packages that it imports. It may be imported
-// where its importers' lines name it, in alphabetical order.
+// A new package is one line, below the packages that it imports. Other packages may
+// import it if their lines name it, in alphabetical order.
 var layers = []layer{
-	// Words that all share. They import nothing of ours, or another word.
+	// Vocabulary that all share. It imports nothing of this module, or other
+	// vocabulary.
 	{"internal/version", "which release a binary is", ""},
 	{"internal/fault", "errors for people: class, hint", ""},
 	{"internal/event", "what is reported during work", ""},
 	{"internal/quote", "words as a shell reads them", ""},
 	{"internal/digest", "SHA-256 of files and trees", ""},
-	{"internal/spelling", "did you mean", ""},
+	{"internal/spelling", "suggestions for misspelled names", ""},
 	{"express/option", "tables of options", "internal/fault internal/quote internal/spelling"},
 	{"internal/filetree", "copy, size, glob: never through a link", ""},
 	{"internal/freeport", "ports for servers of tests", ""},
@@ -39,22 +40,22 @@ var layers = []layer{
 	{"internal/scripttest", "scripts that drive the programs, for tests", "internal/elf/elftest internal/freeport"},
 	{"internal/pages", "pages of the documentation, for tests", ""},
 	{"internal/cgroup", "processors and memory of this process", ""},
-	{"internal/timeline", "when each piece of a build ran", ""},
-	{"internal/objgraph", "the scheduler of tasks that need each other", ""},
+	{"internal/timeline", "timing of each part of a build", ""},
+	{"internal/objgraph", "the scheduler of dependent tasks", ""},
 	{"internal/distro", "distributions, packages, install commands", ""},
-	{"internal/owned", "which files of other users are trusted: everybody may ask it, it asks nobody", "internal/quote"},
+	{"internal/owned", "which files of other users are trusted: every package may use it, it uses none", "internal/quote"},
 	{"internal/otheruser", "a second user, for tests", "internal/filetree"},
-	// Formats that others defined.
+	// Formats defined by others.
 	{"internal/elf", "ELF files", ""},
-	{"internal/libpython", "which Python a library holds", "internal/elf"},
+	{"internal/libpython", "the Python version in a library", "internal/elf"},
 	{"internal/pe", "Windows programs", ""},
 	{"internal/pe/petest", "small Windows programs, for tests", ""},
-	{"internal/pgp", "which OpenPGP signatures prove something", ""},
+	{"internal/pgp", "valid OpenPGP signatures", ""},
 	{"internal/makefile", "makefiles of httpd and its libraries", ""},
 	{"internal/libtool", "libtool's command lines", ""},
 	{"internal/apxs", "config_vars.mk, and answers from it", ""},
 	{"internal/pydist", "installed distributions, wheels, RECORD", "internal/fault internal/owned internal/version"},
-	{"internal/receipt", "the record of an install, and what is stale", "internal/fault internal/libpython"},
+	{"internal/receipt", "the record of an install, and its comparison", "internal/fault internal/libpython"},
 	{"express/conf", "httpd's configuration language", ""},
 	{"express/runtime", "the launcher's Python part", ""},
 	{"python", "the Python part of the tool's wheel", ""},
@@ -62,7 +63,7 @@ var layers = []layer{
 	{"internal/run", "the only user of os/exec", "internal/fault internal/owned internal/quote"},
 	{"internal/httpc", "the HTTP client: proxies, limits, retry, redaction", "internal/fault internal/run"},
 	{"internal/registry", "the client of OCI registries and its keychain", "internal/httpc internal/owned internal/run"},
-	{"express/host", "what differs between systems", "internal/fault internal/owned internal/run"},
+	{"express/host", "differences between systems", "internal/fault internal/owned internal/run"},
 	{"internal/atomicfile", "files that are complete or absent", "internal/owned"},
 	{"internal/flock", "locks that wait with a limit", "internal/fault internal/owned"},
 	{"internal/scratch", "directories of one run", "internal/fault internal/flock internal/owned internal/run"},
@@ -81,7 +82,7 @@ var layers = []layer{
 	{"internal/cachedir", "the cache directory: content, owner, use, pruning", "internal/buildcache internal/digest internal/event internal/fault internal/filetree internal/flock internal/owned internal/run internal/scratch internal/shortage"},
 	{"internal/buildcache/remote", "the same, shared between machines", "internal/atomicfile internal/buildcache internal/fault internal/flock internal/httpc internal/owned internal/registry internal/run internal/scratch internal/version"},
 	{"internal/buildstore", "finished trees, local and shared: lookup, restore, keep", "internal/buildcache internal/buildcache/remote internal/cachedir internal/event internal/fault internal/flock internal/owned internal/run internal/timeline"},
-	// How one thing is done.
+	// How each task is done.
 	{"detect", "finds Pythons and httpds; read-only", "internal/apxs internal/distro internal/elf internal/fault internal/filetree internal/libpython internal/owned internal/pe internal/receipt internal/run"},
 	{"express/site", "the launcher's environment and its httpd", "detect express/conf express/host internal/distro internal/fault internal/filetree internal/receipt internal/run"},
 	{"express/config", "one file per feature: options, checks, directives", "express/conf express/host express/option express/site internal/fault internal/owned internal/quote internal/run"},
@@ -93,18 +94,18 @@ var layers = []layer{
 	{"installer/place", "one transaction over an environment", "internal/fault internal/flock internal/owned internal/run"},
 	{"packaging", "the transaction over dist/, what formats share", "internal/digest internal/fault internal/filetree internal/flock internal/owned internal/scratch"},
 	{"packaging/sign", "detached signatures", "internal/fault internal/owned internal/pgp"},
-	{"packaging/licence", "SPDX expressions of what is packaged", "internal/fault packaging"},
+	{"packaging/licence", "SPDX expressions of packaged components", "internal/fault packaging"},
 	{"packaging/linkage", "needed libraries, platform tags", "internal/digest internal/distro internal/elf internal/fault internal/filetree internal/pe internal/relocate internal/run packaging"},
 	{"packaging/sbom", "CycloneDX", "packaging packaging/licence"},
 	{"packaging/index", "a package index", "internal/pydist packaging"},
-	{"packaging/release", "what goes with every artifact", "internal/digest internal/fault internal/pydist packaging packaging/index packaging/sbom packaging/sign"},
+	{"packaging/release", "what accompanies every artifact", "internal/digest internal/fault internal/pydist packaging packaging/index packaging/sbom packaging/sign"},
 	{"packaging/authenticode", "signatures of Windows programs", "internal/distro internal/fault internal/filetree internal/owned internal/pe internal/run internal/scratch"},
 	{"packaging/linuxpkg", "deb, rpm, apk", "internal/digest internal/elf internal/fault internal/filetree internal/owned internal/pydist internal/receipt internal/run packaging packaging/licence packaging/linkage packaging/sbom"},
 	{"packaging/oci", "container images and layers", "internal/digest internal/elf internal/fault internal/filetree internal/httpc internal/owned internal/receipt internal/registry internal/relocate internal/run packaging packaging/licence packaging/linkage packaging/release packaging/sbom"},
 	{"packaging/wheel", "Python wheels", "internal/digest internal/elf internal/fault internal/owned internal/pydist internal/receipt packaging packaging/licence packaging/linkage packaging/sbom"},
 	{"packaging/winzip", "the zip for Windows", "internal/digest internal/fault internal/owned internal/pe internal/pydist internal/receipt packaging packaging/licence packaging/sbom"},
 	{"packaging/toolwheel", "the wheel of the tools", "internal/atomicfile internal/digest internal/elf internal/fault internal/owned internal/pydist internal/receipt internal/scratch packaging packaging/licence packaging/sbom python"},
-	// What a user asks for.
+	// Requests of users.
 	{"installer", "the environment that serves", "detect express/runtime httpdbuild installer/place internal/buildcache internal/buildcache/remote internal/buildstore internal/cachedir internal/cgroup internal/digest internal/elf internal/event internal/fault internal/fetch internal/filetree internal/flock internal/owned internal/prove internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/steps internal/timeline internal/toolchain internal/version modulebuild"},
 	{"doctor", "checks of an environment and its host", "detect internal/digest internal/elf internal/fault internal/filetree internal/receipt internal/recipe internal/run internal/scratch internal/toolchain"},
 	{"express", "the launcher", "express/conf express/config express/host express/instance express/option express/runtime express/site express/supervise internal/atomicfile internal/fault internal/flock internal/owned internal/receipt internal/run internal/shortage internal/spelling"},
@@ -119,13 +120,14 @@ var layers = []layer{
 	{"cmd/modwsgi-release", "the tools' own release", "internal/owned packaging/sign packaging/toolrelease"},
 }
 
-// outside says who alone may import certain packages that are not ours.
+// outside lists the only packages that may import certain third-party or standard
+// packages.
 var outside = map[string][]string{
-	"os/exec": {"internal/run", "express", "internal/otheruser", "internal/scripttest"}, // the launcher lends its terminal to httpd; the last two are for tests
+	"os/exec": {"internal/run", "express", "internal/otheruser", "internal/scripttest"}, // the launcher passes its terminal to httpd; the last two are for tests
 	"net/http": {
 		"internal/httpc", "internal/registry", "internal/fetch", // the clients
 		"packaging/oci",  // status codes
-		"internal/prove", // asks the httpd that it has just started, on the loopback interface
+		"internal/prove", // queries the httpd that it has just started, on the loopback interface
 	},
 	"golang.org/x/net/http/httpproxy":                                {"internal/httpc"},
 	"github.com/google/go-containerregistry/pkg/authn":               {"internal/registry"},
@@ -137,11 +139,11 @@ var outside = map[string][]string{
 }
 
 func TestImportsPointDownward(t *testing.T) {
-	found := map[string]map[string]bool{} // package -> what it imports of ours
+	found := map[string]map[string]bool{} // package -> its imports from this module
 	for file, imports := range parseTree(t) {
 		dir := path.Dir(file)
 		if below(dir, "scripts") {
-			continue // tools for those who change the project
+			continue // tools for developers
 		}
 		if found[dir] == nil {
 			found[dir] = map[string]bool{}
@@ -203,7 +205,7 @@ func allowed(dir, imp string) bool {
 
 func below(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
-// parseTree returns the imports of every file that is not a test.
+// parseTree returns the imports of every file except tests.
 func parseTree(t *testing.T) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}

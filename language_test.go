@@ -18,9 +18,9 @@ import (
 	"testing"
 )
 
-// Phrases that read like a translation, each with what a native writer would put. None
-// is in the manual. The packages have a number each, in testdata/language.txt, which
-// may only go down.
+// phrases read like a translation; each has a native writer's alternative. The manual
+// contains none of them. For the packages, testdata/language.txt limits their number,
+// which may only decrease.
 
 var phrases = []struct {
 	pattern *regexp.Regexp
@@ -56,8 +56,8 @@ func found(text string) (n int, first string) {
 	return n, first
 }
 
-// TestLanguageOfTheManual: pages have none of the phrases. What is generated counts in
-// the package that it comes from.
+// TestLanguageOfTheManual: no page contains any of the phrases. Generated text counts
+// for the package that it comes from.
 func TestLanguageOfTheManual(t *testing.T) {
 	for _, p := range readPages(t) {
 		generated := false
@@ -77,8 +77,8 @@ func TestLanguageOfTheManual(t *testing.T) {
 
 const languageFile = "testdata/language.txt"
 
-// TestLanguageOfTheCode counts the phrases in comments and texts of each package. A
-// number that went down is written with -update, which refuses a larger total.
+// TestLanguageOfTheCode counts the phrases in comments and texts of each package.
+// -update writes numbers that decreased, and refuses a larger total.
 func TestLanguageOfTheCode(t *testing.T) {
 	counts, examples := languageOfTheCode(t)
 	limits := map[string]int{}
@@ -116,7 +116,8 @@ func TestLanguageOfTheCode(t *testing.T) {
 	t.Logf("%d phrases, %d allowed", total, allowed)
 }
 
-// languageOfTheCode looks at comments and string literals of all Go files, tests too.
+// languageOfTheCode examines comments and string literals of all Go files, including
+// tests.
 func languageOfTheCode(t *testing.T) (counts map[string]int, examples map[string][]string) {
 	t.Helper()
 	counts, examples = map[string]int{}, map[string][]string{}

@@ -25,7 +25,7 @@ func readPages(t *testing.T) []pages.Page {
 	return all
 }
 
-// TestLinksOfThePages follows every link inside the repository, to the heading too.
+// TestLinksOfThePages follows every link inside the repository, including the heading.
 func TestLinksOfThePages(t *testing.T) {
 	anchors := map[string][]string{}
 	all := readPages(t)
@@ -65,8 +65,8 @@ func TestLinksOfThePages(t *testing.T) {
 
 var pagePath = regexp.MustCompile(`(?:^|[^\w./-])(docs/[\w./-]+\.(?:md|png|1))\b`)
 
-// TestNamedPagesExist: comments, messages, scripts and the release configuration name
-// pages of docs that exist.
+// TestNamedPagesExist: the pages of docs that comments, messages, scripts and the
+// release configuration name exist.
 func TestNamedPagesExist(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "git", "ls-files").Output()
 	if err != nil {
@@ -79,7 +79,7 @@ func TestNamedPagesExist(t *testing.T) {
 		}
 		data, err := os.ReadFile(file)
 		if err != nil {
-			continue // removed, not committed yet
+			continue // removed but not committed yet
 		}
 		for _, m := range pagePath.FindAllStringSubmatch(string(data), -1) {
 			named++

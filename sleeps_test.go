@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// TestSleepsHaveAReason finds time.Sleep in tests. One inside a loop is the pause of a
-// poll for a condition. Any other one makes an order of events a matter of luck, unless
-// its reason is on the same line: that time itself is what is tested, or that nothing
-// must happen meanwhile, for which there is no condition to wait for.
+// TestSleepsHaveAReason finds time.Sleep in tests. In a loop it is the pause of a poll
+// for a condition. Anywhere else it makes the order of events a matter of luck, unless
+// the reason is on the same line: the test is about time itself, or checks that
+// nothing happens meanwhile, for which there is no condition to wait for.
 func TestSleepsHaveAReason(t *testing.T) {
 	found := 0
 	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
@@ -48,7 +48,7 @@ func TestSleepsHaveAReason(t *testing.T) {
 			}
 			found++
 			if line := fset.Position(call.Pos()).Line; !polls(outer) && !reasons[line] {
-				t.Errorf("%s:%d: wait for a condition, or give the reason on the line", name, line)
+				t.Errorf("%s:%d: wait for a condition, or state the reason on the line", name, line)
 			}
 			return true
 		})
@@ -58,7 +58,7 @@ func TestSleepsHaveAReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	if found == 0 {
-		t.Error("nothing was found: the test looks for the wrong thing")
+		t.Error("nothing was found: the test misses its target")
 	}
 }
 

@@ -28,7 +28,7 @@ func TestTroubleshootingNamesMessages(t *testing.T) {
 				continue
 			}
 			if !inOneText(texts, strings.Split(m[1], "…")) {
-				t.Errorf("no text of the program has this message: %s", m[1])
+				t.Errorf("the program contains no such message: %s", m[1])
 			}
 		}
 	}
@@ -55,8 +55,7 @@ func inOneText(texts []string, parts []string) bool {
 	return false
 }
 
-// textsOfTheCode returns the texts in the code, those that are put together with "+" as
-// one.
+// textsOfTheCode returns the texts in the code, with concatenations joined.
 func textsOfTheCode(t *testing.T) []string {
 	t.Helper()
 	var texts []string

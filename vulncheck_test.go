@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestVulncheck tells an unreachable database from findings and from a tool that
-// does not work.
+// TestVulncheck distinguishes an unreachable database from findings and from a broken
+// tool.
 func TestVulncheck(t *testing.T) {
 	const reachable = `if [ "$1" = -version ]; then echo 'Scanner: govulncheck'; echo 'DB: x'; echo 'DB updated: today'; exit; fi; `
 	for name, c := range map[string]struct {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// otherMinor finds a Python of another minor version than the one of the tests that
-// mod_wsgi admits, with a shared library: such a module is built in seconds.
+// otherMinor finds a Python whose minor version differs from that of the tests, that
+// mod_wsgi supports, and that has a shared library: such a module builds in seconds.
 func otherMinor(t *testing.T) string {
 	t.Helper()
 	const ask = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -24,12 +24,12 @@ func otherMinor(t *testing.T) string {
 			}
 		}
 	}
-	t.Skip("this machine has one minor version of Python only: NOT TESTED is an environment that is made again with another one")
+	t.Skip("NOT TESTED: recreating an environment with another Python (this machine has only one minor version)")
 	return ""
 }
 
-// remake makes an environment again over the old one, as virtualenv does: the links
-// to the interpreter are replaced, everything else stays.
+// remake creates an environment over the old one, as virtualenv does: it replaces the
+// links to the interpreter and keeps everything else.
 func remake(t *testing.T, python, env string) {
 	t.Helper()
 	old, err := filepath.Glob(filepath.Join(env, "bin", "python*"))
@@ -44,10 +44,10 @@ func remake(t *testing.T, python, env string) {
 	venv(t, python, env, "--without-pip")
 }
 
-// TestEnvironmentMadeAgain installs, makes the environment again with another minor
-// version of Python, and expects what is left of the first one to be seen, removed,
+// TestRecreatedEnvironment installs, recreates the environment with another minor
+// version of Python, and expects that leftovers of the first one are detected, removed
 // and replaced.
-func TestEnvironmentMadeAgain(t *testing.T) {
+func TestRecreatedEnvironment(t *testing.T) {
 	t.Parallel()
 	dir := workdir(t, "again")
 	python, other := setting(t, "MODWSGI_TEST_PYTHON"), otherMinor(t)
@@ -102,7 +102,7 @@ func TestEnvironmentMadeAgain(t *testing.T) {
 		t.Errorf("second install: %v", r)
 	}
 
-	// The site-packages directory is removed by hand: the programs in bin are orphans,
+	// The site-packages directory is removed by hand. The programs in bin are orphans
 	// and must not block an install.
 	if err := os.RemoveAll(filepath.Join(env, "lib")); err != nil {
 		t.Fatal(err)

@@ -15,8 +15,7 @@ import (
 	"testing"
 )
 
-// packageIndex serves files as a package index does (PEP 503), and counts how
-// often one was taken.
+// packageIndex serves files as a package index does (PEP 503), and counts downloads.
 type packageIndex struct {
 	*httptest.Server
 	taken atomic.Int64
@@ -53,16 +52,16 @@ func newIndex(t *testing.T, files ...string) *packageIndex {
 	return index
 }
 
-// sourceDistribution is made once: where upstream cannot be reached it takes a
-// while to find that out.
+// sourceDistribution is made once: if upstream is unreachable, it takes a while to
+// find out.
 var sourceDistribution = struct {
 	sync.Once
 	dir string
 	err error
 }{}
 
-// backend is what the tests of pip need: an index with the wheels of the tool and
-// the source distribution that its program has made.
+// backend is the setup for tests of pip: an index with the wheels of the tool and the
+// source distribution that its program made.
 func backend(t *testing.T) (index *packageIndex, sdist string) {
 	t.Helper()
 	dist, _ := released(t)
@@ -89,7 +88,7 @@ func backend(t *testing.T) (index *packageIndex, sdist string) {
 	return newIndex(t, append(wheels, sdists...)...), sdists[0]
 }
 
-// pipEnv is the environment of pip: a home of its own, our cache of builds.
+// pipEnv is the environment of pip: a private home and the tests' build cache.
 func pipEnv(t *testing.T, home string, more ...string) []string {
 	return append([]string{
 		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home, "LANG=C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK=1",
@@ -97,13 +96,13 @@ func pipEnv(t *testing.T, home string, more ...string) []string {
 	}, more...)
 }
 
-// pythons are this machine's, oldest first; the test's own always.
+// pythons are this machine's, oldest first, always including the tests' own.
 func pythons(t *testing.T, wanted ...string) []string {
 	all := []string{setting(t, "MODWSGI_TEST_PYTHON")}
 	for _, minor := range wanted {
 		found, _ := filepath.Glob("/root/.pyenv/versions/" + minor + ".*/bin/python3")
 		if len(found) == 0 {
-			t.Logf("LEFT OUT: there is no Python %s", minor)
+			t.Logf("LEFT OUT: Python %s not found", minor)
 			continue
 		}
 		all = append(all, found[0])
@@ -111,10 +110,10 @@ func pythons(t *testing.T, wanted ...string) []string {
 	return all
 }
 
-// TestPipBuildsWithUs: pip install -r requirements.txt, isolated and without an
-// activated environment, with the oldest, the newest and Debian's Python. (The
-// others take a minute each; TestWheels has all of them.)
-func TestPipBuildsWithUs(t *testing.T) {
+// TestPipBuildsWithModwsgi: pip install -r requirements.txt, isolated and without an
+// activated environment, with the oldest, the newest and Debian's Python. (The others
+// take a minute each; TestWheels covers all of them.)
+func TestPipBuildsWithModwsgi(t *testing.T) {
 	t.Parallel()
 	index, _ := backend(t)
 	for i, python := range pythons(t, "3.8", "3.13") {
@@ -134,18 +133,18 @@ func TestPipBuildsWithUs(t *testing.T) {
 			}
 		}
 		must(t, work, pipEnv(t, home), filepath.Join(env, "bin/pip"), "check")
-		if i == 0 { // root's own Pythons cannot be read by who serves
+		if i == 0 { // the serving account cannot read root's own Pythons
 			a := serve(t, env)
 			if a.Prefix != env {
 				t.Errorf("served from %s, not %s", a.Prefix, env)
 			}
 		}
-		// Uninstalled, nothing is left.
+		// After uninstalling, nothing is left.
 		must(t, work, pipEnv(t, home), filepath.Join(env, "bin/pip"), "uninstall", "-y", "mod_wsgi")
 		if left := differences(fresh, snapshot(t, env)); len(left) > 0 {
 			t.Errorf("%s: left after pip uninstall: %q", python, left)
 		}
-		// The second environment gets what pip has kept; nothing is built.
+		// The second environment gets the wheel from pip's cache; nothing is built.
 		second := venv(t, python, filepath.Join(work, "second"))
 		taken := index.taken.Load()
 		r = must(t, work, pipEnv(t, home, "MODWSGI_CACHE_DIR=/nonexistent"), filepath.Join(second, "bin/pip"), "install", "-v", "--index-url", index.URL+"/simple/", "mod_wsgi")
@@ -156,8 +155,8 @@ func TestPipBuildsWithUs(t *testing.T) {
 	}
 }
 
-// TestPipSettings: what the user says reaches the build, and what is wrong is
-// told in words, not in a traceback; the environment stays as it was.
+// TestPipSettings: settings reach the build, and mistakes are reported as errors
+// rather than tracebacks. The environment stays as it was.
 func TestPipSettings(t *testing.T) {
 	t.Parallel()
 	index, sdist := backend(t)
@@ -203,7 +202,7 @@ func TestPipSettings(t *testing.T) {
 	}
 }
 
-// otherProject is somebody's project that names our backend.
+// otherProject is another project that names modwsgi.build as its backend.
 func otherProject(t *testing.T, work string) string {
 	t.Helper()
 	dir := filepath.Join(work, "other")
@@ -216,7 +215,7 @@ func otherProject(t *testing.T, work string) string {
 	return dir
 }
 
-// damaged is the source distribution, unpacked, with an archive that was changed.
+// damaged is the source distribution, unpacked, with a modified archive.
 func damaged(t *testing.T, sdist, work string) string {
 	t.Helper()
 	dir := filepath.Join(work, "damaged")
@@ -224,8 +223,8 @@ func damaged(t *testing.T, sdist, work string) string {
 	return dir
 }
 
-// TestPipBuildsForTheSystem: where Debian's Apache is installed with its headers,
-// pip gets a module for that one and no httpd.
+// TestPipBuildsForTheSystem: if Debian's Apache is installed with its headers, pip
+// builds a module for it and no httpd.
 func TestPipBuildsForTheSystem(t *testing.T) {
 	_, sdist := backend(t)
 	r := onMachine(t, `
@@ -266,8 +265,8 @@ echo "LEFT $(find env -iname '*wsgi*')"
 	}
 }
 
-// TestSdistIsAnArtifact: it is described, listed and signed for as every other one,
-// and with the tools beside it the directory is an index that pip builds from.
+// TestSdistIsAnArtifact: it is described, listed and signed like every other artifact,
+// and with the tools next to it the directory is an index that pip builds from.
 func TestSdistIsAnArtifact(t *testing.T) {
 	t.Parallel()
 	_, sdist := backend(t)
@@ -280,7 +279,7 @@ func TestSdistIsAnArtifact(t *testing.T) {
 	before := snapshot(t, dist)
 	program := filepath.Join(filepath.Dir(dist), "modwsgi")
 	r := command(t, dist, bareEnv(), program, "package", "sdist", "--out", dist, "--sources", "none", "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
-	if r.code != 2 || !strings.Contains(r.stderr, "is there already, with another content") || strings.Contains(r.stderr, "--build-number") {
+	if r.code != 2 || !strings.Contains(r.stderr, "already exists with different contents") || strings.Contains(r.stderr, "--build-number") {
 		t.Error(r)
 	}
 	r = command(t, dist, bareEnv(), program, "package", "sdist", "--out", dist, "--tools", sdist, "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
@@ -300,8 +299,8 @@ func TestSdistIsAnArtifact(t *testing.T) {
 	}
 }
 
-// TestEditableAndRepack: an unpacked source distribution can be installed in place
-// of a packed one, as an editable too, and packed again.
+// TestEditableAndRepack: an unpacked source distribution can be installed instead of a
+// packed one, also as an editable, and can be packed again.
 func TestEditableAndRepack(t *testing.T) {
 	t.Parallel()
 	index, sdist := backend(t)
@@ -323,10 +322,10 @@ func TestEditableAndRepack(t *testing.T) {
 	}
 }
 
-// TestPipIsTheWayIn: pip install modwsgi && modwsgi install, into the environment
-// that it came with, which is neither activated nor named; then each goes without
-// the other.
-func TestPipIsTheWayIn(t *testing.T) {
+// TestInstallWithPip: pip install modwsgi && modwsgi install, into the environment that
+// contains it, neither activated nor named. Then each is uninstalled without the
+// other.
+func TestInstallWithPip(t *testing.T) {
 	t.Parallel()
 	index, _ := backend(t)
 	work := workdir(t, "job")

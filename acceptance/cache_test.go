@@ -18,7 +18,7 @@ import (
 	"modwsgi/internal/buildcache"
 )
 
-// steps are the names of the steps that a run began, and its notes, from --json.
+// steps are the names of the steps that a run started, and its notes, from --json.
 func steps(t *testing.T, r result) (names, notes []string) {
 	t.Helper()
 	for line := range strings.Lines(r.stdout) {
@@ -44,7 +44,7 @@ func said(notes []string, words string) bool {
 	return slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, words) })
 }
 
-// module is the one module of an environment.
+// module is the only module of an environment.
 func module(t *testing.T, env string) string {
 	t.Helper()
 	found, _ := filepath.Glob(filepath.Join(env, "lib/python*/site-packages/mod_wsgi/server/mod_wsgi-py*.so"))
@@ -63,8 +63,7 @@ func contents(t *testing.T, name string) string {
 	return string(data)
 }
 
-// ownCache is a cache directory with the builds of the tests' own one, which is
-// to be damaged or read only.
+// ownCache is a copy of the tests' cache, for tests that damage it or only read it.
 func ownCache(t *testing.T, dir string) string {
 	t.Helper()
 	cache := filepath.Join(dir, "cache")
@@ -85,8 +84,8 @@ func cached(t *testing.T, dir, cache, env string, more ...string) result {
 	}, more...)...)
 }
 
-// TestWarm installs the same into two environments: the second one compiles,
-// fetches and unpacks nothing, gets the same bytes, and takes little memory.
+// TestWarm installs the same into two environments. The second install compiles,
+// fetches and unpacks nothing, produces the same bytes, and uses little memory.
 func TestWarm(t *testing.T) {
 	dir := workdir(t, "warm")
 	cache := setting(t, "MODWSGI_TEST_CACHE")
@@ -113,7 +112,7 @@ func TestWarm(t *testing.T) {
 		t.Error("the modules differ")
 	}
 	if strings.Contains(contents(t, module(t, b)), dir) {
-		t.Error("the module knows where it was built or placed")
+		t.Error("the module contains a path where it was built or installed")
 	}
 	if got := serve(t, b); got.Prefix != b {
 		t.Errorf("answer %+v", got)
@@ -127,9 +126,9 @@ func TestWarm(t *testing.T) {
 	}
 }
 
-// TestModuleAlone builds only the module where the httpd is in the cache. Then
-// the module in the cache is damaged in several ways: each time it is dropped and
-// built again, in another place, and the same as before.
+// TestModuleAlone builds only the module if the httpd is in the cache. Then it damages
+// the cached module in several ways: each time it is discarded and rebuilt, at another
+// path, with the same bytes.
 func TestModuleAlone(t *testing.T) {
 	dir := workdir(t, "alone")
 	python := setting(t, "MODWSGI_TEST_PYTHON")
@@ -145,7 +144,7 @@ func TestModuleAlone(t *testing.T) {
 		t.Errorf("steps %v", names)
 	}
 	if !json.Valid([]byte(contents(t, filepath.Join(dir, "t.json")))) {
-		t.Error("the trace is no JSON")
+		t.Error("the trace is not JSON")
 	}
 	want := contents(t, module(t, env))
 	for i, damage := range []func(string) error{
@@ -176,17 +175,17 @@ func TestModuleAlone(t *testing.T) {
 			t.Errorf("steps %v, notes %v: %v", names, notes, r)
 		}
 		if contents(t, module(t, env)) != want || contents(t, cachedModule(t, cache, module(t, env), want)) != want {
-			t.Error("what was built again is not the same")
+			t.Error("the rebuilt module differs")
 		}
 	}
 }
 
-// cachedModule is the file of a cache with the module.
+// cachedModule is the file of the module in a cache.
 func cachedModule(t *testing.T, cache, module, want string) string {
 	t.Helper()
 	found, _ := filepath.Glob(filepath.Join(cache, "builds/*/*/tree", filepath.Base(module)))
 	for _, f := range found {
-		// Entries that other versions of modwsgi left may hold the same bytes.
+		// Entries of other versions of modwsgi may contain the same bytes.
 		var m struct{ Schema int }
 		data, err := os.ReadFile(filepath.Join(filepath.Dir(f), "../manifest.json"))
 		if err == nil && json.Unmarshal(data, &m) == nil && m.Schema == buildcache.Schema && contents(t, f) == want {
@@ -197,11 +196,11 @@ func cachedModule(t *testing.T, cache, module, want string) string {
 	return ""
 }
 
-// TestCachesThatCannotBeUsed has caches that are read only, somebody else's, and
-// on a file system without room.
-func TestCachesThatCannotBeUsed(t *testing.T) {
+// TestUnusableCaches uses caches that are read-only, owned by another user,
+// and on a full file system.
+func TestUnusableCaches(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount what is needed")
+		t.Skip("only root can mount file systems")
 	}
 	dir := workdir(t, "unusable")
 	cache := ownCache(t, dir)
@@ -220,10 +219,10 @@ func TestCachesThatCannotBeUsed(t *testing.T) {
 			t.Errorf("notes %v: %v", notes, r)
 		}
 	})
-	t.Run("somebody else's", func(t *testing.T) {
+	t.Run("another user's", func(t *testing.T) {
 		must(t, dir, bareEnv(), "chown", "nobody", filepath.Join(cache, "builds"))
 		defer must(t, dir, bareEnv(), "chown", "root", filepath.Join(cache, "builds"))
-		// Without sources only the cache could help.
+		// Without sources only the cache could provide the build.
 		must(t, dir, bareEnv(), "rm", "-rf", env, filepath.Join(cache, "downloads"))
 		venv(t, setting(t, "MODWSGI_TEST_PYTHON"), env, "--without-pip")
 		r := cached(t, dir, cache, env, "--offline")
@@ -246,7 +245,7 @@ func TestCachesThatCannotBeUsed(t *testing.T) {
 	})
 }
 
-// TestMemory looks at the largest resident set of the tool itself.
+// TestMemory measures the largest resident set of the tool itself.
 func TestMemory(t *testing.T) {
 	dir := workdir(t, "memory")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"), "--without-pip")
@@ -254,7 +253,7 @@ func TestMemory(t *testing.T) {
 	must(t, dir, bareEnv(), program(t, "modwsgi"), "cache", "keygen", key)
 	shared := "oci-layout:" + filepath.Join(dir, "shared")
 	for i, more := range [][]string{
-		{"--cache-dir", setting(t, "MODWSGI_TEST_CACHE"), "--cache", shared, "--cache-sign-key", key},  // takes and pushes
+		{"--cache-dir", setting(t, "MODWSGI_TEST_CACHE"), "--cache", shared, "--cache-sign-key", key},  // uses and pushes
 		{"--cache-dir", filepath.Join(dir, "fresh"), "--cache", shared, "--cache-trust", key + ".pub"}, // pulls
 	} {
 		if err := os.RemoveAll(env); err != nil {
@@ -275,7 +274,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// peakMemory runs a program and returns VmHWM in KiB, as it was last seen.
+// peakMemory runs a program and returns VmHWM in KiB, as last seen.
 func peakMemory(t *testing.T, dir string, argv ...string) (peak int, out string) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
@@ -316,8 +315,8 @@ func peakMemory(t *testing.T, dir string, argv ...string) (peak int, out string)
 	}
 }
 
-// TestRefusedSharedEntry has a shared cache filled by a stranger: it says so and
-// builds the module itself.
+// TestRefusedSharedEntry uses a shared cache that a stranger filled: the install
+// reports it and builds the module itself.
 func TestRefusedSharedEntry(t *testing.T) {
 	dir := workdir(t, "refused")
 	python := setting(t, "MODWSGI_TEST_PYTHON")

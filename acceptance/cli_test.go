@@ -15,8 +15,8 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// httpdElsewhere is a bundled httpd outside of any environment that is used, in
-// place of one that somebody compiled by hand.
+// httpdElsewhere is a bundled httpd outside any environment, in place of one compiled
+// by hand.
 func httpdElsewhere(t *testing.T, dir string) string {
 	t.Helper()
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "donor"), "--without-pip")
@@ -32,8 +32,8 @@ func httpdElsewhere(t *testing.T, dir string) string {
 	return to
 }
 
-// TestNamedHTTPDIsKept names an httpd by its tree and by its program; a plain
-// install after that has nothing to do.
+// TestNamedHTTPDIsKept names an httpd by its tree and by its program; a plain install
+// after that has nothing to do.
 func TestNamedHTTPDIsKept(t *testing.T) {
 	dir := workdir(t, "named")
 	apache := httpdElsewhere(t, dir)
@@ -52,7 +52,7 @@ func TestNamedHTTPDIsKept(t *testing.T) {
 	}
 }
 
-// TestUmaskOfRoot: another user serves what root installs.
+// TestUmaskOfRoot: another user can serve what root installs, whatever the umask.
 func TestUmaskOfRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("an ordinary user's umask is respected")
@@ -71,8 +71,8 @@ func TestUmaskOfRoot(t *testing.T) {
 	serve(t, env)
 }
 
-// TestEnvironmentThatOnlyRootCanEnter is installed and verified, with a warning
-// that it cannot serve; opened, it serves.
+// TestEnvironmentThatOnlyRootCanEnter is installed and verified, with a warning that
+// it cannot serve. Once opened, it serves.
 func TestEnvironmentThatOnlyRootCanEnter(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root serves as another user")
@@ -100,9 +100,9 @@ func TestEnvironmentThatOnlyRootCanEnter(t *testing.T) {
 	serve(t, env)
 }
 
-// TestEnvironmentThatRootCannotTry: root has the capability to write every file, as in
-// most containers, but not the one to read every file, and gives neither to a server.
-// What is closed is installed and not verified; what is open is verified.
+// TestEnvironmentThatRootCannotTry: as in most containers, root has the capability to
+// write every file but not to read every file, and passes neither to a server. A
+// closed environment is installed and not verified; an open one is verified.
 func TestEnvironmentThatRootCannotTry(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root serves as another user")
@@ -133,7 +133,7 @@ func TestEnvironmentThatRootCannotTry(t *testing.T) {
 	}
 }
 
-// TestLongTemporaryDirectory: a socket's path has a limit.
+// TestLongTemporaryDirectory: the path of a socket is limited in length.
 func TestLongTemporaryDirectory(t *testing.T) {
 	dir := workdir(t, "long")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"), "--without-pip")
@@ -149,15 +149,15 @@ func TestLongTemporaryDirectory(t *testing.T) {
 	}
 }
 
-// TestSecretsAreNotShown looks for the password of a mirror and of a proxy in
-// everything that is printed or kept.
+// TestSecretsAreNotShown searches everything printed or stored for the passwords of a
+// mirror and a proxy.
 func TestSecretsAreNotShown(t *testing.T) {
 	dir := workdir(t, "secrets")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"), "--without-pip")
 	const secret = "HushHush5309"
 	proxy := "http://user:" + secret + "@127.0.0.1:9"
 	environ := bareEnv("http_proxy="+proxy, "https_proxy="+proxy, "HTTP_PROXY="+proxy, "HTTPS_PROXY="+proxy)
-	cache := filepath.Join(dir, "cache") // empty: the mirror is asked for each archive
+	cache := filepath.Join(dir, "cache") // empty: every archive is requested from the mirror
 	argv := []string{
 		program(t, "modwsgi"), "install", "-x", "-v", "--json", "--httpd", "bundled", "--python", env, "--cache-dir", cache,
 		"--mirror", "http://user:" + secret + "@127.0.0.1:9/pool?token=" + secret,
@@ -177,7 +177,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	}
 }
 
-// TestReplacesWhatPipInstalled: another mod_wsgi gives way as a whole.
+// TestReplacesWhatPipInstalled: another mod_wsgi is replaced as a whole.
 func TestReplacesWhatPipInstalled(t *testing.T) {
 	dir := workdir(t, "pips")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"))
@@ -209,8 +209,8 @@ for name, text in files.items():
 	must(t, dir, bareEnv(), filepath.Join(env, "bin/pip"), "check")
 }
 
-// TestDebianPython installs into the system's own Python, on a copy of the
-// machine, and takes it away again.
+// TestDebianPython installs into the system's own Python, on a copy of the machine,
+// and uninstalls again.
 func TestDebianPython(t *testing.T) {
 	if found, _ := filepath.Glob("/usr/lib/python3*/EXTERNALLY-MANAGED"); len(found) == 0 {
 		t.Skip("the system's Python is not Debian's")
@@ -234,7 +234,7 @@ cmp /before /after && echo SAME
 	}
 }
 
-// TestDeletedDirectory runs the programs in a directory that was removed under them.
+// TestDeletedDirectory runs the programs in a directory that was removed meanwhile.
 func TestDeletedDirectory(t *testing.T) {
 	t.Parallel()
 	base := workdir(t, "deleted")
@@ -274,9 +274,9 @@ func TestDeletedDirectory(t *testing.T) {
 	}
 }
 
-// TestReaderThatLeaves has the reader of a pipe leave before anything is written, as
-// "head" may do: a program ends without a word then, as SIGPIPE would end it.
-func TestReaderThatLeaves(t *testing.T) {
+// TestClosedReader closes the reading end of a pipe before anything is written, as
+// "head" may do: a program then ends silently, as SIGPIPE would end it.
+func TestClosedReader(t *testing.T) {
 	t.Parallel()
 	dir := workdir(t, "pipe")
 	modwsgi, env := program(t, "modwsgi"), setting(t, "MODWSGI_TEST_ENV")

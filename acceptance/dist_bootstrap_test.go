@@ -20,8 +20,7 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// programsPath makes a directory for PATH with some of this machine's programs,
-// and no others.
+// programsPath makes a directory for PATH with selected programs of this machine.
 func programsPath(t *testing.T, without ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -48,7 +47,7 @@ func script(t *testing.T, dir, name, text string) {
 	}
 }
 
-// shells are those that this machine has.
+// shells are the shells of this machine.
 func shells(t *testing.T) [][]string {
 	t.Helper()
 	var found [][]string
@@ -56,15 +55,15 @@ func shells(t *testing.T) [][]string {
 		if path, err := exec.LookPath(s[0]); err == nil {
 			found = append(found, append([]string{path}, s[1:]...))
 		} else {
-			t.Logf("LEFT OUT: there is no %s", s[0])
+			t.Logf("LEFT OUT: %s not found", s[0])
 		}
 	}
 	return found
 }
 
-// prefersItsOwn reports whether a shell runs its own programs in the place of those on
-// PATH, as that of Debian's busybox-static does. What a test puts on PATH, or leaves out
-// there, means nothing to such a shell.
+// prefersItsOwn reports whether a shell runs its built-in programs instead of those on
+// PATH, as Debian's busybox-static does. Such a shell ignores the programs that a test
+// adds to PATH or leaves out.
 func prefersItsOwn(t *testing.T, shell []string) bool {
 	t.Helper()
 	dir := t.TempDir()
@@ -72,7 +71,7 @@ func prefersItsOwn(t *testing.T, shell []string) bool {
 	return !strings.Contains(must(t, "/", []string{"PATH=" + dir}, append(slices.Clone(shell), "-c", "uname")...).stdout, "from PATH")
 }
 
-// TestShellsThatPreferTheirOwn has one that does.
+// TestShellsThatPreferTheirOwn checks detection with such a shell.
 func TestShellsThatPreferTheirOwn(t *testing.T) {
 	own := filepath.Join(t.TempDir(), "own")
 	if err := os.WriteFile(own, []byte("#!/bin/sh\necho Linux\n"), 0o755); err != nil {
@@ -83,9 +82,9 @@ func TestShellsThatPreferTheirOwn(t *testing.T) {
 	}
 }
 
-// TestBootstrap runs the bootstrap script against servers that behave and servers
-// that do not. Whatever goes wrong, what was installed before stays, and nothing
-// else is left.
+// TestBootstrap runs the bootstrap script against servers that behave and servers that
+// do not. After any failure the previous installation is intact, and nothing else is
+// left.
 func TestBootstrap(t *testing.T) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		t.Skip("the cases are about linux/amd64")
@@ -116,7 +115,7 @@ func TestBootstrap(t *testing.T) {
 		data[len(data)/2] ^= 1
 		_, _ = w.Write(data)
 	})
-	short := serve(func(w http.ResponseWriter, r *http.Request) { // it says less than there is: only the hash tells
+	short := serve(func(w http.ResponseWriter, r *http.Request) { // the announced length is too small: only the hash reveals it
 		_, _ = w.Write(whole(r)[:1<<20])
 	})
 	cut := serve(func(w http.ResponseWriter, r *http.Request) {
@@ -173,7 +172,7 @@ func TestBootstrap(t *testing.T) {
 		{what: "another system", path: plan9, args: []string{"--url", good.URL}, code: 3, said: []string{"no programs for Plan9/amd64"}},
 		{what: "no address", path: full, code: 3, said: []string{"set MODWSGI_DOWNLOAD_URL"}},
 		{what: "a wrong address", path: full, args: []string{"--url", "ftp://x"}, code: 2, said: []string{"neither an address"}},
-		{what: "an unknown option", path: full, args: []string{"--pin"}, code: 2, said: []string{"there is no option --pin"}},
+		{what: "an unknown option", path: full, args: []string{"--pin"}, code: 2, said: []string{"unknown option --pin"}},
 		{what: "half an option", path: full, args: []string{"--url"}, code: 2, said: []string{"--url needs a value"}},
 		{what: "the template", script: template, path: full, args: []string{"--url", good.URL}, code: 3, said: []string{"make dist"}},
 		{what: "no home", path: full, args: []string{"--url", good.URL}, env: []string{"HOME=", "PREFIX="}, code: 3, said: []string{"HOME is not set"}},
@@ -222,7 +221,7 @@ func TestBootstrap(t *testing.T) {
 				}
 				continue
 			}
-			if after := snapshot(t, prefix); len(after) != 6 { // ".", bin, our three and the other one
+			if after := snapshot(t, prefix); len(after) != 6 { // ".", bin, our three programs and the other one
 				t.Errorf("%s left %v", name, after)
 			}
 			if v := must(t, "/", nil, filepath.Join(bin, "modwsgi"), "--version"); !strings.HasPrefix(v.stdout, "modwsgi 0.") {
@@ -232,8 +231,8 @@ func TestBootstrap(t *testing.T) {
 	}
 }
 
-// TestBootstrapNamesAnotherOwner: root installs into a directory of another user,
-// and learns that this user can replace the programs.
+// TestBootstrapNamesAnotherOwner: root installs into a directory of another user, and
+// is warned that this user can replace the programs.
 func TestBootstrapNamesAnotherOwner(t *testing.T) {
 	otheruser.Need(t)
 	dist, _ := released(t)
@@ -255,7 +254,7 @@ func TestBootstrapNamesAnotherOwner(t *testing.T) {
 	}
 }
 
-// TestBootstrapInterrupted ends the script while it downloads.
+// TestBootstrapInterrupted interrupts the script while it downloads.
 func TestBootstrapInterrupted(t *testing.T) {
 	dist, _ := released(t)
 	asked, ends := make(chan struct{}, 16), make(chan struct{})
@@ -282,7 +281,7 @@ func TestBootstrapInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-asked
-		_ = syscall.Kill(-c.Process.Pid, syscall.SIGINT) // as a terminal does: all of the group
+		_ = syscall.Kill(-c.Process.Pid, syscall.SIGINT) // like a terminal: the whole process group
 		timer := time.AfterFunc(time.Minute, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
 		err := c.Wait()
 		timer.Stop()

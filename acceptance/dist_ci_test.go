@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// action is what a composite action says
+// action is the content of a composite action
 // (https://docs.github.com/en/actions/reference/metadata-syntax-for-github-actions).
 type action struct {
 	Name, Description string
@@ -38,8 +38,8 @@ type action struct {
 
 var expression = regexp.MustCompile(`\$\{\{\s*([a-z.A-Z0-9_-]+)\s*\}\}`)
 
-// TestAction runs the steps of action.yml as GitHub's runner would: each shell
-// step in a clean environment, with files for its outputs.
+// TestAction runs the steps of action.yml as GitHub's runner would: each shell step in
+// a clean environment, with files for its outputs.
 func TestAction(t *testing.T) {
 	dist, _ := released(t)
 	text, err := os.ReadFile("../action.yml")
@@ -74,7 +74,7 @@ func TestAction(t *testing.T) {
 		outputs = map[string]string{}
 		for _, step := range a.Runs.Steps {
 			if step.Uses != "" {
-				continue // another action: there is no GitHub here
+				continue // another action, which needs GitHub
 			}
 			if strings.Contains(step.Run, "${{") {
 				t.Errorf("what a caller gives is put into a script:\n%s", step.Run)
@@ -119,8 +119,8 @@ func TestAction(t *testing.T) {
 	}
 }
 
-// dockerfile reads the instructions of a Dockerfile, stage by stage. It knows as
-// much of the format as ours uses.
+// dockerfile reads the instructions of a Dockerfile, stage by stage. It supports the
+// part of the format that ours uses.
 func dockerfile(t *testing.T, path string) (stages [][][2]string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -141,9 +141,9 @@ func dockerfile(t *testing.T, path string) (stages [][][2]string) {
 	return stages
 }
 
-// TestDockerfile runs the RUN lines of the example on a copy of this machine, and
-// then its command as the user that it names. It is not Docker: the stages share
-// one system.
+// TestDockerfile runs the RUN lines of the example on a copy of this machine, and then
+// its command as the user that it names. Unlike in Docker, the stages share one
+// system.
 func TestDockerfile(t *testing.T) {
 	dist, _ := released(t)
 	stages := dockerfile(t, "../examples/docker/Dockerfile")

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// goEnv is the environment of who builds: the go command's own settings too.
+// goEnv is the environment for building, including the go command's settings.
 func goEnv(more ...string) []string {
 	env := append(os.Environ(), "GOFLAGS=-buildvcs=false")
 	return append(env, more...)
 }
 
-// clone makes a repository of its own of what lies in this one, committed or
-// not, at a fixed time.
+// clone makes a separate repository from the files of this one, committed or not, at a
+// fixed time.
 func clone(t *testing.T, dir string) string {
 	t.Helper()
 	root := strings.TrimSpace(must(t, ".", os.Environ(), "git", "rev-parse", "--show-toplevel").stdout)
@@ -36,9 +36,8 @@ git -c user.name=test -c user.email=test@example.org -c commit.gpgsign=false com
 	return dir
 }
 
-// distribution is "make dist" in a fresh clone, once for all tests: its directory
-// and what was printed. It takes minutes where the release tool has to be
-// compiled first.
+// distribution is "make dist" in a fresh clone, once for all tests: its directory and
+// its output. It takes minutes if the release tool has to be compiled first.
 var distribution = struct {
 	sync.Once
 	dir  string
@@ -46,11 +45,11 @@ var distribution = struct {
 	err  error
 }{}
 
-// released returns the directory with what make dist made, and what it said.
+// released returns the output directory of make dist, and its output.
 func released(t *testing.T) (dist, said string) {
 	t.Helper()
 	setting(t, "MODWSGI_TEST_BIN")
-	if ready := os.Getenv("MODWSGI_TEST_DIST"); ready != "" { // while one works on these tests
+	if ready := os.Getenv("MODWSGI_TEST_DIST"); ready != "" { // for work on these tests
 		return ready, ""
 	}
 	d := &distribution
@@ -84,7 +83,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func TestDistIsCheckedAndSame(t *testing.T) {
+func TestDistIsReproducible(t *testing.T) {
 	dist, said := released(t)
 	if said == "" {
 		t.Skip("MODWSGI_TEST_DIST is set: nothing was made")
@@ -97,7 +96,7 @@ func TestDistIsCheckedAndSame(t *testing.T) {
 	}
 	must(t, filepath.Dir(dist), goEnv(), "make", "check-release")
 
-	// Elsewhere, later, with another umask and time zone: the same.
+	// At another path, later, with another umask and time zone, it is the same.
 	other := filepath.Join(workdir(t, "another place"), "of it")
 	must(t, "/", os.Environ(), "git", "clone", "-q", filepath.Dir(dist), other)
 	must(t, other, goEnv("TZ=Asia/Tokyo", "LC_ALL=C"), "sh", "-c", "umask 077; make dist-files")
@@ -111,12 +110,12 @@ func TestDistIsCheckedAndSame(t *testing.T) {
 	}
 	if string(one) != string(two) {
 		t.Errorf("made twice, not the same:\n%s\n%s", one, two)
-		for _, d := range []string{dist, filepath.Join(other, "dist")} { // which of the files inside?
+		for _, d := range []string{dist, filepath.Join(other, "dist")} { // find the files inside that differ
 			t.Log(command(t, d, os.Environ(), "python3", "-c", inside))
 		}
 	}
 
-	// What is damaged afterwards is found.
+	// Later damage is detected.
 	for name, script := range map[string]string{
 		"an archive": `echo x >>modwsgi_*_linux_amd64.tar.gz`,
 		"no sum":     `sed -i /bootstrap/d SHA256SUMS`,
@@ -129,7 +128,7 @@ func TestDistIsCheckedAndSame(t *testing.T) {
 	}
 }
 
-// inside lists what is in each archive, with checksums.
+// inside lists the contents of each archive, with checksums.
 const inside = `
 import glob, hashlib, tarfile, zipfile
 for name in sorted(glob.glob("*.zip") + glob.glob("*.whl")):
@@ -141,7 +140,7 @@ for name in sorted(glob.glob("*.tar.gz")):
             print(name, e.name, hashlib.sha256(tar.extractfile(e).read()).hexdigest()[:16], oct(e.mode), e.mtime)
 `
 
-// TestTaggedRelease: the version is the tag's, and a tree that is not the commit's
+// TestTaggedRelease: the version is the tag's, and a tree that differs from the commit
 // is refused.
 func TestTaggedRelease(t *testing.T) {
 	released(t) // the release tool is compiled

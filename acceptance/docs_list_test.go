@@ -12,25 +12,25 @@ import (
 )
 
 // TestDocsRun runs the command lines of the documentation, page by page, as a reader
-// would. This file names those that it leaves out, and why. All of them, those that
-// are left out too, are held against the programs' parsers (TestCommandsOfThePages,
-// TestDocsCommands).
+// would. This file names those that it leaves out, with the reasons. All of them,
+// including those left out, are checked with the programs' parsers
+// (TestCommandsOfThePages, TestDocsCommands).
 
 // notRun are the pages, and the beginnings of commands on them, that are left out. An
-// empty page is every page.
+// empty page means every page.
 var notRun = []struct{ page, command, reason string }{
-	{"docs/reference/modwsgi.md", "", "examples out of the help of the program, without the files that they name"},
+	{"docs/reference/modwsgi.md", "", "examples from the program's help, without the files that they name"},
 	{"docs/getting-started/from-source.md", "", "building, the demo and the tests are what CI does"},
-	{"docs/getting-started/installation.md", "", "needs a published release: TestBootstrap and TestPipIsTheWayIn install one made here"},
-	{"docs/guides/windows.md", "", "for Windows: TestWindows runs these commands with SDKs that it makes"},
+	{"docs/getting-started/installation.md", "", "needs a published release: TestBootstrap and TestInstallWithPip install one made here"},
+	{"docs/guides/windows.md", "", "for Windows: TestWindows runs these commands with its own SDKs"},
 	{"docs/guides/containers.md", "", "needs a registry and an engine: TestImageFromNothing and TestImageOnBase build, push and run"},
 	{"docs/guides/linux-packages.md", "", "installs packages on the machine: TestLinuxPackages and TestServices do that on a copy of it"},
-	{"docs/guides/package-index.md", "", "needs wheels of a release: TestPipBuildsWithUs makes them and runs these commands"},
+	{"docs/guides/package-index.md", "", "needs wheels of a release: TestPipBuildsWithModwsgi makes them and runs these commands"},
 	{"docs/guides/publishing-wheels.md", "", "needs several Pythons, keys and a web server: TestWheels"},
 	{"docs/guides/from-debian.md", "", "changes the system's Apache: TestSystemModulePackage and TestSystemApache do that on a copy"},
 	{"docs/reference/matrix.md", "", "builds for several platforms: TestMatrix runs a file like it"},
 	{"docs/reference/bootstrap.md", "", "needs a published release: TestBootstrap"},
-	{"docs/contributing/releasing.md", "", "a release takes many minutes: TestDistIsCheckedAndSame"},
+	{"docs/contributing/releasing.md", "", "a release takes many minutes: TestDistIsReproducible"},
 	{"docs/concepts/reliability.md", "", "torture takes half an hour: TestTorture runs its short form"},
 	{"CONTRIBUTING.md", "", "the tests themselves"},
 
@@ -38,7 +38,7 @@ var notRun = []struct{ page, command, reason string }{
 	{"README.md", "modwsgi install --python .venv --with http2", "compiles another httpd: TestBuild"},
 	{"README.md", "modwsgi install --python .venv --httpd system", "needs Debian's apache2-dev: TestSystemApache"},
 	{"README.md", "modwsgi install --python .venv --offline", "needs a directory with archives: TestOfflineAndLocked"},
-	{"README.md", "modwsgi package", "each format has a test of its own"},
+	{"README.md", "modwsgi package", "each format has its own test"},
 	{"docs/reference/features.md", "modwsgi install", "compiles another httpd: TestBuild"},
 	{"docs/concepts/placement.md", `CC="distcc gcc"`, "needs a compiler farm"},
 	{"docs/guides/without-root.md", "loginctl", "needs a user's session of systemd"},
@@ -55,7 +55,7 @@ var notRun = []struct{ page, command, reason string }{
 	{"docs/reference/mod_wsgi-express.md", ".venv/bin/mod_wsgi-express start-server --application-type module mysite.wsgi", "needs a Django project: the guide about Django has one"},
 }
 
-// whyNotRun returns the reason for which a command is left out, "" for one that runs.
+// whyNotRun returns the reason why a command is left out, "" for one that runs.
 func whyNotRun(c pages.Command) string {
 	for _, r := range notRun {
 		if (r.page == "" || r.page == c.Page) && strings.HasPrefix(c.Text, r.command) {
@@ -87,8 +87,8 @@ func docsCommands(t *testing.T) (names []string, commands map[string][]pages.Com
 	return names, commands, files
 }
 
-// TestDocsReasons: each entry of the list leaves out something, and names tests that
-// exist.
+// TestDocsReasons: each entry of the list leaves out something, and names existing
+// tests.
 func TestDocsReasons(t *testing.T) {
 	names, commands, _ := docsCommands(t)
 	used, runs := map[int]bool{}, 0

@@ -17,12 +17,12 @@ import (
 	"modwsgi/internal/pages"
 )
 
-// reader is somebody who follows one page.
+// reader follows one page.
 type reader struct {
 	t      *testing.T
 	dir    string // the working directory; home, /srv and /etc are below it
 	env    []string
-	swap   *strings.Replacer // names on the page that are others here
+	swap   *strings.Replacer // names on the page that are different here
 	port   int
 	extra  []string // options that a server needs here
 	server *exec.Cmd
@@ -30,9 +30,9 @@ type reader struct {
 	out    bytes.Buffer // of the server
 }
 
-// TestDocsRun runs the command lines of each page in their order, in a directory of its
-// own, with the files that the page shows. A command that starts a server in the
-// foreground is one until the next of that kind, as in another terminal.
+// TestDocsRun runs the command lines of each page in order, in a separate directory,
+// with the files that the page shows. A server in the foreground runs until the next
+// command of that kind, as in another terminal.
 func TestDocsRun(t *testing.T) {
 	t.Parallel()
 	names, commands, files := docsCommands(t)
@@ -80,14 +80,14 @@ func newReader(t *testing.T) *reader {
 		r.extra = []string{"--user", "nobody", "--group", "nogroup"}
 	}
 	t.Cleanup(r.stop)
-	// The versions that are available here, so that no other is looked for.
+	// The versions available here, so that no other is fetched.
 	if lock, err := os.ReadFile(filepath.Join(filepath.Dir(setting(t, "MODWSGI_TEST_ENV")), "modwsgi.lock")); err == nil {
 		r.file("modwsgi.lock", string(lock))
 	}
 	return r
 }
 
-// prepare makes what a page takes for granted.
+// prepare creates what a page assumes.
 func (r *reader) prepare(name string, run []pages.Command) {
 	t := r.t
 	if _, err := os.Stat(filepath.Join(r.dir, "hello.wsgi")); err != nil {
@@ -167,14 +167,14 @@ func (r *reader) follow(c pages.Command) {
 	case len(words) > 2 && (words[1] == "start-server" || words[2] == "runmodwsgi"):
 		r.start(text)
 	case strings.HasPrefix(c.Text, "modwsgi cache clear"), strings.HasPrefix(c.Text, "modwsgi cache prune"), strings.HasPrefix(c.Text, "modwsgi cache verify"):
-		// What the tests share is not cleared.
+		// The tests' shared cache is not cleared.
 		r.shell("MODWSGI_CACHE_DIR=$HOME/cache; export MODWSGI_CACHE_DIR; " + text)
 	case strings.HasPrefix(c.Text, "modwsgi doctor"):
-		r.shell(text + "; test $? -le 3") // what it finds depends on the machine
+		r.shell(text + "; test $? -le 3") // its findings depend on the machine
 	case len(words) > 1 && words[1] == "show-config":
 		r.shell(text + " " + strings.Join(r.extra, " "))
 	case len(words) > 1 && words[1] == "status":
-		r.shell(text + " || test $? -eq 3") // after the page's stop
+		r.shell(text + " || test $? -eq 3") // after the page's stop command
 	default:
 		r.shell(text)
 	}
@@ -213,7 +213,7 @@ func (r *reader) start(text string) {
 	}
 }
 
-// stop ends the server as Ctrl-C in its terminal does.
+// stop ends the server like Ctrl-C in its terminal.
 func (r *reader) stop() {
 	if r.server == nil {
 		return
@@ -229,7 +229,7 @@ func (r *reader) stop() {
 }
 
 // debianPackages unpacks Python packages of the distribution and returns the directory
-// to put on the path.
+// for the path.
 func debianPackages(t *testing.T, packages ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("apt-get"); err != nil {
@@ -243,6 +243,6 @@ func debianPackages(t *testing.T, packages ...string) string {
 			t.Logf("%s: %v", p, r)
 		}
 	}
-	must(t, dir, bareEnv(), "find", "usr", "-xtype", "l", "-delete") // links to packages that are not here
+	must(t, dir, bareEnv(), "find", "usr", "-xtype", "l", "-delete") // links to packages that are missing here
 	return filepath.Join(dir, "usr/lib/python3/dist-packages")
 }

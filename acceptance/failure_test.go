@@ -19,7 +19,7 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// asNobody runs a program as a user that owns nothing, where we are root.
+// asNobody runs a program as a user that owns nothing, if the tests run as root.
 func asNobody(t *testing.T, dir string, env []string, argv ...string) result {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -28,20 +28,20 @@ func asNobody(t *testing.T, dir string, env []string, argv ...string) result {
 	return command(t, dir, env, append([]string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}, argv...)...)
 }
 
-// private runs a shell script in a mount namespace of its own.
+// private runs a shell script in a private mount namespace.
 func private(t *testing.T, dir, script string, env []string, argv ...string) result {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can hide a directory from a program (mount namespace)")
 	}
 	if err := exec.Command("unshare", "-m", "true").Run(); err != nil {
-		t.Skipf("mount namespaces are not to be had here: %v", err)
+		t.Skipf("mount namespaces are unavailable here: %v", err)
 	}
 	return command(t, dir, env, append([]string{"unshare", "-m", "sh", "-c", script + "\nexec \"$@\"", "sh"}, argv...)...)
 }
 
-// failed checks an error: its exit code, words in it, a hint, and that the
-// environment is as before.
+// failed checks an error: its exit code, its words, its hint, and that the environment
+// is unchanged.
 func failed(t *testing.T, r result, code int, env string, before map[string]string, words ...string) {
 	t.Helper()
 	if r.code != code || !strings.Contains(r.stderr, "modwsgi: error: ") || !strings.Contains(r.stderr, "modwsgi: hint: ") {
@@ -107,7 +107,7 @@ func TestBrokenCompiler(t *testing.T) {
 	failed(t, r, 3, env, before, "false")
 }
 
-// TestCompilerForAnotherMachine: said before anything is fetched or built.
+// TestCompilerForAnotherMachine: reported before anything is fetched or built.
 func TestCompilerForAnotherMachine(t *testing.T) {
 	dir, env, before := newEnv(t)
 	cc := filepath.Join(dir, "s390x-linux-gnu-gcc")
@@ -173,7 +173,7 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
-// TestExternallyManagedPython is PEP 668: the system's Python is not for us.
+// TestExternallyManagedPython is PEP 668: the system's Python must not be changed.
 func TestExternallyManagedPython(t *testing.T) {
 	if found, _ := filepath.Glob("/usr/lib/python3*/EXTERNALLY-MANAGED"); len(found) == 0 {
 		t.Skip("the system's Python is not marked as externally managed")
@@ -185,7 +185,7 @@ func TestExternallyManagedPython(t *testing.T) {
 	}
 }
 
-// TestMisbehavingMirror serves the archives wrongly first, then rightly.
+// TestMisbehavingMirror serves the archives wrongly first, then correctly.
 func TestMisbehavingMirror(t *testing.T) {
 	t.Parallel() // it mostly waits
 	dir, env, before := newEnv(t)
@@ -213,8 +213,8 @@ func TestMisbehavingMirror(t *testing.T) {
 	}))
 	defer server.Close()
 	cache := filepath.Join(dir, "cache")
-	// The rest of the world is out of reach: a proxy that nobody listens on, and
-	// no package mirror.
+	// The rest of the world is unreachable: a proxy that nobody listens on, and no
+	// package mirror.
 	nowhere := "http://127.0.0.1:9"
 	environ := bareEnv("HTTPS_PROXY="+nowhere, "https_proxy="+nowhere)
 	script := "mount -t tmpfs none /etc/apt"
@@ -225,9 +225,9 @@ func TestMisbehavingMirror(t *testing.T) {
 		t.Errorf("a tampered archive is in the cache: %v", found)
 	}
 	behave.Store(true)
-	// What was compiled before is not compiled again.
+	// Compiled parts are not compiled again.
 	must(t, "/", bareEnv(), "cp", "-a", filepath.Join(setting(t, "MODWSGI_TEST_CACHE"), "builds"), cache)
-	// A mirror that sends a byte now and then comes first, and is left.
+	// A mirror that sends a byte now and then comes first, and is abandoned.
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		dripped.Add(1)
 		for r.Context().Err() == nil {
@@ -249,8 +249,8 @@ func TestMisbehavingMirror(t *testing.T) {
 
 var fileTime = statTime("/etc/passwd")
 
-// TestOfflineAndLocked: with the archives at hand, no network is needed, and
-// --locked takes exactly what the lock file says.
+// TestOfflineAndLocked: with the archives available, no network is needed, and
+// --locked uses exactly the versions of the lock file.
 func TestOfflineAndLocked(t *testing.T) {
 	dir, env, before := newEnv(t)
 	empty := filepath.Join(dir, "empty cache")
@@ -280,12 +280,12 @@ func TestOfflineAndLocked(t *testing.T) {
 	failed(t, r, 2, env, installed, "modwsgi.lock")
 }
 
-// TestModuleThatCrashesIsNotPlaced has the compiler put a function into the
-// module that ends the process which loads it.
+// TestModuleThatCrashesIsNotPlaced makes the compiler add a function to the module
+// that crashes the process that loads it.
 func TestModuleThatCrashesIsNotPlaced(t *testing.T) {
 	t.Parallel()
 	dir, env, _ := newEnv(t)
-	apache := httpdElsewhere(t, dir) // so that another compiler builds the module alone
+	apache := httpdElsewhere(t, dir) // so that another compiler builds only the module
 	if r := install(t, dir, "--python", env, "--httpd", apache); r.code != 0 {
 		t.Fatal(r)
 	}
@@ -304,19 +304,19 @@ func TestModuleThatCrashesIsNotPlaced(t *testing.T) {
 	serve(t, env)
 }
 
-// TestFailureAfterPlacingIsRolledBack lets the stage work and the place not: the
-// environment's file system forbids execution.
+// TestFailureAfterPlacingIsRolledBack: verification succeeds in the stage and fails in
+// the environment, whose file system forbids execution.
 func TestFailureAfterPlacingIsRolledBack(t *testing.T) {
 	dir, env, before := newEnv(t)
 	site, _ := filepath.Glob(filepath.Join(env, "lib/python3*/site-packages"))
 	r := private(t, dir, "mount --bind "+site[0]+" "+site[0]+" && mount -o remount,bind,noexec "+site[0], bareEnv(), installArgs(t, "--python", env)...)
 	if !strings.Contains(r.stderr, "place: done") {
-		t.Errorf("it did not come to placing: %v", r)
+		t.Errorf("it did not get to placing: %v", r)
 	}
 	failed(t, r, 7, env, before, "the environment is as it was before")
 }
 
-// TestOrdinaryUser does the whole job without root, with a home of its own.
+// TestOrdinaryUser does the whole job without root, with its own home.
 func TestOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("the other tests run as an ordinary user already")
@@ -360,8 +360,8 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 }
 
-// TestPythonThatTheUserCannotRead: the install works and is verified, and the
-// launcher says at once what is closed to whom.
+// TestPythonThatTheUserCannotRead: the install works and is verified, and the launcher
+// reports immediately which path is closed to which account.
 func TestPythonThatTheUserCannotRead(t *testing.T) {
 	found, _ := filepath.Glob("/root/.pyenv/versions/3.1*/bin/python3")
 	if os.Geteuid() != 0 || len(found) == 0 {
@@ -382,8 +382,8 @@ func TestPythonThatTheUserCannotRead(t *testing.T) {
 	}
 }
 
-// TestImmutableFile: a file that nobody can remove, and a read-only directory of
-// programs, keep neither an uninstall nor a reinstall half-way.
+// TestImmutableFile: a file that cannot be removed, or a read-only directory of
+// programs, never leaves an uninstall or a reinstall half-done.
 func TestImmutableFile(t *testing.T) {
 	t.Parallel()
 	dir, env, _ := newEnv(t)

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// TestEnvironmentIsNeverActivated is the main job: nothing on PATH, no
-// VIRTUAL_ENV, another environment activated instead.
+// TestEnvironmentIsNeverActivated is the main use case: nothing on PATH, no
+// VIRTUAL_ENV, or another environment activated.
 func TestEnvironmentIsNeverActivated(t *testing.T) {
 	dir := workdir(t, "plain")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, ".venv"))
@@ -42,7 +42,8 @@ func TestEnvironmentIsNeverActivated(t *testing.T) {
 	}
 }
 
-// TestPipSeesNormalDistributions installs, looks with pip, and has pip remove it.
+// TestPipSeesNormalDistributions installs, inspects with pip, and lets pip uninstall
+// it.
 func TestPipSeesNormalDistributions(t *testing.T) {
 	dir := workdir(t, "pip")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"))
@@ -77,7 +78,7 @@ func TestPipSeesNormalDistributions(t *testing.T) {
 	}
 }
 
-// TestUninstallLeavesNothing is the same with our own command, after serving.
+// TestUninstallLeavesNothing is the same with modwsgi uninstall, after serving.
 func TestUninstallLeavesNothing(t *testing.T) {
 	dir := workdir(t, "uninstall")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"), "--without-pip")
@@ -98,8 +99,8 @@ func TestUninstallLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestOddPathsAndSymlinks has a blank and a quote in every path, is called
-// through a symbolic link to the interpreter, and moves the environment.
+// TestOddPathsAndSymlinks has a blank and a quote in every path, calls the interpreter
+// through a symbolic link, and moves the environment.
 func TestOddPathsAndSymlinks(t *testing.T) {
 	dir := workdir(t, "a 'quoted' dir")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "my env"), "--without-pip")
@@ -131,8 +132,8 @@ func TestOddPathsAndSymlinks(t *testing.T) {
 	}
 }
 
-// TestEveryPython installs with each Python of the machine that mod_wsgi admits,
-// and gets a clear refusal for the others.
+// TestEveryPython installs with each Python of the machine that mod_wsgi supports, and
+// expects a clear refusal for the others.
 func TestEveryPython(t *testing.T) {
 	var pythons []string
 	for _, pattern := range []string{"/root/.pyenv/versions/*/bin/python3", os.Getenv("HOME") + "/.pyenv/versions/*/bin/python3", "/usr/bin/python3"} {
@@ -163,7 +164,7 @@ func TestEveryPython(t *testing.T) {
 				t.Fatal(r)
 			}
 			if os.Geteuid() == 0 && strings.HasPrefix(python, "/root/") {
-				return // the user that serves cannot read it: TestPythonThatTheUserCannotRead
+				return // the serving account cannot read it: TestPythonThatTheUserCannotRead
 			}
 			if a := serve(t, env); a.Prefix != env || a.Version != m[1]+"."+m[2] {
 				t.Errorf("answer %+v", a)
@@ -175,9 +176,9 @@ func TestEveryPython(t *testing.T) {
 	}
 }
 
-// TestTwoInstallsAtTheSameTime: the second waits for the first and has nothing to
-// do then.
-func TestTwoInstallsAtTheSameTime(t *testing.T) {
+// TestConcurrentInstalls: the second install waits for the first and then has
+// nothing to do.
+func TestConcurrentInstalls(t *testing.T) {
 	dir := workdir(t, "two")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"), "--without-pip")
 	var wg sync.WaitGroup
@@ -200,21 +201,21 @@ func TestTwoInstallsAtTheSameTime(t *testing.T) {
 	serve(t, env)
 }
 
-// TestKilledAnywhere kills an install in each of its phases; the environment is
-// then as before or complete, and a plain run of the same command succeeds.
+// TestKilledAnywhere kills an install in each of its phases. The environment is then
+// unchanged or complete, and running the same command again succeeds.
 func TestKilledAnywhere(t *testing.T) {
 	dir := workdir(t, "killed")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"))
 	before := snapshot(t, env)
-	// A cache of its own, so that there is something to compile.
+	// A private cache, so that something has to be compiled.
 	args := []string{program(t, "modwsgi"), "install", "--httpd", "bundled", "--python", env, "--cache-dir", filepath.Join(dir, "cache")}
 	for _, d := range sources(t) {
 		args = append(args, "--source-dir", d)
 	}
 	unchanged := func(step string) {
 		t.Helper()
-		// What will be placed is copied beside while the stage is verified, into a
-		// hidden directory; the next run removes it, and the lock.
+		// While the stage is verified, the files are copied to a hidden directory next
+		// to their destination. The next run removes it and the lock.
 		underWay := func(line string) bool {
 			return strings.Contains(line, "/.modwsgi-") || strings.Contains(line, "/.modwsgi.lock: new ")
 		}
@@ -230,13 +231,13 @@ func TestKilledAnywhere(t *testing.T) {
 		{"unpack httpd", 200 * time.Millisecond},
 		{"configure apr", 2 * time.Second},
 		{"compile pcre2", time.Second},
-		// From here on the httpd is in the build cache: the one that the tests have
-		// built before, which saves minutes.
+		// From here on the httpd is in the build cache, built by earlier tests, which
+		// saves minutes.
 		{"compile mod_wsgi", 500 * time.Millisecond},
 		{"verify stage", 50 * time.Millisecond},
 	} {
 		if !untilStep(t, dir, step.name, step.after, args...) {
-			t.Fatalf("the step %q did not come", step.name)
+			t.Fatalf("the step %q did not start", step.name)
 		}
 		unchanged(step.name)
 		if step.name == "compile pcre2" {
@@ -260,7 +261,7 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
-// killInPlace kills while the environment is changed.
+// killInPlace kills while the environment is being changed.
 func killInPlace(t *testing.T, dir, env string, before map[string]string, args []string, after time.Duration) {
 	t.Helper()
 	modwsgi := program(t, "modwsgi")
@@ -269,9 +270,9 @@ func killInPlace(t *testing.T, dir, env string, before map[string]string, args [
 		t.Fatalf("uninstall left: %v", d)
 	}
 	if !untilStep(t, dir, "place", after, args...) {
-		t.Fatal("the step place did not come")
+		t.Fatal("the step place did not start")
 	}
-	// What pip sees: a distribution is complete or not there.
+	// For pip, a distribution is complete or absent.
 	must(t, dir, bareEnv(), filepath.Join(env, "bin/pip"), "check")
 	list := must(t, dir, bareEnv(), modwsgi, "list", "--python", env)
 	if strings.Contains(list.stdout, "missing") || strings.Contains(list.stdout, "changed") {
@@ -284,7 +285,7 @@ func killInPlace(t *testing.T, dir, env string, before map[string]string, args [
 	must(t, dir, bareEnv(), modwsgi, "verify", "--python", env)
 }
 
-// sources are directories with the archives that the tests' cache holds.
+// sources are directories with the archives of the tests' cache.
 func sources(t *testing.T) []string {
 	t.Helper()
 	dirs, err := filepath.Glob(filepath.Join(setting(t, "MODWSGI_TEST_CACHE"), "downloads/archives/sha256/*"))

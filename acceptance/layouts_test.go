@@ -5,10 +5,10 @@ package acceptance
 import "strings"
 
 // otherLayouts is a script that makes the rpm and the apk of the module for the
-// system's Apache, installs the first and unpacks the second, and lets Debian's
-// Apache serve with them from a configuration as Fedora and Alpine have it. What a
-// second package for another Python would bring is there, too, and comes second:
-// nothing of it may reach the first one.
+// system's Apache, installs the former and unpacks the latter, and lets Debian's
+// Apache serve with them from a configuration like that of Fedora and Alpine. It also
+// adds the files of a second package for another Python, which come second: nothing of
+// it may affect the first one.
 func otherLayouts(made func(format string) string) string {
 	return strings.NewReplacer("@RPM@", made("rpm"), "@APK@", made("apk"), "@PYTHON@", systemPython).Replace(`
 command -v rpm >/dev/null || apt-get install -y -qq --no-install-recommends rpm >/dev/null

@@ -20,7 +20,7 @@ import (
 
 const maintainer = "Jane Doe <jane@debian.org>"
 
-// systemPython is the distribution's: packages depend on it.
+// systemPython is the distribution's Python, which packages depend on.
 const systemPython = "/usr/bin/python3"
 
 // systemVersion is its version, "3.11".
@@ -29,7 +29,7 @@ func systemVersion(t *testing.T) string {
 	return strings.TrimSpace(must(t, "/", bareEnv(), systemPython, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").stdout)
 }
 
-// forSystem puts that version into a text about Python 3.11.
+// forSystem replaces Python 3.11 in a text with the system's version.
 func forSystem(t *testing.T, text string) string {
 	v := systemVersion(t)
 	return strings.NewReplacer("py311", "py"+strings.ReplaceAll(v, ".", ""), "ython3.11", "ython"+v, "ython 3.11", "ython "+v, "ython 3\\.11", "ython "+regexp.QuoteMeta(v)).Replace(text)
@@ -43,7 +43,7 @@ func linuxArgs(t *testing.T, format, out string, args ...string) []string {
 	return append(argv, args...)
 }
 
-// onlyFile is the one artifact of a kind in a directory.
+// onlyFile is the only artifact of a kind in a directory.
 func onlyFile(t *testing.T, dir, kind string) string {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join(dir, "*."+kind))
@@ -53,7 +53,7 @@ func onlyFile(t *testing.T, dir, kind string) string {
 	return all[0]
 }
 
-// bundledPackages makes the packages with an httpd of their own, one a format.
+// bundledPackages makes the packages with a private httpd, one per format.
 func bundledPackages(t *testing.T) string {
 	t.Helper()
 	dist := filepath.Join(workdir(t, "packages"), "dist")
@@ -63,8 +63,8 @@ func bundledPackages(t *testing.T) string {
 	return dist
 }
 
-// TestLinuxPackages makes packages with an httpd of their own, twice; Debian's
-// tools must agree with the dependencies, and each format's with the content.
+// TestLinuxPackages makes packages with a private httpd, twice. Debian's tools must
+// agree with the dependencies, and each format's with the content.
 func TestLinuxPackages(t *testing.T) {
 	dist := bundledPackages(t)
 	t.Run("again", func(t *testing.T) { t.Parallel(); sameAgain(t, dist) })
@@ -73,7 +73,7 @@ func TestLinuxPackages(t *testing.T) {
 	t.Run("installed", func(t *testing.T) { t.Parallel(); debServes(t, dist) })
 }
 
-// sameAgain makes them once more, elsewhere and later.
+// sameAgain makes them again, at another path and later.
 func sameAgain(t *testing.T, dist string) {
 	other := filepath.Join(workdir(t, "a path with blanks"), "dist")
 	for _, format := range []string{"deb", "rpm", "apk"} {
@@ -85,12 +85,12 @@ func sameAgain(t *testing.T, dist string) {
 			t.Fatal(err)
 		}
 		if filepath.Base(a) != filepath.Base(b) || !bytes.Equal(one, two) {
-			t.Errorf("%s is not the same when it is made again", filepath.Base(a))
+			t.Errorf("%s differs when made again", filepath.Base(a))
 		}
 	}
 }
 
-// debDependencies compares ours with those of dpkg-shlibdeps.
+// debDependencies compares our dependencies with those of dpkg-shlibdeps.
 func debDependencies(t *testing.T, deb string) {
 	dir := workdir(t, "shlibdeps")
 	must(t, dir, bareEnv(), "dpkg-deb", "-x", deb, "root")
@@ -108,14 +108,14 @@ dpkg-shlibdeps -O --ignore-missing-info -l$libs $files 2>/dev/null`
 	theirs := strings.Split(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(r.stdout), "shlibs:Depends=")), ", ")
 	ours := strings.Split(strings.TrimSpace(must(t, dir, bareEnv(), "dpkg-deb", "-f", deb, "Depends").stdout), ", ")
 	for _, d := range theirs {
-		// Ours is in the tree, under the name that the system's has.
+		// Ours is in the tree, under the same name as the system's.
 		if !slices.Contains(ours, d) && !strings.HasPrefix(d, "libpcre2-8-0") {
 			t.Errorf("dpkg-shlibdeps says %q, which is not in %q", d, ours)
 		}
 	}
 	for _, d := range ours {
 		if !slices.Contains(theirs, d) && d != "adduser" && !strings.HasSuffix(d, "-stdlib") {
-			t.Errorf("dpkg-shlibdeps knows nothing of %q: %q", d, theirs)
+			t.Errorf("dpkg-shlibdeps does not know %q: %q", d, theirs)
 		}
 	}
 	if len(theirs) < 5 {
@@ -123,8 +123,8 @@ dpkg-shlibdeps -O --ignore-missing-info -l$libs $files 2>/dev/null`
 	}
 }
 
-// apkStructure checks what apk-tools check: three gzip streams less the one of a
-// signature, the hash of the data, and one of each file.
+// apkStructure checks what apk-tools checks: three gzip streams (two without a
+// signature), the hash of the data, and that of each file.
 func apkStructure(t *testing.T, name string) {
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -179,7 +179,7 @@ func apkStructure(t *testing.T, name string) {
 	}
 }
 
-// unitRunner does what systemd does with the unit: expands it, makes its
+// unitRunner does what systemd does with the unit: it expands it, makes its
 // directories, starts it as its user and waits for READY=1.
 const unitRunner = `import os, pwd, re, shlex, socket, subprocess, sys, time, urllib.request
 unit, instance, port = sys.argv[1:4]
@@ -233,8 +233,8 @@ p.terminate()
 print("ENDED", p.wait(60))
 `
 
-// debServes installs the package on a copy of this machine with apt, starts an
-// instance as the unit says, and purges it again; then the same rpm with rpm.
+// debServes installs the package with apt on a copy of this machine, starts an
+// instance as the unit describes, and purges it again. Then it does the same with rpm.
 func debServes(t *testing.T, dist string) {
 	deb, rpm := onlyFile(t, dist, "deb"), onlyFile(t, dist, "rpm")
 	runner := filepath.Join(dist, "..", "unit.py")
@@ -287,8 +287,8 @@ test ! -e /tmp/fresh/opt/modwsgi && echo "RPM REMOVED"
 	}
 }
 
-// TestSystemModulePackage packages the module for Debian's Apache, on a copy of
-// this machine, and lets that Apache serve with it.
+// TestSystemModulePackage packages the module for Debian's Apache, on a copy of this
+// machine, and serves with that Apache.
 func TestSystemModulePackage(t *testing.T) {
 	r := onMachine(t, forSystem(t, `
 export DEBIAN_FRONTEND=noninteractive
@@ -365,7 +365,7 @@ func quoteAll(argv []string) []string {
 	return quoted
 }
 
-// TestLinuxPackagesRefused gives input of which no package can be made: each is
+// TestLinuxPackagesRefused passes input that no package can have: each mistake is
 // named, and nothing is in the output directory.
 func TestLinuxPackagesRefused(t *testing.T) {
 	dir := workdir(t, "refused")
@@ -375,13 +375,13 @@ func TestLinuxPackagesRefused(t *testing.T) {
 		args   []string
 		want   string
 	}{
-		"name":        {"deb", []string{"--name", "Mod_WSGI"}, `--name "Mod_WSGI" is no name of a deb package`},
-		"a taken one": {"deb", []string{"--name", "libapache2-mod-wsgi-py3"}, "is the name of a package that distributions have"},
-		"version":     {"rpm", []string{"--version", "5.0-2"}, `--version "5.0-2" is no version of a rpm package`},
-		"release":     {"apk", []string{"--release", "1a"}, `--release "1a" is no release of a apk package`},
+		"name":        {"deb", []string{"--name", "Mod_WSGI"}, `--name "Mod_WSGI" is not a valid name of a deb package`},
+		"a taken one": {"deb", []string{"--name", "libapache2-mod-wsgi-py3"}, "is the name of a package in distributions"},
+		"version":     {"rpm", []string{"--version", "5.0-2"}, `--version "5.0-2" is not a valid version of a rpm package`},
+		"release":     {"apk", []string{"--release", "1a"}, `--release "1a" is not a valid release of a apk package`},
 		"maintainer":  {"deb", []string{"--maintainer", "Jane"}, `--maintainer "Jane"`},
-		"injection":   {"deb", []string{"--maintainer", "Jane <j@x.org>\nDepends: evil"}, "holds a control character"},
-		"dependency":  {"deb", []string{"--depends", "libfoo, evil"}, `--depends "libfoo, evil" is no dependency of a deb package`},
+		"injection":   {"deb", []string{"--maintainer", "Jane <j@x.org>\nDepends: evil"}, "contains a control character"},
+		"dependency":  {"deb", []string{"--depends", "libfoo, evil"}, `--depends "libfoo, evil" is not a valid dependency of a deb package`},
 		"Python":      {"deb", []string{"--python", "/nonexistent/python3"}, "/nonexistent/python3"},
 		"key":         {"deb", []string{"--sign-package"}, "--sign-package needs an OpenPGP key"},
 		"bundling":    {"deb", []string{"--bundle", "auto"}, "depend on the libraries of the distribution"},
@@ -391,7 +391,7 @@ func TestLinuxPackagesRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, r)
 		}
 		if _, err := os.Stat(dist); err == nil {
-			t.Errorf("%s: there is a %s afterwards", name, dist)
+			t.Errorf("%s: %s exists afterwards", name, dist)
 		}
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// coldModule is a directory with a cache that has the httpd and no module, and with
-// environments.
+// coldModule is a directory with environments and a cache that has the httpd but no
+// module.
 func coldModule(t *testing.T, name string, envs int) (dir, cache string, made []string) {
 	t.Helper()
 	dir = workdir(t, name)
@@ -34,7 +34,7 @@ func coldModule(t *testing.T, name string, envs int) (dir, cache string, made []
 	return dir, cache, made
 }
 
-// sourceFlags are the flags for archives of the tests.
+// sourceFlags are the flags for the tests' archives.
 func sourceFlags(t *testing.T) (args []string) {
 	for _, d := range sources(t) {
 		args = append(args, "--source-dir", d)
@@ -53,7 +53,7 @@ func workingIn(dir string) (pids []string) {
 	return pids
 }
 
-// eventually waits for a condition, for five minutes at most.
+// eventually waits for a condition, for up to five minutes.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
@@ -75,9 +75,9 @@ func namesIn(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// TestKilledCompile: what a killed install started ends, compilers' children too, and
-// what it left is removed by the next command, though that has nothing to do. What a
-// process holds stays.
+// TestKilledCompile: the processes of a killed install end, including compilers'
+// children, and the next command removes its leftovers even if it has nothing else to
+// do. Directories in use by a process stay.
 func TestKilledCompile(t *testing.T) {
 	t.Parallel()
 	dir, cache, envs := coldModule(t, "killed", 1)
@@ -107,10 +107,10 @@ func TestKilledCompile(t *testing.T) {
 		}
 		return false
 	}
-	eventually(t, "no compiler came", compiling)
+	eventually(t, "no compiler started", compiling)
 	_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
 	_ = c.Wait()
-	eventually(t, "compilers went on", func() bool { return len(workingIn(cache)) == 0 })
+	eventually(t, "compilers kept running", func() bool { return len(workingIn(cache)) == 0 })
 	held := filepath.Join(temp, "modwsgi-probe-aaaaaaaaaaaa")
 	left := filepath.Join(temp, "modwsgi-sign-aaaaaaaaaaaa")
 	for _, d := range []string{held, left} {
@@ -131,17 +131,17 @@ func TestKilledCompile(t *testing.T) {
 	}
 	must(t, dir, env, program(t, "modwsgi"), "list", "--python", envs[0])
 	if got := namesIn(t, filepath.Join(cache, "work")); len(got) > 0 {
-		t.Errorf("work directories stay: %v", got)
+		t.Errorf("work directories are left: %v", got)
 	}
 	if got := namesIn(t, filepath.Join(cache, "locks")); len(got) > 0 {
-		t.Errorf("locks stay: %v", got)
+		t.Errorf("locks are left: %v", got)
 	}
 	if got := namesIn(t, temp); len(got) != 1 || got[0] != filepath.Base(held) {
 		t.Errorf("in the temporary directory: %v, want only %s", got, filepath.Base(held))
 	}
 }
 
-// together runs an install in each environment at once and returns what they showed.
+// together runs an install in each environment concurrently and returns their outputs.
 func together(t *testing.T, dir, cache string, envs []string, args ...string) []result {
 	t.Helper()
 	out := make([]result, len(envs))
@@ -157,7 +157,7 @@ func together(t *testing.T, dir, cache string, envs []string, args ...string) []
 }
 
 // TestColdInstallsCompileOnce: of several runs that need the same module one compiles
-// it, and the others wait, say so and take it.
+// it. The others report that they wait, and use it.
 func TestColdInstallsCompileOnce(t *testing.T) {
 	t.Parallel()
 	dir, cache, envs := coldModule(t, "cold", 4)
@@ -170,16 +170,16 @@ func TestColdInstallsCompileOnce(t *testing.T) {
 		told += strings.Count(r.stderr, "builds the same module: waiting")
 	}
 	if compiled != 1 || told == 0 {
-		t.Errorf("compiled %d times, %d runs told that they wait", compiled, told)
+		t.Errorf("compiled %d times, %d runs reported that they wait", compiled, told)
 	}
 	if got := namesIn(t, filepath.Join(cache, "locks")); len(got) > 0 {
-		t.Errorf("locks stay: %v", got)
+		t.Errorf("locks are left: %v", got)
 	}
 }
 
-// TestInstallsWhileTheCacheIsCleared: the manual says that clear and prune may run at
-// any time. The archive comes from a mirror, so that it is in the cache, and is removed
-// from there.
+// TestInstallsWhileTheCacheIsCleared: the manual allows clear and prune at any time.
+// The archive comes from a mirror, so that it is in the cache, and is removed from
+// there.
 func TestInstallsWhileTheCacheIsCleared(t *testing.T) {
 	t.Parallel()
 	dir, cache, envs := coldModule(t, "cleared", 3)
@@ -233,8 +233,8 @@ func TestInstallsWhileTheCacheIsCleared(t *testing.T) {
 	}
 }
 
-// TestLimitsAreNamed: what has run out is told, and not what it made fail. The real
-// limits and file systems.
+// TestLimitsAreNamed: errors name the exhausted resource rather than the operation
+// that failed. The limits and file systems are real.
 func TestLimitsAreNamed(t *testing.T) {
 	t.Parallel()
 	dir, cache, envs := coldModule(t, "limits", 1)
@@ -269,7 +269,7 @@ func TestLimitsAreNamed(t *testing.T) {
 			r := run(t, dir, tt.script, bareEnv("TMPDIR="+temp), argv...)
 			failed(t, r, 3, envs[0], before, tt.words...)
 			if tt.cache == cache && strings.Contains(r.stderr, "cache prune") {
-				t.Errorf("the cache is not where something has run out: %v", r)
+				t.Errorf("the cache has not run out of anything: %v", r)
 			}
 			if strings.Contains(r.stderr, "apt-get install") {
 				t.Errorf("nothing is to be installed: %v", r)

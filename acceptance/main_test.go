@@ -1,10 +1,10 @@
 //go:build acceptance
 
-// Package acceptance tests the programs as users run them, with the real
-// compiler, httpd, Python, pip and apt. scripts/run-tests prepares it.
+// Package acceptance tests the programs as users run them, with the real compiler,
+// httpd, Python, pip and apt. scripts/run-tests prepares it.
 //
-// Long tests run side by side (t.Parallel) where they neither use a fixed port,
-// as Apache from a package does, nor look at what is left on the whole machine.
+// Long tests run in parallel (t.Parallel) unless they use a fixed port, as Apache from
+// a package does, or inspect what is left on the whole machine.
 package acceptance
 
 import (
@@ -30,7 +30,7 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// setting returns what scripts/run-tests prepared.
+// setting returns a setting that scripts/run-tests prepared.
 func setting(t *testing.T, name string) string {
 	t.Helper()
 	v := os.Getenv(name)
@@ -45,8 +45,8 @@ func program(t *testing.T, name string) string {
 	return filepath.Join(setting(t, "MODWSGI_TEST_BIN"), name)
 }
 
-// workdir is a directory that the user who serves can reach, with an odd name if
-// wanted. (t.TempDir is closed to others.)
+// workdir is a directory that the serving account can reach, optionally with an odd
+// name. (t.TempDir is closed to other users.)
 func workdir(t *testing.T, name string) string {
 	t.Helper()
 	base, err := os.MkdirTemp("/var/tmp", "modwsgi-acceptance-")
@@ -68,8 +68,8 @@ func workdir(t *testing.T, name string) string {
 	return dir
 }
 
-// bareEnv is the environment of a caller who has nothing set up: no activated
-// environment, nothing of ours on PATH.
+// bareEnv is the environment of a caller without any setup: no activated environment,
+// and none of modwsgi's programs on PATH.
 func bareEnv(more ...string) []string {
 	home := os.Getenv("HOME")
 	return append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home, "LANG=C.UTF-8"}, more...)
@@ -88,8 +88,8 @@ func (r result) String() string {
 // command runs a program to its end.
 func command(t *testing.T, dir string, env []string, argv ...string) result {
 	t.Helper()
-	// A release for all platforms takes that long on a machine that has compiled
-	// nothing before.
+	// A release for all platforms takes that long on a machine without a warm build
+	// cache.
 	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -126,12 +126,12 @@ func install(t *testing.T, dir string, args ...string) result {
 func installArgs(t *testing.T, args ...string) []string {
 	argv := []string{program(t, "modwsgi"), "install", "--cache-dir", setting(t, "MODWSGI_TEST_CACHE")}
 	if !slices.Contains(args, "--httpd") {
-		argv = append(argv, "--httpd", "bundled") // what stands in the build cache
+		argv = append(argv, "--httpd", "bundled") // contents of the build cache
 	}
 	return append(argv, args...)
 }
 
-// hello is an application that says where it runs.
+// hello is an application that reports where it runs.
 const hello = `import json, os, sys
 
 def application(environ, start_response):
@@ -143,8 +143,8 @@ def application(environ, start_response):
 
 type answer struct{ Prefix, Version, Path, Express string }
 
-// serve starts the launcher of an environment on the application, gets one
-// answer and stops it; the port must be free again then.
+// serve starts the launcher of an environment with the application, gets one answer
+// and stops it. The port must be free again afterwards.
 func serve(t *testing.T, env string, args ...string) answer {
 	t.Helper()
 	dir := workdir(t, "app")
@@ -191,8 +191,8 @@ func serve(t *testing.T, env string, args ...string) answer {
 	return a
 }
 
-// get asks until there is an answer, for 30 seconds at most, or until the server
-// has ended.
+// get retries until there is an answer, for up to 30 seconds, or until the server has
+// ended.
 func get(port int, path string, ended <-chan error) ([]byte, error) {
 	client := http.Client{Timeout: 30 * time.Second}
 	var last error
@@ -259,7 +259,7 @@ func fnv(data []byte) uint64 {
 	return h
 }
 
-// differences names what is not the same, passing over byte-compiled files.
+// differences lists what differs, ignoring byte-compiled files.
 func differences(a, b map[string]string) []string {
 	var out []string
 	note := func(k string) {
@@ -281,8 +281,8 @@ func differences(a, b map[string]string) []string {
 	return out
 }
 
-// untilStep starts an install, kills it without mercy when a step begins (after
-// a moment), and says whether that step was seen.
+// untilStep starts an install, kills it when a step begins (after a moment), and
+// reports whether that step was seen.
 func untilStep(t *testing.T, dir, step string, after time.Duration, args ...string) bool {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), args[0], append(args[1:], "--json")...)

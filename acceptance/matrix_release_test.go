@@ -35,9 +35,9 @@ func TestMatrix(t *testing.T) {
 		code       int
 	}{
 		{"unknown.toml", "Python 3.99: ", 3},
-		{"typo.toml", "typo.toml:4: there is no key platform", 2},
+		{"typo.toml", "typo.toml:4: unknown key platform", 2},
 		{"none.toml", "read --matrix", 2},
-		{"one.toml", "oci for Python " + python + ", httpd default, linux/amd64: --entry: there is no none.py", 2},
+		{"one.toml", "oci for Python " + python + ", httpd default, linux/amd64: --entry: the application does not contain none.py", 2},
 	} {
 		r := run("--matrix", c.file)
 		if r.code != c.code || !strings.Contains(r.stderr, c.want) {
@@ -45,7 +45,7 @@ func TestMatrix(t *testing.T) {
 		}
 		absent(t, filepath.Join(dir, "dist"))
 	}
-	if r := run("--matrix", "release.toml", "--python", python); r.code != 2 || !strings.Contains(r.stderr, "exclude each other") {
+	if r := run("--matrix", "release.toml", "--python", python); r.code != 2 || !strings.Contains(r.stderr, "cannot be combined") {
 		t.Error(r)
 	}
 	if r := run("--matrix", "release.toml", "--dry-run"); r.code != 0 || !strings.Contains(r.stdout, "2 to make") || strings.Contains(r.stderr, "fetch") {
@@ -84,8 +84,8 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// TestMatrixWindows makes wheels for two systems and a zip in one run: with a
-// Python that is named by its version, as a program on PATH.
+// TestMatrixWindows makes wheels for two systems and a zip in one run, with a Python
+// named by its version, as a program on PATH.
 func TestMatrixWindows(t *testing.T) {
 	t.Parallel()
 	needTools(t, "x86_64-w64-mingw32-gcc")
@@ -96,7 +96,7 @@ func TestMatrixWindows(t *testing.T) {
 	dir := workdir(t, "two systems")
 	must(t, dir, os.Environ(), "mkdir", "bin")
 	must(t, dir, os.Environ(), "ln", "-s", python, "bin/python3.11")
-	// With what a plain go build leaves in it, as the hint tells people to make it.
+	// It contains what a plain go build leaves in it, as the hint suggests.
 	must(t, "..", append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0"), "go", "build", "-o", filepath.Join(dir, "bin"), "./cmd/mod_wsgi-express")
 	env := []string{"PATH=" + dir + "/bin:/usr/bin:/bin", "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}
 	const head = "schema = 1\npythons = [\"3.11\"]\nplatforms = [\"linux/amd64\", \"windows/amd64\"]\nformats = [\"wheel\", \"zip\"]\n"
@@ -108,7 +108,7 @@ func TestMatrixWindows(t *testing.T) {
 	}
 	for file, want := range map[string]string{
 		"no launcher.toml": filepath.Join(dir, "none.exe"),
-		"a path.toml":      "a Python for Windows has a minor version",
+		"a path.toml":      "a Python for Windows is named by its minor version",
 	} {
 		if r := run("--matrix", file); r.code == 0 || !strings.Contains(r.stderr, want) || strings.Contains(r.stderr, "compile") {
 			t.Errorf("%s: %v", file, r)
@@ -132,7 +132,7 @@ func TestMatrixWindows(t *testing.T) {
 	if _, err := exec.LookPath("twine"); err == nil {
 		must(t, dist, bareEnv(), "sh", "-c", "twine check --strict *.whl")
 	}
-	// pip on Linux takes its own, though the other one's version is higher.
+	// pip on Linux picks the Linux wheel, although the other one's version is higher.
 	server := httptest.NewServer(http.FileServer(http.Dir(dist)))
 	defer server.Close()
 	for want, args := range map[string][]string{"-manylinux_": nil, "-win_amd64.whl": {"--platform", "win_amd64"}} {

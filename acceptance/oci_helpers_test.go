@@ -36,11 +36,11 @@ import (
 // registryUser is "shop" with the password "s3cret", as htpasswd -B writes it.
 const registryUser = "shop:$2b$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n"
 
-// registry is the registry server of the distribution, with TLS and a password.
+// registry is the distribution's registry server, with TLS and a password.
 type registry struct {
 	address string
 	ca      string // file with its certificate
-	docker  string // DOCKER_CONFIG of somebody who is logged in
+	docker  string // DOCKER_CONFIG of a logged-in user
 	options []remote.Option
 }
 
@@ -142,7 +142,7 @@ func (r *registry) pull(t *testing.T, text string) v1.Image {
 	return img
 }
 
-// unpack makes the root directory of an image.
+// unpack creates the root directory of an image.
 func unpack(t *testing.T, img v1.Image, dir string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -157,7 +157,7 @@ func unpack(t *testing.T, img v1.Image, dir string) {
 	}
 }
 
-// container is an image that runs.
+// container is a running image.
 type container struct {
 	t      *testing.T
 	root   string
@@ -168,13 +168,13 @@ type container struct {
 	ended  chan error
 }
 
-// account is the image's user for a tool of util-linux.
+// account is the image's user, for a tool of util-linux.
 func account(config v1.Config) []string {
 	uid, gid, _ := strings.Cut(config.User, ":")
 	return []string{"--setgid", gid, "--setuid", uid}
 }
 
-// runImage starts what an image says, in namespaces of its own.
+// runImage runs an image's command in private namespaces.
 func runImage(t *testing.T, img v1.Image, root string, more ...string) *container {
 	t.Helper()
 	cfg, err := img.ConfigFile()
@@ -196,7 +196,8 @@ exec /usr/bin/unshare --root="$root" --wd="$dir" ` + strings.Join(account(cfg.Co
 `
 	line := append([]string{"-m", "-p", "-f", "--kill-child", "/bin/sh", "-c", script, "sh", root, cfg.Config.WorkingDir}, append(argv, more...)...)
 	k.c = exec.CommandContext(t.Context(), "unshare", line...)
-	// The engine's environment is the image's, and its tools are looked up in ours.
+	// The engine's environment is the image's, but its tools are found on the host's
+	// PATH.
 	k.c.Dir, k.c.Env, k.c.Stdout, k.c.Stderr = "/", cfg.Config.Env, k.out, k.out
 	if err := k.c.Start(); err != nil {
 		t.Fatal(err)
@@ -206,7 +207,7 @@ exec /usr/bin/unshare --root="$root" --wd="$dir" ` + strings.Join(account(cfg.Co
 	return k
 }
 
-// first is the first process of the container, as seen from here.
+// first is the first process of the container, as seen from the host.
 func (k *container) first() int {
 	k.t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", k.c.Process.Pid, k.c.Process.Pid))
@@ -220,7 +221,7 @@ func (k *container) first() int {
 	return pid
 }
 
-// exec runs something in the container, as an engine does for health checks.
+// exec runs a command in the container, as an engine does for health checks.
 func (k *container) exec(argv ...string) result {
 	k.t.Helper()
 	line := append([]string{"nsenter", "-t", fmt.Sprint(k.first()), "-m", "-p", "-r", "-w"}, account(k.config)...)
@@ -259,14 +260,14 @@ func (k *container) wait() int {
 	}
 }
 
-// needContainers skips where namespaces are not to be had.
+// needContainers skips the test if namespaces are unavailable.
 func needContainers(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can enter the root directory of an image")
 	}
 	if r := command(t, "/", os.Environ(), "unshare", "-m", "-p", "-f", "true"); r.code != 0 {
-		t.Skipf("namespaces are not to be had here: %v", r)
+		t.Skipf("namespaces are unavailable here: %v", r)
 	}
 }
 
@@ -274,13 +275,13 @@ func needContainers(t *testing.T) {
 func pack(t *testing.T, dir string, env []string, args ...string) result {
 	t.Helper()
 	argv := []string{program(t, "modwsgi"), "package"}
-	if !strings.HasPrefix(args[0], "-") { // a format; what follows -- is not for us
+	if !strings.HasPrefix(args[0], "-") { // a format; arguments after -- are for start-server
 		argv, args = append(argv, args[0]), args[1:]
 	}
 	return command(t, dir, env, append(append(argv, "--cache-dir", setting(t, "MODWSGI_TEST_CACHE")), args...)...)
 }
 
-// lastJSON is the result that --json ends with.
+// lastJSON is the final result of --json.
 func lastJSON(t *testing.T, r result, into any) {
 	t.Helper()
 	if r.code != 0 {
@@ -292,11 +293,11 @@ func lastJSON(t *testing.T, r result, into any) {
 	}
 }
 
-// absent fails where there is something.
+// absent fails if something exists.
 func absent(t *testing.T, name string) {
 	t.Helper()
 	if _, err := os.Lstat(name); err == nil {
 		entries, _ := os.ReadDir(name)
-		t.Errorf("%s is there: %v", name, entries)
+		t.Errorf("%s exists: %v", name, entries)
 	}
 }

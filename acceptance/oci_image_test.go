@@ -28,7 +28,7 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// imageApp says who and where it is, can be slow, and can be sick.
+// imageApp reports its user and location, can be slow, and can be unhealthy.
 const imageApp = `import json, os, sys, time
 import shopping
 
@@ -56,7 +56,7 @@ type imageAnswer struct {
 // imageWorld is an environment with a package, and an application.
 type imageWorld struct {
 	dir, env, app string
-	source        []string // flags that say what is packaged
+	source        []string // flags that select what to package
 }
 
 func newImageWorld(t *testing.T) *imageWorld {
@@ -98,7 +98,7 @@ type imageResult struct {
 	Artifacts      []struct{ Name, SHA256 string }
 }
 
-// TestImageFromNothing makes an image with no base, pushes it to a real registry
+// TestImageFromNothing makes an image without a base, pushes it to a real registry
 // with TLS and a password, pulls it, and runs it as a container engine would.
 func TestImageFromNothing(t *testing.T) {
 	t.Parallel()
@@ -116,7 +116,7 @@ func TestImageFromNothing(t *testing.T) {
 	}{
 		{login, args, "certificate", 4},
 		{bareEnv("DOCKER_CONFIG=/nonexistent"), append(args, "--registry-ca", reg.ca), "docker login", 4},
-		{login, append(slices.Clone(args), "--push", fmt.Sprintf("127.0.0.1:%d/a:1", freeport.Get(t))), "see that the registry runs", 4},
+		{login, append(slices.Clone(args), "--push", fmt.Sprintf("127.0.0.1:%d/a:1", freeport.Get(t))), "check that the registry is running", 4},
 		{login, append(slices.Clone(args), "--push", reg.address+"/shop"), "names no tag", 2},
 	} {
 		r := w.oci(t, c.env, append(c.args, "--out", "failed")...)
@@ -153,16 +153,16 @@ func TestImageFromNothing(t *testing.T) {
 	}
 	k.drains(t)
 
-	// The same again, elsewhere: the same image.
+	// Made again at another path, the image is the same.
 	var again imageResult
 	lastJSON(t, w.oci(t, bareEnv(), "--app", "app", "--port", fmt.Sprint(port), "--label", "shop=1", "--env", "SHOP=open now", "--tag", ref, "--json", "--out", "again"), &again)
 	if again.Digest != made.Digest || again.Artifacts[0] != made.Artifacts[0] {
-		t.Errorf("made again it is another one: %+v, %+v", again, made)
+		t.Errorf("made again, it differs: %+v, %+v", again, made)
 	}
 	must(t, filepath.Join(w.dir, "dist"), bareEnv(), "sha256sum", "-c", "SHA256SUMS")
 }
 
-// ecdsaKeys makes a pair with openssl, NAME.pem and NAME.pub.
+// ecdsaKeys makes a key pair with openssl, NAME.pem and NAME.pub.
 func ecdsaKeys(t *testing.T, dir string) string {
 	t.Helper()
 	pair := filepath.Join(dir, "images")
@@ -172,7 +172,7 @@ func ecdsaKeys(t *testing.T, dir string) string {
 }
 
 // checkSigned does what cosign verify does with a key: it looks for the signatures
-// under the image's digest, and openssl checks the one that is there.
+// under the image's digest, and openssl verifies the one it finds.
 func checkSigned(t *testing.T, reg *registry, digest v1.Hash, public string) {
 	t.Helper()
 	img := reg.pull(t, "shop/web:sha256-"+digest.Hex+".sig")
@@ -190,7 +190,7 @@ func checkSigned(t *testing.T, reg *registry, digest v1.Hash, public string) {
 	}
 	payload, err := io.ReadAll(from)
 	if err != nil || !strings.Contains(string(payload), `"docker-manifest-digest":"`+digest.String()+`"`) || !strings.Contains(string(payload), `"docker-reference":"`+reg.address+`/shop/web"`) {
-		t.Fatalf("what is signed is %s (%v)", payload, err)
+		t.Fatalf("the signed payload is %s (%v)", payload, err)
 	}
 	raw, err := base64.StdEncoding.DecodeString(list.Layers[0].Annotations["dev.cosignproject.cosign/signature"])
 	if err != nil {
@@ -202,7 +202,7 @@ func checkSigned(t *testing.T, reg *registry, digest v1.Hash, public string) {
 	must(t, dir, bareEnv(), "openssl", "dgst", "-sha256", "-verify", public, "-signature", "sig", "payload")
 }
 
-// serves asks and compares.
+// serves requests an answer and compares it.
 func (k *container) serves(t *testing.T) {
 	t.Helper()
 	body, err := get(k.port, "/a", k.ended)
@@ -218,8 +218,8 @@ func (k *container) serves(t *testing.T) {
 	}
 }
 
-// drains stops the container while a request runs: it is answered, and then
-// everything ends well.
+// drains stops the container during a request, which is answered before everything
+// ends cleanly.
 func (k *container) drains(t *testing.T) {
 	t.Helper()
 	done := make(chan error, 1)
@@ -256,7 +256,7 @@ func libName(t *testing.T, root string) string {
 	return filepath.Base(found[0])
 }
 
-// checkRoot looks at the files of the image.
+// checkRoot checks the files of the image.
 func checkRoot(t *testing.T, root string) {
 	t.Helper()
 	for _, there := range []string{
@@ -277,7 +277,7 @@ func checkRoot(t *testing.T, root string) {
 	}
 }
 
-// checkAttached looks at what describes an image in the registry.
+// checkAttached checks the image's attachments in the registry.
 func checkAttached(t *testing.T, reg *registry, digest v1.Hash) {
 	t.Helper()
 	index, err := remote.Referrers(reg.ref(t, "shop/web@"+digest.String()).(name.Digest), reg.options...)
@@ -313,8 +313,8 @@ func checkAttached(t *testing.T, reg *registry, digest v1.Hash) {
 	}
 }
 
-// bottom makes a base of the layers of an image that lie below ours: libraries and
-// Python. With keep it takes only so many.
+// bottom makes a base from the layers of an image that are below ours: libraries and
+// Python. With keep it uses only that many.
 func bottom(t *testing.T, from string, keep int, arch string, more ...v1.Layer) v1.Image {
 	t.Helper()
 	index, err := layout.ImageIndexFromPath(from)
@@ -353,8 +353,8 @@ func bottom(t *testing.T, from string, keep int, arch string, more ...v1.Layer) 
 	return base
 }
 
-// TestImageOnBase makes an image on a base out of a layout and out of a registry,
-// with a health check that asks the application.
+// TestImageOnBase makes an image on a base from a layout and from a registry, with a
+// health check that queries the application.
 func TestImageOnBase(t *testing.T) {
 	t.Parallel()
 	w := newImageWorld(t)
@@ -380,7 +380,7 @@ func TestImageOnBase(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"foreign": "is for linux/arm64, and what was built is for linux/amd64", "bare": "has no Python", "old": "has glibc 2.17, and what was built asks for", "nothing": "lacks libc.so.6",
+		"foreign": "is for linux/arm64, but the build is for linux/amd64", "bare": "has no Python", "old": "has glibc 2.17, but the build requires", "nothing": "lacks libc.so.6",
 	} {
 		r := w.oci(t, bareEnv(), "--app", "app", "--base", "oci-layout:"+layouts[name], "--out", "failed", "--layout", "failed-layout")
 		if r.code != 2 || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "hint: ") {
@@ -429,7 +429,7 @@ func TestImageOnBase(t *testing.T) {
 	k.drains(t)
 }
 
-// fakeLibc is a layer with a file that says that it is an old C library.
+// fakeLibc is a layer with a file that claims to be an old C library.
 func fakeLibc(t *testing.T) v1.Layer {
 	t.Helper()
 	return tarLayer(t, map[string]string{"lib/x86_64-linux-gnu/libc.so.6": "\x7fELF\x00GLIBC_2.2.5\x00GLIBC_2.17\x00"})
@@ -451,8 +451,8 @@ func tarLayer(t *testing.T, files map[string]string) v1.Layer {
 	return l
 }
 
-// TestLayerForADockerfile unpacks the layer over the root directory of a base, as
-// ADD does, and runs it.
+// TestLayerForADockerfile unpacks the layer over the root directory of a base, as ADD
+// does, and runs it.
 func TestLayerForADockerfile(t *testing.T) {
 	w := newImageWorld(t)
 	low := filepath.Join(w.dir, "low")
@@ -488,10 +488,10 @@ func TestLayerForADockerfile(t *testing.T) {
 	}
 }
 
-// TestImageIndex makes an index of two stages. There is no machine with another
-// CPU here: the second one is the first with another CPU written into the headers
-// of its binaries, which shows that platforms come from the binaries and that each
-// gets its part of the base, and not that it runs.
+// TestImageIndex makes an index of two stages. No machine with another CPU is
+// available here. The second stage is the first with another CPU in the headers of its
+// binaries, which shows that platforms come from the binaries and that each stage gets
+// its part of the base, but not that it runs.
 func TestImageIndex(t *testing.T) {
 	t.Parallel()
 	w := newImageWorld(t)

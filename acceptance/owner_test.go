@@ -13,9 +13,9 @@ import (
 // stranger is a user without an account.
 const stranger = 21977
 
-// TestHomeOfAnotherUser installs as root with the HOME and TMPDIR of another user,
-// as sudo may leave them: nothing is made there, not even by a dry run, and root's
-// own cache, by the password file, is used.
+// TestHomeOfAnotherUser installs as root with the HOME and TMPDIR of another user, as
+// sudo may leave them. Nothing is created there, not even by a dry run, and the cache
+// is root's own, from the password file.
 func TestHomeOfAnotherUser(t *testing.T) {
 	dir := workdir(t, "home")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"), "--without-pip")
@@ -58,8 +58,8 @@ func TestHomeOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestPlantedCache: commands of root on a cache of which another user could have
-// exchanged a part remove nothing, and an install uses nothing of it.
+// TestPlantedCache: root's commands on a cache of which another user could have
+// replaced a part remove nothing, and an install uses nothing from it.
 func TestPlantedCache(t *testing.T) {
 	dir := workdir(t, "planted")
 	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "env"), "--without-pip")
@@ -90,7 +90,7 @@ func TestPlantedCache(t *testing.T) {
 	}
 	r := cached(t, dir, cache, env, "--offline")
 	if _, notes := steps(t, r); r.code != 4 || !said(notes, "the cache is neither read nor written") {
-		t.Error(r) // without a cache and offline there is nothing to build from
+		t.Error(r) // without a cache and offline, nothing can be built
 	}
 	if after := snapshot(t, dir); !reflect.DeepEqual(after, before) {
 		t.Errorf("changed: %v, was %v", after, before)

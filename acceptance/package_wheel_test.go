@@ -18,13 +18,13 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// packageArgs is a run of modwsgi package wheel that uses the tests' cache.
+// packageArgs are the arguments of a modwsgi package wheel that uses the tests' cache.
 func packageArgs(t *testing.T, args ...string) []string {
 	return append([]string{program(t, "modwsgi"), "package", "wheel", "--cache-dir", setting(t, "MODWSGI_TEST_CACHE")}, args...)
 }
 
-// packagePythons are the interpreters of this machine that mod_wsgi admits, one a
-// minor version, by their versions.
+// packagePythons are the interpreters of this machine that mod_wsgi supports, one per
+// minor version, by version.
 func packagePythons(t *testing.T) map[string]string {
 	t.Helper()
 	candidates, _ := filepath.Glob(os.Getenv("HOME") + "/.pyenv/versions/*/bin/python3")
@@ -43,9 +43,9 @@ func packagePythons(t *testing.T) map[string]string {
 	return found
 }
 
-// roundTrip makes a fresh environment, installs without anything on the PATH,
-// serves once, uninstalls, and says what is left. A Python below root's home is
-// seen elsewhere, where the user that serves may read it.
+// roundTrip creates a fresh environment, installs with an empty PATH, serves once,
+// uninstalls, and reports what is left. A Python below root's home is mounted
+// elsewhere, where the serving account can read it.
 const roundTrip = `set -eu
 if [ "$(id -u)" = 0 ]; then
 	case $PYTHON in /root/*)
@@ -79,8 +79,8 @@ find env -name __pycache__ -prune -o -print | sort >after
 diff before after >&2
 `
 
-// TestWheels packages for every Python of the machine, and installs and serves
-// each with that Python and its own pip.
+// TestWheels packages for every Python of the machine, and installs and serves each
+// with that Python and its own pip.
 func TestWheels(t *testing.T) {
 	t.Parallel()
 	dir := workdir(t, "wheels")
@@ -99,7 +99,7 @@ func TestWheels(t *testing.T) {
 	if _, err := exec.LookPath("twine"); err == nil {
 		must(t, dir, bareEnv(), append([]string{"twine", "check", "--strict"}, wheels...)...)
 	} else {
-		t.Log("twine is not installed: its check is left out")
+		t.Log("twine is not installed: its check is skipped")
 	}
 	for _, w := range wheels {
 		if !regexp.MustCompile(`-(manylinux|musllinux)_\d+_\d+_\w+\.whl$`).MatchString(w) {
@@ -156,7 +156,7 @@ func scriptPath(t *testing.T, name string) string {
 	return path
 }
 
-// staticServer offers a directory and nothing else.
+// staticServer serves a directory and nothing else.
 func staticServer(t *testing.T, dir string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -169,7 +169,7 @@ func staticServer(t *testing.T, dir string) string {
 	return "http://" + l.Addr().String()
 }
 
-// againTheSame packages again, elsewhere, with another umask and time zone and
+// againTheSame packages again, at another path, with another umask and time zone and
 // the Pythons in another order.
 func againTheSame(t *testing.T, dist string, args []string, pythons map[string]string) {
 	dir := workdir(t, "an other place")
@@ -180,7 +180,7 @@ func againTheSame(t *testing.T, dist string, args []string, pythons map[string]s
 	script := append([]string{"/bin/sh", "-c", `umask 077; exec "$@"`, "sh"}, args...)
 	must(t, dir, bareEnv("SOURCE_DATE_EPOCH=1700000000", "TZ=Asia/Kathmandu", "LC_ALL=C"), script...)
 	one, two := snapshot(t, dist), snapshot(t, filepath.Join(dir, "again"))
-	for _, s := range []map[string]string{one, two} { // who may enter the directories is the user's choice
+	for _, s := range []map[string]string{one, two} { // access to the directories is the user's choice
 		for name, what := range s {
 			if strings.HasPrefix(what, "d") {
 				delete(s, name)
@@ -201,8 +201,8 @@ func sortedValues(m map[string]string) []string {
 	return all
 }
 
-// TestWheelFromEnvironment packages what is installed, and installs it where pip
-// puts things outside of every environment.
+// TestWheelFromEnvironment packages an installation, and installs it where pip puts
+// packages outside any environment.
 func TestWheelFromEnvironment(t *testing.T) {
 	dir := workdir(t, "from env")
 	env, python := setting(t, "MODWSGI_TEST_ENV"), setting(t, "MODWSGI_TEST_PYTHON")
@@ -219,7 +219,7 @@ func TestWheelFromEnvironment(t *testing.T) {
 	}
 }
 
-// TestPackageFailures: each names what is wrong, and leaves nothing.
+// TestPackageFailures: each names the mistake, and leaves nothing.
 func TestPackageFailures(t *testing.T) {
 	dir := workdir(t, "failures")
 	env := setting(t, "MODWSGI_TEST_ENV")
@@ -242,8 +242,8 @@ func TestPackageFailures(t *testing.T) {
 	}{
 		"unknown Python":    {[]string{"--python", "/nonexistent/python3"}, nil, 3, "/nonexistent/python3"},
 		"nothing installed": {[]string{"--from-env", empty}, nil, 3, "no mod_wsgi installed by modwsgi"},
-		"foreign libraries": {[]string{"--from-env", env, "--bundle", "none"}, nil, 3, "is not on every system"},
-		"other directory":   {[]string{"--from-env", env, "--out", theirs}, nil, 2, `holds "notes"`},
+		"foreign libraries": {[]string{"--from-env", env, "--bundle", "none"}, nil, 3, "is missing on some systems"},
+		"other directory":   {[]string{"--from-env", env, "--out", theirs}, nil, 2, `contains "notes"`},
 		"both":              {[]string{"--from-env", env, "--python", env}, nil, 2, "--from-env"},
 		"to build":          {[]string{"--from-env", env, "--with", "http2"}, nil, 2, "--with is about building"},
 		"date":              {[]string{"--from-env", env}, []string{"SOURCE_DATE_EPOCH=tomorrow"}, 2, "SOURCE_DATE_EPOCH"},
@@ -257,7 +257,7 @@ func TestPackageFailures(t *testing.T) {
 			t.Errorf("%s: %v", name, r)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "dist")); err == nil {
-			t.Errorf("%s: dist is there", name)
+			t.Errorf("%s: dist exists", name)
 		}
 	}
 	if entries, _ := os.ReadDir(theirs); len(entries) != 1 {
@@ -275,8 +275,8 @@ func TestPackageFailures(t *testing.T) {
 	}
 }
 
-// TestPackageBadTrees: what would not work elsewhere is refused by name, also where
-// the record of the environment does not tell that it was changed.
+// TestPackageBadTrees: trees that would not work elsewhere are refused by name, even
+// if the record of the environment does not show the change.
 func TestPackageBadTrees(t *testing.T) {
 	dir := workdir(t, "bad trees")
 	for name, c := range map[string]struct{ file, change, says string }{
@@ -302,23 +302,23 @@ sed -i "\#^mod_wsgi_packages/httpd/$2,#d" mod_wsgi_httpd-*.dist-info/RECORD`, "s
 	}
 }
 
-// TestPackageKilled kills a run while it writes: nothing of it is to be seen, and
-// the next one succeeds.
+// TestPackageKilled kills a run while it writes: none of its output is visible, and
+// the next run succeeds.
 func TestPackageKilled(t *testing.T) {
 	dir := workdir(t, "killed")
 	env := setting(t, "MODWSGI_TEST_ENV")
 	args := packageArgs(t, "--from-env", env)
 	for _, after := range []time.Duration{0, 100 * time.Millisecond, 400 * time.Millisecond} {
 		if !untilStep(t, dir, "package", after, args...) {
-			t.Fatal("the step package did not come")
+			t.Fatal("the step package did not start")
 		}
 		entries, err := os.ReadDir(filepath.Join(dir, "dist"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			if !strings.HasPrefix(e.Name(), ".modwsgi") { // the staging directory, and the lock: the next run removes both
-				t.Errorf("killed after %v: %s is there", after, e.Name())
+			if !strings.HasPrefix(e.Name(), ".modwsgi") { // the staging directory and the lock, which the next run removes
+				t.Errorf("killed after %v: %s exists", after, e.Name())
 			}
 		}
 	}

@@ -12,9 +12,8 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// relocated moves an environment from $2 to another file system at $3, takes $1
-// and $2 away, and uses it as another user without any variable. $4 is a port,
-// $5 a Python.
+// relocated moves an environment from $2 to another file system at $3, removes $1 and
+// $2, and uses it as another user without any variable. $4 is a port, $5 a Python.
 const relocated = `
 mount -t tmpfs -o mode=755 none "$3"
 cp -a "$2/env" "$3/env"
@@ -63,8 +62,8 @@ kill $launcher || { cat "$3/run/out" "$3/run/root/error_log"; }
 wait $launcher || true
 `
 
-// TestRelocated takes what was built in one place out of the cache in a second
-// one, and uses a copy of that in a third one.
+// TestRelocated takes from the cache at one path what was built at another, and uses a
+// copy of it at a third.
 func TestRelocated(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: only root can mount another file system and be another user")

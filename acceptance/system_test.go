@@ -18,9 +18,9 @@ func statTime(name string) time.Time {
 	return info.ModTime()
 }
 
-// machine is a script that makes a copy of this machine on which changes are
-// lost again: an overlay of the root file system, entered with chroot. What the
-// copy is to do follows as arguments.
+// machine is a script that makes a copy of this machine whose changes are discarded:
+// an overlay of the root file system, entered with chroot. Its arguments are the
+// command to run there.
 const machine = `set -e
 base=$(mktemp -d /var/tmp/modwsgi-machine-XXXXXX)
 mount -t tmpfs none "$base"
@@ -44,12 +44,12 @@ func onMachine(t *testing.T, script string) result {
 	}
 	probe := command(t, "/", os.Environ(), "unshare", "-m", "sh", "-c", machine, "sh", "true")
 	if probe.code != 0 {
-		t.Skipf("an overlay of the root file system is not to be had here: %v", probe)
+		t.Skipf("an overlay of the root file system is unavailable here: %v", probe)
 	}
 	return command(t, "/", os.Environ(), "unshare", "-m", "sh", "-c", machine, "sh", "sh", "-euc", withoutOurs+script)
 }
 
-// withoutOurs removes from the copy the files that this project's packages install.
+// withoutOurs removes the files that this project's packages install from the copy.
 const withoutOurs = `test "$(stat -c %m /)" = / && test "$(stat -f -c %T /)" = overlayfs
 rm -rf /usr/share/man/man1/modwsgi* /usr/share/man/man1/mod_wsgi-* /usr/share/doc/mod-wsgi-express* /usr/share/lintian/overrides/mod-wsgi-express* \
 	/usr/bin/mod_wsgi-* /usr/lib/systemd/system/mod_wsgi-express* /usr/lib/sysusers.d/*modwsgi* /usr/lib/tmpfiles.d/*modwsgi* /opt/modwsgi /etc/modwsgi /var/lib/modwsgi
@@ -122,9 +122,9 @@ wait $launcher || true
 	}
 }
 
-// TestCopyOfTheMachineIsWithoutOurs installs one of our manual pages on a copy, and
+// TestMachineCopyHasNoModwsgi installs one of our manual pages on a copy, and
 // copies that copy.
-func TestCopyOfTheMachineIsWithoutOurs(t *testing.T) {
+func TestMachineCopyHasNoModwsgi(t *testing.T) {
 	r := onMachine(t, `mkdir -p /usr/share/man/man1 && touch /usr/share/man/man1/mod_wsgi-express.1.gz /usr/share/man/man1/other.1.gz
 `+withoutOurs+`
 test ! -e /usr/share/man/man1/mod_wsgi-express.1.gz && test -e /usr/share/man/man1/other.1.gz && echo CLEAN`)

@@ -12,9 +12,9 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// booted is a script that makes a copy of this machine as machine does, lets its
-// first argument prepare it, and starts systemd as its first process, which runs
-// the second one and ends. What is of the hardware is left out.
+// booted is a script that makes a copy of this machine as machine does, lets its first
+// argument prepare it, and starts systemd as its first process, which runs the second
+// argument and ends. Parts that need hardware are left out.
 const booted = `set -e
 base=$(mktemp -d /var/tmp/modwsgi-machine-XXXXXX)
 mount -t tmpfs none "$base"
@@ -57,8 +57,8 @@ env -i container=other SYSTEMD_LOG_TARGET=null unshare -p -f --kill-child sh -c 
 cat "$r/root/out"
 `
 
-// inGroup runs booted in a control group of its own, which is what systemd takes
-// for the root of all.
+// inGroup runs booted in a separate control group, which systemd takes for the root of
+// all.
 const inGroup = `set -e
 groups=/sys/fs/cgroup/unified
 [ -d $groups ] || groups=/sys/fs/cgroup
@@ -68,15 +68,15 @@ trap 'find "$group" -depth -type d -exec rmdir {} +' EXIT
 (echo 0 > "$group/cgroup.procs"; exec unshare -m -C -u -i sh -c "$@")
 `
 
-// onSystemd runs a shell script under systemd, on a copy of this machine that
-// another script has prepared. The result has the output of both.
+// onSystemd runs a shell script under systemd, on a copy of this machine that another
+// script has prepared. The result contains the output of both.
 func onSystemd(t *testing.T, prepare, script string) result {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a copy of the machine (overlay, chroot)")
 	}
 	if _, err := os.Stat("/lib/systemd/systemd"); err != nil {
-		t.Skip("there is no systemd here: no service is started by it")
+		t.Skip("systemd not found: services are not tested")
 	}
 	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"}
 	probe := command(t, "/", env, "sh", "-c", inGroup, "sh", booted, "sh", "true", "echo BOO''TED")
@@ -86,8 +86,8 @@ func onSystemd(t *testing.T, prepare, script string) result {
 	return command(t, "/", env, "sh", "-c", inGroup, "sh", booted, "sh", prepare, script)
 }
 
-// serviceScript uses the service as an administrator does, and upgrades and
-// removes the package under it. @PORT@, @UPGRADE@, @REMOVE@ are filled in.
+// serviceScript uses the service as an administrator does, and upgrades and removes
+// the package meanwhile. @PORT@, @UPGRADE@, @REMOVE@ are filled in.
 const serviceScript = `unit=mod_wsgi-express@shop
 systemctl start $unit && echo "STARTED"
 get /who
@@ -118,9 +118,9 @@ ls -d /opt/modwsgi /usr/bin/mod_wsgi-express /etc/systemd/system/*.wants/mod_wsg
 echo "LEFT $(ls /etc/modwsgi /run/mod_wsgi-express | tr '\n' ' ')"
 `
 
-// TestServices installs the package with an httpd of its own on machines that
-// systemd runs, and starts, reloads, restarts, upgrades and removes the service of
-// an application: as deb by dpkg, and as rpm by rpm, with its scriptlets.
+// TestServices installs the package with a private httpd on machines with systemd, and
+// starts, reloads, restarts, upgrades and removes the service of an application: as
+// deb with dpkg, and as rpm with rpm and its scriptlets.
 func TestServices(t *testing.T) {
 	dir := workdir(t, "services")
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")

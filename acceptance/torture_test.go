@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// TestTorture runs every part of scripts/torture in its short form: a few kills, a full
-// disk, some misbehaving mirrors, runs at once, reloads and requests. The seed that it
-// prints repeats it; make torture is the long form.
+// TestTorture runs every part of scripts/torture in its short form: a few kills, a
+// full disk, some misbehaving mirrors, concurrent runs, reloads and requests. The seed
+// that it prints repeats it; make torture is the long form.
 func TestTorture(t *testing.T) {
 	gotool, err := exec.LookPath("go")
 	if err != nil {
-		t.Skip("SKIPPED: there is no go on PATH")
+		t.Skip("SKIPPED: go is not on PATH")
 	}
 	program := filepath.Join(workdir(t, "torture"), "torture")
 	here, err := filepath.Abs("..")

@@ -17,8 +17,8 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// patchVersions finds two Pythons of one minor version and different patch versions:
-// pyenv's, which has a shared libpython, and the system's.
+// patchVersions finds two Pythons with the same minor version and different patch
+// versions: pyenv's, which has a shared libpython, and the system's.
 func patchVersions(t *testing.T) (minor, pyenv, library string) {
 	t.Helper()
 	out := must(t, "/", bareEnv(), "/usr/bin/python3", "-c", "import platform, sys; print('%d.%d' % sys.version_info[:2], platform.python_version())")
@@ -37,7 +37,7 @@ func versionsBehindALink(t *testing.T, dir string) (minor string) {
 	t.Helper()
 	minor, pyenv, library := patchVersions(t)
 	python, soname := "python"+minor, filepath.Base(library)
-	// Copies: root's home is closed to the account that serves.
+	// Copies, because root's home is closed to the serving account.
 	script := `set -e
 mkdir -p one/bin one/lib one/include two/bin two/lib
 cp $1/bin/$2 one/bin/; cp $1/lib/$3 one/lib/; cp -r $1/include/$2 one/include/
@@ -61,7 +61,7 @@ ln -s one stable`
 	return minor
 }
 
-// versionApp says which interpreter and which standard library it runs with.
+// versionApp reports its interpreter and its standard library.
 const versionApp = `import json, os, platform, sys
 
 def application(environ, start_response):
@@ -72,8 +72,8 @@ def application(environ, start_response):
 
 type runs struct{ Version, Prefix, Stdlib string }
 
-// launched starts the launcher in an environment with variables, and returns what
-// the application runs with and what the launcher says; no answer where it ends.
+// launched starts the launcher of an environment with variables, and returns what the
+// application runs with and the launcher's output; no answer if it ends.
 func launched(t *testing.T, env string, variables ...string) (*runs, string) {
 	t.Helper()
 	dir := workdir(t, "app")
@@ -116,8 +116,8 @@ func launched(t *testing.T, env string, variables ...string) (*runs, string) {
 }
 
 // TestPythonUpgradedBehindALink: a module follows the link that pyvenv.cfg names, as
-// the standard library does, so that an upgrade behind it changes both. Where only
-// one of them changes, everybody says so, and doctor --fix mends it.
+// the standard library does, so that an upgrade behind it changes both. If only one of
+// them changes, every program reports it, and doctor --fix repairs it.
 func TestPythonUpgradedBehindALink(t *testing.T) {
 	t.Parallel()
 	dir := workdir(t, "pythons")
@@ -139,7 +139,7 @@ func TestPythonUpgradedBehindALink(t *testing.T) {
 	if old == now {
 		t.Fatalf("still Python %s", now)
 	}
-	if r := command(t, dir, vars, modwsgi, "doctor", "--python", env); r.code != 0 || !strings.Contains(r.stdout, "Python was "+old+" when the module was built and is "+now+" now") {
+	if r := command(t, dir, vars, modwsgi, "doctor", "--python", env); r.code != 0 || !strings.Contains(r.stdout, "Python was "+old+" when the module was built and is now "+now) {
 		t.Errorf("doctor: %v", r)
 	}
 	if r := command(t, dir, vars, modwsgi, "verify", "--python", env); r.code != 0 || !strings.Contains(r.stdout, "with Python "+now) {
@@ -165,7 +165,7 @@ func TestPythonUpgradedBehindALink(t *testing.T) {
 		t.Errorf("with another Python preloaded: %+v\n%s", got, said)
 	}
 
-	// Half of an upgrade: the old libpython is left where the new Python is.
+	// Half of an upgrade: the old libpython is left next to the new Python.
 	must(t, dir, bareEnv(), "sh", "-c", `rm stable && mkdir -p stable/lib && ln -s ../two/bin ../two/include stable/ && ln -s ../../two/lib/python$1 stable/lib/ && cp one/lib/libpython$1.so.1.0 stable/lib/`, "sh", minor)
 	stale := "the module loads the libpython of Python " + old
 	if r := command(t, dir, vars, modwsgi, "doctor", "--python", env); r.code != 3 || !strings.Contains(r.stdout, stale) {

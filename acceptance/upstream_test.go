@@ -10,10 +10,9 @@ import (
 	"testing"
 )
 
-// TestUpstreamBuildsAgainstOurHTTPD has pip build upstream's own mod_wsgi from
-// its source archive, called by path, in build isolation and without activation:
-// it finds mod_wsgi-apxs beside the interpreter, and serves with upstream's
-// launcher.
+// TestUpstreamBuildsAgainstOurHTTPD lets pip build upstream's own mod_wsgi from its
+// source archive, called by path, in build isolation and without activation. It finds
+// mod_wsgi-apxs next to the interpreter, and serves with upstream's launcher.
 func TestUpstreamBuildsAgainstOurHTTPD(t *testing.T) {
 	dir := workdir(t, "upstream")
 	wheels := filepath.Join(dir, "wheels")
@@ -23,7 +22,7 @@ func TestUpstreamBuildsAgainstOurHTTPD(t *testing.T) {
 	_ = os.Chmod(wheels, 0o777)
 	for _, name := range []string{"python3-setuptools-whl", "python3-wheel-whl"} {
 		if r := command(t, wheels, os.Environ(), "apt-get", "download", name); r.code != 0 {
-			t.Skipf("Debian's wheels of setuptools and wheel are not to be had: %v", r)
+			t.Skipf("Debian's wheels of setuptools and wheel are unavailable: %v", r)
 		}
 	}
 	debs, _ := filepath.Glob(filepath.Join(wheels, "*.deb"))
@@ -40,13 +39,13 @@ func TestUpstreamBuildsAgainstOurHTTPD(t *testing.T) {
 	if r := install(t, dir, "--python", built); r.code != 0 {
 		t.Fatal(r)
 	}
-	// It is used from another place than it was made in, where programs of pip's
-	// kind do not start any more and the interpreter does.
+	// It is used at another path than it was made at, where programs such as pip's no
+	// longer start but the interpreter does.
 	env := filepath.Join(otherFileSystem(t, dir), "env")
 	must(t, dir, bareEnv(), "mv", built, env)
 	pip := filepath.Join(env, "bin/python")
 	must(t, dir, bareEnv(), pip, "-m", "pip", "uninstall", "-y", "mod_wsgi")
-	// pip takes an archive by its name, not by its content.
+	// pip recognises an archive by its name, not by its content.
 	plain := filepath.Join(dir, filepath.Base(archive))
 	must(t, dir, bareEnv(), "cp", archive, plain)
 	must(t, "/", bareEnv(), pip, "-m", "pip", "install", "--no-index", "--find-links", filepath.Join(wheels, "usr/share/python-wheels"), plain)
@@ -63,8 +62,8 @@ func TestUpstreamBuildsAgainstOurHTTPD(t *testing.T) {
 	}
 }
 
-// otherFileSystem is a directory of another file system, where there is one in
-// memory that programs can be run from; else dir.
+// otherFileSystem is a directory on another file system, if one in memory allows
+// running programs; else dir.
 func otherFileSystem(t *testing.T, dir string) string {
 	t.Helper()
 	other, err := os.MkdirTemp("/dev/shm", "modwsgi-acceptance-")

@@ -11,18 +11,18 @@ import (
 	"testing"
 )
 
-// templates are environments with pip, one for each Python: ensurepip takes seconds
-// of processor time and copying what it made does not.
+// templates are environments with pip, one per Python: ensurepip takes seconds of
+// processor time, whereas copying its result does not.
 var templates = struct {
 	sync.Mutex
 	dirs map[string]string
 }{dirs: map[string]string{}}
 
-// venv makes an environment of a Python, with pip as python -m venv installs it;
+// venv creates an environment of a Python, with pip as python -m venv installs it;
 // with arguments exactly what python -m venv makes of these.
 func venv(t *testing.T, python, dir string, args ...string) string {
 	t.Helper()
-	if len(args) > 0 || strings.ContainsAny(dir, " '") { // programs in such a place are started another way
+	if len(args) > 0 || strings.ContainsAny(dir, " '") { // programs at such a path are started differently
 		must(t, "/", bareEnv(), append([]string{python, "-m", "venv", dir}, args...)...)
 		return dir
 	}
@@ -65,16 +65,16 @@ func templateOf(t *testing.T, python string) string {
 	return dir
 }
 
-// removeTemplates ends what templateOf began.
+// removeTemplates removes what templateOf created.
 func removeTemplates() {
 	for _, dir := range templates.dirs {
 		_ = os.RemoveAll(filepath.Dir(dir))
 	}
 }
 
-// TestEnvironmentsOfTheTests: an environment made of a template is what python -m
-// venv makes, file by file.
-func TestEnvironmentsOfTheTests(t *testing.T) {
+// TestVenvTemplates: an environment copied from a template equals the result
+// of python -m venv, file by file.
+func TestVenvTemplates(t *testing.T) {
 	t.Parallel()
 	dir, python := workdir(t, "env"), setting(t, "MODWSGI_TEST_PYTHON")
 	ours := venv(t, python, filepath.Join(dir, "ours"))

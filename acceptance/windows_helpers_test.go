@@ -14,11 +14,11 @@ import (
 	"testing"
 )
 
-// Everything in the windows tests runs under wine: a real CPython for Windows
-// (Microsoft's compiler) and an httpd that scripts/windows-fixture compiles. It
-// says nothing of a real Windows.
+// All Windows tests run under wine: a real CPython for Windows (Microsoft's compiler)
+// and an httpd that scripts/windows-fixture compiles. They prove nothing about a real
+// Windows.
 
-// needTools skips loudly what this machine has no tools for.
+// needTools reports and skips a test whose tools are missing on this machine.
 func needTools(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -32,7 +32,7 @@ func needTools(t *testing.T, names ...string) {
 type windows struct {
 	dir   string // C:\
 	env   []string
-	httpd string // the httpd as it was built, in the layout of Apache Lounge's archive
+	httpd string // the httpd as built, in the layout of Apache Lounge's archive
 }
 
 // onWindows makes a prefix.
@@ -47,7 +47,7 @@ func onWindows(t *testing.T) *windows {
 	w := &windows{httpd: filepath.Join(cache, "windows-httpd")}
 	w.set(base)
 	t.Cleanup(func() {
-		for _, flag := range []string{"-k", "-w"} { // end what runs, and wait for that
+		for _, flag := range []string{"-k", "-w"} { // end all processes, and wait for that
 			c := exec.Command("wineserver", flag)
 			c.Env = w.env
 			_ = c.Run()
@@ -78,7 +78,7 @@ func (w *windows) set(base string) {
 // path is a file on C:.
 func (w *windows) path(name string) string { return filepath.Join(w.dir, filepath.FromSlash(name)) }
 
-// shim gives wine 8 the one function that Go's runtime needs and that it lacks.
+// shim provides the one function that Go's runtime needs and wine 8 lacks.
 func (w *windows) shim(t *testing.T) {
 	t.Helper()
 	source := filepath.Join(filepath.Dir(w.dir), "prng.c")
@@ -92,7 +92,7 @@ func (w *windows) python(t *testing.T) {
 	r := command(t, ".", os.Environ(), "go", "-C", "winpython", "mod", "download", "-json", "github.com/kluctl/go-embed-python")
 	var module struct{ Dir string }
 	if err := json.Unmarshal([]byte(r.stdout), &module); err != nil || module.Dir == "" {
-		t.Fatalf("no Python for Windows is to be had: %v", r)
+		t.Fatalf("no Python for Windows available: %v", r)
 	}
 	root := filepath.Join(module.Dir, "python/internal/data/windows-amd64")
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
@@ -149,7 +149,7 @@ func (w *windows) wine(t *testing.T, argv ...string) result {
 	return r
 }
 
-// pip runs pip of this machine with the Python of the prefix.
+// pip runs this machine's pip with the Python of the prefix.
 func (w *windows) pip(t *testing.T, args ...string) result {
 	t.Helper()
 	wheels, _ := filepath.Glob("/usr/share/python-wheels/pip-*.whl")
@@ -157,7 +157,7 @@ func (w *windows) pip(t *testing.T, args ...string) result {
 		wheels, _ = filepath.Glob("/usr/lib/python3*/ensurepip/_bundled/pip-*.whl")
 	}
 	if len(wheels) == 0 {
-		t.Skip("NOT TESTED: there is no wheel of pip; python3-pip-whl has it")
+		t.Skip("NOT TESTED: no wheel of pip; python3-pip-whl has it")
 	}
 	name := filepath.Base(wheels[0])
 	must(t, "/", os.Environ(), "cp", wheels[0], w.path(name))

@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// sdks builds against SDKs in the layouts that users have: Apache Lounge's zip,
-// and headers of another system's Python with the library of the Windows one.
-// objdump, not our own reader, says what came out.
+// sdks builds against SDKs in the layouts that users have: Apache Lounge's zip, and
+// headers of another system's Python with the library of the Windows one. The result
+// is checked with objdump, not with our own reader.
 func (w *windows) sdks(t *testing.T) {
 	include := strings.TrimSpace(must(t, "/", bareEnv(), setting(t, "MODWSGI_TEST_PYTHON"), "-c", "import sysconfig; print(sysconfig.get_path('include'))").stdout)
 	if !strings.HasSuffix(include, "python3.11") {
@@ -58,7 +58,7 @@ func (w *windows) sdks(t *testing.T) {
 		t.Errorf("it names a directory of this machine (%v)", err)
 	}
 
-	// What does not fit is named, and nothing is left.
+	// Mismatches are named, and nothing is left.
 	must(t, "/", os.Environ(), "mkdir", filepath.Join(dir, "empty"))
 	for want, args := range map[string][]string{
 		"headers of Python 3.11":               {"--python", "3.12", "--python-sdk", sdk},
@@ -66,13 +66,13 @@ func (w *windows) sdks(t *testing.T) {
 		"headers of Python 3.8, 3.10":          {"--python", "3.10,3.11,3.8"},
 		"is not a version of Python":           {"--python", "python3"},
 		"--python is missing":                  nil,
-		"does not say for which":               {"--python", "3.10,3.11", "--python-sdk", sdk},
+		"does not name its Python":             {"--python", "3.10,3.11", "--python-sdk", sdk},
 		"version \"2.2\" of httpd has 2 parts": {"--python", "3.11", "--httpd", "2.2"},
 		"no known version of httpd is \"2.2":   {"--python", "3.11", "--httpd", "2.2.34"},
-		"there is no build for windows/arm64":  {"--python", "3.11", "--target", "windows/arm64"},
-		"there is no build for windows/386":    {"--python", "3.11", "--target", "windows/386"},
+		"unsupported target windows/arm64":     {"--python", "3.11", "--target", "windows/arm64"},
+		"unsupported target windows/386":       {"--python", "3.11", "--target", "windows/386"},
 		"--target is missing":                  {"--python", "3.11", "--target", ""},
-		"make the build directory":             {"--python", "3.11", "--out", filepath.Join(zipped, "below a file")},
+		"create the build directory":           {"--python", "3.11", "--out", filepath.Join(zipped, "below a file")},
 	} {
 		r := build("wrong", args...)
 		if r.code == 0 || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "hint:") {
@@ -83,7 +83,7 @@ func (w *windows) sdks(t *testing.T) {
 		}
 	}
 
-	// What an earlier build made is not touched by one that fails.
+	// A failed build does not touch the result of an earlier one.
 	before, err := os.ReadFile(module)
 	if err != nil {
 		t.Fatal(err)

@@ -37,8 +37,8 @@ def application(environ, start_response):
     return [text.encode()]
 `
 
-// artifacts are what "package windows" makes, twice: in other directories and
-// of equal bytes.
+// artifacts are made by "package windows", twice: in different directories and with
+// equal bytes.
 func artifacts(t *testing.T) (zipFile, wheel string) {
 	t.Helper()
 	dir := workdir(t, "windows artifacts")
@@ -48,7 +48,7 @@ func artifacts(t *testing.T) (zipFile, wheel string) {
 	must(t, dir, os.Environ(), "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "us.key", "-out", "us.pem", "-days", "300", "-subj", "/CN=us", "-addext", "extendedKeyUsage=codeSigning")
 	must(t, dir, os.Environ(), "openssl", "pkcs12", "-export", "-inkey", "us.key", "-in", "us.pem", "-out", "us.p12", "-passout", "pass:secret")
 	write(t, filepath.Join(dir, "pass"), "secret\n")
-	for _, secret := range []string{"pass", "us.pem"} { // the second is given as a passphrase that is none
+	for _, secret := range []string{"pass", "us.pem"} { // the second one is passed as a passphrase but is not one
 		if err := os.Chmod(filepath.Join(dir, secret), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func artifacts(t *testing.T) (zipFile, wheel string) {
 		return command(t, dir, bareEnv("SOURCE_DATE_EPOCH=1700000000"), program(t, "modwsgi"), "package", "windows", "--progress", "plain", "--python", "3.11",
 			"--launcher", launcher, "--sign-cert", "us.p12", "--sign-cert-passphrase-file", passphrase, "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"), "--out", filepath.Join(dir, out))
 	}
-	// Who cannot sign learns that before anything is built.
+	// A wrong signing setup is reported before anything is built.
 	if r := build("none", "us.pem"); r.code == 0 || !strings.Contains(r.stderr, "the passphrase in") || strings.Contains(r.stderr, "compile") {
 		t.Errorf("a wrong passphrase: %v", r)
 	}
@@ -77,19 +77,19 @@ func artifacts(t *testing.T) (zipFile, wheel string) {
 		}
 		for name, data := range made {
 			if !bytes.Equal(data, first[name]) {
-				t.Errorf("%s is not the same twice", name)
+				t.Errorf("%s differs when made again", name)
 			}
 		}
 	}
 	if _, err := exec.LookPath("twine"); err == nil {
 		must(t, dir, bareEnv(), "sh", "-c", "twine check --strict one/*.whl")
 	} else {
-		t.Log("twine is not installed: its check is left out")
+		t.Log("twine is not installed: its check is skipped")
 	}
 	verify := func(args ...string) result {
 		return command(t, dir, bareEnv(), append([]string{program(t, "modwsgi"), "package", "verify"}, args...)...)
 	}
-	if r := verify("one"); r.code != 0 || !strings.Contains(r.stdout, "as SHA256SUMS says") || !strings.Contains(r.stdout, "no signature was checked") {
+	if r := verify("one"); r.code != 0 || !strings.Contains(r.stdout, "match SHA256SUMS") || !strings.Contains(r.stdout, "no signature was checked") {
 		t.Errorf("verify: %v", r)
 	}
 	if r := verify("--ca", "us.pem", "one"); r.code != 0 || strings.Count(r.stdout, "mod_wsgi-express.exe") != 2 || !strings.Contains(r.stdout, "Apache24/modules/mod_wsgi.so") {
@@ -137,7 +137,7 @@ func TestWindows(t *testing.T) {
 	t.Run("SDKs", w.sdks)
 }
 
-// wheel installs the wheel with pip and gives httpd what module-config prints,
+// wheel installs the wheel with pip and passes the output of module-config to httpd,
 // word for word.
 func (w *windows) wheel(t *testing.T, wheel string) {
 	must(t, "/", os.Environ(), "cp", wheel, w.dir)
@@ -158,7 +158,7 @@ func (w *windows) wheel(t *testing.T, wheel string) {
 		"WSGIScriptAlias / \"C:/srv/my app/wsgi.py\"\n<Directory \"C:/srv/my app\">\nRequire all granted\n</Directory>\n", port, r.stdout))
 	server := w.start(t, `C:\Apache24\bin\httpd.exe`, "-f", "C:/Apache24/conf/wheel.conf")
 	w.serves(t, port, `C:\Python311`)
-	// Not by our launcher: the event that httpd's documentation names.
+	// Not with our launcher, but with the event that httpd's documentation names.
 	stop := `import ctypes, sys
 k = ctypes.windll.kernel32
 h = k.OpenEventW(2, False, "ap%s_shutdown" % open("C:/Apache24/logs/wheel.pid").read().strip())
@@ -169,8 +169,8 @@ sys.exit(0 if h and k.SetEvent(h) else 1)`
 	w.ended(t, server, "Apache24/logs/wheel.log")
 }
 
-// zip unpacks the zip over an Apache24 elsewhere, and includes its
-// configuration as its README says.
+// zip unpacks the zip over an Apache24 elsewhere, and includes its configuration as
+// its README describes.
 func (w *windows) zip(t *testing.T, zipFile string) {
 	top := w.path("Web Läden")
 	must(t, "/", os.Environ(), "mkdir", "-p", top)
@@ -207,8 +207,8 @@ sys.exit(0 if h and k.SetEvent(h) else 1)`
 	w.ended(t, server, "Web Läden/Apache24/logs/error.log")
 }
 
-// launcher has the launcher of the zip serve, with a Python that only the
-// registry knows (PEP 514), and stops it by Ctrl-Break and by its own command.
+// launcher serves with the launcher of the zip and a Python that only the registry
+// knows (PEP 514), and stops it with Ctrl-Break and with its own command.
 func (w *windows) launcher(t *testing.T) {
 	exe := `C:\Web Läden\mod_wsgi-express.exe`
 	if _, err := os.Stat(w.path("Web Läden/mod_wsgi-express.exe")); err != nil {
@@ -225,7 +225,7 @@ func (w *windows) launcher(t *testing.T) {
 	if r.code != 0 || !strings.Contains(r.stdout, `LoadModule wsgi_module "C:/Web Läden/Apache24/modules/mod_wsgi.so"`) || !strings.Contains(r.stdout, `LoadFile "C:/Python311/python311.dll"`) {
 		t.Fatal(r)
 	}
-	// The server root is named, the modules directory is meant.
+	// It names the server root and means the modules directory.
 	if r := w.wine(t, exe, "install-module", "--modules-directory", `C:\Apache24`); r.code != 0 || !strings.Contains(r.stdout, `LoadModule wsgi_module "C:/Apache24/modules/mod_wsgi.so"`) {
 		t.Errorf("install-module: %v", r)
 	}
@@ -261,8 +261,8 @@ func (w *windows) launcher(t *testing.T) {
 	}
 }
 
-// refusals are what the launcher does not do on Windows, each by its name, and
-// where it finds an httpd or none.
+// refusals are what the launcher refuses on Windows, each by name, and whether it
+// finds an httpd.
 func (w *windows) refusals(t *testing.T, exe, app string) {
 	t.Helper()
 	for _, c := range []struct {
@@ -272,7 +272,7 @@ func (w *windows) refusals(t *testing.T, exe, app string) {
 		{[]string{"start-server", app, "--user", "x"}, "--user has no meaning on Windows"},
 		{[]string{"start-server", app, "--processes", "2"}, "--processes has no meaning on Windows"},
 		{[]string{"setup-server", app, "--server-root", `C:\none\root`}, "of the server root is not there"},
-		{[]string{"setup-server", app, "--httpd-executable", `C:\none\bin\httpd.exe`}, `there is no program C:\none\bin\httpd.exe`},
+		{[]string{"setup-server", app, "--httpd-executable", `C:\none\bin\httpd.exe`}, `no program C:\none\bin\httpd.exe`},
 		{[]string{"setup-server", app, "--compress-responses"}, "see --modules-directory"},
 		{[]string{"systemd-unit", app}, "is only for Linux"},
 	} {
@@ -284,7 +284,7 @@ func (w *windows) refusals(t *testing.T, exe, app string) {
 	if r := w.wine(t, exe, "help", "start-server"); strings.Contains(r.stdout, "--processes") || !strings.Contains(r.stdout, "--max-clients") || !strings.Contains(r.stdout, "--httpd-executable") {
 		t.Errorf("help names what is refused, or does not what is not: %v", r)
 	}
-	// The launcher of the wheel has no Apache24 beside itself.
+	// The launcher of the wheel has no Apache24 next to it.
 	exe = `C:\Python311\Scripts\mod_wsgi-express.exe`
 	if err := os.Rename(w.path("Apache24"), w.path("Apache hier")); err != nil {
 		t.Fatal(err)
@@ -303,8 +303,8 @@ func (w *windows) refusals(t *testing.T, exe, app string) {
 	}
 }
 
-// interrupted starts a program on a terminal of its own, which wine makes a
-// console of, and types Ctrl-C when it serves.
+// interrupted starts a program on a separate terminal, which wine turns into a
+// console, and types Ctrl-C when it serves.
 func (w *windows) interrupted(t *testing.T, port string, argv ...string) {
 	t.Helper()
 	words := []string{"exec", "wine"}
@@ -359,7 +359,7 @@ func (w *windows) start(t *testing.T, argv ...string) *running {
 	return s
 }
 
-// ended waits for a clean end: exit 0, and a log that says so.
+// ended waits for a clean end: exit 0, and a log that confirms it.
 func (w *windows) ended(t *testing.T, s *running, log string) {
 	t.Helper()
 	select {
@@ -384,7 +384,7 @@ func (w *windows) endedWell(t *testing.T, log string) {
 	}
 }
 
-// serves asks for much: one request for each kind, and a thousand at a time.
+// serves sends many requests: one of each kind, and a thousand concurrently.
 func (w *windows) serves(t *testing.T, port int, prefix string, path ...string) {
 	t.Helper()
 	base := fmt.Sprintf("http://127.0.0.1:%d/", port)
@@ -420,7 +420,7 @@ func (w *windows) serves(t *testing.T, port int, prefix string, path ...string) 
 	}
 }
 
-// ask asks until a server that is starting answers.
+// ask retries until a starting server answers.
 func ask(t *testing.T, url string, body io.Reader, status int) string {
 	t.Helper()
 	deadline := time.Now().Add(60 * time.Second)

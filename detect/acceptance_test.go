@@ -12,9 +12,9 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestEveryPythonHere looks at each real Python of this machine, and at an
-// environment made from it.
-func TestEveryPythonHere(t *testing.T) {
+// TestEveryInstalledPython inspects each real Python of this machine, and an environment
+// made from it.
+func TestEveryInstalledPython(t *testing.T) {
 	pythons, _ := filepath.Glob(filepath.Join(os.Getenv("HOME"), ".pyenv", "versions", "3.*", "bin", "python3"))
 	if len(pythons) == 0 {
 		t.Skip("no pyenv here")
@@ -43,8 +43,8 @@ func TestEveryPythonHere(t *testing.T) {
 	}
 }
 
-// checkAgainstSite compares our reading of pyvenv.cfg with the one of Python's
-// own site module, which detection must not run.
+// checkAgainstSite compares our parsing of pyvenv.cfg with that of Python's own site
+// module, which detection must not run.
 func checkAgainstSite(t *testing.T, exe string, p *Python) {
 	t.Helper()
 	var r run.Runner
@@ -61,8 +61,8 @@ func checkAgainstSite(t *testing.T, exe string, p *Python) {
 	}
 }
 
-// TestUnpackedDebian looks at a disk made of Debian's packages, none of which
-// is installed or run here.
+// TestUnpackedDebian inspects a disk made of Debian's packages, none of which is
+// installed or run here.
 func TestUnpackedDebian(t *testing.T) {
 	debs, root := t.TempDir(), t.TempDir()
 	var r run.Runner
@@ -73,7 +73,7 @@ func TestUnpackedDebian(t *testing.T) {
 		"python3-minimal", "python3", "python" + version + "-minimal", "libpython" + version + "-minimal", "libpython" + version + "-stdlib", "libpython" + version, "libpython" + version + "-dev",
 	}
 	if err := r.Run(t.Context(), run.Cmd{Argv: append([]string{"apt-get", "download"}, packages...), Dir: debs, Env: env}); err != nil {
-		t.Skipf("Debian's packages cannot be had: %v", err)
+		t.Skipf("Debian's packages are unavailable: %v", err)
 	}
 	all, _ := filepath.Glob(filepath.Join(debs, "*.deb"))
 	for _, deb := range all {
@@ -96,7 +96,7 @@ func TestUnpackedDebian(t *testing.T) {
 	if h := e.HTTPD(); h == nil || h.Executable != "/usr/sbin/apache2" || h.ModulesDir != "/usr/lib/apache2/modules" || h.MMN != 20120211 || h.APRVersion == "" || len(h.MPMs) != 3 {
 		t.Errorf("httpd %+v of %+v", h, e.HTTPDs)
 	}
-	// Without apache2-dev the server is there, and nothing can be built for it.
+	// Without apache2-dev the server exists, but modules cannot be built for it.
 	if err := os.RemoveAll(filepath.Join(root, "usr", "share", "apache2", "build")); err != nil {
 		t.Fatal(err)
 	}

@@ -19,11 +19,11 @@ import (
 //go:embed facts.py
 var factsScript string
 
-// askTimeout is how long an interpreter may take to say who it is. A cold one
-// on a loaded machine needs two seconds.
+// askTimeout is how long an interpreter may take to answer. A cold one on a loaded
+// machine needs two seconds.
 var askTimeout = 30 * time.Second
 
-// answer is what facts.py prints.
+// answer is the output of facts.py.
 type answer struct {
 	Executable     string            `json:"executable"`
 	Prefix         string            `json:"prefix"`
@@ -42,10 +42,10 @@ type answer struct {
 
 var errHung = errors.New("it did not answer in time")
 
-// ask starts the interpreter once. Its environment has nothing that changes which
+// ask starts the interpreter once. Its environment has no variable that changes which
 // Python it is (PYTHONHOME, PYTHONPATH, LD_PRELOAD, …). The caller's library path may
-// lead to the libpython of another Python, too; it gets that only if it does not start
-// without, since a few Pythons have no other way to their library.
+// also lead to the libpython of another Python, so the interpreter gets it only if it
+// does not start without: a few Pythons have no other way to find their library.
 func ask(ctx context.Context, r *run.Runner, exe string, req Request) (*answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, errHung)
 	defer cancel()
@@ -64,7 +64,7 @@ func ask(ctx context.Context, r *run.Runner, exe string, req Request) (*answer, 
 	}
 	a, err := decodeAnswer(out)
 	if err != nil {
-		return nil, fault.New(fault.Environment, hintGivePath, "ask %s: %w", exe, err)
+		return nil, fault.New(fault.Environment, hintGivePath, "query %s: %w", exe, err)
 	}
 	if account != nil {
 		return a, a.confined(exe)
@@ -77,23 +77,23 @@ func askError(exe string, err error) error {
 	switch {
 	case errors.Is(err, errHung):
 		return fault.New(fault.Environment, "check that it works: "+run.Quote(exe)+" -c 'print(1)'",
-			"ask %s: it did not answer in %v", exe, askTimeout)
+			"query %s: it did not answer within %v", exe, askTimeout)
 	case !errors.As(err, &e):
-		return fmt.Errorf("ask %s: %w", exe, err)
+		return fmt.Errorf("query %s: %w", exe, err)
 	case cannotStart(exe) != "":
-		return fault.New(fault.Environment, hintGivePath, "%s does not start here: %s", exe, cannotStart(exe))
+		return fault.New(fault.Environment, hintGivePath, "%s does not start on this machine: %s", exe, cannotStart(exe))
 	case strings.Contains(strings.Join(e.Tail, "\n"), "Unknown option: -I"):
 		return fault.New(fault.Environment, "use Python 3.8 or newer", "%s is a Python before 3.4, which mod_wsgi does not support", exe)
 	case len(e.Tail) > 0:
 		return fault.New(fault.Environment, "check that it works: "+run.Quote(exe)+" -c 'print(1)'",
-			"%s does not work as a Python interpreter: %w (it said: %s)", exe, err, shortened(e.Tail[len(e.Tail)-1]))
+			"%s does not work as a Python interpreter: %w (output: %s)", exe, err, shortened(e.Tail[len(e.Tail)-1]))
 	default:
 		return fault.New(fault.Environment, "check that it works: "+run.Quote(exe)+" -c 'print(1)'",
 			"%s does not work as a Python interpreter: %w", exe, err)
 	}
 }
 
-// shortened cuts what a program said, which may quote all that it was given.
+// shortened cuts a program's output, which may quote its whole input.
 func shortened(s string) string {
 	const most = 200 // bytes
 	if len(s) <= most {
@@ -102,25 +102,25 @@ func shortened(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + " …"
 }
 
-// cannotStart says why this host's kernel does not start a program, where that
-// shows in the file; the kernel's own words ("no such file or directory" for a
-// missing loader) mislead.
+// cannotStart explains why this host's kernel does not start a program, if the file
+// shows it. The kernel's own message ("no such file or directory" for a missing
+// loader) is misleading.
 func cannotStart(exe string) string {
 	facts, err := elf.Read(exe)
 	if err != nil {
 		return ""
 	}
 	if facts.Interp != "" && !exists(facts.Interp) {
-		return "it needs the loader " + facts.Interp + ", which is not there (it was made for " + facts.Machine + " or another C library)"
+		return "it needs the loader " + facts.Interp + ", which does not exist (it was made for " + facts.Machine + " or another C library)"
 	}
 	if own, err := elf.Read("/proc/self/exe"); err == nil && own.Machine != facts.Machine {
-		return "it is a program for " + facts.Machine + ", this is " + own.Machine
+		return "it is a program for " + facts.Machine + ", but this machine is " + own.Machine
 	}
 	return ""
 }
 
-// interpreterEnv keeps what an interpreter needs to start at all, and apart from that
-// where the caller has the loader look for libraries.
+// interpreterEnv keeps the variables that an interpreter needs to start at all, and
+// separately those that name the caller's library directories.
 func interpreterEnv(env []string) (needed, libraries []string) {
 	kept := func(names ...string) (out []string) {
 		for _, name := range names {
@@ -159,7 +159,7 @@ func decodeAnswer(out []byte) (*answer, error) {
 	return &a, nil
 }
 
-// bytesOf undoes the Latin-1 transport of facts.py.
+// bytesOf reverses the Latin-1 encoding of facts.py.
 func bytesOf(s string) string {
 	out := make([]byte, 0, len(s))
 	for _, c := range s {

@@ -15,7 +15,7 @@ import (
 	"modwsgi/internal/pe"
 )
 
-// notBinary says why a path is no binary program, "" where it is one.
+// notBinary returns the reason why a path is not a binary program, "" if it is one.
 func (d *Disk) notBinary(path string) string {
 	info, err := d.stat(path)
 	if err != nil {
@@ -40,11 +40,10 @@ func (d *Disk) notBinary(path string) string {
 	return ""
 }
 
-// mayBePython says whether a program could be an interpreter, so that one which
-// only has the name is not run. A CPython is linked with a libpython, or exports
-// the C API to its extension modules; one that is linked statically and stripped
-// still has the names of its environment variables. Formats other than ELF are
-// not looked into.
+// mayBePython reports whether a program could be an interpreter, so that one that only
+// has the name is not run. CPython is linked with a libpython, or exports the C API to
+// its extension modules; a statically linked and stripped one still contains the names
+// of its environment variables. Formats other than ELF are not inspected.
 func (d *Disk) mayBePython(path string) bool {
 	f, err := d.elf(path)
 	if err != nil {
@@ -61,9 +60,9 @@ func (d *Disk) mayBePython(path string) bool {
 	return err == nil && bytes.Contains(data, []byte("PYTHON"))
 }
 
-// isZip says whether a file ends as a zip archive does, whatever it begins with
-// (the record "end of central directory" of APPNOTE.TXT, 4.3.16): zipapps, and
-// what pex and shiv make.
+// isZip reports whether a file ends like a zip archive, whatever it begins with (the
+// record "end of central directory" of APPNOTE.TXT, 4.3.16): zipapps, and the output
+// of pex and shiv.
 func (d *Disk) isZip(path string) bool {
 	f, err := d.open(path)
 	if err != nil {
@@ -76,8 +75,8 @@ func (d *Disk) isZip(path string) bool {
 	return bytes.Contains(data, []byte("PK\x05\x06"))
 }
 
-// machines lists the CPUs that a program or library is for: one, or several for
-// a universal binary of macOS; none for a file of another kind.
+// machines lists the CPUs that a program or library is for: one, or several for a
+// universal binary of macOS, or none for other files.
 func (d *Disk) machines(path string) []string {
 	start := d.head(path, 4)
 	switch {
@@ -132,8 +131,7 @@ func (d *Disk) archive(path string) (*elf.Archive, error) {
 	return a, nil
 }
 
-// archiveVersion is the Python version in a static libpython, "" where it does not
-// tell.
+// archiveVersion is the Python version in a static libpython, "" if it is unknown.
 func (d *Disk) archiveVersion(path, want string) string {
 	f, err := d.open(path)
 	if err != nil {
@@ -143,21 +141,21 @@ func (d *Disk) archiveVersion(path, want string) string {
 	return libpython.VersionInArchive(f, f.size, want)
 }
 
-// image is what is read of one CPU's part of a Mach-O file.
+// image is the relevant part of one CPU's slice of a Mach-O file.
 type image struct {
 	machine string
 	kind    macho.Type
-	text    []byte // the constant text in it
+	text    []byte // its constant text
 }
 
 const (
-	maxMachO  = 256 << 20 // bytes of a Mach-O file that is looked at
-	maxImages = 8         // parts of a universal binary
-	maxText   = 16 << 20  // bytes of a section with text
+	maxMachO  = 256 << 20 // limit in bytes of an inspected Mach-O file
+	maxImages = 8         // limit of the slices of a universal binary
+	maxText   = 16 << 20  // limit in bytes of a text section
 )
 
-// machO reads a Mach-O file, thin or universal. debug/macho trusts lengths in
-// load commands only as far as the file reaches.
+// machO reads a Mach-O file, thin or universal. debug/macho limits the lengths in load
+// commands to the size of the file.
 func (d *Disk) machO(path string) (images []image, err error) {
 	f, err := d.open(path)
 	if err != nil {
@@ -196,8 +194,8 @@ func imageOf(f *macho.File, size int64) image {
 	return out
 }
 
-// checkDLL is checkShared for Windows: python312.dll is what a module loads, and
-// libs\python312.lib what it is linked with.
+// checkDLL is checkShared for Windows: a module loads python312.dll and is linked with
+// libs\python312.lib.
 func (p *Python) checkDLL(d *Disk, path string) (lib, why string) {
 	facts, err := d.pe(path)
 	switch {
@@ -208,9 +206,9 @@ func (p *Python) checkDLL(d *Disk, path string) (lib, why string) {
 	case p.Machine != "" && machineName(facts.Machine) != p.Machine:
 		return "", "it is for " + machineName(facts.Machine) + ", the interpreter is for " + p.Machine
 	case !facts.Exporting("Py_InitializeEx"):
-		return "", "it does not hold the interpreter"
+		return "", "it does not contain the interpreter"
 	}
-	// The third number is the patch level times a thousand and the release level
+	// The third number is the patch level times a thousand plus the release level
 	// (https://github.com/python/cpython/blob/main/PC/python_ver_rc.h).
 	if v := facts.Version; v[0] != 0 {
 		if found := fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]/1000); !strings.HasPrefix(p.Version, found) {
@@ -227,7 +225,7 @@ func (p *Python) checkDylib(d *Disk, path string) (lib, why string) {
 		return "", err.Error()
 	}
 	if len(images) == 0 {
-		return "", "it has no part for any CPU"
+		return "", "it has no slice for any CPU"
 	}
 	i := slices.IndexFunc(images, func(m image) bool { return p.Machine == "" || m.machine == p.Machine })
 	if i < 0 {
@@ -243,7 +241,7 @@ func (p *Python) checkDylib(d *Disk, path string) (lib, why string) {
 	return path, ""
 }
 
-// importLibrary returns the library that a module is linked with on Windows.
+// importLibrary returns the library that modules are linked with on Windows.
 func (p *Python) importLibrary(d *Disk, dll string) string {
 	stem := strings.TrimSuffix(filepath.Base(dll), filepath.Ext(dll))
 	if lib := filepath.Join(p.BasePrefix, "libs", stem+".lib"); d.isFile(lib) {

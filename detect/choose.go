@@ -10,14 +10,13 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// ErrNoHTTPD is in the tree of the error when nothing was found that could be
-// chosen from; a caller may build an httpd then. A candidate that was named
-// explicitly and is refused is another error.
+// ErrNoHTTPD is in the tree of the error if there was nothing to choose from; a caller
+// may then build an httpd. Refusing an explicitly named candidate is a different
+// error.
 var ErrNoHTTPD = errors.New("no usable httpd")
 
 // Choose picks the httpd to use: a named one or none; with "bundled" the
-// environment's own; with "system" one outside of it; else the first that can
-// be used.
+// environment's; with "system" one outside the environment; else the first usable one.
 func Choose(cands []HTTPD, req Request) (*HTTPD, error) {
 	var refused []string
 	for i := range cands {
@@ -29,7 +28,7 @@ func Choose(cands []HTTPD, req Request) (*HTTPD, error) {
 			return h, nil
 		}
 		if h.Provenance == Explicit {
-			return nil, fault.New(fault.Environment, hintFor(h), "the httpd that you named (%s) cannot be used: %s", explicitSource(h), h.Refused)
+			return nil, fault.New(fault.Environment, hintFor(h), "cannot use the httpd that you named (%s): %s", explicitSource(h), h.Refused)
 		}
 		refused = append(refused, h.name()+": "+h.Refused)
 	}
@@ -42,7 +41,7 @@ func Choose(cands []HTTPD, req Request) (*HTTPD, error) {
 	if len(refused) > 0 {
 		return nil, fault.New(fault.Environment, hint, "%w (%s)", ErrNoHTTPD, strings.Join(refused, "; "))
 	}
-	return nil, fault.New(fault.Environment, hint, "%w was found", ErrNoHTTPD)
+	return nil, fault.New(fault.Environment, hint, "%w found", ErrNoHTTPD)
 }
 
 func eligible(h *HTTPD, want string) bool {
@@ -85,7 +84,8 @@ func hintFor(h *HTTPD) string {
 	return "name another one with --httpd (apxs, httpd or the root of a tree), or let modwsgi build one with --httpd bundled"
 }
 
-// judge says why a candidate cannot be used with this Python, "" where it can.
+// judge returns the reason why a candidate cannot be used with this Python, "" if it
+// can.
 func (f *finder) judge(h *HTTPD) string {
 	if env := environmentOf(h); env != "" && !f.own(h) {
 		return foreign(env)
@@ -93,11 +93,11 @@ func (f *finder) judge(h *HTTPD) string {
 	return f.usable(h)
 }
 
-// usable is judge without the question to whom the httpd belongs.
+// usable is judge without the check of who owns the httpd.
 func (f *finder) usable(h *HTTPD) string {
 	switch {
 	case h.Executable == "":
-		return "it does not say where its httpd program is"
+		return "it does not name its httpd program"
 	case !f.disk.isFile(h.Executable):
 		return "its program " + h.Executable + " is missing" + f.disk.installHint(distro.HTTPD)
 	case !f.disk.isProgram(h.Executable):
@@ -113,9 +113,9 @@ func (f *finder) usable(h *HTTPD) string {
 	case len(h.IncludeDirs) == 0:
 		return f.noHeaders(h)
 	case h.MMN <= 0 || !h.dated:
-		return "its headers do not say which version they are"
+		return "its headers do not contain their version"
 	case h.MMN < 20120211:
-		return "it is httpd " + h.Version + "; 2.4 or newer is needed"
+		return "it is httpd " + h.Version + "; 2.4 or newer is required"
 	case h.APRVersion == "":
 		return "the headers of apr are missing" + f.disk.installHint(distro.APR)
 	case h.APUVersion == "" && strings.HasPrefix(h.APRVersion, "1."):
@@ -123,32 +123,32 @@ func (f *finder) usable(h *HTTPD) string {
 	case !f.disk.isDir(h.ModulesDir):
 		return "its modules directory " + h.ModulesDir + " is missing"
 	case f.disk.windows() && !f.disk.isFile(filepath.Join(h.Root, "lib", "libhttpd.lib")):
-		return "its import library lib/libhttpd.lib is missing: nothing can be linked with it"
+		return "its import library lib/libhttpd.lib is missing, so modules cannot be linked"
 	case len(h.MPMs) == 0:
 		return "it has no multi-processing module (mod_mpm_event, mod_mpm_worker or mod_mpm_prefork)"
 	}
 	return h.compareMMN()
 }
 
-// compareMMN compares the ABI of the headers with that of the program. A module
-// may be older than the server by the minor number, which counts additions, not
-// newer: it could use what the server does not have (ap_mmn.h). The server
-// itself checks the major number only, when it loads a module.
+// compareMMN compares the ABI of the headers with that of the program. In the minor
+// number, which counts additions, a module may be older than the server but not newer:
+// it could use something that the server lacks (ap_mmn.h). When it loads a module, the
+// server itself checks only the major number.
 func (h *HTTPD) compareMMN() string {
 	major, minor := h.program.mmn, h.program.mmnMinor
 	switch {
-	case major == 0: // a binary without symbols, or of another format
+	case major == 0: // a binary without symbols, or in another format
 		return ""
 	case major != h.MMN:
-		return fmt.Sprintf("its headers are of another ABI than its program (MMN %d and %d)", h.MMN, major)
+		return fmt.Sprintf("its headers have a different ABI than its program (MMN %d and %d)", h.MMN, major)
 	case h.MMNMinor > minor:
 		return fmt.Sprintf("its headers are newer than its program (MMN %d:%d and %d:%d)", h.MMN, h.MMNMinor, major, minor)
 	}
 	return ""
 }
 
-// environmentOf returns the prefix of the Python environment that a candidate
-// lies in, "" for one that is in none.
+// environmentOf returns the prefix of the Python environment that contains a
+// candidate, "" if none does.
 func environmentOf(h *HTTPD) string {
 	marker := string(filepath.Separator) + filepath.FromSlash(PackageDir)
 	for _, path := range []string{h.Root, h.ModulesDir, h.Executable} {
@@ -166,7 +166,7 @@ func environmentOf(h *HTTPD) string {
 	return ""
 }
 
-// own says whether a candidate is the one in the environment's own packages.
+// own reports whether a candidate is the one in the environment's packages.
 func (f *finder) own(h *HTTPD) bool {
 	for _, site := range []string{f.py.Platlib, f.py.Purelib} {
 		if site != "" && f.disk.sameFile(h.Root, filepath.Join(site, filepath.FromSlash(PackageDir))) {
@@ -179,7 +179,7 @@ func (f *finder) own(h *HTTPD) bool {
 func (f *finder) noHeaders(h *HTTPD) string {
 	reason := "its headers are missing"
 	if f.disk.goos == "darwin" && strings.HasPrefix(h.Executable, "/usr/") && !strings.HasPrefix(h.Executable, "/usr/local/") {
-		return reason + ": macOS brings an httpd that nothing can be built for (brew install httpd)"
+		return reason + ": macOS includes an httpd without headers (brew install httpd)"
 	}
 	return reason + f.disk.installHint(distro.HTTPDHeaders)
 }

@@ -13,11 +13,11 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// TestPythonBehindAClosedDirectory: an environment whose Python this account
-// cannot reach is not one whose Python has gone; making it anew cures nothing.
+// TestPythonBehindAClosedDirectory: if this account cannot reach an environment's
+// Python, the Python still exists, and creating the environment again would not help.
 func TestPythonBehindAClosedDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, to become somebody else")
+		t.Skip("needs root, to become another user")
 	}
 	dir, err := os.MkdirTemp("", "modwsgi-closed-")
 	if err != nil {
@@ -37,7 +37,7 @@ func TestPythonBehindAClosedDirectory(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "closed"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	// The file system identity is one thread's; the thread ends with the test.
+	// The file system identity belongs to a thread, which ends with the test.
 	runtime.LockOSThread()
 	if err := syscall.Setfsuid(65534); err != nil {
 		t.Fatal(err)

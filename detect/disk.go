@@ -15,40 +15,39 @@ import (
 	"modwsgi/internal/elf"
 )
 
-// Disk is the file system that facts are read from: this machine's own, or the
-// one of another machine, a container image or a chroot, which lies somewhere
-// as data. On the latter, a path means what it means to a process that has the
-// disk as its root: absolute symbolic links stay inside. The paths of a Windows
-// disk are written with slashes here ("C:/Python312").
+// Disk is the file system that facts are read from: this machine's, or that of another
+// machine, a container image or a chroot, available as data. On the latter, a path has
+// the meaning that it has to a process whose root is the disk: absolute symbolic links
+// stay inside. Paths of a Windows disk are written with slashes here ("C:/Python312").
 type Disk struct {
 	fileSystem
-	goos string // the system that the disk belongs to, as runtime.GOOS says it
+	goos string // the disk's system, in terms of runtime.GOOS
 }
 
-// fileSystem is what detection asks of a disk. All paths follow links.
+// fileSystem is the set of operations that detection needs. All paths follow links.
 type fileSystem interface {
-	// isAbs knows absolute paths of the disk's own system.
+	// isAbs reports whether a path is absolute on the disk's system.
 	isAbs(path string) bool
 	stat(path string) (fs.FileInfo, error)
-	// entries lists a directory, sorted; none for what cannot be read.
+	// entries lists a directory, sorted; nothing if it cannot be read.
 	entries(path string) []fs.DirEntry
 	openAny(path string) (fs.File, error)
-	// resolved follows the links of a path; one that cannot be followed stays.
+	// resolved follows the links of a path, and returns one that cannot be followed
+	// unchanged.
 	resolved(path string) string
-	// sameFile reports whether two paths lead to one file.
+	// sameFile reports whether two paths lead to the same file.
 	sameFile(a, b string) bool
-	// links lists a path, the same path with its directory resolved, and all
-	// further places that its symbolic links lead to, in order.
+	// links lists a path, the same path with its directory resolved, and all further
+	// targets of its symbolic links, in order.
 	links(path string) []string
 }
 
 // ThisDisk is the file system of this machine.
 func ThisDisk() *Disk { return &Disk{thisMachine{}, runtime.GOOS} }
 
-// NewDisk is a file system that lies in fsys, which should give links
-// (fs.ReadLinkFS) and files that can be read at any place (io.ReaderAt), as
-// os.Root.FS does. goos is the system that it belongs to: "linux", "darwin",
-// "windows".
+// NewDisk returns the file system in fsys, which should support links (fs.ReadLinkFS)
+// and files with random access (io.ReaderAt), as os.Root.FS does. goos is its system:
+// "linux", "darwin", "windows".
 func NewDisk(fsys fs.FS, goos string) *Disk {
 	return &Disk{&otherMachine{fsys, goos == "windows"}, goos}
 }
@@ -66,7 +65,7 @@ func (thisMachine) sameFile(a, b string) bool             { return sameFile(a, b
 func (thisMachine) links(p string) []string               { return steps(p) }
 func (thisMachine) entries(p string) (list []fs.DirEntry) { list, _ = os.ReadDir(p); return list }
 
-// otherMachine is a file system that lies somewhere as data.
+// otherMachine is another machine's file system, available as data.
 type otherMachine struct {
 	fsys    fs.FS
 	windows bool
@@ -81,7 +80,7 @@ func (d *otherMachine) isAbs(p string) bool {
 
 var errTooManyLinks = errors.New("too many symbolic links")
 
-// name follows every link in a path and returns how fs.FS calls the place.
+// name follows every link in a path and returns the corresponding name in fs.FS.
 func (d *otherMachine) name(p string) (string, error) {
 	pending, done, links := strings.Split(p, "/"), []string(nil), 0
 	for len(pending) > 0 {
@@ -97,7 +96,7 @@ func (d *otherMachine) name(p string) (string, error) {
 		here := path.Join(append(slices.Clone(done), element)...)
 		info, err := fs.Lstat(d.fsys, here)
 		if err != nil && d.windows {
-			element = d.otherCase(path.Join(done...), element)
+			element = d.findIgnoringCase(path.Join(done...), element)
 			here = path.Join(append(slices.Clone(done), element)...)
 			info, err = fs.Lstat(d.fsys, here)
 		}
@@ -126,9 +125,8 @@ func (d *otherMachine) name(p string) (string, error) {
 	return strings.Join(done, "/"), nil
 }
 
-// otherCase finds a name in a directory whatever the case of its letters, as
-// Windows does.
-func (d *otherMachine) otherCase(dir, name string) string {
+// findIgnoringCase finds a name in a directory ignoring case, as Windows does.
+func (d *otherMachine) findIgnoringCase(dir, name string) string {
 	if dir == "" {
 		dir = "."
 	}
@@ -166,7 +164,7 @@ func (d *otherMachine) openAny(p string) (fs.File, error) {
 	return d.fsys.Open(name)
 }
 
-// readDir lists the names in a directory, sorted; none for what cannot be read.
+// readDir lists the names in a directory, sorted; nothing if it cannot be read.
 func (d *Disk) readDir(p string) []string {
 	entries := d.entries(p)
 	names := make([]string, 0, len(entries))
@@ -183,8 +181,7 @@ type file struct {
 	size int64
 }
 
-// open opens a regular file; what is something else (a FIFO would block) is an
-// error.
+// open opens a regular file. Anything else is an error, as a FIFO would block.
 func (d *Disk) open(p string) (*file, error) {
 	info, err := d.stat(p)
 	if err != nil {
@@ -200,12 +197,12 @@ func (d *Disk) open(p string) (*file, error) {
 	at, ok := f.(io.ReaderAt)
 	if !ok {
 		_ = f.Close()
-		return nil, &fs.PathError{Op: "open", Path: p, Err: errors.New("cannot be read at any place")}
+		return nil, &fs.PathError{Op: "open", Path: p, Err: errors.New("does not support random access")}
 	}
 	return &file{at, f, info.Size()}, nil
 }
 
-// head returns at most n bytes from a regular file's start.
+// head returns at most n bytes from the start of a regular file.
 func (d *Disk) head(p string, n int64) []byte {
 	f, err := d.open(p)
 	if err != nil {

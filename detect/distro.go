@@ -8,8 +8,8 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// installCommand returns the command that installs a package on the system of a
-// disk, "" for a system that is not known.
+// installCommand returns the command that installs a package on a disk's system, ""
+// for an unknown system.
 func (d *Disk) installCommand(p distro.Packages) string {
 	for _, name := range distro.Files {
 		if data := d.head(name, 64<<10); data != nil {
@@ -27,32 +27,33 @@ func (d *Disk) installHint(p distro.Packages) string {
 	return ""
 }
 
-// CanBuild says whether a module can be compiled and linked for this Python:
-// nil, or an error of class fault.Environment whose hint is the cure for this
-// host and this kind of Python.
+// CanBuild returns nil if a module can be compiled and linked for this Python, else an
+// error of class fault.Environment whose hint is the fix for this host and this kind of
+// Python.
 func (p *Python) CanBuild() error { return p.canBuild(ThisDisk()) }
 
 func (p *Python) canBuild(d *Disk) error {
 	version := fmt.Sprintf("%d.%d", p.Major, p.Minor)
 	switch {
 	case p.Include == "":
-		return fault.New(fault.Environment, p.cure(d, version, "Python built from source, which brings its headers"),
+		return fault.New(fault.Environment, p.packageOr(d, version, "a Python built from source, which includes its headers"),
 			"Python.h of Python %s (%s) is missing", p.Version, p.BasePrefix)
 	case p.LibPython == "":
-		return fault.New(fault.Environment, p.cure(d, version, "a Python built with --enable-shared"),
+		return fault.New(fault.Environment, p.packageOr(d, version, "a Python built with --enable-shared"),
 			"libpython of Python %s (%s) is missing: %s", p.Version, p.BasePrefix, p.whyNoLibrary())
 	case filepath.Ext(p.LibPython) == ".dll" && p.ImportLibrary == "":
 		return fault.New(fault.Environment, "run the installer of Python again, choose Modify, and add its development headers and libraries (Include_dev=1)",
-			"the import library of Python %s (%s) is missing: there is no .lib for %s in libs", p.Version, p.BasePrefix, filepath.Base(p.LibPython))
+			"the import library of Python %s (%s) is missing: libs has no .lib for %s", p.Version, p.BasePrefix, filepath.Base(p.LibPython))
 	case !p.LibPIC:
-		return fault.New(fault.Environment, p.cure(d, version, "a Python built with --enable-shared (pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install "+p.Version+")"),
-			"Python %s has only a static library that is not position independent (%s): an Apache module cannot be linked with it", p.Version, p.LibPython)
+		return fault.New(fault.Environment, p.packageOr(d, version, "a Python built with --enable-shared (pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install "+p.Version+")"),
+			"Python %s has only a static library that is not position-independent (%s): an Apache module cannot be linked with it", p.Version, p.LibPython)
 	}
 	return nil
 }
 
-// cure is the package of the distribution for its own Python, else otherwise.
-func (p *Python) cure(d *Disk, version, otherwise string) string {
+// packageOr returns the distribution's package for its own Python, else the
+// alternative.
+func (p *Python) packageOr(d *Disk, version, otherwise string) string {
 	if p.BasePrefix == "/usr" {
 		if c := d.installCommand(distro.PythonHeaders.For(version)); c != "" {
 			return c
@@ -61,7 +62,7 @@ func (p *Python) cure(d *Disk, version, otherwise string) string {
 	return "use " + otherwise
 }
 
-// whyNoLibrary names the first library that was found and refused: often it belongs
+// whyNoLibrary names the first library that was found and refused, which often belongs
 // to another Python.
 func (p *Python) whyNoLibrary() string {
 	if p.refused.path != "" {

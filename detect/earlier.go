@@ -6,16 +6,17 @@ import (
 	"regexp"
 )
 
-// versioned matches the directory that has site-packages in it, on Unix; on Windows
-// all versions share one.
+// versioned matches the directory that contains site-packages on Unix; on Windows all
+// versions share one.
 var versioned = regexp.MustCompile(`^python(\d+\.\d+t?)$`)
 
-// EarlierSites returns the directories of packages that lie beside this Python's own
-// and belong to another version: an environment that was made again with another
-// Python keeps those of the one before, and the programs in bin that came from them.
-// Nothing reads them any more. Only an environment has one Python at a time: a
-// virtual one by definition, one of conda where the interpreter of that version is
-// gone. In /usr/local and the like, each version is somebody's. Links are not followed.
+// EarlierSites returns the package directories next to this Python's that belong to
+// another version. An environment that was created again with another Python keeps the
+// packages of the previous one, and the programs in bin that came with them. Nothing
+// uses them any more. Only environments qualify, as they have one Python at a time: a
+// virtual environment by definition, and one of conda if the interpreter of that
+// version no longer exists. In /usr/local and similar prefixes, each version is in
+// use. Links are not followed.
 func (p *Python) EarlierSites() []string {
 	own := filepath.Dir(p.Platlib)
 	virtual := p.Prefix != p.BasePrefix
@@ -36,8 +37,8 @@ func (p *Python) EarlierSites() []string {
 	return sites
 }
 
-// VersionOfSite returns "3.11" for a directory of packages of Python 3.11 ("3.13t" for
-// a free-threaded one), "" where its path does not show a version.
+// VersionOfSite returns "3.11" for a package directory of Python 3.11 ("3.13t" for a
+// free-threaded one), "" if its path contains no version.
 func VersionOfSite(site string) string {
 	m := versioned.FindStringSubmatch(filepath.Base(filepath.Dir(site)))
 	if m == nil {
@@ -46,14 +47,14 @@ func VersionOfSite(site string) string {
 	return m[1]
 }
 
-// isRealDir reports whether a path is a directory, and not a link to one.
+// isRealDir reports whether a path is a directory and not a link to one.
 func isRealDir(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.IsDir()
 }
 
-// EnvironmentVersion returns the version of Python that the virtual environment in a
-// directory was made with, by its pyvenv.cfg; "" where that does not tell.
+// EnvironmentVersion returns the version of Python that created the virtual
+// environment in a directory, from its pyvenv.cfg; "" if that does not contain it.
 func EnvironmentVersion(dir string) string {
 	cfg := ThisDisk().readConfig(filepath.Join(dir, "pyvenv.cfg"))
 	if v := cfg["version"]; v != "" {

@@ -13,34 +13,34 @@ import (
 	"modwsgi/internal/run"
 )
 
-// ExplanationSchema is the version of Explanation's JSON. Names are added
-// without a change of it; one that goes or changes its meaning raises it.
+// ExplanationSchema is the version of Explanation's JSON. New names do not change it;
+// removing one or changing its meaning does.
 const ExplanationSchema = 1
 
-// Explanation is everything that was looked at, in order, and what was chosen.
+// Explanation lists everything that was inspected, in order, and what was chosen.
 // docs/reference/json.md documents its JSON.
 type Explanation struct {
 	Schema  int               `json:"schema"`
-	Root    string            `json:"root,omitempty"` // the directory that another system's disk lies in, "" for this machine
+	Root    string            `json:"root,omitempty"` // the directory of another system's disk, "" for this machine
 	System  string            `json:"system"`         // "linux", "darwin", "windows"
 	Pythons []PythonCandidate `json:"pythons"`        // never null
 	HTTPDs  []HTTPDCandidate  `json:"httpds"`         // never null
 }
 
-// Verdict is what became of a candidate.
+// Verdict is the outcome for a candidate.
 type Verdict string
 
 // The verdicts.
 const (
-	Chosen   Verdict = "chosen"   // the first that can be used
-	Usable   Verdict = "usable"   // could be used if it were asked for
-	Rejected Verdict = "rejected" // cannot be used, for the reason that is given
+	Chosen   Verdict = "chosen"   // the first usable one
+	Usable   Verdict = "usable"   // usable if requested
+	Rejected Verdict = "rejected" // unusable for the given reason
 )
 
-// PythonCandidate is one interpreter that was considered.
+// PythonCandidate is an interpreter that was considered.
 type PythonCandidate struct {
-	Path    string  `json:"path"`   // as it was found
-	Source  string  `json:"source"` // what named it: "--python", "VIRTUAL_ENV", a directory, a registry key
+	Path    string  `json:"path"`   // as found
+	Source  string  `json:"source"` // its source: "--python", "VIRTUAL_ENV", a directory, a registry key
 	Verdict Verdict `json:"verdict"`
 	Reason  string  `json:"reason"`
 	Cure    string  `json:"cure,omitempty"`
@@ -48,14 +48,14 @@ type PythonCandidate struct {
 	Python  *Python `json:"python,omitempty"`
 }
 
-// HTTPDCandidate is one httpd that was considered.
+// HTTPDCandidate is an httpd that was considered.
 type HTTPDCandidate struct {
 	Verdict Verdict `json:"verdict"`
 	Reason  string  `json:"reason"`
 	HTTPD   *HTTPD  `json:"httpd"`
 }
 
-// Python returns the chosen one, nil where there is none.
+// Python returns the chosen one, nil if none was chosen.
 func (e *Explanation) Python() *Python {
 	for _, c := range e.Pythons {
 		if c.Verdict == Chosen {
@@ -65,7 +65,7 @@ func (e *Explanation) Python() *Python {
 	return nil
 }
 
-// HTTPD returns the chosen one, nil where there is none.
+// HTTPD returns the chosen one, nil if none was chosen.
 func (e *Explanation) HTTPD() *HTTPD {
 	for _, c := range e.HTTPDs {
 		if c.Verdict == Chosen {
@@ -75,11 +75,10 @@ func (e *Explanation) HTTPD() *HTTPD {
 	return nil
 }
 
-// Explain finds what FindPython, FindHTTPDs and Choose would, and says of every
-// candidate why it was taken or not. The chosen interpreter is started once;
-// others are described from their files. The error is of class
-// fault.Environment where no Python can be used; the explanation is complete
-// all the same.
+// Explain finds what FindPython, FindHTTPDs and Choose would find, and explains for
+// every candidate why it was chosen or not. It starts the chosen interpreter once and
+// describes others from their files. The error is of class fault.Environment if no
+// Python can be used; the explanation is complete even then.
 func Explain(ctx context.Context, r *run.Runner, req Request) (*Explanation, error) {
 	d := ThisDisk()
 	e := &Explanation{Schema: ExplanationSchema, System: d.goos, Pythons: []PythonCandidate{}, HTTPDs: []HTTPDCandidate{}}
@@ -101,7 +100,7 @@ func Explain(ctx context.Context, r *run.Runner, req Request) (*Explanation, err
 	return e, err
 }
 
-// nameFirst adds the interpreter that the request means.
+// nameFirst adds the requested interpreter.
 func (e *Explanation) nameFirst(req Request, py *Python, err error) {
 	path, source := req.named()
 	if path == "" {
@@ -109,7 +108,7 @@ func (e *Explanation) nameFirst(req Request, py *Python, err error) {
 	}
 	c := PythonCandidate{Path: path, Source: source, Verdict: Chosen, Reason: "it was named by " + source, Python: py}
 	if source == "directory" {
-		c.Reason = "no environment is activated, and .venv is in the working directory"
+		c.Reason = "no environment is activated, but .venv is in the working directory"
 	}
 	if err != nil {
 		c.Verdict, c.Reason, c.Cure = Rejected, err.Error(), fault.HintOf(err)
@@ -118,19 +117,19 @@ func (e *Explanation) nameFirst(req Request, py *Python, err error) {
 	e.Pythons = append(e.Pythons, c)
 }
 
-// judge says whether a module can be built for it.
+// judge reports whether a module can be built for it.
 func (c *PythonCandidate) judge(d *Disk) {
 	if c.Python == nil {
 		return
 	}
 	err := c.Python.canBuild(d)
 	if c.Builds = err == nil; !c.Builds {
-		c.Reason += ", but nothing can be built for it: " + err.Error()
+		c.Reason += ", but modules cannot be built for it: " + err.Error()
 		c.Cure = fault.HintOf(err)
 	}
 }
 
-// named returns what the request itself names, and by what; see locate.
+// named returns what the request itself names, and where; see locate.
 func (r Request) named() (path, source string) {
 	if r.Python != "" {
 		return r.Python, "--python"
@@ -146,8 +145,8 @@ func (r Request) named() (path, source string) {
 	return "", ""
 }
 
-// others adds what was not chosen: weaker names in the request's environment,
-// the registry, and interpreters on PATH.
+// others adds the candidates that were not chosen: weaker names in the request's
+// environment, the registry, and interpreters on PATH.
 func (e *Explanation) others(d *Disk, req Request, chosen *Python) {
 	var places []place
 	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
@@ -180,8 +179,8 @@ func (e *Explanation) others(d *Disk, req Request, chosen *Python) {
 		if real, shim, _ := pyenvShim(req, exe); shim && real != "" {
 			exe = real
 		}
-		// /bin may be a link to /usr/bin; an environment's interpreter is a link
-		// to its base's, and another Python all the same.
+		// /bin may be a link to /usr/bin. An environment's interpreter is a link to
+		// its base's, but is a different Python.
 		if exe == "" || slices.ContainsFunc(seen, func(s string) bool { return sameFile(filepath.Dir(s), filepath.Dir(exe)) && sameFile(s, exe) }) {
 			continue
 		}
@@ -190,9 +189,9 @@ func (e *Explanation) others(d *Disk, req Request, chosen *Python) {
 	}
 }
 
-// describe is a candidate that is known from its files only.
+// describe is a candidate that is known only from its files.
 func describe(d *Disk, p place) PythonCandidate {
-	c := PythonCandidate{Path: p.path, Source: p.source, Verdict: Usable, Reason: "it can be used: name it with --python"}
+	c := PythonCandidate{Path: p.path, Source: p.source, Verdict: Usable, Reason: "it is usable: name it with --python"}
 	py, err := FromFiles(d, p.path)
 	if err != nil {
 		c.Verdict, c.Reason, c.Cure = Rejected, err.Error(), fault.HintOf(err)
@@ -209,16 +208,16 @@ func (e *Explanation) chooseHTTPD(found []HTTPD, req Request) {
 	named := false
 	for i := range found {
 		h := &found[i]
-		c := HTTPDCandidate{Verdict: Usable, Reason: "one that comes first was chosen", HTTPD: h}
+		c := HTTPDCandidate{Verdict: Usable, Reason: "one with a higher priority was chosen", HTTPD: h}
 		switch {
 		case h.Refused != "":
 			c.Verdict, c.Reason = Rejected, h.Refused
 			// Choose stops at a named one that cannot be used.
 			named = named || !chosen && h.Provenance == Explicit && eligible(h, req.HTTPD)
 		case !eligible(h, req.HTTPD):
-			c.Reason = fmt.Sprintf("--httpd %s leaves it out", req.HTTPD)
+			c.Reason = fmt.Sprintf("--httpd %s excludes it", req.HTTPD)
 		case named:
-			c.Reason = "the one that was named cannot be used, and nothing else is taken in its place"
+			c.Reason = "the named httpd cannot be used, and no other replaces it"
 		case !chosen:
 			chosen = true
 			c.Verdict, c.Reason = Chosen, reasonFor(h)
@@ -230,18 +229,17 @@ func (e *Explanation) chooseHTTPD(found []HTTPD, req Request) {
 func reasonFor(h *HTTPD) string {
 	switch h.Provenance {
 	case Explicit:
-		return "it was named explicitly, which comes before all others"
+		return "it was named explicitly, which takes precedence over all others"
 	case Bundled:
-		return "it is the environment's own, which comes before the system's"
+		return "it is the environment's own, which takes precedence over the system's"
 	default:
-		return "it is the first of the system's that can be used"
+		return "it is the system's first usable httpd"
 	}
 }
 
-// ExplainRoot is Explain for a disk that is mounted or unpacked at
-// root, which is opened as fsys: nothing on it is run. req.Python and req.HTTPD
-// are paths on that disk; the variables of req are not looked at, they are this
-// machine's.
+// ExplainRoot is Explain for a disk that is mounted or unpacked at root and opened as
+// fsys. It runs nothing on that disk. req.Python and req.HTTPD are paths on it; the
+// variables of req are ignored, because they belong to this machine.
 func ExplainRoot(fsys fs.FS, root, goos string, req Request) (*Explanation, error) {
 	d := NewDisk(fsys, goos)
 	e := &Explanation{Schema: ExplanationSchema, Root: root, System: goos, Pythons: []PythonCandidate{}, HTTPDs: []HTTPDCandidate{}}
@@ -256,7 +254,7 @@ func ExplainRoot(fsys fs.FS, root, goos string, req Request) (*Explanation, erro
 	return e, err
 }
 
-// noKeys: the registry of another machine is in files that are not read.
+// noKeys: another machine's registry is in files that are not read.
 type noKeys struct{}
 
 func (noKeys) keys(string) []string        { return nil }
@@ -281,11 +279,11 @@ func (e *Explanation) pythonsOn(d *Disk, named string) error {
 		c := describe(d, p)
 		if c.Verdict == Usable && !chosen && (named == "" || i == 0) {
 			chosen = true
-			reason := "it comes first: an environment before a version manager's Python, that before the system's"
+			reason := "it comes first: environments precede the Pythons of version managers, which precede the system's"
 			if named != "" {
 				reason = "it was named by --python"
 			}
-			c.Verdict, c.Reason = Chosen, strings.Replace(c.Reason, "it can be used: name it with --python", reason, 1)
+			c.Verdict, c.Reason = Chosen, strings.Replace(c.Reason, "it is usable: name it with --python", reason, 1)
 		}
 		e.Pythons = append(e.Pythons, c)
 	}
@@ -293,13 +291,13 @@ func (e *Explanation) pythonsOn(d *Disk, named string) error {
 		return nil
 	}
 	if named != "" {
-		return fault.New(fault.Environment, hintGivePath, "%s cannot be used: %s", named, e.Pythons[0].Reason)
+		return fault.New(fault.Environment, hintGivePath, "cannot use %s: %s", named, e.Pythons[0].Reason)
 	}
-	return fault.New(fault.Environment, hintGivePath+", as a path on that disk", "no Python that can be used was found on that disk")
+	return fault.New(fault.Environment, hintGivePath+", as a path on that disk", "no usable Python found on that disk")
 }
 
-// locate finds the interpreter for a path on a disk: a directory, an
-// interpreter, or any program beside one.
+// locate finds the interpreter for a path on a disk: a directory, an interpreter, or
+// any program next to one.
 func (d *Disk) locate(path string) (string, error) {
 	if !d.isAbs(path) {
 		path = "/" + path
@@ -309,7 +307,7 @@ func (d *Disk) locate(path string) (string, error) {
 		if exe := d.interpreterBelow(path); exe != "" {
 			return exe, nil
 		}
-		return "", fault.New(fault.Environment, hintGivePath, "%s is not a Python environment: it has no bin/python that is a program", path)
+		return "", fault.New(fault.Environment, hintGivePath, "%s is not a Python environment: it has no program bin/python", path)
 	}
 	if _, err := d.stat(path); err != nil {
 		return "", fault.New(fault.Environment, hintGivePath, "%s: %w", path, reasonOf(err))
@@ -328,7 +326,7 @@ func (d *Disk) locate(path string) (string, error) {
 	return path, nil
 }
 
-// reasonOf leaves out the path, which the caller names.
+// reasonOf returns the reason without the path, which the caller names.
 func reasonOf(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {

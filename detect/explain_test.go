@@ -16,8 +16,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestFilesSayWhatTheInterpreterSays compares a description from files with one
-// that was asked, for a real Python and a real environment of it.
+// TestFilesSayWhatTheInterpreterSays compares a description from files with one from
+// the interpreter, for a real Python and a real environment of it.
 func TestFilesSayWhatTheInterpreterSays(t *testing.T) {
 	base := systemPython(t)
 	for _, exe := range []string{base, filepath.Join(venv(t, base, filepath.Join(t.TempDir(), "an env")), "bin", "python"), filepath.Join(venv(t, base, filepath.Join(t.TempDir(), "copy"), "--copies"), "bin", "python3")} {
@@ -93,7 +93,7 @@ func TestDiskStaysInside(t *testing.T) {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}
-	// A FIFO would block who opens it.
+	// Opening a FIFO would block.
 	if err := syscall.Mkfifo(filepath.Join(root, "usr", "python3"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestDiskStaysInside(t *testing.T) {
 	}
 }
 
-func TestLinksInACircle(t *testing.T) {
+func TestLinkCycle(t *testing.T) {
 	d := files{"/opt/a/pyvenv.cfg": "", "/opt/b": "-> /opt", "/opt/c": "-> a", "/opt/d": "-> d", "/srv/x": "-> ../opt"}.disk("linux")
 	if got := d.environments(); len(got) != 1 || got[0] != "/opt/a" {
 		t.Errorf("%q", got)
@@ -180,7 +180,7 @@ func TestExplainFailures(t *testing.T) {
 	if fault.ClassOf(err) != fault.Environment || e == nil || len(e.Pythons) != 0 {
 		t.Errorf("%+v, %v", e, err)
 	}
-	// A named httpd that is refused leaves nothing chosen, as with Choose.
+	// If a named httpd is refused, none is chosen, as with Choose.
 	py := fakePython(t)
 	tree(t, filepath.Join(py.Platlib, filepath.FromSlash(PackageDir)))
 	req := Request{HTTPD: "/nonexistent"}
@@ -193,7 +193,7 @@ func TestExplainFailures(t *testing.T) {
 	e = &Explanation{}
 	e.chooseHTTPD(httpds(t, py, req), req)
 	if want, err := Choose(httpds(t, py, req), req); err == nil || e.HTTPD() != nil {
-		t.Errorf("Choose says %+v, %v; the explanation %+v", want, err, e.HTTPD())
+		t.Errorf("Choose returned %+v, %v; the explanation %+v", want, err, e.HTTPD())
 	}
 }
 
@@ -273,7 +273,7 @@ func FuzzMachO(f *testing.F) {
 	})
 }
 
-// FuzzAPXS answers like an apxs that is not what it says.
+// FuzzAPXS answers like an apxs that is not what it claims to be.
 func FuzzAPXS(f *testing.F) {
 	f.Add([]byte("INCLUDEDIR=/usr/include\nSBINDIR=$(sbindir)\nPROGNAME=httpd\nLIBEXECDIR=/x\n"))
 	f.Add([]byte("a = ${a}${a}\nincludedir = $(a)\n"))

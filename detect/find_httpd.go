@@ -10,19 +10,19 @@ import (
 	"modwsgi/internal/run"
 )
 
-// systemDirs are where a host keeps apxs and httpd when PATH does not say so.
+// systemDirs are the directories where systems install apxs and httpd outside PATH.
 var systemDirs = []string{
 	"/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin",
 	"/usr/local/apache2/bin", "/opt/homebrew/bin", "/usr/local/httpd/bin",
 }
 
-// PackageDir is where a bundled httpd lies below site-packages.
+// PackageDir is the directory of a bundled httpd below site-packages.
 const PackageDir = apxs.Package
 
-// FindHTTPDs lists every httpd that could be used with py, strongest first:
-// those that are named explicitly (--httpd, APXS, HTTPD,
-// MOD_WSGI_APACHE_ROOTDIR), the environment's own, the system's. One that
-// cannot be used has its reason in Refused. The error is the context's.
+// FindHTTPDs lists every httpd that could be used with py, highest priority first:
+// explicitly named ones (--httpd, APXS, HTTPD, MOD_WSGI_APACHE_ROOTDIR), the
+// environment's, the system's. Refused is the reason why one cannot be used. The error
+// is the context's.
 func FindHTTPDs(ctx context.Context, r *run.Runner, py *Python, req Request) ([]HTTPD, error) {
 	f := &finder{ctx: ctx, run: r, py: py, req: req, disk: ThisDisk()}
 	f.explicit()
@@ -46,8 +46,8 @@ type finder struct {
 	found []HTTPD
 }
 
-// add judges a candidate and keeps it, unless the same httpd is known already
-// from a stronger source.
+// add judges a candidate and keeps it, unless the same httpd is already known from a
+// source with higher priority.
 func (f *finder) add(h HTTPD) {
 	if h.Refused == "" {
 		h.Refused = f.judge(&h)
@@ -76,7 +76,7 @@ func (f *finder) explicit() {
 		if name != "MOD_WSGI_APACHE_ROOTDIR" && !strings.ContainsRune(value, filepath.Separator) {
 			path = f.lookPath(value)
 		}
-		h := HTTPD{Provenance: Explicit, Root: value, Refused: "there is no program " + value + " on PATH or in the system's directories"}
+		h := HTTPD{Provenance: Explicit, Root: value, Refused: "no program " + value + " found on PATH or in the system's directories"}
 		if path != "" {
 			h = f.fromPath(f.req.abs(path))
 		}
@@ -85,7 +85,7 @@ func (f *finder) explicit() {
 	}
 }
 
-// isPath says whether --httpd names a place, not a way to choose.
+// isPath reports whether --httpd is a path rather than a way to choose.
 func isPath(s string) bool { return s != "" && s != "auto" && s != "bundled" && s != "system" }
 
 func (f *finder) bundled() {
@@ -130,8 +130,8 @@ func (f *finder) system() {
 	}
 }
 
-// searchDirs lists PATH and the system's directories. A directory of another
-// Python environment stays in: what is found there is refused by name.
+// searchDirs lists PATH and the system's directories. It keeps directories of another
+// Python environment, so that an httpd found there is refused by name.
 func (f *finder) searchDirs() []string {
 	var dirs []string
 	seen := map[string]bool{}
@@ -159,7 +159,7 @@ func isProgram(path string) bool {
 	return err == nil && info.Mode().IsRegular() && executable(info)
 }
 
-// fromPath inspects what a person named: a tree, an apxs, or an executable.
+// fromPath inspects a path that the user named: a tree, an apxs, or an executable.
 func (f *finder) fromPath(path string) HTTPD {
 	h := HTTPD{Provenance: Explicit}
 	switch {
@@ -178,8 +178,8 @@ func (f *finder) fromPath(path string) HTTPD {
 	return h
 }
 
-// fromRoot inspects a directory: a self-contained tree, a Python environment
-// with one in it, or a prefix such as /usr whose apxs must be asked.
+// fromRoot inspects a directory: a self-contained tree, a Python environment with one
+// in it, or a prefix such as /usr whose apxs must be queried.
 func (f *finder) fromRoot(root string) HTTPD {
 	if isFile(filepath.Join(root, "build", "config_vars.mk")) {
 		return fromTree(f.disk, root)
@@ -199,13 +199,13 @@ func (f *finder) fromRoot(root string) HTTPD {
 	}
 	h := fromTree(f.disk, root)
 	if h.Executable == "" && h.Refused == "" {
-		h.Refused = root + " holds no httpd"
+		h.Refused = root + " contains no httpd"
 	}
 	return h
 }
 
-// fromExecutable inspects an httpd by its program: through the apxs that
-// belongs to it, else as a tree. Without headers it cannot be built for.
+// fromExecutable inspects an httpd by its program: through its apxs, else as a tree.
+// Without headers, modules cannot be built for it.
 func (f *finder) fromExecutable(path string) HTTPD {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -237,13 +237,13 @@ func (f *finder) fromExecutable(path string) HTTPD {
 	return h
 }
 
-// fromAPXS inspects an httpd through its apxs. The one of a Python environment
-// is a Python program: it is not run, the tree beside it is read.
+// fromAPXS inspects an httpd through its apxs. An apxs in a Python environment is a
+// Python program. It is not run; the tree next to it is read instead.
 func (f *finder) fromAPXS(path string) HTTPD {
 	if strings.HasPrefix(filepath.Base(path), "mod_wsgi-apxs") || exists(filepath.Join(filepath.Dir(filepath.Dir(path)), cfgName)) {
 		root, err := apxs.Find(path)
 		if err != nil {
-			return HTTPD{APXS: path, Refused: "there is no httpd that " + path + " could belong to"}
+			return HTTPD{APXS: path, Refused: "no httpd found to which " + path + " could belong to"}
 		}
 		h := fromTree(f.disk, root)
 		h.APXS = path
@@ -262,7 +262,7 @@ func (f *finder) fromAPXS(path string) HTTPD {
 	return h
 }
 
-// within says whether path lies below dir, as written or with links resolved.
+// within reports whether path is below dir, as written or with links resolved.
 func (d *Disk) within(path, dir string) bool {
 	for _, p := range []string{path, filepath.Join(filepath.Dir(d.resolved(path)), filepath.Base(path))} {
 		for _, above := range []string{dir, d.resolved(dir)} {

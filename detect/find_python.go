@@ -12,11 +12,10 @@ import (
 	"modwsgi/internal/run"
 )
 
-// FindPython finds the Python environment that a request means and gathers its
-// facts; the interpreter is started once. Missing headers and a missing
-// libpython are no error here: see Python.CanBuild. Errors are of class
-// fault.Environment, with a hint; fs.ErrNotExist is in the tree for a path that
-// does not exist.
+// FindPython finds the requested Python environment and gathers its facts. It starts
+// the interpreter once. Missing headers and a missing libpython are not errors here:
+// see Python.CanBuild. Its errors are of class fault.Environment, with a hint;
+// fs.ErrNotExist is in the tree for a path that does not exist.
 func FindPython(ctx context.Context, r *run.Runner, req Request) (*Python, error) {
 	exe, evidence, err := locate(req)
 	if err != nil {
@@ -27,7 +26,7 @@ func FindPython(ctx context.Context, r *run.Runner, req Request) (*Python, error
 	}
 	if !ThisDisk().mayBePython(exe) {
 		return nil, fault.New(fault.Environment, hintGivePath,
-			"%s is not a Python interpreter: it neither holds one nor is linked with a libpython", exe)
+			"%s is not a Python interpreter: it neither contains one nor is linked with a libpython", exe)
 	}
 	a, err := ask(ctx, r, exe, req)
 	if err != nil {
@@ -41,8 +40,8 @@ func FindPython(ctx context.Context, r *run.Runner, req Request) (*Python, error
 	return assemble(ThisDisk(), insideEnvironment(exe, a.Prefix), a, evidence, req)
 }
 
-// assemble makes a description out of what an interpreter said, or what its
-// files say in its place, and what lies on the disk. It starts nothing.
+// assemble builds a description from an interpreter's answer, or from its files
+// instead, and from the disk. It starts nothing.
 func assemble(d *Disk, exe string, a *answer, evidence []Evidence, req Request) (*Python, error) {
 	if _, here := d.fileSystem.(thisMachine); !here {
 		a.slashes(d)
@@ -54,7 +53,7 @@ func assemble(d *Disk, exe string, a *answer, evidence []Evidence, req Request) 
 	}
 	if !d.isDir(p.Prefix) || !d.isDir(p.BasePrefix) {
 		return nil, fault.New(fault.Environment, recreate(filepath.Dir(filepath.Dir(exe)), ""),
-			"%s says that it lies in %s (made from %s), which is not there", exe, p.Prefix, p.BasePrefix)
+			"%s reports the prefix %s (made from %s), which does not exist", exe, p.Prefix, p.BasePrefix)
 	}
 	p.findMachine(d, a)
 	p.findHeaders(d, a)
@@ -102,8 +101,8 @@ func kindOf(d *Disk, a *answer) string {
 	}
 }
 
-// readConfig reads pyvenv.cfg: "key = value" lines, keys in lower case (PEP
-// 405). A file that cannot be read has no keys.
+// readConfig reads pyvenv.cfg: "key = value" lines, with keys in lowercase (PEP 405).
+// An unreadable file has no keys.
 func (d *Disk) readConfig(path string) map[string]string {
 	out := map[string]string{}
 	for line := range strings.Lines(string(d.head(path, 64<<10))) {
@@ -114,9 +113,9 @@ func (d *Disk) readConfig(path string) map[string]string {
 	return out
 }
 
-// checkConfiguration compares pyvenv.cfg with the interpreter. An environment
-// whose base Python was replaced by another minor version still starts, but its
-// packages lie in a directory that nobody looks into any more.
+// checkConfiguration compares pyvenv.cfg with the interpreter. An environment whose
+// base Python was replaced by another minor version still starts, but its packages are
+// in a directory that is no longer used.
 func (p *Python) checkConfiguration(d *Disk, a *answer) error {
 	if a.Cfg == "" {
 		return nil
@@ -133,13 +132,13 @@ func (p *Python) checkConfiguration(d *Disk, a *answer) error {
 	}
 	if now := fmt.Sprintf("%d.%d", p.Major, p.Minor); parts[0]+"."+parts[1] != now {
 		return fault.New(fault.Environment, recreate(p.Prefix, made),
-			"%s was made for Python %s.%s, but its interpreter is %s now", p.Prefix, parts[0], parts[1], p.Version)
+			"%s was made for Python %s.%s, but its interpreter is now %s", p.Prefix, parts[0], parts[1], p.Version)
 	}
 	return nil
 }
 
-// insideEnvironment returns the path of the interpreter in the prefix's own bin
-// directory, where the one that was given is a link to it from elsewhere.
+// insideEnvironment returns the path of the interpreter in the prefix's bin directory
+// if the given one is a link to it from elsewhere.
 func insideEnvironment(exe, prefix string) string {
 	for _, step := range steps(exe) {
 		dir := filepath.Dir(step)
@@ -159,9 +158,9 @@ func sameFile(a, b string) bool {
 	return erra == nil && errb == nil && os.SameFile(ia, ib)
 }
 
-// findMachine reads the CPU from the interpreter's binary; sysconfig speaks of
-// the build machine. A universal binary of macOS has several; it runs as the one
-// that the platform's name ends with.
+// findMachine reads the CPU from the interpreter's binary, because sysconfig describes
+// the build machine. A universal binary of macOS has several; it runs as the one at
+// the end of the platform's name.
 func (p *Python) findMachine(d *Disk, a *answer) {
 	_, platform, _ := strings.Cut(a.Platform, "-")
 	if i := strings.LastIndexByte(platform, '-'); i >= 0 { // macosx-11.0-arm64
@@ -180,7 +179,7 @@ func (p *Python) findMachine(d *Disk, a *answer) {
 	p.note("machine", p.Executable, strings.Join(machines, ", "))
 }
 
-// findMarker looks for the PEP 668 marker, which lies in the standard library's
+// findMarker looks for the PEP 668 marker, which is in the standard library's
 // directory and does not apply in a virtual environment.
 func (p *Python) findMarker(d *Disk, a *answer) {
 	marker := filepath.Join(a.Paths["stdlib"], "EXTERNALLY-MANAGED")

@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// findHeaders looks for Python.h of this very minor version, and for pyconfig.h,
-// which some builds have in another directory.
+// findHeaders looks for Python.h of this minor version, and for pyconfig.h, which some
+// builds have in another directory.
 func (p *Python) findHeaders(d *Disk, a *answer) {
 	name := fmt.Sprintf("python%d.%d%s", p.Major, p.Minor, p.ABIFlags)
 	candidates := []string{
@@ -63,8 +63,7 @@ func (p *Python) note(fact, source, value string) {
 
 const maxHeader = 1 << 20
 
-// define returns the integer that a C header defines a name as, -1 where it
-// does not.
+// define returns the integer value of a macro in a C header, -1 if it is not defined.
 func (d *Disk) define(path, name string) int {
 	m := regexp.MustCompile(`(?m)^[ \t]*#[ \t]*define[ \t]+` + name + `[ \t]+([0-9]+)`).FindSubmatch(d.head(path, maxHeader))
 	if m == nil {

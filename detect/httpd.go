@@ -1,23 +1,23 @@
 package detect
 
-// Provenance says how an httpd was found.
+// Provenance is how an httpd was found.
 type Provenance string
 
-// The ways to find an httpd, strongest first (an explicit answer comes before
-// the prefix's own httpd, that one before the system's).
+// The ways to find an httpd, highest priority first: an explicit one, then the
+// environment's, then the system's.
 const (
 	Explicit Provenance = "explicit" // --httpd PATH, APXS, HTTPD or MOD_WSGI_APACHE_ROOTDIR
-	Bundled  Provenance = "bundled"  // built into the Python prefix, by us or by PyPI's mod_wsgi-httpd
+	Bundled  Provenance = "bundled"  // built into the Python prefix, by modwsgi or by PyPI's mod_wsgi-httpd
 	System   Provenance = "system"   // the host's
 )
 
-// HTTPD is a candidate: an Apache httpd that a module could be built for.
-// Paths are absolute.
+// HTTPD is a candidate: an Apache httpd for which a module could be built. Paths are
+// absolute.
 type HTTPD struct {
 	Provenance  Provenance `json:"provenance"`
-	Root        string     `json:"root"`              // the tree, for a bundled one; else its prefix
+	Root        string     `json:"root"`              // the tree of a bundled one; else its prefix
 	Executable  string     `json:"executable"`        // httpd or apache2
-	APXS        string     `json:"apxs"`              // the apxs that was asked, "" for a tree read directly
+	APXS        string     `json:"apxs"`              // the apxs that was queried, "" for a tree read directly
 	Version     string     `json:"version"`           // "2.4.68"
 	MMN         int        `json:"mmn"`               // MODULE_MAGIC_NUMBER_MAJOR, 20120211 for 2.4
 	MMNMinor    int        `json:"mmn_minor"`         //
@@ -25,23 +25,23 @@ type HTTPD struct {
 	APUVersion  string     `json:"apu_version"`       //
 	Machine     string     `json:"machine"`           // of the executable: "x86_64", "aarch64"
 	MPMs        []string   `json:"mpms"`              // available ones, loadable or built in
-	ModulesDir  string     `json:"modules_dir"`       // where LoadModule's files are
+	ModulesDir  string     `json:"modules_dir"`       // directory of LoadModule's files
 	IncludeDirs []string   `json:"include_dirs"`      // httpd's, apr's and apr-util's headers
-	CPPFlags    []string   `json:"cppflags"`          // that a module must be compiled with
+	CPPFlags    []string   `json:"cppflags"`          // required to compile a module
 	CFlags      []string   `json:"cflags"`            //
-	LibDirs     []string   `json:"lib_dirs"`          // with libraries the executable needs, when it is not in the system's path
-	Rotatelogs  string     `json:"rotatelogs"`        // "" where not found
-	Refused     string     `json:"refused,omitempty"` // why it cannot be used; "" when it can
+	LibDirs     []string   `json:"lib_dirs"`          // with libraries that the executable needs, if it is not in the system's path
+	Rotatelogs  string     `json:"rotatelogs"`        // "" if not found
+	Refused     string     `json:"refused,omitempty"` // why it cannot be used; "" if it can
 	Evidence    []Evidence `json:"evidence,omitempty"`
 
 	program program
-	dated   bool // the headers say which release they are
+	dated   bool // the headers contain their release
 }
 
-// program is what the program's file says of itself, as opposed to the headers.
+// program is what the program's file contains, as opposed to the headers.
 type program struct {
-	mmn, mmnMinor int    // 0 where the file does not tell
-	version       string // "" where the file does not tell
+	mmn, mmnMinor int    // 0 if unknown
+	version       string // "" if unknown
 	damaged       string // why it cannot be read as an ELF file
-	other         bool   // it says nothing of what every httpd says
+	other         bool   // it lacks what every httpd contains
 }

@@ -22,7 +22,7 @@ import (
 // someProgram is a small program for this machine's CPU.
 const someProgram = "/bin/true"
 
-// someHTTPD is a program that says of itself what an httpd says.
+// someHTTPD is a program with the symbols of an httpd.
 func someHTTPD(t *testing.T) string {
 	t.Helper()
 	program, err := compiledHTTPD()
@@ -49,7 +49,7 @@ var compiledHTTPD = sync.OnceValues(func() (string, error) {
 	return string(data), err
 })
 
-// tree writes what detection reads of an httpd that was built for /old/prefix:
+// tree writes the files of an httpd built for /old/prefix that detection reads:
 // headers, configuration, modules, and a program for this CPU.
 func tree(t *testing.T, root string) {
 	t.Helper()
@@ -164,10 +164,10 @@ func TestRefusedHTTPDs(t *testing.T) {
 		"another CPU":     {func(_ string, py *Python) { py.Machine = "s390x" }, "the Python is for s390x"},
 		"no headers":      {func(root string, _ *Python) { os.RemoveAll(root + "/include") }, "its headers are missing"},
 		"no httpd.h":      {func(root string, _ *Python) { os.Remove(root + "/include/httpd.h") }, "its headers are missing"},
-		"strange headers": {func(root string, _ *Python) { os.WriteFile(root+"/include/ap_mmn.h", nil, 0o644) }, "do not say which version"},
+		"strange headers": {func(root string, _ *Python) { os.WriteFile(root+"/include/ap_mmn.h", nil, 0o644) }, "do not contain their version"},
 		"httpd 2.2": {func(root string, _ *Python) {
 			os.WriteFile(root+"/include/ap_mmn.h", []byte("#define MODULE_MAGIC_NUMBER_MAJOR 20051115\n"), 0o644)
-		}, "2.4 or newer is needed"},
+		}, "2.4 or newer is required"},
 		"no apr headers": {func(root string, _ *Python) { os.Remove(root + "/include/apr-1/apr.h") }, "headers of apr are missing"},
 		"no apu headers": {func(root string, _ *Python) { os.Remove(root + "/include/apr-1/apu.h") }, "headers of apr-util are missing"},
 		"no modules":     {func(root string, _ *Python) { os.RemoveAll(root + "/modules") }, "modules directory"},
@@ -230,8 +230,7 @@ func TestHTTPDOfAnotherEnvironmentIsRefused(t *testing.T) {
 	if exists(mark) {
 		t.Error("a script of an environment was run")
 	}
-	// With an httpd of its own the environment takes that one, whatever is
-	// activated.
+	// An environment with its own httpd uses that one, whatever is activated.
 	own := filepath.Join(py.Platlib, filepath.FromSlash(PackageDir))
 	tree(t, own)
 	req := Request{Env: []string{"PATH=" + bin, "VIRTUAL_ENV=" + other.Prefix}}
@@ -272,7 +271,7 @@ func TestSystemHTTPD(t *testing.T) {
 	if h, err := Choose(httpds(t, py, req), req); !errors.Is(err, ErrNoHTTPD) {
 		t.Errorf("bundled: %+v, %v", h, err)
 	}
-	// The environment's own one comes first, unless the system's is asked for.
+	// The environment's own one takes precedence, unless the system's is requested.
 	tree(t, filepath.Join(py.Platlib, filepath.FromSlash(PackageDir)))
 	for want, prov := range map[string]Provenance{"": Bundled, "system": System} {
 		req := Request{Env: env, HTTPD: want}
@@ -328,9 +327,9 @@ func TestSilentAPXSIsAskedOnce(t *testing.T) {
 	}
 }
 
-// TestWithinLooksAtItsOwnDisk: a path of another machine's disk must not be
-// followed on this one.
-func TestWithinLooksAtItsOwnDisk(t *testing.T) {
+// TestWithinUsesItsOwnDisk: a path on another machine's disk must not be followed
+// on this one.
+func TestWithinUsesItsOwnDisk(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "real", "apxs"), "", 0o755)
 	symlink(t, filepath.Join(dir, "real"), filepath.Join(dir, "link"))
@@ -376,7 +375,7 @@ func TestABIMismatchIsRefused(t *testing.T) {
 		Executable: filepath.Join(dir, "httpd"), Machine: "x86_64", ModulesDir: dir, IncludeDirs: []string{dir}, MPMs: []string{"event"},
 		Version: "2.4.68", MMN: 20120211, MMNMinor: 142, APRVersion: "1.7.6", APUVersion: "1.6.4", dated: true,
 	}
-	for mmn, want := range map[[2]int]string{{}: "", {20120211, 142}: "", {20120211, 150}: "", {20120211, 3}: "newer than its program", {20211221, 142}: "another ABI"} {
+	for mmn, want := range map[[2]int]string{{}: "", {20120211, 142}: "", {20120211, 150}: "", {20120211, 3}: "newer than its program", {20211221, 142}: "a different ABI"} {
 		h.program.mmn, h.program.mmnMinor = mmn[0], mmn[1]
 		if why := f.judge(&h); !strings.Contains(why, want) || (want == "") != (why == "") {
 			t.Errorf("program %v: %q, want %q", mmn, why, want)

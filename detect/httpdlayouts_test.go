@@ -95,7 +95,7 @@ func httpdLayouts(t *testing.T) []httpdLayout {
 		},
 		{
 			name: "Homebrew (x86_64)", goos: "darwin", doc: "https://docs.brew.sh/Installation", files: brew("/usr/local", macho.CpuArm64), executable: "/usr/local/opt/httpd/bin/httpd", modules: "/usr/local/lib/httpd/modules", mpms: []string{"event"},
-			twin: files{"/usr/sbin/httpd": machOFile(macho.CpuArm64, macho.TypeExec, "Apache/2.4.62")}, want: "macOS brings an httpd that nothing can be built for",
+			twin: files{"/usr/sbin/httpd": machOFile(macho.CpuArm64, macho.TypeExec, "Apache/2.4.62")}, want: "macOS includes an httpd without headers",
 		},
 		{
 			name: "Apache Lounge", goos: "windows", doc: "https://www.apachelounge.com/download/", files: windows("C:/Apache24"), executable: "C:/Apache24/bin/httpd.exe", modules: "C:/Apache24/modules", mpms: []string{"winnt"},
@@ -111,7 +111,7 @@ func httpdLayouts(t *testing.T) []httpdLayout {
 		},
 		{
 			name: "MS4W", goos: "windows", doc: "https://ms4w.com/documentation/", files: windows("C:/ms4w/Apache"), executable: "C:/ms4w/Apache/bin/httpd.exe", modules: "C:/ms4w/Apache/modules", mpms: []string{"winnt"},
-			twin: windows("C:/ms4w/Apache").without("C:/ms4w/Apache/bin/httpd.exe"), want: "does not say where its httpd program is",
+			twin: windows("C:/ms4w/Apache").without("C:/ms4w/Apache/bin/httpd.exe"), want: "does not name its httpd program",
 		},
 	}
 }
@@ -198,8 +198,8 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
-// TestPyPIHTTPD has the layout of mod_wsgi-httpd on PyPI, whose variables name
-// the tree with ${mod_wsgi_httpd_prefix}
+// TestPyPIHTTPD has the layout of mod_wsgi-httpd on PyPI, whose variables name the
+// tree with ${mod_wsgi_httpd_prefix}
 // (https://github.com/GrahamDumpleton/mod_wsgi/tree/develop/package-httpd).
 func TestPyPIHTTPD(t *testing.T) {
 	lib := libpythonFile(t, "libpython3.12.so.1.0", 12, 4)
@@ -217,7 +217,7 @@ func TestPyPIHTTPD(t *testing.T) {
 	if h := e.HTTPD(); h == nil || h.Root != root || h.Provenance != Bundled || h.ModulesDir != root+"/modules" {
 		t.Errorf("chose %+v", h)
 	}
-	// Another environment's is refused, named or not.
+	// Another environment's httpd is refused, whether or not it is named.
 	other := disk.with(files{"/srv/other/bin/python": lib, "/srv/other/pyvenv.cfg": "home = /usr/bin\n"})
 	e, err = ExplainRoot(other.disk("linux").fileSystem.(*otherMachine).fsys, "/mnt", "linux", Request{Python: "/srv/other", HTTPD: "/app/.venv"})
 	if err != nil || e.HTTPD() != nil || len(e.HTTPDs) == 0 || !strings.Contains(e.HTTPDs[0].Reason, "another Python environment, /app/.venv") {

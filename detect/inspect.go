@@ -17,19 +17,19 @@ import (
 	"modwsgi/internal/run"
 )
 
-// apxsTimeout is how long an apxs, a Perl program, may take for one answer.
+// apxsTimeout is the time limit for one answer of apxs, a Perl program.
 var apxsTimeout = 15 * time.Second
 
-// needed are the variables that a module's build depends on.
+// needed are the variables that building a module requires.
 var needed = []string{"INCLUDEDIR", "LIBEXECDIR", "SBINDIR", "PROGNAME"}
 
-// askAPXS gets the variables of an apxs: all at once, and by name those that
-// are missing then. An exit code other than 0, no answer, and an answer without
-// what is needed are errors. Variables may be returned along with an error.
+// askAPXS gets the variables of an apxs: all at once, then missing ones by name. An
+// exit code other than 0, no answer, and an answer without the required variables are
+// errors. It may return variables along with an error.
 func (f *finder) askAPXS(path string) (apxs.Vars, error) {
 	out, err := f.queryAPXS(path)
 	if errors.Is(err, errHung) {
-		return nil, err // it would not answer the other questions either
+		return nil, err // it would not answer the other queries either
 	}
 	vars, parseErr := apxs.Parse(strings.NewReader(out))
 	if err != nil || parseErr != nil {
@@ -84,7 +84,7 @@ func (f *finder) queryAPXS(path string, names ...string) (string, error) {
 	return string(out), fmt.Errorf("%s does not work: %w", path, err)
 }
 
-// fromTree inspects a self-contained httpd, wherever it was built to lie.
+// fromTree inspects a self-contained httpd, whatever its build prefix.
 func fromTree(d *Disk, root string) HTTPD {
 	h := HTTPD{Root: root}
 	source := filepath.Join(root, "build", "config_vars.mk")
@@ -120,8 +120,8 @@ func (d *Disk) loadVars(name string) (apxs.Vars, error) {
 	return vars, nil
 }
 
-// conventional are the variables of a tree that has lost its config_vars.mk:
-// the layout "Apache" of httpd's config.layout.
+// conventional are the variables of a tree without config_vars.mk: the layout "Apache"
+// of httpd's config.layout.
 func conventional(d *Disk, root string) apxs.Vars {
 	vars := apxs.Vars{"progname": "httpd", "EXTRA_CPPFLAGS": "-DLINUX -D_REENTRANT -D_GNU_SOURCE"}
 	if d.windows() {
@@ -143,8 +143,8 @@ func conventional(d *Disk, root string) apxs.Vars {
 	return vars
 }
 
-// read fills the candidate from variables, which say where to look, and from
-// the files there, which say what it is.
+// read fills in the candidate from the variables, which name the paths, and from the
+// files there, which contain the facts.
 func (h *HTTPD) read(d *Disk, vars apxs.Vars, source string) {
 	value := func(name string) string { v, _ := vars.Lookup(name); return v }
 	include := value("INCLUDEDIR")
@@ -169,8 +169,7 @@ func (h *HTTPD) read(d *Disk, vars apxs.Vars, source string) {
 	}
 }
 
-// readHeaders takes the versions from the headers, and the directories to
-// compile with.
+// readHeaders reads the versions from the headers, and the include directories.
 func (h *HTTPD) readHeaders(d *Disk, vars apxs.Vars, include string) {
 	if include == "" {
 		return
@@ -204,8 +203,8 @@ func (h *HTTPD) readHeaders(d *Disk, vars apxs.Vars, include string) {
 	h.APUVersion = h.readAPR(d, dirs, "apu", "APU")
 }
 
-// readAPR finds a library's headers in the first directory that has them and
-// returns their version, "" where there are none.
+// readAPR finds a library's headers in the first directory that has them and returns
+// their version, "" if none has.
 func (h *HTTPD) readAPR(d *Disk, dirs []string, stem, prefix string) string {
 	for _, dir := range dirs {
 		name := filepath.Join(dir, stem+"_version.h")
@@ -222,8 +221,8 @@ func (h *HTTPD) readAPR(d *Disk, dirs []string, stem, prefix string) string {
 	return ""
 }
 
-// readExecutable takes the CPU, the MMN and the version from the program: every
-// module begins with the MMN that it was compiled with (struct module_struct in
+// readExecutable reads the CPU, the MMN and the version from the program. Every module
+// begins with the MMN that it was compiled with (struct module_struct in
 // http_config.h), and core_module is exported.
 func (h *HTTPD) readExecutable(d *Disk) {
 	if start := d.head(h.Executable, 4); pe.Is(start) || isMachO(start) {
@@ -232,7 +231,7 @@ func (h *HTTPD) readExecutable(d *Disk) {
 	}
 	f, err := d.elf(h.Executable)
 	if errors.Is(err, elf.ErrNotELF) || errors.Is(err, fs.ErrNotExist) {
-		return // a script, text, nothing: usable says so
+		return // a script, text, an empty file: usable reports it
 	}
 	if err != nil {
 		h.program.damaged = err.Error()
@@ -270,8 +269,8 @@ func (h *HTTPD) readExecutable(d *Disk) {
 	}
 }
 
-// readForeign is readExecutable for Windows and macOS. Windows has one MPM, which
-// is built in; the version is in the resources of libhttpd.dll.
+// readForeign is readExecutable for Windows and macOS. Windows has one MPM, which is
+// built in; the version is in the resources of libhttpd.dll.
 func (h *HTTPD) readForeign(d *Disk) {
 	machines := d.machines(h.Executable)
 	if len(machines) == 0 {
@@ -290,9 +289,8 @@ func (h *HTTPD) readForeign(d *Disk) {
 	}
 }
 
-// findLibDirs lists the directories outside of the system's that hold libraries
-// which the program needs: those on its run path, and the lib directory beside
-// it.
+// findLibDirs lists the directories, except the system's, of libraries that the
+// program needs: those on its run path, and the lib directory next to it.
 func (h *HTTPD) findLibDirs(d *Disk, facts *elf.Facts) {
 	bin := filepath.Dir(d.resolved(h.Executable))
 	dirs := expandOrigin(facts.RunPath, bin)
@@ -307,7 +305,7 @@ func (h *HTTPD) findLibDirs(d *Disk, facts *elf.Facts) {
 	}
 }
 
-// isSystemLib knows the directories that the dynamic loader searches by itself.
+// isSystemLib reports whether the dynamic loader searches a directory by default.
 func isSystemLib(dir string) bool {
 	for _, d := range []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"} {
 		if dir == d || filepath.Dir(dir) == d && strings.Contains(filepath.Base(dir), "-linux-") {
@@ -317,7 +315,7 @@ func isSystemLib(dir string) bool {
 	return false
 }
 
-// readMPMs adds the multi-processing modules that can be loaded.
+// readMPMs adds the loadable multi-processing modules.
 func (h *HTTPD) readMPMs(d *Disk) {
 	for _, mpm := range []string{"event", "worker", "prefork"} {
 		if h.ModulesDir != "" && !slices.Contains(h.MPMs, mpm) && d.isFile(filepath.Join(h.ModulesDir, "mod_mpm_"+mpm+".so")) {

@@ -33,7 +33,7 @@ func (f files) disk(goos string) *Disk {
 	return NewDisk(m, goos)
 }
 
-// with returns the same disk with more or other files.
+// with returns the same disk with additional or different files.
 func (f files) with(more ...files) files {
 	out := maps.Clone(f)
 	for _, m := range more {
@@ -61,7 +61,7 @@ func libpythonFile(t *testing.T, soname string, minor, patch int) string {
 	}}.Bytes())
 }
 
-// httpdProgram is a program that exports what httpd 2.4 does.
+// httpdProgram is a program that exports the symbols of httpd 2.4.
 func httpdProgram(t *testing.T) string {
 	t.Helper()
 	return string(elftest.File{Exports: map[string][]byte{"core_module": elftest.Words(20120211, 142), "mpm_event_module": nil}}.Bytes())
@@ -123,15 +123,15 @@ type pythonLayout struct {
 	kind, version   string
 	prefix, lib     string
 	site            string
-	// twin is the same layout with one thing wrong, and what is said then:
-	// refused, or no longer to be built for.
+	// twin is the same layout with one mistake, and the resulting error: refused, or
+	// no longer suitable for builds.
 	twin files
 	want string
 }
 
 func pythonLayouts(t *testing.T) []pythonLayout {
 	lib := libpythonFile(t, "libpython3.12.so.1.0", 12, 4)
-	program := lib // any ELF file for this CPU is a program to detection
+	program := lib // to detection, any ELF file for this CPU is a program
 	uv := "/root/.local/share/uv/python/cpython-3.12.4-linux-x86_64-gnu"
 	standalone := pythonHeaders(uv+"/include/python3.12", 12).with(files{
 		uv + "/bin/python3.12": program, uv + "/bin/python3": "-> python3.12", uv + "/bin/python": "-> python3.12",
@@ -186,7 +186,7 @@ func pythonLayouts(t *testing.T) []pythonLayout {
 			name: "venv --copies, spaces", doc: "PEP 405", exe: "/srv/my app/env/bin/python3",
 			files: standalone.with(files{"/srv/my app/env/bin/python3": program, "/srv/my app/env/pyvenv.cfg": "home = " + uv + "/bin\n"}),
 			kind:  "venv", version: "3.12.4", prefix: "/srv/my app/env", lib: uv + "/lib/libpython3.12.so.1.0", site: "/srv/my app/env/lib/python3.12/site-packages",
-			twin: files{"/srv/my app/env/bin/python3": program, "/srv/my app/env/pyvenv.cfg": "home = " + uv + "/bin\n"}, want: "its standard library is not there",
+			twin: files{"/srv/my app/env/bin/python3": program, "/srv/my app/env/pyvenv.cfg": "home = " + uv + "/bin\n"}, want: "its standard library was not found",
 		},
 		{
 			name: "virtualenv", doc: "https://virtualenv.pypa.io/en/latest/reference/compatibility.html", exe: "/opt/v/bin/python",
@@ -212,7 +212,7 @@ func pythonLayouts(t *testing.T) []pythonLayout {
 		{
 			name: "conda", doc: "https://docs.conda.io/projects/conda/en/latest/user-guide/concepts/environments.html", exe: "/opt/conda/bin/python", files: conda,
 			kind: "conda", version: "3.12.4", prefix: "/opt/conda", lib: "/opt/conda/lib/libpython3.12.so.1.0", site: "/opt/conda/lib/python3.12/site-packages",
-			twin: conda.with(files{"/opt/conda/lib/libpython3.12.so.1.0": libpythonFile(t, "libpython3.12.so.1.0", 12, 9)}).without("/opt/conda/lib/python3.12/os.py"), want: "its standard library is not there",
+			twin: conda.with(files{"/opt/conda/lib/libpython3.12.so.1.0": libpythonFile(t, "libpython3.12.so.1.0", 12, 9)}).without("/opt/conda/lib/python3.12/os.py"), want: "its standard library was not found",
 		},
 		{
 			name: "debug build", doc: "https://docs.python.org/3/using/configure.html#debug-build", exe: "/usr/local/bin/python3.12d", files: debugBuild,
@@ -339,7 +339,7 @@ func TestEveryLayoutIsFoundOnItsDisk(t *testing.T) {
 	}
 }
 
-// TestAnswersOfOtherSystems gives what facts.py prints on Windows and macOS, as
+// TestAnswersOfOtherSystems applies the output of facts.py on Windows and macOS, as
 // sysconfig documents it, to files of the same system
 // (https://docs.python.org/3/library/sysconfig.html#installation-paths).
 func TestAnswersOfOtherSystems(t *testing.T) {

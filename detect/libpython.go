@@ -10,9 +10,9 @@ import (
 	"modwsgi/internal/pe"
 )
 
-// findLibrary looks for the libpython to link with: a shared one, else a static
-// one. What sysconfig says is where to look first, not what is believed: a
-// Python that was moved or unpacked names the build machine's directories.
+// findLibrary looks for the libpython to link with: a shared one, else a static one.
+// sysconfig's values are only where it looks first, as a Python that was moved or
+// unpacked names the build machine's directories.
 func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 	for _, path := range p.sharedCandidates(d, a, req) {
 		lib, why := p.checkShared(d, path)
@@ -20,7 +20,7 @@ func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 			p.note("libpython", path, "shared, of this version and CPU")
 			p.LibPython, p.LibShared, p.LibPIC = p.besideLibrary(d, lib, a.Vars["MULTIARCH"]), true, true
 			if p.LibPython != lib {
-				p.note("libpython", p.LibPython, "the same file, below the prefix in which the standard library is found")
+				p.note("libpython", p.LibPython, "the same file, below the prefix of the standard library")
 			}
 			if filepath.Ext(path) == ".dll" {
 				p.ImportLibrary = p.importLibrary(d, path)
@@ -40,18 +40,18 @@ func (p *Python) findLibrary(d *Disk, a *answer, req Request) {
 			p.refuseLibrary(path, "it is of Python "+d.archiveVersion(path, p.Version))
 		case archive.PIC:
 			p.LibPython, p.LibPIC = path, true
-			p.note("libpython", path, "static, position independent")
+			p.note("libpython", path, "static, position-independent")
 			return
 		default:
 			if p.LibPython == "" {
 				p.LibPython = path
 			}
-			p.note("libpython", path, "static, not position independent: "+archive.Culprit)
+			p.note("libpython", path, "static, not position-independent: "+archive.Culprit)
 		}
 	}
 }
 
-// refuseLibrary notes why a library is not the one to link with.
+// refuseLibrary records why a library cannot be linked with.
 func (p *Python) refuseLibrary(path, why string) {
 	p.note("libpython", path, "refused: "+why)
 	if p.refused.path == "" {
@@ -59,11 +59,11 @@ func (p *Python) refuseLibrary(path, why string) {
 	}
 }
 
-// besideLibrary returns the path of a shared library below the base prefix, where
-// the same file is found there. The interpreter finds its standard library by that
-// prefix, which may lead over a link that an upgrade moves (python3.11 -> 3.11.7). A
-// module that goes to its libpython the same way gets the one that belongs to the
-// standard library, before an upgrade and after it.
+// besideLibrary returns the path of a shared library below the base prefix, if it is
+// the same file there. The interpreter finds its standard library through that prefix,
+// which may include a link that an upgrade moves (python3.11 -> 3.11.7). A module that
+// finds its libpython through the same path gets the one that matches the standard
+// library, before and after an upgrade.
 func (p *Python) besideLibrary(d *Disk, lib, multiarch string) string {
 	for _, dir := range []string{"lib", "lib64", filepath.Join("lib", multiarch), "."} {
 		if beside := filepath.Join(p.BasePrefix, dir, filepath.Base(lib)); beside == lib || d.sameFile(beside, lib) {
@@ -73,8 +73,8 @@ func (p *Python) besideLibrary(d *Disk, lib, multiarch string) string {
 	return lib
 }
 
-// sharedCandidates lists existing files that could be the shared library,
-// likeliest first.
+// sharedCandidates lists existing files that could be the shared library, likeliest
+// first.
 func (p *Python) sharedCandidates(d *Disk, a *answer, req Request) []string {
 	base := fmt.Sprintf("libpython%d.%d%s", p.Major, p.Minor, p.ABIFlags)
 	framework := filepath.Base(a.Vars["INSTSONAME"]) // Python.framework/Versions/3.12/Python
@@ -94,9 +94,9 @@ func (p *Python) sharedCandidates(d *Disk, a *answer, req Request) []string {
 	return unique(found...)
 }
 
-// libraryDirs lists where a libpython may lie: where the interpreter itself looks,
-// beside its standard library, and last where sysconfig says, which of a Python that
-// was copied or moved names another one's directory.
+// libraryDirs lists the directories that may contain a libpython: where the
+// interpreter itself looks, next to its standard library, and last the value of
+// sysconfig, which names another Python's directory if this one was copied or moved.
 func (p *Python) libraryDirs(d *Disk, a *answer, req Request) []string {
 	dirs := p.runPath(d)
 	real := d.resolved(p.Executable)
@@ -111,8 +111,8 @@ func (p *Python) libraryDirs(d *Disk, a *answer, req Request) []string {
 	return slices.DeleteFunc(unique(dirs...), func(dir string) bool { return !d.isAbs(dir) })
 }
 
-// runPath returns where the interpreter itself looks for the libpython that it
-// is linked with; nothing for a static one.
+// runPath returns where the interpreter itself looks for its libpython; nothing for a
+// statically linked one.
 func (p *Python) runPath(d *Disk) []string {
 	real := d.resolved(p.Executable)
 	facts, err := d.elfFacts(real)
@@ -133,9 +133,8 @@ func expandOrigin(path []string, origin string) []string {
 	return dirs
 }
 
-// checkShared validates a shared library and returns the path by which it can
-// be linked and found again at run time: the one that carries its SONAME. why
-// is "" where all is well.
+// checkShared validates a shared library and returns the path by which to link it and
+// to find it again at run time: the one with its SONAME. why is "" if it is valid.
 func (p *Python) checkShared(d *Disk, path string) (lib, why string) {
 	switch start := d.head(path, 4); {
 	case pe.Is(start):
@@ -157,7 +156,7 @@ func (p *Python) checkShared(d *Disk, path string) (lib, why string) {
 	case p.Machine != "" && facts.Machine != p.Machine:
 		return "", "it is for " + facts.Machine + ", the interpreter is for " + p.Machine
 	case !exportsPython(f):
-		return "", "it does not hold the interpreter"
+		return "", "it does not contain the interpreter"
 	}
 	if v := libpython.Version(f, p.Version); !libpython.Same(v, p.Version) {
 		return "", "it is of Python " + v
@@ -170,11 +169,11 @@ func (p *Python) checkShared(d *Disk, path string) (lib, why string) {
 			return named, ""
 		}
 	}
-	return "", "its SONAME " + facts.Soname + " is not there"
+	return "", "its SONAME " + facts.Soname + " does not exist"
 }
 
-// staticCandidates lists existing static libraries, those made to be linked
-// into shared objects first (Debian's -pic.a).
+// staticCandidates lists existing static libraries, those made for shared objects
+// first (Debian's -pic.a).
 func (p *Python) staticCandidates(d *Disk, a *answer) []string {
 	base := fmt.Sprintf("libpython%d.%d%s", p.Major, p.Minor, p.ABIFlags)
 	dirs := []string{a.Vars["LIBPL"], a.Vars["LIBDIR"], filepath.Join(p.BasePrefix, "lib")}

@@ -15,7 +15,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// cc compiles C with the host's compiler, or leaves the test out.
+// cc compiles C with the host's compiler. Without one the test is skipped.
 func cc(t *testing.T, output, source string, flags ...string) {
 	t.Helper()
 	if testing.Short() {
@@ -61,9 +61,9 @@ func staticPython(t *testing.T, path string, flags ...string) {
 	}
 }
 
-// layout is a Python installation around a fake interpreter which gives the
-// answers of a python-build-standalone one: sysconfig names the directory
-// /install, where it was built and nothing is now
+// layout is a Python installation around a fake interpreter that answers like a
+// python-build-standalone one: sysconfig names the directory /install, where it was
+// built and nothing exists now
 // (https://gregoryszorc.com/docs/python-build-standalone/main/quirks.html).
 func layout(t *testing.T, prefix string, vars map[string]string) {
 	t.Helper()
@@ -276,7 +276,7 @@ func TestExternallyManagedMarker(t *testing.T) {
 	}
 }
 
-// TestRefusedLibraryIsNamed: the only library is of another patch version.
+// TestRefusedLibraryIsNamed: the only library has another patch version.
 func TestRefusedLibraryIsNamed(t *testing.T) {
 	prefix := t.TempDir()
 	layout(t, prefix, nil)
@@ -291,9 +291,10 @@ func TestRefusedLibraryIsNamed(t *testing.T) {
 	}
 }
 
-// TestLibraryByTheWayToTheStandardLibrary: the base prefix leads over a link that an
-// upgrade moves, the interpreter's own run path to where the link leads today.
-func TestLibraryByTheWayToTheStandardLibrary(t *testing.T) {
+// TestLibraryFollowsStandardLibrary: the base prefix goes through a link that an
+// upgrade moves, whereas the interpreter's own run path names the link's present
+// target.
+func TestLibraryFollowsStandardLibrary(t *testing.T) {
 	top := t.TempDir()
 	real, stable := filepath.Join(top, "3.12.1"), filepath.Join(top, "3.12")
 	layout(t, real, map[string]string{"LIBDIR": real + "/lib"})
@@ -315,8 +316,8 @@ func TestLibraryByTheWayToTheStandardLibrary(t *testing.T) {
 	}
 }
 
-// TestLibraryPathOfTheCaller: a library path may make an interpreter another one, so
-// it is used only where nothing else starts it.
+// TestLibraryPathOfTheCaller: a library path may change which Python an interpreter
+// is, so it is used only if the interpreter does not start without it.
 func TestLibraryPathOfTheCaller(t *testing.T) {
 	prefix := t.TempDir()
 	layout(t, prefix, nil)

@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	maxSysconfig = 1 << 20 // bytes of a _sysconfigdata file; a real one has fifty thousand
-	maxVars      = 1 << 14 // variables; a real one has a thousand
+	maxSysconfig = 1 << 20 // limit in bytes of a _sysconfigdata file; a real one has fifty thousand
+	maxVars      = 1 << 14 // limit of variables; a real file has a thousand
 )
 
 var errNotLiteral = errors.New("it is not a dictionary of strings and numbers")
 
-// buildTimeVars reads a _sysconfigdata_*.py as data: the dictionary
-// build_time_vars, whose values are strings (several beside each other are one)
-// and numbers, as the pprint module writes them
-// (https://github.com/python/cpython/blob/main/Lib/sysconfig/__main__.py).
-// Nothing is executed; anything else in the dictionary is an error.
+// buildTimeVars reads a _sysconfigdata_*.py as data: the dictionary build_time_vars,
+// whose values are strings (adjacent ones are concatenated) and numbers, as the pprint
+// module writes them
+// (https://github.com/python/cpython/blob/main/Lib/sysconfig/__main__.py). It executes
+// nothing; anything else in the dictionary is an error.
 func buildTimeVars(data []byte) (map[string]string, error) {
 	_, body, found := bytes.Cut(data, []byte("build_time_vars = {"))
 	if !found || len(data) > maxSysconfig {
@@ -49,7 +49,7 @@ func buildTimeVars(data []byte) (map[string]string, error) {
 
 type literals struct{ rest string }
 
-// skip takes white space, and then the token if it is the next.
+// skip skips white space, and then the token if it comes next.
 func (p *literals) skip(token string) bool {
 	p.rest = strings.TrimLeft(p.rest, " \t\r\n")
 	rest, ok := strings.CutPrefix(p.rest, token)
@@ -59,7 +59,7 @@ func (p *literals) skip(token string) bool {
 	return ok
 }
 
-// value takes strings that stand beside each other, or one bare word.
+// value reads adjacent strings, or one bare word.
 func (p *literals) value() (string, error) {
 	p.skip("")
 	if p.rest == "" {
@@ -84,7 +84,7 @@ func (p *literals) value() (string, error) {
 	return out.String(), nil
 }
 
-// text takes one string with its quotes.
+// text reads one quoted string.
 func (p *literals) text(out *strings.Builder) error {
 	quote := p.rest[0]
 	s := p.rest[1:]
@@ -98,7 +98,7 @@ func (p *literals) text(out *strings.Builder) error {
 		}
 		c, multibyte, tail, err := strconv.UnquoteChar(s, quote)
 		if err != nil {
-			// strconv refuses the other quote escaped, which Python allows.
+			// strconv refuses an escaped other quote, which Python allows.
 			if len(s) < 2 || s[0] != '\\' || s[1] != '\'' && s[1] != '"' {
 				return errNotLiteral
 			}

@@ -17,8 +17,8 @@ import (
 
 const (
 	maxLinks      = 40
-	hintMakeEnv   = "make an environment with: python3 -m venv .venv"
-	hintGivePath  = "give --python an interpreter, an environment directory, or a program in its bin directory"
+	hintMakeEnv   = "create an environment with: python3 -m venv .venv"
+	hintGivePath  = "pass --python an interpreter, an environment directory, or a program in its bin directory"
 	binUnix       = "bin"
 	binWindows    = "Scripts"
 	cfgName       = "pyvenv.cfg"
@@ -33,8 +33,8 @@ func isInterpreterName(name string) bool {
 	return interpreterPattern.MatchString(name) && !strings.HasSuffix(name, "-config")
 }
 
-// locate finds the interpreter that a request means, without running anything.
-// The result is the path by which the environment knows it.
+// locate finds the requested interpreter without running anything. The result is its
+// path inside the environment.
 func locate(req Request) (string, []Evidence, error) {
 	if req.Python != "" {
 		exe, err := locateGiven(req)
@@ -42,14 +42,14 @@ func locate(req Request) (string, []Evidence, error) {
 	}
 	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
 		dir := req.env(name)
-		// conda activates its base environment in every shell; that is not
-		// what somebody chose for an application.
+		// conda activates its base environment in every shell, which nobody chose for
+		// an application.
 		if dir == "" || (name == "CONDA_PREFIX" && req.env("CONDA_DEFAULT_ENV") == "base") {
 			continue
 		}
 		exe, err := locateDir(req.abs(dir))
 		if err != nil {
-			err = fault.New(fault.Environment, "deactivate that environment, or give another one with --python",
+			err = fault.New(fault.Environment, "deactivate that environment, or pass another one with --python",
 				"use the activated environment (%s=%s): %w", name, dir, err)
 		}
 		return exe, []Evidence{{"executable", name, dir}}, err
@@ -59,12 +59,12 @@ func locate(req Request) (string, []Evidence, error) {
 		exe, err := locateDir(dir)
 		return exe, []Evidence{{"executable", "directory", dir}}, err
 	}
-	return "", nil, fault.New(fault.Environment, hintMakeEnv+" (or give one with --python)",
-		"no Python environment: none is activated, and there is no .venv in %s", req.Dir)
+	return "", nil, fault.New(fault.Environment, hintMakeEnv+" (or pass one with --python)",
+		"no Python environment: none is activated, and %s contains no .venv", req.Dir)
 }
 
-// locateGiven finds what --python names. A bare name that is not in the directory
-// is that of a program on PATH, as in a shell: python3.12.
+// locateGiven finds the Python that --python names. A bare name that is not in the
+// directory is a program on PATH, as in a shell: python3.12.
 func locateGiven(req Request) (string, error) {
 	path := req.abs(req.Python)
 	if strings.ContainsAny(req.Python, `/\`) || exists(path) {
@@ -84,7 +84,7 @@ func locateGiven(req Request) (string, error) {
 			if err == nil {
 				return exe, nil
 			}
-			if first == nil { // a shim whose version is not chosen may stand before the real one
+			if first == nil { // a shim without a selected version may precede the real one
 				first = err
 			}
 		}
@@ -92,10 +92,10 @@ func locateGiven(req Request) (string, error) {
 	if first != nil {
 		return "", first
 	}
-	return "", fault.New(fault.Environment, hintGivePath, "there is no %s, neither in %s nor on PATH: %w", req.Python, req.Dir, fs.ErrNotExist)
+	return "", fault.New(fault.Environment, hintGivePath, "%s is neither in %s nor on PATH: %w", req.Python, req.Dir, fs.ErrNotExist)
 }
 
-// programNames are the file names that a bare name of a program may mean.
+// programNames are the file names that the bare name of a program may stand for.
 func programNames(name string) []string {
 	if os.PathSeparator == '\\' && !strings.HasSuffix(strings.ToLower(name), ".exe") {
 		return []string{name, name + ".exe"}
@@ -109,7 +109,7 @@ func locatePath(req Request, path string) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", missing(path)
 	case err != nil:
-		return "", fault.New(fault.Environment, hintGivePath, "look at %s: %w", path, err)
+		return "", fault.New(fault.Environment, hintGivePath, "inspect %s: %w", path, err)
 	case info.IsDir():
 		return locateDir(path)
 	case filepath.Base(path) == cfgName:
@@ -123,30 +123,30 @@ func locatePath(req Request, path string) (string, error) {
 	return locateProgram(path)
 }
 
-// missing says why a path cannot be followed: nothing there, a symbolic link
-// whose target has gone, which is what a removed base Python leaves behind, or
-// one whose target is in a directory that is closed to us.
+// missing explains why a path cannot be followed: it does not exist, it is a symbolic
+// link whose target no longer exists, which is what a removed base Python leaves
+// behind, or the target is in a directory that this account cannot enter.
 func missing(path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		all := steps(path)
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrPermission) {
 			return fault.New(fault.Environment,
-				"let this account search the directories on the way there, or make the environment from a Python outside of them",
-				"%s is a symbolic link that leads to %s, which this account cannot reach: %w", path, all[len(all)-1], fs.ErrPermission)
+				"grant this account search permission on the directories on the way there, or create the environment from a Python elsewhere",
+				"%s is a symbolic link to %s, which this account cannot reach: %w", path, all[len(all)-1], fs.ErrPermission)
 		}
 		hint := hintGivePath
 		if env := filepath.Dir(filepath.Dir(path)); isFile(filepath.Join(env, cfgName)) {
 			hint = recreate(env, "") + " (the Python that it was made from no longer exists)"
 		}
 		return fault.New(fault.Environment, hint,
-			"%s is a symbolic link that leads to %s: %w", path, all[len(all)-1], fs.ErrNotExist)
+			"%s is a symbolic link to %s: %w", path, all[len(all)-1], fs.ErrNotExist)
 	}
 	return fault.New(fault.Environment, hintGivePath, "%s: %w", path, fs.ErrNotExist)
 }
 
-// locateProgram finds the interpreter for a program: the place that it was
-// called by and each place that its symbolic links lead to are looked at, first
-// for an environment, then for any bin directory with an interpreter.
+// locateProgram finds the interpreter for a program. It searches the path that the
+// program was called by and each target of its symbolic links, first for an
+// environment, then for any bin directory with an interpreter.
 func locateProgram(path string) (string, error) {
 	all := steps(path)
 	for _, belongs := range []func(bin string) bool{isEnvironment, isInstallation} {
@@ -162,17 +162,17 @@ func locateProgram(path string) (string, error) {
 	}
 	if isInterpreterName(filepath.Base(path)) {
 		if why := notBinary(path); why != "" {
-			return "", fault.New(fault.Environment, hintGivePath+"; give the real interpreter if this is a wrapper for one",
+			return "", fault.New(fault.Environment, hintGivePath+"; pass the real interpreter if this is a wrapper for one",
 				"%s is not a Python interpreter: %s", path, why)
 		}
 		return path, nil
 	}
 	if ThisDisk().isZip(path) {
 		return "", fault.New(fault.Environment, hintGivePath,
-			"%s is a zip application, which belongs to no environment, and there is none beside it", path)
+			"%s is a zip application, which belongs to no environment, and no interpreter is next to it", path)
 	}
-	// A script outside any environment (~/.local/bin/pip, /usr/local/bin/pip)
-	// names its interpreter in the first line. That is read, not run.
+	// A script outside any environment (~/.local/bin/pip, /usr/local/bin/pip) names
+	// its interpreter in the first line, which is read, not run.
 	if exe := shebang(path); exe != "" {
 		return exe, nil
 	}
@@ -181,11 +181,11 @@ func locateProgram(path string) (string, error) {
 			return exe, nil
 		}
 	}
-	return "", fault.New(fault.Environment, hintGivePath, "%s is not a Python interpreter, and there is none beside it", path)
+	return "", fault.New(fault.Environment, hintGivePath, "%s is not a Python interpreter, and no interpreter is next to it", path)
 }
 
-// locateDir finds the interpreter of an environment directory, or of the bin
-// directory itself.
+// locateDir finds the interpreter of an environment directory, or of the bin directory
+// itself.
 func locateDir(dir string) (string, error) {
 	for _, bin := range []string{filepath.Join(dir, binUnix), filepath.Join(dir, binWindows), dir} {
 		if exe := interpreterIn(bin, ""); exe != "" {
@@ -200,7 +200,7 @@ func locateDir(dir string) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", missing(dir)
 	case err != nil:
-		return "", fault.New(fault.Environment, hintGivePath, "look at %s: %w", dir, err)
+		return "", fault.New(fault.Environment, hintGivePath, "inspect %s: %w", dir, err)
 	case !info.IsDir():
 		return "", fault.New(fault.Environment, hintGivePath, "%s is not a directory", dir)
 	}
@@ -211,18 +211,18 @@ func locateDir(dir string) (string, error) {
 	return "", fault.New(fault.Environment, hint, "%s is not a Python environment: it has no bin/python", dir)
 }
 
-// recreate is the command that makes an environment again, with a version of Python
-// ("3.11") or with any.
+// recreate is the command that creates an environment again, with a given version of
+// Python ("3.11") or with any.
 func recreate(dir, version string) string {
 	python := "python3"
 	if _, minor, ok := strings.Cut(version, "."); ok {
 		minor, _, _ = strings.Cut(minor, ".")
 		python += "." + minor
 	}
-	return "make the environment anew, without what is installed in it, with: " + run.Quote(python) + " -m venv --clear " + run.Quote(dir)
+	return "create the environment again, without its installed packages, with: " + run.Quote(python) + " -m venv --clear " + run.Quote(dir)
 }
 
-// noInterpreter says why the bin directory of an environment has none.
+// noInterpreter explains why the bin directory of an environment has no interpreter.
 func noInterpreter(bin string) error {
 	if err := brokenInterpreter(bin); err != nil {
 		return err
@@ -230,8 +230,8 @@ func noInterpreter(bin string) error {
 	return fault.New(fault.Environment, recreate(filepath.Dir(bin), ""), "the environment %s has no interpreter", filepath.Dir(bin))
 }
 
-// brokenInterpreter explains an interpreter that is there by name only, nil
-// where there is not even that.
+// brokenInterpreter explains an interpreter that exists in name only, nil if not even
+// the name exists.
 func brokenInterpreter(bin string) error {
 	for _, name := range []string{"python3", "python"} {
 		exe := filepath.Join(bin, name)
@@ -242,15 +242,15 @@ func brokenInterpreter(bin string) error {
 			return missing(exe)
 		}
 		if why := notBinary(exe); why != "" {
-			return fault.New(fault.Environment, hintGivePath+"; give the real interpreter if this is a wrapper for one",
+			return fault.New(fault.Environment, hintGivePath+"; pass the real interpreter if this is a wrapper for one",
 				"%s is not a Python interpreter: %s", exe, why)
 		}
 	}
 	return nil
 }
 
-// steps lists a path, the same path with its directory resolved, and all
-// further places that its symbolic links lead to, in order.
+// steps lists a path, the same path with its directory resolved, and all further
+// targets of its symbolic links, in order.
 func steps(path string) []string {
 	var list []string
 	add := func(p string) {
@@ -269,7 +269,7 @@ func steps(path string) []string {
 			break
 		}
 		if !filepath.IsAbs(target) {
-			// path's directory is resolved by now, so that ".." is lexical.
+			// path's directory is resolved by now, so ".." is lexical.
 			target = filepath.Join(filepath.Dir(path), target)
 		}
 		path = target
@@ -277,16 +277,16 @@ func steps(path string) []string {
 	return list
 }
 
-// isEnvironment says whether a bin directory belongs to an environment that has
-// an identity of its own.
+// isEnvironment reports whether a bin directory belongs to an environment with its own
+// identity.
 func isEnvironment(bin string) bool {
 	parent := filepath.Dir(bin)
 	return exists(filepath.Join(bin, cfgName)) || exists(filepath.Join(parent, cfgName)) ||
 		exists(filepath.Join(parent, condaMetaName)) || ThisDisk().isPyenvVersion(parent)
 }
 
-// isInstallation says whether a bin directory belongs to a Python that is
-// installed there: its standard library lies beside it.
+// isInstallation reports whether a bin directory belongs to an installed Python, whose
+// standard library is next to it.
 func isInstallation(bin string) bool {
 	for _, lib := range []string{"lib", "lib64"} {
 		dir := filepath.Join(filepath.Dir(bin), lib)
@@ -300,9 +300,9 @@ func isInstallation(bin string) bool {
 	return false
 }
 
-// interpreterFor returns the interpreter for a program by its place: itself if
-// it is one, else the one beside it whose version its name ends with, else the
-// default one beside it.
+// interpreterFor returns the interpreter for a program by its path: itself if it is
+// one, else the one next to it with the version at the end of its name, else the
+// default one next to it.
 func interpreterFor(path string) string {
 	if isInterpreterName(filepath.Base(path)) && notBinary(path) == "" {
 		return path
@@ -314,9 +314,9 @@ var trailingVersion = regexp.MustCompile(`[0-9]+\.[0-9]+$`)
 
 func versionSuffix(name string) string { return trailingVersion.FindString(name) }
 
-// interpreterIn returns the interpreter in a bin directory, "" where there is
-// none: the one of a version ("3.11") if that is asked for and there, else
-// python3, python, and the highest python3.N.
+// interpreterIn returns the interpreter in a bin directory, "" if it has none: the one
+// of a requested version ("3.11") if it exists, else python3, python, and the highest
+// python3.N.
 func interpreterIn(bin, version string) string {
 	names := []string{"python3", "python", "python.exe"}
 	if version != "" {
@@ -342,15 +342,16 @@ func interpreterIn(bin, version string) string {
 	return ""
 }
 
-// shebang returns the interpreter in a script's first line, "" where that line
-// names none that exists ("/usr/bin/env python3" could be any).
+// shebang returns the interpreter in a script's first line, "" if that line names none
+// that exists ("/usr/bin/env python3" could be any).
 func shebang(path string) string {
 	line, rest, ok := strings.Cut(string(head(path, 512)), "\n")
 	if !ok || !strings.HasPrefix(line, "#!") {
 		return ""
 	}
-	// pip writes "#!/bin/sh\n'''exec' '/path with/python' …" for a path with a
-	// space or one that is too long for the kernel.
+	// pip writes "#!/bin/sh
+	// '''exec' '/path with/python' …" for a path with a space or one that is too long
+	// for the kernel.
 	if second, _, _ := strings.Cut(rest, "\n"); line == "#!/bin/sh" && strings.HasPrefix(second, "'''exec' ") {
 		line = "#!" + strings.Trim(strings.TrimSuffix(strings.TrimPrefix(second, "'''exec' "), ` "$0" "$@"`), `"'`)
 	}
@@ -364,10 +365,10 @@ func shebang(path string) string {
 	return ""
 }
 
-// notBinary says why a path is no binary program, "" where it is one.
+// notBinary returns the reason why a path is not a binary program, "" if it is one.
 func notBinary(path string) string { return ThisDisk().notBinary(path) }
 
-// isMachO knows the magic numbers of thin and universal Mach-O files
+// isMachO reports whether a file has a magic number of thin or universal Mach-O files
 // (mach-o/loader.h, mach-o/fat.h).
 func isMachO(b []byte) bool {
 	switch string(b) {
@@ -377,7 +378,7 @@ func isMachO(b []byte) bool {
 	return false
 }
 
-// head returns at most n bytes from a regular file's start.
+// head returns at most n bytes from the start of a regular file.
 func head(path string, n int) []byte {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil

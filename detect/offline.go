@@ -14,11 +14,10 @@ import (
 	"modwsgi/internal/libpython"
 )
 
-// FromFiles describes the Python that an interpreter on a disk is, without
-// starting it: from pyvenv.cfg, from where the standard library lies, from
-// _sysconfigdata read as data, and from the binaries. It knows a little less
-// than FindPython, which asks; what both know is the same. exe is an absolute
-// path on that disk.
+// FromFiles describes the Python of an interpreter on a disk without starting it: from
+// pyvenv.cfg, the location of the standard library, _sysconfigdata read as data, and
+// the binaries. It finds slightly less than FindPython, which queries the interpreter,
+// but never anything different. exe is an absolute path on that disk.
 func FromFiles(d *Disk, exe string) (*Python, error) {
 	if why := d.notBinary(exe); why != "" {
 		return nil, fmt.Errorf("%s is not a Python interpreter: %s", exe, why)
@@ -34,8 +33,8 @@ func FromFiles(d *Disk, exe string) (*Python, error) {
 	return assemble(d, exe, a, []Evidence{{"prefix", source, a.Prefix}}, Request{})
 }
 
-// Identify tells which Python an interpreter of this machine is, without starting it
-// and without judging it: prefixes, version and ABI, nothing that takes long.
+// Identify identifies the Python of an interpreter on this machine without starting or
+// judging it: prefixes, version and ABI, nothing that takes long.
 func Identify(exe string) (*Python, error) {
 	d := ThisDisk()
 	if why := d.notBinary(exe); why != "" {
@@ -48,7 +47,7 @@ func Identify(exe string) (*Python, error) {
 	return fromAnswer(d, exe, a), nil
 }
 
-// answerFor puts together from files what facts.py would say.
+// answerFor derives from files what facts.py would report.
 func (d *Disk) answerFor(exe string) (*answer, error) {
 	a := &answer{Executable: exe, Implementation: "cpython", Vars: map[string]string{}}
 	bin := filepath.Dir(exe)
@@ -82,9 +81,9 @@ func (d *Disk) answerFor(exe string) (*answer, error) {
 
 var stdlibName = regexp.MustCompile(`^python3\.([0-9]{1,3})(t?)$`)
 
-// standardLibrary finds the prefix whose standard library an interpreter uses,
-// as getpath.py does: the landmark os.py, above the interpreter or above the
-// directory that pyvenv.cfg names as home. It sets the version and Paths.
+// standardLibrary finds the prefix of an interpreter's standard library, as getpath.py
+// does: by the landmark os.py, above the interpreter or above the home directory in
+// pyvenv.cfg. It sets the version and Paths.
 func (d *Disk) standardLibrary(exe string, a *answer) (string, error) {
 	var begin []string
 	if home := d.slashes(d.readConfig(a.Cfg)["home"]); a.Cfg != "" && d.isAbs(home) {
@@ -106,7 +105,7 @@ func (d *Disk) standardLibrary(exe string, a *answer) (string, error) {
 				return "", errors.New("it is PyPy, not CPython")
 			}
 			if names := d.readDir(dir); slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, "._pth") }) {
-				return "", errors.New("it is the embeddable package for Windows, which nothing can be built for: it has no headers and no pip (https://docs.python.org/3/using/windows.html#the-embeddable-package)")
+				return "", errors.New("it is the embeddable package for Windows, which modules cannot be built for: it has no headers and no pip (https://docs.python.org/3/using/windows.html#the-embeddable-package)")
 			}
 			if dir == filepath.Dir(dir) {
 				break
@@ -114,7 +113,7 @@ func (d *Disk) standardLibrary(exe string, a *answer) (string, error) {
 			dir = filepath.Dir(dir)
 		}
 	}
-	return "", errors.New("its standard library is not there (no os.py above it" + ifAny(", nor above the home of ", a.Cfg) + ")")
+	return "", errors.New("its standard library was not found (no os.py above it" + ifAny(", nor above the home of ", a.Cfg) + ")")
 }
 
 func ifAny(label, s string) string {
@@ -160,8 +159,8 @@ var (
 	libraryMinor     = regexp.MustCompile(`^libpython3\.([0-9]{1,3})`)
 )
 
-// minorOf returns the minor version that an interpreter shows by its name, its
-// libpython or its binary; -1 where nothing does.
+// minorOf returns the minor version of an interpreter from its name, its libpython or
+// its binary; -1 if it is unknown.
 func (d *Disk) minorOf(exe string, a *answer) int {
 	for _, step := range d.links(exe) {
 		if m := interpreterMinor.FindStringSubmatch(filepath.Base(step)); m != nil && d.isFile(step) {
@@ -198,8 +197,8 @@ func (d *Disk) minorOf(exe string, a *answer) int {
 
 var flagsInName = regexp.MustCompile(`^python3(?:\.[0-9]+)?([a-z]{0,2})(?:-dbg)?$`)
 
-// sysconfig reads the variables that a Python was built with. Where a debug or
-// free-threaded build shares the directory, the interpreter's name decides.
+// sysconfig reads the build variables of a Python. If a debug or free-threaded build
+// shares the directory, the interpreter's name decides.
 func (d *Disk) sysconfig(exe string, a *answer) error {
 	flags := ""
 	for _, step := range d.links(exe) {
@@ -220,7 +219,7 @@ func (d *Disk) sysconfig(exe string, a *answer) error {
 		}
 	}
 	if len(found) == 0 {
-		return nil // Windows has none; elsewhere Paths by themselves say enough
+		return nil // Windows has none; elsewhere Paths alone suffice
 	}
 	name := filepath.Join(a.Paths["stdlib"], found[0])
 	vars, err := buildTimeVars(d.head(name, maxSysconfig+1))
@@ -247,9 +246,8 @@ func (d *Disk) platform(exe string, a *answer) string {
 	return d.goos + "-" + machines[0]
 }
 
-// posixPaths are the directories of the scheme posix_prefix, of venv, or of
-// Debian's posix_local
-// (https://docs.python.org/3/library/sysconfig.html#installation-paths,
+// posixPaths are the directories of the scheme posix_prefix, of venv, or of Debian's
+// posix_local (https://docs.python.org/3/library/sysconfig.html#installation-paths,
 // https://wiki.debian.org/Python#Deviations_from_upstream).
 func (d *Disk) posixPaths(a *answer) {
 	version := fmt.Sprintf("python%d.%d", a.Major, a.Minor)
@@ -270,8 +268,8 @@ func (d *Disk) posixPaths(a *answer) {
 	}
 }
 
-// debian says whether a Python has Debian's own scheme: by the directory of its
-// packages, which a small image may lack, or by its patched sysconfig.
+// debian reports whether a Python has Debian's own scheme: by its package directory,
+// which a small image may lack, or by its patched sysconfig.
 func (d *Disk) debian(a *answer) bool {
 	if d.isDir("/usr/lib/python3/dist-packages") {
 		return true
@@ -284,8 +282,8 @@ func (d *Disk) debian(a *answer) bool {
 	return false
 }
 
-// fullVersion returns "3.11.7", from the binaries or else from the header;
-// "3.11" where neither tells.
+// fullVersion returns "3.11.7", from the binaries or else from the header; "3.11" if
+// neither contains it.
 func (d *Disk) fullVersion(exe string, a *answer) string {
 	short := &Python{Executable: exe, BasePrefix: a.BasePrefix, Major: a.Major, Minor: a.Minor, ABIFlags: a.ABIFlags}
 	for _, place := range append([]string{exe}, short.sharedCandidates(d, a, Request{})...) {
@@ -325,7 +323,7 @@ func exportsPython(f *elf.File) bool {
 	return f.Exports("Py_InitializeEx") || f.Exports("Py_Initialize")
 }
 
-// slashes writes a Windows disk's path as this package does.
+// slashes converts a Windows disk's path to this package's notation.
 func (d *Disk) slashes(p string) string {
 	if d.windows() {
 		return strings.ReplaceAll(p, `\`, "/")

@@ -11,13 +11,13 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Root runs nothing that another user can change. An interpreter or apxs of such
-// a user is asked as that user, who could have started it all along, and what it
-// says is believed only about its own environment.
+// Root runs nothing that another user can change. An interpreter or apxs of another
+// user is queried as that user, who could have started it in any case, and its answers
+// are believed only about its own environment.
 
-// interpreterParts are the files and directories that decide what runs when an
-// interpreter is asked: the program, the one that a virtual environment was made
-// from, and the standard libraries beside both.
+// interpreterParts are the files and directories that determine what a query of an
+// interpreter runs: the program, the one that a virtual environment was made from, and
+// the standard libraries next to both.
 func interpreterParts(exe string) []string {
 	parts := []string{exe}
 	home := ThisDisk().readConfig(filepath.Join(filepath.Dir(filepath.Dir(exe)), "pyvenv.cfg"))["home"]
@@ -34,27 +34,27 @@ func interpreterParts(exe string) []string {
 	return parts
 }
 
-// notAsRoot completes the error of a program that was asked as another user.
+// notAsRoot completes the error of a program that was run as another user.
 func notAsRoot(err error, account *run.Account, u *owned.Untrusted) error {
 	if err == nil || account == nil {
 		return err
 	}
 	return fault.New(fault.Environment,
-		fmt.Sprintf("run modwsgi as the user who owns it; in a container that nobody else uses, set %s=%s", owned.TrustedVariable, run.Quote(vouchFor(u))),
-		"%w (root does not run what another user can change, so it was started with user number %d: %s)", err, account.UID, u.Error())
+		fmt.Sprintf("run modwsgi as the user who owns it; in a container without other users, set %s=%s", owned.TrustedVariable, run.Quote(directoryToTrust(u))),
+		"%w (root does not run what another user can change, so it was started as user ID %d: %s)", err, account.UID, u.Error())
 }
 
-// vouchFor is the directory to name as trusted: the deepest one above the program,
-// which covers those above it.
-func vouchFor(u *owned.Untrusted) string {
+// directoryToTrust is the directory to suggest as trusted: the deepest one above the program,
+// which includes those above it.
+func directoryToTrust(u *owned.Untrusted) string {
 	if dir := filepath.Dir(filepath.Dir(u.Path)); strings.HasPrefix(dir, u.At) {
 		return dir
 	}
 	return u.At
 }
 
-// confined refuses paths outside of its own environment that an interpreter of
-// another user names: root would write there.
+// confined refuses paths outside its environment that another user's interpreter
+// reports: root would write there.
 func (a *answer) confined(exe string) error {
 	within := func(path, dir string) bool {
 		rel, err := filepath.Rel(dir, path)
@@ -65,12 +65,12 @@ func (a *answer) confined(exe string) error {
 		inside = inside || within(step, a.Prefix)
 	}
 	if filepath.Dir(a.Prefix) == a.Prefix || !inside {
-		return fault.New(fault.Environment, hintGivePath, "%s, which another user can change, says that its environment is %s, where it is not", exe, a.Prefix)
+		return fault.New(fault.Environment, hintGivePath, "%s, which another user can change, reports the environment %s, but is not in it", exe, a.Prefix)
 	}
 	for _, name := range []string{"purelib", "platlib", "scripts"} {
 		path := a.Paths[name]
 		if real, err := filepath.EvalSymlinks(path); err == nil && !within(real, resolvedOr(a.Prefix)) || !within(path, a.Prefix) {
-			return fault.New(fault.Environment, hintGivePath, "%s, which another user can change, says that its %s are in %s, outside of %s", exe, name, path, a.Prefix)
+			return fault.New(fault.Environment, hintGivePath, "%s, which another user can change, reports that its %s are in %s, outside %s", exe, name, path, a.Prefix)
 		}
 	}
 	return nil

@@ -64,8 +64,8 @@ func give(t *testing.T, dir string) {
 	}
 }
 
-// TestRootDoesNotRunWhatOthersCanChange: the standard library that the interpreter
-// imports before anything else writes down as whom it runs.
+// TestRootDoesNotRunWhatOthersCanChange: the standard library, which the interpreter
+// imports first, records the user that runs it.
 func TestRootDoesNotRunWhatOthersCanChange(t *testing.T) {
 	otheruser.Need(t)
 	binary, minor := machinePython(t)
@@ -111,7 +111,7 @@ func TestRootDoesNotRunWhatOthersCanChange(t *testing.T) {
 	}
 }
 
-// TestEnvironmentOfAnotherUserIsFound: an honest one gives the same facts.
+// TestEnvironmentOfAnotherUserIsFound: an honest environment gives the same facts.
 func TestEnvironmentOfAnotherUserIsFound(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short starts no Python")
@@ -132,7 +132,7 @@ func TestEnvironmentOfAnotherUserIsFound(t *testing.T) {
 	if err != nil || after.Prefix != before.Prefix || after.Platlib != before.Platlib || after.Version != before.Version {
 		t.Errorf("%+v, %v; want %+v", after, err, before)
 	}
-	// Behind a directory that nobody else can enter it is as good as root's.
+	// Behind a directory that nobody else can enter it is as safe as root's.
 	if err := os.Chmod(top, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestEnvironmentOfAnotherUserIsFound(t *testing.T) {
 	}
 }
 
-// TestApxsOfAnotherUser runs as that user, too.
+// TestApxsOfAnotherUser also runs as that user.
 func TestApxsOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)

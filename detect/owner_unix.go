@@ -14,16 +14,15 @@ import (
 	"modwsgi/internal/run"
 )
 
-// nobodyID is the overflow identifier, which owns nothing on any system
-// (user_namespaces(7)).
+// nobodyID is the overflow ID, which owns nothing on any system (user_namespaces(7)).
 const nobodyID = 65534
 
-// accountFor returns the account as which root starts a program that consists of
-// these files and directories: that of the first other user who can change one of
-// them, nobody where everybody can. nil is for starting it as we are.
+// accountFor returns the account as which root starts a program that consists of these
+// files and directories: that of the first other user who can change one of them, or
+// nobody if every user can. nil means to start it as the current user.
 //
-// What is behind a directory that no other user can enter counts as ours: nobody
-// else gets there, and the program would not start as anybody else.
+// Files behind a directory that no other user can enter count as ours: nobody else can
+// reach them, and the program would not start as another user.
 func accountFor(paths ...string) (*run.Account, *owned.Untrusted) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -41,7 +40,7 @@ func accountFor(paths ...string) (*run.Account, *owned.Untrusted) {
 	return nil, nil
 }
 
-// closed reports whether other users are kept from a path by a directory above it.
+// closed reports whether a directory above a path keeps other users out.
 func closed(path string) bool {
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)

@@ -11,9 +11,9 @@ import (
 
 var versionedInterpreter = regexp.MustCompile(`^python3(\.[0-9]{1,3}[a-z]{0,2})?(-dbg)?$`)
 
-// pythonPlaces lists the interpreters of a disk by its layouts: environments,
-// Pythons of version managers, then the system's own. Each is listed once, by
-// the first place that it is found at.
+// pythonPlaces lists the interpreters of a disk by its layouts: environments, Pythons
+// of version managers, then the system's. Each is listed once, at the first path where
+// it is found.
 func (d *Disk) pythonPlaces() []place {
 	var out []place
 	seen := map[string]bool{}
@@ -52,22 +52,22 @@ func (d *Disk) inEnvironment(exe string) bool {
 	return d.isFile(filepath.Join(bin, cfgName)) || d.isFile(filepath.Join(filepath.Dir(bin), cfgName))
 }
 
-// environmentParents are where people and images keep environments and
-// applications; they are searched to a small depth.
+// environmentParents are where people and images keep environments and applications.
+// They are searched to a small depth.
 var environmentParents = []string{
 	"/app", "/code", "/env", "/opt", "/srv", "/usr/src", "/var/www", "/var/lib", "/venv", "/.venv", "/work", "/workspace", "/root", "/home", "/Users",
 	"C:/Users", "C:/inetpub", "C:/Apps", "C:/venv", "C:/ProgramData",
 }
 
 const (
-	maxDepth = 4    // directories below one of environmentParents
-	maxDirs  = 5000 // directories that are looked at in all
+	maxDepth = 4    // levels below one of environmentParents
+	maxDirs  = 5000 // limit of inspected directories
 )
 
-// environments lists the directories that hold a pyvenv.cfg or a conda-meta.
+// environments lists the directories that contain a pyvenv.cfg or a conda-meta.
 func (d *Disk) environments() []string {
 	var out []string
-	left, seen := maxDirs, map[string]bool{} // links may lead in a circle
+	left, seen := maxDirs, map[string]bool{} // links may form a cycle
 	var walk func(dir string, depth int)
 	walk = func(dir string, depth int) {
 		real := d.resolved(dir)
@@ -100,9 +100,9 @@ func (d *Disk) environments() []string {
 	return out
 }
 
-// managed lists the directories of Pythons that version managers and
-// installers unpack: pyenv, uv (https://docs.astral.sh/uv/concepts/python-versions/),
-// frameworks of python.org and Homebrew, the installer for Windows
+// managed lists the directories of Pythons that version managers and installers
+// unpack: pyenv, uv (https://docs.astral.sh/uv/concepts/python-versions/), frameworks
+// of python.org and Homebrew, the installer for Windows
 // (https://docs.python.org/3/using/windows.html).
 func (d *Disk) managed() []string {
 	var out []string
@@ -147,8 +147,8 @@ func (d *Disk) managed() []string {
 	return out
 }
 
-// interpreterBelow returns the interpreter of a directory, "" where there is
-// none: python3, python, the highest python3.N, python.exe.
+// interpreterBelow returns the interpreter of a directory, "" if it has none: python3,
+// python, the highest python3.N, python.exe.
 func (d *Disk) interpreterBelow(dir string) string {
 	for _, bin := range []string{filepath.Join(dir, binUnix), filepath.Join(dir, binWindows), dir} {
 		names := []string{"python3", "python", "python.exe"}
@@ -168,8 +168,8 @@ func (d *Disk) interpreterBelow(dir string) string {
 	return ""
 }
 
-// httpdConfigs are the build configurations that distributions leave (the
-// layouts of httpd's config.layout, and what packagers changed in them).
+// httpdConfigs are the build configurations that distributions install (the layouts of
+// httpd's config.layout, with the changes of packagers).
 var httpdConfigs = []place{
 	{"/usr/share/apache2/build/config_vars.mk", "Debian, Ubuntu, Alpine, SUSE"},
 	{"/usr/lib64/httpd/build/config_vars.mk", "RHEL, Fedora"},
@@ -182,7 +182,7 @@ var httpdConfigs = []place{
 	{"/opt/rh/httpd24/root/usr/lib64/httpd/build/config_vars.mk", "Software Collections"},
 }
 
-// httpdTrees are self-contained trees at their usual places.
+// httpdTrees are self-contained trees in their usual directories.
 var httpdTrees = []place{
 	{"/usr/local/apache2", "built from source, or the container image httpd"},
 	{"/usr/local/httpd", "built from source"},
@@ -191,7 +191,7 @@ var httpdTrees = []place{
 	{"/opt/apache", "built from source"},
 }
 
-// onDisk looks for httpds on a disk that nothing can be run from.
+// onDisk looks for httpds on a disk from which nothing can be run.
 func (f *finder) onDisk(reg registry) {
 	d := f.disk
 	if path := f.req.HTTPD; isPath(path) {
@@ -228,8 +228,8 @@ func (f *finder) addSystem(h HTTPD, p place) {
 	f.add(h)
 }
 
-// fromDisk inspects what somebody named on a disk: a tree, an environment, the
-// directory of a configuration, or a program.
+// fromDisk inspects a named path on a disk: a tree, an environment, the directory of a
+// configuration, or a program.
 func (f *finder) fromDisk(path string) HTTPD {
 	d := f.disk
 	switch {
@@ -244,7 +244,7 @@ func (f *finder) fromDisk(path string) HTTPD {
 		}
 		h := fromTree(d, path)
 		if h.Executable == "" && h.Refused == "" {
-			h.Refused = path + " holds no httpd"
+			h.Refused = path + " contains no httpd"
 		}
 		return h
 	case !d.isProgram(path):
@@ -264,7 +264,7 @@ func (f *finder) fromDisk(path string) HTTPD {
 	return f.bareProgram(path)
 }
 
-// treeBelow returns the bundled httpd of an environment, "" where there is none.
+// treeBelow returns the bundled httpd of an environment, "" if it has none.
 func (f *finder) treeBelow(prefix string) string {
 	d := f.disk
 	if d.isFile(filepath.Join(prefix, "build", "config_vars.mk")) {
@@ -282,8 +282,8 @@ func (f *finder) treeBelow(prefix string) string {
 	return ""
 }
 
-// fromConfig inspects an httpd of a distribution by its configuration, whose
-// paths are those of the installed system.
+// fromConfig inspects a distribution's httpd by its configuration, whose paths are
+// those of the installed system.
 func (f *finder) fromConfig(name string) HTTPD {
 	vars, err := f.disk.loadVars(name)
 	if err != nil {
@@ -303,7 +303,7 @@ func prefixOf(vars apxs.Vars) string {
 	return ""
 }
 
-// bareProgram is an httpd of which nothing but the program is there.
+// bareProgram is an httpd of which only the program exists.
 func (f *finder) bareProgram(path string) HTTPD {
 	h := HTTPD{Root: filepath.Dir(filepath.Dir(path)), Executable: path}
 	h.readExecutable(f.disk)

@@ -9,10 +9,10 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// pyenvShim recognises a shim of pyenv, a script that looks for the version to
-// run in files and variables, and does the same without running it
-// (https://github.com/pyenv/pyenv#understanding-python-version-selection).
-// found is false for everything else.
+// pyenvShim recognises a shim of pyenv, a script that determines the version to run
+// from files and variables, and does the same without running it
+// (https://github.com/pyenv/pyenv#understanding-python-version-selection). found is
+// false for everything else.
 func pyenvShim(req Request, path string) (exe string, found bool, err error) {
 	root := shimRoot(path)
 	if root == "" {
@@ -31,15 +31,15 @@ func pyenvShim(req Request, path string) (exe string, found bool, err error) {
 			}
 		}
 	}
-	hint := "give the real interpreter with --python"
+	hint := "pass the real interpreter with --python"
 	if all := pyenvInterpreters(root); len(all) > 0 {
 		hint += ", one of: " + strings.Join(all, ", ")
 	}
 	if chosen == "" {
-		return "", true, fault.New(fault.Environment, hint, "%s is a shim of pyenv, and no version is chosen", path)
+		return "", true, fault.New(fault.Environment, hint, "%s is a pyenv shim, but no version is selected", path)
 	}
 	return "", true, fault.New(fault.Environment, hint,
-		"%s is a shim of pyenv, and the chosen version %q (%s) does not have %s", path, chosen, source, filepath.Base(path))
+		"%s is a pyenv shim, but the selected version %q (%s) does not have %s", path, chosen, source, filepath.Base(path))
 }
 
 // shimRoot returns pyenv's root for a shim, "" for another file.
@@ -55,7 +55,7 @@ func shimRoot(path string) string {
 	return ""
 }
 
-// pyenvVersion returns the chosen version and where it is chosen.
+// pyenvVersion returns the selected version and the source of the selection.
 func pyenvVersion(req Request, root string) (version, source string) {
 	if v := req.env("PYENV_VERSION"); v != "" {
 		return v, "PYENV_VERSION"
@@ -83,8 +83,9 @@ func versionFile(name string) string {
 	return strings.Join(words, " ")
 }
 
-// pyenvDir returns a version's directory; "3.11" means the newest 3.11.x, as
-// with pyenv's own prefix resolution. A name that would leave versions is none.
+// pyenvDir returns a version's directory; "3.11" means the newest 3.11.x, as with
+// pyenv's own prefix resolution. It refuses a name that would leave the directory of
+// versions.
 func pyenvDir(root, version string) string {
 	version = strings.TrimPrefix(version, "python-")
 	if version == "" || version == "system" || strings.HasPrefix(version, ".") || strings.Contains(version, "..") {
@@ -118,7 +119,7 @@ func pyenvInterpreters(root string) []string {
 	return out
 }
 
-// isPyenvVersion says whether a prefix is a version that pyenv made.
+// isPyenvVersion reports whether a prefix is a version that pyenv installed.
 func (d *Disk) isPyenvVersion(prefix string) bool {
 	versions := filepath.Dir(prefix)
 	return filepath.Base(versions) == "versions" && d.isDir(filepath.Join(filepath.Dir(versions), "shims"))

@@ -1,8 +1,7 @@
 package detect
 
-// Python is what we know about one interpreter and the environment that it
-// belongs to. Paths are absolute; they are not resolved through symbolic links
-// unless said.
+// Python describes an interpreter and its environment. Paths are absolute. Symbolic
+// links in them are not resolved unless stated.
 type Python struct {
 	Executable     string     `json:"executable"`               // the interpreter inside the environment
 	Prefix         string     `json:"prefix"`                   // sys.prefix
@@ -22,26 +21,26 @@ type Python struct {
 	FreeThreaded   bool       `json:"free_threaded"`            // Py_GIL_DISABLED
 	Purelib        string     `json:"purelib"`                  // where pip puts pure distributions
 	Platlib        string     `json:"platlib"`                  // where pip puts platform distributions
-	Scripts        string     `json:"scripts"`                  // where pip puts programs
-	Include        string     `json:"include"`                  // directory that holds Python.h, "" where there is none
+	Scripts        string     `json:"scripts"`                  // directory of Python.h, "" if it was not found
+	Include        string     `json:"include"`                  // directory of pyconfig.h, if it is another one
 	PlatInclude    string     `json:"platinclude"`              // directory that holds pyconfig.h, when another one
 	SharedBuild    bool       `json:"shared_build"`             // Py_ENABLE_SHARED, as claimed
-	LibPython      string     `json:"libpython"`                // the library that exists: shared preferred, else static; "" where none
+	LibPython      string     `json:"libpython"`                // the library that exists: preferably shared, else static; "" if none
 	LibShared      bool       `json:"libpython_shared"`         // LibPython is a shared library
 	LibPIC         bool       `json:"libpython_pic"`            // LibPython can be linked into a shared object
-	ImportLibrary  string     `json:"import_library,omitempty"` // what is linked with where LibPython is a DLL (Windows)
+	ImportLibrary  string     `json:"import_library,omitempty"` // the import library if LibPython is a DLL (Windows)
 	LinkLibs       string     `json:"link_libs"`                // LIBS and SYSLIBS, needed with a static LibPython
-	Externally     string     `json:"externally_managed"`       // path of the PEP 668 marker that applies, "" where none
+	Externally     string     `json:"externally_managed"`       // path of the PEP 668 marker that applies, "" if none
 	Evidence       []Evidence `json:"evidence,omitempty"`
 
-	refused struct{ path, why string } // the first library that was found and cannot be linked with
+	refused struct{ path, why string } // the first library that was found but cannot be linked with
 }
 
-// Evidence says from where a fact is known.
+// Evidence is the source of a fact.
 type Evidence struct {
 	Fact   string `json:"fact"`   // "prefix", "libpython", …
 	Source string `json:"source"` // a file, "interpreter", "sysconfig LIBDIR", …
 	Value  string `json:"value"`
 }
 
-// HasPip and more belong to later facts; a missing one is never guessed.
+// HasPip and other facts come later; a missing fact is never guessed.

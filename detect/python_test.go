@@ -16,13 +16,12 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestMain lets the test binary play an interpreter: started with the arguments
-// that ask an interpreter for its facts, it does what the file "behaviour"
-// beside it says. An interpreter that lies, hangs or crashes cannot be had
-// otherwise.
+// TestMain lets the test binary act as an interpreter: started with the arguments that
+// query an interpreter for its facts, it behaves as the file "behaviour" next to it
+// describes. There is no other way to get an interpreter that lies, hangs or crashes.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 4 && os.Args[1] == "-I" && os.Args[4] == "-c" {
-		// Not os.Exit, which under the race detector first sleeps for a second.
+		// os.Exit would sleep for a second under the race detector.
 		syscall.Exit(playInterpreter())
 	}
 	os.Exit(m.Run())
@@ -39,11 +38,11 @@ func playInterpreter() int {
 	}
 	switch kind, rest, _ := strings.Cut(string(text), "\n"); kind {
 	case "hang":
-		time.Sleep(time.Hour) // select {} would be noticed as a deadlock
+		time.Sleep(time.Hour) // select {} would be detected as a deadlock
 	case "crash":
 		_, _ = os.Stderr.WriteString("Fatal Python error: init_fs_encoding\n")
 		return 1
-	case "library path": // what to say without a library path, and with one
+	case "library path": // output without a library path, and with one
 		without, with, _ := strings.Cut(rest, "\n---\n")
 		if os.Getenv("LD_LIBRARY_PATH") != "" {
 			without = with
@@ -102,7 +101,7 @@ func symlink(t *testing.T, target, path string) string {
 	return path
 }
 
-// systemPython is a real interpreter, or the test is left out.
+// systemPython is a real interpreter. Without one the test is skipped.
 func systemPython(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -117,7 +116,7 @@ func systemPython(t *testing.T) string {
 	return ""
 }
 
-// venv makes a real virtual environment.
+// venv creates a real virtual environment.
 func venv(t *testing.T, base, dir string, flags ...string) string {
 	t.Helper()
 	var r run.Runner
@@ -148,7 +147,7 @@ func TestFindPythonInEnvironment(t *testing.T) {
 	home := filepath.Join(tmp, "home")
 	linked := symlink(t, dir, filepath.Join(home, "linked"))
 	pip := symlink(t, filepath.Join(dir, "bin", "pip"), filepath.Join(home, "bin", "pip"))
-	symlink(t, base, filepath.Join(home, "bin", "python3")) // a decoy beside the link
+	symlink(t, base, filepath.Join(home, "bin", "python3")) // a decoy next to the link
 	rel, err := filepath.Rel(home, dir)
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +235,7 @@ func TestDotVenvAndMovedCopies(t *testing.T) {
 	}
 }
 
-func TestNothingOutOfTheEnvironmentRuns(t *testing.T) {
+func TestNoEnvironmentScriptRuns(t *testing.T) {
 	dir := venv(t, systemPython(t), filepath.Join(t.TempDir(), "env"))
 	mark := filepath.Join(t.TempDir(), "mark")
 	sites, err := filepath.Glob(filepath.Join(dir, "lib", "python3.*", "site-packages"))
@@ -292,31 +291,31 @@ func TestRefusedPythons(t *testing.T) {
 		"prefix": "/x", "base_prefix": "/y", "paths": {"purelib": "/x", "platlib": "/x", "scripts": "/x"}}`))
 	write(t, path("stale", "pyvenv.cfg"), "home = /usr/bin\nversion = 3.11.7\n", 0o644)
 	for name, tt := range map[string]struct{ given, want, hint string }{
-		"missing":            {path("nothing"), "file does not exist", "give --python"},
-		"not on PATH":        {"python3.99", "there is no python3.99, neither in ", "give --python"},
-		"text file":          {path("text"), "not a Python interpreter", "give --python"},
+		"missing":            {path("nothing"), "file does not exist", "pass --python"},
+		"not on PATH":        {"python3.99", "python3.99 is neither in ", "pass --python"},
+		"text file":          {path("text"), "not a Python interpreter", "pass --python"},
 		"wrapper":            {path("wrapper", "python3"), "it is a script", "the real interpreter"},
 		"directory without":  {path("dir"), "is not a Python environment", "python3 -m venv"},
-		"no interpreter":     {path("dir", "bin", "x"), "there is none beside it", "give --python"},
-		"not executable":     {path("noexec"), "it is not executable", "give --python"},
-		"empty file":         {path("empty"), "it is empty", "give --python"},
+		"no interpreter":     {path("dir", "bin", "x"), "no interpreter is next to it", "pass --python"},
+		"not executable":     {path("noexec"), "it is not executable", "pass --python"},
+		"empty file":         {path("empty"), "it is empty", "pass --python"},
 		"damaged":            {path("damaged"), "does not work as a Python interpreter", "check that it works"},
-		"zipapp":             {path("zipapp", "app.pyz"), "there is none beside it", "give --python"},
-		"zipapp with Python": {path("zipapp", "bound.pyz"), "is a zip application", "give --python"},
-		"another program":    {path("other"), "neither holds one nor is linked with a libpython", "give --python"},
-		"dangling":           {path("dangling"), "leads to " + path("gone", "python3.11"), "--clear"},
-		"dangling by script": {path("dangling", "bin", "pip"), "leads to " + path("gone", "python3.11"), "--clear"},
-		"dangling itself":    {path("dangling", "bin", "python"), "leads to " + path("gone", "python3.11"), "--clear"},
-		"link loop":          {path("loop"), "too many", "give --python"},
-		"device":             {"/dev/null", "neither a program nor a directory", "give --python"},
+		"zipapp":             {path("zipapp", "app.pyz"), "no interpreter is next to it", "pass --python"},
+		"zipapp with Python": {path("zipapp", "bound.pyz"), "is a zip application", "pass --python"},
+		"another program":    {path("other"), "neither contains one nor is linked with a libpython", "pass --python"},
+		"dangling":           {path("dangling"), "is a symbolic link to " + path("gone", "python3.11"), "--clear"},
+		"dangling by script": {path("dangling", "bin", "pip"), "is a symbolic link to " + path("gone", "python3.11"), "--clear"},
+		"dangling itself":    {path("dangling", "bin", "python"), "is a symbolic link to " + path("gone", "python3.11"), "--clear"},
+		"link loop":          {path("loop"), "too many", "pass --python"},
+		"device":             {"/dev/null", "neither a program nor a directory", "pass --python"},
 		"crash":              {path("crash"), "Fatal Python error", "check that it works"},
-		"garbage":            {path("garbage"), "did not answer as a Python interpreter", "give --python"},
-		"silent":             {path("silent"), "did not answer as a Python interpreter", "give --python"},
-		"bad json":           {path("badjson"), "read the answer", "give --python"},
-		"relative prefix":    {path("relative"), "not an absolute path", "give --python"},
+		"garbage":            {path("garbage"), "did not answer as a Python interpreter", "pass --python"},
+		"silent":             {path("silent"), "did not answer as a Python interpreter", "pass --python"},
+		"bad json":           {path("badjson"), "read the answer", "pass --python"},
+		"relative prefix":    {path("relative"), "not an absolute path", "pass --python"},
 		"pypy":               {path("pypy"), "is pypy 3.10.14, not CPython", "use CPython"},
-		"prefix is gone":     {path("nowhere"), "which is not there", "--clear"},
-		"base was replaced":  {path("stale"), "was made for Python 3.11, but its interpreter is 3.12.1", "python3.11 -m venv --clear /x"},
+		"prefix is gone":     {path("nowhere"), "which does not exist", "--clear"},
+		"base was replaced":  {path("stale"), "was made for Python 3.11, but its interpreter is now 3.12.1", "python3.11 -m venv --clear /x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := find(t, Request{Python: tt.given})
@@ -335,7 +334,7 @@ func TestHangingInterpreter(t *testing.T) {
 	askTimeout = 300 * time.Millisecond
 	exe := filepath.Join(t.TempDir(), "bin", "python3")
 	fakeInterpreter(t, exe, "hang")
-	if _, err := find(t, Request{Python: exe}); err == nil || !strings.Contains(err.Error(), "did not answer in") {
+	if _, err := find(t, Request{Python: exe}); err == nil || !strings.Contains(err.Error(), "did not answer within") {
 		t.Errorf("got %v", err)
 	}
 }

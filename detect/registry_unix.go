@@ -2,7 +2,7 @@
 
 package detect
 
-// noRegistry: only Windows has one.
+// noRegistry: only Windows has a registry.
 type noRegistry struct{}
 
 func thisRegistry() registry { return noRegistry{} }

@@ -1,9 +1,8 @@
-// Package detect finds Python environments and Apache httpds and says which
-// ones a mod_wsgi module can be built for, and from where each fact is known.
-// Facts are read from files, or asked of the interpreter itself in one start of
-// it; what a tool claims is checked against what lies on the disk. The package
-// writes nothing, uses no network, and never runs a script out of an
-// environment.
+// Package detect finds Python environments and Apache httpds and reports for which
+// ones a mod_wsgi module can be built, with the source of each fact. Facts come from
+// files, or from the interpreter itself, which is started once. Claims of a tool are
+// checked against the disk. The package writes nothing, uses no network, and never
+// runs a script of an environment.
 package detect
 
 import (
@@ -14,9 +13,9 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Request is what the caller wants to be found.
+// Request is what to find.
 type Request struct {
-	Python string   // --python as given: an interpreter, an environment, a program in its bin directory; "" to look around
+	Python string   // --python as given: an interpreter, an environment, a program in its bin directory; "" to detect one
 	HTTPD  string   // "" or "auto", "bundled", "system", or a path: apxs, httpd executable or root of a tree
 	Env    []string // the caller's environment ("NAME=value")
 	Dir    string   // the caller's working directory, absolute
@@ -24,9 +23,9 @@ type Request struct {
 
 func (r Request) env(name string) string { return run.Getenv(r.Env, name) }
 
-// abs makes a path absolute against the working directory. A ".." behind a
-// symbolic link means the parent of the link's target, as it does for the
-// kernel; filepath.Abs would take the parent of the link.
+// abs makes a path absolute against the working directory. A ".." after a symbolic
+// link means the parent of the link's target, as it does for the kernel; filepath.Abs
+// would use the parent of the link.
 func (r Request) abs(path string) string {
 	if rest, ok := strings.CutPrefix(path, "~/"); ok && r.env("HOME") != "" {
 		path = filepath.Join(r.env("HOME"), rest)

@@ -11,8 +11,8 @@ import (
 
 var dllName = regexp.MustCompile(`(?i)^python3([0-9]{1,3})(t?)(_d)?\.dll$`)
 
-// dllMinor returns the minor version of the python3XX.dll in a directory, -1
-// where there is none. python3.dll, the stable ABI, says nothing.
+// dllMinor returns the minor version of the python3XX.dll in a directory, -1 if it has
+// none. python3.dll, the stable ABI, is ignored.
 func (d *Disk) dllMinor(dir string) int {
 	for _, name := range d.readDir(dir) {
 		if m := dllName.FindStringSubmatch(name); m != nil {
@@ -23,8 +23,8 @@ func (d *Disk) dllMinor(dir string) int {
 	return -1
 }
 
-// dllName is how Windows calls the library of a Python; ABI flags are not in
-// sys.abiflags there.
+// dllName is the file name of a Python's library on Windows, where ABI flags are not
+// in sys.abiflags.
 func (p *Python) dllName() string {
 	name := fmt.Sprintf("python%d%d", p.Major, p.Minor)
 	if p.FreeThreaded {
@@ -36,8 +36,8 @@ func (p *Python) dllName() string {
 	return name + ".dll"
 }
 
-// slashes writes the paths of an answer from a Windows interpreter as a disk
-// that lies on another machine has them.
+// slashes converts the paths in the answer of a Windows interpreter to the notation of
+// a disk on another machine.
 func (a *answer) slashes(d *Disk) {
 	for _, s := range []*string{&a.Executable, &a.Prefix, &a.BasePrefix, &a.ExecPrefix, &a.Cfg} {
 		*s = d.slashes(*s)
@@ -49,8 +49,8 @@ func (a *answer) slashes(d *Disk) {
 	}
 }
 
-// windowsFacts are the directories of the scheme nt, and the facts that
-// sysconfig computes there (https://docs.python.org/3/library/sysconfig.html#nt).
+// windowsFacts are the directories of the scheme nt, and the facts that sysconfig
+// computes there (https://docs.python.org/3/library/sysconfig.html#nt).
 func (d *Disk) windowsFacts(exe string, a *answer) {
 	a.Paths["purelib"] = filepath.Join(a.Prefix, "Lib", "site-packages")
 	a.Paths["platlib"] = a.Paths["purelib"]
@@ -82,19 +82,18 @@ func (d *Disk) windowsFacts(exe string, a *answer) {
 	}
 }
 
-// registry is what is read of the Windows registry. A path begins with its
-// root key ("HKLM" or "HKCU") and has backslashes; a key or value that is not
-// there reads as nothing.
+// registry reads the Windows registry. A path begins with its root key ("HKLM" or
+// "HKCU") and has backslashes. Missing keys and values read as empty.
 type registry interface {
 	keys(path string) []string
 	value(path, name string) string // name "" is the key's default value
 }
 
-// place is where a candidate may be, and what said so.
+// place is the path of a possible candidate, and its source.
 type place struct{ path, source string }
 
-// registered lists the interpreters that are registered by PEP 514, those of
-// the user first. The tag PyLauncher is the launcher itself.
+// registered lists the interpreters registered under PEP 514, the user's first. The
+// tag PyLauncher is the launcher itself.
 func registered(r registry) []place {
 	var out []place
 	for _, root := range []string{`HKCU\Software\Python`, `HKLM\Software\Python`, `HKLM\Software\Wow6432Node\Python`} {
@@ -117,8 +116,7 @@ func registered(r registry) []place {
 	return out
 }
 
-// services lists the httpd trees that Windows services run: those whose image
-// is …\bin\httpd.exe.
+// services lists the httpd trees of Windows services whose image is …\bin\httpd.exe.
 func services(r registry) []place {
 	var out []place
 	const root = `HKLM\SYSTEM\CurrentControlSet\Services`
@@ -137,9 +135,9 @@ func services(r registry) []place {
 	return out
 }
 
-// windowsHTTPDs are where the distributions for Windows unpack themselves:
-// Apache Lounge (https://www.apachelounge.com/download/, C:\Apache24), XAMPP,
-// WampServer (a directory a version), MS4W (https://ms4w.com/documentation/).
+// windowsHTTPDs are the default directories of distributions for Windows: Apache
+// Lounge (https://www.apachelounge.com/download/, C:\Apache24), XAMPP, WampServer (one
+// directory per version), MS4W (https://ms4w.com/documentation/).
 func (d *Disk) windowsHTTPDs() []place {
 	out := []place{
 		{"C:/Apache24", "Apache Lounge"},

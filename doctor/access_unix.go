@@ -14,7 +14,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// account is who is to reach something.
+// account is the account that needs access.
 type account struct {
 	name string
 	uid  uint32
@@ -43,11 +43,11 @@ func accountOf(name string) (*account, error) {
 	return a, nil
 }
 
-// blocked returns the first place on the way to path that the account cannot
-// pass: a directory without search permission, or the file itself without read
-// permission; "" where all are open. Symbolic links are followed, and the way
-// to what they name is checked as well. Access control lists are not looked at:
-// one that opens a directory shows as a mask in its mode.
+// blocked returns the first component of path that the account cannot pass: a
+// directory without search permission, or the file itself without read permission; ""
+// if all are accessible. Symbolic links are followed, and the way to their targets is
+// checked as well. Access control lists are ignored: one that grants access shows as a
+// mask in the directory's mode.
 func (a *account) blocked(path string) (string, error) {
 	all := []string{path}
 	if real, err := filepath.EvalSymlinks(path); err != nil {
@@ -65,7 +65,7 @@ func (a *account) blocked(path string) (string, error) {
 			if !info.IsDir() {
 				want = 4
 			}
-			if !a.may(info, want) {
+			if !a.permits(info, want) {
 				return dir, nil
 			}
 		}
@@ -87,8 +87,8 @@ func above(path string) []string {
 	return out
 }
 
-// may compares one of the three groups of mode bits, as path_resolution(7) says.
-func (a *account) may(info fs.FileInfo, want fs.FileMode) bool {
+// permits checks one of the three groups of mode bits, as path_resolution(7) describes.
+func (a *account) permits(info fs.FileInfo, want fs.FileMode) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || a.uid == 0 {
 		return true
@@ -103,7 +103,7 @@ func (a *account) may(info fs.FileInfo, want fs.FileMode) bool {
 	return mode&want == want
 }
 
-func (a *account) cure(path string) string {
+func (a *account) fix(path string) string {
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		return "chmod o+r " + run.Quote(path)
 	}

@@ -9,4 +9,4 @@ func accountOf(string) (*account, error) { return nil, errors.ErrUnsupported }
 
 func (*account) blocked(string) (string, error) { return "", nil }
 
-func (*account) cure(string) string { return "" }
+func (*account) fix(string) string { return "" }

@@ -1,8 +1,7 @@
-// Package doctor checks a Python environment and the host that it is on, from
-// the compiler to the port, and says for each finding how bad it is, from what
-// that is known, and the fix on this system. It reads, compiles one
-// tiny program in a temporary directory, and listens for an instant on the port
-// it is asked about; it changes nothing. What repairs is handed in by others.
+// Package doctor checks a Python environment and its host, from the compiler to the
+// port, and reports for each finding its severity, the evidence and the fix on this
+// system. It reads, compiles one tiny program in a temporary directory, and listens
+// for an instant on the given port. It changes nothing; callers pass in what repairs.
 package doctor
 
 import (
@@ -20,14 +19,14 @@ import (
 // Schema is the version of Report's JSON, which docs/reference/json.md documents.
 const Schema = 1
 
-// Severity is how bad a finding is.
+// Severity is the severity of a finding.
 type Severity string
 
 // The severities, mildest first.
 const (
-	OK      Severity = "ok"      // looked at and found to be right
-	Note    Severity = "note"    // good to know
-	Warning Severity = "warning" // works, but will not in some case that is named
+	OK      Severity = "ok"      // checked and found right
+	Note    Severity = "note"    // informational
+	Warning Severity = "warning" // works, except in the named case
 	Problem Severity = "error"   // does not work
 )
 
@@ -39,31 +38,31 @@ type Finding struct {
 	Severity Severity          `json:"severity"`
 	Summary  string            `json:"summary"`            // one sentence
 	Evidence []detect.Evidence `json:"evidence,omitempty"` // files and values
-	Cure     string            `json:"cure,omitempty"`     // for this system
+	Cure     string            `json:"cure,omitempty"`     // the fix for this system
 	Fixable  bool              `json:"fixable,omitempty"`  // Fix repairs it
 
-	busy bool // it is nothing but a port in use
+	busy bool // its only error is a port in use
 }
 
-// Report is everything that was found, in the order of the checks.
+// Report lists all findings, in the order of the checks.
 type Report struct {
 	Schema   int            `json:"schema"`
 	Worst    Severity       `json:"worst"`
 	Python   *detect.Python `json:"python,omitempty"`
-	HTTPD    *detect.HTTPD  `json:"httpd,omitempty"` // that would be used now
+	HTTPD    *detect.HTTPD  `json:"httpd,omitempty"` // the one that would be used now
 	Findings []Finding      `json:"findings"`        // never null
 
-	Receipt *receipt.Receipt `json:"receipt,omitempty"` // of what is installed, for this Python or for one that the environment had before
+	Receipt *receipt.Receipt `json:"receipt,omitempty"` // of the installed module, for this Python or for one that the environment had before
 }
 
-// Request says what is to be checked.
+// Request is what to check.
 type Request struct {
 	Python, HTTPD string   // as for detect.Request
 	Env           []string // the caller's environment
 	Dir           string   // the caller's working directory
 	Runner        *run.Runner
-	User          string // account that is to serve, "" for none
-	App           string // the application's file, "" for none
+	User          string // account that will run the server, "" for none
+	App           string // application file, "" for none
 	Host          string // address to listen on, "" for all
 	Port          int    // 0 for no check
 }
@@ -76,19 +75,19 @@ type exam struct {
 	httpd   *detect.HTTPD
 	cands   []detect.HTTPD
 	receipt *receipt.Receipt
-	site    string // where the receipt is
+	site    string // path of the receipt
 	report  *Report
-	check   string // the check that runs
+	check   string // name of the current check
 }
 
-// host is where facts of the machine are read; tests give other places for what
-// they cannot produce.
+// host is the source of facts about the machine. Tests replace parts that they cannot
+// produce.
 type host struct{ selinux, proc string }
 
 func thisHost() host { return host{selinux: "/sys/fs/selinux/enforce", proc: "/proc"} }
 
-// Examine runs every check that applies. A finding is no error; the error is
-// the context's.
+// Examine runs every check that applies. A finding is not an error; the error is the
+// context's.
 func Examine(ctx context.Context, q Request) (*Report, error) {
 	return examine(ctx, q, thisHost())
 }
@@ -130,9 +129,9 @@ func examine(ctx context.Context, q Request, h host) (*Report, error) {
 	return e.report, nil
 }
 
-// find adds a finding; evidence is fact, source and value in turn.
-func (e *exam) find(s Severity, cure, format string, args ...any) *Finding {
-	e.report.Findings = append(e.report.Findings, Finding{Check: e.check, Severity: s, Summary: fmt.Sprintf(format, args...), Cure: cure})
+// find adds a finding; evidence alternates between fact, source and value.
+func (e *exam) find(s Severity, fix, format string, args ...any) *Finding {
+	e.report.Findings = append(e.report.Findings, Finding{Check: e.check, Severity: s, Summary: fmt.Sprintf(format, args...), Cure: fix})
 	if order[s] > order[e.report.Worst] {
 		e.report.Worst = s
 	}
@@ -144,14 +143,14 @@ func (f *Finding) because(fact, source, value string) *Finding {
 	return f
 }
 
-// failed adds an error that another package classified and gave a cure.
+// failed adds an error that another package classified and gave a fix.
 func (e *exam) failed(s Severity, err error) *Finding {
 	return e.find(s, fault.HintOf(err), "%s", err)
 }
 
-// Err is nil where nothing is worse than a note, else an error of class
-// fault.Environment, or fault.Busy where a port in use is the only error. With
-// strict, warnings count as errors.
+// Err returns nil if nothing is worse than a note, else an error of class
+// fault.Environment, or fault.Busy if a port in use is the only error. With strict,
+// warnings count as errors.
 func (r *Report) Err(strict bool) error {
 	var first *Finding
 	problems, busy := 0, 0
@@ -182,7 +181,7 @@ func (r *Report) Err(strict bool) error {
 	return fault.New(class, first.Cure, "%s%s", first.Summary, more)
 }
 
-// Fixable lists the checks whose findings a rebuild repairs.
+// Fixable lists the checks whose findings a rebuild fixes.
 func (r *Report) Fixable() []string {
 	var out []string
 	for _, f := range r.Findings {
@@ -193,13 +192,13 @@ func (r *Report) Fixable() []string {
 	return out
 }
 
-// Rebuild builds and places the module again, for the Python and the httpd that
-// the report names.
+// Rebuild builds and installs the module again, for the Python and the httpd in the
+// report.
 type Rebuild func(ctx context.Context, r *Report) error
 
-// Fix repairs what can be repaired, by rebuild, and examines again. The first
-// result is the report after that; where there is nothing to repair it is
-// before, and rebuild is not called.
+// Fix repairs what it can, with rebuild, and examines again. The first result is the
+// report after that. If there is nothing to repair, it is before, and rebuild is not
+// called.
 func Fix(ctx context.Context, before *Report, q Request, rebuild Rebuild) (*Report, error) {
 	checks := before.Fixable()
 	if len(checks) == 0 {
@@ -213,7 +212,7 @@ func Fix(ctx context.Context, before *Report, q Request, rebuild Rebuild) (*Repo
 		return nil, err
 	}
 	if left := after.Fixable(); len(left) > 0 {
-		return after, fault.New(fault.Verify, "install again with modwsgi install --reinstall"+forPython(after)+" and read its log", "the rebuild did not cure: %s", strings.Join(left, ", "))
+		return after, fault.New(fault.Verify, "install again with modwsgi install --reinstall"+forPython(after)+" and read its log", "the rebuild did not fix: %s", strings.Join(left, ", "))
 	}
 	return after, nil
 }

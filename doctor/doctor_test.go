@@ -33,7 +33,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// compiled keeps what was compiled from the same source with the same flags.
+// compiled caches the results of compiling the same source with the same flags.
 var compiled = map[string][]byte{}
 
 // compile makes a real ELF file.
@@ -62,8 +62,8 @@ func compile(t *testing.T, output, source string, flags ...string) {
 	write(t, output, string(compiled[key]))
 }
 
-// installation is a real environment with a module that was never built from
-// mod_wsgi, but has its symbols, and a server that has httpd's.
+// installation is a real environment with a module that was never built from mod_wsgi,
+// but has its symbols, and a server that has httpd's.
 type installation struct {
 	env, site, httpd, module string
 	receipt                  receipt.Receipt
@@ -98,7 +98,7 @@ func install(t *testing.T) *installation {
 	i := &installation{env: filepath.Join(tmp, "an env")}
 	var r run.Runner
 	if err := r.Run(t.Context(), run.Cmd{Argv: []string{"/usr/bin/python3", "-m", "venv", "--without-pip", i.env}, Env: toolEnv}); err != nil {
-		t.Skipf("/usr/bin/python3 makes no environment: %v", err)
+		t.Skipf("/usr/bin/python3 cannot create an environment: %v", err)
 	}
 	py, err := detect.FindPython(t.Context(), &r, detect.Request{Python: i.env, Dir: tmp})
 	if err != nil {
@@ -118,7 +118,7 @@ func install(t *testing.T) *installation {
 	return i
 }
 
-// request has no compiler on PATH, which is a warning only and saves its time.
+// request has no compiler on PATH, which is only a warning and saves time.
 func (i *installation) request() Request {
 	return Request{Python: i.env, Env: []string{"PATH=/nonexistent"}, Dir: i.env, Runner: &run.Runner{}}
 }
@@ -132,7 +132,7 @@ func examined(t *testing.T, q Request) *Report {
 	return r
 }
 
-// worst returns the worst finding of a check, nil where it found nothing.
+// worst returns the worst finding of a check, nil if it found nothing.
 func (r *Report) worst(check string) *Finding {
 	var out *Finding
 	for i := range r.Findings {
@@ -143,18 +143,18 @@ func (r *Report) worst(check string) *Finding {
 	return out
 }
 
-func expect(t *testing.T, r *Report, check string, severity Severity, summary, cure string) {
+func expect(t *testing.T, r *Report, check string, severity Severity, summary, fix string) {
 	t.Helper()
 	f := r.worst(check)
 	if f == nil {
 		t.Errorf("%s found nothing", check)
 		return
 	}
-	if f.Severity != severity || !strings.Contains(f.Summary, summary) || !strings.Contains(f.Cure, cure) {
-		t.Errorf("%s: %+v, want %s, %q, cure %q", check, *f, severity, summary, cure)
+	if f.Severity != severity || !strings.Contains(f.Summary, summary) || !strings.Contains(f.Cure, fix) {
+		t.Errorf("%s: %+v, want %s, %q, fix %q", check, *f, severity, summary, fix)
 	}
 	if severity == Problem && f.Cure == "" {
-		t.Errorf("%s has no cure", check)
+		t.Errorf("%s has no fix", check)
 	}
 }
 
@@ -182,8 +182,8 @@ func TestHealthyInstallation(t *testing.T) {
 
 func TestStaleInstallations(t *testing.T) {
 	for name, tt := range map[string]struct {
-		spoil                func(t *testing.T, i *installation)
-		check, summary, cure string
+		spoil               func(t *testing.T, i *installation)
+		check, summary, fix string
 	}{
 		"other Python": {func(_ *testing.T, i *installation) {
 			i.receipt.Python.Version, i.receipt.Python.SOABI = "3.4.1", "cpython-34m"
@@ -195,14 +195,14 @@ func TestStaleInstallations(t *testing.T) {
 			i.receipt.Python.Version = minor(i.receipt.Python.Version) + ".99"
 		}, "stale", "contains the interpreter of Python 3", "--fix"},
 		"httpd gone":     {func(_ *testing.T, i *installation) { i.receipt.HTTPD.Executable = "/nonexistent/httpd" }, "stale", "httpd that the module was built for no longer exists", "--fix"},
-		"other MMN":      {func(t *testing.T, i *installation) { i.compileModule(t, "20211221, 0") }, "module", "compiled for MMN 20211221:0, httpd has 20120211:142", "--fix"},
+		"other MMN":      {func(t *testing.T, i *installation) { i.compileModule(t, "20211221, 0") }, "module", "compiled for MMN 20211221:0, but httpd has 20120211:142", "--fix"},
 		"newer MMN":      {func(t *testing.T, i *installation) { i.compileModule(t, "20120211, 143") }, "module", "MMN 20120211:143", "--fix"},
-		"module gone":    {func(_ *testing.T, i *installation) { _ = os.Remove(i.module) }, "module", "cannot be read", "--fix"},
+		"module gone":    {func(_ *testing.T, i *installation) { _ = os.Remove(i.module) }, "module", "cannot read the module", "--fix"},
 		"module changed": {func(t *testing.T, i *installation) { write(t, i.module, "x") }, "module", "not the file that was installed", "--fix"},
 		"no MPM":         {func(_ *testing.T, i *installation) { _ = os.RemoveAll(i.receipt.HTTPD.ModulesDir) }, "mpm", "no multi-processing module", "--reinstall"},
 		"musl": {func(t *testing.T, i *installation) {
 			compile(t, i.httpd, "int core_module[2] = {20120211, 142}; int main(void) { return core_module[0] == 0; }", "-rdynamic", "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1")
-		}, "libc", "Python is made for glibc, httpd for musl", "--httpd bundled"},
+		}, "libc", "Python is made for glibc, but httpd for musl", "--httpd bundled"},
 		"loader gone": {func(t *testing.T, i *installation) {
 			compile(t, i.httpd, "int core_module[2] = {20120211, 142}; int main(void) { return core_module[0] == 0; }", "-rdynamic", "-Wl,--dynamic-linker=/nonexistent/ld-linux.so.9")
 		}, "libc", "needs the loader /nonexistent", "--reinstall"},
@@ -212,11 +212,11 @@ func TestStaleInstallations(t *testing.T) {
 			tt.spoil(t, i)
 			i.save(t)
 			r := examined(t, i.request())
-			expect(t, r, tt.check, Problem, tt.summary, tt.cure)
+			expect(t, r, tt.check, Problem, tt.summary, tt.fix)
 			if err := r.Err(false); fault.ClassOf(err) != fault.Environment || fault.HintOf(err) == "" {
 				t.Errorf("%v", err)
 			}
-			if fixable := slices.Contains(r.Fixable(), tt.check); fixable != (tt.cure == "--fix") {
+			if fixable := slices.Contains(r.Fixable(), tt.check); fixable != (tt.fix == "--fix") {
 				t.Errorf("fixable: %v", r.Fixable())
 			}
 		})
@@ -234,7 +234,7 @@ func TestBuiltOnANewerSystem(t *testing.T) {
 	write(t, script, "GLIBC_9.99 { global: newer; };")
 	compile(t, stub, "int newer(void) { return 1; }", "-shared", "-fPIC", "-Wl,--version-script="+script)
 	compile(t, i.httpd, "int newer(void); int core_module[2] = {20120211, 142}; int main(void) { return newer(); }", "-rdynamic", stub)
-	expect(t, examined(t, i.request()), "libc", Problem, "httpd needs glibc 9.99, this system has ", "--reinstall")
+	expect(t, examined(t, i.request()), "libc", Problem, "httpd needs glibc 9.99, but this system has ", "--reinstall")
 }
 
 func TestReceiptIsDamaged(t *testing.T) {
@@ -252,11 +252,11 @@ func TestOldVersionsHaveAdvisories(t *testing.T) {
 	if r.Err(false) != nil || r.Err(true) == nil {
 		t.Error("warnings are errors only with strict")
 	}
-	// A distribution repairs without a new number.
+	// Distributions fix vulnerabilities without a new version number.
 	i.receipt.HTTPD.Provenance = "system"
 	i.save(t)
 	expect(t, examined(t, i.request()), "advisories", Note, "2.4.60", "distribution")
-	// The advisory is about a feature that this one does not have.
+	// The advisory is about a feature that this build does not have.
 	i.receipt.HTTPD.Features = []string{"tls"}
 	i.save(t)
 	expect(t, examined(t, i.request()), "advisories", OK, "no known advisory", "")
@@ -278,7 +278,7 @@ func TestWithoutCompiler(t *testing.T) {
 	q := i.request()
 	q.Env = []string{"PATH=" + t.TempDir()}
 	expect(t, examined(t, q), "compiler", Warning, "there is no C compiler", "install")
-	// Without a module there is nothing that would work.
+	// Without a module nothing would work.
 	if err := os.RemoveAll(filepath.Join(i.site, "mod_wsgi")); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestNoPython(t *testing.T) {
 	}
 }
 
-// tmpfs mounts a real file system, or leaves the test out.
+// tmpfs mounts a real file system, or skips the test.
 func tmpfs(t *testing.T, flags uintptr, data string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -311,14 +311,14 @@ func TestTemporaryDirectory(t *testing.T) {
 		q.Env = append(slices.Clone(q.Env), "TMPDIR="+dir)
 		return examined(t, q)
 	}
-	expect(t, look("/nonexistent"), "temporary", Problem, "cannot be used", "TMPDIR")
+	expect(t, look("/nonexistent"), "temporary", Problem, "cannot use the temporary directory", "TMPDIR")
 	t.Run("noexec", func(t *testing.T) {
 		expect(t, look(tmpfs(t, syscall.MS_NOEXEC, "size=2g")), "temporary", Problem, "noexec", "remount")
 	})
 	t.Run("full", func(t *testing.T) {
 		dir := tmpfs(t, 0, "size=128k")
 		_ = os.WriteFile(filepath.Join(dir, "fill"), make([]byte, 120<<10), 0o600)
-		expect(t, look(dir), "temporary", Problem, "cannot be used", "gigabyte")
+		expect(t, look(dir), "temporary", Problem, "cannot use the temporary directory", "gigabyte")
 		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 			t.Errorf("left there: %v, %v", left, err)
 		}
@@ -379,7 +379,7 @@ func TestClosedDirectories(t *testing.T) {
 	}
 }
 
-func TestApplicationsThatAreNone(t *testing.T) {
+func TestInvalidApplications(t *testing.T) {
 	i := install(t)
 	q := i.request()
 	loop := filepath.Join(i.env, "loop.wsgi")
@@ -387,7 +387,7 @@ func TestApplicationsThatAreNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, account := range []string{"", "nobody"} {
-		for app, want := range map[string]string{"nothing.wsgi": "does not exist", i.env: "is not a file", loop: "cannot be looked at"} {
+		for app, want := range map[string]string{"nothing.wsgi": "does not exist", i.env: "is not a file", loop: "cannot inspect the application"} {
 			q.User, q.App = account, app
 			expect(t, examined(t, q), "reach", Problem, want, "")
 		}
@@ -398,7 +398,7 @@ func TestAccounts(t *testing.T) {
 	i := install(t)
 	q := i.request()
 	q.User = "no-such-account"
-	expect(t, examined(t, q), "user", Problem, "no account", "useradd")
+	expect(t, examined(t, q), "user", Problem, "does not exist", "useradd")
 	q.User = "root"
 	expect(t, examined(t, q), "user", Problem, "as root", "account")
 	if q.User = ""; os.Geteuid() == 0 {
@@ -424,9 +424,9 @@ func TestBusyPort(t *testing.T) {
 	_ = l.Close()
 	r = examined(t, q)
 	expect(t, r, "port", OK, "is free", "")
-	q.Host = "192.0.2.1" // RFC 5737: nobody's
+	q.Host = "192.0.2.1" // RFC 5737: belongs to nobody
 	r = examined(t, q)
-	expect(t, r, "port", Problem, "cannot be listened on", "address")
+	expect(t, r, "port", Problem, "cannot listen on", "address")
 	if err := r.Err(false); fault.ClassOf(err) != fault.Environment {
 		t.Errorf("nothing holds the port: %v", err)
 	}
@@ -467,7 +467,7 @@ func TestFix(t *testing.T) {
 	}
 	write(t, i.module, "x")
 	if r, err = Fix(t.Context(), broken, q, func(context.Context, *Report) error { return nil }); fault.ClassOf(err) != fault.Verify || r == nil {
-		t.Errorf("a rebuild that cures nothing: %v", err)
+		t.Errorf("a rebuild that fixes nothing: %v", err)
 	}
 	wrong := errors.New("no sources")
 	if r, err = Fix(t.Context(), broken, q, func(context.Context, *Report) error { return wrong }); !errors.Is(err, wrong) || r != broken {

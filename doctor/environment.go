@@ -25,8 +25,8 @@ func (e *exam) python(ctx context.Context) {
 	f.Evidence = py.Evidence
 }
 
-// headers looks at what a build needs of Python. Where a module is installed
-// already, that still runs without.
+// headers checks what a build needs of Python. A module that is already installed runs
+// without it.
 func (e *exam) headers(context.Context) {
 	if e.py == nil {
 		return
@@ -35,11 +35,11 @@ func (e *exam) headers(context.Context) {
 		e.failed(e.ifBuilding(), err)
 		return
 	}
-	e.find(OK, "", "headers and libpython of Python %s are there", e.py.Version).
+	e.find(OK, "", "headers and libpython of Python %s were found", e.py.Version).
 		because("include", "Python.h", e.py.Include).because("libpython", "file", e.py.LibPython)
 }
 
-// ifBuilding is how bad it is that nothing can be built.
+// ifBuilding is the severity of not being able to build.
 func (e *exam) ifBuilding() Severity {
 	for _, site := range []string{e.py.Platlib, e.py.Purelib} {
 		if _, err := receipt.Read(site); err == nil {
@@ -70,7 +70,7 @@ func (e *exam) findHTTPD(ctx context.Context) {
 	}
 	for _, c := range found {
 		if c.Refused != "" && c.Provenance == detect.Bundled {
-			e.find(Problem, e.modwsgi("install --reinstall"), "the environment's own httpd cannot be used: %s", c.Refused).Evidence = c.Evidence
+			e.find(Problem, e.modwsgi("install --reinstall"), "cannot use the environment's own httpd: %s", c.Refused).Evidence = c.Evidence
 		}
 	}
 }

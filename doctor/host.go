@@ -19,13 +19,13 @@ import (
 	"modwsgi/internal/scratch"
 )
 
-// Bytes that a build needs at most, and those below which nothing works.
+// The free space in bytes that a build may need, and the minimum for anything to work.
 const (
 	wantFree = 1 << 30
 	needFree = 64 << 20
 )
 
-// tempDir is where tools put their temporary files, by TMPDIR of the caller.
+// tempDir is the directory of temporary files, by the caller's TMPDIR.
 func (e *exam) tempDir() string {
 	if dir := run.Getenv(e.Env, "TMPDIR"); dir != "" {
 		return dir
@@ -33,8 +33,8 @@ func (e *exam) tempDir() string {
 	return "/tmp"
 }
 
-// temporary looks at the directory of temporary files: there, writable, not
-// full, and not mounted so that nothing in it may run.
+// temporary checks that the directory of temporary files exists, is writable, is not
+// full, and is not mounted noexec.
 func (e *exam) temporary(context.Context) {
 	dir := e.tempDir()
 	probe, err := scratch.Make(dir, scratch.Doctor)
@@ -42,32 +42,32 @@ func (e *exam) temporary(context.Context) {
 		err = errors.Join(probe.WriteFile("probe", make([]byte, 64<<10), 0o600), probe.Discard())
 	}
 	if err != nil {
-		hint := fault.HintOr(err, "set TMPDIR to a directory that can be written, with a gigabyte free")
-		e.find(Problem, hint, "the temporary directory cannot be used: %v", err).because("temporary", "TMPDIR", dir)
+		hint := fault.HintOr(err, "set TMPDIR to a writable directory with a gigabyte free")
+		e.find(Problem, hint, "cannot use the temporary directory: %v", err).because("temporary", "TMPDIR", dir)
 		return
 	}
 	m, ok := mountOf(dir)
 	switch {
 	case ok && m.noexec:
-		e.find(Problem, "set TMPDIR to another directory, or: mount -o remount,exec "+run.Quote(dir), "nothing may run in the temporary directory: it is mounted noexec").because("mount", dir, "noexec")
+		e.find(Problem, "set TMPDIR to another directory, or: mount -o remount,exec "+run.Quote(dir), "programs cannot run in the temporary directory: it is mounted noexec").because("mount", dir, "noexec")
 	case ok && m.free < needFree:
 		e.find(Problem, "free some space there, or set TMPDIR to another directory", "the temporary directory is full").because("free", dir, size(m.free))
 	case ok && m.free < wantFree:
 		e.find(Warning, "free some space there, or set TMPDIR to another directory", "the temporary directory has little space; building httpd needs up to a gigabyte").because("free", dir, size(m.free))
 	default:
-		e.find(OK, "", "the temporary directory can be used").because("temporary", "TMPDIR", dir)
+		e.find(OK, "", "the temporary directory is usable").because("temporary", "TMPDIR", dir)
 	}
 }
 
-// mountPoint is what is known of a mounted file system.
+// mountPoint describes a mounted file system.
 type mountPoint struct {
 	noexec bool
-	free   uint64 // bytes for us
+	free   uint64 // bytes available to this user
 }
 
 func size(n uint64) string { return fmt.Sprintf("%d MiB", n>>20) }
 
-// mount looks at the file system of the environment itself.
+// mount checks the file system of the environment itself.
 func (e *exam) mount(context.Context) {
 	if e.py == nil {
 		return
@@ -81,24 +81,24 @@ func (e *exam) mount(context.Context) {
 			because("mount", e.py.Platlib, "noexec")
 		return
 	}
-	e.find(OK, "", "programs and modules in the environment may run")
+	e.find(OK, "", "programs and modules in the environment can run")
 }
 
-// user warns of serving as root, which httpd refuses.
+// user warns about serving as root, which httpd refuses.
 func (e *exam) user(context.Context) {
 	switch {
 	case e.User != "":
 		u, err := user.Lookup(e.User)
 		switch {
 		case err != nil:
-			e.find(Problem, "useradd --system "+run.Quote(e.User)+", or name an account that is there", "there is no account %s", e.User)
+			e.find(Problem, "useradd --system "+run.Quote(e.User)+", or name an existing account", "account %s does not exist", e.User)
 		case u.Uid == "0":
 			e.find(Problem, "name an account that is not root", "httpd does not serve as root")
 		default:
-			e.find(OK, "", "the account %s is there", e.User).because("account", "user database", u.Uid+":"+u.Gid)
+			e.find(OK, "", "account %s exists", e.User).because("account", "user database", u.Uid+":"+u.Gid)
 		}
 	case os.Geteuid() == 0:
-		e.find(Warning, "give --user (and --group) of an account that is made for serving to mod_wsgi-express", "this is root, and no account to serve as is named")
+		e.find(Warning, "pass --user (and --group) of a dedicated account to mod_wsgi-express", "running as root, and no account to serve as is named")
 	}
 }
 
@@ -112,7 +112,7 @@ func (e *exam) reach(context.Context) {
 	}
 	who, err := accountOf(e.User)
 	if err != nil {
-		return // the check of the account says it
+		return // the check of the account reports it
 	}
 	places := map[string]string{"python": e.py.Executable, "standard library": filepath.Join(e.py.BasePrefix, "lib"), "packages": e.py.Platlib}
 	names := []string{"python", "standard library", "packages"}
@@ -132,18 +132,18 @@ func (e *exam) reach(context.Context) {
 	for _, name := range names {
 		blocked, err := who.blocked(places[name])
 		switch {
-		case err != nil && errors.Is(err, fs.ErrNotExist): // what is missing has a check of its own
+		case err != nil && errors.Is(err, fs.ErrNotExist): // a missing file has its own check
 		case err != nil:
 			told[name] = true
-			e.find(Warning, "run modwsgi doctor as root", "it cannot be told whether %s can reach the %s: %v", e.User, name, err).because("path", name, places[name])
+			e.find(Warning, "run modwsgi doctor as root", "cannot determine whether %s can reach the %s: %v", e.User, name, err).because("path", name, places[name])
 		case blocked != "" && !told[blocked]:
 			told[blocked] = true
-			e.find(Problem, who.cure(blocked), "%s cannot reach the %s: %s is closed to it", e.User, name, blocked).
+			e.find(Problem, who.fix(blocked), "%s cannot reach the %s: %s is closed to it", e.User, name, blocked).
 				because("path", name, places[name]).because("mode", blocked, modeOf(blocked))
 		}
 	}
 	if len(told) == 0 {
-		e.find(OK, "", "%s can reach Python, its packages, and what serves them", e.User)
+		e.find(OK, "", "%s can reach Python, its packages and the server", e.User)
 	}
 }
 
@@ -154,8 +154,7 @@ func (e *exam) appPath() string {
 	return filepath.Join(e.Dir, e.App)
 }
 
-// readableApp reports whether the application is there at all; who may read it is
-// another question.
+// readableApp checks that the application exists; who may read it is a separate check.
 func (e *exam) readableApp() bool {
 	info, err := os.Stat(e.appPath())
 	switch {
@@ -163,9 +162,9 @@ func (e *exam) readableApp() bool {
 		e.find(Problem, "check the path of the application", "the application %s does not exist", e.appPath())
 		return false
 	case errors.Is(err, fs.ErrPermission):
-		return true // the check of each directory says more
+		return true // the check of each directory has the details
 	case err != nil:
-		e.find(Problem, "check the path of the application", "the application cannot be looked at: %v", err)
+		e.find(Problem, "check the path of the application", "cannot inspect the application: %v", err)
 		return false
 	case !info.Mode().IsRegular():
 		e.find(Problem, "name the application's file, such as hello.wsgi", "the application %s is not a file", e.appPath())
@@ -182,7 +181,7 @@ func modeOf(path string) string {
 	return info.Mode().String()
 }
 
-// port tries to listen, and looks up who does where that fails.
+// port tries to listen. If that fails, it looks up the process that listens.
 func (e *exam) port(ctx context.Context) {
 	if e.Port == 0 {
 		return
@@ -194,16 +193,16 @@ func (e *exam) port(ctx context.Context) {
 		_ = l.Close()
 		e.find(OK, "", "port %d is free", e.Port)
 	case errors.Is(err, syscall.EADDRINUSE):
-		f := e.find(Problem, "give another --port, or stop what holds this one", "port %d is in use", e.Port)
+		f := e.find(Problem, "pass another --port, or stop the process that uses this one", "port %d is in use", e.Port)
 		f.busy = true
 		for _, holder := range e.holders(e.Port) {
 			f.Summary += " by " + holder.name + " (process " + strconv.Itoa(holder.pid) + ")"
 			f.because("process", holder.socket, strconv.Itoa(holder.pid)+" "+holder.name)
 		}
 	case errors.Is(err, fs.ErrPermission):
-		e.find(Problem, "give a --port from 1024 up, or start as root with --user", "port %d is for root only", e.Port).because("listen", address, err.Error())
+		e.find(Problem, "pass a --port of 1024 or above, or start as root with --user", "only root can listen on port %d", e.Port).because("listen", address, err.Error())
 	default:
-		e.find(Problem, "give an address of this machine", "%s cannot be listened on: %v", address, err)
+		e.find(Problem, "pass an address of this machine", "cannot listen on %s: %v", address, err)
 	}
 }
 
@@ -212,8 +211,8 @@ type holder struct {
 	name, socket string
 }
 
-// holders lists the processes that listen on a port (proc(5): net/tcp has the
-// sockets, each process's fd directory who holds which).
+// holders lists the processes that listen on a port (proc(5): net/tcp lists the
+// sockets, and each process's fd directory shows which it holds).
 func (e *exam) holders(port int) []holder {
 	sockets := map[string]bool{}
 	for _, name := range []string{"net/tcp", "net/tcp6"} {
@@ -247,17 +246,17 @@ func (e *exam) holders(port int) []holder {
 	return out
 }
 
-// selinux warns where the kernel enforces labels that files in an environment
-// do not have (selinux(8)).
+// selinux warns if the kernel enforces labels that files in an environment lack
+// (selinux(8)).
 func (e *exam) selinux(context.Context) {
 	data, err := os.ReadFile(e.host.selinux)
 	if err != nil || strings.TrimSpace(string(data)) != "1" {
 		return
 	}
-	cure := "started as a service, httpd needs labels on the files of the environment (semanage fcontext, restorecon)"
+	fix := "if started as a service, httpd needs labels on the files of the environment (semanage fcontext, restorecon)"
 	if e.py != nil {
-		cure = "started as a service, httpd needs labels: semanage fcontext -a -t httpd_modules_t " + run.Quote(regexp.QuoteMeta(e.py.Prefix)+`(/.*)?\.so`) +
+		fix = "if started as a service, httpd needs labels: semanage fcontext -a -t httpd_modules_t " + run.Quote(regexp.QuoteMeta(e.py.Prefix)+`(/.*)?\.so`) +
 			" && restorecon -R " + run.Quote(e.py.Prefix)
 	}
-	e.find(Warning, cure, "SELinux is enforcing: httpd as a service may load only modules with its labels").because("enforce", e.host.selinux, "1")
+	e.find(Warning, fix, "SELinux is enforcing: httpd can load only labelled modules as a service").because("enforce", e.host.selinux, "1")
 }

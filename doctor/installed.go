@@ -21,12 +21,12 @@ import (
 	"modwsgi/internal/run"
 )
 
-// modwsgi is a command for this environment.
+// modwsgi returns a command for this environment.
 func (e *exam) modwsgi(words string) string {
 	return "modwsgi " + words + " --python " + run.Quote(e.py.Prefix)
 }
 
-func (e *exam) cureRebuild() string {
+func (e *exam) rebuildFix() string {
 	return e.modwsgi("doctor --fix") + " (or " + e.modwsgi("install --reinstall") + ")"
 }
 
@@ -61,15 +61,15 @@ func (e *exam) installed(context.Context) {
 	}
 }
 
-// earlier looks for what was installed for another Python that this environment had
-// before it was made again.
+// earlier looks for an installation for another Python that this environment had
+// before it was created again.
 func (e *exam) earlier(s Severity) (found bool) {
 	for _, site := range e.py.EarlierSites() {
 		r, err := receipt.Read(site)
 		if err != nil {
 			continue
 		}
-		f := e.find(s, e.modwsgi("doctor --fix")+" (or "+e.modwsgi("install")+")", "mod_wsgi %s is for Python %s, which this environment had before; its Python is %s now",
+		f := e.find(s, e.modwsgi("doctor --fix")+" (or "+e.modwsgi("install")+")", "mod_wsgi %s is for Python %s, which this environment had before; its Python is now %s",
 			r.Module.Version, detect.VersionOfSite(site), e.py.Version).
 			because("receipt", filepath.Join(site, filepath.FromSlash(receipt.Path)), r.Python.SOABI).because("python", e.py.Executable, e.py.SOABI)
 		f.Fixable, found = true, true
@@ -84,14 +84,15 @@ func (e *exam) modulePath() string {
 	return filepath.Join(e.site, "mod_wsgi", "server", e.receipt.Module.File)
 }
 
-// rebuild adds a finding that building the module again repairs.
+// rebuild adds a finding that building the module again fixes.
 func (e *exam) rebuild(format string, args ...any) *Finding {
-	f := e.find(Problem, e.cureRebuild(), format, args...)
+	f := e.find(Problem, e.rebuildFix(), format, args...)
 	f.Fixable = true
 	return f
 }
 
-// stale compares what the module was built for with what is there today.
+// stale compares the Python and httpd that the module was built for with the present
+// ones.
 func (e *exam) stale(context.Context) {
 	if e.receipt == nil {
 		return
@@ -114,21 +115,22 @@ func (e *exam) stale(context.Context) {
 	e.changed(record, server)
 }
 
-// changed notes what is different from the time of the build and matters to nobody.
+// changed reports harmless differences since the build.
 func (e *exam) changed(record string, server *detect.HTTPD) {
 	if was, now := e.receipt.Python.Version, e.py.Version; was != now && minor(was) == minor(now) {
-		e.find(Note, "", "Python was %s when the module was built and is %s now", was, now)
+		e.find(Note, "", "Python was %s when the module was built and is now %s", was, now)
 	}
 	was := e.receipt.HTTPD
 	switch {
 	case server == nil && isFile(was.Executable):
-		e.find(Note, "", "the httpd that the module was built for is not among those that are found now").because("httpd", record, was.Executable)
+		e.find(Note, "", "the httpd that the module was built for is no longer found").because("httpd", record, was.Executable)
 	case server != nil && server.Version != "" && server.Version != was.Version:
-		e.find(Note, "", "httpd was %s when the module was built and is %s now", was.Version, server.Version)
+		e.find(Note, "", "httpd was %s when the module was built and is now %s", was.Version, server.Version)
 	}
 }
 
-// sameHTTPD returns today's facts of the httpd in the receipt, nil for none.
+// sameHTTPD returns the present facts of the httpd in the receipt, nil if it is not
+// found.
 func (e *exam) sameHTTPD() *detect.HTTPD {
 	for i := range e.cands {
 		if sameFile(e.cands[i].Executable, e.receipt.HTTPD.Executable) {
@@ -143,7 +145,7 @@ func minor(version string) string {
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
-// module looks at the module's own file: its hash, its CPU, the MMN inside.
+// module inspects the module's own file: its hash, its CPU, the MMN inside.
 func (e *exam) module(context.Context) {
 	if e.receipt == nil {
 		return
@@ -151,7 +153,7 @@ func (e *exam) module(context.Context) {
 	path := e.modulePath()
 	sum, err := hash(path)
 	if err != nil {
-		e.rebuild("the module cannot be read: %v", err).because("module", path, "unreadable")
+		e.rebuild("cannot read the module: %v", err).because("module", path, "unreadable")
 		return
 	}
 	if sum != e.receipt.Module.SHA256 {
@@ -169,7 +171,7 @@ func (e *exam) module(context.Context) {
 		return
 	}
 	if e.py.Machine != "" && facts.Machine != e.py.Machine {
-		e.rebuild("the module is for %s, the Python for %s", facts.Machine, e.py.Machine).because("machine", path, facts.Machine)
+		e.rebuild("the module is for %s, but the Python is for %s", facts.Machine, e.py.Machine).because("machine", path, facts.Machine)
 		return
 	}
 	if bad := e.moduleMMN(f, path); !bad {
@@ -177,8 +179,8 @@ func (e *exam) module(context.Context) {
 	}
 }
 
-// moduleMMN compares the MMN in the module with that in the program: every
-// module begins with both numbers (struct module_struct in http_config.h).
+// moduleMMN compares the MMN in the module with that in the program. Every module
+// begins with both numbers (struct module_struct in http_config.h).
 func (e *exam) moduleMMN(f *elf.File, path string) (bad bool) {
 	major, least, err := f.Uint32Pair("wsgi_module")
 	if err != nil {
@@ -193,13 +195,13 @@ func (e *exam) moduleMMN(f *elf.File, path string) (bad bool) {
 	if err != nil || want == major && least <= have {
 		return false
 	}
-	e.rebuild("the module was compiled for MMN %d:%d, httpd has %d:%d", major, least, want, have).
+	e.rebuild("the module was compiled for MMN %d:%d, but httpd has %d:%d", major, least, want, have).
 		because("mmn", path, fmt.Sprintf("%d:%d", major, least)).because("mmn", e.receipt.HTTPD.Executable, fmt.Sprintf("%d:%d", want, have))
 	return true
 }
 
-// libc compares the C library of Python, httpd and the module: programs for
-// glibc and for musl name different loaders.
+// libc compares the C library of Python, httpd and the module. Programs for glibc and
+// for musl name different loaders.
 func (e *exam) libc(context.Context) {
 	if e.py == nil {
 		return
@@ -219,23 +221,23 @@ func (e *exam) libc(context.Context) {
 	}
 	if libcOf(python) != libcOf(httpd) {
 		e.find(Problem, "use a Python and an httpd made for the same C library ("+e.modwsgi("install --httpd bundled")+")",
-			"Python is made for %s, httpd for %s", libcOf(python), libcOf(httpd)).
+			"Python is made for %s, but httpd for %s", libcOf(python), libcOf(httpd)).
 			because("loader", e.py.Executable, python).because("loader", server, httpd)
 		return
 	}
 	if !exists(httpd) {
 		e.find(Problem, "install the C library that it was made for, or build httpd here: "+e.modwsgi("install --httpd bundled --reinstall"),
-			"httpd needs the loader %s, which is not there", httpd).because("loader", server, httpd)
+			"httpd needs the loader %s, which does not exist", httpd).because("loader", server, httpd)
 		return
 	}
 	if e.needsNewerLibc(httpd, server) {
 		return
 	}
-	e.find(OK, "", "Python and httpd have the same C library (%s)", libcOf(python)).because("loader", e.py.Executable, python)
+	e.find(OK, "", "Python and httpd use the same C library (%s)", libcOf(python)).because("loader", e.py.Executable, python)
 }
 
-// needsNewerLibc looks for binaries that were built on a newer system than this
-// one, which shows in the symbol versions that they ask for.
+// needsNewerLibc looks for binaries built on a newer system than this one, which shows
+// in the symbol versions that they require.
 func (e *exam) needsNewerLibc(loader, server string) (bad bool) {
 	library, have := glibcBeside(loader)
 	if have == "" {
@@ -251,14 +253,14 @@ func (e *exam) needsNewerLibc(loader, server string) (bad bool) {
 			continue
 		}
 		bad = true
-		e.find(Problem, "build it on this system: "+e.modwsgi("install --reinstall"), "%s needs glibc %s, this system has %s", filepath.Base(path), facts.GLIBC, have).
+		e.find(Problem, "build it on this system: "+e.modwsgi("install --reinstall"), "%s needs glibc %s, but this system has %s", filepath.Base(path), facts.GLIBC, have).
 			because("glibc", path, facts.GLIBC).because("glibc", library, have)
 	}
 	return bad
 }
 
-// glibcBeside returns the C library that is beside a loader and its version,
-// from the sentence that it prints when it is run; "" for another library.
+// glibcBeside returns the C library next to a loader and its version, from the
+// sentence that it prints when run; "" for another library.
 func glibcBeside(loader string) (library, version string) {
 	if real, err := filepath.EvalSymlinks(loader); err == nil {
 		loader = real
@@ -315,23 +317,23 @@ func (e *exam) mpm(context.Context) {
 	}
 	switch {
 	case len(left) == 0 && !builtIn:
-		e.find(Problem, e.cureHTTPD(), "httpd has no multi-processing module left").because("modules", was.ModulesDir, "no mod_mpm_*.so")
+		e.find(Problem, e.httpdFix(), "httpd has no multi-processing module left").because("modules", was.ModulesDir, "no mod_mpm_*.so")
 	case len(left) < len(was.MPMs) && !builtIn:
-		e.find(Warning, e.cureHTTPD(), "httpd had the multi-processing modules %s, %s are left", strings.Join(was.MPMs, ", "), strings.Join(left, ", "))
+		e.find(Warning, e.httpdFix(), "httpd had the multi-processing modules %s, but only %s are left", strings.Join(was.MPMs, ", "), strings.Join(left, ", "))
 	default:
 		e.find(OK, "", "multi-processing modules: %s", strings.Join(was.MPMs, ", "))
 	}
 }
 
-func (e *exam) cureHTTPD() string {
+func (e *exam) httpdFix() string {
 	if e.receipt.HTTPD.Provenance == string(detect.Bundled) {
 		return e.modwsgi("install --reinstall")
 	}
-	return "install the distribution's httpd again (its modules are a part of it)"
+	return "install the distribution's httpd again (its modules are part of it)"
 }
 
 // libraries looks for two copies of a library in one process: one that Python's
-// extension modules want and one that httpd or its modules want.
+// extension modules need and one that httpd or its modules need.
 func (e *exam) libraries(context.Context) {
 	if e.receipt == nil {
 		return
@@ -347,7 +349,7 @@ func (e *exam) libraries(context.Context) {
 	}
 	if h := e.sameHTTPD(); h != nil {
 		for _, dir := range h.LibDirs {
-			own = append(own, filepath.Join(dir, "libaprutil-1.so.0")) // which wants expat
+			own = append(own, filepath.Join(dir, "libaprutil-1.so.0")) // which needs expat
 		}
 	}
 	server := needs(own)
@@ -358,18 +360,18 @@ func (e *exam) libraries(context.Context) {
 			continue
 		}
 		different = true
-		e.find(Warning, "build both against the same one: "+e.modwsgi("install --httpd bundled")+", with a Python that uses the system's "+strings.TrimSuffix(stem, ".so"),
+		e.find(Warning, "build both against the same copy: "+e.modwsgi("install --httpd bundled")+", with a Python that uses the system's "+strings.TrimSuffix(stem, ".so"),
 			"Python uses %s and httpd %s, in one process", p.name, s.name).
 			because("needed", p.by, p.name).because("needed", s.by, s.name)
 	}
 	if !different {
-		e.find(OK, "", "Python and httpd do not want different versions of libssl, libcrypto or libexpat")
+		e.find(OK, "", "Python and httpd do not need different versions of libssl, libcrypto or libexpat")
 	}
 }
 
 type need struct{ name, by string }
 
-// needs lists the libraries that files ask for, by the name before the version.
+// needs lists the libraries that files require, by the name before the version.
 func needs(paths []string) map[string]need {
 	out := map[string]need{}
 	for _, path := range paths {
@@ -386,7 +388,7 @@ func needs(paths []string) map[string]need {
 	return out
 }
 
-// advisories looks up what is known of the versions that are installed.
+// advisories looks up known vulnerabilities of the installed versions.
 func (e *exam) advisories(context.Context) {
 	if e.receipt == nil {
 		return
@@ -402,13 +404,13 @@ func (e *exam) advisories(context.Context) {
 	}{{"httpd", server, e.receipt.HTTPD.Features}, {"mod_wsgi", e.receipt.Module.Version, nil}} {
 		for _, a := range recipe.Catalogue().Advisories(c.component, c.version, c.features) {
 			found = true
-			cure := e.modwsgi("install --upgrade")
+			fix := e.modwsgi("install --upgrade")
 			severity := Warning
 			if c.component == "httpd" && e.receipt.HTTPD.Provenance != string(detect.Bundled) {
-				// Distributions repair without a new version number.
-				cure, severity = "upgrade the distribution's httpd; it may have the repair under the old version number", Note
+				// Distributions fix vulnerabilities without a new version number.
+				fix, severity = "upgrade the distribution's httpd, which may have the fix under the old version number", Note
 			}
-			e.find(severity, cure, "%s %s: %s (%s): %s", c.component, c.version, a.ID, a.Severity, a.Summary).because("affected", "advisories", a.Affected)
+			e.find(severity, fix, "%s %s: %s (%s): %s", c.component, c.version, a.ID, a.Severity, a.Summary).because("affected", "advisories", a.Affected)
 		}
 	}
 	if !found {

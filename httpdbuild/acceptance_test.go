@@ -25,8 +25,8 @@ import (
 	"modwsgi/internal/toolchain"
 )
 
-// archives returns the newest source archives that can be had, out of the cache
-// of the test driver where they are there.
+// archives returns the newest available source archives, from the cache of the test
+// driver if it has them.
 func archives(t *testing.T, names ...string) []Component {
 	t.Helper()
 	cache := os.Getenv("MODWSGI_TEST_CACHE")
@@ -49,7 +49,7 @@ func archives(t *testing.T, names ...string) []Component {
 			}
 		}
 		if err != nil {
-			t.Skipf("no source of %s: %v", name, err)
+			t.Skipf("missing source of %s: %v", name, err)
 		}
 		t.Logf("%s from %s", file.Archive, file.Provider)
 		found = append(found, Component{Name: name, Version: file.Archive.Version, Archive: file.Path, SHA256: file.Archive.SHA256})
@@ -57,8 +57,8 @@ func archives(t *testing.T, names ...string) []Component {
 	return found
 }
 
-// hostile is an environment in which many a build breaks, with a compiler behind
-// a wrapper as ccache is one.
+// hostile is an environment in which many builds break, with a compiler behind a
+// wrapper, like ccache.
 func hostile(t *testing.T, dir string) []string {
 	t.Helper()
 	wrapper := filepath.Join(dir, "wrapper")
@@ -70,9 +70,9 @@ func hostile(t *testing.T, dir string) []string {
 		"BASH_ENV=/no/such", "ENV=/no/such", "DESTDIR=/no/such", "PATH=.:bin::"+os.Getenv("PATH"))
 }
 
-// builds makes the same httpd twice, in a hostile environment: with the native
-// driver, a strict umask and through a symbolic link; and with make, other jobs and
-// in a directory whose name is longer. Both have Expat from source.
+// builds makes the same httpd twice, in a hostile environment: with the native driver,
+// a strict umask and through a symbolic link; and with make, another number of jobs
+// and a directory with a longer name. Both build Expat from source.
 func builds(t *testing.T) (native, made built) {
 	t.Helper()
 	parts := archives(t, "httpd", "apr", "apr-util", "pcre2", "expat")
@@ -178,8 +178,8 @@ func TestBuild(t *testing.T) {
 	loadEverything(t, r, made.Tree, made.Modules)
 	t.Run("native is like make", func(t *testing.T) { sameTrees(t, moved, made.Tree, true) })
 	t.Run("reproducible", func(t *testing.T) {
-		// Where two drivers give the same, one gives it twice: a third build takes
-		// minutes and is for the long tests.
+		// If two drivers produce the same, each also produces the same twice. A third
+		// build takes minutes and is for the long tests.
 		if os.Getenv("MODWSGI_TEST_LONG") == "" {
 			t.Skip("MODWSGI_TEST_LONG is not set")
 		}
@@ -203,8 +203,8 @@ func checkModules(t *testing.T, modules, selected []string) {
 	}
 }
 
-// checkModes makes sure that everybody can read the tree, though the build ran
-// with a umask that forbids it.
+// checkModes checks that everybody can read the tree, although the build's umask
+// forbids it.
 func checkModes(t *testing.T, tree string) {
 	t.Helper()
 	err := filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
@@ -229,7 +229,7 @@ func checkModes(t *testing.T, tree string) {
 	}
 }
 
-// checkLibraries asks the loader where each file's libraries are: our own in the
+// checkLibraries queries the loader for each file's libraries: ours must be in the
 // tree, all others in the system.
 func checkLibraries(t *testing.T, r *run.Runner, tree string) {
 	t.Helper()
@@ -259,12 +259,12 @@ func checkLibraries(t *testing.T, r *run.Runner, tree string) {
 	}
 }
 
-// loadEverything has httpd read a configuration that loads every module.
+// loadEverything makes httpd read a configuration that loads every module.
 func loadEverything(t *testing.T, r *run.Runner, tree string, modules []string) {
 	t.Helper()
 	var conf strings.Builder
 	fmt.Fprintf(&conf, "ServerRoot %q\nServerName localhost\nListen 127.0.0.1:1\nErrorLog %q\n", tree, filepath.Join(t.TempDir(), "log"))
-	// Modules that others build on come first; of the MPMs one is taken.
+	// Modules that others depend on come first; only one MPM is loaded.
 	order := []string{"mod_mpm_event", "mod_dav", "mod_watchdog", "mod_dbd", "mod_proxy", "mod_session", "mod_slotmem_shm", "mod_cache"}
 	for _, m := range modules {
 		if !slices.Contains(order, m) && !strings.HasPrefix(m, "mod_mpm_") && m != "mod_cgi" {

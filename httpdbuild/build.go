@@ -1,7 +1,7 @@
-// Package httpdbuild turns verified source archives of httpd, APR, APR-util,
-// PCRE2 and, where the host has none, Expat into a relocatable httpd tree, by
-// named steps. It knows how these are configured, compiled and staged. It does
-// not know where archives come from, and nothing about Python or a prefix.
+// Package httpdbuild turns verified source archives of httpd, APR, APR-util, PCRE2
+// and, if the host has none, Expat into a relocatable httpd tree, in named steps. It
+// knows how these are configured, compiled and staged. It does not know where archives
+// come from, and nothing about Python or a prefix.
 package httpdbuild
 
 import (
@@ -28,52 +28,52 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// Placeholder is the prefix that everything is configured for. It never exists:
-// run paths that name it become relative, and a file that still needs it would
-// fail on every machine and not only on other people's.
+// Placeholder is the prefix that everything is configured for. It never exists: run
+// paths that name it become relative, and a file that still needs it fails on every
+// machine, including the build machine.
 const Placeholder = "/opt/modwsgi/httpd"
 
-// buildVersion changes when the same sources and flags give another tree.
+// buildVersion changes when the same sources and flags produce another tree.
 const buildVersion = "5"
 
-// Component is one source archive that was verified.
+// Component is a verified source archive.
 type Component struct {
 	Name    string // "httpd", "apr", "apr-util", "pcre2", "expat"
 	Version string
 	Archive string // path
-	SHA256  string // what the archive must have; it is compared with what is unpacked
+	SHA256  string // digest of the archive, compared with what is unpacked
 }
 
-// Request says what to build.
+// Request is what to build.
 type Request struct {
-	Components []Component // expat only where Host.Expat is false or it was asked for
+	Components []Component // expat only if Host.Expat is false or it was requested
 	Features   []string    // from Host.Select
 	Host       *Host
-	Jobs       int    // processes at a time, at least 1
-	Driver     Driver // what compiles and links; "" is Native
-	Work       string // directory for sources and objects; it is made
-	Stage      string // where the finished tree goes; must not exist
-	Logs       string // directory for one log a step; it is made
+	Jobs       int    // number of concurrent processes, at least 1
+	Driver     Driver // how to compile and link; "" is Native
+	Work       string // directory for sources and objects; created if missing
+	Stage      string // path of the finished tree; must not exist
+	Logs       string // directory for one log per step; created if missing
 	Runner     *run.Runner
 	Events     event.Sink
 	Timeline   *timeline.Recorder // gets a span for each step and each tool; may be nil
 }
 
-// Driver is who turns configured sources into objects, libraries and programs.
+// Driver turns configured sources into objects, libraries and programs.
 type Driver string
 
-// The drivers. Their trees are alike: the same files, symbols and settings.
+// The drivers. Their trees have the same files, symbols and settings.
 const (
-	// Native reads the makefiles and runs the compiler itself, each object once,
-	// for all parts from one schedule. Where a makefile or a libtool is not
-	// understood, the build is done again with Make, and a note says so.
+	// Native reads the makefiles and runs the compiler itself, once per object, for
+	// all parts from one schedule. If it does not understand a makefile or a libtool,
+	// the build is repeated with Make, and a note reports it.
 	Native Driver = "native"
-	// Make runs make, which runs libtool: the official way.
+	// Make runs make, which runs libtool: httpd's own build.
 	Make Driver = "make"
 )
 
-// ParseDriver takes the name of a driver; "" and "auto" are Native. Errors are
-// of class Usage.
+// ParseDriver parses the name of a driver; "" and "auto" are Native. Its errors are of
+// class Usage.
 func ParseDriver(name string) (Driver, error) {
 	switch name {
 	case "", "auto", string(Native):
@@ -81,16 +81,16 @@ func ParseDriver(name string) (Driver, error) {
 	case string(Make):
 		return Make, nil
 	}
-	return "", fault.New(fault.Usage, "the build drivers are: native, make", "there is no build driver %q", name)
+	return "", fault.New(fault.Usage, "use native or make", "unknown build driver %q", name)
 }
 
 // Result is a finished tree.
 type Result struct {
 	Tree    string   // = Request.Stage
-	Driver  Driver   // the one that made it
+	Driver  Driver   // the driver that built it
 	Modules []string // names without ".so", sorted
-	// Unpacked has the SHA-256 of exactly the bytes that each component was
-	// unpacked from, by its name.
+	// Unpacked is the SHA-256 of exactly the bytes that each component was unpacked
+	// from, by name.
 	Unpacked map[string]string
 	Timings  []steps.Timing
 }
@@ -105,15 +105,15 @@ func (q *Request) component(name string) *Component {
 	return nil
 }
 
-// Key is the identity of what Build would make: the same key, the same tree. It
-// is the SHA-256 of Inputs.
+// Key identifies the result of Build: the same key means the same tree. It is the
+// SHA-256 of Inputs.
 func (q *Request) Key() string {
 	sum := sha256.Sum256([]byte(q.Inputs()))
 	return hex.EncodeToString(sum[:])
 }
 
-// Inputs is a text that names everything that the tree depends on. It has a line
-// "NAME VERSION SHA256" for each component.
+// Inputs is a text that names everything that the tree depends on. It has a line "NAME
+// VERSION SHA256" for each component.
 func (q *Request) Inputs() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "httpdbuild %s\n", buildVersion)
@@ -135,24 +135,23 @@ func (q *Request) Inputs() string {
 	return b.String()
 }
 
-// Build makes the tree, readable for everybody whatever the umask is. On an
-// error nothing is left at Stage; Work and Logs are the caller's to remove. A
-// failed step is a *steps.Error in the error's tree; the error's class is Build
-// where the step has none of its own.
+// Build makes the tree, readable for everyone whatever the umask. On an error, Stage
+// does not exist; the caller removes Work and Logs. A failed step is a *steps.Error in
+// the error's tree. The error is of class Build if the step's error has no class.
 func Build(ctx context.Context, q Request) (*Result, error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
 	for _, dir := range []string{filepath.Join(q.Work, "tmp"), filepath.Dir(q.Stage)} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("make build directory: %w", err)
+			return nil, fmt.Errorf("create build directory: %w", err)
 		}
 	}
-	// The tools find out for themselves where they are, and a path that they get
-	// from there must be the one that we look for in the result.
+	// The tools determine their own directory, and the paths that they derive from it
+	// must be the ones that checkTree looks for in the result.
 	work, err := filepath.EvalSymlinks(q.Work)
 	if err != nil {
-		return nil, fmt.Errorf("look at the build directory: %w", err)
+		return nil, fmt.Errorf("inspect the build directory: %w", err)
 	}
 	q.Work = work
 	if err := q.checkWork(); err != nil {
@@ -164,7 +163,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	}
 	timings, err := b.build(ctx)
 	if b.Driver == Native && notUnderstood(err) && ctx.Err() == nil {
-		b.Events.Note("building with make and libtool, because of what the native build driver met: " + err.Error())
+		b.Events.Note("building with make and libtool, because the native build driver failed: " + err.Error())
 		b.Driver = Make
 		timings, err = b.again(ctx)
 	}
@@ -208,7 +207,7 @@ func (b *builder) build(ctx context.Context) ([]steps.Timing, error) {
 	return steps.Run(ctx, b.Logs, b.watch(), all)
 }
 
-// again builds from the archives once more: what the other driver left must not
+// again repeats the build from the archives: leftovers of the other driver must not
 // get into the result.
 func (b *builder) again(ctx context.Context) ([]steps.Timing, error) {
 	for _, c := range b.Components {
@@ -225,7 +224,7 @@ func (b *builder) again(ctx context.Context) ([]steps.Timing, error) {
 func (q *Request) check() error {
 	for _, name := range []string{"httpd", "apr", "apr-util", "pcre2"} {
 		if q.component(name) == nil {
-			return fmt.Errorf("build httpd: there is no source of %s", name)
+			return fmt.Errorf("build httpd: missing source of %s", name)
 		}
 	}
 	for _, c := range q.Components {
@@ -234,7 +233,7 @@ func (q *Request) check() error {
 		}
 	}
 	if q.component("expat") == nil && !q.Host.Expat {
-		return fmt.Errorf("build httpd: there is no source of expat and the host has none")
+		return fmt.Errorf("build httpd: missing source of expat, and the host has none")
 	}
 	if q.Jobs < 1 {
 		return fmt.Errorf("build httpd: %d jobs", q.Jobs)
@@ -243,14 +242,13 @@ func (q *Request) check() error {
 		return fmt.Errorf("build httpd: %q or %q is not an absolute path", q.Work, q.Stage)
 	}
 	if _, err := os.Lstat(q.Stage); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("build httpd: %s is there already (%v)", q.Stage, err)
+		return fmt.Errorf("build httpd: %s already exists (%v)", q.Stage, err)
 	}
 	return q.checkWork()
 }
 
-// checkWork refuses a build directory whose path shells, make, sed scripts,
-// libtool and linker flags would take for something else; none of them can be
-// made to quote it everywhere.
+// checkWork refuses a build directory whose path shells, make, sed scripts, libtool
+// and linker flags would misinterpret, as not all of them can quote it.
 func (q *Request) checkWork() error {
 	special := strings.IndexFunc(q.Work, func(r rune) bool {
 		return r < 0x80 && !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9') && !strings.ContainsRune("/._-+", r)
@@ -258,11 +256,12 @@ func (q *Request) checkWork() error {
 	if special < 0 {
 		return nil
 	}
-	return fault.New(fault.Environment, "set XDG_CACHE_HOME or --cache-dir to a directory whose path has letters, digits and ._-+ only",
+	return fault.New(fault.Environment, "set XDG_CACHE_HOME or --cache-dir to a directory whose path contains only letters, digits and ._-+",
 		"the build directory %q has the character %q in its path, which make cannot handle", q.Work, q.Work[special])
 }
 
-// classOf is Build, or what the failed step found out about an archive or the host.
+// classOf is Build, or the class of the failed step's error about an archive or the
+// host.
 func classOf(err error) fault.Class {
 	if c := fault.ClassOf(err); c != fault.Internal {
 		return c
@@ -273,29 +272,29 @@ func classOf(err error) fault.Class {
 // builder runs one build.
 type builder struct {
 	Request
-	stage string // the tree under way
+	stage string // the tree in progress
 	pool  *objgraph.Pool
 	needs map[string][]string // of the steps
-	// What the native driver links when the libraries of other parts are there.
+	// What the native driver links once the libraries of other parts exist.
 	aprUtil, httpd *plan
 	answers        answers
 	unpacked       sync.Map // component -> SHA-256 of what it was unpacked from
 }
 
-// dir is where a component's sources lie.
+// dir is the directory of a component's sources.
 func (b *builder) dir(name string) string { return filepath.Join(b.Work, name) }
 
-// deps is where headers and libraries lie that httpd is built against and that
-// do not go into the tree as they are.
+// deps is the directory of headers and libraries that httpd is built against and that
+// are not copied into the tree unchanged.
 func (b *builder) deps() string { return filepath.Join(b.Work, "deps") }
 
-// cflags are the flags for all compilers. Paths of the build do not get into
-// the result (https://reproducible-builds.org/docs/build-path/).
+// cflags are the flags for all compilers. They keep paths of the build out of the
+// result (https://reproducible-builds.org/docs/build-path/).
 func cflags(work string) []string {
 	return []string{"-O2", "-g0", "-fstack-protector-strong", "-ffile-prefix-map=" + work + "=."}
 }
 
-// steps is the whole build. What needs the network or Python is not here.
+// steps is the whole build. It needs neither the network nor Python.
 func (b *builder) steps() []steps.Step {
 	all := []steps.Step{
 		{Name: "configure pcre2", Needs: []string{"unpack pcre2"}, Run: b.configurePCRE2},
@@ -322,7 +321,7 @@ func (b *builder) steps() []steps.Step {
 	return all
 }
 
-// makeSteps compile with make: each part after those that it links.
+// makeSteps compile with make: each part after the parts that it links.
 func (b *builder) makeSteps() []steps.Step {
 	return []steps.Step{
 		{Name: "compile pcre2", Needs: []string{"configure pcre2"}, Run: b.compilePCRE2},
@@ -334,8 +333,8 @@ func (b *builder) makeSteps() []steps.Step {
 	}
 }
 
-// nativeSteps compile each part as soon as the headers that it includes are
-// there; only links wait for libraries.
+// nativeSteps compile each part as soon as the headers that it includes exist; only
+// links wait for libraries.
 func (b *builder) nativeSteps() []steps.Step {
 	return []steps.Step{
 		{Name: "compile pcre2", Needs: []string{"configure pcre2"}, Run: b.nativePCRE2},
@@ -353,12 +352,11 @@ func (b *builder) nativeSteps() []steps.Step {
 	}
 }
 
-// unneeded are directories of archives that nothing is built from: half of
-// httpd's is the manual in nine languages.
+// unneeded are directories of archives that nothing is built from: half of httpd's
+// archive is the manual in nine languages.
 var unneeded = map[string][]string{"httpd": {"docs/manual/", "docs/icons/", "docs/docroot/"}, "pcre2": {"testdata/", "doc/"}}
 
-// first says which part is unpacked and configured before others: that with the
-// longest way to the end behind it.
+// first gives priority to unpacking and configuring the part on the critical path.
 var first = map[string]int64{"apr": 5, "pcre2": 4, "expat": 3, "apr-util": 2, "httpd": 1}
 
 func (b *builder) unpack(c Component) func(context.Context, *steps.Log) error {

@@ -37,22 +37,21 @@ func (b *builder) configure(ctx context.Context, log *steps.Log, name string, ar
 	if err := b.toolAs(ctx, log, timeline.Configure, log.Step, nil, b.dir(name), argv...); err != nil {
 		return err
 	}
-	if err := b.configIsOurs(name); err != nil || len(seeds) == 0 {
+	if err := b.relocateConfigScripts(name); err != nil || len(seeds) == 0 {
 		return err
 	}
 	return b.learn(name)
 }
 
-// ldflags are the linker's flags: the run path is the placeholder's, which
-// relocate turns into one relative to the file; a build identifier would make
-// two builds differ.
+// ldflags are the linker's flags. The run path is the placeholder's, which relocate
+// makes relative to the file. A build identifier would make builds differ.
 func ldflags(more ...string) string {
 	flags := append([]string{"-Wl,-rpath," + Placeholder + "/lib", "-Wl,--build-id=none", "-Wl,-z,relro"}, more...)
 	return "LDFLAGS=" + strings.Join(flags, " ")
 }
 
-// configurePCRE2 also puts the header, and the program that answers for the
-// library, where httpd looks for them.
+// configurePCRE2 also puts the header, and the program that reports the library's
+// flags, where httpd looks for them.
 func (b *builder) configurePCRE2(ctx context.Context, log *steps.Log) error {
 	if err := b.configure(ctx, log, "pcre2", ldflags(), "--disable-static", "--disable-dependency-tracking"); err != nil {
 		return err
@@ -63,8 +62,8 @@ func (b *builder) configurePCRE2(ctx context.Context, log *steps.Log) error {
 	return copyFile(filepath.Join(b.dir("pcre2"), "pcre2-config"), filepath.Join(b.deps(), "bin/pcre2-config"), 0o755)
 }
 
-// compilePCRE2 makes only the library with 8-bit characters, which is what httpd
-// links, and leaves out the command line tools.
+// compilePCRE2 makes only the library for 8-bit characters, which httpd links, and
+// leaves out the command line tools.
 func (b *builder) compilePCRE2(ctx context.Context, log *steps.Log) error {
 	if err := b.makeIn("pcre2", "libpcre2-8.la")(ctx, log); err != nil {
 		return err
@@ -80,10 +79,10 @@ func (b *builder) nativePCRE2(ctx context.Context, log *steps.Log) error {
 }
 
 func (b *builder) configureAPR(ctx context.Context, log *steps.Log) error {
-	// Without libuuid APR makes UUIDs itself, from its own random source: one
-	// library less that a target machine must have. A device for random bytes is
-	// not named: APR would open it for each few of them, some thousand times at
-	// every start of httpd, where getrandom(2) needs no file.
+	// Without libuuid APR makes UUIDs itself, from its own random source, and target
+	// machines need one library less. No device for random bytes is named: APR would
+	// open it again every few bytes, some thousand times at every start of httpd,
+	// whereas getrandom(2) needs no file.
 	return b.configure(ctx, log, "apr", ldflags(), "--disable-static",
 		"ac_cv_search_uuid_create=no", "ac_cv_search_uuid_generate=no",
 		"ac_cv_header_uuid_h=no", "ac_cv_header_uuid_uuid_h=no", "ac_cv_header_sys_uuid_h=no")
@@ -101,8 +100,8 @@ func (b *builder) configureAPRUtil(ctx context.Context, log *steps.Log) error {
 	return b.configure(ctx, log, "apr-util", args...)
 }
 
-// unwanted are modules that configure would add where it finds a library that
-// no feature asked for.
+// unwanted are modules that configure would add if it finds a library that no feature
+// requested.
 var unwanted = []string{"--disable-lua", "--disable-md", "--disable-authnz-ldap", "--disable-ldap", "--disable-systemd", "--disable-suexec"}
 
 func (b *builder) configureHTTPD(ctx context.Context, log *steps.Log) error {
@@ -123,7 +122,7 @@ func (b *builder) configureHTTPD(ctx context.Context, log *steps.Log) error {
 }
 
 // compileExpat compiles the library itself: three files. The archive is the
-// repository's and has no configure script, so the few settings are given here
+// repository's and has no configure script, so the few settings are here
 // (https://github.com/libexpat/libexpat/blob/master/expat/expat_config.h.cmake).
 func (b *builder) compileExpat(ctx context.Context, log *steps.Log) error {
 	lib := filepath.Join(b.dir("expat"), "expat/lib")
@@ -162,9 +161,9 @@ func (b *builder) compileExpat(ctx context.Context, log *steps.Log) error {
 	return nil
 }
 
-// copySharedLibrary copies lib.so.MAJOR as a plain file: wheels hold no symbolic
-// links, and the file's name must be its soname for the loader to find it. With
-// dev the name that linkers look for is added as a link.
+// copySharedLibrary copies lib.so.MAJOR as a plain file. Wheels contain no symbolic
+// links, and the loader requires its soname as the file name. With dev it adds the
+// name that linkers look for as a link.
 func copySharedLibrary(from, name, to string, dev bool) error {
 	for _, m := range filetree.Glob(from, name+".so.*") {
 		suffix := strings.TrimPrefix(filepath.Base(m), name+".so.")

@@ -15,9 +15,9 @@ import (
 	"modwsgi/internal/toolchain"
 )
 
-// crossAnswers are what configure scripts find out by running a program, which
-// they cannot where it is for another machine. They are about the kernel's and
-// the C library's interfaces, for Linux with glibc of the last ten years.
+// crossAnswers are the results of configure tests that run a program, which is not
+// possible for another machine. They are about the interfaces of the kernel and the C
+// library, for Linux with glibc of the last ten years.
 var crossAnswers = []string{
 	"ac_cv_file__dev_zero=yes", "ac_cv_func_setpgrp_void=yes", "ac_cv_func_sem_open=yes", "ac_cv_struct_rlimit=yes",
 	"ac_cv_o_nonblock_inherited=no", "ac_cv_tcp_nodelay_inherited=yes", "ac_cv_working_getaddrinfo=yes", "ac_cv_working_getnameinfo=yes",
@@ -28,7 +28,7 @@ var crossAnswers = []string{
 	"ap_cv_void_ptr_lt_long=no", "ap_cv_gettid=yes", "ap_cv_crypt_sha2=yes", "apr_cv_epoll_wait_has_reliable_timeout=yes", "apr_cv_pthreads_cflags=none", "apr_cv_pthreads_lib=-lpthread",
 }
 
-// cross is what configure is told where the compiler is for another machine.
+// cross holds the arguments of configure if the compiler targets another machine.
 func (b *builder) cross() []string {
 	if b.Host.Cross == "" {
 		return nil
@@ -36,31 +36,31 @@ func (b *builder) cross() []string {
 	return append([]string{"--host=" + b.Host.Cross, "--build=" + toolchain.BuildMachine()}, crossAnswers...)
 }
 
-// checkCross refuses a target for which the answers above may be wrong, and the
-// driver that would run httpd's programs here.
+// checkCross refuses a target for which the answers above may be wrong, and the driver
+// that would run httpd's programs on this machine.
 func (b *builder) checkCross(ctx context.Context) error {
 	if b.Host.Cross == "" {
 		return nil
 	}
 	if !strings.Contains(b.Host.Target, "linux") || !strings.HasPrefix(b.Host.Libc, "glibc") {
-		return fault.New(fault.Environment, "build on a machine of that kind", "httpd cannot be built here for %s: only Linux with glibc", b.Host.Target)
+		return fault.New(fault.Environment, "build on such a machine", "cannot cross-compile httpd for %s, only for Linux with glibc", b.Host.Target)
 	}
 	if b.Driver == Make {
-		return fault.New(fault.Environment, "use --build-driver native, or build on a machine of that kind",
-			"make cannot build httpd for %s: it would run programs for that machine here", b.Host.Target)
+		return fault.New(fault.Environment, "use --build-driver native, or build on such a machine",
+			"make cannot cross-compile httpd for %s: it would run programs for that machine on this one", b.Host.Target)
 	}
 	err := b.Host.Try(ctx, b.Runner, filepath.Join(b.Work, "tmp"), "crypt", "char *crypt(const char *, const char *);\nint main(void) { return !crypt(\"a\", \"b\"); }\n", "-lcrypt")
 	if err != nil {
 		return fault.New(fault.Environment, "install it where that compiler looks (Debian: libcrypt-dev of that architecture), or add its directory to CC with -L",
-			"there is no libcrypt for %s, which APR-util needs: %w", b.Host.Target, toolchain.WithTail(err))
+			"libcrypt for %s, which APR-util needs, was not found: %w", b.Host.Target, toolchain.WithTail(err))
 	}
 	return nil
 }
 
-// configIsOurs makes apr-1-config and apu-1-config answer for the directory in
-// which they lie: configured for another machine, they take every place but the
-// final one for a copy of that machine's file system.
-func (b *builder) configIsOurs(name string) error {
+// relocateConfigScripts makes apr-1-config and apu-1-config answer for their own directory.
+// Configured for another machine, they take any directory but the final one for a copy
+// of that machine's file system.
+func (b *builder) relocateConfigScripts(name string) error {
 	file, ok := map[string]string{"apr": "apr-1-config", "apr-util": "apu-1-config"}[name]
 	if !ok || b.Host.Cross == "" {
 		return nil
@@ -75,8 +75,8 @@ func (b *builder) configIsOurs(name string) error {
 
 var crossCompiling = regexp.MustCompile(`(?m)^cross_compiling=.*$`)
 
-// checkMachine looks at the finished files instead of running httpd: all are for
-// one machine, and it is not this one.
+// checkMachine inspects the finished files instead of running httpd: all must be for
+// one machine other than the host.
 func (b *builder) checkMachine() error {
 	machine, count := "", 0
 	for _, name := range filetree.Glob(b.stage, "*/*") {
@@ -92,11 +92,11 @@ func (b *builder) checkMachine() error {
 			machine = f.Machine
 		}
 		if f.Machine != machine {
-			return fmt.Errorf("%s is for %s, others are for %s", filepath.Base(name), f.Machine, machine)
+			return fmt.Errorf("%s is for %s, but others are for %s", filepath.Base(name), f.Machine, machine)
 		}
 	}
 	if count == 0 {
-		return fmt.Errorf("there are no binaries in %s", b.stage)
+		return fmt.Errorf("no binaries in %s", b.stage)
 	}
 	return nil
 }

@@ -15,17 +15,16 @@ import (
 	"modwsgi/internal/toolchain"
 )
 
-// A cross compiler that is here builds a tree for its machine; nothing of it is
-// run here.
+// An installed cross compiler builds a tree for its target; nothing of it is run here.
 func TestCrossBuild(t *testing.T) {
 	const target = "aarch64-linux-gnu"
 	if _, err := run.LookPath(target+"-gcc", os.Environ()); err != nil || runtime.GOARCH == "arm64" {
-		t.Skipf("NOT TESTED: a cross build, because there is no %s-gcc (apt-get install gcc-%s): %v", target, target, err)
+		t.Skipf("NOT TESTED: a cross build, because %s-gcc was not found (apt-get install gcc-%s): %v", target, target, err)
 	}
 	parts := archives(t, "httpd", "apr", "apr-util", "pcre2", "expat")
 	r := &run.Runner{}
-	// Debian has no libcrypt among its cross packages: one with the one function
-	// that is linked stands for it.
+	// Debian has no libcrypt among its cross packages: a library with the one required
+	// function replaces it.
 	libs := t.TempDir()
 	if err := os.WriteFile(filepath.Join(libs, "crypt.c"), []byte("char *crypt(const char *k, const char *s) { return (char *)s; }\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -58,8 +58,8 @@ func source(t *testing.T, dir, name, configure string) Component {
 	return c
 }
 
-// fake is a request for sources whose configure scripts are given by component,
-// with a make of our own.
+// fake is a request for sources whose configure scripts are given by component, with a
+// fake make.
 func fake(t *testing.T, configure map[string]string, makeScript string) Request {
 	t.Helper()
 	dir := t.TempDir()
@@ -74,12 +74,12 @@ func fake(t *testing.T, configure map[string]string, makeScript string) Request 
 	for _, name := range []string{"httpd", "apr", "apr-util"} {
 		q.Components = append(q.Components, source(t, dir, name, configure[name]))
 	}
-	// What fails is APR or what builds on it; this one is ended by that.
+	// APR or a component that depends on it fails; this one is canceled by that.
 	q.Components = append(q.Components, source(t, dir, "pcre2", "sleep 60\n"))
 	return q
 }
 
-// nothingLeft makes sure that no tree, whole or half, is where one was wanted.
+// nothingLeft checks that no tree, complete or partial, is at the destination.
 func nothingLeft(t *testing.T, q Request) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(q.Stage))
@@ -125,7 +125,7 @@ func TestFailingTools(t *testing.T) {
 	}
 }
 
-// A stage half made by a build that was killed is no stage.
+// A partial stage of a killed build is not a stage.
 func TestRemainsOfAKilledBuildAreRemoved(t *testing.T) {
 	q := fake(t, map[string]string{"apr": "exit 1\n"}, "")
 	if err := writeFile(filepath.Join(q.Stage+".part", "bin/httpd"), []byte("x"), 0o755); err != nil {
@@ -137,8 +137,8 @@ func TestRemainsOfAKilledBuildAreRemoved(t *testing.T) {
 	nothingLeft(t, q)
 }
 
-func TestDamagedArchiveIsNoBuildFailure(t *testing.T) {
-	q := fake(t, map[string]string{"apr": "sleep 60\n"}, "") // what unpacks alone goes on
+func TestDamagedArchiveIsNotABuildFailure(t *testing.T) {
+	q := fake(t, map[string]string{"apr": "sleep 60\n"}, "") // a step that only unpacks goes on
 	data, err := os.ReadFile(q.Components[0].Archive)
 	if err == nil {
 		err = os.WriteFile(q.Components[0].Archive, data[:40], 0o600)
@@ -154,8 +154,8 @@ func TestDamagedArchiveIsNoBuildFailure(t *testing.T) {
 	nothingLeft(t, q)
 }
 
-// An archive that was exchanged after it was verified runs nothing.
-func TestExchangedArchiveRunsNothing(t *testing.T) {
+// An archive that was replaced after its verification runs nothing.
+func TestReplacedArchiveRunsNothing(t *testing.T) {
 	q := fake(t, map[string]string{"apr": "touch ran\n"}, "")
 	mark := filepath.Join(t.TempDir(), "ran")
 	i := slices.IndexFunc(q.Components, func(c Component) bool { return c.Name == "apr" })
@@ -177,7 +177,7 @@ func TestExchangedArchiveRunsNothing(t *testing.T) {
 	nothingLeft(t, q)
 }
 
-// The header of the sources decides which release they are, not the name.
+// The header of the sources determines their release, not the name.
 func TestSourcesOfAnotherReleaseAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	for name, c := range map[string]struct{ file, text, is, not string }{
@@ -227,8 +227,8 @@ func TestCancelledBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Killed it is; gone when whoever inherited it has waited for it, and not
-	// before it gets a processor to end on.
+	// It was killed, but disappears only after its new parent has waited for it, and
+	// after it got a processor to end on.
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		state, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 		if err == nil && strings.Contains(string(state), ") Z ") || err != nil && (!errors.Is(err, os.ErrNotExist) || syscall.Kill(pid, 0) != nil) {
@@ -240,7 +240,7 @@ func TestCancelledBuild(t *testing.T) {
 	}
 }
 
-// Tools do not see what is in the caller's environment or in /tmp.
+// Tools do not see the caller's environment or files in /tmp.
 func TestToolsGetTheirOwnTemporaryDirectory(t *testing.T) {
 	q := fake(t, map[string]string{"apr": "echo \"TMPDIR is $TMPDIR\"; [ -d \"$TMPDIR\" ] && [ \"$TMPDIR\" != /no/such ] && echo it exists; exit 1\n"}, "")
 	q.Host.Env = append(q.Host.Env, "TMPDIR=/no/such")
@@ -279,7 +279,7 @@ func TestEventsOfAFailure(t *testing.T) {
 
 func TestProbe(t *testing.T) {
 	dir := t.TempDir()
-	// Has zlib and a new OpenSSL only.
+	// It has only zlib and a new OpenSSL.
 	cc := filepath.Join(dir, "cc")
 	if err := os.WriteFile(cc, []byte("#!/bin/sh\ncase \"$*\" in *-lz*|*-lssl*) for w; do [ \"$l\" != -o ] || echo >\"$w\"; l=$w; done; exit 0 ;; esac\n"+
 		"case \"$*\" in *-lxml2*) [ ! -e \"$0.full\" ] || { echo 'cc: x.s: No space left on device' >&2; exit 1; } ;; esac\nexit 1\n"), 0o755); err != nil {
@@ -293,7 +293,7 @@ func TestProbe(t *testing.T) {
 	if got, err := h.Select(nil, nil); err != nil || !slices.Equal(got, []string{"deflate", "tls"}) {
 		t.Errorf("got %v, %v from %v", got, err, h.Has)
 	}
-	// Without room nothing is known about a feature.
+	// Without free space nothing is known about a feature.
 	if err := os.WriteFile(cc+".full", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +308,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// A makefile that only make understands is no failure: make gets it, from fresh
+// A makefile that only make understands is not a failure: make builds it, from fresh
 // sources.
 func TestFallsBackToMake(t *testing.T) {
 	q := fake(t, map[string]string{"apr": "[ ! -e Makefile ] || exit 9\nprintf 'ifdef X\\nendif\\n' >Makefile\n"}, "echo 'make was called' >&2; exit 2\n")
@@ -355,7 +355,7 @@ func TestMakeIsMissing(t *testing.T) {
 	nothingLeft(t, q)
 }
 
-// With the real compiler: what a program gets at run time is known.
+// With the real compiler, the libraries loaded at run time are known.
 func TestProbeKnowsTheLibraries(t *testing.T) {
 	if _, err := run.LookPath("make", os.Environ()); err != nil {
 		t.Skip(err)

@@ -8,22 +8,21 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// Feature is something that httpd can be built with or without, and that needs
-// a library of the host.
+// Feature is an optional part of httpd that needs a library of the host.
 type Feature struct {
-	Name    string // as --with takes it
+	Name    string // its name for --with
 	About   string
-	Default bool     // built where the host has the headers, without being asked for
-	Headers []string // what the compiler must find
-	Libs    []string // what the linker must find, as -l flags
+	Default bool     // built by default if the host has the headers
+	Headers []string // headers that the compiler must find
+	Libs    []string // libraries that the linker must find, as -l flags
 	// Modules are the files (without .so) that must exist in the result.
 	Modules []string
 	on, off []string        // arguments of httpd's configure
-	Package distro.Packages // with the headers
+	Package distro.Packages // packages with the headers
 }
 
-// features is the table of all features; modules that need nothing from the
-// host are always built.
+// features is the table of all features. Modules that need nothing from the host are
+// always built.
 var features = []Feature{
 	{
 		Name: "tls", About: "HTTPS (mod_ssl) from the host's OpenSSL", Default: true,
@@ -59,7 +58,7 @@ var features = []Feature{
 	},
 }
 
-// Features returns the table, in the order in which it is documented.
+// Features returns the table, in its documented order.
 func Features() []Feature { return slices.Clone(features) }
 
 // feature finds a row by name.
@@ -72,8 +71,7 @@ func feature(name string) (Feature, bool) {
 	return Feature{}, false
 }
 
-// CheckNames refuses names that --with and --without do not know, and those
-// that are in both.
+// CheckNames refuses names that --with and --without do not know, and those in both.
 func CheckNames(with, without []string) error {
 	for _, name := range slices.Concat(with, without) {
 		if _, ok := feature(name); !ok {
@@ -81,17 +79,17 @@ func CheckNames(with, without []string) error {
 			for _, f := range features {
 				names = append(names, f.Name)
 			}
-			return fault.New(fault.Usage, "the features are: "+strings.Join(names, ", "), "there is no feature %q", name)
+			return fault.New(fault.Usage, "use one of: "+strings.Join(names, ", "), "unknown feature %q", name)
 		}
 		if slices.Contains(with, name) && slices.Contains(without, name) {
-			return fault.New(fault.Usage, "give it once", "feature %q is asked for and forbidden", name)
+			return fault.New(fault.Usage, "leave one of them out", "feature %q is both in --with and in --without", name)
 		}
 	}
 	return nil
 }
 
-// Select decides which features are built on a host: those asked for must be
-// possible; the defaults are taken where they are. The result is sorted.
+// Select decides which features to build on a host. Requested ones must be possible;
+// defaults are built if they are. The result is sorted.
 func (h *Host) Select(with, without []string) ([]string, error) {
 	if err := CheckNames(with, without); err != nil {
 		return nil, err
@@ -103,7 +101,7 @@ func (h *Host) Select(with, without []string) ([]string, error) {
 		case slices.Contains(without, f.Name):
 		case asked && !h.Has[f.Name]:
 			return nil, fault.New(fault.Environment, h.Install("", f.Package, "or leave out --with "+f.Name),
-				"feature %q cannot be built: the compiler does not find %s or the linker does not find %s",
+				"cannot build feature %q: the compiler does not find %s or the linker does not find %s",
 				f.Name, strings.Join(f.Headers, ", "), strings.Join(f.Libs, " "))
 		case asked || f.Default && h.Has[f.Name]:
 			chosen = append(chosen, f.Name)

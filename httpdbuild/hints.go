@@ -11,19 +11,19 @@ import (
 	"modwsgi/internal/run"
 )
 
-// knownFailures turns what a tool said into what to do about it.
+// knownFailures maps the output of tools to hints.
 var knownFailures = []struct {
-	said *regexp.Regexp
-	hint string
+	pattern *regexp.Regexp
+	hint    string
 }{
 	{regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`), "free some space in the build directory, or set XDG_CACHE_HOME to another file system"},
 	{
 		regexp.MustCompile(`(?i)virtual memory exhausted|cannot allocate memory|killed signal terminated program|fatal error: killed|internal compiler error: killed|terminated with signal 9`),
-		"there is too little memory for this many compilers: try --jobs 1",
+		"too little memory for this many compilers: try --jobs 1",
 	},
 	{regexp.MustCompile(`(?i)permission denied|cannot run C compiled programs`), "the build directory may be mounted noexec: set XDG_CACHE_HOME to another file system"},
-	{regexp.MustCompile(`Clock skew detected|newly created file is older than distributed files`), "the clock of this machine is behind the dates of the sources: set it"},
-	{regexp.MustCompile(`C compiler cannot create executables`), "the compiler does not work: see the log, and config.log beside the sources (--keep-build keeps them)"},
+	{regexp.MustCompile(`Clock skew detected|newly created file is older than distributed files`), "set this machine's clock, which is behind the dates of the sources"},
+	{regexp.MustCompile(`C compiler cannot create executables`), "the compiler does not work: see the log, and config.log next to the sources (--keep-build keeps them)"},
 }
 
 var (
@@ -36,13 +36,12 @@ var (
 	impossible     = regexp.MustCompile(`configure: error: .*mod_(\w+) has been requested but can not be built`)
 )
 
-// hint looks into the failed tool's last lines, and into its log where those say
-// nothing.
+// hint looks for a hint in the failed tool's last lines, and then in its log.
 func (b *builder) hint(err error) string {
 	var e *run.Error
 	if !errors.As(err, &e) {
 		if fault.HintOf(err) != "" {
-			return "" // whoever failed knows better
+			return "" // the failed step knows better
 		}
 		return b.hintIn(err.Error())
 	}
@@ -54,29 +53,29 @@ func (b *builder) hint(err error) string {
 			return h
 		}
 	}
-	return "the whole output of the failed step is in its log; --keep-build keeps the sources and objects"
+	return "the full output of the failed step is in its log; --keep-build keeps the sources and objects"
 }
 
-// hintIn returns what to do about a text, or "".
+// hintIn returns the hint for a text, or "".
 func (b *builder) hintIn(text string) string {
 	if m := missingHeader.FindStringSubmatch(text); m != nil {
 		name := m[1] + m[2]
 		if p := packageOf(func(f Feature) bool { return f.has(name) }); p != nil {
 			return b.Host.Install("the header "+name+" is missing;", p, "")
 		}
-		return "the header " + name + " is missing: install the development package that holds it"
+		return "the header " + name + " is missing: install the development package that contains it"
 	}
 	if m := missingLibrary.FindStringSubmatch(text); m != nil {
 		if p := packageOf(func(f Feature) bool { return strings.Contains(" "+strings.Join(f.Libs, " ")+" ", " "+m[1]+" ") }); p != nil {
-			return b.Host.Install("the linker does not find "+m[1]+";", p, "")
+			return b.Host.Install("the linker cannot find "+m[1]+";", p, "")
 		}
-		return "the linker does not find " + m[1] + ": install the development package that holds it"
+		return "the linker cannot find " + m[1] + ": install the development package that contains it"
 	}
 	if m := impossible.FindStringSubmatch(text); m != nil {
 		for _, f := range features {
 			for _, name := range f.Modules {
 				if name == "mod_"+m[1] {
-					return b.Host.Install("the library for "+name+" is too old or not complete;", f.Package, "or use --without "+f.Name)
+					return b.Host.Install("the library for "+name+" is too old or incomplete;", f.Package, "or use --without "+f.Name)
 				}
 			}
 		}
@@ -85,7 +84,7 @@ func (b *builder) hintIn(text string) string {
 		return b.Host.Install("the programs nm and ar are missing;", distro.Binutils, "")
 	}
 	for _, k := range knownFailures {
-		if k.said.MatchString(text) {
+		if k.pattern.MatchString(text) {
 			return k.hint
 		}
 	}
@@ -95,15 +94,15 @@ func (b *builder) hintIn(text string) string {
 	return ""
 }
 
-// has reports whether a feature's headers are those that a compiler misses,
-// under the name that the compiler gives it.
+// has reports whether a missing header, as the compiler names it, belongs to a
+// feature.
 func (f Feature) has(header string) bool {
 	for _, h := range f.Headers {
 		if h == header || strings.HasSuffix(h, "/"+header) {
 			return true
 		}
 	}
-	// Another header of the same library: its directory tells.
+	// It is another header of the same library if its directory matches.
 	dir, _, ok := strings.Cut(header, "/")
 	for _, h := range f.Headers {
 		if ok && (strings.HasPrefix(h, dir+"/") || strings.Contains(h, "/"+dir+"/")) {
@@ -113,8 +112,7 @@ func (f Feature) has(header string) bool {
 	return false
 }
 
-// packageOf returns the packages of the first feature that is asked for, nil
-// where there is none.
+// packageOf returns the packages of the first matching feature, nil if none matches.
 func packageOf(is func(Feature) bool) distro.Packages {
 	for _, f := range features {
 		if is(f) {

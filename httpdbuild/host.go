@@ -16,20 +16,20 @@ import (
 	"modwsgi/internal/toolchain"
 )
 
-// Host is what the build machine offers for a build of httpd.
+// Host describes what the build machine offers for a build of httpd.
 type Host struct {
 	*toolchain.Toolchain
-	Expat bool            // headers and library of expat are there
-	Has   map[string]bool // feature name -> can be built
-	// Linked has for each of them, and for "expat", the libraries that a program
-	// gets at run time ("libssl.so.3"). They are part of a build's identity: after
-	// an upgrade of the host to another soname an old build does not start.
+	Expat bool            // whether headers and library of expat were found
+	Has   map[string]bool // feature name -> whether it can be built
+	// Linked maps each of them, and "expat", to the libraries that a program loads at
+	// run time ("libssl.so.3"). They are part of a build's identity: after the host
+	// upgrades to another soname, an old build does not start.
 	Linked map[string][]string
 }
 
-// Probe looks at the build machine: which features are possible is tried, not
-// guessed. scratch is an existing directory for the attempts. Errors are of
-// class Environment and name the package to install.
+// Probe inspects the build machine. It tests which features are possible rather than
+// guessing. scratch is an existing directory for the tests. Its errors are of class
+// Environment and name the package to install.
 func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch string) (*Host, error) {
 	h := &Host{Toolchain: tc, Has: map[string]bool{}, Linked: map[string][]string{}}
 	var wg sync.WaitGroup
@@ -50,7 +50,7 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 			}
 		})
 	}
-	var force []string // to link what the program does not call
+	var force []string // to also link what the program does not call
 	if strings.Contains(h.Target, "linux") {
 		force = []string{"-Wl,--no-as-needed"}
 	}
@@ -62,19 +62,19 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if starved != nil { // a feature must not get lost by that
+	if starved != nil { // this must not lose a feature
 		hint := toolchain.Starved(starved, scratch)
 		return nil, fault.New(fault.Environment, hint, "try the compiler: %w", shortage.WithHint(toolchain.WithTail(starved), hint))
 	}
 	h.Expat = h.Has["expat"]
-	delete(h.Has, "expat") // it is no feature
+	delete(h.Has, "expat") // it is not a feature
 	return h, nil
 }
 
-// needMake makes sure that there is a make, which only one of the drivers needs.
+// needMake checks that make is available, which only one of the drivers needs.
 func (h *Host) needMake() error {
 	if _, err := run.LookPath("make", h.Env); err != nil {
-		return fault.New(fault.Environment, h.Install("", distro.Make, ""), "there is no make, which the build driver make needs")
+		return fault.New(fault.Environment, h.Install("", distro.Make, ""), "make, which the build driver make needs, was not found")
 	}
 	return nil
 }

@@ -71,16 +71,16 @@ func TestSelect(t *testing.T) {
 		class         fault.Class
 		says, hint    string
 	}{
-		"defaults":                  {nil, nil, []string{"deflate", "tls"}, 0, "", ""},
-		"asked for":                 {[]string{"xml"}, nil, []string{"deflate", "tls", "xml"}, 0, "", ""},
-		"twice":                     {[]string{"xml", "tls", "xml"}, nil, []string{"deflate", "tls", "xml"}, 0, "", ""},
-		"without":                   {nil, []string{"tls"}, []string{"deflate"}, 0, "", ""},
-		"without what is not there": {nil, []string{"brotli"}, []string{"deflate", "tls"}, 0, "", ""},
-		"not possible":              {[]string{"brotli"}, nil, nil, fault.Environment, "brotli/encode.h", "apt-get install libbrotli-dev"},
-		"unknown":                   {[]string{"quic"}, nil, nil, fault.Usage, `"quic"`, "tls, http2"},
-		"unknown without":           {nil, []string{"TLS"}, nil, fault.Usage, `"TLS"`, "tls"},
-		"empty name":                {[]string{""}, nil, nil, fault.Usage, `""`, "tls"},
-		"both":                      {[]string{"tls"}, []string{"tls"}, nil, fault.Usage, "asked for and forbidden", "once"},
+		"defaults":                   {nil, nil, []string{"deflate", "tls"}, 0, "", ""},
+		"asked for":                  {[]string{"xml"}, nil, []string{"deflate", "tls", "xml"}, 0, "", ""},
+		"twice":                      {[]string{"xml", "tls", "xml"}, nil, []string{"deflate", "tls", "xml"}, 0, "", ""},
+		"without":                    {nil, []string{"tls"}, []string{"deflate"}, 0, "", ""},
+		"without an unavailable one": {nil, []string{"brotli"}, []string{"deflate", "tls"}, 0, "", ""},
+		"not possible":               {[]string{"brotli"}, nil, nil, fault.Environment, "brotli/encode.h", "apt-get install libbrotli-dev"},
+		"unknown":                    {[]string{"quic"}, nil, nil, fault.Usage, `"quic"`, "tls, http2"},
+		"unknown without":            {nil, []string{"TLS"}, nil, fault.Usage, `"TLS"`, "tls"},
+		"empty name":                 {[]string{""}, nil, nil, fault.Usage, `""`, "tls"},
+		"both":                       {[]string{"tls"}, []string{"tls"}, nil, fault.Usage, "both in --with and in --without", "leave one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := testHost().Select(c.with, c.without)
@@ -96,7 +96,7 @@ func TestSelect(t *testing.T) {
 		})
 	}
 	h := testHost()
-	h.Has["tls"] = false // a default that the host does not have is left out
+	h.Has["tls"] = false // a default that the host does not support is left out
 	if got, err := h.Select(nil, nil); err != nil || !slices.Equal(got, []string{"deflate"}) {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -156,22 +156,22 @@ func TestKey(t *testing.T) {
 func TestCheckRefuses(t *testing.T) {
 	there := t.TempDir()
 	for says, change := range map[string]func(*Request){
-		"no source of apr-util": func(q *Request) { q.Components = slices.Delete(q.Components, 2, 3) },
-		"no source of expat":    func(q *Request) { q.Host.Expat = false },
-		"0 jobs":                func(q *Request) { q.Jobs = 0 },
-		"not an absolute path":  func(q *Request) { q.Work = "work" },
-		"stage\" is not an abs": func(q *Request) { q.Stage = "stage" },
-		"is there already":      func(q *Request) { q.Stage = there },
-		`the character ' '`:     func(q *Request) { q.Work = "/home/a b/work" },
-		`the character '\''`:    func(q *Request) { q.Work = "/home/it's/work" },
-		`the character '('`:     func(q *Request) { q.Work = "/home/a(b)/work" },
-		`the character '='`:     func(q *Request) { q.Work = "/home/a=b/work" },
-		`the character ','`:     func(q *Request) { q.Work = "/home/a,b/work" },
-		`the character '&'`:     func(q *Request) { q.Work = "/home/a&b/work" },
-		`the character '['`:     func(q *Request) { q.Work = "/home/[x]/work" },
-		`the character '\n'`:    func(q *Request) { q.Work = "/home/\n/work" },
-		`the character '$'`:     func(q *Request) { q.Work = "/home/$HOME/work" },
-		`the character '%'`:     func(q *Request) { q.Work = "/home/100%/work" },
+		"missing source of apr-util": func(q *Request) { q.Components = slices.Delete(q.Components, 2, 3) },
+		"missing source of expat":    func(q *Request) { q.Host.Expat = false },
+		"0 jobs":                     func(q *Request) { q.Jobs = 0 },
+		"not an absolute path":       func(q *Request) { q.Work = "work" },
+		"stage\" is not an abs":      func(q *Request) { q.Stage = "stage" },
+		"already exists":             func(q *Request) { q.Stage = there },
+		`the character ' '`:          func(q *Request) { q.Work = "/home/a b/work" },
+		`the character '\''`:         func(q *Request) { q.Work = "/home/it's/work" },
+		`the character '('`:          func(q *Request) { q.Work = "/home/a(b)/work" },
+		`the character '='`:          func(q *Request) { q.Work = "/home/a=b/work" },
+		`the character ','`:          func(q *Request) { q.Work = "/home/a,b/work" },
+		`the character '&'`:          func(q *Request) { q.Work = "/home/a&b/work" },
+		`the character '['`:          func(q *Request) { q.Work = "/home/[x]/work" },
+		`the character '\n'`:         func(q *Request) { q.Work = "/home/\n/work" },
+		`the character '$'`:          func(q *Request) { q.Work = "/home/$HOME/work" },
+		`the character '%'`:          func(q *Request) { q.Work = "/home/100%/work" },
 	} {
 		q := testRequest()
 		change(&q)
@@ -190,7 +190,7 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
-// A cache directory may be a link to another disk whose path has a blank.
+// A cache directory may be a link to another disk whose path contains a blank.
 func TestWorkBehindALink(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "a b"), 0o755); err != nil {
@@ -206,8 +206,7 @@ func TestWorkBehindALink(t *testing.T) {
 	}
 }
 
-// The order of the steps is data; a step that is named wrongly would hang or be
-// forgotten.
+// The order of the steps is data; a misnamed step would hang or be skipped.
 func TestStepGraph(t *testing.T) {
 	for _, expat := range []bool{false, true} {
 		q := testRequest()
@@ -256,7 +255,7 @@ func TestOursInRunPath(t *testing.T) {
 		Placeholder + "/lib": true, "/cache/work": true, "/cache/work/apr/.libs": true,
 		Placeholder: false, Placeholder + "/lib64": false, "/cache/workshop": false, "/usr/lib": false, "": false, "/cache": false, "$ORIGIN/../lib": false,
 	} {
-		if got := b.oursInRunPath(element); got != want {
+		if got := b.treeInRunPath(element); got != want {
 			t.Errorf("%q: %v", element, got)
 		}
 	}
@@ -316,7 +315,7 @@ func TestHints(t *testing.T) {
 		"x.c:1:10: fatal error: linux/limits.h: No such file or directory":                               "the header linux/limits.h is missing",
 		"/usr/bin/ld: cannot find -lssl: No such file or directory":                                      "apt-get install libssl-dev",
 		"ld.lld: error: unable to find library -lbrotlienc":                                              "apt-get install libbrotli-dev",
-		"/usr/bin/ld: cannot find -lcrypt: No such file":                                                 "does not find -lcrypt",
+		"/usr/bin/ld: cannot find -lcrypt: No such file":                                                 "cannot find -lcrypt",
 		"configure: error: mod_ssl has been requested but can not be built due to":                       "or use --without tls",
 		"checking...\nconfigure: error: mod_xml2enc has been requested but can not be built due":         "or use --without xml",
 		"fatal error: error writing to /tmp/x.s: No space left on device":                                "free some space",
@@ -342,7 +341,8 @@ func TestHints(t *testing.T) {
 	}
 }
 
-// The last lines count first; only where they say nothing the rest of the log.
+// The last lines take precedence; the rest of the log is used only if they give no
+// hint.
 func TestHintPrefersTheTail(t *testing.T) {
 	b := &builder{Request: testRequest()}
 	log := filepath.Join(t.TempDir(), "log")

@@ -24,16 +24,16 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// notUnderstood reports whether the native driver met something that only make
-// and libtool know how to do.
+// notUnderstood reports whether the native driver met something that only make and
+// libtool can do.
 func notUnderstood(err error) bool {
 	var m *makefile.Unknown
 	var l *libtool.Unknown
 	return errors.As(err, &m) || errors.As(err, &l)
 }
 
-// plan collects the tasks of one step of the native driver: objects, libraries
-// and programs of one component, as its makefiles say.
+// plan collects the tasks of one step of the native driver: the objects, libraries and
+// programs of one component, from its makefiles.
 type plan struct {
 	b       *builder
 	log     *steps.Log
@@ -41,12 +41,12 @@ type plan struct {
 	known   map[string]bool // names of the tasks
 	total   int             // objects
 	started atomic.Int64
-	// libs says what a library of libtool's (absolute path) is: the file to link,
-	// and the libraries that whoever links it gets too.
+	// libs maps libtool's libraries (absolute paths) to the file to link, and the
+	// libraries that are linked with it.
 	libs  map[string]library
-	made  map[string]bool   // the files that other steps have made
-	spans map[string]string // what a task is called in the timeline
-	// generated says which task makes a header that sources include by this name.
+	made  map[string]bool   // files made by other steps
+	spans map[string]string // the name of a task in the timeline
+	// generated maps the names of included headers to the tasks that generate them.
 	generated map[string]string
 }
 
@@ -65,8 +65,8 @@ func (b *builder) newPlan(log *steps.Log) *plan {
 	return p
 }
 
-// run runs what was planned, but for the files in later, which link libraries of
-// other steps: they are left to runRest.
+// run runs the planned tasks except for the files in later, which link libraries of
+// other steps and are left to runRest.
 func (p *plan) run(ctx context.Context, later ...string) error {
 	var now, rest []objgraph.Task
 	for _, t := range p.tasks {
@@ -80,14 +80,14 @@ func (p *plan) run(ctx context.Context, later ...string) error {
 	return objgraph.Run(ctx, p.b.pool, now)
 }
 
-// runRest runs what run left, in a step of its own.
+// runRest runs the tasks that run left, in a separate step.
 func (p *plan) runRest(ctx context.Context, log *steps.Log) error {
 	p.log = log
 	return objgraph.Run(ctx, p.b.pool, p.tasks)
 }
 
-// after names the spans that a task waited for: those of tasks, and what its step
-// waited for.
+// after names the spans that a task waited for: those of tasks, and those that its
+// step waited for.
 func (p *plan) after(tasks []string) []string {
 	var names []string
 	for _, t := range tasks {
@@ -111,8 +111,8 @@ func (p *plan) read(dir string) (*makefile.File, error) {
 	return makefile.Read(filepath.Join(dir, "Makefile"), map[string]string{"V": "1"})
 }
 
-// command adds a task that runs one command in dir, which makes file out of
-// needs; "command > name" writes the standard output there.
+// command adds a task that runs one command in dir and makes file from needs; "command
+// > name" writes standard output to that file.
 func (p *plan) command(dir, file, command string, kind timeline.Kind, weight int64, needs ...string) error {
 	command, output, redirected := strings.Cut(command, " > ")
 	argv, err := libtool.Split(command)
@@ -132,8 +132,8 @@ func (p *plan) command(dir, file, command string, kind timeline.Kind, weight int
 	return nil
 }
 
-// object plans the compilation of one object of a makefile; it returns the file
-// that the compiler writes.
+// object plans the compilation of one object of a makefile, and returns the compiler's
+// output file.
 func (p *plan) object(f *makefile.File, dir, target string) (string, error) {
 	_, commands, err := f.Commands(target)
 	if err != nil {
@@ -153,8 +153,8 @@ func (p *plan) object(f *makefile.File, dir, target string) (string, error) {
 	return file, p.compile(c, dir, file)
 }
 
-// compile adds the task for an object: the larger the source, the earlier. It
-// waits for what is generated: the source itself, or headers that it includes.
+// compile adds the task for an object; larger sources start earlier. It waits for
+// generated files: the source itself, or headers that it includes.
 func (p *plan) compile(c *libtool.Compile, dir, file string) error {
 	source := filepath.Join(dir, c.Source)
 	var needs []string
@@ -191,12 +191,12 @@ func (p *plan) compile(c *libtool.Compile, dir, file string) error {
 	return nil
 }
 
-// bitcode is how an object of clang begins that the linker is to compile
+// bitcode is the beginning of clang's objects that the linker compiles
 // (https://llvm.org/docs/BitCodeFormat.html).
 const bitcode = "BC\xc0\xde"
 
-// checkObject refuses objects that hold no code yet, but what the linker is to
-// make it from: which symbols they have only the compiler's own tools know.
+// checkObject refuses objects that contain no code yet, but input for the linker's
+// optimizer: only the compiler's own tools can list their symbols.
 func checkObject(name string) error {
 	file, err := os.Open(name)
 	if err != nil {
@@ -210,7 +210,7 @@ func checkObject(name string) error {
 	}
 	f, err := elf.NewFile(file)
 	if err != nil {
-		return nil // the linker will tell
+		return nil // the linker will report it
 	}
 	symbols, err := f.Symbols()
 	if err == nil && slices.ContainsFunc(symbols, func(s elf.Symbol) bool { return s.Name == "__gnu_lto_slim" }) {
@@ -219,7 +219,7 @@ func checkObject(name string) error {
 	return nil
 }
 
-// label is the name of a file as it is shown: relative to the build directory.
+// label is the displayed name of a file: relative to the build directory.
 func (b *builder) label(file string) string {
 	if rel, err := filepath.Rel(b.Work, file); err == nil && filepath.IsLocal(rel) {
 		return rel
@@ -227,12 +227,11 @@ func (b *builder) label(file string) string {
 	return file
 }
 
-// linkWeight puts links of finished objects behind compilations, and before the
-// smallest: what is linked needs no place in memory any more.
+// linkWeight schedules links of finished objects after compilations, but before the
+// smallest ones: what is linked no longer takes up memory.
 const linkWeight = 20000
 
-// link plans what a makefile links as target, with its objects. It returns the
-// file.
+// link plans the link of a makefile's target from its objects. It returns the file.
 func (p *plan) link(f *makefile.File, dir, target string) (string, error) {
 	_, commands, err := f.Commands(target)
 	if err != nil {
@@ -244,8 +243,8 @@ func (p *plan) link(f *makefile.File, dir, target string) (string, error) {
 	}
 	var objects, needs []string
 	for _, o := range l.Objects {
-		// What goes into a shared library was compiled as ".slo" where there is a
-		// rule for that.
+		// Parts of a shared library were compiled as ".slo" if there is a rule for
+		// that.
 		name := o
 		if slo := strings.TrimSuffix(o, ".lo") + ".slo"; l.Shared && strings.HasSuffix(o, ".lo") {
 			if r := f.Rule(slo); r != nil && len(r.Recipe) > 0 {
@@ -278,8 +277,8 @@ func (p *plan) link(f *makefile.File, dir, target string) (string, error) {
 	return out, nil
 }
 
-// resolve turns libtool's libraries into files, each followed by what it needs
-// itself; of what is there twice the last stays, as libtool has it.
+// resolve converts libtool's libraries to files, each followed by its own
+// dependencies. Of duplicates the last one stays, as with libtool.
 func (p *plan) resolve(l *libtool.Link, dir string) (libs, needs []string, err error) {
 	for _, w := range l.Libs {
 		if filepath.Ext(w) != ".la" {
@@ -308,7 +307,7 @@ func (p *plan) resolve(l *libtool.Link, dir string) (libs, needs []string, err e
 	return kept, needs, nil
 }
 
-// linkFile makes an archive of objects, or has the compiler link.
+// linkFile makes an archive of objects, or runs the compiler to link.
 func (p *plan) linkFile(ctx context.Context, l *libtool.Link, dir, out string, objects, libs, after []string) error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
@@ -350,8 +349,8 @@ func replaceLink(to, name string) error {
 	return os.Symlink(to, name)
 }
 
-// versionScript writes a version script that exports the symbols of the objects
-// that match the expression.
+// versionScript writes a version script that exports the objects' symbols that match
+// the expression.
 func versionScript(out, expression string, objects []string) (string, error) {
 	want, err := regexp.Compile(expression)
 	if err != nil {
@@ -361,12 +360,12 @@ func versionScript(out, expression string, objects []string) (string, error) {
 	for _, name := range objects {
 		f, err := elf.Open(name)
 		if err != nil {
-			return "", fmt.Errorf("look at %s: %w", name, err)
+			return "", fmt.Errorf("inspect %s: %w", name, err)
 		}
 		all, err := f.Symbols()
 		_ = f.Close()
 		if err != nil {
-			return "", fmt.Errorf("look at %s: %w", name, err)
+			return "", fmt.Errorf("inspect %s: %w", name, err)
 		}
 		for _, s := range all {
 			if elf.ST_BIND(s.Info) != elf.STB_LOCAL && s.Section != elf.SHN_UNDEF && want.MatchString(s.Name) {
@@ -379,8 +378,8 @@ func versionScript(out, expression string, objects []string) (string, error) {
 	return script, os.WriteFile(script, []byte(libtool.VersionScript(slices.Compact(symbols))), 0o644)
 }
 
-// nativeLibrary compiles and links the library of a component whose makefile
-// makes it as target. prepare plans what is generated.
+// nativeLibrary compiles and links the library that a component's makefile makes as
+// target. prepare plans the generated files.
 func (b *builder) nativeLibrary(name, target string, prepare func(*plan, *makefile.File, string) error) func(context.Context, *steps.Log) error {
 	return func(ctx context.Context, log *steps.Log) error {
 		dir := b.dir(name)
@@ -413,7 +412,7 @@ func (b *builder) nativeLibrary(name, target string, prepare func(*plan, *makefi
 	}
 }
 
-// aprGenerated plans the table of characters that APR includes.
+// aprGenerated plans the character table that APR includes.
 func aprGenerated(p *plan, f *makefile.File, dir string) error {
 	const header, program = "include/private/apr_escape_test_char.h", "tools/gen_test_char"
 	for _, target := range []string{program, header} {
@@ -425,7 +424,7 @@ func aprGenerated(p *plan, f *makefile.File, dir string) error {
 		if target == header {
 			needs = []string{filepath.Join(dir, program)}
 		}
-		// Before it comes a script that makes the directory.
+		// It is preceded by a script that creates the directory.
 		if err := p.command(dir, filepath.Join(dir, target), commands[len(commands)-1], timeline.Tool, objgraph.Heavy, needs...); err != nil {
 			return err
 		}
@@ -434,7 +433,7 @@ func aprGenerated(p *plan, f *makefile.File, dir string) error {
 	return nil
 }
 
-// aprUtilLibraries tells what links with APR gets too.
+// aprUtilLibraries lists the libraries that are linked together with APR.
 func aprUtilLibraries(p *plan, _ *makefile.File, _ string) error {
 	f, err := p.read(p.b.dir("apr"))
 	if err != nil {
@@ -446,7 +445,7 @@ func aprUtilLibraries(p *plan, _ *makefile.File, _ string) error {
 	return err
 }
 
-// pcre2Generated puts the table of characters where the makefile links it to.
+// pcre2Generated puts the character table where the makefile links it.
 func pcre2Generated(_ *plan, f *makefile.File, dir string) error {
 	const table = "src/pcre2_chartables.c"
 	if r := f.Rule(table); r == nil || !slices.ContainsFunc(r.Needs, func(n string) bool { return strings.HasSuffix(n, table+".dist") }) {

@@ -19,8 +19,8 @@ import (
 	"modwsgi/internal/toolchain"
 )
 
-// small is a configure script that makes a small APR: two files and the program
-// that writes a table, with the libtool of a Linux.
+// small is a configure script that makes a small APR: two files and the program that
+// writes a table, with the libtool of a Linux system.
 const small = `mkdir -p tools include/private
 cat >Makefile <<'EOF'
 LIBTOOL = ./libtool
@@ -52,8 +52,8 @@ echo '#include "apr_escape_test_char.h"' >one.c
 echo 'int two;' >two.c
 `
 
-// compiler is a cc that makes what it is asked for, and a program that prints
-// where that is one.
+// compiler is a cc that creates the requested file, or a program that prints its own
+// path.
 const compiler = `out=
 for word; do [ "$last" != -o ] || out=$word; last=$word; done
 echo "$*" >>"$0.log"
@@ -61,7 +61,7 @@ printf '#!/bin/sh\necho table\n' >"$out"
 chmod +x "$out"
 `
 
-// withCompiler gives a request a compiler of our own.
+// withCompiler gives a request a fake compiler.
 func withCompiler(t *testing.T, q *Request, script string) (log string) {
 	t.Helper()
 	bin := filepath.Join(filepath.Dir(q.Work), "bin")
@@ -71,7 +71,7 @@ func withCompiler(t *testing.T, q *Request, script string) (log string) {
 	return filepath.Join(bin, "cc.log")
 }
 
-// What fails there is APR-util: it shows what was done for APR before.
+// APR-util fails: this shows what was done for APR before.
 func TestNativeRunsTheCompilerOnce(t *testing.T) {
 	q := fake(t, map[string]string{"apr": small, "apr-util": "while ! [ -e ../apr/.libs/libapr-1.so ]; do sleep 0.01; done; exit 7\n"}, "echo make >&2; exit 2\n")
 	log := withCompiler(t, &q, compiler)
@@ -125,7 +125,7 @@ func TestNativeRunsTheCompilerOnce(t *testing.T) {
 	}
 }
 
-// Objects that only the linker makes code of are left to make, with a note.
+// Objects whose code only the linker generates are left to make, with a note.
 func TestNativeLeavesDeferredCodeToMake(t *testing.T) {
 	for name, object := range map[string]string{
 		"clang": `printf 'BC\300\336x' >"$out"`,
@@ -151,8 +151,8 @@ func TestNativeLeavesDeferredCodeToMake(t *testing.T) {
 	}
 }
 
-// writeDeferred writes an object with one symbol, the one that GCC marks those
-// with that hold no code.
+// writeDeferred writes an object with one symbol, the mark of GCC's objects without
+// code.
 func writeDeferred(t *testing.T, name string) {
 	t.Helper()
 	const section, symbols, names = 64, 64 + 4*64, 64 + 4*64 + 48
@@ -191,7 +191,7 @@ func writeDeferred(t *testing.T, name string) {
 	}
 }
 
-// A compiler that fails is no reason to try make.
+// A failing compiler is no reason to try make.
 func TestNativeCompilerFails(t *testing.T) {
 	q := fake(t, map[string]string{"apr": small, "apr-util": "sleep 60\n"}, "echo make >&2; exit 2\n")
 	withCompiler(t, &q, `case "$*" in *two.c*) echo "two.c:1:1: fatal error: zlib.h: No such file or directory" >&2; exit 1 ;; esac`+"\n"+compiler)
@@ -217,10 +217,10 @@ func TestCross(t *testing.T) {
 		driver       Driver
 		says         string
 	}{
-		"without crypt": {"aarch64-linux-gnu", "glibc 2.36", Native, "there is no libcrypt"},
-		"musl":          {"aarch64-linux-musl", "other", Native, "only Linux with glibc"},
-		"other":         {"aarch64-apple-darwin", "other", Native, "only Linux with glibc"},
-		"with make":     {"aarch64-linux-gnu", "glibc 2.36", Make, "make cannot build"},
+		"without crypt": {"aarch64-linux-gnu", "glibc 2.36", Native, "libcrypt"},
+		"musl":          {"aarch64-linux-musl", "other", Native, "only for Linux with glibc"},
+		"other":         {"aarch64-apple-darwin", "other", Native, "only for Linux with glibc"},
+		"with make":     {"aarch64-linux-gnu", "glibc 2.36", Make, "make cannot cross-compile"},
 	} {
 		q := Request{Driver: c.driver, Work: t.TempDir(), Runner: &run.Runner{}, Host: &Host{Toolchain: &toolchain.Toolchain{
 			CC: []string{"/bin/false"}, Target: c.target, Libc: c.libc, Cross: c.target,

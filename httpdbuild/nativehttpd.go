@@ -14,9 +14,8 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// nativeHTTPD compiles all objects of httpd, and links what needs none of the
-// libraries that other steps make: the modules. The programs are for another
-// step.
+// nativeHTTPD compiles all objects of httpd, and links the modules, which need no
+// library from other steps. The programs are left to another step.
 func (b *builder) nativeHTTPD(ctx context.Context, log *steps.Log) error {
 	dir := b.dir("httpd")
 	if err := libtool.Check(filepath.Join(b.dir("apr"), "libtool")); err != nil {
@@ -41,8 +40,8 @@ func (b *builder) nativeHTTPD(ctx context.Context, log *steps.Log) error {
 	return p.run(ctx, programs...)
 }
 
-// httpdServer plans the server's own library and that of the platform, with the
-// files that are generated for them.
+// httpdServer plans the server's own library and the platform's, with the files that
+// are generated for them.
 func (p *plan) httpdServer(top string) error {
 	dir := filepath.Join(top, "server")
 	f, err := p.read(dir)
@@ -77,9 +76,9 @@ func errorOr(err, other error) error {
 	return other
 }
 
-// testChar plans the table of characters: a program is compiled and run. Where
-// the compiler is for another machine, that is done with this one's, for which
-// the program has a way of its own.
+// testChar plans the character table: a program is compiled and run. If the compiler
+// targets another machine, this is done with the host's compiler, for which the
+// program has a special mode.
 func (p *plan) testChar(f *makefile.File, dir string) error {
 	program, header := filepath.Join(dir, "gen_test_char"), filepath.Join(dir, "test_char.h")
 	p.generated["test_char.h"] = header
@@ -109,8 +108,8 @@ func (p *plan) testChar(f *makefile.File, dir string) error {
 	return nil
 }
 
-// exports plans the list of symbols that modules may use: a script of httpd's
-// reads the public headers, in an order that does not depend on the file system.
+// exports plans the list of symbols that modules may use. A script of httpd's reads
+// the public headers, in an order that does not depend on the file system.
 func (p *plan) exports(f *makefile.File, dir string) error {
 	r := f.Rule("exports.c")
 	awk, err := f.Words("AWK")
@@ -130,7 +129,7 @@ func (p *plan) exports(f *makefile.File, dir string) error {
 	return nil
 }
 
-// exportedHeaders are the files that the rule for "export_files" lists.
+// exportedHeaders are the files in the rule for "export_files".
 func exportedHeaders(f *makefile.File, dir string) ([]string, error) {
 	found := []string{filepath.Join(dir, "mpm_fdqueue.h")}
 	for name, patterns := range map[string][]string{"EXPORT_DIRS": {"*.h"}, "EXPORT_DIRS_APR": {"ap[ru].h", "ap[ru]_*.h"}} {
@@ -157,7 +156,7 @@ func exportedHeaders(f *makefile.File, dir string) ([]string, error) {
 	return slices.Compact(found), nil
 }
 
-// httpdModules plans all modules and the parts that are built in.
+// httpdModules plans all modules, and the parts that are built in.
 func (p *plan) httpdModules(top *makefile.File, dir string) error {
 	modules, err := top.Words("MODULE_DIRS")
 	if err != nil {
@@ -197,8 +196,7 @@ func (p *plan) httpdModules(top *makefile.File, dir string) error {
 	return nil
 }
 
-// httpdPrograms plans httpd itself and the support programs; it returns their
-// files.
+// httpdPrograms plans httpd itself and the support programs, and returns their files.
 func (p *plan) httpdPrograms(top *makefile.File, dir string) ([]string, error) {
 	_, commands, err := top.Commands("httpd")
 	if err != nil {
@@ -207,7 +205,7 @@ func (p *plan) httpdPrograms(top *makefile.File, dir string) ([]string, error) {
 	if len(commands) != 2 {
 		return nil, &makefile.Unknown{Where: dir, What: "how httpd is made"}
 	}
-	// The mark of the build: the date, in an object of its own.
+	// The build mark: the date, in a separate object.
 	mark, err := libtool.Split(commands[0])
 	if err != nil {
 		return nil, err

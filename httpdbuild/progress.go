@@ -10,9 +10,8 @@ import (
 	"modwsgi/internal/event"
 )
 
-// progress passes what a tool prints on to the step's log and tells of what it
-// is at: the file that is compiled and its number, or what
-// configure looks for.
+// progress copies a tool's output to the step's log and reports its progress: the file
+// being compiled and its number, or what configure checks for.
 type progress struct {
 	log    io.Writer
 	events event.Sink
@@ -21,7 +20,7 @@ type progress struct {
 	files  int
 }
 
-// maxLine bounds what is kept of a line that has not ended.
+// maxLine limits how much of an unfinished line is kept.
 const maxLine = 64 << 10
 
 func (p *progress) Write(b []byte) (int, error) {

@@ -8,7 +8,7 @@ import (
 	"modwsgi/internal/event"
 )
 
-func TestProgressTellsOfFilesAndChecks(t *testing.T) {
+func TestProgressReportsFilesAndChecks(t *testing.T) {
 	var log bytes.Buffer
 	var told []string
 	p := &progress{log: &log, step: "compile x", events: func(e event.Event) {
@@ -23,7 +23,7 @@ func TestProgressTellsOfFilesAndChecks(t *testing.T) {
 		"make[1]: Entering directory '/w/httpd'\n" +
 		"checking for gcc option to accept ISO C99... none needed\n" +
 		"a line without an end -c late.c"
-	for _, part := range []string{text[:30], text[30:31], text[31:]} { // lines come in pieces
+	for _, part := range []string{text[:30], text[30:31], text[31:]} { // lines arrive in pieces
 		if n, err := p.Write([]byte(part)); err != nil || n != len(part) {
 			t.Fatal(n, err)
 		}

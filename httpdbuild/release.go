@@ -12,8 +12,8 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// releaseHeader says in which header of a component's sources its version is, and
-// how the macros of its numbers begin.
+// releaseHeader names the header that contains a component's version, and the prefix
+// of the macros of its numbers.
 var releaseHeader = map[string]struct {
 	file    string
 	numbers []string
@@ -27,10 +27,10 @@ var releaseHeader = map[string]struct {
 
 var leadingNumbers = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*`)
 
-// checkRelease compares what the unpacked sources say with the version that was
-// asked for. Advisories go by that version: sources of a vulnerable release under
-// the number of another one would escape them. Sources without the header are
-// not judged here, as nothing can be compiled from them.
+// checkRelease compares the version in the unpacked sources with the requested one.
+// Advisories are matched by that version, so sources of a vulnerable release under
+// another number would escape them. Sources without the header are not judged here, as
+// nothing can be compiled from them.
 func checkRelease(c Component, dir string) error {
 	header, known := releaseHeader[c.Name]
 	if !known {
@@ -47,13 +47,13 @@ func checkRelease(c Component, dir string) error {
 	for _, name := range header.numbers {
 		m := regexp.MustCompile(`(?m)^[ \t]*#[ \t]*define[ \t]+` + name + `[ \t]+([0-9]+)`).FindSubmatch(data)
 		if m == nil {
-			return nil // a later release may write it in another way
+			return nil // a later release may write it differently
 		}
 		found = append(found, string(m[1]))
 	}
 	if want := strings.Split(leadingNumbers.FindString(c.Version), "."); !slices.Equal(found, want) {
-		return fault.New(fault.Source, "get upstream's source archive of that version, and correct the version in the lock file where it came from there",
-			"the archive says that it is %s %s, not %s", c.Name, strings.Join(found, "."), c.Version)
+		return fault.New(fault.Source, "get upstream's source archive of that version, and correct the version in the lock file if it came from there",
+			"the archive contains %s %s, not %s", c.Name, strings.Join(found, "."), c.Version)
 	}
 	return nil
 }

@@ -20,9 +20,9 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// sameTrees compares two trees file by file and names the first difference. With
-// alike, two binaries may differ in the room that the linker left for a run
-// path, but not in what they export, need, or do.
+// sameTrees compares two trees file by file and reports the first difference. With
+// alike, two binaries may differ in the space that the linker left for a run path, but
+// not in what they export, need, or do.
 func sameTrees(t *testing.T, a, b string, alike bool) {
 	t.Helper()
 	in, other := listing(t, a), listing(t, b)
@@ -89,8 +89,8 @@ func listing(t *testing.T, dir string) map[string]fs.FileMode {
 	return out
 }
 
-// facts are what a binary exports, imports, needs, where it looks for that, and
-// its code and data.
+// facts are a binary's exports, imports, dependencies and run path, and its code and
+// data.
 func facts(t *testing.T, name string) string {
 	t.Helper()
 	f, err := elf.Open(name)
@@ -128,11 +128,11 @@ func facts(t *testing.T, name string) string {
 	return b.String()
 }
 
-// sameConfiguration compares what the configure scripts wrote: that they were
-// told answers beforehand changes nothing.
+// sameConfiguration compares the output of the configure scripts: shared results
+// change nothing.
 func sameConfiguration(t *testing.T, seeded, plain string) {
 	t.Helper()
-	// The shell for make's recipes is another one.
+	// The shell for make's recipes differs.
 	shell := regexp.MustCompile(`(?m)^SHELL *=.*$`)
 	count := 0
 	for _, pattern := range []string{
@@ -166,8 +166,8 @@ func sameConfiguration(t *testing.T, seeded, plain string) {
 	}
 }
 
-// checkSpans makes sure that the timeline has each object once, with its
-// processor time, and the progress a total.
+// checkSpans checks that the timeline has each object once, with its processor time,
+// and that the progress has a total.
 func checkSpans(t *testing.T, b built) {
 	t.Helper()
 	objects := map[string]int{}

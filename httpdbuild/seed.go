@@ -17,21 +17,21 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// answers are what configure scripts of this build need not ask again.
+// answers are the results that the configure scripts of this build can share.
 type answers struct {
 	mu     sync.Mutex
 	common map[string]string
 }
 
-// shared are the answers of one script that mean the same in another: about the
-// compiler, the C library and the tools, and not about what is to be linked.
+// shared matches results that have the same meaning in every script: about the
+// compiler, the C library and the tools, but not about libraries to link.
 var shared = regexp.MustCompile(`^(ac_cv_(header|func|sizeof|type|prog|path|c|member|build|host|target|objext|exeext|mkdir_p|safe_to_define|should_define)|lt_cv)(_|$)`)
 
-// seed writes the cache that a component's configure script starts with, and
-// returns the argument for it, none where scripts ask everything themselves: for
-// make, and where programs for the target do not run here. APR and PCRE2 only
-// use the C library, so that what is missing there is missing for them; the
-// others only learn what is there.
+// seed writes the cache that a component's configure script starts with, and returns
+// the argument for it. It returns none if scripts must run all tests themselves: for
+// make, and if programs for the target do not run on this machine. APR and PCRE2 use
+// only the C library, so they also share negative results; the others share only
+// positive ones.
 func (b *builder) seed(ctx context.Context, log *steps.Log, name string) ([]string, error) {
 	if b.Driver == Make || !strings.Contains(b.Host.Target, "linux") || b.Host.Cross != "" {
 		return nil, nil
@@ -74,7 +74,7 @@ func (b *builder) seed(ctx context.Context, log *steps.Log, name string) ([]stri
 	return []string{"--cache-file=" + file}, configcache.Write(file, known)
 }
 
-// learn keeps what APR's script found out for those that come after it.
+// learn records the results of APR's script for later ones.
 func (b *builder) learn(name string) error {
 	if name != "apr" {
 		return nil
@@ -84,7 +84,7 @@ func (b *builder) learn(name string) error {
 		return err
 	}
 	maps.DeleteFunc(found, func(variable, _ string) bool {
-		// We had APR look away from libuuid.
+		// APR was configured to ignore libuuid.
 		return !shared.MatchString(variable) || strings.Contains(variable, "uuid")
 	})
 	b.answers.mu.Lock()
@@ -93,8 +93,8 @@ func (b *builder) learn(name string) error {
 	return nil
 }
 
-// shell is the shell for configure scripts: dash where it is there, which needs
-// a fifth less time for them than bash.
+// shell is the shell for configure scripts: dash if available, which takes a fifth
+// less time for them than bash.
 func (b *builder) shell() string {
 	if path, err := run.LookPath("dash", b.Host.Env); err == nil && b.Driver == Native {
 		return path

@@ -22,13 +22,13 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// programs are the support programs that go into the tree. suexec and the Perl
-// and shell scripts do not: they hold absolute paths.
+// programs are the support programs in the tree. suexec and the Perl and shell scripts
+// are left out because they contain absolute paths.
 var programs = []string{"ab", "checkgid", "fcgistarter", "htcacheclean", "htdbm", "htdigest", "htpasswd", "httxt2dbm", "logresolve", "rotatelogs"}
 
-// stageTree copies what was built to where it belongs. It does without "make
-// install", whose libtool calls take as long as a third of the compilation, and
-// which would link everything a second time for an absolute run path.
+// stageTree copies what was built to its destination. It does not use "make install",
+// whose libtool calls take a third of the compilation time, and which would link
+// everything again for an absolute run path.
 func (b *builder) stageTree(ctx context.Context, log *steps.Log) error {
 	for _, do := range []func() error{
 		b.stageBinaries, b.stageModules, b.stageHeaders, b.stageData,
@@ -39,7 +39,7 @@ func (b *builder) stageTree(ctx context.Context, log *steps.Log) error {
 			return err
 		}
 	}
-	count, err := relocate.Tree(b.stage, "$ORIGIN/../lib", b.oursInRunPath)
+	count, err := relocate.Tree(b.stage, "$ORIGIN/../lib", b.treeInRunPath)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (b *builder) stageTree(ctx context.Context, log *steps.Log) error {
 	return err
 }
 
-func (b *builder) oursInRunPath(element string) bool {
+func (b *builder) treeInRunPath(element string) bool {
 	return element == Placeholder+"/lib" || element == b.Work || strings.HasPrefix(element, b.Work+"/")
 }
 
@@ -60,7 +60,7 @@ func (b *builder) stageBinaries() error {
 	for _, p := range programs {
 		from := filepath.Join(httpd, "support/.libs", p)
 		if _, err := os.Stat(from); err != nil {
-			from = filepath.Join(httpd, "support", p) // linked without a shared library of ours
+			from = filepath.Join(httpd, "support", p) // linked without a shared library of this build
 		}
 		if err := copyFile(from, filepath.Join(bin, p), 0o755); err != nil {
 			return err
@@ -78,8 +78,8 @@ func (b *builder) stageBinaries() error {
 			return err
 		}
 	}
-	// What -lapr-1 finds when a third-party module is linked: a linker script,
-	// because wheels hold no symbolic links.
+	// -lapr-1 finds this when a third-party module is linked: a linker script, because
+	// wheels contain no symbolic links.
 	for _, name := range []string{"libapr-1", "libaprutil-1"} {
 		if err := writeFile(filepath.Join(lib, name+".so"), fmt.Appendf(nil, "INPUT(%s.so.0)\n", name), 0o644); err != nil {
 			return err
@@ -106,9 +106,9 @@ func (b *builder) stageModules() error {
 	return nil
 }
 
-// stageHeaders copies the public headers of APR and APR-util, into the same
-// directory as httpd's: who builds a module with setuptools has one directory
-// with them all, which may have a blank in its path.
+// stageHeaders copies the public headers of APR and APR-util into the directory of
+// httpd's headers. Modules built with setuptools then need only one directory, whose
+// path may contain a blank.
 func (b *builder) stageHeaders() error {
 	for name, patterns := range map[string][]string{"apr": {"apr.h", "apr_*.h"}, "apr-util": {"apr_*.h", "apu*.h"}} {
 		for _, pattern := range patterns {
@@ -122,9 +122,8 @@ func (b *builder) stageHeaders() error {
 	return nil
 }
 
-// stageHTTPDHeaders copies the headers that httpd's own makefile calls public.
-// With make that says itself which they are; only the copying is ours, because
-// it would call libtool for each.
+// stageHTTPDHeaders copies the headers that httpd's makefile calls public. make lists
+// them; only the copying is done here, because make would run libtool for each.
 func (b *builder) stageHTTPDHeaders(ctx context.Context, log *steps.Log) error {
 	from, patterns := b.dir("httpd"), []string(nil)
 	if b.Driver == Make {
@@ -183,12 +182,12 @@ func (b *builder) stageData() error {
 	return nil
 }
 
-// PrefixVariable stands in build/config_vars.mk for the directory of the tree,
-// as in PyPI's mod_wsgi-httpd; mod_wsgi-apxs puts the present one in.
+// PrefixVariable stands in build/config_vars.mk for the directory of the tree, as in
+// PyPI's mod_wsgi-httpd. mod_wsgi-apxs replaces it with the present one.
 const PrefixVariable = "${mod_wsgi_httpd_prefix}"
 
-// stageConfigVars writes build/config_vars.mk, which apxs answers from, without
-// any path of the build.
+// stageConfigVars writes build/config_vars.mk, which apxs answers from, without any
+// path of the build.
 func (b *builder) stageConfigVars() error {
 	data, err := os.ReadFile(filepath.Join(b.dir("httpd"), "build/config_vars.mk"))
 	if err != nil {
@@ -223,16 +222,15 @@ func (b *builder) stageConfigVars() error {
 	return writeFile(filepath.Join(b.stage, "build/config_vars.mk"), out.Bytes(), 0o644)
 }
 
-// withoutBuildPaths drops the words that name a directory of the build and turns
-// the placeholder into the variable.
+// withoutBuildPaths drops the words that name a directory of the build and replaces
+// the placeholder with the variable.
 func (b *builder) withoutBuildPaths(value string) string {
 	words := slices.DeleteFunc(strings.Fields(value), func(w string) bool { return strings.Contains(w, b.Work) })
 	return strings.ReplaceAll(strings.Join(words, " "), Placeholder, PrefixVariable)
 }
 
-// checkTree makes sure that the tree is what was asked for: every feature's
-// modules are there, nothing names a directory of the build, and httpd runs from
-// where the tree lies now.
+// checkTree checks the tree against the request: every feature's modules exist, no
+// file names a directory of the build, and httpd runs from the tree's present path.
 func (b *builder) checkTree(ctx context.Context, log *steps.Log) error {
 	modules, err := moduleNames(b.stage)
 	if err != nil {
@@ -249,7 +247,7 @@ func (b *builder) checkTree(ctx context.Context, log *steps.Log) error {
 	}
 	for _, m := range wanted {
 		if !slices.Contains(modules, m) {
-			return fmt.Errorf("the build did not make %s, see the log of configure httpd", m)
+			return fmt.Errorf("the build did not produce %s, see the log of configure httpd", m)
 		}
 	}
 	leaks, err := relocate.Leaks(b.stage, b.Work)
@@ -269,12 +267,12 @@ func (b *builder) checkTree(ctx context.Context, log *steps.Log) error {
 		return err
 	}
 	if version := b.component("httpd").Version; !bytes.Contains(out, []byte("Apache/"+version+" ")) {
-		return fmt.Errorf("httpd calls itself %q, not %s", strings.TrimSpace(string(out)), version)
+		return fmt.Errorf("httpd reports %q, not %s", strings.TrimSpace(string(out)), version)
 	}
 	return nil
 }
 
-// moduleNames lists what LoadModule can load, without ".so", sorted.
+// moduleNames lists the names for LoadModule, without ".so", sorted.
 func moduleNames(tree string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(tree, "modules"))
 	var names []string
@@ -286,7 +284,7 @@ func moduleNames(tree string) ([]string, error) {
 	return names, err
 }
 
-// copyFile copies content; the mode is the given one whatever the umask is.
+// copyFile copies content and sets the given mode, whatever the umask.
 func copyFile(from, to string, mode os.FileMode) error {
 	if err := makeDir(filepath.Dir(to)); err != nil {
 		return err
@@ -294,9 +292,8 @@ func copyFile(from, to string, mode os.FileMode) error {
 	return filetree.Replace(from, to, mode)
 }
 
-// makeDir makes a directory and those above it readable for the user as whom
-// httpd will serve, also where the umask would not have it so; a directory that
-// is there stays as it is.
+// makeDir creates a directory and its parents, readable for the user as whom httpd
+// will serve, whatever the umask. An existing directory stays as it is.
 func makeDir(name string) error {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return nil
@@ -304,7 +301,7 @@ func makeDir(name string) error {
 	if err := makeDir(filepath.Dir(name)); err != nil {
 		return err
 	}
-	if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // another step was faster
+	if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // another step created it first
 		return err
 	}
 	return owned.Chmod(name, 0o755)

@@ -15,18 +15,18 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// env is the environment of the tools. Their temporary files are in our own
-// directory: config.guess fails where TMPDIR is not a directory, and what a
-// killed compiler leaves goes away with the rest. ccache is told which directory
-// is another one in each build, so that it finds what it compiled before
+// env is the environment of the tools. Their temporary files are in a private
+// directory, because config.guess fails if TMPDIR is not a directory, and so that
+// leftovers of a killed compiler are removed with the rest. ccache gets the directory
+// that differs in each build, so that it finds what it compiled before
 // (https://ccache.dev/manual/latest.html#config_base_dir).
 func (b *builder) env() []string {
 	return append(slices.Clone(b.Host.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"), "CCACHE_BASEDIR="+b.Work, "CCACHE_NOHASHDIR=1")
 }
 
-// toolAs runs a build tool with its output in the step's log, and enters it into
-// the timeline as name, after the spans in needs; nil is what the step waited for. The caller has a place of the
-// pool.
+// toolAs runs a build tool with its output in the step's log, and enters it into the
+// timeline as name, after the spans in needs; nil means those that the step waited
+// for. The caller holds a slot of the pool.
 func (b *builder) toolAs(ctx context.Context, log *steps.Log, kind timeline.Kind, name string, needs []string, dir string, argv ...string) error {
 	if err := logCommand(log, dir, argv, ""); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (b *builder) watch() observer.Observer {
 	return observer.Observer{Events: b.Events, Timeline: b.Timeline}
 }
 
-// pooled is toolAs with a place of the pool that is taken for it.
+// pooled is toolAs with its own slot of the pool.
 func (b *builder) pooled(ctx context.Context, log *steps.Log, kind timeline.Kind, dir string, argv ...string) error {
 	release, err := b.pool.Acquire(ctx, objgraph.Heavy)
 	if err != nil {
@@ -57,8 +57,8 @@ func (b *builder) pooled(ctx context.Context, log *steps.Log, kind timeline.Kind
 	return b.toolAs(ctx, log, kind, log.Step, nil, dir, argv...)
 }
 
-// toolInto runs a tool whose standard output is a file. A file that is there is
-// whole.
+// toolInto runs a tool with its standard output in a file. An existing file is
+// complete.
 func (b *builder) toolInto(ctx context.Context, log *steps.Log, file, dir string, argv ...string) error {
 	if err := logCommand(log, dir, argv, file); err != nil {
 		return err

@@ -10,11 +10,10 @@ import (
 	"modwsgi/internal/run"
 )
 
-// known turns what a compiler or linker said into what to do about it; m is the
-// match of said.
+// known maps the output of a compiler or linker to hints; m is the match of pattern.
 var known = []struct {
-	said *regexp.Regexp
-	hint func(b *builder, m []string) string
+	pattern *regexp.Regexp
+	hint    func(b *builder, m []string) string
 }{
 	{regexp.MustCompile(`\b(Python|pyconfig)\.h(: No such file|' file not found)`), func(b *builder, _ []string) string {
 		return b.Tools.Install("Python's headers are missing;", distro.PythonHeaders.For(majorMinor(b.Python.Version)), "")
@@ -23,19 +22,19 @@ var known = []struct {
 		return b.Tools.Install("the header "+m[1]+".h of Apache is missing;", distro.HTTPDHeaders, "or use --httpd bundled")
 	}},
 	{regexp.MustCompile(`recompile with -fPIC|can not be used when making a shared object`), text(
-		"this Python's library cannot be part of a module: use a Python that was built with --enable-shared")},
+		"this Python's library cannot be linked into a module: use a Python that was built with --enable-shared")},
 	{regexp.MustCompile(`bytecode stream in file .* generated with LTO version|not an? LTO object|LLVM gold plugin`), text(
-		"this Python's library was compiled with link time optimization by another compiler: set CC to that one, or use a Python that was built with --enable-shared")},
+		"this Python's library was compiled with link-time optimization by another compiler: set CC to that compiler, or use a Python that was built with --enable-shared")},
 	{regexp.MustCompile(`(?:cannot find|unable to find library) (-l[\w.+-]+)`), func(_ *builder, m []string) string {
-		return "the linker does not find " + m[1] + ", which this Python's library needs: install the development package that holds it, or use a Python that was built with --enable-shared"
+		return "the linker cannot find " + m[1] + ", which this Python's library needs: install the development package that contains it, or use a Python that was built with --enable-shared"
 	}},
-	// Fedora's and Red Hat's Apache is compiled with a file of another package.
+	// The Apache of Fedora and Red Hat is compiled with a file of another package.
 	{regexp.MustCompile(`/redhat/redhat-[\w-]+['’]?: No such file`), text(
-		"the compiler's flags of this Apache name a file of the package redhat-rpm-config: dnf install redhat-rpm-config, or use --httpd bundled")},
+		"this Apache's compiler flags name a file of the package redhat-rpm-config: dnf install redhat-rpm-config, or use --httpd bundled")},
 	{regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`), text(
 		"free some space in the build directory, or set XDG_CACHE_HOME to another file system")},
 	{regexp.MustCompile(`(?i)cannot allocate memory|virtual memory exhausted|killed signal terminated program|terminated with signal 9`), text(
-		"there is too little memory for this many compilers: try --jobs 1")},
+		"too little memory for this many compilers: try --jobs 1")},
 }
 
 func text(s string) func(*builder, []string) string {
@@ -43,16 +42,16 @@ func text(s string) func(*builder, []string) string {
 }
 
 func (b *builder) hint(err error) string {
-	said, tail := err.Error(), ""
+	output, tail := err.Error(), ""
 	var e *run.Error
 	if errors.As(err, &e) {
-		said += "\n" + strings.Join(e.Tail, "\n")
-		tail = "the whole output of the failed step is in its log"
+		output += "\n" + strings.Join(e.Tail, "\n")
+		tail = "the full output of the failed step is in its log"
 	} else if fault.HintOf(err) != "" {
-		return "" // whoever failed knows better
+		return "" // the failed step knows better
 	}
 	for _, k := range known {
-		if m := k.said.FindStringSubmatch(said); m != nil {
+		if m := k.pattern.FindStringSubmatch(output); m != nil {
 			return k.hint(b, m)
 		}
 	}

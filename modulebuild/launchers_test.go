@@ -19,8 +19,8 @@ import (
 	"modwsgi/internal/toolchain"
 )
 
-// built makes the tiny module with a compiler, as a user names it, in a
-// directory of its own.
+// built makes the tiny module with a compiler, as a user names it, in a separate
+// directory.
 func built(t *testing.T, cc string, env ...string) []byte {
 	t.Helper()
 	q := request(t, sources(), "")
@@ -54,8 +54,8 @@ func need(t *testing.T, program string) {
 	}
 }
 
-// A build in another directory finds what one before it compiled, and the module
-// is the same as without.
+// A build in another directory reuses what an earlier one compiled, and the module is
+// the same as without.
 func TestCcache(t *testing.T) {
 	need(t, "ccache")
 	cache := "CCACHE_DIR=" + t.TempDir()
@@ -77,12 +77,12 @@ func TestCcache(t *testing.T) {
 	}
 }
 
-// The objects are compiled by the server, more at a time than there are cores.
+// The server compiles the objects, more concurrently than this machine has cores.
 func TestDistcc(t *testing.T) {
 	need(t, "distcc")
 	need(t, "distccd")
 	port := strconv.Itoa(freeport.Get(t))
-	dir, err := os.MkdirTemp("", "distcc") // the server's own user must get there
+	dir, err := os.MkdirTemp("", "distcc") // the server's own user needs access
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +132,6 @@ func TestDistcc(t *testing.T) {
 func TestClang(t *testing.T) {
 	need(t, "clang")
 	if !bytes.Contains(built(t, "clang"), []byte("wsgi_module")) {
-		t.Error("there is no module")
+		t.Error("no module was built")
 	}
 }

@@ -1,7 +1,7 @@
-// Package modulebuild turns upstream's mod_wsgi source archive into the httpd
-// module for exactly one Python and one httpd. It knows how the C files are
-// compiled and linked. It does not find Pythons or httpds: it gets facts, and
-// it does not place anything.
+// Package modulebuild turns upstream's mod_wsgi source archive into the httpd module
+// for exactly one Python and one httpd. It knows how the C files are compiled and
+// linked. It does not find Pythons or httpds, whose facts it is given, and does not
+// install anything.
 package modulebuild
 
 import (
@@ -34,43 +34,43 @@ import (
 	"modwsgi/internal/toolchain"
 )
 
-// buildVersion changes when the same inputs give another module.
+// buildVersion changes when the same inputs produce another module.
 const buildVersion = "2"
 
-// Python is what a build needs to know of the interpreter; all of it was
-// validated by whoever found it.
+// Python has the facts about the interpreter that a build needs. The caller has
+// validated them.
 type Python struct {
 	Version     string   // "3.11.7"
 	SOABI       string   // "cpython-311-x86_64-linux-gnu"
 	ExtSuffix   string   // ".cpython-311-x86_64-linux-gnu.so"
-	IncludeDirs []string // with Python.h and pyconfig.h
+	IncludeDirs []string // of Python.h and pyconfig.h
 	LibPython   string   // library to link
 	LibShared   bool     // LibPython is a shared library
-	LinkLibs    []string // what a static LibPython needs, as -l flags
+	LinkLibs    []string // requirements of a static LibPython, as -l flags
 }
 
-// HTTPD is what a build needs to know of the server.
+// HTTPD has the facts about the server that a build needs.
 type HTTPD struct {
 	Version     string
 	MMN         int
 	IncludeDirs []string // httpd's, APR's and APR-util's headers
-	CPPFlags    []string // that every module is compiled with
+	CPPFlags    []string // flags that every module is compiled with
 	CFlags      []string
 }
 
-// Request says what to build.
+// Request is what to build.
 type Request struct {
 	Version string // of mod_wsgi
 	Archive string // verified source archive
-	SHA256  string // of it; it is compared with what is unpacked
+	SHA256  string // digest of the archive, compared with what is unpacked
 	Python  Python
 	HTTPD   HTTPD
-	RunPath string // where the loader looks for LibPython; "" where that is in its own list
+	RunPath string // run path to LibPython; "" if the loader finds it by itself
 	Tools   *toolchain.Toolchain
-	Jobs    int    // compilers at a time, at least 1
+	Jobs    int    // number of concurrent compilers, at least 1
 	Work    string // directory for sources and objects; must not exist
-	Out     string // directory for the module; it is made
-	Logs    string // directory for one log a step; it is made
+	Out     string // directory for the module; created if missing
+	Logs    string // directory for one log per step; created if missing
 	Runner  *run.Runner
 	Events  event.Sink
 	// Timeline gets a span for each step and each tool; it may be nil.
@@ -89,8 +89,8 @@ type Result struct {
 }
 
 // FileName is the name of the module for a Python: "mod_wsgi-pyXY" and the
-// interpreter's own extension suffix, which is where upstream's launcher and
-// other software look for it.
+// interpreter's own extension suffix, which is where upstream's launcher and other
+// software look for it.
 func FileName(version, extSuffix string) string {
 	return "mod_wsgi-py" + strings.ReplaceAll(majorMinor(version), ".", "") + extSuffix
 }
@@ -102,7 +102,7 @@ func majorMinor(version string) string {
 	return strings.TrimSuffix(major+"."+minor, ".")
 }
 
-// Key is the identity of what Build would make: the SHA-256 of Inputs.
+// Key identifies the result of Build: the SHA-256 of Inputs.
 func (q *Request) Key() string {
 	sum := sha256.Sum256([]byte(q.Inputs()))
 	return hex.EncodeToString(sum[:])
@@ -122,7 +122,7 @@ func (q *Request) Inputs() string {
 	return b.String()
 }
 
-// Build makes the module. On an error nothing is left in Out.
+// Build makes the module. On an error, nothing is left in Out.
 func Build(ctx context.Context, q Request) (*Result, error) {
 	if err := q.check(); err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	b := &builder{Request: q, name: FileName(q.Python.Version, q.Python.ExtSuffix)}
 	for _, dir := range []string{q.Out, filepath.Dir(q.Work)} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("make build directory: %w", err)
+			return nil, fmt.Errorf("create build directory: %w", err)
 		}
 	}
 	timings, err := steps.Run(ctx, q.Logs, b.watch(), []steps.Step{
@@ -147,7 +147,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		}
 		class := fault.Build
 		if c := fault.ClassOf(err); c != fault.Internal {
-			class = c // what the step found out about the archive or the host
+			class = c // the step's error about the archive or the host
 		}
 		return nil, fault.Wrap(class, b.hint(err), fmt.Errorf("build mod_wsgi %s for Python %s and httpd %s: %w",
 			q.Version, q.Python.Version, q.HTTPD.Version, err))
@@ -163,7 +163,7 @@ func (q *Request) check() error {
 		return fmt.Errorf("build mod_wsgi: its archive %s has no SHA-256 to compare with", q.Archive)
 	}
 	if len(q.Python.IncludeDirs) == 0 || q.Python.LibPython == "" || q.Python.ExtSuffix == "" {
-		return errors.New("build mod_wsgi: the facts of the Python are not complete")
+		return errors.New("build mod_wsgi: the facts of the Python are incomplete")
 	}
 	if !pythonVersion.MatchString(q.Python.Version) || strings.ContainsAny(q.Python.ExtSuffix, `/\`) {
 		return fmt.Errorf("build mod_wsgi: Python %q with extension suffix %q", q.Python.Version, q.Python.ExtSuffix)
@@ -172,7 +172,7 @@ func (q *Request) check() error {
 		return fmt.Errorf("build mod_wsgi: %q, %q or %q is not an absolute path", q.Out, q.Work, q.Python.LibPython)
 	}
 	if len(q.HTTPD.IncludeDirs) == 0 {
-		return errors.New("build mod_wsgi: the facts of the httpd are not complete")
+		return errors.New("build mod_wsgi: the facts of the httpd are incomplete")
 	}
 	return nil
 }
@@ -202,8 +202,7 @@ func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
 	if err := os.Mkdir(filepath.Join(b.Work, "tmp"), 0o700); err != nil {
 		return err
 	}
-	// Glob with the working directory in the pattern would take its brackets for
-	// a pattern too.
+	// Glob would also interpret brackets in the working directory's path.
 	b.sources, err = fs.Glob(os.DirFS(b.Work), "src/server/*.c")
 	if err == nil && len(b.sources) == 0 {
 		err = fault.New(fault.Source, wrongArchive, "the archive has no C files in src/server")
@@ -218,8 +217,8 @@ const wrongArchive = "get upstream's source archive of that version, from the pa
 
 var versionString = regexp.MustCompile(`(?m)^#define\s+MOD_WSGI_VERSION_STRING\s+"([^"]+)"`)
 
-// checkVersion compares what the sources say with what was asked for: an archive
-// of another version under a right name would otherwise be recorded wrongly.
+// checkVersion compares the version in the sources with the requested one. Otherwise
+// an archive of another version under the right name would be recorded wrongly.
 func (b *builder) checkVersion() error {
 	data, err := os.ReadFile(filepath.Join(b.Work, "src/server/wsgi_version.h"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -230,16 +229,16 @@ func (b *builder) checkVersion() error {
 	}
 	m := versionString.FindSubmatch(data)
 	if m == nil {
-		return fault.New(fault.Source, wrongArchive, "the archive does not say which version of mod_wsgi it is")
+		return fault.New(fault.Source, wrongArchive, "the archive does not contain its version of mod_wsgi")
 	}
 	if string(m[1]) != b.Version {
-		return fault.New(fault.Source, wrongArchive, "the archive says that it is mod_wsgi %s, not %s", m[1], b.Version)
+		return fault.New(fault.Source, wrongArchive, "the archive contains mod_wsgi %s, not %s", m[1], b.Version)
 	}
 	return nil
 }
 
-// compile runs one compiler a file, Jobs at a time. File names are relative, so
-// that what __FILE__ puts into the module does not depend on the directory.
+// compile runs one compiler per file, with up to Jobs at a time. File names are
+// relative, so that __FILE__ in the module does not depend on the directory.
 func (b *builder) compile(ctx context.Context, log *steps.Log) error {
 	base := slices.Concat(b.Tools.CC, []string{"-O2", "-g0", "-fPIC", "-fwrapv", "-fstack-protector-strong", "-DNDEBUG"},
 		b.HTTPD.CPPFlags, b.HTTPD.CFlags)
@@ -288,22 +287,22 @@ func (b *builder) link(ctx context.Context, log *steps.Log) error {
 			argv = append(argv, "-Xlinker", "-rpath", "-Xlinker", b.RunPath) // may have a comma
 		}
 	} else {
-		// Extension modules find the interpreter's functions in this module, so
-		// all of it goes in and stays visible.
+		// Extension modules find the interpreter's functions in this module, so all of
+		// it is linked in and stays visible.
 		argv = append(argv, "-Wl,--whole-archive", b.Python.LibPython, "-Wl,--no-whole-archive", "-Wl,--export-dynamic")
 		argv = append(argv, b.Python.LinkLibs...)
 	}
 	return b.tool(ctx, log, timeline.Link, b.name, argv)
 }
 
-// check makes sure that the file is what httpd will load.
+// check checks that httpd will load the file.
 func (b *builder) check(_ context.Context, log *steps.Log) error {
 	name := filepath.Join(b.Out, b.name)
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	if err := owned.Chmod(name, 0o755); err != nil { // whatever the umask is: httpd may serve as another user
+	if err := owned.Chmod(name, 0o755); err != nil { // whatever the umask: httpd may serve as another user
 		return err
 	}
 	sum := sha256.Sum256(data)
@@ -341,7 +340,7 @@ func (b *builder) tool(ctx context.Context, log *steps.Log, kind timeline.Kind, 
 	if _, err := fmt.Fprintf(log, "+ cd %s && %s\n", run.Quote(b.Work), strings.Join(words, " ")); err != nil {
 		return err
 	}
-	// What a killed compiler leaves goes away with the rest.
+	// Leftovers of a killed compiler are removed with the rest.
 	env := append(slices.Clone(b.Tools.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"), "CCACHE_BASEDIR="+filepath.Dir(b.Work), "CCACHE_NOHASHDIR=1")
 	return b.watch().Tool(ctx, b.Runner, kind, log.Step, name, nil, run.Cmd{Argv: argv, Dir: b.Work, Env: env, Log: log, LogPath: log.Path})
 }

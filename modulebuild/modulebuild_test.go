@@ -67,8 +67,8 @@ func write(t *testing.T, name, text string, mode os.FileMode) {
 	}
 }
 
-// request wants a module in a directory with an odd name; cc is a shell script
-// that stands for the compiler, "" for the real one.
+// request describes a module in a directory with an odd name; cc is a shell script in
+// place of the compiler, "" for the real one.
 func request(t *testing.T, files map[string]string, cc string) Request {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "a 'b' [c]=d,e")
@@ -95,7 +95,7 @@ func request(t *testing.T, files map[string]string, cc string) Request {
 	}
 }
 
-// real makes the request one for the real compiler, with a libpython.
+// real makes the request use the real compiler, with a libpython.
 func real(t *testing.T, q *Request) {
 	t.Helper()
 	if testing.Short() {
@@ -163,7 +163,7 @@ func TestKey(t *testing.T) {
 	q := base()
 	q.Jobs, q.Work, q.Out, q.Archive = 7, "/w", "/o", "/a"
 	if keys[q.Key()] != "nothing" {
-		t.Error("what does not go into the module changes the key")
+		t.Error("an input that does not affect the module changes the key")
 	}
 }
 
@@ -222,8 +222,8 @@ func TestWrongArchives(t *testing.T) {
 	}{
 		"another version": {func(f map[string]string) {
 			f["src/server/wsgi_version.h"] = "#define MOD_WSGI_VERSION_STRING \"4.9.4\"\n"
-		}, "says that it is mod_wsgi 4.9.4, not 5.0.2"},
-		"no version":      {func(f map[string]string) { f["src/server/wsgi_version.h"] = "\n" }, "does not say which version"},
+		}, "contains mod_wsgi 4.9.4, not 5.0.2"},
+		"no version":      {func(f map[string]string) { f["src/server/wsgi_version.h"] = "\n" }, "does not contain its version"},
 		"no version file": {func(f map[string]string) { delete(f, "src/server/wsgi_version.h") }, "has no src/server/wsgi_version.h"},
 		"no C files": {func(f map[string]string) {
 			delete(f, "src/server/mod_wsgi.c")
@@ -246,9 +246,9 @@ func TestWrongArchives(t *testing.T) {
 	}
 }
 
-// An archive that was exchanged after it was verified, or that nobody verified, is
-// not compiled.
-func TestExchangedArchiveIsNotCompiled(t *testing.T) {
+// An archive that was replaced after its verification, or never verified, is not
+// compiled.
+func TestReplacedArchiveIsNotCompiled(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "ran")
 	q := request(t, sources(), "touch "+mark+"\n")
 	files := sources()
@@ -285,7 +285,7 @@ func TestFailingCompiler(t *testing.T) {
 		"disk full":    {"echo \"fatal error: x.s: No space left on device\" >&2; exit 1\n", "compile mod_wsgi", "", "free some space"},
 		"memory":       {"echo \"gcc: fatal error: Killed signal terminated program cc1\" >&2; exit 1\n", "compile mod_wsgi", "", "--jobs 1"},
 		"no PIC":       {"case \" $* \" in *' -shared '*) echo 'ld: libpython.a: recompile with -fPIC' >&2; exit 1 ;; esac\n", "link mod_wsgi", "", "--enable-shared"},
-		"LTO":          {"case \" $* \" in *' -shared '*) echo \"lto1: fatal error: bytecode stream in file 'x.o' generated with LTO version 11.3 instead of 12.0\"; exit 1 ;; esac\n", "link mod_wsgi", "", "link time"},
+		"LTO":          {"case \" $* \" in *' -shared '*) echo \"lto1: fatal error: bytecode stream in file 'x.o' generated with LTO version 11.3 instead of 12.0\"; exit 1 ;; esac\n", "link mod_wsgi", "", "link-time"},
 		"no library":   {"case \" $* \" in *' -shared '*) echo 'ld: cannot find -lexpat: No such file' >&2; exit 1 ;; esac\n", "link mod_wsgi", "", "-lexpat"},
 		"no output":    {"exit 0\n", "check mod_wsgi", "no such file", ""},
 		"half of one":  {"while [ $# -gt 1 ]; do [ \"$1\" = -o ] && printf '\\177ELF' >\"$2\"; shift; done\n", "check mod_wsgi", "", ""},

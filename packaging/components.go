@@ -7,13 +7,13 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// ProgramComponents returns what one of our programs is made of: this project,
-// Go's standard library and the modules that are linked in, as the linker
-// recorded them. The error is for a file that is no Go program.
+// ProgramComponents returns the components of one of our programs: this project, Go's
+// standard library and the linked modules, as the linker recorded them. It returns an
+// error for a file that is not a Go program.
 func ProgramComponents(name string) ([]Component, error) {
 	info, err := buildinfo.ReadFile(name)
 	if err != nil {
-		return nil, fault.New(fault.Environment, "take the programs of one release of modwsgi", "read what %s is made of: %w", name, err)
+		return nil, fault.New(fault.Environment, "use the programs of a single release of modwsgi", "read the components of %s: %w", name, err)
 	}
 	goVersion := strings.TrimPrefix(strings.Fields(info.GoVersion + " ")[0], "go")
 	all := []Component{{Kind: FromModules, Name: "std", Version: goVersion, PURL: "pkg:golang/std@" + goVersion}}
@@ -26,7 +26,7 @@ func ProgramComponents(name string) ([]Component, error) {
 	return all, nil
 }
 
-// SourceComponent is one that was built from an archive.
+// SourceComponent describes a component that was built from an archive.
 func SourceComponent(name, version, license, sha256 string) Component {
 	c := Component{Kind: FromSource, Name: name, Version: version, License: license, SHA256: sha256, PURL: "pkg:generic/" + name + "@" + version}
 	if sha256 != "" {

@@ -24,8 +24,8 @@ import (
 	"modwsgi/internal/scratch"
 )
 
-// IndexName is the file of an output directory that lists its artifacts. It
-// also marks the directory as one of ours.
+// IndexName is the file of an output directory that lists its artifacts. It also marks
+// the directory as an output directory of modwsgi.
 const IndexName = "index.json"
 
 // Index is the content of IndexName.
@@ -34,17 +34,17 @@ type Index struct {
 	Artifacts []Artifact `json:"artifacts"`
 }
 
-// Dist is a transaction over an output directory. What is written goes to a
-// hidden directory in it and appears under its names at Commit; a run that fails
-// or is killed leaves the directory as it was, but for the hidden one, which the
-// next run removes. Artifacts of earlier runs stay and are listed again.
+// Dist is a transaction over an output directory. Files are written to a hidden
+// directory in it and appear under their names at Commit. A run that fails or is
+// killed leaves the directory unchanged except for the hidden one, which the next run
+// removes. Artifacts of earlier runs stay and are listed again.
 //
-// What writes artifacts (Scratch, Create, Add, Meta, Update) may be called
-// side by side; the rest of a Dist is not safe for concurrent use.
+// The methods that write artifacts (Scratch, Create, Add, Meta, Update) may be called
+// concurrently; the rest of a Dist is not safe for concurrent use.
 //
-// The directory may be in one of another user, who can then change what is in it,
-// but not have this user read or write anything else (owned.OutputDir): everything
-// in it is done through its handle, links in it are not followed, and tools work
+// The directory may be inside another user's. That user can then change its contents,
+// but cannot make this user read or write anything else (owned.OutputDir): everything
+// in it is accessed through its handle, links in it are not followed, and tools work
 // elsewhere (Scratch).
 type Dist struct {
 	out       string
@@ -58,7 +58,7 @@ type Dist struct {
 	mu        sync.Mutex // added and metas
 	added     []Artifact
 	metas     []string // further files, in the order in which they appear
-	dropped   []string // files of earlier runs that go away
+	dropped   []string // files of earlier runs to remove
 	done      bool
 }
 
@@ -67,16 +67,15 @@ const (
 	partSuffix = ".part"
 )
 
-// Open begins a transaction. The directory is made if need be; one that holds
-// files which are not ours is refused (class Usage), and so is one that another
-// run works on (class Busy). With overwrite, artifacts of earlier runs may be
-// replaced by others of the same name.
+// Open begins a transaction. It creates the directory if necessary. It refuses a
+// directory with files of other origin (class Usage), and one that another run uses
+// (class Busy). With overwrite, artifacts of earlier runs may be replaced.
 func Open(out string, overwrite bool) (*Dist, error) {
 	return openDist(out, overwrite, flock.Now)
 }
 
-// OpenWaiting is Open that waits for the end of another run, until the limit or the
-// end of ctx. waiting gets a text for who has to wait.
+// OpenWaiting is Open, but waits for another run to end, until the limit or the end of
+// ctx. waiting receives a text for the user who has to wait.
 func OpenWaiting(ctx context.Context, out string, overwrite bool, limit time.Duration, waiting func(text string)) (*Dist, error) {
 	return openDist(out, overwrite, func(o flock.Options) (*flock.Lock, error) {
 		o.Limit, o.Waiting = limit, waiting
@@ -108,7 +107,7 @@ func openDist(out string, overwrite bool, lock func(flock.Options) (*flock.Lock,
 	return d, nil
 }
 
-// makePart makes the hidden directory. Its name ends as those do that are removed.
+// makePart makes the hidden directory. Its suffix marks it for removal.
 func makePart(dir *owned.Dir) (*owned.Dir, error) {
 	for {
 		part, err := dir.MakeSub(partPrefix+strings.ToLower(rand.Text()[:12])+partSuffix, 0o700)
@@ -118,11 +117,11 @@ func makePart(dir *owned.Dir) (*owned.Dir, error) {
 	}
 }
 
-// maxIndex is the size in bytes of the largest index that is read.
+// maxIndex is the maximum size in bytes of an index.
 const maxIndex = 64 << 20
 
-// lockOut makes the output directory, opens it and locks it. Another run may have
-// made it, and take it away at its end.
+// lockOut creates the output directory, opens it and locks it. Another run may have
+// created it, and remove it when it ends.
 func (d *Dist) lockOut(lock func(flock.Options) (*flock.Lock, error)) (held *flock.Lock, err error) {
 	for range 20 {
 		if d.dir, err = owned.MakeOutputDir(d.out); err != nil {
@@ -130,7 +129,7 @@ func (d *Dist) lockOut(lock func(flock.Options) (*flock.Lock, error)) (held *flo
 		}
 		held, err = lock(flock.Options{
 			Dir: d.dir.Path(), Busy: "writes to it",
-			Hint: "wait for its end, or name another directory with --out; --lock-timeout and " + flock.Variable + " set how long is waited",
+			Hint: "wait until it ends, or name another directory with --out; --lock-timeout and " + flock.Variable + " set how long to wait",
 		})
 		if err == nil {
 			return held, nil
@@ -146,9 +145,10 @@ func (d *Dist) lockOut(lock func(flock.Options) (*flock.Lock, error)) (held *flo
 	return nil, err
 }
 
-const outHint = "name a directory that can be written with --out"
+const outHint = "name a writable directory with --out"
 
-// readEarlier removes what killed runs left, and lists what earlier runs made.
+// readEarlier removes leftovers of killed runs, and lists the artifacts of earlier
+// runs.
 func (d *Dist) readEarlier() error {
 	entries, err := d.dir.Entries()
 	if err != nil {
@@ -170,7 +170,7 @@ func (d *Dist) readEarlier() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		if foreign != "" {
 			return fault.New(fault.Usage, "name an empty or a new directory with --out",
-				"%s is no directory of artifacts: it holds %q and no %s", d.out, foreign, IndexName)
+				"%s is not a directory of artifacts: it contains %q but no %s", d.out, foreign, IndexName)
 		}
 		return nil
 	}
@@ -185,7 +185,7 @@ func (d *Dist) readEarlier() error {
 	return d.keep(data)
 }
 
-// keep takes over the artifacts that the index of earlier runs lists.
+// keep takes over the artifacts in the index of earlier runs.
 func (d *Dist) keep(data []byte) error {
 	var index Index
 	if err := json.Unmarshal(data, &index); err != nil || index.Schema != 1 {
@@ -197,7 +197,7 @@ func (d *Dist) keep(data []byte) error {
 		}
 		sum, _, err := sumOf(d.dir, a.Name)
 		if err == nil && sum != a.SHA256 {
-			err = errors.New("it is not as an earlier run made it")
+			err = errors.New("it has changed since an earlier run made it")
 		}
 		if err != nil {
 			return fault.New(fault.Environment, "restore it, or name a new directory with --out", "keep %s: %w", filepath.Join(d.out, a.Name), err)
@@ -219,8 +219,8 @@ func sumOf(dir *owned.Dir, name string) (sum string, size int64, err error) {
 	return hex.EncodeToString(h.Sum(nil)), size, err
 }
 
-// MaySign returns an error where another user can change the output directory: a
-// signature of the checksums would vouch for what that user put there.
+// MaySign returns an error if another user can change the output directory: a
+// signature of the checksums would vouch for that user's files.
 func (d *Dist) MaySign() error {
 	if !d.dir.Shared() {
 		return nil
@@ -232,23 +232,23 @@ func (d *Dist) MaySign() error {
 // Dir is the output directory.
 func (d *Dist) Dir() string { return d.out }
 
-// local returns the name of a file (slashes allowed) in the form of the system.
+// local converts the name of a file (slashes allowed) to the system's form.
 func local(name string) (string, error) {
 	file := filepath.FromSlash(name)
 	if !filepath.IsLocal(file) || strings.HasPrefix(name, ".") {
-		return "", fmt.Errorf("write artifact: %q is not a name", name)
+		return "", fmt.Errorf("write artifact: invalid name %q", name)
 	}
 	return file, nil
 }
 
-// Scratch makes a directory for files that go away with the transaction. Where
-// another user could exchange the output directory under its name, it is among the
-// temporary files: tools open what is in it by name.
+// Scratch makes a directory for files that are removed with the transaction. If
+// another user could replace the output directory, it is among the temporary files,
+// because tools open its files by name.
 func (d *Dist) Scratch() (string, error) {
 	if d.dir.Shared() {
 		s, err := scratch.Make("", scratch.Package)
 		if err != nil {
-			return "", fault.New(fault.Environment, fault.HintOf(err), "make a temporary directory: %w", err)
+			return "", fault.New(fault.Environment, fault.HintOf(err), "create a temporary directory: %w", err)
 		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -278,7 +278,7 @@ func (d *Dist) Create(name string) (*Output, error) {
 	return &Output{file: f, hash: sha256.New(), name: name}, nil
 }
 
-// Add takes a written file as an artifact; its size and digest are filled in.
+// Add adds a written file as an artifact, and fills in its size and digest.
 func (d *Dist) Add(a *Artifact) error {
 	file, err := local(a.Name)
 	if err != nil {
@@ -293,31 +293,31 @@ func (d *Dist) Add(a *Artifact) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if slices.ContainsFunc(d.added, func(o Artifact) bool { return o.Name == a.Name }) {
-		return fmt.Errorf("add %s: it is there twice", a.Name)
+		return fmt.Errorf("add %s: duplicate name", a.Name)
 	}
 	d.added = append(d.added, *a)
 	return nil
 }
 
-// mayReplace refuses an artifact of a name that an earlier one has with another
-// content: two files of one version that differ are a trap for who installs.
+// mayReplace refuses an artifact whose name an earlier one with other contents has:
+// two different files with the same version are a trap for users.
 func (d *Dist) mayReplace(a *Artifact) error {
 	present := filepath.Join(d.out, a.Name)
 	if _, err := d.dir.Root().Lstat(a.Name); err != nil || d.overwrite {
 		return nil
 	}
 	if sum, _, err := sumOf(d.dir, a.Name); err != nil || sum != a.SHA256 {
-		cure := "give --overwrite to replace it, or another directory with --out"
+		cure := "pass --overwrite to replace it, or another directory with --out"
 		if a.Kind == "wheel" {
-			cure = "give --overwrite to replace it, --build-number to tell them apart, or another directory with --out"
+			cure = "pass --overwrite to replace it, --build-number to distinguish them, or another directory with --out"
 		}
 		return fault.New(fault.Usage, cure,
-			"%s is there already, with another content", present)
+			"%s already exists with different contents", present)
 	}
 	return nil
 }
 
-// Update replaces what is recorded of an artifact of this run, by its name.
+// Update replaces the record of an artifact of this run, by name.
 func (d *Dist) Update(a Artifact) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -326,10 +326,10 @@ func (d *Dist) Update(a Artifact) {
 	}
 }
 
-// Added are the artifacts of this run.
+// Added lists the artifacts of this run.
 func (d *Dist) Added() []Artifact { return slices.Clone(d.added) }
 
-// Artifacts are those of this run and of earlier ones, sorted by name.
+// Artifacts lists those of this run and of earlier ones, sorted by name.
 func (d *Dist) Artifacts() []Artifact {
 	all := slices.Clone(d.added)
 	for _, k := range d.kept {
@@ -350,7 +350,7 @@ func (d *Dist) Open(name string) (*os.File, error) {
 	return f, err
 }
 
-// openBelow opens a file in a directory or below it, without links.
+// openBelow opens a file in a directory or below it, without following links.
 func openBelow(dir *owned.Dir, name string) (*os.File, error) {
 	first, rest, below := strings.Cut(name, "/")
 	if !below {
@@ -364,14 +364,14 @@ func openBelow(dir *owned.Dir, name string) (*os.File, error) {
 	return openBelow(sub, rest)
 }
 
-// Take moves a written file of another transaction into this one; Add or Meta has
-// yet to be called for it.
+// Take moves a written file of another transaction into this one. Add or Meta must
+// still be called for it.
 func (d *Dist) Take(from *Dist, name string) error {
 	file, err := local(name)
 	if err != nil {
 		return err
 	}
-	if !d.dir.Shared() && !from.dir.Shared() { // nobody else can exchange the names
+	if !d.dir.Shared() && !from.dir.Shared() { // nobody else can replace the names
 		to := filepath.Join(d.part.Path(), file)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return writing(name, err)
@@ -386,7 +386,7 @@ func (d *Dist) Take(from *Dist, name string) error {
 	return d.Put(name, in)
 }
 
-// Put writes a file with what r holds, as Create does.
+// Put writes the contents of r to a file, as Create does.
 func (d *Dist) Put(name string, r io.Reader) error {
 	out, err := d.Create(name)
 	if err != nil {
@@ -399,8 +399,8 @@ func (d *Dist) Put(name string, r io.Reader) error {
 	return err
 }
 
-// Meta writes a file that describes artifacts; one of an earlier run is
-// replaced. The files appear in the order of these calls, after the artifacts.
+// Meta writes a file that describes artifacts, and replaces that of an earlier run.
+// The files appear in the order of the calls, after the artifacts.
 func (d *Dist) Meta(name string, data []byte) error {
 	err := d.Put(name, bytes.NewReader(data))
 	if err == nil {
@@ -411,16 +411,16 @@ func (d *Dist) Meta(name string, data []byte) error {
 	return err
 }
 
-// Drop removes a file that described artifacts, at Commit; it need not exist.
+// Drop removes a descriptive file at Commit; it need not exist.
 func (d *Dist) Drop(name string) error {
 	d.dropped = append(d.dropped, name)
 	return nil
 }
 
-// Metas are the names given to Meta so far.
+// Metas lists the names passed to Meta so far.
 func (d *Dist) Metas() []string { return slices.Clone(d.metas) }
 
-// Commit makes everything appear. On an error the directory is as it was.
+// Commit makes everything appear. If it fails, the directory is unchanged.
 func (d *Dist) Commit() (err error) {
 	defer d.Abort()
 	var undo []func()
@@ -431,7 +431,7 @@ func (d *Dist) Commit() (err error) {
 			}
 		}
 	}()
-	// Both directories are reached through the handle of the outer one.
+	// Both directories are accessed through the handle of the outer one.
 	root, part := d.dir.Root(), filepath.Base(d.part.Path())
 	old := filepath.Join(part, ".old")
 	if err := root.Mkdir(old, 0o700); err != nil {
@@ -463,8 +463,8 @@ func (d *Dist) Commit() (err error) {
 	return nil
 }
 
-// place gives a file its name; one that has it already goes aside. undo, where it
-// is not nil, has it as before.
+// place gives a file its name and moves an existing file of that name aside. undo, if
+// not nil, reverts it.
 func place(root *os.Root, from, to, aside string) (undo func(), err error) {
 	if err := root.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return nil, err
@@ -474,9 +474,9 @@ func place(root *os.Root, from, to, aside string) (undo func(), err error) {
 	case err != nil:
 		undo = func() { _ = root.Remove(to) }
 	case !info.Mode().IsRegular():
-		return nil, errors.New("there is something else than a file of that name")
+		return nil, errors.New("something other than a file has that name")
 	default:
-		if err := root.Link(to, aside); err != nil { // so that the name is never without a file
+		if err := root.Link(to, aside); err != nil { // so that the name always has a file
 			if err := root.Rename(to, aside); err != nil {
 				return nil, err
 			}
@@ -486,7 +486,7 @@ func place(root *os.Root, from, to, aside string) (undo func(), err error) {
 	return undo, root.Rename(from, to)
 }
 
-// Abort drops what was not committed. After Commit it does nothing.
+// Abort discards what was not committed. After Commit it does nothing.
 func (d *Dist) Abort() {
 	if d.done {
 		return
@@ -505,7 +505,7 @@ func (d *Dist) Abort() {
 		return
 	}
 	if above, err := owned.OutputDir(filepath.Dir(d.dir.Path())); err == nil {
-		_ = above.Remove(filepath.Base(d.dir.Path())) // only where it is empty
+		_ = above.Remove(filepath.Base(d.dir.Path())) // only if it is empty
 		_ = above.Close()
 	}
 }

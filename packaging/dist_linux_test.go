@@ -19,8 +19,8 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// foreign makes an output directory of the other user, and a directory of root's
-// that only root can enter.
+// foreign makes an output directory of the other user, and a directory of root's that
+// only root can enter.
 func foreign(t *testing.T) (out, victim string) {
 	t.Helper()
 	otheruser.Need(t)
@@ -45,9 +45,9 @@ func stillEmpty(t *testing.T, victim string) {
 	}
 }
 
-// TestOutputDirectoryExchanged has the owner of the directory around it exchange
-// parts of it, between one call and the next, for links to root's directory.
-func TestOutputDirectoryExchanged(t *testing.T) {
+// TestOutputDirectoryReplaced: between two calls, the owner of the parent directory
+// replaces parts of it with links to root's directory.
+func TestOutputDirectoryReplaced(t *testing.T) {
 	const hidden = `cd "$1" && for p in .modwsgi-*.part; do mv "$p" gone && ln -s "$2" "$p"; done`
 	const whole = `mv "$1" "$1.gone" && ln -s "$2" "$1"`
 	for _, c := range []struct{ name, when, script string }{
@@ -80,7 +80,7 @@ func TestOutputDirectoryExchanged(t *testing.T) {
 	}
 }
 
-// racing tells this test program that it is the other side of the race.
+// racing marks this test program as the other side of the race.
 const racing = "MODWSGI_TEST_RACE"
 
 // TestOutputDirectoryRace does the same against a loop of the other user.
@@ -133,7 +133,7 @@ func TestOutputDirectoryRace(t *testing.T) {
 	stillEmpty(t, victim)
 }
 
-// exchange replaces each hidden directory by a link to victim as soon as it is seen.
+// exchange replaces each hidden directory with a link to victim as soon as it appears.
 func exchange(out string) {
 	victim := filepath.Join(filepath.Dir(filepath.Dir(out)), "victim")
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
@@ -177,7 +177,7 @@ func TestLinkAsOutputDirectory(t *testing.T) {
 	stillEmpty(t, victim)
 }
 
-// TestPlantedIndex has an index of "earlier runs" lead to files of root's.
+// TestPlantedIndex uses an index of "earlier runs" that points to files of root's.
 func TestPlantedIndex(t *testing.T) {
 	out, victim := foreign(t)
 	secret := filepath.Join(victim, "secret")
@@ -229,7 +229,7 @@ func sumText(text string) string {
 	return sum
 }
 
-// within fails the test where a pipe without a writer is waited for.
+// within fails the test if it waits for a pipe without a writer.
 func within(t *testing.T, what string, f func()) {
 	t.Helper()
 	done := make(chan bool)
@@ -241,8 +241,8 @@ func within(t *testing.T, what string, f func()) {
 	}
 }
 
-// TestAbortRemovesItsOwnDirectoryOnly: the directory around a new output directory
-// is exchanged before the transaction is given up.
+// TestAbortRemovesItsOwnDirectoryOnly: the parent of a new output directory is
+// replaced before the transaction is aborted.
 func TestAbortRemovesItsOwnDirectoryOnly(t *testing.T) {
 	out, victim := foreign(t)
 	fresh := filepath.Join(out, "fresh")
@@ -261,7 +261,7 @@ func TestAbortRemovesItsOwnDirectoryOnly(t *testing.T) {
 	}
 }
 
-// TestScratchOfASharedDirectory: tools open what is in it by name.
+// TestScratchOfASharedDirectory: tools open its files by name.
 func TestScratchOfASharedDirectory(t *testing.T) {
 	out, _ := foreign(t)
 	d := open(t, out, false)

@@ -26,7 +26,7 @@ func open(t *testing.T, out string, overwrite bool) *Dist {
 	return d
 }
 
-// artifact writes one and adds it.
+// artifact writes an artifact and adds it.
 func artifact(d *Dist, name, text string) error {
 	o, err := d.Create(name)
 	if err != nil {
@@ -41,7 +41,7 @@ func artifact(d *Dist, name, text string) error {
 	return d.Add(&Artifact{Name: name, Kind: "test"})
 }
 
-// index writes what the next run reads.
+// index writes the index that the next run reads.
 func index(t *testing.T, d *Dist) {
 	t.Helper()
 	data, err := json.Marshal(Index{Schema: 1, Artifacts: d.Artifacts()})
@@ -53,7 +53,7 @@ func index(t *testing.T, d *Dist) {
 	}
 }
 
-// listing is what a directory holds, "name=content".
+// listing is the content of a directory, as "name=content".
 func listing(t *testing.T, dir string) []string {
 	t.Helper()
 	var all []string
@@ -117,7 +117,7 @@ func TestAbortLeavesNothing(t *testing.T) {
 	if entries, _ := os.ReadDir(parent); len(entries) != 0 {
 		t.Errorf("left %v", entries)
 	}
-	// A directory that was there stays.
+	// An existing directory stays.
 	d = open(t, parent, false)
 	d.Abort()
 	if _, err := os.Stat(parent); err != nil {
@@ -143,7 +143,7 @@ func TestEarlierArtifactsStay(t *testing.T) {
 	want(t, out, "a.bin=a", "b.bin=b", "index.json=")
 }
 
-func TestAnotherContentIsRefused(t *testing.T) {
+func TestDifferentContentIsRefused(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "dist")
 	d := open(t, out, false)
 	if err := artifact(d, "a.bin", "old"); err != nil {
@@ -164,7 +164,7 @@ func TestAnotherContentIsRefused(t *testing.T) {
 	if err := artifact(d, "a.bin", "new"); err != nil {
 		t.Fatal(err)
 	}
-	d.Drop("SHA256SUMS.asc") // which is not there
+	d.Drop("SHA256SUMS.asc") // which does not exist
 	index(t, d)
 	if err := d.Commit(); err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestAnotherContentIsRefused(t *testing.T) {
 	want(t, out, "a.bin=new", "index.json=")
 }
 
-// TestFailedCommitIsUndone has a directory in the way of a file.
+// TestFailedCommitIsUndone has a directory at the path of a file.
 func TestFailedCommitIsUndone(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "dist")
 	d := open(t, out, false)
@@ -221,11 +221,11 @@ func TestOpenRefuses(t *testing.T) {
 		class fault.Class
 		says  string
 	}{
-		"other files":   {map[string]string{"notes.txt": "x"}, fault.Usage, `holds "notes.txt"`},
+		"other files":   {map[string]string{"notes.txt": "x"}, fault.Usage, `contains "notes.txt"`},
 		"another index": {map[string]string{"index.json": "[]"}, fault.Usage, "is not an index of artifacts"},
 		"future index":  {map[string]string{"index.json": `{"schema":2}`}, fault.Usage, "is not an index of artifacts"},
 		"escape":        {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"../x"}]}`}, fault.Usage, `lists "../x"`},
-		"changed":       {map[string]string{"a": "x", "index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "not as an earlier run made it"},
+		"changed":       {map[string]string{"a": "x", "index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "changed since an earlier run made it"},
 		"gone":          {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -271,8 +271,8 @@ func TestKilledRunsAreSweptUp(t *testing.T) {
 	}
 }
 
-// TestSideBySide: several artifacts may be written at the same time.
-func TestSideBySide(t *testing.T) {
+// TestConcurrentArtifacts: several artifacts may be written concurrently.
+func TestConcurrentArtifacts(t *testing.T) {
 	d, err := Open(filepath.Join(t.TempDir(), "dist"), false)
 	if err != nil {
 		t.Fatal(err)
@@ -320,8 +320,8 @@ func TestSideBySide(t *testing.T) {
 	}
 }
 
-// TestAnotherRunIsNamedAndWaitedFor has two runs with one output directory.
-func TestAnotherRunIsNamedAndWaitedFor(t *testing.T) {
+// TestOpenWaitsForAnotherRun has two runs with the same output directory.
+func TestOpenWaitsForAnotherRun(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "dist")
 	first := open(t, out, false)
 	_, err := Open(out, false)
@@ -344,8 +344,8 @@ func TestAnotherRunIsNamedAndWaitedFor(t *testing.T) {
 	second.Abort()
 }
 
-// TestFilesBelow: a package index has its pages in a directory; they are read while
-// the run goes on, and by later ones.
+// TestFilesBelow: the pages of a package index are in a directory; the same run and
+// later ones can read them.
 func TestFilesBelow(t *testing.T) {
 	out := t.TempDir()
 	for range 2 {

@@ -11,8 +11,7 @@ import (
 	"modwsgi/internal/filetree"
 )
 
-// Output is a file that is being written. Close must be called, and its error
-// looked at.
+// Output is a file being written. Callers must call Close and check its error.
 type Output struct {
 	file *os.File
 	hash hash.Hash
@@ -45,17 +44,17 @@ func (o *Output) Close() error {
 	return nil
 }
 
-// SHA256 is the digest of what was written so far, in lower case hex.
+// SHA256 is the digest of what was written so far, in lowercase hex.
 func (o *Output) SHA256() string { return hex.EncodeToString(o.hash.Sum(nil)) }
 
 // Size is the number of bytes written so far.
 func (o *Output) Size() int64 { return o.size }
 
 func writing(name string, err error) error {
-	return fault.New(fault.Environment, "see that the output directory is writable and its file system has room", "write %s: %w", name, err)
+	return fault.New(fault.Environment, "check that the output directory is writable and its file system has free space", "write %s: %w", name, err)
 }
 
-// CopyFile copies a regular file to a new one of that mode, whatever the umask.
+// CopyFile copies a regular file to a new one with that mode, whatever the umask.
 func CopyFile(from, to string, mode fs.FileMode) error {
 	in, err := os.Open(from)
 	if err != nil {

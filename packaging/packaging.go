@@ -1,6 +1,6 @@
-// Package packaging turns a finished build into release artifacts. It is the
-// core that all formats share; each format is a package of its own below it
-// (packaging/wheel, and whatever else writes files for people to install).
+// Package packaging turns a finished build into release artifacts. It is the core that
+// all formats share. Each format is a package below it (packaging/wheel and others
+// that write installable files).
 //
 // packaging/produce runs the pipeline:
 //
@@ -10,16 +10,16 @@
 //	finish  packaging/release adds SBOM, provenance, index, sums and signatures
 //	commit  Dist.Commit: everything appears in the output directory, or nothing does
 //
-// A format writes only to files that Dist.Create gives it, sets every time to
-// Stage.Time, sorts what it writes, and returns the same bytes for the same Stage:
+// A format writes only to files that Dist.Create returns, sets every time to
+// Stage.Time, sorts what it writes, and produces the same bytes for the same Stage:
 //
 //	func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options) (*packaging.Artifact, []string, error)
 //
 // Scan refuses trees that must not be packaged, and packaging/linkage finds the
 // libraries that binaries need, with their versions.
 //
-// The package takes any staged tree: it does not know how one is built, does not
-// know an installer, and never touches a Python environment.
+// The package accepts any staged tree. It does not know how one is built, knows no
+// installer, and never touches a Python environment.
 package packaging
 
 import (
@@ -28,15 +28,14 @@ import (
 	"time"
 )
 
-// Stage is a finished build that is to be packaged: the files as they would lie
-// in a Python environment, what they are and what went into them. Formats never
-// change it; one that has to change files (run paths, libraries) copies the tree
-// first (CopyTree).
+// Stage is a finished build to package: its files laid out as in a Python environment,
+// with their description and their inputs. Formats never change it. A format that has
+// to change files (run paths, libraries) copies the tree first (CopyTree).
 type Stage struct {
-	Site   string    // directory that stands for site-packages
+	Site   string    // counterpart of site-packages
 	Bin    string    // directory of programs: mod_wsgi-express, mod_wsgi-apxs
-	HTTPD  *HTTPD    // nil where the stage has no httpd of its own
-	Module *Module   // nil where the stage has no module
+	HTTPD  *HTTPD    // nil if the stage has no httpd
+	Module *Module   // nil if the stage has no module
 	Time   time.Time // of every entry of every artifact; whole seconds, UTC
 	Tool   string    // version of the program that built it
 }
@@ -44,12 +43,12 @@ type Stage struct {
 // HTTPD is a relocatable httpd in a stage.
 type HTTPD struct {
 	Dir        string // below Stage.Site, with slashes: "mod_wsgi_packages/httpd"
-	Package    string // the top-level package that holds it, below Stage.Site: "mod_wsgi_packages"
+	Package    string // the top-level package that contains it, below Stage.Site: "mod_wsgi_packages"
 	Version    string
 	Features   []string
-	Key        string // hash of everything that went into it
-	Compiler   string // for people
-	Libc       string // for people
+	Key        string // hash of all its inputs
+	Compiler   string // for messages
+	Libc       string // for messages
 	Components []Component
 }
 
@@ -59,10 +58,10 @@ type Module struct {
 	File       string // below Stage.Site, with slashes: "mod_wsgi/server/mod_wsgi-py311….so"
 	Receipt    string // below Stage.Site, with slashes: "mod_wsgi/server/build.json"
 	Version    string
-	Key        string // hash of everything that went into it
+	Key        string // hash of all its inputs
 	Python     Python
 	HTTPD      string // version of the httpd that it was built for
-	Bundled    bool   // that one is Stage.HTTPD, or lies in a distribution beside this one
+	Bundled    bool   // that httpd is Stage.HTTPD, or in a separate distribution
 	Components []Component
 }
 
@@ -74,7 +73,7 @@ type Python struct {
 	SOABI        string // "cpython-311-x86_64-linux-gnu"
 	Platform     string // sysconfig.get_platform(): "linux-x86_64"
 	LibPython    string // the library that the module was linked to
-	Shared       bool   // LibPython is a shared library, which the target must have too
+	Shared       bool   // LibPython is a shared library, which the target must also have
 	FreeThreaded bool
 }
 
@@ -89,19 +88,19 @@ const (
 	FromSource  = "source"  // built from an archive; SHA256 is the archive's
 	FromHost    = "library" // copied from the build host; SHA256 is that of the file there
 	FromModules = "gomod"   // linked into one of our programs; SHA256 is empty, Sum is Go's
-	OfPython    = "python"  // the runtime's Python code, which is part of this project
+	OfPython    = "python"  // the runtime's Python code, which belongs to this project
 )
 
-// Component is something that an artifact contains, and where it is from.
+// Component is a part of an artifact, and its origin.
 type Component struct {
 	Kind    string   `json:"kind"`
 	Name    string   `json:"name"`    // "apr", "libssl3", "golang.org/x/sys"
-	Version string   `json:"version"` // as its maker writes it; "" where nobody knows
-	License string   `json:"license"` // SPDX expression; "" where nobody knows
+	Version string   `json:"version"` // as its maker writes it; "" if unknown
+	License string   `json:"license"` // SPDX expression; "" if unknown
 	SHA256  string   `json:"sha256,omitempty"`
 	Sum     string   `json:"sum,omitempty"`    // of a Go module: "h1:…"
-	Commit  string   `json:"commit,omitempty"` // of a Git repository, where it is not from an archive
-	Trust   string   `json:"trust,omitempty"`  // how SHA256 came to be known: "pinned", "signed", "published"
+	Commit  string   `json:"commit,omitempty"` // of a Git repository, if it is not from an archive
+	Trust   string   `json:"trust,omitempty"`  // source of SHA256: "pinned", "signed", "published"
 	File    string   `json:"file,omitempty"`   // the archive's or the library's name
 	URL     string   `json:"url,omitempty"`    // where upstream publishes the archive
 	PURL    string   `json:"purl,omitempty"`   // package URL (https://github.com/package-url/purl-spec)
@@ -114,23 +113,23 @@ type Artifact struct {
 	Kind       string      `json:"kind"` // "wheel", "deb", "rpm", "apk", "oci", "zip", …
 	Size       int64       `json:"size"` // bytes
 	SHA256     string      `json:"sha256"`
-	Project    string      `json:"project,omitempty"` // what is packaged: "mod_wsgi", "mod_wsgi-httpd"
+	Project    string      `json:"project,omitempty"` // what it contains: "mod_wsgi", "mod_wsgi-httpd"
 	Version    string      `json:"version,omitempty"`
-	Platform   string      `json:"platform,omitempty"` // in the words of the format
+	Platform   string      `json:"platform,omitempty"` // in the format's syntax
 	Requires   string      `json:"requires_python,omitempty"`
 	Libraries  []string    `json:"libraries,omitempty"` // foreign libraries inside
 	Sidecars   []string    `json:"sidecars,omitempty"`  // names of the files that describe it: SBOM, provenance, metadata
 	Components []Component `json:"-"`
-	// Parameters are what the user chose, for the provenance statement.
+	// Parameters are the user's choices, for the provenance statement.
 	Parameters map[string]string `json:"-"`
-	// Environment is what is recorded of its own build, beside what the run recorded.
+	// Environment is recorded of its build in addition to what the run recorded.
 	Environment map[string]string `json:"-"`
-	// Took is how long it took to make. It is shown and never written, because it
-	// is not the same twice.
+	// Took is the time it took to make. It is shown and never written, because it
+	// varies.
 	Took time.Duration `json:"-"`
 }
 
-// SortComponents sorts by kind, name and version, and drops repetitions.
+// SortComponents sorts by kind, name and version, and drops duplicates.
 func SortComponents(all []Component) []Component {
 	key := func(c Component) string { return c.Kind + "\x00" + c.Name + "\x00" + c.Version + "\x00" + c.File }
 	sorted := slices.SortedFunc(slices.Values(all), func(a, b Component) int { return strings.Compare(key(a), key(b)) })

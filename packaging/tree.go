@@ -15,7 +15,7 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// Tree is a directory that was looked at and found fit to be packaged.
+// Tree is a directory that was scanned and found fit to be packaged.
 type Tree struct {
 	Root  string
 	Files []File // sorted by Path
@@ -41,19 +41,19 @@ func (f File) Mode() fs.FileMode {
 // Source is the absolute path of a file of the tree.
 func (t *Tree) Source(f File) string { return filepath.Join(t.Root, filepath.FromSlash(f.Path)) }
 
-// byteCompiled says whether a file is one that Python makes by itself.
+// byteCompiled reports whether a file is one that Python generates by itself.
 func byteCompiled(path string) bool {
 	return strings.HasSuffix(path, ".pyc") || strings.Contains("/"+path, "/__pycache__/")
 }
 
-const treeHint = "build it again (modwsgi package builds what it packages when it is not told --from-env)"
+const treeHint = "build it again (modwsgi package does so without --from-env)"
 
-// Scan looks at the tree below root: it lists its files with their hashes, and
-// refuses, with all reasons at once, what would not arrive as it is or must not
-// be given to others: unreadable files, set-id bits, devices, links that leave
-// the tree or lead nowhere, names that are no UTF-8 or hold control characters,
-// names that differ only by case, and an empty tree. Byte-compiled Python is
-// passed over: who installs makes it again. The error is of class Environment.
+// Scan lists the files of the tree below root with their hashes. It refuses, with all
+// reasons together, what would not arrive intact or must not be distributed:
+// unreadable files, set-id bits, devices, links that are broken or leave the tree,
+// names that are not UTF-8 or contain control characters, names that differ only by
+// case, and an empty tree. It skips byte-compiled Python, which is generated again on
+// installation. Its errors are of class Environment.
 func Scan(root string) (*Tree, error) {
 	t := &Tree{Root: root}
 	var problems []string
@@ -97,10 +97,10 @@ func Scan(root string) (*Tree, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fault.New(fault.Environment, treeHint, "look at the tree: %w", err)
+		return nil, fault.New(fault.Environment, treeHint, "inspect the tree: %w", err)
 	}
 	if len(problems) == 0 && len(t.Files) == 0 {
-		problems = append(problems, "there is not a single file in it")
+		problems = append(problems, "it contains no file")
 	}
 	if len(problems) > 0 {
 		return nil, refused(root, problems)
@@ -129,7 +129,7 @@ func badName(rel string) string {
 	return ""
 }
 
-// look describes one file, or says what is wrong with it.
+// look describes one file, or the problem with it.
 func look(root, path, rel string, d fs.DirEntry) (File, string) {
 	info, err := d.Info()
 	if err != nil {
@@ -155,28 +155,28 @@ func look(root, path, rel string, d fs.DirEntry) (File, string) {
 	return f, ""
 }
 
-// badLink says why a symbolic link cannot be taken along.
+// badLink returns the reason why a symbolic link cannot be packaged.
 func badLink(root, path, target string) string {
 	if filepath.IsAbs(target) {
 		return "is a link to an absolute path, " + target
 	}
 	rel, err := filepath.Rel(root, filepath.Join(filepath.Dir(path), target))
 	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
-		return "is a link out of the tree, to " + target
+		return "is a link to outside the tree, to " + target
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "is a link that leads nowhere, to " + target
+		return "is a broken link, to " + target
 	}
 	top, err := filepath.EvalSymlinks(root)
 	if err != nil || real != top && !strings.HasPrefix(real, top+string(filepath.Separator)) {
-		return "is a link out of the tree, to " + real
+		return "is a link to outside the tree, to " + real
 	}
 	return ""
 }
 
-// cause is the reason of a file system error without the path, which is told
-// already.
+// cause is the reason of a file system error without the path, which the message
+// already contains.
 func cause(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

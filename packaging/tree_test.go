@@ -13,8 +13,8 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// plant makes files below a directory: a name that ends in a slash is a
-// directory, "-> x" as the content is a link to x.
+// plant creates files below a directory: a name that ends in a slash is a directory,
+// and the content "-> x" makes a link to x.
 func plant(t *testing.T, root string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
@@ -77,18 +77,18 @@ func TestScanRefuses(t *testing.T) {
 		then  func(t *testing.T, root string)
 		says  []string
 	}{
-		"empty":           {map[string]string{"dir/": ""}, nil, []string{"not a single file"}},
-		"only bytecode":   {map[string]string{"x.pyc": ""}, nil, []string{"not a single file"}},
-		"link outside":    {map[string]string{"a": "1", "dir/l": "-> ../../etc/passwd"}, nil, []string{`"dir/l" is a link out of the tree`}},
+		"empty":           {map[string]string{"dir/": ""}, nil, []string{"contains no file"}},
+		"only bytecode":   {map[string]string{"x.pyc": ""}, nil, []string{"contains no file"}},
+		"link outside":    {map[string]string{"a": "1", "dir/l": "-> ../../etc/passwd"}, nil, []string{`"dir/l" is a link to outside the tree`}},
 		"absolute link":   {map[string]string{"a": "1", "l": "-> /etc/passwd"}, nil, []string{"absolute path, /etc/passwd"}},
-		"dead link":       {map[string]string{"a": "1", "l": "-> gone"}, nil, []string{`"l" is a link that leads nowhere`}},
-		"circle":          {map[string]string{"a": "1", "l": "-> m", "m": "-> l"}, nil, []string{`"l" is a link`}},
+		"dead link":       {map[string]string{"a": "1", "l": "-> gone"}, nil, []string{`"l" is a broken link`}},
+		"circle":          {map[string]string{"a": "1", "l": "-> m", "m": "-> l"}, nil, []string{`"l" is a broken link`}},
 		"case":            {map[string]string{"README": "1", "readme": "2"}, nil, []string{"only by case"}},
 		"case of a dir":   {map[string]string{"Lib/a": "1", "lib/b": "2"}, nil, []string{"only by case"}},
 		"not UTF-8":       {map[string]string{"a\xff": "1"}, nil, []string{`"a\xff" has a name that is not UTF-8`}},
 		"control":         {map[string]string{"a\nb": "1"}, nil, []string{"control character"}},
 		"backslash":       {map[string]string{`a\b`: "1"}, nil, []string{"backslash"}},
-		"all of them":     {map[string]string{"a\nb": "1", "l": "-> gone"}, nil, []string{"control character", "leads nowhere"}},
+		"all of them":     {map[string]string{"a\nb": "1", "l": "-> gone"}, nil, []string{"control character", "is a broken link"}},
 		"set-user-id":     {map[string]string{"suexec": "1"}, func(t *testing.T, root string) { chmod(t, root+"/suexec", 0o755|os.ModeSetuid) }, []string{`"suexec" has a set-user-id`}},
 		"set-group-id":    {map[string]string{"x": "1"}, func(t *testing.T, root string) { chmod(t, root+"/x", 0o755|os.ModeSetgid) }, []string{"set-group-id"}},
 		"fifo":            {map[string]string{"x": "1"}, func(t *testing.T, root string) { fifo(t, root+"/pipe") }, []string{`"pipe" is neither`}},

@@ -82,7 +82,7 @@ parse() {
 			;;
 		--prefix=?*) prefix=${1#*=} ;;
 		--url=?*) url=${1#*=} ;;
-		*) die 2 "there is no option $1" "$program --help lists the options" ;;
+		*) die 2 "unknown option $1" "$program --help lists the options" ;;
 		esac
 		shift
 	done

@@ -1,5 +1,5 @@
-// Command mod_wsgi-apxs answers "apxs -q" for the httpd in the Python
-// environment that it is installed in; see internal/apxs.
+// Command mod_wsgi-apxs answers "apxs -q" for the httpd in the Python environment that
+// it is installed in; see internal/apxs.
 package main
 
 import (
@@ -20,8 +20,8 @@ func main() {
 		return
 	}
 	var programs []string
-	// The name we were called by keeps symbolic links, which may be in the
-	// environment while the file does not; the kernel's answer is the file.
+	// The name that the program was called by keeps symbolic links, which may be in
+	// the environment while the file is not. The kernel reports the file itself.
 	if called, err := run.LookPath(os.Args[0], os.Environ()); err == nil {
 		if path, err := filepath.Abs(called); err == nil {
 			programs = append(programs, path)

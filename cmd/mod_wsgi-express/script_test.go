@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { scripttest.Main(m, map[string]func(){"mod_wsgi-exp
 
 func TestScripts(t *testing.T) { scripttest.Run(t, scripts) }
 
-// TestEveryCommandHasAScript takes the commands from the program's own help.
+// TestEveryCommandHasAScript reads the commands from the program's own help.
 func TestEveryCommandHasAScript(t *testing.T) {
 	help, err := os.Create(filepath.Join(t.TempDir(), "help"))
 	if err != nil {

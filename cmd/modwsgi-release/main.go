@@ -1,5 +1,5 @@
-// Command modwsgi-release makes what surrounds a release of the tools; make dist
-// runs it, users never see it. See package packaging/toolrelease.
+// Command modwsgi-release makes what accompanies a release of the tools. make dist
+// runs it; users never see it. See package packaging/toolrelease.
 package main
 
 import (
@@ -17,14 +17,14 @@ import (
 )
 
 const usage = `modwsgi-release notices ROOT DIR              licences of the Go modules, and their list, into DIR
-modwsgi-release gzip FILE TARGET              pack a file, the same bytes each time
+modwsgi-release gzip FILE TARGET              compress a file reproducibly
 modwsgi-release sbom ARTIFACT DOCUMENT        CycloneDX bill of materials
 modwsgi-release wheels DIST ROOT DIR EPOCH    the wheels of the tool from the archives in DIST
 modwsgi-release bootstrap DIST ROOT           DIST/bootstrap.sh with the archives' hashes
-modwsgi-release finish DIST ROOT DIR COMMIT   bills of materials, where each artifact is from, sums; signatures with
+modwsgi-release finish DIST ROOT DIR COMMIT   bills of materials, provenance, sums; signatures with
                                               MODWSGI_SIGN_OPENPGP, _MINISIGN, _ECDSA, _PASSPHRASE_FILE
-modwsgi-release sweep DIST                    remove what is not part of the release
-modwsgi-release inspect DIST                  look at every program in every archive
+modwsgi-release sweep DIST                    remove files that are not part of the release
+modwsgi-release inspect DIST                  check every program in every archive
 `
 
 func main() {
@@ -59,7 +59,7 @@ func command(ctx context.Context, args []string) error {
 	case "wheels":
 		epoch, err := strconv.ParseInt(args[3], 10, 64)
 		if err != nil {
-			return fmt.Errorf("the time %q is not in seconds since 1970", args[3])
+			return fmt.Errorf("the time %q is not a number of seconds since 1970", args[3])
 		}
 		paths, err := toolrelease.Wheels(args[0], args[1], args[2], time.Unix(epoch, 0).UTC())
 		for _, p := range paths {

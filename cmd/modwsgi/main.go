@@ -1,6 +1,5 @@
-// Command modwsgi puts Python web applications on Apache httpd: it builds an
-// httpd and the mod_wsgi module into a Python environment and proves that they
-// work.
+// Command modwsgi puts Python web applications on Apache httpd: it builds an httpd and
+// the mod_wsgi module into a Python environment and proves that they work.
 package main
 
 import (
@@ -16,8 +15,8 @@ import (
 func main() {
 	unguard := run.Guard()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)                            // a second signal ends us at once
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a reader that left ends the work in good order, see cli.Main
+	context.AfterFunc(ctx, stop)                            // a second signal ends the program at once
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a closed reader ends the work cleanly, see cli.Main
 	exe, _ := os.Executable()
 	dir, dirErr := os.Getwd()
 	code := cli.Main(ctx, cli.Process{

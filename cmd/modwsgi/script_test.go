@@ -18,8 +18,8 @@ func TestMain(m *testing.M) { scripttest.Main(m, map[string]func(){"modwsgi": ma
 
 func TestScripts(t *testing.T) { scripttest.Run(t, scripts) }
 
-// TestEveryCommandHasAScript asks the program for its commands, as a shell does that
-// completes a command line.
+// TestEveryCommandHasAScript gets the commands from the program as shell completion
+// does.
 func TestEveryCommandHasAScript(t *testing.T) {
 	scripttest.Covered(t, scripts, "modwsgi", "modwsgi", commandsBelow(t, nil))
 }

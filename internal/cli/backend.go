@@ -10,7 +10,7 @@ import (
 	"modwsgi/packaging/produce"
 )
 
-// showFile tells of the one file that a command has made.
+// showFile reports the one file that a command has made.
 func (a *app) showFile(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -24,14 +24,14 @@ func (a *app) showFile(path string) error {
 	return err
 }
 
-// packLocal is what the build backend modwsgi.build runs: a wheel of mod_wsgi for
-// one Python on this machine, from an unpacked source distribution.
+// packLocal is the command behind the build backend modwsgi.build. It makes a wheel of
+// mod_wsgi for one Python on this machine, from an unpacked source distribution.
 func (a *app) packLocal() *cobra.Command {
 	var q installer.Request
 	var sdist, out string
 	c := &cobra.Command{
 		Use: "local-wheel", Args: noArgs, Hidden: true,
-		Short: "Build what pip asks the build backend modwsgi.build for",
+		Short: "Build a wheel for pip (used by the build backend modwsgi.build)",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := a.start(); err != nil {
 				return err
@@ -49,17 +49,17 @@ func (a *app) packLocal() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&q.Python, "python", "", "the interpreter that runs pip")
-	f.StringVar(&sdist, "sdist", ".", "the unpacked source distribution")
+	f.StringVar(&q.Python, "python", "", "interpreter that runs pip")
+	f.StringVar(&sdist, "sdist", ".", "unpacked source distribution")
 	f.StringVar(&out, "out", ".", "directory for the wheel")
-	f.StringVar(&q.HTTPD, "httpd", "auto", "auto, bundled, system, or the path of an apxs, an httpd or its tree")
+	f.StringVar(&q.HTTPD, "httpd", "auto", "auto, bundled, system, or a path to apxs, httpd or an httpd tree")
 	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of a bundled httpd")
-	f.StringSliceVar(&q.With, "with", nil, "features that a bundled httpd must have")
-	f.StringSliceVar(&q.Without, "without", nil, "features that it must not have")
+	f.StringSliceVar(&q.With, "with", nil, "features to include in a bundled httpd")
+	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
 	sourceFlags(f, &q)
-	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build what a known advisory warns of")
+	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")
 	jobsFlag(f, &q.Jobs)
-	f.StringVar(&q.CacheDir, "cache-dir", "", "downloads, builds and logs")
+	f.StringVar(&q.CacheDir, "cache-dir", "", "directory for downloads, builds and logs")
 	sharedFlags(f, &q)
 	return c
 }

@@ -34,7 +34,7 @@ func (j jobs) Set(text string) error {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > 10_000 {
-		return fmt.Errorf("%q is neither a number from 1 nor auto", text)
+		return fmt.Errorf("%q is neither a positive number nor auto", text)
 	}
 	*j.n = n
 	return nil
@@ -43,32 +43,32 @@ func (j jobs) Set(text string) error {
 func (j jobs) Type() string { return "N|auto" }
 
 func jobsFlag(f *pflag.FlagSet, n *int) {
-	f.Var(jobs{n}, "jobs", "compilers at a time; auto is what processors, control group and memory allow")
+	f.Var(jobs{n}, "jobs", "number of concurrent compilers; auto uses what processors, control group and memory allow")
 }
 
-// sharedFlags are those of a shared build cache.
+// sharedFlags adds the flags of a shared build cache.
 func sharedFlags(f *pflag.FlagSet, q *installer.Request) {
 	f.StringVar(&q.Cache, "cache", "", "shared build cache: oci://REGISTRY/REPOSITORY or oci-layout:DIR (default MODWSGI_CACHE)")
-	f.StringVar(&q.CacheMaxAge, "cache-max-age", "", `age from which builds there do not count any more, such as 30d or none (default 30d; MODWSGI_CACHE_MAX_AGE)`)
-	f.StringVar(&q.CacheNotBefore, "cache-not-before", "", "date before which no build there counts, such as 2026-11-28 (MODWSGI_CACHE_NOT_BEFORE)")
-	f.StringArrayVar(&q.CacheTrust, "cache-trust", nil, "public key, or directory of such, whose builds are taken from there (repeatable; MODWSGI_CACHE_TRUST)")
-	f.StringVar(&q.CacheSignKey, "cache-sign-key", "", "private key: builds are put there, signed with it (MODWSGI_CACHE_SIGN_KEY)")
-	f.BoolVar(&q.CacheHTTP, "cache-http", false, "speak to that registry without TLS also where it is not this machine")
+	f.StringVar(&q.CacheMaxAge, "cache-max-age", "", `ignore builds older than this, such as 30d, or none (default 30d; MODWSGI_CACHE_MAX_AGE)`)
+	f.StringVar(&q.CacheNotBefore, "cache-not-before", "", "ignore builds from before this date, such as 2026-11-28 (MODWSGI_CACHE_NOT_BEFORE)")
+	f.StringArrayVar(&q.CacheTrust, "cache-trust", nil, "public key, or directory of public keys, to trust for builds (repeatable; MODWSGI_CACHE_TRUST)")
+	f.StringVar(&q.CacheSignKey, "cache-sign-key", "", "upload builds, signed with this private key (MODWSGI_CACHE_SIGN_KEY)")
+	f.BoolVar(&q.CacheHTTP, "cache-http", false, "use that registry without TLS, even on another machine")
 }
 
 func (a *app) cache() *cobra.Command {
 	c := &cobra.Command{
-		Use: "cache", Short: "Look at what was built and fetched before, and clear it away",
-		Long: "cache shows and clears the cache directory: finished builds of httpd and of the module, by the hash of all\n" +
-			"that went into them; downloaded archives; logs. It may be cleared at any time, also while modwsgi runs:\n" +
-			"what is missing is built again.\n\n" +
-			"MODWSGI_CACHE_LIMIT is how large it may become (default 5G, or none): builds that were not used for longest\n" +
-			"go when a new one is kept.",
+		Use: "cache", Short: "Manage the build and download cache",
+		Long: "cache shows and clears the cache directory. It holds downloaded archives, logs, and finished builds of httpd and\n" +
+			"of the module, keyed by the hash of all their inputs. You can clear it at any time, even while modwsgi runs:\n" +
+			"whatever is missing is built again.\n\n" +
+			"MODWSGI_CACHE_LIMIT limits its size (default 5G, or none). When a new build exceeds the limit, the least recently\n" +
+			"used builds are removed.",
 		Args: onlyCommands,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	var dir string
-	c.PersistentFlags().StringVar(&dir, "cache-dir", "", "the cache directory (default ~/.cache/modwsgi)")
+	c.PersistentFlags().StringVar(&dir, "cache-dir", "", "cache directory (default ~/.cache/modwsgi)")
 	c.AddCommand(a.cacheList(&dir), a.cacheInfo(&dir), a.cacheVerify(&dir), a.cachePrune(&dir), a.cacheClear(&dir), a.cachePath(&dir), a.cacheKey(&dir), a.cacheKeygen())
 	return c
 }
@@ -80,7 +80,7 @@ func (a *app) cacheRequest(dir string) (installer.Request, error) {
 	}
 	q := a.request()
 	q.CacheDir = dir
-	if path, err := cachedir.Find(cacheOf(q)); err == nil { // else the command reports it, where it needs one
+	if path, err := cachedir.Find(cacheOf(q)); err == nil { // otherwise a command that needs one reports it
 		q.CacheDir = path
 	}
 	return q, nil
@@ -121,18 +121,18 @@ func (a *app) cacheList(dir *string) *cobra.Command {
 	return c
 }
 
-// kinds of things in the cache, as --kind takes them.
+// cacheKinds are the kinds of entries in the cache, as --kind takes them.
 var cacheKinds = []string{"httpd", "module", cachedir.KindDownload, cachedir.KindWork, cachedir.KindLog}
 
 func kindFlag(c *cobra.Command, kinds *[]string) {
-	c.Flags().StringSliceVar(kinds, "kind", nil, "only these: "+strings.Join(cacheKinds, ", ")+", or builds for the first two")
+	c.Flags().StringSliceVar(kinds, "kind", nil, "only entries of these kinds: "+strings.Join(cacheKinds, ", ")+", or builds for the first two")
 }
 
-// checkKinds refuses unknown names and spells "builds" out.
+// checkKinds refuses unknown names and expands "builds".
 func checkKinds(kinds []string) error {
 	for _, k := range kinds {
 		if k != "builds" && !ofKind(cacheKinds, k) {
-			return fault.New(fault.Usage, "the kinds are: "+strings.Join(cacheKinds, ", ")+", builds", "there is no kind %q", k)
+			return fault.New(fault.Usage, "use one of: "+strings.Join(cacheKinds, ", ")+", builds", "unknown kind %q", k)
 		}
 	}
 	return nil
@@ -150,7 +150,7 @@ func ofKind(kinds []string, kind string) bool {
 	return false
 }
 
-// showCached prints a list with its sum.
+// showCached prints a list of entries with their total size.
 func (a *app) showCached(q installer.Request, name string, all []cachedir.Item, what string) error {
 	path, err := cachedir.Find(cacheOf(q))
 	if err != nil {
@@ -175,11 +175,11 @@ func (a *app) showCached(q installer.Request, name string, all []cachedir.Item, 
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.Stdout, "%d things, %s %s %s\n", len(all), megabytes(total), what, path)
+	_, err = fmt.Fprintf(a.Stdout, "%d entries, %s %s %s\n", len(all), megabytes(total), what, path)
 	return err
 }
 
-// ago says how long something has been, roughly.
+// ago shows roughly how long ago something happened.
 func (a *app) ago(t time.Time) string {
 	d := a.Now().Sub(t)
 	switch {
@@ -195,10 +195,10 @@ func (a *app) ago(t time.Time) string {
 
 func (a *app) cacheInfo(dir *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "info ID", Short: "Show what one thing in the cache is and was made from",
+		Use: "info ID", Short: "Show one entry of the cache and its inputs",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fault.New(fault.Usage, "modwsgi cache list shows the identifiers", "cache info takes one identifier, as in modwsgi cache info 9efdb39d699d")
+				return fault.New(fault.Usage, "run modwsgi cache list for the identifiers", "cache info takes one identifier, as in modwsgi cache info 9efdb39d699d")
 			}
 			return nil
 		},
@@ -241,9 +241,9 @@ func (a *app) cacheInfo(dir *string) *cobra.Command {
 func (a *app) cacheVerify(dir *string) *cobra.Command {
 	var drop bool
 	c := &cobra.Command{
-		Use: "verify", Args: noArgs, Short: "Read everything and compare it with its hashes",
-		Long: "verify reads every build and every downloaded archive and compares them with the hashes that were recorded.\n" +
-			"A build is verified in the same way whenever it is taken out, so that damage costs time and nothing else.",
+		Use: "verify", Args: noArgs, Short: "Check every entry against its recorded hash",
+		Long: "verify reads every build and every downloaded archive and compares them with their recorded hashes.\n" +
+			"Each build is also verified whenever it is used, so damage costs nothing but the time to build again.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			q, err := a.cacheRequest(*dir)
 			if err != nil {
@@ -259,20 +259,20 @@ func (a *app) cacheVerify(dir *string) *cobra.Command {
 			} else {
 				_, _ = fmt.Fprintf(a.Stdout, "%d intact, %d damaged\n", v.Good, len(v.Bad))
 				if v.Other > 0 {
-					_, _ = fmt.Fprintf(a.Stdout, "%d of another version of modwsgi were not looked at; modwsgi cache prune --older-than 30d removes what is not used any more\n", v.Other)
+					_, _ = fmt.Fprintf(a.Stdout, "%d entries of another version of modwsgi were not checked; modwsgi cache prune --older-than 30d removes those no longer used\n", v.Other)
 				}
 				for _, item := range v.Bad {
 					_, _ = fmt.Fprintf(a.Stdout, "  %s %s %s: %s\n", item.Kind, item.ID[:min(12, len(item.ID))], printable(item.Name), printable(item.Damage))
 				}
 			}
 			if len(v.Bad) > 0 && !drop {
-				return fault.New(fault.Verify, "modwsgi cache verify --drop removes what is damaged; it is built or fetched again when it is needed",
-					"%d things in the cache are damaged", len(v.Bad))
+				return fault.New(fault.Verify, "run modwsgi cache verify --drop to remove them; they are built or fetched again when needed",
+					"%d entries of the cache are damaged", len(v.Bad))
 			}
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&drop, "drop", false, "remove what is damaged")
+	c.Flags().BoolVar(&drop, "drop", false, "remove damaged entries")
 	return c
 }
 
@@ -280,9 +280,9 @@ func (a *app) cachePrune(dir *string) *cobra.Command {
 	var p cachedir.Policy
 	var size, age string
 	c := &cobra.Command{
-		Use: "prune", Args: noArgs, Short: "Remove what was not used for longest",
-		Long: "prune removes what was not used for a time (--older-than), and from the rest what was not used for longest\n" +
-			"until the cache is small enough (--max-size; without either: MODWSGI_CACHE_LIMIT, default 5G).",
+		Use: "prune", Args: noArgs, Short: "Remove the least recently used entries",
+		Long: "prune removes entries not used for a given time (--older-than), then the least recently used ones until the\n" +
+			"cache is small enough (--max-size). Without either flag it applies MODWSGI_CACHE_LIMIT (default 5G).",
 		Example: "  modwsgi cache prune --older-than 30d\n  modwsgi cache prune --max-size 2G --dry-run",
 		RunE: func(c *cobra.Command, _ []string) error {
 			q, err := a.cacheRequest(*dir)
@@ -297,7 +297,7 @@ func (a *app) cachePrune(dir *string) *cobra.Command {
 			switch {
 			case c.Flags().Changed("max-size"):
 				if p.MaxSize, err = cachedir.ParseSize(size); err != nil {
-					return fault.New(fault.Usage, "write a number with K, M, G or T behind it, as in 2G", "--max-size: %w", err)
+					return fault.New(fault.Usage, "write a number followed by K, M, G or T, as in 2G", "--max-size: %w", err)
 				}
 			case !c.Flags().Changed("older-than"):
 				if p.MaxSize, err = cachedir.Limit(a.Env); err != nil {
@@ -313,9 +313,9 @@ func (a *app) cachePrune(dir *string) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&size, "max-size", "", "how large the cache may be, as in 500M or 2G")
-	f.StringVar(&age, "older-than", "", "remove what was not used for so long, as in 30d, 2w or 36h")
-	f.BoolVar(&p.DryRun, "dry-run", false, "say what would go and remove nothing")
+	f.StringVar(&size, "max-size", "", "maximum size of the cache, as in 500M or 2G")
+	f.StringVar(&age, "older-than", "", "remove entries not used for this long, as in 30d, 2w or 36h")
+	f.BoolVar(&p.DryRun, "dry-run", false, "show what would be removed, without removing it")
 	kindFlag(c, &p.Kinds)
 	return c
 }
@@ -348,7 +348,7 @@ func (a *app) prune(q installer.Request, p cachedir.Policy) error {
 func (a *app) cacheClear(dir *string) *cobra.Command {
 	var p cachedir.Policy
 	c := &cobra.Command{
-		Use: "clear", Args: noArgs, Short: "Remove everything, or all of a kind",
+		Use: "clear", Args: noArgs, Short: "Remove everything, or every entry of a kind",
 		RunE: func(*cobra.Command, []string) error {
 			q, err := a.cacheRequest(*dir)
 			if err != nil {
@@ -363,7 +363,7 @@ func (a *app) cacheClear(dir *string) *cobra.Command {
 			return a.prune(q, p)
 		},
 	}
-	c.Flags().BoolVar(&p.DryRun, "dry-run", false, "say what would go and remove nothing")
+	c.Flags().BoolVar(&p.DryRun, "dry-run", false, "show what would be removed, without removing it")
 	kindFlag(c, &p.Kinds)
 	return c
 }
@@ -395,9 +395,9 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 	var q installer.Request
 	c := &cobra.Command{
 		Use: "key", Args: noArgs, Short: "Print a key for the cache step of a CI system",
-		Long: "key prints one line that changes when what install would build changes: pinned archives (and the lock file),\n" +
-			"features, compiler, C library, Python's version and ABI, and modwsgi itself. It builds and fetches nothing.\n" +
-			"Give it the flags that install gets; see docs/guides/ci.md.",
+		Long: "key prints one line that changes whenever install would build something else. It covers pinned archives (and\n" +
+			"the lock file), features, compiler, C library, Python's version and ABI, and modwsgi itself. It builds and\n" +
+			"fetches nothing. Pass the same flags as to install; see docs/guides/ci.md.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			base, err := a.cacheRequest(*dir)
 			if err != nil {
@@ -423,17 +423,17 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 	f := c.Flags()
 	f.SortFlags = false
 	f.StringVar(&q.Python, "python", "", pythonHelp)
-	f.StringVar(&q.HTTPD, "httpd", "bundled", "bundled, system, or the path of an apxs, an httpd or its tree")
+	f.StringVar(&q.HTTPD, "httpd", "bundled", "bundled, system, or a path to apxs, httpd or an httpd tree")
 	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of a bundled httpd")
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi")
-	f.StringSliceVar(&q.With, "with", nil, "features that a bundled httpd must have")
-	f.StringSliceVar(&q.Without, "without", nil, "features that it must not have")
-	f.BoolVar(&q.Locked, "locked", false, "take exactly what the lock file says, or fail")
-	f.StringVar(&q.LockFile, "lock-file", "", "where versions and hashes are recorded (default modwsgi.lock)")
-	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build what a known advisory warns of")
-	// The rest of install's flags changes nothing of what is built; a pipeline may
-	// have one list for both.
-	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions also where the lock file has others")
+	f.StringSliceVar(&q.With, "with", nil, "features to include in a bundled httpd")
+	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
+	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
+	f.StringVar(&q.LockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
+	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")
+	// The other flags of install do not affect what is built. They are accepted so
+	// that a pipeline can use one list for both.
+	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions even if the lock file has others")
 	a.install().Flags().VisitAll(func(flag *pflag.Flag) {
 		if f.Lookup(flag.Name) == nil && flag.Name != "cache-dir" {
 			flag.Hidden = true
@@ -445,12 +445,12 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 
 func (a *app) cacheKeygen() *cobra.Command {
 	return &cobra.Command{
-		Use: "keygen FILE", Short: "Make a key pair to sign builds with",
-		Long: "keygen writes a private key (Ed25519, PKCS #8 in PEM) to FILE, for those who fill a shared cache\n" +
-			"(--cache-sign-key), and the public one to FILE.pub, for those who use it (--cache-trust).",
+		Use: "keygen FILE", Short: "Generate a key pair for signing builds",
+		Long: "keygen writes a private key (Ed25519, PKCS #8 in PEM) to FILE, for machines that fill a shared cache\n" +
+			"(--cache-sign-key), and the public key to FILE.pub, for machines that use it (--cache-trust).",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] == "" {
-				return fault.New(fault.Usage, "for example: modwsgi cache keygen cache-key.pem", "cache keygen takes the name of the file to write")
+				return fault.New(fault.Usage, "for example: modwsgi cache keygen cache-key.pem", "cache keygen needs the name of the file to write")
 			}
 			return nil
 		},
@@ -471,7 +471,7 @@ func (a *app) cacheKeygen() *cobra.Command {
 				writeJSON(a.Stdout, map[string]any{"event": "result", "private": name, "public": name + ".pub", "fingerprint": print})
 				return nil
 			}
-			_, err = fmt.Fprintf(a.Stdout, "%s: private, keep it secret\n%s.pub: public, give it to those who trust you\nfingerprint %s\n", name, name, print)
+			_, err = fmt.Fprintf(a.Stdout, "%s: private key, keep it secret\n%s.pub: public key, for machines that trust your builds\nfingerprint %s\n", name, name, print)
 			return err
 		},
 	}

@@ -16,9 +16,9 @@ var (
 	ourWords  = regexp.MustCompile(`modwsgi (?:[a-z]+)(?: [^|&;)"\n]*)?`)
 )
 
-// TestSnippets reads the pages that people copy from: the YAML must be YAML, and
-// the commands in it must exist with these flags. TestCommandsOfThePages reads the
-// other blocks.
+// TestSnippets checks the pages that people copy from: the YAML must be valid, and the
+// commands in it must exist with these flags. TestCommandsOfThePages checks the other
+// blocks.
 func TestSnippets(t *testing.T) {
 	for page, least := range map[string]int{"../../docs/guides/ci.md": 9} {
 		data, err := os.ReadFile(page)
@@ -66,7 +66,7 @@ func exists(t *testing.T, page, command string) {
 	words := strings.Fields(command)[1:]
 	c, rest, err := root.Find(words)
 	if err != nil || c == root {
-		t.Errorf("%s: %q is no command: %v", page, command, err)
+		t.Errorf("%s: %q is not a command: %v", page, command, err)
 		return
 	}
 	var known *cobra.Command = c
@@ -81,7 +81,7 @@ func exists(t *testing.T, page, command string) {
 			f = known.InheritedFlags().Lookup(name)
 		}
 		if f == nil {
-			t.Errorf("%s: %q: there is no flag --%s", page, command, name)
+			t.Errorf("%s: %q: unknown flag --%s", page, command, name)
 		}
 	}
 }

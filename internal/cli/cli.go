@@ -1,6 +1,6 @@
-// Package cli is the face of the program modwsgi: flags and help, how progress,
-// results, errors and hints are shown, and the table of exit codes. It decides
-// nothing about what is installed or how.
+// Package cli implements the command line of modwsgi: its flags and help, how it shows
+// progress, results, errors and hints, and the table of exit codes. It decides nothing
+// about what is installed or how.
 package cli
 
 import (
@@ -27,20 +27,21 @@ import (
 	"modwsgi/internal/version"
 )
 
-// Process is what the operating system gave us.
+// Process is what the operating system passed to the program.
 type Process struct {
 	Args       []string
 	Env        []string
 	Dir        string // working directory, absolute
-	NoDir      error  // why it is not known; every command that works fails then
-	Executable string // our own path
+	NoDir      error  // why Dir is unknown; every command that needs it fails then
+	Executable string // path of the running program
 	Stdout     io.Writer
 	Stderr     io.Writer
-	// Now is the clock of what is shown; nil is time.Now.
+	// Now is the clock for timestamps and durations; nil is time.Now.
 	Now func() time.Time
 }
 
-// exitCodes is the only place that knows them; docs/reference/exit-codes.md explains them.
+// exitCodes is the only definition of the exit codes; docs/reference/exit-codes.md
+// explains them.
 var exitCodes = map[fault.Class]int{
 	fault.Internal:    1,
 	fault.Usage:       2,
@@ -53,9 +54,8 @@ var exitCodes = map[fault.Class]int{
 	fault.Interrupted: 130,
 }
 
-// unread is the exit code where the reader of standard output left ("modwsgi list |
-// head"): that of a program that SIGPIPE ends. Nothing is said then; whoever left wants
-// no more.
+// unread is the exit code after the reader of standard output closed it ("modwsgi list
+// | head"), as of a program killed by SIGPIPE. Nothing is printed then.
 const unread = 128 + 13
 
 // app is one run of the program.
@@ -64,11 +64,11 @@ type app struct {
 	flags   globalFlags
 	view    *view
 	ignored map[string]error // directories of PATH, with the reasons
-	// cacheDir is --cache-dir of the command, "" for the usual.
+	// cacheDir is the command's --cache-dir, "" for the default.
 	cacheDir string
 }
 
-// globalFlags are understood by every command.
+// globalFlags are accepted by every command.
 type globalFlags struct {
 	json    bool
 	verbose bool
@@ -82,7 +82,7 @@ type globalFlags struct {
 // Main runs the program and returns its exit code.
 func Main(ctx context.Context, p Process) int {
 	a := &app{Process: p}
-	// Who does not read results any more ends the work, in good order.
+	// When the reader closes standard output, the work is canceled cleanly.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := &output{to: p.Stdout, failed: cancel}
@@ -109,15 +109,14 @@ func Main(ctx context.Context, p Process) int {
 		return 0
 	}
 	if ctx.Err() != nil {
-		err = fault.New(fault.Interrupted, "run the same command again: what was fetched and built is kept", "interrupted")
+		err = fault.New(fault.Interrupted, "run the same command again; what was fetched and built so far is kept", "interrupted")
 	}
 	return a.fail(err)
 }
 
-// unknownCommand is the error for a command that there is not, with the nearest
-// name as a hint.
+// unknownCommand is the error for an unknown command, with the nearest name as a hint.
 func unknownCommand(root *cobra.Command, name string) error {
-	hint := root.CommandPath() + " --help shows what there is"
+	hint := root.CommandPath() + " --help lists the commands"
 	var names []string
 	for _, c := range root.Commands() {
 		names = append(names, c.Name())
@@ -125,30 +124,29 @@ func unknownCommand(root *cobra.Command, name string) error {
 	if near := nearest(name, names); near != "" {
 		hint = "did you mean " + root.CommandPath() + " " + near + "? " + hint
 	}
-	return fault.New(fault.Usage, hint, "there is no command %q", name)
+	return fault.New(fault.Usage, hint, "unknown command %q", name)
 }
 
-// flagError says what is wrong with a flag, in words of ours.
+// flagError describes a wrong flag in the project's own words.
 func flagError(c *cobra.Command, err error) error {
 	hint := c.CommandPath() + " --help lists the flags"
 	var value *pflag.InvalidValueError
 	var unknown *pflag.NotExistError
 	switch {
 	case errors.As(err, &value):
-		return fault.New(fault.Usage, hint, "the value %q of --%s is not of the right kind (%s)", value.GetValue(), value.GetFlag().Name, value.GetFlag().Value.Type())
+		return fault.New(fault.Usage, hint, "invalid value %q for --%s (expected: %s)", value.GetValue(), value.GetFlag().Name, value.GetFlag().Value.Type())
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 		if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
 			hint = "did you mean --" + near + "? " + hint
 		}
-		return fault.New(fault.Usage, hint, "there is no flag --%s", unknown.GetSpecifiedName())
+		return fault.New(fault.Usage, hint, "unknown flag --%s", unknown.GetSpecifiedName())
 	}
 	return fault.Wrap(fault.Usage, hint, err)
 }
 
-// helpCommand is "modwsgi help COMMAND"; cobra's own is content with a command
-// that there is not.
+// helpCommand is "modwsgi help COMMAND". Cobra's own accepts unknown commands.
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "help [command]", Short: "Show the help of a command",
@@ -177,7 +175,7 @@ func (a *app) root() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			if f := c.Flags().Lookup("python"); f != nil && f.Changed && f.Value.Type() == "string" && f.Value.String() == "" {
-				return fault.New(fault.Usage, "leave it out to look around, or check the variable that was to be there", "--python is empty")
+				return fault.New(fault.Usage, "leave it out to detect the Python, or check the variable that you passed", "--python is empty")
 			}
 			if f := c.Flags().Lookup("cache-dir"); f != nil {
 				a.cacheDir = f.Value.String()
@@ -193,26 +191,28 @@ func (a *app) root() *cobra.Command {
 	}
 	c.SetVersionTemplate("modwsgi {{.Version}}\n")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		// Flags after the wrong one were not read, and errors are JSON where that is asked for.
+		// Flags after the wrong one were not parsed, and errors are JSON where --json
+		// is given.
 		words, _, _ := strings.Cut(strings.Join(a.Args, "\x00"), "\x00--\x00")
 		a.flags.json = a.flags.json || slices.Contains(strings.Split(words, "\x00"), "--json")
 		return flagError(c, err)
 	})
 	c.SetHelpCommand(helpCommand())
 	f := c.PersistentFlags()
-	f.BoolVar(&a.flags.json, "json", false, "print JSON: events as lines, then the result")
-	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "show where steps log to, and more of what failed")
-	f.BoolVarP(&a.flags.echo, "echo", "x", false, "echo every external command")
-	f.StringVar(&a.flags.color, "progress", "auto", "how progress is shown: auto, terminal, plain, github")
-	f.StringVar(&a.flags.locks, "lock-timeout", "", "how long another run is waited for, as in 30s or 10m; 0 does not wait (default 10m; "+flock.Variable+")")
-	f.StringVar(&a.flags.timeout, "download-timeout", "", "how long one download may take, from all servers together, as in 90s or 1h (default 30m; "+httpc.TimeoutVariable+")")
-	f.StringVar(&a.flags.minRate, "download-min-rate", "", "bytes per second below which the next server is asked, as in 500 or 64K; 0 for any (default 8K; "+httpc.RateVariable+")")
+	f.BoolVar(&a.flags.json, "json", false, "print JSON lines: events, then the result")
+	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "show the log file of each step and more about failures")
+	f.BoolVarP(&a.flags.echo, "echo", "x", false, "print every external command")
+	f.StringVar(&a.flags.color, "progress", "auto", "progress display: auto, terminal, plain or github")
+	f.StringVar(&a.flags.locks, "lock-timeout", "", "how long to wait for another run, as in 30s or 10m; 0 does not wait (default 10m; "+flock.Variable+")")
+	f.StringVar(&a.flags.timeout, "download-timeout", "", "time limit per download, over all servers, as in 90s or 1h (default 30m; "+httpc.TimeoutVariable+")")
+	f.StringVar(&a.flags.minRate, "download-min-rate", "", "try the next server below this many bytes per second, as in 500 or 64K; 0 never does (default 8K; "+httpc.RateVariable+")")
 	c.AddCommand(a.install(), a.uninstall(), a.list(), a.verify(), a.detect(), a.doctor(), a.module(), a.pack(), a.cache(), a.man(), a.version())
 	strictCompletion(c)
 	return c
 }
 
-// onlyCommands is for a group of commands: what is no command of it is a mistake.
+// onlyCommands is the argument check of a command group: any argument that is not one
+// of its commands is an error.
 func onlyCommands(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return unknownCommand(c, args[0])
@@ -220,8 +220,8 @@ func onlyCommands(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// strictCompletion adds cobra's own command, which would show its help for a shell
-// that it does not know and exit as if all was well.
+// strictCompletion replaces cobra's own completion command, which for an unknown shell
+// shows its help and exits with success.
 func strictCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -235,15 +235,15 @@ func strictCompletion(root *cobra.Command) {
 	}
 }
 
-// noArgs refuses positional arguments by name.
+// noArgs refuses positional arguments and names the first one.
 func noArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fault.New(fault.Usage, "everything is given by flags; --help lists them", "unexpected argument %q", args[0])
+		return fault.New(fault.Usage, "this command takes only flags; --help lists them", "unexpected argument %q", args[0])
 	}
 	return nil
 }
 
-// runner makes the starter of tools.
+// runner returns the runner of external tools.
 func (a *app) runner() *run.Runner {
 	r := &run.Runner{}
 	if a.flags.echo {
@@ -252,8 +252,8 @@ func (a *app) runner() *run.Runner {
 	return r
 }
 
-// lockLimit is how long another run is waited for. What cannot be read was refused
-// before any command began.
+// lockLimit is how long to wait for another run. Invalid values were refused before
+// the command began.
 func (a *app) lockLimit() time.Duration {
 	limit, err := flock.Limit(a.flags.locks, run.Getenv(a.Env, flock.Variable))
 	if err != nil {
@@ -262,8 +262,8 @@ func (a *app) lockLimit() time.Duration {
 	return limit
 }
 
-// setPace puts the options about slow servers where everything that talks to one
-// looks for them, and refuses what cannot be read.
+// setPace passes the options about slow servers to everything that talks to one, and
+// refuses invalid values.
 func (a *app) setPace() error {
 	for _, v := range [][2]string{{httpc.TimeoutVariable, a.flags.timeout}, {httpc.RateVariable, a.flags.minRate}} {
 		if v[1] != "" {
@@ -276,12 +276,12 @@ func (a *app) setPace() error {
 
 // pace is how slow a server may be.
 func (a *app) pace() httpc.Limits {
-	limits, _ := httpc.ReadLimits(a.Env) // setPace refused what cannot be read
+	limits, _ := httpc.ReadLimits(a.Env) // setPace has already refused invalid values
 	return limits
 }
 
-// start opens the view and removes what killed runs left; every command that works
-// calls it first.
+// start opens the view and removes leftovers of killed runs; every command that does
+// any work calls it first.
 func (a *app) start() error {
 	v, err := newView(a)
 	a.view = v
@@ -292,7 +292,7 @@ func (a *app) start() error {
 		return run.NoDirectory(a.Env, a.NoDir)
 	}
 	for _, dir := range slices.Sorted(maps.Keys(a.ignored)) {
-		v.sink().Warn(fmt.Sprintf("programs in %s, which is in PATH, are ignored because another user could exchange them: %v", dir, a.ignored[dir]))
+		v.sink().Warn(fmt.Sprintf("programs in %s, which is in PATH, are ignored because another user could replace them: %v", dir, a.ignored[dir]))
 	}
 	a.ignored = nil // once
 	if text := shortage.Early(); text != "" {
@@ -302,7 +302,7 @@ func (a *app) start() error {
 	return nil
 }
 
-// cacheAt is the cache directory, "" where it is not known.
+// cacheAt is the cache directory, "" where it is unknown.
 func (a *app) cacheAt() string {
 	path, err := cachedir.Find(cachedir.Options{Path: a.cacheDir, Dir: a.Dir, Env: a.Env})
 	if err != nil {
@@ -311,8 +311,8 @@ func (a *app) cacheAt() string {
 	return path
 }
 
-// fail shows an error, with its hint and the end of the log of the tool that
-// failed, and returns the exit code.
+// fail shows an error with its hint and the end of the failed tool's log, and returns
+// the exit code.
 func (a *app) fail(err error) int {
 	err = shortage.Explain(err, a.cacheAt())
 	code := exitCodes[fault.ClassOf(err)]
@@ -338,7 +338,7 @@ func (a *app) fail(err error) int {
 			fmt.Fprintf(&b, "  %s\n", printable(line))
 		}
 		if tool.LogPath != "" {
-			fmt.Fprintf(&b, "the whole log: %s\n", printable(tool.LogPath))
+			fmt.Fprintf(&b, "full log: %s\n", printable(tool.LogPath))
 		}
 		b.WriteString("\n")
 	}

@@ -21,7 +21,7 @@ type result struct {
 	code     int
 }
 
-// modwsgi runs the program inside of this process.
+// modwsgi runs the program inside this process.
 func modwsgi(t *testing.T, ctx context.Context, env []string, args ...string) result {
 	t.Helper()
 	var out, errOut bytes.Buffer
@@ -52,16 +52,16 @@ func TestCommandLine(t *testing.T) {
 		{"install --pythn x", 2, "", "did you mean --python?"},
 		{"install --zzzzzz", 2, "", "modwsgi install --help lists the flags"},
 		{"install -q", 2, "", "'q'"},
-		{"install --jobs many", 2, "", `the value "many" of --jobs`},
+		{"install --jobs many", 2, "", `invalid value "many" for --jobs`},
 		{"install --jobs", 2, "", "--jobs"},
-		{"install --jobs 0", 2, "", `the value "0" of --jobs`},
-		{"install --jobs -1", 2, "", `the value "-1" of --jobs`},
+		{"install --jobs 0", 2, "", `invalid value "0" for --jobs`},
+		{"install --jobs -1", 2, "", `invalid value "-1" for --jobs`},
 		{"install --python=", 2, "", "--python is empty"},
 		{"list --python=", 2, "", "--python is empty"},
 		{"install --mod-wsgi-version 5", 2, "", `"~> 5.0"`},
 		{"install --build-driver ninja", 2, "", "ninja"},
 		{"install --timings /no/such/dir/x.html --python x", 2, "", "/no/such/dir"},
-		{"install --timings /dev/null --python x", 2, "", "no regular file"},
+		{"install --timings /dev/null --python x", 2, "", "not a regular file"},
 		{"install --timings /proc/x.html --python x", 2, "", "cannot be written"},
 		{"install --cache ftp://x --python x", 2, "", "not a valid address"},
 		{"install --cache oci://localhost:1/x --python x", 2, "", "needs a key"},
@@ -70,9 +70,9 @@ func TestCommandLine(t *testing.T) {
 		{"cache lst", 2, "", "did you mean modwsgi cache list?"},
 		{"cache prune --cache-dir /no/such --max-size many", 2, "", "is not a size"},
 		{"cache prune --cache-dir /no/such --older-than soon", 2, "", "is not an age"},
-		{"cache list --cache-dir /no/such", 0, "0 things", ""},
+		{"cache list --cache-dir /no/such", 0, "0 entries", ""},
 		{"cache list --cache-dir /no/such --json", 0, `"entries":[]`, ""},
-		{"cache clear --cache-dir /no/such --kind all", 2, "", "no kind"},
+		{"cache clear --cache-dir /no/such --kind all", 2, "", "unknown kind"},
 		{"cache info --cache-dir /no/such abcdef", 2, "", "nothing in the cache"},
 		{"cache info", 2, "", "one identifier"},
 		{"cache keygen", 2, "", "name of the file"},
@@ -112,7 +112,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// closedPipe takes a number of writes, and then fails.
+// closedPipe accepts a number of writes, and then fails.
 type closedPipe struct {
 	writes int
 	err    error
@@ -125,7 +125,7 @@ func (c *closedPipe) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestAResultThatCannotBeWrittenIsAnError(t *testing.T) {
+func TestUnwritableResultIsAnError(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"--help"}} {
 		var errOut bytes.Buffer
 		code := Main(t.Context(), Process{Args: args, Dir: "/", Stdout: &closedPipe{err: syscall.ENOSPC}, Stderr: &errOut})
@@ -135,8 +135,8 @@ func TestAResultThatCannotBeWrittenIsAnError(t *testing.T) {
 	}
 }
 
-// TestAReaderThatLeftIsNoError has "modwsgi COMMAND | head" end without a word.
-func TestAReaderThatLeftIsNoError(t *testing.T) {
+// TestClosedReaderIsNotAnError: "modwsgi COMMAND | head" ends silently.
+func TestClosedReaderIsNotAnError(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"--help"}, {"detect"}, {"cache", "list"}, {"package", "--help"}} {
 		var errOut bytes.Buffer
 		env := []string{"PATH=" + os.Getenv("PATH"), "XDG_CACHE_HOME=" + t.TempDir()}
@@ -147,7 +147,7 @@ func TestAReaderThatLeftIsNoError(t *testing.T) {
 	}
 }
 
-func TestProgressThatCannotBeWrittenIsNoError(t *testing.T) {
+func TestUnwritableProgressIsNotAnError(t *testing.T) {
 	var out bytes.Buffer
 	if code := Main(t.Context(), Process{Args: []string{"version"}, Dir: "/", Stdout: &out, Stderr: &closedPipe{err: syscall.EPIPE}}); code != 0 || out.Len() == 0 {
 		t.Errorf("%d, %q", code, out.String())
@@ -166,7 +166,7 @@ func TestInterrupted(t *testing.T) {
 		t.Skipf("make a virtual environment: %v\n%s", err, out)
 	}
 	for d := dir; d != "/"; d = filepath.Dir(d) {
-		_ = os.Chmod(d, 0o755) // as root, an environment must be open to those who serve
+		_ = os.Chmod(d, 0o755) // as root, an environment must be open to the serving account
 		if filepath.Base(filepath.Dir(d)) == "tmp" {
 			break
 		}

@@ -18,7 +18,7 @@ import (
 	"modwsgi/internal/version"
 )
 
-// errorRecord is the last line of --json where something failed.
+// errorRecord is the last line of --json after a failure.
 type errorRecord struct {
 	Event    string   `json:"event"` // "error"
 	Message  string   `json:"message"`
@@ -36,7 +36,7 @@ func writeJSON(w io.Writer, v any) {
 	_, _ = w.Write(append(data, '\n'))
 }
 
-// request starts a request with what all commands have in common.
+// request returns a request with the settings that all commands share.
 func (a *app) request() installer.Request {
 	return installer.Request{Means: installer.Means{
 		Setting:  installer.Setting{Dir: a.Dir, Env: a.Env, LockTimeout: a.flags.locks, Runner: a.runner(), Events: a.view.sink()},
@@ -54,9 +54,9 @@ func (a *app) install() *cobra.Command {
 		Use: "install", Args: noArgs,
 		Short: "Install httpd and mod_wsgi into a Python environment",
 		Long: "install finds the Python and an httpd (or builds one into the environment), builds mod_wsgi for exactly\n" +
-			"that pair, places both as normal distributions, and proves with a real request that they work.\n" +
-			"A failure leaves the environment as it was. A second install with nothing to do says so; it keeps the httpd\n" +
-			"that the first one was told of by a path, until --httpd says otherwise.\n\n" + featureHelp(),
+			"that pair, installs both as normal distributions, and proves with a real request that they work.\n" +
+			"If it fails, the environment stays as it was. A second install reports if there is nothing to do. It keeps an\n" +
+			"httpd that you chose by path until you pass another --httpd.\n\n" + featureHelp(),
 		Example: "  modwsgi install --python .venv\n" +
 			"  modwsgi install --python /srv/app/bin/pip --httpd bundled --with http2\n" +
 			"  modwsgi install --mod-wsgi-version \"~> 5.0\" --source-dir ./sources --offline",
@@ -93,25 +93,25 @@ func (a *app) install() *cobra.Command {
 	f := c.Flags()
 	f.SortFlags = false
 	f.StringVar(&q.Python, "python", "", pythonHelp)
-	f.StringVar(&q.HTTPD, "httpd", "auto", "auto, bundled, system, or the path of an apxs, an httpd or its tree")
+	f.StringVar(&q.HTTPD, "httpd", "auto", "auto, bundled, system, or a path to apxs, httpd or an httpd tree")
 	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of a bundled httpd, as in 2.4.71 or \"~> 2.4.68\"")
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi, as in 5.0.2 or \"~> 5.0\"")
-	f.StringSliceVar(&q.With, "with", nil, "features that a bundled httpd must have, as in tls,http2")
-	f.StringSliceVar(&q.Without, "without", nil, "features that it must not have")
-	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions also where the installed ones would do")
-	f.BoolVar(&q.Reinstall, "reinstall", false, "build the module and place everything again in any case")
-	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, asked first (repeatable)")
-	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base address with source archives, asked before upstream (repeatable)")
+	f.StringSliceVar(&q.With, "with", nil, "features to include in a bundled httpd, as in tls,http2")
+	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
+	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions even if the installed ones satisfy the request")
+	f.BoolVar(&q.Reinstall, "reinstall", false, "build the module and install everything again")
+	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, tried first (repeatable)")
+	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base URL with source archives, tried before upstream (repeatable)")
 	f.BoolVar(&q.Offline, "offline", false, "never use the network")
-	f.BoolVar(&q.Locked, "locked", false, "take exactly what the lock file says, or fail")
-	f.StringVar(&q.LockFile, "lock-file", "", "where versions and hashes are recorded (default modwsgi.lock)")
-	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build what a known advisory warns of")
-	f.BoolVar(&q.BreakSystemPackages, "break-system-packages", false, "install into a Python of the system's package manager (PEP 668)")
+	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
+	f.StringVar(&q.LockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
+	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")
+	f.BoolVar(&q.BreakSystemPackages, "break-system-packages", false, "install into a Python that the system's package manager owns (PEP 668)")
 	jobsFlag(f, &q.Jobs)
-	f.StringVar(&q.CacheDir, "cache-dir", "", "downloads, builds and logs (default ~/.cache/modwsgi)")
-	f.BoolVar(&q.KeepBuild, "keep-build", false, "leave sources and objects in the cache directory")
-	f.StringVar(&q.BuildDriver, "build-driver", "", "what compiles httpd: native (fast) or make (the official way)")
-	f.StringVar(&timings, "timings", "", "write where the time went to this file: a page, or a trace where it ends in .json")
+	f.StringVar(&q.CacheDir, "cache-dir", "", "directory for downloads, builds and logs (default ~/.cache/modwsgi)")
+	f.BoolVar(&q.KeepBuild, "keep-build", false, "keep sources and object files in the cache directory")
+	f.StringVar(&q.BuildDriver, "build-driver", "", "how to compile httpd: native (fast) or make (httpd's own build)")
+	f.StringVar(&timings, "timings", "", "write a timing report to this file: an HTML page, or a trace if the name ends in .json")
 	sharedFlags(f, &q)
 	f.BoolVar(&dryRun, "dry-run", false, "print the plan and change nothing")
 	return c
@@ -123,14 +123,14 @@ func featureHelp() string {
 	for _, f := range httpdbuild.Features() {
 		note := ""
 		if f.Default {
-			note = "; by default where the host has the headers"
+			note = "; by default if the host has the headers"
 		}
 		fmt.Fprintf(&b, "  %-8s %s%s\n", f.Name, f.About, note)
 	}
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// splitList allows blanks around the names.
+// splitList trims blanks around the names.
 func splitList(in []string) []string {
 	var out []string
 	for _, s := range in {
@@ -175,7 +175,7 @@ func (a *app) showPlan(p *installer.Plan) error {
 				_, _ = fmt.Fprintf(w, " with %s", strings.Join(c.Features, ", "))
 			}
 			if c.Unpinned {
-				_, _ = fmt.Fprint(w, " (its hash will be asked of upstream)")
+				_, _ = fmt.Fprint(w, " (its hash will be fetched from upstream)")
 			}
 			if c.Refused != "" {
 				_, _ = fmt.Fprintf(w, ": refused, %s", c.Refused)
@@ -205,7 +205,7 @@ func (a *app) showReport(r *installer.Report) error {
 		_, _ = fmt.Fprintf(w, "Removed %s.\n", name)
 	}
 	if r.Nothing || r.Proof == nil && r.Untried == "" {
-		_, _ = fmt.Fprintf(w, "Nothing to do: %s has what was asked for (%s).\n", r.Python.Prefix, seconds(r.Elapsed))
+		_, _ = fmt.Fprintf(w, "Nothing to do: %s already has the requested versions (%s).\n", r.Python.Prefix, seconds(r.Elapsed))
 		showInstalled(w, r.Installed)
 		return nil
 	}
@@ -217,7 +217,7 @@ func (a *app) showReport(r *installer.Report) error {
 		for _, s := range r.Sources {
 			trust := s.Trust
 			if trust == string(recipe.FromLock) {
-				trust += ", by nothing but the lock file"
+				trust += ", by the lock file alone"
 			}
 			if s.Signer != "" {
 				trust += ", signature by " + s.Signer[max(0, len(s.Signer)-16):]
@@ -235,7 +235,7 @@ func (a *app) showReport(r *installer.Report) error {
 	}
 	showInstead(w, r.Instead)
 	if r.Cached {
-		_, _ = fmt.Fprintln(w, "httpd came out of the build cache")
+		_, _ = fmt.Fprintln(w, "httpd came from the build cache")
 	}
 	if line := stepLine(r); line != "" {
 		_, _ = fmt.Fprintln(w, "steps: "+line)
@@ -258,15 +258,15 @@ func (a *app) showReport(r *installer.Report) error {
 	return nil
 }
 
-// showInstead repeats at the end what may have scrolled away: which version is
-// not the one that was wanted, and why.
+// showInstead repeats at the end what may have scrolled away: which version was used
+// instead of the preferred one, and why.
 func showInstead(w io.Writer, all []installer.Substitute) {
 	for _, s := range all {
 		_, _ = fmt.Fprintf(w, "note: %s %s instead of %s: %s\n", s.Component, s.Used, s.Wanted, printable(s.Why))
 	}
 }
 
-// stepLine lists how long each step took; those too short to matter are counted.
+// stepLine lists how long each step took. Steps too short to matter are only counted.
 func stepLine(r *installer.Report) string {
 	var parts []string
 	short := 0
@@ -278,7 +278,7 @@ func stepLine(r *installer.Report) string {
 		parts = append(parts, t.Step+" "+seconds(t.Elapsed))
 	}
 	if short > 0 {
-		parts = append(parts, fmt.Sprintf("%d more in no time", short))
+		parts = append(parts, fmt.Sprintf("%d more under 0.1 s", short))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -312,7 +312,7 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds())
 func (a *app) uninstall() *cobra.Command {
 	var python string
 	c := &cobra.Command{
-		Use: "uninstall", Args: noArgs, Short: "Remove what install placed, and nothing else",
+		Use: "uninstall", Args: noArgs, Short: "Remove what install added, and nothing else",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := a.start(); err != nil {
 				return err
@@ -343,7 +343,7 @@ func (a *app) uninstall() *cobra.Command {
 func (a *app) list() *cobra.Command {
 	var python string
 	c := &cobra.Command{
-		Use: "list", Args: noArgs, Short: "Show what is installed in an environment, and whether it is intact",
+		Use: "list", Args: noArgs, Short: "List what is installed in an environment and whether it is intact",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := a.start(); err != nil {
 				return err
@@ -361,7 +361,7 @@ func (a *app) list() *cobra.Command {
 			}
 			_, _ = fmt.Fprintf(a.Stdout, "Python %s in %s\n", py.Version, py.Prefix)
 			if len(all) == 0 {
-				_, _ = fmt.Fprintln(a.Stdout, "  neither mod_wsgi nor mod_wsgi-httpd")
+				_, _ = fmt.Fprintln(a.Stdout, "  neither mod_wsgi nor mod_wsgi-httpd is installed")
 			}
 			showInstalled(a.Stdout, all)
 			return nil
@@ -401,7 +401,7 @@ func (a *app) verify() *cobra.Command {
 
 func (a *app) version() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Args: noArgs, Short: "Show the version and what it knows how to build",
+		Use: "version", Args: noArgs, Short: "Show the version and the versions that it can build",
 		RunE: func(*cobra.Command, []string) error {
 			known := map[string][]string{}
 			for _, name := range []string{"httpd", "mod_wsgi"} {
@@ -420,11 +420,11 @@ func (a *app) version() *cobra.Command {
 	}
 }
 
-// checkProgress refuses an unknown way of showing progress.
+// checkProgress refuses an unknown progress display.
 func checkProgress(name string) error {
 	switch name {
 	case "auto", "terminal", "plain", "github":
 		return nil
 	}
-	return fault.New(fault.Usage, "use auto, terminal, plain or github", "--progress %q is not known", name)
+	return fault.New(fault.Usage, "use auto, terminal, plain or github", "unknown --progress %q", name)
 }

@@ -26,9 +26,9 @@ func (a *app) detect() *cobra.Command {
 	var f detectFlags
 	c := &cobra.Command{
 		Use: "detect", Args: noArgs, Short: "Show which Python and which httpd would be used, and why",
-		Long: "detect looks for Python environments and httpds and changes nothing. --explain shows every candidate in\n" +
-			"order with the reason and the evidence; --json the same for programs (docs/reference/json.md has the schema).\n" +
-			"--root looks at another system that is mounted or unpacked at a directory, and runs nothing of it.",
+		Long: "detect looks for Python environments and httpds, without changing anything. --explain shows every candidate in\n" +
+			"order, with reasons and evidence; --json prints the same for programs (docs/reference/json.md has the schema).\n" +
+			"--root inspects another system, mounted or unpacked at a directory, without running any of its programs.",
 		Example: "  modwsgi detect --python .venv --explain\n" +
 			"  modwsgi detect --root /mnt/image --json",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -51,10 +51,10 @@ func (a *app) detect() *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.python, "python", "", pythonHelp)
-	flags.StringVar(&f.httpd, "httpd", "auto", "auto, bundled, system, or the path of an apxs, an httpd or its tree")
-	flags.StringVar(&f.root, "root", "", "directory that another system's file system lies in")
-	flags.StringVar(&f.system, "root-system", "linux", "what that system is: linux, darwin, windows")
-	flags.BoolVar(&f.explain, "explain", false, "show every candidate with the reason and the evidence")
+	flags.StringVar(&f.httpd, "httpd", "auto", "auto, bundled, system, or a path to apxs, httpd or an httpd tree")
+	flags.StringVar(&f.root, "root", "", "directory that holds another system's file system")
+	flags.StringVar(&f.system, "root-system", "linux", "that system's kind: linux, darwin or windows")
+	flags.BoolVar(&f.explain, "explain", false, "show every candidate with reasons and evidence")
 	return c
 }
 
@@ -66,7 +66,7 @@ func (a *app) explain(ctx context.Context, f detectFlags) (*detect.Explanation, 
 	switch f.system {
 	case "linux", "darwin", "windows":
 	default:
-		return nil, fault.New(fault.Usage, "use linux, darwin or windows", "--root-system %q is not known", f.system)
+		return nil, fault.New(fault.Usage, "use linux, darwin or windows", "unknown --root-system %q", f.system)
 	}
 	dir := f.root
 	if !filepath.IsAbs(dir) {
@@ -74,14 +74,14 @@ func (a *app) explain(ctx context.Context, f detectFlags) (*detect.Explanation, 
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "give the directory that the other system's / is mounted or unpacked at", "open --root: %w", err)
+		return nil, fault.New(fault.Usage, "name the directory where the other system's / is mounted or unpacked", "open --root: %w", err)
 	}
 	defer func() { _ = root.Close() }()
 	return detect.ExplainRoot(root.FS(), dir, f.system, req)
 }
 
-// showExplanation prints tables: one of Pythons and one of httpds; with detail
-// also the reasons and the evidence.
+// showExplanation prints a table of Pythons and a table of httpds; with detail also
+// the reasons and the evidence.
 func showExplanation(w io.Writer, e *detect.Explanation, f detectFlags) {
 	detail := f.explain
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -140,7 +140,7 @@ func row(w io.Writer, v detect.Verdict, cells ...string) {
 	_, _ = fmt.Fprintf(w, "%s\t%s\n", mark, strings.Join(cells, "\t"))
 }
 
-// oneLine keeps a path with a line end or a tab from breaking the table.
+// oneLine keeps a path with a line break or a tab from breaking the table.
 func oneLine(r rune) rune {
 	if r == '\n' || r == '\t' {
 		return ' '
@@ -148,10 +148,10 @@ func oneLine(r rune) rune {
 	return r
 }
 
-func reason(w io.Writer, what string, v detect.Verdict, why, cure string) {
+func reason(w io.Writer, what string, v detect.Verdict, why, fix string) {
 	_, _ = fmt.Fprintf(w, "%s: %s: %s\n", printable(what), v, printable(why))
-	if cure != "" {
-		_, _ = fmt.Fprintf(w, "  cure: %s\n", printable(cure))
+	if fix != "" {
+		_, _ = fmt.Fprintf(w, "  fix: %s\n", printable(fix))
 	}
 }
 

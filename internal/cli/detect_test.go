@@ -13,7 +13,7 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// command runs one command as Main does, without the process.
+// command runs one command as Main does, inside this process.
 func command(t *testing.T, a *app, args ...string) error {
 	t.Helper()
 	root := a.root()
@@ -21,7 +21,7 @@ func command(t *testing.T, a *app, args ...string) error {
 	return root.ExecuteContext(t.Context())
 }
 
-// disk is a directory with a Python's files as a container image has them.
+// disk is a directory with a Python's files as in a container image.
 func disk(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()

@@ -23,11 +23,11 @@ type doctorFlags struct {
 func (a *app) doctor() *cobra.Command {
 	var f doctorFlags
 	c := &cobra.Command{
-		Use: "doctor", Args: noArgs, Short: "Check an environment and this host, and say what cures what is wrong",
+		Use: "doctor", Args: noArgs, Short: "Check an environment and this host, and suggest fixes",
 		Long: "doctor checks the Python, the httpd, the installed module, the compiler, the file systems, the account and\n" +
-			"the port, and prints what it finds with the evidence and the cure for this system. It changes nothing;\n" +
-			"with --fix it builds a module again that no longer fits its Python or httpd.\n" +
-			"Exit code: 0 where nothing is worse than a warning, 8 where only the port is taken, else 3 (docs/reference/doctor.md).",
+			"the port, and prints each finding with its evidence and the fix for this system. It changes nothing, except that\n" +
+			"--fix rebuilds a module that no longer fits its Python or httpd.\n" +
+			"Exit code: 0 if nothing is worse than a warning, 8 if only the port is in use, else 3 (docs/reference/doctor.md).",
 		Example: "  modwsgi doctor --python .venv --user www-data --app hello.wsgi --port 80\n" +
 			"  modwsgi doctor --fix",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -35,7 +35,7 @@ func (a *app) doctor() *cobra.Command {
 				return err
 			}
 			if f.port < 0 || f.port > 65535 {
-				return fault.New(fault.Usage, "give a port from 1 to 65535", "--port %d is not a port", f.port)
+				return fault.New(fault.Usage, "pass a port from 1 to 65535", "invalid --port %d", f.port)
 			}
 			report, err := a.examine(c.Context(), f)
 			a.view.close()
@@ -56,13 +56,13 @@ func (a *app) doctor() *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.python, "python", "", pythonHelp)
-	flags.StringVar(&f.httpd, "httpd", "auto", "auto, bundled, system, or the path of an apxs, an httpd or its tree")
-	flags.StringVar(&f.user, "user", "", "account that is to serve")
-	flags.StringVar(&f.app, "app", "", "the application's file, which that account must reach")
-	flags.StringVar(&f.host, "host", "", "address to listen on (default all)")
-	flags.IntVar(&f.port, "port", 0, "port to listen on (default no check)")
-	flags.BoolVar(&f.fix, "fix", false, "build a module again that no longer fits")
-	flags.BoolVar(&f.strict, "strict", false, "let warnings count as errors")
+	flags.StringVar(&f.httpd, "httpd", "auto", "auto, bundled, system, or a path to apxs, httpd or an httpd tree")
+	flags.StringVar(&f.user, "user", "", "account that will run the server")
+	flags.StringVar(&f.app, "app", "", "application file, which that account must be able to read")
+	flags.StringVar(&f.host, "host", "", "address that the server will listen on (default all)")
+	flags.IntVar(&f.port, "port", 0, "port that the server will listen on (default: not checked)")
+	flags.BoolVar(&f.fix, "fix", false, "rebuild a module that no longer fits")
+	flags.BoolVar(&f.strict, "strict", false, "treat warnings as errors")
 	return c
 }
 
@@ -91,7 +91,7 @@ func (a *app) examine(ctx context.Context, f doctorFlags) (*doctor.Report, error
 	})
 }
 
-// showFindings prints what was found, the worst last, where it is seen.
+// showFindings prints the findings, with the worst last, where it is noticed.
 func showFindings(w io.Writer, r *doctor.Report, detail bool) {
 	for _, severity := range []doctor.Severity{doctor.OK, doctor.Note, doctor.Warning, doctor.Problem} {
 		for _, f := range r.Findings {
@@ -103,7 +103,7 @@ func showFindings(w io.Writer, r *doctor.Report, detail bool) {
 				evidence(w, f.Evidence)
 			}
 			if f.Cure != "" {
-				_, _ = fmt.Fprintf(w, "%-21s cure: %s\n", "", printable(f.Cure))
+				_, _ = fmt.Fprintf(w, "%-21s fix: %s\n", "", printable(f.Cure))
 			}
 		}
 	}

@@ -22,9 +22,9 @@ func (a *app) man() *cobra.Command {
 	}
 }
 
-// roff makes a text safe in the language of man(7): a backslash starts an
-// escape, a hyphen may become a typographic one that nobody can paste, and a dot
-// or an apostrophe starts a request at the begin of a line.
+// roff escapes text for man(7), where a backslash starts an escape, a hyphen may
+// become a typographic one that cannot be pasted, and a dot or an apostrophe at the
+// beginning of a line starts a request.
 func roff(s string) string {
 	lines := strings.Split(strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "…", "...").Replace(s), "\n")
 	for i, line := range lines {
@@ -35,8 +35,8 @@ func roff(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// manualPage is written from the commands and their flags. It has no date, so
-// that it is the same whenever it is made.
+// manualPage is generated from the commands and their flags. It has no date, so the
+// same version always produces the same page.
 func manualPage(root *cobra.Command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH MODWSGI 1 \"\" \"modwsgi %s\"\n", roff(version.Release))
@@ -45,15 +45,15 @@ func manualPage(root *cobra.Command) string {
 	manualText(&b, root.Long)
 	b.WriteString(".SH COMMANDS\n")
 	manualCommands(&b, root)
-	b.WriteString(".SH OPTIONS\nEvery command takes these.\n")
+	b.WriteString(".SH OPTIONS\nEvery command accepts these options.\n")
 	manualFlags(&b, root.PersistentFlags())
-	b.WriteString(".SH EXIT STATUS\n0 is success. Other codes name the kind of failure: 1 a fault of the program, 2 the command line,\n" +
-		"3 the environment, 4 a source archive, 5 a build, 6 placing, 7 verification, 8 another run is at work, 130 interrupted.\n")
+	b.WriteString(".SH EXIT STATUS\n0 is success. Other codes are the kind of failure: 1 a fault of the program, 2 the command line,\n" +
+		"3 the environment, 4 a source archive, 5 a build, 6 placing, 7 verification, 8 another run holds the lock, 130 interrupted.\n")
 	b.WriteString(".SH SEE ALSO\n.BR mod_wsgi\\-express (1),\n.BR mod_wsgi\\-apxs (1)\n")
 	return b.String()
 }
 
-// manualCommands describes the commands below one, theirs too.
+// manualCommands describes the subcommands of a command, recursively.
 func manualCommands(b *strings.Builder, parent *cobra.Command) {
 	for _, c := range parent.Commands() {
 		if c.Hidden || c.Name() == "help" {
@@ -76,7 +76,7 @@ func manualCommands(b *strings.Builder, parent *cobra.Command) {
 	}
 }
 
-// manualText writes running text; lines that are indented stay as they are.
+// manualText writes running text; indented lines stay as they are.
 func manualText(b *strings.Builder, text string) {
 	verbatim := false
 	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {

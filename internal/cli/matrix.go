@@ -16,31 +16,32 @@ import (
 	"modwsgi/packaging/produce"
 )
 
-// packMatrix gives the group package its flags for a whole release.
+// packMatrix adds to the command group package the flags for a whole release.
 func (a *app) packMatrix(group *cobra.Command) {
 	var o packOptions
 	var file string
 	var dryRun, keepGoing bool
 	f := group.Flags()
 	f.StringVar(&file, "matrix", "", "file that describes a release: Pythons, httpds, platforms and formats (docs/reference/matrix.md)")
-	f.BoolVar(&dryRun, "dry-run", false, "with --matrix: print what would be made, and make nothing")
-	f.BoolVar(&keepGoing, "keep-going", false, "with --matrix: publish what could be made where something failed")
+	f.BoolVar(&dryRun, "dry-run", false, "with --matrix: print what would be made, without making it")
+	f.BoolVar(&keepGoing, "keep-going", false, "with --matrix: publish the successful artifacts even if others failed")
 	o.flags(f)
 	group.Example = "  modwsgi package wheel --python .venv\n  modwsgi package deb --python /usr/bin/python3\n  modwsgi package --matrix release.toml\n  modwsgi package --matrix release.toml --dry-run"
-	// The file has what these flags say for a single format.
+	// For a single format these flags apply; for a release the file has these
+	// settings.
 	for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without"} {
 		_ = f.MarkHidden(name)
 	}
 	group.RunE = func(c *cobra.Command, _ []string) error {
 		if file == "" {
 			if c.Flags().NFlag() > 0 && !c.Flags().Changed("help") {
-				return fault.New(fault.Usage, "name a format, as in modwsgi package wheel, or a description of a release with --matrix", "it is not said what to package")
+				return fault.New(fault.Usage, "name a format, as in modwsgi package wheel, or pass a release description with --matrix", "missing format to package")
 			}
 			return c.Help()
 		}
 		for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without"} {
 			if c.Flags().Changed(name) {
-				return fault.New(fault.Usage, "write it into "+file+" (docs/reference/matrix.md)", "--matrix and --%s exclude each other", name)
+				return fault.New(fault.Usage, "write it into "+file+" (docs/reference/matrix.md)", "--matrix and --%s cannot be combined", name)
 			}
 		}
 		r := &produce.Release{Settings: a.settings(&o), File: a.abs(file), Name: file, KeepGoing: keepGoing}
@@ -104,7 +105,7 @@ func (a *app) showRelease(all []produce.Planned, out string) error {
 	return err
 }
 
-// showReleased is the summary of a release.
+// showReleased prints the summary of a release.
 func (a *app) showReleased(r *produce.Result) error {
 	made := slices.Clone(r.Artifacts)
 	slices.SortFunc(made, func(x, y produce.Made) int { return strings.Compare(x.Name, y.Name) })

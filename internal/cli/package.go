@@ -21,12 +21,12 @@ import (
 // pack is the command group for release artifacts.
 func (a *app) pack() *cobra.Command {
 	c := &cobra.Command{
-		Use: "package", Short: "Make release artifacts: wheels, images, packages for Linux and Windows",
-		Long: "package builds httpd and mod_wsgi outside of every environment (or takes what is installed in one) and\n" +
-			"turns them into files for others to install: wheels for pip, a source distribution, a container image, deb, rpm\n" +
-			"and apk packages, and a zip and a wheel for Apache on Windows. With them come checksums, a bill of materials\n" +
-			"and a statement of where they are from; wheels and source distributions also get a package index. Each\n" +
-			"command makes one format; --matrix makes all that a file describes. The same inputs give the same bytes;\n" +
+		Use: "package", Short: "Build release artifacts: wheels, images, packages for Linux and Windows",
+		Long: "package builds httpd and mod_wsgi outside any environment (or takes those installed in one) and\n" +
+			"turns them into files that others can install: wheels for pip, a source distribution, a container image, deb, rpm\n" +
+			"and apk packages, and a zip and a wheel for Apache on Windows. It adds checksums, a bill of materials\n" +
+			"and a provenance statement; wheels and source distributions also get a package index. Each\n" +
+			"command makes one format; --matrix makes a whole release from a file. The same inputs produce the same bytes;\n" +
 			"SOURCE_DATE_EPOCH sets their date.",
 		Args: onlyCommands,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
@@ -59,67 +59,67 @@ type packOptions struct {
 
 func (o *packOptions) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
-	f.StringArrayVar(&o.pythons, "python", nil, pythonHelp+"; repeatable, all for one httpd")
+	f.StringArrayVar(&o.pythons, "python", nil, pythonHelp+"; repeatable, all for the same httpd")
 	f.StringArrayVar(&o.fromEnv, "from-env", nil, "package what modwsgi installed in this environment, instead of building (repeatable)")
 	o.outFlags(f)
-	f.StringVar(&o.bundle, "bundle", "auto", "libraries that not every system has: auto takes them along, none refuses them")
-	f.StringSliceVar(&o.allow, "allow-foreign", nil, "library that every target has, as in libssl.so.3; not taken along (repeatable)")
+	f.StringVar(&o.bundle, "bundle", "auto", "libraries that some systems lack: auto bundles them, none refuses them")
+	f.StringSliceVar(&o.allow, "allow-foreign", nil, "library that every target has, as in libssl.so.3; never bundled (repeatable)")
 	o.signFlags(f)
 	q := &o.request
 	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of httpd, as in 2.4.71 or \"~> 2.4.68\"")
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi, as in 5.0.2 or \"~> 5.0\"")
-	f.StringSliceVar(&q.With, "with", nil, "features that httpd must have, as in tls,http2")
-	f.StringSliceVar(&q.Without, "without", nil, "features that it must not have")
+	f.StringSliceVar(&q.With, "with", nil, "features to include in httpd, as in tls,http2")
+	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
 	sourceFlags(f, q)
-	f.BoolVar(&q.Locked, "locked", false, "take exactly what the lock file says, or fail")
-	f.StringVar(&q.LockFile, "lock-file", "", "where versions and hashes are recorded (default modwsgi.lock)")
-	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build what a known advisory warns of")
+	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
+	f.StringVar(&q.LockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
+	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")
 	jobsFlag(f, &q.Jobs)
-	f.StringVar(&q.CacheDir, "cache-dir", "", "downloads, builds and logs (default ~/.cache/modwsgi)")
+	f.StringVar(&q.CacheDir, "cache-dir", "", "directory for downloads, builds and logs (default ~/.cache/modwsgi)")
 	sharedFlags(f, q)
 }
 
-// outFlags are about where the artifacts go.
+// outFlags adds the flags about the output directory.
 func (o *packOptions) outFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.out, "out", "dist", "directory for the artifacts; those of earlier runs stay in it")
-	f.BoolVar(&o.overwrite, "overwrite", false, "replace artifacts of the same name that have another content")
+	f.StringVar(&o.out, "out", "dist", "output directory; it keeps the artifacts of earlier runs")
+	f.BoolVar(&o.overwrite, "overwrite", false, "replace existing artifacts whose contents differ")
 }
 
-// signFlags are about what is said of the artifacts.
+// signFlags adds the flags about signatures and provenance.
 func (o *packOptions) signFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.openpgp, "sign-openpgp", "", "file with an OpenPGP private key to sign the checksums with")
 	f.StringVar(&o.minisign, "sign-minisign", "", "file with a minisign private key to sign the checksums with")
 	f.StringVar(&o.ecdsa, "sign-ecdsa", "", "file with a P-256 private key in PEM to sign the checksums with, as cosign does")
 	f.StringVar(&o.passphrase, "sign-passphrase-file", "", "file whose first line is the passphrase of the key")
-	f.StringVar(&o.builder, "builder-id", "", "URI of who builds, for the provenance statement")
+	f.StringVar(&o.builder, "builder-id", "", "URI of the builder, for the provenance statement")
 }
 
-// archiveFlags are about which archives are collected.
+// archiveFlags adds the flags about which source archives to collect.
 func (o *packOptions) archiveFlags(f *pflag.FlagSet) {
 	q := &o.request
 	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of httpd, as in 2.4.71 or \"~> 2.4.68\"")
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi, as in 5.0.2 or \"~> 5.0\"")
 	sourceFlags(f, q)
-	f.BoolVar(&q.Locked, "locked", false, "take exactly what the lock file says, or fail")
-	f.StringVar(&q.LockFile, "lock-file", "", "which versions to prefer (default modwsgi.lock)")
-	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "take what a known advisory warns of")
-	f.StringVar(&q.CacheDir, "cache-dir", "", "downloads (default ~/.cache/modwsgi)")
+	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
+	f.StringVar(&q.LockFile, "lock-file", "", "file with the versions to prefer (default modwsgi.lock)")
+	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "accept versions with known vulnerabilities")
+	f.StringVar(&q.CacheDir, "cache-dir", "", "directory for downloads (default ~/.cache/modwsgi)")
 }
 
-// sourceFlags are about where archives come from.
+// sourceFlags adds the flags about where archives come from.
 func sourceFlags(f *pflag.FlagSet, q *installer.Request) {
-	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, asked first (repeatable)")
-	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base address with source archives, asked before upstream (repeatable)")
+	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, tried first (repeatable)")
+	f.StringArrayVar(&q.Mirrors, "mirror", nil, "base URL with source archives, tried before upstream (repeatable)")
 	f.BoolVar(&q.Offline, "offline", false, "never use the network")
 }
 
 // check refuses flags that contradict each other before anything is built.
 func (o *packOptions) check() error {
 	if o.bundle != "auto" && o.bundle != "none" {
-		return fault.New(fault.Usage, "give auto or none", "--bundle %q is not known", o.bundle)
+		return fault.New(fault.Usage, "use auto or none", "unknown --bundle %q", o.bundle)
 	}
 	if len(o.pythons) > 0 && len(o.fromEnv) > 0 {
-		return fault.New(fault.Usage, "give one of them", "--python builds, and --from-env takes what is built")
+		return fault.New(fault.Usage, "leave one of them out", "--python builds, whereas --from-env packages an existing build")
 	}
 	if q := o.request; len(o.fromEnv) > 0 {
 		for _, f := range []struct {
@@ -134,7 +134,7 @@ func (o *packOptions) check() error {
 			{"--cache", q.Cache != ""},
 		} {
 			if f.given {
-				return fault.New(fault.Usage, "leave one of them out", "%s is about building, and --from-env takes what is built", f.flag)
+				return fault.New(fault.Usage, "leave one of them out", "%s is about building, whereas --from-env packages an existing build", f.flag)
 			}
 		}
 	}
@@ -151,7 +151,7 @@ func (a *app) abs(path string) string {
 	return filepath.Join(a.Dir, path)
 }
 
-// keys are the files with private keys that were named.
+// keys are the private key files that the flags name.
 func (a *app) keys(o *packOptions) sign.Keys {
 	path := func(name string) string {
 		if name == "" {
@@ -162,7 +162,7 @@ func (a *app) keys(o *packOptions) sign.Keys {
 	return sign.Keys{OpenPGP: path(o.openpgp), Minisign: path(o.minisign), ECDSA: path(o.ecdsa), PassphraseFile: path(o.passphrase)}
 }
 
-// settings are what every front end of packaging/produce takes.
+// settings are the settings that every front end of packaging/produce takes.
 func (a *app) settings(o *packOptions) produce.Settings {
 	q := o.request
 	q.Dir, q.Env, q.ToolsDir, q.LockTimeout = a.Dir, a.Env, a.toolsDir(), a.flags.locks
@@ -173,7 +173,7 @@ func (a *app) settings(o *packOptions) produce.Settings {
 	}
 }
 
-// begin opens the view, and lets a run report to it.
+// begin opens the view and connects the run to it.
 func (a *app) begin(s *produce.Settings) error {
 	if err := a.start(); err != nil {
 		return err
@@ -188,7 +188,7 @@ func (a *app) packFormat(f produce.Format) *cobra.Command {
 	c := &cobra.Command{Use: f.Command.Use, Args: formatArgs(f.Command.Arguments), Short: f.Command.Short, Long: f.Command.Long, Example: f.Command.Example}
 	var given func() produce.Values
 	if f.From == produce.NoTree {
-		o.bundle = "auto" // there is nothing to take along
+		o.bundle = "auto" // a source distribution has nothing to bundle
 		c.Flags().SortFlags = false
 		o.outFlags(c.Flags())
 		given = optionFlags(c.Flags(), f)
@@ -229,8 +229,8 @@ func (a *app) packFormat(f produce.Format) *cobra.Command {
 	return c
 }
 
-// formatArgs admits positional arguments behind "--" only, with a hint about them;
-// "" admits none.
+// formatArgs accepts positional arguments only after "--", described by a hint; with
+// "" it accepts none.
 func formatArgs(hint string) cobra.PositionalArgs {
 	if hint == "" {
 		return noArgs
@@ -244,7 +244,7 @@ func formatArgs(hint string) cobra.PositionalArgs {
 }
 
 // optionFlags adds a flag for each option of a format that has a help text, and
-// returns a function that reads them.
+// returns a function that reads their values.
 func optionFlags(flags *pflag.FlagSet, f produce.Format) func() produce.Values {
 	read := map[string]func() any{}
 	for _, o := range f.Options {
@@ -278,7 +278,7 @@ func optionFlags(flags *pflag.FlagSet, f produce.Format) func() produce.Values {
 	}
 }
 
-// showMade is the summary of one format.
+// showMade prints the summary of one format.
 func (a *app) showMade(r *produce.Result, f produce.Format, next []string) error {
 	var added []packaging.Artifact
 	for _, m := range r.Artifacts {
@@ -297,7 +297,7 @@ func (a *app) showMade(r *produce.Result, f produce.Format, next []string) error
 	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 	for _, art := range added {
 		last := seconds(art.Took)
-		if f.From == produce.AllTrees { // its time is the one above
+		if f.From == produce.AllTrees { // the elapsed time above is its time
 			last = art.Platform
 		}
 		_, _ = fmt.Fprintf(t, "  %s\t%.1f MB\t%s\n", art.Name, float64(art.Size)/1e6, last)

@@ -21,16 +21,16 @@ import (
 func (a *app) packVerify() *cobra.Command {
 	var ca string
 	c := &cobra.Command{
-		Use: "verify PATH...", Short: "Check that artifacts are as they were made, and who signed those for Windows",
-		Long: "verify compares a directory of artifacts with its SHA256SUMS: nothing is missing, was changed or was added. A zip or\n" +
-			"a wheel is compared with the SHA256SUMS beside it and with the list in it (SHA256SUMS or RECORD). With --ca every\n" +
-			"program and library for Windows (in a zip, in a wheel, or by itself) must be signed (Authenticode), unchanged since\n" +
-			"then, and by somebody whom one of those authorities vouches for.\n\n" +
-			"Checksums say nothing about who made them: scripts/verify-release checks the signatures of SHA256SUMS.",
+		Use: "verify PATH...", Short: "Check that artifacts are unchanged, and verify Windows signatures",
+		Long: "verify compares a directory of artifacts with its SHA256SUMS: nothing may be missing, changed or added. A zip or\n" +
+			"a wheel is compared with the SHA256SUMS next to it and with the list inside it (SHA256SUMS or RECORD). With --ca every\n" +
+			"program and library for Windows (in a zip, in a wheel, or a separate file) must have an Authenticode signature that\n" +
+			"matches its contents and whose certificate one of those authorities issued.\n\n" +
+			"Checksums do not prove their origin: scripts/verify-release checks the signatures of SHA256SUMS.",
 		Example: "  modwsgi package verify dist\n  modwsgi package verify --ca company-ca.pem dist/*.zip dist/*.whl",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return fault.New(fault.Usage, "name a directory of artifacts, a zip, a wheel, a program or a library", "there is nothing to verify")
+				return fault.New(fault.Usage, "name a directory of artifacts, a zip, a wheel, a program or a library", "nothing to verify")
 			}
 			return nil
 		},
@@ -41,7 +41,7 @@ func (a *app) packVerify() *cobra.Command {
 			a.view.close()
 			if c.Flags().Changed("ca") {
 				if ca = a.abs(ca); !isFile(ca) {
-					return fault.New(fault.Usage, "name a PEM file with the certificates of the authorities that you trust", "there is no file %s", ca)
+					return fault.New(fault.Usage, "name a PEM file with the certificates of the authorities you trust", "file %s not found", ca)
 				}
 			}
 			for _, path := range args {
@@ -54,23 +54,23 @@ func (a *app) packVerify() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&ca, "ca", "", "PEM file with the authorities that are trusted; without it no signature is checked")
+	c.Flags().StringVar(&ca, "ca", "", "PEM file with trusted certificate authorities; without it no signature is checked")
 	return c
 }
 
-// verified is what was found good.
+// verified counts what was found good.
 type verified struct {
 	listed int      // files that SHA256SUMS of the directory lists
 	inside int      // files that the list in the archive has
 	signed []string // programs and libraries
 }
 
-// verifyPath checks a directory or a file; it is an error where there is nothing
-// that it could be compared with.
+// verifyPath checks a directory or a file. Something that cannot be compared with any
+// list is an error.
 func (a *app) verifyPath(ctx context.Context, path, ca string) (v verified, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return v, fault.New(fault.Usage, "name a directory of artifacts, a zip, a wheel, a program or a library", "look at what is to be verified: %w", err)
+		return v, fault.New(fault.Usage, "name a directory of artifacts, a zip, a wheel, a program or a library", "inspect the path to verify: %w", err)
 	}
 	if !info.IsDir() && filepath.Base(path) == release.SumsName {
 		path, info = filepath.Dir(path), nil
@@ -134,7 +134,7 @@ func (a *app) verifyFile(ctx context.Context, path, ca string) (v verified, err 
 	}
 	if ca == "" {
 		if v.listed+v.inside == 0 {
-			return v, fault.New(fault.Usage, "name a PEM file with the authorities that you trust with --ca, to check who signed it", "there is no list of checksums that has %s", path)
+			return v, fault.New(fault.Usage, "pass --ca with a PEM file of the authorities you trust, to check its signature", "no list of checksums contains %s", path)
 		}
 		return v, nil
 	}
@@ -142,7 +142,7 @@ func (a *app) verifyFile(ctx context.Context, path, ca string) (v verified, err 
 	return v, err
 }
 
-// archived says whether a file is an archive that may hold a list of checksums.
+// archived reports whether a file is an archive that may contain a list of checksums.
 func archived(path string) bool {
 	return slices.Contains([]string{".zip", ".whl"}, strings.ToLower(filepath.Ext(path)))
 }
@@ -161,13 +161,13 @@ func (a *app) showVerified(path string, v verified, signatures bool) {
 	}
 	var found []string
 	if v.listed > 0 {
-		found = append(found, files(v.listed)+" as "+release.SumsName+" says")
+		found = append(found, files(v.listed)+" match "+release.SumsName)
 	}
 	if v.inside > 0 {
-		found = append(found, files(v.inside)+" inside as listed there")
+		found = append(found, files(v.inside)+" inside match their lists")
 	}
 	if len(v.signed) > 0 {
-		found = append(found, "good signatures of "+strings.Join(v.signed, ", "))
+		found = append(found, "valid signatures by "+strings.Join(v.signed, ", "))
 	}
 	if !signatures {
 		found = append(found, "no signature was checked")

@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// readerLeft reports whether a write failed because nobody reads any more.
+// readerLeft reports whether a write failed because the reader closed the pipe.
 func readerLeft(err error) bool { return errors.Is(err, syscall.EPIPE) }

@@ -22,13 +22,13 @@ const (
 	referenceEnd   = "<!-- end of commands -->\n"
 )
 
-// classNames are the names that the manual gives to the classes of errors.
+// classNames are the manual's names of the classes of errors.
 var classNames = map[fault.Class]string{
 	fault.Internal: "internal", fault.Usage: "usage", fault.Environment: "environment", fault.Source: "source", fault.Build: "build",
 	fault.Place: "place", fault.Verify: "verify", fault.Busy: "busy", fault.Interrupted: "interrupted",
 }
 
-// TestReference keeps the reference page and the program together.
+// TestReference keeps the reference page consistent with the program.
 func TestReference(t *testing.T) {
 	data, err := os.ReadFile(referencePage)
 	if err != nil {
@@ -119,7 +119,7 @@ func referenceCommands(b *strings.Builder, parent *cobra.Command) {
 	}
 }
 
-// referenceText writes paragraphs; what is indented becomes a block.
+// referenceText writes paragraphs; indented lines become a block.
 func referenceText(b *strings.Builder, text string) {
 	if text == "" {
 		return
@@ -147,10 +147,10 @@ func referenceText(b *strings.Builder, text string) {
 	}
 }
 
-// prose escapes what Markdown would take for markup.
+// prose escapes what Markdown would interpret as markup.
 var prose = strings.NewReplacer("<", "\\<", "*", "\\*", "|", "\\|", "mod_wsgi", "mod\\_wsgi")
 
-// kinds are the names of values that say more than pflag's.
+// kinds are more specific names of values than pflag's.
 var kinds = map[string]string{"string": "VALUE", "strings": "LIST", "stringArray": "VALUE", "int": "NUMBER", "duration": "TIME"}
 
 func referenceFlags(b *strings.Builder, flags *pflag.FlagSet) {
@@ -176,7 +176,7 @@ func referenceFlags(b *strings.Builder, flags *pflag.FlagSet) {
 	})
 }
 
-// TestExitCodesPage: the page explains each code of the program, and no other.
+// TestExitCodesPage: the page explains exactly the program's codes.
 func TestExitCodesPage(t *testing.T) {
 	data, err := os.ReadFile("../../docs/reference/exit-codes.md")
 	if err != nil {
@@ -202,8 +202,8 @@ func TestExitCodesPage(t *testing.T) {
 	}
 }
 
-// TestCommandsOfThePages: every command line of the documentation is accepted by the
-// parser: the command, its options with their values, and the number of arguments.
+// TestCommandsOfThePages: the parser accepts every command line of the documentation:
+// the command, its options with their values, and the number of arguments.
 func TestCommandsOfThePages(t *testing.T) {
 	all, err := pages.Read("../..")
 	if err != nil {
@@ -242,7 +242,7 @@ func TestCommandsOfThePages(t *testing.T) {
 // placeholders stand for a command or its options.
 var placeholders = regexp.MustCompile(`^([A-Z]+|-+[a-z]*|…|completion)$`)
 
-// accepted parses a command line without doing what it says.
+// accepted parses a command line without running it.
 func accepted(args []string) error {
 	root := testRoot()
 	root.InitDefaultHelpCmd()

@@ -10,13 +10,13 @@ import (
 	"modwsgi/internal/spelling"
 )
 
-// sequences are what terminals take for commands (ECMA-48): control sequences,
+// sequences matches what terminals interpret as commands (ECMA-48): control sequences,
 // strings up to their terminator (titles, links), and two-character escapes.
 var sequences = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b[\\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]")
 
-// printable takes escape sequences and control characters out of what tools and
-// servers said, so that it cannot play with a terminal; what reorders text
-// (Unicode's bidirectional controls) as well.
+// printable removes escape sequences and control characters from the output of tools
+// and servers, so that it cannot manipulate a terminal. It also removes characters
+// that reorder text (Unicode's bidirectional controls).
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -29,8 +29,8 @@ func printable(s string) string {
 	}, sequences.ReplaceAllString(s, ""))
 }
 
-// defuse changes lines which GitHub Actions would take for commands of ours:
-// "::name::" at the begin of a line, and the old "##[name]" anywhere.
+// defuse changes lines that GitHub Actions would take for workflow commands:
+// "::name::" at the beginning of a line, and the old "##[name]" anywhere.
 func defuse(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
@@ -42,21 +42,20 @@ func defuse(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// githubEscape makes a text the data of one command
+// githubEscape escapes text as the data of one command
 // (https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions).
 func githubEscape(s string) string {
 	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
 }
 
-// nearest returns the name that differs least from a word, "" where all differ
+// nearest returns the name that differs least from a word, or "" if every name differs
 // in more than a third of it.
 func nearest(word string, names []string) string {
 	return spelling.Nearest(word, names, max(1, (len(word)+2)/3))
 }
 
-// output is standard output. What cannot be written there is an error of the
-// whole program: a script that reads our results must not take half of them for
-// all.
+// output is standard output. A failed write is an error of the whole program, so that
+// a script that reads the results never takes half of them for all.
 type output struct {
 	to     io.Writer
 	failed context.CancelCauseFunc

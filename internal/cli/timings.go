@@ -14,9 +14,9 @@ import (
 	"modwsgi/internal/version"
 )
 
-// timings has a run recorded, where the user names a file, and returns what
-// writes it at the end, however that came. A file that could not be written is
-// an error before the work and a warning after it.
+// timings records the run if the user named a file, and returns a function that writes
+// the file at the end, whether or not the run succeeded. A file that cannot be written
+// is an error before the run and a warning after it.
 func (a *app) timings(name string, q *installer.Request) (show func(*installer.Report, error), err error) {
 	if name == "" {
 		return func(*installer.Report, error) {}, nil
@@ -25,12 +25,12 @@ func (a *app) timings(name string, q *installer.Request) (show func(*installer.R
 		name = filepath.Join(a.Dir, name)
 	}
 	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
-		return nil, fault.New(fault.Usage, "name a file in a directory that exists", "--timings: there is no directory %s", filepath.Dir(name))
+		return nil, fault.New(fault.Usage, "name a file in a directory that exists", "--timings: directory %s does not exist", filepath.Dir(name))
 	}
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return nil, fault.New(fault.Usage, "name a file, as in timings.html", "--timings: %s is a directory", name)
-	} else if err == nil && !info.Mode().IsRegular() { // it would be replaced, /dev/null by root for everybody
-		return nil, fault.New(fault.Usage, "name a file, as in timings.html", "--timings: %s is no regular file", name)
+	} else if err == nil && !info.Mode().IsRegular() { // it would be replaced; as root, even /dev/null
+		return nil, fault.New(fault.Usage, "name a file, as in timings.html", "--timings: %s is not a regular file", name)
 	}
 	probe, err := atomicfile.Create(name, 0o600)
 	if err != nil {
@@ -63,9 +63,9 @@ func (a *app) timings(name string, q *installer.Request) (show func(*installer.R
 			err = atomicfile.Write(name, data, 0o644)
 		}
 		if err != nil {
-			q.Events.Warn("the timings are not written: " + err.Error())
+			q.Events.Warn("could not write the timings: " + err.Error())
 			return
 		}
-		q.Events.Note("where the time went is in " + name)
+		q.Events.Note("timings written to " + name)
 	}, nil
 }

@@ -7,13 +7,14 @@ import (
 	"modwsgi/internal/run"
 )
 
-// ourPrograms is where the wheel of this program puts the programs that install
-// places, relative to its own directory. They do not lie beside it there: an
-// environment's bin directory is where install places them, and files that
-// belong to another distribution are never overwritten.
-const ourPrograms = "../libexec/modwsgi"
+// wheelPrograms is where the wheel of modwsgi puts the programs that install adds,
+// relative to modwsgi's directory. It is not that directory itself: an environment's
+// bin directory is where install puts them, and install never overwrites files that
+// belong to another distribution.
+const wheelPrograms = "../libexec/modwsgi"
 
-// realExecutable is our own path behind symbolic links, as pipx makes them.
+// realExecutable is the path of the running program with symbolic links resolved, such
+// as those that pipx creates.
 func (a *app) realExecutable() string {
 	if real, err := filepath.EvalSymlinks(a.Executable); err == nil {
 		return real
@@ -21,22 +22,21 @@ func (a *app) realExecutable() string {
 	return a.Executable
 }
 
-// toolsDir is where the programs lie that install places: where pip put them,
-// else beside us. In this order, because after an install older ones may lie
-// beside us.
+// toolsDir is the directory of the programs that install adds: where pip put them,
+// else next to modwsgi. The order matters, because after an install older ones may be
+// next to modwsgi.
 func (a *app) toolsDir() string {
 	dir := filepath.Dir(a.realExecutable())
-	if libexec := filepath.Join(dir, filepath.FromSlash(ourPrograms)); isDir(libexec) {
+	if libexec := filepath.Join(dir, filepath.FromSlash(wheelPrograms)); isDir(libexec) {
 		return libexec
 	}
 	return dir
 }
 
-// python is the Python that a command works on, as --python says it. Where it
-// says nothing, no environment is activated and there is no .venv either, it is
-// that of the environment which this program was installed into with pip; not
-// where pipx or uv made an environment for this program alone. "" leaves it to
-// detection.
+// python is the Python that a command works on: the value of --python, if given.
+// Without it, without an activated environment and without a .venv, it is that of the
+// environment into which pip installed modwsgi, unless pipx or uv made that
+// environment for modwsgi alone. "" leaves the choice to detection.
 func (a *app) python(given string) string {
 	if given != "" || run.Getenv(a.Env, "VIRTUAL_ENV") != "" {
 		return given
@@ -50,7 +50,7 @@ func (a *app) python(given string) string {
 	exe := a.realExecutable()
 	dir := filepath.Dir(exe)
 	prefix := filepath.Dir(dir)
-	if !isDir(filepath.Join(dir, filepath.FromSlash(ourPrograms))) || isFile(filepath.Join(prefix, "pipx_metadata.json")) || isFile(filepath.Join(prefix, "uv-receipt.toml")) {
+	if !isDir(filepath.Join(dir, filepath.FromSlash(wheelPrograms))) || isFile(filepath.Join(prefix, "pipx_metadata.json")) || isFile(filepath.Join(prefix, "uv-receipt.toml")) {
 		return given
 	}
 	for _, name := range []string{"python3", "python", "python.exe", "../python.exe"} {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// place makes files below dir, executable ones.
+// place creates files below dir, executable ones.
 func place(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -50,8 +50,8 @@ func TestToolsDir(t *testing.T) {
 	}
 }
 
-// TestOwnPython: a program that pip put into an environment works on that one,
-// but only where nothing else says which.
+// TestOwnPython: a program that pip put into an environment works on that environment,
+// but only if nothing else selects one.
 func TestOwnPython(t *testing.T) {
 	wheel := []string{"bin/modwsgi", "bin/python3", "libexec/modwsgi/mod_wsgi-express"}
 	for what, c := range map[string]struct {
@@ -66,11 +66,11 @@ func TestOwnPython(t *testing.T) {
 		"an activated one":            {files: wheel, env: "VIRTUAL_ENV=/srv/env"},
 		"an activated conda":          {files: wheel, env: "CONDA_PREFIX=/srv/conda"},
 		"a .venv":                     {files: wheel, venv: true},
-		"an archive beside a Python":  {files: []string{"bin/modwsgi", "bin/python3", "bin/mod_wsgi-express"}},
+		"an archive next to a Python": {files: []string{"bin/modwsgi", "bin/python3", "bin/mod_wsgi-express"}},
 		"pipx":                        {files: append([]string{"pipx_metadata.json"}, wheel...)},
 		"uv":                          {files: append([]string{"uv-receipt.toml"}, wheel...)},
 		"an environment without one":  {files: []string{"bin/modwsgi", "libexec/modwsgi/mod_wsgi-express"}},
-		"Windows, outside of an env":  {files: []string{"bin/modwsgi", "python.exe", "libexec/modwsgi/mod_wsgi-express"}, own: true},
+		"Windows, outside an env":     {files: []string{"bin/modwsgi", "python.exe", "libexec/modwsgi/mod_wsgi-express"}, own: true},
 		"conda's base, always active": {files: wheel, env: "CONDA_PREFIX=/srv/conda\x00CONDA_DEFAULT_ENV=base", own: true},
 	} {
 		prefix, err := filepath.EvalSymlinks(t.TempDir())

@@ -15,9 +15,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// view shows events. Results go to standard output and progress to standard
-// error, so that a pipe gets only results; with --json both are lines on
-// standard output.
+// view shows events. Results go to standard output and progress to standard error, so
+// that a pipe gets only results. With --json both are lines on standard output.
 type view struct {
 	mu     sync.Mutex
 	out    io.Writer
@@ -25,13 +24,13 @@ type view struct {
 	now    func() time.Time
 	began  time.Time
 	width  int
-	active []*activeStep // in the order of their starts
-	drawn  int           // lines of the live region on the screen
+	active []*activeStep // ordered by start
+	drawn  int           // lines of the live region on screen
 	stop   chan struct{}
 	done   sync.WaitGroup
 	closed bool
 	detail bool
-	// actions: GitHub Actions reads along, in whatever way we show progress.
+	// actions: GitHub Actions parses the output, whichever display is chosen.
 	actions bool
 }
 
@@ -43,8 +42,8 @@ type activeStep struct {
 	began time.Time
 }
 
-// newView chooses how to show: what the user said, else GitHub's grouping where
-// that runs us, else live lines on a terminal, else plain lines.
+// newView chooses the display: what the user asked for, else GitHub's grouping on
+// GitHub Actions, else live lines on a terminal, else plain lines.
 func newView(a *app) (*view, error) {
 	if a.Now == nil {
 		a.Now = time.Now
@@ -80,7 +79,7 @@ func newView(a *app) (*view, error) {
 	return v, nil
 }
 
-// sink is where the rest of the program sends events to.
+// sink returns the receiver of the rest of the program's events.
 func (v *view) sink() event.Sink {
 	return func(e event.Event) {
 		v.mu.Lock()
@@ -91,7 +90,7 @@ func (v *view) sink() event.Sink {
 	}
 }
 
-// interruption is a writer for lines that come between progress.
+// interruption is a writer for lines between progress.
 func (v *view) interruption() io.Writer { return &interruption{v} }
 
 type interruption struct{ v *view }
@@ -113,7 +112,7 @@ func (i *interruption) Write(b []byte) (int, error) {
 	return len(b), err
 }
 
-// close ends the live region; nothing is shown after it.
+// close ends the live region; later events are not shown.
 func (v *view) close() {
 	v.mu.Lock()
 	if v.closed {
@@ -147,7 +146,7 @@ func (v *view) show(e event.Event) {
 	v.draw()
 }
 
-// line is the lasting line of an event, "" where it has none.
+// line is the permanent line of an event, "" if it has none.
 func (v *view) line(e event.Event) string {
 	stamp := fmt.Sprintf("[%6.1fs] ", v.now().Sub(v.began).Seconds())
 	switch e.Kind {
@@ -175,7 +174,7 @@ func (v *view) line(e event.Event) string {
 	return ""
 }
 
-// showGitHub folds each step with what its tools printed into a group
+// showGitHub folds each step and the output of its tools into a group
 // (https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions).
 // A group is written when its step ends, as groups cannot be interleaved.
 func (v *view) showGitHub(e event.Event) {
@@ -200,7 +199,7 @@ func (v *view) showGitHub(e event.Event) {
 // groupLines is how much of a step's log a group shows.
 const groupLines = 400
 
-// logForGroup is the end of a log, in which nothing is taken for a command.
+// logForGroup is the end of a log, with workflow commands defused.
 func logForGroup(path string) string {
 	data, err := os.ReadFile(path)
 	if err != nil || len(data) == 0 {
@@ -210,7 +209,7 @@ func logForGroup(path string) string {
 	skipped := max(0, len(lines)-groupLines)
 	var b strings.Builder
 	if skipped > 0 {
-		fmt.Fprintf(&b, "(%d lines before these)\n", skipped)
+		fmt.Fprintf(&b, "(%d earlier lines omitted)\n", skipped)
 	}
 	for _, line := range lines[skipped:] {
 		fmt.Fprintf(&b, " %s\n", defuse(printable(line)))
@@ -260,7 +259,7 @@ func (v *view) tick() {
 	}
 }
 
-// erase takes the live region off the screen: up, and clear to the end
+// erase clears the live region: cursor up, then clear to the end of the screen
 // (ECMA-48 CUU, ED).
 func (v *view) erase() {
 	if v.drawn > 0 {
@@ -269,7 +268,7 @@ func (v *view) erase() {
 	}
 }
 
-// draw puts one line for each running step below what lasts.
+// draw puts one line per running step below the permanent lines.
 func (v *view) draw() {
 	if v.mode != "terminal" || v.closed {
 		return

@@ -40,7 +40,7 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// clock goes on by a second each time it is looked at.
+// clock advances by a second each time it is read.
 func clock() func() time.Time {
 	now := time.Unix(0, 0)
 	return func() time.Time { now = now.Add(time.Second); return now }
@@ -48,10 +48,10 @@ func clock() func() time.Time {
 
 const log = "checking for gcc... \x1b[31mno\x1b[0m\n::set-output name=token::stolen\n  ::add-mask::x\n##[add-path]/evil\nbell\a and \rreturn\n"
 
-// recorded is what an install with every kind of event sends.
+// recorded is the output of an install with every kind of event.
 func recorded(logPath string) []event.Event {
 	return []event.Event{
-		{Kind: event.Note, Text: "build httpd: there is none"},
+		{Kind: event.Note, Text: "build httpd: none found"},
 		{Kind: event.Start, Step: "fetch httpd 2.4.71"},
 		{Kind: event.Progress, Step: "fetch httpd 2.4.71", Text: "url: https://example.org/httpd.tar.gz", Bytes: 2_500_000, Total: 10_000_000},
 		{Kind: event.Start, Step: "fetch apr 1.7.6"},
@@ -103,7 +103,7 @@ func TestViews(t *testing.T) {
 				for line := range strings.SplitSeq(string(got), "\n") {
 					name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimLeft(line, " \t"), "::"), "::")
 					if strings.HasPrefix(strings.TrimLeft(line, " \t"), "::") && !strings.HasPrefix(name, "group") && name != "endgroup" && name != "warning title=modwsgi" {
-						t.Errorf("a command that is not ours: %q", line)
+						t.Errorf("another command than modwsgi's: %q", line)
 					}
 				}
 			}

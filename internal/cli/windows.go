@@ -19,7 +19,7 @@ func (a *app) packWindows() *cobra.Command {
 	var launcher string
 	c := &cobra.Command{
 		Use: "windows", Args: noArgs, Short: "Make a zip and a wheel for Apache 2.4 on Windows",
-		Long: "windows builds mod_wsgi for each Python that is named, as \"module build\" does, and makes for each a zip to unpack\n" +
+		Long: "windows builds mod_wsgi for each named Python, as \"module build\" does, and makes for each a zip to unpack\n" +
 			"over an Apache24 directory and a wheel for pip, both with mod_wsgi-express.exe. See docs/guides/windows.md.",
 		Example: "  modwsgi package windows --python 3.11 --python 3.13\n" +
 			"  modwsgi package windows --python 3.12 --python-sdk python.3.12.8.nupkg --sign-cert code.p12 --sign-cert-passphrase-file pass",
@@ -49,17 +49,17 @@ func (a *app) packWindows() *cobra.Command {
 	}
 	w.add(c, "dist")
 	f := c.Flags()
-	f.BoolVar(&o.overwrite, "overwrite", false, "replace artifacts of the same name that have another content")
-	f.StringVar(&launcher, "launcher", "", "mod_wsgi-express.exe for Windows x64 (default: beside modwsgi)")
+	f.BoolVar(&o.overwrite, "overwrite", false, "replace existing artifacts whose contents differ")
+	f.StringVar(&launcher, "launcher", "", "mod_wsgi-express.exe for Windows x64 (default: next to modwsgi)")
 	f.StringVar(&s.Cert, "sign-cert", "", "certificate to sign programs with (Authenticode), PEM or PKCS#12")
 	f.StringVar(&s.Key, "sign-key", "", "its private key in PEM; a PKCS#12 file has it")
 	f.StringVar(&s.Passphrase, "sign-cert-passphrase-file", "", "file whose first line is the passphrase of that key")
-	f.StringVar(&s.Timestamp, "sign-timestamp-url", "", "RFC 3161 time stamp server; with a time stamp no two results are equal")
+	f.StringVar(&s.Timestamp, "sign-timestamp-url", "", "RFC 3161 timestamp server; with a timestamp, results are not reproducible")
 	f.StringVar(&o.openpgp, "sign-openpgp", "", "file with an OpenPGP private key to sign the checksums with")
 	f.StringVar(&o.minisign, "sign-minisign", "", "file with a minisign private key to sign the checksums with")
 	f.StringVar(&o.ecdsa, "sign-ecdsa", "", "file with a P-256 private key in PEM to sign the checksums with, as cosign does")
 	f.StringVar(&o.passphrase, "sign-passphrase-file", "", "file whose first line is the passphrase of that key")
-	f.StringVar(&o.builder, "builder-id", "", "URI of who builds, for the provenance statement")
+	f.StringVar(&o.builder, "builder-id", "", "URI of the builder, for the provenance statement")
 	return c
 }
 

@@ -11,28 +11,27 @@ import (
 	"modwsgi/internal/pe"
 )
 
-// Expect says what a module must be.
+// Expect has the requirements on a module.
 type Expect struct {
 	Python string // "3.11"
-	// Resolve reports whether a library has a name, and whether it knows the library
-	// at all; nil where nothing is known.
+	// Resolve reports whether a library has a name, and whether the library is known
+	// at all; nil if nothing is known.
 	Resolve func(library, name string) (has, known bool)
-	Paths   []string // of the build machine: none may be in the file
-	Runtime []string // libraries that the compiler's own runtime is in, beside the Universal C Runtime
+	Paths   []string // of the build machine: the file must contain none of them
+	Runtime []string // libraries with the compiler's own runtime, besides the Universal C Runtime
 }
 
-// systemLibraries are those of every Windows that a module may use, in lower
-// case; the Universal C Runtime is recognized by its prefix.
+// systemLibraries are libraries of every Windows that a module may use, in lowercase;
+// the Universal C Runtime is recognized by its prefix.
 var systemLibraries = []string{"kernel32.dll", "psapi.dll"}
 
 const ucrtPrefix = "api-ms-win-crt-"
 
-// Check reads a module and says in which of these it is not what it must be: a
-// library for AMD64 that exports exactly wsgi_module and PyInit_mod_wsgi, that
-// needs httpd's libraries, the one of its Python, the Universal C Runtime and
-// nothing else but the system's, all of whose imports are there, and that does
-// not name a path of the build machine. It returns the names of the libraries
-// that it needs, sorted.
+// Check reads a module and reports where it violates these requirements: it is a
+// library for AMD64, exports exactly wsgi_module and PyInit_mod_wsgi, needs only
+// httpd's libraries, its Python's, the Universal C Runtime and the system's, all its
+// imports exist, and it contains no path of the build machine. It returns the names of
+// the required libraries, sorted.
 func Check(path string, x Expect) ([]string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -60,7 +59,7 @@ func Check(path string, x Expect) ([]string, error) {
 	for _, p := range x.Paths {
 		for _, spelling := range []string{p, filepath.ToSlash(p)} {
 			if len(spelling) > 1 && bytes.Contains(data, []byte(spelling)) {
-				return nil, fmt.Errorf("the module names the directory %s of this machine", spelling)
+				return nil, fmt.Errorf("the module contains the path %s of this machine", spelling)
 			}
 		}
 	}
@@ -83,7 +82,7 @@ func (x *Expect) imports(imports []pe.Import) ([]string, error) {
 		case slices.Contains(systemLibraries, lower), slices.Contains(x.Runtime, lower):
 			continue
 		case lower == "msvcrt.dll":
-			return nil, fmt.Errorf("the module uses the old C runtime %s, where Python uses the universal one: a file opened by one is unknown to the other", i.Library)
+			return nil, fmt.Errorf("the module uses the old C runtime %s, but Python uses the universal one: a file opened by one is unknown to the other", i.Library)
 		case !mine:
 			return nil, fmt.Errorf("the module needs %s, which is neither httpd's nor Python %s's nor the system's", i.Library, x.Python)
 		}

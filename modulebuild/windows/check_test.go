@@ -25,7 +25,7 @@ func module() petest.File {
 }
 
 func TestCheck(t *testing.T) {
-	resolve := func(library, name string) (bool, bool) { return name != "gone", strings.HasPrefix(library, "lib") }
+	resolve := func(library, name string) (bool, bool) { return name != "missing", strings.HasPrefix(library, "lib") }
 	check := func(f petest.File, runtime ...string) ([]string, error) {
 		name := filepath.Join(t.TempDir(), "m.pyd")
 		if err := os.WriteFile(name, f.Bytes(), 0o644); err != nil {
@@ -72,12 +72,12 @@ func TestCheck(t *testing.T) {
 		"old C runtime msvcrt.dll":         with(petest.Import{Library: "msvcrt.dll", Names: []string{"malloc"}}),
 		"needs libgcc_s_seh-1.dll":         with(petest.Import{Library: "libgcc_s_seh-1.dll", Names: []string{"x"}}),
 		"needs python312.dll":              with(petest.Import{Library: "python312.dll", Names: []string{"Py_Main"}}),
-		"does not have gone":               with(petest.Import{Library: "libaprutil-1.dll", Names: []string{"gone"}}),
+		"does not have missing":            with(petest.Import{Library: "libaprutil-1.dll", Names: []string{"missing"}}),
 		"by number":                        with(petest.Import{Library: "libaprutil-1.dll", Ordinal: 3}),
 		"does not need python311.dll":      without("python311.dll"),
 		"does not need libhttpd.dll":       without("libhttpd.dll"),
 		"Universal C Runtime":              without("api-ms-win-crt-heap-l1-1-0.dll"),
-		"names the directory /build/dir":   path,
+		"contains the path /build/dir":     path,
 	} {
 		if names, err := check(f); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v", want, names, err)

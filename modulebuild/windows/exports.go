@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// declared is what headers say that the libraries have: functions and variables,
-// by the prefix of the macro that declares them.
+// declared lists the functions and variables that headers declare, by the prefix of
+// the declaring macro.
 type declared struct {
 	functions map[string]map[string]bool // "AP" -> names
 	variables map[string]map[string]bool
 }
 
-// prefixes says which macros belong to which library.
+// prefixes maps libraries to the macros that declare their names.
 func prefixOf(dll string) string {
 	switch dll {
 	case "libhttpd.dll":
@@ -27,13 +27,12 @@ func prefixOf(dll string) string {
 	return "Py"
 }
 
-// unlisted are functions that a module uses though no public header declares
-// them.
+// unlisted are functions that a module uses although no public header declares them.
 var unlisted = map[string][]string{
 	"APR": {"apr_conv_utf8_to_ucs2", "apr_conv_ucs2_to_utf8"}, // APR's arch/win32/apr_arch_utf8.h
 }
 
-// of returns what is declared for a library: all names, sorted, and those of
+// of returns the names declared for a library: all names, sorted, and those of
 // variables.
 func (d *declared) of(dll string) (names, data []string) {
 	prefix := prefixOf(dll)
@@ -55,8 +54,8 @@ func (d *declared) of(dll string) (names, data []string) {
 var (
 	comments   = regexp.MustCompile(`(?s)/\*.*?\*/|//[^\n]*`)
 	directives = regexp.MustCompile(`(?m)^[ \t]*#(?:[^\n]*\\\r?\n)*[^\n]*$`)
-	// Where a declaration begins. The others are tried from there on, on no more
-	// than longest bytes: over whole headers they would take seconds.
+	// The beginnings of declarations. The other patterns are matched from there on, on
+	// at most longest bytes: on whole headers they would take seconds.
 	begins = regexp.MustCompile(`\b(?:AP|APR|APU)_(?:CORE_|POOL_)?DECLARE\w*|\bPyAPI_(?:FUNC|DATA)`)
 	// A function: the macro with the type in parentheses, which may nest, then the
 	// name and its parameters.
@@ -68,12 +67,12 @@ var (
 	hookMacro   = regexp.MustCompile(`^AP_DECLARE_HOOK\s*\(\s*(?:[^(),]|\([^()]*\))*,\s*(\w+)\s*,`)
 	accessMacro = regexp.MustCompile(`^APR_POOL_DECLARE_ACCESSOR\s*\(\s*(\w+)\s*\)`)
 	outerHook   = regexp.MustCompile(`^APR_DECLARE_EXTERNAL_HOOK\s*\(\s*(\w+)\s*,\s*(AP|APR|APU)\s*,[^,]*,\s*(\w+)\s*,`)
-	// One name for another, as PY_SSIZE_T_CLEAN makes it: the other one is what
-	// a declaration then declares.
+	// An alias, as PY_SSIZE_T_CLEAN makes it: a declaration of the first name then
+	// declares the second.
 	alias = regexp.MustCompile(`(?m)^[ \t]*#[ \t]*define[ \t]+(Py\w+)[ \t]+(_Py\w+)[ \t]*\r?$`)
 )
 
-const longest = 2000 // bytes of a declaration
+const longest = 2000 // limit in bytes of a declaration
 
 // declarations reads the headers in some directories.
 func declarations(dirs []string) (*declared, error) {

@@ -23,8 +23,8 @@ func (b *builder) prepareHTTPD(ctx context.Context, log *steps.Log) (err error) 
 	if err != nil {
 		return err
 	}
-	// Microsoft's compiler never asks for it; mingw-w64 does, as it counts as
-	// an environment that autoconf was run in.
+	// Microsoft's compiler never reads it; mingw-w64 does, as it counts as an
+	// environment that autoconf was run in.
 	overlay := b.dir("overlay")
 	if err := errors.Join(os.MkdirAll(overlay, 0o755), os.WriteFile(filepath.Join(overlay, "ap_config_auto.h"), nil, 0o644)); err != nil {
 		return err
@@ -45,7 +45,7 @@ func (b *builder) preparePython(ctx context.Context, log *steps.Log) (err error)
 	return b.complete(ctx, log, b.python)
 }
 
-// complete makes the import libraries that an SDK does not have.
+// complete makes the import libraries that an SDK lacks.
 func (b *builder) complete(ctx context.Context, log *steps.Log, s *sdk) error {
 	if err := s.identify(); err != nil {
 		return err
@@ -62,9 +62,9 @@ func (b *builder) complete(ctx context.Context, log *steps.Log, s *sdk) error {
 					return err
 				}
 			}
-			b.tellDeclared(l, s)
+			b.noteDeclared(l, s)
 			if l.names, l.data = declared.of(l.dll); len(l.names) == 0 {
-				return fault.New(fault.Environment, "take the complete SDK of that version", "the headers declare nothing of %s", l.dll)
+				return fault.New(fault.Environment, "use the complete SDK of that version", "the headers declare no symbol of %s", l.dll)
 			}
 		}
 		stem := strings.TrimSuffix(l.dll, filepath.Ext(l.dll))
@@ -83,19 +83,19 @@ func (b *builder) complete(ctx context.Context, log *steps.Log, s *sdk) error {
 	return nil
 }
 
-// tellDeclared says that a library's names are those that headers declare, where
-// an SDK could have been expected to have the library.
-func (b *builder) tellDeclared(l *library, s *sdk) {
+// noteDeclared reports that a library's names come only from the headers, although the
+// SDK should have contained the library.
+func (b *builder) noteDeclared(l *library, s *sdk) {
 	stem := strings.TrimSuffix(l.dll, filepath.Ext(l.dll))
 	switch {
 	case s == b.httpd && b.HTTPDSDK != "":
-		b.Events.Warn(fmt.Sprintf("%s has neither %s.lib nor %s: what the module imports was compared with the headers alone", b.HTTPDSDK, stem, l.dll))
+		b.Events.Warn(fmt.Sprintf("%s has neither %s.lib nor %s: the module's imports were compared only with the headers", b.HTTPDSDK, stem, l.dll))
 	case s == b.python && b.PythonSDK != "":
-		b.Events.Note(fmt.Sprintf("%s has neither %s.lib nor %s: only its headers are taken", b.PythonSDK, stem, l.dll))
+		b.Events.Note(fmt.Sprintf("%s has neither %s.lib nor %s: only its headers are used", b.PythonSDK, stem, l.dll))
 	}
 }
 
-// definition is the module definition file that an import library is made from.
+// definition is the module definition file for an import library.
 func (l *library) definition() []byte {
 	var out strings.Builder
 	fmt.Fprintf(&out, "LIBRARY %s\nEXPORTS\n", l.dll)
@@ -113,15 +113,15 @@ func (l *library) definition() []byte {
 	return []byte(out.String())
 }
 
-// renamed are the headers that upstream keeps for Windows under other names, in
-// the archive of each component.
+// renamed are the headers that upstream keeps for Windows under other names, in the
+// archive of each component.
 var renamed = map[string]map[string]string{
 	"httpd":    {"os/win32/os.h": "os.h", "os/win32/win32_config_layout.h": "ap_config_layout.h"},
 	"apr":      {"include/apr.hw": "apr.h"},
 	"apr-util": {"include/apu.hw": "apu.h", "include/apu_want.hw": "apu_want.h", "include/apr_ldap.hw": "apr_ldap.h"},
 }
 
-// httpdFromSource lays out the headers as an installed httpd has them.
+// httpdFromSource lays out the headers as in an installed httpd.
 func (b *builder) httpdFromSource(ctx context.Context) (*sdk, error) {
 	s := &sdk{}
 	for _, c := range []struct {
@@ -142,7 +142,7 @@ func (b *builder) httpdFromSource(ctx context.Context) (*sdk, error) {
 		include := filepath.Join(dir, "include")
 		for from, to := range renamed[c.name] {
 			if err := os.Rename(filepath.Join(dir, filepath.FromSlash(from)), filepath.Join(include, to)); err != nil {
-				return nil, fmt.Errorf("take the headers of %s: %w", c.name, err)
+				return nil, fmt.Errorf("copy the headers of %s: %w", c.name, err)
 			}
 		}
 		s.include = append(s.include, include)
@@ -153,7 +153,7 @@ func (b *builder) httpdFromSource(ctx context.Context) (*sdk, error) {
 	return s, s.describeHTTPD(s.include[0])
 }
 
-// pythonFromSource takes the headers out of CPython's source archive.
+// pythonFromSource copies the headers from CPython's source archive.
 func (b *builder) pythonFromSource(ctx context.Context) (*sdk, error) {
 	dir := b.dir("python")
 	_, err := archive.Extract(ctx, b.CPython.Path, dir, archive.Options{

@@ -16,8 +16,8 @@ import (
 	"modwsgi/internal/steps"
 )
 
-// msvc is Microsoft's compiler with a Windows SDK. This path has been tried on
-// fixtures only; see docs/reference/platforms.md.
+// msvc is Microsoft's compiler with a Windows SDK. This code has been tested only with
+// fixtures; see docs/reference/platforms.md.
 type msvc struct {
 	cl, linker, lib string
 	version         string // of the tools
@@ -28,8 +28,8 @@ type msvc struct {
 
 const msvcHint = "install the Build Tools for Visual Studio with \"Desktop development with C++\" (https://visualstudio.microsoft.com/visual-cpp-build-tools/)"
 
-// findMSVC asks vswhere, which every Visual Studio since 2017 puts in one place
-// (https://github.com/microsoft/vswhere/wiki).
+// findMSVC runs vswhere, which every Visual Studio since 2017 installs at the same
+// path (https://github.com/microsoft/vswhere/wiki).
 func findMSVC(ctx context.Context, q *Request) (tools, error) {
 	programs := run.Getenv(q.Env, "ProgramFiles(x86)")
 	if programs == "" {
@@ -44,7 +44,7 @@ func findMSVC(ctx context.Context, q *Request) (tools, error) {
 		Env: q.Env,
 	})
 	if err != nil {
-		return nil, fault.Wrap(fault.Environment, msvcHint, fmt.Errorf("ask vswhere for a compiler: %w", err))
+		return nil, fault.Wrap(fault.Environment, msvcHint, fmt.Errorf("find a compiler with vswhere: %w", err))
 	}
 	install, err := parseVSWhere(out)
 	if err != nil {
@@ -53,27 +53,27 @@ func findMSVC(ctx context.Context, q *Request) (tools, error) {
 	return locateMSVC(install, filepath.Join(programs, "Windows Kits", "10"), q)
 }
 
-// parseVSWhere returns where the newest complete Visual Studio lies.
+// parseVSWhere returns the path of the newest complete Visual Studio.
 func parseVSWhere(out []byte) (string, error) {
 	var all []struct {
 		InstallationPath string `json:"installationPath"`
 		IsComplete       *bool  `json:"isComplete"`
 	}
 	if err := json.Unmarshal(out, &all); err != nil {
-		return "", fault.Wrap(fault.Environment, msvcHint, fmt.Errorf("read vswhere's answer: %w", err))
+		return "", fault.Wrap(fault.Environment, msvcHint, fmt.Errorf("read the output of vswhere: %w", err))
 	}
 	for _, v := range all {
 		if v.InstallationPath != "" && (v.IsComplete == nil || *v.IsComplete) {
 			return v.InstallationPath, nil
 		}
 	}
-	return "", fault.New(fault.Environment, msvcHint, "there is no Visual Studio with a C compiler for x64")
+	return "", fault.New(fault.Environment, msvcHint, "no Visual Studio with a C compiler for x64 found")
 }
 
 var dotted = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+$`)
 
-// newest returns the directory below dir with the highest version as its name
-// that has the given file.
+// newest returns the directory below dir whose name is the highest version and that
+// contains the given file.
 func newest(dir, having string) string {
 	entries, _ := os.ReadDir(dir)
 	var names []string
@@ -138,7 +138,7 @@ func (m *msvc) object(source string) string { return strings.TrimSuffix(source, 
 
 func (m *msvc) prepare(context.Context, *builder, *steps.Log) error { return nil }
 
-// compile: /MD is the runtime that Python uses, /Brepro leaves out times.
+// compile: /MD selects the runtime that Python uses, /Brepro omits times.
 func (m *msvc) compile(b *builder, source string) []string {
 	argv := []string{m.cl, "/nologo", "/O2", "/MD", "/DNDEBUG", "/DWIN32", "/D_CRT_SECURE_NO_WARNINGS", "/w", "/Brepro", "/d1trimfile:" + b.Work}
 	for _, dir := range b.includes() {

@@ -1,10 +1,9 @@
 package windows
 
-// pyconfig is a pyconfig.h for modules on Windows x64, for headers that came
-// without that system's: those of an installation elsewhere. It says what the
-// headers of CPython 3.8 to 3.14 ask for when a module includes them; the sizes
-// are those of the Windows x64 ABI (LLP64), and the two that a layout depends on
-// are compared with Microsoft's by a test.
+// pyconfig is a pyconfig.h for modules on Windows x64, for headers from an
+// installation on another system. It defines what the headers of CPython 3.8 to 3.14
+// require in a module. The sizes are those of the Windows x64 ABI (LLP64); a test
+// compares the two that affect a layout with Microsoft's.
 const pyconfig = `#ifndef Py_CONFIG_H
 #define Py_CONFIG_H
 #include <io.h>

@@ -21,12 +21,12 @@ import (
 	"modwsgi/internal/pe"
 )
 
-// sdk is what is compiled and linked against: headers, and the libraries whose
-// functions they declare.
+// sdk is what to compile and link against: headers, and the libraries whose functions
+// they declare.
 type sdk struct {
 	version  string // of the headers
 	mmn      int    // of httpd's headers
-	identity string // hash over what it was taken from
+	identity string // hash of its inputs
 	include  []string
 	libs     []*library
 }
@@ -40,16 +40,15 @@ func (s *sdk) library(dll string) *library {
 	return nil
 }
 
-// library is a DLL: where its import library lies, and which names it is known
-// to have. exact says that the names are the library's own, not what headers
-// declare.
+// library is a DLL: its import library, and its known names. exact means that the
+// names come from the library itself rather than from headers.
 type library struct {
 	dll    string // "libhttpd.dll"
 	lib    string // path of the import library; "" until it is made
 	names  []string
-	data   []string // those of names that are variables
+	data   []string // those names that are variables
 	exact  bool
-	source string // for people: what the names were read from
+	source string // for messages: the source of the names
 }
 
 func (l *library) has(name string) bool {
@@ -57,15 +56,15 @@ func (l *library) has(name string) bool {
 	return found
 }
 
-// tree is the list of files of an SDK, for a search without regard to case.
+// tree is the list of an SDK's files, for case-insensitive search.
 type tree struct {
-	given string // what the user named: root, or the archive that was unpacked to it
+	given string // what the user named: root, or the archive unpacked to it
 	root  string
 	files []string // relative to root, with slashes
 }
 
-// show names a file of the tree for people: those of an archive are in a
-// directory that is gone when somebody reads it.
+// show names a file of the tree for messages. Files of an archive are in a directory
+// that no longer exists when the message is read.
 func (t *tree) show(path string) string {
 	if rel, err := filepath.Rel(t.root, path); err == nil && t.root != t.given {
 		return filepath.ToSlash(rel) + " in " + t.given
@@ -74,22 +73,22 @@ func (t *tree) show(path string) string {
 }
 
 const (
-	maxDepth = 6      // of directories that are looked into
-	maxFiles = 60_000 // of an SDK
+	maxDepth = 6      // limit of directories to inspect
+	maxFiles = 60_000 // limit of files in an SDK
 )
 
 // openTree makes a directory, a zip or a NuGet package (which is one) readable.
 func openTree(ctx context.Context, path, into string, keep func(string) bool) (*tree, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "name a directory or a zip file", "look at the SDK: %w", err)
+		return nil, fault.New(fault.Usage, "name a directory or a zip file", "inspect the SDK: %w", err)
 	}
 	given := path
 	if !info.IsDir() {
-		// Import libraries and headers pack well; a ratio says nothing here.
+		// Import libraries and headers compress well, so the ratio means nothing here.
 		limits := archive.Limits{MaxBytes: 2 << 30, MaxFileBytes: 512 << 20, MaxFiles: maxFiles, MaxRatio: 200}
 		if _, err := archive.Extract(ctx, path, into, archive.Options{Limits: limits, Keep: keep}); err != nil {
-			return nil, fault.New(fault.Usage, "name a directory, a zip file or a NuGet package; get a damaged one again", "take the SDK: %w", err)
+			return nil, fault.New(fault.Usage, "name a directory, a zip file or a NuGet package; download a damaged one again", "unpack the SDK: %w", err)
 		}
 		path = into
 	}
@@ -100,7 +99,7 @@ func openTree(ctx context.Context, path, into string, keep func(string) bool) (*
 			if rel == "." {
 				return errors.Join(err, rerr)
 			}
-			return nil // somebody's directory that we need not look into
+			return nil // an unreadable directory that is not needed
 		}
 		rel = filepath.ToSlash(rel)
 		switch {
@@ -108,7 +107,7 @@ func openTree(ctx context.Context, path, into string, keep func(string) bool) (*
 			return fs.SkipDir
 		case !d.IsDir() && keep(rel):
 			if t.files = append(t.files, rel); len(t.files) > maxFiles {
-				return fault.New(fault.Usage, "name the directory that has include and lib", "%s is too large for an SDK", path)
+				return fault.New(fault.Usage, "name the directory that contains include and lib", "%s is too large for an SDK", path)
 			}
 		}
 		return nil
@@ -116,7 +115,7 @@ func openTree(ctx context.Context, path, into string, keep func(string) bool) (*
 	return t, err
 }
 
-// find returns the files of that name, in any case, the least deep one first.
+// find returns the files with that name, ignoring case, the least deep one first.
 func (t *tree) find(name string) []string {
 	var out []string
 	for _, f := range t.files {
@@ -137,9 +136,8 @@ func (t *tree) first(name string) string {
 	return ""
 }
 
-// open finds the import library and the library itself. Names come from the
-// library where it is there, else from the import library. It returns nil where
-// the SDK has neither.
+// open finds the import library and the library itself. Names come from the library if
+// it exists, else from the import library. It returns nil if the SDK has neither.
 func (t *tree) open(dll string) (*library, error) {
 	stem := strings.TrimSuffix(dll, filepath.Ext(dll))
 	l := &library{dll: dll, lib: t.first(stem + ".lib")}
@@ -172,7 +170,7 @@ func (t *tree) open(dll string) (*library, error) {
 }
 
 func wrongSDK(format string, args ...any) error {
-	return fault.New(fault.Environment, "take the 64-bit (x64) SDK of that version", format, args...)
+	return fault.New(fault.Environment, "use the 64-bit (x64) SDK of that version", format, args...)
 }
 
 func readPE(path string) (*pe.Facts, error) {
@@ -224,8 +222,8 @@ func (s *sdk) identify() error {
 	return nil
 }
 
-// defines reads the numbers that a header defines. Its errors have the header's
-// name alone: the caller knows how to tell people where it lies.
+// defines reads the numbers that a header defines. Its errors contain only the
+// header's name: the caller knows how to show its path.
 func defines(path string, names ...string) (map[string]int, error) {
 	data, err := os.ReadFile(path)
 	var where *fs.PathError
@@ -259,12 +257,12 @@ func (s *sdk) describeHTTPD(include string) error {
 	s.version = fmt.Sprintf("%d.%d.%d", release["AP_SERVER_MAJORVERSION_NUMBER"], release["AP_SERVER_MINORVERSION_NUMBER"], release["AP_SERVER_PATCHLEVEL_NUMBER"])
 	s.mmn = mmn["MODULE_MAGIC_NUMBER_MAJOR"]
 	if !strings.HasPrefix(s.version, "2.4.") {
-		return fault.New(fault.Environment, "take an SDK of Apache 2.4", "the headers are of httpd %s", s.version)
+		return fault.New(fault.Environment, "use an SDK of Apache 2.4", "the headers are of httpd %s", s.version)
 	}
 	return nil
 }
 
-// httpdSDK takes headers and libraries from a directory or zip of the user's.
+// httpdSDK reads headers and libraries from the user's directory or zip.
 func httpdSDK(ctx context.Context, path, into string) (*sdk, error) {
 	t, err := openTree(ctx, path, into, func(name string) bool {
 		n := strings.ToLower(name)
@@ -275,16 +273,16 @@ func httpdSDK(ctx context.Context, path, into string) (*sdk, error) {
 	}
 	header := t.first("httpd.h")
 	if header == "" {
-		return nil, fault.New(fault.Usage, "name the archive of Apache Lounge or a directory like C:\\Apache24, with include and lib", "%s has no httpd.h", path)
+		return nil, fault.New(fault.Usage, "name the archive of Apache Lounge or a directory such as C:\\Apache24, with include and lib", "%s has no httpd.h", path)
 	}
 	s := &sdk{include: []string{filepath.Dir(header)}}
 	if err := s.describeHTTPD(s.include[0]); err != nil {
-		return nil, fault.New(fault.Environment, "take the complete SDK of Apache 2.4", "%s: %w", path, err)
+		return nil, fault.New(fault.Environment, "use the complete SDK of Apache 2.4", "%s: %w", path, err)
 	}
 	for _, name := range []string{"apr.h", "apu.h", "ap_config_layout.h", "os.h"} {
 		there := t.first(name)
 		if there == "" {
-			return nil, fault.New(fault.Usage, "take the complete archive, with the headers of APR", "%s has no %s", path, name)
+			return nil, fault.New(fault.Usage, "use the complete archive, with the headers of APR", "%s has no %s", path, name)
 		}
 		if dir := filepath.Dir(there); !slices.Contains(s.include, dir) {
 			s.include = append(s.include, dir)
@@ -303,10 +301,10 @@ func httpdSDK(ctx context.Context, path, into string) (*sdk, error) {
 	return s, nil
 }
 
-// pythonSDK takes headers and the library of a Python from what the user has: an
-// installation, a NuGet package, an embeddable zip to which headers were added,
-// a source tree; or the headers of an installation on another system, which are
-// the same but for pyconfig.h.
+// pythonSDK reads the headers and the library of a Python from the user's SDK: an
+// installation, a NuGet package, an embeddable zip to which headers were added, or a
+// source tree. It may also have the headers of an installation on another system,
+// which are the same except for pyconfig.h.
 func pythonSDK(ctx context.Context, path, into, minor string) (*sdk, error) {
 	dll := dllName(minor)
 	t, err := openTree(ctx, path, into, func(name string) bool {
@@ -323,7 +321,7 @@ func pythonSDK(ctx context.Context, path, into, minor string) (*sdk, error) {
 		version, err := pythonVersion(include)
 		if err != nil {
 			if unread == nil {
-				unread = fmt.Errorf("%s cannot be used: %w", t.show(header), err)
+				unread = fmt.Errorf("cannot use %s: %w", t.show(header), err)
 			}
 			continue
 		}
@@ -341,7 +339,7 @@ func pythonSDK(ctx context.Context, path, into, minor string) (*sdk, error) {
 		}
 		if l == nil {
 			if threaded := t.first(strings.TrimSuffix(dll, ".dll") + "t.dll"); threaded != "" {
-				return nil, fault.New(fault.Environment, "take the ordinary build of that version", "%s is a free-threaded Python, which mod_wsgi does not support", t.show(threaded))
+				return nil, fault.New(fault.Environment, "use the default build of that version", "%s is a free-threaded Python, which mod_wsgi does not support", t.show(threaded))
 			}
 			l = &library{dll: dll, source: "the headers"}
 		}
@@ -353,15 +351,14 @@ func pythonSDK(ctx context.Context, path, into, minor string) (*sdk, error) {
 		return nil, fault.New(fault.Usage, "name the SDK of Python "+minor+" with --python-sdk", "%s has headers of Python %s, not of %s", path, strings.Join(slices.Compact(seen), " and "), minor)
 	}
 	if unread != nil {
-		return nil, fault.New(fault.Usage, "take the complete headers of Python "+minor, "%w", unread)
+		return nil, fault.New(fault.Usage, "use the complete headers of Python "+minor, "%w", unread)
 	}
 	return nil, fault.New(fault.Usage, "name an installation, a NuGet package or a directory with the headers; the embeddable zip alone and virtual environments have none",
 		"%s has no Python.h", path)
 }
 
-// addConfig sees to it that the pyconfig.h is the one for Windows. Python.h
-// takes the one beside itself before any other, so headers that have another
-// system's are copied without it.
+// addConfig ensures that pyconfig.h is the one for Windows. Python.h prefers the one
+// next to it, so headers with another system's are copied without it.
 func (s *sdk) addConfig(t *tree, include, into string) error {
 	beside := filepath.Join(include, "pyconfig.h")
 	config := []byte(pyconfig)
@@ -384,7 +381,7 @@ func (s *sdk) addConfig(t *tree, include, into string) error {
 	return os.WriteFile(filepath.Join(into, "pyconfig.h"), config, 0o644)
 }
 
-// copyHeaders copies the headers of a Python but for pyconfig.h.
+// copyHeaders copies the headers of a Python except pyconfig.h.
 func copyHeaders(from, to string) error {
 	all, err := headersBelow(from)
 	if err != nil {

@@ -15,9 +15,8 @@ import (
 	"modwsgi/internal/recipe"
 )
 
-// Wanted says which versions a build is to be made of, as constraints ("",
-// "2.4", "~> 5.0", "5.0.2"). A component that an SDK stands in for is not
-// fetched.
+// Wanted has the versions for a build, as constraints ("", "2.4", "~> 5.0", "5.0.2").
+// A component that an SDK replaces is not fetched.
 type Wanted struct {
 	ModWSGI   string
 	HTTPD     string
@@ -33,13 +32,13 @@ type Sources struct {
 	CPython                      map[string]Source // by minor version
 }
 
-// Fill gives a request the archives.
+// Fill adds the archives to a request.
 func (s *Sources) Fill(q *Request) {
 	q.Module, q.HTTPD, q.APR, q.APRUtil, q.CPython = s.ModWSGI, s.HTTPD, s.APR, s.APRUtil, s.CPython[q.Python]
 }
 
-// Fetch gets all archives at the same time. Where the newest version that a
-// constraint admits is unavailable, the next one is used and reported.
+// Fetch gets all archives concurrently. If the newest version that satisfies a
+// constraint is unavailable, it uses and reports the next one.
 func Fetch(ctx context.Context, f *fetch.Fetcher, w Wanted) (*Sources, error) {
 	if err := w.checkPythons(); err != nil {
 		return nil, err
@@ -75,7 +74,7 @@ func Fetch(ctx context.Context, f *fetch.Fetcher, w Wanted) (*Sources, error) {
 	return out, nil
 }
 
-// checkPythons names all at once whose headers nobody has pinned.
+// checkPythons reports all Pythons without pinned headers at once.
 func (w *Wanted) checkPythons() error {
 	var unknown []string
 	for _, minor := range w.Pythons {
@@ -94,10 +93,10 @@ func (w *Wanted) checkPythons() error {
 		return nil
 	}
 	return fault.New(fault.Usage, "name one for each with --python-sdk: a Python installation of that version (any system's: only headers are taken), or its NuGet package",
-		"there is no pinned source of the headers of Python %s", strings.Join(unknown, ", "))
+		"no pinned source of the headers of Python %s", strings.Join(unknown, ", "))
 }
 
-// anyPatch makes "2.4" mean any of 2.4.
+// anyPatch makes "2.4" match any 2.4.
 func anyPatch(version string) string {
 	if version == "2.4" {
 		return "~> 2.4.0"
@@ -139,7 +138,7 @@ func (w *Wanted) first(ctx context.Context, f *fetch.Fetcher, component, constra
 	return Source{}, fault.Wrap(fault.Source, fault.HintOf(missing[0]), errors.Join(missing...))
 }
 
-// unknown is the error for what the catalogue does not have.
+// unknown is the error for a version that is not in the catalogue.
 func unknown(component, constraint string) error {
-	return fault.New(fault.Usage, "modwsgi version lists what is known", "no known version of %s is %q", component, constraint)
+	return fault.New(fault.Usage, "modwsgi version lists the known versions", "no known version of %s is %q", component, constraint)
 }

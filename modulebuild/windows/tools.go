@@ -19,12 +19,12 @@ import (
 	"modwsgi/internal/steps"
 )
 
-// tools is a compiler for Windows x64. The command lines are relative to the
-// directory of the module's sources, but for importLibrary.
+// tools is a compiler for Windows x64. Its command lines are relative to the directory
+// of the module's sources, except for importLibrary.
 type tools interface {
-	describe() string // for people, and part of a build's identity
+	describe() string // for messages, and part of a build's identity
 	environ() []string
-	runtime() []string // libraries of the compiler's own that a module may need
+	runtime() []string // the compiler's runtime libraries that a module may need
 	object(source string) string
 	compile(b *builder, source string) []string
 	link(b *builder, out string, objects, libs []string) []string
@@ -40,8 +40,8 @@ func findTools(ctx context.Context, q *Request) (tools, error) {
 	return findMinGW(ctx, q)
 }
 
-// Compiler names the compiler that Build would take. The error is of class
-// Environment if not found: callers ask before they download.
+// Compiler names the compiler that Build would use. If it is not found, the error is
+// of class Environment: callers check before they download.
 func Compiler(ctx context.Context, env []string, r *run.Runner) (string, error) {
 	t, err := findTools(ctx, &Request{Env: env, Runner: r})
 	if err != nil {
@@ -58,8 +58,8 @@ type mingw struct {
 	specs        string // path, set by prepare
 }
 
-// triples are the names under which distributions have the compiler; the second
-// one has UCRT as its default already (Fedora).
+// triples are the names of the compiler in distributions. The second one uses UCRT by
+// default (Fedora).
 var triples = []string{"x86_64-w64-mingw32", "x86_64-w64-mingw32ucrt"}
 
 func findMinGW(ctx context.Context, q *Request) (tools, error) {
@@ -71,21 +71,21 @@ func findMinGW(ctx context.Context, q *Request) (tools, error) {
 		}
 		dlltool, err := run.LookPath(triple+"-dlltool", q.Env)
 		if err != nil {
-			return nil, fault.New(fault.Environment, hint, "%s-dlltool is missing beside %s", triple, gcc)
+			return nil, fault.New(fault.Environment, hint, "%s-dlltool is missing next to %s", triple, gcc)
 		}
 		m := &mingw{gcc: gcc, dlltool: dlltool, env: toolEnv(q.Env, q.Work)}
 		out, err := q.Runner.Output(ctx, run.Cmd{Argv: []string{gcc, "--version"}, Env: m.env})
 		if err != nil {
-			return nil, fault.Wrap(fault.Environment, hint, fmt.Errorf("ask %s for its version: %w", gcc, err))
+			return nil, fault.Wrap(fault.Environment, hint, fmt.Errorf("get the version of %s: %w", gcc, err))
 		}
 		m.version, _, _ = strings.Cut(string(out), "\n")
 		return m, nil
 	}
-	return nil, fault.New(fault.Environment, hint, "there is no compiler for Windows: %s-gcc is not in PATH", triples[0])
+	return nil, fault.New(fault.Environment, hint, "no compiler for Windows: %s-gcc is not in PATH", triples[0])
 }
 
-// toolEnv is what the tools get: where to find one another, no language but
-// English, and nothing that changes what they do.
+// toolEnv is the environment of the tools: the path to find one another, English
+// output, and nothing that changes what they do.
 func toolEnv(env []string, work string) []string {
 	return []string{"PATH=" + run.Getenv(env, "PATH"), "LC_ALL=C", "TMPDIR=" + filepath.Join(work, "tmp"), "SOURCE_DATE_EPOCH=0"}
 }
@@ -96,19 +96,19 @@ func (m *mingw) runtime() []string { return nil }
 
 func (m *mingw) object(source string) string { return strings.TrimSuffix(source, ".c") + ".o" }
 
-// prepare writes gcc's own specs with the Universal C Runtime, which CPython
-// uses, in the place of the old one.
+// prepare writes gcc's own specs with the old C runtime replaced by the Universal C
+// Runtime, which CPython uses.
 func (m *mingw) prepare(ctx context.Context, b *builder, _ *steps.Log) error {
 	out, err := b.Runner.Output(ctx, run.Cmd{Argv: []string{m.gcc, "-dumpspecs"}, Env: m.env})
 	if err != nil {
-		return fmt.Errorf("ask gcc for its specs: %w", err)
+		return fmt.Errorf("get the specs of gcc: %w", err)
 	}
 	m.specs = b.dir("ucrt.specs")
 	return os.WriteFile(m.specs, []byte(strings.ReplaceAll(string(out), "-lmsvcrt", "-lucrt")), 0o644)
 }
 
-// compile: MS_WIN64 is what CPython's pyconfig.h sets for Microsoft's compiler
-// alone.
+// compile: MS_WIN64 is what CPython's pyconfig.h defines only for Microsoft's
+// compiler.
 func (m *mingw) compile(b *builder, source string) []string {
 	argv := []string{m.gcc, "-specs=" + m.specs, "-O2", "-g0", "-fwrapv", "-DNDEBUG", "-DMS_WIN64", "-D_UCRT", "-w"}
 	for i, dir := range b.includes() {
@@ -117,8 +117,8 @@ func (m *mingw) compile(b *builder, source string) []string {
 	return append(argv, "-ffile-prefix-map="+b.Work+"=.", "-c", "-o", m.object(source), source)
 }
 
-// link: without a base ld makes one up from the path of the output, which would
-// be in the bytes; 0x180000000 is what Microsoft's linker takes for a library.
+// link: without a base address ld derives one from the path of the output, which would
+// end up in the bytes. 0x180000000 is the default of Microsoft's linker for a library.
 func (m *mingw) link(_ *builder, out string, objects, libs []string) []string {
 	argv := append([]string{
 		m.gcc, "-specs=" + m.specs, "-shared", "-static-libgcc", "-s", "-Wl,--no-insert-timestamp", "-Wl,--image-base,0x180000000", "-Wl,--exclude-all-symbols",
@@ -134,8 +134,8 @@ func (m *mingw) importLibrary(def, dll, out string) []string {
 // includes are the header directories of the build, httpd's first.
 func (b *builder) includes() []string { return slices.Concat(b.httpd.include, b.python.include) }
 
-// compile runs one compiler a file, Jobs at a time. File names are relative, so
-// that what __FILE__ puts into the module does not depend on the directory.
+// compile runs one compiler per file, with up to Jobs at a time. File names are
+// relative, so that __FILE__ in the module does not depend on the directory.
 func (b *builder) compile(ctx context.Context, log *steps.Log) error {
 	if err := b.tools.prepare(ctx, b, log); err != nil {
 		return err
@@ -158,7 +158,7 @@ func (b *builder) compile(ctx context.Context, log *steps.Log) error {
 	return group.Wait()
 }
 
-// exported are the only names of the module: for httpd, and for Python.
+// exported are the only names that the module exports: for httpd, and for Python.
 var exported = []string{"PyInit_mod_wsgi", "wsgi_module"}
 
 func (b *builder) link(ctx context.Context, log *steps.Log) error {

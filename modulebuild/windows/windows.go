@@ -1,12 +1,9 @@
-// Package windows turns upstream's mod_wsgi source archive into the httpd module
-// for one Python and Apache 2.4 on Windows (x64): on other systems with
-// mingw-w64 against the Universal C Runtime, on Windows with Microsoft's
-// compiler. It knows where headers and import libraries come from, an SDK that
-// the user has or the pinned upstream sources, and how the finished file is
-// checked. It does not get archives, does not package and never starts what it
-// builds.
-//
-// Nothing of upstream's module is changed.
+// Package windows turns upstream's unchanged mod_wsgi source archive into the httpd
+// module for one Python and Apache 2.4 on Windows (x64): on other systems with
+// mingw-w64 against the Universal C Runtime, on Windows with Microsoft's compiler. It
+// knows where headers and import libraries come from, the user's SDK or the pinned
+// upstream sources, and how to check the finished file. It does not fetch archives,
+// does not package, and never starts what it builds.
 package windows
 
 import (
@@ -32,35 +29,34 @@ import (
 	"modwsgi/internal/steps"
 )
 
-// buildVersion changes when the same inputs give another module.
+// buildVersion changes when the same inputs produce another module.
 const buildVersion = "1"
 
-// Target is the only platform that this package builds for, as --target has it.
+// Target is the only platform that this package builds for, as in --target.
 const Target = "windows/amd64"
 
 // Source is a verified archive of upstream's.
 type Source struct {
 	Version string
 	Path    string
-	SHA256  string // lower case hex
+	SHA256  string // lowercase hex
 }
 
-// Request says what to build. Where an SDK is not given, the headers come from
-// the archives.
+// Request is what to build. Without an SDK, the headers come from the archives.
 type Request struct {
 	Module    Source // of mod_wsgi
 	Python    string // "3.11"
-	HTTPDSDK  string // directory or zip in the layout of Apache Lounge's, or ""
+	HTTPDSDK  string // directory or zip with the layout of Apache Lounge's, or ""
 	PythonSDK string // directory, NuGet package or zip, or ""
-	HTTPD     Source // what follows is needed only without HTTPDSDK
+	HTTPD     Source // the following are needed only without HTTPDSDK
 	APR       Source
 	APRUtil   Source
 	CPython   Source // needed only without PythonSDK
 
-	Jobs   int    // compilers at a time, at least 1
+	Jobs   int    // number of concurrent compilers, at least 1
 	Work   string // directory for sources and objects; must not exist
-	Out    string // directory for the module; it is made
-	Logs   string // directory for one log a step; it is made
+	Out    string // directory for the module; created if missing
+	Logs   string // directory for one log per step; created if missing
 	Env    []string
 	Runner *run.Runner
 	Events event.Sink
@@ -73,12 +69,12 @@ type Result struct {
 	SHA256   string
 	Size     int64 // bytes
 	Version  string
-	Python   string // version that the headers are of, "3.11.2"
-	HTTPD    string // version that the headers are of, "2.4.68"
+	Python   string // version of the headers, "3.11.2"
+	HTTPD    string // version of the headers, "2.4.68"
 	MMN      int    // module magic number of those
-	Compiler string // for people
+	Compiler string // for messages
 	Imports  []string
-	Key      string // hash of everything that went into it
+	Key      string // hash of all its inputs
 	Timings  []steps.Timing
 }
 
@@ -87,14 +83,14 @@ var minorVersion = regexp.MustCompile(`^3\.([0-9]{1,2})$`)
 // Tag is "cp311" for "3.11".
 func Tag(python string) string { return "cp" + strings.ReplaceAll(python, ".", "") }
 
-// FileName is the name of the module for a Python, in the form of an extension
-// module: the one that community wheels used and configuration files have.
+// FileName is the name of the module for a Python, in the form of an extension module,
+// as in community wheels and configuration files.
 func FileName(python string) string { return "mod_wsgi." + Tag(python) + "-win_amd64.pyd" }
 
 func dllName(python string) string { return "python" + strings.ReplaceAll(python, ".", "") + ".dll" }
 
-// Build makes the module. On an error nothing is written to Out, and a module of
-// an earlier build there is as it was.
+// Build makes the module. On an error, Out is unchanged, including a module of an
+// earlier build.
 func Build(ctx context.Context, q Request) (*Result, error) {
 	if err := q.check(); err != nil {
 		return nil, err
@@ -105,7 +101,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	}
 	for _, dir := range []string{q.Out, filepath.Join(q.Work, "tmp"), filepath.Join(q.Work, "made")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fault.Wrap(fault.Environment, "name a directory that can be written to with --out and --cache-dir", fmt.Errorf("make the build directory: %w", err))
+			return nil, fault.Wrap(fault.Environment, "name writable directories with --out and --cache-dir", fmt.Errorf("create the build directory: %w", err))
 		}
 	}
 	b := &builder{Request: q, tools: tools, name: FileName(q.Python)}
@@ -135,11 +131,11 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	return b.result(out, timings)
 }
 
-// made is the module before it is checked. Its file has the name that it is
-// given in the end: that name is in the bytes.
+// made is the module before it is checked. The file already has its final name, which
+// is part of its bytes.
 func (b *builder) made() string { return b.dir("made", b.name) }
 
-// place copies the checked module to where it was asked for, at once.
+// place copies the checked module to its destination, atomically.
 func (b *builder) place(out string) error {
 	from, err := os.Open(b.made())
 	if err != nil {
@@ -147,7 +143,7 @@ func (b *builder) place(out string) error {
 	}
 	defer func() { _ = from.Close() }()
 	if err := atomicfile.Copy(out, from, 0o755); err != nil {
-		return fault.Wrap(fault.Environment, "see that there is room, and that the directory can be written to", fmt.Errorf("write the module: %w", err))
+		return fault.Wrap(fault.Environment, "check that the directory is writable and its file system has free space", fmt.Errorf("write the module: %w", err))
 	}
 	return nil
 }
@@ -164,7 +160,7 @@ func (b *builder) result(out string, timings []steps.Timing) (*Result, error) {
 	}, nil
 }
 
-// key is the identity of what was built.
+// key identifies a build.
 func (b *builder) key() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "modulebuild/windows %s\nmod_wsgi %s %s\npython %s %s\nhttpd %s %d %s\ncompiler %s\n", buildVersion, b.Module.Version, b.Module.SHA256,
@@ -221,8 +217,8 @@ const wrongArchive = "get upstream's source archive of that version, from the pa
 
 var versionString = regexp.MustCompile(`(?m)^#define\s+MOD_WSGI_VERSION_STRING\s+"([^"]+)"`)
 
-// unpack takes the C files out of the module's archive, and compares what they
-// say with what was asked for.
+// unpack extracts the C files of the module's archive, and compares their version with
+// the requested one.
 func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
 	_, err := archive.Extract(ctx, b.Module.Path, b.dir("mod_wsgi"), archive.Options{
 		Strip: 1, Limits: archive.DefaultLimits(), SHA256: b.Module.SHA256,
@@ -245,12 +241,12 @@ func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
 	}
 	m := versionString.FindSubmatch(data)
 	if m == nil || string(m[1]) != b.Module.Version {
-		return fault.New(fault.Source, wrongArchive, "the archive says that it is mod_wsgi %q, not %s", m, b.Module.Version)
+		return fault.New(fault.Source, wrongArchive, "the archive contains mod_wsgi %q, not %s", m, b.Module.Version)
 	}
 	return nil
 }
 
-// check makes sure that the file is what httpd on Windows will load.
+// check checks that httpd on Windows will load the file.
 func (b *builder) check(_ context.Context, log *steps.Log) error {
 	name := b.made()
 	facts, err := Check(name, Expect{Python: b.Python, Resolve: b.resolve, Paths: b.paths(), Runtime: b.tools.runtime()})
@@ -265,7 +261,7 @@ func (b *builder) check(_ context.Context, log *steps.Log) error {
 	return err
 }
 
-// paths are those of the build machine, which must not be in the module.
+// paths are paths of the build machine, which must not be in the module.
 func (b *builder) paths() []string {
 	out := []string{b.Work, b.Out}
 	for _, s := range []*sdk{b.httpd, b.python} {
@@ -275,7 +271,7 @@ func (b *builder) paths() []string {
 }
 
 // resolve reports whether a library of the SDKs has a name; known is false for a
-// library that neither is about.
+// library in neither SDK.
 func (b *builder) resolve(library, name string) (has, known bool) {
 	for _, s := range []*sdk{b.httpd, b.python} {
 		if l := s.library(library); l != nil {

@@ -81,7 +81,7 @@ Py_DEPRECATED(3.2) PyAPI_FUNC(void) PyOld_One(void);
 		}
 		for _, name := range data {
 			if !slices.Contains([]string{"ap_array", "ap_top_module", "apr_flag", "apr_bucket_type_eos", "PyDict_Type", "Py_names", "Py_other", "PyOS_InputHook", "_Py_FalseStruct", "_Py_TrueStruct"}, name) {
-				t.Errorf("%s is no variable", name)
+				t.Errorf("%s is not a variable", name)
 			}
 		}
 	}
@@ -115,7 +115,7 @@ func TestHTTPDSDK(t *testing.T) {
 	if s.version != "2.4.68" || s.mmn != 20120211 || !s.library("LIBHTTPD.DLL").has("ap_x") || s.library("libhttpd.dll").has("ap_y") || s.library("other.dll") != nil {
 		t.Errorf("%+v", s)
 	}
-	// The same as a zip, and its damage.
+	// The same as a zip, and a damaged one.
 	packed := filepath.Join(t.TempDir(), "httpd.zip")
 	f, err := os.Create(packed)
 	if err != nil {
@@ -215,8 +215,8 @@ func TestPythonSDK(t *testing.T) {
 		"free threading":    {merge(below("include/", python(11)), map[string]string{"python311t.dll": ""}), false, false, "free-threaded"},
 		"3.1 is not 3.11":   {below("include/", python(1)), false, false, "3.1.7"},
 		"damaged DLL":       {merge(below("include/", python(11)), map[string]string{"python311.dll": "MZ"}), false, false, "python311.dll"},
-		"no version at all": {map[string]string{"include/Python.h": "", "include/patchlevel.h": "x"}, false, false, "include/Python.h cannot be used: patchlevel.h does not define PY_MAJOR_VERSION"},
-		"no patchlevel.h":   {map[string]string{"include/Python.h": ""}, false, false, "cannot be used: read patchlevel.h: "},
+		"no version at all": {map[string]string{"include/Python.h": "", "include/patchlevel.h": "x"}, false, false, "include/Python.h: patchlevel.h does not define PY_MAJOR_VERSION"},
+		"no patchlevel.h":   {map[string]string{"include/Python.h": ""}, false, false, "include/Python.h: read patchlevel.h: "},
 	} {
 		into := filepath.Join(t.TempDir(), "work")
 		s, err := pythonSDK(t.Context(), put(t, t.TempDir(), c.files), into, "3.11")
@@ -240,8 +240,8 @@ func TestPythonSDK(t *testing.T) {
 	}
 }
 
-// TestZippedSDKs: an error about a file in an archive has its name
-// there. Where it was unpacked to is gone when somebody reads it.
+// TestZippedSDKs: an error about a file in an archive shows its name in the archive,
+// because the unpacked file no longer exists when the error is read.
 func TestZippedSDKs(t *testing.T) {
 	for name, c := range map[string]struct {
 		change map[string]string
@@ -252,7 +252,7 @@ func TestZippedSDKs(t *testing.T) {
 		"damaged DLL":   {map[string]string{"tools/python311.dll": "MZ"}, "read tools/python311.dll in %s: "},
 		"damaged lib":   {map[string]string{"tools/libs/python311.lib": "x"}, "read tools/libs/python311.lib in %s: "},
 		"free-threaded": {map[string]string{"tools/python311t.dll": ""}, "tools/python311t.dll in %s is a free-threaded Python"},
-		"no version":    {map[string]string{"tools/include/patchlevel.h": ""}, "tools/include/Python.h in %s cannot be used"},
+		"no version":    {map[string]string{"tools/include/patchlevel.h": ""}, "cannot use tools/include/Python.h in %s"},
 	} {
 		dir := filepath.Join(t.TempDir(), "mit Leerzeichen ü")
 		files := below("tools/include/", python(11))
@@ -277,8 +277,8 @@ func TestZippedSDKs(t *testing.T) {
 	}
 }
 
-// TestLibrariesThatAreOnlyDeclared: an SDK without a library is used with what
-// its headers declare, and that is reported.
+// TestLibrariesThatAreOnlyDeclared: an SDK without a library is used with the names
+// that its headers declare, and that is reported.
 func TestLibrariesThatAreOnlyDeclared(t *testing.T) {
 	for name, c := range map[string]struct {
 		request Request
@@ -298,7 +298,7 @@ func TestLibrariesThatAreOnlyDeclared(t *testing.T) {
 		if c.httpd {
 			s = b.httpd
 		}
-		b.tellDeclared(&library{dll: "libhttpd.dll"}, s)
+		b.noteDeclared(&library{dll: "libhttpd.dll"}, s)
 		if c.want == "" && len(told) > 0 || c.want != "" && (len(told) != 1 || told[0].Kind != c.kind || !strings.Contains(told[0].Text, c.want)) {
 			t.Errorf("%s: %+v", name, told)
 		}
@@ -310,14 +310,14 @@ func TestNoCompiler(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x86_64-w64-mingw32-gcc"), []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{t.TempDir(): "there is no compiler for Windows", dir: "x86_64-w64-mingw32-dlltool is missing beside " + dir} {
+	for path, want := range map[string]string{t.TempDir(): "no compiler for Windows", dir: "x86_64-w64-mingw32-dlltool is missing next to " + dir} {
 		if _, err := Compiler(t.Context(), []string{"PATH=" + path}, &run.Runner{}); fault.ClassOf(err) != fault.Environment || !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
 }
 
-func TestRequestsThatMakeNoSense(t *testing.T) {
+func TestInvalidRequests(t *testing.T) {
 	dir := t.TempDir()
 	good := func() Request {
 		s := Source{Version: "1", Path: "/x", SHA256: strings.Repeat("ab", 32)}

@@ -15,8 +15,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestRealSignatures signs a program with the real osslsigncode and checks what
-// was changed after that, what is not signed, and what a stranger signed.
+// TestRealSignatures signs a program with the real osslsigncode and verifies a
+// modified file, an unsigned one, and one signed by a stranger.
 func TestRealSignatures(t *testing.T) {
 	for _, tool := range []string{"osslsigncode", "openssl", "x86_64-w64-mingw32-gcc"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -85,7 +85,7 @@ func TestRealSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"first.exe": "", "p12.exe": "", "plain.exe": "not signed", "changed.exe": "changed after", "stranger.exe": "do not vouch",
+		"first.exe": "", "p12.exe": "", "plain.exe": "not signed", "changed.exe": "changed after", "stranger.exe": "not issued by the given",
 	} {
 		err := Verify(t.Context(), &run.Runner{}, env, path(name), path("us.pem"))
 		if want == "" && err != nil || want != "" && (fault.ClassOf(err) != fault.Verify || !strings.Contains(err.Error(), want)) {

@@ -1,7 +1,7 @@
-// Package authenticode signs programs and libraries of Windows, and checks their
-// signatures, with osslsigncode, or with signtool where that is all there is. It
-// keeps keys in the files that the user names and never writes a passphrase to a
-// command line or a log. It does not know what is signed.
+// Package authenticode signs programs and libraries of Windows, and verifies their
+// signatures, with osslsigncode, or with signtool if that is the only available tool.
+// It leaves keys in the user's files and never writes a passphrase to a command line
+// or a log. It does not know what it signs.
 package authenticode
 
 import (
@@ -25,19 +25,19 @@ import (
 	"modwsgi/internal/scratch"
 )
 
-// Signer is how files are signed.
+// Signer describes how to sign files.
 type Signer struct {
 	Cert       string // PEM or PKCS#7 file with the certificate and its chain, or a PKCS#12 file with the key too
-	Key        string // PEM file; "" where Cert is PKCS#12
+	Key        string // PEM file; "" if Cert is PKCS#12
 	Passphrase string // file with the passphrase; "" for none
-	Timestamp  string // URL of an RFC 3161 time stamp server; "" for no time stamp
+	Timestamp  string // URL of an RFC 3161 timestamp server; "" for no timestamp
 	Time       time.Time
-	Name, URL  string // what the signature says of the program
+	Name, URL  string // name of the program in the signature
 
 	Env    []string
 	Runner *run.Runner
 
-	given map[string][]byte // content of the files that are open descriptors, see Check
+	given map[string][]byte // contents of files that are open descriptors, see Check
 }
 
 func toolHint() string {
@@ -49,37 +49,37 @@ func isPKCS12(path string) bool {
 	return ext == ".p12" || ext == ".pfx"
 }
 
-// Check says what is wrong with the signer before anything is built.
+// Check reports a problem of the signer before anything is built.
 func (s *Signer) Check() error {
 	if s.Cert == "" {
-		return fault.New(fault.Usage, "name the certificate with --sign-cert", "--sign-key is given without a certificate")
+		return fault.New(fault.Usage, "name the certificate with --sign-cert", "--sign-key requires a certificate")
 	}
 	if err := s.readFiles(); err != nil {
 		return err
 	}
 	if isPKCS12(s.Cert) != (s.Key == "") {
-		return fault.New(fault.Usage, "give a PKCS#12 file (.p12, .pfx) alone with --sign-cert, or a certificate and its key in PEM with --sign-cert and --sign-key",
-			"the certificate %s and the key %q do not go together", s.Cert, s.Key)
+		return fault.New(fault.Usage, "pass a PKCS#12 file (.p12, .pfx) alone with --sign-cert, or a certificate and its key in PEM with --sign-cert and --sign-key",
+			"the certificate %s and the key %q cannot be combined", s.Cert, s.Key)
 	}
-	if s.Key != "" && s.Passphrase == "" && s.encrypted(s.Key) { // the tool would ask the terminal
+	if s.Key != "" && s.Passphrase == "" && s.encrypted(s.Key) { // otherwise the tool would prompt on the terminal
 		return fault.New(fault.Usage, "name a file with its passphrase with --sign-cert-passphrase-file", "the key %s is encrypted", s.Key)
 	}
 	_, _, err := s.tool()
 	return err
 }
 
-// tool finds the program to sign with.
+// tool finds the program that signs.
 func (s *Signer) tool() (path string, signtool bool, err error) {
 	if path, err = run.LookPath("osslsigncode", s.Env); err == nil {
 		return path, false, nil
 	}
 	if path, err = run.LookPath("signtool.exe", s.Env); err == nil {
 		if s.Key != "" || s.Passphrase != "" {
-			return "", false, fault.New(fault.Environment, toolHint(), "signtool takes a PKCS#12 file without a passphrase only, for it would show on its command line")
+			return "", false, fault.New(fault.Environment, toolHint(), "signtool only accepts a PKCS#12 file without a passphrase, which would be visible on its command line")
 		}
 		return path, true, nil
 	}
-	return "", false, fault.New(fault.Environment, toolHint(), "there is no program to sign with: neither osslsigncode nor signtool.exe is in PATH")
+	return "", false, fault.New(fault.Environment, toolHint(), "no program to sign with: neither osslsigncode nor signtool.exe is in PATH")
 }
 
 // arguments is the command line that signs one file into another.
@@ -114,9 +114,9 @@ func (s *Signer) arguments(tool string, signtool bool, from, to string) []string
 	return append(argv, "-in", from, "-out", to)
 }
 
-// Sign signs a file in place. On an error it is as before, and nothing is left
-// beside it. Without a time stamp, equal files get equal bytes where the key is
-// an RSA key.
+// Sign signs a file in place. On an error the file is unchanged, and nothing is left
+// next to it. Without a timestamp and with an RSA key, signing equal files produces
+// equal bytes.
 func (s *Signer) Sign(ctx context.Context, path string) error {
 	tool, signtool, err := s.tool()
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *Signer) Sign(ctx context.Context, path string) error {
 		}
 		what, hint := s.trouble(tail(err))
 		if what == "" {
-			what, hint = strings.TrimSpace(err.Error()+": "+lastLine(err)), "see that certificate, key and passphrase belong together"
+			what, hint = strings.TrimSpace(err.Error()+": "+lastLine(err)), "check that certificate, key and passphrase belong together"
 		}
 		return fault.New(fault.Environment, hint, "sign %s: %s", filepath.Base(path), what)
 	}
@@ -159,9 +159,9 @@ func (s *Signer) Sign(ctx context.Context, path string) error {
 	return os.Rename(to, path)
 }
 
-// trouble says in words why signing failed, and what to do; "" where it is not
-// known. What the tool prints is OpenSSL's own account of it, and most of that
-// tells of attempts to read a key in other formats.
+// trouble explains why signing failed, and what to do; "" if the reason is unknown.
+// The tool prints OpenSSL's messages, most of which are about attempts to read a key
+// in other formats.
 func (s *Signer) trouble(out string) (what, hint string) {
 	lower := strings.ToLower(out)
 	has := func(words ...string) bool {
@@ -174,17 +174,17 @@ func (s *Signer) trouble(out string) (what, hint string) {
 	switch {
 	case locked && has("mac verify failure", "wrong password", "bad decrypt", "bad password", "cipherfinal error", "unable to get passphrase"):
 		if s.Passphrase == "" {
-			return key + " needs a passphrase", "name a file with it with --sign-cert-passphrase-file"
+			return key + " needs a passphrase", "name a file that contains it with --sign-cert-passphrase-file"
 		}
-		return "the passphrase in " + s.Passphrase + " is not that of " + key, "the first line of --sign-cert-passphrase-file is taken, without its end"
+		return "the passphrase in " + s.Passphrase + " does not match " + key, "the passphrase is the first line of --sign-cert-passphrase-file, without its line end"
 	case has("key values mismatch", "key type mismatch"):
-		return "the key " + key + " is not that of the certificate " + s.Cert, "name the key that the certificate was issued for"
+		return "the key " + key + " does not match the certificate " + s.Cert, "name the key that the certificate was issued for"
 	case has("no certificate found"):
-		return s.Cert + " holds no certificate", "name the certificate, in PEM, with --sign-cert"
+		return s.Cert + " contains no certificate", "name the certificate, in PEM, with --sign-cert"
 	case s.Timestamp != "" && has("connecting to", "bio_connect", "timestamp", "resolve", "curl", "http"):
-		return "the time stamp server " + s.Timestamp + " gives no time stamp", "check --sign-timestamp-url and the network, or leave it out: the signature is valid as long as the certificate then"
+		return "the timestamp server " + s.Timestamp + " returned no timestamp", "check --sign-timestamp-url and the network, or leave it out; then the signature is valid as long as the certificate is"
 	case has("decoder_from_bio:unsupported", "no supported data to decode"):
-		return key + " holds no private key that can be read", "name the key, in PEM, with --sign-key"
+		return key + " contains no readable private key", "name the key, in PEM, with --sign-key"
 	}
 	return "", ""
 }
@@ -197,16 +197,16 @@ func lastLine(err error) string {
 	return ""
 }
 
-// Verify checks the signature of a file against the certificate authorities of a
-// PEM file. The error is of class Verify for a file that is not signed, was
-// changed after that, or was signed by somebody whom none of them vouches for.
+// Verify checks the signature of a file against the certificate authorities in a PEM
+// file. The error is of class Verify for a file that is not signed, was changed after
+// signing, or whose certificate none of them issued.
 func Verify(ctx context.Context, r *run.Runner, env []string, path, ca string) error {
 	if err := checkAuthorities(ca); err != nil {
 		return err
 	}
 	tool, err := run.LookPath("osslsigncode", env)
 	if err != nil {
-		return fault.New(fault.Environment, toolHint(), "there is no osslsigncode to check signatures with")
+		return fault.New(fault.Environment, toolHint(), "osslsigncode, which verifies signatures, was not found")
 	}
 	out, err := r.Output(ctx, run.Cmd{Argv: []string{tool, "verify", "-CAfile", ca, "-in", path}, Env: env})
 	if err == nil {
@@ -226,7 +226,7 @@ func tail(err error) string {
 	return ""
 }
 
-// reason says in words what osslsigncode found.
+// reason explains what osslsigncode found.
 func reason(out string, err error) string {
 	lower := strings.ToLower(out)
 	switch {
@@ -235,27 +235,27 @@ func reason(out string, err error) string {
 	case strings.Contains(lower, "mismatch"):
 		return "it was changed after it was signed"
 	case strings.Contains(lower, "unable to get local issuer certificate"), strings.Contains(lower, "self-signed certificate"), strings.Contains(lower, "self signed certificate"):
-		return "it was signed by somebody whom the given authorities do not vouch for"
+		return "its certificate was not issued by the given authorities"
 	case strings.Contains(lower, "expired"):
-		return "the certificate that it was signed with has expired"
+		return "its certificate has expired"
 	}
 	return fmt.Sprintf("its signature cannot be checked: %v", err)
 }
 
-// maxMember is how many bytes a program in an artifact may have.
+// maxMember is the maximum size in bytes of a program in an artifact.
 const maxMember = 256 << 20
 
 // ErrNoProgram is in the tree of VerifyArtifact's error for an archive without a
 // program or library for Windows.
-var ErrNoProgram = errors.New("there is no program or library for Windows in it")
+var ErrNoProgram = errors.New("it contains no program or library for Windows")
 
-// Signable says whether VerifyArtifact looks into a file of that name.
+// Signable reports whether VerifyArtifact inspects a file of that name.
 func Signable(name string) bool {
 	return slices.Contains([]string{".zip", ".whl", ".exe", ".dll", ".pyd"}, strings.ToLower(filepath.Ext(name)))
 }
 
-// isELF tells programs and libraries of other systems, whose names may be those
-// that Windows has.
+// isELF detects programs and libraries of other systems, which may have names as on
+// Windows.
 func isELF(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -267,9 +267,9 @@ func isELF(path string) bool {
 	return err == nil && string(magic) == "\x7fELF"
 }
 
-// VerifyArtifact checks every program and library in a zip or a wheel, or a
-// single one, and returns their names. Nothing of it is started. The error is of
-// class Verify also where there is none at all.
+// VerifyArtifact verifies every program and library in a zip or a wheel, or a single
+// one, and returns their names. It starts none of them. An artifact without any is
+// also an error of class Verify.
 func VerifyArtifact(ctx context.Context, r *run.Runner, env []string, path, ca string) ([]string, error) {
 	ext := strings.ToLower(filepath.Ext(path))
 	if ext != ".zip" && ext != ".whl" {
@@ -282,7 +282,7 @@ func VerifyArtifact(ctx context.Context, r *run.Runner, env []string, path, ca s
 	defer func() { _ = z.Close() }()
 	temp, err := scratch.Make("", scratch.Verify)
 	if err != nil {
-		return nil, fault.New(fault.Environment, fault.HintOf(err), "make a temporary directory: %w", err)
+		return nil, fault.New(fault.Environment, fault.HintOf(err), "create a temporary directory: %w", err)
 	}
 	defer func() { _ = temp.Discard() }()
 	var names []string
@@ -292,7 +292,7 @@ func VerifyArtifact(ctx context.Context, r *run.Runner, env []string, path, ca s
 		default:
 			continue
 		}
-		// A name of ours: the archive's may be anything.
+		// A name of our choice, because the archive's may be anything.
 		file := filepath.Join(temp.Path(), strconv.Itoa(i)+filepath.Ext(f.Name))
 		if err := extract(f, file); err != nil {
 			return names, fault.New(fault.Verify, "get it again from where it was published", "read %s in %s: %w", f.Name, filepath.Base(path), err)
@@ -313,7 +313,7 @@ func VerifyArtifact(ctx context.Context, r *run.Runner, env []string, path, ca s
 
 func extract(f *zip.File, to string) error {
 	if f.UncompressedSize64 > maxMember {
-		return fmt.Errorf("%d bytes are more than the %d allowed", f.UncompressedSize64, int64(maxMember))
+		return fmt.Errorf("its %d bytes exceed the limit of %d", f.UncompressedSize64, int64(maxMember))
 	}
 	in, err := f.Open()
 	if err != nil {

@@ -30,10 +30,10 @@ func TestSignersThatCannotWork(t *testing.T) {
 		class  fault.Class
 		says   string
 	}{
-		"key alone":          {Signer{Key: key, Env: env}, fault.Usage, "without a certificate"},
+		"key alone":          {Signer{Key: key, Env: env}, fault.Usage, "requires a certificate"},
 		"no such file":       {Signer{Cert: filepath.Join(dir, "none"), Key: key, Env: env}, fault.Usage, "no such file"},
-		"certificate alone":  {Signer{Cert: cert, Env: env}, fault.Usage, "do not go together"},
-		"PKCS#12 with a key": {Signer{Cert: p12, Key: key, Env: env}, fault.Usage, "do not go together"},
+		"certificate alone":  {Signer{Cert: cert, Env: env}, fault.Usage, "cannot be combined"},
+		"PKCS#12 with a key": {Signer{Cert: p12, Key: key, Env: env}, fault.Usage, "cannot be combined"},
 		"passphrase missing": {Signer{Cert: p12, Passphrase: filepath.Join(dir, "none"), Env: env}, fault.Usage, "no such file"},
 		"no tool":            {Signer{Cert: p12, Env: []string{"PATH=/nowhere"}}, fault.Environment, "no program to sign with"},
 	} {
@@ -62,7 +62,7 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// TestFailureLeavesTheFile has a tool that writes half a file and fails.
+// TestFailureLeavesTheFile uses a tool that writes half a file and fails.
 func TestFailureLeavesTheFile(t *testing.T) {
 	dir := t.TempDir()
 	script := "#!/bin/sh\nfor a; do last=$a; done\necho half >\"$last\"\necho 'Unable to load key' >&2\nexit 1\n"

@@ -14,8 +14,8 @@ import (
 	"modwsgi/internal/pe"
 )
 
-// signedData is as much of a PKCS#7 message as leads to its certificates (RFC
-// 2315, section 9.1).
+// signedData is the part of a PKCS#7 message up to its certificates (RFC 2315, section
+// 9.1).
 type signedData struct {
 	Version      int
 	Digests      asn1.RawValue
@@ -23,7 +23,7 @@ type signedData struct {
 	Certificates asn1.RawValue `asn1:"optional,tag:0"`
 }
 
-// certificates are those that a signed program carries.
+// certificates are the certificates in a signed program.
 func certificates(path string) ([]*x509.Certificate, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -43,9 +43,9 @@ func certificates(path string) ([]*x509.Certificate, error) {
 	return x509.ParseCertificates(message.Data.Certificates.Bytes)
 }
 
-// checkValidity refuses what was signed with a certificate that is not valid
-// now: without a time stamp of then Windows would refuse it, too. Only here a
-// PKCS#12 file has told whose certificate it is.
+// checkValidity refuses a file signed with a certificate that is not valid now:
+// without a timestamp from its validity period, Windows would also refuse it. This
+// comes after signing because only then is the certificate in a PKCS#12 file known.
 func checkValidity(path string, now time.Time) error {
 	all, err := certificates(path)
 	if err != nil {
@@ -57,22 +57,22 @@ func checkValidity(path string, now time.Time) error {
 			continue
 		}
 		if now.After(c.NotAfter) {
-			return fault.New(fault.Environment, hint, "the certificate of %q has expired on %s", c.Subject.CommonName, c.NotAfter.UTC().Format(time.DateOnly))
+			return fault.New(fault.Environment, hint, "the certificate of %q expired on %s", c.Subject.CommonName, c.NotAfter.UTC().Format(time.DateOnly))
 		}
 		if now.Before(c.NotBefore) {
-			return fault.New(fault.Environment, hint, "the certificate of %q is valid from %s on only", c.Subject.CommonName, c.NotBefore.UTC().Format(time.DateOnly))
+			return fault.New(fault.Environment, hint, "the certificate of %q is not valid before %s", c.Subject.CommonName, c.NotBefore.UTC().Format(time.DateOnly))
 		}
 	}
 	return nil
 }
 
-// maxAuthorities is the size in bytes of the largest file of authorities that is read.
+// maxAuthorities is the maximum size in bytes of a file of authorities.
 const maxAuthorities = 16 << 20
 
-// checkAuthorities says what is wrong with a file of trusted authorities, which
-// else would look like a fault of what is to be verified.
+// checkAuthorities reports a problem of a file of trusted authorities, which would
+// otherwise look like a problem of the verified file.
 func checkAuthorities(path string) error {
-	const hint = "name a PEM file with the certificates of the authorities that you trust"
+	const hint = "name a PEM file with the certificates of the authorities you trust"
 	data, err := owned.ReadFile(path, maxAuthorities)
 	if err != nil {
 		return fault.New(fault.Usage, fault.HintOr(err, hint), "read the authorities: %w", err)
@@ -80,7 +80,7 @@ func checkAuthorities(path string) error {
 	for {
 		var block *pem.Block
 		if block, data = pem.Decode(data); block == nil {
-			return fault.New(fault.Usage, hint, "%s has no certificate in PEM", path)
+			return fault.New(fault.Usage, hint, "%s contains no certificate in PEM", path)
 		}
 		if block.Type == "CERTIFICATE" || block.Type == "TRUSTED CERTIFICATE" || block.Type == "X509 CERTIFICATE" {
 			return nil

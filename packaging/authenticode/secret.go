@@ -8,12 +8,12 @@ import (
 	"modwsgi/internal/scratch"
 )
 
-// maxSecret is the size in bytes of the largest file to sign with.
+// maxSecret is the maximum size in bytes of a file used for signing.
 const maxSecret = 1 << 20
 
-// readFiles refuses a key or a passphrase that other users can read, and a
-// certificate that they can change. The tool opens the files by name, which nobody
-// else can exchange then. What an open descriptor gives is kept.
+// readFiles refuses a key or a passphrase that other users can read, and a certificate
+// that they can change. The tool opens the files by name, and nobody else can replace
+// them. The contents of open descriptors are kept.
 func (s *Signer) readFiles() error {
 	s.given = map[string][]byte{}
 	for _, f := range []struct {
@@ -29,7 +29,7 @@ func (s *Signer) readFiles() error {
 		}
 		data, err := read(f.path, maxSecret)
 		if err != nil {
-			return fault.New(fault.Usage, fault.HintOr(err, "name a file that can be read"), "read what is to sign with: %w", err)
+			return fault.New(fault.Usage, fault.HintOr(err, "name a readable file"), "read the signing files: %w", err)
 		}
 		if owned.Descriptor(f.path) {
 			s.given[f.path] = data
@@ -38,15 +38,15 @@ func (s *Signer) readFiles() error {
 	return nil
 }
 
-// files returns a signer whose files the tool can open: what came from descriptors
-// of this process is in temporary files of this user alone until done is called.
+// files returns a signer whose files the tool can open. What was read from descriptors
+// of this process is in private temporary files until done is called.
 func (s *Signer) files() (named *Signer, done func(), err error) {
 	if len(s.given) == 0 {
 		return s, func() {}, nil
 	}
 	dir, err := scratch.Make("", scratch.Sign)
 	if err != nil {
-		return nil, nil, fault.New(fault.Environment, fault.HintOf(err), "make a temporary directory: %w", err)
+		return nil, nil, fault.New(fault.Environment, fault.HintOf(err), "create a temporary directory: %w", err)
 	}
 	done = func() { _ = dir.Discard() }
 	c := *s

@@ -13,8 +13,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// TestFilesToSignWith: a secret that others can read and a certificate that they
-// can change are refused before anything is signed.
+// TestFilesToSignWith: a secret that others can read and a certificate that they can
+// change are refused before anything is signed.
 func TestFilesToSignWith(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -55,8 +55,8 @@ func TestFilesToSignWith(t *testing.T) {
 	}
 }
 
-// TestSecretsFromDescriptors: the tool gets them as files that go away again, for
-// it does not inherit the descriptors.
+// TestSecretsFromDescriptors: the tool gets them as temporary files, because it does
+// not inherit the descriptors.
 func TestSecretsFromDescriptors(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	pipe := func(text string) string {

@@ -22,7 +22,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// identity writes NAME.pem and NAME.key, valid from a day on for some days.
+// identity writes NAME.pem and NAME.key, valid from a given day for some days.
 func identity(t *testing.T, dir, name string, from time.Time, days int) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -48,10 +48,10 @@ func identity(t *testing.T, dir, name string, from time.Time, days int) {
 	}
 }
 
-// TestWhatCannotSign has the real tool refuse each way in which certificate, key,
-// passphrase and time stamp server can be wrong: the reason is named, the
-// program is as before, and nothing is left beside it.
-func TestWhatCannotSign(t *testing.T) {
+// TestSigningFailures makes the real tool refuse each way in which certificate, key,
+// passphrase and timestamp server can be wrong. The error names the reason, the
+// program is unchanged, and nothing is left next to it.
+func TestSigningFailures(t *testing.T) {
 	for _, tool := range []string{"osslsigncode", "openssl", "x86_64-w64-mingw32-gcc"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("NOT TESTED: %s is missing; scripts/windows-prerequisites installs it", tool)
@@ -106,14 +106,14 @@ func TestWhatCannotSign(t *testing.T) {
 		"no passphrase":                {cert: "us.p12", want: "us.p12 needs a passphrase"},
 		"no passphrase for a key":      {cert: "us.pem", key: "locked.key", want: "locked.key is encrypted"},
 		"a wrong one for a key":        {cert: "us.pem", key: "locked.key", pass: "wrong", want: "the passphrase in "},
-		"another's key":                {cert: "us.pem", key: "other.key", want: "other.key is not that of the certificate"},
-		"a key for a certificate":      {cert: "us.key", key: "us.key", want: "us.key holds no certificate"},
-		"a certificate for a key":      {cert: "us.pem", key: "us.pem", want: "us.pem holds no private key"},
+		"another's key":                {cert: "us.pem", key: "other.key", want: "other.key does not match the certificate"},
+		"a key for a certificate":      {cert: "us.key", key: "us.key", want: "us.key contains no certificate"},
+		"a certificate for a key":      {cert: "us.pem", key: "us.pem", want: "us.pem contains no readable private key"},
 		"no file":                      {cert: "none.pem", key: "us.key", want: "none.pem"},
-		"expired":                      {cert: "old.pem", key: "old.key", want: `certificate of "old" has expired on`},
-		"expired, in PKCS#12":          {cert: "old.p12", want: `certificate of "old" has expired on`},
-		"not valid yet":                {cert: "soon.pem", key: "soon.key", want: `certificate of "soon" is valid from`},
-		"no time stamp server":         {cert: "us.pem", key: "us.key", stamp: "http://127.0.0.1:9/stamp", want: "time stamp server http://127.0.0.1:9/stamp"},
+		"expired":                      {cert: "old.pem", key: "old.key", want: `certificate of "old" expired on`},
+		"expired, in PKCS#12":          {cert: "old.p12", want: `certificate of "old" expired on`},
+		"not valid yet":                {cert: "soon.pem", key: "soon.key", want: `certificate of "soon" is not valid before`},
+		"no time stamp server":         {cert: "us.pem", key: "us.key", stamp: "http://127.0.0.1:9/stamp", want: "timestamp server http://127.0.0.1:9/stamp"},
 	} {
 		s := Signer{
 			Cert: path(c.cert), Key: path(c.key), Passphrase: path(c.pass), Timestamp: c.stamp, Time: now, Env: os.Environ(), Runner: &run.Runner{},
@@ -146,7 +146,7 @@ func TestWhatCannotSign(t *testing.T) {
 			t.Errorf("%s: something was left", name)
 		}
 	}
-	for name, want := range map[string]string{"none.pem": "read the authorities", "plain.exe": "has no certificate"} {
+	for name, want := range map[string]string{"none.pem": "read the authorities", "plain.exe": "contains no certificate"} {
 		if err := Verify(t.Context(), &run.Runner{}, os.Environ(), path("plain.exe"), path(name)); fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("trusting %s: %v", name, err)
 		}

@@ -1,6 +1,6 @@
-// Package index writes a simple package index, in HTML and in JSON (PEP 503, 629,
-// 658, 691, 700), as plain files that any web server can offer: pip takes it with
-// --index-url. It knows nothing but what the artifacts' records say.
+// Package index writes a simple package index, in HTML and in JSON (PEP 503, 629, 658,
+// 691, 700), as static files that any web server can serve; pip uses it through
+// --index-url. It knows only the artifacts' records.
 package index
 
 import (
@@ -19,8 +19,8 @@ import (
 // Dir is the directory of the index below that of the artifacts.
 const Dir = "simple"
 
-// ContentType is what a server that chooses by the request's Accept header says
-// of the JSON files (PEP 691).
+// ContentType is the media type of the JSON files, for a server that honours the
+// request's Accept header (PEP 691).
 const ContentType = "application/vnd.pypi.simple.v1+json"
 
 // File is one file of a project.
@@ -30,7 +30,7 @@ type File struct {
 	Hashes         map[string]string `json:"hashes"`
 	RequiresPython string            `json:"requires-python,omitempty"`
 	Size           int64             `json:"size"`
-	CoreMetadata   any               `json:"core-metadata,omitempty"` // hashes of FILENAME.metadata, beside the file
+	CoreMetadata   any               `json:"core-metadata,omitempty"` // hashes of FILENAME.metadata, next to the file
 	DistInfo       any               `json:"dist-info-metadata,omitempty"`
 	Yanked         bool              `json:"yanked"`
 }
@@ -57,9 +57,9 @@ type project struct {
 
 const apiVersion = "1.1"
 
-// Write writes the pages for the wheels and source distributions among all
-// artifacts; metadata returns the digest of FILENAME.metadata, "" where there is
-// none. The files are the pages by their names below Dir.
+// Write writes the pages for the wheels and source distributions among all artifacts;
+// metadata returns the digest of FILENAME.metadata, "" if it does not exist. Files are
+// the pages by their names below Dir.
 func Write(artifacts []packaging.Artifact, metadata func(name string) string) (map[string][]byte, error) {
 	pages := map[string]*page{}
 	for _, a := range artifacts {
@@ -75,7 +75,7 @@ func Write(artifacts []packaging.Artifact, metadata func(name string) string) (m
 		f := File{Filename: a.Name, URL: "../../" + escape(a.Name), Hashes: map[string]string{"sha256": a.SHA256}, RequiresPython: a.Requires, Size: a.Size}
 		if sum := metadata(a.Name); sum != "" {
 			f.CoreMetadata = map[string]string{"sha256": sum}
-			f.DistInfo = f.CoreMetadata // the name that PEP 658 gave it at first
+			f.DistInfo = f.CoreMetadata // the original name in PEP 658
 		}
 		p.Files = append(p.Files, f)
 		if !slices.Contains(p.Versions, a.Version) {
@@ -104,11 +104,11 @@ func Write(artifacts []packaging.Artifact, metadata func(name string) string) (m
 	return out, err
 }
 
-// escape is the name as part of an address. "+" would be allowed in a path, but
-// stores with an interface like S3's take it for a blank.
+// escape escapes a name as part of a URL. "+" would be allowed in a path, but stores
+// with an S3-like interface treat it as a blank.
 func escape(name string) string { return strings.ReplaceAll(url.PathEscape(name), "+", "%2B") }
 
-// add writes the two forms of a project's page.
+// add writes the two formats of a project's page.
 func (p *page) add(out map[string][]byte) error {
 	var links strings.Builder
 	for _, f := range p.Files {

@@ -9,9 +9,9 @@ import (
 	"modwsgi/packaging"
 )
 
-// OfPrograms enters the SPDX expression of each Go module among the parts of
-// what, and puts its text at "go/MODULE/LICENSE" into texts. A module that is not
-// known here is an error of class Internal.
+// OfPrograms sets the SPDX expression of each Go module among the parts of a
+// component, and puts its text into texts as "go/MODULE/LICENSE". A module that is
+// unknown here is an error of class Internal.
 func OfPrograms(what string, parts []packaging.Component, texts map[string][]byte) error {
 	for i, c := range parts {
 		if c.Kind != packaging.FromModules {
@@ -27,8 +27,8 @@ func OfPrograms(what string, parts []packaging.Component, texts map[string][]byt
 	return nil
 }
 
-// OfTree puts the texts that a tree brings along into texts, by their paths below
-// root, with slashes. A root that is not there is fs.ErrNotExist.
+// OfTree puts the licence texts in a tree into texts, by their paths below root, with
+// slashes. If root does not exist, the error is fs.ErrNotExist.
 func OfTree(root string, texts map[string][]byte) error {
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

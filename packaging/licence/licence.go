@@ -1,7 +1,7 @@
-// Package licence knows under which licences the things are that we package, as
-// SPDX expressions, and has the texts of those that no tree brings along: ours,
-// and those of what is linked into our programs. It refuses to guess: what it does
-// not know has to be added here by somebody who looked.
+// Package licence maps everything that we package to its licence, as an SPDX
+// expression. It contains the texts that no tree includes: ours, and those of the
+// modules linked into our programs. It does not guess: an unknown licence has to be
+// looked up and added here.
 package licence
 
 import (
@@ -22,8 +22,8 @@ var sources = map[string]string{
 	"cpython": "PSF-2.0",
 }
 
-// modules are the licences of the Go modules in our programs, and the file with
-// the text.
+// modules are the licences of the Go modules in our programs, and the files with their
+// texts.
 var modules = map[string][2]string{
 	"std":                 {"BSD-3-Clause", "Go.txt"},
 	"golang.org/x/sys":    {"BSD-3-Clause", "Go.txt"},
@@ -33,8 +33,7 @@ var modules = map[string][2]string{
 	"golang.org/x/net":    {"BSD-3-Clause", "Go.txt"},
 }
 
-// OfSource returns the SPDX expression for a source archive, "" where it is not
-// known.
+// OfSource returns the SPDX expression for a source archive, "" if it is unknown.
 func OfSource(component string) string { return sources[component] }
 
 // OfModule returns the SPDX expression and the text for a Go module; "std" is the
@@ -42,7 +41,7 @@ func OfSource(component string) string { return sources[component] }
 func OfModule(path string) (spdx string, text []byte, err error) {
 	m, ok := modules[path]
 	if !ok {
-		return "", nil, fmt.Errorf("the licence of the Go module %s is not known", path)
+		return "", nil, fmt.Errorf("unknown licence of the Go module %s", path)
 	}
 	text, err = texts.ReadFile("texts/" + m[1])
 	return m[0], text, err
@@ -57,8 +56,8 @@ func Text() []byte {
 	return text
 }
 
-// CPython returns the licence of the interpreter, which is in a module that was
-// linked with a static libpython.
+// CPython returns the licence of the interpreter, which is in a module that was linked
+// with a static libpython.
 func CPython() []byte {
 	text, err := texts.ReadFile("texts/PSF-2.0.txt")
 	if err != nil {

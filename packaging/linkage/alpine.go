@@ -11,12 +11,12 @@ import (
 	"modwsgi/packaging"
 )
 
-// alpinePackage is what apk has recorded of a package.
+// alpinePackage is apk's record of a package.
 type alpinePackage struct{ name, version, arch, license string }
 
-// alpineOwner finds the package of a file in apk's records, nil where it has none
-// (apk-tools, "APK database"): a stanza has P: and other fields, then F: for each
-// directory with R: for the files in it.
+// alpineOwner finds the package of a file in apk's records, nil if there is no such
+// package (apk-tools, "APK database"). A stanza has P: and other fields, then F: for
+// each directory with R: for the files in it.
 func (h Host) alpineOwner(file string) *alpinePackage {
 	rel, err := filepath.Rel(h.Root, file)
 	if err != nil {
@@ -56,15 +56,15 @@ func (h Host) alpineOwner(file string) *alpinePackage {
 	return nil
 }
 
-// alpine describes a library by its package. Alpine writes SPDX expressions; the
-// texts are in packages of their own, which need not be there.
+// alpine describes a library by its package. Alpine writes SPDX expressions; the texts
+// are in separate packages, which may not be installed.
 func (h Host) alpine(c *packaging.Component, p *alpinePackage) {
 	c.Name, c.Version = p.name, p.version
 	if c.License == "" {
 		c.License = p.license
 	}
 	id, release := h.osRelease()
-	if id == "debian" { // nothing says otherwise
+	if id == "debian" { // nothing contradicts it
 		id = "alpine"
 	}
 	c.PURL = "pkg:apk/" + id + "/" + p.name + "@" + escapePURL(p.version) + "?arch=" + p.arch

@@ -15,16 +15,16 @@ import (
 	"modwsgi/packaging"
 )
 
-// Host finds libraries on the machine that builds, and says whose they are.
+// Host finds libraries on the build machine, and the packages that own them.
 type Host struct {
-	Root string   // "/" but for tests
-	Dirs []string // looked into first, absolute
+	Root string   // "/" except in tests
+	Dirs []string // searched first, absolute
 
-	ask func(args ...string) string // runs rpm; nil where that is not wanted
+	ask func(args ...string) string // runs rpm; nil to never run it
 }
 
-// directories are where the loader looks: what ld.so.conf names, then its own
-// (ld.so(8)).
+// directories are where the loader looks: the directories that ld.so.conf names, then
+// its defaults (ld.so(8)).
 func (h Host) directories(machine string) []string {
 	dirs := slices.Clone(h.Dirs)
 	for _, d := range h.conf(filepath.Join(h.Root, "/etc/ld.so.conf"), 0) {
@@ -70,7 +70,7 @@ func (h Host) conf(name string, depth int) []string {
 	return dirs
 }
 
-// find returns the path of a library for a CPU, "" where there is none.
+// find returns the path of a library for a CPU, "" if it is not found.
 func (h Host) find(soname, machine string, class int) string {
 	if strings.Contains(soname, "/") {
 		return ""
@@ -87,8 +87,9 @@ func (h Host) find(soname, machine string, class int) string {
 	return ""
 }
 
-// licences are those of libraries that an httpd may need, as SPDX expressions, by
-// what their names begin with: a package manager's copyright file is for people.
+// licences are the licences of libraries that an httpd may need, as SPDX expressions,
+// by the beginning of their names. A package manager's copyright file is meant for
+// people.
 var licences = [][2]string{
 	{"libssl.so.1", "OpenSSL"},
 	{"libcrypto.so.1", "OpenSSL"},
@@ -147,8 +148,8 @@ var licences = [][2]string{
 	{"libnss_", "LGPL-2.1-or-later"},
 }
 
-// describe says what a library of the host is, as far as the package manager
-// knows it (Debian's and its relatives').
+// describe describes a library of the host, as far as the package manager knows it
+// (that of Debian and its derivatives).
 func (h Host) describe(path, soname, sum string) packaging.Component {
 	c := packaging.Component{Kind: packaging.FromHost, Name: soname, SHA256: sum, File: soname}
 	for _, l := range licences {
@@ -178,8 +179,8 @@ func (h Host) describe(path, soname, sum string) packaging.Component {
 	return c
 }
 
-// escapePURL escapes what a version may hold besides letters, digits and "-._~"
-// (https://github.com/package-url/purl-spec).
+// escapePURL escapes characters that a version may contain besides letters, digits and
+// "-._~" (https://github.com/package-url/purl-spec).
 func escapePURL(v string) string { return strings.NewReplacer("+", "%2B", ":", "%3A").Replace(v) }
 
 func isFile(name string) bool {
@@ -187,8 +188,8 @@ func isFile(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// debianOwner finds the package of a file in dpkg's lists, and its architecture.
-// A file may be listed below /lib and lie below /usr/lib
+// debianOwner finds the package of a file in dpkg's lists, and its architecture. A
+// file may be listed below /lib although it is below /usr/lib
 // (https://wiki.debian.org/UsrMerge).
 func (h Host) debianOwner(path string) (pkg, arch string) {
 	rel, err := filepath.Rel(h.Root, path)

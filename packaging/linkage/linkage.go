@@ -1,8 +1,8 @@
-// Package linkage knows what the binaries of a tree need of the system that they
-// will run on: which libraries and in which versions, hence for which platforms
-// the tree is. It copies libraries that not every such system has into the tree,
-// so that they are found there, and keeps them apart from those of the system
-// which the application may use. It does not know what the tree is.
+// Package linkage knows what the binaries of a tree require of the system that they
+// will run on: which libraries, in which versions, and hence which platforms the tree
+// supports. It bundles libraries that some of those systems lack, so that the binaries
+// find them, and isolates them from the system libraries that the application may use.
+// It does not know what the tree is.
 package linkage
 
 import (
@@ -21,29 +21,29 @@ import (
 	"modwsgi/packaging"
 )
 
-// Options say what may be done about a tree.
+// Options describe the allowed changes to a tree.
 type Options struct {
-	Bundle  bool     // copy foreign libraries in; without it they are refused
+	Bundle  bool     // bundle foreign libraries; otherwise they are refused
 	Allow   []string // foreign libraries that the target is known to have
 	LibDir  string   // where libraries are copied to, below the root, with slashes
-	Python  string   // name of the libpython that the target's Python has; "" where none is needed
-	Machine string   // the CPU that it must be for, as uname -m says it; "" for any, but one
-	Libc    string   // "glibc 2.36", "musl 1.2.4": what was built with
+	Python  string   // name of the libpython that the target's Python has; "" if none is needed
+	Machine string   // the required CPU, as uname -m prints it; "" for any single one
+	Libc    string   // "glibc 2.36", "musl 1.2.4": what it was built with
 	Host    Host
 }
 
-// Result is what is known of a tree.
+// Result describes a tree.
 type Result struct {
 	Machine  string                // "x86_64"
 	Tags     []string              // platform tags of wheels, sorted
-	Versions Versions              // what is asked of the system's libraries
+	Versions Versions              // requirements on the system's libraries
 	System   []string              // libraries of the system that are needed, sorted
 	Foreign  []string              // those of Options.Allow that are needed, sorted
 	Bundled  []packaging.Component // libraries that were copied in
 	Names    map[string]string     // new name of each of them, by the old one
 }
 
-const hint = "build it again (modwsgi package builds what it packages when it is not told --from-env)"
+const hint = "build it again (modwsgi package does so without --from-env)"
 
 // object is a dynamic ELF file.
 type object struct {
@@ -57,21 +57,21 @@ type tree struct {
 	Options
 	root    string
 	objects []*object
-	other   platform // what the files of other formats say
+	other   platform // findings in files of other formats
 	bundled map[string]*library
 	result  *Result
-	failed  error // of writing, which says nothing about the tree
+	failed  error // of writing, which does not mean that the tree is unsuitable
 }
 
-// library is one that is copied in.
+// library is a bundled library.
 type library struct {
-	soname, name string // as it is asked for, and its new name
+	soname, name string // its original name and its new one
 	object       *object
 }
 
-// Apply inspects the files of a tree and changes it as the options say; the tree
-// must be a copy that may be changed. What cannot be shipped is an error of class
-// Environment that names each file and the reason.
+// Apply inspects the files of a tree and changes it as the options allow. The tree
+// must be a copy that may be changed. If the tree cannot be shipped, the error is of
+// class Environment and names each file with the reason.
 func Apply(scanned *packaging.Tree, o Options) (*Result, error) {
 	if o.Host.Root == "" {
 		o.Host.Root = "/"
@@ -92,7 +92,7 @@ func Apply(scanned *packaging.Tree, o Options) (*Result, error) {
 	return t.result, t.tags()
 }
 
-// problems collects what is wrong, to tell all of it at once.
+// problems collects all problems, to report them together.
 type problems []string
 
 func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
@@ -109,7 +109,7 @@ func (p problems) err(root, cure string) error {
 	return fault.New(fault.Environment, cure, "%s cannot be packaged: %s", root, text)
 }
 
-// read takes the facts of every binary.
+// read reads the facts of every binary.
 func (t *tree) read(scanned *packaging.Tree) error {
 	var bad problems
 	for _, f := range scanned.Files {
@@ -154,13 +154,13 @@ func readObject(name, rel string) (*object, error) {
 	return o, err
 }
 
-// system says whether every Linux system has a library.
+// system reports whether every Linux system has a library.
 func (t *tree) system(name string) bool {
 	return slices.Contains(systemLibraries, name) || strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld64.so") ||
 		strings.HasPrefix(name, "libc.musl-") || strings.HasPrefix(name, "ld-musl-") || name == "linux-vdso.so.1"
 }
 
-// resolve finds every needed library: in the tree, on every system, with the
+// resolve finds every required library: in the tree, on every system, with the
 // target's Python, or on the host.
 func (t *tree) resolve() error {
 	var bad problems
@@ -177,11 +177,11 @@ func (t *tree) resolve() error {
 		}
 	}
 	for _, name := range slices.Sorted(keys(refused)) {
-		bad.add("%s (which %s needs) is not on every system", name, strings.Join(few(refused[name]), ", "))
+		bad.add("%s (which %s needs) is missing on some systems", name, strings.Join(few(refused[name]), ", "))
 	}
 	cure := hint
 	if len(refused) > 0 {
-		cure = "take it along with --bundle auto, or give --allow-foreign " + slices.Sorted(keys(refused))[0] + " where every target has it"
+		cure = "bundle it with --bundle auto, or pass --allow-foreign " + slices.Sorted(keys(refused))[0] + " if every target has it"
 	}
 	return bad.err(t.root, cure)
 }
@@ -203,23 +203,23 @@ func few(names []string) []string {
 	return names
 }
 
-// checkRunPath refuses directories of the build machine.
+// checkRunPath refuses run paths to directories of the build machine.
 func (t *tree) checkRunPath(o *object, bad *problems) {
 	for _, element := range o.facts.RunPath {
 		dir, ok := t.expand(o, element)
 		switch {
 		case t.forPython(o):
-			// It says where the build machine's Python is, and goes away.
+			// It names the build machine's Python, and will be removed.
 		case element == "":
 		case !ok:
 			bad.add("%s has the absolute run path %s", o.rel, element)
 		case dir == ".." || strings.HasPrefix(dir, "../"):
-			bad.add("%s has the run path %s, which leads out of the tree", o.rel, element)
+			bad.add("%s has the run path %s, which is outside the tree", o.rel, element)
 		}
 	}
 }
 
-// forPython says whether a file needs the target's libpython.
+// forPython reports whether a file needs the target's libpython.
 func (t *tree) forPython(o *object) bool {
 	return t.Python != "" && slices.Contains(o.facts.Needed, t.Python)
 }
@@ -234,7 +234,7 @@ func (t *tree) expand(o *object, element string) (string, bool) {
 	return "", false
 }
 
-// inTree says whether the loader finds a library in the tree itself.
+// inTree reports whether the loader finds a library in the tree itself.
 func (t *tree) inTree(o *object, name string) bool {
 	for _, element := range o.facts.RunPath {
 		if dir, ok := t.expand(o, element); ok {
@@ -246,7 +246,7 @@ func (t *tree) inTree(o *object, name string) bool {
 	return false
 }
 
-// need decides about a library that is not in the tree.
+// need handles a library that is not in the tree.
 func (t *tree) need(o *object, name string, refused map[string][]string, bad *problems) {
 	r := t.result
 	switch {
@@ -254,7 +254,7 @@ func (t *tree) need(o *object, name string, refused map[string][]string, bad *pr
 		r.System = add(r.System, name)
 	case name == t.Python:
 	case strings.HasPrefix(name, "libpython"):
-		bad.add("%s needs %s, which is not the library of this Python", o.rel, name)
+		bad.add("%s needs %s, which is not this Python's library", o.rel, name)
 	case slices.Contains(t.Allow, name):
 		r.Foreign = add(r.Foreign, name)
 	case !t.Bundle:
@@ -272,7 +272,7 @@ func add(all []string, name string) []string {
 	return all
 }
 
-// take copies a library and what it needs itself into the tree.
+// take copies a library and its own dependencies into the tree.
 func (t *tree) take(by *object, name string, refused map[string][]string, bad *problems) {
 	host := t.Host.find(name, by.facts.Machine, by.facts.Class)
 	if host == "" {
@@ -288,13 +288,13 @@ func (t *tree) take(by *object, name string, refused map[string][]string, bad *p
 	rel := path.Join(t.LibDir, lib.name)
 	to := filepath.Join(t.root, filepath.FromSlash(rel))
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		t.failed = fault.New(fault.Environment, "see that the output directory is writable and its file system has room", "copy %s: %w", host, err)
+		t.failed = fault.New(fault.Environment, "check that the output directory is writable and its file system has free space", "copy %s: %w", host, err)
 		return
 	}
 	if err := packaging.CopyFile(host, to, 0o755); err != nil {
 		var known *fault.Error
 		if errors.As(err, &known) {
-			t.failed = err // this machine's disk, and neither the tree nor the library
+			t.failed = err // the cause is this machine's disk, not the tree or the library
 			return
 		}
 		bad.add("%s: %v", host, err)
@@ -315,7 +315,8 @@ func (t *tree) take(by *object, name string, refused map[string][]string, bad *p
 	}
 }
 
-// tagged is the name of a copied library: two wheels may carry two states of one.
+// tagged returns the new name of a bundled library. It is unique, as two wheels may
+// bundle two states of one library.
 func tagged(soname, sum string) string {
 	stem, rest, ok := strings.Cut(soname, ".so")
 	if !ok {
@@ -324,13 +325,13 @@ func tagged(soname, sum string) string {
 	return stem + "-" + sum[:8] + ".so" + rest
 }
 
-// symbolPrefix keeps the names of copied libraries apart from those of the
-// system's: httpd loads its modules so that everything in the process sees what
-// they bring, and an application's own libssl must not be answered by ours.
+// symbolPrefix separates the symbols of bundled libraries from those of the system's.
+// httpd loads modules so that the whole process sees their symbols, and an
+// application's own libssl must not resolve to the bundled one.
 const symbolPrefix = "modwsgi_"
 
-// rewrite makes the tree's files ask for the copied libraries by their new names,
-// and takes away the run path to the build machine's Python.
+// rewrite makes the tree's files load the bundled libraries by their new names, and
+// removes the run path to the build machine's Python.
 func (t *tree) rewrite() error {
 	defined := map[string]string{} // name -> library
 	for _, soname := range slices.Sorted(keys(t.bundled)) {
@@ -354,7 +355,7 @@ func (t *tree) rewrite() error {
 	return nil
 }
 
-// with opens an object for a question.
+// with opens an object and passes it to a function.
 func (t *tree) with(o *object, ask func(*elf.File) ([]string, error)) ([]string, error) {
 	f, err := elf.Open(filepath.Join(t.root, filepath.FromSlash(o.rel)))
 	if err != nil {
@@ -380,8 +381,8 @@ func (t *tree) rewriteObject(o *object, defined map[string]string) error {
 	if own == nil && len(e.Needed) == 0 && !(t.forPython(o) && len(o.facts.RunPath) > 0) {
 		return nil
 	}
-	// What it asks of a copied library, and what it defines of the same name (a
-	// copy of a variable, in a program).
+	// What it requires of a bundled library, and symbols of the same name that it
+	// defines itself (a copied variable, in a program).
 	_, err := t.with(o, func(f *elf.File) ([]string, error) {
 		imports, err := f.Imports()
 		for _, i := range imports {
@@ -410,7 +411,7 @@ func (t *tree) rewriteObject(o *object, defined map[string]string) error {
 	return relocate.Rewrite(filepath.Join(t.root, filepath.FromSlash(o.rel)), e)
 }
 
-// runPath is the new run path of a file, nil where the present one does.
+// runPath is the new run path of a file, nil to keep the present one.
 func (t *tree) runPath(o *object, copied, needs bool) *string {
 	var elements []string
 	if !copied {
@@ -463,7 +464,7 @@ func (t *tree) tags() error {
 	var err error
 	switch {
 	case len(r.Foreign) > 0:
-		r.Tags = []string{"linux_" + r.Machine} // for systems like this one, and for no index
+		r.Tags = []string{"linux_" + r.Machine} // for systems like this one, not for an index
 	case musl:
 		r.Tags, err = musllinux(t.Libc, r.Machine)
 	default:

@@ -20,7 +20,7 @@ func TestManylinux(t *testing.T) {
 	for name, c := range map[string]struct {
 		versions Versions
 		machine  string
-		want     string // or what the error says
+		want     string // or part of the error
 	}{
 		"nothing":        {nil, "x86_64", "manylinux1_x86_64 manylinux_2_5_x86_64"},
 		"old":            {Versions{"GLIBC": "2.3.4"}, "x86_64", "manylinux1_x86_64 manylinux_2_5_x86_64"},
@@ -35,7 +35,7 @@ func TestManylinux(t *testing.T) {
 		"gcc":            {Versions{"GCC": "4.8.0"}, "x86_64", "manylinux2014_x86_64 manylinux_2_17_x86_64"},
 		"zlib":           {Versions{"ZLIB": "1.2.9"}, "x86_64", "manylinux_2_27_x86_64"},
 		"C++ too new":    {Versions{"GLIBCXX": "3.4.99"}, "x86_64", "no known Linux system has GLIBCXX_3.4.99"},
-		"unknown family": {Versions{"QT": "5"}, "x86_64", "it is not known which systems have QT_5"},
+		"unknown family": {Versions{"QT": "5"}, "x86_64", "no system is known to have QT_5"},
 	} {
 		tags, err := c.versions.manylinux(c.machine)
 		got := strings.Join(tags, " ")
@@ -97,7 +97,7 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-// cc makes a binary; the test is left out where there is no compiler.
+// cc makes a binary. Without a compiler the test is skipped.
 func (s *site) cc(out, source string, flags ...string) string {
 	s.t.Helper()
 	if testing.Short() {
@@ -117,7 +117,7 @@ func (s *site) cc(out, source string, flags ...string) string {
 	return out
 }
 
-// library makes one of the host, which may need others of it.
+// library makes a library of the host, which may need others.
 func (s *site) library(name, function string, needs ...string) string {
 	return s.cc(filepath.Join(s.host, "usr/lib", name), "int "+function+"(void) { return 1; }",
 		append([]string{"-shared", "-fPIC", "-Wl,-soname," + name, "-Wl,--no-as-needed"}, needs...)...)
@@ -137,8 +137,8 @@ func (s *site) path(name string) string { return filepath.Join(s.root, name) }
 
 const origin = "-Wl,--enable-new-dtags,-rpath,$ORIGIN/../lib"
 
-// TestBundle takes a library and what that needs itself along; the program runs
-// then, and asks for nothing of the host.
+// TestBundle bundles a library and its own dependency. The program then runs without
+// the host's libraries.
 func TestBundle(t *testing.T) {
 	s := newSite(t)
 	two := s.library("libtwo.so.2", "two")
@@ -175,7 +175,7 @@ func TestBundle(t *testing.T) {
 	if err != nil || !slices.Equal(facts.RunPath, []string{"$ORIGIN/other", "$ORIGIN/../lib"}) || slices.Contains(facts.Needed, "libone.so.1") {
 		t.Errorf("main: %+v, %v", facts, err)
 	}
-	// Again it is the same: everything is in the tree.
+	// Applied again, nothing changes: everything is in the tree.
 	again, err := s.apply(Options{})
 	if err != nil || len(again.Bundled) != 0 || !slices.Equal(again.Tags, r.Tags) {
 		t.Errorf("again: %+v, %v", again, err)
@@ -198,7 +198,7 @@ func TestRefused(t *testing.T) {
 		says    string
 		hint    string
 	}{
-		"foreign": {func(s *site) { needs(s) }, Options{}, "libforeign.so.3 (which bin/main needs) is not on every system", "--allow-foreign libforeign.so.3"},
+		"foreign": {func(s *site) { needs(s) }, Options{}, "libforeign.so.3 (which bin/main needs) is missing on some systems", "--allow-foreign libforeign.so.3"},
 		"missing": {func(s *site) {
 			needs(s)
 			_ = os.RemoveAll(s.host)
@@ -211,7 +211,7 @@ func TestRefused(t *testing.T) {
 		}, Options{Bundle: true}, "needs libtwo.so.2, which is neither", ""},
 		"absolute run path": {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-rpath,/opt/build/lib") }, Options{Bundle: true}, "bin/main has the absolute run path /opt/build/lib", ""},
 		"relative run path": {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-rpath,lib") }, Options{Bundle: true}, "run path lib", ""},
-		"leaving run path":  {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-rpath,$ORIGIN/../../lib") }, Options{}, "run path $ORIGIN/../../lib, which leads out of the tree", ""},
+		"leaving run path":  {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-rpath,$ORIGIN/../../lib") }, Options{}, "run path $ORIGIN/../../lib, which is outside the tree", ""},
 		"wrong CPU": {func(s *site) {
 			s.cc(s.path("bin/main"), main)
 			patchMachine(s.t, s.cc(s.path("lib/libx.so"), "int x;", "-shared"))
@@ -220,10 +220,10 @@ func TestRefused(t *testing.T) {
 		"another Python": {func(s *site) {
 			lib := s.library("libpython3.8.so.1.0", "f")
 			s.cc(s.path("bin/main"), "extern int f(void); int main(void) { return f(); }", lib)
-		}, Options{Bundle: true, Python: "libpython3.9.so.1.0"}, "needs libpython3.8.so.1.0, which is not the library of this Python", ""},
+		}, Options{Bundle: true, Python: "libpython3.9.so.1.0"}, "needs libpython3.8.so.1.0, which is not this Python's library", ""},
 		"damaged":               {func(s *site) { damage(s.t, s.cc(s.path("bin/main"), main)) }, Options{}, "bin/main: ", ""},
-		"no binary":             {func(s *site) { _ = os.WriteFile(s.path("bin/x.sh"), []byte("#!/bin/sh\n"), 0o755) }, Options{}, "there is not a single binary in it", ""},
-		"musl, unknown version": {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-dynamic-linker,/lib/ld-musl-x86_64.so.1") }, Options{}, "it is not recorded which version", ""},
+		"no binary":             {func(s *site) { _ = os.WriteFile(s.path("bin/x.sh"), []byte("#!/bin/sh\n"), 0o755) }, Options{}, "it contains no binary", ""},
+		"musl, unknown version": {func(s *site) { s.cc(s.path("bin/main"), main, "-Wl,-dynamic-linker,/lib/ld-musl-x86_64.so.1") }, Options{}, "its version was not recorded", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -239,8 +239,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestNoPlaceForLibraries: what this machine's disk refuses is no fault of the
-// tree's, and is not told as one.
+// TestNoPlaceForLibraries: an error of this machine's disk is not reported as a
+// problem of the tree.
 func TestNoPlaceForLibraries(t *testing.T) {
 	s := newSite(t)
 	lib := s.library("libforeign.so.3", "f")
@@ -252,7 +252,7 @@ func TestNoPlaceForLibraries(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := s.apply(Options{Bundle: true})
-	if fault.ClassOf(err) != fault.Environment || strings.Contains(err.Error(), "cannot be packaged") || !strings.Contains(err.Error(), "libforeign.so.3") || !strings.Contains(fault.HintOf(err), "has room") {
+	if fault.ClassOf(err) != fault.Environment || strings.Contains(err.Error(), "cannot be packaged") || !strings.Contains(err.Error(), "libforeign.so.3") || !strings.Contains(fault.HintOf(err), "has free space") {
 		t.Errorf("%v (%s)", err, fault.HintOf(err))
 	}
 }
@@ -276,8 +276,8 @@ func damage(t *testing.T, name string) {
 	}
 }
 
-// TestAllowedAndPython: what the target has stays as it is, and the run path to
-// the build machine's Python goes away.
+// TestAllowedAndPython: libraries of the target stay as they are, and the run path to
+// the build machine's Python is removed.
 func TestAllowedAndPython(t *testing.T) {
 	s := newSite(t)
 	foreign := s.library("libforeign.so.3", "f")
@@ -359,7 +359,7 @@ func TestAlpineHost(t *testing.T) {
 	}
 }
 
-// TestRPMHost takes what rpm says.
+// TestRPMHost uses rpm's answers.
 func TestRPMHost(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "LICENSE.txt")
 	if err := os.WriteFile(text, nil, 0o600); err != nil {

@@ -12,7 +12,7 @@ import (
 	"modwsgi/internal/pe"
 )
 
-// platform is what binaries of other formats than ELF tell.
+// platform is the platform of binaries in other formats than ELF.
 type platform struct {
 	machine string // of Windows: "amd64"; of macOS: "x86_64", "arm64"
 	minimum [2]uint32
@@ -20,7 +20,7 @@ type platform struct {
 	pe      bool
 }
 
-// look takes in one file; what is no binary says nothing.
+// look inspects one file; files that are not binaries are ignored.
 func (p *platform) look(name, rel string) error {
 	f, err := os.Open(name)
 	if err != nil {
@@ -81,8 +81,8 @@ const (
 	loadBuildVersion = 0x32 // LC_BUILD_VERSION
 )
 
-// macOS reads the CPU, the oldest system that a file runs on, and the libraries
-// that it loads: those of the system and those beside it.
+// macOS reads the CPU, the oldest system that a file runs on, and the libraries that
+// it loads, which must be system libraries or next to it.
 func (p *platform) macOS(f *os.File) error {
 	m, err := macho.NewFile(f)
 	if err != nil {
@@ -98,7 +98,7 @@ func (p *platform) macOS(f *os.File) error {
 	}
 	for _, l := range libraries {
 		if !strings.HasPrefix(l, "/usr/lib/") && !strings.HasPrefix(l, "/System/") && !strings.HasPrefix(l, "@") {
-			return fmt.Errorf("needs %s, which is not on every system", l)
+			return fmt.Errorf("needs %s, which is missing on some systems", l)
 		}
 	}
 	found := false
@@ -123,7 +123,7 @@ func (p *platform) macOS(f *os.File) error {
 		}
 	}
 	if !found {
-		return errors.New("does not say which macOS it is for")
+		return errors.New("does not name its macOS version")
 	}
 	return p.same(machine, func() { p.mac = true })
 }
@@ -143,11 +143,11 @@ func (t *tree) otherPlatform() (*Result, error) {
 	case p.mac:
 		minor := p.minimum[1]
 		if p.minimum[0] >= 11 {
-			minor = 0 // since macOS 11 only the first number counts
+			minor = 0 // since macOS 11 only the major number counts
 		}
 		r.Tags = []string{fmt.Sprintf("macosx_%d_%d_%s", p.minimum[0], minor, p.machine)}
 	default:
-		return nil, problems{"there is not a single binary in it"}.err(t.root, hint)
+		return nil, problems{"it contains no binary"}.err(t.root, hint)
 	}
 	r.Machine = p.machine
 	return r, nil

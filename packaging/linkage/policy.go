@@ -9,26 +9,26 @@ import (
 	"modwsgi/internal/elf"
 )
 
-// systemLibraries are those that every Linux system for Python wheels has. The
-// names are data of PEP 513, 571, 599 and 600 and of the policies that auditwheel
-// publishes (https://github.com/pypa/auditwheel, manylinux-policy.json). Those for
-// graphics are left out, because no server needs them, and so is libexpat,
-// which slim container images lack.
+// systemLibraries are the libraries on every Linux system that Python wheels support.
+// The names are data of PEP 513, 571, 599 and 600 and of the policies that auditwheel
+// publishes (https://github.com/pypa/auditwheel, manylinux-policy.json). Graphics
+// libraries are left out, because no server needs them, and so is libexpat, which slim
+// container images lack.
 var systemLibraries = []string{
 	"libc.so.6", "libm.so.6", "libmvec.so.1", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libresolv.so.2", "libutil.so.1",
 	"libnsl.so.1", "libanl.so.1", "libgcc_s.so.1", "libstdc++.so.6", "libatomic.so.1", "libz.so.1",
 }
 
-// policy is the state of a Linux system that a tag stands for: the highest
-// symbol versions of the libraries that come with the C library of that time.
+// policy is the Linux system that a tag stands for: the highest symbol versions of the
+// libraries that came with the C library of its time.
 type policy struct {
 	glibc string // "2.17"; the tag is manylinux_2_17
 	max   map[string]string
 }
 
-// policies are the published ones, the oldest first; between two of them only the
-// version of the C library counts (PEP 600). The values are the lowest of the
-// published ones for all CPUs.
+// policies are the published ones, oldest first. Between two of them only the version
+// of the C library matters (PEP 600). The values are the lowest of the published ones
+// for all CPUs.
 var policies = []policy{
 	{"2.5", map[string]string{"GLIBCXX": "3.4.8", "CXXABI": "1.3.1", "GCC": "4.2.0"}},
 	{"2.12", map[string]string{"GLIBCXX": "3.4.13", "CXXABI": "1.3.3", "GCC": "4.3.0", "ZLIB": "1.2.2.4"}},
@@ -41,21 +41,21 @@ var policies = []policy{
 	{"2.39", map[string]string{"GLIBCXX": "3.4.33", "CXXABI": "1.3.15", "GCC": "14.0.0", "ZLIB": "1.2.12", "LIBATOMIC": "1.2"}},
 }
 
-// legacy are the names that tags had before PEP 600.
+// legacy maps tags to their names from before PEP 600.
 var legacy = map[string]string{"2.5": "manylinux1", "2.12": "manylinux2010", "2.17": "manylinux2014"}
 
-// oldest is the first C library for a CPU: there is no system with an older one.
+// oldest is the first C library for a CPU; no older system exists.
 var oldest = map[string]string{
 	"aarch64": "2.17", "ppc64le": "2.17", "s390x": "2.17", "armv7l": "2.17", "riscv64": "2.27", "loongarch64": "2.36",
 }
 
-// Versions are the highest symbol versions that files ask of the system's
+// Versions are the highest symbol versions that files require of the system's
 // libraries, by family: "GLIBC": "2.34".
 type Versions map[string]string
 
-// ask adds what one file asks for. Versions that are no numbers, such as
-// GLIBC_PRIVATE and GLIBC_ABI_DT_RELR, are told as an error: the first names what
-// no other system has; the second came with glibc 2.36.
+// ask adds the requirements of one file. Versions that are not numbers, such as
+// GLIBC_PRIVATE and GLIBC_ABI_DT_RELR, get special treatment: the former is an error
+// because no other system has it, and the latter came with glibc 2.36.
 func (v Versions) ask(needs []elf.Need, system func(string) bool) error {
 	for _, n := range needs {
 		if !system(n.Library) {
@@ -67,7 +67,7 @@ func (v Versions) ask(needs []elf.Need, system func(string) bool) error {
 			case !ok || family == "FLOAT128" || family == "TM":
 				continue
 			case version == "GLIBC_PRIVATE":
-				return fmt.Errorf("asks %s for %s, which only parts of that C library may", n.Library, version)
+				return fmt.Errorf("requires %s to have %s, which is private to that C library", n.Library, version)
 			case strings.HasPrefix(number, "ABI_DT_RELR"):
 				family, number = "GLIBC", "2.36" // https://sourceware.org/glibc/wiki/Release/2.36
 			case strings.TrimLeft(number, "0123456789.") != "":
@@ -81,8 +81,8 @@ func (v Versions) ask(needs []elf.Need, system func(string) bool) error {
 	return nil
 }
 
-// manylinux returns the tags for files that ask for these versions: the oldest
-// system that has all of them, with its name from before PEP 600.
+// manylinux returns the tags for files with these requirements: the oldest system that
+// satisfies them, with its name from before PEP 600.
 func (v Versions) manylinux(machine string) ([]string, error) {
 	glibc := "2.5"
 	for _, low := range []string{oldest[machine], v["GLIBC"]} {
@@ -112,7 +112,7 @@ func (v Versions) manylinux(machine string) ([]string, error) {
 			}
 		}
 		if !known {
-			return nil, fmt.Errorf("it is not known which systems have %s_%s", family, wanted)
+			return nil, fmt.Errorf("no system is known to have %s_%s", family, wanted)
 		}
 	}
 	tags := []string{"manylinux_" + strings.ReplaceAll(glibc, ".", "_") + "_" + machine}
@@ -123,13 +123,13 @@ func (v Versions) manylinux(machine string) ([]string, error) {
 	return tags, nil
 }
 
-// musllinux returns the tag for a C library of that version, as in "musl 1.2.4"
-// (PEP 656). The binaries do not tell, because musl has no symbol versions.
+// musllinux returns the tag for a C library of that version, as in "musl 1.2.4" (PEP
+// 656). The binaries do not contain it, because musl has no symbol versions.
 func musllinux(libc, machine string) ([]string, error) {
 	number, ok := strings.CutPrefix(libc, "musl ")
 	parts := strings.Split(number, ".")
 	if !ok || len(parts) < 2 {
-		return nil, fmt.Errorf("the binaries are for musl, and it is not recorded which version they were built with (%q)", libc)
+		return nil, fmt.Errorf("the binaries are for musl, but its version was not recorded (%q)", libc)
 	}
 	for _, p := range parts[:2] {
 		if _, err := strconv.Atoi(p); err != nil {

@@ -9,8 +9,8 @@ import (
 	"modwsgi/packaging"
 )
 
-// Asking returns a host whose package manager may be run, for records that only it
-// can read (rpm's). The context ends what runs.
+// Asking returns a host that may run its package manager, for records that only it can
+// read (rpm's). Canceling the context stops it.
 func (h Host) Asking(ctx context.Context) Host {
 	root := h.Root
 	h.ask = func(args ...string) string {
@@ -29,8 +29,8 @@ func (h Host) Asking(ctx context.Context) Host {
 	return h
 }
 
-// rpmOwner describes a library by its package, if rpm knows one. What rpm says of
-// licences is in the words of each distribution, and is not taken over.
+// rpmOwner describes a library by its package, if rpm knows one. Licences in rpm use
+// each distribution's own terms and are ignored.
 func (h Host) rpmOwner(c *packaging.Component, file string) {
 	if h.ask == nil {
 		return

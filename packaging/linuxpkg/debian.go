@@ -15,21 +15,21 @@ import (
 	"modwsgi/internal/filetree"
 )
 
-// dpkg reads what the package manager of Debian and its relatives has recorded on
-// this machine: which package a file is of, and from which version on a library
-// has which symbol (deb-symbols(5), deb-shlibs(5)).
+// dpkg reads the records of the package manager of Debian and its derivatives on this
+// machine: which package owns a file, and from which version on a library has which
+// symbol (deb-symbols(5), deb-shlibs(5)).
 type dpkg struct {
-	root  string // "/" but for tests
+	root  string // "/" except in tests
 	owner map[string]string
 }
 
 func (d *dpkg) info() string { return filepath.Join(d.root, "var/lib/dpkg/info") }
 
-// packages finds out which packages have the files, in one pass over dpkg's
-// lists; owners asks for one of them. A package is "name" or "name:arch".
+// packages finds the packages of files in one pass over dpkg's lists. owners returns
+// those of one file. A package is "name" or "name:arch".
 func (d *dpkg) packages(files []string) error {
 	d.owner = map[string]string{}
-	wanted := map[string]string{} // as it may be listed -> as it was asked for
+	wanted := map[string]string{} // possible listed path -> requested path
 	for _, f := range files {
 		for _, name := range listed(f) {
 			wanted[name] = f
@@ -49,8 +49,8 @@ func (d *dpkg) packages(files []string) error {
 	return nil
 }
 
-// listed are the ways in which a file may be listed, which has other names since
-// /lib is a link to /usr/lib (https://wiki.debian.org/UsrMerge).
+// listed returns the paths under which a file may be listed. It has several since /lib
+// is a link to /usr/lib (https://wiki.debian.org/UsrMerge).
 func listed(file string) []string {
 	if rest, ok := strings.CutPrefix(file, "/usr"); ok {
 		return []string{file, rest}
@@ -58,17 +58,17 @@ func listed(file string) []string {
 	return []string{file, "/usr" + file}
 }
 
-// nameOf is a package without its architecture.
+// nameOf returns a package's name without its architecture.
 func nameOf(pkg string) string {
 	name, _, _ := strings.Cut(pkg, ":")
 	return name
 }
 
-// need is what one package must have at least; "" is any version.
+// need is the minimum version of one package; "" is any version.
 type debNeed struct{ pkg, version string }
 
-// library returns the packages that a file needs for one library. The name of
-// the library's file says whose it is.
+// library returns the packages that a file needs for one library. The library file's
+// name identifies its package.
 func (d *dpkg) library(soname, file string, imports []elf.Import, versions []string) ([]debNeed, string, error) {
 	pkg := d.owner[file]
 	if pkg == "" {
@@ -85,7 +85,7 @@ func (d *dpkg) library(soname, file string, imports []elf.Import, versions []str
 	return []debNeed{{pkg: nameOf(pkg)}}, "", nil
 }
 
-// bySymbols takes the highest of the versions in which the symbols came.
+// bySymbols takes the highest of the versions that introduced the symbols.
 func (d *dpkg) bySymbols(pkg, soname string, imports []elf.Import, versions []string) ([]debNeed, string, error) {
 	f, err := os.Open(filepath.Join(d.info(), pkg+".symbols"))
 	if err != nil {
@@ -155,8 +155,9 @@ func symbol(fields []string, wanted map[string]bool, versions []string, template
 	}
 }
 
-// needsOf fills the templates that are used; the first is so where none is. One
-// that is more than a package with a version is returned as it is to be written.
+// needsOf fills in the templates that the symbols use, or the first template if they
+// use none. A dependency that is more than a package with a version is returned
+// verbatim.
 func needsOf(templates, highest []string) ([]debNeed, string, error) {
 	used := false
 	for _, h := range highest {
@@ -234,8 +235,8 @@ func compareDebian(a, b string) int {
 	return compareParts(ra, rb)
 }
 
-// compareParts compares by turns what is no number, where "~" is before the end
-// and letters are before other signs, and what is one.
+// compareParts alternates between comparing non-digits, where "~" sorts before the end
+// and letters sort before other characters, and numbers.
 func compareParts(a, b string) int {
 	digit := func(s string) bool { return s != "" && s[0] >= '0' && s[0] <= '9' }
 	order := func(s string) int {

@@ -15,24 +15,24 @@ import (
 	"modwsgi/packaging/linkage"
 )
 
-// asked is what the files of a tree ask of one library that is not among them.
-type asked struct {
+// requirement is what the files of a tree require of one library that is not among them.
+type requirement struct {
 	by       string // the first file that needs it
 	machine  string
 	class    int
 	versions []string // symbol versions, sorted
 	imports  []elf.Import
-	found    string // the library on this machine, "" where it is not
+	found    string // the library on this machine, "" if it is not found
 }
 
-// libraries collects what a tree needs of the system. That it can be packaged at
-// all was seen to by linkage.
-func libraries(tree *packaging.Tree, r *linkage.Result, python string) (map[string]*asked, error) {
+// libraries collects what a tree requires of the system. Package linkage has checked
+// that the tree can be packaged at all.
+func libraries(tree *packaging.Tree, r *linkage.Result, python string) (map[string]*requirement, error) {
 	outside := slices.Concat(r.System, r.Foreign)
 	if python != "" {
 		outside = append(outside, python)
 	}
-	all := map[string]*asked{}
+	all := map[string]*requirement{}
 	for _, file := range tree.Files {
 		name := tree.Source(file)
 		if file.Link != "" || !elf.Is(name) {
@@ -45,7 +45,7 @@ func libraries(tree *packaging.Tree, r *linkage.Result, python string) (map[stri
 	return all, nil
 }
 
-func ask(all map[string]*asked, name, rel string, outside []string) error {
+func ask(all map[string]*requirement, name, rel string, outside []string) error {
 	f, err := elf.Open(name)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func ask(all map[string]*asked, name, rel string, outside []string) error {
 		}
 		a := all[soname]
 		if a == nil {
-			a = &asked{by: rel, machine: facts.Machine, class: facts.Class}
+			a = &requirement{by: rel, machine: facts.Machine, class: facts.Class}
 			all[soname] = a
 		}
 		a.imports = append(a.imports, imports...)
@@ -84,7 +84,7 @@ func ask(all map[string]*asked, name, rel string, outside []string) error {
 	return nil
 }
 
-// relation is a dependency as a user may give it, by format: Debian Policy 7.1,
+// relation matches a dependency that a user passes, by format: Debian Policy 7.1,
 // RPM's manual on dependencies, apk-world(5).
 var relation = map[Format]*regexp.Regexp{
 	Deb: regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?( \((<<|<=|=|>=|>>) [A-Za-z0-9.+~:-]+\))?( \| [a-z0-9][a-z0-9+.-]+( \((<<|<=|=|>=|>>) [A-Za-z0-9.+~:-]+\))?)*$`),
@@ -92,7 +92,7 @@ var relation = map[Format]*regexp.Regexp{
 	APK: regexp.MustCompile(`^!?[A-Za-z0-9][A-Za-z0-9.+_:-]*([<>=~]+[0-9][A-Za-z0-9._-]*)?$`),
 }
 
-// given sorts what --depends says: for which library, and what else.
+// given sorts the values of --depends into those for a library and all others.
 func (o *Options) given() (bySoname map[string]string, more []string, err error) {
 	bySoname = map[string]string{}
 	for _, text := range o.Depends {
@@ -103,7 +103,7 @@ func (o *Options) given() (bySoname map[string]string, more []string, err error)
 		if !relation[o.Format].MatchString(dep) {
 			example := map[Format]string{Deb: "libfoo1 (>= 1.2)", RPM: "libfoo >= 1.2", APK: "libfoo>=1.2"}[o.Format]
 			return nil, nil, fault.New(fault.Usage, "write it as in --depends \""+example+"\", or --depends \"libfoo.so.1="+example+"\" for the package with a library",
-				"--depends %q is no dependency of a %s package", text, o.Format)
+				"--depends %q is not a valid dependency of a %s package", text, o.Format)
 		}
 		if mapped {
 			bySoname[soname] = dep
@@ -114,8 +114,8 @@ func (o *Options) given() (bySoname map[string]string, more []string, err error)
 	return bySoname, more, nil
 }
 
-// depend computes the dependencies on libraries, and adds what the user gave.
-func (w *work) depend(all map[string]*asked) ([]string, error) {
+// depend computes the dependencies on libraries, and adds the user's.
+func (w *work) depend(all map[string]*requirement) ([]string, error) {
 	bySoname, more, err := w.options.given()
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (w *work) depend(all map[string]*asked) ([]string, error) {
 		}
 	}
 	var deps []string
-	rest := map[string]*asked{}
+	rest := map[string]*requirement{}
 	for soname, a := range all {
 		if dep, ok := bySoname[soname]; ok {
 			deps = append(deps, dep)
@@ -154,9 +154,9 @@ func (w *work) depend(all map[string]*asked) ([]string, error) {
 	return slices.Compact(deps), nil
 }
 
-// find looks for the libraries on this machine, where the tree was built: one
-// that is not here can be nowhere else, as far as we know.
-func (w *work) find(all map[string]*asked) error {
+// find looks for the libraries on this machine, where the tree was built: a library
+// that is missing here is unknown everywhere.
+func (w *work) find(all map[string]*requirement) error {
 	var missing []string
 	for _, soname := range slices.Sorted(maps.Keys(all)) {
 		a := all[soname]
@@ -172,12 +172,12 @@ func (w *work) find(all map[string]*asked) error {
 		return nil
 	}
 	soname, _, _ := strings.Cut(missing[0], " ")
-	return fault.New(fault.Environment, "install the package that has it, or name it with --depends "+soname+"=PACKAGE",
+	return fault.New(fault.Environment, "install the package that contains it, or name that package with --depends "+soname+"=PACKAGE",
 		"the package cannot be made: %s: neither in the tree nor on this machine", strings.Join(missing, ", "))
 }
 
-// debDepends asks dpkg's records which packages have the libraries.
-func (w *work) debDepends(all map[string]*asked) ([]string, error) {
+// debDepends looks up the packages of the libraries in dpkg's records.
+func (w *work) debDepends(all map[string]*requirement) ([]string, error) {
 	d := &dpkg{root: w.options.Host.Root}
 	stdlib := filepath.Join(w.python().BasePrefix, "lib", "python"+w.stage.Module.Python.MinorVersion(), "wsgiref", "__init__.py")
 	files := []string{stdlib}
@@ -209,18 +209,18 @@ func (w *work) debDepends(all map[string]*asked) ([]string, error) {
 	}
 	if len(unknown) > 0 {
 		if _, err := os.Stat(filepath.Join(w.options.Host.Root, "var/lib/dpkg/status")); err != nil {
-			return nil, fault.New(fault.Environment, "make deb packages on the Debian, Ubuntu or relative that they are for; modwsgi package rpm and apk need no records, and a wheel brings its libraries along",
-				"this machine has no records of dpkg, so that nothing says which Debian packages have the libraries that are needed: %s", strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+			return nil, fault.New(fault.Environment, "make deb packages on the Debian, Ubuntu or derivative that they are for; modwsgi package rpm and apk need no records, and a wheel bundles its libraries",
+				"this machine has no dpkg records, which would name the Debian packages of the required libraries: %s", strings.Join(slices.Sorted(maps.Keys(all)), ", "))
 		}
 		soname, _, _ := strings.Cut(unknown[0], " ")
-		return nil, fault.New(fault.Environment, "name the package that has it, as in --depends "+soname+"=PACKAGE, or give --allow-foreign "+soname+" where every target has it",
-			"it is not known which Debian package has %s", strings.Join(unknown, ", "))
+		return nil, fault.New(fault.Environment, "name its package, as in --depends "+soname+"=PACKAGE, or pass --allow-foreign "+soname+" if every target has it",
+			"no known Debian package contains %s", strings.Join(unknown, ", "))
 	}
 	if pkg := d.owner[stdlib]; pkg != "" {
 		if _, ok := least[nameOf(pkg)]; !ok {
 			least[nameOf(pkg)] = ""
 		}
-	} else if err := w.noDistributionPython(); err != nil {
+	} else if err := w.unpackagedPython(); err != nil {
 		return nil, err
 	}
 	for pkg, version := range least {
@@ -232,9 +232,9 @@ func (w *work) debDepends(all map[string]*asked) ([]string, error) {
 	return extra, nil
 }
 
-// rpmDepends are what rpm's own generator would write (elfdeps), for rpm to
-// match with what packages provide.
-func rpmDepends(all map[string]*asked) []string {
+// rpmDepends are the dependencies that rpm's generator would write (elfdeps), which
+// rpm matches with what packages provide.
+func rpmDepends(all map[string]*requirement) []string {
 	deps := []string{"rtld(GNU_HASH)"}
 	for soname, a := range all {
 		mark, none := "", ""
@@ -242,7 +242,7 @@ func rpmDepends(all map[string]*asked) []string {
 			mark, none = "(64bit)", "()(64bit)"
 		}
 		if strings.HasPrefix(soname, "ld-linux") || strings.HasPrefix(soname, "ld64.so") {
-			continue // whoever has the C library has it
+			continue // every system with the C library has it
 		}
 		deps = append(deps, soname+none)
 		for _, v := range a.versions {
@@ -252,8 +252,8 @@ func rpmDepends(all map[string]*asked) []string {
 	return deps
 }
 
-// apkDepends are what abuild would write.
-func apkDepends(all map[string]*asked) []string {
+// apkDepends are the dependencies that abuild would write.
+func apkDepends(all map[string]*requirement) []string {
 	var deps []string
 	for soname := range all {
 		deps = append(deps, "so:"+soname)

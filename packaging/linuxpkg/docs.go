@@ -20,8 +20,8 @@ import (
 	"modwsgi/packaging/sbom"
 )
 
-// holders are who has the copyright of what is built from archives; the licence
-// texts and the sources name more of them.
+// holders are the copyright holders of what is built from archives; the licence texts
+// and the sources name more of them.
 var holders = map[string]string{
 	"httpd": "The Apache Software Foundation", "apr": "The Apache Software Foundation", "apr-util": "The Apache Software Foundation",
 	"mod_wsgi": "2007-2024 Graham Dumpleton", "pcre2": "University of Cambridge, Zoltan Herczeg and the PCRE2 contributors",
@@ -29,7 +29,7 @@ var holders = map[string]string{
 	"nghttp2": "nghttp2 contributors", "brotli": "The Brotli Authors", "zlib": "Jean-loup Gailly and Mark Adler",
 }
 
-// describe fills in what people read: licences, summary, documentation.
+// describe fills in the texts: licences, summary, documentation.
 func (w *work) describe() error {
 	m := w.stage.Module
 	w.parts = append(w.parts, m.Components...)
@@ -52,20 +52,20 @@ func (w *work) describe() error {
 	p.License = strings.Join(all, " AND ")
 	if w.bundled() {
 		p.Summary = "Apache httpd and mod_wsgi for Python " + py + ", ready to serve"
-		p.Description = "mod_wsgi-express serves WSGI applications of Python " + py + " through an Apache\n" +
-			"httpd of its own (" + m.HTTPD + ", with mod_wsgi " + m.Version + "), which lies in /opt/modwsgi\n" +
-			"and leaves the Apache of the system alone. Each application is an instance of\n" +
+		p.Description = "mod_wsgi-express serves WSGI applications with Python " + py + " and a private\n" +
+			"Apache httpd (" + m.HTTPD + ", with mod_wsgi " + m.Version + "). It is in /opt/modwsgi\n" +
+			"and does not touch the system's Apache. Each application is an instance of\n" +
 			"a service and runs as an unprivileged user."
 	} else {
 		p.Summary = "Python " + py + " WSGI module for the system's Apache"
-		p.Description = "mod_wsgi " + m.Version + " lets the Apache of the system serve WSGI applications of\n" +
-			"Python " + py + ". Modules for several Pythons can be installed side by side; one of\n" +
-			"them is loaded."
+		p.Description = "mod_wsgi " + m.Version + " lets the system's Apache serve WSGI applications with\n" +
+			"Python " + py + ". Modules for several Pythons can be installed side by side, but\n" +
+			"only one of them is loaded."
 	}
 	return w.documents()
 }
 
-// licences finds the text for every part.
+// licences finds the licence text of every part.
 func (w *work) licences() error {
 	w.texts["modwsgi/LICENSE"] = licence.Text()
 	if err := licence.OfPrograms("the programs", w.parts, w.texts); err != nil {
@@ -76,7 +76,7 @@ func (w *work) licences() error {
 		return nil
 	}
 	if err := licence.OfTree(w.root(path.Join(w.site(), w.stage.HTTPD.Dir, "licenses")), w.texts); err != nil {
-		return w.said(fault.New(fault.Environment, "build it again", "the tree lacks the licences of what it is made of: %w", err))
+		return w.withUserPaths(fault.New(fault.Environment, "build it again", "the tree lacks the licences of its components: %w", err))
 	}
 	return nil
 }
@@ -151,23 +151,23 @@ func zipped(data []byte) []byte {
 		err = cerr
 	}
 	if err != nil {
-		panic(err) // the level is one, and memory takes everything
+		panic(err) // the level is valid, and writing to memory cannot fail
 	}
 	return b.Bytes()
 }
 
-// manual asks the launcher for its manual page, so that it is that of the program
+// manual runs the launcher for its manual page, so that the page matches the program
 // in the package.
 func (w *work) manual() ([]byte, error) {
 	program := w.root(w.home() + "/bin/mod_wsgi-express")
 	text, err := w.runner().Output(w.ctx, run.Cmd{Argv: []string{program, "man"}, Dir: w.dir, Env: w.options.Env})
 	if err != nil {
-		return nil, fault.New(fault.Environment, "package on a machine that can run the programs", "ask %s for its manual: %w", filepath.Join(w.stage.Bin, "mod_wsgi-express"), err)
+		return nil, fault.New(fault.Environment, "package on a machine that can run the programs", "get the manual of %s: %w", filepath.Join(w.stage.Bin, "mod_wsgi-express"), err)
 	}
 	return text, nil
 }
 
-// changelog is the one entry that we know (Debian Policy 4.4).
+// changelog has the only entry that we know of (Debian Policy 4.4).
 func (w *work) changelog() []byte {
 	p, m := &w.pkg, w.stage.Module
 	what := "mod_wsgi " + m.Version + " for Python " + m.Python.MinorVersion()
@@ -178,7 +178,7 @@ func (w *work) changelog() []byte {
 		p.Name, p.Version, p.Release, what, w.stage.Tool, p.Maintainer, w.time.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 }
 
-// rpmChangelog is that entry as nfpm reads it.
+// rpmChangelog is that entry in nfpm's format.
 func (w *work) rpmChangelog() []byte {
 	p, m := &w.pkg, w.stage.Module
 	return fmt.Appendf(nil, "- semver: %q\n  date: %s\n  packager: %q\n  changes:\n    - note: %q\n",
@@ -189,7 +189,7 @@ func (w *work) rpmChangelog() []byte {
 func (w *work) copyright() []byte {
 	var b strings.Builder
 	b.WriteString("Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: mod_wsgi\n" +
-		"Source: https://www.modwsgi.org/\nComment: sbom.cdx.json beside this file lists every part with its version and where it is from.\n\n" +
+		"Source: https://www.modwsgi.org/\nComment: sbom.cdx.json next to this file lists every part with its version and origin.\n\n" +
 		"Files: *\nCopyright: 2026 the modwsgi authors\nLicense: Apache-2.0\n")
 	stanzas := map[string]string{}
 	for _, c := range w.parts {
@@ -219,8 +219,8 @@ func (w *work) copyright() []byte {
 	return []byte(b.String())
 }
 
-// label is the short name of a licence; those whose text names its holders get
-// one for each part.
+// label is the short name of a licence. A licence whose text names its holders gets
+// one label per part.
 func label(part, spdx string) string {
 	switch spdx {
 	case "":
@@ -257,7 +257,8 @@ func (w *work) textOf(part string) string {
 	return strings.Join(all, "\n")
 }
 
-// notices are what the Apache licence wants to be passed on (section 4d).
+// notices are the notices that the Apache licence requires to be passed on (section
+// 4d).
 func (w *work) notices() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(w.texts)) {

@@ -17,7 +17,7 @@ import (
 //go:embed files
 var templates embed.FS
 
-// pkg is what nfpm gets to know.
+// pkg is the description of the package for nfpm.
 type pkg struct {
 	Name, Version, Release, Arch   string
 	Maintainer, Homepage, License  string
@@ -34,12 +34,12 @@ type pkg struct {
 // entry is one file of a package.
 type entry struct {
 	Path string // absolute, in the target
-	From string // the file, or where a link leads to
+	From string // the file, or the target of a link
 	Kind string // "file", "dir", "config", "doc", "license" or "link"
 	Mode fs.FileMode
 }
 
-// fill returns one of our files for this package.
+// fill renders an embedded template for this package.
 func (w *work) fill(name string) []byte {
 	data, err := templates.ReadFile("files/" + name)
 	if err != nil {
@@ -53,8 +53,8 @@ func (w *work) fill(name string) []byte {
 	).Replace(string(data)))
 }
 
-// others are the modules that may not be loaded beside this one, by the names
-// that a2enmod knows: Debian's own, and ours for all other Pythons.
+// others are the modules that must not be loaded together with this one, by the names
+// that a2enmod knows: Debian's, and ours for all other Pythons.
 func (w *work) others() []string {
 	all := []string{"wsgi"}
 	for minor := 6; minor <= 20; minor++ {
@@ -75,7 +75,7 @@ func (w *work) loadPython() string {
 	return "LoadFile " + quoted(w.python().LibPython) + "\n"
 }
 
-// pythonHome tells the module where a Python is that is not the system's.
+// pythonHome tells the module the location of a Python that is not the system's.
 func (w *work) pythonHome() string {
 	if w.python().BasePrefix == "/usr" {
 		return "# WSGIPythonHome /srv/app/venv"
@@ -83,11 +83,11 @@ func (w *work) pythonHome() string {
 	return "WSGIPythonHome " + quoted(w.python().BasePrefix)
 }
 
-// quoted writes a value for httpd's configuration, which knows \ and " in it.
+// quoted quotes a value for httpd's configuration, in which \ and " are special.
 func quoted(s string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"` }
 
-// units is where systemd looks for units of packages. Debian 12 has it below
-// /lib, which is a link to /usr/lib where both are looked into.
+// units is where systemd looks for the units of packages. On Debian 12 that is below
+// /lib, which is a link to /usr/lib on systems where systemd looks in both.
 func (w *work) units() string {
 	if w.options.Format == Deb {
 		return "lib/systemd/system"
@@ -95,7 +95,7 @@ func (w *work) units() string {
 	return "usr/lib/systemd/system"
 }
 
-// finishFiles writes configuration and scripts, and lists everything.
+// finishFiles writes configuration and scripts, and lists all files.
 func (w *work) finishFiles() error {
 	lay := w.systemFiles
 	if w.bundled() {
@@ -123,7 +123,7 @@ func (w *work) finishFiles() error {
 		if err := os.WriteFile(to, w.fill(file), 0o755); err != nil {
 			return err
 		}
-		if err := os.Chtimes(to, w.time, w.time); err != nil { // nfpm takes it over for apk
+		if err := os.Chtimes(to, w.time, w.time); err != nil { // nfpm uses it for apk
 			return err
 		}
 		w.pkg.Scripts[name] = to
@@ -132,7 +132,7 @@ func (w *work) finishFiles() error {
 	return w.list(config)
 }
 
-// systemFiles are those of a module for the system's Apache, by their paths.
+// systemFiles are the files of a module for the system's Apache, by path.
 func (w *work) systemFiles() (config, plain, scripts map[string]string) {
 	p, r := &w.pkg, w.receipt.HTTPD
 	switch w.options.Format {
@@ -153,8 +153,8 @@ func (w *work) systemFiles() (config, plain, scripts map[string]string) {
 	}
 }
 
-// rpmISA is what follows the magic number in Fedora's httpd-mmn: name and bits of
-// the CPU, as rpm's macros __isa_name and __isa_bits say them.
+// rpmISA is the suffix of the magic number in Fedora's httpd-mmn: name and bits of the
+// CPU, as in rpm's macros __isa_name and __isa_bits.
 func rpmISA(machine string) string {
 	if isa, ok := map[string]string{
 		"x86_64": "x8664", "aarch64": "aarch64", "ppc64le": "ppc64", "s390x": "s39064", "i686": "x8632", "armv7l": "armv732", "riscv64": "riscv64",
@@ -164,14 +164,14 @@ func rpmISA(machine string) string {
 	return machine
 }
 
-// Service is the account of the services, and the virtual name of the packages
-// with an httpd of their own: two of them would both bring the service.
+// Service is the account of the services, and the virtual name of the packages with a
+// private httpd: two such packages would both contain the service.
 const (
 	Account = "modwsgi"
 	virtual = "mod-wsgi-express"
 )
 
-// ownFiles are those of a package with its own httpd.
+// ownFiles are the files of a package with a private httpd.
 func (w *work) ownFiles() (config, plain, scripts map[string]string) {
 	p := &w.pkg
 	config = map[string]string{"etc/modwsgi/hello.conf": "hello.conf"}
@@ -195,7 +195,8 @@ func (w *work) ownFiles() (config, plain, scripts map[string]string) {
 			"preinstall": "rpm-own.pre", "postinstall": "rpm-own.post", "preremove": "rpm-own.preun", "postremove": "rpm-own.postun",
 		}
 	default:
-		// Two packages that provide the same name with a version exclude each other (apk-package(5)).
+		// Two packages that provide the same name with a version conflict
+		// (apk-package(5)).
 		p.Depends = append(p.Depends, "/bin/sh")
 		p.Provides = []string{virtual + "=" + p.Version + "-r" + p.Release}
 		plain = map[string]string{"usr/share/mod_wsgi-express/hello.wsgi": "hello.wsgi", "etc/init.d/mod_wsgi-express": "apk-own.initd"}
@@ -205,15 +206,15 @@ func (w *work) ownFiles() (config, plain, scripts map[string]string) {
 	}
 }
 
-// list makes the entries of everything below root, and checks what distributions
-// would not have.
+// list makes the entries for everything below root, and refuses what distributions do
+// not accept.
 func (w *work) list(config map[string]string) error {
 	if err := w.dependOnPython(); err != nil {
 		return err
 	}
 	tree, err := packaging.Scan(w.path("root"))
 	if err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
 	p := &w.pkg
 	dirs := map[string]bool{}
@@ -223,7 +224,7 @@ func (w *work) list(config map[string]string) error {
 		case config[f.Path] != "":
 			e.Kind = "config"
 		case isLibrary(f.Path) && w.options.Format == Deb:
-			e.Mode = 0o644 // as Debian wants it (Policy 8.1); elsewhere it is the other way round
+			e.Mode = 0o644 // as Debian requires (Policy 8.1); elsewhere it is the opposite
 		case strings.HasPrefix(f.Path, "usr/share/doc/") && w.options.Format == RPM:
 			e.Kind = "doc"
 		case strings.HasPrefix(f.Path, "usr/share/licenses/") && w.options.Format == RPM:
@@ -251,15 +252,15 @@ func (w *work) list(config map[string]string) error {
 	return nil
 }
 
-// dependOnPython adds what rpm and apk packages of the distribution's Python
-// provide; for deb it is the package with the standard library.
+// dependOnPython adds what the distribution's Python provides in rpm and apk. For deb
+// the dependency is the package with the standard library.
 func (w *work) dependOnPython() error {
 	py := w.stage.Module.Python.MinorVersion()
 	switch {
 	case w.options.Format == Deb:
 		return nil
 	case w.python().BasePrefix != "/usr":
-		return w.noDistributionPython()
+		return w.unpackagedPython()
 	case w.options.Format == RPM:
 		w.pkg.Depends = append(w.pkg.Depends, "python(abi) = "+py)
 	default:
@@ -268,13 +269,13 @@ func (w *work) dependOnPython() error {
 	return nil
 }
 
-// isLibrary tells what is loaded from what is started.
+// isLibrary distinguishes files that are loaded from files that are executed.
 func isLibrary(name string) bool {
 	base := path.Base(name)
 	return strings.HasSuffix(base, ".so") || strings.Contains(base, ".so.")
 }
 
-// packagesOwn reports whether a directory is the package's own, which goes with it.
+// packagesOwn reports whether the package owns a directory, which is removed with it.
 func packagesOwn(dir, name string) bool {
 	dir = filepath.ToSlash(dir)
 	for _, own := range []string{"opt/modwsgi", "etc/modwsgi", "usr/share/mod_wsgi-express", "usr/share/doc/" + name, "usr/share/licenses/" + name} {

@@ -12,12 +12,12 @@ import (
 
 // Host is the machine on which the tree was built.
 type Host struct {
-	Root string // "/" but for tests
+	Root string // "/" except in tests
 }
 
-// Find returns the path of a library for a CPU with links followed, "" where there
-// is none: in the directories that ld.so.conf names, and the loader's own
-// (ld.so(8)).
+// Find returns the path of a library for a CPU, with links resolved, or "" if it is
+// not found. It searches the directories that ld.so.conf names, then the loader's
+// default ones (ld.so(8)).
 func (h Host) Find(soname, machine string, class int) string {
 	if strings.Contains(soname, "/") {
 		return ""
@@ -50,12 +50,12 @@ func (h Host) Find(soname, machine string, class int) string {
 	return ""
 }
 
-// askSoname returns the name of the libpython that the module asks for, "" where
-// the interpreter is inside the module.
+// askSoname returns the name of the libpython that the module requires, "" if the
+// interpreter is linked into the module.
 func (w *work) askSoname() (string, error) {
 	facts, err := elf.Read(filepath.Join(w.stage.Site, filepath.FromSlash(w.stage.Module.File)))
 	if err != nil {
-		return "", fault.New(fault.Environment, "build it again", "look at the module: %w", err)
+		return "", fault.New(fault.Environment, "build it again", "inspect the module: %w", err)
 	}
 	for _, needed := range facts.Needed {
 		if strings.HasPrefix(needed, "libpython") {
@@ -65,7 +65,7 @@ func (w *work) askSoname() (string, error) {
 	return "", nil
 }
 
-// libPython is the library that the module was built with, if it is there.
+// libPython is the library that the module was built with, if it exists.
 func (w *work) libPython() string {
 	real, err := filepath.EvalSymlinks(w.receipt.Python.LibPython)
 	if err != nil {
@@ -74,19 +74,19 @@ func (w *work) libPython() string {
 	return real
 }
 
-// noDistributionPython decides about a Python that no package has: whoever
-// installs the package must have one in the same place, which nobody can depend
-// on, unless told what has it.
-func (w *work) noDistributionPython() error {
+// unpackagedPython handles a Python that no package contains. The target must have
+// one at the same path, and no dependency can express that, unless the user names its
+// package.
+func (w *work) unpackagedPython() error {
 	bySoname, more, err := w.options.given()
 	if err != nil {
 		return err
 	}
 	py := w.python()
 	if len(more) > 0 || w.soname != "" && bySoname[w.soname] != "" {
-		w.warnings = append(w.warnings, "the Python below "+py.BasePrefix+" is of no package of this system: it is taken to be of one of those of --depends, and in the same place")
+		w.warnings = append(w.warnings, "the Python below "+py.BasePrefix+" belongs to no package of this system: modwsgi assumes that a package of --depends contains it at the same path")
 		return nil
 	}
-	return fault.New(fault.Environment, "take a Python of the distribution, or name the package that has this one with --depends PACKAGE",
-		"the Python %s below %s is of no package of this system: nothing would bring it to another machine", py.Version, py.BasePrefix)
+	return fault.New(fault.Environment, "use a Python of the distribution, or name the package of this one with --depends PACKAGE",
+		"the Python %s below %s belongs to no package of this system: no dependency could install it on another machine", py.Version, py.BasePrefix)
 }

@@ -15,11 +15,11 @@ import (
 	"modwsgi/packaging/linkage"
 )
 
-// home is where a package with its own httpd lies, laid out like a Python
+// home is the directory of a package with a private httpd, laid out like a Python
 // environment, because that is how the launcher finds its parts.
 func (w *work) home() string { return "opt/modwsgi/" + w.tag }
 
-// site is what stands for site-packages there.
+// site is the counterpart of site-packages in it.
 func (w *work) site() string {
 	suffix := ""
 	if w.stage.Module.Python.FreeThreaded {
@@ -28,7 +28,7 @@ func (w *work) site() string {
 	return path.Join(w.home(), "lib", "python"+w.stage.Module.Python.MinorVersion()+suffix, "site-packages")
 }
 
-// modules is where the distribution's Apache has its modules.
+// modules is the module directory of the distribution's Apache.
 func (w *work) modules(machine string) string {
 	switch w.options.Format {
 	case RPM:
@@ -42,7 +42,7 @@ func (w *work) modules(machine string) string {
 	return "usr/lib/apache2/modules"
 }
 
-// layOut copies the parts of the stage to where they will lie.
+// layOut copies the parts of the stage to their final paths below the scratch root.
 func (w *work) layOut() error {
 	for _, dir := range []string{"root", "meta"} {
 		if err := os.Mkdir(w.path(dir), 0o755); err != nil {
@@ -54,7 +54,7 @@ func (w *work) layOut() error {
 	if !w.bundled() {
 		facts, err := elf.Read(module)
 		if err != nil {
-			return fault.New(fault.Environment, "build it again", "look at the module: %w", err)
+			return fault.New(fault.Environment, "build it again", "inspect the module: %w", err)
 		}
 		to := w.root(path.Join(w.modules(facts.Machine), w.moduleName()))
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
@@ -97,15 +97,15 @@ func copied(from, to string, mode os.FileMode) error {
 	var known *fault.Error
 	var pe *os.PathError
 	if !errors.As(err, &known) && errors.As(err, &pe) {
-		return fault.New(fault.Environment, "package a complete build that can be read", "copy %s: %w", from, pe)
+		return fault.New(fault.Environment, "package a complete, readable build", "copy %s: %w", from, pe)
 	}
 	return err
 }
 
-// moduleName is the file of the module beside others in Apache's directory.
+// moduleName is the module's file name in Apache's module directory.
 func (w *work) moduleName() string { return "mod_wsgi-" + w.tag + ".so" }
 
-// modulePath is where the module will lie.
+// modulePath is the module's final path.
 func (w *work) modulePath() string {
 	if w.bundled() {
 		return path.Join(w.site(), w.stage.Module.File)
@@ -113,9 +113,9 @@ func (w *work) modulePath() string {
 	return path.Join(w.modules(w.linkage.Machine), w.moduleName())
 }
 
-// strip takes the symbol tables away, which nothing needs that runs. Distributions
-// want it; where the tool is missing or knows the CPU not, the files stay as they
-// are.
+// strip removes symbol tables, which are not needed at run time and which
+// distributions do not want. If the tool is missing or does not know the CPU, the
+// files stay as they are.
 func (w *work) strip() error {
 	tree, err := packaging.Scan(w.path("root"))
 	if err != nil {
@@ -136,7 +136,7 @@ func (w *work) strip() error {
 	case w.ctx.Err() != nil:
 		return w.ctx.Err()
 	case err != nil && strings.Contains(err.Error(), "No space left on device"):
-		return fault.Wrap(fault.Environment, "see that the output directory is writable and its file system has room", err)
+		return fault.Wrap(fault.Environment, "check that the output directory is writable and its file system has free space", err)
 	}
 	if err != nil {
 		w.warnings = append(w.warnings, "the symbol tables stay in the binaries: "+err.Error())
@@ -151,16 +151,16 @@ func (w *work) runner() *run.Runner {
 	return w.options.Runner
 }
 
-// inspect refuses binaries that cannot be shipped, takes run paths to the build
-// machine's Python away, and computes the dependencies.
+// inspect refuses binaries that cannot be shipped, removes run paths to the build
+// machine's Python, and computes the dependencies.
 func (w *work) inspect() error {
 	tree, err := packaging.Scan(w.path("root"))
 	if err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
 	foreign, err := foreign(tree)
 	if err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
 	libc := ""
 	if w.stage.HTTPD != nil {
@@ -168,25 +168,25 @@ func (w *work) inspect() error {
 	}
 	o := linkage.Options{Allow: foreign, Python: w.soname, Libc: libc}
 	if w.linkage, err = linkage.Apply(tree, o); err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
 	if err := w.checkMachine(); err != nil {
 		return err
 	}
 	// Run paths may have changed.
 	if tree, err = packaging.Scan(w.path("root")); err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
-	asked, err := libraries(tree, w.linkage, w.soname)
+	required, err := libraries(tree, w.linkage, w.soname)
 	if err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
-	if w.options.Format == APK && asked["libc.so.6"] != nil {
-		w.warnings = append(w.warnings, "the binaries are for glibc, which Alpine does not have: build on Alpine what is to run there")
+	if w.options.Format == APK && required["libc.so.6"] != nil {
+		w.warnings = append(w.warnings, "the binaries are for glibc, which Alpine does not have: build apk packages on Alpine")
 	}
-	w.pkg.Depends, err = w.depend(asked)
+	w.pkg.Depends, err = w.depend(required)
 	if err != nil {
-		return w.said(err)
+		return w.withUserPaths(err)
 	}
 	if w.bundled() {
 		return w.record(w.site(), w.modulePath())
@@ -194,8 +194,8 @@ func (w *work) inspect() error {
 	return nil
 }
 
-// said puts paths that the user knows into a message about the copies.
-func (w *work) said(err error) error {
+// withUserPaths replaces the paths of the copies in a message by paths that the user knows.
+func (w *work) withUserPaths(err error) error {
 	text := err.Error()
 	site, bin := w.root(w.site()), w.root(w.home()+"/bin")
 	text = strings.NewReplacer(site, w.stage.Site, bin, w.stage.Bin, w.path("root"), w.stage.Site, w.site()+"/", "").Replace(text)
@@ -205,8 +205,8 @@ func (w *work) said(err error) error {
 	return fault.New(fault.ClassOf(err), fault.HintOf(err), "%s", text)
 }
 
-// foreign lists every library that the files name, for linkage to let pass: what
-// they are of is for the dependencies to say.
+// foreign lists every library that the files name, so that linkage accepts all of
+// them: the dependencies name their packages.
 func foreign(tree *packaging.Tree) ([]string, error) {
 	var all []string
 	for _, f := range tree.Files {
@@ -216,7 +216,7 @@ func foreign(tree *packaging.Tree) ([]string, error) {
 		}
 		facts, err := elf.Read(name)
 		if err != nil {
-			return nil, fault.New(fault.Environment, "build it again", "look at %s: %w", name, err)
+			return nil, fault.New(fault.Environment, "build it again", "inspect %s: %w", name, err)
 		}
 		for _, n := range facts.Needed {
 			if !strings.HasPrefix(n, "libpython") {

@@ -1,11 +1,10 @@
-// Package linuxpkg makes deb, rpm and apk packages of a stage, through nfpm. A
-// stage with a module for the system's Apache becomes a package of that module, as
-// the distribution's Apache loads it; one with an httpd of its own becomes a
-// package below /opt with the launcher, the module and units for a service
-// manager. Dependencies are computed from the binaries: packages of libraries come
-// from dpkg's records, symbol versions from the files. It does not know how a
-// stage was built, guesses no package's name, and never bundles a library that the
-// distribution has.
+// Package linuxpkg makes deb, rpm and apk packages of a stage, through nfpm. A stage
+// with a module for the system's Apache becomes a package of that module, which the
+// distribution's Apache loads. A stage with a bundled httpd becomes a package below
+// /opt with the launcher, the module and units for a service manager. Dependencies are
+// computed from the binaries: packages of libraries come from dpkg's records, symbol
+// versions from the files. The package does not know how a stage was built. It guesses
+// no package name and never bundles a library that the distribution has.
 package linuxpkg
 
 import (
@@ -40,36 +39,35 @@ const (
 	APK Format = "apk"
 )
 
-// Options are what a user may choose.
+// Options are the user's choices.
 type Options struct {
 	Format     Format
 	Name       string   // "" for DefaultName
-	Version    string   // "" for upstream's, in the words of the format
+	Version    string   // "" for upstream's, in the format's syntax
 	Release    string   // "" is "1"
-	Maintainer string   // "Name <address>"; "" for one that nobody reads
-	Depends    []string // further dependencies; "SONAME=DEPENDENCY" says which package has a library
+	Maintainer string   // "Name <address>"; "" for an address that nobody reads
+	Depends    []string // additional dependencies; "SONAME=DEPENDENCY" names the package of a library
 	Allow      []string // libraries that every target has
 	Host       Host
 	Runner     *run.Runner
-	Env        []string // of the tools that are run
-	// Sign returns an armored detached OpenPGP signature, for the package itself; nil for none. For apk see the
-	// documentation: it has signatures of another kind.
+	Env        []string // environment of the tools
+	// Sign returns an armored detached OpenPGP signature for the package itself; nil
+	// for none. apk has signatures of another kind, see the documentation.
 	Sign func(data []byte) ([]byte, error)
 }
 
-// NoMaintainer is who a package is of where nobody says. The domain is one that
-// nobody has (RFC 2606).
+// NoMaintainer is the default maintainer. Nobody can own its domain (RFC 2606).
 const NoMaintainer = "Built by modwsgi <nobody@modwsgi.invalid>"
 
-// earliest is the earliest time of an entry: the tools of Debian take an older
-// one for an error.
+// earliest is the earliest timestamp of an entry. Debian's tools treat an older one as
+// an error.
 var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Check refuses options that make no package, before anything is built. The error
-// is of class Usage.
+// Check refuses options that no package can have, before anything is built. Its errors
+// are of class Usage.
 func (o *Options) Check() error {
 	if _, ok := rules[o.Format]; !ok {
-		return fault.New(fault.Internal, "", "%q is no format of packages", o.Format)
+		return fault.New(fault.Internal, "", "unknown package format %q", o.Format)
 	}
 	if o.Release == "" {
 		o.Release = "1"
@@ -97,32 +95,31 @@ func (o *Options) Check() error {
 	return err
 }
 
-// work is one package under way.
+// work is one package in progress.
 type work struct {
 	ctx      context.Context
 	stage    *packaging.Stage
 	options  Options
-	dir      string // scratch: "root" stands for /, "meta" has scripts and the like
+	dir      string // scratch: "root" stands for /, "meta" contains scripts and the like
 	receipt  receipt.Receipt
-	soname   string // of the libpython that the module asks for, "" for none
+	soname   string // of the libpython that the module requires, "" for none
 	tag      string // "py311"
 	time     time.Time
 	pkg      pkg
 	linkage  *linkage.Result
 	parts    []packaging.Component
-	texts    map[string][]byte // licences, by component/file
+	texts    map[string][]byte // licence texts, by component/file
 	warnings []string
 }
 
-// Write makes the package of a stage, and returns it with what a user should
-// know.
+// Write makes the package of a stage, and returns it with warnings for the user.
 func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options) (*packaging.Artifact, []string, error) {
 	began := time.Now()
 	if err := o.Check(); err != nil {
 		return nil, nil, err
 	}
 	if s.Module == nil {
-		return nil, nil, fault.New(fault.Usage, "package an environment that has mod_wsgi", "there is no module to package")
+		return nil, nil, fault.New(fault.Usage, "package an environment that has mod_wsgi", "no module to package")
 	}
 	if o.Host.Root == "" {
 		o.Host.Root = "/"
@@ -151,30 +148,30 @@ func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options
 	return a, w.warnings, owned.RemoveAll(w.dir)
 }
 
-// writing says what to do about an error of which nobody else said it: all that
-// is left then is the disk with the copies.
+// writing adds a hint to an error that has none yet. Only the disk with the copies can
+// be the cause.
 func writing(err error) error {
 	var known *fault.Error
 	var pe *os.PathError
 	if errors.As(err, &known) && fault.HintOf(err) != "" || !errors.As(err, &pe) {
 		return err
 	}
-	return fault.New(fault.Environment, "see that the output directory is writable and its file system has room", "write the package: %w", err)
+	return fault.New(fault.Environment, "check that the output directory is writable and its file system has free space", "write the package: %w", err)
 }
 
-// bundled says whether the package brings its own httpd.
+// bundled reports whether the package contains a private httpd.
 func (w *work) bundled() bool { return w.stage.Module.Bundled }
 
 func (w *work) path(names ...string) string {
 	return filepath.Join(append([]string{w.dir}, names...)...)
 }
 
-// root is where a path of the target lies in the scratch directory.
+// root converts a path of the target to its path in the scratch directory.
 func (w *work) root(name string) string { return w.path("root", filepath.FromSlash(name)) }
 
 func (w *work) python() receipt.Python { return w.receipt.Python }
 
-// readReceipt reads the record beside the module.
+// readReceipt reads the record next to the module.
 func (w *work) readReceipt() error {
 	m := w.stage.Module
 	data, err := os.ReadFile(filepath.Join(w.stage.Site, filepath.FromSlash(m.Receipt)))
@@ -185,14 +182,14 @@ func (w *work) readReceipt() error {
 		return fault.New(fault.Environment, "build it again", "read the record of the module: %w", err)
 	}
 	if w.bundled() && w.stage.HTTPD == nil {
-		return fault.New(fault.Environment, "package a complete build", "the module is for a bundled httpd, which is not there")
+		return fault.New(fault.Environment, "package a complete build", "the module is for a bundled httpd, which is missing")
 	}
 	if w.receipt.Python.BasePrefix == "" {
-		return fault.New(fault.Usage, "package what modwsgi built or installed, not what came out of a wheel", "the record of the module does not say which Python it was built for")
+		return fault.New(fault.Usage, "package what modwsgi built or installed, not the contents of a wheel", "the record of the module does not name its Python")
 	}
 	for _, path := range []string{w.receipt.Python.BasePrefix, w.receipt.Python.LibPython} {
 		if strings.ContainsFunc(path, unicode.IsControl) {
-			return fault.New(fault.Environment, "take a Python in another place", "the path %q holds a control character, which no configuration can carry", path)
+			return fault.New(fault.Environment, "use a Python at another path", "the path %q contains a control character, which no configuration can express", path)
 		}
 	}
 	w.soname, err = w.askSoname()
@@ -211,7 +208,7 @@ func (w *work) identify() error {
 	}
 	p.Version = o.Version
 	if _, err := mapVersion(RPM, m.Version); err != nil {
-		return err // it appears in more places
+		return err // it is used in several places
 	}
 	if p.Version == "" {
 		v, err := mapVersion(o.Format, m.Version)
@@ -229,7 +226,7 @@ func (w *work) identify() error {
 	p.Release, p.Maintainer = o.Release, o.Maintainer
 	p.Arch = archOf(o.Format, w.linkage.Machine)
 	if o.Maintainer == NoMaintainer {
-		w.warnings = append(w.warnings, "the package names nobody who keeps it: give --maintainer \"Name <address>\"")
+		w.warnings = append(w.warnings, "the package has no maintainer: pass --maintainer \"Name <address>\"")
 	}
 	return nil
 }
@@ -243,8 +240,8 @@ func (w *work) checkMachine() error {
 	return nil
 }
 
-// DefaultName is the name of a package: it tells the Python, and is none that a
-// distribution uses.
+// DefaultName is the default name of a package. It includes the Python version and is
+// not used by any distribution.
 func DefaultName(f Format, bundled bool, tag string) string {
 	if bundled {
 		return "mod-wsgi-express-" + tag
@@ -281,14 +278,14 @@ func (w *work) write(d *packaging.Dist, began time.Time) (*packaging.Artifact, e
 	return a, d.Add(a)
 }
 
-// record rewrites the receipt for where the files will lie.
+// record rewrites the receipt for the final paths of the files.
 func (w *work) record(site, module string) error {
 	r := w.receipt
 	sum, err := digest.File(w.root(module))
 	if err != nil {
 		return err
 	}
-	r.Key, r.Module.SHA256 = "", sum // the key is made of paths of the build machine
+	r.Key, r.Module.SHA256 = "", sum // the key is made from paths of the build machine
 	r.Python.Prefix = r.Python.BasePrefix
 	r.Python.Soname = w.soname
 	if w.findsPython() {
@@ -297,8 +294,8 @@ func (w *work) record(site, module string) error {
 	return os.WriteFile(w.root(path.Join(site, "mod_wsgi/server/build.json")), r.Encode(), 0o644)
 }
 
-// findsPython says whether the loader finds libpython by itself, because it lies
-// where libraries of packages lie.
+// findsPython reports whether the loader finds libpython by itself, because it is
+// where packages install libraries.
 func (w *work) findsPython() bool {
 	return w.soname == "" || slices.Contains([]string{"/usr", ""}, strings.TrimSuffix(w.python().BasePrefix, "/"))
 }

@@ -14,7 +14,7 @@ import (
 	"modwsgi/packaging/linkage"
 )
 
-func TestVersionsInTheWordsOfEachFormat(t *testing.T) {
+func TestVersionsOfEachFormat(t *testing.T) {
 	for _, c := range []struct{ upstream, deb, apk string }{
 		{"5.0.2", "5.0.2", "5.0.2"},
 		{"5.1.0rc1", "5.1.0~rc1", "5.1.0_rc1"},
@@ -46,7 +46,7 @@ func TestVersionsInTheWordsOfEachFormat(t *testing.T) {
 	}
 }
 
-// ordered are upstream versions, the oldest first.
+// ordered are upstream versions, oldest first.
 var ordered = []string{"5.1.0.dev3", "5.1.0a2.dev1", "5.1.0a2", "5.1.0b1", "5.1.0rc1.dev2", "5.1.0rc1", "5.1.0rc2", "5.1.0", "5.1.0.post1", "5.1.1.dev1", "5.1.1", "5.10.0"}
 
 func TestOrderIsKept(t *testing.T) {
@@ -59,13 +59,13 @@ func TestOrderIsKept(t *testing.T) {
 	}
 }
 
-// TestOrderIsDpkgs holds our comparison against that of dpkg, where it is, and
-// the versions that we make against that of rpm.
+// TestOrderIsDpkgs compares our comparison with that of dpkg, if available, and the
+// mapped versions with that of rpm.
 func TestOrderIsDpkgs(t *testing.T) {
 	versions := []string{"0", "1:0.1", "2.36-9+deb12u1", "2.36-9", "2.36", "2.4", "3.11.0~rc1", "3.11.0", "1.0a", "1.0+", "1.0", "1.0.", "01.0", "1.0~", "1.0~~"}
 	dpkg, err := exec.LookPath("dpkg")
 	if err != nil {
-		t.Skip("there is no dpkg")
+		t.Skip("dpkg not found")
 	}
 	for _, a := range versions {
 		for _, b := range versions {
@@ -76,7 +76,7 @@ func TestOrderIsDpkgs(t *testing.T) {
 				op = "gt"
 			}
 			if out, err := exec.Command(dpkg, "--compare-versions", a, op, b).CombinedOutput(); err != nil {
-				t.Errorf("dpkg says other than %q %s %q: %v %s", a, op, b, err, out)
+				t.Errorf("dpkg disagrees with %q %s %q: %v %s", a, op, b, err, out)
 			}
 		}
 	}
@@ -103,16 +103,16 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Options){
-		"--name":       func(o *Options) { o.Name = "../../etc/passwd" },
-		"--name ":      func(o *Options) { o.Name = "-rf" },
-		"distribution": func(o *Options) { o.Name = "apache2" },
-		"--version":    func(o *Options) { o.Version = "1.0\nDepends: x" },
-		"--release":    func(o *Options) { o.Release = "1-2" },
-		"--maintainer": func(o *Options) { o.Maintainer = "jane@your.domain" },
-		"control":      func(o *Options) { o.Maintainer = "Jane\n <jane@your.domain>" },
-		"--depends":    func(o *Options) { o.Depends = []string{"libfoo (>= 1"} },
-		"--depends \"": func(o *Options) { o.Depends = []string{"libfoo.so.1="} },
-		"no format":    func(o *Options) { o.Format = "exe" },
+		"--name":                 func(o *Options) { o.Name = "../../etc/passwd" },
+		"--name ":                func(o *Options) { o.Name = "-rf" },
+		"distribution":           func(o *Options) { o.Name = "apache2" },
+		"--version":              func(o *Options) { o.Version = "1.0\nDepends: x" },
+		"--release":              func(o *Options) { o.Release = "1-2" },
+		"--maintainer":           func(o *Options) { o.Maintainer = "jane@your.domain" },
+		"control":                func(o *Options) { o.Maintainer = "Jane\n <jane@your.domain>" },
+		"--depends":              func(o *Options) { o.Depends = []string{"libfoo (>= 1"} },
+		"--depends \"":           func(o *Options) { o.Depends = []string{"libfoo.so.1="} },
+		"unknown package format": func(o *Options) { o.Format = "exe" },
 	} {
 		o := good()
 		change(&o)
@@ -150,8 +150,8 @@ func TestNamesOfEachFormat(t *testing.T) {
 	}
 }
 
-// TestFilesAreComplete fills every file that goes into packages: no mark is left
-// in one, and the scripts are sound.
+// TestFilesAreComplete renders every file of the packages: no mark is left in any, and
+// the scripts are valid.
 func TestFilesAreComplete(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short starts no tool")
@@ -187,7 +187,8 @@ func TestFilesAreComplete(t *testing.T) {
 		text := string(w.fill(name))
 		before, inside, ok := strings.Cut(text, "<IfModule !wsgi_module>")
 		inside, after, closed := strings.Cut(inside, "</IfModule>")
-		// The module of another Python may be loaded instead: what is outside reaches it.
+		// The module of another Python may be loaded instead, and outside values
+		// affect it.
 		if !ok || !closed || !strings.Contains(inside, "WSGIPythonHome") || strings.Contains(before+after, "WSGI") || strings.TrimSpace(after) != "" {
 			t.Errorf("%s:\n%s", name, text)
 		}

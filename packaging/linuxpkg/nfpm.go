@@ -13,14 +13,14 @@ import (
 	"github.com/goreleaser/nfpm/v2/rpm"
 )
 
-// kinds are nfpm's words for ours.
+// kinds maps our file kinds to nfpm's.
 var kinds = map[string]string{
 	"file": files.TypeFile, "dir": files.TypeDir, "config": files.TypeConfigNoReplace, "doc": files.TypeRPMDoc, "license": files.TypeRPMLicense,
 	"link": files.TypeSymlink,
 }
 
-// pack writes a package. Everything that nfpm would ask the machine for, such as
-// its name and the time, is given.
+// pack writes a package. Everything that nfpm would otherwise take from the machine,
+// such as its name and the time, is set.
 func pack(f Format, p *pkg, out io.Writer) error {
 	info := &nfpm.Info{
 		Name: p.Name, Arch: p.Arch, Platform: "linux", Version: p.Version, VersionSchema: "none", Release: p.Release, Section: "httpd", Priority: "optional",
@@ -45,7 +45,7 @@ func pack(f Format, p *pkg, out io.Writer) error {
 		info.APK.Arch, info.APK.Scripts.PostUpgrade = p.Arch, p.Scripts["postupgrade"]
 		return apk.Default.Package(info, out)
 	}
-	return fmt.Errorf("%q is no format of packages", f)
+	return fmt.Errorf("unknown package format %q", f)
 }
 
 func packDeb(info *nfpm.Info, p *pkg, out io.Writer) error {
@@ -76,7 +76,8 @@ func packRPM(info *nfpm.Info, p *pkg, out io.Writer) error {
 		return fmt.Errorf("correct the names in the package: %w", err)
 	}
 	if p.Sign != nil {
-		// What is signed is what relativePayload makes: first the header, then all of it.
+		// The signature covers what relativePayload makes: first the header, then all
+		// of it.
 		parts := [][]byte{header, append(bytes.Clone(header), payload...)}
 		info.RPM.Signature.SignFn = func(io.Reader) ([]byte, error) {
 			data := parts[0]
@@ -95,13 +96,13 @@ func packRPM(info *nfpm.Info, p *pkg, out io.Writer) error {
 	return err
 }
 
-// copyOf gives nfpm one that it may change.
+// copyOf returns a copy that nfpm may change.
 func copyOf(info *nfpm.Info) *nfpm.Info {
 	c := *info
 	return &c
 }
 
-// binarySignature takes the armor off, which rpm does not read.
+// binarySignature removes the armor, which rpm does not read.
 func binarySignature(sign func([]byte) ([]byte, error), data []byte) ([]byte, error) {
 	armored, err := sign(data)
 	if err != nil {

@@ -1,12 +1,12 @@
 package linuxpkg
 
-// overrides tell lintian what is so on purpose: a package that is no part of the
-// distribution belongs into /opt (FHS 3.13), and a program of Go is one file.
+// overrides tell lintian which findings are intended: a package that does not belong
+// to the distribution goes into /opt (FHS 3.13), and a Go program is one file.
 func (w *work) overrides() []byte {
 	name := w.pkg.Name
-	text := "# Made for a site, and no part of the distribution.\n" + name + ": initial-upload-closes-no-bugs *\n"
+	text := "# Made for a site, not for the distribution.\n" + name + ": initial-upload-closes-no-bugs *\n"
 	if !w.bundled() {
-		// a2enmod reads names with a dash in them, other than lintian.
+		// a2enmod accepts names with a dash, unlike lintian.
 		return []byte(text + name + ": apache2-unparsable-dependency *\n")
 	}
 	for _, tag := range []string{"dir-or-file-in-opt", "statically-linked-binary", "hardening-no-pie", "hardening-no-relro"} {

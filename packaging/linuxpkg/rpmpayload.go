@@ -12,11 +12,11 @@ import (
 	"strconv"
 )
 
-// nfpm gives the files of an rpm absolute names in its payload. rpm does not mind,
-// but "rpm2cpio | cpio -id", and rpmlint that way, then write over the files of
-// the machine that they run on. relativePayload gives them the names that
-// rpmbuild gives, "./usr/…", and corrects the digests that follow from it. The
-// format: https://rpm-software-management.github.io/rpm/manual/format_v4.html.
+// nfpm gives the files of an rpm absolute names in its payload. rpm does not mind, but
+// "rpm2cpio | cpio -id", which rpmlint also uses, then overwrites files of the machine
+// it runs on. relativePayload gives them the names that rpmbuild gives, "./usr/…", and
+// corrects the digests that depend on them. The format:
+// https://rpm-software-management.github.io/rpm/manual/format_v4.html.
 
 // Tags of a package's headers.
 const (
@@ -26,12 +26,12 @@ const (
 	rpmLead          = 96
 )
 
-var errRPM = errors.New("it is not the rpm file that was expected")
+var errRPM = errors.New("unexpected contents of the rpm file")
 
 // rpmHeader is one of the two headers of a package.
 type rpmHeader struct{ raw []byte }
 
-// cutHeader takes a header off the front of data.
+// cutHeader splits a header off the front of data.
 func cutHeader(data []byte) (*rpmHeader, []byte, error) {
 	if len(data) < 16 || !bytes.HasPrefix(data, []byte{0x8e, 0xad, 0xe8, 1}) {
 		return nil, nil, errRPM
@@ -70,8 +70,8 @@ func (h *rpmHeader) setDigest(tag uint32, content []byte) error {
 	return nil
 }
 
-// relativePayload changes a package without signatures, or with some that were
-// made for what it returns.
+// relativePayload changes a package that is unsigned, or whose signatures were made
+// for what it returns.
 func relativePayload(file []byte) (changed, header, payload []byte, err error) {
 	file = bytes.Clone(file)
 	if len(file) < rpmLead {

@@ -26,12 +26,12 @@ import (
 )
 
 // stageDir makes a stage with a module for the system's Apache. The module is a
-// library of this machine: what it does plays no part here.
+// library of this machine, as its behaviour does not matter here.
 func stageDir(t *testing.T) *packaging.Stage {
 	t.Helper()
 	library := Host{Root: "/"}.Find("libexpat.so.1", "x86_64", 64)
 	if library == "" {
-		t.Skip("there is no libexpat to play the module")
+		t.Skip("libexpat, which stands in for the module, was not found")
 	}
 	site := t.TempDir()
 	server := filepath.Join(site, "mod_wsgi/server")
@@ -65,7 +65,7 @@ func stageDir(t *testing.T) *packaging.Stage {
 func options(f Format) Options {
 	return Options{
 		Format: f, Maintainer: "Jane Doe <jane@debian.org>", Env: []string{"PATH=/usr/bin:/bin"},
-		Depends: map[Format][]string{Deb: {"python3.11"}}[f], // so that it does not matter which Python this machine has
+		Depends: map[Format][]string{Deb: {"python3.11"}}[f], // so that this machine's Python does not matter
 	}
 }
 
@@ -142,27 +142,27 @@ func TestStagesThatCannotBePackaged(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, []string{"permission denied"}},
-		"no module": {func(t *testing.T, s *packaging.Stage, _ *Options) { remove(t, module(s)) }, []string{"look at the module", "no such file"}},
-		"no ELF":    {func(t *testing.T, s *packaging.Stage, _ *Options) { overwrite(t, module(s), "text") }, []string{"look at the module"}},
+		"no module": {func(t *testing.T, s *packaging.Stage, _ *Options) { remove(t, module(s)) }, []string{"inspect the module", "no such file"}},
+		"no ELF":    {func(t *testing.T, s *packaging.Stage, _ *Options) { overwrite(t, module(s), "text") }, []string{"inspect the module"}},
 		"damaged record": {func(t *testing.T, s *packaging.Stage, _ *Options) {
 			overwrite(t, filepath.Join(s.Site, receipt.Path), "{")
 		}, []string{"read the record of the module"}},
 		"record of a wheel": {func(t *testing.T, s *packaging.Stage, _ *Options) {
 			overwrite(t, filepath.Join(s.Site, receipt.Path), "{}")
-		}, []string{"does not say which Python"}},
+		}, []string{"does not name its Python"}},
 		"strange version": {func(_ *testing.T, s *packaging.Stage, _ *Options) { s.Module.Version = "5.0; rm -rf /" }, []string{`"5.0; rm -rf /"`}},
 		"foreign Python": {func(t *testing.T, s *packaging.Stage, o *Options) {
 			o.Depends = nil
 			overwrite(t, filepath.Join(s.Site, receipt.Path), `{"python":{"version":"3.11.2","base_prefix":"/opt/py"}}`)
-		}, []string{"/opt/py", "is of no package of this system"}},
-		"no dpkg": {func(t *testing.T, _ *packaging.Stage, o *Options) { o.Host.Root = foreignRoot(t) }, []string{"has no records of dpkg", "libc.so.6"}},
+		}, []string{"/opt/py", "belongs to no package of this system"}},
+		"no dpkg": {func(t *testing.T, _ *packaging.Stage, o *Options) { o.Host.Root = foreignRoot(t) }, []string{"has no dpkg records", "libc.so.6"}},
 		"unknown owner": {func(t *testing.T, _ *packaging.Stage, o *Options) {
 			o.Host.Root = foreignRoot(t)
 			if err := os.MkdirAll(filepath.Join(o.Host.Root, "var/lib/dpkg"), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			overwrite(t, filepath.Join(o.Host.Root, "var/lib/dpkg/status"), "")
-		}, []string{"it is not known which Debian package has", "libc.so.6"}},
+		}, []string{"no known Debian package contains", "libc.so.6"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, o := stageDir(t), options(Deb)
@@ -187,7 +187,7 @@ func TestStagesThatCannotBePackaged(t *testing.T) {
 	}
 }
 
-// foreignRoot is a machine with the C library and no record of whose it is.
+// foreignRoot is a machine with the C library but no record of its package.
 func foreignRoot(t *testing.T) string {
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "lib64"), 0o755); err != nil {
@@ -233,7 +233,7 @@ func remove(t *testing.T, name string) {
 	}
 }
 
-// TestMappedLibrary says which package has a library that nobody knows.
+// TestMappedLibrary names the package of an unknown library.
 func TestMappedLibrary(t *testing.T) {
 	needsDpkg(t)
 	s, o := stageDir(t), options(Deb)
@@ -253,7 +253,7 @@ func TestMappedLibrary(t *testing.T) {
 	}
 }
 
-// TestSignedRPM checks both signatures of a package with the public key.
+// TestSignedRPM verifies both signatures of a package with the public key.
 func TestSignedRPM(t *testing.T) {
 	at := time.Unix(1_750_000_000, 0)
 	config := &packet.Config{Time: func() time.Time { return at }, Algorithm: packet.PubKeyAlgoRSA, RSABits: 2048}
@@ -318,7 +318,7 @@ func (h *rpmHeader) blob(tag uint32) ([]byte, error) {
 	return nil, errRPM
 }
 
-func TestPayloadsThatAreNone(t *testing.T) {
+func TestInvalidPayloads(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"empty": nil, "short": make([]byte, 50), "zeros": make([]byte, 4096),
 		"long header": append(make([]byte, rpmLead), 0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
@@ -329,21 +329,21 @@ func TestPayloadsThatAreNone(t *testing.T) {
 	}
 }
 
-// TestFullDisk: what a copy meets on this machine's disk is said as that, not as a
-// fault of the stage.
+// TestFullDisk: an error of this machine's disk during a copy is reported as such, not
+// as a problem of the stage.
 func TestFullDisk(t *testing.T) {
 	from := filepath.Join(t.TempDir(), "program")
 	overwrite(t, from, "x")
 	there := filepath.Join(t.TempDir(), "there")
 	overwrite(t, there, "y")
-	if err := copied(from, there, 0o755); !strings.Contains(fault.HintOf(err), "has room") {
+	if err := copied(from, there, 0o755); !strings.Contains(fault.HintOf(err), "has free space") {
 		t.Errorf("copied: %v (%s)", err, fault.HintOf(err))
 	}
-	if err := copied(from+".gone", there+".2", 0o755); !strings.Contains(fault.HintOf(err), "a complete build") {
+	if err := copied(from+".gone", there+".2", 0o755); !strings.Contains(fault.HintOf(err), "a complete, readable build") {
 		t.Errorf("copied: %v (%s)", err, fault.HintOf(err))
 	}
 	full := &os.PathError{Op: "write", Path: "x", Err: errors.New("no space left on device")}
-	if err := writing(full); fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "has room") {
+	if err := writing(full); fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "has free space") {
 		t.Errorf("writing: %v (%s)", err, fault.HintOf(err))
 	}
 	for _, err := range []error{fault.New(fault.Usage, "do it", "%w", full), errors.New("other")} {

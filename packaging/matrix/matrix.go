@@ -1,8 +1,7 @@
-// Package matrix knows the file that describes a release: which Pythons, which
-// httpds, which platforms and which formats, and which of their combinations are
-// made. It reads the file, finds every mistake in it with its line, and lists the
-// cells. It does not build, and knows formats only by their names and by what they
-// are made for.
+// Package matrix reads the file that describes a release: which Pythons, httpds,
+// platforms and formats, and which combinations of them to make. It reports every
+// mistake in the file with its line, and lists the cells. It does not build. It knows
+// formats only by their names and platforms.
 package matrix
 
 import (
@@ -26,7 +25,7 @@ type Matrix struct {
 	HTTPDs    []HTTPD                   `toml:"httpd"`
 	ModWSGI   ModWSGI                   `toml:"mod_wsgi"`
 	Exclude   []Exclude                 `toml:"exclude"`
-	Windows   *Windows                  `toml:"windows"` // nil where the file has none
+	Windows   *Windows                  `toml:"windows"` // nil if the file has none
 	Options   map[string]map[string]any `toml:"options"` // of formats, by their names
 
 	name  string // of the file
@@ -35,18 +34,18 @@ type Matrix struct {
 
 // HTTPD is one recipe of the server.
 type HTTPD struct {
-	Name    string   `toml:"name"`    // for people, and in names of artifacts where there are several
+	Name    string   `toml:"name"`    // for messages, and for names of artifacts if there are several
 	Version string   `toml:"version"` // or a constraint; "" for the newest
 	With    []string `toml:"with"`
 	Without []string `toml:"without"`
 }
 
-// ModWSGI is what is built of mod_wsgi.
+// ModWSGI describes the mod_wsgi to build.
 type ModWSGI struct {
-	Version string `toml:"version"` // or a constraint; "" for the newest that admits the Python
+	Version string `toml:"version"` // or a constraint; "" for the newest that supports the Python
 }
 
-// Windows is what only builds for Windows take. Paths are relative to the file.
+// Windows has the settings for builds for Windows. Paths are relative to the file.
 type Windows struct {
 	HTTPDSDK       string            `toml:"httpd_sdk"`
 	PythonSDK      map[string]string `toml:"python_sdk"` // by Pythons of the file
@@ -57,7 +56,7 @@ type Windows struct {
 	SignTimestamp  string            `toml:"sign_timestamp_url"`
 }
 
-// Exclude leaves cells out: those that have all that it names.
+// Exclude leaves out the cells that match all of its fields.
 type Exclude struct {
 	Python   string `toml:"python"`
 	HTTPD    string `toml:"httpd"`
@@ -65,12 +64,12 @@ type Exclude struct {
 	Format   string `toml:"format"`
 }
 
-// Format is what is known of a format.
+// Format describes a format to this package.
 type Format struct {
 	Name      string
-	Platforms []string                   // for which it can be made on this machine
+	Platforms []string                   // platforms that this machine can make it for
 	Options   map[string]Kind            // keys of its table
-	Check     map[string]func(any) error // of their values, where the kind does not say all
+	Check     map[string]func(any) error // checks of their values beyond the kind
 }
 
 // Kind is the kind of a value.
@@ -92,18 +91,18 @@ type Cell struct {
 	Format   string
 }
 
-// String names a cell for people.
+// String describes a cell for messages.
 func (c Cell) String() string {
 	return fmt.Sprintf("%s for Python %s, httpd %s, %s", c.Format, c.Python, c.HTTPD.Name, c.Platform)
 }
 
 const maxFile = 1 << 20
 
-// Parse reads a release.toml. The error is of class Usage and names every mistake,
+// Parse reads a release.toml. Its error is of class Usage and names every mistake,
 // with its line.
 func Parse(name string, data []byte, formats []Format) (*Matrix, error) {
 	if len(data) > maxFile {
-		return nil, fault.New(fault.Usage, "name a release.toml with --matrix", "%s is too long for a description of a release", name)
+		return nil, fault.New(fault.Usage, "name a release.toml with --matrix", "%s is too long for a release description", name)
 	}
 	m := &Matrix{name: name, lines: locate(string(data))}
 	md, err := toml.Decode(string(data), m)
@@ -132,7 +131,8 @@ func Parse(name string, data []byte, formats []Format) (*Matrix, error) {
 
 var position = regexp.MustCompile(`^toml: (line \d+ )?`)
 
-// syntax is the error for a file that is no TOML, or has values of other kinds.
+// syntax returns the error for a file that is not valid TOML, or whose values have
+// other kinds.
 func (m *Matrix) syntax(err error) error {
 	line, text := 0, position.ReplaceAllString(err.Error(), "")
 	var pe toml.ParseError
@@ -170,28 +170,28 @@ func (p *problems) add(key, format string, args ...any) {
 	p.all = append(p.all, problem{p.m.line(key), fmt.Sprintf(format, args...)})
 }
 
-// unknown reports a key that there is not. The library does not say in which of
-// several tables of one name it stands: each that has it is named.
+// unknown reports an unknown key. The library does not report which of several tables
+// of the same name contains it, so each table that does is named.
 func (p *problems) unknown(key toml.Key) {
 	path := key.String()
 	if strings.HasPrefix(path, "options.") {
-		return // looked at with the formats
+		return // checked with the formats
 	}
 	found := false
 	for at, line := range p.m.lines {
 		if indexes.ReplaceAllString(at, "") == path {
-			p.all = append(p.all, problem{line, "there is no key " + path})
+			p.all = append(p.all, problem{line, "unknown key " + path})
 			found = true
 		}
 	}
 	if !found {
-		p.add(path, "there is no key %s", path)
+		p.add(path, "unknown key %s", path)
 	}
 }
 
 var indexes = regexp.MustCompile(`\[\d+\]`)
 
-// check looks at every value.
+// check checks every value.
 func (m *Matrix) check(p *problems, formats []Format) {
 	if m.Schema != 1 {
 		p.add("schema", "schema must be 1")
@@ -205,12 +205,12 @@ func (m *Matrix) check(p *problems, formats []Format) {
 	}
 	for _, f := range m.Formats {
 		if _, ok := known[f]; !ok {
-			p.add("formats", "there is no format %q, only %s", f, strings.Join(names(formats), ", "))
+			p.add("formats", "unknown format %q, use one of %s", f, strings.Join(names(formats), ", "))
 		}
 	}
 	for _, platform := range m.Platforms {
 		if !slices.ContainsFunc(formats, func(f Format) bool { return slices.Contains(f.Platforms, platform) }) {
-			p.add("platforms", "nothing can be made for %q on this machine, only for %s", platform, strings.Join(platforms(formats), ", "))
+			p.add("platforms", "this machine cannot make artifacts for %q, only for %s", platform, strings.Join(platforms(formats), ", "))
 		}
 	}
 	m.checkUnused(p, known)
@@ -220,7 +220,7 @@ func (m *Matrix) check(p *problems, formats []Format) {
 	for name, table := range m.Options {
 		f, ok := known[name]
 		if !ok {
-			p.add("options."+name, "there is no format %q, only %s", name, strings.Join(names(formats), ", "))
+			p.add("options."+name, "unknown format %q, use one of %s", name, strings.Join(names(formats), ", "))
 			continue
 		}
 		for key, value := range table {
@@ -229,8 +229,8 @@ func (m *Matrix) check(p *problems, formats []Format) {
 	}
 }
 
-// checkUnused finds what the file names and nothing would be made of. Without
-// platforms that is looked at with the host's, in Cells.
+// checkUnused finds settings that nothing would be made from. Without platforms, Cells
+// checks this with the host's platform.
 func (m *Matrix) checkUnused(p *problems, known map[string]Format) {
 	if len(m.Platforms) == 0 {
 		return
@@ -244,7 +244,7 @@ func (m *Matrix) checkUnused(p *problems, known map[string]Format) {
 			}
 		}
 		if ok && !made[name] {
-			p.add("formats", "%s is made for %s alone, which is not among the platforms", name, strings.Join(f.Platforms, ", "))
+			p.add("formats", "%s is made only for %s, which is not among the platforms", name, strings.Join(f.Platforms, ", "))
 		}
 	}
 	for _, platform := range m.Platforms {
@@ -263,12 +263,12 @@ func (m *Matrix) checkWindows(p *problems) {
 	}
 	for _, python := range slices.Sorted(maps.Keys(m.Windows.PythonSDK)) {
 		if !slices.Contains(m.Pythons, python) {
-			p.add("windows.python_sdk", "windows.python_sdk: there is no python %q in this file", python)
+			p.add("windows.python_sdk", "windows.python_sdk: %q is not among the pythons", python)
 		}
 	}
 }
 
-// IsWindows says whether a platform is one of Windows.
+// IsWindows reports whether a platform is a Windows platform.
 func IsWindows(platform string) bool { return strings.HasPrefix(platform, "windows/") }
 
 // names checks a list of names.
@@ -278,10 +278,10 @@ func (p *problems) names(key string, list []string, needed bool) {
 	}
 	for k, v := range list {
 		if strings.TrimSpace(v) != v || v == "" || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			p.add(key, "%s: %q is no value", key, v)
+			p.add(key, "%s: %q is not a value", key, v)
 		}
 		if slices.Contains(list[:k], v) {
-			p.add(key, "%s: %q is there twice", key, v)
+			p.add(key, "%s: duplicate %q", key, v)
 		}
 	}
 }
@@ -294,16 +294,16 @@ func (m *Matrix) checkHTTPDs(p *problems) {
 		at := fmt.Sprintf("httpd[%d]", k)
 		switch {
 		case h.Name == "" && len(m.HTTPDs) > 1:
-			p.add(at, "each of several httpds needs a name, which becomes part of names of artifacts")
+			p.add(at, "each of several httpds needs a name, which becomes part of artifact names")
 		case h.Name != "" && !label.MatchString(h.Name):
-			p.add(at+".name", "httpd: name %q is not of small letters and digits, with dots between them", h.Name)
+			p.add(at+".name", "httpd: name %q must consist of lowercase letters and digits separated by dots", h.Name)
 		case seen[h.Name]:
-			p.add(at+".name", "httpd: the name %q is there twice", h.Name)
+			p.add(at+".name", "httpd: duplicate name %q", h.Name)
 		}
 		seen[h.Name] = true
 		for _, f := range h.With {
 			if slices.Contains(h.Without, f) {
-				p.add(at+".without", "httpd: %q is in with and in without", f)
+				p.add(at+".without", "httpd: %q is both in with and in without", f)
 			}
 		}
 	}
@@ -324,7 +324,7 @@ func (m *Matrix) checkExcludes(p *problems) {
 			all        []string
 		}{{"python", e.Python, m.Pythons}, {"httpd", e.HTTPD, httpds}, {"format", e.Format, m.Formats}, {"platform", e.Platform, m.Platforms}} {
 			if c.value != "" && !slices.Contains(c.all, c.value) && !(c.key == "platform" && len(m.Platforms) == 0) {
-				p.add(at+"."+c.key, "exclude: there is no %s %q in this file", c.key, c.value)
+				p.add(at+"."+c.key, "exclude: this file has no %s %q", c.key, c.value)
 			}
 		}
 	}
@@ -340,7 +340,7 @@ func (p *problems) option(f Format, key string, value any) {
 			known = append(known, k)
 		}
 		slices.Sort(known)
-		p.add(at, "options.%s: there is no key %s, only %s", f.Name, key, orNone(known))
+		p.add(at, "options.%s: unknown key %s, use one of %s", f.Name, key, orNone(known))
 		return
 	}
 	good := false
@@ -378,7 +378,7 @@ func names(formats []Format) []string {
 	return all
 }
 
-// platforms are all that any format can be made for.
+// platforms are all platforms that any format can be made for.
 func platforms(formats []Format) []string {
 	var all []string
 	for _, f := range formats {
@@ -402,11 +402,11 @@ func (m *Matrix) defaults() {
 	}
 }
 
-// Several says whether names of artifacts must tell the httpd.
+// Several reports whether names of artifacts must include the httpd.
 func (m *Matrix) Several() bool { return len(m.HTTPDs) > 1 }
 
-// Cells lists what is made, in the order of the file. A platform that is left out
-// is host. The error is of class Usage: nothing is left.
+// Cells lists what to make, in the order of the file. A missing platform is the host.
+// The error, of class Usage, means that nothing is left.
 func (m *Matrix) Cells(host string, formats []Format) ([]Cell, error) {
 	wanted := m.Platforms
 	if len(wanted) == 0 {
@@ -414,7 +414,7 @@ func (m *Matrix) Cells(host string, formats []Format) ([]Cell, error) {
 		for _, f := range formats {
 			if slices.Contains(m.Formats, f.Name) && !slices.Contains(f.Platforms, host) {
 				return nil, fault.New(fault.Usage, "write platforms = [\""+strings.Join(append(wanted, f.Platforms...), "\", \"")+"\"]",
-					"%s:%d: %s is made for %s alone, and platforms is missing, which means %s", m.name, max(m.line("formats"), 1), f.Name, strings.Join(f.Platforms, ", "), host)
+					"%s:%d: %s is made only for %s, but platforms is missing, which means %s", m.name, max(m.line("formats"), 1), f.Name, strings.Join(f.Platforms, ", "), host)
 			}
 		}
 	}
@@ -444,7 +444,7 @@ func (m *Matrix) excluded(c Cell) bool {
 	})
 }
 
-// line finds the line of a key, or of the table that it would stand in.
+// line finds the line of a key, or of the table that it would be in.
 func (m *Matrix) line(key string) int {
 	for key != "" {
 		if n, ok := m.lines[key]; ok {
@@ -464,8 +464,8 @@ var (
 	assign = regexp.MustCompile(`^\s*([A-Za-z0-9_."'-]+)\s*=`)
 )
 
-// locate says in which line each key stands; the library does not tell for keys
-// that it decoded well. Tables of an array have an index: "httpd[0].name".
+// locate finds the line of each key; the library does not report it for keys that it
+// decoded successfully. Tables of an array have an index: "httpd[0].name".
 func locate(text string) map[string]int {
 	lines := map[string]int{}
 	table := ""

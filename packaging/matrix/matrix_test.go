@@ -72,13 +72,13 @@ func TestLeavesNothing(t *testing.T) {
 	if cells, err := m.Cells("linux/amd64", formats); err == nil || fault.ClassOf(err) != fault.Usage {
 		t.Errorf("got %v, %v", cells, err)
 	}
-	// A format must not go without a word either.
+	// A format must not be skipped silently either.
 	m, err = matrix.Parse("r", []byte("schema = 1\npythons = ['3.11']\nformats = ['wheel', 'zip']\n"), formats)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cells, err := m.Cells("linux/amd64", formats)
-	if err == nil || !strings.Contains(err.Error(), "r:3: zip is made for windows/amd64 alone") || !strings.Contains(fault.HintOf(err), `platforms = ["linux/amd64", "windows/amd64"]`) {
+	if err == nil || !strings.Contains(err.Error(), "r:3: zip is made only for windows/amd64") || !strings.Contains(fault.HintOf(err), `platforms = ["linux/amd64", "windows/amd64"]`) {
 		t.Errorf("got %v, %v", cells, err)
 	}
 }
@@ -87,30 +87,30 @@ func TestMistakesHaveLines(t *testing.T) {
 	const good = "schema = 1\npythons = [\"3.11\"]\nformats = [\"wheel\"]\n"
 	for name, c := range map[string]struct{ text, want string }{
 		"no toml":          {good + "x = = 1\n", "r.toml:4:"},
-		"unknown key":      {good + "pyhtons = []\n", "r.toml:4: there is no key pyhtons"},
-		"unknown nested":   {good + "[[httpd]]\nname = \"a\"\n[[httpd]]\nname = \"b\"\nversoin = \"1\"\n", "r.toml:8: there is no key httpd.versoin"},
-		"unknown table":    {good + "\n[nothing]\na = 1\n", "there is no key nothing"},
+		"unknown key":      {good + "pyhtons = []\n", "r.toml:4: unknown key pyhtons"},
+		"unknown nested":   {good + "[[httpd]]\nname = \"a\"\n[[httpd]]\nname = \"b\"\nversoin = \"1\"\n", "r.toml:8: unknown key httpd.versoin"},
+		"unknown table":    {good + "\n[nothing]\na = 1\n", "unknown key nothing"},
 		"wrong kind":       {"schema = 1\npythons = \"3.11\"\nformats = [\"wheel\"]\n", "r.toml:2:"},
 		"wrong schema":     {"schema = 2\npythons = [\"3.11\"]\nformats = [\"wheel\"]\n", "r.toml:1: schema must be 1"},
 		"no schema":        {"pythons = [\"3.11\"]\nformats = [\"wheel\"]\n", "schema must be 1"},
 		"no pythons":       {"schema = 1\nformats = [\"wheel\"]\n", "pythons is missing or empty"},
-		"empty name":       {"schema = 1\npythons = [\"\"]\nformats = [\"wheel\"]\n", "r.toml:2: pythons: \"\" is no value"},
-		"twice":            {"schema = 1\npythons = [\"3.11\", \"3.11\"]\nformats = [\"wheel\"]\n", "r.toml:2: pythons: \"3.11\" is there twice"},
-		"unknown format":   {"schema = 1\npythons = [\"3.11\"]\nformats = [\"whele\"]\n", `r.toml:3: there is no format "whele", only wheel, deb, zip`},
-		"unknown platform": {good + "platforms = [\"plan9/mips\"]\n", `r.toml:4: nothing can be made for "plan9/mips"`},
+		"empty name":       {"schema = 1\npythons = [\"\"]\nformats = [\"wheel\"]\n", "r.toml:2: pythons: \"\" is not a value"},
+		"twice":            {"schema = 1\npythons = [\"3.11\", \"3.11\"]\nformats = [\"wheel\"]\n", "r.toml:2: pythons: duplicate \"3.11\""},
+		"unknown format":   {"schema = 1\npythons = [\"3.11\"]\nformats = [\"whele\"]\n", `r.toml:3: unknown format "whele", use one of wheel, deb, zip`},
+		"unknown platform": {good + "platforms = [\"plan9/mips\"]\n", `r.toml:4: this machine cannot make artifacts for "plan9/mips"`},
 		"unused platform":  {good + "platforms = [\"linux/amd64\", \"windows/amd64\"]\n", "r.toml:4: none of the formats is made for windows/amd64"},
-		"unused format":    {"schema = 1\npythons = [\"3.11\"]\nformats = [\"wheel\", \"zip\"]\nplatforms = [\"linux/amd64\"]\n", "r.toml:3: zip is made for windows/amd64 alone"},
+		"unused format":    {"schema = 1\npythons = [\"3.11\"]\nformats = [\"wheel\", \"zip\"]\nplatforms = [\"linux/amd64\"]\n", "r.toml:3: zip is made only for windows/amd64"},
 		"windows unused":   {good + "[windows]\nlauncher = \"x.exe\"\n", "r.toml:4: windows: nothing is made for Windows"},
-		"windows key":      {good + "[windows]\nlauncer = \"x.exe\"\n", "r.toml:5: there is no key windows.launcer"},
-		"windows SDK":      {"schema = 1\npythons = [\"3.11\"]\nformats = [\"zip\"]\nplatforms = [\"windows/amd64\"]\n[windows.python_sdk]\n\"3.12\" = \"x\"\n", "r.toml:5: windows.python_sdk: there is no python \"3.12\""},
+		"windows key":      {good + "[windows]\nlauncer = \"x.exe\"\n", "r.toml:5: unknown key windows.launcer"},
+		"windows SDK":      {"schema = 1\npythons = [\"3.11\"]\nformats = [\"zip\"]\nplatforms = [\"windows/amd64\"]\n[windows.python_sdk]\n\"3.12\" = \"x\"\n", "r.toml:5: windows.python_sdk: \"3.12\" is not among the pythons"},
 		"nameless httpd":   {good + "[[httpd]]\nname = \"a\"\n[[httpd]]\nversion = \"2.4.68\"\n", "r.toml:6: each of several httpds needs a name"},
-		"name twice":       {good + "[[httpd]]\nname = \"a\"\n[[httpd]]\nname = \"a\"\n", `r.toml:7: httpd: the name "a" is there twice`},
+		"name twice":       {good + "[[httpd]]\nname = \"a\"\n[[httpd]]\nname = \"a\"\n", `r.toml:7: httpd: duplicate name "a"`},
 		"bad name":         {good + "[[httpd]]\nname = \"A b\"\n", "r.toml:5: httpd: name"},
-		"with and without": {good + "[[httpd]]\nwith = [\"tls\"]\nwithout = [\"tls\"]\n", `r.toml:6: httpd: "tls" is in with and in without`},
+		"with and without": {good + "[[httpd]]\nwith = [\"tls\"]\nwithout = [\"tls\"]\n", `r.toml:6: httpd: "tls" is both in with and in without`},
 		"empty exclude":    {good + "[[exclude]]\n", "r.toml:4: exclude names nothing"},
-		"foreign exclude":  {good + "[[exclude]]\npython = \"3.8\"\n", `r.toml:5: exclude: there is no python "3.8"`},
-		"options of none":  {good + "[options.whele]\na = 1\n", `r.toml:4: there is no format "whele"`},
-		"unknown option":   {good + "[options.wheel]\nbunlde = \"auto\"\n", "r.toml:5: options.wheel: there is no key bunlde, only build_number, bundle"},
+		"foreign exclude":  {good + "[[exclude]]\npython = \"3.8\"\n", `r.toml:5: exclude: this file has no python "3.8"`},
+		"options of none":  {good + "[options.whele]\na = 1\n", `r.toml:4: unknown format "whele"`},
+		"unknown option":   {good + "[options.wheel]\nbunlde = \"auto\"\n", "r.toml:5: options.wheel: unknown key bunlde, use one of build_number, bundle"},
 		"kind of option":   {good + "[options.wheel]\nbundle = 1\n", "r.toml:5: options.wheel: bundle must be a string"},
 		"value of option":  {good + "[options.wheel]\nbundle = \"some\"\n", "r.toml:5: options.wheel: bundle: give auto"},
 		"key twice":        {good + "schema = 1\n", "r.toml:4:"},

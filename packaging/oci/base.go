@@ -23,32 +23,31 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// What the names of bases begin with that are not in a registry: a directory, and
-// a file that docker save or podman save wrote. dockerPrefix is for people who know
-// skopeo.
+// Prefixes of bases that are not in a registry: a directory, and a file that docker
+// save or podman save wrote. dockerPrefix is accepted for users of skopeo.
 const (
 	layoutPrefix  = "oci-layout:"
 	archivePrefix = "docker-archive:"
 	dockerPrefix  = "docker://"
 )
 
-// local says whether a base lies on the build machine, where its name says nothing
+// local reports whether a base is on the build machine, where its name means nothing
 // to others.
 func local(base string) bool {
 	return strings.HasPrefix(base, layoutPrefix) || strings.HasPrefix(base, archivePrefix)
 }
 
-// base is an image that ours is made on.
+// base is the image that ours is based on.
 type base struct {
 	name   string // as the user gave it
 	digest v1.Hash
 	config *v1.ConfigFile
 	layers []*layer
 	root   *rootfs
-	glibc  string // version of its C library; "" where it is another one
+	glibc  string // version of its C library; "" if it is not glibc
 }
 
-// openBase fetches the base for the CPU of an image and looks into it.
+// openBase fetches the base for the CPU of an image and inspects it.
 func (m *maker) openBase(i *image) error {
 	if m.o.Base == Scratch || m.o.LayerOnly {
 		return nil
@@ -66,7 +65,7 @@ func (m *maker) openBase(i *image) error {
 	}
 	if cpu := b.config.Architecture; cpu != i.platform.Architecture || b.config.OS != i.platform.OS {
 		return fault.New(fault.Usage, "name a base for "+i.platform.String()+", or build on a machine with that CPU",
-			"the base %s is for %s/%s, and what was built is for %s", m.o.Base, b.config.OS, cpu, i.platform.String())
+			"the base %s is for %s/%s, but the build is for %s", m.o.Base, b.config.OS, cpu, i.platform.String())
 	}
 	layers, err := img.Layers()
 	if err != nil {
@@ -94,10 +93,10 @@ func (m *maker) baseProblem(err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	return fault.New(fault.Source, registryHint(err, "see that it is complete, or name another one with --base"), "read the base %s: %w", m.o.Base, err)
+	return fault.New(fault.Source, registryHint(err, "check that it is complete, or name another one with --base"), "read the base %s: %w", m.o.Base, err)
 }
 
-// resolveBase finds the image, in a list of several by its platform.
+// resolveBase finds the image, by its platform if the base is a list of several.
 func (m *maker) resolveBase(i *image) (v1.Image, error) {
 	if rest, ok := strings.CutPrefix(m.o.Base, layoutPrefix); ok {
 		return m.fromLayout(rest, i.platform)
@@ -127,7 +126,7 @@ func (m *maker) resolveBase(i *image) (v1.Image, error) {
 	return m.choose(index, i.platform)
 }
 
-// choose takes the image for a platform out of a list.
+// choose selects the image for a platform from a list.
 func (m *maker) choose(index v1.ImageIndex, p v1.Platform) (v1.Image, error) {
 	list, err := index.IndexManifest()
 	if err != nil {
@@ -136,7 +135,7 @@ func (m *maker) choose(index v1.ImageIndex, p v1.Platform) (v1.Image, error) {
 	var there []string
 	for _, d := range list.Manifests {
 		if d.Platform == nil || d.Platform.OS == "unknown" || !d.MediaType.IsImage() {
-			continue // what describes images is in their list, too
+			continue // the list also contains descriptions of images
 		}
 		if d.Platform.OS == p.OS && d.Platform.Architecture == p.Architecture && (p.Variant == "" || d.Platform.Variant == "" || d.Platform.Variant == p.Variant) {
 			img, err := index.Image(d.Digest)
@@ -158,13 +157,13 @@ func orNone(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// fromLayout finds an image in a directory: the one that is named, else the only
-// one, else the only one for the platform.
+// fromLayout finds an image in a directory: the named one, else the only one, else the
+// only one for the platform.
 func (m *maker) fromLayout(rest string, p v1.Platform) (v1.Image, error) {
 	dir, want := splitLayout(rest)
 	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "name the directory that holds the files oci-layout and index.json", "the base %s is no OCI layout: %w", m.o.Base, err)
+		return nil, fault.New(fault.Usage, "name the directory that contains the files oci-layout and index.json", "the base %s is not an OCI layout: %w", m.o.Base, err)
 	}
 	list, err := index.IndexManifest()
 	if err != nil {
@@ -174,7 +173,7 @@ func (m *maker) fromLayout(rest string, p v1.Platform) (v1.Image, error) {
 	var names []string
 	for _, d := range list.Manifests {
 		tag := d.Annotations["org.opencontainers.image.ref.name"]
-		// Some writers say of an image, too, what its configuration is.
+		// Some writers list the platform only in an image's configuration.
 		attached := d.ArtifactType != "" && d.ArtifactType != string(types.OCIConfigJSON) && d.ArtifactType != string(types.DockerConfigJSON)
 		if attached || !d.MediaType.IsImage() && !d.MediaType.IsIndex() {
 			continue
@@ -194,8 +193,8 @@ func (m *maker) fromLayout(rest string, p v1.Platform) (v1.Image, error) {
 		}
 	}
 	if len(found) != 1 {
-		return nil, fault.New(fault.Usage, "name one of them behind the directory, as in oci-layout:DIR:TAG or oci-layout:DIR@DIGEST",
-			"the base %s means %d images of: %s", m.o.Base, len(found), strings.Join(names, ", "))
+		return nil, fault.New(fault.Usage, "name one of them after the directory, as in oci-layout:DIR:TAG or oci-layout:DIR@DIGEST",
+			"the base %s matches %d images of: %s", m.o.Base, len(found), strings.Join(names, ", "))
 	}
 	if !found[0].MediaType.IsIndex() {
 		return index.Image(found[0].Digest)
@@ -207,11 +206,11 @@ func (m *maker) fromLayout(rest string, p v1.Platform) (v1.Image, error) {
 	return m.choose(inner, p)
 }
 
-// fromArchive finds an image in a file of docker save: the one of the reference
-// behind the file's name, else the only one.
+// fromArchive finds an image in a file of docker save: the one whose reference follows
+// the file's name, else the only one.
 func (m *maker) fromArchive(rest string) (v1.Image, error) {
 	file, text := splitLayout(rest)
-	// The reference has a colon, too: the file's name is what there is of it.
+	// The reference contains a colon, too. The file's name is the part that exists.
 	for at := strings.IndexByte(rest, ':'); text != "" && at >= 0; {
 		if _, err := os.Stat(rest[:at]); err == nil {
 			file, text = rest[:at], rest[at+1:]
@@ -227,14 +226,14 @@ func (m *maker) fromArchive(rest string) (v1.Image, error) {
 	if text != "" {
 		t, err := name.NewTag(text)
 		if err != nil {
-			return nil, fault.New(fault.Usage, "give docker-archive:FILE, or docker-archive:FILE:REPOSITORY:TAG", "the base %s names no image: %w", m.o.Base, err)
+			return nil, fault.New(fault.Usage, "write docker-archive:FILE, or docker-archive:FILE:REPOSITORY:TAG", "the base %s names no image: %w", m.o.Base, err)
 		}
 		tag = &t
 	}
 	img, err := tarball.ImageFromPath(file, tag)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "name a file of docker save or podman save, with the image behind it where it has several, as in docker-archive:FILE:REPOSITORY:TAG",
-			"the base %s cannot be read: %w", m.o.Base, err)
+		return nil, fault.New(fault.Usage, "name a file of docker save or podman save, followed by the image if it contains several, as in docker-archive:FILE:REPOSITORY:TAG",
+			"cannot read the base %s: %w", m.o.Base, err)
 	}
 	return img, nil
 }
@@ -246,8 +245,8 @@ func orElse(text, other string) string {
 	return text
 }
 
-// splitLayout splits DIR:TAG and DIR@DIGEST; a directory that is there with the
-// whole name is meant first.
+// splitLayout splits DIR:TAG and DIR@DIGEST. A directory that exists under the whole
+// name takes precedence.
 func splitLayout(rest string) (dir, want string) {
 	if _, err := os.Stat(rest); err == nil {
 		return rest, ""
@@ -261,7 +260,7 @@ func splitLayout(rest string) (dir, want string) {
 	return rest, ""
 }
 
-// keep copies a layer of a base beside ours and checks its digest.
+// keep copies a layer of a base next to ours and checks its digest.
 func (m *maker) keep(l v1.Layer) (*layer, error) {
 	desc, err := partial.Descriptor(l)
 	if err != nil {
@@ -273,7 +272,7 @@ func (m *maker) keep(l v1.Layer) (*layer, error) {
 	}
 	out := &layer{file: filepath.Join(m.scratch, "base-"+desc.Digest.Hex), digest: desc.Digest, diffID: diffID, size: desc.Size, media: mediaFor(desc.MediaType, m.o.Docker)}
 	if out.media == "" {
-		return nil, fault.New(fault.Usage, "name a base of layers that can be passed on", "the base has a layer of the kind %s", desc.MediaType)
+		return nil, fault.New(fault.Usage, "name a base whose layers can be redistributed", "the base has a layer of media type %s", desc.MediaType)
 	}
 	if info, err := os.Stat(out.file); err == nil && info.Size() == desc.Size {
 		return out, nil
@@ -314,8 +313,8 @@ func (c contextReader) Read(b []byte) (int, error) {
 	return c.r.Read(b)
 }
 
-// mediaFor is the name of a layer's kind in the family of the image's; "" for one
-// that must not be passed on.
+// mediaFor returns a layer's media type in the image's family; "" for a layer that
+// must not be redistributed.
 func mediaFor(t types.MediaType, docker bool) types.MediaType {
 	kinds := [][2]types.MediaType{
 		{types.OCILayer, types.DockerLayer}, {types.OCIUncompressedLayer, types.DockerUncompressedLayer}, {types.OCILayerZStd, ""},
@@ -338,16 +337,16 @@ type node struct {
 	layer int
 }
 
-// rootfs is what the layers of a base make together.
+// rootfs is the merged file system of a base's layers.
 type rootfs struct {
 	nodes  map[string]node // by path without a leading slash
 	layers []*layer
 }
 
-// maxNodes bounds the list of a base's files.
+// maxNodes limits the number of files of a base.
 const maxNodes = 4 << 20
 
-// readRoot lists the files of the layers, the lowest first, with whiteouts
+// readRoot lists the files of the layers from the bottom up, applying whiteouts
 // (https://github.com/opencontainers/image-spec/blob/main/layer.md).
 func readRoot(ctx context.Context, layers []*layer) (*rootfs, error) {
 	r := &rootfs{nodes: map[string]node{}, layers: layers}
@@ -391,7 +390,7 @@ func coveredBy(file string, gone, opaque []string) bool {
 		slices.ContainsFunc(opaque, func(o string) bool { return o == "" || strings.HasPrefix(file, o+"/") })
 }
 
-// eachHeader calls do for each entry of a layer until it says that it is enough.
+// eachHeader calls do for each entry of a layer until do stops it.
 func eachHeader(ctx context.Context, l *layer, do func(*tar.Header, io.Reader) (bool, error)) error {
 	z, err := openLayer(l.file)
 	if err != nil {
@@ -413,8 +412,8 @@ func eachHeader(ctx context.Context, l *layer, do func(*tar.Header, io.Reader) (
 	}
 }
 
-// resolve follows symbolic links, as in a root directory of its own; ok says
-// whether there is something.
+// resolve follows symbolic links inside the root directory; ok reports whether the
+// path exists.
 func (r *rootfs) resolve(file string) (string, node, bool) {
 	parts := strings.Split(strings.Trim(filepath.ToSlash(filepath.Clean("/"+file)), "/"), "/")
 	at := ""
@@ -447,7 +446,7 @@ func (r *rootfs) resolve(file string) (string, node, bool) {
 	return at, n, there
 }
 
-// has says whether a file is there, and returns its path without links.
+// has reports whether a file exists, and returns its path with links resolved.
 func (r *rootfs) has(file string) (string, bool) {
 	real, n, ok := r.resolve(file)
 	return "/" + real, ok && n.kind != tar.TypeDir
@@ -456,7 +455,7 @@ func (r *rootfs) has(file string) (string, bool) {
 // read returns the content of a file, up to a number of bytes.
 func (r *rootfs) read(ctx context.Context, file string, most int64) ([]byte, error) {
 	real, n, ok := r.resolve(file)
-	if ok && n.kind == tar.TypeLink { // a hard link: the content is under the other name
+	if ok && n.kind == tar.TypeLink { // a hard link: the content is stored under the other name
 		real, n, ok = r.resolve(n.link)
 	}
 	if !ok || n.kind != tar.TypeReg {
@@ -477,7 +476,7 @@ func (r *rootfs) read(ctx context.Context, file string, most int64) ([]byte, err
 	return data, err
 }
 
-// parseReference reads a reference and says which flag it came from.
+// parseReference reads a reference; its error names the flag.
 func parseReference(text string, insecure bool, flag string) (name.Reference, error) {
 	var opts []name.Option
 	if insecure {
@@ -485,7 +484,7 @@ func parseReference(text string, insecure bool, flag string) (name.Reference, er
 	}
 	ref, err := name.ParseReference(text, opts...)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "give REGISTRY/REPOSITORY:TAG, as in registry.example.org/shop/web:1.0", "%s %q is no reference of an image: %w", flag, text, err)
+		return nil, fault.New(fault.Usage, "write REGISTRY/REPOSITORY:TAG, as in registry.example.org/shop/web:1.0", "%s %q is not a valid image reference: %w", flag, text, err)
 	}
 	return ref, nil
 }

@@ -14,22 +14,21 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// closure computes the libraries of the host that an image without a base needs.
+// closure computes the host's libraries that an image without a base needs.
 type closure struct {
 	m         *maker
 	image     *image
-	inside    []entry           // everything that is in the image anyway
-	libraries map[string]string // real path on the host, by the name that is asked for
+	inside    []entry           // everything that is in the image in any case
+	libraries map[string]string // real path on the host, by the requested name
 	interp    string            // of the programs
 	problems  []string
 }
 
-// loadedLater are libraries that the C library loads by itself when they are
-// needed: for names of hosts, for accounts (where they are still files of their
-// own), and to end a thread.
+// loadedLater are libraries that the C library loads on demand: to resolve host names,
+// to look up accounts (if they are still separate files), and to end a thread.
 var loadedLater = []string{"libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2", "libgcc_s.so.1"}
 
-// add takes in what the files of a layer need.
+// add adds what the files of a layer need.
 func (c *closure) add(all []entry) error {
 	c.inside = append(c.inside, all...)
 	for _, e := range all {
@@ -38,7 +37,7 @@ func (c *closure) add(all []entry) error {
 		}
 		facts, err := elf.Read(e.source)
 		if err != nil {
-			return fault.New(fault.Environment, "install it again", "look at a binary: %w", err)
+			return fault.New(fault.Environment, "install it again", "inspect a binary: %w", err)
 		}
 		if facts.Machine != c.image.machine {
 			c.problems = append(c.problems, fmt.Sprintf("%s is for %s", e.source, facts.Machine))
@@ -60,7 +59,7 @@ func (c *closure) facts(e entry, facts *elf.Facts) {
 	}
 }
 
-// need finds a library, and what it needs itself.
+// need finds a library, and the libraries that it needs itself.
 func (c *closure) need(name string, class int, by string) {
 	if _, there := c.libraries[name]; there || strings.HasPrefix(name, "libpython") || strings.HasPrefix(name, "linux-vdso") {
 		return
@@ -68,7 +67,7 @@ func (c *closure) need(name string, class int, by string) {
 	at := c.m.o.Host.Find(name, c.image.machine, class)
 	if at == "" {
 		if by != "" && !byName(c.inside, name) {
-			c.m.warn("%s needs %s, which this machine lacks, too: it will not load in the image either", by, name)
+			c.m.warn("%s needs %s, which this machine also lacks: it will not load in the image", by, name)
 		}
 		return
 	}
@@ -83,8 +82,8 @@ func (c *closure) need(name string, class int, by string) {
 	}
 }
 
-// finish returns the layer below all others: the libraries, the loader, accounts,
-// and the directories that programs expect.
+// finish returns the bottom layer: the libraries, the loader, accounts, and the
+// directories that programs expect.
 func (c *closure) finish(tree []entry) ([]entry, error) {
 	if err := c.add(tree); err != nil {
 		return nil, err
@@ -93,7 +92,7 @@ func (c *closure) finish(tree []entry) ([]entry, error) {
 		c.need(name, 64, "")
 	}
 	if len(c.problems) > 0 {
-		return nil, fault.New(fault.Environment, "repair it, or name a base with --base", "it cannot be made an image of: %s", strings.Join(c.problems, "; "))
+		return nil, fault.New(fault.Environment, "repair it, or name a base with --base", "cannot make an image: %s", strings.Join(c.problems, "; "))
 	}
 	libc := c.libraries["libc.so.6"]
 	for name, at := range c.libraries {
@@ -102,14 +101,14 @@ func (c *closure) finish(tree []entry) ([]entry, error) {
 		}
 	}
 	if libc == "" || c.interp == "" {
-		return nil, fault.New(fault.Internal, "name a base with --base", "the C library of this machine was not found")
+		return nil, fault.New(fault.Internal, "name a base with --base", "this machine's C library was not found")
 	}
 	var all []entry
 	dir := filepath.Dir(libc)
 	for _, name := range slices.Sorted(keys(c.libraries)) {
 		at := c.libraries[name]
 		c.describe(at, name)
-		if name != path.Base(c.interp) { // which has a place of its own
+		if name != path.Base(c.interp) { // which has a fixed path
 			all = append(all, fileEntry(path.Join(dir, name), at, 0o755))
 		}
 	}
@@ -132,7 +131,7 @@ func keys[V any](m map[string]V) func(func(string) bool) {
 	}
 }
 
-// describe puts a library into the bill of materials, with its licence.
+// describe adds a library to the bill of materials, with its licence.
 func (c *closure) describe(at, name string) {
 	facts, err := fileSum(at)
 	if err != nil {
@@ -174,7 +173,7 @@ func (m *maker) system() ([]entry, error) {
 			return nil, fault.New(fault.Usage, fault.HintOr(err, "name a file with certificates in PEM"), "read --ca-certificates: %w", err)
 		}
 		if !strings.Contains(string(data), "-----BEGIN CERTIFICATE-----") {
-			return nil, fault.New(fault.Usage, "name a file with certificates in PEM", "--ca-certificates: there is no certificate in %s", m.o.CACerts)
+			return nil, fault.New(fault.Usage, "name a file with certificates in PEM", "--ca-certificates: %s contains no certificate", m.o.CACerts)
 		}
 		all = append(all, dataEntry(caFile, data, 0o644))
 	}

@@ -21,11 +21,11 @@ import (
 type Signer interface {
 	// SignPayload returns the signature of a payload.
 	SignPayload(payload []byte) (string, error)
-	// Made says whether a signature is of this key and of the payload.
+	// Made reports whether a signature was made with this key for the payload.
 	Made(payload []byte, signature string) bool
 }
 
-// Names that cosign has for what it keeps in a registry
+// Names that cosign uses in a registry
 // (https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md).
 const (
 	signatureLayer      = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -33,7 +33,7 @@ const (
 	signatureType       = "cosign container image signature"
 )
 
-// simpleSigning is what is signed: which image, and what it is called.
+// simpleSigning is the signed payload: the image and its name.
 type simpleSigning struct {
 	Critical struct {
 		Identity struct {
@@ -47,12 +47,12 @@ type simpleSigning struct {
 	Optional map[string]any `json:"optional"`
 }
 
-// signatureTag is where the signatures of an image are.
+// signatureTag is the tag of an image's signatures.
 func signatureTag(repo name.Repository, h v1.Hash) name.Tag {
 	return repo.Tag(strings.ReplaceAll(h.String(), ":", "-") + ".sig")
 }
 
-// sign adds a signature of an image to those that the registry has of it.
+// sign adds a signature of an image to those in the registry.
 func (m *maker) sign(repo name.Repository, h v1.Hash) error {
 	var p simpleSigning
 	p.Critical.Identity.Reference, p.Critical.Image.Digest, p.Critical.Type = repo.Name(), h.String(), signatureType
@@ -71,7 +71,7 @@ func (m *maker) sign(repo name.Repository, h v1.Hash) error {
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
 		there = mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	case err != nil:
-		return fmt.Errorf("ask for its signatures: %w", err)
+		return fmt.Errorf("get its signatures: %w", err)
 	}
 	if done, err := m.signed(there, payload); done || err != nil {
 		return err
@@ -89,7 +89,7 @@ func (m *maker) sign(repo name.Repository, h v1.Hash) error {
 	return remote.Write(tag, all, client.Remote(m.ctx)...)
 }
 
-// signed says whether a signature by our key is among those that are there.
+// signed reports whether the existing signatures include one by our key.
 func (m *maker) signed(there v1.Image, payload []byte) (bool, error) {
 	list, err := there.Manifest()
 	if err != nil {

@@ -21,7 +21,7 @@ func (p pen) Made(payload []byte, signature string) bool {
 	return signature == string(p)+" "+hashOf(payload).Hex
 }
 
-// TestSignaturesAreAdded: those of others stay, and the same key signs once.
+// TestSignaturesAreAdded: other signatures stay, and the same key signs only once.
 func TestSignaturesAreAdded(t *testing.T) {
 	s := httptest.NewServer(registry.New())
 	t.Cleanup(s.Close)

@@ -40,18 +40,18 @@ func linkEntry(name, target string) entry {
 	return entry{name: strings.TrimPrefix(name, "/"), mode: fs.ModeSymlink | 0o777, link: target}
 }
 
-// shared are directories that a base has, with an owner, a mode or even a link of
-// its own; a layer that names them would change them.
+// shared are directories that a base has, whose owner, mode or even link a layer would
+// change by naming them.
 var shared = []string{"opt", "usr", "usr/share", "usr/share/doc", "usr/share/licenses", "usr/lib", "lib", "lib64", "etc", "tmp", "home"}
 
-// complete sorts the entries and adds the directories above them. With onBase
-// those that belong to a base are left out: whoever unpacks makes them where they
-// are missing.
+// complete sorts the entries and adds their parent directories. With onBase,
+// directories that belong to a base are left out: unpacking creates them if they are
+// missing.
 func complete(all []entry, onBase bool) ([]entry, error) {
 	seen := map[string]entry{}
 	for _, e := range all {
 		if old, there := seen[e.name]; there && !(old.mode.IsDir() && e.mode.IsDir()) {
-			return nil, fmt.Errorf("%s would be there twice in the image", e.name)
+			return nil, fmt.Errorf("duplicate %s in the image", e.name)
 		}
 		seen[e.name] = e
 	}
@@ -60,7 +60,7 @@ func complete(all []entry, onBase bool) ([]entry, error) {
 			if parent, there := seen[dir]; !there {
 				seen[dir] = dirEntry(dir, 0o755)
 			} else if !parent.mode.IsDir() {
-				return nil, fmt.Errorf("%s lies below %s, which is no directory in the image", e.name, dir)
+				return nil, fmt.Errorf("%s is below %s, which is not a directory in the image", e.name, dir)
 			}
 		}
 	}
@@ -74,15 +74,15 @@ func complete(all []entry, onBase bool) ([]entry, error) {
 	return out, nil
 }
 
-// collector gathers a tree of the build host for a layer, and all reasons why it
-// cannot be taken.
+// collector gathers a tree of the build host for a layer, and all reasons why that is
+// not possible.
 type collector struct {
 	root string // on the host
 	to   string // in the image
-	// skip says what is left out, by its path below root.
+	// skip reports whether to leave out a path below root.
 	skip func(rel string, d fs.DirEntry) bool
-	// follow copies what links that leave the tree lead to (a file), or leaves it
-	// out (anything else), instead of refusing it.
+	// follow copies the target of a link that leaves the tree if it is a file, and
+	// leaves the link out otherwise, instead of refusing it.
 	follow   bool
 	problems []string
 	entries  []entry
@@ -92,7 +92,7 @@ func (c *collector) bad(rel, format string, args ...any) {
 	c.problems = append(c.problems, fmt.Sprintf("%q "+format, append([]any{rel}, args...)...))
 }
 
-// collect walks the tree. The error is of class Environment and names the files.
+// collect walks the tree. Its error is of class Environment and names the files.
 func (c *collector) collect(cure string) ([]entry, error) {
 	err := filepath.WalkDir(c.root, func(name string, d fs.DirEntry, err error) error {
 		rel, rerr := filepath.Rel(c.root, name)
@@ -114,18 +114,18 @@ func (c *collector) collect(cure string) ([]entry, error) {
 			return nil
 		}
 		if strings.HasPrefix(d.Name(), ".wh.") {
-			c.bad(rel, "has a name that takes another file out of an image")
+			c.bad(rel, "has a name that deletes another file of an image")
 			return nil
 		}
 		if !utf8.ValidString(rel) || strings.ContainsFunc(rel, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			c.bad(rel, "has a name that is not UTF-8 or holds a control character")
+			c.bad(rel, "has a name that is not UTF-8 or contains a control character")
 			return nil
 		}
 		c.one(name, rel, d)
 		return nil
 	})
 	if err != nil {
-		return nil, fault.New(fault.Environment, cure, "look at %s: %w", c.root, err)
+		return nil, fault.New(fault.Environment, cure, "inspect %s: %w", c.root, err)
 	}
 	if len(c.problems) > 0 {
 		const most = 10
@@ -133,7 +133,7 @@ func (c *collector) collect(cure string) ([]entry, error) {
 		if n := len(c.problems) - most; n > 0 {
 			text += fmt.Sprintf("; and %d more", n)
 		}
-		return nil, fault.New(fault.Environment, cure, "%s cannot be taken into an image: %s", c.root, text)
+		return nil, fault.New(fault.Environment, cure, "cannot put %s into an image: %s", c.root, text)
 	}
 	return c.entries, nil
 }
@@ -196,13 +196,13 @@ func (c *collector) symlink(name, rel, to string) {
 			}
 		}
 	case serr != nil:
-		c.bad(rel, "is a link that leads nowhere, to %s", target)
+		c.bad(rel, "is a broken link, to %s", target)
 	default:
-		c.bad(rel, "is a link out of the tree, to %s", target)
+		c.bad(rel, "is a link to outside the tree, to %s", target)
 	}
 }
 
-// reason is the cause of a file system error without the path.
+// reason is the cause of a file system error, without the path.
 func reason(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
@@ -211,8 +211,8 @@ func reason(err error) error {
 	return err
 }
 
-// compiled says whether a file is what Python made of another one beside it, and
-// makes again; one that stands alone is a module itself.
+// compiled reports whether Python compiled a file from another one next to it, and can
+// do so again. A compiled file without its source is itself a module.
 func compiled(name string) bool {
 	source, ok := strings.CutSuffix(name, ".pyc")
 	if !ok {

@@ -27,7 +27,7 @@ import (
 
 func fileSum(name string) (string, error) { return digest.File(name) }
 
-// neverApp are directories that are beside an application and not of it.
+// neverApp are directories that are next to an application but do not belong to it.
 var neverApp = []string{".git", ".hg", ".svn", ".tox", ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 
 // appLayer is the layer with the application, and the command that serves it.
@@ -47,7 +47,7 @@ func (m *maker) appLayer(i *image) error {
 			return err
 		}
 		if len(all) == 0 {
-			return fault.New(fault.Usage, "name the directory with the application's files", "--app: %s is empty", m.o.App)
+			return fault.New(fault.Usage, "name the directory of the application's files", "--app: %s is empty", m.o.App)
 		}
 		if serves, err = findEntry(all, serves); err != nil {
 			return err
@@ -62,8 +62,8 @@ func (m *maker) appLayer(i *image) error {
 	return nil
 }
 
-// findEntry says what start-server serves: what the user named, else the only
-// script of a usual name.
+// findEntry finds what start-server serves: what the user named, else the only script
+// with a usual name.
 func findEntry(all []entry, wanted string) (string, error) {
 	var scripts []string
 	for _, e := range all {
@@ -82,12 +82,13 @@ func findEntry(all []entry, wanted string) (string, error) {
 		return wanted, nil // the name of a module, which may be among the packages
 	}
 	if wanted != "" {
-		return "", fault.New(fault.Usage, "give its path below --app, or the name of a module", "--entry: there is no %s in the application", wanted)
+		return "", fault.New(fault.Usage, "pass its path below --app, or the name of a module", "--entry: the application does not contain %s", wanted)
 	}
-	return "", fault.New(fault.Usage, "say which file or module serves with --entry", "it cannot be told what of the application to serve: there are %d of wsgi.py and *.wsgi in its directory", len(scripts))
+	return "", fault.New(fault.Usage, "name the file or module to serve with --entry", "cannot determine what to serve: the application's directory contains %d files named wsgi.py or *.wsgi", len(scripts))
 }
 
-// command is what start-server gets behind the options that the image always has.
+// command lists the arguments of start-server after the options that the image always
+// has.
 func command(entry string, args []string) []string {
 	if entry == "" {
 		return args
@@ -100,7 +101,7 @@ func command(entry string, args []string) []string {
 	return append(append(all, entry), args...)
 }
 
-// config is what a runtime is to do with the image.
+// config is the image configuration for a runtime.
 func (m *maker) config(i *image) (*v1.ConfigFile, error) {
 	cfg := &v1.ConfigFile{Architecture: i.platform.Architecture, Variant: i.platform.Variant, OS: i.platform.OS, Created: v1.Time{Time: m.o.Time}}
 	c := &cfg.Config
@@ -109,7 +110,7 @@ func (m *maker) config(i *image) (*v1.ConfigFile, error) {
 		cfg.Variant = orElse(i.base.config.Variant, cfg.Variant)
 		c.Env, c.Labels, c.Volumes = slices.Clone(i.base.config.Config.Env), map[string]string{}, i.base.config.Config.Volumes
 		for k, v := range i.base.config.Config.Labels {
-			if !strings.HasPrefix(k, "org.opencontainers.image.") { // which are about the base
+			if !strings.HasPrefix(k, "org.opencontainers.image.") { // they describe the base
 				c.Labels[k] = v
 			}
 		}
@@ -134,7 +135,7 @@ func (m *maker) config(i *image) (*v1.ConfigFile, error) {
 	for _, k := range slices.Sorted(maps.Keys(m.o.Env)) {
 		c.Env = withEnv(c.Env, k, func(string) string { return m.o.Env[k] })
 		if secret.MatchString(k) {
-			m.warn("--env %s looks like a secret, and everybody who can pull the image can read it: give it to the container instead", k)
+			m.warn("--env %s looks like a secret, and anyone who can pull the image can read it: pass it to the container instead", k)
 		}
 	}
 	c.Entrypoint = []string{path.Join(bin, "mod_wsgi-express"), "start-server", "--port", strconv.Itoa(m.o.Port), "--log-to-terminal"}
@@ -147,12 +148,12 @@ func (m *maker) config(i *image) (*v1.ConfigFile, error) {
 	return cfg, nil
 }
 
-// healthcheck is for engines that know one: OCI's configuration has no such field,
-// and those who do not know it pass over it. It starts only programs of the image.
+// healthcheck is for engines that support one. OCI's configuration has no such field,
+// and engines that do not know it ignore it. It starts only programs of the image.
 func (m *maker) healthcheck(bin string) *v1.HealthConfig {
 	test := []string{"CMD", path.Join(bin, "mod_wsgi-express"), "status", "--port", strconv.Itoa(m.o.Port)}
 	if m.o.HealthPath != "" {
-		// urlopen raises for every status that is an error, which ends with 1.
+		// urlopen raises for every error status, which exits with 1.
 		test = []string{
 			"CMD", path.Join(bin, "python"), "-c", "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=4).read(1)",
 			fmt.Sprintf("http://127.0.0.1:%d%s", m.o.Port, m.o.HealthPath),
@@ -161,7 +162,7 @@ func (m *maker) healthcheck(bin string) *v1.HealthConfig {
 	return &v1.HealthConfig{Test: test, Interval: 30 * time.Second, Timeout: 5 * time.Second, StartPeriod: 15 * time.Second, Retries: 3}
 }
 
-// labels are annotations of the image by their usual names
+// labels are annotations of the image under their standard names
 // (https://github.com/opencontainers/image-spec/blob/main/annotations.md).
 func (m *maker) labels(i *image) map[string]string {
 	all := map[string]string{
@@ -177,7 +178,7 @@ func (m *maker) labels(i *image) map[string]string {
 		all["org.opencontainers.image.base.name"] = i.base.name
 		all["org.opencontainers.image.base.digest"] = i.base.digest.String()
 		if local(i.base.name) {
-			delete(all, "org.opencontainers.image.base.name") // a directory of the build machine
+			delete(all, "org.opencontainers.image.base.name") // it is a directory of the build machine
 		}
 	}
 	for k, v := range m.o.Labels {
@@ -198,7 +199,7 @@ func expression(components []packaging.Component) string {
 	return strings.Join(all, " AND ")
 }
 
-// withEnv sets a variable, from what it was.
+// withEnv sets a variable, given the previous environment.
 func withEnv(env []string, name string, value func(old string) string) []string {
 	for k, v := range env {
 		if old, ok := strings.CutPrefix(v, name+"="); ok {
@@ -209,7 +210,7 @@ func withEnv(env []string, name string, value func(old string) string) []string 
 	return append(env, name+"="+value(""))
 }
 
-// build puts an image together and describes it.
+// build assembles an image and describes it.
 func (m *maker) build(i *image) error {
 	var adds []mutate.Addendum
 	var all []*layer
@@ -268,7 +269,7 @@ func (m *maker) describe(i *image) error {
 	return err
 }
 
-// purl is the package URL of an image: its digest, and where it is pushed to
+// purl is the package URL of an image: its digest, and where it is pushed
 // (https://github.com/package-url/purl-spec/blob/main/types-doc/oci-definition.md).
 func (m *maker) purl(i *image) string {
 	image, query := "mod_wsgi-image", "?arch="+i.platform.Architecture
@@ -280,10 +281,10 @@ func (m *maker) purl(i *image) string {
 	return "pkg:oci/" + image + "@" + strings.ReplaceAll(i.digest.String(), ":", "%3A") + query
 }
 
-// secret is what variables are called that nobody should read.
+// secret matches names of variables whose values should stay secret.
 var secret = regexp.MustCompile(`(?i)(secret|passw|token|credential|private|api_?key)`)
 
-// parameters are what the user chose.
+// parameters are the user's choices.
 func (m *maker) parameters() map[string]string {
 	all := map[string]string{
 		"base": m.o.Base, "user": m.o.User, "port": strconv.Itoa(m.o.Port), "entry": m.o.Entry, "health_path": m.o.HealthPath, "args": strings.Join(m.o.Args, " "),

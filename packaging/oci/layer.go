@@ -40,7 +40,7 @@ func (l *layer) MediaType() (types.MediaType, error)  { return l.media, nil }
 func (l *layer) Compressed() (io.ReadCloser, error)   { return os.Open(l.file) }
 func (l *layer) Uncompressed() (io.ReadCloser, error) { return openLayer(l.file) }
 
-// openLayer returns the archive in a layer's file, whatever it is compressed with.
+// openLayer returns the archive in a layer's file, whatever its compression.
 func openLayer(name string) (io.ReadCloser, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -84,7 +84,7 @@ func hashOf(data []byte) v1.Hash {
 	return newHash(h)
 }
 
-// makeLayer writes a layer; the same entries give the same bytes.
+// makeLayer writes a layer; the same entries produce the same bytes.
 func (m *maker) makeLayer(about string, all []entry, onBase bool) (l *layer, err error) {
 	all, err = complete(all, onBase)
 	if err != nil {
@@ -148,10 +148,10 @@ func writing(what string, err error) error {
 	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return fault.New(fault.Environment, "see that the output directory is writable and its file system has room", "write %s: %w", what, err)
+	return fault.New(fault.Environment, "check that the output directory is writable and its file system has free space", "write %s: %w", what, err)
 }
 
-// writeTar writes an archive in which only content, names, modes and owners count.
+// writeTar writes an archive that depends only on content, names, modes and owners.
 func writeTar(ctx context.Context, w io.Writer, all []entry, at time.Time) error {
 	t := tar.NewWriter(w)
 	for _, e := range all {
@@ -193,7 +193,7 @@ func writeEntry(t *tar.Writer, e entry, at time.Time) error {
 	if err := t.WriteHeader(h); err != nil || content == nil {
 		return err
 	}
-	// A file that grows or shrinks meanwhile makes this, or the next header, fail.
+	// If the file grows or shrinks meanwhile, this or the next header fails.
 	_, err := io.Copy(t, content)
 	return err
 }

@@ -1,13 +1,13 @@
-// Package oci makes container images of stages, and layers for images that others
-// make: a finished httpd, the module, the launcher, the packages of an application's
-// environment and the application, on top of a base image or of nothing but the
-// libraries that they need. It writes OCI image layouts and pushes to registries.
+// Package oci makes container images of stages, and layers for other images. They
+// contain a finished httpd, the module, the launcher, the packages of an application's
+// environment and the application, on top of a base image or of only the libraries
+// that they need. It writes OCI image layouts and pushes to registries.
 //
-// It knows what an image must hold so that it runs, and computes rather than
-// assumes it: the platform comes from the binaries, a base is looked into for its
-// Python, its C library and every library that somebody needs, and what does not
-// fit is refused by name. It does not know how a stage was built, runs nothing of
-// what it packs, and needs no container engine.
+// It knows what an image needs to run, and computes it rather than assuming it: the
+// platform comes from the binaries, and a base is inspected for its Python, its C
+// library and every required library. Anything that does not fit is refused by name.
+// The package does not know how a stage was built, runs nothing that it packs, and
+// needs no container engine.
 package oci
 
 import (
@@ -32,7 +32,7 @@ import (
 	"modwsgi/packaging/linkage"
 )
 
-// Where things are in an image.
+// Locations in an image.
 const (
 	Prefix     = "/opt/mod_wsgi" // the environment: programs, site-packages
 	PythonHome = "/opt/python"   // the Python of an image that has no base
@@ -41,37 +41,37 @@ const (
 	SBOMFile   = "/usr/share/doc/mod_wsgi/sbom.cdx.json"
 )
 
-// Scratch is the base that holds nothing.
+// Scratch is the empty base.
 const Scratch = "scratch"
 
-// Options are what a user may choose.
+// Options are the user's choices.
 type Options struct {
 	Base       string // Scratch, "oci-layout:DIR" (":TAG" or "@DIGEST" may follow), "docker-archive:FILE" (":REFERENCE" may follow), or a reference in a registry
-	BasePython string // path of the interpreter in the base; "" looks for it
-	App        string // directory with the application; "" for none
-	Entry      string // what start-server gets: a script below App, or a module's name; "" looks for a script
+	BasePython string // path of the interpreter in the base; "" to detect it
+	App        string // directory of the application; "" for none
+	Entry      string // argument of start-server: a script below App, or a module's name; "" looks for a script
 	Args       []string
-	Port       int    // that is served and exposed
+	Port       int    // to listen on and expose
 	User       string // numeric, "UID" or "UID:GID"
-	HealthPath string // URL path that the health check asks for; "" asks the launcher only
+	HealthPath string // URL path that the health check requests; "" asks only the launcher
 	LayerOnly  bool
 	Docker     bool // Docker's media types instead of OCI's
 	Zstd       bool // layers compressed with zstd instead of gzip
 	Labels     map[string]string
-	Env        map[string]string // of the application, beside what the base sets
-	Name       string            // of the artifact; "" makes one from what is in it
-	Tag        string            // "REPOSITORY:TAG" that the image is known as; may be ""
-	Layout     string            // directory that becomes an OCI layout, too; "" for none
+	Env        map[string]string // for the application, added to those of the base
+	Name       string            // of the artifact; "" to derive one from the contents
+	Tag        string            // "REPOSITORY:TAG" of the image; may be ""
+	Layout     string            // new directory for an OCI layout; "" for none
 	Push       *Target
-	Sign       Signer   // of what is pushed; nil for none
-	Exclude    []string // directories that are no part of the application, absolute
+	Sign       Signer   // for pushed images; nil for none
+	Exclude    []string // directories that do not belong to the application, absolute
 	CACerts    string   // file with certificates for an image without a base; "" for none
 
 	Host    linkage.Host
 	Tool    string
 	Builder string
 	Time    time.Time
-	// Parameters are what the environment of the build was, for the provenance statement.
+	// Parameters describe the build environment, for the provenance statement.
 	Parameters map[string]string
 	Caller     []string     // environment of the caller: credentials and proxies of registries
 	Runner     *run.Runner  // starts credential helpers
@@ -82,14 +82,14 @@ type Options struct {
 	client *registry.Client
 }
 
-// Input is the stage for one CPU and what goes with it.
+// Input is the stage for one CPU, with its environment and Python.
 type Input struct {
 	Stage  *packaging.Stage
 	Env    *Environment
-	Python *Interpreter // nil where it is not at hand; an image without a base needs it
+	Python *Interpreter // nil if it is unavailable; an image without a base needs it
 }
 
-// Environment is what an application has installed.
+// Environment is what the application's environment contains.
 type Environment struct {
 	Prefix string   // of the virtual environment
 	Site   []string // its directories of packages
@@ -103,19 +103,18 @@ type Interpreter struct {
 	Version    string
 }
 
-// Result is what was made.
+// Result is the outcome of Write.
 type Result struct {
 	Artifact *packaging.Artifact
 	Digest   string // of the image or the index; "" for a layer
-	Pushed   string // reference by digest; "" where nothing was pushed
-	// Signature is the reference of what signs it; "" where it was not signed.
+	Pushed   string // reference by digest; "" if nothing was pushed
+	// Signature is the reference of its signature; "" if it was not signed.
 	Signature string
-	Warnings  []string // what a user should know
+	Warnings  []string // warnings for the user
 }
 
-// platformOf are the names that images have for CPUs
-// (https://github.com/opencontainers/image-spec/blob/main/image-index.md), by the
-// kernel's.
+// platformOf maps the kernel's names of CPUs to those of images
+// (https://github.com/opencontainers/image-spec/blob/main/image-index.md).
 var platformOf = map[string]v1.Platform{
 	"x86_64":  {OS: "linux", Architecture: "amd64"},
 	"aarch64": {OS: "linux", Architecture: "arm64", Variant: "v8"},
@@ -134,37 +133,37 @@ func (o *Options) Check() error {
 	}
 	switch {
 	case o.Port < 1 || o.Port > 65535:
-		return bad("give a number from 1024 to 65535", "--port %d is no port", o.Port)
+		return bad("pass a number from 1024 to 65535", "invalid --port %d", o.Port)
 	case o.Port < 1024:
-		return bad("give one from 1024 on, and publish it as another (-p 80:8000)", "--port %d needs a privilege that the image's user has not", o.Port)
+		return bad("pass 1024 or above, and publish it as another port (-p 80:8000)", "--port %d needs a privilege that the image's user lacks", o.Port)
 	case o.HealthPath != "" && !strings.HasPrefix(o.HealthPath, "/") || strings.ContainsFunc(o.HealthPath, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return bad("give a path as in /healthz", "--health-path %q is no path of a URL", o.HealthPath)
+		return bad("pass a path, as in /healthz", "--health-path %q is not a URL path", o.HealthPath)
 	case o.LayerOnly && o.Push != nil:
-		return bad("leave one of them out", "--layer-only makes no image that could be pushed")
+		return bad("leave one of them out", "--layer-only makes no image to push")
 	case o.LayerOnly && o.Layout != "":
 		return bad("leave one of them out", "--layer-only makes no image for --layout")
 	case o.LayerOnly && o.Base != "" && o.Base != Scratch:
-		return bad("leave one of them out; --base-python says where the Python of the image is that the layer is for", "--layer-only takes no --base")
+		return bad("leave one of them out; use --base-python for the path of the Python in the layer's target image", "--layer-only does not accept --base")
 	case o.CACerts != "" && (o.LayerOnly || o.Base != Scratch):
 		return bad("leave it out: a base has its own", "--ca-certificates is for an image without a base")
 	case o.Docker && o.Zstd:
-		return bad("leave one of them out", "Docker's media types know no zstd")
+		return bad("leave one of them out", "Docker's media types do not support zstd")
 	case o.Entry != "" && strings.HasPrefix(o.Entry, "-"):
-		return bad("options of start-server follow --", "--entry %q is no application", o.Entry)
+		return bad("options of start-server follow --", "--entry %q is not an application", o.Entry)
 	case moduleAndName.MatchString(o.Entry):
 		file, callable, _ := strings.Cut(o.Entry, ":")
-		return bad("give --entry "+file+" -- --callable-object "+callable, "--entry %q names a module and what to call in it: start-server takes them one by one", o.Entry)
+		return bad("pass --entry "+file+" -- --callable-object "+callable, "--entry %q names a module and a callable: start-server takes them separately", o.Entry)
 	case len(o.Env) > 0 && o.LayerOnly:
-		return bad("set it in the Dockerfile", "--layer-only makes no image that --env could be of")
+		return bad("set it in the Dockerfile", "--layer-only makes no image that could have --env")
 	}
 	if o.App != "" {
 		if info, err := os.Stat(o.App); err != nil || !info.IsDir() {
-			return bad("name the directory with the application's files", "--app: there is no directory %s", o.App)
+			return bad("name the directory of the application's files", "--app: directory %s does not exist", o.App)
 		}
 	}
 	for k := range o.Labels {
 		if k == "" || strings.ContainsAny(k, " \t\r\n=") {
-			return bad("give NAME=VALUE", "--label: %q is no name", k)
+			return bad("write NAME=VALUE", "--label: invalid name %q", k)
 		}
 	}
 	return o.checkMore()
@@ -175,24 +174,24 @@ func (o *Options) checkMore() error {
 	bad := func(hint, format string, args ...any) error { return fault.New(fault.Usage, hint, format, args...) }
 	for _, elsewhere := range []string{"oci-archive:", "docker-daemon:", "containers-storage:", "dir:"} {
 		if strings.HasPrefix(o.Base, elsewhere) {
-			return bad("name a registry, a directory with oci-layout:DIR, or a file of docker save with docker-archive:FILE", "--base %s…: bases of that kind are not known", elsewhere)
+			return bad("name a registry, a directory with oci-layout:DIR, or a file of docker save with docker-archive:FILE", "--base %s…: unknown kind of base", elsewhere)
 		}
 	}
 	for k, v := range o.Env {
 		if !variable.MatchString(k) || strings.ContainsRune(v, 0) {
-			return bad("give NAME=VALUE", "--env: %q is no name of a variable", k)
+			return bad("write NAME=VALUE", "--env: invalid variable name %q", k)
 		}
 	}
 	return nil
 }
 
-// moduleAndName is what other servers call an application.
+// moduleAndName matches an application as other servers name it, MODULE:CALLABLE.
 var moduleAndName = regexp.MustCompile(`^[A-Za-z_][\w.]*:[A-Za-z_]\w*(\(\))?$`)
 
 // variable is the name of an environment variable (POSIX, "Environment Variables").
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// ids are the numeric user and group of the image's process.
+// ids matches the numeric user and group of the image's process.
 func (o *Options) ids() (uid, gid int, err error) {
 	var rest string
 	uid, gid = -1, -1
@@ -204,14 +203,14 @@ func (o *Options) ids() (uid, gid int, err error) {
 	}
 	switch {
 	case uid < 0 || gid < 0 || uid > 1<<31-2 || gid > 1<<31-2:
-		return 0, 0, fault.New(fault.Usage, "give numbers, as in 65532:65532: a runtime that must not run root cannot tell by a name", "--user %q is not UID or UID:GID", o.User)
+		return 0, 0, fault.New(fault.Usage, "pass numbers, as in 65532:65532: a runtime that must not run root cannot check a name", "--user %q is not UID or UID:GID", o.User)
 	case uid == 0:
-		return 0, 0, fault.New(fault.Usage, "give another number, as in 65532:65532", "--user %s would serve as root", o.User)
+		return 0, 0, fault.New(fault.Usage, "pass another number, as in 65532:65532", "--user %s would run as root", o.User)
 	}
 	return uid, gid, nil
 }
 
-// newDir makes a directory of its own in the scratch directory.
+// newDir makes a subdirectory in the scratch directory.
 func (m *maker) newDir(prefix string) (string, error) {
 	d, err := owned.Scratch(m.scratch, prefix)
 	if err != nil {
@@ -240,7 +239,7 @@ func Write(ctx context.Context, d *packaging.Dist, inputs []Input, o Options) (*
 	slices.SortFunc(m.images, func(a, b *image) int { return strings.Compare(a.platform.String(), b.platform.String()) })
 	for i := 1; i < len(m.images); i++ {
 		if a := m.images[i].platform.String(); a == m.images[i-1].platform.String() {
-			return nil, fault.New(fault.Usage, "give one for each CPU", "two stages are for %s", a)
+			return nil, fault.New(fault.Usage, "pass one per CPU", "two stages are for %s", a)
 		}
 	}
 	if o.LayerOnly {
@@ -249,7 +248,7 @@ func Write(ctx context.Context, d *packaging.Dist, inputs []Input, o Options) (*
 	return m.finish()
 }
 
-// maker is one run of Write.
+// maker is one call of Write.
 type maker struct {
 	ctx      context.Context
 	dist     *packaging.Dist
@@ -267,16 +266,16 @@ func (m *maker) warn(format string, args ...any) {
 	}
 }
 
-// image is the part of one CPU.
+// image is the part for one CPU.
 type image struct {
 	in         Input
 	platform   v1.Platform
-	machine    string // as uname -m says it
+	machine    string // as uname -m prints it
 	python     pythonPlace
 	base       *base
 	linkage    *linkage.Result
 	layers     []*layer
-	merged     []entry // what a layer on its own holds
+	merged     []entry // contents of a standalone layer
 	components []packaging.Component
 	texts      map[string][]byte
 	command    []string
@@ -289,8 +288,8 @@ type image struct {
 type pythonPlace struct {
 	executable string // "/usr/local/bin/python3.11"
 	prefix     string // "/usr/local"
-	lib        string // shared library, "" where the module needs none
-	system     bool   // the packages that it has itself are for the application, too
+	lib        string // shared library, "" if the module needs none
+	system     bool   // the application also uses the packages installed in it
 }
 
 // lib is "python3.11", or "python3.13t".
@@ -310,7 +309,7 @@ func (i *image) site() string { return path.Join(Prefix, "lib", i.libName(), "si
 func (m *maker) add(in Input) error {
 	if in.Stage.Module == nil || in.Stage.HTTPD == nil {
 		return fault.New(fault.Usage, "build it for a bundled httpd (leave out --httpd), or install that httpd in the image and modwsgi there",
-			"the module is for the httpd of this system, which an image does not have")
+			"the module is for this system's httpd, which an image does not have")
 	}
 	i := &image{in: in, texts: map[string][]byte{}}
 	w, err := m.begin(i)
@@ -319,7 +318,7 @@ func (m *maker) add(in Input) error {
 	}
 	p, known := platformOf[i.machine]
 	if !known {
-		return fault.New(fault.Environment, "build it for a CPU that container runtimes know", "there is no platform of images for the CPU %s", i.machine)
+		return fault.New(fault.Environment, "build it for a CPU that container runtimes know", "no image platform for the CPU %s", i.machine)
 	}
 	i.platform = p
 	for _, step := range []func() error{

@@ -45,7 +45,7 @@ func newMaker(t *testing.T, o Options) *maker {
 	return &maker{ctx: t.Context(), dist: d, o: o, scratch: scratch}
 }
 
-// glibc is what stands in a C library that has those versions.
+// glibc is the text in a C library with those versions.
 func glibc(versions ...string) []byte {
 	return []byte("\x7fELF\x00GLIBC_" + strings.Join(versions, "\x00GLIBC_") + "\x00GLIBC_PRIVATE\x00")
 }
@@ -118,11 +118,11 @@ func TestBaseMustFit(t *testing.T) {
 	}{
 		"fits":            {pythonBase("2.36"), "", ""},
 		"exactly":         {pythonBase("2.34"), "", ""},
-		"old libc":        {pythonBase("2.31"), "", "has glibc 2.31, and what was built asks for 2.34"},
+		"old libc":        {pythonBase("2.31"), "", "has glibc 2.31, but the build requires 2.34"},
 		"musl":            {append(without(pythonBase("2.36"), "libc.so"), dataEntry("lib/ld-musl-x86_64.so.1", nil, 0o755)), "", "it has musl"},
 		"no libc":         {without(pythonBase("2.36"), "libc.so"), "", "lacks libc.so.6"},
-		"no libc at all":  {[]entry{dataEntry("lib/x86_64-linux-gnu/libc.so.6", []byte("text"), 0o755)}, "", "cannot be told which version"},
-		"no python":       {without(pythonBase("2.36"), "python"), "", "has no Python 3.11: it has none at all"},
+		"no libc at all":  {[]entry{dataEntry("lib/x86_64-linux-gnu/libc.so.6", []byte("text"), 0o755)}, "", "cannot determine the version"},
+		"no python":       {without(pythonBase("2.36"), "python"), "", "has no Python 3.11: it has no Python"},
 		"another python":  {append(without(pythonBase("2.36"), "python"), dataEntry("usr/bin/python3.9", nil, 0o755)), "", "it has /usr/bin/python3.9"},
 		"no stdlib":       {without(pythonBase("2.36"), "os.py"), "", "has no Python 3.11"},
 		"no libpython":    {without(pythonBase("2.36"), "libpython"), "", "lacks libpython3.11.so.1.0"},
@@ -154,7 +154,7 @@ func TestBaseMustFit(t *testing.T) {
 	}
 }
 
-// layoutOf writes an OCI layout with images of those platforms, by tag.
+// layoutOf writes an OCI layout with images for those platforms, by tag.
 func layoutOf(t *testing.T, index bool, platforms map[string]v1.Platform) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "layout")
@@ -181,7 +181,7 @@ func layoutOf(t *testing.T, index bool, platforms map[string]v1.Platform) string
 	return dir
 }
 
-func TestBaseOutOfALayout(t *testing.T) {
+func TestBaseFromLayout(t *testing.T) {
 	amd, arm := v1.Platform{OS: "linux", Architecture: "amd64"}, v1.Platform{OS: "linux", Architecture: "arm64"}
 	one := layoutOf(t, false, map[string]v1.Platform{"one": amd})
 	two := layoutOf(t, false, map[string]v1.Platform{"a": amd, "b": amd})
@@ -193,11 +193,11 @@ func TestBaseOutOfALayout(t *testing.T) {
 		"by tag":           {two + ":b", "b", ""},
 		"by platform":      {mixed, "amd", ""},
 		"index":            {list, "amd", ""},
-		"which of two":     {two, "", "means 2 images of: "},
-		"no such tag":      {two + ":c", "", "means 0 images"},
+		"which of two":     {two, "", "matches 2 images of: "},
+		"no such tag":      {two + ":c", "", "matches 0 images"},
 		"not in the index": {foreign, "", "has no image for linux/amd64, only for linux/arm64"},
-		"no layout":        {t.TempDir(), "", "is no OCI layout"},
-		"not there":        {"/nonexistent/x:1", "", "is no OCI layout"},
+		"no layout":        {t.TempDir(), "", "is not an OCI layout"},
+		"not there":        {"/nonexistent/x:1", "", "is not an OCI layout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMaker(t, Options{Base: layoutPrefix + c.base})
@@ -226,8 +226,8 @@ func TestBaseOutOfALayout(t *testing.T) {
 	}
 }
 
-// TestBaseOutOfAnArchive reads what docker save writes.
-func TestBaseOutOfAnArchive(t *testing.T) {
+// TestBaseFromArchive reads the output of docker save.
+func TestBaseFromArchive(t *testing.T) {
 	image := func(text string) v1.Image {
 		img, err := mutate.AppendLayers(empty.Image, static.NewLayer([]byte(text), types.DockerUncompressedLayer))
 		if err != nil {
@@ -296,7 +296,7 @@ func TestDamagedBase(t *testing.T) {
 
 func TestForeignLayersAreRefused(t *testing.T) {
 	m := newMaker(t, Options{Base: "b"})
-	if _, err := m.keep(static.NewLayer([]byte("x"), types.DockerForeignLayer)); err == nil || !strings.Contains(err.Error(), "layer of the kind") {
+	if _, err := m.keep(static.NewLayer([]byte("x"), types.DockerForeignLayer)); err == nil || !strings.Contains(err.Error(), "layer of media type") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -415,7 +415,7 @@ func TestCollect(t *testing.T) {
 	if err == nil || fault.HintOf(err) != "cure" {
 		t.Fatalf("got %v", err)
 	}
-	for _, want := range []string{`"abs" is a link out of the tree, to /etc/passwd`, `"dead" is a link that leads nowhere`, `"pkg/out" is a link`, `"suid" has a set-user-id`, `".wh.wsgi.py" has a name that takes another file out`, "control character"} {
+	for _, want := range []string{`"abs" is a link to outside the tree, to /etc/passwd`, `"dead" is a broken link`, `"pkg/out" is a broken link`, `"suid" has a set-user-id`, `".wh.wsgi.py" has a name that deletes another file`, "control character"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}
@@ -441,7 +441,7 @@ func TestEditableInstallationsAreRefused(t *testing.T) {
 	}
 }
 
-func TestWhatIsServed(t *testing.T) {
+func TestFindEntry(t *testing.T) {
 	app := func(names ...string) (all []entry) {
 		for _, n := range names {
 			all = append(all, dataEntry("app/"+n, nil, 0o644))
@@ -456,11 +456,11 @@ func TestWhatIsServed(t *testing.T) {
 	}{
 		{app("wsgi.py", "x.py"), "", "wsgi.py", ""},
 		{app("shop.wsgi"), "", "shop.wsgi", ""},
-		{app("a.wsgi", "wsgi.py"), "", "", "there are 2"},
-		{app("main.py"), "", "", "there are 0"},
+		{app("a.wsgi", "wsgi.py"), "", "", "contains 2"},
+		{app("main.py"), "", "", "contains 0"},
 		{app("main.py"), "main.py", "main.py", ""},
 		{app("a/b.py"), "a/b.py", "a/b.py", ""},
-		{app("main.py"), "shop.wsgi", "", "there is no shop.wsgi"},
+		{app("main.py"), "shop.wsgi", "", "does not contain shop.wsgi"},
 		{app("main.py"), "shop.web", "shop.web", ""},
 	} {
 		got, err := findEntry(c.files, c.wanted)
@@ -482,27 +482,27 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Options){
-		"--port 0":            func(o *Options) { o.Port = 0 },
-		"needs a privilege":   func(o *Options) { o.Port = 80 },
-		"as root":             func(o *Options) { o.User = "0" },
-		`"www-data"`:          func(o *Options) { o.User = "www-data" },
-		`"1:2:3"`:             func(o *Options) { o.User = "1:2:3" },
-		`"-1"`:                func(o *Options) { o.User = "-1" },
-		`"1 "`:                func(o *Options) { o.User = "1 " },
-		`"1:"`:                func(o *Options) { o.User = "1:" },
-		"--health-path":       func(o *Options) { o.HealthPath = "healthz" },
-		"is no path of a URL": func(o *Options) { o.HealthPath = "/a b" },
-		"--layout":            func(o *Options) { o.LayerOnly, o.Layout = true, "x" },
-		"takes no --base":     func(o *Options) { o.LayerOnly, o.Base = true, "python" },
-		"know no zstd":        func(o *Options) { o.Docker, o.Zstd = true, true },
-		"--entry":             func(o *Options) { o.Entry = "--port" },
+		"--port 0":               func(o *Options) { o.Port = 0 },
+		"needs a privilege":      func(o *Options) { o.Port = 80 },
+		"as root":                func(o *Options) { o.User = "0" },
+		`"www-data"`:             func(o *Options) { o.User = "www-data" },
+		`"1:2:3"`:                func(o *Options) { o.User = "1:2:3" },
+		`"-1"`:                   func(o *Options) { o.User = "-1" },
+		`"1 "`:                   func(o *Options) { o.User = "1 " },
+		`"1:"`:                   func(o *Options) { o.User = "1:" },
+		"--health-path":          func(o *Options) { o.HealthPath = "healthz" },
+		"is not a URL path":      func(o *Options) { o.HealthPath = "/a b" },
+		"--layout":               func(o *Options) { o.LayerOnly, o.Layout = true, "x" },
+		"does not accept --base": func(o *Options) { o.LayerOnly, o.Base = true, "python" },
+		"do not support zstd":    func(o *Options) { o.Docker, o.Zstd = true, true },
+		"--entry":                func(o *Options) { o.Entry = "--port" },
 		"--entry \"shop.web:application\" names a module": func(o *Options) { o.Entry = "shop.web:application" },
-		"--env: \"a-b\"":      func(o *Options) { o.Env = map[string]string{"a-b": "c"} },
-		"--env could be of":   func(o *Options) { o.Env, o.LayerOnly = map[string]string{"A": "c"}, true },
-		"--base oci-archive:": func(o *Options) { o.Base = "oci-archive:x.tar" },
-		"--label":             func(o *Options) { o.Labels = map[string]string{"a b": "c"} },
-		"--app":               func(o *Options) { o.App = "/nonexistent" },
-		"--ca-certificates":   func(o *Options) { o.Base, o.CACerts = "python", "x" },
+		"invalid variable name \"a-b\"":                   func(o *Options) { o.Env = map[string]string{"a-b": "c"} },
+		"could have --env":                                func(o *Options) { o.Env, o.LayerOnly = map[string]string{"A": "c"}, true },
+		"--base oci-archive:":                             func(o *Options) { o.Base = "oci-archive:x.tar" },
+		"--label":                                         func(o *Options) { o.Labels = map[string]string{"a b": "c"} },
+		"--app":                                           func(o *Options) { o.App = "/nonexistent" },
+		"--ca-certificates":                               func(o *Options) { o.Base, o.CACerts = "python", "x" },
 	} {
 		o := good
 		change(&o)
@@ -525,8 +525,8 @@ func TestTargets(t *testing.T) {
 		}
 	}
 	for bad, want := range map[string]string{
-		"shop/web:1": "names no registry", "127.0.0.1:5000/shop/web": "names no tag", "r.example.org/a:b c": "is no reference", "r.example.org/UPPER:1": "is no reference",
-		"": "is no reference", "r.example.org/a@sha256:" + strings.Repeat("0", 64): "names no tag", "r.example.org/a:" + strings.Repeat("x", 200): "is no reference",
+		"shop/web:1": "names no registry", "127.0.0.1:5000/shop/web": "names no tag", "r.example.org/a:b c": "is not a valid image reference", "r.example.org/UPPER:1": "is not a valid image reference",
+		"": "is not a valid image reference", "r.example.org/a@sha256:" + strings.Repeat("0", 64): "names no tag", "r.example.org/a:" + strings.Repeat("x", 200): "is not a valid image reference",
 	} {
 		if _, err := NewTarget(bad, false); err == nil || !strings.Contains(err.Error(), want) || fault.ClassOf(err) != fault.Usage {
 			t.Errorf("%s: got %v", bad, err)
@@ -534,7 +534,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-func TestRegistryThatIsDown(t *testing.T) {
+func TestUnreachableRegistry(t *testing.T) {
 	s := httptest.NewServer(nil)
 	address := strings.TrimPrefix(s.URL, "http://")
 	s.Close()
@@ -542,7 +542,7 @@ func TestRegistryThatIsDown(t *testing.T) {
 	must(t, err)
 	o := Options{Push: target}
 	err = o.CheckPush(t.Context())
-	if err == nil || fault.ClassOf(err) != fault.Source || !strings.Contains(fault.HintOf(err), "registry runs") {
+	if err == nil || fault.ClassOf(err) != fault.Source || !strings.Contains(fault.HintOf(err), "registry is running") {
 		t.Errorf("got %v (%q)", err, fault.HintOf(err))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -562,7 +562,7 @@ func TestLayoutAppearsWholeOrNotAtAll(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	must(t, writeLayout(dir, content{"index.json": {data: []byte("{}")}}))
-	if err := writeLayout(dir, content{}); err == nil || !strings.Contains(err.Error(), "is there already") {
+	if err := writeLayout(dir, content{}); err == nil || !strings.Contains(err.Error(), "already exists") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// maxLibrary is the size in bytes of the largest C library that is looked into.
+// maxLibrary is the maximum size in bytes of a C library to inspect.
 const maxLibrary = 64 << 20
 
-// libraryDirs are where a base may have libraries: the loader's own directories,
+// libraryDirs are the usual library directories of a base: the loader's defaults,
 // Debian's, and those that ld.so.conf of common distributions names.
 func libraryDirs(machine string) []string {
 	return []string{
@@ -34,11 +34,11 @@ func (b *base) library(soname, machine string) (string, bool) {
 	return "", false
 }
 
-// versionText is how a GNU C library names itself and the versions that it has.
+// versionText matches the name and the versions in a GNU C library.
 var versionText = regexp.MustCompile(`\x00GLIBC_(2\.[0-9]+)\x00`)
 
-// checkLibc refuses a base whose C library is another one, or older than what the
-// binaries ask for.
+// checkLibc refuses a base whose C library is another one, or older than the binaries
+// require.
 func (m *maker) checkLibc(i *image) error {
 	need := i.linkage.Versions["GLIBC"]
 	musl := i.isMusl()
@@ -50,9 +50,9 @@ func (m *maker) checkLibc(i *image) error {
 	if !ok {
 		other := ""
 		if _, there := i.base.root.has("/lib/ld-musl-" + i.machine + ".so.1"); there && !musl {
-			other = ": it has musl, and what was built needs the GNU C library"
+			other = ": it has musl, but the build needs the GNU C library"
 		}
-		return fault.New(fault.Usage, "name a base of a distribution with that C library, or --base scratch, which brings its own",
+		return fault.New(fault.Usage, "name a base of a distribution with that C library, or use --base scratch, which includes this machine's",
 			"the base %s lacks %s%s", i.base.name, name, other)
 	}
 	if musl {
@@ -60,22 +60,23 @@ func (m *maker) checkLibc(i *image) error {
 	}
 	data, err := i.base.root.read(m.ctx, at, maxLibrary)
 	if err != nil {
-		return m.baseProblem(fmt.Errorf("look into %s: %w", at, err))
+		return m.baseProblem(fmt.Errorf("inspect %s: %w", at, err))
 	}
 	has := ""
-	// The strings of its version table end and begin with a zero, which two of them share.
+	// The strings of its version table end and begin with a zero, which adjacent ones
+	// share.
 	for _, v := range versionText.FindAllSubmatch(bytes.ReplaceAll(data, []byte{0}, []byte{0, 0}), -1) {
 		if s := string(v[1]); has == "" || elf.CompareVersions(s, has) > 0 {
 			has = s
 		}
 	}
 	if has == "" {
-		return fault.New(fault.Usage, "name another base", "it cannot be told which version the C library %s of the base %s has", at, i.base.name)
+		return fault.New(fault.Usage, "name another base", "cannot determine the version of the C library %s of the base %s", at, i.base.name)
 	}
 	i.base.glibc = has
 	if need != "" && elf.CompareVersions(need, has) > 0 {
-		return fault.New(fault.Usage, "name a base of a newer distribution, build on an older one (in the base itself, for instance), or take --base scratch",
-			"the base %s has glibc %s, and what was built asks for %s", i.base.name, has, need)
+		return fault.New(fault.Usage, "name a base of a newer distribution, build on an older one (in the base itself, for instance), or use --base scratch",
+			"the base %s has glibc %s, but the build requires %s", i.base.name, has, need)
 	}
 	return nil
 }
@@ -84,7 +85,7 @@ func (i *image) isMusl() bool {
 	return slices.ContainsFunc(i.linkage.System, func(n string) bool { return strings.HasPrefix(n, "libc.musl-") })
 }
 
-// findPython says which Python the environment in the image belongs to.
+// findPython determines the Python that the environment in the image belongs to.
 func (m *maker) findPython(i *image) error {
 	py := i.in.Stage.Module.Python
 	soname, err := i.soname()
@@ -102,7 +103,7 @@ func (m *maker) findPython(i *image) error {
 		return nil
 	case m.o.Base == Scratch:
 		if i.in.Python == nil {
-			return fault.New(fault.Usage, "name a base that has Python "+py.MinorVersion()+" with --base", "the Python of a --stage is not at hand, which an image without a base needs")
+			return fault.New(fault.Usage, "name a base that has Python "+py.MinorVersion()+" with --base", "an image without a base needs the Python of the environment, which is unavailable for a --stage")
 		}
 		i.python.executable, i.python.prefix = path.Join(PythonHome, "bin", i.libName()), PythonHome
 		if soname != "" {
@@ -113,11 +114,12 @@ func (m *maker) findPython(i *image) error {
 	return m.pythonOfBase(i, soname)
 }
 
-// soname is the libpython that the module asks for, "" where Python is inside it.
+// soname is the name of the libpython that the module requires, "" if Python is linked
+// into it.
 func (i *image) soname() (string, error) {
 	facts, err := elf.Read(path.Join(i.in.Stage.Site, i.in.Stage.Module.File))
 	if err != nil {
-		return "", fault.New(fault.Environment, "build it again", "look at the module: %w", err)
+		return "", fault.New(fault.Environment, "build it again", "inspect the module: %w", err)
 	}
 	for _, n := range facts.Needed {
 		if strings.HasPrefix(n, "libpython") {
@@ -131,7 +133,7 @@ func (i *image) soname() (string, error) {
 func (m *maker) pythonOfBase(i *image, soname string) error {
 	py, root := i.in.Stage.Module.Python, i.base.root
 	if _, there := root.has(path.Join(Prefix, "pyvenv.cfg")); there {
-		return fault.New(fault.Usage, "name the image that this one was made on", "the base %s was made by modwsgi package oci itself: two installations in one place would mix", i.base.name)
+		return fault.New(fault.Usage, "name the image that this one is based on", "the base %s was made by modwsgi package oci itself: two installations in the same directory would mix", i.base.name)
 	}
 	var candidates []string
 	if m.o.BasePython != "" {
@@ -163,7 +165,7 @@ func (m *maker) pythonOfBase(i *image, soname string) error {
 			}
 		}
 		return fault.New(fault.Usage, "name a base whose Python has a shared library (the official python images; libpython"+py.MinorVersion()+" of Debian), or build with a Python that was configured without --enable-shared",
-			"the base %s has Python %s at %s and lacks %s, which the module needs", i.base.name, py.MinorVersion(), c, soname)
+			"the base %s has Python %s at %s but lacks %s, which the module needs", i.base.name, py.MinorVersion(), c, soname)
 	}
 	if m.o.BasePython != "" {
 		return fault.New(fault.Usage, "name the path of a Python "+py.MinorVersion()+" in the base with --base-python", "the base %s has no %s with a standard library of Python %s", i.base.name, m.o.BasePython, py.MinorVersion())
@@ -175,11 +177,11 @@ func (m *maker) pythonOfBase(i *image, soname string) error {
 		}
 	}
 	slices.Sort(others)
-	has := "it has none at all"
+	has := "it has no Python"
 	if len(others) > 0 {
 		has = "it has " + strings.Join(others[:min(3, len(others))], ", ")
 	}
-	return fault.New(fault.Usage, "name a base with Python "+py.MinorVersion()+", say where it is with --base-python, build for the Python of the base with --python, or take --base scratch",
+	return fault.New(fault.Usage, "name a base with Python "+py.MinorVersion()+", name its path with --base-python, build for the base's Python with --python, or use --base scratch",
 		"the base %s has no Python %s: %s", i.base.name, py.MinorVersion(), has)
 }
 

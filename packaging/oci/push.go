@@ -23,14 +23,14 @@ import (
 	"modwsgi/internal/registry"
 )
 
-// Target is where an image is pushed to.
+// Target is where to push an image.
 type Target struct{ ref name.Tag }
 
 // String is the reference, with its tag.
 func (t *Target) String() string { return t.ref.Name() }
 
-// NewTarget reads REGISTRY/REPOSITORY:TAG. The tag must be there: one that nobody
-// wrote is a trap.
+// NewTarget reads REGISTRY/REPOSITORY:TAG. The tag is required: an implicit one is a
+// trap.
 func NewTarget(text string, insecure bool) (*Target, error) {
 	ref, err := parseReference(text, insecure, "--push")
 	if err != nil {
@@ -38,15 +38,15 @@ func NewTarget(text string, insecure bool) (*Target, error) {
 	}
 	tag, ok := ref.(name.Tag)
 	if !ok || !strings.HasSuffix(text, ":"+tag.TagStr()) {
-		return nil, fault.New(fault.Usage, "give REGISTRY/REPOSITORY:TAG, as in registry.example.org/shop/web:1.0", "--push %q names no tag", text)
+		return nil, fault.New(fault.Usage, "write REGISTRY/REPOSITORY:TAG, as in registry.example.org/shop/web:1.0", "--push %q names no tag", text)
 	}
 	if !strings.ContainsAny(strings.SplitN(text, "/", 2)[0], ".:") && !strings.HasPrefix(text, "localhost/") {
-		return nil, fault.New(fault.Usage, "write the registry, too, as in docker.io/"+text, "--push %q names no registry", text)
+		return nil, fault.New(fault.Usage, "include the registry, as in docker.io/"+text, "--push %q names no registry", text)
 	}
 	return &Target{tag}, nil
 }
 
-// registry is the client of registries, made when it is first needed.
+// registry is the registry client, made on first use.
 func (o *Options) registry() (*registry.Client, error) {
 	if o.client != nil {
 		return o.client, nil
@@ -59,11 +59,11 @@ func (o *Options) registry() (*registry.Client, error) {
 	return c, err
 }
 
-// connectTimeout is longer than that of downloads, for which there are other servers.
+// connectTimeout is longer than that of downloads, which have other servers to try.
 const connectTimeout = 30 * time.Second
 
-// Trust prepares for registries whose certificate the authorities in a file have
-// signed ("" for none), and for those of Insecure.
+// Trust sets up trust in registries whose certificate was signed by the authorities in
+// a file ("" for none), and in those of Insecure.
 func (o *Options) Trust(file string) error {
 	if file == "" && !o.Insecure {
 		return nil
@@ -79,15 +79,15 @@ func (o *Options) Trust(file string) error {
 			pool = x509.NewCertPool()
 		}
 		if !pool.AppendCertsFromPEM(data) {
-			return fault.New(fault.Usage, "name a file with certificates in PEM", "--registry-ca: there is no certificate in %s", file)
+			return fault.New(fault.Usage, "name a file with certificates in PEM", "--registry-ca: %s contains no certificate", file)
 		}
 		o.tls.RootCAs = pool
 	}
 	return nil
 }
 
-// CheckPush asks the registry whether the image may be pushed, before anything is
-// built.
+// CheckPush asks the registry, before anything is built, whether the image may be
+// pushed.
 func (o *Options) CheckPush(ctx context.Context) error {
 	if o.Push == nil {
 		return nil
@@ -106,32 +106,32 @@ func (o *Options) pushProblem(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fault.New(fault.Source, registryHint(err, "see that the registry takes it, then run the same command again: what was built is kept"), "push to %s: %w", o.Push.ref.Name(), err)
+	return fault.New(fault.Source, registryHint(err, "make the registry accept it, then run the same command again; finished builds are kept"), "push to %s: %w", o.Push.ref.Name(), err)
 }
 
-// registryHint says what to do about an answer of a registry.
+// registryHint is the hint for an answer of a registry.
 func registryHint(err error, other string) string {
 	var answer *transport.Error
 	var op *net.OpError
 	switch text := err.Error(); {
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusUnauthorized:
-		return "log in first, with docker login or podman login; DOCKER_CONFIG or REGISTRY_AUTH_FILE says where the credentials are"
+		return "log in first, with docker login or podman login; DOCKER_CONFIG or REGISTRY_AUTH_FILE names the location of the credentials"
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusForbidden:
-		return "log in as somebody who may do this"
+		return "log in with an account that may do this"
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
-		return "see that the name and the tag are right"
+		return "check the name and the tag"
 	case strings.Contains(text, "certificate"):
-		return "give the certificate of the registry's authority with --registry-ca"
+		return "pass the certificate of the registry's authority with --registry-ca"
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
-		return "give --insecure-registry for a registry without TLS"
+		return "pass --insecure-registry for a registry without TLS"
 	case errors.As(err, &op) && op.Op == "dial":
-		return "see that the registry runs and that its address is right"
+		return "check that the registry is running and that its address is right"
 	}
 	return other
 }
 
-// signAll signs the images, and the index that has the digest, so that whoever
-// pulls one for a CPU can check it too.
+// signAll signs the images, and the index with the digest, so that an image pulled for
+// one CPU can also be verified.
 func (m *maker) signAll(repo name.Repository, digest v1.Hash) error {
 	if m.o.Sign == nil {
 		return nil
@@ -150,8 +150,8 @@ func (m *maker) signAll(repo name.Repository, digest v1.Hash) error {
 	return nil
 }
 
-// push uploads everything by digest, and sets the tag at the end: whoever pulls the
-// tag meanwhile gets what it was.
+// push uploads everything by digest, and sets the tag last: until then, the tag refers
+// to the previous image.
 func (m *maker) push(index v1.ImageIndex) (string, error) {
 	client, err := m.o.registry()
 	if err != nil {
@@ -175,7 +175,7 @@ func (m *maker) push(index v1.ImageIndex) (string, error) {
 				return "", err
 			}
 			if err := remote.Write(repo.Digest(h.String()), img, opts...); err != nil {
-				return fail(fmt.Errorf("attach what describes it: %w", err))
+				return fail(fmt.Errorf("attach its descriptions: %w", err))
 			}
 		}
 		last, digest = i.image, i.digest

@@ -20,18 +20,18 @@ import (
 func readELF(name string) (*elf.Facts, error) {
 	facts, err := elf.Read(name)
 	if err != nil {
-		return nil, fault.New(fault.Environment, "package a complete build", "look at a program: %w", err)
+		return nil, fault.New(fault.Environment, "package a complete build", "inspect a program: %w", err)
 	}
 	return facts, nil
 }
 
-// unused are parts of a standard library that serve no server: tests, a desktop,
-// and what only builds.
+// unused are parts of a standard library that no server needs: tests, desktop parts,
+// and build files.
 var unused = []string{"test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "ensurepip", "lib2to3", "site-packages", "dist-packages", "sitecustomize.py", "EXTERNALLY-MANAGED"}
 
-// pythonLayers makes the layers that only an image without a base has, and the one
-// with the packages of the application. All libraries that any of them needs are
-// looked for: on the host for the one, in the base for the other.
+// pythonLayers makes the layers that only an image without a base has, and the layer
+// with the application's packages. It looks for all libraries that they need: on the
+// host for the former, in the base for the latter.
 func (m *maker) pythonLayers(i *image, w *work) error {
 	var python []entry
 	var err error
@@ -77,8 +77,8 @@ func (m *maker) pythonLayers(i *image, w *work) error {
 	return nil
 }
 
-// pythonTree takes a Python installation of the host along, without what no server
-// needs.
+// pythonTree copies a Python installation of the host, without the parts that no
+// server needs.
 func (m *maker) pythonTree(i *image) ([]entry, error) {
 	py := i.in.Python
 	lib := ""
@@ -89,7 +89,7 @@ func (m *maker) pythonTree(i *image) ([]entry, error) {
 		}
 	}
 	if lib == "" {
-		return nil, fault.New(fault.Environment, "install that Python again, or name a base with --base", "there is no standard library of Python %s below %s", py.Version, py.Prefix)
+		return nil, fault.New(fault.Environment, "install that Python again, or name a base with --base", "no standard library of Python %s found below %s", py.Version, py.Prefix)
 	}
 	config := "config-" + i.in.Stage.Module.Python.MinorVersion()
 	c := collector{root: lib, to: path.Join(PythonHome, "lib", i.libName()), follow: true, skip: func(rel string, d fs.DirEntry) bool {
@@ -120,7 +120,7 @@ func (m *maker) pythonTree(i *image) ([]entry, error) {
 	return all, i.pythonLicence(lib)
 }
 
-// pythonLicence looks where its makers and Debian put it.
+// pythonLicence looks in the locations of CPython and of Debian.
 func (i *image) pythonLicence(lib string) error {
 	name := i.libName()
 	for _, at := range []string{filepath.Join(lib, "LICENSE.txt"), "/usr/share/doc/" + name + "/copyright", "/usr/share/doc/lib" + name + "-minimal/copyright"} {
@@ -129,16 +129,16 @@ func (i *image) pythonLicence(lib string) error {
 			return nil
 		}
 	}
-	return fault.New(fault.Environment, "install its documentation, or name a base with --base", "the licence of Python %s is neither in %s nor with the system's documentation", i.in.Python.Version, lib)
+	return fault.New(fault.Environment, "install its documentation, or name a base with --base", "the licence of Python %s is neither in %s nor in the system's documentation", i.in.Python.Version, lib)
 }
 
-// sharedPython finds the library of Python on the host.
+// sharedPython finds Python's library on the host.
 func (i *image) sharedPython(m *maker) (string, error) {
 	soname := path.Base(i.python.lib)
 	at := filepath.Join(i.in.Python.Prefix, "lib", soname)
 	if _, err := os.Stat(at); err != nil {
 		if at = m.o.Host.Find(soname, i.machine, 64); at == "" {
-			return "", fault.New(fault.Environment, "install that Python again", "the library %s, which the module needs, is neither below %s nor where this machine has its libraries", soname, i.in.Python.Prefix)
+			return "", fault.New(fault.Environment, "install that Python again", "the library %s, which the module needs, is neither below %s nor in this machine's library directories", soname, i.in.Python.Prefix)
 		}
 	}
 	real, err := filepath.EvalSymlinks(at)
@@ -148,8 +148,8 @@ func (i *image) sharedPython(m *maker) (string, error) {
 	return m.movable(real)
 }
 
-// movable returns a program or library that finds its libpython beside it; one that
-// has no run path is taken as it is.
+// movable returns a program or library that finds its libpython next to itself; one
+// without a run path is used as it is.
 func (m *maker) movable(name string) (string, error) {
 	facts, err := readELF(name)
 	if err != nil {
@@ -173,14 +173,14 @@ func (m *maker) movable(name string) (string, error) {
 	return to, relocate.Rewrite(to, relocate.Edit{RunPath: &own})
 }
 
-// ours says whether something in site-packages is what the stage brings itself.
-func ours(rel string) bool {
+// fromStage reports whether the stage itself contains an entry of site-packages.
+func fromStage(rel string) bool {
 	top, _, _ := strings.Cut(rel, "/")
 	return top == "mod_wsgi" || top == "mod_wsgi_packages" || top == "mod_wsgi.libs" ||
 		strings.HasPrefix(top, "mod_wsgi-") || strings.HasPrefix(top, "mod_wsgi_httpd-") || strings.HasPrefix(top, "mod_wsgi_standalone-")
 }
 
-// packages takes what is installed in the application's environment along.
+// packages adds the packages installed in the application's environment.
 func (m *maker) packages(i *image) ([]entry, error) {
 	env := i.in.Env
 	if env == nil {
@@ -189,10 +189,10 @@ func (m *maker) packages(i *image) ([]entry, error) {
 	var all []entry
 	for _, site := range env.Site {
 		if problem := editable(site); problem != "" {
-			return nil, fault.New(fault.Environment, "install it without -e (pip install .), so that its files are in the environment", "%s cannot be taken into an image: %s", site, problem)
+			return nil, fault.New(fault.Environment, "install it without -e (pip install .), so that its files are in the environment", "cannot put %s into an image: %s", site, problem)
 		}
-		c := collector{root: site, to: i.site(), skip: func(rel string, d fs.DirEntry) bool { return ours(rel) || rel == "RECORD" }}
-		found, err := c.collect("repair the environment (pip check), or make a new one")
+		c := collector{root: site, to: i.site(), skip: func(rel string, d fs.DirEntry) bool { return fromStage(rel) || rel == "RECORD" }}
+		found, err := c.collect("repair the environment (pip check), or create a new one")
 		if err != nil {
 			return nil, err
 		}
@@ -203,12 +203,12 @@ func (m *maker) packages(i *image) ([]entry, error) {
 	return append(all, scripts...), err
 }
 
-// editable finds what is installed in a way that only works on this machine.
+// editable finds packages that are installed in a way that works only on this machine.
 func editable(site string) string {
 	names, _ := os.ReadDir(site)
 	for _, n := range names {
 		name := n.Name()
-		if ours(name) {
+		if fromStage(name) {
 			continue
 		}
 		switch {
@@ -241,7 +241,7 @@ func distributions(site string) []packaging.Component {
 	var all []packaging.Component
 	infos, _ := fs.Glob(os.DirFS(site), "*.dist-info/METADATA")
 	for _, info := range infos {
-		if ours(info) {
+		if fromStage(info) {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(site, filepath.FromSlash(info)))
@@ -270,8 +270,8 @@ func distributions(site string) []packaging.Component {
 	return all
 }
 
-// scripts takes the environment's programs along: those that name its Python in
-// their first line get the one in the image.
+// scripts adds the environment's programs. Those whose first line names its Python get
+// the one in the image.
 func (m *maker) scripts(env *Environment) ([]entry, error) {
 	if env.Bin == "" {
 		return nil, nil
@@ -313,7 +313,7 @@ func (m *maker) checkPackages(i *image, all []entry) error {
 			continue
 		}
 		if has := i.base.glibc; has != "" && facts.GLIBC != "" && elf.CompareVersions(facts.GLIBC, has) > 0 {
-			problems = append(problems, fmt.Sprintf("%s asks for glibc %s, and the base has %s", path.Base(e.name), facts.GLIBC, has))
+			problems = append(problems, fmt.Sprintf("%s requires glibc %s, but the base has %s", path.Base(e.name), facts.GLIBC, has))
 		}
 		for _, need := range facts.Needed {
 			if beside(all, e, facts, need) || strings.HasPrefix(need, "libpython") {
@@ -333,11 +333,11 @@ func (m *maker) checkPackages(i *image, all []entry) error {
 	if n := len(problems) - most; n > 0 {
 		text += fmt.Sprintf("; and %d more", n)
 	}
-	return fault.New(fault.Usage, "name a base that has it, or install a wheel that brings it along (for psycopg2 that is psycopg2-binary)",
+	return fault.New(fault.Usage, "name a base that has it, or install a wheel that bundles it (such as psycopg2-binary for psycopg2)",
 		"packages of the environment would not load on the base %s: %s", i.base.name, text)
 }
 
-// beside says whether a package brings a library along that its file finds by its
+// beside reports whether a package bundles a library that its file finds through its
 // run path.
 func beside(all []entry, e entry, facts *elf.Facts, need string) bool {
 	for _, dir := range facts.RunPath {
@@ -353,8 +353,8 @@ func beside(all []entry, e entry, facts *elf.Facts, need string) bool {
 	return false
 }
 
-// byName says whether there is a library of that name at all: what was loaded
-// before is found by its name, too, and some packages load theirs so.
+// byName reports whether any library of that name exists: a library that is already
+// loaded is also found by its name, and some packages rely on that.
 func byName(all []entry, need string) bool {
 	return slices.ContainsFunc(all, func(o entry) bool { return path.Base(o.name) == need })
 }

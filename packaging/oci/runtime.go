@@ -28,17 +28,17 @@ import (
 	"modwsgi/packaging/sbom"
 )
 
-// work is the copy of a stage that may be changed.
+// work is a copy of a stage that may be changed.
 type work struct {
-	site string // stands for site-packages
+	site string // counterpart of site-packages
 	bin  string
 }
 
-// programs are what the environment in the image has of ours.
+// programs are the programs of modwsgi in the image's environment.
 var programs = []string{"mod_wsgi-express", "mod_wsgi-apxs"}
 
-// begin copies the stage, and has its binaries looked at and made independent of
-// libraries that not every system has.
+// begin copies the stage, and makes its binaries independent of libraries that some
+// systems lack.
 func (m *maker) begin(i *image) (*work, error) {
 	s := i.in.Stage
 	dir, err := m.newDir("stage-")
@@ -71,8 +71,8 @@ func (m *maker) begin(i *image) (*work, error) {
 	i.linkage, err = linkage.Apply(tree, linkage.Options{
 		Bundle: true, LibDir: path.Join(s.HTTPD.Dir, "lib"), Python: soname, Libc: s.HTTPD.Libc, Host: m.o.Host,
 	})
-	if err != nil && strings.Contains(err.Error(), syscall.ENOSPC.Error()) { // said once for each library there
-		return nil, writing("a copy of what is packaged", syscall.ENOSPC)
+	if err != nil && strings.Contains(err.Error(), syscall.ENOSPC.Error()) { // reported once for each library there
+		return nil, writing("a copy of the stage", syscall.ENOSPC)
 	}
 	if err != nil {
 		return nil, fault.New(fault.ClassOf(err), fault.HintOf(err), "%s", strings.ReplaceAll(err.Error(), w.site, s.Site))
@@ -93,10 +93,10 @@ func (m *maker) begin(i *image) (*work, error) {
 	return w, nil
 }
 
-// libraryTexts takes the licence of a library of the host along.
+// libraryTexts adds the licence texts of a library of the host.
 func (m *maker) libraryTexts(i *image, c packaging.Component) error {
 	if len(c.Texts) == 0 {
-		m.warn("the licence of %s is not known to this machine's package manager: its text is not in the image", c.File)
+		m.warn("this machine's package manager does not know the licence of %s: its text is not in the image", c.File)
 	}
 	for _, name := range c.Texts {
 		text, err := os.ReadFile(name)
@@ -108,7 +108,7 @@ func (m *maker) libraryTexts(i *image, c packaging.Component) error {
 	return nil
 }
 
-// program takes one of our programs along.
+// program adds one of our programs.
 func (m *maker) program(i *image, w *work, name string) error {
 	from := filepath.Join(i.in.Stage.Bin, name)
 	if _, err := os.Stat(from); err != nil {
@@ -119,7 +119,7 @@ func (m *maker) program(i *image, w *work, name string) error {
 		return err
 	}
 	if facts.Machine != i.machine {
-		return fault.New(fault.Environment, "take the programs of modwsgi for "+i.machine, "the program %s is for %s, and the rest for %s", name, facts.Machine, i.machine)
+		return fault.New(fault.Environment, "use the programs of modwsgi for "+i.machine, "the program %s is for %s, but the rest is for %s", name, facts.Machine, i.machine)
 	}
 	parts, err := packaging.ProgramComponents(from)
 	if err != nil {
@@ -132,11 +132,11 @@ func (m *maker) program(i *image, w *work, name string) error {
 	return packaging.CopyFile(from, filepath.Join(w.bin, name), 0o755)
 }
 
-// runtimeLayer is the layer with httpd, the module and the launcher, and that with
-// the packages of the application.
+// runtimeLayer is the layer with httpd, the module and the launcher, and the layer
+// with the environment's packages.
 func (m *maker) runtimeLayer(i *image, w *work) error {
 	if i.python.lib != "" {
-		// The place of libpython is known here, as it is where modwsgi installs.
+		// The location of libpython is known here, as it is where modwsgi installs.
 		dir := path.Dir(i.python.lib)
 		module := filepath.Join(w.site, filepath.FromSlash(i.in.Stage.Module.File))
 		if err := relocate.Rewrite(module, relocate.Edit{RunPath: &dir}); err != nil {
@@ -169,7 +169,7 @@ func (m *maker) runtimeLayer(i *image, w *work) error {
 	return m.put(i, "httpd "+i.in.Stage.HTTPD.Version+", mod_wsgi "+i.in.Stage.Module.Version+" and mod_wsgi-express", entries)
 }
 
-// put makes a layer, or keeps its entries for one that holds everything.
+// put makes a layer, or keeps its entries for the layer that contains everything.
 func (m *maker) put(i *image, about string, entries []entry) error {
 	if m.o.LayerOnly {
 		i.merged = append(i.merged, entries...)
@@ -215,7 +215,7 @@ func (i *image) environment(w *work) ([]entry, error) {
 	return all, nil
 }
 
-// receipt rewrites the record beside the module for its place in the image.
+// receipt rewrites the record next to the module for its path in the image.
 func (i *image) receipt(w *work) error {
 	name := filepath.Join(w.site, filepath.FromSlash(i.in.Stage.Module.Receipt))
 	data, err := os.ReadFile(name)
@@ -229,13 +229,13 @@ func (i *image) receipt(w *work) error {
 	if r.Module.SHA256, err = digest.File(filepath.Join(w.site, filepath.FromSlash(i.in.Stage.Module.File))); err != nil {
 		return err
 	}
-	r.Key = "" // it is made of paths of the build machine
+	r.Key = "" // it is made from paths of the build machine
 	r.Python.Prefix, r.Python.BasePrefix, r.Python.LibPython, r.Python.Soname = Prefix, i.python.prefix, i.python.lib, ""
 	return os.WriteFile(name, r.Encode(), 0o644)
 }
 
-// infos are the metadata directories of our distributions, with records of what
-// the files are now.
+// infos are the metadata directories of our distributions, whose records match the
+// changed files.
 func (i *image) infos(w *work) ([]entry, error) {
 	var all []entry
 	for _, d := range []struct{ glob, pkg, program string }{
@@ -295,11 +295,11 @@ func recordOf(files map[string]string, own string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// treeLicences takes the licences that the httpd tree brings along.
+// treeLicences adds the licences in the httpd tree.
 func (i *image) treeLicences(w *work) error {
 	err := licence.OfTree(filepath.Join(w.site, filepath.FromSlash(i.in.Stage.HTTPD.Dir), "licenses"), i.texts)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.Environment, "build it again", "the tree lacks the licences of what it is made of: %w", err)
+		return fault.New(fault.Environment, "build it again", "the tree lacks the licences of its components: %w", err)
 	}
 	if err != nil {
 		return fmt.Errorf("read the licences of the tree: %w", err)

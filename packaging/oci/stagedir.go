@@ -15,7 +15,7 @@ import (
 	"modwsgi/packaging/licence"
 )
 
-// treeRecord is what modwsgi leaves in an httpd tree, as far as it matters here.
+// treeRecord is the part of the record in an httpd tree that is needed here.
 type treeRecord struct {
 	Version    string   `json:"version"`
 	Features   []string `json:"features"`
@@ -30,10 +30,10 @@ type treeRecord struct {
 	} `json:"components"`
 }
 
-// ReadStage takes the copy of an environment that modwsgi installed into, whatever
-// its CPU is: nothing of it is run, and the records in it say what it is.
+// ReadStage reads the copy of an environment that modwsgi installed into, for any CPU.
+// It runs nothing of it; the records in it describe it.
 func ReadStage(dir string, at time.Time) (*Input, error) {
-	hint := "name a copy of the whole environment (rsync -a .venv/ there/), in which modwsgi install --httpd bundled has been"
+	hint := "name a copy of the whole environment (rsync -a .venv/ there/) that modwsgi install --httpd bundled installed into"
 	bad := func(err error) error { return fault.New(fault.Usage, hint, "--stage %s: %w", dir, err) }
 	found, err := fs.Glob(os.DirFS(dir), "lib/python3*/site-packages/"+receipt.Path)
 	if err != nil {
@@ -48,7 +48,7 @@ func ReadStage(dir string, at time.Time) (*Input, error) {
 		return nil, bad(err)
 	}
 	if r.HTTPD.Provenance != "bundled" {
-		return nil, fault.New(fault.Usage, hint, "--stage %s: its module is for an httpd of the system that it was built on", dir)
+		return nil, fault.New(fault.Usage, hint, "--stage %s: its module is for the system httpd of its build machine", dir)
 	}
 	const tree = "mod_wsgi_packages/httpd"
 	data, err := os.ReadFile(filepath.Join(site, filepath.FromSlash(tree), "build.json"))
@@ -69,7 +69,7 @@ func ReadStage(dir string, at time.Time) (*Input, error) {
 	return &Input{Stage: s, Env: &Environment{Prefix: dir, Site: []string{site}, Bin: s.Bin}}, nil
 }
 
-// moduleOf says what a module is, by its record.
+// moduleOf describes a module from its record.
 func moduleOf(r *receipt.Receipt) *packaging.Module {
 	parts := strings.SplitN(r.Python.Version+"..", ".", 3)
 	tag := "cp" + parts[0] + parts[1]

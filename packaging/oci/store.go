@@ -100,7 +100,7 @@ type blob struct {
 	file string
 }
 
-// content is what a layout's files are, by path.
+// content maps the paths of a layout's files to their contents.
 type content map[string]blob
 
 func (c content) raw(data []byte) v1.Hash {
@@ -109,8 +109,8 @@ func (c content) raw(data []byte) v1.Hash {
 	return h
 }
 
-// blobs lists the files of the layout. With attached, the descriptions of the
-// images are in its index, which some readers of archives take for images.
+// blobs lists the files of the layout. With attached, its index includes the
+// descriptions of the images, which some readers of archives take for images.
 func (m *maker) blobs(index v1.ImageIndex, attached bool) (content, error) {
 	all := content{}
 	var descs []v1.Descriptor
@@ -173,8 +173,8 @@ func (m *maker) blobs(index v1.ImageIndex, attached bool) (content, error) {
 	return all, m.roots(all, descs, loads, index == nil)
 }
 
-// dockerLoad is an entry of the file that docker load has always read, which may
-// lie in a layout, too.
+// dockerLoad is an entry of the file that docker load has always read, which a layout
+// may also contain.
 type dockerLoad struct {
 	Config   string
 	RepoTags []string
@@ -198,14 +198,14 @@ func (m *maker) roots(all content, descs []v1.Descriptor, loads []dockerLoad, si
 	return nil
 }
 
-// The kinds of what is attached to images.
+// The kinds of attachments of images.
 const (
 	bomType        = "application/vnd.cyclonedx+json"
 	provenanceType = "application/vnd.in-toto+json"
 )
 
-// referrers are the manifests of what describes an image, which name it as their
-// subject (https://github.com/opencontainers/image-spec/blob/main/manifest.md).
+// referrers are the manifests of an image's descriptions, which name the image as
+// their subject (https://github.com/opencontainers/image-spec/blob/main/manifest.md).
 func (m *maker) referrers(i *image) ([]v1.Image, error) {
 	raw, err := i.image.RawManifest()
 	if err != nil {
@@ -311,7 +311,7 @@ func (m *maker) write(name, platform string, fill func(io.Writer) error) (*packa
 // layerOnly writes everything as one layer.
 func (m *maker) layerOnly() (*Result, error) {
 	if len(m.images) != 1 {
-		return nil, fault.New(fault.Usage, "make one layer for each", "--layer-only makes the layer of one CPU, and there are %d stages", len(m.images))
+		return nil, fault.New(fault.Usage, "make one layer for each", "--layer-only makes a layer for one CPU, but there are %d stages", len(m.images))
 	}
 	i := m.images[0]
 	l, err := m.makeLayer("", i.merged, true)
@@ -336,8 +336,8 @@ func (m *maker) layerOnly() (*Result, error) {
 	return r, err
 }
 
-// writeLayout writes a layout as a directory, which appears when it is complete;
-// one that is there already is refused.
+// writeLayout writes a layout as a directory, which appears once it is complete. It
+// refuses an existing directory.
 func writeLayout(dir string, all content) (err error) {
 	above, err := owned.MakeOutputDir(filepath.Dir(dir))
 	if err != nil {
@@ -346,7 +346,7 @@ func writeLayout(dir string, all content) (err error) {
 	defer func() { _ = above.Close() }()
 	base := filepath.Base(dir)
 	if _, serr := above.Lstat(base); !errors.Is(serr, fs.ErrNotExist) {
-		return fault.New(fault.Usage, "name a directory that is not there yet, or remove it", "--layout: %s is there already", dir)
+		return fault.New(fault.Usage, "name a directory that does not exist yet, or remove this one", "--layout: %s already exists", dir)
 	}
 	tmp, err := above.Temp(".modwsgi-layout-")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"modwsgi/packaging/release"
 )
 
-// Format is a kind of artifact: what it is called, the systems it can be made
-// for on this machine, its options, and how it is written.
+// Format is a kind of artifact: its name, the systems that this machine can make it
+// for, its options, and how to write it.
 type Format struct {
 	Name    string
 	Targets []string // "linux/amd64"; none for a format that a release.toml cannot name
@@ -24,20 +24,21 @@ type Format struct {
 	Command Command // "modwsgi package NAME"; the zero value for none
 	From    From
 
-	// Write makes the artifacts of one job, and returns warnings for the user. It
-	// may run concurrently with other jobs.
+	// Write makes the artifacts of one job and returns warnings for the user. It may
+	// run concurrently with other jobs.
 	Write func(ctx context.Context, w *Work) ([]string, error)
-	// WriteHTTPD makes what is the same for every Python of one httpd; nil for
-	// nothing.
+	// WriteHTTPD makes the artifacts that are the same for every Python of one httpd;
+	// nil for none.
 	WriteHTTPD func(ctx context.Context, w *Work) ([]string, error)
 
-	// Check refuses what a single command asks for before anything is opened; nil
+	// Check refuses the options of a single command before anything is opened; nil
 	// checks nothing. It may change the request.
 	Check func(o *Single) error
-	// Reach checks what is outside of this machine before anything is built; nil
-	// checks nothing.
+	// Reach checks what is outside this machine before anything is built; nil checks
+	// nothing.
 	Reach func(ctx context.Context, w *Work) error
-	// Trees returns finished trees that the options name; with none, they are built.
+	// Trees returns the finished trees that the options name. If it returns none, they
+	// are built.
 	Trees func(o *Single, at time.Time) ([]*Tree, error)
 }
 
@@ -54,48 +55,48 @@ const (
 // Command holds the texts of a format's own command.
 type Command struct {
 	Use, Short, Long, Example string
-	// Arguments is the hint about positional arguments, which follow "--" and
-	// become the option "args"; "" for a command without any.
+	// Arguments is the hint about positional arguments, which follow "--" and become
+	// the option "args"; "" for a command without any.
 	Arguments string
-	// NoBundle is the error for a user who gives --bundle; nil ignores the flag where
-	// the format has no such option.
+	// NoBundle is the error for a user who passes --bundle. If nil, a format without
+	// that option ignores it.
 	NoBundle func() error
-	// Next returns what to tell a user after the summary.
+	// Next returns the lines to print after the summary.
 	Next func(r *Result, v Values) []string
 }
 
-// Option is one choice of a format: a flag of its command, a key of its table in
-// a release.toml, or both.
+// Option is one choice of a format: a flag of its command, a key of its table in a
+// release.toml, or both.
 type Option struct {
 	Name    string // the key, "build_number"; the flag is --build-number
 	Kind    matrix.Kind
 	Default any // string, int, bool or []string; nil for the zero value
-	// Help is the text of the flag; "" for one that every command has already, or
-	// for a key without a flag.
+	// Help is the help text of the flag; "" for a flag that every command has already,
+	// or for a key without a flag.
 	Help string
-	// FlagOnly is for an option that a release.toml cannot set.
+	// FlagOnly marks an option that a release.toml cannot set.
 	FlagOnly bool
-	// Path is for a path, or a list of them: relative ones start from the working
+	// Path marks a path, or a list of paths. Relative ones start from the working
 	// directory, or from the release.toml.
 	Path bool
-	// Check refuses a value; its text says what to give.
+	// Check refuses a value; its message says what to pass instead.
 	Check func(any) error
 }
 
 // Flag is the option's name on the command line, without the dashes.
 func (o Option) Flag() string { return strings.ReplaceAll(o.Name, "_", "-") }
 
-// Values are the options of one format, by their keys. Numbers are int or int64,
-// lists []string or []any: as flags and a release.toml have them.
+// Values are the options of one format, by key. Numbers are int or int64, lists
+// []string or []any, as flags and a release.toml provide them.
 type Values map[string]any
 
-// Text is the value of an option, "" where it is not set.
+// Text returns the value of an option, "" if it is not set.
 func (v Values) Text(key string) string {
 	s, _ := v[key].(string)
 	return s
 }
 
-// Number is the value of an option, 0 where it is not set.
+// Number returns the value of an option, 0 if it is not set.
 func (v Values) Number(key string) int {
 	switch n := v[key].(type) {
 	case int:
@@ -106,13 +107,13 @@ func (v Values) Number(key string) int {
 	return 0
 }
 
-// Flag is the value of an option, false where it is not set.
+// Flag returns the value of an option, false if it is not set.
 func (v Values) Flag(key string) bool {
 	b, _ := v[key].(bool)
 	return b
 }
 
-// List is the value of an option.
+// List returns the value of an option.
 func (v Values) List(key string) []string {
 	if all, ok := v[key].([]string); ok {
 		return all
@@ -127,8 +128,8 @@ func (v Values) List(key string) []string {
 	return all
 }
 
-// complete returns the values with the defaults filled in and relative paths
-// resolved by abs.
+// complete returns the values with defaults filled in and relative paths resolved by
+// abs.
 func (f Format) complete(given Values, abs func(string) string) Values {
 	v := Values{}
 	for _, o := range f.Options {
@@ -153,7 +154,7 @@ func (f Format) complete(given Values, abs func(string) string) Values {
 	return v
 }
 
-// check refuses values of flags.
+// check refuses invalid values of flags.
 func (f Format) check(v Values) error {
 	for _, o := range f.Options {
 		value, given := v[o.Name]
@@ -162,9 +163,9 @@ func (f Format) check(v Values) error {
 		}
 		err := o.Check(value)
 		if text, is := value.(string); err != nil && is {
-			return fault.New(fault.Usage, err.Error(), "--%s %q is not known", o.Flag(), text)
+			return fault.New(fault.Usage, err.Error(), "unknown --%s %q", o.Flag(), text)
 		} else if err != nil {
-			return fault.New(fault.Usage, err.Error(), "--%s %v is not allowed", o.Flag(), value)
+			return fault.New(fault.Usage, err.Error(), "invalid --%s %v", o.Flag(), value)
 		}
 	}
 	return nil
@@ -173,27 +174,27 @@ func (f Format) check(v Values) error {
 // Work is one call of a format's Write.
 type Work struct {
 	*Settings
-	Dist   *packaging.Dist // where artifacts are written to
-	Time   time.Time       // of every entry
+	Dist   *packaging.Dist // output of the artifacts
+	Time   time.Time       // timestamp of every entry
 	Target string          // "linux/amd64"
-	Trees  []*Tree         // one per job, unless the format takes all of them
+	Trees  []*Tree         // one tree, unless the format takes all of them
 	Values Values
-	// Label tells several httpds of a release apart; "" where there is one.
+	// Label distinguishes the httpds of a release; "" if it has one.
 	Label   string
 	Signers []release.Signer
-	// Base makes paths of the options' values absolute.
+	// Base makes the paths in the options absolute.
 	Base func(string) string
-	// facts are what a format found out about what it made, for the summary.
+	// facts are what a format found out about its output, for the summary.
 	facts map[string]string
 }
 
-// Tree is the only tree of a job.
+// Tree returns the only tree of a job.
 func (w *Work) Tree() *Tree { return w.Trees[0] }
 
-// Stage is the stage of the only tree of a job.
+// Stage returns the stage of the only tree of a job.
 func (w *Work) Stage() *packaging.Stage { return w.Trees[0].Stage }
 
-// Fact records what a summary shows beside the artifact.
+// Fact records a fact that the summary shows next to the artifact.
 func (w *Work) Fact(key, value string) {
 	if value != "" && w.facts != nil {
 		w.facts[key] = value
@@ -213,7 +214,7 @@ func Find(name string) Format {
 	return all[slices.IndexFunc(all, func(f Format) bool { return f.Name == name })]
 }
 
-// describe returns a format in the words of a release.toml.
+// describe converts a format to the terms of a release.toml.
 func (f Format) describe() matrix.Format {
 	m := matrix.Format{Name: f.Name, Platforms: f.Targets, Options: map[string]matrix.Kind{}, Check: map[string]func(any) error{}}
 	for _, o := range f.Options {
@@ -242,7 +243,7 @@ func Known() []matrix.Format {
 // host is this machine as a target.
 const host = runtime.GOOS + "/" + runtime.GOARCH
 
-// withWindows adds the target that modules are cross-compiled for.
+// withWindows adds the target that modules can be cross-compiled for.
 func withWindows(targets ...string) []string {
 	if slices.Contains(targets, windows.Target) {
 		return targets
@@ -262,7 +263,7 @@ func oneOf(values ...string) func(any) error {
 	}
 }
 
-// between refuses numbers out of a range; hint says what to give.
+// between refuses numbers out of a range; the hint says what to pass.
 func between(low, high int, hint string) func(any) error {
 	return func(v any) error {
 		if n := (Values{"": v}).Number(""); n < low || n > high {

@@ -25,33 +25,33 @@ func imageFormat() Format {
 	}
 }
 
-// nobody is the user that images serve as.
+// nobody is the user that images run as.
 const nobody = "65532:65532"
 
 var imageOptions = []Option{
-	{Name: "app", Kind: matrix.Text, Path: true, Help: "directory with the application; it becomes " + oci.AppDir},
-	{Name: "entry", Kind: matrix.Text, Help: "what serves: a script below --app, or the name of a module"},
-	{Name: "base", Kind: matrix.Text, Default: oci.Scratch, Help: "an image in a registry, oci-layout:DIR[:TAG], docker-archive:FILE, or scratch"},
-	{Name: "base_python", Kind: matrix.Text, FlagOnly: true, Help: "path of the Python in the base (looked for)"},
+	{Name: "app", Kind: matrix.Text, Path: true, Help: "directory of the application, copied to " + oci.AppDir},
+	{Name: "entry", Kind: matrix.Text, Help: "what to serve: a script below --app, or the name of a module"},
+	{Name: "base", Kind: matrix.Text, Default: oci.Scratch, Help: "base image: a registry reference, oci-layout:DIR[:TAG], docker-archive:FILE, or scratch"},
+	{Name: "base_python", Kind: matrix.Text, FlagOnly: true, Help: "path of the Python in the base (default: detected)"},
 	{
 		Name: "stage", Kind: matrix.Strings, FlagOnly: true, Path: true,
-		Help: "copy of an environment with what modwsgi installed, for instance one of\nanother CPU, instead of building (repeatable; several make an index)",
+		Help: "package a copy of an environment that modwsgi installed into, such as one for\nanother CPU, instead of building (repeatable; several make an index)",
 	},
-	{Name: "no_packages", Kind: matrix.Flag, FlagOnly: true, Help: "leave the packages of the environment out"},
+	{Name: "no_packages", Kind: matrix.Flag, FlagOnly: true, Help: "leave out the packages of the environment"},
 	{Name: "layer_only", Kind: matrix.Flag, FlagOnly: true, Help: "make one layer, for ADD in a Dockerfile, instead of an image"},
 	{Name: "push", Kind: matrix.Text, FlagOnly: true, Help: "REGISTRY/REPOSITORY:TAG to push the image to"},
-	{Name: "tag", Kind: matrix.Text, FlagOnly: true, Help: "REPOSITORY:TAG that the image is called when it is loaded (default that of --push)"},
-	{Name: "layout", Kind: matrix.Text, FlagOnly: true, Path: true, Help: "new directory that becomes an OCI layout with the image and what is attached to it"},
-	{Name: "port", Kind: matrix.Number, Default: 8000, Help: "port that is served and exposed"},
-	{Name: "user", Kind: matrix.Text, Default: nobody, Help: "numeric user and group that serve"},
-	{Name: "health_path", Kind: matrix.Text, Help: "URL path that the health check asks for (default: it asks the launcher whether httpd runs)"},
-	{Name: "label", Kind: matrix.Strings, FlagOnly: true, Help: "NAME=VALUE (repeatable)"},
-	{Name: "env", Kind: matrix.Strings, FlagOnly: true, Help: "NAME=VALUE that the application finds in its environment (repeatable)"},
-	{Name: "media_types", Kind: matrix.Text, Default: "oci", Check: oneOf("oci", "docker"), Help: "oci or docker"},
-	{Name: "compression", Kind: matrix.Text, Default: "gzip", Check: oneOf("gzip", "zstd"), Help: "of layers: gzip or zstd"},
-	{Name: "ca_certificates", Kind: matrix.Text, FlagOnly: true, Path: true, Help: "file with the certificate authorities that an image without a base trusts"},
-	{Name: "registry_ca", Kind: matrix.Text, FlagOnly: true, Path: true, Help: "file with the certificate authority of the registry"},
-	{Name: "insecure_registry", Kind: matrix.Flag, FlagOnly: true, Help: "talk to registries without TLS, or with a certificate that cannot be checked"},
+	{Name: "tag", Kind: matrix.Text, FlagOnly: true, Help: "REPOSITORY:TAG of the image once loaded (default: that of --push)"},
+	{Name: "layout", Kind: matrix.Text, FlagOnly: true, Path: true, Help: "new directory for an OCI layout of the image and its attachments"},
+	{Name: "port", Kind: matrix.Number, Default: 8000, Help: "port to listen on and expose"},
+	{Name: "user", Kind: matrix.Text, Default: nobody, Help: "numeric user and group to run as"},
+	{Name: "health_path", Kind: matrix.Text, Help: "URL path that the health check requests (default: it asks the launcher whether httpd runs)"},
+	{Name: "label", Kind: matrix.Strings, FlagOnly: true, Help: "label NAME=VALUE (repeatable)"},
+	{Name: "env", Kind: matrix.Strings, FlagOnly: true, Help: "environment variable NAME=VALUE for the application (repeatable)"},
+	{Name: "media_types", Kind: matrix.Text, Default: "oci", Check: oneOf("oci", "docker"), Help: "family of media types: oci or docker"},
+	{Name: "compression", Kind: matrix.Text, Default: "gzip", Check: oneOf("gzip", "zstd"), Help: "compression of layers: gzip or zstd"},
+	{Name: "ca_certificates", Kind: matrix.Text, FlagOnly: true, Path: true, Help: "file of certificate authorities that an image without a base trusts"},
+	{Name: "registry_ca", Kind: matrix.Text, FlagOnly: true, Path: true, Help: "file of the registry's certificate authority"},
+	{Name: "insecure_registry", Kind: matrix.Flag, FlagOnly: true, Help: "allow registries without TLS or with an untrusted certificate"},
 	// Keys without a flag: options of start-server follow -- on the command line.
 	{Name: "args", Kind: matrix.Strings},
 	{Name: "packages", Kind: matrix.Flag, Default: true},
@@ -62,16 +62,16 @@ var imageCommand = Command{
 	Arguments: "the application is named with --app, and options of start-server follow --",
 	Long: "oci makes a container image of httpd, the module, the launcher, the packages of the Python environment and\n" +
 		"an application, without a container engine: on a base image that has the Python (--base), or on nothing, with\n" +
-		"the Python and every library of this machine that they need (--base scratch). The image serves as a user\n" +
-		"without privileges, drains on SIGTERM, and has a health check, its bill of materials and its provenance\n" +
-		"attached. The same inputs give the same bytes.",
+		"the Python and every library of this machine that they need (--base scratch). The image runs as a user\n" +
+		"without privileges, drains on SIGTERM, and has a health check; its bill of materials and its provenance are\n" +
+		"attached. The same inputs produce the same bytes.",
 	Example: "  modwsgi package oci --python .venv --app src --base python:3.12-slim --push registry.example.org/shop/web:1.0\n" +
 		"  modwsgi package oci --python .venv --app . --entry shop.wsgi --base scratch --out dist/shop.tar -- --processes 4\n" +
 		"  modwsgi package oci --python .venv --layer-only      # for ADD in a Dockerfile",
 	Next: nextForImage,
 }
 
-// Names of the facts about an image.
+// Names of facts about an image.
 const (
 	factDigest    = "digest"
 	factPushed    = "pushed"
@@ -129,7 +129,7 @@ func image(w *Work) (oci.Options, error) {
 		for _, text := range v.List(pairs.flag) {
 			name, value, ok := strings.Cut(text, "=")
 			if !ok {
-				return o, fault.New(fault.Usage, "give NAME=VALUE", "--%s %q has no value", pairs.flag, text)
+				return o, fault.New(fault.Usage, "write NAME=VALUE", "--%s %q has no value", pairs.flag, text)
 			}
 			pairs.into[name] = value
 		}
@@ -154,7 +154,7 @@ func image(w *Work) (oci.Options, error) {
 	return o, o.Trust(v.Text("registry_ca"))
 }
 
-// imageSigner signs images with the key that the checksums are signed with.
+// imageSigner signs images with the key that also signs the checksums.
 type imageSigner struct{ *sign.ECDSA }
 
 // SignPayload implements oci.Signer.
@@ -163,11 +163,11 @@ func (s imageSigner) SignPayload(payload []byte) (string, error) {
 	return strings.TrimSpace(string(signature)), err
 }
 
-// checkImage refuses what makes no image. An output that names a file is the
-// directory of that file.
+// checkImage refuses options that no image can have. If the output names a file, the
+// output directory is that file's.
 func checkImage(o *Single) error {
 	if len(o.Values.List("stage")) > 0 && (len(o.Pythons) > 0 || len(o.FromEnv) > 0) {
-		return fault.New(fault.Usage, "give one of them", "--stage takes what is built, and --python and --from-env say what to build or take here")
+		return fault.New(fault.Usage, "leave one of them out", "--stage packages an existing copy, whereas --python and --from-env build or package on this machine")
 	}
 	if len(o.Pythons) > 1 || len(o.FromEnv) > 1 {
 		return fault.New(fault.Usage, "run it once for each", "an image is for one Python")
@@ -185,7 +185,7 @@ func checkImage(o *Single) error {
 	return options.Check()
 }
 
-// reachImage checks that the registry takes what is pushed, before anything is built.
+// reachImage checks, before anything is built, that the registry accepts the push.
 func reachImage(ctx context.Context, w *Work) error {
 	options, err := image(w)
 	if err != nil {
@@ -194,7 +194,7 @@ func reachImage(ctx context.Context, w *Work) error {
 	return options.CheckPush(ctx)
 }
 
-// imageTrees takes copies of environments.
+// imageTrees reads copies of environments.
 func imageTrees(o *Single, at time.Time) ([]*Tree, error) {
 	var all []*Tree
 	for _, dir := range o.Values.List("stage") {
@@ -232,8 +232,8 @@ func writeImage(ctx context.Context, w *Work) ([]string, error) {
 	return r.Warnings, nil
 }
 
-// imageInput selects what of a tree and its Python is put into an image: with its
-// packages, unless bare.
+// imageInput selects which parts of a tree and its Python go into an image: with the
+// installed packages, unless bare.
 func imageInput(t *Tree, bare bool) oci.Input {
 	var in oci.Input
 	if t.image != nil {

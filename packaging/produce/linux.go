@@ -17,8 +17,8 @@ import (
 // linuxFormats are the packages of Linux distributions.
 func linuxFormats() []Format {
 	return []Format{
-		linuxFormat(linuxpkg.Deb, "Debian, Ubuntu and their relatives", "apt install", "./dist/mod-wsgi-express-py311_*.deb"),
-		linuxFormat(linuxpkg.RPM, "Fedora, Red Hat, SUSE and their relatives", "dnf install", "./dist/mod-wsgi-express-py311-*.rpm"),
+		linuxFormat(linuxpkg.Deb, "Debian, Ubuntu and their derivatives", "apt install", "./dist/mod-wsgi-express-py311_*.deb"),
+		linuxFormat(linuxpkg.RPM, "Fedora, Red Hat, SUSE and their derivatives", "dnf install", "./dist/mod-wsgi-express-py311-*.rpm"),
 		linuxFormat(linuxpkg.APK, "Alpine", "apk add --allow-untrusted", "./dist/mod-wsgi-express-py311-*.apk"),
 	}
 }
@@ -29,23 +29,23 @@ func linuxFormat(kind linuxpkg.Format, systems, install, example string) Format 
 		Name: name,
 		Options: []Option{
 			{Name: "allow_foreign", Kind: matrix.Strings},
-			{Name: "httpd", Kind: matrix.Text, Default: "bundled", FlagOnly: true, Help: "bundled, system, or the path of an apxs of the distribution's Apache"},
-			{Name: "maintainer", Kind: matrix.Text, Help: "who keeps the package, as in \"Name <address>\" (default DEBFULLNAME and DEBEMAIL, or EMAIL)"},
-			{Name: "release", Kind: matrix.Text, Default: "1", Help: "counts the packages of one version"},
-			{Name: "name", Kind: matrix.Text, FlagOnly: true, Help: "name of the package (default one that tells the Python)"},
-			{Name: "version", Kind: matrix.Text, FlagOnly: true, Help: "version of the package (default mod_wsgi's, and httpd's)"},
-			{Name: "depends", Kind: matrix.Strings, Help: "a further dependency, or SONAME=DEPENDENCY for a library that is not known (repeatable)"},
-			{Name: "sign_package", Kind: matrix.Flag, FlagOnly: true, Help: "sign the package itself too, with the key of --sign-openpgp"},
+			{Name: "httpd", Kind: matrix.Text, Default: "bundled", FlagOnly: true, Help: "bundled, system, or a path to the apxs of the distribution's Apache"},
+			{Name: "maintainer", Kind: matrix.Text, Help: "maintainer of the package, as in \"Name <address>\" (default DEBFULLNAME and DEBEMAIL, or EMAIL)"},
+			{Name: "release", Kind: matrix.Text, Default: "1", Help: "release number, which counts the packages of one version"},
+			{Name: "name", Kind: matrix.Text, FlagOnly: true, Help: "name of the package (default: one that includes the Python version)"},
+			{Name: "version", Kind: matrix.Text, FlagOnly: true, Help: "version of the package (default: those of mod_wsgi and httpd)"},
+			{Name: "depends", Kind: matrix.Strings, Help: "additional dependency, or SONAME=DEPENDENCY for a library of an unknown package (repeatable)"},
+			{Name: "sign_package", Kind: matrix.Flag, FlagOnly: true, Help: "also sign the package itself, with the key of --sign-openpgp"},
 		},
 		Command: Command{
 			Use: name, Short: "Make " + name + " packages, for " + systems,
-			Long: name + " makes one package for each Python. With --httpd system it holds the module for the Apache of the\n" +
-				"distribution; else it brings its own httpd below /opt/modwsgi, the launcher, and a service with an instance for\n" +
-				"each application. What it depends on is read from the binaries. docs/guides/linux-packages.md says more.",
+			Long: name + " makes one package per Python. With --httpd system it contains the module for the distribution's\n" +
+				"Apache. Otherwise it contains a private httpd below /opt/modwsgi, the launcher, and a service with one instance\n" +
+				"per application. Its dependencies are computed from the binaries. See docs/guides/linux-packages.md.",
 			Example: "  modwsgi package " + name + " --python /usr/bin/python3 --maintainer \"Jane Doe <jane@your.domain>\"\n" +
 				"  modwsgi package " + name + " --python /usr/bin/python3 --httpd system\n  " + install + " " + example,
 			NoBundle: func() error {
-				return fault.New(fault.Usage, "leave --bundle out; --depends names the package of a library that is not known", "%s packages depend on the libraries of the distribution", name)
+				return fault.New(fault.Usage, "leave --bundle out; use --depends to name the package of an unknown library", "%s packages depend on the libraries of the distribution", name)
 			},
 			Next: func(r *Result, _ Values) []string {
 				return []string{fmt.Sprintf("Next: %s %s", install, run.Quote(filepath.Join(r.Dir, r.Artifacts[0].Name)))}
@@ -63,7 +63,7 @@ func linuxFormat(kind linuxpkg.Format, systems, install, example string) Format 
 	return f
 }
 
-// packageOptions are those of one job.
+// packageOptions are the options of one job.
 func packageOptions(kind linuxpkg.Format, w *Work) linuxpkg.Options {
 	v := w.Values
 	o := linuxpkg.Options{
@@ -78,7 +78,7 @@ func packageOptions(kind linuxpkg.Format, w *Work) linuxpkg.Options {
 	return o
 }
 
-// checkPackage refuses what makes no package.
+// checkPackage refuses options that no package can have.
 func checkPackage(kind linuxpkg.Format, o *Single) error {
 	v := o.Values
 	if v.Text("maintainer") == "" {
@@ -89,7 +89,7 @@ func checkPackage(kind linuxpkg.Format, o *Single) error {
 		return err
 	}
 	if v.Text("name") != "" && len(o.Pythons)+len(o.FromEnv) > 1 {
-		return fault.New(fault.Usage, "leave --name out, or package one Python at a time", "--name gives several packages one name")
+		return fault.New(fault.Usage, "leave --name out, or package one Python at a time", "--name would give several packages the same name")
 	}
 	o.Build.HTTPD = v.Text("httpd")
 	if !v.Flag("sign_package") {
@@ -99,13 +99,13 @@ func checkPackage(kind linuxpkg.Format, o *Single) error {
 		return fault.New(fault.Usage, "sign the repository's index with abuild-sign", "apk packages have no OpenPGP signatures")
 	}
 	if o.Keys.OpenPGP == "" {
-		return fault.New(fault.Usage, "give the key with --sign-openpgp", "--sign-package needs an OpenPGP key")
+		return fault.New(fault.Usage, "pass the key with --sign-openpgp", "--sign-package needs an OpenPGP key")
 	}
 	return nil
 }
 
-// maintainer is the user's name and address by the variables that Debian's tools
-// read (dch(1)); "" where they are not set.
+// maintainer is the user's name and address from the variables that Debian's tools
+// read (dch(1)), "" if they are not set.
 func maintainer(env []string) string {
 	mail := orText(run.Getenv(env, "DEBEMAIL"), run.Getenv(env, "EMAIL"))
 	if mail == "" || strings.Contains(mail, "<") {

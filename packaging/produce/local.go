@@ -17,10 +17,10 @@ import (
 	"modwsgi/packaging/toolwheel"
 )
 
-// Local builds mod_wsgi from an unpacked source distribution, for the Python of q,
-// and writes a wheel for this machine alone into the directory out: what the build
-// backend modwsgi.build owes pip. It returns the wheel's path. Such a wheel is not
-// a release artifact: it gets no sums and no statement of where it is from.
+// Local builds mod_wsgi from an unpacked source distribution for the Python of q. It
+// writes a wheel for this machine alone into the directory out, and returns the
+// wheel's path. This is what the build backend modwsgi.build does for pip. Such a
+// wheel is not a release artifact and has no sums and no provenance.
 func Local(ctx context.Context, q installer.Request, sdist, out string) (string, error) {
 	wanted, label, err := sdistVersion(sdist)
 	if err != nil {
@@ -30,7 +30,7 @@ func Local(ctx context.Context, q installer.Request, sdist, out string) (string,
 	if err != nil {
 		return "", err
 	}
-	if at.Year() == 1980 { // files of that age look odd in an environment
+	if at.Year() == 1980 { // files as old as the default date look odd in an environment
 		at = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
 	lock := filepath.Join(sdist, "modwsgi.lock")
@@ -39,7 +39,7 @@ func Local(ctx context.Context, q installer.Request, sdist, out string) (string,
 	}
 	q.SourceDirs = append(q.SourceDirs, existing(filepath.Join(sdist, "sources"))...)
 	q.ModWSGIVersion, q.LockFile = wanted, lock
-	// Another httpd than the locked one is the user's choice; the rest stays.
+	// The user may choose another httpd than the locked one; everything else stays.
 	q.Locked = q.HTTPDVersion == ""
 	if !q.Locked {
 		temp, err := scratch.Make("", scratch.Lock)
@@ -78,12 +78,12 @@ func existing(dir string) []string {
 	return nil
 }
 
-// sdistVersion reads which mod_wsgi an unpacked source distribution is, and its
-// local label.
+// sdistVersion reads the version of mod_wsgi of an unpacked source distribution, and
+// its local label.
 func sdistVersion(dir string) (version, label string, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, "PKG-INFO"))
 	if err != nil {
-		return "", "", fault.New(fault.Usage, "modwsgi.build builds what modwsgi package sdist makes, and nothing else",
+		return "", "", fault.New(fault.Usage, "modwsgi.build builds only source distributions made by modwsgi package sdist",
 			"%s is not an unpacked source distribution of mod_wsgi: %w", dir, err)
 	}
 	fields := map[string]string{}
@@ -95,16 +95,16 @@ func sdistVersion(dir string) (version, label string, err error) {
 		fields[name] = strings.TrimSpace(value)
 	}
 	if pydist.NormalName(fields["Name"]) != pydist.NormalName(toolwheel.ModuleName) || fields["Version"] == "" {
-		return "", "", fault.New(fault.Usage, "modwsgi.build builds what modwsgi package sdist makes, and nothing else",
+		return "", "", fault.New(fault.Usage, "modwsgi.build builds only source distributions made by modwsgi package sdist",
 			"%s is %s %s, not mod_wsgi", dir, fields["Name"], fields["Version"])
 	}
 	version, label, _ = strings.Cut(fields["Version"], "+")
 	return version, label, nil
 }
 
-// httpdForWheel decides for "auto": the system's httpd where it can be built for,
-// else one in the wheel. The one of an environment is not taken, because the
-// wheel may go to others.
+// httpdForWheel resolves "auto": the system's httpd if mod_wsgi can be built for it,
+// else a bundled one in the wheel. An environment's httpd is not used, because the
+// wheel may be installed elsewhere.
 func httpdForWheel(ctx context.Context, q installer.Request) (string, error) {
 	if q.HTTPD != "" && q.HTTPD != "auto" {
 		return q.HTTPD, nil

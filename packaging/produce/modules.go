@@ -17,15 +17,15 @@ import (
 	"modwsgi/modulebuild/windows"
 )
 
-// WindowsBuild says which modules for Windows are built, and from what. Paths are
+// WindowsBuild describes which modules for Windows to build, and from what. Paths are
 // absolute.
 type WindowsBuild struct {
 	Pythons        []string          // minor versions: "3.11"
-	SDKs           map[string]string // headers and library of some of them; the others come from the pinned sources
+	SDKs           map[string]string // headers and library for some Pythons; the others come from the pinned sources
 	ModWSGI, HTTPD string            // versions or constraints
 	HTTPDSDK       string            // Apache Lounge's zip or an Apache24 directory; "" for the pinned sources
-	Base           installer.Request // where archives come from, the cache, how many compilers run
-	LockLimit      time.Duration     // how long another run is waited for
+	Base           installer.Request // sources of archives, cache directory and number of compilers
+	LockLimit      time.Duration     // how long to wait for another run
 }
 
 // Complete sorts the Pythons, fills in defaults and refuses what cannot be built.
@@ -38,7 +38,7 @@ func (b *WindowsBuild) Complete() error {
 	})
 	b.Pythons = slices.Compact(b.Pythons)
 	if b.Base.Jobs < 0 {
-		return fault.New(fault.Usage, "give a number of compilers, or leave the flag out", "--jobs %d is not a number of compilers", b.Base.Jobs)
+		return fault.New(fault.Usage, "pass a positive number of compilers, or leave the flag out", "invalid --jobs %d", b.Base.Jobs)
 	}
 	if b.Base.Jobs == 0 {
 		b.Base.Jobs = runtime.NumCPU()
@@ -52,7 +52,8 @@ func (b *WindowsBuild) Complete() error {
 	return nil
 }
 
-// orNone is a limit of zero, which does not wait, where zero is the default.
+// orNone converts a limit of zero, which means not to wait, for an API where zero
+// means the default.
 func orNone(limit time.Duration) time.Duration {
 	if limit == 0 {
 		return -1
@@ -60,9 +61,8 @@ func orNone(limit time.Duration) time.Duration {
 	return limit
 }
 
-// BuildModules fetches what is needed and builds one module per Python, one after
-// the other: each takes all processors. The modules are written to the directory
-// into.
+// BuildModules fetches the sources and builds one module per Python, one at a time, as
+// each uses all processors. It writes the modules to the directory into.
 func BuildModules(ctx context.Context, b WindowsBuild, into string) ([]*windows.Result, *windows.Sources, error) {
 	base := b.Base
 	if _, err := windows.Compiler(ctx, base.Env, base.Runner); err != nil {

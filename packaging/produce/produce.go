@@ -1,17 +1,17 @@
 // Package produce turns requests into release artifacts. It is one pipeline:
 //
 //	open    the output directory, with the keys and the date of every artifact
-//	stage   build trees outside of every environment, or take finished ones
+//	stage   build trees outside any environment, or take finished ones
 //	write   let formats write their artifacts, concurrently
 //	finish  SBOM, provenance, index, sums and signatures (packaging/release)
 //	commit  everything appears in the output directory, or nothing does
 //
 // A single format ([Single]), a whole release ([Release]) and modules for Windows
-// ([Windows]) are front ends of it: each lists the trees and the jobs that it
-// wants, and [carryOut] carries them out. What can be packaged is the table [Formats];
-// a format is an entry there and a package below packaging that writes one staged
-// tree. The package knows the order of the steps and what may run concurrently. It
-// does not know how a tree is built (installer), how a format looks inside, or how
+// ([Windows]) are its front ends. Each lists the trees and the jobs that it wants, and
+// [carryOut] carries them out. The table [Formats] lists what can be packaged. A
+// format is an entry in it and a package below packaging that writes one staged tree.
+// The package knows the order of the steps and which of them may run concurrently. It
+// does not know how to build a tree (installer), the layout of a format, or how
 // progress and results are shown (internal/cli).
 package produce
 
@@ -35,16 +35,16 @@ import (
 	"modwsgi/packaging/sign"
 )
 
-// Settings are what every front end takes, whatever is made. Paths are absolute.
+// Settings are the settings that every front end takes. Paths are absolute.
 type Settings struct {
-	Out       string // directory for the artifacts
-	Overwrite bool   // replace artifacts of the same name and different contents
+	Out       string // output directory
+	Overwrite bool   // replace existing artifacts whose contents differ
 	Keys      sign.Keys
-	Builder   string // URI that names who builds; "" for release.DefaultBuilder
-	// Build says how httpd and modules are built: everything but the Python and, in
-	// a release, the versions.
+	Builder   string // URI of the builder; "" for release.DefaultBuilder
+	// Build describes how to build httpd and the modules: everything but the Python
+	// and, in a release, the versions.
 	Build installer.Request
-	// LockLimit is how long another run that writes to Out is waited for.
+	// LockLimit is how long to wait for another run that writes to Out.
 	LockLimit time.Duration
 	Pace      httpc.Limits // how slow a registry may be
 	Now       func() time.Time
@@ -61,11 +61,11 @@ func (s *Settings) jobs() int {
 	return runtime.NumCPU()
 }
 
-// Result is what a run made.
+// Result is the outcome of a run.
 type Result struct {
 	Dir       string
-	Artifacts []Made            // in the order in which they were written
-	Facts     map[string]string // what the format found out, by name
+	Artifacts []Made            // in the order of writing
+	Facts     map[string]string // facts that the format reported, by name
 	Modules   []*windows.Result // for Windows
 	Failed    []Failure         // parts of a release; with --keep-going only
 	Elapsed   time.Duration
@@ -86,7 +86,7 @@ type Failure struct {
 	err   error
 }
 
-// Err is the error for what failed, nil where nothing did.
+// Err returns the error for the failed parts, nil if none failed.
 func (r *Result) Err() error { return failures(r.Failed) }
 
 func failures(all []Failure) error {
@@ -112,9 +112,9 @@ type order interface {
 	stage(ctx context.Context, l *line) error
 	// jobs lists what to write from the trees.
 	jobs(l *line) ([]job, error)
-	// step names the step of progress that all jobs are in; "" where each has one.
+	// step names the step of progress that all jobs share, "" if each job has its own.
 	step() string
-	// fail notes that a part failed; an error ends the run.
+	// fail records a failed part; an error ends the run.
 	fail(ctx context.Context, part string, err error) error
 	// failed lists the parts that failed without ending the run.
 	failed() []Failure
@@ -125,7 +125,7 @@ type order interface {
 	close()
 }
 
-// line is a run under way.
+// line is a run in progress.
 type line struct {
 	*Settings
 	dist    *packaging.Dist
@@ -135,8 +135,8 @@ type line struct {
 	facts   map[string]string
 }
 
-// carryOut carries out an order. With a result, the artifacts have appeared, and
-// Result.Err is for the parts that failed.
+// carryOut carries out an order. If it returns a result, the artifacts have appeared,
+// and Result.Err reports the parts that failed.
 func carryOut(ctx context.Context, s *Settings, o order) (*Result, error) {
 	began := time.Now()
 	l, err := open(ctx, s)
@@ -188,7 +188,7 @@ func (l *line) finish(ctx context.Context, o order) error {
 		if err != nil {
 			return err
 		}
-		for k := range l.made { // what was written beside it is known by now
+		for k := range l.made { // everything else has been written by now
 			for _, a := range l.dist.Added() {
 				if a.Name == l.made[k].Name {
 					l.made[k].Artifact = a
@@ -199,9 +199,9 @@ func (l *line) finish(ctx context.Context, o order) error {
 	})
 }
 
-// sourceDate is the time of everything in an artifact
-// (https://reproducible-builds.org/specs/source-date-epoch/); by default, the
-// first that archives can hold.
+// sourceDate is the timestamp of everything in an artifact
+// (https://reproducible-builds.org/specs/source-date-epoch/). The default is the
+// earliest that archives can store.
 func sourceDate(env []string) (time.Time, error) {
 	text := run.Getenv(env, "SOURCE_DATE_EPOCH")
 	if text == "" {

@@ -14,7 +14,8 @@ import (
 	"modwsgi/packaging/matrix"
 )
 
-// TestFormats holds every entry of the table to what the front ends rely on.
+// TestFormats checks every entry of the table against the assumptions of the front
+// ends.
 func TestFormats(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range Formats() {
@@ -89,7 +90,7 @@ func (o *fake) fail(_ context.Context, part string, err error) error {
 	return nil
 }
 
-// writes is a job that writes a file and something beside it.
+// writes is a job that writes a file and another one next to it.
 func writes(part, name, text string) job {
 	return job{part: part, write: func(_ context.Context, d *packaging.Dist) ([]string, error) {
 		if err := d.Put(name, strings.NewReader(text)); err != nil {
@@ -153,7 +154,7 @@ func TestPipeline(t *testing.T) {
 			for _, m := range r.Artifacts {
 				made = append(made, m.Cell)
 				if len(m.Sidecars) != 3 {
-					t.Errorf("%s: the result lacks what was written beside it: %q", m.Name, m.Sidecars)
+					t.Errorf("%s: the result lacks its sidecar: %q", m.Name, m.Sidecars)
 				}
 			}
 			if !slices.Equal(made, c.made) || r.Facts["complete"] != "yes" || (r.Err() != nil) != (len(c.order.failures) > 0) {
@@ -175,8 +176,8 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
-// TestValuesOfBothFrontEnds: a flag and a key of a release.toml give a format the
-// same values.
+// TestValuesOfBothFrontEnds: a flag and a key of a release.toml pass the same values
+// to a format.
 func TestValuesOfBothFrontEnds(t *testing.T) {
 	f := imageFormat()
 	abs := func(p string) string { return filepath.Join("/base", p) }
@@ -188,7 +189,7 @@ func TestValuesOfBothFrontEnds(t *testing.T) {
 			t.Errorf("%v", v)
 		}
 	}
-	for value, want := range map[string]string{"x": "--media-types \"x\" is not known", "oci": "", "docker": ""} {
+	for value, want := range map[string]string{"x": "unknown --media-types \"x\"", "oci": "", "docker": ""} {
 		err := f.check(Values{"media_types": value})
 		if text := ""; err != nil {
 			text = err.Error()

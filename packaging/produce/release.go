@@ -19,12 +19,12 @@ import (
 	"modwsgi/packaging/matrix"
 )
 
-// Release asks for everything that a release.toml describes.
+// Release is a request for everything that a release.toml describes.
 type Release struct {
 	Settings
-	File      string // the release.toml, absolute
-	Name      string // of it, for messages
-	KeepGoing bool   // publish what could be made where something failed
+	File      string // path of the release.toml, absolute
+	Name      string // path as given, for messages
+	KeepGoing bool   // publish the successful artifacts even if others failed
 
 	m       *matrix.Matrix
 	cells   []matrix.Cell
@@ -50,7 +50,7 @@ type Planned struct {
 }
 
 // Read reads the file and lists its cells. It changes nothing and must be called
-// before Plan or Run. Errors are of class Usage.
+// before Plan or Run. Its errors are of class Usage.
 func (o *Release) Read() error {
 	data, err := owned.ReadInput(o.File, 16<<20)
 	if err != nil {
@@ -71,8 +71,8 @@ func (o *Release) Read() error {
 	return nil
 }
 
-// Plan checks what Run would check before it builds, and lists what it would make.
-// The error is for what would fail; with KeepGoing the rest is listed.
+// Plan runs the checks that Run makes before it builds, and lists what Run would make.
+// The error reports what would fail; with KeepGoing the rest is listed.
 func (o *Release) Plan(ctx context.Context) ([]Planned, error) {
 	if err := o.checkWindows(); err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (o *Release) Run(ctx context.Context) (*Result, error) {
 	return carryOut(ctx, &o.Settings, &matrixOrder{Release: o})
 }
 
-// path resolves a path in the file.
+// path resolves a path from the file.
 func (o *Release) path(name string) string {
 	if name == "" || filepath.IsAbs(name) {
 		return name
@@ -106,7 +106,7 @@ func (o *Release) path(name string) string {
 
 var minorVersion = regexp.MustCompile(`^3\.[0-9]+t?$`)
 
-// python turns a name in the file into what --python takes.
+// python converts a name in the file to a value for --python.
 func (o *Release) python(name string) string {
 	switch {
 	case minorVersion.MatchString(name):
@@ -117,7 +117,7 @@ func (o *Release) python(name string) string {
 	return name
 }
 
-// findPythons looks for all Pythons before anything is built.
+// findPythons finds all Pythons before anything is built.
 func (o *Release) findPythons(ctx context.Context) error {
 	for _, name := range o.m.Pythons {
 		here := func(c matrix.Cell) bool { return c.Python == name && !matrix.IsWindows(c.Platform) }
@@ -137,7 +137,7 @@ func (o *Release) findPythons(ctx context.Context) error {
 	return nil
 }
 
-// fail notes a failure; without KeepGoing it is returned, which ends the run.
+// fail records a failure. Without KeepGoing it returns it, which ends the run.
 func (o *Release) fail(ctx context.Context, part string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -153,7 +153,7 @@ func (o *Release) fail(ctx context.Context, part string, err error) error {
 	return nil
 }
 
-// matrixOrder is the order of a release.
+// matrixOrder implements order for a release.
 type matrixOrder struct{ *Release }
 
 func (o *matrixOrder) ready(ctx context.Context, _ *line) error {
@@ -196,7 +196,7 @@ func (o *matrixOrder) buildHost(ctx context.Context, l *line) error {
 	return nil
 }
 
-// jobs lists what is to be made from the trees that could be built.
+// jobs lists what to make from the trees that were built.
 func (o *matrixOrder) jobs(l *line) ([]job, error) {
 	var jobs []job
 	shared := map[string]bool{}
@@ -225,7 +225,7 @@ func (o *matrixOrder) jobs(l *line) ([]job, error) {
 	return jobs, nil
 }
 
-// tree is what a cell is made from, nil where it could not be built.
+// tree is the tree that a cell is made from, nil if it could not be built.
 func (o *matrixOrder) tree(c matrix.Cell) *Tree {
 	if matrix.IsWindows(c.Platform) {
 		return o.windows[windowsKey(c)]

@@ -8,7 +8,7 @@ import (
 	"modwsgi/packaging/matrix"
 )
 
-// TestMatrixExample reads the example of the guide with what this program knows.
+// TestMatrixExample reads the example of the guide with this program's formats.
 func TestMatrixExample(t *testing.T) {
 	text, err := os.ReadFile("../../docs/reference/matrix.md")
 	if err != nil {
@@ -45,7 +45,7 @@ func TestMatrixExample(t *testing.T) {
 	}
 }
 
-// TestRepeatedCells: for Windows, httpds of one version are one; on this machine
+// TestRepeatedCells: for Windows, httpds of the same version are one; on this machine
 // they are not.
 func TestRepeatedCells(t *testing.T) {
 	plain, h2, old := &matrix.HTTPD{Name: "plain"}, &matrix.HTTPD{Name: "h2", With: []string{"http2"}}, &matrix.HTTPD{Name: "old", Version: "2.4.66"}

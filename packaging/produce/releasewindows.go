@@ -13,8 +13,8 @@ import (
 
 var windowsPython = regexp.MustCompile(`^3\.[0-9]+$`)
 
-// dropRepeated keeps one of the cells for Windows that mean the same artifact:
-// there, only the version of an httpd matters.
+// dropRepeated keeps one of several cells for Windows that describe the same artifact,
+// which depends only on the version of an httpd.
 func (o *Release) dropRepeated() {
 	seen := map[string]bool{}
 	o.cells = slices.DeleteFunc(o.cells, func(c matrix.Cell) bool {
@@ -43,8 +43,7 @@ func (o *Release) windowsCells() []matrix.Cell {
 
 func windowsKey(c matrix.Cell) string { return c.HTTPD.Version + "\x00" + c.Python }
 
-// checkWindows checks what can be checked of the cells for Windows before anything
-// is built.
+// checkWindows checks the cells for Windows before anything is built.
 func (o *Release) checkWindows() error {
 	cells := o.windowsCells()
 	if len(cells) == 0 {
@@ -53,7 +52,7 @@ func (o *Release) checkWindows() error {
 	for _, c := range cells {
 		if !windowsPython.MatchString(c.Python) {
 			return fault.New(fault.Usage, `name it as in pythons = ["3.12"], or leave it out for Windows with [[exclude]]`,
-				"%s: a Python for Windows has a minor version, and no path on this machine", c)
+				"%s: a Python for Windows is named by its minor version, not by a path on this machine", c)
 		}
 		b := o.windowsBuild(c)
 		if err := b.Complete(); err != nil {
@@ -81,7 +80,7 @@ func (o *Release) windowsTable() matrix.Windows {
 	return *o.m.Windows
 }
 
-// windowsBuild is what "package windows" would get for a cell.
+// windowsBuild is the request of "package windows" for a cell.
 func (o *Release) windowsBuild(c matrix.Cell) WindowsBuild {
 	table, q := o.windowsTable(), o.Build
 	b := WindowsBuild{
@@ -95,8 +94,8 @@ func (o *Release) windowsBuild(c matrix.Cell) WindowsBuild {
 	return b
 }
 
-// buildWindows builds each module for Windows once, one after the other: each
-// takes all processors.
+// buildWindows builds each module for Windows once, one at a time, as each uses all
+// processors.
 func (o *Release) buildWindows(ctx context.Context, l *line) error {
 	for _, c := range o.windowsCells() {
 		tree, err := o.stageWindows(ctx, l, c)

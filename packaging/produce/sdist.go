@@ -16,18 +16,18 @@ func sdistFormat() Format {
 		Options: []Option{
 			{
 				Name: "sources", Kind: matrix.Text, Default: "all", FlagOnly: true, Check: oneOf("all", "module", "none"),
-				Help: "archives to take along: all, module or none",
+				Help: "archives to include: all, module or none",
 			},
-			{Name: "tools", Kind: matrix.Strings, FlagOnly: true, Path: true, Help: "wheel of modwsgi of this version, or directory of such, to take along (repeatable)"},
-			{Name: "local_version", Kind: matrix.Text, FlagOnly: true, Help: "label that goes behind upstream's version, as in 5.0.2+LABEL"},
+			{Name: "tools", Kind: matrix.Strings, FlagOnly: true, Path: true, Help: "wheel of modwsgi of this version, or directory of such wheels, to include (repeatable)"},
+			{Name: "local_version", Kind: matrix.Text, FlagOnly: true, Help: "local version label, as in 5.0.2+LABEL"},
 		},
 		Command: Command{
 			Use: "sdist", Short: "Make a source distribution that pip builds with modwsgi",
-			Long: "sdist makes mod_wsgi-VERSION.tar.gz for a package index: pip install builds it on the machine that it installs\n" +
-				"on, for that Python and its httpd, or with an httpd of its own. It names its build backend, modwsgi.build in\n" +
-				"the wheel of this program, which the same index must have: --tools takes it along (docs/guides/package-index.md). The\n" +
-				"archives to build from are inside, so that nothing is fetched then; with --sources module only mod_wsgi's, with\n" +
-				"--sources none none.",
+			Long: "sdist makes mod_wsgi-VERSION.tar.gz for a package index. pip install builds it on the machine that it installs\n" +
+				"on, for that Python and its httpd, or with a bundled httpd. It names its build backend, modwsgi.build in the\n" +
+				"wheel of modwsgi, which the same index must have: --tools includes it (docs/guides/package-index.md). The source\n" +
+				"archives are inside, so that the build fetches nothing. --sources module includes only that of mod_wsgi,\n" +
+				"--sources none includes none.",
 			Example: "  modwsgi package sdist --tools modwsgi-1.0.0-py3-none-manylinux2014_x86_64.whl --out dist\n" +
 				"  pip install --no-index --find-links dist --no-binary mod_wsgi mod_wsgi",
 			Next: nextForSdist,
@@ -39,11 +39,11 @@ func nextForSdist(r *Result, v Values) []string {
 	if len(v.List("tools")) > 0 {
 		return wheelFormat().Command.Next(r, v)
 	}
-	return []string{fmt.Sprintf("pip needs the wheel of modwsgi %s to build it: give that too, with --tools, or have it in the same index", version.Release)}
+	return []string{fmt.Sprintf("pip needs the wheel of modwsgi %s to build it: include that with --tools, or put it into the same index", version.Release)}
 }
 
-// writeSdist collects the archives and writes the file, beside the wheels of the
-// tools that were named.
+// writeSdist collects the archives and writes the file, next to the wheels of the
+// named tools.
 func writeSdist(ctx context.Context, w *Work) ([]string, error) {
 	v, q := w.Values, w.Build
 	tools, err := toolwheel.Find(v.List("tools"), version.Release)

@@ -9,18 +9,18 @@ import (
 	"modwsgi/packaging"
 )
 
-// Single asks for one format: for some Pythons, or of what is installed in some
-// environments.
+// Single is a request for one format: for some Pythons, or of what is installed in
+// some environments.
 type Single struct {
 	Settings
 	Format  Format
-	Values  Values   // the options that were given
-	Pythons []string // to build for; none finds one
-	FromEnv []string // environments whose installed files are packaged, instead of building
+	Values  Values   // the given options
+	Pythons []string // Pythons to build for; if empty, one is detected
+	FromEnv []string // environments whose installed files are packaged instead of building
 }
 
-// Check completes the options and refuses what makes no artifact. It changes
-// nothing and must be called before Run. Errors are of class Usage.
+// Check completes the options and refuses those that make no artifact. It changes
+// nothing and must be called before Run. Its errors are of class Usage.
 func (o *Single) Check() error {
 	o.Values = o.Format.complete(o.Values, o.Abs)
 	if err := o.Format.check(o.Values); err != nil {
@@ -37,7 +37,7 @@ func (o *Single) Run(ctx context.Context) (*Result, error) {
 	return carryOut(ctx, &o.Settings, &single{Single: o})
 }
 
-// single is the order of one format.
+// single implements order for one format.
 type single struct {
 	*Single
 	trees []*Tree
@@ -99,8 +99,8 @@ func (o *single) stage(ctx context.Context, l *line) (err error) {
 	return err
 }
 
-// jobs are one for each Python version, and one for each httpd, unless one
-// artifact holds everything.
+// jobs lists one job per Python version, and one per httpd, unless one artifact holds
+// everything.
 func (o *single) jobs(l *line) ([]job, error) {
 	f := o.Format
 	one := func(part string, trees []*Tree, write func(context.Context, *Work) ([]string, error)) job {
@@ -114,8 +114,8 @@ func (o *single) jobs(l *line) ([]job, error) {
 	for _, t := range o.trees {
 		if h := t.Stage.HTTPD; h != nil && f.WriteHTTPD != nil {
 			if key, there := httpds[h.Version]; there && key != h.Key {
-				return nil, fault.New(fault.Usage, "package them into two directories",
-					"the environments have two builds of httpd %s, of which one %s can be made", h.Version, f.Name)
+				return nil, fault.New(fault.Usage, "package them into separate directories",
+					"the environments have different builds of httpd %s, but only one %s can be made", h.Version, f.Name)
 			} else if !there {
 				httpds[h.Version] = h.Key
 				jobs = append(jobs, one("httpd "+h.Version, []*Tree{t}, f.WriteHTTPD))
@@ -123,7 +123,7 @@ func (o *single) jobs(l *line) ([]job, error) {
 		}
 		id := t.Stage.Module.Python.ABI
 		if seen[id] {
-			l.events().Note("more than one Python is for " + id + ": only the first is packaged, which serves all of them")
+			l.events().Note("several Pythons are for " + id + ": only the first is packaged, because it serves all of them")
 			continue
 		}
 		seen[id] = true

@@ -20,27 +20,26 @@ import (
 	"modwsgi/packaging/oci"
 )
 
-// Tree is a finished build outside of every environment, as formats take it.
+// Tree is a finished build outside any environment, as formats take it.
 type Tree struct {
 	Stage    *packaging.Stage
-	Python   *detect.Python // nil where it is not on this machine
-	Compiled bool           // something was compiled for it, rather than taken from the build cache
+	Python   *detect.Python // nil if it is not on this machine
+	Compiled bool           // something was compiled for it rather than taken from the build cache
 	Cross    bool           // for an Apache on Windows, not for this machine
 	image    *oci.Input     // of the copy of an environment; nil for a build
 	built    *installer.Staged
 }
 
-// build is one tree that is to be built: the request says for which Python and
-// with which httpd.
+// build is one tree to build: the request names its Python and its httpd.
 type build struct {
-	part    string // for people
+	part    string // for messages
 	request installer.Request
-	tree    *Tree // nil until it is built, and where that failed
+	tree    *Tree // nil until it is built, and if that failed
 }
 
-// buildAll builds trees that share an httpd: one after the other until one of them
-// has built it, then the others concurrently, which take it from the build cache.
-// fail decides about a tree that cannot be built.
+// buildAll builds trees that share an httpd. It builds one at a time until one of them
+// has built the httpd, then the others concurrently, which take it from the build
+// cache. fail decides what to do about a tree that cannot be built.
 func buildAll(ctx context.Context, l *line, all []*build, fail func(ctx context.Context, part string, err error) error) error {
 	for len(all) > 0 {
 		first := all[0]
@@ -83,7 +82,7 @@ func (b *build) run(ctx context.Context, l *line, fail func(ctx context.Context,
 	return nil
 }
 
-// numbered tells the steps of builds apart that run concurrently.
+// numbered distinguishes the steps of concurrent builds.
 func numbered(to event.Sink, suffix string) event.Sink {
 	return func(e event.Event) {
 		if e.Step != "" {
@@ -93,7 +92,7 @@ func numbered(to event.Sink, suffix string) event.Sink {
 	}
 }
 
-// close removes what was built.
+// close removes the build.
 func (t *Tree) close() {
 	if t != nil {
 		t.built.Close()
@@ -108,7 +107,7 @@ func stagesOf(trees []*Tree) []*packaging.Stage {
 	return all
 }
 
-// treeOf describes in packaging's words what the installer has staged.
+// treeOf converts what the installer staged to packaging's types.
 func treeOf(b *installer.Staged, at time.Time) *Tree {
 	py, r := b.Python, b.Receipt
 	tag := fmt.Sprintf("cp%d%d", py.Major, py.Minor)
@@ -130,7 +129,7 @@ func treeOf(b *installer.Staged, at time.Time) *Tree {
 	return &Tree{Stage: s, Python: py, built: b}
 }
 
-// sourceComponents describes the archives that something was made from.
+// sourceComponents describes the source archives of a build.
 func sourceComponents(sources []installer.Source) []packaging.Component {
 	var all []packaging.Component
 	for _, s := range sources {
@@ -141,7 +140,7 @@ func sourceComponents(sources []installer.Source) []packaging.Component {
 	return all
 }
 
-// environment is what of the build environment is recorded in the provenance.
+// environment is the part of the build environment that the provenance records.
 func environment(trees []*Tree, at time.Time) map[string]string {
 	all := map[string]string{"source_date_epoch": strconv.FormatInt(at.Unix(), 10)}
 	for _, s := range stagesOf(trees) {

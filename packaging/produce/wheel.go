@@ -22,19 +22,19 @@ func wheelFormat() Format {
 			{Name: "allow_foreign", Kind: matrix.Strings},
 			{
 				Name: "metadata_version", Kind: matrix.Text, Default: "2.1", FlagOnly: true, Check: oneOf("2.1", "2.4"),
-				Help: "core metadata: 2.1, which all tools read, or 2.4 with fields for licences (PEP 639)",
+				Help: "core metadata version: 2.1, which all tools read, or 2.4 with fields for licences (PEP 639)",
 			},
-			{Name: "local_version", Kind: matrix.Text, Help: "label that goes behind upstream's version, as in 5.0.2+LABEL"},
+			{Name: "local_version", Kind: matrix.Text, Help: "local version label, as in 5.0.2+LABEL"},
 			{
-				Name: "build_number", Kind: matrix.Number, Check: between(0, 1<<30, "give a number from 1"),
-				Help: "which of several wheels of one version is the newest",
+				Name: "build_number", Kind: matrix.Number, Check: between(0, 1<<30, "pass a positive number"),
+				Help: "build number, which orders wheels of the same version",
 			},
 		},
 		Command: Command{
-			Use: "wheel", Short: "Make wheels of httpd and mod_wsgi that pip installs without a compiler",
+			Use: "wheel", Short: "Make wheels of httpd and mod_wsgi that install without a compiler",
 			Long: "wheel makes two kinds of wheels: mod_wsgi_httpd, which is httpd for any Python 3, and mod_wsgi for each\n" +
-				"Python that is named. What they need of a system is read from the binaries and becomes their platform tag;\n" +
-				"libraries that not every such system has are taken along. A directory of them is also a package index.",
+				"named Python. Their platform tag is computed from what the binaries require of a system. Libraries that some\n" +
+				"of those systems lack are bundled. A directory of wheels is also a package index.",
 			Example: "  modwsgi package wheel --python .venv\n" +
 				"  modwsgi package wheel --python python3.11 --python python3.12 --with http2 --sign-minisign release.key\n" +
 				"  pip install --no-index --find-links dist mod_wsgi",
@@ -42,7 +42,7 @@ func wheelFormat() Format {
 				var lines []string
 				for _, a := range r.Artifacts {
 					if len(a.Libraries) > 0 {
-						lines = append(lines, a.Project+" brings along "+strings.Join(a.Libraries, ", "))
+						lines = append(lines, a.Project+" bundles "+strings.Join(a.Libraries, ", "))
 					}
 				}
 				return append(lines, fmt.Sprintf("Next: pip install --no-index --find-links %s mod_wsgi", run.Quote(r.Dir)))
@@ -51,8 +51,8 @@ func wheelFormat() Format {
 	}
 }
 
-// wheelOptions are those of one job. With several httpds their names become local
-// versions: one name must not mean two contents.
+// wheelOptions are the options of one job. With several httpds their names become
+// local versions, so that two wheels with different contents never share a name.
 func wheelOptions(w *Work) wheel.Options {
 	v := w.Values
 	o := wheel.Options{
@@ -81,7 +81,7 @@ func writeHTTPDWheel(ctx context.Context, w *Work) ([]string, error) {
 	return warnings, err
 }
 
-// zipFormat is the module for an Apache on Windows.
+// zipFormat packages the module for an Apache on Windows.
 func zipFormat() Format {
 	return Format{
 		Name: "zip", Targets: withWindows(), From: EachTree,
@@ -89,7 +89,7 @@ func zipFormat() Format {
 	}
 }
 
-// writeWindows makes one artifact for Windows, and records what it is for.
+// writeWindows makes one artifact for Windows and records its platform.
 func writeWindows(ctx context.Context, w *Work, write func(context.Context, *packaging.Dist, *packaging.Stage) (*packaging.Artifact, error)) error {
 	art, err := write(ctx, w.Dist, w.Stage())
 	if err != nil {

@@ -20,13 +20,12 @@ import (
 	"modwsgi/packaging/winzip"
 )
 
-// Windows asks for a zip and a wheel of each of some Pythons, for an Apache on
-// Windows.
+// Windows is a request for a zip and a wheel per Python, for an Apache on Windows.
 type Windows struct {
 	Settings
 	Modules  WindowsBuild
-	Launcher string              // mod_wsgi-express.exe; "" looks beside this program
-	Signer   authenticode.Signer // its files and time stamp server; without a certificate and a key nothing is signed
+	Launcher string              // mod_wsgi-express.exe; "" looks next to this program
+	Signer   authenticode.Signer // its key files and timestamp server; without a certificate and a key nothing is signed
 
 	sign  *authenticode.Signer
 	made  []*windows.Result
@@ -36,7 +35,7 @@ type Windows struct {
 // Run makes the artifacts.
 func (o *Windows) Run(ctx context.Context) (*Result, error) { return carryOut(ctx, &o.Settings, o) }
 
-// signer completes what signs programs.
+// signer completes the signer of programs.
 func (s *Settings) signer(from authenticode.Signer) *authenticode.Signer {
 	from.Env, from.Runner, from.Name, from.URL = s.Build.Env, s.Build.Runner, "mod_wsgi", "https://www.modwsgi.org/"
 	return &from
@@ -58,7 +57,7 @@ func (o *Windows) stage(ctx context.Context, l *line) (err error) {
 	return err
 }
 
-// jobs are one for each Python.
+// jobs lists one job per Python.
 func (o *Windows) jobs(*line) ([]job, error) {
 	var jobs []job
 	for _, t := range o.trees {
@@ -88,8 +87,8 @@ func (o *Windows) complete(r *Result) { r.Modules = o.made }
 
 func (o *Windows) close() {}
 
-// stageWindows builds one module per Python and stages each in a scratch directory.
-// A signer signs the programs in them; nil leaves them unsigned.
+// stageWindows builds one module per Python and stages each in a scratch directory. A
+// signer signs the programs in them; with nil they stay unsigned.
 func stageWindows(ctx context.Context, l *line, b WindowsBuild, launcher string, signer *authenticode.Signer) ([]*windows.Result, []*Tree, error) {
 	scratch, err := l.dist.Scratch()
 	if err != nil {
@@ -109,7 +108,7 @@ func stageWindows(ctx context.Context, l *line, b WindowsBuild, launcher string,
 	if err := packaging.CopyFile(launcher, program, 0o755); err != nil {
 		return nil, nil, err
 	}
-	if err := sign(program); err != nil { // first: who cannot sign need not build
+	if err := sign(program); err != nil { // checked first: without a signature there is no point in building
 		return nil, nil, err
 	}
 	made, sources, err := BuildModules(ctx, b, filepath.Join(scratch, "modules"))
@@ -134,8 +133,8 @@ func minorOf(version string) string { return packaging.Python{Version: version}.
 
 const expressExe = "mod_wsgi-express.exe"
 
-// windowsLauncher finds the launcher for Windows: where a release has it, beside
-// the programs in tools.
+// windowsLauncher finds the launcher for Windows where a release puts it, next to the
+// programs in tools.
 func windowsLauncher(given, tools string) (string, error) {
 	candidates := []string{given}
 	if given == "" {
@@ -146,8 +145,8 @@ func windowsLauncher(given, tools string) (string, error) {
 			return path, winzip.CheckMachine(path)
 		}
 	}
-	return "", fault.New(fault.Environment, "name it with --launcher; the archive of modwsgi for Windows has it, or from a checkout: GOOS=windows GOARCH=amd64 go build -o "+expressExe+" ./cmd/mod_wsgi-express",
-		"the launcher for Windows is not there: %s", candidates[0])
+	return "", fault.New(fault.Environment, "name it with --launcher; it is in the archive of modwsgi for Windows, or build it from a checkout: GOOS=windows GOARCH=amd64 go build -o "+expressExe+" ./cmd/mod_wsgi-express",
+		"the launcher for Windows does not exist: %s", candidates[0])
 }
 
 // windowsStage lays out the contents of site-packages.
@@ -201,8 +200,8 @@ func writeRuntime(site string) error {
 	})
 }
 
-// abi is the ABI tag: up to 3.7 it had an "m" for the allocator, which later
-// versions do not have (bpo-36707).
+// abi is the ABI tag. Up to Python 3.7 it had an "m" for the allocator, which later
+// versions lack (bpo-36707).
 func abi(minor, tag string) string {
 	if minor == "3.7" || minor == "3.6" {
 		return tag + "m"
@@ -210,8 +209,8 @@ func abi(minor, tag string) string {
 	return tag
 }
 
-// windowsComponents lists what the module was compiled from, and the parts of the
-// compiler that are in it.
+// windowsComponents lists the sources of the module and the parts of the compiler that
+// are in it.
 func windowsComponents(m *windows.Result, sources *windows.Sources, minor string) []packaging.Component {
 	var all []packaging.Component
 	for _, c := range []struct {

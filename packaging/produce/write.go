@@ -1,17 +1,17 @@
 package produce
 
-// Jobs run concurrently, and each writes to an output directory of its own: a
-// packaging.Dist in the scratch directory of the run. This is why:
+// Jobs run concurrently, and each writes to a private output directory: a
+// packaging.Dist in the scratch directory of the run. The reasons:
 //
-//   - A job that fails leaves nothing. With --keep-going its half-written artifacts
-//     must not be published, and formats do not clean up after themselves.
-//   - The result does not depend on which job ends first. What the jobs made is taken
-//     over in their order, so that JSON, summaries and errors are the same every time.
-//   - Two jobs may make a file of one name, for instance a wheel of the httpd for each
-//     Python. With the same contents one of them is kept. Different contents are an
-//     error that names both jobs: pip or apt would take either for the other.
+//  - A job that fails leaves nothing. With --keep-going its half-written artifacts
+//    must not be published, and formats do not clean up after themselves.
+//  - The result does not depend on which job ends first. The output of the jobs is
+//    moved in their order, so that JSON, summaries and errors are the same every time.
+//  - Two jobs may make files of the same name, for instance a wheel of the httpd for
+//    each Python. If the contents are equal, one of them is kept. If they differ, the
+//    error names both jobs, because pip or apt would take either for the other.
 //
-// Taking over is a rename where nobody else can write to the directories.
+// Moving is a rename if nobody else can write to the directories.
 
 import (
 	"context"
@@ -29,14 +29,14 @@ import (
 
 // job makes the artifacts of one part of an order.
 type job struct {
-	part     string // for people: "wheel for Python 3.11, httpd default, linux/amd64"
-	step     string // of the progress; "" where all jobs are one step
+	part     string // for messages: "wheel for Python 3.11, httpd default, linux/amd64"
+	step     string // of the progress; "" if all jobs share one step
 	compiled bool   // something was compiled for it
 	write    func(ctx context.Context, d *packaging.Dist) ([]string, error)
 }
 
-// write runs the jobs concurrently, each in an output directory of its own, and
-// takes over those that were made completely, in their order.
+// write runs the jobs concurrently, each in a private output directory, and moves the
+// output of the completed ones, in their order.
 func (l *line) write(ctx context.Context, o order) error {
 	jobs, err := o.jobs(l)
 	if err != nil {
@@ -96,7 +96,7 @@ func (l *line) writeJobs(ctx context.Context, o order, jobs []job) error {
 	return nil
 }
 
-// writeJob runs one job. One with a step of its own shows its warnings in it.
+// writeJob runs one job. A job with its own step shows its warnings in it.
 func (l *line) writeJob(ctx context.Context, j job, d *packaging.Dist) (warnings []string, err error) {
 	if j.step == "" {
 		return j.write(ctx, d)
@@ -110,7 +110,7 @@ func (l *line) writeJob(ctx context.Context, j job, d *packaging.Dist) (warnings
 	})
 }
 
-// warn shows each warning once; those of several jobs are sorted.
+// warn shows each warning once, sorted over all jobs.
 func (l *line) warn(byJob [][]string) {
 	all := slices.Concat(byJob...)
 	if len(byJob) > 1 {
@@ -123,14 +123,14 @@ func (l *line) warn(byJob [][]string) {
 	}
 }
 
-// take moves what a job has made into the output directory.
+// take moves the output of a job into the output directory.
 func (l *line) take(ctx context.Context, o order, j job, from *packaging.Dist) error {
 	for _, art := range from.Added() {
 		if other := slices.IndexFunc(l.made, func(m Made) bool { return m.Name == art.Name }); other >= 0 {
 			if l.made[other].SHA256 == art.SHA256 {
 				continue
 			}
-			err := fault.New(fault.Usage, "give the httpds names, leave one out with [[exclude]], or make two releases",
+			err := fault.New(fault.Usage, "name the httpds, leave one out with [[exclude]], or make two releases",
 				"%s is made twice, with different contents: %s, and %s", art.Name, l.made[other].Cell, j.part)
 			if err := o.fail(ctx, j.part, err); err != nil {
 				return err

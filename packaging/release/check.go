@@ -22,16 +22,16 @@ import (
 	"modwsgi/packaging/sign"
 )
 
-// maxSums is how many bytes a list of checksums may have.
+// maxSums is the maximum size in bytes of a list of checksums.
 const maxSums = 16 << 20
 
-// changed is told of whatever is not as it was published.
+// changed is the hint for anything that differs from what was published.
 const changed = "do not use it; get it again from where it was published"
 
 var sumsLine = regexp.MustCompile(`^([0-9a-f]{64})  ([^/\-\\].*)$`)
 
-// parseSums reads a list of checksums: lower case hex by name. Only the plain
-// form of sha256sum is taken, with names that stay in the directory, once each.
+// parseSums reads a list of checksums: lowercase hex by name. It accepts only the
+// plain format of sha256sum, with unique names that stay in the directory.
 func parseSums(data []byte) (map[string]string, error) {
 	sums := map[string]string{}
 	for line := range strings.Lines(string(data)) {
@@ -47,8 +47,8 @@ func parseSums(data []byte) (map[string]string, error) {
 	return sums, nil
 }
 
-// ReadSums returns what SHA256SUMS of a directory lists: lower case hex by name,
-// with slashes. The error wraps fs.ErrNotExist where there is none.
+// ReadSums returns the entries of a directory's SHA256SUMS: lowercase hex by name,
+// with slashes. The error wraps fs.ErrNotExist if the file does not exist.
 func ReadSums(dir string) (map[string]string, error) {
 	name := filepath.Join(dir, SumsName)
 	info, err := os.Lstat(name)
@@ -69,10 +69,10 @@ func ReadSums(dir string) (map[string]string, error) {
 	return sums, nil
 }
 
-// CheckDirectory compares a directory of artifacts with its SHA256SUMS and
-// returns the names that it lists, sorted. The error, of class Verify, names
-// what is missing, was changed or was added. Who wrote SHA256SUMS is not
-// checked: scripts/verify-release does that with a key.
+// CheckDirectory compares a directory of artifacts with its SHA256SUMS and returns the
+// listed names, sorted. The error, of class Verify, names files that are missing, were
+// changed or were added. It does not check the signature of SHA256SUMS:
+// scripts/verify-release does that with a key.
 func CheckDirectory(dir string) ([]string, error) {
 	sums, err := ReadSums(dir)
 	if err != nil {
@@ -99,13 +99,13 @@ func CheckDirectory(dir string) ([]string, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look into %s: %w", dir, err)
+		return nil, fmt.Errorf("inspect %s: %w", dir, err)
 	}
 	return slices.Sorted(maps.Keys(sums)), notAsPublished(dir, wrong)
 }
 
-// CheckListed compares one file with the SHA256SUMS beside it; listed is false
-// where there is none, or none that has the file.
+// CheckListed compares one file with the SHA256SUMS next to it; listed is false if
+// that does not exist or does not contain the file.
 func CheckListed(path string) (listed bool, err error) {
 	sums, err := ReadSums(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -124,7 +124,7 @@ func CheckListed(path string) (listed bool, err error) {
 	return true, nil
 }
 
-// compare says what is wrong with a file, "" for nothing.
+// compare describes how a file differs, "" if it does not.
 func compare(path, want string) string {
 	info, err := os.Lstat(path)
 	switch {
@@ -153,12 +153,12 @@ func notAsPublished(where string, wrong []string) error {
 	if len(wrong) > 8 {
 		more = fmt.Sprintf(" and %d more", len(wrong)-8)
 	}
-	return fault.New(fault.Verify, changed, "%s is not as it was published: %s%s", where, text, more)
+	return fault.New(fault.Verify, changed, "%s differs from what was published: %s%s", where, text, more)
 }
 
-// CheckInside compares what is in a zip with the SHA256SUMS in it, or in a wheel
-// with its RECORD, and returns how many files those list; 0 where there is no
-// such list. Nothing is unpacked.
+// CheckInside compares the contents of a zip with the SHA256SUMS in it, or of a wheel
+// with its RECORD, and returns how many files those list; 0 without such a list. It
+// unpacks nothing.
 func CheckInside(path string) (int, error) {
 	z, err := zip.OpenReader(path)
 	if err != nil {
@@ -172,7 +172,7 @@ func CheckInside(path string) (int, error) {
 			continue
 		}
 		if members[f.Name] != nil {
-			return 0, notAsPublished(filepath.Base(path), []string{f.Name + " is in it twice"})
+			return 0, notAsPublished(filepath.Base(path), []string{f.Name + " is a duplicate"})
 		}
 		members[f.Name] = f
 		if f.Name == SumsName || strings.HasSuffix(f.Name, ".dist-info/RECORD") && strings.Count(f.Name, "/") == 1 {
@@ -202,7 +202,7 @@ func CheckInside(path string) (int, error) {
 	return len(wanted), notAsPublished(filepath.Base(path), wrong)
 }
 
-// listed reads the list in an archive: lower case hex by name.
+// listed reads the list in an archive: lowercase hex by name.
 func listed(f *zip.File) (map[string]string, error) {
 	in, err := f.Open()
 	if err != nil {
@@ -222,7 +222,7 @@ func listed(f *zip.File) (map[string]string, error) {
 	}
 	out := map[string]string{}
 	for _, e := range entries {
-		if e.Path == f.Name { // of itself it has no hash
+		if e.Path == f.Name { // a list does not contain its own hash
 			continue
 		}
 		sum, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimPrefix(e.Hash, "sha256="), "="))

@@ -8,10 +8,10 @@ import (
 	"modwsgi/packaging"
 )
 
-// The statement of where an artifact is from: an in-toto statement
+// The provenance statement of an artifact is an in-toto statement
 // (https://github.com/in-toto/attestation, v1) with SLSA provenance
-// (https://slsa.dev/spec/v1.0/provenance). There is no time in it, so that it is
-// the same when the artifact is made again.
+// (https://slsa.dev/spec/v1.0/provenance). It contains no time, so that it is the same
+// when the artifact is made again.
 type statement struct {
 	Type          string    `json:"_type"`
 	Subject       []subject `json:"subject"`
@@ -52,14 +52,14 @@ type builder struct {
 	Version map[string]string `json:"version,omitempty"`
 }
 
-// buildTypes is what the identifiers of our kinds of builds begin with; they are
-// names and no addresses (RFC 4151).
+// buildTypes is the prefix of the identifiers of our kinds of builds. They are names,
+// not URLs (RFC 4151).
 const buildTypes = "tag:modwsgi,2026:package/"
 
-// DefaultBuilder is the builder of a statement where nobody names another one.
+// DefaultBuilder is the builder of a statement if none is named.
 const DefaultBuilder = "tag:modwsgi,2026:builder/local"
 
-// provenance is the statement for one artifact.
+// provenance returns the statement for one artifact.
 func provenance(a packaging.Artifact, o Options) ([]byte, error) {
 	id := o.Builder
 	if id == "" {

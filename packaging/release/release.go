@@ -1,7 +1,7 @@
-// Package release adds to the artifacts of a run what lets others trust them: for
-// each a bill of materials and a statement of where it is from, and for all of
-// them an index, checksums and signatures. scripts/verify-release checks the
-// result without any of our code.
+// Package release adds to the artifacts of a run what lets others trust them: a bill
+// of materials and a provenance statement for each, and an index, checksums and
+// signatures for all. scripts/verify-release checks the result without any of our
+// code.
 package release
 
 import (
@@ -22,48 +22,48 @@ import (
 	"modwsgi/packaging/sign"
 )
 
-// SumsName is the file with the checksums of every other file, in the form of
-// sha256sum(1). It is what gets signed.
+// SumsName is the file with the checksums of every other file, in the format of
+// sha256sum(1). It is the file that is signed.
 const SumsName = "SHA256SUMS"
 
 // Signer makes a detached signature.
 type Signer = sign.Signer
 
-// Set is where the artifacts are: the output directory of a run (packaging.Dist),
-// or the directory of a release of our own tools (packaging/toolrelease).
+// Set is a directory of artifacts: the output directory of a run (packaging.Dist), or
+// the directory of a release of our own tools (packaging/toolrelease).
 type Set interface {
-	// MaySign returns an error where another user can change the files: a signature
-	// would vouch for that user's.
+	// MaySign returns an error if another user can change the files: a signature would
+	// vouch for that user's files.
 	MaySign() error
 	// Added lists the artifacts to describe, Artifacts all that the sums list.
 	Added() []packaging.Artifact
 	Artifacts() []packaging.Artifact
-	// Update replaces what is recorded of an artifact, by its name.
+	// Update replaces the record of an artifact, by name.
 	Update(a packaging.Artifact)
 	Open(name string) (*os.File, error)
-	// Meta writes a file that describes artifacts, Drop removes one of an earlier run,
+	// Meta writes a file that describes artifacts. Drop removes one of an earlier run,
 	// which need not exist.
 	Meta(name string, data []byte) error
 	Drop(name string) error
 }
 
-// Options are what a user may choose.
+// Options are the user's choices.
 type Options struct {
-	Time       time.Time         // of bills of materials, and of signatures that have one
+	Time       time.Time         // of bills of materials, and of signatures that have a timestamp
 	Tool       string            // version of modwsgi
-	Builder    string            // URI that names who built; "" for DefaultBuilder
-	Parameters map[string]string // what the environment of the build was, for the provenance statement
+	Builder    string            // URI of the builder; "" for DefaultBuilder
+	Parameters map[string]string // the build environment, for the provenance statement
 	Signers    []Signer
 	// SBOM returns the bill of materials of an artifact; nil for that of its
-	// components. One that returns none leaves it out.
+	// components. If it returns none, the artifact gets none.
 	SBOM func(a packaging.Artifact) ([]byte, error)
 	// NoIndex leaves out the index of the artifacts and the package index.
 	NoIndex bool
 }
 
-// Finish writes the descriptions of the artifacts that were added to d: for each a
-// bill of materials and a statement of where it is from, then the indexes, the sums
-// and their signatures. Everything that is released passes through here.
+// Finish writes the descriptions of the artifacts added to d: a bill of materials and
+// a provenance statement for each, then the indexes, the sums and their signatures.
+// Everything that is released passes through it.
 func Finish(ctx context.Context, d Set, o Options) error {
 	if len(o.Signers) > 0 {
 		if err := d.MaySign(); err != nil {
@@ -170,7 +170,7 @@ func sums(d Set, all []packaging.Artifact, others []string, o Options) error {
 	for _, name := range slices.Compact(names) {
 		sum, err := digestOf(d, name)
 		if err != nil {
-			return fmt.Errorf("add up %s: %w", name, err)
+			return fmt.Errorf("hash %s: %w", name, err)
 		}
 		fmt.Fprintf(&b, "%s  %s\n", sum, name)
 	}
@@ -178,7 +178,7 @@ func sums(d Set, all []packaging.Artifact, others []string, o Options) error {
 	if err := d.Meta(SumsName, text); err != nil {
 		return err
 	}
-	// A signature of an earlier run is not one of these checksums.
+	// A signature of an earlier run does not match these checksums.
 	for _, suffix := range sign.Suffixes {
 		if !slices.ContainsFunc(o.Signers, func(s Signer) bool { return s.Suffix() == suffix }) {
 			if err := d.Drop(SumsName + suffix); err != nil {

@@ -200,7 +200,7 @@ func keys(t *testing.T) ([]Signer, map[string][]string) {
 		var r run.Runner
 		mk := run.Cmd{Argv: []string{"minisign", "-G", "-W", "-f", "-p", dir + "/mini.pub", "-s", dir + "/mini.key"}, Env: env}
 		if err := r.Run(t.Context(), mk); err != nil {
-			t.Logf("minisign: %v", err) // an old one asks for a password
+			t.Logf("minisign: %v", err) // an old version asks for a password
 		} else {
 			mini, err := sign.NewMinisign(dir+"/mini.key", nil)
 			if err != nil {
@@ -219,7 +219,7 @@ func tool(name string) bool {
 	return err == nil
 }
 
-// verify runs scripts/verify-release and returns its exit code and what it said.
+// verify runs scripts/verify-release and returns its exit code and its output.
 func verify(t *testing.T, args ...string) (int, string) {
 	t.Helper()
 	script, err := filepath.Abs("../../scripts/verify-release")
@@ -289,7 +289,7 @@ func TestVerifyRelease(t *testing.T) {
 			t.Errorf("%s, another key: exit code %d: %s", kind, code, out)
 		}
 	}
-	makeRelease(t, dir) // without a key: no stale signature stays
+	makeRelease(t, dir) // without a key: no outdated signature stays
 	for _, suffix := range []string{".asc", ".sig", ".minisig"} {
 		if _, err := os.Stat(filepath.Join(dir, SumsName+suffix)); err == nil {
 			t.Errorf("a stale signature %s is there", suffix)
@@ -326,7 +326,7 @@ func unsign(dir string) error {
 	return nil
 }
 
-// spoil gives each signature the content of nothing.
+// spoil replaces each signature with that of empty content.
 func spoil(dir string) error {
 	for _, suffix := range []string{".asc", ".sig", ".minisig"} {
 		if err := os.WriteFile(dir+"/"+SumsName+suffix, []byte("AAAA\n"), 0o644); err != nil {
@@ -336,8 +336,8 @@ func spoil(dir string) error {
 	return nil
 }
 
-// TestUnsignedSumsAreLookedAt: without a signature the list itself may be hostile.
-func TestUnsignedSumsAreLookedAt(t *testing.T) {
+// TestUnsignedSumsAreChecked: without a signature the list itself may be hostile.
+func TestUnsignedSumsAreChecked(t *testing.T) {
 	zero := strings.Repeat("0", 64)
 	for _, text := range []string{"", "x\n", zero + "  /etc/passwd\n", zero + "  ../x\n", zero + "  a/../../x\n", zero + " *x\n", zero + "  -\n", "\\" + zero + "  a\\nb\n", zero + "\n"} {
 		dir := t.TempDir()

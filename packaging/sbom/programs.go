@@ -13,7 +13,7 @@ import (
 	"modwsgi/packaging/licence"
 )
 
-// Program is one of our programs, and the Go modules that it was linked from.
+// Program is one of our programs, and the Go modules that are linked into it.
 type Program struct {
 	Name    string // file name
 	SHA256  string
@@ -21,8 +21,8 @@ type Program struct {
 }
 
 // Programs returns the bill of materials of a file with our own programs: which
-// module is in which of them. It has no date, and its serial number is that of the
-// file, so that it is the same when made again.
+// modules are in which of them. It has no date, and its serial number is derived from
+// the file, so that it is the same when made again.
 func Programs(file, sha256, version string, all []Program) ([]byte, error) {
 	bom := cdx.NewBOM()
 	var err error
@@ -57,7 +57,7 @@ func Programs(file, sha256, version string, all []Program) ([]byte, error) {
 	return encode(bom)
 }
 
-// own is a component that this project makes.
+// own is a component of this project.
 func own(ref string, kind cdx.ComponentType, name, version, sha256 string) *cdx.Component {
 	return &cdx.Component{
 		BOMRef: ref, Type: kind, Name: name, Version: version, Licenses: licences(licence.Ours),
@@ -65,7 +65,7 @@ func own(ref string, kind cdx.ComponentType, name, version, sha256 string) *cdx.
 	}
 }
 
-// serialOf is the serial number of a digest in hexadecimal digits.
+// serialOf derives a serial number from a digest in hexadecimal digits.
 func serialOf(digest string) (string, error) {
 	raw, err := hex.DecodeString(digest)
 	if err != nil || len(raw) != sha256.Size {

@@ -1,7 +1,7 @@
-// Package sbom describes what is in an artifact as a CycloneDX bill of materials
-// (https://cyclonedx.org/docs/1.6/json/): each component with its version,
-// licence, package URL and the hash that it was verified against. Equal contents
-// give equal bytes. It does not know how an artifact is made.
+// Package sbom describes an artifact as a CycloneDX bill of materials
+// (https://cyclonedx.org/docs/1.6/json/): each component with its version, licence,
+// package URL and the hash that it was verified against. Equal contents produce equal
+// bytes. It does not know how an artifact is made.
 package sbom
 
 import (
@@ -16,7 +16,7 @@ import (
 	"modwsgi/packaging"
 )
 
-// Subject is what is described.
+// Subject is the described artifact.
 type Subject struct {
 	Name     string // "mod_wsgi"
 	Version  string
@@ -26,13 +26,13 @@ type Subject struct {
 	SHA256   string // of the artifact; "" inside of one
 	Time     time.Time
 	Tool     string // version of modwsgi
-	// Properties are facts that have no field of their own, by name.
+	// Properties are facts without a dedicated field, by name.
 	Properties [][2]string
 }
 
-// PackageURL names a package of a Linux distribution's format by its format, name,
-// version and CPU (https://github.com/package-url/purl-spec): of no distribution,
-// but ours.
+// PackageURL identifies a package in a Linux distribution's format by its format,
+// name, version and CPU (https://github.com/package-url/purl-spec). It names no
+// distribution, because the package is ours.
 func PackageURL(format, name, version, arch string) string {
 	return "pkg:" + format + "/modwsgi/" + name + "@" + strings.NewReplacer("+", "%2B", "^", "%5E").Replace(version) + "?arch=" + arch
 }
@@ -88,8 +88,7 @@ func encode(bom *cdx.BOM) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// serial is an identifier that is the same for the same digest (RFC 9562, version
-// 8).
+// serial derives an identifier from a digest (RFC 9562, version 8).
 func serial(h [sha256.Size]byte) string {
 	h[6], h[8] = h[6]&0x0f|0x80, h[8]&0x3f|0x80
 	return fmt.Sprintf("urn:uuid:%x-%x-%x-%x-%x", h[0:4], h[4:6], h[6:8], h[8:10], h[10:16])

@@ -16,8 +16,8 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// cosignKey is the content of a key file that cosign generate-key-pair wrote: a
-// PKCS #8 key in a box that a passphrase opens (NaCl's secretbox, RFC 7914).
+// cosignKey is the content of a key file that cosign generate-key-pair wrote: a PKCS
+// #8 key encrypted with a passphrase (NaCl's secretbox, RFC 7914).
 type cosignKey struct {
 	KDF struct {
 		Name   string `json:"name"`
@@ -31,14 +31,14 @@ type cosignKey struct {
 	Ciphertext []byte `json:"ciphertext"`
 }
 
-// openCosign returns the PKCS #8 key in a file of cosign's.
+// openCosign returns the PKCS #8 key of a cosign key file.
 func openCosign(name string, content, passphrase []byte) ([]byte, error) {
 	var k cosignKey
 	if err := json.Unmarshal(content, &k); err != nil {
 		return nil, badKey(name, "cosign", err)
 	}
 	if k.KDF.Name != "scrypt" || k.Cipher.Name != "nacl/secretbox" || len(k.Cipher.Nonce) != 24 {
-		return nil, badKey(name, "cosign", errors.New("its algorithms are not known"))
+		return nil, badKey(name, "cosign", errors.New("its algorithms are unknown"))
 	}
 	if p := k.KDF.Params; p.N < 2 || p.R < 1 || p.P < 1 || p.P > 64 || p.R > 1<<10 || p.N > 2<<30/128/p.R {
 		return nil, badKey(name, "cosign", errors.New("its parameters ask for too much memory"))
@@ -52,12 +52,12 @@ func openCosign(name string, content, passphrase []byte) ([]byte, error) {
 	case ok:
 		return der, nil
 	case len(passphrase) == 0:
-		return nil, fault.New(fault.Usage, "put it into a file and give --sign-passphrase-file", "the key %s needs a passphrase", name)
+		return nil, fault.New(fault.Usage, "put it into a file and pass --sign-passphrase-file", "the key %s needs a passphrase", name)
 	}
-	return nil, fault.New(fault.Usage, "give the right one with --sign-passphrase-file", "the passphrase for %s is wrong", name)
+	return nil, fault.New(fault.Usage, "pass the right one with --sign-passphrase-file", "the passphrase for %s is wrong", name)
 }
 
-// parsePKCS8 takes an ECDSA key out of PKCS #8.
+// parsePKCS8 extracts an ECDSA key from PKCS #8.
 func parsePKCS8(name string, der []byte) (*ECDSA, error) {
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	key, ok := parsed.(*ecdsa.PrivateKey)
@@ -67,7 +67,7 @@ func parsePKCS8(name string, der []byte) (*ECDSA, error) {
 	return newECDSA(name, key, err)
 }
 
-// Made says whether a signature, in base64, is of the key and of the data.
+// Made reports whether a signature, in base64, was made with the key for the data.
 func (s *ECDSA) Made(data []byte, signature string) bool {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(signature))
 	sum := sha256.Sum256(data)

@@ -10,13 +10,13 @@ import (
 
 // Signer makes a detached signature.
 type Signer interface {
-	// Suffix is what the name of the signature's file ends in: ".asc".
+	// Suffix is the suffix of the signature's file: ".asc".
 	Suffix() string
-	// Sign returns the content of that file for a file of that name.
+	// Sign returns the content of the signature's file for a file of that name.
 	Sign(name string, data []byte, at time.Time) ([]byte, error)
 }
 
-// Suffixes are those of all signers.
+// Suffixes are the suffixes of all signers.
 var Suffixes = []string{(*OpenPGP)(nil).Suffix(), (*Minisign)(nil).Suffix(), (*ECDSA)(nil).Suffix()}
 
 // Keys are files with private keys; "" for none.
@@ -25,11 +25,11 @@ type Keys struct {
 	PassphraseFile           string // its first line is the passphrase of the keys
 }
 
-// maxPassphrase is the size in bytes of the largest file with a passphrase.
+// maxPassphrase is the maximum size in bytes of a passphrase file.
 const maxPassphrase = 1 << 16
 
-// Signers reads the keys. Now is the time that OpenPGP signatures are made at.
-// Errors are of class Usage.
+// Signers reads the keys. Now is the time of OpenPGP signatures. Its errors are of
+// class Usage.
 func (k Keys) Signers(now func() time.Time) ([]Signer, error) {
 	passphrase, err := k.passphrase()
 	if err != nil {

@@ -34,8 +34,8 @@ type secretKey struct {
 	Secret    [8 + 64 + 32]byte // key number, Ed25519 key, checksum
 }
 
-// NewMinisign reads a key that minisign -G wrote. The passphrase is used where
-// the key is encrypted.
+// NewMinisign reads a key that minisign -G wrote. The passphrase is used if the key is
+// encrypted.
 func NewMinisign(name string, passphrase []byte) (*Minisign, error) {
 	data, err := keyFile(name)
 	if err != nil {
@@ -57,21 +57,21 @@ func NewMinisign(name string, passphrase []byte) (*Minisign, error) {
 		return nil, badKey(name, "minisign", err)
 	}
 	if string(k.Algorithm[:]) != "Ed" || string(k.Checksum[:]) != "B2" {
-		return nil, badKey(name, "minisign", errors.New("its algorithms are not known"))
+		return nil, badKey(name, "minisign", errors.New("its algorithms are unknown"))
 	}
 	encrypted := string(k.KDF[:]) == "Sc"
 	if encrypted {
 		if len(passphrase) == 0 {
-			return nil, fault.New(fault.Usage, "put it into a file and give --sign-passphrase-file", "the key %s needs a passphrase", name)
+			return nil, fault.New(fault.Usage, "put it into a file and pass --sign-passphrase-file", "the key %s needs a passphrase", name)
 		}
 		if err := k.decrypt(passphrase); err != nil {
 			return nil, badKey(name, "minisign", err)
 		}
 	}
-	// Only an encrypted key has a checksum; the halves of any must fit.
+	// Only an encrypted key has a checksum. The halves of every key must match.
 	check := blake2b.Sum256(append(k.Algorithm[:], k.Secret[:72]...))
 	if encrypted && subtle.ConstantTimeCompare(check[:], k.Secret[72:]) != 1 {
-		return nil, fault.New(fault.Usage, "give the right one with --sign-passphrase-file", "the passphrase for %s is wrong", name)
+		return nil, fault.New(fault.Usage, "pass the right one with --sign-passphrase-file", "the passphrase for %s is wrong", name)
 	}
 	if !bytes.Equal(ed25519.NewKeyFromSeed(k.Secret[8:40]), k.Secret[8:72]) {
 		return nil, badKey(name, "minisign", errors.New("it is damaged"))
@@ -81,8 +81,8 @@ func NewMinisign(name string, passphrase []byte) (*Minisign, error) {
 	return m, nil
 }
 
-// decrypt takes the stream of the passphrase off the secret. The parameters of
-// scrypt are computed from two limits as libsodium does.
+// decrypt removes the passphrase's key stream from the secret. It derives the
+// parameters of scrypt from two limits, as libsodium does.
 func (k *secretKey) decrypt(passphrase []byte) error {
 	ops, r := max(k.Ops, 32768), uint64(8)
 	most, p := ops/(r*4), uint64(1)
@@ -110,7 +110,7 @@ func (k *secretKey) decrypt(passphrase []byte) error {
 // Suffix is ".minisig".
 func (s *Minisign) Suffix() string { return ".minisig" }
 
-// Sign returns a signature of the prehashed form, with the time of the artifacts
+// Sign returns a signature of the prehashed form, with the timestamp of the artifacts
 // in its trusted comment.
 func (s *Minisign) Sign(name string, data []byte, at time.Time) ([]byte, error) {
 	sum := blake2b.Sum512(data)

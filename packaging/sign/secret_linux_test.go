@@ -12,8 +12,7 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// TestPassphraseFile: one that others can read or replace is refused, and the
-// error tells what to do.
+// TestPassphraseFile: a file that others can read or replace is refused, with a hint.
 func TestPassphraseFile(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -51,7 +50,7 @@ func TestPassphraseFile(t *testing.T) {
 	}
 }
 
-// TestPassphraseFromADescriptor is what a shell's <(command) gives.
+// TestPassphraseFromADescriptor uses the descriptor that a shell's <(command) passes.
 func TestPassphraseFromADescriptor(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -68,8 +67,8 @@ func TestPassphraseFromADescriptor(t *testing.T) {
 	}
 }
 
-// TestKeyInADirectoryOfAnotherUser: its owner could exchange the key, so that
-// releases are signed with another one.
+// TestKeyInADirectoryOfAnotherUser: the directory's owner could replace the key, so
+// that releases would be signed with another one.
 func TestKeyInADirectoryOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	dir := filepath.Join(otheruser.Dir(t), "theirs")

@@ -1,6 +1,6 @@
-// Package sign makes detached signatures that common tools check: OpenPGP (gpg,
-// gpgv), minisign, and ECDSA as cosign and openssl know it. Keys come from files;
-// it makes none and keeps none.
+// Package sign makes detached signatures that common tools verify: OpenPGP (gpg,
+// gpgv), minisign, and ECDSA in the format of cosign and openssl. It reads keys from
+// files. It generates no keys and keeps none.
 package sign
 
 import (
@@ -24,11 +24,11 @@ import (
 	"modwsgi/internal/pgp"
 )
 
-// maxKey is the size in bytes of the largest key file that is read.
+// maxKey is the maximum size in bytes of a key file.
 const maxKey = 1 << 20
 
-// keyFile reads a file with a private key; one that others may read or change is
-// refused.
+// keyFile reads a file with a private key. It refuses a file that other users can read
+// or change.
 func keyFile(name string) ([]byte, error) {
 	data, err := owned.ReadSecret(name, maxKey)
 	if err != nil {
@@ -38,18 +38,18 @@ func keyFile(name string) ([]byte, error) {
 }
 
 func badKey(name, kind string, err error) error {
-	return fault.New(fault.Usage, "give a private key of that kind", "%s is no %s private key that can be used: %w", name, kind, err)
+	return fault.New(fault.Usage, "name a private key of that kind", "%s is not a usable %s private key: %w", name, kind, err)
 }
 
 // OpenPGP signs with a key that gpg --export-secret-keys wrote, armored or not.
 type OpenPGP struct {
 	entity *openpgp.Entity
-	// Now is the time of the signature; nil is time.Now. A key is not valid before
-	// it was made, so that this is not the time of the artifacts.
+	// Now is the time of the signature; nil is time.Now. It is not the timestamp of
+	// the artifacts because a key is not valid before its creation.
 	Now func() time.Time
 }
 
-// NewOpenPGP reads a key. The passphrase is used where the key is encrypted.
+// NewOpenPGP reads a key. The passphrase is used if the key is encrypted.
 func NewOpenPGP(name string, passphrase []byte) (*OpenPGP, error) {
 	data, err := keyFile(name)
 	if err != nil {
@@ -64,7 +64,7 @@ func NewOpenPGP(name string, passphrase []byte) (*OpenPGP, error) {
 		return nil, badKey(name, "OpenPGP", err)
 	}
 	if len(ring) != 1 {
-		return nil, badKey(name, "OpenPGP", fmt.Errorf("it holds %d keys, not one", len(ring)))
+		return nil, badKey(name, "OpenPGP", fmt.Errorf("it contains %d keys, not one", len(ring)))
 	}
 	e := ring[0]
 	if e.PrivateKey == nil {
@@ -81,13 +81,13 @@ func NewOpenPGP(name string, passphrase []byte) (*OpenPGP, error) {
 			continue
 		}
 		if len(passphrase) == 0 {
-			return nil, fault.New(fault.Usage, "put it into a file and give --sign-passphrase-file", "the key %s needs a passphrase", name)
+			return nil, fault.New(fault.Usage, "put it into a file and pass --sign-passphrase-file", "the key %s needs a passphrase", name)
 		}
 		if err := k.Decrypt(passphrase); err != nil {
-			return nil, fault.New(fault.Usage, "give the right one with --sign-passphrase-file", "the passphrase for %s is wrong", name)
+			return nil, fault.New(fault.Usage, "pass the right one with --sign-passphrase-file", "the passphrase for %s is wrong", name)
 		}
 	}
-	// A signature that others are right to ignore is worse than none.
+	// A signature that verifiers rightly reject is worse than none.
 	if v := pgp.Judge(e, 0, time.Now()); v.Standing != pgp.Valid {
 		if v.Standing == pgp.Expired {
 			v.Reason = "it expired on " + v.Expires.Format(time.DateOnly)
@@ -111,13 +111,13 @@ func (s *OpenPGP) Sign(_ string, data []byte, _ time.Time) ([]byte, error) {
 	return append(b.Bytes(), '\n'), nil
 }
 
-// ECDSA signs with a P-256 key as cosign sign-blob does: base64 of an ASN.1
-// signature of the SHA-256.
+// ECDSA signs with a P-256 key as cosign sign-blob does: base64 of an ASN.1 signature
+// of the SHA-256.
 type ECDSA struct{ key *ecdsa.PrivateKey }
 
-// NewECDSA reads a key in PEM, as openssl ecparam writes it, or as cosign
-// generate-key-pair does, which the passphrase opens; one that is encrypted in
-// another way is refused.
+// NewECDSA reads a key in PEM, as written by openssl ecparam, or by cosign
+// generate-key-pair, whose keys the passphrase decrypts. It refuses keys encrypted in
+// another way.
 func NewECDSA(name string, passphrase []byte) (*ECDSA, error) {
 	data, err := keyFile(name)
 	if err != nil {

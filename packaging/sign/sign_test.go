@@ -48,12 +48,12 @@ func TestKeysAreRefused(t *testing.T) {
 		says string
 	}{
 		"openpgp open":     {openPGP, open, "can be read by other users"},
-		"openpgp text":     {openPGP, text, "is no OpenPGP private key"},
+		"openpgp text":     {openPGP, text, "is not a usable OpenPGP private key"},
 		"openpgp gone":     {openPGP, dir + "/gone", "read the signing key"},
 		"openpgp dir":      {openPGP, dir, "it is a directory"},
 		"minisign open":    {minisign, open, "can be read by other users"},
-		"minisign text":    {minisign, text, "is no minisign private key"},
-		"minisign cut":     {minisign, mini, "is no minisign private key"},
+		"minisign text":    {minisign, text, "is not a usable minisign private key"},
+		"minisign cut":     {minisign, mini, "is not a usable minisign private key"},
 		"ecdsa text":       {ecdsaKey, text, "it is not PEM"},
 		"ecdsa other kind": {ecdsaKey, rsa, `its kind is "RSA PRIVATE KEY"`},
 	} {
@@ -64,13 +64,13 @@ func TestKeysAreRefused(t *testing.T) {
 	}
 }
 
-// A key whose signatures nobody should believe signs nothing.
+// A key whose signatures nobody should trust signs nothing.
 func TestWeakKeysSignNothing(t *testing.T) {
 	past := time.Now().Add(-1000 * time.Hour)
 	for name, c := range map[string]struct {
 		config packet.Config
 		revoke bool
-		says   string // "" for a good one
+		says   string // "" for a good key
 	}{
 		"ed25519":  {config: packet.Config{Algorithm: packet.PubKeyAlgoEdDSA}},
 		"rsa 2048": {config: packet.Config{RSABits: 2048}},
@@ -106,7 +106,7 @@ func openPGP(name string) error  { _, err := NewOpenPGP(name, nil); return err }
 func minisign(name string) error { _, err := NewMinisign(name, nil); return err }
 func ecdsaKey(name string) error { _, err := NewECDSA(name, nil); return err }
 
-// TestCosignKey reads a key in the form of cosign's files, made here by its
+// TestCosignKey reads a key in the format of cosign's files, made here from its
 // specification: scrypt, and NaCl's secretbox around PKCS #8.
 func TestCosignKey(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -164,15 +164,15 @@ func TestCosignKey(t *testing.T) {
 	}{
 		"none":      {same, "", "needs a passphrase"},
 		"wrong":     {same, "other", "the passphrase for"},
-		"algorithm": {func(m map[string]any) { m["cipher"] = map[string]any{"name": "rot13"} }, "s3cret", "its algorithms are not known"},
-		"nonce":     {func(m map[string]any) { m["cipher"] = map[string]any{"name": "nacl/secretbox", "nonce": []byte{1}} }, "s3cret", "its algorithms are not known"},
+		"algorithm": {func(m map[string]any) { m["cipher"] = map[string]any{"name": "rot13"} }, "s3cret", "its algorithms are unknown"},
+		"nonce":     {func(m map[string]any) { m["cipher"] = map[string]any{"name": "nacl/secretbox", "nonce": []byte{1}} }, "s3cret", "its algorithms are unknown"},
 		"memory": {func(m map[string]any) {
 			m["kdf"] = map[string]any{"name": "scrypt", "params": map[string]int{"N": 1 << 30, "r": 8, "p": 1}}
 		}, "s3cret", "too much memory"},
 		"odd cost": {func(m map[string]any) {
 			m["kdf"] = map[string]any{"name": "scrypt", "params": map[string]int{"N": 1000, "r": 8, "p": 1}}
-		}, "s3cret", "is no cosign private key"},
-		"text": {func(m map[string]any) { m["kdf"] = "x" }, "s3cret", "is no cosign private key"},
+		}, "s3cret", "is not a usable cosign private key"},
+		"text": {func(m map[string]any) { m["kdf"] = "x" }, "s3cret", "is not a usable cosign private key"},
 	} {
 		_, err := NewECDSA(boxed("bad", kind, c.change), []byte(c.passphrase))
 		if fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) || fault.HintOf(err) == "" {

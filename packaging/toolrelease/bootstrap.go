@@ -11,9 +11,8 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// Bootstrap writes dist/bootstrap.sh: scripts/bootstrap.sh of root with the
-// version, the address where the archives will be ("" where that is not known)
-// and the hash of each archive in dist.
+// Bootstrap writes dist/bootstrap.sh: scripts/bootstrap.sh of root with the version,
+// the URL of the archives ("" if it is unknown) and the hash of each archive in dist.
 func Bootstrap(dist, root, address string) error {
 	template, err := os.ReadFile(filepath.Join(root, "scripts", "bootstrap.sh"))
 	if err != nil {
@@ -32,7 +31,7 @@ func Bootstrap(dist, root, address string) error {
 		fmt.Fprintf(&pins, "%s %s %s %s\n", p.OS, p.Arch, sum, filepath.Base(archives[p]))
 	}
 	if strings.ContainsAny(address, "'\n") {
-		return fault.New(fault.Usage, "", "the address %q cannot be written into a script", address)
+		return fault.New(fault.Usage, "", "the URL %q cannot be written into a script", address)
 	}
 	text := string(template)
 	for _, r := range [][2]string{
@@ -42,14 +41,14 @@ func Bootstrap(dist, root, address string) error {
 		{templateNote, "# It is of modwsgi " + Version(archives) + ".\n#\n"},
 	} {
 		if strings.Count(text, r[0]) != 1 {
-			return fault.New(fault.Internal, "", "scripts/bootstrap.sh has no single place for %q", r[1])
+			return fault.New(fault.Internal, "", "scripts/bootstrap.sh does not contain %q exactly once", r[1])
 		}
 		text = strings.Replace(text, r[0], r[1], 1)
 	}
 	return atomicfile.Write(filepath.Join(dist, "bootstrap.sh"), []byte(text), 0o755)
 }
 
-// templateNote is what only the template says of itself.
+// templateNote is the part of the template that describes only the template.
 const templateNote = `# The one in scripts/ is a template: it has no hashes, and refuses to work. "make
 # dist" writes dist/bootstrap.sh, with the version and the hashes of the archives
 # beside it.

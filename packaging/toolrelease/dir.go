@@ -13,9 +13,9 @@ import (
 	"modwsgi/packaging"
 )
 
-// dir is the directory of a release as release.Finish takes it. What is written
-// appears at once: the release tool has no transaction, and a failed release is
-// made again.
+// dir is the directory of a release, as release.Finish takes it. Files appear as they
+// are written: the release tool has no transaction, and a failed release is made
+// again.
 type dir struct {
 	path      string
 	files     *owned.Dir
@@ -27,14 +27,14 @@ type dir struct {
 func openDir(path string) (*dir, error) {
 	files, err := owned.OutputDir(path)
 	if err != nil {
-		return nil, fault.New(fault.Environment, fault.HintOr(err, "make dist makes it"), "finish the release: %w", err)
+		return nil, fault.New(fault.Environment, fault.HintOr(err, "run make dist"), "finish the release: %w", err)
 	}
 	return &dir{path: path, files: files, bills: map[string][]byte{}}, nil
 }
 
 func (d *dir) close() { _ = d.files.Close() }
 
-// read lists the artifacts and what they were made from.
+// read lists the artifacts and their inputs.
 func (d *dir) read(from Source) (err error) {
 	if err := checkSums(d.files); err != nil {
 		return err
@@ -60,7 +60,7 @@ func (d *dir) read(from Source) (err error) {
 		if err != nil {
 			return fmt.Errorf("describe %s: %w", e.Name(), err)
 		}
-		if len(binaries) > 0 { // a text has none
+		if len(binaries) > 0 { // text files have none
 			if d.bills[a.Name], err = bill(a.Name, a.SHA256, binaries, licences); err != nil {
 				return fmt.Errorf("describe %s: %w", a.Name, err)
 			}
@@ -71,11 +71,11 @@ func (d *dir) read(from Source) (err error) {
 	return nil
 }
 
-// MaySign implements release.Set: what is signed, nobody else may have written.
+// MaySign implements release.Set: no other user may have written what is signed.
 func (d *dir) MaySign() error {
 	private, err := owned.OpenDir(d.path)
 	if err != nil {
-		return fault.New(fault.Environment, fault.HintOr(err, "make dist makes it"), "sign the release: %w", err)
+		return fault.New(fault.Environment, fault.HintOr(err, "run make dist"), "sign the release: %w", err)
 	}
 	return private.Close()
 }

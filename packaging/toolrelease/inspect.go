@@ -15,10 +15,10 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// Inspect looks at every program in every archive of a release, runs none, and
-// writes a line for each: it must be there, be for the machine that the archive's
-// name says, be static, name that version and commit, and hold no path of the
-// machine that built it.
+// Inspect checks every program in every archive of a release without running any, and
+// writes a line for each. A program must exist, be for the platform in the archive's
+// name, be static, contain that version and commit, and contain no path of the machine
+// that built it.
 func Inspect(dist string, out io.Writer) error {
 	archives, err := Archives(dist)
 	if err != nil {
@@ -35,7 +35,7 @@ func Inspect(dist string, out io.Writer) error {
 			names = append(names, b.Program())
 		}
 		if want := slices.Sorted(slices.Values(Programs)); !slices.Equal(names, want) {
-			return fault.New(fault.Environment, "", "%s holds the programs %q, not %q", filepath.Base(archives[p]), names, want)
+			return fault.New(fault.Environment, "", "%s contains the programs %q, not %q", filepath.Base(archives[p]), names, want)
 		}
 		for _, b := range binaries {
 			what, err := inspect(b, p, version)
@@ -50,7 +50,7 @@ func Inspect(dist string, out io.Writer) error {
 	return nil
 }
 
-// inspect checks one program and says what it is.
+// inspect checks one program and describes it.
 func inspect(b Binary, p Platform, version string) (string, error) {
 	what, err := machine(b.Data, p)
 	if err != nil {
@@ -73,13 +73,13 @@ func inspect(b Binary, p Platform, version string) (string, error) {
 		return "", fmt.Errorf("it is %s, not %s", info.Path, want)
 	}
 	if !bytes.Contains(b.Data, []byte(version)) {
-		return "", fmt.Errorf("it does not know the version %s", version)
+		return "", fmt.Errorf("it does not contain the version %s", version)
 	}
 	return what + ", " + info.GoVersion, nil
 }
 
-// machine reads from an executable what it runs on, by the numbers of its format,
-// not by what Go says.
+// machine reads an executable's target from its format's header, rather than trusting
+// Go's record.
 func machine(data []byte, p Platform) (string, error) {
 	r := bytes.NewReader(data)
 	switch p.OS {

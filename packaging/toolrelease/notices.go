@@ -1,8 +1,8 @@
-// Package toolrelease makes what surrounds a release of our own programs: the
-// licences of the Go modules inside, the wheels, the bootstrap script with its
-// hashes, and the inspection of finished binaries. It reads what the release tool
-// built (.goreleaser.yaml); it builds nothing and publishes nothing. How a release
-// is described and signed is decided by packaging/release: see [Finish].
+// Package toolrelease makes what accompanies a release of our own programs: the
+// licences of the Go modules inside, the wheels, the bootstrap script with its hashes,
+// and the inspection of finished binaries. It reads the output of the release tool
+// (.goreleaser.yaml); it builds nothing and publishes nothing. packaging/release
+// decides how a release is described and signed: see [Finish].
 package toolrelease
 
 import (
@@ -24,15 +24,15 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Programs are what a release holds, in the order in which people are told.
+// Programs are the programs of a release, in display order.
 var Programs = []string{"modwsgi", "mod_wsgi-express", "mod_wsgi-apxs"}
 
-// Platform is an operating system and an architecture, in Go's words.
+// Platform is an operating system and an architecture, as Go names them.
 type Platform struct{ OS, Arch string }
 
 func (p Platform) String() string { return p.OS + "/" + p.Arch }
 
-// Platforms are those that we release for.
+// Platforms are the platforms of our releases.
 var Platforms = []Platform{
 	{"linux", "amd64"},
 	{"linux", "arm64"},
@@ -46,7 +46,7 @@ var Platforms = []Platform{
 type Module struct {
 	Path    string `json:"path"`
 	Version string `json:"version"`
-	License string `json:"license"` // SPDX expression; "" where its text is not a known one
+	License string `json:"license"` // SPDX expression; "" if its text is unknown
 }
 
 const (
@@ -56,10 +56,10 @@ const (
 	ModulesName = "modules.json"
 )
 
-// Notices finds every Go module that the programs are linked from, on any of
-// the platforms, and writes the texts of their licences and a list for Sbom into
-// dir. It asks the go command in root, the module's directory. A module without
-// a licence is an error: we must not give it to others.
+// Notices finds every Go module that the programs are linked from, on any platform,
+// and writes the texts of their licences and a list for Sbom into dir. It runs the go
+// command in root, the module's directory. A module without a licence is an error, as
+// it must not be redistributed.
 func Notices(ctx context.Context, root, dir string, env []string) error {
 	dirs := map[Module]string{}
 	for _, system := range []string{"linux", "darwin", "windows"} {
@@ -80,7 +80,7 @@ func Notices(ctx context.Context, root, dir string, env []string) error {
 			return fmt.Errorf("read the licence of %s: %w", m.Path, err)
 		}
 		if len(texts) == 0 {
-			return fault.New(fault.Build, "do without that module", "%s %s has no licence", m.Path, m.Version)
+			return fault.New(fault.Build, "replace that module", "%s %s has no licence", m.Path, m.Version)
 		}
 		all[i].License = classify(texts)
 		fmt.Fprintf(&text, "\n%s\n%s %s\n%[1]s\n", strings.Repeat("=", 78), m.Path, m.Version)
@@ -111,7 +111,7 @@ func linked(ctx context.Context, root string, env []string, into map[Module]stri
 	}
 	goEnv, err := runner.Output(ctx, run.Cmd{Argv: []string{"go", "env", "GOROOT", "GOVERSION"}, Dir: root, Env: env})
 	if err != nil {
-		return fmt.Errorf("ask for Go's directory: %w", err)
+		return fmt.Errorf("find Go's directory: %w", err)
 	}
 	goroot, goversion, _ := strings.Cut(strings.TrimSpace(string(goEnv)), "\n")
 	into[Module{Path: "stdlib", Version: strings.TrimPrefix(goversion, "go")}] = goroot
@@ -161,7 +161,8 @@ func licences(dir string) ([]string, error) {
 	return texts, nil
 }
 
-// phrases tell licences apart. The order counts where one holds another's.
+// phrases identify licences. Their order matters, as one licence may contain another's
+// phrase.
 var phrases = []struct{ spdx, phrase string }{
 	{"Apache-2.0", "Apache License Version 2.0"},
 	{"MPL-2.0", "Mozilla Public License"},
@@ -175,7 +176,7 @@ var phrases = []struct{ spdx, phrase string }{
 	{"CC0-1.0", "CC0 1.0 Universal"},
 }
 
-// classify names the licences that texts are of: "MIT AND BSD-3-Clause".
+// classify identifies licences by their texts: "MIT AND BSD-3-Clause".
 func classify(texts []string) string {
 	var found []string
 	for _, text := range texts {

@@ -11,8 +11,8 @@ import (
 	"modwsgi/packaging/sign"
 )
 
-// TestReleaseOfAnotherUser: nothing outside is swept, and nothing is signed that
-// another user wrote.
+// TestReleaseOfAnotherUser: nothing outside is removed, and nothing that another user
+// wrote is signed.
 func TestReleaseOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)

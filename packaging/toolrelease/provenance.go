@@ -16,28 +16,28 @@ import (
 	"modwsgi/packaging/sign"
 )
 
-// Source is what a release was made from.
+// Source is the source of a release.
 type Source struct {
-	Commit     string // Git's identifier of it, 40 or 64 hexadecimal digits
-	Repository string // where it is published; "" where that is not known
-	Builder    string // URI that names who built; "" for release.DefaultBuilder
+	Commit     string // Git's identifier of the commit, 40 or 64 hexadecimal digits
+	Repository string // URL of its repository; "" if unknown
+	Builder    string // URI of the builder; "" for release.DefaultBuilder
 	Modules    string // the list of Notices
 	Tools      string // module file that pins the release tool
 }
 
-// artifacts of a release: what somebody downloads to use.
+// artifacts matches the files of a release that users download.
 var artifact = regexp.MustCompile(`\.(tar\.gz|zip|deb|rpm|whl)$|^bootstrap\.sh$`)
 
 var commitID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
-// Finish describes what is in the directory of a release as every other release
-// is described (release.Finish): beside each artifact its bill of materials and the
-// statement of where it is from, then SHA256SUMS and its signatures, of which those
-// of earlier runs are removed. It returns the names of the signatures. The digests
-// that the release tool has recorded in SHA256SUMS must still be true.
+// Finish describes the contents of a release's directory like those of every other
+// release (release.Finish): next to each artifact its bill of materials and its
+// provenance, then SHA256SUMS and its signatures. Signatures of earlier runs are
+// removed. It returns the names of the signatures. The digests that the release tool
+// recorded in SHA256SUMS must still match.
 func Finish(ctx context.Context, dist string, from Source, k sign.Keys, now func() time.Time) ([]string, error) {
 	if !commitID.MatchString(from.Commit) {
-		return nil, fault.New(fault.Environment, "run make dist in a clone of the repository", "%q is no commit", from.Commit)
+		return nil, fault.New(fault.Environment, "run make dist in a clone of the repository", "%q is not a commit", from.Commit)
 	}
 	pinned, err := releaseTool(from.Tools)
 	if err != nil {
@@ -69,8 +69,8 @@ func Finish(ctx context.Context, dist string, from Source, k sign.Keys, now func
 	return names, nil
 }
 
-// origin describes what an artifact was made from, and with which Go; binaries are
-// our programs in it.
+// origin describes the inputs of an artifact and its version of Go; binaries are our
+// programs in it.
 func origin(path string, licences map[Module]string, from Source) (a packaging.Artifact, binaries []Binary, err error) {
 	a = packaging.Artifact{Name: filepath.Base(path), Kind: "tool", Project: "modwsgi"}
 	if a.SHA256, err = digest.File(path); err != nil {
@@ -88,7 +88,7 @@ func origin(path string, licences map[Module]string, from Source) (a packaging.A
 		return a, nil, err
 	}
 	if len(binaries) == 0 {
-		return a, nil, fault.New(fault.Environment, "", "none of our programs is in it")
+		return a, nil, fault.New(fault.Environment, "", "it contains none of our programs")
 	}
 	for _, b := range binaries {
 		info, err := b.build()
@@ -111,7 +111,7 @@ func origin(path string, licences map[Module]string, from Source) (a packaging.A
 
 var toolLine = regexp.MustCompile(`(?m)^\s*(?:require\s+)?(github\.com/goreleaser/goreleaser/v2 v\S+)`)
 
-// releaseTool reads which version of the release tool is pinned.
+// releaseTool reads the pinned version of the release tool.
 func releaseTool(file string) (string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -124,13 +124,13 @@ func releaseTool(file string) (string, error) {
 	return string(m[1]), nil
 }
 
-// Sweep removes from dist what is not part of the release: the release tool's
-// notes, and the programs that it packed. What SHA256SUMS names stays, and so do
-// its signatures.
+// Sweep removes from dist what does not belong to the release: the release tool's
+// notes, and the programs that it packed. Files in SHA256SUMS stay, and so do its
+// signatures.
 func Sweep(dist string) error {
 	dir, err := owned.OutputDir(dist)
 	if err != nil {
-		return fault.New(fault.Environment, fault.HintOr(err, "make dist makes it"), "sweep the release: %w", err)
+		return fault.New(fault.Environment, fault.HintOr(err, "run make dist"), "sweep the release: %w", err)
 	}
 	defer func() { _ = dir.Close() }()
 	sums, err := readSums(dir)

@@ -146,7 +146,7 @@ func TestSignAndSweep(t *testing.T) {
 		t.Error("signed with a key that is not there")
 	}
 	if after, _ := os.ReadFile(filepath.Join(dir, SumsName+".sig")); string(after) != string(before) {
-		t.Error("the signature is gone though there is no new one")
+		t.Error("the signature was removed without a new one")
 	}
 	if err := Sweep(dir); err != nil {
 		t.Fatal(err)

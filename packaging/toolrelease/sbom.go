@@ -38,10 +38,10 @@ type Binary struct {
 // Program is the binary's name without ".exe".
 func (b Binary) Program() string { return strings.TrimSuffix(b.Name, ".exe") }
 
-const maxBinary = 256 << 20 // bytes; more is not one of our programs
+const maxBinary = 256 << 20 // bytes; a larger file is not one of our programs
 
-// Binaries reads our programs out of an archive of a release (.tar.gz, .zip),
-// sorted by name.
+// Binaries reads our programs from an archive of a release (.tar.gz, .zip), sorted by
+// name.
 func Binaries(archive string) ([]Binary, error) {
 	var found []Binary
 	err := eachFile(archive, func(name string, _ os.FileMode, r io.Reader) error {
@@ -114,8 +114,8 @@ func eachFile(archive string, f func(name string, mode os.FileMode, r io.Reader)
 
 var packageName = regexp.MustCompile(`[._-](amd64|x86_64|arm64|aarch64)\.(deb|rpm|apk)$`)
 
-// archiveOf returns the archive with the same programs as an artifact: itself,
-// or for a package of a Linux distribution the archive beside it.
+// archiveOf returns the archive with the same programs as an artifact: the artifact
+// itself, or for a package of a Linux distribution the archive next to it.
 func archiveOf(artifact string) (string, error) {
 	m := packageName.FindStringSubmatch(artifact)
 	if m == nil {
@@ -124,12 +124,12 @@ func archiveOf(artifact string) (string, error) {
 	arch := map[string]string{"amd64": "amd64", "x86_64": "amd64", "arm64": "arm64", "aarch64": "arm64"}[m[1]]
 	beside := filetree.Glob(filepath.Dir(artifact), "modwsgi_*_linux_"+arch+".tar.gz")
 	if len(beside) != 1 {
-		return "", fault.New(fault.Environment, "", "there are %d archives for linux/%s beside %s, not one", len(beside), arch, filepath.Base(artifact))
+		return "", fault.New(fault.Environment, "", "%d archives for linux/%s next to %s, not one", len(beside), arch, filepath.Base(artifact))
 	}
 	return beside[0], nil
 }
 
-// programsOf reads our programs that are in an artifact.
+// programsOf reads our programs in an artifact.
 func programsOf(artifact string) ([]Binary, error) {
 	archive, err := archiveOf(artifact)
 	if err != nil {
@@ -138,9 +138,9 @@ func programsOf(artifact string) ([]Binary, error) {
 	return Binaries(archive)
 }
 
-// Sbom writes the bill of materials of an artifact of a release (sbom.Programs):
-// our programs with their hashes, and the Go modules that they were linked from, as
-// recorded in them. The list of Notices gives the licences.
+// Sbom writes the bill of materials of a release's artifact (sbom.Programs): our
+// programs with their hashes, and the Go modules recorded in them. The list of Notices
+// provides the licences.
 func Sbom(artifact, document, modules string) error {
 	binaries, err := programsOf(artifact)
 	if err != nil {
@@ -164,7 +164,7 @@ func Sbom(artifact, document, modules string) error {
 // bill returns the bill of materials of a file with these programs.
 func bill(name, sum string, binaries []Binary, licences map[Module]string) ([]byte, error) {
 	if len(binaries) == 0 {
-		return nil, fault.New(fault.Environment, "", "none of our programs is in it")
+		return nil, fault.New(fault.Environment, "", "it contains none of our programs")
 	}
 	var programs []sbom.Program
 	for _, b := range binaries {
@@ -183,7 +183,7 @@ func bill(name, sum string, binaries []Binary, licences map[Module]string) ([]by
 	return sbom.Programs(name, sum, version.Release, programs)
 }
 
-// build is what the go command noted in a program of how it was built.
+// build is the go command's record in a program of how it was built.
 func (b Binary) build() (*buildinfo.BuildInfo, error) {
 	info, err := buildinfo.Read(bytes.NewReader(b.Data))
 	if err != nil {
@@ -192,7 +192,7 @@ func (b Binary) build() (*buildinfo.BuildInfo, error) {
 	return info, nil
 }
 
-// modulesIn reads from a program which modules it was linked from.
+// modulesIn reads the linked modules of a program.
 func modulesIn(b Binary) ([]Module, error) {
 	info, err := b.build()
 	if err != nil {
@@ -209,7 +209,7 @@ func modulesIn(b Binary) ([]Module, error) {
 func readModules(file string) (map[Module]string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fault.New(fault.Environment, "scripts/release-extras makes it", "read the modules' licences: %w", err)
+		return nil, fault.New(fault.Environment, "run scripts/release-extras", "read the modules' licences: %w", err)
 	}
 	var all []Module
 	if err := json.Unmarshal(data, &all); err != nil {

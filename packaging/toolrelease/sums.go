@@ -23,18 +23,19 @@ import (
 // SumsName is the file with the digests of everything in a release.
 const SumsName = release.SumsName
 
-// ours is what we make after the release tool: an earlier run's sum of it is old.
-var ours = regexp.MustCompile(`\.whl(\.cdx\.json)?$|\.intoto\.json$|^bootstrap\.sh$`)
+// madeLater matches files that we make after the release tool, whose sums of an earlier run
+// are outdated.
+var madeLater = regexp.MustCompile(`\.whl(\.cdx\.json)?$|\.intoto\.json$|^bootstrap\.sh$`)
 
 // checkSums compares the files of a release with the digests that the release tool
-// has recorded. Those of files that are made later are not compared.
+// recorded. It skips files that are made later.
 func checkSums(dir *owned.Dir) error {
 	before, err := readSums(dir)
 	if err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
-		if ours.MatchString(name) {
+		if madeLater.MatchString(name) {
 			continue
 		}
 		f, err := dir.OpenAny(name)
@@ -50,24 +51,24 @@ func checkSums(dir *owned.Dir) error {
 			return err
 		}
 		if sum != before[name] {
-			return fault.New(fault.Environment, "run make dist again", "%s is not as the release tool made it", name)
+			return fault.New(fault.Environment, "run make dist again", "%s has changed since the release tool made it", name)
 		}
 	}
 	return nil
 }
 
-// maxSums is the size in bytes of the largest file of sums that is read.
+// maxSums is the maximum size in bytes of a file of sums.
 const maxSums = 1 << 20
 
 func readSums(dir *owned.Dir) (map[string]string, error) {
 	f, err := dir.OpenAny(SumsName)
 	if err != nil {
-		return nil, fault.New(fault.Environment, "make dist makes it", "read sums: %w", err)
+		return nil, fault.New(fault.Environment, "run make dist", "read sums: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, maxSums))
 	if err != nil {
-		return nil, fault.New(fault.Environment, "make dist makes it", "read sums: %w", err)
+		return nil, fault.New(fault.Environment, "run make dist", "read sums: %w", err)
 	}
 	out := map[string]string{}
 	for line := range strings.Lines(string(data)) {
@@ -78,7 +79,7 @@ func readSums(dir *owned.Dir) (map[string]string, error) {
 	return out, nil
 }
 
-// Gzip packs a file; the header has neither a name nor a time.
+// Gzip compresses a file; the header has neither a name nor a time.
 func Gzip(file, target string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -57,7 +57,7 @@ func archive(t *testing.T, path string, files map[string][]byte) {
 	write(t, path, b.String())
 }
 
-// dist makes a directory of archives with programs that are not programs.
+// dist makes a directory of archives whose programs are not real programs.
 func dist(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -94,7 +94,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-func TestArchivesNamesWhatIsMissing(t *testing.T) {
+func TestArchivesNamesMissingOnes(t *testing.T) {
 	dir := dist(t)
 	found, err := Archives(dir)
 	if err != nil || len(found) != 6 || Version(found) != "1.2.3" {
@@ -110,7 +110,7 @@ func TestArchivesNamesWhatIsMissing(t *testing.T) {
 }
 
 func TestInspectRefuses(t *testing.T) {
-	exe, err := os.Executable() // a Go program for this machine, but none of ours
+	exe, err := os.Executable() // a Go program for this machine, but not one of modwsgi's
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,11 +122,11 @@ func TestInspectRefuses(t *testing.T) {
 		files map[string][]byte
 		want  string
 	}{
-		"no program":     {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil}, "holds the programs"},
+		"no program":     {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil}, "contains the programs"},
 		"text":           {map[string][]byte{"modwsgi": []byte("#!/bin/sh"), "mod_wsgi-express": nil, "mod_wsgi-apxs": nil}, ""},
 		"another's":      {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil, "mod_wsgi-apxs": own}, ""},
 		"empty":          {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil, "mod_wsgi-apxs": nil}, ""},
-		"an .exe beside": {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil, "mod_wsgi-apxs": nil, "modwsgi.exe": nil}, "holds the programs"},
+		"an .exe beside": {map[string][]byte{"modwsgi": nil, "mod_wsgi-express": nil, "mod_wsgi-apxs": nil, "modwsgi.exe": nil}, "contains the programs"},
 	} {
 		dir := dist(t)
 		archive(t, filepath.Join(dir, "modwsgi_1.2.3_linux_amd64.tar.gz"), c.files)
@@ -166,7 +166,7 @@ func TestSums(t *testing.T) {
 	}
 	before, _ := os.ReadFile(filepath.Join(dir, SumsName))
 	archive(t, filepath.Join(dir, "modwsgi_1.2.3_linux_amd64.tar.gz"), map[string][]byte{"evil": nil})
-	if err := finish(); err == nil || !strings.Contains(err.Error(), "modwsgi_1.2.3_linux_amd64.tar.gz is not as") {
+	if err := finish(); err == nil || !strings.Contains(err.Error(), "modwsgi_1.2.3_linux_amd64.tar.gz has changed") {
 		t.Errorf("a changed archive: %v", err)
 	}
 	if after, _ := os.ReadFile(filepath.Join(dir, SumsName)); !bytes.Equal(before, after) {
@@ -190,7 +190,7 @@ func TestBootstrap(t *testing.T) {
 		}
 	}
 	if strings.Contains(text, "is a template: it has") {
-		t.Error("the script says that it is the template")
+		t.Error("the script calls itself the template")
 	}
 	if info, err := os.Stat(filepath.Join(dir, "bootstrap.sh")); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("%v %v", info.Mode(), err)
@@ -227,8 +227,8 @@ func mustArchives(t *testing.T, dir string) map[Platform]string {
 	return all
 }
 
-// TestSbomOfOurself describes this test's own program.
-func TestSbomOfOurself(t *testing.T) {
+// TestSbomOfTestBinary describes the test's own program.
+func TestSbomOfTestBinary(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -279,8 +279,8 @@ func TestSbomOfOurself(t *testing.T) {
 	}
 }
 
-// TestOneVersion holds the version without a tag in the release tool's
-// configuration to that of the programs.
+// TestOneVersion checks that the version without a tag in the release tool's
+// configuration is that of the programs.
 func TestOneVersion(t *testing.T) {
 	data, err := os.ReadFile("../../.goreleaser.yaml")
 	if err != nil {

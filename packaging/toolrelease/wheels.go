@@ -12,8 +12,8 @@ import (
 	"modwsgi/packaging/toolwheel"
 )
 
-// Archives returns the archives of the tools in a directory that the release
-// tool wrote, by platform. One that is missing is an error.
+// Archives returns the archives of the tools, by platform, in a directory that the
+// release tool wrote. A missing one is an error.
 func Archives(dist string) (map[Platform]string, error) {
 	out := map[Platform]string{}
 	for _, p := range Platforms {
@@ -23,7 +23,7 @@ func Archives(dist string) (map[Platform]string, error) {
 		}
 		found := filetree.Glob(dist, fmt.Sprintf("modwsgi_*_%s_%s%s", p.OS, p.Arch, suffix))
 		if len(found) != 1 {
-			return nil, fault.New(fault.Environment, "make dist makes it", "%s has %d archives for %s, not one", dist, len(found), p)
+			return nil, fault.New(fault.Environment, "run make dist", "%s has %d archives for %s, not one", dist, len(found), p)
 		}
 		out[p] = found[0]
 	}
@@ -36,9 +36,9 @@ func Version(archives map[Platform]string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(name, "modwsgi_"), "_linux_amd64.tar.gz")
 }
 
-// Wheels writes the tool's wheel for each platform into dist, from the archives
-// there, and returns the paths. Root is the directory with README.md and LICENSE,
-// extras that of Notices; at is the time of every file inside.
+// Wheels writes the tool's wheel for each platform into dist, from the archives there,
+// and returns the paths. root is the directory of README.md and LICENSE, extras that
+// of Notices; at is the timestamp of every file inside.
 func Wheels(dist, root, extras string, at time.Time) ([]string, error) {
 	archives, err := Archives(dist)
 	if err != nil {
@@ -51,7 +51,7 @@ func Wheels(dist, root, extras string, at time.Time) ([]string, error) {
 	licences := map[string][]byte{}
 	for name, path := range map[string]string{"LICENSE": filepath.Join(root, "LICENSE"), NoticesName: filepath.Join(extras, NoticesName)} {
 		if licences[name], err = os.ReadFile(path); err != nil {
-			return nil, fault.New(fault.Environment, "make dist makes what is missing", "read licences: %w", err)
+			return nil, fault.New(fault.Environment, "run make dist", "read licences: %w", err)
 		}
 	}
 	var paths []string
@@ -66,7 +66,7 @@ func Wheels(dist, root, extras string, at time.Time) ([]string, error) {
 		}
 		sbom, err := os.ReadFile(archives[p] + ".cdx.json")
 		if err != nil {
-			return nil, fault.New(fault.Environment, "make dist makes it", "read the bill of materials: %w", err)
+			return nil, fault.New(fault.Environment, "run make dist", "read the bill of materials: %w", err)
 		}
 		path, err := toolwheel.Write(dist, toolwheel.Options{
 			Platform: p.String(), Version: Version(archives), Programs: programs, Readme: string(readme), Licences: licences, Sbom: sbom, Time: at,

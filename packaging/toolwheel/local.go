@@ -17,12 +17,12 @@ import (
 	"modwsgi/packaging/sbom"
 )
 
-// Local writes the wheel that a build backend owes pip: mod_wsgi for one Python,
-// and with it the httpd where the stage has one, for this machine alone, and
-// returns its path. It takes no libraries along and claims no portable platform
-// (packaging/wheel does); pip keeps it in its cache and installs it into every
-// environment of that kind of Python. Python says which ones mod_wsgi admits, as
-// in Sdist; label is a local version label, "" for none.
+// Local writes the wheel that a build backend returns to pip, and returns its path. It
+// contains mod_wsgi for one Python, with the httpd if the stage has one, for this
+// machine alone. It bundles no libraries and claims no portable platform
+// (packaging/wheel does). pip keeps it in its cache and installs it into every
+// environment of that kind of Python. Python lists those that mod_wsgi supports, as in
+// Sdist; label is a local version label, "" for none.
 func Local(dir string, s *packaging.Stage, python, label string) (string, error) {
 	m := s.Module
 	version := m.Version
@@ -45,7 +45,7 @@ func Local(dir string, s *packaging.Stage, python, label string) (string, error)
 		components = append(components, s.HTTPD.Components...)
 	}
 	d.Extra = map[string][]byte{"licenses/LICENSE": licence.Text()}
-	if !py.Shared { // the interpreter is inside the module
+	if !py.Shared { // the interpreter is linked into the module
 		components = append(components, packaging.SourceComponent("cpython", py.Version, licence.OfSource("cpython"), ""))
 		d.Extra["licenses/cpython/LICENSE"] = licence.CPython()
 	}
@@ -75,7 +75,7 @@ func localFiles(d *pydist.Dist, s *packaging.Stage, work string) error {
 		case strings.HasSuffix(top, ".dist-info"):
 			continue
 		case f.Link != "":
-			return fault.New(fault.Environment, "", "%s is a symbolic link, which no wheel can hold", f.Path)
+			return fault.New(fault.Environment, "", "%s is a symbolic link, which a wheel cannot contain", f.Path)
 		case f.Path == s.Module.Receipt:
 			source, err := localReceipt(s, work)
 			if err != nil {
@@ -92,15 +92,16 @@ func localFiles(d *pydist.Dist, s *packaging.Stage, work string) error {
 	}
 	for _, f := range bin.Files {
 		if s.HTTPD == nil && strings.HasPrefix(f.Path, "mod_wsgi-apxs") {
-			continue // there is no private httpd that it could answer for
+			continue // without a private httpd it has nothing to answer
 		}
 		d.Files = append(d.Files, pydist.File{Path: data + "/scripts/" + f.Path, Source: bin.Source(f)})
 	}
 	return nil
 }
 
-// localReceipt writes a record without the paths of the Python that pip ran with:
-// its cache gives the wheel to others too, and the launcher looks for theirs.
+// localReceipt writes a record without the paths of the Python that pip ran with.
+// pip's cache also serves the wheel to other environments, whose Python the launcher
+// looks for.
 func localReceipt(s *packaging.Stage, work string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(s.Site, filepath.FromSlash(s.Module.Receipt)))
 	if err != nil {

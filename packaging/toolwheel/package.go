@@ -25,7 +25,7 @@ func (s Sdist) Package(d *packaging.Dist) error {
 	began := time.Now()
 	name, err := s.FileName()
 	if err != nil {
-		return fault.New(fault.Usage, "a local label is letters and digits with dots between them", "--local-version: %w", err)
+		return fault.New(fault.Usage, "a local label consists of letters and digits separated by dots", "--local-version: %w", err)
 	}
 	out, err := d.Create(name)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s Sdist) Package(d *packaging.Dist) error {
 	})
 }
 
-// Wheel is a finished wheel of the tools, as Write makes them.
+// Wheel is a finished wheel of the tools, as Write makes it.
 type Wheel struct {
 	Path     string
 	version  string
@@ -53,16 +53,16 @@ type Wheel struct {
 	licences map[string]string // SPDX expressions by package URL, from its bill of materials
 }
 
-// Find opens wheels of the tools by their paths; of a directory, all that are in
-// it. Each must be of that version (class Usage): a source distribution names its
-// build backend exactly.
+// Find opens wheels of the tools by path; for a directory, all those in it. Each must
+// have that version (class Usage), because a source distribution requires an exact
+// version of its build backend.
 func Find(paths []string, version string) ([]Wheel, error) {
 	var all []Wheel
 	for _, p := range paths {
 		files := []string{p}
 		info, err := os.Stat(p)
 		if err != nil {
-			return nil, fault.New(fault.Usage, "name a wheel of modwsgi, or a directory with such", "--tools: %w", err)
+			return nil, fault.New(fault.Usage, "name a wheel of modwsgi, or a directory with such wheels", "--tools: %w", err)
 		}
 		if info.IsDir() {
 			if files, err = toolWheels(p); err != nil {
@@ -72,7 +72,7 @@ func Find(paths []string, version string) ([]Wheel, error) {
 		for _, file := range files {
 			w, err := open(file, version)
 			if err != nil {
-				return nil, fault.New(fault.Usage, "name wheels of modwsgi "+version+": make dist makes them", "--tools: %s: %w", file, err)
+				return nil, fault.New(fault.Usage, "name wheels of modwsgi "+version+"; make dist builds them", "--tools: %s: %w", file, err)
 			}
 			if !slices.ContainsFunc(all, func(o Wheel) bool { return filepath.Base(o.Path) == filepath.Base(file) }) {
 				all = append(all, w)
@@ -82,11 +82,11 @@ func Find(paths []string, version string) ([]Wheel, error) {
 	return all, nil
 }
 
-// toolWheels lists those in a directory, at least one.
+// toolWheels lists the wheels in a directory, at least one.
 func toolWheels(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "name a directory that can be read", "--tools: %w", err)
+		return nil, fault.New(fault.Usage, "name a readable directory", "--tools: %w", err)
 	}
 	var files []string
 	for _, e := range entries {
@@ -95,12 +95,12 @@ func toolWheels(dir string) ([]string, error) {
 		}
 	}
 	if len(files) == 0 {
-		return nil, fault.New(fault.Usage, "make dist makes them", "--tools: there is no wheel of modwsgi in %s", dir)
+		return nil, fault.New(fault.Usage, "run make dist", "--tools: no wheel of modwsgi in %s", dir)
 	}
 	return files, nil
 }
 
-// open reads what a wheel says of itself.
+// open reads a wheel's description of itself.
 func open(file, version string) (Wheel, error) {
 	z, err := zip.OpenReader(file)
 	if err != nil {
@@ -134,10 +134,10 @@ func open(file, version string) (Wheel, error) {
 		return Wheel{}, err
 	}
 	if pydist.NormalName(fields["Name"]) != Name {
-		return Wheel{}, errors.New("it is no wheel of modwsgi")
+		return Wheel{}, errors.New("it is not a wheel of modwsgi")
 	}
 	if got, err := pydist.NormalVersion(w.version); err != nil || got != wanted {
-		return Wheel{}, fmt.Errorf("it is of modwsgi %s, and the source distribution would ask for %s", w.version, wanted)
+		return Wheel{}, fmt.Errorf("it is of modwsgi %s, but the source distribution requires %s", w.version, wanted)
 	}
 	return w, nil
 }
@@ -172,7 +172,7 @@ func (w *Wheel) readLicences(f *zip.File) error {
 	return nil
 }
 
-const maxMember = 256 << 20 // bytes; the programs have some 10 MB
+const maxMember = 256 << 20 // bytes; the programs have about 10 MB
 
 func content(f *zip.File) ([]byte, error) {
 	r, err := f.Open()
@@ -183,13 +183,13 @@ func content(f *zip.File) ([]byte, error) {
 	return data, errors.Join(err, r.Close())
 }
 
-// Package takes the wheel along as an artifact.
+// Package adds the wheel as an artifact.
 func (w Wheel) Package(d *packaging.Dist) error {
 	began := time.Now()
 	name := filepath.Base(w.Path)
 	parts, err := w.components(d)
 	if err != nil {
-		return fmt.Errorf("look into %s: %w", name, err)
+		return fmt.Errorf("inspect %s: %w", name, err)
 	}
 	sum, err := digest.File(w.Path)
 	if err != nil {
@@ -215,7 +215,7 @@ func (w Wheel) Package(d *packaging.Dist) error {
 	return d.Meta(name+".metadata", w.metadata)
 }
 
-// components are what the programs inside are made of.
+// components are the components of the programs inside.
 func (w Wheel) components(d *packaging.Dist) ([]packaging.Component, error) {
 	dir, err := d.Scratch()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"modwsgi/packaging"
 )
 
-// program is one that was built by Go, for the list of what is in it.
+// program was built by Go, for the list of its components.
 func program(t *testing.T) []byte {
 	t.Helper()
 	self, err := os.Executable()
@@ -26,8 +26,8 @@ func program(t *testing.T) []byte {
 	return data
 }
 
-// TestPackage: a source distribution is an artifact as every other one, and wheels
-// of the tool may lie beside it.
+// TestPackage: a source distribution is an artifact like every other one, and wheels
+// of the tool may be next to it.
 func TestPackage(t *testing.T) {
 	tools := t.TempDir()
 	o := sample()
@@ -39,7 +39,7 @@ func TestPackage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A directory and a wheel in it by name are one wheel.
+	// A directory, and a wheel in it by name, are one wheel.
 	wheels, err := Find([]string{tools, path}, "1.2.3-rc1")
 	if err != nil || len(wheels) != 1 || wheels[0].licences["pkg:golang/std@x"] != "BSD-3-Clause" {
 		t.Fatalf("%+v %v", wheels, err)
@@ -103,8 +103,8 @@ func TestFindRefuses(t *testing.T) {
 	for what, c := range map[string]struct{ path, want string }{
 		"nothing there":   {filepath.Join(dir, "none"), "no such file"},
 		"a broken file":   {broken, "broken.whl"},
-		"another version": {other, "it is of modwsgi 9.9, and the source distribution would ask for 1.2.3rc1"},
-		"an empty place":  {empty, "there is no wheel of modwsgi in " + empty},
+		"another version": {other, "it is of modwsgi 9.9, but the source distribution requires 1.2.3rc1"},
+		"an empty place":  {empty, "no wheel of modwsgi in " + empty},
 	} {
 		if w, err := Find([]string{c.path}, "1.2.3-rc1"); err == nil || !strings.Contains(err.Error(), c.want) || fault.ClassOf(err) != fault.Usage || fault.HintOf(err) == "" {
 			t.Errorf("%s: %+v, %v", what, w, err)

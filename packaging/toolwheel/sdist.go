@@ -18,15 +18,15 @@ import (
 	"modwsgi/packaging/licence"
 )
 
-// Sdist is a source distribution of mod_wsgi whose build backend is ours.
+// Sdist is a source distribution of mod_wsgi whose build backend is modwsgi.build.
 type Sdist struct {
-	Version  string             // of mod_wsgi, with a local label where wanted
-	Python   string             // which Pythons it admits, as in ">= 3.8"; "" for ">=3.8"
+	Version  string             // of mod_wsgi, with a local label if requested
+	Python   string             // supported Pythons, as in ">= 3.8"; "" for ">=3.8"
 	Tool     string             // version of modwsgi that builds it
-	Lock     []byte             // modwsgi.lock: the archives that are built
-	Archives map[string]Archive // files to take along, by name
+	Lock     []byte             // modwsgi.lock: the archives to build
+	Archives map[string]Archive // files to include, by name
 	Time     time.Time          // of every entry
-	// Components are the archives, and Parameters what the user chose, for Package.
+	// Components are the archives, and Parameters the user's choices, for Package.
 	Components []packaging.Component
 	Parameters map[string]string
 }
@@ -37,14 +37,14 @@ type Archive struct {
 	SHA256 string // compared with what is packed
 }
 
-// maxArchive is the size in bytes of the largest archive that is packed.
+// maxArchive is the maximum size in bytes of an archive to pack.
 const maxArchive = 200 << 20
 
 // ModuleName is the distribution's name on a package index.
 const ModuleName = "mod_wsgi"
 
-// moduleDist is how the distribution is described, in the sdist and in the wheel
-// that comes of it: pip compares them.
+// moduleDist is the description of the distribution, in the sdist and in the wheel
+// built from it: pip compares them.
 func moduleDist(version, python string) pydist.Dist {
 	python = strings.ReplaceAll(python, " ", "")
 	if python == "" {
@@ -60,16 +60,15 @@ func moduleDist(version, python string) pydist.Dist {
 const sdistReadme = `mod_wsgi and mod_wsgi-express for this Python.
 
 pip builds it with the build backend modwsgi.build: for the system's Apache httpd
-where that is installed with its headers, else with an httpd of its own, which
-lies in the wheel. A C compiler is needed, and for an httpd of its own make. What
-is built is tried with a real request. The archives that it is built from are
-named with their hashes in modwsgi.lock.
+if that is installed with its headers, else with a bundled httpd in the wheel. The
+build needs a C compiler, and make for a bundled httpd. It tests its result with a
+real request. modwsgi.lock lists the source archives with their hashes.
 
     pip install -v mod_wsgi                               shows each step
     pip install --config-settings httpd=bundled mod_wsgi  decides which httpd
 `
 
-// Write packs the source distribution into w. The same content gives the same
+// Write packs the source distribution into w. The same content produces the same
 // bytes.
 func (s Sdist) Write(w io.Writer) error {
 	d := moduleDist(s.Version, s.Python)

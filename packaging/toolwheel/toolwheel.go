@@ -1,14 +1,13 @@
-// Package toolwheel writes what pip installs of the tools themselves: a wheel of
-// the programs for each platform, so that "pip install modwsgi" brings them, and
-// the source distribution of mod_wsgi that names us as its build backend
-// (PEP 517). It takes finished programs and verified archives: it builds
-// nothing, and knows no release tool but the names of its archives' content.
+// Package toolwheel writes what pip installs of the tools themselves: a wheel of the
+// programs for each platform, for "pip install modwsgi", and the source distribution
+// of mod_wsgi that names modwsgi.build as its build backend (PEP 517). It takes
+// finished programs and verified archives. It builds nothing, and knows the release
+// tool only by the names in its archives.
 //
-// In the wheel only modwsgi itself goes to the environment's programs. The two
-// others are what modwsgi places into environments, under the same names; they
-// lie in libexec/modwsgi, where internal/cli looks for them, so that
-// "modwsgi install" into the environment that it came with owns every file that
-// it writes.
+// Only modwsgi itself becomes a program of the environment. The two others are what
+// modwsgi adds to environments, under the same names. They are in libexec/modwsgi,
+// where internal/cli looks for them, so that "modwsgi install" into the same
+// environment owns every file that it writes.
 package toolwheel
 
 import (
@@ -30,10 +29,9 @@ import (
 // Name is the project's name on a package index.
 const Name = "modwsgi"
 
-// platforms are the wheel tags by Go's words for a platform. The Linux programs
-// are static: they run with every libc, so they carry the oldest tags that pip 21
-// knows. The macOS version is the oldest that Go 1.26 runs on
-// (https://go.dev/doc/go1.25#darwin).
+// platforms maps Go's names of platforms to wheel tags. The Linux programs are static
+// and run with every libc, so they carry the oldest tags that pip 21 knows. The macOS
+// version is the oldest that Go 1.26 runs on (https://go.dev/doc/go1.25#darwin).
 var platforms = map[string]string{
 	"linux/amd64":   "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
 	"linux/arm64":   "manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64",
@@ -43,10 +41,10 @@ var platforms = map[string]string{
 	"windows/arm64": "win_arm64",
 }
 
-// Options are what a wheel is made of.
+// Options are the parts of a wheel.
 type Options struct {
 	Platform string            // "linux/amd64"
-	Version  string            // of the programs; any spelling that PEP 440 knows
+	Version  string            // of the programs; any spelling that PEP 440 allows
 	Programs map[string][]byte // by file name: "modwsgi" or "modwsgi.exe", and the two others
 	Readme   string            // for the package index, Markdown
 	Licences map[string][]byte // by file name
@@ -54,9 +52,8 @@ type Options struct {
 	Time     time.Time         // of every file
 }
 
-// Write writes the wheel into dir and returns its path. The same options give
-// the same bytes. The file appears complete or not at all; one of that name is
-// replaced.
+// Write writes the wheel into dir and returns its path. The same options produce the
+// same bytes. The file appears complete or not at all, and replaces one of that name.
 func Write(dir string, o Options) (string, error) {
 	d, err := o.dist()
 	if err != nil {
@@ -82,11 +79,11 @@ func writeWheel(dir string, d pydist.Dist, at time.Time) (string, error) {
 	path := filepath.Join(dir, name)
 	f, err := atomicfile.Create(path, 0o644)
 	if err != nil {
-		return "", fault.New(fault.Environment, fault.HintOr(err, "name a directory that can be written"), "write %s: %w", name, err)
+		return "", fault.New(fault.Environment, fault.HintOr(err, "name a writable directory"), "write %s: %w", name, err)
 	}
 	defer f.Abort()
 	if err := d.WriteWheel(f, at); err != nil {
-		return "", fault.New(fault.Environment, "see that the file system has room", "write %s: %w", name, err)
+		return "", fault.New(fault.Environment, "check that the file system has free space", "write %s: %w", name, err)
 	}
 	return path, f.Commit()
 }
@@ -94,7 +91,7 @@ func writeWheel(dir string, d pydist.Dist, at time.Time) (string, error) {
 func (o Options) dist() (pydist.Dist, error) {
 	tag, ok := platforms[o.Platform]
 	if !ok {
-		return pydist.Dist{}, fault.New(fault.Usage, "", "there is no wheel tag for the platform %q", o.Platform)
+		return pydist.Dist{}, fault.New(fault.Usage, "", "no wheel tag for the platform %q", o.Platform)
 	}
 	extra := map[string][]byte{}
 	for name, data := range o.Licences {

@@ -29,7 +29,7 @@ func sample() Options {
 	}
 }
 
-// unzip reads a wheel, and checks its RECORD on the way.
+// unzip reads a wheel, and checks its RECORD.
 func unzip(t *testing.T, path string) map[string]*zip.File {
 	t.Helper()
 	z, err := zip.OpenReader(path)
@@ -94,12 +94,12 @@ func TestWrite(t *testing.T) {
 		"modwsgi-1.2.3rc1.data/scripts/modwsgi":                       0o755,
 		"modwsgi-1.2.3rc1.data/data/libexec/modwsgi/mod_wsgi-express": 0o755,
 		"modwsgi-1.2.3rc1.data/data/libexec/modwsgi/mod_wsgi-apxs":    0o755,
-		"modwsgi/__init__.py":                               0o644,
-		"modwsgi/__main__.py":                               0o644,
-		"modwsgi/build.py":                                  0o644,
-		"modwsgi-1.2.3rc1.dist-info/METADATA":               0o644,
-		"modwsgi-1.2.3rc1.dist-info/licenses/LICENSE":       0o644,
-		"modwsgi-1.2.3rc1.dist-info/sboms/modwsgi.cdx.json": 0o644,
+		"modwsgi/__init__.py":                                         0o644,
+		"modwsgi/__main__.py":                                         0o644,
+		"modwsgi/build.py":                                            0o644,
+		"modwsgi-1.2.3rc1.dist-info/METADATA":                         0o644,
+		"modwsgi-1.2.3rc1.dist-info/licenses/LICENSE":                 0o644,
+		"modwsgi-1.2.3rc1.dist-info/sboms/modwsgi.cdx.json":           0o644,
 	} {
 		if f := files[name]; f == nil {
 			t.Errorf("%s is missing", name)
@@ -252,7 +252,7 @@ func TestSdist(t *testing.T) {
 			t.Errorf("%s lacks %q:\n%s", name, want, files[base+name])
 		}
 	}
-	// What is packed is what was verified, or nothing is.
+	// Either exactly the verified bytes are packed, or nothing is.
 	if err := os.WriteFile(archive, []byte("swapped"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 	"modwsgi/internal/receipt"
 )
 
-// soname returns the name of the libpython that the module asks for, "" where the
-// interpreter is inside the module.
+// soname returns the name of the libpython that the module requires, "" if the
+// interpreter is linked into the module.
 func (w *work) soname() (string, error) {
 	name := w.path("tree", filepath.FromSlash(w.stage.Module.File))
 	if !elf.Is(name) {
@@ -21,7 +21,7 @@ func (w *work) soname() (string, error) {
 	}
 	facts, err := elf.Read(name)
 	if err != nil {
-		return "", fault.New(fault.Environment, "build it again", "look at the module: %w", err)
+		return "", fault.New(fault.Environment, "build it again", "inspect the module: %w", err)
 	}
 	for _, needed := range facts.Needed {
 		if strings.HasPrefix(needed, "libpython") {
@@ -31,8 +31,8 @@ func (w *work) soname() (string, error) {
 	return "", nil
 }
 
-// receipt rewrites the record beside the module: whoever installs the wheel has
-// another Python of that kind, elsewhere, and the launcher looks for it.
+// receipt rewrites the record next to the module. On the target, another Python of
+// that kind is at another path, and the launcher looks for it.
 func (w *work) receipt(soname string) error {
 	m := w.stage.Module
 	name := w.path("tree", filepath.FromSlash(m.Receipt))
@@ -47,7 +47,7 @@ func (w *work) receipt(soname string) error {
 	if r.Module.SHA256, err = digest.File(w.path("tree", filepath.FromSlash(m.File))); err != nil {
 		return err
 	}
-	r.Key = "" // it is made of paths of the build machine
+	r.Key = "" // it is made from paths of the build machine
 	r.Python.Prefix, r.Python.BasePrefix, r.Python.LibPython = "", "", ""
 	r.Python.Soname = soname
 	return os.WriteFile(name, r.Encode(), 0o644)

@@ -1,8 +1,8 @@
-// Package wheel makes Python wheels of a stage: one of the httpd, which any Python
-// 3 takes, and one of the module for each Python. It computes the platform tag from
-// the binaries (packaging/linkage), brings the libraries along that not every
-// system has, and puts licences and a bill of materials into the wheel (PEP 639,
-// PEP 770). It does not know how a stage was built.
+// Package wheel makes Python wheels of a stage: one of the httpd, which any Python 3
+// accepts, and one of the module for each Python. It computes the platform tag from
+// the binaries (packaging/linkage), bundles libraries that some of those systems lack,
+// and puts licences and a bill of materials into the wheel (PEP 639, PEP 770). It does
+// not know how a stage was built.
 package wheel
 
 import (
@@ -28,15 +28,15 @@ import (
 	"modwsgi/packaging/sbom"
 )
 
-// Options are what a user may choose.
+// Options are the user's choices.
 type Options struct {
-	Bundle bool     // take foreign libraries along; without it they are refused
+	Bundle bool     // bundle foreign libraries; otherwise they are refused
 	Allow  []string // foreign libraries that every target is known to have
 	Local  string   // local version label (PEP 440), "" for none: the version is upstream's
 	// Metadata is the version of the core metadata: "2.1" (the default), which all
 	// tools read, or "2.4", which has fields for licences (PEP 639).
 	Metadata string
-	Build    int // build number, 0 for none: which of several wheels of one version is the newest
+	Build    int // build number, 0 for none; orders wheels of the same version
 	Host     linkage.Host
 }
 
@@ -46,7 +46,7 @@ const (
 	httpdDist  = "mod_wsgi-httpd"
 )
 
-// work is one wheel under way.
+// work is one wheel in progress.
 type work struct {
 	ctx        context.Context
 	stage      *packaging.Stage
@@ -59,12 +59,12 @@ type work struct {
 	warnings   []string
 }
 
-// HTTPD writes the wheel of the stage's httpd, and returns it with what a user
-// should know.
+// HTTPD writes the wheel of the stage's httpd, and returns it with warnings for the
+// user.
 func HTTPD(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options) (*packaging.Artifact, []string, error) {
 	h := s.HTTPD
 	if h == nil {
-		return nil, nil, fault.New(fault.Usage, "package an environment whose httpd modwsgi built", "there is no bundled httpd to make a wheel of")
+		return nil, nil, fault.New(fault.Usage, "package an environment whose httpd modwsgi built", "no bundled httpd to make a wheel of")
 	}
 	w, err := begin(ctx, d, s, o, h.Package, "mod_wsgi-apxs")
 	if err != nil {
@@ -75,8 +75,8 @@ func HTTPD(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options
 		Name: httpdDist, Version: h.Version, HomePage: "https://httpd.apache.org/",
 		Summary:        "Apache httpd as a Python package: relocatable, built by modwsgi",
 		RequiresPython: ">=3.8", TopLevel: []string{h.Package},
-		Description: "Apache httpd " + h.Version + " with " + strings.Join(h.Features, ", ") + ", which runs from wherever it is installed.\n" +
-			"mod_wsgi-apxs answers what other modules ask apxs.\nIts bill of materials is in sboms/, the licences of all of it in licenses/.\n",
+		Description: "Apache httpd " + h.Version + " with " + strings.Join(h.Features, ", ") + ", which runs from any directory.\n" +
+			"mod_wsgi-apxs answers other modules' apxs queries.\nThe bill of materials is in sboms/, all licences are in licenses/.\n",
 	}
 	w.linkage, err = w.link(linkage.Options{LibDir: path.Join(h.Dir, "lib"), Libc: h.Libc})
 	if err != nil {
@@ -89,16 +89,16 @@ func HTTPD(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options
 	return a, w.warnings, err
 }
 
-// Module writes the wheel of the stage's module, and returns it with what a user
-// should know.
+// Module writes the wheel of the stage's module, and returns it with warnings for the
+// user.
 func Module(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options) (*packaging.Artifact, []string, error) {
 	m := s.Module
 	if m == nil {
-		return nil, nil, fault.New(fault.Usage, "package an environment that has mod_wsgi", "there is no module to make a wheel of")
+		return nil, nil, fault.New(fault.Usage, "package an environment that has mod_wsgi", "no module to make a wheel of")
 	}
 	if !m.Bundled {
 		return nil, nil, fault.New(fault.Usage, "build it for a bundled httpd, or package it as deb or rpm",
-			"the module is for the httpd %s of this system, which the target of a wheel need not have", m.HTTPD)
+			"the module is for this system's httpd %s, which the target of a wheel may lack", m.HTTPD)
 	}
 	w, err := begin(ctx, d, s, o, m.Package, "mod_wsgi-express")
 	if err != nil {
@@ -111,13 +111,13 @@ func Module(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Option
 		Summary:        "mod_wsgi for Python " + py.MinorVersion() + ", ready to serve: built by modwsgi",
 		RequiresPython: "==" + py.MinorVersion() + ".*", Requires: []string{httpdDist + "==" + m.HTTPD}, TopLevel: []string{m.Package},
 		Description: "mod_wsgi " + m.Version + " for Python " + py.MinorVersion() + " and httpd " + m.HTTPD + ", with mod_wsgi-express.\n" +
-			"Its bill of materials is in sboms/, the licences of all of it in licenses/.\n",
+			"The bill of materials is in sboms/, all licences are in licenses/.\n",
 	}
 	soname, err := w.soname()
 	if err != nil {
 		return nil, nil, err
 	}
-	if soname == "" && !py.Shared { // the interpreter is inside the module
+	if soname == "" && !py.Shared { // the interpreter is linked into the module
 		w.components = append(w.components, packaging.SourceComponent("cpython", py.Version, licence.OfSource("cpython"), ""))
 		w.texts["cpython/LICENSE"] = licence.CPython()
 	}
@@ -153,7 +153,7 @@ func begin(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options
 	}
 	for _, f := range tree.Files {
 		if f.Link != "" {
-			return nil, fault.New(fault.Environment, "replace it by a file", "%s is a symbolic link, which no wheel can hold", tree.Source(f))
+			return nil, fault.New(fault.Environment, "replace it with a file", "%s is a symbolic link, which a wheel cannot contain", tree.Source(f))
 		}
 	}
 	if err := os.Mkdir(w.path("tree"), 0o755); err != nil {
@@ -169,7 +169,7 @@ func (w *work) path(names ...string) string {
 	return filepath.Join(append([]string{w.dir}, names...)...)
 }
 
-// program takes one of our programs along.
+// program adds one of our programs.
 func (w *work) program(name string) error {
 	from := filepath.Join(w.stage.Bin, name)
 	if _, err := os.Stat(from); err != nil {
@@ -195,7 +195,7 @@ func (w *work) program(name string) error {
 	return nil
 }
 
-// link inspects the copied tree and brings foreign libraries in.
+// link inspects the copied tree and bundles foreign libraries.
 func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 	tree, err := packaging.Scan(w.path("tree"))
 	if err != nil {
@@ -204,7 +204,7 @@ func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 	o.Bundle, o.Allow, o.Host = w.options.Bundle, w.options.Allow, w.options.Host.Asking(w.ctx)
 	r, err := linkage.Apply(tree, o)
 	if err != nil {
-		return nil, said(err, w.path("tree"), w.stage.Site)
+		return nil, withUserPath(err, w.path("tree"), w.stage.Site)
 	}
 	programs, err := os.ReadDir(w.path("bin"))
 	if err != nil {
@@ -217,14 +217,14 @@ func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 				return nil, err
 			}
 			if facts.Machine != r.Machine {
-				return nil, fault.New(fault.Environment, "take the programs of modwsgi for "+r.Machine, "the program %s is for %s, and the rest for %s", p.Name(), facts.Machine, r.Machine)
+				return nil, fault.New(fault.Environment, "use the programs of modwsgi for "+r.Machine, "the program %s is for %s, but the rest is for %s", p.Name(), facts.Machine, r.Machine)
 			}
 		}
 	}
 	for _, c := range r.Bundled {
 		w.components = append(w.components, c)
 		if len(c.Texts) == 0 {
-			w.warnings = append(w.warnings, "the licence of "+c.File+" is not known to this machine's package manager: its text is not in the wheel")
+			w.warnings = append(w.warnings, "this machine's package manager does not know the licence of "+c.File+": its text is not in the wheel")
 		}
 		for _, name := range c.Texts {
 			text, err := os.ReadFile(name)
@@ -237,9 +237,9 @@ func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 	return r, nil
 }
 
-// said puts the path that the user knows into a message about the copy; one about
-// writing the copy is about that.
-func said(err error, copied, original string) error {
+// withUserPath replaces the path of the copy in a message by the path that the user knows. A
+// message about writing the copy keeps it.
+func withUserPath(err error, copied, original string) error {
 	var at *fs.PathError
 	if errors.As(err, &at) && at.Op == "write" {
 		return err
@@ -247,15 +247,15 @@ func said(err error, copied, original string) error {
 	return fault.New(fault.ClassOf(err), fault.HintOf(err), "%s", strings.ReplaceAll(err.Error(), copied, original))
 }
 
-// treeLicences takes the licences that a tree brings along.
+// treeLicences adds the licences in a tree.
 func (w *work) treeLicences(dir string) error {
 	if err := licence.OfTree(w.path("tree", filepath.FromSlash(dir)), w.texts); err != nil {
-		return fault.New(fault.Environment, "build it again", "the tree lacks the licences of what it is made of: %w", err)
+		return fault.New(fault.Environment, "build it again", "the tree lacks the licences of its components: %w", err)
 	}
 	return nil
 }
 
-// write makes the wheel of what is prepared.
+// write makes the wheel from what is prepared.
 func (w *work) write(d *packaging.Dist, abi, purl string) (*packaging.Artifact, error) {
 	began := time.Now()
 	dist := &w.dist
@@ -268,7 +268,7 @@ func (w *work) write(d *packaging.Dist, abi, purl string) (*packaging.Artifact, 
 	}
 	normal, err := pydist.NormalVersion(dist.Version)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "a local label is letters and digits with dots between them", "--local-version: %w", err)
+		return nil, fault.New(fault.Usage, "a local label consists of letters and digits separated by dots", "--local-version: %w", err)
 	}
 	w.licences()
 	bom, err := sbom.JSON(sbom.Subject{
@@ -299,8 +299,8 @@ func (w *work) write(d *packaging.Dist, abi, purl string) (*packaging.Artifact, 
 	return w.add(d, name, normal, began)
 }
 
-// licences puts the licences into the wheel. Where they are named depends on the
-// version of the metadata, where the texts lie does not.
+// licences puts the licences into the wheel. How the metadata names them depends on
+// its version; where the texts are does not.
 func (w *work) licences() {
 	dist := &w.dist
 	dist.License, dist.Extra = w.expression(), map[string][]byte{}
@@ -315,7 +315,7 @@ func (w *work) licences() {
 	}
 }
 
-// add registers the wheel, and its metadata as a file of its own (PEP 658).
+// add registers the wheel, and its metadata as a separate file (PEP 658).
 func (w *work) add(d *packaging.Dist, name, version string, began time.Time) (*packaging.Artifact, error) {
 	a := &packaging.Artifact{
 		Name: name, Kind: "wheel", Project: w.dist.Name, Version: version, Platform: w.dist.Tag, Requires: w.dist.RequiresPython,
@@ -350,7 +350,7 @@ func (w *work) expression() string {
 	return strings.Join(all, " AND ")
 }
 
-// files lists everything that goes into the wheel.
+// files lists all files of the wheel.
 func (w *work) files() error {
 	tree, err := packaging.Scan(w.path("tree"))
 	if err != nil {

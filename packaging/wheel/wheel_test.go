@@ -27,7 +27,7 @@ import (
 
 var env = []string{"PATH=/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin", "HOME=" + os.Getenv("HOME"), "CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GO111MODULE=off"}
 
-// cc makes a binary; the test is left out where there is no compiler.
+// cc makes a binary. Without a compiler the test is skipped.
 func cc(t *testing.T, out, source string, flags ...string) {
 	t.Helper()
 	if testing.Short() {
@@ -65,8 +65,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// stage is a small one: a program for httpd, a module that asks for libpython,
-// and two programs in Go.
+// stage is a small stage: a program for httpd, a module that needs libpython, and two
+// Go programs.
 func stage(t *testing.T) *packaging.Stage {
 	t.Helper()
 	template.Do(func() {
@@ -106,7 +106,7 @@ func stageIn(top string) *packaging.Stage {
 	}
 }
 
-// fill makes the files of a stage.
+// fill creates the files of a stage.
 func fill(t *testing.T, top string) {
 	t.Helper()
 	s := stageIn(top)
@@ -206,13 +206,13 @@ func TestWheelsOfAStage(t *testing.T) {
 	if err := json.Unmarshal([]byte(content["mod_wsgi/server/build.json"]), &r); err != nil || len(r.Module.SHA256) != 64 {
 		t.Errorf("receipt %+v, %v", r, err)
 	}
-	// The stage itself is as it was.
+	// The stage itself is unchanged.
 	if data, _ := os.ReadFile(s.Site + "/mod_wsgi/server/mod.so"); !strings.Contains(string(data), "/root/.pyenv/x/lib") {
 		t.Error("the stage was changed")
 	}
 }
 
-// TestStaticPython: where the interpreter is inside the module, so is its licence.
+// TestStaticPython: if the interpreter is linked into the module, so is its licence.
 func TestStaticPython(t *testing.T) {
 	for name, inside := range map[string]bool{"shared": false, "static": true} {
 		s := stage(t)
@@ -248,9 +248,9 @@ func TestStaticPython(t *testing.T) {
 	}
 }
 
-// TestFullDisk: an error of writing names what is written, not the user's tree.
+// TestFullDisk: a write error names the file being written, not the user's tree.
 func TestFullDisk(t *testing.T) {
-	err := said(&fs.PathError{Op: "write", Path: "/dist/.part/tree/lib/x.so", Err: syscall.ENOSPC}, "/dist/.part/tree", "/env/site")
+	err := withUserPath(&fs.PathError{Op: "write", Path: "/dist/.part/tree/lib/x.so", Err: syscall.ENOSPC}, "/dist/.part/tree", "/env/site")
 	if !strings.Contains(err.Error(), "/dist/.part/tree/lib/x.so") || !errors.Is(err, syscall.ENOSPC) {
 		t.Error(err)
 	}
@@ -263,12 +263,12 @@ func TestRefused(t *testing.T) {
 	}{
 		"no httpd":       {func(_ *testing.T, s *packaging.Stage) { s.HTTPD = nil }, "no bundled httpd"},
 		"no module":      {func(_ *testing.T, s *packaging.Stage) { s.Module = nil }, "no module"},
-		"system's httpd": {func(_ *testing.T, s *packaging.Stage) { s.Module.Bundled = false }, "httpd 2.4.68 of this system"},
+		"system's httpd": {func(_ *testing.T, s *packaging.Stage) { s.Module.Bundled = false }, "this system's httpd 2.4.68"},
 		"no program":     {func(_ *testing.T, s *packaging.Stage) { _ = os.Remove(s.Bin + "/mod_wsgi-express") }, "the program is missing"},
-		"no Go program":  {func(t *testing.T, s *packaging.Stage) { put(t, s.Bin+"/mod_wsgi-apxs", "#!/bin/sh\n") }, "read what"},
+		"no Go program":  {func(t *testing.T, s *packaging.Stage) { put(t, s.Bin+"/mod_wsgi-apxs", "#!/bin/sh\n") }, "read the components"},
 		"symbolic link": {func(_ *testing.T, s *packaging.Stage) {
 			_ = os.Symlink("__init__.py", s.Site+"/mod_wsgi_packages/x.py")
-		}, "is a symbolic link, which no wheel can hold"},
+		}, "is a symbolic link, which a wheel cannot contain"},
 		"no licences":    {func(_ *testing.T, s *packaging.Stage) { _ = os.RemoveAll(s.Site + "/mod_wsgi_packages/httpd/licenses") }, "lacks the licences"},
 		"no record":      {func(_ *testing.T, s *packaging.Stage) { _ = os.Remove(s.Site + "/" + receipt.Path) }, "read the record of the module"},
 		"damaged record": {func(t *testing.T, s *packaging.Stage) { put(t, s.Site+"/"+receipt.Path, "{") }, "read the record of the module"},

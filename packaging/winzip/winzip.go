@@ -1,8 +1,8 @@
-// Package winzip makes what people on Windows install of a stage: a zip that is
-// unpacked over an Apache24 directory, and a wheel for pip. Both hold the module
-// for one Python and Apache 2.4, the launcher, licences and a bill of materials.
-// It does not know how a stage was built, and does not sign (packaging/authenticode
-// has signed the stage's files before).
+// Package winzip turns a stage into what users of Windows install: a zip to unpack
+// over an Apache24 directory, and a wheel for pip. Both contain the module for one
+// Python and Apache 2.4, the launcher, licences and a bill of materials. It does not
+// know how a stage was built, and does not sign (packaging/authenticode has already
+// signed the stage's files).
 package winzip
 
 import (
@@ -36,12 +36,12 @@ import (
 const (
 	express  = "mod_wsgi-express.exe"
 	platform = "win_amd64"
-	// label says for which httpd a module is, as the community's wheels have it;
-	// theirs go on with the compiler ("vc15"), which ours is not.
+	// label names the httpd that a module is for, as in the community's wheels. Theirs
+	// also name the compiler ("vc15"), which ours is not.
 	label = "ap24"
 )
 
-// work is one artifact under way.
+// work is one artifact in progress.
 type work struct {
 	stage      *packaging.Stage
 	components []packaging.Component
@@ -55,7 +55,7 @@ func begin(ctx context.Context, s *packaging.Stage) (*work, error) {
 		return nil, err
 	}
 	if s.Module == nil {
-		return nil, fault.New(fault.Usage, "build one with modwsgi module build", "there is no module to package")
+		return nil, fault.New(fault.Usage, "build one with modwsgi module build", "no module to package")
 	}
 	w := &work{stage: s, components: slices.Clone(s.Module.Components), texts: map[string][]byte{
 		"modwsgi/LICENSE": licence.Text(), "mod_wsgi/LICENSE": licence.Text(),
@@ -90,16 +90,16 @@ func CheckMachine(path string) error {
 	}
 	facts, err := pe.Read(f, info.Size())
 	if err != nil {
-		return fault.New(fault.Environment, "take the file for Windows x64", "%s is no program or library of Windows: %w", path, err)
+		return fault.New(fault.Environment, "use the file for Windows x64", "%s is not a Windows program or library: %w", path, err)
 	}
 	if facts.Machine != "AMD64" {
-		return fault.New(fault.Environment, "take the file for Windows x64", "%s is for %s, not for AMD64 (x64)", path, facts.Machine)
+		return fault.New(fault.Environment, "use the file for Windows x64", "%s is for %s, not for AMD64 (x64)", path, facts.Machine)
 	}
 	return nil
 }
 
-// readReceipt reads the record beside the module and enters the digest that the
-// module has now: a signature changes it.
+// readReceipt reads the record next to the module and updates the module's digest,
+// which a signature changes.
 func (w *work) readReceipt() error {
 	data, err := os.ReadFile(filepath.Join(w.stage.Site, filepath.FromSlash(w.stage.Module.Receipt)))
 	if err != nil {
@@ -112,8 +112,8 @@ func (w *work) readReceipt() error {
 	return err
 }
 
-// licences collects what the launcher and the module are made of, and the texts
-// of it.
+// licences collects the components of the launcher and the module, and their licence
+// texts.
 func (w *work) licences() error {
 	parts, err := packaging.ProgramComponents(w.launcher())
 	if err != nil {
@@ -163,8 +163,8 @@ func ZipName(version, tag string) string {
 	return "mod_wsgi-" + version + "-" + label + "-win-amd64-" + tag + ".zip"
 }
 
-// Zip writes the zip: the directory Apache24 with the module and a configuration
-// to include, the launcher beside it, and texts for people.
+// Zip writes the zip: the directory Apache24 with the module and a configuration to
+// include, the launcher next to it, and texts for people.
 func Zip(ctx context.Context, d *packaging.Dist, s *packaging.Stage) (*packaging.Artifact, error) {
 	began := time.Now()
 	w, err := begin(ctx, s)
@@ -212,12 +212,13 @@ func sums(files map[string][]byte) []byte {
 	return []byte(out.String())
 }
 
-// crlf ends lines as people on Windows expect them.
+// crlf converts line ends to those of Windows.
 func crlf(text string) []byte {
 	return []byte(strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n"))
 }
 
-// writeZip writes sorted entries of one time; the format begins in 1980.
+// writeZip writes sorted entries with the same time. The format's earliest year is
+// 1980.
 func writeZip(d *packaging.Dist, name string, files map[string][]byte, at time.Time) (err error) {
 	out, err := d.Create(name)
 	if err != nil {
@@ -250,8 +251,8 @@ func writeZip(d *packaging.Dist, name string, files map[string][]byte, at time.T
 	return z.Close()
 }
 
-// Wheel writes the wheel: the module where community wheels had it, the
-// launcher among the programs, the runtime's Python code.
+// Wheel writes the wheel: the module where community wheels had it, the launcher among
+// the programs, and the runtime's Python code.
 func Wheel(ctx context.Context, d *packaging.Dist, s *packaging.Stage) (*packaging.Artifact, error) {
 	began := time.Now()
 	w, err := begin(ctx, s)
@@ -264,9 +265,9 @@ func Wheel(ctx context.Context, d *packaging.Dist, s *packaging.Stage) (*packagi
 		Summary:        "mod_wsgi for Python " + py.MinorVersion() + " and Apache 2.4 on Windows, built by modwsgi",
 		RequiresPython: "==" + py.MinorVersion() + ".*", TopLevel: []string{s.Module.Package}, Tag: py.Tag + "-" + py.ABI + "-" + platform,
 		License: w.expression(), Extra: map[string][]byte{},
-		Description: "mod_wsgi " + w.version() + " for Python " + py.MinorVersion() + " and the Apache 2.4 of Apache Lounge, XAMPP and others that you have.\n" +
+		Description: "mod_wsgi " + w.version() + " for Python " + py.MinorVersion() + " and your Apache 2.4 from Apache Lounge, XAMPP or another maker.\n" +
 			"\"mod_wsgi-express module-config\" prints the lines for httpd.conf.\n" +
-			"Its bill of materials is in sboms/, the licences of all of it in licenses/.\n",
+			"The bill of materials is in sboms/, all licences are in licenses/.\n",
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.texts)) {
 		dist.Extra["licenses/"+name] = w.texts[name]
@@ -326,7 +327,7 @@ func (w *work) files(dist *pydist.Dist, scratch string) error {
 	}
 	for _, f := range tree.Files {
 		if f.Link != "" {
-			return fault.New(fault.Environment, "replace it by a file", "%s is a symbolic link, which no wheel can hold", tree.Source(f))
+			return fault.New(fault.Environment, "replace it with a file", "%s is a symbolic link, which a wheel cannot contain", tree.Source(f))
 		}
 		path, source := w.stage.Module.Package+"/"+f.Path, tree.Source(f)
 		if path == w.stage.Module.Receipt {

@@ -13,7 +13,7 @@ import (
 	"modwsgi/packaging"
 )
 
-// stage is one that fails late: its launcher is no Go program.
+// stage is a stage that fails late: its launcher is not a Go program.
 func stage(t *testing.T, machine uint16) *packaging.Stage {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,7 +49,7 @@ func TestRefused(t *testing.T) {
 			_ = os.Remove(filepath.Join(s.Site, "mod_wsgi/server/m.pyd"))
 			return s
 		},
-		"no program or library": func(s *packaging.Stage) *packaging.Stage {
+		"not a Windows program or library": func(s *packaging.Stage) *packaging.Stage {
 			_ = os.WriteFile(filepath.Join(s.Bin, express), []byte("text"), 0o755)
 			return s
 		},
@@ -61,7 +61,7 @@ func TestRefused(t *testing.T) {
 			_ = os.WriteFile(filepath.Join(s.Site, s.Module.Receipt), []byte("{"), 0o644)
 			return s
 		},
-		"what it is made of": nil,
+		"components": nil,
 	} {
 		s := stage(t, pe.IMAGE_FILE_MACHINE_AMD64)
 		if change != nil {
@@ -77,7 +77,7 @@ func TestRefused(t *testing.T) {
 		d.Abort()
 		for _, err := range []error{zerr, werr} {
 			if change == nil && err != nil {
-				continue // the reason is the Go toolchain's
+				continue // the reason comes from the Go toolchain
 			}
 			if err == nil || !strings.Contains(err.Error(), want) || fault.ClassOf(err) == fault.Internal {
 				t.Errorf("%s: %v", want, err)

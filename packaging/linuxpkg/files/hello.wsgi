@@ -1,4 +1,4 @@
-"""Says that everything works."""
+"""Reports that everything works."""
 
 import sys
 
