@@ -34,8 +34,7 @@ func (s *dump) candidates(n int, o *output) (all []*candidate) {
 				args = append(append(args, "--"+u.option), u.values...)
 			}
 		}
-		m.look()
-		code, text, _ := o.run(s.t, m, append([]string{"show-config"}, args...)...)
+		code, text, _ := s.show(m, args, o)
 		if code == 0 {
 			s.makeDirectories(m)
 			all = append(all, &candidate{number: k, m: m, args: args, text: text})
@@ -48,38 +47,39 @@ func (s *dump) candidates(n int, o *output) (all []*candidate) {
 	return nil
 }
 
-// damages are faults that a launcher could have; each changes one line. Where a
+// damages are faults that a launcher could have; each changes one line, or all. Where a
 // directive takes some backslashes and percent signs for the same with one less, as
 // headers and commands do, no fault can be made by that.
 var damages = []struct {
 	name string
 	fits func(line string) bool
 	make func(line string) string
+	all  bool // change each line that fits: a file may be private by several sections
 }{
-	{"a directive is dropped", directiveLine, func(string) string { return "#" }},
-	{"a directive is there twice", directiveLine, func(l string) string { return l + "\n" + l }},
-	{"a directive is injected", directiveLine, func(l string) string { return l + "\nSetEnv INJECTED yes" }},
-	{"a section is injected", directiveLine, func(l string) string { return l + "\n<IfModule core.c>\nServerAdmin x@y\n</IfModule>" }},
-	{"a value has more", quotedLine, func(l string) string { return l[:strings.LastIndexByte(l, '"')] + `x"` }},
-	{"a value has less", regexp.MustCompile(`[a-z]"$`).MatchString, func(l string) string { return l[:len(l)-2] + `"` }},
-	{"a value is another one", regexp.MustCompile(`^[A-Z][A-Za-z]+ [0-9]+$`).MatchString, func(l string) string { return l + "1" }},
-	{"a variable is expanded", has("${MOD_WSGI_DOLLAR}{HOME}"), func(l string) string { return strings.Replace(l, "${MOD_WSGI_DOLLAR}{HOME}", "${HOME}", 1) }},
+	{"a directive is dropped", directiveLine, func(string) string { return "#" }, false},
+	{"a directive is there twice", directiveLine, func(l string) string { return l + "\n" + l }, false},
+	{"a directive is injected", directiveLine, func(l string) string { return l + "\nSetEnv INJECTED yes" }, false},
+	{"a section is injected", directiveLine, func(l string) string { return l + "\n<IfModule core.c>\nServerAdmin x@y\n</IfModule>" }, false},
+	{"a value has more", quotedLine, func(l string) string { return l[:strings.LastIndexByte(l, '"')] + `x"` }, false},
+	{"a value has less", regexp.MustCompile(`[a-z]"$`).MatchString, func(l string) string { return l[:len(l)-2] + `"` }, false},
+	{"a value is another one", regexp.MustCompile(`^[A-Z][A-Za-z]+ [0-9]+$`).MatchString, func(l string) string { return l + "1" }, false},
+	{"a variable is expanded", has("${MOD_WSGI_DOLLAR}{HOME}"), func(l string) string { return strings.Replace(l, "${MOD_WSGI_DOLLAR}{HOME}", "${HOME}", 1) }, false},
 	{"a backslash is lost", func(l string) bool {
 		return directiveLine(l) && has(`\\`)(l) && !strings.Contains(l, "Header ") && !strings.Contains(l, `"|`)
-	}, func(l string) string { return strings.Replace(l, `\\`, "", 1) }},
-	{"a quote is not escaped", has(`\"`), func(l string) string { return strings.Replace(l, `\"`, `"`, 1) }},
-	{"a percent sign is not escaped", percents.MatchString, func(l string) string { return percents.ReplaceAllString(l, "%$1") }},
-	{"a directive is another one", has("LimitRequestBody "), func(l string) string { return strings.Replace(l, "Request", "XMLRequest", 1) }},
-	{"access is opened", has("Require all denied"), func(l string) string { return strings.Replace(l, "denied", "granted", 1) }},
-	{otherDirectory, has(`<If "%{REQUEST_FILENAME}`), func(l string) string { return strings.Replace(l, "m#^/", "m#^/x/", 1) }},
-	{"files with a dot in front are sent", has("!well-known"), func(l string) string { return strings.Replace(l, "/)?", "/)?_", 1) }},
-	{"files that are not there are refused", has(`<If "%{REQUEST_FILENAME}`), func(l string) string { return strings.Replace(l, " && -e %{REQUEST_FILENAME}", "", 1) }},
-	{"another method is refused", has("'CONNECT'"), func(l string) string { return strings.Replace(l, "'CONNECT'", "'COPY'", 1) }},
-	{"everybody is this machine", has("Require local"), func(l string) string { return strings.Replace(l, "local", "all granted", 1) }},
-	{"a proxy's header is not looked at", has("req_novary('X-Real-IP')"), func(l string) string { return strings.Replace(l, "-z req_novary('X-Real-IP') && ", "", 1) }},
-	{"another name is this machine's", has("|127"), func(l string) string { return strings.Replace(l, "|127", "|a.example|127", 1) }},
-	{"a reserved name is answered", has("m#^_wsgi_"), func(l string) string { return strings.Replace(l, "m#^_wsgi_", "m#^_wsgi_s", 1) }},
-	{"a pattern is not escaped", has("[[]"), func(l string) string { return strings.ReplaceAll(l, "[[]", "[") }},
+	}, func(l string) string { return strings.Replace(l, `\\`, "", 1) }, false},
+	{"a quote is not escaped", has(`\"`), func(l string) string { return strings.Replace(l, `\"`, `"`, 1) }, false},
+	{"a percent sign is not escaped", percents.MatchString, func(l string) string { return percents.ReplaceAllString(l, "%$1") }, false},
+	{"a directive is another one", has("LimitRequestBody "), func(l string) string { return strings.Replace(l, "Request", "XMLRequest", 1) }, false},
+	{"access is opened", has("Require all denied"), func(l string) string { return strings.Replace(l, "denied", "granted", 1) }, false},
+	{"private files are those of another directory", has(`<If "%{REQUEST_FILENAME}`), func(l string) string { return strings.Replace(l, "m#^/", "m#^/x/", 1) }, true},
+	{"files with a dot in front are sent", has("!well-known"), func(l string) string { return strings.Replace(l, "/)?", "/)?_", 1) }, false},
+	{"files that are not there are refused", has(`<If "%{REQUEST_FILENAME}`), func(l string) string { return strings.Replace(l, " && -e %{REQUEST_FILENAME}", "", 1) }, false},
+	{"another method is refused", has("'CONNECT'"), func(l string) string { return strings.Replace(l, "'CONNECT'", "'COPY'", 1) }, false},
+	{"everybody is this machine", has("Require local"), func(l string) string { return strings.Replace(l, "local", "all granted", 1) }, false},
+	{"a proxy's header is not looked at", has("req_novary('X-Real-IP')"), func(l string) string { return strings.Replace(l, "-z req_novary('X-Real-IP') && ", "", 1) }, false},
+	{"another name is this machine's", has("|127"), func(l string) string { return strings.Replace(l, "|127", "|a.example|127", 1) }, false},
+	{"a reserved name is answered", has("m#^_wsgi_"), func(l string) string { return strings.Replace(l, "m#^_wsgi_", "m#^_wsgi_s", 1) }, false},
+	{"a pattern is not escaped", has("[[]"), func(l string) string { return strings.ReplaceAll(l, "[[]", "[") }, false},
 }
 
 // percents are two percent signs that are not at the end, where one means the same.
@@ -93,8 +93,6 @@ func directiveLine(line string) bool {
 	name, _, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
 	return name != "" && !strings.ContainsAny(name[:1], "#<")
 }
-
-const otherDirectory = "private files are those of another directory"
 
 func quotedLine(line string) bool { return directiveLine(line) && strings.HasSuffix(line, `"`) }
 
@@ -128,14 +126,12 @@ func TestComparisonFindsEachDamage(t *testing.T) {
 				continue
 			}
 			k := fitting[random.IntN(len(fitting))]
-			if d.name == otherDirectory { // a file may be private by more than one of its directory's sections
-				for _, other := range fitting {
-					if other != k {
-						lines[other] = d.make(lines[other])
-					}
-				}
+			if !d.all {
+				fitting = []int{k}
 			}
-			lines[k] = d.make(lines[k])
+			for _, k := range fitting {
+				lines[k] = d.make(lines[k])
+			}
 			copied := *c
 			copied.m = c.m.again()
 			copied.text = strings.Join(lines, "\n")

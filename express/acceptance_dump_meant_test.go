@@ -27,8 +27,8 @@ type meant struct {
 	slots           map[string][]want // what goes where; "" is the top
 	params          []string          // of the application's WSGIDaemonProcess
 	loaded, defined []string
-	logged          [][]want // bodies of the virtual hosts of services with a log
-	absent          map[string][]string
+	logged          [][]want            // bodies of the virtual hosts of services with a log
+	absent          map[string][]string // by the target of an alias: what is missing of its path
 }
 
 // place is what a launcher is installed in.

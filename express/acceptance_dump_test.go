@@ -247,10 +247,7 @@ func (s *dump) chunk(first, count int, dir string, o *output) {
 	for n := first; n < first+count; n++ {
 		m, args := s.line(n)
 		s.tried.Add(1)
-		s.disk.RLock()
-		m.look()
-		code, out, errs := o.run(s.t, m, append([]string{"show-config"}, args...)...)
-		s.disk.RUnlock()
+		code, out, errs := s.show(m, args, o)
 		if code != 0 {
 			if code > 2 || out != "" || !strings.Contains(errs, "mod_wsgi-express: error: ") {
 				s.fault(n, args, fmt.Sprintf("refused with code %d and %q, %q", code, out, errs))
@@ -280,6 +277,15 @@ func (s *dump) chunk(first, count int, dir string, o *output) {
 			s.count(c)
 		}
 	}
+}
+
+// show has the launcher show the configuration of a command line, and notes what the
+// launcher sees of the disk meanwhile.
+func (s *dump) show(m *meant, args []string, o *output) (code int, out, errs string) {
+	s.disk.RLock()
+	defer s.disk.RUnlock()
+	m.look()
+	return o.run(s.t, m, append([]string{"show-config"}, args...)...)
 }
 
 // makeDirectories makes those that setup-server makes and httpd looks for while

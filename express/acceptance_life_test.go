@@ -285,13 +285,7 @@ func TestControlScript(t *testing.T) {
 		t.Fatalf("%s: %v\n%s", how, err, out)
 	}
 	t.Cleanup(func() { ctl("stop", 0, ""); s.gone() })
-	for range 1200 {
-		if c, err := net.Dial("tcp", s.address()); err == nil {
-			c.Close()
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	s.listening()
 	s.environ("/")
 	ctl("status", 0, "BusyWorkers")
 	ctl("start", 0, "already running")
@@ -355,13 +349,7 @@ func TestLogs(t *testing.T) {
 		text := make(chan string)
 		go func() { data, _ := io.ReadAll(ours); text <- string(data) }()
 		s := &server{t: t, port: port, root: root}
-		for range 1200 {
-			if c, err := net.Dial("tcp", s.address()); err == nil {
-				c.Close()
-				break
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+		s.listening()
 		s.environ("/")
 		_ = cmd.Process.Signal(syscall.SIGINT)
 		_ = cmd.Wait()
@@ -445,13 +433,7 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 	go func() { s.err = s.cmd.Wait(); close(s.done) }()
 	t.Cleanup(s.stop)
-	for range 1200 {
-		if c, err := net.Dial("tcp", s.address()); err == nil {
-			c.Close()
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	s.listening()
 	if env := s.environ("/"); env["uid"] != float64(uid) {
 		t.Errorf("runs as %v", env["uid"])
 	}

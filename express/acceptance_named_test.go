@@ -36,6 +36,19 @@ func eventually(t *testing.T, what string, f func() bool) {
 	t.Errorf("never: %s", what)
 }
 
+// listening waits until connections are accepted.
+func (s *server) listening() {
+	s.t.Helper()
+	eventually(s.t, "a connection to "+s.address(), func() bool {
+		c, err := net.Dial("tcp", s.address())
+		if err != nil {
+			return false
+		}
+		c.Close()
+		return true
+	})
+}
+
 func TestResponseBufferSize(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
