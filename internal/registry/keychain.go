@@ -57,9 +57,10 @@ func NewKeychain(env []string, runner *run.Runner, login Login, limit time.Durat
 	return &Keychain{env: env, runner: runner, login: login, limit: limit, known: map[string]credentials{}}
 }
 
-// Resolve implements [authn.Keychain].
+// Resolve implements [authn.Keychain]. go-containerregistry calls ResolveContext
+// instead wherever it has a context. Without one, only the time limit ends a helper.
 func (k *Keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	return k.ResolveContext(context.Background(), target)
+	return k.ResolveContext(context.Background(), target) //nolint:forbidigo // the interface has no context
 }
 
 // ResolveContext implements [authn.ContextKeychain].

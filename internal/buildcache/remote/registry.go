@@ -19,8 +19,9 @@ type repository struct{ *registry.Repository }
 // openRepository parses HOST/PATH. Whatever is trusted is signed, so a registry may hold
 // anything. Its answers are limited in size and time.
 func openRepository(address string, o Options) (*repository, error) {
+	login := registry.Login{User: "MODWSGI_CACHE_USERNAME", Password: "MODWSGI_CACHE_PASSWORD"} // #nosec G101 -- names of variables
 	client, err := registry.New(registry.Options{
-		Env: o.Env, Runner: o.Runner, Login: registry.Login{User: "MODWSGI_CACHE_USERNAME", Password: "MODWSGI_CACHE_PASSWORD"},
+		Env: o.Env, Runner: o.Runner, Login: login,
 		Limits: httpc.Limits{Rate: o.Rate, Window: o.Stall, Idle: o.Stall, Total: o.Total},
 		// A little less than Idle, whose error does not report that the answer is missing.
 		HeaderTimeout: o.Stall - o.Stall/10, TLS: o.tls,
