@@ -33,6 +33,7 @@ var layers = []layer{
 	{"internal/digest", "SHA-256 of files and trees", ""},
 	{"internal/spelling", "suggestions for misspelled names", ""},
 	{"express/option", "tables of options", "internal/fault internal/quote internal/spelling"},
+	{"express/option/markdown", "tables of options as Markdown, for tests of the reference pages", "express/option"},
 	{"internal/filetree", "copy, size, glob: never through a link", ""},
 	{"internal/freeport", "ports for servers of tests", ""},
 	{"internal/buildcache/storetest", "the contract of stores, for tests", ""},

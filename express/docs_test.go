@@ -11,6 +11,7 @@ import (
 
 	"modwsgi/express/config"
 	"modwsgi/express/option"
+	"modwsgi/express/option/markdown"
 )
 
 var update = flag.Bool("update", false, "write the option table in docs/reference/mod_wsgi-express.md anew")
@@ -53,7 +54,7 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 
 // optionTable is one Markdown table for each group of help.
 func optionTable() string {
-	return config.Table().Markdown([]option.Column{{Name: "mod_wsgi", Text: func(o *option.Option) string { return config.Since(o) }}}, nil)
+	return markdown.Table(config.Table(), markdown.Column{Name: "mod_wsgi", Text: func(o *option.Option) string { return config.Since(o) }})
 }
 
 var (

@@ -94,25 +94,16 @@ type Choice struct {
 	Archive    recipe.Archive `json:"archive,omitzero"`
 }
 
-// UnmarshalJSON reads a plan back.
+// UnmarshalJSON reads a plan that was written as JSON. Its compiler counts as
+// remembered: the host is probed again before anything is built.
 func (p *Plan) UnmarshalJSON(data []byte) error {
 	type plain Plan
 	if err := json.Unmarshal(data, (*plain)(p)); err != nil {
-		return err
+		return fault.New(fault.Usage, "make it again with modwsgi install --dry-run --json", "read the plan: %w", err)
 	}
 	p.Host.join()
-	return nil
-}
-
-// ReadPlan reads a plan that was written as JSON. Its compiler counts as recorded: the
-// host is probed again before anything is built.
-func ReadPlan(data []byte) (*Plan, error) {
-	var p Plan
-	if err := json.Unmarshal(data, &p); err != nil {
-		return nil, fault.New(fault.Usage, "make it again with modwsgi install --dry-run --json", "read the plan: %w", err)
-	}
 	p.Recalled = p.Host != nil
-	return &p, nil
+	return nil
 }
 
 // First is the [Planner] that returns this plan, and makes a new one only if it is no

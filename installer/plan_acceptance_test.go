@@ -53,8 +53,8 @@ func TestReadPlanIsCarriedOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			read, err := ReadPlan(data)
-			if err != nil {
+			read := new(Plan)
+			if err := json.Unmarshal(data, read); err != nil {
 				t.Fatal(err)
 			}
 			plan = read.First()

@@ -60,7 +60,7 @@ func TestPlanIsData(t *testing.T) {
 			survives(t, p)
 		})
 	}
-	if _, err := ReadPlan([]byte(`{"httpd":[]}`)); err == nil {
+	if err := json.Unmarshal([]byte(`{"httpd":[]}`), new(Plan)); err == nil {
 		t.Error("an invalid plan was read")
 	}
 }
@@ -75,16 +75,17 @@ func survives(t *testing.T, p *Plan) {
 	if err := json.Unmarshal(data, &back); err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(*p, back) {
+	same := back
+	same.Recalled = p.Recalled
+	if !reflect.DeepEqual(*p, same) {
 		again, _ := json.Marshal(&back)
 		t.Errorf("another plan came back:\n%s\n%s", data, again)
 	}
 	if p.HTTPD.Action == BuildHTTPD && back.Host.HTTPD.Toolchain != back.Host.Tools {
 		t.Error("the host has two compilers")
 	}
-	read, err := ReadPlan(data)
-	if err != nil || read.Recalled != (p.Host != nil) {
-		t.Errorf("%+v, %v", read, err)
+	if back.Recalled != (p.Host != nil) {
+		t.Errorf("the host counts as remembered: %v", back.Recalled)
 	}
 }
 

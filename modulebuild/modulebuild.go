@@ -102,12 +102,6 @@ func majorMinor(version string) string {
 	return strings.TrimSuffix(major+"."+minor, ".")
 }
 
-// Key identifies the result of Build: the SHA-256 of Inputs.
-func (q *Request) Key() string {
-	sum := sha256.Sum256([]byte(q.Inputs()))
-	return hex.EncodeToString(sum[:])
-}
-
 // Inputs is a text that names everything that the module depends on. It has a
 // line "mod_wsgi VERSION SHA256".
 func (q *Request) Inputs() string {

@@ -132,7 +132,7 @@ func TestFileName(t *testing.T) {
 	}
 }
 
-func TestKey(t *testing.T) {
+func TestInputs(t *testing.T) {
 	base := func() *Request {
 		return &Request{
 			Version: "5.0.2", SHA256: "s", RunPath: "/x", Jobs: 1,
@@ -141,7 +141,7 @@ func TestKey(t *testing.T) {
 			Tools:  &toolchain.Toolchain{CC: []string{"cc"}, Compiler: "c", Target: "t", Libc: "l"},
 		}
 	}
-	keys := map[string]string{base().Key(): "nothing"}
+	keys := map[string]string{base().Inputs(): "nothing"}
 	for name, change := range map[string]func(*Request){
 		"version": func(q *Request) { q.Version = "5.0.3" }, "hash": func(q *Request) { q.SHA256 = "x" }, "run path": func(q *Request) { q.RunPath = "" },
 		"python": func(q *Request) { q.Python.Version = "3.11.3" }, "abi": func(q *Request) { q.Python.SOABI = "b" },
@@ -155,15 +155,15 @@ func TestKey(t *testing.T) {
 	} {
 		q := base()
 		change(q)
-		if other, twice := keys[q.Key()]; twice {
-			t.Errorf("%s and %s have the same key", name, other)
+		if other, twice := keys[q.Inputs()]; twice {
+			t.Errorf("%s and %s have the same inputs", name, other)
 		}
-		keys[q.Key()] = name
+		keys[q.Inputs()] = name
 	}
 	q := base()
 	q.Jobs, q.Work, q.Out, q.Archive = 7, "/w", "/o", "/a"
-	if keys[q.Key()] != "nothing" {
-		t.Error("an input that does not affect the module changes the key")
+	if keys[q.Inputs()] != "nothing" {
+		t.Error("an input that does not affect the module is among the inputs")
 	}
 }
 

@@ -23,6 +23,3 @@ func Links(fs.FileInfo) uint64 { return 0 }
 
 // HasEnded reports whether no process has a number.
 func HasEnded(pid int) bool { return !alive(pid) }
-
-// LimitUmask does nothing: files have the rights of their directory.
-func LimitUmask() {}

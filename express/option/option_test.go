@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"modwsgi/express/option"
+	"modwsgi/express/option/markdown"
 )
 
 var since option.Attribute[string]
@@ -152,7 +153,7 @@ Other:
 }
 
 func TestMarkdown(t *testing.T) {
-	got := command().Table.Markdown([]option.Column{{Name: "since", Text: func(o *option.Option) string { return since.Of(o) }}}, nil)
+	got := markdown.Table(command().Table, markdown.Column{Name: "since", Text: func(o *option.Option) string { return since.Of(o) }})
 	for _, want := range []string{
 		"### Listening\n\n| option | default | since | meaning |\n| --- | --- | --- | --- |\n| `--port NUMBER` | 8000 |  | TCP port to listen on. |\n",
 		"| `--colour WHICH`, `--color` | red | 2.0 | Colour of the page. |\n",

@@ -60,7 +60,7 @@ func NewKeychain(env []string, runner *run.Runner, login Login, limit time.Durat
 // Resolve implements [authn.Keychain]. go-containerregistry calls ResolveContext
 // instead wherever it has a context. Without one, only the time limit ends a helper.
 func (k *Keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	return k.ResolveContext(context.Background(), target) //nolint:forbidigo // the interface has no context
+	return k.ResolveContext(context.Background(), target) //permit:context.Background // the interface has none
 }
 
 // ResolveContext implements [authn.ContextKeychain].
