@@ -89,12 +89,18 @@ func onSystemd(t *testing.T, prepare, script string) result {
 // serviceScript uses the service as an administrator does, and upgrades and removes
 // the package meanwhile. @PORT@, @UPGRADE@, @REMOVE@ are filled in.
 const serviceScript = `unit=mod_wsgi-express@shop
+busy=/var/lib/modwsgi/shop/busy
+slow() { # returns once the application runs the request
+	rm -f $busy
+	get /slow &
+	while [ ! -e $busy ] && kill -0 $!; do sleep 0.1; done
+}
 systemctl start $unit && echo "STARTED"
 get /who
-get /slow & sleep 0.5
+slow
 systemctl reload $unit && echo "RELOADED"
 wait; get /who
-get /slow & sleep 0.5
+slow
 systemctl restart $unit && echo "RESTARTED"
 wait; get /who
 kill -9 $(systemctl show -P MainPID $unit)
@@ -109,7 +115,7 @@ test "$before" != "$(systemctl show -P MainPID $unit)" && echo "RESTARTED BY THE
 tail -n 1 /etc/modwsgi/hello.conf
 get /who
 systemctl enable $unit
-get /slow & sleep 0.5
+slow
 @REMOVE@ && echo "REMOVED"
 wait
 systemctl is-active $unit
@@ -153,6 +159,7 @@ cat > /srv/shop/shop.wsgi <<'X'
 import os, pwd, time
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
+        open("busy", "w").close()
         time.sleep(2)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [("ANSWER %s as %s in %s\n" % (environ["PATH_INFO"], pwd.getpwuid(os.getuid()).pw_name, os.getcwd())).encode()]

@@ -113,7 +113,7 @@ func (r *Report) used(src *sources, made *product, lockFile string) {
 		})
 	}
 	slices.SortFunc(r.Sources, func(a, b SourceReport) int { return strings.Compare(a.Component, b.Component) })
-	r.Instead = src.instead
+	r.Instead = slices.SortedFunc(slices.Values(src.instead), func(a, b Substitute) int { return strings.Compare(a.Component, b.Component) })
 	if fileExists(lockFile) {
 		r.Lock = lockFile
 	}

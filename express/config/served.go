@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -261,18 +263,20 @@ func (i *Instance) FindServed() error {
 	return nil
 }
 
-// privateFiles are what clients must not read: code first.
+// privateFiles are what clients must not read: code first, then directories, the
+// outermost one first, then other files.
 func (i *Instance) privateFiles() []privateFile {
 	list := all(i, func(f *feature) func(*Instance) []privateFile { return f.private })
-	slices.SortStableFunc(list, func(a, b privateFile) int {
+	rank := func(f privateFile) int {
 		switch {
-		case a.code == b.code:
+		case f.code:
 			return 0
-		case a.code:
-			return -1
+		case f.dir:
+			return 1 + len(f.path)
 		}
-		return 1
-	})
+		return math.MaxInt
+	}
+	slices.SortStableFunc(list, func(a, b privateFile) int { return cmp.Compare(rank(a), rank(b)) })
 	return slices.DeleteFunc(list, func(f privateFile) bool { return f.path == "" })
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -208,8 +209,8 @@ func (t *torture) reload() {
 		number = 5
 	}
 	stop, finished := make(chan struct{}), make(chan int64, 1)
+	processes, made := t.steady(), 0
 	go func() { finished <- t.load(clients, 0, stop, func(int64) {}) }()
-	processes, made := len(t.usage()), 0
 	var before map[int]usage
 	for made < number && (t.more() || t.short && t.ctx.Err() == nil) {
 		if r := t.do(t.ctx, t.express(env), "reload", "--server-root", t.root()); r.code != 0 {
@@ -301,10 +302,24 @@ func (w *world) drained(files int) map[int]usage {
 	return now
 }
 
-// settled waits until processes of older generations have ended.
+// steady waits until no process of the server has begun or ended for three seconds, at
+// most for a minute, and returns the number of processes.
+func (w *world) steady() int {
+	end, since, last := time.Now().Add(time.Minute), time.Now(), w.processes()
+	for time.Since(since) < 3*time.Second && time.Now().Before(end) {
+		time.Sleep(100 * time.Millisecond)
+		if now := w.processes(); !slices.Equal(now, last) {
+			since, last = time.Now(), now
+		}
+	}
+	return len(last)
+}
+
+// settled waits until processes of older generations have ended and those of the new
+// one have begun, at most for a minute.
 func (w *world) settled(number int) map[int]usage {
-	end := time.Now().Add(60 * time.Second)
-	for len(w.processes()) > number && time.Now().Before(end) {
+	end := time.Now().Add(time.Minute)
+	for len(w.processes()) != number && time.Now().Before(end) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return w.usage()
