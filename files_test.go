@@ -44,10 +44,11 @@ var testHelpers = []string{"internal/otheruser", "internal/scripttest"}
 // guarded are the files in which every call by path is forbidden: they open whatever
 // they read, write and remove through internal/owned. The rest is in exceptions.
 var guarded = []string{
-	"express/config/included.go", "express/control.go", "express/host/become_unix.go", "express/host/dirs_unix.go", "express/host/process.go", "express/host/process_linux.go", "express/host/signals_unix.go",
-	"express/instance/inherit.go", "express/instance/launch.go", "express/instance/pidfile.go", "express/instance/rights.go",
-	"express/instance/serverroot.go", "express/instance/trust.go", "express/manage.go", "express/relied.go",
-	"express/setup.go", "express/supervise/supervise.go", "express/systemd.go",
+	"express/config/included.go", "express/access.go", "express/control.go", "express/deployment.go", "express/host/become_unix.go", "express/host/dirs_unix.go", "express/host/process.go", "express/host/process_linux.go", "express/host/signals_unix.go",
+	"express/instance/claim.go", "express/instance/inherit.go", "express/instance/launch.go", "express/instance/pidfile.go", "express/instance/rights.go",
+	"express/instance/serverroot.go", "express/instance/trust.go", "express/launch.go", "express/relied.go",
+	"express/setup.go", "express/start.go", "express/supervise/checks.go", "express/supervise/control.go", "express/supervise/stop.go",
+	"express/supervise/supervise.go", "express/supervise/watch.go", "express/systemd.go", "express/trial.go",
 	"doctor/environment.go",
 	"internal/buildcache/remote/tree.go",
 	"packaging/authenticode/secret.go",
@@ -100,6 +101,8 @@ var exceptions = map[string]string{
 	"express/host/process_linux.go:os.Readlink":         "a file of the kernel (proc)",
 	"express/host/process_linux.go:os.Stat":             "files of the kernel (proc), and the program to compare one of them with",
 	"express/instance/rights.go:os.Lstat":               "log files in a directory that may be another user's: refused or warned about, not opened",
+	"express/supervise/supervise.go:os.Open":            "the null device",
+	"express/supervise/watch.go:os.OpenFile":            "the null device",
 	"express/instance/serverroot.go:os.OpenRoot":        "the parent of --log-directory and the like may be another user's: only a directory just created is given away",
 	"internal/atomicfile/atomicfile.go:os.Stat":         "decides only on a refusal: the target of a link that is replaced, not followed",
 	"packaging/authenticode/certificate.go:os.ReadFile": "a program just signed in the scratch directory",

@@ -289,7 +289,7 @@ func (w *windows) refusals(t *testing.T, exe, app string) {
 	if err := os.Rename(w.path("Apache24"), w.path("Apache hier")); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.wine(t, exe, "setup-server", app); r.code == 0 || !strings.Contains(r.stderr, "there is no httpd") || !strings.Contains(r.stderr, "MOD_WSGI_APACHE_ROOTDIR") {
+	if r := w.wine(t, exe, "setup-server", app); r.code == 0 || !strings.Contains(r.stderr, "no httpd found") || !strings.Contains(r.stderr, "MOD_WSGI_APACHE_ROOTDIR") {
 		t.Errorf("without an httpd: %v", r)
 	}
 	if r := w.wine(t, "reg", "add", `HKLM\SYSTEM\CurrentControlSet\Services\Apache2.4`, "/v", "ImagePath", "/d", `"C:\Apache hier\bin\httpd.exe" -k runservice`, "/f"); r.code != 0 {

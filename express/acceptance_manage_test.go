@@ -145,7 +145,7 @@ func TestSystemdUnit(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if !strings.Contains(said.String(), "the values of --setenv stand in the unit") {
+	if !strings.Contains(said.String(), "the unit contains the values of --setenv") {
 		t.Errorf("no word of secrets: %q", &said)
 	}
 	unit := string(out)

@@ -79,7 +79,7 @@ func TestErrorDocuments(t *testing.T) {
 	if code, body := text.get("/x"); code != 404 || body != `costs $5 \ "q" 'a' % %x ${HOME} %{REQUEST_STATUS} 404 \d\` {
 		t.Errorf("text: %d %q", code, body)
 	}
-	refused(t, dir, 1, "httpd refuses what option --error-document says", append([]string{"start-server", app, "--error-document", "404", "%{no"}, asUser()...)...)
+	refused(t, dir, 1, "httpd refuses what option --error-document sets", append([]string{"start-server", app, "--error-document", "404", "%{no"}, asUser()...)...)
 	refused(t, dir, 2, "not the status of an error", append([]string{"start-server", app, "--error-document", "20x", "/"}, asUser()...)...)
 }
 

@@ -60,9 +60,8 @@ func newInProcess(t *testing.T) *inProcess {
 }
 
 func (p *inProcess) run(dir string, args ...string) (int, string) {
-	code := express.Run(p.t.Context(), &express.Program{
-		Args: args, Env: []string{"PATH=/usr/bin:/bin", "TMPDIR=" + os.TempDir()}, Executable: launcher(p.t), Name: launcher(p.t), Dir: dir,
-		Stdin: p.output, Stdout: p.output, Stderr: p.output, Version: "test",
+	code := express.Run(p.t.Context(), &express.Console{Stdin: p.output, Stdout: p.output, Stderr: p.output}, &express.Invocation{
+		Args: args, Env: []string{"PATH=/usr/bin:/bin", "TMPDIR=" + os.TempDir()}, Executable: launcher(p.t), Name: launcher(p.t), Dir: dir, Version: "test",
 	})
 	size, _ := p.output.Seek(0, 1)
 	data := make([]byte, size)

@@ -169,7 +169,7 @@ func TestSameRootTwice(t *testing.T) {
 		return bytes.HasSuffix(data, []byte("\n")) // it is there a moment before the number is in it
 	})
 	out, err := command(t, args...).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "already (process ") {
+	if err == nil || !strings.Contains(string(out), "an httpd already runs with the server root "+s.root+" (process ") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if after, _ := os.ReadFile(filepath.Join(s.root, "httpd.conf")); !bytes.Equal(before, after) {

@@ -1,6 +1,8 @@
 package express
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -13,52 +15,64 @@ import (
 	"modwsgi/express/instance"
 )
 
-// url is where the server is asked.
-func (i *resolved) url() string {
-	name := config.ServerName.In(i)
-	if name == "" {
-		name = config.Unbracket(config.Host.In(i))
-	}
-	if name == "" {
-		name = "localhost"
-	}
+// name returns the name by which clients reach the server.
+func (d *deployment) name() string {
+	return cmp.Or(config.ServerName.In(d), listenName(d.Server))
+}
+
+// url returns the URL of the server, without a path.
+func (d *deployment) url() string {
+	name := d.name()
 	switch {
-	case config.Port.In(i) != 80:
-		name = net.JoinHostPort(name, strconv.Itoa(config.Port.In(i)))
+	case config.Port.In(d) != 80:
+		name = net.JoinHostPort(name, strconv.Itoa(config.Port.In(d)))
 	case strings.Contains(name, ":"):
 		name = "[" + name + "]"
 	}
 	return "http://" + name
 }
 
-// statusURL is where this machine, and nobody else, is shown the state of httpd.
-func (i *resolved) statusURL() string {
-	host := config.Unbracket(config.Host.In(i))
-	if host == "" || host == "0.0.0.0" || host == "::" {
-		host = "localhost"
-	}
-	return config.Origin("http", host, config.Port.In(i))
+// mountURL returns the URL of the application.
+func (d *deployment) mountURL() string { return d.atMount(d.url()) }
+
+// secureURL returns the URL of the application by HTTPS.
+func (d *deployment) secureURL() string {
+	return d.atMount(config.Origin("https", config.ServerName.In(d), config.HTTPSPort.In(d)))
 }
 
-// capacity tells the mode and how many requests are handled at a time.
-func (i *resolved) capacity() (mode string, processes, threads int) {
+func (d *deployment) atMount(origin string) string {
+	return origin + strings.TrimSuffix(d.Mount, "/") + "/"
+}
+
+// statusURL returns the URL at which this machine, and no other, can read the state of
+// httpd.
+func (d *deployment) statusURL() string {
+	name := listenName(d.Server)
+	if name == "0.0.0.0" || name == "::" {
+		name = "localhost"
+	}
+	return config.Origin("http", name, config.Port.In(d))
+}
+
+// capacity returns the mode and how many requests are handled concurrently.
+func (d *deployment) capacity() (mode string, processes, threads int) {
 	switch {
-	case config.DebugMode.In(i):
+	case config.DebugMode.In(d):
 		return "debug", 1, 1
-	case i.Daemon():
-		return "daemon", max(config.Processes.In(i), 1), config.Threads.In(i)
+	case d.Daemon():
+		return "daemon", max(config.Processes.In(d), 1), config.Threads.In(d)
 	}
-	if i.MPM == "winnt" {
-		return "embedded", 1, i.Size.ThreadsPerChild
+	if d.MPM == "winnt" {
+		return "embedded", 1, d.Size.ThreadsPerChild
 	}
-	return "embedded", max(config.Processes.In(i), 1), config.Threads.In(i)
+	return "embedded", max(config.Processes.In(d), 1), config.Threads.In(d)
 }
 
-// banner tells what was set up, with the labels and in the order of upstream's,
-// which tools look for.
-func (i *resolved) banner(w io.Writer, setup bool) error {
-	if config.JSON.In(i) {
-		return i.jsonBanner(w)
+// banner prints what was set up, with the labels and in the order of upstream's banner,
+// which tools parse.
+func (d *deployment) banner(w io.Writer, setup bool) error {
+	if config.JSON.In(d) {
+		return d.jsonBanner(w)
 	}
 	var b strings.Builder
 	line := func(when bool, label, format string, args ...any) {
@@ -66,42 +80,70 @@ func (i *resolved) banner(w io.Writer, setup bool) error {
 			fmt.Fprintf(&b, "%-19s: %s\n", label, fmt.Sprintf(format, args...))
 		}
 	}
-	mode, processes, threads := i.capacity()
-	daemon := i.Daemon()
-	url := i.url()
-	line(true, "Server URL", "%s", url+strings.TrimSuffix(i.Mount, "/")+"/")
-	line(i.Given(config.HTTPSPort), "Server URL (HTTPS)", "%s", config.Origin("https", config.ServerName.In(i), config.HTTPSPort.In(i))+strings.TrimSuffix(i.Mount, "/")+"/")
-	line(config.ServerStatus.In(i), "Server Status", "%s/server-status", i.statusURL())
-	line(true, "Server Root", "%s", i.Root)
-	line(true, "Server Conf", "%s", filepath.Join(i.Root, instance.ConfFile))
-	line(true, "Error Log File", "%s (%s)", i.ErrorLog, config.LogLevel.In(i))
-	line(config.AccessLog.In(i), "Access Log File", "%s", i.AccessLog)
-	line(config.StartupLog.In(i), "Startup Log File", "%s", i.StartLog)
-	line(config.EnableCoverage.In(i), "Coverage Output", "%s", filepath.Join(i.CoverageDir, "index.html"))
-	line(config.EnableProfiler.In(i), "Profiler Output", "%s", i.ProfilerDir)
-	line(config.EnableRecorder.In(i), "Recorder Output", "%s", i.RecorderDir)
-	line(config.RewriteRules.In(i) != "", "Rewrite Rules", "%s", config.RewriteRules.In(i))
-	line(config.EnvvarsScript.In(i) != "", "Environ Variables", "%s", config.EnvvarsScript.In(i))
-	for _, kv := range instance.Inherited(i.launch().Environ(i.Env)) {
+	mode, processes, threads := d.capacity()
+	daemon := d.Daemon()
+	line(true, "Server URL", "%s", d.mountURL())
+	line(d.Given(config.HTTPSPort), "Server URL (HTTPS)", "%s", d.secureURL())
+	line(config.ServerStatus.In(d), "Server Status", "%s/server-status", d.statusURL())
+	line(true, "Server Root", "%s", d.Root)
+	line(true, "Server Conf", "%s", filepath.Join(d.Root, instance.ConfFile))
+	line(true, "Error Log File", "%s (%s)", d.ErrorLog, config.LogLevel.In(d))
+	line(config.AccessLog.In(d), "Access Log File", "%s", d.AccessLog)
+	line(config.StartupLog.In(d), "Startup Log File", "%s", d.StartLog)
+	line(config.EnableCoverage.In(d), "Coverage Output", "%s", filepath.Join(d.CoverageDir, "index.html"))
+	line(config.EnableProfiler.In(d), "Profiler Output", "%s", d.ProfilerDir)
+	line(config.EnableRecorder.In(d), "Recorder Output", "%s", d.RecorderDir)
+	line(config.RewriteRules.In(d) != "", "Rewrite Rules", "%s", config.RewriteRules.In(d))
+	line(config.EnvvarsScript.In(d) != "", "Environ Variables", "%s", config.EnvvarsScript.In(d))
+	for _, kv := range instance.Inherited(d.launch().Environ(d.Env)) {
 		line(true, "Inherited Variable", "%s", kv)
 	}
-	line(setup, "Control Script", "%s", filepath.Join(i.Root, host.ControlFile))
+	line(setup, "Control Script", "%s", filepath.Join(d.Root, host.ControlFile))
 	line(true, "Operating Mode", "%s", mode)
 	plural := "es"
 	if processes == 1 {
 		plural = ""
 	}
 	line(true, "Request Capacity", "%d (%d process%s * %d threads)", processes*threads, processes, plural, threads)
-	line(daemon, "Request Timeout", "%d (seconds)", config.RequestTimeout.In(i))
-	line(daemon && config.InterruptTimeout.In(i) > 0, "Interrupt Timeout", "%d (seconds)", config.InterruptTimeout.In(i))
-	line(daemon && config.StartupTimeout.In(i) > 0, "Startup Timeout", "%d (seconds)", config.StartupTimeout.In(i))
-	line(daemon, "Queue Backlog", "%d (connections)", config.DaemonBacklog.In(i))
-	line(daemon, "Queue Timeout", "%d (seconds)", config.QueueTimeout.In(i))
-	line(daemon, "Server Capacity", "%d (%s)", i.Size.MaxWorkers, i.MPM)
-	line(true, "Server Backlog", "%d (connections)", config.ServerBacklog.In(i))
-	line(true, "Locale Setting", "%s", i.Locale)
-	// Nothing runs yet, which people who set up a server for the first time miss.
-	line(setup, "Start It With", "%s start", host.ShellWord(filepath.Join(i.Root, host.ControlFile)))
+	line(daemon, "Request Timeout", "%d (seconds)", config.RequestTimeout.In(d))
+	line(daemon && config.InterruptTimeout.In(d) > 0, "Interrupt Timeout", "%d (seconds)", config.InterruptTimeout.In(d))
+	line(daemon && config.StartupTimeout.In(d) > 0, "Startup Timeout", "%d (seconds)", config.StartupTimeout.In(d))
+	line(daemon, "Queue Backlog", "%d (connections)", config.DaemonBacklog.In(d))
+	line(daemon, "Queue Timeout", "%d (seconds)", config.QueueTimeout.In(d))
+	line(daemon, "Server Capacity", "%d (%s)", d.Size.MaxWorkers, d.MPM)
+	line(true, "Server Backlog", "%d (connections)", config.ServerBacklog.In(d))
+	line(true, "Locale Setting", "%s", d.Locale)
+	// Nothing is running yet, which is easy to miss the first time.
+	line(setup, "Start It With", "%s start", host.ShellWord(filepath.Join(d.Root, host.ControlFile)))
 	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// jsonBanner prints the banner as one JSON object.
+func (d *deployment) jsonBanner(w io.Writer) error {
+	mode, processes, threads := d.capacity()
+	m := map[string]any{
+		"event": "setup", "url": d.mountURL(), "server_root": d.Root, "conf": filepath.Join(d.Root, instance.ConfFile),
+		"error_log": d.ErrorLog, "mode": mode, "processes": processes, "threads": threads, "mpm": d.MPM, "pid_file": d.PIDFile,
+		"control_script": filepath.Join(d.Root, host.ControlFile),
+	}
+	if d.Given(config.HTTPSPort) {
+		m["https_url"] = d.secureURL()
+	}
+	if names := instance.Inherited(d.launch().Environ(d.Env)); len(names) > 0 {
+		m["inherited"] = names
+	}
+	if config.AccessLog.In(d) {
+		m["access_log"] = d.AccessLog
+	}
+	return json.NewEncoder(w).Encode(m)
+}
+
+// announce prints that the application is loaded.
+func (d *deployment) announce(w io.Writer) error {
+	if config.JSON.In(d) {
+		return json.NewEncoder(w).Encode(map[string]any{"event": "ready", "url": d.mountURL()})
+	}
+	_, err := fmt.Fprintf(w, "%-19s: %s\n", "Ready", d.mountURL())
 	return err
 }

@@ -90,7 +90,7 @@ func TestPathsThatCannotBeCarried(t *testing.T) {
 			if c.name != "server root" {
 				args = append(args, "--server-root", root)
 			}
-			code, stdout, stderr := runProgram(t, &Program{Executable: c.exe, Dir: c.dir, Env: []string{"LANG=C.UTF-8"}}, append(append(args, c.args...), testUser()...)...)
+			code, stdout, stderr := runProgram(t, &Invocation{Executable: c.exe, Dir: c.dir, Env: []string{"LANG=C.UTF-8"}}, append(append(args, c.args...), testUser()...)...)
 			if code != c.code || stdout != "" {
 				t.Errorf("code %d\n%s", code, stdout)
 			}
@@ -105,7 +105,7 @@ func TestPathsThatCannotBeCarried(t *testing.T) {
 		})
 	}
 	// In our own files a variable carries a ${, in others' it cannot be.
-	code, stdout, stderr := runProgram(t, &Program{Executable: exeDollar, Dir: plain}, "module-config")
+	code, stdout, stderr := runProgram(t, &Invocation{Executable: exeDollar, Dir: plain}, "module-config")
 	if code != 1 || stdout != "" || !strings.Contains(stderr, "holds ${") {
 		t.Errorf("module-config: %d %s\n%s", code, stdout, stderr)
 	}
@@ -113,11 +113,11 @@ func TestPathsThatCannotBeCarried(t *testing.T) {
 	if err := os.Mkdir(target, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	code, _, stderr = runProgram(t, &Program{Executable: exe, Dir: plain}, "install-module", "--modules-directory", target)
+	code, _, stderr = runProgram(t, &Invocation{Executable: exe, Dir: plain}, "install-module", "--modules-directory", target)
 	if entries, _ := os.ReadDir(target); code != 1 || len(entries) != 0 || !strings.Contains(stderr, "holds ${") {
 		t.Errorf("install-module: %d, %d files\n%s", code, len(entries), stderr)
 	}
-	code, stdout, stderr = runProgram(t, &Program{Executable: exeDollar, Dir: plain, Env: []string{"LANG=C.UTF-8"}},
+	code, stdout, stderr = runProgram(t, &Invocation{Executable: exeDollar, Dir: plain, Env: []string{"LANG=C.UTF-8"}},
 		append([]string{"show-config", app, "--port", "47312", "--server-root", filepath.Join(top, "root")}, testUser()...)...)
 	if code != 0 || !strings.Contains(stdout, "a${MOD_WSGI_DOLLAR}{HOME}b/env") {
 		t.Errorf("show-config: %d %s\n%s", code, stdout, stderr)
@@ -136,7 +136,7 @@ func TestAccountsOfTheEnvironment(t *testing.T) {
 	}
 	exe := fakeServer(t, base, nil)
 	show := func(env []string, args ...string) (int, string, string) {
-		return runProgram(t, &Program{Executable: exe, Dir: base, Env: append(env, "LANG=C.UTF-8")},
+		return runProgram(t, &Invocation{Executable: exe, Dir: base, Env: append(env, "LANG=C.UTF-8")},
 			append([]string{"show-config", "app.py", "--port", "47312", "--server-root", filepath.Join(base, "root")}, args...)...)
 	}
 	for _, c := range []struct {
@@ -179,7 +179,7 @@ func TestLocaleThatIsNotThere(t *testing.T) {
 	}
 	exe := fakeServer(t, base, nil)
 	for option, locale := range map[string]string{"--locale": "xx_XX.UTF-8", "--lang": "yy_YY"} {
-		code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: base}, append([]string{
+		code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base}, append([]string{
 			"show-config", "app.py", "--port", "47312", "--server-root", filepath.Join(base, "root"), option, locale,
 		}, testUser()...)...)
 		if code != 0 || !strings.Contains(stdout, ` locale="C.UTF-8"`) || !strings.Contains(stderr, "option "+option+": this machine has no locale "+locale) {
@@ -187,7 +187,7 @@ func TestLocaleThatIsNotThere(t *testing.T) {
 		}
 	}
 	for _, locale := range []string{"C", "POSIX", "C.UTF-8"} {
-		_, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: base}, append([]string{
+		_, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base}, append([]string{
 			"show-config", "app.py", "--port", "47312", "--server-root", filepath.Join(base, "root"), "--locale", locale,
 		}, testUser()...)...)
 		if stderr != "" || !strings.Contains(stdout, ` locale="`+locale+`"`) {

@@ -7,24 +7,18 @@ import (
 	"modwsgi/express/option"
 )
 
-// described is the launcher as completion scripts and manuals describe it.
-func described() *option.Program {
-	p := &option.Program{Name: programName, Summary: "serve Python WSGI applications through Apache httpd"}
-	for _, c := range commands() {
-		p.Commands = append(p.Commands, &c.Command)
+// completion returns the command that prints a script by which a shell completes the
+// command lines of a program.
+func completion(program *option.Program) func(context.Context, *Console, *Invocation, *Server) (int, error) {
+	return func(_ context.Context, c *Console, _ *Invocation, s *Server) (int, error) {
+		if len(s.Positional) != 1 {
+			return exitUsage, option.Usage("", "completion needs the name of a shell: bash, zsh or fish")
+		}
+		script, ok := program.Completion(s.Positional[0])
+		if !ok {
+			return exitUsage, option.Usage("", "%q is not one of bash, zsh, fish", s.Positional[0])
+		}
+		_, err := io.WriteString(c.Stdout, script)
+		return 0, err
 	}
-	return p
-}
-
-// completion prints a script that completes our command line in a shell.
-func completion(_ context.Context, p *Program, c *parsed) (int, error) {
-	if len(c.server.Positional) != 1 {
-		return exitUsage, usage("completion", "", "completion needs the name of a shell: bash, zsh or fish")
-	}
-	script, ok := described().Completion(c.server.Positional[0])
-	if !ok {
-		return exitUsage, usage("completion", "", "%q is not one of bash, zsh, fish", c.server.Positional[0])
-	}
-	_, err := io.WriteString(p.Stdout, script)
-	return 0, err
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/console"
+	"modwsgi/express/option"
 	"modwsgi/internal/pages"
 )
 
@@ -64,7 +66,7 @@ func commandTable() string {
 // accepted parses a command line without doing what it says.
 func accepted(args []string) error {
 	if len(args) == 0 {
-		return usage("", "", "no command")
+		return option.Usage("", "no command")
 	}
 	if slices.Contains([]string{"help", "--help", "--version", "version"}, args[0]) {
 		return nil
@@ -73,9 +75,9 @@ func accepted(args []string) error {
 	if err != nil || c.raw {
 		return err
 	}
-	in, err := parse(c, args[1:])
-	if err == nil && len(in.warnings) > 0 {
-		return fmt.Errorf("warnings: %q", in.warnings)
+	line, err := option.Parse(console.Program, &c.Command, args[1:])
+	if err == nil && len(line.Warnings) > 0 {
+		return fmt.Errorf("warnings: %q", line.Warnings)
 	}
 	return err
 }

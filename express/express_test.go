@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/host"
 	"modwsgi/express/instance"
 	"modwsgi/express/site"
 	"modwsgi/internal/freeport"
@@ -125,8 +126,12 @@ func TestBrokenPython(t *testing.T) {
 	}
 }
 
-// run runs the launcher in this process and returns what it prints.
-func runProgram(t *testing.T, p *Program, args ...string) (code int, stdout, stderr string) {
+// become replaces the test's process by a program, as far as a test allows that; see
+// noExec.
+var become func(host.Command) (int, error)
+
+// runProgram runs the launcher in this process and returns what it prints.
+func runProgram(t *testing.T, inv *Invocation, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	dir := t.TempDir()
 	out, err1 := os.Create(filepath.Join(dir, "out"))
@@ -136,8 +141,8 @@ func runProgram(t *testing.T, p *Program, args ...string) (code int, stdout, std
 	}
 	defer out.Close()
 	defer errs.Close()
-	p.Args, p.Stdin, p.Stdout, p.Stderr, p.Version = args, os.Stdin, out, errs, "1.2.3"
-	code = Run(t.Context(), p)
+	inv.Args, inv.Version, inv.Become = args, "1.2.3", become
+	code = Run(t.Context(), &Console{Stdin: os.Stdin, Stdout: out, Stderr: errs}, inv)
 	a, _ := os.ReadFile(out.Name())
 	b, _ := os.ReadFile(errs.Name())
 	return code, string(a), string(b)
@@ -161,7 +166,7 @@ func TestCommandLine(t *testing.T) {
 		{"start-server app.py --port " + strconv.Itoa(freeport.Get(t)), 1, "", "modwsgi install --python"},
 	} {
 		dir := t.TempDir()
-		code, stdout, stderr := runProgram(t, &Program{Executable: filepath.Join(dir, "bin", "x"), Dir: dir}, strings.Fields(c.args)...)
+		code, stdout, stderr := runProgram(t, &Invocation{Executable: filepath.Join(dir, "bin", "x"), Dir: dir}, strings.Fields(c.args)...)
 		if code != c.code || !strings.Contains(stdout, c.stdout) || !strings.Contains(stderr, c.stderr) || (code == 0) != (stderr == "") {
 			t.Errorf("%q: %d\n%s\n%s", c.args, code, stdout, stderr)
 		}
@@ -174,14 +179,14 @@ func TestCommandLine(t *testing.T) {
 func TestModuleConfigEscapes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), `a "b\ c`)
 	exe, _ := fakeInstall(t, dir, nil)
-	code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: dir}, "module-config")
+	code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: dir}, "module-config")
 	if code != 0 || !strings.Contains(stdout, `/a \"b\\ c/lib/`) || strings.Count(stdout, "\n") != 2 {
 		t.Errorf("%d %s %s", code, stdout, stderr)
 	}
 	if err := os.Remove(filepath.Join(dir, "lib/python3.11/site-packages/mod_wsgi/server/mod_wsgi-py311.so")); err != nil {
 		t.Fatal(err)
 	}
-	if code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: dir}, "module-location"); code != 1 || stdout != "" || !strings.Contains(stderr, "is not there") {
+	if code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: dir}, "module-location"); code != 1 || stdout != "" || !strings.Contains(stderr, "is not there") {
 		t.Errorf("missing module: %d %s %s", code, stdout, stderr)
 	}
 }

@@ -28,7 +28,7 @@ func TestNamedFiles(t *testing.T) {
 	root := filepath.Join(base, "root")
 	run := func(line ...string) (int, string) {
 		args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", root}, testUser()...)
-		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, line...)...)
+		code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, line...)...)
 		return code, stderr
 	}
 	for _, c := range []struct {
@@ -108,7 +108,7 @@ func TestIneffective(t *testing.T) {
 		case !strings.Contains(line, "no_module") && !strings.Contains(line, "static"):
 			args = append(args, "app.py")
 		}
-		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, strings.Fields(line)...)...)
+		code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, strings.Fields(line)...)...)
 		if code != 0 || want == "" && stderr != "" || !strings.Contains(stderr, want) {
 			t.Errorf("%s: %d %q, want %q", line, code, stderr, want)
 		}
@@ -128,8 +128,8 @@ func TestForeignFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", root}, testUser()...)
-	code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, args...)
-	if code != 1 || !strings.Contains(stderr, "holds an httpd.conf that mod_wsgi-express has not written") {
+	code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, args...)
+	if code != 1 || !strings.Contains(stderr, "contains an httpd.conf that mod_wsgi-express has not written") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	if text, _ := os.ReadFile(name); string(text) != "# mine\n" {
@@ -142,8 +142,8 @@ func TestForeignFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	args[0] = "show-config"
-	code, _, stderr = runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, args...)
-	if code != 0 || !strings.Contains(stderr, "holds other files (else)") {
+	code, _, stderr = runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, args...)
+	if code != 0 || !strings.Contains(stderr, "contains other files (else)") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	dir, err := owned.OpenDir(root)
@@ -179,7 +179,7 @@ func TestHTTPDOfTheEnvironment(t *testing.T) {
 	exe := fakeServer(t, base, nil)
 	show := func(args ...string) (int, string) {
 		args = append(append([]string{"show-config", "app.py", "--port", "47312", "--server-root", filepath.Join(base, "root")}, testUser()...), args...)
-		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "HTTPD=/nonexistent/httpd"}}, args...)
+		code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "HTTPD=/nonexistent/httpd"}}, args...)
 		return code, stderr
 	}
 	if code, stderr := show(); code != 1 || !strings.Contains(stderr, "the environment variable HTTPD") {

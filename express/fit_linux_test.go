@@ -137,7 +137,7 @@ func TestModuleFitsThePythonOfToday(t *testing.T) {
 				start = append(start, "--user", "nobody")
 			}
 			for _, args := range [][]string{start, {"module-config"}} {
-				code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: dir, Env: []string{"LANG=C.UTF-8"}}, args...)
+				code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: dir, Env: []string{"LANG=C.UTF-8"}}, args...)
 				if code != 1 || stdout != "" || !strings.Contains(stderr, c.want) {
 					t.Errorf("%q: %d, %q, %q", args, code, stdout, stderr)
 				}

@@ -35,7 +35,7 @@ func FuzzCommandLine(f *testing.F) {
 			return // these run what they name
 		}
 		args := append([]string{"show-config", "--server-root", filepath.Join(base, "root")}, testUser()...)
-		code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "PATH=/nonexistent"}}, append(args, words...)...)
+		code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "PATH=/nonexistent"}}, append(args, words...)...)
 		if code == 0 && strings.HasPrefix(stdout, "Usage: ") {
 			return // --help
 		}

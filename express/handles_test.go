@@ -107,7 +107,7 @@ func TestLinesComeFromTheOption(t *testing.T) {
 	}
 	show := func(words ...string) map[[2]string]int {
 		args := append([]string{"show-config", "app.py"}, testUser()...)
-		code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "TMPDIR=" + base}}, append(args, words...)...)
+		code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "TMPDIR=" + base}}, append(args, words...)...)
 		if code != 0 {
 			t.Fatalf("%q: %s", words, stderr)
 		}
@@ -280,7 +280,7 @@ func TestMissingModuleIsBlamedOnTheOption(t *testing.T) {
 			t.Fatal(err)
 		}
 		args := append([]string{"show-config", "app.py", "--server-root", filepath.Join(base, "root")}, testUser()...)
-		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, strings.Fields(c.line)...)...)
+		code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, strings.Fields(c.line)...)...)
 		if want := "error: " + c.want + " the httpd module mod_" + c.module + ","; code != 1 || !strings.Contains(stderr, want) {
 			t.Errorf("%s without mod_%s: %d %s", c.line, c.module, code, stderr)
 		}
@@ -300,7 +300,7 @@ func TestFirstErrorIsTheSameOne(t *testing.T) {
 	} {
 		for range 20 {
 			args := append([]string{"show-config", "app.py", "--server-root", filepath.Join(base, "root")}, testUser()...)
-			_, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, strings.Fields(c.line)...)...)
+			_, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, strings.Fields(c.line)...)...)
 			if !strings.Contains(stderr, c.want) {
 				t.Fatalf("%s: %s, want %s", c.line, stderr, c.want)
 			}

@@ -43,7 +43,7 @@ func TestValuesStayWhatTheyAre(t *testing.T) {
 		{[]string{"--locale", "."}, `locale="C.UTF-8"`},
 	} {
 		args := append([]string{"show-config", filepath.Join(base, "app.py"), "--server-root", filepath.Join(base, "root")}, testUser()...)
-		code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: brackets, Env: []string{"LANG=C.UTF-8"}}, append(args, c.args...)...)
+		code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: brackets, Env: []string{"LANG=C.UTF-8"}}, append(args, c.args...)...)
 		if said := stdout + stderr; !strings.Contains(said, c.want) || (code == 0) != (stdout != "") {
 			t.Errorf("%q: code %d, no %s in\n%s", c.args, code, c.want, said)
 		}
@@ -66,14 +66,14 @@ func TestToolsInAClosedServerRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := append([]string{"show-config", filepath.Join(base, "app.py"), "--server-root", root, "--enable-recorder", "--enable-profiler"}, testUser()...)
-	if code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, line...); code != 0 {
+	if code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, line...); code != 0 {
 		t.Errorf("code %d: %s", code, stderr)
 	}
 	archive := filepath.Join(base, "archive")
 	if err := os.Mkdir(archive, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(line, "--recorder-directory", archive)...)
+	code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(line, "--recorder-directory", archive)...)
 	if code != 1 || !strings.Contains(stderr, "cannot write in "+archive) {
 		t.Errorf("a directory of root's for recordings: code %d: %s", code, stderr)
 	}

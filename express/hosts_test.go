@@ -30,7 +30,7 @@ func TestNamesOfVirtualHosts(t *testing.T) {
 		"--trust-proxy-header X-Forwarded-For --trust-proxy 0.0.0.0/0":                       "",
 	} {
 		args := append([]string{"show-config", "app.py", "--port", "47312", "--server-root", filepath.Join(base, "root")}, testUser()...)
-		code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, strings.Fields(line)...)...)
+		code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(args, strings.Fields(line)...)...)
 		if want == "" && (code != 0 || stderr != "") || want != "" && (code != 2 || !strings.Contains(stderr, want)) {
 			t.Errorf("%s: %d %s %s, want %q", line, code, stdout, stderr, want)
 		}

@@ -6,27 +6,30 @@ import (
 	"io"
 
 	"modwsgi/express/config"
+	"modwsgi/express/console"
 	"modwsgi/express/option"
 )
 
-// manPage prints the manual page.
-func manPage(_ context.Context, p *Program, _ *parsed) (int, error) {
-	_, err := io.WriteString(p.Stdout, described().ManPage(&option.Manual{
-		Version:    p.Version,
-		Synopsis:   "APPLICATION",
-		Options:    "These are the options of start-server and setup-server.",
-		Table:      config.Table(),
-		ExitStatus: "0 after a stop; 2 for a command line that makes no sense; 1 for what was in the way; else that of httpd, 128 and the number of the signal that ended it.",
-		SeeAlso:    []string{"httpd(8)", "modwsgi(1)"},
-	}))
-	return 0, err
+// manPage returns the command that prints the manual page of a program.
+func manPage(program *option.Program) func(context.Context, *Console, *Invocation, *Server) (int, error) {
+	return func(_ context.Context, c *Console, inv *Invocation, _ *Server) (int, error) {
+		_, err := io.WriteString(c.Stdout, program.ManPage(&option.Manual{
+			Version:    inv.Version,
+			Synopsis:   "APPLICATION",
+			Options:    "These are the options of start-server and setup-server.",
+			Table:      config.Table(),
+			ExitStatus: "0 after a stop; 2 for an invalid command line; 1 for any other failure of the launcher; otherwise the exit code of httpd, or 128 plus the number of the signal that ended it.",
+			SeeAlso:    []string{"httpd(8)", "modwsgi(1)"},
+		}))
+		return 0, err
+	}
 }
 
-// htmlManual is the page of --enable-docs.
-func htmlManual() []byte { return config.Table().HTML(programName) }
+// htmlManual returns the page of --enable-docs.
+func htmlManual() []byte { return config.Table().HTML(console.Program) }
 
 // listOptions prints the table as JSON, for the command of Django.
-func listOptions(_ context.Context, p *Program, _ *parsed) (int, error) {
+func listOptions(_ context.Context, c *Console, _ *Invocation, _ *Server) (int, error) {
 	type row struct {
 		Name       string   `json:"name"`
 		Aliases    []string `json:"aliases"`
@@ -43,13 +46,13 @@ func listOptions(_ context.Context, p *Program, _ *parsed) (int, error) {
 			rows = append(rows, row{o.Name, append([]string{}, o.Aliases...), o.Values, o.Repeatable, o.Meta, o.Help, g.Name, o.Hidden})
 		}
 	}
-	return 0, json.NewEncoder(p.Stdout).Encode(rows)
+	return 0, json.NewEncoder(c.Stdout).Encode(rows)
 }
 
 // printEnvironment is the hidden command behind --envvars-script.
-func printEnvironment(_ context.Context, p *Program, _ *parsed) (int, error) {
-	for _, kv := range p.Env {
-		if _, err := io.WriteString(p.Stdout, kv+"\x00"); err != nil {
+func printEnvironment(_ context.Context, c *Console, inv *Invocation, _ *Server) (int, error) {
+	for _, kv := range inv.Env {
+		if _, err := io.WriteString(c.Stdout, kv+"\x00"); err != nil {
 			return 1, err
 		}
 	}

@@ -44,9 +44,8 @@ func must(t *testing.T, errs ...error) {
 func noExec(t *testing.T) *[]string {
 	t.Helper()
 	var ran []string
-	before := exchange
-	t.Cleanup(func() { exchange = before })
-	exchange = func(c host.Command) (int, error) {
+	t.Cleanup(func() { become = nil })
+	become = func(c host.Command) (int, error) {
 		ran = append(ran, c.Path+" "+strings.Join(c.Argv[1:], " "))
 		return 1, syscall.ENOEXEC
 	}
@@ -140,7 +139,7 @@ func TestServerRootOfAnotherUser(t *testing.T) {
 			if words[0] == "apachectl" {
 				args = append([]string{"apachectl", root}, words[1:]...)
 			}
-			code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: filepath.Join(top, "base"), Env: []string{"LANG=C.UTF-8"}}, args...)
+			code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: filepath.Join(top, "base"), Env: []string{"LANG=C.UTF-8"}}, args...)
 			if code == 0 || code == 3 || !strings.Contains(stderr, want) {
 				t.Errorf("%q: %d %s", args, code, stderr)
 			}
@@ -166,7 +165,7 @@ func TestServerRootOfAnotherUser(t *testing.T) {
 	must(t, os.Mkdir(sticky, 0o700), os.Chmod(sticky, 0o777|os.ModeSticky))
 	good := filepath.Join(sticky, "root")
 	plantRoot(t, good, script)
-	if code, stdout, stderr := runProgram(t, &Program{Executable: exe, Dir: top}, "status", "--server-root", good); code != 3 || !strings.Contains(stdout, "not running") {
+	if code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: top}, "status", "--server-root", good); code != 3 || !strings.Contains(stdout, "not running") {
 		t.Errorf("%d %s %s", code, stdout, stderr)
 	}
 }
@@ -376,7 +375,7 @@ while True:
 	began := time.Now()
 	for k := range 200 {
 		verb := []string{"status", "reload", "stop"}[k%3]
-		code, stdout, _ := runProgram(t, &Program{Executable: "/nonexistent/x", Dir: "/"}, verb, "--server-root", root)
+		code, stdout, _ := runProgram(t, &Invocation{Executable: "/nonexistent/x", Dir: "/"}, verb, "--server-root", root)
 		if code == 0 || strings.Contains(stdout, "is running") {
 			t.Errorf("%s: %d %s", verb, code, stdout)
 		}

@@ -60,7 +60,7 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 			t.Errorf("%s (%s) is believed: %v %v", what, text, proc, err)
 		}
 		for _, args := range [][]string{{"stop", "--server-root", root}, {"reload", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "graceful-stop"}, {"apachectl", root, "-k", "stop"}} {
-			if code, stdout, stderr := runProgram(t, &Program{Executable: "/nonexistent/x", Dir: top}, args...); code > 1 || !strings.Contains(stdout+stderr, "is not running") {
+			if code, stdout, stderr := runProgram(t, &Invocation{Executable: "/nonexistent/x", Dir: top}, args...); code > 1 || !strings.Contains(stdout+stderr, "is not running") {
 				t.Errorf("%s: %q: %d %s %s", what, args, code, stdout, stderr)
 			}
 		}
@@ -85,7 +85,7 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 		t.Errorf("after its program was removed: %v %v", proc, err)
 	}
 	program(t, httpd)
-	if code, _, stderr := runProgram(t, &Program{Executable: "/nonexistent/x", Dir: top}, "stop", "--server-root", root); code != 0 {
+	if code, _, stderr := runProgram(t, &Invocation{Executable: "/nonexistent/x", Dir: top}, "stop", "--server-root", root); code != 0 {
 		t.Errorf("stop: %d %s", code, stderr)
 	}
 	if alive(real.Process.Pid) {
@@ -114,12 +114,12 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 		data, err := json.Marshal(l)
 		must(t, err, os.WriteFile(filepath.Join(root, instance.InstanceFile), data, 0o600))
 		for _, args := range [][]string{{"stop", "--server-root", root}, {"status", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "restart"}} {
-			if code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: top}, args...); code != 1 || !strings.Contains(stderr, "is not believed") {
+			if code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: top}, args...); code != 1 || !strings.Contains(stderr, "is not believed") {
 				t.Errorf("%s: %q: %d %s", pid, args, code, stderr)
 			}
 		}
 		args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", filepath.Join(top, "new"), "--pid-file", pid}, testUser()...)
-		if code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: filepath.Join(top, "base"), Env: []string{"LANG=C.UTF-8"}}, args...); code != 1 || !strings.Contains(stderr, "option --pid-file: ") || !strings.Contains(stderr, "hint: ") {
+		if code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: filepath.Join(top, "base"), Env: []string{"LANG=C.UTF-8"}}, args...); code != 1 || !strings.Contains(stderr, "option --pid-file: ") || !strings.Contains(stderr, "hint: ") {
 			t.Errorf("%s: %d %s", pid, code, stderr)
 		}
 	}
@@ -152,18 +152,5 @@ func TestRunningProcessIsHeld(t *testing.T) {
 	defer proc.Release()
 	if err := proc.Signal(host.Terminate); !errors.Is(err, os.ErrProcessDone) || !proc.Ended() {
 		t.Errorf("%+v: %v", proc, err)
-	}
-}
-
-// TestControlVerbs: httpd's own way to say what is to be done is ours, too.
-func TestControlVerbs(t *testing.T) {
-	for line, want := range map[string]string{
-		"": "| ", "stop": "stop|", "start -DFOREGROUND": "start|-DFOREGROUND", "-k stop": "stop|", "-kstop": "stop|", "-D X -k graceful -e debug": "graceful|-D X -e debug",
-		"-k": "-k|", "-k nonsense": "-k|nonsense", "-t": "-t|", "-S": "-S|",
-	} {
-		verb, rest := controlVerb(strings.Fields(line))
-		if got := verb + "|" + strings.Join(rest, " "); got != strings.TrimSpace(want) {
-			t.Errorf("%q: %q, want %q", line, got, want)
-		}
 	}
 }

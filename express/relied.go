@@ -12,9 +12,9 @@ import (
 	"modwsgi/internal/receipt"
 )
 
-// reliedFiles is the table: every file that root relies on, and how. Modules are
-// added when the configuration names them (loaded).
-func (i *resolved) reliedFiles() []instance.Relied {
+// reliedFiles returns every file that root relies on, and how. The modules that the
+// configuration loads are added later (loaded).
+func (d *deployment) reliedFiles() []instance.Relied {
 	var files []instance.Relied
 	add := func(by string, r instance.Role, paths ...string) {
 		for _, path := range paths {
@@ -25,43 +25,43 @@ func (i *resolved) reliedFiles() []instance.Relied {
 	}
 	given := func(o option.Ref, r instance.Role, paths ...string) {
 		by := "option " + o.Flag()
-		if !i.Given(o) {
+		if !d.Given(o) {
 			by = ""
 		}
 		add(by, r, paths...)
 	}
-	add(i.HTTPDBy, instance.Executed, i.HTTPD)
-	given(config.ModulesDirectory, instance.Executed, i.ModulesDir)
-	given(config.RotatelogsExecutable, instance.Executed, i.Rotatelogs)
-	add("option "+config.GDBExecutable.Flag(), instance.Executed, i.GDB)
-	if i.printed {
-		return files // who runs the rest is somebody else
+	add(d.HTTPDBy, instance.Executed, d.HTTPD)
+	given(config.ModulesDirectory, instance.Executed, d.ModulesDir)
+	given(config.RotatelogsExecutable, instance.Executed, d.Rotatelogs)
+	add("option "+config.GDBExecutable.Flag(), instance.Executed, d.GDB)
+	if d.printed {
+		return files // another user runs the rest
 	}
-	for _, name := range config.IncludeFile.In(i) {
-		add("option "+config.IncludeFile.Flag(), instance.Obeyed, config.Included(i.FromLaunch(name))...)
+	for _, name := range config.IncludeFile.In(d) {
+		add("option "+config.IncludeFile.Flag(), instance.Obeyed, config.Included(d.FromLaunch(name))...)
 	}
-	if config.RewriteRules.In(i) != "" {
-		add("option "+config.RewriteRules.Flag(), instance.Obeyed, i.RewriteRules())
+	if config.RewriteRules.In(d) != "" {
+		add("option "+config.RewriteRules.Flag(), instance.Obeyed, d.RewriteRules())
 	}
-	if config.SocketPrefix.In(i) != "" {
-		// In a directory such as /tmp others cannot replace what is root's.
-		add("option "+config.SocketPrefix.Flag(), instance.Created, filepath.Join(i.SocketDir, "wsgi.sock"))
+	if config.SocketPrefix.In(d) != "" {
+		// In a directory such as /tmp other users cannot replace files of root.
+		add("option "+config.SocketPrefix.Flag(), instance.Created, filepath.Join(d.SocketDir, "wsgi.sock"))
 	}
-	given(config.MIMETypes, instance.Data, i.MIME)
-	if i.Given(config.HTTPSPort) {
-		cert, key := i.Certificate()
+	given(config.MIMETypes, instance.Data, d.MIME)
+	if d.Given(config.HTTPSPort) {
+		cert, key := d.Certificate()
 		add("the certificate", instance.Data, cert)
 		add("the certificate's key", instance.Data, key)
 		for _, o := range []option.Handle[string]{config.SSLCACertificateFile, config.SSLCertificateChainFile} {
-			if file := o.In(i); file != "" {
-				given(o, instance.Data, i.FromLaunch(file))
+			if file := o.In(d); file != "" {
+				given(o, instance.Data, d.FromLaunch(file))
 			}
 		}
 	}
 	return files
 }
 
-// environmentFiles are those of the environment, which no option names.
+// environmentFiles returns the files of the environment, which no option names.
 func environmentFiles(in *site.Environment) []instance.Relied {
 	files := []instance.Relied{{Path: in.Launcher, Role: instance.Executed}, {Path: filepath.Join(in.Packages, filepath.FromSlash(receipt.Path)), Role: instance.Executed}}
 	files = append(files, instance.Relied{Path: in.Module, Role: instance.Executed})
@@ -71,20 +71,20 @@ func environmentFiles(in *site.Environment) []instance.Relied {
 	return files
 }
 
-// loaded are the modules and libraries that a configuration loads.
-func (i *resolved) loaded(file *conf.File) []instance.Relied {
+// loaded returns the modules and libraries that a configuration loads.
+func (d *deployment) loaded(file *conf.File) []instance.Relied {
 	var files []instance.Relied
 	for _, n := range file.Nodes {
-		d, ok := n.(*conf.Directive)
-		if !ok || d.Name != "LoadModule" && d.Name != "LoadFile" {
+		line, ok := n.(*conf.Directive)
+		if !ok || line.Name != "LoadModule" && line.Name != "LoadFile" {
 			continue
 		}
-		path, ok := d.Args[len(d.Args)-1].(conf.Word)
+		path, ok := line.Args[len(line.Args)-1].(conf.Word)
 		if !ok {
 			continue
 		}
 		by := ""
-		if i.Given(config.ModulesDirectory) && filepath.Dir(string(path)) == i.ModulesDir {
+		if d.Given(config.ModulesDirectory) && filepath.Dir(string(path)) == d.ModulesDir {
 			by = "option " + config.ModulesDirectory.Flag()
 		}
 		files = append(files, instance.Relied{By: by, Path: string(path), Role: instance.Executed})

@@ -2,6 +2,7 @@ package express
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -10,10 +11,11 @@ import (
 
 	"modwsgi/express/config"
 	"modwsgi/express/host"
+	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
 
-// systemdWord writes a value as one word of a unit's command line
+// systemdWord quotes a value as one word of a unit's command line
 // (systemd.service(5), systemd.unit(5)): % and $ are doubled.
 func systemdWord(s string) (string, error) {
 	if reason := config.NotUTF8(s); reason != "" {
@@ -21,7 +23,7 @@ func systemdWord(s string) (string, error) {
 	}
 	for _, r := range s {
 		if unicode.IsControl(r) && r != '\t' {
-			return "", fmt.Errorf("the value %q holds a control character, which a unit cannot carry", s)
+			return "", fmt.Errorf("the value %q contains a control character, which a unit cannot carry", s)
 		}
 	}
 	s = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%", "$", "$$", "\t", `\t`).Replace(s)
@@ -31,7 +33,7 @@ func systemdWord(s string) (string, error) {
 // systemdPath writes a path as the value of a setting.
 func systemdPath(s string) string { return strings.ReplaceAll(s, "%", "%%") }
 
-// hardening are the settings that take from the service what no server needs.
+// hardening denies the service what no server needs.
 const hardening = `NoNewPrivileges=yes
 PrivateTmp=yes
 PrivateDevices=yes
@@ -52,98 +54,127 @@ SystemCallArchitectures=native
 UMask=0027
 `
 
-// systemdUnit prints a unit for an instance. systemd makes it the right user, so
-// that nothing runs as root; only services of other users need root.
-func systemdUnit(ctx context.Context, p *Program, c *parsed) (int, error) {
-	s := c.server
+// unit is a systemd unit that serves a deployment.
+type unit struct {
+	*deployment
+
+	name   string // without .service
+	root   string // the server root
+	asRoot bool   // httpd starts as root, for services of other users
+}
+
+// systemdUnit is the command systemd-unit. systemd starts the launcher as the right user,
+// so nothing runs as root, except for services of other users.
+func systemdUnit(ctx context.Context, c *Console, inv *Invocation, s *Server) (int, error) {
 	if !host.Systemd {
 		return 1, fault.New(fault.Usage, "", "systemd-unit is only for Linux")
 	}
 	if config.User.In(s) == "" {
-		return exitUsage, usage("systemd-unit", "the account that the application runs as", "systemd-unit needs --user")
+		return exitUsage, option.Usage("the account that the application runs as", "systemd-unit needs --user")
 	}
-	asRoot := len(config.ServiceUser.In(s))+len(config.ServiceGroup.In(s)) > 0
-	s.ForUnit = !asRoot
-	i, err := p.resolve(ctx, s)
-	if err != nil {
+	u := &unit{asRoot: len(config.ServiceUser.In(s))+len(config.ServiceGroup.In(s)) > 0}
+	s.ForUnit = !u.asRoot
+	var err error
+	if u.deployment, err = resolve(ctx, c, inv, s); err != nil {
 		return 1, err
 	}
-	name := "mod_wsgi-" + strings.NewReplacer(":", "-", "/", "-", " ", "-", "%", "-").Replace(i.Group)
-	root := i.Root
+	u.name = "mod_wsgi-" + strings.NewReplacer(":", "-", "/", "-", " ", "-", "%", "-").Replace(u.Group)
+	u.root = u.Root
 	if config.ServerRoot.In(s) == "" {
-		root = "/run/" + name
+		u.root = "/run/" + u.name
 	}
-	command, err := p.unitCommand(i, root, asRoot)
-	if err != nil {
-		return 1, usage("systemd-unit", "", "%w", err)
-	}
-	launcher, err := systemdWord(i.Launcher)
+	text, err := u.text()
 	if err != nil {
 		return 1, err
 	}
-	rootWord, err := systemdWord(root)
-	if err != nil {
-		return 1, err
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "# For /etc/systemd/system/%s.service\n[Unit]\nDescription=WSGI application at %s (mod_wsgi-express)\nAfter=network.target\n\n[Service]\nType=notify\nNotifyAccess=main\n", name, strings.ReplaceAll(i.url(), "%", "%%"))
-	fmt.Fprintf(&b, "ExecStart=%s\nExecReload=%s reload --server-root %s\nWorkingDirectory=%s\n", command, launcher, rootWord, systemdPath(i.LaunchDir))
-	if !asRoot {
-		fmt.Fprintf(&b, "User=%s\n", strings.TrimPrefix(config.User.In(s), "#"))
-		if config.Group.In(s) != "" {
-			fmt.Fprintf(&b, "Group=%s\n", strings.TrimPrefix(config.Group.In(s), "#"))
-		}
-	}
-	if config.ServerRoot.In(s) == "" {
-		fmt.Fprintf(&b, "RuntimeDirectory=%s\nRuntimeDirectoryMode=%s\n", name, map[bool]string{false: "0700", true: "0711"}[asRoot])
-	} else {
-		fmt.Fprintf(&b, "ReadWritePaths=%s\n", systemdPath(filepath.Dir(root)))
-	}
-	if config.LogDirectory.In(s) != "" {
-		fmt.Fprintf(&b, "ReadWritePaths=%s\n", systemdPath(i.Logs))
-	}
-	b.WriteString("# What the application itself writes to:\n# ReadWritePaths=/var/lib/...\n")
-	fmt.Fprintf(&b, "KillMode=mixed\nTimeoutStopSec=%d\nRestart=on-failure\n", max(config.GracefulTimeout.In(i), 1)+config.ShutdownTimeout.In(i)+20)
-	capabilities := ""
-	switch {
-	case asRoot:
-		capabilities = "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL CAP_DAC_OVERRIDE CAP_FOWNER CAP_NET_BIND_SERVICE"
-	case config.Port.In(s) < 1024 || s.Given(config.HTTPSPort) && config.HTTPSPort.In(s) < 1024:
-		capabilities = "CAP_NET_BIND_SERVICE"
-		fmt.Fprintf(&b, "AmbientCapabilities=%s\n", capabilities)
-	}
-	fmt.Fprintf(&b, "CapabilityBoundingSet=%s\n%s\n[Install]\nWantedBy=multi-user.target\n", capabilities, hardening)
 	if len(config.Setenv.In(s)) > 0 {
-		p.warn("the values of --setenv stand in the unit, which systemctl shows to everybody: keep secrets in a file that the application reads")
+		c.Warn("the unit contains the values of --setenv, and systemctl shows it to every user: keep secrets in a file that the application reads")
 	}
-	_, err = io.WriteString(p.Stdout, b.String())
+	_, err = io.WriteString(c.Stdout, text)
 	return 0, err
 }
 
-// unitCommand is the command line of the unit: what we were given, with what
-// belongs to the unit changed.
-func (p *Program) unitCommand(i *resolved, root string, asRoot bool) (string, error) {
-	argv := []string{i.Launcher, "start-server"}
+// text returns the unit.
+func (u *unit) text() (string, error) {
+	command, err := u.command()
+	if err != nil {
+		return "", option.Usage("", "%w", err)
+	}
+	launcher, err1 := systemdWord(u.Launcher)
+	root, err2 := systemdWord(u.root)
+	if err := errors.Join(err1, err2); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# For /etc/systemd/system/%s.service\n[Unit]\nDescription=WSGI application at %s (mod_wsgi-express)\nAfter=network.target\n\n[Service]\nType=notify\nNotifyAccess=main\n", u.name, strings.ReplaceAll(u.url(), "%", "%%"))
+	fmt.Fprintf(&b, "ExecStart=%s\nExecReload=%s reload --server-root %s\nWorkingDirectory=%s\n", command, launcher, root, systemdPath(u.LaunchDir))
+	u.writeAccount(&b)
+	u.writePaths(&b)
+	fmt.Fprintf(&b, "KillMode=mixed\nTimeoutStopSec=%d\nRestart=on-failure\n", max(config.GracefulTimeout.In(u), 1)+config.ShutdownTimeout.In(u)+20)
+	u.writeCapabilities(&b)
+	fmt.Fprintf(&b, "%s\n[Install]\nWantedBy=multi-user.target\n", hardening)
+	return b.String(), nil
+}
+
+func (u *unit) writeAccount(b *strings.Builder) {
+	if u.asRoot {
+		return
+	}
+	fmt.Fprintf(b, "User=%s\n", strings.TrimPrefix(config.User.In(u), "#"))
+	if config.Group.In(u) != "" {
+		fmt.Fprintf(b, "Group=%s\n", strings.TrimPrefix(config.Group.In(u), "#"))
+	}
+}
+
+// writePaths writes which directories the service creates or may write to.
+func (u *unit) writePaths(b *strings.Builder) {
+	if config.ServerRoot.In(u) == "" {
+		fmt.Fprintf(b, "RuntimeDirectory=%s\nRuntimeDirectoryMode=%s\n", u.name, map[bool]string{false: "0700", true: "0711"}[u.asRoot])
+	} else {
+		fmt.Fprintf(b, "ReadWritePaths=%s\n", systemdPath(filepath.Dir(u.root)))
+	}
+	if config.LogDirectory.In(u) != "" {
+		fmt.Fprintf(b, "ReadWritePaths=%s\n", systemdPath(u.Logs))
+	}
+	b.WriteString("# Directories that the application itself writes to:\n# ReadWritePaths=/var/lib/...\n")
+}
+
+func (u *unit) writeCapabilities(b *strings.Builder) {
+	capabilities := ""
+	switch {
+	case u.asRoot:
+		capabilities = "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL CAP_DAC_OVERRIDE CAP_FOWNER CAP_NET_BIND_SERVICE"
+	case config.Port.In(u) < 1024 || u.Given(config.HTTPSPort) && config.HTTPSPort.In(u) < 1024:
+		capabilities = "CAP_NET_BIND_SERVICE"
+		fmt.Fprintf(b, "AmbientCapabilities=%s\n", capabilities)
+	}
+	fmt.Fprintf(b, "CapabilityBoundingSet=%s\n", capabilities)
+}
+
+// command returns the command line of the unit: the options that were given, apart from
+// those that the unit decides.
+func (u *unit) command() (string, error) {
+	argv := []string{u.Launcher, "start-server"}
 	for _, o := range config.Table().Options() {
 		switch o {
 		case config.ServerRoot.Option, config.WaitReady.Option, config.WorkingDirectory.Option:
 			continue
 		case config.User.Option, config.Group.Option:
-			if !asRoot {
+			if !u.asRoot {
 				continue
 			}
 		}
-		if i.Given(o) {
-			argv = append(argv, i.Again(o)...)
+		if u.Given(o) {
+			argv = append(argv, u.Again(o)...)
 		}
 	}
-	argv = append(argv, "--wait-ready", "--working-directory="+i.Work, "--server-root="+root)
-	if config.LogDirectory.In(i) == "" && !config.LogToTerminal.In(i) {
+	argv = append(argv, "--wait-ready", "--working-directory="+u.Work, "--server-root="+u.root)
+	if config.LogDirectory.In(u) == "" && !config.LogToTerminal.In(u) {
 		argv = append(argv, "--log-to-terminal")
 	}
-	for _, word := range i.Positional {
-		if config.ApplicationType.In(i) == "static" || config.ApplicationType.In(i) != "module" {
-			word = p.abs(word)
+	for _, word := range u.Positional {
+		if config.ApplicationType.In(u) == "static" || config.ApplicationType.In(u) != "module" {
+			word = u.abs(word)
 		}
 		argv = append(argv, "--", word)
 	}

@@ -15,7 +15,7 @@ import (
 func TestEnableTelemetryNeedsItsPackage(t *testing.T) {
 	dir := t.TempDir()
 	exe, _ := fakeInstall(t, dir, func(r *receipt.Receipt) { r.Module.Version = "6.0.2" })
-	code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: dir}, append([]string{"start-server", "--enable-telemetry", "--port", "47113"}, testUser()...)...)
+	code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: dir}, append([]string{"start-server", "--enable-telemetry", "--port", "47113"}, testUser()...)...)
 	if code != 1 || !strings.Contains(stderr, "pip install mod_wsgi-telemetry") {
 		t.Errorf("%d %s", code, stderr)
 	}
@@ -29,7 +29,7 @@ func TestManualFollowsTheTable(t *testing.T) {
 	for name, args := range map[string][]string{
 		"man": {"man"}, "bash": {"completion", "bash"}, "zsh": {"completion", "zsh"}, "fish": {"completion", "fish"}, "help": {"help", "start-server"},
 	} {
-		code, stdout, stderr := runProgram(t, &Program{Executable: filepath.Join(dir, "x"), Dir: dir}, args...)
+		code, stdout, stderr := runProgram(t, &Invocation{Executable: filepath.Join(dir, "x"), Dir: dir}, args...)
 		if code != 0 || stderr != "" {
 			t.Fatalf("%s: %d %s", name, code, stderr)
 		}
@@ -49,7 +49,7 @@ func TestManualFollowsTheTable(t *testing.T) {
 			}
 		}
 	}
-	code, stdout, _ := runProgram(t, &Program{Executable: filepath.Join(dir, "x"), Dir: dir}, "list-options")
+	code, stdout, _ := runProgram(t, &Invocation{Executable: filepath.Join(dir, "x"), Dir: dir}, "list-options")
 	var rows []struct{ Name string }
 	if err := json.Unmarshal([]byte(stdout), &rows); code != 0 || err != nil || len(rows) != len(config.Table().Options()) {
 		t.Errorf("list-options: %d %v, %d rows", code, err, len(rows))

@@ -45,7 +45,7 @@ func TestFilesOfAnotherUserAsRoot(t *testing.T) {
 	tls := "--server-name a.example --https-port 47314 "
 	run := func(exe, line string, env ...string) (int, string) {
 		args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", filepath.Join(top, "root")}, testUser()...)
-		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: append(env, "LANG=C.UTF-8", "PATH=/usr/bin:/bin")}, append(args, strings.Fields(line)...)...)
+		code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: append(env, "LANG=C.UTF-8", "PATH=/usr/bin:/bin")}, append(args, strings.Fields(line)...)...)
 		return code, stderr
 	}
 	const passes = "check the configuration" // as far as an httpd that is an empty file comes
@@ -122,7 +122,7 @@ func TestEnvironmentOfAnotherUserAsRoot(t *testing.T) {
 		"--envvars-script x.conf": "error: option --envvars-script: root would run", "--server-root " + base + "/root": "error: another user can replace the server root",
 	} {
 		args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", filepath.Join(top, "root")}, testUser()...)
-		_, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "PATH=/usr/bin:/bin"}}, append(args, strings.Fields(line)...)...)
+		_, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "PATH=/usr/bin:/bin"}}, append(args, strings.Fields(line)...)...)
 		if !strings.Contains(stderr, want) || strings.Contains(want, "error: ") == strings.Contains(stderr, "check the configuration") {
 			t.Errorf("%s: %s", line, stderr)
 		}
@@ -147,7 +147,7 @@ func TestChangedSinceSetup(t *testing.T) {
 	l.Files = []instance.Relied{{By: "option --httpd-executable", Path: httpd, Role: instance.Executed}, {By: "option --include-file", Path: conf, Role: instance.Obeyed}}
 	saveLaunch(t, l)
 	ctl := func(verb string) (int, string) {
-		code, _, stderr := runProgram(t, &Program{Executable: "/bin/true", Dir: top}, "apachectl", root, verb)
+		code, _, stderr := runProgram(t, &Invocation{Executable: "/bin/true", Dir: top}, "apachectl", root, verb)
 		return code, stderr
 	}
 	verbs := []string{"start", "configtest", "restart", "graceful", "-S", "-v", ""}
@@ -200,14 +200,14 @@ func TestReloadRunsNothingOfAnotherUser(t *testing.T) {
 	writePID(t, l, fmt.Sprint(server.Process.Pid))
 	otheruser.Give(t, httpd)
 	for _, args := range [][]string{{"reload", "--server-root", root}, {"apachectl", root, "graceful"}, {"apachectl", root, "restart"}} {
-		if code, _, stderr := runProgram(t, &Program{Executable: "/bin/true", Dir: top}, args...); code != 1 || !strings.Contains(stderr, "root would run "+httpd) {
+		if code, _, stderr := runProgram(t, &Invocation{Executable: "/bin/true", Dir: top}, args...); code != 1 || !strings.Contains(stderr, "root would run "+httpd) {
 			t.Errorf("%q: %d %s", args, code, stderr)
 		}
 	}
 	if !alive(server.Process.Pid) {
 		t.Fatal("it was ended")
 	}
-	if code, _, stderr := runProgram(t, &Program{Executable: "/bin/true", Dir: top}, "stop", "--server-root", root); code != 0 || alive(server.Process.Pid) {
+	if code, _, stderr := runProgram(t, &Invocation{Executable: "/bin/true", Dir: top}, "stop", "--server-root", root); code != 0 || alive(server.Process.Pid) {
 		t.Errorf("stop: %d %s", code, stderr)
 	}
 }
@@ -224,7 +224,7 @@ func TestUnitForAnotherUser(t *testing.T) {
 	otheruser.Give(t, theirs, theirs+"/x.conf")
 	unit := func(args ...string) (int, string) {
 		all := append([]string{"systemd-unit", "app.py", "--port", "47312", "--server-root", theirs + "/run"}, testUser()...)
-		code, _, stderr := runProgram(t, &Program{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "PATH=/usr/bin:/bin"}}, append(all, args...)...)
+		code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "PATH=/usr/bin:/bin"}}, append(all, args...)...)
 		return code, stderr
 	}
 	if code, stderr := unit("--include-file", theirs+"/x.conf", "--pid-file", theirs+"/pid"); code != 0 || strings.Contains(stderr, "another user") {

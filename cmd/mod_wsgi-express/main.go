@@ -17,8 +17,7 @@ func main() {
 	exe, _ := os.Executable()
 	dir, dirErr := os.Getwd()
 	args := express.HideSecrets(os.Args[1:])
-	os.Exit(express.Run(context.Background(), &express.Program{
-		Args: args, Env: os.Environ(), Executable: exe, Name: os.Args[0], Dir: dir, NoDir: dirErr,
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version.String(), Signals: signals,
+	os.Exit(express.Run(context.Background(), &express.Console{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}, &express.Invocation{
+		Args: args, Env: os.Environ(), Executable: exe, Name: os.Args[0], Dir: dir, NoDir: dirErr, Version: version.String(), Signals: signals,
 	}))
 }

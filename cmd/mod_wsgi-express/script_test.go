@@ -25,7 +25,7 @@ func TestEveryCommandHasAScript(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = help.Close() }()
-	if code := express.Run(t.Context(), &express.Program{Args: []string{"--help"}, Stdout: help, Stderr: os.Stderr}); code != 0 {
+	if code := express.Run(t.Context(), &express.Console{Stdout: help, Stderr: os.Stderr}, &express.Invocation{Args: []string{"--help"}}); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	text, err := os.ReadFile(help.Name())

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/windows"
 )
@@ -83,3 +84,10 @@ func (p *Process) Signal(kind SignalKind) error {
 }
 
 func (p *Process) Release() {}
+
+// Wait returns when the process has ended.
+func (p *Process) Wait() {
+	for !p.Ended() {
+		time.Sleep(time.Second)
+	}
+}

@@ -22,4 +22,5 @@ const (
 	Restart   = unix.SIGHUP
 	Drain     = unix.SIGWINCH
 	Terminate = unix.SIGTERM
+	Kill      = unix.SIGKILL
 )

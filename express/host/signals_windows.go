@@ -16,4 +16,5 @@ const (
 	Restart             // it is the same
 	Drain               // httpd on Windows always completes what runs
 	Terminate
+	Kill
 )

@@ -140,15 +140,6 @@ func (in *Environment) apacheDirs(env []string) iter.Seq[string] {
 	}
 }
 
-// NoHTTPD is the error for an httpd that is not where the record says.
-func NoHTTPD(httpd, prefix string) error {
-	if host.Builds {
-		return fault.New(fault.Environment, InstallHint(prefix)+", or name one with --httpd-executable", "the httpd %s, which the module was built for, is not there", httpd)
-	}
-	return fault.New(fault.Environment, `name one with --httpd-executable, or set MOD_WSGI_APACHE_ROOTDIR to its directory (as C:\Apache24); Apache for Windows: https://www.apachelounge.com/download/`,
-		"there is no httpd: %s is not there", httpd)
-}
-
 // ModulesOf is the directory of modules that is meant by one that was named: on
 // Windows people name the server root, as C:\Apache24, too.
 func ModulesOf(dir string) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,38 +16,38 @@ import (
 )
 
 // moduleLocation prints the path of the module.
-func moduleLocation(_ context.Context, p *Program, c *parsed) (int, error) {
-	in, err := p.install()
+func moduleLocation(_ context.Context, c *Console, inv *Invocation, s *Server) (int, error) {
+	in, err := inv.python()
 	if err != nil {
 		return 1, err
 	}
-	if optAsJSON.In(c.server) {
-		return 0, p.printJSON(in, in.Module)
+	if optAsJSON.In(s) {
+		return 0, printJSON(c.Stdout, in, in.Module)
 	}
-	_, err = fmt.Fprintln(p.Stdout, in.Module)
+	_, err = fmt.Fprintln(c.Stdout, in.Module)
 	return 0, err
 }
 
 // moduleConfig prints the directives that load the module into any httpd of the
 // same kind.
-func moduleConfig(_ context.Context, p *Program, c *parsed) (int, error) {
-	in, err := p.install()
+func moduleConfig(_ context.Context, c *Console, inv *Invocation, s *Server) (int, error) {
+	in, err := inv.python()
 	if err != nil {
 		return 1, err
 	}
 	if err := in.Fits(); err != nil {
 		return 1, err
 	}
-	if optAsJSON.In(c.server) {
-		return 0, p.printJSON(in, in.Module)
+	if optAsJSON.In(s) {
+		return 0, printJSON(c.Stdout, in, in.Module)
 	}
-	return 0, p.printModule(in, in.Module)
+	return 0, printModule(c.Stdout, in, in.Module)
 }
 
 // installModule copies the module beside httpd's own and prints the directives
 // that load it from there.
-func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
-	in, err := p.install()
+func installModule(_ context.Context, c *Console, inv *Invocation, s *Server) (int, error) {
+	in, err := inv.python()
 	if err != nil {
 		return 1, err
 	}
@@ -54,8 +55,8 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 		return 1, err
 	}
 	dir := in.Receipt.HTTPD.ModulesDir
-	if optTarget.In(c.server) != "" {
-		dir = site.ModulesOf(p.abs(optTarget.In(c.server)))
+	if optTarget.In(s) != "" {
+		dir = site.ModulesOf(inv.abs(optTarget.In(s)))
 	}
 	const hint = "choose a directory with --modules-directory"
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -76,14 +77,14 @@ func installModule(_ context.Context, p *Program, c *parsed) (int, error) {
 	if err := atomicfile.Copy(target, from, 0o755); err != nil {
 		return 1, fault.New(fault.Place, hint, "copy the module to %s: %w", dir, err)
 	}
-	if optAsJSON.In(c.server) {
-		return 0, p.printJSON(in, target)
+	if optAsJSON.In(s) {
+		return 0, printJSON(c.Stdout, in, target)
 	}
-	return 0, p.printModule(in, target)
+	return 0, printModule(c.Stdout, in, target)
 }
 
 // printJSON prints what printModule does, for programs: one object on a line.
-func (p *Program) printJSON(in *site.Environment, module string) error {
+func printJSON(w io.Writer, in *site.Environment, module string) error {
 	r := in.Receipt
 	m := map[string]any{
 		"module": module, "python_home": in.Home, "module_version": r.Module.Version, "python_version": r.Python.Version,
@@ -94,17 +95,17 @@ func (p *Program) printJSON(in *site.Environment, module string) error {
 		lines = append(lines, d.Line())
 	}
 	m["directives"] = lines
-	return json.NewEncoder(p.Stdout).Encode(m)
+	return json.NewEncoder(w).Encode(m)
 }
 
-func (p *Program) printModule(in *site.Environment, module string) error {
+func printModule(w io.Writer, in *site.Environment, module string) error {
 	for _, v := range []string{module, in.Home, in.SharedPython()} {
 		if err := printable(v); err != nil {
 			return err
 		}
 	}
 	for _, d := range site.LoadModule(in, module) {
-		if _, err := fmt.Fprintln(p.Stdout, d.Line()); err != nil {
+		if _, err := fmt.Fprintln(w, d.Line()); err != nil {
 			return err
 		}
 	}

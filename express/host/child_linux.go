@@ -1,4 +1,4 @@
-package supervise
+package host
 
 import (
 	"os"
@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// childAttributes puts httpd into a group of its own, so that a key on the
-// terminal reaches it through us only, and ends it when we are killed in a way
-// that leaves us no time. As a single process (no group) httpd may lose a SIGTERM
-// to a thread of the application's, and has no children that need a goodbye.
+// childAttributes puts httpd into a process group of its own, so that keys on the
+// terminal reach it through the launcher only. The system ends httpd when the launcher is
+// killed. A single process (no group) may lose a SIGTERM to a thread of the application,
+// and has no children that need an orderly end.
 func childAttributes(group bool) *syscall.SysProcAttr {
 	if !group {
 		return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -22,22 +22,19 @@ func childAttributes(group bool) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
-// adopt makes us the parent of what httpd leaves behind (prctl(2)). As a single
-// process it may end without a word to the processes of services.
+// adopt makes the launcher the parent of the processes that httpd leaves behind
+// (prctl(2)). A single process may end without ending the processes of services.
 func adopt() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 
-// endAdopted ends what was left behind: first kindly, after some time by force.
-func endAdopted(patience time.Duration) {
+// EndAdopted ends the processes that httpd left behind: first by SIGTERM, after some
+// time by SIGKILL.
+func EndAdopted(patience time.Duration) {
 	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
 		for _, pid := range children() {
 			_ = unix.Kill(pid, s)
 		}
 		for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-			for {
-				if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != nil || pid <= 0 {
-					break
-				}
-			}
+			reap()
 			if len(children()) == 0 {
 				return
 			}
@@ -45,8 +42,8 @@ func endAdopted(patience time.Duration) {
 	}
 }
 
-// children are the processes whose parent we are (proc(5): the parent follows
-// the name, which is in parentheses, and the state).
+// children returns the launcher's child processes (proc(5): the parent follows the name,
+// which is in parentheses, and the state).
 func children() []int {
 	var found []int
 	names, _ := filepath.Glob("/proc/[0-9]*/stat")

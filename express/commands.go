@@ -1,0 +1,73 @@
+package express
+
+import (
+	"context"
+
+	"modwsgi/express/config"
+	"modwsgi/express/console"
+	"modwsgi/express/option"
+)
+
+// commands returns all commands, in the order in which help lists them.
+func commands() []*command {
+	asJSON, help := ownOptions(optAsJSON, config.Help), ownOptions(config.Help)
+	address := ownOptions(config.ServerRoot, config.Host, config.Port, config.Help)
+	type runFunc = func(context.Context, *Console, *Invocation, *Server) (int, error)
+	serving := func(name, summary string, run runFunc) *command {
+		return &command{Command: option.Command{Name: name, Summary: summary, Arguments: 1, Meta: "[APPLICATION]", Table: config.Table()}, run: run}
+	}
+	plain := func(name, summary string, table *option.Table, run runFunc) *command {
+		return &command{Command: option.Command{Name: name, Summary: summary, Table: table}, run: run}
+	}
+	raw := func(name string, run runFunc) *command {
+		return &command{Command: option.Command{Name: name, Hidden: true, Table: &option.Table{}}, raw: true, run: run}
+	}
+	all := []*command{
+		serving("start-server", "serve an application in the foreground", startServer),
+		serving("setup-server", "write what is needed to serve an application, with a control script", setupServer),
+		plain("module-config", "print the httpd directives that load the module", asJSON, moduleConfig),
+		plain("module-location", "print the path of the module", asJSON, moduleLocation),
+		plain("install-module", "copy the module into httpd's modules directory", ownOptions(optTarget, optAsJSON, config.Help), installModule),
+		plain("status", "report whether an instance is running", ownOptions(config.ServerRoot, config.Host, config.Port, config.JSON, config.Help), status),
+		plain("reload", "reload the configuration and application of an instance gracefully", address, reload),
+		plain("stop", "stop an instance after running requests have completed", address, stop),
+		serving("show-config", "print the httpd.conf for these options, with the origin of each line", showConfig),
+		serving("systemd-unit", "print a hardened systemd unit that serves the application", systemdUnit),
+		{Command: option.Command{
+			Name: "completion", Summary: "print a script that completes command lines in bash, zsh or fish", Arguments: 1, Meta: "SHELL", Words: option.Shells, Table: help,
+		}},
+		plain("man", "print the manual page", help, nil),
+		raw("list-options", listOptions),
+		raw("print-environment", printEnvironment),
+		raw("copy-log", copyLog),
+		raw("apachectl", control),
+	}
+	describe(all)
+	return all
+}
+
+// describe adds what completion scripts and the manual page need: the list of all
+// commands, including those that print them.
+func describe(all []*command) {
+	program := &option.Program{Name: console.Program, Summary: "serve Python WSGI applications through Apache httpd"}
+	for _, c := range all {
+		program.Commands = append(program.Commands, &c.Command)
+		switch c.Name {
+		case "completion":
+			c.run = completion(program)
+		case "man":
+			c.run = manPage(program)
+		}
+	}
+}
+
+// Options of commands that have few. The options of commands that serve an application
+// are in package config.
+var (
+	optTarget = option.Text("modules-directory", "", "DIRECTORY", "Directory to copy the module to; httpd's own modules directory by default.")
+	optAsJSON = option.Toggle("json", "Print one JSON object on a line.")
+)
+
+func ownOptions(options ...option.Ref) *option.Table {
+	return &option.Table{Groups: []*option.Group{option.NewGroup("Options", options...)}, Refused: config.Refused}
+}

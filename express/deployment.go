@@ -1,0 +1,169 @@
+package express
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"sync"
+
+	"modwsgi/express/config"
+	"modwsgi/express/host"
+	"modwsgi/express/instance"
+	"modwsgi/express/site"
+	"modwsgi/internal/run"
+)
+
+// deployment is an application that is about to be served: the configured instance, and
+// what it was derived from.
+type deployment struct {
+	*config.Instance
+
+	python     *site.Environment
+	account    *host.Account // as whom the application runs
+	trust      *instance.Trust
+	executable string   // path of the launcher
+	printed    bool     // only a unit is printed, which another user than root will run
+	variables  []string // of --envvars-script
+}
+
+// resolve derives a deployment from the command line and the machine, and checks
+// everything that can be checked before anything is written.
+func resolve(ctx context.Context, c *Console, inv *Invocation, s *Server) (*deployment, error) {
+	if inv.NoDir != nil {
+		return nil, run.NoDirectory(inv.Env, inv.NoDir)
+	}
+	python, err := inv.python()
+	if err != nil {
+		return nil, err
+	}
+	config.PythonPath.Set(s, append(python.OwnPath(), config.PythonPath.In(s)...))
+	d := &deployment{
+		python: python, trust: inv.trust(c), executable: inv.Executable, printed: s.ForUnit && host.AsRoot(),
+		Instance: &config.Instance{
+			Server: s, Warn: c.Warn, Env: inv.Env, LaunchDir: inv.Dir, Launcher: python.Launcher, Load: site.LoadModule(python, python.Module),
+		},
+	}
+	d.BuiltIn = sync.OnceValues(func() (map[string]bool, error) {
+		return site.BuiltInModules(ctx, inv.Env, d.HTTPD, python.Home)
+	})
+	if d.account, err = findAccount(ctx, inv, s, c.Warn); err != nil {
+		return nil, err
+	}
+	d.Account = config.Account{User: d.account.User, Group: d.account.Group}
+	s.ModuleVersion, s.FreeThreaded = python.Receipt.Module.Version, python.Receipt.Python.FreeThreaded
+	return d, d.derive(ctx)
+}
+
+// derive is the steps of resolve after the account is known, in their order.
+func (d *deployment) derive(ctx context.Context) error {
+	for _, step := range []func() error{
+		d.Settle,
+		func() error { return d.CanCarry(d.python.Home, "the path of the Python environment", nil) },
+		func() error { return d.CanCarry(d.python.SharedPython(), "the path of Python's library", nil) },
+		d.python.CheckPython,
+		d.findPlaces,
+		d.CheckFiles,
+		d.checkPIDFile,
+		d.Application,
+		d.Tools,
+		d.checkCollector,
+		func() error { return d.checkServiceAccounts(ctx) },
+		d.findServer,
+		d.FindServed,
+		d.CheckCarried,
+		func() error { return host.CheckAccess(d.account, needsOf(d.Needs())) },
+		d.checkWritable,
+		d.checkLogs,
+		d.warnUnreachable,
+		func() error { return d.readVariables(ctx) },
+		d.checkEnvironment,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	d.Size = d.Sizes()
+	return nil
+}
+
+// abs makes a path of the command line absolute; "" stays "".
+func (d *deployment) abs(path string) string { return absolute(d.LaunchDir, path) }
+
+// findPlaces determines where the files of the instance are.
+func (d *deployment) findPlaces() error {
+	settings := site.Settings(d.python.Home)
+	d.Python = config.Python{
+		Home: d.python.Home, Site: d.python.Packages, Stdlib: d.python.Stdlib, Library: d.python.SharedPython(),
+		SeesSystem: len(settings) == 0 || strings.EqualFold(settings["include-system-site-packages"], "true"),
+	}
+	if err := d.Places(host.DefaultRoot(d.Env, listenName(d.Server), config.Port.In(d), d.account)); err != nil {
+		return err
+	}
+	if !d.printed {
+		warning, err := instance.CheckRoot(d.Root)
+		if err != nil {
+			return err
+		}
+		if warning != "" {
+			d.Warn(warning)
+		}
+	}
+	d.Locale = d.chooseLocale()
+	if !d.Daemon() {
+		return nil
+	}
+	return instance.CheckSocketPath(d.SocketDir)
+}
+
+// listenName returns the host name or address that the server listens on, without
+// brackets.
+func listenName(s *Server) string {
+	return cmp.Or(config.Unbracket(config.Host.In(s)), "localhost")
+}
+
+// chooseLocale returns the locale of the application. A locale that an option names and
+// this machine does not have would leave the application in the C locale, in which text
+// and file names are ASCII, so another one is used, with a warning.
+func (d *deployment) chooseLocale() string {
+	locale := host.Locale(d.Env, config.Locale.In(d), config.Lang.In(d))
+	option := config.Locale
+	if config.Locale.In(d) == "" {
+		option = config.Lang
+	}
+	if (locale == config.Locale.In(d) || locale == config.Lang.In(d)) && !host.HasLocale(locale) {
+		d.Warn("option " + option.Flag() + ": this machine has no locale " + run.Quote(locale) + " (see locale -a); C.UTF-8 is used")
+		return "C.UTF-8"
+	}
+	return locale
+}
+
+// checkPIDFile refuses a file of --pid-file that another user could replace.
+func (d *deployment) checkPIDFile() error {
+	if config.PIDFile.In(d) == "" || d.printed {
+		return nil
+	}
+	return instance.CheckPIDFile(d.PIDFile)
+}
+
+// checkLogs refuses, for root, log files that another user has replaced.
+func (d *deployment) checkLogs() error {
+	if !d.account.Other || config.LogToTerminal.In(d) || d.printed {
+		return nil
+	}
+	warning, err := instance.CheckLogs(d.Logs, d.LogNames())
+	if warning != "" && config.LogDirectory.In(d) != "" {
+		d.Warn(warning)
+	}
+	return err
+}
+
+// checkEnvironment checks the environment that httpd will have, and warns of variables of
+// a script that httpd does not get.
+func (d *deployment) checkEnvironment() error {
+	for _, kv := range d.variables {
+		if name, _, _ := strings.Cut(kv, "="); instance.IsKeptAway(name) {
+			d.Warn("option --envvars-script: " + name + " is kept away from httpd, which runs the Python of " + d.python.Home)
+		}
+	}
+	return instance.CheckInherited(d.launch().Environ(d.Env))
+}

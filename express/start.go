@@ -1,0 +1,78 @@
+package express
+
+import (
+	"context"
+	"time"
+
+	"modwsgi/express/config"
+	"modwsgi/express/host"
+	"modwsgi/express/instance"
+	"modwsgi/express/supervise"
+)
+
+// setupServer is the command setup-server.
+func setupServer(ctx context.Context, c *Console, inv *Invocation, s *Server) (int, error) {
+	d, err := resolve(ctx, c, inv, s)
+	if err != nil {
+		return 1, err
+	}
+	l, _, err := d.setUp(ctx, false)
+	if err != nil {
+		return 1, err
+	}
+	l.Close()
+	return 0, d.banner(c.Stdout, true)
+}
+
+// startServer is the command start-server.
+func startServer(ctx context.Context, c *Console, inv *Invocation, s *Server) (int, error) {
+	if config.SetupOnly.In(s) {
+		return setupServer(ctx, c, inv, s)
+	}
+	if err := host.CheckPort(config.Host.In(s), config.Port.In(s), config.Port.Flag()); err != nil {
+		return 1, err
+	}
+	if s.Given(config.HTTPSPort) {
+		if err := host.CheckPort(config.Host.In(s), config.HTTPSPort.In(s), config.HTTPSPort.Flag()); err != nil {
+			return 1, err
+		}
+	}
+	d, err := resolve(ctx, c, inv, s)
+	if err != nil {
+		return 1, err
+	}
+	l, release, err := d.setUp(ctx, true)
+	if err != nil {
+		return 1, err
+	}
+	defer release()
+	defer l.Close()
+	l.RemovePIDFile() // of an earlier httpd that was killed
+	if err := d.banner(c.Stdout, false); err != nil {
+		return 1, err
+	}
+	return foreground(c, inv, d, l).Run(ctx)
+}
+
+// foreground returns the httpd that serves a deployment in the foreground.
+func foreground(c *Console, inv *Invocation, d *deployment, l *instance.Launch) *supervise.Server {
+	seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
+	return &supervise.Server{
+		Launch: l, Console: c, Checks: checks(c, inv, l), Signals: inv.Signals,
+		Debug: config.DebugMode.In(d), Daemon: d.Daemon(),
+		Drain: seconds(max(config.GracefulTimeout.In(d), 1)), Shutdown: seconds(config.ShutdownTimeout.In(d)), Startup: seconds(config.StartupTimeout.In(d)),
+		WaitReady: config.WaitReady.In(d), Lazy: config.Dynamic(config.ApplicationGroup.In(d)),
+		Announce: func() { _ = d.announce(c.Stdout) }, ErrorLog: d.ErrorLog,
+	}
+}
+
+// checks returns what must hold before httpd reads its configuration again.
+func checks(c *Console, inv *Invocation, l *instance.Launch) *supervise.Checks {
+	return &supervise.Checks{Launch: l, Environ: inv.Env, Trust: inv.trust(c), Fits: func() error {
+		python, err := inv.python()
+		if err != nil {
+			return nil //nolint:nilerr // without an environment httpd itself reports what is missing
+		}
+		return python.Fits()
+	}}
+}

@@ -1,0 +1,95 @@
+package supervise
+
+import (
+	"bytes"
+	"context"
+	"strings"
+
+	"modwsgi/express/instance"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/run"
+)
+
+// Checks is what must hold before httpd reads a configuration that was written earlier:
+// files may have changed since. An httpd that is asked to read a configuration that it
+// cannot read ends.
+type Checks struct {
+	Launch  *instance.Launch
+	Environ []string // the caller's
+	Trust   *instance.Trust
+	Fits    func() error // whether the module fits the Python of today
+}
+
+// Start checks whether httpd would run the environment's Python.
+func (c *Checks) Start() error {
+	if err := c.Fits(); err != nil {
+		return err
+	}
+	return instance.CheckInherited(c.Launch.Environ(c.Environ))
+}
+
+// Files checks that, and the files that httpd relies on.
+func (c *Checks) Files() error {
+	if err := c.Start(); err != nil {
+		return err
+	}
+	return c.Trust.Configuration(c.Launch)
+}
+
+// Reload checks that, and the configuration by httpd itself, which gets the additional
+// arguments.
+func (c *Checks) Reload(ctx context.Context, more ...string) error {
+	if err := c.Files(); err != nil {
+		return err
+	}
+	var r run.Runner
+	if err := r.Run(ctx, c.configTest(more...)); err != nil {
+		return fault.New(fault.Environment, unchanged, "httpd refuses the configuration:%s", run.Tail(err))
+	}
+	return nil
+}
+
+// unchanged is the hint for a reload that did not happen.
+const unchanged = "the instance continues as it was"
+
+// configTest is the command by which httpd checks its configuration.
+func (c *Checks) configTest(more ...string) run.Cmd {
+	argv := append([]string{c.Launch.HTTPD}, c.Launch.Args...)
+	argv = append(append(argv, more...), "-t")
+	return run.Cmd{Argv: argv, Dir: c.Launch.Dir, Env: c.Launch.Environ(c.Environ)}
+}
+
+// recheck does what Reload does while httpd runs in the foreground, prints why there is
+// no reload, and reports whether there is one.
+func (s *Server) recheck(ctx context.Context) <-chan bool {
+	good := make(chan bool, 1)
+	go func() {
+		err := s.reloadable(ctx)
+		if err != nil {
+			s.Console.Fail(err)
+		}
+		good <- err == nil
+	}()
+	return good
+}
+
+func (s *Server) reloadable(ctx context.Context) error {
+	if err := s.Checks.Files(); err != nil {
+		return fault.New(fault.Environment, unchanged, "no restart: %w", err)
+	}
+	var r run.Runner
+	var output bytes.Buffer
+	cmd := s.Checks.configTest()
+	cmd.Log = &output
+	// The launcher waits for all of its children and may collect the exit code of this
+	// one first, so only the output counts.
+	err := r.Run(ctx, cmd)
+	if strings.Contains(output.String(), "Syntax OK") {
+		return nil
+	}
+	reason := strings.TrimSpace(output.String())
+	if reason == "" && err != nil {
+		reason = err.Error()
+	}
+	return fault.New(fault.Environment, unchanged, "no restart: httpd refuses the configuration:\n%s", reason)
+}
