@@ -1,13 +1,13 @@
-# make demo    a fresh machine to a WSGI application that answers
-# make quick   the tests that need nothing but Go
-# make test    every test that this machine can run, with prerequisites
+# make demo    from a fresh machine to a WSGI application that answers a request
+# make quick   tests that need only Go
+# make test    every test that this machine can run; installs their prerequisites
 GO ?= go
 export CGO_ENABLED ?= 0
 VERSION ?=
 LDFLAGS = -s -w $(if $(VERSION),-X modwsgi/internal/version.Release=$(VERSION))
 PROGRAMS = modwsgi mod_wsgi-express mod_wsgi-apxs
 TOOL = $(GO) tool -modfile=tools/lint/go.mod
-# Without any remote the release tool would take the commit for unknown.
+# goreleaser needs a remote: without one it does not record the commit.
 REMOTE = $(if $(shell git remote 2>/dev/null),,GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=file:///none)
 GORELEASER = $(REMOTE) $(GO) tool -modfile=tools/go.mod goreleaser
 
@@ -21,32 +21,33 @@ prerequisites:
 demo: prerequisites build
 	@scripts/demo
 
-# Everything, in one run of the test runner.
+# All tests, in a single run of the test runner.
 test: prerequisites lint build
 	@scripts/run-tests
 
-# The tests that need no tool but Go, no network and no more than a minute.
+# Tests that need only Go and no network, in about a minute.
 quick:
 	$(GO) test -short -vet=off ./...
 unit: quick
 
-# Only the tests on real tools.
+# Only the tests that use real tools.
 acceptance: prerequisites build
 	@scripts/run-tests acceptance
 
-# Kills, full disks, bad mirrors, load: half an hour, or what TORTURE says
-# (make torture TORTURE='-parts kill,disk -time 2h'; docs/concepts/reliability.md).
+# Kills, full disks, faulty mirrors, load. Takes half an hour unless TORTURE says
+# otherwise (make torture TORTURE='-parts kill,disk -time 2h';
+# docs/concepts/reliability.md).
 torture: prerequisites build
 	@TORTURE='$(TORTURE)' scripts/run-tests torture
 
 FORBIDDEN = {p: '^archiver\.((\w+)\.)?(Archive|Unarchive|Extract|Walk|CompressFile|DecompressFile)$$', pkg: '^github\.com/mholt/archiver/v3$$', msg: 'path traversal (docs/decisions/0002-archiver.md): use the stream readers'}
 SHELL_FREE = {p: '^context\.(Background|TODO)$$', msg: 'a context comes from cmd/'}
-# Rules of gosec that say nothing here:
-# scripts/torture starts what it is told to: it is a test.
-# G103 unsafe: in one file, for overwriting secrets     G104 dropped errors: staticcheck and review; "_ =" is deliberate
-# G115 conversions of integers: file formats            G122, G304, G703 paths in variables: files_test.go decides on these
-# G125 parts of URLs: checked where they are read       G204 started programs: internal/run alone, imports_test.go
-# G301, G302, G306 modes: what is installed is read by the user that serves     G602 index out of range: false alarms
+# gosec rules that are disabled, and what covers them instead. scripts/torture is
+# excluded because it is a test that starts arbitrary programs.
+# G103 unsafe: used in one file, to overwrite secrets   G104 ignored errors: staticcheck and review; "_ =" is deliberate
+# G115 integer conversions: in file formats             G122, G304, G703 paths from variables: checked by files_test.go
+# G125 parts of URLs: validated when they are read      G204 subprocesses: only internal/run starts them (imports_test.go)
+# G301, G302, G306 file modes: the serving account must read what is installed     G602 index out of range: false positives
 GOSEC = -quiet -exclude-dir=scripts/torture -exclude=G103,G104,G115,G122,G125,G204,G301,G302,G304,G306,G602,G703
 lint:
 	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)" || { echo 'make fmt formats these' >&2; exit 1; }
@@ -65,10 +66,10 @@ lint:
 fmt:
 	$(TOOL) gofumpt -w .
 
-# What is released of the tools, for all platforms, in dist/; then everything in
-# it is looked at. "make release" is the same for a commit with a tag (docs/contributing/releasing.md).
-# One build at a time: the release tool packs programs in the order in which they
-# were finished, and the archives would not be the same each time.
+# Builds the release of the tools for all platforms in dist/, then checks all of
+# it. "make release" does the same for a tagged commit
+# (docs/contributing/releasing.md). Builds are not parallel: goreleaser packs the
+# programs in the order in which they finish, which would not be reproducible.
 dist: dist-files
 	@scripts/check-dist
 

@@ -42,6 +42,14 @@ var phrases = []struct {
 	{regexp.MustCompile(`(?i)\b(has|have) gone\b`), `"no longer exists"`},
 	{regexp.MustCompile(`(?i)\bbreaks? off\b`), `"ends early"`},
 	{regexp.MustCompile(`(?i)\bwherever it lies\b`), `"wherever it is"`},
+	// Outside express: the habits of scripts, internal and the reference.
+	{regexp.MustCompile(`(?i)\b(says|tells) what is missing\b`), `"lists what is missing"`},
+	{regexp.MustCompile(`(?i)\bin the manner of\b`), `"similar to"`},
+	{regexp.MustCompile(`(?i)\bfor the sake of\b`), `"for"`},
+	{regexp.MustCompile(`(?i)\bhas the last word\b`), `"decides"`},
+	{regexp.MustCompile(`(?i)\bone a (line|step|context|file)\b`), `"one per line"`},
+	{regexp.MustCompile(`(?i)\b(where it lies|lies now)\b`), `"where it is"`},
+	{regexp.MustCompile(`(?i)\b(is|are) in the tree of the error\b`), `"is wrapped by the error"`},
 }
 
 // found counts the phrases in a text, and shows the first of each.

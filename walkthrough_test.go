@@ -126,7 +126,7 @@ func TestContributingNamesFilesThatExist(t *testing.T) {
 // nothing else.
 func TestMapOfPackagesIsComplete(t *testing.T) {
 	text := strings.Join(readLines(t, walkthrough), "\n")
-	_, text, found := strings.Cut(text, "\n## The parts, and who may import whom\n")
+	_, text, found := strings.Cut(text, "\n## The packages and their imports\n")
 	_, text, fenced := strings.Cut(text, "\n```\n")
 	text, _, closed := strings.Cut(text, "\n```\n")
 	if !found || !fenced || !closed {

@@ -180,7 +180,7 @@ func TestPipSettings(t *testing.T) {
 		"a switch":            {nil, []string{"--config-settings", "offline=perhaps", "mod_wsgi"}, "neither yes nor no"},
 		"a relative path":     {nil, []string{"--config-settings", "source-dir=here", "mod_wsgi"}, "not an absolute path"},
 		"a feature":           {nil, []string{"--config-settings", "with=teleport", "mod_wsgi"}, "teleport"},
-		"no compiler":         {[]string{"PATH=" + bare, "MODWSGI_CACHE_DIR=" + t.TempDir()}, []string{"mod_wsgi"}, "there is no C compiler"},
+		"no compiler":         {[]string{"PATH=" + bare, "MODWSGI_CACHE_DIR=" + t.TempDir()}, []string{"mod_wsgi"}, "no C compiler was found"},
 		"another project":     {nil, []string{otherProject(t, work)}, "it is no backend for other projects"},
 		"a damaged archive":   {[]string{"MODWSGI_CACHE_DIR=" + t.TempDir()}, []string{damaged(t, sdist, work)}, "sha256"},
 		"an unwritable cache": {[]string{"MODWSGI_CACHE_DIR=/proc/none"}, []string{"mod_wsgi"}, "/proc/none"},

@@ -10,7 +10,7 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// ErrNoHTTPD is in the tree of the error if there was nothing to choose from; a caller
+// ErrNoHTTPD is wrapped by the error if there was nothing to choose from; a caller
 // may then build an httpd. Refusing an explicitly named candidate is a different
 // error.
 var ErrNoHTTPD = errors.New("no usable httpd")

@@ -277,12 +277,12 @@ func TestWithoutCompiler(t *testing.T) {
 	i := install(t)
 	q := i.request()
 	q.Env = []string{"PATH=" + t.TempDir()}
-	expect(t, examined(t, q), "compiler", Warning, "there is no C compiler", "install")
+	expect(t, examined(t, q), "compiler", Warning, "no C compiler was found", "install")
 	// Without a module nothing would work.
 	if err := os.RemoveAll(filepath.Join(i.site, "mod_wsgi")); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, examined(t, q), "compiler", Problem, "there is no C compiler", "install")
+	expect(t, examined(t, q), "compiler", Problem, "no C compiler was found", "install")
 }
 
 func TestNoPython(t *testing.T) {

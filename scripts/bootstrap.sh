@@ -1,14 +1,14 @@
 #!/bin/sh
 # Installs modwsgi, mod_wsgi-express and mod_wsgi-apxs: downloads the archive for
-# this machine, compares it with the hash that is written below, and puts the
-# programs into ~/.local/bin or $PREFIX/bin. docs/reference/bootstrap.md tells more.
+# this machine, verifies its SHA-256 against the pinned one below, and installs
+# the programs into ~/.local/bin or $PREFIX/bin. See docs/reference/bootstrap.md.
 #
-# The one in scripts/ is a template: it has no hashes, and refuses to work. "make
-# dist" writes dist/bootstrap.sh, with the version and the hashes of the archives
-# beside it.
+# The file in scripts/ is a template without hashes and refuses to run. "make
+# dist" writes dist/bootstrap.sh, which has the version and the hashes of the
+# archives in dist/.
 #
-# Any POSIX shell runs it (dash, bash, busybox). All of it is one function that is
-# called at the end, so that half of a script does nothing.
+# Works with any POSIX shell (dash, bash, busybox). Everything is in functions, and
+# main is called on the last line, so that a truncated script does nothing.
 
 main() {
 	set -eu
@@ -17,7 +17,7 @@ main() {
 	program=bootstrap.sh
 	work=
 	parse "$@"
-	[ -n "$version" ] || die 3 "this is the template, which has no hashes" "run make dist, and take dist/bootstrap.sh"
+	[ -n "$version" ] || die 3 "this is the template, which has no hashes" "run make dist, and use dist/bootstrap.sh"
 	if [ "$action" = version ]; then
 		echo "$program for modwsgi $version"
 		return
@@ -31,7 +31,7 @@ main() {
 	place
 }
 
-# pins prints one line for each platform: system, machine, SHA-256, archive.
+# pins prints one line per platform: system, machine, SHA-256, archive.
 pins() {
 	cat <<'PINS'
 PINS
@@ -44,20 +44,21 @@ usage: $program [--prefix DIRECTORY] [--url ADDRESS] [--version] [--help]
 Installs modwsgi, mod_wsgi-express and mod_wsgi-apxs ${version:-(no version: this is the template)}
 into DIRECTORY/bin, by default \$PREFIX/bin or else ~/.local/bin.
 
-  --prefix DIRECTORY  where to; bin is made below it
+  --prefix DIRECTORY  install into its bin directory
   --url ADDRESS       directory of the archives: http(s)://, file:// or a path
-  --version           print the version that would be installed
-  --help              print this
+  --version           print the version that the script installs
+  --help              print this help
 
 MODWSGI_DOWNLOAD_URL  the same as --url
 PREFIX                the same as --prefix
-http_proxy, https_proxy, no_proxy are obeyed by curl and wget.
+curl and wget use the proxies in http_proxy, https_proxy and no_proxy.
 HELP
 }
 
 say() { printf '%s\n' "$*" >&2; }
 
-# die CODE WHAT [CURE]: the codes are those of modwsgi (docs/reference/exit-codes.md).
+# die CODE MESSAGE [HINT]: exits with one of modwsgi's exit codes
+# (docs/reference/exit-codes.md).
 die() {
 	say "$program: error: $2"
 	[ -z "${3:-}" ] || say "$program: hint: $3"
@@ -88,10 +89,10 @@ parse() {
 	done
 }
 
-# choose finds the archive for this machine, where it comes from and goes to.
+# choose selects the archive for this machine, its address and the target directory.
 choose() {
-	system=$(uname -s) || die 3 "uname does not say what system this is"
-	machine=$(uname -m) || die 3 "uname does not say what machine this is"
+	system=$(uname -s) || die 3 "uname does not report the system"
+	machine=$(uname -m) || die 3 "uname does not report the machine type"
 	case $system in
 	Linux) system=linux ;;
 	Darwin) system=darwin ;;
@@ -101,7 +102,7 @@ choose() {
 	x86_64 | amd64) machine=amd64 ;;
 	aarch64 | arm64) machine=arm64 ;;
 	esac
-	# A shell for Intel on an ARM Mac (Rosetta) does not know what it runs on.
+	# Under Rosetta on an ARM Mac, uname reports x86_64.
 	if [ "$system $machine" = "darwin amd64" ] && [ "$(sysctl -n sysctl.proc_translated 2>/dev/null || true)" = 1 ]; then
 		machine=arm64
 	fi
@@ -118,11 +119,11 @@ choose() {
 	done <<TABLE
 $(pins)
 TABLE
-	[ -n "$pinned" ] || die 3 "there are no programs for $system/$machine" "there are some for $known; or build them: https://go.dev/dl and make build"
+	[ -n "$pinned" ] || die 3 "no programs for $system/$machine in this release" "it has programs for $known; or build them with Go (https://go.dev/dl) and make build"
 	exe=
 	[ "$system" != windows ] || exe=.exe
 	[ -n "$url" ] || url=$base_url
-	[ -n "$url" ] || die 3 "it is not known where $archive is" "set MODWSGI_DOWNLOAD_URL, or give --url, to the directory that has it"
+	[ -n "$url" ] || die 3 "the address of $archive is unknown" "set MODWSGI_DOWNLOAD_URL or --url to the directory that contains it"
 	url=${url%/}
 	if [ -z "$prefix" ]; then
 		case ${HOME:-} in
@@ -139,7 +140,8 @@ TABLE
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# find_tools decides what downloads, hashes and unpacks, before anything is done.
+# find_tools selects the programs that download, hash and unpack, before anything
+# is changed.
 find_tools() {
 	case $url in
 	http://* | https://*)
@@ -148,7 +150,7 @@ find_tools() {
 		elif have wget; then
 			fetcher=wget
 		else
-			die 3 "there is neither curl nor wget" "install one of them, or download $archive yourself and give its directory with --url"
+			die 3 "neither curl nor wget was found" "install one of them, or download $archive yourself and pass its directory with --url"
 		fi
 		;;
 	file:///*)
@@ -165,7 +167,7 @@ find_tools() {
 	elif have openssl; then
 		hasher='openssl dgst -sha256 -r'
 	else
-		die 3 "there is no program that computes SHA-256" "install sha256sum (coreutils), shasum or openssl"
+		die 3 "no program that computes SHA-256 was found" "install sha256sum (coreutils), shasum or openssl"
 	fi
 	for tool in mktemp mv rm chmod; do
 		have "$tool" || die 3 "the program $tool is missing"
@@ -178,26 +180,27 @@ find_tools() {
 	fi
 }
 
-# prepare makes a directory beside the target, so that moving is one step.
+# prepare creates a directory on the target's file system, so that each program is
+# moved by one rename.
 prepare() {
 	made=
 	[ -d "$bin" ] || made=yes
-	mkdir -p "$bin" 2>/dev/null || die 3 "the directory $bin cannot be made" "give another one with --prefix"
+	mkdir -p "$bin" 2>/dev/null || die 3 "cannot create the directory $bin" "choose another one with --prefix"
 	trap cleanup EXIT
 	trap 'interrupted 130' INT
 	trap 'interrupted 143' TERM
 	trap 'interrupted 129' HUP
 	work=$(mktemp -d "$bin/.modwsgi-bootstrap.XXXXXX" 2>/dev/null) || {
 		work=
-		die 3 "the directory $bin cannot be written to" "give another one with --prefix"
+		die 3 "cannot write to the directory $bin" "choose another one with --prefix"
 	}
 	warn_of_owner
 	for name in modwsgi mod_wsgi-express mod_wsgi-apxs; do
-		[ ! -d "$bin/$name$exe" ] || die 3 "$bin/$name$exe is a directory" "move it away, or give another --prefix"
+		[ ! -d "$bin/$name$exe" ] || die 3 "$bin/$name$exe is a directory" "move it away, or choose another --prefix"
 	done
 }
 
-# warn_of_owner tells root about a directory whose programs another user can replace.
+# warn_of_owner warns root if another user can replace the programs.
 warn_of_owner() {
 	have id && have find && [ "$(id -u)" = 0 ] || return 0
 	at=$(cd "$bin" && pwd -P) || return 0
@@ -216,7 +219,8 @@ cleanup() {
 	code=$?
 	trap - EXIT
 	[ -z "$work" ] || rm -rf "$work"
-	# Directories that were made for nothing go again, those that hold something stay.
+	# After a failure, remove the directories that this run created, if they are
+	# empty.
 	[ "$code" = 0 ] || [ -z "$made" ] || rmdir "$bin" "$prefix" 2>/dev/null || true
 	exit "$code"
 }
@@ -235,40 +239,40 @@ download() {
 		tries=
 		if wget --help 2>&1 | grep -q -e '--tries'; then tries='--tries=3'; fi
 		limit=
-		if have timeout; then limit='timeout 1800'; fi # wget alone waits for ever for a byte a minute
-		# shellcheck disable=SC2086 # nothing or one word
+		if have timeout; then limit='timeout 1800'; fi # wget has no limit on the total time
+		# shellcheck disable=SC2086 # empty, or one word
 		$limit wget -q -T 60 $tries -O "$file" "$url/$archive" || not_fetched $?
 		;;
 	cp) cp "$url/$archive" "$file" || not_fetched $? ;;
 	esac
-	[ -s "$file" ] || die 4 "$archive is empty" "look at $(without_secret "$url") in a browser"
+	[ -s "$file" ] || die 4 "$archive is empty" "open $(without_secret "$url") in a browser"
 }
 
 not_fetched() {
-	hint="see that $(without_secret "$url") is right and can be reached from here"
+	hint="check that $(without_secret "$url") is correct and reachable from this machine"
 	for name in https_proxy HTTPS_PROXY http_proxy HTTP_PROXY all_proxy ALL_PROXY; do
 		eval "proxy=\${$name:-}"
-		[ -z "$proxy" ] || hint="$hint; the proxy $(without_secret "$proxy") is used, as $name says"
+		[ -z "$proxy" ] || hint="$hint; the proxy $(without_secret "$proxy") from $name is used"
 	done
-	[ "$fetcher" = cp ] && hint="see that the directory $url has it"
-	die 4 "$archive could not be fetched ($fetcher ended with $1)" "$hint"
+	[ "$fetcher" = cp ] && hint="check that the directory $url contains it"
+	die 4 "cannot download $archive ($fetcher exited with $1)" "$hint"
 }
 
-# without_secret takes user and password out of an address.
+# without_secret removes the user name and the password from an address.
 without_secret() { printf '%s\n' "$1" | sed 's,//[^/@]*@,//,'; }
 
 verify() {
-	sum=$($hasher "$file") || die 3 "the SHA-256 of $archive could not be computed"
+	sum=$($hasher "$file") || die 3 "cannot compute the SHA-256 of $archive"
 	sum=${sum%% *}
-	sum=${sum#\\} # sha256sum marks names that it has to escape
+	sum=${sum#\\} # sha256sum prepends a backslash if it escapes the name
 	[ "$sum" = "$pinned" ] && return
 	size=$(wc -c <"$file" | tr -d ' ')
 	if head -c 512 "$file" | tr '[:upper:]' '[:lower:]' | grep -q -e '<html' -e '<!doctype'; then
-		die 4 "instead of $archive there came a web page ($size bytes)" "a proxy, a login page or a wrong address: look at $(without_secret "$url")"
+		die 4 "the server sent a web page instead of $archive ($size bytes)" "a proxy, a login page or a wrong address: open $(without_secret "$url") in a browser"
 	fi
 	say "  wanted $pinned"
 	say "  got    $sum ($size bytes)"
-	die 4 "$archive is not the one that this script was made for; nothing was installed" "it was damaged or cut off on its way, or it is of another version: take archive and script from one release"
+	die 4 "$archive does not have the pinned SHA-256; nothing was installed" "the download was damaged or truncated, or the archive is from another version: use the archive and the script of the same release"
 }
 
 unpack() {
@@ -276,27 +280,27 @@ unpack() {
 	case $archive in
 	*.zip) unzip -q "$file" -d "$work/tree" ;;
 	*) (cd "$work/tree" && gzip -dc "$file" | tar -xf -) ;;
-	esac || die 3 "$archive could not be unpacked" "see that the file system of $bin has room"
+	esac || die 3 "cannot unpack $archive" "check that there is free space on the file system of $bin"
 	set -- "$work"/tree/*/"modwsgi$exe"
-	[ -f "$1" ] || die 4 "there is no modwsgi in $archive"
+	[ -f "$1" ] || die 4 "$archive does not contain modwsgi"
 	tree=${1%/*}
 	for name in modwsgi mod_wsgi-express mod_wsgi-apxs; do
-		[ -f "$tree/$name$exe" ] || die 4 "there is no $name in $archive"
+		[ -f "$tree/$name$exe" ] || die 4 "$archive does not contain $name"
 		chmod 755 "$tree/$name$exe"
 	done
-	# What cannot run here must not take the place of what can.
-	found=$("$tree/modwsgi$exe" --version 2>&1) || die 3 "modwsgi does not run here: $found" "is $bin on a file system that forbids execution? give another one with --prefix"
+	# A program that cannot run here must not replace one that can.
+	found=$("$tree/modwsgi$exe" --version 2>&1) || die 3 "modwsgi does not run here: $found" "if $bin is on a file system mounted noexec, choose another directory with --prefix"
 	case $found in
 	"modwsgi $version"*) ;;
-	*) die 4 "the program says that it is $found, not modwsgi $version" ;;
+	*) die 4 "the program reports the version $found, not modwsgi $version" ;;
 	esac
 }
 
-# place moves the programs, modwsgi at last: where it is new the others are too.
+# place moves the programs, modwsgi last: if it is new, the others are too.
 place() {
 	trap '' INT TERM HUP
 	for name in mod_wsgi-apxs mod_wsgi-express modwsgi; do
-		mv -f "$tree/$name$exe" "$bin/$name$exe" || die 3 "$bin/$name$exe cannot be replaced" "see who may write to it, then run this again"
+		mv -f "$tree/$name$exe" "$bin/$name$exe" || die 3 "cannot replace $bin/$name$exe" "check its permissions, then run this script again"
 	done
 	say "installed $bin/modwsgi"
 	case :${PATH:-}: in

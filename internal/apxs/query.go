@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Main is the program mod_wsgi-apxs: args are its arguments without its name,
-// programs are absolute paths by which it may have been started, likeliest
-// first. It returns the exit code.
+// Main runs mod_wsgi-apxs and returns the exit code. args are its arguments without its
+// name, and programs the absolute paths by which it may have been started, most likely
+// first.
 func Main(args, programs []string, stdout, stderr io.Writer) int {
 	names, verbose, err := arguments(args)
 	if err != nil {
@@ -21,7 +21,7 @@ func Main(args, programs []string, stdout, stderr io.Writer) int {
 	}
 	root, err := findFirst(programs)
 	if err != nil {
-		say(stderr, "there is no private httpd beside this program: run modwsgi install (%v)", err)
+		say(stderr, "no bundled httpd was found beside this program: run modwsgi install (%v)", err)
 		return 1
 	}
 	vars, err := Load(root)
@@ -61,15 +61,15 @@ func findFirst(programs []string) (root string, err error) {
 }
 
 const usage = "Usage: mod_wsgi-apxs -q [-v] [<query> ...]\n" +
-	"This program only answers questions about the httpd in its Python environment.\n" +
-	"Modules are built by: modwsgi install\n"
+	"This program only answers queries about the httpd in its Python environment.\n" +
+	"To build modules, run: modwsgi install\n"
 
-// say writes an error as apxs does.
+// say writes an error in the format of apxs.
 func say(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, "apxs:Error: "+format+".\n", args...)
 }
 
-// arguments understands -q, -v, -qv, and the same split or after each other.
+// arguments parses -q, -v and -qv, also as separate or repeated options.
 func arguments(args []string) (names []string, verbose bool, err error) {
 	query := false
 	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
@@ -84,7 +84,7 @@ func arguments(args []string) (names []string, verbose bool, err error) {
 			case 'v':
 				verbose = true
 			case 'c', 'i', 'g', 'e', 'a', 'A', 'n', 'o', 'D', 'I', 'L', 'l', 'W', 'S', 'p':
-				return nil, false, fmt.Errorf("option -%c is not supported, only -q is", c)
+				return nil, false, fmt.Errorf("option -%c is not supported; use -q", c)
 			default:
 				return nil, false, fmt.Errorf("unknown option: %c", c)
 			}
@@ -97,10 +97,10 @@ func arguments(args []string) (names []string, verbose bool, err error) {
 	return args, verbose, nil
 }
 
-// Answer returns what apxs -q says to one name: a variable of the file, or one
-// of the names that apxs computes. Flags that name a directory with white space
-// are left out of EXTRA_INCLUDES, since those who ask split the answer at white
-// space; INCLUDEDIR, which is used whole, has the same headers.
+// Answer returns the answer of apxs -q to one name: a variable of the file, or one of the
+// names that apxs computes. EXTRA_INCLUDES omits flags whose directory contains white
+// space, because callers split the answer at white space. INCLUDEDIR, which is used as a
+// whole, has the same headers.
 func Answer(vars Vars, root, name string) (string, bool) {
 	if strings.ToUpper(name) == "EXTRA_INCLUDES" {
 		return strings.Join(withoutSpace(vars.Words("EXTRA_INCLUDES")), " "), true
@@ -133,9 +133,8 @@ func withoutSpace(words []string) []string {
 	return out
 }
 
-// MPMName returns the multi-processing module that a server without further
-// directives would be given: the first one of event, worker and prefork in the
-// modules directory; "" if not found.
+// MPMName returns the default multi-processing module: the first of event, worker and
+// prefork in the modules directory, or "" if none exists.
 func MPMName(vars Vars) string {
 	dir, _ := vars.Lookup("LIBEXECDIR")
 	for _, mpm := range []string{"event", "worker", "prefork"} {
@@ -146,8 +145,8 @@ func MPMName(vars Vars) string {
 	return ""
 }
 
-// printAll writes every variable, expanded (upstream's apxs prints them raw,
-// which tells a caller nothing about where the tree lies).
+// printAll writes every variable, expanded. Upstream's apxs prints them unexpanded, which
+// does not show where the tree is.
 func printAll(vars Vars, pretty bool, w io.Writer) {
 	names := make([]string, 0, len(vars))
 	width := 0

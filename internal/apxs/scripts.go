@@ -1,17 +1,16 @@
 package apxs
 
-// APRConfig is the program bin/apr-1-config of our httpd tree: it answers what
-// building a module against the tree needs, from where it lies now. (The one
-// that apr installs holds the build's prefix.) Flags that name a directory with
-// white space are not printed, since callers split the answer; INCLUDEDIR has
-// the same headers.
+// APRConfig is the program bin/apr-1-config of a bundled httpd. It answers what building
+// a module needs, relative to its own location. (APR's own program contains the prefix of
+// the build.) It omits flags whose directory contains white space, because callers split
+// the answer; INCLUDEDIR has the same headers.
 const APRConfig = configScript + `includes=$root/include
 header=$includes/apr_version.h
 name=apr
 test -f "$header" || includes=$root/include/apr-1 header=$root/include/apr-1/apr_version.h
 ` + configAnswers
 
-// APUConfig is the program bin/apu-1-config of our httpd tree; see APRConfig.
+// APUConfig is the program bin/apu-1-config of a bundled httpd; see [APRConfig].
 const APUConfig = configScript + `includes=$root/include
 header=$includes/apu_version.h
 name=aprutil

@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// Package is the tree's place below site-packages, with slashes.
+// Package is the path of the tree below site-packages, with slashes.
 const Package = "mod_wsgi_packages/httpd"
 
 const maxLinks = 40
 
-// Find returns the private httpd's tree that belongs to a program in an
-// environment's bin directory (an absolute path). Symbolic links are followed
-// one step at a time, so that a link elsewhere to the program, a link to the
-// environment, and a program whose target lies outside all work. The error
-// wraps fs.ErrNotExist where no step has a tree beside it.
+// Find returns the tree of the bundled httpd that belongs to a program in an
+// environment's bin directory (an absolute path). It follows symbolic links one step at a
+// time, so a link to the program from elsewhere, a link to the environment, and a program
+// whose target is outside the environment all work. The error wraps fs.ErrNotExist if no
+// step has a tree beside it.
 func Find(program string) (string, error) {
 	for _, step := range steps(program) {
 		if root := Below(filepath.Dir(filepath.Dir(step))); root != "" {
@@ -29,7 +29,7 @@ func Find(program string) (string, error) {
 	return "", fmt.Errorf("find %s beside %s: %w", Package, program, fs.ErrNotExist)
 }
 
-// steps lists the program, and every place that its symbolic links lead to.
+// steps lists the program, and the target of each symbolic link on the way.
 func steps(program string) []string {
 	list := []string{program}
 	if dir, err := filepath.EvalSymlinks(filepath.Dir(program)); err == nil {
@@ -52,9 +52,8 @@ func steps(program string) []string {
 	return list
 }
 
-// Below returns the tree in a Python prefix, "" if not found. Where
-// several Python versions share the prefix (/usr/local), the newest with a tree
-// is taken.
+// Below returns the tree in a Python prefix, or "" if not found. If several Python
+// versions share the prefix (/usr/local), the newest one with a tree is used.
 func Below(prefix string) string {
 	var found []string
 	for _, pattern := range []string{"lib/python3.*", "lib64/python3.*", "Lib"} {
@@ -78,8 +77,8 @@ func Below(prefix string) string {
 	return found[0]
 }
 
-// globIn lists dir/pattern where only the pattern's last element has a "*" at
-// its end; the directory's own name may hold any character.
+// globIn lists dir/pattern, where only the last element of the pattern may end in "*".
+// The name of dir may contain any character.
 func globIn(dir, pattern string) ([]string, error) {
 	parent := filepath.Join(dir, filepath.Dir(filepath.FromSlash(pattern)))
 	want, wild := strings.CutSuffix(filepath.Base(pattern), "*")
@@ -99,7 +98,7 @@ func globIn(dir, pattern string) ([]string, error) {
 	return out, nil
 }
 
-// minorOf returns 11 for prefix/lib/python3.11/…, 0 where no version shows.
+// minorOf returns 11 for prefix/lib/python3.11/…, and 0 for a path without a version.
 func minorOf(prefix, path string) int {
 	_, after, _ := strings.Cut(strings.TrimPrefix(path, prefix), "python3.")
 	digits := after[:len(after)-len(strings.TrimLeft(after, "0123456789"))]

@@ -1,7 +1,7 @@
-// Package apxs knows the build configuration that an httpd leaves behind, the
-// file build/config_vars.mk (make syntax), and how the apxs program of httpd
-// answers questions about it. It reads that file as data, wherever the tree
-// lies now; it starts nothing, writes nothing, and builds no modules.
+// Package apxs reads the build configuration of an httpd, the file build/config_vars.mk
+// (make syntax), and answers queries about it as httpd's apxs program does. It treats the
+// file as data, wherever the tree is now. It starts nothing, writes nothing, and builds
+// no modules.
 package apxs
 
 import (
@@ -17,24 +17,24 @@ import (
 )
 
 const (
-	maxFile   = 1 << 20  // bytes of a config_vars.mk; a real one has four thousand
+	maxFile   = 1 << 20  // bytes of a config_vars.mk; real ones have about four thousand
 	maxValue  = 64 << 10 // bytes of an expanded value
 	maxDepth  = 16       // references within references
-	maxExpand = 4096     // references looked at for one value
+	maxExpand = 4096     // references resolved for one value
 )
 
-// PrefixVar is the variable that stands for the root of the tree in the
-// config_vars.mk of the mod_wsgi-httpd distribution, PyPI's and ours.
+// PrefixVar is the variable for the root of the tree in the config_vars.mk of the
+// distribution mod_wsgi-httpd, PyPI's and modwsgi's.
 const PrefixVar = "mod_wsgi_httpd_prefix"
 
-// Vars are the variables as the file gives them, with references unresolved.
+// Vars are the variables of a file, with unresolved references.
 type Vars map[string]string
 
 var assignment = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$`)
 
-// Parse reads variables. Lines which are no plain assignment are passed over,
-// as apxs does; of two assignments the later one counts. The error is one of
-// reading, of size, or of a file that is not text.
+// Parse reads variables. Like apxs, it skips lines that are not plain assignments, and
+// the last assignment of a name counts. The error is for a failed read, a file that is
+// too large, or one that is not text.
 func Parse(r io.Reader) (Vars, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
@@ -81,8 +81,8 @@ func ParseFile(path string) (Vars, error) {
 	return vars, nil
 }
 
-// Load reads build/config_vars.mk of the tree at root (an absolute path) and
-// makes its variables speak of root, whatever prefix the tree was built for.
+// Load reads build/config_vars.mk of the tree at root (an absolute path) and relocates
+// its variables to root, whatever prefix the tree was built for.
 func Load(root string) (Vars, error) {
 	vars, err := ParseFile(filepath.Join(root, "build", "config_vars.mk"))
 	if err != nil {
@@ -92,9 +92,8 @@ func Load(root string) (Vars, error) {
 	return vars, nil
 }
 
-// Relocate makes the variables of a self-contained tree speak of root: the
-// prefix variables are set to it, and values that name the old prefix literally
-// are rewritten.
+// Relocate moves the variables of a self-contained tree to root: it sets the prefix
+// variables, and rewrites values that contain the old prefix literally.
 func (v Vars) Relocate(root string) {
 	old := strings.TrimRight(v["prefix"], "/")
 	v[PrefixVar] = root
@@ -107,8 +106,8 @@ func (v Vars) Relocate(root string) {
 	v["prefix"] = "${" + PrefixVar + "}"
 }
 
-// replacePath replaces old where it stands as a whole path or as the beginning
-// of one, not within a longer name ("/opt/httpd" in "/opt/httpd2").
+// replacePath replaces old if it is a whole path or the beginning of one, but not inside
+// a longer name ("/opt/httpd" in "/opt/httpd2").
 func replacePath(s, old, replacement string) string {
 	var out strings.Builder
 	for {
@@ -129,8 +128,8 @@ func replacePath(s, old, replacement string) string {
 	return out.String() + s
 }
 
-// Lookup returns the expanded value of a name, or of the same name in lower
-// case where only that one exists (apxs: "-q LIBDIR" answers libdir).
+// Lookup returns the expanded value of a name, or of its lower-case form if only that
+// exists, as in apxs, where "-q LIBDIR" answers libdir.
 func (v Vars) Lookup(name string) (string, bool) {
 	raw, ok := v.raw(name)
 	if !ok {
@@ -147,9 +146,9 @@ func (v Vars) raw(name string) (string, bool) {
 	return raw, ok
 }
 
-// Words returns a value as a list: split at white space first and expanded
-// afterwards, so that a tree in a directory with a space in its name yields
-// whole words. Quotation marks group and vanish, as in a shell.
+// Words returns a value as a list. It splits at white space before it expands, so that a
+// directory name with a space stays one word. Quotation marks group words and are
+// removed, as in a shell.
 func (v Vars) Words(name string) []string {
 	raw, _ := v.raw(name)
 	left := newBudget()
@@ -167,8 +166,8 @@ func (v Vars) Words(name string) []string {
 
 var wholeReference = regexp.MustCompile(`^\$(?:\(([A-Za-z_][A-Za-z0-9_]*)\)|\{([A-Za-z_][A-Za-z0-9_]*)\})$`)
 
-// flatten resolves words that are nothing but a reference, which may stand for
-// several words.
+// flatten resolves words that consist of a single reference, which may stand for several
+// words.
 func (v Vars) flatten(raw string, depth int, left *budget) string {
 	words := strings.Fields(raw)
 	for i, w := range words {
@@ -186,21 +185,21 @@ func (v Vars) flatten(raw string, depth int, left *budget) string {
 	return out
 }
 
-// budget bounds what one value may cost, however its references nest.
+// budget limits the work for one value, however its references nest.
 type budget struct{ references, bytes int }
 
 func newBudget() *budget { return &budget{maxExpand, 4 * maxValue} }
 
 func (b *budget) spent() bool { return b.references < 0 || b.bytes < 0 }
 
-// take allows one more reference at a depth.
+// take uses up one reference at a depth.
 func (b *budget) take(depth int) bool {
 	b.references--
 	return depth < maxDepth && !b.spent()
 }
 
-// Expand resolves $(name), ${name} and $$. A name without a value, one that
-// refers to itself, and what grows beyond 64 KiB become "".
+// Expand resolves $(name), ${name} and $$. A name without a value, a name that refers to
+// itself, and a value that grows beyond 64 KiB become "".
 func (v Vars) Expand(value string) string {
 	left := newBudget()
 	out := v.expand(value, 0, left)
@@ -229,7 +228,7 @@ func (v Vars) expand(value string, depth int, left *budget) string {
 		case !left.take(depth):
 			return ""
 		case name == PrefixVar:
-			out.WriteString(v[name]) // a path, in which a $ means itself
+			out.WriteString(v[name]) // a path, in which $ is literal
 		default:
 			out.WriteString(v.expand(v[name], depth+1, left))
 		}
@@ -253,7 +252,7 @@ func reference(s string) (name, rest string, ok bool) {
 	return strings.Cut(s[1:], closing)
 }
 
-// splitWords splits as a shell does, without expansion.
+// splitWords splits words as a shell does, without expansion.
 func splitWords(s string) []string {
 	var words []string
 	var word strings.Builder

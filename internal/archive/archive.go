@@ -1,11 +1,11 @@
-// Package archive unpacks source archives that nobody trusts yet.
+// Package archive unpacks untrusted source archives.
 //
-// It knows names, links, kinds, sizes and times of entries, and refuses an
-// archive by the name of the first entry that it does not like; then nothing
-// is left behind. Archives are read through the stream readers of archiver v3
-// and written to disk through os.Root only, so that even a mistake in the
-// checks cannot reach outside the directory. It does not know where archives
-// come from, whether they are authentic (internal/fetch), or what they hold.
+// It checks the names, links, types, sizes and times of all entries. It rejects an
+// archive with an error that names the first unacceptable entry, and then leaves nothing
+// behind. Archives are read through the stream readers of archiver v3 and written to disk
+// only through os.Root, so that even a mistake in the checks cannot reach outside the
+// directory. The package does not know where archives come from, whether they are
+// authentic (internal/fetch), or what they contain.
 package archive
 
 import (
@@ -23,31 +23,30 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// hook is called at the moments at which another process could change an archive;
-// tests do. They are "open", before the file is opened (it was verified before),
-// and "entry", with each entry that was read.
+// hook is called when another process could change an archive, which tests do: "open" is
+// before the verified file is opened, and "entry" is after each entry was read.
 var hook = func(moment string) {}
 
-// Limits bound what an archive may become. A zero field takes its value from
-// DefaultLimits.
+// Limits limit the unpacked size of an archive. A zero field has its value from
+// [DefaultLimits].
 type Limits struct {
-	MaxBytes     int64 // bytes of all content together, and of a tar stream with its headers
+	MaxBytes     int64 // bytes of all contents, and of a tar stream including its headers
 	MaxFileBytes int64 // bytes of one file
 	MaxFiles     int   // entries of any kind
-	MaxRatio     int   // unpacked bytes per packed byte; looked at from ratioFloor unpacked bytes on
+	MaxRatio     int   // unpacked bytes per packed byte, checked from ratioFloor unpacked bytes
 	MaxPathLen   int   // bytes of one name
 	MaxDepth     int   // path elements of one name
 }
 
-// ratioFloor is how much an archive may unpack to before its ratio counts:
-// headers and padding of a tiny tar compress very well.
+// ratioFloor is the unpacked size from which the ratio is checked: headers and padding of
+// a tiny tar compress very well.
 const ratioFloor = 1 << 20
 
-// maxElement is the longest path element in bytes that file systems take.
+// maxElement is the maximum length of a path element on file systems, in bytes.
 const maxElement = 255
 
-// DefaultLimits fits every source archive that we build from with a factor of
-// ten to spare (openssl has the most entries, 4,900; expat the most bytes, 86 MB).
+// DefaultLimits are ten times what the largest source archives need (openssl has the most
+// entries, 4,900; expat the most bytes, 86 MB).
 func DefaultLimits() Limits {
 	return Limits{
 		MaxBytes:     1 << 30,
@@ -82,38 +81,37 @@ func (l Limits) orDefault() Limits {
 	return l
 }
 
-// Options say what of an archive is wanted and how.
+// Options select the entries to unpack.
 type Options struct {
-	// Strip is how many leading path elements are dropped from each name. An
-	// entry that has no more than that many is left out.
+	// Strip is the number of leading path elements to remove from each name. Entries with
+	// no more elements than that are skipped.
 	Strip int
-	// Limits bound the result; the zero value means DefaultLimits.
+	// Limits limit the result; the zero value means [DefaultLimits].
 	Limits Limits
-	// Keep is asked for each name (with slashes, after Strip) that is not a
-	// directory; what it declines is checked like everything else but not
-	// written. Nil keeps all.
+	// Keep reports whether to write an entry that is not a directory, given its name
+	// (with slashes, after Strip). Other entries are checked as well, but not written.
+	// nil keeps all.
 	Keep func(name string) bool
-	// SHA256 is the hash that the archive must have, in lower case hex; "" for
-	// one that nobody has verified. See hashed.
+	// SHA256 is the required hash of the archive, in lower case hex; "" for an archive
+	// that was not verified. See hashed.
 	SHA256 string
 }
 
 // Stats counts what Extract wrote.
 type Stats struct {
-	Files   int   // regular files, hard links among them
+	Files   int   // regular files, including hard links
 	Dirs    int   // directories that the archive lists
 	Links   int   // symbolic links
 	Skipped int   // entries that Strip or Keep left out
 	Bytes   int64 // content of the regular files
-	// SHA256 is the hash of exactly the bytes that were unpacked, from the first
-	// of the archive to its last. It is "" for a zip file of unknown hash.
+	// SHA256 is the hash of exactly the bytes that were unpacked, from the first byte of
+	// the archive to the last. It is "" for a zip file without a required hash.
 	SHA256 string
 }
 
-// RefusedError is an archive that is well formed, or nearly so, but holds
-// something that we do not unpack.
+// RefusedError is the error for an archive that contains something that is not unpacked.
 type RefusedError struct {
-	Entry  string // the name as the archive has it; "" where no entry is to blame
+	Entry  string // name in the archive; "" if no single entry is the cause
 	Reason string
 }
 
@@ -124,29 +122,28 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("refused: entry %q: %s", e.Entry, e.Reason)
 }
 
-// Extract unpacks archivePath into the new directory dest. The format (.tar,
-// alone or within gzip, bzip2, xz or zstd; .zip) is taken from the first bytes
-// and not from the name. dest must not exist and its parent must.
+// Extract unpacks archivePath into the new directory dest. It detects the format (.tar,
+// plain or compressed with gzip, bzip2, xz or zstd; .zip) from the first bytes, not from
+// the name. dest must not exist, but its parent must.
 //
-// Regular files get mode 0755 where the archive lets the owner execute them
-// and 0644 otherwise, directories 0755; set-id and sticky bits and owners are
-// dropped. Modification times are kept (make and autoconf compare them) unless
-// they are in the future. Hard links become copies. Device nodes, pipes, names
-// that are absolute, contain "..", backslashes, drive letters or control
-// characters, links that leave the tree, entries below a link, and a name that
-// occurs twice are a *RefusedError, and so is whatever passes a limit. An archive
-// that does not have the hash of the options is a *digest.Changed.
+// Regular files get the mode 0755 if their owner may execute them in the archive,
+// otherwise 0644, and directories 0755; set-id and sticky bits and owners are dropped.
+// Modification times are kept (make and autoconf compare them) unless they are in the
+// future. Hard links become copies. Device nodes, pipes, names that are absolute, contain
+// "..", backslashes, drive letters or control characters, links that leave the tree,
+// entries below a link, duplicate names and exceeded limits are a *RefusedError. An
+// archive without the required hash is a *digest.Changed.
 //
-// On an error dest does not exist. The tree grows in a hidden directory beside
-// dest (".NAME.*.unpack") and is renamed at the end, so a killed process leaves
-// at most that one.
+// After an error, dest does not exist. The tree is written to a hidden directory beside
+// dest (".NAME.*.unpack") and renamed at the end, so a killed process leaves at most that
+// directory.
 func Extract(ctx context.Context, archivePath, dest string, o Options) (Stats, error) {
 	if o.Strip < 0 {
 		return Stats{}, fmt.Errorf("unpack %s: strip %d is negative", archivePath, o.Strip)
 	}
 	if _, err := os.Lstat(dest); err == nil {
 		return Stats{}, fault.New(fault.Environment, "remove it, or choose another directory",
-			"unpack %s: %s exists already", archivePath, dest)
+			"unpack %s: %s already exists", archivePath, dest)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return Stats{}, localError("unpack into", dest, err)
 	}
@@ -158,7 +155,7 @@ func Extract(ctx context.Context, archivePath, dest string, o Options) (Stats, e
 	var changed *digest.Changed
 	if errors.As(err, &changed) {
 		return Stats{}, fault.New(fault.Source,
-			"nothing of it is used; find out who writes to that directory, and keep archives where only you and root can change them", "unpack %w", err)
+			"nothing of it was used; find out who writes to that directory, and keep archives where only you and root can change them", "unpack %w", err)
 	}
 	err = fmt.Errorf("unpack %s: %w", archivePath, err)
 	var known *fault.Error
@@ -166,7 +163,7 @@ func Extract(ctx context.Context, archivePath, dest string, o Options) (Stats, e
 		return Stats{}, err
 	}
 	return Stats{}, fault.Wrap(fault.Source,
-		"the archive is damaged or not what it claims to be: delete it and get it again from a source that you trust", err)
+		"the archive is damaged or not what it claims to be: delete it and download it again from a source that you trust", err)
 }
 
 func extract(ctx context.Context, archivePath, dest string, o Options) (stats Stats, err error) {
@@ -202,7 +199,7 @@ func extract(ctx context.Context, archivePath, dest string, o Options) (stats St
 	stats, err = unpack(ctx, src, made.Path(), o)
 	sum, serr := src.sum()
 	if serr == nil && ctx.Err() == nil && o.SHA256 != "" && sum != o.SHA256 {
-		// This comes first: another file may well look damaged.
+		// Check this first: a different file may look like a damaged one.
 		return stats, &digest.Changed{File: archivePath, Want: o.SHA256, Got: sum}
 	}
 	if err = errors.Join(err, serr); err != nil {
@@ -215,7 +212,7 @@ func extract(ctx context.Context, archivePath, dest string, o Options) (stats St
 	return stats, nil
 }
 
-// localError is a failure of this machine and not of the archive.
+// localError is a failure of this machine, not of the archive.
 func localError(verb, name string, err error) error {
-	return fault.New(fault.Environment, "see that the directory is writable and its file system has room", "%s %s: %w", verb, name, err)
+	return fault.New(fault.Environment, "check that the directory is writable and that its file system has free space", "%s %s: %w", verb, name, err)
 }

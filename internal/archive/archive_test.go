@@ -27,13 +27,13 @@ import (
 
 var then = time.Date(2023, 4, 5, 6, 7, 8, 0, time.UTC)
 
-// item is one entry of a hand-made archive.
+// item is an entry of a test archive.
 type item struct {
 	name string
 	body string
-	typ  byte // tar.TypeReg where 0
+	typ  byte // 0 is tar.TypeReg
 	link string
-	mode int64 // 0o644 where 0
+	mode int64 // 0 is 0o644
 	time time.Time
 }
 
@@ -91,7 +91,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// arena is a directory with a neighbour that no archive may touch.
+// arena is a directory with a neighbour that no archive may change.
 type arena struct {
 	t    testing.TB
 	root string
@@ -118,7 +118,7 @@ func (a *arena) extractContext(ctx context.Context, data []byte, o archive.Optio
 	return archive.Extract(ctx, name, a.dest, o)
 }
 
-// untouched fails unless nothing was left and nothing around was changed.
+// untouched fails if anything was left behind or changed outside the directory.
 func (a *arena) untouched() {
 	a.t.Helper()
 	left, err := os.ReadDir(filepath.Dir(a.dest))
@@ -171,7 +171,7 @@ func listing(t testing.TB, root string) map[string]string {
 	return all
 }
 
-func TestExtractKeepsWhatMattersAndNormalisesTheRest(t *testing.T) {
+func TestExtractKeepsTimesAndNormalizesModes(t *testing.T) {
 	long := "top/" + strings.Repeat("deep/", 30) + strings.Repeat("n", 120) + ".c"
 	data := makeTar(t,
 		item{name: "pax_global_header", typ: tar.TypeXGlobalHeader, body: "3f2a"},
@@ -207,7 +207,7 @@ func TestExtractKeepsWhatMattersAndNormalisesTheRest(t *testing.T) {
 		t.Errorf("got %v\nwant %v", got, want)
 	}
 	stats.SHA256 = "" // compared in hashed_test.go
-	// The top directory is one of the three that Strip and Keep left out.
+	// The top directory is one of the three entries that Strip and Keep skipped.
 	if want := (archive.Stats{Files: 6, Links: 2, Skipped: 3, Bytes: 10 + 1 + 9 + 9 + 4 + 8}); stats != want {
 		t.Errorf("stats %+v, want %+v", stats, want)
 	}
@@ -239,7 +239,7 @@ func TestDirectoryTimesSurviveTheirContents(t *testing.T) {
 	}
 }
 
-func TestFormatsAreKnownByTheirFirstBytes(t *testing.T) {
+func TestFormatsAreDetectedByContent(t *testing.T) {
 	plain := makeTar(t, file("a", strings.Repeat("content ", 1000)))
 	var b, x, s, z bytes.Buffer
 	bw, err := bzip2.NewWriter(&b, nil)
@@ -270,12 +270,11 @@ func TestFormatsAreKnownByTheirFirstBytes(t *testing.T) {
 				t.Errorf("stats %+v", stats)
 			}
 		})
-		// Every format must notice that its end is missing, and be told from
-		// junk behind it.
+		// Every format must detect a missing end, and trailing garbage.
 		t.Run(name+" truncated", func(t *testing.T) {
 			for _, cut := range []int{1, 5, 9, len(data) / 3} {
 				if name == "tar" {
-					cut += 1024 * 9 // the writer pads up to here with nothing but the end mark
+					cut += 1024 * 9 // the writer pads up to here with the end mark only
 				}
 				a := newArena(t)
 				if cut >= len(data) {
@@ -283,7 +282,7 @@ func TestFormatsAreKnownByTheirFirstBytes(t *testing.T) {
 				}
 				_, err := a.extract(data[:len(data)-cut], archive.Options{})
 				if err == nil {
-					t.Errorf("%d bytes less and no error", cut)
+					t.Errorf("%d bytes missing and no error", cut)
 				}
 				a.untouchedAfter(err == nil)
 			}
@@ -312,51 +311,51 @@ func TestHostileTarsAreRefusedByName(t *testing.T) {
 		entry string
 		say   string
 	}{
-		"absolute":                     {[]item{f, file("/etc/evil", "x")}, "/etc/evil", "absolute"},
-		"dot dot":                      {[]item{f, file("../../neighbour", "x")}, "../../neighbour", `".."`},
-		"dot dot inside":               {[]item{f, file("sub/../b", "x")}, "sub/../b", `".."`},
-		"dot dot directory":            {[]item{f, dir("../up/")}, "../up/", `".."`},
-		"backslash":                    {[]item{f, file(`sub\..\..\evil`, "x")}, `sub\..\..\evil`, "backslash"},
-		"drive":                        {[]item{f, file("C:evil", "x")}, "C:evil", "drive"},
-		"newline":                      {[]item{f, file("a\nb", "x")}, "a\nb", "control character"},
-		"escape sequence":              {[]item{f, file("a\x1b[2J", "x")}, "a\x1b[2J", "control character"},
-		"bidirectional override":       {[]item{f, file("a\u202egpj.exe", "x")}, "a\u202egpj.exe", "control character"},
-		"not UTF-8":                    {[]item{f, file("gr\xf6\xdfe", "x")}, "gr\xf6\xdfe", "UTF-8"},
-		"a file at the top":            {[]item{f, file(".", "x")}, ".", "top directory"},
-		"element too long":             {[]item{f, file(strings.Repeat("n", 256), "x")}, strings.Repeat("n", 256), "longer than 255"},
-		"name too long":                {[]item{f, file(strings.Repeat("n/", 600)+"x", "x")}, strings.Repeat("n/", 600) + "x", "longer than 1024"},
-		"too deep":                     {[]item{f, file(strings.Repeat("n/", 80)+"x", "x")}, strings.Repeat("n/", 80) + "x", "64 elements"},
-		"character device":             {[]item{f, node("dev", tar.TypeChar)}, "dev", "device"},
-		"block device":                 {[]item{f, node("dev", tar.TypeBlock)}, "dev", "device"},
-		"pipe":                         {[]item{f, node("pipe", tar.TypeFifo)}, "pipe", "pipe"},
-		"unknown type":                 {[]item{f, node("odd", 'Z')}, "odd", "unknown type"},
-		"twice":                        {[]item{f, file("sub/a", "y")}, "sub/a", "twice"},
-		"twice after cleaning":         {[]item{f, file("./sub//./a", "y")}, "./sub//./a", "twice"},
-		"directory twice":              {[]item{dir("d/"), f, dir("d/")}, "d/", "twice"},
-		"file, then directory":         {[]item{f, dir("sub/a/")}, "sub/a/", "twice"},
-		"directory, then file":         {[]item{f, file("sub", "x")}, "sub", "directory"},
-		"below a file":                 {[]item{f, file("sub/a/b", "x")}, "sub/a/b", "is a file"},
-		"absolute link":                {[]item{f, symlink("l", "/etc/passwd")}, "l", "absolute path"},
-		"link up and out":              {[]item{f, symlink("sub/l", "../../neighbour")}, "sub/l", "outside"},
-		"link to the top's parent":     {[]item{f, symlink("l", "..")}, "l", "outside"},
-		"link out through what is not": {[]item{f, symlink("l", "no/../../x")}, "l", "outside"},
-		"link out through a link":      {[]item{f, symlink("d/up", ".."), symlink("l", "d/up/../x")}, "l", "outside"},
-		"link in a circle":             {[]item{f, symlink("l", "m"), symlink("m", "l")}, "l", "circle"},
-		"link with a drive":            {[]item{f, symlink("l", "c:/x")}, "l", "drive"},
-		"link with a backslash":        {[]item{f, symlink("l", `..\x`)}, "l", "backslash"},
-		"link to nothing":              {[]item{f, symlink("l", "")}, "l", "empty"},
-		"write through a link":         {[]item{symlink("l", "sub"), f, file("l/b", "x")}, "l/b", "below the symbolic link"},
-		"write through a later link":   {[]item{file("l/b", "x"), symlink("l", "sub")}, "l", "directory"},
-		"link replaces a file":         {[]item{f, symlink("sub/a", "b")}, "sub/a", "twice"},
-		"file replaces a link":         {[]item{symlink("l", "sub/a"), file("l", "x")}, "l", "twice"},
-		"hard link out":                {[]item{f, hardlink("h", "../neighbour")}, "h", `".."`},
-		"hard link absolute":           {[]item{f, hardlink("h", "/etc/passwd")}, "h", "absolute"},
-		"hard link to nothing":         {[]item{f, hardlink("h", "later"), file("later", "x")}, "h", "no earlier file"},
-		"hard link to a symlink":       {[]item{f, symlink("l", "sub/a"), hardlink("h", "l")}, "h", "no earlier file"},
-		"hard link to a directory":     {[]item{f, hardlink("h", "sub")}, "h", "no earlier file"},
-		"hard link to itself":          {[]item{f, hardlink("h", "h")}, "h", "no earlier file"},
-		"nothing":                      {nil, "", "no files"},
-		"only directories":             {[]item{dir("a/"), dir("a/b/")}, "", "no files"},
+		"absolute":               {[]item{f, file("/etc/evil", "x")}, "/etc/evil", "absolute"},
+		"dot dot":                {[]item{f, file("../../neighbour", "x")}, "../../neighbour", `".."`},
+		"dot dot inside":         {[]item{f, file("sub/../b", "x")}, "sub/../b", `".."`},
+		"dot dot directory":      {[]item{f, dir("../up/")}, "../up/", `".."`},
+		"backslash":              {[]item{f, file(`sub\..\..\evil`, "x")}, `sub\..\..\evil`, "backslash"},
+		"drive":                  {[]item{f, file("C:evil", "x")}, "C:evil", "drive"},
+		"newline":                {[]item{f, file("a\nb", "x")}, "a\nb", "control character"},
+		"escape sequence":        {[]item{f, file("a\x1b[2J", "x")}, "a\x1b[2J", "control character"},
+		"bidirectional override": {[]item{f, file("a\u202egpj.exe", "x")}, "a\u202egpj.exe", "control character"},
+		"not UTF-8":              {[]item{f, file("gr\xf6\xdfe", "x")}, "gr\xf6\xdfe", "UTF-8"},
+		"a file at the top":      {[]item{f, file(".", "x")}, ".", "top directory"},
+		"element too long":       {[]item{f, file(strings.Repeat("n", 256), "x")}, strings.Repeat("n", 256), "longer than 255"},
+		"name too long":          {[]item{f, file(strings.Repeat("n/", 600)+"x", "x")}, strings.Repeat("n/", 600) + "x", "longer than 1024"},
+		"too deep":               {[]item{f, file(strings.Repeat("n/", 80)+"x", "x")}, strings.Repeat("n/", 80) + "x", "64 elements"},
+		"character device":       {[]item{f, node("dev", tar.TypeChar)}, "dev", "device"},
+		"block device":           {[]item{f, node("dev", tar.TypeBlock)}, "dev", "device"},
+		"pipe":                   {[]item{f, node("pipe", tar.TypeFifo)}, "pipe", "pipe"},
+		"unknown type":           {[]item{f, node("odd", 'Z')}, "odd", "unknown type"},
+		"twice":                  {[]item{f, file("sub/a", "y")}, "sub/a", "twice"},
+		"twice after cleaning":   {[]item{f, file("./sub//./a", "y")}, "./sub//./a", "twice"},
+		"directory twice":        {[]item{dir("d/"), f, dir("d/")}, "d/", "twice"},
+		"file, then directory":   {[]item{f, dir("sub/a/")}, "sub/a/", "twice"},
+		"directory, then file":   {[]item{f, file("sub", "x")}, "sub", "directory"},
+		"below a file":           {[]item{f, file("sub/a/b", "x")}, "sub/a/b", "is a file"},
+		"absolute link":          {[]item{f, symlink("l", "/etc/passwd")}, "l", "absolute path"},
+		"link up and out":        {[]item{f, symlink("sub/l", "../../neighbour")}, "sub/l", "outside"},
+		"link to the parent of the top directory": {[]item{f, symlink("l", "..")}, "l", "outside"},
+		"link out through a missing directory":    {[]item{f, symlink("l", "no/../../x")}, "l", "outside"},
+		"link out through a link":                 {[]item{f, symlink("d/up", ".."), symlink("l", "d/up/../x")}, "l", "outside"},
+		"link in a circle":                        {[]item{f, symlink("l", "m"), symlink("m", "l")}, "l", "circle"},
+		"link with a drive":                       {[]item{f, symlink("l", "c:/x")}, "l", "drive"},
+		"link with a backslash":                   {[]item{f, symlink("l", `..\x`)}, "l", "backslash"},
+		"link to nothing":                         {[]item{f, symlink("l", "")}, "l", "empty"},
+		"write through a link":                    {[]item{symlink("l", "sub"), f, file("l/b", "x")}, "l/b", "below the symbolic link"},
+		"write through a later link":              {[]item{file("l/b", "x"), symlink("l", "sub")}, "l", "directory"},
+		"link replaces a file":                    {[]item{f, symlink("sub/a", "b")}, "sub/a", "twice"},
+		"file replaces a link":                    {[]item{symlink("l", "sub/a"), file("l", "x")}, "l", "twice"},
+		"hard link out":                           {[]item{f, hardlink("h", "../neighbour")}, "h", `".."`},
+		"hard link absolute":                      {[]item{f, hardlink("h", "/etc/passwd")}, "h", "absolute"},
+		"hard link to nothing":                    {[]item{f, hardlink("h", "later"), file("later", "x")}, "h", "not an earlier file"},
+		"hard link to a symlink":                  {[]item{f, symlink("l", "sub/a"), hardlink("h", "l")}, "h", "not an earlier file"},
+		"hard link to a directory":                {[]item{f, hardlink("h", "sub")}, "h", "not an earlier file"},
+		"hard link to itself":                     {[]item{f, hardlink("h", "h")}, "h", "not an earlier file"},
+		"nothing":                                 {nil, "", "no files"},
+		"only directories":                        {[]item{dir("a/"), dir("a/b/")}, "", "no files"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			a := newArena(t)
@@ -366,7 +365,7 @@ func TestHostileTarsAreRefusedByName(t *testing.T) {
 	}
 }
 
-// refused asserts a RefusedError with that entry, and that nothing happened.
+// refused asserts a RefusedError for that entry, and that nothing was written.
 func (a *arena) refused(err error, entry, say string) {
 	a.t.Helper()
 	var refused *archive.RefusedError
@@ -385,7 +384,7 @@ func (a *arena) refused(err error, entry, say string) {
 	a.untouched()
 }
 
-func TestWhatIsLeftOutIsCheckedAllTheSame(t *testing.T) {
+func TestSkippedEntriesAreChecked(t *testing.T) {
 	none := func(name string) bool { return name == "a" }
 	for what, bad := range map[string]item{
 		"name": file("top/../x", "x"), "kind": node("top/dev", tar.TypeChar), "size": file("top/big", strings.Repeat("x", 2000)),
@@ -399,7 +398,7 @@ func TestWhatIsLeftOutIsCheckedAllTheSame(t *testing.T) {
 	}
 }
 
-func TestLinksAreJudgedAfterStrip(t *testing.T) {
+func TestLinksAreCheckedAfterStrip(t *testing.T) {
 	a := newArena(t)
 	_, err := a.extract(makeTar(t, file("top/a", "x"), symlink("top/l", "../top/a")), archive.Options{Strip: 1})
 	a.refused(err, "top/l", "outside")
@@ -407,10 +406,10 @@ func TestLinksAreJudgedAfterStrip(t *testing.T) {
 	must(t, err)
 }
 
-func TestCaseIsAFileSystemsMatter(t *testing.T) {
+func TestNamesThatDifferInCase(t *testing.T) {
 	a := newArena(t)
 	_, err := a.extract(makeTar(t, file("Makefile", "1"), file("makefile", "2")), archive.Options{})
-	if err != nil { // a file system that folds case
+	if err != nil { // a case-insensitive file system
 		a.refused(err, "makefile", "another one")
 		return
 	}

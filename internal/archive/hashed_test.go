@@ -20,8 +20,8 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// big is an archive of a hundred files, larger than any buffer; every byte of each
-// depends on mark.
+// big is an archive of a hundred files, larger than any buffer. Every byte depends on
+// mark.
 func big(t testing.TB, mark string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -42,7 +42,7 @@ func big(t testing.TB, mark string) []byte {
 	return b.Bytes()
 }
 
-// noise does not compress, so that the archives of two marks have one size.
+// noise is incompressible, so that archives with different marks have the same size.
 func noise(mark string, n int) []byte {
 	var out []byte
 	sum := sha256.Sum256([]byte(mark + string(rune(n))))
@@ -99,7 +99,7 @@ func sumOf(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// during calls what another process does at the n-th time of a moment.
+// during calls do, which acts as another process, at the n-th call of a hook.
 func during(t *testing.T, moment string, n int, attack func()) {
 	t.Helper()
 	old := hook
@@ -114,17 +114,17 @@ func during(t *testing.T, moment string, n int, attack func()) {
 	}
 }
 
-// What was verified and what is unpacked are the same bytes, whatever happens to
-// the file in between: another one gets its name, or its content is changed in
-// place, before it is opened and while it is read.
-func TestWhatIsUnpackedIsWhatWasHashed(t *testing.T) {
+// The verified bytes and the unpacked bytes are the same, whatever happens to the file in
+// between: it may be replaced, or changed in place, before it is opened or while it is
+// read.
+func TestUnpackedBytesAreTheHashedBytes(t *testing.T) {
 	for _, format := range []string{"tar", "gz", "zst", "zip"} {
 		good, evil := packed(t, format, "good"), packed(t, format, "evil")
 		for name, c := range map[string]struct {
 			moment string
 			nth    int
 			attack func(path string) error
-			ok     bool // the attack comes too late, or does not reach what is read
+			ok     bool // the attack comes too late, or does not affect the bytes that are read
 		}{
 			"nothing happens": {"open", 1, func(string) error { return nil }, true},
 			"another file before it is opened": {"open", 1, func(path string) error {
@@ -199,8 +199,8 @@ func TestWhatIsUnpackedIsWhatWasHashed(t *testing.T) {
 	}
 }
 
-// What follows the compressed stream is a part of the archive's hash.
-func TestTheHashIsOfTheWholeFile(t *testing.T) {
+// The archive's hash includes what follows the compressed stream.
+func TestHashCoversTheWholeFile(t *testing.T) {
 	good := packed(t, "gz", "good")
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.tar.gz")

@@ -46,7 +46,7 @@ func TestBombsAreRefused(t *testing.T) {
 			a := newArena(t)
 			_, err := a.extract(gz(t, makeTar(t, row.items...)), archive.Options{Limits: row.limits})
 			if row.entry == "" {
-				row.entry = "GlobalHead.0.0" // the name that archive/tar gives
+				row.entry = "GlobalHead.0.0" // the name that archive/tar uses
 				var refused *archive.RefusedError
 				if errors.As(err, &refused) {
 					row.entry = refused.Entry
@@ -57,7 +57,8 @@ func TestBombsAreRefused(t *testing.T) {
 	}
 }
 
-// A stream of headers alone holds no content and has to be measured all the same.
+// A stream that consists of headers must count towards the limits, although it has no
+// content.
 func TestPaddingBombIsRefused(t *testing.T) {
 	data := makeTar(t, file("a", "x"))
 	a := newArena(t)
@@ -65,8 +66,8 @@ func TestPaddingBombIsRefused(t *testing.T) {
 	a.refused(err, "a", "200 times")
 }
 
-func TestSparseFileIsMeasuredByWhatItBecomes(t *testing.T) {
-	// A GNU sparse 1.0 file by PAX records: one map entry, all hole.
+func TestSparseFileIsMeasuredByUnpackedSize(t *testing.T) {
+	// A GNU sparse 1.0 file in PAX records, with one map entry that is all hole.
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	body := make([]byte, 512)
@@ -81,7 +82,7 @@ func TestSparseFileIsMeasuredByWhatItBecomes(t *testing.T) {
 	a.refused(err, "hole", "268435456 bytes")
 }
 
-// rawPAX returns an extended header block pair that archive/tar would not write.
+// rawPAX returns a pair of extended header blocks that archive/tar would not write.
 func rawPAX(t *testing.T, pairs ...string) []byte {
 	t.Helper()
 	var records strings.Builder
@@ -142,8 +143,8 @@ func TestFileWithTheNameOfADirectory(t *testing.T) {
 	a.refused(err, "b/", "ends with a slash")
 }
 
-func TestTruncatedAtEveryPlace(t *testing.T) {
-	// The last file ends with a block of zeros, which must not pass for an end mark.
+func TestTruncatedAtEveryByte(t *testing.T) {
+	// The last file ends with a block of zeros, which must not be mistaken for an end mark.
 	plain := makeTar(t, dir("d/"), file("d/a", strings.Repeat("a", 700)), file("d/z", string(make([]byte, 1024))))
 	packed := gz(t, plain)
 	for cut := 1; cut < len(packed); cut++ {
@@ -196,7 +197,7 @@ func TestDamagedChecksum(t *testing.T) {
 	a.untouched()
 }
 
-func TestNoArchiveAtAll(t *testing.T) {
+func TestNotAnArchive(t *testing.T) {
 	for what, data := range map[string][]byte{
 		"empty file": {}, "text": []byte("<html>404 not found</html>"), "one byte": {0x1f},
 		"gzip of text": gz(t, []byte("hello")), "gzip of nothing": gz(t, nil), "just zeros": make([]byte, 10240), "gzip of zeros": gz(t, make([]byte, 10240)),
@@ -211,7 +212,7 @@ func TestNoArchiveAtAll(t *testing.T) {
 	}
 	a := newArena(t)
 	if _, err := archive.Extract(t.Context(), a.root, a.dest, archive.Options{}); err == nil {
-		t.Error("a directory was taken for an archive")
+		t.Error("a directory was accepted as an archive")
 	}
 }
 
@@ -312,8 +313,8 @@ func TestHostileZips(t *testing.T) {
 		"link out":     {zipItem{name: "l", body: "../neighbour", mode: 0o777 | os.ModeSymlink}, "l", "outside"},
 		"long link":    {zipItem{name: "l", body: strings.Repeat("x", 5000), mode: 0o777 | os.ModeSymlink}, "l", "longer than 4096"},
 		"device":       {zipItem{name: "d", mode: 0o644 | os.ModeDevice}, "d", "device"},
-		"pipe":         {zipItem{name: "p", mode: 0o644 | os.ModeNamedPipe}, "p", "kind"},
-		"socket":       {zipItem{name: "s", mode: 0o644 | os.ModeSocket}, "s", "kind"},
+		"pipe":         {zipItem{name: "p", mode: 0o644 | os.ModeNamedPipe}, "p", "of the type"},
+		"socket":       {zipItem{name: "s", mode: 0o644 | os.ModeSocket}, "s", "of the type"},
 		"encrypted":    {zipItem{name: "e", body: "x", change: func(h *zip.FileHeader) { h.Flags |= 1 }}, "e", "encrypted"},
 		"bomb":         {zipItem{name: "z", body: string(make([]byte, 3<<20))}, "z", "200 times"},
 		"large":        {zipItem{name: "z", body: "x", change: func(h *zip.FileHeader) { h.UncompressedSize64 = 1 << 40 }}, "z", "268435456"},
@@ -339,8 +340,8 @@ func TestHostileZips(t *testing.T) {
 	a.refused(err, "", "no files")
 }
 
-// The parts of a zip bomb may overlap: many entries, one content.
-func TestOverlappingZipIsHeldToTheTotal(t *testing.T) {
+// The entries of a zip bomb may overlap: many entries share one content.
+func TestOverlappingZipIsLimited(t *testing.T) {
 	data := makeZip(t, zipItem{name: "000", body: strings.Repeat("0123456789", 100)})
 	end := bytes.LastIndex(data, []byte("PK\x05\x06"))
 	central := data[bytes.Index(data, []byte("PK\x01\x02")):end]

@@ -5,19 +5,19 @@ import (
 	"io"
 )
 
-// meter holds an archive against its limits while it is read.
+// meter enforces the limits while an archive is read.
 type meter struct {
 	limits  Limits
 	packed  int64 // size of the archive file
-	stream  int64 // bytes of a tar stream so far, with headers and padding
-	content int64 // bytes of files so far (more than stream where those are sparse)
+	stream  int64 // bytes of a tar stream so far, including headers and padding
+	content int64 // bytes of files so far (more than stream for sparse files)
 	entries int
-	name    string // the entry that is being read
+	name    string // the current entry
 }
 
 func newMeter(l Limits, packed int64) *meter { return &meter{limits: l, packed: packed} }
 
-// entry counts one entry of any kind and returns why that is one too many.
+// entry counts an entry of any type, and returns why that is one too many, or "".
 func (m *meter) entry() string {
 	if m.entries++; m.entries > m.limits.MaxFiles {
 		return fmt.Sprintf("the archive has more than %d entries", m.limits.MaxFiles)
@@ -25,7 +25,7 @@ func (m *meter) entry() string {
 	return ""
 }
 
-// declared returns why a file of that size cannot be taken.
+// declared returns why a file of that size is not accepted, or "".
 func (m *meter) declared(size int64) string {
 	switch {
 	case size < 0:
@@ -50,7 +50,7 @@ func (m *meter) total(n int64) string {
 type watched struct {
 	r     io.Reader
 	meter *meter
-	seen  int64 // bytes since somebody set it to zero
+	seen  int64 // bytes since it was last reset
 }
 
 func (w *watched) Read(b []byte) (int, error) {

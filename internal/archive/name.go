@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// cleanName returns the name of an entry with slashes and without "." elements
-// ("." itself for the top), or the reason why it is refused.
+// cleanName returns the name of an entry with slashes and without "." elements ("." for
+// the top directory), or why it is refused.
 func cleanName(name string, l Limits) (clean, reason string) {
 	if reason := badText(name); reason != "" {
 		return "", reason
@@ -33,14 +33,14 @@ func cleanName(name string, l Limits) (clean, reason string) {
 	if strings.Count(clean, "/")+1 > l.MaxDepth {
 		return "", fmt.Sprintf("its name has more than %d elements", l.MaxDepth)
 	}
-	// On Windows this refuses reserved names (NUL, COM1) and streams as well.
+	// On Windows this also refuses reserved names (NUL, COM1) and streams.
 	if !filepath.IsLocal(filepath.FromSlash(clean)) {
 		return "", "its name is not a local path"
 	}
 	return clean, ""
 }
 
-// badText returns why a name or a link target is no text for a path anywhere.
+// badText returns why a name or a link target cannot be a path on every system, or "".
 func badText(s string) string {
 	switch {
 	case s == "":
@@ -53,7 +53,7 @@ func badText(s string) string {
 		return "its name starts with a drive letter"
 	}
 	for _, r := range s {
-		// Cf has the bidirectional overrides, which make a name in a message
+		// Cf includes the bidirectional overrides, which can make a name in a message
 		// look like another one.
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
 			return fmt.Sprintf("its name contains the control character %U", r)
@@ -64,8 +64,7 @@ func badText(s string) string {
 
 func isLetter(b byte) bool { return 'a' <= b|0x20 && b|0x20 <= 'z' }
 
-// strip drops n leading elements of a clean name; ok is false where none is
-// left.
+// strip removes n leading elements of a clean name. ok is false if none is left.
 func strip(clean string, n int) (rest string, ok bool) {
 	for range n {
 		_, clean, ok = strings.Cut(clean, "/")

@@ -11,8 +11,7 @@ import (
 	"modwsgi/internal/archive"
 )
 
-// TestRealSources unpacks the archives of the directory that
-// MODWSGI_TEST_ARCHIVES names.
+// TestRealSources unpacks the archives in the directory MODWSGI_TEST_ARCHIVES.
 func TestRealSources(t *testing.T) {
 	where := os.Getenv("MODWSGI_TEST_ARCHIVES")
 	if where == "" {

@@ -16,11 +16,11 @@ import (
 	"modwsgi/internal/digest"
 )
 
-// entry is one thing that an archive holds.
+// entry is an entry of an archive.
 type entry struct {
-	name    string // as the archive has it
+	name    string // as in the archive
 	kind    kind
-	what    string // for other: what it is
+	what    string // description of an entry of another type
 	link    string
 	size    int64 // as declared
 	mode    fs.FileMode
@@ -28,19 +28,18 @@ type entry struct {
 	body    io.ReadCloser
 }
 
-// source gives the entries of an archive in its order, then io.EOF when it has
-// been read and found sound to its last byte.
+// source returns the entries of an archive in order, then io.EOF once the archive was
+// read and found intact to the last byte.
 type source interface {
 	next() (*entry, error)
-	// sum reads the archive's file to its end and returns the SHA-256 of all that
-	// was read of it; no entry can be read any more. It is "" where that is not
-	// known.
+	// sum reads the archive's file to the end and returns the SHA-256 of everything that
+	// was read, or "" if unknown. No entry can be read afterwards.
 	sum() (string, error)
 	close()
 }
 
-// maxDictionary bounds the memory of the decoders that let the archive choose:
-// zstd's window here; xz's reader has the same bound built in.
+// maxDictionary limits the memory of decoders that let the archive choose: it is the
+// limit of zstd's window. xz's reader has the same limit built in.
 const maxDictionary = 64 << 20
 
 var (
@@ -53,7 +52,7 @@ var (
 	magicTar   = []byte("ustar")
 )
 
-// open finds the format of a file and starts to read it. A zip file of known
+// open detects the format of a file and starts reading it. A zip file with a required
 // hash is copied to scratch, an existing directory.
 func open(name, scratch string, o Options) (source, error) {
 	f, err := digest.Open(name)
@@ -84,7 +83,7 @@ func sniff(f *os.File, name, scratch string, o Options) (source, error) {
 	m := newMeter(o.Limits, info.Size())
 	switch {
 	case bytes.HasPrefix(head, magicGzip):
-		// The parallel reader keeps goroutines on the file after an error.
+		// The parallel reader's goroutines still use the file after an error.
 		return newTarSource(in, &archiver.Gz{SingleThreaded: true}, m)
 	case bytes.HasPrefix(head, magicBzip2):
 		return newTarSource(in, archiver.NewBz2(), m)
@@ -97,10 +96,10 @@ func sniff(f *os.File, name, scratch string, o Options) (source, error) {
 	case len(head) == 262 && bytes.Equal(head[257:], magicTar):
 		return newTarSource(in, plain{}, m)
 	}
-	return nil, in.orChanged(name, o.SHA256, &RefusedError{Reason: "not a tar (plain, gzip, bzip2, xz, zstd) and not a zip file"})
+	return nil, in.orChanged(name, o.SHA256, &RefusedError{Reason: "neither a tar file (plain, gzip, bzip2, xz, zstd) nor a zip file"})
 }
 
-// plain is the decompressor of a tar that is not compressed.
+// plain is the decompressor of an uncompressed tar.
 type plain struct{}
 
 func (plain) Decompress(in io.Reader, out io.Writer) error {
@@ -108,7 +107,7 @@ func (plain) Decompress(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// zstdDecompressor is ours because archiver's has no bound on its memory.
+// zstdDecompressor replaces archiver's, which does not limit its memory.
 type zstdDecompressor struct{}
 
 func (zstdDecompressor) Decompress(in io.Reader, out io.Writer) error {
@@ -121,10 +120,10 @@ func (zstdDecompressor) Decompress(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// tarSource reads a tar stream that a goroutine decompresses into a pipe. The
-// pipe instead of archiver's own combination of both lets us see the whole
-// stream: measure it, tell a missing end from a real one, and read on to the
-// checksum and to whatever follows the archive.
+// tarSource reads a tar stream that a goroutine decompresses into a pipe. Unlike
+// archiver's own combination of both, the pipe gives access to the whole stream, to
+// measure it, detect a missing end, and read on to the checksum and anything that follows
+// the archive.
 type tarSource struct {
 	file   *hashed
 	pipe   *io.PipeReader
@@ -145,8 +144,8 @@ func newTarSource(f *hashed, d decompressor, m *meter) (source, error) {
 	go func() {
 		defer close(s.done)
 		defer func() {
-			// Decoders of foreign data are the one place where we would rather
-			// report a bug of theirs than die of it.
+			// A panic of a decoder of untrusted data is reported instead of ending the
+			// program.
 			if p := recover(); p != nil {
 				_ = w.CloseWithError(fmt.Errorf("decompress: %v", p))
 			}
@@ -179,7 +178,7 @@ func (s *tarSource) next() (*entry, error) {
 			return nil, fmt.Errorf("tar entry with a header of type %T", file.Header)
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader {
-			// git writes the commit there; nothing in it concerns the files.
+			// git stores the commit there; it does not affect the files.
 			if reason := s.meter.entry(); reason != "" {
 				return nil, &RefusedError{Entry: h.Name, Reason: reason}
 			}
@@ -190,9 +189,9 @@ func (s *tarSource) next() (*entry, error) {
 	}
 }
 
-// finish reads what follows the last entry: there must be an end mark (one
-// block of zeros at least, which the reader took already), then nothing but
-// zeros, and the compressed stream must end soundly.
+// finish reads what follows the last entry: there must be an end mark (at least one block
+// of zeros, which the reader has consumed), then only zeros, and the compressed stream
+// must end properly.
 func (s *tarSource) finish() error {
 	if s.stream.seen < 512 {
 		return fmt.Errorf("the archive has no end mark: %w", io.ErrUnexpectedEOF)
@@ -212,7 +211,7 @@ func (s *tarSource) finish() error {
 	}
 }
 
-// failed names the last entry that was seen, for the error of a stream.
+// failed adds the name of the last entry to the error of a stream.
 func (s *tarSource) failed(err error) error {
 	var refused *RefusedError
 	if errors.As(err, &refused) || s.meter.name == "" {
@@ -227,7 +226,7 @@ func (s *tarSource) stop() {
 }
 
 func (s *tarSource) sum() (string, error) {
-	s.stop() // nobody else reads the file from here on
+	s.stop() // from here on, nothing else reads the file
 	return s.file.finish()
 }
 

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// kind is what an entry is.
+// kind is the type of an entry.
 type kind int
 
 const (
-	implied kind = iota // a directory that exists only because something is in it
+	implied kind = iota // a directory that exists only because entries are in it
 	directory
 	regular
 	symlink
@@ -17,8 +17,8 @@ const (
 	other
 )
 
-// tree remembers every name of an archive and what it is, so that conflicts
-// and escapes are found without asking the disk.
+// tree records the name and type of every entry, so that conflicts and escapes are found
+// without examining the disk.
 type tree struct {
 	nodes map[string]kind
 	links map[string]string // symbolic link -> target
@@ -28,7 +28,7 @@ func newTree() *tree {
 	return &tree{nodes: map[string]kind{}, links: map[string]string{}}
 }
 
-// add records a clean name, or returns the reason why it cannot be there.
+// add records a clean name, or returns why it cannot be added.
 func (t *tree) add(name string, k kind) string {
 	for i := 0; i < len(name); i++ {
 		if name[i] != '/' {
@@ -56,12 +56,12 @@ func (t *tree) add(name string, k kind) string {
 	return ""
 }
 
-// maxLinks is how many symbolic links one path may go through.
+// maxLinks is the maximum number of symbolic links on a path.
 const maxLinks = 40
 
-// resolves follows the symbolic link at name through every other link of the
-// archive and returns why it is refused, or "". The target need not exist, but
-// no step on the way may leave the tree.
+// resolves follows the symbolic link at name through all other links of the archive and
+// returns why it is refused, or "". The target need not exist, but no step may leave the
+// tree.
 func (t *tree) resolves(name string) string {
 	at := parents(name)
 	todo := strings.Split(t.links[name], "/")

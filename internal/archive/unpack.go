@@ -21,7 +21,7 @@ type unpacker struct {
 	meter *meter
 	tree  *tree
 	made  map[string]bool      // directories on disk
-	times map[string]time.Time // of directories, set last: writing into them changes them
+	times map[string]time.Time // of directories, set last because writing into a directory changes its time
 	links []link               // made after all files
 	kept  map[string]bool      // regular files on disk
 	now   time.Time
@@ -29,7 +29,7 @@ type unpacker struct {
 	buf   []byte
 }
 
-// link is a symbolic link: where it goes, and its name as the archive has it.
+// link is a symbolic link: its target, and its name in the archive.
 type link struct{ name, entry string }
 
 func unpack(ctx context.Context, src source, dir string, o Options) (Stats, error) {
@@ -43,7 +43,7 @@ func unpack(ctx context.Context, src source, dir string, o Options) (Stats, erro
 		kept: map[string]bool{}, now: time.Now(), buf: make([]byte, 128<<10),
 	}
 	err = u.all(src)
-	// The directory was made for its owner only; what was asked for is not.
+	// The directory was created for its owner only; the result is for everybody.
 	if err == nil {
 		if err = root.Chmod(".", 0o755); err != nil {
 			err = localError("write", dir, err)
@@ -87,7 +87,7 @@ func (u *unpacker) all(src source) error {
 		}
 	}
 	if u.stats.Files+u.stats.Links == 0 {
-		return &RefusedError{Reason: "the archive holds no files"}
+		return &RefusedError{Reason: "the archive contains no files"}
 	}
 	if err := u.makeLinks(); err != nil {
 		return err
@@ -95,7 +95,7 @@ func (u *unpacker) all(src source) error {
 	return u.setTimes()
 }
 
-// one checks an entry in full, then writes it.
+// one checks an entry completely, then writes it.
 func (u *unpacker) one(e *entry) error {
 	refuse := func(reason string) error { return &RefusedError{Entry: e.name, Reason: reason} }
 	if reason := u.meter.entry(); reason != "" {
@@ -145,8 +145,8 @@ func (u *unpacker) one(e *entry) error {
 	}
 }
 
-// skip reads over the content of an entry: the end of a truncated archive is
-// found that way, and the limits hold for what is left out too.
+// skip reads and discards the content of an entry, so that truncation is noticed and
+// limits also apply to skipped entries.
 func (u *unpacker) skip(e *entry) error {
 	if e.kind != regular {
 		return nil
@@ -164,7 +164,7 @@ func (u *unpacker) mkdir(name string) error {
 	if err := u.root.Mkdir(filepath.FromSlash(name), 0o755); err != nil {
 		return localError("create", name, err)
 	}
-	// Not subject to the umask: the tree is the same for everybody.
+	// Regardless of the umask, so that the tree is always the same.
 	if err := u.root.Chmod(filepath.FromSlash(name), 0o755); err != nil {
 		return localError("create", name, err)
 	}
@@ -178,8 +178,8 @@ func (u *unpacker) file(name string, e *entry) error {
 	}
 	f, err := u.root.OpenFile(filepath.FromSlash(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		// Not a duplicate for us, but for a file system that folds case.
-		return &RefusedError{Entry: e.name, Reason: "this file system does not tell its name from another one of the archive"}
+		// A duplicate only on case-insensitive file systems.
+		return &RefusedError{Entry: e.name, Reason: "this file system does not distinguish its name from another one in the archive"}
 	}
 	if err != nil {
 		return localError("create", name, err)
@@ -206,7 +206,7 @@ func fileMode(m fs.FileMode) fs.FileMode {
 	return 0o644
 }
 
-// copy moves the content of an entry within the limits.
+// copy copies the content of an entry, within the limits.
 func (u *unpacker) copy(w io.Writer, e *entry) error {
 	var size int64
 	for {
@@ -256,8 +256,8 @@ func (u *unpacker) symlink(name string, e *entry) error {
 	return nil
 }
 
-// makeLinks writes the symbolic links when no entry can go through them any
-// more and all of them are known.
+// makeLinks creates the symbolic links last, when all of them are known and no entry can
+// be written through them.
 func (u *unpacker) makeLinks() error {
 	for _, l := range u.links {
 		if reason := u.tree.resolves(l.name); reason != "" {
@@ -276,8 +276,8 @@ func (u *unpacker) makeLinks() error {
 	return nil
 }
 
-// hardlink copies an earlier regular file. A real link would tie two files of
-// a source tree together that a build may want to change one by one.
+// hardlink copies an earlier regular file. A real link would join two files that a build
+// may want to change separately.
 func (u *unpacker) hardlink(name string, e *entry) error {
 	refuse := func(reason string) error { return &RefusedError{Entry: e.name, Reason: reason} }
 	clean, reason := cleanName(e.link, u.o.Limits)
@@ -286,7 +286,7 @@ func (u *unpacker) hardlink(name string, e *entry) error {
 	}
 	target, ok := strip(clean, u.o.Strip)
 	if !ok || !u.kept[target] {
-		return refuse("it links to " + e.link + ", which is no earlier file of the archive")
+		return refuse("it links to " + e.link + ", which is not an earlier file of the archive")
 	}
 	f, err := u.root.Open(filepath.FromSlash(target))
 	if err != nil {
@@ -311,8 +311,8 @@ func (u *unpacker) setTime(name string, t time.Time) error {
 	return nil
 }
 
-// sane brings a time into what every file system holds and make accepts: one
-// in the future makes it warn of a clock skew and build for ever.
+// sane limits a time to what every file system supports and make accepts: a time in the
+// future makes it warn about clock skew and rebuild for ever.
 func (u *unpacker) sane(t time.Time) time.Time {
 	if t.Unix() < 0 {
 		return time.Unix(0, 0)
@@ -323,7 +323,7 @@ func (u *unpacker) sane(t time.Time) time.Time {
 	return t
 }
 
-// setTimes gives the listed directories their times, inner ones first.
+// setTimes sets the times of the listed directories, inner ones first.
 func (u *unpacker) setTimes() error {
 	names := make([]string, 0, len(u.times))
 	for name := range u.times {

@@ -19,13 +19,13 @@ type zipSource struct {
 	file  *os.File
 	zip   *archiver.Zip
 	meter *meter
-	known string // hash of file; "" where nobody asked for one
-	temp  string // name of file, where it is a copy that nobody else needs
+	known string // required hash of the file; "" if none
+	temp  string // name of the file, if it is a private copy
 }
 
-// openZip reads a zip file. One of known hash is read from a private copy that
-// was hashed while it was made: entries are read here and there, and some of them
-// twice, so that a hash on the way would not be one of what was unpacked.
+// openZip reads a zip file. If a hash is required, it reads a private copy that is hashed
+// while it is made: entries are read in any order, and some twice, so a hash computed
+// while reading would not cover exactly what is unpacked.
 func openZip(in *hashed, name, scratch string, o Options, m *meter) (source, error) {
 	if o.SHA256 == "" {
 		return newZipSource(in.file, m)
@@ -78,9 +78,8 @@ func newZipSource(f *os.File, m *meter) (*zipSource, error) {
 	return &zipSource{file: f, zip: z, meter: m}, nil
 }
 
-// checkZipEnd refuses a zip file that does not end with its end record: a
-// reader that searches for the record would overlook what follows it (APPNOTE
-// 4.3.16).
+// checkZipEnd refuses a zip file that does not end with its end record: a reader that
+// searches for the record would miss what follows it (APPNOTE 4.3.16).
 func checkZipEnd(f *os.File, size int64) error {
 	const record, maxComment = 22, 1<<16 - 1
 	tail := make([]byte, min(size, record+maxComment))
@@ -129,13 +128,12 @@ func (s *zipSource) next() (*entry, error) {
 	case mode&fs.ModeDevice != 0:
 		e.kind, e.what = other, "a device node"
 	default:
-		e.kind, e.what = other, "of the kind "+mode.Type().String()
+		e.kind, e.what = other, "of the type "+mode.Type().String()
 	}
 	return e, err
 }
 
-// readLink reads the target of a symbolic link, which a zip file has as
-// content.
+// readLink reads the target of a symbolic link, which a zip file stores as content.
 func readLink(e *entry) (string, error) {
 	const maxTarget = 4096
 	data, err := io.ReadAll(io.LimitReader(e.body, maxTarget+1))

@@ -1,9 +1,8 @@
-// Package atomicfile writes files that the user named, or whose directory the
-// user named, so that a reader sees the old content or the new one and never a
-// part, also after a crash: temporary file beside the target, fsync, rename. All
-// of it happens in one open directory (owned.OutputDir), so that another user who
-// can change the path cannot lead it elsewhere. It knows nothing about what it
-// writes.
+// Package atomicfile writes files that the user named, or whose directory the user named.
+// Readers see the old content or the new one, never a part, even after a crash: it writes
+// a temporary file beside the target, syncs it and renames it. All steps use one open
+// directory (owned.OutputDir), so that another user who can change the path cannot
+// redirect the writes. It knows nothing about the content.
 package atomicfile
 
 import (
@@ -16,8 +15,9 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// Write replaces the file name with data; its mode becomes perm, whatever the
-// umask. On an error the old file is as before and nothing is left beside it.
+// Write replaces the content of the file name with data and sets its mode to perm,
+// regardless of the umask. After an error, the old file is unchanged and nothing is left
+// beside it.
 func Write(name string, data []byte, perm os.FileMode) error {
 	f, err := Create(name, perm)
 	if err != nil {
@@ -30,7 +30,7 @@ func Write(name string, data []byte, perm os.FileMode) error {
 	return f.Commit()
 }
 
-// Copy replaces the file name with what r holds, as Write does.
+// Copy is [Write] with the content of r.
 func Copy(name string, r io.Reader, perm os.FileMode) error {
 	f, err := Create(name, perm)
 	if err != nil {
@@ -43,17 +43,16 @@ func Copy(name string, r io.Reader, perm os.FileMode) error {
 	return f.Commit()
 }
 
-// File is a file under way to its name. Exactly one of Commit and Abort takes
-// effect; Abort after Commit does nothing, so that it can be deferred.
+// File is a file that does not have its final name yet. Exactly one of Commit and Abort
+// takes effect; Abort after Commit does nothing, so that it can be deferred.
 type File struct {
 	f   *owned.NewFile
 	dir *owned.Dir
 }
 
-// Create starts a new content for the file name. The directory must exist. What
-// is there must be a regular file, also at the end of a link: root would take
-// /dev/null or /dev/stdout from everybody. A link is replaced, and what it leads
-// to stays.
+// Create starts a new version of the file name. The directory must exist. An existing
+// file must be regular, also behind a link, because root could otherwise replace
+// /dev/null or /dev/stdout. A link is replaced, and its target stays.
 func Create(name string, perm os.FileMode) (*File, error) {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return nil, &os.PathError{Op: "write", Path: name, Err: errors.New("it is not a regular file")}
@@ -72,14 +71,14 @@ func Create(name string, perm os.FileMode) (*File, error) {
 
 func (a *File) Write(b []byte) (int, error) { return a.f.Write(b) }
 
-// Commit makes the new content durable and gives it the name.
+// Commit makes the new content durable and gives it its name.
 func (a *File) Commit() error {
 	err := a.f.Commit()
 	_ = a.dir.Close()
 	return err
 }
 
-// Abort drops the new content.
+// Abort discards the new content.
 func (a *File) Abort() {
 	a.f.Abort()
 	_ = a.dir.Close()

@@ -47,8 +47,8 @@ func TestFailureLeavesTheOldFileAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestOnlyRegularFilesAreReplaced tries a device, directly and at the end of a
-// link, and a directory: each stays what it is.
+// TestOnlyRegularFilesAreReplaced tries a device, directly and through a link, and a
+// directory. All of them must stay.
 func TestOnlyRegularFilesAreReplaced(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")
@@ -74,6 +74,6 @@ func only(t *testing.T, dir, name string) {
 	t.Helper()
 	entries, _ := os.ReadDir(dir)
 	if len(entries) != 1 || entries[0].Name() != name {
-		t.Errorf("directory holds %v, want only %s", entries, name)
+		t.Errorf("directory contains %v, want only %s", entries, name)
 	}
 }

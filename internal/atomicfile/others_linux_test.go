@@ -9,8 +9,8 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// TestDirectoryOfAnotherUser: a file may be asked for there, and a link of that user
-// on the way to it is not followed.
+// TestDirectoryOfAnotherUser: files can be written there, but links of that user are not
+// followed.
 func TestDirectoryOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -33,10 +33,10 @@ func TestDirectoryOfAnotherUser(t *testing.T) {
 		t.Errorf("in place of a planted link: %v", err)
 	}
 	if data, err := os.ReadFile(file); err != nil || string(data) != "old" {
-		t.Errorf("root's file has %q, %v", data, err)
+		t.Errorf("root's file contains %q, %v", data, err)
 	}
 	only(t, victim, "f")
-	// The directory is exchanged before the new content gets its name.
+	// The directory is replaced before the new content gets its name.
 	f, err := Create(filepath.Join(theirs, "g"), 0o644)
 	if err != nil {
 		t.Fatal(err)

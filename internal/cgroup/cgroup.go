@@ -1,6 +1,6 @@
-// Package cgroup reads how many processors and how much memory this process may
-// use, from Linux's control groups, versions 1 and 2 (cgroups(7)), and from the
-// processors that it is bound to. It does not decide what to do with that.
+// Package cgroup reads how many processors and how much memory this process may use, from
+// Linux control groups, versions 1 and 2 (cgroups(7)), and from its CPU affinity. It does
+// not decide what to do with these limits.
 package cgroup
 
 import (
@@ -13,30 +13,30 @@ import (
 	"strings"
 )
 
-// Limits are what this process may use; zero where there is no limit, or none
-// that can be read.
+// Limits are the resources that this process may use. Zero means no limit, or an unknown
+// one.
 type Limits struct {
-	CPUs   float64 // processor seconds a second
+	CPUs   float64 // CPU seconds per second
 	Cores  int     // processors that it may run on
-	Memory int64   // bytes, the host's memory where that is less
+	Memory int64   // bytes; the host's memory if that is less
 }
 
-// Read asks the running system.
+// Read returns the limits of this process.
 func Read() Limits {
 	if runtime.GOOS != "linux" {
 		return Limits{Cores: runtime.NumCPU()}
 	}
 	l := Parse(os.DirFS("/"))
-	// What sched_getaffinity(2) said when we started.
+	// From sched_getaffinity(2) at startup.
 	if n := runtime.NumCPU(); l.Cores == 0 || n < l.Cores {
 		l.Cores = n
 	}
 	return l
 }
 
-// Parse reads the files of a system below root: proc/self/cgroup,
-// proc/self/mountinfo, proc/meminfo and what hangs below sys/fs/cgroup. What
-// cannot be read is no limit.
+// Parse reads the files of a system below root: proc/self/cgroup, proc/self/mountinfo,
+// proc/meminfo and everything below sys/fs/cgroup. Unreadable files do not limit
+// anything.
 func Parse(root fs.FS) Limits {
 	var l Limits
 	for _, m := range mounts(root) {
@@ -48,13 +48,13 @@ func Parse(root fs.FS) Limits {
 	return l
 }
 
-// mount is where a hierarchy of groups is mounted, and where we are in it.
+// mount is the mount point of a hierarchy of groups, with this process's group in it.
 type mount struct {
 	at    string // mount point, without leading slash
 	root  string // the group that is mounted there
-	group string // ours, as /proc/self/cgroup says
+	group string // this process's group, from /proc/self/cgroup
 	v2    bool
-	has   map[string]bool // controllers, of version 1
+	has   map[string]bool // controllers (version 1)
 }
 
 // mounts joins /proc/self/mountinfo (proc_pid_mountinfo(5)) with
@@ -99,14 +99,14 @@ func mounts(root fs.FS) []mount {
 	return out
 }
 
-// unescape undoes the octal escapes of mountinfo.
+// unescape decodes the octal escapes of mountinfo.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
-// dirs are the directories of our group and of those above it, as far as they
-// can be seen: a limit above counts too. In a container the group's own name is
-// one of the host, and the mount point is the group.
+// dirs are the directories of this process's group and its parents, as far as they are
+// visible, because their limits apply as well. In a container, the group's name is one of
+// the host, and the mount point is the group.
 func (m mount) dirs(root fs.FS) []string {
 	rel := m.group
 	if m.root != "/" {
@@ -168,7 +168,7 @@ func (l *Limits) cpus(quota, period string) {
 	}
 }
 
-// unlimited is from where on a limit of version 1 means none.
+// unlimited is the value from which a limit of version 1 means no limit.
 const unlimited = 1 << 60
 
 func (l *Limits) memory(value string) {
@@ -181,7 +181,7 @@ func (l *Limits) memory(value string) {
 	}
 }
 
-// cores counts a list such as "0-3,8" (cpuset(7)).
+// cores returns the number of processors in a list such as "0-3,8" (cpuset(7)).
 func (l *Limits) cores(list string) {
 	count := 0
 	for _, part := range strings.Split(list, ",") {
@@ -204,7 +204,7 @@ func (l *Limits) cores(list string) {
 	}
 }
 
-// meminfo is the memory of the host in bytes.
+// meminfo returns the memory of the host in bytes.
 func meminfo(root fs.FS) int64 {
 	for _, line := range lines(root, "proc/meminfo") {
 		if rest, ok := strings.CutPrefix(line, "MemTotal:"); ok {
@@ -227,15 +227,15 @@ func text(root fs.FS, name string) string {
 
 func lines(root fs.FS, name string) []string { return strings.Split(text(root, name), "\n") }
 
-// PerJob is the memory that one compiler may need, in bytes.
+// PerJob is the estimated memory for one compiler, in bytes.
 const PerJob = 350 << 20
 
-// Jobs is how many compilers may run at a time within the limits, at least one;
-// why names the limit that decides.
+// Jobs returns the number of compilers that may run concurrently within the limits, at
+// least one. why names the decisive limit.
 func (l Limits) Jobs() (n int, why string) {
 	n, why = max(1, l.Cores), "processors"
 	if l.CPUs > 0 {
-		// A part of a processor is worth one more job: it waits for the disk too.
+		// Round up: a job also waits for the disk.
 		if quota := max(1, int(math.Ceil(l.CPUs-0.01))); quota < n {
 			n, why = quota, "the control group's quota"
 		}

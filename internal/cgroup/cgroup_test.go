@@ -93,8 +93,8 @@ func TestJobs(t *testing.T) {
 	}
 }
 
-// TestInside runs itself bound to one processor, and in a group with a limit
-// where this machine lets us make one.
+// TestInside runs itself bound to one processor and, if this machine permits it, in a
+// group with a memory limit.
 func TestInside(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short starts no tool")
@@ -108,7 +108,7 @@ func TestInside(t *testing.T) {
 		return
 	}
 	if runtime.GOOS != "linux" {
-		t.Skip("control groups are Linux's")
+		t.Skip("control groups exist only on Linux")
 	}
 	run := func(argv ...string) string {
 		c := exec.Command(argv[0], append(argv[1:], os.Args[0], "-test.run=TestInside$", "-test.v")...)
@@ -140,7 +140,7 @@ func TestInside(t *testing.T) {
 		}
 	}
 	if limit == "" {
-		t.Skip("no control group with a limit can be made here: tried /sys/fs/cgroup")
+		t.Skip("cannot create a control group with a limit below /sys/fs/cgroup")
 	}
 	out := run("sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, dir)
 	if !strings.Contains(out, "JOBS 1 MEMORY 419430400") {

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestRealLimits enters control groups that the kernel keeps: one with a quota
-// of one processor, one with memory for a single compiler.
+// TestRealLimits enters real control groups: one with a quota of one processor, and one
+// with memory for a single compiler.
 func TestRealLimits(t *testing.T) {
 	if os.Getenv("MODWSGI_TEST_CGROUP") != "" {
 		n, why := Read().Jobs()
@@ -20,7 +20,7 @@ func TestRealLimits(t *testing.T) {
 		return
 	}
 	if n, _ := Read().Jobs(); n < 2 {
-		t.Skip("there is one processor for us, with which a limit shows nothing")
+		t.Skip("needs more than one processor")
 	}
 	for _, c := range []struct{ why, v1, v1File, v1Value, v2File, v2Value string }{
 		{"the control group's quota", "cpu", "cpu.cfs_quota_us", "100000", "cpu.max", "100000 100000"},
@@ -33,7 +33,7 @@ func TestRealLimits(t *testing.T) {
 			}
 			group := filepath.Join(dir, fmt.Sprintf("modwsgi-test-%d", os.Getpid()))
 			if err := os.Mkdir(group, 0o755); err != nil {
-				t.Skipf("no control group can be made here: %v", err)
+				t.Skipf("cannot create a control group: %v", err)
 			}
 			t.Cleanup(func() {
 				if err := os.Remove(group); err != nil {
@@ -41,7 +41,7 @@ func TestRealLimits(t *testing.T) {
 				}
 			})
 			if err := os.WriteFile(filepath.Join(group, file), []byte(value), 0o644); err != nil {
-				t.Skipf("no limit can be set here: %v", err)
+				t.Skipf("cannot set a limit: %v", err)
 			}
 			run := exec.Command("sh", "-c", `echo $$ >"$1/cgroup.procs" && exec "$2" -test.run '^TestRealLimits$'`, "sh", group, os.Args[0])
 			run.Env = append(os.Environ(), "MODWSGI_TEST_CGROUP=1")

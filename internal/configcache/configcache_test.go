@@ -57,7 +57,7 @@ func TestAnswer(t *testing.T) {
 		t.Skip("-short starts no compiler")
 	}
 	if _, err := run.LookPath("cc", os.Environ()); err != nil {
-		t.Skip("there is no cc: ", err)
+		t.Skip("cc not found: ", err)
 	}
 	got, err := compiler(t, "cc", "-O2").Answer(t.Context(), Scan(script))
 	if err != nil {
@@ -72,14 +72,14 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// A header that is there but does not compile, and a linker that says something
-// else, leave the questions to the script.
+// If a header exists but does not compile, or the linker reports something else, the
+// tests are left to the script.
 func TestNoAnswer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short starts no compiler")
 	}
 	if _, err := run.LookPath("cc", os.Environ()); err != nil {
-		t.Skip("there is no cc: ", err)
+		t.Skip("cc not found: ", err)
 	}
 	c := compiler(t, "cc")
 	if err := os.WriteFile(filepath.Join(c.Dir, "broken.h"), []byte("#error broken\n"), 0o600); err != nil {

@@ -16,16 +16,16 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Compiler is what is asked.
+// Compiler is the compiler to run.
 type Compiler struct {
 	Runner *run.Runner
 	Argv   []string // the compiler, with the flags of the script
 	Env    []string
-	Dir    string // existing directory for the attempts
+	Dir    string // existing directory for temporary files
 }
 
-// Answer asks the compiler. Questions that it cannot answer without doubt are
-// not in the result. The error is the context's or one of the file system.
+// Answer determines the results of tests with the compiler. Tests whose result is in
+// doubt are not in the result. The error is the context's or the file system's.
 func (c *Compiler) Answer(ctx context.Context, q Questions) (map[string]string, error) {
 	answers := map[string]string{}
 	for _, ask := range []func(context.Context, Questions, map[string]string) error{c.headers, c.functions, c.sizes} {
@@ -40,7 +40,7 @@ func (c *Compiler) Answer(ctx context.Context, q Questions) (map[string]string, 
 	return answers, nil
 }
 
-// run starts the compiler and returns what it printed.
+// run runs the compiler and returns its output.
 func (c *Compiler) run(ctx context.Context, args ...string) (string, error) {
 	var said bytes.Buffer
 	err := c.Runner.Run(ctx, run.Cmd{Argv: append(slices.Clone(c.Argv), args...), Dir: c.Dir, Env: c.Env, Log: &said})
@@ -51,7 +51,7 @@ func (c *Compiler) write(name, text string) error {
 	return os.WriteFile(filepath.Join(c.Dir, name), []byte(text), 0o600)
 }
 
-// usualHeaders are those that a script includes by default
+// usualHeaders are the headers that a script includes by default
 // (https://www.gnu.org/software/autoconf/manual/autoconf.html#Default-Includes).
 var usualHeaders = []string{"stddef.h", "stdio.h", "stdlib.h", "string.h", "inttypes.h", "stdint.h", "strings.h", "sys/types.h", "sys/stat.h", "unistd.h"}
 
@@ -63,8 +63,8 @@ func includes() string {
 	return b.String()
 }
 
-// headers finds out with one run of the preprocessor which are there, then has
-// each of those compiled by itself, all with one start of the compiler.
+// headers determines with one run of the preprocessor which headers exist, then compiles
+// each of them separately, with a single start of the compiler.
 func (c *Compiler) headers(ctx context.Context, q Questions, answers map[string]string) error {
 	variables := slices.Sorted(maps.Keys(q.Headers))
 	if len(variables) == 0 {
@@ -99,7 +99,7 @@ func (c *Compiler) headers(ctx context.Context, q Questions, answers map[string]
 		return nil
 	}
 	if _, err := c.run(ctx, argv...); err != nil {
-		return err // one of them does not compile: the script will find out which
+		return err // one of them does not compile: leave all to the script
 	}
 	for _, v := range there {
 		answers[v] = "yes"
@@ -107,15 +107,16 @@ func (c *Compiler) headers(ctx context.Context, q Questions, answers map[string]
 	return nil
 }
 
-// undefined is how linkers tell of a function that is nowhere.
+// undefined matches the linker's error for a function that it did not find.
 var undefined = regexp.MustCompile("undefined (?:reference to|symbol:) [`'\"]?([A-Za-z_]\\w*)")
 
-// systemLibraries are those that a script may add before it asks for a function.
+// systemLibraries are the libraries that a script may add before it tests a function.
 var systemLibraries = []string{"-lcrypt", "-lpthread", "-ldl", "-lrt", "-lm", "-luuid"}
 
-// functions links one program that calls all of them: the linker tells which are
-// missing. Then one without those must link, which proves the rest. A function
-// is missing only where it is in none of the system's libraries either.
+// functions links one program that calls all functions, and the linker reports the
+// missing ones. A second program without these must link, which proves that the others
+// exist. A function counts as missing only if none of the system's libraries has it
+// either.
 func (c *Compiler) functions(ctx context.Context, q Questions, answers map[string]string) error {
 	if len(q.Functions) == 0 {
 		return nil
@@ -156,9 +157,9 @@ func (c *Compiler) functions(ctx context.Context, q Questions, answers map[strin
 	return nil
 }
 
-// link returns which of the functions a program cannot be linked with. A
-// function that is there but always fails counts as missing, as for the scripts
-// (the C library marks it with a macro).
+// link returns the functions that a program cannot be linked with. As in the scripts, a
+// function that exists but always fails counts as missing (the C library marks it with a
+// macro).
 func (c *Compiler) link(ctx context.Context, functions []string, libs ...string) (missing []string, err error) {
 	var b strings.Builder
 	b.WriteString("#include <limits.h>\n")
@@ -180,7 +181,7 @@ func (c *Compiler) link(ctx context.Context, functions []string, libs ...string)
 	for _, m := range undefined.FindAllStringSubmatch(said, -1) {
 		f := strings.TrimPrefix(m[1], "stub_of_")
 		if !slices.Contains(functions, f) {
-			return nil, err // something else is wrong
+			return nil, err // another error
 		}
 		if !slices.Contains(missing, f) {
 			missing = append(missing, f)
@@ -192,7 +193,7 @@ func (c *Compiler) link(ctx context.Context, functions []string, libs ...string)
 	return missing, nil
 }
 
-// sizes reads them from an object: nothing has to run.
+// sizes reads the sizes from an object file, so nothing has to run.
 func (c *Compiler) sizes(ctx context.Context, q Questions, answers map[string]string) error {
 	variables := slices.Sorted(maps.Keys(q.Sizes))
 	if len(variables) == 0 {
@@ -212,7 +213,7 @@ func (c *Compiler) sizes(ctx context.Context, q Questions, answers map[string]st
 	}
 	values, err := object(filepath.Join(c.Dir, "sizes.o"), "sizes_of_types")
 	if err != nil || len(values) != len(variables) {
-		return nil // no object that we can read: no answer
+		return nil // an unreadable object: no result
 	}
 	for i, v := range variables {
 		answers[v] = fmt.Sprint(values[i])

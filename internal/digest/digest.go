@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// File returns the SHA-256 of what a file holds, in lower case hex.
+// File returns the SHA-256 of a file's content, in lower case hex.
 func File(name string) (string, error) {
 	f, err := Open(name)
 	if err != nil {
@@ -24,7 +24,7 @@ func File(name string) (string, error) {
 	return sum, nil
 }
 
-// Of returns the SHA-256 of what a reader gives until its end, in lower case hex.
+// Of returns the SHA-256 of everything that a reader returns, in lower case hex.
 func Of(r io.Reader) (string, error) {
 	h := sha256.New()
 	if _, err := io.Copy(h, r); err != nil {
@@ -33,7 +33,7 @@ func Of(r io.Reader) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Valid reports whether a text is a SHA-256 as this package writes it.
+// Valid reports whether a text is a SHA-256 in the form that this package writes.
 func Valid(s string) bool {
 	b, err := hex.DecodeString(s)
 	return err == nil && len(b) == sha256.Size && s == strings.ToLower(s)

@@ -11,16 +11,16 @@ import (
 	"os"
 )
 
-// Open opens a regular file for reading. Anything else is an error, and so is a
-// pipe: it is not waited for. The check is made on what was opened, so that
-// nobody can put something else in its place between the check and the reading.
+// Open opens a regular file for reading. Anything else is an error, including a pipe,
+// which it does not wait for. It checks the open file, so that the file cannot be
+// replaced between the check and the read.
 func Open(name string) (*os.File, error) { return open(name, 0) }
 
-// OpenHere is Open for a file that must not be a symbolic link itself.
+// OpenHere is [Open] for a file that must not be a symbolic link itself.
 func OpenHere(name string) (*os.File, error) { return open(name, noFollow) }
 
 func open(name string, flags int) (*os.File, error) {
-	// Windows has no flag for it, and its links need a privilege to be made.
+	// Windows has no flag for it, and creating links there needs a privilege.
 	if flags != 0 && noFollow == 0 {
 		if info, err := os.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 			return nil, fmt.Errorf("open %s: it is a symbolic link", name)
@@ -47,7 +47,7 @@ type Reader struct {
 	n int64
 }
 
-// NewReader returns a Reader of r.
+// NewReader returns a Reader that reads from r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: r, h: sha256.New()} }
 
 func (r *Reader) Read(b []byte) (int, error) {
@@ -57,14 +57,14 @@ func (r *Reader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Sum returns the SHA-256 of what was read so far, in lower case hex.
+// Sum returns the SHA-256 of everything read so far, in lower case hex.
 func (r *Reader) Sum() string { return hex.EncodeToString(r.h.Sum(nil)) }
 
-// Count returns how many bytes were read so far.
+// Count returns the number of bytes read so far.
 func (r *Reader) Count() int64 { return r.n }
 
-// Changed is the error for a file that is not, or no longer, what it was
-// verified to be.
+// Changed is the error for a file that does not, or no longer does, have its verified
+// content.
 type Changed struct {
 	File      string
 	Want, Got string // SHA-256, lower case hex
@@ -74,9 +74,9 @@ func (c *Changed) Error() string {
 	return fmt.Sprintf("%s changed after it was verified: its content has sha256 %s, expected %s", c.File, c.Got, c.Want)
 }
 
-// ReadFile returns the content of a file of at most limit bytes whose SHA-256 is
-// sum. What is returned is what was hashed: the file is read once. The error is
-// *Changed for another content.
+// ReadFile returns the content of a file of at most limit bytes whose SHA-256 is sum. It
+// reads the file only once, so the returned content is the hashed one. The error is
+// *Changed if the content differs.
 func ReadFile(name, sum string, limit int64) ([]byte, error) {
 	f, err := Open(name)
 	if err != nil {

@@ -9,11 +9,10 @@ import (
 	"path/filepath"
 )
 
-// Tree returns one SHA-256 of the names and contents of the files below a
-// directory for which keep says yes. keep gets paths relative to dir, with
-// slashes; a directory's ends in one, and nothing below it counts where keep
-// refuses it. Links to files count as what they lead to; modes and times do not
-// count, so that a copy has the same digest.
+// Tree returns a SHA-256 over the names and contents of the files below a directory that
+// keep accepts. keep gets paths relative to dir, with slashes. The path of a directory
+// ends in a slash, and nothing below a rejected directory counts. Links to files count as
+// their targets. Modes and times do not count, so a copy has the same digest.
 func Tree(dir string, keep func(name string) bool) (string, error) {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package distro knows the families of Linux distributions: how os-release(5) names
-// them, what they call the packages that a build needs, and how these are installed.
-// It is the one table of these names; every hint that says what to install takes them
-// from here. It installs nothing and asks no package manager.
+// Package distro knows the families of Linux distributions: their names in os-release(5),
+// their names for the packages that a build needs, and the commands that install them. It
+// is the only table of these names, and every hint about packages uses it. It installs
+// nothing and runs no package manager.
 package distro
 
 import (
@@ -11,30 +11,30 @@ import (
 	"strings"
 )
 
-// Files are where os-release(5) is, in the order in which they are looked for.
+// Files are the paths of os-release(5), in order of precedence.
 var Files = []string{"/etc/os-release", "/usr/lib/os-release"}
 
-// commands are the families and how each installs a package.
+// commands are the install commands of the families.
 var commands = map[string]string{
 	"debian": "apt-get install", "fedora": "dnf install", "rhel": "dnf install",
 	"alpine": "apk add", "arch": "pacman -S", "suse": "zypper install",
 	macOS: "brew install",
 }
 
-const macOS = "macos" // a family of its own, which has few of the packages
+const macOS = "macos" // a separate family, which has few of the packages
 
-// families are the IDs of os-release(5) that stand for a family.
+// families maps IDs of os-release(5) to families.
 var families = map[string]string{
 	"debian": "debian", "ubuntu": "debian", "fedora": "fedora", "rhel": "rhel", "centos": "rhel", "amzn": "rhel",
 	"alpine": "alpine", "arch": "arch", "suse": "suse", "opensuse": "suse", "sles": "suse",
 }
 
-// Packages maps a family to the name of a package. "rhel" stands for "fedora" too,
-// where that has no name of its own. {v} is a version of Python, {vv} the same without
-// its dot.
+// Packages maps a family to the name of a package. If "fedora" has no entry, that of
+// "rhel" applies. {v} stands for a version of Python, and {vv} for the same without its
+// dot.
 type Packages map[string]string
 
-// What a build, or a part of packaging, can lack.
+// Packages that a build or a packaging step may need.
 var (
 	PythonHeaders = Packages{
 		"debian": "python{v}-dev", "fedora": "python3-devel", "rhel": "python{v}-devel", "alpine": "python3-dev", "arch": "python", "suse": "python{vv}-devel",
@@ -57,7 +57,7 @@ var (
 	Make         = Packages{"debian": "make", "rhel": "make", "alpine": "make", "arch": "make", "suse": "make"}
 )
 
-// Family returns the family of this machine, "" for one that is not known.
+// Family returns the family of this machine, or "" if unknown.
 func Family() string {
 	if runtime.GOOS == "darwin" {
 		return macOS
@@ -70,7 +70,7 @@ func Family() string {
 	return ""
 }
 
-// Release is what os-release(5) tells of a system.
+// Release is the content of os-release(5).
 type Release struct {
 	ID       string
 	Like     []string // ID_LIKE
@@ -78,8 +78,8 @@ type Release struct {
 	Codename string   // VERSION_CODENAME
 }
 
-// ParseRelease reads the text of an os-release file. Of a name that is there twice
-// the last one counts, as for a shell.
+// ParseRelease reads the text of an os-release file. The last assignment of a name
+// counts, as in a shell.
 func ParseRelease(text string) Release {
 	var r Release
 	for line := range strings.Lines(text) {
@@ -99,8 +99,8 @@ func ParseRelease(text string) Release {
 	return r
 }
 
-// Family returns the family of a system: by its ID, else by the first one known in
-// ID_LIKE; "" for one that is not known.
+// Family returns the family of a system, by its ID or the first known one in ID_LIKE, or
+// "" if unknown.
 func (r Release) Family() string {
 	for _, id := range append(strings.Fields(r.ID), r.Like...) {
 		if family := families[id]; family != "" {
@@ -110,7 +110,7 @@ func (r Release) Family() string {
 	return ""
 }
 
-// For puts a version of Python ("3.11") into the names.
+// For inserts a version of Python ("3.11") into the names.
 func (p Packages) For(version string) Packages {
 	fill := strings.NewReplacer("{v}", version, "{vv}", strings.ReplaceAll(version, ".", ""))
 	out := Packages{}
@@ -120,7 +120,7 @@ func (p Packages) For(version string) Packages {
 	return out
 }
 
-// Name returns what a family calls the package, "" where that is not known.
+// Name returns a family's name for the package, or "" if unknown.
 func (p Packages) Name(family string) string {
 	if name, ok := p[family]; ok || family != "fedora" {
 		return name
@@ -128,8 +128,7 @@ func (p Packages) Name(family string) string {
 	return p["rhel"]
 }
 
-// Command returns the command that installs the package in a family, "" for one that
-// is not known.
+// Command returns the command that installs the package in a family, or "" if unknown.
 func (p Packages) Command(family string) string {
 	name, command := p.Name(family), commands[family]
 	if name == "" || command == "" {
@@ -138,8 +137,8 @@ func (p Packages) Command(family string) string {
 	return command + " " + name
 }
 
-// Hint is Command in a sentence, for every family: first says what is missing, more
-// what else would do; both may be empty.
+// Hint returns a sentence with the install command, for any family. first is the text
+// before it and more the alternatives after it; both may be empty.
 func (p Packages) Hint(family, first, more string) string {
 	command := p.Command(family)
 	switch {

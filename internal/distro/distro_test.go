@@ -29,7 +29,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// Every package has a name in every family: a hint is never half of one.
+// Every package has a name in every family, so that hints are complete.
 func TestTableIsComplete(t *testing.T) {
 	for _, p := range []Packages{PythonHeaders, HTTPDHeaders, HTTPD, APR, APRUtil, OpenSSL, NGHTTP2, Zlib, Brotli, LibXML2, Compiler, LibC, Binutils, Make, LibPython, MinGW, Osslsigncode} {
 		for family := range commands {

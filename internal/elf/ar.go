@@ -9,25 +9,25 @@ import (
 	"strings"
 )
 
-// ErrNotArchive is in the tree of the error for a file that is no ar archive.
+// ErrNotArchive is wrapped by the error for a file that is not an ar archive.
 var ErrNotArchive = errors.New("not an ar archive")
 
-// maxMembers bounds the members that are looked at; libpython has about 170.
+// maxMembers is the maximum number of members; libpython has about 170.
 const maxMembers = 4096
 
-// Archive is what is known of a static library.
+// Archive describes a static library.
 type Archive struct {
 	Machine string // of its members
 	Class   int    // 32 or 64
 	Members int    // ELF members that were read
 	PIC     bool   // every member can be linked into a shared object
-	Culprit string // where PIC is false: "member: relocation against symbol"
+	Culprit string // if PIC is false: "member: relocation against symbol"
 }
 
-// NewArchive looks through a static library (ar format, with GNU or BSD member
-// names; thin archives are refused). A relocation that the linker rejects when
-// it makes a shared object makes PIC false. A machine whose relocations are
-// unknown counts as PIC: the linker has the last word.
+// NewArchive examines a static library (ar format, with GNU or BSD member names; thin
+// archives are rejected). PIC is false if there is a relocation that the linker rejects
+// in a shared object. If the relocations of a machine are unknown, PIC is true, and the
+// linker decides.
 func NewArchive(r io.ReaderAt, size int64) (*Archive, error) {
 	if size > MaxFile {
 		return nil, ErrNotArchive
@@ -137,8 +137,8 @@ func (a *Archive) member(name string, r *io.SectionReader) error {
 	return nil
 }
 
-// notPIC returns the first relocation in loaded sections that a shared object
-// cannot have, "" if not found.
+// notPIC returns the first relocation in loaded sections that a shared object cannot
+// have, or "".
 func (f *File) notPIC() (string, error) {
 	if f.file.Class != stdelf.ELFCLASS64 || (f.file.Machine != stdelf.EM_X86_64 && f.file.Machine != stdelf.EM_AARCH64) {
 		return "", nil
@@ -170,10 +170,10 @@ func (f *File) notPIC() (string, error) {
 	return "", nil
 }
 
-// rejected judges one relocation. Absolute 32-bit addresses cannot move at
-// all; a PC-relative one is right only for a symbol that no other library can
-// replace (code compiled with -fPIE uses it for all, with -fPIC only for its
-// own).
+// rejected reports whether a shared object cannot have a relocation. Absolute 32-bit
+// addresses cannot be relocated at all. PC-relative ones are valid only for symbols that
+// no other library can replace: code compiled with -fPIE uses them for all symbols, with
+// -fPIC only for local ones.
 func (f *File) rejected(kind uint32, index int, syms []stdelf.Symbol) string {
 	absolute, relative, name := false, false, ""
 	if f.file.Machine == stdelf.EM_X86_64 {
@@ -187,7 +187,7 @@ func (f *File) rejected(kind uint32, index int, syms []stdelf.Symbol) string {
 		relative = t == stdelf.R_AARCH64_ADR_PREL_PG_HI21
 		name = t.String()
 	}
-	// Index 0 is the null symbol, which debug/elf leaves out.
+	// Index 0 is the null symbol, which debug/elf omits.
 	var sym stdelf.Symbol
 	if index > 0 && index <= len(syms) {
 		sym = syms[index-1]

@@ -1,9 +1,8 @@
-// Package elf reads facts from ELF files (System V gABI, chapter 4 and 5):
-// for which CPU a binary is, which libraries it asks for and where it looks for
-// them, which names it exports, and whether a static library is position
-// independent. It never maps or runs anything, and a hostile file costs an
-// error, not a crash and not more memory than the file is long. It does not
-// know what the facts are for.
+// Package elf reads facts from ELF files (System V gABI, chapters 4 and 5): the CPU of a
+// binary, the libraries that it needs and where it looks for them, the names that it
+// exports, and whether a static library is position-independent. It never maps or runs
+// anything. A hostile file results in an error, and never in a crash or in more memory
+// than the size of the file. It does not know what the facts are for.
 package elf
 
 import (
@@ -16,26 +15,26 @@ import (
 	"strings"
 )
 
-// MaxFile is the size in bytes of the largest file that is looked at.
+// MaxFile is the maximum size of a file, in bytes.
 const MaxFile = 1 << 30
 
-// maxSymbols bounds a symbol table; a libpython with every module built in has
-// under twenty thousand.
+// maxSymbols is the maximum size of a symbol table; a libpython with all modules built in
+// has less than twenty thousand symbols.
 const maxSymbols = 1 << 20
 
-// ErrNotELF is in the tree of the error for a file of another format.
+// ErrNotELF is wrapped by the error for a file of another format.
 var ErrNotELF = errors.New("not an ELF file")
 
-// Facts are what the headers and the dynamic section say.
+// Facts are the contents of the headers and the dynamic section.
 type Facts struct {
-	Machine string   // as uname -m says it: "x86_64", "aarch64"
+	Machine string   // as uname -m prints it: "x86_64", "aarch64"
 	Class   int      // 32 or 64
 	Kind    string   // "executable", "shared", "relocatable" or "other"
 	Soname  string   // DT_SONAME, "" if absent
 	Needed  []string // DT_NEEDED, in order
-	RunPath []string // DT_RUNPATH, else DT_RPATH, split at colons; $ORIGIN as it stands
+	RunPath []string // DT_RUNPATH, else DT_RPATH, split at colons; $ORIGIN is not expanded
 	Interp  string   // the program interpreter, "" if absent
-	GLIBC   string   // the highest GLIBC_x.y version that is asked for, "" where none
+	GLIBC   string   // the highest required GLIBC_x.y version; "" if none
 }
 
 // File is an open ELF file.
@@ -47,8 +46,7 @@ type File struct {
 	got  bool
 }
 
-// Is reports whether the file begins with the ELF magic number. A file that
-// cannot be read is not one.
+// Is reports whether the file is readable and begins with the ELF magic number.
 func Is(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -67,7 +65,7 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Before opening: a FIFO would block, a device could do anything.
+	// Check before opening: a FIFO would block, and a device could do anything.
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read %s: %w (not a regular file)", path, ErrNotELF)
 	}
@@ -86,14 +84,14 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
-// ReadAtCloser is an open file that can be read at any place.
+// ReadAtCloser is an open file that can be read at any offset.
 type ReadAtCloser interface {
 	io.ReaderAt
 	io.Closer
 }
 
-// New checks the headers of a file that the caller opened, of which size
-// bytes may be read. Close closes it; where New fails, the caller does.
+// New checks the headers of an open file of which size bytes may be read. Close closes
+// it; if New fails, the caller has to close it.
 func New(src ReadAtCloser, size int64) (*File, error) {
 	if size > MaxFile {
 		return nil, fmt.Errorf("%d bytes are more than the %d allowed", size, int64(MaxFile))
@@ -114,7 +112,7 @@ func (f *File) Close() error {
 	return f.src.Close()
 }
 
-// Read opens a file, takes its facts and closes it.
+// Read opens a file, reads its facts and closes it.
 func Read(path string) (*Facts, error) {
 	f, err := Open(path)
 	if err != nil {
@@ -151,9 +149,9 @@ func parse(r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// sane refuses a section that would cost more memory than the file is long:
-// one that claims to be longer, and a compressed one (a bomb; no tool makes
-// these sections so).
+// sane rejects a section that would need more memory than the size of the file: one that
+// claims to be longer, or a compressed one, which can be a bomb and which no tool creates
+// for these sections.
 func (f *File) sane(s *stdelf.Section) error {
 	if s.Flags&stdelf.SHF_COMPRESSED != 0 {
 		return fmt.Errorf("section %q is compressed", s.Name)
@@ -209,7 +207,7 @@ func (f *File) Facts() (*Facts, error) {
 func (f *File) glibc() (string, error) {
 	needs, err := f.file.DynamicVersionNeeds()
 	if err != nil {
-		// Neither a static binary nor one of another libc has the table.
+		// Static binaries and those for another libc do not have the table.
 		if f.file.SectionByType(stdelf.SHT_GNU_VERNEED) == nil {
 			return "", nil
 		}
@@ -227,7 +225,7 @@ func (f *File) glibc() (string, error) {
 }
 
 // CompareVersions compares dotted numbers ("2.9" < "2.34"): negative, zero or
-// positive. A part that is not a number ("PRIVATE") counts as lower than any.
+// positive. A part that is not a number ("PRIVATE") is lower than any number.
 func CompareVersions(a, b string) int {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := 0; i < max(len(as), len(bs)); i++ {
@@ -269,7 +267,7 @@ func (f *File) symbols() ([]stdelf.Symbol, error) {
 	return syms, nil
 }
 
-// lookup returns the definition of an exported name, nil if not found.
+// lookup returns the definition of an exported name, or nil.
 func (f *File) lookup(name string) *stdelf.Symbol {
 	syms, err := f.symbols()
 	if err != nil {
@@ -286,8 +284,8 @@ func (f *File) lookup(name string) *stdelf.Symbol {
 // Exports reports whether the dynamic symbol table defines name.
 func (f *File) Exports(name string) bool { return f.lookup(name) != nil }
 
-// Bytes returns the first n bytes (at most 4096) of what an exported name
-// stands for, as they are in the file, before relocation.
+// Bytes returns the first n bytes (at most 4096) of an exported object, as they are in
+// the file, before relocation.
 func (f *File) Bytes(name string, n int) ([]byte, error) {
 	if n < 0 || n > 4096 {
 		return nil, fmt.Errorf("read %d bytes of %s: out of range", n, name)
@@ -318,7 +316,7 @@ func (f *File) Uint32(name string) (uint32, error) {
 	return f.file.ByteOrder.Uint32(b), nil
 }
 
-// Uint32Pair returns the two 32-bit integers that an exported name begins with.
+// Uint32Pair returns the two 32-bit integers at the beginning of an exported object.
 func (f *File) Uint32Pair(name string) (first, second uint32, err error) {
 	b, err := f.Bytes(name, 8)
 	if err != nil {
@@ -327,8 +325,8 @@ func (f *File) Uint32Pair(name string) (first, second uint32, err error) {
 	return f.file.ByteOrder.Uint32(b), f.file.ByteOrder.Uint32(b[4:]), nil
 }
 
-// ReadOnlyData returns the content of section .rodata, nil if absent. An
-// object file that is not linked yet may have it in several parts (.rodata.str1.1).
+// ReadOnlyData returns the content of the section .rodata, or nil if absent. An object
+// file may have it in several parts (.rodata.str1.1).
 func (f *File) ReadOnlyData() ([]byte, error) {
 	var all []byte
 	var size uint64
@@ -368,7 +366,7 @@ func kind(t stdelf.Type) string {
 	}
 }
 
-// machine names the CPU as uname -m does on Linux.
+// machine returns the CPU in the form of Linux's uname -m.
 func machine(f *stdelf.File) string {
 	switch f.Machine {
 	case stdelf.EM_X86_64:

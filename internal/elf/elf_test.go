@@ -14,8 +14,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// compile builds C source with the host's compiler; the test is left out where
-// it is absent.
+// compile builds C source with the host's compiler, and skips the test without one.
 func compile(t *testing.T, source, output string, flags ...string) string {
 	t.Helper()
 	if testing.Short() {
@@ -117,7 +116,7 @@ func TestNotELF(t *testing.T) {
 	}
 }
 
-func TestTruncatedFilesAreErrorsOrPartOfTheTruth(t *testing.T) {
+func TestTruncatedFiles(t *testing.T) {
 	path := compile(t, library, "libx.so", "-shared", "-fPIC", "-s")
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 
 var fullVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?`)
 
-// VersionsIn lists the version numbers that begin with start and follow label
-// in binary data; not those that are the end of something longer. Searching
-// plain bytes takes a millisecond where a regular expression takes a hundred.
+// VersionsIn lists the version numbers in binary data that begin with start and follow
+// label, but not those that are the end of something longer. Searching plain bytes is a
+// hundred times faster than a regular expression.
 func VersionsIn(data []byte, label, start string) []string {
 	var found []string
 	needle := []byte(label + start)

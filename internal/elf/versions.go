@@ -6,15 +6,14 @@ import (
 	"slices"
 )
 
-// Need is a library that a file asks for, and the symbol versions that it must
-// have.
+// Need is a library that a file needs, with the symbol versions that it must have.
 type Need struct {
 	Library  string   // as DT_NEEDED and the version table name it
 	Versions []string // sorted: "GLIBC_2.34", "OPENSSL_3.0.0"
 }
 
-// VersionNeeds returns the symbol versions that the file asks for, by library in
-// the order of its table; nil where it has none (a static binary, musl).
+// VersionNeeds returns the symbol versions that the file needs, by library in the order
+// of its table, or nil if it has none (a static binary, musl).
 func (f *File) VersionNeeds() ([]Need, error) {
 	if f.file.SectionByType(stdelf.SHT_GNU_VERNEED) == nil {
 		return nil, nil
@@ -35,7 +34,7 @@ func (f *File) VersionNeeds() ([]Need, error) {
 	return needs, nil
 }
 
-// Undefined returns the names that the file expects of others, sorted.
+// Undefined returns the names that the file imports, sorted.
 func (f *File) Undefined() ([]string, error) {
 	symbols, err := f.symbols()
 	if err != nil {
@@ -51,14 +50,13 @@ func (f *File) Undefined() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// Import is a name that a file expects of others.
+// Import is a name that a file imports.
 type Import struct {
 	Name    string
-	Library string // that it was linked to, by the version table; "" where it has no version
+	Library string // library that it was linked to, by the version table; "" without a version
 }
 
-// Imports returns the names that the file expects of others, in the order of its
-// symbol table.
+// Imports returns the names that the file imports, in the order of its symbol table.
 func (f *File) Imports() ([]Import, error) {
 	symbols, err := f.symbols()
 	if err != nil {
@@ -73,8 +71,8 @@ func (f *File) Imports() ([]Import, error) {
 	return all, nil
 }
 
-// Defined returns the names that the file offers to others, sorted; the names of
-// its symbol versions do not count.
+// Defined returns the names that the file exports, sorted, without the names of symbol
+// versions.
 func (f *File) Defined() ([]string, error) {
 	symbols, err := f.symbols()
 	if err != nil {

@@ -1,33 +1,33 @@
-// Package event knows what the tool reports while it works, as plain values.
-// It does not know how they are shown: internal/cli renders them for a
-// terminal, for a log, for GitHub Actions or as JSON lines.
+// Package event defines the events that the tool reports while it runs, as plain values.
+// It does not know how they are shown: internal/cli renders them for a terminal, for a
+// log, for GitHub Actions or as JSON lines.
 package event
 
 import "time"
 
-// Kind says what happened.
+// Kind is the kind of an event.
 type Kind string
 
-// The kinds of events, in the order in which a step sends them. Note and Warn
-// may come at any time and belong to no step when Step is empty.
+// The kinds of events, in the order in which a step sends them. Note and Warn may be sent
+// at any time, and belong to no step if Step is empty.
 const (
 	Start    Kind = "start"    // a step begins
-	Progress Kind = "progress" // bytes moved, or Text names what runs now
-	Done     Kind = "done"     // a step ended well; Elapsed is set
+	Progress Kind = "progress" // bytes transferred, or Text names the current work
+	Done     Kind = "done"     // a step succeeded; Elapsed is set
 	Failed   Kind = "failed"   // a step failed; Elapsed is set
-	Note     Kind = "note"     // something that the user may want to know
-	Warn     Kind = "warn"     // something that the user should know
+	Note     Kind = "note"     // information for the user
+	Warn     Kind = "warn"     // a warning
 )
 
-// Event is one report.
+// Event is one event.
 type Event struct {
 	Kind    Kind          `json:"event"`
 	Step    string        `json:"step,omitempty"`  // for example "fetch httpd 2.4.71", "configure apr"
 	Text    string        `json:"text,omitempty"`  // one line for people
 	Bytes   int64         `json:"bytes,omitempty"` // bytes done so far
-	Total   int64         `json:"total,omitempty"` // bytes in all, 0 where not known
+	Total   int64         `json:"total,omitempty"` // total bytes; 0 if unknown
 	Elapsed time.Duration `json:"elapsed_ns,omitempty"`
-	Log     string        `json:"log,omitempty"` // of a step that ended: the file with what its tools printed
+	Log     string        `json:"log,omitempty"` // of a step that ended: the file with the output of its tools
 }
 
 // Sink receives events. It is safe for concurrent use. A nil Sink drops them.
@@ -49,7 +49,7 @@ func (s Sink) Warn(text string) { s.Send(Event{Kind: Warn, Text: text}) }
 // Step runs do as a named step: Start before it, Done or Failed after it.
 func (s Sink) Step(name string, do func() error) error { return s.LoggedStep(name, "", do) }
 
-// LoggedStep is Step for one whose tools write to a log file.
+// LoggedStep is [Sink.Step] for a step whose tools write to a log file.
 func (s Sink) LoggedStep(name, log string, do func() error) error {
 	began := time.Now()
 	s.Send(Event{Kind: Start, Step: name})

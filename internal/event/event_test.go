@@ -44,7 +44,7 @@ func TestNilSinkStillWorks(t *testing.T) {
 	}
 }
 
-// The names are what --json promises.
+// The names are part of the --json interface.
 func TestJSON(t *testing.T) {
 	data, err := json.Marshal(Event{Kind: Progress, Step: "fetch x", Text: "t", Bytes: 1, Total: 2, Elapsed: 3, Log: "l"})
 	want := `{"event":"progress","step":"fetch x","text":"t","bytes":1,"total":2,"elapsed_ns":3,"log":"l"}`

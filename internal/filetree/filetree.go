@@ -1,10 +1,8 @@
-// Package filetree has what every part does with files and directories: copy a
-// file, sum up a tree, find names by a pattern.
-//
-// It never writes through a link: a file that it makes is new (O_EXCL), or the
-// name that it replaces is removed first. It does not follow links inside a tree
-// whose size it takes. It does not decide whether a path may be trusted: that is
-// internal/owned, which also removes trees that other users can change.
+// Package filetree has common operations on files and directories: copy a file, measure a
+// tree, match names. It never writes through a link: it creates new files (O_EXCL), or
+// removes the name that it replaces first. It does not follow links when it measures a
+// tree. It does not decide whether a path may be trusted; internal/owned does, and also
+// removes trees that other users can change.
 package filetree
 
 import (
@@ -15,8 +13,8 @@ import (
 	"path/filepath"
 )
 
-// Create makes the new file name with what r holds. Its mode is the given one,
-// whatever the umask. After an error the file may be there in part.
+// Create creates the file name with the content of r and the given mode, regardless of
+// the umask. After an error, the file may be incomplete.
 func Create(name string, r io.Reader, mode fs.FileMode) error {
 	f, err := os.OpenFile(name, newFile, 0o600)
 	if err != nil {
@@ -44,8 +42,8 @@ func fill(f *os.File, r io.Reader, mode fs.FileMode) error {
 	return errors.Join(err, f.Close())
 }
 
-// Copy copies the content of a file, or of what a link leads to, to the new file
-// to, as [Create] does.
+// Copy copies the content of a file, or of a link's target, to the new file to, as
+// [Create] does.
 func Copy(from, to string, mode fs.FileMode) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -55,10 +53,10 @@ func Copy(from, to string, mode fs.FileMode) error {
 	return Create(to, in, mode)
 }
 
-// Replace is [Copy] to a name that may exist: a file or a link of that name is
-// removed, and what the link leads to stays.
+// Replace is [Copy] to a name that may exist: it removes a file or a link of that name,
+// but not the link's target.
 func Replace(from, to string, mode fs.FileMode) error {
-	if _, err := os.Stat(from); err != nil { // then the old one stays
+	if _, err := os.Stat(from); err != nil { // the old file stays in that case
 		return err
 	}
 	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -67,8 +65,8 @@ func Replace(from, to string, mode fs.FileMode) error {
 	return Copy(from, to, mode)
 }
 
-// Size is the number of bytes in the regular files of a tree. Links are not
-// followed. What cannot be read does not count.
+// Size returns the total size of the regular files in a tree, in bytes. It does not
+// follow links, and ignores unreadable files.
 func Size(tree fs.FS) (n int64) {
 	_ = fs.WalkDir(tree, ".", func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
@@ -82,10 +80,10 @@ func Size(tree fs.FS) (n int64) {
 	return n
 }
 
-// Glob returns the paths below dir that match a pattern of [path.Match], with
-// slashes, sorted. The directory itself is not part of the pattern: it may have
-// brackets and asterisks in its name. What cannot be read matches nothing. Glob
-// panics on a malformed pattern, which is a mistake in the program.
+// Glob returns the paths below dir that match a pattern of [path.Match], with slashes,
+// sorted. The directory is not part of the pattern, so its name may contain brackets and
+// asterisks. Unreadable directories match nothing. Glob panics on a malformed pattern,
+// which is a programming error.
 func Glob(dir, pattern string) []string {
 	if dir == "" {
 		dir = "."

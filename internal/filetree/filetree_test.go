@@ -38,14 +38,14 @@ func is(t *testing.T, name, content string, mode fs.FileMode) {
 	}
 	data, err := os.ReadFile(name)
 	if err != nil || string(data) != content {
-		t.Errorf("%s has %q, %v", name, data, err)
+		t.Errorf("%s contains %q, %v", name, data, err)
 	}
 	if runtime.GOOS != "windows" && info.Mode() != mode {
 		t.Errorf("%s has the mode %v, want %v", name, info.Mode(), mode)
 	}
 }
 
-func TestCopyMakesANewFile(t *testing.T) {
+func TestCopyCreatesANewFile(t *testing.T) {
 	dir := t.TempDir()
 	plant(t, dir, map[string]string{"from": "content", "there": "mine", "victim": "mine", "link": "-> victim", "dangling": "-> victim2"})
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -70,7 +70,7 @@ func TestCopyMakesANewFile(t *testing.T) {
 	}
 }
 
-func TestReplaceFollowsNoLink(t *testing.T) {
+func TestReplaceDoesNotFollowLinks(t *testing.T) {
 	dir := t.TempDir()
 	plant(t, dir, map[string]string{"from": "content", "there": "old", "victim": "mine", "link": "-> victim", "full/x": ""})
 	at := func(name string) string { return filepath.Join(dir, name) }

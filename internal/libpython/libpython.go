@@ -1,7 +1,7 @@
-// Package libpython reads from a file which Python it holds: a shared or static
-// libpython, or an interpreter. Nothing is started, and file names are not
-// believed: they have no patch version. ELF files only; a file of another format, or
-// one that does not tell, has the version "".
+// Package libpython reads the version of Python from a shared or static libpython or an
+// interpreter. It runs nothing, and ignores file names, which have no patch version. It
+// supports only ELF files; for other files, and for those without a version, the result
+// is "".
 package libpython
 
 import (
@@ -16,10 +16,10 @@ import (
 	"modwsgi/internal/elf"
 )
 
-// Version returns the version in a shared library or an interpreter. Since 3.11
-// there is the constant Py_Version; before, the text that Py_GetVersion prints is
-// looked for among all other text, and want, the version that is expected ("3.10.13",
-// or just "3.10"), decides where several are found.
+// Version returns the version in a shared library or an interpreter. Since 3.11, it is
+// the constant Py_Version. For older versions, Version searches for the text that
+// Py_GetVersion returns; if there are several candidates, the expected version want
+// ("3.10.13", or just "3.10") decides.
 func Version(f *elf.File, want string) string {
 	if hex, err := f.Uint32("Py_Version"); err == nil {
 		return versionOf(hex)
@@ -31,8 +31,8 @@ func Version(f *elf.File, want string) string {
 	return inText(data, want)
 }
 
-// VersionInArchive returns the version in a static library, which is in the member
-// that defines Py_GetVersion.
+// VersionInArchive returns the version in a static library, from the member that defines
+// Py_GetVersion.
 func VersionInArchive(r io.ReaderAt, size int64, want string) string {
 	f, err := elf.ArchiveMember(r, size, "getversion.o")
 	if err != nil {
@@ -75,15 +75,15 @@ func openRegular(path string) (*os.File, int64, error) {
 	return f, info.Size(), err
 }
 
-// Same reports whether two versions of Python are one, as far as both are known.
-// What follows a release's number ("+" of a build from version control) is not
-// recorded everywhere.
+// Same reports whether two versions of Python are equal, as far as both are known. A
+// suffix of the release number ("+" for a build from version control) is ignored, because
+// it is not recorded everywhere.
 func Same(a, b string) bool {
 	a, b = strings.TrimSuffix(a, "+"), strings.TrimSuffix(b, "+")
 	return strings.Count(a, ".") < 2 || strings.Count(b, ".") < 2 || a == b
 }
 
-// Minor cuts "3.11.7" to "3.11".
+// Minor shortens "3.11.7" to "3.11".
 func Minor(version string) string {
 	parts := strings.SplitN(version, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
@@ -101,7 +101,7 @@ func inText(data []byte, want string) string {
 	}
 }
 
-// versionOf spells PY_VERSION_HEX
+// versionOf formats PY_VERSION_HEX
 // (https://docs.python.org/3/c-api/apiabiversion.html).
 func versionOf(hex uint32) string {
 	v := fmt.Sprintf("%d.%d.%d", hex>>24, hex>>16&0xff, hex>>8&0xff)

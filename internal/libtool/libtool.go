@@ -1,7 +1,7 @@
-// Package libtool knows what the command lines mean that makefiles hand to GNU
-// libtool, and gives the compiler's own command for them, for shared libraries
-// and programs on ELF with the GNU linker or one that is like it. It runs
-// nothing. What it does not understand is an *Unknown, never a guess
+// Package libtool translates the command lines that makefiles pass to GNU libtool into
+// compiler commands, for shared libraries and programs on ELF with the GNU linker or a
+// compatible one. It runs nothing. It never guesses: anything that it does not understand
+// is an *Unknown
 // (https://www.gnu.org/software/libtool/manual/html_node/Invoking-libtool.html).
 package libtool
 
@@ -15,20 +15,20 @@ import (
 	"strings"
 )
 
-// Unknown is a command line, or a libtool, that is not understood.
+// Unknown is the error for a command line or a libtool that this package does not understand.
 type Unknown struct{ What string }
 
 func (e *Unknown) Error() string { return e.What + " is not understood" }
 
-// Compile is a command that makes an object.
+// Compile is a command that creates an object.
 type Compile struct {
-	Args   []string // compiler and flags, without those that name files
+	Args   []string // compiler and flags, without file names
 	Source string
-	Object string // the file that the compiler writes, "dir/.libs/x.o" or "dir/x.o"
+	Object string // output of the compiler, "dir/.libs/x.o" or "dir/x.o"
 	PIC    bool
 }
 
-// Argv is the compiler's command line.
+// Argv returns the compiler's command line.
 func (c *Compile) Argv() []string {
 	argv := slices.Clone(c.Args)
 	if c.PIC {
@@ -39,28 +39,28 @@ func (c *Compile) Argv() []string {
 
 var picFlags = []string{"-fPIC", "-DPIC"}
 
-// Link is a command that makes a library, a module or a program.
+// Link is a command that creates a library, a module or a program.
 type Link struct {
 	Compiler []string
 	Flags    []string // for compiler and linker
-	Objects  []string // as libtool names them, "x.lo" or "x.o"
-	Libs     []string // -L, -l and "x.la", in their order
-	Output   string   // as libtool names it: "libx.la", "mod_x.la" or "prog"
-	Static   bool     // a library of objects for what is linked here
+	Objects  []string // libtool's names, "x.lo" or "x.o"
+	Libs     []string // -L, -l and "x.la", in order
+	Output   string   // libtool's name: "libx.la", "mod_x.la" or "prog"
+	Static   bool     // a convenience library, linked only in this build
 	Shared   bool     // a shared library or module
 	Version  string   // -version-info, "" if absent
-	Export   string   // regular expression for the symbols to export, "" where all are
-	Dynamic  bool     // a program whose symbols its modules use
+	Export   string   // regular expression for the symbols to export; "" for all
+	Dynamic  bool     // a program that exports symbols to its modules
 }
 
 var (
 	touch = regexp.MustCompile(`\s*&&\s*touch\s+\S+$`)
-	// automake's way of finding a source file that may lie elsewhere.
+	// How automake finds a source file that may be in another directory.
 	sought = regexp.MustCompile("`test -f '?([^'` ]+)'? \\|\\| echo '?[^'` ]*'?`([^\\s`]+)")
 )
 
-// Split splits a command into words as a shell does. A command with anything
-// that only a shell can do is not understood.
+// Split splits a command into words as a shell does. Commands that need a shell are
+// *Unknown.
 func Split(command string) ([]string, error) {
 	command = sought.ReplaceAllString(touch.ReplaceAllString(strings.TrimSpace(command), ""), "$1")
 	var words []string
@@ -101,7 +101,7 @@ func Split(command string) ([]string, error) {
 	return words, nil
 }
 
-// tool cuts the libtool part off a command: a shell, the script, its options.
+// tool removes the libtool part of a command: a shell, the script, its options.
 func tool(words []string) (mode string, rest []string, err error) {
 	at := slices.IndexFunc(words, func(w string) bool { return path.Base(w) == "libtool" })
 	if at < 0 || at > 1 {
@@ -123,9 +123,8 @@ func tool(words []string) (mode string, rest []string, err error) {
 	return mode, rest, nil
 }
 
-// ParseCompile reads "libtool --mode=compile …". target is what make makes with
-// it: where it ends in ".slo" or nothing forbids it, the object is one for
-// shared libraries.
+// ParseCompile parses "libtool --mode=compile …". target is make's target: if it ends in
+// ".slo", or if no option forbids it, the object is for shared libraries.
 func ParseCompile(command string) (*Compile, error) {
 	words, err := Split(command)
 	if err != nil {
@@ -168,8 +167,8 @@ func ParseCompile(command string) (*Compile, error) {
 	return c, nil
 }
 
-// Object is the file behind an object of libtool's ("x.lo", "x.slo"); a plain
-// ".o" is itself.
+// Object returns the object file for libtool's "x.lo" or "x.slo"; a plain ".o" is
+// returned as it is.
 func Object(name string, pic bool) string {
 	if path.Ext(name) == ".o" {
 		return name
@@ -181,7 +180,7 @@ func Object(name string, pic bool) string {
 	return path.Join(path.Dir(name), base)
 }
 
-// ParseLink reads "libtool --mode=link …".
+// ParseLink parses "libtool --mode=link …".
 func ParseLink(command string) (*Link, error) {
 	words, err := Split(command)
 	if err != nil {
@@ -241,8 +240,8 @@ func ParseLink(command string) (*Link, error) {
 	return l, nil
 }
 
-// Name is the name of the file that is made: "libmain.a", "mod_x.so",
-// "libapr-1.so.0" or "ab", which is also the soname of a shared one.
+// Name returns the name of the resulting file: "libmain.a", "mod_x.so", "libapr-1.so.0"
+// or "ab". It is also the soname of a shared library.
 func (l *Link) Name() (string, error) {
 	base := strings.TrimSuffix(path.Base(l.Output), ".la")
 	switch {
@@ -253,7 +252,7 @@ func (l *Link) Name() (string, error) {
 	case l.Version == "":
 		return base + ".so", nil
 	}
-	// current:revision:age, of which current-age is in the soname on Linux
+	// current:revision:age; the soname on Linux contains current-age
 	// (https://www.gnu.org/software/libtool/manual/html_node/Libtool-versioning.html).
 	parts := strings.Split(l.Version, ":")
 	if len(parts) != 3 {
@@ -267,15 +266,14 @@ func (l *Link) Name() (string, error) {
 	return base + ".so." + strconv.Itoa(current-age), nil
 }
 
-// File is the path of what is made, in libtool's own place for it.
+// File returns the path of the result, where libtool would write it.
 func (l *Link) File() (string, error) {
 	name, err := l.Name()
 	return path.Join(path.Dir(l.Output), ".libs", name), err
 }
 
-// Argv is the linker's command line. objects are the files behind Objects, libs
-// those behind Libs in Resolve's order, script is a file with a version script
-// or "".
+// Argv returns the linker's command line. objects are the files for Objects, libs those
+// for Libs in the order of Resolve, and script is a file with a version script or "".
 func (l *Link) Argv(objects, libs []string, file, soname, script string) []string {
 	argv := slices.Clone(l.Compiler)
 	if l.Shared {
@@ -297,14 +295,14 @@ func (l *Link) Argv(objects, libs []string, file, soname, script string) []strin
 	return argv
 }
 
-// VersionScript exports these symbols and no other
+// VersionScript returns a script that exports only these symbols
 // (https://sourceware.org/binutils/docs/ld/VERSION.html).
 func VersionScript(symbols []string) string {
 	return "{ global:\n" + strings.Join(symbols, ";\n") + ";\nlocal: *; };\n"
 }
 
-// Check reads a configured libtool script and makes sure that it would do what
-// this package does: another platform's does not.
+// Check reads a configured libtool script and checks that it would run the same commands
+// as this package, which is not so on other platforms.
 func Check(script string) error {
 	data, err := os.ReadFile(script)
 	if err != nil {
@@ -313,7 +311,7 @@ func Check(script string) error {
 	set := map[string]string{}
 	for line := range strings.Lines(string(data)) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
-		if _, seen := set[name]; ok && !seen { // the first is of the C compiler
+		if _, seen := set[name]; ok && !seen { // the first one is for the C compiler
 			set[name] = strings.Trim(value, `"'`)
 		}
 	}

@@ -108,7 +108,7 @@ func TestCheck(t *testing.T) {
 		t.Error(err)
 	}
 	if err := check(strings.ReplaceAll(good, `\$wl`, `\${wl}`)); err != nil {
-		t.Error(err) // as older ones write it
+		t.Error(err) // the form of older versions
 	}
 	var unknown *Unknown
 	for _, change := range [][2]string{{"=linux", "=darwin"}, {"-fPIC -DPIC", "-fno-common -DPIC"}, {"-shared", "-dynamiclib"}, {"libs=yes", "libs=no"}, {"--export-dynamic", ""}} {

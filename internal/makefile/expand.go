@@ -5,20 +5,18 @@ import (
 	"strings"
 )
 
-// predefined are the variables that make brings along and that the makefiles use
-// without setting them.
+// predefined are make's predefined variables that the makefiles use.
 var predefined = map[string]string{"CC": "cc", "AR": "ar", "RM": "rm -f", "MAKE": "make", "SHELL": "/bin/sh"}
 
-// Expand replaces references in text, those of automatic variables ("@", "<" …)
-// by what is given. A variable that is not set is empty. Functions are not
-// understood.
+// Expand expands references in text, with the given values for automatic variables ("@",
+// "<" …). Unset variables are empty. Functions are *Unknown.
 func (f *File) Expand(text string, automatic map[string]string) (string, error) {
 	return f.expand(text, automatic, 0)
 }
 
 func (f *File) expand(text string, automatic map[string]string, depth int) (string, error) {
 	if depth > maxDepth {
-		return "", &Unknown{f.dir, "a variable that names itself"}
+		return "", &Unknown{f.dir, "a variable that refers to itself"}
 	}
 	var out strings.Builder
 	for {
@@ -45,7 +43,7 @@ func (f *File) expand(text string, automatic map[string]string, depth int) (stri
 	}
 }
 
-// reference cuts the name after a dollar sign: "(name)", "{name}" or one letter.
+// reference splits off the name after a dollar sign: "(name)", "{name}" or one letter.
 func reference(text string) (name, rest string, err error) {
 	closing := map[byte]byte{'(': ')', '{': '}'}[text[0]]
 	if closing == 0 {
@@ -65,8 +63,8 @@ func reference(text string) (name, rest string, err error) {
 	return "", "", fmt.Errorf("%q", "$"+text)
 }
 
-// value expands what stands in a reference: a name, which may itself have
-// references, or a name and a replacement of suffixes.
+// value expands the content of a reference: a name, which may contain references, or a
+// name with a suffix replacement.
 func (f *File) value(name string, automatic map[string]string, depth int) (string, error) {
 	name, replace, substitution := cutColon(name)
 	name, err := f.expand(name, automatic, depth)

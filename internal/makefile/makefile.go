@@ -1,8 +1,7 @@
-// Package makefile reads makefiles as the configure scripts of httpd and its
-// libraries write them: variables, includes, explicit rules and suffix rules. It
-// tells which command make would run for a target. It runs nothing, and it
-// knows only that part of the language: what it does not understand is an
-// *Unknown, never a guess
+// Package makefile reads makefiles in the form that the configure scripts of httpd and
+// its libraries write: variables, includes, explicit rules and suffix rules. It returns
+// the commands that make would run for a target. It runs nothing, and supports only this
+// part of the language. It never guesses: anything else is an *Unknown
 // (https://pubs.opengroup.org/onlinepubs/9799919799/utilities/make.html).
 package makefile
 
@@ -17,9 +16,9 @@ import (
 	"strings"
 )
 
-// Unknown is something in a makefile that this package does not understand.
+// Unknown is the error for something in a makefile that this package does not understand.
 type Unknown struct {
-	Where string // file, or what was expanded
+	Where string // the file, or the expanded text
 	What  string
 }
 
@@ -27,25 +26,25 @@ func (e *Unknown) Error() string {
 	return fmt.Sprintf("read %s: %s is not understood", e.Where, e.What)
 }
 
-// File is a makefile with everything that it includes.
+// File is a makefile with all its includes.
 type File struct {
 	dir   string
 	vars  map[string]string // as written, not expanded
 	rules map[string]*Rule
 }
 
-// Rule says how a target is made.
+// Rule is the rule for a target.
 type Rule struct {
-	Needs  []string // prerequisites, in their order
+	Needs  []string // prerequisites, in order
 	Recipe []string // lines as written, not expanded
 }
 
-// maxDepth bounds includes and nested variables, which may name themselves.
+// maxDepth limits includes and nested variables, which may be recursive.
 const maxDepth = 50
 
-// Read reads the makefile name. Relative includes are looked up in its
-// directory, which is where make would run. given are variables that override
-// those of the file, as on make's command line.
+// Read reads the makefile name. Relative includes are relative to its directory, in which
+// make would run. given are variables that override those in the file, as on make's
+// command line.
 func Read(name string, given map[string]string) (*File, error) {
 	f := &File{dir: filepath.Dir(name), vars: map[string]string{}, rules: map[string]*Rule{}}
 	for k, v := range given {
@@ -62,7 +61,7 @@ var (
 
 func (f *File) read(name string, given map[string]string, depth int) error {
 	if depth > maxDepth {
-		return &Unknown{name, "an include of itself"}
+		return &Unknown{name, "a recursive include"}
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -107,7 +106,7 @@ func (f *File) read(name string, given map[string]string, depth int) error {
 	return nil
 }
 
-// logicalLines joins lines that end in a backslash.
+// logicalLines joins lines continued with a backslash.
 func logicalLines(text string) []string {
 	var lines []string
 	joined, open := "", false
@@ -126,7 +125,7 @@ func logicalLines(text string) []string {
 	return lines
 }
 
-// withoutComment cuts a line at the first number sign that is not escaped.
+// withoutComment cuts a line at the first unescaped number sign.
 func withoutComment(line string) string {
 	for i := range len(line) {
 		if line[i] == '#' && (i == 0 || line[i-1] != '\\') {
@@ -181,8 +180,7 @@ func (f *File) include(names string, optional bool, given map[string]string, dep
 	return nil
 }
 
-// rule takes "targets: prerequisites"; the targets and prerequisites are
-// expanded at once, as make does.
+// rule parses "targets: prerequisites". Both are expanded immediately, as in make.
 func (f *File) rule(name, line string) ([]*Rule, error) {
 	targets, rest, ok := cutColon(line)
 	if !ok {
@@ -213,7 +211,7 @@ func (f *File) rule(name, line string) ([]*Rule, error) {
 	return rules, nil
 }
 
-// cutColon cuts at the first colon that is not inside of a reference.
+// cutColon cuts at the first colon outside a reference.
 func cutColon(line string) (before, after string, ok bool) {
 	depth := 0
 	for i := range len(line) {
@@ -231,9 +229,9 @@ func cutColon(line string) (before, after string, ok bool) {
 	return line, "", false
 }
 
-// Rule returns the rule for a target: its explicit one, and where that has no
-// recipe, the one for its suffixes (".c.lo"), whose source then stands first in
-// Needs. It returns nil where there is neither.
+// Rule returns the rule for a target: its explicit rule or, if that has no recipe, the
+// suffix rule (".c.lo"), whose source is then the first of Needs. It returns nil if there
+// is neither.
 func (f *File) Rule(target string) *Rule {
 	explicit := f.rules[target]
 	if explicit != nil && len(explicit.Recipe) > 0 {
@@ -255,14 +253,14 @@ func (f *File) Rule(target string) *Rule {
 	return explicit
 }
 
-// Words expands a variable and splits it at blanks.
+// Words expands a variable and splits it at white space.
 func (f *File) Words(name string) ([]string, error) {
 	text, err := f.Expand("$("+name+")", nil)
 	return strings.Fields(text), err
 }
 
-// Commands returns the recipe of a target as make would run it, without the
-// marks that silence a line.
+// Commands returns the recipe of a target as make would run it, without the prefixes that
+// silence a line.
 func (f *File) Commands(target string) (needs, commands []string, err error) {
 	r := f.Rule(target)
 	if r == nil || len(r.Recipe) == 0 {

@@ -23,7 +23,7 @@ func readText(t *testing.T, files map[string]string, given map[string]string) (*
 	return Read(filepath.Join(dir, "Makefile"), given)
 }
 
-// A makefile in the manner of httpd's.
+// A makefile similar to httpd's.
 var sample = map[string]string{
 	"Makefile": "top = .\nSOURCES = a.c \\\n  sub/b.c # two\nOBJECTS = $(SOURCES:.c=.lo) $(MORE)\n" +
 		"include $(top)/rules.mk\n-include none.mk\nV ?= 0\nAM_0 = @echo CC $@;\nAM_1 =\nAM = $(AM_$(V))\n" +

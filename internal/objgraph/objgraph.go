@@ -1,7 +1,7 @@
-// Package objgraph runs tasks in the order of their needs, on a limited number of
-// processors that several graphs share: the heaviest task that may run is next, so
-// that nothing long is left for the end. It is the only scheduler of tasks that
-// need each other. It does not know what a task does.
+// Package objgraph runs tasks in dependency order, in a limited number of slots that
+// several graphs share. Of the tasks that are ready, the heaviest runs next, so that no
+// long task is left for the end. It is the only scheduler of tasks with dependencies. It
+// does not know what a task does.
 package objgraph
 
 import (
@@ -11,8 +11,8 @@ import (
 	"sync"
 )
 
-// Pool is a number of places for processes, shared by everything that runs at
-// the same time. Of those that wait the heaviest gets the next free place.
+// Pool is a number of slots for processes, shared by everything that runs concurrently.
+// The heaviest waiting task gets the next free slot.
 type Pool struct {
 	mu      sync.Mutex
 	free    int
@@ -20,15 +20,14 @@ type Pool struct {
 	counter int
 }
 
-// NewPool returns a pool of n places, at least 1.
+// NewPool returns a pool of n slots, at least 1.
 func NewPool(n int) *Pool { return &Pool{free: max(n, 1)} }
 
-// Heavy is the weight of what everything else waits for.
+// Heavy is the weight of tasks that everything else waits for.
 const Heavy = int64(1) << 40
 
-// Acquire waits for a place. What it returns gives the place back and must be
-// called once where there was no error; an error is the context's. A nil pool has
-// no limit.
+// Acquire waits for a slot. Unless there is an error, the returned function releases the
+// slot and must be called once. The error is the context's. A nil pool has no limit.
 func (p *Pool) Acquire(ctx context.Context, weight int64) (release func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -57,7 +56,7 @@ func (p *Pool) Acquire(ctx context.Context, weight int64) (release func(), err e
 		heap.Remove(&p.waiting, w.index)
 	}
 	p.mu.Unlock()
-	if !gone { // the turn came at the same moment
+	if !gone { // the slot was granted at the same moment
 		p.release()
 	}
 	return nil, context.Cause(ctx)
@@ -75,8 +74,8 @@ func (p *Pool) release() {
 
 type waiter struct {
 	weight int64
-	number int // who came first
-	index  int // in the queue, -1 where it is not there any more
+	number int // order of arrival
+	index  int // position in the queue; -1 if it is no longer waiting
 	turn   chan struct{}
 }
 
@@ -112,13 +111,13 @@ func (q *queue) Pop() any {
 // Task is one piece of work.
 type Task struct {
 	Name   string   // unique
-	Needs  []string // names of the tasks that must have ended well before
-	Weight int64    // the heavier, the earlier
+	Needs  []string // names of the tasks that must have succeeded before
+	Weight int64    // heavier tasks run first
 	Run    func(context.Context) error
 }
 
-// Run runs all tasks, each in a place of the pool. The first failure ends the
-// context of those that still run and is what is returned.
+// Run runs all tasks, each in a slot of the pool. The first failure ends the context of
+// the running ones and is returned.
 func Run(ctx context.Context, pool *Pool, tasks []Task) error {
 	if err := Check(tasks); err != nil {
 		return err
@@ -156,23 +155,23 @@ func Run(ctx context.Context, pool *Pool, tasks []Task) error {
 	return context.Cause(ctx)
 }
 
-// Check refuses what would hang: double names, needs that do not exist, cycles.
+// Check rejects graphs that would hang: duplicate names, missing dependencies, cycles.
 func Check(tasks []Task) error {
 	index := map[string]int{}
 	for i, t := range tasks {
 		if _, twice := index[t.Name]; twice {
-			return fmt.Errorf("task %q is there twice", t.Name)
+			return fmt.Errorf("duplicate task %q", t.Name)
 		}
 		index[t.Name] = i
 	}
-	waits := make([]int, len(tasks)) // for how many
+	waits := make([]int, len(tasks)) // number of dependents
 	wanted := make([][]int, len(tasks))
 	var ready []int
 	for i, t := range tasks {
 		for _, need := range t.Needs {
 			n, ok := index[need]
 			if !ok {
-				return fmt.Errorf("task %q needs %q, which is not there", t.Name, need)
+				return fmt.Errorf("task %q needs %q, which does not exist", t.Name, need)
 			}
 			wanted[n] = append(wanted[n], i)
 		}

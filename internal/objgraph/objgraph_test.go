@@ -30,7 +30,7 @@ func TestOrder(t *testing.T) {
 	go func() {
 		done <- Run(t.Context(), pool, []Task{task("light", 1), task("heavy", 9), task("middle", 5), task("last", 100, "light", "heavy")})
 	}()
-	for { // all that may run wait for the place
+	for { // all ready tasks wait for the slot
 		pool.mu.Lock()
 		n := len(pool.waiting)
 		pool.mu.Unlock()
@@ -46,11 +46,11 @@ func TestOrder(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	if pool.free != 1 || len(pool.waiting) != 0 {
-		t.Errorf("%d places are free, %d wait", pool.free, len(pool.waiting))
+		t.Errorf("%d slots are free, %d tasks wait", pool.free, len(pool.waiting))
 	}
 }
 
-func TestPoolIsSharedAndNeverExceeded(t *testing.T) {
+func TestPoolIsSharedAndLimited(t *testing.T) {
 	pool := NewPool(3)
 	var now, most atomic.Int64
 	var tasks []Task
@@ -122,9 +122,9 @@ func TestCancel(t *testing.T) {
 func TestBadGraphs(t *testing.T) {
 	nothing := func(context.Context) error { return nil }
 	for want, tasks := range map[string][]Task{
-		"twice":        {{Name: "a", Run: nothing}, {Name: "a", Run: nothing}},
-		"not there":    {{Name: "a", Needs: []string{"b"}, Run: nothing}},
-		"needs itself": {{Name: "a", Needs: []string{"b"}, Run: nothing}, {Name: "b", Needs: []string{"a"}, Run: nothing}},
+		"duplicate":      {{Name: "a", Run: nothing}, {Name: "a", Run: nothing}},
+		"does not exist": {{Name: "a", Needs: []string{"b"}, Run: nothing}},
+		"needs itself":   {{Name: "a", Needs: []string{"b"}, Run: nothing}, {Name: "b", Needs: []string{"a"}, Run: nothing}},
 	} {
 		if err := Run(t.Context(), NewPool(1), tasks); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
@@ -135,7 +135,7 @@ func TestBadGraphs(t *testing.T) {
 	}
 }
 
-func TestNoPoolIsNoLimit(t *testing.T) {
+func TestNilPoolHasNoLimit(t *testing.T) {
 	both := make(chan struct{})
 	meet := func(ctx context.Context) error {
 		select {
@@ -153,6 +153,6 @@ func TestNoPoolIsNoLimit(t *testing.T) {
 	}
 	cancel()
 	if _, err := (*Pool)(nil).Acquire(ctx, 0); err == nil {
-		t.Error("a place was given after the end")
+		t.Error("a slot was granted after the context ended")
 	}
 }

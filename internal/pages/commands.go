@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// Command is one command line of a page, as a person types it.
+// Command is a command line on a page.
 type Command struct {
 	Page string
 	Line int
-	Text string // all of it, with here-documents and continuation lines
+	Text string // the complete text, with here-documents and continuation lines
 }
 
 // Commands returns the command lines of a block: the lines after "$ " or "# " of a
 // console block, and those of sh blocks that are not comments. Other blocks have none.
 func (b Block) Commands() []Command {
 	var all []Command
-	end := "" // of a here-document
+	end := "" // end of a here-document
 	open := false
 	for i, line := range strings.Split(strings.TrimSuffix(b.Text, "\n"), "\n") {
 		line = strings.TrimPrefix(line, b.indent())
@@ -48,15 +48,15 @@ func (b Block) Commands() []Command {
 
 var hereDocument = regexp.MustCompile(`<<-?['"]?([A-Za-z]+)['"]?`)
 
-// indent is what all lines of the block begin with where it is part of a list.
+// indent is the common indentation of a block inside a list.
 func (b Block) indent() string {
 	first := strings.SplitN(b.Text, "\n", 2)[0]
 	return first[:len(first)-len(strings.TrimLeft(first, " "))]
 }
 
-// Simple returns the programs that a command line starts, each with its arguments:
-// what pipes, "&&", ";" and "&" separate, and what is inside of $( ). Variables before
-// a program, redirections and sudo with its options are left out.
+// Simple returns the programs that a command line starts, each with its arguments: those
+// separated by pipes, "&&", ";" and "&", and those inside $( ). It omits variables before
+// a program, redirections, and sudo with its options.
 func (c Command) Simple() [][]string {
 	text, _, _ := strings.Cut(c.Text, "\n"+heredocEnd(c.Text))
 	if m := hereDocument.FindStringIndex(c.Text); m != nil {
@@ -72,7 +72,7 @@ func heredocEnd(text string) string {
 	return "\x00"
 }
 
-// scanner takes a line apart.
+// scanner splits a line.
 type scanner struct {
 	words   []string
 	word    strings.Builder
@@ -153,7 +153,7 @@ func simple(text string) [][]string {
 	return s.all
 }
 
-// substitution returns the length of the $( ) at the begin of text, 0 if absent.
+// substitution returns the length of the $( ) at the beginning of text, or 0.
 func substitution(text string) int {
 	if !strings.HasPrefix(text, "$(") {
 		return 0
@@ -174,7 +174,7 @@ func substitution(text string) int {
 
 var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
-// bare drops what stands before the program itself.
+// bare removes the words before the program.
 func bare(words []string) []string {
 	for len(words) > 0 {
 		switch {
@@ -189,8 +189,8 @@ func bare(words []string) []string {
 	return nil
 }
 
-// Program returns the arguments after a program of that name, wherever it is, and
-// whether the words call it.
+// Program reports whether the words call a program of that name, in any directory, and
+// returns its arguments.
 func Program(words []string, name string) ([]string, bool) {
 	if len(words) > 0 && path.Base(words[0]) == name {
 		return words[1:], true

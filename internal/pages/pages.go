@@ -1,8 +1,7 @@
-// Package pages reads the project's Markdown pages for tests: their headings and
-// links, the blocks of code in them, and the command lines in these blocks.
-//
-// It knows the part of Markdown that the pages use. It reads words as a POSIX shell
-// does, but expands nothing and runs nothing.
+// Package pages reads the project's Markdown pages for tests: headings, links, code
+// blocks, and the command lines in these blocks. It supports the subset of Markdown that
+// the pages use. It splits words as a POSIX shell does, but expands nothing and runs
+// nothing.
 package pages
 
 import (
@@ -23,22 +22,22 @@ type Page struct {
 // Block is a fenced block of code.
 type Block struct {
 	Page string
-	Line int    // of its first line of code, counted from 1
+	Line int    // line of its first line of code, from 1
 	Lang string // first word after the fence, such as "console"
-	File string // second word: the file that the block is, "" if none
+	File string // second word: the name of the file that the block contains; "" if none
 	Text string
 }
 
-// Link is a reference from one page to another, or to a part of one.
+// Link is a link to another page, or to a heading.
 type Link struct {
 	Line   int
 	Target string
 }
 
-// Top lists the pages in the top directory that are read beside docs/.
+// Top lists the pages in the root directory that are read besides docs/.
 var Top = []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"}
 
-// Read returns every page below docs/ and those of Top, in the order of their names.
+// Read returns every page below docs/ and those of [Top], sorted by name.
 func Read(root string) ([]Page, error) {
 	names := slices.Clone(Top)
 	err := filepath.WalkDir(filepath.Join(root, "docs"), func(name string, d fs.DirEntry, err error) error {
@@ -64,7 +63,7 @@ func Read(root string) ([]Page, error) {
 	return all, nil
 }
 
-// Blocks returns the fenced blocks of code.
+// Blocks returns the fenced code blocks.
 func (p Page) Blocks() []Block {
 	var all []Block
 	var b *Block
@@ -90,8 +89,8 @@ func (p Page) Blocks() []Block {
 	return all
 }
 
-// Prose returns the lines outside of fenced blocks; lines inside are empty, so that
-// positions stay.
+// Prose returns the lines outside fenced blocks. Lines inside are empty, so that line
+// numbers stay the same.
 func (p Page) Prose() []string {
 	out, inside := make([]string, len(p.Lines)), false
 	for i, line := range p.Lines {
@@ -129,7 +128,7 @@ func (p Page) Links() []Link {
 	return all
 }
 
-// Anchors returns the names by which links reach the headings, as GitHub makes them.
+// Anchors returns the anchors that GitHub generates for the headings.
 func (p Page) Anchors() []string {
 	var all []string
 	for _, line := range p.Prose() {

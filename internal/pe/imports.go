@@ -13,13 +13,13 @@ const maxImports = 1 << 16 // names and libraries
 
 // Import is one library that a file needs.
 type Import struct {
-	Library string   // as the file writes it
-	Names   []string // what is imported by name, sorted
-	Ordinal int      // how many are imported by number
+	Library string   // as in the file
+	Names   []string // names of imports by name, sorted
+	Ordinal int      // number of imports by ordinal
 }
 
-// Imports reads which libraries a file needs and what of them, in the order of
-// the table. Delay-loaded ones are listed too. The error wraps ErrNotPE for
+// Imports returns the libraries that a file needs, with the names that it imports, in the
+// order of the table, including delay-loaded libraries. The error wraps [ErrNotPE] for
 // another format.
 func Imports(r io.ReaderAt, size int64) ([]Import, error) {
 	var head [0x40]byte
@@ -34,8 +34,8 @@ func Imports(r io.ReaderAt, size int64) ([]Import, error) {
 	_, wide := file.OptionalHeader.(*stdpe.OptionalHeader64)
 	var out []Import
 	budget := maxImports
-	// The normal table has 20 bytes an entry: lookup table, …, name, address
-	// table; the delayed one 32: attributes, name, module, address and lookup.
+	// Entries of the normal table have 20 bytes: lookup table, …, name, address table.
+	// Those of the delayed one have 32: attributes, name, module, address and lookup.
 	for _, t := range []struct{ directory, entry, name, lookup int }{
 		{stdpe.IMAGE_DIRECTORY_ENTRY_IMPORT, 20, 12, 0},
 		{stdpe.IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT, 32, 4, 16},
@@ -70,7 +70,7 @@ func Imports(r io.ReaderAt, size int64) ([]Import, error) {
 	return out, nil
 }
 
-// lookups reads the table of what is imported from one library.
+// lookups reads the table of imports from one library.
 func (img *image) lookups(i *Import, at uint32, wide bool, budget *int) error {
 	step := uint32(4)
 	if wide {

@@ -31,7 +31,8 @@ func TestImports(t *testing.T) {
 	if _, err := pe.Imports(strings.NewReader("text"), 4); !errors.Is(err, pe.ErrNotPE) {
 		t.Error(err)
 	}
-	// Every cut of the file, and a directory anywhere, is an error or a result.
+	// A file truncated anywhere, or with its directory anywhere, gives an error or a
+	// result, never a panic.
 	for n := range data {
 		_, _ = pe.Imports(bytes.NewReader(data[:n]), int64(n))
 	}

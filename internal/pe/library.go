@@ -11,21 +11,22 @@ import (
 	"strings"
 )
 
-// ErrNotLibrary is in the tree of the error for a file that is no library in the
-// archive format of COFF.
+// ErrNotLibrary is wrapped by the error for a file that is not a library in COFF's
+// archive format.
 var ErrNotLibrary = errors.New("not a library in archive format")
 
 const maxSymbols = 8 << 20 // bytes of a library's symbol table
 
-// Library is what an import library says.
+// Library describes an import library.
 type Library struct {
 	Machine string   // of its members: "AMD64", …
-	Names   []string // what can be imported, sorted, without "__imp_"
+	Names   []string // importable names, sorted, without "__imp_"
 }
 
-// ReadLibrary reads the first linker member of a library: the names, and through
-// one of them the CPU (https://learn.microsoft.com/windows/win32/debug/pe-format#archive-library-file-format).
-// The import libraries of Microsoft's linker and of dlltool are alike in that.
+// ReadLibrary reads the first linker member of a library, which has the names, and the
+// CPU of the member that one of them refers to
+// (https://learn.microsoft.com/windows/win32/debug/pe-format#archive-library-file-format).
+// The import libraries of Microsoft's linker and of dlltool both have this form.
 func ReadLibrary(path string) (*Library, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -52,14 +53,14 @@ func readLibrary(r io.ReaderAt, size int64) (*Library, error) {
 	}
 	var length int64
 	if _, err := fmt.Sscanf(strings.TrimSpace(string(head[8+48:8+58])), "%d", &length); err != nil || length < 4 || length > maxSymbols || 68+length > size {
-		return nil, fmt.Errorf("the symbol table has no proper length: %w", ErrNotLibrary)
+		return nil, fmt.Errorf("the symbol table has an invalid length: %w", ErrNotLibrary)
 	}
 	table := make([]byte, length)
 	if n, err := r.ReadAt(table, 68); n < len(table) {
 		return nil, errors.Join(ErrNotLibrary, err)
 	}
 	count := int64(binary.BigEndian.Uint32(table))
-	if count > (length-4)/5 { // four bytes of offset and the end of a name
+	if count > (length-4)/5 { // four bytes for the offset, and one for the end of the name
 		return nil, fmt.Errorf("the symbol table has no room for %d names: %w", count, ErrNotLibrary)
 	}
 	l := &Library{}
@@ -79,8 +80,8 @@ func readLibrary(r io.ReaderAt, size int64) (*Library, error) {
 	return l, nil
 }
 
-// memberMachine reads the CPU of the member at an offset: an object, whose
-// header begins with it, or a short import, which has it after a signature.
+// memberMachine returns the CPU of the member at an offset: an object, whose header
+// begins with it, or a short import, which has it after a signature.
 func memberMachine(r io.ReaderAt, at int64) string {
 	head := make([]byte, 60+8)
 	if n, _ := r.ReadAt(head, at); n < len(head) {

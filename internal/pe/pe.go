@@ -1,9 +1,8 @@
-// Package pe reads facts from Portable Executable files, the format of Windows
-// programs and libraries (https://learn.microsoft.com/windows/win32/debug/pe-format):
-// for which CPU a file is, whether it is a library, which names it exports, and
-// the version in its resources. It never maps or runs anything; a hostile file
-// costs an error, not a crash and not more memory than the file is long. It
-// does not know what the facts are for.
+// Package pe reads facts from Portable Executable files, the format of Windows programs
+// and libraries (https://learn.microsoft.com/windows/win32/debug/pe-format): the CPU,
+// whether it is a library, the exported names, and the version in the resources. It never
+// maps or runs anything. A hostile file results in an error, and never in a crash or in
+// more memory than the size of the file. It does not know what the facts are for.
 package pe
 
 import (
@@ -16,24 +15,24 @@ import (
 	"slices"
 )
 
-// MaxFile is the size in bytes of the largest file that is looked at.
+// MaxFile is the maximum size of a file, in bytes.
 const MaxFile = 1 << 30
 
 const (
 	maxExports  = 1 << 16 // names; a python3XX.dll has two thousand
 	maxName     = 512     // bytes of one exported name
 	maxResource = 1 << 16 // bytes of a version resource
-	maxHeader   = 1 << 20 // bytes before the sections, with the symbol table of debug builds left out
+	maxHeader   = 1 << 20 // bytes before the sections, without the symbol table of debug builds
 )
 
-// ErrNotPE is in the tree of the error for a file of another format.
+// ErrNotPE is wrapped by the error for a file of another format.
 var ErrNotPE = errors.New("not a PE file")
 
-// Facts are what the headers, the export table and the version resource say.
+// Facts are the contents of the headers, the export table and the version resource.
 type Facts struct {
-	Machine string    // "AMD64", "ARM64" or "x86", as PROCESSOR_ARCHITECTURE says it; else the number in hex
+	Machine string    // "AMD64", "ARM64" or "x86", as in PROCESSOR_ARCHITECTURE; otherwise the number in hex
 	DLL     bool      // a library, not a program
-	Exports []string  // exported names, sorted; nil where there is no table
+	Exports []string  // exported names, sorted; nil without a table
 	Version [4]uint16 // FileVersion of the VS_VERSIONINFO resource; zeros if absent
 }
 
@@ -43,11 +42,11 @@ func (f *Facts) Exporting(name string) bool {
 	return found
 }
 
-// Is reports whether data begins as a PE file does; so do DOS programs.
+// Is reports whether data begins like a PE file, as DOS programs do, too.
 func Is(data []byte) bool { return bytes.HasPrefix(data, []byte("MZ")) }
 
-// Read takes the facts of a file of which size bytes may be read. The error
-// wraps ErrNotPE for another format.
+// Read reads the facts of a file of which size bytes may be read. The error wraps
+// [ErrNotPE] for another format.
 func Read(r io.ReaderAt, size int64) (*Facts, error) {
 	var head [0x40]byte
 	if n, err := r.ReadAt(head[:], 0); n < len(head) || (err != nil && !errors.Is(err, io.EOF)) || !Is(head[:]) {
@@ -71,10 +70,9 @@ func Read(r io.ReaderAt, size int64) (*Facts, error) {
 	return facts, nil
 }
 
-// parse reads the headers. The COFF symbol table, which debug/pe would read
-// whole, is hidden from it: nothing here needs it, and its length is the
-// file's claim. With it goes the table that long names of sections are in
-// ("/15"), as programs with debugging information have them.
+// parse reads the headers. It hides the COFF symbol table from debug/pe, which would read
+// all of it: it is not needed, and the file claims its length. This also hides the table
+// for long section names ("/15"), which programs with debugging information have.
 func parse(r io.ReaderAt, size, at int64) (*stdpe.File, error) {
 	if at < 0x40 || at > size-24 || at > maxHeader {
 		return nil, ErrNotPE
@@ -115,17 +113,17 @@ func machine(m uint16) string {
 	}
 }
 
-// image reads a file by the addresses that it would be loaded at.
+// image reads a file by the addresses at which it would be loaded.
 type image struct {
 	r    io.ReaderAt
 	size int64
 	file *stdpe.File
 }
 
-var errOutside = errors.New("an address lies outside of the file")
+var errOutside = errors.New("an address is outside the file")
 
-// offset returns where in the file a relative virtual address lies, and how
-// many bytes of its section follow there.
+// offset returns the file offset of a relative virtual address, and the number of bytes
+// that follow in its section.
 func (i *image) offset(rva uint32) (offset, room int64, err error) {
 	for _, s := range i.file.Sections {
 		if rva < s.VirtualAddress || rva-s.VirtualAddress >= s.Size {
@@ -174,7 +172,7 @@ func (i *image) text(rva uint32) (string, error) {
 	return string(name), nil
 }
 
-// directory returns the place of a data directory, 0 if absent.
+// directory returns the location of a data directory, or 0 if absent.
 func (i *image) directory(n int) stdpe.DataDirectory {
 	switch h := i.file.OptionalHeader.(type) {
 	case *stdpe.OptionalHeader64:
@@ -221,10 +219,11 @@ func (i *image) exports() ([]string, error) {
 	return names, nil
 }
 
-// version looks for VS_FIXEDFILEINFO, which begins with a signature, in the
-// resource section (https://learn.microsoft.com/windows/win32/api/verrsrc/ns-verrsrc-vs_fixedfileinfo).
-// The tree of resources is not walked: the version resource is near its end,
-// and its key in UTF-16 stands right before the signature.
+// version searches the resource section for VS_FIXEDFILEINFO, which begins with a
+// signature
+// (https://learn.microsoft.com/windows/win32/api/verrsrc/ns-verrsrc-vs_fixedfileinfo). It
+// does not walk the tree of resources: the version resource is near the end, and its key
+// in UTF-16 is right before the signature.
 func (i *image) version() (v [4]uint16, err error) {
 	place := i.directory(stdpe.IMAGE_DIRECTORY_ENTRY_RESOURCE)
 	if place.VirtualAddress == 0 {
@@ -237,7 +236,7 @@ func (i *image) version() (v [4]uint16, err error) {
 	key := []byte("V\x00S\x00_\x00V\x00E\x00R\x00S\x00I\x00O\x00N\x00_\x00I\x00N\x00F\x00O\x00\x00\x00")
 	signature := []byte{0xbd, 0x04, 0xef, 0xfe}
 	buffer := make([]byte, min(room, maxResource))
-	for at := int64(0); at < room; at += maxResource / 2 { // windows that overlap
+	for at := int64(0); at < room; at += maxResource / 2 { // overlapping windows
 		n, err := i.r.ReadAt(buffer[:min(int64(len(buffer)), room-at)], offset+at)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return v, err

@@ -46,8 +46,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// Go's linker leaves debugging information in sections whose long names are in
-// the table of symbols.
+// Go's linker writes debugging information to sections whose long names are in the symbol
+// table.
 func TestLongSectionNames(t *testing.T) {
 	data := library().Bytes()
 	optional := int(binary.LittleEndian.Uint16(data[0x40+20:]))
@@ -90,7 +90,7 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("%s: %v is not ErrNotPE", name, err)
 		}
 	}
-	// A symbol table that claims to be huge is not looked at.
+	// A symbol table that claims to be huge is ignored.
 	if _, err := read(patched(0x40+4+8, 0x100)); err != nil {
 		t.Errorf("symbol table: %v", err)
 	}

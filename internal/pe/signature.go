@@ -8,13 +8,13 @@ import (
 )
 
 const (
-	maxSignature  = 1 << 20 // bytes of a signature with its certificates
+	maxSignature  = 1 << 20 // bytes of a signature, including certificates
 	pkcs7SignData = 2       // WIN_CERT_TYPE_PKCS_SIGNED_DATA
 )
 
-// Signature returns the Authenticode signature of a file, a PKCS#7 message in
-// DER, and nil if absent. Nothing of it is checked. The error wraps
-// ErrNotPE for another format.
+// Signature returns the Authenticode signature of a file, a PKCS#7 message in DER, or nil
+// if absent. It does not verify the signature. The error wraps [ErrNotPE] for another
+// format.
 func Signature(r io.ReaderAt, size int64) ([]byte, error) {
 	var head [0x40]byte
 	if n, err := r.ReadAt(head[:], 0); n < len(head) || (err != nil && !errors.Is(err, io.EOF)) || !Is(head[:]) {
@@ -24,7 +24,7 @@ func Signature(r io.ReaderAt, size int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The only directory whose address is an offset in the file.
+	// The only directory whose address is a file offset.
 	at := (&image{r: r, size: size, file: file}).directory(stdpe.IMAGE_DIRECTORY_ENTRY_SECURITY)
 	if at.VirtualAddress == 0 {
 		return nil, nil

@@ -1,24 +1,14 @@
-// Package pgp decides which OpenPGP keys and signatures prove anything (RFC 9580).
-// It knows algorithms, sizes and times. It does not know whose keys they are, what
-// was signed, or what follows from a signature that proves nothing.
+// Package pgp is the policy for OpenPGP keys and signatures (RFC 9580): which of them are
+// accepted as proof. It knows algorithms, sizes and times. It does not know the owners of
+// keys, what was signed, or the consequences of a signature that is not accepted.
 //
 // The policy:
 //
-//   - Public keys: RSA of at least 2048 bits, ECDSA on the NIST and Brainpool
-//     curves, Ed25519 and Ed448. DSA, ElGamal, shorter RSA and secp256k1 never
-//     count, neither as the key that signed nor as the primary key above it.
-//   - Hashes: SHA-256, SHA-384, SHA-512 and SHA3. MD5, SHA-1, RIPEMD-160 and
-//     SHA-224 never count: not in the signature, not in the self-signatures and
-//     bindings that give a key its lifetime and its right to sign.
-//   - A key must be allowed to sign by its key flags, and a subkey must have
-//     signed its primary key in turn.
-//   - A revoked key never counts, for whatever reason and from whatever time on
-//     it was revoked.
-//   - The time of a signature is only what its maker wrote. So a key counts in
-//     full only while it is valid now. Whoever steals an expired key can write any
-//     date: its signatures are reported as Expired, and whoever asks must have a
-//     better proof than them. One that claims to be older than its key, younger
-//     than the key's end, or from the future is wrong.
+//   - Public keys: RSA with at least 2048 bits, ECDSA on the NIST and Brainpool curves, Ed25519 and Ed448. DSA, ElGamal, shorter RSA and secp256k1 are never accepted, neither for the signing key nor for its primary key.
+//   - Hashes: SHA-256, SHA-384, SHA-512 and SHA3. MD5, SHA-1, RIPEMD-160 and SHA-224 are never accepted, neither in the signature nor in the self-signatures and bindings that give a key its lifetime and its permission to sign.
+//   - The key flags must permit signing, and a signing subkey must also have signed its primary key.
+//   - A revoked key is never accepted, regardless of the reason and the time of the revocation.
+//   - The time of a signature is whatever its maker wrote, so a key is fully trusted only while it is valid. Someone who steals an expired key can write any date, so its signatures are reported as Expired, and callers need a better proof. A signature is invalid if its time is before the key was created, after the key expired, or in the future.
 package pgp
 
 import (
@@ -34,13 +24,14 @@ import (
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 )
 
-// MinRSA is the least number of bits of an RSA key.
+// MinRSA is the minimum size of an RSA key in bits.
 const MinRSA = 2048
 
-// Clock is how far the clock of whoever signed may be ahead.
+// Clock is the tolerance for a signer's clock that is ahead.
 const Clock = 24 * time.Hour
 
-// maxPackets bounds the signatures in one block: each costs a pass over the file.
+// maxPackets is the maximum number of signatures in one block, because each needs a pass
+// over the file.
 const maxPackets = 16
 
 var hashes = []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256, crypto.SHA3_512}
@@ -50,12 +41,12 @@ var weakHashes = map[crypto.Hash]bool{crypto.MD5: true, crypto.SHA1: true, crypt
 var algorithms = map[packet.PublicKeyAlgorithm]string{
 	packet.PubKeyAlgoRSA: "RSA", packet.PubKeyAlgoRSASignOnly: "RSA", packet.PubKeyAlgoECDSA: "ECDSA", packet.PubKeyAlgoEdDSA: "EdDSA",
 	packet.PubKeyAlgoEd25519: "Ed25519", packet.PubKeyAlgoEd448: "Ed448",
-	// These never count, but have a name.
+	// Never accepted, but named in messages.
 	packet.PubKeyAlgoDSA: "DSA", packet.PubKeyAlgoElGamal: "ElGamal",
 }
 
-// Config returns the policy as the library knows it, for a moment; now is also the
-// time of signatures that are made with it.
+// Config returns the library's configuration for this policy at a time, which is also the
+// time of signatures made with it.
 func Config(now func() time.Time) *packet.Config {
 	return &packet.Config{
 		Time: now, MinRSABits: MinRSA,
@@ -67,32 +58,32 @@ func Config(now func() time.Time) *packet.Config {
 	}
 }
 
-// Standing is what a key is good for.
+// Standing is the standing of a key.
 type Standing int
 
 // The standings of a key.
 const (
-	Unfit   Standing = iota // its signatures prove nothing
-	Expired                 // they prove what is known by other means as well
-	Valid                   // they prove that its owner signed
+	Unfit   Standing = iota // its signatures are not accepted
+	Expired                 // its signatures count only together with another proof
+	Valid                   // its signatures are accepted
 )
 
-// Verdict is what the policy says about a key.
+// Verdict is the policy's verdict on a key.
 type Verdict struct {
 	Standing Standing
 	Reason   string    // why it is unfit
-	Expires  time.Time // when it ends, or ended; zero for never
-	Key      string    // fingerprint of the key that signs, upper case hex
+	Expires  time.Time // when it expires or expired; zero for never
+	Key      string    // fingerprint of the signing key, upper case hex
 
 	public *packet.PublicKey
 	since  time.Time
 }
 
-// Judge looks at the key of an entity that has an ID, or for 0 at the one that it
-// would sign with, at a moment.
+// Judge returns the verdict on the key with an ID in an entity at a time. For the ID 0,
+// it is the key that the entity would sign with.
 func Judge(e *openpgp.Entity, id uint64, now time.Time) Verdict {
-	// The library remembers in an entity what it found out about a signature, at
-	// the time that it was asked for then.
+	// The library caches the results of signature checks in an entity, for the time of
+	// the first check.
 	e = fresh(e)
 	config := Config(func() time.Time { return now })
 	if e.Revoked(now) || revoked(e.Revocations, e.PrimaryKey.VerifyRevocationSignature) {
@@ -115,7 +106,7 @@ func Judge(e *openpgp.Entity, id uint64, now time.Time) Verdict {
 		v := Verdict{Standing: Valid, Expires: ends(&key), Key: fingerprint(key.PublicKey), public: key.PublicKey, since: key.PublicKey.CreationTime}
 		if at.IsZero() {
 			v.Standing = Expired
-			if v.Expires.IsZero() || v.Expires.After(now) { // it is not the lifetime that is over
+			if v.Expires.IsZero() || v.Expires.After(now) { // the reason is not an expired lifetime
 				return Verdict{Reason: "none of its self-signatures is valid now"}
 			}
 		}
@@ -124,8 +115,8 @@ func Judge(e *openpgp.Entity, id uint64, now time.Time) Verdict {
 	return Verdict{Reason: explain(e, id)}
 }
 
-// revoked reports whether one of several revocations is right, whatever its time
-// and reason.
+// revoked reports whether one of several revocations is valid, regardless of its time and
+// reason.
 func revoked(all []*packet.VerifiableSignature, verify func(*packet.Signature) error) bool {
 	for _, r := range all {
 		if verify(r.Packet) == nil {
@@ -135,7 +126,7 @@ func revoked(all []*packet.VerifiableSignature, verify func(*packet.Signature) e
 	return false
 }
 
-// unfit says why a public key cannot count by itself.
+// unfit returns why a public key is never accepted, or "".
 func unfit(k *packet.PublicKey) string {
 	name, known := algorithms[k.PubKeyAlgo]
 	bits, err := k.BitLength()
@@ -155,7 +146,7 @@ func unfit(k *packet.PublicKey) string {
 	return ""
 }
 
-// ends is when the first of a key and its primary key ends.
+// ends returns when a key or its primary key expires, whichever is earlier.
 func ends(key *openpgp.Key) (first time.Time) {
 	consider := func(k *packet.PublicKey, s *packet.Signature) {
 		if s == nil {
@@ -184,7 +175,7 @@ func ends(key *openpgp.Key) (first time.Time) {
 	return first
 }
 
-// explain says why an entity has no key that may sign.
+// explain returns why an entity has no key that may sign.
 func explain(e *openpgp.Entity, id uint64) string {
 	if _, err := e.PrimarySelfSignature(time.Time{}, Config(nil)); err != nil {
 		return "it has no self-signature with a strong hash"
@@ -206,7 +197,7 @@ func explain(e *openpgp.Entity, id uint64) string {
 	return "it is not meant for signing"
 }
 
-// fresh is a copy of an entity of which nothing was verified yet.
+// fresh returns a copy of an entity without cached results.
 func fresh(e *openpgp.Entity) *openpgp.Entity {
 	again := func(all []*packet.VerifiableSignature) (out []*packet.VerifiableSignature) {
 		for _, s := range all {
@@ -231,13 +222,13 @@ func fresh(e *openpgp.Entity) *openpgp.Entity {
 
 func fingerprint(k *packet.PublicKey) string { return fmt.Sprintf("%X", k.Fingerprint) }
 
-// Fingerprint is that of an entity's primary key, in upper case hex.
+// Fingerprint returns the fingerprint of an entity's primary key, in upper case hex.
 func Fingerprint(e *openpgp.Entity) string { return fingerprint(e.PrimaryKey) }
 
-// ErrStranger is for a signature by a key that is not in the ring.
+// ErrStranger is the error for a signature by a key that is not in the ring.
 var ErrStranger = errors.New("it is by an unknown key")
 
-// UnfitError is a signature that proves nothing, whether it is right or not.
+// UnfitError is the error for a signature that is not accepted, whether or not it is valid.
 type UnfitError struct {
 	Signer string // fingerprint of the primary key
 	Reason string
@@ -250,15 +241,15 @@ func (u *UnfitError) Error() string {
 	return fmt.Sprintf("it is by key %s, which proves nothing: %s", u.Signer, u.Reason)
 }
 
-// Signature is a right signature by a key in good standing.
+// Signature is a valid signature by an accepted key.
 type Signature struct {
 	Signer  string    // fingerprint of the primary key, upper case hex
-	Made    time.Time // as its maker says
-	Expired time.Time // when the key ended: then the signature can be newer than it says; zero for a valid key
+	Made    time.Time // as claimed by its maker
+	Expired time.Time // when the key expired, in which case the signature may be backdated; zero for a valid key
 }
 
-// Read takes the signatures out of an armored block. A block with nothing but
-// signatures of an unsupported kind is an *UnfitError.
+// Read returns the signatures in an armored block. The error is an *UnfitError if all
+// signatures in the block are of an unsupported kind.
 func Read(armored []byte) ([]*packet.Signature, error) {
 	block, err := armor.Decode(bytes.NewReader(armored))
 	if err != nil {
@@ -286,17 +277,17 @@ func Read(armored []byte) ([]*packet.Signature, error) {
 		}
 		sig, ok := p.(*packet.Signature)
 		if !ok {
-			return nil, errors.New("it holds something other than signatures")
+			return nil, errors.New("it contains something other than signatures")
 		}
 		if out = append(out, sig); len(out) > maxPackets {
-			return nil, fmt.Errorf("it holds more than %d signatures", maxPackets)
+			return nil, fmt.Errorf("it contains more than %d signatures", maxPackets)
 		}
 	}
 }
 
-// Check compares one signature of a file with its content. The error is
-// ErrStranger, *UnfitError, or says what is wrong; then somebody may have
-// tampered with the file.
+// Check verifies a signature over a file's content. The error is ErrStranger, an
+// *UnfitError, or one that describes what is wrong; in that case the file may have been
+// tampered with.
 func Check(ring openpgp.EntityList, signed io.Reader, sig *packet.Signature, now time.Time) (*Signature, error) {
 	if sig.SigType != packet.SigTypeBinary {
 		return nil, errors.New("it is not a signature over a file")
@@ -319,9 +310,9 @@ func Check(ring openpgp.EntityList, signed io.Reader, sig *packet.Signature, now
 	case sig.SigExpired(now) && !sig.CreationTime.After(now):
 		return nil, &UnfitError{Signer: Fingerprint(e), Reason: "the signature has expired"}
 	case sig.CreationTime.Before(v.since.Truncate(time.Second)):
-		return nil, errors.New("it claims to be older than the key that made it")
+		return nil, errors.New("it claims to be older than its key")
 	case !v.Expires.IsZero() && sig.CreationTime.After(v.Expires):
-		return nil, fmt.Errorf("it was made on %s, after its key ended on %s", sig.CreationTime.Format(time.DateOnly), v.Expires.Format(time.DateOnly))
+		return nil, fmt.Errorf("it was made on %s, after its key expired on %s", sig.CreationTime.Format(time.DateOnly), v.Expires.Format(time.DateOnly))
 	}
 	h, err := sig.PrepareVerify()
 	if err != nil {
@@ -340,11 +331,11 @@ func Check(ring openpgp.EntityList, signed io.Reader, sig *packet.Signature, now
 	return out, nil
 }
 
-// weak says why a signature cannot count by itself.
+// weak returns why a signature is never accepted, or "".
 func weak(sig *packet.Signature) string {
 	for _, n := range sig.Notations {
 		if n.IsCritical {
-			return fmt.Sprintf("it has the critical notation %q, which is not known", n.Name)
+			return fmt.Sprintf("it has the unknown critical notation %q", n.Name)
 		}
 	}
 	if sig.IssuerKeyId == nil && len(sig.IssuerFingerprint) == 0 {
@@ -368,9 +359,8 @@ func orNumber(name string, number int) string {
 	return name
 }
 
-// find returns the entity whose key a signature names, and the key's ID. IDs are
-// short enough to be made on purpose, so a fingerprint in the signature decides
-// where there is one.
+// find returns the entity whose key a signature names, and the key's ID. IDs are short
+// enough to be forged, so a fingerprint in the signature takes precedence.
 func find(ring openpgp.EntityList, sig *packet.Signature) (*openpgp.Entity, uint64) {
 	for _, e := range ring {
 		keys := []*packet.PublicKey{e.PrimaryKey}

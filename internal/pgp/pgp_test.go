@@ -44,9 +44,9 @@ func signatures(t *testing.T, name string) []*packet.Signature {
 }
 
 // The keys and signatures of testdata are GnuPG's: see testdata/make.
-func TestWhatProvesNothing(t *testing.T) {
+func TestUnacceptableKeysAndSignatures(t *testing.T) {
 	now := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, c := range []struct{ key, signature, why string }{ // "" is: it proves something
+	for _, c := range []struct{ key, signature, why string }{ // "" if it is accepted
 		{"good", "good", ""},
 		{"subkey", "subkey", ""},
 		{"good", "sha1", "hash is SHA-1"},
@@ -79,9 +79,9 @@ func TestWhatProvesNothing(t *testing.T) {
 	}
 }
 
-// Whoever stole a key that has expired writes the date that he likes: what it
-// signs is Expired, whatever it says.
-func TestAnExpiredKeyProvesNothingByItself(t *testing.T) {
+// Someone who stole an expired key can write any date, so its signatures are always
+// Expired.
+func TestExpiredKeyIsNoProofByItself(t *testing.T) {
 	keys := ring(t, "expired")
 	end := time.Date(2020, 12, 31, 0, 0, 0, 0, time.UTC)
 	for _, name := range []string{"intime", "backdated"} {
@@ -123,7 +123,7 @@ func detached(t *testing.T, e *openpgp.Entity, at time.Time) *packet.Signature {
 	return all[0]
 }
 
-func TestARevokedKeyNeverCounts(t *testing.T) {
+func TestRevokedKeyIsNeverAccepted(t *testing.T) {
 	now := time.Now()
 	born := now.Add(-1000 * time.Hour)
 	for _, reason := range []packet.ReasonForRevocation{packet.NoReason, packet.KeySuperseded, packet.KeyCompromised, packet.KeyRetired} {
@@ -139,7 +139,7 @@ func TestARevokedKeyNeverCounts(t *testing.T) {
 		if _, err := Check(openpgp.EntityList{e}, strings.NewReader(signed), before, now); !errors.As(err, &unfit) || !strings.Contains(err.Error(), "revoked") {
 			t.Errorf("reason %d: %v", reason, err)
 		}
-		// Nor where the revocation says that it begins later.
+		// Nor if the revocation claims to take effect later.
 		if _, err := Check(openpgp.EntityList{e}, strings.NewReader(signed), before, born.Add(2*time.Hour)); !errors.As(err, &unfit) {
 			t.Errorf("reason %d, before it: %v", reason, err)
 		}
@@ -166,7 +166,7 @@ func TestSubkeys(t *testing.T) {
 	if err != nil || got.Signer != Fingerprint(e) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	// The subkey must have signed its primary key: else anybody could take it over.
+	// The subkey must have signed its primary key, otherwise anybody could claim it.
 	back := sub.Bindings[0].Packet.EmbeddedSignature
 	sub.Bindings[0].Packet.EmbeddedSignature = nil
 	if _, err := Check(openpgp.EntityList{e}, strings.NewReader(signed), sig, now); !errors.As(err, &unfit) {
@@ -180,7 +180,7 @@ func TestSubkeys(t *testing.T) {
 		t.Errorf("revoked: %v", err)
 	}
 
-	// One that is for encryption signs nothing.
+	// A key for encryption cannot sign.
 	e = newKey(t, born, 0)
 	sig = detached(t, e, born.Add(time.Hour))
 	for _, i := range e.Identities {
@@ -196,7 +196,7 @@ func TestSubkeys(t *testing.T) {
 	}
 }
 
-func TestTimesThatCannotBe(t *testing.T) {
+func TestImpossibleTimes(t *testing.T) {
 	now := time.Now()
 	born := now.Add(-1000 * time.Hour)
 	e := newKey(t, born, 3600*100)
@@ -205,12 +205,12 @@ func TestTimesThatCannotBe(t *testing.T) {
 		want    string
 	}{
 		"in the future":         {now.Add(2 * Clock), now, "future"},
-		"after the key's end":   {born.Add(200 * time.Hour), now, "after its key ended"},
+		"after the key's end":   {born.Add(200 * time.Hour), now, "after its key expired"},
 		"with a clock ahead":    {born.Add(60 * time.Minute), born.Add(time.Minute), ""},
 		"on the day it expires": {born.Add(99 * time.Hour), born.Add(99 * time.Hour), ""},
 	} {
 		long := newKey(t, born, 0)
-		long.PrimaryKey, long.PrivateKey = e.PrimaryKey, e.PrivateKey // signs whenever it likes
+		long.PrimaryKey, long.PrivateKey = e.PrimaryKey, e.PrivateKey // signs at any time
 		for _, i := range long.Identities {
 			for _, s := range i.SelfCertifications {
 				if err := s.Packet.SignUserId(i.Name, e.PrimaryKey, e.PrivateKey, &packet.Config{Time: func() time.Time { return born }}); err != nil {

@@ -1,7 +1,6 @@
-// Package relocate makes a built tree independent of where it lies: it turns
-// the absolute run path that a linker wrote into one relative to the file
-// itself ($ORIGIN), and finds absolute prefixes that were left in files. It
-// does not know what is in the tree.
+// Package relocate makes a built tree independent of its location. It replaces the
+// linker's absolute run paths with paths relative to the file ($ORIGIN), and finds
+// absolute prefixes that remain in files. It does not know what is in the tree.
 package relocate
 
 import (
@@ -19,14 +18,13 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// RunPath replaces the run path (DT_RUNPATH and DT_RPATH) of an ELF file by
-// new, in place. It reports whether there was a run path: a file without one is
-// left as it is. Each element of the present run path must be one that ours
-// accepts, because another one would name a directory of the build machine that
-// nobody knows of. new must not be longer than what is there: the room in the
-// string table is what the linker made
-// (https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html). On an
-// error the file is as it was.
+// RunPath replaces the run path (DT_RUNPATH and DT_RPATH) of an ELF file with new, in
+// place. It reports whether there was a run path; a file without one stays unchanged.
+// ours must accept each element of the existing run path, because any other would name an
+// unknown directory of the build machine. new must not be longer than the existing run
+// path, whose space in the string table it uses
+// (https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html). After an error, the
+// file is unchanged.
 func RunPath(name, new string, ours func(element string) bool) (bool, error) {
 	paths, err := runPaths(name)
 	if err != nil || len(paths) == 0 {
@@ -56,13 +54,13 @@ func RunPath(name, new string, ours func(element string) bool) (bool, error) {
 	return true, nil
 }
 
-// runPath is one run path of a file.
+// runPath is a run path of a file.
 type runPath struct {
 	at    int64 // offset in the file
 	value string
 }
 
-// write puts new where the run paths are; a read-only file stays one.
+// write overwrites the run paths with new. A read-only file stays read-only.
 func write(name, new string, paths []runPath) (err error) {
 	info, err := os.Lstat(name)
 	if err != nil {
@@ -78,7 +76,7 @@ func write(name, new string, paths []runPath) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	for _, p := range paths {
-		// A section table that lies must not make us write over something else.
+		// A wrong section table must not make this overwrite something else.
 		present := make([]byte, len(p.value))
 		if _, err := f.ReadAt(present, p.at); err != nil || string(present) != p.value {
 			return errors.New("damaged section table")
@@ -94,7 +92,7 @@ func write(name, new string, paths []runPath) (err error) {
 	return nil
 }
 
-// runPaths returns the run paths of a file, none for a static binary.
+// runPaths returns the run paths of a file. A static binary has none.
 func runPaths(name string) ([]runPath, error) {
 	f, err := elf.Open(name)
 	if err != nil {
@@ -141,8 +139,8 @@ func runPaths(name string) ([]runPath, error) {
 	return found, nil
 }
 
-// dynamicStrings returns the offsets in the string table of all entries with
-// one of the tags, each once.
+// dynamicStrings returns the offsets in the string table of all entries with one of the
+// tags, without duplicates.
 func dynamicStrings(f *elf.File, tags ...elf.DynTag) ([]uint64, error) {
 	var all []uint64
 	for _, tag := range tags {
@@ -156,8 +154,8 @@ func dynamicStrings(f *elf.File, tags ...elf.DynTag) ([]uint64, error) {
 	return slices.Compact(all), nil
 }
 
-// alone makes sure that no other entry uses a tail of the run path's string:
-// linkers share equal tails.
+// alone checks that no other entry uses a tail of the run path's string, because linkers
+// share equal tails.
 func alone(f *elf.File, from uint64, value string) error {
 	to := from + uint64(len(value))
 	others, err := dynamicStrings(f, elf.DT_NEEDED, elf.DT_SONAME, elf.DT_AUXILIARY, elf.DT_FILTER, elf.DT_AUDIT, elf.DT_DEPAUDIT)
@@ -192,8 +190,8 @@ func alone(f *elf.File, from uint64, value string) error {
 	return nil
 }
 
-// noVersionIn refuses a run path that ends in the name of a symbol version; here
-// the names must do, because debug/elf does not tell where they lie.
+// noVersionIn refuses a run path that ends in the name of a symbol version. It compares
+// names, because debug/elf does not provide their offsets.
 func noVersionIn(f *elf.File, value string) error {
 	if f.SectionByType(elf.SHT_GNU_VERSYM) == nil {
 		return nil
@@ -223,8 +221,7 @@ func noVersionIn(f *elf.File, value string) error {
 	return nil
 }
 
-// IsELF reports whether the file starts like an ELF file; a file that cannot be
-// read does not.
+// IsELF reports whether the file is readable and begins like an ELF file.
 func IsELF(name string) bool {
 	is, err := isELF(name)
 	return is && err == nil
@@ -244,8 +241,8 @@ func isELF(name string) (bool, error) {
 	return string(magic[:]) == elf.ELFMAG, err
 }
 
-// Tree applies RunPath to every regular ELF file below dir and returns how many
-// had a run path.
+// Tree applies [RunPath] to every regular ELF file below dir and returns how many had a
+// run path.
 func Tree(dir, new string, ours func(element string) bool) (int, error) {
 	count := 0
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -264,9 +261,8 @@ func Tree(dir, new string, ours func(element string) bool) (int, error) {
 	return count, err
 }
 
-// Leaks returns the files and symbolic links below dir that contain text, which
-// is an absolute path of the build; names that end in one of except are passed
-// over.
+// Leaks returns the files and symbolic links below dir that contain text, an absolute
+// path of the build. It skips names that end in one of except.
 func Leaks(dir, text string, except ...string) ([]string, error) {
 	var found []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

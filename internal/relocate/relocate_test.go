@@ -21,7 +21,7 @@ const (
 
 func ours(element string) bool { return element == prefix+"/lib" }
 
-// compile makes an ELF file; the test is left out where the compiler cannot.
+// compile creates an ELF file, or skips the test if the compiler cannot.
 func compile(t testing.TB, name, source string, flags ...string) string {
 	t.Helper()
 	if testing.Short() {
@@ -45,7 +45,7 @@ func library(t testing.TB, flags ...string) string {
 	return compile(t, "libx.so", "int x(void) { return 1; }\n", append([]string{"-shared", "-fPIC"}, flags...)...)
 }
 
-// values returns what the file says now.
+// values returns the run paths of the file.
 func values(t *testing.T, name string, tag elf.DynTag) []string {
 	t.Helper()
 	f, err := elf.Open(name)
@@ -82,13 +82,13 @@ func TestRunPathIsRewritten(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			lib := library(t, append(c.flags, "-Wl,-rpath,"+prefix+"/lib")...)
-			for range 2 { // the second time it is right already
+			for range 2 { // the second time, it is already correct
 				if had, err := RunPath(lib, origin, ours); !had || err != nil {
 					t.Fatalf("got %v, %v", had, err)
 				}
 			}
 			if got := values(t, lib, c.tag); !slices.Equal(got, []string{origin}) {
-				t.Errorf("the file says %q", got)
+				t.Errorf("the run path is %q", got)
 			}
 			if bytes.Contains(content(t, lib), []byte(prefix)) {
 				t.Error("the old path is still in the file")
@@ -97,7 +97,7 @@ func TestRunPathIsRewritten(t *testing.T) {
 	}
 }
 
-// A file whose run path was rewritten must still be one that the loader takes.
+// The loader must still accept a file whose run path was rewritten.
 func TestRewrittenProgramFindsItsLibrary(t *testing.T) {
 	lib := library(t, "-Wl,-soname,libx.so")
 	tree := t.TempDir()
@@ -116,7 +116,7 @@ func TestRewrittenProgramFindsItsLibrary(t *testing.T) {
 	var r run.Runner
 	start := run.Cmd{Argv: []string{filepath.Join(tree, "bin/main")}}
 	if err := r.Run(t.Context(), start); err == nil {
-		t.Fatal("the program runs before its run path is right: this test shows nothing")
+		t.Fatal("the program runs with the wrong run path: this test proves nothing")
 	}
 	if n, err := Tree(tree, origin, ours); n != 1 || err != nil {
 		t.Fatalf("Tree: %d, %v", n, err)
@@ -210,12 +210,12 @@ func TestReadOnlyFileStaysReadOnly(t *testing.T) {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 	if got := values(t, lib, elf.DT_RUNPATH); !slices.Equal(got, []string{origin}) {
-		t.Errorf("the file says %q", got)
+		t.Errorf("the run path is %q", got)
 	}
 }
 
-// A file without its section table still has a run path for the loader, so it
-// must not pass for one without.
+// The loader still uses the run path of a file without a section table, so the file must
+// not count as one without a run path.
 func TestMissingSectionTable(t *testing.T) {
 	lib := library(t, "-Wl,-rpath,"+prefix+"/lib")
 	data := content(t, lib)
@@ -245,8 +245,8 @@ func TestTruncatedFiles(t *testing.T) {
 	}
 }
 
-// Whatever a file holds, nothing is written that was not the run path, and the
-// file keeps its length.
+// Whatever a file contains, only the run path is overwritten, and the length does not
+// change.
 func FuzzRunPath(f *testing.F) {
 	if data, err := os.ReadFile(library(f, "-Wl,-rpath,"+prefix+"/lib", "-nostdlib", "-s")); err == nil {
 		f.Add(data)
@@ -276,7 +276,7 @@ func FuzzRunPath(f *testing.F) {
 func TestTreeAndIsELF(t *testing.T) {
 	dir := t.TempDir()
 	lib := library(t, "-Wl,-rpath,"+prefix+"/lib")
-	if err := os.Symlink(lib, filepath.Join(dir, "link.so")); err != nil { // is outside, stays as it is
+	if err := os.Symlink(lib, filepath.Join(dir, "link.so")); err != nil { // outside, so it stays unchanged
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{"empty": "", "short": "\x7fE", "script": "#!/bin/sh\n", "damaged": elf.ELFMAG + "xyz"} {
@@ -300,14 +300,14 @@ func TestTreeAndIsELF(t *testing.T) {
 		t.Errorf("got %d, %v", n, err)
 	}
 	if got := values(t, lib, elf.DT_RUNPATH); !slices.Equal(got, []string{prefix + "/lib"}) {
-		t.Errorf("the file behind the link says %q", got)
+		t.Errorf("the run path of the link's target is %q", got)
 	}
 	if _, err := Tree(filepath.Join(dir, "none"), origin, ours); err == nil {
-		t.Error("a tree that is not there")
+		t.Error("a missing tree")
 	}
 }
 
-func TestTreeDoesNotPassOverUnreadableFiles(t *testing.T) {
+func TestTreeReportsUnreadableFiles(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root reads everything")
 	}
@@ -316,7 +316,7 @@ func TestTreeDoesNotPassOverUnreadableFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Tree(dir, origin, ours); err == nil {
-		t.Error("a file that cannot be read was passed over")
+		t.Error("an unreadable file was skipped")
 	}
 }
 
@@ -339,6 +339,6 @@ func TestLeaks(t *testing.T) {
 		t.Errorf("got %v, %v, want %v", names, err, want)
 	}
 	if _, err := Leaks(filepath.Join(dir, "none"), "x"); err == nil {
-		t.Error("a tree that is not there")
+		t.Error("a missing tree")
 	}
 }

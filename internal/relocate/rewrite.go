@@ -13,32 +13,31 @@ import (
 	"modwsgi/internal/atomicfile"
 )
 
-// Edit says what Rewrite changes of a shared library or a dynamic program.
+// Edit describes the changes that [Rewrite] makes to a shared library or a dynamic program.
 type Edit struct {
-	// RunPath, when not nil, becomes the run path; "" removes it.
+	// RunPath is the new run path; nil keeps it, and "" removes it.
 	RunPath *string
-	// Soname, when not "", becomes the library's name.
+	// Soname is the new name of the library; "" keeps it.
 	Soname string
 	// Needed maps names of needed libraries to new ones.
 	Needed map[string]string
-	// Symbols are the names that get Prefix before them, whether the file defines
-	// them or asks for them. A library whose names nobody else knows can neither be
-	// taken for another one of its kind in the same process, nor get its calls
-	// answered by that.
+	// Symbols are the names that get Prefix, whether the file defines or imports them. A
+	// library with unique names can neither be confused with another copy in the same
+	// process, nor have its calls resolved by that copy.
 	Symbols map[string]bool
 	Prefix  string
 }
 
-// errELF is for what no linker writes.
-var errELF = errors.New("its tables are not as a linker writes them")
+// errELF is the error for a file that no linker writes.
+var errELF = errors.New("its tables do not have the form that linkers write")
 
 const maxRewrite = 512 << 20
 
-// Rewrite changes the dynamic section of an ELF file, whatever room the linker
-// left: new strings and a new dynamic section go into a segment of their own at
-// the end of the file, with a copy of the program headers (System V gABI, chapter
-// 5). All else stays where it is. The file is replaced by a new one with the same
-// mode; on an error it is as it was.
+// Rewrite changes the dynamic section of an ELF file, even if the linker left no space:
+// new strings and a new dynamic section are written to a new segment at the end of the
+// file, with a copy of the program headers (System V gABI, chapter 5). Everything else
+// stays where it is. The file is replaced by a new one with the same mode. After an
+// error, it is unchanged.
 func Rewrite(name string, e Edit) error {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -61,15 +60,15 @@ func Rewrite(name string, e Edit) error {
 	return nil
 }
 
-// image is a file under change.
+// image is a file that is being changed.
 type image struct {
 	data    []byte
 	order   binary.ByteOrder
-	progs   []elf.Prog64 // as 64-bit whatever the class is
+	progs   []elf.Prog64 // in 64-bit form
 	dynamic []elf.Dyn64
-	strings []byte // of the dynamic section, with what was appended
+	strings []byte // of the dynamic section, including appended ones
 	at      map[string]uint64
-	hash    []uint32 // a new DT_HASH; nil where the present one still holds
+	hash    []uint32 // a new DT_HASH; nil if the existing one is still valid
 	file    *elf.File
 }
 
@@ -100,7 +99,7 @@ func rewrite(data []byte, e Edit) ([]byte, error) {
 	return im.write()
 }
 
-// slice is a part of the file, checked.
+// slice returns a part of the file, with bounds checks.
 func (im *image) slice(off, size uint64) ([]byte, error) {
 	if off > uint64(len(im.data)) || size > uint64(len(im.data))-off {
 		return nil, errELF
@@ -108,7 +107,7 @@ func (im *image) slice(off, size uint64) ([]byte, error) {
 	return im.data[off : off+size], nil
 }
 
-// fileOffset is where an address is in the file.
+// fileOffset returns the file offset of an address.
 func (im *image) fileOffset(addr, size uint64) (uint64, error) {
 	for _, p := range im.progs {
 		if elf.ProgType(p.Type) == elf.PT_LOAD && addr >= p.Vaddr && addr-p.Vaddr <= p.Filesz && size <= p.Filesz-(addr-p.Vaddr) {
@@ -118,7 +117,7 @@ func (im *image) fileOffset(addr, size uint64) (uint64, error) {
 	return 0, errELF
 }
 
-// read takes the program headers, the dynamic section and its strings.
+// read reads the program headers, the dynamic section and its strings.
 func (im *image) read() error {
 	for _, p := range im.file.Progs {
 		im.progs = append(im.progs, elf.Prog64{
@@ -156,7 +155,7 @@ func (im *image) read() error {
 	return nil
 }
 
-// value finds an entry of the dynamic section.
+// value returns an entry of the dynamic section.
 func (im *image) value(tag elf.DynTag) *elf.Dyn64 {
 	for i := range im.dynamic {
 		if elf.DynTag(im.dynamic[i].Tag) == tag {
@@ -178,7 +177,7 @@ func (im *image) text(off uint64) (string, error) {
 	return string(im.strings[off : off+uint64(end)]), nil
 }
 
-// add appends a string and returns its place.
+// add appends a string and returns its offset.
 func (im *image) add(s string) uint64 {
 	if at, ok := im.at[s]; ok {
 		return at
@@ -217,7 +216,7 @@ func (im *image) edit(e Edit) error {
 	if e.RunPath == nil {
 		return nil
 	}
-	for _, d := range im.dynamic { // what stood there named a place of the build machine
+	for _, d := range im.dynamic { // the old one is a path of the build machine
 		if t := elf.DynTag(d.Tag); t == elf.DT_RUNPATH || t == elf.DT_RPATH {
 			im.wipe(d.Val)
 		}
@@ -239,8 +238,7 @@ func mapValues(m map[string]string) []string {
 	return all
 }
 
-// wipe clears a string that nothing needs any more, unless another name uses a
-// part of it.
+// wipe clears a string that is no longer needed, unless another name uses a part of it.
 func (im *image) wipe(at uint64) {
 	value, err := im.text(at)
 	if err != nil || value == "" || alone(im.file, at, value) != nil {
@@ -250,8 +248,8 @@ func (im *image) wipe(at uint64) {
 		return
 	}
 	clear(im.strings[at : at+uint64(len(value))])
-	// The old table stays in the file; nothing reads it, but its bytes would
-	// still tell.
+	// The old table stays in the file. Nothing reads it, but it would still reveal the
+	// string.
 	if tab := im.value(elf.DT_STRTAB); tab != nil {
 		if off, err := im.fileOffset(tab.Val+at, uint64(len(value))); err == nil {
 			if raw, err := im.slice(off, uint64(len(value))); err == nil {

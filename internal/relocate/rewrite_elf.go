@@ -19,7 +19,7 @@ const (
 	maxSymbols  = 1 << 20
 )
 
-// table is a version table as it is in the file.
+// table is a version table in the file.
 func (im *image) table(at, count elf.DynTag) (raw []byte, n uint64, err error) {
 	addr, num := im.value(at), im.value(count)
 	if addr == nil || num == nil {
@@ -35,7 +35,7 @@ func (im *image) table(at, count elf.DynTag) (raw []byte, n uint64, err error) {
 	return im.data[off:], num.Val, nil
 }
 
-// part is a record of a table.
+// part returns a record of a table.
 func part(raw []byte, at uint64, size int) ([]byte, error) {
 	if at > uint64(len(raw)) || uint64(size) > uint64(len(raw))-at {
 		return nil, errELF
@@ -43,8 +43,8 @@ func part(raw []byte, at uint64, size int) ([]byte, error) {
 	return raw[at : at+uint64(size)], nil
 }
 
-// editNeeds names the libraries in the table of wanted versions as DT_NEEDED
-// names them now; the loader insists on that.
+// editNeeds renames the libraries in the table of version requirements to match
+// DT_NEEDED, as the loader requires.
 func (im *image) editNeeds(e Edit) error {
 	raw, count, err := im.table(elf.DT_VERNEED, elf.DT_VERNEEDNUM)
 	if err != nil {
@@ -68,7 +68,7 @@ func (im *image) editNeeds(e Edit) error {
 	return nil
 }
 
-// symbolHash is the hash function of the gABI (chapter 5, "Hash Table").
+// symbolHash is the gABI's hash function (chapter 5, "Hash Table").
 func symbolHash(name string) uint32 {
 	var h uint32
 	for i := range len(name) {
@@ -81,9 +81,8 @@ func symbolHash(name string) uint32 {
 	return h
 }
 
-// editSymbols gives symbols new names. Where one of them is a definition, the
-// hash table by which the loader finds it is made anew: in the plain form, whose
-// symbols need no order.
+// editSymbols renames symbols. If one of them is a definition, it creates a new hash
+// table for the loader, in the plain form, which does not require an order of symbols.
 func (im *image) editSymbols(e Edit) error {
 	if e.Prefix == "" || len(e.Symbols) == 0 {
 		return nil
@@ -105,7 +104,7 @@ func (im *image) editSymbols(e Edit) error {
 			defined = defined || elf.SectionIndex(im.order.Uint16(raw[6:])) != elf.SHN_UNDEF
 		}
 		if elf.SectionIndex(im.order.Uint16(raw[6:])) == elf.SHN_UNDEF {
-			name = "" // nobody looks for it here
+			name = "" // an import is not looked up here
 		}
 		names = append(names, name)
 	}
@@ -115,8 +114,8 @@ func (im *image) editSymbols(e Edit) error {
 	return nil
 }
 
-// symbolTable is the table of dynamic symbols as it is in the file. How long
-// it is only the section headers tell.
+// symbolTable returns the table of dynamic symbols in the file. Only the section headers
+// contain its length.
 func (im *image) symbolTable() ([]byte, error) {
 	s := im.file.SectionByType(elf.SHT_DYNSYM)
 	at := im.value(elf.DT_SYMTAB)
@@ -126,8 +125,8 @@ func (im *image) symbolTable() ([]byte, error) {
 	return im.slice(s.Offset, s.Size)
 }
 
-// hashTable is the content of DT_HASH (gABI, chapter 5): the number of buckets and
-// of symbols, the buckets, the chains.
+// hashTable returns the content of DT_HASH (gABI, chapter 5): the numbers of buckets and
+// symbols, the buckets, the chains.
 func hashTable(names []string) []uint32 {
 	buckets := uint32(max(1, len(names)/2)) | 1
 	table := make([]uint32, 2+int(buckets)+len(names))
@@ -143,7 +142,7 @@ func hashTable(names []string) []uint32 {
 	return table
 }
 
-// write lays the new segment behind everything else.
+// write appends the new segment to the file.
 func (im *image) write() ([]byte, error) {
 	align, end, base := uint64(0x1000), uint64(0), uint64(math.MaxUint64)
 	for _, p := range im.progs {
@@ -155,8 +154,8 @@ func (im *image) write() ([]byte, error) {
 		return nil, errELF
 	}
 	up := func(v, to uint64) uint64 { return (v + to - 1) &^ (to - 1) }
-	// Address and offset at the same distance from the beginning: kernels before
-	// 5.18 tell a program of its headers by the offset alone
+	// Address and offset have the same distance from the beginning: kernels before 5.18
+	// compute the address of a program's headers from the offset alone
 	// (https://bugzilla.kernel.org/show_bug.cgi?id=197921).
 	off := up(max(uint64(len(im.data)), end-base), align)
 	addr := base + off
@@ -202,9 +201,8 @@ func (im *image) write() ([]byte, error) {
 	return out, err
 }
 
-// moveHeaders adds the segment to the program headers. Entries of PT_LOAD must
-// stand in the order of their addresses, so that the new one comes after the
-// last of them.
+// moveHeaders adds the segment to the program headers. PT_LOAD entries must be sorted by
+// address, so the new one comes last.
 func (im *image) moveHeaders(off, addr, headers, dynamicAt, size, align uint64) {
 	last := 0
 	for i := range im.progs {
@@ -227,8 +225,8 @@ func (im *image) moveHeaders(off, addr, headers, dynamicAt, size, align uint64) 
 	im.progs = append(im.progs[:last+1], append([]elf.Prog64{load}, im.progs[last+1:]...)...)
 }
 
-// moveSections tells tools where the dynamic section and its strings are now; a
-// file without section headers has nothing to tell.
+// moveSections updates the section headers of the dynamic section and its strings, which
+// tools use. A file without section headers needs no update.
 func (im *image) moveSections(off, addr, dynamicAt, hashAt, stringsAt uint64) error {
 	at, size, count := im.order.Uint64(im.data[40:]), uint64(im.order.Uint16(im.data[58:])), uint64(im.order.Uint16(im.data[60:]))
 	if at == 0 || count == 0 {
@@ -265,15 +263,14 @@ func (im *image) moveSections(off, addr, dynamicAt, hashAt, stringsAt uint64) er
 	return nil
 }
 
-// place sets address, offset and size of a section header.
+// place sets the address, offset and size in a section header.
 func (im *image) place(header []byte, addr, off, size uint64) {
 	im.order.PutUint64(header[16:], addr)
 	im.order.PutUint64(header[24:], off)
 	im.order.PutUint64(header[32:], size)
 }
 
-// moveSymbol corrects the symbol _DYNAMIC of a file that was not stripped, for
-// the sake of debuggers.
+// moveSymbol corrects the symbol _DYNAMIC of an unstripped file, for debuggers.
 func (im *image) moveSymbol(addr uint64) error {
 	s := im.file.SectionByType(elf.SHT_SYMTAB)
 	if s == nil || s.Link >= uint32(len(im.file.Sections)) {

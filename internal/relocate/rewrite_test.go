@@ -17,7 +17,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// world is a directory with libraries and programs that were made together.
+// world is a directory with libraries and programs that belong together.
 type world struct {
 	t   *testing.T
 	dir string
@@ -26,14 +26,14 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	if _, err := run.LookPath("gcc", []string{"PATH=/usr/bin:/bin"}); err != nil {
-		t.Skip("there is no gcc")
+		t.Skip("gcc not found")
 	}
 	return &world{t, t.TempDir()}
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
-// cc makes a file.
+// cc compiles a file.
 func (w *world) cc(name, source string, flags ...string) string {
 	w.t.Helper()
 	src := w.path(strings.ReplaceAll(name, "/", "_") + ".c")
@@ -62,7 +62,7 @@ func (w *world) edit(name string, e Edit) {
 	}
 }
 
-// output runs a program of the world and returns what it says.
+// output runs a program of the world and returns its output.
 func (w *world) output(name string, args ...string) string {
 	w.t.Helper()
 	var r run.Runner
@@ -94,9 +94,9 @@ int main(int argc, char **argv) {
 	plugin = `extern int plain(void), versioned(void); int theirs(void) { return 10 * plain() + versioned(); }`
 )
 
-// TestRewrittenLibrariesKeepApart has a program with its own copy of a library,
-// renamed, and a plugin that uses another state of that library under its usual
-// name, in one process: each gets answers from its own.
+// TestRewrittenLibrariesKeepApart runs a program with a renamed copy of a library and a
+// plugin that uses another version of that library under its usual name, in one process.
+// Each must call its own.
 func TestRewrittenLibrariesKeepApart(t *testing.T) {
 	for name, flags := range map[string]struct {
 		library []string
@@ -136,11 +136,11 @@ func TestRewrittenLibrariesKeepApart(t *testing.T) {
 				t.Errorf("alone: %q", got)
 			}
 			if got := w.output("bin/main", w.path("plugin.so")); got != "111 1 1 22\n" {
-				t.Errorf("with another one of the library: %q", got)
+				t.Errorf("with another copy of the library: %q", got)
 			}
 			for _, f := range []string{"lib/liba-0123.so.1", "lib/libb.so", "bin/main"} {
 				if bytes.Contains(content(t, w.path(f)), []byte("/nowhere")) {
-					t.Errorf("%s still names the old run path", f)
+					t.Errorf("%s still contains the old run path", f)
 				}
 				lint(t, w.path(f))
 			}
@@ -148,7 +148,7 @@ func TestRewrittenLibrariesKeepApart(t *testing.T) {
 	}
 }
 
-// lint has elfutils look at a file, where it is installed.
+// lint checks a file with elfutils, if installed.
 func lint(t *testing.T, name string) {
 	t.Helper()
 	var r run.Runner
@@ -182,7 +182,7 @@ func TestRewriteAddsAndRemovesARunPath(t *testing.T) {
 	}
 }
 
-// TestRewriteGivesEqualBytes: nothing of it depends on a map's order.
+// TestRewriteGivesEqualBytes: the result does not depend on the order of maps.
 func TestRewriteGivesEqualBytes(t *testing.T) {
 	w := newWorld(t)
 	name := w.cc("libx.so", "int a(void){return 1;} int b(void){return 2;} int c(void){return 3;}", "-shared", "-fPIC", "-Wl,--no-as-needed", "-lm", "-ldl")
@@ -236,8 +236,8 @@ func TestRewriteRefuses(t *testing.T) {
 	}
 }
 
-// TestRewriteSurvivesDamage changes bytes at random: an error or a result, never
-// a crash, and no result that is huge.
+// TestRewriteSurvivesDamage changes random bytes. Rewrite must return an error or a
+// result, never crash, and never return a huge result.
 func TestRewriteSurvivesDamage(t *testing.T) {
 	w := newWorld(t)
 	good := content(t, w.cc("libx.so", libraryA, "-DWHO=1", "-shared", "-fPIC"))

@@ -1,9 +1,9 @@
-// Package spelling finds the known name that a mistyped one is most like. It does
+// Package spelling finds the known name that is most similar to a mistyped one. It does
 // not know what the names stand for.
 package spelling
 
-// Nearest returns the name that differs least from a word, "" where all differ in
-// more than a number of letters. Of several, the first one counts.
+// Nearest returns the first name that differs least from a word, or "" if all differ in
+// more than a number of letters.
 func Nearest(word string, names []string, most int) string {
 	best, least := "", most+1
 	for _, name := range names {
@@ -14,8 +14,7 @@ func Nearest(word string, names []string, most int) string {
 	return best
 }
 
-// distance counts the insertions, deletions and replacements of bytes between two
-// words (Levenshtein).
+// distance returns the Levenshtein distance between two words, in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

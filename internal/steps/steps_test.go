@@ -67,9 +67,9 @@ func TestEndedContext(t *testing.T) {
 func TestImpossibleGraphs(t *testing.T) {
 	none := func(context.Context, *Log) error { return nil }
 	for want, all := range map[string][]Step{
-		"twice":        {{Name: "a", Run: none}, {Name: "a", Run: none}},
-		"not there":    {{Name: "a", Needs: []string{"b"}, Run: none}},
-		"needs itself": {{Name: "a", Needs: []string{"b"}, Run: none}, {Name: "b", Needs: []string{"a"}, Run: none}},
+		"duplicate":      {{Name: "a", Run: none}, {Name: "a", Run: none}},
+		"does not exist": {{Name: "a", Needs: []string{"b"}, Run: none}},
+		"needs itself":   {{Name: "a", Needs: []string{"b"}, Run: none}, {Name: "b", Needs: []string{"a"}, Run: none}},
 	} {
 		if _, err := Run(t.Context(), t.TempDir(), observer.Observer{}, all); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

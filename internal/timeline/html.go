@@ -14,8 +14,8 @@ var pageText string
 
 var page = template.Must(template.New("page").Parse(pageText))
 
-// Sizes of the drawing in CSS pixels; the width is that of a time axis of which
-// the page shows a part that the reader chooses.
+// Sizes of the drawing in CSS pixels. The width is that of the whole time axis, of which
+// the page shows a part that the reader selects.
 const (
 	rowHeight  = 22
 	barHeight  = 18
@@ -48,15 +48,15 @@ type view struct {
 	Facts            []Fact
 	Bars             []bar
 	Ticks            []tick
-	Height, LanesTop int // of the drawing; where the lanes begin
-	Full             int // with the axis above and a margin
+	Height, LanesTop int // of the drawing; left edge of the lanes
+	Full             int // including the axis above and a margin
 	Steps, Longest   []row
 	Critical         []row
 	Kinds            []Kind
 }
 
-// HTML writes one page that needs nothing else: no network, no script but its
-// own, light and dark.
+// HTML writes a self-contained page: it needs no network and no other scripts, and
+// supports light and dark mode.
 func (r *Report) HTML(w io.Writer) error { return page.Execute(w, r.view()) }
 
 func (r *Report) view() *view {
@@ -90,7 +90,7 @@ func (r *Report) view() *view {
 	return v
 }
 
-// scale is the position of a moment on the axis.
+// scale returns the position of a time on the axis.
 func (r *Report) scale(d time.Duration) float64 {
 	if r.Total <= 0 {
 		return 0
@@ -114,7 +114,7 @@ func (r *Report) bar(s Span) bar {
 		b.Tip += "\nmemory: " + mebibytes(s.MaxRSS)
 	}
 	if s.Cached {
-		b.Tip += "\nout of the cache"
+		b.Tip += "\nfrom the cache"
 	}
 	if s.Failed {
 		b.Tip += "\nfailed"
@@ -141,7 +141,7 @@ func (r *Report) summary(t Totals) []Fact {
 	return facts
 }
 
-// ticks are about ten round moments.
+// ticks returns about ten round times.
 func (r *Report) ticks() []tick {
 	if r.Total <= 0 {
 		return nil
@@ -164,7 +164,7 @@ func (r *Report) ticks() []tick {
 	return out
 }
 
-// longest is how many single pieces the page lists.
+// longest is the number of spans that the page lists.
 const longest = 15
 
 func (r *Report) tables(v *view, critical []int) {

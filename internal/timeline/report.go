@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Report is a build that has ended, with what is to be told about it.
+// Report is the timeline of a finished build.
 type Report struct {
 	Title string // one line: what was built
-	Facts []Fact // what else the reader may want to know, in order
+	Facts []Fact // further facts, in order
 	Cores int    // processors that the build could use, at least 1
 	Total time.Duration
 	Spans []Span
@@ -24,7 +24,7 @@ type Report struct {
 // Fact is one line of a report.
 type Fact struct{ Name, Value string }
 
-// Report makes a report of what was recorded up to now.
+// Report returns a report of the spans recorded so far.
 func (r *Recorder) Report(title string, cores int, facts ...Fact) *Report {
 	out := &Report{Title: title, Facts: facts, Cores: max(1, cores), Spans: r.Spans()}
 	for _, s := range out.Spans {
@@ -33,8 +33,8 @@ func (r *Recorder) Report(title string, cores int, facts ...Fact) *Report {
 	return out
 }
 
-// Encode writes the report in the form that a file's name asks for: Chrome's
-// trace events where it ends in ".json", else a page of HTML.
+// Encode returns the report in the format that a file's name selects: Chrome trace events
+// if it ends in ".json", otherwise an HTML page.
 func (r *Report) Encode(name string) ([]byte, error) {
 	var b bytes.Buffer
 	write := r.HTML
@@ -45,21 +45,21 @@ func (r *Report) Encode(name string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// Totals are sums over a report.
+// Totals are the totals of a report.
 type Totals struct {
-	CPU        time.Duration // of everything that ran
-	CompileCPU time.Duration // of compilers alone
-	Floor      time.Duration // CompileCPU over the cores: no build is faster
-	Ratio      float64       // Total over Floor, 0 where nothing was compiled
-	Busy       float64       // share of the cores' time in which something ran on a lane, at most 1
+	CPU        time.Duration // of all processes
+	CompileCPU time.Duration // of compilers only
+	Floor      time.Duration // CompileCPU divided by cores: a lower bound for any build
+	Ratio      float64       // Total divided by Floor; 0 if nothing was compiled
+	Busy       float64       // fraction of the cores' time in which a lane was busy, at most 1
 	Objects    int           // compiled
-	Cached     int           // spans whose result came out of a cache
+	Cached     int           // spans whose result came from a cache
 	MaxRSS     int64         // of the largest process, bytes
 	MaxRSSName string
-	LaneCount  int // most pieces at the same time
+	LaneCount  int // maximum number of concurrent spans
 }
 
-// Totals adds up.
+// Totals computes the totals.
 func (r *Report) Totals() Totals {
 	var t Totals
 	var busy time.Duration
@@ -92,13 +92,13 @@ func (r *Report) Totals() Totals {
 	return t
 }
 
-// handover is the largest pause between two pieces of which the second is taken
-// to have waited for the first one's lane.
+// handover is the maximum gap between two spans for which the second is assumed to have
+// waited for the first one's lane.
 const handover = 50 * time.Millisecond
 
-// Critical returns the indexes of the spans that the end had to wait for, by
-// time: from the one that ended last back through what each waited for, be it a
-// need or the lane.
+// Critical returns the indexes of the spans on the critical path, in order of time: the
+// span that ended last, and from there back through what each span waited for, a
+// dependency or a lane.
 func (r *Report) Critical() []int {
 	at := -1
 	for i, s := range r.Spans {
@@ -115,8 +115,8 @@ func (r *Report) Critical() []int {
 	return path
 }
 
-// before finds what a span waited for, or -1. What it needs counts first: where
-// it began at once after that, the lane was not the reason.
+// before returns the span that a span waited for, or -1. Dependencies come first: if the
+// span started immediately after one, it did not wait for the lane.
 func (r *Report) before(s Span) int {
 	need, lane, last := -1, -1, -1
 	later := func(best, i int) int {
@@ -161,8 +161,8 @@ type traceEvent struct {
 	Args     map[string]any `json:"args,omitempty"`
 }
 
-// Trace writes the spans as Chrome trace events: process 1 has the lanes,
-// process 2 the steps.
+// Trace writes the spans as Chrome trace events: process 1 contains the lanes, process 2
+// the steps.
 func (r *Report) Trace(w io.Writer) error {
 	name := func(kind string, process, thread int, text string) traceEvent {
 		return traceEvent{Name: kind, Phase: "M", Process: process, Thread: thread, Args: map[string]any{"name": text}}
@@ -194,8 +194,8 @@ func (r *Report) Trace(w io.Writer) error {
 	return enc.Encode(map[string]any{"traceEvents": events, "displayTimeUnit": "ms"})
 }
 
-// stepRows gives each step the first row that is free at its time; the result is
-// by index of the span.
+// stepRows assigns each step the first row that is free at its time, by index of the
+// span.
 func stepRows(spans []Span) map[int]int {
 	rows := map[int]int{}
 	var ends []time.Duration

@@ -1,6 +1,6 @@
-// Package timeline keeps when each piece of a build ran, on which lane, and how
-// much of a processor it used, and shows that as a page or as a trace. It does
-// not start anything and does not know what the pieces are.
+// Package timeline records when each piece of a build ran, on which lane, and how much
+// CPU time it used, and renders that as a page or as a trace. It starts nothing and does
+// not know what the pieces are.
 package timeline
 
 import (
@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// Kind groups spans by what they are, for colours and totals.
+// Kind is the kind of a span, for colours and totals.
 type Kind string
 
-// The kinds of spans. A Step is a named step of the build and takes no lane: it
-// spans what runs inside it.
+// The kinds of spans. A Step is a named step of the build, which includes other spans and
+// occupies no lane.
 const (
 	Step      Kind = "step"
 	Fetch     Kind = "fetch"
@@ -22,27 +22,27 @@ const (
 	Compile   Kind = "compile"
 	Link      Kind = "link"
 	Tool      Kind = "tool"   // any other program
-	Verify    Kind = "verify" // a server that is tried
-	Cache     Kind = "cache"  // an entry that is restored or stored
+	Verify    Kind = "verify" // a throwaway server
+	Cache     Kind = "cache"  // restoring or storing a cache entry
 )
 
-// Span is one piece of work. Times count from the recorder's start.
+// Span is one piece of work. Times are relative to the recorder's start.
 type Span struct {
 	Name   string        `json:"name"` // "server/core.c", "configure apr"
-	Step   string        `json:"step"` // the step that it belongs to
+	Step   string        `json:"step"` // its step
 	Kind   Kind          `json:"kind"`
 	Start  time.Duration `json:"start_ns"`
 	End    time.Duration `json:"end_ns"`
 	Lane   int           `json:"lane"`             // from 0; -1 for a step
-	CPU    time.Duration `json:"cpu_ns,omitempty"` // user and system time of the process and its children
+	CPU    time.Duration `json:"cpu_ns,omitempty"` // user and system time of the process, including its children
 	MaxRSS int64         `json:"max_rss,omitempty"`
-	Needs  []string      `json:"needs,omitempty"`  // names of spans that had to end before
-	Cached bool          `json:"cached,omitempty"` // the result came out of a cache
+	Needs  []string      `json:"needs,omitempty"`  // names of its dependencies
+	Cached bool          `json:"cached,omitempty"` // the result came from a cache
 	Failed bool          `json:"failed,omitempty"`
 }
 
-// Recorder collects spans. It is safe for concurrent use; all methods of a nil
-// Recorder do nothing.
+// Recorder collects spans. It is safe for concurrent use. The methods of a nil Recorder
+// do nothing.
 type Recorder struct {
 	began time.Time
 	mu    sync.Mutex
@@ -50,12 +50,12 @@ type Recorder struct {
 	lanes []bool // taken
 }
 
-// New starts a recorder.
+// New returns a recorder that starts now.
 func New() *Recorder { return &Recorder{began: time.Now()} }
 
-// Begin starts a span: it gets the lowest free lane, or none where it is a Step.
-// The returned function ends it and must be called once; what it is given is
-// entered into the span first (CPU, Cached …) and may be nil.
+// Begin starts a span on the lowest free lane, or on none for a Step. The returned
+// function ends the span and must be called once. Its argument, which may be nil, fills
+// in further fields (CPU, Cached …).
 func (r *Recorder) Begin(kind Kind, step, name string, needs ...string) (end func(func(*Span))) {
 	if r == nil {
 		return func(func(*Span)) {}
@@ -91,7 +91,7 @@ func (r *Recorder) take() int {
 	return len(r.lanes) - 1
 }
 
-// Spans returns what has ended so far, by start.
+// Spans returns the spans that have ended, sorted by start.
 func (r *Recorder) Spans() []Span {
 	if r == nil {
 		return nil

@@ -13,8 +13,8 @@ import (
 
 const ms = time.Millisecond
 
-// sample is a build on two processors: unpack, then configure beside a library
-// that is compiled, then two objects, then a link that needs both.
+// sample is a build on two processors: unpack, configure while a library is compiled,
+// then two objects, and a link that needs both.
 func sample() *Report {
 	return &Report{Title: "httpd <2.4.68> & mod_wsgi", Cores: 2, Total: 1000 * ms, Facts: []Fact{{"Python", `/srv/"app"/.venv`}}, Spans: []Span{
 		{Kind: Step, Name: "unpack", Step: "unpack", Start: 0, End: 100 * ms, Lane: -1},
@@ -37,13 +37,13 @@ func TestCriticalPathFollowsNeedsAndLanes(t *testing.T) {
 	if want := []string{"httpd.tar", "configure httpd", "core.c", "httpd"}; !slices.Equal(names, want) {
 		t.Errorf("got %v, want %v", names, want)
 	}
-	// Without needs, what the piece waited for is what ran on its lane before.
+	// A span without dependencies waited for the previous one on its lane.
 	r.Spans[7].Needs = nil
 	r.Spans[7].Start = 620 * ms
 	r.Spans[7].End = 1100 * ms
 	path := r.Critical()
 	if got := r.Spans[path[len(path)-2]].Name; got != "module" {
-		t.Errorf("before the link comes %q, want the lane's last piece", got)
+		t.Errorf("the link waited for %q, want the previous span on its lane", got)
 	}
 }
 
@@ -60,7 +60,7 @@ func TestTotals(t *testing.T) {
 	}
 }
 
-func TestTraceIsWhatBrowsersRead(t *testing.T) {
+func TestTraceFormat(t *testing.T) {
 	data, err := sample().Encode("out/Trace.JSON")
 	if err != nil {
 		t.Fatal(err)
@@ -91,11 +91,11 @@ func TestTraceIsWhatBrowsersRead(t *testing.T) {
 		}
 	}
 	if found != 1 {
-		t.Errorf("core.c is there %d times", found)
+		t.Errorf("core.c occurs %d times", found)
 	}
 }
 
-func TestPageEscapesAndNeedsNothingElse(t *testing.T) {
+func TestPageIsEscapedAndSelfContained(t *testing.T) {
 	data, err := sample().Encode("timings.html")
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestPageEscapesAndNeedsNothingElse(t *testing.T) {
 	page := string(data)
 	for _, want := range []string{
 		"httpd &lt;2.4.68&gt; &amp; mod_wsgi", "/srv/&#34;app&#34;/.venv", "2.30 × the floor", "3 objects, 870 ms",
-		`class="compile critical" x=`, `class="cache cached"`, "out of the cache", "90 MiB (pcre2.c)",
+		`class="compile critical" x=`, `class="cache cached"`, "from the cache", "90 MiB (pcre2.c)",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)

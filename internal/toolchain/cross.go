@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// machines maps the names of processors in compilers' targets to Go's.
+// machines maps processor names in compiler targets to Go's names.
 var machines = map[string]string{
 	"x86_64": "amd64", "amd64": "amd64", "i386": "386", "i486": "386", "i586": "386", "i686": "386",
 	"aarch64": "arm64", "arm64": "arm64", "riscv64": "riscv64", "s390x": "s390x", "powerpc64le": "ppc64le", "ppc64le": "ppc64le", "loongarch64": "loong64",
 }
 
-// crossTarget returns the target where its programs cannot be expected to run on
-// a machine of Go's arch, else "". It is not tried: an emulator in the kernel
-// would run them, with another machine's answers. A processor that is not in the
-// table is taken for another one only where this machine's is.
+// crossTarget returns the target if its programs are not expected to run on a machine of
+// Go's arch, otherwise "". It does not try, because an emulator registered in the kernel
+// would run them. A processor missing from the table counts as a different one only if
+// this machine's is in the table.
 func crossTarget(target, arch string) string {
 	machine, _, _ := strings.Cut(target, "-")
 	of := machines[machine]
@@ -24,7 +24,7 @@ func crossTarget(target, arch string) string {
 	if of == arch {
 		return ""
 	}
-	if of == "" { // a name that we do not know: another processor, if ours has one that we know
+	if of == "" { // an unknown name: a different processor, if this machine's is known
 		for _, ours := range machines {
 			if ours == arch {
 				return target
@@ -35,7 +35,7 @@ func crossTarget(target, arch string) string {
 	return target
 }
 
-// BuildMachine is this machine as configure's --build takes it.
+// BuildMachine returns this machine in the form of configure's --build.
 func BuildMachine() string {
 	for _, name := range []string{"x86_64", "i686", "aarch64", "riscv64", "s390x", "powerpc64le", "loongarch64"} {
 		if machines[name] == runtime.GOARCH {

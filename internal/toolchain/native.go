@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// Native reports whether the compiler makes code for the processor that
-// it runs on (-march=native): then another machine with the same compiler makes
-// something else, which may not run here.
+// Native reports whether the compiler generates code for the processor that it runs on
+// (-march=native). Another machine with the same compiler then generates different code,
+// which may not run here.
 func (h *Toolchain) Native() bool {
 	return slices.ContainsFunc(h.CC, func(word string) bool {
 		return strings.HasPrefix(word, "-m") && strings.HasSuffix(word, "=native")
 	})
 }
 
-// processor is a short text that is the same for processors that can do the
-// same, as far as the kernel tells.
+// processor returns a short text that is equal for processors with the same features, as
+// far as the kernel reports them.
 func processor() string {
 	f, err := os.Open("/proc/cpuinfo")
 	if err != nil {
@@ -31,7 +31,7 @@ func processor() string {
 	return abilities(string(data))
 }
 
-// abilities is processor for the text of /proc/cpuinfo.
+// abilities is processor for a text of /proc/cpuinfo.
 func abilities(info string) string {
 	var lines []string
 	for line := range strings.Lines(info) {

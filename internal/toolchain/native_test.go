@@ -11,9 +11,9 @@ func TestNative(t *testing.T) {
 	two := "processor : 0\nmodel name : A\nflags : sse avx\ncpu MHz : 1\n\nprocessor : 1\nmodel name : A\nflags : sse avx\ncpu MHz : 2\n"
 	one := "processor : 0\nmodel name : A\nflags : sse avx\ncpu MHz : 9\n"
 	if abilities(one) != abilities(two) {
-		t.Error("cores and clocks count")
+		t.Error("the number of cores or the clock rate matters")
 	}
 	if abilities(one) == abilities("model name : A\nflags : sse\n") {
-		t.Error("abilities do not count")
+		t.Error("features do not matter")
 	}
 }

@@ -14,18 +14,17 @@ import (
 	"modwsgi/internal/run"
 )
 
-// What a compiler says of its version is not what it is: CC may be a script that
-// adds flags, "ccache gcc", a link that leads elsewhere since yesterday, or a
-// compiler that the distribution has mended under the same number. So every
-// program counts by its content: those that CC names, what their scripts call,
-// and the parts that the compiler itself runs (cc1, as, the linker). The content
-// and not the path, so that two machines with the same compiler share builds.
+// A compiler's version does not identify it: CC may be a script that adds flags, "ccache
+// gcc", a link that was changed yesterday, or a compiler that the distribution patched
+// without a new version number. So the contents of all programs count: those that CC
+// names, those that their scripts call, and the parts that the compiler runs (cc1, as,
+// the linker). Paths do not count, so that two machines with the same compiler share
+// builds.
 
-// parts are the programs that a compiler runs, and those of the binary utilities
-// that builds run.
+// parts are the programs that a compiler runs, and the binary utilities that builds run.
 var parts = []string{"cc1", "collect2", "as", "ld", "ar", "ranlib"}
 
-// Limits of what is followed from script to script.
+// Limits for following scripts.
 const (
 	maxScript   = 64 << 10
 	maxPrograms = 64
@@ -65,8 +64,8 @@ type sighting struct {
 	files []string
 }
 
-// named adds a program by its name or path. Where PATH has several of a name, all
-// count: the first may be a wrapper (ccache, distcc) that runs the next one.
+// named adds a program by its name or path. If PATH has several programs of that name,
+// all count, because the first may be a wrapper (ccache, distcc) that runs the next one.
 func (s *sighting) named(word string) {
 	if strings.ContainsRune(word, filepath.Separator) {
 		if filepath.IsAbs(word) {
@@ -82,7 +81,7 @@ func (s *sighting) named(word string) {
 	}
 }
 
-// argument adds a file that a flag of CC names: "-specs=FILE", "-fplugin=FILE",
+// argument adds a file named by a flag in CC: "-specs=FILE", "-fplugin=FILE",
 // "-B/FILE", "@FILE".
 func (s *sighting) argument(word string) {
 	_, value, _ := strings.Cut(word, "=")
@@ -95,8 +94,8 @@ func (s *sighting) argument(word string) {
 	}
 }
 
-// file adds one file, and where it is a script what that calls. One that cannot be
-// read counts by its size and time.
+// file adds a file and, if it is a script, the programs that it calls. An unreadable file
+// counts by its size and time.
 func (s *sighting) file(path string) {
 	if len(s.files) >= maxPrograms || slices.Contains(s.files, path) {
 		return
@@ -123,18 +122,17 @@ func (s *sighting) file(path string) {
 
 var (
 	scriptWord = regexp.MustCompile(`[^\s"'` + "`" + `=;|&(){}<>$]+`)
-	// compilerName is what a script may call by name; other words are mostly no
-	// programs.
+	// compilerName matches the programs that a script may call by name; most other words
+	// are not programs.
 	compilerName = regexp.MustCompile(`^([\w.]+-)*(cc|gcc|clang|tcc|icx|icc|c89|c99|ccache|sccache|distcc|icecc|zig|ld|as|collect2)(-[\d.]+)?$`)
 )
 
-// sourced is a file that a script reads as a part of itself.
+// sourced matches a file that a script sources.
 var sourced = regexp.MustCompile(`(?m)(?:^|[\s;&])(?:\.|source)\s+["']?(/[^\s"';&]+)`)
 
-// script adds the interpreter of a script, the programs that it names by their
-// full path, what it reads as a part of itself, and the compilers that it calls by
-// name. Other files do not count: a log that it writes would make every build
-// another one.
+// script adds the interpreter of a script, the programs that it calls by full path, the
+// files that it sources, and the compilers that it calls by name. Other files do not
+// count: a log that the script writes would change the identity of every build.
 func (s *sighting) script(text string) {
 	first, _, _ := strings.Cut(text, "\n")
 	words := strings.Fields(strings.TrimPrefix(first, "#!"))

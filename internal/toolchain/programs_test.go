@@ -13,8 +13,7 @@ import (
 	"modwsgi/internal/digest"
 )
 
-// same writes other content of the same length into a file and gives it its time
-// back: nothing but the content tells the two apart.
+// same changes the content of a file, but neither its length nor its time.
 func same(t *testing.T, path, from, to string) {
 	t.Helper()
 	info, err := os.Stat(path)
@@ -37,12 +36,12 @@ func same(t *testing.T, path, from, to string) {
 	}
 }
 
-// Whatever runs when something is compiled counts by what it holds, through links,
-// scripts and words of CC, and not by where it is.
+// Everything that runs during a compilation counts by its content, through links, scripts
+// and words of CC, and not by its path.
 func TestProgramsCountByTheirContent(t *testing.T) {
 	for name, c := range map[string]struct {
-		cc     string // with %s for the directory
-		change string // file below it that becomes another one
+		cc     string // %s stands for the directory
+		change string // file below it whose content changes
 	}{
 		"the compiler":                 {"%s/bin/mycc", "bin/mycc"},
 		"a compiler by name":           {"mycc", "bin/mycc"},
@@ -99,7 +98,7 @@ func TestProgramsCountByTheirContent(t *testing.T) {
 			}
 			for _, line := range before.Programs {
 				if strings.Contains(line, dir) {
-					t.Errorf("%q names a place", line)
+					t.Errorf("%q contains a path", line)
 				}
 			}
 			same(t, filepath.Join(dir, c.change), "flags A", "flags B")
@@ -108,21 +107,21 @@ func TestProgramsCountByTheirContent(t *testing.T) {
 				t.Fatal(err)
 			}
 			if slices.Equal(before.Programs, after.Programs) {
-				t.Errorf("the change is not seen: %v", after.Programs)
+				t.Errorf("the change was not noticed: %v", after.Programs)
 			}
 			sum, err := digest.File(filepath.Join(dir, c.change))
 			if err != nil || !slices.ContainsFunc(after.Programs, func(l string) bool { return strings.HasSuffix(l, " "+sum) }) {
 				t.Errorf("%s is not among %v (%v)", sum, after.Programs, err)
 			}
 			if !slices.Contains(after.Files, filepath.Join(dir, c.change)) && c.cc != "%s/link" {
-				t.Errorf("%v does not name what changed", after.Files)
+				t.Errorf("%v does not name the changed file", after.Files)
 			}
 		})
 	}
 }
 
-// A log that a wrapper writes does not make every build another one.
-func TestALogOfAWrapperDoesNotCount(t *testing.T) {
+// A log that a wrapper writes does not change the identity of builds.
+func TestLogOfAWrapperDoesNotCount(t *testing.T) {
 	dir := t.TempDir()
 	program(t, dir, "mycc", good)
 	program(t, dir, "wrapper", "echo \"$@\" >>"+dir+"/log\nexec "+dir+"/mycc \"$@\"\n")

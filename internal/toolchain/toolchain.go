@@ -1,6 +1,6 @@
-// Package toolchain knows the C compiler of the build machine: which one it is,
-// what it compiles for, what it finds, and how a missing piece is installed on
-// this distribution. It does not know what is built with it.
+// Package toolchain finds and examines the C compiler of the build machine: which one it
+// is, its target, which headers and libraries it finds, and how to install missing parts
+// on this distribution. It does not know what is built with it.
 package toolchain
 
 import (
@@ -21,38 +21,38 @@ import (
 	"modwsgi/internal/shortage"
 )
 
-// Toolchain is a C compiler that was shown to work, and what goes with it.
+// Toolchain is a C compiler that was tested, and the tools that belong to it.
 type Toolchain struct {
-	CC       []string // the compiler's words, from CC or "cc", "gcc", "clang"
+	CC       []string // the words of the compiler's command: CC, or "cc", "gcc", "clang"
 	Compiler string   // first line of its version
-	Target   string   // what it compiles for, "x86_64-linux-gnu"
+	Target   string   // its target, "x86_64-linux-gnu"
 	Libc     string   // "glibc 2.36" or "other"; part of a build's identity
-	Family   string   // of the distribution: see internal/distro; "" for one that is not known
+	Family   string   // of the distribution, see internal/distro; "" if unknown
 	Env      []string // the environment for all build tools
-	// Programs has a line "NAME SHA256" for everything that runs when something is
-	// compiled and linked, as far as it can be told: see identify. It is part of a
-	// build's identity.
+	// Programs has a line "NAME SHA256" for every program that runs during compiling and
+	// linking, as far as they can be determined; see identify. It is part of a build's
+	// identity.
 	Programs []string
-	// Files are the paths of what Programs was read from, sorted.
+	// Files are the paths of the files in Programs, sorted.
 	Files []string
-	// Cross is the machine for configure's --host where the compiler compiles for
-	// another one than this, "" where programs that it makes run here.
+	// Cross is the machine for configure's --host if the compiler targets another
+	// machine; "" if its programs run here.
 	Cross string
 }
 
-// tryHint says why a compiler could not build a program: mostly because the C
-// library's headers are missing.
+// tryHint returns a hint for a compiler that cannot build a program, usually because the
+// C library's headers are missing.
 func (h *Toolchain) tryHint(err error) string {
 	text := said(err)
 	if len(h.CC) > 1 && !strings.Contains(text, "No such file or directory") {
-		return "look at the words of CC: they are separated by blanks, and quotes have no meaning there"
+		return "check the words of CC: they are separated by blanks, and quotes are not interpreted"
 	}
 	return h.Install("", distro.LibC, "")
 }
 
-// Starved returns what to do where an attempt in scratch failed because the system
-// has run out of something: then it says nothing about what was tried. It is "" where
-// that is not so.
+// Starved returns a hint if an attempt in scratch failed because the system has run out
+// of something, so that the failure says nothing about the compiler. Otherwise it returns
+// "".
 func Starved(err error, scratch string) string {
 	s, ok := shortage.Of(err)
 	switch {
@@ -64,7 +64,7 @@ func Starved(err error, scratch string) string {
 	return s.Hint("")
 }
 
-// said is what an error says, with the last lines of the tool that failed.
+// said returns the text of an error, with the last lines of the failed tool.
 func said(err error) string {
 	text := err.Error()
 	var e *run.Error
@@ -74,9 +74,9 @@ func said(err error) string {
 	return text
 }
 
-// Find finds the compiler (CC of the caller's environment, else cc, gcc, clang
-// in its PATH) and has it build a program in scratch, an existing directory.
-// Errors are of class Environment and say what to install.
+// Find finds the compiler (CC of the caller's environment, otherwise cc, gcc or clang in
+// its PATH) and builds a program with it in scratch, an existing directory. Errors are of
+// class Environment, with a hint about what to install.
 func Find(ctx context.Context, r *run.Runner, caller []string, scratch string) (*Toolchain, error) {
 	epoch, err := sourceDateEpoch(caller)
 	if err != nil {
@@ -101,11 +101,10 @@ func Find(ctx context.Context, r *run.Runner, caller []string, scratch string) (
 	return h, nil
 }
 
-// environment returns what build tools get to see: where programs are and what
-// the user set for compilers. Everything that makes a result depend on the
-// caller in another way stays out (LD_LIBRARY_PATH, CONFIG_SITE, MAKEFLAGS …).
-// Tools run in directories with strangers' sources, so relative paths, which
-// would mean something else there, stay out too.
+// environment returns the environment of build tools: PATH, and the user's settings for
+// compilers. It omits everything else that would make a result depend on the caller
+// (LD_LIBRARY_PATH, CONFIG_SITE, MAKEFLAGS …). Tools run in directories with foreign
+// sources, where relative paths would have another meaning, so it omits these as well.
 func environment(caller []string, epoch string) []string {
 	env := []string{"LANG=C", "LC_ALL=C", "TZ=UTC", "CONFIG_SITE=/dev/null", "SOURCE_DATE_EPOCH=" + epoch}
 	dirs := slices.DeleteFunc(filepath.SplitList(run.Getenv(caller, "PATH")), func(dir string) bool { return !filepath.IsAbs(dir) })
@@ -125,13 +124,13 @@ func environment(caller []string, epoch string) []string {
 	return env
 }
 
-// maxEpoch is the last second of the year 9999, beyond which compilers refuse.
+// maxEpoch is the last second of the year 9999, the maximum that compilers accept.
 const maxEpoch = 253402300799
 
-// sourceDateEpoch is the date that goes into binaries
-// (https://reproducible-builds.org/specs/source-date-epoch/): the caller's, else
-// a fixed one, so that two builds are alike. A malformed one is an error, as the
-// specification asks.
+// sourceDateEpoch returns the date for binaries
+// (https://reproducible-builds.org/specs/source-date-epoch/): the caller's, or a fixed
+// one, so that builds are reproducible. A malformed one is an error, as the specification
+// requires.
 func sourceDateEpoch(caller []string) (string, error) {
 	v := run.Getenv(caller, "SOURCE_DATE_EPOCH")
 	if v == "" {
@@ -163,11 +162,11 @@ func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []st
 			continue
 		}
 		if err != nil {
-			return fault.New(fault.Environment, "set CC to a compiler that works", "ask the compiler %q what it compiles for: %w", name, WithTail(err))
+			return fault.New(fault.Environment, "set CC to a compiler that works", "ask the compiler %q for its target: %w", name, WithTail(err))
 		}
 		if h.CC, h.Target = words, strings.TrimSpace(string(out)); len(strings.Fields(h.Target)) != 1 {
-			return fault.New(fault.Environment, "set CC to gcc, clang or a wrapper that prints nothing of its own",
-				"the compiler %q does not say what it compiles for: -dumpmachine gives %.80q", name, h.Target)
+			return fault.New(fault.Environment, "set CC to gcc, clang or a wrapper that prints nothing itself",
+				"the compiler %q does not report its target: -dumpmachine prints %.80q", name, h.Target)
 		}
 		version, err := r.Output(ctx, run.Cmd{Argv: append(slices.Clone(words), "--version"), Env: h.Env})
 		if err != nil {
@@ -182,14 +181,14 @@ func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []st
 		return nil
 	}
 	if cc != "" {
-		return fault.New(fault.Environment, "set CC to a compiler and its flags, separated by blanks (quotes have no meaning there), or unset it",
+		return fault.New(fault.Environment, "set CC to a compiler and its flags, separated by blanks (quotes are not interpreted), or unset it",
 			"CC is %q, but the program %q was not found", cc, strings.Fields(cc)[0])
 	}
 	return fault.New(fault.Environment, h.Install("", distro.Compiler, "or set CC"),
-		"there is no C compiler (looked for %s in PATH)", strings.Join(tried, ", "))
+		"no C compiler was found (searched PATH for %s)", strings.Join(tried, ", "))
 }
 
-// libc asks the preprocessor, which is right for cross compilers too.
+// libc uses the preprocessor, which also works for cross compilers.
 func libc(ctx context.Context, r *run.Runner, h *Toolchain) string {
 	out, err := r.Output(ctx, run.Cmd{
 		Argv:  append(slices.Clone(h.CC), "-E", "-P", "-x", "c", "-"),
@@ -203,9 +202,8 @@ func libc(ctx context.Context, r *run.Runner, h *Toolchain) string {
 	return "other"
 }
 
-// Try compiles and links a program, for the sake of whether that works. name is
-// a file name in scratch, where the program is left as "probe-" and name; libs
-// are -l flags.
+// Try reports whether a program can be compiled and linked. name is a file name in
+// scratch, where the program is left as "probe-" and name; libs are -l flags.
 func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, source string, libs ...string) error {
 	src := filepath.Join(scratch, "probe-"+name+".c")
 	if err := os.WriteFile(src, []byte(source), 0o600); err != nil {
@@ -217,18 +215,17 @@ func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, sourc
 		return err
 	}
 	if _, err := os.Stat(program); err != nil {
-		return fmt.Errorf("it ended well, but made nothing: %w", err)
+		return fmt.Errorf("it succeeded, but wrote no output: %w", err)
 	}
 	return nil
 }
 
-// tempIn has a tool's temporary files in a directory of this run, with which those of
-// a killed compiler go.
+// tempIn moves a tool's temporary files to a directory of this run, so that those of a
+// killed compiler are removed with it.
 func tempIn(env []string, dir string) []string { return append(slices.Clone(env), "TMPDIR="+dir) }
 
-// Tool returns the program of the binary utilities that goes with the compiler:
-// "aarch64-linux-gnu-ar" for a cross compiler where there is one, else the plain
-// name.
+// Tool returns the binary utility that belongs to the compiler: "aarch64-linux-gnu-ar"
+// for a cross compiler, if it exists, otherwise the plain name.
 func (h *Toolchain) Tool(name string) string {
 	if len(h.CC) > 0 {
 		for _, word := range h.CC {
@@ -242,7 +239,7 @@ func (h *Toolchain) Tool(name string) string {
 	return name
 }
 
-// WithTail puts a tool's last line into the message, for tools whose log is not kept.
+// WithTail adds a tool's last line to the message, for tools whose log is not kept.
 func WithTail(err error) error {
 	var e *run.Error
 	if errors.As(err, &e) && len(e.Tail) > 0 {
@@ -251,7 +248,7 @@ func WithTail(err error) error {
 	return err
 }
 
-// Install returns the sentence that tells how to install a package here.
+// Install returns a sentence with the command that installs a package on this machine.
 func (h *Toolchain) Install(first string, packages distro.Packages, more string) string {
 	return packages.Hint(h.Family, first, more)
 }

@@ -15,7 +15,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// good is a compiler that does what Find asks of one; "$0" stands for it.
+// good is a compiler that passes Find's tests; "$0" stands for it.
 const good = `
 case "$*" in
 *-dumpmachine) echo x86_64-test-linux ;;
@@ -25,7 +25,7 @@ case "$*" in
 esac
 `
 
-// program puts a shell script into dir.
+// program writes a shell script to dir.
 func program(t *testing.T, dir, name, body string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -35,7 +35,7 @@ func program(t *testing.T, dir, name, body string) string {
 	return path
 }
 
-// path is a PATH with a few tools that scripts need, but without a compiler.
+// path is a PATH with the tools that scripts need, but without a compiler.
 func path(t *testing.T, dirs ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -96,7 +96,7 @@ func TestFindRealCompiler(t *testing.T) {
 	}
 	scratch := t.TempDir()
 	if err := h.Try(t.Context(), &run.Runner{}, scratch, "none", "#include <no/such.h>\n"); err == nil {
-		t.Error("a header that is not there was found")
+		t.Error("a missing header was found")
 	}
 	if err := h.Try(t.Context(), &run.Runner{}, scratch, "m", "int main(void) { return 0; }\n", "-lm"); err != nil {
 		t.Error(err)
@@ -124,14 +124,14 @@ func TestFindRefuses(t *testing.T) {
 		"nothing there":      {[]string{path(t)}, []string{"no C compiler", "cc, gcc, clang"}, "CC"},
 		"no PATH":            {nil, []string{"no C compiler"}, "CC"},
 		"CC not there":       {[]string{"CC=nocc -m64", path(t, bin)}, []string{`CC is "nocc -m64"`, `program "nocc" was not found`}, "unset it"},
-		"CC with quotes":     {[]string{`CC="/a b/gcc" -m64`, path(t, bin)}, []string{`program "\"/a"`}, "quotes have no meaning"},
+		"CC with quotes":     {[]string{`CC="/a b/gcc" -m64`, path(t, bin)}, []string{`program "\"/a"`}, "quotes are not interpreted"},
 		"CC broken":          {[]string{"CC=broken", path(t, bin)}, []string{`"broken"`, "broken: cannot do that"}, "set CC"},
-		"CC says nothing":    {[]string{"CC=silent", path(t, bin)}, []string{"does not say what it compiles for"}, "set CC"},
-		"wrapper that talks": {[]string{"CC=chatty", path(t, bin)}, []string{"does not say what it compiles for", "hello"}, "prints nothing"},
+		"CC says nothing":    {[]string{"CC=silent", path(t, bin)}, []string{"does not report its target"}, "set CC"},
+		"wrapper that talks": {[]string{"CC=chatty", path(t, bin)}, []string{"does not report its target", "hello"}, "prints nothing"},
 		"no version":         {[]string{"CC=noversion", path(t, bin)}, []string{"for its version"}, "set CC"},
 		"no libc headers":    {[]string{"CC=nolibc", path(t, bin)}, []string{"cannot build a program", "stdio.h"}, "install"},
-		"makes nothing":      {[]string{"CC=lazy", path(t, bin)}, []string{"cannot build a program", "made nothing"}, "install"},
-		"refuses its flags":  {[]string{`CC=picky '-DX=a b'`, path(t, bin)}, []string{"cannot build a program"}, "quotes have no meaning"},
+		"makes nothing":      {[]string{"CC=lazy", path(t, bin)}, []string{"cannot build a program", "wrote no output"}, "install"},
+		"refuses its flags":  {[]string{`CC=picky '-DX=a b'`, path(t, bin)}, []string{"cannot build a program"}, "quotes are not interpreted"},
 		"a directory":        {[]string{"CC=" + bin, path(t, bin)}, []string{"permission denied"}, "set CC"},
 		"bad date":           {[]string{"SOURCE_DATE_EPOCH=yesterday", path(t, bin)}, []string{`SOURCE_DATE_EPOCH is "yesterday"`}, "date +%s"},
 		"negative date":      {[]string{"SOURCE_DATE_EPOCH=-1", path(t, bin)}, []string{`"-1"`}, "date +%s"},
@@ -165,7 +165,7 @@ func TestFindCancelled(t *testing.T) {
 	}
 }
 
-// What makes a build depend on its caller stays out, and so do relative paths.
+// The environment omits variables that make a build depend on its caller, and relative paths.
 func TestEnvironment(t *testing.T) {
 	got := environment([]string{
 		"PATH=.:/usr/bin::bin:/bin:../x", "HOME=/home/me", "TMPDIR=tmp", "CCACHE_DIR=/cc", "MAKEFLAGS=-n", "CFLAGS=-x", "LDFLAGS=-x",

@@ -1,18 +1,17 @@
-// Package version knows which release of this project a binary is.
+// Package version provides the version of the binary.
 package version
 
 import "runtime/debug"
 
-// Release is set by the linker (-X modwsgi/internal/version.Release=1.2.3);
-// a build without it is a development build.
+// Release is set by the linker (-X modwsgi/internal/version.Release=1.2.3). Without it,
+// the binary is a development build.
 var Release = "0.1.0-dev"
 
-// Commit is set by the linker in a release (all digits of the hash): what the
-// go command would stamp says also whether the tree had other files beside,
-// which must not change a release's bytes.
+// Commit is set by the linker in a release (the full hash). The go command's own stamp
+// also records untracked files, which must not change a release's bytes.
 var Commit string
 
-// String returns the release, with the commit where the binary knows it.
+// String returns the release, with the commit if known.
 func String() string {
 	if commit := commit(); len(commit) >= 12 {
 		return Release + " (" + commit[:12] + ")"

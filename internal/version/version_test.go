@@ -14,7 +14,7 @@ func TestString(t *testing.T) {
 	}
 	for commit, want := range map[string]string{
 		"0123456789abcdef0123456789abcdef01234567": "9.8.7 (0123456789ab)",
-		"none": "9.8.7", // what goreleaser says where there is no repository
+		"none": "9.8.7", // goreleaser's value without a repository
 	} {
 		if Commit = commit; String() != want {
 			t.Errorf("commit %s: %q", commit, String())

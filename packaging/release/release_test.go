@@ -89,7 +89,7 @@ func TestFinishIsTheSameTwice(t *testing.T) {
 	if a, b := read(t, filepath.Join(one, SumsName)), read(t, filepath.Join(two, SumsName)); a != b {
 		t.Errorf("checksums differ:\n%s\n%s", a, b)
 	}
-	if code, out := verify(t, "--unsigned", two); code != 0 || !strings.Contains(out, "15 files are as they were released") {
+	if code, out := verify(t, "--unsigned", two); code != 0 || !strings.Contains(out, "15 files match SHA256SUMS") {
 		t.Errorf("%d: %s", code, out)
 	}
 }
@@ -252,22 +252,22 @@ func TestVerifyRelease(t *testing.T) {
 		code   int
 		says   string
 	}{
-		"untouched":      {func(string) error { return nil }, 0, "15 files are as they were released"},
+		"untouched":      {func(string) error { return nil }, 0, "15 files match SHA256SUMS"},
 		"changed":        {func(d string) error { return os.WriteFile(d+"/"+a, []byte("evil"), 0o644) }, 1, a + ": FAILED"},
-		"missing":        {func(d string) error { return os.Remove(d + "/" + a) }, 1, "missing or are not"},
+		"missing":        {func(d string) error { return os.Remove(d + "/" + a) }, 1, "missing or differ from the release"},
 		"missing page":   {func(d string) error { return os.Remove(d + "/simple/index.html") }, 1, "simple/index.html"},
 		"added":          {func(d string) error { return os.WriteFile(d+"/mod_wsgi-5.0.3.whl", nil, 0o644) }, 1, "  mod_wsgi-5.0.3.whl"},
 		"added below":    {func(d string) error { return os.WriteFile(d+"/simple/mod-wsgi/x.html", nil, 0o644) }, 1, "does not list"},
 		"hidden":         {func(d string) error { return os.WriteFile(d+"/.x", nil, 0o644) }, 1, "does not list"},
-		"link":           {func(d string) error { return os.Symlink("/etc/passwd", d+"/x") }, 1, "no regular files"},
-		"link instead":   {func(d string) error { return relink(d, a) }, 1, "no regular files"},
-		"sums changed":   {func(d string) error { return edit(d, func(s string) string { return strings.Replace(s, "a", "b", 1) }) }, 3, "is not one of SHA256SUMS"},
-		"sums cut":       {func(d string) error { return edit(d, func(s string) string { return s[:len(s)/2] }) }, 3, "is not one of SHA256SUMS"},
-		"sums empty":     {func(d string) error { return edit(d, func(string) string { return "" }) }, 3, "is not one of SHA256SUMS"},
-		"no sums":        {func(d string) error { return os.Remove(d + "/" + SumsName) }, 1, "has no SHA256SUMS"},
+		"link":           {func(d string) error { return os.Symlink("/etc/passwd", d+"/x") }, 1, "not regular files"},
+		"link instead":   {func(d string) error { return relink(d, a) }, 1, "not regular files"},
+		"sums changed":   {func(d string) error { return edit(d, func(s string) string { return strings.Replace(s, "a", "b", 1) }) }, 3, "is not a valid signature of SHA256SUMS"},
+		"sums cut":       {func(d string) error { return edit(d, func(s string) string { return s[:len(s)/2] }) }, 3, "is not a valid signature of SHA256SUMS"},
+		"sums empty":     {func(d string) error { return edit(d, func(string) string { return "" }) }, 3, "is not a valid signature of SHA256SUMS"},
+		"no sums":        {func(d string) error { return os.Remove(d + "/" + SumsName) }, 1, "does not contain SHA256SUMS"},
 		"no signature":   {func(d string) error { return unsign(d) }, 3, "is missing"},
-		"bad signature":  {func(d string) error { return spoil(d) }, 3, "is not one of SHA256SUMS"},
-		"no signed file": {func(d string) error { return os.RemoveAll(d + "/simple") }, 1, "missing or are not"},
+		"bad signature":  {func(d string) error { return spoil(d) }, 3, "is not a valid signature of SHA256SUMS"},
+		"no signed file": {func(d string) error { return os.RemoveAll(d + "/simple") }, 1, "missing or differ from the release"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "a 'dist'")

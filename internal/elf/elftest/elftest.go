@@ -1,5 +1,5 @@
-// Package elftest makes small ELF files for tests. They have what internal/elf
-// reads, and nothing that would run.
+// Package elftest creates small ELF files for tests. They contain what internal/elf
+// reads, but no code.
 package elftest
 
 import (
@@ -10,13 +10,13 @@ import (
 	"slices"
 )
 
-// File is what a made file says. It is for a 64 bit little-endian machine.
+// File describes the content of a 64-bit little-endian ELF file.
 type File struct {
 	Machine elf.Machine       // x86-64 if zero
 	Soname  string            //
 	Needed  []string          //
 	RunPath string            //
-	Exports map[string][]byte // name to the bytes that it stands for
+	Exports map[string][]byte // name -> bytes of the object
 	Text    string            // further read-only data
 }
 
@@ -35,8 +35,8 @@ const (
 	sectionSize = 64
 )
 
-// Bytes is the file: the header, one segment that is the whole file, loaded at
-// address 0, and the sections.
+// Bytes returns the file: the header, one segment with the whole file, loaded at address
+// 0, and the sections.
 func (f File) Bytes() []byte {
 	if f.Machine == elf.EM_NONE {
 		f.Machine = elf.EM_X86_64
@@ -51,7 +51,7 @@ func (f File) Bytes() []byte {
 			Name: strings.add(name), Info: elf.ST_INFO(elf.STB_GLOBAL, elf.STT_OBJECT), Shndx: 1, Value: uint64(begin + data.Len()), Size: uint64(len(value)),
 		})
 		data.Write(value)
-		data.Write(make([]byte, 8-len(value)%8)) // a name may stand for nothing
+		data.Write(make([]byte, 8-len(value)%8)) // an object may be empty
 	}
 	data.WriteString(f.Text + "\x00")
 	var dynamic bytes.Buffer
@@ -79,7 +79,7 @@ func (f File) Bytes() []byte {
 		at += uint64(len(content))
 	}
 	for _, name := range []string{".dynsym", ".dynstr", ".dynamic", ".rodata", ".shstrtab"} {
-		names.add(name) // all are known before the table of them is written
+		names.add(name) // all sections must be known before their table is written
 	}
 	section(".rodata", elf.SHT_PROGBITS, 0, 0, data.Bytes()) // first: symbols point into it
 	section(".dynsym", elf.SHT_DYNSYM, 3, elf.Sym64Size, symbols.Bytes())
@@ -121,5 +121,5 @@ func (t *table) add(s string) uint32 {
 }
 
 func put(b *bytes.Buffer, v any) {
-	_ = binary.Write(b, binary.LittleEndian, v) // a buffer takes everything
+	_ = binary.Write(b, binary.LittleEndian, v) // writing to a buffer never fails
 }

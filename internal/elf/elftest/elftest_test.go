@@ -11,7 +11,7 @@ import (
 	"modwsgi/internal/elf"
 )
 
-// TestMadeFilesAreRead: internal/elf reads from a made file what was put into it.
+// TestMadeFilesAreRead: internal/elf reads the facts that a file was created with.
 func TestMadeFilesAreRead(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "made")
 	made := File{
@@ -34,7 +34,7 @@ func TestMadeFilesAreRead(t *testing.T) {
 		t.Errorf("%d, %d, %v", major, minor, err)
 	}
 	if !f.Exports("empty") || f.Exports("other") {
-		t.Error("the exported names are others")
+		t.Error("the exported names differ")
 	}
 	if data, err := f.ReadOnlyData(); err != nil || !strings.Contains(string(data), "Apache/2.4.68") {
 		t.Errorf("%q, %v", data, err)

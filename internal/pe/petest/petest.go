@@ -1,5 +1,5 @@
-// Package petest makes small Portable Executable files for tests. They have
-// what internal/pe reads, and nothing that would run.
+// Package petest creates small Portable Executable files for tests. They contain what
+// internal/pe reads, but no code.
 package petest
 
 import (
@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// File is what a made file says.
+// File describes the content of a file.
 type File struct {
 	Machine uint16 // pe.IMAGE_FILE_MACHINE_AMD64, …
 	DLL     bool
@@ -19,16 +19,16 @@ type File struct {
 	Text    string // further bytes
 }
 
-// Import is what is needed of one library.
+// Import is the imports from one library.
 type Import struct {
 	Library string
 	Names   []string
-	Ordinal int // how many by number
+	Ordinal int // number of imports by ordinal
 }
 
 const (
-	address = 0x1000 // where the only section is loaded
-	start   = 0x400  // where it is in the file
+	address = 0x1000 // address of the only section
+	start   = 0x400  // its offset in the file
 )
 
 // Bytes returns the file's content.
@@ -75,8 +75,8 @@ func (f File) Bytes() []byte {
 	return out.Bytes()
 }
 
-// exports writes the names and the export directory; it returns the
-// directory's offset and length.
+// exports writes the names and the export directory, and returns the directory's offset
+// and length.
 func (f File) exports(section *bytes.Buffer) (offset, length uint32) {
 	names := slices.Sorted(slices.Values(f.Exports))
 	var pointers []uint32
@@ -96,13 +96,13 @@ func (f File) exports(section *bytes.Buffer) (offset, length uint32) {
 func put(b *bytes.Buffer, values ...any) {
 	for _, v := range values {
 		if err := binary.Write(b, binary.LittleEndian, v); err != nil {
-			panic(err) // integers always encode
+			panic(err) // encoding integers never fails
 		}
 	}
 }
 
-// imports writes names, lookup tables and the import directory; it returns the
-// directory's offset, 0 for none.
+// imports writes names, lookup tables and the import directory, and returns the
+// directory's offset, or 0 for none.
 func (f File) imports(section *bytes.Buffer) uint32 {
 	if len(f.Imports) == 0 {
 		return 0
