@@ -83,7 +83,7 @@ var layers = []layer{
 	{"internal/buildcache/remote", "the same, shared between machines", "internal/atomicfile internal/buildcache internal/fault internal/flock internal/httpc internal/owned internal/registry internal/run internal/scratch internal/version"},
 	{"internal/buildstore", "finished trees, local and shared: lookup, restore, keep", "internal/buildcache internal/buildcache/remote internal/cachedir internal/event internal/fault internal/flock internal/owned internal/run internal/timeline"},
 	// How each task is done.
-	{"detect", "finds Pythons and httpds; read-only", "internal/apxs internal/distro internal/elf internal/fault internal/filetree internal/libpython internal/owned internal/pe internal/receipt internal/run"},
+	{"detect", "finds Pythons and httpds; read-only", "internal/apxs internal/distro internal/elf internal/fault internal/libpython internal/owned internal/pe internal/receipt internal/run"},
 	{"express/site", "the launcher's environment and its httpd", "detect express/conf express/host internal/distro internal/fault internal/filetree internal/receipt internal/run"},
 	{"express/config", "one file per feature: options, checks, directives", "express/conf express/host express/option express/site internal/fault internal/owned internal/quote internal/run"},
 	{"express/instance", "a server root", "express/config express/host internal/elf internal/fault internal/owned internal/run"},

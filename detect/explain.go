@@ -86,7 +86,7 @@ func Explain(ctx context.Context, r *run.Runner, req Request) (*Explanation, err
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	e.nameFirst(req, py, err)
+	e.nameFirst(d, req, py, err)
 	e.others(d, req, py)
 	subject := py
 	if subject == nil {
@@ -101,8 +101,8 @@ func Explain(ctx context.Context, r *run.Runner, req Request) (*Explanation, err
 }
 
 // nameFirst adds the requested interpreter.
-func (e *Explanation) nameFirst(req Request, py *Python, err error) {
-	path, source := req.named()
+func (e *Explanation) nameFirst(d *Disk, req Request, py *Python, err error) {
+	path, source := req.named(d)
 	if path == "" {
 		return
 	}
@@ -113,7 +113,7 @@ func (e *Explanation) nameFirst(req Request, py *Python, err error) {
 	if err != nil {
 		c.Verdict, c.Reason, c.Cure = Rejected, err.Error(), fault.HintOf(err)
 	}
-	c.judge(ThisDisk())
+	c.judge(d)
 	e.Pythons = append(e.Pythons, c)
 }
 
@@ -129,8 +129,8 @@ func (c *PythonCandidate) judge(d *Disk) {
 	}
 }
 
-// named returns what the request itself names, and where; see locate.
-func (r Request) named() (path, source string) {
+// named returns what the request itself names, and where; see locateRequested.
+func (r Request) named(d *Disk) (path, source string) {
 	if r.Python != "" {
 		return r.Python, "--python"
 	}
@@ -139,7 +139,7 @@ func (r Request) named() (path, source string) {
 			return dir, name
 		}
 	}
-	if dir := filepath.Join(r.Dir, ".venv"); exists(dir) {
+	if dir := filepath.Join(r.Dir, ".venv"); d.exists(dir) {
 		return dir, "directory"
 	}
 	return "", ""
@@ -151,19 +151,19 @@ func (e *Explanation) others(d *Disk, req Request, chosen *Python) {
 	var places []place
 	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
 		if dir := req.env(name); dir != "" {
-			places = append(places, place{req.abs(dir), name})
+			places = append(places, place{req.abs(d, dir), name})
 		}
 	}
 	places = append(places, place{filepath.Join(req.Dir, ".venv"), "directory"})
 	places = append(places, registered(thisRegistry())...)
 	for _, dir := range filepath.SplitList(req.env("PATH")) {
 		for _, name := range []string{"python3", "python", "python.exe"} {
-			if path := filepath.Join(dir, name); filepath.IsAbs(dir) && isFile(path) {
+			if path := filepath.Join(dir, name); filepath.IsAbs(dir) && d.isFile(path) {
 				places = append(places, place{path, "PATH"})
 			}
 		}
 	}
-	_, first := req.named()
+	_, first := req.named(d)
 	seen := []string{}
 	if chosen != nil {
 		seen = append(seen, chosen.Executable)
@@ -176,12 +176,12 @@ func (e *Explanation) others(d *Disk, req Request, chosen *Python) {
 		if d.isDir(p.path) {
 			exe = d.interpreterBelow(p.path)
 		}
-		if real, shim, _ := pyenvShim(req, exe); shim && real != "" {
+		if real, shim, _ := d.pyenvShim(req, exe); shim && real != "" {
 			exe = real
 		}
 		// /bin may be a link to /usr/bin. An environment's interpreter is a link to
 		// its base's, but is a different Python.
-		if exe == "" || slices.ContainsFunc(seen, func(s string) bool { return sameFile(filepath.Dir(s), filepath.Dir(exe)) && sameFile(s, exe) }) {
+		if exe == "" || slices.ContainsFunc(seen, func(s string) bool { return d.sameFile(filepath.Dir(s), filepath.Dir(exe)) && d.sameFile(s, exe) }) {
 			continue
 		}
 		seen = append(seen, exe)

@@ -3,7 +3,6 @@ package detect
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,18 +16,19 @@ import (
 // see Python.CanBuild. Its errors are of class fault.Environment, with a hint;
 // fs.ErrNotExist is in the tree for a path that does not exist.
 func FindPython(ctx context.Context, r *run.Runner, req Request) (*Python, error) {
-	exe, evidence, err := locate(req)
+	d := ThisDisk()
+	exe, evidence, err := d.locateRequested(req)
 	if err != nil {
 		return nil, err
 	}
-	if why := notBinary(exe); why != "" {
+	if why := d.notBinary(exe); why != "" {
 		return nil, fault.New(fault.Environment, hintGivePath, "%s is not a Python interpreter: %s", exe, why)
 	}
-	if !ThisDisk().mayBePython(exe) {
+	if !d.mayBePython(exe) {
 		return nil, fault.New(fault.Environment, hintGivePath,
 			"%s is not a Python interpreter: it neither contains one nor is linked with a libpython", exe)
 	}
-	a, err := ask(ctx, r, exe, req)
+	a, err := d.ask(ctx, r, exe, req)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func FindPython(ctx context.Context, r *run.Runner, req Request) (*Python, error
 			"%s is %s %s, not CPython", exe, a.Implementation, a.Version)
 	}
 	evidence = append(evidence, Evidence{"prefix", "interpreter", a.Prefix})
-	return assemble(ThisDisk(), insideEnvironment(exe, a.Prefix), a, evidence, req)
+	return assemble(d, d.insideEnvironment(exe, a.Prefix), a, evidence, req)
 }
 
 // assemble builds a description from an interpreter's answer, or from its files
@@ -139,10 +139,10 @@ func (p *Python) checkConfiguration(d *Disk, a *answer) error {
 
 // insideEnvironment returns the path of the interpreter in the prefix's bin directory
 // if the given one is a link to it from elsewhere.
-func insideEnvironment(exe, prefix string) string {
-	for _, step := range steps(exe) {
+func (d *Disk) insideEnvironment(exe, prefix string) string {
+	for _, step := range d.links(exe) {
 		dir := filepath.Dir(step)
-		if sameFile(dir, filepath.Join(prefix, binUnix)) || sameFile(dir, filepath.Join(prefix, binWindows)) {
+		if d.sameFile(dir, filepath.Join(prefix, binUnix)) || d.sameFile(dir, filepath.Join(prefix, binWindows)) {
 			if filepath.Dir(dir) == prefix {
 				return step
 			}
@@ -150,12 +150,6 @@ func insideEnvironment(exe, prefix string) string {
 		}
 	}
 	return exe
-}
-
-func sameFile(a, b string) bool {
-	ia, erra := os.Stat(a)
-	ib, errb := os.Stat(b)
-	return erra == nil && errb == nil && os.SameFile(ia, ib)
 }
 
 // findMachine reads the CPU from the interpreter's binary, because sysconfig describes

@@ -68,7 +68,7 @@ func (f *finder) queryAPXS(path string, names ...string) (string, error) {
 			env = append(env, name+"="+v)
 		}
 	}
-	account, why := accountFor(path)
+	account, why := f.disk.accountFor(path)
 	out, err := f.run.Output(ctx, run.Cmd{Argv: append([]string{path, "-q"}, names...), Env: env, Account: account})
 	if err == nil {
 		return string(out), nil

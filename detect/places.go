@@ -234,7 +234,10 @@ func (f *finder) fromDisk(path string) HTTPD {
 	d := f.disk
 	switch {
 	case d.isDir(path):
-		if tree := f.treeBelow(path); tree != "" {
+		if d.isFile(filepath.Join(path, "build", "config_vars.mk")) {
+			return fromTree(d, path)
+		}
+		if tree := d.treeBelow(path); tree != "" {
 			return fromTree(d, tree)
 		}
 		for _, p := range httpdConfigs {
@@ -262,24 +265,6 @@ func (f *finder) fromDisk(path string) HTTPD {
 		return h
 	}
 	return f.bareProgram(path)
-}
-
-// treeBelow returns the bundled httpd of an environment, "" if it has none.
-func (f *finder) treeBelow(prefix string) string {
-	d := f.disk
-	if d.isFile(filepath.Join(prefix, "build", "config_vars.mk")) {
-		return prefix
-	}
-	for _, lib := range []string{"lib", "lib64", "Lib"} {
-		names := append(d.readDir(filepath.Join(prefix, lib)), ".")
-		for _, name := range names {
-			root := filepath.Join(prefix, lib, name, "site-packages", filepath.FromSlash(PackageDir))
-			if d.isFile(filepath.Join(root, "build", "config_vars.mk")) {
-				return root
-			}
-		}
-	}
-	return ""
 }
 
 // fromConfig inspects a distribution's httpd by its configuration, whose paths are

@@ -22,7 +22,7 @@ const maxLinks = 40
 // wraps fs.ErrNotExist where no step has a tree beside it.
 func Find(program string) (string, error) {
 	for _, step := range steps(program) {
-		if root := Below(filepath.Dir(filepath.Dir(step))); root != "" {
+		if root := below(filepath.Dir(filepath.Dir(step))); root != "" {
 			return root, nil
 		}
 	}
@@ -52,10 +52,10 @@ func steps(program string) []string {
 	return list
 }
 
-// Below returns the tree in a Python prefix, "" if not found. Where
+// below returns the tree in a Python prefix, "" if not found. Where
 // several Python versions share the prefix (/usr/local), the newest with a tree
 // is taken.
-func Below(prefix string) string {
+func below(prefix string) string {
 	var found []string
 	for _, pattern := range []string{"lib/python3.*", "lib64/python3.*", "Lib"} {
 		libs, err := globIn(prefix, pattern)
