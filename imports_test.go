@@ -100,7 +100,7 @@ var layers = []layer{
 	{"packaging/index", "a package index", "internal/pydist packaging"},
 	{"packaging/release", "what accompanies every artifact", "internal/digest internal/fault internal/pydist packaging packaging/index packaging/sbom packaging/sign"},
 	{"packaging/authenticode", "signatures of Windows programs", "internal/distro internal/fault internal/filetree internal/owned internal/pe internal/run internal/scratch"},
-	{"packaging/linuxpkg", "deb, rpm, apk", "internal/digest internal/elf internal/fault internal/filetree internal/owned internal/pydist internal/receipt internal/run packaging packaging/licence packaging/linkage packaging/sbom"},
+	{"packaging/linuxpkg", "deb, rpm, apk", "internal/digest internal/elf internal/fault internal/filetree internal/owned internal/pydist internal/receipt internal/run internal/shortage packaging packaging/licence packaging/linkage packaging/sbom"},
 	{"packaging/oci", "container images and layers", "internal/digest internal/elf internal/fault internal/filetree internal/httpc internal/owned internal/receipt internal/registry internal/relocate internal/run packaging packaging/licence packaging/linkage packaging/release packaging/sbom"},
 	{"packaging/wheel", "Python wheels", "internal/digest internal/elf internal/fault internal/owned internal/pydist internal/receipt packaging packaging/licence packaging/linkage packaging/sbom"},
 	{"packaging/winzip", "the zip for Windows", "internal/digest internal/fault internal/owned internal/pe internal/pydist internal/receipt packaging packaging/licence packaging/sbom"},

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -185,13 +184,17 @@ func (e *Explanation) others(d *Disk, req Request, chosen *Python) {
 			continue
 		}
 		seen = append(seen, exe)
-		e.Pythons = append(e.Pythons, describe(d, place{exe, p.source}))
+		e.Pythons = append(e.Pythons, describe(d, place{exe, p.source}, Usable, nameIt))
 	}
 }
 
-// describe is a candidate that is known only from its files.
-func describe(d *Disk, p place) PythonCandidate {
-	c := PythonCandidate{Path: p.path, Source: p.source, Verdict: Usable, Reason: "it is usable: name it with --python"}
+// nameIt is the reason for a candidate that was not requested.
+const nameIt = "it is usable: name it with --python"
+
+// describe is a candidate that is known only from its files. verdict and reason apply
+// if it is usable.
+func describe(d *Disk, p place, verdict Verdict, reason string) PythonCandidate {
+	c := PythonCandidate{Path: p.path, Source: p.source, Verdict: verdict, Reason: reason}
 	py, err := FromFiles(d, p.path)
 	if err != nil {
 		c.Verdict, c.Reason, c.Cure = Rejected, err.Error(), fault.HintOf(err)
@@ -276,15 +279,16 @@ func (e *Explanation) pythonsOn(d *Disk, named string) error {
 		if i > 0 && named != "" && p.path == places[0].path {
 			continue
 		}
-		c := describe(d, p)
-		if c.Verdict == Usable && !chosen && (named == "" || i == 0) {
-			chosen = true
-			reason := "it comes first: environments precede the Pythons of version managers, which precede the system's"
-			if named != "" {
-				reason = "it was named by --python"
-			}
-			c.Verdict, c.Reason = Chosen, strings.Replace(c.Reason, "it is usable: name it with --python", reason, 1)
+		verdict, reason := Usable, nameIt
+		switch {
+		case chosen || named != "" && i > 0:
+		case named != "":
+			verdict, reason = Chosen, "it was named by --python"
+		default:
+			verdict, reason = Chosen, "it comes first: environments precede the Pythons of version managers, which precede the system's"
 		}
+		c := describe(d, p, verdict, reason)
+		chosen = chosen || c.Verdict == Chosen
 		e.Pythons = append(e.Pythons, c)
 	}
 	if chosen {

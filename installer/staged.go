@@ -8,11 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"modwsgi/detect"
 	"modwsgi/internal/cachedir"
-	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/prove"
@@ -30,6 +27,9 @@ type Staged struct {
 	HTTPD   *StagedHTTPD // nil if the module is for an httpd of the host
 	Module  []Source     // the archive that the module was built from
 	Proof   *prove.Proof // nil if it could not be tried, which a warning reports
+	// Compiled reports that something was compiled for it, rather than restored from a
+	// cache.
+	Compiled bool
 
 	close func()
 }
@@ -92,52 +92,6 @@ func Stage(ctx context.Context, m Means, plan Planner) (*Staged, error) {
 	return s, nil
 }
 
-// StageAll is Stage for several Pythons, in the order of their plans: the first builds
-// the httpd, and the others restore it from the build cache and run concurrently.
-func StageAll(ctx context.Context, m Means, plans []Planner) (_ []*Staged, err error) {
-	all := make([]*Staged, len(plans))
-	defer func() {
-		if err != nil {
-			for _, s := range all {
-				s.Close()
-			}
-		}
-	}()
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(4) // the compilers of one module already use every processor
-	for i, plan := range plans {
-		one := m
-		if len(plans) > 1 {
-			one.Events = numbered(m.Events, fmt.Sprintf(" (%d of %d)", i+1, len(plans)))
-		}
-		build := func(ctx context.Context) error {
-			s, err := Stage(ctx, one, plan)
-			if err == nil {
-				all[i] = s
-			}
-			return err
-		}
-		if i == 0 {
-			if err := build(ctx); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		group.Go(func() error { return build(gctx) })
-	}
-	return all, group.Wait()
-}
-
-// numbered distinguishes the steps of concurrent builds.
-func numbered(to event.Sink, suffix string) event.Sink {
-	return func(e event.Event) {
-		if e.Step != "" {
-			e.Step += suffix
-		}
-		to.Send(e)
-	}
-}
-
 // staged builds, stages and tries.
 func (j *job) staged(ctx context.Context) (*Staged, error) {
 	j.warn()
@@ -163,7 +117,7 @@ func (j *job) staged(ctx context.Context) (*Staged, error) {
 	if _, err = tolerate(j.events, err); err != nil {
 		return nil, err
 	}
-	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: py, Proof: proof, close: j.space.Close}
+	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: py, Proof: proof, Compiled: made.compiled, close: j.space.Close}
 	for name, f := range src.files {
 		if name == "mod_wsgi" {
 			out.Module = append(out.Module, sourceOf(name, f))

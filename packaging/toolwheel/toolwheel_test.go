@@ -94,12 +94,12 @@ func TestWrite(t *testing.T) {
 		"modwsgi-1.2.3rc1.data/scripts/modwsgi":                       0o755,
 		"modwsgi-1.2.3rc1.data/data/libexec/modwsgi/mod_wsgi-express": 0o755,
 		"modwsgi-1.2.3rc1.data/data/libexec/modwsgi/mod_wsgi-apxs":    0o755,
-		"modwsgi/__init__.py":                                         0o644,
-		"modwsgi/__main__.py":                                         0o644,
-		"modwsgi/build.py":                                            0o644,
-		"modwsgi-1.2.3rc1.dist-info/METADATA":                         0o644,
-		"modwsgi-1.2.3rc1.dist-info/licenses/LICENSE":                 0o644,
-		"modwsgi-1.2.3rc1.dist-info/sboms/modwsgi.cdx.json":           0o644,
+		"modwsgi/__init__.py":                               0o644,
+		"modwsgi/__main__.py":                               0o644,
+		"modwsgi/build.py":                                  0o644,
+		"modwsgi-1.2.3rc1.dist-info/METADATA":               0o644,
+		"modwsgi-1.2.3rc1.dist-info/licenses/LICENSE":       0o644,
+		"modwsgi-1.2.3rc1.dist-info/sboms/modwsgi.cdx.json": 0o644,
 	} {
 		if f := files[name]; f == nil {
 			t.Errorf("%s is missing", name)
