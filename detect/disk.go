@@ -200,3 +200,23 @@ func (d *Disk) links(p string) []string {
 	}
 	return list
 }
+
+// slashes converts a Windows disk's path to this package's notation.
+func (d *Disk) slashes(p string) string {
+	if d.windows() {
+		return strings.ReplaceAll(p, `\`, "/")
+	}
+	return p
+}
+
+// readConfig reads pyvenv.cfg: "key = value" lines, with keys in lowercase (PEP 405).
+// An unreadable file has no keys.
+func (d *Disk) readConfig(path string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(string(d.head(path, 64<<10))) {
+		if key, value, ok := strings.Cut(line, "="); ok {
+			out[strings.ToLower(strings.TrimSpace(key))] = strings.TrimSpace(value)
+		}
+	}
+	return out
+}

@@ -32,15 +32,6 @@ func FindHTTPDs(ctx context.Context, r *run.Runner, py *Python, req Request) ([]
 	return f.found, nil
 }
 
-type finder struct {
-	ctx   context.Context
-	run   *run.Runner
-	disk  *Disk
-	py    *Python
-	req   Request
-	found []HTTPD
-}
-
 // add judges a candidate and keeps it, unless the same httpd is already known from a
 // source with higher priority.
 func (f *finder) add(h HTTPD) {
@@ -260,6 +251,8 @@ func (d *Disk) within(path, dir string) bool {
 	return false
 }
 
-func foreign(prefix string) string {
-	return "it belongs to another Python environment, " + prefix
+func (f *finder) addSystem(h HTTPD, p place) {
+	h.Provenance = System
+	h.note("candidate", p.path, p.source)
+	f.add(h)
 }

@@ -327,3 +327,25 @@ func (h *HTTPD) readMPMs(d *Disk) {
 func (h *HTTPD) note(fact, source, value string) {
 	h.Evidence = append(h.Evidence, Evidence{fact, source, value})
 }
+
+type finder struct {
+	ctx   context.Context
+	run   *run.Runner
+	disk  *Disk
+	py    *Python
+	req   Request
+	found []HTTPD
+}
+
+func foreign(prefix string) string {
+	return "it belongs to another Python environment, " + prefix
+}
+
+func prefixOf(vars apxs.Vars) string {
+	for _, name := range []string{"prefix", "exec_prefix"} {
+		if v, _ := vars.Lookup(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}

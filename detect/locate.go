@@ -341,3 +341,9 @@ func isMachO(b []byte) bool {
 	}
 	return false
 }
+
+// isPyenvVersion reports whether a prefix is a version that pyenv installed.
+func (d *Disk) isPyenvVersion(prefix string) bool {
+	versions := filepath.Dir(prefix)
+	return filepath.Base(versions) == "versions" && d.isDir(filepath.Join(filepath.Dir(versions), "shims"))
+}

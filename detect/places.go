@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"modwsgi/internal/apxs"
 )
 
 var versionedInterpreter = regexp.MustCompile(`^python3(\.[0-9]{1,3}[a-z]{0,2})?(-dbg)?$`)
@@ -222,12 +220,6 @@ func (f *finder) onDisk(reg registry) {
 	}
 }
 
-func (f *finder) addSystem(h HTTPD, p place) {
-	h.Provenance = System
-	h.note("candidate", p.path, p.source)
-	f.add(h)
-}
-
 // fromDisk inspects a named path on a disk: a tree, an environment, the directory of a
 // configuration, or a program.
 func (f *finder) fromDisk(path string) HTTPD {
@@ -277,15 +269,6 @@ func (f *finder) fromConfig(name string) HTTPD {
 	h := HTTPD{Root: prefixOf(vars)}
 	h.read(f.disk, vars, name)
 	return h
-}
-
-func prefixOf(vars apxs.Vars) string {
-	for _, name := range []string{"prefix", "exec_prefix"} {
-		if v, _ := vars.Lookup(name); v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 // bareProgram is an httpd of which only the program exists.

@@ -115,9 +115,3 @@ func (d *Disk) pyenvInterpreters(root string) []string {
 	}
 	return out
 }
-
-// isPyenvVersion reports whether a prefix is a version that pyenv installed.
-func (d *Disk) isPyenvVersion(prefix string) bool {
-	versions := filepath.Dir(prefix)
-	return filepath.Base(versions) == "versions" && d.isDir(filepath.Join(filepath.Dir(versions), "shims"))
-}

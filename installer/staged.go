@@ -188,12 +188,3 @@ func StageInstalled(ctx context.Context, python string, at Setting) (*Staged, er
 	}
 	return out, nil
 }
-
-// wheelLibrary returns the libpython to load before a module that came in a wheel and
-// does not know its path; "" for any other module.
-func wheelLibrary(r *receipt.Receipt, py *detect.Python) string {
-	if r.Python.Soname == "" || !py.LibShared {
-		return ""
-	}
-	return py.LibPython
-}
