@@ -77,7 +77,8 @@ func (e *Explanation) HTTPD() *HTTPD {
 // Explain finds what FindPython, FindHTTPDs and Choose would find, and explains for
 // every candidate why it was chosen or not. It starts the chosen interpreter once and
 // describes others from their files. The error is of class fault.Environment if no
-// Python can be used; the explanation is complete even then.
+// Python can be used, or not the httpd at a named path; the explanation is complete even
+// then.
 func Explain(ctx context.Context, r *run.Runner, req Request) (*Explanation, error) {
 	d := ThisDisk()
 	e := &Explanation{Schema: ExplanationSchema, System: d.goos, Pythons: []PythonCandidate{}, HTTPDs: []HTTPDCandidate{}}
@@ -96,6 +97,9 @@ func Explain(ctx context.Context, r *run.Runner, req Request) (*Explanation, err
 		return nil, findErr
 	}
 	e.chooseHTTPD(found, req)
+	if err == nil && isPath(req.HTTPD) {
+		_, err = Choose(found, req)
+	}
 	return e, err
 }
 
@@ -254,6 +258,9 @@ func ExplainRoot(fsys fs.FS, root, goos string, req Request) (*Explanation, erro
 	f := &finder{py: py, disk: d, req: Request{HTTPD: req.HTTPD}}
 	f.onDisk(noKeys{})
 	e.chooseHTTPD(f.found, req)
+	if err == nil && isPath(req.HTTPD) && e.HTTPD() == nil && len(e.HTTPDs) > 0 {
+		err = fault.New(fault.Environment, "name another one with --httpd, as a path on that disk", "cannot use the httpd that you named (--httpd %s): %s", req.HTTPD, e.HTTPDs[0].Reason)
+	}
 	return e, err
 }
 
