@@ -75,10 +75,10 @@ var guarded = []string{
 	"internal/prove/ask.go", "internal/prove/log.go", "internal/prove/log_unix.go", "internal/prove/prove.go", "internal/prove/rights.go", "internal/prove/server.go",
 	"internal/prove/trust.go", "internal/scratch/temp.go",
 	"internal/registry/keychain.go",
-	"installer/place/copy.go", "installer/place/journal.go", "installer/place/lock.go", "installer/place/move.go",
+	"installer/place/copy.go", "installer/place/errors.go", "installer/place/journal.go", "installer/place/lock.go", "installer/place/move.go",
 	"installer/place/obstacle.go", "installer/place/obstacle_linux.go", "installer/place/place.go",
-	"installer/place/plan.go", "installer/place/recover.go", "installer/place/rename.go", "installer/place/rename_linux.go", "installer/place/rename_unix.go",
-	"installer/place/scope.go", "internal/flock/flock.go", "internal/flock/flock_unix.go",
+	"installer/place/plan.go", "installer/place/recover.go", "installer/place/request.go", "installer/place/rename.go", "installer/place/rename_linux.go", "installer/place/rename_unix.go",
+	"installer/place/scope.go", "installer/place/transaction.go", "internal/flock/flock.go", "internal/flock/flock_unix.go",
 }
 
 const (

@@ -85,7 +85,7 @@ var layers = []layer{
 	{"internal/buildcache/remote", "the same, shared between machines", "internal/atomicfile internal/buildcache internal/fault internal/flock internal/httpc internal/owned internal/registry internal/run internal/scratch internal/version"},
 	{"internal/buildstore", "finished trees, local and shared: lookup, restore, keep", "internal/buildcache internal/buildcache/remote internal/cachedir internal/event internal/fault internal/flock internal/owned internal/run internal/timeline"},
 	// How each task is done.
-	{"detect", "finds Pythons and httpds; read-only", "internal/apxs internal/distro internal/elf internal/fault internal/filetree internal/libpython internal/owned internal/pe internal/receipt internal/run"},
+	{"detect", "finds Pythons and httpds; read-only", "internal/apxs internal/distro internal/elf internal/fault internal/libpython internal/owned internal/pe internal/receipt internal/run"},
 	{"express/site", "the launcher's environment and its httpd", "detect express/conf express/host internal/distro internal/fault internal/filetree internal/receipt internal/run"},
 	{"express/config", "one file per feature: options, checks, directives", "express/conf express/host express/option express/site internal/fault internal/owned internal/quote internal/run"},
 	{"express/instance", "a server root", "express/config express/host internal/elf internal/fault internal/flock internal/owned internal/run"},
@@ -102,7 +102,7 @@ var layers = []layer{
 	{"packaging/index", "a package index", "internal/pydist packaging"},
 	{"packaging/release", "what accompanies every artifact", "internal/digest internal/fault internal/pydist packaging packaging/index packaging/sbom packaging/sign"},
 	{"packaging/authenticode", "signatures of Windows programs", "internal/distro internal/fault internal/filetree internal/owned internal/pe internal/run internal/scratch"},
-	{"packaging/linuxpkg", "deb, rpm, apk", "internal/digest internal/elf internal/fault internal/filetree internal/owned internal/pydist internal/receipt internal/run packaging packaging/licence packaging/linkage packaging/sbom"},
+	{"packaging/linuxpkg", "deb, rpm, apk", "internal/digest internal/elf internal/fault internal/filetree internal/owned internal/pydist internal/receipt internal/run internal/shortage packaging packaging/licence packaging/linkage packaging/sbom"},
 	{"packaging/oci", "container images and layers", "internal/digest internal/elf internal/fault internal/filetree internal/httpc internal/owned internal/receipt internal/registry internal/relocate internal/run packaging packaging/licence packaging/linkage packaging/release packaging/sbom"},
 	{"packaging/wheel", "Python wheels", "internal/digest internal/elf internal/fault internal/owned internal/pydist internal/receipt packaging packaging/licence packaging/linkage packaging/sbom"},
 	{"packaging/winzip", "the zip for Windows", "internal/digest internal/fault internal/owned internal/pe internal/pydist internal/receipt packaging packaging/licence packaging/sbom"},

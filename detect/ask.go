@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
@@ -46,10 +45,10 @@ var errHung = errors.New("it did not answer in time")
 // Python it is (PYTHONHOME, PYTHONPATH, LD_PRELOAD, …). The caller's library path may
 // also lead to the libpython of another Python, so the interpreter gets it only if it
 // does not start without: a few Pythons have no other way to find their library.
-func ask(ctx context.Context, r *run.Runner, exe string, req Request) (*answer, error) {
+func (d *Disk) ask(ctx context.Context, r *run.Runner, exe string, req Request) (*answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, errHung)
 	defer cancel()
-	account, why := accountFor(interpreterParts(exe)...)
+	account, why := d.accountFor(d.interpreterParts(exe)...)
 	env, libraries := interpreterEnv(req.Env)
 	start := run.Cmd{Argv: []string{exe, "-I", "-S", "-B", "-c", factsScript}, Dir: filepath.Dir(exe), Env: env, Account: account}
 	out, err := r.Output(ctx, start)
@@ -60,19 +59,19 @@ func ask(ctx context.Context, r *run.Runner, exe string, req Request) (*answer, 
 		}
 	}
 	if err != nil {
-		return nil, notAsRoot(askError(exe, err), account, why)
+		return nil, notAsRoot(d.askError(exe, err), account, why)
 	}
 	a, err := decodeAnswer(out)
 	if err != nil {
 		return nil, fault.New(fault.Environment, hintGivePath, "query %s: %w", exe, err)
 	}
 	if account != nil {
-		return a, a.confined(exe)
+		return a, a.confined(d, exe)
 	}
 	return a, nil
 }
 
-func askError(exe string, err error) error {
+func (d *Disk) askError(exe string, err error) error {
 	var e *run.Error
 	switch {
 	case errors.Is(err, errHung):
@@ -80,8 +79,8 @@ func askError(exe string, err error) error {
 			"query %s: it did not answer within %v", exe, askTimeout)
 	case !errors.As(err, &e):
 		return fmt.Errorf("query %s: %w", exe, err)
-	case cannotStart(exe) != "":
-		return fault.New(fault.Environment, hintGivePath, "%s does not start on this machine: %s", exe, cannotStart(exe))
+	case d.cannotStart(exe) != "":
+		return fault.New(fault.Environment, hintGivePath, "%s does not start on this machine: %s", exe, d.cannotStart(exe))
 	case strings.Contains(strings.Join(e.Tail, "\n"), "Unknown option: -I"):
 		return fault.New(fault.Environment, "use Python 3.8 or newer", "%s is a Python before 3.4, which mod_wsgi does not support", exe)
 	case len(e.Tail) > 0:
@@ -105,15 +104,15 @@ func shortened(s string) string {
 // cannotStart explains why this host's kernel does not start a program, if the file
 // shows it. The kernel's own message ("no such file or directory" for a missing
 // loader) is misleading.
-func cannotStart(exe string) string {
-	facts, err := elf.Read(exe)
+func (d *Disk) cannotStart(exe string) string {
+	facts, err := d.elfFacts(exe)
 	if err != nil {
 		return ""
 	}
-	if facts.Interp != "" && !exists(facts.Interp) {
+	if facts.Interp != "" && !d.exists(facts.Interp) {
 		return "it needs the loader " + facts.Interp + ", which does not exist (it was made for " + facts.Machine + " or another C library)"
 	}
-	if own, err := elf.Read("/proc/self/exe"); err == nil && own.Machine != facts.Machine {
+	if own, err := d.elfFacts("/proc/self/exe"); err == nil && own.Machine != facts.Machine {
 		return "it is a program for " + facts.Machine + ", but this machine is " + own.Machine
 	}
 	return ""

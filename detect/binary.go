@@ -249,3 +249,7 @@ func (p *Python) importLibrary(d *Disk, dll string) string {
 	}
 	return ""
 }
+
+func exportsPython(f *elf.File) bool {
+	return f.Exports("Py_InitializeEx") || f.Exports("Py_Initialize")
+}

@@ -43,7 +43,7 @@ func TestPythonBehindAClosedDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Setfsuid(0) }()
-	_, _, err = locate(Request{Python: filepath.Join(dir, "env")})
+	_, _, err = ThisDisk().locateRequested(Request{Python: filepath.Join(dir, "env")})
 	if !errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), base) {
 		t.Errorf("%v", err)
 	}

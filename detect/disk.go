@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -24,22 +23,23 @@ type Disk struct {
 	goos string // the disk's system, in terms of runtime.GOOS
 }
 
-// fileSystem is the set of operations that detection needs. All paths follow links.
+// fileSystem is the set of operations that detection needs. Paths follow links unless
+// stated otherwise. Nothing else in this package accesses files.
 type fileSystem interface {
 	// isAbs reports whether a path is absolute on the disk's system.
 	isAbs(path string) bool
 	stat(path string) (fs.FileInfo, error)
+	// lstat describes a link itself.
+	lstat(path string) (fs.FileInfo, error)
 	// entries lists a directory, sorted; nothing if it cannot be read.
 	entries(path string) []fs.DirEntry
 	openAny(path string) (fs.File, error)
-	// resolved follows the links of a path, and returns one that cannot be followed
-	// unchanged.
-	resolved(path string) string
+	// readLink returns the target of a link. The directory of the path has no links.
+	readLink(path string) (string, error)
+	// evalLinks follows the links of a path.
+	evalLinks(path string) (string, error)
 	// sameFile reports whether two paths lead to the same file.
 	sameFile(a, b string) bool
-	// links lists a path, the same path with its directory resolved, and all further
-	// targets of its symbolic links, in order.
-	links(path string) []string
 }
 
 // ThisDisk is the file system of this machine.
@@ -53,116 +53,6 @@ func NewDisk(fsys fs.FS, goos string) *Disk {
 }
 
 func (d *Disk) windows() bool { return d.goos == "windows" }
-
-// thisMachine is the file system that the process sees.
-type thisMachine struct{}
-
-func (thisMachine) isAbs(p string) bool                   { return filepath.IsAbs(p) }
-func (thisMachine) stat(p string) (fs.FileInfo, error)    { return os.Stat(p) }
-func (thisMachine) openAny(p string) (fs.File, error)     { return os.Open(p) }
-func (thisMachine) resolved(p string) string              { return resolved(p) }
-func (thisMachine) sameFile(a, b string) bool             { return sameFile(a, b) }
-func (thisMachine) links(p string) []string               { return steps(p) }
-func (thisMachine) entries(p string) (list []fs.DirEntry) { list, _ = os.ReadDir(p); return list }
-
-// otherMachine is another machine's file system, available as data.
-type otherMachine struct {
-	fsys    fs.FS
-	windows bool
-}
-
-func (d *otherMachine) isAbs(p string) bool {
-	if d.windows {
-		return len(p) > 2 && p[1] == ':' && p[2] == '/'
-	}
-	return path.IsAbs(p)
-}
-
-var errTooManyLinks = errors.New("too many symbolic links")
-
-// name follows every link in a path and returns the corresponding name in fs.FS.
-func (d *otherMachine) name(p string) (string, error) {
-	pending, done, links := strings.Split(p, "/"), []string(nil), 0
-	for len(pending) > 0 {
-		element := pending[0]
-		pending = pending[1:]
-		switch element {
-		case "", ".":
-			continue
-		case "..":
-			done = done[:max(0, len(done)-1)]
-			continue
-		}
-		here := path.Join(append(slices.Clone(done), element)...)
-		info, err := fs.Lstat(d.fsys, here)
-		if err != nil && d.windows {
-			element = d.findIgnoringCase(path.Join(done...), element)
-			here = path.Join(append(slices.Clone(done), element)...)
-			info, err = fs.Lstat(d.fsys, here)
-		}
-		if err != nil {
-			return "", err
-		}
-		if info.Mode()&fs.ModeSymlink == 0 {
-			done = append(done, element)
-			continue
-		}
-		if links++; links > maxLinks {
-			return "", &fs.PathError{Op: "open", Path: p, Err: errTooManyLinks}
-		}
-		target, err := fs.ReadLink(d.fsys, here)
-		if err != nil {
-			return "", err
-		}
-		if path.IsAbs(target) {
-			done = nil
-		}
-		pending = append(strings.Split(target, "/"), pending...)
-	}
-	if len(done) == 0 {
-		return ".", nil
-	}
-	return strings.Join(done, "/"), nil
-}
-
-// findIgnoringCase finds a name in a directory ignoring case, as Windows does.
-func (d *otherMachine) findIgnoringCase(dir, name string) string {
-	if dir == "" {
-		dir = "."
-	}
-	entries, _ := fs.ReadDir(d.fsys, dir)
-	for _, e := range entries {
-		if strings.EqualFold(e.Name(), name) {
-			return e.Name()
-		}
-	}
-	return name
-}
-
-func (d *otherMachine) stat(p string) (fs.FileInfo, error) {
-	name, err := d.name(p)
-	if err != nil {
-		return nil, err
-	}
-	return fs.Stat(d.fsys, name)
-}
-
-func (d *otherMachine) entries(p string) []fs.DirEntry {
-	name, err := d.name(p)
-	if err != nil {
-		return nil
-	}
-	entries, _ := fs.ReadDir(d.fsys, name)
-	return entries
-}
-
-func (d *otherMachine) openAny(p string) (fs.File, error) {
-	name, err := d.name(p)
-	if err != nil {
-		return nil, err
-	}
-	return d.fsys.Open(name)
-}
 
 // readDir lists the names in a directory, sorted; nothing if it cannot be read.
 func (d *Disk) readDir(p string) []string {
@@ -263,42 +153,70 @@ func (d *Disk) isProgram(p string) bool {
 	return executable(info)
 }
 
-func (d *otherMachine) resolved(p string) string {
-	name, err := d.name(p)
-	switch {
-	case err != nil:
-		return p
-	case name == ".":
-		return "/"
-	case d.windows:
-		return name
+// isName reports whether a path exists, if only as a link to nothing.
+func (d *Disk) isName(p string) bool {
+	_, err := d.lstat(p)
+	return err == nil
+}
+
+// isExecutable reports whether a path is a file that may be executed. Windows decides
+// by the name, which isProgram checks.
+func (d *Disk) isExecutable(p string) bool {
+	info, err := d.stat(p)
+	return err == nil && info.Mode().IsRegular() && (d.windows() || executable(info))
+}
+
+// resolved follows the links of a path, and returns one that cannot be followed
+// unchanged.
+func (d *Disk) resolved(p string) string {
+	if real, err := d.evalLinks(p); err == nil {
+		return real
 	}
-	return "/" + name
+	return p
 }
 
-func (d *otherMachine) sameFile(a, b string) bool {
-	na, erra := d.name(a)
-	nb, errb := d.name(b)
-	return erra == nil && errb == nil && na == nb
-}
-
-func (d *otherMachine) links(p string) []string {
+// links lists a path, the same path with its directory resolved, and all further
+// targets of its symbolic links, in order.
+func (d *Disk) links(p string) []string {
 	var list []string
-	for range maxLinks {
-		for _, s := range []string{p, path.Join(d.resolved(path.Dir(p)), path.Base(p))} {
-			if !slices.Contains(list, s) {
-				list = append(list, s)
-			}
+	add := func(p string) {
+		if !slices.Contains(list, p) {
+			list = append(list, p)
 		}
-		p = list[len(list)-1]
-		target, err := fs.ReadLink(d.fsys, strings.TrimPrefix(p, "/"))
+	}
+	for range maxLinks {
+		add(p)
+		p = filepath.Join(d.resolved(filepath.Dir(p)), filepath.Base(p))
+		add(p)
+		target, err := d.readLink(p)
 		if err != nil {
 			break
 		}
 		if !d.isAbs(target) {
-			target = path.Join(path.Dir(p), target)
+			// The directory is resolved by now, so ".." is lexical.
+			target = filepath.Join(filepath.Dir(p), target)
 		}
 		p = target
 	}
 	return list
+}
+
+// slashes converts a Windows disk's path to this package's notation.
+func (d *Disk) slashes(p string) string {
+	if d.windows() {
+		return strings.ReplaceAll(p, `\`, "/")
+	}
+	return p
+}
+
+// readConfig reads pyvenv.cfg: "key = value" lines, with keys in lowercase (PEP 405).
+// An unreadable file has no keys.
+func (d *Disk) readConfig(path string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(string(d.head(path, 64<<10))) {
+		if key, value, ok := strings.Cut(line, "="); ok {
+			out[strings.ToLower(strings.TrimSpace(key))] = strings.TrimSpace(value)
+		}
+	}
+	return out
 }

@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
 )
@@ -18,19 +17,20 @@ var versioned = regexp.MustCompile(`^python(\d+\.\d+t?)$`)
 // version no longer exists. In /usr/local and similar prefixes, each version is in
 // use. Links are not followed.
 func (p *Python) EarlierSites() []string {
+	d := ThisDisk()
 	own := filepath.Dir(p.Platlib)
 	virtual := p.Prefix != p.BasePrefix
-	if !versioned.MatchString(filepath.Base(own)) || !virtual && !isDir(filepath.Join(p.Prefix, "conda-meta")) {
+	if !versioned.MatchString(filepath.Base(own)) || !virtual && !d.isDir(filepath.Join(p.Prefix, "conda-meta")) {
 		return nil
 	}
 	var sites []string
-	for _, name := range ThisDisk().readDir(filepath.Dir(own)) {
+	for _, name := range d.readDir(filepath.Dir(own)) {
 		dir := filepath.Join(filepath.Dir(own), name)
 		site := filepath.Join(dir, filepath.Base(p.Platlib))
-		if !versioned.MatchString(name) || dir == own || !isRealDir(dir) || !isRealDir(site) {
+		if !versioned.MatchString(name) || dir == own || !d.isRealDir(dir) || !d.isRealDir(site) {
 			continue
 		}
-		if virtual || !isFile(filepath.Join(p.Prefix, "bin", name)) {
+		if virtual || !d.isFile(filepath.Join(p.Prefix, "bin", name)) {
 			sites = append(sites, site)
 		}
 	}
@@ -48,8 +48,8 @@ func VersionOfSite(site string) string {
 }
 
 // isRealDir reports whether a path is a directory and not a link to one.
-func isRealDir(path string) bool {
-	info, err := os.Lstat(path)
+func (d *Disk) isRealDir(path string) bool {
+	info, err := d.lstat(path)
 	return err == nil && info.IsDir()
 }
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -78,7 +77,8 @@ func (e *Explanation) HTTPD() *HTTPD {
 // Explain finds what FindPython, FindHTTPDs and Choose would find, and explains for
 // every candidate why it was chosen or not. It starts the chosen interpreter once and
 // describes others from their files. The error is of class fault.Environment if no
-// Python can be used; the explanation is complete even then.
+// Python can be used, or not the httpd at a named path; the explanation is complete even
+// then.
 func Explain(ctx context.Context, r *run.Runner, req Request) (*Explanation, error) {
 	d := ThisDisk()
 	e := &Explanation{Schema: ExplanationSchema, System: d.goos, Pythons: []PythonCandidate{}, HTTPDs: []HTTPDCandidate{}}
@@ -86,7 +86,7 @@ func Explain(ctx context.Context, r *run.Runner, req Request) (*Explanation, err
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	e.nameFirst(req, py, err)
+	e.nameFirst(d, req, py, err)
 	e.others(d, req, py)
 	subject := py
 	if subject == nil {
@@ -97,12 +97,15 @@ func Explain(ctx context.Context, r *run.Runner, req Request) (*Explanation, err
 		return nil, findErr
 	}
 	e.chooseHTTPD(found, req)
+	if err == nil && isPath(req.HTTPD) {
+		_, err = Choose(found, req)
+	}
 	return e, err
 }
 
 // nameFirst adds the requested interpreter.
-func (e *Explanation) nameFirst(req Request, py *Python, err error) {
-	path, source := req.named()
+func (e *Explanation) nameFirst(d *Disk, req Request, py *Python, err error) {
+	path, source := req.named(d)
 	if path == "" {
 		return
 	}
@@ -113,7 +116,7 @@ func (e *Explanation) nameFirst(req Request, py *Python, err error) {
 	if err != nil {
 		c.Verdict, c.Reason, c.Cure = Rejected, err.Error(), fault.HintOf(err)
 	}
-	c.judge(ThisDisk())
+	c.judge(d)
 	e.Pythons = append(e.Pythons, c)
 }
 
@@ -129,8 +132,8 @@ func (c *PythonCandidate) judge(d *Disk) {
 	}
 }
 
-// named returns what the request itself names, and where; see locate.
-func (r Request) named() (path, source string) {
+// named returns what the request itself names, and where; see locateRequested.
+func (r Request) named(d *Disk) (path, source string) {
 	if r.Python != "" {
 		return r.Python, "--python"
 	}
@@ -139,7 +142,7 @@ func (r Request) named() (path, source string) {
 			return dir, name
 		}
 	}
-	if dir := filepath.Join(r.Dir, ".venv"); exists(dir) {
+	if dir := filepath.Join(r.Dir, ".venv"); d.exists(dir) {
 		return dir, "directory"
 	}
 	return "", ""
@@ -151,19 +154,19 @@ func (e *Explanation) others(d *Disk, req Request, chosen *Python) {
 	var places []place
 	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
 		if dir := req.env(name); dir != "" {
-			places = append(places, place{req.abs(dir), name})
+			places = append(places, place{req.abs(d, dir), name})
 		}
 	}
 	places = append(places, place{filepath.Join(req.Dir, ".venv"), "directory"})
 	places = append(places, registered(thisRegistry())...)
 	for _, dir := range filepath.SplitList(req.env("PATH")) {
 		for _, name := range []string{"python3", "python", "python.exe"} {
-			if path := filepath.Join(dir, name); filepath.IsAbs(dir) && isFile(path) {
+			if path := filepath.Join(dir, name); filepath.IsAbs(dir) && d.isFile(path) {
 				places = append(places, place{path, "PATH"})
 			}
 		}
 	}
-	_, first := req.named()
+	_, first := req.named(d)
 	seen := []string{}
 	if chosen != nil {
 		seen = append(seen, chosen.Executable)
@@ -176,22 +179,26 @@ func (e *Explanation) others(d *Disk, req Request, chosen *Python) {
 		if d.isDir(p.path) {
 			exe = d.interpreterBelow(p.path)
 		}
-		if real, shim, _ := pyenvShim(req, exe); shim && real != "" {
+		if real, shim, _ := d.pyenvShim(req, exe); shim && real != "" {
 			exe = real
 		}
 		// /bin may be a link to /usr/bin. An environment's interpreter is a link to
 		// its base's, but is a different Python.
-		if exe == "" || slices.ContainsFunc(seen, func(s string) bool { return sameFile(filepath.Dir(s), filepath.Dir(exe)) && sameFile(s, exe) }) {
+		if exe == "" || slices.ContainsFunc(seen, func(s string) bool { return d.sameFile(filepath.Dir(s), filepath.Dir(exe)) && d.sameFile(s, exe) }) {
 			continue
 		}
 		seen = append(seen, exe)
-		e.Pythons = append(e.Pythons, describe(d, place{exe, p.source}))
+		e.Pythons = append(e.Pythons, describe(d, place{exe, p.source}, Usable, nameIt))
 	}
 }
 
-// describe is a candidate that is known only from its files.
-func describe(d *Disk, p place) PythonCandidate {
-	c := PythonCandidate{Path: p.path, Source: p.source, Verdict: Usable, Reason: "it is usable: name it with --python"}
+// nameIt is the reason for a candidate that was not requested.
+const nameIt = "it is usable: name it with --python"
+
+// describe is a candidate that is known only from its files. verdict and reason apply
+// if it is usable.
+func describe(d *Disk, p place, verdict Verdict, reason string) PythonCandidate {
+	c := PythonCandidate{Path: p.path, Source: p.source, Verdict: verdict, Reason: reason}
 	py, err := FromFiles(d, p.path)
 	if err != nil {
 		c.Verdict, c.Reason, c.Cure = Rejected, err.Error(), fault.HintOf(err)
@@ -251,6 +258,9 @@ func ExplainRoot(fsys fs.FS, root, goos string, req Request) (*Explanation, erro
 	f := &finder{py: py, disk: d, req: Request{HTTPD: req.HTTPD}}
 	f.onDisk(noKeys{})
 	e.chooseHTTPD(f.found, req)
+	if err == nil && isPath(req.HTTPD) && e.HTTPD() == nil && len(e.HTTPDs) > 0 {
+		err = fault.New(fault.Environment, "name another one with --httpd, as a path on that disk", "cannot use the httpd that you named (--httpd %s): %s", req.HTTPD, e.HTTPDs[0].Reason)
+	}
 	return e, err
 }
 
@@ -276,15 +286,16 @@ func (e *Explanation) pythonsOn(d *Disk, named string) error {
 		if i > 0 && named != "" && p.path == places[0].path {
 			continue
 		}
-		c := describe(d, p)
-		if c.Verdict == Usable && !chosen && (named == "" || i == 0) {
-			chosen = true
-			reason := "it comes first: environments precede the Pythons of version managers, which precede the system's"
-			if named != "" {
-				reason = "it was named by --python"
-			}
-			c.Verdict, c.Reason = Chosen, strings.Replace(c.Reason, "it is usable: name it with --python", reason, 1)
+		verdict, reason := Usable, nameIt
+		switch {
+		case chosen || named != "" && i > 0:
+		case named != "":
+			verdict, reason = Chosen, "it was named by --python"
+		default:
+			verdict, reason = Chosen, "it comes first: environments precede the Pythons of version managers, which precede the system's"
 		}
+		c := describe(d, p, verdict, reason)
+		chosen = chosen || c.Verdict == Chosen
 		e.Pythons = append(e.Pythons, c)
 	}
 	if chosen {

@@ -2,11 +2,9 @@ package detect
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 
-	"modwsgi/internal/apxs"
 	"modwsgi/internal/run"
 )
 
@@ -15,9 +13,6 @@ var systemDirs = []string{
 	"/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin",
 	"/usr/local/apache2/bin", "/opt/homebrew/bin", "/usr/local/httpd/bin",
 }
-
-// PackageDir is the directory of a bundled httpd below site-packages.
-const PackageDir = apxs.Package
 
 // FindHTTPDs lists every httpd that could be used with py, highest priority first:
 // explicitly named ones (--httpd, APXS, HTTPD, MOD_WSGI_APACHE_ROOTDIR), the
@@ -37,15 +32,6 @@ func FindHTTPDs(ctx context.Context, r *run.Runner, py *Python, req Request) ([]
 	return f.found, nil
 }
 
-type finder struct {
-	ctx   context.Context
-	run   *run.Runner
-	disk  *Disk
-	py    *Python
-	req   Request
-	found []HTTPD
-}
-
 // add judges a candidate and keeps it, unless the same httpd is already known from a
 // source with higher priority.
 func (f *finder) add(h HTTPD) {
@@ -62,7 +48,7 @@ func (f *finder) add(h HTTPD) {
 
 func (f *finder) explicit() {
 	if path := f.req.HTTPD; isPath(path) {
-		h := f.fromPath(f.req.abs(path))
+		h := f.fromPath(f.req.abs(f.disk, path))
 		h.note("candidate", "--httpd", path)
 		f.add(h)
 		return
@@ -78,7 +64,7 @@ func (f *finder) explicit() {
 		}
 		h := HTTPD{Provenance: Explicit, Root: value, Refused: "no program " + value + " found on PATH or in the system's directories"}
 		if path != "" {
-			h = f.fromPath(f.req.abs(path))
+			h = f.fromPath(f.req.abs(f.disk, path))
 		}
 		h.note("candidate", name, value)
 		f.add(h)
@@ -105,12 +91,12 @@ func (f *finder) system() {
 	names := []string{"apxs", "apxs2", "apxs-event", "apxs-worker", "apxs-prefork"}
 	asked := map[string]bool{} // Debian's apxs2 is a link to apxs
 	for _, dir := range f.searchDirs() {
-		if own := filepath.Join(dir, "mod_wsgi-apxs"); isFile(own) && !f.disk.within(own, f.py.Prefix) && isEnvironment(dir) {
+		if own := filepath.Join(dir, "mod_wsgi-apxs"); f.disk.isFile(own) && !f.disk.within(own, f.py.Prefix) && f.disk.isEnvironment(dir) {
 			f.found = append(f.found, HTTPD{Provenance: System, APXS: own, Refused: foreign(filepath.Dir(dir))})
 		}
 		for _, name := range names {
-			if path := filepath.Join(dir, name); isProgram(path) && !asked[resolved(path)] {
-				asked[resolved(path)] = true
+			if path := filepath.Join(dir, name); f.disk.isExecutable(path) && !asked[f.disk.resolved(path)] {
+				asked[f.disk.resolved(path)] = true
 				h := f.fromAPXS(path)
 				h.Provenance = System
 				h.note("candidate", path, "in a directory of programs")
@@ -120,7 +106,7 @@ func (f *finder) system() {
 	}
 	for _, dir := range f.searchDirs() {
 		for _, name := range []string{"apache2", "httpd", "httpd2", "httpd.exe"} {
-			if path := filepath.Join(dir, name); isProgram(path) {
+			if path := filepath.Join(dir, name); f.disk.isExecutable(path) {
 				h := f.fromExecutable(path)
 				h.Provenance = System
 				h.note("candidate", path, "in a directory of programs")
@@ -136,7 +122,7 @@ func (f *finder) searchDirs() []string {
 	var dirs []string
 	seen := map[string]bool{}
 	for _, dir := range append(filepath.SplitList(f.req.env("PATH")), systemDirs...) {
-		real, err := filepath.EvalSymlinks(dir)
+		real, err := f.disk.evalLinks(dir)
 		if err == nil && filepath.IsAbs(dir) && !seen[real] {
 			seen[real] = true
 			dirs = append(dirs, filepath.Clean(dir))
@@ -147,27 +133,22 @@ func (f *finder) searchDirs() []string {
 
 func (f *finder) lookPath(name string) string {
 	for _, dir := range f.searchDirs() {
-		if path := filepath.Join(dir, name); isProgram(path) {
+		if path := filepath.Join(dir, name); f.disk.isExecutable(path) {
 			return path
 		}
 	}
 	return ""
 }
 
-func isProgram(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular() && executable(info)
-}
-
 // fromPath inspects a path that the user named: a tree, an apxs, or an executable.
 func (f *finder) fromPath(path string) HTTPD {
 	h := HTTPD{Provenance: Explicit}
 	switch {
-	case isDir(path):
+	case f.disk.isDir(path):
 		h = f.fromRoot(path)
-	case !exists(path):
+	case !f.disk.exists(path):
 		h.Root, h.Refused = path, path+" does not exist"
-	case !isProgram(path):
+	case !f.disk.isExecutable(path):
 		h.Root, h.Refused = path, path+" is neither a directory nor a program"
 	case strings.Contains(filepath.Base(path), "apxs"):
 		h = f.fromAPXS(path)
@@ -181,15 +162,15 @@ func (f *finder) fromPath(path string) HTTPD {
 // fromRoot inspects a directory: a self-contained tree, a Python environment with one
 // in it, or a prefix such as /usr whose apxs must be queried.
 func (f *finder) fromRoot(root string) HTTPD {
-	if isFile(filepath.Join(root, "build", "config_vars.mk")) {
+	if f.disk.isFile(filepath.Join(root, "build", "config_vars.mk")) {
 		return fromTree(f.disk, root)
 	}
-	if tree := apxs.Below(root); tree != "" {
+	if tree := f.disk.treeBelow(root); tree != "" {
 		return fromTree(f.disk, tree)
 	}
 	for _, bin := range []string{"bin", "sbin"} {
 		for _, name := range []string{"apxs", "apxs2"} {
-			if path := filepath.Join(root, bin, name); isProgram(path) {
+			if path := filepath.Join(root, bin, name); f.disk.isExecutable(path) {
 				return f.fromAPXS(path)
 			}
 		}
@@ -207,24 +188,20 @@ func (f *finder) fromRoot(root string) HTTPD {
 // fromExecutable inspects an httpd by its program: through its apxs, else as a tree.
 // Without headers, modules cannot be built for it.
 func (f *finder) fromExecutable(path string) HTTPD {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		real = path
-	}
-	for _, exe := range unique(path, real) {
+	for _, exe := range unique(path, f.disk.resolved(path)) {
 		prefix := filepath.Dir(filepath.Dir(exe))
 		for _, bin := range []string{filepath.Dir(exe), filepath.Join(prefix, "bin"), filepath.Join(prefix, "sbin")} {
 			for _, name := range []string{"apxs", "apxs2"} {
 				tool := filepath.Join(bin, name)
-				if !isProgram(tool) {
+				if !f.disk.isExecutable(tool) {
 					continue
 				}
-				if h := f.fromAPXS(tool); sameFile(h.Executable, path) {
+				if h := f.fromAPXS(tool); f.disk.sameFile(h.Executable, path) {
 					return h
 				}
 			}
 		}
-		if h := fromTree(f.disk, prefix); h.Refused == "" && sameFile(h.Executable, path) {
+		if h := fromTree(f.disk, prefix); h.Refused == "" && f.disk.sameFile(h.Executable, path) {
 			return h
 		}
 	}
@@ -240,10 +217,10 @@ func (f *finder) fromExecutable(path string) HTTPD {
 // fromAPXS inspects an httpd through its apxs. An apxs in a Python environment is a
 // Python program. It is not run; the tree next to it is read instead.
 func (f *finder) fromAPXS(path string) HTTPD {
-	if strings.HasPrefix(filepath.Base(path), "mod_wsgi-apxs") || exists(filepath.Join(filepath.Dir(filepath.Dir(path)), cfgName)) {
-		root, err := apxs.Find(path)
-		if err != nil {
-			return HTTPD{APXS: path, Refused: "no httpd found to which " + path + " could belong to"}
+	if strings.HasPrefix(filepath.Base(path), "mod_wsgi-apxs") || f.disk.exists(filepath.Join(filepath.Dir(filepath.Dir(path)), cfgName)) {
+		root := f.disk.treeBeside(path)
+		if root == "" {
+			return HTTPD{APXS: path, Refused: "no httpd found to which " + path + " could belong"}
 		}
 		h := fromTree(f.disk, root)
 		h.APXS = path
@@ -274,13 +251,8 @@ func (d *Disk) within(path, dir string) bool {
 	return false
 }
 
-func resolved(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
-	}
-	return path
-}
-
-func foreign(prefix string) string {
-	return "it belongs to another Python environment, " + prefix
+func (f *finder) addSystem(h HTTPD, p place) {
+	h.Provenance = System
+	h.note("candidate", p.path, p.source)
+	f.add(h)
 }

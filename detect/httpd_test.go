@@ -227,7 +227,7 @@ func TestHTTPDOfAnotherEnvironmentIsRefused(t *testing.T) {
 			}
 		}
 	}
-	if exists(mark) {
+	if ThisDisk().exists(mark) {
 		t.Error("a script of an environment was run")
 	}
 	// An environment with its own httpd uses that one, whatever is activated.

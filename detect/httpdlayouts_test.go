@@ -4,10 +4,12 @@ package detect
 
 import (
 	"debug/macho"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"modwsgi/internal/fault"
 	"modwsgi/internal/pe/petest"
 )
 
@@ -220,7 +222,10 @@ func TestPyPIHTTPD(t *testing.T) {
 	// Another environment's httpd is refused, whether or not it is named.
 	other := disk.with(files{"/srv/other/bin/python": lib, "/srv/other/pyvenv.cfg": "home = /usr/bin\n"})
 	e, err = ExplainRoot(other.disk("linux").fileSystem.(*otherMachine).fsys, "/mnt", "linux", Request{Python: "/srv/other", HTTPD: "/app/.venv"})
-	if err != nil || e.HTTPD() != nil || len(e.HTTPDs) == 0 || !strings.Contains(e.HTTPDs[0].Reason, "another Python environment, /app/.venv") {
+	if fault.ClassOf(err) != fault.Environment || !strings.Contains(fmt.Sprint(err), "the httpd that you named (--httpd /app/.venv)") {
+		t.Errorf("named: %v", err)
+	}
+	if e.HTTPD() != nil || len(e.HTTPDs) == 0 || !strings.Contains(e.HTTPDs[0].Reason, "another Python environment, /app/.venv") {
 		t.Errorf("%+v, %v", e, err)
 	}
 }

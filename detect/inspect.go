@@ -68,7 +68,7 @@ func (f *finder) queryAPXS(path string, names ...string) (string, error) {
 			env = append(env, name+"="+v)
 		}
 	}
-	account, why := accountFor(path)
+	account, why := f.disk.accountFor(path)
 	out, err := f.run.Output(ctx, run.Cmd{Argv: append([]string{path, "-q"}, names...), Env: env, Account: account})
 	if err == nil {
 		return string(out), nil
@@ -326,4 +326,26 @@ func (h *HTTPD) readMPMs(d *Disk) {
 
 func (h *HTTPD) note(fact, source, value string) {
 	h.Evidence = append(h.Evidence, Evidence{fact, source, value})
+}
+
+type finder struct {
+	ctx   context.Context
+	run   *run.Runner
+	disk  *Disk
+	py    *Python
+	req   Request
+	found []HTTPD
+}
+
+func foreign(prefix string) string {
+	return "it belongs to another Python environment, " + prefix
+}
+
+func prefixOf(vars apxs.Vars) string {
+	for _, name := range []string{"prefix", "exec_prefix"} {
+		if v, _ := vars.Lookup(name); v != "" {
+			return v
+		}
+	}
+	return ""
 }

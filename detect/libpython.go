@@ -193,14 +193,3 @@ func (p *Python) staticCandidates(d *Disk, a *answer) []string {
 	}
 	return unique(found...)
 }
-
-// unique drops empty and repeated strings and keeps the order.
-func unique(in ...string) []string {
-	var out []string
-	for _, s := range in {
-		if s != "" && !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
-}

@@ -2,12 +2,9 @@ package detect
 
 import (
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -33,11 +30,11 @@ func isInterpreterName(name string) bool {
 	return interpreterPattern.MatchString(name) && !strings.HasSuffix(name, "-config")
 }
 
-// locate finds the requested interpreter without running anything. The result is its
+// locateRequested finds the requested interpreter without running anything. The result is its
 // path inside the environment.
-func locate(req Request) (string, []Evidence, error) {
+func (d *Disk) locateRequested(req Request) (string, []Evidence, error) {
 	if req.Python != "" {
-		exe, err := locateGiven(req)
+		exe, err := d.locateGiven(req)
 		return exe, []Evidence{{"executable", "--python", req.Python}}, err
 	}
 	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
@@ -47,7 +44,7 @@ func locate(req Request) (string, []Evidence, error) {
 		if dir == "" || (name == "CONDA_PREFIX" && req.env("CONDA_DEFAULT_ENV") == "base") {
 			continue
 		}
-		exe, err := locateDir(req.abs(dir))
+		exe, err := d.locateDir(req.abs(d, dir))
 		if err != nil {
 			err = fault.New(fault.Environment, "deactivate that environment, or pass another one with --python",
 				"use the activated environment (%s=%s): %w", name, dir, err)
@@ -55,8 +52,8 @@ func locate(req Request) (string, []Evidence, error) {
 		return exe, []Evidence{{"executable", name, dir}}, err
 	}
 	dir := filepath.Join(req.Dir, ".venv")
-	if _, err := os.Lstat(dir); err == nil {
-		exe, err := locateDir(dir)
+	if d.isName(dir) {
+		exe, err := d.locateDir(dir)
 		return exe, []Evidence{{"executable", "directory", dir}}, err
 	}
 	return "", nil, fault.New(fault.Environment, hintMakeEnv+" (or pass one with --python)",
@@ -65,22 +62,22 @@ func locate(req Request) (string, []Evidence, error) {
 
 // locateGiven finds the Python that --python names. A bare name that is not in the
 // directory is a program on PATH, as in a shell: python3.12.
-func locateGiven(req Request) (string, error) {
-	path := req.abs(req.Python)
-	if strings.ContainsAny(req.Python, `/\`) || exists(path) {
-		return locatePath(req, path)
+func (d *Disk) locateGiven(req Request) (string, error) {
+	path := req.abs(d, req.Python)
+	if strings.ContainsAny(req.Python, `/\`) || d.exists(path) {
+		return d.locatePath(req, path)
 	}
 	var first error
-	for _, name := range programNames(req.Python) {
+	for _, name := range d.programNames(req.Python) {
 		for _, dir := range filepath.SplitList(req.env("PATH")) {
 			if dir == "" {
 				continue
 			}
-			found := filepath.Join(req.abs(dir), name)
-			if info, err := os.Stat(found); err != nil || !info.Mode().IsRegular() {
+			found := filepath.Join(req.abs(d, dir), name)
+			if !d.isFile(found) {
 				continue
 			}
-			exe, err := locatePath(req, found)
+			exe, err := d.locatePath(req, found)
 			if err == nil {
 				return exe, nil
 			}
@@ -96,46 +93,46 @@ func locateGiven(req Request) (string, error) {
 }
 
 // programNames are the file names that the bare name of a program may stand for.
-func programNames(name string) []string {
-	if os.PathSeparator == '\\' && !strings.HasSuffix(strings.ToLower(name), ".exe") {
+func (d *Disk) programNames(name string) []string {
+	if d.windows() && !strings.HasSuffix(strings.ToLower(name), ".exe") {
 		return []string{name, name + ".exe"}
 	}
 	return []string{name}
 }
 
-func locatePath(req Request, path string) (string, error) {
-	info, err := os.Stat(path)
+func (d *Disk) locatePath(req Request, path string) (string, error) {
+	info, err := d.stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", missing(path)
+		return "", d.missing(path)
 	case err != nil:
 		return "", fault.New(fault.Environment, hintGivePath, "inspect %s: %w", path, err)
 	case info.IsDir():
-		return locateDir(path)
+		return d.locateDir(path)
 	case filepath.Base(path) == cfgName:
-		return locateDir(filepath.Dir(path))
+		return d.locateDir(filepath.Dir(path))
 	case !info.Mode().IsRegular():
 		return "", fault.New(fault.Environment, hintGivePath, "%s is neither a program nor a directory", path)
 	}
-	if exe, found, err := pyenvShim(req, path); found {
+	if exe, found, err := d.pyenvShim(req, path); found {
 		return exe, err
 	}
-	return locateProgram(path)
+	return d.locateProgram(path)
 }
 
 // missing explains why a path cannot be followed: it does not exist, it is a symbolic
 // link whose target no longer exists, which is what a removed base Python leaves
 // behind, or the target is in a directory that this account cannot enter.
-func missing(path string) error {
-	if _, err := os.Lstat(path); err == nil {
-		all := steps(path)
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrPermission) {
+func (d *Disk) missing(path string) error {
+	if d.isName(path) {
+		all := d.links(path)
+		if _, err := d.stat(path); errors.Is(err, fs.ErrPermission) {
 			return fault.New(fault.Environment,
 				"grant this account search permission on the directories on the way there, or create the environment from a Python elsewhere",
 				"%s is a symbolic link to %s, which this account cannot reach: %w", path, all[len(all)-1], fs.ErrPermission)
 		}
 		hint := hintGivePath
-		if env := filepath.Dir(filepath.Dir(path)); isFile(filepath.Join(env, cfgName)) {
+		if env := filepath.Dir(filepath.Dir(path)); d.isFile(filepath.Join(env, cfgName)) {
 			hint = recreate(env, "") + " (the Python that it was made from no longer exists)"
 		}
 		return fault.New(fault.Environment, hint,
@@ -147,37 +144,37 @@ func missing(path string) error {
 // locateProgram finds the interpreter for a program. It searches the path that the
 // program was called by and each target of its symbolic links, first for an
 // environment, then for any bin directory with an interpreter.
-func locateProgram(path string) (string, error) {
-	all := steps(path)
-	for _, belongs := range []func(bin string) bool{isEnvironment, isInstallation} {
+func (d *Disk) locateProgram(path string) (string, error) {
+	all := d.links(path)
+	for _, belongs := range []func(bin string) bool{d.isEnvironment, d.isInstallation} {
 		for _, step := range all {
 			if !belongs(filepath.Dir(step)) {
 				continue
 			}
-			if exe := interpreterFor(step); exe != "" {
+			if exe := d.interpreterFor(step); exe != "" {
 				return exe, nil
 			}
-			return "", noInterpreter(filepath.Dir(step))
+			return "", d.noInterpreter(filepath.Dir(step))
 		}
 	}
 	if isInterpreterName(filepath.Base(path)) {
-		if why := notBinary(path); why != "" {
+		if why := d.notBinary(path); why != "" {
 			return "", fault.New(fault.Environment, hintGivePath+"; pass the real interpreter if this is a wrapper for one",
 				"%s is not a Python interpreter: %s", path, why)
 		}
 		return path, nil
 	}
-	if ThisDisk().isZip(path) {
+	if d.isZip(path) {
 		return "", fault.New(fault.Environment, hintGivePath,
 			"%s is a zip application, which belongs to no environment, and no interpreter is next to it", path)
 	}
 	// A script outside any environment (~/.local/bin/pip, /usr/local/bin/pip) names
 	// its interpreter in the first line, which is read, not run.
-	if exe := shebang(path); exe != "" {
+	if exe := d.shebang(path); exe != "" {
 		return exe, nil
 	}
 	for _, step := range all {
-		if exe := interpreterFor(step); exe != "" {
+		if exe := d.interpreterFor(step); exe != "" {
 			return exe, nil
 		}
 	}
@@ -186,26 +183,26 @@ func locateProgram(path string) (string, error) {
 
 // locateDir finds the interpreter of an environment directory, or of the bin directory
 // itself.
-func locateDir(dir string) (string, error) {
+func (d *Disk) locateDir(dir string) (string, error) {
 	for _, bin := range []string{filepath.Join(dir, binUnix), filepath.Join(dir, binWindows), dir} {
-		if exe := interpreterIn(bin, ""); exe != "" {
+		if exe := d.interpreterIn(bin, ""); exe != "" {
 			return exe, nil
 		}
 	}
-	if err := brokenInterpreter(filepath.Join(dir, binUnix)); err != nil {
+	if err := d.brokenInterpreter(filepath.Join(dir, binUnix)); err != nil {
 		return "", err
 	}
-	info, err := os.Stat(dir)
+	info, err := d.stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", missing(dir)
+		return "", d.missing(dir)
 	case err != nil:
 		return "", fault.New(fault.Environment, hintGivePath, "inspect %s: %w", dir, err)
 	case !info.IsDir():
 		return "", fault.New(fault.Environment, hintGivePath, "%s is not a directory", dir)
 	}
 	hint := hintMakeEnv
-	if exists(filepath.Join(dir, ".venv")) {
+	if d.exists(filepath.Join(dir, ".venv")) {
 		hint = "did you mean " + filepath.Join(dir, ".venv") + "?"
 	}
 	return "", fault.New(fault.Environment, hint, "%s is not a Python environment: it has no bin/python", dir)
@@ -223,8 +220,8 @@ func recreate(dir, version string) string {
 }
 
 // noInterpreter explains why the bin directory of an environment has no interpreter.
-func noInterpreter(bin string) error {
-	if err := brokenInterpreter(bin); err != nil {
+func (d *Disk) noInterpreter(bin string) error {
+	if err := d.brokenInterpreter(bin); err != nil {
 		return err
 	}
 	return fault.New(fault.Environment, recreate(filepath.Dir(bin), ""), "the environment %s has no interpreter", filepath.Dir(bin))
@@ -232,16 +229,16 @@ func noInterpreter(bin string) error {
 
 // brokenInterpreter explains an interpreter that exists in name only, nil if not even
 // the name exists.
-func brokenInterpreter(bin string) error {
+func (d *Disk) brokenInterpreter(bin string) error {
 	for _, name := range []string{"python3", "python"} {
 		exe := filepath.Join(bin, name)
-		if _, err := os.Lstat(exe); err != nil {
+		if !d.isName(exe) {
 			continue
 		}
-		if !exists(exe) {
-			return missing(exe)
+		if !d.exists(exe) {
+			return d.missing(exe)
 		}
-		if why := notBinary(exe); why != "" {
+		if why := d.notBinary(exe); why != "" {
 			return fault.New(fault.Environment, hintGivePath+"; pass the real interpreter if this is a wrapper for one",
 				"%s is not a Python interpreter: %s", exe, why)
 		}
@@ -249,50 +246,21 @@ func brokenInterpreter(bin string) error {
 	return nil
 }
 
-// steps lists a path, the same path with its directory resolved, and all further
-// targets of its symbolic links, in order.
-func steps(path string) []string {
-	var list []string
-	add := func(p string) {
-		if !slices.Contains(list, p) {
-			list = append(list, p)
-		}
-	}
-	for range maxLinks {
-		add(path)
-		if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-			path = filepath.Join(dir, filepath.Base(path))
-			add(path)
-		}
-		target, err := os.Readlink(path)
-		if err != nil {
-			break
-		}
-		if !filepath.IsAbs(target) {
-			// path's directory is resolved by now, so ".." is lexical.
-			target = filepath.Join(filepath.Dir(path), target)
-		}
-		path = target
-	}
-	return list
-}
-
 // isEnvironment reports whether a bin directory belongs to an environment with its own
 // identity.
-func isEnvironment(bin string) bool {
+func (d *Disk) isEnvironment(bin string) bool {
 	parent := filepath.Dir(bin)
-	return exists(filepath.Join(bin, cfgName)) || exists(filepath.Join(parent, cfgName)) ||
-		exists(filepath.Join(parent, condaMetaName)) || ThisDisk().isPyenvVersion(parent)
+	return d.exists(filepath.Join(bin, cfgName)) || d.exists(filepath.Join(parent, cfgName)) ||
+		d.exists(filepath.Join(parent, condaMetaName)) || d.isPyenvVersion(parent)
 }
 
 // isInstallation reports whether a bin directory belongs to an installed Python, whose
 // standard library is next to it.
-func isInstallation(bin string) bool {
+func (d *Disk) isInstallation(bin string) bool {
 	for _, lib := range []string{"lib", "lib64"} {
 		dir := filepath.Join(filepath.Dir(bin), lib)
-		entries, _ := os.ReadDir(dir)
-		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), "python3.") && isFile(filepath.Join(dir, e.Name(), "os.py")) {
+		for _, name := range d.readDir(dir) {
+			if strings.HasPrefix(name, "python3.") && d.isFile(filepath.Join(dir, name, "os.py")) {
 				return true
 			}
 		}
@@ -303,11 +271,11 @@ func isInstallation(bin string) bool {
 // interpreterFor returns the interpreter for a program by its path: itself if it is
 // one, else the one next to it with the version at the end of its name, else the
 // default one next to it.
-func interpreterFor(path string) string {
-	if isInterpreterName(filepath.Base(path)) && notBinary(path) == "" {
+func (d *Disk) interpreterFor(path string) string {
+	if isInterpreterName(filepath.Base(path)) && d.notBinary(path) == "" {
 		return path
 	}
-	return interpreterIn(filepath.Dir(path), versionSuffix(filepath.Base(path)))
+	return d.interpreterIn(filepath.Dir(path), versionSuffix(filepath.Base(path)))
 }
 
 var trailingVersion = regexp.MustCompile(`[0-9]+\.[0-9]+$`)
@@ -317,17 +285,16 @@ func versionSuffix(name string) string { return trailingVersion.FindString(name)
 // interpreterIn returns the interpreter in a bin directory, "" if it has none: the one
 // of a requested version ("3.11") if it exists, else python3, python, and the highest
 // python3.N.
-func interpreterIn(bin, version string) string {
+func (d *Disk) interpreterIn(bin, version string) string {
 	names := []string{"python3", "python", "python.exe"}
 	if version != "" {
 		names = append([]string{"python" + version}, names...)
 	}
-	entries, _ := os.ReadDir(bin)
 	best, bestName := -1, ""
-	for _, e := range entries {
-		minor, err := strconv.Atoi(strings.TrimPrefix(e.Name(), "python3."))
-		if err == nil && strings.HasPrefix(e.Name(), "python3.") && minor > best {
-			best, bestName = minor, e.Name()
+	for _, name := range d.readDir(bin) {
+		minor, err := strconv.Atoi(strings.TrimPrefix(name, "python3."))
+		if err == nil && strings.HasPrefix(name, "python3.") && minor > best {
+			best, bestName = minor, name
 		}
 	}
 	if bestName != "" {
@@ -335,7 +302,7 @@ func interpreterIn(bin, version string) string {
 	}
 	names = append(names, "pypy3", "pypy")
 	for _, name := range names {
-		if exe := filepath.Join(bin, name); notBinary(exe) == "" {
+		if exe := filepath.Join(bin, name); d.notBinary(exe) == "" {
 			return exe
 		}
 	}
@@ -344,8 +311,8 @@ func interpreterIn(bin, version string) string {
 
 // shebang returns the interpreter in a script's first line, "" if that line names none
 // that exists ("/usr/bin/env python3" could be any).
-func shebang(path string) string {
-	line, rest, ok := strings.Cut(string(head(path, 512)), "\n")
+func (d *Disk) shebang(path string) string {
+	line, rest, ok := strings.Cut(string(d.head(path, 512)), "\n")
 	if !ok || !strings.HasPrefix(line, "#!") {
 		return ""
 	}
@@ -356,17 +323,14 @@ func shebang(path string) string {
 		line = "#!" + strings.Trim(strings.TrimSuffix(strings.TrimPrefix(second, "'''exec' "), ` "$0" "$@"`), `"'`)
 	}
 	exe := strings.TrimSpace(line[2:])
-	if !exists(exe) {
+	if !d.exists(exe) {
 		exe, _, _ = strings.Cut(exe, " ")
 	}
-	if filepath.IsAbs(exe) && isInterpreterName(filepath.Base(exe)) && notBinary(exe) == "" {
+	if filepath.IsAbs(exe) && isInterpreterName(filepath.Base(exe)) && d.notBinary(exe) == "" {
 		return exe
 	}
 	return ""
 }
-
-// notBinary returns the reason why a path is not a binary program, "" if it is one.
-func notBinary(path string) string { return ThisDisk().notBinary(path) }
 
 // isMachO reports whether a file has a magic number of thin or universal Mach-O files
 // (mach-o/loader.h, mach-o/fat.h).
@@ -378,31 +342,8 @@ func isMachO(b []byte) bool {
 	return false
 }
 
-// head returns at most n bytes from the start of a regular file.
-func head(path string, n int) []byte {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = f.Close() }()
-	data, _ := io.ReadAll(io.LimitReader(f, int64(n)))
-	return data
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+// isPyenvVersion reports whether a prefix is a version that pyenv installed.
+func (d *Disk) isPyenvVersion(prefix string) bool {
+	versions := filepath.Dir(prefix)
+	return filepath.Base(versions) == "versions" && d.isDir(filepath.Join(filepath.Dir(versions), "shims"))
 }

@@ -318,15 +318,3 @@ func (d *Disk) versionInBinary(path string, p *Python) string {
 	}
 	return libpython.Version(f, fmt.Sprintf("%d.%d", p.Major, p.Minor))
 }
-
-func exportsPython(f *elf.File) bool {
-	return f.Exports("Py_InitializeEx") || f.Exports("Py_Initialize")
-}
-
-// slashes converts a Windows disk's path to this package's notation.
-func (d *Disk) slashes(p string) string {
-	if d.windows() {
-		return strings.ReplaceAll(p, `\`, "/")
-	}
-	return p
-}

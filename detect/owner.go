@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
-	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 )
@@ -18,18 +17,21 @@ import (
 // interpreterParts are the files and directories that determine what a query of an
 // interpreter runs: the program, the one that a virtual environment was made from, and
 // the standard libraries next to both.
-func interpreterParts(exe string) []string {
+func (d *Disk) interpreterParts(exe string) []string {
 	parts := []string{exe}
-	home := ThisDisk().readConfig(filepath.Join(filepath.Dir(filepath.Dir(exe)), "pyvenv.cfg"))["home"]
+	home := d.readConfig(filepath.Join(filepath.Dir(filepath.Dir(exe)), "pyvenv.cfg"))["home"]
 	dirs := []string{filepath.Dir(exe)}
 	if filepath.IsAbs(home) {
 		parts, dirs = append(parts, home), append(dirs, home)
 	}
-	if real, err := filepath.EvalSymlinks(exe); err == nil {
-		dirs = append(dirs, filepath.Dir(real))
-	}
+	dirs = append(dirs, filepath.Dir(d.resolved(exe)))
 	for _, dir := range unique(dirs...) {
-		parts = append(parts, filetree.Glob(filepath.Dir(dir), "lib/python3*")...)
+		lib := filepath.Join(filepath.Dir(dir), "lib")
+		for _, name := range d.readDir(lib) {
+			if strings.HasPrefix(name, "python3") {
+				parts = append(parts, filepath.Join(lib, name))
+			}
+		}
 	}
 	return parts
 }
@@ -55,13 +57,13 @@ func directoryToTrust(u *owned.Untrusted) string {
 
 // confined refuses paths outside its environment that another user's interpreter
 // reports: root would write there.
-func (a *answer) confined(exe string) error {
+func (a *answer) confined(d *Disk, exe string) error {
 	within := func(path, dir string) bool {
 		rel, err := filepath.Rel(dir, path)
 		return err == nil && filepath.IsLocal(rel)
 	}
 	inside := false
-	for _, step := range steps(exe) {
+	for _, step := range d.links(exe) {
 		inside = inside || within(step, a.Prefix)
 	}
 	if filepath.Dir(a.Prefix) == a.Prefix || !inside {
@@ -69,16 +71,9 @@ func (a *answer) confined(exe string) error {
 	}
 	for _, name := range []string{"purelib", "platlib", "scripts"} {
 		path := a.Paths[name]
-		if real, err := filepath.EvalSymlinks(path); err == nil && !within(real, resolvedOr(a.Prefix)) || !within(path, a.Prefix) {
+		if real, err := d.evalLinks(path); err == nil && !within(real, d.resolved(a.Prefix)) || !within(path, a.Prefix) {
 			return fault.New(fault.Environment, hintGivePath, "%s, which another user can change, reports that its %s are in %s, outside %s", exe, name, path, a.Prefix)
 		}
 	}
 	return nil
-}
-
-func resolvedOr(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
-	}
-	return path
 }

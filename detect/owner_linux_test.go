@@ -147,7 +147,7 @@ func TestApxsOfAnotherUser(t *testing.T) {
 	top := otheruser.Dir(t)
 	put(t, top+"/theirs/apxs", "#!/bin/sh\nid -u\n")
 	give(t, top+"/theirs")
-	f := &finder{ctx: t.Context(), run: &run.Runner{}, req: Request{Env: []string{"PATH=/usr/bin:/bin"}}}
+	f := &finder{ctx: t.Context(), run: &run.Runner{}, disk: ThisDisk(), req: Request{Env: []string{"PATH=/usr/bin:/bin"}}}
 	out, err := f.queryAPXS(top + "/theirs/apxs")
 	if err != nil || strings.TrimSpace(out) != fmt.Sprint(otheruser.UID) {
 		t.Errorf("as %q, %v", out, err)
@@ -173,12 +173,12 @@ func TestConfined(t *testing.T) {
 		{"/other", "/other/site", "/other/bin", false},
 	} {
 		a := &answer{Prefix: top + c.prefix, Paths: map[string]string{"purelib": top + c.site, "platlib": top + c.site, "scripts": top + c.scripts}}
-		if err := a.confined(top + "/env/bin/python"); (err == nil) != c.good {
+		if err := a.confined(ThisDisk(), top+"/env/bin/python"); (err == nil) != c.good {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
 	a := &answer{Prefix: "/", Paths: map[string]string{"purelib": "/lib", "platlib": "/lib", "scripts": "/bin"}}
-	if a.confined(top+"/env/bin/python") == nil {
+	if a.confined(ThisDisk(), top+"/env/bin/python") == nil {
 		t.Error("the top of the file system is an environment")
 	}
 }

@@ -23,27 +23,27 @@ const nobodyID = 65534
 //
 // Files behind a directory that no other user can enter count as ours: nobody else can
 // reach them, and the program would not start as another user.
-func accountFor(paths ...string) (*run.Account, *owned.Untrusted) {
+func (d *Disk) accountFor(paths ...string) (*run.Account, *owned.Untrusted) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
 	for _, path := range paths {
 		var u *owned.Untrusted
-		if path == "" || !errors.As(owned.Check(path), &u) || closed(u.At) {
+		if path == "" || !errors.As(owned.Check(path), &u) || d.closed(u.At) {
 			continue
 		}
 		if u.Owner <= 0 {
 			return &run.Account{UID: nobodyID, GID: nobodyID}, u
 		}
-		return &run.Account{UID: uint32(u.Owner), GID: groupOf(u)}, u
+		return &run.Account{UID: uint32(u.Owner), GID: d.groupOf(u)}, u
 	}
 	return nil, nil
 }
 
 // closed reports whether a directory above a path keeps other users out.
-func closed(path string) bool {
+func (d *Disk) closed(path string) bool {
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		info, err := os.Stat(dir)
+		info, err := d.stat(dir)
 		if err == nil && info.Mode().Perm()&0o011 == 0 && owned.UID(info) == 0 {
 			return true
 		}
@@ -54,13 +54,13 @@ func closed(path string) bool {
 }
 
 // groupOf is the group of a file's owner, or that of the file; never root's.
-func groupOf(u *owned.Untrusted) uint32 {
+func (d *Disk) groupOf(u *owned.Untrusted) uint32 {
 	if account, err := user.LookupId(strconv.Itoa(u.Owner)); err == nil {
 		if gid, err := strconv.ParseUint(account.Gid, 10, 32); err == nil && gid != 0 {
 			return uint32(gid)
 		}
 	}
-	if info, err := os.Lstat(u.At); err == nil {
+	if info, err := d.lstat(u.At); err == nil {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Gid != 0 {
 			return st.Gid
 		}

@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"modwsgi/internal/apxs"
 )
 
 var versionedInterpreter = regexp.MustCompile(`^python3(\.[0-9]{1,3}[a-z]{0,2})?(-dbg)?$`)
@@ -222,19 +220,16 @@ func (f *finder) onDisk(reg registry) {
 	}
 }
 
-func (f *finder) addSystem(h HTTPD, p place) {
-	h.Provenance = System
-	h.note("candidate", p.path, p.source)
-	f.add(h)
-}
-
 // fromDisk inspects a named path on a disk: a tree, an environment, the directory of a
 // configuration, or a program.
 func (f *finder) fromDisk(path string) HTTPD {
 	d := f.disk
 	switch {
 	case d.isDir(path):
-		if tree := f.treeBelow(path); tree != "" {
+		if d.isFile(filepath.Join(path, "build", "config_vars.mk")) {
+			return fromTree(d, path)
+		}
+		if tree := d.treeBelow(path); tree != "" {
 			return fromTree(d, tree)
 		}
 		for _, p := range httpdConfigs {
@@ -264,24 +259,6 @@ func (f *finder) fromDisk(path string) HTTPD {
 	return f.bareProgram(path)
 }
 
-// treeBelow returns the bundled httpd of an environment, "" if it has none.
-func (f *finder) treeBelow(prefix string) string {
-	d := f.disk
-	if d.isFile(filepath.Join(prefix, "build", "config_vars.mk")) {
-		return prefix
-	}
-	for _, lib := range []string{"lib", "lib64", "Lib"} {
-		names := append(d.readDir(filepath.Join(prefix, lib)), ".")
-		for _, name := range names {
-			root := filepath.Join(prefix, lib, name, "site-packages", filepath.FromSlash(PackageDir))
-			if d.isFile(filepath.Join(root, "build", "config_vars.mk")) {
-				return root
-			}
-		}
-	}
-	return ""
-}
-
 // fromConfig inspects a distribution's httpd by its configuration, whose paths are
 // those of the installed system.
 func (f *finder) fromConfig(name string) HTTPD {
@@ -292,15 +269,6 @@ func (f *finder) fromConfig(name string) HTTPD {
 	h := HTTPD{Root: prefixOf(vars)}
 	h.read(f.disk, vars, name)
 	return h
-}
-
-func prefixOf(vars apxs.Vars) string {
-	for _, name := range []string{"prefix", "exec_prefix"} {
-		if v, _ := vars.Lookup(name); v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 // bareProgram is an httpd of which only the program exists.

@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,26 +12,26 @@ import (
 // from files and variables, and does the same without running it
 // (https://github.com/pyenv/pyenv#understanding-python-version-selection). found is
 // false for everything else.
-func pyenvShim(req Request, path string) (exe string, found bool, err error) {
-	root := shimRoot(path)
+func (d *Disk) pyenvShim(req Request, path string) (exe string, found bool, err error) {
+	root := d.shimRoot(path)
 	if root == "" {
 		return "", false, nil
 	}
-	chosen, source := pyenvVersion(req, root)
+	chosen, source := d.pyenvVersion(req, root)
 	for _, version := range strings.FieldsFunc(chosen, func(c rune) bool { return strings.ContainsRune(": \t\r\n", c) }) {
-		dir := pyenvDir(root, version)
+		dir := d.pyenvDir(root, version)
 		if dir == "" {
 			continue
 		}
 		program := filepath.Join(dir, binUnix, filepath.Base(path))
-		if isFile(program) {
-			if exe := interpreterFor(program); exe != "" {
+		if d.isFile(program) {
+			if exe := d.interpreterFor(program); exe != "" {
 				return exe, true, nil
 			}
 		}
 	}
 	hint := "pass the real interpreter with --python"
-	if all := pyenvInterpreters(root); len(all) > 0 {
+	if all := d.pyenvInterpreters(root); len(all) > 0 {
 		hint += ", one of: " + strings.Join(all, ", ")
 	}
 	if chosen == "" {
@@ -43,12 +42,12 @@ func pyenvShim(req Request, path string) (exe string, found bool, err error) {
 }
 
 // shimRoot returns pyenv's root for a shim, "" for another file.
-func shimRoot(path string) string {
-	for _, step := range steps(path) {
+func (d *Disk) shimRoot(path string) string {
+	for _, step := range d.links(path) {
 		dir := filepath.Dir(step)
 		root := filepath.Dir(dir)
-		if filepath.Base(dir) == "shims" && isDir(filepath.Join(root, "versions")) &&
-			strings.Contains(string(head(step, 2048)), "pyenv") {
+		if filepath.Base(dir) == "shims" && d.isDir(filepath.Join(root, "versions")) &&
+			strings.Contains(string(d.head(step, 2048)), "pyenv") {
 			return root
 		}
 	}
@@ -56,13 +55,13 @@ func shimRoot(path string) string {
 }
 
 // pyenvVersion returns the selected version and the source of the selection.
-func pyenvVersion(req Request, root string) (version, source string) {
+func (d *Disk) pyenvVersion(req Request, root string) (version, source string) {
 	if v := req.env("PYENV_VERSION"); v != "" {
 		return v, "PYENV_VERSION"
 	}
 	for dir := req.Dir; dir != ""; dir = filepath.Dir(dir) {
 		name := filepath.Join(dir, ".python-version")
-		if v := versionFile(name); v != "" {
+		if v := d.versionFile(name); v != "" {
 			return v, name
 		}
 		if dir == filepath.Dir(dir) {
@@ -70,13 +69,13 @@ func pyenvVersion(req Request, root string) (version, source string) {
 		}
 	}
 	name := filepath.Join(root, "version")
-	return versionFile(name), name
+	return d.versionFile(name), name
 }
 
 // versionFile reads a pyenv version file: words, with comments after "#".
-func versionFile(name string) string {
+func (d *Disk) versionFile(name string) string {
 	var words []string
-	for line := range strings.Lines(string(head(name, 4096))) {
+	for line := range strings.Lines(string(d.head(name, 4096))) {
 		line, _, _ = strings.Cut(line, "#")
 		words = append(words, strings.Fields(line)...)
 	}
@@ -86,20 +85,19 @@ func versionFile(name string) string {
 // pyenvDir returns a version's directory; "3.11" means the newest 3.11.x, as with
 // pyenv's own prefix resolution. It refuses a name that would leave the directory of
 // versions.
-func pyenvDir(root, version string) string {
+func (d *Disk) pyenvDir(root, version string) string {
 	version = strings.TrimPrefix(version, "python-")
 	if version == "" || version == "system" || strings.HasPrefix(version, ".") || strings.Contains(version, "..") {
 		return ""
 	}
 	dir := filepath.Join(root, "versions", version)
-	if isDir(dir) {
+	if d.isDir(dir) {
 		return dir
 	}
 	best := ""
-	entries, _ := os.ReadDir(filepath.Join(root, "versions"))
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), version+".") && (best == "" || elf.CompareVersions(e.Name(), best) > 0) {
-			best = e.Name()
+	for _, name := range d.readDir(filepath.Join(root, "versions")) {
+		if strings.HasPrefix(name, version+".") && (best == "" || elf.CompareVersions(name, best) > 0) {
+			best = name
 		}
 	}
 	if best == "" {
@@ -108,19 +106,12 @@ func pyenvDir(root, version string) string {
 	return filepath.Join(root, "versions", best)
 }
 
-func pyenvInterpreters(root string) []string {
+func (d *Disk) pyenvInterpreters(root string) []string {
 	var out []string
-	entries, _ := os.ReadDir(filepath.Join(root, "versions"))
-	for _, e := range entries {
-		if exe := interpreterIn(filepath.Join(root, "versions", e.Name(), binUnix), ""); exe != "" {
+	for _, name := range d.readDir(filepath.Join(root, "versions")) {
+		if exe := d.interpreterIn(filepath.Join(root, "versions", name, binUnix), ""); exe != "" {
 			out = append(out, exe)
 		}
 	}
 	return out
-}
-
-// isPyenvVersion reports whether a prefix is a version that pyenv installed.
-func (d *Disk) isPyenvVersion(prefix string) bool {
-	versions := filepath.Dir(prefix)
-	return filepath.Base(versions) == "versions" && d.isDir(filepath.Join(filepath.Dir(versions), "shims"))
 }

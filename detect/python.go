@@ -1,5 +1,9 @@
 package detect
 
+import (
+	"slices"
+)
+
 // Python describes an interpreter and its environment. Paths are absolute. Symbolic
 // links in them are not resolved unless stated.
 type Python struct {
@@ -44,3 +48,14 @@ type Evidence struct {
 }
 
 // HasPip and other facts come later; a missing fact is never guessed.
+
+// unique drops empty and repeated strings and keeps the order.
+func unique(in ...string) []string {
+	var out []string
+	for _, s := range in {
+		if s != "" && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

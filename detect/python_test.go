@@ -108,7 +108,7 @@ func systemPython(t *testing.T) string {
 		t.Skip("-short starts no Python")
 	}
 	for _, path := range []string{"/usr/bin/python3", "/usr/local/bin/python3"} {
-		if notBinary(path) == "" {
+		if ThisDisk().notBinary(path) == "" {
 			return path
 		}
 	}
@@ -253,7 +253,7 @@ func TestNoEnvironmentScriptRuns(t *testing.T) {
 	if _, err := find(t, Request{Python: dir + "/bin/pip", Env: []string{"PYTHONPATH=" + sites[0]}}); err != nil {
 		t.Fatal(err)
 	}
-	if exists(mark) {
+	if ThisDisk().exists(mark) {
 		t.Error("code from the environment was run")
 	}
 }
@@ -365,7 +365,7 @@ func TestShebangOfAProgramOutsideAnyEnvironment(t *testing.T) {
 	} {
 		path := filepath.Join(tmp, "local", name)
 		write(t, path, tt.content, 0o755)
-		if got := shebang(path); got != tt.want {
+		if got := ThisDisk().shebang(path); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
@@ -402,15 +402,17 @@ func TestPyenvShims(t *testing.T) {
 			if tt.dir == "" {
 				tt.dir = t.TempDir()
 			}
-			exe, _, err := locate(Request{Python: tt.given, Env: tt.env, Dir: tt.dir})
-			if tt.want == "" {
-				if err == nil || !strings.Contains(fault.HintOf(err), filepath.Join(root, "versions", "3.11.10", "bin", "python3")) {
-					t.Errorf("%q, %v, hint %q", exe, err, fault.HintOf(err))
+			for disk, d := range map[string]*Disk{"this machine's": ThisDisk(), "another": thisDiskAsData(t)} {
+				exe, _, err := d.locateRequested(Request{Python: tt.given, Env: tt.env, Dir: tt.dir})
+				if tt.want == "" {
+					if err == nil || !strings.Contains(fault.HintOf(err), filepath.Join(root, "versions", "3.11.10", "bin", "python3")) {
+						t.Errorf("%s disk: %q, %v, hint %q", disk, exe, err, fault.HintOf(err))
+					}
+					continue
 				}
-				return
-			}
-			if want := filepath.Join(root, "versions", tt.want, "bin", "python3"); err != nil || exe != want {
-				t.Errorf("%q, %v, want %q", exe, err, want)
+				if want := filepath.Join(root, "versions", tt.want, "bin", "python3"); err != nil || exe != want {
+					t.Errorf("%s disk: %q, %v, want %q", disk, exe, err, want)
+				}
 			}
 		})
 	}

@@ -26,7 +26,7 @@ func (r Request) env(name string) string { return run.Getenv(r.Env, name) }
 // abs makes a path absolute against the working directory. A ".." after a symbolic
 // link means the parent of the link's target, as it does for the kernel; filepath.Abs
 // would use the parent of the link.
-func (r Request) abs(path string) string {
+func (r Request) abs(d *Disk, path string) string {
 	if rest, ok := strings.CutPrefix(path, "~/"); ok && r.env("HOME") != "" {
 		path = filepath.Join(r.env("HOME"), rest)
 	}
@@ -39,10 +39,7 @@ func (r Request) abs(path string) string {
 		switch element {
 		case ".":
 		case "..":
-			if real, err := filepath.EvalSymlinks(current); err == nil {
-				current = real
-			}
-			current = filepath.Dir(current)
+			current = filepath.Dir(d.resolved(current))
 		default:
 			current = filepath.Join(current, element)
 		}

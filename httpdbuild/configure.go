@@ -2,14 +2,11 @@ package httpdbuild
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"modwsgi/internal/filetree"
 	"modwsgi/internal/objgraph"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/timeline"
@@ -41,13 +38,6 @@ func (b *builder) configure(ctx context.Context, log *steps.Log, name string, ar
 		return err
 	}
 	return b.learn(name)
-}
-
-// ldflags are the linker's flags. The run path is the placeholder's, which relocate
-// makes relative to the file. A build identifier would make builds differ.
-func ldflags(more ...string) string {
-	flags := append([]string{"-Wl,-rpath," + Placeholder + "/lib", "-Wl,--build-id=none", "-Wl,-z,relro"}, more...)
-	return "LDFLAGS=" + strings.Join(flags, " ")
 }
 
 // configurePCRE2 also puts the header, and the program that reports the library's
@@ -159,25 +149,4 @@ func (b *builder) compileExpat(ctx context.Context, log *steps.Log) error {
 		}
 	}
 	return nil
-}
-
-// copySharedLibrary copies lib.so.MAJOR as a plain file. Wheels contain no symbolic
-// links, and the loader requires its soname as the file name. With dev it adds the
-// name that linkers look for as a link.
-func copySharedLibrary(from, name, to string, dev bool) error {
-	for _, m := range filetree.Glob(from, name+".so.*") {
-		suffix := strings.TrimPrefix(filepath.Base(m), name+".so.")
-		if strings.Contains(suffix, ".") || strings.HasSuffix(suffix, "T") {
-			continue
-		}
-		soname := filepath.Base(m)
-		if err := copyFile(m, filepath.Join(to, soname), 0o755); err != nil {
-			return err
-		}
-		if dev {
-			return os.Symlink(soname, filepath.Join(to, name+".so"))
-		}
-		return nil
-	}
-	return fmt.Errorf("find %s.so in %s: %w", name, from, fs.ErrNotExist)
 }

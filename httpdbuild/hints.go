@@ -94,24 +94,6 @@ func (b *builder) hintIn(text string) string {
 	return ""
 }
 
-// has reports whether a missing header, as the compiler names it, belongs to a
-// feature.
-func (f Feature) has(header string) bool {
-	for _, h := range f.Headers {
-		if h == header || strings.HasSuffix(h, "/"+header) {
-			return true
-		}
-	}
-	// It is another header of the same library if its directory matches.
-	dir, _, ok := strings.Cut(header, "/")
-	for _, h := range f.Headers {
-		if ok && (strings.HasPrefix(h, dir+"/") || strings.Contains(h, "/"+dir+"/")) {
-			return true
-		}
-	}
-	return false
-}
-
 // packageOf returns the packages of the first matching feature, nil if none matches.
 func packageOf(is func(Feature) bool) distro.Packages {
 	for _, f := range features {

@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"modwsgi/internal/event"
 	"modwsgi/internal/libtool"
@@ -30,29 +29,6 @@ func notUnderstood(err error) bool {
 	var m *makefile.Unknown
 	var l *libtool.Unknown
 	return errors.As(err, &m) || errors.As(err, &l)
-}
-
-// plan collects the tasks of one step of the native driver: the objects, libraries and
-// programs of one component, from its makefiles.
-type plan struct {
-	b       *builder
-	log     *steps.Log
-	tasks   []objgraph.Task
-	known   map[string]bool // names of the tasks
-	total   int             // objects
-	started atomic.Int64
-	// libs maps libtool's libraries (absolute paths) to the file to link, and the
-	// libraries that are linked with it.
-	libs  map[string]library
-	made  map[string]bool   // files made by other steps
-	spans map[string]string // the name of a task in the timeline
-	// generated maps the names of included headers to the tasks that generate them.
-	generated map[string]string
-}
-
-type library struct {
-	file string
-	more []string
 }
 
 func (b *builder) newPlan(log *steps.Log) *plan {

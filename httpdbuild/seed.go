@@ -9,19 +9,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"modwsgi/internal/configcache"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/timeline"
 )
-
-// answers are the results that the configure scripts of this build can share.
-type answers struct {
-	mu     sync.Mutex
-	common map[string]string
-}
 
 // shared matches results that have the same meaning in every script: about the
 // compiler, the C library and the tools, but not about libraries to link.

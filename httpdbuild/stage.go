@@ -3,7 +3,6 @@ package httpdbuild
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -15,7 +14,6 @@ import (
 	"modwsgi/internal/apxs"
 	"modwsgi/internal/filetree"
 	"modwsgi/internal/makefile"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/relocate"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
@@ -282,37 +280,4 @@ func moduleNames(tree string) ([]string, error) {
 		}
 	}
 	return names, err
-}
-
-// copyFile copies content and sets the given mode, whatever the umask.
-func copyFile(from, to string, mode os.FileMode) error {
-	if err := makeDir(filepath.Dir(to)); err != nil {
-		return err
-	}
-	return filetree.Replace(from, to, mode)
-}
-
-// makeDir creates a directory and its parents, readable for the user as whom httpd
-// will serve, whatever the umask. An existing directory stays as it is.
-func makeDir(name string) error {
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		return nil
-	}
-	if err := makeDir(filepath.Dir(name)); err != nil {
-		return err
-	}
-	if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // another step created it first
-		return err
-	}
-	return owned.Chmod(name, 0o755)
-}
-
-func writeFile(name string, data []byte, mode os.FileMode) error {
-	if err := makeDir(filepath.Dir(name)); err != nil {
-		return err
-	}
-	if err := os.WriteFile(name, data, mode); err != nil {
-		return err
-	}
-	return owned.Chmod(name, mode)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"modwsgi/internal/objgraph"
@@ -83,4 +84,12 @@ func logCommand(log io.Writer, dir string, argv []string, into string) error {
 	}
 	_, err := fmt.Fprintln(log, line)
 	return err
+}
+
+// makeIn runs make in a component's directory.
+func (b *builder) makeIn(name string, targets ...string) func(context.Context, *steps.Log) error {
+	return func(ctx context.Context, log *steps.Log) error {
+		argv := append([]string{"make", "-j" + strconv.Itoa(b.Jobs)}, targets...)
+		return b.toolAs(ctx, log, timeline.Compile, log.Step, nil, b.dir(name), argv...)
+	}
 }

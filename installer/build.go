@@ -35,6 +35,8 @@ type product struct {
 	key    string      // build cache key of the module
 	inputs string      // input of which key is the hash
 	cached bool        // httpd was restored from the build cache
+	// compiled reports that something was compiled, rather than restored from a cache.
+	compiled bool
 }
 
 // httpdRequest describes building httpd from its archives.

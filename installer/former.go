@@ -1,7 +1,6 @@
 package installer
 
 import (
-	"context"
 	"debug/buildinfo"
 	"fmt"
 	"io/fs"
@@ -10,7 +9,6 @@ import (
 	"strings"
 
 	"modwsgi/detect"
-	"modwsgi/installer/place"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/event"
 	"modwsgi/internal/pydist"
@@ -91,57 +89,6 @@ func formerPaths(all []Former, py *detect.Python, events event.Sink) (paths, sit
 		}
 	}
 	return paths, sites, nil
-}
-
-// lockFormer locks the environment for the former Pythons too, and finishes what a killed
-// run left there. An untrusted journal may refer to hidden directories there, so they are
-// not touched then.
-func lockFormer(ctx context.Context, at Setting, all []Former, py *detect.Python, believed bool) (unlock func(), err error) {
-	var locks []*place.Locked
-	unlock = func() {
-		for _, l := range locks {
-			_ = l.Unlock()
-		}
-	}
-	for _, e := range all {
-		if slices.ContainsFunc(locks, func(l *place.Locked) bool { return l.Is(e.Site) }) {
-			continue
-		}
-		l, err := lockSite(ctx, at, e.Site)
-		if err != nil {
-			unlock()
-			return nil, err
-		}
-		locks = append(locks, l)
-		if !believed {
-			continue
-		}
-		if _, err := recoverPrefix(l, py, at.Events); err != nil {
-			unlock()
-			return nil, err
-		}
-	}
-	return unlock, nil
-}
-
-// onlyRemove handles an environment where everything is installed: it removes what
-// modwsgi installed for former Pythons.
-func onlyRemove(ctx context.Context, p *Plan, locked *place.Locked, events event.Sink) (*Report, error) {
-	mine := oursOf(p.Former)
-	var names []string
-	if len(mine) > 0 {
-		paths, sites, err := formerPaths(mine, p.Python, events)
-		if err != nil {
-			return nil, err
-		}
-		names, err = removeDists(ctx, events, locked, p.Python, namesOf(mine), place.Request{Remove: paths, Beside: sites})
-		if err != nil {
-			return nil, err
-		}
-	}
-	r := newReport(p.Python)
-	r.Removed, r.Nothing = names, len(names) == 0
-	return r, nil
 }
 
 func namesOf(all []Former) []string {

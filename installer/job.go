@@ -267,6 +267,7 @@ func (j *job) restoreOrCompile(ctx context.Context, b *httpdbuild.Request, key s
 	if err != nil {
 		return err
 	}
+	made.compiled = true
 	j.store.Keep(ctx, key, b.Stage, httpdAbout(b, src, built.Unpacked))
 	return nil
 }
@@ -371,6 +372,7 @@ func (j *job) compileModule(ctx context.Context, b *modulebuild.Request, made *p
 	if made.module, err = modulebuild.Build(ctx, *b); err != nil {
 		return err
 	}
+	made.compiled = true
 	j.store.Keep(ctx, made.key, b.Out, moduleAbout(b, made.inputs, made.file, made.module.Unpacked))
 	return nil
 }

@@ -2,6 +2,8 @@ package installer
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"modwsgi/detect"
 	"modwsgi/installer/place"
@@ -63,4 +65,48 @@ func hold(ctx context.Context, at Setting, py *detect.Python, former []Former) (
 		return nil, err
 	}
 	return &held{locked, func() { others(); unlock() }}, nil
+}
+
+// lockFormer locks the environment for the former Pythons too, and finishes what a killed
+// run left there. An untrusted journal may refer to hidden directories there, so they are
+// not touched then.
+func lockFormer(ctx context.Context, at Setting, all []Former, py *detect.Python, believed bool) (unlock func(), err error) {
+	var locks []*place.Locked
+	unlock = func() {
+		for _, l := range locks {
+			_ = l.Unlock()
+		}
+	}
+	for _, e := range all {
+		if slices.ContainsFunc(locks, func(l *place.Locked) bool { return l.Is(e.Site) }) {
+			continue
+		}
+		l, err := lockSite(ctx, at, e.Site)
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		locks = append(locks, l)
+		if !believed {
+			continue
+		}
+		if _, err := recoverPrefix(l, py, at.Events); err != nil {
+			unlock()
+			return nil, err
+		}
+	}
+	return unlock, nil
+}
+
+// removeDists makes a change that only removes.
+func removeDists(ctx context.Context, events event.Sink, locked *place.Locked, py *detect.Python, names []string, r place.Request) ([]string, error) {
+	r.Roots, r.Label = roots(py), strings.Join(names, ", ")
+	err := events.Step("remove "+strings.Join(names, ", "), func() error {
+		t, err := locked.Apply(ctx, r)
+		if err != nil {
+			return err
+		}
+		return t.Commit()
+	})
+	return names, err
 }

@@ -133,3 +133,35 @@ func distNames(dists []pydist.Dist) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+func listSite(site string) ([]Installed, error) {
+	s, err := readState(site)
+	if err != nil {
+		return nil, err
+	}
+	var out []Installed
+	if s.module != nil {
+		i := Installed{Name: s.module.Name, Version: s.module.Version, Location: filepath.Join(site, "mod_wsgi"), By: s.module.Installer}
+		if s.receipt != nil {
+			i.HTTPD, i.Server = s.receipt.HTTPD.Version, s.receipt.HTTPD.Executable
+		}
+		out = append(out, i)
+	}
+	if s.httpd != nil {
+		i := Installed{Name: s.httpd.Name, Version: s.httpd.Version, Location: httpdTree(site), By: s.httpd.Installer}
+		if s.tree != nil {
+			i.Features = s.tree.Features
+		}
+		out = append(out, i)
+	}
+	for i := range out {
+		d := s.module
+		if out[i].Name != d.Name {
+			d = s.httpd
+		}
+		for _, problem := range d.Check() {
+			out[i].Problems = append(out[i].Problems, problem.String())
+		}
+	}
+	return out, nil
+}

@@ -8,7 +8,6 @@
 package installer
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,24 +94,6 @@ type Means struct {
 	CacheDir                 string // downloads, builds and logs; "" is the user's cache directory
 	buildstore.SharedOptions        // options of a shared build cache
 	ToolsDir                 string // where the programs mod_wsgi-express and mod_wsgi-apxs are
-}
-
-// Planner makes a plan. It is called again if the environment or the machine has changed
-// since.
-type Planner func(ctx context.Context, m Means) (*Plan, error)
-
-// Plan is the [Planner] of an install.
-func (w Wish) Plan(ctx context.Context, m Means) (*Plan, error) {
-	return MakePlan(ctx, Request{w, m})
-}
-
-// StagePlan is the [Planner] of a packaged build: with a bundled httpd, unless another
-// one is named.
-func (w Wish) StagePlan(ctx context.Context, m Means) (*Plan, error) {
-	if w.Portable = true; w.HTTPD == "" || w.HTTPD == "auto" {
-		w.HTTPD = "bundled"
-	}
-	return MakePlan(ctx, Request{w, m})
 }
 
 // complete fills in defaults and refuses contradictions.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -272,4 +273,15 @@ func writeLock(file string, got *sources, events event.Sink) {
 	if err != nil { // not writable, a read-only file system, no room
 		events.Warn("the lock file was not written: " + err.Error())
 	}
+}
+
+func readLock(file string, locked bool) (*recipe.Lock, error) {
+	lock, err := recipe.ReadLock(file)
+	if errors.Is(err, os.ErrNotExist) {
+		if locked {
+			return nil, fault.New(fault.Usage, "run once without --locked to write it", "--locked needs the lock file %s, which does not exist", file)
+		}
+		return &recipe.Lock{}, nil
+	}
+	return lock, err
 }

@@ -27,6 +27,9 @@ type Staged struct {
 	HTTPD   *StagedHTTPD // nil if the module is for an httpd of the host
 	Module  []Source     // the archive that the module was built from
 	Proof   *prove.Proof // nil if it could not be tried, which a warning reports
+	// Compiled reports that something was compiled for it, rather than restored from a
+	// cache.
+	Compiled bool
 
 	close func()
 }
@@ -114,7 +117,7 @@ func (j *job) staged(ctx context.Context) (*Staged, error) {
 	if _, err = tolerate(j.events, err); err != nil {
 		return nil, err
 	}
-	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: py, Proof: proof, close: j.space.Close}
+	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: py, Proof: proof, Compiled: made.compiled, close: j.space.Close}
 	for name, f := range src.files {
 		if name == "mod_wsgi" {
 			out.Module = append(out.Module, sourceOf(name, f))
@@ -184,13 +187,4 @@ func StageInstalled(ctx context.Context, python string, at Setting) (*Staged, er
 		return nil, fault.New(fault.Environment, "run modwsgi install --python "+run.Quote(py.Prefix)+" to repair it", "the launcher is missing: %w", err)
 	}
 	return out, nil
-}
-
-// wheelLibrary returns the libpython to load before a module that came in a wheel and
-// does not know its path; "" for any other module.
-func wheelLibrary(r *receipt.Receipt, py *detect.Python) string {
-	if r.Python.Soname == "" || !py.LibShared {
-		return ""
-	}
-	return py.LibPython
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"modwsgi/detect"
 	"modwsgi/installer/place"
@@ -82,15 +81,22 @@ func installedDists(site string, py *detect.Python, events event.Sink) (names, r
 	return names, remove, nil
 }
 
-// removeDists makes a change that only removes.
-func removeDists(ctx context.Context, events event.Sink, locked *place.Locked, py *detect.Python, names []string, r place.Request) ([]string, error) {
-	r.Roots, r.Label = roots(py), strings.Join(names, ", ")
-	err := events.Step("remove "+strings.Join(names, ", "), func() error {
-		t, err := locked.Apply(ctx, r)
+// onlyRemove handles an environment where everything is installed: it removes what
+// modwsgi installed for former Pythons.
+func onlyRemove(ctx context.Context, p *Plan, locked *place.Locked, events event.Sink) (*Report, error) {
+	mine := oursOf(p.Former)
+	var names []string
+	if len(mine) > 0 {
+		paths, sites, err := formerPaths(mine, p.Python, events)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return t.Commit()
-	})
-	return names, err
+		names, err = removeDists(ctx, events, locked, p.Python, namesOf(mine), place.Request{Remove: paths, Beside: sites})
+		if err != nil {
+			return nil, err
+		}
+	}
+	r := newReport(p.Python)
+	r.Removed, r.Nothing = names, len(names) == 0
+	return r, nil
 }

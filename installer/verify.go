@@ -123,3 +123,12 @@ func tolerate(events event.Sink, err error) (why string, _ error) {
 	events.Warn("not verified: " + not.Why + "; " + not.Hint)
 	return not.Why, nil
 }
+
+// wheelLibrary returns the libpython to load before a module that came in a wheel and
+// does not know its path; "" for any other module.
+func wheelLibrary(r *receipt.Receipt, py *detect.Python) string {
+	if r.Python.Soname == "" || !py.LibShared {
+		return ""
+	}
+	return py.LibPython
+}

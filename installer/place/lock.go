@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"modwsgi/internal/flock"
+	"modwsgi/internal/owned"
 )
 
 // Lock waits until nobody else is changing the environment with this anchor, its
@@ -52,4 +53,23 @@ func (l *Locked) Unlock() error {
 		return changeError("unlock", l.anchor, err)
 	}
 	return nil
+}
+
+// scope opens the roots.
+func (l *Locked) scope(roots []string) (*scope, error) {
+	s := &scope{anchor: l.anchor, roots: []root{{l.anchor, l.given, l.dir}}, homes: map[string]*owned.Dir{}}
+	for _, name := range roots {
+		path, err := canonical(name)
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+		dir, err := open(existing(filepath.Dir(path)))
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+		s.roots = append(s.roots, root{path, absolute(name), dir})
+	}
+	return s, nil
 }

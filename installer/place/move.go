@@ -310,32 +310,6 @@ func likeness(dir *owned.Dir, info fs.FileInfo) error {
 	return dir.Root().Chtimes(".", info.ModTime(), info.ModTime())
 }
 
-// caches returns the byte-compiled files of a Python source file (PEP 3147).
-func (s *scope) caches(source string) []string {
-	stem, ok := strings.CutSuffix(filepath.Base(source), ".py")
-	if !ok {
-		return nil
-	}
-	dir := filepath.Join(filepath.Dir(source), cacheDir)
-	entries, err := s.list(dir)
-	if err != nil {
-		return nil
-	}
-	var found []string
-	for _, e := range entries {
-		if isCache(e.Name(), stem) {
-			found = append(found, filepath.Join(dir, e.Name()))
-		}
-	}
-	return found
-}
-
-const cacheDir = "__pycache__"
-
-func isCache(name, stem string) bool {
-	return strings.HasPrefix(name, stem+".") && strings.HasSuffix(name, ".pyc")
-}
-
 // dropCaches removes the byte-compiled files of a removed source file.
 func (s *scope) dropCaches(source string) error {
 	stem, ok := strings.CutSuffix(filepath.Base(source), ".py")

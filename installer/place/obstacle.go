@@ -2,23 +2,7 @@ package place
 
 import (
 	"path/filepath"
-
-	"modwsgi/internal/fault"
-	"modwsgi/internal/run"
 )
-
-// obstacle is something that prevents even root from moving or removing a name.
-type obstacle struct {
-	what string // "is immutable (chattr +i)"
-	hint string // what to do about the path
-}
-
-// error describes an obstacle at a path.
-func (o *obstacle) error(path string) error {
-	return fault.New(fault.Place, o.hintFor(path)+" and run the command again; nothing was changed", "%s %s", path, o.what)
-}
-
-func (o *obstacle) hintFor(path string) string { return o.hint + " " + run.Quote(path) }
 
 // check looks, before anything is changed, for obstacles to making, reverting or tidying
 // up a change: directories in which names cannot be made or removed, and, among what is

@@ -35,68 +35,12 @@ package place
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"modwsgi/internal/fault"
-	"modwsgi/internal/flock"
-	"modwsgi/internal/owned"
 )
-
-// Item is a staged file, symbolic link or directory, on any file system, and the absolute
-// path of its target. Modes (without set-id bits), times and links are kept. The source
-// is not changed.
-type Item struct{ Source, Target string }
-
-// Request is one change of an environment.
-type Request struct {
-	Items []Item
-	// Remove lists absolute paths to remove: files, links, or directories with everything
-	// in them. The path from a root to them must be free of links. Paths that do not exist
-	// are skipped. The byte-compiled files of a .py file are removed with it, and so are
-	// directories below the anchor that become empty; files that are not listed stay. A
-	// target that exists must be listed here, or contain only listed paths.
-	Remove []string
-	// Beside lists further site-packages directories below a root from which something is
-	// removed. As below the anchor, directories that become empty are removed too.
-	Beside []string
-	// Roots are directories that must contain all targets and removals, symbolic links
-	// resolved. The anchor is always one of them. The directory of programs must be named,
-	// and may be a link to somewhere else.
-	Roots []string
-	// Label names the changed distribution in messages: "mod_wsgi 5.0.2".
-	Label string
-	// Spent means that nobody needs the sources after the change, nor writes to them
-	// during it. If they are on the target's file system, they are hard-linked instead of
-	// copied.
-	Spent bool
-	// Ready is called once, after everything is copied and before anything visible
-	// changes. An error from it ends the change. nil is always ready.
-	Ready func() error
-}
-
-// Locked is an environment that nobody else can change.
-type Locked struct {
-	anchor string // resolved
-	given  string // as the caller named it
-	dir    *owned.Dir
-	lock   *flock.Lock
-	active *Transaction
-}
-
-// Transaction is a change that was made and can be rolled back.
-type Transaction struct {
-	locked *Locked
-	scope  *scope
-	dir    string // the hidden directory in the anchor
-	j      journal
-}
-
-// failpoint is called between all steps where the process could be killed.
-var failpoint = func(string) {}
 
 // Apply makes the change and keeps what a rollback needs. It first finishes what a killed
 // process left, with Recover. On an error, and if ctx ends during the copy, the
@@ -269,75 +213,6 @@ func (t *Transaction) end() error {
 	return nil
 }
 
-// undo reverts the operations, last one first, however many were done, and records that
-// in the journal.
-func (t *Transaction) undo() error {
-	for _, o := range slices.Backward(t.j.Ops) {
-		hook("back " + o.Target)
-		if err := t.takeBack(o); err != nil {
-			return changeError("restore", t.path(o.Target), err)
-		}
-		failpoint("undone " + o.Target)
-	}
-	for _, dir := range slices.Backward(t.j.Made) {
-		// Not empty or never made: both are fine.
-		_ = t.scope.rmdir(t.path(dir))
-	}
-	t.syncTargets()
-	// From here on nothing is left to revert, only to clear: an operation whose staged
-	// part is missing would look like one that was done.
-	if err := t.advance(undone); err != nil {
-		return err
-	}
-	failpoint("undone")
-	return nil
-}
-
-// drop removes the hidden directories, the one with the journal last, because the journal
-// names the others.
-func (t *Transaction) drop() error {
-	for _, side := range t.paths(t.j.Sides) {
-		if err := t.clear(side); err != nil {
-			return err
-		}
-		failpoint("dropped side")
-	}
-	if err := t.clear(t.dir); err != nil {
-		return err
-	}
-	failpoint("dropped")
-	return nil
-}
-
-// clear removes a hidden directory with everything in it.
-func (t *Transaction) clear(dir string) error {
-	home := t.scope.homes[dir]
-	if home == nil { // not created yet, or already removed
-		return nil
-	}
-	hook("clear " + dir)
-	entries, err := home.Entries()
-	for _, e := range entries {
-		if e.Name() == journalName {
-			continue
-		}
-		if err = home.RemoveAll(e.Name()); err != nil {
-			break
-		}
-		failpoint("dropped " + e.Name())
-	}
-	if err == nil {
-		err = home.RemoveAll(journalName)
-	}
-	if err == nil {
-		err = t.scope.leave(dir)
-	}
-	if err != nil {
-		return changeError("clear", dir, err)
-	}
-	return nil
-}
-
 // Writable checks early whether the anchor and the directories of the targets can be
 // changed, by making and removing an empty hidden directory in each. This detects a
 // read-only file system, missing rights and immutable directories, even as root. The
@@ -376,17 +251,4 @@ func probe(path string) error {
 		return changeError("write into", path, err)
 	}
 	return nil
-}
-
-// changeError gives a failed change its class and a matching hint.
-func changeError(verb, path string, err error) error {
-	var known *fault.Error
-	if errors.As(err, &known) {
-		return err
-	}
-	var cause *os.PathError
-	if errors.As(err, &cause) {
-		err = cause.Err // the message has the path
-	}
-	return &fault.Error{Class: fault.Place, Advice: changeHint(path, err), Err: fmt.Errorf("%s %s: %w", verb, path, err)}
 }

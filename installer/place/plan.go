@@ -337,3 +337,29 @@ func sorted[V any](m map[string]V) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+// caches returns the byte-compiled files of a Python source file (PEP 3147).
+func (s *scope) caches(source string) []string {
+	stem, ok := strings.CutSuffix(filepath.Base(source), ".py")
+	if !ok {
+		return nil
+	}
+	dir := filepath.Join(filepath.Dir(source), cacheDir)
+	entries, err := s.list(dir)
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for _, e := range entries {
+		if isCache(e.Name(), stem) {
+			found = append(found, filepath.Join(dir, e.Name()))
+		}
+	}
+	return found
+}
+
+const cacheDir = "__pycache__"
+
+func isCache(name, stem string) bool {
+	return strings.HasPrefix(name, stem+".") && strings.HasSuffix(name, ".pyc")
+}

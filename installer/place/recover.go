@@ -303,3 +303,72 @@ func (t *Transaction) isIn(homes []string, rel, target string, form func(names [
 	}
 	return false
 }
+
+// undo reverts the operations, last one first, however many were done, and records that
+// in the journal.
+func (t *Transaction) undo() error {
+	for _, o := range slices.Backward(t.j.Ops) {
+		hook("back " + o.Target)
+		if err := t.takeBack(o); err != nil {
+			return changeError("restore", t.path(o.Target), err)
+		}
+		failpoint("undone " + o.Target)
+	}
+	for _, dir := range slices.Backward(t.j.Made) {
+		// Not empty or never made: both are fine.
+		_ = t.scope.rmdir(t.path(dir))
+	}
+	t.syncTargets()
+	// From here on nothing is left to revert, only to clear: an operation whose staged
+	// part is missing would look like one that was done.
+	if err := t.advance(undone); err != nil {
+		return err
+	}
+	failpoint("undone")
+	return nil
+}
+
+// drop removes the hidden directories, the one with the journal last, because the journal
+// names the others.
+func (t *Transaction) drop() error {
+	for _, side := range t.paths(t.j.Sides) {
+		if err := t.clear(side); err != nil {
+			return err
+		}
+		failpoint("dropped side")
+	}
+	if err := t.clear(t.dir); err != nil {
+		return err
+	}
+	failpoint("dropped")
+	return nil
+}
+
+// clear removes a hidden directory with everything in it.
+func (t *Transaction) clear(dir string) error {
+	home := t.scope.homes[dir]
+	if home == nil { // not created yet, or already removed
+		return nil
+	}
+	hook("clear " + dir)
+	entries, err := home.Entries()
+	for _, e := range entries {
+		if e.Name() == journalName {
+			continue
+		}
+		if err = home.RemoveAll(e.Name()); err != nil {
+			break
+		}
+		failpoint("dropped " + e.Name())
+	}
+	if err == nil {
+		err = home.RemoveAll(journalName)
+	}
+	if err == nil {
+		err = t.scope.leave(dir)
+	}
+	if err != nil {
+		return changeError("clear", dir, err)
+	}
+	return nil
+}

@@ -35,25 +35,6 @@ type root struct {
 	dir   *owned.Dir // its directory or, if it does not exist yet, the nearest existing parent; the anchor's is the anchor itself
 }
 
-// scope opens the roots.
-func (l *Locked) scope(roots []string) (*scope, error) {
-	s := &scope{anchor: l.anchor, roots: []root{{l.anchor, l.given, l.dir}}, homes: map[string]*owned.Dir{}}
-	for _, name := range roots {
-		path, err := canonical(name)
-		if err != nil {
-			s.close()
-			return nil, err
-		}
-		dir, err := open(existing(filepath.Dir(path)))
-		if err != nil {
-			s.close()
-			return nil, err
-		}
-		s.roots = append(s.roots, root{path, absolute(name), dir})
-	}
-	return s, nil
-}
-
 // open opens a directory of an environment, whoever owns it.
 func open(path string) (*owned.Dir, error) {
 	dir, err := owned.OpenTheirs(path)

@@ -176,6 +176,12 @@ func TestMain_Errors(t *testing.T) {
 			t.Errorf("%q: exit %d, %q %q", tt.args, code, out.String(), errs.String())
 		}
 	}
+	for _, arg := range []string{"--help", "-h"} {
+		var out, errs bytes.Buffer
+		if code := Main([]string{arg}, []string{program}, &out, &errs); code != 0 || errs.Len() > 0 || !strings.HasPrefix(out.String(), "Usage: mod_wsgi-apxs ") {
+			t.Errorf("%s: exit %d, %q %q", arg, code, out.String(), errs.String())
+		}
+	}
 	var out, errs bytes.Buffer
 	if code := Main([]string{"-q", "PREFIX"}, []string{"/nowhere/bin/mod_wsgi-apxs"}, &out, &errs); code != 1 || !strings.Contains(errs.String(), "modwsgi install") {
 		t.Errorf("without a tree: exit %d, %q", code, errs.String())

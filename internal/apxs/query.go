@@ -13,6 +13,10 @@ import (
 // name, and programs the absolute paths by which it may have been started, most likely
 // first.
 func Main(args, programs []string, stdout, stderr io.Writer) int {
+	if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
+		_, _ = io.WriteString(stdout, usage)
+		return 0
+	}
 	names, verbose, err := arguments(args)
 	if err != nil {
 		say(stderr, "%v", err)

@@ -22,7 +22,7 @@ const maxLinks = 40
 // step has a tree beside it.
 func Find(program string) (string, error) {
 	for _, step := range steps(program) {
-		if root := Below(filepath.Dir(filepath.Dir(step))); root != "" {
+		if root := below(filepath.Dir(filepath.Dir(step))); root != "" {
 			return root, nil
 		}
 	}
@@ -52,9 +52,9 @@ func steps(program string) []string {
 	return list
 }
 
-// Below returns the tree in a Python prefix, or "" if not found. If several Python
+// below returns the tree in a Python prefix, or "" if not found. If several Python
 // versions share the prefix (/usr/local), the newest one with a tree is used.
-func Below(prefix string) string {
+func below(prefix string) string {
 	var found []string
 	for _, pattern := range []string{"lib/python3.*", "lib64/python3.*", "Lib"} {
 		libs, err := globIn(prefix, pattern)

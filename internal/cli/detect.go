@@ -35,6 +35,9 @@ func (a *app) detect() *cobra.Command {
 			if err := a.start(); err != nil {
 				return err
 			}
+			if f.root == "" && c.Flags().Changed("root-system") {
+				return fault.New(fault.Usage, "name that system's directory with --root", "--root-system has no effect without --root")
+			}
 			e, err := a.explain(c.Context(), f)
 			a.view.close()
 			if e == nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"modwsgi/internal/fault"
 	"modwsgi/internal/version"
 )
 
@@ -16,6 +17,9 @@ func (a *app) man() *cobra.Command {
 	return &cobra.Command{
 		Use: "man", Args: noArgs, Short: "Print the manual page",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if a.flags.json {
+				return fault.New(fault.Usage, "leave --json out", "the manual page cannot be printed as JSON")
+			}
 			_, err := io.WriteString(a.Stdout, manualPage(c.Root()))
 			return err
 		},

@@ -116,14 +116,21 @@ func Unreachable(err error) bool {
 // RefusedForGood reports whether a retry would fail the same way: a certificate that is
 // not trusted, a redirect that is not followed.
 func RefusedForGood(err error) bool {
+	var record tls.RecordHeaderError
+	var redirect *RedirectError
+	return Untrusted(err) || WithoutTLS(err) || errors.As(err, &record) || errors.As(err, &redirect)
+}
+
+// Untrusted reports whether the certificate of a server was not accepted.
+func Untrusted(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
-	var record tls.RecordHeaderError
-	var redirect *RedirectError
-	return errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &record) ||
-		errors.As(err, &redirect) || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+	return errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &name)
 }
+
+// WithoutTLS reports whether a server answered a request for https in plain HTTP.
+func WithoutTLS(err error) bool { return errors.Is(err, http.ErrSchemeMismatch) }
 
 // TooSlow reports whether a server sent data, but too slowly.
 func TooSlow(err error) bool {

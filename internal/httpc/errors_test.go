@@ -1,6 +1,8 @@
 package httpc
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -66,5 +68,28 @@ func TestRedirects(t *testing.T) {
 	t.Cleanup(loop.Close)
 	if _, err := client.Get(loop.URL); err == nil || !strings.Contains(err.Error(), "more than 5 redirects") || asked != MaxRedirects+1 {
 		t.Errorf("%v after %d requests", err, asked)
+	}
+}
+
+// TestServersThatAreNotTrusted: a registry's hint and a retry depend on which of the two
+// it is.
+func TestServersThatAreNotTrusted(t *testing.T) {
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	plain, encrypted := httptest.NewServer(handler), httptest.NewTLSServer(handler)
+	t.Cleanup(plain.Close)
+	t.Cleanup(encrypted.Close)
+	encrypted.Config.ErrorLog = log.New(io.Discard, "", 0)
+	transport, err := NewTransport(Options{HeaderTimeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := NewClient(transport, nil)
+	for address, want := range map[string][2]bool{
+		strings.Replace(plain.URL, "http:", "https:", 1): {false, true}, encrypted.URL: {true, false},
+	} {
+		_, err := client.Get(address)
+		if err == nil || Untrusted(err) != want[0] || WithoutTLS(err) != want[1] || !RefusedForGood(err) {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }

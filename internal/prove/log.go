@@ -132,6 +132,14 @@ func hint(said, prefix string, account *run.Account) string {
 	return "look for the first line above that mentions wsgi, Python or an error"
 }
 
+// outputBlock shows the end of httpd's output, "" if it has none.
+func outputBlock(said string) string {
+	if strings.TrimSpace(said) == "" {
+		return ""
+	}
+	return "\nhttpd output:\n" + indent(relevantLines(said, 20))
+}
+
 // relevantLines picks the lines of a log to show: those that report trouble, otherwise the last
 // ones.
 func relevantLines(said string, most int) string {

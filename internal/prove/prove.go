@@ -175,7 +175,7 @@ func runOnce(ctx context.Context, o Options, s Subject) (_ *Proof, retry bool, _
 	if err != nil {
 		kept := keepLog(o.Logs, said)
 		return nil, strings.Contains(said, "could not bind"), fault.New(fault.Verify, hint(said, s.Prefix, t.account),
-			"%w\nhttpd output:\n%s%s", err, indent(relevantLines(said, 20)), kept)
+			"%w%s%s", err, outputBlock(said), kept)
 	}
 	return proof, false, compare(proof, s)
 }

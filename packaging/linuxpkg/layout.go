@@ -11,6 +11,7 @@ import (
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
+	"modwsgi/internal/shortage"
 	"modwsgi/packaging"
 	"modwsgi/packaging/linkage"
 )
@@ -135,13 +136,19 @@ func (w *work) strip() error {
 	switch {
 	case w.ctx.Err() != nil:
 		return w.ctx.Err()
-	case err != nil && strings.Contains(err.Error(), "No space left on device"):
+	case isFull(err):
 		return fault.Wrap(fault.Environment, "check that the output directory is writable and its file system has free space", err)
 	}
 	if err != nil {
 		w.warnings = append(w.warnings, "the symbol tables stay in the binaries: "+err.Error())
 	}
 	return nil
+}
+
+// isFull reports whether a tool failed for lack of space.
+func isFull(err error) bool {
+	s, ok := shortage.Of(err)
+	return ok && (s.Kind == shortage.Space || s.Kind == shortage.Inodes)
 }
 
 func (w *work) runner() *run.Runner {
@@ -196,13 +203,8 @@ func (w *work) inspect() error {
 
 // withUserPaths replaces the paths of the copies in a message by paths that the user knows.
 func (w *work) withUserPaths(err error) error {
-	text := err.Error()
 	site, bin := w.root(w.site()), w.root(w.home()+"/bin")
-	text = strings.NewReplacer(site, w.stage.Site, bin, w.stage.Bin, w.path("root"), w.stage.Site, w.site()+"/", "").Replace(text)
-	if text == err.Error() {
-		return err
-	}
-	return fault.New(fault.ClassOf(err), fault.HintOf(err), "%s", text)
+	return packaging.WithPaths(err, site, w.stage.Site, bin, w.stage.Bin, w.path("root"), w.stage.Site, w.site()+"/", "")
 }
 
 // foreign lists every library that the files name, so that linkage accepts all of

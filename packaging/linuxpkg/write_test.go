@@ -21,6 +21,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/relocate"
+	"modwsgi/internal/run"
 	"modwsgi/packaging"
 	"modwsgi/packaging/sign"
 )
@@ -341,6 +342,10 @@ func TestFullDisk(t *testing.T) {
 	}
 	if err := copied(from+".gone", there+".2", 0o755); !strings.Contains(fault.HintOf(err), "a complete, readable build") {
 		t.Errorf("copied: %v (%s)", err, fault.HintOf(err))
+	}
+	strip := &run.Error{Argv: []string{"strip"}, Tail: []string{"strip: x.so: No space left on device"}, Err: errors.New("exit status 1")}
+	if !isFull(strip) || isFull(&run.Error{Argv: []string{"strip"}, Tail: []string{"unknown machine"}, Err: errors.New("exit status 1")}) {
+		t.Error("a tool on a full disk")
 	}
 	full := &os.PathError{Op: "write", Path: "x", Err: errors.New("no space left on device")}
 	if err := writing(full); fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "has free space") {

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/BurntSushi/toml"
-
 	"modwsgi/internal/fault"
 )
 
@@ -105,91 +103,19 @@ func Parse(name string, data []byte, formats []Format) (*Matrix, error) {
 		return nil, fault.New(fault.Usage, "name a release.toml with --matrix", "%s is too long for a release description", name)
 	}
 	m := &Matrix{name: name, lines: locate(string(data))}
-	md, err := toml.Decode(string(data), m)
-	if err != nil {
-		return nil, m.syntax(err)
-	}
 	p := &problems{m: m}
-	for _, key := range md.Undecoded() {
-		p.unknown(key)
+	if md, ok := p.decode(string(data)); ok {
+		for _, key := range md.Undecoded() {
+			p.unknown(key)
+		}
+		m.check(p, formats)
 	}
-	m.check(p, formats)
 	if len(p.all) > 0 {
-		slices.SortStableFunc(p.all, func(a, b problem) int { return a.line - b.line })
-		var texts []string
-		for _, one := range p.all[:min(10, len(p.all))] {
-			texts = append(texts, fmt.Sprintf("%s:%d: %s", name, max(one.line, 1), one.text))
-		}
-		if n := len(p.all) - 10; n > 0 {
-			texts = append(texts, fmt.Sprintf("and %d more", n))
-		}
-		return nil, fault.New(fault.Usage, "docs/reference/matrix.md has every key, and an example", "%s", strings.Join(texts, "\n  "))
+		return nil, p.err()
 	}
 	m.defaults()
 	return m, nil
 }
-
-var position = regexp.MustCompile(`^toml: (line \d+ )?`)
-
-// syntax returns the error for a file that is not valid TOML, or whose values have
-// other kinds.
-func (m *Matrix) syntax(err error) error {
-	line, text := 0, position.ReplaceAllString(err.Error(), "")
-	var pe toml.ParseError
-	if e, ok := err.(toml.ParseError); ok { //nolint:errorlint // it is returned as it is
-		pe = e
-		line, text = pe.Position.Line, pe.Message
-		if text == "" {
-			text = position.ReplaceAllString(pe.Error(), "")
-		}
-	} else if _, key, ok := strings.Cut(err.Error(), "for key '"); ok {
-		key, _, _ = strings.Cut(key, "'")
-		line = m.line(key)
-	}
-	if line == 0 {
-		if at := mentioned.FindStringSubmatch(err.Error()); at != nil {
-			line = m.line(at[1])
-		}
-	}
-	return fault.New(fault.Usage, "docs/reference/matrix.md has every key, and an example", "%s:%d: %s", m.name, max(line, 1), strings.TrimSpace(text))
-}
-
-var mentioned = regexp.MustCompile(`["']([a-z_.]+)["']`)
-
-type problem struct {
-	line int
-	text string
-}
-
-type problems struct {
-	m   *Matrix
-	all []problem
-}
-
-func (p *problems) add(key, format string, args ...any) {
-	p.all = append(p.all, problem{p.m.line(key), fmt.Sprintf(format, args...)})
-}
-
-// unknown reports an unknown key. The library does not report which of several tables
-// of the same name contains it, so each table that does is named.
-func (p *problems) unknown(key toml.Key) {
-	path := key.String()
-	if strings.HasPrefix(path, "options.") {
-		return // checked with the formats
-	}
-	found := false
-	for at, line := range p.m.lines {
-		if indexes.ReplaceAllString(at, "") == path {
-			p.all = append(p.all, problem{line, "unknown key " + path})
-			found = true
-		}
-	}
-	if !found {
-		p.add(path, "unknown key %s", path)
-	}
-}
-
-var indexes = regexp.MustCompile(`\[\d+\]`)
 
 // check checks every value.
 func (m *Matrix) check(p *problems, formats []Format) {

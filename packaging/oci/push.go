@@ -113,16 +113,16 @@ func (o *Options) pushProblem(ctx context.Context, err error) error {
 func registryHint(err error, other string) string {
 	var answer *transport.Error
 	var op *net.OpError
-	switch text := err.Error(); {
+	switch {
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusUnauthorized:
 		return "log in first, with docker login or podman login; DOCKER_CONFIG or REGISTRY_AUTH_FILE names the location of the credentials"
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusForbidden:
 		return "log in with an account that may do this"
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
 		return "check the name and the tag"
-	case strings.Contains(text, "certificate"):
+	case httpc.Untrusted(err):
 		return "pass the certificate of the registry's authority with --registry-ca"
-	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
+	case httpc.WithoutTLS(err):
 		return "pass --insecure-registry for a registry without TLS"
 	case errors.As(err, &op) && op.Op == "dial":
 		return "check that the registry is running and that its address is right"

@@ -71,11 +71,11 @@ func (m *maker) begin(i *image) (*work, error) {
 	i.linkage, err = linkage.Apply(tree, linkage.Options{
 		Bundle: true, LibDir: path.Join(s.HTTPD.Dir, "lib"), Python: soname, Libc: s.HTTPD.Libc, Host: m.o.Host,
 	})
-	if err != nil && strings.Contains(err.Error(), syscall.ENOSPC.Error()) { // reported once for each library there
+	if errors.Is(err, syscall.ENOSPC) {
 		return nil, writing("a copy of the stage", syscall.ENOSPC)
 	}
 	if err != nil {
-		return nil, fault.New(fault.ClassOf(err), fault.HintOf(err), "%s", strings.ReplaceAll(err.Error(), w.site, s.Site))
+		return nil, packaging.WithPaths(err, w.site, s.Site)
 	}
 	i.machine = i.linkage.Machine
 	i.components = append(append(append(i.components, s.HTTPD.Components...), s.Module.Components...), i.linkage.Bundled...)

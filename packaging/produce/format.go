@@ -201,19 +201,6 @@ func (w *Work) Fact(key, value string) {
 	}
 }
 
-// Formats lists everything that can be packaged, in the order of a release.
-func Formats() []Format {
-	all := []Format{wheelFormat(), zipFormat()}
-	all = append(all, linuxFormats()...)
-	return append(all, imageFormat(), sdistFormat())
-}
-
-// Find returns the format of that name; it must exist.
-func Find(name string) Format {
-	all := Formats()
-	return all[slices.IndexFunc(all, func(f Format) bool { return f.Name == name })]
-}
-
 // describe converts a format to the terms of a release.toml.
 func (f Format) describe() matrix.Format {
 	m := matrix.Format{Name: f.Name, Platforms: f.Targets, Options: map[string]matrix.Kind{}, Check: map[string]func(any) error{}}
@@ -227,17 +214,6 @@ func (f Format) describe() matrix.Format {
 		}
 	}
 	return m
-}
-
-// Known lists the formats that a release.toml may name on this machine.
-func Known() []matrix.Format {
-	var all []matrix.Format
-	for _, f := range Formats() {
-		if len(f.Targets) > 0 {
-			all = append(all, f.describe())
-		}
-	}
-	return all
 }
 
 // host is this machine as a target.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -60,25 +58,11 @@ func buildAll(ctx context.Context, l *line, all []*build, fail func(ctx context.
 }
 
 func (b *build) run(ctx context.Context, l *line, fail func(ctx context.Context, part string, err error) error) error {
-	q, to := b.request, b.request.Events
-	var mu sync.Mutex
-	compiled := false
-	q.Events = func(e event.Event) {
-		if e.Kind == event.Start && strings.HasPrefix(e.Step, "compile ") {
-			mu.Lock()
-			compiled = true
-			mu.Unlock()
-		}
-		to.Send(e)
-	}
-	s, err := installer.Stage(ctx, q.Means, q.StagePlan)
+	s, err := installer.Stage(ctx, b.request.Means, b.request.StagePlan)
 	if err != nil {
 		return fail(ctx, b.part, err)
 	}
 	b.tree = treeOf(s, l.at)
-	mu.Lock()
-	defer mu.Unlock()
-	b.tree.Compiled = compiled
 	return nil
 }
 
@@ -126,7 +110,7 @@ func treeOf(b *installer.Staged, at time.Time) *Tree {
 			Compiler: h.Compiler, Libc: h.Libc, Components: sourceComponents(h.Sources),
 		}
 	}
-	return &Tree{Stage: s, Python: py, built: b}
+	return &Tree{Stage: s, Python: py, Compiled: b.Compiled, built: b}
 }
 
 // sourceComponents describes the source archives of a build.

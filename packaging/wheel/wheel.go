@@ -204,7 +204,7 @@ func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 	o.Bundle, o.Allow, o.Host = w.options.Bundle, w.options.Allow, w.options.Host.Asking(w.ctx)
 	r, err := linkage.Apply(tree, o)
 	if err != nil {
-		return nil, withUserPath(err, w.path("tree"), w.stage.Site)
+		return nil, inUserPaths(err, w.path("tree"), w.stage.Site)
 	}
 	programs, err := os.ReadDir(w.path("bin"))
 	if err != nil {
@@ -237,14 +237,14 @@ func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 	return r, nil
 }
 
-// withUserPath replaces the path of the copy in a message by the path that the user knows. A
+// inUserPaths replaces the path of the copy in a message by the path that the user knows. A
 // message about writing the copy keeps it.
-func withUserPath(err error, copied, original string) error {
+func inUserPaths(err error, copied, original string) error {
 	var at *fs.PathError
 	if errors.As(err, &at) && at.Op == "write" {
 		return err
 	}
-	return fault.New(fault.ClassOf(err), fault.HintOf(err), "%s", strings.ReplaceAll(err.Error(), copied, original))
+	return packaging.WithPaths(err, copied, original)
 }
 
 // treeLicences adds the licences in a tree.

@@ -250,7 +250,7 @@ func TestStaticPython(t *testing.T) {
 
 // TestFullDisk: a write error names the file being written, not the user's tree.
 func TestFullDisk(t *testing.T) {
-	err := withUserPath(&fs.PathError{Op: "write", Path: "/dist/.part/tree/lib/x.so", Err: syscall.ENOSPC}, "/dist/.part/tree", "/env/site")
+	err := inUserPaths(&fs.PathError{Op: "write", Path: "/dist/.part/tree/lib/x.so", Err: syscall.ENOSPC}, "/dist/.part/tree", "/env/site")
 	if !strings.Contains(err.Error(), "/dist/.part/tree/lib/x.so") || !errors.Is(err, syscall.ENOSPC) {
 		t.Error(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -189,7 +190,7 @@ func (t *torture) load(clients, n int, stop <-chan struct{}, every func(done int
 // every client of HTTP does.
 func (t *torture) again(c *http.Client) error {
 	err := t.ask(c)
-	if err != nil && (strings.Contains(err.Error(), "EOF") || strings.Contains(err.Error(), "reset")) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
 		c.CloseIdleConnections()
 		return t.ask(c)
 	}
