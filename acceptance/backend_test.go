@@ -174,14 +174,14 @@ func TestPipSettings(t *testing.T) {
 		args []string
 		want string
 	}{
-		"an unknown setting":  {nil, []string{"--config-settings", "htpd=x", "mod_wsgi"}, "there is no setting 'htpd'"},
+		"an unknown setting":  {nil, []string{"--config-settings", "htpd=x", "mod_wsgi"}, "unknown setting 'htpd'"},
 		"an httpd":            {nil, []string{"--config-settings", "httpd=/none", "mod_wsgi"}, "/none does not exist"},
 		"the environment":     {[]string{"MODWSGI_HTTPD=/none"}, []string{"mod_wsgi"}, "/none does not exist"},
-		"a switch":            {nil, []string{"--config-settings", "offline=perhaps", "mod_wsgi"}, "neither yes nor no"},
+		"a switch":            {nil, []string{"--config-settings", "offline=perhaps", "mod_wsgi"}, "must be yes or no"},
 		"a relative path":     {nil, []string{"--config-settings", "source-dir=here", "mod_wsgi"}, "not an absolute path"},
 		"a feature":           {nil, []string{"--config-settings", "with=teleport", "mod_wsgi"}, "teleport"},
 		"no compiler":         {[]string{"PATH=" + bare, "MODWSGI_CACHE_DIR=" + t.TempDir()}, []string{"mod_wsgi"}, "no C compiler was found"},
-		"another project":     {nil, []string{otherProject(t, work)}, "it is no backend for other projects"},
+		"another project":     {nil, []string{otherProject(t, work)}, "builds only source distributions created by modwsgi package sdist"},
 		"a damaged archive":   {[]string{"MODWSGI_CACHE_DIR=" + t.TempDir()}, []string{damaged(t, sdist, work)}, "sha256"},
 		"an unwritable cache": {[]string{"MODWSGI_CACHE_DIR=/proc/none"}, []string{"mod_wsgi"}, "/proc/none"},
 	} {

@@ -402,7 +402,7 @@ os._exit(3)
 		t.Errorf("the service's log:\n%s\n%s", text, s.log())
 	}
 	s.environ("/")
-	refused(t, dir, 2, "there is no service", append([]string{"start-server", "--service-user", "x", "y", "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)...)
+	refused(t, dir, 2, "no such service", append([]string{"start-server", "--service-user", "x", "y", "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)...)
 	refused(t, dir, 2, "not a name for a service", append([]string{"start-server", "--service-script", "a b", service, "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)...)
 }
 

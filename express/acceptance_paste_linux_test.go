@@ -51,5 +51,5 @@ pipeline = angle shop
 		t.Fatal(err)
 	}
 	eventually(t, "the changed file counts", func() bool { _, body := s.get("/sub/x"); return body == "<changed /sub /x>" })
-	refused(t, dir, 1, "missing.ini is not there", append([]string{"start-server", "--application-type", "paste", "missing.ini"}, asUser()...)...)
+	refused(t, dir, 1, "missing.ini does not exist", append([]string{"start-server", "--application-type", "paste", "missing.ini"}, asUser()...)...)
 }

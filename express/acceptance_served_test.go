@@ -313,7 +313,7 @@ func TestOwnSources(t *testing.T) {
 				args = append(args, "--application-type", "module")
 			}
 			s := start(t, dir, args...)
-			if !strings.Contains(s.out.String(), "warning: option --document-root: "+docs+" holds ") || !strings.Contains(s.out.String(), "url-alias: "+filepath.Dir(dir)+" holds ") {
+			if !strings.Contains(s.out.String(), "warning: option --document-root: "+docs+" contains ") || !strings.Contains(s.out.String(), "url-alias: "+filepath.Dir(dir)+" contains ") {
 				t.Errorf("no warning: %s", s.out)
 			}
 			private := []string{
@@ -379,7 +379,7 @@ func TestServedPython(t *testing.T) {
 	root := filepath.Join(top, "server")
 	all := append([]string{"setup-server", app, "--document-root", top, "--server-root", root, "--port", strconv.Itoa(freeport.Get(t)), "--setenv", "SECRET", "x", "--enable-docs"}, asUser()...)
 	out, err := command(t, all...).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "warning: option --document-root: "+top+" holds the server root") {
+	if err != nil || !strings.Contains(string(out), "warning: option --document-root: "+top+" contains the server root") {
 		t.Errorf("%v %s", err, out)
 	}
 	same := append([]string{"setup-server", app, "--document-root", top, "--server-root", top, "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)

@@ -31,9 +31,9 @@ func TestServiceThatEnds(t *testing.T) {
 	s.eventually("the log does not say how services end", func() bool {
 		for _, want := range []string{
 			"as main ['" + filepath.Join(dir, "main.py") + "'] " + filepath.Join(dir, "main.py"),
-			"it has come to its end; that was the first time; it is started again in 1 s", "it has come to its end; that was end number 2 in a row; it is started again in 2 s",
-			"end number 3 in a row; it is started again in 4 s", "exit 3; that was end number 2", "ValueError: it failed; that was end number 2",
-			"its process was killed, crashed or left by os._exit; that was end number 2", "it stays", "own handler",
+			"it finished; end 1 in a row; restarting in 1 s", "it finished; end 2 in a row; restarting in 2 s",
+			"end 3 in a row; restarting in 4 s", "exit 3; end 2 in a row", "ValueError: it failed; end 2 in a row",
+			"its process was killed, crashed or called os._exit; end 2 in a row", "it stays", "own handler",
 		} {
 			if !strings.Contains(s.log(), want) {
 				return false
@@ -61,6 +61,6 @@ func TestServiceOfAnotherUserThatEnds(t *testing.T) {
 	script := write(t, filepath.Join(dir, "ends.py"), "import os\nprint('ran as', __name__, os.getuid(), flush=True)\n")
 	s := start(t, dir, app, "--service-script", "ends", script, "--service-user", "ends", "nobody", "--service-group", "ends", "nogroup")
 	s.eventually("the log does not say how the service ends", func() bool {
-		return strings.Contains(s.log(), "ran as __main__ 65534") && strings.Contains(s.log(), "it has come to its end; it is started again in 5 s")
+		return strings.Contains(s.log(), "ran as __main__ 65534") && strings.Contains(s.log(), "it finished; restarting in 5 s")
 	})
 }

@@ -54,7 +54,7 @@ func TestRefusals(t *testing.T) {
 		want string
 		args []string
 	}{
-		{1, "missing.py is not there", []string{"missing.py"}},
+		{1, "missing.py does not exist", []string{"missing.py"}},
 		{1, "is a directory", []string{dir}},
 		{2, "needs --enable-debugger", []string{app, "--debugger-startup"}},
 		{2, "--embedded-mode excludes", []string{app, "--enable-recorder", "--embedded-mode"}},
@@ -69,7 +69,7 @@ func TestRefusals(t *testing.T) {
 		{1, "no account", []string{app, "--service-script", "s", app, "--service-user", "s", "no-such-user"}},
 		{2, "did you mean --processes?", []string{app, "--proceses", "2"}},
 		{2, "--response-buffer-size", []string{app, "--proxy-buffer-size", "2"}},
-		{2, "option --setenv: the value holds a line break", []string{app, "--setenv", "A", "x\nSetEnv B y"}},
+		{2, "option --setenv: the value contains a line break", []string{app, "--setenv", "A", "x\nSetEnv B y"}},
 		{2, "option --port", []string{app, "--port", "99999"}},
 		{2, "one application", []string{app, "another"}},
 		{1, "option --working-directory", []string{app, "--working-directory", "/nonexistent/x"}},
@@ -91,7 +91,7 @@ func TestRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		hidden := write(t, filepath.Join(closed, "app.py"), echoApp)
-		refused(t, dir, 1, "the directory "+closed+" may not be entered", "start-server", hidden, "--port", port, "--user", runUser())
+		refused(t, dir, 1, "the directory "+closed+" cannot be entered", "start-server", hidden, "--port", port, "--user", runUser())
 	}
 }
 

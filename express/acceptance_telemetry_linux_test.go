@@ -112,9 +112,9 @@ func TestTelemetryServiceIsMissed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, want string }{
-		{"absent", "there is no socket " + path("absent")},
-		{"left", "nobody listens at " + path("left")},
-		{"stream", "of another kind"},
+		{"absent", "the socket " + path("absent") + " does not exist"},
+		{"left", "nothing is listening on " + path("left")},
+		{"stream", "not a datagram socket"},
 		{strings.Repeat("x", 120), "the system allows"},
 	} {
 		if c.name == "stream" && os.Chmod(path("stream"), 0o666) != nil {

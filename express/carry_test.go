@@ -159,7 +159,7 @@ func TestAccountsOfTheEnvironment(t *testing.T) {
 		env, args []string
 		want      string
 	}{
-		{[]string{"MOD_WSGI_USER=no-such-user"}, nil, "the environment variable MOD_WSGI_USER: there is no account \"no-such-user\""},
+		{[]string{"MOD_WSGI_USER=no-such-user"}, nil, "the environment variable MOD_WSGI_USER: no such account: \"no-such-user\""},
 		{nil, []string{"--user", "nobody", "--group", "no-such-group"}, "getent group"},
 	} {
 		code, stdout, stderr := show(c.env, c.args...)

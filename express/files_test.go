@@ -35,7 +35,7 @@ func TestNamedFiles(t *testing.T) {
 		line, want string
 		code       int
 	}{
-		{"--auth-user-script no.py", "option --auth-user-script: the file " + base + "/no.py is not there", 1},
+		{"--auth-user-script no.py", "option --auth-user-script: the file " + base + "/no.py does not exist", 1},
 		{"--host-access-script no.py", "option --host-access-script: the file", 1},
 		{"--rewrite-rules no.conf", "option --rewrite-rules: the file", 1},
 		{"--include-file no.conf", "option --include-file: the file", 1},
@@ -44,18 +44,18 @@ func TestNamedFiles(t *testing.T) {
 		{"--service-script s no.py", "option --service-script: the file", 1},
 		{"--add-handler .x no.py", "option --add-handler: the file", 1},
 		{"--pid-file notes", "option --pid-file: " + base + "/notes is there and is not the pid file", 1},
-		{"--python-eggs no/eggs", "option --python-eggs: the directory " + base + "/no is not there", 1},
+		{"--python-eggs no/eggs", "option --python-eggs: the directory " + base + "/no does not exist", 1},
 		{"--https-port 47313 --server-name a.example --ssl-certificate no", "option --ssl-certificate: open " + base + "/no.crt", 1},
 		{"--https-port 47313 --server-name a.example --ssl-certificate-file app.py --ssl-certificate-key-file no", "option --ssl-certificate-key-file: open " + base + "/no:", 1},
-		{"--pid-file no/pid", "option --pid-file: the directory " + base + "/no is not there", 1},
+		{"--pid-file no/pid", "option --pid-file: the directory " + base + "/no does not exist", 1},
 		{"--error-log-name no/log", "option --error-log-name: the directory", 1},
-		{"--error-log-name log/", "is not the name of a file", 2},
+		{"--error-log-name log/", "is not a file name", 2},
 		{"--proxy-mount-point /a ftp://x/", "option --proxy-mount-point: \"ftp://x/\" is not the URL of a server", 2},
 		{"--proxy-mount-point /a x", "is not the URL", 2},
 		{"--proxy-mount-point /a unix:/run/x", "is not the URL", 2},
 		{"--proxy-virtual-host a.example http:///x", "option --proxy-virtual-host: ", 2},
 		{"--proxy-virtual-host a,b http://x/", "neither a host name", 2},
-		{"--application-type module --entry-point a.b:app", "hint: for example: a.b --callable-object app", 2},
+		{"--application-type module --entry-point a.b:app", "hint: use a.b --callable-object app", 2},
 	} {
 		code, stderr := run(strings.Fields(c.line)...)
 		if code != c.code || !strings.Contains(stderr, c.want) {
@@ -87,7 +87,7 @@ func TestIneffective(t *testing.T) {
 		"--body-timeout 0 --body-max-timeout 5":                           "--body-max-timeout has no effect with --body-timeout 0",
 		"--application-type static --callable-object x --document-root .": "--callable-object has no effect with --application-type static",
 		"--header-min-rate 0 --header-max-timeout 9":                      "--header-max-timeout has no effect with --header-min-rate 0",
-		"--trust-proxy 10.0.0.1 --trust-proxy-header X-Forwarded-Four":    "--trust-proxy-header X-Forwarded-Four has no effect: mod_wsgi knows X-Forwarded-For,",
+		"--trust-proxy 10.0.0.1 --trust-proxy-header X-Forwarded-Four":    "--trust-proxy-header X-Forwarded-Four has no effect: mod_wsgi supports only X-Forwarded-For,",
 		"--trust-proxy ::/0 --trust-proxy-header x-forwarded-for":         "",
 		"--application-type module --entry-point app_no_module":           "the module app_no_module is neither",
 		"--locale C --lang C.UTF-8":                                       "--lang has no effect with --locale",
@@ -96,9 +96,9 @@ func TestIneffective(t *testing.T) {
 		"--embedded-mode --max-clients 5":                                 "--max-clients has no effect in embedded mode",
 		"--debug-mode --threads 5":                                        "--threads has no effect in debug mode",
 		"--enable-recorder --process-group x":                             "--process-group has no effect in debug mode",
-		"--entry-point app.py":                                            "--entry-point is stronger than the argument \"other.py\"",
-		"--python-path no":                                                "option --python-path: " + base + "/no is not there",
-		"--application-type module --entry-point no_module":               "the module no_module is neither in " + base + " nor in the packages",
+		"--entry-point app.py":                                            "--entry-point overrides the argument \"other.py\"",
+		"--python-path no":                                                "option --python-path: " + base + "/no does not exist",
+		"--application-type module --entry-point no_module":               "the module no_module is neither in " + base + " nor among the packages",
 		"--request-timeout 5 --threads 2 --processes 3":                   "",
 	} {
 		args := append([]string{"show-config", "--port", "47312", "--server-root", filepath.Join(base, "root")}, testUser()...)

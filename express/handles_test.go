@@ -295,7 +295,7 @@ func TestFirstErrorIsTheSameOne(t *testing.T) {
 	}
 	exe := fakeServer(t, base, nil)
 	for _, c := range []struct{ line, want string }{
-		{"--service-log-file x l --service-group y g --service-user z u", "option --service-user: there is no service"},
+		{"--service-log-file x l --service-group y g --service-user z u", "option --service-user: no such service"},
 		{"--startup-log-name no/s --access-log-name no/a --error-log-name no/e", "option --error-log-name: the directory"},
 	} {
 		for range 20 {

@@ -34,12 +34,12 @@ func TestValuesStayWhatTheyAre(t *testing.T) {
 		want string // a line of httpd.conf, or an error
 	}{
 		{append(tls[:len(tls):len(tls)], `max-age=1; a\nb 5%`), `Header always set Strict-Transport-Security "max-age=1; a\\\\nb 5%%"`},
-		{append(tls[:len(tls):len(tls)], "expr=%{HTTP_HOST}"), `option --hsts-policy: "expr=%{HTTP_HOST}" is an expression of httpd's`},
+		{append(tls[:len(tls):len(tls)], "expr=%{HTTP_HOST}"), `option --hsts-policy: "expr=%{HTTP_HOST}" is an httpd expression`},
 		{[]string{"--proxy-mount-point", `/a\nb%h`, "http://127.0.0.1:1"}, `RequestHeader set X-Forwarded-Prefix "/a\\\\nb%%h"`},
 		{[]string{"--rewrite-rules", `b\s/x.conf`}, `Include "` + base + `/a[[]1]/b\\s/x.conf"`},
 		{[]string{"--include-file", `b\s/x.conf`}, `Include "` + base + `/a[[]1]/b\\s/x.conf"`},
 		{[]string{"--include-file", `*/x.conf`}, `Include "` + base + `/a[[]1]/*/x.conf"`},
-		{[]string{"--process-group", "%{HOST}"}, `option --process-group: "%{HOST}" is not a name`},
+		{[]string{"--process-group", "%{HOST}"}, `option --process-group: "%{HOST}" is not a literal name`},
 		{[]string{"--locale", "."}, `locale="C.UTF-8"`},
 	} {
 		args := append([]string{"show-config", filepath.Join(base, "app.py"), "--server-root", filepath.Join(base, "root")}, testUser()...)

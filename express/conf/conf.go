@@ -1,14 +1,14 @@
-// Package conf knows httpd's configuration language: directives and sections
-// as values, and the one way in which a value becomes a word of the file. It
-// knows by name only the directives that do not take httpd's words, and nothing
-// about where values come from.
+// Package conf writes httpd's configuration language. It represents directives and
+// sections as values, and quotes their arguments. It knows the names only of
+// directives that split their arguments themselves, and nothing about the source of
+// values.
 //
 // The language, as httpd 2.4 reads it (server/util.c, ap_getword_conf and
-// ap_cfg_getline_core; server/core.c, ap_resolve_env): a line that ends in a
-// backslash goes on in the next one; ${NAME} is replaced once, in the whole
-// line, before it is split; in double quotes a backslash stands for itself
-// unless a backslash or a double quote follows. A line feed cannot be written
-// in any way, and ${ only with the help of a variable (see Prelude).
+// ap_cfg_getline_core; server/core.c, ap_resolve_env): a line that ends in a backslash
+// continues on the next line. ${NAME} is expanded once, in the whole line, before it is
+// split. In double quotes, a backslash is literal unless followed by a backslash or a
+// double quote. There is no way to write a line feed, and ${ needs a variable (see
+// [Prelude]).
 package conf
 
 import (
@@ -18,11 +18,11 @@ import (
 	"strings"
 )
 
-// MaxLine is how many bytes httpd takes as one line (VARBUF_MAX_LEN in
+// MaxLine is the maximum number of bytes in a line (VARBUF_MAX_LEN in
 // server/config.c).
 const MaxLine = 16 << 20
 
-// dollar is the variable that Prelude defines as a dollar sign.
+// dollar is the name of the variable that Prelude defines as a dollar sign.
 const dollar = "MOD_WSGI_DOLLAR"
 
 // Node is a *Directive or a *Section.
@@ -37,46 +37,46 @@ type Arg interface {
 	raw() string
 }
 
-// Word is an argument that comes from a value: it is always quoted.
+// Word is an argument with an arbitrary value. It is always quoted.
 type Word string
 
 func (w Word) text() string { return Quote(string(w)) }
 func (w Word) raw() string  { return string(w) }
 
-// Key is a fixed word of the language (On, granted, -Indexes) or a number; it is
-// written as it is. It must never hold a value from outside.
+// Key is a keyword (On, granted, -Indexes) or a number, which is written verbatim. It
+// must never contain external input.
 type Key string
 
 func (k Key) text() string { return string(k) }
 func (k Key) raw() string  { return string(k) }
 
-// Pattern is an argument of RewriteCond or RewriteRule, which mod_rewrite splits
-// by itself (parseargline): there a backslash is kept, so a regular expression
-// is written as it is. It must not hold a double quote, nor end in a backslash;
-// Regexp makes a literal that does neither.
+// Pattern is an argument of RewriteCond or RewriteRule, which mod_rewrite splits itself
+// (parseargline). Backslashes are preserved there, so a regular expression is written
+// verbatim. It must not contain a double quote or end with a backslash. [Regexp] escapes
+// literal text accordingly.
 type Pattern string
 
 func (p Pattern) text() string { return `"` + string(p) + `"` }
 func (p Pattern) raw() string  { return string(p) }
 
-// Pair is name=value for the directives that split their line by themselves, at
-// the = first: only the value is quoted. To any other directive, which gets the
-// words that httpd has split, the quotes would be part of the value.
+// Pair is name=value, with only the value quoted, for directives that split their line
+// themselves. To other directives, whose arguments httpd splits, the quotes would be
+// part of the value.
 type Pair struct{ Name, Value string }
 
-// splits are the directives that take a Pair (wsgi_parse_option in mod_wsgi).
+// splits are the directives that accept a Pair (wsgi_parse_option in mod_wsgi).
 var splits = []string{"WSGIDaemonProcess", "WSGIImportScript", "WSGIHandlerScript"}
 
 func (p Pair) text() string { return p.Name + "=" + Quote(p.Value) }
 func (p Pair) raw() string  { return p.Value }
 
-// Origin is what can ask for a line: an option of a command line.
+// Origin is a possible source of a line: a command-line option.
 type Origin interface {
-	Flag() string // as people write it
+	Flag() string // as written on a command line
 }
 
-// Directive is one line. Origins are what it comes from, for messages; none for a
-// line that nothing asked for.
+// Directive is a line. Origins are its sources, for messages. Lines that are always
+// written have none.
 type Directive struct {
 	Name    string
 	Args    []Arg
@@ -89,8 +89,8 @@ func D(name string, args ...Arg) *Directive { return &Directive{Name: name, Args
 // From sets the origins and returns the directive.
 func (d *Directive) From(origins ...Origin) *Directive { d.Origins = origins; return d }
 
-// Section is a directive that holds others. An empty Section has no effect in
-// httpd, and is written all the same.
+// Section is a directive that encloses others. An empty Section is written too, though
+// it has no effect.
 type Section struct {
 	Name    string
 	Args    []Arg
@@ -103,8 +103,8 @@ func S(name string, args []Arg, body ...Node) *Section {
 	return &Section{Name: name, Args: args, Body: body}
 }
 
-// From sets the origins and returns the section. They hold for the lines in it that
-// have none of their own.
+// From sets the origins and returns the section. They apply to lines in the section
+// that have no origins themselves.
 func (s *Section) From(origins ...Origin) *Section { s.Origins = origins; return s }
 
 // File is a complete configuration.
@@ -113,8 +113,8 @@ type File struct{ Nodes []Node }
 // Add appends nodes.
 func (f *File) Add(nodes ...Node) { f.Nodes = append(f.Nodes, nodes...) }
 
-// Text returns the file, with Prelude in front, or an error for a value that no
-// quoting can carry.
+// Text returns the file, starting with Prelude. It returns an error if a value cannot
+// be quoted.
 func (f *File) Text() (string, error) {
 	var b strings.Builder
 	b.WriteString("# Written by mod_wsgi-express; changes are lost at the next start.\n")
@@ -128,10 +128,10 @@ func (f *File) Text() (string, error) {
 	return b.String(), nil
 }
 
-// Prelude is the line that has to stand before any Word.
+// Prelude returns the line that must precede any Word.
 func Prelude() *Directive { return D("Define", Key(dollar), Key("$")) }
 
-// ValueError is a value that the language cannot express.
+// ValueError reports a value that the language cannot express.
 type ValueError struct {
 	Directive string
 	Origins   []Origin
@@ -145,16 +145,16 @@ func (e *ValueError) Error() string {
 	return fmt.Sprintf("a value for the httpd directive %s %s", e.Directive, e.Reason)
 }
 
-// Check returns why httpd's language cannot express s, or "".
+// Check returns why httpd's language cannot express s, or "" if it can.
 func Check(s string) string {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '\n' || c == '\r':
-			return "holds a line break, which httpd's configuration cannot express"
+			return "contains a line break, which httpd's configuration cannot express"
 		case c == 0:
-			return "holds a NUL character"
+			return "contains a NUL character"
 		case c < ' ' && c != '\t' || c == 0x7f:
-			return fmt.Sprintf("holds the control character %#02x", c)
+			return fmt.Sprintf("contains the control character %#02x", c)
 		}
 	}
 	if len(s) > MaxLine/4 {
@@ -163,23 +163,24 @@ func Check(s string) string {
 	return ""
 }
 
-// Quote returns s as one word, always in double quotes, so that a line never
-// ends in a backslash of ours. The caller has applied Check.
+// Quote returns s as one word. It always uses double quotes, so that the line cannot
+// end with a backslash. The caller must have called Check.
 func Quote(s string) string {
 	s = strings.ReplaceAll(s, `\`, `\\`)
 	s = strings.ReplaceAll(s, `"`, `\"`)
 	return `"` + strings.ReplaceAll(s, "${", "${"+dollar+"}{") + `"`
 }
 
-// Glob returns a path for <Directory> and <Files>, which take their argument as
-// a pattern where it looks like one (apr_fnmatch_test): what is special stands
-// in brackets then, because a backslash alone would make it a plain path again.
+// Glob returns a path for <Directory> and <Files>, which treat an argument with
+// wildcards as a pattern (apr_fnmatch_test). It puts special characters in brackets. If
+// they were escaped with backslashes, httpd would treat the path as plain and the
+// backslashes as part of it.
 func Glob(path string) Word {
 	if !strings.ContainsAny(path, "*?[") {
 		return Word(path)
 	}
 	var b strings.Builder
-	for i := 0; i < len(path); i++ { // bytes: a path need not be UTF-8
+	for i := 0; i < len(path); i++ { // bytes, because a path need not be UTF-8
 		switch c := path[i]; c {
 		case '*', '?', '[':
 			b.WriteString("[" + string(rune(c)) + "]")
@@ -192,8 +193,8 @@ func Glob(path string) Word {
 	return Word(b.String())
 }
 
-// GlobEach is Glob for Include, which takes each component of a path for a pattern
-// or for a plain name by itself; in a plain one a backslash stands for itself.
+// GlobEach is Glob for Include, which decides for each component of a path whether it
+// is a pattern or a plain name. In a plain name, a backslash is literal.
 func GlobEach(path string) Word {
 	parts := strings.Split(path, "/")
 	for k, p := range parts {
@@ -202,7 +203,7 @@ func GlobEach(path string) Word {
 	return Word(strings.Join(parts, "/"))
 }
 
-// Regexp returns what matches exactly a literal text, for a Pattern.
+// Regexp returns a Pattern that matches a literal text.
 func Regexp(literal string) Pattern {
 	return Pattern(strings.ReplaceAll(regexp.QuoteMeta(literal), `"`, `\x22`))
 }
@@ -253,28 +254,28 @@ func line(b *strings.Builder, depth int, name string, args []Arg, open, end stri
 	b.WriteString(end + "\n")
 }
 
-// Line returns the directive alone, for somebody else's file. The caller has
-// applied Check. There a ${ stays as it is: the variable that Quote needs is
-// not defined in that file.
+// Line returns a single directive for a file that does not start with Prelude. It
+// leaves ${ unchanged, because the variable that Quote uses is not defined there. The
+// caller must have called Check.
 func (d *Directive) Line() string {
 	var b strings.Builder
 	line(&b, 0, d.Name, d.Args, "", "")
 	return strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), "${"+dollar+"}", "$")
 }
 
-// PipeWord returns s as one word of the command line of a piped log, which
-// httpd splits by itself (apr_tokenize_to_argv): double quotes, in which a
-// backslash escapes. A value that ends in a backslash cannot be written there.
+// PipeWord returns s as one word of the command line of a piped log, which httpd splits
+// separately (apr_tokenize_to_argv). It uses double quotes and escapes with
+// backslashes. A value that ends with a backslash cannot be written.
 func PipeWord(s string) (string, error) {
 	if strings.HasSuffix(s, `\`) {
-		return "", fmt.Errorf("%q ends in a backslash, which the command line of a piped log cannot carry", s)
+		return "", fmt.Errorf("%q ends with a backslash, which cannot be used in the command line of a piped log", s)
 	}
 	s = strings.ReplaceAll(s, `\`, `\\`)
 	return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"`, nil
 }
 
-// Origins returns what line n of Text, counted from 1, comes from; none where
-// nothing asked for it.
+// Origins returns the origins of line n of Text, counted from 1. Lines that are always
+// written have none.
 func (f *File) Origins(n int) []Origin {
 	next := 3 // after the comment and the prelude
 	var find func(nodes []Node, outer []Origin) ([]Origin, bool)

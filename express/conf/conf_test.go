@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// words reads a line as httpd does: ${NAME} is replaced once in the whole line,
-// then ap_getword_conf takes word by word. Written from the description in
-// httpd's documentation and source, to test Quote against.
+// words reads a line as httpd does: it expands ${NAME} once in the whole line, then
+// splits it into words like ap_getword_conf. It is written from httpd's documentation
+// and source, as a reference for testing Quote.
 func words(line string, vars map[string]string) []string {
 	var b strings.Builder
 	for line != "" {
@@ -67,7 +67,7 @@ func checkQuote(t *testing.T, value string) {
 	}
 }
 
-// fileLine is the directive as it stands in a file of ours.
+// fileLine returns the directive as written by Text.
 func (d *Directive) fileLine(t *testing.T) string {
 	t.Helper()
 	var f File
@@ -89,7 +89,7 @@ func TestQuoteIsReadBack(t *testing.T) {
 	for _, v := range hostile {
 		checkQuote(t, v)
 	}
-	for _, a := range hostile { // an opened brace in one word, closed in the next
+	for _, a := range hostile { // a brace opened in one word and closed in the next
 		got := words(D("WSGIDaemonProcess", Word(a), Word("}"), Pair{"n", a}).fileLine(t), httpdVars)
 		if got[1] != a || got[2] != "}" {
 			t.Errorf("%q and } are read as %q", a, got)
@@ -155,7 +155,7 @@ func TestPipeWord(t *testing.T) {
 		}
 	}
 	if _, err := PipeWord(`end\`); err == nil {
-		t.Error("a backslash at the end was taken")
+		t.Error("a trailing backslash was accepted")
 	}
 }
 
@@ -189,9 +189,10 @@ func TestLineForForeignFilesDefinesNothing(t *testing.T) {
 	}
 }
 
-// TestPairsOnlyWhereTheyAreSplit: elsewhere the quotes would be read as part of
-// the value (WSGITelemetryService: interval="1" is 0).
-func TestPairsOnlyWhereTheyAreSplit(t *testing.T) {
+// TestPairs checks that pairs are accepted only for directives that split their line.
+// Other directives would read the quotes as part of the value (WSGITelemetryService
+// reads interval="1" as 0).
+func TestPairs(t *testing.T) {
 	for name, good := range map[string]bool{
 		"WSGIDaemonProcess": true, "WSGIImportScript": true, "WSGIHandlerScript": true, "WSGITelemetryService": false, "ProxyPass": false,
 	} {

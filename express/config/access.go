@@ -8,16 +8,16 @@ import (
 )
 
 var (
-	HostAccessScript = option.Text("host-access-script", "", "FILE", "Script whose allow_access(environ, host) decides who gets in.")
-	AuthUserScript   = option.Text("auth-user-script", "", "FILE", "Script that knows users and their passwords.")
+	HostAccessScript = option.Text("host-access-script", "", "FILE", "Script whose allow_access(environ, host) decides which clients are admitted.")
+	AuthUserScript   = option.Text("auth-user-script", "", "FILE", "Script that authenticates users.")
 	AuthType         = option.Text("auth-type", "Basic", "TYPE", "Basic or Digest.").Among(true, "Basic", "Digest")
-	AuthGroupScript  = option.Text("auth-group-script", "", "FILE", "Script that knows the groups of a user.")
-	AuthGroup        = option.Text("auth-group", "wsgi", "NAME", "Group that a user must be in.")
-	ServerStatus     = option.Toggle("server-status", "Show httpd's state at http://localhost/server-status, to this machine only, not through a proxy.")
-	ServerMetrics    = option.Toggle("server-metrics", "Let the application read httpd's state.")
+	AuthGroupScript  = option.Text("auth-group-script", "", "FILE", "Script that returns the groups of a user.")
+	AuthGroup        = option.Text("auth-group", "wsgi", "NAME", "Group that a user must belong to.")
+	ServerStatus     = option.Toggle("server-status", "Show httpd's status at http://localhost/server-status, to this machine only and not through a proxy.")
+	ServerMetrics    = option.Toggle("server-metrics", "Let the application read httpd's status.")
 )
 
-// access is who may come in, and who may see the state of httpd.
+// access controls which clients are admitted, and which may see httpd's status.
 var access = feature{
 	options: option.NewGroup("Access",
 		HostAccessScript, AuthUserScript, AuthType, AuthGroupScript, AuthGroup, ServerStatus, ServerMetrics,
@@ -81,7 +81,7 @@ var access = feature{
 	},
 }
 
-// accessScripts are the options that name a script which decides.
+// accessScripts are the options that name an access control script.
 var accessScripts = []option.Handle[string]{HostAccessScript, AuthUserScript, AuthGroupScript}
 
 func (w *writer) metrics() {
@@ -94,7 +94,7 @@ func (w *writer) metrics() {
 	}
 }
 
-// access adds what decides who may come in.
+// access adds the access control for the whole server.
 func (w *writer) access() {
 	i := w.i
 	root := args(word("/"))
@@ -120,17 +120,17 @@ func (w *writer) access() {
 	w.add(conf.S("Location", root, body...).From(AuthUserScript, AuthGroupScript))
 }
 
-// status adds the page with the state of httpd. It comes after the access rules of
-// the whole server, for of several sections that fit the last one counts.
+// status adds the page with httpd's status. It comes after the access rules of the
+// whole server, because the last of several matching sections applies.
 func (w *writer) status() {
 	if ServerStatus.In(w.i) {
 		w.add(conf.S("Location", args(word("/server-status")), conf.D("SetHandler", conf.Key("server-status"))).From(ServerStatus), w.statusAccess())
 	}
 }
 
-// statusAccess is who may see /server-status: this machine, which asks for itself
-// by the names that only it has. A proxy that adds none of the headers passes on the
-// name that the client asked for.
+// statusAccess admits only this machine to /server-status, and only under names that
+// mean the machine itself. A proxy that adds none of the forwarding headers is
+// excluded too, because it passes on the name that its client asked for.
 func (w *writer) statusAccess() conf.Node {
 	names := []string{`localhost`, `127\.[0-9.]+`, `\[::1\]`}
 	if host := Unbracket(Host.In(w.i)); host != "" {

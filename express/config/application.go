@@ -18,28 +18,28 @@ import (
 var (
 	ApplicationType = option.Text("application-type", "script", "TYPE", "How the entry point is loaded: script (a file), module (an importable name), paste (a Paste Deploy file) or static (files only).").
 			Among(false, "script", "module", "paste", "static")
-	EntryPoint     = option.Text("entry-point", "", "ENTRY", "The application to serve; the same as the first argument, and stronger than it.")
+	EntryPoint     = option.Text("entry-point", "", "ENTRY", "The application to serve; overrides the first argument.")
 	CallableObject = option.Text("callable-object", "application", "NAME", "Name of the WSGI callable in the script or module.")
-	MountPoint     = option.Text("mount-point", "/", "URL-PATH", "URL path below which the application answers.").
+	MountPoint     = option.Text("mount-point", "/", "URL-PATH", "URL path at which the application is mounted.").
 			Check(urlPath)
-	ApplicationGroup = option.Text("application-group", "%{GLOBAL}", "NAME", "Interpreter of the application; by default the main one.").
+	ApplicationGroup = option.Text("application-group", "%{GLOBAL}", "NAME", "Interpreter that runs the application; by default the main one.").
 				MayBeEmpty()
 	ProcessGroup = option.Text("process-group", "", "NAME", "Name of the daemon process group.").
 			DefaultText("HOST:PORT").Check(processGroup)
-	MapHEADToGET = option.Text("map-head-to-get", "Auto", "WHEN", "Whether a HEAD request reaches the application as GET: Auto, On or Off.").
+	MapHEADToGET = option.Text("map-head-to-get", "Auto", "WHEN", "Whether to pass HEAD requests to the application as GET: Auto, On or Off.").
 			Among(true, "Auto", "On", "Off")
-	WorkingDirectory = option.Text("working-directory", "", "DIRECTORY", "Working directory of the application, and first on its module path.").
+	WorkingDirectory = option.Text("working-directory", "", "DIRECTORY", "Working directory of the application, and the first entry of its module path.").
 				DefaultText("current directory")
-	ReloadOnChanges = option.Toggle("reload-on-changes", "Restart the application when a file of any module it has loaded changes.").
+	ReloadOnChanges = option.Toggle("reload-on-changes", "Restart the application when the file of a loaded module changes.").
 			With(unixOnly)
-	DisableReloading = option.Toggle("disable-reloading", "Do not even reload when the entry point changes.").
+	DisableReloading = option.Toggle("disable-reloading", "Do not reload the application even when its entry point changes.").
 				With(unixOnly)
-	ChunkedRequest    = option.Toggle("chunked-request", "Accept request bodies without a length.")
-	OrphanInterpreter = option.Toggle("orphan-interpreter", "End processes without tearing Python down; atexit functions do not run.").
+	ChunkedRequest    = option.Toggle("chunked-request", "Accept request bodies of unknown length (chunked).")
+	OrphanInterpreter = option.Toggle("orphan-interpreter", "End processes without shutting down Python; atexit functions do not run.").
 				With(since("4.9.1"))
 )
 
-// application is what is served.
+// application is the application to serve.
 var application = feature{
 	options: option.NewGroup("Application",
 		ApplicationType, EntryPoint, CallableObject, MountPoint, ApplicationGroup, ProcessGroup, MapHEADToGET, WorkingDirectory,
@@ -54,10 +54,10 @@ var application = feature{
 	},
 	warnings: func(s *Server) (list []string) {
 		if ReloadOnChanges.In(s) && (EmbeddedMode.In(s) || DebugMode.In(s) || DisableReloading.In(s)) {
-			list = append(list, "--reload-on-changes has no effect in embedded mode, in debug mode and with --disable-reloading")
+			list = append(list, "--reload-on-changes has no effect in embedded mode, in debug mode or with --disable-reloading")
 		}
 		if EntryPoint.In(s) != "" && len(s.Positional) > 0 && s.Positional[0] != EntryPoint.In(s) {
-			list = append(list, fmt.Sprintf("--entry-point is stronger than the argument %q", s.Positional[0]))
+			list = append(list, fmt.Sprintf("--entry-point overrides the argument %q", s.Positional[0]))
 		}
 		return list
 	},
@@ -97,7 +97,7 @@ var application = feature{
 	},
 }
 
-// wsgi adds how the module loads the application.
+// wsgi adds the directives that control how the module loads the application.
 func (w *writer) wsgi() {
 	i := w.i
 	if OrphanInterpreter.In(i) {
@@ -113,7 +113,7 @@ func (w *writer) wsgi() {
 	}
 }
 
-// code is the application, and where it imports modules from.
+// code returns the application, and the directory that it imports modules from.
 func (i *Instance) code() []privateFile {
 	var list []privateFile
 	if i.Entry != "" && ApplicationType.In(i) != "module" {
@@ -125,12 +125,12 @@ func (i *Instance) code() []privateFile {
 	return list
 }
 
-// groupOrigins are those that the name of the process group comes from.
+// groupOrigins returns the options that determine the name of the process group.
 func (i *Instance) groupOrigins() []conf.Origin {
 	return i.unless(ProcessGroup, Host, Port)
 }
 
-// handler registers the glue, and loads it when a process starts.
+// handler registers the handler script and preloads it when a process starts.
 func (w *writer) handler() {
 	i := w.i
 	script := filepath.Join(i.Root, HandlerFile)
@@ -152,12 +152,12 @@ func (w *writer) handler() {
 	}
 }
 
-// Dynamic reports whether each request chooses the application group: nothing can be
-// loaded for it in advance.
+// Dynamic reports whether the application group depends on the request, so that
+// nothing can be loaded for it in advance.
 func Dynamic(group string) bool { return strings.Contains(group, "%{") && group != "%{GLOBAL}" }
 
-// moduleName reports whether s can be imported by that name; Python allows more
-// letters than ASCII's.
+// moduleName reports whether s is the name of a module. Python does not limit names
+// to ASCII.
 func moduleName(s string) bool {
 	for part := range strings.SplitSeq(s, ".") {
 		if part == "" || strings.ContainsAny(part, "/\\ \t\r\n'\"-:;,()[]{}") || part[0] >= '0' && part[0] <= '9' {
@@ -167,7 +167,7 @@ func moduleName(s string) bool {
 	return true
 }
 
-// GroupName is HOST:PORT, with localhost for all addresses.
+// GroupName returns HOST:PORT, with localhost if the server listens on all addresses.
 func GroupName(host string, port int) string {
 	if host == "" {
 		host = "localhost"
@@ -175,7 +175,7 @@ func GroupName(host string, port int) string {
 	return fmt.Sprintf("%s:%d", Unbracket(host), port)
 }
 
-// Application finds what is to be served.
+// Application finds the application to serve.
 func (i *Instance) Application() error {
 	entry := EntryPoint.In(i)
 	if entry == "" && len(i.Positional) > 0 {
@@ -189,9 +189,9 @@ func (i *Instance) Application() error {
 	case "module":
 		i.Entry = entry
 		if entry != "" && !moduleName(entry) {
-			hint := "for a file leave --application-type out"
+			hint := "omit --application-type to serve a file"
 			if module, callable, ok := strings.Cut(entry, ":"); ok && moduleName(module) {
-				hint = "for example: " + module + " --callable-object " + callable
+				hint = "use " + module + " --callable-object " + callable
 			}
 			return option.Usage(hint, "%q is not the name of a Python module", entry)
 		}
@@ -208,11 +208,11 @@ func (i *Instance) Application() error {
 			if moduleName(entry) && ApplicationType.In(i) == "script" {
 				hint += ", or --application-type module if it is the name of a module"
 			}
-			return fault.New(fault.Usage, hint, "the application %s is not there", i.Entry)
+			return fault.New(fault.Usage, hint, "the application %s does not exist", i.Entry)
 		case err != nil:
 			return fault.New(fault.Usage, "", "the application: %w", err)
 		case info.IsDir():
-			return fault.New(fault.Usage, "to serve a directory of files use --application-type static", "the application %s is a directory", i.Entry)
+			return fault.New(fault.Usage, "use --application-type static to serve a directory of files", "the application %s is a directory", i.Entry)
 		}
 	}
 	if DocumentRoot.In(i) != "" || ApplicationType.In(i) == "static" {
@@ -221,8 +221,8 @@ func (i *Instance) Application() error {
 	return nil
 }
 
-// lookForModule warns where the module that is to be served is not seen where it
-// would be imported from. It may still be there: files named *.pth add places.
+// lookForModule warns if the module to serve is not in any directory that it would be
+// imported from. It stays silent if a .pth file runs code, which could add others.
 func (i *Instance) lookForModule() {
 	if ApplicationType.In(i) != "module" || i.Entry == "" {
 		return
@@ -243,8 +243,9 @@ func (i *Instance) lookForModule() {
 			}
 		}
 	}
-	i.Warn("the module " + first + " is neither in " + i.Work + " nor in the packages of this environment; see --working-directory and --python-path")
+	i.Warn("the module " + first + " is neither in " + i.Work + " nor among the packages of this environment; see --working-directory and --python-path")
 }
 
-// HandlerFile is the glue between mod_wsgi and the application, in the server root.
+// HandlerFile is the script in the server root that connects mod_wsgi to the
+// application.
 const HandlerFile = "handler.wsgi"

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestPathFiles: which directories .pth files add, and which run code.
+// TestPathFiles checks which directories .pth files add, and which files run code.
 func TestPathFiles(t *testing.T) {
 	for text, want := range map[string]string{
 		"# x\n\nsub\n/abs\n": "SITE/sub /abs true", "import x; x.y()\n": " false", "important\n": "SITE/important true",

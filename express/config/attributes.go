@@ -2,27 +2,28 @@ package config
 
 import "modwsgi/express/option"
 
-// What this package records about options, beside what package option knows.
+// Facts about options that this package records in addition to those of package
+// option.
 var (
 	// Unix marks options that are not accepted on Windows.
 	Unix option.Attribute[bool]
 
-	// Own marks options that upstream's launcher does not have.
+	// Own marks options that upstream's launcher lacks.
 	Own option.Attribute[bool]
 
-	// Daemon is the parameter of WSGIDaemonProcess that has the option's value.
+	// Daemon is the parameter of WSGIDaemonProcess that the option sets.
 	Daemon option.Attribute[string]
 
 	sinceFact option.Attribute[string]
 )
 
-// unixOnly marks an option as one of these.
+// unixOnly sets Unix.
 func unixOnly(o *option.Option) { Unix.Is(true)(o) }
 
-// own marks an option as one of these.
+// own sets Own.
 func own(o *option.Option) { Own.Is(true)(o) }
 
-// Since returns the first mod_wsgi that knows an option.
+// Since returns the first version of mod_wsgi that supports an option.
 func Since(o option.Ref) string {
 	if v := sinceFact.Of(o); v != "" {
 		return v
@@ -30,7 +31,7 @@ func Since(o option.Ref) string {
 	return "4.4.0"
 }
 
-// since sets it.
+// since sets that version.
 func since(version string) option.Fact {
 	return func(o *option.Option) {
 		sinceFact.Is(version)(o)
@@ -38,8 +39,8 @@ func since(version string) option.Fact {
 	}
 }
 
-// daemon makes the option a parameter of WSGIDaemonProcess, and so one that has no
-// meaning on Windows.
+// daemon makes the option a parameter of WSGIDaemonProcess, which Windows does not
+// have.
 func daemon(parameter string) option.Fact {
 	return func(o *option.Option) {
 		unixOnly(o)
@@ -47,5 +48,5 @@ func daemon(parameter string) option.Fact {
 	}
 }
 
-// daemonAnywhere is daemon for options that mean something on Windows, too.
+// daemonAnywhere is daemon for options that also have a meaning on Windows.
 func daemonAnywhere(parameter string) option.Fact { return Daemon.Is(parameter) }

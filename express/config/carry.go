@@ -9,11 +9,11 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// What the files of a server root cannot carry: httpd.conf no line breaks and
-// control characters, the JSON files beside it no bytes that are not UTF-8.
+// The files of a server root cannot represent every value: httpd.conf has no way to
+// write line breaks and control characters, and the JSON files must be UTF-8.
 
-// carried reports values that a line of httpd.conf cannot carry, by the option's
-// name, before a directive is made of them.
+// carried reports values that httpd.conf cannot represent, with the name of the
+// option, before they are used in a directive.
 func carried(s *Server, rows []*option.Option) error {
 	for _, o := range rows {
 		if !s.Given(o) {
@@ -28,9 +28,9 @@ func carried(s *Server, rows []*option.Option) error {
 	return nil
 }
 
-// CheckCarried is carried for what was derived: paths that the caller's working
-// directory, the environment's place or several options make up. Each is
-// reported by the option that changes it.
+// CheckCarried is carried for derived values: paths that depend on the caller's
+// working directory, the location of the environment or several options. Each is
+// reported with the option that changes it.
 func (i *Instance) CheckCarried() error {
 	for _, v := range all(i, func(f *feature) func(*Instance) []carriedValue { return f.carries }) {
 		if err := i.CanCarry(v.value, v.what, v.option); err != nil {
@@ -40,8 +40,8 @@ func (i *Instance) CheckCarried() error {
 	return nil
 }
 
-// CanCarry checks a value that goes into the JSON files of a server root: what it
-// is, and the option that changes it, "" where none does.
+// CanCarry checks a value for the JSON files of a server root. what describes the
+// value, and o is the option that changes it, or nil.
 func (i *Instance) CanCarry(value, what string, o option.Ref) error {
 	reason := conf.Check(value)
 	if reason == "" {
@@ -51,20 +51,20 @@ func (i *Instance) CanCarry(value, what string, o option.Ref) error {
 	case reason == "":
 		return nil
 	case o == nil:
-		return fault.New(fault.Environment, "move it to a path without such a character", "%s %q %s", what, value, reason)
+		return fault.New(fault.Environment, "move it to a path without this character", "%s %q %s", what, value, reason)
 	case i.Given(o):
 		return option.Usage("", "option %s: %q %s", o, value, reason)
 	}
-	return fault.New(fault.Environment, "choose another one with "+o.Flag(), "%s %q %s", what, value, reason)
+	return fault.New(fault.Environment, "choose another value with "+o.Flag(), "%s %q %s", what, value, reason)
 }
 
-// carriedValue is what CanCarry takes.
+// carriedValue holds the arguments of CanCarry.
 type carriedValue struct {
 	value, what string
 	option      option.Ref
 }
 
-// NotUTF8 tells the first byte of a value that is not part of UTF-8, or "".
+// NotUTF8 returns a description of the first byte in s that is not UTF-8, or "".
 func NotUTF8(s string) string {
 	if utf8.ValidString(s) {
 		return ""
@@ -74,7 +74,7 @@ func NotUTF8(s string) string {
 			continue
 		}
 		if _, size := utf8.DecodeRuneInString(s[k:]); size == 1 {
-			return fmt.Sprintf("holds the byte %#02x, which is not UTF-8", s[k])
+			return fmt.Sprintf("contains the byte %#02x, which is not UTF-8", s[k])
 		}
 	}
 	return ""

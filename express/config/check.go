@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Conditions on values, for the table. Each error reads on after the option's
-// name and a colon.
+// Checks for the values of options. Each error completes a message that starts with
+// the option's name and a colon.
 
 var (
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:-]*$`)
@@ -33,11 +33,11 @@ func oneWord(v string) error {
 	return nil
 }
 
-// processGroup is a name that the module takes as it is: one that starts with %{
-// would be made anew for each request, of its Host header for example.
+// processGroup accepts names that the module uses literally. A name that starts with
+// %{ would be evaluated for each request, for example from its Host header.
 func processGroup(v string) error {
 	if strings.HasPrefix(v, "%{") {
-		return fmt.Errorf("%q is not a name: mod_wsgi would choose a group for each request", v)
+		return fmt.Errorf("%q is not a literal name: mod_wsgi would choose a group for each request", v)
 	}
 	return oneWord(v)
 }
@@ -45,7 +45,7 @@ func processGroup(v string) error {
 func logLevel(v string) error {
 	words := strings.Fields(v)
 	if len(words) == 0 {
-		return errors.New("it is empty")
+		return errors.New("the value is empty")
 	}
 	for _, w := range words {
 		if !LevelWords.MatchString(w) {
@@ -55,7 +55,7 @@ func logLevel(v string) error {
 	return nil
 }
 
-// HostName accepts a name, an IPv4 address, and an IPv6 address with or without
+// HostName accepts a host name, an IPv4 address, or an IPv6 address with or without
 // brackets.
 func HostName(v string) error {
 	if hostWord.MatchString(v) {
@@ -69,7 +69,7 @@ func HostName(v string) error {
 
 func hostPattern(v string) error {
 	if !patternWord.MatchString(v) {
-		return fmt.Errorf("%q is not a host name or a pattern of one", v)
+		return fmt.Errorf("%q is neither a host name nor a pattern for host names", v)
 	}
 	return nil
 }
@@ -91,10 +91,10 @@ func urlPath(v string) error {
 	return nil
 }
 
-// headerValue refuses what mod_headers would take for an expression.
+// headerValue rejects values that mod_headers would evaluate as expressions.
 func headerValue(v string) error {
 	if strings.HasPrefix(v, "expr=") {
-		return fmt.Errorf("%q is an expression of httpd's", v)
+		return fmt.Errorf("%q is an httpd expression", v)
 	}
 	return nil
 }
@@ -106,30 +106,30 @@ func Unbracket(host string) string {
 	return host
 }
 
-// CleanMount returns a mount point that starts with a slash and does not end in
-// one, unless it is the root.
+// CleanMount returns a mount point that starts with a slash and, except for the root,
+// does not end with one.
 func CleanMount(v string) string { return path.Clean("/" + v) }
 
-// unixTarget is where telemetry may be sent to: a socket of this machine.
+// unixTarget accepts a local socket, the only supported target of telemetry.
 func unixTarget(v string) error {
 	if path, ok := strings.CutPrefix(v, "unix:"); !ok || !strings.HasPrefix(path, "/") {
-		return fmt.Errorf("%q is not unix: and the absolute path of a socket", v)
+		return fmt.Errorf("%q is not unix: followed by the absolute path of a socket", v)
 	}
 	return nil
 }
 
-// telemetryWords accepts names with a sign or without, but not both kinds.
+// telemetryWords accepts names that either all have a sign or all have none.
 func telemetryWords(v string) error {
 	signed, plain := false, false
 	for _, w := range strings.Fields(v) {
 		name := strings.TrimLeft(w, "+-")
 		if !LevelWords.MatchString(name) || len(w)-len(name) > 1 {
-			return fmt.Errorf("%q is not the name of something that can be captured", w)
+			return fmt.Errorf("%q is not the name of a telemetry option", w)
 		}
 		signed, plain = signed || w != name, plain || w == name
 	}
 	if signed == plain {
-		return fmt.Errorf("%q: either all names have a sign or none has", v)
+		return fmt.Errorf("%q mixes names with and without a sign", v)
 	}
 	return nil
 }

@@ -8,21 +8,21 @@ import (
 	"modwsgi/express/option"
 )
 
-// Server is what a command line says, before anything is derived from the environment
-// that the launcher runs in. Paths are as given; relative ones start at the launcher's
+// Server is a parsed command line, before anything is derived from the environment
+// that the launcher runs in. Paths are as given, possibly relative to the launcher's
 // working directory. Times are in seconds and sizes in bytes unless an option's help
-// says something else.
+// states another unit.
 type Server struct {
 	*option.Values
 
 	Positional    []string
 	ModuleVersion string // of the installed module
 	FreeThreaded  bool   // the installed Python has no GIL
-	ForUnit       bool   // a unit is printed, which runs it as --user
+	ForUnit       bool   // only a systemd unit is printed, which will run the server as --user
 }
 
-// Label returns what a line comes from: the options that were given, else the first
-// of those that would change it, if it has a default.
+// Label returns the source of a line: the options that were given or, if none was,
+// the first option that would change the line.
 func (s *Server) Label(origins []conf.Origin) string {
 	if given := s.Flags(origins); len(given) > 0 {
 		return strings.Join(given, " ")
@@ -35,7 +35,7 @@ func (s *Server) Label(origins []conf.Origin) string {
 	return "always"
 }
 
-// Flags returns those of the origins that were given, as people write them.
+// Flags returns the flags of those origins that were given on the command line.
 func (s *Server) Flags(origins []conf.Origin) []string {
 	var flags []string
 	for _, o := range origins {

@@ -12,26 +12,26 @@ import (
 )
 
 var (
-	EnableDebugger = option.Toggle("enable-debugger", "Python debugger on uncaught exceptions; implies --debug-mode, as all of these do.").
+	EnableDebugger = option.Toggle("enable-debugger", "Start the Python debugger on uncaught exceptions; implies --debug-mode, as do the other tools of this group.").
 			With(unixOnly)
-	DebuggerStartup = option.Toggle("debugger-startup", "Debugger prompt once the application is loaded, with --enable-debugger.").
+	DebuggerStartup = option.Toggle("debugger-startup", "With --enable-debugger, also show a debugger prompt once the application is loaded.").
 			With(unixOnly)
-	EnableCoverage = option.Toggle("enable-coverage", "Measure which lines run; the package coverage must be installed.").
+	EnableCoverage = option.Toggle("enable-coverage", "Measure code coverage; needs the package coverage.").
 			With(unixOnly)
-	CoverageDirectory = option.Text("coverage-directory", "", "DIRECTORY", "Where the coverage report goes, when the server ends.").
+	CoverageDirectory = option.Text("coverage-directory", "", "DIRECTORY", "Directory for the coverage report, which is written when the server stops.").
 				DefaultText("SERVER_ROOT/htmlcov").With(unixOnly)
 	EnableProfiler    = option.Toggle("enable-profiler", "Profile loading and requests.").With(unixOnly)
-	ProfilerDirectory = option.Text("profiler-directory", "", "DIRECTORY", "Where the profile goes, when the server ends.").
+	ProfilerDirectory = option.Text("profiler-directory", "", "DIRECTORY", "Directory for the profile, which is written when the server stops.").
 				DefaultText("SERVER_ROOT/pstats").With(unixOnly)
-	EnableRecorder = option.Toggle("enable-recorder", "Record each request and its response, seven files each.").
+	EnableRecorder = option.Toggle("enable-recorder", "Record each request and its response, in seven files per request.").
 			With(unixOnly)
-	RecorderDirectory = option.Text("recorder-directory", "", "DIRECTORY", "Where recordings go.").
+	RecorderDirectory = option.Text("recorder-directory", "", "DIRECTORY", "Directory for the recordings.").
 				DefaultText("SERVER_ROOT/archive").With(unixOnly)
 	EnableGDB     = option.Toggle("enable-gdb", "Run httpd under gdb.").With(unixOnly)
 	GDBExecutable = option.Text("gdb-executable", "gdb", "FILE", "The gdb to use.").With(unixOnly)
 )
 
-// debugging is the tools that look at the application; each implies debug mode.
+// debugging is the tools for examining the application. Each implies debug mode.
 var debugging = feature{
 	options: option.NewGroup("Debugging",
 		EnableDebugger, DebuggerStartup, EnableCoverage, CoverageDirectory, EnableProfiler, ProfilerDirectory, EnableRecorder,
@@ -46,7 +46,7 @@ var debugging = feature{
 	conflicts: func(s *Server) error {
 		for _, t := range tools {
 			if t.tool.In(s) && EmbeddedMode.In(s) {
-				return option.Usage("", "option %s implies --debug-mode, which --embedded-mode excludes", t.tool)
+				return option.Usage("", "option %s implies --debug-mode, which cannot be combined with --embedded-mode", t.tool)
 			}
 		}
 		if DebuggerStartup.In(s) && !EnableDebugger.In(s) {
@@ -61,7 +61,7 @@ var debugging = feature{
 			}
 		}
 		if OrphanInterpreter.In(s) && (EnableCoverage.In(s) || EnableProfiler.In(s)) {
-			list = append(list, "with --orphan-interpreter what atexit functions do is not measured")
+			list = append(list, "with --orphan-interpreter, atexit functions are not measured")
 		}
 		return list
 	},
@@ -88,10 +88,10 @@ var debugging = feature{
 	}},
 }
 
-// tools are the options that imply debug mode, and what goes with them.
+// tools are the options that imply debug mode, each with the option that belongs to it.
 var tools = []struct {
 	tool option.Handle[bool]
-	with option.Handle[string] // without an option for none
+	with option.Handle[string] // its Option is nil if the tool has no such option
 }{
 	{EnableDebugger, option.Handle[string]{}},
 	{EnableCoverage, CoverageDirectory},
@@ -100,10 +100,10 @@ var tools = []struct {
 	{EnableGDB, GDBExecutable},
 }
 
-// debugOrigins are the options that make it debug mode.
+// debugOrigins are the options that turn on debug mode.
 var debugOrigins = []conf.Origin{DebugMode, EnableDebugger, EnableCoverage, EnableProfiler, EnableRecorder, EnableGDB}
 
-// ToolSettings is what the glue reads about the tools for debugging.
+// ToolSettings returns the settings of the debugging tools for the handler script.
 func (i *Instance) ToolSettings() map[string]any {
 	t := map[string]any{}
 	for name, dir := range map[string]string{"coverage": i.CoverageDir, "profiler": i.ProfilerDir, "recorder": i.RecorderDir} {
@@ -117,7 +117,7 @@ func (i *Instance) ToolSettings() map[string]any {
 	return t
 }
 
-// Tools determines where the tools for debugging write to, and finds gdb.
+// Tools determines the directories that the debugging tools write to, and finds gdb.
 func (i *Instance) Tools() error {
 	for _, d := range []struct {
 		on     bool
@@ -141,7 +141,7 @@ func (i *Instance) Tools() error {
 		}
 	}
 	if EnableCoverage.In(i) && !i.has("coverage") {
-		i.Warn("--enable-coverage: the package coverage is not in this environment; the application will not load without it")
+		i.Warn("--enable-coverage: the package coverage is not installed in this environment; the application will not load without it")
 	}
 	if !EnableGDB.In(i) {
 		return nil
@@ -157,7 +157,7 @@ func (i *Instance) Tools() error {
 	return nil
 }
 
-// has reports whether a Python package lies where the application would find it.
+// has reports whether the application would find a Python package.
 func (i *Instance) has(name string) bool {
 	for _, d := range i.packageDirs() {
 		if _, err := os.Stat(filepath.Join(d, name)); err == nil {
@@ -167,8 +167,8 @@ func (i *Instance) has(name string) bool {
 	return false
 }
 
-// HasDistribution reports whether a package of the index is installed there, by
-// the directory of its metadata.
+// HasDistribution reports whether a distribution is installed, judging by its
+// metadata directory.
 func (i *Instance) HasDistribution(name string) bool {
 	for _, d := range i.packageDirs() {
 		entries, _ := os.ReadDir(d)
@@ -181,8 +181,8 @@ func (i *Instance) HasDistribution(name string) bool {
 	return false
 }
 
-// packageDirs are where packages lie; directories that a .pth file adds are not
-// looked at.
+// packageDirs returns the directories with packages, without those that .pth files
+// add.
 func (i *Instance) packageDirs() []string {
 	dirs := []string{i.Python.Site, i.Work}
 	for _, d := range PythonPath.In(i) {

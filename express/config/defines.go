@@ -6,14 +6,14 @@ import (
 	"modwsgi/express/conf"
 )
 
-// define is a name that an included file may test with <IfDefine>.
+// define is a name that included files may test with <IfDefine>.
 type define struct {
 	on   bool
 	name string
 }
 
-// defined are the names that upstream's launcher gives on httpd's command line, in
-// its order.
+// defined are the names that upstream's launcher defines on httpd's command line, in
+// the same order.
 var defined = []string{
 	"EMBEDDED_MODE", "MOD_WSGI_WITH_LISTENER_HOST", "MOD_WSGI_VIRTUAL_HOST", "MOD_WSGI_SERVER_ALIAS", "MOD_WSGI_WITH_PROXY",
 	"MOD_WSGI_WITH_HTTPS", "MOD_WSGI_HTTPS_ONLY", "MOD_WSGI_ALLOW_LOCALHOST", "MOD_WSGI_MULTIPROCESS", "MOD_WSGI_ACCESS_LOG",
@@ -30,13 +30,13 @@ var defined = []string{
 	"MOD_WSGI_MPM_EXISTS_WORKER_MODULE", "MOD_WSGI_MPM_EXISTS_PREFORK_MODULE",
 }
 
-// reads reports whether httpd reads files of the user's, which are perhaps written for
-// upstream's launcher.
+// reads reports whether httpd reads files written by the user, who may have written
+// them for upstream's launcher.
 func (i *Instance) reads() bool {
 	return len(IncludeFile.In(i)) > 0 || RewriteRules.In(i) != "" || len(AllowOverride.In(i)) > 0
 }
 
-// writeDefines sets the names that the features define.
+// writeDefines adds the names that the features define.
 func writeDefines(w *writer) {
 	if !w.i.reads() {
 		return

@@ -17,28 +17,28 @@ import (
 )
 
 var (
-	DocumentRoot = option.Text("document-root", "", "DIRECTORY", "Files here are served at /, before the application is asked.").
+	DocumentRoot = option.Text("document-root", "", "DIRECTORY", "Directory whose files are served at /; other requests go to the application.").
 			DefaultText("SERVER_ROOT/htdocs")
-	FollowSymlinks = option.Text("follow-symlinks", "none", "WHICH", "Symbolic links in the document root and in directories of --url-alias that are followed: none, owner (link and target have the same owner) or all.").
+	FollowSymlinks = option.Text("follow-symlinks", "none", "WHICH", "Which symbolic links to follow in the document root and in directories of --url-alias: none, owner (if link and target have the same owner) or all.").
 			Among(true, "none", "owner", "all").With(own)
-	DirectoryIndex   = option.Text("directory-index", "", "NAMES", "Files that stand for their directory, such as index.html.")
-	DirectoryListing = option.Toggle("directory-listing", "List directories that have no index file.")
-	AllowOverride    = option.Texts("allow-override", "CLASS", "Kind of directives that .htaccess files may hold.").
+	DirectoryIndex   = option.Text("directory-index", "", "NAMES", "Index files of directories, such as index.html.")
+	DirectoryListing = option.Toggle("directory-listing", "List directories without an index file.")
+	AllowOverride    = option.Texts("allow-override", "CLASS", "Class of directives allowed in .htaccess files.").
 				Check(oneWord).DefaultText("None")
 	URLAlias      = option.Pairs("url-alias", "URL-PATH PATH", "Serve a file or directory at a URL.")
-	ErrorDocument = option.Pairs("error-document", "STATUS DOCUMENT", "What to send instead of httpd's own error page.").
+	ErrorDocument = option.Pairs("error-document", "STATUS DOCUMENT", "What to send instead of httpd's error page for a status.").
 			MayBeEmpty()
-	ErrorOverride = option.Toggle("error-override", "Error documents replace the application's own error responses too.")
-	MIMETypes     = option.Text("mime-types", "", "FILE", "Table of media types by file name.").
+	ErrorOverride = option.Toggle("error-override", "Replace the application's error responses with error documents too.")
+	MIMETypes     = option.Text("mime-types", "", "FILE", "Table of media types by file name extension.").
 			DefaultText("system mime.types")
-	RewriteRules = option.Text("rewrite-rules", "", "FILE", "mod_rewrite rules for the document root.").
+	RewriteRules = option.Text("rewrite-rules", "", "FILE", "File with mod_rewrite rules for the document root.").
 			DefaultText("SERVER_ROOT/rewrite.conf")
-	AddHandler = option.Pairs("add-handler", "EXTENSION SCRIPT", "Python script that answers for files with an extension.")
-	WithCGI    = option.Toggle("with-cgi", "Run .cgi files of the document root.")
-	EnableDocs = option.Toggle("enable-docs", "Serve the launcher's manual below /__wsgi__/docs; on by itself for the welcome page.")
+	AddHandler = option.Pairs("add-handler", "EXTENSION SCRIPT", "Python script that handles files with this extension.")
+	WithCGI    = option.Toggle("with-cgi", "Run .cgi files in the document root as CGI scripts.")
+	EnableDocs = option.Toggle("enable-docs", "Serve the launcher's manual at /__wsgi__/docs; enabled automatically with the welcome page.")
 )
 
-// documents is which files are served, and what answers for them.
+// documents is the static files, and the handlers for them.
 var documents = feature{
 	options: option.NewGroup("Files",
 		DocumentRoot, FollowSymlinks, DirectoryIndex, DirectoryListing, AllowOverride, URLAlias, ErrorDocument, ErrorOverride,
@@ -52,7 +52,7 @@ var documents = feature{
 		}
 		for _, e := range ErrorDocument.In(s) {
 			if n, err := strconv.Atoi(e[0]); err != nil || n < 400 || n > 599 {
-				return option.Usage("", "option --error-document: %q is not the status of an error", e[0])
+				return option.Usage("", "option --error-document: %q is not an error status", e[0])
 			}
 		}
 		return nil
@@ -129,13 +129,13 @@ func (w *writer) types() {
 	w.add(conf.D("TypesConfig", word(w.i.MIME)).From(MIMETypes))
 }
 
-// docsOrigins are those that the document root comes from.
+// docsOrigins returns the options that determine the document root.
 func (i *Instance) docsOrigins() []conf.Origin {
 	return i.unless(DocumentRoot, append([]conf.Origin{ApplicationType}, i.rootOrigins()...)...)
 }
 
-// documents adds the document root and the rule that gives the application what
-// is not a file there.
+// documents adds the document root and the rule that passes requests for anything
+// else to the application.
 func (w *writer) documents() {
 	i := w.i
 	docs := i.unlinked(i.Docs)
@@ -169,7 +169,7 @@ func (w *writer) documents() {
 	w.rewriting()
 }
 
-// RewriteRules is the file of --rewrite-rules.
+// RewriteRules returns the file with the mod_rewrite rules.
 func (i *Instance) RewriteRules() string {
 	if filepath.IsAbs(RewriteRules.In(i)) {
 		return RewriteRules.In(i)
@@ -188,14 +188,14 @@ func (w *writer) override() conf.Node {
 	return d
 }
 
-// fallback gives the application every path below its mount point that is not
-// a file of the document root.
+// fallback passes every path at or below the mount point that is not a file in the
+// document root to the application.
 func (w *writer) fallback() []conf.Node {
 	i := w.i
 	uri := conf.Key("%{REQUEST_URI}")
 	var rules []conf.Node
 	if i.Mount != "/" {
-		// As for a directory, the mount point itself is asked for with a slash.
+		// Redirect the mount point itself to its URL with a slash, as for a directory.
 		rules = append(rules,
 			conf.D("RewriteCond", uri, "^"+conf.Regexp(i.Mount)+"$").From(MountPoint),
 			conf.D("RewriteRule", conf.Key("^"), conf.Key("%{REQUEST_URI}/"), conf.Key("[R=301,L]")).From(MountPoint))
@@ -214,8 +214,8 @@ func (w *writer) fallback() []conf.Node {
 	return append(rules, conf.D("RewriteRule", conf.Key("^"), conf.Key("-"), conf.Key("[H=wsgi-handler]")))
 }
 
-// aliases adds files and directories outside of the document root, the longest
-// URL first, for httpd takes the first that fits.
+// aliases adds files and directories outside of the document root. The longest URL
+// comes first, because httpd uses the first one that matches.
 func (w *writer) aliases() {
 	i := w.i
 	list := slices.Clone(URLAlias.In(i))
@@ -226,7 +226,7 @@ func (w *writer) aliases() {
 		info, err := os.Stat(target)
 		file, shown := err == nil && !info.IsDir(), keepSlash(target, a[1])
 		if !file && strings.HasSuffix(a[0], "/") {
-			// httpd puts what follows the URL directly behind the path.
+			// httpd appends the rest of the URL directly to the path.
 			shown = keepSlash(target, "/")
 		}
 		w.add(conf.D("Alias", word(slash(a[0])), word(shown)).From(URLAlias))
@@ -249,23 +249,23 @@ func (w *writer) aliases() {
 	}
 }
 
-// errorDocuments adds what is sent instead of httpd's error pages.
+// errorDocuments adds the replacements of httpd's error pages.
 func (w *writer) errorDocuments() {
 	for _, e := range ErrorDocument.In(w.i) {
 		document := e[1]
 		if strings.HasPrefix(document, "/") {
-			// A URL path, which httpd would take for a text if it held a blank.
+			// A URL path, which httpd would treat as a text if it contained a space.
 			document = strings.ReplaceAll(document, " ", "%20")
 		}
 		w.add(conf.D("ErrorDocument", word(e[0]), word(literalText(document))).From(ErrorDocument))
 	}
 }
 
-// missing lets clients learn that what an alias names is not there: httpd applies the
-// sections of directories to what there is, so below a missing one it refuses what it
-// cannot find. The pattern is that of the first part of the path that is missing,
-// which is all that httpd knows of it; when it has been made, the alias's own section
-// holds for what is in it.
+// missing makes httpd answer 404 rather than 403 while the target of an alias does
+// not exist: httpd applies <Directory> sections to existing directories only, so it
+// would refuse requests below a missing one. The pattern matches the first missing
+// component of the path, which is as far as httpd resolves it. Once the target exists,
+// the alias's own section applies to its contents.
 func missing(path string) conf.Node {
 	var parts []string
 	for up := path; !Exists(up) && filepath.Dir(up) != up; up = filepath.Dir(up) {
@@ -274,11 +274,10 @@ func missing(path string) conf.Node {
 	return conf.S("DirectoryMatch", args(conf.Word("^(?:"+strings.Join(parts, "|")+")/?$")), conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(URLAlias)
 }
 
-// literalText is a text for a directive that takes it as a string of httpd's
-// expressions (https://httpd.apache.org/docs/2.4/expr.html): there %{NAME} is a
-// variable, which is what people use it for, and stays one; a backslash escapes,
-// and $1 is a match that there is none of. Those two are to stand for themselves;
-// \%{ is how a %{ is written.
+// literalText escapes a text for a directive that evaluates it as a string in httpd's
+// expression syntax (https://httpd.apache.org/docs/2.4/expr.html). There, %{NAME} is a
+// variable. It remains one, because users rely on it. Backslashes and references such
+// as $1 are escaped so that they are literal. Users can write a literal %{ as \%{.
 func literalText(s string) string {
 	var b strings.Builder
 	for k := 0; k < len(s); k++ {
@@ -299,7 +298,7 @@ func slash(url string) string {
 	return "/" + url
 }
 
-// keepSlash gives the cleaned path the final slash that the original had.
+// keepSlash returns the cleaned path with the trailing slash of the original, if any.
 func keepSlash(path, original string) string {
 	if strings.HasSuffix(original, "/") && !strings.HasSuffix(path, "/") {
 		return path + "/"
@@ -307,7 +306,7 @@ func keepSlash(path, original string) string {
 	return path
 }
 
-// cgiModule is the module that runs CGI scripts.
+// cgiModule returns the module that runs CGI scripts.
 func (i *Instance) cgiModule() string {
 	if i.MPM == "prefork" && Exists(i.moduleFile("cgi")) {
 		return "cgi"
@@ -315,11 +314,10 @@ func (i *Instance) cgiModule() string {
 	return "cgid" // works with every MPM
 }
 
-// ResourceFile is the glue for --add-handler.
+// ResourceFile is the script in the server root that implements --add-handler.
 const ResourceFile = "resource.wsgi"
 
-// extension is how --add-handler's extensions are compared: with a dot, in lower
-// case.
+// extension normalizes an extension of --add-handler: with a dot, in lower case.
 func extension(v string) string {
 	v = strings.ToLower(v)
 	if !strings.HasPrefix(v, ".") {
@@ -328,7 +326,7 @@ func extension(v string) string {
 	return v
 }
 
-// resources gives files with an extension of their own to a Python script.
+// resources passes files with an extension of --add-handler to a Python script.
 func (w *writer) resources() {
 	i := w.i
 	if len(AddHandler.In(i)) == 0 {
@@ -351,12 +349,13 @@ func (w *writer) resources() {
 			continue
 		}
 		seen[e] = true
-		// AddHandler would take files with a further extension too.
+		// AddHandler would also apply to files with additional extensions.
 		w.add(conf.S("FilesMatch", args(word("(?i)"+regexpText(e)+"$")), conf.D("SetHandler", conf.Key("wsgi-resource"))).From(AddHandler))
 	}
 }
 
-// HandlerScripts maps extensions to scripts; the last one of several counts.
+// HandlerScripts maps extensions to scripts. The last of several scripts for an
+// extension is used.
 func (i *Instance) HandlerScripts() map[string]string {
 	m := map[string]string{}
 	for _, h := range AddHandler.In(i) {
@@ -365,16 +364,16 @@ func (i *Instance) HandlerScripts() map[string]string {
 	return m
 }
 
-// docsURL is where the manual is served.
+// docsURL is the URL path of the manual.
 const docsURL = "/__wsgi__/docs"
 
-// Manual reports whether the manual is served: on request, and together with the
-// welcome page.
+// Manual reports whether the manual is served: with --enable-docs, and together with
+// the welcome page.
 func (i *Instance) Manual() bool {
 	return EnableDocs.In(i) || i.Entry == "" && ApplicationType.In(i) != "static"
 }
 
-// ManualDir is the directory of the manual.
+// ManualDir returns the directory of the manual.
 func (i *Instance) ManualDir() string { return filepath.Join(i.Root, "docs") }
 
 func (w *writer) docs() {
@@ -386,9 +385,9 @@ func (w *writer) docs() {
 			conf.D("Require", conf.Key("all"), conf.Key("granted"))).From(EnableDocs))
 }
 
-// links are the options of a directory that files are sent from. Without
-// FollowSymLinks httpd looks at each part of a path below the directory, and refuses
-// one that is a symbolic link; the directory itself may be one.
+// links returns the Options of a directory that files are served from. Without
+// FollowSymLinks, httpd checks each component of a path below the directory and refuses
+// symbolic links. The directory itself may be one.
 func (w *writer) links() []conf.Node {
 	options := conf.D("Options", conf.Key("-FollowSymLinks")).From(FollowSymlinks)
 	switch strings.ToLower(FollowSymlinks.In(w.i)) {
@@ -401,18 +400,18 @@ func (w *writer) links() []conf.Node {
 }
 
 // rewriting lets mod_rewrite work in directories in which symbolic links are not
-// followed. It refuses to where neither option is set at the end, when the sections
-// for URLs have been applied; the links are looked at before that, by the options
-// of the directories alone.
+// followed. mod_rewrite requires FollowSymLinks or SymLinksIfOwnerMatch after the
+// sections for URLs have been merged. Links are checked earlier, with the options of
+// the directories alone, so setting it for a URL does not weaken that check.
 func (w *writer) rewriting() {
 	if strings.EqualFold(FollowSymlinks.In(w.i), "none") {
 		w.add(conf.S("Location", args(word("/")), conf.D("Options", conf.Key("+FollowSymLinks"))).From(FollowSymlinks))
 	}
 }
 
-// unlinked returns the path of a served directory or file without symbolic links
-// where it is reached through one in another served directory: the option names it,
-// and httpd would not follow that link.
+// unlinked returns the path of a served directory or file with symbolic links resolved
+// if it is reached through a link in another served directory. The option names the
+// path explicitly, and httpd would not follow that link.
 func (i *Instance) unlinked(path string) string {
 	for _, d := range i.served {
 		rel, err := filepath.Rel(d.path, path)
@@ -431,7 +430,7 @@ func (i *Instance) unlinked(path string) string {
 func (i *Instance) checkDocumentRoot() error {
 	info, err := os.Stat(i.Docs)
 	if errors.Is(err, fs.ErrNotExist) && DocumentRoot.In(i) != "" {
-		// One level is made, as upstream does; the level above must be there.
+		// One level is created, as upstream does. The level above must exist.
 		return WantDirectory(DocumentRoot, filepath.Dir(i.Docs))
 	}
 	if err == nil && !info.IsDir() {

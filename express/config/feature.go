@@ -1,13 +1,13 @@
-// Package config knows the options of the launcher and what they mean: which of
-// them exclude each other or need each other, which files and modules of httpd they
-// need, and which directives they write. It turns a command line, and what others
-// found out about the machine, into an httpd.conf.
+// Package config defines the options of the launcher and their meaning: which options
+// conflict or depend on each other, which files and httpd modules they need, and which
+// directives they write. It turns a command line and facts about the machine into an
+// httpd.conf.
 //
 // Each feature is one value in one file, with everything about its options. The order
 // of the directives is the order of the slots in order.go.
 //
-// The package refuses to start anything, to write files, and to know how systems
-// differ: it is told facts (package host).
+// The package does not start programs or write files, and it gets facts about
+// operating systems from package host.
 package config
 
 import (
@@ -16,38 +16,38 @@ import (
 	"modwsgi/express/option"
 )
 
-// feature is everything about some options. Fields that a feature does not need are
-// nil.
+// feature is a group of related options and their behavior. Fields that a feature does
+// not need are nil.
 type feature struct {
 	options *option.Group
 
-	// What is checked on the command line alone.
-	imply     func(*Server)           // sets what options imply for others
-	conflicts func(*Server) error     // options that exclude or need each other
-	useless   func(*Server) []useless // options that change nothing with the others
-	warnings  func(*Server) []string  // the same, with texts of their own
+	// Checks of the command line alone.
+	imply     func(*Server)           // sets options that others imply
+	conflicts func(*Server) error     // options that conflict or depend on each other
+	useless   func(*Server) []useless // options that have no effect in combination
+	warnings  func(*Server) []string  // the same, with individual messages
 
-	// What is checked on this machine.
-	files   func(*Instance) []named        // files that options name; they must exist
+	// Checks on this machine.
+	files   func(*Instance) []named        // files that options name, which must exist
 	check   func(*Instance) error          // other conditions
-	reads   func(*Instance) []Need         // what the application's account must reach
-	private func(*Instance) []privateFile  // what clients must not read
-	logs    func(*Instance) []string       // names of log files, also of those that are off
-	carries func(*Instance) []carriedValue // values for the files of the server root
+	reads   func(*Instance) []Need         // paths that the application's account must reach
+	private func(*Instance) []privateFile  // files that clients must not read
+	logs    func(*Instance) []string       // names of log files, including disabled ones
+	carries func(*Instance) []carriedValue // values written to the files of the server root
 
-	// What is written.
+	// Output.
 	defines func(*Instance) []define
 	modules map[load]func(*Instance) []module
 	writes  map[slot]func(*writer)
 
-	// Virtual hosts: the options that make some, the names that these answer, and
-	// the hosts.
+	// Virtual hosts: the options that create them, their names, and the hosts
+	// themselves.
 	hostOptions []conf.Origin
 	names       func(*Server) []claim
 	hosts       map[hostSlot]func(w *writer, scheme string) []virtualHost
 }
 
-// features are all of them, in the order in which help shows their options.
+// features lists all features, in the order in which help shows their options.
 var features []*feature
 
 // table has the options of all features.
@@ -66,15 +66,15 @@ func init() {
 // Table returns the options of the commands that serve an application.
 func Table() *option.Table { return table }
 
-// Refused returns why this system does not accept an option, "" where it does.
+// Refused returns why this system does not support an option, or "" if it does.
 func Refused(o *option.Option) string {
 	if Unix.Of(o) && !host.Unix {
-		return "has no meaning on Windows"
+		return "is not available on Windows"
 	}
 	return ""
 }
 
-// all collects what the features have for an instance or a command line.
+// all concatenates the results of one part of all features.
 func all[From, T any](from From, part func(*feature) func(From) []T) []T {
 	var list []T
 	for _, f := range features {

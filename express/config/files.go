@@ -16,18 +16,19 @@ type named struct {
 	path   string
 }
 
-// Exists reports whether there is something at a path, as far as that can be seen.
+// Exists reports whether a path exists. Paths that cannot be examined are assumed to
+// exist.
 func Exists(path string) bool {
 	_, err := os.Stat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// WantDirectory reports a path of an option that is not a directory.
+// WantDirectory returns an error if a path that an option names is not a directory.
 func WantDirectory(o option.Ref, path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.New(fault.Usage, "", "option %s: the directory %s is not there", o, path)
+		return fault.New(fault.Usage, "", "option %s: the directory %s does not exist", o, path)
 	case err != nil:
 		return fault.New(fault.Usage, "", "option %s: %w", o, err)
 	case !info.IsDir():
@@ -36,7 +37,7 @@ func WantDirectory(o option.Ref, path string) error {
 	return nil
 }
 
-// OrElse returns a path, cleaned, or another one where it is empty.
+// OrElse returns the cleaned path value, or other if value is empty.
 func OrElse(value, other string) string {
 	if value != "" {
 		return filepath.Clean(value)
@@ -52,8 +53,8 @@ func (i *Instance) fromLaunch(path string) string {
 	return filepath.Clean(path)
 }
 
-// namedFiles reports files that options name and that are not there, by the
-// option, before httpd or the account that serves finds out.
+// namedFiles reports missing files together with the option that names them, before
+// httpd or the application's account fails to open them.
 func (i *Instance) namedFiles() error {
 	for _, f := range all(i, func(f *feature) func(*Instance) []named { return f.files }) {
 		if f.path == "" {
@@ -63,7 +64,7 @@ func (i *Instance) namedFiles() error {
 		info, err := os.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return fault.New(fault.Usage, "", "option %s: the file %s is not there", f.option, path)
+			return fault.New(fault.Usage, "", "option %s: the file %s does not exist", f.option, path)
 		case err == nil && info.IsDir() && !option.Same(f.option, IncludeFile):
 			return fault.New(fault.Usage, "", "option %s: %s is a directory", f.option, path)
 		}
@@ -74,7 +75,7 @@ func (i *Instance) namedFiles() error {
 // FromLaunch makes a path of the command line absolute and clean.
 func (i *Instance) FromLaunch(path string) string { return i.fromLaunch(path) }
 
-// filesOf are files that options name and that clients must not read.
+// filesOf returns the files that options name, as files that clients must not read.
 func (i *Instance) filesOf(options ...option.Handle[string]) (list []privateFile) {
 	for _, o := range options {
 		if path := o.In(i); path != "" {

@@ -11,35 +11,35 @@ import (
 
 // The virtual hosts: which names are answered, over which scheme.
 //
-// httpd takes the first virtual host of a port that has the name of a request, and
-// the very first one where none has it. All of them inherit the documents, the
-// application and its access rules from the main server: a virtual host that says
-// nothing lets everybody in. So each one below says what it is for: it refuses,
-// redirects, passes on, or is the server that was asked for. The order on each port:
+// httpd uses the first virtual host of a port that matches the name of a request, and
+// the first one of all if none matches. All virtual hosts inherit the documents, the
+// application and its access rules from the main server, so a virtual host without
+// directives serves everyone. Each virtual host below therefore states its purpose: it
+// refuses, redirects or proxies requests, or it is the server itself. The order on each
+// port is:
 //
-//  1. what answers unknown names: it refuses them, unless there is no --server-name
-//  2. services with a log of their own; they need a virtual host for it, which nobody
-//     is to reach
-//  3. --proxy-virtual-host, before the server, whose aliases may have wildcards
+//  1. the host for unknown names, which refuses them unless --server-name is missing
+//  2. services with a separate log, which needs a virtual host; clients must not reach
+//     these hosts
+//  3. --proxy-virtual-host, before the server, whose aliases may contain wildcards
 //  4. the server and its aliases
-//  5. for a server www.NAME, NAME itself, which redirects
+//  5. for a server www.NAME, the host NAME, which redirects
 //
-// Over HTTPS all of them have the same certificate and demand the same of clients:
-// a request on a connection for one name may be for another one.
+// Over HTTPS, all of them have the same certificate and the same requirements for
+// clients, because a connection made for one name can carry requests for another.
 
-// internalName is what the names of virtual hosts start with that are not for
-// clients.
+// internalName is the prefix of the names of virtual hosts that are not for clients.
 const internalName = "_wsgi_"
 
-// virtualHost is one of them: what it does with requests, the options that it comes
-// from, and what it says.
+// virtualHost describes a virtual host: how it treats requests, the options that it
+// comes from, and its directives.
 type virtualHost struct {
 	kind    hostKind
 	origins []conf.Origin
 	body    []conf.Node
 }
 
-// hostOptions are the options that make virtual hosts.
+// hostOptions returns the options that create virtual hosts.
 func hostOptions() (options []conf.Origin) {
 	for _, f := range features {
 		options = append(options, f.hostOptions...)
@@ -47,8 +47,8 @@ func hostOptions() (options []conf.Origin) {
 	return options
 }
 
-// hasHosts reports whether there are virtual hosts; where there are none, the main
-// server answers everything.
+// hasHosts reports whether the configuration has virtual hosts. Without any, the main
+// server answers all requests.
 func (i *Instance) hasHosts() bool { return len(i.Flags(hostOptions())) > 0 }
 
 // virtualHosts adds the virtual hosts of all ports.
@@ -64,7 +64,7 @@ func (w *writer) virtualHosts() {
 	}
 }
 
-// portHosts are the virtual hosts of one port, in the order above.
+// portHosts returns the virtual hosts of one port, in the order above.
 func (w *writer) portHosts(scheme string, port int) (nodes []conf.Node) {
 	for at := range hostSlots {
 		for _, f := range features {
@@ -84,28 +84,28 @@ func (w *writer) portHosts(scheme string, port int) (nodes []conf.Node) {
 	return nodes
 }
 
-// claim is a name that a virtual host answers. One that stands apart is another
-// server's; names of one server may be equal.
+// claim is a name that a virtual host answers. apart marks the name of another server,
+// which must be unique. Names of the same server may be repeated.
 type claim struct {
 	option option.Ref
 	name   string
 	apart  bool
 }
 
-// hostConflicts reports names that two virtual hosts would have, and those that none
-// can have.
+// hostConflicts reports names that two virtual hosts claim, and names that no virtual
+// host can have.
 func hostConflicts(s *Server) error {
 	named := map[string]claim{}
 	for _, c := range all(s, func(f *feature) func(*Server) []claim { return f.names }) {
 		name := strings.ToLower(c.name)
 		if strings.Contains(name, ":") {
-			return option.Usage("", "option %s: httpd has no virtual hosts for IPv6 addresses such as %s", c.option, name)
+			return option.Usage("", "option %s: httpd does not support virtual hosts for IPv6 addresses such as %s", c.option, name)
 		}
 		if strings.HasPrefix(name, internalName) {
 			return option.Usage("", "option %s: names that start with %s are reserved", c.option, internalName)
 		}
 		if other, taken := named[name]; taken && (c.apart || other.apart) {
-			return option.Usage("", "option %s: the name %s is given to %s, too; only one of them can answer it", c.option, name, other.option)
+			return option.Usage("", "option %s: the name %s is also given to %s; only one of them can answer it", c.option, name, other.option)
 		}
 		named[name] = c
 	}
@@ -117,14 +117,14 @@ func nobody() conf.Node {
 	return conf.S("Location", args(word("/")), conf.D("Require", conf.Key("all"), conf.Key("denied")))
 }
 
-// redirect leads all requests to a virtual host to another one, also those that
-// the main server passes on: mod_proxy looks at a URL before mod_alias does.
+// redirect sends all requests for a virtual host to another one, including those that
+// the main server proxies, because mod_proxy examines a URL before mod_alias.
 func (w *writer) redirect(target string, options ...conf.Origin) []conf.Node {
 	return append(w.passNothing(options...), conf.D("Redirect", conf.Key("permanent"), word("/"), word(target+"/")).From(options...))
 }
 
-// passNothing keeps a virtual host from passing on what --proxy-mount-point says: of
-// all that says what to pass on, a section comes first.
+// passNothing exempts a virtual host from --proxy-mount-point. A ProxyPass in a section
+// takes precedence over all others.
 func (w *writer) passNothing(options ...conf.Origin) []conf.Node {
 	if !w.i.passesPaths() {
 		return nil
@@ -132,25 +132,26 @@ func (w *writer) passNothing(options ...conf.Origin) []conf.Node {
 	return []conf.Node{conf.S("Location", args(word("/")), conf.D("ProxyPass", conf.Key("!"))).From(options...)}
 }
 
-// require is a condition on a request in httpd's language of expressions.
+// require returns a condition on a request, in httpd's expression syntax.
 func require(expression string) conf.Node {
 	return conf.D("Require", conf.Key("expr"), conf.Pattern(expression))
 }
 
-// forwardingHeaders are those by which proxies tell for whom they ask; a request
-// that has one of them was not made by this machine itself.
+// forwardingHeaders are the headers in which proxies describe the original client. A
+// request with any of them did not originate on this machine.
 var forwardingHeaders = slices.Concat(proxyHeaders, strings.Fields("Forwarded Via X-Forwarded X-Forwarded-By X-Forwarded-Path X-Forwarded-Prefix X-Forwarded-Uri "+
 	"X-Original-Forwarded-For X-Original-Host X-Original-URL X-Original-URI X-Rewrite-URL X-Envoy-External-Address X-Envoy-Original-Path X-Cluster-Client-IP "+
 	"X-Remote-IP X-Remote-Addr X-Originating-IP X-Proxyuser-IP X-Azure-ClientIP X-Azure-SocketIP Client-IP True-Client-IP CF-Connecting-IP CF-Ray Fastly-Client-IP "+
 	"Proxy-Connection Ali-CDN-Real-IP CDN-Loop"))
 
-// thisMachine are the conditions for a request that this machine has made itself.
-// For httpd a reverse proxy on the same machine is local as well, whoever asks it.
+// thisMachine returns the conditions for a request that originated on this machine.
+// Require local is not enough: to httpd, requests through a reverse proxy on this
+// machine are local too.
 func thisMachine() []conf.Node {
 	return []conf.Node{conf.D("Require", conf.Key("local")), require(notForwarded())}
 }
 
-// notForwarded is the condition that no proxy has passed a request on.
+// notForwarded returns the condition that a request did not come through a proxy.
 func notForwarded() string {
 	absent := make([]string, len(forwardingHeaders))
 	for k, h := range forwardingHeaders {

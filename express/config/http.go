@@ -7,14 +7,14 @@ import (
 )
 
 var (
-	CompressResponses = option.Toggle("compress-responses", "Compress textual responses for clients that can take them.")
+	CompressResponses = option.Toggle("compress-responses", "Compress textual responses for clients that accept compression.")
 	EnableSendfile    = option.Toggle("enable-sendfile", "Send files with the system's sendfile call.")
 	TraceEnable       = option.Text("trace-enable", "off", "WHEN", "Answer TRACE requests, which echo a request with its cookies: on, off or extended (also with a body).").
 				Among(true, "on", "off", "extended").With(own)
-	AllowConnect = option.Toggle("allow-connect", "Let CONNECT requests reach the application; without it they are refused.").With(own)
+	AllowConnect = option.Toggle("allow-connect", "Let CONNECT requests reach the application; they are refused otherwise.").With(own)
 )
 
-// http is which methods are answered, and how responses are sent.
+// http controls which methods are allowed, and how responses are sent.
 var http = feature{
 	options: option.NewGroup("HTTP",
 		CompressResponses, EnableSendfile, TraceEnable, AllowConnect,
@@ -42,8 +42,8 @@ func (w *writer) methods() {
 		conf.D("AllowOverride", conf.Key("None")), conf.D("Require", conf.Key("all"), conf.Key("denied"))))
 	w.add(conf.D("TraceEnable", conf.Key(titled(TraceEnable.In(i)))).From(TraceEnable))
 	if !AllowConnect.In(i) {
-		// In a section that httpd applies last, so that no Require replaces it; it is
-		// in force in all virtual hosts, and also for requests that are passed on.
+		// In a section that httpd applies last, so that no Require overrides it. It
+		// applies to all virtual hosts and to proxied requests.
 		w.add(conf.S("If", args(word("%{REQUEST_METHOD} == 'CONNECT'")), conf.D("Require", conf.Key("all"), conf.Key("denied"))).From(AllowConnect))
 	}
 }

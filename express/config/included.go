@@ -13,31 +13,31 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// What --include-file says counts in every virtual host that we write, too.
+// Files of --include-file also apply to all generated virtual hosts.
 //
-// The files are read at the end, after the virtual hosts: so each value in them is
-// the last one, and a <VirtualHost> of theirs comes after ours, which therefore keep
-// answering unknown names. httpd hands most of the main server down to its virtual
-// hosts when all has been read. It does not do so for three kinds of directives:
+// The files are read at the end, after the virtual hosts. So their values override
+// earlier ones, and a <VirtualHost> in them comes after the generated ones, which
+// therefore keep answering unknown names. Once everything has been read, virtual hosts
+// inherit most directives from the main server, with three exceptions:
 //
-//   - the limits of requests, which a virtual host copies from the main server at
-//     the line where it begins (ap_init_virtual_host in server/config.c); of a
-//     connection without TLS those of the first virtual host of the port count, for
-//     no other is known yet
-//   - AllowEncodedSlashes, which a virtual host does not inherit (server/core.c), and
-//     what modules keep for each server without a function that merges
-//   - the rules of mod_rewrite outside of sections
+//   - request limits, which a virtual host copies from the main server at the line
+//     where it begins (ap_init_virtual_host in server/config.c). For a connection
+//     without TLS, the limits of the first virtual host of the port apply, because the
+//     name is not known yet.
+//   - AllowEncodedSlashes, which virtual hosts do not inherit (server/core.c), and
+//     per-server directives of modules that have no merge function
+//   - mod_rewrite rules outside of sections
 //
-// Of the first two kinds the lines are copied into a file of the server root, which
-// each virtual host includes; at each start and reload it is written anew. Including
-// the files themselves in each virtual host would add twice what is added (Header
-// add), and fail where one has a line for the whole server only (LoadModule). The
-// rules are inherited by the virtual hosts that serve; those that refuse go on to
-// refuse before any rule.
+// Lines of the first two kinds are copied to a file in the server root, which each
+// virtual host includes. The file is rewritten at each start and reload. Including the
+// files themselves in each virtual host would duplicate additive directives (Header
+// add) and fail for directives that are only allowed in the main server (LoadModule).
+// Virtual hosts that serve requests inherit the rewrite rules. Virtual hosts that
+// refuse requests do so before any rule applies.
 
-// Included returns the files that an Include reads: the file itself, everything in a
-// directory, or what a pattern matches. A directory in which others could add a
-// file is among them.
+// Included returns the files that an Include directive reads: a single file,
+// everything in a directory, or the matches of a pattern. It includes the directories
+// to which others could add a file.
 func Included(path string) []string {
 	if Exists(path) {
 		return withAllBelow(path)
@@ -62,7 +62,7 @@ func Included(path string) []string {
 	return paths
 }
 
-// withAllBelow is a path, and everything below it where it is a directory.
+// withAllBelow returns a path and, if it is a directory, everything below it.
 func withAllBelow(path string) []string {
 	var paths []string
 	_ = filepath.WalkDir(path, func(p string, _ fs.DirEntry, _ error) error {
@@ -76,7 +76,7 @@ func (w *writer) includes() {
 	for _, name := range IncludeFile.In(w.i) {
 		path := w.i.fromLaunch(name)
 		file := conf.GlobEach(host.Slashed(path))
-		if !Exists(path) { // a pattern of several; the working directory is none
+		if !Exists(path) { // a pattern; the working directory is literal
 			if !filepath.IsAbs(name) {
 				path = filepath.Join(string(conf.GlobEach(host.Slashed(w.i.LaunchDir))), name)
 			}
@@ -86,9 +86,9 @@ func (w *writer) includes() {
 	}
 }
 
-// hostDirectives are those that httpd does not hand down to virtual hosts, in lower
-// case, and the module that has them; "" for httpd itself. Two that define what
-// others refer to are among them.
+// hostDirectives maps directives that virtual hosts do not inherit, in lower case, to
+// their module, or "" for httpd itself. It includes Define and UnDefine, because the
+// other directives may refer to variables.
 var hostDirectives = map[string]string{
 	"define": "", "undefine": "",
 	"limitrequestline": "", "limitrequestfields": "", "limitrequestfieldsize": "", "allowencodedslashes": "",
@@ -99,12 +99,12 @@ var hostDirectives = map[string]string{
 	"cacheroot": "cache_disk", "cachedirlevels": "cache_disk", "cachedirlength": "cache_disk",
 }
 
-// conditions are the sections that httpd decides while it reads.
+// conditions are the sections that httpd evaluates while it reads the configuration.
 var conditions = []string{"ifdefine", "ifmodule", "ifversion", "iffile", "ifdirective", "ifsection"}
 
-// HostLines returns the lines of configuration files that each virtual host needs
-// for itself, and the modules that have them. What cannot be read is left to httpd,
-// which reports it.
+// HostLines returns the lines of configuration files that each virtual host must
+// repeat, and the modules that provide their directives. httpd reports files that
+// cannot be read.
 func HostLines(root string, paths []string) (text string, modules []string) {
 	r := &hostReader{root: root}
 	for _, path := range paths {
@@ -117,11 +117,10 @@ type hostReader struct {
 	root    string
 	text    strings.Builder
 	modules []string
-	inside  int // how deep in sections that are no conditions
+	inside  int // depth of enclosing sections that are not conditions
 }
 
-// file reads one file. Of the files that one includes, root reads only those that
-// nobody else can change.
+// file reads one file. As root, it skips included files that other users can change.
 func (r *hostReader) file(path string, depth int) {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() || depth > 10 || depth > 0 && host.AsRoot() && owned.Check(path) != nil {
@@ -131,7 +130,7 @@ func (r *hostReader) file(path string, depth int) {
 	if err != nil {
 		return
 	}
-	open := "" // a line that goes on in the next one
+	open := "" // a line that continues on the next one
 	for n, line := range strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n") {
 		if part, more := strings.CutSuffix(line, `\`); more {
 			open += part
@@ -146,7 +145,8 @@ func (r *hostReader) file(path string, depth int) {
 	}
 }
 
-// line takes what belongs into virtual hosts; origin is a comment about where it is.
+// line adds a line if virtual hosts must repeat it. origin is a comment with its
+// location.
 func (r *hostReader) line(line, word, origin string, depth int) {
 	section, closing := strings.CutPrefix(word, "</")
 	if !closing {
@@ -184,7 +184,7 @@ func (r *hostReader) absolute(path string) string {
 	return filepath.Join(r.root, path)
 }
 
-// hostModules are the modules whose directives each virtual host needs for itself.
+// hostModules returns the modules whose directives each virtual host must repeat.
 func (i *Instance) hostModules() (modules []string) {
 	if !i.hasHosts() {
 		return nil
@@ -196,19 +196,20 @@ func (i *Instance) hostModules() (modules []string) {
 	return modules
 }
 
-// hostKind is what a virtual host does with requests.
+// hostKind is how a virtual host treats requests.
 type hostKind int
 
 const (
 	serves        hostKind = iota
-	servesLocally          // requests that this machine makes itself, and no others
+	servesLocally          // serves only requests that originate on this machine
 	redirects
 	refuses
 )
 
-// hostInclude is what a virtual host says about the included files. One that refuses
-// does so before a rule or a Redirect of theirs, which do not ask for access, could
-// answer; one that redirects knows no rules.
+// hostInclude returns a virtual host's directives for the included files. A virtual
+// host that refuses requests does so before a rule or a Redirect in these files could
+// answer, because those skip access checks. A virtual host that redirects ignores the
+// rules.
 func (w *writer) hostInclude(kind hostKind) []conf.Node {
 	i := w.i
 	if len(IncludeFile.In(i)) == 0 {
@@ -219,7 +220,7 @@ func (w *writer) hostInclude(kind hostKind) []conf.Node {
 	nodes := []conf.Node{include}
 	if kind == refuses || kind == servesLocally {
 		nodes = append(nodes, rule("RewriteEngine", conf.Key("On")))
-		if kind == servesLocally { // what Require local and thisMachine let in skips the refusal
+		if kind == servesLocally { // requests that thisMachine admits skip the refusal
 			nodes = append(nodes,
 				rule("RewriteCond", conf.Key("expr"), conf.Pattern("-R '127.0.0.0/8' || -R '::1/128'"), conf.Key("[OR]")),
 				rule("RewriteCond", conf.Key("%{REMOTE_ADDR}#%{SERVER_ADDR}"), conf.Pattern(`^([^#]*)#\1$`)),
@@ -237,12 +238,13 @@ func (w *writer) hostInclude(kind hostKind) []conf.Node {
 	return nodes
 }
 
-// HostsFile has the lines that each virtual host needs for itself.
+// HostsFile is the file in the server root with the lines that each virtual host must
+// repeat.
 const HostsFile = "hosts.conf"
 
-// includedModules are the modules that files of the user's may rely on: those that
-// upstream's launcher always loads, and those of directives that each virtual host
-// needs for itself.
+// includedModules returns the modules that the user's files may rely on: those that
+// upstream's launcher always loads, and those whose directives each virtual host must
+// repeat.
 func (i *Instance) includedModules() []module {
 	list := needs(i.reads(), by(IncludeFile, RewriteRules, AllowOverride), "authz_host", "access_compat", "headers", "filter", "setenvif", "log_config")
 	return append(list, needs(i.reads(), by(IncludeFile), i.hostModules()...)...)

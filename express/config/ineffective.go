@@ -7,16 +7,16 @@ import (
 	"modwsgi/express/option"
 )
 
-// useless are options that have no effect where useless is true, and why.
+// useless lists options that have no effect if useless is true, and the reason.
 type useless struct {
 	useless bool
 	why     string
 	options []conf.Origin
 }
 
-// ineffective lists, as warnings, the options that were given and that change nothing
-// with the others: upstream's launcher accepts them in silence, and their user
-// believes that they work.
+// ineffective returns warnings about options that were given but have no effect in
+// combination. Upstream's launcher silently ignores them, so that users believe that
+// they work.
 func ineffective(s *Server) []string {
 	warnings := all(s, func(f *feature) func(*Server) []string { return f.warnings })
 	for _, u := range all(s, func(f *feature) func(*Server) []useless { return f.useless }) {

@@ -9,8 +9,8 @@ import (
 )
 
 // Instance is a server with everything derived from the command line and the machine:
-// where its files are, as whom it runs, which httpd and which of its modules it uses.
-// Paths are absolute.
+// the location of its files, its account, and the httpd and modules that it uses. Paths
+// are absolute.
 type Instance struct {
 	*Server
 
@@ -23,48 +23,49 @@ type Instance struct {
 
 	Root, Docs, Logs, Work, Eggs  string
 	SocketDir, PIDFile            string
-	Entry                         string // path or module name; "" is the welcome page
-	Mount, Group, Locale          string // Group is that of the processes
+	Entry                         string // path or module name; "" for the welcome page
+	Mount, Group, Locale          string // Group is the process group
 	HTTPD, ModulesDir, Rotatelogs string
-	HTTPDBy                       string // what names the httpd, "" for the environment
+	HTTPDBy                       string // the source of the httpd's path, "" for the environment
 	MIME                          string
 	MPM                           string
 	MPMBuiltIn                    bool
-	ErrorLog, AccessLog, StartLog string // as people find them
+	ErrorLog, AccessLog, StartLog string // as shown to users
 
 	CoverageDir, ProfilerDir, RecorderDir string // "" where off
 	GDB                                   string // "" where off
 
-	Load    []*conf.Directive               // what loads mod_wsgi
-	BuiltIn func() (map[string]bool, error) // the modules that httpd has built in
+	Load    []*conf.Directive               // directives that load mod_wsgi
+	BuiltIn func() (map[string]bool, error) // the modules built into httpd
 
 	Size   Sizes
 	served []*servedDir
 }
 
-// Account is as whom the application runs, as httpd's directives take it.
+// Account is the account that the application runs as, in the form of httpd's User and
+// Group directives.
 type Account struct{ User, Group string }
 
 // Python is the environment of the application.
 type Python struct {
 	Home       string
-	Site       string // its directory of packages
+	Site       string // its site-packages directory
 	Stdlib     string
-	Library    string // shared libpython; "" where Python is inside the module
-	SeesSystem bool   // packages of the system are visible in it
+	Library    string // shared libpython; "" if it is linked into the module
+	SeesSystem bool   // the system's packages are visible in it
 }
 
 // Need is a path that the application's account must be able to use.
 type Need struct {
 	Path string
 	What string // for messages: "the entry point (--entry-point)"
-	Read bool   // read the file, list the directory; else reach it
+	Read bool   // must be readable, not just reachable
 }
 
-// Daemon reports whether the application runs in processes of its own.
+// Daemon reports whether the application runs in separate daemon processes.
 func (i *Instance) Daemon() bool { return i.Server.Daemon() }
 
-// Daemon reports whether the application runs in processes of its own.
+// Daemon reports whether the application runs in separate daemon processes.
 func (s *Server) Daemon() bool {
 	return !EmbeddedMode.In(s) && !DebugMode.In(s) && host.DaemonMode
 }
@@ -77,14 +78,14 @@ func (i *Instance) abs(path string) string {
 	return filepath.Join(i.LaunchDir, path)
 }
 
-// moduleFile is the file of one of httpd's modules, if it has one.
+// moduleFile returns the path of the file of an httpd module, which may not exist.
 func (i *Instance) moduleFile(name string) string {
 	return filepath.Join(i.ModulesDir, "mod_"+name+".so")
 }
 
-// Settle checks the command line by itself, with the version of the module: it refuses
-// options that exclude each other, warns of those that have no effect, and sets what
-// options imply.
+// Settle checks the command line against the version of the module and for
+// consistency: it rejects conflicting options, warns about options without effect, and
+// sets implied options.
 func (i *Instance) Settle() error {
 	if err := checkVersions(i.Server, i.ModuleVersion); err != nil {
 		return err
@@ -108,8 +109,8 @@ func (i *Instance) Settle() error {
 	return hostConflicts(i.Server)
 }
 
-// CheckFiles checks what options name on this machine, before httpd or the account that
-// serves finds out.
+// CheckFiles checks the files and other things that options name on this machine,
+// before httpd or the application's account fails to use them.
 func (i *Instance) CheckFiles() error {
 	if err := i.namedFiles(); err != nil {
 		return err
@@ -125,7 +126,7 @@ func (i *Instance) CheckFiles() error {
 	return nil
 }
 
-// Needs returns what the application's account must reach.
+// Needs returns the paths that the application's account must reach.
 func (i *Instance) Needs() []Need {
 	needs := []Need{
 		{i.Python.Home, "the Python environment", false},
@@ -144,7 +145,8 @@ func (i *Instance) Needs() []Need {
 	return named
 }
 
-// Wants returns what the application's account can perhaps do without.
+// Wants returns the paths that the application's account should reach, but may not
+// need.
 func (i *Instance) Wants() []Need {
 	var wants []Need
 	for _, a := range URLAlias.In(i) {

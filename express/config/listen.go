@@ -15,20 +15,20 @@ var (
 		DefaultText("none (all interfaces)").Check(HostName)
 	Port = option.Number("port", "8000", "NUMBER", "TCP port to listen on.").
 		Check(option.Between(1, 65535))
-	HTTP2      = option.Toggle("http2", "Speak HTTP/2 too; the httpd must have mod_http2.")
-	ServerName = option.Text("server-name", "", "NAME", "The one host name that is answered; others get 403.").
+	HTTP2      = option.Toggle("http2", "Enable HTTP/2; httpd must have mod_http2.")
+	ServerName = option.Text("server-name", "", "NAME", "Host name of the server; requests for other names get 403.").
 			Check(HostName)
-	ServerAlias = option.Texts("server-alias", "NAME", "A further name of the server; may hold * and ?.").
+	ServerAlias = option.Texts("server-alias", "NAME", "Additional name of the server; may contain * and ?.").
 			Check(hostPattern)
-	AllowLocalhost = option.Toggle("allow-localhost", "With a server name: answer requests that this machine makes itself under any name.")
+	AllowLocalhost = option.Toggle("allow-localhost", "With --server-name, answer requests that originate on this machine under any name.")
 )
 
-// listening is where the server listens and which names it answers.
+// listening is the addresses and names of the server.
 var listening = feature{
 	options: option.NewGroup("Listening and names",
 		Host, Port, HTTP2, ServerName, ServerAlias, AllowLocalhost,
 	),
-	imply: func(s *Server) { // httpd removes a dot at the end from a Host header
+	imply: func(s *Server) { // httpd removes a trailing dot from the Host header
 		ServerName.Set(s, strings.TrimSuffix(ServerName.In(s), "."))
 		names := ServerAlias.In(s)
 		for k := range names {
@@ -90,7 +90,7 @@ var listening = feature{
 func (w *writer) identity() {
 	i := w.i
 	name := Unbracket(Host.In(i))
-	if name == "" || strings.Contains(name, ":") { // an IPv6 address is no ServerName
+	if name == "" || strings.Contains(name, ":") { // ServerName does not accept an IPv6 address
 		name = "localhost"
 	}
 	w.add(
@@ -107,7 +107,7 @@ func (w *writer) identity() {
 	w.add(conf.D("Listen", word(ListenAddress(Host.In(i), Port.In(i)))).From(Port, Host))
 }
 
-// unknownNames is the virtual host for names that no other one has.
+// unknownNames returns the virtual host for names that no other host has.
 func (w *writer) unknownNames(scheme string) []virtualHost {
 	i := w.i
 	h := virtualHost{kind: serves, origins: hostOptions()}
@@ -117,7 +117,7 @@ func (w *writer) unknownNames(scheme string) []virtualHost {
 	h.kind, h.body = refuses, []conf.Node{conf.D("ServerName", conf.Key(internalName))}
 	if AllowLocalhost.In(i) {
 		h.kind = servesLocally
-		// What else is demanded of clients is demanded here, too.
+		// Other access requirements apply in addition.
 		h.body = append(h.body, conf.S("Location", args(word("/")), conf.D("AuthMerging", conf.Key("And")),
 			conf.S("RequireAll", nil, append(thisMachine(), require("! (%{HTTP_HOST} =~ m#^"+internalName+"#i)"))...)).From(AllowLocalhost))
 		h.body = append(h.body, w.localRedirect(scheme)...)
@@ -128,13 +128,13 @@ func (w *writer) unknownNames(scheme string) []virtualHost {
 		h.body = append(h.body, w.statusAccess())
 	}
 	if scheme == "https" && !strings.Contains(LogLevel.In(i), "ssl:") {
-		// mod_ssl would warn at each start that the certificate is not for this name.
+		// mod_ssl would warn at each start that the certificate does not match this name.
 		h.body = append(h.body, conf.D("LogLevel", conf.Key("ssl:error")))
 	}
 	return []virtualHost{h}
 }
 
-// ownHost is the virtual host of the server itself.
+// ownHost returns the virtual host of the server itself.
 func (w *writer) ownHost(scheme string) []virtualHost {
 	i := w.i
 	if ServerName.In(i) == "" {
@@ -158,7 +158,7 @@ func (w *writer) ownHost(scheme string) []virtualHost {
 	return []virtualHost{{kind, by(ServerName), body}}
 }
 
-// parentHost is, for a server www.NAME, that of NAME, which redirects.
+// parentHost returns, for a server www.NAME, the virtual host NAME, which redirects.
 func (w *writer) parentHost(scheme string) []virtualHost {
 	i := w.i
 	parent := parentDomain(ServerName.In(i))
@@ -171,7 +171,7 @@ func (w *writer) parentHost(scheme string) []virtualHost {
 	return []virtualHost{{redirects, []conf.Origin{ServerName}, body}}
 }
 
-// parentDomain is what www. stands before, or "".
+// parentDomain returns NAME for www.NAME, and "" for other names.
 func parentDomain(name string) string {
 	if len(name) > 4 && strings.EqualFold(name[:4], "www.") {
 		return name[4:]
@@ -179,7 +179,7 @@ func parentDomain(name string) string {
 	return ""
 }
 
-// Origin is a URL without a path; the scheme's own port is left out.
+// Origin returns a URL without a path. It omits the scheme's default port.
 func Origin(scheme, name string, port int) string {
 	if strings.Contains(name, ":") {
 		name = "[" + Unbracket(name) + "]"
@@ -190,7 +190,7 @@ func Origin(scheme, name string, port int) string {
 	return scheme + "://" + name + ":" + strconv.Itoa(port)
 }
 
-// ListenAddress is the argument of httpd's Listen directive.
+// ListenAddress returns the argument of httpd's Listen directive.
 func ListenAddress(host string, port int) string {
 	if host == "" {
 		return strconv.Itoa(port)

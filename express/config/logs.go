@@ -13,30 +13,30 @@ import (
 )
 
 var (
-	LogDirectory = option.Text("log-directory", "", "DIRECTORY", "Where log files go.").
+	LogDirectory = option.Text("log-directory", "", "DIRECTORY", "Directory for log files.").
 			DefaultText("SERVER_ROOT")
-	LogLevel = option.Text("log-level", "warn", "LEVEL", "Least severe messages that are logged; may name modules (info rewrite:trace3).").
+	LogLevel = option.Text("log-level", "warn", "LEVEL", "Lowest severity that is logged; may set levels of single modules (info rewrite:trace3).").
 			Check(logLevel)
-	LogToTerminal = option.Toggle("log-to-terminal", "Logs go to standard error and standard output.").
+	LogToTerminal = option.Toggle("log-to-terminal", "Write logs to standard error and standard output.").
 			With(unixOnly)
 	AccessLog       = option.Toggle("access-log", "Log each request.")
 	AccessLogFormat = option.Text("access-log-format", "common", "FORMAT", "common, combined, or a format of mod_log_config.")
-	ErrorLogFormat  = option.Text("error-log-format", "", "FORMAT", "Format of lines in the error log.")
+	ErrorLogFormat  = option.Text("error-log-format", "", "FORMAT", "Format of error log lines.")
 	ErrorLogName    = option.Text("error-log-name", "error_log", "NAME", "File name of the error log.")
 	AccessLogName   = option.Text("access-log-name", "access_log", "NAME", "File name of the access log.")
-	StartupLog      = option.Toggle("startup-log", "Log what httpd says before it has read its configuration.").
+	StartupLog      = option.Toggle("startup-log", "Log what httpd prints before it has read its configuration.").
 			With(unixOnly)
 	StartupLogName = option.Text("startup-log-name", "startup_log", "NAME", "File name of the startup log.").
 			With(unixOnly)
-	RotateLogs = option.Toggle("rotate-logs", "Start a new log file when one is full.").With(unixOnly)
+	RotateLogs = option.Toggle("rotate-logs", "Start a new log file when the current one is full.").With(unixOnly)
 	MaxLogSize = option.Number("max-log-size", "5", "MEGABYTES", "Size at which a log file is full.").
 			Check(option.Between(1, 1<<20)).With(unixOnly)
-	RotatelogsExecutable = option.Text("rotatelogs-executable", "", "FILE", "The rotatelogs program.").
+	RotatelogsExecutable = option.Text("rotatelogs-executable", "", "FILE", "rotatelogs program to use.").
 				DefaultText("found beside httpd, else rotatelogs").With(unixOnly)
-	VerboseDebugging = option.Toggle("verbose-debugging", "More messages from modules before 6.0.0.").Hide()
+	VerboseDebugging = option.Toggle("verbose-debugging", "Log more messages of modules older than 6.0.0.").Hide()
 )
 
-// logs is what is logged, and where.
+// logs is the log files and their contents.
 var logs = feature{
 	options: option.NewGroup("Logs",
 		LogDirectory, LogLevel, LogToTerminal, AccessLog, AccessLogFormat, ErrorLogFormat, ErrorLogName, AccessLogName,
@@ -111,8 +111,8 @@ var logs = feature{
 	},
 }
 
-// logPaths determines where the logs are, as people find them; with rotation, the
-// names that rotatelogs makes.
+// logPaths determines the paths of the logs as shown to users. With rotation, these
+// are patterns for the names that rotatelogs creates.
 func (i *Instance) logPaths() {
 	path := func(name string, rotated bool) string {
 		p := filepath.Join(i.Logs, name)
@@ -127,31 +127,31 @@ func (i *Instance) logPaths() {
 	}
 }
 
-// logTarget is the argument of ErrorLog and CustomLog: a file, a stream of our
-// own, or the command line of a piped log.
+// logTarget returns the argument of ErrorLog and CustomLog: a file, one of the
+// launcher's streams, or the command line of a piped log.
 func (w *writer) logTarget(name, stream string, o option.Ref) conf.Word {
 	i := w.i
 	if LogToTerminal.In(i) {
 		if Opens("/dev/" + stream) {
 			return word("/dev/" + stream)
 		}
-		// A socket, or another user's terminal: it cannot be opened by name, but
-		// a child of httpd inherits it.
+		// A socket, or another user's terminal, which cannot be opened by name. A
+		// child of httpd inherits it.
 		return w.pipe(o, i.Launcher, "copy-log", stream)
 	}
 	return w.fileTarget(name, o)
 }
 
-// logOrigins are the options that a log's target comes from.
+// logOrigins returns the options that determine the target of a log.
 func (i *Instance) logOrigins(own ...conf.Origin) []conf.Origin {
 	return slices.Concat(own, []conf.Origin{LogToTerminal, RotateLogs, MaxLogSize, RotatelogsExecutable}, i.unless(LogDirectory, i.rootOrigins()...))
 }
 
-// fileTarget is logTarget for what never goes to the terminal.
+// fileTarget is logTarget for logs that are never written to the terminal.
 func (w *writer) fileTarget(name string, o option.Ref) conf.Word {
 	i := w.i
 	if RotateLogs.In(i) {
-		// rotatelogs takes its name as a pattern of strftime.
+		// rotatelogs passes the name to strftime.
 		pattern := strings.ReplaceAll(filepath.Join(i.Logs, name), "%", "%%") + ".%Y-%m-%d-%H_%M_%S"
 		return w.pipe(o, i.Rotatelogs, pattern, strconv.Itoa(MaxLogSize.In(i))+"M")
 	}
@@ -202,7 +202,7 @@ func (w *writer) logging() {
 	w.add(conf.D("CustomLog", w.logTarget(AccessLogName.In(i), "stdout", AccessLogName), word(format)).From(i.logOrigins(AccessLogFormat, AccessLog, AccessLogName)...))
 }
 
-// logNames checks the names of log files, which lie below the log directory.
+// logNames checks the names of log files, which are relative to the log directory.
 func (i *Instance) logNames() error {
 	for _, o := range []option.Handle[string]{ErrorLogName, AccessLogName, StartupLogName} {
 		name := o.In(i)
@@ -210,11 +210,11 @@ func (i *Instance) logNames() error {
 			continue
 		}
 		if name == "" || strings.HasSuffix(name, "/") {
-			return option.Usage("it lies in the log directory", "option %s: %q is not the name of a file", o, name)
+			return option.Usage("the file is created in the log directory", "option %s: %q is not a file name", o, name)
 		}
 		dir := filepath.Dir(filepath.Join(i.Logs, name))
 		if dir == filepath.Clean(i.Logs) {
-			continue // that one we make
+			continue // which the launcher creates
 		}
 		if err := WantDirectory(o, dir); err != nil {
 			return err
@@ -223,7 +223,7 @@ func (i *Instance) logNames() error {
 	return nil
 }
 
-// LogNames returns the names of all log files, in the log directory.
+// LogNames returns the names of all log files, relative to the log directory.
 func (i *Instance) LogNames() []string {
 	return all(i, func(f *feature) func(*Instance) []string { return f.logs })
 }

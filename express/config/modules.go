@@ -11,13 +11,14 @@ import (
 	"modwsgi/internal/quote"
 )
 
-// module is one of httpd's modules and the options that may need it (none: always).
+// module is an httpd module and the options that may need it. A module without options
+// is always needed.
 type module struct {
 	name    string
 	options []conf.Origin
 }
 
-// needs returns modules that options need, where on is true.
+// needs returns the modules with these names if on is true.
 func needs(on bool, options []conf.Origin, names ...string) (list []module) {
 	for _, name := range names {
 		if on {
@@ -27,11 +28,11 @@ func needs(on bool, options []conf.Origin, names ...string) (list []module) {
 	return list
 }
 
-// by makes a list of options.
+// by returns a list of options.
 func by(options ...conf.Origin) []conf.Origin { return options }
 
-// neededModules lists the modules of the configuration, without the MPM: those that
-// are needed, and those that are loaded where they exist.
+// neededModules returns the modules of the configuration, without the MPM. Those that
+// are welcome are loaded if they exist.
 func (i *Instance) neededModules() (needed, welcome []module) {
 	for at := range loads {
 		for _, f := range features {
@@ -48,7 +49,7 @@ func (i *Instance) neededModules() (needed, welcome []module) {
 	return needed, welcome
 }
 
-// alwaysLoaded are the modules of every configuration.
+// alwaysLoaded returns the modules of every configuration.
 func alwaysLoaded(*Instance) []module {
 	list := needs(true, nil, "authn_core", "authz_core", "mime", "rewrite", "alias", "dir", "env", "reqtimeout")
 	return append(list, needs(host.Accounts, nil, "unixd")...)
@@ -59,8 +60,8 @@ func (i *Instance) hasMPM(name string) bool {
 	return !i.MPMBuiltIn && Exists(i.moduleFile("mpm_"+name))
 }
 
-// writeModules adds what loads httpd's modules: those that are needed, exist and are
-// not built in.
+// writeModules adds the directives that load the needed modules, except those built
+// into httpd.
 func writeModules(w *writer) {
 	i := w.i
 	if !i.MPMBuiltIn {
@@ -91,15 +92,16 @@ func writeModules(w *writer) {
 	}
 }
 
-// missingModule reports a module that httpd does not have, and what needs it.
+// missingModule returns an error for a module that httpd lacks, with the options that
+// need it.
 func (i *Instance) missingModule(m module) error {
 	by := "every configuration"
 	if given := i.Flags(m.options); len(given) > 0 {
 		by = "option " + strings.Join(given, " or ")
 	}
-	hint := "use an httpd that has it, or see --modules-directory"
+	hint := "use an httpd with this module, or see --modules-directory"
 	if feature := map[string]string{"ssl": "tls", "http2": "http2", "deflate": "deflate"}[m.name]; feature != "" && host.Builds {
-		hint = "modwsgi install --httpd bundled --with " + feature + " --python " + quote.Shell(i.Python.Home) + " builds one that has it, or see --modules-directory"
+		hint = "modwsgi install --httpd bundled --with " + feature + " --python " + quote.Shell(i.Python.Home) + " builds an httpd with this module, or see --modules-directory"
 	}
 	return fault.New(fault.Environment, hint,
 		"%s needs the httpd module mod_%s, which is neither in %s nor built in", by, m.name, i.ModulesDir)

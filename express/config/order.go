@@ -5,54 +5,54 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// slot is a place in httpd.conf. The constants are in the order of the file.
+// slot is a position in httpd.conf. The constants are in the order of the file.
 type slot int
 
 const (
-	slotServer  slot = iota // the server: its name, files, account and address
-	slotDefines             // names that included files may test
-	slotModules             // what is loaded
+	slotServer  slot = iota // name, files, account and address of the server
+	slotDefines             // names that included files can test
+	slotModules             // LoadModule
 	slotTypes               // media types
-	slotFixed               // what no option changes
-	slotPauses              // the longest pause of a connection
-	slotBacklog             // connections that wait
+	slotFixed               // directives that no option changes
+	slotPauses              // longest pause of a connection
+	slotBacklog             // waiting connections
 	slotProtocols
-	slotReading   // the time for headers and bodies
-	slotBodies    // the size of bodies
-	slotKeepAlive // the time of idle connections
-	slotMethods   // what is closed unless a later part opens it, and methods
-	slotVerbosity // of the module
-	slotSockets   // of daemon processes
+	slotReading   // time limits for headers and bodies
+	slotBodies    // size limit of bodies
+	slotKeepAlive // time limit of idle connections
+	slotMethods   // default denial of access, and methods
+	slotVerbosity // log messages of the module
+	slotSockets   // sockets of daemon processes
 	slotWSGI      // the application, for the module as a whole
 	slotPython    // Python, for the module as a whole
-	slotDaemon    // the processes of the application, or what replaces them
+	slotDaemon    // daemon processes, or embedded mode
 	slotMetrics
-	slotResponses // how responses are sent
-	slotChunks    // bodies without a length
+	slotResponses // transmission of responses
+	slotChunks    // bodies of unknown length
 	slotTrusted   // proxies in front of the server
-	slotOverride  // error pages of the application
+	slotOverride  // error pages instead of the application's
 	slotTelemetry
 	slotLogs
-	slotSizes // of httpd's own processes
+	slotSizes // number of httpd's processes and threads
 	slotServices
 	slotHosts     // virtual hosts
-	slotDocuments // the document root
-	slotAccess    // who may come in
-	slotStatus    // after it: of several sections that fit the last one counts
-	slotHandler   // the application as a handler
-	slotResources // scripts for files with an extension
+	slotDocuments // document root
+	slotAccess    // access control
+	slotStatus    // after slotAccess: the last matching section applies
+	slotHandler   // application as a handler
+	slotResources // scripts of --add-handler
 	slotProxyTime
-	slotProxies // servers behind this one
+	slotProxies // servers that requests are passed on to
 	slotManual
 	slotAliases
 	slotErrors // error pages
 	slotVariables
-	slotIncludes // files of the user's, which have the last word
+	slotIncludes // the user's files, which override everything else
 	slots
 )
 
-// load is a place among the modules that are loaded. The constants are in the order
-// of the file.
+// load is a position among the modules to load. The constants are in the order of the
+// file.
 type load int
 
 const (
@@ -67,11 +67,11 @@ const (
 	loadProxy
 	loadAccounts
 	loadCGI
-	loadIncluded // what included files rely on; it may be missing
+	loadIncluded // modules that included files rely on, if available
 	loads
 )
 
-// hostSlot is a place among the virtual hosts of a port. The constants are in the
+// hostSlot is a position among the virtual hosts of a port. The constants are in the
 // order of the file, which hosts.go explains.
 type hostSlot int
 
@@ -84,8 +84,7 @@ const (
 	hostSlots
 )
 
-// writer puts a configuration together, part by part, in the order in which httpd
-// reads it.
+// writer assembles a configuration in the order in which httpd reads it.
 type writer struct {
 	i    *Instance
 	file conf.File
@@ -94,7 +93,7 @@ type writer struct {
 
 func (w *writer) add(nodes ...conf.Node) { w.file.Add(nodes...) }
 
-// Configuration returns the instance's httpd.conf, and its text.
+// Configuration returns the instance's httpd.conf as a tree and as text.
 func (i *Instance) Configuration() (*conf.File, string, error) {
 	w := &writer{i: i}
 	for s := range slots {

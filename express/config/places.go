@@ -2,8 +2,8 @@ package config
 
 import "path/filepath"
 
-// Places determines where the files of the instance are. defaultRoot is the server
-// root where none is given.
+// Places determines the paths of the instance's files. defaultRoot is the server root
+// to use if none is given.
 func (i *Instance) Places(defaultRoot string) error {
 	i.Root = filepath.Clean(OrElse(i.abs(ServerRoot.In(i)), defaultRoot))
 	i.Group = ProcessGroup.In(i)

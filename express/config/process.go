@@ -16,27 +16,27 @@ import (
 var (
 	Processes = option.Number("processes", "", "NUMBER", "Number of daemon processes.").
 			DefaultText("none (single)").Check(option.Between(0, 10000)).With(unixOnly)
-	Threads = option.Number("threads", "5", "NUMBER", "Request threads of each process.").
+	Threads = option.Number("threads", "5", "NUMBER", "Number of request threads per process.").
 		Check(option.Between(1, 65533))
-	MaxClients = option.Number("max-clients", "", "NUMBER", "Connections that httpd accepts at the same time.").
+	MaxClients = option.Number("max-clients", "", "NUMBER", "Maximum number of concurrent connections.").
 			DefaultText("10 + max(10, floor(1.5*processes*threads))").Check(option.Between(0, 20000))
-	InitialWorkers = option.Fraction("initial-workers", "", "FRACTION", "Part of the connections for which workers are started at once.").
+	InitialWorkers = option.Fraction("initial-workers", "", "FRACTION", "Fraction of the connections for which workers are started immediately.").
 			DefaultText("0.05 prefork / 0.2 worker,event").Check(option.Part).With(unixOnly)
-	MinimumSpareWorkers = option.Fraction("minimum-spare-workers", "", "FRACTION", "Part of the workers that are kept idle at least.").
+	MinimumSpareWorkers = option.Fraction("minimum-spare-workers", "", "FRACTION", "Minimum fraction of workers to keep idle.").
 				DefaultText("initial-workers").Check(option.Part).With(unixOnly)
-	MaximumSpareWorkers = option.Fraction("maximum-spare-workers", "", "FRACTION", "Part of the workers that may be idle.").
+	MaximumSpareWorkers = option.Fraction("maximum-spare-workers", "", "FRACTION", "Maximum fraction of workers that may be idle.").
 				DefaultText("0.1 prefork / 0.6 worker,event").Check(option.Part).With(unixOnly)
-	ServerMPM = option.Texts("server-mpm", "NAME", "Multi-processing module, the first that is there: event, worker or prefork.").
+	ServerMPM = option.Texts("server-mpm", "NAME", "Multi-processing module: event, worker or prefork; the first available one is used.").
 			DefaultText("event, worker, prefork").Among(false, "event", "worker", "prefork").With(unixOnly)
-	MaximumRequests = option.Number("maximum-requests", "0", "NUMBER", "Replace a process after so many requests; 0 is never.").
+	MaximumRequests = option.Number("maximum-requests", "0", "NUMBER", "Replace a process after this many requests; 0 means never.").
 			With(daemonAnywhere("maximum-requests"))
 	EmbeddedMode = option.Toggle("embedded-mode", "Run the application inside httpd's own processes.").
 			With(unixOnly)
-	DebugMode = option.Toggle("debug-mode", "Everything in one process with one thread, in the foreground.").
+	DebugMode = option.Toggle("debug-mode", "Run everything in one process with one thread, in the foreground.").
 			With(unixOnly)
 )
 
-// processes is how many processes and threads there are, and in which mode.
+// processes is the mode, and the number of processes and threads.
 var processes = feature{
 	options: option.NewGroup("Processes",
 		Processes, Threads, MaxClients, InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers, ServerMPM, MaximumRequests,
@@ -44,7 +44,7 @@ var processes = feature{
 	),
 	conflicts: func(s *Server) error {
 		if EmbeddedMode.In(s) && DebugMode.In(s) {
-			return option.Usage("", "--embedded-mode and --debug-mode exclude each other")
+			return option.Usage("", "--embedded-mode and --debug-mode cannot be combined")
 		}
 		return nil
 	},
@@ -52,7 +52,7 @@ var processes = feature{
 		mode := "in " + s.mode() + " mode"
 		return []useless{
 			{!s.Daemon(), mode, by(InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers)},
-			// On Windows it is the number of threads of the one process.
+			// On Windows, it is the number of threads of the only process.
 			{!s.Daemon() && host.DaemonMode, mode, by(MaxClients)},
 			{DebugMode.In(s), "in debug mode, which has one process and one thread", by(Processes, Threads, MaximumRequests)},
 			{!s.Daemon(), mode, onlyDaemon()},
@@ -78,7 +78,7 @@ var processes = feature{
 	},
 }
 
-// mode is what replaces the application's own processes.
+// mode returns the mode that replaces daemon processes.
 func (s *Server) mode() string {
 	if DebugMode.In(s) {
 		return "debug"
@@ -86,7 +86,7 @@ func (s *Server) mode() string {
 	return "embedded"
 }
 
-// onlyDaemon are the options for the application's own processes alone.
+// onlyDaemon returns the options that apply to daemon processes only.
 func onlyDaemon() (options []conf.Origin) {
 	for _, o := range table.Options() {
 		if Daemon.Of(o) != "" && o != MaximumRequests.Option && o != SocketTimeout.Option {
@@ -96,16 +96,15 @@ func onlyDaemon() (options []conf.Origin) {
 	return options
 }
 
-// orMode are options and those that choose another mode, in which there is
-// something else.
+// orMode returns options, followed by those that choose a mode with other directives.
 func orMode(options ...conf.Origin) []conf.Origin {
 	return append(append(options, EmbeddedMode), debugOrigins...)
 }
 
-// sizeOrigins are the options that the numbers of the MPM come from.
+// sizeOrigins are the options that determine the sizes of the MPM.
 var sizeOrigins = orMode(Processes, Threads, MaxClients, InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers, ServerMPM)
 
-// processSizes adds the numbers of the MPM.
+// processSizes adds the sizes of the MPM.
 func (w *writer) processSizes() {
 	i, z := w.i, w.i.Size
 	size := func(name string, n int) { w.add(conf.D(name, integer(n)).From(sizeOrigins...)) }
@@ -136,7 +135,7 @@ func (w *writer) processSizes() {
 		keep = 0
 	}
 	if i.Daemon() && i.MPM != "prefork" && HostAccessScript.In(i) == "" && AuthUserScript.In(i) == "" {
-		// Threads that only pass data on need little; Python needs more.
+		// Threads that only pass on data need little stack. Python needs more.
 		w.add(conf.D("ThreadStackSize", integer(262144)))
 	}
 	w.add(conf.D("MaxConnectionsPerChild", integer(perChild)).From(MaximumRequests, EmbeddedMode),
@@ -150,7 +149,7 @@ func (w *writer) daemonProcess() {
 		return
 	}
 	if dir := badPathEntry(PythonPath.In(i)); dir != "" {
-		w.err = option.Usage("make a symbolic link without one", "option --python-path: the directory %q holds a colon, which is what separates directories there", dir)
+		w.err = option.Usage("use a symbolic link whose path has no colon", "option --python-path: the directory %q contains a colon, which separates directories in the module path", dir)
 		return
 	}
 	w.add(conf.D("WSGIRestrictEmbedded", onOff(HostAccessScript.In(i) == "" && AuthUserScript.In(i) == "")).From(HostAccessScript, AuthUserScript))
@@ -182,7 +181,8 @@ func (w *writer) daemonProcess() {
 	w.add(d)
 }
 
-// embedded adds what embedded and debug mode have instead of a group.
+// embedded adds the directives that replace daemon processes in embedded and debug
+// mode.
 func (w *writer) embedded() {
 	i := w.i
 	if i.Daemon() {
@@ -190,21 +190,21 @@ func (w *writer) embedded() {
 	}
 	dirs := append([]string{i.Work}, w.pythonPath()...)
 	if dir := badPathEntry(dirs); dir != "" && host.DaemonMode {
-		w.err = option.Usage("", "the directory %q holds a colon, which separates the directories of the module path", dir)
+		w.err = option.Usage("", "the directory %q contains a colon, which separates directories in the module path", dir)
 		return
 	}
 	w.add(conf.D("WSGIPythonPath", word(strings.Join(dirs, string(filepath.ListSeparator)))).From(orMode(PythonPath, WorkingDirectory)...))
 }
 
-// Sizes are the numbers of an MPM. Those that an MPM does not have are 0.
+// Sizes are the sizes of an MPM. Those that an MPM does not have are 0.
 type Sizes struct {
 	ServerLimit, ThreadLimit, ThreadsPerChild int
 	StartServers, MaxWorkers                  int
 	MinSpare, MaxSpare                        int // servers for prefork, threads otherwise
 }
 
-// Sizes computes how many of httpd's own processes and threads there are: enough
-// to keep the daemon processes busy while slow clients are waited for.
+// Sizes computes the number of httpd's processes and threads. It suffices to keep the
+// daemon processes busy while httpd waits for slow clients.
 func (i *Instance) Sizes() Sizes {
 	processes, threads := max(Processes.In(i), 1), Threads.In(i)
 	if DebugMode.In(i) {
@@ -213,7 +213,7 @@ func (i *Instance) Sizes() Sizes {
 	if EmbeddedMode.In(i) {
 		return embeddedSizes(i.MPM, processes, threads)
 	}
-	if i.MPM == "winnt" { // one process; a thread for each connection, also for one that is kept open
+	if i.MPM == "winnt" { // one process, with a thread per connection, including idle ones
 		n := max(64, threads)
 		if i.Given(MaxClients) {
 			n = max(threads, MaxClients.In(i))
@@ -256,7 +256,7 @@ func (i *Instance) Sizes() Sizes {
 		StartServers: max(1, part(initial, servers)), MinSpare: max(per, part(low, servers)*per),
 		MaxSpare: max(per, part(high, servers)*per),
 	}
-	s.MaxSpare = max(s.MaxSpare, s.MinSpare+per) // httpd would correct it, and complain
+	s.MaxSpare = max(s.MaxSpare, s.MinSpare+per) // or httpd would adjust it, with a warning
 	return s
 }
 

@@ -16,18 +16,19 @@ var (
 	ProxyMountPoint = option.Pairs("proxy-mount-point", "URL-PATH URL", "Pass requests below a path on to another server.").
 			Alias("proxy-url-alias")
 	ProxyVirtualHost = option.Pairs("proxy-virtual-host", "NAME URL", "Pass requests for a host name on to another server.")
-	TrustProxyHeader = option.Texts("trust-proxy-header", "NAME", "Header of a proxy in front of us that is believed; needs --trust-proxy.").
+	TrustProxyHeader = option.Texts("trust-proxy-header", "NAME", "Header to trust if a proxy of --trust-proxy sends it.").
 				Check(oneWord).With(since("4.4.9"))
-	TrustProxy = option.Texts("trust-proxy", "ADDRESS", "Address or network of a proxy in front of us.").
+	TrustProxy = option.Texts("trust-proxy", "ADDRESS", "Address or network of a trusted proxy in front of this server.").
 			Check(network).With(since("4.4.10"))
 )
 
-// proxies is the servers behind this one, and the proxies in front of it.
+// proxies is the servers that requests are passed on to, and the trusted proxies in
+// front of this server.
 var proxies = feature{
 	options: option.NewGroup("Proxies",
 		ProxyMountPoint, ProxyVirtualHost, TrustProxyHeader, TrustProxy,
 	),
-	imply: func(s *Server) { // httpd removes a dot at the end from a Host header
+	imply: func(s *Server) { // httpd removes a trailing dot from the Host header
 		hosts := ProxyVirtualHost.In(s)
 		for k := range hosts {
 			hosts[k][0] = strings.TrimSuffix(hosts[k][0], ".")
@@ -35,8 +36,8 @@ var proxies = feature{
 	},
 	conflicts: func(s *Server) error {
 		if len(TrustProxyHeader.In(s)) > 0 && len(TrustProxy.In(s)) == 0 {
-			return option.Usage("name the address of the proxy with --trust-proxy, such as 127.0.0.1; --trust-proxy 0.0.0.0/0 --trust-proxy ::/0 trusts every client",
-				"option --trust-proxy-header needs --trust-proxy: without an address, every client can claim another address, host and scheme")
+			return option.Usage("pass the address of the proxy, such as --trust-proxy 127.0.0.1; --trust-proxy 0.0.0.0/0 --trust-proxy ::/0 trusts every client",
+				"option --trust-proxy-header needs --trust-proxy: otherwise every client could forge its address, host and scheme")
 		}
 		return nil
 	},
@@ -84,7 +85,7 @@ var proxies = feature{
 // passesPaths reports whether paths are passed on to other servers.
 func (i *Instance) passesPaths() bool { return len(ProxyMountPoint.In(i)) > 0 }
 
-// trusted adds the proxies in front that are believed.
+// trusted adds the trusted proxies in front of this server.
 func (w *writer) trusted() {
 	for _, h := range TrustProxyHeader.In(w.i) {
 		w.add(conf.D("WSGITrustedProxyHeaders", word(h)).From(TrustProxyHeader))
@@ -100,7 +101,7 @@ func (s *Server) proxied() bool {
 	return len(ProxyMountPoint.In(s))+len(ProxyVirtualHost.In(s)) > 0
 }
 
-// proxyHost is a virtual host that passes everything on.
+// proxyHost returns a virtual host that passes on all requests.
 func (w *writer) proxyHost(h [2]string, scheme string) virtualHost {
 	i := w.i
 	body := []conf.Node{conf.D("ServerName", word(h[0])).From(ProxyVirtualHost)}
@@ -108,19 +109,20 @@ func (w *writer) proxyHost(h [2]string, scheme string) virtualHost {
 		return virtualHost{redirects, by(ProxyVirtualHost), append(body, redirect...)}
 	}
 	url := word(strings.TrimRight(h[1], "/") + "/")
-	// In a section, which comes before what --proxy-mount-point passes on.
+	// In a section, which takes precedence over --proxy-mount-point.
 	body = append(body, conf.S("Location", args(word("/")),
 		conf.D("ProxyPass", url, conf.Key("upgrade=websocket")), conf.D("ProxyPassReverse", url)).From(ProxyVirtualHost))
 	body = append(body, w.forwarded()...)
 	if scheme == "https" && HSTSPolicy.In(i) != "" {
-		// Of two policies a browser takes the first one.
+		// Of two policies, a browser uses the first.
 		body = append(body, conf.D("Header", conf.Key("onsuccess"), conf.Key("unset"), conf.Key("Strict-Transport-Security")).From(HSTSPolicy))
 		body = append(body, w.hsts()...)
 	}
 	return virtualHost{serves, by(ProxyVirtualHost), body}
 }
 
-// proxies passes paths and host names on to other servers.
+// proxies adds the paths that are passed on to other servers, and enables TLS for
+// connections to those servers.
 func (w *writer) proxies() {
 	i := w.i
 	if !i.proxied() {
@@ -129,20 +131,20 @@ func (w *writer) proxies() {
 	if tls := i.proxiedTLS(); len(tls) > 0 {
 		w.add(conf.D("SSLProxyEngine", conf.Key("On")).From(tls...))
 	}
-	var locations []conf.Node // the other way round: of those that fit, the last one counts
+	var locations []conf.Node // in reverse order, because the last matching section applies
 	list := slices.Clone(ProxyMountPoint.In(i))
 	slices.SortStableFunc(list, func(x, y [2]string) int { return strings.Compare(slash(y[0]), slash(x[0])) })
 	for _, m := range list {
 		path, url := slash(m[0]), m[1]
 		if !strings.HasSuffix(path, "/") {
-			// Without a scheme in the target httpd takes the request's own.
+			// Without a scheme in the target, httpd uses that of the request.
 			target := strings.NewReplacer(`\`, `\\`, "$", `\$`).Replace(path)
-			// In a section, where it follows after the question who may come in.
+			// In a section, so that access control comes first.
 			exactly := conf.Word("^" + regexpText(path) + "$")
 			w.add(conf.S("LocationMatch", args(exactly), conf.D("RedirectMatch", conf.Key("302"), exactly, conf.Word(target+"/"))).From(ProxyMountPoint))
 			path, url = path+"/", strings.TrimRight(url, "/")+"/"
 		} else if _, server, _ := strings.Cut(url, "://"); !strings.Contains(server, "/") {
-			url += "/" // or the client's path would become part of the server's name
+			url += "/" // or the client's path would become part of the host name
 		}
 		location := location(path, w.forwarded()...).From(ProxyMountPoint)
 		if prefix := strings.TrimSuffix(path, "/"); prefix != "" {
@@ -155,8 +157,8 @@ func (w *writer) proxies() {
 	w.add(locations...)
 }
 
-// forwarded tells the server behind us how the client reached us. A scheme that
-// a proxy in front of us has said is passed on, unless we speak TLS ourselves.
+// forwarded adds headers that describe how the client reached this server. For requests
+// without TLS, the scheme reported by a proxy in front of this server is passed on.
 func (w *writer) forwarded() []conf.Node {
 	set := func(name, value string, when ...conf.Arg) conf.Node {
 		return conf.D("RequestHeader", append(args(conf.Key("set"), conf.Key(name), word(value)), when...)...)
@@ -171,14 +173,14 @@ func (w *writer) forwarded() []conf.Node {
 	}
 }
 
-// headerText is a text for mod_headers as it stands: there %X is replaced, and
-// \n is a line break. A text that starts with expr= would be an expression in any
-// case; no option lets one through.
+// headerText escapes a literal text for mod_headers, which replaces %X and interprets
+// backslashes. It cannot escape a text that starts with expr=, which would always be
+// an expression, but no option accepts one.
 func headerText(s string) string { return strings.NewReplacer(`\`, `\\`, "%", "%%").Replace(s) }
 
-// location is the section for what lies at and below a URL path. <Location> takes
-// a path for a pattern of the whole URL where it looks like one; what is below it
-// would not be protected then.
+// location returns the section for a URL path and everything below it. If a path
+// contains wildcards, <Location> would treat it as a pattern for the whole URL, and
+// would not apply below it.
 func location(url string, body ...conf.Node) *conf.Section {
 	url = slash(url)
 	if !strings.ContainsAny(url, "*?[") {
@@ -191,8 +193,8 @@ func location(url string, body ...conf.Node) *conf.Section {
 	return conf.S("LocationMatch", args(conf.Word("^"+regexpText(url)+below)), body...)
 }
 
-// regexpText is a literal for the regular expressions of directives that are
-// split in httpd's own way.
+// regexpText returns a regular expression for a literal text, for directives whose
+// arguments httpd splits.
 func regexpText(s string) string { return string(conf.Regexp(s)) }
 
 func pass(path, url string, option option.Ref) []conf.Node {
@@ -202,7 +204,7 @@ func pass(path, url string, option option.Ref) []conf.Node {
 	}
 }
 
-// proxyTargets checks where requests are passed on to.
+// proxyTargets checks the servers that requests are passed on to.
 func (i *Instance) proxyTargets() error {
 	for _, v := range ProxyMountPoint.In(i) {
 		if err := proxyTarget(v[1]); err != nil {
@@ -220,7 +222,7 @@ func (i *Instance) proxyTargets() error {
 	return nil
 }
 
-// proxiedTLS are the options that pass requests on to a server over TLS.
+// proxiedTLS returns the options that pass on requests over TLS.
 func (i *Instance) proxiedTLS() (options []conf.Origin) {
 	for _, given := range []struct {
 		option option.Ref
@@ -235,8 +237,8 @@ func (i *Instance) proxiedTLS() (options []conf.Origin) {
 	return options
 }
 
-// proxyTarget accepts what mod_proxy_http can speak to: a URL, or a socket of
-// this machine and a URL (unix:/path|http://name/).
+// proxyTarget accepts the targets that mod_proxy_http supports: a URL, or a local
+// socket and a URL (unix:/path|http://name/).
 func proxyTarget(v string) error {
 	target := v
 	if rest, ok := strings.CutPrefix(v, "unix:"); ok {
@@ -249,24 +251,25 @@ func proxyTarget(v string) error {
 	return nil
 }
 
-// proxyHeaders are those of --trust-proxy-header that the module knows.
+// proxyHeaders are the headers that the module supports for --trust-proxy-header.
 var proxyHeaders = strings.Fields("X-Forwarded-For X-Client-IP X-Real-IP X-Forwarded-Proto X-Forwarded-Scheme X-Forwarded-HTTPS X-Forwarded-SSL " +
 	"X-Scheme X-HTTPS X-Forwarded-Host X-Host X-Forwarded-Port X-Forwarded-Server X-Script-Name X-Forwarded-Script-Name")
 
-// unknownHeaders warns about headers that the module would not look at.
+// unknownHeaders warns about headers that the module would ignore.
 func unknownHeaders(s *Server) (warnings []string) {
 	for _, h := range TrustProxyHeader.In(s) {
 		for _, name := range strings.Fields(h) {
 			if !slices.ContainsFunc(proxyHeaders, func(k string) bool { return strings.EqualFold(k, name) }) {
-				warnings = append(warnings, fmt.Sprintf("--trust-proxy-header %s has no effect: mod_wsgi knows %s", name, strings.Join(proxyHeaders, ", ")))
+				warnings = append(warnings, fmt.Sprintf("--trust-proxy-header %s has no effect: mod_wsgi supports only %s", name, strings.Join(proxyHeaders, ", ")))
 			}
 		}
 	}
 	return warnings
 }
 
-// trusted returns an address or a network as the module reads it: in lower case, and
-// where it is every address, in two halves, for a mask of no bits is refused.
+// trusted returns an address or a network in the form that the module reads, in lower
+// case. The network of all addresses is split in two, because the module rejects a mask
+// of zero bits.
 func trusted(v string) []string {
 	switch prefix, err := netip.ParsePrefix(v); {
 	case err == nil && prefix.Bits() == 0 && prefix.Addr().Is4():

@@ -11,24 +11,24 @@ import (
 )
 
 var (
-	PythonPath = option.Texts("python-path", "DIRECTORY", "Directory for the module path of the application.")
-	PythonEggs = option.Text("python-eggs", "", "DIRECTORY", "Where zipped eggs are unpacked.").
+	PythonPath = option.Texts("python-path", "DIRECTORY", "Directory to add to the module path of the application.")
+	PythonEggs = option.Text("python-eggs", "", "DIRECTORY", "Directory to unpack zipped eggs to.").
 			DefaultText("SERVER_ROOT/python-eggs")
-	PythonWarnings = option.Texts("python-warnings", "FILTER", "Filter as for python -W.")
-	SwitchInterval = option.Fraction("switch-interval", "", "SECONDS", "How long a thread may run before another one gets its turn.").
+	PythonWarnings = option.Texts("python-warnings", "FILTER", "Warning filter, as for python -W.")
+	SwitchInterval = option.Fraction("switch-interval", "", "SECONDS", "How long a thread may run before Python switches to another.").
 			DefaultText("none (Python: 0.005)").Check(option.Positive).With(since("6.0.0"))
-	FreeThreading = option.Toggle("free-threading", "Run without the global interpreter lock; Python must be built for it.").
+	FreeThreading = option.Toggle("free-threading", "Run without the global interpreter lock; needs a free-threaded Python.").
 			With(since("6.0.0"))
 )
 
-// python is the interpreter.
+// python is the Python interpreter.
 var python = feature{
 	options: option.NewGroup("Python",
 		PythonPath, PythonEggs, PythonWarnings, SwitchInterval, FreeThreading,
 	),
 	conflicts: func(s *Server) error {
 		if FreeThreading.In(s) && !s.FreeThreaded {
-			return option.Usage("", "option --free-threading needs a Python that was built without the GIL")
+			return option.Usage("", "option --free-threading needs a free-threaded Python")
 		}
 		return nil
 	},
@@ -38,7 +38,7 @@ var python = feature{
 	check: func(i *Instance) error {
 		for _, d := range PythonPath.In(i) {
 			if path := i.fromLaunch(d); !Exists(path) {
-				i.Warn("option --python-path: " + path + " is not there")
+				i.Warn("option --python-path: " + path + " does not exist")
 			}
 		}
 		return nil
@@ -76,7 +76,7 @@ func (w *writer) interpreter() {
 	}
 }
 
-// eggsOrigins are those that the directory for eggs comes from.
+// eggsOrigins returns the options that determine the directory for eggs.
 func (i *Instance) eggsOrigins() []conf.Origin {
 	return i.unless(PythonEggs, i.rootOrigins()...)
 }
@@ -101,9 +101,9 @@ func badPathEntry(dirs []string) string {
 	return ""
 }
 
-// pathFiles returns the directories that the .pth files of a directory with
-// packages add to the module path; known is false where one runs code that may
-// add others. That of setuptools, which most environments have, adds none.
+// pathFiles returns the directories that the .pth files of a site-packages directory
+// add to the module path. known is false if one of them runs code, which may add more.
+// The file of setuptools, which most environments have, adds nothing.
 func pathFiles(site string) (dirs []string, known bool) {
 	names, _ := fs.Glob(os.DirFS(site), "*.pth")
 	for _, name := range names {

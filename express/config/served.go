@@ -15,37 +15,38 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// What httpd sends as files, and what it must never send: the application's own
-// sources, and the files of the server, where these are below a directory that
-// clients can read.
+// The files that httpd serves, and those that it must never serve: the application's
+// sources, and the files of the server, if they are below a directory that clients can
+// read.
 //
-// A file has many URLs: another spelling, an alias, a path behind it. So the rule
-// is about the path that httpd has mapped a request to, not about its URL. It is an
-// <If> section, because httpd applies these last: a Require of a <Location>, which
-// --auth-user-script needs, replaces those of <Directory> and <Files>, and a rule
-// of mod_rewrite ends where one of the user's ends the rewriting.
+// A file can have many URLs: with another spelling, through an alias, or with a path
+// appended. So the rules match the path that httpd maps a request to rather than its
+// URL. They are in <If> sections, because httpd applies these last. A Require in
+// <Location>, which --auth-user-script needs, overrides those in <Directory> and
+// <Files>, and a rule of mod_rewrite has no effect after a user's rule that ends the
+// rewriting.
 
-// servedDir is a directory whose files httpd sends.
+// servedDir is a directory whose files httpd serves.
 type servedDir struct {
 	path    string
 	option  option.Ref
 	origins []conf.Origin
-	code    bool     // Python code of the application is in it
-	files   []string // base names of files that are not sent
-	logs    []string // the same for log files, which may have a suffix
-	dirs    []string // relative paths of directories that are not sent
-	open    []string // relative paths that have rules of their own
+	code    bool     // contains Python code of the application
+	files   []string // base names of files that are not served
+	logs    []string // base names of log files, which may have a suffix
+	dirs    []string // relative paths of directories that are not served
+	open    []string // relative paths with separate rules
 }
 
 // privateFile is a file or directory that clients must not read.
 type privateFile struct {
 	what, path     string
-	code, dir, log bool // neither of the last two: a file
+	code, dir, log bool // if neither dir nor log: a file
 }
 
-// inside returns the path of a file or directory relative to a directory that it is
-// in, also where one of both is named through a symbolic link or, on a file system
-// that allows it, in another case. It returns "." for the directory itself.
+// inside returns a path relative to a directory that contains it. It recognizes
+// symbolic links and, on file systems that ignore case, other spellings. It returns
+// "." for the directory itself.
 func inside(dir, path string) (rel string, ok bool) {
 	target, targetErr := os.Stat(dir)
 	forms := []string{path}
@@ -67,7 +68,7 @@ func inside(dir, path string) (rel string, ok bool) {
 	return "", false
 }
 
-// except leaves what options name inside a directory to rules of its own.
+// except exempts paths that options name inside a directory, which have separate rules.
 func (d *servedDir) except(i *Instance, single []string) {
 	var inner []string
 	for _, other := range i.served {
@@ -88,7 +89,8 @@ func (d *servedDir) except(i *Instance, single []string) {
 	}
 }
 
-// hide adds what is private to the rules of a directory that holds it.
+// hide adds a private file to the rules of the directory, and reports whether the
+// directory contains it.
 func (d *servedDir) hide(s privateFile) bool {
 	rel, ok := inside(d.path, s.path)
 	if !ok {
@@ -108,8 +110,8 @@ func (d *servedDir) hide(s privateFile) bool {
 	return true
 }
 
-// secretFile tells what a file with a URL of its own is where it must not be sent
-// nevertheless, or "".
+// secretFile describes a file with its own URL that must not be served nevertheless. It
+// returns "" for other files.
 func (i *Instance) secretFile(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -128,18 +130,18 @@ func (i *Instance) secretFile(path string) string {
 	return ""
 }
 
-// Parts of the regular expressions for what is not sent.
+// Parts of the regular expressions for files that are not served.
 const (
 	anywhere = `(?:.*/)?`
-	// Names that start with a dot are version control's, editors' and httpd's own. RFC
-	// 8615's directory is the exception.
+	// Names that start with a dot belong to version control, editors and httpd. The
+	// exception is the directory defined by RFC 8615.
 	dotted = anywhere + `\.(?!well-known(?:/|$)).*`
-	// Sources and what Python makes of them, also as copies that editors and people
-	// leave behind: settings.py~, #settings.py#, settings.py.bak.
+	// Sources and compiled files of Python, including backup copies: settings.py~,
+	// #settings.py#, settings.py.bak.
 	sources = anywhere + `(?:[^/]*\.(?:py[a-z0-9]?|pxd|wsgi)(?:[^a-z0-9/][^/]*)?|__pycache__(?:/.*)?)`
 )
 
-// rules are the sections that keep clients from what is private.
+// rules returns the sections that protect private files from clients.
 func (d *servedDir) rules(handlers [][2]string) []conf.Node {
 	rules := []conf.Node{d.refuse(dotted)}
 	if d.code {
@@ -160,7 +162,7 @@ func (d *servedDir) rules(handlers [][2]string) []conf.Node {
 			if strings.Contains(n, ".") {
 				extended = append(extended, n)
 			} else {
-				plain = append(plain, n) // what belongs to "app" is not app.js
+				plain = append(plain, n) // "app" must not match app.js
 			}
 		}
 		if len(extended) > 0 {
@@ -179,8 +181,7 @@ func (d *servedDir) rules(handlers [][2]string) []conf.Node {
 	return rules
 }
 
-// privateRules are the rules of a served directory, for the path by which httpd
-// knows it.
+// privateRules returns the rules of a served directory, for the path that httpd uses.
 func (i *Instance) privateRules(named, path string) []conf.Node {
 	for _, d := range i.served {
 		if d.path == named {
@@ -192,8 +193,8 @@ func (i *Instance) privateRules(named, path string) []conf.Node {
 	return nil
 }
 
-// refuse is the section that answers 403 for files and directories that are there
-// and whose path below the directory matches.
+// refuse returns the section that answers 403 for existing files and directories whose
+// path below the directory matches.
 func (d *servedDir) refuse(pattern string) conf.Node {
 	except := ""
 	if len(d.open) > 0 {
@@ -211,10 +212,10 @@ func alternatives(words []string) string {
 	return "(?:" + strings.Join(quoted, "|") + ")"
 }
 
-// literal is a text for a regular expression between number signs.
+// literal escapes a literal text for a regular expression between number signs.
 func literal(s string) string { return strings.ReplaceAll(regexp.QuoteMeta(s), "#", `\x23`) }
 
-// warn reports a directory in which more is than clients should read.
+// warn reports private files in a served directory.
 func (d *servedDir) warn(i *Instance, found []string) {
 	if len(found) == 0 {
 		return
@@ -224,15 +225,16 @@ func (d *servedDir) warn(i *Instance, found []string) {
 	if d.code {
 		rule = "clients get 403 for these and for all Python files there"
 	}
-	i.Warn("option " + d.option.Flag() + ": " + d.path + " holds " + what + "; " + rule +
-		", but can read everything else; put the files for clients into a directory of their own")
+	i.Warn("option " + d.option.Flag() + ": " + d.path + " contains " + what + "; " + rule +
+		", but can read everything else; move the files for clients to a separate directory")
 }
 
-// FindServed determines which directories httpd sends files from, and what is not
-// sent from them. It warns where one holds the application or files of the server.
+// FindServed determines the directories that httpd serves files from, and the files
+// in them that are not served. It warns if one contains the application or files of
+// the server.
 func (i *Instance) FindServed() error {
 	i.served = []*servedDir{{path: i.Docs, option: DocumentRoot, origins: i.docsOrigins()}}
-	var single []string // files with a URL of their own
+	var single []string // files with their own URL
 	for _, a := range URLAlias.In(i) {
 		target := i.fromLaunch(a[1])
 		if info, err := os.Stat(target); err == nil && !info.IsDir() {
@@ -257,7 +259,7 @@ func (i *Instance) FindServed() error {
 	}
 	for _, file := range single {
 		if what := i.secretFile(file); what != "" {
-			i.Warn("option --url-alias: " + file + " is " + what + ", which is never sent to clients")
+			i.Warn("option --url-alias: " + file + " is " + what + ", which is never served to clients")
 		}
 	}
 	return nil
@@ -280,7 +282,7 @@ func (i *Instance) privateFiles() []privateFile {
 	return slices.DeleteFunc(list, func(f privateFile) bool { return f.path == "" })
 }
 
-// unique returns a list without what was in it before.
+// unique returns a list without duplicates.
 func unique(list []string) (short []string) {
 	for _, s := range list {
 		if !slices.Contains(short, s) {

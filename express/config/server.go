@@ -14,41 +14,41 @@ import (
 var (
 	ServerRoot = option.Text("server-root", "", "DIRECTORY", "Directory for the files of this instance.").
 			DefaultText("see notes")
-	User = option.Text("user", "", "NAME", "Account of the application, when started as root.").
+	User = option.Text("user", "", "NAME", "User that the application runs as, when started as root.").
 		DefaultText("current user").With(unixOnly)
-	Group = option.Text("group", "", "NAME", "Group of the application, when started as root.").
+	Group = option.Text("group", "", "NAME", "Group that the application runs as, when started as root.").
 		DefaultText("primary group of current user").With(unixOnly)
-	Setenv = option.Pairs("setenv", "NAME VALUE", "Put a variable into the WSGI environment of each request.").
+	Setenv = option.Pairs("setenv", "NAME VALUE", "Add a variable to the WSGI environment of each request.").
 		MayBeEmpty()
-	Passenv = option.Texts("passenv", "NAME", "Put a variable of our own environment into that of each request.").
+	Passenv = option.Texts("passenv", "NAME", "Add a variable of the launcher's environment to the WSGI environment of each request.").
 		Check(Variable)
-	IncludeFile = option.Texts("include-file", "FILE", "Further httpd configuration, read at the end.")
+	IncludeFile = option.Texts("include-file", "FILE", "Additional httpd configuration, read last.")
 	Locale      = option.Text("locale", "", "LOCALE", "Locale of the application.").
 			DefaultText("process locale").Check(oneWord)
-	Lang = option.Text("lang", "", "LOCALE", "Old spelling of --locale.").
+	Lang = option.Text("lang", "", "LOCALE", "Old name of --locale.").
 		Hide().Check(oneWord).With(unixOnly)
-	PIDFile = option.Text("pid-file", "", "FILE", "Where httpd writes its process identifier.").
+	PIDFile = option.Text("pid-file", "", "FILE", "File that httpd writes its process ID to.").
 		DefaultText("SERVER_ROOT/httpd.pid")
-	ProcessName = option.Text("process-name", "httpd (mod_wsgi-express)", "NAME", "Name of the httpd processes in ps.").
+	ProcessName = option.Text("process-name", "httpd (mod_wsgi-express)", "NAME", "Name of the httpd processes, as shown by ps.").
 			With(unixOnly)
-	HTTPDExecutable = option.Text("httpd-executable", "", "FILE", "The httpd to run.").
+	HTTPDExecutable = option.Text("httpd-executable", "", "FILE", "httpd program to run.").
 			DefaultText("httpd known at build time")
-	ModulesDirectory = option.Text("modules-directory", "", "DIRECTORY", "Where httpd's modules are.").
+	ModulesDirectory = option.Text("modules-directory", "", "DIRECTORY", "Directory with httpd's modules.").
 				DefaultText("known at build time")
 	SocketPrefix = option.Text("socket-prefix", "", "DIRECTORY", "Directory for the sockets of the daemon processes.").
 			DefaultText("SERVER_ROOT").With(unixOnly)
-	SetupOnly     = option.Toggle("setup-only", "Write the files, start nothing.").With(unixOnly)
-	EnvvarsScript = option.Text("envvars-script", "", "FILE", "Shell script, run once at setup, whose exported variables httpd gets.").
+	SetupOnly     = option.Toggle("setup-only", "Write the files, but do not start the server.").With(unixOnly)
+	EnvvarsScript = option.Text("envvars-script", "", "FILE", "Shell script, run once at setup, whose exported variables are passed to httpd.").
 			DefaultText("SERVER_ROOT/envvars").With(unixOnly)
-	ShellExecutable = option.Text("shell-executable", "", "FILE", "Shell for --envvars-script; nothing else here runs through a shell.").
+	ShellExecutable = option.Text("shell-executable", "", "FILE", "Shell for --envvars-script; nothing else is run through a shell.").
 			DefaultText("bash, else sh, from PATH").With(unixOnly)
-	JSON      = option.Toggle("json", "Tell what was set up as JSON, one object on a line.").With(own)
-	WaitReady = option.Toggle("wait-ready", "Tell so, and write the line last, only once the application is loaded; fail if it does not load.").
+	JSON      = option.Toggle("json", "Describe the server that was set up as JSON, one object per line.").With(own)
+	WaitReady = option.Toggle("wait-ready", "Report that the server is ready once the application is loaded; fail if it does not load.").
 			With(unixOnly).With(own)
 	Help = option.HelpFlag("Show this help.")
 )
 
-// server is the instance itself: its files, its account and its environment.
+// server is the files, the account and the environment of the instance.
 var server = feature{
 	options: option.NewGroup("Server",
 		ServerRoot, User, Group, Setenv, Passenv, IncludeFile, Locale, Lang, PIDFile, ProcessName, HTTPDExecutable,
@@ -67,7 +67,7 @@ var server = feature{
 	},
 	warnings: func(s *Server) (list []string) {
 		if ShellExecutable.In(s) != "" && EnvvarsScript.In(s) == "" {
-			list = append(list, "--shell-executable has no effect without --envvars-script: nothing else here runs through a shell")
+			list = append(list, "--shell-executable has no effect without --envvars-script: nothing else is run through a shell")
 		}
 		return list
 	},
@@ -111,7 +111,7 @@ var server = feature{
 			{i.Launcher, "the path of the launcher", nil},
 			{i.Root, "the server root", ServerRoot},
 			{i.HTTPD, "the path of httpd", HTTPDExecutable},
-			{i.ModulesDir, "the directory of httpd's modules", ModulesDirectory},
+			{i.ModulesDir, "the directory with httpd's modules", ModulesDirectory},
 			{i.PIDFile, "the pid file", PIDFile},
 			{ProcessName.In(i), "the name of the process", ProcessName},
 		}
@@ -131,10 +131,11 @@ var server = feature{
 	},
 }
 
-// rotationSince is the first mod_wsgi that can leave the names of sockets alone.
+// rotationSince is the first version of mod_wsgi that can keep the names of sockets
+// unchanged.
 const rotationSince = "4.6.0"
 
-// sockets adds where those of daemon processes are.
+// sockets adds the location of the sockets of daemon processes.
 func (w *writer) sockets() {
 	i := w.i
 	if !host.DaemonMode {
@@ -146,12 +147,12 @@ func (w *writer) sockets() {
 	}
 }
 
-// rootOrigins are the options that the server root comes from.
+// rootOrigins returns the options that determine the server root.
 func (i *Instance) rootOrigins() []conf.Origin {
 	return i.unless(ServerRoot, Host, Port)
 }
 
-// environment passes variables to the application, request by request.
+// environment adds the variables for the WSGI environment of each request.
 func (w *writer) environment() {
 	for _, kv := range Setenv.In(w.i) {
 		w.add(conf.D("SetEnv", conf.Word(kv[0]), conf.Word(kv[1])).From(Setenv))

@@ -10,17 +10,17 @@ import (
 )
 
 var (
-	ServiceScript = option.Pairs("service-script", "NAME SCRIPT", "Run a script in a process of its own.").
+	ServiceScript = option.Pairs("service-script", "NAME SCRIPT", "Run a script in a separate process.").
 			With(unixOnly, since("4.6.0"))
-	ServiceUser = option.Pairs("service-user", "NAME USER", "Account of a service.").
+	ServiceUser = option.Pairs("service-user", "NAME USER", "User that a service runs as.").
 			DefaultText("--user").With(unixOnly, since("4.6.0"))
-	ServiceGroup = option.Pairs("service-group", "NAME GROUP", "Group of a service.").
+	ServiceGroup = option.Pairs("service-group", "NAME GROUP", "Group that a service runs as.").
 			DefaultText("--group").With(unixOnly, since("4.6.0"))
 	ServiceLogFile = option.Pairs("service-log-file", "NAME FILE", "Log file of a service, in the log directory.").
 			Alias("service-log").With(unixOnly, since("4.6.0"))
 )
 
-// services is the scripts that run in processes of their own.
+// services is the scripts that run in separate processes.
 var services = feature{
 	options: option.NewGroup("Services",
 		ServiceScript, ServiceUser, ServiceGroup, ServiceLogFile,
@@ -66,8 +66,8 @@ var services = feature{
 	hosts:       map[hostSlot]func(*writer, string) []virtualHost{hostServices: (*writer).serviceHosts},
 }
 
-// serviceHosts are the virtual hosts of services that have a log of their own: httpd
-// knows a log file for a virtual host only. Nobody reaches them.
+// serviceHosts returns the virtual hosts of services with separate logs, because httpd
+// supports separate log files only for virtual hosts. Clients cannot reach them.
 func (w *writer) serviceHosts(scheme string) (list []virtualHost) {
 	if scheme != "http" {
 		return nil
@@ -87,35 +87,35 @@ func (w *writer) serviceHosts(scheme string) (list []virtualHost) {
 	return list
 }
 
-// serviceConflicts reports names of services that cannot be, and options for services
-// that do not exist.
+// serviceConflicts reports invalid names of services, and options for services that do
+// not exist.
 func serviceConflicts(s *Server) error {
 	known := map[string]bool{}
 	for _, v := range ServiceScript.In(s) {
 		switch {
 		case !LevelWords.MatchString(strings.ReplaceAll(v[0], "-", "_")) || strings.Contains(v[0], ":"):
-			return option.Usage("letters, digits, dots, dashes and underscores", "option --service-script: %q is not a name for a service", v[0])
+			return option.Usage("use letters, digits, dots, dashes and underscores", "option --service-script: %q is not a valid name for a service", v[0])
 		case known[v[0]]:
-			return option.Usage("", "option --service-script: there are two services %q", v[0])
+			return option.Usage("", "option --service-script: duplicate service %q", v[0])
 		}
 		known[v[0]] = true
 	}
 	for _, o := range []option.Handle[[][2]string]{ServiceUser, ServiceGroup, ServiceLogFile} {
 		for _, v := range o.In(s) {
 			if !known[v[0]] {
-				return option.Usage("", "option %s: there is no service %q (see --service-script)", o, v[0])
+				return option.Usage("", "option %s: no such service: %q (see --service-script)", o, v[0])
 			}
 		}
 	}
 	for _, v := range ServiceLogFile.In(s) {
 		if v[1] == "" || strings.HasPrefix(v[1], "|") || filepath.Base(v[1]) != v[1] {
-			return option.Usage("it lies in the log directory", "option --service-log-file: %q is not the name of a file", v[1])
+			return option.Usage("the file is created in the log directory", "option --service-log-file: %q is not a file name", v[1])
 		}
 	}
 	return nil
 }
 
-// ServiceScripts are the scripts that run in processes of their own.
+// ServiceScripts returns the names and scripts of all services.
 func (i *Instance) ServiceScripts() [][2]string {
 	scripts := slices.Clone(ServiceScript.In(i))
 	if EnableTelemetry.In(i) {
@@ -124,8 +124,7 @@ func (i *Instance) ServiceScripts() [][2]string {
 	return scripts
 }
 
-// services adds the scripts without a log of their own; the others are in virtual
-// hosts.
+// services adds the services without separate logs. The others are in virtual hosts.
 func (w *writer) services() {
 	for _, s := range w.i.ServiceScripts() {
 		if LastOf(ServiceLogFile.In(w.i), s[0]) == "" {
@@ -134,7 +133,7 @@ func (w *writer) services() {
 	}
 }
 
-// service has httpd start the process of a script.
+// service returns the directives that run a script in a separate process.
 func (w *writer) service(s [2]string) []conf.Node {
 	i := w.i
 	name, group := s[0], "service:"+s[0]
@@ -166,16 +165,17 @@ func (w *writer) service(s [2]string) []conf.Node {
 		conf.Pair{Name: "application-group", Value: "%{GLOBAL}"}).From(by)}
 }
 
-// serviceRunner is the script that runs those of services: not in the server root,
-// which the user of a service may not be let into.
+// serviceRunner returns the path of the script that runs service scripts. It is not in
+// the server root, which a service's user may be unable to enter.
 func (i *Instance) serviceRunner() string {
 	return filepath.Join(i.Python.Site, "mod_wsgi", "express", "service.py")
 }
 
-// ServicesDir is where it keeps how often they have ended.
+// ServicesDir returns the directory in which that script counts how often services
+// have ended.
 func (i *Instance) ServicesDir() string { return filepath.Join(i.Root, "services") }
 
-// LastOf returns the last value that was given for a name, or "".
+// LastOf returns the last value for a name, or "".
 func LastOf(list [][2]string, name string) string {
 	for _, p := range slices.Backward(list) {
 		if p[0] == name {

@@ -16,7 +16,7 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// tsv reads a table of the specification by its column names.
+// tsv reads a table of the specification. Each row maps column names to values.
 func tsv(t *testing.T, name string) []map[string]string {
 	t.Helper()
 	data, err := os.ReadFile("../testdata/" + name)
@@ -46,7 +46,7 @@ func parse(words ...string) (*option.Line, error) {
 	return option.Parse("mod_wsgi-express", &option.Command{Name: "start-server", Arguments: 1, Table: Table()}, words)
 }
 
-// anyValue is a command line that gives an option some valid value.
+// anyValue returns a command line that sets an option to any valid value.
 func anyValue(t *testing.T, o *option.Option) *Server {
 	t.Helper()
 	for _, value := range append([]string{o.Default, "1", "9000", "70000", "a", "/a", "10.0.0.1", "unix:/a", "+A"}, o.Words...) {
@@ -84,7 +84,7 @@ func TestTableFollowsTheSpecification(t *testing.T) {
 			t.Errorf("--%s takes %d values, want %d", name, o.Values, want)
 		}
 		if string(o.Kind) != row["type"] {
-			t.Errorf("--%s is a %s, want %s", name, o.Kind, row["type"])
+			t.Errorf("--%s has type %s, want %s", name, o.Kind, row["type"])
 		}
 		if o.Repeatable != (row["repeatable"] == "yes") {
 			t.Errorf("--%s: repeatable %v", name, o.Repeatable)
@@ -100,7 +100,7 @@ func TestTableFollowsTheSpecification(t *testing.T) {
 		}
 		renamed := strings.HasPrefix(row["notes"], "DROPPED") || strings.HasPrefix(row["notes"], "RENAMED")
 		if renamed && o.Gone == "" {
-			t.Errorf("--%s is not reported as gone", name)
+			t.Errorf("--%s is not reported as removed", name)
 		}
 		if o.Gone == "" && o.Help == "" {
 			t.Errorf("--%s has no help", name)
@@ -108,12 +108,13 @@ func TestTableFollowsTheSpecification(t *testing.T) {
 	}
 	for _, o := range table.Options() {
 		if spec[o.Name] == Own.Of(o) {
-			t.Errorf("--%s: in the specification of upstream's launcher %v, marked as not in it %v", o.Name, spec[o.Name], Own.Of(o))
+			t.Errorf("--%s: in the specification of upstream's launcher: %v, marked as missing there: %v", o.Name, spec[o.Name], Own.Of(o))
 		}
 	}
 }
 
-// TestDirectivesFollowTheSpecification: the versions that have directives and parameters.
+// TestDirectivesFollowTheSpecification checks the versions that introduced directives
+// and parameters.
 func TestDirectivesFollowTheSpecification(t *testing.T) {
 	since := map[string]string{}
 	for _, row := range tsv(t, "directives.tsv") {
@@ -127,7 +128,7 @@ func TestDirectivesFollowTheSpecification(t *testing.T) {
 		if parameter == "" {
 			continue
 		}
-		// All modules that the launcher starts know what is older than the oldest one.
+		// All supported modules have parameters older than the oldest of them.
 		v, ok := since["WSGIDaemonProcess "+parameter+"="]
 		if !ok || v != Since(o) && !site.AtLeastVersion(site.OldestModule, v) {
 			t.Errorf("--%s: parameter %s since %q, and the option since %s", o.Name, parameter, v, Since(o))
@@ -203,7 +204,7 @@ func TestParseErrors(t *testing.T) {
 		{"--proc 2", "ambiguous", ""},
 		{"--nothing-like-it-at-all 2", "no such option", ""},
 		{"-p 80", "no such option", "long names"},
-		{"a.py b.py", "\"b.py\" is too much", "quotes"},
+		{"a.py b.py", "unexpected argument \"b.py\"", "quote"},
 		{"--telemetry-service tcp:1", "not unix:", ""},
 		{"--telemetry-interval 0.1", "less than 0.5", ""},
 		{"--slow-requests -1", "less than 0", ""},
@@ -216,16 +217,16 @@ func TestParseErrors(t *testing.T) {
 		{"--newrelic-config-file x", "dropped in mod_wsgi 6.0.0", ""},
 		{"--newrelic-environment x", "dropped in mod_wsgi 6.0.0", ""},
 		{"--with-php5", "PHP 5", ""},
-		{"--auth-user-script=", "option --auth-user-script: the value is empty", "leave the option out"},
-		{"--ssl-verify-client=", "the value is empty", "leave the option out"},
-		{"--entry-point=", "the value is empty", "leave the option out"},
+		{"--auth-user-script=", "option --auth-user-script: the value is empty", "omit the option"},
+		{"--ssl-verify-client=", "the value is empty", "omit the option"},
+		{"--entry-point=", "the value is empty", "omit the option"},
 		{"--setenv= x", "the value is empty", ""},
 		{"--service-log= x", "option --service-log: the value is empty", ""},
 		{"--ssl-port x", "option --ssl-port: \"x\" is not a whole number", ""},
 		{"--ssl-port", "option --ssl-port needs NUMBER", "--ssl-port=NUMBER"},
 		{"--trust-proxy nonsense", "neither an address", ""},
 		{"--host a/b", "neither a host name", ""},
-		{"--server-alias a;b", "not a host name", ""},
+		{"--server-alias a;b", "neither a host name", ""},
 		{"--server-mpm itk", "not one of", ""},
 		{"--log-level warn;x", "not a log level", ""},
 		{"--passenv A=b", "not the name", ""},
@@ -242,8 +243,8 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// TestWordsThatLookLikeOptions: the second value of an option may start like one
-// when the first was given with an = sign.
+// TestWordsThatLookLikeOptions checks that the second value of an option may look like
+// an option if the first was given with an = sign.
 func TestWordsThatLookLikeOptions(t *testing.T) {
 	in, err := parseLine("--setenv=OPTS", "--port", "--port", "81")
 	if err != nil || len(Setenv.In(in)) != 1 || Setenv.In(in)[0] != [2]string{"OPTS", "--port"} || Port.In(in) != 81 {
@@ -254,8 +255,8 @@ func TestWordsThatLookLikeOptions(t *testing.T) {
 	}
 }
 
-// TestEveryOptionNamesItsVersion: with each module an option is refused exactly
-// where it is younger, with the version that it needs and how to get it.
+// TestEveryOptionNamesItsVersion checks that each module rejects exactly the options
+// that are newer, with the required version and how to install it.
 func TestEveryOptionNamesItsVersion(t *testing.T) {
 	for _, module := range []string{site.OldestModule, "4.5.13", "4.6.0", "4.9.4", "5.0.2", "6.0.0", "6.0.2", "6.0.5"} {
 		six := 0
@@ -285,7 +286,8 @@ func TestEveryOptionNamesItsVersion(t *testing.T) {
 	}
 }
 
-// TestOldModule: versions that fail requests with many headers are not started.
+// TestOldModule checks that versions which fail requests with many headers are
+// rejected.
 func TestOldModule(t *testing.T) {
 	for version, refused := range map[string]bool{"4.4.10": true, "4.4.7": true, "": true, "4.4.11": false, "6.0.5": false} {
 		err := checkVersions(&Server{Values: option.NewValues()}, version)
@@ -295,7 +297,7 @@ func TestOldModule(t *testing.T) {
 	}
 }
 
-func TestServiceNeedsTheirVersion(t *testing.T) {
+func TestServicesNeedTheirVersion(t *testing.T) {
 	in, err := parseLine("--service-script", "a", "b")
 	if err != nil {
 		t.Fatal(err)
@@ -305,8 +307,8 @@ func TestServiceNeedsTheirVersion(t *testing.T) {
 	}
 }
 
-// TestEachOptionIsThereOnce: no two options have one name.
-func TestEachOptionIsThereOnce(t *testing.T) {
+// TestOptionNamesAreUnique checks that no two options share a name.
+func TestOptionNamesAreUnique(t *testing.T) {
 	names := map[string]bool{}
 	for _, o := range Table().Options() {
 		for _, name := range append([]string{o.Name}, o.Aliases...) {
@@ -318,8 +320,7 @@ func TestEachOptionIsThereOnce(t *testing.T) {
 	}
 }
 
-// TestEachHandleIsInTheTable: an option that is declared is one that a command line
-// may hold.
+// TestEachHandleIsInTheTable checks that the table contains all declared options.
 func TestEachHandleIsInTheTable(t *testing.T) {
 	names, err := filepath.Glob("*.go")
 	if err != nil {

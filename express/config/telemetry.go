@@ -14,17 +14,17 @@ var (
 				Check(unixTarget).With(since("6.0.0"))
 	EnableTelemetry = option.Toggle("enable-telemetry", "Collect telemetry and show it, on this machine only.").
 			With(unixOnly, since("6.0.0"))
-	TelemetryUIPort = option.Number("telemetry-ui-port", "8888", "NUMBER", "Port on which it is shown.").
+	TelemetryUIPort = option.Number("telemetry-ui-port", "8888", "NUMBER", "Port of the page that shows the telemetry.").
 			Check(option.Between(1, 65535)).With(unixOnly, since("6.0.0"))
-	TelemetryInterval = option.Fraction("telemetry-interval", "1.0", "SECONDS", "Time between reports, 0.5 or more.").
+	TelemetryInterval = option.Fraction("telemetry-interval", "1.0", "SECONDS", "Time between reports, at least 0.5.").
 				Check(option.AtLeastFraction(0.5)).With(since("6.0.0"))
-	SlowRequests = option.Fraction("slow-requests", "", "SECONDS", "Report requests that take longer; 0 is off.").
+	SlowRequests = option.Fraction("slow-requests", "", "SECONDS", "Report requests that take longer than this; 0 disables it.").
 			Check(option.AtLeastFraction(0)).With(since("6.0.0"))
-	TelemetryOptions = option.Texts("telemetry-options", "OPTIONS", "What else is captured: None, All, or names such as +CaptureUserAgent.").
+	TelemetryOptions = option.Texts("telemetry-options", "OPTIONS", "What else to capture: None, All, or names such as +CaptureUserAgent.").
 				Check(telemetryWords).With(since("6.0.0"))
 )
 
-// telemetry is what the module reports, and to whom.
+// telemetry is the reports of the module, and their collector.
 var telemetry = feature{
 	options: option.NewGroup("Telemetry",
 		TelemetryService, EnableTelemetry, TelemetryUIPort, TelemetryInterval, SlowRequests, TelemetryOptions,
@@ -46,14 +46,14 @@ const telemetryService = "telemetry"
 func telemetryConflicts(s *Server) error {
 	bad := func(format string, args ...any) error { return option.Usage("", format, args...) }
 	if EnableTelemetry.In(s) && TelemetryService.In(s) != "" {
-		return bad("--enable-telemetry and --telemetry-service exclude each other")
+		return bad("--enable-telemetry and --telemetry-service cannot be combined")
 	}
 	if TelemetryService.In(s) != "" && !host.DaemonMode {
-		return bad("option --telemetry-service: mod_wsgi has no telemetry on Windows")
+		return bad("option --telemetry-service: mod_wsgi does not support telemetry on Windows")
 	}
 	for _, v := range ServiceScript.In(s) {
 		if EnableTelemetry.In(s) && v[0] == telemetryService {
-			return bad("option --service-script: %q is the service of --enable-telemetry", v[0])
+			return bad("option --service-script: the name %q is reserved for --enable-telemetry", v[0])
 		}
 	}
 	target := EnableTelemetry.In(s) || TelemetryService.In(s) != ""
@@ -68,14 +68,14 @@ func telemetryConflicts(s *Server) error {
 	return nil
 }
 
-// TelemetryFile is the script of that service.
+// TelemetryFile is the script of that service, in the server root.
 const TelemetryFile = "telemetry-service.py"
 
-// TelemetryDir is where our own collector makes its socket: a directory of the
-// application's account, for the server root is not.
+// TelemetryDir returns the directory for the socket of the collector that the launcher
+// starts. It belongs to the application's account, unlike the server root.
 func (i *Instance) TelemetryDir() string { return filepath.Join(i.Root, "telemetry") }
 
-// TelemetryTarget is where the processes report to, "" for nowhere.
+// TelemetryTarget returns the target that the processes report to, or "".
 func (i *Instance) TelemetryTarget() string {
 	if EnableTelemetry.In(i) {
 		return "unix:" + filepath.Join(i.TelemetryDir(), "collector")
@@ -83,7 +83,7 @@ func (i *Instance) TelemetryTarget() string {
 	return TelemetryService.In(i)
 }
 
-// telemetry adds what the module reports, and to whom.
+// telemetry adds the directives for telemetry.
 func (w *writer) telemetry() {
 	i := w.i
 	target := i.TelemetryTarget()

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestTelemetry: what a module since 6.0.0 is told.
+// TestTelemetry checks the directives for modules since 6.0.0.
 func TestTelemetry(t *testing.T) {
 	for _, c := range []struct {
 		line string
@@ -17,10 +17,10 @@ func TestTelemetry(t *testing.T) {
 		},
 		{"--enable-telemetry", "WSGITelemetryService \"unix:/r/telemetry/collector\" \"interval=1\"\n"},
 		{"", ""},
-		{"--enable-telemetry --telemetry-service unix:/x", "exclude each other"},
+		{"--enable-telemetry --telemetry-service unix:/x", "cannot be combined"},
 		{"--slow-requests 1", "needs --telemetry-service"},
 		{"--telemetry-ui-port 99 --telemetry-service unix:/x", "needs --enable-telemetry"},
-		{"--enable-telemetry --service-script telemetry x", "is the service of --enable-telemetry"},
+		{"--enable-telemetry --service-script telemetry x", "is reserved for --enable-telemetry"},
 	} {
 		in, err := parseLine(strings.Fields(c.line)...)
 		if err != nil {

@@ -8,50 +8,50 @@ import (
 )
 
 var (
-	StartupTimeout = option.Number("startup-timeout", "15", "SECONDS", "Replace a process whose application does not load in this time; 0 is off.").
+	StartupTimeout = option.Number("startup-timeout", "15", "SECONDS", "Replace a process whose application does not load within this time; 0 disables it.").
 			With(since("4.5.6"), daemon("startup-timeout"))
-	ShutdownTimeout = option.Number("shutdown-timeout", "5", "SECONDS", "How long a process that is told to stop may take.").
+	ShutdownTimeout = option.Number("shutdown-timeout", "5", "SECONDS", "How long a process may take to stop.").
 			With(daemon("shutdown-timeout"))
-	RestartInterval = option.Number("restart-interval", "0", "SECONDS", "Replace each process after this time; 0 is off.").
+	RestartInterval = option.Number("restart-interval", "0", "SECONDS", "Replace each process after this time; 0 disables it.").
 			With(since("4.5.12"), daemon("restart-interval"))
-	CPUTimeLimit = option.Number("cpu-time-limit", "0", "SECONDS", "Replace a process after so much CPU time; 0 is off.").
+	CPUTimeLimit = option.Number("cpu-time-limit", "0", "SECONDS", "Replace a process after this much CPU time; 0 disables it.").
 			With(daemon("cpu-time-limit"))
-	GracefulTimeout = option.Number("graceful-timeout", "15", "SECONDS", "How long requests may go on in a process that is to be replaced.").
+	GracefulTimeout = option.Number("graceful-timeout", "15", "SECONDS", "How long requests may continue in a process that is about to be replaced.").
 			With(daemon("graceful-timeout"))
-	EvictionTimeout = option.Number("eviction-timeout", "0", "SECONDS", "The same after a SIGUSR1 to the process; 0 is the graceful timeout.").
+	EvictionTimeout = option.Number("eviction-timeout", "0", "SECONDS", "The same for a process that received SIGUSR1; 0 means the graceful timeout.").
 			With(since("4.4.7"), daemon("eviction-timeout"))
-	DeadlockTimeout = option.Number("deadlock-timeout", "60", "SECONDS", "Replace a process whose interpreter does not answer for so long.").
+	DeadlockTimeout = option.Number("deadlock-timeout", "60", "SECONDS", "Replace a process whose interpreter has not responded for this long.").
 			With(daemon("deadlock-timeout"))
-	InactivityTimeout = option.Number("inactivity-timeout", "0", "SECONDS", "Replace a process that had nothing to do for so long; 0 is off.").
+	InactivityTimeout = option.Number("inactivity-timeout", "0", "SECONDS", "Replace a process that has been idle for this long; 0 disables it.").
 				With(daemon("inactivity-timeout"))
-	IgnoreActivity = option.Texts("ignore-activity", "URL-PATH", "Requests here do not count as activity.").
+	IgnoreActivity = option.Texts("ignore-activity", "URL-PATH", "Requests at or below this path do not count as activity.").
 			Check(urlPath).With(unixOnly, since("4.5.8"))
-	RequestTimeout = option.Number("request-timeout", "60", "SECONDS", "Replace a process that is stuck in requests; 0 is off.").
+	RequestTimeout = option.Number("request-timeout", "60", "SECONDS", "Replace a process that is stuck in requests; 0 disables it.").
 			With(daemon("request-timeout"))
-	InterruptTimeout = option.Number("interrupt-timeout", "0", "SECONDS", "Before that, raise an exception in the stuck request; 0 is off.").
+	InterruptTimeout = option.Number("interrupt-timeout", "0", "SECONDS", "Before replacing a stuck process, raise an exception in the request; 0 disables it.").
 				With(since("6.0.0"), daemon("interrupt-timeout"))
-	ConnectTimeout = option.Number("connect-timeout", "15", "SECONDS", "How long httpd tries to reach a daemon process.").
+	ConnectTimeout = option.Number("connect-timeout", "15", "SECONDS", "How long httpd tries to connect to a daemon process.").
 			With(daemon("connect-timeout"))
-	SocketTimeout = option.Number("socket-timeout", "60", "SECONDS", "Longest pause of a client or a daemon process while data moves.").
+	SocketTimeout = option.Number("socket-timeout", "60", "SECONDS", "Longest pause of a client or a daemon process while data is transferred.").
 			Check(option.AtLeast(1)).With(daemonAnywhere("socket-timeout"))
-	ProxyTimeout = option.Number("proxy-timeout", "", "SECONDS", "The same for servers behind us.").
+	ProxyTimeout = option.Number("proxy-timeout", "", "SECONDS", "The same for servers that requests are passed on to.").
 			DefaultText("none (socket-timeout)").Check(option.AtLeast(1))
-	QueueTimeout = option.Number("queue-timeout", "45", "SECONDS", "Requests that waited longer are answered 504.").
+	QueueTimeout = option.Number("queue-timeout", "45", "SECONDS", "Answer requests that have waited longer than this with 504.").
 			With(daemonAnywhere("queue-timeout"))
-	HeaderTimeout         = option.Number("header-timeout", "15", "SECONDS", "Time for a request's headers; 0 is no limit.")
-	HeaderMaxTimeout      = option.Number("header-max-timeout", "30", "SECONDS", "The most that the time for headers is extended to; 0 is no ceiling.")
-	HeaderMinRate         = option.Number("header-min-rate", "500", "BYTES", "Bytes that extend the time for headers by a second.")
-	BodyTimeout           = option.Number("body-timeout", "15", "SECONDS", "Time for a request's body; 0 is no limit.")
-	BodyMaxTimeout        = option.Number("body-max-timeout", "0", "SECONDS", "The most that the time for a body is extended to; 0 is no ceiling.")
-	BodyMinRate           = option.Number("body-min-rate", "500", "BYTES", "Bytes that extend the time for a body by a second.")
-	ResponseSocketTimeout = option.Number("response-socket-timeout", "0", "SECONDS", "Longest pause of a client while it reads a response; 0 is the socket timeout.").
+	HeaderTimeout         = option.Number("header-timeout", "15", "SECONDS", "Time limit for receiving the headers of a request; 0 means no limit.")
+	HeaderMaxTimeout      = option.Number("header-max-timeout", "30", "SECONDS", "Maximum that the time limit for headers is extended to; 0 means no maximum.")
+	HeaderMinRate         = option.Number("header-min-rate", "500", "BYTES", "Number of received bytes that extend the time limit for headers by one second.")
+	BodyTimeout           = option.Number("body-timeout", "15", "SECONDS", "Time limit for receiving the body of a request; 0 means no limit.")
+	BodyMaxTimeout        = option.Number("body-max-timeout", "0", "SECONDS", "Maximum that the time limit for a body is extended to; 0 means no maximum.")
+	BodyMinRate           = option.Number("body-min-rate", "500", "BYTES", "Number of received bytes that extend the time limit for a body by one second.")
+	ResponseSocketTimeout = option.Number("response-socket-timeout", "0", "SECONDS", "Longest pause of a client while it reads a response; 0 means the socket timeout.").
 				With(since("4.5.13"), daemon("response-socket-timeout"))
-	ResponseFlushDelay = option.Number("response-flush-delay", "5", "MILLISECONDS", "Wait for more data before a part of a response is sent.").
+	ResponseFlushDelay = option.Number("response-flush-delay", "5", "MILLISECONDS", "How long to wait for more data before sending part of a response.").
 				With(since("6.0.2"), daemon("response-flush-delay"))
 	KeepAliveTimeout = option.Number("keep-alive-timeout", "2", "SECONDS", "How long an idle connection stays open; 0 closes it after each response.")
 )
 
-// timeouts is how long things may take.
+// timeouts is the time limits of processes, requests and connections.
 var timeouts = feature{
 	options: option.NewGroup("Timeouts",
 		StartupTimeout, ShutdownTimeout, RestartInterval, CPUTimeLimit, GracefulTimeout, EvictionTimeout, DeadlockTimeout,
@@ -95,8 +95,8 @@ var timeouts = feature{
 	},
 }
 
-// reading adds the time for requests. Both parts are always set: mod_reqtimeout has
-// defaults.
+// reading adds the time limits for receiving requests. It always sets both, because
+// mod_reqtimeout has defaults.
 func (w *writer) reading() {
 	i := w.i
 	w.add(conf.D("RequestReadTimeout",
@@ -113,14 +113,14 @@ func (w *writer) keepAlive() {
 	}
 }
 
-// readTimeout is a clause of RequestReadTimeout.
+// readTimeout returns the argument of RequestReadTimeout for headers or bodies.
 func readTimeout(first, most, rate int) string {
 	if first == 0 {
 		return "0"
 	}
 	s := strconv.Itoa(first)
 	if rate == 0 || most > 0 && most <= first {
-		return s // nothing extends it
+		return s // no rate to extend it
 	}
 	if most > 0 {
 		s += "-" + strconv.Itoa(most)

@@ -14,17 +14,17 @@ var (
 			Alias("ssl-port").Check(option.Between(1, 65535))
 	SSLCertificateFile      = option.Text("ssl-certificate-file", "", "FILE", "The server's certificate.")
 	SSLCertificateKeyFile   = option.Text("ssl-certificate-key-file", "", "FILE", "The certificate's key.")
-	SSLCertificate          = option.Text("ssl-certificate", "", "STEM", "Both at once: STEM.crt and STEM.key.")
-	SSLCACertificateFile    = option.Text("ssl-ca-certificate-file", "", "FILE", "Demand client certificates signed by these, for all names.")
-	SSLVerifyClient         = option.Texts("ssl-verify-client", "URL-PATH", "Demand client certificates only here.")
+	SSLCertificate          = option.Text("ssl-certificate", "", "STEM", "Certificate and key in one option: STEM.crt and STEM.key.")
+	SSLCACertificateFile    = option.Text("ssl-ca-certificate-file", "", "FILE", "CA certificates that client certificates must be signed by, for all names.")
+	SSLVerifyClient         = option.Texts("ssl-verify-client", "URL-PATH", "Require client certificates only at or below this path.")
 	SSLCertificateChainFile = option.Text("ssl-certificate-chain-file", "", "FILE", "Intermediate certificates.")
 	SSLEnvironment          = option.Toggle("ssl-environment", "Pass the TLS variables to the application.")
-	HTTPSOnly               = option.Toggle("https-only", "Redirect plain HTTP to HTTPS, also for proxies.")
+	HTTPSOnly               = option.Toggle("https-only", "Redirect plain HTTP to HTTPS, including proxied requests.")
 	HSTSPolicy              = option.Text("hsts-policy", "", "POLICY", "Value of the Strict-Transport-Security header.").
 				Check(headerValue)
 )
 
-// tls is HTTPS: certificates, and what plain HTTP is good for beside it.
+// tls is HTTPS: certificates, and the use of plain HTTP in addition to it.
 var tls = feature{
 	options: option.NewGroup("HTTPS",
 		HTTPSPort, SSLCertificateFile, SSLCertificateKeyFile, SSLCertificate, SSLCACertificateFile, SSLVerifyClient,
@@ -32,7 +32,7 @@ var tls = feature{
 	),
 	warnings: func(s *Server) (list []string) {
 		if SSLCACertificateFile.In(s) != "" && !HTTPSOnly.In(s) {
-			list = append(list, fmt.Sprintf("--ssl-ca-certificate-file protects HTTPS; port %d answers without a certificate (see --https-only)", Port.In(s)))
+			list = append(list, fmt.Sprintf("--ssl-ca-certificate-file protects HTTPS only; port %d answers clients without a certificate (see --https-only)", Port.In(s)))
 		}
 		return list
 	},
@@ -59,8 +59,8 @@ var tls = feature{
 	},
 }
 
-// secureRedirect is what a virtual host for plain HTTP says that only redirects to
-// HTTPS; nil for one that serves.
+// secureRedirect returns the directives of a virtual host for plain HTTP that only
+// redirects to HTTPS. It returns nil for virtual hosts that serve requests.
 func (w *writer) secureRedirect(scheme, name string) []conf.Node {
 	if scheme != "http" || !HTTPSOnly.In(w.i) {
 		return nil
@@ -68,8 +68,8 @@ func (w *writer) secureRedirect(scheme, name string) []conf.Node {
 	return w.redirect(Origin("https", name, HTTPSPort.In(w.i)), HTTPSOnly)
 }
 
-// localRedirect is the same for requests that this machine makes itself. The page with
-// the state of httpd stays where it is.
+// localRedirect is the same for requests that originate on this machine. The page with
+// httpd's status is not redirected.
 func (w *writer) localRedirect(scheme string) []conf.Node {
 	i := w.i
 	if scheme != "http" || !HTTPSOnly.In(i) {
@@ -83,8 +83,8 @@ func (w *writer) localRedirect(scheme string) []conf.Node {
 		conf.D("Redirect", conf.Key("permanent"), word("/"), word(Origin("https", ServerName.In(i), HTTPSPort.In(i))+"/"))).From(HTTPSOnly))
 }
 
-// reachedAt is where a host is reached in the end, and the options that decide it: at
-// once, without a stop at plain HTTP where that only redirects.
+// reachedAt returns the origin at which a host finally answers, and the options that
+// determine it. It skips plain HTTP if that only redirects.
 func (i *Instance) reachedAt(scheme, name string) (origin string, by []conf.Origin) {
 	if scheme == "https" || HTTPSOnly.In(i) {
 		return Origin("https", name, HTTPSPort.In(i)), []conf.Origin{HTTPSOnly}
@@ -92,7 +92,7 @@ func (i *Instance) reachedAt(scheme, name string) (origin string, by []conf.Orig
 	return Origin(scheme, name, Port.In(i)), []conf.Origin{HTTPSOnly}
 }
 
-// secured is what the server itself says over HTTPS.
+// secured returns the additional directives of the server itself over HTTPS.
 func (w *writer) secured() []conf.Node {
 	body := w.hsts()
 	if SSLEnvironment.In(w.i) {
@@ -101,7 +101,7 @@ func (w *writer) secured() []conf.Node {
 	return body
 }
 
-// hsts tells browsers to come back over HTTPS only.
+// hsts returns the header that makes browsers use only HTTPS in the future.
 func (w *writer) hsts() []conf.Node {
 	if HSTSPolicy.In(w.i) == "" {
 		return nil
@@ -109,7 +109,7 @@ func (w *writer) hsts() []conf.Node {
 	return []conf.Node{conf.D("Header", conf.Key("always"), conf.Key("set"), conf.Key("Strict-Transport-Security"), word(headerText(HSTSPolicy.In(w.i)))).From(HSTSPolicy)}
 }
 
-// Certificate returns the files of the server's certificate and its key.
+// Certificate returns the paths of the server's certificate and its key.
 func (i *Instance) Certificate() (cert, key string) {
 	if SSLCertificate.In(i) != "" {
 		return i.fromLaunch(SSLCertificate.In(i) + ".crt"), i.fromLaunch(SSLCertificate.In(i) + ".key")
@@ -123,8 +123,8 @@ func (i *Instance) Certificate() (cert, key string) {
 	return cert, key
 }
 
-// checkTLS reports TLS options that cannot take effect: a server that was meant
-// to be encrypted must not start unencrypted.
+// checkTLS reports TLS options that cannot take effect. A server that was meant to be
+// encrypted must not start unencrypted.
 func (i *Instance) checkTLS() error {
 	bad := func(format string, args ...any) error { return option.Usage("", format, args...) }
 	if !i.Given(HTTPSPort) {
@@ -142,7 +142,7 @@ func (i *Instance) checkTLS() error {
 	case cert == "" || key == "":
 		return bad("option --https-port needs a certificate and its key (--ssl-certificate-file and --ssl-certificate-key-file, or --ssl-certificate)")
 	case HTTPSPort.In(i) == Port.In(i):
-		return bad("option --https-port: %d is the port for HTTP", Port.In(i))
+		return bad("option --https-port: %d is already the port for HTTP", Port.In(i))
 	case len(SSLVerifyClient.In(i)) > 0 && SSLCACertificateFile.In(i) == "":
 		return bad("option --ssl-verify-client needs --ssl-ca-certificate-file")
 	}
@@ -157,14 +157,14 @@ func (i *Instance) checkTLS() error {
 		}
 		file, err := os.Open(i.fromLaunch(f.path))
 		if err != nil {
-			return fault.New(fault.Usage, "give a file in PEM format that this user can read", "option %s: %w", f.option, err)
+			return fault.New(fault.Usage, "use a file in PEM format that the current user can read", "option %s: %w", f.option, err)
 		}
 		_ = file.Close()
 	}
 	return nil
 }
 
-// tls are the directives that each virtual host for HTTPS needs.
+// tls returns the directives that each virtual host for HTTPS needs.
 func (w *writer) tls() []conf.Node {
 	i := w.i
 	cert, key := i.Certificate()
@@ -182,22 +182,22 @@ func (w *writer) tls() []conf.Node {
 	nodes = append(nodes, conf.D("SSLCACertificateFile", word(i.fromLaunch(SSLCACertificateFile.In(i)))).From(SSLCACertificateFile))
 	demand := conf.Key("require")
 	if len(SSLVerifyClient.In(i)) > 0 {
-		// Asked for in the handshake: to ask later, for a path, needs a feature of
-		// TLS 1.3 that most clients lack, or a renegotiation, which HTTP/2 forbids. A
-		// certificate that is not valid ends the handshake, so each one that is there
-		// has been verified, in a session that is resumed, too.
+		// Request certificates in the handshake. Requesting them later, for a path,
+		// needs a feature of TLS 1.3 that most clients lack, or a renegotiation, which
+		// HTTP/2 forbids. An invalid certificate ends the handshake, so any
+		// certificate present has been verified, even in a resumed session.
 		demand = "optional"
 	}
 	nodes = append(nodes, conf.D("SSLVerifyClient", demand).From(SSLCACertificateFile, SSLVerifyClient), conf.D("SSLVerifyDepth", integer(1)).From(SSLCACertificateFile))
 	for _, url := range SSLVerifyClient.In(i) {
-		// In a section that httpd applies last, so that no Require replaces it.
+		// In a section that httpd applies last, so that no Require overrides it.
 		without := conf.S("If", args(word("%{SSL_CLIENT_VERIFY} != 'SUCCESS'")), conf.D("Require", conf.Key("all"), conf.Key("denied")))
 		nodes = append(nodes, location(url, without).From(SSLVerifyClient))
 	}
 	return nodes
 }
 
-// tlsOptions are those that mean nothing without --https-port.
+// tlsOptions are the options that have no effect without --https-port.
 var tlsOptions = []option.Ref{
 	SSLCertificateFile, SSLCertificateKeyFile, SSLCertificate, SSLCACertificateFile, SSLVerifyClient,
 	SSLCertificateChainFile, SSLEnvironment, HTTPSOnly, HSTSPolicy,

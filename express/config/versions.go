@@ -5,12 +5,12 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// checkVersions refuses a module that is too old, and options that were given
-// and that the installed module does not know.
+// checkVersions returns an error if the installed module is too old, or does not
+// support an option that was given.
 func checkVersions(s *Server, module string) error {
 	if !site.AtLeastVersion(module, site.OldestModule) {
 		return fault.New(fault.Environment, "install a newer one: modwsgi install --mod-wsgi-version '>= "+site.OldestModule+"'",
-			"the installed mod_wsgi is %s; this launcher needs %s or newer, for older ones fail requests with many headers", site.OrUnknown(module), site.OldestModule)
+			"the installed mod_wsgi is %s; this launcher needs %s or newer, because older versions fail requests with many headers", site.OrUnknown(module), site.OldestModule)
 	}
 	for _, o := range Table().Options() {
 		if s.Given(o) && !site.AtLeastVersion(module, Since(o)) {

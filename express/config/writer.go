@@ -28,7 +28,8 @@ func titled(s string) string { return strings.ToUpper(s[:1]) + strings.ToLower(s
 
 func decimal(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
-// unless is an option, and what its default comes from where it is not given.
+// unless returns an option or, if it was not given, the options that determine its
+// default.
 func (i *Instance) unless(o option.Ref, others ...conf.Origin) []conf.Origin {
 	if i.Given(o) {
 		return []conf.Origin{o}

@@ -12,16 +12,16 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Need is what the application's account must be able to do with a path.
+// Need is a path that the application's account must be able to use.
 type Need struct {
 	Path string
 	What string // for the message: "the entry point (--entry-point)"
-	Read bool   // read the file, list the directory; else reach it
+	Read bool   // must be readable, not just reachable
 }
 
-// CheckAccess reports the first path that the account cannot reach or read, and
-// the first component that is in the way. Without it the application's processes
-// would crash again and again while clients wait for their timeout.
+// CheckAccess returns an error for the first path that the account cannot reach or
+// read, with the component that denies access. Without this check, the application's
+// processes would crash repeatedly while clients wait until they time out.
 func CheckAccess(a *Account, needs []Need) error {
 	if !Accounts {
 		return nil
@@ -46,19 +46,19 @@ func accessHint(err error) string {
 		return ""
 	}
 	if strings.HasPrefix(b.at+"/", "/root/") {
-		return "root's home is closed to others: use a Python and an application outside of it, for example below /opt or /srv"
+		return "other users cannot enter root's home directory: use a Python and an application elsewhere, for example below /opt or /srv"
 	}
-	return "open it (chmod o+x " + run.Quote(b.at) + "), or use another place or another --user"
+	return "grant access (chmod o+x " + run.Quote(b.at) + "), or use another location or another --user"
 }
 
-// blockedError is a component of a path that the account may not pass.
+// blockedError is a component of a path that the account cannot pass.
 type blockedError struct {
 	path, at, how string
 }
 
 func (e *blockedError) Error() string {
 	if e.at == e.path {
-		return fmt.Sprintf("%s: it %s", e.path, e.how)
+		return fmt.Sprintf("%s %s", e.path, e.how)
 	}
 	return fmt.Sprintf("%s: the directory %s %s", e.path, e.at, e.how)
 }
@@ -76,7 +76,7 @@ func reach(path string, read bool, depth int) error {
 		info, err := os.Lstat(at)
 		switch {
 		case errors.Is(err, fs.ErrPermission):
-			return &blockedError{path: path, at: parent, how: "may not be entered by it"}
+			return &blockedError{path: path, at: parent, how: "cannot be entered"}
 		case err != nil:
 			return fmt.Errorf("%s does not exist", at)
 		case info.Mode()&fs.ModeSymlink != 0:
@@ -102,7 +102,7 @@ func usable(path string, read bool) error {
 	}
 	if info.IsDir() {
 		if _, err := os.Stat(path + "/."); err != nil {
-			return &blockedError{path: path, at: path, how: "may not be entered by it"}
+			return &blockedError{path: path, at: path, how: "cannot be entered"}
 		}
 	}
 	if !read {
@@ -110,7 +110,7 @@ func usable(path string, read bool) error {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return &blockedError{path: path, at: path, how: "may not be read by it"}
+		return &blockedError{path: path, at: path, how: "cannot be read"}
 	}
 	return f.Close()
 }

@@ -9,21 +9,21 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// As calls f on a thread that reaches files with the rights of an account, by
-// the kernel's own rules (capabilities, access lists and all). The thread is not
-// used again.
+// As calls f on a thread that accesses files with the rights of an account. The kernel
+// applies all its rules, including capabilities and access control lists. The thread is
+// not reused.
 func As(a *Account, f func() error) error {
 	if a == nil || !a.Other {
 		return f()
 	}
 	result := make(chan error)
 	go func() {
-		// Never unlocked: the thread ends with us, unless it is the first one of
-		// the process, which Go puts aside. So its rights are given back as well.
+		// Never unlocked, so the thread ends with this goroutine, unless it is the
+		// first thread of the process, which Go keeps. So restore its rights too.
 		runtime.LockOSThread()
 		result <- func() error {
-			// The raw calls change this thread only; those of package syscall
-			// would change all of them.
+			// Raw calls change this thread only. Those of package syscall would change
+			// all threads.
 			before, err := unix.Getgroups()
 			if err != nil {
 				return err
@@ -36,8 +36,8 @@ func As(a *Account, f func() error) error {
 			if err := unix.Setgroups(a.Groups); err != nil {
 				return fault.New(fault.Environment, "root lacks the right to change users here (CAP_SETGID, CAP_SETUID)", "become the user %s: %w", a.User, err)
 			}
-			// These two never fail: without the right to it they do nothing, and
-			// httpd could not change users either.
+			// These calls never report errors. Without the required capability, they have
+			// no effect, and httpd could not change users either.
 			_ = unix.Setfsgid(a.GID)
 			_ = unix.Setfsuid(a.UID)
 			return f()

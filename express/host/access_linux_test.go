@@ -11,7 +11,7 @@ import (
 
 func TestAccess(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can look with another account's eyes")
+		t.Skip("only root can use the rights of another account")
 	}
 	base := t.TempDir()
 	for d := base; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
@@ -42,10 +42,10 @@ func TestAccess(t *testing.T) {
 	}{
 		{file, true, ""},
 		{grouped, true, ""},
-		{inner, false, closed + " may not be entered"},
-		{link, false, closed + " may not be entered"},
-		{closed, false, closed + ": it may not be entered"},
-		{secret, true, secret + ": it may not be read"},
+		{inner, false, closed + " cannot be entered"},
+		{link, false, closed + " cannot be entered"},
+		{closed, false, closed + " cannot be entered"},
+		{secret, true, secret + " cannot be read"},
 		{filepath.Join(base, "missing"), false, "does not exist"},
 	} {
 		err := CheckAccess(nobody, []Need{{c.path, "the thing", c.read}})
@@ -53,9 +53,9 @@ func TestAccess(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.path, err, c.want)
 		}
 	}
-	// The rights were those of one thread for one moment.
+	// Only one thread had changed rights, and only temporarily.
 	if _, err := os.ReadFile(secret); err != nil {
-		t.Errorf("we lost our own rights: %v", err)
+		t.Errorf("this process lost its rights: %v", err)
 	}
 	if after := status(); after != before {
 		t.Errorf("the process changed:%s, before:%s", after, before)

@@ -2,9 +2,9 @@
 
 package host
 
-// As calls f where we are that account ourselves. Elsewhere than on Linux a
-// thread cannot take another account's rights for a moment; the check is left
-// out then, and httpd reports what it cannot reach.
+// As calls f if the current user is the account. Only Linux lets a thread temporarily
+// assume another account's rights. On other systems the check is skipped, and httpd
+// reports files that it cannot access.
 func As(a *Account, f func() error) error {
 	if a == nil || !a.Other {
 		return f()

@@ -12,16 +12,16 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Account is the user that the application runs as. It is empty where the system
-// cannot change users.
+// Account is the user that the application runs as. It is empty on systems that cannot
+// change users.
 type Account struct {
-	User, Group string // as httpd's User and Group directives take them
+	User, Group string // in the form of httpd's User and Group directives
 	UID, GID    int
-	Groups      []int // supplementary ones, as initgroups(3) would set them
-	Other       bool  // another user than ourselves
+	Groups      []int // supplementary groups, as set by initgroups(3)
+	Other       bool  // not the current user
 }
 
-// ExampleUser is an account that servers run as and that is there.
+// ExampleUser returns an existing account that is commonly used for servers.
 func ExampleUser() string {
 	if _, err := user.Lookup("www-data"); err == nil {
 		return "www-data"
@@ -36,13 +36,13 @@ func AccountHint(kind string) string {
 		if _, err := user.LookupGroup(example); err != nil {
 			example = "nogroup"
 		}
-		return "see the groups of this machine with getent group, take for example " + example + ", or make one: groupadd --system NAME"
+		return "list the groups of this machine with getent group and choose one, such as " + example + ", or create one: groupadd --system NAME"
 	}
-	return "see the accounts of this machine with getent passwd, take for example " + example + ", or make one: useradd --system --user-group NAME"
+	return "list the accounts of this machine with getent passwd and choose one, such as " + example + ", or create one: useradd --system --user-group NAME"
 }
 
-// GroupNamed is a group as httpd's Group directive takes it: by its name, by its
-// number where it has none.
+// GroupNamed returns a group in the form of httpd's Group directive: its name or, if it
+// has none, its number.
 func GroupNamed(gid int) string {
 	if g, err := user.LookupGroupId(strconv.Itoa(gid)); err == nil && g.Name != "" {
 		return g.Name
@@ -50,7 +50,7 @@ func GroupNamed(gid int) string {
 	return "#" + strconv.Itoa(gid)
 }
 
-// entry is an account of the system. An account that has only a number has no name.
+// entry is an account of the system. Name is empty if only the number is known.
 type entry struct {
 	Name     string
 	UID, GID int
@@ -66,13 +66,13 @@ func FindUser(ctx context.Context, env []string, name string) (entry, error) {
 			return entry{}, err
 		}
 		if u, err = user.LookupId(id); err != nil {
-			// httpd takes a number without an account; its group must be said.
+			// httpd accepts a number without an account, but needs a group for it.
 			return entry{UID: uid}, nil //nolint:nilerr // an unknown number is not an error
 		}
 	} else if u, err = user.Lookup(name); err != nil {
 		fields, gerr := getent(ctx, env, "passwd", name)
 		if gerr != nil || len(fields) < 4 {
-			return entry{}, fmt.Errorf("there is no account %q", name)
+			return entry{}, fmt.Errorf("no such account: %q", name)
 		}
 		u = &user.User{Username: name, Uid: fields[2], Gid: fields[3]}
 	}
@@ -91,12 +91,12 @@ func FindGroup(ctx context.Context, env []string, name string) (int, error) {
 	}
 	fields, err := getent(ctx, env, "group", name)
 	if err != nil || len(fields) < 3 {
-		return 0, fmt.Errorf("there is no group %q", name)
+		return 0, fmt.Errorf("no such group: %q", name)
 	}
 	return number32(fields[2])
 }
 
-// getent asks for what /etc/passwd and /etc/group do not have.
+// getent looks up accounts and groups that are not in /etc/passwd and /etc/group.
 func getent(ctx context.Context, env []string, database, key string) ([]string, error) {
 	if strings.HasPrefix(key, "-") || strings.ContainsAny(key, ":\n\x00") {
 		return nil, errors.New("not a name")
@@ -112,7 +112,7 @@ func getent(ctx context.Context, env []string, database, key string) ([]string, 
 func number32(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not the number of an account or group", s)
+		return 0, fmt.Errorf("%q is not a valid user or group ID", s)
 	}
 	return int(n), nil
 }
@@ -135,7 +135,7 @@ func Supplementary(e entry, gid int) []int {
 	return groups
 }
 
-// Self is the account that the launcher runs as.
+// Self returns the account that the launcher runs as.
 func Self() *Account {
 	if !Accounts {
 		return &Account{}
@@ -148,10 +148,11 @@ func Self() *Account {
 	return a
 }
 
-// Caller is the account by which the default server root was chosen.
+// Caller returns the account that determines the default server root.
 func Caller() *Account { return &Account{Other: os.Geteuid() == 0} }
 
-// Number is the application's account where it is another one than ours, else 0.
+// Number returns the user ID of the application's account, or 0 if that is the current
+// user.
 func (a *Account) Number() int {
 	if a.Other {
 		return a.UID

@@ -10,19 +10,19 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// Command is a program that takes the launcher's place.
+// Command is a program that replaces the launcher.
 type Command struct {
 	Path  string
-	Argv  []string // with the program's name, which may be another one
+	Argv  []string // including the program's name, which may differ from its path
 	Dir   string
 	Env   []string
-	Files []*os.File // the first descriptors; on Unix it keeps the launcher's
+	Files []*os.File // unused on Unix, where the program keeps the launcher's
 }
 
-// Become makes this process another program: the exit code is that of the program.
+// Become replaces this process with a program. It returns only if that fails.
 func Become(c Command) (int, error) {
 	if err := unix.Chdir(c.Dir); err != nil {
-		return 1, fault.New(fault.Environment, "run setup-server again", "go to the working directory %s: %w", c.Dir, err)
+		return 1, fault.New(fault.Environment, "run setup-server again", "change to the working directory %s: %w", c.Dir, err)
 	}
 	LimitUmask()
 	err := unix.Exec(c.Path, c.Argv, c.Env)

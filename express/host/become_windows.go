@@ -9,17 +9,17 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// Command is a program that takes the launcher's place.
+// Command is a program that replaces the launcher.
 type Command struct {
 	Path  string
-	Argv  []string // with the program's name
+	Argv  []string // including the program's name
 	Dir   string
 	Env   []string
-	Files []*os.File // its streams
+	Files []*os.File // standard streams
 }
 
-// Start starts a program. With group it does not get the console's Ctrl-C: it is
-// told by its event, once.
+// Start starts a program. With group, the program does not receive Ctrl-C from the
+// console. It is stopped only through its event.
 func (c Command) Start(group bool) (*os.Process, error) {
 	attr := &os.ProcAttr{Dir: c.Dir, Env: c.Env, Files: c.Files}
 	if group {
@@ -32,8 +32,8 @@ func (c Command) Start(group bool) (*os.Process, error) {
 	return proc, nil
 }
 
-// Become runs a program in our place. Windows cannot exchange one for another, so
-// it is waited for.
+// Become runs a program and returns its exit code. Windows cannot replace a process, so
+// Become waits for it to end.
 func Become(c Command) (int, error) {
 	proc, err := c.Start(false)
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 	"modwsgi/internal/run"
 )
 
-// DefaultRoot is the server root where none is given: a name that tells the
-// instance, in a directory that is ours or, failing that, in the temporary one.
+// DefaultRoot returns the server root to use if none is given. Its name identifies the
+// instance. It is in the user's private runtime directory, or else in the directory for
+// temporary files.
 func DefaultRoot(env []string, host string, port int, a *Account) string {
 	name := fmt.Sprintf("mod_wsgi-%s:%d:%d", host, port, os.Geteuid())
 	if dir := run.Getenv(env, "XDG_RUNTIME_DIR"); !a.Other && filepath.IsAbs(dir) && private(dir) {
@@ -30,7 +31,8 @@ func DefaultRoot(env []string, host string, port int, a *Account) string {
 	return filepath.Join(tmp, name)
 }
 
-// private reports whether a directory is ours and nobody else may enter it.
+// private reports whether a directory belongs to the current user and no other user may
+// enter it.
 func private(path string) bool {
 	dir, err := owned.OpenDir(path)
 	if err != nil {
@@ -41,7 +43,7 @@ func private(path string) bool {
 	return err == nil && owned.UID(info) == os.Geteuid() && info.Mode().Perm() == 0o700
 }
 
-// Links returns the number of names that a file has, 0 where that is unknown.
+// Links returns the number of hard links to a file, or 0 if it is unknown.
 func Links(info fs.FileInfo) uint64 {
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
 		return uint64(sys.Nlink)
@@ -49,9 +51,9 @@ func Links(info fs.FileInfo) uint64 {
 	return 0
 }
 
-// HasEnded reports whether no process has a number.
+// HasEnded reports whether no process with this ID exists.
 func HasEnded(pid int) bool { return errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
 
-// LimitUmask keeps what httpd and the application create from being writable for
-// everybody, whatever we were started with.
+// LimitUmask ensures that files created by httpd and the application are not writable
+// for everyone.
 func LimitUmask() { unix.Umask(unix.Umask(0o077) | 0o002) }

@@ -9,7 +9,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// DefaultRoot is the server root where none is given.
+// DefaultRoot returns the server root to use if none is given.
 func DefaultRoot(env []string, host string, port int, _ *Account) string {
 	tmp := run.Getenv(env, "TEMP")
 	if tmp == "" {
@@ -18,8 +18,8 @@ func DefaultRoot(env []string, host string, port int, _ *Account) string {
 	return filepath.Join(tmp, fmt.Sprintf("mod_wsgi-%s-%d-%s", host, port, run.Getenv(env, "USERNAME")))
 }
 
-// Links returns the number of names that a file has; it is unknown here.
+// Links always returns 0 on Windows, where the number of hard links is unknown.
 func Links(fs.FileInfo) uint64 { return 0 }
 
-// HasEnded reports whether no process has a number.
+// HasEnded reports whether no process with this ID exists.
 func HasEnded(pid int) bool { return !alive(pid) }

@@ -1,8 +1,8 @@
-// Package host knows how systems differ: which accounts, rights, addresses,
-// locales and processes there are, and how each is asked about. Other packages
-// ask it for a fact, such as [DaemonMode], never for the name of the system.
+// Package host hides the differences between operating systems: accounts, permissions,
+// addresses, locales and processes. Other packages test for facts such as [DaemonMode],
+// never for the name of the system.
 //
-// It refuses to know options, httpd's configuration and server roots.
+// It does not depend on options, httpd's configuration or server roots.
 package host
 
 import (
@@ -11,43 +11,43 @@ import (
 	"strings"
 )
 
-// What the launcher can do on this system.
+// Capabilities of the launcher on this system.
 const (
-	// Unix reports whether options work that need Unix.
+	// Unix reports whether options that need Unix work.
 	Unix = runtime.GOOS != "windows"
 
-	// DaemonMode reports whether mod_wsgi can run the application in processes of
-	// its own, with sockets between them and httpd.
+	// DaemonMode reports whether mod_wsgi can run the application in separate daemon
+	// processes, which httpd reaches through sockets.
 	DaemonMode = runtime.GOOS != "windows"
 
-	// Accounts reports whether httpd can run as another user than root.
+	// Accounts reports whether httpd, started as root, can run as another user.
 	Accounts = runtime.GOOS != "windows"
 
-	// Builds reports whether modwsgi install builds an httpd on this system.
+	// Builds reports whether modwsgi install can build httpd on this system.
 	Builds = runtime.GOOS != "windows"
 
-	// BoundPython reports whether a module belongs to the Python that its record
-	// names, with its standard library in lib/pythonX.Y. On Windows Python's DLL
-	// is looked for at each start, in the Python that is there today.
+	// BoundPython reports whether a module belongs to the Python named in its record,
+	// with the standard library in lib/pythonX.Y. On Windows, the launcher looks for
+	// Python's DLL at each start, in the Python that is installed then.
 	BoundPython = runtime.GOOS != "windows"
 
-	// OneLayout reports whether all distributions of httpd have the same layout,
-	// with the directories bin, conf and modules.
+	// OneLayout reports whether all distributions of httpd have the same layout, with
+	// the directories bin, conf and modules.
 	OneLayout = runtime.GOOS == "windows"
 
-	// FoldsNames reports whether environment variables have the same name in
-	// upper and lower case.
+	// FoldsNames reports whether the names of environment variables are
+	// case-insensitive.
 	FoldsNames = runtime.GOOS == "windows"
 
 	// Systemd reports whether systemd can run the launcher.
 	Systemd = runtime.GOOS == "linux"
 )
 
-// OnlyMPM is the multi-processing module that httpd always has built in, "" where
-// one is chosen.
+// OnlyMPM is the only multi-processing module on this system, which is built into
+// httpd. It is "" if there is a choice.
 var OnlyMPM = map[bool]string{true: "winnt"}[runtime.GOOS == "windows"]
 
-// SitePackages are the places of site-packages below a Python's prefix, as patterns.
+// SitePackages returns patterns for site-packages directories below a Python's prefix.
 func SitePackages() []string {
 	if runtime.GOOS == "windows" {
 		return []string{`Lib\site-packages`}
@@ -58,7 +58,7 @@ func SitePackages() []string {
 	}
 }
 
-// Slashed writes a path as httpd wants it in its configuration.
+// Slashed returns a path in the form that httpd's configuration needs.
 func Slashed(s string) string {
 	if filepath.VolumeName(s) != "" && !strings.ContainsAny(s, "\r\n") {
 		return filepath.ToSlash(s)

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// job is a group of processes that ends with ours, whatever way we end: httpd
-// serves from a child, which nothing else would end.
+// job is a group of processes that ends with this process, however it ends. httpd
+// serves requests in a child process, which would otherwise keep running.
 type job struct{ handle windows.Handle }
 
 func NewJob() (*job, error) {
@@ -33,5 +33,5 @@ func (j *job) Add(pid int) error {
 	return windows.AssignProcessToJobObject(j.handle, h)
 }
 
-// Kill ends all of them at once.
+// Kill ends all processes of the group immediately.
 func (j *job) Kill() { _ = windows.TerminateJobObject(j.handle, 1) }

@@ -10,14 +10,15 @@ import (
 	"modwsgi/internal/run"
 )
 
-// LocaleDir is where glibc keeps its locales.
+// LocaleDir is the directory in which glibc keeps its locales.
 const LocaleDir = "/usr/lib/locale"
 
 // HasLocale reports whether this machine has a locale.
 func HasLocale(name string) bool { return localeExists(LocaleDir, name) }
 
-// Locale returns the application's locale: the first that was asked for, else that of the launcher,
-// where C and POSIX become C.UTF-8, in which Python is at home.
+// Locale returns the application's locale: the first non-empty one of asked, or else the
+// launcher's locale. It replaces C, POSIX and missing locales of the launcher by
+// C.UTF-8.
 func Locale(env []string, asked ...string) string {
 	for _, v := range append(slices.Clone(asked), run.Getenv(env, "LC_ALL"), run.Getenv(env, "LC_CTYPE"), run.Getenv(env, "LANG")) {
 		if v == "" {
@@ -32,9 +33,9 @@ func Locale(env []string, asked ...string) string {
 	return "C.UTF-8"
 }
 
-// localeExists reports whether the C library has a locale: with one that it has not,
-// Python does not find its own files if their path is not ASCII. dir is where
-// glibc keeps them; without that directory nothing is known and all are believed.
+// localeExists reports whether the C library has a locale. With a missing locale, Python
+// does not find its own files if their path is not ASCII. dir is glibc's directory of
+// locales. If it does not exist, localeExists returns true for all names.
 func localeExists(dir, name string) bool {
 	if _, err := os.Stat(dir); err != nil {
 		return true
@@ -56,7 +57,7 @@ func localeExists(dir, name string) bool {
 	archive, _ := os.ReadFile(filepath.Join(dir, "locale-archive"))
 	for _, n := range names {
 		if n == "." || n == ".." || strings.Contains(n, "/") {
-			continue // a directory all the same
+			continue // would name an unrelated directory
 		}
 		if info, err := os.Stat(filepath.Join(dir, n)); err == nil && info.IsDir() {
 			return true

@@ -23,7 +23,7 @@ func TestLocaleExists(t *testing.T) {
 		}
 	}
 	if !localeExists(filepath.Join(dir, "no"), "tr_TR") {
-		t.Error("where nothing is known a locale was refused")
+		t.Error("without a directory of locales, a locale was rejected")
 	}
 }
 
@@ -32,10 +32,10 @@ func TestLocaleOfTheCaller(t *testing.T) {
 		t.Skip("this system does not keep locales in /usr/lib/locale")
 	}
 	if got := Locale([]string{"LC_ALL=xx_XX.UTF-8"}); got != "C.UTF-8" {
-		t.Errorf("a locale that is not there gives %s", got)
+		t.Errorf("a missing locale became %s", got)
 	}
 	if got := Locale(nil, "xx_XX"); got != "xx_XX" {
-		t.Errorf("what --locale says became %s", got)
+		t.Errorf("the value of --locale became %s", got)
 	}
 }
 

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// holder names the process that listens on a TCP port, "" where that cannot be
-// seen (proc(5): net/tcp has the sockets' inodes, PID/fd the processes').
+// holder describes the process that listens on a TCP port. It returns "" if the process
+// is unknown. It looks up the inode of the socket in net/tcp and the process in PID/fd
+// (proc(5)).
 func holder(port int) string {
 	inodes := map[string]bool{}
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -33,7 +34,7 @@ func holder(port int) string {
 		if target, err := os.Readlink(link); err != nil || !inodes[target] {
 			continue
 		}
-		// Of a parent and its children, the parent.
+		// Prefer a parent to its children.
 		if pid, err := strconv.Atoi(strings.Split(link, "/")[2]); err == nil && (first == 0 || pid < first) {
 			first = pid
 		}

@@ -2,5 +2,5 @@
 
 package host
 
-// holder names the process that listens on a TCP port; not known here.
+// holder always returns "": the process that listens on a port is unknown here.
 func holder(int) string { return "" }

@@ -21,7 +21,7 @@ func TestPortInUse(t *testing.T) {
 		t.Errorf("%v (%s)", err, fault.HintOf(err))
 	}
 	if err != nil && holder(port) != "" && !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
-		t.Errorf("%v does not name us, %d", err, os.Getpid())
+		t.Errorf("%v does not name this process, %d", err, os.Getpid())
 	}
 	for _, all := range []string{"", "0.0.0.0"} {
 		if err := CheckPort(all, port, "--port"); err == nil || !strings.Contains(err.Error(), "is in use by") {
@@ -29,8 +29,9 @@ func TestPortInUse(t *testing.T) {
 		}
 	}
 	l.Close()
-	// While an address is tried nobody is let in, who would be sent away then. The
-	// port is none that the kernel gives to clients: one could meet itself there.
+	// While an address is being probed, no connection is accepted, because it would be
+	// reset. The port is outside the range of ephemeral ports: a client could connect to
+	// itself there.
 	for port = 21000 + os.Getpid()%9000; CheckPort("", port, "--port") != nil; port++ {
 	}
 	over := make(chan struct{})
@@ -51,7 +52,7 @@ func TestPortInUse(t *testing.T) {
 		default:
 			if c, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
 				c.Close()
-				t.Error("somebody was let in while the port was tried")
+				t.Error("a connection was accepted while the port was probed")
 			}
 		}
 	}

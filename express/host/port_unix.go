@@ -12,22 +12,22 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// What the system says of an address that cannot be listened on.
+// Errors for addresses that cannot be listened on.
 const (
-	errInUse   = syscall.EADDRINUSE
-	errDenied  = syscall.EACCES
-	errNotOurs = syscall.EADDRNOTAVAIL
+	errInUse    = syscall.EADDRINUSE
+	errDenied   = syscall.EACCES
+	errNotLocal = syscall.EADDRNOTAVAIL
 )
 
 const listAddresses = "ip addr"
 
-// portDenied is the error for a port that this account may not listen on.
+// portDenied returns the error for a port that the current user may not listen on.
 func portDenied(shown string, option string) error {
 	return fault.New(fault.Environment, "choose a port above 1023 with "+option+", or start as root with --user", "only root can listen on %s", shown)
 }
 
-// tryPort takes an address and gives it back. It does not listen: a client that
-// waits for the server would be let in for that moment, and be sent away.
+// tryPort binds to an address and releases it. It does not listen: a client that waits
+// for the server would be connected for a moment and then disconnected.
 func tryPort(address string) error {
 	to, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
@@ -44,7 +44,7 @@ func tryPort(address string) error {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	unix.CloseOnExec(fd)
-	// As httpd does: what is left of closed connections is no hindrance.
+	// As httpd does, so that remains of closed connections do not block the address.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
 	}
@@ -56,8 +56,8 @@ func tryPort(address string) error {
 	return unix.Bind(fd, at)
 }
 
-// socketAddress is an address for the kernel; without one it stands for all,
-// those of both protocols.
+// socketAddress returns an address in the kernel's form. Without an IP address, it
+// means all addresses of both protocols.
 func socketAddress(to *net.TCPAddr) (family int, at unix.Sockaddr) {
 	if ip := to.IP.To4(); ip != nil {
 		return unix.AF_INET, &unix.SockaddrInet4{Port: to.Port, Addr: [4]byte(ip)}

@@ -8,24 +8,24 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// What Windows says of an address that cannot be listened on: the numbers of
-// Winsock, which are not those that package syscall has under POSIX's names.
+// Errors of Winsock for addresses that cannot be listened on. Their numbers differ from
+// the POSIX names in package syscall.
 const (
-	errInUse   = windows.WSAEADDRINUSE
-	errDenied  = windows.WSAEACCES
-	errNotOurs = windows.WSAEADDRNOTAVAIL
+	errInUse    = windows.WSAEADDRINUSE
+	errDenied   = windows.WSAEACCES
+	errNotLocal = windows.WSAEADDRNOTAVAIL
 )
 
 const listAddresses = "ipconfig"
 
-// portDenied is the error for a port that another program keeps to itself, or
-// that Windows has reserved, as Hyper-V has it do with many.
+// portDenied returns the error for a port that another program uses exclusively, or
+// that Windows has reserved, for example for Hyper-V.
 func portDenied(shown string, option string) error {
-	return fault.New(fault.Environment, "choose another port with "+option+"; \"netsh int ipv4 show excludedportrange tcp\" lists the reserved ones",
-		"Windows does not let %s be listened on: it is reserved, or another program has it for itself", shown)
+	return fault.New(fault.Environment, "choose another port with "+option+"; \"netsh int ipv4 show excludedportrange tcp\" lists reserved ports",
+		"Windows does not allow listening on %s: it is reserved, or another program uses it exclusively", shown)
 }
 
-// tryPort takes an address and gives it back.
+// tryPort listens on an address and releases it.
 func tryPort(address string) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {

@@ -12,17 +12,17 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// facts are what the system tells about a process.
+// facts are the system's information about a process.
 type facts struct {
-	uids []int    // real, effective and saved user, as far as known
-	exe  string   // path of its program; "" where we may not know it
+	uids []int    // real, effective and saved user IDs, as far as known
+	exe  string   // path of its program; "" if it cannot be determined
 	args []string // its command line
-	same bool     // its program is the file of the instance's httpd
+	same bool     // its program is the same file as the instance's httpd
 }
 
-// isHTTPD reports whether a process is the httpd of this instance: it runs as us
-// (as root in debug mode, as the application's account), from the instance's
-// program, and with the configuration of this server root.
+// isHTTPD reports whether a process is the httpd of this instance: it runs as the
+// current user (or as the application's account if root uses debug mode), it runs the
+// instance's program, and it uses the configuration of this server root.
 func (h *HTTPD) isHTTPD(f facts) bool {
 	mine := func(uid int) bool {
 		return uid == os.Geteuid() || AsRoot() && h.UID != 0 && uid == h.UID && slices.Contains(h.Args, "-DONE_PROCESS")
@@ -32,7 +32,7 @@ func (h *HTTPD) isHTTPD(f facts) bool {
 		(f.exe == "" || f.same || h.isProgram(f.exe))
 }
 
-// configuration is the file that a command line of httpd names.
+// configuration returns the configuration file named in a command line of httpd.
 func configuration(args []string) string {
 	for k := 1; k+1 < len(args); k++ {
 		if args[k] == "-f" {
@@ -42,9 +42,9 @@ func configuration(args []string) string {
 	return ""
 }
 
-// isProgram reports whether a path is that of the instance's httpd. It may have
-// been replaced or removed since it was started. Where a script starts it, or the
-// environment is somewhere else by now, the name has to do.
+// isProgram reports whether a path is that of the instance's httpd, even if it was
+// replaced or removed after the start. If a script starts it, or the environment has
+// moved since, isProgram compares only the name.
 func (h *HTTPD) isProgram(exe string) bool {
 	exe = strings.TrimSuffix(exe, " (deleted)")
 	real, err := filepath.EvalSymlinks(h.Program)
@@ -58,7 +58,7 @@ func (h *HTTPD) isProgram(exe string) bool {
 	return name == filepath.Base(h.Program) || strings.HasPrefix(name, "httpd") || strings.HasPrefix(name, "apache2")
 }
 
-// isScript reports whether a program is a script that nobody else can change.
+// isScript reports whether a program is a script that other users cannot change.
 func isScript(path string) bool {
 	f, err := owned.OpenFile(path)
 	if err != nil {

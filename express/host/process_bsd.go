@@ -4,7 +4,7 @@ package host
 
 import "fmt"
 
-// factsOf knows no way to ask these systems about a process.
+// factsOf is not implemented on these systems.
 func factsOf(pid int) (facts, error) {
 	return facts{}, fmt.Errorf("process %d cannot be identified on this system", pid)
 }

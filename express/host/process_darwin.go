@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// factsOf asks the kernel about a process (sysctl(3), KERN_PROCARGS2: the number of
-// arguments, the program's path, padding, the arguments).
+// factsOf gets information about a process from the kernel (sysctl(3), KERN_PROCARGS2:
+// the number of arguments, the program's path, padding, the arguments).
 func factsOf(pid int) (f facts, err error) {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil {

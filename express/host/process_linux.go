@@ -13,16 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a running httpd that was found to be the instance's. It is held by a
-// pidfd (pidfd_open(2)), so that a signal cannot reach another process that gets
-// its number; where the system has none, by the time of its start.
+// Process is a running httpd that was identified as the instance's. A pidfd
+// (pidfd_open(2)) ensures that signals do not reach another process that reuses its ID.
+// On systems without pidfds, the start time of the process is compared.
 type Process struct {
 	Pid     int
 	fd      int // -1 for none
 	started string
 }
 
-// Identify returns the process with a number if it is the httpd of the instance.
+// Identify returns the process with this ID if it is the httpd of the instance.
 func Identify(pid int, h *HTTPD) (*Process, error) {
 	proc := &Process{Pid: pid, fd: -1}
 	fd, err := unix.PidfdOpen(pid, 0)
@@ -30,10 +30,10 @@ func Identify(pid int, h *HTTPD) (*Process, error) {
 	case err == nil:
 		proc.fd = fd
 	case !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM):
-		return nil, nil // no process has that number (EINVAL: it is a thread)
+		return nil, nil // no process has this ID (EINVAL: it is a thread)
 	}
 	f, started, err := h.look(pid)
-	// All of that was read from one process, if it is still there.
+	// If the process still exists, all facts belong to it.
 	proc.started = started
 	if err != nil || !h.isHTTPD(f) || proc.Ended() {
 		proc.Release()
@@ -42,7 +42,7 @@ func Identify(pid int, h *HTTPD) (*Process, error) {
 	return proc, nil
 }
 
-// look reads what proc(5) has about a process.
+// look reads information about a process from proc(5).
 func (h *HTTPD) look(pid int) (f facts, started string, err error) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	started, err = startOf(pid)
@@ -50,7 +50,7 @@ func (h *HTTPD) look(pid int) (f facts, started string, err error) {
 		if _, err := os.Stat("/proc/self/stat"); err != nil {
 			return f, "", fmt.Errorf("process %d cannot be identified without the file system /proc", pid)
 		}
-		return f, "", nil // it has ended
+		return f, "", nil // the process has ended
 	}
 	status, err1 := os.ReadFile(dir + "status")
 	line, err2 := os.ReadFile(dir + "cmdline")
@@ -69,7 +69,7 @@ func (h *HTTPD) look(pid int) (f facts, started string, err error) {
 		}
 	}
 	f.args = strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
-	// A process with rights that we lack does not show its program (ptrace(2)).
+	// The program of a process with higher privileges is hidden (ptrace(2)).
 	f.exe, err = os.Readlink(dir + "exe")
 	if errors.Is(err, fs.ErrPermission) {
 		return f, started, nil
@@ -83,8 +83,8 @@ func (h *HTTPD) look(pid int) (f facts, started string, err error) {
 	return f, started, nil
 }
 
-// startOf is the time at which a process was started, in ticks since the machine was
-// (proc(5): the 22nd field; the second one, a name in parentheses, may hold blanks).
+// startOf returns the start time of a process, in ticks since boot (proc(5): the 22nd
+// field; the second field, a name in parentheses, may contain spaces).
 func startOf(pid int) (string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -92,7 +92,7 @@ func startOf(pid int) (string, error) {
 	}
 	text := string(data)
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const start, state = 19, 0 // of those after the name
+	const start, state = 19, 0 // indexes of the fields after the name
 	if len(fields) <= start || fields[state] == "Z" || fields[state] == "X" {
 		return "", fs.ErrNotExist
 	}
@@ -121,13 +121,14 @@ func (p *Process) Wait() {
 	}
 }
 
-// Signal asks the process for something; one that has ended is os.ErrProcessDone.
+// Signal sends a signal to the process. It returns os.ErrProcessDone if the process has
+// ended.
 func (p *Process) Signal(k SignalKind) error {
 	err := error(unix.ENOSYS)
 	if p.fd >= 0 {
 		err = unix.PidfdSendSignal(p.fd, k, nil, 0)
 	}
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // a container's filter may know one call and not the other
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // a container's filter may allow only one of the calls
 		if p.Ended() {
 			return os.ErrProcessDone
 		}
@@ -139,7 +140,7 @@ func (p *Process) Signal(k SignalKind) error {
 	return err
 }
 
-// Release gives up the hold on the process; it may be called for nil.
+// Release closes the pidfd. It may be called on nil.
 func (p *Process) Release() {
 	if p != nil && p.fd >= 0 {
 		_ = unix.Close(p.fd)

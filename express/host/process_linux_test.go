@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestIsHTTPD has a row for each thing that makes a process the instance's.
+// TestIsHTTPD has a row for each property that identifies the instance's process.
 func TestIsHTTPD(t *testing.T) {
 	top, err := filepath.EvalSymlinks(t.TempDir())
 	httpd, wrapper := filepath.Join(top, "httpd.bin"), filepath.Join(top, "wrapper")
@@ -27,23 +27,23 @@ func TestIsHTTPD(t *testing.T) {
 	}{
 		{"it", httpd, nil, false, true},
 		{"another user", httpd, func(f *facts) { f.uids = []int{other, other, other} }, false, false},
-		{"a program with set user ID", httpd, func(f *facts) { f.uids = []int{other, us, us} }, false, false},
+		{"a set-user-ID program", httpd, func(f *facts) { f.uids = []int{other, us, us} }, false, false},
 		{"the application's account", httpd, func(f *facts) { f.uids = []int{21, 21, 21} }, false, false},
 		{"the application's account, in debug mode", httpd, func(f *facts) { f.uids = []int{21, 21, 21} }, true, us == 0},
 		{"another account, in debug mode", httpd, func(f *facts) { f.uids = []int{other, other, other} }, true, false},
 		{"another configuration", httpd, func(f *facts) { f.args = []string{"httpd", "-f", "/r/httpd.conf.old"} }, false, false},
 		{"no configuration", httpd, func(f *facts) { f.args = []string{"httpd", "/r/httpd.conf", "-f"} }, false, false},
-		{"a name like it", httpd, func(f *facts) { f.args = []string{"-f", "/r/httpd.conf"} }, false, false},
+		{"only the configuration matches", httpd, func(f *facts) { f.args = []string{"-f", "/r/httpd.conf"} }, false, false},
 		{"another program", httpd, func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
 		{"another httpd", httpd, func(f *facts) { f.exe = "/usr/sbin/httpd" }, false, false},
-		{"it, replaced", httpd, func(f *facts) { f.exe += " (deleted)" }, false, true},
-		{"it, by another name of the file", httpd, func(f *facts) { f.exe, f.same = "/else", true }, false, true},
-		{"it, hidden", httpd, func(f *facts) { f.exe = "" }, false, true},
-		{"it, through a link", filepath.Join(top, "link"), nil, false, true},
+		{"its httpd, replaced", httpd, func(f *facts) { f.exe += " (deleted)" }, false, true},
+		{"its httpd, by another name of the file", httpd, func(f *facts) { f.exe, f.same = "/else", true }, false, true},
+		{"its httpd, hidden", httpd, func(f *facts) { f.exe = "" }, false, true},
+		{"its httpd, through a link", filepath.Join(top, "link"), nil, false, true},
 		{"started by a script", wrapper, func(f *facts) { f.exe = "/usr/sbin/apache2" }, false, true},
-		{"another, of a script", wrapper, func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
-		{"its environment was moved", "/gone/httpd.bin", nil, false, true},
-		{"another, the environment was moved", "/gone/httpd.bin", func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
+		{"another program, httpd is started by a script", wrapper, func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
+		{"the environment was moved", "/gone/httpd.bin", nil, false, true},
+		{"another program, the environment was moved", "/gone/httpd.bin", func(f *facts) { f.exe = "/usr/bin/vim" }, false, false},
 	} {
 		h := &HTTPD{Program: c.httpd, Args: []string{"-f", "/r/httpd.conf"}, UID: 21}
 		if c.debug {
@@ -59,10 +59,10 @@ func TestIsHTTPD(t *testing.T) {
 	}
 }
 
-// TestProcessIsHeld: between the check of a process and the signal it ends; the
-// signal reaches nobody.
+// TestProcessIsHeld checks that a signal reaches no other process if the identified
+// process ends first.
 func TestProcessIsHeld(t *testing.T) {
-	const script = "read line" // started by its shell, so that it has a command line of its own
+	const script = "read line" // run by a shell, so that the command line can be chosen
 	cmd := exec.Command("/bin/sh", "-c", script, "-f", "/r/httpd.conf")
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -78,13 +78,13 @@ func TestProcessIsHeld(t *testing.T) {
 	defer proc.Release()
 	_ = in.Close()
 	_ = cmd.Wait()
-	for _, held := range []*Process{proc, {Pid: proc.Pid, fd: -1, started: proc.started}} { // an old kernel has no descriptors for processes
+	for _, held := range []*Process{proc, {Pid: proc.Pid, fd: -1, started: proc.started}} { // old kernels have no pidfds
 		if err := held.Signal(Terminate); !errors.Is(err, os.ErrProcessDone) || !held.Ended() {
 			t.Errorf("%+v: %v", held, err)
 		}
 	}
-	// Another one has the number by now.
+	// Another process has reused the ID.
 	if reused := (&Process{Pid: os.Getpid(), fd: -1, started: proc.started}); !reused.Ended() || !errors.Is(reused.Signal(Terminate), os.ErrProcessDone) {
-		t.Error("a process that was started at another time is taken for it")
+		t.Error("a process with another start time is accepted")
 	}
 }

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a running httpd that was found to be the instance's.
+// Process is a running httpd that was identified as the instance's.
 type Process struct{ Pid int }
 
-// Identify returns the process with a number if it is the httpd of the instance.
+// Identify returns the process with this ID if it is the httpd of the instance.
 func Identify(pid int, h *HTTPD) (*Process, error) {
 	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 		return nil, nil
@@ -35,7 +35,8 @@ func (p *Process) Wait() {
 	}
 }
 
-// Signal asks the process for something; one that has ended is os.ErrProcessDone.
+// Signal sends a signal to the process. It returns os.ErrProcessDone if the process has
+// ended.
 func (p *Process) Signal(k SignalKind) error {
 	err := unix.Kill(p.Pid, k)
 	if errors.Is(err, unix.ESRCH) {

@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// httpd on Windows is told to stop and to restart by events that it names after
-// its process (https://httpd.apache.org/docs/2.4/platform/windows.html#wincons).
+// On Windows, httpd is stopped and restarted with events whose names contain its process
+// ID (https://httpd.apache.org/docs/2.4/platform/windows.html#wincons).
 const (
 	shutdownEvent = "ap%d_shutdown"
 	restartEvent  = "ap%d_restart"
 )
 
-// alive reports whether a process runs: one that ended can still be opened while
-// somebody has a handle of it.
+// alive reports whether a process is running. A process that has ended can still be
+// opened while another process holds a handle to it.
 func alive(pid int) bool {
 	h, err := windows.OpenProcess(windows.SYNCHRONIZE, false, uint32(pid))
 	if err != nil {
@@ -30,8 +30,8 @@ func alive(pid int) bool {
 	return err == nil && event == uint32(windows.WAIT_TIMEOUT)
 }
 
-// SignalProcess sets the event by which httpd is told. It exists in the session
-// of that httpd only: one that runs as a service is told by the service manager.
+// SignalProcess sets an event of httpd. The event exists only in the session of that
+// httpd. A service is controlled by the service manager instead.
 func SignalProcess(pid int, kind SignalKind) error {
 	format := shutdownEvent
 	if kind == Graceful || kind == Restart {
@@ -43,27 +43,27 @@ func SignalProcess(pid int, kind SignalKind) error {
 	}
 	h, err := windows.OpenEvent(windows.EVENT_MODIFY_STATE, false, name)
 	if err != nil {
-		return fmt.Errorf("open its event: %w", err)
+		return fmt.Errorf("open the event of httpd: %w", err)
 	}
 	defer func() { _ = windows.CloseHandle(h) }()
 	return windows.SetEvent(h)
 }
 
-// Process is a running httpd that was found to be the instance's.
+// Process is a running httpd that was identified as the instance's.
 type Process struct{ Pid int }
 
-// Identify returns the process with a number if it runs the instance's httpd.
-// Another user's process cannot be opened, and so is not ours.
+// Identify returns the process with this ID if it runs the instance's httpd. Processes
+// of other users cannot be opened and are never the instance's.
 func Identify(pid int, h *HTTPD) (*Process, error) {
 	handle, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
 	if err != nil {
-		return nil, nil //nolint:nilerr // none has that number, or it is somebody else's
+		return nil, nil //nolint:nilerr // no process has this ID, or it belongs to another user
 	}
 	defer func() { _ = windows.CloseHandle(handle) }()
 	name := make([]uint16, windows.MAX_LONG_PATH)
 	size := uint32(len(name))
 	if err := windows.QueryFullProcessImageName(handle, 0, &name[0], &size); err != nil {
-		return nil, fmt.Errorf("look at the program of process %d: %w", pid, err)
+		return nil, fmt.Errorf("find the program of process %d: %w", pid, err)
 	}
 	if !strings.EqualFold(filepath.Base(windows.UTF16ToString(name[:size])), filepath.Base(h.Program)) || !alive(pid) {
 		return nil, nil
@@ -74,7 +74,8 @@ func Identify(pid int, h *HTTPD) (*Process, error) {
 // Ended reports whether the process has ended.
 func (p *Process) Ended() bool { return !alive(p.Pid) }
 
-// Signal asks the process for something; one that has ended is os.ErrProcessDone.
+// Signal sets an event of the process. It returns os.ErrProcessDone if the process has
+// ended.
 func (p *Process) Signal(kind SignalKind) error {
 	err := SignalProcess(p.Pid, kind)
 	if err != nil && p.Ended() {

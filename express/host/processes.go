@@ -1,8 +1,8 @@
 package host
 
-// HTTPD is the httpd of an instance, as it is looked for among the processes.
+// HTTPD describes the httpd of an instance, to identify its process.
 type HTTPD struct {
 	Program string   // path
 	Args    []string // without the program's name
-	UID     int      // the application's account, 0 where that is our own
+	UID     int      // the application's account, or 0 if it is the current user
 }

@@ -2,8 +2,8 @@
 
 package host
 
-// RegisteredPythons finds none: only Windows has a registry.
+// RegisteredPythons returns nil, because only Windows has a registry.
 func RegisteredPythons(string) []string { return nil }
 
-// HTTPDServices finds none: where httpd is a service, its place is known.
+// HTTPDServices returns nil, because services of other systems use known directories.
 func HTTPDServices() []string { return nil }

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/windows/registry"
 )
 
-// RegisteredPythons are the directories of Pythons of a minor version that their
-// installers registered (PEP 514), the user's own first.
+// RegisteredPythons returns the directories of registered Pythons of a minor version
+// (PEP 514), the current user's first.
 func RegisteredPythons(minor string) (dirs []string) {
 	for _, root := range []registry.Key{registry.CURRENT_USER, registry.LOCAL_MACHINE} {
 		k, err := registry.OpenKey(root, `Software\Python\PythonCore\`+minor+`\InstallPath`, registry.QUERY_VALUE|registry.WOW64_64KEY)
@@ -24,8 +24,7 @@ func RegisteredPythons(minor string) (dirs []string) {
 	return dirs
 }
 
-// HTTPDServices are the server roots whose httpd.exe a service runs, wherever its
-// distribution was unpacked to.
+// HTTPDServices returns the server roots whose httpd.exe runs as a service.
 func HTTPDServices() []string {
 	const services = `SYSTEM\CurrentControlSet\Services`
 	k, err := registry.OpenKey(registry.LOCAL_MACHINE, services, registry.ENUMERATE_SUB_KEYS)
@@ -49,8 +48,8 @@ func HTTPDServices() []string {
 	return dirs
 }
 
-// serviceDir takes the server root out of a service's command line, which may be
-// quoted; "" for another program's.
+// serviceDir extracts the server root from a service's command line, which may be
+// quoted. It returns "" for other programs.
 func serviceDir(image string) string {
 	exe, _, quoted := strings.Cut(strings.TrimPrefix(image, `"`), `"`)
 	if at := strings.Index(strings.ToLower(exe), ".exe "); !quoted && at >= 0 {

@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// ControlFile is the name of the script of a server root that controls its httpd.
+// ControlFile is the name of the script in a server root that controls its httpd.
 const ControlFile = "apachectl.cmd"
 
-// ShellWord writes a path as one word of the shell that people type into.
+// ShellWord quotes a path for the user's shell.
 func ShellWord(s string) string { return `"` + s + `"` }
 
-// ControlStub is that script.
+// ControlStub returns the contents of ControlFile.
 func ControlStub(launcher, root string) []byte {
 	quote := func(s string) string { return `"` + strings.ReplaceAll(s, "%", "%%") + `"` }
-	// UTF-8, and said so: the paths may be in any script.
+	// Select UTF-8 explicitly, because the paths may contain any characters.
 	return fmt.Appendf(nil, "@echo off\r\nchcp 65001 >nul\r\n%s apachectl %s %%*\r\n", quote(launcher), quote(root))
 }

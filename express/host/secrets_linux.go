@@ -2,9 +2,8 @@ package host
 
 import "unsafe"
 
-// Blank overwrites a word of the process's own command line. The strings of
-// os.Args are that memory itself, which is what proc(5) shows; no other string
-// may be given.
+// Blank overwrites a word of the process's command line, as shown by proc(5). The word
+// must be an element of os.Args, whose strings share that memory.
 func Blank(word string) {
 	if word == "" {
 		return

@@ -2,5 +2,6 @@
 
 package host
 
-// Blank does nothing: where the command line lies is not known here.
+// Blank does nothing, because the location of the command line in memory is unknown
+// here.
 func Blank(string) {}

@@ -8,13 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Signals lists what the launcher has to be told about from its first moment on.
+// Signals returns the signals that the launcher must handle from the start.
 func Signals() []os.Signal {
 	return []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGWINCH}
 }
 
-// SignalKind is what httpd is asked to do
-// (https://httpd.apache.org/docs/2.4/stopping.html).
+// SignalKind is a signal to httpd (https://httpd.apache.org/docs/2.4/stopping.html).
 type SignalKind = unix.Signal
 
 const (

@@ -5,16 +5,17 @@ import (
 	"syscall"
 )
 
-// Signals lists what the launcher has to be told about from its first moment on.
-func Signals() []os.Signal { return []os.Signal{os.Interrupt, syscall.SIGTERM} } // the second one: the window is closed, the session ends
+// Signals returns the signals that the launcher must handle from the start. The runtime
+// delivers SIGTERM when the console window is closed or the session ends.
+func Signals() []os.Signal { return []os.Signal{os.Interrupt, syscall.SIGTERM} }
 
-// SignalKind is what httpd is asked to do.
+// SignalKind is an action of httpd that another process can request.
 type SignalKind int
 
 const (
 	Graceful SignalKind = iota
-	Restart             // it is the same
-	Drain               // httpd on Windows always completes what runs
+	Restart             // the same as Graceful
+	Drain               // httpd on Windows always completes running requests
 	Terminate
 	Kill
 )

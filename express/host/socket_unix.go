@@ -8,26 +8,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SocketProblem tells why an account cannot send datagrams to a socket, "" where it
-// can. Nothing is sent.
+// SocketProblem returns why an account cannot send datagrams to a socket, or "" if it
+// can. It sends nothing.
 func SocketProblem(a *Account, path string) string {
 	err := As(a, func() error { return greet(path) })
 	switch {
 	case err == nil:
 		return ""
 	case errors.Is(err, unix.ENOENT):
-		return "there is no socket " + path
+		return "the socket " + path + " does not exist"
 	case errors.Is(err, unix.ECONNREFUSED):
-		return "nobody listens at " + path
+		return "nothing is listening on " + path
 	case errors.Is(err, unix.EPROTOTYPE):
-		return path + " is a socket of another kind than a collector's"
+		return path + " is not a datagram socket, as collectors use"
 	case errors.Is(err, unix.EACCES):
-		return "the user " + a.User + " may not write to " + path
+		return "the user " + a.User + " cannot write to " + path
 	}
 	return path + ": " + err.Error()
 }
 
-// greet connects to a collector's socket and sends nothing.
+// greet connects to a collector's socket without sending anything.
 func greet(path string) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
 	if err != nil {

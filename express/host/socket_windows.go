@@ -1,5 +1,4 @@
 package host
 
-// SocketProblem tells why an account cannot send datagrams to a socket; no option
-// for one works here.
+// SocketProblem always returns "", because no option for sockets works on Windows.
 func SocketProblem(*Account, string) string { return "" }

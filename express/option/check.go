@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-// Conditions on values. Each error follows the option's name and a colon.
+// Checks for values. Each error completes a message that starts with the option's name
+// and a colon.
 
 func notWhole(v string) error  { return fmt.Errorf("%q is not a whole number", v) }
 func notNumber(v string) error { return fmt.Errorf("%q is not a number", v) }
 
-// AtLeast accepts whole numbers from low on.
+// AtLeast accepts whole numbers that are at least low.
 func AtLeast(low int) func(string) error { return Between(low, math.MaxInt32) }
 
 // Between accepts whole numbers from low to high.
@@ -33,7 +34,7 @@ func Between(low, high int) func(string) error {
 	}
 }
 
-// ZeroOr accepts 0, which means the default, and whole numbers from low on.
+// ZeroOr accepts 0, which means the default, and whole numbers that are at least low.
 func ZeroOr(low int) func(string) error {
 	return func(v string) error {
 		n, err := strconv.Atoi(v)
@@ -74,7 +75,7 @@ func Positive(v string) error {
 	return nil
 }
 
-// AtLeastFraction accepts numbers from low on, up to a million.
+// AtLeastFraction accepts numbers from low to a million.
 func AtLeastFraction(low float64) func(string) error {
 	return func(v string) error {
 		n, err := strconv.ParseFloat(v, 64)
@@ -88,7 +89,7 @@ func AtLeastFraction(low float64) func(string) error {
 	}
 }
 
-// OneOf accepts some words; fold ignores the case of letters.
+// OneOf accepts the given words. fold ignores the case of letters.
 func OneOf(fold bool, words ...string) func(string) error {
 	return func(v string) error {
 		if slices.ContainsFunc(words, func(w string) bool { return v == w || fold && strings.EqualFold(v, w) }) {

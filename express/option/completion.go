@@ -8,18 +8,18 @@ import (
 	"modwsgi/internal/quote"
 )
 
-// Program is what completion scripts and manuals are written for.
+// Program describes a program for completion scripts and manuals.
 type Program struct {
 	Name     string
-	Summary  string // what it does, for the manual
+	Summary  string // for the manual
 	Commands []*Command
 }
 
-// Shells are those that Completion knows.
+// Shells lists the shells that Completion supports.
 var Shells = []string{"bash", "zsh", "fish"}
 
-// Completion returns a script that completes the program's command lines in one of
-// Shells.
+// Completion returns a completion script for one of Shells, and whether the shell is
+// supported.
 func (p *Program) Completion(shell string) (string, bool) {
 	write, ok := map[string]func(*strings.Builder){"bash": p.bash, "zsh": p.zsh, "fish": p.fish}[shell]
 	if !ok {
@@ -30,15 +30,15 @@ func (p *Program) Completion(shell string) (string, bool) {
 	return b.String(), true
 }
 
-// shown returns the commands that people are told about.
+// shown returns the commands that are not hidden.
 func (p *Program) shown() []*Command {
 	return slices.DeleteFunc(slices.Clone(p.Commands), func(c *Command) bool { return c.Hidden })
 }
 
-// function is the program's name as shells name functions.
+// function returns the name of the completion function.
 func (p *Program) function() string { return "_" + strings.ReplaceAll(p.Name, "-", "_") }
 
-// completed returns the options that a shell offers.
+// completed returns the options that a shell should offer.
 func (c *Command) completed() []*Option {
 	var shown []*Option
 	for _, g := range c.Table.Groups {
@@ -47,8 +47,8 @@ func (c *Command) completed() []*Option {
 	return shown
 }
 
-// options returns those of all commands; where several have one of the same name, the
-// first one.
+// options returns the options of all commands. Of several options with the same name,
+// it returns the first.
 func (p *Program) options() []*Option {
 	var all []*Option
 	for _, c := range p.shown() {
@@ -61,7 +61,7 @@ func (p *Program) options() []*Option {
 	return all
 }
 
-// words returns all possible arguments of the program's commands, and the command.
+// words returns the command with a fixed set of arguments, and these arguments.
 func (p *Program) words() (c *Command, words string) {
 	for _, c := range p.shown() {
 		if c.Words != nil {
@@ -71,7 +71,7 @@ func (p *Program) words() (c *Command, words string) {
 	return &Command{}, ""
 }
 
-// takes returns what the last word of the value is: "file", "directory" or "".
+// takes returns the type of the last word of the value: "file", "directory" or "".
 func (o *Option) takes() string {
 	switch o.Meta[strings.LastIndex(o.Meta, " ")+1:] {
 	case "FILE", "SCRIPT", "PATH", "STEM":
@@ -84,7 +84,7 @@ func (o *Option) takes() string {
 
 func (p *Program) bash(b *strings.Builder) {
 	fmt.Fprintf(b, "# %[1]s completion for bash: source this file.\n"+
-		"%[2]s_paths() { # names may hold blanks\n    local IFS=$'\\n'\n    COMPREPLY=( $(compgen \"$1\" -- \"$cur\") )\n    compopt -o filenames 2>/dev/null || true\n}\n"+
+		"%[2]s_paths() { # names may contain spaces\n    local IFS=$'\\n'\n    COMPREPLY=( $(compgen \"$1\" -- \"$cur\") )\n    compopt -o filenames 2>/dev/null || true\n}\n"+
 		"%[2]s() {\n"+
 		"    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n    COMPREPLY=()\n", p.Name, p.function())
 	var names, files, dirs, values []string
@@ -147,7 +147,7 @@ func (p *Program) zsh(b *strings.Builder) {
 	fmt.Fprintf(b, "  esac\n}\n%s \"$@\"\n", p.function())
 }
 
-// zsh returns the option as _arguments describes one.
+// zsh returns the option in the syntax of _arguments.
 func (o *Option) zsh() string {
 	escape := strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`, ":", `\:`)
 	spec := o.Flag() + "[" + escape.Replace(o.Help) + "]"

@@ -9,7 +9,7 @@ import (
 // helpWidth is the column at which help text is wrapped.
 const helpWidth = 79
 
-// UsageLine is how a command of a program is called.
+// UsageLine returns the usage line of a command.
 func UsageLine(program string, c *Command) string {
 	line := "Usage: " + program + " " + c.Name + " [OPTIONS]"
 	if c.Meta != "" {
@@ -18,8 +18,8 @@ func UsageLine(program string, c *Command) string {
 	return line
 }
 
-// WriteHelp writes the help of a command: its usage, its summary, and its options
-// except those that this machine does not accept.
+// WriteHelp writes the help of a command: its usage, its summary, and its options,
+// except those that this machine does not support.
 func WriteHelp(w io.Writer, program string, c *Command) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n%s.\n", UsageLine(program, c), sentence(c.Summary))
@@ -69,7 +69,7 @@ func (o *Option) writeHelp(b *strings.Builder) {
 	b.WriteString(line + "\n")
 }
 
-// defaultText is the default where help and manual tell it.
+// defaultText returns the default to show in help and manual, or "".
 func (o *Option) defaultText() string {
 	d := o.Default + o.Shown
 	if strings.HasPrefix(d, "none") || d == "see notes" {

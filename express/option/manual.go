@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// about is the option's help, with what the table knows beside it.
+// about returns the option's help, with further facts from the table.
 func (o *Option) about() string {
 	s := o.Help
 	if d := o.defaultText(); d != "" {
@@ -22,17 +22,17 @@ func (o *Option) about() string {
 	return s
 }
 
-// Manual is what a manual page says beside the tables.
+// Manual holds the parts of a manual page that do not come from tables.
 type Manual struct {
 	Version    string // of the program
-	Synopsis   string // names of the arguments, without that of the command
-	Options    string // introduces the options, which are those of Table
+	Synopsis   string // placeholders for the arguments, without the command
+	Options    string // introduction to the options of Table
 	Table      *Table
 	ExitStatus string
-	SeeAlso    []string // names of pages, each with its section: httpd(8)
+	SeeAlso    []string // pages with their section, such as httpd(8)
 }
 
-// ManPage returns the program's page for section 1, in the language of man(7).
+// ManPage returns the program's manual page for section 1, in man(7) format.
 func (p *Program) ManPage(m *Manual) string {
 	var b strings.Builder
 	roff := strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`).Replace
@@ -81,7 +81,7 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-// HTML returns the table as a page.
+// HTML returns the table as an HTML page.
 func (t *Table) HTML(title string) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%[1]s</title></head><body>\n<h1>%[1]s</h1>\n", html.EscapeString(title))

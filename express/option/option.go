@@ -1,10 +1,9 @@
-// Package option knows tables of command-line options: what an option is called,
-// what its value is and what may be said of it. It parses command lines by such a
-// table and renders the table as help, completion scripts, a manual page and
-// Markdown.
+// Package option defines tables of command-line options: their names, values and
+// descriptions. It parses command lines and renders a table as help, completion
+// scripts, a manual page and Markdown.
 //
-// An option is declared once, as a typed handle, and everything else asks for it by
-// that handle: a misspelt option does not compile, and a value has its type.
+// Each option is declared once, as a typed handle, and used only through that handle.
+// So a misspelled option does not compile, and values are typed.
 //
 //	var Port = option.Number("port", "8000", "NUMBER", "TCP port to listen on.")
 //	var listening = option.NewGroup("Listening", Port)
@@ -12,8 +11,8 @@
 //	line, err := option.Parse(table, args)
 //	port := Port.In(line.Values) // an int
 //
-// The package refuses to know what the options are for. What a program wants to
-// record about its options beyond this is an [Attribute].
+// The package knows nothing about the purpose of options. Programs can record
+// additional facts about options with an [Attribute].
 package option
 
 import (
@@ -38,19 +37,19 @@ type Option struct {
 	Aliases    []string // other spellings of the name
 	Values     int      // number of words that follow: 0, 1 or 2
 	Kind       Kind
-	Default    string // value where the option is not given; "" is none, or off
-	Shown      string // what help shows as default where that is derived
+	Default    string // value if the option is not given; "" means none, or off
+	Shown      string // default shown in help if it is derived
 	Repeatable bool
-	Meta       string // name of the value in help
+	Meta       string // placeholder for the value in help
 	Help       string
-	Words      []string // all possible values, where these are few
+	Words      []string // all possible values, if there are few
 	Hidden     bool
-	Gone       string // why and since when it no longer exists; "" where it does
+	Gone       string // why and since when the option no longer exists; "" if it exists
 
-	blank  bool // its last value may be empty
-	help   bool // it asks for help
+	blank  bool // the last value may be empty
+	help   bool // requests help
 	check  func(word string) error
-	absent any // the value where the option is not given
+	absent any // value if the option is not given
 	facts  map[any]any
 	notes  []string
 }
@@ -64,10 +63,10 @@ type Ref interface {
 // Row returns the option itself.
 func (o *Option) Row() *Option { return o }
 
-// Flag returns the option as it is written on a command line.
+// Flag returns the option as written on a command line.
 func (o *Option) Flag() string { return "--" + o.Name }
 
-// String returns the same, for messages.
+// String returns the flag, for messages.
 func (o *Option) String() string { return o.Flag() }
 
 // Same reports whether two references are to the same option.
@@ -76,7 +75,7 @@ func Same(a, b Ref) bool { return a.Row() == b.Row() }
 // Handle is an option whose value has the type T.
 type Handle[T any] struct{ *Option }
 
-// In returns the option's value in a command line: the given one, else the default.
+// In returns the option's value in a command line: the given value or the default.
 func (h Handle[T]) In(line Source) T {
 	if v, ok := line.values().set[h.Option]; ok {
 		return v.(T)
@@ -85,20 +84,20 @@ func (h Handle[T]) In(line Source) T {
 	return value
 }
 
-// Set replaces the option's value in a command line. It does not make the option a
-// given one.
+// Set replaces the option's value in a command line. It does not mark the option as
+// given.
 func (h Handle[T]) Set(line Source, value T) { line.values().set[h.Option] = value }
 
 // The following methods complete a declaration.
 
-// DefaultText sets what help shows as the default where that is derived.
+// DefaultText sets the default shown in help, for an option whose default is derived.
 func (h Handle[T]) DefaultText(text string) Handle[T] { h.Shown = text; return h }
 
 // Alias adds another spelling of the name.
 func (h Handle[T]) Alias(name string) Handle[T] { h.Aliases = append(h.Aliases, name); return h }
 
-// Check sets a condition on each word of the value. Its error follows the option's
-// name and a colon.
+// Check sets a function that checks each word of the value. Its error completes a
+// message that starts with the option's name and a colon.
 func (h Handle[T]) Check(f func(word string) error) Handle[T] { h.check = f; return h }
 
 // Among sets all possible values; fold ignores the case of letters.
@@ -110,13 +109,14 @@ func (h Handle[T]) Among(fold bool, words ...string) Handle[T] {
 // MayBeEmpty allows the last word of the value to be empty.
 func (h Handle[T]) MayBeEmpty() Handle[T] { h.blank = true; return h }
 
-// Hide keeps the option out of help, completion and manual.
+// Hide omits the option from help, completion and manual.
 func (h Handle[T]) Hide() Handle[T] { h.Hidden = true; return h }
 
-// Removed makes the option one that no longer exists, for a message that says why.
+// Removed marks an option that no longer exists. Using it is an error that explains
+// why.
 func (h Handle[T]) Removed(why string) Handle[T] { h.Gone, h.Hidden = why, true; return h }
 
-// With attaches facts.
+// With attaches facts to the option.
 func (h Handle[T]) With(facts ...Fact) Handle[T] {
 	for _, f := range facts {
 		f(h.Option)
@@ -124,14 +124,14 @@ func (h Handle[T]) With(facts ...Fact) Handle[T] {
 	return h
 }
 
-// Fact is something that a program records about an option.
+// Fact is information that a program records about an option.
 type Fact func(*Option)
 
-// Attribute is a kind of fact, whose value has the type T. The zero value is the
-// fact of an option to which none was attached.
+// Attribute is a kind of fact whose value has the type T. Options without the fact have
+// the zero value.
 type Attribute[T any] struct{ _ byte }
 
-// Is returns the fact that the attribute has this value.
+// Is returns a Fact that sets the attribute to a value.
 func (a *Attribute[T]) Is(value T) Fact {
 	return func(o *Option) {
 		if o.facts == nil {
@@ -141,13 +141,13 @@ func (a *Attribute[T]) Is(value T) Fact {
 	}
 }
 
-// Of returns the value that was attached to an option.
+// Of returns the attribute's value for an option.
 func (a *Attribute[T]) Of(o Ref) T {
 	value, _ := o.Row().facts[a].(T)
 	return value
 }
 
-// Note is a fact that the manual adds to the option's help, as a sentence.
+// Note is a fact that adds a sentence to the option's description in the manual.
 func Note(sentence string) Fact {
 	return func(o *Option) { o.notes = append(o.notes, sentence) }
 }
@@ -167,8 +167,7 @@ func NewGroup(name string, options ...Ref) *Group {
 	return g
 }
 
-// declare completes an option. A default that is not a valid value is a mistake in
-// the program.
+// declare completes an option. It panics if the default is not a valid value.
 func declare[T any](o *Option) Handle[T] {
 	if o.Default != "" {
 		value, err := o.parse([]string{o.Default}, nil)
@@ -180,27 +179,27 @@ func declare[T any](o *Option) Handle[T] {
 	return Handle[T]{o}
 }
 
-// Text declares an option with a text as its value.
+// Text declares an option whose value is a text.
 func Text(name, def, meta, help string) Handle[string] {
 	return declare[string](&Option{Name: name, Values: 1, Kind: KindText, Default: def, Meta: meta, Help: help})
 }
 
-// Texts declares an option that may be repeated, with one text each time.
+// Texts declares a repeatable option with one text per use.
 func Texts(name, meta, help string) Handle[[]string] {
 	return declare[[]string](&Option{Name: name, Values: 1, Kind: KindText, Repeatable: true, Meta: meta, Help: help})
 }
 
-// Pairs declares an option that may be repeated, with two texts each time.
+// Pairs declares a repeatable option with two texts per use.
 func Pairs(name, meta, help string) Handle[[][2]string] {
 	return declare[[][2]string](&Option{Name: name, Values: 2, Kind: KindText, Repeatable: true, Meta: meta, Help: help})
 }
 
-// Number declares an option with a whole number of at least 0 as its value.
+// Number declares an option whose value is a non-negative integer.
 func Number(name, def, meta, help string) Handle[int] {
 	return declare[int](&Option{Name: name, Values: 1, Kind: KindNumber, Default: def, Meta: meta, Help: help, check: AtLeast(0)})
 }
 
-// Fraction declares an option with a number as its value. It needs a Check.
+// Fraction declares an option whose value is a floating-point number. It needs a Check.
 func Fraction(name, def, meta, help string) Handle[float64] {
 	return declare[float64](&Option{Name: name, Values: 1, Kind: KindFraction, Default: def, Meta: meta, Help: help})
 }
@@ -210,17 +209,17 @@ func Toggle(name, help string) Handle[bool] {
 	return declare[bool](&Option{Name: name, Kind: KindFlag, Help: help})
 }
 
-// HelpFlag declares the option that asks for help: --help, and -h.
+// HelpFlag declares the option that requests help, --help or -h.
 func HelpFlag(help string) Handle[bool] {
 	return declare[bool](&Option{Name: "help", Aliases: []string{"h"}, Kind: KindFlag, Help: help, help: true})
 }
 
-// Table is the options of a command.
+// Table holds the options of a command.
 type Table struct {
 	Groups []*Group
 
-	// Refused returns why this machine does not accept an option, as the end of a
-	// sentence that begins with its name; "" where it does. Nil accepts all.
+	// Refused returns why this machine does not support an option, as the end of a
+	// sentence that begins with its name, or "" if it does. Nil accepts all options.
 	Refused func(*Option) string
 }
 
@@ -240,13 +239,12 @@ func (t *Table) refused(o *Option) string {
 	return t.Refused(o)
 }
 
-// shown returns the group without what people are not told about.
+// shown returns the options of the group that are not hidden.
 func (g *Group) shown() []*Option {
 	return slices.DeleteFunc(slices.Clone(g.Options), func(o *Option) bool { return o.Hidden })
 }
 
-// parse returns the value that the words of one use mean; before is the value of the
-// uses before it.
+// parse returns the value for the words of one use. before is the value of earlier uses.
 func (o *Option) parse(words []string, before any) (any, error) {
 	switch {
 	case o.Kind == KindFlag:

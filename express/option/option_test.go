@@ -61,11 +61,11 @@ func TestValues(t *testing.T) {
 	if got := setting.In(line); !slices.Equal(got, [][2]string{{"A", "-x"}, {"B", ""}}) {
 		t.Errorf("%q", got)
 	}
-	if len(line.Warnings) != 1 || !strings.Contains(line.Warnings[0], "--qui is taken as --quiet") || !slices.Equal(line.Positional, []string{"--port"}) {
+	if len(line.Warnings) != 1 || !strings.Contains(line.Warnings[0], "--qui is short for --quiet") || !slices.Equal(line.Positional, []string{"--port"}) {
 		t.Errorf("%q %q", line.Warnings, line.Positional)
 	}
 	if line.Given(port) || !line.Given(colour) {
-		t.Error("what was given is not known")
+		t.Error("an option that was given is not reported as given")
 	}
 	var words []string
 	for _, o := range command().Table.Options() {
@@ -77,7 +77,7 @@ func TestValues(t *testing.T) {
 	}
 	port.Set(line, 9)
 	if port.In(line) != 9 || line.Given(port) {
-		t.Error("a value that was set counts as given")
+		t.Error("an option whose value was set is reported as given")
 	}
 }
 
@@ -89,7 +89,7 @@ func TestMistakes(t *testing.T) {
 		"--port x":         {"option --port: \"x\" is not a whole number", ""},
 		"--ratio NaN":      {"not between 0 and 1", ""},
 		"--colour blue":    {"\"blue\" is not one of red, green", ""},
-		"--color=":         {"option --color: the value is empty", "leave the option out"},
+		"--color=":         {"option --color: the value is empty", "omit the option"},
 		"--quiet=1":        {"takes no value", ""},
 		"--setting A":      {"needs NAME VALUE", ""},
 		"--prot 1":         {"no such option: --prot", "did you mean --port?"},
@@ -98,7 +98,7 @@ func TestMistakes(t *testing.T) {
 		"--old":            {"--old no longer exists; use --quiet", ""},
 		"--fork":           {"--fork is for other systems", ""},
 		"-p 1":             {"no such option: -p", "pages serve --help"},
-		"a b":              {"serve takes one application; \"b\" is too much", "quotes"},
+		"a b":              {"serve takes one application; unexpected argument \"b\"", "quote"},
 		"--name \x00 more": {"NUL", ""},
 	} {
 		_, err := option.Parse("pages", command(), strings.Fields(words))
@@ -111,10 +111,10 @@ func TestMistakes(t *testing.T) {
 
 func TestAttributes(t *testing.T) {
 	if since.Of(colour) != "2.0" || since.Of(colour.Option) != "2.0" || since.Of(port) != "" {
-		t.Error("an attribute is lost")
+		t.Error("an attribute is missing")
 	}
 	if !option.Same(colour, colour.Option) || option.Same(colour, port) {
-		t.Error("references to one option differ")
+		t.Error("references to the same option differ")
 	}
 }
 
@@ -168,7 +168,8 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
-// TestRenderings: each form has what is shown, and nothing that is hidden.
+// TestRenderings checks that each rendering contains the visible options and omits
+// hidden ones.
 func TestRenderings(t *testing.T) {
 	c := command()
 	p := &option.Program{Name: "pages", Summary: "serve pages", Commands: []*option.Command{c, {Name: "complete", Summary: "complete", Meta: "SHELL", Words: option.Shells, Table: &option.Table{}}}}
@@ -179,7 +180,7 @@ func TestRenderings(t *testing.T) {
 	for _, shell := range option.Shells {
 		script, ok := p.Completion(shell)
 		if !ok {
-			t.Errorf("%s is not known", shell)
+			t.Errorf("%s is not supported", shell)
 		}
 		forms[shell] = script
 	}
@@ -192,6 +193,6 @@ func TestRenderings(t *testing.T) {
 		t.Error(forms["man"])
 	}
 	if _, ok := p.Completion("tcsh"); ok {
-		t.Error("tcsh is known")
+		t.Error("tcsh is supported")
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"modwsgi/internal/spelling"
 )
 
-// UsageError is a mistake in a command line. A program shows it below the usage line
-// of the command.
+// UsageError is a mistake in a command line. Programs show it below the usage line of
+// the command.
 type UsageError struct {
 	Err  error
 	hint string
@@ -19,7 +19,7 @@ type UsageError struct {
 func (e *UsageError) Error() string { return e.Err.Error() }
 func (e *UsageError) Unwrap() error { return e.Err }
 
-// Hint returns what to do about it, or "".
+// Hint returns advice on how to fix the mistake, or "".
 func (e *UsageError) Hint() string { return e.hint }
 
 // Usage returns a UsageError.
@@ -27,29 +27,29 @@ func Usage(hint, format string, args ...any) *UsageError {
 	return &UsageError{hint: hint, Err: fault.New(fault.Usage, hint, format, args...)}
 }
 
-// Line is a command line, parsed.
+// Line is a parsed command line.
 type Line struct {
 	*Values
 
-	Positional []string // what is not an option
-	Help       bool     // help is asked for; nothing else is complete then
+	Positional []string // arguments that are not options
+	Help       bool     // help is requested; the rest may be incomplete then
 	Warnings   []string
 }
 
-// Command is what people call: a name, the arguments that it takes, and its options.
+// Command is a command of a program, with its arguments and options.
 type Command struct {
 	Name      string
-	Summary   string   // one line for help, without a full stop
-	Arguments int      // the most that it takes
-	Meta      string   // names of the arguments in help
-	Words     []string // all possible arguments, where these are few
+	Summary   string   // one line for help, without a period
+	Arguments int      // maximum number of arguments
+	Meta      string   // placeholders for the arguments in help
+	Words     []string // all possible arguments, if there are few
 	Hidden    bool
 	Table     *Table
 }
 
-// Parse reads the arguments of a command. Options have long names (--name VALUE,
-// --name=VALUE) and may be mixed with other arguments; -- ends the options. program is
-// the name to use in hints. The line is valid, but incomplete, with an error too.
+// Parse parses the arguments of a command. Options have long names (--name VALUE,
+// --name=VALUE) and may be mixed with other arguments. -- ends the options. program is
+// the name to use in hints. The line is valid but incomplete if Parse returns an error.
 func Parse(program string, c *Command, args []string) (*Line, error) {
 	p := &parser{Line: &Line{Values: NewValues()}, table: c.Table}
 	for len(args) > 0 {
@@ -68,7 +68,7 @@ func Parse(program string, c *Command, args []string) (*Line, error) {
 			}
 			args = rest
 		case len(word) > 1 && word[0] == '-':
-			return p.Line, Usage("options have long names here, see "+program+" "+c.Name+" --help", "no such option: %s", word)
+			return p.Line, Usage("options have long names; see "+program+" "+c.Name+" --help", "no such option: %s", word)
 		default:
 			p.Positional = append(p.Positional, word)
 		}
@@ -80,21 +80,21 @@ func Parse(program string, c *Command, args []string) (*Line, error) {
 }
 
 func surplus(c *Command, words []string) error {
-	what := "takes no argument"
+	what := "takes no arguments"
 	if c.Arguments == 1 {
 		what = "takes one application"
 	}
-	return Usage("a value that holds blanks needs quotes in the shell", "%s %s; %q is too much", c.Name, what, words[0])
+	return Usage("quote values that contain spaces", "%s %s; unexpected argument %q", c.Name, what, words[0])
 }
 
-// parser is a line that is being read.
+// parser is a line that is being parsed.
 type parser struct {
 	*Line
 
 	table *Table
 }
 
-// option reads one option and returns the arguments that follow it.
+// option parses one option and returns the arguments that follow it.
 func (p *parser) option(word string, args []string) ([]string, error) {
 	name, value, inline := strings.Cut(word, "=")
 	o, abbreviated, candidates := p.table.Lookup(name)
@@ -117,7 +117,7 @@ func (p *parser) option(word string, args []string) ([]string, error) {
 		return nil, Usage("", "--%s %s", o.Name, why)
 	}
 	if abbreviated {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("--%s is taken as --%s; write it in full, a later release may have more options", name, o.Name))
+		p.Warnings = append(p.Warnings, fmt.Sprintf("--%s is short for --%s; write it in full, because later releases may have more options", name, o.Name))
 	}
 	typed := o.Name
 	if slices.Contains(o.Aliases, name) {
@@ -133,10 +133,9 @@ func (p *parser) option(word string, args []string) ([]string, error) {
 	return args, nil
 }
 
-// words returns the words that belong to an option. Like getopt, it uses the next
-// word as it is, even when it starts with a dash. But the name of another option
-// there means that a value was forgotten, unless the first word was given with an =
-// sign.
+// words returns the words that belong to an option. Like getopt, it uses the next word
+// even if it starts with a dash. But if it is the name of another option, a value was
+// forgotten, unless the first word was given with an = sign.
 func (p *parser) words(o *Option, typed, value string, inline bool, args []string) (words, rest []string, err error) {
 	if o.Values == 0 {
 		if inline {
@@ -149,7 +148,7 @@ func (p *parser) words(o *Option, typed, value string, inline bool, args []strin
 	}
 	for len(words) < o.Values {
 		if len(args) == 0 || !inline && p.isOption(args[0]) {
-			return nil, nil, Usage("a value that starts like an option can be given as --"+typed+"="+o.Meta,
+			return nil, nil, Usage("pass a value that looks like an option as --"+typed+"="+o.Meta,
 				"option --%s needs %s", typed, o.Meta)
 		}
 		words, args = append(words, args[0]), args[1:]
@@ -160,11 +159,11 @@ func (p *parser) words(o *Option, typed, value string, inline bool, args []strin
 	}
 	switch {
 	case slices.ContainsFunc(words, func(w string) bool { return strings.ContainsRune(w, 0) }):
-		return nil, nil, Usage("", "option --%s: the value holds a NUL character", typed)
+		return nil, nil, Usage("", "option --%s: the value contains a NUL character", typed)
 	case o.Kind == KindText && slices.Contains(words[:required], ""):
-		// An empty variable of a script. For a script that decides who gets in, using
-		// it as "none" would open the server to everybody.
-		return nil, nil, Usage("leave the option out, or set the variable that the value comes from", "option --%s: the value is empty", typed)
+		// Probably an empty variable in a script. If it were ignored, an empty
+		// access control script would open the server to everyone.
+		return nil, nil, Usage("omit the option, or set the variable that the value comes from", "option --%s: the value is empty", typed)
 	}
 	return words, args, nil
 }
@@ -179,9 +178,9 @@ func (p *parser) isOption(word string) bool {
 	return o != nil && !abbreviated
 }
 
-// Lookup finds the option for a name as typed, without dashes: exactly, by an alias,
-// or by a prefix of one name only, which abbreviated reports. candidates are the
-// options that the name is a prefix of.
+// Lookup finds the option for a name without dashes: by its name, an alias, or an
+// unambiguous prefix, in which case abbreviated is true. candidates are the options
+// that the name is a prefix of.
 func (t *Table) Lookup(name string) (o *Option, abbreviated bool, candidates []string) {
 	table := t.Options()
 	for _, row := range table {
@@ -205,7 +204,7 @@ func (t *Table) Lookup(name string) (o *Option, abbreviated bool, candidates []s
 	return nil, false, candidates
 }
 
-// Nearest returns the name in the table that is most like the given one, or "".
+// Nearest returns the name in the table that is most similar to the given one, or "".
 func (t *Table) Nearest(name string) string {
 	var names []string
 	for _, g := range t.Groups {

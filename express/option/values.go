@@ -2,7 +2,7 @@ package option
 
 import "strconv"
 
-// Values are what a command line says: which options were given, and their values.
+// Values holds the options given on a command line, and their values.
 type Values struct {
 	set   map[*Option]any
 	given map[*Option]bool
@@ -36,7 +36,8 @@ func (v *Values) give(o *Option, words []string) error {
 	return nil
 }
 
-// Texts returns the words of an option whose value is text, and nothing for others.
+// Texts returns the words of an option whose value is text. It returns nil for other
+// options.
 func (v *Values) Texts(o Ref) (words []string) {
 	switch value := v.set[o.Row()].(type) {
 	case string:
@@ -51,8 +52,8 @@ func (v *Values) Texts(o Ref) (words []string) {
 	return words
 }
 
-// Again returns the words that give an option the value that it has. The first word
-// of a value is never mistaken for an option.
+// Again returns command-line words that reproduce the option's current value. They
+// cannot be mistaken for another option.
 func (v *Values) Again(o Ref) (words []string) {
 	flag := o.Flag()
 	switch value := v.set[o.Row()].(type) {

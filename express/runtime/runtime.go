@@ -1,13 +1,13 @@
-// Package runtime holds the Python code that belongs to the launcher, for the
-// installer to place into site-packages: the package mod_wsgi, and in it the
-// glue that the launcher puts into each server root. It knows nothing of Go.
+// Package runtime embeds the Python code of the launcher. The installer places it in
+// site-packages as the package mod_wsgi. The package includes the scripts that the
+// launcher copies to each server root.
 package runtime
 
 import "embed"
 
-// Files are the Python files, by their path in site-packages.
+// Files contains the Python files, by their path in site-packages.
 //
-// The patterns name the files, because a directory's name leaves out those that
+// The patterns match files, because embedding a directory would omit files whose names
 // start with an underscore.
 //
 //go:embed mod_wsgi/*.py mod_wsgi/server/*.py mod_wsgi/express/*.py mod_wsgi/diagnostics/*.py

@@ -14,7 +14,7 @@ import (
 	"modwsgi/express/runtime"
 )
 
-// interpreters are the Pythons of this machine that the runtime has to run on.
+// interpreters returns the Pythons of this machine that the runtime must support.
 func interpreters(t *testing.T) []string {
 	t.Helper()
 	if testing.Short() {
@@ -37,12 +37,12 @@ func interpreters(t *testing.T) []string {
 		}
 	}
 	if len(found) == 0 {
-		t.Skip("no Python is here")
+		t.Skip("no Python found")
 	}
 	return found
 }
 
-// python runs a program with the runtime on its path.
+// python runs a Python program with the runtime on its module path.
 func python(t *testing.T, exe, dir, program string, args ...string) (string, error) {
 	t.Helper()
 	site := filepath.Join(dir, "site")
@@ -58,7 +58,7 @@ func python(t *testing.T, exe, dir, program string, args ...string) (string, err
 	return string(out), err
 }
 
-// load is a program that loads the glue as the module does and runs more.
+// load is a Python program that loads glue.py as the module does. Tests append to it.
 const load = `
 import importlib.util, json, os, sys, time
 def load(path):
@@ -76,7 +76,7 @@ def ask(script="", info="", **more):
     return seen[0], body.decode(), environ["SCRIPT_NAME"], environ["PATH_INFO"]
 `
 
-// root makes a server root with the glue and settings.
+// root creates a server root with glue.py and settings.
 func root(t *testing.T, dir string, settings map[string]any) string {
 	t.Helper()
 	all := map[string]any{
@@ -122,7 +122,7 @@ func TestGlue(t *testing.T) {
 			for _, c := range []struct {
 				settings map[string]any
 				program  string
-				want     string // "" is no complaint of the program's
+				want     string // "" if the program must succeed
 			}{
 				{nil, `assert "It runs" in ask()[1]`, ""},
 				{map[string]any{"application_type": "static"}, `assert ask()[0].startswith("404")`, ""},
@@ -157,8 +157,8 @@ assert ask(raw, "/x")[2:] == (raw, "/x")`, ""},
 	}
 }
 
-// TestMonitor: a module that changes ends the process with SIGINT, which
-// Python shows as KeyboardInterrupt; one that disappears as well.
+// TestMonitor checks that a changed or removed module ends the process with SIGINT,
+// which Python reports as KeyboardInterrupt.
 func TestMonitor(t *testing.T) {
 	exe := interpreters(t)[0]
 	for name, change := range map[string]string{"changed": `os.utime("amodule.py", (5, 5))`, "removed": `os.remove("amodule.py")`} {
@@ -191,8 +191,8 @@ func oldestAndNewest(t *testing.T) []string {
 	return slices.Compact([]string{all[0], all[len(all)-1]})
 }
 
-// TestChangesAfterLoading: whatever is saved from the moment on at which a file is
-// read is a change, though nobody has looked at the file yet.
+// TestChangesAfterLoading checks that a file saved at any time after it was read counts
+// as changed, even before the first check.
 func TestChangesAfterLoading(t *testing.T) {
 	const part = "\nimport part\ndef application(e, s):\n    s('200 OK', [])\n    return [str(part.W).encode()]\n"
 	const save = "def save(text, name='part.py'):\n    with open(name, 'w') as f:\n        f.write(text)\n"
@@ -203,15 +203,15 @@ func TestChangesAfterLoading(t *testing.T) {
 		settings      map[string]any
 		before, after string
 	}{
-		"nothing":          {monitored, "", `assert changed() is None`},
-		"saved at once":    {monitored, "", `save("W = 22"); assert changed()`},
-		"same size":        {monitored, "", `save("W = 2"); assert changed()`},
-		"removed":          {monitored, "", `os.remove("part.py"); assert changed()`},
-		"replaced":         {monitored, "", `st = os.stat("part.py"); save("W = 2", "new"); os.utime("new", ns=(st.st_atime_ns, st.st_mtime_ns)); os.replace("new", "part.py"); assert changed()`},
-		"in the same tick": {monitored, "", `glue._state = lambda path: glue._loads.states.get(path); save("W = 2"); assert changed()`},
-		"no other text":    {monitored, "", `glue._state = lambda path: glue._loads.states.get(path); assert changed() is None`},
-		"while it loads":   {monitored, `save("W = 1\nopen(__file__, 'a').write('#')")`, `assert changed()`},
-		"later import":     {monitored, `save("L = 1", "later.py")`, `import later; save("L = 2", "later.py"); assert changed().endswith("later.py")`},
+		"nothing":           {monitored, "", `assert changed() is None`},
+		"saved immediately": {monitored, "", `save("W = 22"); assert changed()`},
+		"same size":         {monitored, "", `save("W = 2"); assert changed()`},
+		"removed":           {monitored, "", `os.remove("part.py"); assert changed()`},
+		"replaced":          {monitored, "", `st = os.stat("part.py"); save("W = 2", "new"); os.utime("new", ns=(st.st_atime_ns, st.st_mtime_ns)); os.replace("new", "part.py"); assert changed()`},
+		"in the same tick":  {monitored, "", `glue._state = lambda path: glue._loads.states.get(path); save("W = 2"); assert changed()`},
+		"no other text":     {monitored, "", `glue._state = lambda path: glue._loads.states.get(path); assert changed() is None`},
+		"while it loads":    {monitored, `save("W = 1\nopen(__file__, 'a').write('#')")`, `assert changed()`},
+		"later import":      {monitored, `save("L = 1", "later.py")`, `import later; save("L = 2", "later.py"); assert changed().endswith("later.py")`},
 		"old byte code": {monitored, `import py_compile
 now = time.time() - 100
 os.utime("part.py", (now, now)); os.utime(py_compile.compile("part.py"), (now, now))
@@ -228,7 +228,7 @@ py_compile.compile("part.py", "part.pyc"); os.remove("part.py")`, `assert change
 		"a module that saves itself": {plain, `save(open("amodule.py").read() + "open(__file__, 'a').write('#')\n", "amodule.py")`, `assert glue.reload_required("x")`},
 		"a module":                   {plain, "", `assert not glue.reload_required("x"); save("", "amodule.py"); assert glue.reload_required("x")`},
 		"another module":             {plain, "", `save("W = 2"); assert not glue.reload_required("x")`},
-		"loaders are left":           {plain, "", `assert importlib.machinery.SourceFileLoader.path_stats.__module__ == "_frozen_importlib_external"`},
+		"loaders are restored":       {plain, "", `assert importlib.machinery.SourceFileLoader.path_stats.__module__ == "_frozen_importlib_external"`},
 		"a script that saves itself": {script, `save(open("amodule.py").read() + "open(__file__, 'a').write('#')\n", "amodule.py")`, `assert glue.reload_required("x")`},
 		"a script, again":            {script, "", `assert not glue.reload_required("x"); save(open("amodule.py").read() + "#", "amodule.py"); assert glue.reload_required("x"); glue = load(sys.argv[1]); assert not glue.reload_required("x")`},
 		"a module, again":            {plain, "", `save(open("amodule.py").read() + "#", "amodule.py"); assert glue.reload_required("x"); glue = load(sys.argv[1]); assert not glue.reload_required("x")`},
@@ -246,7 +246,7 @@ py_compile.compile("part.py", "part.pyc"); os.remove("part.py")`, `assert change
 				}
 				file := root(t, dir, settings)
 				before, after, _ := strings.Cut(load, "glue = load(")
-				program := before + "import threading\nsys.path.insert(0, os.getcwd())\nthreading.Thread.start = lambda thread: None # it is asked here\n" + save + c.before + "\nglue = load(" + after +
+				program := before + "import threading\nsys.path.insert(0, os.getcwd())\nthreading.Thread.start = lambda thread: None # checked explicitly below\n" + save + c.before + "\nglue = load(" + after +
 					"\ndef changed():\n    return glue._Monitor([]).changed()\n" + c.after + "\n"
 				if out, err := python(t, exe, dir, program, file); err != nil {
 					t.Errorf("%v\n%s", err, out)
@@ -266,7 +266,7 @@ try:
 except FileNotFoundError as error:
     assert "mod_wsgi-express" in str(error)
 else:
-    raise SystemExit("found a launcher where there is none")
+    raise SystemExit("found a launcher that does not exist")
 bin = os.path.join(os.getcwd(), "bin")
 os.mkdir(bin)
 path = os.path.join(bin, "mod_wsgi-express")
@@ -283,8 +283,8 @@ mod_wsgi.server.start("app.py", "--port", "81")
 	}
 }
 
-// TestEverythingCompiles: on each of these Pythons, also what only httpd or
-// Django would import.
+// TestEverythingCompiles checks all files with each of these Pythons, including those
+// that only httpd or Django would import.
 func TestEverythingCompiles(t *testing.T) {
 	for _, exe := range interpreters(t) {
 		out, err := python(t, exe, t.TempDir(), `
@@ -305,7 +305,7 @@ assert count > 10, count
 	}
 }
 
-// TestTools: what the debugging tools do around an application.
+// TestTools checks how the debugging tools wrap an application.
 func TestTools(t *testing.T) {
 	for _, exe := range interpreters(t) {
 		out, err := python(t, exe, t.TempDir(), `
@@ -344,8 +344,8 @@ except ImportError as error:
 	}
 }
 
-// TestStaticURL: where runmodwsgi serves the static files of a Django project.
-// TestDjango shows it with Django itself.
+// TestStaticURL checks the URL path of a Django project's static files. TestDjango
+// checks it with Django itself.
 func TestStaticURL(t *testing.T) {
 	for _, exe := range interpreters(t) {
 		out, err := python(t, exe, t.TempDir(), `

@@ -1,8 +1,8 @@
 """modwsgi puts Python web applications on Apache httpd.
 
-The work is done by the program of the same name, which comes with this package;
-the package itself is the build backend modwsgi.build, and a way to find that
-program.
+The work is done by the program of the same name, which is installed with this
+package.  The package itself contains the build backend modwsgi.build and a function
+that finds the program.
 """
 
 import os
@@ -15,7 +15,7 @@ __all__ = ["find_program"]
 def find_program():
     """Return the path of the program modwsgi that was installed with this package.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError if it is missing.
     """
     name = "modwsgi.exe" if os.name == "nt" else "modwsgi"
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -24,7 +24,7 @@ def find_program():
         tried.append(path)
         if os.path.isfile(path):
             return path
-    # pip install --target moves things after it has recorded them.
+    # pip install --target moves files after recording their paths.
     for directory in ("bin", "Scripts"):
         path = os.path.join(here, directory, name)
         tried.append(path)
@@ -37,7 +37,7 @@ def find_program():
 
 
 def _recorded(site, name):
-    """The places of the program by the installed distribution's own record."""
+    """Yield the paths of the program from the RECORD of the installed distribution."""
     from importlib import metadata
 
     for distribution in metadata.distributions(name="modwsgi", path=[site]):
@@ -47,13 +47,13 @@ def _recorded(site, name):
 
 
 def _main():
-    """What python -m modwsgi does: the program takes the place of Python."""
+    """Implement python -m modwsgi: replace Python by the program."""
     try:
         program = find_program()
     except FileNotFoundError as error:
         sys.exit("modwsgi: error: %s" % error)
     argv = [program] + sys.argv[1:]
-    if os.name == "nt":  # there exec returns to the shell at once
+    if os.name == "nt":  # where exec returns to the shell immediately
         import subprocess
 
         sys.exit(subprocess.call(argv))

@@ -1,21 +1,21 @@
 """Build backend for source distributions of mod_wsgi (PEP 517, PEP 660).
 
-It builds what "modwsgi package sdist" has made, with the program modwsgi:
-mod_wsgi for the Python that runs this, for the system's Apache httpd or with one
-of its own. It builds no other project.
+It uses the program modwsgi to build source distributions created by "modwsgi package
+sdist": mod_wsgi for the Python that runs this file, with the system's Apache httpd or
+a bundled one. It does not build other projects.
 
 Settings (pip install --config-settings NAME=VALUE, or the environment variable
 MODWSGI_NAME; names may be written with "-" or "_"):
 
   httpd          auto (the default), bundled, system, or a path
-  httpd-version  version or constraint of a bundled httpd
+  httpd-version  version of a bundled httpd, or a constraint for it
   with, without  features that a bundled httpd must or must not have
-  source-dir     directory with source archives, asked first
-  mirror         base address with source archives
+  source-dir     directory with source archives, searched first
+  mirror         base URL of a mirror with source archives
   offline        1: never use the network
-  allow-vulnerable  1: build what a known advisory warns of
-  jobs           compilers at a time
-  cache-dir      where downloads and builds are kept
+  allow-vulnerable  1: allow versions with known vulnerabilities
+  jobs           number of parallel compilers
+  cache-dir      directory for downloads and builds
   cache, cache-trust, cache-sign-key, cache-max-age, cache-not-before
                  a shared build cache, as for modwsgi install
 """
@@ -43,13 +43,13 @@ __all__ = [
 ]
 
 _VALUES = ("httpd", "httpd-version", "with", "without", "source-dir", "mirror", "jobs", "cache-dir")
-# The variables of these reach the program by themselves.
+# The program reads the environment variables of these settings itself.
 _SHARED = ("cache", "cache-trust", "cache-sign-key", "cache-max-age", "cache-not-before")
 _SWITCHES = ("offline", "allow-vulnerable")
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")
-# pip's own; it hands over everything that it was given for any project.
-_OF_OTHERS = ("--global-option", "--build-option")
+# Options of pip itself, which passes them to the backends of all projects.
+_OF_PIP = ("--global-option", "--build-option")
 
 
 def get_requires_for_build_wheel(config_settings=None):
@@ -65,8 +65,8 @@ def get_requires_for_build_editable(config_settings=None):
 
 
 def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
-    """What a wheel will say of itself, without building it."""
-    _arguments(config_settings)  # a wrong setting is told before anything is built
+    """Write the metadata of the wheel without building it."""
+    _arguments(config_settings)  # report invalid settings before building
     text, fields = _pkg_info()
     name = "%s-%s.dist-info" % (fields["name"].replace("-", "_"), fields["version"])
     directory = os.path.join(metadata_directory, name)
@@ -83,14 +83,14 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     program = _program()
     wheel_directory = os.path.abspath(wheel_directory)
     os.makedirs(wheel_directory, exist_ok=True)
-    # A directory of its own: what is in it afterwards is the wheel.
+    # A separate directory, so that its only file is the wheel.
     out = tempfile.mkdtemp(prefix=".modwsgi-", dir=wheel_directory)
     try:
         command = [program, "package", "local-wheel", "--progress", "plain", "--python", sys.executable, "--sdist", os.getcwd(), "--out", out]
         _run(command + arguments)
         names = [name for name in os.listdir(out) if name.endswith(".whl")]
         if len(names) != 1:
-            _fail("modwsgi made %d wheels, not one" % len(names))
+            _fail("modwsgi created %d wheels instead of one" % len(names))
         os.replace(os.path.join(out, names[0]), os.path.join(wheel_directory, names[0]))
         return names[0]
     finally:
@@ -102,12 +102,12 @@ def prepare_metadata_for_build_editable(metadata_directory, config_settings=None
 
 
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
-    """The same wheel: there is no Python source in the tree that could be edited."""
+    """Build the same wheel, because the tree has no editable Python source."""
     return build_wheel(wheel_directory, config_settings, metadata_directory)
 
 
 def build_sdist(sdist_directory, config_settings=None):
-    """Pack the tree again, the same bytes for the same content."""
+    """Pack the tree again, reproducibly."""
     _, fields = _pkg_info()
     base = "%s-%s" % (fields["name"].replace("-", "_"), fields["version"])
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or 315532800)
@@ -129,7 +129,7 @@ def build_sdist(sdist_directory, config_settings=None):
 
 
 def _tree():
-    """The files of a source distribution, and none that somebody left beside."""
+    """Return the files of the source distribution, ignoring unrelated ones."""
     names = [name for name in ("LICENSE", "PKG-INFO", "README.txt", "modwsgi.lock", "pyproject.toml") if os.path.isfile(name)]
     if os.path.isdir("sources"):
         names += ["sources/" + name for name in os.listdir("sources") if os.path.isfile(os.path.join("sources", name))]
@@ -137,7 +137,7 @@ def _tree():
 
 
 def _pkg_info():
-    """PKG-INFO of the tree that we are in, and its name and version."""
+    """Return PKG-INFO of the current tree, as bytes and as fields."""
     try:
         with open("PKG-INFO", "rb") as file:
             text = file.read()
@@ -152,13 +152,13 @@ def _pkg_info():
     if fields.get("name", "").lower().replace("-", "_") != "mod_wsgi" or not fields.get("version"):
         _fail(
             "%s is not a source distribution of mod_wsgi" % os.getcwd(),
-            "modwsgi.build builds what modwsgi package sdist makes; it is no backend for other projects",
+            "modwsgi.build builds only source distributions created by modwsgi package sdist",
         )
     return text, fields
 
 
 def _arguments(config_settings):
-    """The program's arguments for the settings of the caller and the environment."""
+    """Return the program's arguments for the caller's settings and the environment."""
     settings = {}
     for name in _VALUES + _SWITCHES:
         value = os.environ.get("MODWSGI_" + name.upper().replace("-", "_"))
@@ -166,21 +166,21 @@ def _arguments(config_settings):
             settings[name] = [value]
     for key, value in (config_settings or {}).items():
         name = key.lstrip("-").replace("_", "-").lower()
-        if key in _OF_OTHERS:
+        if key in _OF_PIP:
             continue
         if name not in _VALUES + _SHARED + _SWITCHES:
-            _fail("there is no setting %r" % key, "the settings are " + ", ".join(_VALUES + _SHARED + _SWITCHES))
+            _fail("unknown setting %r" % key, "the available settings are " + ", ".join(_VALUES + _SHARED + _SWITCHES))
         settings[name] = [str(v) for v in value] if isinstance(value, (list, tuple)) else [str(value)]
     arguments = []
     for name in _VALUES + _SHARED:
         for value in settings.get(name, []):
             if name in ("source-dir", "cache-dir", "cache-trust", "cache-sign-key") and not os.path.isabs(value):
-                _fail("the setting %s=%s is not an absolute path" % (name, value), "pip builds in a directory of its own, so that others mean nothing")
+                _fail("the setting %s=%s is not an absolute path" % (name, value), "pip builds in a temporary directory, so relative paths are not supported")
             arguments.append("--%s=%s" % (name, value))
     for name in _SWITCHES:
         for value in settings.get(name, [])[-1:]:
             if value.lower() not in _YES + _NO:
-                _fail("the setting %s=%s is neither yes nor no" % (name, value))
+                _fail("the setting %s=%s must be yes or no" % (name, value))
             if value.lower() in _YES:
                 arguments.append("--" + name)
     return arguments
@@ -190,34 +190,34 @@ def _program():
     try:
         return find_program()
     except FileNotFoundError as error:
-        _fail(str(error), "install the package modwsgi again")
+        _fail(str(error), "reinstall the package modwsgi")
 
 
 def _run(command):
-    """Run modwsgi. Its output is ours: pip -v shows it as it comes, and pip shows
-    all of it where the build fails."""
+    """Run modwsgi. It inherits the standard streams, so pip -v shows its output
+    immediately, and pip shows all of it if the build fails."""
     sys.stdout.flush()
     sys.stderr.flush()
     environment = dict(os.environ)
-    # What pip sets for the build environment must not reach the programs of the
-    # build: the interpreter is asked about itself, not about pip's scratch space.
+    # Remove pip's settings for the build environment. modwsgi must examine the
+    # interpreter itself, not pip's temporary environment.
     environment.pop("PYTHONPATH", None)
     environment.pop("PYTHONHOME", None)
-    # No shell and no terminal: nobody could answer a question.
+    # No shell and no standard input, because nobody could answer a prompt.
     try:
         code = subprocess.call(command, stdin=subprocess.DEVNULL, env=environment)
     except OSError as error:
-        _fail("modwsgi could not be started: %s" % error, "is %s on a file system that forbids execution, or for another machine?" % command[0])
+        _fail("cannot start modwsgi: %s" % error, "check that %s is not on a file system mounted with noexec, and was built for this machine" % command[0])
     if code < 0:
-        _fail("modwsgi was ended by signal %d" % -code)
+        _fail("modwsgi was killed by signal %d" % -code)
     if code:
-        sys.exit(code)  # it has said why
+        sys.exit(code)  # modwsgi has reported the error
 
 
-def _fail(what, cure=""):
+def _fail(what, hint=""):
     """End the build with a message that is not a traceback."""
     print("modwsgi: error: " + what, file=sys.stderr)
-    if cure:
-        print("modwsgi: hint: " + cure, file=sys.stderr)
+    if hint:
+        print("modwsgi: hint: " + hint, file=sys.stderr)
     sys.stderr.flush()
     sys.exit(1)

@@ -1,8 +1,8 @@
 """The Python side of mod_wsgi.
 
-Inside httpd the module adds to this package what it knows about the process:
-version, process_group, application_group and more.  Outside it is empty.  Other
-directories of the module path may add to it: mod_wsgi-telemetry is a part of it.
+Inside httpd, the module adds attributes that describe the process: version,
+process_group, application_group and more.  Outside of httpd, the package is empty.
+Other distributions can extend it: mod_wsgi-telemetry is part of this package.
 """
 
 from pkgutil import extend_path

@@ -1,1 +1,1 @@
-"""Applications for finding out why another one does not work."""
+"""Applications for diagnosing why another application does not work."""

@@ -1,7 +1,7 @@
-"""Answers with what an application sees: its process, its Python and the request.
+"""Reports the environment of an application: its process, its Python and the request.
 
-It shows secrets to whoever asks; it is for a server that only its owner can
-reach.
+The response contains secrets.  Use this application only on a server that nobody
+else can reach.
 """
 
 import locale
@@ -10,7 +10,7 @@ import sys
 
 
 def report(environ):
-    """Return the lines of the answer, without the request's body."""
+    """Return the lines of the response, without the request's body."""
     yield "PID: %s" % os.getpid()
     if hasattr(os, "getuid"):
         yield "UID: %s" % os.getuid()

@@ -1,4 +1,4 @@
-"""The smallest application: if it answers, the server is not at fault."""
+"""A minimal application: if it answers, the server is not at fault."""
 
 
 def application(environ, start_response):

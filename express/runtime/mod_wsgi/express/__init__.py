@@ -1,4 +1,4 @@
-"""Finding and starting the mod_wsgi-express program of this environment."""
+"""Find and start the mod_wsgi-express program of this environment."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ __all__ = ["launcher", "main", "start"]
 def launcher():
     """Return the path of the launcher that belongs to this interpreter.
 
-    Raises FileNotFoundError where the environment has none.
+    Raises FileNotFoundError if the environment has none.
     """
     import sysconfig
 
@@ -29,10 +29,10 @@ def launcher():
 
 
 def main(argv=None):
-    """Become the launcher, with the given arguments or those of this process."""
+    """Replace this process by the launcher, by default with the same arguments."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     path = launcher()
-    if os.name == "nt":  # there exec would return to the shell at once
+    if os.name == "nt":  # where exec would return to the shell immediately
         import subprocess
 
         raise SystemExit(subprocess.call([path] + arguments))
@@ -42,5 +42,5 @@ def main(argv=None):
 
 
 def start(*arguments):
-    """Become the launcher's start-server with the given arguments."""
+    """Replace this process by the launcher's start-server with these arguments."""
     main(["start-server"] + list(arguments))

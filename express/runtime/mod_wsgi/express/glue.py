@@ -1,10 +1,9 @@
-"""What runs between the mod_wsgi module and the application.
+"""Connects the mod_wsgi module to the application.
 
-The launcher copies this file into the server root as handler.wsgi and writes
-settings.json beside it.  The module loads it when a process starts, calls
-handle_request for each request, and reload_required before, to learn whether
-the process is to be replaced.  Nothing here is pasted together from options:
-the settings are data.
+The launcher copies this file to the server root as handler.wsgi and writes
+settings.json next to it.  The module loads this file when a process starts.  For
+each request, it calls reload_required to decide whether to replace the process,
+and then handle_request.  No code is generated from options: the settings are data.
 """
 
 import functools
@@ -23,12 +22,12 @@ def _read_settings():
         return json.load(stream)
 
 
-_RECENT = 3.0  # seconds; the coarsest clocks of file systems go in steps of two
+_RECENT = 3.0  # seconds; the coarsest file system timestamps have a resolution of two
 _DAY = 86400.0
 
 
 def _state(path):
-    """Return what changes when a file is written or replaced, None for no file."""
+    """Return a value that changes when a file is written or replaced, or None."""
     try:
         return _state_of(os.stat(path))
     except OSError:
@@ -36,7 +35,7 @@ def _state(path):
 
 
 def _state_of(status):
-    # A file that is moved here may have an old time; that of the change is new.
+    # A file that was moved here may have an old mtime, but its ctime is new.
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
@@ -45,27 +44,28 @@ def _recent(seconds):
 
 
 class _Loads:
-    """What files were like when they were loaded.
+    """Records the state of files when they were loaded.
 
-    What counts is that, and not what a file is like when somebody looks first: one
-    that is saved a moment later has to be noticed.  So the loaders of Python's own
-    modules tell here what they are about to read.  Two more things hide a change:
+    Later checks compare files with that state, not with the state at the first check,
+    so that a file saved between loading and the first check counts as changed.  To this
+    end, Python's module loaders report files to this class before reading them.  Two
+    more situations could hide a change:
 
-    - A file that is saved again within the same tick of the file system's clock,
-      with the same size.  So of files that had been saved just before they were
-      loaded the text is compared, too, for a while.
-    - Byte code of the first of two such texts, which Python takes for that of the
-      second: it compares seconds and sizes.  So byte code that is not younger than
-      its source is not used.
+    - A file is saved again within the resolution of the file system's timestamps,
+      with the same size.  So for files that had been saved just before they were
+      loaded, the text is compared as well, for a while.
+    - Python mistakes byte code of the first of two such texts for that of the
+      second, because it compares seconds and sizes.  So byte code that is not newer
+      than its source is not used.
     """
 
     def __init__(self):
         self.states = {}
-        self.texts = {}  # of files that had just been saved; None until it is read
+        self.texts = {}  # of files that had just been saved; None until they are read
         self.replaced = []
 
     def about_to_read(self, path, status, again=False):
-        """Keep what a file is like; return whether its text is wanted, too."""
+        """Record the state of a file; return whether its text is needed as well."""
         if again:
             self.forget(path)
         self.states.setdefault(path, _state_of(status))
@@ -83,8 +83,8 @@ class _Loads:
             self.texts[path] = hash(data)
 
     def is_new(self, path):
-        """Report whether a file differs from what was loaded; one that was never
-        seen is kept as it is now."""
+        """Report whether a file differs from the loaded one.  The state of an
+        unknown file is recorded."""
         now = _state(path)
         if path not in self.states:
             if now is not None:
@@ -97,7 +97,7 @@ class _Loads:
         if text is None:
             return False
         if not _recent(self.states[path][0] / 1e9):
-            del self.texts[path]  # from now on the clock tells; this is the last look
+            del self.texts[path]  # from now on timestamps suffice
         try:
             with open(path, "rb") as stream:
                 return hash(stream.read()) != text
@@ -105,7 +105,7 @@ class _Loads:
             return True
 
     def watch_loaders(self):
-        """Have the loaders tell what they read."""
+        """Make the loaders report the files that they read."""
         loads = self
         read = machinery.SourceFileLoader.get_data
         code = machinery.SourcelessFileLoader.get_code
@@ -115,7 +115,7 @@ class _Loads:
             status = os.stat(path)
             size = status.st_size
             if loads.about_to_read(path, status) or not _is_older(path, status):
-                size = -1  # no byte code has this one
+                size = -1  # matches no byte code
             return {"mtime": status.st_mtime, "size": size}
 
         def get_data(loader, path):
@@ -152,7 +152,7 @@ class _Loads:
     def keep(self, path, again=False):
         try:
             self.about_to_read(path, os.stat(path), again)
-        except (OSError, TypeError):  # what is no file
+        except (OSError, TypeError):  # not a file
             pass
 
     def source(self, path):
@@ -165,8 +165,8 @@ class _Loads:
 
 
 def _is_older(path, status):
-    """Report whether a source is older than its byte code, or too old to matter:
-    images may have one time for all files."""
+    """Report whether a source is older than its byte code, or so old that this does
+    not matter.  In images, all files may have the same time."""
     if time.time() - status.st_mtime > _DAY:
         return True
     try:
@@ -175,13 +175,13 @@ def _is_older(path, status):
         return True  # no compiled file
 
 
-# One for the process: this file is loaded again where the application is.
+# One per process, because this file is reloaded together with the application.
 _loads = sys.__dict__.setdefault("_mod_wsgi_loads", _Loads())
 
 
 _WELCOME = (
     b"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mod_wsgi</title></head>\n"
-    b"<body><h1>It runs</h1><p>This is mod_wsgi on Apache httpd, and no application was given. Name one:</p>\n"
+    b"<body><h1>It runs</h1><p>This is mod_wsgi on Apache httpd, and no application was given. To serve one:</p>\n"
     b"<pre>mod_wsgi-express start-server wsgi.py</pre></body></html>\n"
 )
 
@@ -215,7 +215,7 @@ def _load_paste(path):
 
 
 def _load(settings):
-    """Return the application and the file that it came from, None for no file."""
+    """Return the application and the file that it came from, if any."""
     kind, entry = settings["application_type"], settings["entry_point"]
     if kind == "static":
         return _nothing, None
@@ -229,7 +229,7 @@ def _load(settings):
         loaded = sys.modules.get(entry)
         module = importlib.import_module(entry)
         if loaded is not None and not settings["monitor"]:
-            _loads.forget(getattr(module, "__file__", None))  # it stays as it is in this process
+            _loads.forget(getattr(module, "__file__", None))  # this process keeps the loaded version
     else:
         module = _load_script(entry)
     name = settings["callable_object"]
@@ -250,7 +250,7 @@ def _split(path, mount):
 
 
 def _load_with_tools(settings):
-    """Load the application with the tools for debugging around it."""
+    """Load the application, wrapped in the debugging tools."""
     wanted = settings.get("tools")
     if not wanted:
         return _load(settings)
@@ -279,7 +279,7 @@ class _Handler:
         self.mount = settings["mount_point"]
         # WSGI strings carry bytes as Latin-1 characters (PEP 3333).
         self.mount = self.mount.encode("utf-8", "surrogateescape").decode("latin-1")
-        # Without a monitor only the application's own file counts.
+        # Without a monitor, only the application's own file matters.
         briefly = settings["application_type"] == "module" and not settings["monitor"]
         if briefly:
             _loads.watch_loaders()
@@ -289,17 +289,17 @@ class _Handler:
             if briefly:
                 _loads.leave_loaders()
         if self.target:
-            _loads.is_new(self.target)  # of what no loader has told of, this is the first look
+            _loads.is_new(self.target)  # records files that no loader has reported
         self.reloading = settings["reloading"] and self.target is not None
 
     def reload_required(self, resource):
         return self.reloading and _loads.is_new(self.target)
 
     def handle_request(self, environ, start_response):
-        # httpd has found the first part of the path below the document root
-        # and calls only that the script; for the application both are path.
+        # httpd has found the first part of the path below the document root, and
+        # treats only that as the script name.  To the application, both parts are path.
         if environ.get("mod_wsgi.mount_point") is not None and "mod_wsgi.script_name" in environ:
-            # A trusted proxy told where it has mounted us.
+            # A trusted proxy has set the mount point.
             path = environ["mod_wsgi.script_name"] + environ.get("PATH_INFO", "")
             environ["PATH_INFO"] = _split(path, self.mount)[1]
         else:
@@ -309,10 +309,9 @@ class _Handler:
 
 
 class _Monitor(threading.Thread):
-    """Ends the process when a file of a module it has loaded changes.
+    """Ends the process when the file of a loaded module changes.
 
-    mod_wsgi takes SIGINT to one of its daemon processes as the wish that it be
-    replaced.
+    mod_wsgi replaces a daemon process that receives SIGINT.
     """
 
     title = "mod_wsgi-reload-monitor"
@@ -331,14 +330,14 @@ class _Monitor(threading.Thread):
         for module in list(sys.modules.values()):
             try:
                 path = getattr(module, "__file__", None)
-            except Exception:  # modules that make up their attributes
+            except Exception:  # modules with computed attributes
                 continue
             if isinstance(path, str) and os.path.isabs(path):
                 found.add(path)
         return found
 
     def changed(self):
-        """Return a file that differs from what was loaded, or None."""
+        """Return a file that differs from the loaded one, or None."""
         for path in self.files():
             if _loads.is_new(path):
                 return path
@@ -364,22 +363,22 @@ def _program(pid):
 
 
 def _end_with_parent(debug):
-    """Have Linux end this process when its parent is killed (prctl(2)).
+    """Make Linux end this process when its parent is killed (prctl(2)).
 
-    In debug mode this process is httpd as a whole and its parent the launcher,
-    whose own wish for that was forgotten when httpd changed its user. Otherwise
-    the parent is httpd's first process, without which nobody could stop or
-    replace this one.
+    In debug mode, this process is the whole httpd, and its parent is the launcher.
+    The launcher makes the same request, but the kernel drops it when httpd changes
+    its user.  Otherwise, the parent is httpd's first process, without which nothing
+    could stop or replace this one.
     """
     try:
         import ctypes
         import signal
 
-        wish = signal.SIGKILL if debug else signal.SIGTERM
-        ctypes.CDLL(None).prctl(1, int(wish), 0, 0, 0)  # PR_SET_PDEATHSIG
+        number = signal.SIGKILL if debug else signal.SIGTERM
+        ctypes.CDLL(None).prctl(1, int(number), 0, 0, 0)  # PR_SET_PDEATHSIG
         if not debug and sys.argv == ["mod_wsgi"] and _program("self") != _program(os.getppid()):
-            os.kill(os.getpid(), wish)  # it was killed before we wished for that
-    except Exception:  # a convenience only, and not on every system
+            os.kill(os.getpid(), number)  # the parent was killed before prctl
+    except Exception:  # only a convenience, which not every system supports
         pass
 
 
@@ -388,11 +387,11 @@ os.environ.update(_settings["environ"])
 if sys.platform == "linux":
     _end_with_parent(_settings["environ"].get("MOD_WSGI_DEBUG_MODE"))
 
-# The module loads this file again at each request while the application does
-# not load; there is one monitor all the same.
+# While the application fails to load, the module loads this file again at each
+# request, but one monitor is enough.
 if _settings["monitor"] and not any(t.name == _Monitor.title for t in threading.enumerate()):
-    # Before the application is loaded, so that one which does not load is
-    # reloaded as well when it is mended.
+    # Start before the application is loaded, so that an application that fails to load
+    # is reloaded once it is fixed.
     _monitor = _Monitor([_settings["entry_point"]] if os.path.isabs(_settings["entry_point"]) else [])
     _monitor.changed()
     _loads.watch_loaders()
@@ -400,7 +399,7 @@ if _settings["monitor"] and not any(t.name == _Monitor.title for t in threading.
 
 
 def _report(text):
-    """Tell the launcher, where it waits to be told (--wait-ready)."""
+    """Report to the launcher if it waits for that (--wait-ready)."""
     try:
         os.write(int(os.environ["MOD_WSGI_READY_FD"]), text.encode("utf-8", "backslashreplace")[:500] + b"\n")
     except (KeyError, ValueError, OSError):

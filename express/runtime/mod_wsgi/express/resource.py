@@ -1,8 +1,8 @@
-"""What runs the Python scripts of --add-handler.
+"""Runs the Python scripts of --add-handler.
 
-The launcher copies this file into the server root as resource.wsgi.  The
-module calls handle_request for each file with one of the extensions, whose
-script gets the request: its handle_request, or else its application.
+The launcher copies this file to the server root as resource.wsgi.  The module
+calls handle_request for each file with one of the extensions, which passes the
+request to the script: to its handle_request or, if missing, its application.
 """
 
 import json
@@ -13,7 +13,7 @@ import types
 
 def _load(extension, path):
     name = "__wsgi_resource%s__" % extension.replace(".", "_")
-    loads = getattr(sys, "_mod_wsgi_loads", None)  # the glue's, for --reload-on-changes
+    loads = getattr(sys, "_mod_wsgi_loads", None)  # set by handler.wsgi, for --reload-on-changes
     if loads is not None:
         loads.keep(path, again=True)
     with open(path, "rb") as stream:
@@ -40,7 +40,7 @@ _handlers = {extension: _load(extension, path) for extension, path in _settings[
 
 
 def _find(resource):
-    """Return the handler of a file: that of the longest extension that fits."""
+    """Return the handler for a file: the one with the longest matching extension."""
     name = os.path.basename(resource).lower()
     fitting = [extension for extension in _handlers if name.endswith(extension)]
     if not fitting:

@@ -1,12 +1,12 @@
-"""What runs the script of a service (--service-script).
+"""Runs the script of a service (--service-script).
 
-mod_wsgi imports this file into the process of a service, and replaces the process
-whenever that ends, at once and without a word.  Here the script runs as people
-write services, as __main__; that it has ended is said in its log, with how often;
-and it is started again after pauses that grow while it ends soon each time.  The
-launcher's variables tell which script it is.  What has to be remembered for the
-next process is in the server root, which a service with a user of its own may not
-see: such a one is started again in equal pauses.
+mod_wsgi imports this file into the process of a service.  Whenever the process
+ends, mod_wsgi replaces it immediately and silently.  This file runs the script as
+__main__, as services expect, and logs when it ends and how often in a row.  While
+it keeps ending soon after the start, the delay before each restart grows.  The
+launcher passes the path of the script in a variable.  The state for the next
+process is in the server root.  A service with a separate user may be unable to
+access it, so its delays are constant.
 """
 
 import builtins
@@ -19,13 +19,13 @@ import types
 
 import mod_wsgi
 
-_SOON = 60.0  # seconds; a service that ran for longer starts afresh
+_SOON = 60.0  # seconds; after a longer run, the count starts over
 _LONGEST = 60.0
 _UNKNOWN = 5.0
 
 
 class _Ends:
-    """How often the service has ended in a row, from one process to the next."""
+    """Counts how often the service has ended in a row, across processes."""
 
     def __init__(self, name):
         self.name = name
@@ -38,11 +38,11 @@ class _Ends:
                 last = json.load(stream)
         except (OSError, ValueError):
             return
-        if last.get("server") != self.server:  # of an httpd that is gone
+        if last.get("server") != self.server:  # of an httpd that has ended
             return
         self.count = last["count"]
         if last["running"]:
-            self.ended("its process was killed, crashed or left by os._exit", last["began"])
+            self.ended("its process was killed, crashed or called os._exit", last["began"])
 
     def say(self, text):
         print("service %s (pid=%d): %s" % (self.name, os.getpid(), text), file=sys.stderr, flush=True)
@@ -59,7 +59,7 @@ class _Ends:
         return min(_LONGEST, 2.0 ** (self.count - 1)) if self.count else 0.0
 
     def start(self):
-        """Wait for as long as the last ends demand."""
+        """Wait before the next run, depending on how the last runs ended."""
         time.sleep(self.pause())
         self.began = time.time()
         self.keep(True)
@@ -69,10 +69,9 @@ class _Ends:
         self.count = self.count + 1 if ran < _SOON else 1
         self.keep(False)
         if self.kept:
-            self.say("the script has ended after %.1f s: %s; that was %s; it is started again in %d s"
-                     % (ran, how, "the first time" if self.count == 1 else "end number %d in a row" % self.count, self.pause()))
+            self.say("the script ended after %.1f s: %s; end %d in a row; restarting in %d s" % (ran, how, self.count, self.pause()))
         else:
-            self.say("the script has ended after %.1f s: %s; it is started again in %d s" % (ran, how, _UNKNOWN))
+            self.say("the script ended after %.1f s: %s; restarting in %d s" % (ran, how, _UNKNOWN))
 
     def forget(self):
         try:
@@ -82,7 +81,7 @@ class _Ends:
 
 
 def _notice_stop(stopping):
-    """Have a stop of the server noted, whoever handles it."""
+    """Record that the server is stopping, even if the script handles SIGTERM."""
     set_handler = signal.signal
 
     def register(number, handler):
@@ -95,20 +94,20 @@ def _notice_stop(stopping):
 
         return set_handler(number, noted)
 
-    register(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # mod_wsgi's, which ends the script
+    register(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # mod_wsgi's handler, which ends the script
     signal.signal = register
 
 
 def _end_with_httpd():
-    """Have Linux end this process when httpd's first process is killed (prctl(2)).
+    """Make Linux end this process when httpd's first process is killed (prctl(2)).
 
-    Nobody could stop or replace it any more.
+    Otherwise, nothing could stop or replace it.
     """
     try:
         import ctypes
 
         ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0)  # PR_SET_PDEATHSIG
-    except Exception:  # a convenience only, and not on every Python
+    except Exception:  # only a convenience, which not every Python supports
         pass
 
 
@@ -130,7 +129,7 @@ def _run():
     if sys.platform == "linux":
         _end_with_httpd()
     ends = _Ends(name)
-    how = "it has come to its end"
+    how = "it finished"
     try:
         ends.start()
         _execute(path)

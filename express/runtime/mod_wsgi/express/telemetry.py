@@ -1,7 +1,7 @@
 """The service that collects telemetry (--enable-telemetry).
 
-The launcher copies this file into the server root, where settings.json tells
-the socket and the port.  The collector itself is the package mod_wsgi-telemetry.
+The launcher copies this file to the server root, where settings.json contains the
+socket and the port.  The collector itself is the package mod_wsgi-telemetry.
 """
 
 import json
@@ -18,13 +18,13 @@ def _program():
         points = metadata.distribution("mod_wsgi-telemetry").entry_points
     except metadata.PackageNotFoundError:
         raise ImportError("--enable-telemetry needs the package mod_wsgi-telemetry; install it into this environment") from None
-    # The collector is a part of the package mod_wsgi, which was imported before the
+    # The collector is part of the package mod_wsgi, which was imported before the
     # directories of --python-path were known.
     mod_wsgi.__path__ = pkgutil.extend_path(mod_wsgi.__path__, "mod_wsgi")
     for point in points:
         if point.group == "console_scripts":
             return point.load()
-    raise ImportError("the package mod_wsgi-telemetry has no program")
+    raise ImportError("the package mod_wsgi-telemetry contains no program")
 
 
 def _run():

@@ -1,7 +1,7 @@
-"""What the options for debugging put around an application.
+"""Debugging tools that wrap an application.
 
-Each class wraps a WSGI application and is one itself.  All of them run in
-debug mode only: one process, the application in it.
+Each class wraps a WSGI application and is a WSGI application itself.  They run only
+in debug mode, where a single process runs httpd and the application.
 """
 
 import io
@@ -15,9 +15,10 @@ __all__ = ["Coverage", "Debugger", "Profiler", "Recorder", "at_end"]
 
 
 def at_end(function):
-    """Call a function once when the process ends, as early as can be known.
+    """Call a function once when the process ends, as early as possible.
 
-    mod_wsgi tells before it stops; atexit is for when it does not.
+    mod_wsgi announces that it is about to stop.  atexit covers the cases in which it
+    does not.
     """
     import atexit
 
@@ -37,7 +38,7 @@ def at_end(function):
 
 
 class _Response:
-    """The result of an application, with something around each step of it."""
+    """The result of an application, which runs each step inside a function."""
 
     def __init__(self, around, result):
         self._around, self._result = around, result
@@ -61,7 +62,7 @@ class _Response:
 
 
 class _Around:
-    """An application of which each step runs inside of self.around."""
+    """An application that runs each step inside self.around."""
 
     def __init__(self, application):
         self.application = application
@@ -78,7 +79,7 @@ class Debugger(_Around):
         super().__init__(application)
         import pdb
 
-        # The module replaces sys.stdout by a log; the terminal is still there.
+        # The module replaces sys.stdout with a log, but the terminal is still open.
         self.pdb = pdb.Pdb(
             stdin=io.open(0, "r", closefd=False), stdout=io.open(1, "w", closefd=False), nosigint=True
         )
@@ -102,9 +103,9 @@ class Debugger(_Around):
             raise
 
     def traced(self, function):
-        """Call a function so that breakpoints count, where there are some.
+        """Call a function so that breakpoints, if any, take effect.
 
-        The threads of requests are not Python's own, so each has to be told.
+        Python did not create the threads of requests, so each must be traced explicitly.
         """
         if not self.pdb.breaks:
             return function()
@@ -140,7 +141,7 @@ class Profiler(_Around):
                 self.profiles.append(profile)
         try:
             profile.enable()
-        except ValueError:  # another thread's is at work; since 3.12 there is one for all
+        except ValueError:  # another thread is profiling; since 3.12 only one can
             return function()
         try:
             return function()
@@ -162,7 +163,7 @@ class Profiler(_Around):
 
 
 class Coverage(_Around):
-    """Which lines ran, as HTML, written when the process ends."""
+    """A coverage report in HTML, written when the process ends."""
 
     def __init__(self, directory):
         super().__init__(None)
@@ -171,14 +172,14 @@ class Coverage(_Around):
         except ImportError:
             raise ImportError("--enable-coverage needs the package coverage; install it into this environment") from None
         self.directory = directory
-        # The data stays in memory: the working directory need not be writable.
+        # The data stays in memory, because the working directory may not be writable.
         self.coverage = coverage.Coverage(data_file=None)
         self.coverage.start()
         at_end(self.report)
 
     def around(self, function):
-        # Python starts the tracer in the threads that it makes itself; those
-        # of requests are httpd's.
+        # Python starts the tracer in the threads that it creates. Threads of
+        # requests are created by httpd.
         if sys.gettrace() is None:
             hook = getattr(threading, "_trace_hook", None)
             if hook is not None:
@@ -189,12 +190,12 @@ class Coverage(_Around):
         self.coverage.stop()
         try:
             self.coverage.html_report(directory=self.directory)
-        except Exception as error:  # nothing ran, or a source is gone
+        except Exception as error:  # nothing ran, or a source no longer exists
             print("coverage: no report: %s" % error, file=sys.stderr)
 
 
 class Recorder:
-    """Seven files for each request, whose names tell when, where and what."""
+    """Writes seven files per request, named by time, process and content."""
 
     suffixes = ("iheaders", "icontent", "oheaders", "ocontent", "oaexcept", "orexcept", "ofexcept")
 
@@ -207,7 +208,7 @@ class Recorder:
 
 
 class _Recording:
-    """One request.  The application runs when the first part is asked for."""
+    """One request.  The application runs when the first part of the response is read."""
 
     def __init__(self, recorder, environ, start_response):
         name = "%d-%d-%d" % (time.time() * 1e6, os.getpid(), next(recorder.count))

@@ -1,4 +1,4 @@
-"""Starting the launcher from Python, where software expects to find it."""
+"""Start the launcher from Python, under the module name that existing software uses."""
 
 from mod_wsgi.express import launcher, main, start
 

@@ -1,4 +1,4 @@
-"""The name that this application had before mod_wsgi 6."""
+"""The name of this application before mod_wsgi 6."""
 
 from mod_wsgi.diagnostics.environ import application
 

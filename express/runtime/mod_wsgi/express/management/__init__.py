@@ -1,1 +1,1 @@
-"""Commands for Django, where mod_wsgi.express is in INSTALLED_APPS."""
+"""Django management commands, for projects with mod_wsgi.express in INSTALLED_APPS."""

@@ -1,1 +1,1 @@
-"""Commands for Django, where mod_wsgi.server is in INSTALLED_APPS."""
+"""Django management commands, for projects with mod_wsgi.server in INSTALLED_APPS."""

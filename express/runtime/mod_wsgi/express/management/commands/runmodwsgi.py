@@ -1,8 +1,8 @@
 """manage.py runmodwsgi: serve this project through mod_wsgi-express.
 
-The command says what the project's settings know, as arguments, and becomes
-the launcher.  Its options are those of the launcher's start-server, which is
-asked for them.
+The command derives arguments from the project's settings and then replaces itself
+by the launcher.  Its options are those of the launcher's start-server, obtained
+from the launcher itself.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def _dest(name):
 
 class Command(BaseCommand):
     help = "Serves this project through Apache httpd and mod_wsgi."
-    requires_system_checks = []  # a False before Django 3.2; an empty list means the same there
+    requires_system_checks = []  # False before Django 3.2, where an empty list has the same effect
 
     def add_arguments(self, parser):
         self.table = _table()
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         if os.name == "nt":
             raise CommandError("runmodwsgi is not available on Windows")
         if options.get("arguments"):
-            raise CommandError("runmodwsgi takes no argument: the application is that of the settings")
+            raise CommandError("runmodwsgi takes no arguments: the settings determine the application")
         if not options["json"]:
             self.stdout.write("Successfully ran command.")
             self.stdout.flush()
@@ -72,7 +72,7 @@ class Command(BaseCommand):
             raise CommandError(str(error))
 
     def words(self, option, value):
-        """Return the launcher's words for the value of an option."""
+        """Return the launcher's arguments for the value of an option."""
         name = "--" + option["name"]
         if value is None or value is False:
             return []
@@ -86,7 +86,7 @@ class Command(BaseCommand):
         return words
 
     def from_settings(self, options):
-        """Return what the settings say, and drop what they overrule."""
+        """Return the arguments for the settings, and clear the options that they override."""
         from django.conf import settings
 
         application = getattr(settings, "WSGI_APPLICATION", None)
@@ -99,7 +99,7 @@ class Command(BaseCommand):
             if not options["entry_point"]:
                 words += ["--entry-point=" + module]
         elif not options["entry_point"]:
-            raise CommandError("the settings have no WSGI_APPLICATION; name the module with --entry-point")
+            raise CommandError("the settings do not define WSGI_APPLICATION; name the module with --entry-point")
         if not options["working_directory"]:
             words += ["--working-directory=" + self.project(settings)]
         if options.get("pythonpath"):
@@ -123,19 +123,19 @@ class Command(BaseCommand):
         root = os.path.abspath(str(root))
         there = os.path.isdir(root)
         if not there:
-            self.stderr.write("warning: STATIC_ROOT %s is not there (manage.py collectstatic makes it)" % root)
+            self.stderr.write("warning: STATIC_ROOT %s does not exist (manage.py collectstatic creates it)" % root)
         if path == "/":
-            # An alias would hide the application; files of the document root do not.
+            # An alias would hide the application. A document root does not.
             return ["--document-root=" + root] if there and not options["document_root"] else []
         return ["--url-alias=" + path, root]
 
 
 def _static_path(settings, options):
-    """Return the URL path of the static files, None where others serve them.
+    """Return the URL path of the static files, or None if another server serves them.
 
-    Django puts the mount point of the application before a STATIC_URL that is
-    relative, as the one of a new project is; but not when it is asked outside of
-    a request, as here.
+    During a request, Django prefixes a relative STATIC_URL, the default for new
+    projects, with the mount point of the application.  Outside of a request, as
+    here, it does not.
     """
     url = getattr(getattr(settings, "_wrapped", settings), "STATIC_URL", None)
     if not url:

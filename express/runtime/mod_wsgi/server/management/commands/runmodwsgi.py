@@ -1,4 +1,4 @@
-"""The command for projects that list mod_wsgi.server, as was usual."""
+"""The command for projects that still list mod_wsgi.server in INSTALLED_APPS."""
 
 from mod_wsgi.express.management.commands.runmodwsgi import Command
 
