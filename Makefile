@@ -25,7 +25,7 @@ demo: prerequisites build
 test: prerequisites lint build
 	@scripts/run-tests
 
-# The tests that need no tool but Go, no network and no more than a minute.
+# The tests that need no tool but Go and no network.
 quick:
 	$(GO) test -short -vet=off ./...
 unit: quick
