@@ -25,7 +25,7 @@ demo: prerequisites build
 test: prerequisites lint build
 	@scripts/run-tests
 
-# Tests that need only Go and no network, in about a minute.
+# Tests that need only Go and no network.
 quick:
 	$(GO) test -short -vet=off ./...
 unit: quick

@@ -21,14 +21,14 @@ func TestScripts(t *testing.T) { scripttest.Run(t, scripts) }
 // TestEveryCommandHasAScript gets the commands from the program as shell completion
 // does.
 func TestEveryCommandHasAScript(t *testing.T) {
-	scripttest.Covered(t, scripts, "modwsgi", "modwsgi", commandsBelow(t, nil))
+	scripttest.Covered(t, scripts, "modwsgi", "modwsgi", commandsBelow(t, t.TempDir(), nil))
 }
 
-func commandsBelow(t *testing.T, words []string) [][]string {
+func commandsBelow(t *testing.T, dir string, words []string) [][]string {
 	t.Helper()
 	var out, errOut bytes.Buffer
 	args := slices.Concat([]string{"__complete"}, words, []string{""})
-	if code := cli.Main(t.Context(), cli.Process{Args: args, Dir: t.TempDir(), Stdout: &out, Stderr: &errOut}); code != 0 {
+	if code := cli.Main(t.Context(), cli.Process{Args: args, Dir: dir, Stdout: &out, Stderr: &errOut}); code != 0 {
 		t.Fatalf("%v: exit code %d: %s", args, code, errOut.String())
 	}
 	var all [][]string
@@ -38,7 +38,7 @@ func commandsBelow(t *testing.T, words []string) [][]string {
 			continue
 		}
 		below := append(slices.Clone(words), name)
-		all = append(append(all, below), commandsBelow(t, below)...)
+		all = append(append(all, below), commandsBelow(t, dir, below)...)
 	}
 	return all
 }

@@ -23,3 +23,7 @@ func Links(fs.FileInfo) uint64 { return 0 }
 
 // HasEnded reports whether no process with this ID exists.
 func HasEnded(pid int) bool { return !alive(pid) }
+
+// LimitUmask does nothing on Windows, where files inherit the permissions of their
+// directory.
+func LimitUmask() {}

@@ -25,6 +25,9 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short starts no compiler")
+	}
 	if _, err := run.LookPath("gcc", []string{"PATH=/usr/bin:/bin"}); err != nil {
 		t.Skip("gcc not found")
 	}
