@@ -38,10 +38,10 @@ func Bootstrap(dist, root, address string) error {
 		{"\tversion=''\n", "\tversion='" + Version(archives) + "'\n"},
 		{"\tbase_url=''\n", "\tbase_url='" + address + "'\n"},
 		{"<<'PINS'\nPINS\n", "<<'PINS'\n" + pins.String() + "PINS\n"},
-		{templateNote, "# It is of modwsgi " + Version(archives) + ".\n#\n"},
+		{templateNote, "# This script installs modwsgi " + Version(archives) + ".\n#\n"},
 	} {
 		if strings.Count(text, r[0]) != 1 {
-			return fault.New(fault.Internal, "", "scripts/bootstrap.sh does not contain %q exactly once", r[1])
+			return fault.New(fault.Internal, "", "scripts/bootstrap.sh does not contain %q exactly once", r[0])
 		}
 		text = strings.Replace(text, r[0], r[1], 1)
 	}
@@ -49,8 +49,8 @@ func Bootstrap(dist, root, address string) error {
 }
 
 // templateNote is the part of the template that describes only the template.
-const templateNote = `# The one in scripts/ is a template: it has no hashes, and refuses to work. "make
-# dist" writes dist/bootstrap.sh, with the version and the hashes of the archives
-# beside it.
+const templateNote = `# The file in scripts/ is a template without hashes and refuses to run. "make
+# dist" writes dist/bootstrap.sh, which has the version and the hashes of the
+# archives in dist/.
 #
 `
