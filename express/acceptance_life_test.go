@@ -403,7 +403,7 @@ os._exit(3)
 	}
 	s.environ("/")
 	refused(t, dir, 2, "no such service", append([]string{"start-server", "--service-user", "x", "y", "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)...)
-	refused(t, dir, 2, "not a name for a service", append([]string{"start-server", "--service-script", "a b", service, "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)...)
+	refused(t, dir, 2, "not a valid name for a service", append([]string{"start-server", "--service-script", "a b", service, "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)...)
 }
 
 func TestOrdinaryUser(t *testing.T) {

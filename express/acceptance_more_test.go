@@ -80,7 +80,7 @@ func TestErrorDocuments(t *testing.T) {
 		t.Errorf("text: %d %q", code, body)
 	}
 	refused(t, dir, 1, "httpd refuses what option --error-document sets", append([]string{"start-server", app, "--error-document", "404", "%{no"}, asUser()...)...)
-	refused(t, dir, 2, "not the status of an error", append([]string{"start-server", app, "--error-document", "20x", "/"}, asUser()...)...)
+	refused(t, dir, 2, "is not an error status", append([]string{"start-server", app, "--error-document", "20x", "/"}, asUser()...)...)
 }
 
 func TestDocs(t *testing.T) {

@@ -57,7 +57,7 @@ func TestRefusals(t *testing.T) {
 		{1, "missing.py does not exist", []string{"missing.py"}},
 		{1, "is a directory", []string{dir}},
 		{2, "needs --enable-debugger", []string{app, "--debugger-startup"}},
-		{2, "--embedded-mode excludes", []string{app, "--enable-recorder", "--embedded-mode"}},
+		{2, "cannot be combined with --embedded-mode", []string{app, "--enable-recorder", "--embedded-mode"}},
 		{1, "--telemetry-service needs mod_wsgi 6.0.0 or newer", []string{app, "--telemetry-service", "unix:/run/x"}},
 		{1, "--enable-telemetry needs mod_wsgi 6.0.0", []string{app, "--enable-telemetry"}},
 		{1, "--slow-requests needs mod_wsgi 6.0.0", []string{app, "--slow-requests", "1"}},
