@@ -68,7 +68,7 @@ var layers = []layer{
 	{"internal/atomicfile", "files that are complete or absent", "internal/owned"},
 	{"internal/flock", "locks that wait with a limit", "internal/fault internal/owned"},
 	{"internal/scratch", "directories of one run", "internal/fault internal/flock internal/owned internal/run"},
-	{"internal/prove", "a throwaway httpd that answers a request", "internal/elf internal/event internal/fault internal/filetree internal/owned internal/run internal/scratch internal/timeline"},
+	{"internal/prove", "a throwaway httpd that answers a request", "internal/elf internal/event internal/fault internal/filetree internal/observer internal/owned internal/run internal/scratch internal/timeline"},
 	{"internal/shortage", "errors for a lack of space or of a limit", "internal/fault internal/run"},
 	{"express/console", "the launcher's streams and messages", "internal/fault internal/shortage"},
 	{"internal/observer", "an event and a span from one call", "internal/event internal/run internal/timeline"},

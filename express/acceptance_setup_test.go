@@ -66,7 +66,7 @@ func TestRefusals(t *testing.T) {
 		{1, "--free-threading needs mod_wsgi 6.0.0", []string{app, "--free-threading"}},
 		{1, "--switch-interval needs mod_wsgi 6.0.0", []string{app, "--switch-interval", "0.1"}},
 		{2, "not an extension", []string{app, "--add-handler", ".", app}},
-		{1, "no account", []string{app, "--service-script", "s", app, "--service-user", "s", "no-such-user"}},
+		{1, "no such account", []string{app, "--service-script", "s", app, "--service-user", "s", "no-such-user"}},
 		{2, "did you mean --processes?", []string{app, "--proceses", "2"}},
 		{2, "--response-buffer-size", []string{app, "--proxy-buffer-size", "2"}},
 		{2, "option --setenv: the value contains a line break", []string{app, "--setenv", "A", "x\nSetEnv B y"}},
@@ -84,7 +84,7 @@ func TestRefusals(t *testing.T) {
 	refused(t, dir, 1, "is in use by", append([]string{"start-server", app, "--port", taken, "--host", "127.0.0.1"}, asUser()...)...)
 	if os.Geteuid() == 0 {
 		refused(t, dir, 1, "option --user is required", "start-server", app, "--port", port)
-		refused(t, dir, 1, "no account", "start-server", app, "--port", port, "--user", "no-such-user")
+		refused(t, dir, 1, "no such account", "start-server", app, "--port", port, "--user", "no-such-user")
 		refused(t, dir, 1, "is root", "start-server", app, "--port", port, "--user", "#0")
 		closed := filepath.Join(dir, "closed")
 		if err := os.Mkdir(closed, 0o700); err != nil {

@@ -32,7 +32,7 @@ type Report struct {
 	Logs      string         `json:"logs,omitempty"`
 	Lock      string         `json:"lock_file,omitempty"`
 	Elapsed   time.Duration  `json:"elapsed_ns"`
-	Warnings  []string       `json:"warnings,omitempty"`
+	Warnings  []string       `json:"warnings,omitempty"` // sorted
 }
 
 // Installed is one distribution in the environment.
@@ -92,7 +92,8 @@ func (r *recorder) sink(next event.Sink) event.Sink {
 func (r *recorder) into(report *Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	report.Timings, report.Warnings, report.Elapsed = r.timings, r.warnings, time.Since(r.began)
+	report.Timings, report.Elapsed = r.timings, time.Since(r.began)
+	report.Warnings = slices.Sorted(slices.Values(r.warnings)) // archives are fetched concurrently
 }
 
 // newReport describes the current state of an environment.

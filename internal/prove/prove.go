@@ -18,6 +18,7 @@ import (
 
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/observer"
 	"modwsgi/internal/run"
 	"modwsgi/internal/timeline"
 )
@@ -119,12 +120,10 @@ func Run(ctx context.Context, o Options, s Subject) (*Proof, error) {
 func Step(ctx context.Context, o Options, name string, s Subject) (*Proof, error) {
 	var proof *Proof
 	var not *NotTried
-	err := o.Events.Step(name, func() error {
+	watch := observer.Observer{Events: o.Events, Timeline: o.Timeline}
+	err := watch.Step(timeline.Verify, name, nil, "", func() (err error) {
 		o.Events.Send(event.Event{Kind: event.Progress, Step: name, Text: "httpd answers a request with this Python"})
-		end := o.Timeline.Begin(timeline.Verify, name, name)
-		var err error
 		proof, err = Run(ctx, o, s)
-		end(func(s *timeline.Span) { s.Failed = err != nil })
 		if not = Untried(err); not != nil {
 			return nil
 		}
