@@ -39,7 +39,7 @@ const mechanism = "internal/owned"
 
 // testHelpers are imported only by tests: they create what other users would plant,
 // and scripts of the command line.
-var testHelpers = []string{"internal/otheruser", "internal/scripttest"}
+var testHelpers = []string{"internal/otheruser", "internal/scripttest", "internal/testkit"}
 
 // guarded are the files in which every call by path is forbidden: they open whatever
 // they read, write and remove through internal/owned. The rest is in exceptions.

@@ -10,6 +10,7 @@ import (
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/recipe"
+	"modwsgi/internal/testkit"
 )
 
 func TestChoices(t *testing.T) {
@@ -61,7 +62,7 @@ func TestChoices(t *testing.T) {
 		{known[0], locked(t, "httpd", oldest), true, "is locked"},
 	} {
 		_, err := choices("httpd", tt.constraint, tt.lock, tt.locked)
-		wantFault(t, err, fault.Usage, tt.word)
+		testkit.WantFault(t, err, fault.Usage, tt.word)
 	}
 }
 
@@ -96,13 +97,13 @@ func TestJudge(t *testing.T) {
 	if len(all[1].Features)+len(features) != 2 {
 		t.Error("judge changes its input")
 	}
-	wantFault(t, refusal(asked[1:]), fault.Source, "2.4.68", "CVE-", "--allow-vulnerable")
+	testkit.WantFault(t, refusal(asked[1:]), fault.Source, "2.4.68", "CVE-", "--allow-vulnerable")
 }
 
 func TestModuleChoicesAdmitThePython(t *testing.T) {
 	w := Wish{ModWSGIVersion: ">= 5"}
 	_, err := moduleChoices(w, "2.7.18", &recipe.Lock{})
-	wantFault(t, err, fault.Environment, "2.7.18", "needs Python")
+	testkit.WantFault(t, err, fault.Environment, "2.7.18", "needs Python")
 	got, err := moduleChoices(w, "3.11.2", &recipe.Lock{})
 	if err != nil || len(got) == 0 {
 		t.Errorf("%v, %v", got, err)
@@ -111,9 +112,9 @@ func TestModuleChoicesAdmitThePython(t *testing.T) {
 
 // Archives that only the lock file vouches for are named before anything is fetched.
 func TestUnvouchedArchivesAreNamed(t *testing.T) {
-	h := &heard{}
+	h := &testkit.Events{}
 	q := request(t)
-	q.Events, q.LockFile = h.sink, filepath.Join(q.Dir, "modwsgi.lock")
+	q.Events, q.LockFile = h.Sink, filepath.Join(q.Dir, "modwsgi.lock")
 	sum := strings.Repeat("ab", 32)
 	lock := &recipe.Lock{}
 	lock.Put(recipe.Archive{Component: "mod_wsgi", Version: "9.9.9", File: "mod_wsgi-9.9.9.tgz", SHA256: sum}, recipe.Pinned, "")
@@ -131,8 +132,8 @@ func TestUnvouchedArchivesAreNamed(t *testing.T) {
 			t.Errorf("%q lacks %q", p.Warnings[0], want)
 		}
 	}
-	(&job{plan: p, events: h.sink}).warn()
-	if !h.has("warn") {
+	(&job{plan: p, events: h.Sink}).warn()
+	if !h.Has("warn") {
 		t.Error("no warning")
 	}
 	data, err := json.Marshal(p)
@@ -154,7 +155,7 @@ func TestVersionsOnTheCommandLine(t *testing.T) {
 	for _, v := range []string{"6.0.5+x", "v6.0.5", "6.00.5", "6.0.5.0", " 6.0.5", "6.0.5-rc1", "6.0.５", "99999999999.0.0", "= 6.0.5+x", ">= v6.0.5"} {
 		for i, w := range []Wish{{ModWSGIVersion: v}, {HTTPDVersion: v}} {
 			_, err := w.complete("/")
-			wantFault(t, err, fault.Usage, []string{"--mod-wsgi-version", "--httpd-version"}[i])
+			testkit.WantFault(t, err, fault.Usage, []string{"--mod-wsgi-version", "--httpd-version"}[i])
 		}
 	}
 	for _, v := range []string{"6.0.5", "= 6.0.5", "~> 6.0", ">= 5, < 7", "6.1.0rc1"} {
@@ -175,7 +176,7 @@ func TestLockedChecksTheWholeFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := readLock(q.LockFile, true)
-	wantFault(t, err, fault.Usage, "openssl 3.0.22", "version control")
+	testkit.WantFault(t, err, fault.Usage, "openssl 3.0.22", "version control")
 }
 
 // TestPartsOfVersions: an incomplete version is refused, with a hint what to write
@@ -183,7 +184,7 @@ func TestLockedChecksTheWholeFile(t *testing.T) {
 func TestPartsOfVersions(t *testing.T) {
 	for _, v := range []string{"5", "2.4"} {
 		_, err := Wish{HTTPDVersion: v}.complete("/")
-		wantFault(t, err, fault.Usage, "~> ", v)
+		testkit.WantFault(t, err, fault.Usage, "~> ", v)
 	}
 	for _, v := range []string{"", "2.4.68", "~> 2.4", ">= 2"} {
 		if _, err := (Wish{HTTPDVersion: v}).complete("/"); err != nil {

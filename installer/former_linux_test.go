@@ -11,6 +11,7 @@ import (
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pydist"
+	"modwsgi/internal/testkit"
 )
 
 // leaveBehind creates what an environment's former Python leaves: a distribution below
@@ -18,8 +19,8 @@ import (
 func leaveBehind(t *testing.T, env, version, installer string) (site string) {
 	t.Helper()
 	site = filepath.Join(env, "lib", "python"+version, "site-packages")
-	write(t, site, map[string]string{"mod_wsgi/__init__.py": "", "mod_wsgi/server/x.so": "old", "theirs.py": "theirs"})
-	write(t, filepath.Join(env, "bin"), map[string]string{"mod_wsgi-express": "#!old"})
+	testkit.Write(t, site, map[string]string{"mod_wsgi/__init__.py": "", "mod_wsgi/server/x.so": "old", "theirs.py": "theirs"})
+	testkit.Write(t, filepath.Join(env, "bin"), map[string]string{"mod_wsgi-express": "#!old"})
 	d := pydist.Dist{Name: ModuleDist, Version: "4.9.4", Tag: "py3-none-any", Installer: installer}
 	for _, f := range []string{"mod_wsgi/__init__.py", "mod_wsgi/server/x.so", "../../../bin/mod_wsgi-express"} {
 		d.Files = append(d.Files, pydist.File{Path: f, Source: filepath.Join(site, f)})
@@ -32,7 +33,7 @@ func leaveBehind(t *testing.T, env, version, installer string) (site string) {
 
 func TestFormerPythonIsListedAndRemoved(t *testing.T) {
 	env := python(t)
-	before := tree(t, env)
+	before := testkit.Paths(t, env)
 	site := leaveBehind(t, env, "3.1", "modwsgi")
 	q := request(t)
 	q.Python = env
@@ -41,14 +42,14 @@ func TestFormerPythonIsListedAndRemoved(t *testing.T) {
 		t.Fatalf("list: %+v, %v", all, err)
 	}
 	_, err = Verify(t.Context(), q.Python, q.Setting)
-	wantFault(t, err, fault.Environment, "mod_wsgi 4.9.4 for Python 3.1", "recreated", "modwsgi install --python")
+	testkit.WantFault(t, err, fault.Environment, "mod_wsgi 4.9.4 for Python 3.1", "recreated", "modwsgi install --python")
 	removed, err := Uninstall(t.Context(), q.Python, q.Setting)
 	if err != nil || !slices.Equal(removed, []string{"mod_wsgi 4.9.4 for Python 3.1"}) {
 		t.Fatalf("uninstall: %v, %v", removed, err)
 	}
 	want := append(before, filepath.Dir(site), site, filepath.Join(site, "theirs.py"))
 	slices.Sort(want)
-	if got := tree(t, env); !slices.Equal(got, want) {
+	if got := testkit.Paths(t, env); !slices.Equal(got, want) {
 		t.Errorf("left:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
@@ -57,14 +58,14 @@ func TestFormerPythonIsListedAndRemoved(t *testing.T) {
 func TestFormerPackagesOfOthersStay(t *testing.T) {
 	env := python(t)
 	leaveBehind(t, env, "3.1", "pip")
-	before := tree(t, env)
-	q, h := request(t), &heard{}
-	q.Python, q.Events = env, h.sink
+	before := testkit.Paths(t, env)
+	q, h := request(t), &testkit.Events{}
+	q.Python, q.Events = env, h.Sink
 	removed, err := Uninstall(t.Context(), q.Python, q.Setting)
-	if err != nil || len(removed) != 0 || !h.has("which pip installed, is left in") {
-		t.Errorf("%v, %v, %v", removed, err, h.texts)
+	if err != nil || len(removed) != 0 || !h.Has("which pip installed, is left in") {
+		t.Errorf("%v, %v, %v", removed, err, h.Texts())
 	}
-	if got := tree(t, env); !slices.Equal(got, before) {
+	if got := testkit.Paths(t, env); !slices.Equal(got, before) {
 		t.Errorf("changed: %v", got)
 	}
 }
@@ -95,7 +96,7 @@ func TestLinkedSitesAreIgnored(t *testing.T) {
 	env, other := python(t), python(t)
 	leaveBehind(t, other, "3.1", "modwsgi")
 	symlink(t, filepath.Join(other, "lib", "python3.1"), filepath.Join(env, "lib", "python3.1"))
-	write(t, env, map[string]string{"lib/python3.2/": ""})
+	testkit.Write(t, env, map[string]string{"lib/python3.2/": ""})
 	symlink(t, filepath.Join(other, "lib", "python3.1", "site-packages"), filepath.Join(env, "lib", "python3.2", "site-packages"))
 	q := request(t)
 	q.Python = env
@@ -117,7 +118,7 @@ func TestStrayProgram(t *testing.T) {
 	if err := copyTo(us, filepath.Join(dir, "mod_wsgi-apxs")); err != nil {
 		t.Fatal(err)
 	}
-	write(t, dir, map[string]string{"mod_wsgi-express": "#!/bin/sh\n"})
+	testkit.Write(t, dir, map[string]string{"mod_wsgi-express": "#!/bin/sh\n"})
 	for _, name := range []string{"mod_wsgi-apxs", "mod_wsgi-express", "missing"} {
 		if strayProgram(filepath.Join(dir, name)) {
 			t.Errorf("%s counts as a modwsgi program", name)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"modwsgi/internal/cachedir"
+	"modwsgi/internal/testkit"
 )
 
 // hosted returns a probed host and its record.
@@ -73,12 +74,12 @@ func TestWrongHostRecord(t *testing.T) {
 
 func TestFlagsOfTheEnvironmentAreReported(t *testing.T) {
 	for env, want := range map[string]string{"CFLAGS=-O0": "CFLAGS; put", "LDFLAGS=x": "LDFLAGS; put", "CFLAGS=": "", "CC=gcc -O3": ""} {
-		var h heard
-		j := &job{env: []string{env}, events: h.sink}
+		var h testkit.Events
+		j := &job{env: []string{env}, events: h.Sink}
 		j.reportUnusedFlags()
 		j.reportUnusedFlags()
-		if len(h.texts) > 1 || (len(h.texts) == 1) != (want != "") || want != "" && !h.has(want) {
-			t.Errorf("%s: %q", env, h.texts)
+		if len(h.Texts()) > 1 || (len(h.Texts()) == 1) != (want != "") || want != "" && !h.Has(want) {
+			t.Errorf("%s: %q", env, h.Texts())
 		}
 	}
 }

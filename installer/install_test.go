@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"modwsgi/internal/testkit"
 )
 
 func TestRootInstallsReadableFiles(t *testing.T) {
@@ -13,7 +15,7 @@ func TestRootInstallsReadableFiles(t *testing.T) {
 		t.Skip("an ordinary user's umask is respected")
 	}
 	dir := t.TempDir()
-	write(t, dir, map[string]string{"sub/data": "", "sub/program": ""})
+	testkit.Write(t, dir, map[string]string{"sub/data": "", "sub/program": ""})
 	for name, mode := range map[string]os.FileMode{"sub/data": 0o600, "sub/program": 0o700, "sub": 0o700} {
 		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
 			t.Fatal(err)
@@ -36,11 +38,11 @@ func TestRootInstallsReadableFiles(t *testing.T) {
 // TestLockFileThatCannotBeWritten: it is a warning, because the lock file is optional.
 func TestLockFileThatCannotBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	write(t, filepath.Dir(file), map[string]string{"file": ""})
+	testkit.Write(t, filepath.Dir(file), map[string]string{"file": ""})
 	for _, path := range []string{filepath.Join(file, "modwsgi.lock"), "/proc/modwsgi.lock", filepath.Dir(file)} {
-		var h heard
-		if writeLock(path, &sources{}, h.sink); !h.has("warn the lock file was not written") {
-			t.Errorf("%s: %q", path, h.texts)
+		var h testkit.Events
+		if writeLock(path, &sources{}, h.Sink); !h.Has("warn the lock file was not written") {
+			t.Errorf("%s: %q", path, h.Texts())
 		}
 	}
 }

@@ -4,13 +4,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"modwsgi/internal/testkit"
 )
 
 // TestAnEnvironmentWithoutItsPython: it can still be listed.
 func TestAnEnvironmentWithoutItsPython(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "env")
 	site := "lib/python3.11/site-packages/"
-	write(t, dir, map[string]string{
+	testkit.Write(t, dir, map[string]string{
 		"pyvenv.cfg": "home = /gone\nversion = 3.11.2\n", "bin/": "",
 		site + "mod_wsgi-5.0.2.dist-info/METADATA":  "Metadata-Version: 2.1\nName: mod_wsgi\nVersion: 5.0.2\n",
 		site + "mod_wsgi-5.0.2.dist-info/INSTALLER": "modwsgi\n",
@@ -22,10 +24,10 @@ func TestAnEnvironmentWithoutItsPython(t *testing.T) {
 	}
 	q := request(t)
 	q.Python = dir
-	var h heard
-	q.Events = h.sink
+	var h testkit.Events
+	q.Events = h.Sink
 	py, all, err := List(t.Context(), q.Python, q.Setting)
-	if err != nil || len(all) != 1 || py.Prefix != dir || !h.has("does not start") {
+	if err != nil || len(all) != 1 || py.Prefix != dir || !h.Has("does not start") {
 		t.Fatalf("%+v, %+v, %v", py, all, err)
 	}
 	names, err := Uninstall(t.Context(), q.Python, q.Setting)

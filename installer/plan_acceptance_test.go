@@ -14,6 +14,7 @@ import (
 
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
+	"modwsgi/internal/testkit"
 )
 
 // TestReadPlanIsCarriedOut installs into two environments, from an original
@@ -68,7 +69,7 @@ func TestReadPlanIsCarriedOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		var names []string
-		for _, path := range tree(t, report.Site) {
+		for _, path := range testkit.Paths(t, report.Site) {
 			rel, _ := filepath.Rel(report.Site, path)
 			names = append(names, rel)
 		}

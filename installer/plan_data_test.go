@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"modwsgi/internal/recipe"
+	"modwsgi/internal/testkit"
 )
 
 // planned makes a real plan for an environment, and returns it with the directories that
@@ -17,7 +18,7 @@ func planned(t *testing.T, env string) (_ *Plan, q Request, watched []string) {
 	t.Helper()
 	q = request(t)
 	tools, home, temp := t.TempDir(), t.TempDir(), t.TempDir()
-	write(t, tools, map[string]string{"mod_wsgi-express": "x", "mod_wsgi-apxs": "x"})
+	testkit.Write(t, tools, map[string]string{"mod_wsgi-express": "x", "mod_wsgi-apxs": "x"})
 	q.Python, q.HTTPD, q.ToolsDir = env, "bundled", tools
 	q.Env = append(q.Env, "HOME="+home, "TMPDIR="+temp)
 	p, err := q.Plan(t.Context(), q.Means)

@@ -11,6 +11,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/recipe"
+	"modwsgi/internal/testkit"
 )
 
 // A Python that no module can be built for is refused before anything is tried.
@@ -30,7 +31,7 @@ func TestUnbuildablePython(t *testing.T) {
 			tt.change(&py)
 			p, q := &Plan{Python: &py}, request(t)
 			q.Env = []string{"PATH=/nowhere"}
-			wantFault(t, planBuild(t.Context(), p, q.Means, &recipe.Lock{}), fault.Environment, tt.words...)
+			testkit.WantFault(t, planBuild(t.Context(), p, q.Means, &recipe.Lock{}), fault.Environment, tt.words...)
 			if p.Host != nil {
 				t.Error("a compiler was looked for")
 			}
@@ -95,8 +96,8 @@ func TestStateOfDamagedRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			site := t.TempDir()
-			write(t, site, dist)
-			write(t, site, map[string]string{"mod_wsgi/server/build.json": text, "mod_wsgi_packages/httpd/build.json": text})
+			testkit.Write(t, site, dist)
+			testkit.Write(t, site, map[string]string{"mod_wsgi/server/build.json": text, "mod_wsgi_packages/httpd/build.json": text})
 			s, err := readState(site)
 			if err != nil || s.module == nil || s.httpd == nil || s.receipt != nil {
 				t.Fatalf("%+v, %v", s, err)
@@ -109,18 +110,18 @@ func TestStateOfDamagedRecords(t *testing.T) {
 				t.Errorf("it would be kept: %v", err)
 			}
 			_, err = installedSubject(site, &detect.Python{Prefix: "/a b"})
-			wantFault(t, err, fault.Environment, "damaged", "modwsgi install --python '/a b'")
+			testkit.WantFault(t, err, fault.Environment, "damaged", "modwsgi install --python '/a b'")
 		})
 	}
 }
 
 func TestLeftovers(t *testing.T) {
 	site := filepath.Join(t.TempDir(), "odd [*?] dir")
-	write(t, site, map[string]string{"package/": ""})
+	testkit.Write(t, site, map[string]string{"package/": ""})
 	if leftovers(site) {
 		t.Error("no leftovers expected")
 	}
-	write(t, site, map[string]string{".modwsgi-x/journal": ""})
+	testkit.Write(t, site, map[string]string{".modwsgi-x/journal": ""})
 	if !leftovers(site) {
 		t.Error("a leftover was missed")
 	}
@@ -132,7 +133,7 @@ func TestThePresentReceiptNamesTheHTTPD(t *testing.T) {
 	site := t.TempDir()
 	gone := filepath.Join(t.TempDir(), "httpd")
 	r := receipt.Receipt{HTTPD: receipt.HTTPD{Provenance: "explicit", Executable: gone}}
-	write(t, site, map[string]string{
+	testkit.Write(t, site, map[string]string{
 		"mod_wsgi-5.0.2.dist-info/METADATA":  "Name: mod_wsgi\nVersion: 5.0.2\n",
 		"mod_wsgi-5.0.2.dist-info/INSTALLER": "modwsgi\n",
 		"mod_wsgi/server/build.json":         string(r.Encode()),

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/testkit"
 )
 
 func TestListingNeedsNoCache(t *testing.T) {
@@ -19,7 +20,7 @@ func TestListingNeedsNoCache(t *testing.T) {
 		t.Errorf("%v, %v", names, err)
 	}
 	_, err = Verify(t.Context(), q.Python, q.Setting)
-	wantFault(t, err, fault.Environment, "modwsgi install --python "+env)
+	testkit.WantFault(t, err, fault.Environment, "modwsgi install --python "+env)
 }
 
 func TestRequestIsCompleted(t *testing.T) {
@@ -43,18 +44,18 @@ func TestRequestIsCompleted(t *testing.T) {
 		t.Errorf("a second time: %v", err)
 	}
 	_, err = Means{Offline: true, Mirrors: []string{"https://example.org"}}.complete()
-	wantFault(t, err, fault.Usage, "--offline")
+	testkit.WantFault(t, err, fault.Usage, "--offline")
 	_, err = Wish{Locked: true, Upgrade: true}.complete("/")
-	wantFault(t, err, fault.Usage, "--upgrade")
+	testkit.WantFault(t, err, fault.Usage, "--upgrade")
 	_, err = Means{Jobs: -1}.complete()
-	wantFault(t, err, fault.Usage, "--jobs -1")
+	testkit.WantFault(t, err, fault.Usage, "--jobs -1")
 }
 
 func TestTools(t *testing.T) {
 	dir := t.TempDir()
 	_, err := tool(dir, "mod_wsgi-express")
-	wantFault(t, err, fault.Environment, "mod_wsgi-express", dir)
-	write(t, dir, map[string]string{"mod_wsgi-express/": ""})
+	testkit.WantFault(t, err, fault.Environment, "mod_wsgi-express", dir)
+	testkit.Write(t, dir, map[string]string{"mod_wsgi-express/": ""})
 	_, err = tool(dir, "mod_wsgi-express")
-	wantFault(t, err, fault.Environment, "mod_wsgi-express")
+	testkit.WantFault(t, err, fault.Environment, "mod_wsgi-express")
 }

@@ -19,6 +19,7 @@ import (
 	"modwsgi/internal/otheruser"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
+	"modwsgi/internal/testkit"
 )
 
 // manipulated returns a source archive of mod_wsgi whose module does something else; it
@@ -100,7 +101,7 @@ func TestAnArchiveThatIsExchangedIsNotBuilt(t *testing.T) {
 				q.SourceDirs = []string{dir}
 			}
 			file := filepath.Join(dir, a.File)
-			write(t, dir, map[string]string{a.File: string(right), "wrong": string(wrong), "right": string(right)})
+			testkit.Write(t, dir, map[string]string{a.File: string(right), "wrong": string(wrong), "right": string(right)})
 			// The run has its own name for a file of the cache (fetch.Options.Hold), so
 			// another file under the old name changes nothing. So the contents are
 			// exchanged.

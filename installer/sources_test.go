@@ -8,14 +8,15 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/recipe"
+	"modwsgi/internal/testkit"
 )
 
 // If one archive is unavailable, the others are given up with its error. It must not be
 // reported as theirs, in a warning such as "pcre2 10.46 is used instead of 4.9.4".
 func TestFirstGivenUp(t *testing.T) {
-	var h heard
+	var h testkit.Events
 	q := request(t)
-	q.Events = h.sink
+	q.Events = h.Sink
 	f, err := fetch.New(fetch.Options{Runner: q.Runner, Env: q.Env, CacheDir: q.CacheDir, Offline: true, Events: q.Events})
 	if err != nil {
 		t.Fatal(err)
@@ -31,8 +32,8 @@ func TestFirstGivenUp(t *testing.T) {
 	if err := g.first(ctx, "pcre2", all); err != error(other) {
 		t.Errorf("%v, want the error of the other archive", err)
 	}
-	if h.has("warn") || len(g.got.instead) > 0 || len(g.got.files) > 0 {
-		t.Errorf("%q, %+v", h.texts, g.got)
+	if h.Has("warn") || len(g.got.instead) > 0 || len(g.got.files) > 0 {
+		t.Errorf("%q, %+v", h.Texts(), g.got)
 	}
 }
 
@@ -48,7 +49,7 @@ func TestLockAgainstTheCatalogue(t *testing.T) {
 	lock.Put(a, recipe.Pinned, "")
 	for _, only := range []bool{false, true} {
 		_, err := choices("mod_wsgi", "", lock, only)
-		wantFault(t, err, fault.Usage, a.File, a.SHA256, pinned, "version control")
+		testkit.WantFault(t, err, fault.Usage, a.File, a.SHA256, pinned, "version control")
 	}
 	if _, err := choices("mod_wsgi", "", &recipe.Lock{}, false); err != nil {
 		t.Error(err)

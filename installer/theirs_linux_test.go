@@ -16,6 +16,7 @@ import (
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/otheruser"
+	"modwsgi/internal/testkit"
 )
 
 // theirs is an environment that another user owns, except its Python, in a directory that
@@ -43,7 +44,7 @@ func newTheirs(t *testing.T) theirs {
 		t.Fatal(found, err)
 	}
 	w := theirs{env: env, site: found[0], victim: filepath.Join(top, "victim")}
-	write(t, w.victim, map[string]string{"precious": "root's", "sub/file": "root's"})
+	testkit.Write(t, w.victim, map[string]string{"precious": "root's", "sub/file": "root's"})
 	otheruser.Give(t, w.site)
 	return w
 }
@@ -51,7 +52,7 @@ func newTheirs(t *testing.T) theirs {
 func (w theirs) unharmed(t *testing.T) {
 	t.Helper()
 	var got []string
-	for _, path := range tree(t, w.victim) {
+	for _, path := range testkit.Paths(t, w.victim) {
 		rel, _ := filepath.Rel(w.victim, path)
 		got = append(got, rel)
 	}
@@ -64,9 +65,9 @@ func (w theirs) unharmed(t *testing.T) {
 func (w theirs) plant(t *testing.T, journal string) string {
 	t.Helper()
 	dir := filepath.Join(w.site, ".modwsgi-0123456789abcdef")
-	write(t, w.victim, map[string]string{"precious": "root's", "sub/file": "root's"})
-	write(t, dir, map[string]string{"journal.json": journal, "old-1/evil": "theirs", "new-1/evil": "theirs"})
-	otheruser.Give(t, append(tree(t, dir), dir)...)
+	testkit.Write(t, w.victim, map[string]string{"precious": "root's", "sub/file": "root's"})
+	testkit.Write(t, dir, map[string]string{"journal.json": journal, "old-1/evil": "theirs", "new-1/evil": "theirs"})
+	otheruser.Give(t, append(testkit.Paths(t, dir), dir)...)
 	return dir
 }
 
@@ -92,10 +93,10 @@ func TestPlantedJournalIsNotFollowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := w.plant(t, journal)
 			defer os.RemoveAll(dir)
-			before := tree(t, dir)
-			var h heard
+			before := testkit.Paths(t, dir)
+			var h testkit.Events
 			q := request(t)
-			q.Python, q.Events = w.env, h.sink
+			q.Python, q.Events = w.env, h.Sink
 			if _, err := Uninstall(t.Context(), q.Python, q.Setting); err != nil {
 				t.Errorf("it blocks the run: %v", err)
 			}
@@ -103,11 +104,11 @@ func TestPlantedJournalIsNotFollowed(t *testing.T) {
 			if _, err := os.Lstat(filepath.Join(w.env, "bin", "evil")); err == nil {
 				t.Error("it was followed within the environment")
 			}
-			if after := tree(t, dir); strings.Join(after, "\n") != strings.Join(before, "\n") {
+			if after := testkit.Paths(t, dir); strings.Join(after, "\n") != strings.Join(before, "\n") {
 				t.Errorf("the planted directory was touched: %v", after)
 			}
-			if want := fmt.Sprint(otheruser.UID); !h.has(dir) || !h.has(want) {
-				t.Errorf("no warning names %s and its owner: %v", dir, h.texts)
+			if want := fmt.Sprint(otheruser.UID); !h.Has(dir) || !h.Has(want) {
+				t.Errorf("no warning names %s and its owner: %v", dir, h.Texts())
 			}
 		})
 	}
@@ -125,22 +126,22 @@ func TestPlantedLinks(t *testing.T) {
 		if owner == "other" {
 			otheruser.Give(t, dir)
 		}
-		var h heard
+		var h testkit.Events
 		q := request(t)
-		q.Python, q.Events = w.env, h.sink
+		q.Python, q.Events = w.env, h.Sink
 		if _, err := Uninstall(t.Context(), q.Python, q.Setting); err != nil {
 			t.Error(err)
 		}
 		w.unharmed(t)
-		if !h.has(dir) {
-			t.Errorf("a link of %s was not reported: %v", owner, h.texts)
+		if !h.Has(dir) {
+			t.Errorf("a link of %s was not reported: %v", owner, h.Texts())
 		}
 		if err := os.Remove(dir); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// Anyone who may rename in site-packages can move a directory of root's there.
-	write(t, w.site, map[string]string{"roots/module.py": "x"})
+	testkit.Write(t, w.site, map[string]string{"roots/module.py": "x"})
 	otheruser.Shell(t, `mv "$1/roots" "$2"`, w.site, dir)
 	q := request(t)
 	q.Python = w.env
@@ -157,7 +158,7 @@ func TestPlantedLinks(t *testing.T) {
 func TestRecordOfAnotherUser(t *testing.T) {
 	w := newTheirs(t)
 	bin := filepath.Join(w.env, "bin")
-	write(t, w.site, map[string]string{
+	testkit.Write(t, w.site, map[string]string{
 		"mod_wsgi/__init__.py": "", "mod_wsgi/server/__init__.py": "", "numpy/core.py": "not ours", "other-1.dist-info/METADATA": "Name: other\nVersion: 1\n",
 		"mod_wsgi-5.0.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: mod_wsgi\nVersion: 5.0.2\n", "mod_wsgi-5.0.2.dist-info/INSTALLER": "modwsgi\n",
 		"mod_wsgi-5.0.2.dist-info/RECORD": "mod_wsgi/__init__.py,,\nmod_wsgi/server/__init__.py,,\nmod_wsgi/away/python3,,\nmod_wsgi/away/tool,,\nmod_wsgi/numpy/core.py,,\n" +
@@ -166,16 +167,16 @@ func TestRecordOfAnotherUser(t *testing.T) {
 		"mod_wsgi_httpd-2.dist-info/METADATA": "Metadata-Version: 2.1\nName: mod_wsgi-httpd\nVersion: 2\n", "mod_wsgi_httpd-2.dist-info/INSTALLER": "modwsgi\n",
 		"mod_wsgi_httpd-2.dist-info/RECORD": w.victim + "/precious,,\n" + strings.Repeat("../", 4) + "victim/sub/file,,\n",
 	})
-	write(t, bin, map[string]string{"tool": "root's", "mod_wsgi-express": "ours"})
+	testkit.Write(t, bin, map[string]string{"tool": "root's", "mod_wsgi-express": "ours"})
 	for link, to := range map[string]string{"mod_wsgi/away": "../../../../bin", "mod_wsgi/numpy": "../numpy"} {
 		if err := os.Symlink(to, filepath.Join(w.site, link)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	otheruser.Give(t, tree(t, w.site)...)
-	var h heard
+	otheruser.Give(t, testkit.Paths(t, w.site)...)
+	var h testkit.Events
 	q := request(t)
-	q.Python, q.Events = w.env, h.sink
+	q.Python, q.Events = w.env, h.Sink
 	names, err := Uninstall(t.Context(), q.Python, q.Setting)
 	if err != nil || len(names) != 2 {
 		t.Errorf("removed %v, %v", names, err)
@@ -191,8 +192,8 @@ func TestRecordOfAnotherUser(t *testing.T) {
 			t.Errorf("%s is still there: %v", path, err)
 		}
 	}
-	if !h.has("not removed") {
-		t.Errorf("no warning: %v", h.texts)
+	if !h.Has("not removed") {
+		t.Errorf("no warning: %v", h.Texts())
 	}
 }
 
@@ -204,7 +205,7 @@ func TestReaderDoesNotHoldTheLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	ready := filepath.Join(otheruser.Dir(t), "ready")
-	write(t, filepath.Dir(ready), map[string]string{"ready": ""})
+	testkit.Write(t, filepath.Dir(ready), map[string]string{"ready": ""})
 	if err := os.Chmod(ready, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +239,7 @@ func TestReaderDoesNotHoldTheLock(t *testing.T) {
 func TestLockLimit(t *testing.T) {
 	w := newTheirs(t)
 	name := filepath.Join(w.site, ".modwsgi.lock")
-	write(t, w.site, map[string]string{".modwsgi.lock": ""})
+	testkit.Write(t, w.site, map[string]string{".modwsgi.lock": ""})
 	if err := os.Chmod(name, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -258,25 +259,25 @@ func TestLockLimit(t *testing.T) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	var h heard
+	var h testkit.Events
 	q := request(t)
-	q.Python, q.Events = w.env, h.sink
+	q.Python, q.Events = w.env, h.Sink
 	q.Env = append(q.Env, "MODWSGI_LOCK_TIMEOUT=300ms")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	began := time.Now()
 	_, err = Uninstall(ctx, q.Python, q.Setting)
 	pid := fmt.Sprintf("process %d (", os.Getpid())
-	wantFault(t, err, fault.Busy, pid, "of the user", "300ms", "MODWSGI_LOCK_TIMEOUT", "--lock-timeout")
+	testkit.WantFault(t, err, fault.Busy, pid, "of the user", "300ms", "MODWSGI_LOCK_TIMEOUT", "--lock-timeout")
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("waited for %v", took)
 	}
-	if !h.has(pid) || !h.has("up to 300ms") {
-		t.Errorf("no wait was reported: %v", h.texts)
+	if !h.Has(pid) || !h.Has("up to 300ms") {
+		t.Errorf("no wait was reported: %v", h.Texts())
 	}
 	q.LockTimeout = "tomorrow"
 	_, err = Uninstall(ctx, q.Python, q.Setting)
-	wantFault(t, err, fault.Usage, "tomorrow")
+	testkit.WantFault(t, err, fault.Usage, "tomorrow")
 }
 
 // TestEnvironmentBehindTheirLink: the owner of the path to an environment redirects root
@@ -284,7 +285,7 @@ func TestLockLimit(t *testing.T) {
 func TestEnvironmentBehindTheirLink(t *testing.T) {
 	w := newTheirs(t)
 	elsewhere := filepath.Join(filepath.Dir(w.env), "roots-site")
-	write(t, elsewhere, map[string]string{".modwsgi-0123456789abcdef/new-1/x": "root's", "mod_wsgi-5.0.2.dist-info/METADATA": "Name: mod_wsgi\nVersion: 5.0.2\n"})
+	testkit.Write(t, elsewhere, map[string]string{".modwsgi-0123456789abcdef/new-1/x": "root's", "mod_wsgi-5.0.2.dist-info/METADATA": "Name: mod_wsgi\nVersion: 5.0.2\n"})
 	if err := os.Rename(w.site, w.site+".away"); err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +296,7 @@ func TestEnvironmentBehindTheirLink(t *testing.T) {
 	q := request(t)
 	q.Python = w.env
 	_, err := Uninstall(t.Context(), q.Python, q.Setting)
-	wantFault(t, err, fault.Place, fmt.Sprint(otheruser.UID), "link")
+	testkit.WantFault(t, err, fault.Place, fmt.Sprint(otheruser.UID), "link")
 	if _, err := os.Lstat(filepath.Join(elsewhere, ".modwsgi-0123456789abcdef", "new-1", "x")); err != nil {
 		t.Error("root's directory was changed")
 	}

@@ -3,7 +3,6 @@ package buildstore
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,47 +12,8 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/run"
+	"modwsgi/internal/testkit"
 )
-
-// write creates files below dir; a name that ends in a slash is a directory.
-func write(t *testing.T, dir string, files map[string]string) {
-	t.Helper()
-	for name, text := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if strings.HasSuffix(name, "/") {
-			if err := os.MkdirAll(path, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// wantFault checks class and words of an error, and that it has a hint.
-func wantFault(t *testing.T, err error, class fault.Class, words ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("no error")
-	}
-	if fault.ClassOf(err) != class {
-		t.Errorf("class %d, want %d: %v", fault.ClassOf(err), class, err)
-	}
-	text := err.Error() + "\n" + fault.HintOf(err)
-	for _, w := range words {
-		if !strings.Contains(text, w) {
-			t.Errorf("lacks %q: %s", w, text)
-		}
-	}
-	if fault.HintOf(err) == "" {
-		t.Errorf("no hint: %v", err)
-	}
-}
 
 // wantAbout makes a store want what about describes.
 func wantAbout(b *Store, kind string) (key string, a buildcache.About) {
@@ -84,7 +44,7 @@ func cacheOf(t *testing.T, o Options, kind string) (b *Store, key string, a buil
 	b = New(o)
 	key, a = wantAbout(b, kind)
 	tree = t.TempDir()
-	write(t, tree, map[string]string{"bin/httpd": "program"})
+	testkit.Write(t, tree, map[string]string{"bin/httpd": "program"})
 	return b, key, a, tree
 }
 
@@ -201,6 +161,6 @@ func TestAgeOfASharedCache(t *testing.T) {
 	}
 	for _, q := range []SharedOptions{{CacheMaxAge: "soon"}, {CacheMaxAge: "0d"}, {CacheMaxAge: "-1d"}, {CacheNotBefore: "yesterday"}, {CacheNotBefore: "28.11.2026"}} {
 		_, err := sharedAge(q, nil)
-		wantFault(t, err, fault.Usage, "--cache-")
+		testkit.WantFault(t, err, fault.Usage, "--cache-")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"modwsgi/internal/buildstore"
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/testkit"
 )
 
 func TestSizesAndAges(t *testing.T) {
@@ -41,7 +42,7 @@ func TestSizesAndAges(t *testing.T) {
 		}
 	}
 	_, err := cachedir.Limit([]string{"MODWSGI_CACHE_LIMIT=much"})
-	wantFault(t, err, fault.Usage, "much", "5G")
+	testkit.WantFault(t, err, fault.Usage, "much", "5G")
 }
 
 // about describes an entry as a build does; its key is the SHA-256 of its inputs.
@@ -62,7 +63,7 @@ func filledCache(t *testing.T) request {
 	c := buildcache.Cache{Dir: filepath.Join(q.CacheDir, cachedir.Builds)}
 	for i, kind := range []string{"httpd", "module"} {
 		tree := t.TempDir()
-		write(t, tree, map[string]string{"file": strings.Repeat(kind, 100)})
+		testkit.Write(t, tree, map[string]string{"file": strings.Repeat(kind, 100)})
 		key, about := about(kind)
 		if err := c.Store(t.Context(), key, tree, about); err != nil {
 			t.Fatal(err)
@@ -73,7 +74,7 @@ func filledCache(t *testing.T) request {
 		}
 	}
 	// The SHA-256 of "archive".
-	write(t, q.CacheDir, map[string]string{
+	testkit.Write(t, q.CacheDir, map[string]string{
 		"downloads/archives/sha256/3b6a07d0d404fab4e23b6d34bc6696a6a312dd92821332385e5af7c01c421351/x.tar.gz": "archive",
 		"logs/20260101T000000Z-1/x.log": "log", "work/kept-1/src/x.c": "c",
 	})
@@ -101,7 +102,7 @@ func TestCacheCommands(t *testing.T) {
 	}
 	for _, id := range []string{"", moduleID()[:2], "zzzzzz"} {
 		_, err := find(q, id)
-		wantFault(t, err, fault.Usage)
+		testkit.WantFault(t, err, fault.Usage)
 	}
 	v, err := verify(t, q, false)
 	if v.Good != 2 || len(v.Bad) != 1 || v.Bad[0].Kind != cachedir.KindDownload || v.Other != 0 || err != nil {
@@ -136,7 +137,7 @@ func TestCacheOfAnotherVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, c.Path, map[string]string{"manifest.json": `{"schema":1,"name":"mod_wsgi 5","files":{}}`})
+	testkit.Write(t, c.Path, map[string]string{"manifest.json": `{"schema":1,"name":"mod_wsgi 5","files":{}}`})
 	v, err := verify(t, q, true)
 	if v.Good != 1 || len(v.Bad) != 1 || v.Other != 1 || err != nil {
 		t.Errorf("%+v, %v", v, err)
@@ -149,12 +150,12 @@ func TestCacheOfAnotherVersion(t *testing.T) {
 		t.Errorf("%+v, %v", gone, err)
 	}
 	// If the build is wanted, the old entry is dropped without a report of damage.
-	var h heard
-	q.Events = h.sink
+	var h testkit.Events
+	q.Events = h.Sink
 	b := buildstore.New(buildstore.Options{Cache: q.CacheDir, Work: t.TempDir(), Events: q.Events})
 	dest := filepath.Join(t.TempDir(), "tree")
-	if e, err := b.Restore(t.Context(), c.ID, dest); e != nil || err != nil || !h.has("another version of modwsgi and is dropped") || h.has("damaged") {
-		t.Errorf("%+v, %v, %q", e, err, h.texts)
+	if e, err := b.Restore(t.Context(), c.ID, dest); e != nil || err != nil || !h.Has("another version of modwsgi and is dropped") || h.Has("damaged") {
+		t.Errorf("%+v, %v, %q", e, err, h.Texts())
 	}
 	if (buildcache.Cache{Dir: filepath.Join(q.CacheDir, cachedir.Builds)}).Has(c.ID) || fileExists(dest) {
 		t.Error("it is still there, or was restored")
@@ -179,7 +180,7 @@ func TestCacheDir(t *testing.T) {
 			t.Errorf("%v: %q, %v", tt.env, got, err)
 		}
 		if err != nil {
-			wantFault(t, err, fault.Environment, "--cache-dir")
+			testkit.WantFault(t, err, fault.Environment, "--cache-dir")
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/otheruser"
+	"modwsgi/internal/testkit"
 )
 
 // passwdHome is the original cachedir.OwnHome.
@@ -38,7 +39,7 @@ func TestExchangedBetweenCheckAndUse(t *testing.T) {
 			for _, part := range cachedir.Parts {
 				bait(t, cache+"/"+part)
 			}
-			before := snapshot(t, foreign)
+			before := testkit.Snapshot(t, foreign)
 			done := false
 			swap := func(moment, path string) {
 				if done || moment != c.moment || moment == "remove" && !strings.HasPrefix(path, cache+"/"+c.part) {
@@ -64,7 +65,7 @@ func TestExchangedBetweenCheckAndUse(t *testing.T) {
 			if !done {
 				t.Error("nothing was exchanged")
 			}
-			unchanged(t, before, snapshot(t, foreign))
+			testkit.Unchanged(t, before, testkit.Snapshot(t, foreign))
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/otheruser"
+	"modwsgi/internal/testkit"
 )
 
 // TestUntrustedPartOfTheCache: whichever part it is, nothing is removed, read or written,
@@ -74,9 +75,9 @@ func TestUntrustedCache(t *testing.T) {
 // top before and after.
 func refused(t *testing.T, cache, top string) {
 	t.Helper()
-	before := snapshot(t, top)
-	var h heard
-	q := request{CacheDir: cache, Events: h.sink, Env: []string{"TMPDIR=" + t.TempDir()}}
+	before := testkit.Snapshot(t, top)
+	var h testkit.Events
+	q := request{CacheDir: cache, Events: h.Sink, Env: []string{"TMPDIR=" + t.TempDir()}}
 	w, err := newWorkspace(&q)
 	if err != nil {
 		t.Fatal(err)
@@ -91,11 +92,11 @@ func refused(t *testing.T, cache, top string) {
 	}
 	w.builds.Forget(baitKey)
 	built := t.TempDir()
-	write(t, built, map[string]string{"file": "built"})
+	testkit.Write(t, built, map[string]string{"file": "built"})
 	key, about := wantAbout(w.builds, "module")
 	w.builds.Keep(t.Context(), key, built, about)
 	w.Close()
-	if warned := slices.DeleteFunc(slices.Clone(h.texts), func(s string) bool { return !strings.HasPrefix(s, "warn ") }); len(warned) != 1 ||
+	if warned := slices.DeleteFunc(slices.Clone(h.Texts()), func(s string) bool { return !strings.HasPrefix(s, "warn ") }); len(warned) != 1 ||
 		!strings.Contains(warned[0], cache) || !strings.Contains(warned[0], "--cache-dir") && !strings.Contains(warned[0], "remove the link") {
 		t.Errorf("warnings: %q", warned)
 	}
@@ -115,9 +116,9 @@ func refused(t *testing.T, cache, top string) {
 			t.Errorf("cache %s: no error", what)
 			continue
 		}
-		wantFault(t, err, fault.Environment, cache)
+		testkit.WantFault(t, err, fault.Environment, cache)
 	}
-	unchanged(t, before, snapshot(t, top))
+	testkit.Unchanged(t, before, testkit.Snapshot(t, top))
 }
 
 // TestEntriesOfOthersAreLeftAlone: files that another user or a link has put among the
@@ -130,17 +131,17 @@ func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
 	bait(t, cache+"/work/run-theirs")
 	giveAll(t, cache+"/work/run-theirs")
 	symlink(t, foreign, cache+"/work/run-link")
-	write(t, cache, map[string]string{"work/run-loose/x": "", "work/.hidden/x": "", "work/run-ours/x": ""})
+	testkit.Write(t, cache, map[string]string{"work/run-loose/x": "", "work/.hidden/x": "", "work/run-ours/x": ""})
 	if err := os.Chmod(cache+"/work/run-loose", 0o777); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 12 {
-		write(t, cache, map[string]string{fmt.Sprintf("logs/20200101T0000%02dZ-x/step.log", i): "log"})
+		testkit.Write(t, cache, map[string]string{fmt.Sprintf("logs/20200101T0000%02dZ-x/step.log", i): "log"})
 	}
 	giveAll(t, cache+"/logs/20200101T000000Z-x")
 	symlink(t, foreign, cache+"/logs/20190101T000000Z-x")
-	write(t, cache, map[string]string{"logs/.hidden/x": ""})
-	before := snapshot(t, foreign, cache+"/work/run-theirs", cache+"/work/run-loose", cache+"/work/.hidden", cache+"/logs/20200101T000000Z-x", cache+"/logs/.hidden")
+	testkit.Write(t, cache, map[string]string{"logs/.hidden/x": ""})
+	before := testkit.Snapshot(t, foreign, cache+"/work/run-theirs", cache+"/work/run-loose", cache+"/work/.hidden", cache+"/logs/20200101T000000Z-x", cache+"/logs/.hidden")
 	w, err := newWorkspace(&request{CacheDir: cache})
 	if err != nil {
 		t.Fatal(err)
@@ -149,11 +150,11 @@ func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
 	if fileExists(cache + "/work/run-ours") {
 		t.Error("the directory of a killed run of this user is there")
 	}
-	var h heard
-	if _, err := prune(request{CacheDir: cache, Events: h.sink}, cachedir.Policy{All: true, Kinds: []string{cachedir.KindLog}}); err != nil || !h.has("warn left alone") {
-		t.Errorf("%v, %q", err, h.texts)
+	var h testkit.Events
+	if _, err := prune(request{CacheDir: cache, Events: h.Sink}, cachedir.Policy{All: true, Kinds: []string{cachedir.KindLog}}); err != nil || !h.Has("warn left alone") {
+		t.Errorf("%v, %q", err, h.Texts())
 	}
-	unchanged(t, before, snapshot(t, foreign, cache+"/work/run-theirs", cache+"/work/run-loose", cache+"/work/.hidden", cache+"/logs/20200101T000000Z-x", cache+"/logs/.hidden"))
+	testkit.Unchanged(t, before, testkit.Snapshot(t, foreign, cache+"/work/run-theirs", cache+"/work/run-loose", cache+"/work/.hidden", cache+"/logs/20200101T000000Z-x", cache+"/logs/.hidden"))
 	if fileExists(cache + "/logs/20200101T000011Z-x") {
 		t.Error("old logs of this user are there")
 	}
@@ -175,7 +176,7 @@ func TestRaceForTheCache(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before := snapshot(t, precious)
+	before := testkit.Snapshot(t, precious)
 	cmd := otheruser.Command(t, "/bin/sh", "-c",
 		`cd "$1"; while :; do for p in work logs downloads builds; do mv $p $p.away; ln -s "$2" $p; rm $p; mv $p.away $p; done; done 2>/dev/null`, "sh", home+"/cache", precious)
 	if err := cmd.Start(); err != nil {
@@ -192,35 +193,35 @@ func TestRaceForTheCache(t *testing.T) {
 			w.Close()
 		}
 	}
-	unchanged(t, before, snapshot(t, precious))
+	testkit.Unchanged(t, before, testkit.Snapshot(t, precious))
 }
 
 // TestHomeOfAnotherUser: sudo may keep HOME, and then root creates nothing there.
 func TestHomeOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
-	write(t, top, map[string]string{"home/": "", "xdg/": "", "root/": ""})
+	testkit.Write(t, top, map[string]string{"home/": "", "xdg/": "", "root/": ""})
 	otheruser.Give(t, top+"/home", top+"/xdg")
 	own := top + "/root"
 	cachedir.OwnHome = func() string { return own }
 	defer func(f func() string) { cachedir.OwnHome = f }(passwdHome)
 	for _, env := range [][]string{{"HOME=" + top + "/home"}, {"HOME=" + own, "XDG_CACHE_HOME=" + top + "/xdg"}} {
-		var h heard
-		q := request{Env: env, Events: h.sink}
-		before := snapshot(t, top+"/home", top+"/xdg")
+		var h testkit.Events
+		q := request{Env: env, Events: h.Sink}
+		before := testkit.Snapshot(t, top+"/home", top+"/xdg")
 		if err := q.findCache(); err != nil || q.CacheDir != own+"/.cache/modwsgi" {
 			t.Fatalf("%s, %v", q.CacheDir, err)
 		}
 		name, _, _ := strings.Cut(env[len(env)-1], "=")
-		if !h.has("note "+name+" is ") || !h.has("belongs to") || !h.has(own+"/.cache/modwsgi instead") {
-			t.Errorf("%q", h.texts)
+		if !h.Has("note "+name+" is ") || !h.Has("belongs to") || !h.Has(own+"/.cache/modwsgi instead") {
+			t.Errorf("%q", h.Texts())
 		}
 		w, err := newWorkspace(&q)
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.Close()
-		unchanged(t, before, snapshot(t, top+"/home", top+"/xdg"))
+		testkit.Unchanged(t, before, testkit.Snapshot(t, top+"/home", top+"/xdg"))
 	}
 	q := request{Env: []string{"HOME=" + own, "CCACHE_DIR=" + top + "/xdg", "CC=cc"}}
 	if got := cachedir.ToolEnv(q.Env); !slices.Equal(got, []string{"HOME=" + own, "CC=cc"}) {
@@ -273,14 +274,14 @@ func TestCachesOfAnOrdinaryUser(t *testing.T) {
 	if top == "" && os.Geteuid() == 0 {
 		top = otheruser.Dir(t)
 		made := t.TempDir()
-		write(t, made, map[string]string{"file": "built"})
+		testkit.Write(t, made, map[string]string{"file": "built"})
 		for _, who := range []string{"root", "third"} {
 			c := buildcache.Cache{Dir: top + "/" + who + "/builds"}
 			key, about := about("module")
 			if err := c.Store(t.Context(), key, made, about); err != nil {
 				t.Fatal(err)
 			}
-			for _, path := range tree(t, top+"/"+who) {
+			for _, path := range testkit.Paths(t, top+"/"+who) {
 				info, err := os.Lstat(path)
 				if err != nil {
 					t.Fatal(err)
@@ -295,7 +296,7 @@ func TestCachesOfAnOrdinaryUser(t *testing.T) {
 				}
 			}
 		}
-		write(t, top, map[string]string{"theirs/data/": ""})
+		testkit.Write(t, top, map[string]string{"theirs/data/": ""})
 		symlink(t, "data", top+"/theirs/link")
 		giveAll(t, top+"/theirs")
 	}
@@ -308,8 +309,8 @@ func TestCachesOfAnOrdinaryUser(t *testing.T) {
 	}{
 		"root": {true, "note the cache directory " + top + "/root is read-only"}, "third": {false, "warn the cache is neither read nor written: " + top + "/third"},
 	} {
-		var h heard
-		q := request{CacheDir: top + "/" + name, Events: h.sink, Env: []string{"TMPDIR=" + t.TempDir()}}
+		var h testkit.Events
+		q := request{CacheDir: top + "/" + name, Events: h.Sink, Env: []string{"TMPDIR=" + t.TempDir()}}
 		w, err := newWorkspace(&q)
 		if err != nil {
 			t.Fatal(err)
@@ -318,8 +319,8 @@ func TestCachesOfAnOrdinaryUser(t *testing.T) {
 		if ok, err := w.builds.Has(t.Context(), key); ok != c.found || err != nil {
 			t.Errorf("%s: found %v, %v", name, ok, err)
 		}
-		if !h.has(c.word) || len(h.texts) != 1 {
-			t.Errorf("%s: %q", name, h.texts)
+		if !h.Has(c.word) || len(h.Texts()) != 1 {
+			t.Errorf("%s: %q", name, h.Texts())
 		}
 		w.Close()
 	}
@@ -343,7 +344,7 @@ func TestLogsOfRunningBuildsStay(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		write(t, w.Logs, map[string]string{"step.log": "x"})
+		testkit.Write(t, w.Logs, map[string]string{"step.log": "x"})
 		all = append(all, w)
 	}
 	gone, err := prune(q, cachedir.Policy{All: true})

@@ -3,15 +3,13 @@ package cachedir_test
 import (
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"modwsgi/internal/otheruser"
+	"modwsgi/internal/testkit"
 )
 
 // baitKey is the key of a planted build.
@@ -30,55 +28,12 @@ func bait(t *testing.T, dir string) {
 	for i := range 12 {
 		files[fmt.Sprintf("20200101T0000%02dZ-x/step.log", i)] = "log"
 	}
-	write(t, dir, files)
-}
-
-// snapshot has a line for everything below the directories, with mode, owner, size, and
-// for anything but directories the time of change.
-func snapshot(t *testing.T, dirs ...string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	for _, dir := range dirs {
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			info, err := d.Info()
-			if err != nil {
-				return err
-			}
-			st := info.Sys().(*syscall.Stat_t)
-			line := fmt.Sprint(info.Mode(), st.Uid)
-			if !d.IsDir() {
-				line += fmt.Sprint(" ", info.Size(), st.Mtim)
-			}
-			out[path] = line
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
-func unchanged(t *testing.T, before, after map[string]string) {
-	t.Helper()
-	for _, path := range slices.Sorted(maps.Keys(before)) {
-		if after[path] != before[path] {
-			t.Errorf("%s was %s, is %q", path, before[path], after[path])
-		}
-	}
-	for _, path := range slices.Sorted(maps.Keys(after)) {
-		if before[path] == "" {
-			t.Errorf("%s was made", path)
-		}
-	}
+	testkit.Write(t, dir, files)
 }
 
 func giveAll(t *testing.T, dir string) {
 	t.Helper()
-	for _, path := range tree(t, dir) {
+	for _, path := range testkit.Paths(t, dir) {
 		otheruser.Give(t, path)
 	}
 }

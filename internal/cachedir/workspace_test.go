@@ -11,12 +11,13 @@ import (
 
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/testkit"
 )
 
 func TestWorkspaceIsSwept(t *testing.T) {
 	q := &request{CacheDir: filepath.Join(t.TempDir(), "cache")}
 	work := filepath.Join(q.CacheDir, "work")
-	write(t, work, map[string]string{"run-dead/sub/file": "", "kept-1/file": "", "of-somebody/file": ""})
+	testkit.Write(t, work, map[string]string{"run-dead/sub/file": "", "kept-1/file": "", "of-somebody/file": ""})
 	if err := os.Chmod(filepath.Join(work, "run-dead/sub"), 0o500); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func TestWorkspaceIsSwept(t *testing.T) {
 	second.Close()
 	exists(second.Dir, false)
 	exists(second.Kept(), true)
-	write(t, live.Logs, map[string]string{"step.log": "x"})
+	testkit.Write(t, live.Logs, map[string]string{"step.log": "x"})
 	live.Close()
 	exists(live.Dir, false)
 	exists(filepath.Join(live.Logs, "step.log"), true)
@@ -77,7 +78,7 @@ func TestConcurrentWorkspaces(t *testing.T) {
 func TestLogsAreKeptToTen(t *testing.T) {
 	q := &request{CacheDir: t.TempDir()}
 	for i := range 15 {
-		write(t, q.CacheDir, map[string]string{fmt.Sprintf("logs/20200101T0000%02dZ-x/a.log", i): ""})
+		testkit.Write(t, q.CacheDir, map[string]string{fmt.Sprintf("logs/20200101T0000%02dZ-x/a.log", i): ""})
 	}
 	w, err := newWorkspace(q)
 	if err != nil {
@@ -110,7 +111,7 @@ func TestOddCachePath(t *testing.T) {
 
 func TestWorkspaceThatCannotBeMade(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	write(t, filepath.Dir(file), map[string]string{"file": ""})
+	testkit.Write(t, filepath.Dir(file), map[string]string{"file": ""})
 	_, err := newWorkspace(&request{CacheDir: file})
-	wantFault(t, err, fault.Environment, "--cache-dir")
+	testkit.WantFault(t, err, fault.Environment, "--cache-dir")
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"modwsgi/internal/testkit"
 )
 
 type result struct {
@@ -179,7 +180,7 @@ func TestInterrupted(t *testing.T) {
 	defer server.Close()
 	cache := t.TempDir()
 	env := []string{"PATH=" + os.Getenv("PATH")}
-	before := names(t, dir)
+	before := testkit.Paths(t, dir)
 	r := modwsgi(t, ctx, env, "install", "--json", "--httpd", "bundled", "--mirror", server.URL, "--python", dir, "--cache-dir", cache)
 	if r.code == 3 {
 		t.Skipf("this machine cannot build: %s", r.err)
@@ -191,24 +192,10 @@ func TestInterrupted(t *testing.T) {
 	if last := all[len(all)-1]; last["event"] != "error" || last["exit_code"] != 130.0 {
 		t.Errorf("%v", last)
 	}
-	if after := names(t, dir); !slices.Equal(before, after) {
+	if after := testkit.Paths(t, dir); !slices.Equal(before, after) {
 		t.Errorf("the environment has changed: %v", after)
 	}
-	if left := names(t, filepath.Join(cache, "work")); len(left) > 1 {
+	if left := testkit.Paths(t, filepath.Join(cache, "work")); len(left) > 1 {
 		t.Errorf("left behind: %v", left)
 	}
-}
-
-// names lists a tree.
-func names(t *testing.T, dir string) []string {
-	t.Helper()
-	var out []string
-	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		out = append(out, path)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }

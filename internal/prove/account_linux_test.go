@@ -8,6 +8,7 @@ import (
 
 	"modwsgi/internal/otheruser"
 	"modwsgi/internal/run"
+	"modwsgi/internal/testkit"
 )
 
 func TestPrivateAccount(t *testing.T) {
@@ -45,7 +46,7 @@ func TestRunningIDs(t *testing.T) {
 
 func TestNumbersOfNamespaceAndUsers(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, map[string]string{
+	testkit.Write(t, dir, map[string]string{
 		"map":    "         0       1000          1\n         1     100000      65536\n",
 		"subuid": "anna:100000:65536\n# a comment\nbert:2013265920:10\nwrong:x:1\n",
 	})

@@ -23,6 +23,7 @@ import (
 	"modwsgi/internal/otheruser"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
+	"modwsgi/internal/testkit"
 )
 
 // testSubject describes the environment that the tests share.
@@ -505,7 +506,7 @@ func TestTemporaryDirectoryOfOthers(t *testing.T) {
 		if _, err := os.Lstat(d.Path()); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("left behind: %s: %v", d.Path(), err)
 		}
-		if left := tree(t, dir); len(left) > 1 {
+		if left := testkit.Paths(t, dir); len(left) > 1 {
 			t.Errorf("left behind: %v", left)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
+	"modwsgi/internal/testkit"
 )
 
 func TestCompare(t *testing.T) {
@@ -92,7 +93,7 @@ func TestConfigurationQuotes(t *testing.T) {
 	for _, path := range []string{"/a\nLoadModule x y", "/a\x00b", "/a/${HOME}/b"} {
 		for _, s := range []Subject{{Module: path}, {Prefix: path}, {ModulesDir: path}, {LibPython: path}} {
 			_, err := server.configuration(s)
-			wantFault(t, err, fault.Environment, "another path")
+			testkit.WantFault(t, err, fault.Environment, "another path")
 		}
 	}
 }
@@ -164,7 +165,7 @@ func TestBrokenServers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(t, dir, map[string]string{"text": "no program", "tmp/": ""})
+	testkit.Write(t, dir, map[string]string{"text": "no program", "tmp/": ""})
 	for program, word := range map[string]string{
 		filepath.Join(dir, "none"): "none",
 		filepath.Join(dir, "text"): "text",
@@ -173,8 +174,8 @@ func TestBrokenServers(t *testing.T) {
 		o := options()
 		o.Env = append(o.Env, "TMPDIR="+filepath.Join(dir, "tmp"))
 		_, err := Run(t.Context(), o, Subject{Executable: program, Module: "/m.so", Prefix: "/", ModulesDir: "/"})
-		wantFault(t, err, fault.Verify, word)
-		if left := tree(t, filepath.Join(dir, "tmp")); len(left) > 1 {
+		testkit.WantFault(t, err, fault.Verify, word)
+		if left := testkit.Paths(t, filepath.Join(dir, "tmp")); len(left) > 1 {
 			t.Errorf("%s: left behind: %v", program, left)
 		}
 	}
