@@ -368,6 +368,17 @@ func (a *app) cacheClear(dir *string) *cobra.Command {
 	return c
 }
 
+// showValue prints the only result of a command, in JSON under a name.
+func (a *app) showValue(name, value string) error {
+	a.view.close()
+	if a.flags.json {
+		writeJSON(a.Stdout, map[string]any{"event": "result", name: value})
+		return nil
+	}
+	_, err := fmt.Fprintln(a.Stdout, value)
+	return err
+}
+
 func (a *app) cachePath(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "path", Args: noArgs, Short: "Print the cache directory",
@@ -380,13 +391,7 @@ func (a *app) cachePath(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.view.close()
-			if a.flags.json {
-				writeJSON(a.Stdout, map[string]any{"event": "result", "path": path})
-				return nil
-			}
-			_, err = fmt.Fprintln(a.Stdout, path)
-			return err
+			return a.showValue("path", path)
 		},
 	}
 }
@@ -411,13 +416,7 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.view.close()
-			if a.flags.json {
-				writeJSON(a.Stdout, map[string]any{"event": "result", "key": key})
-				return nil
-			}
-			_, err = fmt.Fprintln(a.Stdout, key)
-			return err
+			return a.showValue("key", key)
 		},
 	}
 	f := c.Flags()

@@ -123,19 +123,28 @@ func tool(words []string) (mode string, rest []string, err error) {
 	return mode, rest, nil
 }
 
-// ParseCompile parses "libtool --mode=compile …". target is make's target: if it ends in
-// ".slo", or if no option forbids it, the object is for shared libraries.
-func ParseCompile(command string) (*Compile, error) {
+// arguments returns the words of a libtool command after the mode, which must be this one.
+func arguments(command, mode string) ([]string, error) {
 	words, err := Split(command)
 	if err != nil {
 		return nil, err
 	}
-	mode, words, err := tool(words)
+	actual, words, err := tool(words)
 	if err != nil {
 		return nil, err
 	}
-	if mode != "compile" {
-		return nil, &Unknown{fmt.Sprintf("libtool --mode=%s to compile", mode)}
+	if actual != mode {
+		return nil, &Unknown{fmt.Sprintf("libtool --mode=%s to %s", actual, mode)}
+	}
+	return words, nil
+}
+
+// ParseCompile parses "libtool --mode=compile …". target is make's target: if it ends in
+// ".slo", or if no option forbids it, the object is for shared libraries.
+func ParseCompile(command string) (*Compile, error) {
+	words, err := arguments(command, "compile")
+	if err != nil {
+		return nil, err
 	}
 	c := &Compile{PIC: true}
 	object := ""
@@ -182,16 +191,9 @@ func Object(name string, pic bool) string {
 
 // ParseLink parses "libtool --mode=link …".
 func ParseLink(command string) (*Link, error) {
-	words, err := Split(command)
+	words, err := arguments(command, "link")
 	if err != nil {
 		return nil, err
-	}
-	mode, words, err := tool(words)
-	if err != nil {
-		return nil, err
-	}
-	if mode != "link" {
-		return nil, &Unknown{fmt.Sprintf("libtool --mode=%s to link", mode)}
 	}
 	l := &Link{}
 	rpath, module, static := "", false, false

@@ -341,37 +341,9 @@ func TestRealRegistryLogin(t *testing.T) {
 	}
 	reg := startRegistry(t, dir, "auth: {htpasswd: {realm: test, path: "+dir+"/htpasswd}}\n")
 	_, s, trust := keyPair(t)
-	for name, tt := range map[string]struct {
-		env   []string
-		words string
-	}{
+	tryLogins(t, reg.address(), s, trust, map[string]login{
 		"good": {[]string{"MODWSGI_CACHE_USERNAME=me", "MODWSGI_CACHE_PASSWORD=s3cret"}, ""},
 		"bad":  {[]string{"MODWSGI_CACHE_USERNAME=me", "MODWSGI_CACHE_PASSWORD=s3cretX"}, "refuses the credentials"},
 		"none": {nil, "docker login"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c, err := Open(reg.address(), Options{Signer: s, Trust: trust, Env: tt.env})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = c.Push(t.Context(), key, entry(t))
-			if tt.words == "" {
-				if err != nil {
-					t.Fatal(err)
-				}
-				if hit, err := c.Pull(t.Context(), key, empty(t), nil); !hit || err != nil {
-					t.Errorf("%v, %v", hit, err)
-				}
-				return
-			}
-			if err == nil || !strings.Contains(err.Error(), tt.words) || strings.Contains(err.Error(), "s3cret") {
-				t.Errorf("push: %v", err)
-			}
-			into := empty(t)
-			if hit, err := c.Pull(t.Context(), key, into, nil); hit || err == nil {
-				t.Errorf("pull: %v, %v", hit, err)
-			}
-			nothing(t, into)
-		})
-	}
+	})
 }

@@ -631,22 +631,35 @@ func TestLogin(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, ".docker/config.json"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, tt := range map[string]struct {
-		env   []string
-		words string
-	}{
+	tryLogins(t, server.address(), s, trust, map[string]login{
 		"docker's":  {[]string{"HOME=" + home}, ""},
 		"variables": {[]string{"MODWSGI_CACHE_USERNAME=me", "MODWSGI_CACHE_PASSWORD=s3cret:x"}, ""},
 		"wrong":     {[]string{"MODWSGI_CACHE_USERNAME=me", "MODWSGI_CACHE_PASSWORD=s3cret"}, "refuses the credentials"},
 		"none":      {nil, "docker login"},
-	} {
+	})
+	if len(asked) == 0 {
+		t.Error("no token was asked for")
+	}
+}
+
+// login is an environment with credentials, and the words of the error ("" if they are
+// accepted).
+type login struct {
+	env   []string
+	words string
+}
+
+// tryLogins pushes to and pulls from a registry with several credentials.
+func tryLogins(t *testing.T, address string, s *Signer, trust *Trust, all map[string]login) {
+	t.Helper()
+	for name, l := range all {
 		t.Run(name, func(t *testing.T) {
-			c, err := Open(server.address(), Options{Signer: s, Trust: trust, Env: tt.env})
+			c, err := Open(address, Options{Signer: s, Trust: trust, Env: l.env})
 			if err != nil {
 				t.Fatal(err)
 			}
 			_, err = c.Push(t.Context(), key, entry(t))
-			if tt.words == "" {
+			if l.words == "" {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -655,13 +668,15 @@ func TestLogin(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), tt.words) || strings.Contains(err.Error(), "s3cret") {
-				t.Errorf("got %v", err)
+			if err == nil || !strings.Contains(err.Error(), l.words) || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("push: %v", err)
 			}
+			into := empty(t)
+			if hit, err := c.Pull(t.Context(), key, into, nil); hit || err == nil {
+				t.Errorf("pull: %v, %v", hit, err)
+			}
+			nothing(t, into)
 		})
-	}
-	if len(asked) == 0 {
-		t.Error("no token was asked for")
 	}
 }
 
