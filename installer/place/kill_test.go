@@ -107,6 +107,15 @@ func runChild(t *testing.T, mode string, point int, exchange, root string) strin
 // everyCombination is set for acceptance tests; by default half of them run.
 var everyCombination bool
 
+// stride is the distance between the steps at which a process is killed: with -short, a
+// fifth of the steps has to do.
+func stride() int {
+	if testing.Short() {
+		return 5
+	}
+	return 1
+}
+
 func TestKilledAtEveryStep(t *testing.T) {
 	for _, row := range []struct {
 		mode, exchange string
@@ -125,7 +134,7 @@ func killAtEveryStep(t *testing.T, mode, exchange string) {
 	done := newWorld(t, memory(t))
 	runChild(t, "commit", 0, exchange, filepath.Dir(done.prefix))
 	after := done.forget(done.snapshot(t))
-	for point := 1; ; point++ {
+	for point := 1; ; point += stride() {
 		w := newWorld(t, memory(t))
 		before := w.forget(w.snapshot(t))
 		step := runChild(t, mode, point, exchange, filepath.Dir(w.prefix))
@@ -188,7 +197,7 @@ func killTwice(t *testing.T, first, exchange string) {
 			t.Fatalf("no step %q", first)
 		}
 	}
-	for again := 1; ; again++ {
+	for again := 1; ; again += stride() {
 		w := newWorld(t, memory(t))
 		runChild(t, "rollback", point, exchange, filepath.Dir(w.prefix))
 		moved := filepath.Join(memory(t), "moved")
