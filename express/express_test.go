@@ -106,7 +106,7 @@ func TestBrokenPython(t *testing.T) {
 			edit: func(r *receipt.Receipt) { r.Python.LibPython = "/nonexistent/libpython3.11.so.1.0" },
 			want: "/nonexistent/libpython3.11.so.1.0",
 		},
-		"home":   {spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base", "bin")) }, want: "pyvenv.cfg says"},
+		"home":   {spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base", "bin")) }, want: "which pyvenv.cfg names"},
 		"stdlib": {spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base", "lib")) }, want: "standard library"},
 	} {
 		dir := t.TempDir()
@@ -186,7 +186,7 @@ func TestModuleConfigEscapes(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "lib/python3.11/site-packages/mod_wsgi/server/mod_wsgi-py311.so")); err != nil {
 		t.Fatal(err)
 	}
-	if code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: dir}, "module-location"); code != 1 || stdout != "" || !strings.Contains(stderr, "is not there") {
+	if code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: dir}, "module-location"); code != 1 || stdout != "" || !strings.Contains(stderr, "does not exist") {
 		t.Errorf("missing module: %d %s %s", code, stdout, stderr)
 	}
 }
@@ -217,7 +217,7 @@ func TestCheckRoot(t *testing.T) {
 		{open, "can be written by others"},
 		{link, "is a symbolic link"},
 		{file, "is not a directory"},
-		{filepath.Join(base, "no", "new"), "is not there"},
+		{filepath.Join(base, "no", "new"), "does not exist"},
 		{filepath.Join(open, "new"), "can replace the server root"},
 	} {
 		dir, err := instance.OpenRoot(c.dir)

@@ -43,7 +43,7 @@ func TestNamedFiles(t *testing.T) {
 		{"--mime-types env", "option --mime-types: " + base + "/env is a directory", 1},
 		{"--service-script s no.py", "option --service-script: the file", 1},
 		{"--add-handler .x no.py", "option --add-handler: the file", 1},
-		{"--pid-file notes", "option --pid-file: " + base + "/notes is there and is not the pid file", 1},
+		{"--pid-file notes", "option --pid-file: " + base + "/notes exists and is not the PID file", 1},
 		{"--python-eggs no/eggs", "option --python-eggs: the directory " + base + "/no does not exist", 1},
 		{"--https-port 47313 --server-name a.example --ssl-certificate no", "option --ssl-certificate: open " + base + "/no.crt", 1},
 		{"--https-port 47313 --server-name a.example --ssl-certificate-file app.py --ssl-certificate-key-file no", "option --ssl-certificate-key-file: open " + base + "/no:", 1},
@@ -129,7 +129,7 @@ func TestForeignFiles(t *testing.T) {
 	}
 	args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", root}, testUser()...)
 	code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, args...)
-	if code != 1 || !strings.Contains(stderr, "contains an httpd.conf that mod_wsgi-express has not written") {
+	if code != 1 || !strings.Contains(stderr, "contains an httpd.conf that mod_wsgi-express did not write") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	if text, _ := os.ReadFile(name); string(text) != "# mine\n" {

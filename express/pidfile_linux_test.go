@@ -114,7 +114,7 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 		data, err := json.Marshal(l)
 		must(t, err, os.WriteFile(filepath.Join(root, instance.InstanceFile), data, 0o600))
 		for _, args := range [][]string{{"stop", "--server-root", root}, {"status", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "restart"}} {
-			if code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: top}, args...); code != 1 || !strings.Contains(stderr, "is not believed") {
+			if code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: top}, args...); code != 1 || !strings.Contains(stderr, "is not trusted") {
 				t.Errorf("%s: %q: %d %s", pid, args, code, stderr)
 			}
 		}

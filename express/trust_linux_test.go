@@ -126,7 +126,7 @@ func TestEnvironmentOfAnotherUserAsRoot(t *testing.T) {
 		if !strings.Contains(stderr, want) || strings.Contains(want, "error: ") == strings.Contains(stderr, "check the configuration") {
 			t.Errorf("%s: %s", line, stderr)
 		}
-		warning := "root runs programs of an environment that another user can change, and be root by that: " + exe + " (" + base + ": it belongs to the user"
+		warning := "root runs programs of an environment that another user can change to become root: " + exe + " (" + base + ": it belongs to the user"
 		if !strings.Contains(line, "server-root") && !strings.Contains(line, "envvars") && (!strings.Contains(want, "error: ") && strings.Count(stderr, warning) != 1) {
 			t.Errorf("%s: %s", line, stderr)
 		}

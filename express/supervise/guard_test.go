@@ -8,7 +8,7 @@ import (
 	"modwsgi/express/host"
 )
 
-// TestGuard: what httpd receives for what the launcher is asked for.
+// TestGuard: the signals that httpd receives for each request to the launcher.
 func TestGuard(t *testing.T) {
 	kinds := map[host.SignalKind]string{host.Drain: "drain", host.Terminate: "terminate", host.Kill: "kill", host.Restart: "restart", host.Graceful: "graceful"}
 	for name, tt := range map[string]struct {

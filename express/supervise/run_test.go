@@ -17,8 +17,8 @@ import (
 	"modwsgi/express/instance"
 )
 
-// Run waits for all children of its process, so each test runs it in a process of its
-// own: the test program again, whose httpd is a script of the shell.
+// Run waits for all children of its process, so each test runs it in a separate
+// process: the test program again, with a shell script as httpd.
 
 const scriptVariable = "SUPERVISE_TEST_HTTPD"
 
@@ -89,8 +89,8 @@ func superviseProgram(t *testing.T, path string) (code int, output string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// TestEnd: a process that ignores the first signals gets more of them, and one that
-// ignores all is reported as not stopped.
+// TestEnd: a process that ignores the first signals gets more of them, and a process
+// that ignores all of them is reported as not stopped.
 func TestEnd(t *testing.T) {
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "httpd.conf")

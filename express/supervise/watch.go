@@ -37,7 +37,7 @@ func startWatch(l *instance.Launch, executable string, env []string) error {
 	})
 }
 
-// watch waits for the end of the instance's httpd and ends what a killed one leaves.
+// watch waits for the instance's httpd to end, and ends what a killed one leaves.
 func watch(l *instance.Launch, words []string) (int, error) {
 	if !host.OrphansServe {
 		return 0, nil
