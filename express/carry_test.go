@@ -106,7 +106,7 @@ func TestPathsThatCannotBeCarried(t *testing.T) {
 	}
 	// In our own files a variable carries a ${, in others' it cannot be.
 	code, stdout, stderr := runProgram(t, &Invocation{Executable: exeDollar, Dir: plain}, "module-config")
-	if code != 1 || stdout != "" || !strings.Contains(stderr, "holds ${") {
+	if code != 1 || stdout != "" || !strings.Contains(stderr, "contains ${") {
 		t.Errorf("module-config: %d %s\n%s", code, stdout, stderr)
 	}
 	target := filepath.Join(top, "m${X}")
@@ -114,7 +114,7 @@ func TestPathsThatCannotBeCarried(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr = runProgram(t, &Invocation{Executable: exe, Dir: plain}, "install-module", "--modules-directory", target)
-	if entries, _ := os.ReadDir(target); code != 1 || len(entries) != 0 || !strings.Contains(stderr, "holds ${") {
+	if entries, _ := os.ReadDir(target); code != 1 || len(entries) != 0 || !strings.Contains(stderr, "contains ${") {
 		t.Errorf("install-module: %d, %d files\n%s", code, len(entries), stderr)
 	}
 	code, stdout, stderr = runProgram(t, &Invocation{Executable: exeDollar, Dir: plain, Env: []string{"LANG=C.UTF-8"}},

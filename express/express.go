@@ -3,7 +3,6 @@
 //
 // It does not know how httpd and the module were built, never accesses the network, and
 // never runs code of the environment to learn a fact.
-// network, and it runs no code of the environment to learn a fact.
 package express
 
 import (
