@@ -67,7 +67,7 @@ func TestBasicAndDigest(t *testing.T) {
 				}
 				for who, want := range map[string]int{"": 401, "anna:pass anna": 200, "anna:wrong": 401, "nobody:x": 401, "bert:pass bert": bert} {
 					code, body := s.authorized(t, kind, who)
-					// The answer for a user outside the group may be either of two codes.
+					// A user outside the group may get 401 or 403.
 					if code != want && (want != 401 || code != 403 || group == "") {
 						t.Errorf("%q: %d, want %d\n%s", who, code, want, s.log())
 					}

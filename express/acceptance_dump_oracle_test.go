@@ -251,12 +251,12 @@ var oracle = []row{
 	{"socket-prefix", func(m *meant, o string) {
 		m.add("", d("WSGISocketPrefix", m.path(o, m.root())+"/wsgi"), d("WSGISocketRotation", "Off"))
 	}, "MOD_WSGI_WITH_SOCKET_PREFIX"},
-	{"setup-only", inert("an order to the launcher"), ""},
-	{"envvars-script", inert("it makes variables of httpd's environment"), ""},
+	{"setup-only", inert("handled by the launcher"), ""},
+	{"envvars-script", inert("it sets variables of httpd's environment"), ""},
 	{"shell-executable", inert("it runs --envvars-script"), ""},
-	{"json", inert("an order to the launcher"), ""},
-	{"wait-ready", inert("an order to the launcher"), ""},
-	{"help", inert("an order to the launcher"), ""},
+	{"json", inert("handled by the launcher"), ""},
+	{"wait-ready", inert("handled by the launcher"), ""},
+	{"help", inert("handled by the launcher"), ""},
 
 	{"service-script", elsewhere("the services"), ""},
 	{"service-user", elsewhere("the services"), ""},

@@ -170,7 +170,7 @@ func TestWaitReady(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), "import time\ntime.sleep(1)\n"+echoApp)
-	// The same as systemd.
+	// The socket that systemd would provide.
 	socket := filepath.Join(shortDir(t), "notify")
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {

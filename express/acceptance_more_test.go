@@ -101,7 +101,7 @@ func TestDocs(t *testing.T) {
 		t.Errorf("with the welcome page: %d", code)
 	}
 	if env := start(t, dir, app).environ("/__wsgi__/docs/"); env["PATH_INFO"] != "/__wsgi__/docs/" {
-		t.Error("without the option the application is not asked")
+		t.Error("without the option the application does not get the request")
 	}
 }
 

@@ -126,11 +126,11 @@ func TestBrokenPython(t *testing.T) {
 	}
 }
 
-// become replaces the test's process by a program, as far as a test allows that; see
+// become replaces the test's process with a program, as far as a test allows; see
 // noExec.
 var become func(host.Command) (int, error)
 
-// runProgram runs the launcher in this process and returns what it prints.
+// runProgram runs the launcher in this process and returns its output.
 func runProgram(t *testing.T, inv *Invocation, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -171,7 +171,7 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("%q: %d\n%s\n%s", c.args, code, stdout, stderr)
 		}
 		if strings.Contains(stdout, "newrelic") || strings.Contains(stdout, "apachectl ") {
-			t.Errorf("%q shows what is hidden", c.args)
+			t.Errorf("%q shows hidden entries", c.args)
 		}
 	}
 }
@@ -229,7 +229,7 @@ func TestCheckRoot(t *testing.T) {
 		}
 	}
 	if _, err := os.Lstat(filepath.Join(base, "new")); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("the check made the directory")
+		t.Error("the check created the directory")
 	}
 	if os.Geteuid() == 0 {
 		group := mkdir("group", 0o770)
@@ -277,7 +277,7 @@ func TestStaleSockets(t *testing.T) {
 	instance.RemoveStaleSockets(opened)
 	for name, want := range names {
 		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != want {
-			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
+			t.Errorf("%s exists: %v, want %v", name, err == nil, want)
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// TestNamedFiles: what is not there, or is no place to pass requests on to, is
-// reported by the option, before anything is written.
+// TestNamedFiles: a missing file, or a URL that requests cannot be passed on to, is
+// reported with the option before anything is written.
 func TestNamedFiles(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -62,12 +62,12 @@ func TestNamedFiles(t *testing.T) {
 			t.Errorf("%s: %d %s", c.line, code, stderr)
 		}
 		if _, err := os.Lstat(root); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: the server root was made", c.line)
+			t.Errorf("%s: the server root was created", c.line)
 		}
 	}
 }
 
-// TestIneffective: options that change nothing are said, those that do are not.
+// TestIneffective: options without effect are reported, others are not.
 func TestIneffective(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -115,7 +115,7 @@ func TestIneffective(t *testing.T) {
 	}
 }
 
-// TestForeignFiles: what mod_wsgi-express has not written it does not replace.
+// TestForeignFiles: files that mod_wsgi-express did not write are not replaced.
 func TestForeignFiles(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -133,10 +133,10 @@ func TestForeignFiles(t *testing.T) {
 		t.Errorf("%d %s", code, stderr)
 	}
 	if text, _ := os.ReadFile(name); string(text) != "# mine\n" {
-		t.Errorf("it is now %q", text)
+		t.Errorf("the file now contains %q", text)
 	}
 	if entries, _ := os.ReadDir(root); len(entries) != 1 {
-		t.Errorf("more was written: %v", entries)
+		t.Errorf("other files were written: %v", entries)
 	}
 	if err := os.Rename(name, filepath.Join(root, "else")); err != nil {
 		t.Fatal(err)
@@ -169,8 +169,8 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
-// TestHTTPDOfTheEnvironment: HTTPD counts, as with upstream's launcher, but an
-// option is stronger.
+// TestHTTPDOfTheEnvironment: HTTPD is used, as with upstream's launcher, but an option
+// overrides it.
 func TestHTTPDOfTheEnvironment(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {

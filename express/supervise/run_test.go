@@ -50,11 +50,11 @@ func TestRun(t *testing.T) {
 		code   int
 		output string
 	}{
-		"exit code of httpd":       {"exit 7", 7, ""},
-		"killed by a signal":       {"kill -KILL $$", 128 + 9, ""},
-		"arguments":                {"echo arguments: $@", 0, "arguments: -DFOREGROUND"},
-		"application is loaded":    {"echo ready >&3; exec 3>&-; sleep 0.3", 0, "announced\n"},
-		"application is not there": {"trap 'exit 0' TERM; echo failed no module app >&3; while :; do sleep 0.05; done", 1, "mod_wsgi-express: error: the application does not load: no module app\n    the complete error is in /the/log"},
+		"exit code of httpd":        {"exit 7", 7, ""},
+		"killed by a signal":        {"kill -KILL $$", 128 + 9, ""},
+		"arguments":                 {"echo arguments: $@", 0, "arguments: -DFOREGROUND"},
+		"application is loaded":     {"echo ready >&3; exec 3>&-; sleep 0.3", 0, "announced\n"},
+		"application does not load": {"trap 'exit 0' TERM; echo failed no module app >&3; while :; do sleep 0.05; done", 1, "mod_wsgi-express: error: the application does not load: no module app\n    the complete error is in /the/log"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, output := superviseScript(t, tt.script)
