@@ -101,7 +101,7 @@ func quotedLine(line string) bool { return directiveLine(line) && strings.HasSuf
 // TestHTTPDReadsWhatWasMeantByEveryOption fails for a launcher with any of these
 // faults.
 //
-// Once: what is compared is made here.
+// Once: the test generates the data that it compares.
 func TestComparisonFindsEachDamage(t *testing.T) {
 	s := newDump(t)
 	s.refusals = true

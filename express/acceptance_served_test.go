@@ -273,8 +273,8 @@ func TestListing(t *testing.T) {
 }
 
 // TestOwnSources: a document root that contains the application does not expose its
-// sources or the server's files, by any URL. Access control for other files is tested
-// elsewhere.
+// sources or the server's files, by any URL. Other access rules are
+// out of scope.
 func TestOwnSources(t *testing.T) {
 	testEnv(t)
 	t.Parallel()

@@ -16,8 +16,8 @@ import (
 	"modwsgi/internal/receipt"
 )
 
-// A case of the launcher is one file, testdata/cases/NAME.txtar: a sentence that says
-// what it is about, and the parts
+// A case of the launcher is one file, testdata/cases/NAME.txtar: a sentence that describes
+// it, and the parts
 //
 //	-- args --        the command line of show-config; a word with blanks is in double quotes
 //	-- module --      the version of mod_wsgi, 6.0.5 if there is no such part

@@ -226,7 +226,7 @@ func TestServerRootIsOpenedOnce(t *testing.T) {
 		t.Errorf("the planted PID file was trusted: %v %v", proc, err)
 	}
 	if proc, err := os.ReadFile(filepath.Join(root, instance.InstanceFile)); err != nil || !strings.Contains(string(proc), "/bin/false") {
-		t.Fatalf("they were not exchanged: %v", err)
+		t.Fatalf("the directories were not swapped: %v", err)
 	}
 	// From now on the name itself is refused.
 	if _, err := instance.ReadLaunch(root); err == nil || !strings.Contains(err.Error(), "belongs to another user") {

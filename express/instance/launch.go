@@ -74,8 +74,8 @@ func (l *Launch) Environ(caller []string) []string {
 	return append(env, slices.Sorted(maps.Values(own))...)
 }
 
-// programs returns the programs that are run for a server root. One written by an older
-// version does not list them.
+// programs returns the programs that are run for a server root. A server root written
+// by an older version does not list them.
 func (l *Launch) programs() []Relied {
 	files := slices.DeleteFunc(slices.Clone(l.Files), func(f Relied) bool { return f.Path != l.HTTPD && f.Path != l.GDB })
 	for _, path := range []string{l.HTTPD, l.GDB} {

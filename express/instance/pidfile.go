@@ -48,8 +48,8 @@ func CheckPIDFile(path string) error {
 	return nil
 }
 
-// IsPIDFile reports whether a PID file may replace a file: it contains a number or
-// nothing, or does not exist. The error is that of a file that another user may change.
+// IsPIDFile reports whether a file may be replaced by a PID file: it contains a number
+// or nothing, or does not exist. The error is that of a file that another user may change.
 func IsPIDFile(dir *owned.Dir, name string) (bool, error) {
 	data, err := dir.ReadFile(name, 32)
 	switch {
