@@ -47,7 +47,7 @@ def handle_request(environ, start_response):
 				}
 			}
 			if env := s.environ("/missing.ext"); env["PATH_INFO"] != "/missing.ext" {
-				t.Errorf("a path without a file belongs to the application: %v", env["PATH_INFO"])
+				t.Errorf("a path without a file did not reach the application: %v", env["PATH_INFO"])
 			}
 		})
 	}
