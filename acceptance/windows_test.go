@@ -271,7 +271,7 @@ func (w *windows) refusals(t *testing.T, exe, app string) {
 	}{
 		{[]string{"start-server", app, "--user", "x"}, "--user is not available on Windows"},
 		{[]string{"start-server", app, "--processes", "2"}, "--processes is not available on Windows"},
-		{[]string{"setup-server", app, "--server-root", `C:\none\root`}, "of the server root is not there"},
+		{[]string{"setup-server", app, "--server-root", `C:\none\root`}, "of the server root does not exist"},
 		{[]string{"setup-server", app, "--httpd-executable", `C:\none\bin\httpd.exe`}, `C:\none\bin\httpd.exe does not exist`},
 		{[]string{"setup-server", app, "--compress-responses"}, "see --modules-directory"},
 		{[]string{"systemd-unit", app}, "is only for Linux"},

@@ -67,7 +67,7 @@ func TestBasicAndDigest(t *testing.T) {
 				}
 				for who, want := range map[string]int{"": 401, "anna:pass anna": 200, "anna:wrong": 401, "nobody:x": 401, "bert:pass bert": bert} {
 					code, body := s.authorized(t, kind, who)
-					// A user who is not in the group may be told so in either way.
+					// A user outside the group may get 401 or 403.
 					if code != want && (want != 401 || code != 403 || group == "") {
 						t.Errorf("%q: %d, want %d\n%s", who, code, want, s.log())
 					}
@@ -82,7 +82,7 @@ func TestBasicAndDigest(t *testing.T) {
 
 var challenge = regexp.MustCompile(`(\w+)="?([^",]+)"?`)
 
-// authorized asks with a user's name and password.
+// authorized sends a request with a user's name and password.
 func (s *server) authorized(t *testing.T, kind, who string) (int, string) {
 	t.Helper()
 	ask := func(header string) *http.Response {
@@ -188,7 +188,7 @@ func TestCompressionAndStatus(t *testing.T) {
 	}
 }
 
-// TestClientCertificates: with a certificate that the CA has signed one gets in.
+// TestClientCertificates: a client with a certificate signed by the CA gets access.
 func TestClientCertificates(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -214,7 +214,7 @@ func TestClientCertificates(t *testing.T) {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			s.clientCertificates(port, version, pool, only, signed, stranger)
 		}
-		for _, word := range []string{"AH01909", "AH10129", "renegotiat"} { // a name without a certificate, and one that is asked for late
+		for _, word := range []string{"AH01909", "AH10129", "renegotiat"} { // a host without a certificate, and one whose certificate is requested late
 			if strings.Contains(s.log(), word) {
 				t.Errorf("only %v: %s in the log\n%s", only, word, s.log())
 			}
@@ -223,8 +223,9 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
-// clientCertificates asks with a certificate, without one, and with one that another
-// CA has signed. Go's client knows no post-handshake authentication, as most do not.
+// clientCertificates sends requests with a certificate, without one, and with one
+// signed by another CA. Go's client does not support post-handshake authentication, nor
+// do most others.
 func (s *server) clientCertificates(port int, version uint16, pool *x509.CertPool, only bool, signed, stranger tls.Certificate) {
 	t := s.t
 	t.Helper()
@@ -252,7 +253,7 @@ func (s *server) clientCertificates(port int, version uint16, pool *x509.CertPoo
 		body, _ := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(body)
 	}
-	// A path that looks like a pattern protects what is below it all the same.
+	// A path that looks like a pattern still protects what is below it.
 	for _, path := range []string{"/private/x", "/private", "/odd*[x]/deep", "/odd*%5Bx%5D", "//private/x", "/public/../private/x"} {
 		for range 2 {
 			if code, _ := ask(path, nil); code != map[bool]int{false: 0, true: 403}[only] {
@@ -260,19 +261,19 @@ func (s *server) clientCertificates(port int, version uint16, pool *x509.CertPoo
 			}
 		}
 		if code, _ := ask(path, &stranger); code == 200 {
-			t.Errorf("%s: %s with a certificate of somebody else's", what, path)
+			t.Errorf("%s: %s with a certificate of another CA", what, path)
 		}
 		if code, body := ask(path, &signed); code != 200 || !strings.Contains(body, `"SSL_CLIENT_S_DN_CN": "anna"`) {
 			t.Errorf("%s: %s with a certificate: %d %s\n%s", what, path, code, body, s.log())
 		}
 	}
 	if code, _ := ask("/public", nil); (code == 200) != only {
-		t.Errorf("%s: the rest without a certificate: %d", what, code)
+		t.Errorf("%s: other paths without a certificate: %d", what, code)
 	}
 }
 
-// issued makes a certificate with a key, signed by another one, nil for itself. It
-// writes both as STEM.crt and STEM.key.
+// issued makes a certificate with a key, signed by the given one, or self-signed for
+// nil. It writes both as STEM.crt and STEM.key.
 func issued(t *testing.T, stem, name string, ca bool, parent *tls.Certificate) *tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -303,8 +304,8 @@ func issued(t *testing.T, stem, name string, ca bool, parent *tls.Certificate) *
 	return &tls.Certificate{Certificate: [][]byte{data}, PrivateKey: key, Leaf: leaf}
 }
 
-// TestCertificateChain: a client that knows only the root believes a certificate
-// that an intermediate one has signed, if the server sends that along.
+// TestCertificateChain: a client that knows only the root trusts a certificate signed
+// by an intermediate one, if the server sends the intermediate certificate.
 func TestCertificateChain(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "ch ain's")
@@ -342,8 +343,9 @@ func TestCertificateChain(t *testing.T) {
 	}
 }
 
-// TestClientCertificateLater: with TLS 1.3 a client that cannot be asked after the
-// handshake sends its certificate for a path all the same. Several paths have it.
+// TestClientCertificateLater: with TLS 1.3, a client that does not support
+// post-handshake authentication still presents its certificate for a path. Several
+// paths require one.
 func TestClientCertificateLater(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -388,7 +390,7 @@ except (OSError, http.client.HTTPException) as error:
 	}
 }
 
-// TestProxyToTLS: requests may be passed on to a server that speaks TLS.
+// TestProxyToTLS: requests can be passed on to a TLS server.
 func TestProxyToTLS(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -409,7 +411,7 @@ func TestProxyToTLS(t *testing.T) {
 	}
 }
 
-// clientCertificate makes a CA and a certificate that it has signed.
+// clientCertificate makes a CA and a certificate signed by it.
 func clientCertificate(t *testing.T, dir string) (string, tls.Certificate) {
 	t.Helper()
 	template := func(n int64, name string, ca bool) *x509.Certificate {

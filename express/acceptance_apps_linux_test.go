@@ -25,7 +25,7 @@ func python(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// started is a server that another program becomes.
+// started is a server started by another program.
 func started(t *testing.T, cmd *exec.Cmd, port int, root string) *server {
 	t.Helper()
 	s := &server{t: t, cmd: cmd, out: &bytes.Buffer{}, port: port, root: root, done: make(chan struct{})}

@@ -33,7 +33,7 @@ func (s *server) apachectl(code int, want string, words ...string) {
 	}
 }
 
-// daemon sets up a server and starts it by its script, in the background.
+// daemon sets up a server and starts it in the background with its script.
 func daemon(t *testing.T, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, root: filepath.Join(shortDir(t), "a root"), port: freeport.Get(t)}
@@ -52,7 +52,7 @@ func (s *server) begin() {
 		resp, err := http.Get("http://" + s.address() + "/")
 		return err == nil && resp.Body.Close() == nil
 	})
-	eventually(s.t, "its pid file", func() bool { return s.pid() > 0 })
+	eventually(s.t, "its PID file", func() bool { return s.pid() > 0 })
 }
 
 func (s *server) pid() int {
@@ -66,8 +66,8 @@ func (s *server) dial() bool {
 	return err == nil && c.Close() == nil
 }
 
-// TestStopWithoutConfiguration: an instance whose configuration is broken, and whose
-// program is not there any more, can be stopped in every way; it cannot be restarted.
+// TestStopWithoutConfiguration: an instance whose configuration is broken and whose
+// program no longer exists can be stopped in every way, but not restarted.
 func TestStopWithoutConfiguration(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -99,7 +99,7 @@ func TestStopWithoutConfiguration(t *testing.T) {
 			s.manage(1, "Invalid command 'Nonsense'", "reload")
 		}
 		if s.pid() != pid || !s.dial() {
-			t.Fatal("it is gone")
+			t.Fatal("the process no longer exists")
 		}
 		var l map[string]any
 		if err := json.Unmarshal(state, &l); err != nil {
@@ -125,8 +125,8 @@ func TestStopWithoutConfiguration(t *testing.T) {
 	s.apachectl(0, "is not running", "stop")
 }
 
-// TestForeignPIDOnRealServer: the pid file names a foreign process; it is not
-// signalled, by whatever way, and neither is the instance.
+// TestForeignPIDOnRealServer: if the PID file names a foreign process, no command
+// signals it, and none signals the instance.
 func TestForeignPIDOnRealServer(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -139,7 +139,7 @@ func TestForeignPIDOnRealServer(t *testing.T) {
 		s.apachectl(0, "", "stop")
 		s.gone()
 	})
-	// Its command line names the server root, which is not enough.
+	// Its command line names the server root; that is not enough.
 	sleep := exec.CommandContext(t.Context(), "/bin/sh", "-c", "echo; read x", "-f", filepath.Join(s.root, "httpd.conf"))
 	in, err1 := sleep.StdinPipe()
 	out, err2 := sleep.StdoutPipe()
@@ -159,14 +159,14 @@ func TestForeignPIDOnRealServer(t *testing.T) {
 	for _, words := range [][]string{{"stop"}, {"graceful-stop"}, {"-k", "stop"}, {"-kstop"}} {
 		s.apachectl(0, "is not running", words...)
 	}
-	// These two start it where it does not run, and the port is in use.
+	// These two start the instance if it is not running, but the port is in use.
 	for _, words := range [][]string{{"restart"}, {"graceful"}, {"start"}, {"-k", "restart"}} {
 		s.apachectl(1, "is in use by", words...)
 	}
 	if err := sleep.Process.Signal(syscall.Signal(0)); err != nil || !s.dial() || s.pid() != sleep.Process.Pid {
-		t.Errorf("%v; it answers: %v; the pid file holds %d", err, s.dial(), s.pid())
+		t.Errorf("%v; it answers: %v; the PID file contains %d", err, s.dial(), s.pid())
 	}
-	// The real number is believed, and each of them does what it is for.
+	// With the real number, each command does its work.
 	if err := os.WriteFile(name, []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -186,9 +186,8 @@ func TestForeignPIDOnRealServer(t *testing.T) {
 	s.apachectl(0, "httpd (pid "+strconv.Itoa(pid)+") already running", "start")
 }
 
-// TestDirectoriesOfTheApplication: root's instance works with directories in its
-// server root that belong to the application's account, which may do there what it
-// likes.
+// TestDirectoriesOfTheApplication: root's instance works with directories in its server
+// root that belong to the application's account, which can do anything there.
 func TestDirectoriesOfTheApplication(t *testing.T) {
 	testEnv(t)
 	otheruser.Need(t)
@@ -230,14 +229,14 @@ func handles(t *testing.T, pid int, signal syscall.Signal) bool {
 }
 
 // TestDebugModeIsControlled: httpd as a single process runs as the application's
-// account, and is known all the same.
+// account, and is still recognised.
 func TestDebugModeIsControlled(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
 	dir := workDir(t, "")
 	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--debug-mode")
-	eventually(t, "its pid file", func() bool { return s.pid() > 0 })
-	// The pid file is there before httpd handles signals.
+	eventually(t, "its PID file", func() bool { return s.pid() > 0 })
+	// The PID file exists before httpd handles signals.
 	eventually(t, "it handles SIGTERM", func() bool { return handles(t, s.pid(), syscall.SIGTERM) })
 	s.manage(0, "is running (process "+strconv.Itoa(s.pid())+")", "status")
 	s.manage(0, "has stopped", "stop")

@@ -18,10 +18,10 @@ import (
 func (s *dump) candidates(n int, o *output) (all []*candidate) {
 	for k := range 40 * n {
 		m, args := s.line(k)
-		if k%400 < 5 || k%400 == 205 || m.env != s.places[0] || m.mpm() != "event" { // the first ones have ports that come again
+		if k%400 < 5 || k%400 == 205 || m.env != s.places[0] || m.mpm() != "event" { // ports recur in the first ones
 			continue
 		}
-		if len(all) < 5 && !m.given("server-name") { // what some damages need is rare
+		if len(all) < 5 && !m.given("server-name") { // rare options that some damages need
 			for _, u := range []use{
 				{"server-name", []string{"a.example"}},
 				{"https-port", []string{itoa(m.port() + 1)}},
@@ -47,42 +47,43 @@ func (s *dump) candidates(n int, o *output) (all []*candidate) {
 	return nil
 }
 
-// damages are faults that a launcher could have; each changes one line, or all. Where a
-// directive takes some backslashes and percent signs for the same with one less, as
-// headers and commands do, no fault can be made by that.
+// damages are faults that a launcher could have. Each changes one line, or all lines.
+// Directives that treat some backslashes and percent signs the same with one fewer,
+// such as headers and commands, cannot be damaged that way.
 var damages = []struct {
 	name string
 	fits func(line string) bool
 	make func(line string) string
-	all  bool // change each line that fits: a file may be private by several sections
+	all  bool // change each line that matches: several sections may make a file private
 }{
 	{"a directive is dropped", directiveLine, func(string) string { return "#" }, false},
-	{"a directive is there twice", directiveLine, func(l string) string { return l + "\n" + l }, false},
+	{"a directive is duplicated", directiveLine, func(l string) string { return l + "\n" + l }, false},
 	{"a directive is injected", directiveLine, func(l string) string { return l + "\nSetEnv INJECTED yes" }, false},
 	{"a section is injected", directiveLine, func(l string) string { return l + "\n<IfModule core.c>\nServerAdmin x@y\n</IfModule>" }, false},
-	{"a value has more", quotedLine, func(l string) string { return l[:strings.LastIndexByte(l, '"')] + `x"` }, false},
-	{"a value has less", regexp.MustCompile(`[a-z]"$`).MatchString, func(l string) string { return l[:len(l)-2] + `"` }, false},
-	{"a value is another one", regexp.MustCompile(`^[A-Z][A-Za-z]+ [0-9]+$`).MatchString, func(l string) string { return l + "1" }, false},
+	{"a value is longer", quotedLine, func(l string) string { return l[:strings.LastIndexByte(l, '"')] + `x"` }, false},
+	{"a value is shorter", regexp.MustCompile(`[a-z]"$`).MatchString, func(l string) string { return l[:len(l)-2] + `"` }, false},
+	{"a value is changed", regexp.MustCompile(`^[A-Z][A-Za-z]+ [0-9]+$`).MatchString, func(l string) string { return l + "1" }, false},
 	{"a variable is expanded", has("${MOD_WSGI_DOLLAR}{HOME}"), func(l string) string { return strings.Replace(l, "${MOD_WSGI_DOLLAR}{HOME}", "${HOME}", 1) }, false},
 	{"a backslash is lost", func(l string) bool {
 		return directiveLine(l) && has(`\\`)(l) && !strings.Contains(l, "Header ") && !strings.Contains(l, `"|`)
 	}, func(l string) string { return strings.Replace(l, `\\`, "", 1) }, false},
 	{"a quote is not escaped", has(`\"`), func(l string) string { return strings.Replace(l, `\"`, `"`, 1) }, false},
 	{"a percent sign is not escaped", percents.MatchString, func(l string) string { return percents.ReplaceAllString(l, "%$1") }, false},
-	{"a directive is another one", has("LimitRequestBody "), func(l string) string { return strings.Replace(l, "Request", "XMLRequest", 1) }, false},
+	{"a directive is renamed", has("LimitRequestBody "), func(l string) string { return strings.Replace(l, "Request", "XMLRequest", 1) }, false},
 	{"access is opened", has("Require all denied"), func(l string) string { return strings.Replace(l, "denied", "granted", 1) }, false},
-	{"private files are those of another directory", has(`<If "%{REQUEST_FILENAME}`), func(l string) string { return strings.Replace(l, "m#^/", "m#^/x/", 1) }, true},
-	{"files with a dot in front are sent", has("!well-known"), func(l string) string { return strings.Replace(l, "/)?", "/)?_", 1) }, false},
-	{"files that are not there are refused", has(`<If "%{REQUEST_FILENAME}`), func(l string) string { return strings.Replace(l, " && -e %{REQUEST_FILENAME}", "", 1) }, false},
+	{"private files are in another directory", has(`<If "%{REQUEST_FILENAME}`), func(l string) string { return strings.Replace(l, "m#^/", "m#^/x/", 1) }, true},
+	{"files with a leading dot are sent", has("!well-known"), func(l string) string { return strings.Replace(l, "/)?", "/)?_", 1) }, false},
+	{"missing files are refused", has(`<If "%{REQUEST_FILENAME}`), func(l string) string { return strings.Replace(l, " && -e %{REQUEST_FILENAME}", "", 1) }, false},
 	{"another method is refused", has("'CONNECT'"), func(l string) string { return strings.Replace(l, "'CONNECT'", "'COPY'", 1) }, false},
-	{"everybody is this machine", has("Require local"), func(l string) string { return strings.Replace(l, "local", "all granted", 1) }, false},
-	{"a proxy's header is not looked at", has("req_novary('X-Real-IP')"), func(l string) string { return strings.Replace(l, "-z req_novary('X-Real-IP') && ", "", 1) }, false},
-	{"another name is this machine's", has("|127"), func(l string) string { return strings.Replace(l, "|127", "|a.example|127", 1) }, false},
+	{"every client counts as this machine", has("Require local"), func(l string) string { return strings.Replace(l, "local", "all granted", 1) }, false},
+	{"a proxy's header is ignored", has("req_novary('X-Real-IP')"), func(l string) string { return strings.Replace(l, "-z req_novary('X-Real-IP') && ", "", 1) }, false},
+	{"another name counts as this machine's", has("|127"), func(l string) string { return strings.Replace(l, "|127", "|a.example|127", 1) }, false},
 	{"a reserved name is answered", has("m#^_wsgi_"), func(l string) string { return strings.Replace(l, "m#^_wsgi_", "m#^_wsgi_s", 1) }, false},
 	{"a pattern is not escaped", has("[[]"), func(l string) string { return strings.ReplaceAll(l, "[[]", "[") }, false},
 }
 
-// percents are two percent signs that are not at the end, where one means the same.
+// percents are two percent signs that are not at the end, where a single one means the
+// same.
 var percents = regexp.MustCompile(`%%([^"%])`)
 
 func has(part string) func(string) bool {
@@ -96,10 +97,11 @@ func directiveLine(line string) bool {
 
 func quotedLine(line string) bool { return directiveLine(line) && strings.HasSuffix(line, `"`) }
 
-// TestComparisonFindsEachDamage: what TestHTTPDReadsWhatWasMeantByEveryOption
-// compares would fail for a launcher with any of these faults.
+// TestComparisonFindsEachDamage: the comparison of
+// TestHTTPDReadsWhatWasMeantByEveryOption fails for a launcher with any of these
+// faults.
 //
-// Once: what is compared is made here.
+// Once: the test generates the data that it compares.
 func TestComparisonFindsEachDamage(t *testing.T) {
 	s := newDump(t)
 	s.refusals = true
@@ -139,9 +141,9 @@ func TestComparisonFindsEachDamage(t *testing.T) {
 			damaged = append(damaged, &copied)
 		}
 		if len(damaged) < 3 {
-			t.Errorf("%s: only %d configurations to try it with", d.name, len(damaged))
+			t.Errorf("%s: only %d configurations to try it on", d.name, len(damaged))
 		}
-		read := s.read(damaged, dir) // what httpd refuses is found by that
+		read := s.read(damaged, dir) // this finds what httpd refuses
 		for _, c := range read {
 			if c.complaints() == nil {
 				t.Errorf("%s: nothing was found: %q\n%s", d.name, c.args, c.text)
@@ -151,16 +153,16 @@ func TestComparisonFindsEachDamage(t *testing.T) {
 	}
 }
 
-// again is the same command line, of which nothing has been said yet.
+// again is the same command line without any findings.
 func (m *meant) again() *meant {
 	return &meant{env: m.env, dir: m.dir, app: m.app, uses: m.uses, absent: m.absent, slots: map[string][]want{}}
 }
 
-// TestSetupServerWritesWhatWasCompared: setup-server writes what show-config
-// shows, and an httpd that reads one such file alone reads it as among others;
-// it has loaded the modules and defined the names that were meant.
+// TestSetupServerWritesWhatWasCompared: setup-server writes what show-config shows, and
+// an httpd that reads a single such file reads it the same way as among others. It has
+// loaded the modules and defined the names that were meant.
 //
-// Once: it uses the environments by itself.
+// Once: it uses all environments itself.
 func TestSetupServerWritesWhatWasCompared(t *testing.T) {
 	s := newDump(t)
 	o := newOutput(t)
@@ -197,8 +199,8 @@ func TestSetupServerWritesWhatWasCompared(t *testing.T) {
 	}
 }
 
-// didAtOnce compares the modules and names by httpd's own account of what it
-// loaded and defined.
+// didAtOnce compares the modules and names with those that httpd reports as loaded and
+// defined.
 func didAtOnce(t *testing.T, c *candidate, out string) {
 	t.Helper()
 	var loaded, defined []string
@@ -220,11 +222,11 @@ func same(t *testing.T, c *candidate, what string, got, want []string) {
 	t.Helper()
 	sorted := func(v []string) []string { v = slices.Clone(v); slices.Sort(v); return slices.Compact(v) }
 	if got, want := sorted(got), sorted(want); !slices.Equal(got, want) {
-		t.Errorf("%q: httpd has the %s %q, meant were %q", c.args, what, got, want)
+		t.Errorf("%q: httpd has the %s %q, want %q", c.args, what, got, want)
 	}
 }
 
-// withoutComments is what show-config shows without what it explains.
+// withoutComments is the output of show-config without its explanations.
 func withoutComments(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {

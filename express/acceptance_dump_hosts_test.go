@@ -23,13 +23,13 @@ func virtualHost(port int, body ...want) want {
 	return section("VirtualHost", "*:"+strconv.Itoa(port), body...)
 }
 
-// nobody is what a section says that lets no request in.
+// nobody is the content of a section that refuses all requests.
 var nobody = d("Require", "all", "denied")
 
-// hostName is a name without the dot at its end, as httpd compares them.
+// hostName is a name without its trailing dot, as httpd compares names.
 func hostName(name string) string { return strings.TrimSuffix(name, ".") }
 
-// parent is what www. stands before in the server's name, or "".
+// parent is the server's name without a leading www., or "".
 func (m *meant) parent() string {
 	if name := hostName(m.text("server-name", "")); len(name) > 4 && strings.EqualFold(name[:4], "www.") {
 		return name[4:]
@@ -37,10 +37,10 @@ func (m *meant) parent() string {
 	return ""
 }
 
-// virtualHosts are, for each scheme, in this order, for httpd takes the first one
-// that has a name: one for names that no other has, the services' with a log, of
-// which no request may come to, names that are passed on, the server's own, and for
-// www.NAME one that leads from NAME to there.
+// virtualHosts are listed by scheme and in this order, because httpd uses the first one
+// that has a name: one for names that no other has; those of services with a log, which
+// no request may reach; names that are passed on; the server's own; and for www.NAME
+// one that redirects from NAME.
 func (m *meant) virtualHosts() {
 	if m.parent() != "" {
 		m.define("MOD_WSGI_REDIRECT_WWW")
@@ -99,9 +99,9 @@ func (m *meant) hostsOf(scheme string) {
 	}
 }
 
-// ofIncluded is what a virtual host has of included files: lines that httpd does not
-// hand down to it, and, where it serves, their rules; where it does not, what refuses
-// comes before what they could answer.
+// ofIncluded is the part of a virtual host that comes from included files: lines that
+// httpd does not inherit and, if the host serves, their rules. Otherwise the refusal
+// comes before anything they could answer.
 func (m *meant) ofIncluded(does string) []want {
 	if !m.given("include-file") {
 		return nil
@@ -124,12 +124,12 @@ func (m *meant) ofIncluded(does string) []want {
 	return all
 }
 
-// leads is a redirect of everything, also of what is passed on elsewhere.
+// leads redirects everything, including what is passed on elsewhere.
 func (m *meant) leads(scheme, name string, port int) []want {
 	return append(m.kept(), d("Redirect", "permanent", "/", originOf(scheme, name, port)+"/"))
 }
 
-// kept is what keeps requests from being passed on by --proxy-mount-point.
+// kept keeps --proxy-mount-point from passing requests on.
 func (m *meant) kept() []want {
 	if !m.given("proxy-mount-point") {
 		return nil
@@ -137,7 +137,7 @@ func (m *meant) kept() []want {
 	return []want{section("Location", "/", d("ProxyPass", "!"))}
 }
 
-// unknown answers names that no other virtual host has: to nobody, or to this
+// unknown answers names that no other virtual host has: it refuses them, or gives this
 // machine what the server's own name answers.
 func (m *meant) unknown(scheme, name string) []want {
 	body := []want{d("ServerName", "_wsgi_")}
@@ -155,7 +155,7 @@ func (m *meant) unknown(scheme, name string) []want {
 	if m.given("server-status") {
 		body = append(body, m.statusAccess())
 	}
-	if scheme == "https" && !strings.Contains(m.text("log-level", ""), "ssl:") { // that nobody has a certificate for this name is meant
+	if scheme == "https" && !strings.Contains(m.text("log-level", ""), "ssl:") { // a missing certificate for this name is intended
 		body = append(body, d("LogLevel", "ssl:error"))
 	}
 	return body
@@ -179,7 +179,7 @@ func (m *meant) own(scheme, name string) []want {
 	return body
 }
 
-// passedOn is a name that another server answers.
+// passedOn is a name answered by another server.
 func (m *meant) passedOn(scheme, name, target string) []want {
 	body := []want{d("ServerName", name)}
 	if scheme == "http" && m.given("https-only") {
@@ -187,14 +187,14 @@ func (m *meant) passedOn(scheme, name, target string) []want {
 	}
 	body = append(body, section("Location", "/", d("ProxyPass", target, "upgrade=websocket"), d("ProxyPassReverse", target)))
 	body = append(body, m.forwarded()...)
-	if scheme == "https" && m.given("hsts-policy") { // in place of the one of the server behind
+	if scheme == "https" && m.given("hsts-policy") { // replaces the header of the server behind
 		body = append(body, d("Header", "onsuccess", "unset", "Strict-Transport-Security"),
 			d("Header", "always", "set", "Strict-Transport-Security", header(m.text("hsts-policy", ""))))
 	}
 	return body
 }
 
-// encrypted is the same for all names: a connection for one can ask for another.
+// encrypted is the same for all names: a connection for one name can ask for another.
 func (m *meant) encrypted() []want {
 	tls := slices.Clone(m.slots["tls"])
 	if !m.given("ssl-ca-certificate-file") {
@@ -210,7 +210,7 @@ func (m *meant) encrypted() []want {
 	return tls
 }
 
-// below is the section for a URL path and what is below it.
+// below is the section for a URL path and everything below it.
 func below(url string, body ...want) want {
 	url = rooted(url)
 	if !strings.ContainsAny(url, "*?[") {
@@ -225,7 +225,7 @@ func below(url string, body ...want) want {
 
 func (m *meant) proxied() bool { return m.given("proxy-mount-point") || m.given("proxy-virtual-host") }
 
-// forwarded are the headers that tell a server behind how it was reached.
+// forwarded are the headers by which a server behind learns how it was reached.
 func (m *meant) forwarded() []want {
 	if !m.given("https-port") {
 		return []want{d("RequestHeader", "set", "X-Forwarded-Port", strconv.Itoa(m.port()))}
@@ -238,8 +238,8 @@ func (m *meant) forwarded() []want {
 	}
 }
 
-// proxies are the paths that are passed on. Of sections that fit, the last one
-// counts, so the longest of paths that start alike is last.
+// proxies are the paths that are passed on. httpd uses the last section that matches,
+// so the longest of paths with the same beginning comes last.
 func (m *meant) proxies() {
 	if !m.proxied() {
 		return
@@ -270,8 +270,8 @@ func (m *meant) proxies() {
 	}
 }
 
-// services are scripts in processes of their own; one with a log is in a virtual
-// host that carries it.
+// services are scripts in separate processes; one with a log is in a virtual host that
+// holds the log.
 func (m *meant) services() {
 	scripts := m.all("service-script")
 	if m.given("enable-telemetry") {
@@ -314,7 +314,7 @@ func (m *meant) services() {
 	}
 }
 
-// authentication is who may come in, by the scripts of --auth-*.
+// authentication decides who gets access, by the scripts of --auth-*.
 func (m *meant) authentication(user string) []want {
 	if !m.given(user) {
 		return nil
@@ -336,7 +336,7 @@ func (m *meant) telemetry(target string) {
 	m.add("", d("WSGITelemetryService", target, "interval="+decimals(m.text("telemetry-interval", "1.0"))))
 }
 
-// modules is what loads the modules that were asked for.
+// modules loads the modules that were asked for.
 func (m *meant) modules() {
 	m.load("authn_core", "authz_core", "mime", "rewrite", "alias", "dir", "env", "reqtimeout", "unixd")
 	dir := m.path("modules-directory", m.env.modules)
@@ -347,19 +347,19 @@ func (m *meant) modules() {
 	for _, name := range slices.Compact(slices.Clone(m.loaded)) {
 		m.add("", d("LoadModule", name+"_module", filepath.Join(dir, "mod_"+name+".so")))
 	}
-	if m.env.library != "" { // whatever the caller's library path is
+	if m.env.library != "" { // independent of the caller's library path
 		m.add("", d("LoadFile", m.env.library))
 	}
 	m.add("", d("LoadModule", "wsgi_module", m.env.module))
 }
 
-// tested reports whether there are files of others, which may test names and
-// expect modules.
+// tested reports whether there are included files, which may test names and expect
+// modules.
 func (m *meant) tested() bool {
 	return m.given("include-file") || m.given("rewrite-rules") || m.given("allow-override")
 }
 
-// defines are the names that files of others may test.
+// defines are the names that included files may test.
 func (m *meant) defines() {
 	m.add("", d("Define", "MOD_WSGI_DOLLAR", "$"))
 	if !m.tested() {

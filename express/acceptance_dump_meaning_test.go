@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// After httpd has split a line into words, many directives read their words in a
-// language of their own. What is compared is what a word means in the end: a
-// value that one of these languages would change is found here.
+// After httpd has split a line into words, many directives parse their words in a
+// language of their own. The comparison is between final meanings, so it finds a value
+// that one of these languages would change.
 
-// arg is a word that is expected: what it means, and how the directive reads it.
+// arg is an expected word: its meaning, and how the directive reads it.
 type arg struct {
 	kind, means string
 	read        func(word string) (string, error)
@@ -23,11 +23,11 @@ type arg struct {
 
 func (a arg) String() string { return a.kind + strconv.Quote(a.means) }
 
-// is a word that is taken as it is.
+// is is a word that is used literally.
 func is(s string) arg { return arg{"", s, func(w string) (string, error) { return w, nil }} }
 
-// included is a word of Include that names one file: there each component of the
-// path is a pattern, or none, by itself.
+// included is a word of Include that names one file. There, each component of the path
+// is or is not a pattern by itself.
 func included(s string) arg {
 	return arg{"included ", s, func(w string) (string, error) {
 		parts := strings.Split(w, "/")
@@ -44,7 +44,7 @@ func included(s string) arg {
 // oneFile is a word of <Directory> and <Files> that names one file.
 func oneFile(s string) arg { return arg{"path ", s, readPattern} }
 
-// exactly is a regular expression for one text; before and after are its ends.
+// exactly is a regular expression for a single text; before and after are its ends.
 func exactly(before, s, after string) arg {
 	return arg{"regexp " + before + "…" + after + " ", s, func(w string) (string, error) {
 		inner, ok1 := strings.CutPrefix(w, before)
@@ -59,8 +59,8 @@ func exactly(before, s, after string) arg {
 // header is the value of a header for mod_headers.
 func header(s string) arg { return arg{"header ", s, readHeader} }
 
-// fixedGroup is the option process-group= of mod_wsgi's directives with one group;
-// a value such as %{HOST} is another one for each request.
+// fixedGroup is the option process-group= of mod_wsgi's directives with one group; a
+// value such as %{HOST} is a different group per request.
 func fixedGroup(name string) arg {
 	return arg{"group ", "process-group=" + name, func(w string) (string, error) {
 		if v := strings.TrimPrefix(w, "process-group="); strings.HasPrefix(v, "%{") && v != "%{GLOBAL}" {
@@ -70,11 +70,11 @@ func fixedGroup(name string) arg {
 	}}
 }
 
-// substitution is what a redirect by a regular expression leads to.
+// substitution is the target of a redirect by a regular expression.
 func substitution(s string) arg { return arg{"substitution ", s, readSubstitution} }
 
-// message is the text of an error document, in which people may use variables:
-// they are marked, so that a text that became one is found.
+// message is the text of an error document, in which variables are allowed. They are
+// marked, so that text that became a variable is found.
 func message(s string) arg { return arg{"message ", s, readExpression} }
 
 // pipe is the command line of a piped log.
@@ -88,8 +88,8 @@ func pipe(argv ...string) arg {
 	}}
 }
 
-// looksLikePattern reports whether httpd takes a path for a pattern (the
-// documentation of apr_fnmatch_test).
+// looksLikePattern reports whether httpd treats a path as a pattern (the documentation
+// of apr_fnmatch_test).
 func looksLikePattern(s string) bool {
 	open := false
 	for k := 0; k < len(s); k++ {
@@ -125,7 +125,7 @@ func readPattern(w string) (string, error) {
 			b.WriteByte(w[k+1])
 			k += 2
 		case w[k] == '[' && strings.Contains(w[k:], "]"):
-			return "", errors.New("a bracket in it is a set of characters")
+			return "", errors.New("a bracket in it starts a set of characters")
 		default:
 			b.WriteByte(w[k])
 		}
@@ -194,10 +194,10 @@ func readSubstitution(w string) (string, error) {
 	return b.String(), nil
 }
 
-// marked is how a variable in an expression is shown.
+// marked is the representation of a variable in an expression.
 func marked(name string) string { return "\x01" + name + "\x02" }
 
-// readExpression reads a text in httpd's expressions (docs/2.4/expr.html):
+// readExpression parses a text in httpd's expression syntax (docs/2.4/expr.html):
 // %{NAME} is a variable, $0 a match, and a backslash escapes.
 func readExpression(w string) (string, error) {
 	var b strings.Builder
@@ -207,7 +207,7 @@ func readExpression(w string) (string, error) {
 		case w[k] == '%' && strings.HasPrefix(rest, "{"):
 			end := strings.IndexByte(rest, '}')
 			if end < 0 {
-				return "", errors.New("a variable in it does not end")
+				return "", errors.New("a variable in it is not terminated")
 			}
 			b.WriteString(marked(rest[1:end]))
 			k += end + 1
@@ -227,9 +227,9 @@ func readExpression(w string) (string, error) {
 	return b.String(), nil
 }
 
-// commandWords takes a command line apart as APR does: quotes of either kind, a
-// backslash that keeps a quote or blank from ending a word, and then every
-// backslash removed but the second one of two.
+// commandWords splits a command line as APR does: quotes of either kind, and a
+// backslash that keeps a quote or blank from ending a word. Then every backslash is
+// removed except the second of two.
 func commandWords(line string) (argv []string) {
 	for line = strings.TrimLeft(line, " \t"); line != ""; line = strings.TrimLeft(line, " \t") {
 		end := " \t"
@@ -257,7 +257,7 @@ func commandWords(line string) (argv []string) {
 	return argv
 }
 
-// want is a directive, or a section, that is expected.
+// want is an expected directive or section.
 type want struct {
 	name string
 	args []arg
@@ -265,8 +265,7 @@ type want struct {
 	sent *sent // of a directory that files are sent from
 }
 
-// d is a directive; its arguments are strings, which are taken as they are, or
-// of type arg.
+// d is a directive. Its arguments are strings, used literally, or of type arg.
 func d(name string, args ...any) want {
 	w := want{name: name}
 	for _, a := range args {
@@ -299,8 +298,8 @@ func (w want) String() string {
 	return s
 }
 
-// family is what has to be in the same order; directives of different families
-// have no influence on each other's.
+// family identifies directives whose order matters; directives of different families do
+// not influence each other.
 func family(name string) string {
 	name = strings.ToLower(name)
 	switch {
@@ -314,8 +313,8 @@ func family(name string) string {
 	return name
 }
 
-// compare tells how what httpd has read differs from what was meant: neither may
-// have anything more.
+// compare returns the differences between what httpd has read and what was meant:
+// neither may contain more than the other.
 func compare(where string, wants []want, nodes []*node) (complaints []string) {
 	expected, read := map[string][]want{}, map[string][]*node{}
 	for _, w := range wants {
@@ -324,7 +323,7 @@ func compare(where string, wants []want, nodes []*node) (complaints []string) {
 	for _, n := range nodes {
 		read[family(n.name)] = append(read[family(n.name)], n)
 	}
-	for _, set := range []string{"define", "loadmodule"} { // the order of these means nothing
+	for _, set := range []string{"define", "loadmodule"} { // their order is irrelevant
 		slices.SortFunc(expected[set], func(a, b want) int { return strings.Compare(a.args[0].means, b.args[0].means) })
 		slices.SortFunc(read[set], func(a, b *node) int { return strings.Compare(a.args, b.args) })
 	}
@@ -339,7 +338,7 @@ func compare(where string, wants []want, nodes []*node) (complaints []string) {
 		for k := range max(len(w), len(n)) {
 			switch {
 			case k >= len(w):
-				complaints = append(complaints, fmt.Sprintf("%s: httpd has read what nobody asked for: %v (line %d)", where, n[k], n[k].number))
+				complaints = append(complaints, fmt.Sprintf("%s: httpd has read an unexpected directive: %v (line %d)", where, n[k], n[k].number))
 			case k >= len(n):
 				complaints = append(complaints, fmt.Sprintf("%s: httpd has not read %v", where, w[k]))
 			default:
@@ -353,7 +352,7 @@ func compare(where string, wants []want, nodes []*node) (complaints []string) {
 func differ(where string, w want, n *node) []string {
 	words := n.words()
 	bad := func(why string) []string {
-		return []string{fmt.Sprintf("%s, line %d: httpd has read %s %q: %s; meant was %s %v", where, n.number, n.name, words, why, w.name, w.args)}
+		return []string{fmt.Sprintf("%s, line %d: httpd has read %s %q: %s; want %s %v", where, n.number, n.name, words, why, w.name, w.args)}
 	}
 	if !strings.EqualFold(w.name, n.name) || len(w.args) != len(words) {
 		return bad("another directive, or another number of words")

@@ -17,21 +17,21 @@ type use struct {
 	values []string
 }
 
-// meant is a command line as its author means it, and what is said of it.
+// meant is a command line as its author means it, and the directives expected for it.
 type meant struct {
 	env  *place
-	dir  string // where the launcher is called
+	dir  string // working directory of the launcher
 	app  string // the argument, "" for none
 	uses []use
 
-	slots           map[string][]want // what goes where; "" is the top
+	slots           map[string][]want // section by section; "" is the top level
 	params          []string          // of the application's WSGIDaemonProcess
 	loaded, defined []string
 	logged          [][]want            // bodies of the virtual hosts of services with a log
-	absent          map[string][]string // by the target of an alias: what is missing of its path
+	absent          map[string][]string // by the target of an alias: the missing part of its path
 }
 
-// place is what a launcher is installed in.
+// place is an installation of a launcher.
 type place struct {
 	launcher, home, module, version string // version: of mod_wsgi
 	library                         string // the shared libpython; "" for none
@@ -57,8 +57,8 @@ func (p *place) atLeast(version string) bool {
 	return slices.Compare(parts(p.version), parts(version)) >= 0
 }
 
-// row is what an option puts into httpd.conf, and the name that it defines for
-// included files, "" for none.
+// row is what an option puts into httpd.conf, and the name that it defines for included
+// files, if any.
 type row struct {
 	option string
 	says   func(m *meant, option string)
@@ -67,14 +67,14 @@ type row struct {
 
 // The kinds of rows.
 
-// inert is an option that httpd.conf does not show; the argument says why.
+// inert is an option that does not appear in httpd.conf; the argument is the reason.
 func inert(string) func(*meant, string) { return func(*meant, string) {} }
 
-// elsewhere is an option that changes what is said together with others, in the
-// part that the argument names.
+// elsewhere is an option that works together with others; the argument names the part
+// that handles it.
 func elsewhere(string) func(*meant, string) { return func(*meant, string) {} }
 
-// setting is a directive that is always there.
+// setting is a directive that is always present.
 func setting(directive, def string) func(*meant, string) {
 	return func(m *meant, o string) { m.add("", d(directive, m.text(o, def))) }
 }
@@ -83,7 +83,7 @@ func numeric(directive string, def int) func(*meant, string) {
 	return func(m *meant, o string) { m.add("", d(directive, m.number(o, def))) }
 }
 
-// param is a parameter of the process group, from a version of the module on.
+// param is a parameter of the process group, available since a version of the module.
 func param(name string, def int, since string) func(*meant, string) {
 	return func(m *meant, o string) {
 		if since == "" || m.env.atLeast(since) {
@@ -92,7 +92,7 @@ func param(name string, def int, since string) func(*meant, string) {
 	}
 }
 
-// flag is what is there only if the option is given.
+// flag is present only if the option is given.
 func flag(slot string, wants ...want) func(*meant, string) {
 	return func(m *meant, o string) {
 		if m.given(o) {
@@ -101,7 +101,7 @@ func flag(slot string, wants ...want) func(*meant, string) {
 	}
 }
 
-// loads is another kind, with the modules that it needs when it is given.
+// loads is another kind, with the modules that it needs if it is given.
 func loads(says func(*meant, string), modules ...string) func(*meant, string) {
 	return func(m *meant, o string) {
 		says(m, o)
@@ -120,7 +120,7 @@ func when(f func(m *meant, v string)) func(*meant, string) {
 	}
 }
 
-// file is a directive with a path, unless another option says it already.
+// file is a directive with a path, unless another option sets it already.
 func file(slot, directive, unless string) func(*meant, string) {
 	return func(m *meant, o string) {
 		if m.given(o) && !m.given(unless) {
@@ -129,7 +129,7 @@ func file(slot, directive, unless string) func(*meant, string) {
 	}
 }
 
-// each is a directive for each use of the option.
+// each is one directive per use of the option.
 func each(directive string) func(*meant, string) {
 	return func(m *meant, o string) {
 		for _, v := range m.all(o) {
@@ -151,7 +151,7 @@ func (m *meant) define(names ...string)   { m.defined = append(m.defined, names.
 func (m *meant) given(option string) bool { return len(m.all(option)) > 0 }
 func (m *meant) port() int                { return m.number("port", 8000) }
 
-// all are the values of an option, use by use.
+// all returns the values of an option, use by use.
 func (m *meant) all(option string) (all [][]string) {
 	for _, u := range m.uses {
 		if u.option == option {
@@ -161,7 +161,7 @@ func (m *meant) all(option string) (all [][]string) {
 	return all
 }
 
-// text is the value of an option: the last one counts.
+// text returns the value of an option: the last one wins.
 func (m *meant) text(option, def string) string {
 	if all := m.all(option); len(all) > 0 && len(all[len(all)-1]) > 0 {
 		return all[len(all)-1][0]
@@ -172,7 +172,7 @@ func (m *meant) text(option, def string) string {
 func (m *meant) number(option string, def int) int {
 	n, err := strconv.Atoi(m.text(option, strconv.Itoa(def)))
 	if err != nil {
-		panic(err) // the number was accepted and is not one
+		panic(err) // accepted, but not a number
 	}
 	return n
 }
@@ -200,7 +200,7 @@ func (m *meant) path(option, def string) string {
 	return def
 }
 
-// named is a path of the command line that is not cleaned.
+// named is a path of the command line, not cleaned.
 func (m *meant) named(option, def string) string {
 	name := m.text(option, def)
 	if !filepath.IsAbs(name) {
@@ -231,8 +231,8 @@ func (m *meant) debug() bool {
 
 func (m *meant) daemon() bool { return !m.debug() && !m.given("embedded-mode") }
 
-// mpm is the first of event, worker and prefork that the options allow: event
-// not where httpd's own processes run the application, unless it is asked for.
+// mpm is the first of event, worker and prefork that the options allow. event is
+// excluded if httpd's own processes run the application, unless it is requested.
 func (m *meant) mpm() string {
 	order := []string{"event", "worker", "prefork"}
 	switch {
@@ -249,8 +249,8 @@ func (m *meant) mpm() string {
 	return ""
 }
 
-// locale is one that this machine has; where it was asked for another one, the
-// launcher takes C.UTF-8.
+// locale is a locale of this machine; if another one was requested, the launcher uses
+// C.UTF-8.
 func (m *meant) locale() string {
 	v := m.text("locale", m.text("lang", "C.UTF-8"))
 	if slices.Contains([]string{"C", "POSIX", "C.UTF-8", "C.utf8"}, v) {
@@ -259,8 +259,8 @@ func (m *meant) locale() string {
 	return "C.UTF-8"
 }
 
-// readTimeout is a clause of RequestReadTimeout: the time, what it is extended
-// to, and the bytes that extend it.
+// readTimeout is a clause of RequestReadTimeout: the time, its maximum, and the bytes
+// that extend it.
 func (m *meant) readTimeout(part string, most int) string {
 	first, most, rate := m.number(part+"-timeout", 15), m.number(part+"-max-timeout", most), m.number(part+"-min-rate", 500)
 	clause := strconv.Itoa(first)
@@ -273,8 +273,8 @@ func (m *meant) readTimeout(part string, most int) string {
 	return clause + ",MinRate=" + strconv.Itoa(rate)
 }
 
-// document is what an error document says: a URL path, in which a blank is
-// written as %20, or a text; %{NAME} is a variable unless a backslash is before.
+// document is the content of an error document: a URL path, in which a blank is written
+// as %20, or a text. %{NAME} is a variable unless a backslash precedes it.
 func (m *meant) document(v string) arg {
 	if strings.HasPrefix(v, "/") {
 		v = strings.ReplaceAll(v, " ", "%20")
@@ -294,14 +294,14 @@ func (m *meant) document(v string) arg {
 	return message(b.String())
 }
 
-// groupOf is the group of an account, which is a name or # and a number.
+// groupOf is the group of an account, given as a name or as # and a number.
 func groupOf(account string) string {
 	u, err := user.Lookup(account)
 	if id, ok := strings.CutPrefix(account, "#"); ok {
 		u, err = user.LookupId(id)
 	}
 	if err != nil {
-		panic(err) // the account was accepted and is not there
+		panic(err) // accepted, but the account does not exist
 	}
 	g, err := user.LookupGroupId(u.Gid)
 	if err != nil {
@@ -326,10 +326,10 @@ func firstUpper(s string) string { return strings.ToUpper(s[:1]) + strings.ToLow
 
 func rooted(url string) string { return "/" + strings.TrimPrefix(url, "/") }
 
-// ending is the slash at the end, if there is one.
+// ending is the trailing slash, if any.
 func ending(s string) string { return map[bool]string{true: "/"}[strings.HasSuffix(s, "/")] }
 
-// literals are the words of a value that holds several.
+// literals are the words of a value that contains several.
 func literals(v string) (all []arg) {
 	for _, w := range strings.Fields(v) {
 		all = append(all, is(w))

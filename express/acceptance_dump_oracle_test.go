@@ -2,11 +2,11 @@
 
 package express_test
 
-// oracle says, option by option and in the order of the table, what httpd is to
-// read when it is given and when it is not, from the documentation of the
-// launcher, of mod_wsgi and of httpd. Who adds an option adds a row: what it
-// puts into httpd.conf, or why it puts nothing there. sections_test has what
-// several options make together.
+// oracle defines, option by option and in the order of the table, what httpd must read
+// when an option is given and when it is not, from the documentation of the launcher,
+// of mod_wsgi and of httpd. For a new option, add a row: what it puts into httpd.conf,
+// or why it puts nothing there. The combined effects of several options are in
+// sections_test.
 var oracle = []row{
 	{"application-type", elsewhere("the document root"), ""},
 	{"entry-point", elsewhere("the manual"), ""},
@@ -251,12 +251,12 @@ var oracle = []row{
 	{"socket-prefix", func(m *meant, o string) {
 		m.add("", d("WSGISocketPrefix", m.path(o, m.root())+"/wsgi"), d("WSGISocketRotation", "Off"))
 	}, "MOD_WSGI_WITH_SOCKET_PREFIX"},
-	{"setup-only", inert("an order to the launcher"), ""},
-	{"envvars-script", inert("it makes variables of httpd's environment"), ""},
+	{"setup-only", inert("handled by the launcher"), ""},
+	{"envvars-script", inert("it sets variables of httpd's environment"), ""},
 	{"shell-executable", inert("it runs --envvars-script"), ""},
-	{"json", inert("an order to the launcher"), ""},
-	{"wait-ready", inert("an order to the launcher"), ""},
-	{"help", inert("an order to the launcher"), ""},
+	{"json", inert("handled by the launcher"), ""},
+	{"wait-ready", inert("handled by the launcher"), ""},
+	{"help", inert("handled by the launcher"), ""},
 
 	{"service-script", elsewhere("the services"), ""},
 	{"service-user", elsewhere("the services"), ""},

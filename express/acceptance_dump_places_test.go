@@ -17,8 +17,8 @@ import (
 // installed is the environment of MODWSGI_TEST_ENV as a place.
 func installed(t *testing.T) *place { return installedIn(t, testEnv(t)) }
 
-// everyInstalled are the environments of MODWSGI_TEST_ENVS, one for each mod_wsgi
-// of the catalogue whose archive was available.
+// everyInstalled are the environments of MODWSGI_TEST_ENVS, one per mod_wsgi of the
+// catalogue whose archive was available.
 func everyInstalled(t *testing.T) (all []*place) {
 	for _, home := range filepath.SplitList(os.Getenv("MODWSGI_TEST_ENVS")) {
 		all = append(all, installedIn(t, home))
@@ -82,8 +82,8 @@ func readReceipt(t *testing.T, name string) map[string]any {
 	return r
 }
 
-// newest is a place with a mod_wsgi that knows every option, and an httpd that
-// has every module: the real ones, and stand-ins for what is not there.
+// newest is a place with a mod_wsgi that knows every option and an httpd that has every
+// module: real ones where available, otherwise stand-ins.
 func newest(t *testing.T, p *place) *place {
 	t.Helper()
 	real := slices.IndexFunc(everyInstalled(t), func(p *place) bool { return p.atLeast("6.0.5") })
@@ -92,7 +92,7 @@ func newest(t *testing.T, p *place) *place {
 	}
 	cc, err := exec.LookPath("cc")
 	if err != nil {
-		t.Log("no C compiler: options that need a newer mod_wsgi than the installed one are left out")
+		t.Log("no C compiler: options that need a mod_wsgi newer than the installed one are skipped")
 		return nil
 	}
 	n := *p
@@ -132,7 +132,7 @@ func newest(t *testing.T, p *place) *place {
 		compile(t, cc, p, http2, "-DSTANDIN_HTTP2")
 	}
 	if real < 0 {
-		t.Log("MODWSGI_TEST_ENVS names no environment with mod_wsgi 6.0.5: a stand-in that takes anything is in its place")
+		t.Log("MODWSGI_TEST_ENVS names no environment with mod_wsgi 6.0.5: using a stand-in that accepts anything")
 		compile(t, cc, p, n.module)
 	} else if err := os.Symlink(p.module, n.module); err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func newest(t *testing.T, p *place) *place {
 	return &n
 }
 
-// compile makes a stand-in for a module.
+// compile builds a stand-in for a module.
 func compile(t *testing.T, cc string, p *place, target string, flags ...string) {
 	t.Helper()
 	include := filepath.Join(filepath.Dir(filepath.Dir(p.httpd)), "include")
@@ -151,7 +151,7 @@ func compile(t *testing.T, cc string, p *place, target string, flags ...string) 
 	}
 }
 
-// environ are the variables as a list.
+// environ returns the variables as a list.
 func (p *place) environ() (env []string) {
 	for name, v := range p.vars {
 		env = append(env, name+"="+v)
@@ -159,7 +159,7 @@ func (p *place) environ() (env []string) {
 	return env
 }
 
-// envNumber is a number from the environment.
+// envNumber returns a number from the environment.
 func envNumber(name string, def int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
 		return n

@@ -11,21 +11,21 @@ import (
 	"strings"
 )
 
-// Which files are not sent, for the oracle, by the section of that name in
-// docs/reference/mod_wsgi-express.md. How many sections the launcher makes of it, and by which
-// expressions, is left to it. What is compared is what they do: each expression is
-// read here, in the form that a path of httpd's file system has, and asked about
-// paths that have to be refused and about others that must not be. That httpd
-// itself refuses them is shown by TestOwnSources and TestServerRootInside, with requests.
+// The oracle for files that are not sent, as described in the section of that name in
+// docs/reference/mod_wsgi-express.md. The launcher is free in the number of sections
+// and in their expressions; the comparison is about their effect. Each expression is
+// parsed here, in the form for httpd's file system paths, and applied to paths that
+// must be refused and to others that must not be. TestOwnSources and
+// TestServerRootInside show, with requests, that httpd itself refuses them.
 
-// sent is a directory that files are sent from: paths below it that are refused,
-// and others that are not.
+// sent is a directory that files are sent from: paths below it that are refused, and
+// others that are not.
 type sent struct {
 	dir              string
 	refused, allowed []string
 }
 
-// private are the places of what is never sent.
+// private are the locations of files that are never sent.
 type private struct{ code, files, logs, dirs []string }
 
 // private lists the application's files and those of the server, by its options.
@@ -78,13 +78,13 @@ func (m *meant) private() (p private) {
 	return p
 }
 
-// relative returns the path of something below a directory, "." for the directory.
+// relative returns a path relative to a directory, "." for the directory itself.
 func relative(dir, path string) (string, bool) {
 	rel, err := filepath.Rel(dir, path)
 	return rel, err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
-// holds reports whether a file is one of several, also by another name.
+// holds reports whether a file is one of several, even under another name.
 func holds(files []string, name string) bool {
 	return slices.ContainsFunc(files, func(f string) bool { return f == name || real(f) != "" && real(f) == real(name) })
 }
@@ -98,8 +98,8 @@ func real(name string) string {
 	return name
 }
 
-// unlinked is a file with a URL of its own as httpd can send it: links below a
-// directory that files are sent from are not followed.
+// unlinked is a file with a separate URL as httpd can send it: links below a directory
+// that files are sent from are not followed.
 func (m *meant) unlinked(file string) string {
 	for _, dir := range m.served() {
 		if rel, ok := relative(dir, file); ok && rel != "." && real(file) != filepath.Join(real(dir), rel) {
@@ -154,7 +154,7 @@ func (m *meant) sending(dir string, body ...want) want {
 	} else {
 		s.allowed = append(s.allowed, sources...)
 	}
-	for _, inner := range m.served() { // has rules of its own
+	for _, inner := range m.served() { // has separate rules
 		if rel, ok := relative(dir, inner); ok && rel != "." {
 			s.allowed = append(s.allowed, rel+"/zz.py", rel+"/.x")
 		}
@@ -163,7 +163,7 @@ func (m *meant) sending(dir string, body ...want) want {
 	return w
 }
 
-// executed reports whether a script of --add-handler answers for a file.
+// executed reports whether a script of --add-handler handles a file.
 func (m *meant) executed(name string) bool {
 	return slices.ContainsFunc(m.all("add-handler"), func(v []string) bool {
 		return strings.HasSuffix(strings.ToLower(name), "."+strings.TrimPrefix(strings.ToLower(v[0]), "."))
@@ -171,7 +171,7 @@ func (m *meant) executed(name string) bool {
 }
 
 // elsewhere reports whether something in a directory that files are sent from has
-// rules of its own: an option names it, or a directory in between.
+// separate rules, because an option names it or a directory in between.
 func (m *meant) elsewhere(dir, path string) bool {
 	inner := []string{m.docs(), m.root() + "/docs"}
 	for _, v := range m.all("url-alias") {
@@ -187,8 +187,8 @@ func (m *meant) elsewhere(dir, path string) bool {
 	})
 }
 
-// judge takes the sections that refuse files out of a directory's, and tells what is
-// wrong with them.
+// judge removes the sections that refuse files from those of a directory, and returns
+// their errors.
 func (s *sent) judge(nodes []*node) (rest []*node, complaints []string) {
 	var rules []*refusal
 	for _, n := range nodes {
@@ -225,21 +225,21 @@ func (s *sent) judge(nodes []*node) (rest []*node, complaints []string) {
 	}
 	for _, other := range []string{"/elsewhere/zz.py", strings.TrimSuffix(dir, "/") + "x/.git"} {
 		if slices.ContainsFunc(rules, func(r *refusal) bool { return r.refuses(other) }) {
-			complaints = append(complaints, fmt.Sprintf("%q is refused by a section for %q", other, s.dir))
+			complaints = append(complaints, fmt.Sprintf("%q is refused by the section of %q", other, s.dir))
 		}
 	}
 	return rest, complaints
 }
 
-// refusal is the expression of a section that refuses files: the names that it is
-// for, without those that start with one of except, or that end in one of executed.
+// refusal is the expression of a section that refuses files: the names that it covers,
+// except those that start with one of except or end in one of executed.
 type refusal struct {
 	names, except, executed *regexp.Regexp
-	dots                    bool // names with a dot in front, but for .well-known
+	dots                    bool // names with a leading dot, except .well-known
 }
 
-// Go's regular expressions have no (?!...), so the three places in which one may be
-// are taken apart here.
+// Go's regular expressions lack (?!...), so the three locations where one may occur are
+// parsed here.
 const wellKnown = `(?!well-known(?:/|$))`
 
 // readRefusal reads an expression such as
@@ -248,7 +248,7 @@ func readRefusal(expression string) (*refusal, error) {
 	all, ok1 := strings.CutPrefix(expression, "%{REQUEST_FILENAME} =~ m#^")
 	all, ok2 := strings.CutSuffix(all, "$#i && -e %{REQUEST_FILENAME}")
 	if !ok1 || !ok2 || strings.ContainsAny(all, "#\n") {
-		return nil, errors.New("it is not about the name of a file that is there")
+		return nil, errors.New("it does not test the name of an existing file")
 	}
 	r := &refusal{}
 	dotted := `(?:(?:.*/)?\.` + wellKnown + `.*)`
@@ -262,7 +262,7 @@ func readRefusal(expression string) (*refusal, error) {
 		}
 		end := closing(all, start)
 		if end < 0 {
-			return nil, errors.New("a parenthesis does not end")
+			return nil, errors.New("a parenthesis is not closed")
 		}
 		inner, err := regexp.Compile("(?i)^(?:" + all[start+3:end] + ")")
 		switch {
@@ -273,7 +273,7 @@ func readRefusal(expression string) (*refusal, error) {
 		case strings.HasPrefix(all[start:], "(?!(?-i:") && r.except == nil && r.executed == nil:
 			r.except = inner
 		default:
-			return nil, fmt.Errorf("what is %s?", all[start:end+1])
+			return nil, fmt.Errorf("unexpected %s", all[start:end+1])
 		}
 		all = all[:start] + map[bool]string{true: "(?P<executed>)", false: "(?P<rest>)"}[r.executed != nil] + all[end+1:]
 	}
@@ -282,7 +282,7 @@ func readRefusal(expression string) (*refusal, error) {
 	return r, err
 }
 
-// closing is where a group ends.
+// closing returns the end of a group.
 func closing(s string, start int) int {
 	depth := 0
 	for k := start; k < len(s); k++ {
@@ -312,14 +312,14 @@ func (r *refusal) refuses(path string) bool {
 	if !r.dots {
 		return true
 	}
-	// Any of the dots that names start with may fit.
+	// Any of the dots at the beginning of a name may match.
 	return slices.ContainsFunc(strings.Split(at("dotted"), "/"), func(name string) bool {
 		return strings.HasPrefix(name, ".") && !strings.EqualFold(name, ".well-known")
 	})
 }
 
 // networks are the addresses of --trust-proxy as mod_wsgi reads them: in lower case,
-// and no mask without bits.
+// and without a mask of 0 bits.
 func networks(v string) []want {
 	switch v = strings.ToLower(v); v {
 	case "0.0.0.0/0":
@@ -330,12 +330,11 @@ func networks(v string) []want {
 	return []want{d("WSGITrustedProxies", v)}
 }
 
-// fromProxies are headers by which a proxy tells for whom it asks; of other names
-// there may be more.
+// fromProxies are headers by which a proxy names its client. Further names may occur.
 var fromProxies = strings.Fields("Forwarded Via X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Forwarded-Server X-Forwarded-Scheme " +
 	"X-Forwarded-SSL X-Real-IP X-Client-IP X-Host X-Scheme X-HTTPS X-Script-Name X-Forwarded-Script-Name X-Forwarded-HTTPS CF-Connecting-IP True-Client-IP X-Cluster-Client-IP")
 
-// thisMachine is what a request has to be that this machine makes itself.
+// thisMachine is the condition for a request from this machine itself.
 func thisMachine() []want {
 	return []want{d("Require", "local"), d("Require", "expr", unforwarded())}
 }
@@ -348,7 +347,7 @@ func unforwarded() arg {
 			name, ok1 := strings.CutPrefix(clause, "-z req_novary('")
 			name, ok2 := strings.CutSuffix(name, "')")
 			if !ok1 || !ok2 || strings.ContainsAny(name, "' ") {
-				return "", fmt.Errorf("what is %s?", clause)
+				return "", fmt.Errorf("unexpected %s", clause)
 			}
 			names = append(names, name)
 		}
@@ -361,8 +360,8 @@ func unforwarded() arg {
 	}}
 }
 
-// statusAccess is who may see /server-status: this machine, by a name that only it
-// has.
+// statusAccess is the access to /server-status: from this machine, by a name that only
+// this machine has.
 func (m *meant) statusAccess() want {
 	host := strings.Trim(m.text("host", "localhost"), "[]")
 	yes := []string{"localhost", "LOCALHOST:80", "127.0.0.1", "127.1.2.3:8000", "[::1]", "[::1]:8000", host, host + ":8000"}
@@ -374,7 +373,7 @@ func (m *meant) statusAccess() want {
 		core, ok1 := strings.CutPrefix(w, "%{HTTP_HOST} =~ m#")
 		core, ok2 := strings.CutSuffix(core, "#i")
 		if !ok1 || !ok2 || strings.Contains(core, "#") {
-			return "", errors.New("it is not about the name that is asked for")
+			return "", errors.New("it does not test the requested name")
 		}
 		r, err := regexp.Compile("(?i)" + core)
 		if err != nil {
@@ -395,8 +394,8 @@ func (m *meant) statusAccess() want {
 	return section("Location", "/server-status", want{name: "<RequireAll", body: append(thisMachine(), d("Require", "expr", named))})
 }
 
-// refused tells why a command line must not be accepted, or "": these mistakes would
-// leave a server open, or leave out what was asked for.
+// refused returns the reason why a command line must be refused, or "": these mistakes
+// would leave a server open, or lose what was requested.
 func (m *meant) refused() string {
 	for _, u := range m.uses {
 		if holdsUnwritable(u) {
@@ -407,7 +406,7 @@ func (m *meant) refused() string {
 		return "a group that each request chooses"
 	}
 	if m.given("trust-proxy-header") && !m.given("trust-proxy") {
-		return "a header that is believed whoever sends it"
+		return "a header that is trusted from any client"
 	}
 	if slices.Contains(m.served(), m.root()) {
 		return "the server root as a directory for clients"

@@ -19,9 +19,8 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// The readers that the comparison relies on are held against httpd here, with
-// words that no launcher has written: quotes, backslashes and variables as chance
-// has it.
+// Here the parsers behind the comparison are checked against httpd, with random words
+// that no launcher has written: quotes, backslashes and variables.
 
 var probeAlphabet = []string{`"`, `'`, `\`, `\\`, `\"`, `\'`, "${FUZZ}", "${NOT_SET}", "${", "$1", `\$1`, "%", "%%", "%{", "}", " ", "\t", "a", "n", "x2", "[", "]", "*", "?", ".", "(", ")", "^", "|", "+", "é", "/"}
 
@@ -36,7 +35,7 @@ func probe(random *mathrand.Rand, quoted bool) string {
 	return b.String()
 }
 
-// probeLines are raw words that are one word by our reading.
+// probeLines are raw words that our parser reads as one word.
 func probeLines(random *mathrand.Rand, n int, vars map[string]string, fits func(raw, word string) bool) (raw, words []string) {
 	for len(raw) < n {
 		line := probe(random, random.IntN(2) == 0)
@@ -49,10 +48,10 @@ func probeLines(random *mathrand.Rand, n int, vars map[string]string, fits func(
 	return raw, words
 }
 
-// TestReaderAgreesWithHTTPD: words and variables, by what httpd says that it has
-// defined.
+// TestReaderAgreesWithHTTPD: words and variables, compared with the names that httpd
+// reports as defined.
 //
-// Once: mod_wsgi is not asked.
+// Once: mod_wsgi is not involved.
 func TestReaderAgreesWithHTTPD(t *testing.T) {
 	p := installed(t)
 	random := mathrand.New(mathrand.NewPCG(seed(t), 5))
@@ -80,10 +79,10 @@ func TestReaderAgreesWithHTTPD(t *testing.T) {
 	}
 }
 
-// probes are raw words of one kind, and what they mean by our reading.
+// probes are raw words of one kind, with their meaning according to our parser.
 type probes struct{ raw, means []string }
 
-// meaningful draws words that mean something that a request can show.
+// meaningful draws words whose meaning a request can show.
 func meaningful(random *mathrand.Rand, n int, vars map[string]string, read func(string) (string, error), without string) (p probes) {
 	shows := func(_, word string) bool {
 		m, err := read(word)
@@ -98,7 +97,7 @@ func meaningful(random *mathrand.Rand, n int, vars map[string]string, read func(
 	return p
 }
 
-// patterns is meaningful for mod_rewrite, which splits its lines in its own way.
+// patterns is meaningful for mod_rewrite, which splits its lines differently.
 func patterns(random *mathrand.Rand, n int, vars map[string]string) (p probes) {
 	for len(p.raw) < n {
 		raw := probe(random, true)
@@ -113,10 +112,10 @@ func patterns(random *mathrand.Rand, n int, vars map[string]string) (p probes) {
 	return p
 }
 
-// TestMeaningAgreesWithHTTPD: what mod_headers, mod_rewrite and error documents
-// make of their words, by what a running httpd answers.
+// TestMeaningAgreesWithHTTPD: what mod_headers, mod_rewrite and error documents make of
+// their words, shown by the answers of a running httpd.
 //
-// Once: mod_wsgi is not asked.
+// Once: mod_wsgi is not involved.
 func TestMeaningAgreesWithHTTPD(t *testing.T) {
 	p := installed(t)
 	random := mathrand.New(mathrand.NewPCG(seed(t), 6))
@@ -133,21 +132,22 @@ func TestMeaningAgreesWithHTTPD(t *testing.T) {
 	shown, _ := ask("/headers", nil)
 	for k := range each {
 		if got := shown.Header.Get(fmt.Sprint("X-P", k)); got != headers.means[k] {
-			t.Errorf("the header %s is %q, by our reading %q", headers.raw[k], got, headers.means[k])
+			t.Errorf("the header %s is %q, want %q", headers.raw[k], got, headers.means[k])
 		}
 		if _, got := ask(fmt.Sprint("/m", k), nil); got != messages.means[k] {
-			t.Errorf("the message %s is %q, by our reading %q", messages.raw[k], got, messages.means[k])
+			t.Errorf("the message %s is %q, want %q", messages.raw[k], got, messages.means[k])
 		}
 		text := literals.means[k]
 		for probe, code := range map[string]int{text: 410, text + "x": 404, "x" + text: 404} {
 			if resp, _ := ask("/p", map[string]string{"X-Number": fmt.Sprint(k), "X-Probe": probe}); resp.StatusCode != code {
-				t.Errorf("the pattern %s, by our reading %q, with %q: %d", literals.raw[k], text, probe, resp.StatusCode)
+				t.Errorf("the pattern %s, meaning %q, with %q: %d", literals.raw[k], text, probe, resp.StatusCode)
 			}
 		}
 	}
 }
 
-// probed starts an httpd with a configuration and returns what asks it.
+// probed starts an httpd with a configuration and returns a function that sends it
+// requests.
 func probed(t *testing.T, p *place, conf string) func(path string, header map[string]string) (*http.Response, string) {
 	t.Helper()
 	dir, address := workDir(t, ""), fmt.Sprintf("127.0.0.1:%d", freeport.Get(t))

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// This file reads configurations as httpd does. It is written from httpd's
-// documentation and behaviour, and shares nothing with the code that writes
-// them; TestReaderAgreesWithHTTPD holds it against httpd itself.
+// This file reads configurations as httpd does. It follows httpd's documentation and
+// behaviour, and shares no code with the writer. TestReaderAgreesWithHTTPD checks it
+// against httpd itself.
 
 // node is a directive that httpd has read, or a section (its name starts with <).
 type node struct {
@@ -23,9 +23,9 @@ type node struct {
 
 var numberLine = regexp.MustCompile(`^((?:  )*)# *(\d+):$`)
 
-// readDump takes httpd's -DDUMP_CONFIG apart: the lines of its parse tree, in
-// order. Each has a line with its number in front; a value has no line break, so
-// what follows such a line is a directive whatever it looks like.
+// readDump parses the output of httpd's -DDUMP_CONFIG: the lines of its parse tree, in
+// order. A line with a number precedes each directive. Values contain no line breaks,
+// so the line after such a number is a directive whatever it looks like.
 func readDump(out string) (all []*node) {
 	file := ""
 	lines := strings.Split(out, "\n")
@@ -36,7 +36,7 @@ func readDump(out string) (all []*node) {
 		}
 		m := numberLine.FindStringSubmatch(lines[k])
 		if m == nil || k+1 == len(lines) {
-			continue // the end of a section, or what httpd says about the rest
+			continue // the end of a section, or httpd's other output
 		}
 		k++
 		number, _ := strconv.Atoi(m[2])
@@ -46,13 +46,13 @@ func readDump(out string) (all []*node) {
 	return all
 }
 
-// atOnce are the directives that httpd carries out while it reads, and that its
-// parse tree does not have therefore.
+// atOnce are the directives that httpd executes while reading, and that its parse tree
+// therefore lacks.
 var atOnce = map[string]bool{"define": true, "loadmodule": true, "loadfile": true, "serverroot": true, "defaultruntimedir": true, "include": true, "includeoptional": true}
 
-// assemble makes the tree of a file from its text and from what httpd says that
-// it has read of it. Every line of the text must be accounted for, and all that
-// httpd has read must be on a line of it or in a file that it includes.
+// assemble builds the tree of a file from its text and httpd's dump. Every line of the
+// text must be accounted for, and everything that httpd has read must be on one of its
+// lines or in a file that it includes.
 func assemble(file, text string, dump []*node, vars map[string]string) ([]*node, error) {
 	root := &node{name: "<"}
 	stack := []*node{root}
@@ -91,13 +91,13 @@ func assemble(file, text string, dump []*node, vars map[string]string) ([]*node,
 		}
 	}
 	if len(dump) > 0 || len(stack) != 1 {
-		return nil, fmt.Errorf("httpd has read more than the file has: %+v", dump)
+		return nil, fmt.Errorf("httpd has read more than the file contains: %+v", dump)
 	}
 	return root.body, nil
 }
 
-// resolved replaces ${NAME} by the variable of that name, where there is one;
-// once, and in the whole line.
+// resolved replaces ${NAME} with the variable of that name, if it exists, once and in
+// the whole line.
 func resolved(line string, vars map[string]string) string {
 	var b strings.Builder
 	for {
@@ -122,9 +122,9 @@ func resolved(line string, vars map[string]string) string {
 
 const blanks = " \t\v\f"
 
-// nextWord takes a word off a line: in quotes of either kind, in which a
-// backslash stands for itself unless a backslash or that quote follows, or up to
-// a blank, where only two backslashes are one.
+// nextWord takes a word off a line. In quotes of either kind, a backslash is literal
+// unless a backslash or that quote follows. Otherwise the word ends at a blank, and
+// only two backslashes become one.
 func nextWord(line string) (word, rest string) {
 	line = strings.TrimLeft(line, blanks)
 	quote := byte(0)
@@ -157,8 +157,8 @@ func allWords(line string) (found []string) {
 	return found
 }
 
-// rewriteWords is allWords for mod_rewrite, which takes its lines apart in its
-// own way: nothing is unescaped, and a backslash only keeps a blank in a word.
+// rewriteWords is allWords for mod_rewrite, which splits lines differently: nothing is
+// unescaped, and a backslash only keeps a blank in a word.
 func rewriteWords(line string) (found []string) {
 	for line = strings.TrimLeft(line, blanks); line != ""; line = strings.TrimLeft(line, blanks) {
 		quote := byte(0)
@@ -180,8 +180,8 @@ func rewriteWords(line string) (found []string) {
 	return found
 }
 
-// namedWords is allWords for mod_wsgi's directives: words, and then name=value,
-// where only the value can be in quotes.
+// namedWords is allWords for mod_wsgi's directives: words, then name=value pairs in
+// which only the value can be quoted.
 func namedWords(line string, plain int) (found []string) {
 	for ; plain > 0; plain-- {
 		var w string
@@ -200,8 +200,7 @@ func namedWords(line string, plain int) (found []string) {
 	return found
 }
 
-// words are the arguments of a directive as the module that it belongs to gets
-// them.
+// words are the arguments of a directive as its module receives them.
 func (n *node) words() []string {
 	line := n.args
 	if strings.HasPrefix(n.name, "<") {
@@ -209,7 +208,7 @@ func (n *node) words() []string {
 	}
 	switch strings.ToLower(n.name) {
 	case "require":
-		// The rest of the line is the expression; only quotes around it are taken off.
+		// The rest of the line is the expression; only the quotes around it are removed.
 		if kind, rest := nextWord(line); strings.EqualFold(kind, "expr") {
 			if len(rest) > 1 && rest[0] == '"' && strings.HasSuffix(rest, `"`) {
 				rest = rest[1 : len(rest)-1]
@@ -220,7 +219,7 @@ func (n *node) words() []string {
 		return rewriteWords(line)
 	case "wsgidaemonprocess":
 		found := namedWords(line, 1)
-		slices.Sort(found[1:]) // no name is there twice, so their order means nothing
+		slices.Sort(found[1:]) // names are unique, so their order is irrelevant
 		return found
 	case "wsgiimportscript":
 		return namedWords(line, 1)

@@ -13,9 +13,9 @@ import (
 	"strings"
 )
 
-// What several options make together; the rows of single ones are in oracle.
+// The combined effects of several options; the rows of single options are in oracle.
 
-// assembled is everything that httpd is to read of a command line.
+// assembled is everything that httpd must read for a command line.
 func (m *meant) assembled() []want {
 	for _, r := range oracle {
 		r.says(m, r.option)
@@ -38,7 +38,7 @@ func (m *meant) assembled() []want {
 	return slices.Concat(m.slots[""], m.slots["handler"], m.slots["locations"], m.slots["status"], m.slots["locations 2"], m.slots["redirects"], m.slots["proxies"], m.slots["hosts"])
 }
 
-// fixed is what each configuration has.
+// fixed is part of every configuration.
 func (m *meant) fixed() {
 	m.add("", d("ServerTokens", "ProductOnly"), d("ServerSignature", "Off"), d("WSGIPythonHome", m.env.home),
 		d("HostnameLookups", "Off"), d("MaxMemFree", 64), d("AccessFileName", ".htaccess"), d("WSGIPassAuthorization", "On"),
@@ -64,12 +64,12 @@ func (m *meant) python() string { // the directories of --python-path
 	return strings.Join(dirs, ":")
 }
 
-// application is the group of processes that runs it, and the handler.
+// application is the process group that runs the application, and the handler.
 func (m *meant) application() {
 	group, inside := m.text("process-group", m.address()), "%{GLOBAL}"
 	if m.daemon() {
 		if inside = group; group == "%{GLOBAL}" {
-			panic("that is no group of its own")
+			panic("not a separate group")
 		}
 		m.add("", d("WSGIRestrictEmbedded", onOrOff(!m.given("host-access-script") && !m.given("auth-user-script"))))
 		m.param("display-name", "%{GROUP}")
@@ -171,7 +171,8 @@ func (m *meant) logs() {
 	m.load("log_config")
 }
 
-// log is where a log goes; stream is "" for what never goes to the terminal.
+// log returns the target of a log; stream is "" for a log that never goes to the
+// terminal.
 func (m *meant) log(name, stream string) arg {
 	terminal := m.given("log-to-terminal") && !m.given("log-directory")
 	file := filepath.Join(m.path("log-directory", m.root()), name)
@@ -198,7 +199,7 @@ func (m *meant) overrides() want {
 	return d("AllowOverride", words)
 }
 
-// links are the options by which symbolic links below a directory are followed.
+// links are the options for following symbolic links below a directory.
 func (m *meant) links() []want {
 	switch strings.ToLower(m.text("follow-symlinks", "none")) {
 	case "all":
@@ -209,8 +210,7 @@ func (m *meant) links() []want {
 	return []want{d("Options", "-FollowSymLinks")}
 }
 
-// documentRoot is the section for the document root: files first, then the
-// application.
+// documentRoot is the section for the document root: files first, then the application.
 func (m *meant) documentRoot() {
 	m.add("docs", m.overrides())
 	if m.given("directory-index") {
@@ -238,15 +238,16 @@ func (m *meant) documentRoot() {
 		m.add("docs", d("RewriteRule", "^", "-", "[H=wsgi-handler]"))
 	}
 	m.add("docs", d("Require", "all", "granted"))
-	// The order of Options counts: what --directory-listing and --with-cgi add is last.
+	// The order of Options counts: the additions of --directory-listing and --with-cgi
+	// come last.
 	m.add("", m.sending(m.docs(), append(m.links(), m.slots["docs"]...)...))
 	if strings.EqualFold(m.text("follow-symlinks", "none"), "none") {
-		// mod_rewrite does nothing without; links are looked at before.
+		// mod_rewrite needs it; links were checked before.
 		m.add("", section("Location", "/", d("Options", "+FollowSymLinks")))
 	}
 }
 
-// manual is the launcher's own documentation, which the welcome page leads to.
+// manual is the launcher's own documentation, which the welcome page links to.
 func (m *meant) manual() {
 	welcome := m.entry() == "" && m.text("application-type", "script") != "static"
 	if m.given("enable-docs") || welcome {
@@ -255,8 +256,8 @@ func (m *meant) manual() {
 	}
 }
 
-// aliases are files and directories elsewhere, the longest URL of those that
-// start alike first.
+// aliases are files and directories elsewhere, the longest of URLs with the same
+// beginning first.
 func (m *meant) aliases() {
 	list := m.all("url-alias")
 	slices.SortStableFunc(list, func(a, b []string) int { return strings.Compare(rooted(b[0]), rooted(a[0])) })
@@ -275,16 +276,16 @@ func (m *meant) aliases() {
 		}
 		body := append(m.links(), m.overrides(), d("RewriteEngine", "On"), d("Require", "all", "granted"))
 		m.add("", d("Alias", url, shown))
-		if parts := m.absent[target]; len(parts) > 0 { // 404 and not 403, until somebody makes it
+		if parts := m.absent[target]; len(parts) > 0 { // 404, not 403, until it is created
 			m.add("", section("DirectoryMatch", "^(?:"+strings.Join(parts, "|")+")/?$", d("Require", "all", "granted")))
 		}
 		m.add("", m.sending(target, body...))
 	}
 }
 
-// look notes which targets of aliases do not exist while the launcher runs, each
-// with the patterns of what is missing of its path: other command lines make
-// directories at any time.
+// look notes which targets of aliases do not exist while the launcher runs, with the
+// patterns of the missing part of each path: other command lines create directories at
+// any time.
 func (m *meant) look() {
 	m.absent = map[string][]string{}
 	for _, v := range m.all("url-alias") {
@@ -299,7 +300,7 @@ func (m *meant) look() {
 	}
 }
 
-// address is where the server listens, as its group is called.
+// address is the address that the server listens on, as in the name of its group.
 func (m *meant) address() string {
 	host := strings.Trim(m.text("host", "localhost"), "[]")
 	return host + ":" + strconv.Itoa(m.port())
@@ -313,7 +314,7 @@ func (m *meant) listen(port int) string {
 	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
-// globalName is the name of the server itself, which is no IPv6 address.
+// globalName is the name of the server itself, never an IPv6 address.
 func (m *meant) globalName() string {
 	host := strings.Trim(m.text("host", "localhost"), "[]")
 	if strings.Contains(host, ":") {

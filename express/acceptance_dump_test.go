@@ -25,15 +25,15 @@ import (
 	"modwsgi/express/option"
 )
 
-// MODWSGI_FUZZ is how many command lines TestHTTPDReadsWhatWasMeant goes through
-// until so many were accepted, MODWSGI_TEST_SEED with which it starts.
+// MODWSGI_FUZZ sets how many command lines must be accepted in
+// TestHTTPDReadsWhatWasMeant, MODWSGI_TEST_SEED the seed.
 const commandLines = 10000
 
-// dump is what the tests of this file share.
+// dump is the state shared by the tests of this file.
 type dump struct {
 	t        *testing.T
 	places   []*place
-	tables   [][]*option.Option // those that a place knows
+	tables   [][]*option.Option // the options that a place supports
 	base     string
 	stem     string
 	dirs     []string
@@ -42,11 +42,11 @@ type dump struct {
 	accepted atomic.Int64
 	tried    atomic.Int64
 	mutex    sync.Mutex
-	disk     sync.RWMutex   // held for writing while directories are made
+	disk     sync.RWMutex   // held for writing while directories are created
 	used     map[string]int // accepted command lines by option
 	faults   int
-	refusals bool           // httpd may refuse anything: its configuration was damaged
-	declined map[string]int // command lines that were refused, by the reason
+	refusals bool           // httpd may refuse anything: the configuration was damaged
+	declined map[string]int // refused command lines, by reason
 }
 
 func newDump(t *testing.T) *dump {
@@ -77,7 +77,7 @@ func newDump(t *testing.T) *dump {
 	return s
 }
 
-// can reports whether a command line of this place can have an option.
+// can reports whether a command line for this place may have an option.
 func (p *place) can(o *option.Option) bool {
 	asRoot := []string{"user", "group", "service-user", "service-group"}
 	switch {
@@ -91,12 +91,12 @@ func (p *place) can(o *option.Option) bool {
 	return p.atLeast(config.Since(o))
 }
 
-// candidate is a command line that the launcher has accepted.
+// candidate is a command line accepted by the launcher.
 type candidate struct {
 	number int
 	m      *meant
 	args   []string
-	text   string // what the launcher makes of it
+	text   string // the launcher's configuration for it
 	file   string
 	read   []*node
 }
@@ -126,7 +126,7 @@ func (s *dump) line(n int) (*meant, []string) {
 	return m, args
 }
 
-// output takes what the launcher says.
+// output receives the output of the launcher.
 type output struct{ out, errs *os.File }
 
 func newOutput(t *testing.T) *output {
@@ -144,8 +144,7 @@ func newOutput(t *testing.T) *output {
 	return &output{files[0], files[1]}
 }
 
-// run has the launcher of this tree carry out a command, without a process for
-// itself.
+// run has the launcher of this tree execute a command, in this process.
 func (o *output) run(t *testing.T, m *meant, args ...string) (code int, out, errs string) {
 	t.Helper()
 	code = express.Run(t.Context(), &express.Console{Stdin: o.out, Stdout: o.out, Stderr: o.errs}, &express.Invocation{
@@ -165,11 +164,11 @@ func (o *output) run(t *testing.T, m *meant, args ...string) (code int, out, err
 	return code, taken(o.out), taken(o.errs)
 }
 
-// atConf is where httpd finds fault.
+// atConf is where httpd reports an error.
 var atConf = regexp.MustCompile(`on line \d+ of ([^\n:]*/\d+\.conf):\s*(.*)`)
 
-// read has one httpd read several configurations, each in a file of its own. One
-// that httpd refuses is taken out, and the rest read again.
+// read has one httpd read several configurations, each in a separate file. If httpd
+// refuses one, it is removed and the rest is read again.
 func (s *dump) read(batch []*candidate, dir string) (good []*candidate) {
 	for len(batch) > 0 {
 		out, said, err := s.readAll(batch, dir)
@@ -189,7 +188,7 @@ func (s *dump) read(batch []*candidate, dir string) (good []*candidate) {
 		case half == 0:
 			s.decline(batch[0], fmt.Sprint(err, ": ", said))
 			return good
-		default: // httpd does not say which one it is
+		default: // httpd does not report which one
 			good, batch = append(good, s.read(batch[:half], dir)...), batch[half:]
 		}
 	}
@@ -215,8 +214,8 @@ func (s *dump) readAll(batch []*candidate, dir string) (out, said string, err er
 	return stdout.String(), stderr.String(), err
 }
 
-// share gives each candidate what httpd has read of its file and what that
-// includes; both stand one after the other.
+// share gives each candidate what httpd has read of its file and of the files that it
+// includes; one directly follows the other.
 func share(batch []*candidate, all []*node) {
 	for k, c := range batch {
 		end := len(all)
@@ -227,8 +226,8 @@ func share(batch []*candidate, all []*node) {
 	}
 }
 
-// complaints tells how what httpd has read differs from what the command line
-// means.
+// complaints returns the differences between what httpd has read and the meaning of the
+// command line.
 func (c *candidate) complaints() []string {
 	vars := maps.Clone(c.m.env.vars)
 	vars["MOD_WSGI_DOLLAR"] = "$"
@@ -239,8 +238,8 @@ func (c *candidate) complaints() []string {
 	return compare("httpd.conf", c.m.assembled(), tree)
 }
 
-// chunk goes through some command lines: those that the launcher accepts are read
-// by httpd, many at a time, and compared.
+// chunk processes some command lines: those that the launcher accepts are read by
+// httpd, many at once, and compared.
 func (s *dump) chunk(first, count int, dir string, o *output) {
 	batches, telemetry := map[string][]*candidate{}, 0
 	for n := first; n < first+count; n++ {
@@ -255,14 +254,14 @@ func (s *dump) chunk(first, count int, dir string, o *output) {
 			continue
 		}
 		if why := m.refused(); why != "" {
-			s.fault(n, args, "it was accepted, with "+why)
+			s.fault(n, args, "accepted, with "+why)
 			continue
 		}
 		s.makeDirectories(m)
 		c := &candidate{number: n, m: m, args: args, text: out}
 		kind := m.env.version + " " + m.mpm()
 		if m.given("enable-telemetry") {
-			// Its service has one name always, which httpd takes but once.
+			// Its service always has the same name, which httpd accepts only once.
 			kind += " " + itoa(telemetry)
 			telemetry++
 		}
@@ -278,8 +277,8 @@ func (s *dump) chunk(first, count int, dir string, o *output) {
 	}
 }
 
-// show has the launcher show the configuration of a command line, and notes what the
-// launcher sees of the disk meanwhile.
+// show has the launcher show the configuration of a command line, and records what the
+// launcher sees on disk meanwhile.
 func (s *dump) show(m *meant, args []string, o *output) (code int, out, errs string) {
 	s.disk.RLock()
 	defer s.disk.RUnlock()
@@ -287,8 +286,8 @@ func (s *dump) show(m *meant, args []string, o *output) (code int, out, errs str
 	return o.run(s.t, m, append([]string{"show-config"}, args...)...)
 }
 
-// makeDirectories makes those that setup-server makes and httpd looks for while
-// it reads.
+// makeDirectories creates the directories that setup-server creates and that httpd
+// looks for while reading.
 func (s *dump) makeDirectories(m *meant) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -323,11 +322,11 @@ func (s *dump) refusal(errs string) {
 	s.declined["launcher: "+why]++
 }
 
-// mayDecline is what httpd says of values that only it can judge; setup-server
-// refuses these in httpd's words.
+// mayDecline are httpd's messages about values that only httpd can judge; setup-server
+// refuses these with httpd's message.
 var mayDecline = regexp.MustCompile(`^(Cannot parse expression in ErrorDocument|main ErrorLogFormat must contain)`)
 
-// decline counts a command line that httpd itself refuses.
+// decline counts a command line refused by httpd itself.
 func (s *dump) decline(c *candidate, said string) {
 	if !mayDecline.MatchString(said) && !s.refusals {
 		s.fault(c.number, c.args, "httpd refuses it: "+said)
@@ -352,8 +351,8 @@ func counts(m map[string]int) (s string) {
 	return s
 }
 
-// TestEveryOptionHasARow: an option of the table that the oracle says nothing of
-// would never be compared.
+// TestEveryOptionHasARow: an option without a row in the oracle would never be
+// compared.
 //
 // Once: the table is the same.
 func TestEveryOptionHasARow(t *testing.T) {
@@ -363,26 +362,26 @@ func TestEveryOptionHasARow(t *testing.T) {
 	}
 	for _, o := range config.Table().Options() {
 		if n := rows[o.Name]; o.Gone == "" && n != 1 {
-			t.Errorf("--%s has %d rows in oracle (acceptance_dump_oracle_test.go): say there what httpd is to read for it", o.Name, n)
+			t.Errorf("--%s has %d rows in oracle (acceptance_dump_oracle_test.go): define there what httpd must read for it", o.Name, n)
 		}
 		if draws[o.Name] == nil && o.Gone == "" && o.Kind != option.KindFlag && o.Kind != option.KindNumber {
-			t.Errorf("--%s has no row in draws (acceptance_dump_values_test.go): say there which values it can have", o.Name)
+			t.Errorf("--%s has no row in draws (acceptance_dump_values_test.go): define there which values it can have", o.Name)
 		}
 		delete(rows, o.Name)
 	}
 	for name := range rows {
-		t.Errorf("oracle has a row for --%s, which is no option", name)
+		t.Errorf("oracle has a row for --%s, which is not an option", name)
 	}
 }
 
-// TestHTTPDReadsWhatWasMeantByEveryOption: for command lines by chance, over all
-// options and with hostile values, httpd has read exactly the directives that are
-// meant, name by name and value by value, and nothing else.
+// TestHTTPDReadsWhatWasMeantByEveryOption: for random command lines, over all options
+// and with hostile values, httpd has read exactly the directives that are meant, name
+// by name and value by value, and nothing else.
 //
-// Once: it goes through all environments by itself.
+// Once: it uses all environments itself.
 func TestHTTPDReadsWhatWasMeantByEveryOption(t *testing.T) {
 	s := newDump(t)
-	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // the table of options is made anew for each command line
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // the table of options is rebuilt for each command line
 	defer express.RememberPythons()()
 	wanted := int64(envNumber("MODWSGI_FUZZ", commandLines))
 	const size = 400
@@ -407,7 +406,7 @@ func TestHTTPDReadsWhatWasMeantByEveryOption(t *testing.T) {
 	for _, table := range s.tables {
 		for _, o := range table {
 			if s.accepted.Load() >= 1000 && s.used[o.Name] == 0 {
-				t.Errorf("--%s was in no command line that was accepted", o.Name)
+				t.Errorf("--%s was not in any accepted command line", o.Name)
 			}
 		}
 	}

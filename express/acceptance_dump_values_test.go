@@ -18,14 +18,14 @@ import (
 // chance draws command lines. Its files and directories have hostile names.
 type chance struct {
 	*mathrand.Rand
-	number     int // of the command line: what has to be unique among several holds it
+	number     int // of the command line; part of whatever must be unique
 	base, stem string
 	dirs       []string
-	usual      string // a directory that many options of the line name
+	usual      string // a directory used by many options of the line
 }
 
-// nasty are values that have a meaning somewhere between the command line and
-// what a directive makes of its words.
+// nasty are values with a special meaning somewhere between the command line and the
+// directive that parses its words.
 var nasty = []string{
 	`it's`, `"`, `'`, `say "hi"`, `\`, `\\`, `end\`, `end\\`, `\"`, `\" Include /etc/passwd`, `a\nb`, `a\tb`, `\r`, "${HOME}", "$${HOME}", "${", "${HOME", "}", "${FUZZ}",
 	"${MOD_WSGI_DOLLAR}{HOME}", "$1", "$", `\$1`, "%", "%%", "%{HTTP_HOST}", "%{ENV:PATH}", "%{HTTP_HOST", "%h", "#", "# x", "a # b", "</VirtualHost>", "</Directory>", "<If true>",
@@ -34,7 +34,7 @@ var nasty = []string{
 	"grüße ✓", "\xff\xfe", "é\u0301\u202e", "=", "a=b", "x=\"y\" z=w", ",", ";", "`id`", "$(id)", "&", "0", "-1", "::1", "[::1]:80", "Header set X y", "LoadModule x y", "\u00a0", "\u2028",
 }
 
-// unwritable are values that no line of httpd's configuration can hold.
+// unwritable are values that no line of httpd's configuration can contain.
 var unwritable = []string{"a\nInclude /etc/passwd", "\n", "a\r", "\r\nX: y", "\x01", "a\x7fb", "\x1b[2J"}
 
 // text is a value of any kind.
@@ -52,7 +52,7 @@ func (g *chance) text() string {
 	return nasty[g.IntN(len(nasty))]
 }
 
-// without is a text without some bytes, and not empty.
+// without is a non-empty text without some bytes.
 func (g *chance) without(bytes string) string {
 	for {
 		v := strings.Map(func(r rune) rune {
@@ -72,8 +72,8 @@ func (g *chance) word() string { return g.without(" \t\"'\u00a0\u2028") }
 
 func (g *chance) pick(words ...string) string { return words[g.IntN(len(words))] }
 
-// rare is mostly the first word, and now and then one of those that lead to a
-// refusal, most of them.
+// rare is mostly the first word, and occasionally one of the others, most of which lead
+// to a refusal.
 func (g *chance) rare(usual string, others ...string) string {
 	if g.IntN(8) > 0 {
 		return usual
@@ -81,7 +81,7 @@ func (g *chance) rare(usual string, others ...string) string {
 	return g.pick(others...)
 }
 
-// in is a number: a limit, or one between.
+// in is a number: one of the limits, or one in between.
 func (g *chance) in(low, high int) string {
 	return strconv.Itoa(g.IntN(100)*(high-low)/99 + low)
 }
@@ -90,7 +90,7 @@ func (g *chance) seconds() string {
 	return g.pick("0", "1", "2", "15", "30", "60", "007", "+5", "86400", "2147483647", g.in(1, 3600))
 }
 
-// dir is a directory that is there, as it may be written.
+// dir is an existing directory, in any accepted notation.
 func (g *chance) dir() string {
 	if g.usual == "" {
 		g.usual = g.dirs[g.IntN(len(g.dirs))]
@@ -110,13 +110,13 @@ func (g *chance) dir() string {
 	return name
 }
 
-// file is one that lies in each of the directories.
+// file is the name of a file that exists in each of the directories.
 func (g *chance) file(name string) string { return g.dir() + "/" + name }
 
-// missing is a path that is not there, in a directory that is.
+// missing is a nonexistent path in an existing directory.
 func (g *chance) missing() string { return g.dir() + "/new" + short(g.without("/\xff")) }
 
-// short keeps a name as long as a file system takes it.
+// short limits a name to the length that file systems allow.
 func short(v string) string { return strings.ToValidUTF8(v[:min(len(v), 100)], "") }
 
 func (g *chance) url() string {
@@ -140,7 +140,7 @@ func one(f func(g *chance) string) func(*chance) []string {
 
 func flagOf(*chance) []string { return nil }
 
-// draws has a way to draw the values of each option.
+// draws has a function for each option that draws its values.
 var draws = map[string]func(g *chance) []string{
 	"application-type": one(func(g *chance) string { return g.pick("script", "static", "paste") }), "entry-point": one(func(g *chance) string { return g.file("app.py") }),
 	"mount-point": one((*chance).url), "application-group": one(func(g *chance) string { return g.pick("%{GLOBAL}", "%{HOST}", "%{ENV:X}", g.text(), g.text()) }),
@@ -250,7 +250,8 @@ var draws = map[string]func(g *chance) []string{
 // name is the name of a log file.
 func (g *chance) name() string { return g.pick("a.log", "l"+short(g.without("/"))) }
 
-// shortName keeps the name of a server root free of what a path cannot have.
+// shortName keeps the name of a server root free of characters that a path cannot
+// contain.
 func shortName(r rune) rune {
 	if r == '/' || r == 0xfffd {
 		return -1
@@ -262,7 +263,7 @@ func sizeFrom(low int) func(*chance) string {
 	return func(g *chance) string { return g.pick("0", strconv.Itoa(low), strconv.Itoa(low+1), "2147483647") }
 }
 
-// needs are the options without which another one is refused.
+// needs are the options without which another option is refused.
 var needs = map[string][]string{
 	"https-port": {"server-name", "ssl-certificate"}, "ssl-certificate-file": {"https-port", "ssl-certificate-key-file"}, "ssl-certificate-key-file": {"https-port", "ssl-certificate-file"},
 	"ssl-certificate": {"https-port"}, "ssl-ca-certificate-file": {"https-port"}, "ssl-verify-client": {"ssl-ca-certificate-file"}, "ssl-certificate-chain-file": {"https-port"},
@@ -279,7 +280,7 @@ var excluded = [][]string{
 	{"telemetry-service", "enable-telemetry"},
 }
 
-// uses draws options and their values; the first one is always among them.
+// uses draws options and their values; the first option is always included.
 func (g *chance) uses(table []*option.Option, first int) (all []use) {
 	has := map[string]bool{}
 	var take func(name string)
@@ -315,7 +316,7 @@ func (g *chance) uses(table []*option.Option, first int) (all []use) {
 		take(table[g.IntN(len(table))].Name)
 	}
 	if g.IntN(12) == 0 && !has["document-root"] && !has["log-directory"] {
-		// A document root that holds more than files for clients.
+		// A document root that contains more than files for clients.
 		dir := g.dirs[g.IntN(len(g.dirs))]
 		all = append(all, use{"document-root", []string{dir}}, use{"log-directory", []string{dir}}, use{"url-alias", []string{"/inner", dir + "/inner"}})
 	}
@@ -337,7 +338,7 @@ func (g *chance) draw(o *option.Option) []string {
 	return words
 }
 
-// written is the use as words of a command line.
+// written returns the use as words of a command line.
 func (g *chance) written(o *option.Option, u use) []string {
 	name := "--" + o.Name
 	if len(o.Aliases) > 0 && g.IntN(3) == 0 {
@@ -349,7 +350,7 @@ func (g *chance) written(o *option.Option, u use) []string {
 	return append([]string{name}, u.values...)
 }
 
-// hostilePlaces makes directories with hostile names; each has all files that an
+// hostilePlaces creates directories with hostile names; each has every file that an
 // option can name.
 func hostilePlaces(t *testing.T, random *mathrand.Rand, base, stem string, env *place) (dirs []string) {
 	t.Helper()

@@ -18,8 +18,8 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// TestAliasEndsInSlash: httpd puts what follows a URL directly behind the path,
-// so both have to end in a slash or neither.
+// TestAliasEndsInSlash: httpd appends the rest of the URL directly to the path, so both
+// or neither must end in a slash.
 func TestAliasEndsInSlash(t *testing.T) {
 	testEnv(t)
 	dir, files := workDir(t, ""), workDir(t, "files")
@@ -34,7 +34,7 @@ func TestAliasEndsInSlash(t *testing.T) {
 }
 
 // TestIncludedFiles: an included file may test the names that upstream's launcher
-// defines; several files are named by a pattern or by their directory.
+// defines; several files are named by a pattern or their directory.
 func TestIncludedFiles(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -65,7 +65,7 @@ func TestIncludedFiles(t *testing.T) {
 	}
 	resp.Body.Close()
 	if got, want := resp.Header.Get("X-Names"), strings.Join(names, ", "); got != want {
-		t.Errorf("defined are %s, want %s", got, want)
+		t.Errorf("defined: %s, want %s", got, want)
 	}
 	if resp.Header.Get("X-One")+resp.Header.Get("X-Two") != "12" {
 		t.Errorf("a pattern: %v", resp.Header)
@@ -76,8 +76,8 @@ func TestIncludedFiles(t *testing.T) {
 	}
 }
 
-// TestRatesAndRanges: httpd refuses a range of times without a rate, and one that
-// ends before it begins.
+// TestRatesAndRanges: httpd refuses a time range without a rate, and a range that ends
+// before it begins.
 func TestRatesAndRanges(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -88,12 +88,12 @@ func TestRatesAndRanges(t *testing.T) {
 	}
 }
 
-// TestDirectoriesOfTools: one that the application cannot write to is refused
+// TestDirectoriesOfTools: a directory that the application cannot write to is refused
 // before the start; with the recorder every request would fail.
 func TestDirectoriesOfTools(t *testing.T) {
 	testEnv(t)
 	if os.Geteuid() != 0 {
-		t.Skip("another account is only there for root")
+		t.Skip("only root can use another account")
 	}
 	dir, out := workDir(t, ""), workDir(t, "out")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
@@ -110,7 +110,7 @@ func TestDirectoriesOfTools(t *testing.T) {
 	}
 }
 
-// TestNotAnHTTPD: another program is told from an httpd by what it says.
+// TestNotAnHTTPD: a program that is not an httpd is recognised by its output.
 func TestNotAnHTTPD(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -120,8 +120,8 @@ func TestNotAnHTTPD(t *testing.T) {
 	}
 }
 
-// TestUmask: what httpd makes is not writable for everybody, whatever the caller's
-// umask is.
+// TestUmask: files created by httpd are not writable for everyone, whatever the
+// caller's umask.
 func TestUmask(t *testing.T) {
 	testEnv(t)
 	dir, logs := workDir(t, ""), workDir(t, "logs")
@@ -148,7 +148,7 @@ func TestUmask(t *testing.T) {
 	}
 }
 
-// TestStopIsFinal: when the time for requests that run is over they end with their
+// TestStopIsFinal: when the time for running requests is over they end with their
 // process, and httpd's workers are not waited for.
 func TestStopIsFinal(t *testing.T) {
 	testEnv(t)
@@ -163,7 +163,7 @@ func TestStopIsFinal(t *testing.T) {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	<-s.done
 	if _, err := os.Stat(filepath.Join(dir, "ended")); err == nil {
-		t.Error("the request was waited for")
+		t.Error("stopping waited for the request")
 	}
 	s.gone()
 }
@@ -172,7 +172,7 @@ func TestStopIsFinal(t *testing.T) {
 func TestLogsOfSomebodyElse(t *testing.T) {
 	testEnv(t)
 	if os.Geteuid() != 0 {
-		t.Skip("another account is only there for root")
+		t.Skip("only root can use another account")
 	}
 	dir, logs := workDir(t, ""), workDir(t, "logs")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
@@ -183,7 +183,7 @@ func TestLogsOfSomebodyElse(t *testing.T) {
 	}
 	refused(t, dir, 1, "the log file "+link+" is a symbolic link of another user's", append([]string{"start-server", app, "--log-directory", logs}, asUser()...)...)
 	if text, _ := os.ReadFile(victim); string(text) != "mine" {
-		t.Errorf("it is now %q", text)
+		t.Errorf("the file now contains %q", text)
 	}
 	if err := errors.Join(os.Remove(link), os.Chown(logs, 65534, 65534)); err != nil {
 		t.Fatal(err)
@@ -193,12 +193,12 @@ func TestLogsOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestUnreachable: what the application's account cannot reach is said at once,
-// though the server may do without.
+// TestUnreachable: paths that the application's account cannot reach are reported at
+// once, even if the server may not need them.
 func TestUnreachable(t *testing.T) {
 	testEnv(t)
 	if os.Geteuid() != 0 {
-		t.Skip("another account is only there for root")
+		t.Skip("only root can use another account")
 	}
 	dir, closed := workDir(t, ""), workDir(t, "closed")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
@@ -213,8 +213,8 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// TestDiagnostics: the applications that come with the module, by their present
-// and their former names.
+// TestDiagnostics: the applications included with the module, by their present and
+// former names.
 func TestDiagnostics(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")

@@ -17,8 +17,8 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// TestEffects: options that change what the application or a client sees, and
-// that go together.
+// TestEffects: options that change what the application or a client sees, and that can
+// be combined.
 func TestEffects(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -62,7 +62,7 @@ func TestEffects(t *testing.T) {
 	if eggs != seen["os.environ"].(map[string]any)["PYTHON_EGG_CACHE"] {
 		t.Errorf("eggs: %v", seen["os.environ"])
 	}
-	// mod_wsgi 6 puts the script before what it says.
+	// mod_wsgi 6 puts the script before the application's message.
 	if log := s.log(); !regexp.MustCompile(`OWN "(\[script \S+\] )?said by the application`).MatchString(log) {
 		t.Errorf("log:\n%s", log)
 	}
@@ -88,8 +88,8 @@ func TestEffects(t *testing.T) {
 	}
 }
 
-// TestHead: by default the application answers HEAD as GET, for modules of httpd
-// that look at what it sends; with Off it sees HEAD.
+// TestHead: by default the application answers HEAD as GET, for httpd modules that
+// inspect its output; with Off it sees HEAD.
 func TestHead(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -112,7 +112,7 @@ def application(environ, start_response):
 	}
 }
 
-// TestAllowLocalhost: with a server name, this machine may come under any name.
+// TestAllowLocalhost: with a server name, this machine may use any name.
 func TestAllowLocalhost(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -128,7 +128,7 @@ func TestAllowLocalhost(t *testing.T) {
 	}
 }
 
-// TestSetupOnly: everything is written, nothing runs.
+// TestSetupOnly: everything is written and nothing runs.
 func TestSetupOnly(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")

@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// site is a combination of the options that make or change virtual hosts. The first
-// ones are tried in every combination; those at the end make none and change only
-// what is answered, so they vary along with the others.
+// site is a combination of the options that create or change virtual hosts. The first
+// ones are tried in every combination. Those at the end create no virtual host and
+// change only the answers, so they vary along with the others.
 type site struct {
 	name           string // --server-name
-	alias          bool   // --server-alias *.alias.example, which the proxied host matches, too
+	alias          bool   // --server-alias *.alias.example, which also matches the proxied host
 	https, only    bool   // --https-port, --https-only
-	client         string // "", or where a client certificate is demanded: all or part
+	client         string // "", or where a client certificate is required: all or part
 	proxy, service bool   // --proxy-virtual-host, --service-log-file
 	local          bool   // --allow-localhost
 
 	hsts, mount, trust, status bool
-	script                     bool // a WSGI application, which takes longer to start than files do
+	script                     bool // a WSGI application, which starts more slowly than files
 }
 
 const (
@@ -66,7 +66,7 @@ type query struct {
 	sni, host   string
 	path        string
 	certificate bool
-	from        string // "", or another address than the loopback one
+	from        string // "", or an address other than the loopback address
 	forwarded   bool   // with the headers of a proxy
 	absolute    string // host of an absolute request URI
 	old         bool   // HTTP/1.0 without a Host header
@@ -75,13 +75,13 @@ type query struct {
 // connection is the same for requests that can share a connection.
 func (q query) connection() string {
 	if strings.Contains(q.path, "private") {
-		return fmt.Sprint(q) // the certificate would stay for the requests after it
+		return fmt.Sprint(q) // the certificate would remain for later requests
 	}
 	return fmt.Sprint(q.https, q.sni, q.certificate, q.from)
 }
 
-// expected is what the options mean for a request: application, host and mount (what
-// the two options for proxies pass on), refused, status, or where it is redirected to.
+// expected is the meaning of the options for a request: application, host and mount
+// (passed on by the two proxy options), refused, status, or the target of a redirect.
 func (s site) expected(q query, http, https int) string {
 	q.path = strings.ReplaceAll(q.path, "//", "/")
 	name := q.host
@@ -97,7 +97,7 @@ func (s site) expected(q query, http, https int) string {
 		return "refused"
 	}
 	own := name == s.name || s.alias && strings.HasSuffix(name, ".alias.example")
-	here := q.from == "" && !q.forwarded // the machine itself
+	here := q.from == "" && !q.forwarded // this machine itself
 	serves := ""
 	switch {
 	case s.name == "" && name == "_wsgi_service_job_" && s.service, s.name != "" && strings.HasPrefix(name, "_wsgi_"):
@@ -144,13 +144,13 @@ func (s site) expected(q query, http, https int) string {
 	return serves
 }
 
-// queries are the requests that a site is asked.
+// queries are the requests sent to a site.
 func (s site) queries(outside string) (all []query) {
 	known := []string{"site.example", "www.site.example", "x.alias.example", proxied}
 	internal := []string{"_wsgi_", "_wsgi_service_job_", "_WSGI_Service_Job_.", "_wsgi_service_job_:80", "_wsgi_service_other_"}
 	unknown := []string{foreign, "localhost", "127.0.0.1", "a.site.example", "alias.example"}
 	odd := []string{"WWW.Site.EXAMPLE", "site.example.", "www.site.example:9", "proxy.ALIAS.example."}
-	path := "/x" // a file; the application answers what is none
+	path := "/x" // a file; other paths are the application's
 	if s.script {
 		path = "/y"
 	}
@@ -169,7 +169,7 @@ func (s site) queries(outside string) (all []query) {
 			continue
 		}
 		for _, certificate := range []bool{false, true} {
-			// The same name for TLS and HTTP, another one, and none.
+			// The same name for TLS and HTTP, a different one, and none.
 			names := []string{s.name, foreign, ""}
 			if slices.Contains([]string{proxied, "_wsgi_service_job_"}, host) {
 				names = append(names, host)
@@ -180,7 +180,7 @@ func (s site) queries(outside string) (all []query) {
 			all = append(all, query{https: true, certificate: certificate, sni: s.name, host: host, path: path, forwarded: true})
 			if s.client == "part" && slices.Contains([]string{s.name, proxied, foreign, "localhost"}, host) {
 				sni, private := foreign, "/private/x"
-				if certificate != s.local { // either way of asking, in half of the combinations
+				if certificate != s.local { // one of the two ways of asking, in half of the combinations
 					sni, private = host, "//private/x"
 				}
 				all = append(all, query{https: true, certificate: certificate, sni: sni, host: host, path: private})

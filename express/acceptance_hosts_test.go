@@ -27,19 +27,19 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// TestVirtualHosts asks a server with every combination of the options that make
-// virtual hosts for names that it has, does not have and has for itself, over both
-// schemes, with and without a client certificate, from this machine, from another
-// address and through a proxy; in TLS for another name than in HTTP.
+// TestVirtualHosts sends requests to a server with every combination of the options
+// that create virtual hosts: for its own names, foreign names and internal names, over
+// both schemes, with and without a client certificate, from this machine, from another
+// address and through a proxy, and with different names in TLS and HTTP.
 //
-// Once: which host is chosen is decided by httpd.
+// Once: httpd decides which host is chosen.
 func TestVirtualHosts(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
 	dir := workDir(t, "")
 	httpd, _ := filepath.Glob(filepath.Join(testEnv(t), "lib", "python3*", "site-packages", "mod_wsgi_packages", "httpd", "bin", "httpd"))
 	if len(httpd) != 1 {
-		t.Skip("this environment has no httpd of its own")
+		t.Skip("this environment does not contain an httpd")
 	}
 	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, strings.Split(r.URL.Path, "/")[1]) // which of the two passes it on
@@ -76,9 +76,9 @@ func TestVirtualHosts(t *testing.T) {
 	t.Logf("%d combinations of options, %d requests", len(everySite()), h.asked.Load())
 }
 
-// outside is an address of this machine that is not its loopback one: a connection
-// from there to 127.0.0.1 is one between different machines for httpd. Without one
-// these requests are left out.
+// outside is an address of this machine other than its loopback address: to httpd, a
+// connection from there to 127.0.0.1 is one between different machines. Without such an
+// address these requests are skipped.
 func outside(t *testing.T) string {
 	addresses, _ := net.InterfaceAddrs()
 	for _, a := range addresses {
@@ -96,11 +96,11 @@ func outside(t *testing.T) string {
 			}
 		}
 	}
-	t.Log("this machine has no second address; requests from elsewhere are left out")
+	t.Log("this machine has no second address; requests from elsewhere are skipped")
 	return ""
 }
 
-// hosts is what the sites have in common.
+// hosts is the state shared by the sites.
 type hosts struct {
 	t                                  *testing.T
 	dir, docs, httpd, ca, stem, behind string
@@ -140,7 +140,7 @@ func (h *hosts) args(s site, http, https int, root string) []string {
 	return append(args, asUser()...)
 }
 
-// check starts a server for a combination and asks it.
+// check starts a server for a combination and sends it requests.
 func (h *hosts) check(p *inProcess, root string, s site) {
 	t := h.t
 	http, https := freeport.Get(t), freeport.Get(t)
@@ -156,7 +156,8 @@ func (h *hosts) check(p *inProcess, root string, s site) {
 		return
 	}
 	defer func() {
-		// At once, with its Python processes, which may not have started yet.
+		// Stopped immediately, together with its Python processes, which may not have started
+		// yet.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 	}()
@@ -187,11 +188,11 @@ func (h *hosts) check(p *inProcess, root string, s site) {
 		}
 	}
 	if data, err := os.ReadFile(filepath.Join(root, "job.log")); s.service && err != nil {
-		t.Errorf("%+v: the service has no log of its own: %v %s", s, err, data)
+		t.Errorf("%+v: the service has no separate log: %v %s", s, err, data)
 	}
 }
 
-// own reports whether a request is for a name that the server was given.
+// own reports whether a request is for a name given to the server.
 func own(s site, q query) bool {
 	return q.absolute == "" && (q.host == s.name || s.alias && strings.HasSuffix(q.host, ".alias.example") || s.proxy && q.host == proxied)
 }
@@ -202,8 +203,8 @@ type wire struct {
 	r *bufio.Reader
 }
 
-// client asks one server. Requests that may share a connection do: one for a name
-// may come after one for another.
+// client sends requests to one server. They share connections if possible: a request
+// for one name may follow one for another.
 type client struct {
 	*hosts
 	http, https int
@@ -253,7 +254,8 @@ func (c *client) dial(q query) (*wire, error) {
 	if q.https {
 		config := &tls.Config{InsecureSkipVerify: true, ServerName: strings.TrimSuffix(strings.Split(q.sni, ":")[0], ".")}
 		if strings.HasPrefix(q.path, "/private") || strings.HasPrefix(q.path, "//private") {
-			// Go can be asked for a certificate in the midst of a connection up to TLS 1.2.
+			// Up to TLS 1.2, Go accepts a request for a certificate on an established
+			// connection.
 			config.MaxVersion, config.Renegotiation = tls.VersionTLS12, tls.RenegotiateFreelyAsClient
 		}
 		if q.certificate {
@@ -264,7 +266,7 @@ func (c *client) dial(q query) (*wire, error) {
 	return &wire{conn, bufio.NewReader(conn)}, nil
 }
 
-// ask sends a request, on a connection that is open where that is possible.
+// ask sends a request, on an open connection if possible.
 func (c *client) ask(q query) (string, http.Header) {
 	key := q.connection()
 	if key != c.key {
@@ -336,7 +338,7 @@ func (w *wire) exchange(request string) (string, http.Header, error) {
 	return strconv.Itoa(resp.StatusCode), resp.Header, nil
 }
 
-// raw sends bytes over plain HTTP on a connection of its own.
+// raw sends bytes over plain HTTP on a separate connection.
 func (c *client) raw(request string) (string, http.Header) {
 	w, err := c.dial(query{})
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// TestHTTP2Hosts: HTTP/2 opens no door that is closed over HTTP/1: neither by another
+// TestHTTP2Hosts: HTTP/2 gives no access that HTTP/1 refuses: neither by another
 // :authority on a connection for the server's name, nor by an upgrade, nor by CONNECT.
-// Debian's httpd is another version than the environment's own.
+// Debian's httpd has a different version from the environment's.
 func TestHTTP2Hosts(t *testing.T) {
 	testEnv(t)
 	t.Parallel()

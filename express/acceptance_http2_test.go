@@ -23,9 +23,9 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// debianHTTPD unpacks Debian's Apache, which has mod_http2, beside the test: its
-// program and modules serve with the environment's mod_wsgi. It returns the
-// options and the variable that make the launcher take it.
+// debianHTTPD unpacks Debian's Apache, which has mod_http2, for the test: its program
+// and modules serve with the environment's mod_wsgi. It returns the options and the
+// variable that make the launcher use it.
 func debianHTTPD(t *testing.T) (args, env []string) {
 	t.Helper()
 	lib := debian(t, "apache2-bin", "libapr1", "libaprutil1", "libnghttp2-14")
@@ -60,7 +60,7 @@ def application(environ, start_response):
     return [json.dumps(out).encode()]
 `
 
-// http2Client speaks to one port, whatever the name, with HTTP/2 or without.
+// http2Client sends requests to one port, whatever the name, with or without HTTP/2.
 func http2Client(pool *x509.CertPool, port int, protocols ...func(*http.Protocols)) *http.Client {
 	var p http.Protocols
 	for _, set := range protocols {
@@ -78,8 +78,8 @@ func h1(p *http.Protocols)  { p.SetHTTP1(true) }
 func h2(p *http.Protocols)  { p.SetHTTP2(true) }
 func h2c(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }
 
-// TestHTTP2: over TLS the protocol is negotiated (ALPN), without TLS it is there
-// for clients that know it; what the application sends and gets is the same.
+// TestHTTP2: over TLS the protocol is negotiated (ALPN); without TLS clients with prior
+// knowledge can use it. The application receives and sends the same as with HTTP/1.
 func TestHTTP2(t *testing.T) {
 	testEnv(t)
 	httpd, env := debianHTTPD(t)
@@ -119,12 +119,12 @@ func TestHTTP2(t *testing.T) {
 		}
 	}
 	if _, text := ask(both, "GET", base+"/file", nil); text != http2App {
-		t.Errorf("a file of %d bytes came as %d: %q", len(http2App), len(text), text)
+		t.Errorf("a file of %d bytes arrived as %d: %q", len(http2App), len(text), text)
 	}
 	if _, text := ask(both, "GET", base+"/large", nil); len(text) != 64*65536 {
 		t.Errorf("%d bytes, want %d", len(text), 64*65536)
 	}
-	// Many at a time on one connection.
+	// Many concurrently on one connection.
 	var all sync.WaitGroup
 	reused := make(chan bool, 40)
 	for range cap(reused) {
@@ -146,7 +146,7 @@ func TestHTTP2(t *testing.T) {
 	close(reused)
 	for r := range reused {
 		if !r {
-			t.Error("a request took a connection of its own")
+			t.Error("a request used a separate connection")
 		}
 	}
 	if resp, _ := ask(http2Client(pool, secure, h1), "GET", base+"/", nil); resp.ProtoMajor != 1 {
@@ -167,8 +167,8 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
-// TestHTTP2Refused: an httpd without it is not started, and the reason is the
-// option and not a line of the configuration.
+// TestHTTP2Refused: an httpd without mod_http2 is not started, and the error names the
+// option, not a line of the configuration.
 func TestHTTP2Refused(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")

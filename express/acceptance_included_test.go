@@ -21,7 +21,7 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// asked is an answer: its status and its body, or where it leads to.
+// asked is an answer: its status and its body, or its redirect target.
 func asked(t *testing.T, pool *x509.CertPool, scheme, host string, port int, path string, header http.Header) string {
 	t.Helper()
 	transport := &http.Transport{
@@ -54,8 +54,8 @@ func asked(t *testing.T, pool *x509.CertPool, scheme, host string, port int, pat
 	return "200 " + string(body)
 }
 
-// TestIncludedInEachHost: what an included file says counts in every virtual host,
-// and lets nobody in to a name that was not asked for.
+// TestIncludedInEachHost: the directives of an included file apply in every virtual
+// host, and do not open names that were not configured.
 func TestIncludedInEachHost(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -91,7 +91,7 @@ func TestIncludedInEachHost(t *testing.T) {
 		{"https", "www.example.com", "/rewritten", nil, "302 http://elsewhere.example/"},
 		{"http", "proxy.example.com", "/rewritten", nil, "302 http://elsewhere.example/"},
 		{"http", "www.example.com", "/moved", nil, "302 http://elsewhere.example/"},
-		// Names that nobody asked for are refused, whatever is asked for.
+		// Names that were not configured are refused, whatever the path.
 		{"http", "evil.example", "/rewritten", nil, "403"},
 		{"http", "evil.example", "/moved", nil, "403"},
 		{"http", "evil.example", "/", big(50000), "403"},
@@ -113,7 +113,7 @@ func TestIncludedInEachHost(t *testing.T) {
 	}
 	resp.Body.Close()
 	if once := resp.Header.Values("X-Once"); len(once) != 1 {
-		t.Errorf("a header that the file adds is there %d times", len(once))
+		t.Errorf("the header added by the file occurs %d times", len(once))
 	}
 	// A reload reads the files again.
 	write(t, include, strings.Replace(readFile(t, include), "SIZE 60000", "SIZE 10000", 1))
@@ -131,8 +131,8 @@ func TestIncludedInEachHost(t *testing.T) {
 	}
 }
 
-// TestIncludedWithLocalhost: rules of an included file do not answer others than this
-// machine by names that are not the server's.
+// TestIncludedWithLocalhost: rules of an included file do not answer other machines
+// under names that are not the server's.
 func TestIncludedWithLocalhost(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -169,7 +169,7 @@ func readFile(t *testing.T, name string) string {
 	return string(data)
 }
 
-// tlsUp waits for a server with HTTPS; false is an httpd without mod_ssl.
+// tlsUp waits for a server with HTTPS; false means an httpd without mod_ssl.
 func tlsUp(s *server) bool {
 	s.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// membersOf are the processes of a group that have not ended.
+// membersOf returns the processes of a group that have not ended.
 func membersOf(group int) (found []string) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, name := range stats {
@@ -29,16 +29,16 @@ func membersOf(group int) (found []string) {
 	return found
 }
 
-// first is httpd's first process: never 0, which kill(2) takes for our own group.
+// first returns httpd's first process, never 0, which kill(2) takes for our own group.
 func (s *server) first() int {
 	s.t.Helper()
-	eventually(s.t, "its pid file", func() bool { return s.pid() > 1 })
+	eventually(s.t, "its PID file", func() bool { return s.pid() > 1 })
 	return s.pid()
 }
 
 // TestFirstProcessKilled: when httpd's first process is killed, none of its processes
-// goes on, however it was started: not those of the application, not a service's, and
-// not the workers that hold the port.
+// continues to run, however it was started: neither the application's, nor a service's,
+// nor the workers that hold the port.
 func TestFirstProcessKilled(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -75,11 +75,11 @@ func TestFirstProcessKilled(t *testing.T) {
 		}
 		<-s.done
 		if left := membersOf(pid); len(left) > 0 {
-			t.Errorf("%q are left", left)
+			t.Errorf("processes left: %q", left)
 		}
 	})
 	t.Run("with the launcher", func(t *testing.T) {
-		// Nobody is there to end the others: those with a Python end by themselves.
+		// Nothing ends the other processes here: those with a Python end by themselves.
 		s := start(t, dir, args...)
 		pid := s.first()
 		application := func() (n int) {
@@ -108,7 +108,7 @@ func TestFirstProcessKilled(t *testing.T) {
 	})
 }
 
-// TestWatchEndsWithHTTPD: what apachectl leaves behind ends with httpd.
+// TestWatchEndsWithHTTPD: the process that apachectl leaves behind ends with httpd.
 func TestWatchEndsWithHTTPD(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -124,12 +124,12 @@ func TestWatchEndsWithHTTPD(t *testing.T) {
 		return n
 	}
 	if n := watches(); n != 1 {
-		t.Errorf("%d processes watch", n)
+		t.Errorf("%d watching processes", n)
 	}
 	s.apachectl(0, "", "restart")
 	s.apachectl(0, "already running", "start")
 	if n := watches(); n != 1 {
-		t.Errorf("after a restart %d processes watch", n)
+		t.Errorf("%d watching processes after a restart", n)
 	}
 	s.apachectl(0, "", "stop")
 	eventually(t, "their end", func() bool { return watches() == 0 })

@@ -48,12 +48,12 @@ func TestReload(t *testing.T) {
 		if _, body := s.get("/"); body != "one" {
 			t.Fatal(body)
 		}
-		// At once: the monitor has not looked at the file yet.
+		// Immediately: the monitor has not checked the file yet.
 		write(t, filepath.Join(dir, "part.py"), "TEXT = b'other'\n")
 		for range 600 {
 			if _, body := s.get("/"); body == "other" {
 				if !strings.Contains(s.log(), "monitor (pid=") {
-					t.Errorf("the log says nothing:\n%s", s.log())
+					t.Errorf("the log has no message:\n%s", s.log())
 				}
 				return
 			}
@@ -75,17 +75,17 @@ func TestBrokenApplication(t *testing.T) {
 			t.Errorf("%q: %d %s", text, code, body)
 		}
 		if !strings.Contains(s.log(), want) {
-			t.Errorf("%q: the log does not say %s:\n%s", text, want, s.log())
+			t.Errorf("%q: the log does not contain %s:\n%s", text, want, s.log())
 		}
 		write(t, app, echoApp)
 		if env := s.environ("/"); env["PATH_INFO"] != "/" {
-			t.Errorf("after it was mended: %v", env)
+			t.Errorf("after the fix: %v", env)
 		}
 	}
 }
 
-// gone waits until nothing listens on the server's port and no process of its
-// group or with its root is left.
+// gone waits until nothing listens on the server's port and no process of its group or
+// with its root is left.
 func (s *server) gone() {
 	s.t.Helper()
 	var left string
@@ -160,7 +160,7 @@ func TestTermAtOnce(t *testing.T) {
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	for _, pause := range []time.Duration{5, 20, 40, 60, 90, 130} {
 		s := begin(t, dir, app)
-		time.Sleep(pause * time.Millisecond) // the moment itself is what varies here
+		time.Sleep(pause * time.Millisecond) // the moment itself is varied here
 		began := time.Now()
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
 		<-s.done
@@ -171,8 +171,8 @@ func TestTermAtOnce(t *testing.T) {
 	}
 }
 
-// TestKilledHTTPD: when somebody kills httpd, nothing of it goes on serving; the
-// exit code tells, and the server can be started again.
+// TestKilledHTTPD: when httpd is killed, none of its processes continues to serve. The
+// exit code reports it, and the server can be started again.
 func TestKilledHTTPD(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -203,8 +203,8 @@ func TestKilledHTTPD(t *testing.T) {
 	second.up().environ("/")
 }
 
-// TestRestarts: both signals replace the application's process, and a request
-// that runs is completed. With a configuration that httpd refuses nothing happens.
+// TestRestarts: both signals replace the application's process, and a running request
+// is completed. With a configuration that httpd refuses nothing happens.
 func TestRestarts(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -217,7 +217,7 @@ func TestRestarts(t *testing.T) {
 		_ = s.cmd.Process.Signal(signal)
 		eventually(t, "the mistake is shown", func() bool { return strings.Contains(s.out.String(), "Invalid command 'Nonsense'") })
 		if now := s.environ("/")["pid"]; now != before {
-			t.Errorf("%v: process %v instead of %v", signal, now, before)
+			t.Errorf("%v: process %v, want %v", signal, now, before)
 		}
 		write(t, extra, "# nothing\n")
 		slow := make(chan int, 1)
@@ -228,7 +228,7 @@ func TestRestarts(t *testing.T) {
 		eventually(t, "the request is inside of the application", func() bool { return strings.Count(s.log(), "a slow request is inside") == n+1 })
 		_ = s.cmd.Process.Signal(signal)
 		if code := <-slow; code != 200 {
-			t.Errorf("%v: a request that ran: %d", signal, code)
+			t.Errorf("%v: the running request: %d", signal, code)
 		}
 		now := before
 		for range 1200 {
@@ -263,7 +263,7 @@ func TestControlScript(t *testing.T) {
 	}
 	_, how, ok := strings.Cut(string(out), "Start It With      : ")
 	if !ok || strings.Count(how, "\n") != 1 {
-		t.Fatalf("the last line does not say how to start it:\n%s", out)
+		t.Fatalf("the last line does not show how to start it:\n%s", out)
 	}
 	ctl := func(verb string, code int, want string) {
 		t.Helper()
@@ -281,7 +281,7 @@ func TestControlScript(t *testing.T) {
 	}
 	ctl("nonsense", 1, "Usage")
 	ctl("status", 3, "not running")
-	if out, err := exec.CommandContext(t.Context(), "sh", "-c", how).CombinedOutput(); err != nil { // as it is pasted
+	if out, err := exec.CommandContext(t.Context(), "sh", "-c", how).CombinedOutput(); err != nil { // as pasted by the user
 		t.Fatalf("%s: %v\n%s", how, err, out)
 	}
 	t.Cleanup(func() { ctl("stop", 0, ""); s.gone() })
@@ -290,11 +290,11 @@ func TestControlScript(t *testing.T) {
 	ctl("status", 0, "BusyWorkers")
 	ctl("start", 0, "already running")
 	ctl("graceful", 0, "")
-	// It only sends the signal: before httpd has read the configuration it may be
-	// neither changed, nor is there a socket for every request.
+	// The command only sends the signal. Until httpd has read the configuration, the
+	// configuration must not change, and not every request has a socket.
 	eventually(t, "httpd has restarted", func() bool { return strings.Count(s.log(), "resuming normal operations") == 2 })
 	s.environ("/")
-	// A mistake in the configuration leaves the instance as it is.
+	// An error in the configuration leaves the instance as it is.
 	conf := filepath.Join(s.root, "httpd.conf")
 	good, _ := os.ReadFile(conf)
 	if err := os.WriteFile(conf, append(good, "Nonsense\n"...), 0o600); err != nil {
@@ -333,7 +333,7 @@ func TestLogs(t *testing.T) {
 		}
 	})
 	t.Run("socket", func(t *testing.T) {
-		// What systemd gives: the streams are a socket, which has no name to open.
+		// As under systemd: the streams are a socket, which cannot be opened by name.
 		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -362,7 +362,7 @@ func TestLogs(t *testing.T) {
 		s := start(t, dir, app, "--log-directory", logs, "--rotate-logs", "--access-log", "--access-log-format", `combined`)
 		s.environ("/seen")
 		var names []string
-		for range 1200 { // rotatelogs makes its file when it gets a line
+		for range 1200 { // rotatelogs creates its file with the first line
 			if names, _ = filepath.Glob(filepath.Join(logs, "access_log.2*")); len(names) > 0 {
 				break
 			}

@@ -16,12 +16,12 @@ import (
 	"time"
 )
 
-// TestReplaced: what makes a daemon process be replaced.
+// TestReplaced: the conditions under which a daemon process is replaced.
 func TestReplaced(t *testing.T) {
 	testEnv(t)
 	for _, c := range []struct {
 		args []string
-		path string // asked for again and again until another process answers
+		path string // requested until another process answers
 		wait time.Duration
 	}{
 		{[]string{"--restart-interval", "1"}, "/", 100 * time.Millisecond},
@@ -46,7 +46,7 @@ func TestReplaced(t *testing.T) {
 				for range 10 {
 					time.Sleep(250 * time.Millisecond)
 					if now := s.environ("/")["pid"]; now != first {
-						t.Fatal("replaced although it was active")
+						t.Fatal("replaced while active")
 					}
 				}
 			}
@@ -61,7 +61,7 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
-// TestTimeouts: how long a client waits for what does not come.
+// TestTimeouts: how long a client waits for a response that does not arrive.
 func TestTimeouts(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -141,7 +141,7 @@ func TestTimeouts(t *testing.T) {
 	})
 	t.Run("proxy", func(t *testing.T) {
 		t.Parallel()
-		silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+		silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and never answers
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func TestTimeouts(t *testing.T) {
 	})
 }
 
-// TestSizeLimits: what is too large.
+// TestSizeLimits: requests that are too large.
 func TestSizeLimits(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -181,14 +181,14 @@ def application(environ, start_response):
 	}
 }
 
-// TestPlaces: the options that say where things are, and what they are called.
+// TestPlaces: the options for locations and names.
 func TestPlaces(t *testing.T) {
 	env := testEnv(t)
 	dir := workDir(t, "")
 	write(t, filepath.Join(dir, "app.py"), echoApp)
 	httpd, _ := filepath.Glob(filepath.Join(env, "lib", "python3*", "site-packages", "mod_wsgi_packages", "httpd"))
 	if len(httpd) != 1 {
-		t.Skip("the environment has no httpd of its own")
+		t.Skip("the environment does not contain an httpd")
 	}
 	logs, sockets := filepath.Join(dir, "l'ogs"), shortDir(t)
 	args := []string{

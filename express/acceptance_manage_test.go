@@ -35,8 +35,8 @@ func TestManage(t *testing.T) {
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
 	bad := write(t, filepath.Join(dir, "more.conf"), "")
 	s := start(t, dir, app, "--include-file", bad)
-	// httpd takes connections a moment before it writes its process number down.
-	eventually(t, "the file with the process number", func() bool {
+	// httpd accepts connections a moment before it writes its PID file.
+	eventually(t, "the PID file", func() bool {
 		data, _ := os.ReadFile(filepath.Join(s.root, "httpd.pid"))
 		return len(data) > 0
 	})
@@ -54,12 +54,12 @@ func TestManage(t *testing.T) {
 	write(t, bad, "NoSuchDirective On\n")
 	s.manage(1, "NoSuchDirective", "reload")
 	if now := s.environ("/")["pid"]; now != before {
-		t.Error("a refused reload changed something")
+		t.Error("a refused reload had an effect")
 	}
 	write(t, bad, "")
 	s.manage(0, "reloads", "reload")
-	// While httpd changes its daemon process there is a moment in which it answers
-	// 503, as with every graceful restart of httpd.
+	// While httpd replaces its daemon process it answers 503 for a moment, as with every
+	// graceful restart of httpd.
 	eventually(t, "another process", func() bool {
 		status, body := s.get("/")
 		var now map[string]any
@@ -73,11 +73,11 @@ func TestManage(t *testing.T) {
 	s.inside()
 	s.manage(0, "has stopped", "stop")
 	if body := <-slow; !strings.Contains(body, `"pid"`) {
-		t.Errorf("the request that ran: %q", body)
+		t.Errorf("the running request: %q", body)
 	}
 	<-s.done
 	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("the launcher ends with %d", code)
+		t.Errorf("exit code of the launcher: %d", code)
 	}
 	s.gone()
 	s.manage(3, "is not running", "status")
@@ -97,7 +97,7 @@ func TestShowConfig(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if _, err := os.Lstat(root); err == nil {
-		t.Error("it wrote the server root")
+		t.Error("the server root was written")
 	}
 	lines := strings.Split(string(out), "\n")
 	from := func(directive string) (origin string) {
@@ -130,7 +130,7 @@ func TestShowConfig(t *testing.T) {
 		}
 	}
 	if strings.Join(plain, "\n") != string(written) {
-		t.Errorf("it is not what is written:\n%s\n%s", out, written)
+		t.Errorf("the output differs from the file:\n%s\n%s", out, written)
 	}
 }
 
@@ -146,7 +146,7 @@ func TestSystemdUnit(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if !strings.Contains(said.String(), "the unit contains the values of --setenv") {
-		t.Errorf("no word of secrets: %q", &said)
+		t.Errorf("no warning about secrets: %q", &said)
 	}
 	unit := string(out)
 	for _, want := range []string{
@@ -158,7 +158,7 @@ func TestSystemdUnit(t *testing.T) {
 		}
 	}
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("no systemd-analyze to check it with")
+		t.Skip("systemd-analyze not found")
 	}
 	name := write(t, filepath.Join(t.TempDir(), "app.service"), unit)
 	if text, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--man=no", name).CombinedOutput(); err != nil || strings.Contains(string(text), "app.service") {
@@ -170,7 +170,7 @@ func TestWaitReady(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), "import time\ntime.sleep(1)\n"+echoApp)
-	// As systemd does it.
+	// The socket that systemd would provide.
 	socket := filepath.Join(shortDir(t), "notify")
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
@@ -193,7 +193,7 @@ func TestWaitReady(t *testing.T) {
 			lines := bufio.NewScanner(out)
 			for _, want := range []string{"setup", "ready"} {
 				if !lines.Scan() {
-					t.Fatal("no more lines")
+					t.Fatal("no further lines")
 				}
 				var event map[string]any
 				if err := json.Unmarshal(lines.Bytes(), &event); err != nil || event["event"] != want || event["url"] != "http://"+s.address()+"/" {
@@ -207,7 +207,7 @@ func TestWaitReady(t *testing.T) {
 			buffer := make([]byte, 100)
 			_ = systemd.SetReadDeadline(time.Now().Add(time.Minute))
 			if n, err := systemd.Read(buffer); err != nil || string(buffer[:n]) != "READY=1" {
-				t.Errorf("systemd is told %q, %v", buffer[:n], err)
+				t.Errorf("systemd received %q, %v", buffer[:n], err)
 			}
 			go func() { s.err = s.cmd.Wait(); close(s.done) }()
 			s.stop()
@@ -226,7 +226,7 @@ func TestWaitReady(t *testing.T) {
 		select {
 		case <-s.done:
 		case <-time.After(20 * time.Second):
-			t.Fatal("it does not end")
+			t.Fatal("the launcher does not end")
 		}
 		if code := s.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(s.out.String(), "the application does not load: RuntimeError: no database") {
 			t.Errorf("exit code %d\n%s", code, s.out)
@@ -250,7 +250,7 @@ func TestSecretsAreNotListed(t *testing.T) {
 	}
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.cmd.Process.Pid))
 	if strings.Contains(string(data), "s3cr3t") || !strings.Contains(string(data), "TOKEN\x00**********\x00") {
-		t.Errorf("our command line: %q", data)
+		t.Errorf("command line of the launcher: %q", data)
 	}
 	out, _ := exec.CommandContext(t.Context(), "pgrep", "-fa", "s3cr3t").Output()
 	if strings.Contains(string(out), "httpd") || strings.Contains(s.log()+s.out.String(), "s3cr3t") {
@@ -262,7 +262,7 @@ func TestSecretsAreNotListed(t *testing.T) {
 			t.Errorf("%s: %v %v", name, info.Mode(), err)
 		}
 		if data, _ := os.ReadFile(filepath.Join(s.root, name)); name != "httpd.conf" && strings.Contains(string(data), "s3cr3t") {
-			t.Errorf("%s holds the secret", name)
+			t.Errorf("%s contains the secret", name)
 		}
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestMissingAliasIsNotFound: a directory or file of --url-alias that is not there is
-// 404, and is served as soon as it has been made; nothing else becomes readable.
+// TestMissingAliasIsNotFound: a missing directory or file of --url-alias is answered
+// with 404, and is served as soon as it exists; nothing else becomes readable.
 func TestMissingAliasIsNotFound(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -40,6 +40,6 @@ func TestMissingAliasIsNotFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code, _ := s.get("/static/x.css"); code != 404 {
-		t.Errorf("removed again: %d", code)
+		t.Errorf("after its removal: %d", code)
 	}
 }

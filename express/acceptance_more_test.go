@@ -17,7 +17,7 @@ import (
 
 func TestAddHandler(t *testing.T) {
 	testEnv(t)
-	for _, mode := range []string{"--chunked-request", "--embedded-mode"} { // the first one changes nothing here
+	for _, mode := range []string{"--chunked-request", "--embedded-mode"} { // the first one has no effect here
 		t.Run(mode, func(t *testing.T) {
 			dir := workDir(t, "")
 			docs := workDir(t, "docs")
@@ -47,7 +47,7 @@ def handle_request(environ, start_response):
 				}
 			}
 			if env := s.environ("/missing.ext"); env["PATH_INFO"] != "/missing.ext" {
-				t.Errorf("what is no file is the application's: %v", env["PATH_INFO"])
+				t.Errorf("a path without a file did not reach the application: %v", env["PATH_INFO"])
 			}
 		})
 	}
@@ -74,7 +74,7 @@ func TestErrorDocuments(t *testing.T) {
 	if code, body := static.get("/x"); code != 404 || body != "own page" {
 		t.Errorf("static: %d %q", code, body)
 	}
-	// A text is sent as it is, but for what httpd knows as a variable.
+	// A text is sent as it is, except for variables that httpd knows.
 	text := start(t, dir, "--application-type", "static", docs, "--error-document", "404", `costs $5 \ "q" 'a' % %x ${HOME} \%{REQUEST_STATUS} %{REQUEST_STATUS} \d\`)
 	if code, body := text.get("/x"); code != 404 || body != `costs $5 \ "q" 'a' % %x ${HOME} %{REQUEST_STATUS} 404 \d\` {
 		t.Errorf("text: %d %q", code, body)
@@ -101,7 +101,7 @@ func TestDocs(t *testing.T) {
 		t.Errorf("with the welcome page: %d", code)
 	}
 	if env := start(t, dir, app).environ("/__wsgi__/docs/"); env["PATH_INFO"] != "/__wsgi__/docs/" {
-		t.Error("without the option the application is asked")
+		t.Error("without the option the application does not get the request")
 	}
 }
 
@@ -140,7 +140,7 @@ NOT_EXPORTED=1
 	}
 	out, _ := exec.CommandContext(t.Context(), "ps", "axwwo", "args").Output()
 	if strings.Contains(string(out), `it's a "secret"`) || strings.Contains(s.log(), "secret") {
-		t.Error("the secret shows in the process list or a log")
+		t.Error("the secret appears in the process list or a log")
 	}
 	if line, out := filepath.Join(filepath.Dir(script), "shell"), filepath.Join(shortDir(t), "r"); os.Symlink("/bin/sh", line) == nil {
 		args := []string{"setup-server", app, "--envvars-script", script, "--shell-executable", line, "--server-root", out}
@@ -152,9 +152,9 @@ NOT_EXPORTED=1
 	refused(t, dir, 1, "--envvars-script", append([]string{"start-server", app, "--envvars-script", failing}, asUser()...)...)
 }
 
-// TestCompletionAndManual: the scripts for shells and the manual have all options.
+// TestCompletionAndManual: the scripts for shells and the manual contain all options.
 //
-// Once: both come from the table.
+// Once: both are generated from the table.
 func TestCompletionAndManual(t *testing.T) {
 	testEnv(t)
 	shells := map[string][]string{"bash": {"bash", "-n"}, "zsh": {"zsh", "-n"}, "fish": {"fish", "-n"}}
@@ -166,7 +166,7 @@ func TestCompletionAndManual(t *testing.T) {
 		}
 		name := write(t, filepath.Join(t.TempDir(), "completion"), string(out))
 		if _, err := exec.LookPath(check[0]); err != nil {
-			t.Logf("no %s to check it with", shell)
+			t.Logf("%s not found, not checked", shell)
 			continue
 		}
 		if text, err := exec.CommandContext(t.Context(), check[0], check[1], name).CombinedOutput(); err != nil {
@@ -200,7 +200,7 @@ func TestCompletionAndManual(t *testing.T) {
 	}
 }
 
-// TestClosedStreams: what starts us may have closed them.
+// TestClosedStreams: the caller may have closed the launcher's streams.
 func TestClosedStreams(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")

@@ -22,9 +22,9 @@ import (
 	"time"
 )
 
-// The options that mod_wsgi 4.4.7 and 4.4.11 brought, one by one.
+// The options introduced by mod_wsgi 4.4.7 and 4.4.11, one by one.
 
-// eventually asks until the answer is yes.
+// eventually polls until the condition holds.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for range 1200 {
@@ -61,7 +61,7 @@ def application(environ, start_response):
 	s := start(t, dir, app, "--response-buffer-size", "131072")
 	conf, _ := os.ReadFile(filepath.Join(s.root, "httpd.conf"))
 	if !strings.Contains(string(conf), ` response-buffer-size="131072"`) {
-		t.Errorf("not in the definition of the daemon process:\n%s", conf)
+		t.Errorf("missing in the definition of the daemon process:\n%s", conf)
 	}
 	code, body := s.get("/")
 	if code != 200 || len(body) != 3000000 || body[2999999] != byte(299%256) {
@@ -98,7 +98,7 @@ func TestServicesTogether(t *testing.T) {
 	}
 	s := start(t, dir, args...)
 	read := func(name string) string { data, _ := os.ReadFile(filepath.Join(logs, name)); return string(data) }
-	eventually(t, "the crashed service is started again", func() bool { return strings.Count(read("crash.log"), "service {") > 1 })
+	eventually(t, "the crashed service is restarted", func() bool { return strings.Count(read("crash.log"), "service {") > 1 })
 	eventually(t, "the steady one runs", func() bool { return strings.Contains(read("steady.log"), "service {") })
 	eventually(t, "the third one writes to the error log", func() bool { return strings.Contains(read("error_log"), "service {") })
 	text := read("steady.log")
@@ -113,7 +113,7 @@ func TestServicesTogether(t *testing.T) {
 		}
 	}
 	if strings.Contains(text, "_ENABLED") || strings.Contains(text, "DEBUG_MODE") {
-		t.Errorf("a variable is set that is off: %s", text)
+		t.Errorf("a disabled variable is set: %s", text)
 	}
 	if os.Geteuid() == 0 && other != nil {
 		if want := `"uid": ` + other.Uid + `, "gid": 4711`; !strings.Contains(text, want) {
@@ -122,7 +122,7 @@ func TestServicesTogether(t *testing.T) {
 	}
 	out, _ := exec.CommandContext(t.Context(), "ps", "axo", "args").Output()
 	if !strings.Contains(string(out), "(wsgi:service:steady)") {
-		t.Error("the service's process has no title of its own")
+		t.Error("the service's process has no separate title")
 	}
 	s.stop()
 	s.gone()
@@ -134,14 +134,14 @@ func TestServiceLogRotation(t *testing.T) {
 	logs := filepath.Join(dir, "logs")
 	start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--log-directory", logs, "--rotate-logs", "--max-log-size", "1",
 		"--service-script", "s", write(t, filepath.Join(dir, "s.py"), "import time\nfor n in range(300):\n    print(('x' * 99 + ' ') * 100)\n    time.sleep(0.01)\ntime.sleep(100)\n"), "--service-log-file", "s", "s.log")
-	eventually(t, "a second file, when the first one was full", func() bool {
+	eventually(t, "a second file after the first one was full", func() bool {
 		names, _ := filepath.Glob(filepath.Join(logs, "s.log.2*"))
 		return len(names) > 1
 	})
 }
 
-// echo is a server that answers what it gets: HTTP with what it saw, and after
-// an upgrade each line that is sent.
+// echo is a server that echoes its input: for HTTP the request it saw, and after an
+// upgrade each line sent.
 func echo(t *testing.T) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -180,7 +180,7 @@ func TestProxyPaths(t *testing.T) {
 	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp),
 		"--proxy-url-alias", "/bare", behind.URL,
 		"--proxy-url-alias", "/slash/", behind.URL+"/",
-		"--proxy-url-alias", "/server/", behind.URL, // what follows must not become part of its name
+		"--proxy-url-alias", "/server/", behind.URL, // must not become part of its name
 		"--proxy-url-alias", "/st*r", behind.URL,
 		"--proxy-mount-point", "/deep", behind.URL+"/in/side/",
 		"--proxy-mount-point", "/deep/er", behind.URL+"/other",
@@ -209,7 +209,7 @@ func TestProxyPaths(t *testing.T) {
 	if l := resp.Header.Get("Location"); resp.StatusCode != 302 || l != "http://"+s.address()+"/bare/" {
 		t.Errorf("/bare: %d %s", resp.StatusCode, l)
 	}
-	// The application has what is not below a mount point.
+	// The application handles what is not below a mount point.
 	for _, path := range []string{"/bareness", "/slash", "/"} {
 		if env := s.environ(path); env["PATH_INFO"] != path {
 			t.Errorf("%s: %v", path, env["PATH_INFO"])
@@ -230,7 +230,7 @@ func TestProxyPaths(t *testing.T) {
 	}
 }
 
-// upgrade opens a WebSocket's connection and sends bytes both ways.
+// upgrade opens a WebSocket connection and sends bytes both ways.
 func upgrade(t *testing.T, s *server, host, path string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.address())
@@ -251,14 +251,14 @@ func upgrade(t *testing.T, s *server, host, path string) {
 			t.Errorf("%s: %q %v", path, line, err)
 		}
 	}
-	// The end of it is waited for: httpd waits ten seconds for a worker that it
-	// tells to stop in the middle of a tunnel.
+	// Wait for its end: httpd waits ten seconds for a worker that it stops in the middle
+	// of a tunnel.
 	_ = conn.(*net.TCPConn).CloseWrite()
 	_, _ = io.Copy(io.Discard, r)
 }
 
-// TestEviction: a daemon process that gets SIGUSR1 completes its request, within
-// its time, and is replaced.
+// TestEviction: a daemon process that receives SIGUSR1 completes its request within the
+// time limit, and is replaced.
 func TestEviction(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -299,7 +299,7 @@ func TestEviction(t *testing.T) {
 				t.Errorf("meanwhile: %v", meanwhile)
 			}
 			if got := <-answer; c.completed != (strings.HasPrefix(got, "200 <nil>") && strings.Contains(got, fmt.Sprintf(`"pid": %d,`, before))) {
-				t.Errorf("the slow request, which was to complete: %v: %.300s", c.completed, got)
+				t.Errorf("the slow request, completion expected: %v: %.300s", c.completed, got)
 			}
 			eventually(t, "another process", func() bool { return int(s.environ("/")["pid"].(float64)) != before })
 		})
@@ -342,7 +342,7 @@ time.sleep(1000)
 `)
 			args := slices.Clone(c.args)
 			for k, a := range args {
-				if a == "true-gdb" { // stands for gdb, of which tests have one of their own
+				if a == "true-gdb" { // stands for gdb, which the tests replace
 					args[k] = fakeGDB(t, dir)
 				}
 			}
@@ -382,7 +382,7 @@ func fakeGDB(t *testing.T, dir string) string {
 	return name
 }
 
-// shim limits what one writev call takes to 16 buffers, as some systems do.
+// shim limits each writev call to 16 buffers, as some systems do.
 const shim = `
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -410,7 +410,7 @@ func TestFewBuffersPerCall(t *testing.T) {
 	testEnv(t)
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
-		t.Skip("no gcc to build the shim with")
+		t.Skip("no gcc to build the shim")
 	}
 	dir := workDir(t, "")
 	out := filepath.Join(dir, "out")

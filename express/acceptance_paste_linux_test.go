@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestPaste: an application that a Paste Deploy file describes, with Debian's
-// own PasteDeploy; a change of the file is noticed.
+// TestPaste: an application described by a Paste Deploy file, with Debian's
+// PasteDeploy; a change of the file is noticed.
 func TestPaste(t *testing.T) {
 	testEnv(t)
 	lib := debian(t, "python3-pastedeploy", "python3-pkg-resources")
@@ -50,6 +50,6 @@ pipeline = angle shop
 	if err := os.Chtimes(ini, time.Now(), time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the changed file counts", func() bool { _, body := s.get("/sub/x"); return body == "<changed /sub /x>" })
+	eventually(t, "the changed file takes effect", func() bool { _, body := s.get("/sub/x"); return body == "<changed /sub /x>" })
 	refused(t, dir, 1, "missing.ini does not exist", append([]string{"start-server", "--application-type", "paste", "missing.ini"}, asUser()...)...)
 }

@@ -22,9 +22,9 @@ import (
 	"modwsgi/express/config"
 )
 
-// seed is what chance starts from: MODWSGI_TEST_SEED, a number or "random". Without it
-// the tests draw the same each time, so that a change is judged by what it changes;
-// make torture draws anew (scripts/run-tests).
+// seed is the random seed: MODWSGI_TEST_SEED, a number or "random". By default the
+// tests draw the same values each time, so that a change is judged by its effect; make
+// torture draws new ones (scripts/run-tests).
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	n := uint64(1)
@@ -42,8 +42,8 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
-// inProcess runs the launcher of this tree, as the installed program would, but
-// without a process for itself: what httpd says about it is what counts here.
+// inProcess runs the launcher of this tree as the installed program would, but in this
+// process: the test is about httpd's reaction.
 type inProcess struct {
 	t      *testing.T
 	output *os.File
@@ -212,7 +212,8 @@ func everyChoice(t *testing.T, dir string) [][]string {
 	return choices
 }
 
-// exclude tells why options together must be refused, "" where they need not.
+// exclude returns the reason why a combination of options must be refused, "" if it
+// need not be.
 func exclude(args []string) string {
 	debug := slices.ContainsFunc(args, func(a string) bool {
 		return slices.Contains([]string{"--debug-mode", "--enable-debugger", "--enable-profiler", "--enable-recorder", "--enable-coverage", "--enable-gdb"}, a)
@@ -234,8 +235,8 @@ func exclude(args []string) string {
 	return ""
 }
 
-// TestEveryOption gives each option that this module can do a value, alone and
-// together with others as chance has it, and has httpd read the result.
+// TestEveryOption gives a value to each option that this module supports, alone and in
+// random combinations with others, and has httpd read the result.
 //
 // Once: TestHTTPDReadsWhatWasMeantByEveryOption has each mod_wsgi read each option.
 func TestEveryOption(t *testing.T) {
@@ -254,7 +255,7 @@ func TestEveryOption(t *testing.T) {
 			"service-user", "service-group", "group", "envvars-script", "shell-executable",
 		}
 		if o.Gone == "" && config.Since(o) < "6" && !used["--"+o.Name] && !slices.Contains(apart, o.Name) {
-			t.Errorf("there is no choice with --%s", o.Name)
+			t.Errorf("no choice uses --%s", o.Name)
 		}
 	}
 	base := func(root string) []string {
@@ -267,8 +268,8 @@ func TestEveryOption(t *testing.T) {
 		}
 	}
 	began := seed(t)
-	// The combinations of TestHTTPDReadsWhatWasMeantByEveryOption are more, and are read
-	// the faster way; these go through setup-server.
+	// TestHTTPDReadsWhatWasMeantByEveryOption tries more combinations, the faster way;
+	// these go through setup-server.
 	combinations := 400
 	if os.Getenv("MODWSGI_TEST_LONG") != "" {
 		combinations = 2000
@@ -302,8 +303,8 @@ func TestEveryOption(t *testing.T) {
 	all.Wait()
 }
 
-// memoryDir is a directory in memory where there is such a thing: thousands of
-// server roots, each safely on a disk, would only wait for it.
+// memoryDir is a directory in memory if available: thousands of server roots, each
+// synced to a disk, would only wait for it.
 func memoryDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "mwx")
@@ -317,8 +318,8 @@ func memoryDir(t *testing.T) string {
 	return dir
 }
 
-// words takes a line of httpd's configuration apart, as ap_getword_conf does:
-// this is the reader that the escaper is held against.
+// words splits a line of httpd's configuration as ap_getword_conf does. It is the
+// reference for the escaper.
 func words(line string) (found []string) {
 	for line = strings.TrimLeft(line, " \t"); line != ""; line = strings.TrimLeft(line, " \t") {
 		if quote := line[0]; quote == '"' || quote == '\'' {
@@ -343,7 +344,7 @@ func words(line string) (found []string) {
 	return found
 }
 
-// fuzzed is an option with values by chance, and what httpd is to read for it.
+// fuzzed is an option with random values, and what httpd must read for it.
 type fuzzed struct {
 	args []string
 	line []string // the directive and its words
@@ -354,7 +355,7 @@ var alphabet = []string{
 	"`", ";", "|", "&", "!", "\\\\", "\\\"", "</Directory>", "Include /etc/passwd", "0", "-", "^", ".", ",", ":", "~",
 }
 
-// value is text by chance, without what is in the second argument.
+// value is random text, without the characters in the second argument.
 func value(random *mathrand.Rand, without string) string {
 	var b strings.Builder
 	for n := 1 + random.IntN(12); n > 0; {
@@ -367,14 +368,14 @@ func value(random *mathrand.Rand, without string) string {
 	return b.String()
 }
 
-// inExpression is a text as httpd's expressions take it literally: a backslash
-// escapes there, and $0 would be a match.
+// inExpression is a text that httpd's expressions take literally: a backslash is an
+// escape there, and $0 would be a match.
 func inExpression(s string) string {
 	return regexp.MustCompile(`\$[0-9]`).ReplaceAllStringFunc(strings.ReplaceAll(s, `\`, `\\`), func(m string) string { return `\` + m })
 }
 
-// fuzzedOptions are options in the various places of a configuration. What the
-// meaning of a directive forbids is left out of its value.
+// fuzzedOptions are options in the various parts of a configuration. Characters that a
+// directive does not allow are left out of its value.
 func fuzzedOptions(random *mathrand.Rand, dir string) (all []fuzzed) {
 	add := func(args, line []string) { all = append(all, fuzzed{args, line}) }
 	for k := range 120 {
@@ -386,7 +387,7 @@ func fuzzedOptions(random *mathrand.Rand, dir string) (all []fuzzed) {
 		add([]string{"--python-warnings", v}, []string{"WSGIPythonWarnings", v})
 		url, target := fmt.Sprintf("/%d", k)+value(random, ""), filepath.Join(dir, strconv.Itoa(k)+value(random, "/.")+"x")
 		read := target
-		if strings.HasSuffix(url, "/") { // then both have to
+		if strings.HasSuffix(url, "/") { // then both must end in a slash
 			read += "/"
 		}
 		add([]string{"--url-alias", url, target}, []string{"Alias", url, read})
@@ -410,9 +411,9 @@ func fuzzedOptions(random *mathrand.Rand, dir string) (all []fuzzed) {
 	return all
 }
 
-// TestHTTPDSeesWhatWasMeant: for values by chance, the directives that httpd has
-// read (-DDUMP_CONFIG) are those of the options, word for word, and there are
-// neither more nor fewer than for harmless values.
+// TestHTTPDSeesWhatWasMeant: for random values, the directives that httpd has read
+// (-DDUMP_CONFIG) are those of the options, word for word, and neither more nor fewer
+// than for harmless values.
 //
 // Once: TestHTTPDReadsWhatWasMeantByEveryOption has each mod_wsgi read each option.
 func TestHTTPDSeesWhatWasMeant(t *testing.T) {
@@ -495,14 +496,14 @@ func names(lines [][]string) map[string]int {
 	return count
 }
 
-// plain is a harmless value of the same kind as one by chance.
+// plain is a harmless value of the same kind as a random one.
 func plain(w string, k int) string {
 	switch {
 	case strings.HasPrefix(w, "FUZZ"), len(w) == 3 && strings.HasPrefix(w, "4"):
 		return w
 	case filepath.IsAbs(w) && strings.Contains(w, "/docs"):
 		return filepath.Join(filepath.Dir(w), "docs")
-	case strings.HasSuffix(w, "%M"): // the format of the error log must have that
+	case strings.HasSuffix(w, "%M"): // required in the format of the error log
 		return "plain%M"
 	case strings.HasPrefix(w, "/"):
 		return fmt.Sprintf("/plain%d", k)
@@ -510,8 +511,8 @@ func plain(w string, k int) string {
 	return "plain"
 }
 
-// TestApplicationSeesWhatWasMeant: the same for values that reach the
-// application, through httpd and the module.
+// TestApplicationSeesWhatWasMeant: the same for values that reach the application
+// through httpd and the module.
 func TestApplicationSeesWhatWasMeant(t *testing.T) {
 	testEnv(t)
 	random := mathrand.New(mathrand.NewPCG(seed(t), 99))

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// reportedApp does what applications of public reports do (docs/troubleshooting/reports.md).
+// reportedApp behaves as applications in public reports do
+// (docs/troubleshooting/reports.md).
 const reportedApp = `
 import atexit, json, logging, os, signal, threading, time
 print("printed while loading")
@@ -38,8 +39,8 @@ def application(environ, start_response):
     return [json.dumps(out).encode()]
 `
 
-// TestReported: one application does what several public reports tell of, and the
-// server answers, logs and ends as docs/troubleshooting/reports.md says.
+// TestReported: one application reproduces several public reports. The server answers,
+// logs and ends as docs/troubleshooting/reports.md describes.
 func TestReported(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -53,7 +54,7 @@ func TestReported(t *testing.T) {
 		t.Errorf("the root: %d %v", code, out)
 	}
 	if out["main"] != false { // django/asgiref#143
-		t.Error("a thread that handles requests takes itself for the main one")
+		t.Error("a request thread considers itself the main thread")
 	}
 	if code, _ := s.ask("GET", "/%ff%fe", nil); code != 200 { // release notes of 4.9.2
 		t.Errorf("a path that is not UTF-8: %d", code)
@@ -61,11 +62,11 @@ func TestReported(t *testing.T) {
 	if code, _ := s.ask("GET", "/none", nil); code != 500 { // GrahamDumpleton/mod_wsgi#150
 		t.Errorf("no response: %d", code)
 	}
-	// GrahamDumpleton/mod_wsgi#312: the length is not known.
+	// GrahamDumpleton/mod_wsgi#312: the length is unknown.
 	if code, _ := s.ask("POST", "/", io.MultiReader(strings.NewReader("body"))); code != http.StatusLengthRequired {
 		t.Errorf("a body without a length: %d", code)
 	}
-	// GrahamDumpleton/mod_wsgi#485, #544: the client goes away.
+	// GrahamDumpleton/mod_wsgi#485, #544: the client disconnects.
 	c, err := net.Dial("tcp", s.address())
 	if err != nil {
 		t.Fatal(err)
@@ -77,9 +78,9 @@ func TestReported(t *testing.T) {
 		t.Errorf("after that: %d", code)
 	}
 	before := time.Now()
-	s.stop() // GrahamDumpleton/mod_wsgi#250: a thread is left
+	s.stop() // GrahamDumpleton/mod_wsgi#250: a thread still runs
 	if took := time.Since(before); took > 4*time.Second {
-		t.Errorf("it took %v to stop", took)
+		t.Errorf("stopping took %v", took)
 	}
 	s.logged([]string{ // #147, #475, #650, jezdez/envdir#23
 		"printed while loading", "logged while loading", "printed for /\n", "printed for /endless", "registration for signal 15",
@@ -87,7 +88,7 @@ func TestReported(t *testing.T) {
 	}, []string{"failed to write data", "egmentation fault"})
 }
 
-// ask makes a request, and returns the object that the response holds.
+// ask makes a request and returns the object in the response.
 func (s *server) ask(method, path string, body io.Reader, headers ...string) (int, map[string]any) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.address()+path, body)
@@ -110,24 +111,24 @@ func (s *server) ask(method, path string, body io.Reader, headers ...string) (in
 	return resp.StatusCode, out
 }
 
-// logged says what the error log must say, and what not.
+// logged checks which texts the error log must contain, and which it must not.
 func (s *server) logged(want, never []string) {
 	s.t.Helper()
 	log := s.log()
 	for _, text := range want {
 		if !strings.Contains(log, text) {
-			s.t.Errorf("the log does not say %q:\n%s", text, log)
+			s.t.Errorf("the log does not contain %q:\n%s", text, log)
 		}
 	}
 	for _, text := range never {
 		if strings.Contains(log, text) {
-			s.t.Errorf("the log says %q:\n%s", text, log)
+			s.t.Errorf("the log contains %q:\n%s", text, log)
 		}
 	}
 }
 
-// TestStopDuringRestart: httpd ignores a signal that reaches it right after the one
-// for a restart. Stopping goes on until httpd has heard it.
+// TestStopDuringRestart: httpd ignores a signal that arrives right after the one for a
+// restart. Stopping continues until httpd has received it.
 func TestStopDuringRestart(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -137,7 +138,7 @@ func TestStopDuringRestart(t *testing.T) {
 			s := start(t, dir, app)
 			eventually(t, "httpd handles signals", func() bool { return s.pid() > 0 && strings.Contains(s.log(), "resuming normal operations") })
 			pid := s.pid()
-			// It is held on the way through its restart.
+			// httpd is suspended in the middle of its restart.
 			if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
 				t.Fatal(err)
 			}
@@ -155,7 +156,7 @@ func TestStopDuringRestart(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "it is asked to stop", func() bool { return pending(pid)&(1<<(syscall.SIGTERM-1)|1<<(syscall.SIGWINCH-1)) != 0 })
+			eventually(t, "httpd is asked to stop", func() bool { return pending(pid)&(1<<(syscall.SIGTERM-1)|1<<(syscall.SIGWINCH-1)) != 0 })
 			if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
@@ -163,14 +164,14 @@ func TestStopDuringRestart(t *testing.T) {
 				t.Errorf("%v: %v", words, err)
 			}
 			eventually(t, "httpd has ended", func() bool { return syscall.Kill(pid, 0) != nil })
-			if took := time.Since(begun); took > 12*time.Second { // requests have 15 seconds before it is ended at once
+			if took := time.Since(begun); took > 12*time.Second { // requests have 15 seconds before httpd is ended immediately
 				t.Errorf("%v took %v", words, took)
 			}
 		})
 	}
 }
 
-// pending are the signals that a process has not handled yet, as bits.
+// pending returns the signals that a process has not handled yet, as bits.
 func pending(pid int) uint64 {
 	data, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	_, rest, _ := strings.Cut(string(data), "\nShdPnd:\t")

@@ -99,7 +99,7 @@ func TestScriptAndEnvironment(t *testing.T) {
 	}
 }
 
-// latin1 is how WSGI shows a string to the application (PEP 3333).
+// latin1 returns a string as WSGI passes it to the application (PEP 3333).
 func latin1(s string) string {
 	r := make([]rune, len(s))
 	for i := range len(s) {
@@ -180,7 +180,7 @@ func TestMountPoint(t *testing.T) {
 				}
 			}
 			if entries, _ := os.ReadDir(docs); len(entries) != 1 {
-				t.Error("something was put into the document root")
+				t.Error("the document root was written to")
 			}
 		})
 	}
@@ -223,7 +223,7 @@ func TestStatic(t *testing.T) {
 	if code, _ := s.get("/no"); code != 404 {
 		t.Errorf("/no: %d", code)
 	}
-	// Lists do not lead to what is kept in dotted directories.
+	// Listings do not link to anything in dotted directories.
 	for _, d := range []string{".git/x", "sub/.svn", "sub/seen", ".well-known"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -308,7 +308,7 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// certificate makes a self-signed one and returns its stem.
+// certificate makes a self-signed certificate and returns its stem.
 func certificate(t *testing.T, dir, name string) (stem string, pool *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -19,7 +19,7 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// tree writes files, with their names as contents, and the directories above them.
+// tree writes files, with their names as contents, and their parent directories.
 func tree(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	for _, n := range names {
@@ -38,7 +38,7 @@ func link(t *testing.T, target, name string) {
 	}
 }
 
-// send writes a request as it is and returns the status and the body.
+// send writes a request unchanged and returns the status and the body.
 func (s *server) send(request string) (int, string) {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.address())
@@ -58,7 +58,7 @@ func (s *server) send(request string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// fetch asks for a path as it is written; one of the headers may be Host.
+// fetch requests a path unchanged; one of the headers may be Host.
 func (s *server) fetch(path string, headers ...string) (int, string) {
 	s.t.Helper()
 	if !slices.ContainsFunc(headers, func(h string) bool { return strings.HasPrefix(h, "Host:") }) {
@@ -73,8 +73,8 @@ def application(environ, start_response):
     return [("application " + environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"]).encode()]
 `
 
-// TestMethods: TRACE and CONNECT do not reach the application unless they are asked
-// for, nor files, nor servers behind, in any mode.
+// TestMethods: by default, TRACE and CONNECT reach neither the application, nor files,
+// nor servers behind, in any mode.
 func TestMethods(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -129,8 +129,8 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// TestServerStatusIsLocal: what a proxy on this machine passes on is not local, and
-// the command that asks for the status still works, whatever names the server has.
+// TestServerStatusIsLocal: requests passed on by a proxy on this machine are not local,
+// and the status command still works, whatever names the server has.
 func TestServerStatusIsLocal(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -172,8 +172,8 @@ func TestServerStatusIsLocal(t *testing.T) {
 	}
 }
 
-// TestTrustedProxies: forwarded headers are believed from the addresses that were
-// named, and every client only where that was asked for in so many words.
+// TestTrustedProxies: forwarded headers are trusted from the named addresses, and from
+// every client only if that is requested explicitly.
 func TestTrustedProxies(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -191,8 +191,8 @@ func TestTrustedProxies(t *testing.T) {
 	}
 }
 
-// TestSymbolicLinks: links in a served directory lead nowhere unless they are asked
-// for, while the directory itself may be one, and rewriting goes on.
+// TestSymbolicLinks: by default, links in a served directory are not followed; the
+// directory itself may be a link, and rewriting still works.
 func TestSymbolicLinks(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -218,7 +218,7 @@ func TestSymbolicLinks(t *testing.T) {
 	served := map[string]string{
 		"/page.txt": "releases/42/page.txt", "/sub/deep.txt": "releases/42/sub/deep.txt", "/.well-known/acme.txt": "releases/42/.well-known/acme.txt",
 		"/old.txt": "releases/42/page.txt", "/a/own.txt": "aliased/own.txt",
-		// Links that an option names are asked for.
+		// Links named by an option are followed.
 		"/s/one.txt": "shared/one.txt", "/one": "shared/one.txt",
 	}
 	linked := []string{"/file.txt", "/out/file.txt", "/a/out/file.txt", "/sneaky", "/shared/../file.txt", "/inner/../out/file.txt", "/list/", "/list/index.html", "/out", "/out/"}
@@ -227,7 +227,7 @@ func TestSymbolicLinks(t *testing.T) {
 			app, "--document-root", filepath.Join(dir, "current"), "--rewrite-rules", rules, "--url-alias", "/a", filepath.Join(dir, "aliased"),
 			"--url-alias", "/s", filepath.Join(dir, "current", "shared"), "--url-alias", "/one", filepath.Join(dir, "current", "one.txt"), "--directory-listing",
 		}
-		if mode != "none" { // which is what it is by itself
+		if mode != "none" { // the default
 			args = append(args, "--follow-symlinks", mode)
 		}
 		s := start(t, dir, args...)
@@ -252,7 +252,7 @@ func TestSymbolicLinks(t *testing.T) {
 	}
 }
 
-// TestListing: a listing shows neither what is private nor links.
+// TestListing: a listing shows neither private files nor links.
 func TestListing(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -272,9 +272,9 @@ func TestListing(t *testing.T) {
 	}
 }
 
-// TestOwnSources: a document root that holds the application does not give away its
-// sources, nor the server's files, by whatever URL; who else may come in is another
-// question.
+// TestOwnSources: a document root that contains the application does not expose its
+// sources or the server's files, by any URL. Other access rules are
+// out of scope.
 func TestOwnSources(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -291,7 +291,7 @@ func TestOwnSources(t *testing.T) {
 			write(t, filepath.Join(dir, "rules.conf"), "RewriteRule ^nice$ /settings.py [L]\nRewriteCond %{REQUEST_FILENAME} -f\nRewriteRule ^ - [L]\n")
 			write(t, filepath.Join(dir, "auth.conf"), "# content of auth.conf\n")
 			docs, name := dir, ""
-			if variant == "link" { // the document root leads to the directory of the application
+			if variant == "link" { // the document root is a link to the application's directory
 				docs = filepath.Join(filepath.Dir(dir), "current")
 				link(t, dir, docs)
 			}
@@ -341,7 +341,7 @@ func TestOwnSources(t *testing.T) {
 			if code, body := s.fetch("/x.run", headers...); code != 200 || body != "handled" {
 				t.Errorf("the handler: %d %s\n%s", code, body, s.log())
 			}
-			// What is not there is the application's.
+			// Paths without a file are the application's.
 			for _, path := range []string{"/nothing.py", "/sub/nothing.py", "/no/such.wsgi", "/"} {
 				if code, body := s.fetch(path, headers...); code != 200 || body != "application GET "+path {
 					t.Errorf("%s: %d %s\n%s", path, code, body, s.log())
@@ -354,8 +354,8 @@ func TestOwnSources(t *testing.T) {
 	}
 }
 
-// TestServedPython: without the application in it, a document root may hold Python
-// files; with the server root in it, the files of that are private.
+// TestServedPython: a document root without the application may contain Python files;
+// if it contains the server root, the files of the server root are private.
 func TestServedPython(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -373,7 +373,7 @@ func TestServedPython(t *testing.T) {
 		t.Errorf("a warning without a reason: %s", s.out)
 	}
 	s.stop()
-	// The server root has the values of --setenv, and the logs.
+	// The server root contains the values of --setenv, and the logs.
 	top := filepath.Join(shortDir(t), "top")
 	tree(t, top, "page.txt")
 	root := filepath.Join(top, "server")
@@ -388,8 +388,8 @@ func TestServedPython(t *testing.T) {
 	}
 }
 
-// TestServerRootInside: the server root, with the values of --setenv and the logs, is
-// not sent from a document root that holds it.
+// TestServerRootInside: nothing of the server root, which has the values of --setenv
+// and the logs, is sent from a document root that contains it.
 func TestServerRootInside(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -403,7 +403,7 @@ func TestServerRootInside(t *testing.T) {
 	}
 	for _, name := range []string{"httpd.conf", "error_log", "handler.wsgi", "settings.json", "instance.json", "apachectl", "httpd.pid", "python-eggs/", ""} {
 		if os.Geteuid() == 0 {
-			// Also where the account that serves could read it.
+			// Even if the serving account could read it.
 			_ = filepath.Walk(s.root, func(path string, info os.FileInfo, err error) error {
 				if err == nil && info.Mode()&os.ModeSymlink == 0 {
 					_ = os.Chmod(path, 0o755)

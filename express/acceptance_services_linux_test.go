@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestServiceThatEnds: a script runs as __main__, and that it ends at once is said,
-// with how, how often and after which pause it is started again; a stop of the
-// server is no such end.
+// TestServiceThatEnds: a script runs as __main__. If it ends at once, the log reports
+// how, how often, and the pause before its restart. A stop of the server is not
+// reported as such an end.
 func TestServiceThatEnds(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -45,16 +45,16 @@ func TestServiceThatEnds(t *testing.T) {
 	s.stop()
 	for _, name := range []string{"stays", "own"} {
 		if strings.Contains(s.log(), "service "+name+" ") {
-			t.Errorf("a stop is taken for an end of %s:\n%s", name, s.log())
+			t.Errorf("a stop is reported as an end of %s:\n%s", name, s.log())
 		}
 	}
 }
 
-// TestServiceOfAnotherUserThatEnds: the same without a place to remember in.
+// TestServiceOfAnotherUserThatEnds: the same if the count of ends cannot be stored.
 func TestServiceOfAnotherUserThatEnds(t *testing.T) {
 	testEnv(t)
 	if os.Geteuid() != 0 {
-		t.Skip("only root can run a service as somebody else")
+		t.Skip("only root can run a service as another user")
 	}
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)

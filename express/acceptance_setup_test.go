@@ -25,7 +25,7 @@ func refused(t *testing.T, dir string, code int, want string, args ...string) {
 	root := filepath.Join(shortDir(t), "root")
 	cmd := command(t, append(args, "--server-root", root)...)
 	cmd.Dir = dir
-	// What is not refused would serve for ever.
+	// A command that is not refused would serve forever.
 	guard := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer guard.Stop()
 	out, err := cmd.CombinedOutput()
@@ -115,7 +115,7 @@ func TestServerRootOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestSameRootAtTheSameTime: of several that start together one serves, whatever
+// TestSameRootAtTheSameTime: of several concurrent starts exactly one serves, whatever
 // the moment.
 func TestSameRootAtTheSameTime(t *testing.T) {
 	testEnv(t)
@@ -139,10 +139,10 @@ func TestSameRootAtTheSameTime(t *testing.T) {
 		select {
 		case out := <-ended:
 			if !strings.Contains(out, "already") {
-				t.Errorf("one ended otherwise: %s", out)
+				t.Errorf("one start ended differently: %s", out)
 			}
 		case <-time.After(20 * time.Second):
-			t.Error("more than one serves with the same root")
+			t.Error("several servers with the same root")
 		}
 	}
 	for _, c := range all {
@@ -151,11 +151,11 @@ func TestSameRootAtTheSameTime(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(20 * time.Second):
-		t.Error("the one that served did not end")
+		t.Error("the serving one did not end")
 	}
 }
 
-// TestSameRootTwice: the second server is refused and the first one not disturbed.
+// TestSameRootTwice: the second server is refused, and the first one is undisturbed.
 func TestSameRootTwice(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -163,10 +163,10 @@ func TestSameRootTwice(t *testing.T) {
 	s := start(t, dir, app)
 	before, _ := os.ReadFile(filepath.Join(s.root, "httpd.conf"))
 	args := append([]string{"start-server", app, "--port", strconv.Itoa(freeport.Get(t)), "--server-root", s.root}, asUser()...)
-	// httpd answers a moment before it writes its pid file.
-	eventually(t, "its pid file", func() bool {
+	// httpd answers a moment before it writes its PID file.
+	eventually(t, "its PID file", func() bool {
 		data, _ := os.ReadFile(filepath.Join(s.root, "httpd.pid"))
-		return bytes.HasSuffix(data, []byte("\n")) // it is there a moment before the number is in it
+		return bytes.HasSuffix(data, []byte("\n")) // the file exists a moment before it contains the number
 	})
 	out, err := command(t, args...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "an httpd already runs with the server root "+s.root+" (process ") {
@@ -178,8 +178,8 @@ func TestSameRootTwice(t *testing.T) {
 	s.environ("/")
 }
 
-// TestRefusedConfiguration: what httpd refuses leaves an existing server root as
-// it was.
+// TestRefusedConfiguration: a configuration that httpd refuses leaves an existing
+// server root unchanged.
 func TestRefusedConfiguration(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -255,7 +255,7 @@ func TestModuleCommands(t *testing.T) {
 	}
 }
 
-// TestCalledThroughALink: another name, in another directory.
+// TestCalledThroughALink: the launcher is called by another name in another directory.
 func TestCalledThroughALink(t *testing.T) {
 	testEnv(t)
 	link := filepath.Join(t.TempDir(), "serve")

@@ -18,9 +18,9 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// unpacked finds a program, on this machine or, where it is not installed, in
-// Debian's packages. It returns its path, where it was unpacked ("" for this
-// machine), and the environment that it runs in.
+// unpacked finds a program on this machine or, if it is not installed, in Debian's
+// packages. It returns the path, the directory of the unpacked packages ("" for this
+// machine), and the program's environment.
 func unpacked(t *testing.T, name string, packages ...string) (path, root string, env []string) {
 	t.Helper()
 	env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "TERM=dumb", "LANG=C.UTF-8"}
@@ -36,16 +36,16 @@ func unpacked(t *testing.T, name string, packages ...string) (path, root string,
 			return path, root, append(env, "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
 		}
 	}
-	t.Fatalf("the packages %q have no %s", packages, name)
+	t.Fatalf("the packages %q do not contain %s", packages, name)
 	return "", "", nil
 }
 
 var escapes = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]|\x1b[>=]|\r|\a")
 
-// typed is what the terminal shows, without what moves the cursor.
+// typed is what the terminal shows, without cursor control sequences.
 func (p *terminal) typed() string { return escapes.ReplaceAllString(p.String(), "") }
 
-// press types into the terminal and waits until something is shown.
+// press types into the terminal and waits for an output.
 func (p *terminal) press(t *testing.T, keys, want string) {
 	t.Helper()
 	before := len(p.typed())
@@ -59,7 +59,7 @@ func (p *terminal) press(t *testing.T, keys, want string) {
 	t.Errorf("after %q the terminal does not show %q, only:\n%q", keys, want, p.typed()[before:])
 }
 
-// completions are lines, and what the Tab key makes of them in every shell.
+// completions are lines, and their completion with the Tab key in every shell.
 var completions = map[string]string{
 	"mod_wsgi-express star":                                 "start-server",
 	"mod_wsgi-express start-server --evic":                  "--eviction-timeout",
@@ -78,8 +78,8 @@ func script(t *testing.T, dir, shell, name string) string {
 	return write(t, filepath.Join(dir, name), string(out))
 }
 
-// TestCompletionInShells: bash, zsh and fish complete our command lines, on a
-// terminal, by the Tab key.
+// TestCompletionInShells: bash, zsh and fish complete the launcher's command lines, on
+// a terminal, with the Tab key.
 //
 // Once: the words come from the table.
 func TestCompletionInShells(t *testing.T) {
@@ -99,7 +99,7 @@ func TestCompletionInShells(t *testing.T) {
 	tabs := func(t *testing.T, p *terminal) {
 		for line, want := range completions {
 			p.press(t, line+"\t", want)
-			p.press(t, "\x15echo do''ne\n", "done") // Ctrl-U takes the line away
+			p.press(t, "\x15echo do''ne\n", "done") // Ctrl-U clears the line
 		}
 	}
 	t.Run("bash", func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestCompletionInShells(t *testing.T) {
 		script(t, dir, "zsh", "_mod_wsgi-express")
 		path, root, env := unpacked(t, "zsh", "zsh", "zsh-common")
 		setup := "fpath=(" + dir + " $fpath)"
-		if root != "" { // the editor of command lines is a module
+		if root != "" { // the command-line editor is a module
 			setup = "module_path=(" + root + "/usr/lib/*-linux-gnu/zsh/*(/N)); fpath=(" + dir + " " + root + "/usr/share/zsh/functions/**/*(/N))"
 		}
 		write(t, filepath.Join(dir, ".zshrc"), setup+"\nautoload -Uz compinit && compinit -u -D\nunsetopt beep\n")
@@ -126,7 +126,7 @@ func TestCompletionInShells(t *testing.T) {
 		dir := t.TempDir()
 		name := script(t, dir, "fish", "mod_wsgi-express.fish")
 		path, root, env := unpacked(t, "fish", "fish", "fish-common", "libpcre2-32-0")
-		if root != "" { // fish looks for its own files beside itself
+		if root != "" { // fish looks for its files relative to its program
 			if err := os.Symlink("../etc", filepath.Join(root, "usr", "etc")); err != nil {
 				t.Fatal(err)
 			}
@@ -142,8 +142,8 @@ func TestCompletionInShells(t *testing.T) {
 	})
 }
 
-// TestTmux: in a window of tmux that is resized and detached from, the server
-// goes on; when tmux is ended, so is the server.
+// TestTmux: the server continues while its tmux window is resized and detached, and
+// ends when tmux is ended.
 func TestTmux(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -172,7 +172,7 @@ func TestTmux(t *testing.T) {
 	launched := strings.TrimSpace(tmux("list-panes", "-F", "#{pane_pid}"))
 	for n := range 6 {
 		tmux("resize-window", "-x", strconv.Itoa(60+10*n), "-y", strconv.Itoa(20+n))
-		time.Sleep(50 * time.Millisecond) // as somebody does who drags a window
+		time.Sleep(50 * time.Millisecond) // as when a user drags a window
 	}
 	tmux("split-window", "-d")
 	time.Sleep(300 * time.Millisecond) // nothing may happen meanwhile
@@ -180,7 +180,7 @@ func TestTmux(t *testing.T) {
 		t.Errorf("process %v became %v", pid, now)
 	}
 	if log := s.log(); strings.Contains(log, "SIGWINCH") {
-		t.Errorf("httpd was told to stop:\n%s", log)
+		t.Errorf("httpd received a stop:\n%s", log)
 	}
 	if !strings.Contains(tmux("capture-pane", "-p", "-S", "-", "-t", "0.0"), "Server URL") {
 		t.Error("the window does not show the banner")

@@ -20,7 +20,7 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// needsModule leaves a test out where the environment's mod_wsgi is older.
+// needsModule skips a test if the environment's mod_wsgi is older.
 func needsModule(t *testing.T, since string) *place {
 	t.Helper()
 	p := installed(t)
@@ -40,8 +40,8 @@ func (s *server) eventually(what string, holds func() bool) {
 	}
 }
 
-// TestTelemetryService: what the options say arrives at a collector's socket, and
-// a collector that is not there is missed at start, for the module is silent.
+// TestTelemetryService: the values of the options arrive at a collector's socket. A
+// missing collector is reported at start, because the module does not report it.
 func TestTelemetryService(t *testing.T) {
 	p := needsModule(t, "6.0.0")
 	dir := workDir(t, "")
@@ -58,7 +58,7 @@ func TestTelemetryService(t *testing.T) {
 	}
 	s := start(t, dir, app, "--telemetry-service", "unix:"+path, "--telemetry-interval", "0.75", "--slow-requests", "0.05", "--telemetry-options", "+CaptureUserAgent")
 	if strings.Contains(s.out.String(), "telemetry") {
-		t.Errorf("a collector is there, and missed:\n%s", s.out)
+		t.Errorf("a collector exists, but is reported missing:\n%s", s.out)
 	}
 	got := make(chan string)
 	go func() {
@@ -95,7 +95,7 @@ func TestTelemetryService(t *testing.T) {
 	}
 }
 
-// TestTelemetryServiceIsMissed: each way in which nobody takes the reports.
+// TestTelemetryServiceIsMissed: each way in which nothing receives the reports.
 func TestTelemetryServiceIsMissed(t *testing.T) {
 	needsModule(t, "6.0.0")
 	dir := workDir(t, "")
@@ -104,7 +104,7 @@ func TestTelemetryServiceIsMissed(t *testing.T) {
 	path := func(name string) string { return filepath.Join(sockets, name) }
 	left, err1 := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path("left"), Net: "unixgram"})
 	stream, err2 := net.Listen("unix", path("stream"))
-	if err := errors.Join(err1, err2, left.Close()); err != nil { // the socket of a datagram listener stays
+	if err := errors.Join(err1, err2, left.Close()); err != nil { // the socket of a datagram listener remains
 		t.Fatal(err)
 	}
 	defer stream.Close()
@@ -128,17 +128,17 @@ func TestTelemetryServiceIsMissed(t *testing.T) {
 	}
 }
 
-// TestEnableTelemetry: upstream's collector, which lies in mod_wsgi's archive, takes
-// the reports and shows them.
+// TestEnableTelemetry: upstream's collector, from mod_wsgi's archive, receives the
+// reports and shows them.
 func TestEnableTelemetry(t *testing.T) {
 	p := needsModule(t, "6.0.0")
 	archive := filepath.Join(os.Getenv("MODWSGI_TEST_SOURCES"), "mod_wsgi-"+p.version+".tar.gz")
 	if !isFile(archive) {
-		t.Skipf("the collector is in %s, which is not there", archive)
+		t.Skipf("the collector's archive %s does not exist", archive)
 	}
 	lib := debian(t, "python3-aiohttp", "python3-multidict", "python3-yarl", "python3-frozenlist", "python3-aiosignal", "python3-attr",
 		"python3-async-timeout", "python3-charset-normalizer", "python3-idna")
-	// As pip lays it down, in a directory of its own.
+	// As pip installs it, in a separate directory.
 	site := workDir(t, "site")
 	if out, err := exec.CommandContext(t.Context(), "tar", "-xzf", archive, "-C", site, "--strip-components=3", "--wildcards", "*/telemetry/src").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -22,8 +22,8 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// The tests use an environment made by modwsgi install, which
-// MODWSGI_TEST_ENV names, and change nothing in it.
+// The tests use an environment made by modwsgi install, named in MODWSGI_TEST_ENV, and
+// change nothing in it.
 
 const echoApp = `
 import json, os, sys, time
@@ -49,7 +49,7 @@ func testEnv(t *testing.T) string {
 	return dir
 }
 
-// workDir is a directory that other accounts can reach.
+// workDir returns a directory that other accounts can access.
 func workDir(t *testing.T, name string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -106,8 +106,7 @@ func launcher(t *testing.T) string { return filepath.Join(testEnv(t), "bin", "mo
 
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	// The test's own context ends before its cleanup, which stops servers in
-	// their own way.
+	// The test's own context ends before its cleanup, which stops servers differently.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), launcher(t), args...)
 	// Neither activated nor on the PATH.
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent", "TMPDIR=" + os.TempDir()}
@@ -140,7 +139,7 @@ func (s *server) up() *server {
 	return nil
 }
 
-// listens says whether every port of the server takes connections: httpd opens
+// listens reports whether every port of the server accepts connections: httpd opens
 // them one after the other.
 func (s *server) listens() bool {
 	ports := []string{strconv.Itoa(s.port)}
@@ -164,7 +163,7 @@ func begin(t *testing.T, dir string, args ...string) *server {
 	return beginWith(t, nil, dir, args...)
 }
 
-// beginWith starts a server with more variables in its environment.
+// beginWith starts a server with additional variables in its environment.
 func beginWith(t *testing.T, env []string, dir string, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, port: freeport.Get(t), out: &bytes.Buffer{}, done: make(chan struct{})}
@@ -182,7 +181,7 @@ func beginWith(t *testing.T, env []string, dir string, args ...string) *server {
 	return s
 }
 
-// shortDir is a directory whose path leaves room for the names of sockets.
+// shortDir returns a directory whose path leaves room for the names of sockets.
 func shortDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "mwx")
@@ -203,8 +202,8 @@ func (s *server) log() string {
 	return string(data)
 }
 
-// inside waits until the application has begun with a slow request of the echo
-// application, in a server that had none before.
+// inside waits until the echo application has begun a slow request, in a server without
+// earlier ones.
 func (s *server) inside() {
 	s.t.Helper()
 	eventually(s.t, "the request is inside of the application", func() bool { return strings.Contains(s.log(), "a slow request is inside") })
@@ -220,7 +219,7 @@ func (s *server) stop() {
 	}
 }
 
-// get returns status and body.
+// get returns the status and the body.
 func (s *server) get(path string) (int, string) {
 	s.t.Helper()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: 30 * time.Second}

@@ -24,7 +24,7 @@ import (
 	"modwsgi/internal/freeport"
 )
 
-// terminal is a pseudo-terminal with what was printed on it.
+// terminal is a pseudo-terminal with its output.
 type terminal struct {
 	ours, theirs *os.File
 	mu           sync.Mutex
@@ -77,7 +77,7 @@ func (p *terminal) expect(t *testing.T, want string) {
 	t.Fatalf("the terminal never shows %q:\n%s", want, p)
 }
 
-// onTerminal starts a server on a terminal of its own, as its controlling one.
+// onTerminal starts a server on a separate terminal, which controls it.
 func onTerminal(t *testing.T, p *terminal, dir string, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, port: freeport.Get(t), out: &p.text, done: make(chan struct{})}
@@ -316,12 +316,12 @@ def application(environ, start_response):
 	}
 }
 
-// debian unpacks Debian packages, without installing them, and returns the
-// directory of their Python modules.
+// debian unpacks Debian packages without installing them, and returns the directory of
+// their Python modules.
 func debian(t *testing.T, packages ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		t.Skip("no apt-get here")
+		t.Skip("apt-get not found")
 	}
 	if v, err := exec.CommandContext(t.Context(), filepath.Join(testEnv(t), "bin", "python"), "-c", "import sys; print(sys.version_info[:2])").Output(); err != nil || !strings.Contains(string(v), debianPython(t)) {
 		t.Skipf("the environment's Python is %s, Debian's is %s", v, debianPython(t))
@@ -334,7 +334,7 @@ func debian(t *testing.T, packages ...string) string {
 	cmd := exec.CommandContext(t.Context(), "apt-get", append([]string{"download", "-q"}, packages...)...)
 	cmd.Dir = down
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("packages %q are not to be had: %v\n%s", packages, err, out)
+		t.Skipf("packages %q are unavailable: %v\n%s", packages, err, out)
 	}
 	names, _ := filepath.Glob(filepath.Join(down, "*.deb"))
 	for _, name := range names {
@@ -349,7 +349,7 @@ func debianPython(t *testing.T) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", "import sys; print(sys.version_info[:2])").Output()
 	if err != nil {
-		t.Skip("no Debian Python here")
+		t.Skip("Debian's Python not found")
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -357,7 +357,7 @@ func debianPython(t *testing.T) string {
 func TestCoverage(t *testing.T) {
 	testEnv(t)
 	lib := debian(t, "python3-coverage", "libjs-jquery", "libjs-jquery-hotkeys", "libjs-jquery-isonscreen", "libjs-jquery-tablesorter", "libjs-jquery-throttle-debounce")
-	// Debian's package links to files of its own root.
+	// Debian's package links to files relative to its root.
 	share := filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(lib))), "share")
 	links, _ := filepath.Glob(filepath.Join(lib, "coverage", "htmlfiles", "*"))
 	for _, link := range links {
@@ -393,7 +393,7 @@ def application(environ, start_response):
 	}
 }
 
-// coverageOutput is where the banner says that the report will be.
+// coverageOutput returns the path of the report that the banner announces.
 func coverageOutput(banner string) string {
 	_, rest, _ := strings.Cut(banner, "Coverage Output    : ")
 	name, _, _ := strings.Cut(rest, "\n")
@@ -403,7 +403,7 @@ func coverageOutput(banner string) string {
 func TestGDB(t *testing.T) {
 	testEnv(t)
 	if _, err := exec.LookPath("gdb"); err != nil {
-		t.Skip("no gdb here")
+		t.Skip("gdb not found")
 	}
 	dir := workDir(t, "")
 	app := write(t, filepath.Join(dir, "app.py"), echoApp)
@@ -416,7 +416,7 @@ func TestGDB(t *testing.T) {
 	pid := int(s.environ("/")["pid"].(float64))
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if regexp.MustCompile(`TracerPid:\t0\n`).Match(data) {
-		t.Errorf("nobody traces httpd:\n%s", data)
+		t.Errorf("httpd is not traced:\n%s", data)
 	}
 	fmt.Fprint(p.ours, "\x03") // Ctrl-C stops the program, not gdb
 	p.expect(t, "SIGINT")
@@ -429,7 +429,7 @@ func TestGDB(t *testing.T) {
 	refused(t, dir, 1, "--enable-gdb", append([]string{"start-server", app, "--enable-gdb", "--gdb-executable", "/nonexistent/gdb"}, asUser()...)...)
 }
 
-// TestResizedTerminal: the server goes on when its window gets another size.
+// TestResizedTerminal: the server continues when its window is resized.
 func TestResizedTerminal(t *testing.T) {
 	testEnv(t)
 	dir := workDir(t, "")
@@ -453,20 +453,20 @@ func TestResizedTerminal(t *testing.T) {
 	s.gone()
 }
 
-// TestProcessOne: as the first process of a namespace we wait for what others
-// left behind, and end truthfully.
+// TestProcessOne: as the first process of a namespace, the launcher collects orphans
+// and returns the true exit code.
 func TestProcessOne(t *testing.T) {
 	testEnv(t)
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make a namespace of processes everywhere")
+		t.Skip("only root can create a process namespace on every system")
 	}
 	if err := exec.CommandContext(t.Context(), "unshare", "-pf", "--mount-proc", "true").Run(); err != nil {
-		t.Skip("no unshare here")
+		t.Skip("unshare not found")
 	}
 	dir := workDir(t, "")
-	// The inner sleep has ended before its parent, and is left to the launcher.
+	// The inner sleep ends before its parent and is left to the launcher.
 	shared := workDir(t, "shared")
-	if err := os.Chmod(shared, 0o777); err != nil { // the application has another account
+	if err := os.Chmod(shared, 0o777); err != nil { // the application runs as another account
 		t.Fatal(err)
 	}
 	ended := filepath.Join(shared, "ended")

@@ -26,8 +26,7 @@ func together(parts ...func()) {
 	all.Wait()
 }
 
-// TestDeadlock: a process in which one thread keeps Python's lock and does not
-// give it back is replaced.
+// TestDeadlock: a process in which one thread holds Python's lock forever is replaced.
 func TestDeadlock(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -46,12 +45,12 @@ func TestDeadlock(t *testing.T) {
 		t.Error("the process was not replaced")
 	}
 	if !strings.Contains(strings.ToLower(s.log()), "deadlock") {
-		t.Errorf("the log does not tell why:\n%s", s.log())
+		t.Errorf("the log does not contain the reason:\n%s", s.log())
 	}
 }
 
-// TestFullQueue: when as many requests wait for the daemon process as may
-// (--daemon-backlog), others are refused after --connect-timeout.
+// TestFullQueue: when the queue of the daemon process is full (--daemon-backlog), other
+// requests are refused after --connect-timeout.
 func TestFullQueue(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -86,8 +85,8 @@ func TestFullQueue(t *testing.T) {
 	patient := begun("--daemon-backlog", "1", "--connect-timeout", "20")
 	long := begun("--daemon-backlog", "20", "--connect-timeout", "3")
 	together(func() {
-		// Longer than the connect timeout, so that those that come late on a busy
-		// machine find the queue full, too.
+		// Longer than the connect timeout, so that late requests on a busy machine also find
+		// the queue full.
 		if c := codes(short, "1.5"); c[503] == 0 || c[200] < 2 {
 			t.Errorf("a short queue: %v", c)
 		}
@@ -102,12 +101,13 @@ func TestFullQueue(t *testing.T) {
 	})
 }
 
-// TestListenQueue: what the kernel was told (ss shows it for sockets that listen).
+// TestListenQueue: the queue lengths given to the kernel (ss shows them for listening
+// sockets).
 func TestListenQueue(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
 	if _, err := exec.LookPath("ss"); err != nil {
-		t.Skip("no ss here")
+		t.Skip("ss not found")
 	}
 	dir := workDir(t, "")
 	s := start(t, dir, write(t, filepath.Join(dir, "app.py"), echoApp), "--server-backlog", "37", "--daemon-backlog", "23")
@@ -132,7 +132,7 @@ func TestListenQueue(t *testing.T) {
 	}
 }
 
-// TestClientThatDoesNotRead: one that stops reading a response is given up after
+// TestClientThatDoesNotRead: a client that stops reading a response is dropped after
 // --response-socket-timeout.
 func TestClientThatDoesNotRead(t *testing.T) {
 	testEnv(t)
@@ -161,7 +161,7 @@ def application(environ, start_response):
 				return -1
 			}
 		}
-		time.Sleep(4 * time.Second) // a client that reads nothing for longer than the timeout is what is tested
+		time.Sleep(4 * time.Second) // the test is about a client that reads nothing for longer than the timeout
 		n, _ := io.Copy(io.Discard, in)
 		return n
 	}
@@ -169,16 +169,16 @@ def application(environ, start_response):
 	patient := start(t, dir, app, "--socket-timeout", "60", "--response-socket-timeout", "30")
 	together(func() {
 		if n := got(strict); n >= size {
-			t.Errorf("all %d bytes came", n)
+			t.Errorf("all %d bytes arrived", n)
 		}
 	}, func() {
 		if n := got(patient); n != size {
-			t.Errorf("%d bytes came, want all %d", n, size)
+			t.Errorf("%d bytes arrived, want all %d", n, size)
 		}
 	})
 }
 
-// TestSlowBody: a body may come slowly, but not for ever (--body-max-timeout).
+// TestSlowBody: a body may arrive slowly, but not forever (--body-max-timeout).
 func TestSlowBody(t *testing.T) {
 	testEnv(t)
 	t.Parallel()
@@ -191,9 +191,9 @@ func TestSlowBody(t *testing.T) {
 		}
 		defer conn.Close()
 		fmt.Fprint(conn, "POST / HTTP/1.0\r\nContent-Length: 200\r\n\r\n")
-		for range 20 { // ten bytes at a time give ten seconds each
+		for range 20 { // ten bytes at a time allow ten seconds each
 			_, _ = conn.Write([]byte("0123456789"))
-			time.Sleep(200 * time.Millisecond) // a client that pauses is what is tested
+			time.Sleep(200 * time.Millisecond) // the test is about a client that pauses
 		}
 		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 		line, _ := bufio.NewReader(conn).ReadString('\n')
@@ -254,8 +254,8 @@ func TestNumbersOfProcesses(t *testing.T) {
 			fmt.Fprint(c, "GET")
 			idle = append(idle, c)
 		}
-		// Until there is a process for each of them, another client is served. What it
-		// keeps alive would have a process of its own.
+		// Another client is served until there is a process for each of them. Its keep-alive
+		// connection would occupy a separate process.
 		var answered chan bool
 		eventually(t, "a fourth client waits", func() bool {
 			http.DefaultClient.CloseIdleConnections()

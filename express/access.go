@@ -16,16 +16,16 @@ func needsOf(list []config.Need) (needs []host.Need) {
 	return needs
 }
 
-// checkWritable refuses a directory, named by an option, that the application could not
-// write to: with the recorder every request would fail, and the other tools would lose
-// their results.
+// checkWritable refuses a directory named by an option if the application cannot write
+// to it. With the recorder every request would fail; the other tools would lose their
+// results.
 func (d *deployment) checkWritable() error {
 	type named struct {
 		option option.Ref
 		path   string
 	}
 	dirs := []named{{config.CoverageDirectory, d.CoverageDir}, {config.ProfilerDirectory, d.ProfilerDir}, {config.RecorderDirectory, d.RecorderDir}}
-	there := map[string]bool{} // as the launcher: the server root may be closed to the account until it is set up
+	there := map[string]bool{} // checked as the launcher: the account may be unable to enter the server root until it is set up
 	for _, n := range dirs {
 		there[n.path] = n.path != "" && config.Exists(n.path)
 	}
@@ -40,8 +40,8 @@ func (d *deployment) checkWritable() error {
 	})
 }
 
-// warnUnreachable warns about what the application's account cannot reach, but may not
-// need.
+// warnUnreachable warns about paths that the application's account cannot reach but may
+// not need.
 func (d *deployment) warnUnreachable() error {
 	for _, n := range needsOf(d.Wants()) {
 		if !config.Exists(n.Path) {

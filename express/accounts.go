@@ -13,8 +13,8 @@ import (
 )
 
 // findAccount returns the account that the application runs as: the launcher's own, or,
-// as root, the one of --user and --group. Accounts that are not in /etc/passwd are looked
-// up by getent.
+// as root, that of --user and --group. Accounts not in /etc/passwd are looked up with
+// getent.
 func findAccount(ctx context.Context, inv *Invocation, s *Server, warn func(string)) (*host.Account, error) {
 	if !host.Accounts {
 		if config.User.In(s) != "" || config.Group.In(s) != "" {
@@ -39,7 +39,7 @@ func findAccount(ctx context.Context, inv *Invocation, s *Server, warn func(stri
 	}
 	a.UID, a.GID = entry.UID, entry.GID
 	if entry.Name == "" && group == "" {
-		return nil, fault.New(fault.Usage, "", "%s: no account has the number %d, so --group is required too", byUser, a.UID)
+		return nil, fault.New(fault.Usage, "", "%s: no account has the user ID %d, so --group is required too", byUser, a.UID)
 	}
 	if group != "" {
 		if a.GID, err = host.FindGroup(ctx, inv.Env, group); err != nil {
@@ -57,8 +57,8 @@ func findAccount(ctx context.Context, inv *Invocation, s *Server, warn func(stri
 	return a, nil
 }
 
-// givenOrSet returns the value of an option, or, if it was not given, of the variables
-// that upstream's launcher reads for it; by names the source, for messages.
+// givenOrSet returns the value of an option or, if it was not given, of the
+// corresponding variable of upstream's launcher. by names the source, for messages.
 func givenOrSet(env []string, option option.Ref, value, variable string) (chosen, by string) {
 	if value != "" {
 		return value, "option " + option.Flag()
@@ -71,8 +71,8 @@ func givenOrSet(env []string, option option.Ref, value, variable string) (chosen
 	return "", "option " + option.Flag()
 }
 
-// userHint returns the command with a user added. Values of --setenv, which may be
-// secrets, are not shown.
+// userHint returns the command with a user added. It does not show values of --setenv,
+// which may be secrets.
 func userHint(args []string, s *Server, example string) string {
 	if len(config.Setenv.In(s)) > 0 {
 		return "add for example --user " + example
@@ -84,7 +84,7 @@ func userHint(args []string, s *Server, example string) string {
 	return "for example: " + strings.Join(line, " ") + " --user " + example
 }
 
-// warnAccount warns if options name another account than the launcher's.
+// warnAccount warns if options name an account other than the launcher's.
 func warnAccount(ctx context.Context, env []string, s *Server, a *host.Account, warn func(string)) {
 	if config.User.In(s) != "" {
 		if e, err := host.FindUser(ctx, env, config.User.In(s)); err != nil || e.UID != a.UID {
@@ -99,7 +99,7 @@ func warnAccount(ctx context.Context, env []string, s *Server, a *host.Account, 
 }
 
 // checkServiceAccounts checks the accounts of --service-user and --service-group, and
-// whether these can reach what their services need.
+// whether they can reach what their services need.
 func (d *deployment) checkServiceAccounts(ctx context.Context) error {
 	for _, v := range config.ServiceGroup.In(d) {
 		if _, err := host.FindGroup(ctx, d.Env, v[1]); err != nil {
@@ -136,7 +136,7 @@ func (d *deployment) checkService(ctx context.Context, service, script string) e
 		return fault.New(fault.Usage, host.AccountHint("user"), "option --service-user: %w", err)
 	}
 	if entry.UID == 0 {
-		return fault.New(fault.Usage, "", "option --service-user: %s is root; the module runs no service as root", name)
+		return fault.New(fault.Usage, "", "option --service-user: %s is root; the module never runs a service as root", name)
 	}
 	a := &host.Account{User: name, UID: entry.UID, GID: d.account.GID, Other: true}
 	if group := config.LastOf(config.ServiceGroup.In(d), service); group != "" {

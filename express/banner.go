@@ -15,7 +15,7 @@ import (
 	"modwsgi/express/instance"
 )
 
-// name returns the name by which clients reach the server.
+// name returns the host name under which clients reach the server.
 func (d *deployment) name() string {
 	return cmp.Or(config.ServerName.In(d), listenName(d.Server))
 }
@@ -35,7 +35,7 @@ func (d *deployment) url() string {
 // mountURL returns the URL of the application.
 func (d *deployment) mountURL() string { return d.atMount(d.url()) }
 
-// secureURL returns the URL of the application by HTTPS.
+// secureURL returns the HTTPS URL of the application.
 func (d *deployment) secureURL() string {
 	return d.atMount(config.Origin("https", config.ServerName.In(d), config.HTTPSPort.In(d)))
 }
@@ -44,8 +44,7 @@ func (d *deployment) atMount(origin string) string {
 	return origin + strings.TrimSuffix(d.Mount, "/") + "/"
 }
 
-// statusURL returns the URL at which this machine, and no other, can read the state of
-// httpd.
+// statusURL returns the URL of httpd's status, which only this machine can read.
 func (d *deployment) statusURL() string {
 	name := listenName(d.Server)
 	if name == "0.0.0.0" || name == "::" {
@@ -54,7 +53,7 @@ func (d *deployment) statusURL() string {
 	return config.Origin("http", name, config.Port.In(d))
 }
 
-// capacity returns the mode and how many requests are handled concurrently.
+// capacity returns the mode and the number of requests handled concurrently.
 func (d *deployment) capacity() (mode string, processes, threads int) {
 	switch {
 	case config.DebugMode.In(d):
@@ -68,8 +67,8 @@ func (d *deployment) capacity() (mode string, processes, threads int) {
 	return "embedded", max(config.Processes.In(d), 1), config.Threads.In(d)
 }
 
-// banner prints what was set up, with the labels and in the order of upstream's banner,
-// which tools parse.
+// banner prints what was set up, with the labels and order of upstream's banner, which
+// tools parse.
 func (d *deployment) banner(w io.Writer, setup bool) error {
 	if config.JSON.In(d) {
 		return d.jsonBanner(w)

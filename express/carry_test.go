@@ -15,8 +15,8 @@ import (
 	"modwsgi/internal/receipt"
 )
 
-// fakeServer is fakeInstall with an httpd whose modules are all there, empty,
-// below base; and an application.
+// fakeServer is fakeInstall with an httpd whose modules are all present but empty,
+// below base, and an application.
 func fakeServer(t testing.TB, base string, edit func(*receipt.Receipt)) (exe string) {
 	t.Helper()
 	if err := os.MkdirAll(base, 0o755); err != nil {
@@ -48,8 +48,8 @@ func fakeServer(t testing.TB, base string, edit func(*receipt.Receipt)) (exe str
 	return exe
 }
 
-// TestPathsThatCannotBeCarried: each is reported with what it is, the character,
-// and what to do, and nothing is written.
+// TestPathsThatCannotBeCarried: each path is reported with its role, the character and
+// the hint, and nothing is written.
 func TestPathsThatCannotBeCarried(t *testing.T) {
 	top, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -57,7 +57,7 @@ func TestPathsThatCannotBeCarried(t *testing.T) {
 	}
 	const latin = "caf\xe9"
 	if err := os.Mkdir(filepath.Join(top, latin), 0o755); err != nil || runtime.GOOS == "darwin" {
-		t.Skip("this file system takes UTF-8 only")
+		t.Skip("this file system accepts only UTF-8")
 	}
 	plain := filepath.Join(top, "plain")
 	exe := fakeServer(t, plain, nil)
@@ -96,17 +96,17 @@ func TestPathsThatCannotBeCarried(t *testing.T) {
 			}
 			for _, want := range c.want {
 				if !strings.Contains(stderr, want) {
-					t.Errorf("no %q in\n%s", want, stderr)
+					t.Errorf("missing %q in\n%s", want, stderr)
 				}
 			}
 			if _, err := os.Lstat(root); !errors.Is(err, fs.ErrNotExist) {
-				t.Error("the server root was made")
+				t.Error("the server root was created")
 			}
 		})
 	}
-	// In our own files a variable carries a ${, in others' it cannot be.
+	// In our own files a variable stands for ${; in other files this is impossible.
 	code, stdout, stderr := runProgram(t, &Invocation{Executable: exeDollar, Dir: plain}, "module-config")
-	if code != 1 || stdout != "" || !strings.Contains(stderr, "holds ${") {
+	if code != 1 || stdout != "" || !strings.Contains(stderr, "contains ${") {
 		t.Errorf("module-config: %d %s\n%s", code, stdout, stderr)
 	}
 	target := filepath.Join(top, "m${X}")
@@ -114,7 +114,7 @@ func TestPathsThatCannotBeCarried(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr = runProgram(t, &Invocation{Executable: exe, Dir: plain}, "install-module", "--modules-directory", target)
-	if entries, _ := os.ReadDir(target); code != 1 || len(entries) != 0 || !strings.Contains(stderr, "holds ${") {
+	if entries, _ := os.ReadDir(target); code != 1 || len(entries) != 0 || !strings.Contains(stderr, "contains ${") {
 		t.Errorf("install-module: %d, %d files\n%s", code, len(entries), stderr)
 	}
 	code, stdout, stderr = runProgram(t, &Invocation{Executable: exeDollar, Dir: plain, Env: []string{"LANG=C.UTF-8"}},
@@ -124,11 +124,11 @@ func TestPathsThatCannotBeCarried(t *testing.T) {
 	}
 }
 
-// TestAccountsOfTheEnvironment: what upstream's launcher reads from variables
-// counts where no option says otherwise.
+// TestAccountsOfTheEnvironment: the variables that upstream's launcher reads apply
+// unless an option overrides them.
 func TestAccountsOfTheEnvironment(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root chooses another account")
+		t.Skip("only root can choose another account")
 	}
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -152,7 +152,7 @@ func TestAccountsOfTheEnvironment(t *testing.T) {
 	} {
 		code, stdout, stderr := show(c.env, c.args...)
 		if code != 0 || !strings.Contains(stdout, c.want) {
-			t.Errorf("%v %v: %d, no %q in\n%.600s\n%s", c.env, c.args, code, c.want, stdout, stderr)
+			t.Errorf("%v %v: %d, missing %q in\n%.600s\n%s", c.env, c.args, code, c.want, stdout, stderr)
 		}
 	}
 	for _, c := range []struct {

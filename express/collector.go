@@ -10,8 +10,8 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// checkCollector checks what receives the reports of telemetry. The module reports nothing
-// if no collector does, and only logs a warning if it cannot send at all.
+// checkCollector checks the recipient of telemetry reports. The module stays silent if
+// nothing receives them, and only logs a warning if it cannot send at all.
 func (d *deployment) checkCollector() error {
 	if !host.DaemonMode {
 		return nil // the options for telemetry are refused

@@ -61,8 +61,8 @@ func describe(all []*command) {
 	}
 }
 
-// Options of commands that have few. The options of commands that serve an application
-// are in package config.
+// Options of commands that have only a few. The options of commands that serve an
+// application are in package config.
 var (
 	optTarget = option.Text("modules-directory", "", "DIRECTORY", "Directory to copy the module to; httpd's own modules directory by default.")
 	optAsJSON = option.Toggle("json", "Print one JSON object on a line.")

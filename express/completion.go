@@ -7,8 +7,7 @@ import (
 	"modwsgi/express/option"
 )
 
-// completion returns the command that prints a script by which a shell completes the
-// command lines of a program.
+// completion returns the command that prints a shell's completion script for a program.
 func completion(program *option.Program) func(context.Context, *Console, *Invocation, *Server) (int, error) {
 	return func(_ context.Context, c *Console, _ *Invocation, s *Server) (int, error) {
 		if len(s.Positional) != 1 {

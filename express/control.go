@@ -13,10 +13,9 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// The commands for an instance that exists: one in the foreground, or one that its
-// apachectl started.
+// Commands for an existing instance, in the foreground or started by its apachectl.
 
-// instanceOf finds the instance that a command is about: by its server root, or by the
+// instanceOf finds the instance that a command refers to, by its server root or by the
 // address that the default server root is named after.
 func instanceOf(inv *Invocation, s *Server) (*instance.Launch, error) {
 	if err := inv.needDirectory(config.ServerRoot.In(s)); err != nil {
@@ -29,7 +28,7 @@ func instanceOf(inv *Invocation, s *Server) (*instance.Launch, error) {
 	return instance.ReadLaunch(filepath.Clean(root))
 }
 
-// controlOf returns what acts on the httpd of an instance.
+// controlOf returns the control of an instance's httpd.
 func controlOf(c *Console, inv *Invocation, l *instance.Launch) *supervise.Control {
 	become := inv.Become
 	if become == nil {
@@ -91,8 +90,8 @@ func control(ctx context.Context, c *Console, inv *Invocation, s *Server) (int, 
 	return controlOf(c, inv, l).Verb(ctx, words[1:])
 }
 
-// copyLog is the hidden command that httpd pipes a log into where it cannot open
-// /dev/stderr by name. It copies its input to the stream that it inherited.
+// copyLog is the hidden command that httpd pipes a log into if it cannot open
+// /dev/stderr by name. It copies its input to the inherited stream.
 func copyLog(_ context.Context, c *Console, _ *Invocation, s *Server) (int, error) {
 	to := c.Stderr
 	if len(s.Positional) == 1 && s.Positional[0] == "stdout" {

@@ -13,20 +13,20 @@ import (
 	"modwsgi/internal/run"
 )
 
-// deployment is an application that is about to be served: the configured instance, and
-// what it was derived from.
+// deployment is an application about to be served: the configured instance, and what it
+// was derived from.
 type deployment struct {
 	*config.Instance
 
 	python     *site.Environment
-	account    *host.Account // as whom the application runs
+	account    *host.Account // the application runs as this account
 	trust      *instance.Trust
 	executable string   // path of the launcher
-	printed    bool     // only a unit is printed, which another user than root will run
+	printed    bool     // only a unit is printed, which a user other than root will run
 	variables  []string // of --envvars-script
 }
 
-// resolve derives a deployment from the command line and the machine, and checks
+// resolve derives a deployment from the command line and the machine. It checks
 // everything that can be checked before anything is written.
 func resolve(ctx context.Context, c *Console, inv *Invocation, s *Server) (*deployment, error) {
 	if inv.NoDir != nil {
@@ -54,7 +54,7 @@ func resolve(ctx context.Context, c *Console, inv *Invocation, s *Server) (*depl
 	return d, d.derive(ctx)
 }
 
-// derive is the steps of resolve after the account is known, in their order.
+// derive runs the steps of resolve that follow once the account is known, in order.
 func (d *deployment) derive(ctx context.Context) error {
 	for _, step := range []func() error{
 		d.Settle,
@@ -121,9 +121,9 @@ func listenName(s *Server) string {
 	return cmp.Or(config.Unbracket(config.Host.In(s)), "localhost")
 }
 
-// chooseLocale returns the locale of the application. A locale that an option names and
-// this machine does not have would leave the application in the C locale, in which text
-// and file names are ASCII, so another one is used, with a warning.
+// chooseLocale returns the locale of the application. If this machine lacks the locale
+// that an option names, the application would run in the C locale, in which text and
+// file names are ASCII. Another locale is used then, with a warning.
 func (d *deployment) chooseLocale() string {
 	locale := host.Locale(d.Env, config.Locale.In(d), config.Lang.In(d))
 	option := config.Locale
@@ -157,12 +157,12 @@ func (d *deployment) checkLogs() error {
 	return err
 }
 
-// checkEnvironment checks the environment that httpd will have, and warns of variables of
-// a script that httpd does not get.
+// checkEnvironment checks the environment of httpd, and warns about variables of a
+// script that httpd does not get.
 func (d *deployment) checkEnvironment() error {
 	for _, kv := range d.variables {
 		if name, _, _ := strings.Cut(kv, "="); instance.IsKeptAway(name) {
-			d.Warn("option --envvars-script: " + name + " is kept away from httpd, which runs the Python of " + d.python.Home)
+			d.Warn("option --envvars-script: " + name + " is not passed to httpd, which runs the Python of " + d.python.Home)
 		}
 	}
 	return instance.CheckInherited(d.launch().Environ(d.Env))

@@ -17,8 +17,8 @@ const (
 	commandsEnd   = "<!-- end of commands -->\n"
 )
 
-// TestDocsHaveTheCommands keeps the list of commands on the page and the program's
-// together.
+// TestDocsHaveTheCommands keeps the list of commands on the page in step with the
+// program.
 func TestDocsHaveTheCommands(t *testing.T) {
 	data, err := os.ReadFile(docsPath)
 	if err != nil {
@@ -63,7 +63,7 @@ func commandTable() string {
 	return b.String() + "\n"
 }
 
-// accepted parses a command line without doing what it says.
+// accepted parses a command line without executing it.
 func accepted(args []string) error {
 	if len(args) == 0 {
 		return option.Usage("", "no command")
@@ -82,8 +82,8 @@ func accepted(args []string) error {
 	return err
 }
 
-// TestDocsCommands: every command line of the documentation is accepted by the parser:
-// the command, its options with their values, and the number of arguments.
+// TestDocsCommands: the parser accepts every command line of the documentation: the
+// command, its options with their values, and the number of arguments.
 func TestDocsCommands(t *testing.T) {
 	all, err := pages.Read("..")
 	if err != nil {
@@ -105,7 +105,7 @@ func TestDocsCommands(t *testing.T) {
 			for _, c := range b.Commands() {
 				check(c.Page, c.Line, c.Text)
 			}
-			for i, line := range strings.Split(b.Text, "\n") { // of a unit, a Dockerfile, a workflow
+			for i, line := range strings.Split(b.Text, "\n") { // from a unit, a Dockerfile, a workflow
 				_, call, ok := strings.Cut(line, "mod_wsgi-express ")
 				if ok && b.Lang != "console" && b.Lang != "sh" && b.Lang != "text" && !strings.ContainsAny(call, "[(") {
 					check(p.Name, b.Line+i, "mod_wsgi-express "+strings.TrimSuffix(call, `\`))
@@ -121,8 +121,8 @@ func TestDocsCommands(t *testing.T) {
 	}
 }
 
-// launcherCall returns what a command line gives to the launcher, which is called by
-// its name, as a Python module, or by Django's command.
+// launcherCall returns the arguments that a command line passes to the launcher, called
+// by its name, as a Python module, or by Django's command.
 func launcherCall(words []string) ([]string, bool) {
 	if args, ok := pages.Program(words, "mod_wsgi-express"); ok {
 		return args, true
@@ -136,8 +136,8 @@ func launcherCall(words []string) ([]string, bool) {
 	return nil, false
 }
 
-// checkOptions looks at a command in running text: its name and options exist. There
-// a part of a command line is common, so values are not looked at.
+// checkOptions checks that the name and the options of a command in running text exist.
+// Such text often shows only part of a command line, so values are not checked.
 func checkOptions(t *testing.T, at, text string) {
 	t.Helper()
 	words := strings.Fields(text)

@@ -14,7 +14,7 @@ import (
 	"modwsgi/express/option/markdown"
 )
 
-var update = flag.Bool("update", false, "write the option table in docs/reference/mod_wsgi-express.md anew")
+var update = flag.Bool("update", false, "rewrite the option table in docs/reference/mod_wsgi-express.md")
 
 const (
 	docsPath  = "../docs/reference/mod_wsgi-express.md"
@@ -22,7 +22,7 @@ const (
 	docsEnd   = "<!-- end of options -->\n"
 )
 
-// TestDocsHaveTheOptionTable keeps the page and the table of options together.
+// TestDocsHaveTheOptionTable keeps the page in step with the table of options.
 func TestDocsHaveTheOptionTable(t *testing.T) {
 	data, err := os.ReadFile(docsPath)
 	if err != nil {
@@ -52,7 +52,7 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 	}
 }
 
-// optionTable is one Markdown table for each group of help.
+// optionTable returns one Markdown table per help group.
 func optionTable() string {
 	return markdown.Table(config.Table(), markdown.Column{Name: "mod_wsgi", Text: func(o *option.Option) string { return config.Since(o) }})
 }
@@ -62,10 +62,9 @@ var (
 	optionWord = regexp.MustCompile(`--([a-z][a-z0-9-]+)`)
 )
 
-// testsOf returns, by the name of each option, the tests that use it: those that
-// observe its effect, without the one that only has httpd read everything,
-// unless there is no other. go test ./express -run TestDocsHaveTheOptionTable -v
-// lists them.
+// testsOf returns, by option name, the tests that use an option: those that observe its
+// effect. The test that only has httpd read everything counts only if there is no
+// other. go test ./express -run TestDocsHaveTheOptionTable -v lists them.
 func testsOf(t *testing.T) map[string][]string {
 	t.Helper()
 	var names []string
@@ -91,7 +90,7 @@ func testsOf(t *testing.T) map[string][]string {
 				current = ""
 			}
 			if code, _, comment := strings.Cut(line, "// "); comment {
-				line = code // what is only talked about is not used
+				line = code // an option that is only mentioned is not used
 			}
 			for _, m := range optionWord.FindAllStringSubmatch(line, -1) {
 				o, abbreviated, _ := config.Table().Lookup(m[1])

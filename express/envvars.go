@@ -13,9 +13,9 @@ import (
 	"modwsgi/internal/run"
 )
 
-// readVariables runs the script of --envvars-script once, as the launcher's own user, and
-// keeps the variables that it exports for httpd. Its output goes to standard error. It can
-// read the variables about the server (MOD_WSGI_...), but not change them.
+// readVariables runs the script of --envvars-script once, as the launcher's user, and
+// keeps the variables that it exports for httpd. Its output goes to standard error. It
+// can read the variables about the server (MOD_WSGI_...) but cannot change them.
 func (d *deployment) readVariables(ctx context.Context) error {
 	if config.EnvvarsScript.In(d) == "" {
 		return nil

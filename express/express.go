@@ -1,8 +1,8 @@
 // Package express is the launcher, mod_wsgi-express: one function per command. Each
-// command reads its options, asks the packages below for what it needs, and prints.
+// command reads its options, gets what it needs from the packages below, and prints.
 //
-// It refuses to know how httpd and the module were built, it never touches the
-// network, and it runs no code of the environment to learn a fact.
+// It does not know how httpd and the module were built, never accesses the network, and
+// never runs code of the environment to learn a fact.
 package express
 
 import (
@@ -21,10 +21,10 @@ import (
 	"modwsgi/internal/spelling"
 )
 
-// Signals returns the signals that the launcher must receive from its start on.
+// Signals returns the signals that the launcher must receive from the start.
 func Signals() []os.Signal { return host.Signals() }
 
-// Run carries out a command and returns the exit code. It prints errors itself.
+// Run executes a command and returns the exit code. It prints errors itself.
 func Run(ctx context.Context, c *Console, inv *Invocation) int {
 	code, err := dispatch(ctx, c, inv)
 	if err == nil {
@@ -106,7 +106,7 @@ func help(c *Console, args []string) error {
 	return option.WriteHelp(c.Stdout, console.Program, &cmd.Command)
 }
 
-// showUsage prints how the command of an invalid command line is used.
+// showUsage prints the usage of the command whose command line is invalid.
 func showUsage(c *Console, args []string) {
 	name := ""
 	if len(args) > 0 {

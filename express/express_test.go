@@ -106,7 +106,7 @@ func TestBrokenPython(t *testing.T) {
 			edit: func(r *receipt.Receipt) { r.Python.LibPython = "/nonexistent/libpython3.11.so.1.0" },
 			want: "/nonexistent/libpython3.11.so.1.0",
 		},
-		"home":   {spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base", "bin")) }, want: "pyvenv.cfg says"},
+		"home":   {spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base", "bin")) }, want: "which pyvenv.cfg names"},
 		"stdlib": {spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base", "lib")) }, want: "standard library"},
 	} {
 		dir := t.TempDir()
@@ -126,11 +126,11 @@ func TestBrokenPython(t *testing.T) {
 	}
 }
 
-// become replaces the test's process by a program, as far as a test allows that; see
+// become replaces the test's process with a program, as far as a test allows; see
 // noExec.
 var become func(host.Command) (int, error)
 
-// runProgram runs the launcher in this process and returns what it prints.
+// runProgram runs the launcher in this process and returns its output.
 func runProgram(t *testing.T, inv *Invocation, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -171,7 +171,7 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("%q: %d\n%s\n%s", c.args, code, stdout, stderr)
 		}
 		if strings.Contains(stdout, "newrelic") || strings.Contains(stdout, "apachectl ") {
-			t.Errorf("%q shows what is hidden", c.args)
+			t.Errorf("%q shows hidden entries", c.args)
 		}
 	}
 }
@@ -186,7 +186,7 @@ func TestModuleConfigEscapes(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "lib/python3.11/site-packages/mod_wsgi/server/mod_wsgi-py311.so")); err != nil {
 		t.Fatal(err)
 	}
-	if code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: dir}, "module-location"); code != 1 || stdout != "" || !strings.Contains(stderr, "is not there") {
+	if code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: dir}, "module-location"); code != 1 || stdout != "" || !strings.Contains(stderr, "does not exist") {
 		t.Errorf("missing module: %d %s %s", code, stdout, stderr)
 	}
 }
@@ -217,7 +217,7 @@ func TestCheckRoot(t *testing.T) {
 		{open, "can be written by others"},
 		{link, "is a symbolic link"},
 		{file, "is not a directory"},
-		{filepath.Join(base, "no", "new"), "is not there"},
+		{filepath.Join(base, "no", "new"), "does not exist"},
 		{filepath.Join(open, "new"), "can replace the server root"},
 	} {
 		dir, err := instance.OpenRoot(c.dir)
@@ -229,7 +229,7 @@ func TestCheckRoot(t *testing.T) {
 		}
 	}
 	if _, err := os.Lstat(filepath.Join(base, "new")); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("the check made the directory")
+		t.Error("the check created the directory")
 	}
 	if os.Geteuid() == 0 {
 		group := mkdir("group", 0o770)
@@ -277,7 +277,7 @@ func TestStaleSockets(t *testing.T) {
 	instance.RemoveStaleSockets(opened)
 	for name, want := range names {
 		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != want {
-			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
+			t.Errorf("%s exists: %v, want %v", name, err == nil, want)
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// TestNamedFiles: what is not there, or is no place to pass requests on to, is
-// reported by the option, before anything is written.
+// TestNamedFiles: a missing file, or a URL that requests cannot be passed on to, is
+// reported with the option before anything is written.
 func TestNamedFiles(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -43,7 +43,7 @@ func TestNamedFiles(t *testing.T) {
 		{"--mime-types env", "option --mime-types: " + base + "/env is a directory", 1},
 		{"--service-script s no.py", "option --service-script: the file", 1},
 		{"--add-handler .x no.py", "option --add-handler: the file", 1},
-		{"--pid-file notes", "option --pid-file: " + base + "/notes is there and is not the pid file", 1},
+		{"--pid-file notes", "option --pid-file: " + base + "/notes exists and is not the PID file", 1},
 		{"--python-eggs no/eggs", "option --python-eggs: the directory " + base + "/no does not exist", 1},
 		{"--https-port 47313 --server-name a.example --ssl-certificate no", "option --ssl-certificate: open " + base + "/no.crt", 1},
 		{"--https-port 47313 --server-name a.example --ssl-certificate-file app.py --ssl-certificate-key-file no", "option --ssl-certificate-key-file: open " + base + "/no:", 1},
@@ -62,12 +62,12 @@ func TestNamedFiles(t *testing.T) {
 			t.Errorf("%s: %d %s", c.line, code, stderr)
 		}
 		if _, err := os.Lstat(root); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: the server root was made", c.line)
+			t.Errorf("%s: the server root was created", c.line)
 		}
 	}
 }
 
-// TestIneffective: options that change nothing are said, those that do are not.
+// TestIneffective: options without effect are reported, others are not.
 func TestIneffective(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -115,7 +115,7 @@ func TestIneffective(t *testing.T) {
 	}
 }
 
-// TestForeignFiles: what mod_wsgi-express has not written it does not replace.
+// TestForeignFiles: files that mod_wsgi-express did not write are not replaced.
 func TestForeignFiles(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -129,14 +129,14 @@ func TestForeignFiles(t *testing.T) {
 	}
 	args := append([]string{"setup-server", "app.py", "--port", "47312", "--server-root", root}, testUser()...)
 	code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, args...)
-	if code != 1 || !strings.Contains(stderr, "contains an httpd.conf that mod_wsgi-express has not written") {
+	if code != 1 || !strings.Contains(stderr, "contains an httpd.conf that mod_wsgi-express did not write") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	if text, _ := os.ReadFile(name); string(text) != "# mine\n" {
-		t.Errorf("it is now %q", text)
+		t.Errorf("the file now contains %q", text)
 	}
 	if entries, _ := os.ReadDir(root); len(entries) != 1 {
-		t.Errorf("more was written: %v", entries)
+		t.Errorf("other files were written: %v", entries)
 	}
 	if err := os.Rename(name, filepath.Join(root, "else")); err != nil {
 		t.Fatal(err)
@@ -169,8 +169,8 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
-// TestHTTPDOfTheEnvironment: HTTPD counts, as with upstream's launcher, but an
-// option is stronger.
+// TestHTTPDOfTheEnvironment: HTTPD is used, as with upstream's launcher, but an option
+// overrides it.
 func TestHTTPDOfTheEnvironment(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {

@@ -19,17 +19,17 @@ import (
 
 var compiledPythons = map[[2]int][]byte{}
 
-// pythonFile writes what stands for a libpython or an interpreter of 3.MINOR.PATCH.
+// pythonFile writes a stand-in for a libpython or an interpreter of 3.MINOR.PATCH.
 func pythonFile(t *testing.T, path string, minor, patch int) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("-short starts no compiler")
+		t.Skip("-short does not start a compiler")
 	}
 	kind := [2]int{minor, patch}
 	if compiledPythons[kind] == nil {
 		gcc, err := exec.LookPath("gcc")
 		if err != nil {
-			t.Skip("no gcc to build a library with")
+			t.Skip("no gcc to build a library")
 		}
 		source, out := filepath.Join(t.TempDir(), "python.c"), filepath.Join(t.TempDir(), "python.so")
 		plantText(t, source, fmt.Sprintf("void Py_InitializeEx(int i) {}\nconst unsigned long Py_Version = %#x;\n", 0x030000f0|minor<<16|patch<<8))
@@ -88,13 +88,13 @@ func TestModuleFitsThePythonOfToday(t *testing.T) {
 			change: func(t *testing.T, dir string) { upgradeTo(t, dir, "lib/libpython3.11.so.1.0") },
 			want:   "loads the libpython of Python 3.11.9",
 		},
-		"the library is gone": {
+		"the library no longer exists": {
 			change: func(t *testing.T, dir string) { _ = os.Remove(filepath.Join(dir, "base/lib/libpython3.11.so.1.0")) },
 			want:   "no longer exists",
 		},
 		"static":           {was: static},
 		"static, upgraded": {was: static, change: func(t *testing.T, dir string) { upgradeTo(t, dir, "bin/python3.11") }, want: "contains the interpreter of Python 3.11.2"},
-		"made again with another version": {
+		"recreated with another version": {
 			change: func(t *testing.T, dir string) {
 				pythonFile(t, filepath.Join(dir, "base/bin/python3.12"), 12, 1)
 				plantText(t, filepath.Join(dir, "base/lib/python3.12/os.py"), "")
@@ -106,7 +106,7 @@ func TestModuleFitsThePythonOfToday(t *testing.T) {
 			},
 			want: "built for Python 3.11.2, the environment's is 3.12.1",
 		},
-		"an interpreter that does not tell": {change: func(t *testing.T, dir string) {
+		"an interpreter of unknown version": {change: func(t *testing.T, dir string) {
 			_ = os.Remove(filepath.Join(dir, "base/bin/python3.11"))
 			plantText(t, filepath.Join(dir, "base/bin/python3.11"), "#!/bin/sh\n")
 		}},
@@ -143,13 +143,13 @@ func TestModuleFitsThePythonOfToday(t *testing.T) {
 				}
 			}
 			if config.Exists(filepath.Join(dir, "r")) {
-				t.Error("a server root was made")
+				t.Error("a server root was created")
 			}
 		})
 	}
 }
 
-// upgradeTo exchanges files of the base Python for those of 3.11.9.
+// upgradeTo replaces files of the base Python with those of 3.11.9.
 func upgradeTo(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -176,8 +176,8 @@ func TestMovedWithItsPython(t *testing.T) {
 	}
 }
 
-// TestCallersPythonStaysOut: of the caller's variables httpd gets none that leads the
-// interpreter elsewhere, whoever sets it, and no preloaded one.
+// TestCallersPythonStaysOut: httpd gets no caller's variable that leads the interpreter
+// elsewhere, whoever sets it, and no preloaded libpython.
 func TestCallersPythonStaysOut(t *testing.T) {
 	l := &instance.Launch{Env: []string{"PYTHONHOME=/x", "A=1", "LANG=C.UTF-8"}}
 	got := l.Environ([]string{"PYTHONHOME=/y", "PYTHONPLATLIBDIR=lib64", "PYTHONEXECUTABLE=/z", "__PYVENV_LAUNCHER__=/z", "PYTHONPATH=/p", "LD_LIBRARY_PATH=/l", "PYTHONHOMES=/h"})
@@ -198,7 +198,7 @@ func TestCallersPythonStaysOut(t *testing.T) {
 		"LD_AUDIT=" + other + ":" + python:   true,
 		"LD_PRELOAD=libpython3.11.so.1.0":    true,
 		"DYLD_INSERT_LIBRARIES=" + python:    true,
-		"LD_LIBRARY_PATH=" + dir:             false, // httpd is told where Python is
+		"LD_LIBRARY_PATH=" + dir:             false, // httpd gets the path of Python
 	} {
 		err := instance.CheckInherited([]string{"A=1", value})
 		if (err != nil) != refused || err != nil && fault.HintOf(err) == "" {

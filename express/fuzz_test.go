@@ -10,16 +10,16 @@ import (
 	"testing"
 )
 
-// FuzzCommandLine gives start-server's options any words (NUL is between them):
-// there is an answer with a reason, or a configuration whose every line is one
-// directive that we have written.
+// FuzzCommandLine gives arbitrary words to start-server's options (separated by NUL):
+// the result is an error with a reason, or a configuration in which every line is one
+// directive that the launcher wrote.
 func FuzzCommandLine(f *testing.F) {
 	base, err := filepath.EvalSymlinks(f.TempDir())
 	if err != nil {
 		f.Fatal(err)
 	}
 	if strings.ContainsAny(base, "\n\r") {
-		f.Skip("an odd temporary directory")
+		f.Skip("unsuitable temporary directory")
 	}
 	exe := fakeServer(f, base, nil)
 	for _, line := range []string{
@@ -32,7 +32,7 @@ func FuzzCommandLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		words := strings.Split(line, "\x00")
 		if strings.Contains(line, "--env") || strings.Contains(line, "--httpd") || strings.Contains(line, "--gdb") || len(line) > 4000 {
-			return // these run what they name
+			return // these run the program that they name
 		}
 		args := append([]string{"show-config", "--server-root", filepath.Join(base, "root")}, testUser()...)
 		code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "PATH=/nonexistent"}}, append(args, words...)...)
@@ -51,7 +51,7 @@ func FuzzCommandLine(f *testing.F) {
 			}
 		}
 		if _, err := os.Lstat(filepath.Join(base, "root")); err == nil {
-			t.Errorf("%q: show-config has written something", words)
+			t.Errorf("%q: show-config wrote files", words)
 		}
 	})
 }

@@ -16,8 +16,8 @@ import (
 	"modwsgi/internal/receipt"
 )
 
-// A case of the launcher is one file, testdata/cases/NAME.txtar: a sentence that says
-// what it is about, and the parts
+// A case of the launcher is one file, testdata/cases/NAME.txtar: a sentence that describes
+// it, and the parts
 //
 //	-- args --        the command line of show-config; a word with blanks is in double quotes
 //	-- module --      the version of mod_wsgi, 6.0.5 if there is no such part
@@ -33,13 +33,13 @@ const (
 	failPart = "error"
 )
 
-// What the account is that runs the tests, and how it was named.
+// The account that runs the tests, and its origin.
 var (
 	accountLine   = regexp.MustCompile(`(?m)^(User|Group) .*`)
 	accountOrigin = regexp.MustCompile(`(?m)^# --(user|group)\b.*\n`)
 )
 
-// TestGolden keeps what is written for some typical command lines.
+// TestGolden keeps the output for some typical command lines.
 func TestGolden(t *testing.T) {
 	names, err := filepath.Glob(filepath.Join(casesDir, "*.txtar"))
 	if err != nil || len(names) < 10 {
@@ -76,7 +76,7 @@ func runCase(t *testing.T, name string) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s: not what it says; see go test ./express -run TestGolden -update\n-- %s --\n%s", name, got.Name, got.Data)
+		t.Fatalf("%s: the output differs; see go test ./express -run TestGolden -update\n-- %s --\n%s", name, got.Name, got.Data)
 	}
 	if want != nil {
 		*want = got
@@ -88,8 +88,8 @@ func runCase(t *testing.T, name string) {
 	}
 }
 
-// caseParts writes a case's files into its working directory, and returns the rest;
-// want is nil where it is not written yet.
+// caseParts writes a case's files into its working directory and returns the other
+// parts. want is nil if it is not written yet.
 func caseParts(t *testing.T, c *txtar.Archive, base string) (args []string, version string, want *txtar.File) {
 	t.Helper()
 	version = "6.0.5"
@@ -116,7 +116,7 @@ func caseParts(t *testing.T, c *txtar.Archive, base string) (args []string, vers
 	return args, version, want
 }
 
-// caseWords splits a command line at blanks and line ends that are not in quotes.
+// caseWords splits a command line at unquoted blanks and line ends.
 func caseWords(t *testing.T, text string) (words []string) {
 	t.Helper()
 	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {

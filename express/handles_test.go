@@ -39,7 +39,7 @@ func sources(t *testing.T) (*token.FileSet, []*ast.File) {
 	return fset, files
 }
 
-// TestTextsNameOptions: what a message calls an option is one.
+// TestTextsNameOptions: every option named in a message exists.
 func TestTextsNameOptions(t *testing.T) {
 	known := map[string]bool{ // of other programs
 		"version": true, "httpd": true, "with": true, "mod-wsgi-version": true, "system": true, "user-group": true, "python": true, "enable-shared": true, "args": true, "listen": true,
@@ -63,7 +63,7 @@ func TestTextsNameOptions(t *testing.T) {
 			}
 			for _, m := range flag.FindAllStringSubmatch(text, -1) {
 				if !known[m[1]] {
-					t.Errorf("%s: there is no option --%s: %q", fset.Position(l.Pos()), m[1], text)
+					t.Errorf("%s: option --%s does not exist: %q", fset.Position(l.Pos()), m[1], text)
 				}
 			}
 			return true
@@ -71,7 +71,7 @@ func TestTextsNameOptions(t *testing.T) {
 	}
 }
 
-// labelled counts the lines of what show-config prints, each with its comment.
+// labelled counts the lines of show-config's output, each with its comment.
 func labelled(text string) map[[2]string]int {
 	lines, label := map[[2]string]int{}, ""
 	for line := range strings.Lines(text) {
@@ -85,9 +85,9 @@ func labelled(text string) map[[2]string]int {
 	return lines
 }
 
-// TestLinesComeFromTheOption: a line that is there because of an option has it in
-// its comment, and no comment names an option that was not given, unless the line
-// has that option's default.
+// TestLinesComeFromTheOption: a line written because of an option names it in the
+// comment. No comment names an option that was not given, unless the line has that
+// option's default.
 func TestLinesComeFromTheOption(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -237,7 +237,7 @@ func TestLinesComeFromTheOption(t *testing.T) {
 		for at, n := range after {
 			line, label := at[0], at[1]
 			named := slices.ContainsFunc(strings.Fields(label), func(f string) bool { return slices.Contains(strings.Fields(c.option), f) })
-			again := strings.HasSuffix(label, ", by default") && before[at] > 0 // once more, for another directory
+			again := strings.HasSuffix(label, ", by default") && before[at] > 0 // repeated for another directory
 			if before[at] < n && !again && !named && !strings.HasPrefix(line, "Define ") || label == option+", by default" {
 				t.Errorf("%s with %q: %s comes from %q", c.option, c.with, line, label)
 			}
@@ -250,7 +250,7 @@ func TestLinesComeFromTheOption(t *testing.T) {
 	}
 }
 
-// TestMissingModuleIsBlamedOnTheOption that needs it, and no other.
+// TestMissingModuleIsBlamedOnTheOption that needs it, and on no other.
 func TestMissingModuleIsBlamedOnTheOption(t *testing.T) {
 	for _, c := range []struct{ module, line, want string }{
 		{"proxy", "--proxy-mount-point /a http://h", "option --proxy-mount-point needs"},
@@ -287,7 +287,7 @@ func TestMissingModuleIsBlamedOnTheOption(t *testing.T) {
 	}
 }
 
-// TestFirstErrorIsTheSameOne: of two errors the same one is shown each time.
+// TestFirstErrorIsTheSameOne: of two errors the same one is always reported.
 func TestFirstErrorIsTheSameOne(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -308,8 +308,8 @@ func TestFirstErrorIsTheSameOne(t *testing.T) {
 	}
 }
 
-// TestNoMapDecides: no loop over a map returns from within: what it returns would be
-// one of several by chance.
+// TestNoMapDecides: no loop over a map returns from within, because it would return a
+// random one of several results.
 func TestNoMapDecides(t *testing.T) {
 	fset, files := sources(t)
 	for _, f := range files {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestValuesStayWhatTheyAre: what the language of a directive would change is
-// written in such a way that httpd reads the value that was given.
+// TestValuesStayWhatTheyAre: characters that the language of a directive would change
+// are written so that httpd reads the given value.
 func TestValuesStayWhatTheyAre(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -45,16 +45,16 @@ func TestValuesStayWhatTheyAre(t *testing.T) {
 		args := append([]string{"show-config", filepath.Join(base, "app.py"), "--server-root", filepath.Join(base, "root")}, testUser()...)
 		code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: brackets, Env: []string{"LANG=C.UTF-8"}}, append(args, c.args...)...)
 		if said := stdout + stderr; !strings.Contains(said, c.want) || (code == 0) != (stdout != "") {
-			t.Errorf("%q: code %d, no %s in\n%s", c.args, code, c.want, said)
+			t.Errorf("%q: code %d, missing %s in\n%s", c.args, code, c.want, said)
 		}
 	}
 }
 
-// TestToolsInAClosedServerRoot: in a server root that only root can enter until
-// setup opens it to the application, what a tool writes to is not in the way.
+// TestToolsInAClosedServerRoot: a server root that only root can enter until setup
+// opens it to the application does not block a tool's directory.
 func TestToolsInAClosedServerRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root runs the application as somebody else")
+		t.Skip("only root can run the application as another user")
 	}
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {

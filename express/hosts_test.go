@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestNamesOfVirtualHosts: a name is answered by one virtual host, and those for
-// internal use cannot be asked for.
+// TestNamesOfVirtualHosts: only one virtual host answers a name, and names for internal
+// use are refused.
 func TestNamesOfVirtualHosts(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {

@@ -14,19 +14,19 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Invocation is how the launcher was called: everything that it gets from its caller
-// except for its streams. A test gives its own.
+// Invocation is how the launcher was called: everything it gets from its caller except
+// the streams. Tests supply their own.
 type Invocation struct {
 	Args       []string         // without the program's name
 	Env        []string         // the process environment
 	Executable string           // path of the launcher, as os.Executable returns it
-	Name       string           // the name by which it was called: a path, or a word that the shell looked up
+	Name       string           // the name it was called by: a path, or a word that the shell looked up
 	Dir        string           // working directory, absolute
-	NoDir      error            // why the working directory is unknown; only commands that do not need one work then
+	NoDir      error            // why the working directory is unknown; only commands that do not need it work then
 	Version    string           // of the launcher
 	Signals    <-chan os.Signal // those of Signals, from the start on
 
-	// Become replaces this process by another program; nil is host.Become.
+	// Become replaces this process with another program; nil means host.Become.
 	Become func(host.Command) (int, error)
 }
 

@@ -11,7 +11,7 @@ import (
 	"modwsgi/express/instance"
 )
 
-// launch returns how httpd is started.
+// launch returns the parameters for starting httpd.
 func (d *deployment) launch() *instance.Launch {
 	l := &instance.Launch{
 		HTTPD: d.HTTPD, Argv0: d.argv0(), Dir: d.Work, Root: d.Root, Host: listenName(d.Server), Port: config.Port.In(d), Pid: d.PIDFile,
@@ -54,7 +54,7 @@ func (d *deployment) ownVariables() []string {
 	return env
 }
 
-// argv0 returns the name under which httpd is started. The daemon processes write their
+// argv0 returns the name under which httpd is started. Daemon processes write their
 // title over httpd's arguments, so the name is long enough for the longest title.
 func (d *deployment) argv0() string {
 	if !host.DaemonMode {

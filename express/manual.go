@@ -28,7 +28,7 @@ func manPage(program *option.Program) func(context.Context, *Console, *Invocatio
 // htmlManual returns the page of --enable-docs.
 func htmlManual() []byte { return config.Table().HTML(console.Program) }
 
-// listOptions prints the table as JSON, for the command of Django.
+// listOptions prints the table as JSON, for the Django command.
 func listOptions(_ context.Context, c *Console, _ *Invocation, _ *Server) (int, error) {
 	type row struct {
 		Name       string   `json:"name"`

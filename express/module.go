@@ -44,8 +44,8 @@ func moduleConfig(_ context.Context, c *Console, inv *Invocation, s *Server) (in
 	return 0, printModule(c.Stdout, in, in.Module)
 }
 
-// installModule copies the module beside httpd's own and prints the directives
-// that load it from there.
+// installModule copies the module into httpd's modules directory and prints the
+// directives that load it from there.
 func installModule(_ context.Context, c *Console, inv *Invocation, s *Server) (int, error) {
 	in, err := inv.python()
 	if err != nil {
@@ -73,7 +73,7 @@ func installModule(_ context.Context, c *Console, inv *Invocation, s *Server) (i
 		return 1, fault.Wrap(fault.Environment, "", err)
 	}
 	defer from.Close()
-	// Renamed into place: a running httpd goes on with the old file.
+	// Renamed into place, so a running httpd keeps the old file.
 	if err := atomicfile.Copy(target, from, 0o755); err != nil {
 		return 1, fault.New(fault.Place, hint, "copy the module to %s: %w", dir, err)
 	}
@@ -83,7 +83,7 @@ func installModule(_ context.Context, c *Console, inv *Invocation, s *Server) (i
 	return 0, printModule(c.Stdout, in, target)
 }
 
-// printJSON prints what printModule does, for programs: one object on a line.
+// printJSON prints the same as printModule, as one JSON object on a line.
 func printJSON(w io.Writer, in *site.Environment, module string) error {
 	r := in.Receipt
 	m := map[string]any{
@@ -112,12 +112,12 @@ func printModule(w io.Writer, in *site.Environment, module string) error {
 	return nil
 }
 
-// printable reports a path that another server's httpd.conf cannot carry. In our
-// own a variable carries a ${.
+// printable reports a path that another server's httpd.conf cannot contain. In our own
+// httpd.conf, a variable stands for ${.
 func printable(path string) error {
 	reason := conf.Check(path)
 	if reason == "" && strings.Contains(path, "${") {
-		reason = "holds ${, which httpd takes for a variable"
+		reason = "contains ${, which httpd takes for a variable"
 	}
 	if reason == "" {
 		return nil

@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// startsServers are tests that are marked and start servers all the same: what
-// they ask is answered by httpd alone, hundreds of times.
+// startsServers are tests that are marked but start servers: httpd alone answers their
+// hundreds of requests.
 var startsServers = []string{"TestVirtualHosts", "TestMeaningAgreesWithHTTPD"}
 
-// TestOnceIsForWhatStartsNoServer: the tests on real tools run with each mod_wsgi
-// of the catalogue (scripts/test-events), but for those that say "Once:" and why.
-// None of these may start a server of the launcher's.
+// TestOnceIsForWhatStartsNoServer: the tests on real tools run with each mod_wsgi of
+// the catalogue (scripts/test-events), except those marked "Once:" with a reason. None
+// of these may start one of the launcher's servers.
 func TestOnceIsForWhatStartsNoServer(t *testing.T) {
 	names, err := filepath.Glob("*_test.go")
 	if err != nil || len(names) == 0 {
@@ -33,7 +33,7 @@ func TestOnceIsForWhatStartsNoServer(t *testing.T) {
 			continue
 		}
 		if !strings.HasPrefix(head, "//go:build acceptance") {
-			t.Errorf("%s does not begin with its build tag, by which scripts/test-events knows it", name)
+			t.Errorf("%s does not begin with its build tag, which scripts/test-events looks for", name)
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), name, data, parser.ParseComments)
 		if err != nil {
@@ -62,18 +62,18 @@ func TestOnceIsForWhatStartsNoServer(t *testing.T) {
 			starts = starts && s != name
 		}
 		if is && starts {
-			t.Errorf("%s starts a server: it runs with each mod_wsgi", name)
+			t.Errorf("%s starts a server, so it must run with each mod_wsgi", name)
 		}
 		if is {
 			marked++
 		}
 	}
 	if marked < 5 || all < 100 || !reaches(calls, "TestReload", "beginWith", map[string]bool{}) {
-		t.Errorf("%d tests, %d of them marked: they are not found", all, marked)
+		t.Errorf("only %d tests found, %d of them marked", all, marked)
 	}
 }
 
-// called are the functions that a function calls, and with a dot the methods.
+// called returns the functions that a function calls; methods have a leading dot.
 func called(fn *ast.FuncDecl) (names []string) {
 	ast.Inspect(fn, func(n ast.Node) bool {
 		if call, ok := n.(*ast.CallExpr); ok {

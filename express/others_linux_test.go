@@ -21,7 +21,7 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// at sets what happens at a moment between a check and what it is for.
+// at sets what happens at a moment between a check and the use of its result.
 func at(t *testing.T, name string, f func()) {
 	t.Helper()
 	before := instance.Moment
@@ -40,7 +40,7 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// noExec records what would have taken the test's place.
+// noExec records the program that would have replaced the test.
 func noExec(t *testing.T) *[]string {
 	t.Helper()
 	var ran []string
@@ -52,7 +52,7 @@ func noExec(t *testing.T) *[]string {
 	return &ran
 }
 
-// plantRoot makes a server root by hand, whose httpd is a program of the caller's.
+// plantRoot makes a server root by hand, with a program of the caller's as httpd.
 func plantRoot(t *testing.T, root, httpd string) *instance.Launch {
 	t.Helper()
 	l := &instance.Launch{
@@ -70,7 +70,7 @@ func saveLaunch(t *testing.T, l *instance.Launch) {
 	must(t, err, os.WriteFile(filepath.Join(l.Root, instance.InstanceFile), data, 0o600))
 }
 
-// program copies the shell, which then is a program of its own.
+// program copies the shell, so that the copy is a separate program.
 func program(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile("/bin/sh")
@@ -78,8 +78,8 @@ func program(t *testing.T, path string) string {
 	return path
 }
 
-// serverProcess starts a process that looks like an httpd: the program waits, and
-// its command line ends in the words.
+// serverProcess starts a process that looks like an httpd: the program waits, and its
+// command line ends with the words.
 func serverProcess(t *testing.T, attr *syscall.SysProcAttr, path string, words ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), path, append([]string{"-c", "echo; read x"}, words...)...)
@@ -87,7 +87,7 @@ func serverProcess(t *testing.T, attr *syscall.SysProcAttr, path string, words .
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
 	must(t, err1, err2, cmd.Start())
-	if _, err := out.Read(make([]byte, 1)); err != nil { // it is that program now
+	if _, err := out.Read(make([]byte, 1)); err != nil { // the process is that program now
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { in.Close(); _ = cmd.Process.Kill(); _ = cmd.Wait() })
@@ -104,8 +104,8 @@ func writePID(t *testing.T, l *instance.Launch, text string) {
 	must(t, os.WriteFile(l.Pid, []byte(text), 0o644))
 }
 
-// TestServerRootOfAnotherUser: root neither believes nor writes a server root that
-// another user owns or can exchange, whatever the command is.
+// TestServerRootOfAnotherUser: whatever the command, root neither trusts nor writes a
+// server root that another user owns or can replace.
 func TestServerRootOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	ran := noExec(t)
@@ -160,7 +160,7 @@ func TestServerRootOfAnotherUser(t *testing.T) {
 	if len(*ran) > 0 {
 		t.Errorf("programs were run: %q", *ran)
 	}
-	// In /tmp only the owner of a directory can exchange it.
+	// In /tmp only the owner of a directory can replace it.
 	sticky := filepath.Join(top, "sticky")
 	must(t, os.Mkdir(sticky, 0o700), os.Chmod(sticky, 0o777|os.ModeSticky))
 	good := filepath.Join(sticky, "root")
@@ -170,8 +170,8 @@ func TestServerRootOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestOrdinaryUserAndAnotherUsersServerRoot: an ordinary user believes another
-// user's server root as little, but their own and root's.
+// TestOrdinaryUserAndAnotherUsersServerRoot: an ordinary user does not trust another
+// user's server root either, only their own and root's.
 func TestOrdinaryUserAndAnotherUsersServerRoot(t *testing.T) {
 	if os.Geteuid() == 0 {
 		dir := otheruser.Dir(t)
@@ -196,8 +196,8 @@ func TestOrdinaryUserAndAnotherUsersServerRoot(t *testing.T) {
 	}
 }
 
-// TestServerRootIsOpenedOnce: what is read comes from the directory that was
-// checked, whatever its name leads to by then.
+// TestServerRootIsOpenedOnce: everything is read from the directory that was checked,
+// whatever its name points to by then.
 func TestServerRootIsOpenedOnce(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -223,18 +223,19 @@ func TestServerRootIsOpenedOnce(t *testing.T) {
 	}
 	defer l.Close()
 	if proc, err := l.Running(); proc != nil || err != nil {
-		t.Errorf("the planted pid file was believed: %v %v", proc, err)
+		t.Errorf("the planted PID file was trusted: %v %v", proc, err)
 	}
 	if proc, err := os.ReadFile(filepath.Join(root, instance.InstanceFile)); err != nil || !strings.Contains(string(proc), "/bin/false") {
-		t.Fatalf("they were not exchanged: %v", err)
+		t.Fatalf("the directories were not swapped: %v", err)
 	}
-	// The name itself is refused from now on.
+	// From now on the name itself is refused.
 	if _, err := instance.ReadLaunch(root); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
 		t.Errorf("%v", err)
 	}
 }
 
-// TestCopiedServerRoot: the files of one name the place where they were written.
+// TestCopiedServerRoot: the files of a server root contain the path where they were
+// written.
 func TestCopiedServerRoot(t *testing.T) {
 	top, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
@@ -253,8 +254,8 @@ func TestCopiedServerRoot(t *testing.T) {
 	}
 }
 
-// TestDirectoriesAreGivenAwayByHandle: a directory that was just made is exchanged
-// for a link or for another directory before it is given to the application.
+// TestDirectoriesAreGivenAwayByHandle: a new directory is replaced with a link or
+// another directory before it is given to the application.
 func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -319,7 +320,7 @@ func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 	if err != nil || info.Mode() != 0o640 || info.Sys().(*syscall.Stat_t).Gid != otheruser.GID {
 		t.Errorf("%v %v", info, err)
 	}
-	// What is not exchanged is given away as ever.
+	// A directory that was not replaced is given away as usual.
 	must(t, instance.MakeSub(root, "mine", a, true), instance.MakeSub(root, "docs", a, false), instance.MakeSub(root, "docs", a, true))
 	for name, want := range map[string][3]int{"mine": {otheruser.UID, otheruser.GID, 0o700}, "docs": {0, otheruser.GID, 0o750}} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -330,17 +331,17 @@ func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 	}
 }
 
-// TestRaceForTheServerRoot: another user exchanges two directories as fast as it
-// goes, one of them root's, while root controls the instance; root never runs what
-// theirs names.
+// TestRaceForTheServerRoot: another user swaps two directories as fast as possible, one
+// of them root's, while root controls the instance. root never runs a program named by
+// the other user's.
 func TestRaceForTheServerRoot(t *testing.T) {
 	if testing.Short() {
-		t.Skip("-short starts no Python")
+		t.Skip("-short does not start Python")
 	}
 	otheruser.Need(t)
 	const python = "/usr/bin/python3" // pyenv below root's home is closed to the other user
 	if _, err := os.Stat(python); err != nil {
-		t.Skip("no Python to exchange directories with")
+		t.Skip("no Python to swap directories")
 	}
 	top := otheruser.Dir(t)
 	theirs, marker := filepath.Join(top, "theirs"), filepath.Join(top, "marker")
@@ -384,11 +385,11 @@ while True:
 		}
 	}
 	if !alive(fake.Process.Pid) {
-		t.Error("their process was ended")
+		t.Error("the other user's process was ended")
 	}
 }
 
-// TestHint: the hint of a refusal is the way on.
+// TestHint: the hint of a refusal offers a way to continue.
 func TestHint(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)

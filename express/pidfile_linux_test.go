@@ -16,8 +16,8 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// TestPIDFileIsNotBelieved: the number in a pid file is that of another process, or
-// nonsense. Nothing is signalled.
+// TestPIDFileIsNotBelieved: the number in a PID file is another process's, or nonsense.
+// Nothing is signalled.
 func TestPIDFileIsNotBelieved(t *testing.T) {
 	otheruser.Need(t)
 	ran := noExec(t)
@@ -46,7 +46,7 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 	for what, pid := range pids {
 		texts[what] = strconv.Itoa(pid)
 	}
-	// A thread has a number, too, and a signal to it would reach the whole process.
+	// Threads have numbers too, and a signal to one would reach the whole process.
 	threads, err := os.ReadDir("/proc/self/task")
 	must(t, err)
 	for _, thread := range threads {
@@ -57,7 +57,7 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 	for what, text := range texts {
 		writePID(t, l, text+"\n")
 		if proc, err := l.Running(); proc != nil || err != nil {
-			t.Errorf("%s (%s) is believed: %v %v", what, text, proc, err)
+			t.Errorf("%s (%s) is trusted: %v %v", what, text, proc, err)
 		}
 		for _, args := range [][]string{{"stop", "--server-root", root}, {"reload", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "graceful-stop"}, {"apachectl", root, "-k", "stop"}} {
 			if code, stdout, stderr := runProgram(t, &Invocation{Executable: "/nonexistent/x", Dir: top}, args...); code > 1 || !strings.Contains(stdout+stderr, "is not running") {
@@ -76,7 +76,7 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 	writePID(t, l, fmt.Sprintf("%d\n", real.Process.Pid))
 	proc, err := l.Running()
 	if err != nil || proc == nil {
-		t.Fatalf("the real one is not found: %v", err)
+		t.Fatalf("the real httpd is not found: %v", err)
 	}
 	proc.Release()
 	// Its program may have been replaced or removed since.
@@ -89,12 +89,12 @@ func TestPIDFileIsNotBelieved(t *testing.T) {
 		t.Errorf("stop: %d %s", code, stderr)
 	}
 	if alive(real.Process.Pid) {
-		t.Error("the real one was not stopped")
+		t.Error("the real httpd was not stopped")
 	}
 }
 
-// TestPIDFileOfAnotherUser: a pid file that another user has written or can replace
-// is not believed, and as root none is put there.
+// TestPIDFileOfAnotherUser: a PID file that another user has written or can replace is
+// not trusted, and root does not write one there.
 func TestPIDFileOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	ran := noExec(t)
@@ -114,7 +114,7 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 		data, err := json.Marshal(l)
 		must(t, err, os.WriteFile(filepath.Join(root, instance.InstanceFile), data, 0o600))
 		for _, args := range [][]string{{"stop", "--server-root", root}, {"status", "--server-root", root}, {"apachectl", root, "stop"}, {"apachectl", root, "restart"}} {
-			if code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: top}, args...); code != 1 || !strings.Contains(stderr, "is not believed") {
+			if code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: top}, args...); code != 1 || !strings.Contains(stderr, "is not trusted") {
 				t.Errorf("%s: %q: %d %s", pid, args, code, stderr)
 			}
 		}
@@ -124,12 +124,12 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 		}
 	}
 	if !alive(server.Process.Pid) || len(*ran) > 0 {
-		t.Errorf("it was stopped, or programs were run: %q", *ran)
+		t.Errorf("httpd was stopped, or programs were run: %q", *ran)
 	}
 }
 
-// TestRunningProcessIsHeld: between the check of a process and the signal it ends; the
-// signal reaches nobody.
+// TestRunningProcessIsHeld: the process ends between its check and the signal; the
+// signal reaches no other process.
 func TestRunningProcessIsHeld(t *testing.T) {
 	top, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)

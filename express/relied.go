@@ -12,7 +12,7 @@ import (
 	"modwsgi/internal/receipt"
 )
 
-// reliedFiles returns every file that root relies on, and how. The modules that the
+// reliedFiles returns every file that root relies on, and how. Modules that the
 // configuration loads are added later (loaded).
 func (d *deployment) reliedFiles() []instance.Relied {
 	var files []instance.Relied

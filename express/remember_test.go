@@ -7,8 +7,8 @@ import (
 	"modwsgi/express/site"
 )
 
-// RememberPythons has an interpreter's files looked at once, until what it returns is
-// called: for tests in which these do not change.
+// RememberPythons has an interpreter's files read only once, until the returned
+// function is called: for tests in which these do not change.
 func RememberPythons() (forget func()) {
 	var known sync.Map
 	before := site.IdentifyPython

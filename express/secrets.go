@@ -7,9 +7,9 @@ import (
 	"modwsgi/express/host"
 )
 
-// HideSecrets returns a copy of a command line, and overwrites the values of
-// --setenv in the original where the system shows that to others (ps). Those of
-// a script, or of a file that systemd reads, are not on a command line at all.
+// HideSecrets returns a copy of a command line, and overwrites the values of --setenv
+// in the original where the system shows it to other users (ps). Values from a script,
+// or from a file that systemd reads, are never on a command line.
 func HideSecrets(args []string) []string {
 	kept := make([]string, len(args))
 	for k, a := range args {

@@ -10,8 +10,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// findServer finds the httpd that serves, the programs and files that belong to it, and
-// its multi-processing module.
+// findServer finds the httpd that serves, its programs and files, and its
+// multi-processing module.
 func (d *deployment) findServer() error {
 	if err := d.findHTTPD(); err != nil {
 		return err
@@ -25,7 +25,7 @@ func (d *deployment) findServer() error {
 	if d.MIME = d.abs(config.MIMETypes.In(d)); d.MIME == "" {
 		d.MIME = site.MIMETypes(d.ModulesDir)
 	}
-	// Before any of them is run.
+	// Before any of them runs.
 	if err := d.trust.Files(append(environmentFiles(d.python), d.reliedFiles()...)); err != nil {
 		return err
 	}
@@ -38,14 +38,14 @@ func (d *deployment) findServer() error {
 	return nil
 }
 
-// findHTTPD finds the httpd that an option or the environment names, or that the module
-// was built for, and its modules.
+// findHTTPD finds the httpd and its modules: the httpd that an option or the
+// environment names, or else the one that the module was built for.
 func (d *deployment) findHTTPD() error {
 	recorded := d.python.Receipt.HTTPD
 	d.HTTPD, d.ModulesDir = recorded.Executable, config.OrElse(d.abs(config.ModulesDirectory.In(d)), recorded.ModulesDir)
 	wanted, by := config.HTTPDExecutable.In(d), "option --httpd-executable"
 	if wanted == "" {
-		// Upstream's launcher reads it too; there it overrides the option.
+		// Upstream's launcher reads HTTPD too; there it overrides the option.
 		wanted, by = run.Getenv(d.Env, "HTTPD"), "the environment variable HTTPD"
 	}
 	if wanted == "" {

@@ -9,7 +9,7 @@ import (
 // settingsFile is read by the Python part, glue.py.
 const settingsFile = "settings.json"
 
-// settings is what the Python part reads in the application's processes. It contains no
+// settings is read by the Python part in the application's processes. It contains no
 // secrets, because the application's account can read it.
 type settings struct {
 	ApplicationType string            `json:"application_type"`
@@ -24,7 +24,7 @@ type settings struct {
 	Telemetry       *collector        `json:"telemetry,omitempty"`
 }
 
-// collector is what the service of --enable-telemetry reads.
+// collector is read by the service of --enable-telemetry.
 type collector struct {
 	Listen string `json:"listen"`
 	Port   int    `json:"port"`

@@ -13,9 +13,9 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// setUp writes the server root, after everything that can be checked was checked. httpd
-// itself checks the configuration before it replaces the previous one. With start, the
-// server root is locked until release is called.
+// setUp writes the server root after all other checks. httpd itself checks the
+// configuration before it replaces the previous one. With start, the server root stays
+// locked until release is called.
 func (d *deployment) setUp(ctx context.Context, start bool) (l *instance.Launch, release func(), err error) {
 	file, text, err := d.Configuration()
 	if err != nil {
@@ -41,8 +41,8 @@ func (d *deployment) setUp(ctx context.Context, start bool) (l *instance.Launch,
 	}
 	release = func() {}
 	if start {
-		// The PID file does not decide between two concurrent starts: httpd writes it
-		// late. The lock ends with this process.
+		// The PID file cannot decide between two concurrent starts: httpd writes it late. The
+		// lock ends with this process.
 		if release, err = instance.LockRoot(ctx, d.Root, d.Env, d.Warn); err != nil {
 			return nil, nil, err
 		}

@@ -47,7 +47,7 @@ func startServer(ctx context.Context, c *Console, inv *Invocation, s *Server) (i
 	}
 	defer release()
 	defer l.Close()
-	l.RemovePIDFile() // of an earlier httpd that was killed
+	l.RemovePIDFile() // left by an httpd that was killed
 	if err := d.banner(c.Stdout, false); err != nil {
 		return 1, err
 	}
@@ -66,7 +66,7 @@ func foreground(c *Console, inv *Invocation, d *deployment, l *instance.Launch) 
 	}
 }
 
-// checks returns what must hold before httpd reads its configuration again.
+// checks returns the conditions for httpd to read its configuration again.
 func checks(c *Console, inv *Invocation, l *instance.Launch) *supervise.Checks {
 	return &supervise.Checks{Launch: l, Environ: inv.Env, Trust: inv.trust(c), Fits: func() error {
 		python, err := inv.python()

@@ -19,11 +19,11 @@ import (
 // (systemd.service(5), systemd.unit(5)): % and $ are doubled.
 func systemdWord(s string) (string, error) {
 	if reason := config.NotUTF8(s); reason != "" {
-		return "", fmt.Errorf("the value %q %s, which a unit cannot carry", s, reason)
+		return "", fmt.Errorf("the value %q %s, which is not allowed in a unit", s, reason)
 	}
 	for _, r := range s {
 		if unicode.IsControl(r) && r != '\t' {
-			return "", fmt.Errorf("the value %q contains a control character, which a unit cannot carry", s)
+			return "", fmt.Errorf("the value %q contains a control character, which is not allowed in a unit", s)
 		}
 	}
 	s = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%", "$", "$$", "\t", `\t`).Replace(s)
@@ -126,7 +126,7 @@ func (u *unit) writeAccount(b *strings.Builder) {
 	}
 }
 
-// writePaths writes which directories the service creates or may write to.
+// writePaths writes the directories that the service creates or may write to.
 func (u *unit) writePaths(b *strings.Builder) {
 	if config.ServerRoot.In(u) == "" {
 		fmt.Fprintf(b, "RuntimeDirectory=%s\nRuntimeDirectoryMode=%s\n", u.name, map[bool]string{false: "0700", true: "0711"}[u.asRoot])
@@ -151,8 +151,8 @@ func (u *unit) writeCapabilities(b *strings.Builder) {
 	fmt.Fprintf(b, "CapabilityBoundingSet=%s\n", capabilities)
 }
 
-// command returns the command line of the unit: the options that were given, apart from
-// those that the unit decides.
+// command returns the command line of the unit: the given options, except those that
+// the unit itself sets.
 func (u *unit) command() (string, error) {
 	argv := []string{u.Launcher, "start-server"}
 	for _, o := range config.Table().Options() {

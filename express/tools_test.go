@@ -21,8 +21,8 @@ func TestEnableTelemetryNeedsItsPackage(t *testing.T) {
 	}
 }
 
-// TestManualFollowsTheTable: every option that is shown is in each form of the
-// manual, and none that is hidden.
+// TestManualFollowsTheTable: each form of the manual contains every visible option and
+// no hidden one.
 func TestManualFollowsTheTable(t *testing.T) {
 	dir := t.TempDir()
 	texts := map[string]string{"html": string(htmlManual())}
@@ -45,7 +45,7 @@ func TestManualFollowsTheTable(t *testing.T) {
 			has := strings.Contains(text, word+" ") || strings.Contains(text, word+"<") || strings.Contains(text, word+"[") || strings.Contains(text, word+"\n") ||
 				strings.Contains(text, word+`\fR`) || strings.Contains(text, word+"'") || strings.Contains(text, word+"|") || strings.Contains(text, word+")")
 			if has == o.Hidden {
-				t.Errorf("%s: --%s is in it: %v, hidden: %v", name, o.Name, has, o.Hidden)
+				t.Errorf("%s contains --%s: %v, hidden: %v", name, o.Name, has, o.Hidden)
 			}
 		}
 	}

@@ -35,7 +35,7 @@ func (d *deployment) tryConf(ctx context.Context, l *instance.Launch, file *conf
 	case err != nil:
 		err = d.confError(err, trial, text, file)
 	case !strings.Contains(output.String(), "Syntax OK"):
-		err = fault.New(fault.Environment, "see --httpd-executable", "%s is not an httpd: it does not check a configuration (-t)", d.HTTPD)
+		err = fault.New(fault.Environment, "see --httpd-executable", "%s is not an httpd: it does not support the configuration check (-t)", d.HTTPD)
 	default:
 		return nil
 	}
@@ -43,11 +43,11 @@ func (d *deployment) tryConf(ctx context.Context, l *instance.Launch, file *conf
 	return err
 }
 
-// atLine finds the line in an error of httpd.
+// atLine finds the line number in an httpd error.
 var atLine = regexp.MustCompile(`line (\d+) of ([^\n]*)`)
 
-// confError turns an error of httpd about a line into one about the option that the line
-// comes from.
+// confError turns an httpd error about a line into an error about the option behind
+// that line.
 func (d *deployment) confError(err error, trial, text string, file *conf.File) error {
 	target := filepath.Join(d.Root, instance.ConfFile)
 	tail := run.Tail(err)
@@ -71,8 +71,8 @@ func (d *deployment) confError(err error, trial, text string, file *conf.File) e
 	return fault.New(fault.Environment, "", "%s:%s", what, strings.ReplaceAll(tail, trial, target))
 }
 
-// optionOf returns the option that names a configuration file; text is its path, followed
-// by text of httpd.
+// optionOf returns the option that names a configuration file. text is the file's path,
+// followed by httpd's text.
 func (d *deployment) optionOf(text string) option.Ref {
 	if config.RewriteRules.In(d) != "" && strings.HasPrefix(text, d.RewriteRules()) {
 		return config.RewriteRules

@@ -12,8 +12,9 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// TestFilesOfAnotherUserAsRoot: what another user could become root by is refused
-// before any of it is run, with a way on; what is only read is warned about.
+// TestFilesOfAnotherUserAsRoot: files through which another user could become root are
+// refused with a hint before any of them is run. Files that are only read cause a
+// warning.
 func TestFilesOfAnotherUserAsRoot(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -48,7 +49,7 @@ func TestFilesOfAnotherUserAsRoot(t *testing.T) {
 		code, _, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: append(env, "LANG=C.UTF-8", "PATH=/usr/bin:/bin")}, append(args, strings.Fields(line)...)...)
 		return code, stderr
 	}
-	const passes = "check the configuration" // as far as an httpd that is an empty file comes
+	const passes = "check the configuration" // as far as an empty file as httpd gets
 	for _, c := range []struct{ line, want string }{
 		{"--include-file " + theirs, "option --include-file: root would obey " + theirs + ", and another user can change " + theirs + " (" + theirDir + ": it belongs to"},
 		{"--include-file " + foreign, "option --include-file: root would obey " + foreign},
@@ -79,7 +80,7 @@ func TestFilesOfAnotherUserAsRoot(t *testing.T) {
 		{tls + "--ssl-certificate-file " + cert + " --ssl-certificate-key-file " + key + " --ssl-ca-certificate-file " + foreign, "warning: option --ssl-ca-certificate-file: another user can change"},
 		{tls + "--ssl-certificate-file " + cert + " --ssl-certificate-key-file " + key, passes},
 		{"--log-directory " + theirDir, "warning: another user can replace the log files in " + theirDir},
-		// What only the application's processes run is that account's business.
+		// What only the application's processes run is up to that account.
 		{"--auth-user-script " + theirs + " --service-script s " + theirs + " --add-handler .x " + theirs + " --document-root " + theirDir + " --python-path " + theirDir, passes},
 		{"--working-directory " + theirDir, passes},
 	} {
@@ -99,13 +100,13 @@ func TestFilesOfAnotherUserAsRoot(t *testing.T) {
 		t.Error("a program was run")
 	}
 	if _, err := os.Lstat(filepath.Join(top, "root")); err == nil {
-		t.Error("the server root was made")
+		t.Error("the server root was created")
 	}
 }
 
-// TestEnvironmentOfAnotherUserAsRoot: root has chosen to run an environment of
-// another user's, which is used with a warning. That user's files add nothing to
-// that, a third user's do.
+// TestEnvironmentOfAnotherUserAsRoot: root has chosen to run an environment that
+// belongs to another user; it is used with a warning. Other files of that user add no
+// risk, but those of a third user do.
 func TestEnvironmentOfAnotherUserAsRoot(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)
@@ -126,15 +127,15 @@ func TestEnvironmentOfAnotherUserAsRoot(t *testing.T) {
 		if !strings.Contains(stderr, want) || strings.Contains(want, "error: ") == strings.Contains(stderr, "check the configuration") {
 			t.Errorf("%s: %s", line, stderr)
 		}
-		warning := "root runs programs of an environment that another user can change, and be root by that: " + exe + " (" + base + ": it belongs to the user"
+		warning := "root runs programs of an environment that another user can change to become root: " + exe + " (" + base + ": it belongs to the user"
 		if !strings.Contains(line, "server-root") && !strings.Contains(line, "envvars") && (!strings.Contains(want, "error: ") && strings.Count(stderr, warning) != 1) {
 			t.Errorf("%s: %s", line, stderr)
 		}
 	}
 }
 
-// TestChangedSinceSetup: what a server root's httpd is started with is checked each
-// time, as another user may have got at it since.
+// TestChangedSinceSetup: the files with which a server root's httpd is started are
+// checked each time, because another user may have changed them since.
 func TestChangedSinceSetup(t *testing.T) {
 	otheruser.Need(t)
 	ran := noExec(t)
@@ -175,20 +176,19 @@ func TestChangedSinceSetup(t *testing.T) {
 		}
 		must(t, os.Chown(path, 0, 0))
 	}
-	// An older version has not written down what is relied on.
+	// An older version did not record the files that root relies on.
 	l.Files = nil
 	saveLaunch(t, l)
 	otheruser.Give(t, httpd)
 	if code, stderr := ctl("configtest"); code != 1 || !strings.Contains(stderr, "root would run "+httpd) {
-		t.Errorf("an older one: %d %s", code, stderr)
+		t.Errorf("an older version: %d %s", code, stderr)
 	}
 	if _, err := os.Lstat(marker); err == nil || len(*ran) > 0 {
-		t.Errorf("it was run: %q", *ran)
+		t.Errorf("the program was run: %q", *ran)
 	}
 }
 
-// TestReloadRunsNothingOfAnotherUser: the same for reload, and for an instance that
-// runs.
+// TestReloadRunsNothingOfAnotherUser: the same for reload, and for a running instance.
 func TestReloadRunsNothingOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	noExec(t)
@@ -205,15 +205,15 @@ func TestReloadRunsNothingOfAnotherUser(t *testing.T) {
 		}
 	}
 	if !alive(server.Process.Pid) {
-		t.Fatal("it was ended")
+		t.Fatal("httpd was ended")
 	}
 	if code, _, stderr := runProgram(t, &Invocation{Executable: "/bin/true", Dir: top}, "stop", "--server-root", root); code != 0 || alive(server.Process.Pid) {
 		t.Errorf("stop: %d %s", code, stderr)
 	}
 }
 
-// TestUnitForAnotherUser: root prints a unit that the other user will run, from
-// their files. root itself runs nothing of theirs for it.
+// TestUnitForAnotherUser: root prints a unit that another user will run, with that
+// user's files. root itself runs none of them.
 func TestUnitForAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	top := otheruser.Dir(t)

@@ -13,10 +13,10 @@ import (
 	"modwsgi/internal/run"
 )
 
-// CheckRoot refuses a server root in which, or in place of which, another user could have
-// put something, and one whose configuration mod_wsgi-express has not written. It warns
-// of one that contains other files. A missing server root passes. The launcher's Python
-// part marks the server roots of mod_wsgi-express and of upstream's launcher.
+// CheckRoot refuses a server root that another user could have altered or replaced, and
+// one whose configuration mod_wsgi-express did not write. It warns about other files in
+// it. A missing server root passes. The launcher's Python part marks the server roots
+// of mod_wsgi-express and of upstream's launcher.
 func CheckRoot(root string) (warning string, err error) {
 	dir, err := OpenRoot(root)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -33,20 +33,20 @@ func CheckRoot(root string) (warning string, err error) {
 	}
 	if has(ConfFile) {
 		return "", fault.New(fault.Environment, "choose another directory with --server-root, or move the file away",
-			"the server root %s contains an httpd.conf that mod_wsgi-express has not written", root)
+			"the server root %s contains an httpd.conf that mod_wsgi-express did not write", root)
 	}
 	return "the server root " + root + " contains other files (" + entries[0].Name() + "); those of mod_wsgi-express are added to them", nil
 }
 
 // LockRoot keeps other launchers away from a server root until release is called. A
-// server runs for days, so LockRoot waits for it only if the environment asks for it.
+// server runs for days, so LockRoot waits for one only if the environment asks for it.
 func LockRoot(ctx context.Context, root string, env []string, waiting func(string)) (release func(), err error) {
 	limit, err := flock.Limit(run.Getenv(env, flock.Variable), "0")
 	if err != nil {
 		return nil, err
 	}
 	lock, err := flock.Wait(ctx, flock.Options{
-		Dir: root, Limit: limit, Busy: "serves with that server root already", Waiting: waiting,
+		Dir: root, Limit: limit, Busy: "already serves with that server root", Waiting: waiting,
 		Hint: "stop it, or use another --server-root; " + flock.Variable + " sets how long to wait for its end",
 	})
 	if fault.ClassOf(err) == fault.Internal && err != nil {
@@ -84,7 +84,7 @@ func (l *Launch) CheckPort() error {
 	return host.CheckPort(name, l.Port, config.Port.Flag())
 }
 
-// RemoveSockets removes the sockets that an earlier httpd left in the server root, or in
+// RemoveSockets removes the sockets that an earlier httpd left in the server root or in
 // another directory for sockets.
 func (l *Launch) RemoveSockets(dir string) {
 	if dir == l.Root {

@@ -11,25 +11,27 @@ import (
 	"modwsgi/internal/run"
 )
 
-// httpd gets the caller's environment, as upstream's does: applications look for
-// their settings there. Some variables decide which Python runs, and which libraries.
+// httpd gets the caller's environment, as with upstream's launcher: applications look
+// for their settings there. Some variables decide which Python runs and which libraries
+// are loaded.
 //
-// Those that can only lead the interpreter away from its environment are kept away
-// from httpd (python(1), "ENVIRONMENT VARIABLES"): WSGIPythonHome names the
-// environment, but a Python that starts in it takes its standard library from
-// PYTHONHOME, and its prefix from PYTHONEXECUTABLE. Those that people use for good
-// reasons are passed on and named: Oracle's client needs LD_LIBRARY_PATH, an allocator
-// comes by LD_PRELOAD. LD_LIBRARY_PATH cannot exchange Python, since httpd is told its
-// path (loadModule). A libpython in LD_PRELOAD would win over that, and is refused.
+// Variables that can only lead the interpreter away from its environment are not passed
+// to httpd (python(1), "ENVIRONMENT VARIABLES"): WSGIPythonHome names the environment,
+// but a Python that starts in it takes its standard library from PYTHONHOME and its
+// prefix from PYTHONEXECUTABLE. Variables with legitimate uses are passed on and
+// reported: Oracle's client needs LD_LIBRARY_PATH, and allocators are loaded with
+// LD_PRELOAD. LD_LIBRARY_PATH cannot replace Python, because httpd loads it by path
+// (loadModule). A libpython in LD_PRELOAD would take precedence over that path, and is
+// refused.
 
-// keptAway are the variables that httpd does not get.
+// keptAway are the variables that are not passed to httpd.
 var keptAway = []string{"PYTHONHOME", "PYTHONPLATLIBDIR", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"}
 
-// preloading are the variables by which libraries come before all others.
+// preloading are the variables that load libraries before all others.
 var preloading = []string{"LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES"}
 
-// passedOn are the variables that httpd gets and that the launcher names: what they lead
-// to runs inside of it.
+// passedOn are the variables that httpd gets and that the launcher reports: what they
+// point to runs inside httpd.
 var passedOn = append([]string{
 	"LD_LIBRARY_PATH", "LD_LIBMAP", "DYLD_LIBRARY_PATH", "DYLD_FRAMEWORK_PATH", "DYLD_FALLBACK_LIBRARY_PATH",
 	"PYTHONPATH", "PYTHONUSERBASE",
@@ -42,7 +44,7 @@ func IsKeptAway(name string) bool {
 	return slices.Contains(keptAway, name)
 }
 
-// Inherited are the named variables in an environment, as NAME=VALUE.
+// Inherited returns the named variables of an environment as NAME=VALUE.
 func Inherited(env []string) []string {
 	var out []string
 	for _, name := range passedOn {
@@ -53,8 +55,8 @@ func Inherited(env []string) []string {
 	return out
 }
 
-// CheckInherited refuses an environment in which httpd would run another Python than
-// that of the module.
+// CheckInherited refuses an environment in which httpd would run a Python other than
+// the module's.
 func CheckInherited(env []string) error {
 	for _, name := range preloading {
 		for _, lib := range strings.FieldsFunc(run.Getenv(env, name), func(r rune) bool { return r == ' ' || r == ':' }) {

@@ -1,8 +1,8 @@
-// Package instance knows the server root of one instance: what is in it, how its
-// httpd is started, and who may touch it. As root it believes no file that another
-// user could change, and no pid file whose process is not the instance's httpd.
+// Package instance manages the server root of one instance: its contents, how its httpd
+// is started, and who may access it. As root it trusts no file that another user could
+// change, and no PID file whose process is not the instance's httpd.
 //
-// It refuses to know how an instance is configured and when it is signalled.
+// It does not know how an instance is configured or when it is signalled.
 package instance
 
 import (
@@ -22,7 +22,7 @@ const (
 	InstanceFile = "instance.json"
 )
 
-// Launch is how httpd is started for a server root: what apachectl needs.
+// Launch is what apachectl needs to start the httpd of a server root.
 type Launch struct {
 	HTTPD string   `json:"httpd"`
 	Argv0 string   `json:"argv0"`
@@ -35,18 +35,18 @@ type Launch struct {
 	Pid   string   `json:"pid_file"`
 	Stat  bool     `json:"server_status"`
 	URL   string   `json:"url"`
-	Drain int      `json:"drain"`         // seconds that requests get when it stops
-	GDB   string   `json:"gdb,omitempty"` // run httpd under it
-	UID   int      `json:"uid,omitempty"` // the application's account, where it is another one
+	Drain int      `json:"drain"`         // seconds for running requests when it stops
+	GDB   string   `json:"gdb,omitempty"` // run httpd under this gdb
+	UID   int      `json:"uid,omitempty"` // the application's account, if it is another one
 	Files []Relied `json:"files,omitempty"`
 	// Includes are the paths and patterns of --include-file.
 	Includes []string `json:"includes,omitempty"`
 
-	Handle *owned.Dir `json:"-"` // the server root; nil before it is made
+	Handle *owned.Dir `json:"-"` // the server root; nil until it is made
 }
 
-// UnderGDB returns the command line that runs httpd in gdb. No shell is between
-// them, and gdb's own questions go to the terminal.
+// UnderGDB returns the command line that runs httpd in gdb. No shell is between them,
+// and gdb's own prompts go to the terminal.
 func (l *Launch) UnderGDB(argv []string) []string {
 	// httpd wakes its own threads with SIGUSR1.
 	return append([]string{
@@ -54,18 +54,19 @@ func (l *Launch) UnderGDB(argv []string) []string {
 	}, argv...)
 }
 
-// Environ is the complete environment of httpd. What tells an application about
-// its server is ours alone; a caller's would be that of another server. What would
-// lead Python away from its environment is left out, whoever set it.
+// Environ returns the complete environment of httpd. Only the launcher sets the
+// variables that describe the server to an application: a caller's would describe
+// another server. Variables that would lead Python away from its environment are left
+// out, whoever set them.
 func (l *Launch) Environ(caller []string) []string {
 	own := map[string]string{}
 	for _, kv := range l.Env {
 		name, _, _ := strings.Cut(kv, "=")
 		if !IsKeptAway(name) {
-			own[name] = kv // the last one counts
+			own[name] = kv // the last one wins
 		}
 	}
-	// No name twice: of two, the C library takes the first one.
+	// No duplicates: the C library uses the first one.
 	env := slices.DeleteFunc(slices.Clone(caller), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		return strings.HasPrefix(kv, "MOD_WSGI_") || own[name] != "" || name == "NOTIFY_SOCKET" || IsKeptAway(name)
@@ -73,8 +74,8 @@ func (l *Launch) Environ(caller []string) []string {
 	return append(env, slices.Sorted(maps.Values(own))...)
 }
 
-// programs are what is run for a server root. Those of one that an older version
-// has written are not in its list.
+// programs returns the programs that are run for a server root. A server root written
+// by an older version does not list them.
 func (l *Launch) programs() []Relied {
 	files := slices.DeleteFunc(slices.Clone(l.Files), func(f Relied) bool { return f.Path != l.HTTPD && f.Path != l.GDB })
 	for _, path := range []string{l.HTTPD, l.GDB} {
@@ -85,7 +86,7 @@ func (l *Launch) programs() []Relied {
 	return files
 }
 
-// IncludedPaths are the files of --include-file, as httpd reads them.
+// IncludedPaths returns the files of --include-file, as httpd reads them.
 func (l *Launch) IncludedPaths() (paths []string) {
 	for _, name := range l.Includes {
 		paths = append(paths, config.Included(name)...)
@@ -93,8 +94,8 @@ func (l *Launch) IncludedPaths() (paths []string) {
 	return paths
 }
 
-// WriteHosts writes the file of the virtual hosts, and returns what puts the one back
-// that was there.
+// WriteHosts writes the file of the virtual hosts, and returns a function that restores
+// the previous one.
 func WriteHosts(dir *owned.Dir, root string, paths []string) (undo func(), err error) {
 	text, _ := config.HostLines(root, paths)
 	before, err := dir.ReadFile(config.HostsFile, 1<<24)

@@ -13,13 +13,13 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// A pid file is a number that a process is ended by, with root's rights where root
-// asks for it. It is believed only where nobody else can write it, and then only if
-// the process with that number is the httpd of the instance (process_linux.go): the
-// number may be an old one that the system has given to another process since.
+// The number in a PID file decides which process is ended, as root with root's rights.
+// It is trusted only if no other user can write the file, and only if the process with
+// that number is the instance's httpd (process_linux.go): the system may have given an
+// old number to another process since.
 
-// pidDir opens the directory of a pid file. As root it must be one in which nobody
-// else can make an entry, not even beside ours as in /tmp: httpd writes the file by
+// pidDir opens the directory of a PID file. As root, no other user may be able to
+// create an entry in it, not even beside ours as in /tmp: httpd writes the file by
 // name.
 func pidDir(path string) (*owned.Dir, error) {
 	if host.AsRoot() {
@@ -28,8 +28,8 @@ func pidDir(path string) (*owned.Dir, error) {
 	return owned.OpenTemp(filepath.Dir(path))
 }
 
-// CheckPIDFile refuses a pid file that another user could replace, and the name of
-// a file that is something else.
+// CheckPIDFile refuses a PID file that another user could replace, and the name of a
+// file that is not a PID file.
 func CheckPIDFile(path string) error {
 	dir, err := pidDir(path)
 	var u *owned.Untrusted
@@ -43,14 +43,13 @@ func CheckPIDFile(path string) error {
 	if good, err := IsPIDFile(dir, filepath.Base(path)); err != nil {
 		return fault.New(fault.Environment, "remove it, or choose another name", "option --pid-file: %w", err)
 	} else if !good {
-		return fault.New(fault.Usage, "httpd would replace it; choose a new name", "option --pid-file: %s is there and is not the pid file of an httpd", path)
+		return fault.New(fault.Usage, "httpd would replace it; choose a new name", "option --pid-file: %s exists and is not the PID file of an httpd", path)
 	}
 	return nil
 }
 
-// IsPIDFile reports whether a file may be replaced by a pid file: it holds a
-// number or nothing, or is not there. The error is that of a file that another user
-// may change.
+// IsPIDFile reports whether a file may be replaced by a PID file: it contains a number
+// or nothing, or does not exist. The error is that of a file that another user may change.
 func IsPIDFile(dir *owned.Dir, name string) (bool, error) {
 	data, err := dir.ReadFile(name, 32)
 	switch {
@@ -58,7 +57,7 @@ func IsPIDFile(dir *owned.Dir, name string) (bool, error) {
 		return true, nil
 	case owned.IsUntrusted(err):
 		return false, err
-	case err != nil: // not a regular file, or a longer one
+	case err != nil: // not a regular file, or too long
 		return false, nil
 	}
 	text := strings.TrimSpace(string(data))
@@ -66,11 +65,11 @@ func IsPIDFile(dir *owned.Dir, name string) (bool, error) {
 	return text == "" || err == nil, nil
 }
 
-// highestPID bounds the numbers of processes, on every system (pid_max of Linux is
-// 4194304 at most; Windows counts further, in steps of four).
+// highestPID bounds process IDs on every system (pid_max of Linux is at most 4194304;
+// Windows counts further, in steps of four).
 const highestPID = 1<<31 - 1
 
-// ReadPID returns the number in a pid file, 0 if there is no such file.
+// ReadPID returns the number in a PID file, 0 if the file does not exist.
 func ReadPID(dir *owned.Dir, name string) (int, error) {
 	data, err := dir.ReadFile(name, 64)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -81,13 +80,13 @@ func ReadPID(dir *owned.Dir, name string) (int, error) {
 	}
 	pid, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 31)
 	if err != nil || pid < 2 || pid > highestPID || int(pid) == os.Getpid() {
-		return 0, nil //nolint:nilerr // httpd may be writing it, or it is none of an httpd
+		return 0, nil //nolint:nilerr // httpd may be writing it, or the file is not an httpd's
 	}
 	return int(pid), nil
 }
 
-// WithPIDFile calls f with the directory and the name of the pid file. The server
-// root is open already.
+// WithPIDFile calls f with the directory and the name of the PID file. The server root
+// is already open.
 func (l *Launch) WithPIDFile(f func(dir *owned.Dir, name string) error) error {
 	if l.Pid == "" {
 		return nil
@@ -110,8 +109,8 @@ func (l *Launch) WithPIDFile(f func(dir *owned.Dir, name string) error) error {
 	return f(dir, name)
 }
 
-// Running returns the httpd of the instance, nil where it does not run. What it
-// holds must be released.
+// Running returns the httpd of the instance, nil if it is not running. The caller must
+// release it.
 func (l *Launch) Running() (*host.Process, error) {
 	var found *host.Process
 	err := l.WithPIDFile(func(dir *owned.Dir, name string) error {
@@ -125,7 +124,7 @@ func (l *Launch) Running() (*host.Process, error) {
 	})
 	if err != nil {
 		hint := "end httpd yourself, remove the file and run setup-server again"
-		return nil, fault.New(fault.Environment, hint, "the pid file of %s is not believed: %w", l.Root, err)
+		return nil, fault.New(fault.Environment, hint, "the PID file of %s is not trusted: %w", l.Root, err)
 	}
 	if found != nil {
 		Moment("process identified")
@@ -133,7 +132,8 @@ func (l *Launch) Running() (*host.Process, error) {
 	return found, nil
 }
 
-// RemovePIDFile removes what an earlier httpd that ended badly has left.
+// RemovePIDFile removes the PID file that an earlier httpd left when it ended
+// abnormally.
 func (l *Launch) RemovePIDFile() {
 	_ = l.WithPIDFile(func(dir *owned.Dir, name string) error { return dir.Remove(name) })
 }

@@ -15,9 +15,9 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// CheckLogs refuses, for root, a log file that somebody else has made something
-// that root must not write to: httpd opens it by name. Where they can do so later,
-// that is warned about: it is how many have set up the directory for their logs.
+// CheckLogs refuses, for root, a log file that another user has turned into something
+// that root must not write to: httpd opens it by name. If another user could do so
+// later, CheckLogs only warns, because many log directories are set up that way.
 func CheckLogs(dir string, names []string) (warning string, err error) {
 	var u *owned.Untrusted
 	theirs := errors.As(owned.Check(dir), &u)
@@ -30,11 +30,11 @@ func CheckLogs(dir string, names []string) (warning string, err error) {
 		}
 		switch {
 		case info.Mode()&fs.ModeSymlink != 0 && owned.UID(info) != os.Geteuid():
-			return "", fault.New(fault.Environment, hint, "the log file %s is a symbolic link of another user's (%s), and root would write to what it leads to", path, owned.Owner(info))
+			return "", fault.New(fault.Environment, hint, "the log file %s is a symbolic link of another user's (%s), and root would write to its target", path, owned.Owner(info))
 		case theirs && info.Mode()&fs.ModeSymlink == 0 && !info.Mode().IsRegular():
 			return "", fault.New(fault.Environment, hint, "the log file %s is not a regular file, and another user can write to its directory", path)
 		case theirs && host.Links(info) > 1:
-			return "", fault.New(fault.Environment, hint, "the log file %s has other names, which another user may have given to a file of root's", path)
+			return "", fault.New(fault.Environment, hint, "the log file %s has other hard links; another user may have linked a file of root's there", path)
 		}
 	}
 	if theirs {
@@ -43,8 +43,8 @@ func CheckLogs(dir string, names []string) (warning string, err error) {
 	return warning, nil
 }
 
-// openUp lets the application's account pass through the server root. What
-// already exists keeps its wider rights, if it has some.
+// openUp lets the application's account pass through the server root. Existing wider
+// rights are kept.
 func openUp(dir *owned.Dir, a *host.Account) error {
 	if !a.Other {
 		return nil
@@ -59,7 +59,7 @@ func openUp(dir *owned.Dir, a *host.Account) error {
 	return dir.Root().Chmod(".", info.Mode().Perm()|0o710)
 }
 
-// giveDirectory gives an open directory that belongs to us to the application, to write to
+// giveDirectory gives the application an open directory that belongs to us, to write to
 // (mine) or to read.
 func giveDirectory(dir *os.File, a *host.Account, mine bool) error {
 	if mine {
@@ -73,8 +73,8 @@ func giveGroup(f *os.File, a *host.Account) error {
 	return errors.Join(f.Chown(-1, a.GID), f.Chmod(0o640))
 }
 
-// CheckSocketPath reports a directory that is too deep for the sockets in it
-// (sockaddr_un holds 108 bytes on Linux, 104 elsewhere, with the final NUL).
+// CheckSocketPath reports a directory whose path is too long for the sockets in it
+// (sockaddr_un holds 108 bytes on Linux, 104 elsewhere, including the final NUL).
 func CheckSocketPath(dir string) error {
 	name := filepath.Join(dir, fmt.Sprintf("wsgi.%d.u%d.%d.sock", 4194304, os.Geteuid(), 10))
 	if limit := len(syscall.RawSockaddrUnix{}.Path) - 1; len(name) > limit {
@@ -84,8 +84,7 @@ func CheckSocketPath(dir string) error {
 	return nil
 }
 
-// RemoveStaleSockets removes what daemon processes of an httpd that no longer
-// runs have left.
+// RemoveStaleSockets removes the sockets that daemon processes of an ended httpd left.
 func RemoveStaleSockets(dir *owned.Dir) {
 	entries, err := dir.Entries()
 	if err != nil {

@@ -16,11 +16,11 @@ import (
 	"modwsgi/internal/run"
 )
 
-// The server root is opened once, and what is read from it or written to it goes
-// through that handle (internal/owned). Nobody but us and root can change any part
-// of its path, so its name can be given to httpd, whose first process reads its
-// configuration and writes its pid file there. What the application's account owns
-// below it (python-eggs, results of the tools) is never read or followed by us.
+// The server root is opened once, and everything read from it or written to it goes
+// through that handle (internal/owned). Only we and root can change any part of its
+// path, so httpd can get it by name: its first process reads the configuration and
+// writes the PID file there. The launcher never reads or follows what the application's
+// account owns below it (python-eggs, results of the tools).
 
 // parentOf opens the directory that the server root is in.
 func parentOf(root string) (*owned.Dir, error) {
@@ -30,15 +30,14 @@ func parentOf(root string) (*owned.Dir, error) {
 	case errors.As(err, &u):
 		return nil, fault.New(fault.Environment, rootHint(u), "another user can replace the server root %s: %s: %s", root, u.At, u.Why)
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fault.New(fault.Environment, "create it first", "the directory %s of the server root is not there", filepath.Dir(root))
+		return nil, fault.New(fault.Environment, "create it first", "the directory %s of the server root does not exist", filepath.Dir(root))
 	case err != nil:
 		return nil, fault.Wrap(fault.Environment, "choose another one with --server-root", err)
 	}
 	return parent, nil
 }
 
-// OpenRoot opens a server root; the error is fs.ErrNotExist for one that is not
-// there.
+// OpenRoot opens a server root. The error is fs.ErrNotExist if it does not exist.
 func OpenRoot(root string) (*owned.Dir, error) {
 	parent, err := parentOf(root)
 	if err != nil {
@@ -57,7 +56,7 @@ func openBelow(parent *owned.Dir, root string) (*owned.Dir, error) {
 	return dir, nil
 }
 
-// rootError explains why a server root is not used.
+// rootError explains why a server root is refused.
 func rootError(root string, err error) error {
 	var u *owned.Untrusted
 	switch {
@@ -71,7 +70,7 @@ func rootError(root string, err error) error {
 	return fault.New(fault.Environment, rootHint(u), "the server root %s can be written by others: %s", root, u.Why)
 }
 
-// rootHint says how to go on where a server root could be another user's.
+// rootHint returns the hint for a server root that could be another user's.
 func rootHint(u *owned.Untrusted) string {
 	place := "choose a directory that only you and root can write to with --server-root, such as one below /var/lib" + inContainers
 	switch {
@@ -87,9 +86,9 @@ func rootHint(u *owned.Untrusted) string {
 	return place
 }
 
-// MakeRoot opens the server root, and makes it where it is missing, with the rights
-// that it needs: nobody but us, and as root, the group of the application to pass
-// through, for its processes reach their sockets and the glue in there.
+// MakeRoot opens the server root and creates it if necessary, with the rights it needs.
+// Only we have access; as root, the application's group may pass through, because its
+// processes reach their sockets and the glue in it.
 func MakeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err error) {
 	parent, err := parentOf(root)
 	if err != nil {
@@ -113,13 +112,13 @@ func MakeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err e
 	return dir, created, nil
 }
 
-// Directory is one of those of an instance.
+// Directory is a directory of an instance.
 type Directory struct {
 	Path string
 	Mine bool // the application writes to it
 }
 
-// MakeDirectories makes those that are not there; path is that of the server root.
+// MakeDirectories creates the missing directories; path is the server root's path.
 func MakeDirectories(root *owned.Dir, path string, a *host.Account, list []Directory) error {
 	for _, d := range list {
 		if filepath.Dir(d.Path) != path {
@@ -140,7 +139,7 @@ func MakeDirectories(root *owned.Dir, path string, a *host.Account, list []Direc
 	return nil
 }
 
-// makeOutside makes a directory in a place of the caller's choice.
+// makeOutside creates a directory at a location that the caller chose.
 func makeOutside(path string, a *host.Account, mine bool) error {
 	parent, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
@@ -150,9 +149,9 @@ func makeOutside(path string, a *host.Account, mine bool) error {
 	return MakeSub(parent, filepath.Base(path), a, mine)
 }
 
-// MakeSub makes a directory for the instance; mine means that the application
-// writes to it. One that is there already is left as it is. Its parent may be of
-// another user (--log-directory): only what was just made is given away.
+// MakeSub creates a directory for the instance; mine means that the application writes
+// to it. An existing directory is left as it is. The parent may belong to another user
+// (--log-directory), so only a directory just created is given away.
 func MakeSub(parent *os.Root, name string, a *host.Account, mine bool) error {
 	err := parent.Mkdir(name, 0o700)
 	if errors.Is(err, fs.ErrExist) || err == nil && !a.Other {
@@ -172,12 +171,12 @@ func MakeSub(parent *os.Root, name string, a *host.Account, mine bool) error {
 		return err
 	}
 	if entries, _ := dir.Readdirnames(1); owned.UID(info) != os.Geteuid() || info.Mode().Perm() != 0o700 || len(entries) > 0 {
-		return fmt.Errorf("%s is not the directory that was made: it was exchanged meanwhile", filepath.Join(parent.Name(), name))
+		return fmt.Errorf("%s is not the directory just created: it was replaced in the meantime", filepath.Join(parent.Name(), name))
 	}
 	return giveDirectory(dir, a, mine)
 }
 
-// openPlain opens a directory below another one, and no link.
+// openPlain opens a subdirectory, but not through a link.
 func openPlain(parent *os.Root, name string) (*os.File, error) {
 	seen, err := parent.Lstat(name)
 	if err != nil {
@@ -192,14 +191,14 @@ func openPlain(parent *os.Root, name string) (*os.File, error) {
 	}
 	if info, err := dir.Stat(); err != nil || !os.SameFile(info, seen) {
 		_ = dir.Close()
-		return nil, fmt.Errorf("%s was exchanged meanwhile", filepath.Join(parent.Name(), name))
+		return nil, fmt.Errorf("%s was replaced in the meantime", filepath.Join(parent.Name(), name))
 	}
 	return dir, nil
 }
 
-// PassOn gives a directory that an earlier run made in the server root to the
-// group of the account that the application has now. One that somebody has given
-// other rights, or that is not a directory, is left alone.
+// PassOn gives a directory that an earlier run created in the server root to the group
+// of the application's present account. It leaves alone a directory whose rights were
+// changed, and anything that is not a directory.
 func PassOn(root *owned.Dir, name string, a *host.Account) error {
 	dir, err := openPlain(root.Root(), name)
 	if err != nil || !a.Other {
@@ -213,8 +212,8 @@ func PassOn(root *owned.Dir, name string, a *host.Account) error {
 	return giveDirectory(dir, a, false)
 }
 
-// Put writes a file of the server root, unless it is there with that content: the
-// glue's time tells processes of a running server to reload.
+// Put writes a file of the server root unless it already has that content: the glue's
+// modification time makes processes of a running server reload.
 func Put(root *owned.Dir, f RootFile, a *host.Account) error {
 	dir, name := root, f.Name
 	if parent := filepath.Dir(f.Name); parent != "." {
@@ -253,7 +252,7 @@ func Put(root *owned.Dir, f RootFile, a *host.Account) error {
 	return file.Commit()
 }
 
-// mostLaunch is more than any launch file has.
+// mostLaunch exceeds the size of any launch file.
 const mostLaunch = 4 << 20
 
 // ReadLaunch reads how the httpd of a server root is started.
@@ -289,13 +288,13 @@ func ReadLaunch(root string) (*Launch, error) {
 	return l, nil
 }
 
-// samePlace refuses a server root that was moved or copied: its files name the
-// place where it was, and another instance may be there now.
+// samePlace refuses a server root that was moved or copied: its files contain the old
+// path, where another instance may be now.
 func (l *Launch) samePlace(root string) error {
 	if l.Root == root {
 		return nil
 	}
-	there, err := OpenRoot(l.Root) // another name of the same directory, perhaps
+	there, err := OpenRoot(l.Root) // perhaps another name of the same directory
 	if err == nil {
 		defer func() { _ = there.Close() }()
 		a, err1 := there.Root().Stat(".")
@@ -307,10 +306,10 @@ func (l *Launch) samePlace(root string) error {
 			return nil
 		}
 	}
-	return fault.New(fault.Environment, "run setup-server again for the new place", "%s was written for the server root %s, which is another directory", filepath.Join(root, InstanceFile), l.Root)
+	return fault.New(fault.Environment, "run setup-server again for the new location", "%s was written for the server root %s, which is another directory", filepath.Join(root, InstanceFile), l.Root)
 }
 
-// Close gives the handle of the server root back.
+// Close releases the handle of the server root.
 func (l *Launch) Close() {
 	if l.Handle != nil {
 		_ = l.Handle.Close()

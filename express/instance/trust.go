@@ -10,28 +10,28 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// Files of other users, as root.
+// As root: files of other users.
 //
-// httpd's first process stays root, and so is the launcher. A program that they
-// run, a module that they load and a configuration that they obey must not be one
-// that another user can change, for that user would be root. What only the
-// application's processes read or run is that account's own business: the entry
-// point, scripts for access, handlers and services, packages, documents, .htaccess.
+// httpd's first process stays root, and so does the launcher. Another user who can
+// change a program that they run, a module that they load or a configuration that they
+// obey could become root. What only the application's processes read or run is up to
+// that account: the entry point, scripts for access, handlers and services, packages,
+// documents, .htaccess.
 //
-// root has trusted one other account already: whoever owns the launcher that root
-// runs, as in "sudo /home/alice/venv/bin/mod_wsgi-express". The environment's own
-// programs are used then, with a warning, and so are other files of that account:
-// to refuse them would protect nothing. An image whose files all belong to the
-// application's account works that way.
+// root has already trusted one other account: the owner of the launcher that root runs,
+// as in "sudo /home/alice/venv/bin/mod_wsgi-express". The environment's own programs
+// are used then, with a warning, and so are other files of that account: refusing them
+// would protect nothing. An image whose files all belong to the application's account
+// works that way.
 
-// Role is what root does with a file.
+// Role is how root uses a file.
 type Role string
 
 const (
 	Executed Role = "executed" // run as a program, or loaded by httpd's first process
-	Obeyed   Role = "obeyed"   // httpd's language: it can load modules and start programs
+	Obeyed   Role = "obeyed"   // httpd configuration, which can load modules and start programs
 	Sourced  Role = "sourced"  // read by a shell
-	Created  Role = "created"  // a directory in which httpd's first process makes files, by name
+	Created  Role = "created"  // a directory in which httpd's first process creates files by name
 	Data     Role = "data"     // only read
 )
 
@@ -42,9 +42,9 @@ type Relied struct {
 	Role Role   `json:"role"`
 }
 
-// refusals are what is done about a file that another user than root and the owner
-// of the launcher can change: how the refusal reads, and what to do. Without an
-// entry there is a warning.
+// refusals are the refusals of files that a user other than root and the owner of the
+// launcher can change: the verb of the message, and the hint. A role without an entry
+// only causes a warning.
 var refusals = map[Role]struct{ verb, hint string }{
 	Executed: {"run", "use one that only root can change: chown root, or install it for root"},
 	Obeyed:   {"obey", "give it to root (chown root, chmod go-w), or copy it to a directory that only root can write to, such as /etc"},
@@ -58,11 +58,11 @@ const inContainers = "; in a container that nobody else uses, name the directory
 // Trust decides about the files that root relies on.
 type Trust struct {
 	Launcher string       // path of the program that root runs
-	Warn     func(string) // takes what is said about files that are used all the same
+	Warn     func(string) // receives warnings about files that are used anyway
 }
 
-// Files refuses, as root, what another user could become root by, and warns
-// of the rest.
+// Files refuses, as root, files through which another user could become root, and warns
+// about the rest.
 func (t *Trust) Files(files []Relied) error {
 	if !host.AsRoot() {
 		return nil
@@ -74,7 +74,7 @@ func (t *Trust) Files(files []Relied) error {
 		err := owned.Check(f.Path)
 		var u *owned.Untrusted
 		if !errors.As(err, &u) {
-			continue // what is missing is reported elsewhere
+			continue // missing files are reported elsewhere
 		}
 		if f.By == "" {
 			if !warned[u.At] {
@@ -94,13 +94,13 @@ func (t *Trust) Files(files []Relied) error {
 		t.Warn(f.By + ": another user can change " + changeable(f.Path, u))
 	}
 	for _, e := range environment {
-		t.Warn("root runs programs of an environment that another user can change, and be root by that: " + e)
+		t.Warn("root runs programs of an environment that another user can change to become root: " + e)
 	}
 	return nil
 }
 
-// friend is the account that root has trusted already, because the launcher that
-// root runs belongs to it; 0 for none.
+// friend is the account that root already trusts, because it owns the launcher that
+// root runs; 0 for none.
 func (t *Trust) friend() int {
 	var u *owned.Untrusted
 	if errors.As(owned.Check(t.Launcher), &u) && u.Owner > 0 && owned.CheckFor(t.Launcher, u.Owner) == nil {
@@ -109,7 +109,7 @@ func (t *Trust) friend() int {
 	return 0
 }
 
-// changeable says what somebody else can change, and why.
+// changeable describes what another user can change, and why.
 func changeable(path string, u *owned.Untrusted) string {
 	if u.At == path {
 		return fmt.Sprintf("%s (%s)", path, u.Why)
@@ -117,8 +117,8 @@ func changeable(path string, u *owned.Untrusted) string {
 	return fmt.Sprintf("%s (%s: %s)", path, u.At, u.Why)
 }
 
-// Launch checks what a server root says about how its httpd is started, before
-// any of it is run.
+// Launch checks what a server root records about starting its httpd, before any of it
+// is run.
 func (t *Trust) Launch(l *Launch) error {
 	if err := t.Files(l.programs()); err != nil {
 		return err
@@ -127,7 +127,7 @@ func (t *Trust) Launch(l *Launch) error {
 	return nil
 }
 
-// Configuration checks that, and what httpd reads when it starts or restarts.
+// Configuration checks the same, and what httpd reads when it starts or restarts.
 func (t *Trust) Configuration(l *Launch) error {
 	f, err := l.Handle.Open(ConfFile)
 	if err != nil {
@@ -146,6 +146,6 @@ func (t *Trust) Configuration(l *Launch) error {
 	return nil
 }
 
-// Moment is called at the moments between a check and what it is for; tests
-// exchange files there.
+// Moment is called between a check and the use of what was checked; tests replace files
+// there.
 var Moment = func(string) {}

@@ -8,7 +8,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// BuiltInModules asks httpd which modules it has inside (httpd -l); home is the
+// BuiltInModules asks httpd for its built-in modules (httpd -l); home is the
 // environment, for the hint.
 func BuiltInModules(ctx context.Context, env []string, httpd, home string) (map[string]bool, error) {
 	var r run.Runner

@@ -12,17 +12,17 @@ import (
 	"modwsgi/internal/run"
 )
 
-// An environment lives on after the install: its Python is upgraded, the link that
-// leads there is moved, or it is made again with another version. The module may not
-// fit then, and httpd would not notice: it runs the interpreter that the module loads
-// with whatever standard library it finds, or its processes abort again and again.
-// So nothing is announced and nothing is started before the module was compared with
-// the Python that the environment has today (receipt.Compare).
+// An environment outlives its installation: its Python is upgraded, the link to it is
+// moved, or it is recreated with another version. The module may not fit then, and
+// httpd would not notice: it runs the interpreter that the module loads with whatever
+// standard library it finds, or its processes abort again and again. So the module is
+// compared with the environment's current Python (receipt.Compare) before anything is
+// announced or started.
 
-// IdentifyPython is exchanged by tests that resolve thousands of command lines.
+// IdentifyPython is replaced by tests that resolve thousands of command lines.
 var IdentifyPython = detect.Identify
 
-// Fits refuses a module that does not fit the environment's Python of today.
+// Fits refuses a module that does not fit the environment's current Python.
 func (in *Environment) Fits() error {
 	today := receipt.Look(in.Receipt, in.pythonToday())
 	var why []string
@@ -42,9 +42,9 @@ func (in *Environment) Fits() error {
 	return fault.New(fault.Environment, hint, "the mod_wsgi in %s does not fit the Python of %s: %s", in.Packages, in.Home, strings.Join(why, "; "))
 }
 
-// pythonToday is what the files of the environment's interpreter tell; it is not
-// started. What cannot be told stays empty. On Windows the DLL is looked for at each
-// start, in the Python that is there today.
+// pythonToday returns what the files of the environment's interpreter reveal; the
+// interpreter is not started. Unknown fields stay empty. On Windows the DLL is looked
+// up at each start, in the current Python.
 func (in *Environment) pythonToday() receipt.Python {
 	unknown := receipt.Python{Prefix: in.Home}
 	if !host.BoundPython {

@@ -14,8 +14,7 @@ import (
 	"modwsgi/internal/run"
 )
 
-// InstallHint is what to do about a prefix in which there is no mod_wsgi, or none that
-// works.
+// InstallHint returns what to do about a prefix without a working mod_wsgi.
 func InstallHint(prefix string) string {
 	if !host.Builds {
 		return "install the wheel with pip and start the launcher of that Python, or unpack the zip, whole, over the directory that holds Apache24"
@@ -27,7 +26,7 @@ func InstallHint(prefix string) string {
 // the directory that holds Apache24.
 const zipRecord = "mod_wsgi-express.json"
 
-// besideApache recognises that layout; nil where a launcher is not in it.
+// besideApache recognises that layout; nil if the launcher is not in it.
 func besideApache(launcher string) (*Environment, error) {
 	if !host.OneLayout {
 		return nil, nil
@@ -47,14 +46,14 @@ func besideApache(launcher string) (*Environment, error) {
 	in := &Environment{Launcher: launcher, prefix: dir, Receipt: &r, wheel: true}
 	in.Module = filepath.Join(dir, "Apache24", "modules", "mod_wsgi.so")
 	if _, err := os.Stat(in.Module); err != nil {
-		return nil, fault.New(fault.Environment, "unpack the zip again, whole", "the module %s is not there", in.Module)
+		return nil, fault.New(fault.Environment, "unpack the zip again, whole", "the module %s does not exist", in.Module)
 	}
 	return in, nil
 }
 
-// settleHere finds on Windows the Python and the httpd of a module that came with a wheel
-// or a zip; done is false where there is nothing to find, because the module was
-// built for what its record names.
+// settleHere finds, on Windows, the Python and the httpd of a module from a wheel or a
+// zip. done is false if there is nothing to find, because the module was built for what
+// its record names.
 func (in *Environment) settleHere(env []string) (done bool, err error) {
 	r := in.Receipt
 	if host.BoundPython || r.Python.Prefix != "" {
@@ -87,7 +86,7 @@ func (in *Environment) settleHere(env []string) (done bool, err error) {
 	}
 	if r.Python.LibPython == "" {
 		return true, fault.New(fault.Environment, "install Python "+minor+" there, or the wheel into an environment of it",
-			"the Python in %s has no %s, which the module needs: it is of another version", r.Python.BasePrefix, r.Python.Soname)
+			"the Python in %s has no %s, which the module needs: it is a different version", r.Python.BasePrefix, r.Python.Soname)
 	}
 	in.findApache(env)
 	return true, nil
@@ -98,9 +97,9 @@ func isRegular(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// findApache looks for an httpd: where the environment says (the variable that
-// upstream's build takes), beside the launcher, and where the distributions for
-// Windows unpack themselves.
+// findApache looks for an httpd in the directory that the environment names (the
+// variable that upstream's build uses), beside the launcher, and where the
+// distributions for Windows unpack themselves.
 func (in *Environment) findApache(env []string) {
 	h := &in.Receipt.HTTPD
 	if h.Executable != "" {
@@ -117,11 +116,12 @@ func (in *Environment) findApache(env []string) {
 		}
 		return
 	}
-	// Whoever needs one says so; the name tells where it was looked for.
+	// Commands that need an httpd report that it is missing; the name shows where it was
+	// looked for.
 	h.Executable, h.ModulesDir = `C:\Apache24\bin\httpd.exe`, `C:\Apache24\modules`
 }
 
-// apacheDirs yields the server roots that are looked at, in that order.
+// apacheDirs yields the server roots to search, in that order.
 func (in *Environment) apacheDirs(env []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, dir := range []string{
@@ -140,8 +140,8 @@ func (in *Environment) apacheDirs(env []string) iter.Seq[string] {
 	}
 }
 
-// ModulesOf is the directory of modules that is meant by one that was named: on
-// Windows people name the server root, as C:\Apache24, too.
+// ModulesOf returns the modules directory meant by a given directory: on Windows people
+// also give the server root, as in C:\Apache24.
 func ModulesOf(dir string) string {
 	modules := filepath.Join(dir, "modules")
 	if info, err := os.Stat(modules); host.OneLayout && err == nil && info.IsDir() && isRegular(filepath.Join(dir, "bin", "httpd.exe")) {
@@ -150,8 +150,8 @@ func ModulesOf(dir string) string {
 	return dir
 }
 
-// ModulesBeside is where the modules of an httpd lie that was named, "" where
-// that cannot be told from its place.
+// ModulesBeside returns the modules directory of a given httpd, "" if its location does
+// not reveal it.
 func ModulesBeside(httpd string) string {
 	if !host.OneLayout {
 		return ""

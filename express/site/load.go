@@ -7,10 +7,10 @@ import (
 )
 
 // LoadModule returns the directives that load the module and name its Python. The
-// shared libpython is loaded by its path first: the module asks for it by name, and
-// for a name the loader would look into LD_LIBRARY_PATH before the place that the
-// module gives, and run another Python of that minor version without a word. A
-// module from a wheel gives no place at all.
+// shared libpython is loaded first, by path: the module asks for it by name, and the
+// loader would search LD_LIBRARY_PATH before the directory recorded in the module and
+// silently run another Python of that minor version. A module from a wheel records no
+// directory at all.
 func LoadModule(in *Environment, module string) []*conf.Directive {
 	var all []*conf.Directive
 	if lib := in.SharedPython(); lib != "" {

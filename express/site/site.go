@@ -1,8 +1,9 @@
-// Package site knows the Python environment that the launcher belongs to, by the
-// launcher's own place in it and by the receipt of the installation: the module,
-// the Python of today, and how the module is loaded into an httpd.
+// Package site finds the Python environment that the launcher belongs to, from the
+// launcher's own path and the receipt of the installation: the module, the current
+// Python, and how the module is loaded into an httpd.
 //
-// It refuses to know options, and it runs no code of the environment to learn a fact.
+// It does not know about options, and never runs code of the environment to learn a
+// fact.
 package site
 
 import (
@@ -21,19 +22,18 @@ import (
 
 // Environment is the Python environment that the launcher belongs to.
 type Environment struct {
-	Launcher string // our own path in it
+	Launcher string // the launcher's path in it
 	prefix   string // the directory above the launcher's
 	Packages string // site-packages, where the receipt is
 	Receipt  *receipt.Receipt
 	Module   string // the mod_wsgi module
 	Home     string // what Python takes as its home
 	wheel    bool   // it came with a wheel, for a Python that is looked up at each start
-	apart    bool   // it lies outside of every environment (pip install --user, --target)
-	Stdlib   string // directory that holds os.py; "" where it could not be told
+	apart    bool   // it is outside of every environment (pip install --user, --target)
+	Stdlib   string // directory of os.py; "" if unknown
 }
 
-// Find finds the environment as discover does, and the Python of a module that came
-// with a wheel.
+// Find finds the environment as Discover does, and the Python of a module from a wheel.
 func Find(env []string, paths ...string) (*Environment, error) {
 	in, err := Discover(paths...)
 	if err != nil {
@@ -42,9 +42,9 @@ func Find(env []string, paths ...string) (*Environment, error) {
 	return in, in.settle(env)
 }
 
-// Discover finds the environment from the paths under which the launcher was
-// started: the one that was called, those it links to, the file itself. The
-// caller's PATH and VIRTUAL_ENV play no part.
+// Discover finds the environment from the paths under which the launcher was started:
+// the called path, those it links to, and the file itself. The caller's PATH and
+// VIRTUAL_ENV play no part.
 func Discover(paths ...string) (*Environment, error) {
 	var tried []string
 	for _, start := range paths {
@@ -74,7 +74,7 @@ func Discover(paths ...string) (*Environment, error) {
 	return nil, fault.New(fault.Environment, InstallHint(tried[0]), "no mod_wsgi is installed in %s (there is no %s in its site-packages)", tried[0], receipt.Path)
 }
 
-// linkChain returns a path, what it links to, and so on.
+// linkChain returns a path, its link target, and so on.
 func linkChain(path string) []string {
 	var chain []string
 	for range 40 {
@@ -82,9 +82,8 @@ func linkChain(path string) []string {
 			return chain
 		}
 		chain = append(chain, path)
-		// A directory in the path may be a link as well: the environment may be
-		// reached as a link, but is complete then, so only the last component
-		// matters, and the whole at the end.
+		// A directory in the path may be a link too. An environment reached through a link is
+		// complete, so only the last component matters, and the whole path at the end.
 		target, err := os.Readlink(path)
 		if err != nil {
 			if full, err := filepath.EvalSymlinks(path); err == nil && full != path {
@@ -100,12 +99,12 @@ func linkChain(path string) []string {
 	return chain
 }
 
-// findSite returns the site-packages directory with a receipt, "" for none.
-// Where several Pythons share a prefix, the one of pyvenv.cfg goes first.
+// findSite returns the site-packages directory with a receipt, "" if none has one. If
+// several Pythons share a prefix, the one of pyvenv.cfg comes first.
 func findSite(prefix string) (string, error) {
 	var found []string
 	for _, pattern := range append(host.SitePackages(), ".") { // the last one: pip install --target
-		// Glob would take a bracket in the prefix as its own.
+		// Glob would interpret a bracket in the prefix.
 		names, err := fs.Glob(os.DirFS(prefix), path.Join(filepath.ToSlash(pattern), receipt.Path))
 		if err != nil {
 			return "", err
@@ -132,8 +131,8 @@ func findSite(prefix string) (string, error) {
 	return found[len(found)-1], nil
 }
 
-// Settings returns the settings of prefix/pyvenv.cfg, none where there is no such
-// file (the format: PEP 405).
+// Settings returns the settings of prefix/pyvenv.cfg, none if the file does not exist
+// (the format: PEP 405).
 func Settings(prefix string) map[string]string {
 	data, err := os.ReadFile(filepath.Join(prefix, "pyvenv.cfg"))
 	if err != nil {
@@ -159,12 +158,12 @@ func open(exe, prefix, site string) (*Environment, error) {
 		in.Home = r.Python.Prefix
 	}
 	if _, err := os.Stat(in.Module); err != nil {
-		return nil, fault.New(fault.Environment, InstallHint(prefix), "the module %s is not there", in.Module)
+		return nil, fault.New(fault.Environment, InstallHint(prefix), "the module %s does not exist", in.Module)
 	}
 	return in, nil
 }
 
-// isEnvironment tells a Python prefix from a directory that only has a bin.
+// isEnvironment distinguishes a Python prefix from a directory that only has a bin.
 func isEnvironment(prefix string) bool {
 	for _, mark := range []string{"pyvenv.cfg", "conda-meta", "bin/python3", "bin/python", "python.exe", `Scripts\python.exe`} {
 		if _, err := os.Stat(filepath.Join(prefix, filepath.FromSlash(mark))); err == nil {
@@ -174,15 +173,15 @@ func isEnvironment(prefix string) bool {
 	return false
 }
 
-// CheckPython reports what keeps this Python from running inside httpd: the base
-// Python may have been upgraded, exchanged or removed since the install.
+// CheckPython reports why this Python cannot run inside httpd: the base Python may have
+// been upgraded, replaced or removed since the installation.
 func (in *Environment) CheckPython() error {
 	r := in.Receipt.Python
-	hint := "the Python below this environment was moved, upgraded or removed: install that Python again, or make the environment anew and run modwsgi install"
+	hint := "the Python below this environment was moved, upgraded or removed: install that Python again, or recreate the environment and run modwsgi install"
 	base := in.Home
 	if home := Settings(in.Home)["home"]; home != "" {
 		if _, err := os.Stat(home); errors.Is(err, fs.ErrNotExist) {
-			return fault.New(fault.Environment, hint, "the directory %s, where pyvenv.cfg says that the base Python is, is not there", home)
+			return fault.New(fault.Environment, hint, "the directory %s, which pyvenv.cfg names as the base Python's, does not exist", home)
 		}
 		base = filepath.Dir(home)
 	}
@@ -196,8 +195,8 @@ func (in *Environment) CheckPython() error {
 	return nil
 }
 
-// SharedPython is the shared library of Python that the module needs at run time,
-// "" where Python is inside the module.
+// SharedPython returns the shared library of Python that the module needs at run time,
+// "" if Python is inside the module.
 func (in *Environment) SharedPython() string {
 	lib := in.Receipt.Python.Loads(in.Home)
 	if !filepath.IsAbs(lib) {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// AtLeastVersion compares versions of mod_wsgi ("4.9.10"); what follows the
-// digits of a part ("6.0.0rc1") does not count.
+// AtLeastVersion compares versions of mod_wsgi ("4.9.10"). Text after the digits of a
+// part ("6.0.0rc1") is ignored.
 func AtLeastVersion(have, want string) bool {
 	h, w := strings.Split(have, "."), strings.Split(want, ".")
 	for k := range w {
@@ -21,7 +21,7 @@ func AtLeastVersion(have, want string) bool {
 	return true
 }
 
-// OrUnknown is a version for messages.
+// OrUnknown returns a version for messages.
 func OrUnknown(version string) string {
 	if version == "" {
 		return "of an unknown version"
@@ -38,7 +38,7 @@ func leadingNumber(s string) int {
 	return n
 }
 
-// OldestModule is the first mod_wsgi that this launcher starts. Older ones fail
-// requests with many headers in daemon mode where the system takes few buffers
-// in one writev call, and know no service scripts.
+// OldestModule is the oldest mod_wsgi that this launcher starts. Older ones fail
+// requests with many headers in daemon mode if the system accepts only few buffers per
+// writev call, and do not support service scripts.
 const OldestModule = "4.4.11"

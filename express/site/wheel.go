@@ -11,12 +11,11 @@ import (
 	"modwsgi/internal/run"
 )
 
-// fromWheel says whether the module came with a wheel: it is for every Python of
-// its version then, and where the one at hand and its library lie is looked up at
-// each start.
+// fromWheel reports whether the module came with a wheel. It is then for every Python
+// of its version; the Python in use and its library are looked up at each start.
 func (in *Environment) fromWheel() bool { return in.wheel }
 
-// OwnPath is what the module path needs for the packages beside a module that lie
+// OwnPath returns what the module path needs for the packages beside a module that is
 // outside of every environment.
 func (in *Environment) OwnPath() []string {
 	if !in.apart {
@@ -25,9 +24,9 @@ func (in *Environment) OwnPath() []string {
 	return []string{in.Packages}
 }
 
-// settle finds the Python of a module from a wheel: the environment that the
-// launcher lies in, else (pip install --user, --target) the one of that version
-// that the caller's PATH or the system has.
+// settle finds the Python of a module from a wheel: the environment that the launcher
+// is in, or (pip install --user, --target) a Python of that version on the caller's
+// PATH or of the system.
 func (in *Environment) settle(env []string) error {
 	if done, err := in.settleHere(env); done {
 		return err
@@ -42,7 +41,7 @@ func (in *Environment) settle(env []string) error {
 		in.Home = pythonOnPath(minor, env)
 		if in.Home == "" {
 			return fault.New(fault.Environment, "install the wheel into an environment of Python "+minor+", or put python"+minor+" on the PATH",
-				"the wheel in %s is for Python %s, and there is none in %s and none on the PATH", in.Packages, minor, in.prefix)
+				"the wheel in %s is for Python %s, which is neither in %s nor on the PATH", in.Packages, minor, in.prefix)
 		}
 	}
 	r.Prefix, r.BasePrefix = in.Home, basePrefix(in.Home)
@@ -64,7 +63,7 @@ func minorVersion(version string) string {
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
-// basePrefix is the prefix of the Python below a virtual environment, or of the
+// basePrefix returns the prefix of the Python below a virtual environment, or of the
 // Python itself.
 func basePrefix(prefix string) string {
 	if home := Settings(prefix)["home"]; home != "" {
@@ -86,7 +85,7 @@ func pythonOnPath(minor string, env []string) string {
 			continue
 		}
 		// The prefix of the directory on the PATH may be an environment; a link
-		// (/usr/local/bin/python3.11) leads to where Python is.
+		// (/usr/local/bin/python3.11) leads to the Python itself.
 		for _, exe := range linkChain(python) {
 			prefix := filepath.Dir(filepath.Dir(exe))
 			if Settings(prefix)["home"] != "" || findStdlib(minor+".0", prefix) != "" {
@@ -97,8 +96,8 @@ func pythonOnPath(minor string, env []string) string {
 	return ""
 }
 
-// findLibrary looks for a shared library where a Python keeps its own, and then
-// where the system keeps all.
+// findLibrary looks for a shared library in the Python's library directories, and then
+// in the system's.
 func findLibrary(soname string, prefixes ...string) string {
 	var dirs []string
 	for _, prefix := range prefixes {

@@ -53,10 +53,10 @@ func TestWheelFindsItsPython(t *testing.T) {
 	venv := func(top string) string { return "home = " + top + "/base/bin\nversion = 3.11.7\n" }
 	for name, c := range map[string]struct {
 		site, launcher string
-		library        string // where libpython lies
+		library        string // path of libpython
 		venv           bool
 		path           string // PATH, below top
-		home           string // what is Python's home then
+		home           string // Python's home then
 		apart          bool
 	}{
 		"environment":       {"env/lib/python3.11/site-packages", "env/bin", "base/lib", true, "", "env", false},
@@ -111,7 +111,7 @@ func TestWheelWithoutItsPython(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.Receipt.Python.Version = "3.99.1" // which nobody has
+	in.Receipt.Python.Version = "3.99.1" // a version that does not exist
 	if err := in.settle([]string{"PATH=" + top + "/base/bin"}); fault.ClassOf(err) != fault.Environment || !strings.Contains(err.Error(), "for Python 3.99") {
 		t.Errorf("no Python: %v", err)
 	}

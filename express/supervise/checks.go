@@ -10,9 +10,8 @@ import (
 	"modwsgi/internal/run"
 )
 
-// Checks is what must hold before httpd reads a configuration that was written earlier:
-// files may have changed since. An httpd that is asked to read a configuration that it
-// cannot read ends.
+// Checks are the conditions for httpd to read a configuration written earlier: files
+// may have changed since. An httpd that is asked to reread a broken configuration ends.
 type Checks struct {
 	Launch  *instance.Launch
 	Environ []string // the caller's
@@ -28,7 +27,7 @@ func (c *Checks) Start() error {
 	return instance.CheckInherited(c.Launch.Environ(c.Environ))
 }
 
-// Files checks that, and the files that httpd relies on.
+// Files checks the same, and the files that httpd relies on.
 func (c *Checks) Files() error {
 	if err := c.Start(); err != nil {
 		return err
@@ -36,8 +35,8 @@ func (c *Checks) Files() error {
 	return c.Trust.Configuration(c.Launch)
 }
 
-// Reload checks that, and the configuration by httpd itself, which gets the additional
-// arguments.
+// Reload checks the same, and has httpd itself check the configuration, with the
+// additional arguments.
 func (c *Checks) Reload(ctx context.Context, more ...string) error {
 	if err := c.Files(); err != nil {
 		return err
@@ -59,8 +58,8 @@ func (c *Checks) configTest(more ...string) run.Cmd {
 	return run.Cmd{Argv: argv, Dir: c.Launch.Dir, Env: c.Launch.Environ(c.Environ)}
 }
 
-// recheck does what Reload does while httpd runs in the foreground, prints why there is
-// no reload, and reports whether there is one.
+// recheck does what Reload does while httpd runs in the foreground. It prints why a
+// reload is refused, and reports whether httpd may reload.
 func (s *Server) recheck(ctx context.Context) <-chan bool {
 	good := make(chan bool, 1)
 	go func() {

@@ -22,8 +22,8 @@ type Control struct {
 	Become func(host.Command) (int, error)
 }
 
-// Verb carries out a verb of apachectl and returns the exit code. What is not a verb of
-// apachectl is an argument of httpd.
+// Verb carries out a verb of apachectl and returns the exit code. Anything else is an
+// argument of httpd.
 func (c *Control) Verb(ctx context.Context, words []string) (int, error) {
 	verb, rest := parseVerb(words)
 	switch verb {
@@ -57,7 +57,7 @@ func exitCode(err error) (int, error) {
 }
 
 // parseVerb separates the verb from the arguments of httpd. httpd's own form (-k stop)
-// means the same: httpd itself would believe any number in its PID file.
+// means the same: httpd itself would trust any number in its PID file.
 func parseVerb(words []string) (verb string, rest []string) {
 	for k, w := range words {
 		value, ok := strings.CutPrefix(w, "-k")
@@ -81,7 +81,8 @@ func parseVerb(words []string) (verb string, rest []string) {
 	return words[0], words[1:]
 }
 
-// otherVerb returns the command line of httpd for what it does without its PID file.
+// otherVerb returns the httpd command line for operations that do not need the PID
+// file.
 func (c *Control) otherVerb(verb string, rest []string) ([]string, error) {
 	l, trust := c.Launch, c.Checks.Trust
 	switch verb {
@@ -109,7 +110,7 @@ func (c *Control) start(rest []string) (int, error) {
 	}
 	for _, check := range []func() error{
 		c.Checks.Start,
-		l.CheckPort, // httpd would only write to a log that the port is in use
+		l.CheckPort, // httpd would only log that the port is in use
 		func() error { return c.Checks.Trust.Configuration(l) },
 	} {
 		if err := check(); err != nil {
@@ -120,8 +121,8 @@ func (c *Control) start(rest []string) (int, error) {
 		c.Console.Printf("httpd gets %s\n", kv)
 	}
 	instance.RemoveStaleSockets(l.Handle)
-	// httpd would mistake any process with that number for itself, which is likely to
-	// exist in a container.
+	// httpd would mistake any process with that number for itself, and in a container one
+	// is likely to exist.
 	l.RemovePIDFile()
 	argv := append(append([]string{l.HTTPD}, l.Args...), "-k", "start")
 	if l.GDB != "" {

@@ -6,7 +6,7 @@ import (
 	"modwsgi/express/host"
 )
 
-// guard turns what the launcher is asked for into the signals that httpd understands
+// guard translates requests to the launcher into the signals that httpd understands
 // (https://httpd.apache.org/docs/2.4/stopping.html). Its channels fire when the next
 // signal is due.
 type guard struct {
@@ -21,7 +21,7 @@ type guard struct {
 	patience time.Duration // from there to a kill; 0 for no limit
 	others   time.Duration // from there to a signal for the rest of the group; 0 for none
 
-	stopping int  // how many steps have been taken to stop httpd
+	stopping int  // number of steps taken to stop httpd
 	killed   bool // the last of these steps
 	deadline <-chan time.Time
 	again    <-chan time.Time
@@ -93,7 +93,7 @@ func (g *guard) handle(r host.Request) {
 	}
 }
 
-// escalate takes the next step to stop httpd, harder each time.
+// escalate takes the next, harder step to stop httpd.
 func (g *guard) escalate() {
 	g.stopping++
 	g.deadline, g.again = nil, nil

@@ -8,7 +8,7 @@ import (
 	"modwsgi/express/host"
 )
 
-// TestGuard: what httpd receives for what the launcher is asked for.
+// TestGuard: the signals that httpd receives for each request to the launcher.
 func TestGuard(t *testing.T) {
 	kinds := map[host.SignalKind]string{host.Drain: "drain", host.Terminate: "terminate", host.Kill: "kill", host.Restart: "restart", host.Graceful: "graceful"}
 	for name, tt := range map[string]struct {
@@ -17,19 +17,19 @@ func TestGuard(t *testing.T) {
 		requests []host.Request
 		want     []string
 	}{
-		"stop drains daemon processes":             {guard{daemon: true}, false, []host.Request{host.Stop}, []string{"drain"}},
-		"the second stop ends":                     {guard{daemon: true}, false, []host.Request{host.Stop, host.Stop}, []string{"drain", "terminate"}},
-		"the third stop kills":                     {guard{daemon: true}, false, []host.Request{host.Stop, host.Stop, host.Stop}, []string{"drain", "terminate", "kill"}},
-		"without daemon processes stop ends":       {guard{}, false, []host.Request{host.Stop}, []string{"terminate"}},
-		"an interrupt ends":                        {guard{daemon: true, had: true}, false, []host.Request{host.Interrupt}, []string{"terminate"}},
-		"the second interrupt kills":               {guard{daemon: true, had: true}, false, []host.Request{host.Interrupt, host.Interrupt}, []string{"terminate", "kill"}},
-		"an interrupt is for the debugger":         {guard{had: true, interactive: true}, false, []host.Request{host.Interrupt}, nil},
-		"a hangup restarts":                        {guard{had: true}, false, []host.Request{host.Hangup}, []string{"restart"}},
-		"a hangup of a closed terminal ends":       {guard{had: true}, true, []host.Request{host.Hangup}, []string{"terminate"}},
-		"a reload is graceful":                     {guard{}, false, []host.Request{host.Reload}, []string{"graceful"}},
-		"a terminal may change its size":           {guard{had: true}, false, []host.Request{host.Resized}, nil},
-		"a container runtime asks for a soft stop": {guard{}, false, []host.Request{host.Resized}, []string{"drain"}},
-		"an unknown signal is ignored":             {guard{}, false, []host.Request{host.Nothing}, nil},
+		"stop drains daemon processes":                 {guard{daemon: true}, false, []host.Request{host.Stop}, []string{"drain"}},
+		"the second stop ends":                         {guard{daemon: true}, false, []host.Request{host.Stop, host.Stop}, []string{"drain", "terminate"}},
+		"the third stop kills":                         {guard{daemon: true}, false, []host.Request{host.Stop, host.Stop, host.Stop}, []string{"drain", "terminate", "kill"}},
+		"without daemon processes stop ends":           {guard{}, false, []host.Request{host.Stop}, []string{"terminate"}},
+		"an interrupt ends":                            {guard{daemon: true, had: true}, false, []host.Request{host.Interrupt}, []string{"terminate"}},
+		"the second interrupt kills":                   {guard{daemon: true, had: true}, false, []host.Request{host.Interrupt, host.Interrupt}, []string{"terminate", "kill"}},
+		"an interrupt is for the debugger":             {guard{had: true, interactive: true}, false, []host.Request{host.Interrupt}, nil},
+		"a hangup restarts":                            {guard{had: true}, false, []host.Request{host.Hangup}, []string{"restart"}},
+		"a hangup of a closed terminal ends":           {guard{had: true}, true, []host.Request{host.Hangup}, []string{"terminate"}},
+		"a reload is graceful":                         {guard{}, false, []host.Request{host.Reload}, []string{"graceful"}},
+		"a terminal may change its size":               {guard{had: true}, false, []host.Request{host.Resized}, nil},
+		"a container runtime asks for a graceful stop": {guard{}, false, []host.Request{host.Resized}, []string{"drain"}},
+		"an unknown signal is ignored":                 {guard{}, false, []host.Request{host.Nothing}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, sent := tt.guard, []string(nil)

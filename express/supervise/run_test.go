@@ -17,8 +17,8 @@ import (
 	"modwsgi/express/instance"
 )
 
-// Run waits for all children of its process, so each test runs it in a process of its
-// own: the test program again, whose httpd is a script of the shell.
+// Run waits for all children of its process, so each test runs it in a separate
+// process: the test program again, with a shell script as httpd.
 
 const scriptVariable = "SUPERVISE_TEST_HTTPD"
 
@@ -50,11 +50,11 @@ func TestRun(t *testing.T) {
 		code   int
 		output string
 	}{
-		"exit code of httpd":       {"exit 7", 7, ""},
-		"killed by a signal":       {"kill -KILL $$", 128 + 9, ""},
-		"arguments":                {"echo arguments: $@", 0, "arguments: -DFOREGROUND"},
-		"application is loaded":    {"echo ready >&3; exec 3>&-; sleep 0.3", 0, "announced\n"},
-		"application is not there": {"trap 'exit 0' TERM; echo failed no module app >&3; while :; do sleep 0.05; done", 1, "mod_wsgi-express: error: the application does not load: no module app\n    the complete error is in /the/log"},
+		"exit code of httpd":        {"exit 7", 7, ""},
+		"killed by a signal":        {"kill -KILL $$", 128 + 9, ""},
+		"arguments":                 {"echo arguments: $@", 0, "arguments: -DFOREGROUND"},
+		"application is loaded":     {"echo ready >&3; exec 3>&-; sleep 0.3", 0, "announced\n"},
+		"application does not load": {"trap 'exit 0' TERM; echo failed no module app >&3; while :; do sleep 0.05; done", 1, "mod_wsgi-express: error: the application does not load: no module app\n    the complete error is in /the/log"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, output := superviseScript(t, tt.script)
@@ -89,8 +89,8 @@ func superviseProgram(t *testing.T, path string) (code int, output string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// TestEnd: a process that ignores the first signals gets more of them, and one that
-// ignores all is reported as not stopped.
+// TestEnd: a process that ignores the first signals gets more of them, and a process
+// that ignores all of them is reported as not stopped.
 func TestEnd(t *testing.T) {
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "httpd.conf")

@@ -19,7 +19,7 @@ import (
 const exitStopped = 3
 
 // Status prints whether the instance is running, and httpd's own report if the instance
-// has one. The exit code is 0 for an instance that is running.
+// has one. The exit code is 0 if it is running.
 func Status(ctx context.Context, l *instance.Launch, w io.Writer) (int, error) {
 	pid, err := processOf(l)
 	switch {

@@ -10,9 +10,9 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// end sends httpd the signal by which it ends, until httpd has ended or enough returns
-// true. One signal is not enough: httpd ignores it during a restart. An httpd that
-// received it ignores the next ones too.
+// end sends httpd the termination signal until httpd has ended or enough returns true.
+// One signal is not enough: httpd ignores it during a restart. An httpd that has
+// received it ignores the next ones.
 func end(ctx context.Context, proc *host.Process, kind host.SignalKind, limit time.Duration, enough func() bool) (bool, error) {
 	const pause, every = 20 * time.Millisecond, 10
 	deadline := time.Now().Add(limit)
@@ -37,8 +37,8 @@ func end(ctx context.Context, proc *host.Process, kind host.SignalKind, limit ti
 	return false, nil
 }
 
-// Stop ends a running instance and waits for its end: gracefully, and after the time for
-// that, immediately. It runs no program and reads no configuration.
+// Stop ends a running instance and waits until it has ended: gracefully at first, and
+// immediately after the time for that. It runs no program and reads no configuration.
 func (c *Control) Stop(ctx context.Context) error {
 	proc, err := c.mustRun()
 	if err != nil {

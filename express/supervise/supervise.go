@@ -1,9 +1,9 @@
 // Package supervise runs the httpd of an instance. In the foreground it starts httpd,
 // passes signals on, restarts it, lets it drain and ends it, also as process 1 of a
-// container and after httpd itself was killed. For an httpd in the background it carries
-// out the verbs of apachectl.
+// container and after httpd itself was killed. For an httpd in the background it
+// carries out the verbs of apachectl.
 //
-// It refuses to know how options become a configuration.
+// It does not know how options become a configuration.
 package supervise
 
 import (
@@ -148,7 +148,7 @@ func (s *Server) follow(ctx context.Context, child *host.Child, ready <-chan str
 	}
 }
 
-// ended ends what httpd left behind and returns the exit code.
+// ended ends the processes that httpd left behind and returns the exit code.
 func (s *Server) ended(child *host.Child, g *guard, exit host.Exit, failed bool) (int, error) {
 	if s.Debug {
 		host.EndAdopted(s.Shutdown + time.Second)

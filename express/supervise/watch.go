@@ -12,7 +12,7 @@ import (
 	"modwsgi/internal/owned"
 )
 
-// An httpd that apachectl started has no launcher beside it. If its first process is
+// An httpd started by apachectl has no launcher process. If its first process is
 // killed, its children do not notice: they keep the port and continue to answer, and no
 // stop or restart reaches them. apachectl therefore leaves a process behind that waits
 // for the end of httpd's first process and then ends the rest. It sleeps in the kernel
@@ -37,7 +37,7 @@ func startWatch(l *instance.Launch, executable string, env []string) error {
 	})
 }
 
-// watch waits for the end of the instance's httpd and ends what a killed one leaves.
+// watch waits for the instance's httpd to end, and ends what a killed one leaves.
 func watch(l *instance.Launch, words []string) (int, error) {
 	if !host.OrphansServe {
 		return 0, nil
