@@ -127,30 +127,3 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 		t.Errorf("it was stopped, or programs were run: %q", *ran)
 	}
 }
-
-// TestRunningProcessIsHeld: between the check of a process and the signal it ends; the
-// signal reaches nobody.
-func TestRunningProcessIsHeld(t *testing.T) {
-	top, err := filepath.EvalSymlinks(t.TempDir())
-	must(t, err)
-	must(t, os.Chmod(top, 0o755))
-	httpd := program(t, filepath.Join(top, "httpd"))
-	l := plantRoot(t, filepath.Join(top, "root"), httpd)
-	server := serverProcess(t, nil, httpd, "-f", l.Args[1])
-	l, err = instance.ReadLaunch(l.Root)
-	must(t, err)
-	defer l.Close()
-	writePID(t, l, strconv.Itoa(server.Process.Pid))
-	at(t, "process identified", func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	proc, err := l.Running()
-	if err != nil || proc == nil {
-		t.Fatalf("%v %v", proc, err)
-	}
-	defer proc.Release()
-	if err := proc.Signal(host.Terminate); !errors.Is(err, os.ErrProcessDone) || !proc.Ended() {
-		t.Errorf("%+v: %v", proc, err)
-	}
-}

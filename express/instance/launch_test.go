@@ -119,7 +119,7 @@ func TestIncludedPaths(t *testing.T) {
 // a new one.
 func TestWriteHosts(t *testing.T) {
 	top := tempDir(t)
-	include := write(t, filepath.Join(top, "x.conf"), "RewriteEngine On\n", 0o644)
+	include := write(t, filepath.Join(top, "x.conf"), "LimitRequestLine 9000\n", 0o644)
 	hosts := filepath.Join(top, config.HostsFile)
 	dir := opened(t, top)
 	for what, before := range map[string]string{"missing": "-", "empty": "", "written before": "# before\n"} {
@@ -130,7 +130,7 @@ func TestWriteHosts(t *testing.T) {
 		undo, err := WriteHosts(dir, top, []string{include, filepath.Join(top, "none.conf")})
 		must(t, err)
 		data, err := os.ReadFile(hosts)
-		if err != nil || !strings.HasPrefix(string(data), "# Copied from the files of --include-file") || !strings.Contains(string(data), "RewriteEngine On\n") {
+		if err != nil || !strings.HasPrefix(string(data), "# Copied from the files of --include-file") || !strings.Contains(string(data), "LimitRequestLine 9000\n") {
 			t.Errorf("%s: %q, %v", what, data, err)
 		}
 		undo()
