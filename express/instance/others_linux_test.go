@@ -219,26 +219,34 @@ func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 	top := otheruser.Dir(t)
 	victim := mkdir(t, filepath.Join(top, "victim"), 0o700)
 	secret := write(t, filepath.Join(victim, "secret"), "", 0o600)
+	empty := mkdir(t, filepath.Join(top, "empty"), 0o755)
 	dir := mkdir(t, filepath.Join(top, "dir"), 0o755)
 	handle := opened(t, dir)
 	name := filepath.Join(dir, "sub")
 	for what, swap := range map[string]func(){
-		"a link":            func() { must(t, os.Remove(name), os.Symlink(victim, name)) },
-		"a relative link":   func() { must(t, os.Remove(name), os.Symlink("../victim", name)) },
-		"another directory": func() { must(t, os.Remove(name), os.Rename(victim, name)) },
+		"a link":             func() { must(t, os.Remove(name), os.Symlink(victim, name)) },
+		"a relative link":    func() { must(t, os.Remove(name), os.Symlink("../victim", name)) },
+		"another directory":  func() { must(t, os.Remove(name), os.Rename(victim, name)) },
+		"an empty directory": func() { must(t, os.Remove(name), os.Rename(empty, name)) },
 	} {
 		for _, mine := range []bool{true, false} {
 			at(t, "directory made", swap)
 			if err := MakeSub(handle.Root(), "sub", application, mine); err == nil {
 				t.Errorf("%s: no error", what)
 			}
-			if what == "another directory" {
+			switch what {
+			case "another directory":
 				must(t, os.Rename(name, victim))
-			} else {
+			case "an empty directory":
+				must(t, os.Rename(name, empty))
+			default:
 				must(t, os.Remove(name))
 			}
 			if got := rightsOf(t, victim); got != (rights{0, 0, 0o700}) {
 				t.Errorf("%s: %+v", what, got)
+			}
+			if got := rightsOf(t, empty); got != (rights{0, 0, 0o755}) {
+				t.Errorf("%s: the empty one: %+v", what, got)
 			}
 		}
 	}
@@ -249,6 +257,12 @@ func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
 	}
 	if got := rightsOf(t, victim); got != (rights{0, 0, 0o750}) {
 		t.Errorf("passed on through a link: %+v", got)
+	}
+	if err := PassOn(handle, filepath.Base(write(t, filepath.Join(dir, "program"), "", 0o750)), application); err != nil {
+		t.Error(err)
+	}
+	if got := rightsOf(t, filepath.Join(dir, "program")); got != (rights{0, 0, 0o750}) {
+		t.Errorf("a file was passed on: %+v", got)
 	}
 	// A file of the server root replaces whatever is in its place.
 	const file = "settings.json"
@@ -359,7 +373,8 @@ func TestTrustFiles(t *testing.T) {
 	}
 	roots, theirs, third := file("roots", 0), file("theirs", otheruser.UID), file("third", 65534)
 	open := file("open", 0)
-	must(t, os.Chmod(open, 0o666))
+	loose := file("loose", otheruser.UID)
+	must(t, os.Chmod(open, 0o666), os.Chmod(loose, 0o666))
 	inside := file("dir/inside", 0)
 	otheruser.Give(t, filepath.Dir(inside))
 	const by = "option --x"
@@ -392,6 +407,7 @@ func TestTrustFiles(t *testing.T) {
 		{what: "of a third user", launcher: theirs, file: Relied{by, third, Executed}, want: refused("run", third)},
 		{what: "writable, and the launcher another user's", launcher: theirs, file: Relied{by, open, Obeyed}, want: refused("obey", open)},
 		{what: "a launcher that everybody can change", launcher: open, file: Relied{by, theirs, Executed}, want: refused("run", theirs)},
+		{what: "their launcher, that everybody can change", launcher: loose, file: Relied{by, theirs, Executed}, want: refused("run", theirs)},
 		{what: "a missing launcher", launcher: top + "/none", file: Relied{by, theirs, Executed}, want: refused("run", theirs)},
 	} {
 		var warnings []string

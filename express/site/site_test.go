@@ -139,7 +139,8 @@ func TestSitePackagesOfSeveralPythons(t *testing.T) {
 		{"free-threaded", "version = 3.13.1", "lib/python3.13t/site-packages", "lib/python3.13t/site-packages"},
 		{"version", "version = 3.10.4", "lib/python3.10/site-packages lib/python3.11/site-packages", "lib/python3.10/site-packages"},
 		{"virtualenv's version", "version_info = 3.10.4.final.0\nversion = 20.1", "lib/python3.10/site-packages lib/python3.11/site-packages", "lib/python3.10/site-packages"},
-		{"a version with one digit", "version = 3.1.4", "lib/python3.1/site-packages lib/python3.11/site-packages", "lib/python3.1/site-packages"},
+		{"a version that begins like another", "version = 3.1.4", "lib/python3.11/site-packages lib64/python3.1/site-packages local/lib/python3.11/dist-packages", "lib64/python3.1/site-packages"},
+		{"the version of the prefix's name", "version = 3.10.4", "lib/python3.11/site-packages lib/python3.9/site-packages", "lib/python3.9/site-packages"},
 		{"another version", "version = 3.12.0", "lib/python3.10/site-packages lib/python3.11/site-packages", "lib/python3.11/site-packages"},
 		{"an incomplete version", "version = 3", "lib/python3.10/site-packages lib/python3.11/site-packages", "lib/python3.11/site-packages"},
 	} {
