@@ -117,15 +117,6 @@ func TestMIMETypes(t *testing.T) {
 	if got := MIMETypes(modules); got != last {
 		t.Errorf("httpd has no table: %q, want %q", got, last)
 	}
-	if err := os.MkdirAll(own, 0o755); err != nil { // a directory is not a table
-		t.Fatal(err)
-	}
-	if got := MIMETypes(modules); got != last {
-		t.Errorf("a directory: %q, want %q", got, last)
-	}
-	if err := os.Remove(own); err != nil {
-		t.Fatal(err)
-	}
 	plantFile(t, own, "")
 	want := own
 	if system != "" {
@@ -135,8 +126,11 @@ func TestMIMETypes(t *testing.T) {
 		t.Errorf("httpd has a table: %q, want %q", got, want)
 	}
 	t.Chdir(top)
-	if got := MIMETypes("modules"); got != last {
-		t.Errorf("a relative directory: %q, want %q", got, last)
+	if got := firstTable(top, filepath.Join(top, "none"), "conf/mime.types", own, filepath.Join(top, "modules")); got != own {
+		t.Errorf("after a directory, a missing file and a relative path: %q", got)
+	}
+	if got := firstTable(top, "conf/mime.types"); got != "" {
+		t.Errorf("no table: %q", got)
 	}
 }
 
