@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
 )
 
 // TestNamedFiles: what is not there, or is no place to pass requests on to, is

@@ -16,9 +16,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
-	"modwsgi/internal/fault"
 	"modwsgi/internal/otheruser"
-	"modwsgi/internal/owned"
 )
 
 // at sets what happens at a moment between a check and what it is for.

@@ -2,7 +2,6 @@ package express
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"modwsgi/express/host"
 	"modwsgi/express/instance"
 	"modwsgi/internal/otheruser"
 )
