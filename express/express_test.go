@@ -4,8 +4,6 @@ package express
 
 import (
 	"errors"
-	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,10 +11,7 @@ import (
 	"testing"
 
 	"modwsgi/express/host"
-	"modwsgi/express/instance"
-	"modwsgi/express/site"
 	"modwsgi/internal/freeport"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
 )
 
@@ -50,83 +45,7 @@ func fakeInstall(t testing.TB, dir string, edit func(*receipt.Receipt)) (exe, si
 	return exe, site
 }
 
-func TestDiscover(t *testing.T) {
-	base := t.TempDir()
-	dir := filepath.Join(base, "an [odd] env's dir*")
-	exe, packages := fakeInstall(t, dir, nil)
-	link := filepath.Join(base, "links", "serve")
-	second := filepath.Join(base, "second")
-	whole := filepath.Join(base, "whole")
-	for _, err := range []error{os.Mkdir(filepath.Dir(link), 0o755), os.Symlink(exe, link), os.Symlink("links/serve", second), os.Symlink(dir, whole)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, start := range []string{exe, link, second} {
-		in, err := site.Discover(start)
-		if err != nil {
-			t.Errorf("%s: %v", start, err)
-			continue
-		}
-		if in.Packages != packages || in.Home != dir || in.Receipt.HTTPD.Executable != filepath.Join(packages, "mod_wsgi_packages/httpd/bin/httpd") {
-			t.Errorf("%s: %+v", start, in)
-		}
-		if err := in.CheckPython(); err != nil || in.Stdlib != filepath.Join(dir, "base/lib/python3.11") {
-			t.Errorf("%s: %v, %s", start, err, in.Stdlib)
-		}
-	}
-	if in, err := site.Discover(filepath.Join(whole, "bin", "mod_wsgi-express")); err != nil || in.Home != whole {
-		t.Errorf("through a link to the environment: %+v %v", in, err)
-	}
-	if _, err := site.Discover(filepath.Join(base, "links", "other")); err == nil || !strings.Contains(err.Error(), "no mod_wsgi is installed in") {
-		t.Errorf("without an environment: %v", err)
-	}
-}
-
-func TestMovedEnvironmentKeepsItsOwnHome(t *testing.T) {
-	base := t.TempDir()
-	before, after := filepath.Join(base, "before"), filepath.Join(base, "after")
-	fakeInstall(t, before, func(r *receipt.Receipt) { r.Python.Prefix = before })
-	if err := os.Rename(before, after); err != nil {
-		t.Fatal(err)
-	}
-	in, err := site.Discover(filepath.Join(after, "bin", "mod_wsgi-express"))
-	if err != nil || in.Home != after {
-		t.Fatalf("%+v %v", in, err)
-	}
-}
-
-func TestBrokenPython(t *testing.T) {
-	for name, c := range map[string]struct {
-		edit  func(*receipt.Receipt)
-		spoil func(dir string) error
-		want  string
-	}{
-		"library": {
-			edit: func(r *receipt.Receipt) { r.Python.LibPython = "/nonexistent/libpython3.11.so.1.0" },
-			want: "/nonexistent/libpython3.11.so.1.0",
-		},
-		"home":   {spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base", "bin")) }, want: "which pyvenv.cfg names"},
-		"stdlib": {spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base", "lib")) }, want: "standard library"},
-	} {
-		dir := t.TempDir()
-		exe, _ := fakeInstall(t, dir, c.edit)
-		if c.spoil != nil {
-			if err := c.spoil(dir); err != nil {
-				t.Fatal(err)
-			}
-		}
-		in, err := site.Discover(exe)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := in.CheckPython(); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// become replaces the test's process with a program, as far as a test allows; see
+// become replaces the test's process by a program, as far as a test allows that; see
 // noExec.
 var become func(host.Command) (int, error)
 
@@ -188,97 +107,6 @@ func TestModuleConfigEscapes(t *testing.T) {
 	}
 	if code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: dir}, "module-location"); code != 1 || stdout != "" || !strings.Contains(stderr, "does not exist") {
 		t.Errorf("missing module: %d %s %s", code, stdout, stderr)
-	}
-}
-
-func TestCheckRoot(t *testing.T) {
-	base, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	mkdir := func(name string, mode os.FileMode) string {
-		dir := filepath.Join(base, name)
-		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, mode)); err != nil {
-			t.Fatal(err)
-		}
-		return dir
-	}
-	file := filepath.Join(base, "file")
-	link := filepath.Join(base, "link")
-	private := mkdir("private", 0o700)
-	open := mkdir("open", 0o777)
-	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Symlink(private, link)); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct{ dir, want string }{
-		{private, ""},
-		{mkdir("readable", 0o755), ""},
-		{filepath.Join(base, "new"), "no such file"},
-		{open, "can be written by others"},
-		{link, "is a symbolic link"},
-		{file, "is not a directory"},
-		{filepath.Join(base, "no", "new"), "does not exist"},
-		{filepath.Join(open, "new"), "can replace the server root"},
-	} {
-		dir, err := instance.OpenRoot(c.dir)
-		if err == nil {
-			dir.Close()
-		}
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q", c.dir, err, c.want)
-		}
-	}
-	if _, err := os.Lstat(filepath.Join(base, "new")); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("the check created the directory")
-	}
-	if os.Geteuid() == 0 {
-		group := mkdir("group", 0o770)
-		if err := os.Chown(group, 0, 4711); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := instance.OpenRoot(group); err == nil || !strings.Contains(err.Error(), "can be written by others") {
-			t.Errorf("%v", err)
-		}
-		theirs := mkdir("theirs", 0o700)
-		if err := os.Chown(theirs, 65534, 65534); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := instance.OpenRoot(theirs); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
-			t.Errorf("%v", err)
-		}
-	}
-}
-
-func TestSocketPath(t *testing.T) {
-	if err := instance.CheckSocketPath("/tmp/mod_wsgi-localhost:8000:0"); err != nil {
-		t.Error(err)
-	}
-	if err := instance.CheckSocketPath("/" + strings.Repeat("x", 90)); err == nil || !strings.Contains(err.Error(), "the system allows") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestStaleSockets(t *testing.T) {
-	dir := t.TempDir()
-	names := map[string]bool{"wsgi.999999999.u0.1.sock": false, "wsgi." + strconv.Itoa(os.Getpid()) + ".u0.1.sock": true, "other.sock": true}
-	for name := range names {
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name), Net: "unix"})
-		if err != nil {
-			t.Skip(err) // a directory with a long name
-		}
-		l.SetUnlinkOnClose(false)
-		l.Close()
-	}
-	opened, err := owned.OpenDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer opened.Close()
-	instance.RemoveStaleSockets(opened)
-	for name, want := range names {
-		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != want {
-			t.Errorf("%s exists: %v, want %v", name, err == nil, want)
-		}
 	}
 }
 

@@ -9,9 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"modwsgi/express/instance"
-	"modwsgi/internal/owned"
 )
 
 // TestNamedFiles: a missing file, or a URL that requests cannot be passed on to, is
@@ -145,27 +142,6 @@ func TestForeignFiles(t *testing.T) {
 	code, _, stderr = runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, args...)
 	if code != 0 || !strings.Contains(stderr, "contains other files (else)") {
 		t.Errorf("%d %s", code, stderr)
-	}
-	dir, err := owned.OpenDir(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	for text, want := range map[string]bool{"": true, "17\n": true, " 17 ": true, "pid 17": false, "def f(): pass\n": false, strings.Repeat("1", 40): false} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if good, err := instance.IsPIDFile(dir, "httpd.conf"); good != want || err != nil {
-			t.Errorf("%q: %v %v", text, good, err)
-		}
-	}
-	if err := os.Mkdir(filepath.Join(root, "dir"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	isDir, err1 := instance.IsPIDFile(dir, "dir")
-	missing, err2 := instance.IsPIDFile(dir, "none")
-	if isDir || !missing || err1 != nil || err2 != nil {
-		t.Errorf("a directory: %v %v; a missing file: %v %v", isDir, err1, missing, err2)
 	}
 }
 

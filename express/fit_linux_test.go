@@ -1,47 +1,27 @@
 package express
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"modwsgi/express/config"
-	"modwsgi/express/instance"
 	"modwsgi/express/site"
+	"modwsgi/internal/elf/elftest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/freeport"
 	"modwsgi/internal/receipt"
 )
 
-var compiledPythons = map[[2]int][]byte{}
-
-// pythonFile writes a stand-in for a libpython or an interpreter of 3.MINOR.PATCH.
+// pythonFile writes what stands for a libpython or an interpreter of 3.MINOR.PATCH.
 func pythonFile(t *testing.T, path string, minor, patch int) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("-short does not start a compiler")
-	}
-	kind := [2]int{minor, patch}
-	if compiledPythons[kind] == nil {
-		gcc, err := exec.LookPath("gcc")
-		if err != nil {
-			t.Skip("no gcc to build a library")
-		}
-		source, out := filepath.Join(t.TempDir(), "python.c"), filepath.Join(t.TempDir(), "python.so")
-		plantText(t, source, fmt.Sprintf("void Py_InitializeEx(int i) {}\nconst unsigned long Py_Version = %#x;\n", 0x030000f0|minor<<16|patch<<8))
-		if text, err := exec.CommandContext(t.Context(), gcc, "-shared", "-fPIC", "-nostdlib", "-o", out, source).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, text)
-		}
-		if compiledPythons[kind], err = os.ReadFile(out); err != nil {
-			t.Fatal(err)
-		}
-	}
 	_ = os.Remove(path)
-	plantText(t, path, string(compiledPythons[kind]))
+	plantText(t, path, string(elftest.File{Exports: map[string][]byte{
+		"Py_InitializeEx": nil, "Py_Version": elftest.Words(uint32(0x030000f0|minor<<16|patch<<8), 0),
+	}}.Bytes()))
 	if err := os.Chmod(path, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -154,55 +134,5 @@ func upgradeTo(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		pythonFile(t, filepath.Join(dir, "base", name), 11, 9)
-	}
-}
-
-// TestMovedWithItsPython: a libpython inside the environment moves with it (conda).
-func TestMovedWithItsPython(t *testing.T) {
-	before, _ := pythonWorld(t, nil)
-	lib := filepath.Join(before, "lib", "libpython3.11.so.1.0")
-	pythonFile(t, lib, 11, 2)
-	after := filepath.Join(t.TempDir(), "moved")
-	if err := os.Rename(before, after); err != nil {
-		t.Fatal(err)
-	}
-	exe, _ := fakeInstall(t, after, func(r *receipt.Receipt) { r.Python.Prefix, r.Python.LibPython = before, lib })
-	in, err := site.Discover(exe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := in.CheckPython(); err != nil || in.SharedPython() != filepath.Join(after, "lib", "libpython3.11.so.1.0") {
-		t.Errorf("%v, library %q", err, in.SharedPython())
-	}
-}
-
-// TestCallersPythonStaysOut: httpd gets no caller's variable that leads the interpreter
-// elsewhere, whoever sets it, and no preloaded libpython.
-func TestCallersPythonStaysOut(t *testing.T) {
-	l := &instance.Launch{Env: []string{"PYTHONHOME=/x", "A=1", "LANG=C.UTF-8"}}
-	got := l.Environ([]string{"PYTHONHOME=/y", "PYTHONPLATLIBDIR=lib64", "PYTHONEXECUTABLE=/z", "__PYVENV_LAUNCHER__=/z", "PYTHONPATH=/p", "LD_LIBRARY_PATH=/l", "PYTHONHOMES=/h"})
-	if want := "PYTHONPATH=/p LD_LIBRARY_PATH=/l PYTHONHOMES=/h A=1 LANG=C.UTF-8"; strings.Join(got, " ") != want {
-		t.Errorf("got %q", got)
-	}
-	if got := instance.Inherited(got); strings.Join(got, " ") != "LD_LIBRARY_PATH=/l PYTHONPATH=/p" {
-		t.Errorf("named: %q", got)
-	}
-	dir := t.TempDir()
-	python, other := filepath.Join(dir, "disguised.so"), filepath.Join(dir, "other.so")
-	pythonFile(t, python, 11, 2)
-	plantText(t, other, "")
-	for value, refused := range map[string]bool{
-		"LD_PRELOAD=" + other:                false,
-		"LD_PRELOAD=libjemalloc.so.2":        false,
-		"LD_PRELOAD=" + other + " " + python: true,
-		"LD_AUDIT=" + other + ":" + python:   true,
-		"LD_PRELOAD=libpython3.11.so.1.0":    true,
-		"DYLD_INSERT_LIBRARIES=" + python:    true,
-		"LD_LIBRARY_PATH=" + dir:             false, // httpd gets the path of Python
-	} {
-		err := instance.CheckInherited([]string{"A=1", value})
-		if (err != nil) != refused || err != nil && fault.HintOf(err) == "" {
-			t.Errorf("%s: %v", value, err)
-		}
 	}
 }

@@ -16,9 +16,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
-	"modwsgi/internal/fault"
 	"modwsgi/internal/otheruser"
-	"modwsgi/internal/owned"
 )
 
 // at sets what happens at a moment between a check and the use of its result.
@@ -170,170 +168,9 @@ func TestServerRootOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestOrdinaryUserAndAnotherUsersServerRoot: an ordinary user does not trust another
-// user's server root either, only their own and root's.
-func TestOrdinaryUserAndAnotherUsersServerRoot(t *testing.T) {
-	if os.Geteuid() == 0 {
-		dir := otheruser.Dir(t)
-		plantRoot(t, dir+"/third", "/bin/true")
-		plantRoot(t, dir+"/place/root", "/bin/true")
-		must(t, os.Chown(dir+"/third", 65534, 65534), os.Chown(dir+"/place", 65534, 65534))
-		otheruser.Give(t, dir+"/place/root", dir+"/place/root/"+instance.InstanceFile)
-		t.Setenv("EXPRESS_ROOTS", dir)
-	}
-	if !otheruser.Rerun(t) {
-		return
-	}
-	own := filepath.Join(t.TempDir(), "own")
-	plantRoot(t, own, "/bin/true")
-	for root, want := range map[string]string{
-		os.Getenv("EXPRESS_ROOTS") + "/third": "belongs to another user", os.Getenv("EXPRESS_ROOTS") + "/place/root": "can replace the server root", own: "",
-	} {
-		l, err := instance.ReadLaunch(root)
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v %v", root, l, err)
-		}
-	}
-}
-
-// TestServerRootIsOpenedOnce: everything is read from the directory that was checked,
-// whatever its name points to by then.
-func TestServerRootIsOpenedOnce(t *testing.T) {
-	otheruser.Need(t)
-	top := otheruser.Dir(t)
-	root, away, evil := filepath.Join(top, "root"), filepath.Join(top, "away"), filepath.Join(top, "evil")
-	httpd := program(t, filepath.Join(top, "httpd"))
-	good := plantRoot(t, root, httpd)
-	bad := plantRoot(t, evil, "/bin/false")
-	bad.Root, bad.Pid, bad.Args = root, good.Pid, good.Args
-	data, err := json.Marshal(bad)
-	victim := serverProcess(t, nil, httpd, "-f", good.Args[1])
-	must(t, err, os.WriteFile(filepath.Join(evil, instance.InstanceFile), data, 0o600), os.WriteFile(filepath.Join(evil, "httpd.pid"), []byte(strconv.Itoa(victim.Process.Pid)), 0o600))
-	otheruser.Give(t, evil, filepath.Join(evil, instance.InstanceFile), filepath.Join(evil, "httpd.pid"), filepath.Join(evil, instance.ConfFile))
-	once := true
-	at(t, "server root opened", func() {
-		if once {
-			once = false
-			must(t, os.Rename(root, away), os.Rename(evil, root))
-		}
-	})
-	l, err := instance.ReadLaunch(root)
-	if err != nil || l.HTTPD != httpd {
-		t.Fatalf("%+v %v", l, err)
-	}
-	defer l.Close()
-	if proc, err := l.Running(); proc != nil || err != nil {
-		t.Errorf("the planted PID file was trusted: %v %v", proc, err)
-	}
-	if proc, err := os.ReadFile(filepath.Join(root, instance.InstanceFile)); err != nil || !strings.Contains(string(proc), "/bin/false") {
-		t.Fatalf("the directories were not swapped: %v", err)
-	}
-	// From now on the name itself is refused.
-	if _, err := instance.ReadLaunch(root); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
-		t.Errorf("%v", err)
-	}
-}
-
-// TestCopiedServerRoot: the files of a server root contain the path where they were
-// written.
-func TestCopiedServerRoot(t *testing.T) {
-	top, err := filepath.EvalSymlinks(t.TempDir())
-	must(t, err)
-	must(t, os.Chmod(top, 0o755))
-	root := filepath.Join(top, "root")
-	plantRoot(t, root, "/bin/true")
-	parent := filepath.Join(top, "parent")
-	must(t, os.Symlink(top, parent))
-	if l, err := instance.ReadLaunch(filepath.Join(parent, "root")); err != nil || l.Root != root {
-		t.Errorf("by another name: %v", err)
-	}
-	must(t, os.CopyFS(filepath.Join(top, "copy"), os.DirFS(root)))
-	must(t, os.Chmod(filepath.Join(top, "copy"), 0o700), os.Chmod(filepath.Join(top, "copy", instance.InstanceFile), 0o600))
-	if _, err := instance.ReadLaunch(filepath.Join(top, "copy")); err == nil || !strings.Contains(err.Error(), "was written for the server root "+root) {
-		t.Errorf("a copy: %v", err)
-	}
-}
-
-// TestDirectoriesAreGivenAwayByHandle: a new directory is replaced with a link or
-// another directory before it is given to the application.
-func TestDirectoriesAreGivenAwayByHandle(t *testing.T) {
-	otheruser.Need(t)
-	top := otheruser.Dir(t)
-	a := &host.Account{User: "nobody", UID: otheruser.UID, GID: otheruser.GID, Other: true}
-	victim := filepath.Join(top, "victim")
-	must(t, os.Mkdir(victim, 0o700), os.WriteFile(filepath.Join(victim, "secret"), nil, 0o600))
-	before, err := os.Stat(victim)
-	must(t, err)
-	unchanged := func(what string) {
-		t.Helper()
-		now, err := os.Stat(victim)
-		if err != nil || now.Mode() != before.Mode() || owned.UID(now) != 0 || now.Sys().(*syscall.Stat_t).Gid != 0 {
-			t.Errorf("%s: %v %v", what, now.Mode(), err)
-		}
-	}
-	dir := filepath.Join(top, "dir")
-	must(t, os.Mkdir(dir, 0o755))
-	root, err := os.OpenRoot(dir)
-	must(t, err)
-	defer root.Close()
-	swaps := map[string]func(name string){
-		"a link":            func(name string) { must(t, os.Remove(name), os.Symlink(victim, name)) },
-		"a relative link":   func(name string) { must(t, os.Remove(name), os.Symlink("../victim", name)) },
-		"another directory": func(name string) { must(t, os.Remove(name), os.Rename(victim, name)) },
-	}
-	for what, swap := range swaps {
-		for _, mine := range []bool{true, false} {
-			name := filepath.Join(dir, "sub")
-			at(t, "directory made", func() { swap(name) })
-			if err := instance.MakeSub(root, "sub", a, mine); err == nil {
-				t.Errorf("%s: no error", what)
-			}
-			if what == "another directory" {
-				must(t, os.Rename(name, victim))
-			} else {
-				must(t, os.Remove(name))
-			}
-			unchanged(what)
-		}
-	}
-	instance.Moment = func(string) {}
-	handle, err := owned.OpenDir(dir)
-	must(t, err)
-	defer handle.Close()
-	must(t, os.Chmod(victim, 0o750), os.Symlink(victim, filepath.Join(dir, "htdocs")))
-	before, err = os.Stat(victim)
-	must(t, err)
-	if err := instance.PassOn(handle, "htdocs", a); err != nil {
-		t.Error(err)
-	}
-	unchanged("passed on")
-	// A file of the server root is replaced, whatever is in its place.
-	secret := filepath.Join(victim, "secret")
-	must(t, os.Symlink(secret, filepath.Join(dir, settingsFile)))
-	if err := instance.Put(handle, instance.RootFile{Name: settingsFile, Data: []byte("{}"), Mode: 0o600, Shared: true}, a); err != nil {
-		t.Error(err)
-	}
-	if data, err := os.ReadFile(secret); err != nil || len(data) > 0 {
-		t.Errorf("written through a link: %q %v", data, err)
-	}
-	info, err := os.Lstat(filepath.Join(dir, settingsFile))
-	if err != nil || info.Mode() != 0o640 || info.Sys().(*syscall.Stat_t).Gid != otheruser.GID {
-		t.Errorf("%v %v", info, err)
-	}
-	// A directory that was not replaced is given away as usual.
-	must(t, instance.MakeSub(root, "mine", a, true), instance.MakeSub(root, "docs", a, false), instance.MakeSub(root, "docs", a, true))
-	for name, want := range map[string][3]int{"mine": {otheruser.UID, otheruser.GID, 0o700}, "docs": {0, otheruser.GID, 0o750}} {
-		info, err := os.Stat(filepath.Join(dir, name))
-		must(t, err)
-		if got := [3]int{owned.UID(info), int(info.Sys().(*syscall.Stat_t).Gid), int(info.Mode().Perm())}; got != want {
-			t.Errorf("%s: %v, want %v", name, got, want)
-		}
-	}
-}
-
-// TestRaceForTheServerRoot: another user swaps two directories as fast as possible, one
-// of them root's, while root controls the instance. root never runs a program named by
-// the other user's.
+// TestRaceForTheServerRoot: another user exchanges two directories as fast as it
+// goes, one of them root's, while root controls the instance; root never runs what
+// theirs names.
 func TestRaceForTheServerRoot(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short does not start Python")
@@ -386,17 +223,5 @@ while True:
 	}
 	if !alive(fake.Process.Pid) {
 		t.Error("the other user's process was ended")
-	}
-}
-
-// TestHint: the hint of a refusal offers a way to continue.
-func TestHint(t *testing.T) {
-	otheruser.Need(t)
-	top := otheruser.Dir(t)
-	theirs := filepath.Join(top, "theirs")
-	must(t, os.Mkdir(theirs, 0o755), os.Chown(theirs, 65534, 65534))
-	_, err := instance.OpenRoot(filepath.Join(theirs, "root"))
-	if hint := fault.HintOf(err); !strings.Contains(hint, "sudo -u nobody mod_wsgi-express") || !strings.Contains(hint, "--server-root") {
-		t.Errorf("%v: %s", err, hint)
 	}
 }

@@ -2,7 +2,6 @@ package express
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"modwsgi/express/host"
 	"modwsgi/express/instance"
 	"modwsgi/internal/otheruser"
 )
@@ -125,32 +123,5 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 	}
 	if !alive(server.Process.Pid) || len(*ran) > 0 {
 		t.Errorf("httpd was stopped, or programs were run: %q", *ran)
-	}
-}
-
-// TestRunningProcessIsHeld: the process ends between its check and the signal; the
-// signal reaches no other process.
-func TestRunningProcessIsHeld(t *testing.T) {
-	top, err := filepath.EvalSymlinks(t.TempDir())
-	must(t, err)
-	must(t, os.Chmod(top, 0o755))
-	httpd := program(t, filepath.Join(top, "httpd"))
-	l := plantRoot(t, filepath.Join(top, "root"), httpd)
-	server := serverProcess(t, nil, httpd, "-f", l.Args[1])
-	l, err = instance.ReadLaunch(l.Root)
-	must(t, err)
-	defer l.Close()
-	writePID(t, l, strconv.Itoa(server.Process.Pid))
-	at(t, "process identified", func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	proc, err := l.Running()
-	if err != nil || proc == nil {
-		t.Fatalf("%v %v", proc, err)
-	}
-	defer proc.Release()
-	if err := proc.Signal(host.Terminate); !errors.Is(err, os.ErrProcessDone) || !proc.Ended() {
-		t.Errorf("%+v: %v", proc, err)
 	}
 }

@@ -136,25 +136,6 @@ func TestDirectivesFollowTheSpecification(t *testing.T) {
 	}
 }
 
-func TestVersions(t *testing.T) {
-	for _, c := range []struct {
-		have, want string
-		ok         bool
-	}{
-		{"5.0.2", "4.9.1", true},
-		{"4.9.1", "4.9.1", true},
-		{"4.10.0", "4.9.1", true},
-		{"4.9", "4.9.1", false},
-		{"4.4.9", "4.4.10", false},
-		{"6.0.0rc1", "6.0.0", true},
-		{"", "4.0", false},
-	} {
-		if got := site.AtLeastVersion(c.have, c.want); got != c.ok {
-			t.Errorf("%q at least %q: %v", c.have, c.want, got)
-		}
-	}
-}
-
 func TestParse(t *testing.T) {
 	p, err := parse("--port=81", "app.py", "--setenv", "A", "-x --y", "--setenv", "B", "", "--threads", "7", "--threads", "9",
 		"--python-path", "a", "--python-path=b", "--processe", "3", "--access-log", "--eviction-timeout", "4")

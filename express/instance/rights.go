@@ -43,8 +43,9 @@ func CheckLogs(dir string, names []string) (warning string, err error) {
 	return warning, nil
 }
 
-// openUp lets the application's account pass through the server root. Existing wider
-// rights are kept.
+// openUp lets the application's account pass through the server root. An existing
+// directory keeps its wider rights, except that the application's group may not write to
+// it: a group without members could until now (mode 0770, root's group).
 func openUp(dir *owned.Dir, a *host.Account) error {
 	if !a.Other {
 		return nil
@@ -53,10 +54,11 @@ func openUp(dir *owned.Dir, a *host.Account) error {
 	if err != nil || info.Mode().Perm()&0o001 != 0 {
 		return err
 	}
-	if err := dir.Root().Chown(".", -1, a.GID); err != nil {
+	// The mode first: the new group must not get the old one's rights, not even briefly.
+	if err := dir.Root().Chmod(".", info.Mode().Perm()&^0o020|0o710); err != nil {
 		return err
 	}
-	return dir.Root().Chmod(".", info.Mode().Perm()|0o710)
+	return dir.Root().Chown(".", -1, a.GID)
 }
 
 // giveDirectory gives the application an open directory that belongs to us, to write to
@@ -68,9 +70,10 @@ func giveDirectory(dir *os.File, a *host.Account, mine bool) error {
 	return errors.Join(dir.Chown(-1, a.GID), dir.Chmod(0o750))
 }
 
-// giveGroup lets the application read an open file that belongs to us.
+// giveGroup lets the application read an open file that belongs to us. The mode comes
+// first, as in openUp.
 func giveGroup(f *os.File, a *host.Account) error {
-	return errors.Join(f.Chown(-1, a.GID), f.Chmod(0o640))
+	return errors.Join(f.Chmod(0o640), f.Chown(-1, a.GID))
 }
 
 // CheckSocketPath reports a directory whose path is too long for the sockets in it

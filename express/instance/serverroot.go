@@ -86,9 +86,10 @@ func rootHint(u *owned.Untrusted) string {
 	return place
 }
 
-// MakeRoot opens the server root and creates it if necessary, with the rights it needs.
-// Only we have access; as root, the application's group may pass through, because its
-// processes reach their sockets and the glue in it.
+// MakeRoot opens the server root, and makes it where it is missing, with the rights
+// that it needs: nobody but us, and as root, the group of the application to pass
+// through, for its processes reach their sockets and the glue in there. created is false
+// for a directory that another process created first.
 func MakeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err error) {
 	parent, err := parentOf(root)
 	if err != nil {
@@ -97,13 +98,15 @@ func MakeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err e
 	defer func() { _ = parent.Close() }()
 	name := filepath.Base(root)
 	if _, err := parent.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-		made, err := parent.MakeSub(name, 0o700)
-		if err != nil {
-			return nil, false, fault.New(fault.Environment, "choose another directory with --server-root", "make the server root: %w", err)
+		Moment("server root missing")
+		err := parent.Root().Mkdir(name, 0o700)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, false, fault.New(fault.Environment, "choose another directory with --server-root", "make the server root %s: %w", root, err)
 		}
-		dir, created = made, true
-	} else if dir, err = openBelow(parent, root); err != nil {
-		return nil, false, err
+		created = err == nil // otherwise another process has just created it
+	}
+	if dir, err = openBelow(parent, root); err != nil {
+		return nil, created, err
 	}
 	if err := openUp(dir, a); err != nil {
 		_ = dir.Close()
@@ -280,6 +283,10 @@ func ReadLaunch(root string) (*Launch, error) {
 	if err := json.Unmarshal(data, l); err != nil {
 		_ = dir.Close()
 		return nil, fault.New(fault.Environment, "run setup-server again", "read %s: %w", InstanceFile, err)
+	}
+	if l.Root == "" {
+		_ = dir.Close()
+		return nil, fault.New(fault.Environment, "run setup-server again", "read %s: it does not name the server root", filepath.Join(root, InstanceFile))
 	}
 	if err := l.samePlace(root); err != nil {
 		_ = dir.Close()

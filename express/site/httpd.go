@@ -49,10 +49,13 @@ func isProgram(path string) bool {
 // MIMETypes returns the file of media types that belongs to an httpd with a modules
 // directory, or to the system; "" if none exists.
 func MIMETypes(modules string) string {
-	for _, name := range []string{
-		"/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types",
-		filepath.Join(filepath.Dir(modules), "conf", "mime.types"), "/usr/local/etc/mime.types",
-	} {
+	return firstTable("/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types",
+		filepath.Join(filepath.Dir(modules), "conf", "mime.types"), "/usr/local/etc/mime.types")
+}
+
+// firstTable returns the first absolute path that is a regular file, or "".
+func firstTable(names ...string) string {
+	for _, name := range names {
 		if isRegular(name) && filepath.IsAbs(name) { // on Windows the Unix paths are relative to a drive
 			return name
 		}
