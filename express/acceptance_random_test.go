@@ -255,7 +255,7 @@ func TestEveryOption(t *testing.T) {
 			"service-user", "service-group", "group", "envvars-script", "shell-executable",
 		}
 		if o.Gone == "" && config.Since(o) < "6" && !used["--"+o.Name] && !slices.Contains(apart, o.Name) {
-			t.Errorf("no choice uses --%s", o.Name)
+			t.Errorf("there is no choice with --%s: add a command line with it to everyChoice", o.Name)
 		}
 	}
 	base := func(root string) []string {

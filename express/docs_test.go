@@ -36,7 +36,7 @@ func TestDocsHaveTheOptionTable(t *testing.T) {
 	tests := testsOf(t)
 	for _, o := range config.Table().Options() {
 		if len(tests[o.Name]) == 0 && !o.Hidden {
-			t.Errorf("no test uses --%s", o.Name)
+			t.Errorf("no test uses --%s: add it at least to TestLinesComeFromTheOption (handles_test.go)", o.Name)
 		}
 		t.Logf("--%s: %s", o.Name, strings.Join(tests[o.Name], ", "))
 	}

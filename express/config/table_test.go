@@ -58,7 +58,7 @@ func anyValue(t *testing.T, o *option.Option) *Server {
 			return &Server{Values: line.Values}
 		}
 	}
-	t.Fatalf("no value for %s", o)
+	t.Fatalf("no value for %s: add a valid one to the list in anyValue", o)
 	return nil
 }
 
