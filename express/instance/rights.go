@@ -45,7 +45,7 @@ func CheckLogs(dir string, names []string) (warning string, err error) {
 
 // openUp lets the application's account pass through the server root. An existing
 // directory keeps its wider rights, except that the application's group may not write to
-// it: a group without members could until now (mode 0770, root's group).
+// it, even if the directory's group (root's, mode 0770) was allowed to.
 func openUp(dir *owned.Dir, a *host.Account) error {
 	if !a.Other {
 		return nil

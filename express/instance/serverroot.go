@@ -86,10 +86,10 @@ func rootHint(u *owned.Untrusted) string {
 	return place
 }
 
-// MakeRoot opens the server root, and makes it where it is missing, with the rights
-// that it needs: nobody but us, and as root, the group of the application to pass
-// through, for its processes reach their sockets and the glue in there. created is false
-// for a directory that another process created first.
+// MakeRoot opens the server root and creates it if necessary, with the rights it needs.
+// Only we have access; as root, the application's group may pass through, because its
+// processes reach their sockets and the glue in it. created is false if another process
+// created the directory first.
 func MakeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err error) {
 	parent, err := parentOf(root)
 	if err != nil {
