@@ -94,6 +94,7 @@ func TestWrite(t *testing.T) {
 		"modwsgi-1.2.3rc1.data/scripts/modwsgi":                       0o755,
 		"modwsgi-1.2.3rc1.data/data/libexec/modwsgi/mod_wsgi-express": 0o755,
 		"modwsgi-1.2.3rc1.data/data/libexec/modwsgi/mod_wsgi-apxs":    0o755,
+
 		"modwsgi/__init__.py":                               0o644,
 		"modwsgi/__main__.py":                               0o644,
 		"modwsgi/build.py":                                  0o644,
