@@ -5,6 +5,8 @@ package acceptance
 import (
 	"bytes"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/freeport"
 	"modwsgi/internal/pages"
 )
@@ -105,6 +108,17 @@ func (r *reader) prepare(name string, run []pages.Command) {
 		r.install(venv(t, python, filepath.Join(r.dir, ".venv"), "--without-pip"))
 	}
 	switch name {
+	case "docs/guides/ci.md":
+		dist, _ := released(t)
+		server := httptest.NewServer(http.FileServer(http.Dir(dist)))
+		t.Cleanup(server.Close)
+		sum, err := digest.File(filepath.Join(dist, "bootstrap.sh"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// GitLab's variable of type "file".
+		r.shell("modwsgi cache keygen key.pem && chmod 666 key.pem")
+		r.env = append(r.env, "MODWSGI_DOWNLOAD_URL="+server.URL, "BOOTSTRAP_SHA256="+sum, "MODWSGI_CACHE_SIGN_KEY="+filepath.Join(r.dir, "key.pem"))
 	case "docs/guides/from-gunicorn.md":
 		r.file("shop.py", strings.ReplaceAll(hello, "application", "app"))
 	case "docs/guides/flask.md":
@@ -156,7 +170,10 @@ func (r *reader) follow(c pages.Command) {
 	text := r.swap.Replace(c.Text)
 	began := time.Now()
 	defer func() { t.Logf("%s:%d: %s (%.1f s)", c.Page, c.Line, text, time.Since(began).Seconds()) }()
-	words := c.Simple()[0]
+	var words []string
+	if simple := c.Simple(); len(simple) > 0 { // export alone is none
+		words = simple[0]
+	}
 	switch {
 	case strings.HasPrefix(c.Text, "python3 -m venv "):
 		dir := strings.ReplaceAll(strings.Fields(text)[3], "$HOME", filepath.Join(r.dir, "home"))
