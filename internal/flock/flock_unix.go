@@ -3,12 +3,10 @@
 package flock
 
 import (
-	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -245,7 +243,7 @@ func replace(dir *os.Root, path string, seen fs.FileInfo) error {
 	if err != nil && seen.IsDir() {
 		// Anyone who may write here could have given a directory of root that name: it is
 		// moved aside, not emptied.
-		err = dir.Rename(Name, Name+"-was-a-directory-"+strings.ToLower(rand.Text()[:8]))
+		err = dir.Rename(Name, Name+"-was-a-directory-"+owned.RandomName())
 	}
 	if err != nil {
 		return &planted{Path: filepath.Join(path, Name), Owner: owned.Owner(seen), Err: err}

@@ -1,10 +1,10 @@
 package owned
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,7 +83,7 @@ func (d *Dir) MakeSub(name string, perm fs.FileMode) (*Dir, error) {
 // Temp creates a directory with the mode 0700 and a random name that begins with prefix.
 func (d *Dir) Temp(prefix string) (*Dir, error) {
 	for range 100 {
-		name := prefix + strings.ToLower(rand.Text()[:12])
+		name := prefix + RandomName()
 		err := d.root.Mkdir(name, 0o700)
 		if errors.Is(err, fs.ErrExist) {
 			continue
@@ -187,7 +187,7 @@ func (d *Dir) Create(name string, perm fs.FileMode) (*NewFile, error) {
 	if info, err := d.root.Lstat(name); err == nil && !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0 {
 		return nil, &fs.PathError{Op: "write", Path: filepath.Join(d.path, name), Err: errors.New("it is not a regular file")}
 	}
-	temp := "." + name + "." + strings.ToLower(rand.Text()[:12]) + ".tmp"
+	temp := "." + name + "." + RandomName() + ".tmp"
 	f, err := d.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, d.named(err, name)
@@ -293,4 +293,17 @@ func (d *Dir) named(err error, name string) error {
 		return &fs.PathError{Op: p.Op, Path: filepath.Join(d.path, name), Err: p.Err}
 	}
 	return fmt.Errorf("%s: %w", filepath.Join(d.path, name), err)
+}
+
+// RandomName returns twelve letters and digits for a new file. Like [os.CreateTemp], it
+// is for names that must be unused, not for secrets: the file must be created exclusively.
+func RandomName() string {
+	const letters = "0123456789abcdefghijklmnopqrstuv"
+	var name [12]byte
+	bits := rand.Uint64() // #nosec G404 -- not a secret
+	for i := range name {
+		name[i] = letters[bits&31]
+		bits >>= 5
+	}
+	return string(name[:])
 }
