@@ -19,18 +19,6 @@ import (
 	"modwsgi/internal/otheruser"
 )
 
-// at sets what happens at a moment between a check and the use of its result.
-func at(t *testing.T, name string, f func()) {
-	t.Helper()
-	before := instance.Moment
-	t.Cleanup(func() { instance.Moment = before })
-	instance.Moment = func(m string) {
-		if m == name {
-			f()
-		}
-	}
-}
-
 func must(t *testing.T, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {

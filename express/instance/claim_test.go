@@ -33,7 +33,7 @@ func TestCheckRoot(t *testing.T) {
 		{what: "written by the launcher", files: config.HandlerFile + " " + ConfFile + " else", mode: 0o700},
 		{what: "written by upstream's launcher", files: config.HandlerFile + " else", mode: 0o700},
 		{what: "with other files", files: "b a", mode: 0o755, warning: "contains other files (a)"},
-		{what: "with another httpd.conf", files: ConfFile, mode: 0o755, refusal: "contains an httpd.conf that mod_wsgi-express has not written"},
+		{what: "with another httpd.conf", files: ConfFile, mode: 0o755, refusal: "contains an httpd.conf that mod_wsgi-express did not write"},
 		{what: "of everybody", mode: 0o777, refusal: "can be written by others"},
 	} {
 		root := mkdir(t, filepath.Join(base, c.what), c.mode)
@@ -71,7 +71,7 @@ func TestLockRoot(t *testing.T) {
 			t.Fatalf("mode %v: a second lock", mode)
 		}
 		wants(t, mode.String(), err, fault.Busy, "lock "+root+": ")
-		if !strings.Contains(err.Error(), "serves with that server root already") || !strings.Contains(fault.HintOf(err), flock.Variable) {
+		if !strings.Contains(err.Error(), "already serves with that server root") || !strings.Contains(fault.HintOf(err), flock.Variable) {
 			t.Errorf("mode %v: %v, hint %q", mode, err, fault.HintOf(err))
 		}
 		if runtime.GOOS == "linux" && !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())+" (") {
@@ -104,14 +104,14 @@ func TestLockRootWaits(t *testing.T) {
 	})
 	must(t, err)
 	defer second()
-	if !strings.Contains(waited, "serves with that server root already: waiting up to 10m") {
+	if !strings.Contains(waited, "already serves with that server root: waiting up to 10m") {
 		t.Errorf("the user reads %q", waited)
 	}
 	// Ctrl-C ends the wait.
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stopped := errors.New("stopped by the user")
 	_, err = LockRoot(ctx, root, env, func(string) { cancel(stopped) })
-	wants(t, "interrupted", err, fault.Busy, "serves with that server root already")
+	wants(t, "interrupted", err, fault.Busy, "already serves with that server root")
 	if !errors.Is(err, stopped) {
 		t.Errorf("the cause is lost: %v", err)
 	}

@@ -139,7 +139,7 @@ func TestWriteHosts(t *testing.T) {
 			t.Errorf("%s: restored: %q, %v", what, data, err)
 		}
 	}
-	// A file that another user could have written is not believed.
+	// A file that another user could have written is not trusted.
 	write(t, hosts, "", 0o666)
 	if _, err := WriteHosts(dir, top, nil); err == nil || !strings.Contains(err.Error(), "everybody may write to it") {
 		t.Errorf("a file of everybody's: %v", err)

@@ -159,7 +159,7 @@ func TestServerRootsThatAnOrdinaryUserBelieves(t *testing.T) {
 	}
 }
 
-// TestInstanceFileOfAnotherUser: it is not believed, not even in a directory of root's.
+// TestInstanceFileOfAnotherUser: it is not trusted, not even in a directory of root's.
 func TestInstanceFileOfAnotherUser(t *testing.T) {
 	otheruser.Need(t)
 	root := filepath.Join(otheruser.Dir(t), "root")
@@ -337,7 +337,7 @@ func TestCheckLogs(t *testing.T) {
 		{"a pipe", false, func(log string) { must(t, syscall.Mkfifo(log, 0o600)) }, "", false},
 		{"their pipe", true, func(log string) { must(t, syscall.Mkfifo(log, 0o600)); otheruser.Give(t, log) }, "is not a regular file", false},
 		{"a directory in theirs", true, func(log string) { must(t, os.Mkdir(log, 0o700)) }, "is not a regular file", false},
-		{"another name of root's file", true, func(log string) { must(t, os.Link(victim, log)) }, "has other names", false},
+		{"another name of root's file", true, func(log string) { must(t, os.Link(victim, log)) }, "has other hard links", false},
 		{"another name in ours", false, func(log string) { must(t, os.Link(victim, log)) }, "", false},
 	} {
 		dir := mkdir(t, filepath.Join(top, c.what), 0o755)
@@ -382,7 +382,7 @@ func TestTrustFiles(t *testing.T) {
 		return by + ": root would " + verb + " " + path + ", and another user can change " + path
 	}
 	warned := func(path string) string { return by + ": another user can change " + path + " (" }
-	env := "root runs programs of an environment that another user can change, and be root by that: "
+	env := "root runs programs of an environment that another user can change to become root: "
 	for _, c := range []struct {
 		what     string
 		launcher string

@@ -85,8 +85,8 @@ func TestRunning(t *testing.T) {
 	// A PID file that cannot be read is not the same as none.
 	write(t, l.Pid, strings.Repeat("1", 100), 0o644)
 	_, err = l.Running()
-	wants(t, "a long PID file", err, fault.Environment, "the pid file of "+root+" is not believed")
-	wants(t, "a long PID file", l.CheckStopped(), fault.Environment, "is not believed")
+	wants(t, "a long PID file", err, fault.Environment, "the PID file of "+root+" is not trusted")
+	wants(t, "a long PID file", l.CheckStopped(), fault.Environment, "is not trusted")
 	l.RemovePIDFile()
 	if proc, err := l.Running(); proc != nil || err != nil {
 		t.Errorf("after the PID file was removed: %v %v", proc, err)
@@ -146,7 +146,7 @@ func TestPIDFilesThatAnotherUserCanChange(t *testing.T) {
 	} {
 		l.Pid = path
 		proc, err := l.Running()
-		wants(t, path, err, fault.Environment, "the pid file of "+l.Root+" is not believed")
+		wants(t, path, err, fault.Environment, "the PID file of "+l.Root+" is not trusted")
 		if proc != nil {
 			t.Errorf("%s: process %d is believed", path, proc.Pid)
 		}

@@ -61,7 +61,7 @@ func TestPIDFileContents(t *testing.T) {
 		if c.replace && wrong != nil {
 			t.Errorf("%s: %v", c.what, wrong)
 		} else if !c.replace {
-			wants(t, c.what, wrong, fault.Usage, "is not the pid file of an httpd")
+			wants(t, c.what, wrong, fault.Usage, "is not the PID file of an httpd")
 		}
 		if data, err := os.ReadFile(filepath.Join(top, "pid")); err != nil || string(data) != c.text {
 			t.Errorf("%s: the file was changed: %q, %v", c.what, data, err)
@@ -87,9 +87,9 @@ func TestPIDFileOfAnotherKind(t *testing.T) {
 		refusal   string
 	}{
 		{"none", "", false, fault.Internal, ""},
-		{"dir", "not a regular file", false, fault.Usage, "is not the pid file of an httpd"},
-		{"pipe", "not a regular file", false, fault.Usage, "is not the pid file of an httpd"},
-		{"huge", "more than 64 bytes", false, fault.Usage, "is not the pid file of an httpd"},
+		{"dir", "not a regular file", false, fault.Usage, "is not the PID file of an httpd"},
+		{"pipe", "not a regular file", false, fault.Usage, "is not the PID file of an httpd"},
+		{"huge", "more than 64 bytes", false, fault.Usage, "is not the PID file of an httpd"},
 		{"link", "symbolic link", true, fault.Environment, "symbolic link"},
 		{"open", "everybody may write to it", true, fault.Environment, "everybody may write to it"},
 	} {

@@ -180,8 +180,8 @@ func TestReadLaunchRefuses(t *testing.T) {
 		{"a directory", func(f string) { must(t, os.Mkdir(f, 0o700)) }, fault.Environment, "not a regular file", again},
 		{"a link", func(f string) { must(t, os.Symlink("../good/"+InstanceFile, f)) }, fault.Environment, "symbolic link", again},
 		{"writable by everybody", func(f string) { write(t, f, string(good), 0o666) }, fault.Environment, "everybody may write to it", again},
-		{"of another server root", func(f string) { write(t, f, string(good), 0o600) }, fault.Environment, "was written for the server root " + base + "/good, which is another directory", "for the new place"},
-		{"of one that was moved", func(f string) { write(t, f, elsewhere, 0o600) }, fault.Environment, "was written for the server root " + base + "/elsewhere", "for the new place"},
+		{"of another server root", func(f string) { write(t, f, string(good), 0o600) }, fault.Environment, "was written for the server root " + base + "/good, which is another directory", "for the new location"},
+		{"of one that was moved", func(f string) { write(t, f, elsewhere, 0o600) }, fault.Environment, "was written for the server root " + base + "/elsewhere", "for the new location"},
 	} {
 		root := mkdir(t, filepath.Join(base, c.what), 0o700)
 		c.plant(filepath.Join(root, InstanceFile))

@@ -230,11 +230,11 @@ func TestCheckPythonFails(t *testing.T) {
 		},
 		"the home of pyvenv.cfg": {
 			spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base", "bin")) },
-			want:  "the directory DIR/base/bin, where pyvenv.cfg says that the base Python is, is not there", hint: moved,
+			want:  "the directory DIR/base/bin, which pyvenv.cfg names as the base Python's, does not exist", hint: moved,
 		},
 		"all of it": {
 			spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base")) },
-			want:  "the directory DIR/base/bin, where pyvenv.cfg says", hint: moved,
+			want:  "the directory DIR/base/bin, which pyvenv.cfg names", hint: moved,
 		},
 		"the standard library": {
 			spoil: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "base", "lib")) },
