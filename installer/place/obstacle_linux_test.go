@@ -159,6 +159,9 @@ func fill(dir string) {
 // change: the change is made or undone completely, and can be undone after it was made.
 // Undoing needs no space.
 func TestFilledMeanwhile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short mounts no file systems")
+	}
 	steps := func() (all []string) {
 		place.SetFailpoint(func(name string) { all = append(all, name) })
 		defer place.SetFailpoint(func(string) {})

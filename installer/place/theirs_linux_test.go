@@ -65,7 +65,7 @@ func (w world) exchanges() map[string][]string {
 func TestExchangedAtEveryMoment(t *testing.T) {
 	otheruser.Need(t)
 	points := 0
-	for point := 1; ; point++ {
+	for point := 1; ; point += stride() {
 		seen := false
 		for what := range worldAt("/").exchanges() {
 			seen = exchangeAt(t, point, what) || seen
@@ -169,7 +169,7 @@ func TestRaceWithTheOwner(t *testing.T) {
 	before := snapshotOf(t, victim)
 	r := w.request(t)
 	done := 0
-	for range 200 {
+	for range 200 / stride() {
 		l, err := place.Lock(t.Context(), w.site, time.Second, nil)
 		must(t, err)
 		tx, err := l.Apply(t.Context(), r)
