@@ -1,7 +1,7 @@
 // Package console is how the launcher talks to people: its three streams, and the form
 // of its warnings, errors and hints.
 //
-// It refuses to know what they are about.
+// It does not know what they are about.
 package console
 
 import (

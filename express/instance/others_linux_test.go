@@ -106,7 +106,7 @@ func TestMakeRootOfAnotherUser(t *testing.T) {
 	}
 	// Someone else was quicker: in /tmp that is another user's directory.
 	quick := filepath.Join(sticky, "quick")
-	at(t, "server root missing", func() { otheruser.Give(t, mkdir(t, quick, 0o755)) })
+	at(t, "making the server root", func() { otheruser.Give(t, mkdir(t, quick, 0o755)) })
 	_, created, err := MakeRoot(quick, application)
 	wants(t, "created meanwhile", err, fault.Environment, "belongs to another user")
 	if created {

@@ -88,8 +88,8 @@ func rootHint(u *owned.Untrusted) string {
 
 // MakeRoot opens the server root and creates it if necessary, with the rights it needs.
 // Only we have access; as root, the application's group may pass through, because its
-// processes reach their sockets and the glue in it. created is false if another process
-// created the directory first.
+// processes reach their sockets and the glue in it. created is false if it was there
+// already, even if another process had only just created it.
 func MakeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err error) {
 	parent, err := parentOf(root)
 	if err != nil {
@@ -97,14 +97,12 @@ func MakeRoot(root string, a *host.Account) (dir *owned.Dir, created bool, err e
 	}
 	defer func() { _ = parent.Close() }()
 	name := filepath.Base(root)
-	if _, err := parent.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-		Moment("server root missing")
-		err := parent.Root().Mkdir(name, 0o700)
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, false, fault.New(fault.Environment, "choose another directory with --server-root", "make the server root %s: %w", root, err)
-		}
-		created = err == nil // otherwise another process has just created it
+	Moment("making the server root")
+	err = parent.Root().Mkdir(name, 0o700)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, false, fault.New(fault.Environment, "choose another directory with --server-root", "make the server root %s: %w", root, err)
 	}
+	created = err == nil
 	if dir, err = openBelow(parent, root); err != nil {
 		return nil, created, err
 	}

@@ -107,7 +107,7 @@ func TestMakeRoot(t *testing.T) {
 // discard the directory when it fails.
 func TestMakeRootWhileAnotherProcessCreatesIt(t *testing.T) {
 	root := filepath.Join(tempDir(t), "root")
-	at(t, "server root missing", func() { must(t, os.Mkdir(root, 0o750)) })
+	at(t, "making the server root", func() { must(t, os.Mkdir(root, 0o750)) })
 	dir, created, err := MakeRoot(root, &host.Account{})
 	must(t, err)
 	defer dir.Close()

@@ -10,13 +10,11 @@ package archive
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
@@ -185,7 +183,7 @@ func extract(ctx context.Context, archivePath, dest string, o Options) (stats St
 		return stats, localError("create a directory beside", dest, err)
 	}
 	defer func() { _ = beside.Close() }()
-	tmp := "." + base + "." + strings.ToLower(rand.Text()[:12]) + ".unpack"
+	tmp := "." + base + "." + owned.RandomName() + ".unpack"
 	made, err := beside.MakeSub(tmp, 0o700)
 	if err != nil {
 		return stats, localError("create a directory beside", dest, err)
