@@ -1,5 +1,5 @@
 # make demo    from a fresh machine to a WSGI application that answers a request
-# make quick   tests that need only Go
+# make quick   tests of a change that need only Go
 # make test    every test that this machine can run; installs their prerequisites
 GO ?= go
 export CGO_ENABLED ?= 0
@@ -25,10 +25,11 @@ demo: prerequisites build
 test: prerequisites lint build
 	@scripts/run-tests
 
-# Tests that need only Go and no network.
+# Tests that need only Go and no network: of what changed, and of everything.
 quick:
-	$(GO) test -short -vet=off ./...
-unit: quick
+	@GO='$(GO)' scripts/quick
+unit:
+	$(GO) test -trimpath -short -vet=off ./...
 
 # Only the tests that use real tools.
 acceptance: prerequisites build

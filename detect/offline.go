@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -150,7 +151,7 @@ func (d *Disk) stdlibs(prefix string) []stdlib {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b stdlib) int { return b.minor - a.minor })
+	sort.SliceStable(out, func(i, j int) bool { return out[j].minor < out[i].minor })
 	return out
 }
 

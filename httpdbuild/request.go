@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"modwsgi/internal/event"
@@ -108,7 +109,7 @@ func (q *Request) Inputs() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "httpdbuild %s\n", buildVersion)
 	parts := slices.Clone(q.Components)
-	slices.SortFunc(parts, func(a, b Component) int { return strings.Compare(a.Name, b.Name) })
+	sort.SliceStable(parts, func(i, j int) bool { return parts[i].Name < parts[j].Name })
 	for _, c := range parts {
 		fmt.Fprintf(&b, "%s %s %s\n", c.Name, c.Version, c.SHA256)
 	}

@@ -3,8 +3,7 @@ package installer
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
+	"sort"
 
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/event"
@@ -86,7 +85,7 @@ func Collect(ctx context.Context, w Wish, m Means) (_ *Collected, err error) {
 			out.Python = f.Archive.Requires["python"]
 		}
 	}
-	slices.SortFunc(out.Files, func(a, b CollectedFile) int { return strings.Compare(a.Component, b.Component) })
+	sort.SliceStable(out.Files, func(i, j int) bool { return out.Files[i].Component < out.Files[j].Component })
 	if out.Version("mod_wsgi") == "" {
 		return nil, fmt.Errorf("collect sources: mod_wsgi is not among them")
 	}

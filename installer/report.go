@@ -3,6 +3,7 @@ package installer
 import (
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -113,8 +114,9 @@ func (r *Report) used(src *sources, made *product, lockFile string) {
 			Component: name, Version: f.Archive.Version, Provider: f.Provider, From: f.From, Trust: string(f.Trust), Signer: f.Signer,
 		})
 	}
-	slices.SortFunc(r.Sources, func(a, b SourceReport) int { return strings.Compare(a.Component, b.Component) })
-	r.Instead = slices.SortedFunc(slices.Values(src.instead), func(a, b Substitute) int { return strings.Compare(a.Component, b.Component) })
+	sort.SliceStable(r.Sources, func(i, j int) bool { return r.Sources[i].Component < r.Sources[j].Component })
+	r.Instead = slices.Clone(src.instead)
+	sort.SliceStable(r.Instead, func(i, j int) bool { return r.Instead[i].Component < r.Instead[j].Component })
 	if fileExists(lockFile) {
 		r.Lock = lockFile
 	}

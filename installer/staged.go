@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
+	"sort"
 
 	"modwsgi/detect"
 	"modwsgi/internal/cachedir"
@@ -131,7 +130,7 @@ func (j *job) staged(ctx context.Context) (*Staged, error) {
 				out.HTTPD.Sources = append(out.HTTPD.Sources, sourceOf(name, f))
 			}
 		}
-		slices.SortFunc(out.HTTPD.Sources, func(a, b Source) int { return strings.Compare(a.Component, b.Component) })
+		sort.SliceStable(out.HTTPD.Sources, func(i, j int) bool { return out.HTTPD.Sources[i].Component < out.HTTPD.Sources[j].Component })
 	}
 	return out, nil
 }

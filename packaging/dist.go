@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -337,7 +338,7 @@ func (d *Dist) Artifacts() []Artifact {
 			all = append(all, k)
 		}
 	}
-	slices.SortFunc(all, func(a, b Artifact) int { return strings.Compare(a.Name, b.Name) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	return all
 }
 

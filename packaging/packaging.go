@@ -24,6 +24,7 @@ package packaging
 
 import (
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -132,6 +133,7 @@ type Artifact struct {
 // SortComponents sorts by kind, name and version, and drops duplicates.
 func SortComponents(all []Component) []Component {
 	key := func(c Component) string { return c.Kind + "\x00" + c.Name + "\x00" + c.Version + "\x00" + c.File }
-	sorted := slices.SortedFunc(slices.Values(all), func(a, b Component) int { return strings.Compare(key(a), key(b)) })
+	sorted := slices.Clone(all)
+	sort.SliceStable(sorted, func(i, j int) bool { return key(sorted[i]) < key(sorted[j]) })
 	return slices.CompactFunc(sorted, func(a, b Component) bool { return key(a) == key(b) })
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"modwsgi/internal/fault"
@@ -68,7 +69,7 @@ func newPlan(s *scope, r Request) (*plan, error) {
 			return nil, err
 		}
 	}
-	slices.SortStableFunc(p.ops, func(a, b op) int { return p.rank(a) - p.rank(b) })
+	sort.SliceStable(p.ops, func(i, j int) bool { return p.rank(p.ops[i]) < p.rank(p.ops[j]) })
 	return p, nil
 }
 

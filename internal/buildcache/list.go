@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"modwsgi/internal/filetree"
@@ -52,11 +52,11 @@ func (c Cache) List() ([]Entry, error) {
 		}
 		out = append(out, found...)
 	}
-	slices.SortFunc(out, func(a, b Entry) int {
-		if n := b.Used.Compare(a.Used); n != 0 {
-			return n
+	sort.SliceStable(out, func(i, j int) bool {
+		if n := out[j].Used.Compare(out[i].Used); n != 0 {
+			return n < 0
 		}
-		return strings.Compare(a.Key, b.Key)
+		return out[i].Key < out[j].Key
 	})
 	return out, nil
 }

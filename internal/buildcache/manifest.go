@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -261,7 +262,7 @@ func list(ctx context.Context, root *os.Root) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(out, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Path < out[j].Path })
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(workers())
 	for i := range out {

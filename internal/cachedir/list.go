@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -165,7 +166,9 @@ func dirItems(store *owned.Dir, kind string, events event.Sink) ([]Item, error) 
 		}
 		_ = sub.Close()
 	}
-	slices.SortStableFunc(out, func(a, b Item) int { return cmp.Or(b.Used.Compare(a.Used), strings.Compare(a.ID, b.ID)) })
+	sort.SliceStable(out, func(i, j int) bool {
+		return cmp.Or(out[j].Used.Compare(out[i].Used), strings.Compare(out[i].ID, out[j].ID)) < 0
+	})
 	return out, nil
 }
 
@@ -401,7 +404,7 @@ func Prune(o Options, p Policy) ([]Item, error) {
 // choose returns what a policy selects.
 func (p Policy) choose(all []Item) []Item {
 	all = slices.DeleteFunc(all, func(c Item) bool { return len(p.Kinds) > 0 && !slices.Contains(p.Kinds, c.Kind) })
-	slices.SortStableFunc(all, func(a, b Item) int { return b.Used.Compare(a.Used) })
+	sort.SliceStable(all, func(i, j int) bool { return all[j].Used.Before(all[i].Used) })
 	if p.All {
 		return all
 	}

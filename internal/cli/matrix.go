@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -108,7 +109,7 @@ func (a *app) showRelease(all []produce.Planned, out string) error {
 // showReleased prints the summary of a release.
 func (a *app) showReleased(r *produce.Result) error {
 	made := slices.Clone(r.Artifacts)
-	slices.SortFunc(made, func(x, y produce.Made) int { return strings.Compare(x.Name, y.Name) })
+	sort.SliceStable(made, func(i, j int) bool { return made[i].Name < made[j].Name })
 	if a.flags.json {
 		writeJSON(a.Stdout, struct {
 			Event     string            `json:"event"`

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"text/tabwriter"
 
@@ -284,7 +285,7 @@ func (a *app) showMade(r *produce.Result, f produce.Format, next []string) error
 	for _, m := range r.Artifacts {
 		added = append(added, m.Artifact)
 	}
-	slices.SortFunc(added, func(x, y packaging.Artifact) int { return strings.Compare(x.Name, y.Name) })
+	sort.SliceStable(added, func(i, j int) bool { return added[i].Name < added[j].Name })
 	if a.flags.json {
 		result := map[string]any{"event": "result", "directory": r.Dir, "artifacts": added, "elapsed_ns": r.Elapsed}
 		for name, fact := range r.Facts {

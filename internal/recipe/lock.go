@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"net/url"
 	"slices"
-	"strings"
+	"sort"
 
 	"github.com/BurntSushi/toml"
 
@@ -132,7 +132,7 @@ func (l *Lock) Find(component string) (Locked, bool) {
 // Entries returns all entries, sorted by component.
 func (l *Lock) Entries() []Locked {
 	out := slices.Clone(l.entries)
-	slices.SortFunc(out, func(a, b Locked) int { return strings.Compare(a.Component, b.Component) })
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Component < out[j].Component })
 	return out
 }
 

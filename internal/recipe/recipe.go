@@ -13,6 +13,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 
@@ -134,7 +135,7 @@ func parse(sources, advisories string) (*Set, error) {
 		s.archives[a.Component] = append(s.archives[a.Component], a)
 	}
 	for _, list := range s.archives {
-		slices.SortStableFunc(list, func(a, b Archive) int { return compare(b.Version, a.Version) })
+		sort.SliceStable(list, func(i, j int) bool { return compare(list[j].Version, list[i].Version) < 0 })
 	}
 	for _, v := range s.advisories {
 		if _, err := constraints(v.Affected); err != nil || v.ID == "" || v.Component == "" {

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -193,7 +194,7 @@ func (r *Report) tables(v *view, critical []int) {
 			v.Steps = append(v.Steps, line(s))
 		}
 	}
-	slices.SortStableFunc(pieces, func(a, b Span) int { return int((b.End - b.Start) - (a.End - a.Start)) })
+	sort.SliceStable(pieces, func(i, j int) bool { return pieces[j].End-pieces[j].Start < pieces[i].End-pieces[i].Start })
 	for _, s := range pieces[:min(longest, len(pieces))] {
 		v.Longest = append(v.Longest, line(s))
 	}

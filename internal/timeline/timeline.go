@@ -5,6 +5,7 @@ package timeline
 
 import (
 	"slices"
+	"sort"
 	"sync"
 	"time"
 )
@@ -99,6 +100,6 @@ func (r *Recorder) Spans() []Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := slices.Clone(r.spans)
-	slices.SortStableFunc(out, func(a, b Span) int { return int(a.Start - b.Start) })
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Start < out[j].Start })
 	return out
 }

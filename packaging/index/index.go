@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"sort"
 	"strings"
 
 	"modwsgi/internal/pydist"
@@ -88,7 +89,7 @@ func Write(artifacts []packaging.Artifact, metadata func(name string) string) (m
 	for _, name := range slices.Sorted(maps.Keys(pages)) {
 		p := pages[name]
 		slices.Sort(p.Versions)
-		slices.SortFunc(p.Files, func(a, b File) int { return strings.Compare(a.Filename, b.Filename) })
+		sort.SliceStable(p.Files, func(i, j int) bool { return p.Files[i].Filename < p.Files[j].Filename })
 		all.Projects = append(all.Projects, project{name})
 		fmt.Fprintf(&links, "<a href=\"%s/\">%s</a><br>\n", html.EscapeString(name), html.EscapeString(name))
 		if err := p.add(out); err != nil {

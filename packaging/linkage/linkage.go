@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"modwsgi/internal/digest"
@@ -460,7 +461,7 @@ func (t *tree) tags() error {
 	if err := bad.err(t.root, hint); err != nil {
 		return err
 	}
-	slices.SortFunc(r.Bundled, func(a, b packaging.Component) int { return strings.Compare(a.File, b.File) })
+	sort.SliceStable(r.Bundled, func(i, j int) bool { return r.Bundled[i].File < r.Bundled[j].File })
 	var err error
 	switch {
 	case len(r.Foreign) > 0:

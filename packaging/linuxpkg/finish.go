@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -244,7 +245,7 @@ func (w *work) list(config map[string]string) error {
 	if w.bundled() {
 		p.Entries = append(p.Entries, entry{Path: "/usr/bin/mod_wsgi-express", From: "/" + w.home() + "/bin/mod_wsgi-express", Kind: "link", Mode: 0o777})
 	}
-	slices.SortFunc(p.Entries, func(a, b entry) int { return strings.Compare(a.Path, b.Path) })
+	sort.SliceStable(p.Entries, func(i, j int) bool { return p.Entries[i].Path < p.Entries[j].Path })
 	for _, all := range []*[]string{&p.Depends, &p.Provides, &p.Conflicts} {
 		slices.Sort(*all)
 		*all = slices.Compact(*all)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
-	"slices"
+	"sort"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -29,7 +29,7 @@ func (p *problems) add(key, format string, args ...any) {
 
 // err reports the first ten problems, in the order of the file.
 func (p *problems) err() error {
-	slices.SortStableFunc(p.all, func(a, b problem) int { return a.line - b.line })
+	sort.SliceStable(p.all, func(i, j int) bool { return p.all[i].line < p.all[j].line })
 	var texts []string
 	for _, one := range p.all[:min(10, len(p.all))] {
 		texts = append(texts, fmt.Sprintf("%s:%d: %s", p.m.name, max(one.line, 1), one.text))

@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
+	"sort"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
 
@@ -52,7 +52,7 @@ func Programs(file, sha256, version string, all []Program) ([]byte, error) {
 		dependencies = append(dependencies, cdx.Dependency{Ref: ref, Dependencies: &refs})
 	}
 	dependencies = append(dependencies, cdx.Dependency{Ref: file, Dependencies: &programs})
-	slices.SortFunc(components, func(a, b cdx.Component) int { return strings.Compare(a.BOMRef, b.BOMRef) })
+	sort.SliceStable(components, func(i, j int) bool { return components[i].BOMRef < components[j].BOMRef })
 	bom.Components, bom.Dependencies = &components, &dependencies
 	return encode(bom)
 }
