@@ -56,7 +56,7 @@ func TestQuickChoosesPackages(t *testing.T) {
 	for _, c := range []struct{ name, file, text, want string }{
 		{"a file of a package", "mid/mid.go", "package mid\n\nimport _ \"m/low\"\n\nvar X int\n", "m m/mid m/top"},
 		{"data of a test, and importers in tests", "low/testdata/case.txt", "2\n", "m m/low m/mid m/other"},
-		{"a page", "docs/page.md", "text\n", "m"},
+		{"a page", "pages/page.txt", "text\n", "m"},
 	} {
 		testkit.Write(t, dir, map[string]string{c.file: c.text})
 		if got := list(); got != c.want {
