@@ -1,12 +1,12 @@
 package config
 
 import (
-	"cmp"
 	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 
 	"modwsgi/express/conf"
@@ -278,7 +278,7 @@ func (i *Instance) privateFiles() []privateFile {
 		}
 		return math.MaxInt
 	}
-	slices.SortStableFunc(list, func(a, b privateFile) int { return cmp.Compare(rank(a), rank(b)) })
+	sort.SliceStable(list, func(i, j int) bool { return rank(list[i]) < rank(list[j]) })
 	return slices.DeleteFunc(list, func(f privateFile) bool { return f.path == "" })
 }
 

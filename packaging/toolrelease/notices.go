@@ -7,7 +7,6 @@ package toolrelease
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 
 	"modwsgi/internal/atomicfile"
@@ -71,7 +71,7 @@ func Notices(ctx context.Context, root, dir string, env []string) error {
 	for m := range dirs {
 		all = append(all, m)
 	}
-	slices.SortFunc(all, func(a, b Module) int { return cmp.Compare(a.Path, b.Path) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Path < all[j].Path })
 	var text bytes.Buffer
 	text.WriteString("The programs modwsgi, mod_wsgi-express and mod_wsgi-apxs are linked from these Go modules.\n")
 	for i, m := range all {

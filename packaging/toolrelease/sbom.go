@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 
 	"modwsgi/internal/atomicfile"
@@ -60,7 +61,7 @@ func Binaries(archive string) ([]Binary, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", filepath.Base(archive), err)
 	}
-	slices.SortFunc(found, func(a, b Binary) int { return strings.Compare(a.Name, b.Name) })
+	sort.SliceStable(found, func(i, j int) bool { return found[i].Name < found[j].Name })
 	return found, nil
 }
 
