@@ -29,7 +29,7 @@ test: prerequisites lint build
 quick:
 	@GO='$(GO)' scripts/quick
 unit:
-	$(GO) test -trimpath -short -vet=off ./...
+	@GO='$(GO)' scripts/quick -a
 
 # Only the tests that use real tools.
 acceptance: prerequisites build

@@ -34,6 +34,7 @@ func TestQuickChoosesPackages(t *testing.T) {
 		"other/other_test.go":   "package other\n\nimport _ \"m/low\"\n",
 		"low/testdata/case.txt": "1\n",
 		"scripts/quick":         string(script),
+		"scripts/tool/go.mod":   "module tool\n\ngo 1.24\n",
 	})
 	do := func(argv ...string) string {
 		t.Helper()
@@ -57,6 +58,10 @@ func TestQuickChoosesPackages(t *testing.T) {
 		{"a file of a package", "mid/mid.go", "package mid\n\nimport _ \"m/low\"\n\nvar X int\n", "m m/mid m/top"},
 		{"data of a test, and importers in tests", "low/testdata/case.txt", "2\n", "m m/low m/mid m/other"},
 		{"a page", "pages/page.txt", "text\n", "m"},
+		{"Go files that are data of a test", "low/testdata/x/x.go", "package x\n", "m m/low m/mid m/other"},
+		{"another module", "scripts/tool/main.go", "package main\n", "m"},
+		{"settings of another module", "scripts/tool/go.sum", "", "m"},
+		{"files for another system", "elsewhere/none_plan9.go", "package elsewhere\n", "m"},
 	} {
 		testkit.Write(t, dir, map[string]string{c.file: c.text})
 		if got := list(); got != c.want {
