@@ -156,17 +156,19 @@ func (w *windows) wheel(t *testing.T, wheel string) {
 	write(t, w.path("Apache24/conf/wheel.conf"), fmt.Sprintf("Define SRVROOT \"C:/Apache24\"\nServerRoot \"C:/Apache24\"\nListen 127.0.0.1:%d\nServerName localhost\n"+
 		"LoadModule authz_core_module modules/mod_authz_core.so\n%sWSGIApplicationGroup %%{GLOBAL}\nErrorLog logs/wheel.log\nPidFile logs/wheel.pid\n"+
 		"WSGIScriptAlias / \"C:/srv/my app/wsgi.py\"\n<Directory \"C:/srv/my app\">\nRequire all granted\n</Directory>\n", port, r.stdout))
-	server := w.start(t, `C:\Apache24\bin\httpd.exe`, "-f", "C:/Apache24/conf/wheel.conf")
-	w.serves(t, port, `C:\Python311`)
 	// Not with our launcher, but with the event that httpd's documentation names.
 	stop := `import ctypes, sys
 k = ctypes.windll.kernel32
 h = k.OpenEventW(2, False, "ap%s_shutdown" % open("C:/Apache24/logs/wheel.pid").read().strip())
 sys.exit(0 if h and k.SetEvent(h) else 1)`
-	if r := w.wine(t, `C:\Python311\python.exe`, "-c", stop); r.code != 0 {
-		t.Fatal(r)
-	}
-	w.ended(t, server, "Apache24/logs/wheel.log")
+	w.ends(t, "Apache24/logs/wheel.log", func() *running {
+		server := w.start(t, `C:\Apache24\bin\httpd.exe`, "-f", "C:/Apache24/conf/wheel.conf")
+		w.serves(t, port, `C:\Python311`)
+		if r := w.wine(t, `C:\Python311\python.exe`, "-c", stop); r.code != 0 {
+			t.Fatal(r)
+		}
+		return server
+	})
 }
 
 // zip unpacks the zip over an Apache24 elsewhere, and includes its configuration as
@@ -193,18 +195,20 @@ func (w *windows) zip(t *testing.T, zipFile string) {
 	if r := w.wine(t, httpd, "-t"); r.code != 0 || !strings.Contains(r.stdout+r.stderr, "Syntax OK") {
 		t.Fatal(r)
 	}
-	server := w.start(t, httpd)
-	w.serves(t, port, `C:\Python311`, "app")
-	pid, err := os.ReadFile(filepath.Join(top, "Apache24/logs/httpd.pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop := `import ctypes, sys
+	w.ends(t, "Web Läden/Apache24/logs/error.log", func() *running {
+		server := w.start(t, httpd)
+		w.serves(t, port, `C:\Python311`, "app")
+		pid, err := os.ReadFile(filepath.Join(top, "Apache24/logs/httpd.pid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := `import ctypes, sys
 k = ctypes.windll.kernel32
 h = k.OpenEventW(2, False, "ap` + strings.TrimSpace(string(pid)) + `_shutdown")
 sys.exit(0 if h and k.SetEvent(h) else 1)`
-	_ = w.wine(t, `C:\Python311\python.exe`, "-c", stop)
-	w.ended(t, server, "Web Läden/Apache24/logs/error.log")
+		_ = w.wine(t, `C:\Python311\python.exe`, "-c", stop)
+		return server
+	})
 }
 
 // launcher serves with the launcher of the zip and a Python that only the registry
@@ -237,25 +241,29 @@ func (w *windows) launcher(t *testing.T) {
 	if r := w.wine(t, exe, "setup-server", app, "--max-clients", "40", "--port", port, "--server-root", root); r.code != 0 || !strings.Contains(r.stdout, "apachectl.cmd") {
 		t.Fatal(r)
 	}
-	w.interrupted(t, port, exe, "start-server", app, "--max-clients", "40", "--port", port, "--server-root", root)
-	w.endedWell(t, "Anwendungen ü/server root/error_log")
+	log := "Anwendungen ü/server root/error_log"
+	w.ends(t, log, func() *running {
+		return w.interrupted(t, port, exe, "start-server", app, "--max-clients", "40", "--port", port, "--server-root", root)
+	})
 	if text, err := os.ReadFile(w.path("Anwendungen ü/server root/httpd.conf")); err != nil || !strings.Contains(string(text), "\nThreadsPerChild 40\n") {
 		t.Errorf("--max-clients is not the number of threads: %v\n%s", err, text)
 	}
 
-	server := w.start(t, exe, "start-server", app, "--port", port, "--server-root", root)
-	ask(t, "http://127.0.0.1:"+port+"/?x=1", nil, http.StatusOK)
-	if r := w.wine(t, exe, "start-server", app, "--port", port, "--server-root", root+" 2"); r.code == 0 || !strings.Contains(r.stderr, "port "+port+" is in use") {
-		t.Errorf("a port that is taken: %v", r)
-	}
-	if r := w.wine(t, exe, "status", "--server-root", root); r.code != 0 {
-		t.Errorf("status: %v", r)
-	}
-	ask(t, "http://127.0.0.1:"+port+"/boom", nil, http.StatusInternalServerError)
-	if r := w.wine(t, exe, "stop", "--server-root", root); r.code != 0 || !strings.Contains(r.stdout, "has stopped") {
-		t.Errorf("stop: %v", r)
-	}
-	w.ended(t, server, "Anwendungen ü/server root/error_log")
+	w.ends(t, log, func() *running {
+		server := w.start(t, exe, "start-server", app, "--port", port, "--server-root", root)
+		ask(t, "http://127.0.0.1:"+port+"/?x=1", nil, http.StatusOK)
+		if r := w.wine(t, exe, "start-server", app, "--port", port, "--server-root", root+" 2"); r.code == 0 || !strings.Contains(r.stderr, "port "+port+" is in use") {
+			t.Errorf("a port that is taken: %v", r)
+		}
+		if r := w.wine(t, exe, "status", "--server-root", root); r.code != 0 {
+			t.Errorf("status: %v", r)
+		}
+		ask(t, "http://127.0.0.1:"+port+"/boom", nil, http.StatusInternalServerError)
+		if r := w.wine(t, exe, "stop", "--server-root", root); r.code != 0 || !strings.Contains(r.stdout, "has stopped") {
+			t.Errorf("stop: %v", r)
+		}
+		return server
+	})
 	if r := w.wine(t, exe, "status", "--server-root", root); r.code != 3 {
 		t.Errorf("status of a stopped one: %v", r)
 	}
@@ -305,7 +313,7 @@ func (w *windows) refusals(t *testing.T, exe, app string) {
 
 // interrupted starts a program on a separate terminal, which wine turns into a
 // console, and types Ctrl-C when it serves.
-func (w *windows) interrupted(t *testing.T, port string, argv ...string) {
+func (w *windows) interrupted(t *testing.T, port string, argv ...string) *running {
 	t.Helper()
 	words := []string{"exec", "wine"}
 	for _, a := range argv {
@@ -317,8 +325,8 @@ func (w *windows) interrupted(t *testing.T, port string, argv ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var screen bytes.Buffer
-	c.Stdout, c.Stderr = &screen, &screen
+	s := &running{done: make(chan error, 1), out: &bytes.Buffer{}}
+	c.Stdout, c.Stderr = s.out, s.out
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -327,16 +335,8 @@ func (w *windows) interrupted(t *testing.T, port string, argv ...string) {
 	if _, err := io.WriteString(keyboard, "\x03"); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- c.Wait() }()
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Errorf("after Ctrl-C: %v: %s", err, &screen)
-		}
-	case <-time.After(60 * time.Second):
-		t.Errorf("it goes on after Ctrl-C: %s", &screen)
-	}
+	go func() { s.done <- c.Wait() }()
+	return s
 }
 
 // running is a server in the prefix.
@@ -359,28 +359,35 @@ func (w *windows) start(t *testing.T, argv ...string) *running {
 	return s
 }
 
-// ended waits for a clean end: exit 0, and a log that confirms it.
-func (w *windows) ended(t *testing.T, s *running, log string) {
+// ends runs a server until it was told to end, and wants a clean end: exit 0, and a
+// log that confirms it. Under Wine the event sometimes does not reach httpd's child
+// process, which is then killed after 30 seconds: only that gets a second try.
+func (w *windows) ends(t *testing.T, log string, served func() *running) {
 	t.Helper()
-	select {
-	case err := <-s.done:
-		if err != nil {
-			t.Errorf("the server ended with %v: %s", err, s.out)
+	for try := 1; ; try++ {
+		before, _ := os.ReadFile(w.path(log))
+		s := served()
+		select {
+		case err := <-s.done:
+			if err != nil {
+				t.Errorf("the server ended with %v: %s", err, s.out)
+			}
+		case <-time.After(60 * time.Second):
+			t.Errorf("the server does not end: %s", s.out)
 		}
-	case <-time.After(60 * time.Second):
-		t.Errorf("the server does not end: %s", s.out)
-	}
-	w.endedWell(t, log)
-}
-
-func (w *windows) endedWell(t *testing.T, log string) {
-	t.Helper()
-	text, err := os.ReadFile(w.path(log))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(text), "exited successfully") || strings.Contains(string(text), "forcefully") {
-		t.Errorf("the end was not a clean one:\n%s", text)
+		text, err := os.ReadFile(w.path(log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := string(bytes.TrimPrefix(text, before))
+		switch forced := strings.Contains(end, "AH00431") || strings.Contains(end, "forcefully"); {
+		case forced && try == 1:
+			t.Logf("a second try, because httpd killed its child process:\n%s", end)
+			continue
+		case forced, !strings.Contains(end, "exited successfully"):
+			t.Errorf("the end was not a clean one:\n%s", end)
+		}
+		return
 	}
 }
 

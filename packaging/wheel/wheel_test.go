@@ -74,6 +74,11 @@ func stage(t *testing.T) *packaging.Stage {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() {
+			if template.dir == "" { // skipped: there is no compiler
+				_ = os.RemoveAll(dir)
+			}
+		}()
 		fill(t, dir)
 		template.dir = dir
 	})
