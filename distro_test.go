@@ -15,7 +15,6 @@ var installing = regexp.MustCompile(`\b(apt(-get)? install|dnf install|yum insta
 // internal/distro: with two tables, one missing header could get two package names.
 func TestOneTableOfDistributions(t *testing.T) {
 	elsewhere := map[string]string{
-		"detect/choose.go":     "macOS, which includes an httpd",
 		"modulebuild/hints.go": "a package that only Fedora and its derivatives have",
 	}
 	found := 0

@@ -39,7 +39,7 @@ func TestEnvironmentPage(t *testing.T) {
 var notDocumented = map[string]string{
 	"REQUEST_METHOD": "of httpd, in a test application", "PWD": "of the shell", "USERNAME": "of Windows", "TEMP": "of Windows, in place of TMPDIR",
 	"ProgramFiles": "of Windows", "ProgramFiles(x86)": "of Windows", "USER": "passed on to the compiler", "SystemRoot": "of Windows",
-	"MODWSGI_OTHER_USER": "of tests",
+	"MODWSGI_OTHER_USER": "of tests", "MODWSGI_TEST_TURN": "of tests",
 }
 
 // named reports whether a text contains a name, whole or in the parts that the code

@@ -23,6 +23,7 @@ var notRun = []struct{ page, command, reason string }{
 	{"docs/getting-started/from-source.md", "", "building, the demo and the tests are what CI does"},
 	{"docs/getting-started/installation.md", "", "needs a published release: TestBootstrap and TestInstallWithPip install one made here"},
 	{"docs/guides/windows.md", "", "for Windows: TestWindows runs these commands with its own SDKs"},
+	{"docs/guides/other-systems.md", "", "builds for other systems: TestOtherCPU, TestOlderGlibc, TestModulesForOtherSystems, TestDebForOlderDebian and TestPackagesForOtherCPU run commands like these"},
 	{"docs/guides/containers.md", "", "needs a registry and an engine: TestImageFromNothing and TestImageOnBase build, push and run"},
 	{"docs/guides/linux-packages.md", "", "installs packages on the machine: TestLinuxPackages and TestServices do that on a copy of it"},
 	{"docs/guides/package-index.md", "", "needs wheels of a release: TestPipBuildsWithModwsgi makes them and runs these commands"},

@@ -130,7 +130,7 @@ func TestMissingOpenSSLHeaders(t *testing.T) {
 	if _, err := os.Stat("/usr/include/openssl"); err != nil {
 		t.Skip("this machine has no OpenSSL headers to hide")
 	}
-	args := installArgs(t, "--python", env, "--with", "tls")
+	args := installArgs(t, "--python", env, "--with", "tls", "--libraries", "host")
 	r := private(t, dir, "mount -t tmpfs none /usr/include/openssl", bareEnv(), args...)
 	failed(t, r, 3, env, before, "tls", "libssl-dev")
 }

@@ -79,6 +79,7 @@ func bareEnv(more ...string) []string {
 type result struct {
 	stdout, stderr string
 	code           int
+	elapsed, cpu   time.Duration // of the program and the children that it waited for
 }
 
 func (r result) String() string {
@@ -99,12 +100,14 @@ func command(t *testing.T, dir string, env []string, argv ...string) result {
 	c.WaitDelay = 10 * time.Second
 	var out, errOut bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errOut
+	start := time.Now()
 	err := c.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
 		t.Fatalf("%s: %v", strings.Join(argv, " "), err)
 	}
-	return result{out.String(), errOut.String(), c.ProcessState.ExitCode()}
+	p := c.ProcessState
+	return result{out.String(), errOut.String(), p.ExitCode(), time.Since(start), p.UserTime() + p.SystemTime()}
 }
 
 // must is command for one that has to succeed.
@@ -132,16 +135,20 @@ func installArgs(t *testing.T, args ...string) []string {
 }
 
 // hello is an application that reports where it runs.
-const hello = `import json, os, sys
+const hello = `import json, os, sys, sysconfig
 
 def application(environ, start_response):
     body = json.dumps({"prefix": sys.prefix, "version": "%d.%d" % sys.version_info[:2], "path": environ["PATH_INFO"],
-                       "express": os.environ.get("MOD_WSGI_EXPRESS")}).encode()
+                       "express": os.environ.get("MOD_WSGI_EXPRESS"), "soabi": sysconfig.get_config_var("SOABI"),
+                       "locked": getattr(sys, "_is_gil_enabled", lambda: True)()}).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
 `
 
-type answer struct{ Prefix, Version, Path, Express string }
+type answer struct {
+	Prefix, Version, Path, Express, SOABI string
+	Locked                                bool // by the global interpreter lock
+}
 
 // serve starts the launcher of an environment with the application, gets one answer
 // and stops it. The port must be free again afterwards.

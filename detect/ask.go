@@ -37,6 +37,7 @@ type answer struct {
 	Platform       string            `json:"platform"`
 	Paths          map[string]string `json:"paths"`
 	Vars           map[string]string `json:"vars"`
+	Sites          []string          `json:"sites"` // package directories that it imports from; nil if unknown
 }
 
 var errHung = errors.New("it did not answer in time")
@@ -65,6 +66,7 @@ func (d *Disk) ask(ctx context.Context, r *run.Runner, exe string, req Request) 
 	if err != nil {
 		return nil, fault.New(fault.Environment, hintGivePath, "query %s: %w", exe, err)
 	}
+	a.importable(d)
 	if account != nil {
 		return a, a.confined(d, exe)
 	}
@@ -149,6 +151,9 @@ func decodeAnswer(out []byte) (*answer, error) {
 		for k, v := range m {
 			m[k] = bytesOf(v)
 		}
+	}
+	for i := range a.Sites {
+		a.Sites[i] = bytesOf(a.Sites[i])
 	}
 	for what, path := range map[string]string{"sys.prefix": a.Prefix, "sys.base_prefix": a.BasePrefix, "purelib": a.Paths["purelib"], "platlib": a.Paths["platlib"], "scripts": a.Paths["scripts"]} {
 		if !filepath.IsAbs(path) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"modwsgi/internal/distro"
@@ -28,20 +29,34 @@ func Choose(cands []HTTPD, req Request) (*HTTPD, error) {
 			return h, nil
 		}
 		if h.Provenance == Explicit {
-			return nil, fault.New(fault.Environment, hintFor(h), "cannot use the httpd that you named (%s): %s", explicitSource(h), h.Refused)
+			err := fault.New(fault.Environment, hintFor(h), "cannot use the httpd that you named (%s): %s", explicitSource(h), h.Refused)
+			if lacksHeaders(h) {
+				return nil, distro.Needing(err, distro.HTTPDHeaders)
+			}
+			return nil, err
 		}
 		refused = append(refused, h.name()+": "+h.Refused)
 	}
 	hint := "let modwsgi build one with --httpd bundled"
+	packages := distro.HTTPDHeaders
+	if slices.ContainsFunc(cands, func(h HTTPD) bool {
+		return eligible(&h, req.HTTPD) && h.Executable != "" && !ThisDisk().isFile(h.Executable)
+	}) {
+		packages = distro.Together(distro.HTTPD, distro.HTTPDHeaders)
+	}
 	if req.HTTPD == "system" {
-		if c := ThisDisk().installCommand(distro.HTTPDHeaders); c != "" {
+		if c := ThisDisk().installCommand(packages); c != "" {
 			hint = c + ", or " + hint
 		}
 	}
+	err := fault.New(fault.Environment, hint, "%w found", ErrNoHTTPD)
 	if len(refused) > 0 {
-		return nil, fault.New(fault.Environment, hint, "%w (%s)", ErrNoHTTPD, strings.Join(refused, "; "))
+		err = fault.New(fault.Environment, hint, "%w (%s)", ErrNoHTTPD, strings.Join(refused, "; "))
 	}
-	return nil, fault.New(fault.Environment, hint, "%w found", ErrNoHTTPD)
+	if req.HTTPD == "system" {
+		return nil, distro.Needing(err, packages)
+	}
+	return nil, err
 }
 
 func eligible(h *HTTPD, want string) bool {
@@ -75,8 +90,11 @@ func (h *HTTPD) name() string {
 	return h.Root
 }
 
+// lacksHeaders reports whether only a package with headers is missing, as far as known.
+func lacksHeaders(h *HTTPD) bool { return len(h.IncludeDirs) == 0 && h.Executable != "" }
+
 func hintFor(h *HTTPD) string {
-	if len(h.IncludeDirs) == 0 && h.Executable != "" {
+	if lacksHeaders(h) {
 		if c := ThisDisk().installCommand(distro.HTTPDHeaders); c != "" {
 			return c
 		}
@@ -179,7 +197,7 @@ func (f *finder) own(h *HTTPD) bool {
 func (f *finder) noHeaders(h *HTTPD) string {
 	reason := "its headers are missing"
 	if f.disk.goos == "darwin" && strings.HasPrefix(h.Executable, "/usr/") && !strings.HasPrefix(h.Executable, "/usr/local/") {
-		return reason + ": macOS includes an httpd without headers (brew install httpd)"
+		return reason + ": macOS includes an httpd without headers"
 	}
 	return reason + f.disk.installHint(distro.HTTPDHeaders)
 }

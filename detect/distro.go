@@ -34,7 +34,18 @@ func (p *Python) CanBuild() error { return p.canBuild(ThisDisk()) }
 
 func (p *Python) canBuild(d *Disk) error {
 	version := fmt.Sprintf("%d.%d", p.Major, p.Minor)
+	err := p.whyNotBuild(d, version)
+	if err != nil && p.packaged(d, version) != "" {
+		return distro.Needing(err, distro.PythonHeaders.For(version))
+	}
+	return err
+}
+
+func (p *Python) whyNotBuild(d *Disk, version string) error {
 	switch {
+	case p.Include == "" && p.LibPython == "":
+		return fault.New(fault.Environment, p.packageOr(d, version, "a Python built from source with --enable-shared, which includes its headers"),
+			"Python.h of Python %s (%s) is missing, and so is its libpython (%s)", p.Version, p.BasePrefix, p.whyNoLibrary())
 	case p.Include == "":
 		return fault.New(fault.Environment, p.packageOr(d, version, "a Python built from source, which includes its headers"),
 			"Python.h of Python %s (%s) is missing", p.Version, p.BasePrefix)
@@ -54,12 +65,19 @@ func (p *Python) canBuild(d *Disk) error {
 // packageOr returns the distribution's package for its own Python, else the
 // alternative.
 func (p *Python) packageOr(d *Disk, version, otherwise string) string {
-	if p.BasePrefix == "/usr" {
-		if c := d.installCommand(distro.PythonHeaders.For(version)); c != "" {
-			return c
-		}
+	if c := p.packaged(d, version); c != "" {
+		return c
 	}
 	return "use " + otherwise
+}
+
+// packaged returns the command that installs the headers of the distribution's own
+// Python, "" for another Python.
+func (p *Python) packaged(d *Disk, version string) string {
+	if p.BasePrefix != "/usr" {
+		return ""
+	}
+	return d.installCommand(distro.PythonHeaders.For(version))
 }
 
 // whyNoLibrary names the first library that was found and refused, which often belongs

@@ -20,6 +20,21 @@ cfg = environment()
 import json, sysconfig  # after environment(): sysconfig keeps the prefixes
 
 
+def sites():
+    # The package directories that site.py would put on sys.path. A distribution's
+    # site.py may differ from sysconfig: Debian's uses dist-packages, Fedora's adds
+    # /usr/local. Importing site with -S does nothing, and addsitepackages with no
+    # prefixes only changes PREFIXES.
+    try:
+        import site
+        site.PREFIXES = [sys.prefix, sys.exec_prefix]
+        site.ENABLE_USER_SITE = not cfg  # -I disables it
+        site.addsitepackages(set(), [])
+        return [plain(path) for path in site.getsitepackages()]
+    except Exception:  # not a site.py of CPython
+        return []
+
+
 def plain(value):
     if isinstance(value, str):
         return os.fsencode(value).decode("latin-1")
@@ -44,6 +59,7 @@ facts = {
 }
 facts = dict((k, plain(v)) for k, v in facts.items())
 facts["paths"] = dict((k, plain(v)) for k, v in sysconfig.get_paths().items())
+facts["sites"] = sites()
 facts["vars"] = dict((k, plain(str(var(k)))) for k in names if var(k) is not None)
 sys.stdout.write("\n<<<modwsgi " + json.dumps(facts) + " modwsgi>>>\n")
 sys.stdout.flush()

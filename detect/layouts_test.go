@@ -200,6 +200,12 @@ func pythonLayouts(t *testing.T) []pythonLayout {
 			twin: fedora.with(files{"/usr/lib64/libpython3.12.so.1.0": otherCPU(lib)}), want: "libpython of Python",
 		},
 		{
+			name: "Fedora since 36", doc: "https://fedoraproject.org/wiki/Changes/Making_sudo_pip_safe", exe: "/usr/bin/python3",
+			files: fedora.with(files{"/usr/lib64/python3.12/sysconfig.py": "_INSTALL_SCHEMES = {'posix_prefix': {}, 'rpm_prefix': {}}\n"}),
+			kind:  "system", version: "3.12.4", prefix: "/usr", lib: "/usr/lib64/libpython3.12.so.1.0", site: "/usr/local/lib64/python3.12/site-packages",
+			twin: fedora.without("/usr/include/python3.12/Python.h"), want: "Python.h",
+		},
+		{
 			name: "Alpine", doc: "https://pkgs.alpinelinux.org/contents?name=python3-dev", exe: "/usr/bin/python3", files: alpine,
 			kind: "system", version: "3.12.4", prefix: "/usr", lib: "/usr/lib/libpython3.12.so.1.0", site: "/usr/lib/python3.12/site-packages",
 			twin: alpine.with(pythonHeaders("/usr/include/python3.12", 11)), want: "Python.h of Python",

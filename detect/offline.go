@@ -247,9 +247,11 @@ func (d *Disk) platform(exe string, a *answer) string {
 	return d.goos + "-" + machines[0]
 }
 
-// posixPaths are the directories of the scheme posix_prefix, of venv, or of Debian's
-// posix_local (https://docs.python.org/3/library/sysconfig.html#installation-paths,
-// https://wiki.debian.org/Python#Deviations_from_upstream).
+// posixPaths are the directories of the scheme posix_prefix, of venv, of Debian's
+// posix_local, or of Fedora's, which is below /usr/local as well
+// (https://docs.python.org/3/library/sysconfig.html#installation-paths,
+// https://wiki.debian.org/Python#Deviations_from_upstream,
+// https://fedoraproject.org/wiki/Changes/Making_sudo_pip_safe).
 func (d *Disk) posixPaths(a *answer) {
 	version := fmt.Sprintf("python%d.%d", a.Major, a.Minor)
 	if strings.HasSuffix(filepath.Base(a.Paths["stdlib"]), "t") {
@@ -263,20 +265,30 @@ func (d *Disk) posixPaths(a *answer) {
 	a.Paths["platlib"] = filepath.Join(a.Prefix, platlib, version, "site-packages")
 	a.Paths["scripts"] = filepath.Join(a.Prefix, binUnix)
 	a.Paths["include"] = filepath.Join(a.BasePrefix, "include", fmt.Sprintf("python%d.%d%s", a.Major, a.Minor, a.ABIFlags))
-	if a.Cfg == "" && a.BasePrefix == "/usr" && d.debian(a) {
+	if a.Cfg != "" || a.BasePrefix != "/usr" {
+		return
+	}
+	switch {
+	case d.debian(a):
 		local := filepath.Join("/usr/local/lib", version, "dist-packages")
 		a.Paths["purelib"], a.Paths["platlib"], a.Paths["scripts"] = local, local, "/usr/local/bin"
+	case d.patched(a, "'rpm_prefix'"):
+		a.Paths["purelib"] = filepath.Join("/usr/local/lib", version, "site-packages")
+		a.Paths["platlib"] = filepath.Join("/usr/local", platlib, version, "site-packages")
+		a.Paths["scripts"] = "/usr/local/bin"
 	}
 }
 
 // debian reports whether a Python has Debian's own scheme: by its package directory,
 // which a small image may lack, or by its patched sysconfig.
 func (d *Disk) debian(a *answer) bool {
-	if d.isDir("/usr/lib/python3/dist-packages") {
-		return true
-	}
+	return d.isDir("/usr/lib/python3/dist-packages") || d.patched(a, "'deb_system'")
+}
+
+// patched reports whether a Python's sysconfig has a scheme of a distribution.
+func (d *Disk) patched(a *answer, scheme string) bool {
 	for _, name := range []string{"sysconfig.py", "sysconfig/__init__.py"} {
-		if bytes.Contains(d.head(filepath.Join(a.Paths["stdlib"], filepath.FromSlash(name)), maxHeader), []byte("'deb_system'")) {
+		if bytes.Contains(d.head(filepath.Join(a.Paths["stdlib"], filepath.FromSlash(name)), maxHeader), []byte(scheme)) {
 			return true
 		}
 	}

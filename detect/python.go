@@ -59,3 +59,11 @@ func unique(in ...string) []string {
 	}
 	return out
 }
+
+// IncludeDirs lists the directories of Python.h and pyconfig.h.
+func (p *Python) IncludeDirs() []string {
+	if p.PlatInclude == "" || p.PlatInclude == p.Include {
+		return []string{p.Include}
+	}
+	return []string{p.Include, p.PlatInclude}
+}

@@ -5,15 +5,19 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"modwsgi/detect"
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/platform"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
+	"modwsgi/internal/toolchain"
 )
 
 // Schema is the version of Report's JSON, which docs/reference/json.md documents.
@@ -49,8 +53,9 @@ type Report struct {
 	Schema   int            `json:"schema"`
 	Worst    Severity       `json:"worst"`
 	Python   *detect.Python `json:"python,omitempty"`
-	HTTPD    *detect.HTTPD  `json:"httpd,omitempty"` // the one that would be used now
-	Findings []Finding      `json:"findings"`        // never null
+	HTTPD    *detect.HTTPD  `json:"httpd,omitempty"`   // the one that would be used now
+	Findings []Finding      `json:"findings"`          // never null
+	Install  string         `json:"install,omitempty"` // the command that installs everything missing, if several findings name packages
 
 	Receipt *receipt.Receipt `json:"receipt,omitempty"` // of the installed module, for this Python or for one that the environment had before
 }
@@ -61,10 +66,11 @@ type Request struct {
 	Env           []string // the caller's environment
 	Dir           string   // the caller's working directory
 	Runner        *run.Runner
-	User          string // account that will run the server, "" for none
-	App           string // application file, "" for none
-	Host          string // address to listen on, "" for all
-	Port          int    // 0 for no check
+	User          string          // account that will run the server, "" for none
+	App           string          // application file, "" for none
+	Host          string          // address to listen on, "" for all
+	Port          int             // 0 for no check
+	System        platform.System // of this machine; "" is the one that the program runs on
 }
 
 // exam is one run of the checks.
@@ -75,7 +81,9 @@ type exam struct {
 	httpd   *detect.HTTPD
 	cands   []detect.HTTPD
 	receipt *receipt.Receipt
-	site    string // path of the receipt
+	tools   *toolchain.Toolchain // nil if the compiler does not work
+	site    string               // path of the receipt
+	lacking []error              // findings that packages fix
 	report  *Report
 	check   string // name of the current check
 }
@@ -98,6 +106,7 @@ func examine(ctx context.Context, q Request, h host) (*Report, error) {
 		name string
 		run  func(context.Context)
 	}{
+		{"system", e.system},
 		{"python", e.python},
 		{"headers", e.headers},
 		{"httpd", e.findHTTPD},
@@ -109,6 +118,7 @@ func examine(ctx context.Context, q Request, h host) (*Report, error) {
 		{"libraries", e.libraries},
 		{"advisories", e.advisories},
 		{"compiler", e.compiler},
+		{"build", e.build},
 		{"temporary", e.temporary},
 		{"mount", e.mount},
 		{"user", e.user},
@@ -116,17 +126,28 @@ func examine(ctx context.Context, q Request, h host) (*Report, error) {
 		{"port", e.port},
 		{"selinux", e.selinux},
 	} {
+		if !q.System.Serves() && c.name != "system" && c.name != "python" {
+			continue // about building and serving
+		}
 		e.check = c.name
 		c.run(ctx)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 	}
+	e.finish()
+	return e.report, nil
+}
+
+// finish adds to the report what all checks together found.
+func (e *exam) finish() {
+	if len(e.lacking) > 1 {
+		e.report.Install = distro.Together(distro.Fixing(e.lacking...)...).Command(distro.Family())
+	}
 	e.report.Python, e.report.HTTPD = e.py, e.httpd
 	if e.receipt != nil {
 		e.report.Receipt = e.receipt
 	}
-	return e.report, nil
 }
 
 // find adds a finding; evidence alternates between fact, source and value.
@@ -145,6 +166,9 @@ func (f *Finding) because(fact, source, value string) *Finding {
 
 // failed adds an error that another package classified and gave a fix.
 func (e *exam) failed(s Severity, err error) *Finding {
+	if s != Note && len(distro.Fixing(err)) > 0 {
+		e.lacking = append(e.lacking, err)
+	}
 	return e.find(s, fault.HintOf(err), "%s", err)
 }
 
@@ -174,11 +198,12 @@ func (r *Report) Err(strict bool) error {
 	if busy == problems {
 		class = fault.Busy
 	}
-	more := ""
+	more, hint := "", first.Cure
 	if problems > 1 {
 		more = fmt.Sprintf(" (and %d more)", problems-1)
+		hint = cmp.Or(r.Install, hint)
 	}
-	return fault.New(class, first.Cure, "%s%s", first.Summary, more)
+	return fault.New(class, hint, "%s%s", first.Summary, more)
 }
 
 // Fixable lists the checks whose findings a rebuild fixes.

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"modwsgi/detect"
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
@@ -167,7 +168,7 @@ func TestHealthyInstallation(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	for _, check := range []string{"python", "headers", "installed", "module", "libc", "mpm", "libraries", "compiler", "temporary", "mount"} {
+	for _, check := range []string{"system", "python", "headers", "installed", "module", "libc", "mpm", "libraries", "compiler", "build", "temporary", "mount"} {
 		if f := r.worst(check); f == nil || f.Severity != OK {
 			t.Errorf("%s: %+v", check, f)
 		}
@@ -175,7 +176,7 @@ func TestHealthyInstallation(t *testing.T) {
 	if err := r.Err(false); err != nil {
 		t.Error(err)
 	}
-	if data, err := json.Marshal(r); err != nil || !strings.Contains(string(data), `"findings":[{"check":"python","severity":"ok"`) {
+	if data, err := json.Marshal(r); err != nil || !strings.Contains(string(data), `"findings":[{"check":"system","severity":"ok"`) {
 		t.Errorf("%s, %v", data, err)
 	}
 }
@@ -283,6 +284,68 @@ func TestWithoutCompiler(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, examined(t, q), "compiler", Problem, "no C compiler was found", "install")
+}
+
+// Before the first install, the environment's own httpd is not there yet.
+func TestBundledHTTPDIsStillToBeBuilt(t *testing.T) {
+	i := install(t)
+	if err := os.RemoveAll(filepath.Join(i.site, "mod_wsgi")); err != nil {
+		t.Fatal(err)
+	}
+	q := i.request()
+	q.HTTPD = "bundled"
+	r := examined(t, q)
+	expect(t, r, "httpd", Note, "has no httpd of its own", "install --python")
+	for _, f := range r.Findings {
+		if f.Check == "httpd" && f.Severity != Note {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// One command installs what several checks miss.
+func TestEverythingMissingIsOneCommand(t *testing.T) {
+	e := &exam{report: &Report{}}
+	e.failed(Problem, distro.Needing(fault.New(fault.Environment, "one", "no headers"), distro.PythonHeaders.For("3.11")))
+	e.finish()
+	if e.report.Install != "" {
+		t.Errorf("for one finding: %q", e.report.Install)
+	}
+	e.failed(Note, distro.Needing(fault.New(fault.Environment, "two", "no httpd"), distro.HTTPDHeaders))
+	e.failed(Problem, distro.Needing(fault.New(fault.Environment, "three", "no compiler"), distro.Compiler))
+	e.finish()
+	want := distro.Together(distro.PythonHeaders.For("3.11"), distro.Compiler).Command(distro.Family())
+	if e.report.Install != want {
+		t.Errorf("%q, not %q", e.report.Install, want)
+	}
+	if err := e.report.Err(false); want != "" && fault.HintOf(err) != want {
+		t.Errorf("%v, hint %q", err, fault.HintOf(err))
+	}
+}
+
+// The flags of an Apache that exists are tried with the compiler.
+func TestFlagsOfTheSystemsHTTPD(t *testing.T) {
+	i := install(t)
+	q := i.request()
+	q.Env = toolEnv
+	e := &exam{Request: q, host: thisHost(), report: &Report{}}
+	e.check = "python"
+	e.python(t.Context())
+	include := filepath.Join(i.env, "apache")
+	for _, name := range []string{"httpd.h", "http_config.h"} {
+		write(t, filepath.Join(include, name), "")
+	}
+	e.httpd = &detect.HTTPD{Version: "2.4.1", Provenance: detect.System, IncludeDirs: []string{include}, CFlags: []string{"-fno-such-hardening"}}
+	e.check = "compiler"
+	if e.compiler(t.Context()); e.tools == nil {
+		t.Skip("no C compiler here")
+	}
+	e.check = "build"
+	e.build(t.Context())
+	expect(t, e.report, "build", Warning, "for Python "+e.py.Version+" and httpd 2.4.1", "-fno-such-hardening")
+	e.report.Findings, e.httpd.CFlags = nil, []string{"-O2"}
+	e.build(t.Context())
+	expect(t, e.report, "build", OK, "a module for Python "+e.py.Version+" and httpd 2.4.1 can be built here", "")
 }
 
 func TestNoPython(t *testing.T) {
@@ -481,4 +544,35 @@ func TestCancelled(t *testing.T) {
 	if r, err := Examine(ctx, install(t).request()); !errors.Is(err, context.Canceled) || r != nil {
 		t.Errorf("%+v, %v", r, err)
 	}
+}
+
+// What a build of httpd lacks is an error before the first install, and a warning beside
+// an installed module.
+func TestBuildLacksSomething(t *testing.T) {
+	i := install(t)
+	real, err := run.LookPath("cc", toolEnv)
+	if err != nil {
+		t.Skip("no C compiler here")
+	}
+	cc := filepath.Join(t.TempDir(), "cc")
+	q := i.request()
+	q.Env = append(slices.Clone(toolEnv), "CC="+cc)
+	without := func(word string) {
+		write(t, cc, "#!/bin/sh\nfor word; do [ \"$word\" != "+word+" ] || exit 1; done\nexec "+run.Quote(real)+" \"$@\"\n")
+	}
+	// A library with a source archive is built.
+	without("-lcrypt")
+	expect(t, examined(t, q), "build", Note, "the library crypt would be built from source", "libcrypt")
+	without("-lssl")
+	expect(t, examined(t, q), "build", Note, "takes several times as long as httpd", "libssl-dev")
+	without("-lm") // glibc 2.34 has the other libraries in libc.so
+	expect(t, examined(t, q), "build", Warning, "does not find the library of mathematics (-lm)", "libc6-dev")
+	if err := os.RemoveAll(filepath.Join(i.site, "mod_wsgi")); err != nil {
+		t.Fatal(err)
+	}
+	r := examined(t, q)
+	if r.HTTPD != nil {
+		t.Skipf("this machine has an httpd: %s", r.HTTPD.Executable)
+	}
+	expect(t, r, "build", Problem, "does not find the library of mathematics (-lm)", "libc6-dev")
 }

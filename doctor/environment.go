@@ -3,15 +3,35 @@ package doctor
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"modwsgi/detect"
+	"modwsgi/httpdbuild"
 	"modwsgi/internal/receipt"
-	"modwsgi/internal/scratch"
+	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
+	"modwsgi/modulebuild"
 )
 
 func (e *exam) detection() detect.Request {
 	return detect.Request{Python: e.Python, HTTPD: e.HTTPD, Env: e.Env, Dir: e.Dir}
+}
+
+// system checks that modwsgi builds on this system. Where it does not, the checks of
+// what a build needs do not apply.
+func (e *exam) system(context.Context) {
+	if err := run.CheckProc(); err != nil {
+		e.failed(Problem, err)
+		return
+	}
+	switch {
+	case e.System.Builds():
+		e.find(OK, "", "httpd and mod_wsgi can be built and can serve on %s", e.System)
+	case e.System.Serves():
+		e.find(Note, e.System.Instead(), "modwsgi cannot build httpd and mod_wsgi on %s, which serves with modules that are built elsewhere", e.System)
+	default:
+		e.find(Problem, e.System.Instead(), "modwsgi cannot build httpd and mod_wsgi on %s, and nothing can serve there", e.System)
+	}
 }
 
 func (e *exam) python(ctx context.Context) {
@@ -28,7 +48,7 @@ func (e *exam) python(ctx context.Context) {
 // headers checks what a build needs of Python. A module that is already installed runs
 // without it.
 func (e *exam) headers(context.Context) {
-	if e.py == nil {
+	if e.py == nil || !e.System.Builds() {
 		return
 	}
 	if err := e.py.CanBuild(); err != nil {
@@ -65,6 +85,8 @@ func (e *exam) findHTTPD(ctx context.Context) {
 		e.find(OK, "", "httpd %s (%s) at %s", h.Version, h.Provenance, h.Executable).Evidence = h.Evidence
 	case errors.Is(err, detect.ErrNoHTTPD) && (e.HTTPD == "" || e.HTTPD == "auto"):
 		e.failed(Note, err)
+	case errors.Is(err, detect.ErrNoHTTPD) && e.HTTPD == "bundled":
+		e.find(Note, e.modwsgi("install")+" --httpd bundled", "the environment has no httpd of its own: it would be built")
 	default:
 		e.failed(Problem, err)
 	}
@@ -77,10 +99,10 @@ func (e *exam) findHTTPD(ctx context.Context) {
 
 // compiler has a program built, in a directory that is removed again.
 func (e *exam) compiler(ctx context.Context) {
-	if e.py == nil {
+	if e.py == nil || !e.System.Builds() {
 		return
 	}
-	temp, err := scratch.Make(e.tempDir(), scratch.Doctor)
+	temp, err := e.scratch()
 	if err != nil {
 		return // the check of that directory reports it
 	}
@@ -90,5 +112,79 @@ func (e *exam) compiler(ctx context.Context) {
 		e.failed(e.ifBuilding(), err)
 		return
 	}
+	e.tools = tools
 	e.find(OK, "", "the compiler works").because("compiler", tools.CC[0], tools.Compiler).because("target", tools.CC[0], tools.Target)
+}
+
+// build tries everything that a build needs: what the module needs of the Python and of
+// an httpd that is already there, and the headers, libraries and programs of httpd if
+// that would be built.
+func (e *exam) build(ctx context.Context) {
+	if e.py == nil || e.tools == nil {
+		return
+	}
+	temp, err := e.scratch()
+	if err != nil {
+		return // the check of that directory reports it
+	}
+	defer func() { _ = temp.Discard() }()
+	if e.py.CanBuild() == nil && !e.buildModule(ctx, temp.Path()) || e.httpd != nil && e.httpd.Provenance != detect.Bundled {
+		return
+	}
+	severity := Warning // only a new build fails
+	if e.httpd == nil {
+		severity = e.ifBuilding()
+	}
+	host, err := httpdbuild.Probe(ctx, e.Runner, e.tools, temp.Path())
+	if err == nil {
+		err = host.CheckNeeds(httpdbuild.Auto)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			e.failed(severity, err)
+		}
+		return
+	}
+	e.find(OK, "", "httpd can be built here: the headers, libraries and programs that it needs were found")
+	e.builtLibraries(host)
+}
+
+// builtLibraries reports the libraries that a build of httpd would build as well, because
+// the host lacks them.
+func (e *exam) builtLibraries(host *httpdbuild.Host) {
+	selected, err := host.Select(nil, nil, httpdbuild.Auto)
+	if err != nil { // only with TLS: no OpenSSL, and no Perl to build it
+		e.failed(Warning, err)
+		return
+	}
+	for _, name := range selected.Libraries {
+		switch about, packages := httpdbuild.Replaced(name); {
+		case packages == nil: // it is small, and built on most hosts
+		case name == "openssl":
+			e.find(Note, e.tools.Install("", packages, ""), "%s would be built from source, which takes several times as long as httpd: the host's was not found", about)
+		default:
+			e.find(Note, e.tools.Install("", packages, ""), "%s would be built from source: the host's was not found", about)
+		}
+	}
+}
+
+// buildModule tries what a module needs, and reports whether it is there.
+func (e *exam) buildModule(ctx context.Context, dir string) bool {
+	py := modulebuild.Python{
+		Version: e.py.Version, IncludeDirs: e.py.IncludeDirs(), LibPython: e.py.LibPython, LibShared: e.py.LibShared, LinkLibs: strings.Fields(e.py.LinkLibs),
+	}
+	var httpd modulebuild.HTTPD
+	target := "Python " + e.py.Version
+	if h := e.httpd; h != nil {
+		httpd = modulebuild.HTTPD{Version: h.Version, IncludeDirs: h.IncludeDirs, CPPFlags: h.CPPFlags, CFlags: h.CFlags}
+		target += " and httpd " + h.Version
+	}
+	if err := modulebuild.Probe(ctx, e.Runner, e.tools, py, httpd, dir); err != nil {
+		if ctx.Err() == nil {
+			e.failed(e.ifBuilding(), err)
+		}
+		return false
+	}
+	e.find(OK, "", "a module for %s can be built here", target)
+	return true
 }

@@ -14,15 +14,18 @@ import (
 	"strings"
 	"syscall"
 
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 	"modwsgi/internal/scratch"
 )
 
-// The free space in bytes that a build may need, and the minimum for anything to work.
+// The free space in bytes that a build may need, the minimum for anything to work there,
+// and what temporary files need if builds work elsewhere.
 const (
-	wantFree = 1 << 30
-	needFree = 64 << 20
+	wantFree  = 1 << 30
+	needFree  = 64 << 20
+	smallFree = 128 << 10
 )
 
 // tempDir is the directory of temporary files, by the caller's TMPDIR.
@@ -33,29 +36,46 @@ func (e *exam) tempDir() string {
 	return "/tmp"
 }
 
-// temporary checks that the directory of temporary files exists, is writable, is not
-// full, and is not mounted noexec.
+// scratch creates a directory for the tests of a check, where a run would.
+func (e *exam) scratch() (*scratch.Dir, error) { return scratch.Temp(e.Env, scratch.Doctor, false) }
+
+// temporary checks the directory of temporary files, and the one that builds work in:
+// both must be writable and not full, and programs must run where builds work.
 func (e *exam) temporary(context.Context) {
-	dir := e.tempDir()
-	probe, err := scratch.Make(dir, scratch.Doctor)
+	probe, err := e.scratch()
 	if err == nil {
 		err = errors.Join(probe.WriteFile("probe", make([]byte, 64<<10), 0o600), probe.Discard())
 	}
 	if err != nil {
 		hint := fault.HintOr(err, "set TMPDIR to a writable directory with a gigabyte free")
-		e.find(Problem, hint, "cannot use the temporary directory: %v", err).because("temporary", "TMPDIR", dir)
+		e.find(Problem, hint, "cannot use the temporary directory: %v", err).because("temporary", "TMPDIR", e.tempDir())
 		return
 	}
+	dir := filepath.Dir(probe.Path())
+	work := cachedir.Workplace(cachedir.Options{Dir: e.Dir, Env: e.Env})
+	if work == "" { // builds work among the temporary files
+		e.workplace("the temporary directory", "set TMPDIR to another directory", dir)
+		return
+	}
+	if m, ok := mountOf(dir); ok && m.free < smallFree {
+		e.find(Problem, "free some space there, or set TMPDIR to another directory", "the temporary directory is full").because("free", dir, size(m.free))
+		return
+	}
+	e.workplace("the cache directory, where builds work,", "set MODWSGI_CACHE_DIR to a directory on another file system", work)
+}
+
+// workplace checks the file system that builds work on.
+func (e *exam) workplace(what, fix, dir string) {
 	m, ok := mountOf(dir)
 	switch {
 	case ok && m.noexec:
-		e.find(Problem, "set TMPDIR to another directory, or: mount -o remount,exec "+run.Quote(dir), "programs cannot run in the temporary directory: it is mounted noexec").because("mount", dir, "noexec")
+		e.find(Problem, fix+", or: mount -o remount,exec "+run.Quote(dir), "programs cannot run in %s: it is mounted noexec", strings.TrimSuffix(what, ",")).because("mount", dir, "noexec")
 	case ok && m.free < needFree:
-		e.find(Problem, "free some space there, or set TMPDIR to another directory", "the temporary directory is full").because("free", dir, size(m.free))
+		e.find(Problem, "free some space there, or "+fix, "%s is full", what).because("free", dir, size(m.free))
 	case ok && m.free < wantFree:
-		e.find(Warning, "free some space there, or set TMPDIR to another directory", "the temporary directory has little space; building httpd needs up to a gigabyte").because("free", dir, size(m.free))
+		e.find(Warning, "free some space there, or "+fix, "%s has little space; building httpd needs up to a gigabyte", what).because("free", dir, size(m.free))
 	default:
-		e.find(OK, "", "the temporary directory is usable").because("temporary", "TMPDIR", dir)
+		e.find(OK, "", "there is room for temporary files and builds").because("temporary", "TMPDIR", e.tempDir()).because("work", "cache directory", dir)
 	}
 }
 

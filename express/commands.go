@@ -2,6 +2,7 @@ package express
 
 import (
 	"context"
+	"slices"
 
 	"modwsgi/express/config"
 	"modwsgi/express/console"
@@ -46,12 +47,14 @@ func commands() []*command {
 	return all
 }
 
-// describe adds what completion scripts and the manual page need: the list of all
-// commands, including those that print them.
+// describe marks the commands that only describe the launcher, and adds what completion
+// scripts and the manual page need: the list of all commands, including those that print
+// them.
 func describe(all []*command) {
 	program := &option.Program{Name: console.Program, Summary: "serve Python WSGI applications through Apache httpd"}
 	for _, c := range all {
 		program.Commands = append(program.Commands, &c.Command)
+		c.anywhere = slices.Contains([]string{"completion", "man", "list-options"}, c.Name)
 		switch c.Name {
 		case "completion":
 			c.run = completion(program)

@@ -62,7 +62,16 @@ func dispatch(ctx context.Context, c *Console, inv *Invocation) (int, error) {
 	if err != nil {
 		return exitUsage, err
 	}
+	var refused error
+	if !cmd.anywhere {
+		if refused = inv.System.CanServe(); refused == nil {
+			refused = run.CheckProc()
+		}
+	}
 	if cmd.raw {
+		if refused != nil {
+			return 1, refused
+		}
 		return cmd.run(ctx, c, inv, &Server{Values: option.NewValues(), Positional: args})
 	}
 	line, err := option.Parse(console.Program, &cmd.Command, args)
@@ -71,6 +80,9 @@ func dispatch(ctx context.Context, c *Console, inv *Invocation) (int, error) {
 	}
 	if err != nil {
 		return exitUsage, err
+	}
+	if refused != nil {
+		return 1, refused
 	}
 	for _, w := range line.Warnings {
 		c.Warn(w)

@@ -11,6 +11,7 @@ import (
 	"modwsgi/express/instance"
 	"modwsgi/express/option"
 	"modwsgi/express/site"
+	"modwsgi/internal/platform"
 	"modwsgi/internal/run"
 )
 
@@ -25,6 +26,7 @@ type Invocation struct {
 	NoDir      error            // why the working directory is unknown; only commands that do not need it work then
 	Version    string           // of the launcher
 	Signals    <-chan os.Signal // those of Signals, from the start on
+	System     platform.System  // of this machine; "" is the one that the program runs on
 
 	// Become replaces this process with another program; nil means host.Become.
 	Become func(host.Command) (int, error)
@@ -46,6 +48,8 @@ type command struct {
 
 	run func(context.Context, *Console, *Invocation, *Server) (int, error)
 	raw bool // its arguments are not options of the launcher
+
+	anywhere bool // it needs neither a module nor an httpd
 }
 
 // abs makes a path of the command line absolute; "" stays "".

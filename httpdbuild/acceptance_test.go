@@ -70,8 +70,8 @@ func hostile(t *testing.T, dir string) []string {
 		"BASH_ENV=/no/such", "ENV=/no/such", "DESTDIR=/no/such", "PATH=.:bin::"+os.Getenv("PATH"))
 }
 
-// builds makes the same httpd twice, in a hostile environment: with the native driver,
-// a strict umask and through a symbolic link; and with make, another number of jobs
+// builds makes the same httpd twice, in a hostile environment: with the native driver, on
+// a host without make, with a strict umask and through a symbolic link; and with make, another number of jobs
 // and a directory with a longer name. Both build Expat from source.
 func builds(t *testing.T) (native, made built) {
 	t.Helper()
@@ -82,10 +82,11 @@ func builds(t *testing.T) (native, made built) {
 	}
 	env := hostile(t, t.TempDir())
 	mask := syscall.Umask(0o077)
-	native = buildOne(t, parts, env, link, Native, runtime.NumCPU())
+	programs := withoutMake(t) // both find them there: files of the result name grep
+	native = buildOne(t, parts, append(slices.Clone(env), "PATH="+programs), link, Native, runtime.NumCPU())
 	syscall.Umask(mask)
 	longer := filepath.Join(t.TempDir(), strings.Repeat("longer/", 5))
-	made = buildOne(t, parts, env, longer, Make, 5)
+	made = buildOne(t, parts, append(slices.Clone(env), "PATH=.:bin::"+programs+":"+os.Getenv("PATH")), longer, Make, 5)
 	return native, made
 }
 
@@ -115,16 +116,16 @@ func buildOne(t *testing.T, parts []Component, env []string, dir string, driver 
 			with = append(with, name)
 		}
 	}
-	selected, err := host.Select(with, nil)
+	selected, err := host.Select(with, nil, FromHost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%s in %s: features %v, linked %v", driver, dir, selected, host.Linked)
-	b := built{host: host, selected: selected}
+	t.Logf("%s in %s: features %v, linked %v", driver, dir, selected.Features, host.Linked)
+	b := built{host: host, selected: selected.Features}
 	var mu sync.Mutex
 	began, line := time.Now(), timeline.New()
 	b.Result, err = Build(t.Context(), Request{
-		Components: parts, Features: selected, Host: host, Jobs: jobs, Driver: driver, Timeline: line,
+		Components: parts, Features: selected.Features, Host: host, Jobs: jobs, Driver: driver, Timeline: line,
 		Work: filepath.Join(dir, "work"), Stage: filepath.Join(dir, "stage"), Logs: filepath.Join(dir, "logs"), Runner: r,
 		Events: func(e event.Event) {
 			mu.Lock()

@@ -1,5 +1,5 @@
-// Package httpdbuild turns verified source archives of httpd, APR, APR-util, PCRE2
-// and, if the host has none, Expat into a relocatable httpd tree, in named steps. It
+// Package httpdbuild turns verified source archives of httpd, APR, APR-util, PCRE2 and
+// the libraries that the host lacks into a relocatable httpd tree, in named steps. It
 // knows how these are configured, compiled and staged. It does not know where archives
 // come from, and nothing about Python or a prefix.
 package httpdbuild
@@ -48,9 +48,13 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	}
 	timings, err := b.build(ctx)
 	if b.Driver == Native && notUnderstood(err) && ctx.Err() == nil {
-		b.Events.Note("building with make and libtool, because the native build driver failed: " + err.Error())
-		b.Driver = Make
-		timings, err = b.again(ctx)
+		if missing := b.Host.needMake(); missing != nil { // nothing else can build it
+			err = fault.New(fault.Environment, fault.HintOf(missing), "the native build driver failed (%w), and make, which could replace it, was not found", err)
+		} else {
+			b.Events.Note("building with make and libtool, because the native build driver failed: " + err.Error())
+			b.Driver = Make
+			timings, err = b.again(ctx)
+		}
 	}
 	if err == nil {
 		err = os.Rename(b.stage, q.Stage)
@@ -131,15 +135,7 @@ func (b *builder) steps() []steps.Step {
 	for _, c := range b.Components {
 		all = append(all, steps.Step{Name: "unpack " + c.Name, Run: b.unpack(c)})
 	}
-	if b.component("expat") != nil {
-		all = append(all, steps.Step{Name: "compile expat", Needs: []string{"unpack expat"}, Run: b.compileExpat})
-		for i := range all {
-			if all[i].Name == "configure apr-util" {
-				all[i].Needs = append(all[i].Needs, "compile expat")
-			}
-		}
-	}
-	return all
+	return b.librarySteps(all)
 }
 
 // makeSteps compile with make: each part after the parts that it links.
@@ -175,7 +171,11 @@ func (b *builder) nativeSteps() []steps.Step {
 
 // unneeded are directories of archives that nothing is built from: half of httpd's
 // archive is the manual in nine languages.
-var unneeded = map[string][]string{"httpd": {"docs/manual/", "docs/icons/", "docs/docroot/"}, "pcre2": {"testdata/", "doc/"}}
+var unneeded = map[string][]string{
+	"httpd": {"docs/manual/", "docs/icons/", "docs/docroot/"}, "pcre2": {"testdata/", "doc/"},
+	"openssl": {"test/", "fuzz/corpora/", "demos/"}, "nghttp2": {"doc/", "tests/", "third-party/", "src/", "bpf/", "integration-tests/"},
+	"libxml2": {"doc/", "fuzz/", "python/", "test/", "result/"}, "brotli": {"tests/", "java/", "go/", "js/", "csharp/", "python/"}, crypt: {"test/"},
+}
 
 func (b *builder) unpack(c Component) func(context.Context, *steps.Log) error {
 	return func(ctx context.Context, log *steps.Log) error {

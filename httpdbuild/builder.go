@@ -29,7 +29,7 @@ func (b *builder) dir(name string) string { return filepath.Join(b.Work, name) }
 func (b *builder) deps() string { return filepath.Join(b.Work, "deps") }
 
 // first gives priority to unpacking and configuring the part on the critical path.
-var first = map[string]int64{"apr": 5, "pcre2": 4, "expat": 3, "apr-util": 2, "httpd": 1}
+var first = map[string]int64{crypt: 7, "openssl": 6, "apr": 5, "pcre2": 4, "expat": 3, "apr-util": 2, "httpd": 1}
 
 // plan collects the tasks of one step of the native driver: the objects, libraries and
 // programs of one component, from its makefiles.

@@ -43,7 +43,9 @@ func (b *builder) configure(ctx context.Context, log *steps.Log, name string, ar
 // configurePCRE2 also puts the header, and the program that reports the library's
 // flags, where httpd looks for them.
 func (b *builder) configurePCRE2(ctx context.Context, log *steps.Log) error {
-	if err := b.configure(ctx, log, "pcre2", ldflags(), "--disable-static", "--disable-dependency-tracking"); err != nil {
+	// Without make, automake writes makefiles whose recipes print a line before each
+	// command, unless silent rules are disabled.
+	if err := b.configure(ctx, log, "pcre2", ldflags(), "--disable-static", "--disable-dependency-tracking", "--disable-silent-rules"); err != nil {
 		return err
 	}
 	if err := copyFile(filepath.Join(b.dir("pcre2"), "src/pcre2.h"), filepath.Join(b.deps(), "include/pcre2.h"), 0o644); err != nil {
@@ -73,17 +75,19 @@ func (b *builder) configureAPR(ctx context.Context, log *steps.Log) error {
 	// machines need one library less. No device for random bytes is named: APR would
 	// open it again every few bytes, some thousand times at every start of httpd,
 	// whereas getrandom(2) needs no file.
-	return b.configure(ctx, log, "apr", ldflags(), "--disable-static",
+	flags, linker := b.cryptFlags()
+	return b.configure(ctx, log, "apr", append(flags, ldflags(linker...), "--disable-static",
 		"ac_cv_search_uuid_create=no", "ac_cv_search_uuid_generate=no",
-		"ac_cv_header_uuid_h=no", "ac_cv_header_uuid_uuid_h=no", "ac_cv_header_sys_uuid_h=no")
+		"ac_cv_header_uuid_h=no", "ac_cv_header_uuid_uuid_h=no", "ac_cv_header_sys_uuid_h=no")...)
 }
 
 func (b *builder) configureAPRUtil(ctx context.Context, log *steps.Log) error {
-	args := []string{
-		ldflags(), "--with-apr=" + b.dir("apr"),
+	args, linker := b.cryptFlags()
+	args = append(args,
+		ldflags(linker...), "--with-apr="+b.dir("apr"),
 		"--without-pgsql", "--without-mysql", "--without-sqlite3", "--without-sqlite2", "--without-oracle", "--without-odbc",
 		"--without-gdbm", "--without-ndbm", "--without-berkeley-db", "--without-nss", "--without-openssl", "--without-ldap", "--without-iconv",
-	}
+	)
 	if b.component("expat") != nil {
 		args = append(args, "--with-expat="+b.deps())
 	}
@@ -95,12 +99,13 @@ func (b *builder) configureAPRUtil(ctx context.Context, log *steps.Log) error {
 var unwanted = []string{"--disable-lua", "--disable-md", "--disable-authnz-ldap", "--disable-ldap", "--disable-systemd", "--disable-suexec"}
 
 func (b *builder) configureHTTPD(ctx context.Context, log *steps.Log) error {
+	found, linker := b.httpdLibraries()
 	args := []string{
-		ldflags("-L" + filepath.Join(b.deps(), "lib")), "CPPFLAGS=-I" + filepath.Join(b.deps(), "include"),
+		ldflags(append([]string{"-L" + filepath.Join(b.deps(), "lib")}, linker...)...), "CPPFLAGS=-I" + filepath.Join(b.deps(), "include"),
 		"--with-apr=" + b.dir("apr"), "--with-apr-util=" + b.dir("apr-util"), "--with-pcre=" + filepath.Join(b.deps(), "bin/pcre2-config"),
 		"--enable-so", "--enable-mpms-shared=all", "--enable-mods-shared=most", "--enable-cgi", "--enable-cgid",
 	}
-	args = append(args, unwanted...)
+	args = append(append(args, unwanted...), found...)
 	for _, f := range features {
 		if slices.Contains(b.Features, f.Name) {
 			args = append(args, f.on...)

@@ -3,9 +3,11 @@ package httpdbuild
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"modwsgi/internal/elf"
@@ -17,7 +19,7 @@ import (
 
 // crossAnswers are the results of configure tests that run a program, which is not
 // possible for another machine. They are about the interfaces of the kernel and the C
-// library, for Linux with glibc of the last ten years.
+// library, for Linux with glibc 2.17 (2012) or newer.
 var crossAnswers = []string{
 	"ac_cv_file__dev_zero=yes", "ac_cv_func_setpgrp_void=yes", "ac_cv_func_sem_open=yes", "ac_cv_struct_rlimit=yes",
 	"ac_cv_o_nonblock_inherited=no", "ac_cv_tcp_nodelay_inherited=yes", "ac_cv_working_getaddrinfo=yes", "ac_cv_working_getnameinfo=yes",
@@ -28,12 +30,35 @@ var crossAnswers = []string{
 	"ap_cv_void_ptr_lt_long=no", "ap_cv_gettid=yes", "ap_cv_crypt_sha2=yes", "apr_cv_epoll_wait_has_reliable_timeout=yes", "apr_cv_pthreads_cflags=none", "apr_cv_pthreads_lib=-lpthread",
 }
 
+// muslAnswers differ for musl: its strerror_r is the one of POSIX
+// (https://wiki.musl-libc.org/functional-differences-from-glibc.html).
+var muslAnswers = map[string]string{"ac_cv_strerror_r_rc_int": "yes"}
+
 // cross holds the arguments of configure if the compiler targets another machine.
 func (b *builder) cross() []string {
 	if b.Host.Cross == "" {
 		return nil
 	}
-	return append([]string{"--host=" + b.Host.Cross, "--build=" + toolchain.BuildMachine()}, crossAnswers...)
+	return append([]string{"--host=" + b.Host.Cross, "--build=" + toolchain.BuildMachine()}, b.settings()...)
+}
+
+// settings are the results of tests for a cross build, sorted: those of every Linux, of its
+// C library, and of the target.
+func (q *Request) settings() []string {
+	all := map[string]string{}
+	for _, a := range crossAnswers {
+		name, value, _ := strings.Cut(a, "=")
+		all[name] = value
+	}
+	if strings.HasPrefix(q.Host.Libc, "musl") {
+		maps.Copy(all, muslAnswers)
+	}
+	maps.Copy(all, q.Answers)
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, name+"="+all[name])
+	}
+	return out
 }
 
 // checkCross refuses a target for which the answers above may be wrong, and the driver
@@ -42,12 +67,16 @@ func (b *builder) checkCross(ctx context.Context) error {
 	if b.Host.Cross == "" {
 		return nil
 	}
-	if !strings.Contains(b.Host.Target, "linux") || !strings.HasPrefix(b.Host.Libc, "glibc") {
-		return fault.New(fault.Environment, "build on such a machine", "cannot cross-compile httpd for %s, only for Linux with glibc", b.Host.Target)
+	glibc, musl := strings.HasPrefix(b.Host.Libc, "glibc"), strings.HasPrefix(b.Host.Libc, "musl")
+	if !strings.Contains(b.Host.Target, "linux") || !glibc && !musl {
+		return fault.New(fault.Environment, "build on such a machine", "cannot cross-compile httpd for %s, only for Linux with glibc or musl", b.Host.Target)
 	}
 	if b.Driver == Make {
 		return fault.New(fault.Environment, "use --build-driver native, or build on such a machine",
 			"make cannot cross-compile httpd for %s: it would run programs for that machine on this one", b.Host.Target)
+	}
+	if b.component(crypt) != nil {
+		return nil
 	}
 	err := b.Host.Try(ctx, b.Runner, filepath.Join(b.Work, "tmp"), "crypt", "char *crypt(const char *, const char *);\nint main(void) { return !crypt(\"a\", \"b\"); }\n", "-lcrypt")
 	if err != nil {

@@ -48,13 +48,13 @@ func TestCrossBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	selected, err := host.Select(nil, nil)
+	selected, err := host.Select(nil, nil, FromHost)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	q := Request{
-		Components: parts, Features: selected, Host: host, Jobs: runtime.NumCPU(), Runner: r,
+		Components: parts, Features: selected.Features, Host: host, Jobs: runtime.NumCPU(), Runner: r,
 		Work: filepath.Join(dir, "work"), Stage: filepath.Join(dir, "stage"), Logs: filepath.Join(dir, "logs"),
 	}
 	res, err := Build(t.Context(), q)
@@ -71,7 +71,7 @@ func TestCrossBuild(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, f, err)
 		}
 	}
-	checkModules(t, res.Modules, selected)
+	checkModules(t, res.Modules, selected.Features)
 	q.Driver, q.Stage = Make, filepath.Join(dir, "made")
 	if _, err := Build(t.Context(), q); err == nil {
 		t.Error("make built it")

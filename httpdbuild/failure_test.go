@@ -290,7 +290,7 @@ func TestProbe(t *testing.T) {
 	if err != nil || h.Expat {
 		t.Fatalf("got %+v, %v", h, err)
 	}
-	if got, err := h.Select(nil, nil); err != nil || !slices.Equal(got, []string{"deflate", "tls"}) {
+	if got, err := h.Select(nil, nil, Auto); err != nil || !slices.Equal(got.Features, []string{"deflate", "tls"}) {
 		t.Errorf("got %v, %v from %v", got, err, h.Has)
 	}
 	// Without free space nothing is known about a feature.
@@ -332,6 +332,56 @@ func TestFallsBackToMake(t *testing.T) {
 	nothingLeft(t, q)
 }
 
+// withoutMake returns a directory for PATH with all programs of this machine but make.
+func withoutMake(t *testing.T) string {
+	t.Helper()
+	bin := t.TempDir()
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if name := e.Name(); filepath.IsAbs(dir) && !strings.HasSuffix(name, "make") {
+				_ = os.Symlink(filepath.Join(dir, name), filepath.Join(bin, name)) // the first in PATH counts
+			}
+		}
+	}
+	return bin
+}
+
+// If only make understands a makefile and the host has none, this is reported without
+// another attempt.
+func TestNotUnderstoodWithoutMake(t *testing.T) {
+	q := fake(t, map[string]string{"apr": "printf 'ifdef X\\nendif\\n' >Makefile\n"}, "")
+	q.Host.Env = []string{"PATH=" + withoutMake(t)}
+	var mu sync.Mutex
+	var texts []string
+	q.Events = func(e event.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		texts = append(texts, e.Text)
+	}
+	_, err := Build(t.Context(), q)
+	if fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "apt-get install make") ||
+		!strings.Contains(err.Error(), "the native build driver failed (compile apr: read ") || !strings.Contains(err.Error(), "ifdef X") || !strings.Contains(err.Error(), "make, which could replace it, was not found") {
+		t.Errorf("got %v, hint %q", err, fault.HintOf(err))
+	}
+	if all := strings.Join(texts, "\n"); strings.Contains(all, "building with make") {
+		t.Errorf("%s", all)
+	}
+	nothingLeft(t, q)
+}
+
+// Automake's silent rules print a line before each command on a host without make, which
+// the native driver would not understand.
+func TestSilentRulesAreDisabled(t *testing.T) {
+	q := fake(t, map[string]string{"apr": "sleep 60\n"}, "")
+	q.Components[len(q.Components)-1] = source(t, t.TempDir(), "pcre2", "for word; do [ \"$word\" != --disable-silent-rules ] || { echo it is disabled >&2; exit 7; }; done\nexit 8\n")
+	_, err := Build(t.Context(), q)
+	var tool *run.Error
+	if !errors.As(err, &tool) || !slices.Contains(tool.Tail, "it is disabled") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestDriverNames(t *testing.T) {
 	for name, want := range map[string]Driver{"": Native, "auto": Native, "native": Native, "make": Make} {
 		if got, err := ParseDriver(name); got != want || err != nil {
@@ -348,6 +398,12 @@ func TestMakeIsMissing(t *testing.T) {
 	q := fake(t, nil, "")
 	q.Host.Env = []string{"PATH=" + t.TempDir()}
 	q.Driver = Make
+	if err := errors.Join(q.Host.CheckDriver(Native), q.Host.CheckDriver("")); err != nil {
+		t.Error(err)
+	}
+	if err := q.Host.CheckDriver(Make); fault.ClassOf(err) != fault.Environment {
+		t.Errorf("got %v", err)
+	}
 	_, err := Build(t.Context(), q)
 	if fault.ClassOf(err) != fault.Environment || !strings.Contains(fault.HintOf(err), "apt-get install make") {
 		t.Errorf("without make: %v, hint %q", err, fault.HintOf(err))

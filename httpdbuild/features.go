@@ -1,18 +1,22 @@
 package httpdbuild
 
 import (
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/toolchain"
 )
 
-// Feature is an optional part of httpd that needs a library of the host.
+// Feature is an optional part of httpd that needs a library, of the host or built from
+// source.
 type Feature struct {
 	Name    string // its name for --with
 	About   string
-	Default bool     // built by default if the host has the headers
+	Default bool     // built unless it is excluded
 	Headers []string // headers that the compiler must find
 	Libs    []string // libraries that the linker must find, as -l flags
 	// Modules are the files (without .so) that must exist in the result.
@@ -25,32 +29,32 @@ type Feature struct {
 // always built.
 var features = []Feature{
 	{
-		Name: "tls", About: "HTTPS (mod_ssl) from the host's OpenSSL", Default: true,
+		Name: "tls", About: "HTTPS (mod_ssl), with OpenSSL", Default: true,
 		Headers: []string{"openssl/ssl.h", "openssl/evp.h"}, Libs: []string{"-lssl", "-lcrypto"},
 		Modules: []string{"mod_ssl"}, on: []string{"--enable-ssl"}, off: []string{"--disable-ssl"},
 		Package: distro.OpenSSL,
 	},
 	{
-		Name: "http2", About: "HTTP/2 (mod_http2) from the host's nghttp2",
+		Name: "http2", About: "HTTP/2 (mod_http2), with nghttp2",
 		Headers: []string{"nghttp2/nghttp2.h"}, Libs: []string{"-lnghttp2"},
 		Modules: []string{"mod_http2", "mod_proxy_http2"},
 		on:      []string{"--enable-http2", "--enable-proxy-http2"}, off: []string{"--disable-http2", "--disable-proxy-http2"},
 		Package: distro.NGHTTP2,
 	},
 	{
-		Name: "deflate", About: "gzip compression (mod_deflate) from the host's zlib", Default: true,
+		Name: "deflate", About: "gzip compression (mod_deflate), with zlib", Default: true,
 		Headers: []string{"zlib.h"}, Libs: []string{"-lz"},
 		Modules: []string{"mod_deflate"}, on: []string{"--enable-deflate"}, off: []string{"--disable-deflate"},
 		Package: distro.Zlib,
 	},
 	{
-		Name: "brotli", About: "Brotli compression (mod_brotli) from the host's library",
+		Name: "brotli", About: "Brotli compression (mod_brotli)",
 		Headers: []string{"brotli/encode.h"}, Libs: []string{"-lbrotlienc"},
 		Modules: []string{"mod_brotli"}, on: []string{"--enable-brotli"}, off: []string{"--disable-brotli"},
 		Package: distro.Brotli,
 	},
 	{
-		Name: "xml", About: "rewriting of proxied HTML (mod_proxy_html, mod_xml2enc) from the host's libxml2",
+		Name: "xml", About: "rewriting of proxied HTML (mod_proxy_html, mod_xml2enc), with libxml2",
 		Headers: []string{"libxml2/libxml/parser.h"}, Libs: []string{"-lxml2"},
 		Modules: []string{"mod_proxy_html", "mod_xml2enc"},
 		on:      []string{"--enable-proxy-html", "--enable-xml2enc"}, off: []string{"--disable-proxy-html", "--disable-xml2enc"},
@@ -88,27 +92,42 @@ func CheckNames(with, without []string) error {
 	return nil
 }
 
-// Select decides which features to build on a host. Requested ones must be possible;
-// defaults are built if they are. The result is sorted.
-func (h *Host) Select(with, without []string) ([]string, error) {
-	if err := CheckNames(with, without); err != nil {
-		return nil, err
-	}
-	var chosen []string
+// Absent returns an error about the requested features whose headers are in none of the
+// usual directories. It is for a host without a compiler, which Select cannot ask.
+func Absent(with []string) error {
+	var lacking []Feature
 	for _, f := range features {
-		asked := slices.Contains(with, f.Name)
-		switch {
-		case slices.Contains(without, f.Name):
-		case asked && !h.Has[f.Name]:
-			return nil, fault.New(fault.Environment, h.Install("", f.Package, "or leave out --with "+f.Name),
-				"cannot build feature %q: the compiler does not find %s or the linker does not find %s",
-				f.Name, strings.Join(f.Headers, ", "), strings.Join(f.Libs, " "))
-		case asked || f.Default && h.Has[f.Name]:
-			chosen = append(chosen, f.Name)
+		absent := func(header string) bool {
+			for _, pattern := range []string{"/usr/include/", "/usr/include/*-linux-*/", "/usr/local/include/"} {
+				if found, _ := filepath.Glob(pattern + header); len(found) > 0 {
+					return false
+				}
+			}
+			return true
+		}
+		if slices.Contains(with, f.Name) && slices.ContainsFunc(f.Headers, absent) {
+			lacking = append(lacking, f)
 		}
 	}
-	slices.Sort(chosen)
-	return slices.Compact(chosen), nil
+	return cannotBuild(&toolchain.Toolchain{Family: distro.Family()}, lacking, "%[2]s was not found")
+}
+
+// cannotBuild returns one error about all features that the host lacks something for,
+// or nil. why has the headers and libraries as its second and third argument.
+func cannotBuild(tools *toolchain.Toolchain, lacking []Feature, why string) error {
+	if len(lacking) == 0 {
+		return nil
+	}
+	var names, reasons []string
+	var packages []distro.Packages
+	for _, f := range lacking {
+		names, packages = append(names, f.Name), append(packages, f.Package)
+		reasons = append(reasons, fmt.Sprintf("cannot build feature %[1]q: "+why,
+			f.Name, strings.Join(f.Headers, ", "), strings.Join(f.Libs, " ")))
+	}
+	all := distro.Together(packages...)
+	return distro.Needing(fault.New(fault.Environment, tools.Install("", all, "or leave out --with "+strings.Join(names, ",")),
+		"%s", strings.Join(reasons, "; ")), all)
 }
 
 // has reports whether a missing header, as the compiler names it, belongs to a

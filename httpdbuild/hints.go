@@ -31,6 +31,7 @@ var (
 	missingHeader = regexp.MustCompile(`fatal error: (?:([\w./+-]+\.h): No such file or directory|'([\w./+-]+\.h)' file not found)`)
 	// GNU ld, then lld.
 	missingLibrary = regexp.MustCompile(`(?:cannot find|unable to find library) (-l[\w.+-]+)`)
+	undefinedCrypt = regexp.MustCompile("undefined (?:reference to|symbol:) [`'\"]?crypt(?:_r)?\\b")
 	missingProgram = regexp.MustCompile(`(?m)(?:^|: )([\w.+-]+): (?:command )?not found$`)
 	noBinutils     = regexp.MustCompile(`could not determine .* interface`)
 	impossible     = regexp.MustCompile(`configure: error: .*mod_(\w+) has been requested but can not be built`)
@@ -69,7 +70,15 @@ func (b *builder) hintIn(text string) string {
 		if p := packageOf(func(f Feature) bool { return strings.Contains(" "+strings.Join(f.Libs, " ")+" ", " "+m[1]+" ") }); p != nil {
 			return b.Host.Install("the linker cannot find "+m[1]+";", p, "")
 		}
+		for _, n := range needs {
+			if n.lib == m[1] {
+				return b.Host.Install("the linker cannot find "+m[1]+";", n.pkg, "")
+			}
+		}
 		return "the linker cannot find " + m[1] + ": install the development package that contains it"
+	}
+	if undefinedCrypt.MatchString(text) {
+		return b.Host.Install("the library crypt is missing;", distro.Crypt, "")
 	}
 	if m := impossible.FindStringSubmatch(text); m != nil {
 		for _, f := range features {

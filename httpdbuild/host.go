@@ -25,6 +25,9 @@ type Host struct {
 	// run time ("libssl.so.3"). They are part of a build's identity: after the host
 	// upgrades to another soname, an old build does not start.
 	Linked map[string][]string
+	Perl   string // its version if OpenSSL's build can use it, otherwise ""
+	// Missing lists what every build needs and this host lacks, see CheckNeeds.
+	Missing []Missing `json:",omitempty"`
 }
 
 // Probe inspects the build machine. It tests which features are possible rather than
@@ -58,6 +61,15 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 		try(f.Name, includes(f.Headers), slices.Concat(force, f.Libs))
 	}
 	try("expat", "#include <expat.h>\nint main(void) { XML_ParserFree(XML_ParserCreate(0)); return 0; }\n", []string{"-lexpat"})
+	wg.Go(func() {
+		missing, err := h.lacks(ctx, r, scratch)
+		mu.Lock()
+		defer mu.Unlock()
+		if h.Missing = missing; err != nil {
+			starved = err
+		}
+	})
+	wg.Go(func() { h.Perl = perl(ctx, r, h.Toolchain) })
 	wg.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -69,6 +81,31 @@ func Probe(ctx context.Context, r *run.Runner, tc *toolchain.Toolchain, scratch 
 	h.Expat = h.Has["expat"]
 	delete(h.Has, "expat") // it is not a feature
 	return h, nil
+}
+
+// perl returns the version of Perl, or "" if it is older than 5.10, which OpenSSL
+// needs, or lacks modules that even the smallest packages of distributions have.
+func perl(ctx context.Context, r *run.Runner, tools *toolchain.Toolchain) string {
+	if _, err := run.LookPath("perl", tools.Env); err != nil {
+		return ""
+	}
+	out, err := r.Output(ctx, run.Cmd{
+		Argv: []string{"perl", "-e", "use 5.10.0; use strict; use warnings; use Config; use Cwd; use POSIX; use File::Basename; use File::Path; use File::Spec; use File::Glob; use Exporter; print $^V"},
+		Env:  tools.Env,
+	})
+	if err != nil {
+		return ""
+	}
+	return strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
+}
+
+// CheckDriver reports whether the host has what a driver needs: only one of them needs
+// make. The error is of class Environment.
+func (h *Host) CheckDriver(d Driver) error {
+	if d != Make {
+		return nil
+	}
+	return h.needMake()
 }
 
 // needMake checks that make is available, which only one of the drivers needs.

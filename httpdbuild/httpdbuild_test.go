@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/observer"
 	"modwsgi/internal/run"
@@ -65,28 +66,61 @@ func TestFeatureTable(t *testing.T) {
 }
 
 func TestSelect(t *testing.T) {
+	bare := testHost()
+	bare.Has, bare.Expat, bare.Perl = map[string]bool{}, false, "5.36.0"
+	bare.Missing = []Missing{{What: cryptNeed, Package: distro.Crypt}}
+	noPerl := *bare
+	noPerl.Perl = ""
+	mac := *bare
+	noMac := *bare.Toolchain
+	noMac.Target = "arm64-apple-darwin"
+	mac.Toolchain = &noMac
+	full := testHost()
+	full.Perl = "5.36.0"
+	all := []string{"brotli", "http2", "xml"}
 	for name, c := range map[string]struct {
+		host          *Host
 		with, without []string
-		want          []string
+		from          Libraries
+		want          string // features, and the libraries that are built
 		class         fault.Class
 		says, hint    string
 	}{
-		"defaults":                   {nil, nil, []string{"deflate", "tls"}, 0, "", ""},
-		"asked for":                  {[]string{"xml"}, nil, []string{"deflate", "tls", "xml"}, 0, "", ""},
-		"twice":                      {[]string{"xml", "tls", "xml"}, nil, []string{"deflate", "tls", "xml"}, 0, "", ""},
-		"without":                    {nil, []string{"tls"}, []string{"deflate"}, 0, "", ""},
-		"without an unavailable one": {nil, []string{"brotli"}, []string{"deflate", "tls"}, 0, "", ""},
-		"not possible":               {[]string{"brotli"}, nil, nil, fault.Environment, "brotli/encode.h", "apt-get install libbrotli-dev"},
-		"unknown":                    {[]string{"quic"}, nil, nil, fault.Usage, `"quic"`, "tls, http2"},
-		"unknown without":            {nil, []string{"TLS"}, nil, fault.Usage, `"TLS"`, "tls"},
-		"empty name":                 {[]string{""}, nil, nil, fault.Usage, `""`, "tls"},
-		"both":                       {[]string{"tls"}, []string{"tls"}, nil, fault.Usage, "both in --with and in --without", "leave one"},
+		"defaults":                   {full, nil, nil, FromHost, "deflate tls", 0, "", ""},
+		"asked for":                  {full, []string{"xml"}, nil, FromHost, "deflate tls xml", 0, "", ""},
+		"twice":                      {full, []string{"xml", "tls", "xml"}, nil, FromHost, "deflate tls xml", 0, "", ""},
+		"without":                    {full, nil, []string{"tls"}, FromHost, "deflate", 0, "", ""},
+		"without an unavailable one": {full, nil, []string{"brotli"}, FromHost, "deflate tls", 0, "", ""},
+		"not possible":               {full, []string{"brotli"}, nil, FromHost, "", fault.Environment, "brotli/encode.h", "apt-get install libbrotli-dev"},
+		"unknown":                    {full, []string{"quic"}, nil, FromHost, "", fault.Usage, `"quic"`, "tls, http2"},
+		"unknown without":            {full, []string{}, []string{"TLS"}, FromHost, "", fault.Usage, `"TLS"`, "tls"},
+		"empty name":                 {full, []string{""}, nil, FromHost, "", fault.Usage, `""`, "tls"},
+		"both":                       {full, []string{"tls"}, []string{"tls"}, FromHost, "", fault.Usage, "both in --with and in --without", "leave one"},
+		"auto, what the host has":    {full, nil, nil, Auto, "deflate tls", 0, "", ""},
+		"auto, what it lacks":        {full, all, nil, Auto, "brotli deflate http2 tls xml | brotli nghttp2", 0, "", ""},
+		"auto on a bare host":        {bare, nil, nil, Auto, "deflate tls | expat libxcrypt openssl zlib", 0, "", ""},
+		"host on a bare host":        {bare, nil, nil, FromHost, " | expat", 0, "", ""},
+		"several on a bare host":     {bare, []string{"http2", "xml"}, nil, FromHost, "", fault.Environment, `cannot build feature "http2"`, "apt-get install libnghttp2-dev libxml2-dev"},
+		"everything from source":     {full, all, nil, FromSource, "brotli deflate http2 tls xml | brotli expat libxcrypt libxml2 nghttp2 openssl zlib", 0, "", ""},
+		"no TLS from source":         {full, nil, []string{"tls"}, FromSource, "deflate | expat libxcrypt zlib", 0, "", ""},
+		"no Perl":                    {&noPerl, nil, nil, Auto, "", fault.Environment, "needs Perl", "--without tls"},
+		"no Perl, TLS asked for":     {&noPerl, []string{"tls"}, nil, Auto, "", fault.Environment, "needs Perl", "apt-get install perl"},
+		"no Perl, and none needed":   {&noPerl, nil, []string{"tls"}, Auto, "deflate | expat libxcrypt zlib", 0, "", ""},
+		"no Linux":                   {&mac, nil, nil, Auto, " | expat", 0, "", ""},
+		"from source, but no Linux":  {&mac, nil, nil, FromSource, "", fault.Environment, "only for Linux", "auto or host"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := testHost().Select(c.with, c.without)
+			got, err := c.host.Select(c.with, c.without, c.from)
 			if c.says == "" {
-				if err != nil || !slices.Equal(got, c.want) {
-					t.Errorf("got %v, %v, want %v", got, err, c.want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				said := strings.Join(got.Features, " ")
+				if len(got.Libraries) > 0 {
+					said += " | " + strings.Join(got.Libraries, " ")
+				}
+				if said != c.want {
+					t.Errorf("got %q, want %q", said, c.want)
 				}
 				return
 			}
@@ -95,10 +129,50 @@ func TestSelect(t *testing.T) {
 			}
 		})
 	}
-	h := testHost()
-	h.Has["tls"] = false // a default that the host does not support is left out
-	if got, err := h.Select(nil, nil); err != nil || !slices.Equal(got, []string{"deflate"}) {
-		t.Errorf("got %v, %v", got, err)
+	// A default that is left out, and a long build, are mentioned before the build.
+	for _, c := range []struct {
+		from Libraries
+		says string
+	}{{FromHost, "httpd is built without tls: the compiler does not find openssl/ssl.h"}, {Auto, "OpenSSL is built from source, which takes several times as long"}} {
+		got, err := bare.Select(nil, nil, c.from)
+		if err != nil || !strings.Contains(strings.Join(got.Notes, "\n"), c.says) || !strings.Contains(strings.Join(got.Notes, "\n"), "apt-get install libssl-dev") {
+			t.Errorf("%s: %+v, %v", c.from, got, err)
+		}
+	}
+}
+
+func TestParseLibraries(t *testing.T) {
+	for name, want := range map[string]Libraries{"": Auto, "auto": Auto, "host": FromHost, "bundled": FromSource} {
+		if got, err := ParseLibraries(name); err != nil || got != want {
+			t.Errorf("%q: %v, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"Auto", "source", "host,bundled"} {
+		if _, err := ParseLibraries(name); fault.ClassOf(err) != fault.Usage || !strings.Contains(fault.HintOf(err), "auto, host or bundled") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// Every feature can be built from source, and every library has a step and a version to
+// check.
+func TestLibraryTable(t *testing.T) {
+	for _, f := range features {
+		if LibraryOf(f.Name) == "" {
+			t.Errorf("%s has no library", f.Name)
+		}
+	}
+	b := &builder{}
+	for _, l := range libraries {
+		if all := b.stepsOf(l); all[len(all)-1].Run == nil || all[len(all)-1].Name != compileStep(l) {
+			t.Errorf("%s has no step", l.component)
+		}
+		if releaseHeader[l.component].file == "" {
+			t.Errorf("the version of %s is not checked", l.component)
+		}
+		if len(l.shared)+len(l.archives) == 0 || (l.feature != "") != (l.option != "") {
+			t.Errorf("%+v is incomplete", l)
+		}
 	}
 }
 
@@ -315,7 +389,8 @@ func TestHints(t *testing.T) {
 		"x.c:1:10: fatal error: linux/limits.h: No such file or directory":                               "the header linux/limits.h is missing",
 		"/usr/bin/ld: cannot find -lssl: No such file or directory":                                      "apt-get install libssl-dev",
 		"ld.lld: error: unable to find library -lbrotlienc":                                              "apt-get install libbrotli-dev",
-		"/usr/bin/ld: cannot find -lcrypt: No such file":                                                 "cannot find -lcrypt",
+		"/usr/bin/ld: cannot find -lcrypt: No such file":                                                 "cannot find -lcrypt; install it: apt-get install libcrypt-dev",
+		"ld: ./.libs/libaprutil-1.so.0: undefined reference to `crypt'":                                  "apt-get install libcrypt-dev",
 		"configure: error: mod_ssl has been requested but can not be built due to":                       "or use --without tls",
 		"checking...\nconfigure: error: mod_xml2enc has been requested but can not be built due":         "or use --without xml",
 		"fatal error: error writing to /tmp/x.s: No space left on device":                                "free some space",

@@ -87,7 +87,7 @@ func (p *plan) testChar(f *makefile.File, dir string) error {
 		return p.b.toolInto(ctx, p.log, header, dir, program)
 	}})
 	if p.b.Host.Cross != "" {
-		argv := []string{"cc", "-DCROSS_COMPILE", "-o", program, "gen_test_char.c"}
+		argv := []string{buildCompiler(p.b.Host.Env), "-DCROSS_COMPILE", "-o", program, "gen_test_char.c"}
 		p.add(objgraph.Task{Name: program, Weight: objgraph.Heavy, Run: func(ctx context.Context) error {
 			return p.b.toolAs(ctx, p.log, timeline.Tool, "gen_test_char", p.after(nil), dir, argv...)
 		}})

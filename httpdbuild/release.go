@@ -12,8 +12,9 @@ import (
 	"modwsgi/internal/fault"
 )
 
-// releaseHeader names the header that contains a component's version, and the prefix
-// of the macros of its numbers.
+// releaseHeader names the file that contains a component's version, and the macros or
+// variables of its numbers. Without them, the file contains the whole version where
+// wholeVersion matches.
 var releaseHeader = map[string]struct {
 	file    string
 	numbers []string
@@ -23,7 +24,17 @@ var releaseHeader = map[string]struct {
 	"apr-util": {"include/apu_version.h", []string{"APU_MAJOR_VERSION", "APU_MINOR_VERSION", "APU_PATCH_VERSION"}},
 	"pcre2":    {"src/pcre2.h.generic", []string{"PCRE2_MAJOR", "PCRE2_MINOR"}},
 	"expat":    {"expat/lib/expat.h", []string{"XML_MAJOR_VERSION", "XML_MINOR_VERSION", "XML_MICRO_VERSION"}},
+	"openssl":  {"VERSION.dat", []string{"MAJOR", "MINOR", "PATCH"}},
+	"zlib":     {"zlib.h", []string{"ZLIB_VER_MAJOR", "ZLIB_VER_MINOR", "ZLIB_VER_REVISION"}},
+	"brotli":   {"c/common/version.h", []string{"BROTLI_VERSION_MAJOR", "BROTLI_VERSION_MINOR", "BROTLI_VERSION_PATCH"}},
+	"libxml2":  {"VERSION", nil},
+	"nghttp2":  {"configure", nil},
+	crypt:      {"configure.ac", nil},
 }
+
+// wholeVersion matches the version in a file that consists of it, and in scripts that
+// Autoconf writes or reads.
+var wholeVersion = regexp.MustCompile(`(?m)(?:\A|^PACKAGE_VERSION='|^AC_INIT\(\[[^\]]*\],\s*\[)([0-9]+(?:\.[0-9]+)+)`)
 
 var leadingNumbers = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*`)
 
@@ -44,8 +55,15 @@ func checkRelease(c Component, dir string) error {
 		return err
 	}
 	found := make([]string, 0, len(header.numbers))
+	if len(header.numbers) == 0 {
+		m := wholeVersion.FindSubmatch(data)
+		if m == nil {
+			return nil
+		}
+		found = strings.Split(string(m[1]), ".")
+	}
 	for _, name := range header.numbers {
-		m := regexp.MustCompile(`(?m)^[ \t]*#[ \t]*define[ \t]+` + name + `[ \t]+([0-9]+)`).FindSubmatch(data)
+		m := regexp.MustCompile(`(?m)^(?:[ \t]*#[ \t]*define[ \t]+` + name + `[ \t]+|` + name + `=)([0-9]+)`).FindSubmatch(data)
 		if m == nil {
 			return nil // a later release may write it differently
 		}

@@ -29,7 +29,7 @@ const buildVersion = "5"
 
 // Component is a verified source archive.
 type Component struct {
-	Name    string // "httpd", "apr", "apr-util", "pcre2", "expat"
+	Name    string // "httpd", "apr", "apr-util", "pcre2", or one of Sources
 	Version string
 	Archive string // path
 	SHA256  string // digest of the archive, compared with what is unpacked
@@ -37,7 +37,7 @@ type Component struct {
 
 // Request is what to build.
 type Request struct {
-	Components []Component // expat only if Host.Expat is false or it was requested
+	Components []Component // with the libraries that Host.Select names
 	Features   []string    // from Host.Select
 	Host       *Host
 	Jobs       int    // number of concurrent processes, at least 1
@@ -48,6 +48,9 @@ type Request struct {
 	Runner     *run.Runner
 	Events     event.Sink
 	Timeline   *timeline.Recorder // gets a span for each step and each tool; may be nil
+	// Answers are results of configure tests that are known for the target; they replace
+	// those that a cross build assumes.
+	Answers map[string]string
 }
 
 // Driver turns configured sources into objects, libraries and programs.
@@ -116,20 +119,32 @@ func (q *Request) Inputs() string {
 	chosen := slices.Clone(q.Features)
 	slices.Sort(chosen)
 	for _, f := range append(chosen, "expat") {
-		fmt.Fprintf(&b, "feature %s %s\n", f, strings.Join(q.Host.Linked[f], " "))
+		libs := strings.Join(q.Host.Linked[f], " ")
+		if q.replaced(f) {
+			libs = ""
+		}
+		fmt.Fprintf(&b, "feature %s %s\n", f, libs)
 	}
 	fmt.Fprintf(&b, "cc %q\ncflags %s\n%s\ncompiler %s\ntarget %s\nlibc %s\nepoch %s\n", q.Host.CC, strings.Join(cflags(""), " "), ldflags(),
 		q.Host.Compiler, q.Host.Target, q.Host.Libc, run.Getenv(q.Host.Env, "SOURCE_DATE_EPOCH"))
 	for _, p := range q.Host.Programs {
 		fmt.Fprintf(&b, "program %s\n", p)
 	}
-	return b.String()
+	if q.Host.Sysroot != "" {
+		fmt.Fprintf(&b, "sysroot %s\n%s\n", q.Host.Sysroot, strings.Join(q.settings(), "\n"))
+	}
+	return q.Host.Portable(b.String())
 }
 
 func (q *Request) check() error {
 	for _, name := range []string{"httpd", "apr", "apr-util", "pcre2"} {
 		if q.component(name) == nil {
 			return fmt.Errorf("build httpd: missing source of %s", name)
+		}
+	}
+	for _, f := range q.Features {
+		if !q.Host.Has[f] && !q.replaced(f) {
+			return fmt.Errorf("build httpd: missing source of the library for %s, and the host has none", f)
 		}
 	}
 	for _, c := range q.Components {

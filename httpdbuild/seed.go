@@ -22,11 +22,11 @@ var shared = regexp.MustCompile(`^(ac_cv_(header|func|sizeof|type|prog|path|c|me
 
 // seed writes the cache that a component's configure script starts with, and returns
 // the argument for it. It returns none if scripts must run all tests themselves: for
-// make, and if programs for the target do not run on this machine. APR and PCRE2 use
+// make, and for other systems than Linux. Nothing of the target is run. APR and PCRE2 use
 // only the C library, so they also share negative results; the others share only
 // positive ones.
 func (b *builder) seed(ctx context.Context, log *steps.Log, name string) ([]string, error) {
-	if b.Driver == Make || !strings.Contains(b.Host.Target, "linux") || b.Host.Cross != "" {
+	if b.Driver == Make || !strings.Contains(b.Host.Target, "linux") {
 		return nil, nil
 	}
 	script, err := os.ReadFile(filepath.Join(b.dir(name), "configure"))
@@ -47,6 +47,9 @@ func (b *builder) seed(ctx context.Context, log *steps.Log, name string) ([]stri
 	c := configcache.Compiler{
 		Runner: b.Runner, Env: b.env(), Dir: dir,
 		Argv: slices.Concat(b.Host.CC, cflags(b.Work), []string{"-D_GNU_SOURCE", "-D_REENTRANT"}),
+	}
+	if b.component(crypt) != nil {
+		c.Argv = append(c.Argv, "-I"+filepath.Join(b.deps(), "include")) // crypt.h
 	}
 	end := b.Timeline.Begin(timeline.Configure, log.Step, "ask the compiler for "+name, b.needs[log.Step]...)
 	found, err := c.Answer(ctx, questions)

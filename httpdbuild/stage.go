@@ -71,9 +71,11 @@ func (b *builder) stageBinaries() error {
 			return err
 		}
 	}
-	if b.component("expat") != nil {
-		if err := copySharedLibrary(filepath.Join(b.deps(), "lib"), "libexpat", lib, false); err != nil {
-			return err
+	for _, l := range b.bundled() {
+		for _, name := range l.shared {
+			if err := copySharedLibrary(filepath.Join(b.deps(), "lib"), name, lib, false); err != nil {
+				return err
+			}
 		}
 	}
 	// -lapr-1 finds this when a third-party module is linked: a linker script, because
@@ -167,7 +169,7 @@ func (b *builder) stageData() error {
 		}
 	}
 	for _, c := range b.Components {
-		for _, name := range []string{"LICENSE", "NOTICE", "LICENCE", "LICENCE.md", "COPYING", "expat/COPYING"} {
+		for _, name := range []string{"LICENSE", "LICENSE.txt", "NOTICE", "LICENCE", "LICENCE.md", "COPYING", "expat/COPYING", "Copyright", "COPYING.LIB", "LICENSING"} {
 			from := filepath.Join(b.dir(c.Name), name)
 			if _, err := os.Stat(from); err != nil {
 				continue
@@ -254,6 +256,15 @@ func (b *builder) checkTree(ctx context.Context, log *steps.Log) error {
 	}
 	if len(leaks) > 0 {
 		return fmt.Errorf("these files name the build directory %s: %s", b.Work, strings.Join(leaks, ", "))
+	}
+	if root := b.Host.Root; root != "" {
+		leaks, err := relocate.Leaks(b.stage, root)
+		if err != nil {
+			return err
+		}
+		if len(leaks) > 0 {
+			return fmt.Errorf("these files name the sysroot %s: %s", root, strings.Join(leaks, ", "))
+		}
 	}
 	if b.Host.Cross != "" {
 		return b.checkMachine()

@@ -22,7 +22,16 @@ import (
 // that differs in each build, so that it finds what it compiled before
 // (https://ccache.dev/manual/latest.html#config_base_dir).
 func (b *builder) env() []string {
-	return append(slices.Clone(b.Host.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"), "CCACHE_BASEDIR="+b.Work, "CCACHE_NOHASHDIR=1")
+	env := append(slices.Clone(b.Host.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"), "CCACHE_BASEDIR="+b.Work, "CCACHE_NOHASHDIR=1")
+	if b.component("openssl") != nil {
+		env = append(env, "PERL5LIB="+b.perlDir())
+	}
+	for _, l := range b.bundled() {
+		if len(l.shared) > 0 && l.component != "expat" && b.Host.Cross == "" { // programs of configure scripts load it
+			return append(env, "LD_LIBRARY_PATH="+filepath.Join(b.deps(), "lib"))
+		}
+	}
+	return env
 }
 
 // toolAs runs a build tool with its output in the step's log, and enters it into the

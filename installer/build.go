@@ -46,11 +46,15 @@ func (j *job) httpdRequest(src *sources) httpdbuild.Request {
 		Timeline: j.timeline,
 		Work:     j.space.Path("httpd"), Stage: filepath.Join(j.space.Dir, "stage", "httpd"), Logs: j.space.Logs, Runner: j.runner, Events: j.events,
 	}
+	if j.cross != nil {
+		b.Answers = j.cross.Sysroot.Answers()
+	}
 	if d, err := httpdbuild.ParseDriver(j.plan.Wish.BuildDriver); err == nil { // validated earlier
 		b.Driver = d
 	}
 	for _, name := range slices.Sorted(maps.Keys(src.files)) {
-		if f := src.files[name]; name != "mod_wsgi" {
+		// A feature may have been dropped because of an advisory.
+		if f, feature := src.files[name], httpdbuild.FeatureOf(name); name != "mod_wsgi" && (feature == "" || slices.Contains(src.features, feature)) {
 			b.Components = append(b.Components, httpdbuild.Component{Name: name, Version: f.Archive.Version, Archive: f.Path, SHA256: f.Archive.SHA256})
 		}
 	}
@@ -100,20 +104,33 @@ func describeTree(ctx context.Context, r *run.Runner, py *detect.Python, tree st
 	return h, nil
 }
 
+// moduleFacts are the facts about a Python that a build of the module needs.
+func moduleFacts(py *detect.Python) modulebuild.Python {
+	return modulebuild.Python{
+		Version: py.Version, SOABI: py.SOABI, ExtSuffix: py.ExtSuffix, IncludeDirs: py.IncludeDirs(),
+		LibPython: py.LibPython, LibShared: py.LibShared, LinkLibs: strings.Fields(py.LinkLibs),
+	}
+}
+
+// httpdFacts are the facts about an httpd that a build of the module needs; nil is one
+// that is still to be built.
+func httpdFacts(h *detect.HTTPD) modulebuild.HTTPD {
+	if h == nil {
+		return modulebuild.HTTPD{}
+	}
+	return modulebuild.HTTPD{Version: h.Version, MMN: h.MMN, IncludeDirs: h.IncludeDirs, CPPFlags: h.CPPFlags, CFlags: h.CFlags}
+}
+
 // moduleRequest describes building the module for the httpd that is there now.
 func (j *job) moduleRequest(h *detect.HTTPD, f *fetch.File) modulebuild.Request {
-	py := j.plan.Python
-	includes := []string{py.Include}
-	if py.PlatInclude != "" && py.PlatInclude != py.Include {
-		includes = append(includes, py.PlatInclude)
+	py := moduleFacts(j.plan.Python)
+	if j.cross != nil {
+		py = j.cross.facts(j.plan.Wish.Python, j.plan.Python)
 	}
 	return modulebuild.Request{
 		Version: f.Archive.Version, Archive: f.Path, SHA256: f.Archive.SHA256,
-		Python: modulebuild.Python{
-			Version: py.Version, SOABI: py.SOABI, ExtSuffix: py.ExtSuffix, IncludeDirs: includes,
-			LibPython: py.LibPython, LibShared: py.LibShared, LinkLibs: strings.Fields(py.LinkLibs),
-		},
-		HTTPD:   modulebuild.HTTPD{Version: h.Version, MMN: h.MMN, IncludeDirs: h.IncludeDirs, CPPFlags: h.CPPFlags, CFlags: h.CFlags},
+		Python:  py,
+		HTTPD:   httpdFacts(h),
 		RunPath: moduleRunPath(j.plan), Tools: j.host.Tools, Jobs: j.jobs, Timeline: j.timeline,
 		Work: j.space.Path("mod_wsgi"), Out: filepath.Join(j.space.Dir, "stage", "module"), Logs: j.space.Logs, Runner: j.runner, Events: j.events,
 	}

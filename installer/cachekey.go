@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 
 	"modwsgi/internal/buildcache"
 	"modwsgi/internal/cachedir"
@@ -30,7 +32,7 @@ func CacheKey(ctx context.Context, m Means, plan Planner) (string, error) {
 	}
 	h := sha256.New()
 	line := func(what ...any) { _, _ = fmt.Fprintln(h, what...) }
-	line("cache key 1", version.Release, buildcache.Schema)
+	line("cache key 2", version.Release, buildcache.Schema)
 	choice := func(name string, all []Choice) {
 		for _, c := range all {
 			if c.Refused == "" {
@@ -41,10 +43,10 @@ func CacheKey(ctx context.Context, m Means, plan Planner) (string, error) {
 	choice("mod_wsgi", p.Module.Versions)
 	if p.HTTPD.Action == BuildHTTPD {
 		choice("httpd", p.HTTPD.Versions)
-		for _, name := range []string{"expat", "apr", "apr-util", "pcre2"} {
+		for _, name := range slices.Sorted(maps.Keys(p.HTTPD.Parts)) {
 			choice(name, p.HTTPD.Parts[name])
 		}
-		line(p.HTTPD.Features, p.Host.HTTPD.Linked)
+		line(p.HTTPD.Features, p.HTTPD.Libraries, p.Host.HTTPD.Linked)
 	} else {
 		line(p.HTTPD.Use.Version, p.HTTPD.Use.MMN, p.HTTPD.Use.CPPFlags, p.HTTPD.Use.CFlags)
 	}
@@ -55,7 +57,7 @@ func CacheKey(ctx context.Context, m Means, plan Planner) (string, error) {
 	}
 	line(py.Version, py.SOABI, lib, modulebuild.FileName(py.Version, py.ExtSuffix))
 	if dir, err := cachedir.Find(m.cache()); err == nil && !p.Recalled {
-		hostMemory{cache: dir, env: m.Env}.remember(ctx, m.Runner, p.Host)
+		memoryFor(p, dir, m.Env).remember(ctx, m.Runner, p.Host)
 	}
 	tools := p.Host.Tools
 	line(tools.Programs)

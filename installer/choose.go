@@ -2,40 +2,45 @@ package installer
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/recipe"
 )
 
-// moduleChoices lists the versions of mod_wsgi that support a Python.
-func moduleChoices(w Wish, python string, lock *recipe.Lock) ([]Choice, error) {
+// moduleChoices lists the versions of mod_wsgi that support a Python, and those that
+// would be preferred but do not, with the reason.
+func moduleChoices(w Wish, python string, lock *recipe.Lock) (out, skipped []Choice, _ error) {
 	all, err := preferring(w, "mod_wsgi", w.ModWSGIVersion, lock)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var refused []string
-	var out []Choice
 	for _, c := range all {
 		if !c.Unpinned {
 			ok, err := c.Archive.Admits("python", python)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if !ok {
 				refused = append(refused, fmt.Sprintf("%s needs Python %s", c.Version, c.Archive.Requires["python"]))
+				if c.Refused = fmt.Sprintf("it needs Python %s, and this is %s", c.Archive.Requires["python"], python); len(out) == 0 {
+					skipped = append(skipped, c)
+				}
 				continue
 			}
 		}
 		out = append(out, c)
 	}
 	if len(out) == 0 {
-		return nil, fault.New(fault.Environment, "use another Python, or another --mod-wsgi-version",
+		return nil, nil, fault.New(fault.Environment, "use another Python, or another --mod-wsgi-version",
 			"no version of mod_wsgi supports Python %s: %s", python, strings.Join(refused, "; "))
 	}
-	return out, nil
+	return out, skipped, nil
 }
 
 // httpdChoices lists the versions of httpd that can be built with features.
@@ -54,29 +59,49 @@ func httpdChoices(w Wish, features []string, lock *recipe.Lock) ([]Choice, error
 // httpdParts are the other components of a bundled httpd.
 var httpdParts = []string{"apr", "apr-util", "pcre2"}
 
-// partChoices lists the versions of the components that httpd is built with. expat
-// reports whether the host provides it.
-func partChoices(w Wish, expat bool, lock *recipe.Lock) (map[string][]Choice, error) {
-	names := httpdParts
-	if !expat {
-		names = append([]string{"expat"}, names...)
-	}
+// partChoices lists the versions of the components that httpd is built with, among them
+// libraries that the host does not provide.
+func partChoices(w Wish, libraries []string, lock *recipe.Lock) (map[string][]Choice, error) {
 	parts := map[string][]Choice{}
-	for _, name := range names {
+	for _, name := range slices.Concat(libraries, httpdParts) {
 		all, err := preferring(w, name, "", lock)
 		if err != nil {
 			return nil, err
+		}
+		if all = judgeLibrary(name, all, w.AllowVulnerable); !slices.ContainsFunc(all, func(c Choice) bool { return c.Refused == "" }) {
+			return nil, fault.New(fault.Source, "use the library of the host with --libraries host, or accept the risk with --allow-vulnerable",
+				"no version of %s can be used: %s %s", name, all[0].Version, all[0].Refused)
 		}
 		parts[name] = all
 	}
 	return parts, nil
 }
 
+// judgeLibrary refuses versions with a known advisory, and marks those that upstream no
+// longer supports.
+func judgeLibrary(name string, all []Choice, allowVulnerable bool) []Choice {
+	out := slices.Clone(all)
+	for i := range out {
+		c := &out[i]
+		for _, a := range recipe.Catalogue().Advisories(name, c.Version, nil) {
+			if line := a.ID + ": " + a.Summary; allowVulnerable {
+				c.Advisories = append(c.Advisories, line)
+			} else {
+				c.Refused = strings.TrimPrefix(c.Refused+", has "+line, ", ")
+			}
+		}
+		if end := recipe.Catalogue().Ended(name, c.Version, time.Now()); end != "" {
+			c.Advisories = append(c.Advisories, recipe.EndedText(end))
+		}
+	}
+	return out
+}
+
 // unvouchedIn names the archives of a plan whose hash is only in the lock file.
 func unvouchedIn(p *Plan) []string {
 	var out []string
 	wanted := p.wanted()
-	for _, name := range []string{"mod_wsgi", "httpd", "expat", "apr", "apr-util", "pcre2"} {
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		if c, ok := preferred(wanted[name]); ok && c.Trust == string(recipe.FromLock) {
 			out = append(out, unvouched(name, c, p.Wish.LockFile))
 		}
@@ -162,7 +187,7 @@ func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Ch
 		}
 	}
 	for _, a := range archives {
-		if len(out) == 0 || out[0].Version != a.Version {
+		if len(out) == 0 || out[0].Version != a.Version || out[0].Archive.SHA256 != a.SHA256 {
 			out = append(out, Choice{Version: a.Version, Trust: string(a.Trust), Archive: a})
 		}
 	}

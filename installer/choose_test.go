@@ -102,11 +102,33 @@ func TestJudge(t *testing.T) {
 
 func TestModuleChoicesAdmitThePython(t *testing.T) {
 	w := Wish{ModWSGIVersion: ">= 5"}
-	_, err := moduleChoices(w, "2.7.18", &recipe.Lock{})
+	_, _, err := moduleChoices(w, "2.7.18", &recipe.Lock{})
 	testkit.WantFault(t, err, fault.Environment, "2.7.18", "needs Python")
-	got, err := moduleChoices(w, "3.11.2", &recipe.Lock{})
+	got, _, err := moduleChoices(w, "3.11.2", &recipe.Lock{})
 	if err != nil || len(got) == 0 {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// A plan says why it uses an older version.
+func TestOlderModuleBecauseOfThePython(t *testing.T) {
+	got, skipped, err := moduleChoices(Wish{}, "3.9.2", &recipe.Lock{})
+	if err != nil || len(got) == 0 || got[0].Version != "5.0.2" || len(skipped) != 1 || skipped[0].Version != "6.0.5" || skipped[0].Refused != "it needs Python >= 3.10, and this is 3.9.2" {
+		t.Fatalf("%+v, %+v, %v", got, skipped, err)
+	}
+	m := ModulePlan{Action: buildModule, Versions: got, Refused: skipped}
+	if notes := m.notes(); len(notes) != 1 || notes[0] != "mod_wsgi 6.0.5 is not used: it needs Python >= 3.10, and this is 3.9.2" {
+		t.Errorf("%q", notes)
+	}
+	data, err := json.Marshal(m)
+	if err != nil || !strings.Contains(string(data), `"refused":[{"version":"6.0.5"`) {
+		t.Errorf("%s, %v", data, err)
+	}
+	if _, skipped, err := moduleChoices(Wish{}, "3.11.2", &recipe.Lock{}); err != nil || len(skipped) > 0 {
+		t.Errorf("%+v, %v", skipped, err)
+	}
+	if _, skipped, err := moduleChoices(Wish{ModWSGIVersion: "~> 5.0"}, "3.9.2", &recipe.Lock{}); err != nil || len(skipped) > 0 {
+		t.Errorf("a version that was not asked for: %+v, %v", skipped, err)
 	}
 }
 
@@ -189,6 +211,40 @@ func TestPartsOfVersions(t *testing.T) {
 	for _, v := range []string{"", "2.4.68", "~> 2.4", ">= 2"} {
 		if _, err := (Wish{HTTPDVersion: v}).complete("/"); err != nil {
 			t.Errorf("%q: %v", v, err)
+		}
+	}
+}
+
+// A library with an advisory is refused, or used with a warning if the user accepts the
+// risk. One that is out of support is used, with a warning.
+func TestJudgeLibrary(t *testing.T) {
+	for _, c := range judgeLibrary("openssl", []Choice{{Version: "3.5.9"}, {Version: "3.0.22"}}, false) {
+		old := c.Version == "3.0.22"
+		if c.Refused != "" || (len(c.Advisories) == 1 && strings.Contains(c.Advisories[0], "out of support")) != old {
+			t.Errorf("%+v", c)
+		}
+	}
+	// The catalogue has advisories about httpd, which stands in for a library here.
+	useAfterFree := Choice{Version: "2.4.68"}
+	if c := judgeLibrary("httpd", []Choice{useAfterFree}, false)[0]; c.Refused != "" {
+		t.Errorf("an advisory about a feature: %+v", c)
+	}
+}
+
+// Only a plan with --libraries bundled collects the archives of libraries.
+func TestCollectedLibraries(t *testing.T) {
+	for libraries, want := range map[string][]string{"": nil, "auto": nil, "host": nil, "bundled": {"openssl", "zlib", "libxcrypt", "nghttp2"}} {
+		all, err := collected(Wish{Libraries: libraries, With: []string{"http2"}, LockFile: filepath.Join(t.TempDir(), "lock")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"openssl", "zlib", "libxcrypt", "nghttp2", "brotli"} {
+			if _, ok := all[name]; ok != slices.Contains(want, name) {
+				t.Errorf("%q, %s: %v", libraries, name, ok)
+			}
+		}
+		if _, ok := all["expat"]; !ok {
+			t.Error("no expat")
 		}
 	}
 }

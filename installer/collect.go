@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 
+	"modwsgi/httpdbuild"
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fetch"
@@ -101,15 +102,24 @@ func collected(w Wish, events event.Sink) (map[string][]Choice, error) {
 		return nil, err
 	}
 	wanted := map[string][]Choice{}
-	for name, constraint := range map[string]string{
-		"mod_wsgi": w.ModWSGIVersion, "httpd": w.HTTPDVersion, "apr": "", "apr-util": "", "pcre2": "", "expat": "",
-	} {
+	names := map[string]string{"mod_wsgi": w.ModWSGIVersion, "httpd": w.HTTPDVersion, "apr": "", "apr-util": "", "pcre2": "", "expat": ""}
+	if w.Libraries == string(httpdbuild.FromSource) {
+		for _, name := range httpdbuild.Sources() {
+			if f := httpdbuild.FeatureOf(name); f == "" || httpdbuild.Wanted(f, w.With, w.Without) {
+				names[name] = ""
+			}
+		}
+	}
+	for name, constraint := range names {
 		all, err := preferring(w, name, constraint, lock)
 		if err != nil {
 			return nil, err
 		}
 		if name == "httpd" {
 			all = judge(all, w.With, w.With, w.AllowVulnerable)
+		}
+		if name != "httpd" && name != "mod_wsgi" {
+			all = judgeLibrary(name, all, w.AllowVulnerable)
 		}
 		if c, ok := preferred(all); ok && c.Trust == string(recipe.FromLock) {
 			events.Warn(unvouched(name, c, w.LockFile))

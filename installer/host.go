@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"modwsgi/detect"
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
@@ -24,6 +25,7 @@ import (
 	"modwsgi/internal/scratch"
 	"modwsgi/internal/toolchain"
 	"modwsgi/internal/version"
+	"modwsgi/modulebuild"
 )
 
 // Probing the compiler of this machine takes half a second, and the result seldom
@@ -42,25 +44,27 @@ type hostRecord struct {
 // errHostChanged means that the recorded host is out of date.
 var errHostChanged = errors.New("the compiler or the libraries of this machine have changed")
 
-// probeHost tries the compiler and, if an httpd will be built, checks what the compiler
-// finds.
-func probeHost(ctx context.Context, at Setting, withHTTPD bool) (*Host, error) {
+// probeHost tries the compiler, checks what it needs of the Python, unless that is nil,
+// with the flags of an httpd that exists, and, if an httpd will be built, what it finds
+// for that.
+func probeHost(ctx context.Context, at Setting, py *detect.Python, httpd *detect.HTTPD, withHTTPD bool) (*Host, error) {
 	made, err := scratch.Temp(at.Env, scratch.Probe, false)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = made.Discard() }()
-	env := cachedir.ToolEnv(at.Env)
-	if dir := run.Getenv(at.Env, "CCACHE_DIR"); dir != run.Getenv(env, "CCACHE_DIR") {
-		at.Events.Note("CCACHE_DIR is " + dir + ", which another user can change: not used")
-	}
 	h := &Host{}
-	if h.Tools, err = toolchain.Find(ctx, at.Runner, env, made.Path()); err != nil {
+	if h.Tools, err = toolchain.Find(ctx, at.Runner, toolEnv(at), made.Path()); err != nil {
 		return nil, err
 	}
 	if h.Tools.Cross != "" {
 		return nil, fault.New(fault.Environment, "unset CC, or set it to a compiler for this machine: an install is verified by running it here",
 			"CC is %q, which compiles for %s; the result cannot run on this machine", strings.Join(h.Tools.CC, " "), h.Tools.Cross)
+	}
+	if py != nil {
+		if err := modulebuild.Probe(ctx, at.Runner, h.Tools, moduleFacts(py), httpdFacts(httpd), made.Path()); err != nil {
+			return nil, err
+		}
 	}
 	if withHTTPD {
 		if h.HTTPD, err = httpdbuild.Probe(ctx, at.Runner, h.Tools, made.Path()); err != nil {
@@ -70,10 +74,34 @@ func probeHost(ctx context.Context, at Setting, withHTTPD bool) (*Host, error) {
 	return h, nil
 }
 
+// toolEnv is the environment for finding a compiler.
+func toolEnv(at Setting) []string {
+	env := cachedir.ToolEnv(at.Env)
+	if dir := run.Getenv(at.Env, "CCACHE_DIR"); dir != run.Getenv(env, "CCACHE_DIR") {
+		at.Events.Note("CCACHE_DIR is " + dir + ", which another user can change: not used")
+	}
+	return env
+}
+
 // hostMemory holds what earlier runs found for an environment.
 type hostMemory struct {
 	cache string   // the cache directory; "" without one
 	env   []string // the caller's environment
+	py    *detect.Python
+	httpd *detect.HTTPD // nil if it is still to be built
+}
+
+// memoryFor is the memory for what a plan builds.
+func memoryFor(p *Plan, cache string, env []string) hostMemory {
+	return hostMemory{cache: cache, env: env, py: p.Python, httpd: p.HTTPD.Use}
+}
+
+// python lists the facts about the Python that a probe depends on.
+func (m hostMemory) python() modulebuild.Python {
+	if m.py == nil {
+		return modulebuild.Python{}
+	}
+	return moduleFacts(m.py)
 }
 
 // buildVariables match the variables of a caller that can change the compiler or what it
@@ -83,7 +111,8 @@ var buildVariables = regexp.MustCompile(`^(CC|CXX|CPP|LD|AR|AS|NM|RANLIB|STRIP|L
 // name returns the file name of the record for the caller's environment.
 func (m hostMemory) name() string {
 	h := sha256.New()
-	_, _ = fmt.Fprintln(h, "host record 2", version.String())
+	_, _ = fmt.Fprintln(h, "host record 5", version.String())
+	_, _ = fmt.Fprintf(h, "%q\n%q\n", fmt.Sprint(m.python()), fmt.Sprint(httpdFacts(m.httpd)))
 	if exe, err := os.Executable(); err == nil {
 		_, _ = fmt.Fprintln(h, stateOf(exe))
 	}
@@ -193,7 +222,18 @@ func (m hostMemory) remember(ctx context.Context, runner *run.Runner, h *Host) {
 	}
 	defer func() { _ = records.Close() }()
 	r := hostRecord{Tools: h.Tools, Host: h.HTTPD, Seen: map[string]string{}}
-	for _, what := range sightings(ctx, runner, h.Tools) {
+	py := m.python()
+	seen := sightings(ctx, runner, h.Tools)
+	for _, dir := range py.IncludeDirs {
+		seen = append(seen, filepath.Join(dir, "Python.h"), filepath.Join(dir, "pyconfig.h"))
+	}
+	for _, dir := range httpdFacts(m.httpd).IncludeDirs {
+		seen = append(seen, filepath.Join(dir, "httpd.h"))
+	}
+	if py.LibPython != "" {
+		seen = append(seen, py.LibPython)
+	}
+	for _, what := range seen {
 		r.Seen[what] = observe(m.env, what)
 	}
 	data, err := json.Marshal(r)
@@ -219,7 +259,7 @@ func (m hostMemory) forget() {
 // sightings lists the programs, directories and headers that decide the result of a
 // probe, or nothing if they cannot be determined.
 func sightings(ctx context.Context, runner *run.Runner, tools *toolchain.Toolchain) []string {
-	list := []string{"cc", "gcc", "clang", "make", "ld", "as", "ar", "/etc/os-release", "/usr/lib/os-release", "/etc/ld.so.cache"}
+	list := []string{"cc", "gcc", "clang", "make", "ld", "as", "ar", "perl", "/etc/os-release", "/usr/lib/os-release", "/etc/ld.so.cache"}
 	for _, word := range tools.CC {
 		if !strings.HasPrefix(word, "-") {
 			list = append(list, word)
@@ -228,7 +268,7 @@ func sightings(ctx context.Context, runner *run.Runner, tools *toolchain.Toolcha
 			}
 		}
 	}
-	list = append(list, tools.Files...)
+	list = append(append(list, tools.Files...), httpdbuild.Utilities()...)
 	ask := func(args ...string) string {
 		var said strings.Builder
 		out, err := runner.Output(ctx, run.Cmd{Argv: append(slices.Clone(tools.CC), args...), Env: tools.Env, Log: &said, Stdin: io.LimitReader(strings.NewReader(""), 0)})
@@ -245,7 +285,7 @@ func sightings(ctx context.Context, runner *run.Runner, tools *toolchain.Toolcha
 	list = append(list, libraries...)
 	for _, dir := range append(includes, "/usr/include/libxml2", "/usr/local/include/libxml2") {
 		list = append(list, dir)
-		for _, h := range append(headersOfFeatures(), "stdio.h", "expat.h") {
+		for _, h := range append(headersOfFeatures(), "stdio.h", "expat.h", "crypt.h") {
 			name := filepath.Join(dir, filepath.FromSlash(h))
 			list = append(list, filepath.Dir(name), name)
 		}
@@ -303,7 +343,7 @@ func (h *hostNow) again(ctx context.Context) error {
 	if !h.recalled {
 		return nil
 	}
-	now, err := probeHost(ctx, h.at, h.HTTPD != nil)
+	now, err := probeHost(ctx, h.at, h.memory.py, h.memory.httpd, h.HTTPD != nil)
 	if err != nil {
 		h.memory.forget()
 		return err

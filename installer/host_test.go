@@ -16,7 +16,7 @@ func hosted(t *testing.T) (*Host, hostMemory, Setting) {
 	t.Helper()
 	q := request(t)
 	q.Env = append(q.Env, "CC=cc")
-	h, err := probeHost(t.Context(), q.Setting, true)
+	h, err := probeHost(t.Context(), q.Setting, nil, nil, true)
 	if err != nil {
 		t.Skipf("needs a compiler: %v", err)
 	}

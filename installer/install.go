@@ -29,6 +29,9 @@ func Install(ctx context.Context, m Means, plan Planner) (*Report, error) {
 }
 
 func install(ctx context.Context, m Means, plan Planner) (*Report, error) {
+	if err := m.System.CanBuild("install mod_wsgi"); err != nil {
+		return nil, err
+	}
 	m, err := m.complete()
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"modwsgi/httpdbuild"
@@ -33,6 +34,7 @@ type job struct {
 	events   event.Sink
 
 	host     *hostNow
+	cross    *Cross // nil for this machine
 	runner   *run.Runner
 	env      []string           // the caller's
 	timeline *timeline.Recorder // may be nil
@@ -52,18 +54,22 @@ func newJob(p *Plan, m Means) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
+	memory := memoryFor(p, m.CacheDir, m.Env)
+	if m.Cross != nil {
+		memory.cache = "" // a compiler for another system is not remembered
+	}
 	fetcher, err := newFetcher(m, space.Downloads, space.Hold)
 	if err != nil {
 		space.Close()
 		return nil, err
 	}
 	return &job{
-		plan: p, space: space, events: m.Events, runner: m.Runner, env: m.Env, timeline: m.Timeline, toolsDir: m.ToolsDir, jobs: m.Jobs,
+		plan: p, space: space, events: m.Events, runner: m.Runner, env: m.Env, timeline: m.Timeline, toolsDir: m.programs(), jobs: m.Jobs, cross: m.Cross,
 		store: buildstore.New(buildstore.Options{
 			Cache: space.Cache, Work: space.Dir, Shared: shared, Offline: m.Offline, Limit: limit, LockLimit: m.lockLimit(), Events: m.Events, Timeline: m.Timeline,
 		}),
-		archives: &gatherer{fetcher: fetcher, offline: m.Offline, lockFile: p.Wish.LockFile, events: m.Events, timeline: m.Timeline, got: &sources{files: map[string]*fetch.File{}}},
-		host:     &hostNow{Host: *p.Host, recalled: p.Recalled, memory: hostMemory{cache: m.CacheDir, env: m.Env}, at: m.Setting},
+		archives: &gatherer{fetcher: fetcher, offline: m.Offline, lockFile: p.Wish.LockFile, python: p.Python.Version, events: m.Events, timeline: m.Timeline, got: &sources{files: map[string]*fetch.File{}}},
+		host:     &hostNow{Host: *p.Host, recalled: p.Recalled, memory: memory, at: m.Setting},
 		named:    len(m.SourceDirs)+len(m.Mirrors) > 0,
 	}, nil
 }
@@ -102,6 +108,7 @@ func carryOut(ctx context.Context, p *Plan, m Means, locked *place.Locked) (*Rep
 		return nil, err
 	}
 	r := newReport(p.Python)
+	j.archives.reportSkipped(p.Module)
 	r.used(src, made, p.Wish.LockFile)
 	r.Removed = namesOf(p.Former)
 	r.Proof, r.Untried, r.Logs = proof, why, j.space.Logs
@@ -112,6 +119,9 @@ func carryOut(ctx context.Context, p *Plan, m Means, locked *place.Locked) (*Rep
 func (j *job) warn() {
 	for _, w := range j.plan.Warnings {
 		j.events.Warn(w)
+	}
+	for _, n := range slices.Concat(j.plan.HTTPD.Notes, j.plan.Module.notes()) {
+		j.events.Note(n)
 	}
 }
 

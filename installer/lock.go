@@ -2,12 +2,19 @@ package installer
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"modwsgi/detect"
 	"modwsgi/installer/place"
 	"modwsgi/internal/event"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/owned"
+	"modwsgi/internal/run"
 )
 
 // roots are the directories in which an install places and removes files.
@@ -49,11 +56,16 @@ type held struct {
 // hold locks an environment, finishes what a killed run left there, and does the same for
 // the environment's former Pythons.
 func hold(ctx context.Context, at Setting, py *detect.Python, former []Former) (*held, error) {
-	locked, err := lockSite(ctx, at, py.Platlib)
+	unmake, err := makeSite(py.Platlib)
 	if err != nil {
 		return nil, err
 	}
-	unlock := func() { _ = locked.Unlock() }
+	locked, err := lockSite(ctx, at, py.Platlib)
+	if err != nil {
+		unmake()
+		return nil, err
+	}
+	unlock := func() { _ = locked.Unlock(); unmake() }
 	believed, err := recoverPrefix(locked, py, at.Events)
 	if err != nil {
 		unlock()
@@ -65,6 +77,50 @@ func hold(ctx context.Context, at Setting, py *detect.Python, former []Former) (
 		return nil, err
 	}
 	return &held{locked, func() { others(); unlock() }}, nil
+}
+
+// makeSite creates a package directory that does not exist yet, as pip does: those in
+// /usr/local often do not. Nothing is created where another user can make changes. unmake
+// removes what is still empty.
+func makeSite(site string) (unmake func(), _ error) {
+	var made []string
+	above := site
+	for !fileExists(above) && above != filepath.Dir(above) {
+		made = append(made, above)
+		above = filepath.Dir(above)
+	}
+	unmake = func() {
+		for _, dir := range made {
+			if os.Remove(dir) != nil { // it is used now
+				return
+			}
+		}
+	}
+	if len(made) == 0 {
+		return unmake, nil
+	}
+	if err := owned.Check(above); owned.IsUntrusted(err) {
+		return nil, fault.New(fault.Place, "create it, or deny others the right to change "+run.Quote(above), "the package directory %s does not exist and is not created there: %w", site, err)
+	}
+	err := os.MkdirAll(site, 0o755)
+	for _, dir := range made { // whatever the umask: httpd's user must reach it
+		err = errors.Join(err, openTo(dir, 0o755))
+	}
+	if err != nil {
+		unmake()
+		return nil, fault.New(fault.Place, "check the owner and the mode of "+run.Quote(above), "create the package directory %s: %w", site, err)
+	}
+	return unmake, nil
+}
+
+// openTo sets the mode of a directory.
+func openTo(dir string, mode fs.FileMode) error {
+	d, err := owned.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	return d.Root().Chmod(".", mode)
 }
 
 // lockFormer locks the environment for the former Pythons too, and finishes what a killed

@@ -2,6 +2,7 @@ package installer
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"modwsgi/detect"
@@ -47,19 +48,32 @@ type Plan struct {
 
 // HTTPDPlan is the part of the plan about httpd.
 type HTTPDPlan struct {
-	Action   string              `json:"action"` // "keep", "use" or "build"
-	Use      *detect.HTTPD       `json:"use,omitempty"`
-	Versions []Choice            `json:"versions,omitempty"` // to build, in order of preference
-	Features []string            `json:"features,omitempty"`
-	Refused  []detect.HTTPD      `json:"refused,omitempty"`
-	Parts    map[string][]Choice `json:"parts,omitempty"`  // versions of the components that httpd is built with
-	Record   *httpdReceipt       `json:"record,omitempty"` // of the one that is kept
+	Action   string        `json:"action"` // "keep", "use" or "build"
+	Use      *detect.HTTPD `json:"use,omitempty"`
+	Versions []Choice      `json:"versions,omitempty"` // to build, in order of preference
+	Features []string      `json:"features,omitempty"`
+	// Libraries are the components that are built instead of using libraries of the host.
+	Libraries []string            `json:"libraries,omitempty"`
+	Notes     []string            `json:"notes,omitempty"` // what a user may not expect of the build
+	Refused   []detect.HTTPD      `json:"refused,omitempty"`
+	Parts     map[string][]Choice `json:"parts,omitempty"`  // versions of the components that httpd is built with
+	Record    *httpdReceipt       `json:"record,omitempty"` // of the one that is kept
 }
 
 // ModulePlan is the part of the plan about mod_wsgi.
 type ModulePlan struct {
 	Action   string   `json:"action"` // "keep" or "build"
 	Versions []Choice `json:"versions,omitempty"`
+	Refused  []Choice `json:"refused,omitempty"` // versions that would be preferred, with the reason why they are not used
+}
+
+// notes explain why preferred versions are not used.
+func (m ModulePlan) notes() []string {
+	var out []string
+	for _, c := range m.Refused {
+		out = append(out, fmt.Sprintf("mod_wsgi %s is not used: %s", c.Version, c.Refused))
+	}
+	return out
 }
 
 // Choice is one version that could be used.

@@ -32,7 +32,7 @@ func planned(t *testing.T, env string) (_ *Plan, q Request, watched []string) {
 func TestPlanIsData(t *testing.T) {
 	p, q, _ := planned(t, python(t))
 	survives(t, p)
-	hostMemory{cache: q.CacheDir, env: q.Env}.remember(t.Context(), q.Runner, p.Host) // probing takes long
+	memoryFor(p, q.CacheDir, q.Env).remember(t.Context(), q.Runner, p.Host) // probing takes long
 	for name, change := range map[string]func(*Request){
 		"features": func(q *Request) { q.With, q.Without = []string{"deflate"}, []string{"tls"} },
 		"upgrade":  func(q *Request) { q.Upgrade = true },

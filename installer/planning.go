@@ -10,6 +10,7 @@ import (
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/digest"
+	"modwsgi/internal/distro"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/recipe"
@@ -41,6 +42,12 @@ func (p *Plan) First() Planner {
 // MakePlan examines the environment and decides what to do. It changes nothing: the
 // compiler is tried in a temporary directory, which is removed.
 func MakePlan(ctx context.Context, q Request) (*Plan, error) {
+	if err := q.System.CanBuild("build httpd and mod_wsgi"); err != nil {
+		return nil, err
+	}
+	if err := run.CheckProc(); err != nil {
+		return nil, err
+	}
 	w, err := q.Wish.complete(q.Dir)
 	if err != nil {
 		return nil, err
@@ -57,7 +64,10 @@ func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 			return nil, err
 		}
 	}
-	py, err := detect.FindPython(ctx, m.Runner, m.question(w.Python, w.HTTPD))
+	if m.Cross != nil && (!w.Portable || w.HTTPD != "bundled") {
+		return nil, fmt.Errorf("build for %s: only a packaged build with a bundled httpd can be for another system", m.Cross.Target())
+	}
+	py, err := m.findPython(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -78,9 +88,9 @@ func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 		return nil, err
 	}
 	if err := planHTTPD(ctx, p, s, m.Setting, lock); err != nil {
-		return nil, err
+		return nil, alsoMissing(ctx, p, m, err)
 	}
-	if err := planModule(p, s, m.ToolsDir, lock); err != nil {
+	if err := planModule(p, s, m.programs(), lock); err != nil {
 		return nil, err
 	}
 	if !p.builds() {
@@ -178,7 +188,7 @@ func lookAtTree(w Wish, s *state, chosen *detect.HTTPD) presentHTTPD {
 
 // planModule decides whether the present module can stay.
 func planModule(p *Plan, s *state, toolsDir string, lock *recipe.Lock) error {
-	choices, err := moduleChoices(p.Wish, p.Python.Version, lock)
+	choices, skipped, err := moduleChoices(p.Wish, p.Python.Version, lock)
 	if err != nil && (s.module == nil || p.Wish.Upgrade) {
 		return err
 	}
@@ -198,7 +208,7 @@ func planModule(p *Plan, s *state, toolsDir string, lock *recipe.Lock) error {
 		p.Replaces = fmt.Sprintf("%s %s, which %s installed, is replaced", other.Name, other.Version, orSomebody(other.Installer))
 	}
 	p.Reasons = append(p.Reasons, "build mod_wsgi: "+why)
-	p.Module.Action, p.Module.Versions = buildModule, choices
+	p.Module.Action, p.Module.Versions, p.Module.Refused = buildModule, choices, skipped
 	return noChoices
 }
 
@@ -234,8 +244,9 @@ func launcherChanged(toolsDir, scripts string) (bool, error) {
 
 // planBuild probes the compiler, or recalls it, and decides about features and versions.
 func planBuild(ctx context.Context, p *Plan, m Means, lock *recipe.Lock) (err error) {
-	if err := p.Python.CanBuild(); err != nil {
-		return err
+	python := p.Python.CanBuild()
+	if python != nil && len(distro.Fixing(python)) == 0 {
+		return python // before the host is probed
 	}
 	withHTTPD := p.HTTPD.Action == BuildHTTPD
 	if withHTTPD { // before the host is probed
@@ -243,29 +254,70 @@ func planBuild(ctx context.Context, p *Plan, m Means, lock *recipe.Lock) (err er
 			return err
 		}
 	}
-	cache, err := cachedir.Find(m.cache())
-	if err != nil {
-		cache = "" // a plan needs none
-	}
-	memory := hostMemory{cache: cache, env: m.Env}
-	if p.Host, p.Recalled = memory.recall(withHTTPD); !p.Recalled {
-		if p.Host, err = probeHost(ctx, m.Setting, withHTTPD); err != nil {
-			return err
-		}
+	if err := findHost(ctx, p, m, python, withHTTPD); err != nil {
+		return err
 	}
 	if withHTTPD {
-		if p.HTTPD.Features, err = p.Host.HTTPD.Select(p.Wish.With, p.Wish.Without); err != nil {
+		driver, err := httpdbuild.ParseDriver(p.Wish.BuildDriver)
+		if err != nil {
 			return err
 		}
+		if err := p.Host.HTTPD.CheckDriver(driver); err != nil {
+			return err
+		}
+		from, err := httpdbuild.ParseLibraries(p.Wish.Libraries)
+		if err != nil {
+			return err
+		}
+		if err := p.Host.HTTPD.CheckNeeds(from); err != nil {
+			return missing(python, err)
+		}
+		selected, err := p.Host.HTTPD.Select(p.Wish.With, p.Wish.Without, from)
+		if err != nil {
+			return missing(python, err)
+		}
+		p.HTTPD.Features, p.HTTPD.Libraries, p.HTTPD.Notes = selected.Features, selected.Libraries, selected.Notes
+	}
+	if python != nil {
+		return python
+	}
+	if withHTTPD {
 		if p.HTTPD.Versions, err = httpdChoices(p.Wish, p.HTTPD.Features, lock); err != nil {
 			return err
 		}
-		if p.HTTPD.Parts, err = partChoices(p.Wish, p.Host.HTTPD.Expat, lock); err != nil {
+		if p.HTTPD.Parts, err = partChoices(p.Wish, p.HTTPD.Libraries, lock); err != nil {
 			return err
 		}
 	}
 	p.Warnings = unvouchedIn(p)
 	return nil
+}
+
+// findHost probes the compiler, or recalls it.
+func findHost(ctx context.Context, p *Plan, m Means, python error, withHTTPD bool) (err error) {
+	if m.Cross != nil {
+		if python != nil {
+			return python
+		}
+		p.Host, err = m.Cross.probe(ctx, m.Setting, p.Wish.Python, p.Python, withHTTPD)
+		return err
+	}
+	cache, err := cachedir.Find(m.cache())
+	if err != nil {
+		cache = "" // a plan needs none
+	}
+	memory := memoryFor(p, cache, m.Env)
+	if p.Host, p.Recalled = memory.recall(withHTTPD); p.Recalled {
+		return nil
+	}
+	if p.Host, err = probeHost(ctx, m.Setting, buildable(p.Python), p.HTTPD.Use, withHTTPD); err == nil || ctx.Err() != nil {
+		return err
+	}
+	errs := []error{python, err}
+	if withHTTPD && p.Wish.Libraries == string(httpdbuild.FromHost) {
+		errs = append(errs, httpdbuild.Absent(p.Wish.With))
+	}
+	return missing(errs...)
 }
 
 // Planner makes a plan. It is called again if the environment or the machine has changed

@@ -8,6 +8,7 @@
 package installer
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +27,7 @@ import (
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
+	"modwsgi/internal/platform"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 	"modwsgi/internal/scratch"
@@ -54,6 +56,7 @@ type Wish struct {
 	ModWSGIVersion string   `json:"mod_wsgi_version,omitempty"` // version or constraint; "" for the newest that supports the Python
 	With           []string `json:"with,omitempty"`             // features that a bundled httpd must have
 	Without        []string `json:"without,omitempty"`          // features that it must not have
+	Libraries      string   `json:"libraries,omitempty"`        // where the libraries of features come from: "auto", "host", "bundled", or "" for auto
 	Upgrade        bool     `json:"upgrade,omitempty"`          // look for newer versions even if the installed one satisfies the wish
 	Reinstall      bool     `json:"reinstall,omitempty"`        // always build the module and place everything again; an httpd may come from the build cache
 
@@ -76,6 +79,7 @@ type Setting struct {
 	LockTimeout string   // how long to wait for another run, see flock.Limit; "" is MODWSGI_LOCK_TIMEOUT, and without that ten minutes
 	Runner      *run.Runner
 	Events      event.Sink
+	System      platform.System // of this machine; "" is the one that the program runs on
 }
 
 // Means are the resources to carry out a plan. They affect how long it takes and where
@@ -94,6 +98,30 @@ type Means struct {
 	CacheDir                 string // downloads, builds and logs; "" is the user's cache directory
 	buildstore.SharedOptions        // options of a shared build cache
 	ToolsDir                 string // where the programs mod_wsgi-express and mod_wsgi-apxs are
+
+	// Cross is the system to build for, if that is not this machine; for [Stage] only. The
+	// Python of the wish is then one of its sysroot, by the version.
+	Cross *Cross
+}
+
+// programs returns the directory of the programs that become part of the result.
+func (m Means) programs() string {
+	if m.Cross != nil {
+		return m.Cross.Programs
+	}
+	return m.ToolsDir
+}
+
+// findPython finds the Python of a wish.
+func (m Means) findPython(ctx context.Context, w Wish) (*detect.Python, error) {
+	if m.Cross != nil {
+		p, err := m.Cross.wanted(w.Python)
+		if err != nil {
+			return nil, err
+		}
+		return p.Facts, nil
+	}
+	return detect.FindPython(ctx, m.Runner, m.question(w.Python, w.HTTPD))
 }
 
 // complete fills in defaults and refuses contradictions.
@@ -102,6 +130,9 @@ func (w Wish) complete(dir string) (Wish, error) {
 		return w, err
 	}
 	if _, err := httpdbuild.ParseDriver(w.BuildDriver); err != nil {
+		return w, err
+	}
+	if _, err := httpdbuild.ParseLibraries(w.Libraries); err != nil {
 		return w, err
 	}
 	if w.Locked && w.Upgrade {

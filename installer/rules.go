@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"modwsgi/detect"
+	"modwsgi/httpdbuild"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/recipe"
@@ -18,7 +19,7 @@ import (
 
 // wantsOwn reports whether only a purpose-built httpd meets the wish.
 func wantsOwn(w Wish) bool {
-	return len(w.With) > 0 || len(w.Without) > 0 || w.HTTPDVersion != ""
+	return len(w.With) > 0 || len(w.Without) > 0 || w.HTTPDVersion != "" || w.Libraries == string(httpdbuild.FromSource)
 }
 
 // namedBefore returns the httpd that the present module was built for, if it was named
@@ -50,7 +51,7 @@ type presentHTTPD struct {
 // decideHTTPD decides between the httpd that detect would choose and a new one.
 func decideHTTPD(w Wish, chosen *detect.HTTPD, refused []detect.HTTPD, present presentHTTPD, lock *recipe.Lock) (d decision, err error) {
 	if chosen != nil && chosen.Provenance == detect.System && w.HTTPD == "auto" && wantsOwn(w) {
-		d.reasons = append(d.reasons, "a bundled httpd: --httpd-version, --with or --without ask for one built for the purpose")
+		d.reasons = append(d.reasons, "a bundled httpd: --httpd-version, --with, --without or --libraries ask for one built for the purpose")
 		chosen = nil
 	}
 	d.action = BuildHTTPD
@@ -92,7 +93,7 @@ func whyHTTPD(w Wish, version string, present presentHTTPD, lock *recipe.Lock) (
 		return "--reinstall", "", nil
 	case present.damaged != "":
 		return "files of the present one are missing or changed (" + present.damaged + ")", "", nil
-	case present.record == nil && len(w.With)+len(w.Without) > 0:
+	case present.record == nil && (len(w.With)+len(w.Without) > 0 || wantsLibraries(w)):
 		return "the build inputs of the present one are not recorded", "", nil
 	}
 	if w.HTTPDVersion != "" {
@@ -115,11 +116,38 @@ func whyHTTPD(w Wish, version string, present presentHTTPD, lock *recipe.Lock) (
 				return "the present one has " + f, "", nil
 			}
 		}
+		if why := otherLibraries(w, present.record); why != "" {
+			return why, "", nil
+		}
 	}
 	if newest := recipe.Catalogue().Of("httpd"); w.Upgrade && len(newest) > 0 && newest[0].Version != version {
 		return fmt.Sprintf("httpd %s is installed, %s is the newest known", version, newest[0].Version), version, nil
 	}
 	return "", "", nil
+}
+
+// wantsLibraries reports whether the origin of the libraries was requested.
+func wantsLibraries(w Wish) bool {
+	return w.Libraries == string(httpdbuild.FromSource) || w.Libraries == string(httpdbuild.FromHost)
+}
+
+// otherLibraries returns why the libraries of the present httpd are not those that were
+// requested, or "".
+func otherLibraries(w Wish, record *httpdReceipt) string {
+	if !wantsLibraries(w) {
+		return ""
+	}
+	for _, f := range record.Features {
+		name := httpdbuild.LibraryOf(f)
+		built := slices.ContainsFunc(record.Components, func(c componentRecord) bool { return c.Name == name })
+		switch {
+		case built && w.Libraries == string(httpdbuild.FromHost):
+			return "the present one contains its own " + name
+		case !built && w.Libraries == string(httpdbuild.FromSource):
+			return "the present one uses " + name + " of the host"
+		}
+	}
+	return ""
 }
 
 func checkConstraint(what, constraint, version string) error {

@@ -19,6 +19,7 @@ func TestWhereTheHTTPDComesFrom(t *testing.T) {
 		return &detect.HTTPD{Provenance: detect.Bundled, Version: version}
 	}
 	tls := presentHTTPD{record: &httpdReceipt{Features: []string{"tls"}}}
+	own := presentHTTPD{record: &httpdReceipt{Features: []string{"tls"}, Components: []componentRecord{{Name: "openssl"}}}}
 	none := &recipe.Lock{}
 	for name, c := range map[string]struct {
 		wish    Wish
@@ -44,6 +45,14 @@ func TestWhereTheHTTPDComesFrom(t *testing.T) {
 		"its own, damaged":              {Wish{}, bundled(newest), presentHTTPD{tls.record, "bin/httpd"}, none, BuildHTTPD, "bin/httpd", ""},
 		"its own, not recorded":         {Wish{With: []string{"tls"}}, bundled(newest), presentHTTPD{}, none, BuildHTTPD, "not recorded", ""},
 		"its own, made again":           {Wish{Reinstall: true}, bundled(newest), tls, none, BuildHTTPD, "--reinstall", ""},
+		"the system's, from source":     {Wish{HTTPD: "auto", Libraries: "bundled"}, system, presentHTTPD{}, none, BuildHTTPD, "neither the environment", ""},
+		"the system's, host libraries":  {Wish{HTTPD: "auto", Libraries: "host"}, system, presentHTTPD{}, none, UseHTTPD, "", ""},
+		"its own, with host libraries":  {Wish{Libraries: "bundled"}, bundled(newest), tls, none, BuildHTTPD, "uses openssl of the host", ""},
+		"its own, from source":          {Wish{Libraries: "bundled"}, bundled(newest), own, none, KeepHTTPD, "", ""},
+		"its own, not from the host":    {Wish{Libraries: "host"}, bundled(newest), own, none, BuildHTTPD, "contains its own openssl", ""},
+		"its own, from the host":        {Wish{Libraries: "host"}, bundled(newest), tls, none, KeepHTTPD, "", ""},
+		"its own, from anywhere":        {Wish{Libraries: "auto"}, bundled(newest), own, none, KeepHTTPD, "", ""},
+		"its own, libraries unknown":    {Wish{Libraries: "bundled"}, bundled(newest), presentHTTPD{}, none, BuildHTTPD, "not recorded", ""},
 		"its own, the newest":           {Wish{Upgrade: true}, bundled(newest), tls, none, KeepHTTPD, "", ""},
 		"its own, an older one":         {Wish{Upgrade: true}, bundled("2.4.1"), tls, none, BuildHTTPD, "newest known", "2.4.1"},
 	} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -54,6 +55,7 @@ type gatherer struct {
 	fetcher  *fetch.Fetcher
 	offline  bool
 	lockFile string
+	python   string // the version that mod_wsgi must support
 	events   event.Sink
 	timeline *timeline.Recorder
 
@@ -81,7 +83,7 @@ func (g *gatherer) first(ctx context.Context, component string, all []Choice) er
 		if err != nil {
 			return fault.Wrap(classOr(err, fault.Source), fault.HintOf(err), err)
 		}
-		if len(missing) > 0 {
+		if len(missing) > 0 && missing[0].Archive.Version != c.Version { // otherwise it is another archive of the same version
 			g.instead(component, missing[0].Archive.Version, c.Version, missing[0].Summary())
 			g.events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, c.Version, missing[0].Archive.Version, missing[0].Summary()))
 		}
@@ -115,6 +117,15 @@ func (g *gatherer) reportRefused(component string, all []Choice, chosen Choice) 
 	}
 }
 
+// reportSkipped reports the versions of mod_wsgi that do not support the Python.
+func (g *gatherer) reportSkipped(m ModulePlan) {
+	for _, c := range m.Refused {
+		if g.got.files["mod_wsgi"] != nil {
+			g.instead("mod_wsgi", c.Version, g.got.files["mod_wsgi"].Archive.Version, c.Refused)
+		}
+	}
+}
+
 // reportUsed reports what a user should know about the version used.
 func (g *gatherer) reportUsed(component string, c Choice, missing []*fetch.Unavailable) {
 	g.reportOlder(component, c, missing)
@@ -133,7 +144,10 @@ func (g *gatherer) instead(component, wanted, used, why string) {
 // reportOlder reports a version that is older than the newest known one only because it is
 // locked.
 func (g *gatherer) reportOlder(component string, taken Choice, missing []*fetch.Unavailable) {
-	known := recipe.Catalogue().Of(component)
+	known := slices.DeleteFunc(slices.Clone(recipe.Catalogue().Of(component)), func(a recipe.Archive) bool {
+		ok, err := a.Admits("python", g.python)
+		return component == "mod_wsgi" && g.python != "" && err == nil && !ok
+	})
 	if len(missing) > 0 || len(known) == 0 || known[0].Version == taken.Version {
 		return
 	}

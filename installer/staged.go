@@ -14,6 +14,7 @@ import (
 	"modwsgi/internal/prove"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
+	"modwsgi/internal/sysroot"
 )
 
 // Staged is a finished build outside every environment: exactly the files that Install
@@ -26,6 +27,11 @@ type Staged struct {
 	HTTPD   *StagedHTTPD // nil if the module is for an httpd of the host
 	Module  []Source     // the archive that the module was built from
 	Proof   *prove.Proof // nil if it could not be tried, which a warning reports
+	// Unproven is why a build for another system could not be tried; "" if it was tried.
+	Unproven string
+	// Target describes the system that it is for, and what it was built with there; nil
+	// for this machine.
+	Target map[string]string
 	// Compiled reports that something was compiled for it, rather than restored from a
 	// cache.
 	Compiled bool
@@ -106,17 +112,28 @@ func (j *job) staged(ctx context.Context) (*Staged, error) {
 	if err != nil {
 		return nil, err
 	}
+	if j.cross != nil {
+		if err := sysroot.CheckTree(j.cross.Target(), laid.site); err != nil {
+			return nil, err
+		}
+	}
 	py := j.plan.Python
 	subject := stagedSubject(py, laid, made)
 	if py.LibShared {
 		subject.LibPython = py.LibPython
 	}
 	name := fmt.Sprintf("verify stage for Python %d.%d", py.Major, py.Minor)
-	proof, err := prove.Step(ctx, j.proving(), name, subject)
-	if _, err = tolerate(j.events, err); err != nil {
+	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: py, Compiled: made.compiled, close: j.space.Close}
+	if j.cross != nil {
+		out.Target = j.cross.describe()
+		out.Proof, out.Unproven, err = j.cross.prove(ctx, j.proving(), name, j.plan.Wish.Python, subject)
+	} else {
+		out.Proof, err = prove.Step(ctx, j.proving(), name, subject)
+		_, err = tolerate(j.events, err)
+	}
+	if err != nil {
 		return nil, err
 	}
-	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: py, Proof: proof, Compiled: made.compiled, close: j.space.Close}
 	for name, f := range src.files {
 		if name == "mod_wsgi" {
 			out.Module = append(out.Module, sourceOf(name, f))
@@ -146,6 +163,9 @@ func sourceOf(name string, f *fetch.File) Source {
 // StageInstalled uses what Install placed in an environment as a stage. Nothing is built
 // or copied, and Close does nothing.
 func StageInstalled(ctx context.Context, python string, at Setting) (*Staged, error) {
+	if err := at.System.CanBuild("package an installed mod_wsgi"); err != nil {
+		return nil, err
+	}
 	py, err := environment(ctx, python, at)
 	if err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ func installedSubject(site string, py *detect.Python) (*prove.Subject, error) {
 	return &prove.Subject{
 		Prefix: py.Prefix, PythonVersion: py.Version,
 		Module: filepath.Join(site, "mod_wsgi", "server", r.Module.File), ModuleVersion: r.Module.Version,
-		Executable: r.HTTPD.Executable, ModulesDir: r.HTTPD.ModulesDir, LibPython: wheelLibrary(r, py), Python: provable(py),
+		Executable: r.HTTPD.Executable, ModulesDir: r.HTTPD.ModulesDir, LibPython: wheelLibrary(r, py), Site: site, Python: provable(py),
 	}, nil
 }
 
@@ -55,6 +55,12 @@ func stagedSubject(py *detect.Python, s *staged, made *product) prove.Subject {
 
 // Verify tries what is installed with a real request.
 func Verify(ctx context.Context, python string, at Setting) (*prove.Proof, error) {
+	if err := at.System.CanBuild("verify an installed mod_wsgi"); err != nil {
+		return nil, err
+	}
+	if err := run.CheckProc(); err != nil {
+		return nil, err
+	}
 	py, err := environment(ctx, python, at)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,9 @@ var known = []struct {
 	{regexp.MustCompile(`(?:cannot find|unable to find library) (-l[\w.+-]+)`), func(_ *builder, m []string) string {
 		return "the linker cannot find " + m[1] + ", which this Python's library needs: install the development package that contains it, or use a Python that was built with --enable-shared"
 	}},
+	{regexp.MustCompile(`(?:unrecognized (?:command[- ]line )?option|unknown argument:|unrecognized argument in option|argument unused during compilation:|unsupported option|unsupported argument) ['‘"](-[^'’"]+)['’"]`), func(b *builder, m []string) string {
+		return "this Apache's compiler flags (apxs -q CFLAGS) contain " + m[1] + ", which " + run.Quote(b.Tools.CC[0]) + " does not know: set CC to the compiler that Apache was built with, or use --httpd bundled"
+	}},
 	// The Apache of Fedora and Red Hat is compiled with a file of another package.
 	{regexp.MustCompile(`/redhat/redhat-[\w-]+['’]?: No such file`), text(
 		"this Apache's compiler flags name a file of the package redhat-rpm-config: dnf install redhat-rpm-config, or use --httpd bundled")},

@@ -113,7 +113,10 @@ func (q *Request) Inputs() string {
 	for _, p := range q.Tools.Programs {
 		fmt.Fprintf(&b, "program %s\n", p)
 	}
-	return b.String()
+	if q.Tools.Sysroot != "" {
+		fmt.Fprintf(&b, "sysroot %s\n", q.Tools.Sysroot)
+	}
+	return q.Tools.Portable(b.String())
 }
 
 // Build makes the module. On an error, nothing is left in Out.
@@ -275,18 +278,22 @@ func (b *builder) link(ctx context.Context, log *steps.Log) error {
 	for _, source := range b.sources {
 		argv = append(argv, object(source))
 	}
-	if b.Python.LibShared {
-		argv = append(argv, b.Python.LibPython)
-		if b.RunPath != "" {
-			argv = append(argv, "-Xlinker", "-rpath", "-Xlinker", b.RunPath) // may have a comma
-		}
-	} else {
-		// Extension modules find the interpreter's functions in this module, so all of
-		// it is linked in and stays visible.
-		argv = append(argv, "-Wl,--whole-archive", b.Python.LibPython, "-Wl,--no-whole-archive", "-Wl,--export-dynamic")
-		argv = append(argv, b.Python.LinkLibs...)
-	}
+	argv = append(argv, b.Python.link(b.RunPath)...)
 	return b.tool(ctx, log, timeline.Link, b.name, argv)
+}
+
+// link returns the linker's arguments for the library of the interpreter.
+func (p Python) link(runPath string) []string {
+	if p.LibShared {
+		argv := []string{p.LibPython}
+		if runPath != "" {
+			argv = append(argv, "-Xlinker", "-rpath", "-Xlinker", runPath) // may have a comma
+		}
+		return argv
+	}
+	// Extension modules find the interpreter's functions in this module, so all of it
+	// is linked in and stays visible.
+	return slices.Concat([]string{"-Wl,--whole-archive", p.LibPython, "-Wl,--no-whole-archive", "-Wl,--export-dynamic"}, p.LinkLibs)
 }
 
 // check checks that httpd will load the file.

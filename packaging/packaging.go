@@ -99,13 +99,14 @@ type Component struct {
 	Version string   `json:"version"` // as its maker writes it; "" if unknown
 	License string   `json:"license"` // SPDX expression; "" if unknown
 	SHA256  string   `json:"sha256,omitempty"`
-	Sum     string   `json:"sum,omitempty"`    // of a Go module: "h1:…"
-	Commit  string   `json:"commit,omitempty"` // of a Git repository, if it is not from an archive
-	Trust   string   `json:"trust,omitempty"`  // source of SHA256: "pinned", "signed", "published"
-	File    string   `json:"file,omitempty"`   // the archive's or the library's name
-	URL     string   `json:"url,omitempty"`    // where upstream publishes the archive
-	PURL    string   `json:"purl,omitempty"`   // package URL (https://github.com/package-url/purl-spec)
-	Texts   []string `json:"-"`                // files with its licence, absolute
+	Sum     string   `json:"sum,omitempty"`     // of a Go module: "h1:…"
+	Commit  string   `json:"commit,omitempty"`  // of a Git repository, if it is not from an archive
+	Trust   string   `json:"trust,omitempty"`   // source of SHA256: "pinned", "signed", "published"
+	File    string   `json:"file,omitempty"`    // the archive's or the library's name
+	URL     string   `json:"url,omitempty"`     // where upstream publishes the archive
+	PURL    string   `json:"purl,omitempty"`    // package URL (https://github.com/package-url/purl-spec)
+	Support string   `json:"support,omitempty"` // last day of upstream's support, "2030-04-08"; "" if unknown
+	Texts   []string `json:"-"`                 // files with its licence, absolute
 }
 
 // Artifact is one file in the output directory.
@@ -119,6 +120,8 @@ type Artifact struct {
 	Platform   string      `json:"platform,omitempty"` // in the format's syntax
 	Requires   string      `json:"requires_python,omitempty"`
 	Libraries  []string    `json:"libraries,omitempty"` // foreign libraries inside
+	Target     string      `json:"target,omitempty"`    // the system that it was built for, if that is not the build machine: "linux/arm64/glibc2.28"
+	Unproven   string      `json:"unproven,omitempty"`  // why it was not tried with a request; "" if it was
 	Sidecars   []string    `json:"sidecars,omitempty"`  // names of the files that describe it: SBOM, provenance, metadata
 	Components []Component `json:"-"`
 	// Parameters are the user's choices, for the provenance statement.

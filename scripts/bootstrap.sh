@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs modwsgi, mod_wsgi-express and mod_wsgi-apxs: downloads the archive for
-# this machine, verifies its SHA-256 against the pinned one below, and installs
-# the programs into ~/.local/bin or $PREFIX/bin. See docs/reference/bootstrap.md.
+# Installs modwsgi, mod_wsgi-express and mod_wsgi-apxs, or those of them that are of
+# use on this system: downloads the archive for this machine, verifies its SHA-256
+# against the pinned one below, and installs the programs into ~/.local/bin or
+# $PREFIX/bin. See docs/reference/bootstrap.md.
 #
 # The file in scripts/ is a template without hashes and refuses to run. "make
 # dist" writes dist/bootstrap.sh, which has the version and the hashes of the
@@ -42,7 +43,8 @@ help() {
 usage: $program [--prefix DIRECTORY] [--url ADDRESS] [--version] [--help]
 
 Installs modwsgi, mod_wsgi-express and mod_wsgi-apxs ${version:-(no version: this is the template)}
-into DIRECTORY/bin, by default \$PREFIX/bin or else ~/.local/bin.
+into DIRECTORY/bin, by default \$PREFIX/bin or else ~/.local/bin. Only modwsgi is installed on
+macOS, where nothing can be built or served, and no mod_wsgi-apxs on Windows.
 
   --prefix DIRECTORY  install into its bin directory
   --url ADDRESS       directory of the archives: http(s)://, file:// or a path
@@ -97,6 +99,12 @@ choose() {
 	Linux) system=linux ;;
 	Darwin) system=darwin ;;
 	MINGW* | MSYS* | CYGWIN* | Windows_NT) system=windows ;;
+	esac
+	# Those of use on this system, as in internal/platform; modwsgi is last.
+	case $system in
+	linux) programs='mod_wsgi-apxs mod_wsgi-express modwsgi' ;;
+	windows) programs='mod_wsgi-express modwsgi' ;;
+	*) programs=modwsgi ;;
 	esac
 	case $machine in
 	x86_64 | amd64) machine=amd64 ;;
@@ -195,7 +203,7 @@ prepare() {
 		die 3 "cannot write to the directory $bin" "choose another one with --prefix"
 	}
 	warn_of_owner
-	for name in modwsgi mod_wsgi-express mod_wsgi-apxs; do
+	for name in $programs; do
 		[ ! -d "$bin/$name$exe" ] || die 3 "$bin/$name$exe is a directory" "move it away, or choose another --prefix"
 	done
 }
@@ -284,7 +292,7 @@ unpack() {
 	set -- "$work"/tree/*/"modwsgi$exe"
 	[ -f "$1" ] || die 4 "$archive does not contain modwsgi"
 	tree=${1%/*}
-	for name in modwsgi mod_wsgi-express mod_wsgi-apxs; do
+	for name in $programs; do
 		[ -f "$tree/$name$exe" ] || die 4 "$archive does not contain $name"
 		chmod 755 "$tree/$name$exe"
 	done
@@ -299,10 +307,11 @@ unpack() {
 # place moves the programs, modwsgi last: if it is new, the others are too.
 place() {
 	trap '' INT TERM HUP
-	for name in mod_wsgi-apxs mod_wsgi-express modwsgi; do
+	for name in $programs; do
 		mv -f "$tree/$name$exe" "$bin/$name$exe" || die 3 "cannot replace $bin/$name$exe" "check its permissions, then run this script again"
 	done
 	say "installed $bin/modwsgi"
+	[ "$programs" != modwsgi ] || say "note: modwsgi does not build or serve on this system; modwsgi doctor reports what works instead"
 	case :${PATH:-}: in
 	*:"$bin":*) ;;
 	*) say "note: $bin is not in PATH" ;;

@@ -218,7 +218,7 @@ func (t *Transaction) end() error {
 // read-only file system, missing rights and immutable directories, even as root. The
 // error is of class fault.Place and names the directory.
 func Writable(anchor string, targets ...string) error {
-	dirs := []string{anchor}
+	dirs := []string{existing(anchor)}
 	for _, target := range targets {
 		dirs = append(dirs, existing(filepath.Dir(target)))
 	}

@@ -93,6 +93,12 @@ func sniff(f *os.File, name, scratch string, o Options) (source, error) {
 		return newTarSource(in, zstdDecompressor{}, m)
 	case bytes.HasPrefix(head, magicZip), bytes.HasPrefix(head, magicNoZip):
 		return openZip(in, name, scratch, o, m)
+	case o.Deb && bytes.HasPrefix(head, magicAr):
+		src, err := openDeb(in, m, o.Control)
+		if err != nil {
+			return nil, in.orChanged(name, o.SHA256, err)
+		}
+		return src, nil
 	case len(head) == 262 && bytes.Equal(head[257:], magicTar):
 		return newTarSource(in, plain{}, m)
 	}

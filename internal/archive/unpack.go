@@ -86,7 +86,7 @@ func (u *unpacker) all(src source) error {
 			return err
 		}
 	}
-	if u.stats.Files+u.stats.Links == 0 {
+	if u.stats.Files+u.stats.Links == 0 && !(u.o.Deb && u.o.Keep != nil) { // a package may have nothing that is wanted
 		return &RefusedError{Reason: "the archive contains no files"}
 	}
 	if err := u.makeLinks(); err != nil {
@@ -246,6 +246,9 @@ func (u *unpacker) copy(w io.Writer, e *entry) error {
 func (u *unpacker) symlink(name string, e *entry) error {
 	if reason := badText(e.link); reason != "" {
 		return &RefusedError{Entry: e.name, Reason: fmt.Sprintf("it links to %q: %s", e.link, reason)}
+	}
+	if u.o.Deb && path.IsAbs(e.link) {
+		e.link = relative(name, e.link)
 	}
 	if path.IsAbs(e.link) {
 		return &RefusedError{Entry: e.name, Reason: "it links to the absolute path " + e.link}

@@ -19,7 +19,7 @@ import (
 // and modwsgi cache verify reports it.
 
 // componentLine matches a line of the inputs that names an archive.
-var componentLine = regexp.MustCompile(`(?m)^(mod_wsgi|httpd|apr|apr-util|pcre2|expat) (\S+) ([0-9a-f]{64})$`)
+var componentLine = regexp.MustCompile(`(?m)^(mod_wsgi|httpd|apr|apr-util|pcre2|expat|openssl|nghttp2|zlib|brotli|libxml2|libxcrypt) (\S+) ([0-9a-f]{64})$`)
 
 // needed are the components that every build of a kind has.
 var needed = map[string][]string{"httpd": {"httpd", "apr", "apr-util", "pcre2"}, "module": {"mod_wsgi"}}

@@ -51,7 +51,7 @@ func sweepStore(store *owned.Dir) {
 var lockName = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // halfWritten matches the temporary name of a file being written (owned.Dir.Create).
-var halfWritten = regexp.MustCompile(`^\..+\.[a-z2-7]{12}\.tmp$`)
+var halfWritten = regexp.MustCompile(`^\..+\.` + owned.RandomNames + `\.tmp$`)
 
 // sweepFiles removes files that a killed run did not finish. They have no locks and take
 // a moment to write: after an hour nobody is writing them any more.

@@ -30,7 +30,7 @@ func TestSweepOfTheCache(t *testing.T) {
 		}
 	}
 	old := time.Now().Add(-2 * time.Hour)
-	for _, name := range []string{".a.json.abcdefghijk2.tmp", "a.json"} {
+	for _, name := range []string{".a.json.abcdefghijk2.tmp", ".b.json.0189uvabcdef.tmp", "a.json"} {
 		path := filepath.Join(cache, "host", name)
 		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, old, old)); err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package cachedir
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -112,6 +113,27 @@ func workBase(store *owned.Dir) (base *owned.Dir, prefix string, err error) {
 		scratch.SweepNames(base, workName)
 	}
 	return base, "run-", err
+}
+
+// Workplace returns an existing directory on the file system that builds work on: the
+// cache directory or, before that is made, the one that it will be made in. It is "" if
+// they work among the temporary files, because the cache cannot be written to or its path
+// has odd characters.
+func Workplace(o Options) string {
+	o.Events = nil // reported where the cache is used
+	path, err := Find(o)
+	if err != nil || strings.ContainsAny(filepath.Join(path, Work), oddCharacters) {
+		return ""
+	}
+	for dir := path; ; dir = filepath.Dir(dir) {
+		err := owned.Check(dir)
+		switch {
+		case err == nil && writable(dir):
+			return dir
+		case !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir):
+			return ""
+		}
+	}
 }
 
 // noWorkspace is the error for a directory that cannot be used for work.

@@ -38,7 +38,7 @@ func (a *app) packLocal() *cobra.Command {
 			}
 			base := a.request()
 			q.Dir, q.Env, q.ToolsDir, q.Runner, q.Events = base.Dir, base.Env, base.ToolsDir, base.Runner, base.Events
-			q.LockTimeout = base.LockTimeout
+			q.LockTimeout, q.System = base.LockTimeout, base.System
 			q.With, q.Without = splitList(q.With), splitList(q.Without)
 			path, err := produce.Local(c.Context(), q, a.abs(sdist), a.abs(out))
 			if err != nil {
@@ -56,6 +56,7 @@ func (a *app) packLocal() *cobra.Command {
 	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of a bundled httpd")
 	f.StringSliceVar(&q.With, "with", nil, "features to include in a bundled httpd")
 	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
+	librariesFlag(f, &q.Libraries)
 	sourceFlags(f, &q)
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")
 	jobsFlag(f, &q.Jobs)

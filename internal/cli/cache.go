@@ -427,6 +427,7 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi")
 	f.StringSliceVar(&q.With, "with", nil, "features to include in a bundled httpd")
 	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
+	librariesFlag(f, &q.Libraries)
 	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")

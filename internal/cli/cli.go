@@ -22,7 +22,9 @@ import (
 	"modwsgi/internal/flock"
 	"modwsgi/internal/httpc"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/platform"
 	"modwsgi/internal/run"
+	"modwsgi/internal/scratch"
 	"modwsgi/internal/shortage"
 	"modwsgi/internal/version"
 )
@@ -38,6 +40,8 @@ type Process struct {
 	Stderr     io.Writer
 	// Now is the clock for timestamps and durations; nil is time.Now.
 	Now func() time.Time
+	// System is this machine's; "" is the one that the program runs on.
+	System platform.System
 }
 
 // exitCodes is the only definition of the exit codes; docs/reference/exit-codes.md
@@ -297,6 +301,9 @@ func (a *app) start() error {
 	a.ignored = nil // once
 	if text := shortage.Early(); text != "" {
 		v.sink().Warn(text)
+	}
+	if cache := a.cacheAt(); cache != "" {
+		scratch.Fallback(filepath.Join(cache, cachedir.Work))
 	}
 	cachedir.Sweep(cachedir.Options{Path: a.cacheDir, Dir: a.Dir, Env: a.Env})
 	return nil

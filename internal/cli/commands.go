@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"modwsgi/httpdbuild"
 	"modwsgi/installer"
@@ -39,7 +40,7 @@ func writeJSON(w io.Writer, v any) {
 // request returns a request with the settings that all commands share.
 func (a *app) request() installer.Request {
 	return installer.Request{Means: installer.Means{
-		Setting:  installer.Setting{Dir: a.Dir, Env: a.Env, LockTimeout: a.flags.locks, Runner: a.runner(), Events: a.view.sink()},
+		Setting:  installer.Setting{Dir: a.Dir, Env: a.Env, LockTimeout: a.flags.locks, Runner: a.runner(), Events: a.view.sink(), System: a.System},
 		ToolsDir: a.toolsDir(),
 	}}
 }
@@ -66,7 +67,7 @@ func (a *app) install() *cobra.Command {
 			}
 			base := a.request()
 			q.Dir, q.Env, q.ToolsDir, q.Runner, q.Events = base.Dir, base.Env, base.ToolsDir, base.Runner, base.Events
-			q.LockTimeout = base.LockTimeout
+			q.LockTimeout, q.System = base.LockTimeout, base.System
 			q.Python = a.python(q.Python)
 			q.With, q.Without = splitList(q.With), splitList(q.Without)
 			if dryRun {
@@ -98,6 +99,7 @@ func (a *app) install() *cobra.Command {
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi, as in 5.0.2 or \"~> 5.0\"")
 	f.StringSliceVar(&q.With, "with", nil, "features to include in a bundled httpd, as in tls,http2")
 	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
+	librariesFlag(f, &q.Libraries)
 	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions even if the installed ones satisfy the request")
 	f.BoolVar(&q.Reinstall, "reinstall", false, "build the module and install everything again")
 	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, tried first (repeatable)")
@@ -117,13 +119,18 @@ func (a *app) install() *cobra.Command {
 	return c
 }
 
+// librariesFlag adds the flag about where the libraries of features come from.
+func librariesFlag(f *pflag.FlagSet, value *string) {
+	f.StringVar(value, "libraries", "auto", "libraries of these features: host, bundled (built from source), or auto (the host's if there)")
+}
+
 func featureHelp() string {
 	var b strings.Builder
-	b.WriteString("Features of a bundled httpd (--with, --without):\n")
+	b.WriteString("Features of a bundled httpd (--with, --without). Libraries that the host lacks are built from source (--libraries):\n")
 	for _, f := range httpdbuild.Features() {
 		note := ""
 		if f.Default {
-			note = "; by default if the host has the headers"
+			note = "; by default"
 		}
 		fmt.Fprintf(&b, "  %-8s %s%s\n", f.Name, f.About, note)
 	}
@@ -187,6 +194,15 @@ func (a *app) showPlan(p *installer.Plan) error {
 		}
 	}
 	choices("httpd", p.HTTPD.Versions)
+	for _, name := range p.HTTPD.Libraries {
+		choices(name, p.HTTPD.Parts[name])
+	}
+	for _, note := range p.HTTPD.Notes {
+		_, _ = fmt.Fprintf(w, "note: %s\n", note)
+	}
+	for _, c := range p.Module.Refused {
+		_, _ = fmt.Fprintf(w, "mod_wsgi: not %s, because %s\n", c.Version, c.Refused)
+	}
 	choices("mod_wsgi", p.Module.Versions)
 	_, _ = fmt.Fprintf(w, "into %s and %s\n", p.Site, p.Python.Scripts)
 	return nil

@@ -99,7 +99,7 @@ func TestDoctorReportsAndFails(t *testing.T) {
 			Findings []struct{ Check, Severity, Summary, Cure string }
 		}
 	}
-	if err := json.Unmarshal(out.Bytes(), &record); err != nil || record.Doctor.Worst != "error" || len(record.Doctor.Findings) == 0 || record.Doctor.Findings[0].Check != "python" || record.Doctor.Findings[0].Cure == "" {
+	if err := json.Unmarshal(out.Bytes(), &record); err != nil || record.Doctor.Worst != "error" || len(record.Doctor.Findings) < 2 || record.Doctor.Findings[1].Check != "python" || record.Doctor.Findings[1].Cure == "" {
 		t.Errorf("%s: %v", out.String(), err)
 	}
 }

@@ -70,7 +70,7 @@ func (a *app) examine(ctx context.Context, f doctorFlags) (*doctor.Report, error
 	f.python = a.python(f.python)
 	q := doctor.Request{
 		Python: f.python, HTTPD: f.httpd, Env: a.Env, Dir: a.Dir, Runner: a.runner(),
-		User: f.user, App: f.app, Host: f.host, Port: f.port,
+		User: f.user, App: f.app, Host: f.host, Port: f.port, System: a.System,
 	}
 	report, err := doctor.Examine(ctx, q)
 	if err != nil || !f.fix {
@@ -106,5 +106,8 @@ func showFindings(w io.Writer, r *doctor.Report, detail bool) {
 				_, _ = fmt.Fprintf(w, "%-21s fix: %s\n", "", printable(f.Cure))
 			}
 		}
+	}
+	if r.Install != "" {
+		_, _ = fmt.Fprintf(w, "All missing packages: %s\n", printable(r.Install))
 	}
 }

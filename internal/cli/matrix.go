@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"modwsgi/internal/fault"
+	"modwsgi/packaging"
 	"modwsgi/packaging/produce"
 )
 
@@ -30,7 +31,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 	group.Example = "  modwsgi package wheel --python .venv\n  modwsgi package deb --python /usr/bin/python3\n  modwsgi package --matrix release.toml\n  modwsgi package --matrix release.toml --dry-run"
 	// For a single format these flags apply; for a release the file has these
 	// settings.
-	for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without"} {
+	for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without", "libraries", "target", "sysroot", "sysroot-package", "programs", "python-sdk"} {
 		_ = f.MarkHidden(name)
 	}
 	group.RunE = func(c *cobra.Command, _ []string) error {
@@ -40,7 +41,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 			}
 			return c.Help()
 		}
-		for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without"} {
+		for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without", "libraries", "target", "sysroot", "sysroot-package", "programs", "python-sdk"} {
 			if c.Flags().Changed(name) {
 				return fault.New(fault.Usage, "write it into "+file+" (docs/reference/matrix.md)", "--matrix and --%s cannot be combined", name)
 			}
@@ -129,6 +130,9 @@ func (a *app) showReleased(r *produce.Result) error {
 		if m.Compiled {
 			from = "compiled"
 		}
+		if m.Unproven != "" {
+			from += ", unproven"
+		}
 		_, _ = fmt.Fprintf(t, "  %s\t%.1f MB\t%s\t%s\n", m.Name, float64(m.Size)/1e6, seconds(m.Elapsed), from)
 	}
 	for _, f := range r.Failed {
@@ -137,6 +141,11 @@ func (a *app) showReleased(r *produce.Result) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	var all []packaging.Artifact
+	for _, m := range made {
+		all = append(all, m.Artifact)
+	}
+	showUnproven(w, all)
 	if _, err := os.Stat(filepath.Join(r.Dir, "simple")); err == nil {
 		_, _ = fmt.Fprintf(w, "Next: serve %s with any web server, and pip install --index-url http://HOST/simple/ mod_wsgi\n", r.Dir)
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -56,12 +57,14 @@ type packOptions struct {
 	ecdsa      string
 	passphrase string
 	builder    string
+	target     targetFlags
 }
 
 func (o *packOptions) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringArrayVar(&o.pythons, "python", nil, pythonHelp+"; repeatable, all for the same httpd")
 	f.StringArrayVar(&o.fromEnv, "from-env", nil, "package what modwsgi installed in this environment, instead of building (repeatable)")
+	o.target.add(f, true)
 	o.outFlags(f)
 	f.StringVar(&o.bundle, "bundle", "auto", "libraries that some systems lack: auto bundles them, none refuses them")
 	f.StringSliceVar(&o.allow, "allow-foreign", nil, "library that every target has, as in libssl.so.3; never bundled (repeatable)")
@@ -71,10 +74,11 @@ func (o *packOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi, as in 5.0.2 or \"~> 5.0\"")
 	f.StringSliceVar(&q.With, "with", nil, "features to include in httpd, as in tls,http2")
 	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
+	librariesFlag(f, &q.Libraries)
 	sourceFlags(f, q)
 	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
-	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")
+	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build and package versions with known vulnerabilities")
 	jobsFlag(f, &q.Jobs)
 	f.StringVar(&q.CacheDir, "cache-dir", "", "directory for downloads, builds and logs (default ~/.cache/modwsgi)")
 	sharedFlags(f, q)
@@ -100,6 +104,8 @@ func (o *packOptions) archiveFlags(f *pflag.FlagSet) {
 	q := &o.request
 	f.StringVar(&q.HTTPDVersion, "httpd-version", "", "version or constraint of httpd, as in 2.4.71 or \"~> 2.4.68\"")
 	f.StringVar(&q.ModWSGIVersion, "mod-wsgi-version", "", "version or constraint of mod_wsgi, as in 5.0.2 or \"~> 5.0\"")
+	f.StringVar(&q.Libraries, "libraries", "auto", "bundled adds the archives of the libraries of httpd's features")
+	f.StringSliceVar(&q.With, "with", nil, "features whose libraries are added besides those of the default ones")
 	sourceFlags(f, q)
 	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "file with the versions to prefer (default modwsgi.lock)")
@@ -131,6 +137,7 @@ func (o *packOptions) check() error {
 			{"--mod-wsgi-version", q.ModWSGIVersion != ""},
 			{"--with", len(q.With) > 0},
 			{"--without", len(q.Without) > 0},
+			{"--libraries", q.Libraries != "" && q.Libraries != "auto"},
 			{"--locked", q.Locked},
 			{"--cache", q.Cache != ""},
 		} {
@@ -166,7 +173,7 @@ func (a *app) keys(o *packOptions) sign.Keys {
 // settings are the settings that every front end of packaging/produce takes.
 func (a *app) settings(o *packOptions) produce.Settings {
 	q := o.request
-	q.Dir, q.Env, q.ToolsDir, q.LockTimeout = a.Dir, a.Env, a.toolsDir(), a.flags.locks
+	q.Dir, q.Env, q.ToolsDir, q.LockTimeout, q.System = a.Dir, a.Env, a.toolsDir(), a.flags.locks, a.System
 	q.With, q.Without = splitList(q.With), splitList(q.Without)
 	return produce.Settings{
 		Out: a.abs(o.out), Overwrite: o.overwrite, Keys: a.keys(o), Builder: o.builder, Build: q, LockLimit: a.lockLimit(), Pace: a.pace(),
@@ -203,6 +210,11 @@ func (a *app) packFormat(f produce.Format) *cobra.Command {
 			}
 		}
 		given = optionFlags(c.Flags(), f)
+		if f.Foreign == nil { // they are refused with a reason
+			for _, name := range []string{"target", "sysroot", "sysroot-package", "programs", "python-sdk"} {
+				_ = c.Flags().MarkHidden(name)
+			}
+		}
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if f.Command.NoBundle != nil && c.Flags().Changed("bundle") {
@@ -210,7 +222,12 @@ func (a *app) packFormat(f produce.Format) *cobra.Command {
 		}
 		v := given()
 		v["bundle"], v["allow_foreign"], v["args"] = o.bundle, splitList(o.allow), args
-		run := &produce.Single{Settings: a.settings(&o), Format: f, Values: v, Pythons: o.pythons, FromEnv: o.fromEnv}
+		run := &produce.Single{Settings: a.settings(&o), Format: f, Values: v, Pythons: o.pythons, FromEnv: o.fromEnv, For: o.target.targets}
+		targets, err := o.target.complete(a, o.pythons)
+		if err != nil {
+			return err
+		}
+		run.Targets = targets
 		if err := run.Check(); err != nil {
 			return err
 		}
@@ -228,6 +245,17 @@ func (a *app) packFormat(f produce.Format) *cobra.Command {
 		return a.showMade(r, f, f.Command.Next(r, run.Values))
 	}
 	return c
+}
+
+// showUnproven lists why artifacts were not tried.
+func showUnproven(w io.Writer, all []packaging.Artifact) {
+	var seen []string
+	for _, art := range all {
+		if line := art.Target + ": " + art.Unproven; art.Unproven != "" && !slices.Contains(seen, line) {
+			seen = append(seen, line)
+			_, _ = fmt.Fprintln(w, "unproven, "+line)
+		}
+	}
 }
 
 // formatArgs accepts positional arguments only after "--", described by a hint; with
@@ -301,9 +329,13 @@ func (a *app) showMade(r *produce.Result, f produce.Format, next []string) error
 		if f.From == produce.AllTrees { // the elapsed time above is its time
 			last = art.Platform
 		}
+		if art.Unproven != "" {
+			last += "\tunproven"
+		}
 		_, _ = fmt.Fprintf(t, "  %s\t%.1f MB\t%s\n", art.Name, float64(art.Size)/1e6, last)
 	}
 	_ = t.Flush()
+	showUnproven(a.Stdout, added)
 	for _, line := range next {
 		_, _ = fmt.Fprintln(a.Stdout, line)
 	}

@@ -27,7 +27,7 @@ func (a *app) packWindows() *cobra.Command {
 			if err := a.start(); err != nil {
 				return err
 			}
-			build, err := w.complete(a)
+			build, err := w.complete(a, nil)
 			if err != nil {
 				return err
 			}

@@ -5,9 +5,11 @@
 package distro
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -50,12 +52,34 @@ var (
 	LibXML2      = Packages{"debian": "libxml2-dev", "rhel": "libxml2-devel", "alpine": "libxml2-dev", "arch": "libxml2", "suse": "libxml2-devel"}
 	Compiler     = Packages{"debian": "build-essential", "rhel": "gcc make", "alpine": "build-base", "arch": "base-devel", "suse": "gcc make"}
 	LibC         = Packages{"debian": "libc6-dev", "rhel": "glibc-devel", "alpine": "musl-dev", "arch": "glibc", "suse": "glibc-devel"}
+	Crypt        = Packages{"debian": "libcrypt-dev", "rhel": "libxcrypt-devel", "alpine": "musl-dev", "arch": "libxcrypt", "suse": "libxcrypt-devel"}
+	Awk          = Packages{"debian": "mawk", "rhel": "gawk", "alpine": "gawk", "arch": "gawk", "suse": "gawk"}
+	Sed          = Packages{"debian": "sed", "rhel": "sed", "alpine": "sed", "arch": "sed", "suse": "sed"}
+	Grep         = Packages{"debian": "grep", "rhel": "grep", "alpine": "grep", "arch": "grep", "suse": "grep"}
+	Coreutils    = Packages{"debian": "coreutils", "rhel": "coreutils", "alpine": "coreutils", "arch": "coreutils", "suse": "coreutils"}
 	Binutils     = Packages{"debian": "binutils", "rhel": "binutils", "alpine": "binutils", "arch": "binutils", "suse": "binutils"}
 	LibPython    = Packages{"debian": "libpython{v}", "fedora": "python3-libs", "rhel": "python{v}-libs", "alpine": "python3", "arch": "python", "suse": "libpython{v}-1_0"}
 	MinGW        = Packages{"debian": "gcc-mingw-w64-x86-64", "rhel": "mingw64-gcc", "alpine": "mingw-w64-gcc", "arch": "mingw-w64-gcc", "suse": "mingw64-cross-gcc", macOS: "mingw-w64"}
 	Osslsigncode = Packages{"debian": "osslsigncode", "rhel": "osslsigncode", "alpine": "osslsigncode", "arch": "osslsigncode", "suse": "osslsigncode", macOS: "osslsigncode"}
+	Perl         = Packages{"debian": "perl", "rhel": "perl", "alpine": "perl", "arch": "perl", "suse": "perl"}
 	Make         = Packages{"debian": "make", "rhel": "make", "alpine": "make", "arch": "make", "suse": "make"}
 )
+
+// CrossCompiler returns the packages of the GNU compiler for another CPU, as uname -m names
+// it. Of the families only some have one, with a C library.
+func CrossCompiler(machine string) Packages {
+	debian := map[string]string{
+		"x86_64": "gcc-x86-64-linux-gnu", "i686": "gcc-i686-linux-gnu", "armv7l": "gcc-arm-linux-gnueabihf", "ppc64le": "gcc-powerpc64le-linux-gnu",
+	}
+	name := "gcc-" + machine + "-linux-gnu"
+	if other := debian[machine]; other != "" {
+		name = other
+	}
+	return Packages{"debian": name, "fedora": "gcc-" + machine + "-linux-gnu", "arch": machine + "-linux-gnu-gcc"}
+}
+
+// QEMU has the emulators that run programs of another CPU.
+var QEMU = Packages{"debian": "qemu-user", "rhel": "qemu-user", "alpine": "qemu-aarch64", "arch": "qemu-user", "suse": "qemu-linux-user"}
 
 // Family returns the family of this machine, or "" if unknown.
 func Family() string {
@@ -110,6 +134,20 @@ func (r Release) Family() string {
 	return ""
 }
 
+// Join returns the names of several packages, for one command that installs all of them.
+func Join(all ...Packages) Packages {
+	out, seen := Packages{}, map[string]bool{}
+	for family := range commands {
+		for _, p := range all {
+			if name := p.Name(family); name != "" && !seen[family+" "+name] {
+				seen[family+" "+name] = true
+				out[family] = strings.TrimSpace(out[family] + " " + name)
+			}
+		}
+	}
+	return out
+}
+
 // For inserts a version of Python ("3.11") into the names.
 func (p Packages) For(version string) Packages {
 	fill := strings.NewReplacer("{v}", version, "{vv}", strings.ReplaceAll(version, ".", ""))
@@ -135,6 +173,58 @@ func (p Packages) Command(family string) string {
 		return ""
 	}
 	return command + " " + name
+}
+
+// Missing is an error about something that these packages provide.
+type Missing struct {
+	Err      error
+	Packages []Packages
+}
+
+func (m *Missing) Error() string { return m.Err.Error() }
+
+func (m *Missing) Unwrap() error { return m.Err }
+
+// Needing adds the packages that fix an error to it.
+func Needing(err error, packages ...Packages) error {
+	return &Missing{err, packages}
+}
+
+// Fixing returns the packages that fix the errors, which [Needing] added.
+func Fixing(errs ...error) []Packages {
+	var out []Packages
+	for _, err := range errs {
+		var m *Missing
+		if errors.As(err, &m) {
+			out = append(out, m.Packages...)
+		}
+	}
+	return out
+}
+
+// Together returns the packages as one, for one command that installs them all. A name
+// occurs once. A family is left out if the name of one of the packages is unknown there.
+func Together(all ...Packages) Packages {
+	out := Packages{}
+	for family := range commands {
+		var names []string
+		for _, p := range all {
+			name := p.Name(family)
+			if name == "" {
+				names = nil
+				break
+			}
+			for _, n := range strings.Fields(name) {
+				if !slices.Contains(names, n) {
+					names = append(names, n)
+				}
+			}
+		}
+		if len(names) > 0 {
+			out[family] = strings.Join(names, " ")
+		}
+	}
+	return out
 }
 
 // Hint returns a sentence with the install command, for any family. first is the text

@@ -31,7 +31,7 @@ func TestCommands(t *testing.T) {
 
 // Every package has a name in every family, so that hints are complete.
 func TestTableIsComplete(t *testing.T) {
-	for _, p := range []Packages{PythonHeaders, HTTPDHeaders, HTTPD, APR, APRUtil, OpenSSL, NGHTTP2, Zlib, Brotli, LibXML2, Compiler, LibC, Binutils, Make, LibPython, MinGW, Osslsigncode} {
+	for _, p := range []Packages{PythonHeaders, HTTPDHeaders, HTTPD, APR, APRUtil, OpenSSL, NGHTTP2, Zlib, Brotli, LibXML2, Compiler, LibC, Crypt, Awk, Sed, Grep, Coreutils, Binutils, Perl, Make, LibPython, MinGW, Osslsigncode} {
 		for family := range commands {
 			if p.For("3.11").Command(family) == "" && family != macOS {
 				t.Errorf("%s has no package in %s", p["debian"], family)
@@ -64,6 +64,16 @@ func TestHint(t *testing.T) {
 	}
 	if got, want := OpenSSL.Hint("debian", "", ""), "install it: apt-get install libssl-dev"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestJoin(t *testing.T) {
+	for family, want := range map[string]string{
+		"debian": "apt-get install libcrypt-dev binutils", "fedora": "dnf install libxcrypt-devel binutils", "alpine": "apk add musl-dev binutils", "macos": "",
+	} {
+		if got := Join(Crypt, Binutils, Crypt, Packages{}).Command(family); got != want {
+			t.Errorf("%s: %q", family, got)
+		}
 	}
 }
 

@@ -34,6 +34,29 @@ func (f *File) VersionNeeds() ([]Need, error) {
 	return needs, nil
 }
 
+// Requirement is a symbol that a file imports with a version.
+type Requirement struct {
+	Symbol  string // "memcpy"
+	Version string // "GLIBC_2.14"
+	Library string // as the version table names it
+}
+
+// Requirements returns the imported symbols that have a version, in the order of the
+// symbol table.
+func (f *File) Requirements() ([]Requirement, error) {
+	symbols, err := f.symbols()
+	if err != nil {
+		return nil, err
+	}
+	var all []Requirement
+	for _, s := range symbols {
+		if s.Section == stdelf.SHN_UNDEF && s.Name != "" && s.Version != "" {
+			all = append(all, Requirement{s.Name, s.Version, s.Library})
+		}
+	}
+	return all, nil
+}
+
 // Undefined returns the names that the file imports, sorted.
 func (f *File) Undefined() ([]string, error) {
 	symbols, err := f.symbols()

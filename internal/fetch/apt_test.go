@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,32 +107,66 @@ func TestWhichSuitesAreAsked(t *testing.T) {
 		name, list string
 		host       host
 		want       string
+		indexes    string // of apt, in indexFormat
 	}{
 		{
 			"Debian 12", "deb http://m/debian bookworm main\ndeb http://m/debian bookworm-updates main\ndeb http://m/security bookworm-security main",
-			host{"debian", "bookworm"},
+			host{"debian", "bookworm", false},
 			"http://m/debian: bookworm stable testing unstable; http://m/debian: bookworm-updates stable-updates testing-updates; http://m/security: bookworm-security stable-security testing-security",
+			"",
 		},
-		{"by alias", "deb http://m/debian stable main", host{"debian", "trixie"}, "http://m/debian: stable testing unstable"},
-		{"no stable twice", "deb http://m/debian trixie main", host{"debian", "trixie"}, "http://m/debian: trixie testing unstable"},
-		{"sid", "deb http://m/debian sid main", host{"debian", ""}, "http://m/debian: sid stable testing"},
-		{"Ubuntu keeps its own", "deb http://m/ubuntu noble main universe\ndeb http://m/ubuntu noble-security main", host{"ubuntu", "noble"}, "http://m/ubuntu: noble; http://m/ubuntu: noble-security"},
+		{"by alias", "deb http://m/debian stable main", host{"debian", "trixie", false}, "http://m/debian: stable testing unstable", ""},
+		{"no stable twice", "deb http://m/debian trixie main", host{"debian", "trixie", false}, "http://m/debian: trixie testing unstable", ""},
+		{"sid", "deb http://m/debian sid main", host{"debian", "", true}, "http://m/debian: sid stable testing", ""},
+		{"Ubuntu keeps its own", "deb http://m/ubuntu noble main universe\ndeb http://m/ubuntu noble-security main", host{"ubuntu", "noble", false}, "http://m/ubuntu: noble; http://m/ubuntu: noble-security", ""},
 		{
 			"others' repositories are left alone",
 			"deb http://node nodistro main\ndeb http://docker bookworm stable\ndeb http://pg bookworm-pgdg main\ndeb cdrom:[x] bookworm main\ndeb http://m/debian bookworm main",
-			host{"debian", "bookworm"},
+			host{"debian", "bookworm", false},
 			"http://m/debian: bookworm stable testing unstable",
+			"",
 		},
-		{"twice the same", "deb http://m/debian bookworm main\ndeb-src http://m/debian/ bookworm main", host{"debian", "bookworm"}, "http://m/debian: bookworm stable testing unstable"},
-		{"nothing of the host's release", "deb http://m/debian buster main", host{"debian", "bookworm"}, ""},
+		{"twice the same", "deb http://m/debian bookworm main\ndeb-src http://m/debian/ bookworm main", host{"debian", "bookworm", false}, "http://m/debian: bookworm stable testing unstable", ""},
+		{
+			"unstable, as os-release names the next release", "deb http://m/debian sid main",
+			host{"debian", "forky", true},
+			"http://m/debian: sid stable testing",
+			"sid|unstable|sid|Debian\n",
+		},
+		{"unstable, apt has no lists", "deb http://m/debian sid main", host{"debian", "forky", true}, "http://m/debian: sid stable testing", "sid|||\n"},
+		{"unstable, apt does not answer", "deb http://m/debian unstable main", host{"debian", "duke", true}, "http://m/debian: unstable stable testing", ""},
+		{"testing", "deb http://m/debian testing main\ndeb http://m/security testing-security main", host{"debian", "forky", true}, "http://m/debian: testing stable unstable; http://m/security: testing-security stable-security", ""},
+		{
+			"a release that this program does not know", "deb http://m/debian duke main",
+			host{"debian", "", true},
+			"http://m/debian: duke stable testing unstable",
+			"duke|testing|duke|Debian\n",
+		},
+		{"by a new alias", "deb http://m/debian oldoldstable main", host{"debian", "bullseye", false}, "http://m/debian: oldoldstable stable testing unstable", "oldoldstable|oldoldstable|bullseye|Debian\n"},
+		{
+			"what apt knows of others' repositories is not used", "deb http://x/debian sid main\ndeb http://m/ubuntu noble main",
+			host{"ubuntu", "noble", false},
+			"http://m/ubuntu: noble",
+			"sid|unstable|sid|Other\nnoble|noble|noble|Ubuntu\n",
+		},
+		{"lists of another release", "deb http://m/debian trixie main", host{"debian", "bookworm", false}, "http://m/debian: trixie testing unstable", ""},
+		{"nothing of the host's release", "deb http://m/debian buster main", host{"debian", "bookworm", false}, "", ""},
 	} {
 		var got []string
-		for _, s := range widen(distribution(parseOneLine(tt.list), tt.host), tt.host) {
+		for _, s := range widen(distribution(parseOneLine(tt.list), tt.host, parseIndexes(tt.indexes)), tt.host) {
 			got = append(got, strings.Join(s.uris, " ")+": "+strings.Join(s.suites, " "))
 		}
 		if text := strings.Join(got, "; "); text != tt.want {
 			t.Errorf("%s:\n got %s\nwant %s", tt.name, text, tt.want)
 		}
+	}
+}
+
+func TestParseIndexes(t *testing.T) {
+	got := parseIndexes("sid|unstable|sid|Debian\n\nold|$(SUITE)|$(CODENAME)|$(ORIGIN)\na|b\n")
+	want := []aptIndex{{"sid", "unstable", "sid", "Debian"}, {release: "old"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v", got)
 	}
 }
 

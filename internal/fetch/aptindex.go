@@ -142,7 +142,7 @@ func (f *Fetcher) readIndex(ctx context.Context) (*sourceIndex, error) {
 		return nil, errNotDebian
 	}
 	h := hostOf(distro.ParseRelease(string(release)))
-	sources := encodeSources(widen(distribution(readAptSources(config), h), h))
+	sources := encodeSources(widen(distribution(readAptSources(config), h, f.hostIndexes(ctx)), h))
 	if sources == "" {
 		return nil, errors.New("apt's source lists do not include the archive of the host's own release")
 	}
@@ -166,6 +166,17 @@ func (f *Fetcher) readIndex(ctx context.Context) (*sourceIndex, error) {
 		return err
 	})
 	return index, err
+}
+
+// hostIndexes lists the indexes that the host's apt has; nil if it does not answer.
+func (f *Fetcher) hostIndexes(ctx context.Context) []aptIndex {
+	out, err := f.opts.Runner.Output(ctx, run.Cmd{
+		Argv: []string{"apt-get", "indextargets", "--format", indexFormat, "Created-By: Packages"}, Env: f.aptEnv(""),
+	})
+	if err != nil {
+		return nil
+	}
+	return parseIndexes(string(out))
 }
 
 // aptWork is the directory in which modwsgi runs apt.

@@ -3,6 +3,7 @@ package fetch
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -202,10 +203,59 @@ func stanzas(text string) []map[string]string {
 	return out
 }
 
-// host is the distribution and its release, as os-release(5) names them.
-type host struct{ id, codename string }
+// host is the distribution and its release, as os-release(5) names them. rolling means
+// that it has no version: Debian's testing and unstable, which name the next release.
+type host struct {
+	id, codename string
+	rolling      bool
+}
 
-func hostOf(r distro.Release) host { return host{r.ID, r.Codename} }
+func hostOf(r distro.Release) host { return host{r.ID, r.Codename, r.Version == ""} }
+
+// aptIndex is one index that apt has downloaded: the name of its suite in the source
+// lists, and the facts in the suite's Release file.
+type aptIndex struct{ release, suite, codename, origin string }
+
+// indexFormat is the format of "apt-get indextargets" that parseIndexes reads.
+const indexFormat = "$(RELEASE)|$(SUITE)|$(CODENAME)|$(ORIGIN)"
+
+// parseIndexes reads the indexes that apt lists, one per line. Facts are missing if apt
+// has not read the Release file, as in images without /var/lib/apt/lists.
+func parseIndexes(list string) []aptIndex {
+	var out []aptIndex
+	for line := range strings.Lines(list) {
+		fields := strings.Split(strings.TrimSpace(line), "|")
+		for i, f := range fields {
+			if strings.HasPrefix(f, "$(") { // apt leaves unknown names as they are
+				fields[i] = ""
+			}
+		}
+		if len(fields) == 4 {
+			out = append(out, aptIndex{fields[0], fields[1], fields[2], fields[3]})
+		}
+	}
+	return out
+}
+
+// releases returns the names of the host's release in apt's source lists. What apt has
+// read from the mirror comes first: the suites of the distribution's own archive. Names
+// that os-release implies are added, because apt's lists may be empty.
+func (h host) releases(indexes []aptIndex) []string {
+	out := []string{h.codename, debianAliases[h.codename]}
+	for _, x := range indexes {
+		if x.release == "" || !strings.EqualFold(x.origin, h.id) {
+			continue
+		}
+		base, _ := splitPocket(x.release)
+		codename, _ := splitPocket(x.codename)
+		suite, _ := splitPocket(x.suite)
+		out = append(out, base, codename, suite)
+	}
+	if h.id == "debian" && (h.rolling || h.codename == "") {
+		out = append(out, "testing", "unstable", "sid", "forky")
+	}
+	return slices.DeleteFunc(out, func(name string) bool { return name == "" })
+}
 
 // debianAliases maps codenames to suites as of 2026-11. A stale entry costs a duplicate
 // or a missing index, no more.
@@ -219,11 +269,17 @@ var pockets = []string{"", "-updates", "-security", "-proposed-updates", "-backp
 
 // distribution picks the entries of the host distribution's own archive, not of
 // additional repositories, with only its own suites in them.
-func distribution(sources []aptSource, h host) []aptSource {
-	release := []string{h.codename, debianAliases[h.codename]}
-	if h.codename == "" { // Debian unstable does not always name itself
-		release = []string{"sid", "unstable", "testing", "forky"}
+func distribution(sources []aptSource, h host, indexes []aptIndex) []aptSource {
+	own := entriesOf(sources, h.releases(indexes))
+	if len(own) == 0 && h.id == "debian" {
+		// os-release is of another release than the source lists, as during an upgrade.
+		own = entriesOf(sources, slices.Concat(slices.Collect(maps.Keys(debianAliases)), slices.Collect(maps.Values(debianAliases))))
 	}
+	return own
+}
+
+// entriesOf picks the entries with these releases.
+func entriesOf(sources []aptSource, release []string) []aptSource {
 	var out []aptSource
 	for _, s := range sources {
 		if !slices.Contains(s.components, "main") {

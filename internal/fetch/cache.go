@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"modwsgi/internal/digest"
@@ -137,7 +138,11 @@ func (f *Fetcher) fromSourceDirs(_ context.Context, s *search) (*File, error) {
 			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
-			if err := verifyFile(path, a, digest.Open); err != nil {
+			err := verifyFile(path, a, digest.Open)
+			if isOther(err, a) {
+				continue
+			}
+			if err != nil {
 				return nil, fault.New(fault.Source, fmt.Sprintf("replace %s with the archive with SHA-256 %s, or remove it from the source directory", path, a.SHA256),
 					"take %s from the source directory: %w", a, err)
 			}
@@ -156,6 +161,15 @@ func (f *Fetcher) fromSourceDirs(_ context.Context, s *search) (*File, error) {
 		return &File{Path: found, Archive: a, Provider: SourceDir, From: found, Trust: a.Trust, Signer: signer}, nil
 	}
 	return nil, nil
+}
+
+// isOther reports whether a file is another archive of the same version, which the
+// catalogue also has.
+func isOther(err error, a recipe.Archive) bool {
+	var m *Mismatch
+	return errors.As(err, &m) && slices.ContainsFunc(recipe.Catalogue().Of(a.Component), func(o recipe.Archive) bool {
+		return o.Version == a.Version && o.SHA256 == m.Actual
+	})
 }
 
 // verifyFile compares a file with the archive's hash. A missing one is fs.ErrNotExist; a

@@ -84,7 +84,7 @@ func (f *Fetcher) takeFrom(ctx context.Context, a recipe.Archive, e *entry, inde
 		return nil, err
 	}
 	signer := ""
-	if sig, ok := index.beside(src); ok && apacheFolder(a.Component) != "" && sig.Size <= maxSignature {
+	if sig, ok := index.beside(src); ok && signersOf(a.Component) != "" && sig.Size <= maxSignature {
 		sctx, cancel := context.WithTimeout(ctx, signatureTimeout)
 		defer cancel()
 		quiet := &progress{}

@@ -43,7 +43,7 @@ type partialState struct {
 func (f *Fetcher) fromURLs(ctx context.Context, s *search) (*File, error) {
 	a, e, p, q := s.archive, s.entry, s.progress, s.queue
 	for i, u := range f.addresses(a) {
-		at := place{url: u, users: i < 2*len(f.mirrors)}
+		at := place{url: u, users: s.indexed || i < 2*len(f.mirrors)}
 		file, err := f.fromURL(ctx, a, e, at, p, q.turn(f.opts.MinRate))
 		if file != nil || err == nil || !tryNext(ctx, err) {
 			return file, err
@@ -62,7 +62,7 @@ func (f *Fetcher) fromURLs(ctx context.Context, s *search) (*File, error) {
 // place is an address that may have an archive.
 type place struct {
 	url   *url.URL
-	users bool // the user named it
+	users bool // the user named it, or the hash comes from a signed index: http will do
 }
 
 // elsewhere is a failure of one server, after which another one may succeed.

@@ -17,11 +17,19 @@ import (
 //go:embed keys/*.asc
 var keyFiles embed.FS
 
-// keysOf maps each folder of Apache's dist area to its file of keys: a release manager of
-// APR does not sign httpd.
-var keysOf = map[string]string{"httpd": "keys/httpd-KEYS.asc", "apr": "keys/apr-KEYS.asc"}
+// keysOf maps each folder of Apache's dist area, and OpenSSL, to its file of keys: a
+// release manager of APR does not sign httpd.
+var keysOf = map[string]string{"httpd": "keys/httpd-KEYS.asc", "apr": "keys/apr-KEYS.asc", "openssl": "keys/openssl-KEYS.asc"}
 
-// releaseKeys returns the keys that may sign releases in a folder of Apache's dist area.
+// signersOf returns the name in keysOf whose keys sign a component, or "".
+func signersOf(component string) string {
+	if component == "openssl" {
+		return component
+	}
+	return apacheFolder(component)
+}
+
+// releaseKeys returns the keys of a name in keysOf.
 func releaseKeys(folder string) (openpgp.EntityList, error) {
 	rings, err := allKeys()
 	if err != nil {
@@ -30,7 +38,7 @@ func releaseKeys(folder string) (openpgp.EntityList, error) {
 	return rings[folder], nil
 }
 
-// allKeys reads the release keys of the Apache projects. The files contain the keys of
+// allKeys reads the release keys of all projects. The files of the Apache projects contain the keys of
 // thirty years. Unreadable blocks (PGP 2 keys, foreign packets) are skipped, since they
 // could not verify anything either. Which of the others still prove something is decided
 // when a signature is checked (internal/pgp). A key revoked in one file is revoked in

@@ -142,7 +142,7 @@ func TestPolicyAndEmbeddedKeys(t *testing.T) {
 			if a.SignedBy == "" {
 				continue
 			}
-			ring, err := releaseKeys(apacheFolder(component))
+			ring, err := releaseKeys(signersOf(component))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -49,6 +49,7 @@ type search struct {
 	missing  *Unavailable
 	entry    *entry // nil until a provider needs it
 	queue    *queue // nil until a provider asks servers
+	indexed  bool   // a signed index has its hash, see FetchIndexed
 }
 
 var errOffline = errors.New("not asked (offline)")
@@ -56,20 +57,26 @@ var errOffline = errors.New("not asked (offline)")
 // fetch asks one provider after another. It keeps the result available to the caller if
 // the cache is cleared, while the entry is still locked.
 func (f *Fetcher) fetch(ctx context.Context, a recipe.Archive, p *progress) (*File, error) {
-	s := &search{archive: a, progress: p, missing: &Unavailable{Archive: a, Offline: f.opts.Offline}}
+	return f.search(ctx, &search{archive: a, progress: p, missing: &Unavailable{Archive: a, Offline: f.opts.Offline}})
+}
+
+func (f *Fetcher) search(ctx context.Context, s *search) (*File, error) {
 	defer func() {
 		if s.entry != nil {
 			s.entry.close()
 		}
 	}()
 	for _, by := range providers {
+		if by.name == Debian && s.indexed {
+			continue
+		}
 		if by.network && f.opts.Offline {
 			f.skip(by, s)
 			continue
 		}
 		file, err := f.ask(ctx, by, s)
 		if by.network && ctx.Err() != nil {
-			return nil, fmt.Errorf("fetch %s: %w", a, context.Cause(ctx))
+			return nil, fmt.Errorf("fetch %s: %w", s.archive, context.Cause(ctx))
 		}
 		if file != nil && err == nil && by.entry {
 			return f.held(file, nil)

@@ -120,7 +120,7 @@ func (f *Fetcher) checkSignatureFile(a recipe.Archive, archive, signature string
 // signature that proves nothing is reported and ignored, as the hash then decides. A
 // wrong one is a *BadSignature.
 func (f *Fetcher) checkSignature(a recipe.Archive, archive, where string, signature []byte) (signer, sum string, err error) {
-	folder := apacheFolder(a.Component)
+	folder := signersOf(a.Component)
 	if folder == "" {
 		return "", "", nil
 	}
@@ -176,7 +176,7 @@ func readLimited(name string) ([]byte, error) {
 // complete and verified. If none is available or none can be checked, there is no signer
 // and no error.
 func (f *Fetcher) signatureFromURL(ctx context.Context, a recipe.Archive, e *entry, beside *url.URL, userMirror bool) (signer string, err error) {
-	if apacheFolder(a.Component) == "" {
+	if signersOf(a.Component) == "" {
 		return "", nil
 	}
 	asked := []*url.URL{beside}

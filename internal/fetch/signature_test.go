@@ -60,7 +60,7 @@ func TestEmbeddedKeysHoldTheRecordedSigners(t *testing.T) {
 			if a.SignedBy == "" {
 				continue
 			}
-			ring, err := releaseKeys(apacheFolder(component))
+			ring, err := releaseKeys(signersOf(component))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,5 +1,5 @@
 // Package filetree has common operations on files and directories: copy a file, measure a
-// tree, match names. It never writes through a link: it creates new files (O_EXCL), or
+// tree, match names, follow the links of another system's tree. It never writes through a link: it creates new files (O_EXCL), or
 // removes the name that it replaces first. It does not follow links when it measures a
 // tree. It does not decide whether a path may be trusted; internal/owned does, and also
 // removes trees that other users can change.
@@ -10,7 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 )
 
 // Create creates the file name with the content of r and the given mode, regardless of
@@ -96,4 +98,49 @@ func Glob(dir, pattern string) []string {
 		names[i] = filepath.Join(dir, filepath.FromSlash(name))
 	}
 	return names
+}
+
+// maxLinks is how many links one path may have, as on Linux (path_resolution(7)).
+const maxLinks = 40
+
+// Resolve returns the path of the file that name is below root, with all links followed
+// as on a system whose root directory that is: absolute links begin there, and ".." does
+// not lead above it. The result is below root, whose own links stay, as long as nobody
+// changes the tree meanwhile.
+func Resolve(root, name string) (string, error) {
+	if root == "" {
+		root = "/"
+	}
+	at, links := "/", 0
+	rest := strings.Split(filepath.ToSlash(name), "/")
+	for len(rest) > 0 {
+		word := rest[0]
+		rest = rest[1:]
+		next := path.Join(at, word) // of "/", ".." is "/"
+		if word == "" || word == "." || word == ".." {
+			at = next
+			continue
+		}
+		full := filepath.Join(root, filepath.FromSlash(next))
+		info, err := os.Lstat(full)
+		if err != nil {
+			return "", err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", &fs.PathError{Op: "resolve", Path: filepath.Join(root, name), Err: errors.New("too many links")}
+		}
+		link, err := os.Readlink(full)
+		if err != nil {
+			return "", err
+		}
+		if filepath.IsAbs(link) {
+			at = "/"
+		}
+		rest = append(strings.Split(filepath.ToSlash(link), "/"), rest...)
+	}
+	return filepath.Join(root, filepath.FromSlash(at)), nil
 }

@@ -150,3 +150,37 @@ func TestGlob(t *testing.T) {
 	}()
 	Glob(dir, "[")
 }
+
+// TestResolve follows links as on the system whose root directory a tree is. A file of the
+// same name on this machine does not matter.
+func TestResolve(t *testing.T) {
+	root := t.TempDir()
+	plant(t, root, map[string]string{"usr/lib/x/real.so": "x", "etc/passwd": "inside"})
+	for name, to := range map[string]string{
+		"lib": "usr/lib", "usr/lib/x/one.so": "two.so", "usr/lib/x/two.so": "/lib/x/real.so", "usr/lib/x/passwd": "/etc/passwd",
+		"usr/lib/x/above": "../../../../../../etc/passwd", "usr/lib/x/loop": "loop", "usr/lib/x/gone": "/bin/sh",
+	} {
+		if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(root, link); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"lib/x/one.so": "usr/lib/x/real.so", "/lib/x/two.so": "usr/lib/x/real.so", "usr/lib/x/passwd": "etc/passwd", "usr/lib/x/above": "etc/passwd",
+		"../../etc/passwd": "etc/passwd", "usr/lib/x/loop": "", "usr/lib/x/gone": "", "usr/none": "", "": ".",
+	} {
+		for _, dir := range []string{root, link} {
+			got, err := Resolve(dir, name)
+			if want == "" {
+				if err == nil {
+					t.Errorf("%s: %s", name, got)
+				}
+			} else if err != nil || got != filepath.Join(dir, want) {
+				t.Errorf("%s: %s, %v, want %s", name, got, err, want)
+			}
+		}
+	}
+}

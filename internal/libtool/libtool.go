@@ -18,7 +18,14 @@ import (
 // Unknown is the error for a command line or a libtool that this package does not understand.
 type Unknown struct{ What string }
 
-func (e *Unknown) Error() string { return e.What + " is not understood" }
+// Error cuts a long command: a link names every object.
+func (e *Unknown) Error() string {
+	const enough = 240
+	if what := []rune(e.What); len(what) > enough {
+		return string(what[:enough]) + "… is not understood"
+	}
+	return e.What + " is not understood"
+}
 
 // Compile is a command that creates an object.
 type Compile struct {

@@ -295,6 +295,9 @@ func (d *Dir) named(err error, name string) error {
 	return fmt.Errorf("%s: %w", filepath.Join(d.path, name), err)
 }
 
+// RandomNames is the regular expression of all results of [RandomName].
+const RandomNames = "[a-z0-9]{12}"
+
 // RandomName returns twelve letters and digits for a new file. Like [os.CreateTemp], it
 // is for names that must be unused, not for secrets: the file must be created exclusively.
 func RandomName() string {

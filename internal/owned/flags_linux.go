@@ -25,18 +25,24 @@ func hasACL(path string) bool {
 }
 
 // overflow is the apparent owner of files whose owner does not exist in this user
-// namespace. It is -1 outside a namespace, and if it is a real user of it
-// (user_namespaces(7)).
-var overflow = sync.OnceValue(func() int {
-	data, err := os.ReadFile("/proc/self/uid_map")
+// namespace, and overflowGroup their apparent group. They are -1 outside a namespace, and
+// if they are real ids of it (user_namespaces(7)).
+var (
+	overflow      = sync.OnceValue(func() int { return unmapped("/proc/self/uid_map", "/proc/sys/kernel/overflowuid") })
+	overflowGroup = sync.OnceValue(func() int { return unmapped("/proc/self/gid_map", "/proc/sys/kernel/overflowgid") })
+)
+
+// unmapped returns the id in the file substitute, unless the map has it.
+func unmapped(mapped, substitute string) int {
+	data, err := os.ReadFile(mapped)
 	if err != nil {
 		return -1
 	}
-	text, err := os.ReadFile("/proc/sys/kernel/overflowuid")
+	text, err := os.ReadFile(substitute)
 	if err != nil {
 		return -1
 	}
-	uid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	id, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
 		return -1
 	}
@@ -47,14 +53,18 @@ var overflow = sync.OnceValue(func() int {
 		}
 		first, err1 := strconv.ParseInt(fields[0], 10, 64)
 		count, err2 := strconv.ParseInt(fields[2], 10, 64)
-		if err1 != nil || err2 != nil || first <= int64(uid) && int64(uid) < first+count {
+		if err1 != nil || err2 != nil || first <= int64(id) && int64(id) < first+count {
 			return -1
 		}
 	}
-	return uid
-})
+	return id
+}
 
 // outside reports whether an owner is outside this user namespace. In a container without
 // root's rights, directories above a mount appear that way, and whoever made the
 // container has chosen them.
 func outside(uid int) bool { return uid == overflow() && uid != os.Geteuid() }
+
+// outsideGroup reports whether a group is outside this user namespace: its members are
+// unknown.
+func outsideGroup(gid int) bool { return gid == overflowGroup() }

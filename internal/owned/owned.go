@@ -20,6 +20,11 @@
 //     change its directory, or the directory is sticky and the link belongs to
 //     one of them. Then its target is walked.
 //
+// In a user namespace, files of users outside of it have an owner that stands for all of
+// them (user_namespaces(7)), root included. They are accepted as directories on the way,
+// which whoever made the container has chosen, and in the system's own directories, such
+// as /usr, which only the machine's root can have filled.
+//
 // [Vouch] exempts directories that the user names in the environment.
 //
 // By induction nobody else can exchange any part of a trusted path, now or later, so its

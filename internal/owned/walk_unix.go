@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -379,7 +380,7 @@ func judgeStat(asked, at string, st *unix.Stat_t, where place, also int) (loose 
 	bad := func(why string) (bool, error) {
 		return true, &Untrusted{Path: asked, At: at, Owner: uid, Mode: mode, Why: why}
 	}
-	if !us(uid, also) && (where != onTheWay || !outside(uid)) {
+	if !us(uid, also) && !(outside(uid) && (where == onTheWay || ofSystem(at))) {
 		return bad("it belongs to " + nameOf(uid))
 	}
 	sticky := dir && mode&fs.ModeSticky != 0 && where != atTheEnd
@@ -388,12 +389,26 @@ func judgeStat(asked, at string, st *unix.Stat_t, where place, also int) (loose 
 		return bad("everybody may write to it (mode " + mode.String() + ")")
 	case mode.Perm()&0o002 != 0:
 		return true, nil
-	case mode.Perm()&0o020 == 0 || alone(int(st.Gid), also) && !hasACL(at):
+	case mode.Perm()&0o020 == 0 || !outsideGroup(int(st.Gid)) && alone(int(st.Gid), also) && !hasACL(at):
 		return false, nil
 	case !sticky:
 		return bad("the group " + groupName(int(st.Gid)) + " may write to it (mode " + mode.String() + ")")
 	}
 	return true, nil
+}
+
+// systemTrees are the directories that only a machine's root, or whoever made a container,
+// can have made and filled.
+var systemTrees = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"}
+
+// ofSystem reports whether a path, without links, belongs to the system: everything in
+// systemTrees, and the directories that every user may create files in. In a user
+// namespace without the machine's root, its files and those of other users look the same.
+func ofSystem(at string) bool {
+	if slices.Contains([]string{"/", "/tmp", "/var/tmp", "/dev/shm"}, at) {
+		return true
+	}
+	return slices.ContainsFunc(systemTrees, func(tree string) bool { return at == tree || strings.HasPrefix(at, tree+"/") })
 }
 
 // readable reports whether the mode of a file lets another user read it. Access

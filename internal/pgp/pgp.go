@@ -292,8 +292,12 @@ func Check(ring openpgp.EntityList, signed io.Reader, sig *packet.Signature, now
 	if sig.SigType != packet.SigTypeBinary {
 		return nil, errors.New("it is not a signature over a file")
 	}
+	return check(ring, signed, sig, now)
+}
+
+func check(ring openpgp.EntityList, signed io.Reader, sig *packet.Signature, now time.Time) (*Signature, error) {
 	if sig.CreationTime.After(now.Add(Clock)) {
-		return nil, fmt.Errorf("it is dated in the future (%s)", sig.CreationTime.Format(time.DateOnly))
+		return nil, fmt.Errorf("it is dated in the future (%s), or this machine's clock is wrong (%s)", sig.CreationTime.Format(time.DateOnly), now.Format(time.DateOnly))
 	}
 	if why := weak(sig); why != "" {
 		return nil, &UnfitError{Reason: why}

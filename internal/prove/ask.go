@@ -16,22 +16,22 @@ import (
 	"modwsgi/internal/run"
 )
 
-func gaveUp(ctx context.Context) error {
+func gaveUp(ctx context.Context, limit time.Duration) error {
 	if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return fmt.Errorf("the throwaway server did not answer within %s", timeout)
+	return fmt.Errorf("the throwaway server did not answer within %s", limit)
 }
 
 // ask polls until the application answers, the server ends or the time is up.
-func ask(ctx context.Context, server *run.Process, t *throwaway) (*Proof, error) {
+func ask(ctx context.Context, server *run.Process, t *throwaway, limit time.Duration) (*Proof, error) {
 	client := &http.Client{
-		Timeout: 25 * time.Second,
+		Timeout: limit - limit/6,
 		// Another user's environment must not send root's requests elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext},
 	}
-	url := fmt.Sprintf("http://127.0.0.1:%d/%s", t.port, t.secret)
+	url := "http://" + t.address + "/" + t.secret
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
 		select {
 		case <-server.Done():
@@ -40,7 +40,7 @@ func ask(ctx context.Context, server *run.Process, t *throwaway) (*Proof, error)
 			}
 			return nil, errors.New("the throwaway server ended before it answered")
 		case <-ctx.Done():
-			return nil, gaveUp(ctx)
+			return nil, gaveUp(ctx, limit)
 		case <-time.After(wait):
 		}
 		proof, err := get(ctx, client, url, t.nonce)
@@ -48,7 +48,7 @@ func ask(ctx context.Context, server *run.Process, t *throwaway) (*Proof, error)
 			return proof, nil
 		}
 		if ctx.Err() != nil {
-			return nil, gaveUp(ctx)
+			return nil, gaveUp(ctx, limit)
 		}
 		if err != nil && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ECONNRESET) {
 			return nil, err

@@ -254,7 +254,7 @@ for pid; do kill -0 "$pid" 2>/dev/null && echo "can end $pid"; done; exit 0`, ap
 			}
 		}
 		for _, path := range []string{"/", "/verify.wsgi", "/httpd.conf", "/" + strings.ToLower(server.secret), "/etc/passwd"} {
-			resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", server.port, path))
+			resp, err := http.Get(fmt.Sprintf("http://%s%s", server.address, path))
 			if err != nil {
 				t.Error(err)
 				continue

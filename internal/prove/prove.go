@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,14 @@ type Subject struct {
 	LibPython     string  // loaded before the module; "" if the module finds it by itself
 	Staged        bool    // the module is in a stage, and can be tried elsewhere
 	Tree          string  // tree of the httpd, if that is in the stage too
+	Site          string  // where the Python must import mod_wsgi from; "" for a stage, which it does not import
 	Python        *Python // more about the Python; nil if unknown
+	// Emulator is the command that runs programs of the subject's machine, with absolute
+	// paths; nil to run them directly.
+	Emulator []string
+	// Root is the directory in which the emulator looks for the loader and its libraries
+	// first; "" without an emulator.
+	Root string
 }
 
 // Python has the paths of a Python's files.
@@ -89,6 +97,19 @@ func Untried(err error) *NotTried {
 
 // timeout is how long the throwaway server may take until its first answer.
 const timeout = 30 * time.Second
+
+// slower is how many times longer an emulated server may take.
+const slower = 5
+
+// patience multiplies the time limits of a subject.
+func (s *Subject) patience() int {
+	if len(s.Emulator) > 0 {
+		return slower
+	}
+	return 1
+}
+
+func (s *Subject) timeout() time.Duration { return timeout * time.Duration(s.patience()) }
 
 // hook is called at moments of a verification when other users could interfere. Tests set
 // it.
@@ -149,13 +170,13 @@ func runOnce(ctx context.Context, o Options, s Subject) (_ *Proof, retry bool, _
 	}
 	hook("configured", t)
 	out := &boundedText{}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	asking, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	t.log.follow(func() { fail(errors.New("the daemon process with the application could not start")) })
 	server, err := o.Runner.Start(ctx, run.Cmd{
-		Argv: []string{s.Executable, "-f", t.path("httpd.conf"), "-DFOREGROUND"},
+		Argv: append(slices.Clone(s.Emulator), s.Executable, "-f", t.path("httpd.conf"), "-DFOREGROUND"),
 		Dir:  t.dir.Path(), Env: t.environment(), Log: out, Account: t.account,
 	})
 	if err != nil {
@@ -163,7 +184,7 @@ func runOnce(ctx context.Context, o Options, s Subject) (_ *Proof, retry bool, _
 			"start the throwaway server %s: %w", s.Executable, err)
 	}
 	hook("started", t)
-	proof, err := ask(asking, server, t)
+	proof, err := ask(asking, server, t, s.timeout())
 	hook("answered", t)
 	var said string
 	if err != nil { // its output while it ends does not matter
@@ -176,7 +197,10 @@ func runOnce(ctx context.Context, o Options, s Subject) (_ *Proof, retry bool, _
 		return nil, strings.Contains(said, "could not bind"), fault.New(fault.Verify, hint(said, s.Prefix, t.account),
 			"%w%s%s", err, outputBlock(said), kept)
 	}
-	return proof, false, compare(proof, s)
+	if err := compare(proof, s); err != nil {
+		return proof, false, err
+	}
+	return proof, false, t.imports(ctx, o, s)
 }
 
 // compare refuses an answer from another Python or module.

@@ -3,7 +3,6 @@
 package prove
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,7 +75,7 @@ func TestConfigurationQuotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		`LoadModule wsgi_module "/a \"b\" \\c/mod's <x>.so"`, `WSGIPythonHome "/p q/%{x}#"`, fmt.Sprintf("Listen 127.0.0.1:%d", server.port), "application-group=%{GLOBAL}",
+		`LoadModule wsgi_module "/a \"b\" \\c/mod's <x>.so"`, `WSGIPythonHome "/p q/%{x}#"`, "Listen " + server.address, "application-group=%{GLOBAL}",
 	} {
 		if !strings.Contains(string(conf), line+"\n") {
 			t.Errorf("lacks the line %s:\n%s", line, conf)

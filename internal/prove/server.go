@@ -3,7 +3,6 @@ package prove
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -54,7 +53,7 @@ type throwaway struct {
 	dir     *owned.Dir
 	account *run.Account // nil to run as the current user
 	log     *errorLog
-	port    int
+	address string // host and port
 	secret  string // the path at which the application answers: others on this host cannot guess it
 	nonce   string // expected in the answer
 	remove  func()
@@ -149,7 +148,7 @@ func (t *throwaway) environment() []string {
 
 // configure writes the configuration and the application.
 func (t *throwaway) configure(ctx context.Context, s Subject) (err error) {
-	if t.port, err = freePort(ctx); err != nil {
+	if t.address, err = freeAddress(ctx); err != nil {
 		return err
 	}
 	conf, err := t.configuration(s)
@@ -174,8 +173,8 @@ func (t *throwaway) configuration(s Subject) (string, error) {
 			return "", fault.New(fault.Environment, "move the environment to another path", "the configuration of httpd cannot contain the path %q", v)
 		}
 	}
-	fmt.Fprintf(&b, "ServerRoot %s\nServerName localhost\nListen 127.0.0.1:%d\nPidFile %s\nDefaultRuntimeDir %s\nErrorLog %s\nLogLevel info\nTimeout 20\nTraceEnable Off\n",
-		word(dir), t.port, word(dir+"/run/httpd.pid"), word(dir+"/run"), word(dir+"/error_log"))
+	fmt.Fprintf(&b, "ServerRoot %s\nServerName localhost\nListen %s\nPidFile %s\nDefaultRuntimeDir %s\nErrorLog %s\nLogLevel info\nTimeout %d\nTraceEnable Off\n",
+		word(dir), t.address, word(dir+"/run/httpd.pid"), word(dir+"/run"), word(dir+"/error_log"), 20*s.patience())
 	for _, m := range serverModules(s.ModulesDir) {
 		if m.there {
 			fmt.Fprintf(&b, "LoadModule %s_module %s\n", m.name, word(m.file))
@@ -187,7 +186,7 @@ func (t *throwaway) configuration(s Subject) (string, error) {
 	fmt.Fprintf(&b, "LoadModule wsgi_module %s\nWSGIPythonHome %s\nWSGISocketPrefix %s\nWSGIRestrictEmbedded On\n", word(s.Module), word(s.Prefix), word(dir+"/run/wsgi"))
 	// httpd ignores the environment's locale, and without one Python cannot read a prefix
 	// that is not ASCII.
-	fmt.Fprintf(&b, "WSGIDaemonProcess verify threads=2 display-name=modwsgi-verify lang=C.UTF-8 locale=C.UTF-8 home=%s startup-timeout=15 connect-timeout=15 socket-timeout=20\n", word(dir))
+	fmt.Fprintf(&b, "WSGIDaemonProcess verify threads=2 display-name=modwsgi-verify lang=C.UTF-8 locale=C.UTF-8 home=%s startup-timeout=%d connect-timeout=%d socket-timeout=%d\n", word(dir), 15*s.patience(), 15*s.patience(), 20*s.patience())
 	// Nothing else is served: httpd may be able to read files that are closed to everybody
 	// who can send a request.
 	fmt.Fprintf(&b, "<Directory \"/\">\n  Options None\n  AllowOverride None\n  Require all denied\n</Directory>\n")
@@ -224,18 +223,21 @@ func fileExists(name string) bool {
 	return err == nil
 }
 
-// freePort asks the system for an unused port.
-func freePort(ctx context.Context) (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+// freeAddress asks the system for an unused port of the loopback interface, and returns
+// it with the address: of IPv4, or on a machine without that, of IPv6.
+func freeAddress(ctx context.Context) (string, error) {
+	var first error
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+		if err == nil {
+			address := l.Addr().String()
+			return address, l.Close()
+		}
+		if first == nil {
+			first = err
+		}
 	}
-	defer func() { _ = l.Close() }()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, errors.New("find a free port: the system gave no TCP address")
-	}
-	return addr.Port, nil
+	return "", fault.New(fault.Environment, "bring up the loopback interface (ip link set lo up)", "find a free port: %w", first)
 }
 
 // stop ends the server with its daemon processes. A failed one gets little time, because

@@ -33,6 +33,11 @@ func trustedCode(s Subject) error {
 			return err
 		}
 	}
+	if s.Root != "" { // it has the loader and the C library
+		if err := c.tree(s.Root); err != nil {
+			return err
+		}
+	}
 	return c.python(s)
 }
 

@@ -47,6 +47,9 @@ func (i *Installed) Paths() []string {
 // RECORD. Problems of other distributions do not matter.
 func Find(site, name string) (*Installed, error) {
 	entries, err := os.ReadDir(site)
+	if errors.Is(err, fs.ErrNotExist) { // /usr/local may be empty, and the first package creates it
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look for %s: %w", name, err)
 	}

@@ -50,7 +50,10 @@ func (e Locked) Archive(s *Set) Archive {
 
 // Lock is the content of a modwsgi.lock file: one entry per component. The zero value is
 // an empty one. It is not safe for concurrent use.
-type Lock struct{ entries []Locked }
+type Lock struct {
+	entries  []Locked
+	sysroots []LockedSysroot
+}
 
 // maxLock limits a lock file: 1 MiB is thousands of archives.
 const maxLock = 1 << 20
@@ -94,8 +97,9 @@ func (l *Lock) check(set *Set) error {
 
 func parseLock(text string) (*Lock, error) {
 	var file struct {
-		Schema  int      `toml:"schema"`
-		Archive []Locked `toml:"archive"`
+		Schema  int             `toml:"schema"`
+		Archive []Locked        `toml:"archive"`
+		Sysroot []LockedSysroot `toml:"sysroot"`
 	}
 	if _, err := toml.Decode(text, &file); err != nil {
 		return nil, err
@@ -115,6 +119,15 @@ func parseLock(text string) (*Lock, error) {
 			return nil, fmt.Errorf("duplicate entry for %s", e.Component)
 		}
 		l.entries = append(l.entries, e)
+	}
+	for _, s := range file.Sysroot {
+		if err := s.check(); err != nil {
+			return nil, err
+		}
+		if _, dup := l.FindSysroot(s.Target); dup {
+			return nil, fmt.Errorf("duplicate sysroot for %s", s.Target)
+		}
+		l.PutSysroot(s)
 	}
 	return l, nil
 }
@@ -170,6 +183,7 @@ func (l *Lock) Encode() []byte {
 			panic(err) // strings and integers always encode
 		}
 	}
+	l.encodeSysroots(&b)
 	return b.Bytes()
 }
 

@@ -16,6 +16,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
@@ -91,6 +92,7 @@ func (a Archive) Admits(what, version string) (bool, error) {
 type Set struct {
 	archives   map[string][]Archive // newest first
 	advisories []Advisory
+	supports   []Support
 }
 
 //go:embed sources.toml
@@ -113,6 +115,7 @@ func parse(sources, advisories string) (*Set, error) {
 	var data struct {
 		Archive  []Archive  `toml:"archive" json:"archive,omitempty"`
 		Advisory []Advisory `toml:"advisory" json:"advisory,omitempty"`
+		Support  []Support  `toml:"support" json:"support,omitempty"`
 	}
 	for name, text := range map[string]string{"sources.toml": sources, "advisories.toml": advisories} {
 		md, err := toml.Decode(text, &data)
@@ -123,13 +126,13 @@ func parse(sources, advisories string) (*Set, error) {
 			return nil, fmt.Errorf("read %s: unknown key %s", name, unknown[0])
 		}
 	}
-	s := &Set{archives: map[string][]Archive{}, advisories: data.Advisory}
+	s := &Set{archives: map[string][]Archive{}, advisories: data.Advisory, supports: data.Support}
 	for _, a := range data.Archive {
 		a.Trust = Pinned
 		if err := a.check(); err != nil {
 			return nil, fmt.Errorf("read sources.toml: %s: %w", a, err)
 		}
-		if _, dup := s.Find(a.Component, a.Version); dup {
+		if slices.ContainsFunc(s.archives[a.Component], func(o Archive) bool { return o.SHA256 == a.SHA256 || o.File == a.File }) {
 			return nil, fmt.Errorf("read sources.toml: duplicate %s", a)
 		}
 		s.archives[a.Component] = append(s.archives[a.Component], a)
@@ -140,6 +143,13 @@ func parse(sources, advisories string) (*Set, error) {
 	for _, v := range s.advisories {
 		if _, err := constraints(v.Affected); err != nil || v.ID == "" || v.Component == "" {
 			return nil, fmt.Errorf("read advisories.toml: %q: %w", v.ID, errors.Join(errors.New("it is incomplete"), err))
+		}
+	}
+	for _, v := range s.supports {
+		_, err := constraints(v.Affected)
+		_, derr := time.Parse(time.DateOnly, v.Ends)
+		if err = errors.Join(err, derr); err != nil || v.Component == "" {
+			return nil, fmt.Errorf("read advisories.toml: support of %q: %w", v.Component, errors.Join(errors.New("it is incomplete"), err))
 		}
 	}
 	return s, nil
@@ -198,7 +208,7 @@ func Digest(s string) bool {
 // Of returns the archives of a component, newest first; nil for an unknown one.
 func (s *Set) Of(component string) []Archive { return slices.Clone(s.archives[component]) }
 
-// Find returns the archive of exactly that version.
+// Find returns the archive of exactly that version, upstream's if there are several.
 func (s *Set) Find(component, version string) (Archive, bool) {
 	for _, a := range s.archives[component] {
 		if a.Version == version {
@@ -213,7 +223,7 @@ func (s *Set) Find(component, version string) (Archive, bool) {
 // version. It returns nil for archives that the catalogue does not know or agrees with.
 // Errors are of class Usage.
 func (s *Set) Contradicts(component, version, sha256 string) error {
-	if a, known := s.Find(component, version); known && a.SHA256 != sha256 {
+	if a, known := s.Find(component, version); known && !slices.ContainsFunc(s.archives[component], func(o Archive) bool { return o.Version == version && o.SHA256 == sha256 }) {
 		return fault.New(fault.Usage, "",
 			"the catalogue of this release has sha256 %s for %s, not %s", a.SHA256, a, sha256)
 	}

@@ -3,6 +3,7 @@ package recipe
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"modwsgi/internal/fault"
 )
@@ -18,15 +19,19 @@ func versions(list []Archive) string {
 func TestCatalogueIsSoundAndNewestFirst(t *testing.T) {
 	s := Catalogue()
 	for component, want := range map[string]string{
-		"httpd":    "2.4.71 2.4.69 2.4.68",
-		"apr":      "1.7.6 1.7.5",
-		"apr-util": "1.6.4 1.6.3",
-		"pcre2":    "10.49 10.46 10.42",
-		"expat":    "2.9.0 2.5.0",
-		"mod_wsgi": "6.0.5 5.0.2 4.9.4",
-		"nghttp2":  "1.52.0",
-		"openssl":  "3.0.22",
-		"nginx":    "",
+		"httpd":     "2.4.71 2.4.69 2.4.68",
+		"apr":       "1.7.6 1.7.5",
+		"apr-util":  "1.6.4 1.6.3",
+		"pcre2":     "10.49 10.46 10.42",
+		"expat":     "2.9.0 2.5.0",
+		"mod_wsgi":  "6.0.5 5.0.2 4.9.4",
+		"nghttp2":   "1.70.0 1.52.0",
+		"openssl":   "3.5.9 3.5.7 3.0.22",
+		"zlib":      "1.3.2 1.3.2 1.3.1",
+		"brotli":    "1.2.0 1.2.0",
+		"libxml2":   "2.15.4 2.15.4",
+		"libxcrypt": "4.5.2 4.5.1",
+		"nginx":     "",
 	} {
 		if got := versions(s.Of(component)); got != want {
 			t.Errorf("Of(%q) = %q, want %q", component, got, want)
@@ -290,6 +295,72 @@ func TestContradicts(t *testing.T) {
 		err := set.Contradicts(c.component, c.version, c.sha256)
 		if c.want == "" && err != nil || c.want != "" && (fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// A branch that upstream no longer supports is known by its version, also by that of a
+// distribution's package.
+func TestEnded(t *testing.T) {
+	at := func(day string) time.Time {
+		d, err := time.Parse(time.DateOnly, day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	for _, c := range []struct{ component, version, day, want string }{
+		{"openssl", "3.0.22", "2026-09-07", ""},
+		{"openssl", "3.0.22", "2026-09-08", "2026-09-07"},
+		{"openssl", "3.0.22-1~deb12u2", "2026-11-29", "2026-09-07"},
+		{"openssl", "1.1.1w", "2026-11-29", "2023-09-11"},
+		{"openssl", "3.5.9", "2026-11-29", ""},
+		{"openssl", "3.5.9", "2030-04-09", "2030-04-08"},
+		{"openssl", "nonsense", "2026-11-29", ""},
+		{"zlib", "1.2.11", "2026-11-29", ""},
+	} {
+		if got := Catalogue().Ended(c.component, c.version, at(c.day)); got != c.want {
+			t.Errorf("%s %s on %s: %q, want %q", c.component, c.version, c.day, got, c.want)
+		}
+	}
+}
+
+// Two archives of one version are alternatives: upstream's comes first, and neither
+// contradicts the catalogue.
+func TestTwoArchivesOfOneVersion(t *testing.T) {
+	s := Catalogue()
+	all, err := s.Match("zlib", "1.3.2")
+	if err != nil || len(all) != 2 || all[0].File != "zlib-1.3.2.tar.gz" || all[1].Debian == nil {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	for _, a := range all {
+		if err := s.Contradicts("zlib", "1.3.2", a.SHA256); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.Contradicts("zlib", "1.3.2", strings.Repeat("ab", 32)); err == nil {
+		t.Error("another hash is accepted")
+	}
+	if err := s.Contradicts("zlib", "1.3.1", all[1].SHA256); err == nil {
+		t.Error("the hash of another version is accepted")
+	}
+	for name, text := range map[string]string{
+		"hash twice":     sourcesTOML + "\n[[archive]]\ncomponent = \"zlib\"\nversion = \"1.3.1\"\nfile = \"x.tar.gz\"\nsha256 = \"" + all[1].SHA256 + "\"\n",
+		"bad support":    "",
+		"no such ending": "",
+	} {
+		advisories := advisoriesTOML
+		switch name {
+		case "bad support":
+			advisories += "\n[[support]]\ncomponent = \"zlib\"\naffected = \"< 1\"\nends = \"soon\"\n"
+		case "no such ending":
+			advisories += "\n[[support]]\naffected = \"< 1\"\nends = \"2026-01-01\"\n"
+		}
+		if text == "" {
+			text = sourcesTOML
+		}
+		if _, err := parse(text, advisories); err == nil {
+			t.Errorf("%s: accepted", name)
 		}
 	}
 }

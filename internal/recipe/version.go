@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	goversion "github.com/hashicorp/go-version"
 
@@ -219,4 +220,45 @@ func (s *Set) Advisories(component, version string, features []string) []Advisor
 		}
 	}
 	return out
+}
+
+// Support is how long upstream supports the releases of a branch.
+type Support struct {
+	Component string `toml:"component"` // "openssl"
+	Affected  string `toml:"affected"`  // versions, a constraint in go-version's syntax
+	Ends      string `toml:"ends"`      // the last day, "2026-09-07"
+}
+
+// EndedText is the sentence for users about a release whose support ended on a day.
+func EndedText(day string) string {
+	return "out of support: upstream has not mended vulnerabilities in it since " + day
+}
+
+// SupportedUntil returns the last day of upstream's support for a version, "2026-09-07",
+// or "" if it is unknown. A suffix of the version is ignored ("3.0.22-1~deb12u2").
+func (s *Set) SupportedUntil(component, version string) string {
+	v, err := numeric(version)
+	if err != nil {
+		return ""
+	}
+	for _, x := range s.supports {
+		if c, err := constraints(x.Affected); x.Component == component && err == nil && c.Check(v) {
+			return x.Ends
+		}
+	}
+	return ""
+}
+
+// Ended returns the last day of upstream's support for a version if it is before today,
+// otherwise "".
+func (s *Set) Ended(component, version string, today time.Time) string {
+	return Past(s.SupportedUntil(component, version), today)
+}
+
+// Past returns a day ("2026-09-07") if it is before today, otherwise "".
+func Past(day string, today time.Time) string {
+	if today.UTC().Format(time.DateOnly) > day {
+		return day
+	}
+	return ""
 }

@@ -42,7 +42,7 @@ const (
 func (k Kind) Prefix() string { return "modwsgi-" + string(k) + "-" }
 
 // names matches what owned.Dir.Temp makes of the prefixes.
-var names = regexp.MustCompile(`^modwsgi-(doctor|lock|package|probe|push|sign|verify|wheel|work)-[a-z2-7]{12}$`)
+var names = regexp.MustCompile(`^modwsgi-(doctor|lock|package|probe|push|sign|verify|wheel|work)-` + owned.RandomNames + `$`)
 
 // Dir is a directory of this run.
 type Dir struct {
@@ -51,22 +51,25 @@ type Dir struct {
 	release func()
 }
 
-// Make creates a directory in base, or in the environment's directory for temporary files
-// (os.TempDir) if base is "". base may be sticky, as /tmp is; it is swept first. The
+// Make creates a directory in base, or if base is "" in the environment's directory for
+// temporary files (os.TempDir), or where [Temp] would if that cannot be written to and
+// was not named. base may be sticky, as /tmp is; it is swept first. The
 // error is *owned.Untrusted if another user could exchange base.
 func Make(base string, kind Kind) (*Dir, error) {
-	if base == "" {
-		base = os.TempDir()
+	if base != "" {
+		return place{path: base}.make(kind)
 	}
-	parent, err := owned.OpenTemp(base)
-	if err != nil {
-		return nil, err
+	first := place{path: os.TempDir(), given: os.Getenv("TMPDIR") != ""}
+	d, err := first.make(kind)
+	if err == nil || !first.skip(err) {
+		return d, err
 	}
-	d, err := In(parent, kind)
-	if err != nil {
-		return nil, errors.Join(err, parent.Close())
+	for _, p := range temporary("") {
+		if d, err := p.make(kind); err == nil {
+			return d, nil
+		}
 	}
-	return d, nil
+	return nil, err
 }
 
 // In is Make in an open directory, which then belongs to the result.
@@ -159,7 +162,7 @@ func SweepNames(base *owned.Dir, names *regexp.Regexp) {
 
 // SweepTemp sweeps the directories in which runs with this TMPDIR create theirs.
 func SweepTemp(tmpdir string) {
-	dirs := []string{tmpdir, os.TempDir(), "/tmp", "/var/tmp"}
+	dirs := []string{tmpdir, os.TempDir(), "/tmp", "/var/tmp", fallback, "/dev/shm"}
 	for i, dir := range dirs {
 		if !filepath.IsAbs(dir) || slices.Contains(dirs[:i], dir) {
 			continue

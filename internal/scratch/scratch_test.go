@@ -127,3 +127,20 @@ func TestRemove(t *testing.T) {
 		t.Errorf("it was not held; asked %d times", asked)
 	}
 }
+
+// TestAllNamesAreKnown: a name that Sweep does not know would stay forever. Earlier
+// versions used other letters.
+func TestAllNamesAreKnown(t *testing.T) {
+	for range 500 {
+		for _, k := range kinds {
+			if name := k.Prefix() + owned.RandomName(); !names.MatchString(name) {
+				t.Fatalf("%s is not swept", name)
+			}
+		}
+	}
+	for _, name := range []string{"modwsgi-verify-9gngskj8vak3", "modwsgi-work-abcdefghijk2"} {
+		if !names.MatchString(name) {
+			t.Errorf("%s is not swept", name)
+		}
+	}
+}

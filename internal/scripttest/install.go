@@ -19,7 +19,8 @@ import (
 )
 
 // fakeCC writes a C compiler into DIR: a script that says what a compiler says, and
-// whose programs do nothing.
+// whose programs do nothing. Beside it are the other programs that a build of httpd
+// needs.
 func fakeCC(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: fake-cc DIR")
@@ -38,6 +39,9 @@ while [ $# -gt 0 ]; do
 done
 printf '#!/bin/sh\n' >"$out"
 `
+	for _, name := range strings.Fields("ar nm awk sed grep expr sort tr uname") {
+		write(ts, filepath.Join(ts.MkAbs(args[0]), name), []byte("#!/bin/sh\n"), 0o755)
+	}
 	write(ts, filepath.Join(ts.MkAbs(args[0]), "cc"), []byte(strings.ReplaceAll(script, "MACHINE", elfMachine())), 0o755)
 }
 

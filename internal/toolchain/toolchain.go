@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -38,6 +39,12 @@ type Toolchain struct {
 	// Cross is the machine for configure's --host if the compiler targets another
 	// machine; "" if its programs run here.
 	Cross string
+	// Root is the directory of the target's headers and libraries, and Sysroot the hash of
+	// what is in it; "" for this machine's.
+	Root    string `json:",omitempty"`
+	Sysroot string `json:",omitempty"`
+
+	roots []string // further directories of the target
 }
 
 // tryHint returns a hint for a compiler that cannot build a program, usually because the
@@ -47,8 +54,17 @@ func (h *Toolchain) tryHint(err error) string {
 	if len(h.CC) > 1 && !strings.Contains(text, "No such file or directory") {
 		return "check the words of CC: they are separated by blanks, and quotes are not interpreted"
 	}
-	return h.Install("", distro.LibC, "")
+	switch m := noPart.FindStringSubmatch(text); {
+	case m == nil:
+		return h.Install("", distro.LibC, "")
+	case m[1] == "cc1":
+		return h.Install("", distro.Compiler, "")
+	}
+	return h.Install("", distro.Binutils, "")
 }
+
+// noPart matches a compiler's error about a program that it runs.
+var noPart = regexp.MustCompile("cannot (?:execute|find|exec) ['‘`]?(as|ld|cc1)\\b")
 
 // Starved returns a hint if an attempt in scratch failed because the system has run out
 // of something, so that the failure says nothing about the compiler. Otherwise it returns
@@ -96,7 +112,11 @@ func Find(ctx context.Context, r *run.Runner, caller []string, scratch string) (
 		if hint := Starved(err, scratch); hint != "" {
 			return nil, fault.New(fault.Environment, hint, "try the compiler %s: %w", strings.Join(h.CC, " "), shortage.WithHint(WithTail(err), hint))
 		}
-		return nil, fault.New(fault.Environment, h.tryHint(err), "the compiler %s cannot build a program: %w", strings.Join(h.CC, " "), WithTail(err))
+		failed := fault.New(fault.Environment, h.tryHint(err), "the compiler %s cannot build a program: %w", strings.Join(h.CC, " "), WithTail(err))
+		if len(h.CC) > 1 && failed.Advice != h.Install("", distro.LibC, "") {
+			return nil, failed
+		}
+		return nil, distro.Needing(failed, distro.LibC)
 	}
 	return h, nil
 }
@@ -184,8 +204,8 @@ func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []st
 		return fault.New(fault.Environment, "set CC to a compiler and its flags, separated by blanks (quotes are not interpreted), or unset it",
 			"CC is %q, but the program %q was not found", cc, strings.Fields(cc)[0])
 	}
-	return fault.New(fault.Environment, h.Install("", distro.Compiler, "or set CC"),
-		"no C compiler was found (searched PATH for %s)", strings.Join(tried, ", "))
+	return distro.Needing(fault.New(fault.Environment, h.Install("", distro.Compiler, "or set CC"),
+		"no C compiler was found (searched PATH for %s)", strings.Join(tried, ", ")), distro.Compiler)
 }
 
 // libc uses the preprocessor, which also works for cross compilers.
@@ -210,7 +230,11 @@ func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, sourc
 		return err
 	}
 	program := strings.TrimSuffix(src, ".c")
-	argv := append(slices.Clone(h.CC), "-I/usr/include/libxml2", "-I/usr/local/include/libxml2", "-o", program, src)
+	argv := slices.Clone(h.CC)
+	for _, dir := range []string{"/usr/include/libxml2", "/usr/local/include/libxml2"} {
+		argv = append(argv, "-I"+h.Root+dir)
+	}
+	argv = append(argv, "-o", program, src)
 	if err := r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: tempIn(h.Env, scratch)}); err != nil {
 		return err
 	}
@@ -250,5 +274,11 @@ func WithTail(err error) error {
 
 // Install returns a sentence with the command that installs a package on this machine.
 func (h *Toolchain) Install(first string, packages distro.Packages, more string) string {
+	if h.Root != "" { // packages of this machine do not help
+		if more != "" {
+			more = ", " + more
+		}
+		return strings.TrimSpace(first + " add it to the sysroot " + h.Root + " (Debian's package: " + packages["debian"] + ")" + more)
+	}
 	return packages.Hint(h.Family, first, more)
 }

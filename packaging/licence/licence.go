@@ -19,6 +19,7 @@ const Ours = "Apache-2.0"
 var sources = map[string]string{
 	"httpd": "Apache-2.0", "apr": "Apache-2.0", "apr-util": "Apache-2.0", "mod_wsgi": "Apache-2.0",
 	"pcre2": "BSD-3-Clause", "expat": "MIT", "openssl": "Apache-2.0", "nghttp2": "MIT", "brotli": "MIT", "zlib": "Zlib",
+	"libxml2": "MIT", "libxcrypt": "LGPL-2.1-or-later",
 	"cpython": "PSF-2.0",
 }
 

@@ -12,6 +12,8 @@ import (
 	"modwsgi/internal/distro"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/filetree"
+	"modwsgi/internal/recipe"
+	"modwsgi/internal/target"
 	"modwsgi/packaging"
 )
 
@@ -35,7 +37,8 @@ func (h Host) directories(machine string) []string {
 			dirs = append(dirs, filepath.Join(h.Root, d))
 		}
 	}
-	for _, d := range []string{"/lib/" + machine + "-linux-gnu", "/usr/lib/" + machine + "-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"} {
+	debian := target.MultiarchOf(machine)
+	for _, d := range []string{"/lib/" + debian, "/usr/lib/" + debian, "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"} {
 		dirs = append(dirs, filepath.Join(h.Root, d))
 	}
 	return dirs
@@ -76,15 +79,26 @@ func (h Host) find(soname, machine string, class int) string {
 		return ""
 	}
 	for _, dir := range h.directories(machine) {
-		path := filepath.Join(dir, soname)
+		path, err := h.real(filepath.Join(dir, soname))
+		if err != nil {
+			continue
+		}
 		facts, err := elf.Read(path)
 		if err == nil && facts.Machine == machine && facts.Class == class && facts.Kind == "shared" {
-			if real, err := filepath.EvalSymlinks(path); err == nil {
-				return real
-			}
+			return path
 		}
 	}
 	return ""
+}
+
+// real follows the links of a path. Those of another system's tree do not lead out of it.
+func (h Host) real(path string) (string, error) {
+	root := filepath.Clean(cmp.Or(h.Root, "/"))
+	rest, inside := strings.CutPrefix(path, strings.TrimSuffix(root, "/")+"/")
+	if !inside {
+		return filepath.EvalSymlinks(path)
+	}
+	return filetree.Resolve(root, rest)
 }
 
 // licences are the licences of libraries that an httpd may need, as SPDX expressions,
@@ -168,6 +182,9 @@ func (h Host) describe(path, soname, sum string) packaging.Component {
 		return c
 	}
 	c.Name, c.Version = pkg, h.debianVersion(pkg, arch)
+	if strings.HasPrefix(soname, "libssl.") || strings.HasPrefix(soname, "libcrypto.") {
+		c.Support = recipe.Catalogue().SupportedUntil("openssl", c.Version)
+	}
 	id, release := h.osRelease()
 	c.PURL = "pkg:deb/" + id + "/" + pkg + "@" + escapePURL(c.Version) + "?arch=" + arch
 	if release != "" {

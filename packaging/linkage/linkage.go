@@ -6,6 +6,7 @@
 package linkage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -30,6 +31,10 @@ type Options struct {
 	Python  string   // name of the libpython that the target's Python has; "" if none is needed
 	Machine string   // the required CPU, as uname -m prints it; "" for any single one
 	Libc    string   // "glibc 2.36", "musl 1.2.4": what it was built with
+	// Limit is the oldest C library that the tree must run with: "glibc 2.28". A file that
+	// requires more is refused; "" computes what the files require.
+	Limit   string
+	Targets []string // platform tags of the system with that C library; added to those of the files
 	Host    Host
 }
 
@@ -158,7 +163,8 @@ func readObject(name, rel string) (*object, error) {
 // system reports whether every Linux system has a library.
 func (t *tree) system(name string) bool {
 	return slices.Contains(systemLibraries, name) || strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld64.so") ||
-		strings.HasPrefix(name, "libc.musl-") || strings.HasPrefix(name, "ld-musl-") || name == "linux-vdso.so.1"
+		strings.HasPrefix(name, "libc.musl-") || strings.HasPrefix(name, "ld-musl-") || name == "linux-vdso.so.1" ||
+		name == muslLibc && strings.HasPrefix(t.Libc, "musl")
 }
 
 // resolve finds every required library: in the tree, on every system, with the
@@ -452,13 +458,13 @@ func (t *tree) tags() error {
 		objects = append(objects, lib.object)
 	}
 	for _, o := range objects {
-		musl = musl || strings.Contains(o.facts.Interp, "ld-musl-") ||
-			slices.ContainsFunc(o.facts.Needed, func(n string) bool { return strings.HasPrefix(n, "libc.musl-") })
+		musl = musl || o.musl()
+		t.checkLimit(o, &bad)
 		if err := r.Versions.ask(o.needs, t.system); err != nil {
 			bad.add("%s %v", o.rel, err)
 		}
 	}
-	if err := bad.err(t.root, hint); err != nil {
+	if err := bad.err(t.root, cmp.Or(limitHint(t.Limit), hint)); err != nil {
 		return err
 	}
 	sort.SliceStable(r.Bundled, func(i, j int) bool { return r.Bundled[i].File < r.Bundled[j].File })
@@ -474,5 +480,5 @@ func (t *tree) tags() error {
 	if err != nil {
 		return fault.New(fault.Environment, hint, "%s: compute the platform: %w", t.root, err)
 	}
-	return nil
+	return t.claim()
 }

@@ -15,15 +15,31 @@ import (
 	"modwsgi/internal/filetree"
 )
 
-// dpkg reads the records of the package manager of Debian and its derivatives on this
-// machine: which package owns a file, and from which version on a library has which
+// dpkg reads the records of the package manager of Debian and its derivatives on one
+// host: which package owns a file, and from which version on a library has which
 // symbol (deb-symbols(5), deb-shlibs(5)).
 type dpkg struct {
-	root  string // "/" except in tests
+	root  string // directory that is "/" there
 	owner map[string]string
 }
 
 func (d *dpkg) info() string { return filepath.Join(d.root, "var/lib/dpkg/info") }
+
+// recordsOf reads the records about files, by the root directory of each.
+func recordsOf(files []place) (map[string]*dpkg, error) {
+	names := map[string][]string{}
+	for _, f := range files {
+		names[f.root] = append(names[f.root], f.path)
+	}
+	hosts := map[string]*dpkg{}
+	for root, files := range names {
+		hosts[root] = &dpkg{root: root}
+		if err := hosts[root].packages(files); err != nil {
+			return nil, err
+		}
+	}
+	return hosts, nil
+}
 
 // packages finds the packages of files in one pass over dpkg's lists. owners returns
 // those of one file. A package is "name" or "name:arch".

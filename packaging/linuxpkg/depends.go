@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,7 +23,7 @@ type requirement struct {
 	class    int
 	versions []string // symbol versions, sorted
 	imports  []elf.Import
-	found    string // the library on this machine, "" if it is not found
+	found    place // the library on the host
 }
 
 // libraries collects what a tree requires of the system. Package linkage has checked
@@ -144,7 +145,7 @@ func (w *work) depend(all map[string]*requirement) ([]string, error) {
 	case RPM:
 		computed = rpmDepends(rest)
 	case APK:
-		computed = apkDepends(rest)
+		computed = apkDepends(rest, w.linkage.Machine)
 	}
 	if err != nil {
 		return nil, err
@@ -154,17 +155,17 @@ func (w *work) depend(all map[string]*requirement) ([]string, error) {
 	return slices.Compact(deps), nil
 }
 
-// find looks for the libraries on this machine, where the tree was built: a library
-// that is missing here is unknown everywhere.
+// find looks for the libraries on the host, which the tree was built with: a library
+// that is missing there is unknown everywhere.
 func (w *work) find(all map[string]*requirement) error {
 	var missing []string
 	for _, soname := range slices.Sorted(maps.Keys(all)) {
 		a := all[soname]
-		a.found = w.options.Host.Find(soname, a.machine, a.class)
-		if soname == w.soname && a.found == "" {
+		a.found = w.options.Host.find(soname, a.machine, a.class)
+		if soname == w.soname && a.found.path == "" {
 			a.found = w.libPython()
 		}
-		if a.found == "" {
+		if a.found.path == "" {
 			missing = append(missing, fmt.Sprintf("%s (which %s needs)", soname, a.by))
 		}
 	}
@@ -172,31 +173,35 @@ func (w *work) find(all map[string]*requirement) error {
 		return nil
 	}
 	soname, _, _ := strings.Cut(missing[0], " ")
-	return fault.New(fault.Environment, "install the package that contains it, or name that package with --depends "+soname+"=PACKAGE",
-		"the package cannot be made: %s: neither in the tree nor on this machine", strings.Join(missing, ", "))
+	install, here := "install the package that contains it", "on this machine"
+	if w.options.For != nil {
+		install, here = "add the package that contains it with --sysroot-package", "in the sysroot"
+	}
+	return fault.New(fault.Environment, install+", or name that package with --depends "+soname+"=PACKAGE",
+		"the package cannot be made: %s: neither in the tree nor %s", strings.Join(missing, ", "), here)
 }
 
 // debDepends looks up the packages of the libraries in dpkg's records.
 func (w *work) debDepends(all map[string]*requirement) ([]string, error) {
-	d := &dpkg{root: w.options.Host.Root}
-	stdlib := filepath.Join(w.python().BasePrefix, "lib", "python"+w.stage.Module.Python.MinorVersion(), "wsgiref", "__init__.py")
-	files := []string{stdlib}
+	stdlib := place{w.options.Host.pythonRoot(), path.Join(w.python().BasePrefix, "lib", "python"+w.stage.Module.Python.MinorVersion(), "wsgiref", "__init__.py")}
+	files := []place{stdlib}
 	for _, a := range all {
 		files = append(files, a.found)
 	}
-	if err := d.packages(files); err != nil {
+	hosts, err := recordsOf(files)
+	if err != nil {
 		return nil, err
 	}
 	least, extra := map[string]string{}, []string(nil)
 	var unknown []string
 	for _, soname := range slices.Sorted(maps.Keys(all)) {
 		a := all[soname]
-		needs, more, err := d.library(soname, a.found, a.imports, a.versions)
+		needs, more, err := hosts[a.found.root].library(soname, a.found.path, a.imports, a.versions)
 		if err != nil {
 			return nil, fmt.Errorf("read the records of dpkg about %s: %w", soname, err)
 		}
 		if len(needs) == 0 && more == "" {
-			unknown = append(unknown, fmt.Sprintf("%s (%s, which %s needs)", soname, a.found, a.by))
+			unknown = append(unknown, fmt.Sprintf("%s (%s, which %s needs)", soname, a.found.path, a.by))
 		}
 		for _, n := range needs {
 			if old, ok := least[n.pkg]; !ok || compareDebian(n.version, old) > 0 {
@@ -209,14 +214,13 @@ func (w *work) debDepends(all map[string]*requirement) ([]string, error) {
 	}
 	if len(unknown) > 0 {
 		if _, err := os.Stat(filepath.Join(w.options.Host.Root, "var/lib/dpkg/status")); err != nil {
-			return nil, fault.New(fault.Environment, "make deb packages on the Debian, Ubuntu or derivative that they are for; modwsgi package rpm and apk need no records, and a wheel bundles its libraries",
-				"this machine has no dpkg records, which would name the Debian packages of the required libraries: %s", strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+			return nil, w.noRecords(slices.Sorted(maps.Keys(all)))
 		}
 		soname, _, _ := strings.Cut(unknown[0], " ")
 		return nil, fault.New(fault.Environment, "name its package, as in --depends "+soname+"=PACKAGE, or pass --allow-foreign "+soname+" if every target has it",
 			"no known Debian package contains %s", strings.Join(unknown, ", "))
 	}
-	if pkg := d.owner[stdlib]; pkg != "" {
+	if pkg := hosts[stdlib.root].owner[stdlib.path]; pkg != "" {
 		if _, ok := least[nameOf(pkg)]; !ok {
 			least[nameOf(pkg)] = ""
 		}
@@ -230,6 +234,21 @@ func (w *work) debDepends(all map[string]*requirement) ([]string, error) {
 		extra = append(extra, pkg)
 	}
 	return extra, nil
+}
+
+// noRecords is the error for a host without dpkg's records.
+func (w *work) noRecords(libraries []string) error {
+	if w.options.For != nil {
+		return NoRecords(w.options.Host.Root)
+	}
+	return fault.New(fault.Environment, "make deb packages on the Debian, Ubuntu or derivative that they are for, or name that system with --target; modwsgi package rpm and apk need no records, and a wheel bundles its libraries",
+		"this machine has no dpkg records, which would name the Debian packages of the required libraries: %s", strings.Join(libraries, ", "))
+}
+
+// NoRecords is the error for a sysroot without dpkg's records.
+func NoRecords(root string) error {
+	return fault.New(fault.Environment, "name the directory of a whole Debian, Ubuntu or derivative (with var/lib/dpkg), or leave the sysroot out: modwsgi then makes one from Debian's packages",
+		"the sysroot %s has no dpkg records, which would name the Debian packages of the required libraries", root)
 }
 
 // rpmDepends are the dependencies that rpm's generator would write (elfdeps), which
@@ -252,10 +271,14 @@ func rpmDepends(all map[string]*requirement) []string {
 	return deps
 }
 
-// apkDepends are the dependencies that abuild would write.
-func apkDepends(all map[string]*requirement) []string {
+// apkDepends are the dependencies that abuild would write. Alpine's musl has another name, and
+// its loader also finds itself by that of other distributions.
+func apkDepends(all map[string]*requirement, machine string) []string {
 	var deps []string
 	for soname := range all {
+		if soname == "libc.so" {
+			soname = "libc.musl-" + archOf(APK, machine) + ".so.1"
+		}
 		deps = append(deps, "so:"+soname)
 	}
 	return deps

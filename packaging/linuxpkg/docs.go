@@ -27,6 +27,7 @@ var holders = map[string]string{
 	"mod_wsgi": "2007-2024 Graham Dumpleton", "pcre2": "University of Cambridge, Zoltan Herczeg and the PCRE2 contributors",
 	"expat": "Expat maintainers, Thai Open Source Software Center Ltd and Clark Cooper", "openssl": "The OpenSSL Project Authors",
 	"nghttp2": "nghttp2 contributors", "brotli": "The Brotli Authors", "zlib": "Jean-loup Gailly and Mark Adler",
+	"libxml2": "Daniel Veillard and the libxml2 contributors", "libxcrypt": "Thorsten Kukuk, Björn Esser, Zack Weinberg and others",
 }
 
 // describe fills in the texts: licences, summary, documentation.
@@ -157,9 +158,12 @@ func zipped(data []byte) []byte {
 }
 
 // manual runs the launcher for its manual page, so that the page matches the program
-// in the package.
+// in the package. For another CPU it runs this machine's.
 func (w *work) manual() ([]byte, error) {
 	program := w.root(w.home() + "/bin/mod_wsgi-express")
+	if t := w.options.For; t != nil && t.Launcher != "" {
+		program = t.Launcher
+	}
 	text, err := w.runner().Output(w.ctx, run.Cmd{Argv: []string{program, "man"}, Dir: w.dir, Env: w.options.Env})
 	if err != nil {
 		return nil, fault.New(fault.Environment, "package on a machine that can run the programs", "get the manual of %s: %w", filepath.Join(w.stage.Bin, "mod_wsgi-express"), err)

@@ -1,53 +1,112 @@
 package linuxpkg
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/filetree"
+	"modwsgi/internal/target"
+	"modwsgi/packaging/linkage"
 )
 
-// Host is the machine on which the tree was built.
+// Host has the libraries that a package does not contain, and dpkg's records of them: this
+// machine, or trees with the files of another system.
 type Host struct {
-	Root string // "/" except in tests
+	Root string // directory that is "/" there; "/" for this machine
+	// Python is such a directory with the Python and its libraries, if that is another one.
+	Python string
 }
 
-// Find returns the path of a library for a CPU, with links resolved, or "" if it is
-// not found. It searches the directories that ld.so.conf names, then the loader's
-// default ones (ld.so(8)).
-func (h Host) Find(soname, machine string, class int) string {
-	if strings.Contains(soname, "/") {
+// Target is a system that a package is for, if that is not this machine. The paths in the
+// record of its module begin with Host's directory of the Python.
+type Target struct {
+	System target.Target
+	// Launcher is this machine's mod_wsgi-express, for the manual; "" if this machine runs
+	// the one in the package.
+	Launcher string
+}
+
+// CheckTarget refuses a system that has no packages of a format. Its errors are of class
+// Usage.
+func CheckTarget(f Format, t target.Target) error {
+	libc := target.Glibc
+	if f == APK {
+		libc = target.Musl
+	}
+	switch {
+	case t.OS != target.Linux:
+		return fault.New(fault.Usage, "name a Linux system, as in linux/arm64/glibc2.31", "%s packages are not for %s", f, t)
+	case t.Libc == libc:
+		return nil
+	case f == APK:
+		return fault.New(fault.Usage, "name a system with musl, as in linux/"+t.Arch+"/musl1.2, or make a deb or rpm package",
+			"apk packages are for Alpine, whose C library is musl, not for %s", t)
+	}
+	return fault.New(fault.Usage, "name a system with glibc, as in linux/"+t.Arch+"/glibc2.31, or make an apk package",
+		"distributions with %s packages have glibc, not %s", f, t.Libc)
+}
+
+// pythonRoot is the directory that is "/" to the Python.
+func (h Host) pythonRoot() string {
+	if h.Python != "" {
+		return h.Python
+	}
+	return h.Root
+}
+
+// place is a file of a host.
+type place struct {
+	root string
+	path string // below root, beginning with a slash; "" if it is not found
+}
+
+// find returns a library for a CPU, with links resolved. Its path is "" if it is not found.
+func (h Host) find(soname, machine string, class int) place {
+	roots := []string{h.Root, h.Python}
+	if strings.HasPrefix(soname, "libpython") {
+		roots = []string{h.Python, h.Root}
+	}
+	for _, root := range roots {
+		if root == "" {
+			continue
+		}
+		if at := (linkage.Host{Root: root}).Find(soname, machine, class); at != "" {
+			return place{root, below(root, at)}
+		}
+	}
+	return place{}
+}
+
+// below returns the path that a file has on a system whose root directory root is.
+func below(root, name string) string {
+	rel, err := filepath.Rel(root, name)
+	if err != nil || !filepath.IsLocal(rel) {
 		return ""
 	}
-	var dirs []string
-	confs := filetree.Glob(h.Root, "etc/ld.so.conf.d/*.conf")
-	for _, conf := range append(confs, filepath.Join(h.Root, "etc/ld.so.conf")) {
-		data, _ := os.ReadFile(conf)
-		for line := range strings.Lines(string(data)) {
-			if line = strings.TrimSpace(line); filepath.IsAbs(line) {
-				dirs = append(dirs, line)
-			}
-		}
+	return "/" + filepath.ToSlash(rel)
+}
+
+// libPython is the library that the module was built with, if it exists.
+func (w *work) libPython() place {
+	root := w.options.Host.pythonRoot()
+	real, err := filetree.Resolve(root, w.receipt.Python.LibPython)
+	if w.receipt.Python.LibPython == "" || err != nil {
+		return place{}
 	}
-	dirs = append(dirs, "/lib/"+machine+"-linux-gnu", "/usr/lib/"+machine+"-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
-	for _, dir := range dirs {
-		name := filepath.Join(h.Root, dir, soname)
-		facts, err := elf.Read(name)
-		if err != nil || facts.Machine != machine || facts.Class != class || facts.Kind != "shared" {
-			continue
-		}
-		real, err := filepath.EvalSymlinks(name)
-		if err != nil {
-			continue
-		}
-		if rel, err := filepath.Rel(h.Root, real); err == nil {
-			return "/" + filepath.ToSlash(rel)
-		}
+	return place{root, below(root, real)}
+}
+
+// asOnTarget converts a path of a Python in Host's trees to the one on the target.
+func (w *work) asOnTarget(name string) (string, error) {
+	if w.options.For == nil || name == "" {
+		return name, nil
 	}
-	return ""
+	if there := below(w.options.Host.pythonRoot(), name); there != "" {
+		return there, nil
+	}
+	return "", fault.New(fault.Internal, "", "the path %s of the Python is not below %s", name, w.options.Host.pythonRoot())
 }
 
 // askSoname returns the name of the libpython that the module requires, "" if the
@@ -65,13 +124,12 @@ func (w *work) askSoname() (string, error) {
 	return "", nil
 }
 
-// libPython is the library that the module was built with, if it exists.
-func (w *work) libPython() string {
-	real, err := filepath.EvalSymlinks(w.receipt.Python.LibPython)
-	if err != nil {
-		return ""
+// where names the system that the package is for.
+func (w *work) where() string {
+	if w.options.For != nil {
+		return "the target"
 	}
-	return real
+	return "this system"
 }
 
 // unpackagedPython handles a Python that no package contains. The target must have
@@ -84,9 +142,9 @@ func (w *work) unpackagedPython() error {
 	}
 	py := w.python()
 	if len(more) > 0 || w.soname != "" && bySoname[w.soname] != "" {
-		w.warnings = append(w.warnings, "the Python below "+py.BasePrefix+" belongs to no package of this system: modwsgi assumes that a package of --depends contains it at the same path")
+		w.warnings = append(w.warnings, "the Python below "+py.BasePrefix+" belongs to no package of "+w.where()+": modwsgi assumes that a package of --depends contains it at the same path")
 		return nil
 	}
 	return fault.New(fault.Environment, "use a Python of the distribution, or name the package of this one with --depends PACKAGE",
-		"the Python %s below %s belongs to no package of this system: no dependency could install it on another machine", py.Version, py.BasePrefix)
+		"the Python %s below %s belongs to no package of %s: no dependency could install it on another machine", py.Version, py.BasePrefix, w.where())
 }

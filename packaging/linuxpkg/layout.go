@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -128,7 +129,7 @@ func (w *work) strip() error {
 			objects = append(objects, name)
 		}
 	}
-	tool, err := run.LookPath("strip", w.options.Env)
+	tool, err := w.stripper()
 	if err == nil {
 		argv := append([]string{tool, "--strip-unneeded", "--enable-deterministic-archives", "--"}, objects...)
 		err = w.runner().Run(w.ctx, run.Cmd{Argv: argv, Dir: w.dir, Env: append(slices.Clone(w.options.Env), "LC_ALL=C")})
@@ -143,6 +144,26 @@ func (w *work) strip() error {
 		w.warnings = append(w.warnings, "the symbol tables stay in the binaries: "+err.Error())
 	}
 	return nil
+}
+
+// stripper finds the tool for the CPU of the package: that of the cross compiler, or LLVM's,
+// which knows every CPU.
+func (w *work) stripper() (string, error) {
+	if w.options.For == nil || w.options.For.System.Arch == runtime.GOARCH {
+		return run.LookPath("strip", w.options.Env)
+	}
+	prefix := w.options.For.System.GNUTriple()
+	if rest, ok := strings.CutPrefix(prefix, "i386-"); ok { // as Debian names its compiler
+		prefix = "i686-" + rest
+	}
+	tool, err := run.LookPath(prefix+"-strip", w.options.Env)
+	if err == nil {
+		return tool, nil
+	}
+	if other, oerr := run.LookPath("llvm-strip", w.options.Env); oerr == nil {
+		return other, nil
+	}
+	return "", err
 }
 
 // isFull reports whether a tool failed for lack of space.
@@ -174,6 +195,9 @@ func (w *work) inspect() error {
 		libc = w.stage.HTTPD.Libc
 	}
 	o := linkage.Options{Allow: foreign, Python: w.soname, Libc: libc}
+	if t := w.options.For; t != nil {
+		o.Machine, o.Limit = t.System.Machine(), t.System.Libc+" "+t.System.LibcVersion
+	}
 	if w.linkage, err = linkage.Apply(tree, o); err != nil {
 		return w.withUserPaths(err)
 	}

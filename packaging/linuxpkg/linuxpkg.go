@@ -3,7 +3,8 @@
 // distribution's Apache loads. A stage with a bundled httpd becomes a package below
 // /opt with the launcher, the module and units for a service manager. Dependencies are
 // computed from the binaries: packages of libraries come from dpkg's records, symbol
-// versions from the files. The package does not know how a stage was built. It guesses
+// versions from the files. For another system, the libraries and the records are those in a
+// sysroot. The package does not know how a stage was built. It guesses
 // no package name and never bundles a library that the distribution has.
 package linuxpkg
 
@@ -49,6 +50,7 @@ type Options struct {
 	Depends    []string // additional dependencies; "SONAME=DEPENDENCY" names the package of a library
 	Allow      []string // libraries that every target has
 	Host       Host
+	For        *Target // nil for this machine
 	Runner     *run.Runner
 	Env        []string // environment of the tools
 	// Sign returns an armored detached OpenPGP signature for the package itself; nil
@@ -115,11 +117,24 @@ type work struct {
 // Write makes the package of a stage, and returns it with warnings for the user.
 func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options) (*packaging.Artifact, []string, error) {
 	began := time.Now()
-	if err := o.Check(); err != nil {
+	w, err := prepare(ctx, d, s, o)
+	if err != nil {
 		return nil, nil, err
 	}
+	a, err := w.write(d, began)
+	if err != nil {
+		return nil, nil, writing(err)
+	}
+	return a, w.warnings, owned.RemoveAll(w.dir)
+}
+
+// prepare lays out everything that is in the package, and describes it.
+func prepare(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options) (*work, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
 	if s.Module == nil {
-		return nil, nil, fault.New(fault.Usage, "package an environment that has mod_wsgi", "no module to package")
+		return nil, fault.New(fault.Usage, "package an environment that has mod_wsgi", "no module to package")
 	}
 	if o.Host.Root == "" {
 		o.Host.Root = "/"
@@ -131,21 +146,17 @@ func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options
 	w.tag = "py" + strings.TrimPrefix(s.Module.Python.ABI, "cp")
 	var err error
 	if w.dir, err = d.Scratch(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, step := range []func() error{w.readReceipt, w.layOut, w.strip, w.inspect, w.identify, w.describe, w.finishFiles} {
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if err := step(); err != nil {
-			return nil, nil, writing(err)
+			return nil, writing(err)
 		}
 	}
-	a, err := w.write(d, began)
-	if err != nil {
-		return nil, nil, writing(err)
-	}
-	return a, w.warnings, owned.RemoveAll(w.dir)
+	return w, nil
 }
 
 // writing adds a hint to an error that has none yet. Only the disk with the copies can
@@ -183,6 +194,11 @@ func (w *work) readReceipt() error {
 	}
 	if w.bundled() && w.stage.HTTPD == nil {
 		return fault.New(fault.Environment, "package a complete build", "the module is for a bundled httpd, which is missing")
+	}
+	for _, path := range []*string{&w.receipt.Python.Prefix, &w.receipt.Python.BasePrefix, &w.receipt.Python.LibPython} {
+		if *path, err = w.asOnTarget(*path); err != nil {
+			return err
+		}
 	}
 	if w.receipt.Python.BasePrefix == "" {
 		return fault.New(fault.Usage, "package what modwsgi built or installed, not the contents of a wheel", "the record of the module does not name its Python")

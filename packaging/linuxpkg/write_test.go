@@ -30,7 +30,7 @@ import (
 // library of this machine, as its behaviour does not matter here.
 func stageDir(t *testing.T) *packaging.Stage {
 	t.Helper()
-	library := Host{Root: "/"}.Find("libexpat.so.1", "x86_64", 64)
+	library := Host{Root: "/"}.find("libexpat.so.1", "x86_64", 64).path
 	if library == "" {
 		t.Skip("libexpat, which stands in for the module, was not found")
 	}
@@ -194,7 +194,7 @@ func foreignRoot(t *testing.T) string {
 	if err := os.MkdirAll(filepath.Join(root, "lib64"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(Host{Root: "/"}.Find("libc.so.6", "x86_64", 64))
+	data, err := os.ReadFile(Host{Root: "/"}.find("libc.so.6", "x86_64", 64).path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/platform"
 )
 
 // Matrix is the content of a release.toml.
@@ -24,6 +25,8 @@ type Matrix struct {
 	ModWSGI   ModWSGI                   `toml:"mod_wsgi"`
 	Exclude   []Exclude                 `toml:"exclude"`
 	Windows   *Windows                  `toml:"windows"` // nil if the file has none
+	Python    []Python                  `toml:"python"`  // more about some of the pythons
+	Target    []Target                  `toml:"target"`  // more about some of the platforms
 	Options   map[string]map[string]any `toml:"options"` // of formats, by their names
 
 	name  string // of the file
@@ -36,11 +39,29 @@ type HTTPD struct {
 	Version string   `toml:"version"` // or a constraint; "" for the newest
 	With    []string `toml:"with"`
 	Without []string `toml:"without"`
+	// Libraries is where the libraries of features come from; "" is "auto".
+	Libraries string `toml:"libraries"`
 }
 
 // ModWSGI describes the mod_wsgi to build.
 type ModWSGI struct {
 	Version string `toml:"version"` // or a constraint; "" for the newest that supports the Python
+}
+
+// Python names the headers and the library of a Python for other systems.
+type Python struct {
+	Version  string `toml:"version"`  // one of the pythons of the file
+	Platform string `toml:"platform"` // one of the platforms of the file; "" for all but Windows that no other entry names
+	SDK      string `toml:"sdk"`      // tree or archive; relative to the file
+}
+
+// Target has the settings for builds for another Linux system. Paths are relative to the
+// file.
+type Target struct {
+	Platform string   `toml:"platform"` // one of the platforms of the file
+	Sysroot  string   `toml:"sysroot"`  // directory; "" to make one from Debian's packages
+	Programs string   `toml:"programs"` // directory with mod_wsgi-express and mod_wsgi-apxs
+	Packages []string `toml:"packages"` // further packages of Debian in a sysroot that is made
 }
 
 // Windows has the settings for builds for Windows. Paths are relative to the file.
@@ -65,9 +86,31 @@ type Exclude struct {
 // Format describes a format to this package.
 type Format struct {
 	Name      string
-	Platforms []string                   // platforms that this machine can make it for
-	Options   map[string]Kind            // keys of its table
-	Check     map[string]func(any) error // checks of their values beyond the kind
+	Platforms []string                    // platforms that this machine can make it for
+	Other     func(platform string) error // refuses all others; nil refuses every one
+	Options   map[string]Kind             // keys of its table
+	Check     map[string]func(any) error  // checks of their values beyond the kind
+}
+
+// makes reports whether a format can be made for a platform.
+func (f Format) makes(platform string) bool {
+	return slices.Contains(f.Platforms, platform) || f.Other != nil && f.Other(platform) == nil
+}
+
+// why lists why a format is not made for platforms.
+func (f Format) why(platforms []string) string {
+	var reasons []string
+	for _, name := range platforms {
+		if f.Other != nil {
+			if err := f.Other(name); err != nil && !slices.Contains(reasons, err.Error()) {
+				reasons = append(reasons, err.Error())
+			}
+		}
+	}
+	if len(reasons) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(reasons, "; ") + ")"
 }
 
 // Kind is the kind of a value.
@@ -130,17 +173,32 @@ func (m *Matrix) check(p *problems, formats []Format) {
 		known[f.Name] = f
 	}
 	for _, f := range m.Formats {
-		if _, ok := known[f]; !ok {
+		if k, ok := known[f]; !ok {
 			p.add("formats", "unknown format %q, use one of %s", f, strings.Join(names(formats), ", "))
+		} else if len(k.Platforms) == 0 {
+			made := slices.DeleteFunc(slices.Clone(formats), func(f Format) bool { return len(f.Platforms) == 0 })
+			p.add("formats", "%s cannot be made on this system, use one of %s", f, strings.Join(names(made), ", "))
 		}
 	}
-	for _, platform := range m.Platforms {
-		if !slices.ContainsFunc(formats, func(f Format) bool { return slices.Contains(f.Platforms, platform) }) {
-			p.add("platforms", "this machine cannot make artifacts for %q, only for %s", platform, strings.Join(platforms(formats), ", "))
+	for _, name := range m.Platforms {
+		if slices.ContainsFunc(formats, func(f Format) bool { return f.makes(name) }) {
+			continue
 		}
+		if system, un := platform.Unsupported(name); un {
+			p.add("platforms", "%q: nothing can be made for %s, on any machine; this one makes artifacts for %s", name, system, strings.Join(platforms(formats), ", "))
+			continue
+		}
+		why := ""
+		for _, f := range formats {
+			if f.Other != nil && why == "" {
+				why = " (" + f.Other(name).Error() + ")"
+			}
+		}
+		p.add("platforms", "this machine cannot make artifacts for %q, only for %s%s", name, strings.Join(platforms(formats), ", "), why)
 	}
 	m.checkUnused(p, known)
 	m.checkWindows(p)
+	m.checkTargets(p)
 	m.checkHTTPDs(p)
 	m.checkExcludes(p)
 	for name, table := range m.Options {
@@ -164,17 +222,20 @@ func (m *Matrix) checkUnused(p *problems, known map[string]Format) {
 	made := map[string]bool{}
 	for _, name := range m.Formats {
 		f, ok := known[name]
-		for _, platform := range f.Platforms {
-			if slices.Contains(m.Platforms, platform) {
+		for _, platform := range m.Platforms {
+			if f.makes(platform) {
 				made[name], made["for "+platform] = true, true
 			}
 		}
+		if ok && len(f.Platforms) == 0 {
+			continue // refused by check
+		}
 		if ok && !made[name] {
-			p.add("formats", "%s is made only for %s, which is not among the platforms", name, strings.Join(f.Platforms, ", "))
+			p.add("formats", "%s is made only for %s, which is not among the platforms%s", name, strings.Join(f.Platforms, ", "), f.why(m.Platforms))
 		}
 	}
 	for _, platform := range m.Platforms {
-		if !made["for "+platform] && slices.ContainsFunc(slices.Collect(maps.Values(known)), func(f Format) bool { return slices.Contains(f.Platforms, platform) }) {
+		if !made["for "+platform] && slices.ContainsFunc(slices.Collect(maps.Values(known)), func(f Format) bool { return f.makes(platform) }) {
 			p.add("platforms", "none of the formats is made for %s", platform)
 		}
 	}
@@ -190,6 +251,42 @@ func (m *Matrix) checkWindows(p *problems) {
 	for _, python := range slices.Sorted(maps.Keys(m.Windows.PythonSDK)) {
 		if !slices.Contains(m.Pythons, python) {
 			p.add("windows.python_sdk", "windows.python_sdk: %q is not among the pythons", python)
+		}
+	}
+}
+
+func (m *Matrix) checkTargets(p *problems) {
+	for k, t := range m.Target {
+		at := fmt.Sprintf("target[%d]", k)
+		if !slices.Contains(m.Platforms, t.Platform) {
+			p.add(at+".platform", "target: %q is not among the platforms", t.Platform)
+		}
+		if t.Sysroot != "" && len(t.Packages) > 0 {
+			p.add(at+".packages", "target: packages are added only to a sysroot that is made, not to the directory %q", t.Sysroot)
+		}
+		if IsWindows(t.Platform) {
+			p.add(at+".platform", "target: settings for %s are in the table windows", t.Platform)
+		}
+		if slices.ContainsFunc(m.Target[:k], func(o Target) bool { return o.Platform == t.Platform }) {
+			p.add(at+".platform", "target: duplicate %q", t.Platform)
+		}
+	}
+	for k, py := range m.Python {
+		at := fmt.Sprintf("python[%d]", k)
+		if !slices.Contains(m.Pythons, py.Version) {
+			p.add(at+".version", "python: %q is not among the pythons", py.Version)
+		}
+		if py.SDK == "" {
+			p.add(at, "python: sdk is missing, which names the headers and the library of Python %s", py.Version)
+		}
+		if py.Platform != "" && !slices.Contains(m.Platforms, py.Platform) {
+			p.add(at+".platform", "python: %q is not among the platforms", py.Platform)
+		}
+		if IsWindows(py.Platform) {
+			p.add(at+".platform", "python: SDKs for %s are in the table windows", py.Platform)
+		}
+		if slices.ContainsFunc(m.Python[:k], func(o Python) bool { return o.Version == py.Version && o.Platform == py.Platform }) {
+			p.add(at+".version", "python: duplicate %q", strings.TrimSpace(py.Version+" "+py.Platform))
 		}
 	}
 }
@@ -227,6 +324,9 @@ func (m *Matrix) checkHTTPDs(p *problems) {
 			p.add(at+".name", "httpd: duplicate name %q", h.Name)
 		}
 		seen[h.Name] = true
+		if !slices.Contains([]string{"", "auto", "host", "bundled"}, h.Libraries) {
+			p.add(at+".libraries", "httpd: libraries is %q, not auto, host or bundled", h.Libraries)
+		}
 		for _, f := range h.With {
 			if slices.Contains(h.Without, f) {
 				p.add(at+".without", "httpd: %q is both in with and in without", f)
@@ -339,7 +439,8 @@ func (m *Matrix) Cells(host string, formats []Format) ([]Cell, error) {
 		wanted = []string{host}
 		for _, f := range formats {
 			if slices.Contains(m.Formats, f.Name) && !slices.Contains(f.Platforms, host) {
-				return nil, fault.New(fault.Usage, "write platforms = [\""+strings.Join(append(wanted, f.Platforms...), "\", \"")+"\"]",
+				also := slices.DeleteFunc(wanted, func(p string) bool { return !slices.Contains(platforms(formats), p) })
+				return nil, fault.New(fault.Usage, "write platforms = [\""+strings.Join(append(also, f.Platforms...), "\", \"")+"\"]",
 					"%s:%d: %s is made only for %s, but platforms is missing, which means %s", m.name, max(m.line("formats"), 1), f.Name, strings.Join(f.Platforms, ", "), host)
 			}
 		}
@@ -350,7 +451,7 @@ func (m *Matrix) Cells(host string, formats []Format) ([]Cell, error) {
 			for _, platform := range wanted {
 				for _, f := range formats {
 					c := Cell{python, &m.HTTPDs[k], platform, f.Name}
-					if slices.Contains(m.Formats, f.Name) && slices.Contains(f.Platforms, platform) && !m.excluded(c) {
+					if slices.Contains(m.Formats, f.Name) && f.makes(platform) && !m.excluded(c) {
 						cells = append(cells, c)
 					}
 				}

@@ -19,6 +19,12 @@ var formats = []matrix.Format{
 			return nil
 		},
 	}},
+	{Name: "far", Platforms: []string{"linux/amd64"}, Other: func(platform string) error {
+		if !strings.HasPrefix(platform, "linux/arm64/") {
+			return errors.New("unknown processor in " + platform)
+		}
+		return nil
+	}},
 	{Name: "deb", Platforms: []string{"linux/amd64"}},
 	{Name: "zip", Platforms: []string{"windows/amd64"}},
 }
@@ -104,7 +110,7 @@ func TestMistakesHaveLines(t *testing.T) {
 		"no pythons":       {"schema = 1\nformats = [\"wheel\"]\n", "pythons is missing or empty"},
 		"empty name":       {"schema = 1\npythons = [\"\"]\nformats = [\"wheel\"]\n", "r.toml:2: pythons: \"\" is not a value"},
 		"twice":            {"schema = 1\npythons = [\"3.11\", \"3.11\"]\nformats = [\"wheel\"]\n", "r.toml:2: pythons: duplicate \"3.11\""},
-		"unknown format":   {"schema = 1\npythons = [\"3.11\"]\nformats = [\"whele\"]\n", `r.toml:3: unknown format "whele", use one of wheel, deb, zip`},
+		"unknown format":   {"schema = 1\npythons = [\"3.11\"]\nformats = [\"whele\"]\n", `r.toml:3: unknown format "whele", use one of wheel, far, deb, zip`},
 		"unknown platform": {good + "platforms = [\"plan9/mips\"]\n", `r.toml:4: this machine cannot make artifacts for "plan9/mips"`},
 		"unused platform":  {good + "platforms = [\"linux/amd64\", \"windows/amd64\"]\n", "r.toml:4: none of the formats is made for windows/amd64"},
 		"unused format":    {"schema = 1\npythons = [\"3.11\"]\nformats = [\"wheel\", \"zip\"]\nplatforms = [\"linux/amd64\"]\n", "r.toml:3: zip is made only for windows/amd64"},
@@ -115,6 +121,7 @@ func TestMistakesHaveLines(t *testing.T) {
 		"name twice":       {good + "[[httpd]]\nname = \"a\"\n[[httpd]]\nname = \"a\"\n", `r.toml:7: httpd: duplicate name "a"`},
 		"bad name":         {good + "[[httpd]]\nname = \"A b\"\n", "r.toml:5: httpd: name"},
 		"with and without": {good + "[[httpd]]\nwith = [\"tls\"]\nwithout = [\"tls\"]\n", `r.toml:6: httpd: "tls" is both in with and in without`},
+		"libraries":        {good + "[[httpd]]\nlibraries = \"mine\"\n", `r.toml:5: httpd: libraries is "mine", not auto, host or bundled`},
 		"empty exclude":    {good + "[[exclude]]\n", "r.toml:4: exclude names nothing"},
 		"foreign exclude":  {good + "[[exclude]]\npython = \"3.8\"\n", `r.toml:5: exclude: this file has no python "3.8"`},
 		"options of none":  {good + "[options.whele]\na = 1\n", `r.toml:4: unknown format "whele"`},

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,17 +12,44 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
+	"modwsgi/packaging/linkage"
 )
 
-// closure computes the host's libraries that an image without a base needs.
+// closure computes the system's libraries that an image without a base needs.
 type closure struct {
 	m         *maker
 	image     *image
-	inside    []entry           // everything that is in the image in any case
-	libraries map[string]string // real path on the host, by the requested name
-	interp    string            // of the programs
+	inside    []entry          // everything that is in the image in any case
+	libraries map[string]found // by the requested name
+	interp    string           // of the programs
 	problems  []string
+}
+
+// found is a library of a host.
+type found struct {
+	host linkage.Host
+	path string // with links resolved
+}
+
+// dir is the library's directory on the system whose root directory the host's is.
+func (f found) dir() string {
+	rel, err := filepath.Rel(cmp.Or(f.host.Root, "/"), filepath.Dir(f.path))
+	if err != nil {
+		return filepath.Dir(f.path)
+	}
+	return path.Join("/", filepath.ToSlash(rel))
+}
+
+// find looks for a library in all hosts of the image.
+func (c *closure) find(name string, class int) (found, bool) {
+	for _, h := range c.m.hosts(c.image) {
+		if at := h.Find(name, c.image.machine, class); at != "" {
+			return found{h, at}, true
+		}
+	}
+	return found{}, false
 }
 
 // loadedLater are libraries that the C library loads on demand: to resolve host names,
@@ -64,21 +92,21 @@ func (c *closure) need(name string, class int, by string) {
 	if _, there := c.libraries[name]; there || strings.HasPrefix(name, "libpython") || strings.HasPrefix(name, "linux-vdso") {
 		return
 	}
-	at := c.m.o.Host.Find(name, c.image.machine, class)
-	if at == "" {
+	lib, ok := c.find(name, class)
+	if !ok {
 		if by != "" && !byName(c.inside, name) {
-			c.m.warn("%s needs %s, which this machine also lacks: it will not load in the image", by, name)
+			c.m.warn("%s needs %s, which its system also lacks: it will not load in the image", by, name)
 		}
 		return
 	}
-	c.libraries[name] = at
-	facts, err := elf.Read(at)
+	c.libraries[name] = lib
+	facts, err := elf.Read(lib.path)
 	if err != nil {
 		c.problems = append(c.problems, err.Error())
 		return
 	}
 	for _, n := range facts.Needed {
-		c.need(n, class, at)
+		c.need(n, class, lib.path)
 	}
 }
 
@@ -89,35 +117,33 @@ func (c *closure) finish(tree []entry) ([]entry, error) {
 		return nil, err
 	}
 	for _, name := range loadedLater {
-		c.need(name, 64, "")
+		c.need(name, c.image.class(), "")
 	}
 	if len(c.problems) > 0 {
 		return nil, fault.New(fault.Environment, "repair it, or name a base with --base", "cannot make an image: %s", strings.Join(c.problems, "; "))
 	}
 	libc := c.libraries["libc.so.6"]
-	for name, at := range c.libraries {
-		if strings.HasPrefix(name, "libc.musl-") {
-			libc = at
+	for name, lib := range c.libraries {
+		if strings.HasPrefix(name, "libc.musl-") || name == "libc.so" {
+			libc = lib
 		}
 	}
-	if libc == "" || c.interp == "" {
-		return nil, fault.New(fault.Internal, "name a base with --base", "this machine's C library was not found")
+	if libc.path == "" || c.interp == "" {
+		return nil, fault.New(fault.Environment, "name a base with --base", "the C library of the system was not found")
 	}
 	var all []entry
-	dir := filepath.Dir(libc)
 	for _, name := range slices.Sorted(keys(c.libraries)) {
-		at := c.libraries[name]
-		c.describe(at, name)
+		c.describe(c.libraries[name], name)
 		if name != path.Base(c.interp) { // which has a fixed path
-			all = append(all, fileEntry(path.Join(dir, name), at, 0o755))
+			all = append(all, fileEntry(path.Join(libc.dir(), name), c.libraries[name].path, 0o755))
 		}
 	}
-	loader, err := filepath.EvalSymlinks(filepath.Join(c.m.o.Host.Root, c.interp))
+	loader, err := filetree.Resolve(libc.host.Root, c.interp) // that of the libc
 	if err != nil {
 		return nil, fault.New(fault.Environment, "name a base with --base", "the loader %s: %w", c.interp, err)
 	}
 	all = append(all, fileEntry(c.interp, loader, 0o755))
-	more, err := c.m.system()
+	more, err := c.m.system(libc.host)
 	return append(all, more...), err
 }
 
@@ -132,19 +158,19 @@ func keys[V any](m map[string]V) func(func(string) bool) {
 }
 
 // describe adds a library to the bill of materials, with its licence.
-func (c *closure) describe(at, name string) {
-	facts, err := fileSum(at)
+func (c *closure) describe(lib found, name string) {
+	sum, err := fileSum(lib.path)
 	if err != nil {
 		return
 	}
-	component := c.m.o.Host.Describe(at, name, facts)
+	component := lib.host.Describe(lib.path, name, sum)
 	if err := c.m.libraryTexts(c.image, component); err == nil {
 		c.image.components = append(c.image.components, component)
 	}
 }
 
 // system lists the files of a root directory that programs expect to find.
-func (m *maker) system() ([]entry, error) {
+func (m *maker) system(h linkage.Host) ([]entry, error) {
 	uid, gid, err := m.o.ids()
 	if err != nil {
 		return nil, err
@@ -159,8 +185,8 @@ func (m *maker) system() ([]entry, error) {
 		dirEntry("tmp", 0o777|fs.ModeSticky), dirEntry("var/tmp", 0o777|fs.ModeSticky), dirEntry("run", 0o755), dirEntry("root", 0o700), home,
 		dirEntry("proc", 0o555), dirEntry("sys", 0o555), dirEntry("dev", 0o755),
 	}
-	if locale := filepath.Join(m.o.Host.Root, "/usr/lib/locale/C.utf8"); isDir(locale) {
-		c := collector{root: locale, to: "/usr/lib/locale/C.utf8", follow: true}
+	if locale := filepath.Join(h.Root, "/usr/lib/locale/C.utf8"); isDir(locale) {
+		c := collector{root: locale, host: h.Root, to: "/usr/lib/locale/C.utf8", follow: true}
 		found, err := c.collect("repair the system's locales")
 		if err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 )
 
 // entry is one file, directory or symbolic link of a layer.
@@ -79,6 +81,7 @@ func complete(all []entry, onBase bool) ([]entry, error) {
 // not possible.
 type collector struct {
 	root string // on the host
+	host string // directory that is "/" to absolute links; "" for "/"
 	to   string // in the image
 	// skip reports whether to leave out a path below root.
 	skip func(rel string, d fs.DirEntry) bool
@@ -186,21 +189,32 @@ func (c *collector) symlink(name, rel, to string) {
 		r, err := filepath.Rel(c.root, filepath.Join(filepath.Dir(name), target))
 		inside = err == nil && filepath.IsLocal(r)
 	}
-	info, serr := os.Stat(name)
+	real, serr := c.resolve(name)
+	var info fs.FileInfo
+	if serr == nil {
+		info, serr = os.Stat(real)
+	}
 	switch {
 	case inside && serr == nil:
 		c.entries = append(c.entries, linkEntry(to, filepath.ToSlash(target)))
 	case c.follow:
 		if serr == nil && info.Mode().IsRegular() {
-			if real, err := filepath.EvalSymlinks(name); err == nil {
-				c.entries = append(c.entries, fileEntry(to, real, plainMode(info.Mode())))
-			}
+			c.entries = append(c.entries, fileEntry(to, real, plainMode(info.Mode())))
 		}
 	case serr != nil:
 		c.bad(rel, "is a broken link, to %s", target)
 	default:
 		c.bad(rel, "is a link to outside the tree, to %s", target)
 	}
+}
+
+// resolve follows the links of a path, as on the system that the tree is from.
+func (c *collector) resolve(name string) (string, error) {
+	rel, err := filepath.Rel(cmp.Or(c.host, "/"), name)
+	if err != nil || !filepath.IsLocal(rel) {
+		return filepath.EvalSymlinks(name)
+	}
+	return filetree.Resolve(c.host, rel)
 }
 
 // reason is the cause of a file system error, without the path.

@@ -87,6 +87,31 @@ type Input struct {
 	Stage  *packaging.Stage
 	Env    *Environment
 	Python *Interpreter // nil if it is unavailable; an image without a base needs it
+	System *System      // nil for this machine
+}
+
+// System is where to find the libraries of another system than this machine.
+type System struct {
+	Root   string // directory that is "/" to the libraries that the stage was built with
+	Python string // such a directory for the Python, which is searched first for an image without a base
+	// CPU and Limit are what every binary must be for: "aarch64", "glibc 2.31".
+	CPU, Limit string
+}
+
+// built is the host with the libraries that a stage was built with.
+func (m *maker) built(i *image) linkage.Host {
+	if i.in.System == nil {
+		return m.o.Host
+	}
+	return linkage.Host{Root: i.in.System.Root}
+}
+
+// hosts are the hosts with the libraries for an image without a base.
+func (m *maker) hosts(i *image) []linkage.Host {
+	if i.in.System == nil {
+		return []linkage.Host{m.o.Host}
+	}
+	return []linkage.Host{{Root: i.in.System.Python}, {Root: i.in.System.Root}}
 }
 
 // Environment is what the application's environment contains.
@@ -290,6 +315,14 @@ type pythonPlace struct {
 	prefix     string // "/usr/local"
 	lib        string // shared library, "" if the module needs none
 	system     bool   // the application also uses the packages installed in it
+}
+
+// class is the word size of the CPU in bits.
+func (i *image) class() int {
+	if slices.Contains([]string{"armv7l", "i686"}, i.machine) {
+		return 32
+	}
+	return 64
 }
 
 // lib is "python3.11", or "python3.13t".

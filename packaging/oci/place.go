@@ -10,6 +10,7 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/target"
 )
 
 // maxLibrary is the maximum size in bytes of a C library to inspect.
@@ -18,9 +19,10 @@ const maxLibrary = 64 << 20
 // libraryDirs are the usual library directories of a base: the loader's defaults,
 // Debian's, and those that ld.so.conf of common distributions names.
 func libraryDirs(machine string) []string {
+	debian := target.MultiarchOf(machine)
 	return []string{
-		"/lib/" + machine + "-linux-gnu", "/usr/lib/" + machine + "-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
-		"/usr/local/lib/" + machine + "-linux-gnu", "/usr/local/lib", "/usr/local/lib64",
+		"/lib/" + debian, "/usr/lib/" + debian, "/lib64", "/usr/lib64", "/lib", "/usr/lib",
+		"/usr/local/lib/" + debian, "/usr/local/lib", "/usr/local/lib64",
 	}
 }
 
@@ -82,7 +84,7 @@ func (m *maker) checkLibc(i *image) error {
 }
 
 func (i *image) isMusl() bool {
-	return slices.ContainsFunc(i.linkage.System, func(n string) bool { return strings.HasPrefix(n, "libc.musl-") })
+	return slices.ContainsFunc(i.linkage.System, func(n string) bool { return strings.HasPrefix(n, "libc.musl-") || n == "libc.so" })
 }
 
 // findPython determines the Python that the environment in the image belongs to.

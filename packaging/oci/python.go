@@ -13,6 +13,7 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/relocate"
 	"modwsgi/packaging"
 )
@@ -31,7 +32,7 @@ var unused = []string{"test", "tests", "idlelib", "tkinter", "turtledemo", "turt
 
 // pythonLayers makes the layers that only an image without a base has, and the layer
 // with the application's packages. It looks for all libraries that they need: on the
-// host for the former, in the base for the latter.
+// input's system for the former, in the base for the latter.
 func (m *maker) pythonLayers(i *image, w *work) error {
 	var python []entry
 	var err error
@@ -46,7 +47,7 @@ func (m *maker) pythonLayers(i *image, w *work) error {
 		return err
 	}
 	if fromHost {
-		c := closure{m: m, image: i, libraries: map[string]string{}}
+		c := closure{m: m, image: i, libraries: map[string]found{}}
 		for _, all := range [][]entry{python, packages} {
 			if err := c.add(all); err != nil {
 				return err
@@ -92,7 +93,7 @@ func (m *maker) pythonTree(i *image) ([]entry, error) {
 		return nil, fault.New(fault.Environment, "install that Python again, or name a base with --base", "no standard library of Python %s found below %s", py.Version, py.Prefix)
 	}
 	config := "config-" + i.in.Stage.Module.Python.MinorVersion()
-	c := collector{root: lib, to: path.Join(PythonHome, "lib", i.libName()), follow: true, skip: func(rel string, d fs.DirEntry) bool {
+	c := collector{root: lib, host: m.hosts(i)[0].Root, to: path.Join(PythonHome, "lib", i.libName()), follow: true, skip: func(rel string, d fs.DirEntry) bool {
 		top, _, _ := strings.Cut(rel, "/")
 		base := path.Base(rel)
 		return slices.Contains(unused, top) || strings.HasPrefix(top, config) || strings.HasSuffix(base, ".a") || strings.HasSuffix(base, ".o") ||
@@ -117,13 +118,21 @@ func (m *maker) pythonTree(i *image) ([]entry, error) {
 	}
 	version := i.in.Python.Version
 	i.components = append(i.components, packaging.Component{Kind: packaging.FromHost, Name: "cpython", Version: version, License: "PSF-2.0", PURL: "pkg:generic/cpython@" + version})
-	return all, i.pythonLicence(lib)
+	return all, m.pythonLicence(i, lib)
 }
 
 // pythonLicence looks in the locations of CPython and of Debian.
-func (i *image) pythonLicence(lib string) error {
+func (m *maker) pythonLicence(i *image, lib string) error {
 	name := i.libName()
-	for _, at := range []string{filepath.Join(lib, "LICENSE.txt"), "/usr/share/doc/" + name + "/copyright", "/usr/share/doc/lib" + name + "-minimal/copyright"} {
+	files := []string{filepath.Join(lib, "LICENSE.txt")}
+	for _, h := range m.hosts(i) {
+		for _, dir := range []string{name, "lib" + name + "-minimal"} {
+			if at, err := filetree.Resolve(h.Root, path.Join("usr/share/doc", dir, "copyright")); err == nil {
+				files = append(files, at)
+			}
+		}
+	}
+	for _, at := range files {
 		if text, err := os.ReadFile(at); err == nil {
 			i.texts["cpython/LICENSE"] = text
 			return nil
@@ -135,10 +144,13 @@ func (i *image) pythonLicence(lib string) error {
 // sharedPython finds Python's library on the host.
 func (i *image) sharedPython(m *maker) (string, error) {
 	soname := path.Base(i.python.lib)
-	at := filepath.Join(i.in.Python.Prefix, "lib", soname)
+	at, hosts := filepath.Join(i.in.Python.Prefix, "lib", soname), m.hosts(i)
 	if _, err := os.Stat(at); err != nil {
-		if at = m.o.Host.Find(soname, i.machine, 64); at == "" {
-			return "", fault.New(fault.Environment, "install that Python again", "the library %s, which the module needs, is neither below %s nor in this machine's library directories", soname, i.in.Python.Prefix)
+		for at = ""; len(hosts) > 0 && at == ""; hosts = hosts[1:] {
+			at = hosts[0].Find(soname, i.machine, i.class())
+		}
+		if at == "" {
+			return "", fault.New(fault.Environment, "install that Python again", "the library %s, which the module needs, is neither below %s nor in the library directories of its system", soname, i.in.Python.Prefix)
 		}
 	}
 	real, err := filepath.EvalSymlinks(at)

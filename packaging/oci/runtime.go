@@ -68,9 +68,11 @@ func (m *maker) begin(i *image) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	i.linkage, err = linkage.Apply(tree, linkage.Options{
-		Bundle: true, LibDir: path.Join(s.HTTPD.Dir, "lib"), Python: soname, Libc: s.HTTPD.Libc, Host: m.o.Host,
-	})
+	o := linkage.Options{Bundle: true, LibDir: path.Join(s.HTTPD.Dir, "lib"), Python: soname, Libc: s.HTTPD.Libc, Host: m.built(i)}
+	if system := i.in.System; system != nil {
+		o.Machine, o.Limit = system.CPU, system.Limit
+	}
+	i.linkage, err = linkage.Apply(tree, o)
 	if errors.Is(err, syscall.ENOSPC) {
 		return nil, writing("a copy of the stage", syscall.ENOSPC)
 	}

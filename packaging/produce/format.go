@@ -3,12 +3,16 @@ package produce
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"modwsgi/installer"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/platform"
+	"modwsgi/internal/target"
 	"modwsgi/modulebuild/windows"
 	"modwsgi/packaging"
 	"modwsgi/packaging/matrix"
@@ -23,6 +27,15 @@ type Format struct {
 	Options []Option
 	Command Command // "modwsgi package NAME"; the zero value for none
 	From    From
+	// Foreign refuses Linux systems that it cannot be made for on another machine. nil
+	// refuses every one.
+	Foreign func(t target.Target) error
+	// Fits refuses a system's sysroot from which it cannot be made, before anything is
+	// built, and returns warnings for the user; nil accepts every one.
+	Fits func(o *Settings, c *installer.Cross, v Values) ([]string, error)
+	// Runs reports whether the artifacts have the Python of another system in them, with
+	// everything that it needs to run; nil if they never do.
+	Runs func(v Values) bool
 
 	// Write makes the artifacts of one job and returns warnings for the user. It may
 	// run concurrently with other jobs.
@@ -37,6 +50,9 @@ type Format struct {
 	// Reach checks what is outside this machine before anything is built; nil checks
 	// nothing.
 	Reach func(ctx context.Context, w *Work) error
+	// Finished reports whether the artifacts are made from finished trees alone, with
+	// nothing of this machine; nil if they never are.
+	Finished func(v Values) bool
 	// Trees returns the finished trees that the options name. If it returns none, they
 	// are built.
 	Trees func(o *Single, at time.Time) ([]*Tree, error)
@@ -177,7 +193,10 @@ type Work struct {
 	Dist   *packaging.Dist // output of the artifacts
 	Time   time.Time       // timestamp of every entry
 	Target string          // "linux/amd64"
-	Trees  []*Tree         // one tree, unless the format takes all of them
+	// Twin is the C library, "glibc2.31", if the run has another system with the same CPU, so
+	// that the names of artifacts must tell them apart; otherwise "".
+	Twin   string
+	Trees  []*Tree // one tree, unless the format takes all of them
 	Values Values
 	// Label distinguishes the httpds of a release; "" if it has one.
 	Label   string
@@ -202,8 +221,11 @@ func (w *Work) Fact(key, value string) {
 }
 
 // describe converts a format to the terms of a release.toml.
-func (f Format) describe() matrix.Format {
-	m := matrix.Format{Name: f.Name, Platforms: f.Targets, Options: map[string]matrix.Kind{}, Check: map[string]func(any) error{}}
+func (f Format) describe(on platform.System) matrix.Format {
+	m := matrix.Format{Name: f.Name, Platforms: slices.DeleteFunc(slices.Clone(f.Targets), func(t string) bool { return !on.Makes(t) }), Options: map[string]matrix.Kind{}, Check: map[string]func(any) error{}}
+	if on.Builds() {
+		m.Other = f.other
+	}
 	for _, o := range f.Options {
 		if o.FlagOnly {
 			continue
@@ -215,6 +237,26 @@ func (f Format) describe() matrix.Format {
 	}
 	return m
 }
+
+// other refuses another system than those in Targets, for which this machine can make the
+// format if it has a compiler and a sysroot.
+func (f Format) other(name string) error {
+	here, err := target.Host()
+	if err != nil {
+		return err
+	}
+	t, err := target.Parse(name, here)
+	switch {
+	case err != nil:
+		return err
+	case t.OS == target.Windows || f.Foreign == nil:
+		return fmt.Errorf("%s is not made for %s on this machine", f.Name, name)
+	}
+	return f.Foreign(t)
+}
+
+// hostOn is this machine as a target, if it runs a system.
+func hostOn(on platform.System) string { return on.Name() + "/" + runtime.GOARCH }
 
 // host is this machine as a target.
 const host = runtime.GOOS + "/" + runtime.GOARCH

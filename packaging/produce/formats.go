@@ -3,6 +3,7 @@ package produce
 import (
 	"slices"
 
+	"modwsgi/internal/platform"
 	"modwsgi/packaging/matrix"
 )
 
@@ -19,12 +20,13 @@ func Find(name string) Format {
 	return all[slices.IndexFunc(all, func(f Format) bool { return f.Name == name })]
 }
 
-// Known lists the formats that a release.toml may name on this machine.
-func Known() []matrix.Format {
+// Known lists the formats that a release.toml may name, with the platforms that they
+// can be made for on a machine with this system.
+func Known(on platform.System) []matrix.Format {
 	var all []matrix.Format
 	for _, f := range Formats() {
 		if len(f.Targets) > 0 {
-			all = append(all, f.describe())
+			all = append(all, f.describe(on))
 		}
 	}
 	return all

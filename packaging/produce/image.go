@@ -9,7 +9,10 @@ import (
 	"time"
 
 	"modwsgi/detect"
+	"modwsgi/installer"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
+	"modwsgi/internal/target"
 	"modwsgi/internal/version"
 	"modwsgi/packaging"
 	"modwsgi/packaging/linkage"
@@ -22,6 +25,8 @@ func imageFormat() Format {
 	return Format{
 		Name: "oci", Targets: []string{"linux/" + runtime.GOARCH}, From: AllTrees, Options: imageOptions, Command: imageCommand,
 		Check: checkImage, Reach: reachImage, Trees: imageTrees, Write: writeImage,
+		Foreign: func(target.Target) error { return nil }, Fits: fitsImage, Runs: fromNothing,
+		Finished: func(v Values) bool { return len(v.List("stage")) > 0 && v.Text("base") != oci.Scratch },
 	}
 }
 
@@ -62,9 +67,9 @@ var imageCommand = Command{
 	Arguments: "the application is named with --app, and options of start-server follow --",
 	Long: "oci makes a container image of httpd, the module, the launcher, the packages of the Python environment and\n" +
 		"an application, without a container engine: on a base image that has the Python (--base), or on nothing, with\n" +
-		"the Python and every library of this machine that they need (--base scratch). The image runs as a user\n" +
+		"the Python and every library of the system that they need (--base scratch). The image runs as a user\n" +
 		"without privileges, drains on SIGTERM, and has a health check; its bill of materials and its provenance are\n" +
-		"attached. The same inputs produce the same bytes.",
+		"attached. The same inputs produce the same bytes. --target makes it for another CPU, and several make an index.",
 	Example: "  modwsgi package oci --python .venv --app src --base python:3.12-slim --push registry.example.org/shop/web:1.0\n" +
 		"  modwsgi package oci --python .venv --app . --entry shop.wsgi --base scratch --out dist/shop.tar -- --processes 4\n" +
 		"  modwsgi package oci --python .venv --layer-only      # for ADD in a Dockerfile",
@@ -172,6 +177,14 @@ func checkImage(o *Single) error {
 	if len(o.Pythons) > 1 || len(o.FromEnv) > 1 {
 		return fault.New(fault.Usage, "run it once for each", "an image is for one Python")
 	}
+	if len(o.Values.List("stage")) > 0 && len(o.targets) > 0 {
+		return fault.New(fault.Usage, "leave one of them out", "--stage packages an existing copy, whereas --target is about building")
+	}
+	for k, t := range o.targets {
+		if o.twin(t) {
+			return fault.New(fault.Usage, "make an image for one of them, or one after another", "--target %s: an index of images has one for each CPU", o.For[k])
+		}
+	}
 	for _, suffix := range []string{".tar", ".tar.gz", ".tar.zst"} {
 		if strings.HasSuffix(o.Out, suffix) {
 			o.Values["file_name"], o.Out = filepath.Base(o.Out), filepath.Dir(o.Out)
@@ -202,7 +215,7 @@ func imageTrees(o *Single, at time.Time) ([]*Tree, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, &Tree{Stage: in.Stage, image: in})
+		all = append(all, &Tree{Stage: in.Stage, source: dir, image: in})
 	}
 	return all, nil
 }
@@ -214,22 +227,61 @@ func writeImage(ctx context.Context, w *Work) ([]string, error) {
 	}
 	if w.Label != "" {
 		s := w.Stage()
-		o.Name = fmt.Sprintf("mod_wsgi-%s-httpd%s-%s-%s-linux-%s.oci.tar", s.Module.Version, s.HTTPD.Version, w.Label, s.Module.Python.ABI, runtime.GOARCH)
+		o.Name = fmt.Sprintf("mod_wsgi-%s-httpd%s-%s-%s-%s.oci.tar", s.Module.Version, s.HTTPD.Version, w.Label, s.Module.Python.ABI, w.platform())
+	} else if w.Twin != "" {
+		s := w.Stage()
+		o.Name = fmt.Sprintf("mod_wsgi-%s-httpd%s-%s-%s.oci.tar", s.Module.Version, s.HTTPD.Version, s.Module.Python.ABI, w.platform())
 	}
 	bare := w.Values.Flag("no_packages") || !w.Values.Flag("packages")
 	var inputs []oci.Input
+	var warnings []string
 	for _, t := range w.Trees {
 		inputs = append(inputs, imageInput(t, bare))
+		if t.For != nil && !bare {
+			warnings = append(warnings, "the image for "+t.Target+" has no packages of a Python environment: install them in the base, or into the directory of --app (pip install --target, with --platform and --only-binary), and pass --no-packages")
+		}
 	}
 	r, err := oci.Write(ctx, w.Dist, inputs, o)
 	if err != nil {
 		return nil, err
 	}
+	r.Warnings = append(warnings, r.Warnings...)
 	w.Fact(factDigest, r.Digest)
 	w.Fact(factPushed, r.Pushed)
 	w.Fact(factSignature, r.Signature)
 	w.Fact(factLayout, o.Layout)
 	return r.Warnings, nil
+}
+
+// platform is the part of a name about the system that the only tree of a job is for.
+func (w *Work) platform() string {
+	name := "linux-" + runtime.GOARCH
+	if c := w.Tree().For; c != nil {
+		name = c.Target().OS + "-" + c.Target().Arch
+	}
+	if w.Twin != "" {
+		name += "-" + w.Twin
+	}
+	return name
+}
+
+// fromNothing reports whether an image has the Python and the libraries in it.
+func fromNothing(v Values) bool {
+	return orText(v.Text("base"), oci.Scratch) == oci.Scratch && !v.Flag("layer_only")
+}
+
+// fitsImage refuses a sysroot without the Pythons that an image without a base consists of.
+func fitsImage(_ *Settings, c *installer.Cross, v Values) ([]string, error) {
+	if !fromNothing(v) {
+		return nil, nil
+	}
+	for _, p := range c.Sysroot.Pythons {
+		if !c.HasPython(p.Wanted) {
+			return nil, fault.New(fault.Usage, "name a base with --base that has that Python, or an SDK with the whole Python, for that C library",
+				"an image without a base contains Python %s of %s, but %s has no interpreter with its standard library", p.Wanted, c.Target(), p.Source)
+		}
+	}
+	return nil, nil
 }
 
 // imageInput selects which parts of a tree and its Python go into an image: with the
@@ -241,10 +293,25 @@ func imageInput(t *Tree, bare bool) oci.Input {
 	} else {
 		in = interpreter(t.Stage, t.Python)
 	}
+	if t.For != nil {
+		in = elsewhere(t)
+	}
 	if bare {
 		in.Env = nil
 	}
 	return in
+}
+
+// elsewhere is the Python of a tree for another system. It has no environment.
+func elsewhere(t *Tree) oci.Input {
+	system, root := t.For.Target(), t.pythonRoot()
+	py := &oci.Interpreter{Prefix: t.Python.BasePrefix, Executable: t.Python.Executable, Version: t.Python.Version}
+	if rel, err := filepath.Rel(root, py.Executable); err == nil {
+		if real, err := filetree.Resolve(root, rel); err == nil {
+			py.Executable = real
+		}
+	}
+	return oci.Input{Stage: t.Stage, Python: py, System: &oci.System{Root: t.For.Sysroot.Dir, Python: root, CPU: system.Machine(), Limit: limit(system)}}
 }
 
 // interpreter is a Python on this machine, and its environment if it is one.

@@ -3,12 +3,16 @@ package produce
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 
+	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
+	"modwsgi/internal/sysroot"
+	"modwsgi/internal/target"
 	"modwsgi/packaging/linuxpkg"
 	"modwsgi/packaging/matrix"
 	"modwsgi/packaging/sign"
@@ -24,9 +28,13 @@ func linuxFormats() []Format {
 }
 
 func linuxFormat(kind linuxpkg.Format, systems, install, example string) Format {
-	name := string(kind)
-	f := Format{
-		Name: name,
+	name, elsewhere, python := string(kind), "linux/arm64/glibc2.31", "3.9"
+	if kind == linuxpkg.APK {
+		elsewhere, python = "linux/arm64/musl1.2", "3.12 --sysroot alpine"
+	}
+	return Format{
+		Name: name, Targets: []string{host}, Fits: fitsPackage(kind),
+		Foreign: func(t target.Target) error { return linuxpkg.CheckTarget(kind, t) },
 		Options: []Option{
 			{Name: "allow_foreign", Kind: matrix.Strings},
 			{Name: "httpd", Kind: matrix.Text, Default: "bundled", FlagOnly: true, Help: "bundled, system, or a path to the apxs of the distribution's Apache"},
@@ -41,9 +49,11 @@ func linuxFormat(kind linuxpkg.Format, systems, install, example string) Format 
 			Use: name, Short: "Make " + name + " packages, for " + systems,
 			Long: name + " makes one package per Python. With --httpd system it contains the module for the distribution's\n" +
 				"Apache. Otherwise it contains a private httpd below /opt/modwsgi, the launcher, and a service with one instance\n" +
-				"per application. Its dependencies are computed from the binaries. See docs/guides/linux-packages.md.",
+				"per application. Its dependencies are computed from the binaries. --target makes it for another system, with that\n" +
+				"one's dependencies. See docs/guides/linux-packages.md.",
 			Example: "  modwsgi package " + name + " --python /usr/bin/python3 --maintainer \"Jane Doe <jane@your.domain>\"\n" +
-				"  modwsgi package " + name + " --python /usr/bin/python3 --httpd system\n  " + install + " " + example,
+				"  modwsgi package " + name + " --python /usr/bin/python3 --httpd system\n" +
+				"  modwsgi package " + name + " --target " + elsewhere + " --python " + python + "\n  " + install + " " + example,
 			NoBundle: func() error {
 				return fault.New(fault.Usage, "leave --bundle out; use --depends to name the package of an unknown library", "%s packages depend on the libraries of the distribution", name)
 			},
@@ -57,10 +67,6 @@ func linuxFormat(kind linuxpkg.Format, systems, install, example string) Format 
 			return warnings, err
 		},
 	}
-	if runtime.GOOS == "linux" {
-		f.Targets = []string{host}
-	}
-	return f
 }
 
 // packageOptions are the options of one job.
@@ -70,12 +76,71 @@ func packageOptions(kind linuxpkg.Format, w *Work) linuxpkg.Options {
 		Format: kind, Name: v.Text("name"), Version: v.Text("version"), Release: v.Text("release"), Maintainer: v.Text("maintainer"),
 		Depends: v.List("depends"), Allow: v.List("allow_foreign"), Host: linuxpkg.Host{Root: "/"}, Runner: w.Build.Runner, Env: w.Build.Env,
 	}
+	if len(w.Trees) > 0 && w.Tree().For != nil {
+		aimPackage(&o, w)
+	}
+	if w.Twin != "" && kind != linuxpkg.APK { // whose releases are numbers
+		o.Release = orText(o.Release, "1") + "+" + w.Twin // so that the one for the newer system is an upgrade
+	}
 	for _, s := range w.Signers {
 		if key, ok := s.(*sign.OpenPGP); ok && v.Flag("sign_package") {
 			o.Sign = func(data []byte) ([]byte, error) { return key.Sign("", data, w.Now()) }
 		}
 	}
 	return o
+}
+
+// aimPackage completes the options of a package for another system.
+func aimPackage(o *linuxpkg.Options, w *Work) {
+	t := w.Tree()
+	system := t.For.Target()
+	o.Host = linuxpkg.Host{Root: t.For.Sysroot.Dir, Python: t.pythonRoot()}
+	o.For = &linuxpkg.Target{System: system}
+	if !installer.Runs(system) {
+		o.For.Launcher = w.launcher()
+	}
+}
+
+// launcher is this machine's mod_wsgi-express.
+func (s *Settings) launcher() string { return filepath.Join(s.Build.ToolsDir, "mod_wsgi-express") }
+
+// fitsPackage refuses a sysroot whose libraries or Pythons belong to no packages that a
+// package could depend on.
+func fitsPackage(kind linuxpkg.Format) func(*Settings, *installer.Cross, Values) ([]string, error) {
+	return func(s *Settings, c *installer.Cross, v Values) (warnings []string, err error) {
+		if kind == linuxpkg.Deb && len(v.List("depends")) == 0 && !sysroot.HasRecords(c.Sysroot.Dir) {
+			return nil, linuxpkg.NoRecords(c.Sysroot.Dir)
+		}
+		if info, err := os.Stat(s.launcher()); !installer.Runs(c.Target()) && (err != nil || !info.Mode().IsRegular()) {
+			return nil, fault.New(fault.Environment, "keep the programs of one release together in one directory (make build puts them into bin/)",
+				"the manual of the package for %s comes from this machine's mod_wsgi-express, but %s does not exist", c.Target(), s.launcher())
+		}
+		for _, p := range c.Sysroot.Pythons {
+			prefix := strings.TrimPrefix(p.Facts.BasePrefix, p.Root)
+			if slices.Contains([]string{"", "/", "/install", "/python", "/python/install"}, prefix) {
+				return nil, fault.New(fault.Usage, "name a directory that is / there, with usr/bin/python"+p.Wanted+", or leave the SDK out: Debian's Pythons are in known places",
+					"the SDK %s of Python %s does not show where that Python is on %s, which the package must record", p.Source, p.Wanted, c.Target())
+			}
+			if kind == linuxpkg.Deb {
+				warnings = append(warnings, mixed(c.Sysroot.Lock, p.Wanted)...)
+			}
+		}
+		return warnings, nil
+	}
+}
+
+// mixed warns of a Python of another release of Debian than the libraries.
+func mixed(lock *sysroot.Lock, python string) []string {
+	if lock == nil || len(lock.Packages) == 0 {
+		return nil
+	}
+	libraries := lock.Packages[0].Suite
+	for _, p := range lock.Packages {
+		if p.Python == python && p.Suite != libraries {
+			return []string{fmt.Sprintf("Python %s is that of Debian %s, but the other libraries are those of Debian %s: the package installs only where packages of both are available", python, p.Suite, libraries)}
+		}
+	}
+	return nil
 }
 
 // checkPackage refuses options that no package can have.
@@ -91,7 +156,10 @@ func checkPackage(kind linuxpkg.Format, o *Single) error {
 	if v.Text("name") != "" && len(o.Pythons)+len(o.FromEnv) > 1 {
 		return fault.New(fault.Usage, "leave --name out, or package one Python at a time", "--name would give several packages the same name")
 	}
-	o.Build.HTTPD = v.Text("httpd")
+	if o.Build.HTTPD = v.Text("httpd"); o.Build.HTTPD != "bundled" && o.elsewhere() {
+		return fault.New(fault.Usage, "leave --httpd out for a package with its own httpd, or make the package on that system",
+			"--httpd %s: a module for the Apache of another system can only be built there", o.Build.HTTPD)
+	}
 	if !v.Flag("sign_package") {
 		return nil
 	}

@@ -22,6 +22,9 @@ import (
 // wheel's path. This is what the build backend modwsgi.build does for pip. Such a
 // wheel is not a release artifact and has no sums and no provenance.
 func Local(ctx context.Context, q installer.Request, sdist, out string) (string, error) {
+	if err := q.System.CanBuild("build a wheel of mod_wsgi"); err != nil {
+		return "", err
+	}
 	wanted, label, err := sdistVersion(sdist)
 	if err != nil {
 		return "", err
@@ -34,11 +37,15 @@ func Local(ctx context.Context, q installer.Request, sdist, out string) (string,
 		at = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
 	lock := filepath.Join(sdist, "modwsgi.lock")
-	if _, err := recipe.ReadLock(lock); err != nil {
+	locked, err := recipe.ReadLock(lock)
+	if err != nil {
 		return "", fault.New(fault.Source, "make it again with modwsgi package sdist", "read the lock file of the source distribution: %w", err)
 	}
 	q.SourceDirs = append(q.SourceDirs, existing(filepath.Join(sdist, "sources"))...)
 	q.ModWSGIVersion, q.LockFile = wanted, lock
+	if _, ok := locked.Find("openssl"); !ok && (q.Libraries == "" || q.Libraries == "auto") {
+		q.Libraries = "host" // it was made without the archives of libraries
+	}
 	// The user may choose another httpd than the locked one; everything else stays.
 	q.Locked = q.HTTPDVersion == ""
 	if !q.Locked {
@@ -109,7 +116,7 @@ func httpdForWheel(ctx context.Context, q installer.Request) (string, error) {
 	if q.HTTPD != "" && q.HTTPD != "auto" {
 		return q.HTTPD, nil
 	}
-	if q.HTTPDVersion != "" || len(q.With)+len(q.Without) > 0 {
+	if q.HTTPDVersion != "" || len(q.With)+len(q.Without) > 0 || q.Libraries == "bundled" {
 		return "bundled", nil
 	}
 	req := detect.Request{Python: q.Python, HTTPD: "auto", Env: q.Env, Dir: q.Dir}

@@ -21,7 +21,7 @@ import (
 // absolute.
 type WindowsBuild struct {
 	Pythons        []string          // minor versions: "3.11"
-	SDKs           map[string]string // headers and library for some Pythons; the others come from the pinned sources
+	SDKs           map[string]string // as Targets.SDKs; the others come from the pinned sources
 	ModWSGI, HTTPD string            // versions or constraints
 	HTTPDSDK       string            // Apache Lounge's zip or an Apache24 directory; "" for the pinned sources
 	Base           installer.Request // sources of archives, cache directory and number of compilers
@@ -85,8 +85,9 @@ func BuildModules(ctx context.Context, b WindowsBuild, into string) ([]*windows.
 		return nil, nil, err
 	}
 	var without []string
+	sdks := Targets{SDKs: b.SDKs}.sdks(windows.Target, b.Pythons)
 	for _, p := range b.Pythons {
-		if b.SDKs[p] == "" {
+		if sdks[p] == "" {
 			without = append(without, p)
 		}
 	}
@@ -99,7 +100,7 @@ func BuildModules(ctx context.Context, b WindowsBuild, into string) ([]*windows.
 	var out []*windows.Result
 	for _, p := range b.Pythons {
 		q := windows.Request{
-			Python: p, HTTPDSDK: b.HTTPDSDK, PythonSDK: b.SDKs[p], Jobs: base.Jobs, Work: filepath.Join(space.Dir, p), Out: into,
+			Python: p, HTTPDSDK: b.HTTPDSDK, PythonSDK: sdks[p], Jobs: base.Jobs, Work: filepath.Join(space.Dir, p), Out: into,
 			Logs: filepath.Join(space.Logs, p), Env: base.Env, Runner: base.Runner, Events: base.Events,
 		}
 		sources.Fill(&q)

@@ -2,6 +2,7 @@
 //
 //	open    the output directory, with the keys and the date of every artifact
 //	stage   build trees outside any environment, or take finished ones
+//	admit   refuse trees with a known vulnerability
 //	write   let formats write their artifacts, concurrently
 //	finish  SBOM, provenance, index, sums and signatures (packaging/release)
 //	commit  everything appears in the output directory, or nothing does
@@ -44,6 +45,8 @@ type Settings struct {
 	// Build describes how to build httpd and the modules: everything but the Python
 	// and, in a release, the versions.
 	Build installer.Request
+	// Targets are settings for builds for other systems.
+	Targets Targets
 	// LockLimit is how long to wait for another run that writes to Out.
 	LockLimit time.Duration
 	Pace      httpc.Limits // how slow a registry may be
@@ -110,6 +113,8 @@ type order interface {
 	ready(ctx context.Context, l *line) error
 	// stage builds the trees, or takes finished ones; close removes them.
 	stage(ctx context.Context, l *line) error
+	// staged lists the trees that stage built or took.
+	staged() []staged
 	// jobs lists what to write from the trees.
 	jobs(l *line) ([]job, error)
 	// step names the step of progress that all jobs share, "" if each job has its own.
@@ -151,12 +156,16 @@ func carryOut(ctx context.Context, s *Settings, o order) (*Result, error) {
 	if err := o.stage(ctx, l); err != nil {
 		return nil, err
 	}
+	if err := l.admit(ctx, o); err != nil {
+		return nil, err
+	}
 	if err := l.write(ctx, o); err != nil {
 		return nil, err
 	}
 	if len(l.made) == 0 {
 		return nil, failures(o.failed())
 	}
+	l.unsupported()
 	if err := l.finish(ctx, o); err != nil {
 		return nil, err
 	}

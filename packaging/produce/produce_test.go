@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/installer"
+	"modwsgi/internal/fault"
+	"modwsgi/internal/testkit"
 	"modwsgi/packaging"
 	"modwsgi/packaging/matrix"
 )
@@ -72,10 +75,12 @@ type fake struct {
 	keepGoing bool
 	failures  []Failure
 	closed    int
+	trees     []staged
 }
 
 func (o *fake) ready(context.Context, *line) error { return nil }
 func (o *fake) stage(context.Context, *line) error { return o.stageErr }
+func (o *fake) staged() []staged                   { return o.trees }
 func (o *fake) jobs(*line) ([]job, error)          { return o.all, nil }
 func (o *fake) step() string                       { return "package" }
 func (o *fake) failed() []Failure                  { return o.failures }
@@ -171,6 +176,100 @@ func TestPipeline(t *testing.T) {
 			slices.Sort(got)
 			if err != nil || !slices.Equal(got, c.want) {
 				t.Errorf("%q, and not %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestVulnerableTrees: nothing with a known vulnerability is written, wherever the tree
+// comes from, unless the user accepts the risk.
+func TestVulnerableTrees(t *testing.T) {
+	tree := func(version string, features ...string) *Tree {
+		return &Tree{Stage: &packaging.Stage{HTTPD: &packaging.HTTPD{Version: version, Features: features}}}
+	}
+	dropped := 0
+	drop := func() { dropped++ }
+	for name, c := range map[string]struct {
+		trees          []staged
+		allow, going   bool
+		refused, warns int
+		hint           string
+	}{
+		"fixed":             {trees: []staged{{tree: tree("2.4.71", "http2")}}},
+		"another feature":   {trees: []staged{{tree: tree("2.4.68", "tls")}}},
+		"no httpd":          {trees: []staged{{tree: &Tree{Stage: &packaging.Stage{}}}}},
+		"affected":          {trees: []staged{{tree: tree("2.4.71", "http2")}, {tree: tree("2.4.68", "http2"), fix: "upgrade, or "}}, refused: 1, hint: "upgrade, or accept the risk with --allow-vulnerable"},
+		"allowed":           {trees: []staged{{tree: tree("2.4.68", "http2")}, {tree: tree("2.4.68", "http2")}}, allow: true, warns: 1},
+		"part of a release": {trees: []staged{{tree: tree("2.4.68", "http2"), name: "part", drop: drop}}, going: true, refused: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seen testkit.Events
+			s := &Settings{Now: time.Now, Out: filepath.Join(t.TempDir(), "dist")}
+			s.Build.AllowVulnerable, s.Build.Events = c.allow, seen.Sink
+			o := fake{trees: c.trees, all: []job{writes("one", "a", "1")}, keepGoing: c.going}
+			dropped = 0
+			_, err := carryOut(t.Context(), s, &o)
+			if c.going {
+				err = failures(o.failures)
+			}
+			if (err != nil) != (c.refused > 0) || c.going != (dropped == 1) {
+				t.Fatalf("%v, %d dropped", err, dropped)
+			}
+			if err != nil && (!strings.Contains(err.Error(), "httpd 2.4.68 has known vulnerabilities: CVE-2026-119618: ") || !strings.Contains(err.Error(), "CVE-2026-57941") || fault.ClassOf(err) != fault.Source) {
+				t.Errorf("%v", err)
+			}
+			if hint := fault.HintOf(err); !strings.HasPrefix(hint, c.hint) {
+				t.Errorf("hint %q", hint)
+			}
+			if len(seen.Texts()) < c.warns || c.warns > 0 && !seen.Has("CVE-2026-57941") {
+				t.Errorf("%q", seen.Texts())
+			}
+			if _, err := os.Lstat(filepath.Join(s.Out, "a")); (err == nil) != (c.refused == 0 || c.going) {
+				t.Errorf("the artifact: %v", err)
+			}
+		})
+	}
+}
+
+// TestUnsupportedLibraries: an artifact with a library that upstream no longer supports
+// is written, and a warning names both.
+func TestUnsupportedLibraries(t *testing.T) {
+	with := func(name string, all ...packaging.Component) job {
+		return job{part: name, write: func(_ context.Context, d *packaging.Dist) ([]string, error) {
+			if err := d.Put(name, strings.NewReader(name)); err != nil {
+				return nil, err
+			}
+			return nil, d.Add(&packaging.Artifact{Name: name, Kind: "test", Project: "p", Version: "1", Components: all})
+		}}
+	}
+	source := func(version string) packaging.Component {
+		all := sourceComponents([]installer.Source{{Component: "openssl", Version: version}})
+		return all[0]
+	}
+	host := packaging.Component{Kind: packaging.FromHost, Name: "libssl3", Version: "3.0.22-1~deb12u2", Support: "2026-09-07"}
+	for name, c := range map[string]struct {
+		component packaging.Component
+		says      string
+	}{
+		"supported":             {source("3.5.9"), ""},
+		"nothing known":         {packaging.Component{Kind: packaging.FromSource, Name: "zlib", Version: "1.3.2"}, ""},
+		"old":                   {source("3.0.22"), "openssl 3.0.22 is out of support: upstream has not mended vulnerabilities in it since 2026-09-07 (in a)"},
+		"old, of the host":      {host, "libssl3 3.0.22-1~deb12u2 is out of support"},
+		"old, and another file": {source("1.1.1"), "since 2023-09-11"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seen testkit.Events
+			s := &Settings{Now: time.Now, Out: filepath.Join(t.TempDir(), "dist")}
+			s.Build.Events = seen.Sink
+			if _, err := carryOut(t.Context(), s, &fake{all: []job{with("a", c.component), with("b")}}); err != nil {
+				t.Fatal(err)
+			}
+			said := strings.Join(seen.Texts(), "\n")
+			if c.says == "" && strings.Contains(said, "support") || !strings.Contains(said, c.says) {
+				t.Errorf("%q", said)
+			}
+			if bom, err := os.ReadFile(filepath.Join(s.Out, "a.cdx.json")); err != nil || strings.Contains(string(bom), "modwsgi:supported-until") != (c.component.Support != "") {
+				t.Errorf("bill of materials: %s, %v", bom, err)
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"modwsgi/detect"
+	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/packaging"
@@ -33,8 +34,9 @@ type Release struct {
 
 	mu       sync.Mutex // failures
 	failures []Failure
-	builds   map[string]*build // by httpd and Python
-	windows  map[string]*Tree  // by version of httpd, and Python
+	builds   map[string]*build           // by httpd and Python
+	windows  map[string]*Tree            // by version of httpd, and Python
+	crosses  map[string]*installer.Cross // by platform
 	launcher string
 	sign     *authenticode.Signer // nil for unsigned
 }
@@ -56,11 +58,11 @@ func (o *Release) Read() error {
 	if err != nil {
 		return fault.New(fault.Usage, "name a release.toml (docs/reference/matrix.md)", "read --matrix: %w", err)
 	}
-	known := Known()
+	known := Known(o.Build.System)
 	if o.m, err = matrix.Parse(o.Name, data, known); err != nil {
 		return err
 	}
-	if o.cells, err = o.m.Cells(host, known); err != nil {
+	if o.cells, err = o.m.Cells(hostOn(o.Build.System), known); err != nil {
 		return err
 	}
 	o.dropRepeated()
@@ -77,18 +79,48 @@ func (o *Release) Plan(ctx context.Context) ([]Planned, error) {
 	if err := o.checkWindows(); err != nil {
 		return nil, err
 	}
+	if err := o.checkCross(); err != nil {
+		return nil, err
+	}
 	if err := o.findPythons(ctx); err != nil {
+		return nil, err
+	}
+	if err := o.planBuilds(ctx); err != nil {
 		return nil, err
 	}
 	all := []Planned{}
 	for _, c := range o.cells {
 		one := Planned{Format: c.Format, Python: c.Python, HTTPD: c.HTTPD.Name, Platform: c.Platform}
-		if py := o.pythons[c.Python]; py != nil && !matrix.IsWindows(c.Platform) {
+		if py := o.pythons[c.Python]; py != nil && here(c) {
 			one.Version, one.Prefix = py.Version, py.Prefix
 		}
 		all = append(all, one)
 	}
 	return all, failures(o.failures)
+}
+
+// planBuilds makes the plan of each build for this machine, which refuses versions with
+// known vulnerabilities and names what a build lacks. Cells that cannot be built are
+// removed.
+func (o *Release) planBuilds(ctx context.Context) error {
+	tried := map[string]bool{}
+	for _, c := range slices.Clone(o.cells) {
+		key := treeKey(c)
+		if matrix.IsWindows(c.Platform) || !here(c) || tried[key] { // another system needs its sysroot first
+			continue
+		}
+		tried[key] = true
+		b := o.buildOf(c)
+		if _, err := b.request.StagePlan(ctx, b.request.Means); err != nil {
+			if err := o.fail(ctx, b.part, err); err != nil {
+				return err
+			}
+			o.cells = slices.DeleteFunc(o.cells, func(other matrix.Cell) bool {
+				return treeKey(other) == key
+			})
+		}
+	}
+	return nil
 }
 
 // Run makes the release.
@@ -120,8 +152,8 @@ func (o *Release) python(name string) string {
 // findPythons finds all Pythons before anything is built.
 func (o *Release) findPythons(ctx context.Context) error {
 	for _, name := range o.m.Pythons {
-		here := func(c matrix.Cell) bool { return c.Python == name && !matrix.IsWindows(c.Platform) }
-		if !slices.ContainsFunc(o.cells, here) {
+		ours := func(c matrix.Cell) bool { return c.Python == name && here(c) }
+		if !slices.ContainsFunc(o.cells, ours) {
 			continue
 		}
 		py, err := detect.FindPython(ctx, o.Build.Runner, detect.Request{Python: o.python(name), HTTPD: "bundled", Env: o.Build.Env, Dir: o.Build.Dir})
@@ -129,7 +161,7 @@ func (o *Release) findPythons(ctx context.Context) error {
 			if err := o.fail(ctx, "Python "+name, err); err != nil {
 				return err
 			}
-			o.cells = slices.DeleteFunc(o.cells, here)
+			o.cells = slices.DeleteFunc(o.cells, ours)
 			continue
 		}
 		o.pythons[name] = py
@@ -160,10 +192,16 @@ func (o *matrixOrder) ready(ctx context.Context, _ *line) error {
 	if err := o.checkWindows(); err != nil {
 		return err
 	}
-	return o.findPythons(ctx)
+	if err := o.checkCross(); err != nil {
+		return err
+	}
+	if err := o.findPythons(ctx); err != nil {
+		return err
+	}
+	return o.makeCrosses(ctx)
 }
 
-// stage builds for this machine and for Windows concurrently.
+// stage builds for Linux systems and for Windows concurrently.
 func (o *matrixOrder) stage(ctx context.Context, l *line) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return o.buildWindows(gctx, l) })
@@ -171,29 +209,67 @@ func (o *matrixOrder) stage(ctx context.Context, l *line) error {
 	return group.Wait()
 }
 
-func treeKey(h *matrix.HTTPD, python string) string { return h.Name + "\x00" + python }
+func treeKey(c matrix.Cell) string { return c.HTTPD.Name + "\x00" + c.Platform + "\x00" + c.Python }
 
-// buildHost builds each pair of httpd and Python once.
+// buildHost builds each combination of httpd, Linux system and Python once.
 func (o *matrixOrder) buildHost(ctx context.Context, l *line) error {
 	for k := range o.m.HTTPDs {
 		h := &o.m.HTTPDs[k]
-		var group []*build
+		var platforms []string
+		groups := map[string][]*build{}
 		for _, c := range o.cells {
-			key := treeKey(h, c.Python)
+			key := treeKey(c)
 			if c.HTTPD != h || matrix.IsWindows(c.Platform) || o.builds[key] != nil {
 				continue
 			}
-			b := &build{part: fmt.Sprintf("build for Python %s and httpd %s", c.Python, h.Name), request: o.Build}
-			q := &b.request
-			q.Python, q.HTTPDVersion, q.ModWSGIVersion, q.With, q.Without = o.python(c.Python), h.Version, o.m.ModWSGI.Version, h.With, h.Without
+			b := o.crossBuildOf(c)
 			o.builds[key] = b
-			group = append(group, b)
+			if groups[c.Platform] == nil {
+				platforms = append(platforms, c.Platform)
+			}
+			groups[c.Platform] = append(groups[c.Platform], b)
 		}
-		if err := buildAll(ctx, l, group, o.fail); err != nil {
-			return err
+		for _, platform := range platforms {
+			if err := buildAll(ctx, l, groups[platform], o.fail); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// buildOf describes the build of a cell.
+func (o *Release) buildOf(c matrix.Cell) *build {
+	h := c.HTTPD
+	b := &build{part: fmt.Sprintf("build for Python %s and httpd %s", c.Python, h.Name), request: o.Build}
+	q := &b.request
+	q.Python, q.HTTPDVersion, q.ModWSGIVersion, q.With, q.Without = o.python(c.Python), h.Version, o.m.ModWSGI.Version, h.With, h.Without
+	q.Libraries = h.Libraries
+	return b
+}
+
+// crossBuildOf describes the build of a cell, which may be for another system.
+func (o *matrixOrder) crossBuildOf(c matrix.Cell) *build {
+	b := o.buildOf(c)
+	if !here(c) {
+		b.part += " on " + c.Platform
+		b.request.Python, b.request.Cross = c.Python, o.crosses[c.Platform]
+		b.request.Events = numbered(o.Build.Events, " on "+c.Platform)
+	}
+	return b
+}
+
+func (o *matrixOrder) staged() []staged {
+	var all []staged
+	for _, key := range sortedNames(o.builds) {
+		if b := o.builds[key]; b.tree != nil {
+			all = append(all, staged{tree: b.tree, name: b.part, fix: "omit the affected feature, or ", drop: func() {
+				b.tree.close()
+				b.tree = nil
+			}})
+		}
+	}
+	return all
 }
 
 // jobs lists what to make from the trees that were built.
@@ -205,9 +281,10 @@ func (o *matrixOrder) jobs(l *line) ([]job, error) {
 		if o.m.Several() && !t.Cross {
 			label = c.HTTPD.Name
 		}
-		jobs = append(jobs, job{part: part, step: "package " + part, compiled: t.Compiled, write: func(ctx context.Context, d *packaging.Dist) ([]string, error) {
+		jobs = append(jobs, job{part: part, step: "package " + part, compiled: t.Compiled, trees: []*Tree{t}, write: func(ctx context.Context, d *packaging.Dist) ([]string, error) {
 			return write(ctx, &Work{
 				Settings: l.Settings, Dist: d, Time: l.at, Target: c.Platform, Trees: []*Tree{t}, Values: o.values[c.Format], Label: label, Base: o.path,
+				Twin: o.twin(c),
 			})
 		}})
 	}
@@ -216,9 +293,13 @@ func (o *matrixOrder) jobs(l *line) ([]job, error) {
 		if t == nil {
 			continue
 		}
-		if key := c.Format + "\x00" + c.HTTPD.Name; f.WriteHTTPD != nil && !t.Cross && !shared[key] {
+		if key := c.Format + "\x00" + c.HTTPD.Name + "\x00" + c.Platform; f.WriteHTTPD != nil && !t.Cross && !shared[key] {
 			shared[key] = true
-			add(fmt.Sprintf("%s of httpd %s", c.Format, c.HTTPD.Name), c, t, f.WriteHTTPD)
+			part := fmt.Sprintf("%s of httpd %s", c.Format, c.HTTPD.Name)
+			if !here(c) {
+				part += ", " + c.Platform
+			}
+			add(part, c, t, f.WriteHTTPD)
 		}
 		add(c.String(), c, t, f.Write)
 	}
@@ -230,7 +311,7 @@ func (o *matrixOrder) tree(c matrix.Cell) *Tree {
 	if matrix.IsWindows(c.Platform) {
 		return o.windows[windowsKey(c)]
 	}
-	if b := o.builds[treeKey(c.HTTPD, c.Python)]; b != nil {
+	if b := o.builds[treeKey(c)]; b != nil {
 		return b.tree
 	}
 	return nil
@@ -262,6 +343,9 @@ func sortedNames[V any](m map[string]V) []string {
 func (o *matrixOrder) complete(*Result) {}
 
 func (o *matrixOrder) close() {
+	for _, c := range o.crosses {
+		defer c.Close()
+	}
 	for _, b := range o.builds {
 		b.tree.close()
 	}

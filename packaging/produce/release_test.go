@@ -19,7 +19,7 @@ func TestMatrixExample(t *testing.T) {
 	if !ok || !found {
 		t.Fatal("there is no example")
 	}
-	formats := Known()
+	formats := Known("")
 	for _, f := range formats {
 		for key := range f.Options {
 			if !strings.Contains(string(text), "`"+key+"`") {

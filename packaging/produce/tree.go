@@ -3,6 +3,7 @@ package produce
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"modwsgi/installer"
 	"modwsgi/internal/event"
 	"modwsgi/internal/receipt"
+	"modwsgi/internal/recipe"
 	"modwsgi/internal/version"
 	"modwsgi/packaging"
 	"modwsgi/packaging/licence"
@@ -24,7 +26,15 @@ type Tree struct {
 	Python   *detect.Python // nil if it is not on this machine
 	Compiled bool           // something was compiled for it rather than taken from the build cache
 	Cross    bool           // for an Apache on Windows, not for this machine
-	image    *oci.Input     // of the copy of an environment; nil for a build
+	// For is the Linux system that it is for, if that is not this machine; Target names
+	// the system, also if that is Windows. Unproven is why it was not tried there.
+	For      *installer.Cross
+	Target   string
+	Unproven string
+	proof    string            // how it was tried
+	about    map[string]string // the build environment, for the provenance
+	source   string            // the environment that it was taken from; "" for a build
+	image    *oci.Input        // of the copy of an environment; nil for a build
 	built    *installer.Staged
 }
 
@@ -63,7 +73,22 @@ func (b *build) run(ctx context.Context, l *line, fail func(ctx context.Context,
 		return fail(ctx, b.part, err)
 	}
 	b.tree = treeOf(s, l.at)
+	if c := b.request.Cross; c != nil {
+		b.tree.aim(c, s)
+	}
 	return nil
+}
+
+// aim records that a tree is for another system.
+func (t *Tree) aim(c *installer.Cross, s *installer.Staged) {
+	t.For, t.Target = c, c.Target().String()
+	t.about = maps.Clone(s.Target)
+	if s.HTTPD != nil {
+		t.about["compiler"], t.about["libc"] = s.HTTPD.Compiler, s.HTTPD.Libc
+	}
+	if p := s.Proof; p != nil {
+		t.proof = "answered a request under " + c.Runner() + ", with Python " + p.PythonVersion
+	}
 }
 
 // numbered distinguishes the steps of concurrent builds.
@@ -81,14 +106,6 @@ func (t *Tree) close() {
 	if t != nil {
 		t.built.Close()
 	}
-}
-
-func stagesOf(trees []*Tree) []*packaging.Stage {
-	var all []*packaging.Stage
-	for _, t := range trees {
-		all = append(all, t.Stage)
-	}
-	return all
 }
 
 // treeOf converts what the installer staged to packaging's types.
@@ -110,7 +127,7 @@ func treeOf(b *installer.Staged, at time.Time) *Tree {
 			Compiler: h.Compiler, Libc: h.Libc, Components: sourceComponents(h.Sources),
 		}
 	}
-	return &Tree{Stage: s, Python: py, Compiled: b.Compiled, built: b}
+	return &Tree{Stage: s, Python: py, Compiled: b.Compiled, built: b, Unproven: b.Unproven}
 }
 
 // sourceComponents describes the source archives of a build.
@@ -119,6 +136,7 @@ func sourceComponents(sources []installer.Source) []packaging.Component {
 	for _, s := range sources {
 		c := packaging.SourceComponent(s.Component, s.Version, licence.OfSource(s.Component), s.SHA256)
 		c.Trust, c.URL, c.File = s.Trust, s.URL, s.File
+		c.Support = recipe.Catalogue().SupportedUntil(s.Component, s.Version)
 		all = append(all, c)
 	}
 	return all
@@ -127,9 +145,9 @@ func sourceComponents(sources []installer.Source) []packaging.Component {
 // environment is the part of the build environment that the provenance records.
 func environment(trees []*Tree, at time.Time) map[string]string {
 	all := map[string]string{"source_date_epoch": strconv.FormatInt(at.Unix(), 10)}
-	for _, s := range stagesOf(trees) {
-		if s.HTTPD != nil {
-			all["compiler"], all["libc"] = s.HTTPD.Compiler, s.HTTPD.Libc
+	for _, t := range trees { // that of another system is recorded with its artifacts
+		if h := t.Stage.HTTPD; h != nil && t.For == nil {
+			all["compiler"], all["libc"] = h.Compiler, h.Libc
 		}
 	}
 	return all

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"modwsgi/internal/run"
+	"modwsgi/internal/target"
 	"modwsgi/modulebuild/windows"
 	"modwsgi/packaging"
 	"modwsgi/packaging/linkage"
@@ -16,7 +17,7 @@ import (
 
 func wheelFormat() Format {
 	return Format{
-		Name: "wheel", Targets: withWindows(host), Write: writeWheel, WriteHTTPD: writeHTTPDWheel,
+		Name: "wheel", Targets: withWindows(host), Foreign: func(target.Target) error { return nil }, Write: writeWheel, WriteHTTPD: writeHTTPDWheel,
 		Options: []Option{
 			{Name: "bundle", Kind: matrix.Text, Default: "auto", Check: oneOf("auto", "none")},
 			{Name: "allow_foreign", Kind: matrix.Strings},
@@ -58,6 +59,9 @@ func wheelOptions(w *Work) wheel.Options {
 	o := wheel.Options{
 		Bundle: v.Text("bundle") != "none", Allow: v.List("allow_foreign"), Metadata: v.Text("metadata_version"), Build: v.Number("build_number"),
 		Local: v.Text("local_version"), Host: linkage.Host{Root: "/"},
+	}
+	if c := w.Tree().For; c != nil {
+		o.Host, o.Limit, o.Targets = linkage.Host{Root: c.Sysroot.Dir}, limit(c.Target()), c.Target().WheelTags()
 	}
 	if w.Label != "" {
 		if o.Local != "" {

@@ -57,12 +57,15 @@ func (o *Windows) stage(ctx context.Context, l *line) (err error) {
 	return err
 }
 
+// staged is empty: an artifact for Windows contains no httpd.
+func (o *Windows) staged() []staged { return nil }
+
 // jobs lists one job per Python.
 func (o *Windows) jobs(*line) ([]job, error) {
 	var jobs []job
 	for _, t := range o.trees {
 		part := "Python " + t.Stage.Module.Python.MinorVersion()
-		jobs = append(jobs, job{part: part, step: "package for " + part, compiled: true, write: func(ctx context.Context, d *packaging.Dist) ([]string, error) {
+		jobs = append(jobs, job{part: part, step: "package for " + part, compiled: true, trees: []*Tree{t}, write: func(ctx context.Context, d *packaging.Dist) ([]string, error) {
 			if _, err := winzip.Zip(ctx, d, t.Stage); err != nil {
 				return nil, err
 			}
@@ -124,7 +127,9 @@ func stageWindows(ctx context.Context, l *line, b WindowsBuild, launcher string,
 		if err != nil {
 			return nil, nil, err
 		}
-		trees = append(trees, &Tree{Stage: stage, Compiled: true, Cross: true})
+		trees = append(trees, &Tree{
+			Stage: stage, Compiled: true, Cross: true, Target: windows.Target, Unproven: unprovenWindows, about: map[string]string{"compiler": m.Compiler},
+		})
 	}
 	return made, trees, nil
 }

@@ -29,9 +29,10 @@ import (
 
 // job makes the artifacts of one part of an order.
 type job struct {
-	part     string // for messages: "wheel for Python 3.11, httpd default, linux/amd64"
-	step     string // of the progress; "" if all jobs share one step
-	compiled bool   // something was compiled for it
+	part     string  // for messages: "wheel for Python 3.11, httpd default, linux/amd64"
+	step     string  // of the progress; "" if all jobs share one step
+	compiled bool    // something was compiled for it
+	trees    []*Tree // from which it is made
 	write    func(ctx context.Context, d *packaging.Dist) ([]string, error)
 }
 
@@ -72,6 +73,7 @@ func (l *line) writeJobs(ctx context.Context, o order, jobs []job) error {
 			d, err := packaging.Open(filepath.Join(scratch, fmt.Sprint(k)), false)
 			if err == nil {
 				if warnings[k], err = l.writeJob(gctx, j, d); err == nil {
+					describe(d, j.trees)
 					done[k] = d
 					return nil
 				}

@@ -119,7 +119,7 @@ func component(c packaging.Component) cdx.Component {
 		out.ExternalReferences = &[]cdx.ExternalReference{{Type: cdx.ERTypeDistribution, URL: c.URL}}
 	}
 	var properties []cdx.Property
-	for _, p := range [][2]string{{"from", c.Kind}, {"trust", c.Trust}, {"file", c.File}, {"sum", c.Sum}} {
+	for _, p := range [][2]string{{"from", c.Kind}, {"trust", c.Trust}, {"file", c.File}, {"sum", c.Sum}, {"supported-until", c.Support}} {
 		if p[1] != "" {
 			properties = append(properties, cdx.Property{Name: "modwsgi:" + p[0], Value: p[1]})
 		}

@@ -34,7 +34,7 @@ func Inspect(dist string, out io.Writer) error {
 		for _, b := range binaries {
 			names = append(names, b.Program())
 		}
-		if want := slices.Sorted(slices.Values(Programs)); !slices.Equal(names, want) {
+		if want := slices.Sorted(slices.Values(p.Programs())); !slices.Equal(names, want) {
 			return fault.New(fault.Environment, "", "%s contains the programs %q, not %q", filepath.Base(archives[p]), names, want)
 		}
 		for _, b := range binaries {

@@ -21,16 +21,20 @@ import (
 
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/platform"
 	"modwsgi/internal/run"
 )
 
 // Programs are the programs of a release, in display order.
-var Programs = []string{"modwsgi", "mod_wsgi-express", "mod_wsgi-apxs"}
+var Programs = platform.System("linux").Programs()
 
 // Platform is an operating system and an architecture, as Go names them.
 type Platform struct{ OS, Arch string }
 
 func (p Platform) String() string { return p.OS + "/" + p.Arch }
+
+// Programs are those of the release that are of use on the platform, in display order.
+func (p Platform) Programs() []string { return platform.System(p.OS).Programs() }
 
 // Platforms are the platforms of our releases.
 var Platforms = []Platform{

@@ -66,7 +66,7 @@ func dist(t *testing.T) string {
 		if p.OS == "windows" {
 			suffix, ext = ".exe", ".zip"
 		}
-		for _, name := range Programs {
+		for _, name := range p.Programs() {
 			files[name+suffix] = []byte(name + " for " + p.String())
 		}
 		archive(t, filepath.Join(dir, "modwsgi_1.2.3_"+p.OS+"_"+p.Arch+ext), files)

@@ -4,8 +4,8 @@
 // finished programs and verified archives. It builds nothing, and knows the release
 // tool only by the names in its archives.
 //
-// Only modwsgi itself becomes a program of the environment. The two others are what
-// modwsgi adds to environments, under the same names. They are in libexec/modwsgi,
+// Only modwsgi itself becomes a program of the environment. The others are what modwsgi
+// adds to environments, under the same names. They are in libexec/modwsgi,
 // where internal/cli looks for them, so that "modwsgi install" into the same
 // environment owns every file that it writes.
 package toolwheel
@@ -21,6 +21,7 @@ import (
 	"modwsgi/internal/atomicfile"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/platform"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/scratch"
 	"modwsgi/python"
@@ -45,7 +46,7 @@ var platforms = map[string]string{
 type Options struct {
 	Platform string            // "linux/amd64"
 	Version  string            // of the programs; any spelling that PEP 440 allows
-	Programs map[string][]byte // by file name: "modwsgi" or "modwsgi.exe", and the two others
+	Programs map[string][]byte // by file name: "modwsgi" or "modwsgi.exe", and the others that are of use on the platform
 	Readme   string            // for the package index, Markdown
 	Licences map[string][]byte // by file name
 	Sbom     []byte            // CycloneDX JSON; nil for none
@@ -129,9 +130,12 @@ func (o Options) stage(root string, d *pydist.Dist) error {
 		}
 		return owned.Chmod(file, mode)
 	}
-	for program, where := range map[string]string{
-		"modwsgi": "scripts/", "mod_wsgi-express": "data/libexec/modwsgi/", "mod_wsgi-apxs": "data/libexec/modwsgi/",
-	} {
+	system, _, _ := strings.Cut(o.Platform, "/")
+	for _, program := range platform.System(system).Programs() {
+		where := "data/libexec/modwsgi/"
+		if program == Name {
+			where = "scripts/"
+		}
 		content, there := o.Programs[program+suffix]
 		if !there {
 			return fault.New(fault.Environment, "", "the program %s is missing", program+suffix)

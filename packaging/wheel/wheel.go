@@ -37,7 +37,11 @@ type Options struct {
 	// tools read, or "2.4", which has fields for licences (PEP 639).
 	Metadata string
 	Build    int // build number, 0 for none; orders wheels of the same version
-	Host     linkage.Host
+	// Limit and Targets are the C library and the platform tags of the system that the
+	// wheel is for; empty to compute them from the files.
+	Limit   string
+	Targets []string
+	Host    linkage.Host
 }
 
 // The distributions, by their PyPI names.
@@ -202,6 +206,7 @@ func (w *work) link(o linkage.Options) (*linkage.Result, error) {
 		return nil, err
 	}
 	o.Bundle, o.Allow, o.Host = w.options.Bundle, w.options.Allow, w.options.Host.Asking(w.ctx)
+	o.Limit, o.Targets = w.options.Limit, w.options.Targets
 	r, err := linkage.Apply(tree, o)
 	if err != nil {
 		return nil, inUserPaths(err, w.path("tree"), w.stage.Site)
