@@ -90,7 +90,7 @@ func (s *Sysroot) linkDirs() []string {
 	if s.Stubs != "" {
 		dirs = []string{s.Stubs, s.libDir()}
 	}
-	for _, dir := range libraryDirs(s.Target) {
+	for _, dir := range LibraryDirs(s.Target) {
 		dir = filepath.Join(s.Dir, filepath.FromSlash(dir))
 		// With /usr merged, several names are one directory.
 		real, err := filepath.EvalSymlinks(dir)

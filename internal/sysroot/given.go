@@ -74,8 +74,8 @@ func partOfSysroot(name string) bool {
 	}
 }
 
-// libraryDirs are where systems have their libraries, below the root.
-func libraryDirs(t target.Target) []string {
+// LibraryDirs are where systems have their libraries, below the root.
+func LibraryDirs(t target.Target) []string {
 	m := t.Multiarch()
 	if t.Libc == target.Musl {
 		return []string{"usr/lib", "lib", "usr/lib/" + t.Triple(), "lib/" + t.Triple()}
@@ -101,7 +101,7 @@ func (s *Sysroot) checkLibc(root *os.Root) error {
 	if s.Target.Libc == target.Musl {
 		file = "libc.so"
 	}
-	dirs := libraryDirs(s.Target)
+	dirs := LibraryDirs(s.Target)
 	in := inRoot(root, dirs, file)
 	if s.Target.Libc == target.Musl && in == "" { // only the loader, which is the libc
 		file = filepath.Base(s.Target.Loader())
@@ -134,7 +134,7 @@ func (s *Sysroot) checkLibc(root *os.Root) error {
 	}
 	version := s.Libc
 	if s.Target.Libc == target.Musl {
-		version = strings.Join(strings.SplitN(version, ".", 3)[:2], ".")
+		version = target.MuslSeries(version)
 	}
 	if target.Compare(version, s.Target.LibcVersion) > 0 {
 		return fault.New(fault.Usage, fmt.Sprintf("ask for %s%s, or name a sysroot that is old enough", s.Target.Libc, version),
@@ -152,7 +152,7 @@ func otherKind(root *os.Root, t target.Target) string {
 	if t.Libc == target.Musl {
 		o.Libc, file = target.Glibc, "libc.so.6"
 	}
-	if inRoot(root, append(libraryDirs(o), "lib"), file) != "" {
+	if inRoot(root, append(LibraryDirs(o), "lib"), file) != "" {
 		return o.Libc
 	}
 	return ""
@@ -214,7 +214,7 @@ func (s *Sysroot) checkFiles(root *os.Root) error {
 	if s.Target.Libc == target.Glibc && target.Compare(s.Libc, inlined) < 0 {
 		libs = append(slices.Clone(libs), beforeMerge...)
 	}
-	dirs := libraryDirs(s.Target)
+	dirs := LibraryDirs(s.Target)
 	for _, l := range libs {
 		in := inRoot(root, dirs, l)
 		if in == "" {

@@ -156,11 +156,8 @@ var topLinks = []string{"bin", "sbin", "lib", "lib64", "lib32", "libx32", "libo3
 
 // merged returns a path below the root as it is with /usr merged.
 func merged(name string) string {
-	first, _, _ := strings.Cut(name, "/")
-	for _, top := range topLinks {
-		if first == top {
-			return "usr/" + name
-		}
+	if first, _, _ := strings.Cut(name, "/"); slices.Contains(topLinks, first) {
+		return "usr/" + name
 	}
 	return name
 }

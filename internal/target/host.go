@@ -9,13 +9,18 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 
 	"modwsgi/internal/fault"
 )
 
 // Host returns this machine, with its libc read from files: nothing is run. The error is
 // for a Linux without a libc where the processor's loader belongs.
-func Host() (Target, error) {
+func Host() (Target, error) { return host() }
+
+// host reads the libc once: it has two megabytes, and every name of a target is compared
+// with this machine.
+var host = sync.OnceValues(func() (Target, error) {
 	t := Target{OS: runtime.GOOS, Arch: runtime.GOARCH}
 	if t.Arch == "arm" {
 		t.Variant = "v7"
@@ -24,7 +29,7 @@ func Host() (Target, error) {
 		return t, nil
 	}
 	return HostAt(t, "/")
-}
+})
 
 // HostAt adds the libc in a root directory to a Linux target.
 func HostAt(t Target, root string) (Target, error) {
@@ -79,14 +84,7 @@ var (
 // GlibcVersion returns the version of glibc that a libc.so.6 names in its banner: "2.31".
 // Without one, it is the newest of its symbol versions; not every release has new symbols.
 func GlibcVersion(file string) (string, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return "", err
-	}
-	if info.Size() > maxLibc {
-		return "", fmt.Errorf("%s: too large for a libc", file)
-	}
-	data, err := os.ReadFile(file)
+	data, err := readLibc(file)
 	if err != nil {
 		return "", err
 	}
@@ -98,6 +96,17 @@ func GlibcVersion(file string) (string, error) {
 
 // maxLibc is the maximum size of a libc in bytes.
 const maxLibc = 64 << 20
+
+func readLibc(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxLibc {
+		return nil, fmt.Errorf("%s: too large for a libc", file)
+	}
+	return os.ReadFile(file)
+}
 
 func newestVersion(file string) (string, error) {
 	f, err := elf.Open(file)
@@ -127,20 +136,17 @@ func MuslVersion(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	words := strings.SplitN(full, ".", 3)
-	return words[0] + "." + words[1], nil
+	return MuslSeries(full), nil
+}
+
+// MuslSeries returns "1.2" of the release "1.2.3", as targets name it.
+func MuslSeries(release string) string {
+	return strings.Join(strings.SplitN(release, ".", 3)[:2], ".")
 }
 
 // MuslRelease returns the release of musl's libc: "1.2.3".
 func MuslRelease(file string) (string, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return "", err
-	}
-	if info.Size() > maxLibc {
-		return "", fmt.Errorf("%s: too large for musl's libc", file)
-	}
-	data, err := os.ReadFile(file)
+	data, err := readLibc(file)
 	if err != nil {
 		return "", err
 	}
