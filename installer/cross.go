@@ -9,13 +9,11 @@ import (
 	"strings"
 
 	"modwsgi/detect"
-	"modwsgi/httpdbuild"
 	"modwsgi/internal/distro"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/prove"
 	"modwsgi/internal/run"
-	"modwsgi/internal/scratch"
 	"modwsgi/internal/sysroot"
 	"modwsgi/internal/target"
 	"modwsgi/internal/toolchain"
@@ -115,31 +113,15 @@ func (c *Cross) facts(version string, py *detect.Python) modulebuild.Python {
 // probe finds the compiler for the target, and tries what a build needs. Nothing of it is
 // remembered: the sysroot may be another one in the next run.
 func (c *Cross) probe(ctx context.Context, at Setting, version string, py *detect.Python, withHTTPD bool) (*Host, error) {
-	made, err := scratch.Temp(at.Env, scratch.Probe, false)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = made.Discard() }()
 	s := c.Sysroot
-	h := &Host{}
-	h.Tools, err = toolchain.FindFor(ctx, at.Runner, toolEnv(at), made.Path(), toolchain.For{
-		Target: s.Target, Root: s.Dir, Roots: []string{c.Work}, Digest: s.Digest,
-		Command: func(words []string, clang bool, libgcc string) ([]string, error) {
-			return s.CC(sysroot.Compiler{Words: words, Clang: clang, LibgccDir: libgcc})
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	if py != nil {
-		if err := modulebuild.Probe(ctx, at.Runner, h.Tools, c.facts(version, py), modulebuild.HTTPD{}, made.Path()); err != nil {
-			return nil, err
-		}
-	}
-	if withHTTPD {
-		h.HTTPD, err = httpdbuild.Probe(ctx, at.Runner, h.Tools, made.Path())
-	}
-	return h, err
+	return probeWith(ctx, at, func(dir string) (*toolchain.Toolchain, error) {
+		return toolchain.FindFor(ctx, at.Runner, toolEnv(at), dir, toolchain.For{
+			Target: s.Target, Root: s.Dir, Roots: []string{c.Work}, Digest: s.Digest,
+			Command: func(words []string, clang bool, libgcc string) ([]string, error) {
+				return s.CC(sysroot.Compiler{Words: words, Clang: clang, LibgccDir: libgcc})
+			},
+		})
+	}, py, func(py *detect.Python) modulebuild.Python { return c.facts(version, py) }, modulebuild.HTTPD{}, withHTTPD)
 }
 
 // prove tries a staged build with the target's Python, loader and C library. unproven is why it
@@ -208,7 +190,7 @@ func libraryDirs(t target.Target, p *sysroot.Python, root string) []string {
 	if p.Facts.LibPython != "" {
 		add(filepath.Dir(p.Facts.LibPython))
 	}
-	for _, dir := range []string{"usr/lib/" + t.Multiarch(), "lib/" + t.Multiarch(), "usr/lib64", "lib64", "usr/lib", "lib"} {
+	for _, dir := range sysroot.LibraryDirs(t) {
 		add(filepath.Join(root, dir))
 	}
 	return dirs

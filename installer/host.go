@@ -48,21 +48,32 @@ var errHostChanged = errors.New("the compiler or the libraries of this machine h
 // with the flags of an httpd that exists, and, if an httpd will be built, what it finds
 // for that.
 func probeHost(ctx context.Context, at Setting, py *detect.Python, httpd *detect.HTTPD, withHTTPD bool) (*Host, error) {
+	return probeWith(ctx, at, func(dir string) (*toolchain.Toolchain, error) {
+		tools, err := toolchain.Find(ctx, at.Runner, toolEnv(at), dir)
+		if err == nil && tools.Cross != "" {
+			return nil, fault.New(fault.Environment, "unset CC, or set it to a compiler for this machine: an install is verified by running it here",
+				"CC is %q, which compiles for %s; the result cannot run on this machine", strings.Join(tools.CC, " "), tools.Cross)
+		}
+		return tools, err
+	}, py, moduleFacts, httpdFacts(httpd), withHTTPD)
+}
+
+// probeWith tries what a build needs with the compiler that find finds. facts tells what
+// building the module needs to know about the Python.
+func probeWith(ctx context.Context, at Setting, find func(dir string) (*toolchain.Toolchain, error),
+	py *detect.Python, facts func(*detect.Python) modulebuild.Python, httpd modulebuild.HTTPD, withHTTPD bool,
+) (*Host, error) {
 	made, err := scratch.Temp(at.Env, scratch.Probe, false)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = made.Discard() }()
 	h := &Host{}
-	if h.Tools, err = toolchain.Find(ctx, at.Runner, toolEnv(at), made.Path()); err != nil {
+	if h.Tools, err = find(made.Path()); err != nil {
 		return nil, err
 	}
-	if h.Tools.Cross != "" {
-		return nil, fault.New(fault.Environment, "unset CC, or set it to a compiler for this machine: an install is verified by running it here",
-			"CC is %q, which compiles for %s; the result cannot run on this machine", strings.Join(h.Tools.CC, " "), h.Tools.Cross)
-	}
 	if py != nil {
-		if err := modulebuild.Probe(ctx, at.Runner, h.Tools, moduleFacts(py), httpdFacts(httpd), made.Path()); err != nil {
+		if err := modulebuild.Probe(ctx, at.Runner, h.Tools, facts(py), httpd, made.Path()); err != nil {
 			return nil, err
 		}
 	}
