@@ -11,9 +11,7 @@ import (
 	"strings"
 
 	"modwsgi/installer"
-	"modwsgi/internal/cachedir"
 	"modwsgi/internal/fault"
-	"modwsgi/internal/fetch"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 	"modwsgi/internal/sysroot"
@@ -126,11 +124,7 @@ func (s *Settings) cross(ctx context.Context, t target.Target, pythons []string,
 			return nil, err
 		}
 	}
-	cache, err := cachedir.Find(cachedir.Options{Path: q.CacheDir, Dir: q.Dir, Env: q.Env, Events: q.Events})
-	if err != nil {
-		return nil, err
-	}
-	space, err := cachedir.OpenWorkspace(cachedir.WorkOptions{Path: cache, Env: q.Env, Events: q.Events})
+	space, fetcher, err := openWorkspace(&q, false, s.LockLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -139,13 +133,6 @@ func (s *Settings) cross(ctx context.Context, t target.Target, pythons []string,
 			space.Close()
 		}
 	}()
-	fetcher, err := fetch.New(fetch.Options{
-		Runner: q.Runner, Env: q.Env, CacheDir: space.Downloads, Hold: space.Hold, SourceDirs: q.SourceDirs, Mirrors: q.Mirrors,
-		Offline: q.Offline, Events: q.Events, LockTimeout: orNone(s.LockLimit),
-	})
-	if err != nil {
-		return nil, err
-	}
 	made, err := sysroot.Make(ctx, want, sysroot.Means{Fetcher: fetcher, Work: space.Dir, Events: q.Events})
 	if err != nil {
 		return nil, err
@@ -222,10 +209,10 @@ func (s *Settings) lockedSysroot(t target.Target) (*sysroot.Lock, error) {
 	}
 	out := &sysroot.Lock{Target: found.Target}
 	for _, p := range found.Packages {
-		out.Packages = append(out.Packages, sysroot.Package{Name: p.Name, Version: p.Version, Arch: p.Arch, Suite: p.Suite, File: p.File, Size: p.Size, SHA256: p.SHA256, Python: p.Python})
+		out.Packages = append(out.Packages, sysroot.Package(p))
 	}
 	for _, sdk := range found.SDKs {
-		out.SDKs = append(out.SDKs, sysroot.SDK{Python: sdk.Python, SHA256: sdk.SHA256})
+		out.SDKs = append(out.SDKs, sysroot.SDK(sdk))
 	}
 	return out, nil
 }
@@ -250,10 +237,10 @@ func (s *Settings) recordSysroot(made *sysroot.Sysroot) error {
 	entry := recipe.LockedSysroot{Target: made.Target.String(), SHA256: made.Digest, Source: made.Source}
 	if made.Lock != nil {
 		for _, p := range made.Lock.Packages {
-			entry.Packages = append(entry.Packages, recipe.LockedPackage{Name: p.Name, Version: p.Version, Arch: p.Arch, Suite: p.Suite, File: p.File, Size: p.Size, SHA256: p.SHA256, Python: p.Python})
+			entry.Packages = append(entry.Packages, recipe.LockedPackage(p))
 		}
 		for _, sdk := range made.Lock.SDKs {
-			entry.SDKs = append(entry.SDKs, recipe.LockedSDK{Python: sdk.Python, SHA256: sdk.SHA256})
+			entry.SDKs = append(entry.SDKs, recipe.LockedSDK(sdk))
 		}
 	}
 	lock.PutSysroot(entry)

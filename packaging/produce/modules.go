@@ -61,6 +61,28 @@ func orNone(limit time.Duration) time.Duration {
 	return limit
 }
 
+// openWorkspace makes a directory for a run in the cache, and what fetches into it. limit
+// is how long to wait for another run. The caller closes the workspace.
+func openWorkspace(q *installer.Request, keep bool, limit time.Duration) (*cachedir.Workspace, *fetch.Fetcher, error) {
+	cache, err := cachedir.Find(cachedir.Options{Path: q.CacheDir, Dir: q.Dir, Env: q.Env, Events: q.Events})
+	if err != nil {
+		return nil, nil, err
+	}
+	space, err := cachedir.OpenWorkspace(cachedir.WorkOptions{Path: cache, Env: q.Env, Keep: keep, Events: q.Events})
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := fetch.New(fetch.Options{
+		Runner: q.Runner, Env: q.Env, CacheDir: space.Downloads, Hold: space.Hold, SourceDirs: q.SourceDirs,
+		Mirrors: q.Mirrors, Offline: q.Offline, Events: q.Events, LockTimeout: orNone(limit),
+	})
+	if err != nil {
+		space.Close()
+		return nil, nil, err
+	}
+	return space, f, nil
+}
+
 // BuildModules fetches the sources and builds one module per Python, one at a time, as
 // each uses all processors. It writes the modules to the directory into.
 func BuildModules(ctx context.Context, b WindowsBuild, into string) ([]*windows.Result, *windows.Sources, error) {
@@ -68,22 +90,11 @@ func BuildModules(ctx context.Context, b WindowsBuild, into string) ([]*windows.
 	if _, err := windows.Compiler(ctx, base.Env, base.Runner); err != nil {
 		return nil, nil, err
 	}
-	cache, err := cachedir.Find(cachedir.Options{Path: base.CacheDir, Dir: base.Dir, Env: base.Env, Events: base.Events})
-	if err != nil {
-		return nil, nil, err
-	}
-	space, err := cachedir.OpenWorkspace(cachedir.WorkOptions{Path: cache, Env: base.Env, Keep: base.KeepBuild, Events: base.Events})
+	space, f, err := openWorkspace(&base, base.KeepBuild, b.LockLimit)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer space.Close()
-	f, err := fetch.New(fetch.Options{
-		Runner: base.Runner, Env: base.Env, CacheDir: space.Downloads, Hold: space.Hold, SourceDirs: base.SourceDirs,
-		Mirrors: base.Mirrors, Offline: base.Offline, Events: base.Events, LockTimeout: orNone(b.LockLimit),
-	})
-	if err != nil {
-		return nil, nil, err
-	}
 	var without []string
 	sdks := Targets{SDKs: b.SDKs}.sdks(windows.Target, b.Pythons)
 	for _, p := range b.Pythons {
