@@ -69,6 +69,20 @@ func readIndex(t *testing.T, dir string) crossIndex {
 	return x
 }
 
+// checkProvenance checks that the provenance of an artifact names the proof and the sysroot.
+func checkProvenance(t *testing.T, dist, name, machine string) {
+	t.Helper()
+	provenance, err := os.ReadFile(filepath.Join(dist, name+".intoto.json"))
+	if err != nil || !strings.Contains(string(provenance), "answered a request under qemu-"+machine) || !strings.Contains(string(provenance), "sysroot_sha256") {
+		t.Errorf("the provenance of %s: %v\n%s", name, err, provenance)
+	}
+}
+
+// ownMachine is this machine's CPU as uname names it.
+func ownMachine() string {
+	return map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+}
+
 // TestOtherCPU makes wheels for another CPU and glibc 2.28, and serves with what a Python
 // of that CPU, out of Debian's packages, finds in them.
 func TestOtherCPU(t *testing.T) {
@@ -91,10 +105,7 @@ func TestOtherCPU(t *testing.T) {
 		if a.Target != platform || a.Unproven != "" || !strings.Contains(a.Name, "manylinux_2_28_"+machine) {
 			t.Errorf("got %+v", a)
 		}
-		provenance, err := os.ReadFile(filepath.Join(dist, a.Name+".intoto.json"))
-		if err != nil || !strings.Contains(string(provenance), "answered a request under qemu-"+machine) || !strings.Contains(string(provenance), "sysroot_sha256") {
-			t.Errorf("the provenance of %s: %v\n%s", a.Name, err, provenance)
-		}
+		checkProvenance(t, dist, a.Name, machine)
 	}
 	lock, err := os.ReadFile(filepath.Join(dir, "modwsgi.lock"))
 	if err != nil || !strings.Contains(string(lock), `target = "`+platform+`"`) || !strings.Contains(string(lock), "libc6-dev") {
@@ -215,7 +226,7 @@ func TestOlderGlibc(t *testing.T) {
 	if r.code != 0 {
 		t.Fatal(r)
 	}
-	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+	machine := ownMachine()
 	checkAge(t, filepath.Join(dir, "dist"), machine, "2.28")
 	if err := os.CopyFS(filepath.Join(root.dir, "opt/modwsgi-test/dist"), os.DirFS(filepath.Join(dir, "dist"))); err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func TestMusl(t *testing.T) {
 	if r.code != 0 {
 		t.Fatal(r)
 	}
-	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+	machine := ownMachine()
 	x := readIndex(t, filepath.Join(dir, "dist"))
 	if len(x.Artifacts) != 2 {
 		t.Fatalf("got %+v", x)

@@ -84,7 +84,7 @@ func judgeLibrary(name string, all []Choice, allowVulnerable bool) []Choice {
 	for i := range out {
 		c := &out[i]
 		for _, a := range recipe.Catalogue().Advisories(name, c.Version, nil) {
-			if line := a.ID + ": " + a.Summary; allowVulnerable {
+			if line := a.String(); allowVulnerable {
 				c.Advisories = append(c.Advisories, line)
 			} else {
 				c.Refused = strings.TrimPrefix(c.Refused+", has "+line, ", ")
@@ -213,7 +213,7 @@ func judge(all []Choice, features, with []string, allowVulnerable bool) []Choice
 		c := &out[i]
 		c.Features = slices.Clone(features)
 		for _, a := range recipe.Catalogue().Advisories("httpd", c.Version, features) {
-			line := a.ID + ": " + a.Summary
+			line := a.String()
 			switch {
 			case allowVulnerable:
 				c.Advisories = append(c.Advisories, line)

@@ -31,7 +31,8 @@ func (a *app) packMatrix(group *cobra.Command) {
 	group.Example = "  modwsgi package wheel --python .venv\n  modwsgi package deb --python /usr/bin/python3\n  modwsgi package --matrix release.toml\n  modwsgi package --matrix release.toml --dry-run"
 	// For a single format these flags apply; for a release the file has these
 	// settings.
-	for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without", "libraries", "target", "sysroot", "sysroot-package", "programs", "python-sdk"} {
+	single := append([]string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without", "libraries"}, targetNames...)
+	for _, name := range single {
 		_ = f.MarkHidden(name)
 	}
 	group.RunE = func(c *cobra.Command, _ []string) error {
@@ -41,7 +42,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 			}
 			return c.Help()
 		}
-		for _, name := range []string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without", "libraries", "target", "sysroot", "sysroot-package", "programs", "python-sdk"} {
+		for _, name := range single {
 			if c.Flags().Changed(name) {
 				return fault.New(fault.Usage, "write it into "+file+" (docs/reference/matrix.md)", "--matrix and --%s cannot be combined", name)
 			}

@@ -37,6 +37,9 @@ const (
 	programsHelp = "directory with mod_wsgi-express and mod_wsgi-apxs for the target's CPU, as OS/ARCH=DIR with several (repeatable)"
 )
 
+// targetNames are the names of these flags.
+var targetNames = []string{"target", "sysroot", "sysroot-package", "programs", "python-sdk"}
+
 func (t *targetFlags) add(f *pflag.FlagSet, sdks bool) {
 	f.StringArrayVar(&t.targets, "target", nil, targetHelp)
 	f.StringArrayVar(&t.sysroots, "sysroot", nil, sysrootHelp)

@@ -211,7 +211,7 @@ func (a *app) packFormat(f produce.Format) *cobra.Command {
 		}
 		given = optionFlags(c.Flags(), f)
 		if f.Foreign == nil { // they are refused with a reason
-			for _, name := range []string{"target", "sysroot", "sysroot-package", "programs", "python-sdk"} {
+			for _, name := range targetNames {
 				_ = c.Flags().MarkHidden(name)
 			}
 		}

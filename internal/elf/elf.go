@@ -25,6 +25,16 @@ const maxSymbols = 1 << 20
 // ErrNotELF is wrapped by the error for a file of another format.
 var ErrNotELF = errors.New("not an ELF file")
 
+// Needs returns the first required library whose name has a prefix, otherwise "".
+func (f *Facts) Needs(prefix string) string {
+	for _, name := range f.Needed {
+		if strings.HasPrefix(name, prefix) {
+			return name
+		}
+	}
+	return ""
+}
+
 // Facts are the contents of the headers and the dynamic section.
 type Facts struct {
 	Machine string   // as uname -m prints it: "x86_64", "aarch64"

@@ -204,6 +204,9 @@ type Advisory struct {
 	Summary   string `toml:"summary"`   // one line for people
 }
 
+// String returns the advisory in a line for people.
+func (a Advisory) String() string { return a.ID + ": " + a.Summary }
+
 // Advisories returns those that apply to a version built with these features, in the
 // order of the catalogue. A suffix of the version ("2.4.70-dev") is ignored, and an
 // unreadable version counts as affected.

@@ -162,7 +162,10 @@ func SweepNames(base *owned.Dir, names *regexp.Regexp) {
 
 // SweepTemp sweeps the directories in which runs with this TMPDIR create theirs.
 func SweepTemp(tmpdir string) {
-	dirs := []string{tmpdir, os.TempDir(), "/tmp", "/var/tmp", fallback, "/dev/shm"}
+	dirs := []string{os.TempDir()}
+	for _, p := range temporary(tmpdir) {
+		dirs = append(dirs, p.path)
+	}
 	for i, dir := range dirs {
 		if !filepath.IsAbs(dir) || slices.Contains(dirs[:i], dir) {
 			continue

@@ -17,9 +17,9 @@ import (
 	"modwsgi/packaging"
 )
 
-// Host finds libraries on the build machine, and the packages that own them.
+// Host finds libraries on a system, and the packages that own them.
 type Host struct {
-	Root string   // "/" except in tests
+	Root string   // "/" is the build machine; otherwise a directory that is "/" there
 	Dirs []string // searched first, absolute
 
 	ask func(args ...string) string // runs rpm; nil to never run it

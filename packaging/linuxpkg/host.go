@@ -116,12 +116,7 @@ func (w *work) askSoname() (string, error) {
 	if err != nil {
 		return "", fault.New(fault.Environment, "build it again", "inspect the module: %w", err)
 	}
-	for _, needed := range facts.Needed {
-		if strings.HasPrefix(needed, "libpython") {
-			return needed, nil
-		}
-	}
-	return "", nil
+	return facts.Needs("libpython"), nil
 }
 
 // where names the system that the package is for.

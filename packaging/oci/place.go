@@ -123,12 +123,7 @@ func (i *image) soname() (string, error) {
 	if err != nil {
 		return "", fault.New(fault.Environment, "build it again", "inspect the module: %w", err)
 	}
-	for _, n := range facts.Needed {
-		if strings.HasPrefix(n, "libpython") {
-			return n, nil
-		}
-	}
-	return "", nil
+	return facts.Needs("libpython"), nil
 }
 
 // pythonOfBase looks for the Python in a base, and for its library.

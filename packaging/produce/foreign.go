@@ -139,11 +139,7 @@ func (m *Module) inspect(s *Settings, file string, t target.Target) error {
 	if err != nil {
 		return err
 	}
-	python := ""
-	if k := slices.IndexFunc(facts.Needed, func(n string) bool { return strings.HasPrefix(n, "libpython") }); k >= 0 {
-		python = facts.Needed[k]
-	}
-	found, err := linkage.Apply(tree, linkage.Options{Allow: facts.Needed, Python: python, Machine: t.Machine(), Libc: limit(t), Limit: limit(t)})
+	found, err := linkage.Apply(tree, linkage.Options{Allow: facts.Needed, Python: facts.Needs("libpython"), Machine: t.Machine(), Libc: limit(t), Limit: limit(t)})
 	if err != nil {
 		return packaging.WithPaths(err, made.Path(), filepath.Dir(m.File))
 	}

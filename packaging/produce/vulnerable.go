@@ -29,7 +29,7 @@ func (l *line) admit(ctx context.Context, o order) error {
 		}
 		var lines []string
 		for _, a := range recipe.Catalogue().Advisories("httpd", h.Version, h.Features) {
-			lines = append(lines, a.ID+": "+a.Summary)
+			lines = append(lines, a.String())
 		}
 		if len(lines) == 0 {
 			continue

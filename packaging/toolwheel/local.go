@@ -118,11 +118,8 @@ func localReceipt(s *packaging.Stage, work string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		for _, needed := range facts.Needed {
-			if strings.HasPrefix(needed, "libpython") {
-				r.Python.Soname = needed
-				break
-			}
+		if name := facts.Needs("libpython"); name != "" {
+			r.Python.Soname = name
 		}
 	}
 	name := filepath.Join(work, "build.json")

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/elf"
@@ -23,12 +22,7 @@ func (w *work) soname() (string, error) {
 	if err != nil {
 		return "", fault.New(fault.Environment, "build it again", "inspect the module: %w", err)
 	}
-	for _, needed := range facts.Needed {
-		if strings.HasPrefix(needed, "libpython") {
-			return needed, nil
-		}
-	}
-	return "", nil
+	return facts.Needs("libpython"), nil
 }
 
 // receipt rewrites the record next to the module. On the target, another Python of
