@@ -64,6 +64,24 @@ test ! -e /opt/modwsgi && echo PURGED
 	}
 }
 
+// checkMachine checks for which CPU every program and library below a directory is.
+func checkMachine(t *testing.T, dir, machine string) {
+	t.Helper()
+	count := 0
+	for _, path := range tree(t, dir) {
+		if !elf.Is(path) {
+			continue
+		}
+		count++
+		if facts, err := elf.Read(path); err != nil || facts.Machine != machine {
+			t.Errorf("%s is for %+v: %v", path, facts, err)
+		}
+	}
+	if count < 20 {
+		t.Errorf("only %d binaries in %s", count, dir)
+	}
+}
+
 // copyFile copies a file of a test.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
@@ -125,15 +143,7 @@ packages = false
 	must(t, dir, bareEnv(), "dpkg-deb", "-x", deb, "installed")
 	home := filepath.Join(dir, "installed/opt/modwsgi/py39")
 	site := filepath.Join(home, "lib/python3.9/site-packages")
-	for name := range files(t, home) {
-		path := filepath.Join(home, name)
-		if !elf.Is(path) {
-			continue
-		}
-		if facts, err := elf.Read(path); err != nil || facts.Machine != machine {
-			t.Errorf("%s is for %+v: %v", name, facts, err)
-		}
-	}
+	checkMachine(t, home, machine)
 	if record, err := os.ReadFile(filepath.Join(site, "mod_wsgi/server/build.json")); err != nil || strings.Contains(string(record), "sysroot") || !strings.Contains(string(record), `"/usr"`) {
 		t.Errorf("the record of the module: %v\n%s", err, record)
 	}
@@ -185,15 +195,7 @@ func farImage(t *testing.T, dist, arch, machine string) farTree {
 	}
 	root := filepath.Join(dir, "root")
 	unpack(t, img, root)
-	for name := range files(t, root) {
-		path := filepath.Join(root, name)
-		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || !elf.Is(path) {
-			continue
-		}
-		if facts, err := elf.Read(path); err != nil || facts.Machine != machine {
-			t.Errorf("%s is for %+v: %v", name, facts, err)
-		}
-	}
+	checkMachine(t, root, machine)
 	emulator := []string{"qemu-" + machine, "-L", root}
 	py := must(t, dir, bareEnv(), append(slices.Clone(emulator), filepath.Join(root, "opt/python/bin/python3.9"), "-c", "import ssl, sqlite3, hashlib, sys; print(sys.version_info[:2], ssl.OPENSSL_VERSION)")...)
 	if !strings.Contains(py.stdout, "(3, 9) OpenSSL 1.1.1") {

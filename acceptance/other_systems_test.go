@@ -112,6 +112,7 @@ func TestOtherCPU(t *testing.T) {
 		t.Errorf("the lock file: %v\n%s", err, lock)
 	}
 	checkAge(t, dist, machine, "2.28")
+	checkAuditwheel(t, dist)
 	if root := filepath.Join(setting(t, "MODWSGI_TEST_DEBIAN"), "bullseye-"+arch); arch != "arm64" {
 		t.Log("NOT TESTED: an installation under the emulator")
 	} else if _, err := os.Stat(root); err != nil {
@@ -192,20 +193,19 @@ func checkAge(t *testing.T, dist, machine, glibc string) {
 	for _, wheel := range wheels {
 		into := t.TempDir()
 		must(t, into, os.Environ(), "unzip", "-q", wheel)
-		for name := range files(t, into) {
-			path := filepath.Join(into, name)
+		for _, path := range tree(t, into) {
 			if !elf.Is(path) {
 				continue
 			}
 			facts, err := elf.Read(path)
 			if err != nil || facts.Machine != machine {
-				t.Errorf("%s is for %+v: %v", name, facts, err)
+				t.Errorf("%s is for %+v: %v", path, facts, err)
 				continue
 			}
 			count++
 			for _, word := range strings.FieldsFunc(must(t, into, bareEnv(), "readelf", "-W", "--version-info", path).stdout, func(r rune) bool { return r == ' ' || r == '\n' || r == '(' || r == ')' }) {
 				if version, ok := strings.CutPrefix(word, "GLIBC_"); ok && elf.CompareVersions(version, glibc) > 0 {
-					t.Errorf("%s of %s requires %s", name, filepath.Base(wheel), word)
+					t.Errorf("%s of %s requires %s", path, filepath.Base(wheel), word)
 				}
 			}
 		}
@@ -228,6 +228,7 @@ func TestOlderGlibc(t *testing.T) {
 	}
 	machine := ownMachine()
 	checkAge(t, filepath.Join(dir, "dist"), machine, "2.28")
+	checkAuditwheel(t, filepath.Join(dir, "dist"))
 	if err := os.CopyFS(filepath.Join(root.dir, "opt/modwsgi-test/dist"), os.DirFS(filepath.Join(dir, "dist"))); err != nil {
 		t.Fatal(err)
 	}

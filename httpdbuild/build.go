@@ -48,7 +48,10 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	}
 	timings, err := b.build(ctx)
 	if b.Driver == Native && notUnderstood(err) && ctx.Err() == nil {
-		if missing := b.Host.needMake(); missing != nil { // nothing else can build it
+		if b.Host.Cross != "" { // make would run programs for that machine on this one
+			err = fault.New(fault.Environment, "set CC to another compiler for "+b.Host.Cross+", or build on such a machine",
+				"the native build driver failed (%w), and make cannot replace it in a build for another system", err)
+		} else if missing := b.Host.needMake(); missing != nil { // nothing else can build it
 			err = fault.New(fault.Environment, fault.HintOf(missing), "the native build driver failed (%w), and make, which could replace it, was not found", err)
 		} else {
 			b.Events.Note("building with make and libtool, because the native build driver failed: " + err.Error())

@@ -83,6 +83,9 @@ func (b *builder) configureAPR(ctx context.Context, log *steps.Log) error {
 
 func (b *builder) configureAPRUtil(ctx context.Context, log *steps.Log) error {
 	args, linker := b.cryptFlags()
+	if b.component("expat") != nil {
+		linker = append(linker, "-Wl,--exclude-libs,libexpat.a")
+	}
 	args = append(args,
 		ldflags(linker...), "--with-apr="+b.dir("apr"),
 		"--without-pgsql", "--without-mysql", "--without-sqlite3", "--without-sqlite2", "--without-oracle", "--without-odbc",
@@ -116,42 +119,42 @@ func (b *builder) configureHTTPD(ctx context.Context, log *steps.Log) error {
 	return b.configure(ctx, log, "httpd", args...)
 }
 
-// compileExpat compiles the library itself: three files. The archive is the
+// compileExpat compiles the library itself, which becomes a part of APR-util: Python's
+// pyexpat may be in the same process, and need a newer Expat. The archive is the
 // repository's and has no configure script, so the few settings are here
 // (https://github.com/libexpat/libexpat/blob/master/expat/expat_config.h.cmake).
 func (b *builder) compileExpat(ctx context.Context, log *steps.Log) error {
-	lib := filepath.Join(b.dir("expat"), "expat/lib")
-	if _, err := os.Stat(lib); err != nil {
-		lib = filepath.Join(b.dir("expat"), "lib") // a release archive
+	lib := "expat/lib"
+	if _, err := os.Stat(filepath.Join(b.dir("expat"), lib)); err != nil {
+		lib = "lib" // a release archive
 	}
-	config := "#define BYTEORDER 1234\n#define HAVE_MEMMOVE 1\n#define HAVE_UNISTD_H 1\n#define HAVE_FCNTL_H 1\n" +
-		"#define XML_CONTEXT_BYTES 1024\n#define XML_DTD 1\n#define XML_NS 1\n#define XML_GE 1\n#define XML_DEV_URANDOM 1\n" +
-		"#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__\n#undef BYTEORDER\n#define BYTEORDER 4321\n#define WORDS_BIGENDIAN 1\n#endif\n"
-	if err := os.WriteFile(filepath.Join(lib, "expat_config.h"), []byte(config), 0o644); err != nil {
-		return err
+	s := static{
+		component: "expat", archive: "libexpat.a", pkg: "expat", libs: "-lexpat",
+		sources: []string{lib + "/xmlparse.c", lib + "/xmlrole.c", lib + "/xmltok.c"},
+		flags:   []string{"-DHAVE_EXPAT_CONFIG_H", "-I" + lib},
+		headers: map[string]string{lib + "/expat.h": "", lib + "/expat_external.h": ""},
+		prepare: func(_ *builder, dir string) error {
+			return writeFile(filepath.Join(dir, lib, "expat_config.h"), []byte(expatConfig), 0o644)
+		},
 	}
-	out := filepath.Join(b.deps(), "lib", "libexpat.so.1")
-	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
-		return err
+	if random, err := os.Stat(filepath.Join(b.dir("expat"), lib, "random.c")); err == nil && random.Size() > 0 {
+		s.sources = append(s.sources, lib+"/random.c")
 	}
-	argv := slices.Concat(b.Host.CC, cflags(b.Work), []string{
-		"-fPIC", "-shared", "-fvisibility=hidden", "-DXML_ENABLE_VISIBILITY=1", "-DHAVE_EXPAT_CONFIG_H", "-I" + lib,
-		"-Wl,-soname,libexpat.so.1", "-Wl,--build-id=none", "-Wl,-z,relro", "-o", out,
-		filepath.Join(lib, "xmlparse.c"), filepath.Join(lib, "xmlrole.c"), filepath.Join(lib, "xmltok.c"),
-	})
-	if random, err := os.ReadFile(filepath.Join(lib, "random.c")); err == nil && len(random) > 0 {
-		argv = append(argv, filepath.Join(lib, "random.c"))
-	}
-	if err := b.pooled(ctx, log, timeline.Compile, lib, argv...); err != nil {
-		return err
-	}
-	if err := os.Symlink("libexpat.so.1", filepath.Join(b.deps(), "lib/libexpat.so")); err != nil {
-		return err
-	}
-	for _, h := range []string{"expat.h", "expat_external.h"} {
-		if err := copyFile(filepath.Join(lib, h), filepath.Join(b.deps(), "include", h), 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.compileStatic(ctx, log, s)
 }
+
+const expatConfig = `#define BYTEORDER 1234
+#define HAVE_MEMMOVE 1
+#define HAVE_UNISTD_H 1
+#define HAVE_FCNTL_H 1
+#define XML_CONTEXT_BYTES 1024
+#define XML_DTD 1
+#define XML_NS 1
+#define XML_GE 1
+#define XML_DEV_URANDOM 1
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#undef BYTEORDER
+#define BYTEORDER 4321
+#define WORDS_BIGENDIAN 1
+#endif
+`

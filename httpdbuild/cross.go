@@ -54,6 +54,11 @@ func (q *Request) settings() []string {
 		maps.Copy(all, muslAnswers)
 	}
 	maps.Copy(all, q.Answers)
+	if q.component(crypt) != nil { // which has what the C library lacks
+		for _, name := range []string{"crypt", "crypt_r"} {
+			delete(all, "ac_cv_func_"+name)
+		}
+	}
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		out = append(out, name+"="+all[name])

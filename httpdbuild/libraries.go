@@ -60,7 +60,7 @@ var libraries = []replacement{
 	{component: "brotli", feature: "brotli", option: "--with-brotli=", archives: []string{"libbrotlienc.a", "libbrotlicommon.a"}},
 	{component: "libxml2", feature: "xml", option: "--with-libxml2=", archives: []string{"libxml2.a"}},
 	{component: crypt, shared: []string{"libcrypt" + variant}},
-	{component: "expat", shared: []string{"libexpat"}},
+	{component: "expat", archives: []string{"libexpat.a"}},
 }
 
 // crypt is the component that replaces the host's library crypt.

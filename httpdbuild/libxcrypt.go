@@ -79,8 +79,10 @@ const cryptConfig = `#define HAVE_ENDIAN_H 1
 #define HAVE_MAX_ALIGN_T 1
 #define HAVE_STATIC_ASSERT_IN_ASSERT_H 1
 #define HAVE_SYSCALL 1
+#if __has_include(<sys/cdefs.h>) /* of glibc */
 #define HAVE_SYS_CDEFS_H 1
 #define HAVE_SYS_CDEFS_THROW 1
+#endif
 #define HAVE_SYS_PARAM_H 1
 #define HAVE_SYS_STAT_H 1
 #define HAVE_SYS_SYSCALL_H 1
@@ -97,6 +99,16 @@ const cryptConfig = `#define HAVE_ENDIAN_H 1
 #define ENDIANNESS_IS_LITTLE 1
 #endif
 `
+
+// cryptBegin is how crypt.h begins. glibc has __THROW in the headers that features.h
+// includes, musl has none.
+const cryptBegin = `#include <features.h>
+#ifndef __THROW
+# define __THROW
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif`
 
 func (b *builder) writeCryptHeaders(dir string) error {
 	table, err := os.ReadFile(filepath.Join(dir, "lib/hashes.conf"))
@@ -118,7 +130,7 @@ func (b *builder) writeCryptHeaders(dir string) error {
 		}
 	}
 	values := map[string]string{
-		"BEGIN_DECLS": "__BEGIN_DECLS", "END_DECLS": "__END_DECLS", "DEFAULT_PREFIX_ENABLED": "1",
+		"BEGIN_DECLS": cryptBegin, "END_DECLS": "#ifdef __cplusplus\n}\n#endif", "DEFAULT_PREFIX_ENABLED": "1",
 		"XCRYPT_VERSION_MAJOR": major, "XCRYPT_VERSION_MINOR": minor, "XCRYPT_VERSION_STR": version,
 	}
 	for from, to := range map[string]string{"lib/crypt.h.in": "crypt.h", "lib/xcrypt.h.in": "xcrypt.h"} {

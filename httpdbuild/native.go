@@ -213,7 +213,7 @@ func (p *plan) link(f *makefile.File, dir, target string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	l, err := libtool.ParseLink(commands[len(commands)-1])
+	l, err := libtool.ParseLink(commands[len(commands)-1], p.b.Host.CC...)
 	if err != nil {
 		return "", err
 	}

@@ -241,3 +241,17 @@ func TestCross(t *testing.T) {
 		t.Errorf("got %v, %q", err, b.cross())
 	}
 }
+
+// TestReportedFlags: the library reports its compiler without a directory of the build or
+// of a sysroot.
+func TestReportedFlags(t *testing.T) {
+	b := &builder{Request: Request{Work: "/w/build", Host: &Host{Toolchain: &toolchain.Toolchain{Root: "/w/roots/arm64"}}}}
+	o := &opensslRules{plan: &plan{b: b}}
+	got := o.withoutWork(`perl util/mkbuildinf.pl "gcc --sysroot=/w/roots/arm64 -isystem /w/roots/arm64/usr/include -ffile-prefix-map=/w/build=. -O2" "modwsgi" > crypto/buildinf.h`)
+	if want := `perl util/mkbuildinf.pl "gcc --sysroot=SYSROOT -isystem SYSROOT/usr/include -O2" "modwsgi" > crypto/buildinf.h`; got != want {
+		t.Errorf("got %s", got)
+	}
+	if command := `perl asm.pl > /w/roots/arm64/x.s`; o.withoutWork(command) != command {
+		t.Error("another command was changed")
+	}
+}

@@ -283,14 +283,13 @@ func (o *opensslRules) task(target, command string, needs []string) error {
 	return nil
 }
 
-// withoutWork removes the directory of the build from the compiler flags that the
-// library reports (OpenSSL_version(OPENSSL_CFLAGS)).
-
+// withoutWork removes the directories of the build and of a sysroot from the compiler and
+// its flags that the library reports (OpenSSL_version(OPENSSL_CFLAGS)).
 func (o *opensslRules) withoutWork(command string) string {
 	if !strings.Contains(command, "mkbuildinf") {
 		return command
 	}
-	return strings.ReplaceAll(command, "-ffile-prefix-map="+o.plan.b.Work+"=. ", "")
+	return o.plan.b.Host.Portable(strings.ReplaceAll(command, "-ffile-prefix-map="+o.plan.b.Work+"=. ", ""))
 }
 
 // makeOpenSSL has make do the same.

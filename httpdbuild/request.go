@@ -25,7 +25,7 @@ import (
 const Placeholder = "/opt/modwsgi/httpd"
 
 // buildVersion changes when the same sources and flags produce another tree.
-const buildVersion = "5"
+const buildVersion = "6"
 
 // Component is a verified source archive.
 type Component struct {

@@ -27,7 +27,7 @@ func (b *builder) env() []string {
 		env = append(env, "PERL5LIB="+b.perlDir())
 	}
 	for _, l := range b.bundled() {
-		if len(l.shared) > 0 && l.component != "expat" && b.Host.Cross == "" { // programs of configure scripts load it
+		if len(l.shared) > 0 && b.Host.Cross == "" { // programs of configure scripts load it
 			return append(env, "LD_LIBRARY_PATH="+filepath.Join(b.deps(), "lib"))
 		}
 	}

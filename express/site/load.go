@@ -9,8 +9,8 @@ import (
 // LoadModule returns the directives that load the module and name its Python. The
 // shared libpython is loaded first, by path: the module asks for it by name, and the
 // loader would search LD_LIBRARY_PATH before the directory recorded in the module and
-// silently run another Python of that minor version. A module from a wheel records no
-// directory at all.
+// silently run another Python of that minor version. A module from a wheel does not
+// even name it.
 func LoadModule(in *Environment, module string) []*conf.Directive {
 	var all []*conf.Directive
 	if lib := in.SharedPython(); lib != "" {

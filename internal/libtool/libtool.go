@@ -196,13 +196,17 @@ func Object(name string, pic bool) string {
 	return path.Join(path.Dir(name), base)
 }
 
-// ParseLink parses "libtool --mode=link …".
-func ParseLink(command string) (*Link, error) {
+// ParseLink parses "libtool --mode=link …". If the command begins with the words in cc, all
+// of them are the compiler; otherwise it ends at the first word for the linker.
+func ParseLink(command string, cc ...string) (*Link, error) {
 	words, err := arguments(command, "link")
 	if err != nil {
 		return nil, err
 	}
 	l := &Link{}
+	if len(cc) > 0 && len(words) > len(cc) && slices.Equal(words[:len(cc)], cc) {
+		l.Compiler, words = slices.Clone(cc), words[len(cc):]
+	}
 	rpath, module, static := "", false, false
 	for i := 0; i < len(words); i++ {
 		next := func() string {

@@ -76,6 +76,11 @@ func TestParseLink(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want.argv)
 		}
 	}
+	cc := []string{"clang", "--target=a", "-fuse-ld=lld", "-static-libgcc", "-Qunused-arguments", "-L/s/lib"}
+	l, err := ParseLink("libtool --tag=CC --mode=link "+strings.Join(cc, " ")+" -O2 -o libp.la -rpath /p a.lo -lm", cc...)
+	if err != nil || strings.Join(l.Argv([]string{"O"}, []string{"L"}, "F", "S", ""), " ") != strings.Join(cc, " ")+" -shared -fPIC -DPIC -O2 -o F O L -Wl,-soname -Wl,S" {
+		t.Errorf("a compiler of several words: %+v, %v", l, err)
+	}
 	var unknown *Unknown
 	for _, command := range []string{
 		"libtool --mode=link cc -o libx.la a.lo", "libtool --mode=link cc a.lo", "libtool --mode=link cc -o x", "libtool --mode=link cc -o x a.lo --odd", "libtool --mode=link cc -o x a.lo y.so",

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"modwsgi/internal/otheruser"
@@ -71,6 +72,38 @@ func TestNumbersOfNamespaceAndUsers(t *testing.T) {
 			if id := r[0] + random(r[1]-r[0]+1); id < r[0] || id > r[1] {
 				t.Fatal(strconv.Itoa(int(id)) + " is out of range")
 			}
+		}
+	}
+}
+
+// TestClosedSysroot: a server whose loader or emulated system is closed to the account is
+// admitted only if the account may read all, whether or not its Python is open.
+func TestClosedSysroot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: others start the server as themselves")
+	}
+	server := newServer(t)
+	root := filepath.Join(otheruser.Dir(t), "closed", "root")
+	loader := filepath.Join(root, "lib/ld.so")
+	if err := os.MkdirAll(filepath.Dir(loader), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(loader, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, emulator := range []string{loader, "/bin/sh"} {
+		s := Subject{Executable: "/bin/sh", Module: "/bin/sh", Root: root, Emulator: []string{emulator}}
+		if err := os.Chmod(filepath.Dir(root), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.admit(s); err != nil || server.account.ReadAll {
+			t.Errorf("%s in an open directory: %v, reads all: %v", emulator, err, server.account.ReadAll)
+		}
+		if err := os.Chmod(filepath.Dir(root), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.admit(s); Untried(err) == nil || !strings.Contains(err.Error(), root) {
+			t.Errorf("%s in a closed directory: %v", emulator, err)
 		}
 	}
 }

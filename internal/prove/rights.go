@@ -29,14 +29,14 @@ func (t *throwaway) admit(s Subject) (Subject, error) {
 		return s, t.unsafe(err.Error(), "")
 	}
 	if closed == "" {
-		if closed, err = t.account.Closed(serverFiles(s)...); err != nil || closed == "" {
+		if closed, err = t.account.Closed(append(serverFiles(s), loaderFiles(s)...)...); err != nil || closed == "" {
 			return s, err
 		}
 		if s.Staged && !noexec(t.dir.Path()) {
 			if s, err = t.borrow(s); err != nil {
 				return s, err
 			}
-			if closed, err = t.account.Closed(serverFiles(s)...); err != nil || closed == "" {
+			if closed, err = t.account.Closed(append(serverFiles(s), loaderFiles(s)...)...); err != nil || closed == "" {
 				return s, err
 			}
 		}
@@ -129,6 +129,15 @@ func serverFiles(s Subject) []string {
 		}
 	}
 	return files
+}
+
+// loaderFiles returns what runs the programs of a subject for another system: the emulator
+// or the loader, and the directory of the C library, which is not staged.
+func loaderFiles(s Subject) []string {
+	if len(s.Emulator) == 0 {
+		return nil
+	}
+	return []string{s.Emulator[0], filepath.Join(s.Root, "lib")}
 }
 
 // borrow copies the needed files of a staged httpd and module to where the account can

@@ -39,8 +39,10 @@ type Locked struct {
 // Archive returns the entry as an archive that can be fetched: the set's own if that has
 // the same hash, otherwise one with only the data of the entry.
 func (e Locked) Archive(s *Set) Archive {
-	if a, ok := s.Find(e.Component, e.Version); ok && a.SHA256 == e.SHA256 {
-		return a
+	for _, a := range s.archives[e.Component] { // a version may have several archives
+		if a.Version == e.Version && a.SHA256 == e.SHA256 {
+			return a
+		}
 	}
 	return Archive{
 		Component: e.Component, Version: e.Version, File: e.File, Size: e.Size,

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -187,5 +188,32 @@ func TestTheLockFileDoesNotPassByTheCatalogue(t *testing.T) {
 				t.Errorf("%s: %v does not have %q", name, err, want)
 			}
 		}
+	}
+}
+
+// TestLockedIsPinned: an archive of the catalogue is the same archive after a lock file
+// recorded it, also if it is not the first one of its version.
+func TestLockedIsPinned(t *testing.T) {
+	several := 0
+	for _, component := range Catalogue().Components() {
+		seen := ""
+		for _, a := range Catalogue().Of(component) {
+			if a.Version == seen {
+				several++
+			}
+			seen = a.Version
+			if a.SHA256 == "" {
+				continue
+			}
+			var l Lock
+			l.Put(a, Pinned, "")
+			e, ok := l.Find(component)
+			if got := e.Archive(Catalogue()); !ok || !reflect.DeepEqual(got, a) {
+				t.Errorf("%s becomes %+v", a.File, got)
+			}
+		}
+	}
+	if several == 0 {
+		t.Error("no version has several archives")
 	}
 }

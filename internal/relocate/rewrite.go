@@ -21,6 +21,9 @@ type Edit struct {
 	Soname string
 	// Needed maps names of needed libraries to new ones.
 	Needed map[string]string
+	// Drop is a library that the file no longer names: who loads it loads that one first.
+	// Its symbols must have no versions.
+	Drop string
 	// Symbols are the names that get Prefix, whether the file defines or imports them. A
 	// library with unique names can neither be confused with another copy in the same
 	// process, nor have its calls resolved by that copy.
@@ -213,6 +216,10 @@ func (im *image) edit(e Edit) error {
 		default:
 		}
 	}
+	im.dynamic = slices.DeleteFunc(im.dynamic, func(d elf.Dyn64) bool {
+		name, err := im.text(d.Val)
+		return elf.DynTag(d.Tag) == elf.DT_NEEDED && err == nil && name == e.Drop
+	})
 	if e.RunPath == nil {
 		return nil
 	}

@@ -185,6 +185,27 @@ func TestRewriteAddsAndRemovesARunPath(t *testing.T) {
 	}
 }
 
+// TestRewriteDropsALibrary: the file no longer names it, and works if it is loaded before.
+func TestRewriteDropsALibrary(t *testing.T) {
+	w := newWorld(t)
+	w.cc("libx.so", "int x(void) { return 7; }", "-shared", "-fPIC")
+	w.cc("liby.so", "extern int x(void); int y(void) { return x(); }", "-shared", "-fPIC", "libx.so", "-L.")
+	w.edit("liby.so", Edit{Drop: "libx.so"})
+	if got := values(t, w.path("liby.so"), elf.DT_NEEDED); slices.Contains(got, "libx.so") {
+		t.Errorf("still needs %q", got)
+	}
+	w.cc("main", `#include <dlfcn.h>
+#include <stdio.h>
+int main(void) {
+	if (dlopen("./liby.so", RTLD_NOW)) return 1;
+	if (!dlopen("./libx.so", RTLD_NOW | RTLD_GLOBAL)) { puts(dlerror()); return 2; }
+	void *y = dlopen("./liby.so", RTLD_NOW | RTLD_GLOBAL);
+	if (!y) { puts(dlerror()); return 3; }
+	return ((int (*)(void))dlsym(y, "y"))() - 7;
+}`, "-ldl")
+	w.output("main")
+}
+
 // TestRewriteGivesEqualBytes: the result does not depend on the order of maps.
 func TestRewriteGivesEqualBytes(t *testing.T) {
 	w := newWorld(t)

@@ -49,7 +49,11 @@ func TooNew(t target.Target, file string) ([]Symbol, error) {
 		version := s.Version
 		if t.Libc == target.Musl {
 			version = muslSince[s.Name]
-			if version != "" && target.Compare(version, t.LibcVersion) > 0 {
+			switch {
+			case version == "" || s.Version != "": // musl has no versions: it is another library's
+			case version == never:
+				out = append(out, Symbol{file, s.Name, "not every musl has it", ""})
+			case target.Compare(version, t.LibcVersion) > 0:
 				out = append(out, Symbol{file, s.Name, "musl " + version, s.Library})
 			}
 			continue

@@ -272,6 +272,32 @@ func TestSDKs(t *testing.T) {
 	testkit.WantFault(t, err, fault.Usage, "SDK of Python 3.12")
 }
 
+// TestArchHeaders: of the directory of all headers of an SDK, only the pyconfig.h that
+// Debian's includes is used.
+func TestArchHeaders(t *testing.T) {
+	g := target.Target{OS: "linux", Arch: "arm64", Libc: "glibc", LibcVersion: "2.28"}
+	files := sdk(g, "3.12", elf.EM_AARCH64)
+	const own = "include/aarch64-linux-gnu/python3.12/pyconfig.h"
+	files[own], files["include/assert.h"], files["include/aarch64-linux-gnu/bits/x.h"] = "#define OWN", "another libc's", "another libc's"
+	s := &Sysroot{Target: g}
+	top := t.TempDir()
+	all, err := s.findPythons(t.Context(), Request{Target: g, Pythons: []string{"3.12"}, SDKs: map[string]string{"3.12": lay(t, files)}}, Means{}, top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, dir := range all[0].IncludeDirs {
+		for _, name := range []string{"Python.h", strings.TrimPrefix(own, "include/"), "assert.h", "aarch64-linux-gnu/bits/x.h"} {
+			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				found[name] = true
+			}
+		}
+	}
+	if !found["Python.h"] || !found[strings.TrimPrefix(own, "include/")] || len(found) != 2 {
+		t.Errorf("%q: %v", all[0].IncludeDirs, found)
+	}
+}
+
 // What the loader of the target would refuse is named with its file.
 func TestCheckTree(t *testing.T) {
 	glibc := target.Target{OS: "linux", Arch: "amd64", Libc: "glibc", LibcVersion: "2.17"}

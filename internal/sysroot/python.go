@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,6 +38,9 @@ func (s *Sysroot) findPythons(ctx context.Context, q Request, m Means, top strin
 			return nil, err
 		}
 		p.Wanted = version
+		if err := p.addArchHeaders(top); err != nil {
+			return nil, err
+		}
 		out = append(out, *p)
 	}
 	return out, nil
@@ -175,11 +179,44 @@ func located(p *detect.Python, dir, source string) *Python {
 	if local.PlatInclude != "" {
 		out.IncludeDirs = append(out.IncludeDirs, local.PlatInclude)
 	}
-	// Debian's pyconfig.h includes one below the directory of all headers.
-	if above := filepath.Dir(local.Include); filepath.Base(local.Include) != "include" {
-		out.IncludeDirs = append(out.IncludeDirs, above)
-	}
 	return out
+}
+
+// addArchHeaders copies the pyconfig.h for the processor, which Debian's pyconfig.h includes
+// by its path below the directory of all headers, to a directory of its own below top: with
+// that one, compilers would read the headers of the C library that this Python was built
+// with, not those of the target.
+func (p *Python) addArchHeaders(top string) error {
+	root, err := os.OpenRoot(p.Root)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	include, err := filepath.Rel(p.Root, p.Facts.Include)
+	if err != nil {
+		return err
+	}
+	above, name := path.Split(filepath.ToSlash(include))
+	found, err := fs.Glob(root.FS(), above+"*-linux-*/"+name+"/pyconfig.h")
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	into := filepath.Join(top, "include-"+p.Wanted)
+	for _, file := range found {
+		text, err := root.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("read pyconfig.h of Python %s: %w", p.Wanted, err)
+		}
+		to := filepath.Join(into, strings.TrimPrefix(file, above))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, text, 0o644); err != nil {
+			return err
+		}
+	}
+	p.IncludeDirs = append(p.IncludeDirs, into)
+	return nil
 }
 
 // hashSDKs returns the SDKs with their hashes, and remembers those.

@@ -183,11 +183,15 @@ func (s *Sysroot) makeStubs() error {
 	}
 	lacking := map[string]bool{}
 	if s.Target.Libc == target.Musl {
-		lib, err := s.stub(filepath.Join(s.Dir, "usr", "lib", "libc.so"), "libc.so", lacking)
+		lib, err := s.stub(filepath.Join(s.Dir, "usr", "lib", "libc.so"), s.Target.MuslName(), lacking)
 		if err != nil {
 			return err
 		}
 		s.newer = sortedTrue(lacking)
+		// Who looks for what programs need finds it, as on Alpine.
+		if err := os.Symlink("libc.so", filepath.Join(s.Dir, "usr", "lib", s.Target.MuslName())); err != nil {
+			return err
+		}
 		return os.WriteFile(filepath.Join(s.Stubs, "libc.so"), lib, 0o644)
 	}
 	dir := s.libDir()
@@ -269,11 +273,12 @@ const never = "9"
 // muslSince has the functions that musl has had since a release after 1.2.0. Those of
 // 1.2.2 are from its release notes, the later ones from the symbol tables of Debian's
 // packages of 1.2.2, 1.2.3, 1.2.5 and 1.2.6. Debian's 1.2.3 also has fts(3), which no
-// release of musl has.
+// release of musl has. Not every musl has crypt(3): Debian's has not since 1.2.3.
 var muslSince = map[string]string{
 	"_Fork": "1.2.2", "gettid": "1.2.2", "reallocarray": "1.2.2",
 	"pthread_getname_np": "1.2.3", "qsort_r": "1.2.3",
 	"preadv2": "1.2.5", "pwritev2": "1.2.5", "renameat2": "1.2.5", "statx": "1.2.5",
 	"__getauxval": "1.2.6", "posix_getdents": "1.2.6",
+	"crypt": never, "crypt_r": never, "encrypt": never, "setkey": never,
 	"fts_children": never, "fts_close": never, "fts_open": never, "fts_read": never, "fts_set": never,
 }

@@ -126,7 +126,7 @@ type SDK struct {
 }
 
 // formatVersion changes when the same lock gives another sysroot.
-const formatVersion = 1
+const formatVersion = 2
 
 // digest returns the hash of everything that decides about the sysroot's contents.
 func (l *Lock) digest() string {

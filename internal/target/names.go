@@ -140,6 +140,21 @@ func (t Target) Loader() string {
 	}[c.arch]
 }
 
+// MuslName is the name by which programs need musl as Alpine builds them, which is the
+// one that auditwheel knows: "libc.musl-x86_64.so.1". musl's loader takes every name that
+// begins with "libc." for itself (musl, ldso/dynlink.c).
+func (t Target) MuslName() string {
+	c := t.cpu()
+	if c == nil {
+		return ""
+	}
+	name := c.gnu
+	if other := map[string]string{"arm/v7": "armv7", "386": "x86"}[c.arch]; other != "" { // Alpine's
+		name = other
+	}
+	return "libc.musl-" + name + ".so.1"
+}
+
 // QEMU is the name of the user-mode emulator, "qemu-aarch64"; "" for none.
 func (t Target) QEMU() string {
 	if c := t.cpu(); c != nil && t.OS == Linux {

@@ -100,6 +100,13 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s: %s %s %s %s %s %s %s %s %s", text, g.Triple(), g.Multiarch(), g.DebianArch(), g.Machine(), g.PythonPlatform(), g.SOABISuffix(), g.Loader(), g.QEMU(), g.WheelTags())
 		}
 	}
+	for text, want := range map[string]string{
+		"linux/amd64/musl1.2": "libc.musl-x86_64.so.1", "linux/arm64/musl1.2": "libc.musl-aarch64.so.1", "linux/arm/v7/musl1.2": "libc.musl-armv7.so.1", "linux/386/musl1.2": "libc.musl-x86.so.1",
+	} {
+		if got := parse(t, text).MuslName(); got != want {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
 	if class, machine, order := parse(t, "linux/s390x").ELF(); class != elf.ELFCLASS64 || machine != elf.EM_S390 || order != binary.ByteOrder(binary.BigEndian) {
 		t.Errorf("s390x: %v %v %v", class, machine, order)
 	}

@@ -25,12 +25,16 @@ import (
 
 // Options describe the allowed changes to a tree.
 type Options struct {
-	Bundle  bool     // bundle foreign libraries; otherwise they are refused
-	Allow   []string // foreign libraries that the target is known to have
-	LibDir  string   // where libraries are copied to, below the root, with slashes
-	Python  string   // name of the libpython that the target's Python has; "" if none is needed
-	Machine string   // the required CPU, as uname -m prints it; "" for any single one
-	Libc    string   // "glibc 2.36", "musl 1.2.4": what it was built with
+	Bundle bool     // bundle foreign libraries; otherwise they are refused
+	Allow  []string // foreign libraries that the target is known to have
+	LibDir string   // where libraries are copied to, below the root, with slashes
+	Python string   // name of the libpython that the target's Python has; "" if none is needed
+	// Unlinked has files that need Python no longer name it: who loads them loads the
+	// target's libpython first. That is what PEP 513 demands of wheels, and musl does not
+	// find a library by its name that was loaded from a path of its own.
+	Unlinked bool
+	Machine  string // the required CPU, as uname -m prints it; "" for any single one
+	Libc     string // "glibc 2.36", "musl 1.2.4": what it was built with
 	// Limit is the oldest C library that the tree must run with: "glibc 2.28". A file that
 	// requires more is refused; "" computes what the files require.
 	Limit   string
@@ -385,7 +389,10 @@ func (t *tree) rewriteObject(o *object, defined map[string]string) error {
 			e.Needed[name] = lib.name
 		}
 	}
-	if own == nil && len(e.Needed) == 0 && !(t.forPython(o) && len(o.facts.RunPath) > 0) {
+	if t.Unlinked && t.forPython(o) && o.facts.Class == 64 { // others cannot be rewritten
+		e.Drop = t.Python
+	}
+	if own == nil && len(e.Needed) == 0 && e.Drop == "" && !(t.forPython(o) && len(o.facts.RunPath) > 0) {
 		return nil
 	}
 	// What it requires of a bundled library, and symbols of the same name that it

@@ -129,7 +129,7 @@ func Module(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Option
 	if s.HTTPD != nil {
 		libc = s.HTTPD.Libc
 	}
-	w.linkage, err = w.link(linkage.Options{LibDir: m.Package + ".libs", Python: soname, Libc: libc})
+	w.linkage, err = w.link(linkage.Options{LibDir: m.Package + ".libs", Python: soname, Unlinked: true, Libc: libc})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
@@ -206,6 +207,12 @@ func TestWheelsOfAStage(t *testing.T) {
 		if strings.Contains(text, "/root/") || strings.Contains(text, "secret paths") || strings.Contains(text, s.Site) {
 			t.Errorf("%s names a path of the build machine", name)
 		}
+	}
+	// It does not name libpython (PEP 513): the launcher loads that first.
+	module := filepath.Join(t.TempDir(), "mod.so")
+	put(t, module, content["mod_wsgi/server/mod.so"])
+	if facts, err := elf.Read(module); err != nil || facts.Needs("libpython") != "" {
+		t.Errorf("the module needs %+v, %v", facts, err)
 	}
 	var r receipt.Receipt
 	if err := json.Unmarshal([]byte(content["mod_wsgi/server/build.json"]), &r); err != nil || len(r.Module.SHA256) != 64 {
