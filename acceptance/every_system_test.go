@@ -72,10 +72,8 @@ platform = "windows/amd64"
 	if count[own] != 4 || count[far] != 4 || count[small] != 2 || count["windows/amd64"] != 2 || len(count) != 4 {
 		t.Errorf("artifacts: %v", count)
 	}
-	for _, one := range []string{own, far, small} {
-		if !strings.Contains(r.stdout, one) {
-			t.Errorf("the summary lacks %s", one)
-		}
+	if !strings.Contains(r.stdout, "unproven, windows/amd64: ") {
+		t.Errorf("the summary does not say what is unproven: %v", r)
 	}
 	checkAuditwheel(t, dist)
 	server := httptest.NewServer(http.FileServer(http.Dir(dist)))
