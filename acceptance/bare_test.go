@@ -60,7 +60,7 @@ func TestBareHost(t *testing.T) {
 	}
 	for _, want := range []string{
 		"libxcrypt: build ", "openssl: build 3.5.", "note: OpenSSL is built from source, which takes several times as long",
-		"REFUSED apt-get install libnghttp2-dev", "NOPERL needs Perl",
+		"REFUSED apt-get install ", "NOPERL needs Perl",
 		"Verified: Apache/", "HELLO 2 first", "HELLO 2 moved", "LINKS libcrypto-modwsgi.so.3 libssl-modwsgi.so.3", "CRYPT libcrypt-modwsgi.so.2", "PYTHON OpenSSL 3.",
 		"IDENTICAL",
 	} {
@@ -77,7 +77,7 @@ trap 'kill $server 2>/dev/null; rm -rf /var/tmp/bare-*' EXIT
 python3 -m venv --without-pip v || exit 1
 own() { $bin/modwsgi install --offline --source-dir sources --allow-vulnerable --with http2 --lock-file lock "$@"; }
 own --dry-run --python v || exit 2
-own --dry-run --libraries host --python v 2>&1 | sed -n 's/.*hint: .*\(apt-get install libnghttp2-dev\).*/REFUSED \1/p'
+own --dry-run --libraries host --python v 2>&1 | sed -n 's/.*hint: .*\(apt-get install .*libnghttp2-dev\).*/REFUSED \1/p'
 mkdir noperl
 for dir in /usr/bin /usr/sbin; do for file in $dir/*; do [ "${file##*/}" = perl ] || ln -sf $file noperl/; done; done
 PATH=$PWD/noperl own --dry-run --python v 2>&1 | sed -n 's/.*\(needs Perl\).*/NOPERL \1/p'

@@ -59,7 +59,10 @@ tar --numeric-owner --exclude='./dev/*' --zstd -xpf "$0" -C "$1"
 mkdir -p "$1/opt/modwsgi-test/downloads"
 cp -r "$2" "$1/opt/modwsgi-test/bin"
 cp -r "$3" "$1/opt/modwsgi-test/sources"
-[ ! -d "$4" ] || cp -r "$4" "$1/opt/modwsgi-test/downloads/archives"
+if [ -d "$4" ]; then
+	cp -r "$4" "$1/opt/modwsgi-test/downloads/archives"
+	find "$4" -name 'mod_wsgi-*.tar.gz' -exec cp {} "$1/opt/modwsgi-test/sources" ';'
+fi
 `, archive, dir, setting(t, "MODWSGI_TEST_BIN"), setting(t, "MODWSGI_TEST_SOURCES"), filepath.Join(setting(t, "MODWSGI_TEST_CACHE"), "downloads/archives"))...)
 	return &suiteRoot{dir, suite, host}
 }

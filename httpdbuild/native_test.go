@@ -255,3 +255,38 @@ func TestReportedFlags(t *testing.T) {
 		t.Error("another command was changed")
 	}
 }
+
+// TestPerlPrintsToStrings: the replacement for a compiled module of Perl, with which "open"
+// still opens everything else.
+func TestPerlPrintsToStrings(t *testing.T) {
+	if _, err := run.LookPath("perl", os.Environ()); err != nil {
+		t.Skip(err)
+	}
+	const script = `use strict; use warnings;
+sub text { my $s; open local *STDOUT, '>', \$s; print "a", "b"; printf "%02d\n", 3; return $s }
+print "got ", text();
+open my $f, "<", $ARGV[0] or die; print <$f>; close $f;
+open F, $ARGV[0] or die; print <F>; close F;
+open(my $p, "-|", "echo", "x y") or die; print <$p>; close $p;
+open my $q, "echo two |" or die; print <$q>; close $q;
+open(my $out, ">", $ARGV[1]) or die; print $out "written\n"; close $out;
+open(STDERR, ">&", \*STDOUT) or die; print STDERR "error\n";
+print "none: ", open(my $z, "<", "$ARGV[0].none") ? "opened" : $!, "\n";
+`
+	dir, err := filepath.Abs("perl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "x")
+	if err := os.WriteFile(file, []byte("content\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	env := append(os.Environ(), "PERL5LIB="+dir, "PERL5OPT=-MPerlIO::scalar", "LC_ALL=C")
+	out, err := (&run.Runner{}).Output(t.Context(), run.Cmd{Argv: []string{"perl", "-e", script, file, file + ".out"}, Env: env})
+	if err != nil || string(out) != "got ab03\ncontent\ncontent\nx y\ntwo\nerror\nnone: No such file or directory\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if written, err := os.ReadFile(file + ".out"); err != nil || string(written) != "written\n" {
+		t.Errorf("%q, %v", written, err)
+	}
+}

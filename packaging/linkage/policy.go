@@ -37,6 +37,8 @@ var policies = []policy{
 	{"2.27", map[string]string{"GLIBCXX": "3.4.24", "CXXABI": "1.3.11", "GCC": "7.0.0", "ZLIB": "1.2.9", "LIBATOMIC": "1.2"}},
 	{"2.31", map[string]string{"GLIBCXX": "3.4.28", "CXXABI": "1.3.12", "GCC": "7.0.0", "ZLIB": "1.2.9", "LIBATOMIC": "1.2"}},
 	{"2.34", map[string]string{"GLIBCXX": "3.4.29", "CXXABI": "1.3.13", "GCC": "7.0.0", "ZLIB": "1.2.9", "LIBATOMIC": "1.2"}},
+	{"2.35", map[string]string{"GLIBCXX": "3.4.30", "CXXABI": "1.3.13", "GCC": "7.0.0", "ZLIB": "1.2.9", "LIBATOMIC": "1.2"}},
+	{"2.37", map[string]string{"GLIBCXX": "3.4.30", "CXXABI": "1.3.13", "GCC": "7.0.0", "ZLIB": "1.2.12", "LIBATOMIC": "1.2"}},
 	{"2.38", map[string]string{"GLIBCXX": "3.4.30", "CXXABI": "1.3.13", "GCC": "7.0.0", "ZLIB": "1.2.12", "LIBATOMIC": "1.2"}},
 	{"2.39", map[string]string{"GLIBCXX": "3.4.33", "CXXABI": "1.3.15", "GCC": "14.0.0", "ZLIB": "1.2.12", "LIBATOMIC": "1.2"}},
 }
