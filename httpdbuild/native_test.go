@@ -281,8 +281,8 @@ print "none: ", open(my $z, "<", "$ARGV[0].none") ? "opened" : $!, "\n";
 	if err := os.WriteFile(file, []byte("content\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	env := append(os.Environ(), "PERL5LIB="+dir, "PERL5OPT=-MPerlIO::scalar", "LC_ALL=C")
-	out, err := (&run.Runner{}).Output(t.Context(), run.Cmd{Argv: []string{"perl", "-e", script, file, file + ".out"}, Env: env})
+	env := append(os.Environ(), "PERL5LIB="+dir, "LC_ALL=C")
+	out, err := (&run.Runner{}).Output(t.Context(), run.Cmd{Argv: []string{"perl", "-MPerlIO::scalar", "-e", script, file, file + ".out"}, Env: env})
 	if err != nil || string(out) != "got ab03\ncontent\ncontent\nx y\ntwo\nerror\nnone: No such file or directory\n" {
 		t.Errorf("%q, %v", out, err)
 	}

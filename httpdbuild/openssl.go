@@ -89,7 +89,35 @@ func (b *builder) configureOpenSSL(ctx context.Context, log *steps.Log) error {
 	}
 	argv = append(argv, "CC="+strings.Join(b.Host.CC, " "), "AR="+b.Host.Tool("ar"), "RANLIB="+b.Host.Tool("ranlib"),
 		"CFLAGS="+strings.Join(append(cflags(b.Work), "-fno-lto"), " "), ldflags())
-	return b.toolAs(ctx, log, timeline.Configure, log.Step, nil, dir, argv...)
+	if err := b.toolAs(ctx, log, timeline.Configure, log.Step, nil, dir, argv...); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(b.perlDir(), replacedOpen)); err != nil {
+		return nil
+	}
+	return b.editMakefile(func(line string) string { // before all other modules, unlike PERL5OPT
+		if strings.HasPrefix(line, "PERL=") {
+			line += " -MPerlIO::scalar"
+		}
+		return line
+	})
+}
+
+// replacedOpen is the replacement for a compiled module that some Perls lack.
+const replacedOpen = "PerlIO/scalar.pm"
+
+// editMakefile changes lines of OpenSSL's makefile, which Configure has written.
+func (b *builder) editMakefile(edit func(string) string) error {
+	name := filepath.Join(b.dir("openssl"), "Makefile")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(string(text), "\n")
+	for i := range lines {
+		lines[i] = edit(lines[i])
+	}
+	return os.WriteFile(name, []byte(strings.Join(lines, "\n")), 0o644)
 }
 
 // older compares the first two numbers of versions.
@@ -294,18 +322,13 @@ func (o *opensslRules) withoutWork(command string) string {
 
 // makeOpenSSL has make do the same.
 func (b *builder) makeOpenSSL(ctx context.Context, log *steps.Log) error {
-	name := filepath.Join(b.dir("openssl"), "Makefile")
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	lines := strings.Split(string(text), "\n")
-	for i, line := range lines {
+	err := b.editMakefile(func(line string) string {
 		if strings.Contains(line, "mkbuildinf.pl ") {
-			lines[i] = strings.Replace(line, "$(LIB_CFLAGS)", "$(CNF_CFLAGS)", 1)
+			line = strings.Replace(line, "$(LIB_CFLAGS)", "$(CNF_CFLAGS)", 1)
 		}
-	}
-	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
+		return line
+	})
+	if err != nil {
 		return err
 	}
 	return b.makeIn("openssl", append([]string{"build_generated"}, opensslLibraries...)...)(ctx, log)

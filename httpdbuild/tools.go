@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -26,9 +25,6 @@ func (b *builder) env() []string {
 	env := append(slices.Clone(b.Host.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"), "CCACHE_BASEDIR="+b.Work, "CCACHE_NOHASHDIR=1")
 	if b.component("openssl") != nil {
 		env = append(env, "PERL5LIB="+b.perlDir())
-		if _, err := os.Stat(filepath.Join(b.perlDir(), "PerlIO/scalar.pm")); err == nil { // it replaces "open" everywhere
-			env = append(env, "PERL5OPT=-MPerlIO::scalar")
-		}
 	}
 	for _, l := range b.bundled() {
 		if len(l.shared) > 0 && b.Host.Cross == "" { // programs of configure scripts load it

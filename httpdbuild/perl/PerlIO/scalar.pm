@@ -1,6 +1,6 @@
 # Printing to a string: open HANDLE, '>', \$text. Perl has it in a compiled module, which
 # Debian's perl-base lacks before Debian 12. Here, "open" is replaced for everything that is
-# compiled after this module (PERL5OPT), and the handle is tied.
+# compiled after this module (perl -M), and the handle is tied.
 package PerlIO::scalar;
 use strict;
 use warnings;
