@@ -126,10 +126,6 @@ $bin/modwsgi verify --python $w/other
 serve $w/other/bin/mod_wsgi-express $w/app/hello.wsgi`, checkServedOther},
 	{"deb", "dpkg installs it, an application answers, purging leaves nothing", `
 $bin/modwsgi package deb --from-env $w/v --maintainer 'A <a@b.example>' --out $w/debs
-if ! command -v adduser >/dev/null; then # apt would install this dependency
-	apt-get -q -o Acquire::Check-Valid-Until=false update
-	apt-get -q -y --no-install-recommends install adduser
-fi >&2
 files >$w/before-deb
 dpkg -i $w/debs/*.deb
 name=$(dpkg-deb -f $w/debs/*.deb Package)
@@ -189,6 +185,11 @@ func (c *systemCell) run(t *testing.T) {
 	app := filepath.Join(c.root.dir, "opt/modwsgi-test/hello.wsgi")
 	must(t, "/", bareEnv(), append(namespace(t), "sh", "-c", `printf %s "$1" >"$0"`, app, hello)...)
 	ready := c.step(t, "prepare", `
+set -e
+if ! command -v adduser >/dev/null; then # the dependency of a deb, which apt would install
+	apt-get -q -o Acquire::Check-Valid-Until=false update
+	apt-get -q -y --no-install-recommends install adduser
+fi >&2
 mkdir -p $w/app $w/cache
 cp /opt/modwsgi-test/hello.wsgi $w/app
 mv /opt/modwsgi-test/downloads $w/cache/downloads

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"modwsgi/internal/objgraph"
 	"modwsgi/internal/observer"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
@@ -55,16 +54,6 @@ func (b *builder) traced(ctx context.Context, kind timeline.Kind, step, name str
 
 func (b *builder) watch() observer.Observer {
 	return observer.Observer{Events: b.Events, Timeline: b.Timeline}
-}
-
-// pooled is toolAs with its own slot of the pool.
-func (b *builder) pooled(ctx context.Context, log *steps.Log, kind timeline.Kind, dir string, argv ...string) error {
-	release, err := b.pool.Acquire(ctx, objgraph.Heavy)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return b.toolAs(ctx, log, kind, log.Step, nil, dir, argv...)
 }
 
 // toolInto runs a tool with its standard output in a file. An existing file is

@@ -168,16 +168,19 @@ func TestMonitor(t *testing.T) {
 		}
 		file := root(t, dir, map[string]any{"entry_point": "amodule", "application_type": "module", "monitor": true})
 		program := load + `
-import threading
+import signal, threading
+ended = threading.Event()
+signal.signal(signal.SIGINT, lambda *_: ended.set())
 glue._Monitor.interval = 0.01
 monitor = glue._Monitor([])
 assert monitor.changed() is None
 ` + change + `
 monitor.start()
-try:
-    time.sleep(20)
-except KeyboardInterrupt:
+if ended.wait(20):
     print("interrupted")
+for thread in threading.enumerate(): # this one, and the one of the script
+    if thread is not threading.main_thread():
+        thread.join(10)
 `
 		out, err := python(t, exe, dir, program, file)
 		if err != nil || !strings.Contains(out, "interrupted") || strings.Count(out, "monitor (pid=") < 3 || !strings.Contains(out, "amodule.py") {

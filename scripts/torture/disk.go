@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -43,11 +44,26 @@ func (t *torture) disk() {
 	t.figure("%d of the installs succeeded all the same", made)
 }
 
-// mounted gives the round a file system of its own.
+// mounted gives the round a file system of its own, which has room for the builds in the
+// cache and for an environment.
 func (t *torture) mounted() (func(), error) {
 	at := t.path("disk")
 	_ = os.Mkdir(at, 0o755)
-	if err := unix.Mount("tmpfs", at, "tmpfs", 0, "size=120m,nr_inodes=20000,mode=755"); err != nil {
+	bytes, files := int64(120<<20), 20000
+	err := filepath.WalkDir(filepath.Join(t.cache, "builds"), func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			bytes, files = bytes+info.Size()+4096, files+1
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Mount("tmpfs", at, "tmpfs", 0, fmt.Sprintf("size=%d,nr_inodes=%d,mode=755", bytes, files)); err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
 	return func() { _ = unix.Unmount(at, unix.MNT_DETACH) }, nil
