@@ -93,6 +93,9 @@ func TestFreeThreaded(t *testing.T) {
 	testkit.Turn(t, "targets")
 	t.Parallel()
 	prefix := fixturePython(t, "freethreaded")
+	if missing := os.Getenv("MODWSGI_TEST_MISSING"); strings.Contains(missing, "6.0.5") {
+		t.Skipf("NOT TESTED: no other mod_wsgi is for such a Python, and the archive of %s is unavailable", missing)
+	}
 	dir := workdir(t, "free")
 	env := filepath.Join(dir, "env")
 	must(t, dir, bareEnv(), filepath.Join(prefix, "bin/python3.13t"), "-m", "venv", "--without-pip", env)

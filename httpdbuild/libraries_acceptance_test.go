@@ -30,7 +30,7 @@ func TestSmallLibraries(t *testing.T) {
 			"htmlParseChunk(c, \"</p>\", 4, 1); return c->myDoc && !strcmp((char *)xmlDocGetRootElement(c->myDoc)->name, \"html\") ? LIBXML_DOTTED_VERSION : xmlParserVersion; }\n", "-lxml2 -lm", "htmlParseChunk"},
 		// The value is of the specification (https://www.akkadia.org/drepper/SHA-crypt.txt).
 		crypt: {"#include <crypt.h>\n#include <string.h>\nconst char *version(void) { struct crypt_data d = {0}; char *r = crypt_r(\"Hello world!\", \"$6$saltstring\", &d);\n" +
-			"return r && !strcmp(r, \"$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNJnQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1\") && crypt(\"x\", \"$y$j9T$salt\") ? XCRYPT_VERSION_STR : r; }\n", "-lcrypt", "crypt_r"},
+			"return r && !strcmp(r, \"$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1\") && crypt(\"x\", \"$y$j9T$salt\") ? XCRYPT_VERSION_STR : r; }\n", "-lcrypt", "crypt_r"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			parts := archives(t, name)
@@ -71,7 +71,7 @@ func useLibrary(t *testing.T, b *builder, source string, libs []string, symbol s
 		}
 	}
 	_, hidden := b.httpdLibraries()
-	argv := append(append([]string{}, b.Host.CC...), "-shared", "-fPIC", "-I"+b.deps()+"/include", "-L"+b.deps()+"/lib", "-o", "libmodule.so", "module.c")
+	argv := append(append([]string{}, b.Host.CC...), "-shared", "-fPIC", "-I"+b.deps()+"/include", "-L"+b.deps()+"/lib", "-o", "libmodule.so", "module.c", "-Wl,-rpath,"+b.deps()+"/lib")
 	for _, argv := range [][]string{
 		append(append(argv, hidden...), libs...),
 		append(append([]string{}, b.Host.CC...), "-o", "main", "main.c", "-L.", "-lmodule", "-Wl,-rpath,"+dir+":"+b.deps()+"/lib", "-Wl,--allow-shlib-undefined"),

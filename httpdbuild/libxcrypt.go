@@ -79,10 +79,6 @@ const cryptConfig = `#define HAVE_ENDIAN_H 1
 #define HAVE_MAX_ALIGN_T 1
 #define HAVE_STATIC_ASSERT_IN_ASSERT_H 1
 #define HAVE_SYSCALL 1
-#if __has_include(<sys/cdefs.h>) /* of glibc */
-#define HAVE_SYS_CDEFS_H 1
-#define HAVE_SYS_CDEFS_THROW 1
-#endif
 #define HAVE_SYS_PARAM_H 1
 #define HAVE_SYS_STAT_H 1
 #define HAVE_SYS_SYSCALL_H 1
@@ -92,6 +88,11 @@ const cryptConfig = `#define HAVE_ENDIAN_H 1
 #define ENABLE_OBSOLETE_API 0
 #define ENABLE_OBSOLETE_API_ENOSYS 0
 #define _GNU_SOURCE 1
+#include <features.h>
+#ifdef __GLIBC__
+#define HAVE_SYS_CDEFS_H 1
+#define HAVE_SYS_CDEFS_THROW 1
+#endif
 #include <stdalign.h>
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define ENDIANNESS_IS_BIG 1

@@ -178,7 +178,11 @@ func (h *Host) CheckNeeds(from Libraries) error {
 	if len(others) > 0 {
 		lines = append(lines, "the compiler "+strings.Join(h.CC, " ")+" does not find "+strings.Join(others, ", "))
 	}
-	return fault.New(fault.Environment, strings.Join(hints, "; "), "httpd cannot be built on this machine: %s", strings.Join(lines, "; "))
+	err := fault.New(fault.Environment, strings.Join(hints, "; "), "httpd cannot be built on this machine: %s", strings.Join(lines, "; "))
+	if h.Root != "" { // no command on this machine installs all of it
+		return err
+	}
+	return distro.Needing(err, distro.Join(packages...))
 }
 
 // Utilities returns the names of the programs that the result of Probe depends on.

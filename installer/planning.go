@@ -269,11 +269,8 @@ func planBuild(ctx context.Context, p *Plan, m Means, lock *recipe.Lock) (err er
 		if err != nil {
 			return err
 		}
-		if err := p.Host.HTTPD.CheckNeeds(from); err != nil {
-			return missing(python, err)
-		}
 		selected, err := p.Host.HTTPD.Select(p.Wish.With, p.Wish.Without, from)
-		if err != nil {
+		if err := missing(p.Host.HTTPD.CheckNeeds(from), err); err != nil {
 			return missing(python, err)
 		}
 		p.HTTPD.Features, p.HTTPD.Libraries, p.HTTPD.Notes = selected.Features, selected.Libraries, selected.Notes
