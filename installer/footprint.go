@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"modwsgi/detect"
+	"modwsgi/installer/place"
 	"modwsgi/internal/filetree"
 	"modwsgi/internal/receipt"
 )
@@ -29,7 +30,7 @@ func footprint(site string) string {
 		return err.Error()
 	}
 	for _, e := range entries {
-		if name := e.Name(); strings.HasPrefix(name, "mod_wsgi") || strings.HasPrefix(name, ".modwsgi-") {
+		if name := e.Name(); strings.HasPrefix(name, "mod_wsgi") || place.IsHidden(name) {
 			dir := filepath.Join(site, name)
 			fmt.Fprintln(&b, name, stateOf(dir), stateOf(filepath.Join(dir, "RECORD")))
 		}

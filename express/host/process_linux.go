@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +42,23 @@ func Identify(pid int, h *HTTPD) (*Process, error) {
 		return nil, err
 	}
 	return proc, nil
+}
+
+// Exists reports whether a process of any user has the instance's configuration in its
+// command line: httpd, or a worker that it has left.
+func (h *HTTPD) Exists() bool {
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	return slices.ContainsFunc(names, func(name string) bool {
+		line, err := os.ReadFile(name)
+		found := configuration(strings.Split(string(line), "\x00"))
+		return err == nil && found != "" && found == configuration(append([]string{""}, h.Args...))
+	})
+}
+
+// Gone reports whether a process has ended, or does not exist.
+func Gone(pid int) bool {
+	_, err := startOf(pid)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
 }
 
 // look reads information about a process from proc(5).

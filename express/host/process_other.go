@@ -15,7 +15,7 @@ type Process struct{ Pid int }
 
 // Identify returns the process with this ID if it is the httpd of the instance.
 func Identify(pid int, h *HTTPD) (*Process, error) {
-	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+	if Gone(pid) {
 		return nil, nil
 	}
 	f, err := factsOf(pid)
@@ -25,8 +25,15 @@ func Identify(pid int, h *HTTPD) (*Process, error) {
 	return &Process{pid}, nil
 }
 
+// Exists reports whether a process has the instance's configuration in its command line.
+// It is not determined on these systems.
+func (h *HTTPD) Exists() bool { return true }
+
+// Gone reports whether a process has ended, or does not exist.
+func Gone(pid int) bool { return errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
+
 // Ended reports whether the process has ended.
-func (p *Process) Ended() bool { return errors.Is(unix.Kill(p.Pid, 0), unix.ESRCH) }
+func (p *Process) Ended() bool { return Gone(p.Pid) }
 
 // Wait returns when the process has ended.
 func (p *Process) Wait() {

@@ -92,3 +92,10 @@ func (p *Process) Wait() {
 		time.Sleep(time.Second)
 	}
 }
+
+// Exists reports whether a process has the instance's configuration in its command line.
+// It is not determined on Windows.
+func (h *HTTPD) Exists() bool { return true }
+
+// Gone reports whether a process has ended, or does not exist.
+func Gone(pid int) bool { return !alive(pid) }

@@ -46,43 +46,56 @@ func watch(l *instance.Launch, words []string) (int, error) {
 	if len(words) == 1 {
 		starter, _ = strconv.Atoi(words[0])
 	}
-	proc := awaited(l, starter)
-	if proc == nil {
-		return 1, nil // httpd did not start, and reported why
+	proc, killed := awaited(l, starter)
+	if proc != nil {
+		defer proc.Release()
+		leads := host.LeadsGroup(proc.Pid)
+		proc.Wait()
+		// An httpd that ends by itself ends its children, and removes the file.
+		if leads && numberOf(l) == proc.Pid {
+			killed = proc.Pid
+		}
+	} else if killed == 0 {
+		return 1, nil // httpd did not start, and reported why, or it has ended by itself
 	}
-	defer proc.Release()
-	leads := host.LeadsGroup(proc.Pid)
-	proc.Wait()
-	// An httpd that ends by itself ends its children, and removes the file.
-	if leads && named(l, proc.Pid) {
-		host.EndGroup(proc.Pid, false)
+	if killed != 0 {
+		host.EndGroup(killed, false)
 	}
 	return 0, nil
 }
 
-// awaited waits for the httpd that a process starts; nil means that it did not start.
-// The process ends when httpd goes into the background, a moment before httpd writes its
-// PID file.
-func awaited(l *instance.Launch, starter int) *host.Process {
-	last := time.Now().Add(time.Minute)
+// awaited waits for the httpd that a process starts. Instead of an httpd it returns the
+// number of one that was killed before it could be looked at, or 0 if none started or it
+// has ended by itself. The process ends when httpd goes into the background, a moment
+// before httpd writes its PID file.
+func awaited(l *instance.Launch, starter int) (proc *host.Process, killed int) {
+	httpd := &host.HTTPD{Program: l.HTTPD, Args: l.Args, UID: l.UID}
+	last, started := time.Now().Add(time.Minute), false
 	for time.Now().Before(last) {
 		if proc, err := l.Running(); err != nil || proc != nil {
-			return proc
+			return proc, 0
 		}
-		if os.Getppid() != starter {
-			last, starter = time.Now().Add(10*time.Second), os.Getppid()
+		// The start has removed the file of an earlier httpd.
+		pid := numberOf(l)
+		switch {
+		case pid != 0 && host.Gone(pid):
+			return nil, pid
+		case started && pid == 0 && !httpd.Exists():
+			return nil, 0
+		case !started && os.Getppid() != starter:
+			started, last = true, time.Now().Add(10*time.Second)
+			continue // what was seen may be older than its end
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return nil
+	return nil, 0
 }
 
-// named reports whether the PID file still names a process.
-func named(l *instance.Launch, pid int) bool {
-	found := 0
+// numberOf returns the number in the instance's PID file, 0 for none.
+func numberOf(l *instance.Launch) (pid int) {
 	_ = l.WithPIDFile(func(dir *owned.Dir, name string) (err error) {
-		found, err = instance.ReadPID(dir, name)
+		pid, err = instance.ReadPID(dir, name)
 		return err
 	})
-	return found == pid
+	return pid
 }

@@ -70,12 +70,25 @@ type mark struct {
 	Mode  uint32 `json:"mode"`
 }
 
-var hidden = regexp.MustCompile(`^\.modwsgi-[0-9a-f]{16}$`)
+// Hidden directories of changes, and those that Writable makes and removes at once. The
+// latter are made without a lock: a recovery of another run may remove them first, and
+// must not take them for a change.
+var (
+	hidden = regexp.MustCompile(`^\.modwsgi-[0-9a-f]{16}$`)
+	probed = regexp.MustCompile(`^\.modwsgi-probe-[0-9a-f]{16}$`)
+)
 
-func hiddenName() string {
+// IsHidden reports whether a name is that of a change's hidden directory.
+func IsHidden(name string) bool { return hidden.MatchString(name) }
+
+func hiddenName() string { return ".modwsgi-" + randomPart() }
+
+func probeName() string { return ".modwsgi-probe-" + randomPart() }
+
+func randomPart() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return ".modwsgi-" + hex.EncodeToString(b[:])
+	return hex.EncodeToString(b[:])
 }
 
 // preparedName is the name of the journal for a later state, written in advance.

@@ -35,6 +35,7 @@ package place
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -242,10 +243,12 @@ func probe(path string) error {
 	if o := closedDir(dir); o != nil {
 		return o.error(path)
 	}
-	name := hiddenName()
+	name := probeName()
 	err = dir.Root().Mkdir(name, 0o700)
 	if err == nil {
-		err = dir.Remove(name)
+		if err = dir.Remove(name); errors.Is(err, fs.ErrNotExist) {
+			err = nil // another run's recovery removed it
+		}
 	}
 	if err != nil {
 		return changeError("write into", path, err)

@@ -69,6 +69,9 @@ func (l *Locked) recoverAll(s *scope, out *Outcome) error {
 		return changeError("read", l.anchor, err)
 	}
 	for _, e := range entries {
+		if probed.MatchString(e.Name()) && e.IsDir() {
+			_ = l.dir.Remove(e.Name()) // only an empty one; its run may do so first
+		}
 		if !hidden.MatchString(e.Name()) || !e.IsDir() && e.Type()&fs.ModeSymlink == 0 {
 			continue
 		}
