@@ -127,3 +127,69 @@ func compatible(tag string) []string {
 	}
 	return append(tags, "manylinux2014_"+machine)
 }
+
+// TestWheelsOfEveryPython makes wheels of every Python that mod_wsgi supports for glibc 2.28, with
+// one command. Pythons that no release of Debian has come from trees of this machine, which
+// has a newer glibc: what is made with them is tried with that one, which the provenance records.
+func TestWheelsOfEveryPython(t *testing.T) {
+	testkit.Turn(t, "targets")
+	dir := workdir(t, "pythons")
+	platform := "linux/" + runtime.GOARCH + "/glibc2.28"
+	args := []string{"wheel", "--target", platform, "--lock-file", "modwsgi.lock"}
+	tags := map[string]bool{} // whether it is from a tree of this machine
+	add := func(version, sdk string) {
+		args = append(args, "--python", version)
+		tag := "cp" + strings.ReplaceAll(version, ".", "")
+		if tags[tag] = sdk != ""; sdk != "" {
+			args = append(args, "--python-sdk", version+"="+sdk)
+		}
+	}
+	for _, version := range []string{"3.9", "3.11", "3.13", "3.14", "3.15"} {
+		add(version, "")
+	}
+	for _, version := range []string{"3.8", "3.10", "3.12"} {
+		if found, _ := filepath.Glob("/root/.pyenv/versions/" + version + ".*"); len(found) > 0 {
+			add(version, found[0])
+		} else {
+			t.Logf("NOT TESTED: no Python %s", version)
+		}
+	}
+	wanted := len(tags)
+	r := pack(t, dir, bareEnv(), args...)
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	if missing := os.Getenv("MODWSGI_TEST_MISSING"); !strings.Contains(missing, "6.0.5") {
+		free := fixturePython(t, "freethreaded")
+		// httpd is the same for every Python, to the byte: otherwise it would be refused.
+		r := pack(t, dir, bareEnv(), "wheel", "--target", platform, "--lock-file", "free.lock", "--python", "3.13t", "--python-sdk", free, "--mod-wsgi-version", "6.0.5", "--source-dir", setting(t, "MODWSGI_TEST_SOURCES"))
+		if r.code != 0 {
+			t.Fatal(r)
+		}
+		tags["cp313t"] = true
+		wanted++
+	}
+	dist := filepath.Join(dir, "dist")
+	for _, a := range readIndex(t, dist).Artifacts {
+		if a.Unproven != "" {
+			t.Errorf("%s is unproven: %s", a.Name, a.Unproven)
+		}
+		if strings.HasPrefix(a.Name, "mod_wsgi_httpd-") {
+			continue
+		}
+		wanted--
+		text, err := os.ReadFile(filepath.Join(dist, a.Name+".intoto.json"))
+		if err != nil {
+			t.Error(err)
+		}
+		tree, known := tags[strings.Split(a.Name, "-")[3]]
+		if !known || strings.Contains(string(text), "under this machine's loader and C library") != tree || !strings.Contains(string(text), "answered a request") {
+			t.Errorf("%s: how it was tried is not recorded: %s", a.Name, text)
+		}
+	}
+	if wanted != 0 {
+		t.Errorf("%d wheels are missing", wanted)
+	}
+	checkAge(t, dist, ownMachine(), "2.28")
+	checkAuditwheel(t, dist)
+}

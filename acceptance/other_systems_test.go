@@ -305,6 +305,9 @@ func TestBadSysroots(t *testing.T) {
 		"SDK of another version": {
 			[]string{"--target", "linux/" + arch + "/glibc2.28", "--python-sdk", "/usr"}, nil, "/usr", "",
 		},
+		"a part of a version": {
+			[]string{"--target", "linux/" + arch + "/glibc2.28", "--mod-wsgi-version", "6"}, nil, "--mod-wsgi-version 6 is only part of a version", "",
+		},
 		"programs for another CPU": {
 			[]string{"--target", "linux/" + arch + "/glibc2.28", "--programs", setting(t, "MODWSGI_TEST_BIN")}, nil, "mod_wsgi-express is for ", "--programs",
 		},
@@ -312,6 +315,9 @@ func TestBadSysroots(t *testing.T) {
 		r := pack(t, dir, append(bareEnv(), c.env...), append([]string{"wheel", "--python", "3.9", "--lock-file", "modwsgi.lock"}, c.args...)...)
 		if r.code == 0 || !strings.Contains(r.stderr, c.want) || !strings.Contains(r.stderr, c.hint) {
 			t.Errorf("%s: want %q, %q: %v", name, c.want, c.hint, r)
+		}
+		if name == "a part of a version" && strings.Contains(r.stderr, "sysroot") {
+			t.Errorf("%s: a sysroot was made first: %v", name, r)
 		}
 		if strings.Contains(r.stderr, "configure ") || strings.Contains(r.stderr, "compile ") {
 			t.Errorf("%s: something was compiled: %v", name, r)

@@ -126,7 +126,7 @@ func cannotBuild(tools *toolchain.Toolchain, lacking []Feature, why string) erro
 			f.Name, strings.Join(f.Headers, ", "), strings.Join(f.Libs, " ")))
 	}
 	all := distro.Together(packages...)
-	return distro.Needing(fault.New(fault.Environment, tools.Install("", all, "or leave out --with "+strings.Join(names, ",")),
+	return tools.Needing(fault.New(fault.Environment, tools.Install("", all, "or leave out --with "+strings.Join(names, ",")),
 		"%s", strings.Join(reasons, "; ")), all)
 }
 

@@ -90,7 +90,7 @@ func (b *builder) hintIn(text string) string {
 		}
 	}
 	if noBinutils.MatchString(text) {
-		return b.Host.Install("the programs nm and ar are missing;", distro.Binutils, "")
+		return b.Host.InstallHere("the programs nm and ar are missing;", distro.Binutils, "")
 	}
 	for _, k := range knownFailures {
 		if k.pattern.MatchString(text) {

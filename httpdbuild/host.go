@@ -111,7 +111,7 @@ func (h *Host) CheckDriver(d Driver) error {
 // needMake checks that make is available, which only one of the drivers needs.
 func (h *Host) needMake() error {
 	if _, err := run.LookPath("make", h.Env); err != nil {
-		return fault.New(fault.Environment, h.Install("", distro.Make, ""), "make, which the build driver make needs, was not found")
+		return fault.New(fault.Environment, h.InstallHere("", distro.Make, ""), "make, which the build driver make needs, was not found")
 	}
 	return nil
 }

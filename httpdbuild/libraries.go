@@ -189,12 +189,20 @@ func (h *Host) checkPerl(s *Selection, asked bool) error {
 		if asked {
 			more = "or leave out --with tls"
 		}
-		return distro.Needing(fault.New(fault.Environment,
-			h.Install("to link the OpenSSL of the host,", f.Package, h.Install("to build it from source,", distro.Perl, more)),
-			"TLS needs OpenSSL: this host has no headers of it, and building it from source needs Perl 5.10, which was not found"), f.Package)
+		return h.Needing(fault.New(fault.Environment,
+			h.Install("to link the OpenSSL of "+h.system()+",", f.Package, h.InstallHere("to build it from source,", distro.Perl, more)),
+			"TLS needs OpenSSL: %s has no headers of it, and building it from source needs Perl 5.10, which was not found", h.system()), f.Package)
 	}
-	s.Notes = append(s.Notes, h.Install("OpenSSL is built from source, which takes several times as long as the rest of the build; to link the host's instead,", f.Package, ""))
+	s.Notes = append(s.Notes, h.Install("OpenSSL is built from source, which takes several times as long as the rest of the build; to link that of "+h.system()+" instead,", f.Package, ""))
 	return nil
+}
+
+// system names what has the libraries that httpd is linked with.
+func (h *Host) system() string {
+	if h.Root != "" {
+		return "the sysroot"
+	}
+	return "this host"
 }
 
 // replaced reports whether a component of the build replaces the library of a feature,

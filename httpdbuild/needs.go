@@ -179,10 +179,7 @@ func (h *Host) CheckNeeds(from Libraries) error {
 		lines = append(lines, "the compiler "+strings.Join(h.CC, " ")+" does not find "+strings.Join(others, ", "))
 	}
 	err := fault.New(fault.Environment, strings.Join(hints, "; "), "httpd cannot be built on this machine: %s", strings.Join(lines, "; "))
-	if h.Root != "" { // no command on this machine installs all of it
-		return err
-	}
-	return distro.Needing(err, distro.Join(packages...))
+	return h.Needing(err, distro.Join(packages...))
 }
 
 // Utilities returns the names of the programs that the result of Probe depends on.

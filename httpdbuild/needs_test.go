@@ -103,6 +103,18 @@ func TestNeedsOfAnotherSystem(t *testing.T) {
 	if fault.ClassOf(err) != fault.Environment || fault.HintOf(err) != want {
 		t.Errorf("%v, hint %q, want %q", err, fault.HintOf(err), want)
 	}
+	tc.Made = true
+	want = "install it: apt-get install build-essential; add it to the sysroot: --sysroot-package libcrypt-dev"
+	if hint := fault.HintOf(h.CheckNeeds(FromHost)); hint != want {
+		t.Errorf("a sysroot of packages: hint %q, want %q", hint, want)
+	}
+	// Perl runs on this machine, and OpenSSL's headers are the target's.
+	h.Target = "aarch64-linux-gnu"
+	_, err = h.Select([]string{"tls"}, nil, Auto)
+	want = "to link the OpenSSL of the sysroot, add it to the sysroot: --sysroot-package libssl-dev, to build it from source, install it: apt-get install perl, or leave out --with tls"
+	if err == nil || fault.HintOf(err) != want || len(distro.Fixing(err)) > 0 {
+		t.Errorf("%v, hint %q, want %q", err, fault.HintOf(err), want)
+	}
 	h.Missing = h.Missing[:1]
 	if err := h.CheckNeeds(FromHost); err == nil || !strings.HasSuffix(err.Error(), "PATH lacks cc") || fault.HintOf(err) != "install it: apt-get install build-essential" {
 		t.Errorf("only a program: %v, hint %q", err, fault.HintOf(err))

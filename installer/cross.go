@@ -12,6 +12,7 @@ import (
 	"modwsgi/internal/distro"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/prove"
 	"modwsgi/internal/run"
 	"modwsgi/internal/sysroot"
@@ -105,7 +106,7 @@ func (c *Cross) wanted(version string) (*sysroot.Python, error) {
 func (c *Cross) facts(version string, py *detect.Python) modulebuild.Python {
 	facts := moduleFacts(py)
 	if p, err := c.wanted(version); err == nil {
-		facts.IncludeDirs = p.IncludeDirs
+		facts.IncludeDirs, facts.Digest = p.IncludeDirs, p.Digest
 	}
 	return facts
 }
@@ -116,7 +117,7 @@ func (c *Cross) probe(ctx context.Context, at Setting, version string, py *detec
 	s := c.Sysroot
 	return probeWith(ctx, at, func(dir string) (*toolchain.Toolchain, error) {
 		return toolchain.FindFor(ctx, at.Runner, toolEnv(at), dir, toolchain.For{
-			Target: s.Target, Root: s.Dir, Roots: []string{c.Work}, Digest: s.Digest,
+			Target: s.Target, Root: s.Dir, Roots: []string{c.Work}, Digest: s.Base, Made: s.Lock != nil,
 			Command: func(words []string, clang bool, libgcc string) ([]string, error) {
 				return s.CC(sysroot.Compiler{Words: words, Clang: clang, LibgccDir: libgcc})
 			},
@@ -124,47 +125,78 @@ func (c *Cross) probe(ctx context.Context, at Setting, version string, py *detec
 	}, py, func(py *detect.Python) modulebuild.Python { return c.facts(version, py) }, modulebuild.HTTPD{}, withHTTPD)
 }
 
-// prove tries a staged build with the target's Python, loader and C library. unproven is why it
-// was not tried.
-func (c *Cross) prove(ctx context.Context, o prove.Options, name, python string, s prove.Subject) (proof *prove.Proof, unproven string, err error) {
-	emulator, root, why := c.emulator(o.Env, python, s)
+// prove tries a staged build with the target's Python, loader and C library. by says what
+// ran it, and unproven why it was not tried.
+func (c *Cross) prove(ctx context.Context, o prove.Options, name, python string, s prove.Subject) (proof *prove.Proof, by, unproven string, err error) {
+	r, why := c.runner(o.Env, python, s)
 	if why != "" {
 		o.Events.Warn("unproven: " + why)
-		return nil, why, nil
+		return nil, "", why, nil
 	}
-	s.Emulator, s.Root = emulator, root
+	s.Emulator, s.Root = r.command, r.root
 	proof, err = prove.Step(ctx, o, name, s)
 	unproven, err = tolerate(o.Events, err)
-	return proof, unproven, err
+	return proof, r.by, unproven, err
 }
 
-// emulator returns the command that runs the target's programs, and the directory with
-// their loader, or why they cannot be run here.
-func (c *Cross) emulator(env []string, python string, s prove.Subject) (command []string, root, why string) {
+// runner runs the target's programs here.
+type runner struct {
+	command []string // before the program; none if this machine's loader runs it
+	root    string   // directory with their loader; "" for this machine's
+	by      string   // what that is, for people
+}
+
+// runner returns what runs the target's programs, or why they cannot be run here.
+func (c *Cross) runner(env []string, python string, s prove.Subject) (r runner, why string) {
 	p, err := c.wanted(python)
 	if err != nil {
-		return nil, "", err.Error()
+		return r, err.Error()
 	}
 	if !c.HasPython(python) {
-		return nil, "", "the sysroot has no interpreter of Python " + s.PythonVersion + " with its standard library to run"
+		return r, "the sysroot has no interpreter of Python " + s.PythonVersion + " with its standard library to run"
 	}
 	t := c.Target()
-	root = c.loaderRoot(p)
+	root := c.loaderRoot(p)
+	if newer := tooNew(t, p.Facts); root != p.Root && newer != "" {
+		// An SDK without a C library that was built for a newer one than the target's.
+		host, err := target.Host()
+		if err == nil && Runs(t) && host.Libc == t.Libc && tooNew(host, p.Facts) == "" {
+			return runner{by: fmt.Sprintf("this machine's loader and C library (%s %s; the SDK of this Python needs a newer one than the target has)", host.Libc, host.LibcVersion)}, ""
+		}
+		return r, fmt.Sprintf("the SDK of Python %s is for a newer C library than that of %s: %s", python, t, newer)
+	}
 	if root == "" {
-		return nil, "", "neither the sysroot nor the SDK of Python " + python + " has the loader " + t.Loader()
+		return r, "neither the sysroot nor the SDK of Python " + python + " has the loader " + t.Loader()
 	}
 	if Runs(t) {
-		return []string{filepath.Join(root, t.Loader()), "--library-path", strings.Join(libraryDirs(t, p, root), ":")}, root, ""
+		return runner{
+			command: []string{filepath.Join(root, t.Loader()), "--library-path", strings.Join(libraryDirs(t, p, root), ":")}, root: root,
+			by: "its own loader and C library",
+		}, ""
 	}
 	path, err := run.LookPath(t.QEMU(), env)
 	if err != nil {
-		return nil, "", fmt.Sprintf("%s, which runs programs for %s, was not found (%s)", t.QEMU(), t, distro.QEMU.Hint(distro.Family(), "", ""))
+		return r, fmt.Sprintf("%s, which runs programs for %s, was not found (%s)", t.QEMU(), t, distro.QEMU.Hint(distro.Family(), "", ""))
 	}
-	command = []string{path, "-L", root}
+	r = runner{command: []string{path, "-L", root}, root: root, by: t.QEMU()}
 	if p.Root != root { // the loader looks for the libraries of Python only in its own root
-		command = append(command, "-E", "LD_LIBRARY_PATH="+strings.Join(libraryDirs(t, p, p.Root), ":"))
+		r.command = append(r.command, "-E", "LD_LIBRARY_PATH="+strings.Join(libraryDirs(t, p, p.Root), ":"))
 	}
-	return command, root, ""
+	return r, ""
+}
+
+// tooNew returns the first symbol that a Python needs of a newer C library than a system's:
+// the interpreter, its library or a compiled module of the standard library.
+func tooNew(t target.Target, py *detect.Python) string {
+	for _, name := range append([]string{py.Executable, py.LibPython}, filetree.Glob(py.BasePrefix, "lib*/python*/lib-dynload/*.so")...) {
+		if name == "" {
+			continue
+		}
+		if found, err := sysroot.TooNew(t, name); err == nil && len(found) > 0 {
+			return found[0].String()
+		}
+	}
+	return ""
 }
 
 // loaderRoot is the directory with the loader and the C library that run a Python: its own
@@ -206,14 +238,6 @@ func (c *Cross) HasPython(version string) bool {
 // its C library may be other ones: those of the sysroot are used.
 func Runs(t target.Target) bool {
 	return t.OS == runtime.GOOS && t.Arch == runtime.GOARCH
-}
-
-// Runner names what runs the target's programs, for people.
-func (c *Cross) Runner() string {
-	if Runs(c.Target()) {
-		return "its own loader and C library"
-	}
-	return c.Target().QEMU()
 }
 
 // hasLibrary reports whether the standard library of a Python is complete enough to start.

@@ -124,6 +124,13 @@ func (m Means) findPython(ctx context.Context, w Wish) (*detect.Python, error) {
 	return detect.FindPython(ctx, m.Runner, m.question(w.Python, w.HTTPD))
 }
 
+// Check refuses what can be seen to be wrong without looking at anything. Its errors are of
+// class Usage.
+func (w Wish) Check() error {
+	_, err := w.complete("")
+	return err
+}
+
 // complete fills in defaults and refuses contradictions.
 func (w Wish) complete(dir string) (Wish, error) {
 	if err := checkVersions(w.HTTPDVersion, w.ModWSGIVersion); err != nil {

@@ -27,6 +27,8 @@ type Staged struct {
 	HTTPD   *StagedHTTPD // nil if the module is for an httpd of the host
 	Module  []Source     // the archive that the module was built from
 	Proof   *prove.Proof // nil if it could not be tried, which a warning reports
+	// ProvenBy is what ran a build for another system, for people.
+	ProvenBy string
 	// Unproven is why a build for another system could not be tried; "" if it was tried.
 	Unproven string
 	// Target describes the system that it is for, and what it was built with there; nil
@@ -126,7 +128,7 @@ func (j *job) staged(ctx context.Context) (*Staged, error) {
 	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: py, Compiled: made.compiled, close: j.space.Close}
 	if j.cross != nil {
 		out.Target = j.cross.describe()
-		out.Proof, out.Unproven, err = j.cross.prove(ctx, j.proving(), name, j.plan.Wish.Python, subject)
+		out.Proof, out.ProvenBy, out.Unproven, err = j.cross.prove(ctx, j.proving(), name, j.plan.Wish.Python, subject)
 	} else {
 		out.Proof, err = prove.Step(ctx, j.proving(), name, subject)
 		_, err = tolerate(j.events, err)

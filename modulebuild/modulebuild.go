@@ -47,6 +47,7 @@ type Python struct {
 	LibPython   string   // library to link
 	LibShared   bool     // LibPython is a shared library
 	LinkLibs    []string // requirements of a static LibPython, as -l flags
+	Digest      string   // hash of what a Python of another system is made of
 }
 
 // HTTPD has the facts about the server that a build needs.
@@ -114,7 +115,7 @@ func (q *Request) Inputs() string {
 		fmt.Fprintf(&b, "program %s\n", p)
 	}
 	if q.Tools.Sysroot != "" {
-		fmt.Fprintf(&b, "sysroot %s\n", q.Tools.Sysroot)
+		fmt.Fprintf(&b, "sysroot %s %s\n", q.Tools.Sysroot, q.Python.Digest)
 	}
 	return q.Tools.Portable(b.String())
 }

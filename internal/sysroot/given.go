@@ -49,14 +49,20 @@ func given(ctx context.Context, q Request, m Means) (*Sysroot, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "sysroot %d\n%s\n%s\n%v", formatVersion, q.Target, tree, sdks))
-	s.Digest = hex.EncodeToString(sum[:])
-	top, err := makeTop(m.Work, s.Digest)
+	sum := func(sdks []SDK) string {
+		sum := sha256.Sum256(fmt.Appendf(nil, "sysroot %d\n%s\n%s\n%v", formatVersion, q.Target, tree, sdks))
+		return hex.EncodeToString(sum[:])
+	}
+	s.Digest, s.Base = sum(sdks), sum(nil)
+	top, err := makeTop(m.Work, s.Base)
 	if err != nil {
 		return nil, err
 	}
 	s.specs = filepath.Join(top, "gcc.specs")
 	s.Pythons, err = s.findPythons(ctx, q, m, top)
+	for k := range s.Pythons {
+		s.Pythons[k].Digest = s.sdks[s.Pythons[k].Wanted]
+	}
 	return s, err
 }
 

@@ -78,7 +78,8 @@ type Sysroot struct {
 	Stubs   string
 	Libc    string // version of its libc: "2.31", "1.2.3"
 	Source  string // for people: "Debian bullseye", or the user's directory
-	Digest  string // SHA-256 of what it was made of; part of a build's identity
+	Digest  string // SHA-256 of everything that it was made of
+	Base    string // that without the Pythons; part of a build's identity
 	Pythons []Python
 	Lock    *Lock // nil for a directory of the user's
 
@@ -97,6 +98,9 @@ type Python struct {
 	// IncludeDirs are what a compiler needs to find Python.h, and pyconfig.h for this
 	// processor.
 	IncludeDirs []string
+	// Digest is the SHA-256 of what it is made of, "" if that is part of the sysroot's base.
+	// Together with the base, it is part of a module's identity.
+	Digest string
 }
 
 // Lock is what a sysroot was made of. The same lock gives the same sysroot.
@@ -136,6 +140,22 @@ func (l *Lock) digest() string {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "sysroot %d\n%s", formatVersion, data))
 	return hex.EncodeToString(sum[:])
+}
+
+// part is the part of a lock that belongs to a Python, or with "" to none.
+func (l *Lock) part(python string) *Lock {
+	of := &Lock{Target: l.Target}
+	for _, p := range l.Packages {
+		if p.Python == python {
+			of.Packages = append(of.Packages, p)
+		}
+	}
+	for _, sdk := range l.SDKs {
+		if sdk.Python == python {
+			of.SDKs = append(of.SDKs, sdk)
+		}
+	}
+	return of
 }
 
 // Make makes a sysroot below m.Work, or checks the one that the user names. Errors name
@@ -189,8 +209,8 @@ func fromDebian(ctx context.Context, q Request, m Means) (*Sysroot, error) {
 	}
 	locked := *lock
 	locked.SDKs = sdks
-	s.Lock, s.Digest = &locked, locked.digest()
-	top, err := makeTop(m.Work, s.Digest)
+	s.Lock, s.Digest, s.Base = &locked, locked.digest(), locked.part("").digest()
+	top, err := makeTop(m.Work, s.Base)
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +226,9 @@ func fromDebian(ctx context.Context, q Request, m Means) (*Sysroot, error) {
 	}
 	if s.Pythons, err = s.findPythons(ctx, q, m, top); err != nil {
 		return nil, err
+	}
+	for k := range s.Pythons {
+		s.Pythons[k].Digest = locked.part(s.Pythons[k].Wanted).digest()
 	}
 	s.Source = "Debian " + cmp.Or(locked.Packages[0].Suite, "packages")
 	return s, nil

@@ -1,6 +1,7 @@
 package sysroot
 
 import (
+	"debug/elf"
 	"os"
 	"path/filepath"
 	"slices"
@@ -300,6 +301,48 @@ func TestOrder(t *testing.T) {
 		}
 		if got := strings.Join(order(g), " "); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// Which Pythons a sysroot has does not matter for what is built without one: httpd is the
+// same for all, also if it is built by several machines.
+func TestBaseIsWithoutPythons(t *testing.T) {
+	host, server := serve(t)
+	machine := elf.EM_X86_64
+	if host.Arch == "arm64" {
+		machine = elf.EM_AARCH64
+	}
+	cache := filepath.Join(t.TempDir(), "cache")
+	made := func(dir string, versions ...string) *Sysroot {
+		q := request(t, host, server)
+		if dir != "" {
+			q = Request{Target: host, Dir: dir}
+		}
+		q.SDKs = map[string]string{}
+		for _, v := range versions {
+			q.Pythons, q.SDKs[v] = append(q.Pythons, v), lay(t, sdk(host, v, machine))
+		}
+		s, err := Make(t.Context(), q, means(t, cache, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	_, files := usable(t)
+	for _, dir := range []string{"", lay(t, files)} {
+		none, one, two := made(dir), made(dir, "3.12"), made(dir, "3.12", "3.13t")
+		if none.Base != one.Base || one.Base != two.Base || len(one.Base) != 64 {
+			t.Errorf("%q: bases %s, %s, %s", dir, none.Base, one.Base, two.Base)
+		}
+		if none.Digest == one.Digest || one.Digest == two.Digest {
+			t.Errorf("%q: digests %s, %s, %s", dir, none.Digest, one.Digest, two.Digest)
+		}
+		if filepath.Base(filepath.Dir(one.specs)) != filepath.Base(filepath.Dir(two.specs)) {
+			t.Errorf("%q: the paths differ: %s, %s", dir, one.specs, two.specs)
+		}
+		if a, b := two.Pythons[0].Digest, two.Pythons[1].Digest; a == b || a == "" || b == "" || a != one.Pythons[0].Digest {
+			t.Errorf("%q: Pythons %s, %s, %s", dir, a, b, one.Pythons[0].Digest)
 		}
 	}
 }

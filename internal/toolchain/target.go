@@ -26,6 +26,7 @@ type For struct {
 	Root   string
 	Roots  []string
 	Digest string
+	Made   bool // the directory is made of Debian's packages in each run
 	// Command adds to a compiler's command what makes it use only these headers and
 	// libraries. clang reports that it is clang, and libgcc is the directory of the
 	// compiler's own library for the target.
@@ -41,7 +42,7 @@ func FindFor(ctx context.Context, r *run.Runner, caller []string, scratch string
 	if err != nil {
 		return nil, err
 	}
-	h := &Toolchain{Env: environment(caller, epoch), Family: distro.Family(), Root: f.Root, roots: f.Roots, Sysroot: f.Digest}
+	h := &Toolchain{Env: environment(caller, epoch), Family: distro.Family(), Root: f.Root, roots: f.Roots, Sysroot: f.Digest, Made: f.Made}
 	if err := h.findCross(ctx, r, caller, f); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

@@ -43,6 +43,8 @@ type Toolchain struct {
 	// what is in it; "" for this machine's.
 	Root    string `json:",omitempty"`
 	Sysroot string `json:",omitempty"`
+	// Made reports that it is made of Debian's packages in each run.
+	Made bool `json:",omitempty"`
 
 	roots []string // further directories of the target
 }
@@ -58,9 +60,9 @@ func (h *Toolchain) tryHint(err error) string {
 	case m == nil:
 		return h.Install("", distro.LibC, "")
 	case m[1] == "cc1":
-		return h.Install("", distro.Compiler, "")
+		return h.InstallHere("", distro.Compiler, "")
 	}
-	return h.Install("", distro.Binutils, "")
+	return h.InstallHere("", distro.Binutils, "")
 }
 
 // noPart matches a compiler's error about a program that it runs.
@@ -204,7 +206,7 @@ func (h *Toolchain) findCompiler(ctx context.Context, r *run.Runner, caller []st
 		return fault.New(fault.Environment, "set CC to a compiler and its flags, separated by blanks (quotes are not interpreted), or unset it",
 			"CC is %q, but the program %q was not found", cc, strings.Fields(cc)[0])
 	}
-	return distro.Needing(fault.New(fault.Environment, h.Install("", distro.Compiler, "or set CC"),
+	return distro.Needing(fault.New(fault.Environment, h.InstallHere("", distro.Compiler, "or set CC"),
 		"no C compiler was found (searched PATH for %s)", strings.Join(tried, ", ")), distro.Compiler)
 }
 
@@ -272,13 +274,31 @@ func WithTail(err error) error {
 	return err
 }
 
-// Install returns a sentence with the command that installs a package on this machine.
+// Install returns a sentence about how to get the headers and libraries of a package for the
+// system that is built for.
 func (h *Toolchain) Install(first string, packages distro.Packages, more string) string {
 	if h.Root != "" { // packages of this machine do not help
 		if more != "" {
 			more = ", " + more
 		}
+		if h.Made {
+			return strings.TrimSpace(first + " add it to the sysroot: --sysroot-package " + strings.ReplaceAll(packages["debian"], " ", ",") + more)
+		}
 		return strings.TrimSpace(first + " add it to the sysroot " + h.Root + " (Debian's package: " + packages["debian"] + ")" + more)
 	}
+	return h.InstallHere(first, packages, more)
+}
+
+// Needing is [distro.Needing] for headers and libraries. No command on this machine
+// installs those of another system.
+func (h *Toolchain) Needing(err error, packages ...distro.Packages) error {
+	if h.Root != "" {
+		return err
+	}
+	return distro.Needing(err, packages...)
+}
+
+// InstallHere is Install for programs, which run on this machine whatever they are for.
+func (h *Toolchain) InstallHere(first string, packages distro.Packages, more string) string {
 	return packages.Hint(h.Family, first, more)
 }

@@ -111,6 +111,9 @@ func checkCrossPythons(pythons []string, where string) error {
 // The caller closes it.
 func (s *Settings) cross(ctx context.Context, t target.Target, pythons []string, interpreters bool) (_ *installer.Cross, err error) {
 	q := s.Build
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
 	_, absent := run.LookPath(t.QEMU(), q.Env)
 	want := sysroot.Request{Target: t, Pythons: slices.Clone(pythons), Dir: choose(s.Targets.Sysroots, t.String()), Interpreters: interpreters || absent == nil || installer.Runs(t)}
 	if want.Dir == "" {

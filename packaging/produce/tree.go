@@ -87,7 +87,7 @@ func (t *Tree) aim(c *installer.Cross, s *installer.Staged) {
 		t.about["compiler"], t.about["libc"] = s.HTTPD.Compiler, s.HTTPD.Libc
 	}
 	if p := s.Proof; p != nil {
-		t.proof = "answered a request under " + c.Runner() + ", with Python " + p.PythonVersion
+		t.proof = "answered a request under " + s.ProvenBy + ", with Python " + p.PythonVersion
 	}
 }
 
