@@ -46,22 +46,19 @@ func (c *Cross) Close() {
 // Target returns the system.
 func (c *Cross) Target() target.Target { return c.Sysroot.Target }
 
-// NewCross checks what building for a target needs besides the sysroot and the compiler:
-// the programs of modwsgi for its CPU. programs is a directory with them, or "" to look
-// beside the programs of this machine in tools.
-func NewCross(c Cross, programs, tools string) (*Cross, error) {
-	t := c.Target()
+// FindPrograms returns the directory with the programs of modwsgi for a target's CPU:
+// programs if it is not "", otherwise one beside the programs of this machine in tools.
+func FindPrograms(t target.Target, programs, tools string) (string, error) {
 	for _, dir := range programDirs(programs, tools, t) {
 		err := checkPrograms(dir, t)
 		if err == nil {
-			c.Programs = dir
-			return &c, nil
+			return dir, nil
 		}
 		if programs != "" {
-			return nil, err
+			return "", err
 		}
 	}
-	return nil, fault.New(fault.Environment,
+	return "", fault.New(fault.Environment,
 		"name their directory with --programs: they are in the archive of modwsgi for that system, or build them from a checkout: GOOS=linux GOARCH="+t.Arch+" go build -o DIR/ ./cmd/mod_wsgi-express ./cmd/mod_wsgi-apxs",
 		"mod_wsgi-express and mod_wsgi-apxs for %s/%s, which become part of the result, were not found", t.OS, t.Arch)
 }

@@ -63,6 +63,13 @@ func FindFor(ctx context.Context, r *run.Runner, caller []string, scratch string
 		"the compiler %s cannot build a program for %s: %w", strings.Join(h.CC, " "), f.Target, WithTail(err))
 }
 
+// LookFor is the part of FindFor that needs no sysroot: it returns the error of a compiler
+// that is not there, or that is for another CPU.
+func LookFor(ctx context.Context, r *run.Runner, caller []string, t target.Target) error {
+	h := &Toolchain{Env: environment(caller, "0"), Family: distro.Family()}
+	return h.findCross(ctx, r, caller, For{Target: t, Command: func(words []string, _ bool, _ string) ([]string, error) { return words, nil }})
+}
+
 // compiler is a candidate for a target: the words of its command.
 type compiler struct {
 	words []string

@@ -16,6 +16,7 @@ import (
 	"modwsgi/internal/run"
 	"modwsgi/internal/sysroot"
 	"modwsgi/internal/target"
+	"modwsgi/internal/toolchain"
 	"modwsgi/packaging"
 )
 
@@ -111,7 +112,8 @@ func checkCrossPythons(pythons []string, where string) error {
 // The caller closes it.
 func (s *Settings) cross(ctx context.Context, t target.Target, pythons []string, interpreters bool) (_ *installer.Cross, err error) {
 	q := s.Build
-	if err := q.Check(); err != nil {
+	programs, err := s.programs(t)
+	if err != nil {
 		return nil, err
 	}
 	_, absent := run.LookPath(t.QEMU(), q.Env)
@@ -143,7 +145,24 @@ func (s *Settings) cross(ctx context.Context, t target.Target, pythons []string,
 	if err := s.recordSysroot(made); err != nil {
 		return nil, err
 	}
-	return installer.NewCross(installer.Cross{Sysroot: made, Work: space.Dir, Done: space.Close}, choose(s.Targets.Programs, t.OS+"/"+t.Arch), q.ToolsDir)
+	return &installer.Cross{Sysroot: made, Work: space.Dir, Programs: programs, Done: space.Close}, nil
+}
+
+// programs is the directory of modwsgi's programs for a target.
+func (s *Settings) programs(t target.Target) (string, error) {
+	return installer.FindPrograms(t, choose(s.Targets.Programs, t.OS+"/"+t.Arch), s.Build.ToolsDir)
+}
+
+// crossable refuses what can be seen to be wrong before a sysroot is made, for which many
+// packages are fetched: the versions, modwsgi's programs for the target, and the compiler.
+func (s *Settings) crossable(ctx context.Context, t target.Target) error {
+	if err := s.Build.Check(); err != nil {
+		return err
+	}
+	if _, err := s.programs(t); err != nil {
+		return err
+	}
+	return toolchain.LookFor(ctx, s.Build.Runner, s.Build.Env, t)
 }
 
 // part is a format to make for another system, with its options.

@@ -48,13 +48,18 @@ func LinuxModules(ctx context.Context, s Settings, b CrossBuild, out string) ([]
 	var crosses []*installer.Cross
 	for k, t := range targets {
 		if t == (target.Target{}) { // this machine, but with a sysroot
-			if t, err = target.Host(); err != nil {
+			if targets[k], err = target.Host(); err != nil {
 				return nil, err
 			}
 		}
 		if err := checkCrossPythons(b.Pythons, b.Targets[k]); err != nil {
 			return nil, err
 		}
+		if err := s.crossable(ctx, targets[k]); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range targets {
 		c, err := s.cross(ctx, t, b.Pythons, false)
 		if err != nil {
 			return nil, err

@@ -65,30 +65,46 @@ func (o *Release) makeCrosses(ctx context.Context) error {
 		o.Targets.SDKs[key] = o.path(p.SDK)
 	}
 	names, pythons := o.crossPlatforms()
-	for _, name := range names {
-		t, err := target.Parse(name, machine)
-		if err != nil {
-			return err
-		}
-		s := o.Settings
-		for _, one := range o.m.Target {
-			if one.Platform == name {
-				s.Targets.Sysroots = map[string]string{"": o.path(one.Sysroot)}
-				s.Targets.Packages = one.Packages
-				s.Targets.Programs = map[string]string{"": o.path(one.Programs)}
+	each := func(do func(s *Settings, name string, t target.Target) error) error {
+		for _, name := range names {
+			t, err := target.Parse(name, machine)
+			if err != nil {
+				return err
+			}
+			if err := do(o.settingsFor(name), name, t); err != nil {
+				if err := o.fail(ctx, name, err); err != nil {
+					return err
+				}
+				o.cells = slices.DeleteFunc(o.cells, func(c matrix.Cell) bool { return c.Platform == name })
 			}
 		}
+		return nil
+	}
+	err = each(func(s *Settings, _ string, t target.Target) error { return s.crossable(ctx, t) })
+	if err != nil {
+		return err
+	}
+	names, pythons = o.crossPlatforms()
+	return each(func(s *Settings, name string, t target.Target) error {
 		c, err := s.crossFor(ctx, t, pythons[name], o.parts(name))
 		if err == nil {
 			o.crosses[name] = c
-			continue
 		}
-		if err := o.fail(ctx, name, err); err != nil {
-			return err
+		return err
+	})
+}
+
+// settingsFor are the settings for a platform of the matrix.
+func (o *Release) settingsFor(name string) *Settings {
+	s := o.Settings
+	for _, one := range o.m.Target {
+		if one.Platform == name {
+			s.Targets.Sysroots = map[string]string{"": o.path(one.Sysroot)}
+			s.Targets.Packages = one.Packages
+			s.Targets.Programs = map[string]string{"": o.path(one.Programs)}
 		}
-		o.cells = slices.DeleteFunc(o.cells, func(c matrix.Cell) bool { return c.Platform == name })
 	}
-	return nil
+	return &s
 }
 
 // parts lists what is to be made for a platform.

@@ -149,6 +149,13 @@ func (o *single) work(l *line, d *packaging.Dist, trees []*Tree) *Work {
 func (o *single) ready(ctx context.Context, l *line) error {
 	o.crosses = map[target.Target]*installer.Cross{}
 	for _, t := range o.targets {
+		if t.OS == target.Linux {
+			if err := o.crossable(ctx, t); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range o.targets {
 		if t.OS != target.Linux {
 			continue
 		}
