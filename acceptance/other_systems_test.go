@@ -316,7 +316,7 @@ func TestBadSysroots(t *testing.T) {
 		if r.code == 0 || !strings.Contains(r.stderr, c.want) || !strings.Contains(r.stderr, c.hint) {
 			t.Errorf("%s: want %q, %q: %v", name, c.want, c.hint, r)
 		}
-		// What needs no sysroot is said before one is made, also if there is another target.
+		// What needs no sysroot is reported before one is made, also if there is another target.
 		switch name {
 		case "a part of a version", "no cross compiler", "a compiler for another CPU", "programs for another CPU":
 			if strings.Contains(r.stderr, "sysroot for ") {
