@@ -5,6 +5,7 @@ package acceptance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -229,7 +230,14 @@ func TestOlderGlibc(t *testing.T) {
 	machine := ownMachine()
 	checkAge(t, filepath.Join(dir, "dist"), machine, "2.28")
 	checkAuditwheel(t, filepath.Join(dir, "dist"))
-	if err := os.CopyFS(filepath.Join(root.dir, "opt/modwsgi-test/dist"), os.DirFS(filepath.Join(dir, "dist"))); err != nil {
+	serveWheels(t, root, filepath.Join(dir, "dist"))
+}
+
+// serveWheels has the pip of a system install wheels, and serves there.
+func serveWheels(t *testing.T, root *suiteRoot, dist string) {
+	t.Helper()
+	to := filepath.Join(root.dir, "opt/modwsgi-test/dist")
+	if err := errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(dist))); err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(root.dir, "opt/modwsgi-test/app.wsgi"), hello, 0o644)
@@ -248,6 +256,31 @@ cat /tmp/log >&2
 	if ran.code != 0 || !strings.Contains(ran.stdout, "answer: ") {
 		t.Error(ran)
 	}
+}
+
+// TestManylinux2014 makes wheels for the oldest glibc that is still in use, which Debian's
+// own libraries, such as libcrypt, are too new for. pip finds them by both of their names,
+// and Debian 11 serves with them.
+func TestManylinux2014(t *testing.T) {
+	testkit.Turn(t, "targets")
+	root := debianRoot(t, "bullseye", "bare")
+	dir := workdir(t, "oldest")
+	r := pack(t, dir, bareEnv(), "wheel", "--target", "linux/"+runtime.GOARCH+"/glibc2.17", "--python", "3.9", "--lock-file", "modwsgi.lock")
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	dist := filepath.Join(dir, "dist")
+	checkAge(t, dist, ownMachine(), "2.17")
+	checkAuditwheel(t, dist)
+	for _, tag := range []string{"manylinux2014_", "manylinux_2_17_"} {
+		to := filepath.Join(dir, tag)
+		must(t, dir, bareEnv(), filepath.Join(setting(t, "MODWSGI_TEST_ENV"), "bin/python"), "-m", "pip", "download", "--quiet", "--no-cache-dir", "--no-index", "--find-links", dist,
+			"--only-binary", ":all:", "--dest", to, "--implementation", "cp", "--python-version", "3.9", "--platform", tag+ownMachine(), "mod_wsgi")
+		if found, _ := filepath.Glob(filepath.Join(to, "*.whl")); len(found) != 2 {
+			t.Errorf("%s: %q", tag, found)
+		}
+	}
+	serveWheels(t, root, dist)
 }
 
 // TestModulesForOtherSystems builds only the module, with gcc and with clang.

@@ -129,6 +129,13 @@ func TestSelect(t *testing.T) {
 			}
 		})
 	}
+	other := bare
+	other.Missing = nil
+	other.LackCrypt()
+	other.LackCrypt()
+	if got, err := other.Select(nil, []string{"tls"}, Auto); err != nil || len(other.Missing) != 1 || !slices.Contains(got.Libraries, "libxcrypt") {
+		t.Errorf("a library crypt that cannot be used: %+v, %v, %v", got, err, other.Missing)
+	}
 	// A default that is left out, and a long build, are mentioned before the build.
 	for _, c := range []struct {
 		from Libraries

@@ -176,6 +176,13 @@ func (h *Host) buildsCrypt(from Libraries) bool {
 	return h.fromSource() && (from == Auto && missing || from == FromSource && (missing || strings.HasPrefix(h.Libc, "glibc")))
 }
 
+// LackCrypt makes a library crypt that was found count as missing.
+func (h *Host) LackCrypt() {
+	if !slices.ContainsFunc(h.Missing, func(m Missing) bool { return m.What == cryptNeed }) {
+		h.Missing = append(h.Missing, Missing{cryptNeed, false, distro.Crypt})
+	}
+}
+
 // checkPerl refuses to build OpenSSL on a host without Perl, before anything is
 // fetched: OpenSSL's Configure is a Perl program, and half of its headers are generated
 // by others. It also notes how long this library takes.

@@ -112,7 +112,7 @@ func (c *Cross) facts(version string, py *detect.Python) modulebuild.Python {
 // remembered: the sysroot may be another one in the next run.
 func (c *Cross) probe(ctx context.Context, at Setting, version string, py *detect.Python, withHTTPD bool) (*Host, error) {
 	s := c.Sysroot
-	return probeWith(ctx, at, func(dir string) (*toolchain.Toolchain, error) {
+	h, err := probeWith(ctx, at, func(dir string) (*toolchain.Toolchain, error) {
 		return toolchain.FindFor(ctx, at.Runner, toolEnv(at), dir, toolchain.For{
 			Target: s.Target, Root: s.Dir, Roots: []string{c.Work}, Digest: s.Base, Made: s.Lock != nil,
 			Command: func(words []string, clang bool, libgcc string) ([]string, error) {
@@ -120,6 +120,11 @@ func (c *Cross) probe(ctx context.Context, at Setting, version string, py *detec
 			},
 		})
 	}, py, func(py *detect.Python) modulebuild.Python { return c.facts(version, py) }, modulebuild.HTTPD{}, withHTTPD)
+	// A wheel takes the library along, which may be for a newer C library than the target's.
+	if err == nil && h.HTTPD != nil && s.HasTooNew("libcrypt.so.1") {
+		h.HTTPD.LackCrypt()
+	}
+	return h, err
 }
 
 // prove tries a staged build with the target's Python, loader and C library. by says what

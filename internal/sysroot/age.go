@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,6 +72,22 @@ func TooNew(t target.Target, file string) ([]Symbol, error) {
 		}
 	}
 	return out, nil
+}
+
+// HasTooNew reports whether a library of the sysroot needs a newer C library than the
+// target's: the libraries of Debian are as new as its C library.
+func (s *Sysroot) HasTooNew(soname string) bool {
+	root, err := os.OpenRoot(s.Dir)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = root.Close() }()
+	dir := inRoot(root, LibraryDirs(s.Target), soname)
+	if dir == "" {
+		return false
+	}
+	found, err := TooNew(s.Target, filepath.Join(s.Dir, dir, soname))
+	return err == nil && len(found) > 0
 }
 
 // CheckTree reports all binaries in a directory that are for another processor, need

@@ -2,7 +2,9 @@ package sysroot
 
 import (
 	"debug/elf"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -343,6 +345,41 @@ func TestBaseIsWithoutPythons(t *testing.T) {
 		}
 		if a, b := two.Pythons[0].Digest, two.Pythons[1].Digest; a == b || a == "" || b == "" || a != one.Pythons[0].Digest {
 			t.Errorf("%q: Pythons %s, %s, %s", dir, a, b, one.Pythons[0].Digest)
+		}
+	}
+}
+
+// TestHasTooNew: a library of the sysroot may be for a newer C library than the target's.
+func TestHasTooNew(t *testing.T) {
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		t.Skip(err)
+	}
+	host, err := target.Host()
+	if err != nil || host.Libc != target.Glibc {
+		t.Skip("needs glibc: ", err)
+	}
+	dir := t.TempDir()
+	for name, body := range map[string]string{
+		"libold.so.1": "unsigned long strlen(const char *);\nunsigned long f(char *s) { return strlen(s); }\n",
+		"libnew.so.1": "long getrandom(void *, unsigned long, unsigned);\nlong f(void) { return getrandom(0, 0, 0); }\n", // glibc 2.25
+	} {
+		source, lib := filepath.Join(dir, name+".c"), filepath.Join(dir, "usr/lib", host.Multiarch())
+		if err := errors.Join(os.MkdirAll(lib, 0o755), os.WriteFile(source, []byte(body), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.CommandContext(t.Context(), cc, "-shared", "-fPIC", "-o", filepath.Join(lib, name), source).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for _, c := range []struct {
+		libc, name string
+		want       bool
+	}{{"2.17", "libnew.so.1", true}, {"2.17", "libold.so.1", false}, {"2.28", "libnew.so.1", false}, {"2.17", "libnone.so.1", false}} {
+		g := host
+		g.LibcVersion = c.libc
+		if got := (&Sysroot{Target: g, Dir: dir}).HasTooNew(c.name); got != c.want {
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }

@@ -93,23 +93,27 @@ func limitHint(limit string) string {
 	return "build for a newer system, leave out the feature that needs it, or use a sysroot with an older C library and libraries that were built for it"
 }
 
+// manylinux returns the tags that the files support, by their symbols and the limit.
+func (t *tree) manylinux() ([]string, error) {
+	r := t.result
+	glibc, err := r.Versions.glibc(r.Machine)
+	if err != nil {
+		return nil, err
+	}
+	_, most, _ := strings.Cut(t.Limit, " ")
+	if most != "" && elf.CompareVersions(glibc, most) > 0 { // because of a library of the compiler
+		return nil, fault.New(fault.Environment, limitHint(t.Limit), "its files cannot be packaged for glibc %s: they require libraries of the compiler that only systems with glibc %s have (%s)",
+			most, glibc, strings.Join(r.Versions.List(), ", "))
+	}
+	return manylinux(glibc, r.Machine, most), nil
+}
+
 // claim adds the tags of the target to those that the files support. It is called when
 // every file has been checked.
 func (t *tree) claim() error {
 	r := t.result
 	if t.Limit == "" || len(r.Foreign) > 0 {
 		return nil
-	}
-	libc, most, _ := strings.Cut(t.Limit, " ")
-	if libc == "glibc" {
-		for _, tag := range r.Tags {
-			number, ok := strings.CutPrefix(tag, "manylinux_")
-			number = strings.ReplaceAll(strings.TrimSuffix(number, "_"+r.Machine), "_", ".")
-			if ok && elf.CompareVersions(number, most) > 0 { // because of a library of the compiler
-				return fault.New(fault.Environment, limitHint(t.Limit), "%s cannot be packaged for glibc %s: its files require libraries of the compiler that only systems with glibc %s have (%s)",
-					t.root, most, number, strings.Join(r.Versions.List(), ", "))
-			}
-		}
 	}
 	for _, tag := range t.Targets {
 		if !slices.Contains(r.Tags, tag) {

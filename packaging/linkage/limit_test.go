@@ -73,8 +73,13 @@ func TestLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Contains(r.Tags, "manylinux_2_28_test") || !slices.ContainsFunc(r.Tags, func(tag string) bool { return strings.HasPrefix(tag, "manylinux_2_25_") }) {
+	if !slices.Contains(r.Tags, "manylinux_2_28_test") || !slices.ContainsFunc(r.Tags, func(tag string) bool { return strings.HasPrefix(tag, "manylinux_2_26_") }) {
 		t.Errorf("tags %q: want that of the target and that of the symbols", r.Tags)
+	}
+	o := libc("glibc 2.25") // the next published policy is newer than the target
+	o.Targets = []string{"manylinux_2_25_test"}
+	if r, err = Apply(tree, o); err != nil || !slices.Equal(r.Tags, o.Targets) {
+		t.Errorf("tags %q, %v: want only that of the target", r.Tags, err)
 	}
 	if _, err := Apply(tree, libc("musl 1.2")); err == nil || !strings.Contains(err.Error(), "mod_x.so needs libc.so.6, the GNU C library, not musl") {
 		t.Errorf("glibc's library for musl: %v", err)

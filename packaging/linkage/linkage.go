@@ -482,10 +482,10 @@ func (t *tree) tags() error {
 	case musl:
 		r.Tags, err = musllinux(t.Libc, r.Machine)
 	default:
-		r.Tags, err = r.Versions.manylinux(r.Machine)
+		r.Tags, err = t.manylinux()
 	}
 	if err != nil {
-		return fault.New(fault.Environment, hint, "%s: compute the platform: %w", t.root, err)
+		return fault.New(fault.Environment, fault.HintOr(err, hint), "%s: compute the platform: %w", t.root, err)
 	}
 	return t.claim()
 }

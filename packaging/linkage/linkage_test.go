@@ -27,9 +27,12 @@ func TestManylinux(t *testing.T) {
 		"alias 2010":     {Versions{"GLIBC": "2.12"}, "x86_64", "manylinux2010_x86_64 manylinux_2_12_x86_64"},
 		"alias 2014":     {Versions{"GLIBC": "2.17"}, "x86_64", "manylinux2014_x86_64 manylinux_2_17_x86_64"},
 		"perennial":      {Versions{"GLIBC": "2.34"}, "x86_64", "manylinux_2_34_x86_64"},
-		"numbers":        {Versions{"GLIBC": "2.9"}, "x86_64", "manylinux_2_9_x86_64"},
+		"numbers":        {Versions{"GLIBC": "2.9"}, "x86_64", "manylinux2010_x86_64 manylinux_2_12_x86_64"},
+		"rounded up":     {Versions{"GLIBC": "2.14"}, "x86_64", "manylinux2014_x86_64 manylinux_2_17_x86_64"},
+		"without a name": {Versions{"GLIBC": "2.25"}, "aarch64", "manylinux_2_26_aarch64"},
+		"newer than all": {Versions{"GLIBC": "2.99"}, "x86_64", "manylinux_2_99_x86_64"},
 		"oldest for CPU": {Versions{"GLIBC": "2.3"}, "aarch64", "manylinux2014_aarch64 manylinux_2_17_aarch64"},
-		"riscv":          {nil, "riscv64", "manylinux_2_27_riscv64"},
+		"riscv":          {nil, "riscv64", "manylinux_2_31_riscv64"},
 		"C++ decides":    {Versions{"GLIBC": "2.17", "GLIBCXX": "3.4.22"}, "x86_64", "manylinux_2_24_x86_64"},
 		"C++ does not":   {Versions{"GLIBC": "2.34", "GLIBCXX": "3.4.8"}, "x86_64", "manylinux_2_34_x86_64"},
 		"gcc":            {Versions{"GCC": "4.8.0"}, "x86_64", "manylinux2014_x86_64 manylinux_2_17_x86_64"},
@@ -37,8 +40,8 @@ func TestManylinux(t *testing.T) {
 		"C++ too new":    {Versions{"GLIBCXX": "3.4.99"}, "x86_64", "no known Linux system has GLIBCXX_3.4.99"},
 		"unknown family": {Versions{"QT": "5"}, "x86_64", "no system is known to have QT_5"},
 	} {
-		tags, err := c.versions.manylinux(c.machine)
-		got := strings.Join(tags, " ")
+		glibc, err := c.versions.glibc(c.machine)
+		got := strings.Join(manylinux(glibc, c.machine, ""), " ")
 		if err != nil {
 			got = err.Error()
 		}

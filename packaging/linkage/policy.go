@@ -26,29 +26,34 @@ type policy struct {
 	max   map[string]string
 }
 
-// policies are the published ones, oldest first. Between two of them only the version
-// of the C library matters (PEP 600). The values are the lowest of the published ones
-// for all CPUs.
+// policies are the published ones, oldest first. The values are the lowest of the
+// published ones for all CPUs. PEP 600 permits tags between them, but resolvers and mirrors
+// that list platforms list these only.
 var policies = []policy{
 	{"2.5", map[string]string{"GLIBCXX": "3.4.8", "CXXABI": "1.3.1", "GCC": "4.2.0"}},
 	{"2.12", map[string]string{"GLIBCXX": "3.4.13", "CXXABI": "1.3.3", "GCC": "4.3.0", "ZLIB": "1.2.2.4"}},
 	{"2.17", map[string]string{"GLIBCXX": "3.4.19", "CXXABI": "1.3.7", "GCC": "4.8.0", "ZLIB": "1.2.5.2"}},
 	{"2.24", map[string]string{"GLIBCXX": "3.4.22", "CXXABI": "1.3.10", "GCC": "4.8.0", "ZLIB": "1.2.5.2", "LIBATOMIC": "1.2"}},
+	{"2.26", map[string]string{"GLIBCXX": "3.4.22", "CXXABI": "1.3.10", "GCC": "4.8.0", "ZLIB": "1.2.5.2", "LIBATOMIC": "1.2"}},
 	{"2.27", map[string]string{"GLIBCXX": "3.4.24", "CXXABI": "1.3.11", "GCC": "7.0.0", "ZLIB": "1.2.9", "LIBATOMIC": "1.2"}},
+	{"2.28", map[string]string{"GLIBCXX": "3.4.24", "CXXABI": "1.3.11", "GCC": "7.0.0", "ZLIB": "1.2.9", "LIBATOMIC": "1.2"}},
 	{"2.31", map[string]string{"GLIBCXX": "3.4.28", "CXXABI": "1.3.12", "GCC": "7.0.0", "ZLIB": "1.2.9", "LIBATOMIC": "1.2"}},
 	{"2.34", map[string]string{"GLIBCXX": "3.4.29", "CXXABI": "1.3.13", "GCC": "7.0.0", "ZLIB": "1.2.9", "LIBATOMIC": "1.2"}},
 	{"2.35", map[string]string{"GLIBCXX": "3.4.30", "CXXABI": "1.3.13", "GCC": "7.0.0", "ZLIB": "1.2.9", "LIBATOMIC": "1.2"}},
+	{"2.36", map[string]string{"GLIBCXX": "3.4.30", "CXXABI": "1.3.13", "GCC": "7.0.0", "ZLIB": "1.2.9", "LIBATOMIC": "1.2"}},
 	{"2.37", map[string]string{"GLIBCXX": "3.4.30", "CXXABI": "1.3.13", "GCC": "7.0.0", "ZLIB": "1.2.12", "LIBATOMIC": "1.2"}},
 	{"2.38", map[string]string{"GLIBCXX": "3.4.30", "CXXABI": "1.3.13", "GCC": "7.0.0", "ZLIB": "1.2.12", "LIBATOMIC": "1.2"}},
-	{"2.39", map[string]string{"GLIBCXX": "3.4.33", "CXXABI": "1.3.15", "GCC": "14.0.0", "ZLIB": "1.2.12", "LIBATOMIC": "1.2"}},
+	{"2.39", map[string]string{"GLIBCXX": "3.4.32", "CXXABI": "1.3.15", "GCC": "14.0.0", "ZLIB": "1.2.12", "LIBATOMIC": "1.2"}},
+	{"2.40", map[string]string{"GLIBCXX": "3.4.33", "CXXABI": "1.3.15", "GCC": "14.0.0", "ZLIB": "1.2.12", "LIBATOMIC": "1.2"}},
+	{"2.41", map[string]string{"GLIBCXX": "3.4.33", "CXXABI": "1.3.15", "GCC": "14.0.0", "ZLIB": "1.2.12", "LIBATOMIC": "1.2"}},
 }
 
 // legacy maps tags to their names from before PEP 600.
 var legacy = map[string]string{"2.5": "manylinux1", "2.12": "manylinux2010", "2.17": "manylinux2014"}
 
-// oldest is the first C library for a CPU; no older system exists.
+// oldest is the C library of the first policy for a CPU.
 var oldest = map[string]string{
-	"aarch64": "2.17", "ppc64le": "2.17", "s390x": "2.17", "armv7l": "2.17", "riscv64": "2.27", "loongarch64": "2.36",
+	"aarch64": "2.17", "ppc64le": "2.17", "s390x": "2.17", "armv7l": "2.17", "riscv64": "2.31", "loongarch64": "2.36",
 }
 
 // Versions are the highest symbol versions that files require of the system's
@@ -83,9 +88,8 @@ func (v Versions) ask(needs []elf.Need, system func(string) bool) error {
 	return nil
 }
 
-// manylinux returns the tags for files with these requirements: the oldest system that
-// satisfies them, with its name from before PEP 600.
-func (v Versions) manylinux(machine string) ([]string, error) {
+// glibc returns the oldest C library of a system that satisfies these requirements.
+func (v Versions) glibc(machine string) (string, error) {
 	glibc := "2.5"
 	for _, low := range []string{oldest[machine], v["GLIBC"]} {
 		if low != "" && elf.CompareVersions(low, glibc) > 0 {
@@ -110,19 +114,35 @@ func (v Versions) manylinux(machine string) ([]string, error) {
 				break
 			}
 			if p.glibc == policies[len(policies)-1].glibc && known {
-				return nil, fmt.Errorf("no known Linux system has %s_%s", family, wanted)
+				return "", fmt.Errorf("no known Linux system has %s_%s", family, wanted)
 			}
 		}
 		if !known {
-			return nil, fmt.Errorf("no system is known to have %s_%s", family, wanted)
+			return "", fmt.Errorf("no system is known to have %s_%s", family, wanted)
 		}
+	}
+	return glibc, nil
+}
+
+// manylinux returns the tags of the first published policy whose C library is not older
+// than glibc, with its name from before PEP 600. It returns none if that is newer than most,
+// unless that is "". A C library that is newer than all policies has a tag of its own.
+func manylinux(glibc, machine, most string) []string {
+	for _, p := range policies {
+		if elf.CompareVersions(p.glibc, glibc) >= 0 {
+			glibc = p.glibc
+			break
+		}
+	}
+	if most != "" && elf.CompareVersions(glibc, most) > 0 {
+		return nil
 	}
 	tags := []string{"manylinux_" + strings.ReplaceAll(glibc, ".", "_") + "_" + machine}
 	if old := legacy[glibc]; old != "" {
 		tags = append(tags, old+"_"+machine)
 	}
 	slices.Sort(tags)
-	return tags, nil
+	return tags
 }
 
 // musllinux returns the tag for a C library of that version, as in "musl 1.2.4" (PEP
