@@ -83,8 +83,10 @@ func (b *builder) configureAPR(ctx context.Context, log *steps.Log) error {
 
 func (b *builder) configureAPRUtil(ctx context.Context, log *steps.Log) error {
 	args, linker := b.cryptFlags()
-	if b.component("expat") != nil {
-		linker = append(linker, "-Wl,--exclude-libs,libexpat.a")
+	for _, l := range b.bundled() {
+		if l.feature == "" { // APR-util links it, not httpd
+			linker = append(linker, hide(l.archives)...)
+		}
 	}
 	args = append(args,
 		ldflags(linker...), "--with-apr="+b.dir("apr"),

@@ -284,12 +284,19 @@ func (b *builder) httpdLibraries() (args, linker []string) {
 		if l.option != "" {
 			args = append(args, l.option+b.deps())
 		}
-		hidden = append(hidden, l.archives...)
+		if l.feature != "" {
+			hidden = append(hidden, l.archives...)
+		}
 	}
-	if len(hidden) > 0 {
-		linker = []string{"-Wl,--exclude-libs," + strings.Join(hidden, ":")}
+	return args, hide(hidden)
+}
+
+// hide are the linker's options that keep static libraries out of an interface.
+func hide(archives []string) []string {
+	if len(archives) == 0 {
+		return nil
 	}
-	return args, linker
+	return []string{"-Wl,--exclude-libs," + strings.Join(archives, ":")}
 }
 
 // cryptFlags are the arguments that make the configure scripts of APR and APR-util find

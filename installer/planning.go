@@ -270,8 +270,8 @@ func planBuild(ctx context.Context, p *Plan, m Means, lock *recipe.Lock) (err er
 			return err
 		}
 		selected, err := p.Host.HTTPD.Select(p.Wish.With, p.Wish.Without, from)
-		if err := missing(p.Host.HTTPD.CheckNeeds(from), err); err != nil {
-			return missing(python, err)
+		if err := missing(python, p.Host.HTTPD.CheckNeeds(from), err); err != nil {
+			return err
 		}
 		p.HTTPD.Features, p.HTTPD.Libraries, p.HTTPD.Notes = selected.Features, selected.Libraries, selected.Notes
 	}

@@ -144,15 +144,30 @@ func (t Target) Loader() string {
 // one that auditwheel knows: "libc.musl-x86_64.so.1". musl's loader takes every name that
 // begins with "libc." for itself (musl, ldso/dynlink.c).
 func (t Target) MuslName() string {
-	c := t.cpu()
-	if c == nil {
+	if t.cpu() == nil {
 		return ""
 	}
-	name := c.gnu
-	if other := map[string]string{"arm/v7": "armv7", "386": "x86"}[c.arch]; other != "" { // Alpine's
-		name = other
+	return MuslNameOf(t.Machine())
+}
+
+// MuslNameOf is that name for a processor as uname -m names it.
+func MuslNameOf(machine string) string {
+	if other := map[string]string{"armv7l": "armv7", "i686": "x86"}[machine]; other != "" { // Alpine's
+		machine = other
 	}
-	return "libc.musl-" + name + ".so.1"
+	return "libc.musl-" + machine + ".so.1"
+}
+
+// MuslLoaderOf is the path of musl's loader for a processor as uname -m names it.
+func MuslLoaderOf(machine string) string {
+	for _, c := range cpus {
+		if c.machine == machine {
+			t := Target{OS: Linux, Libc: Musl}
+			t.Arch, t.Variant, _ = strings.Cut(c.arch, "/")
+			return t.Loader()
+		}
+	}
+	return "/lib/ld-musl-" + machine + ".so.1"
 }
 
 // QEMU is the name of the user-mode emulator, "qemu-aarch64"; "" for none.

@@ -102,7 +102,11 @@ func TestNames(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"linux/amd64/musl1.2": "libc.musl-x86_64.so.1", "linux/arm64/musl1.2": "libc.musl-aarch64.so.1", "linux/arm/v7/musl1.2": "libc.musl-armv7.so.1", "linux/386/musl1.2": "libc.musl-x86.so.1",
+		"linux/ppc64le/musl1.2": "libc.musl-ppc64le.so.1",
 	} {
+		if g := parse(t, text); target.MuslLoaderOf(g.Machine()) != g.Loader() {
+			t.Errorf("%s: the loader %s, not %s", text, target.MuslLoaderOf(g.Machine()), g.Loader())
+		}
 		if got := parse(t, text).MuslName(); got != want {
 			t.Errorf("%s: %s", text, got)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/target"
 	"modwsgi/packaging"
 	"modwsgi/packaging/linkage"
 )
@@ -277,7 +278,7 @@ func apkDepends(all map[string]*requirement, machine string) []string {
 	var deps []string
 	for soname := range all {
 		if soname == "libc.so" {
-			soname = "libc.musl-" + archOf(APK, machine) + ".so.1"
+			soname = target.MuslNameOf(machine)
 		}
 		deps = append(deps, "so:"+soname)
 	}

@@ -46,12 +46,12 @@ func (m *maker) checkLibc(i *image) error {
 	musl := i.isMusl()
 	name := "libc.so.6"
 	if musl {
-		name = "libc.musl-" + i.machine + ".so.1"
+		name = target.MuslNameOf(i.machine)
 	}
 	at, ok := i.base.library(name, i.machine)
 	if !ok {
 		other := ""
-		if _, there := i.base.root.has("/lib/ld-musl-" + i.machine + ".so.1"); there && !musl {
+		if _, there := i.base.root.has(target.MuslLoaderOf(i.machine)); there && !musl {
 			other = ": it has musl, but the build needs the GNU C library"
 		}
 		return fault.New(fault.Usage, "name a base of a distribution with that C library, or use --base scratch, which includes this machine's",
