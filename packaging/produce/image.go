@@ -12,6 +12,7 @@ import (
 	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/filetree"
+	"modwsgi/internal/run"
 	"modwsgi/internal/target"
 	"modwsgi/internal/version"
 	"modwsgi/packaging"
@@ -110,7 +111,7 @@ func nextForImage(r *Result, v Values) []string {
 	case pushed != "":
 		return append(lines, fmt.Sprintf("Next: docker run --rm -p %d:%d %s", port, port, target))
 	}
-	return append(lines, fmt.Sprintf("Next: docker load -i %s, or skopeo copy oci-archive:%s docker://REGISTRY/REPOSITORY:TAG", file, file))
+	return append(lines, fmt.Sprintf("Next: docker load -i %s, or skopeo copy %s docker://REGISTRY/REPOSITORY:TAG", run.Quote(file), run.Quote("oci-archive:"+file)))
 }
 
 // image completes the options of one image.

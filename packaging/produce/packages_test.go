@@ -229,3 +229,14 @@ func TestIndexesNameTheirTargets(t *testing.T) {
 		t.Errorf("got %+v", a)
 	}
 }
+
+// TestNextForImage: the printed commands can be pasted, also if the output directory has
+// blanks in its name.
+func TestNextForImage(t *testing.T) {
+	r := &Result{Dir: "/srv/my images", Artifacts: []Made{{Artifact: packaging.Artifact{Name: "web.tar"}}}}
+	lines := nextForImage(r, Values{})
+	want := "Next: docker load -i '/srv/my images/web.tar', or skopeo copy 'oci-archive:/srv/my images/web.tar' docker://REGISTRY/REPOSITORY:TAG"
+	if len(lines) != 1 || lines[0] != want {
+		t.Errorf("got %q", lines)
+	}
+}
