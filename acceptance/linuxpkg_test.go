@@ -395,3 +395,28 @@ func TestLinuxPackagesRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestDebOfForeignPython: no package of this system has the Python, so no deb can depend on
+// it. One command and a matrix report that before anything is compiled, and a matrix
+// without running.
+func TestDebOfForeignPython(t *testing.T) {
+	t.Parallel()
+	found, _ := filepath.Glob("/root/.pyenv/versions/3.1*/bin/python3")
+	if _, err := os.Stat("/var/lib/dpkg/status"); err != nil || len(found) == 0 {
+		t.Skip("needs Debian and a Python of pyenv")
+	}
+	dir := workdir(t, "foreign")
+	minor := strings.Join(strings.SplitN(strings.TrimPrefix(filepath.Dir(filepath.Dir(found[0])), "/root/.pyenv/versions/"), ".", 3)[:2], ".")
+	writeFile(t, filepath.Join(dir, "release.toml"), "schema = 1\npythons = [\""+minor+"\"]\nformats = [\"wheel\", \"deb\"]\n", 0o644)
+	env := bareEnv("PATH=" + filepath.Dir(found[0]) + ":/usr/bin:/bin")
+	for _, args := range [][]string{{"deb", "--python", found[0], "--cache-dir", filepath.Join(dir, "cache")}, {"--matrix", "release.toml"}, {"--matrix", "release.toml", "--dry-run"}} {
+		r := command(t, dir, env, append([]string{program(t, "modwsgi"), "package", "--progress", "plain", "--out", "dist"}, args...)...)
+		if r.code == 0 || !strings.Contains(r.stderr, "belongs to no package of this system") || !strings.Contains(r.stderr, "--depends") {
+			t.Errorf("%q: %v", args, r)
+		}
+		if strings.Contains(r.stderr, "compile ") || strings.Contains(r.stderr, "fetch ") {
+			t.Errorf("%q: something was fetched or compiled first: %v", args, r)
+		}
+		absent(t, filepath.Join(dir, "dist"))
+	}
+}

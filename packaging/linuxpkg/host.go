@@ -1,6 +1,7 @@
 package linuxpkg
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -131,15 +132,58 @@ func (w *work) where() string {
 // one at the same path, and no dependency can express that, unless the user names its
 // package.
 func (w *work) unpackagedPython() error {
-	bySoname, more, err := w.options.given()
+	py := w.python()
+	named, err := w.options.namesPython(w.soname)
 	if err != nil {
 		return err
 	}
-	py := w.python()
-	if len(more) > 0 || w.soname != "" && bySoname[w.soname] != "" {
+	if named {
 		w.warnings = append(w.warnings, "the Python below "+py.BasePrefix+" belongs to no package of "+w.where()+": modwsgi assumes that a package of --depends contains it at the same path")
 		return nil
 	}
-	return fault.New(fault.Environment, "use a Python of the distribution, or name the package of this one with --depends PACKAGE",
-		"the Python %s below %s belongs to no package of %s: no dependency could install it on another machine", py.Version, py.BasePrefix, w.where())
+	return unpackaged(py.Version, py.BasePrefix, w.where())
+}
+
+// namesPython reports whether --depends may name the package of a Python.
+func (o *Options) namesPython(soname string) (bool, error) {
+	bySoname, more, err := o.given()
+	return len(more) > 0 || soname != "" && bySoname[soname] != "", err
+}
+
+func unpackaged(version, prefix, where string) error {
+	return fault.New(fault.Environment, "use a Python of the distribution, or name the package of this one with --depends PACKAGE (in a matrix file, depends in the format's table)",
+		"the Python %s below %s belongs to no package of %s: no dependency could install it on another machine", version, prefix, where)
+}
+
+// CheckPython refuses a Python of this machine, before anything is built for it, that the
+// package could not depend on: no package of the system contains it. libpython is "" for
+// a Python without a shared one.
+func CheckPython(o Options, version, prefix, libpython string) error {
+	if o.Format != Deb || o.For != nil {
+		return nil // the others depend on the library by its name
+	}
+	soname := ""
+	if libpython != "" {
+		soname = filepath.Base(libpython)
+		if facts, err := elf.Read(libpython); err == nil && facts.Soname != "" {
+			soname = facts.Soname
+		}
+	}
+	named, err := o.namesPython(soname)
+	if err != nil || named {
+		return err
+	}
+	minor := strings.Join(strings.SplitN(version, ".", 3)[:2], ".")
+	stdlib := filepath.Join(prefix, "lib", "python"+minor, "wsgiref", "__init__.py")
+	if _, err := os.Stat(filepath.Join(o.Host.Root, "var/lib/dpkg/status")); err != nil {
+		return nil // the error about the records names more
+	}
+	hosts, err := recordsOf([]place{{o.Host.Root, stdlib}})
+	if err != nil {
+		return err
+	}
+	if hosts[o.Host.Root].owner[stdlib] == "" {
+		return unpackaged(version, prefix, "this system")
+	}
+	return nil
 }

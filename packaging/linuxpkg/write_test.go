@@ -357,3 +357,39 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckPython: whether a package could depend on a Python is known before anything is
+// built for it.
+func TestCheckPython(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"var/lib/dpkg/status":                               "",
+		"var/lib/dpkg/info/libpython3.11-stdlib:amd64.list": "/usr/lib/python3.11/wsgiref/__init__.py\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		overwrite(t, filepath.Join(root, name), text)
+	}
+	for name, c := range map[string]struct {
+		format  Format
+		prefix  string
+		depends []string
+		root    string
+		want    string
+	}{
+		"the system's":       {Deb, "/usr", nil, root, ""},
+		"pyenv's":            {Deb, "/opt/py", nil, root, "Python 3.11.2 below /opt/py belongs to no package of this system"},
+		"a named package":    {Deb, "/opt/py", []string{"my-python"}, root, ""},
+		"a named library":    {Deb, "/opt/py", []string{"libpython3.11.so.1.0=my-python"}, root, ""},
+		"another library":    {Deb, "/opt/py", []string{"libssl.so.3=my-ssl"}, root, "belongs to no package"},
+		"a wrong dependency": {Deb, "/usr", []string{"my python"}, root, "not a valid dependency"},
+		"rpm":                {RPM, "/opt/py", nil, root, ""},
+		"no records":         {Deb, "/opt/py", nil, t.TempDir(), ""}, // reported with the libraries
+	} {
+		err := CheckPython(Options{Format: c.format, Depends: c.depends, Host: Host{Root: c.root}}, "3.11.2", c.prefix, c.prefix+"/lib/libpython3.11.so.1.0")
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/detect"
 	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/platform"
@@ -33,6 +34,9 @@ type Format struct {
 	// Fits refuses a system's sysroot from which it cannot be made, before anything is
 	// built, and returns warnings for the user; nil accepts every one.
 	Fits func(o *Settings, c *installer.Cross, v Values) ([]string, error)
+	// Here refuses a Python of this machine from which it cannot be made, before anything
+	// is built; nil accepts every one.
+	Here func(o *Settings, py *detect.Python, v Values) error
 	// Runs reports whether the artifacts have the Python of another system in them, with
 	// everything that it needs to run; nil if they never do.
 	Runs func(v Values) bool

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/detect"
 	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -33,7 +34,7 @@ func linuxFormat(kind linuxpkg.Format, systems, install, example string) Format 
 		elsewhere, python = "linux/arm64/musl1.2", "3.12 --sysroot alpine"
 	}
 	return Format{
-		Name: name, Targets: []string{host}, Fits: fitsPackage(kind),
+		Name: name, Targets: []string{host}, Fits: fitsPackage(kind), Here: packagedPython(kind),
 		Foreign: func(t target.Target) error { return linuxpkg.CheckTarget(kind, t) },
 		Options: []Option{
 			{Name: "allow_foreign", Kind: matrix.Strings},
@@ -126,6 +127,17 @@ func fitsPackage(kind linuxpkg.Format) func(*Settings, *installer.Cross, Values)
 			}
 		}
 		return warnings, nil
+	}
+}
+
+// packagedPython refuses a Python that belongs to no package.
+func packagedPython(kind linuxpkg.Format) func(*Settings, *detect.Python, Values) error {
+	return func(s *Settings, py *detect.Python, v Values) error {
+		library := ""
+		if py.LibShared {
+			library = py.LibPython
+		}
+		return linuxpkg.CheckPython(packageOptions(kind, &Work{Settings: s, Values: v}), py.Version, py.BasePrefix, library)
 	}
 }
 

@@ -165,7 +165,29 @@ func (o *Release) findPythons(ctx context.Context) error {
 			continue
 		}
 		o.pythons[name] = py
+		if err := o.checkPython(ctx, name, py); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// checkPython refuses the cells whose format cannot be made from a Python of this machine.
+func (o *Release) checkPython(ctx context.Context, name string, py *detect.Python) error {
+	refused := map[string]bool{} // formats
+	for _, c := range o.cells {
+		f := Find(c.Format)
+		if _, known := refused[c.Format]; known || c.Python != name || !here(c) || f.Here == nil {
+			continue
+		}
+		err := f.Here(&o.Settings, py, o.values[c.Format])
+		if refused[c.Format] = err != nil; err != nil {
+			if err := o.fail(ctx, c.Format+" of Python "+name, err); err != nil {
+				return err
+			}
+		}
+	}
+	o.cells = slices.DeleteFunc(o.cells, func(c matrix.Cell) bool { return c.Python == name && here(c) && refused[c.Format] })
 	return nil
 }
 

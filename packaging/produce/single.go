@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/detect"
 	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
@@ -148,6 +149,9 @@ func (o *single) work(l *line, d *packaging.Dist, trees []*Tree) *Work {
 
 func (o *single) ready(ctx context.Context, l *line) error {
 	o.crosses = map[target.Target]*installer.Cross{}
+	if err := o.checkPythons(ctx); err != nil {
+		return err
+	}
 	for _, t := range o.targets {
 		if t.OS == target.Linux {
 			if err := o.crossable(ctx, t); err != nil {
@@ -169,6 +173,38 @@ func (o *single) ready(ctx context.Context, l *line) error {
 		return nil
 	}
 	return o.Format.Reach(ctx, o.work(l, l.dist, nil))
+}
+
+// checkPythons refuses Pythons of this machine that the format cannot be made from, before
+// anything is built.
+func (o *single) checkPythons(ctx context.Context) error {
+	if o.Format.Here == nil || len(o.FromEnv) > 0 || len(o.targets) > 0 && !slices.Contains(o.targets, target.Target{}) {
+		return nil
+	}
+	for _, name := range o.pythonsHere() {
+		py, err := detect.FindPython(ctx, o.Build.Runner, detect.Request{Python: name, HTTPD: "bundled", Env: o.Build.Env, Dir: o.Build.Dir})
+		if err != nil {
+			return err
+		}
+		if err := o.Format.Here(&o.Settings, py, o.Values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pythonsHere are the Pythons of this machine, as detection names them.
+func (o *single) pythonsHere() []string {
+	if len(o.Pythons) == 0 {
+		return []string{""}
+	}
+	names := slices.Clone(o.Pythons)
+	for k, name := range names {
+		if minorVersion.MatchString(name) && len(o.targets) > 0 {
+			names[k] = "python" + name
+		}
+	}
+	return names
 }
 
 // stage builds for each Python, or takes what is installed.
@@ -229,16 +265,13 @@ func (o *single) stageWindows(ctx context.Context, l *line) error {
 // build builds for each Python of one system.
 func (o *single) build(ctx context.Context, l *line, t target.Target) error {
 	pythons := o.Pythons
-	if len(pythons) == 0 {
-		pythons = []string{""}
+	if o.crosses[t] == nil {
+		pythons = o.pythonsHere()
 	}
 	var builds []*build
 	for k, python := range pythons {
 		b := &build{request: o.Build}
 		b.request.Python, b.request.Cross = python, o.crosses[t]
-		if b.request.Cross == nil && minorVersion.MatchString(python) && len(o.targets) > 0 {
-			b.request.Python = "python" + python
-		}
 		suffix := ""
 		if len(o.targets) > 1 {
 			suffix = " for " + o.For[slices.Index(o.targets, t)]
