@@ -496,3 +496,55 @@ func unzip(t *testing.T, file, to string) {
 		write(t, filepath.Join(to, filepath.FromSlash(f.Name)), string(data))
 	}
 }
+
+// TestWindowsLock: modules for Windows have the versions of the lock file, as those for Linux
+// do, and with --locked nothing else.
+func TestWindowsLock(t *testing.T) {
+	t.Parallel()
+	needTools(t, "x86_64-w64-mingw32-gcc")
+	dir := workdir(t, "windows lock")
+	build := func(args ...string) result {
+		return command(t, dir, bareEnv(), append([]string{
+			program(t, "modwsgi"), "module", "build", "--target", "windows/amd64", "--python", "3.11", "--progress", "plain", "--json",
+			"--cache-dir", setting(t, "MODWSGI_TEST_CACHE"), "--source-dir", setting(t, "MODWSGI_TEST_SOURCES"), "--out", "out", "--lock-file", "modwsgi.lock",
+		}, args...)...)
+	}
+	if r := build("--locked"); r.code == 0 || !strings.Contains(r.stderr, "--locked needs the lock file") {
+		t.Errorf("without a lock file: %v", r)
+	}
+	if r := build("--mod-wsgi-version", "5.0.2"); r.code != 0 {
+		t.Fatal(r)
+	}
+	locked, err := os.ReadFile(filepath.Join(dir, "modwsgi.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, component := range []string{"mod_wsgi", "httpd", "apr", "apr-util", "cpython"} {
+		if !bytes.Contains(locked, []byte("component = \""+component+"\"\n")) {
+			t.Errorf("the lock file has no %s:\n%s", component, locked)
+		}
+	}
+	for _, args := range [][]string{nil, {"--locked"}} {
+		if r := build(args...); r.code != 0 || !strings.Contains(r.stdout, `"Version":"5.0.2"`) {
+			t.Errorf("%q: mod_wsgi is not that of the lock file: %v", args, r)
+		}
+	}
+	if r := build("--locked", "--python", "3.9", "--python", "3.12"); r.code == 0 {
+		t.Errorf("a Python that the lock file does not have: %v", r)
+	}
+	if r := build("--locked", "--mod-wsgi-version", "6.0.5"); r.code == 0 || !strings.Contains(r.stderr, "mod_wsgi 5.0.2 is locked") {
+		t.Errorf("another version: %v", r)
+	}
+	if now, err := os.ReadFile(filepath.Join(dir, "modwsgi.lock")); err != nil || !bytes.Equal(now, locked) {
+		t.Errorf("the lock file changed: %v\n%s", err, now)
+	}
+	if strings.Contains(os.Getenv("MODWSGI_TEST_MISSING"), "6.0.5") {
+		return
+	}
+	if r := build("--upgrade"); r.code != 0 || !strings.Contains(r.stdout, `"Version":"6.0.5"`) {
+		t.Errorf("--upgrade: %v", r)
+	}
+	if now, _ := os.ReadFile(filepath.Join(dir, "modwsgi.lock")); !bytes.Contains(now, []byte("version = \"6.0.5\"")) {
+		t.Errorf("the lock file after --upgrade:\n%s", now)
+	}
+}

@@ -137,7 +137,7 @@ func preferring(w Wish, component, constraint string, lock *recipe.Lock) ([]Choi
 	if err != nil {
 		return nil, err
 	}
-	if e, ok := lock.Find(component); ok {
+	if e, ok := lock.FindFor(component, constraint); ok {
 		for i := range all {
 			all[i].Locked = all[i].Version == e.Version
 			if all[i].Archive.SHA256 == e.SHA256 {
@@ -154,7 +154,7 @@ func preferring(w Wish, component, constraint string, lock *recipe.Lock) ([]Choi
 func choices(component, constraint string, lock *recipe.Lock, locked bool) ([]Choice, error) {
 	set := recipe.Catalogue()
 	var out []Choice
-	if e, ok := lock.Find(component); ok {
+	if e, ok := lock.FindFor(component, constraint); ok {
 		if err := set.Contradicts(component, e.Version, e.SHA256); err != nil { // ReadLock checked it, too
 			return nil, fault.New(fault.Usage, "restore the lock file from version control, or remove it and run modwsgi again without --locked",
 				"the lock file's entry for %s (%s): %w", component, e.File, err)

@@ -209,9 +209,7 @@ func (j *job) fetch(ctx context.Context) (*sources, error) {
 
 // record writes the lock file, except with --locked.
 func (j *job) record(src *sources) {
-	if !j.plan.Wish.Locked {
-		writeLock(j.plan.Wish.LockFile, src, j.events)
-	}
+	j.plan.Wish.Record(src.files, j.events)
 }
 
 // build builds what the plan needs.

@@ -131,6 +131,9 @@ func (w Wish) Check() error {
 	return err
 }
 
+// Complete fills in defaults. Relative paths are below dir.
+func (w Wish) Complete(dir string) (Wish, error) { return w.complete(dir) }
+
 // complete fills in defaults and refuses contradictions.
 func (w Wish) complete(dir string) (Wish, error) {
 	if err := checkVersions(w.HTTPDVersion, w.ModWSGIVersion); err != nil {

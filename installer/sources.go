@@ -271,6 +271,30 @@ func unseen(wanted map[string][]Choice) (_ *sources, ok bool) {
 // the build cache.
 const Recalled = "build-cache"
 
+// Lock reads the lock file of a completed wish. Without one it is empty, unless --locked
+// needs it.
+func (w Wish) Lock() (*recipe.Lock, error) { return readLock(w.LockFile, w.Locked) }
+
+// Archives lists the archives of a component that a build with this lock may use, the
+// preferred one first: that is the locked one, and with --locked the only one. locked
+// reports whether the first one is.
+func (w Wish) Archives(component, constraint string, lock *recipe.Lock) (all []recipe.Archive, locked bool, err error) {
+	choices, err := preferring(w, component, constraint, lock)
+	for _, c := range choices {
+		if !c.Unpinned { // would be looked up upstream
+			all = append(all, c.Archive)
+		}
+	}
+	return all, len(choices) > 0 && choices[0].Locked, err
+}
+
+// Record writes the versions used into the lock file, except with --locked.
+func (w Wish) Record(files map[string]*fetch.File, events event.Sink) {
+	if !w.Locked {
+		writeLock(w.LockFile, &sources{files: files}, events)
+	}
+}
+
 // writeLock records the versions used in the lock file. A directory that is not writable
 // is not a failure: the lock file is optional.
 func writeLock(file string, got *sources, events event.Sink) {

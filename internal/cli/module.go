@@ -20,7 +20,8 @@ type windowsFlags struct {
 	pythons, pythonSDKs      []string
 	modWSGI, httpd, httpdSDK string
 	sourceDirs, mirrors      []string
-	offline                  bool
+	offline, locked, upgrade bool
+	lockFile                 string
 	jobs                     int
 	cacheDir, out            string
 	keepBuild                bool
@@ -116,6 +117,9 @@ func (w *windowsFlags) add(c *cobra.Command, out string) {
 	f.StringArrayVar(&w.sourceDirs, "source-dir", nil, "directory with source archives, tried first (repeatable)")
 	f.StringArrayVar(&w.mirrors, "mirror", nil, "base URL with source archives, tried before upstream (repeatable)")
 	f.BoolVar(&w.offline, "offline", false, "never use the network")
+	f.BoolVar(&w.locked, "locked", false, "use exactly what the lock file records, or fail")
+	f.StringVar(&w.lockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
+	f.BoolVar(&w.upgrade, "upgrade", false, "look for newer versions even if the lock file has others")
 	f.IntVar(&w.jobs, "jobs", 0, "number of concurrent compilers (default one per processor)")
 	f.StringVar(&w.cacheDir, "cache-dir", "", "directory for downloads and logs (default ~/.cache/modwsgi)")
 	f.BoolVar(&w.keepBuild, "keep-build", false, "keep sources and object files in the cache directory")
@@ -134,6 +138,7 @@ func (w *windowsFlags) complete(a *app, targets []string) (produce.WindowsBuild,
 		}
 	}
 	q := a.request()
+	q.Locked, q.Upgrade, q.LockFile = w.locked, w.upgrade, w.lockFile
 	q.CacheDir, q.KeepBuild, q.SourceDirs, q.Mirrors, q.Offline, q.Jobs = w.cacheDir, w.keepBuild, w.sourceDirs, w.mirrors, w.offline, w.jobs
 	b.Base, b.HTTPDSDK = q, w.httpdSDK
 	if err := b.Complete(); err != nil {

@@ -78,6 +78,7 @@ func (o *packOptions) flags(f *pflag.FlagSet) {
 	sourceFlags(f, q)
 	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
+	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions even if the lock file has others")
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build and package versions with known vulnerabilities")
 	jobsFlag(f, &q.Jobs)
 	f.StringVar(&q.CacheDir, "cache-dir", "", "directory for downloads, builds and logs (default ~/.cache/modwsgi)")
@@ -109,6 +110,7 @@ func (o *packOptions) archiveFlags(f *pflag.FlagSet) {
 	sourceFlags(f, q)
 	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "file with the versions to prefer (default modwsgi.lock)")
+	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions even if the lock file has others")
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "accept versions with known vulnerabilities")
 	f.StringVar(&q.CacheDir, "cache-dir", "", "directory for downloads (default ~/.cache/modwsgi)")
 }
@@ -139,6 +141,7 @@ func (o *packOptions) check() error {
 			{"--without", len(q.Without) > 0},
 			{"--libraries", q.Libraries != "" && q.Libraries != "auto"},
 			{"--locked", q.Locked},
+			{"--upgrade", q.Upgrade},
 			{"--cache", q.Cache != ""},
 		} {
 			if f.given {

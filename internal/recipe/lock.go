@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 
@@ -50,8 +51,18 @@ func (e Locked) Archive(s *Set) Archive {
 	}
 }
 
-// Lock is the content of a modwsgi.lock file: one entry per component. The zero value is
-// an empty one. It is not safe for concurrent use.
+// key is what no two entries have in common. One build may need the headers of several
+// Pythons, but never two versions of another component.
+func (e Locked) key() string {
+	if e.Component == "cpython" {
+		parts := strings.SplitN(e.Version, ".", 3)
+		return e.Component + " " + strings.Join(parts[:min(2, len(parts))], ".")
+	}
+	return e.Component
+}
+
+// Lock is the content of a modwsgi.lock file: one entry per component, and of CPython one
+// per minor version. The zero value is an empty one. It is not safe for concurrent use.
 type Lock struct {
 	entries  []Locked
 	sysroots []LockedSysroot
@@ -117,8 +128,8 @@ func parseLock(text string) (*Lock, error) {
 		if e.Trust.rank() == 0 {
 			return nil, fmt.Errorf("%s %s: unknown trust %q", e.Component, e.Version, e.Trust)
 		}
-		if _, dup := l.Find(e.Component); dup {
-			return nil, fmt.Errorf("duplicate entry for %s", e.Component)
+		if slices.ContainsFunc(l.entries, func(old Locked) bool { return old.key() == e.key() }) {
+			return nil, fmt.Errorf("duplicate entry for %s", e.key())
 		}
 		l.entries = append(l.entries, e)
 	}
@@ -144,10 +155,30 @@ func (l *Lock) Find(component string) (Locked, bool) {
 	return Locked{}, false
 }
 
-// Entries returns all entries, sorted by component.
+// FindFor returns the entry of a component that a constraint is about: of several, the one
+// that satisfies it, and a single one in any case.
+func (l *Lock) FindFor(component, constraint string) (Locked, bool) {
+	first, found := l.Find(component)
+	if !found || first.key() == component {
+		return first, found
+	}
+	for _, e := range l.entries {
+		if ok, err := Satisfies(constraint, e.Version); e.Component == component && err == nil && ok {
+			return e, true
+		}
+	}
+	return Locked{}, false
+}
+
+// Entries returns all entries, sorted by component and version.
 func (l *Lock) Entries() []Locked {
 	out := slices.Clone(l.entries)
-	sort.SliceStable(out, func(i, j int) bool { return out[i].Component < out[j].Component })
+	sort.SliceStable(out, func(i, j int) bool {
+		if out[i].Component != out[j].Component {
+			return out[i].Component < out[j].Component
+		}
+		return compare(out[i].Version, out[j].Version) < 0
+	})
 	return out
 }
 
@@ -161,8 +192,9 @@ func (l *Lock) Put(a Archive, trust Trust, signer string) {
 	if e.SignedBy == "" {
 		e.SignedBy = a.SignedBy
 	}
-	if old, ok := l.Find(a.Component); ok && trust == FromLock && old.SHA256 == a.SHA256 {
-		e.Trust, e.SignedBy = old.Trust, old.SignedBy // earlier proof
+	same := func(old Locked) bool { return old.key() == e.key() }
+	if k := slices.IndexFunc(l.entries, same); k >= 0 && trust == FromLock && l.entries[k].SHA256 == a.SHA256 {
+		e.Trust, e.SignedBy = l.entries[k].Trust, l.entries[k].SignedBy // earlier proof
 	}
 	for _, raw := range a.URLs {
 		if u, err := url.Parse(raw); err == nil && u.Scheme == "https" {
@@ -170,7 +202,7 @@ func (l *Lock) Put(a Archive, trust Trust, signer string) {
 			e.URLs = append(e.URLs, u.String())
 		}
 	}
-	l.entries = slices.DeleteFunc(l.entries, func(old Locked) bool { return old.Component == a.Component })
+	l.entries = slices.DeleteFunc(l.entries, same)
 	l.entries = append(l.entries, e)
 }
 

@@ -217,3 +217,49 @@ func TestLockedIsPinned(t *testing.T) {
 		t.Error("no version has several archives")
 	}
 }
+
+// TestLockOfPythons: headers of several Pythons have an entry each, and a newer patch
+// version replaces only that of its minor version.
+func TestLockOfPythons(t *testing.T) {
+	var minors []Archive
+	for _, a := range Catalogue().Of("cpython") {
+		minors = append(minors, a)
+	}
+	if len(minors) < 2 {
+		t.Fatalf("the catalogue has only %d sources of headers", len(minors))
+	}
+	var l, other Lock
+	for k := range minors {
+		l.Put(minors[k], Pinned, "")
+		other.Put(minors[len(minors)-1-k], Pinned, "")
+	}
+	l.Put(minors[0], Pinned, "")
+	if !bytes.Equal(l.Encode(), other.Encode()) || len(l.Entries()) != len(minors) {
+		t.Errorf("the order of Put matters:\n%s\n%s", l.Encode(), other.Encode())
+	}
+	path := filepath.Join(t.TempDir(), "modwsgi.lock")
+	if _, err := l.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range minors {
+		constraint := "~> " + a.Version[:strings.LastIndexByte(a.Version, '.')] + ".0"
+		if e, ok := got.FindFor("cpython", constraint); !ok || e.Version != a.Version {
+			t.Errorf("%s: %+v, %v", constraint, e, ok)
+		}
+	}
+	if _, ok := got.FindFor("cpython", "~> 2.7.0"); ok {
+		t.Error("Python 2.7 was found")
+	}
+	text := string(l.Encode())
+	again := text[strings.Index(text, "\n[[archive]]"):]
+	if err := os.WriteFile(path, []byte(text+again), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadLock(path); err == nil || !strings.Contains(err.Error(), "duplicate entry for cpython 3.") {
+		t.Errorf("two of a minor version: %v", err)
+	}
+}

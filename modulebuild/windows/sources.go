@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -22,15 +23,25 @@ type Wanted struct {
 	HTTPD     string
 	HTTPDSDK  bool
 	Pythons   []string // minor versions whose headers are needed: those without an SDK
+	For       []string // minor versions that the module is for
 	Catalogue *recipe.Set
-	Events    event.Sink
+	// Archives lists the archives of a component that may be used, the preferred one first,
+	// and reports whether that is the one of a lock file. nil takes the catalogue's.
+	Archives func(component, constraint string) ([]recipe.Archive, bool, error)
+	Events   event.Sink
 }
 
 // Sources are verified archives.
 type Sources struct {
 	ModWSGI, HTTPD, APR, APRUtil Source
 	CPython                      map[string]Source // by minor version
+
+	mu    sync.Mutex
+	files map[string]*fetch.File
 }
+
+// Files are the archives as they were fetched, by any unique name.
+func (s *Sources) Files() map[string]*fetch.File { return s.files }
 
 // Fill adds the archives to a request.
 func (s *Sources) Fill(q *Request) {
@@ -43,15 +54,19 @@ func Fetch(ctx context.Context, f *fetch.Fetcher, w Wanted) (*Sources, error) {
 	if err := w.checkPythons(); err != nil {
 		return nil, err
 	}
-	out := &Sources{CPython: map[string]Source{}}
+	out := &Sources{CPython: map[string]Source{}, files: map[string]*fetch.File{}}
 	group, ctx := errgroup.WithContext(ctx)
 	get := func(component, constraint string, into func(Source)) {
 		group.Go(func() error {
-			source, err := w.first(ctx, f, component, constraint)
-			if err == nil {
-				into(source)
+			file, err := w.first(ctx, f, component, constraint)
+			if err != nil {
+				return err
 			}
-			return err
+			out.mu.Lock()
+			defer out.mu.Unlock()
+			out.files[component+" "+constraint] = file
+			into(Source{Version: file.Archive.Version, Path: file.Path, SHA256: file.Archive.SHA256})
+			return nil
 		})
 	}
 	get("mod_wsgi", w.ModWSGI, func(s Source) { out.ModWSGI = s })
@@ -60,13 +75,8 @@ func Fetch(ctx context.Context, f *fetch.Fetcher, w Wanted) (*Sources, error) {
 		get("apr", "", func(s Source) { out.APR = s })
 		get("apr-util", "", func(s Source) { out.APRUtil = s })
 	}
-	var mu sync.Mutex
 	for _, minor := range w.Pythons {
-		get("cpython", "~> "+minor+".0", func(s Source) {
-			mu.Lock()
-			defer mu.Unlock()
-			out.CPython[minor] = s
-		})
+		get("cpython", "~> "+minor+".0", func(s Source) { out.CPython[minor] = s })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
@@ -104,20 +114,50 @@ func anyPatch(version string) string {
 	return version
 }
 
-func (w *Wanted) first(ctx context.Context, f *fetch.Fetcher, component, constraint string) (Source, error) {
-	all, err := w.Catalogue.Match(component, constraint)
+// candidates lists the archives of a component that may be used, the preferred one first.
+func (w *Wanted) candidates(component, constraint string) (all []recipe.Archive, err error) {
+	newest, err := w.Catalogue.Match(component, constraint)
 	if err != nil {
-		return Source{}, err
+		return nil, err
 	}
-	if len(all) == 0 {
-		return Source{}, unknown(component, constraint)
+	all, locked := newest, false
+	if w.Archives != nil {
+		if all, locked, err = w.Archives(component, constraint); err != nil {
+			return nil, err
+		}
+	}
+	var refused []string
+	all = slices.DeleteFunc(slices.Clone(all), func(a recipe.Archive) bool {
+		for _, minor := range w.For {
+			if ok, err := a.Admits("python", minor); component == "mod_wsgi" && err == nil && !ok {
+				refused = append(refused, fmt.Sprintf("%s needs Python %s, and not all of %s are", a.Version, a.Requires["python"], strings.Join(w.For, ", ")))
+				return true
+			}
+		}
+		return false
+	})
+	switch {
+	case len(refused) > 0 && len(all) == 0:
+		return nil, fault.New(fault.Usage, "build for the others in another run, or name another version with --mod-wsgi-version", "no version of mod_wsgi can be used: %s", strings.Join(refused, "; "))
+	case len(all) == 0:
+		return nil, unknown(component, constraint)
+	case locked && len(newest) > 0 && newest[0].Version != all[0].Version:
+		w.Events.Note(fmt.Sprintf("%s %s is used as locked; the newest known is %s", component, all[0].Version, newest[0].Version))
+	}
+	return all, nil
+}
+
+func (w *Wanted) first(ctx context.Context, f *fetch.Fetcher, component, constraint string) (*fetch.File, error) {
+	all, err := w.candidates(component, constraint)
+	if err != nil {
+		return nil, err
 	}
 	var missing []error
 	var first *fetch.Unavailable
 	for _, a := range all {
 		file, err := f.Fetch(ctx, a)
 		if ctx.Err() != nil {
-			return Source{}, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		var n *fetch.Unavailable
 		if errors.As(err, &n) {
@@ -128,14 +168,14 @@ func (w *Wanted) first(ctx context.Context, f *fetch.Fetcher, component, constra
 			continue
 		}
 		if err != nil {
-			return Source{}, err
+			return nil, err
 		}
 		if first != nil {
 			w.Events.Warn(fmt.Sprintf("%s %s is used instead of %s: %s", component, a.Version, first.Archive.Version, first.Summary()))
 		}
-		return Source{Version: a.Version, Path: file.Path, SHA256: a.SHA256}, nil
+		return file, nil
 	}
-	return Source{}, fault.Wrap(fault.Source, fault.HintOf(missing[0]), errors.Join(missing...))
+	return nil, fault.Wrap(fault.Source, fault.HintOf(missing[0]), errors.Join(missing...))
 }
 
 // unknown is the error for a version that is not in the catalogue.

@@ -87,6 +87,10 @@ func openWorkspace(q *installer.Request, keep bool, limit time.Duration) (*cache
 // each uses all processors. It writes the modules to the directory into.
 func BuildModules(ctx context.Context, b WindowsBuild, into string) ([]*windows.Result, *windows.Sources, error) {
 	base := b.Base
+	wish, err := base.Complete(base.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
 	if _, err := windows.Compiler(ctx, base.Env, base.Runner); err != nil {
 		return nil, nil, err
 	}
@@ -102,12 +106,20 @@ func BuildModules(ctx context.Context, b WindowsBuild, into string) ([]*windows.
 			without = append(without, p)
 		}
 	}
+	lock, err := wish.Lock()
+	if err != nil {
+		return nil, nil, err
+	}
 	sources, err := windows.Fetch(ctx, f, windows.Wanted{
-		ModWSGI: b.ModWSGI, HTTPD: b.HTTPD, HTTPDSDK: b.HTTPDSDK != "", Pythons: without, Catalogue: recipe.Catalogue(), Events: base.Events,
+		ModWSGI: b.ModWSGI, HTTPD: b.HTTPD, HTTPDSDK: b.HTTPDSDK != "", Pythons: without, For: b.Pythons, Catalogue: recipe.Catalogue(), Events: base.Events,
+		Archives: func(component, constraint string) ([]recipe.Archive, bool, error) {
+			return wish.Archives(component, constraint, lock)
+		},
 	})
 	if err != nil {
 		return nil, nil, err
 	}
+	wish.Record(sources.Files(), base.Events)
 	var out []*windows.Result
 	for _, p := range b.Pythons {
 		q := windows.Request{

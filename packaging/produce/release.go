@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"modwsgi/detect"
 	"modwsgi/installer"
 	"modwsgi/internal/fault"
@@ -223,12 +221,14 @@ func (o *matrixOrder) ready(ctx context.Context, _ *line) error {
 	return o.makeCrosses(ctx)
 }
 
-// stage builds for Linux systems and for Windows concurrently.
+// stage builds for Linux systems, then for Windows.
 func (o *matrixOrder) stage(ctx context.Context, l *line) error {
-	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return o.buildWindows(gctx, l) })
-	group.Go(func() error { return o.buildHost(gctx, l) })
-	return group.Wait()
+	// One after the other: both use all processors, and Windows takes the versions that the
+	// lock file has then.
+	if err := o.buildHost(ctx, l); err != nil {
+		return err
+	}
+	return o.buildWindows(ctx, l)
 }
 
 func treeKey(c matrix.Cell) string { return c.HTTPD.Name + "\x00" + c.Platform + "\x00" + c.Python }
