@@ -79,8 +79,8 @@ platform = "windows/amd64"
 	server := httptest.NewServer(http.FileServer(http.Dir(dist)))
 	defer server.Close()
 	for _, c := range []struct{ tag, python, want string }{
-		{"manylinux_2_28_" + ownMachine(), "3.9", "-cp39-cp39-manylinux_"},
-		{"manylinux_2_39_" + ownMachine(), "3.11", "-cp311-cp311-manylinux_"},
+		{"manylinux_2_28_" + ownMachine(), "3.9", "-cp39-cp39-manylinux"},
+		{"manylinux_2_39_" + ownMachine(), "3.11", "-cp311-cp311-manylinux"},
 		{"manylinux_2_28_" + machine, "3.13", "_" + machine + ".whl"},
 		{"musllinux_1_2_" + ownMachine(), "3.13", "-musllinux_1_2_" + ownMachine() + ".whl"},
 		{"win_amd64", "3.13", "-win_amd64.whl"},

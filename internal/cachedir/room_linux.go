@@ -12,7 +12,7 @@ func volumeOf(dir string) (volume, error) {
 	if err := unix.Stat(dir, &st); err != nil {
 		return volume{}, err
 	}
-	v := volume{id: st.Dev, free: int64(fs.Bavail) * fs.Bsize, files: int64(fs.Ffree)}
+	v := volume{id: st.Dev, free: int64(fs.Bavail) * int64(fs.Bsize), files: int64(fs.Ffree)}
 	if fs.Files == 0 { // btrfs and others create them as needed
 		v.files = -1
 	}

@@ -277,7 +277,7 @@ func TestRewriteSurvivesDamage(t *testing.T) {
 			}
 			data[at] = byte(random.Uint32())
 		}
-		if out, err := rewrite(data, e); err == nil && len(out) > 1<<31 {
+		if out, err := rewrite(data, e); err == nil && uint64(len(out)) > 1<<31 {
 			t.Fatalf("%d bytes", len(out))
 		}
 	}

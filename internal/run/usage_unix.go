@@ -16,7 +16,7 @@ func maxResident(s *os.ProcessState) int64 {
 		return 0
 	}
 	if runtime.GOOS == "darwin" {
-		return u.Maxrss
+		return int64(u.Maxrss)
 	}
 	return int64(u.Maxrss) << 10
 }
