@@ -102,7 +102,7 @@ func TestWheels(t *testing.T) {
 		t.Log("twine is not installed: its check is skipped")
 	}
 	for _, w := range wheels {
-		if !regexp.MustCompile(`-(manylinux|musllinux)_\d+_\d+_\w+\.whl$`).MatchString(w) {
+		if !regexp.MustCompile(`[-.](manylinux|musllinux)_\d+_\d+_\w+\.whl$`).MatchString(w) {
 			t.Errorf("the platform of %s is not computed", w)
 		}
 	}

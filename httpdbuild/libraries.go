@@ -197,7 +197,7 @@ func (h *Host) checkPerl(s *Selection, asked bool) error {
 			more = "or leave out --with tls"
 		}
 		return h.Needing(fault.New(fault.Environment,
-			h.Install("to link the OpenSSL of "+h.system()+",", f.Package, h.InstallHere("to build it from source,", distro.Perl, more)),
+			h.Install("to link the OpenSSL of "+h.system()+",", f.Package, "")+"; "+h.InstallHere("to build it from source,", distro.Perl, more),
 			"TLS needs OpenSSL: %s has no headers of it, and building it from source needs Perl 5.10, which was not found", h.system()), f.Package)
 	}
 	s.Notes = append(s.Notes, h.Install("OpenSSL is built from source, which takes several times as long as the rest of the build; to link that of "+h.system()+" instead,", f.Package, ""))

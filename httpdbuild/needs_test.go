@@ -111,7 +111,7 @@ func TestNeedsOfAnotherSystem(t *testing.T) {
 	// Perl runs on this machine, and OpenSSL's headers are the target's.
 	h.Target = "aarch64-linux-gnu"
 	_, err = h.Select([]string{"tls"}, nil, Auto)
-	want = "to link the OpenSSL of the sysroot, add it to the sysroot: --sysroot-package libssl-dev, to build it from source, install it: apt-get install perl, or leave out --with tls"
+	want = "to link the OpenSSL of the sysroot, add it to the sysroot: --sysroot-package libssl-dev; to build it from source, install it: apt-get install perl, or leave out --with tls"
 	if err == nil || fault.HintOf(err) != want || len(distro.Fixing(err)) > 0 {
 		t.Errorf("%v, hint %q, want %q", err, fault.HintOf(err), want)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,10 +222,7 @@ func TestLockedIsPinned(t *testing.T) {
 // TestLockOfPythons: headers of several Pythons have an entry each, and a newer patch
 // version replaces only that of its minor version.
 func TestLockOfPythons(t *testing.T) {
-	var minors []Archive
-	for _, a := range Catalogue().Of("cpython") {
-		minors = append(minors, a)
-	}
+	minors := slices.Clone(Catalogue().Of("cpython"))
 	if len(minors) < 2 {
 		t.Fatalf("the catalogue has only %d sources of headers", len(minors))
 	}

@@ -141,6 +141,8 @@ func (w *Wanted) candidates(component, constraint string) (all []recipe.Archive,
 		return nil, fault.New(fault.Usage, "build for the others in another run, or name another version with --mod-wsgi-version", "no version of mod_wsgi can be used: %s", strings.Join(refused, "; "))
 	case len(all) == 0:
 		return nil, unknown(component, constraint)
+	case len(refused) > 0:
+		w.Events.Note(fmt.Sprintf("mod_wsgi %s is used: %s", all[0].Version, strings.Join(refused, "; ")))
 	case locked && len(newest) > 0 && newest[0].Version != all[0].Version:
 		w.Events.Note(fmt.Sprintf("%s %s is used as locked; the newest known is %s", component, all[0].Version, newest[0].Version))
 	}

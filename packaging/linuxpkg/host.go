@@ -151,7 +151,7 @@ func (o *Options) namesPython(soname string) (bool, error) {
 }
 
 func unpackaged(version, prefix, where string) error {
-	return fault.New(fault.Environment, "use a Python of the distribution, or name the package of this one with --depends PACKAGE (in a matrix file, depends in the format's table)",
+	return fault.New(fault.Environment, "use a Python of the distribution, or name the package of this one with --depends PACKAGE (in a matrix file, depends in [options.deb])",
 		"the Python %s below %s belongs to no package of %s: no dependency could install it on another machine", version, prefix, where)
 }
 

@@ -112,10 +112,6 @@ func checkCrossPythons(pythons []string, where string) error {
 // The caller closes it.
 func (s *Settings) cross(ctx context.Context, t target.Target, pythons []string, interpreters bool) (_ *installer.Cross, err error) {
 	q := s.Build
-	programs, err := s.programs(t)
-	if err != nil {
-		return nil, err
-	}
 	_, absent := run.LookPath(t.QEMU(), q.Env)
 	want := sysroot.Request{Target: t, Pythons: slices.Clone(pythons), Dir: choose(s.Targets.Sysroots, t.String()), Interpreters: interpreters || absent == nil || installer.Runs(t)}
 	if want.Dir == "" {
@@ -145,6 +141,10 @@ func (s *Settings) cross(ctx context.Context, t target.Target, pythons []string,
 	if err := s.recordSysroot(made); err != nil {
 		return nil, err
 	}
+	programs, err := s.programs(t)
+	if err != nil {
+		return nil, err
+	}
 	return &installer.Cross{Sysroot: made, Work: space.Dir, Programs: programs, Done: space.Close}, nil
 }
 
@@ -158,6 +158,9 @@ func (s *Settings) programs(t target.Target) (string, error) {
 func (s *Settings) crossable(ctx context.Context, t target.Target) error {
 	if err := s.Build.Check(); err != nil {
 		return err
+	}
+	if choose(s.Targets.Sysroots, t.String()) != "" {
+		return nil // a directory is read in a moment, and what it lacks comes first
 	}
 	if _, err := s.programs(t); err != nil {
 		return err
