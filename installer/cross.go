@@ -159,8 +159,11 @@ func (c *Cross) runner(env []string, python string, s prove.Subject) (r runner, 
 	}
 	t := c.Target()
 	root := c.loaderRoot(p)
-	if newer := tooNew(t, p.Facts); root != p.Root && newer != "" {
-		// An SDK without a C library that was built for a newer one than the target's.
+	newer := ""
+	if root != p.Root { // an SDK without a C library, which may be built for a newer one than the target's
+		newer = tooNew(t, p.Facts)
+	}
+	if newer != "" {
 		host, err := target.Host()
 		if err == nil && Runs(t) && host.Libc == t.Libc && tooNew(host, p.Facts) == "" {
 			return runner{by: fmt.Sprintf("this machine's loader and C library (%s %s; the SDK of this Python needs a newer one than the target has)", host.Libc, host.LibcVersion)}, ""
