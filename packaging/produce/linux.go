@@ -130,8 +130,12 @@ func fitsPackage(kind linuxpkg.Format) func(*Settings, *installer.Cross, Values)
 	}
 }
 
-// packagedPython refuses a Python that belongs to no package.
+// packagedPython refuses a Python that belongs to no package. Only a deb names packages:
+// for the others, no Python is looked for.
 func packagedPython(kind linuxpkg.Format) func(*Settings, *detect.Python, Values) error {
+	if kind != linuxpkg.Deb {
+		return nil
+	}
 	return func(s *Settings, py *detect.Python, v Values) error {
 		library := ""
 		if py.LibShared {
