@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -184,7 +183,7 @@ func (w *work) find(all map[string]*requirement) error {
 
 // debDepends looks up the packages of the libraries in dpkg's records.
 func (w *work) debDepends(all map[string]*requirement) ([]string, error) {
-	stdlib := place{w.options.Host.pythonRoot(), path.Join(w.python().BasePrefix, "lib", "python"+w.stage.Module.Python.MinorVersion(), "wsgiref", "__init__.py")}
+	stdlib := place{w.options.Host.pythonRoot(), stdlibFile(w.python().BasePrefix, w.stage.Module.Python)}
 	files := []place{stdlib}
 	for _, a := range all {
 		files = append(files, a.found)

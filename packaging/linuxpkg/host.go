@@ -2,6 +2,7 @@ package linuxpkg
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/filetree"
 	"modwsgi/internal/target"
+	"modwsgi/packaging"
 	"modwsgi/packaging/linkage"
 )
 
@@ -155,6 +157,11 @@ func unpackaged(version, prefix, where string) error {
 		"the Python %s below %s belongs to no package of %s: no dependency could install it on another machine", version, prefix, where)
 }
 
+// stdlibFile is a file of the standard library whose package contains most of it.
+func stdlibFile(prefix string, py packaging.Python) string {
+	return path.Join(prefix, "lib", "python"+py.MinorVersion(), "wsgiref", "__init__.py")
+}
+
 // CheckPython refuses a Python of this machine, before anything is built for it, that the
 // package could not depend on: no package of the system contains it. libpython is "" for
 // a Python without a shared one.
@@ -173,8 +180,7 @@ func CheckPython(o Options, version, prefix, libpython string) error {
 	if err != nil || named {
 		return err
 	}
-	minor := strings.Join(strings.SplitN(version, ".", 3)[:2], ".")
-	stdlib := filepath.Join(prefix, "lib", "python"+minor, "wsgiref", "__init__.py")
+	stdlib := stdlibFile(prefix, packaging.Python{Version: version})
 	if _, err := os.Stat(filepath.Join(o.Host.Root, "var/lib/dpkg/status")); err != nil {
 		return nil // the error about the records names more
 	}
