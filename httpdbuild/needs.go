@@ -166,7 +166,7 @@ func (h *Host) CheckNeeds(from Libraries) error {
 		packages, here = append(here, packages...), nil
 	}
 	if len(here) > 0 { // programs run on this machine, whatever they are for
-		hints = append(hints, distro.Join(here...).Hint(h.Family, "", ""))
+		hints = append(hints, h.InstallHere("", distro.Join(here...), ""))
 	}
 	if len(packages) > 0 {
 		hints = append(hints, h.Install("", distro.Join(packages...), ""))

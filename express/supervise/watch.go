@@ -47,6 +47,9 @@ func watch(l *instance.Launch, words []string) (int, error) {
 		starter, _ = strconv.Atoi(words[0])
 	}
 	proc, killed := awaited(l, starter)
+	if proc == nil && killed == 0 {
+		return 1, nil // httpd did not start, and reported why, or it has ended by itself
+	}
 	if proc != nil {
 		defer proc.Release()
 		leads := host.LeadsGroup(proc.Pid)
@@ -55,8 +58,6 @@ func watch(l *instance.Launch, words []string) (int, error) {
 		if leads && numberOf(l) == proc.Pid {
 			killed = proc.Pid
 		}
-	} else if killed == 0 {
-		return 1, nil // httpd did not start, and reported why, or it has ended by itself
 	}
 	if killed != 0 {
 		host.EndGroup(killed, false)
