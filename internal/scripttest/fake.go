@@ -191,5 +191,5 @@ func fakeHTTPD(ts *testscript.TestScript, neg bool, args []string) {
 
 func write(ts *testscript.TestScript, name string, data []byte, mode fs.FileMode) {
 	ts.Check(os.MkdirAll(filepath.Dir(name), 0o755))
-	ts.Check(os.WriteFile(name, data, mode))
+	ts.Check(writeFile(name, data, mode))
 }

@@ -124,5 +124,5 @@ func hardLink(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, data, 0o755)
+	return writeFile(to, data, 0o755)
 }

@@ -17,6 +17,7 @@
 //	fake-httpd DIR [VERSION]            an httpd, see [fakeHTTPD]
 //	fake-cc DIR                         a C compiler, see [fakeCC]
 //	fake-install DIR [VERSION]          what modwsgi install places into an environment, see [fakeInstall]
+//	place-program PROGRAM FILE          a program once more, as FILE
 package scripttest
 
 import (
@@ -30,6 +31,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,8 +97,30 @@ func Run(t *testing.T, dir string) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "eventually": eventually, "json": jsonCommand, "fake-python": fakePython, "fake-httpd": fakeHTTPD, "fake-cc": fakeCC, "fake-install": fakeInstall,
+			"place-program": placeProgram,
 		},
 	})
+}
+
+// placeProgram has a program in another place. What cp of a script writes may not start
+// (see [writeFile]).
+func placeProgram(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: place-program PROGRAM FILE")
+	}
+	to := ts.MkAbs(args[1])
+	ts.Check(os.MkdirAll(filepath.Dir(to), 0o755))
+	ts.Check(hardLink(args[0], to))
+}
+
+// writeFile writes a file that may be a program. Nothing is started meanwhile: a child
+// that another script starts has every open file until its exec, and a program that is
+// open for writing anywhere cannot be started ("text file busy",
+// https://go.dev/issue/22315).
+func writeFile(name string, data []byte, mode fs.FileMode) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(name, data, mode)
 }
 
 // exits runs a program and compares its exit code.
