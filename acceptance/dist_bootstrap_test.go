@@ -25,7 +25,7 @@ func programsPath(t *testing.T, without ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{
-		"sh", "uname", "mktemp", "mkdir", "mv", "rm", "chmod", "cp", "tar", "gzip", "sha256sum", "head", "tr", "wc", "grep", "sed", "cat", "curl", "wget", "sysctl",
+		"sh", "uname", "mktemp", "mkdir", "mv", "rm", "rmdir", "chmod", "cp", "tar", "gzip", "sha256sum", "head", "tr", "wc", "grep", "sed", "cat", "curl", "wget", "sysctl",
 	} {
 		path, err := exec.LookPath(name)
 		if err != nil || strings.Contains(" "+strings.Join(without, " ")+" ", " "+name+" ") {
@@ -221,13 +221,55 @@ func TestBootstrap(t *testing.T) {
 				}
 				continue
 			}
-			if after := snapshot(t, prefix); len(after) != 6 { // ".", bin, our three programs and the other one
+			if after := snapshot(t, prefix); len(after) != 9 { // ".", bin, modwsgi, the two others that were there, libexec, modwsgi, the two programs
 				t.Errorf("%s left %v", name, after)
 			}
 			if v := must(t, "/", nil, filepath.Join(bin, "modwsgi"), "--version"); !strings.HasPrefix(v.stdout, "modwsgi 0.") {
 				t.Errorf("%s: %v", name, v)
 			}
 		}
+	}
+}
+
+// TestBootstrapRetires: what an earlier release put into bin besides modwsgi is removed.
+// Upstream's launcher, and programs that belong to an environment, stay.
+func TestBootstrapRetires(t *testing.T) {
+	dist, _ := released(t)
+	old := setting(t, "MODWSGI_TEST_BIN")
+	env := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(workdir(t, "environment"), "env"))
+	if r := install(t, filepath.Dir(env), "--python", env); r.code != 0 {
+		t.Fatal(r)
+	}
+	upstream := filepath.Join(t.TempDir(), "upstream")
+	script(t, filepath.Dir(upstream), "upstream", "echo mod_wsgi-express 5.0.2\n")
+	for what, c := range map[string]struct {
+		prefix          string
+		express, apxs   string // where a copy comes from; "" if it is there
+		express2, apxs2 bool   // whether they stay
+	}{
+		"an earlier release":  {prefix: filepath.Join(workdir(t, "prefix"), "it's"), express: old + "/mod_wsgi-express", apxs: old + "/mod_wsgi-apxs"},
+		"upstream's launcher": {prefix: filepath.Join(workdir(t, "prefix"), "it's"), express: upstream, apxs: old + "/mod_wsgi-apxs", express2: true},
+		"an environment":      {prefix: env, express2: true, apxs2: true},
+	} {
+		bin := filepath.Join(c.prefix, "bin")
+		for to, from := range map[string]string{"mod_wsgi-express": c.express, "mod_wsgi-apxs": c.apxs} {
+			if from != "" {
+				must(t, "/", os.Environ(), "install", "-D", from, filepath.Join(bin, to))
+			}
+		}
+		for _, again := range []bool{false, true} {
+			r := must(t, "/", bareEnv("HOME=/nonexistent"), "sh", filepath.Join(dist, "bootstrap.sh"), "--url", dist, "--prefix", c.prefix)
+			for name, stays := range map[string]bool{"mod_wsgi-express": c.express2, "mod_wsgi-apxs": c.apxs2} {
+				_, err := os.Stat(filepath.Join(bin, name))
+				if stays != (err == nil) || strings.Contains(r.stderr, "removed "+filepath.Join(bin, name)) != (!stays && !again) {
+					t.Errorf("%s, again: %v: %s: %v: %v", what, again, name, err, r)
+				}
+			}
+		}
+	}
+	// The environment is also served with what was put beside it.
+	if r := install(t, filepath.Dir(env), "--python", env); r.code != 0 {
+		t.Error(r)
 	}
 }
 

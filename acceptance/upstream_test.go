@@ -62,6 +62,55 @@ func TestUpstreamBuildsAgainstOurHTTPD(t *testing.T) {
 	}
 }
 
+// TestUpstreamBesideOurTools: with our tools on the machine, installed from the deb and
+// by the bootstrap script, pip still builds upstream's mod_wsgi for the system's Apache.
+// Upstream's setup.py takes any mod_wsgi-apxs on PATH for the httpd to build for, as the
+// last case shows.
+func TestUpstreamBesideOurTools(t *testing.T) {
+	dist, _ := released(t)
+	archive := ""
+	for _, d := range sources(t) {
+		if found, _ := filepath.Glob(filepath.Join(d, "mod_wsgi-5*.tar.gz")); len(found) > 0 {
+			archive = found[0]
+		}
+	}
+	r := onMachine(t, `
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends apache2-dev apache2-bin python3-pip python3-dev python3-venv python3-setuptools-whl python3-wheel-whl lintian >/dev/null
+unset PIP_FIND_LINKS
+mkdir /var/tmp/beside
+cd /var/tmp/beside
+export HOME=$PWD/home PATH=$PWD/prefix/bin:/usr/sbin:/usr/bin:/sbin:/bin
+dpkg -i `+dist+`/modwsgi_*_amd64.deb >/dev/null
+sh `+dist+`/bootstrap.sh --url `+dist+` --prefix $PWD/prefix
+cp `+archive+` `+filepath.Base(archive)+`
+/usr/bin/python3 -m venv env
+build() { env/bin/pip install -q --no-index --find-links /usr/share/python-wheels --force-reinstall ./`+filepath.Base(archive)+` 2>log; }
+build || cat log
+for program in modwsgi mod_wsgi-express mod_wsgi-apxs; do echo "PATH $program: $(command -v $program)"; done
+env/bin/mod_wsgi-express module-config
+# The Python beside a deb's modwsgi is not an environment to work on.
+/usr/bin/modwsgi doctor 2>&1 | grep 'no Python environment'
+cp prefix/libexec/modwsgi/mod_wsgi-apxs prefix/bin/
+if build; then echo "BUILT with mod_wsgi-apxs on PATH"; else grep -o 'httpd.h: No such file' log || grep -m 3 -i error log; fi
+cd /
+rm -r /var/tmp/beside
+lintian --no-cfg --allow-root --display-info --tag-display-limit 0 --fail-on error,warning,info `+dist+`/modwsgi_*.deb && echo LINTIAN
+`)
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	for _, want := range []string{"PATH modwsgi: /var/tmp/beside/prefix/bin/modwsgi\n", "PATH mod_wsgi-express: \n", "PATH mod_wsgi-apxs: \n", "LoadModule wsgi_module", "no Python environment", "LINTIAN"} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("no %q: %v", want, r)
+		}
+	}
+	if strings.Contains(r.stdout, "BUILT with mod_wsgi-apxs on PATH") {
+		t.Errorf("upstream's setup.py no longer takes any mod_wsgi-apxs: this test shows nothing: %v", r)
+	}
+}
+
 // otherFileSystem is a directory on another file system, if one in memory allows
 // running programs; else dir.
 func otherFileSystem(t *testing.T, dir string) string {

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs modwsgi, mod_wsgi-express and mod_wsgi-apxs, or those of them that are of
-# use on this system: downloads the archive for this machine, verifies its SHA-256
-# against the pinned one below, and installs the programs into ~/.local/bin or
-# $PREFIX/bin. See docs/reference/bootstrap.md.
+# Installs modwsgi into ~/.local/bin or $PREFIX/bin: downloads the archive for this
+# machine, verifies its SHA-256 against the pinned one below, and moves the programs.
+# mod_wsgi-express and mod_wsgi-apxs, which modwsgi puts into environments, go into
+# libexec/modwsgi beside bin: on PATH, upstream's setup.py would take mod_wsgi-apxs for
+# the httpd to build for. See docs/reference/bootstrap.md.
 #
 # The file in scripts/ is a template without hashes and refuses to run. "make
 # dist" writes dist/bootstrap.sh, which has the version and the hashes of the
@@ -42,11 +43,11 @@ help() {
 	cat <<HELP
 usage: $program [--prefix DIRECTORY] [--url ADDRESS] [--version] [--help]
 
-Installs modwsgi, mod_wsgi-express and mod_wsgi-apxs ${version:-(no version: this is the template)}
-into DIRECTORY/bin, by default \$PREFIX/bin or else ~/.local/bin. Only modwsgi is installed on
-macOS, where nothing can be built or served, and no mod_wsgi-apxs on Windows.
+Installs modwsgi ${version:-(no version: this is the template)}
+into DIRECTORY/bin, by default \$PREFIX/bin or else ~/.local/bin. The programs that modwsgi puts into
+environments go into DIRECTORY/libexec/modwsgi: mod_wsgi-express and, on Linux, mod_wsgi-apxs.
 
-  --prefix DIRECTORY  install into its bin directory
+  --prefix DIRECTORY  install into its directories bin and libexec
   --url ADDRESS       directory of the archives: http(s)://, file:// or a path
   --version           print the version that the script installs
   --help              print this help
@@ -100,11 +101,11 @@ choose() {
 	Darwin) system=darwin ;;
 	MINGW* | MSYS* | CYGWIN* | Windows_NT) system=windows ;;
 	esac
-	# Those of use on this system, as in internal/platform; modwsgi is last.
+	# What modwsgi puts into environments on this system, as in internal/platform.
 	case $system in
-	linux) programs='mod_wsgi-apxs mod_wsgi-express modwsgi' ;;
-	windows) programs='mod_wsgi-express modwsgi' ;;
-	*) programs=modwsgi ;;
+	linux) programs='mod_wsgi-apxs mod_wsgi-express' ;;
+	windows) programs=mod_wsgi-express ;;
+	*) programs= ;;
 	esac
 	case $machine in
 	x86_64 | amd64) machine=amd64 ;;
@@ -144,6 +145,7 @@ TABLE
 	*) prefix=$PWD/$prefix ;;
 	esac
 	bin=${prefix%/}/bin
+	libexec=${prefix%/}/libexec/modwsgi
 }
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -177,7 +179,7 @@ find_tools() {
 	else
 		die 3 "no program that computes SHA-256 was found" "install sha256sum (coreutils), shasum or openssl"
 	fi
-	for tool in mktemp mv rm chmod; do
+	for tool in mktemp mkdir cp mv rm chmod; do
 		have "$tool" || die 3 "the program $tool is missing"
 	done
 	if [ "$system" = windows ]; then
@@ -188,24 +190,40 @@ find_tools() {
 	fi
 }
 
-# prepare creates a directory on the target's file system, so that each program is
-# moved by one rename.
+# prepare creates a directory on the file system of each target directory, so that each
+# program is moved by one rename.
 prepare() {
 	made=
-	[ -d "$bin" ] || made=yes
-	mkdir -p "$bin" 2>/dev/null || die 3 "cannot create the directory $bin" "choose another one with --prefix"
+	work=
+	staged=
 	trap cleanup EXIT
 	trap 'interrupted 130' INT
 	trap 'interrupted 143' TERM
 	trap 'interrupted 129' HUP
-	work=$(mktemp -d "$bin/.modwsgi-bootstrap.XXXXXX" 2>/dev/null) || {
-		work=
-		die 3 "cannot write to the directory $bin" "choose another one with --prefix"
-	}
+	temporary "$bin"
+	work=$temporary
+	if [ -n "$programs" ]; then
+		temporary "$libexec"
+		staged=$temporary
+	fi
 	warn_of_owner
-	for name in $programs; do
-		[ ! -d "$bin/$name$exe" ] || die 3 "$bin/$name$exe is a directory" "move it away, or choose another --prefix"
+	for file in "$bin/modwsgi$exe" "$libexec/mod_wsgi-express$exe" "$libexec/mod_wsgi-apxs$exe"; do
+		[ ! -d "$file" ] || die 3 "$file is a directory" "move it away, or choose another --prefix"
 	done
+}
+
+# temporary DIRECTORY creates a directory in it, and DIRECTORY if it does not exist.
+temporary() {
+	above=$1
+	while [ ! -d "$above" ]; do # innermost first, as cleanup removes them
+		made="$made$above
+"
+		above=${above%/*}
+		above=${above:-/}
+	done
+	mkdir -p "$1" 2>/dev/null || die 3 "cannot create the directory $1" "choose another one with --prefix"
+	temporary=$(mktemp -d "$1/.modwsgi-bootstrap.XXXXXX" 2>/dev/null) ||
+		die 3 "cannot write to the directory $1" "choose another one with --prefix"
 }
 
 # warn_of_owner warns root if another user can replace the programs.
@@ -227,9 +245,16 @@ cleanup() {
 	code=$?
 	trap - EXIT
 	[ -z "$work" ] || rm -rf "$work"
+	[ -z "$staged" ] || rm -rf "$staged"
 	# After a failure, remove the directories that this run created, if they are
 	# empty.
-	[ "$code" = 0 ] || [ -z "$made" ] || rmdir "$bin" "$prefix" 2>/dev/null || true
+	if [ "$code" != 0 ]; then
+		while read -r dir; do
+			[ -z "$dir" ] || rmdir "$dir" 2>/dev/null || true
+		done <<DIRECTORIES
+$made
+DIRECTORIES
+	fi
 	exit "$code"
 }
 
@@ -289,15 +314,18 @@ unpack() {
 	*.zip) unzip -q "$file" -d "$work/tree" ;;
 	*) (cd "$work/tree" && gzip -dc "$file" | tar -xf -) ;;
 	esac || die 3 "cannot unpack $archive" "check that there is free space on the file system of $bin"
-	set -- "$work"/tree/*/"modwsgi$exe"
+	set -- "$work"/tree/*/bin/"modwsgi$exe"
 	[ -f "$1" ] || die 4 "$archive does not contain modwsgi"
-	tree=${1%/*}
+	new=$1
+	chmod 755 "$new"
 	for name in $programs; do
-		[ -f "$tree/$name$exe" ] || die 4 "$archive does not contain $name"
-		chmod 755 "$tree/$name$exe"
+		file=${new%/bin/*}/libexec/modwsgi/$name$exe
+		[ -f "$file" ] || die 4 "$archive does not contain $name"
+		cp "$file" "$staged/$name$exe" || die 3 "cannot write to the directory $libexec" "check that there is free space on its file system"
+		chmod 755 "$staged/$name$exe"
 	done
 	# A program that cannot run here must not replace one that can.
-	found=$("$tree/modwsgi$exe" --version 2>&1) || die 3 "modwsgi does not run here: $found" "if $bin is on a file system mounted noexec, choose another directory with --prefix"
+	found=$("$new" --version 2>&1) || die 3 "modwsgi does not run here: $found" "if $bin is on a file system mounted noexec, choose another directory with --prefix"
 	case $found in
 	"modwsgi $version"*) ;;
 	*) die 4 "the program reports the version $found, not modwsgi $version" ;;
@@ -308,14 +336,36 @@ unpack() {
 place() {
 	trap '' INT TERM HUP
 	for name in $programs; do
-		mv -f "$tree/$name$exe" "$bin/$name$exe" || die 3 "cannot replace $bin/$name$exe" "check its permissions, then run this script again"
+		mv -f "$staged/$name$exe" "$libexec/$name$exe" || die 3 "cannot replace $libexec/$name$exe" "check its permissions, then run this script again"
+	done
+	mv -f "$new" "$bin/modwsgi$exe" || die 3 "cannot replace $bin/modwsgi$exe" "check its permissions, then run this script again"
+	for name in $programs; do
+		retire "$name"
 	done
 	say "installed $bin/modwsgi"
-	[ "$programs" != modwsgi ] || say "note: modwsgi does not build or serve on this system; modwsgi doctor reports what works instead"
+	[ -n "$programs" ] || say "note: modwsgi does not build or serve on this system; modwsgi doctor reports what works instead"
 	case :${PATH:-}: in
 	*:"$bin":*) ;;
 	*) say "note: $bin is not in PATH" ;;
 	esac
+}
+
+# retire NAME removes the program that an earlier version of this script put into bin.
+# One that knows its environment was put there by modwsgi install, and stays; so does a
+# script, which is upstream's.
+retire() {
+	old=$bin/$1$exe
+	[ -f "$old" ] && [ "$(head -c 2 "$old" 2>/dev/null)" != '#!' ] || return 0
+	case $("$old" --version 2>/dev/null </dev/null || true) in
+	"$1 "*) ;;
+	*) return 0 ;;
+	esac
+	case $1 in
+	mod_wsgi-apxs) "$old" -q PREFIX ;;
+	*) "$old" module-location ;;
+	esac >/dev/null 2>&1 </dev/null && return 0
+	rm -f "$old" || die 3 "cannot remove $old, which is in $libexec now" "remove it: where it is on PATH, pip install mod_wsgi of other environments takes it for theirs"
+	say "removed $old, which is in $libexec now"
 }
 
 main "$@"

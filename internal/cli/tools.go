@@ -4,14 +4,16 @@ import (
 	"os"
 	"path/filepath"
 
+	"modwsgi/internal/filetree"
 	"modwsgi/internal/run"
 )
 
-// wheelPrograms is where the wheel of modwsgi puts the programs that install adds,
-// relative to modwsgi's directory. It is not that directory itself: an environment's
-// bin directory is where install puts them, and install never overwrites files that
-// belong to another distribution.
-const wheelPrograms = "../libexec/modwsgi"
+// helpers is where releases have the programs that install adds, relative to modwsgi's
+// directory. It is not that directory itself, which may be on PATH, where upstream's
+// setup.py takes any mod_wsgi-apxs for the httpd to build for. And an environment's bin
+// directory is where install puts them, which never overwrites files that belong to
+// another distribution.
+const helpers = "../libexec/modwsgi"
 
 // realExecutable is the path of the running program with symbolic links resolved, such
 // as those that pipx creates.
@@ -22,12 +24,12 @@ func (a *app) realExecutable() string {
 	return a.Executable
 }
 
-// toolsDir is the directory of the programs that install adds: where pip put them,
-// else next to modwsgi. The order matters, because after an install older ones may be
-// next to modwsgi.
+// toolsDir is the directory of the programs that install adds: where a release has them,
+// else next to modwsgi, as after make build. The order matters, because after an install
+// older ones may be next to modwsgi.
 func (a *app) toolsDir() string {
 	dir := filepath.Dir(a.realExecutable())
-	if libexec := filepath.Join(dir, filepath.FromSlash(wheelPrograms)); isDir(libexec) {
+	if libexec := filepath.Join(dir, filepath.FromSlash(helpers)); isDir(libexec) {
 		return libexec
 	}
 	return dir
@@ -50,7 +52,7 @@ func (a *app) python(given string) string {
 	exe := a.realExecutable()
 	dir := filepath.Dir(exe)
 	prefix := filepath.Dir(dir)
-	if !isDir(filepath.Join(dir, filepath.FromSlash(wheelPrograms))) || isFile(filepath.Join(prefix, "pipx_metadata.json")) || isFile(filepath.Join(prefix, "uv-receipt.toml")) {
+	if !fromWheel(prefix) || isFile(filepath.Join(prefix, "pipx_metadata.json")) || isFile(filepath.Join(prefix, "uv-receipt.toml")) {
 		return given
 	}
 	for _, name := range []string{"python3", "python", "python.exe", "../python.exe"} {
@@ -59,6 +61,18 @@ func (a *app) python(given string) string {
 		}
 	}
 	return given
+}
+
+// fromWheel reports whether pip put modwsgi into this prefix: its distribution is there.
+// A package or bootstrap.sh may have put it beside a Python, too, which then is not the
+// one to work on.
+func fromWheel(prefix string) bool {
+	for _, site := range []string{"lib*/python3*/site-packages", "lib*/python3*/dist-packages", "Lib/site-packages"} {
+		if len(filetree.Glob(prefix, site+"/modwsgi-*.dist-info/RECORD")) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func isDir(path string) bool {

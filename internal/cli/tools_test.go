@@ -26,9 +26,9 @@ func TestToolsDir(t *testing.T) {
 		files []string
 		want  string
 	}{
-		"an archive":                 {[]string{"bin/modwsgi", "bin/mod_wsgi-express"}, "bin"},
-		"a wheel":                    {[]string{"bin/modwsgi", "libexec/modwsgi/mod_wsgi-express"}, "libexec/modwsgi"},
-		"a wheel, and installed too": {[]string{"bin/modwsgi", "bin/mod_wsgi-express", "libexec/modwsgi/mod_wsgi-express"}, "libexec/modwsgi"},
+		"make build":                {[]string{"bin/modwsgi", "bin/mod_wsgi-express"}, "bin"},
+		"a release":                 {[]string{"bin/modwsgi", "libexec/modwsgi/mod_wsgi-express"}, "libexec/modwsgi"},
+		"a release, and an install": {[]string{"bin/modwsgi", "bin/mod_wsgi-express", "libexec/modwsgi/mod_wsgi-express"}, "libexec/modwsgi"},
 	} {
 		dir, err := filepath.EvalSymlinks(t.TempDir())
 		if err != nil {
@@ -53,7 +53,8 @@ func TestToolsDir(t *testing.T) {
 // TestOwnPython: a program that pip put into an environment works on that environment,
 // but only if nothing else selects one.
 func TestOwnPython(t *testing.T) {
-	wheel := []string{"bin/modwsgi", "bin/python3", "libexec/modwsgi/mod_wsgi-express"}
+	const record = "lib/python3.12/site-packages/modwsgi-1.2.3.dist-info/RECORD"
+	wheel := []string{"bin/modwsgi", "bin/python3", "libexec/modwsgi/mod_wsgi-express", record}
 	for what, c := range map[string]struct {
 		files []string
 		env   string
@@ -69,8 +70,9 @@ func TestOwnPython(t *testing.T) {
 		"an archive next to a Python": {files: []string{"bin/modwsgi", "bin/python3", "bin/mod_wsgi-express"}},
 		"pipx":                        {files: append([]string{"pipx_metadata.json"}, wheel...)},
 		"uv":                          {files: append([]string{"uv-receipt.toml"}, wheel...)},
-		"an environment without one":  {files: []string{"bin/modwsgi", "libexec/modwsgi/mod_wsgi-express"}},
-		"Windows, outside an env":     {files: []string{"bin/modwsgi", "python.exe", "libexec/modwsgi/mod_wsgi-express"}, own: true},
+		"a deb next to a Python":      {files: wheel[:3]},
+		"an environment without one":  {files: []string{"bin/modwsgi", "libexec/modwsgi/mod_wsgi-express", record}},
+		"Windows, outside an env":     {files: []string{"bin/modwsgi", "python.exe", "libexec/modwsgi/mod_wsgi-express", "Lib/site-packages/modwsgi-1.2.3.dist-info/RECORD"}, own: true},
 		"conda's base, always active": {files: wheel, env: "CONDA_PREFIX=/srv/conda\x00CONDA_DEFAULT_ENV=base", own: true},
 	} {
 		prefix, err := filepath.EvalSymlinks(t.TempDir())

@@ -58,6 +58,8 @@ const (
 	NoticesName = "THIRD-PARTY-LICENSES.txt"
 	// ModulesName is the list of modules for Sbom.
 	ModulesName = "modules.json"
+	// CopyrightName is the file of the same licences for a package of Debian.
+	CopyrightName = "copyright"
 )
 
 // Notices finds every Go module that the programs are linked from, on any platform,
@@ -76,8 +78,10 @@ func Notices(ctx context.Context, root, dir string, env []string) error {
 		all = append(all, m)
 	}
 	sort.SliceStable(all, func(i, j int) bool { return all[i].Path < all[j].Path })
-	var text bytes.Buffer
-	text.WriteString("The programs modwsgi, mod_wsgi-express and mod_wsgi-apxs are linked from these Go modules.\n")
+	var text, debian bytes.Buffer
+	const linkedFrom = "The programs modwsgi, mod_wsgi-express and mod_wsgi-apxs are linked from these Go modules.\n"
+	text.WriteString(linkedFrom)
+	debian.WriteString("modwsgi is licensed under the Apache License, Version 2.0. " + onDebian + "\n\n" + linkedFrom)
 	for i, m := range all {
 		texts, err := licences(dirs[m])
 		if err != nil {
@@ -87,9 +91,13 @@ func Notices(ctx context.Context, root, dir string, env []string) error {
 			return fault.New(fault.Build, "replace that module", "%s %s has no licence", m.Path, m.Version)
 		}
 		all[i].License = classify(texts)
-		fmt.Fprintf(&text, "\n%s\n%s %s\n%[1]s\n", strings.Repeat("=", 78), m.Path, m.Version)
+		for _, b := range []*bytes.Buffer{&text, &debian} {
+			fmt.Fprintf(b, "\n%s\n%s %s\n%[1]s\n", strings.Repeat("=", 78), m.Path, m.Version)
+		}
 		for _, t := range texts {
-			text.WriteString("\n" + strings.TrimSpace(strings.ReplaceAll(t, "\r\n", "\n")) + "\n")
+			t = strings.TrimSpace(strings.ReplaceAll(t, "\r\n", "\n"))
+			text.WriteString("\n" + t + "\n")
+			debian.WriteString("\n" + withoutApache(t) + "\n")
 		}
 	}
 	list, err := json.MarshalIndent(all, "", "  ")
@@ -99,7 +107,23 @@ func Notices(ctx context.Context, root, dir string, env []string) error {
 	if err := atomicfile.Write(filepath.Join(dir, NoticesName), text.Bytes(), 0o644); err != nil {
 		return err
 	}
+	if err := atomicfile.Write(filepath.Join(dir, CopyrightName), debian.Bytes(), 0o644); err != nil {
+		return err
+	}
 	return atomicfile.Write(filepath.Join(dir, ModulesName), append(list, '\n'), 0o644)
+}
+
+// onDebian is what a copyright file has instead of the Apache License (Debian policy,
+// 12.5).
+const onDebian = "Debian has its text in /usr/share/common-licenses/Apache-2.0."
+
+// apacheText is the licence itself, without the notes around it. Some copies lack the
+// last line.
+var apacheText = regexp.MustCompile(`(?s)[ \t]*Apache License\s+Version 2\.0, January 2004.*?accepting any such warranty or additional liability\.(\s+END OF TERMS AND CONDITIONS)?`)
+
+// withoutApache replaces the Apache License within a text by a reference to it.
+func withoutApache(text string) string {
+	return apacheText.ReplaceAllLiteralString(text, "Apache License, Version 2.0. "+onDebian)
 }
 
 // linked adds the modules of the programs on one system, with their directories.
