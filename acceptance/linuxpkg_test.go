@@ -269,6 +269,7 @@ state > /tmp/after
 diff /tmp/before /tmp/after && echo "PURGED"
 lintian --no-cfg --allow-root --fail-on error `+deb+` && echo "LINTIAN"
 rpm -K `+rpm+`
+rpm -qp --qf '[%{REQUIRENAME} %{REQUIREFLAGS:deptype}\n]' `+rpm+` | grep -x '/usr/sbin/useradd pre'
 mkdir /tmp/fresh
 rpm --root /tmp/fresh --initdb
 rpm --root /tmp/fresh -i --nodeps --noscripts `+rpm+` && rpm --root /tmp/fresh -V --nodeps mod-wsgi-express-py311 && echo "RPM INSTALLED"
@@ -278,7 +279,7 @@ test ! -e /tmp/fresh/opt/modwsgi && echo "RPM REMOVED"
 `))
 	for _, want := range []string{
 		"VERIFY 0", "ANSWER Hello from Python 3.11", "RUNS AS modwsgi", "RELOADED Hello", "ENDED 0", "MAN /", "hello.conf mine.conf REMOVED", "mine.conf IS KEPT",
-		"PURGED", "LINTIAN", "digests OK", "RPM INSTALLED", "RPM REMOVED",
+		"PURGED", "LINTIAN", "digests OK", "/usr/sbin/useradd pre", "RPM INSTALLED", "RPM REMOVED",
 	} {
 		if !strings.Contains(r.stdout, forSystem(t, want)) {
 			t.Errorf("lacks %q: %v", want, r)

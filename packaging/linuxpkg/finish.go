@@ -172,6 +172,9 @@ const (
 	virtual = "mod-wsgi-express"
 )
 
+// accountPrograms make the account in an rpm's script before the installation.
+var accountPrograms = []string{"/usr/bin/getent", "/usr/sbin/groupadd", "/usr/sbin/useradd"}
+
 // ownFiles are the files of a package with a private httpd.
 func (w *work) ownFiles() (config, plain, scripts map[string]string) {
 	p := &w.pkg
@@ -190,7 +193,7 @@ func (w *work) ownFiles() (config, plain, scripts map[string]string) {
 			"postinstall": "deb-own.postinst", "preremove": "deb-own.prerm", "postremove": "deb-own.postrm",
 		}
 	case RPM:
-		p.Depends = append(p.Depends, "/bin/sh", "/usr/sbin/useradd", "/usr/sbin/groupadd")
+		p.Depends = append(append(p.Depends, "/bin/sh"), accountPrograms...)
 		p.Provides, p.Conflicts = []string{virtual + " = " + p.Version + "-" + p.Release}, []string{virtual}
 		return config, plain, map[string]string{
 			"preinstall": "rpm-own.pre", "postinstall": "rpm-own.post", "preremove": "rpm-own.preun", "postremove": "rpm-own.postun",

@@ -71,7 +71,7 @@ func packRPM(info *nfpm.Info, p *pkg, out io.Writer) error {
 	if err := rpm.DefaultRPM.Package(copyOf(info), &unsigned); err != nil {
 		return err
 	}
-	file, header, payload, err := relativePayload(unsigned.Bytes())
+	file, header, payload, err := relativePayload(unsigned.Bytes(), scriptNeeds(p))
 	if err != nil {
 		return fmt.Errorf("correct the names in the package: %w", err)
 	}
@@ -88,7 +88,7 @@ func packRPM(info *nfpm.Info, p *pkg, out io.Writer) error {
 		if err := rpm.DefaultRPM.Package(info, &signed); err != nil {
 			return err
 		}
-		if file, _, _, err = relativePayload(signed.Bytes()); err != nil {
+		if file, _, _, err = relativePayload(signed.Bytes(), scriptNeeds(p)); err != nil {
 			return fmt.Errorf("correct the names in the package: %w", err)
 		}
 	}

@@ -20,6 +20,8 @@ import (
 
 // Tags of a package's headers.
 const (
+	tagRequireFlags  = 1048
+	tagRequireName   = 1049
 	tagPayloadDigest = 5092
 	sigTagSize       = 1000
 	sigTagSHA256     = 273
@@ -41,6 +43,56 @@ func cutHeader(data []byte) (*rpmHeader, []byte, error) {
 		return nil, nil, errRPM
 	}
 	return &rpmHeader{data[:n]}, data[n:], nil
+}
+
+// scripts are the flags of a dependency (rpmsenseFlags) of scripts. Without them, rpm
+// may install or remove what a script needs in the same transaction as the package, but
+// on the wrong side of the script. nfpm has no words for them, so that they are set in
+// the finished header.
+var scripts = map[string]uint32{"preinstall": 1 << 9, "postinstall": 1 << 10, "preremove": 1 << 11, "postremove": 1 << 12}
+
+// scriptNeeds are the programs of an rpm's scripts, with the flags of the scripts.
+func scriptNeeds(p *pkg) map[string]uint32 {
+	needs := map[string]uint32{}
+	for script, flag := range scripts {
+		if p.Scripts[script] != "" {
+			needs["/bin/sh"] |= flag
+		}
+	}
+	for _, program := range accountPrograms {
+		needs[program] = scripts["preinstall"]
+	}
+	return needs
+}
+
+// require sets the flags of dependencies.
+func (h *rpmHeader) require(needs map[string]uint32) error {
+	entries := int(binary.BigEndian.Uint32(h.raw[8:]))
+	for i := range entries {
+		e := h.raw[16+16*i:]
+		if binary.BigEndian.Uint32(e) != tagRequireName {
+			continue
+		}
+		count := int(binary.BigEndian.Uint32(e[12:]))
+		flags, err := h.value(tagRequireFlags, 4*count)
+		if err != nil {
+			return err
+		}
+		names := h.raw[16+16*entries:]
+		if at := int(binary.BigEndian.Uint32(e[8:])); at < len(names) {
+			names = names[at:]
+		}
+		for i := range count {
+			name, rest, ended := bytes.Cut(names, []byte{0})
+			if !ended {
+				return errRPM
+			}
+			flag := flags[4*i:]
+			binary.BigEndian.PutUint32(flag, binary.BigEndian.Uint32(flag)|needs[string(name)])
+			names = rest
+		}
+	}
+	return nil
 }
 
 // value returns the n bytes of a tag, to be changed in place.
@@ -71,8 +123,8 @@ func (h *rpmHeader) setDigest(tag uint32, content []byte) error {
 }
 
 // relativePayload changes a package that is unsigned, or whose signatures were made
-// for what it returns.
-func relativePayload(file []byte) (changed, header, payload []byte, err error) {
+// for what it returns. needs are the dependencies of scripts.
+func relativePayload(file []byte, needs map[string]uint32) (changed, header, payload []byte, err error) {
 	file = bytes.Clone(file)
 	if len(file) < rpmLead {
 		return nil, nil, nil, errRPM
@@ -90,6 +142,9 @@ func relativePayload(file []byte) (changed, header, payload []byte, err error) {
 		return nil, nil, nil, err
 	}
 	if payload, err = prefixed(old); err != nil {
+		return nil, nil, nil, err
+	}
+	if err := main.require(needs); err != nil {
 		return nil, nil, nil, err
 	}
 	if err := main.setDigest(tagPayloadDigest, payload); err != nil {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -309,6 +310,51 @@ func TestSignedRPM(t *testing.T) {
 	}
 }
 
+// TestScriptNeeds: rpm knows which script needs which program, also in a signed package.
+func TestScriptNeeds(t *testing.T) {
+	rpm, err := exec.LookPath("rpm")
+	if err != nil {
+		t.Skip("this machine has no rpm")
+	}
+	entity, err := openpgp.NewEntity("Jane", "", "jane@debian.org", &packet.Config{RSABits: 2048, Algorithm: packet.PubKeyAlgoRSA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := filepath.Join(t.TempDir(), "script")
+	overwrite(t, script, "exit 0\n")
+	for _, sign := range []func([]byte) ([]byte, error){nil, func(data []byte) ([]byte, error) {
+		var signature bytes.Buffer
+		err := openpgp.ArmoredDetachSign(&signature, entity, bytes.NewReader(data), nil)
+		return signature.Bytes(), err
+	}} {
+		p := &pkg{
+			Name: "x", Arch: "x86_64", Version: "1", Release: "1", Maintainer: "Jane <jane@debian.org>", License: "Apache-2.0", Summary: "x", Description: "x",
+			Depends: append([]string{"/bin/sh", "python(abi) = 3.11"}, accountPrograms...), Scripts: map[string]string{"preinstall": script, "postremove": script},
+			Entries: []entry{{Path: "/opt/x", From: script, Kind: "file", Mode: 0o644}}, Time: time.Unix(1_750_000_000, 0), Sign: sign,
+		}
+		file := filepath.Join(t.TempDir(), "x.rpm")
+		out, err := os.Create(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(pack(RPM, p, out), out.Close()); err != nil {
+			t.Fatal(err)
+		}
+		said, err := exec.CommandContext(t.Context(), rpm, "-qp", "--nosignature", "--qf", `[%{REQUIRENAME} %{REQUIREFLAGS:deptype}\n]`, file).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"/usr/sbin/useradd pre\n", "/usr/sbin/groupadd pre\n", "/usr/bin/getent pre\n", "/bin/sh pre,postun\n", "python(abi) manual\n"} {
+			if !strings.Contains(string(said), want) {
+				t.Errorf("signed: %v: no %q in\n%s", sign != nil, want, said)
+			}
+		}
+		if said, err := exec.CommandContext(t.Context(), rpm, "-K", "--nosignature", file).CombinedOutput(); err != nil {
+			t.Errorf("signed: %v: %v: %s", sign != nil, err, said)
+		}
+	}
+}
+
 // blob is the value of a binary tag.
 func (h *rpmHeader) blob(tag uint32) ([]byte, error) {
 	for i := range int(binary.BigEndian.Uint32(h.raw[8:])) {
@@ -324,7 +370,7 @@ func TestInvalidPayloads(t *testing.T) {
 		"empty": nil, "short": make([]byte, 50), "zeros": make([]byte, 4096),
 		"long header": append(make([]byte, rpmLead), 0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
 	} {
-		if _, _, _, err := relativePayload(data); err == nil {
+		if _, _, _, err := relativePayload(data, nil); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
