@@ -100,7 +100,7 @@ var layers = []layer{
 	{"modulebuild", "source archive to the module", "internal/archive internal/digest internal/distro internal/event internal/fault internal/observer internal/owned internal/run internal/shortage internal/steps internal/timeline internal/toolchain"},
 	{"modulebuild/windows", "the same for Windows", "internal/archive internal/atomicfile internal/digest internal/distro internal/event internal/fault internal/fetch internal/observer internal/pe internal/recipe internal/run internal/steps"},
 	{"installer/place", "one transaction over an environment", "internal/fault internal/flock internal/owned internal/run"},
-	{"packaging", "the transaction over dist/, what formats share", "internal/digest internal/fault internal/filetree internal/flock internal/owned internal/scratch"},
+	{"packaging", "the transaction over dist/, what formats share", "internal/digest internal/fault internal/filetree internal/flock internal/owned internal/pydist internal/scratch"},
 	{"packaging/sign", "detached signatures", "internal/fault internal/owned internal/pgp"},
 	{"packaging/licence", "SPDX expressions of packaged components", "internal/fault packaging"},
 	{"packaging/linkage", "needed libraries, platform tags", "internal/digest internal/distro internal/elf internal/fault internal/filetree internal/pe internal/recipe internal/relocate internal/run internal/target packaging"},

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +27,13 @@ import (
 // IndexName is the file of an output directory that lists its artifacts. It also marks
 // the directory as an output directory of modwsgi.
 const IndexName = "index.json"
+
+// SumsName is the file with the checksums of every other file, in the format of
+// sha256sum(1). Its signatures have its name and a suffix.
+const SumsName = "SHA256SUMS"
+
+// PagesDir is the directory of the package index.
+const PagesDir = "simple"
 
 // Index is the content of IndexName.
 type Index struct {
@@ -147,66 +153,6 @@ func (d *Dist) lockOut(lock func(flock.Options) (*flock.Lock, error)) (held *flo
 }
 
 const outHint = "name a writable directory with --out"
-
-// readEarlier removes leftovers of killed runs, and lists the artifacts of earlier
-// runs.
-func (d *Dist) readEarlier() error {
-	entries, err := d.dir.Entries()
-	if err != nil {
-		return err
-	}
-	foreign := ""
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), partPrefix) && strings.HasSuffix(e.Name(), partSuffix) {
-			if err := d.dir.RemoveAll(e.Name()); err != nil {
-				return err
-			}
-			continue
-		}
-		if foreign == "" && e.Name() != flock.Name {
-			foreign = e.Name()
-		}
-	}
-	f, err := d.dir.OpenAny(IndexName)
-	if errors.Is(err, fs.ErrNotExist) {
-		if foreign != "" {
-			return fault.New(fault.Usage, "name an empty or a new directory with --out",
-				"%s is not a directory of artifacts: it contains %q but no %s", d.out, foreign, IndexName)
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxIndex))
-	if err != nil {
-		return err
-	}
-	return d.keep(data)
-}
-
-// keep takes over the artifacts in the index of earlier runs.
-func (d *Dist) keep(data []byte) error {
-	var index Index
-	if err := json.Unmarshal(data, &index); err != nil || index.Schema != 1 {
-		return fault.New(fault.Usage, "name an empty or a new directory with --out", "%s is not an index of artifacts", filepath.Join(d.out, IndexName))
-	}
-	for _, a := range index.Artifacts {
-		if a.Name == "" || filepath.Base(a.Name) != a.Name {
-			return fault.New(fault.Usage, "name an empty or a new directory with --out", "%s lists %q", filepath.Join(d.out, IndexName), a.Name)
-		}
-		sum, _, err := sumOf(d.dir, a.Name)
-		if err == nil && sum != a.SHA256 {
-			err = errors.New("it has changed since an earlier run made it")
-		}
-		if err != nil {
-			return fault.New(fault.Environment, "restore it, or name a new directory with --out", "keep %s: %w", filepath.Join(d.out, a.Name), err)
-		}
-		d.kept = append(d.kept, a)
-	}
-	return nil
-}
 
 // sumOf returns the digest and the size of a file.
 func sumOf(dir *owned.Dir, name string) (sum string, size int64, err error) {

@@ -38,7 +38,7 @@ func artifact(d *Dist, name, text string) error {
 	if err := o.Close(); err != nil {
 		return err
 	}
-	return d.Add(&Artifact{Name: name, Kind: "test"})
+	return d.Add(&Artifact{Name: name, Kind: "test", Project: "name"})
 }
 
 // index writes the index that the next run reads.
@@ -179,25 +179,25 @@ func TestFailedCommitIsUndone(t *testing.T) {
 	if err := artifact(d, "a.bin", "old"); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Meta("SUMS.asc", []byte("signature")); err != nil {
+	if err := d.Meta("SHA256SUMS.asc", []byte("signature")); err != nil {
 		t.Fatal(err)
 	}
 	index(t, d)
 	if err := d.Commit(); err != nil {
 		t.Fatal(err)
 	}
+	d = open(t, out, true)
 	if err := os.MkdirAll(filepath.Join(out, "simple", "x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	plantFile(t, filepath.Join(out, "simple", "x", "y"), "theirs")
-	d = open(t, out, true)
 	if err := artifact(d, "a.bin", "new"); err != nil {
 		t.Fatal(err)
 	}
 	if err := artifact(d, "b.bin", "new"); err != nil {
 		t.Fatal(err)
 	}
-	d.Drop("SUMS.asc")
+	d.Drop("SHA256SUMS.asc")
 	if err := d.Meta("simple/x", []byte("a file where a directory is")); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestFailedCommitIsUndone(t *testing.T) {
 	if err := d.Commit(); err == nil {
 		t.Fatal("it was committed")
 	}
-	want(t, out, "a.bin=old", "index.json=", "SUMS.asc=signature", "simple/x/y=theirs")
+	want(t, out, "a.bin=old", "index.json=", "SHA256SUMS.asc=signature", "simple/x/y=theirs")
 }
 
 func plantFile(t *testing.T, name, text string) {
@@ -216,28 +216,47 @@ func plantFile(t *testing.T, name, text string) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	const a = `{"name":"a","project":"X_y","sidecars":["a.cdx.json"],"sha256":"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}`
 	for name, c := range map[string]struct {
 		files map[string]string
 		class fault.Class
 		says  string
 	}{
-		"other files":   {map[string]string{"notes.txt": "x"}, fault.Usage, `contains "notes.txt"`},
-		"another index": {map[string]string{"index.json": "[]"}, fault.Usage, "is not an index of artifacts"},
-		"future index":  {map[string]string{"index.json": `{"schema":2}`}, fault.Usage, "is not an index of artifacts"},
-		"escape":        {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"../x"}]}`}, fault.Usage, `lists "../x"`},
-		"changed":       {map[string]string{"a": "x", "index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "changed since an earlier run made it"},
-		"gone":          {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "no such file"},
+		"other files":       {map[string]string{"notes.txt": "x"}, fault.Usage, `contains "notes.txt"`},
+		"another index":     {map[string]string{"index.json": "[]"}, fault.Usage, "is not an index of artifacts"},
+		"future index":      {map[string]string{"index.json": `{"schema":2}`}, fault.Usage, "is not an index of artifacts"},
+		"escape":            {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"../x"}]}`}, fault.Usage, `lists "../x"`},
+		"changed":           {map[string]string{"a": "x", "index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "changed since an earlier run made it"},
+		"a sidecar outside": {map[string]string{"a": "x", "index.json": `{"schema":1,"artifacts":[{"name":"a","sidecars":["../x"]}]}`}, fault.Usage, `lists "../x"`},
+		"a sidecar changed": {
+			map[string]string{"a": "x", "a.cdx.json": "y", "SHA256SUMS": strings.Repeat("0", 64) + "  a.cdx.json\n", "index.json": `{"schema":1,"artifacts":[` + a + `]}`},
+			fault.Environment, "a.cdx.json: it has changed since",
+		},
+		"a sidecar gone":     {map[string]string{"a": "x", "index.json": `{"schema":1,"artifacts":[` + a + `]}`}, fault.Environment, "no such file"},
+		"a foreign file":     {map[string]string{"a": "x", "a.cdx.json": "y", "b.whl": "z", "b.whl.metadata": "z", "index.json": `{"schema":1,"artifacts":[` + a + `]}`}, fault.Usage, "listed there: b.whl, b.whl.metadata"},
+		"a foreign page":     {map[string]string{"a": "x", "a.cdx.json": "y", "simple/index.html": "", "simple/x-y/index.html": "", "simple/other/index.html": "z", "index.json": `{"schema":1,"artifacts":[` + a + `]}`}, fault.Usage, "listed there: simple/other"},
+		"a file for a page":  {map[string]string{"a": "x", "a.cdx.json": "y", "simple/x-y/notes": "z", "index.json": `{"schema":1,"artifacts":[` + a + `]}`}, fault.Usage, "listed there: simple/x-y/notes"},
+		"pages are a file":   {map[string]string{"a": "x", "a.cdx.json": "y", "simple": "z", "index.json": `{"schema":1,"artifacts":[` + a + `]}`}, fault.Usage, "listed there: simple"},
+		"many foreign files": {map[string]string{"a": "x", "a.cdx.json": "y", "1": "", "2": "", "3": "", "4": "", "5": "", "6": "", "7": "", "index.json": `{"schema":1,"artifacts":[` + a + `]}`}, fault.Usage, "1, 2, 3, 4, 5 and 2 more"},
+		"gone":               {map[string]string{"index.json": `{"schema":1,"artifacts":[{"name":"a","sha256":"00"}]}`}, fault.Environment, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := t.TempDir()
 			for file, text := range c.files {
+				if err := os.MkdirAll(filepath.Dir(filepath.Join(out, file)), 0o755); err != nil {
+					t.Fatal(err)
+				}
 				plantFile(t, filepath.Join(out, file), text)
+			}
+			before, err := os.ReadDir(out)
+			if err != nil {
+				t.Fatal(err)
 			}
 			d, err := Open(out, true)
 			if d != nil || fault.ClassOf(err) != c.class || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v", err)
 			}
-			if entries, _ := os.ReadDir(out); len(entries) != len(c.files) {
+			if entries, _ := os.ReadDir(out); len(entries) != len(before) {
 				t.Errorf("left %v", entries)
 			}
 		})

@@ -18,7 +18,7 @@ import (
 )
 
 // Dir is the directory of the index below that of the artifacts.
-const Dir = "simple"
+const Dir = packaging.PagesDir
 
 // ContentType is the media type of the JSON files, for a server that honours the
 // request's Accept header (PEP 691).

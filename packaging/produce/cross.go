@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"modwsgi/installer"
 	"modwsgi/internal/fault"
@@ -281,9 +282,10 @@ func limit(t target.Target) string { return strings.TrimSpace(t.Libc + " " + t.L
 // unprovenWindows is why artifacts for Windows are unproven.
 const unprovenWindows = "programs for Windows do not run on this machine"
 
-// describe records in the artifacts of a job what their trees were built for, and whether
-// they were tried. What is made of several trees is unproven if one of them is.
-func describe(d *packaging.Dist, trees []*Tree) {
+// describe records in the artifacts of a job by what and for what their trees were built,
+// and whether they were tried: nothing that depends on what else the run makes. What is
+// made of several trees is unproven if one of them is.
+func describe(d *packaging.Dist, trees []*Tree, at time.Time) {
 	var others []*Tree
 	for _, t := range trees {
 		if t.For != nil || t.Cross {
@@ -291,33 +293,39 @@ func describe(d *packaging.Dist, trees []*Tree) {
 		}
 	}
 	for _, art := range d.Added() {
-		if len(others) == 0 {
-			return
-		}
 		art.Environment, art.Parameters = maps.Clone(art.Environment), maps.Clone(art.Parameters)
 		if art.Environment == nil {
 			art.Environment = map[string]string{}
 		}
-		if art.Parameters == nil {
-			art.Parameters = map[string]string{}
+		maps.Copy(art.Environment, environment(trees, at))
+		if len(others) > 0 {
+			describeOthers(&art, others, len(trees) > 1)
 		}
-		var targets, unproven []string
-		for _, t := range others {
-			targets = append(targets, t.Target)
-			end, reason := "", t.Unproven
-			if len(trees) > 1 {
-				end, reason = " of "+t.Target, t.Target+": "+t.Unproven
-			}
-			if t.Unproven != "" {
-				unproven = append(unproven, reason)
-			}
-			for key, value := range t.about {
-				art.Environment[key+end] = value
-			}
-			art.Environment["proof"+end] = orText(t.proof, "unproven: "+t.Unproven)
-		}
-		art.Target, art.Unproven = strings.Join(targets, ", "), strings.Join(unproven, "; ")
-		art.Parameters["target"] = art.Target
 		d.Update(art)
 	}
+}
+
+// describeOthers records the trees for other systems. If there are several trees, each
+// record names the system.
+func describeOthers(art *packaging.Artifact, others []*Tree, several bool) {
+	var targets, unproven []string
+	for _, t := range others {
+		targets = append(targets, t.Target)
+		end, reason := "", t.Unproven
+		if several {
+			end, reason = " of "+t.Target, t.Target+": "+t.Unproven
+		}
+		if t.Unproven != "" {
+			unproven = append(unproven, reason)
+		}
+		for key, value := range t.about {
+			art.Environment[key+end] = value
+		}
+		art.Environment["proof"+end] = orText(t.proof, "unproven: "+t.Unproven)
+	}
+	art.Target, art.Unproven = strings.Join(targets, ", "), strings.Join(unproven, "; ")
+	if art.Parameters == nil {
+		art.Parameters = map[string]string{}
+	}
+	art.Parameters["target"] = art.Target
 }

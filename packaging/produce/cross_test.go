@@ -2,11 +2,13 @@ package produce
 
 import (
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"modwsgi/installer"
 	"modwsgi/internal/fault"
@@ -92,19 +94,26 @@ func TestArtifactsNameTheirTarget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	describe(d, []*Tree{{}}) // of this machine
-	if a := d.Added()[0]; a.Target != "" || a.Unproven != "" || len(a.Environment) != 0 {
+	// Of this machine.
+	describe(d, []*Tree{{Stage: &packaging.Stage{HTTPD: &packaging.HTTPD{Compiler: "gcc 12", Libc: "glibc 2.36"}}}}, time.Unix(7, 0))
+	a := d.Added()[0]
+	if want := map[string]string{"compiler": "gcc 12", "libc": "glibc 2.36", "source_date_epoch": "7"}; a.Target != "" || a.Unproven != "" || !maps.Equal(a.Environment, want) {
 		t.Errorf("got %+v", a)
 	}
-	tree := &Tree{For: &installer.Cross{}, Target: "linux/arm64/glibc2.28", Unproven: "no emulator", about: map[string]string{"sysroot_sha256": "abc"}}
-	describe(d, []*Tree{tree})
-	a := d.Added()[0]
+	a.Environment = nil
+	d.Update(a)
+	tree := &Tree{Stage: &packaging.Stage{HTTPD: &packaging.HTTPD{Compiler: "aarch64-linux-gnu-gcc"}}, For: &installer.Cross{}, Target: "linux/arm64/glibc2.28", Unproven: "no emulator", about: map[string]string{"sysroot_sha256": "abc"}}
+	describe(d, []*Tree{tree}, time.Unix(7, 0))
+	a = d.Added()[0]
+	if a.Environment["compiler"] != "" {
+		t.Errorf("this machine's compiler is recorded: %+v", a)
+	}
 	if a.Target != tree.Target || a.Unproven != "no emulator" || a.Environment["proof"] != "unproven: no emulator" || a.Environment["sysroot_sha256"] != "abc" ||
 		a.Parameters["target"] != tree.Target || a.Parameters["bundle"] != "true" {
 		t.Errorf("got %+v", a)
 	}
 	tree.Unproven, tree.proof = "", "answered a request"
-	if describe(d, []*Tree{tree}); d.Added()[0].Environment["proof"] != "answered a request" || d.Added()[0].Unproven != "" {
+	if describe(d, []*Tree{tree}, time.Unix(7, 0)); d.Added()[0].Environment["proof"] != "answered a request" || d.Added()[0].Unproven != "" {
 		t.Errorf("got %+v", d.Added()[0])
 	}
 }

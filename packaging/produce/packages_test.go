@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"modwsgi/detect"
 	"modwsgi/installer"
@@ -218,10 +219,10 @@ func TestIndexesNameTheirTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	describe(d, []*Tree{
-		{},
-		{For: &installer.Cross{}, Target: "linux/arm64/glibc2.31", proof: "answered", about: map[string]string{"sysroot_sha256": "a"}},
-		{For: &installer.Cross{}, Target: "linux/riscv64/glibc2.36", Unproven: "no emulator", about: map[string]string{"sysroot_sha256": "b"}},
-	})
+		{Stage: &packaging.Stage{}},
+		{Stage: &packaging.Stage{}, For: &installer.Cross{}, Target: "linux/arm64/glibc2.31", proof: "answered", about: map[string]string{"sysroot_sha256": "a"}},
+		{Stage: &packaging.Stage{}, For: &installer.Cross{}, Target: "linux/riscv64/glibc2.36", Unproven: "no emulator", about: map[string]string{"sysroot_sha256": "b"}},
+	}, time.Unix(0, 0))
 	a := d.Added()[0]
 	e := a.Environment
 	if a.Target != "linux/arm64/glibc2.31, linux/riscv64/glibc2.36" || a.Unproven != "linux/riscv64/glibc2.36: no emulator" || a.Parameters["target"] != a.Target ||

@@ -343,15 +343,7 @@ func (o *matrixOrder) step() string { return "" }
 
 func (o *matrixOrder) failed() []Failure { return o.failures }
 
-func (o *matrixOrder) parameters(l *line) map[string]string {
-	var trees []*Tree
-	for _, key := range sortedNames(o.builds) {
-		if t := o.builds[key].tree; t != nil {
-			trees = append(trees, t)
-		}
-	}
-	return environment(trees, l.at)
-}
+func (o *matrixOrder) parameters(l *line) map[string]string { return environment(nil, l.at) }
 
 func sortedNames[V any](m map[string]V) []string {
 	all := make([]string, 0, len(m))

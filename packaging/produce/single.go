@@ -348,7 +348,7 @@ func (o *single) fail(_ context.Context, _ string, err error) error { return err
 
 func (o *single) failed() []Failure { return nil }
 
-func (o *single) parameters(l *line) map[string]string { return environment(o.trees, l.at) }
+func (o *single) parameters(l *line) map[string]string { return environment(nil, l.at) }
 
 func (o *single) complete(*Result) {}
 

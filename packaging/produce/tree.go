@@ -142,10 +142,11 @@ func sourceComponents(sources []installer.Source) []packaging.Component {
 	return all
 }
 
-// environment is the part of the build environment that the provenance records.
+// environment is the part of the build environment that the provenance records of the
+// trees of one artifact. That of another system is recorded in describe.
 func environment(trees []*Tree, at time.Time) map[string]string {
 	all := map[string]string{"source_date_epoch": strconv.FormatInt(at.Unix(), 10)}
-	for _, t := range trees { // that of another system is recorded with its artifacts
+	for _, t := range trees {
 		if h := t.Stage.HTTPD; h != nil && t.For == nil {
 			all["compiler"], all["libc"] = h.Compiler, h.Libc
 		}

@@ -73,7 +73,7 @@ func (l *line) writeJobs(ctx context.Context, o order, jobs []job) error {
 			d, err := packaging.Open(filepath.Join(scratch, fmt.Sprint(k)), false)
 			if err == nil {
 				if warnings[k], err = l.writeJob(gctx, j, d); err == nil {
-					describe(d, j.trees)
+					describe(d, j.trees, l.at)
 					done[k] = d
 					return nil
 				}

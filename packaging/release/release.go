@@ -22,9 +22,8 @@ import (
 	"modwsgi/packaging/sign"
 )
 
-// SumsName is the file with the checksums of every other file, in the format of
-// sha256sum(1). It is the file that is signed.
-const SumsName = "SHA256SUMS"
+// SumsName is the file that is signed.
+const SumsName = packaging.SumsName
 
 // Signer makes a detached signature.
 type Signer = sign.Signer
