@@ -3,6 +3,7 @@ package buildstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"modwsgi/internal/cachedir"
@@ -16,14 +17,41 @@ import (
 // lock saves work and is not needed for a correct result: a run that cannot lock, or has
 // waited long enough, builds by itself.
 //
+// Among machines, a claim in the shared cache does the same
+// ([modwsgi/internal/buildcache/remote.Cache.Claim]); it is asked for with the lock held.
+//
 // The lock is on a directory of the cache named after the key, which exists only as long
 // as the lock. Nobody holds one lock while waiting for another: httpd's is released
 // before the module's is acquired.
 
-// Alone waits until no other run is making the build of a key. what names the build in
-// messages. release is never nil; made reports that another run may have made it in the
-// meantime.
+// Alone waits until no other run is making the build of a key, on this machine or, with a
+// shared cache that this run writes to, on another one. what names the build in messages.
+// release is never nil; made reports that another run may have made it in the meantime.
 func (b *Store) Alone(ctx context.Context, key, what string) (release func(), made bool, err error) {
+	here, made, err := b.aloneHere(ctx, key, what)
+	if err != nil {
+		return here, made, err
+	}
+	shared := b.share()
+	if made || shared == nil || !shared.Writes() || b.o.Offline {
+		return here, made, nil
+	}
+	limit := max(0, b.o.LockLimit)
+	there, made, err := shared.Claim(ctx, key, limit, func() {
+		b.o.Events.Note(fmt.Sprintf("another machine builds the same %s: waiting up to %s for it in the shared cache %s", what, limit, shared.Name()))
+	})
+	if ctx.Err() != nil {
+		there()
+		return here, made, context.Cause(ctx)
+	}
+	if err != nil {
+		b.trouble(shared, err)
+	}
+	return func() { there(); here() }, made, nil
+}
+
+// aloneHere waits for the runs of this machine.
+func (b *Store) aloneHere(ctx context.Context, key, what string) (release func(), made bool, err error) {
 	none, waited := func() {}, false
 	if b.o.Cache == "" {
 		return none, false, nil

@@ -52,6 +52,7 @@ type Cache struct {
 	name  string
 	store store
 	o     Options
+	pace  pace
 }
 
 // store holds manifests by tag and blobs by digest. Reading a missing one returns
@@ -98,7 +99,7 @@ func Open(address string, o Options) (*Cache, error) {
 	if o.Lock == 0 {
 		o.Lock = flock.DefaultLimit
 	}
-	c := &Cache{o: o}
+	c := &Cache{o: o, pace: usualPace}
 	var dir string
 	switch {
 	case strings.HasPrefix(address, "oci://"):
