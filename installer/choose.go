@@ -56,6 +56,27 @@ func httpdChoices(w Wish, features []string, lock *recipe.Lock) ([]Choice, error
 	return all, nil
 }
 
+// Foresee returns the versions of httpd and of mod_wsgi that a build for a Python
+// ("3.12", "3.12.4") begins with. It knows what the lock file, the catalogue and the
+// constraints tell; a build takes other versions if an archive is unavailable.
+func (w Wish) Foresee(python string) (httpd, module string, err error) {
+	lock, err := readLock(w.LockFile, w.Locked)
+	if err != nil {
+		return "", "", err
+	}
+	modules, _, err := moduleChoices(w, python, lock)
+	if err != nil {
+		return "", "", err
+	}
+	httpds, err := httpdChoices(w, w.With, lock)
+	if err != nil {
+		return "", "", err
+	}
+	m, _ := preferred(modules)
+	h, _ := preferred(httpds)
+	return h.Version, m.Version, nil
+}
+
 // httpdParts are the other components of a bundled httpd.
 var httpdParts = []string{"apr", "apr-util", "pcre2"}
 

@@ -32,6 +32,10 @@ const IndexName = "index.json"
 // sha256sum(1). Its signatures have its name and a suffix.
 const SumsName = "SHA256SUMS"
 
+// ShardName is the file that tells which part of a release a directory has, if a machine
+// made only that.
+const ShardName = "shard.json"
+
 // PagesDir is the directory of the package index.
 const PagesDir = "simple"
 
@@ -348,8 +352,11 @@ func (d *Dist) Put(name string, r io.Reader) error {
 
 // Meta writes a file that describes artifacts, and replaces that of an earlier run.
 // The files appear in the order of the calls, after the artifacts.
-func (d *Dist) Meta(name string, data []byte) error {
-	err := d.Put(name, bytes.NewReader(data))
+func (d *Dist) Meta(name string, data []byte) error { return d.PutMeta(name, bytes.NewReader(data)) }
+
+// PutMeta is Meta for a file that is read.
+func (d *Dist) PutMeta(name string, r io.Reader) error {
+	err := d.Put(name, r)
 	if err == nil {
 		d.mu.Lock()
 		d.metas = append(d.metas, name)

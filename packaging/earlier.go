@@ -143,7 +143,7 @@ func (d *Dist) sums() (map[string]string, error) {
 // foreign refuses files that no earlier run made: names at the top, and pages of the
 // package index.
 func (d *Dist) foreign(names []string) error {
-	ours, projects := map[string]bool{IndexName: true, SumsName: true}, map[string]bool{}
+	ours, projects := map[string]bool{IndexName: true, SumsName: true, ShardName: true}, map[string]bool{}
 	for _, a := range d.kept {
 		ours[a.Name], projects[pydist.NormalName(a.Project)] = true, true
 		for _, name := range a.Sidecars {

@@ -15,6 +15,7 @@ import (
 
 	"modwsgi/internal/fault"
 	"modwsgi/packaging"
+	"modwsgi/packaging/matrix"
 	"modwsgi/packaging/produce"
 )
 
@@ -23,10 +24,14 @@ func (a *app) packMatrix(group *cobra.Command) {
 	var o packOptions
 	var file string
 	var dryRun, keepGoing bool
+	var shard string
+	var only []string
 	f := group.Flags()
 	f.StringVar(&file, "matrix", "", "file that describes a release: Pythons, httpds, platforms and formats (docs/reference/matrix.md)")
 	f.BoolVar(&dryRun, "dry-run", false, "with --matrix: print what would be made, without making it")
 	f.BoolVar(&keepGoing, "keep-going", false, "with --matrix: publish the successful artifacts even if others failed")
+	f.StringVar(&shard, "shard", "", "with --matrix: the part of the release that this machine makes, as in 3/8 (package merge joins the parts)")
+	f.StringArrayVar(&only, "only", nil, "with --matrix: make only what matches, as in python=3.12,platform=linux/arm64 (repeatable)")
 	o.flags(f)
 	group.Example = "  modwsgi package wheel --python .venv\n  modwsgi package deb --python /usr/bin/python3\n  modwsgi package --matrix release.toml\n  modwsgi package --matrix release.toml --dry-run"
 	// For a single format these flags apply; for a release the file has these
@@ -47,7 +52,13 @@ func (a *app) packMatrix(group *cobra.Command) {
 				return fault.New(fault.Usage, "write it into "+file+" (docs/reference/matrix.md)", "--matrix and --%s cannot be combined", name)
 			}
 		}
-		r := &produce.Release{Settings: a.settings(&o), File: a.abs(file), Name: file, KeepGoing: keepGoing}
+		r := &produce.Release{Settings: a.settings(&o), File: a.abs(file), Name: file, KeepGoing: keepGoing, Only: only}
+		if c.Flags().Changed("shard") {
+			var err error
+			if r.Shard, err = matrix.ParseShard(shard); err != nil {
+				return err
+			}
+		}
 		return a.makeRelease(c.Context(), r, &o, dryRun)
 	}
 }
@@ -97,9 +108,10 @@ func (a *app) showRelease(all []produce.Planned, out string) error {
 		return nil
 	}
 	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "format\tPython\thttpd\tplatform\tin")
+	_, _ = fmt.Fprintln(t, "format\tPython\thttpd\tmod_wsgi\tplatform\ttag (at most)\tin")
 	for _, c := range all {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.Format, strings.TrimSpace(c.Python+" "+c.Version), c.HTTPD, c.Platform, c.Prefix)
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			c.Format, strings.TrimSpace(c.Python+" "+c.Version), strings.TrimSpace(c.HTTPD+" "+c.HTTPDVersion), c.ModWSGI, c.Platform, c.Tag, c.Prefix)
 	}
 	if err := t.Flush(); err != nil {
 		return err

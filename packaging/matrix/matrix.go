@@ -465,10 +465,12 @@ func (m *Matrix) Cells(host string, formats []Format) ([]Cell, error) {
 }
 
 func (m *Matrix) excluded(c Cell) bool {
-	return slices.ContainsFunc(m.Exclude, func(e Exclude) bool {
-		return (e.Python == "" || e.Python == c.Python) && (e.HTTPD == "" || e.HTTPD == c.HTTPD.Name) &&
-			(e.Platform == "" || e.Platform == c.Platform) && (e.Format == "" || e.Format == c.Format)
-	})
+	return slices.ContainsFunc(m.Exclude, func(e Exclude) bool { return e.matches(c) })
+}
+
+func (e Exclude) matches(c Cell) bool {
+	return (e.Python == "" || e.Python == c.Python) && (e.HTTPD == "" || e.HTTPD == c.HTTPD.Name) &&
+		(e.Platform == "" || e.Platform == c.Platform) && (e.Format == "" || e.Format == c.Format)
 }
 
 // line finds the line of a key, or of the table that it would be in.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,10 +161,11 @@ func TestPackagesOfOneCPU(t *testing.T) {
 	}
 
 	cell := func(format, platform string) matrix.Cell { return matrix.Cell{Format: format, Platform: platform} }
-	r := &Release{cells: []matrix.Cell{cell("deb", name), cell("deb", "linux/riscv64/glibc2.36"), cell("rpm", name), cell("rpm", "linux/"+away()+"/glibc2.36")}}
+	r := &Release{all: []matrix.Cell{cell("deb", name), cell("deb", "linux/riscv64/glibc2.36"), cell("rpm", name), cell("rpm", "linux/"+away()+"/glibc2.36")}}
 	for k, want := range []string{"", "", "glibc2.31", "glibc2.36"} {
-		if got := r.twin(r.cells[k]); got != want {
-			t.Errorf("%s: %s, want %s", r.cells[k], got, want)
+		r.cells = r.all[k : k+1] // also if a machine makes only this one
+		if got := r.twin(r.all[k]); got != want {
+			t.Errorf("%s: %s, want %s", r.all[k].Platform, got, want)
 		}
 	}
 	// This machine's and an older one: the older one's must not have the higher version.
@@ -178,8 +180,8 @@ func TestPackagesOfOneCPU(t *testing.T) {
 	if got.Release != "2+"+here.Libc+here.LibcVersion || got.For != nil {
 		t.Errorf("this machine beside an older one: %+v", got)
 	}
-	r = &Release{cells: []matrix.Cell{cell("deb", host), cell("deb", older.String()), cell("wheel", older.String())}}
-	if a, b, c := r.twin(r.cells[0]), r.twin(r.cells[1]), r.twin(r.cells[2]); a != here.Libc+here.LibcVersion || b != "glibc2.17" || c != "" {
+	r = &Release{all: []matrix.Cell{cell("deb", host), cell("deb", older.String()), cell("wheel", older.String())}}
+	if a, b, c := r.twin(r.all[0]), r.twin(r.all[1]), r.twin(r.all[2]); a != here.Libc+here.LibcVersion || b != "glibc2.17" || c != "" {
 		t.Errorf("got %q, %q, %q", a, b, c)
 	}
 }
@@ -239,5 +241,50 @@ func TestNextForImage(t *testing.T) {
 	want := "Next: docker load -i '/srv/my images/web.tar', or skopeo copy 'oci-archive:/srv/my images/web.tar' docker://REGISTRY/REPOSITORY:TAG"
 	if len(lines) != 1 || lines[0] != want {
 		t.Errorf("got %q", lines)
+	}
+}
+
+// TestPartsOfARelease: a machine that makes one cell has the sysroot of all cells of its
+// system, and of no other.
+func TestPartsOfARelease(t *testing.T) {
+	h := &matrix.HTTPD{Name: "default"}
+	cell := func(python, platform, format string) matrix.Cell {
+		return matrix.Cell{Python: python, HTTPD: h, Platform: platform, Format: format}
+	}
+	const arm, riscv = "linux/arm64/glibc2.36", "linux/riscv64/glibc2.36"
+	o := &Release{all: []matrix.Cell{
+		cell("3.11", host, "wheel"), cell("3.11", arm, "wheel"), cell("3.12", arm, "wheel"), cell("3.12", arm, "oci"), cell("3.11", riscv, "wheel"), cell("3.13", "windows/amd64", "wheel"),
+	}}
+	o.cells = o.all[1:2]
+	names, pythons := o.crossPlatforms()
+	if !slices.Equal(names, []string{arm}) || len(pythons) != 1 || !slices.Equal(pythons[arm], []string{"3.11", "3.12"}) {
+		t.Errorf("got %v, %v", names, pythons)
+	}
+	var formats []string
+	for _, p := range o.parts(arm) {
+		formats = append(formats, p.Name)
+	}
+	if !slices.Equal(formats, []string{"wheel", "oci"}) {
+		t.Errorf("got %v", formats)
+	}
+	o.cells = o.all[5:]
+	if names, _ := o.crossPlatforms(); len(names) != 0 {
+		t.Errorf("Windows alone: %v", names)
+	}
+}
+
+// TestHintsInAMatrix: hints name the keys of the file, where they name flags of a single
+// command.
+func TestHintsInAMatrix(t *testing.T) {
+	for hint, want := range map[string]string{
+		"name its package with --depends libx=PACKAGE": "name its package with --depends libx=PACKAGE (in the matrix file: depends in [options.deb])",
+		"build --without x, or pass --allow-foreign y": "build --without x, or pass --allow-foreign y (in the matrix file: without in [[httpd]], allow_foreign in [options.deb])",
+		"pass --overwrite":                       "pass --overwrite",
+		"--depends P (depends in [options.deb])": "--depends P (depends in [options.deb])",
+		"":                                       "",
+	} {
+		if got := keysFor(hint, "deb for Python 3.11, httpd default, linux/amd64"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

@@ -138,6 +138,7 @@ type line struct {
 	signers []release.Signer
 	made    []Made
 	facts   map[string]string
+	shard   *shardRecord // nil if the run makes all of what was asked for
 }
 
 // carryOut carries out an order. If it returns a result, the artifacts have appeared,
@@ -162,7 +163,7 @@ func carryOut(ctx context.Context, s *Settings, o order) (*Result, error) {
 	if err := l.write(ctx, o); err != nil {
 		return nil, err
 	}
-	if len(l.made) == 0 {
+	if len(l.made) == 0 && (l.shard == nil || len(o.failed()) > 0) {
 		return nil, failures(o.failed())
 	}
 	l.unsupported()
@@ -191,8 +192,12 @@ func open(ctx context.Context, s *Settings) (*line, error) {
 // finish describes and signs all artifacts, and makes everything appear.
 func (l *line) finish(ctx context.Context, o order) error {
 	return l.events().Step("describe and sign", func() error {
-		err := release.Finish(ctx, l.dist, release.Options{
-			Time: l.at, Tool: version.Release, Builder: l.Builder, Parameters: o.parameters(l), Signers: l.signers,
+		also, err := l.record(o)
+		if err != nil {
+			return err
+		}
+		err = release.Finish(ctx, l.dist, release.Options{
+			Time: l.at, Tool: version.Release, Builder: l.Builder, Parameters: o.parameters(l), Signers: l.signers, Also: also,
 		})
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package produce
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"modwsgi/detect"
 	"modwsgi/installer"
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/packaging"
@@ -24,11 +26,19 @@ type Release struct {
 	File      string // path of the release.toml, absolute
 	Name      string // path as given, for messages
 	KeepGoing bool   // publish the successful artifacts even if others failed
+	// Shard is the part of the release to make, and Only are conditions of what to make
+	// ("python=3.12,platform=linux/arm64", one of which must hold); at most one is given.
+	Shard matrix.Shard
+	Only  []string
 
 	m       *matrix.Matrix
-	cells   []matrix.Cell
+	all     []matrix.Cell // of the file
+	cells   []matrix.Cell // to make
+	digest  string        // of the file: SHA-256
 	pythons map[string]*detect.Python
 	values  map[string]Values // by format
+	// versions are those of httpd and mod_wsgi that each build begins with, by treeKey.
+	versions map[string][2]string
 
 	mu       sync.Mutex // failures
 	failures []Failure
@@ -37,16 +47,6 @@ type Release struct {
 	crosses  map[string]*installer.Cross // by platform
 	launcher string
 	sign     *authenticode.Signer // nil for unsigned
-}
-
-// Planned is one cell of a release.
-type Planned struct {
-	Format   string `json:"format"`
-	Python   string `json:"python"`
-	Version  string `json:"python_version,omitempty"`
-	Prefix   string `json:"prefix,omitempty"`
-	HTTPD    string `json:"httpd"`
-	Platform string `json:"platform"`
 }
 
 // Read reads the file and lists its cells. It changes nothing and must be called
@@ -64,59 +64,16 @@ func (o *Release) Read() error {
 		return err
 	}
 	o.dropRepeated()
+	o.all = slices.Clone(o.cells)
+	if o.digest, err = digest.Of(bytes.NewReader(data)); err != nil {
+		return err
+	}
+	if err := o.choose(); err != nil {
+		return err
+	}
 	o.pythons, o.builds, o.windows, o.values = map[string]*detect.Python{}, map[string]*build{}, map[string]*Tree{}, map[string]Values{}
 	for _, c := range o.cells {
 		o.values[c.Format] = Find(c.Format).complete(o.m.Options[c.Format], o.path)
-	}
-	return nil
-}
-
-// Plan runs the checks that Run makes before it builds, and lists what Run would make.
-// The error reports what would fail; with KeepGoing the rest is listed.
-func (o *Release) Plan(ctx context.Context) ([]Planned, error) {
-	if err := o.checkWindows(); err != nil {
-		return nil, err
-	}
-	if err := o.checkCross(); err != nil {
-		return nil, err
-	}
-	if err := o.findPythons(ctx); err != nil {
-		return nil, err
-	}
-	if err := o.planBuilds(ctx); err != nil {
-		return nil, err
-	}
-	all := []Planned{}
-	for _, c := range o.cells {
-		one := Planned{Format: c.Format, Python: c.Python, HTTPD: c.HTTPD.Name, Platform: c.Platform}
-		if py := o.pythons[c.Python]; py != nil && here(c) {
-			one.Version, one.Prefix = py.Version, py.Prefix
-		}
-		all = append(all, one)
-	}
-	return all, failures(o.failures)
-}
-
-// planBuilds makes the plan of each build for this machine, which refuses versions with
-// known vulnerabilities and names what a build lacks. Cells that cannot be built are
-// removed.
-func (o *Release) planBuilds(ctx context.Context) error {
-	tried := map[string]bool{}
-	for _, c := range slices.Clone(o.cells) {
-		key := treeKey(c)
-		if matrix.IsWindows(c.Platform) || !here(c) || tried[key] { // another system needs its sysroot first
-			continue
-		}
-		tried[key] = true
-		b := o.buildOf(c)
-		if _, err := b.request.StagePlan(ctx, b.request.Means); err != nil {
-			if err := o.fail(ctx, b.part, err); err != nil {
-				return err
-			}
-			o.cells = slices.DeleteFunc(o.cells, func(other matrix.Cell) bool {
-				return treeKey(other) == key
-			})
-		}
 	}
 	return nil
 }
@@ -194,7 +151,7 @@ func (o *Release) fail(ctx context.Context, part string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	err = fault.Wrap(fault.ClassOf(err), fault.HintOf(err), fmt.Errorf("%s: %w", part, err))
+	err = fault.Wrap(fault.ClassOf(err), keysFor(fault.HintOf(err), part), fmt.Errorf("%s: %w", part, err))
 	if !o.KeepGoing {
 		return err
 	}
@@ -208,7 +165,8 @@ func (o *Release) fail(ctx context.Context, part string, err error) error {
 // matrixOrder implements order for a release.
 type matrixOrder struct{ *Release }
 
-func (o *matrixOrder) ready(ctx context.Context, _ *line) error {
+func (o *matrixOrder) ready(ctx context.Context, l *line) error {
+	l.shard = o.shardRecord()
 	if err := o.checkWindows(); err != nil {
 		return err
 	}
@@ -216,6 +174,9 @@ func (o *matrixOrder) ready(ctx context.Context, _ *line) error {
 		return err
 	}
 	if err := o.findPythons(ctx); err != nil {
+		return err
+	}
+	if err := o.planBuilds(ctx); err != nil {
 		return err
 	}
 	return o.makeCrosses(ctx)

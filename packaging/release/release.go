@@ -56,6 +56,8 @@ type Options struct {
 	// SBOM returns the bill of materials of an artifact; nil for that of its
 	// components. If it returns none, the artifact gets none.
 	SBOM func(a packaging.Artifact) ([]byte, error)
+	// Also are further descriptive files, which the sums list.
+	Also map[string][]byte
 	// NoIndex leaves out the index of the artifacts and the package index.
 	NoIndex bool
 }
@@ -64,7 +66,7 @@ type Options struct {
 // a provenance statement for each, then the indexes, the sums and their signatures.
 // Everything that is released passes through it.
 func Finish(ctx context.Context, d Set, o Options) error {
-	if len(o.Signers) > 0 {
+	if len(o.Signers) > 0 { // before anything is described
 		if err := d.MaySign(); err != nil {
 			return err
 		}
@@ -77,6 +79,17 @@ func Finish(ctx context.Context, d Set, o Options) error {
 			return fmt.Errorf("describe %s: %w", a.Name, err)
 		}
 	}
+	return List(d, o)
+}
+
+// List writes the indexes of all artifacts, the sums and their signatures, for artifacts
+// that are described already.
+func List(d Set, o Options) error {
+	if len(o.Signers) > 0 {
+		if err := d.MaySign(); err != nil {
+			return err
+		}
+	}
 	all := d.Artifacts()
 	var others []string
 	if !o.NoIndex {
@@ -84,6 +97,12 @@ func Finish(ctx context.Context, d Set, o Options) error {
 		if others, err = indexes(d, all); err != nil {
 			return err
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Also)) {
+		if err := d.Meta(name, o.Also[name]); err != nil {
+			return err
+		}
+		others = append(others, name)
 	}
 	return sums(d, all, others, o)
 }

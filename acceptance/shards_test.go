@@ -1,0 +1,179 @@
+//go:build acceptance && linux
+
+package acceptance
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"modwsgi/internal/freeport"
+	"modwsgi/internal/testkit"
+)
+
+// cacheRegistry is a registry on this machine with a log of requests.
+func cacheRegistry(t *testing.T) (address string, log func() string) {
+	t.Helper()
+	program, err := exec.LookPath("docker-registry")
+	if err != nil {
+		t.Skip("the registry server is not installed (Debian: apt-get install docker-registry)")
+	}
+	dir := t.TempDir()
+	address = fmt.Sprintf("127.0.0.1:%d", freeport.Get(t))
+	writeFile(t, filepath.Join(dir, "config.yml"), fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n", filepath.Join(dir, "data"), address), 0o600)
+	out, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), program, "serve", filepath.Join(dir, "config.yml"))
+	c.Stdout, c.Stderr, c.Env = out, out, bareEnv()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Signal(syscall.SIGTERM)
+		_ = c.Wait()
+		_ = out.Close()
+	})
+	for range 1200 {
+		if resp, err := http.Get("http://" + address + "/v2/"); err == nil {
+			_ = resp.Body.Close()
+			return address, func() string {
+				data, _ := os.ReadFile(filepath.Join(dir, "log"))
+				return string(data)
+			}
+		}
+		time.Sleep(50 * time.Millisecond) // between two tries
+	}
+	t.Fatal("the registry does not answer")
+	return "", nil
+}
+
+// measured runs a command to its end, or kills its process group after a time, and
+// returns its output and the processor time of it and its children.
+func measured(t *testing.T, dir string, kill time.Duration, argv ...string) (text string, cpu time.Duration, err error) {
+	t.Helper()
+	c := exec.Command(argv[0], argv[1:]...)
+	c.Dir, c.Env, c.SysProcAttr = dir, bareEnv(), &syscall.SysProcAttr{Setpgid: true}
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		return "", 0, err
+	}
+	if kill > 0 {
+		timer := time.AfterFunc(kill, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
+		defer timer.Stop()
+	}
+	err = c.Wait()
+	return out.String(), c.ProcessState.UserTime() + c.ProcessState.SystemTime(), err
+}
+
+// TestShards: eight processes, as eight machines with one cache each and a registry for
+// all, make what one makes: the same bytes, nothing built twice. One of them
+// is killed and run again.
+func TestShards(t *testing.T) {
+	testkit.Turn(t, "libraries")
+	dir := workdir(t, "shards")
+	pythons := []string{quote(setting(t, "MODWSGI_TEST_PYTHON"))}
+	for _, version := range []string{"3.9", "3.10", "3.12"} {
+		found, _ := filepath.Glob("/root/.pyenv/versions/" + version + ".*/bin/python" + version)
+		if len(found) == 0 {
+			t.Skipf("NOT TESTED: no Python %s of pyenv", version)
+		}
+		pythons = append(pythons, quote(found[0]))
+	}
+	writeFile(t, filepath.Join(dir, "release.toml"), "schema = 1\nformats = [\"wheel\"]\npythons = ["+strings.Join(pythons, ", ")+"]\n"+
+		"[[httpd]]\nname = \"plain\"\nwithout = [\"tls\", \"http2\"]\n[[httpd]]\nname = \"tls\"\nwithout = [\"http2\"]\n", 0o644)
+	key := filepath.Join(dir, "key.pem")
+	must(t, dir, bareEnv(), program(t, "modwsgi"), "cache", "keygen", key)
+	archives := filepath.Join(dir, "archives")
+	for _, s := range sources(t) {
+		found, _ := filepath.Glob(filepath.Join(s, "*.tar.*"))
+		for _, name := range found {
+			if regexp.MustCompile(`^(httpd|apr|apr-util|pcre2|mod_wsgi|expat)[-_]`).MatchString(filepath.Base(name)) {
+				must(t, dir, bareEnv(), "install", "-Dm644", "-t", archives, name)
+			}
+		}
+	}
+	argv := func(more ...string) []string {
+		all := []string{program(t, "modwsgi"), "package", "--matrix", "release.toml", "--lock-file", "modwsgi.lock", "--progress", "plain"}
+		return append(append(all, "--source-dir", archives), more...)
+	}
+	said, alone, err := measured(t, dir, 0, argv("--cache-dir", "alone", "--out", "one")...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	registry, log := cacheRegistry(t)
+	const n = 8
+	shard := func(i int, kill time.Duration) (string, time.Duration, error) {
+		return measured(t, dir, kill, argv("--shard", fmt.Sprint(i, "/", n), "--cache-dir", fmt.Sprint("machine", i), "--out", fmt.Sprint("part", i), "--locked",
+			"--cache", "oci://"+registry+"/cache", "--cache-sign-key", key)...)
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var total time.Duration
+	for i := 1; i <= n; i++ {
+		all.Go(func() {
+			kill := time.Duration(0)
+			if i == 2 {
+				kill = 6 * time.Second
+			}
+			said, cpu, err := shard(i, kill)
+			if kill > 0 {
+				if err == nil {
+					t.Error("the second machine was not killed: it was too fast")
+				}
+				var again time.Duration
+				said, again, err = shard(i, 0)
+				cpu += again
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if total += cpu; err != nil {
+				t.Errorf("%d: %v\n%s", i, err, said)
+			}
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	t.Logf("processor time of one machine: %v, of eight: %v (%.2f times)", alone, total, float64(total)/float64(alone))
+	if float64(total) > 1.5*float64(alone) { // the killed one has lost some; the note has the figure
+		t.Errorf("eight machines used %v, one %v", total, alone)
+	}
+	pushed := map[string]int{}
+	for _, m := range regexp.MustCompile(`"PUT /v2/cache/manifests/([0-9a-f]{64})`).FindAllStringSubmatch(log(), -1) {
+		pushed[m[1]]++
+	}
+	if len(pushed) != 10 { // 2 httpds, 8 modules
+		t.Errorf("the registry has %d builds, not 10", len(pushed))
+	}
+	for build, times := range pushed {
+		if times != 1 {
+			t.Errorf("%s was built %d times", build, times)
+		}
+	}
+	parts := []string{program(t, "modwsgi"), "package", "merge", "--out", "dist"}
+	for i := 1; i <= n; i++ {
+		parts = append(parts, fmt.Sprint("part", i))
+	}
+	if r := command(t, dir, bareEnv(), parts[:len(parts)-1]...); r.code != 2 || !strings.Contains(r.stderr, "part 8/8 is missing") {
+		t.Errorf("without the last part: %v", r)
+	}
+	absent(t, filepath.Join(dir, "dist"))
+	must(t, dir, bareEnv(), parts...)
+	if diff := command(t, dir, bareEnv(), "diff", "-r", "one", "dist"); diff.code != 0 {
+		t.Errorf("one machine makes something else: %v", diff)
+	}
+	must(t, dir, bareEnv(), program(t, "modwsgi"), "package", "verify", "dist")
+}
