@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"modwsgi/detect"
+	"modwsgi/internal/catalogue"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
@@ -415,6 +417,28 @@ func (e *exam) advisories(context.Context) {
 	}
 	if !found {
 		e.find(OK, "", "no known advisory for httpd %s and mod_wsgi %s", server, e.receipt.Module.Version)
+	}
+}
+
+// catalogue checks what the advisories are known from.
+func (e *exam) catalogue(context.Context) {
+	s := e.Catalogue
+	if s == nil {
+		return
+	}
+	bad := false
+	for _, l := range s.Local {
+		if l.Problem != "" {
+			bad = true
+			e.find(Warning, l.Hint, "%s", l.Problem).because("catalogue", l.Path, l.State)
+		}
+	}
+	if old := s.Old(e.Now); old != "" {
+		bad = true
+		e.find(Warning, catalogue.OldHint, "%s", old).because("catalogue", "date", s.Date.UTC().Format(time.DateOnly))
+	}
+	if !bad {
+		e.find(OK, "", "the catalogue of versions and advisories is of %s", s.Date.UTC().Format(time.DateOnly))
 	}
 }
 
