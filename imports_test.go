@@ -87,6 +87,7 @@ var layers = []layer{
 	{"internal/debian", "Debian's archive: signed indexes, binary packages", "internal/digest internal/fault internal/fetch internal/httpc internal/pgp internal/recipe"},
 	{"internal/catalogue", "a newer catalogue: fetched, verified, kept", "internal/fault internal/flock internal/httpc internal/owned internal/recipe internal/run internal/version"},
 	{"internal/catalogue/publish", "makes repositories of catalogues", "internal/atomicfile internal/catalogue internal/fault internal/owned internal/recipe"},
+	{"internal/catalogue/refresh", "news from upstream for the maintainer", "internal/atomicfile internal/catalogue/publish internal/debian internal/fault internal/fetch internal/recipe"},
 	{"internal/buildcache", "finished trees by hash", "internal/digest internal/filetree internal/flock internal/owned internal/recipe"},
 	{"internal/cachedir", "the cache directory: content, owner, use, pruning", "internal/buildcache internal/digest internal/event internal/fault internal/filetree internal/flock internal/owned internal/run internal/scratch internal/shortage"},
 	{"internal/buildcache/remote", "the same, shared between machines", "internal/atomicfile internal/buildcache internal/fault internal/flock internal/httpc internal/owned internal/registry internal/run internal/scratch internal/version"},
@@ -127,7 +128,7 @@ var layers = []layer{
 	{"cmd/modwsgi", "the tool", "internal/cli internal/run"},
 	{"cmd/mod_wsgi-express", "the launcher", "express internal/run internal/version"},
 	{"cmd/mod_wsgi-apxs", "apxs of the private httpd", "internal/apxs internal/run internal/version"},
-	{"cmd/modwsgi-catalogue", "repositories of catalogues", "internal/catalogue/publish internal/fault internal/owned internal/recipe"},
+	{"cmd/modwsgi-catalogue", "repositories of catalogues", "internal/catalogue/publish internal/catalogue/refresh internal/debian internal/fault internal/fetch internal/owned internal/recipe"},
 	{"cmd/modwsgi-release", "the tools' own release", "internal/owned packaging/sign packaging/toolrelease"},
 }
 

@@ -1,18 +1,21 @@
-// Command modwsgi-catalogue makes and signs a repository of catalogues that modwsgi
-// catalogue update reads. Its users run such a repository: see
-// docs/concepts/catalogue.md. The result is static files.
+// Command modwsgi-catalogue is for those who run a repository of catalogues: it makes and
+// signs the static files that modwsgi catalogue update reads (docs/concepts/catalogue.md),
+// and looks for new versions upstream (docs/contributing/catalogue.md).
 package main
 
 import (
-	"errors"
+	"context"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
+	"os/signal"
 	"time"
 
 	"modwsgi/internal/catalogue/publish"
+	"modwsgi/internal/catalogue/refresh"
+	"modwsgi/internal/debian"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/fetch"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/recipe"
 )
@@ -24,10 +27,15 @@ modwsgi-catalogue publish REPOSITORY KEYS      sign and publish this program's c
 modwsgi-catalogue renew REPOSITORY KEYS        sign the timestamp again; needs timestamp.pem only
 modwsgi-catalogue rotate REPOSITORY KEYS NEW   a new root: valid anew, with the keys in NEW for the
                                                roles that have one there (NEW may be KEYS)
+modwsgi-catalogue refresh SOURCES              look for new versions and advisories upstream, and edit
+                                               the files in SOURCES (internal/recipe)
 `
 
 func main() {
-	if err := command(os.Args[1:]); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := command(ctx, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "modwsgi-catalogue: error: %v\n", err)
 		if hint := fault.HintOf(err); hint != "" {
 			fmt.Fprintf(os.Stderr, "modwsgi-catalogue: hint: %s\n", hint)
@@ -37,8 +45,8 @@ func main() {
 }
 
 // command runs one of the commands. Flags come before its arguments.
-func command(args []string) error {
-	arity := map[string]int{"keygen": 1, "init": 2, "publish": 2, "renew": 2, "rotate": 3}
+func command(ctx context.Context, args []string) error {
+	arity := map[string]int{"keygen": 1, "init": 2, "publish": 2, "renew": 2, "rotate": 3, "refresh": 1}
 	if len(args) == 0 || arity[args[0]] == 0 {
 		return fmt.Errorf("these are the commands:\n%s", usage)
 	}
@@ -51,14 +59,25 @@ func command(args []string) error {
 	catalogueDays := f.Int("catalogue-days", int(publish.Default.Catalogue/publish.Day), "how long a catalogue is valid")
 	timestampDays := f.Int("timestamp-days", int(publish.Default.Timestamp/publish.Day), "how long a timestamp is valid")
 	sources := f.String("sources", "", "publish: directory with sources.toml, support.toml and advisories/")
+	dry := f.Bool("n", false, "refresh: write nothing")
+	suite := f.String("suite", "sid", "refresh: suite of Debian")
+	mirror := f.String("debian", fetch.DebianArchive, "refresh: mirror of Debian")
+	var skip []string
+	f.Func("skip", "refresh: leave out a version or an advisory, as in 'httpd 2.4.72' (repeatable)", func(item string) error {
+		skip = append(skip, item)
+		return nil
+	})
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
 	if f.NArg() != arity[args[0]] || *rootDays < 1 || *catalogueDays < 1 || *timestampDays < 1 || *threshold < 0 {
 		return fmt.Errorf("these are the commands:\n%s", usage)
 	}
-	if args[0] == "keygen" {
+	switch args[0] {
+	case "keygen":
 		return publish.NewKeys(f.Arg(0))
+	case "refresh":
+		return refreshed(ctx, f.Arg(0), *mirror, *suite, skip, *dry)
 	}
 	keys, err := publish.ReadKeys(f.Arg(1))
 	if err != nil {
@@ -87,6 +106,35 @@ func command(args []string) error {
 	}
 }
 
+// refreshed looks for news upstream.
+func refreshed(ctx context.Context, dir, mirror, suite string, skip []string, dry bool) error {
+	tmp, err := owned.Scratch("", "modwsgi-refresh-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tmp.Discard() }()
+	fetcher, err := fetch.New(fetch.Options{CacheDir: tmp.Path(), Env: os.Environ(), NoDebian: true})
+	if err != nil {
+		return err
+	}
+	archive, err := debian.Open(fetcher, []fetch.Mirror{{Base: mirror}})
+	if err != nil {
+		return err
+	}
+	report, err := refresh.Run(ctx, refresh.Options{
+		Dir: dir, Fetcher: fetcher, Debian: archive, Suite: suite, Apache: "https://downloads.apache.org", PyPI: "https://pypi.org",
+		Releases: "https://github.com/GrahamDumpleton/mod_wsgi/releases/download", Security: "https://httpd.apache.org/security", Skip: skip, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	report.Print(os.Stdout)
+	if dry {
+		return nil
+	}
+	return report.Write(dir, time.Now())
+}
+
 func printed(path string, err error) error {
 	if err == nil {
 		_, err = fmt.Println(path)
@@ -99,12 +147,7 @@ func document(dir string) (*recipe.Document, error) {
 	if dir == "" {
 		return recipe.EmbeddedDocument(), nil
 	}
-	sources, err := os.ReadFile(filepath.Join(dir, "sources.toml"))
-	support, serr := os.ReadFile(filepath.Join(dir, "support.toml"))
-	if err = errors.Join(err, serr); err != nil {
-		return nil, err
-	}
-	d, err := recipe.ReadDocument(string(sources), string(support), os.DirFS(dir))
+	d, err := refresh.Read(dir)
 	if err != nil {
 		return nil, err
 	}

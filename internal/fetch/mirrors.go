@@ -141,6 +141,16 @@ func (f *Fetcher) Text(ctx context.Context, address string, fresh bool, check fu
 	return data, nil
 }
 
+// Document returns a document of an upstream project, such as an index, of at most limit
+// bytes. Only TLS vouches for it.
+func (f *Fetcher) Document(ctx context.Context, address string, limit int64) ([]byte, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("invalid address: %q", httpc.RedactText(address))
+	}
+	return f.getIndex(ctx, u, limit)
+}
+
 // IsNotFound reports whether a server answered that it does not have something.
 func IsNotFound(err error) bool { return isNotFound(err) }
 

@@ -56,7 +56,7 @@ var embedded = sync.OnceValue(func() pair {
 	if err != nil {
 		panic(err)
 	}
-	s, err := d.set()
+	s, err := d.Set()
 	if err != nil {
 		panic(err)
 	}
@@ -138,7 +138,7 @@ func ParseDocument(data []byte) (*Document, error) {
 	if d.Date.IsZero() {
 		return nil, errors.New("read the catalogue: it has no date")
 	}
-	if _, err := d.set(); err != nil {
+	if _, err := d.Set(); err != nil {
 		return nil, fmt.Errorf("read the catalogue: %w", err)
 	}
 	return &d, nil
@@ -158,8 +158,8 @@ func (d *Document) Encode() []byte {
 	return append(data, '\n')
 }
 
-// set returns what the document means. Errors name the entry that is wrong.
-func (d *Document) set() (*Set, error) {
+// Set returns what the document means. Errors name the entry that is wrong.
+func (d *Document) Set() (*Set, error) {
 	s := &Set{archives: map[string][]Archive{}, supports: d.Supports, date: d.Date}
 	for _, a := range d.Archives {
 		a.Trust = Pinned
@@ -204,7 +204,7 @@ func (s *Set) Date() time.Time { return s.date }
 //
 // The error is of class Source: the newer catalogue contradicts this one.
 func (s *Set) Extend(d *Document, onlyWarnings bool) (*Set, error) {
-	newer, err := d.set()
+	newer, err := d.Set()
 	if err != nil {
 		return nil, fault.New(fault.Source, "", "read the catalogue: %w", err)
 	}

@@ -192,7 +192,7 @@ urls = ["https://example.org/x-1.0.tar.gz"]
 func parse(sources, support string) error {
 	d, err := ReadDocument(sources, support, fstest.MapFS{})
 	if err == nil {
-		_, err = d.set()
+		_, err = d.Set()
 	}
 	return err
 }
