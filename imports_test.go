@@ -128,7 +128,7 @@ var layers = []layer{
 	{"cmd/modwsgi", "the tool", "internal/cli internal/run"},
 	{"cmd/mod_wsgi-express", "the launcher", "express internal/run internal/version"},
 	{"cmd/mod_wsgi-apxs", "apxs of the private httpd", "internal/apxs internal/run internal/version"},
-	{"cmd/modwsgi-catalogue", "repositories of catalogues", "internal/catalogue/publish internal/catalogue/refresh internal/debian internal/fault internal/fetch internal/owned internal/recipe"},
+	{"cmd/modwsgi-catalogue", "repositories of catalogues", "internal/cachedir internal/catalogue/publish internal/catalogue/refresh internal/debian internal/fault internal/fetch internal/owned internal/recipe"},
 	{"cmd/modwsgi-release", "the tools' own release", "internal/owned packaging/sign packaging/toolrelease"},
 }
 

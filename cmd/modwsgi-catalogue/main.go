@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"time"
 
+	"modwsgi/internal/cachedir"
 	"modwsgi/internal/catalogue/publish"
 	"modwsgi/internal/catalogue/refresh"
 	"modwsgi/internal/debian"
@@ -23,7 +25,7 @@ import (
 const usage = `modwsgi-catalogue keygen KEYS                  new keys for every role, in a new directory
 modwsgi-catalogue init REPOSITORY KEYS         a new repository; prints the root of trust
 modwsgi-catalogue publish REPOSITORY KEYS      sign and publish this program's catalogue, or the
-                                               one in the directory of --sources
+                                               one in the directory of -sources
 modwsgi-catalogue renew REPOSITORY KEYS        sign the timestamp again; needs timestamp.pem only
 modwsgi-catalogue rotate REPOSITORY KEYS NEW   a new root: valid anew, with the keys in NEW for the
                                                roles that have one there (NEW may be KEYS)
@@ -53,7 +55,12 @@ func command(ctx context.Context, args []string) error {
 	for _, dir := range owned.Vouch(os.Getenv(owned.TrustedVariable)) {
 		fmt.Fprintf(os.Stderr, "modwsgi-catalogue: %s: %s does not exist or is not an absolute path\n", owned.TrustedVariable, dir)
 	}
-	f := flag.NewFlagSet("modwsgi-catalogue "+args[0], flag.ContinueOnError)
+	return perform(ctx, args[0], args[1:], arity[args[0]])
+}
+
+// perform reads the flags of a command and runs it.
+func perform(ctx context.Context, name string, args []string, arity int) error {
+	f := flag.NewFlagSet("modwsgi-catalogue "+name, flag.ContinueOnError)
 	threshold := f.Int("threshold", 0, "init, rotate: how many keys of root must sign a root (default 1, or as before)")
 	rootDays := f.Int("root-days", int(publish.Default.Root/publish.Day), "how long a root is valid")
 	catalogueDays := f.Int("catalogue-days", int(publish.Default.Catalogue/publish.Day), "how long a catalogue is valid")
@@ -67,30 +74,35 @@ func command(ctx context.Context, args []string) error {
 		skip = append(skip, item)
 		return nil
 	})
-	if err := f.Parse(args[1:]); err != nil {
+	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if f.NArg() != arity[args[0]] || *rootDays < 1 || *catalogueDays < 1 || *timestampDays < 1 || *threshold < 0 {
+	if f.NArg() != arity || *rootDays < 1 || *catalogueDays < 1 || *timestampDays < 1 || *threshold < 0 {
 		return fmt.Errorf("these are the commands:\n%s", usage)
 	}
-	switch args[0] {
+	switch name {
 	case "keygen":
 		return publish.NewKeys(f.Arg(0))
 	case "refresh":
 		return refreshed(ctx, f.Arg(0), *mirror, *suite, skip, *dry)
 	}
-	keys, err := publish.ReadKeys(f.Arg(1))
-	if err != nil {
-		return err
-	}
 	r := &publish.Repository{Dir: f.Arg(0), Now: time.Now, Lives: publish.Lifetimes{
 		Root: time.Duration(*rootDays) * publish.Day, Catalogue: time.Duration(*catalogueDays) * publish.Day, Timestamp: time.Duration(*timestampDays) * publish.Day,
 	}}
-	switch args[0] {
+	return sign(r, name, f.Args(), *threshold, *sources)
+}
+
+// sign runs a command that signs something in a repository.
+func sign(r *publish.Repository, name string, args []string, threshold int, sources string) error {
+	keys, err := publish.ReadKeys(args[1])
+	if err != nil {
+		return err
+	}
+	switch name {
 	case "init":
-		return printed(r.Init(keys, max(1, *threshold)))
+		return printed(r.Init(keys, max(1, threshold)))
 	case "publish":
-		d, err := document(*sources)
+		d, err := document(sources)
 		if err != nil {
 			return err
 		}
@@ -98,17 +110,27 @@ func command(ctx context.Context, args []string) error {
 	case "renew":
 		return r.Renew(keys)
 	default:
-		newKeys, err := publish.ReadKeys(f.Arg(2))
+		newKeys, err := publish.ReadKeys(args[2])
 		if err != nil {
 			return err
 		}
-		return printed(r.Rotate(keys, newKeys, *threshold))
+		return printed(r.Rotate(keys, newKeys, threshold))
 	}
 }
 
-// refreshed looks for news upstream.
+// refreshed looks for news upstream. Its cache is new and empty: an archive that an
+// earlier run has fetched says nothing about what upstream has now.
 func refreshed(ctx context.Context, dir, mirror, suite string, skip []string, dry bool) error {
-	tmp, err := owned.Scratch("", "modwsgi-refresh-")
+	cache, err := cachedir.Find(cachedir.Options{Env: os.Environ(), Dir: "/"})
+	if err != nil {
+		return err
+	}
+	work, err := owned.MakeDir(filepath.Join(cache, cachedir.Work))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = work.Close() }()
+	tmp, err := work.Temp("refresh-")
 	if err != nil {
 		return err
 	}

@@ -346,15 +346,6 @@ func (f *Fetcher) extract(ctx context.Context, w aptWork, file, repo, suite stri
 	return files, nil
 }
 
-// SourceFile is an upstream archive of a source package in a suite.
-type SourceFile = indexFile
-
-// ParseSources reads a Sources index of a suite on a mirror, and returns the upstream
-// archives of the wanted source packages.
-func ParseSources(r io.Reader, mirror, suite string, wanted map[string]bool) ([]SourceFile, error) {
-	return parseSources(r, mirror, suite, wanted)
-}
-
 // parseSources reads a Sources index (https://wiki.debian.org/DebianRepository/Format)
 // and keeps the upstream archives of the wanted packages. Such an index has a million
 // lines, so each must be processed quickly.

@@ -182,7 +182,7 @@ func (d *Document) Set() (*Set, error) {
 	for _, v := range s.supports {
 		_, err := constraints(v.Affected)
 		_, derr := time.Parse(time.DateOnly, v.Ends)
-		if err = errors.Join(err, derr); err != nil || v.Component == "" {
+		if err = errors.Join(err, derr); err != nil || !plainName.MatchString(v.Component) {
 			return nil, fmt.Errorf("support of %q: %w", v.Component, errors.Join(errors.New("it is incomplete"), err))
 		}
 	}

@@ -121,6 +121,7 @@ var (
 	osvID       = regexp.MustCompile(`^(CVE-[0-9]{4}-[0-9]{4,}|GHSA(-[0-9a-z]{4}){3}|PYSEC-[0-9]{4}-[0-9]+)$`)
 	osvScores   = map[string]*regexp.Regexp{"CVSS_V2": regexp.MustCompile(`^AV:[A-Z]/`), "CVSS_V3": regexp.MustCompile(`^CVSS:3\.[01]/`), "CVSS_V4": regexp.MustCompile(`^CVSS:4\.0/`)}
 	osvRefs     = []string{"ADVISORY", "ARTICLE", "DETECTION", "DISCUSSION", "REPORT", "FIX", "INTRODUCED", "GIT", "PACKAGE", "EVIDENCE", "WEB"}
+	plainName   = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,39}$`)
 	osvVersions = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
 )
 
@@ -177,8 +178,10 @@ func (r OSV) check() error {
 	}
 	for _, a := range r.Affected {
 		switch {
-		case a.Specific.Component == "":
+		case !plainName.MatchString(a.Specific.Component):
 			return errors.New("it does not name the affected component (database_specific.component)")
+		case a.Specific.Feature != "" && !plainName.MatchString(a.Specific.Feature):
+			return fmt.Errorf("%.40q is not the name of a feature", a.Specific.Feature)
 		case a.Specific.Feature != "" && a.Specific.Component != "httpd":
 			return fmt.Errorf("%s has no features", a.Specific.Component)
 		case a.Package != nil && (a.Package.Ecosystem == "" || a.Package.Name == ""):

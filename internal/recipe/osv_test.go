@@ -46,6 +46,7 @@ func TestBrokenRecordsAreRefused(t *testing.T) {
 		"no summary":          {`"a line"`, `" "`},
 		"two lines":           {`"a line"`, `"a\nline"`},
 		"no component":        {`{"component": "httpd"}`, `{}`},
+		"odd component":       {`{"component": "httpd"}`, `{"component": "httpd\u001b[2J"}`},
 		"feature of another":  {`{"component": "httpd"}`, `{"component": "apr", "feature": "http2"}`},
 		"unknown range":       {`"SEMVER"`, `"VERSIONS"`},
 		"ecosystem":           {`"SEMVER"`, `"ECOSYSTEM"`},

@@ -47,20 +47,7 @@ func (r *run) modWSGI(ctx context.Context) {
 	if current, err := recipe.Satisfies(">= "+known[0].Version, p.Info.Version); err != nil || !current {
 		r.oddf("mod_wsgi: %s names %.40q as the newest version, but the catalogue has %s", at, p.Info.Version, known[0].Version)
 	}
-	for _, a := range known {
-		files, ok := p.Releases[a.Version]
-		if r.skipped(a.String()) {
-			continue
-		}
-		if !ok || len(files) == 0 {
-			r.oddf("%s: %s no longer has it", a, at)
-		}
-		for _, f := range files {
-			if f.Yanked {
-				r.oddf("%s: its authors have withdrawn %s", a, f.Filename)
-			}
-		}
-	}
+	r.stillThere(known, p, at)
 	versions := make([]string, 0, len(p.Releases))
 	for v := range p.Releases {
 		versions = append(versions, v)
@@ -79,6 +66,24 @@ func (r *run) modWSGI(ctx context.Context) {
 				r.oddf("mod_wsgi %s: %s says that it was uploaded on %s, in the future", version, at, f.Uploaded.Format(time.DateOnly))
 			default:
 				r.published(ctx, version, f.Filename, f.Digests.SHA256, at)
+			}
+		}
+	}
+}
+
+// stillThere looks for the known versions.
+func (r *run) stillThere(known []recipe.Archive, p project, at string) {
+	for _, a := range known {
+		files, ok := p.Releases[a.Version]
+		if r.skipped(a.String()) {
+			continue
+		}
+		if !ok || len(files) == 0 {
+			r.oddf("%s: %s no longer has it", a, at)
+		}
+		for _, f := range files {
+			if f.Yanked {
+				r.oddf("%s: its authors have withdrawn %s", a, f.Filename)
 			}
 		}
 	}

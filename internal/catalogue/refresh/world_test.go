@@ -201,12 +201,15 @@ func (u *upstream) index() {
 	u.files["/pypi/mod_wsgi/json"], u.files["/pypi/mod_wsgi/6.1.1/json"] = data, data
 }
 
+// lastMonth is a day in the past.
+var lastMonth = time.Now().AddDate(0, 0, -30).Format(time.DateOnly)
+
 // vulnerability puts a record and its page on the server.
 func (u *upstream) vulnerability(id, fixed, last string) {
 	u.files["/security/vulnerabilities_24.html"] = []byte(`<html><h1 id="` + fixed + `">Fixed</h1><h3 id="` + id + `">x</h3><h1 id="2.4.48">Fixed</h1><h3 id="CVE-2021-31618">x</h3></html>`)
 	u.files["/security/json/"+id+".json"] = []byte(`{"dataType": "CVE_RECORD", "cveMetadata": {"cveId": "` + id + `", "state": "PUBLISHED"}, "containers": {"cna": {
  "title": "mod_http2 crash", "descriptions": [{"value": "A crash in mod_http2."}], "metrics": [{"other": {"content": {"text": "moderate"}}}],
- "timeline": [{"time": "2026-10-01T12:00:00.000Z"}],
+ "timeline": [{"time": "` + lastMonth + `T12:00:00.000Z"}],
  "affected": [{"product": "Apache HTTP Server", "versions": [{"version": "2.4.17", "lessThanOrEqual": "` + last + `", "status": "affected", "versionType": "semver"}]}]}}}`)
 }
 

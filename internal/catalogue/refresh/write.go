@@ -90,6 +90,24 @@ func printable(c rune) rune {
 
 var dateLine = regexp.MustCompile(`(?m)^date = .*$`)
 
+// edit inserts the new archives before the others of their components. It returns the new
+// advisories, too.
+func (r *Report) edit(text string) (string, []recipe.OSV, error) {
+	var records []recipe.OSV
+	for _, c := range r.Changes {
+		if c.Record != nil {
+			records = append(records, *c.Record)
+			continue
+		}
+		at := strings.Index(text, "[[archive]]\ncomponent = \""+c.Archive.Component+"\"\n")
+		if at < 0 {
+			return "", nil, fmt.Errorf("sources.toml has no archive of %s to insert %s before", c.Archive.Component, c.Archive)
+		}
+		text = text[:at] + string(c.text()) + "\n" + text[at:]
+	}
+	return text, records, nil
+}
+
 // Write edits the files in a directory. The result is read and compared with what was
 // there before anything is written.
 func (r *Report) Write(dir string, now time.Time) error {
@@ -108,19 +126,9 @@ func (r *Report) Write(dir string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	text := string(data)
-	var records []recipe.OSV
-	for _, c := range r.Changes {
-		if c.Record != nil {
-			records = append(records, *c.Record)
-			continue
-		}
-		mark := "[[archive]]\ncomponent = \"" + c.Archive.Component + "\"\n"
-		at := strings.Index(text, mark)
-		if at < 0 {
-			return fmt.Errorf("sources.toml has no archive of %s to insert %s before", c.Archive.Component, c.Archive)
-		}
-		text = text[:at] + string(c.text()) + "\n" + text[at:]
+	text, records, err := r.edit(string(data))
+	if err != nil {
+		return err
 	}
 	text = dateLine.ReplaceAllLiteralString(text, "date = "+now.UTC().Format(time.RFC3339))
 	after, err := recipe.ReadDocument(text, string(support), os.DirFS(dir))
