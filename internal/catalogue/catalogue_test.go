@@ -41,6 +41,7 @@ func TestUpdate(t *testing.T) {
 	if res.Changed || res.Anchored {
 		t.Errorf("%+v", res)
 	}
+	w.ok(os.Mkdir(filepath.Join(w.cache, ".update-killed"), 0o700))
 	w.ok(w.repo.Publish(w.keys, catalogueWith("2.4.72 2.4.73", today)))
 	if res, err = w.update(); err != nil || !res.Changed || res.Version != 2 || !w.knows("2.4.73") {
 		t.Errorf("%+v, %v", res, err)

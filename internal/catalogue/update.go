@@ -79,6 +79,7 @@ func Update(ctx context.Context, r Request) (*Result, error) {
 		return nil, err
 	}
 	defer func() { _ = lock.Release() }()
+	sweep(dir)
 	path := filepath.Join(dir.Path(), fileName)
 	st, err := readState(dir)
 	first := st == nil && errors.Is(err, fs.ErrNotExist)
@@ -111,6 +112,22 @@ func Update(ctx context.Context, r Request) (*Result, error) {
 		return nil, err
 	}
 	return res, nil
+}
+
+// tempPrefix begins the names of the library's private directories.
+const tempPrefix = ".update-"
+
+// sweep removes what killed updates left. The caller has the lock.
+func sweep(dir *owned.Dir) {
+	entries, err := dir.Entries()
+	if err != nil {
+		return // reported by what follows
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tempPrefix) {
+			_ = dir.RemoveAll(e.Name())
+		}
+	}
 }
 
 // open opens the directory to keep the catalogue in.
@@ -206,7 +223,7 @@ const maxRoot = 512_000
 // verified into st, also after an error. Only a complete and consistent catalogue becomes
 // the one that is used.
 func (r Request) refresh(src *source, dir *owned.Dir, st *state, res *Result) error {
-	tmp, err := dir.Temp(".update-")
+	tmp, err := dir.Temp(tempPrefix)
 	if err != nil {
 		return fault.New(fault.Environment, "", "update the catalogue: %w", err)
 	}
