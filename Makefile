@@ -4,7 +4,13 @@
 GO ?= go
 export CGO_ENABLED ?= 0
 VERSION ?=
-LDFLAGS = -s -w $(if $(VERSION),-X modwsgi/internal/version.Release=$(VERSION))
+# The repository of catalogues that the programs use by default, and its root.json
+# (docs/concepts/catalogue.md).
+CATALOGUE_URL ?=
+CATALOGUE_ROOT ?=
+LDFLAGS = -s -w $(if $(VERSION),-X modwsgi/internal/version.Release=$(VERSION)) \
+	$(if $(CATALOGUE_URL),-X modwsgi/internal/catalogue.DefaultURL=$(CATALOGUE_URL)) \
+	$(if $(CATALOGUE_ROOT),-X modwsgi/internal/catalogue.DefaultRoot=$(shell base64 <'$(CATALOGUE_ROOT)' | tr -d '\n'))
 PROGRAMS = modwsgi mod_wsgi-express mod_wsgi-apxs
 TOOL = $(GO) tool -modfile=tools/lint/go.mod
 # goreleaser needs a remote: without one it does not record the commit.

@@ -85,6 +85,9 @@ var layers = []layer{
 	{"internal/fetch", "download and verification", "internal/digest internal/distro internal/event internal/fault internal/flock internal/httpc internal/owned internal/pgp internal/recipe internal/run internal/version"},
 	{"internal/debian/debiantest", "a small archive of Debian's form, for tests", ""},
 	{"internal/debian", "Debian's archive: signed indexes, binary packages", "internal/digest internal/fault internal/fetch internal/httpc internal/pgp internal/recipe"},
+	{"internal/catalogue", "a newer catalogue: fetched, verified, kept", "internal/fault internal/flock internal/httpc internal/owned internal/recipe internal/run internal/version"},
+	{"internal/catalogue/publish", "makes repositories of catalogues", "internal/atomicfile internal/catalogue internal/fault internal/owned internal/recipe"},
+	{"internal/catalogue/refresh", "news from upstream for the maintainer", "internal/atomicfile internal/catalogue/publish internal/debian internal/fault internal/fetch internal/recipe"},
 	{"internal/buildcache", "finished trees by hash", "internal/digest internal/filetree internal/flock internal/owned internal/recipe"},
 	{"internal/cachedir", "the cache directory: content, owner, use, pruning", "internal/buildcache internal/digest internal/event internal/fault internal/filetree internal/flock internal/owned internal/run internal/scratch internal/shortage"},
 	{"internal/buildcache/remote", "the same, shared between machines", "internal/atomicfile internal/buildcache internal/fault internal/flock internal/httpc internal/owned internal/registry internal/run internal/scratch internal/version"},
@@ -115,16 +118,17 @@ var layers = []layer{
 	{"packaging/toolwheel", "the wheel of the tools", "internal/atomicfile internal/digest internal/elf internal/fault internal/owned internal/platform internal/pydist internal/receipt internal/scratch packaging packaging/licence packaging/sbom python"},
 	// Requests of users.
 	{"installer", "the environment that serves", "detect express/runtime httpdbuild installer/place internal/buildcache internal/buildcache/remote internal/buildstore internal/cachedir internal/cgroup internal/digest internal/distro internal/elf internal/event internal/fault internal/fetch internal/filetree internal/flock internal/owned internal/platform internal/prove internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/steps internal/sysroot internal/target internal/timeline internal/toolchain internal/version modulebuild"},
-	{"doctor", "checks of an environment and its host", "detect httpdbuild internal/cachedir internal/digest internal/distro internal/elf internal/fault internal/filetree internal/platform internal/receipt internal/recipe internal/run internal/scratch internal/toolchain modulebuild"},
+	{"doctor", "checks of an environment and its host", "detect httpdbuild internal/cachedir internal/catalogue internal/digest internal/distro internal/elf internal/fault internal/filetree internal/platform internal/receipt internal/recipe internal/run internal/scratch internal/toolchain modulebuild"},
 	{"express", "the launcher", "express/conf express/config express/console express/host express/instance express/option express/runtime express/site express/supervise internal/atomicfile internal/fault internal/owned internal/platform internal/receipt internal/run internal/spelling"},
 	{"packaging/matrix", "the file that describes a release", "internal/fault internal/platform"},
 	{"packaging/produce", "the pipeline of single formats and releases", "detect express/runtime httpdbuild installer internal/cachedir internal/digest internal/elf internal/event internal/fault internal/fetch internal/filetree internal/httpc internal/owned internal/platform internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/sysroot internal/target internal/toolchain internal/version modulebuild/windows packaging packaging/authenticode packaging/licence packaging/linkage packaging/linuxpkg packaging/matrix packaging/oci packaging/release packaging/sign packaging/toolwheel packaging/wheel packaging/winzip"},
 	{"packaging/toolrelease", "the tools' own release", "internal/atomicfile internal/digest internal/fault internal/filetree internal/owned internal/platform internal/run internal/version packaging packaging/release packaging/sbom packaging/sign packaging/toolwheel"},
-	{"internal/cli", "flags, help, rendering", "detect doctor httpdbuild installer internal/atomicfile internal/buildcache/remote internal/cachedir internal/cgroup internal/distro internal/event internal/fault internal/filetree internal/flock internal/httpc internal/owned internal/platform internal/recipe internal/run internal/scratch internal/shortage internal/spelling internal/target internal/timeline internal/version modulebuild/windows packaging packaging/authenticode packaging/matrix packaging/produce packaging/release packaging/sign"},
+	{"internal/cli", "flags, help, rendering", "detect doctor httpdbuild installer internal/atomicfile internal/buildcache/remote internal/cachedir internal/catalogue internal/cgroup internal/distro internal/event internal/fault internal/filetree internal/flock internal/httpc internal/owned internal/platform internal/recipe internal/run internal/scratch internal/shortage internal/spelling internal/target internal/timeline internal/version modulebuild/windows packaging packaging/authenticode packaging/matrix packaging/produce packaging/release packaging/sign"},
 	// Programs.
 	{"cmd/modwsgi", "the tool", "internal/cli internal/run"},
 	{"cmd/mod_wsgi-express", "the launcher", "express internal/run internal/version"},
 	{"cmd/mod_wsgi-apxs", "apxs of the private httpd", "internal/apxs internal/run internal/version"},
+	{"cmd/modwsgi-catalogue", "repositories of catalogues", "internal/cachedir internal/catalogue/publish internal/catalogue/refresh internal/debian internal/fault internal/fetch internal/owned internal/recipe"},
 	{"cmd/modwsgi-release", "the tools' own release", "internal/owned packaging/sign packaging/toolrelease"},
 }
 
@@ -134,17 +138,23 @@ var outside = map[string][]string{
 	"os/exec": {"internal/run", "express", "internal/otheruser", "internal/scripttest"}, // the launcher passes its terminal to httpd; the last two are for tests
 	"net/http": {
 		"internal/httpc", "internal/registry", "internal/fetch", // the clients
+		"internal/catalogue",         // the client of catalogue repositories
 		"internal/debian/debiantest", // a server for tests
 		"packaging/oci",              // status codes
 		"internal/prove",             // queries the httpd that it has just started, on the loopback interface
 	},
-	"golang.org/x/net/http/httpproxy":                                {"internal/httpc"},
-	"github.com/google/go-containerregistry/pkg/authn":               {"internal/registry"},
-	"github.com/google/go-containerregistry/pkg/v1/remote":           {"internal/registry", "packaging/oci"},
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport": {"internal/registry", "packaging/oci"}, // the latter reads errors
-	"github.com/mholt/archiver/v3":                                   {"internal/archive"},
-	"github.com/spf13/cobra":                                         {"internal/cli"},
-	"github.com/hashicorp/go-version":                                {"internal/recipe"},
+	"golang.org/x/net/http/httpproxy":                                  {"internal/httpc"},
+	"github.com/google/go-containerregistry/pkg/authn":                 {"internal/registry"},
+	"github.com/google/go-containerregistry/pkg/v1/remote":             {"internal/registry", "packaging/oci"},
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport":   {"internal/registry", "packaging/oci"}, // the latter reads errors
+	"github.com/mholt/archiver/v3":                                     {"internal/archive"},
+	"github.com/spf13/cobra":                                           {"internal/cli"},
+	"github.com/theupdateframework/go-tuf/v2/metadata":                 {"internal/catalogue"},
+	"github.com/theupdateframework/go-tuf/v2/metadata/config":          {"internal/catalogue"},
+	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata": {"internal/catalogue"},
+	"github.com/theupdateframework/go-tuf/v2/metadata/updater":         {"internal/catalogue"},
+	"github.com/sigstore/sigstore/pkg/signature":                       {"internal/catalogue/publish"},
+	"github.com/hashicorp/go-version":                                  {"internal/recipe"},
 }
 
 func TestImportsPointDownward(t *testing.T) {

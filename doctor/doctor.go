@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"modwsgi/detect"
+	"modwsgi/internal/catalogue"
 	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/platform"
@@ -66,11 +68,13 @@ type Request struct {
 	Env           []string // the caller's environment
 	Dir           string   // the caller's working directory
 	Runner        *run.Runner
-	User          string          // account that will run the server, "" for none
-	App           string          // application file, "" for none
-	Host          string          // address to listen on, "" for all
-	Port          int             // 0 for no check
-	System        platform.System // of this machine; "" is the one that the program runs on
+	User          string            // account that will run the server, "" for none
+	App           string            // application file, "" for none
+	Host          string            // address to listen on, "" for all
+	Port          int               // 0 for no check
+	System        platform.System   // of this machine; "" is the one that the program runs on
+	Catalogue     *catalogue.Status // of this run; nil is not checked
+	Now           time.Time         // for the age of the catalogue
 }
 
 // exam is one run of the checks.
@@ -117,6 +121,7 @@ func examine(ctx context.Context, q Request, h host) (*Report, error) {
 		{"mpm", e.mpm},
 		{"libraries", e.libraries},
 		{"advisories", e.advisories},
+		{"catalogue", e.catalogue},
 		{"compiler", e.compiler},
 		{"build", e.build},
 		{"temporary", e.temporary},

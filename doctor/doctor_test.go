@@ -14,8 +14,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"modwsgi/detect"
+	"modwsgi/internal/catalogue"
 	"modwsgi/internal/distro"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
@@ -178,6 +180,28 @@ func TestHealthyInstallation(t *testing.T) {
 	}
 	if data, err := json.Marshal(r); err != nil || !strings.Contains(string(data), `"findings":[{"check":"system","severity":"ok"`) {
 		t.Errorf("%s, %v", data, err)
+	}
+}
+
+// An old, expired or damaged catalogue of vulnerabilities is a warning.
+func TestCatalogueOfVulnerabilities(t *testing.T) {
+	date := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		local    []catalogue.Local
+		days     int
+		severity Severity
+		summary  string
+	}{
+		"current": {nil, 10, OK, "2026-11-29"},
+		"old":     {nil, 40, Warning, "40 days old"},
+		"updated": {[]catalogue.Local{{State: catalogue.Used, Checked: date.AddDate(0, 0, 35)}}, 40, OK, "2026-11-29"},
+		"damaged": {[]catalogue.Local{{State: catalogue.Refused, Problem: "it is damaged", Hint: "remove it"}}, 10, Warning, "damaged"},
+	} {
+		e := &exam{Request: Request{Catalogue: &catalogue.Status{Date: date, Local: tt.local}, Now: date.AddDate(0, 0, tt.days)}, report: &Report{}, check: "catalogue"}
+		e.catalogue(t.Context())
+		if all := e.report.Findings; len(all) != 1 || all[0].Severity != tt.severity || !strings.Contains(all[0].Summary, tt.summary) || tt.severity == Warning && all[0].Cure == "" {
+			t.Errorf("%s: %+v", name, all)
+		}
 	}
 }
 

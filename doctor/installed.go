@@ -17,7 +17,6 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/filetree"
 	"modwsgi/internal/receipt"
-	"modwsgi/internal/recipe"
 	"modwsgi/internal/run"
 )
 
@@ -386,36 +385,6 @@ func needs(paths []string) map[string]need {
 		}
 	}
 	return out
-}
-
-// advisories looks up known vulnerabilities of the installed versions.
-func (e *exam) advisories(context.Context) {
-	if e.receipt == nil {
-		return
-	}
-	found := false
-	server := e.receipt.HTTPD.Version
-	if now := e.sameHTTPD(); now != nil && now.Version != "" {
-		server = now.Version // it may have been upgraded since the build
-	}
-	for _, c := range []struct {
-		component, version string
-		features           []string
-	}{{"httpd", server, e.receipt.HTTPD.Features}, {"mod_wsgi", e.receipt.Module.Version, nil}} {
-		for _, a := range recipe.Catalogue().Advisories(c.component, c.version, c.features) {
-			found = true
-			fix := e.modwsgi("install --upgrade")
-			severity := Warning
-			if c.component == "httpd" && e.receipt.HTTPD.Provenance != string(detect.Bundled) {
-				// Distributions fix vulnerabilities without a new version number.
-				fix, severity = "upgrade the distribution's httpd, which may have the fix under the old version number", Note
-			}
-			e.find(severity, fix, "%s %s: %s (%s): %s", c.component, c.version, a.ID, a.Severity, a.Summary).because("affected", "advisories", a.Affected)
-		}
-	}
-	if !found {
-		e.find(OK, "", "no known advisory for httpd %s and mod_wsgi %s", server, e.receipt.Module.Version)
-	}
 }
 
 func hash(path string) (string, error) {

@@ -132,7 +132,7 @@ func unvouchedIn(p *Plan) []string {
 
 // unvouched warns about a hash that is only in the lock file.
 func unvouched(component string, c Choice, lockFile string) string {
-	return fmt.Sprintf("%s %s is not in the catalogue of this release: only %s vouches for sha256 %s of %s",
+	return fmt.Sprintf("%s %s is not in the catalogue: only %s vouches for sha256 %s of %s",
 		component, c.Version, filepath.Base(lockFile), c.Archive.SHA256, c.Archive.File)
 }
 

@@ -36,6 +36,7 @@ import (
 // The parts of the cache directory.
 const (
 	Builds    = "builds"    // finished trees
+	Catalogue = "catalogue" // a newer catalogue and its proofs (internal/catalogue)
 	Downloads = "downloads" // source archives
 	Host      = "host"      // recorded results of compiler probes
 	Locks     = "locks"     // locks of builds under way
@@ -43,7 +44,7 @@ const (
 	Work      = "work"      // scratch space of runs
 )
 
-var parts = []string{Builds, Downloads, Host, Locks, Logs, Work}
+var parts = []string{Builds, Catalogue, Downloads, Host, Locks, Logs, Work}
 
 // Options name a cache directory.
 type Options struct {

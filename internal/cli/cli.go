@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"modwsgi/internal/cachedir"
+	"modwsgi/internal/catalogue"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/httpc"
@@ -55,6 +56,7 @@ var exitCodes = map[fault.Class]int{
 	fault.Place:       6,
 	fault.Verify:      7,
 	fault.Busy:        8,
+	fault.Outdated:    9,
 	fault.Interrupted: 130,
 }
 
@@ -70,6 +72,8 @@ type app struct {
 	ignored map[string]error // directories of PATH, with the reasons
 	// cacheDir is the command's --cache-dir, "" for the default.
 	cacheDir string
+	// catalogue is the one of this run, set by start.
+	catalogue *catalogue.Status
 }
 
 // globalFlags are accepted by every command.
@@ -210,7 +214,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.flags.locks, "lock-timeout", "", "how long to wait for another run, as in 30s or 10m; 0 does not wait (default 10m; "+flock.Variable+")")
 	f.StringVar(&a.flags.timeout, "download-timeout", "", "time limit per download, over all servers, as in 90s or 1h (default 30m; "+httpc.TimeoutVariable+")")
 	f.StringVar(&a.flags.minRate, "download-min-rate", "", "try the next server below this many bytes per second, as in 500 or 64K; 0 never does (default 8K; "+httpc.RateVariable+")")
-	c.AddCommand(a.install(), a.uninstall(), a.list(), a.verify(), a.detect(), a.doctor(), a.module(), a.pack(), a.cache(), a.man(), a.version())
+	c.AddCommand(a.install(), a.uninstall(), a.list(), a.outdated(), a.verify(), a.detect(), a.doctor(), a.module(), a.pack(), a.cache(), a.catalogueCommand(), a.man(), a.version())
 	strictCompletion(c)
 	return c
 }
@@ -304,6 +308,10 @@ func (a *app) start() error {
 	}
 	if cache := a.cacheAt(); cache != "" {
 		scratch.Fallback(filepath.Join(cache, cachedir.Work))
+	}
+	a.catalogue = a.useCatalogue()
+	for _, text := range a.catalogue.Warnings() {
+		v.sink().Warn(text)
 	}
 	cachedir.Sweep(cachedir.Options{Path: a.cacheDir, Dir: a.Dir, Env: a.Env})
 	return nil

@@ -419,6 +419,7 @@ func (a *app) version() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Args: noArgs, Short: "Show the version and the versions that it can build",
 		RunE: func(*cobra.Command, []string) error {
+			a.useCatalogue()
 			known := map[string][]string{}
 			for _, name := range []string{"httpd", "mod_wsgi"} {
 				for _, archive := range recipe.Catalogue().Of(name) {

@@ -71,6 +71,7 @@ func (a *app) examine(ctx context.Context, f doctorFlags) (*doctor.Report, error
 	q := doctor.Request{
 		Python: f.python, HTTPD: f.httpd, Env: a.Env, Dir: a.Dir, Runner: a.runner(),
 		User: f.user, App: f.app, Host: f.host, Port: f.port, System: a.System,
+		Catalogue: a.catalogue, Now: a.Now(),
 	}
 	report, err := doctor.Examine(ctx, q)
 	if err != nil || !f.fix {

@@ -25,7 +25,7 @@ const (
 // classNames are the manual's names of the classes of errors.
 var classNames = map[fault.Class]string{
 	fault.Internal: "internal", fault.Usage: "usage", fault.Environment: "environment", fault.Source: "source", fault.Build: "build",
-	fault.Place: "place", fault.Verify: "verify", fault.Busy: "busy", fault.Interrupted: "interrupted",
+	fault.Place: "place", fault.Verify: "verify", fault.Busy: "busy", fault.Outdated: "outdated", fault.Interrupted: "interrupted",
 }
 
 // TestReference keeps the reference page consistent with the program.

@@ -180,7 +180,7 @@ func TestReport(t *testing.T) {
 func TestEveryClassHasACode(t *testing.T) {
 	want := map[fault.Class]int{
 		fault.Internal: 1, fault.Usage: 2, fault.Environment: 3, fault.Source: 4, fault.Build: 5,
-		fault.Place: 6, fault.Verify: 7, fault.Busy: 8, fault.Interrupted: 130,
+		fault.Place: 6, fault.Verify: 7, fault.Busy: 8, fault.Outdated: 9, fault.Interrupted: 130,
 	}
 	for class := range fault.Interrupted + 1 {
 		var errOut bytes.Buffer

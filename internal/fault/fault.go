@@ -21,6 +21,7 @@ const (
 	Place                    // the prefix could not be changed
 	Verify                   // what was installed does not work
 	Busy                     // another process holds a lock
+	Outdated                 // newer versions or advisories are known, and the caller asked to be told
 	Interrupted              // stopped by a signal
 )
 

@@ -66,6 +66,8 @@ type Options struct {
 	// The indexes for Resolve; the defaults are upstream's.
 	ApacheBases []string // "https://downloads.apache.org", …: BASE/httpd/httpd-V.tar.gz
 	PyPIBase    string   // "https://pypi.org": BASE/pypi/mod_wsgi/V/json
+	// Keys returns the release keys of a project; nil is the embedded ones.
+	Keys func(project string) (openpgp.EntityList, error)
 }
 
 // Fetcher gets archives. It is safe for concurrent use, also by several processes with
@@ -107,6 +109,9 @@ func New(o Options) (*Fetcher, error) {
 		}
 	}
 	f := &Fetcher{opts: o, keys: releaseKeys, now: time.Now}
+	if o.Keys != nil {
+		f.keys = o.Keys
+	}
 	for _, raw := range o.Mirrors {
 		u, err := url.Parse(raw)
 		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -139,6 +140,25 @@ func (f *Fetcher) Text(ctx context.Context, address string, fresh bool, check fu
 		return nil, cacheFault(e.dir, err)
 	}
 	return data, nil
+}
+
+// Document returns a document of an upstream project, such as an index, of at most limit
+// bytes. Only TLS vouches for it.
+func (f *Fetcher) Document(ctx context.Context, address string, limit int64) ([]byte, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("invalid address: %q", httpc.RedactText(address))
+	}
+	return f.getIndex(ctx, u, limit)
+}
+
+// SourceFile is an upstream archive of a source package in a suite.
+type SourceFile = indexFile
+
+// ParseSources reads a Sources index of a suite on a mirror, and returns the upstream
+// archives of the wanted source packages.
+func ParseSources(r io.Reader, mirror, suite string, wanted map[string]bool) ([]SourceFile, error) {
+	return parseSources(r, mirror, suite, wanted)
 }
 
 // IsNotFound reports whether a server answered that it does not have something.

@@ -1,24 +1,20 @@
 // Package recipe knows which upstream source archives exist, by pinned hash, what they
 // require, and which versions have known vulnerabilities. It also knows the lock file
-// that records what an environment was built from. The facts are data (sources.toml,
-// advisories.toml). It does not know how an archive is fetched (internal/fetch) or built
-// (httpdbuild, modulebuild).
+// that records what an environment was built from. The facts are data: sources.toml,
+// support.toml and advisories/, and what a newer catalogue adds to them. It does not know
+// where a newer one comes from (internal/catalogue), how an archive is fetched
+// (internal/fetch) or built (httpdbuild, modulebuild).
 package recipe
 
 import (
-	_ "embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
-	"sort"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/BurntSushi/toml"
 
 	"modwsgi/internal/fault"
 )
@@ -28,7 +24,7 @@ type Trust string
 
 // The levels of trust, strongest first.
 const (
-	Pinned    Trust = "pinned"    // the hash is in the embedded catalogue
+	Pinned    Trust = "pinned"    // the hash is in the catalogue
 	Signed    Trust = "signed"    // an embedded release key signed the archive
 	Published Trust = "published" // upstream's own index gave the hash over TLS
 	FromLock  Trust = "locked"    // only the lock file has the hash
@@ -93,66 +89,7 @@ type Set struct {
 	archives   map[string][]Archive // newest first
 	advisories []Advisory
 	supports   []Support
-}
-
-//go:embed sources.toml
-var sourcesTOML string
-
-//go:embed advisories.toml
-var advisoriesTOML string
-
-// Catalogue returns the embedded set. It panics on broken data, which only a
-// wrong commit can cause; the tests read it.
-var Catalogue = sync.OnceValue(func() *Set {
-	s, err := parse(sourcesTOML, advisoriesTOML)
-	if err != nil {
-		panic(err)
-	}
-	return s
-})
-
-func parse(sources, advisories string) (*Set, error) {
-	var data struct {
-		Archive  []Archive  `toml:"archive" json:"archive,omitempty"`
-		Advisory []Advisory `toml:"advisory" json:"advisory,omitempty"`
-		Support  []Support  `toml:"support" json:"support,omitempty"`
-	}
-	for name, text := range map[string]string{"sources.toml": sources, "advisories.toml": advisories} {
-		md, err := toml.Decode(text, &data)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		}
-		if unknown := md.Undecoded(); len(unknown) > 0 {
-			return nil, fmt.Errorf("read %s: unknown key %s", name, unknown[0])
-		}
-	}
-	s := &Set{archives: map[string][]Archive{}, advisories: data.Advisory, supports: data.Support}
-	for _, a := range data.Archive {
-		a.Trust = Pinned
-		if err := a.check(); err != nil {
-			return nil, fmt.Errorf("read sources.toml: %s: %w", a, err)
-		}
-		if slices.ContainsFunc(s.archives[a.Component], func(o Archive) bool { return o.SHA256 == a.SHA256 || o.File == a.File }) {
-			return nil, fmt.Errorf("read sources.toml: duplicate %s", a)
-		}
-		s.archives[a.Component] = append(s.archives[a.Component], a)
-	}
-	for _, list := range s.archives {
-		sort.SliceStable(list, func(i, j int) bool { return compare(list[j].Version, list[i].Version) < 0 })
-	}
-	for _, v := range s.advisories {
-		if _, err := constraints(v.Affected); err != nil || v.ID == "" || v.Component == "" {
-			return nil, fmt.Errorf("read advisories.toml: %q: %w", v.ID, errors.Join(errors.New("it is incomplete"), err))
-		}
-	}
-	for _, v := range s.supports {
-		_, err := constraints(v.Affected)
-		_, derr := time.Parse(time.DateOnly, v.Ends)
-		if err = errors.Join(err, derr); err != nil || v.Component == "" {
-			return nil, fmt.Errorf("read advisories.toml: support of %q: %w", v.Component, errors.Join(errors.New("it is incomplete"), err))
-		}
-	}
-	return s, nil
+	date       time.Time // when its newest part was established
 }
 
 // check returns what is wrong with an archive read from a file.
@@ -225,13 +162,13 @@ func (s *Set) Find(component, version string) (Archive, bool) {
 func (s *Set) Contradicts(component, version, sha256 string) error {
 	if a, known := s.Find(component, version); known && !slices.ContainsFunc(s.archives[component], func(o Archive) bool { return o.Version == version && o.SHA256 == sha256 }) {
 		return fault.New(fault.Usage, "",
-			"the catalogue of this release has sha256 %s for %s, not %s", a.SHA256, a, sha256)
+			"the catalogue has sha256 %s for %s, not %s", a.SHA256, a, sha256)
 	}
 	for _, all := range s.archives {
 		for _, a := range all {
 			if a.SHA256 == sha256 && (a.Component != component || a.Version != version) {
 				return fault.New(fault.Usage, "",
-					"sha256 %s belongs to %s in the catalogue of this release, not to %s %s", sha256, a, component, version)
+					"sha256 %s belongs to %s in the catalogue, not to %s %s", sha256, a, component, version)
 			}
 		}
 	}

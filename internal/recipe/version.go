@@ -194,31 +194,38 @@ func Exact(constraint string) (version string, ok bool) {
 	return m[2], true
 }
 
-// Advisory is a known vulnerability.
+// Advisory is a known vulnerability in a component: what an [OSV] record means here.
 type Advisory struct {
-	ID        string `toml:"id"`        // "CVE-2026-57941"
-	Component string `toml:"component"` // "httpd"
-	Affected  string `toml:"affected"`  // versions, a constraint in go-version's syntax
-	Feature   string `toml:"feature"`   // only if this feature is built; "" for always
-	Severity  string `toml:"severity"`  // upstream's rating; "unrated" if unknown
-	Summary   string `toml:"summary"`   // one line for people
+	ID        string `json:"id"`                // "CVE-2026-57941"
+	Component string `json:"component"`         // "httpd"
+	Affected  string `json:"affected"`          // versions, for people: ">= 2.4.55, < 2.4.71"
+	Feature   string `json:"feature,omitempty"` // only if this feature is built; "" for always
+	Severity  string `json:"severity"`          // upstream's rating; "unrated" if unknown
+	Summary   string `json:"summary"`           // one line for people
+
+	clauses []string // constraints in go-version's syntax, any of which may hold
 }
 
 // String returns the advisory in a line for people.
 func (a Advisory) String() string { return a.ID + ": " + a.Summary }
 
+// Affects reports whether a version is affected, whatever it is built with. A suffix of
+// the version ("2.4.70-dev") is ignored, and an unreadable version counts as affected.
+func (a Advisory) Affects(version string) bool {
+	v, err := numeric(version)
+	return err != nil || slices.ContainsFunc(a.clauses, func(clause string) bool {
+		c, err := constraints(clause)
+		return err != nil || c.Check(v)
+	})
+}
+
 // Advisories returns those that apply to a version built with these features, in the
-// order of the catalogue. A suffix of the version ("2.4.70-dev") is ignored, and an
-// unreadable version counts as affected.
+// order of the catalogue, each once: see [Advisory.Affects].
 func (s *Set) Advisories(component, version string, features []string) []Advisory {
-	v, unreadable := numeric(version)
 	var out []Advisory
 	for _, a := range s.advisories {
-		if a.Component != component || a.Feature != "" && !slices.Contains(features, a.Feature) {
-			continue
-		}
-		c, err := constraints(a.Affected)
-		if unreadable != nil || err != nil || c.Check(v) {
+		applies := a.Component == component && (a.Feature == "" || slices.Contains(features, a.Feature)) && a.Affects(version)
+		if applies && !slices.ContainsFunc(out, func(o Advisory) bool { return o.ID == a.ID }) {
 			out = append(out, a)
 		}
 	}
@@ -227,9 +234,9 @@ func (s *Set) Advisories(component, version string, features []string) []Advisor
 
 // Support is how long upstream supports the releases of a branch.
 type Support struct {
-	Component string `toml:"component"` // "openssl"
-	Affected  string `toml:"affected"`  // versions, a constraint in go-version's syntax
-	Ends      string `toml:"ends"`      // the last day, "2026-09-07"
+	Component string `toml:"component" json:"component"` // "openssl"
+	Affected  string `toml:"affected" json:"affected"`   // versions, a constraint in go-version's syntax
+	Ends      string `toml:"ends" json:"ends"`           // the last day, "2026-09-07"
 }
 
 // EndedText is the sentence for users about a release whose support ended on a day.
