@@ -83,7 +83,7 @@ func provenance(a packaging.Artifact, o Options) ([]byte, error) {
 		},
 	}
 	deps := []resourceDescriptor{}
-	for _, c := range packaging.SortComponents(a.Components) {
+	for _, c := range packaging.SortComponents(slices.Concat(a.Components, a.Inputs)) {
 		d := resourceDescriptor{Name: c.Name, URI: c.PURL, Annotations: map[string]string{"kind": c.Kind, "version": c.Version}}
 		if c.URL != "" {
 			d.URI = c.URL
@@ -99,6 +99,9 @@ func provenance(a packaging.Artifact, o Options) ([]byte, error) {
 		}
 		if c.Trust != "" {
 			d.Annotations["trust"] = c.Trust
+		}
+		if c.File != "" {
+			d.Annotations["file"] = c.File
 		}
 		deps = append(deps, d)
 	}

@@ -106,7 +106,7 @@ func indexes(d Set, all []packaging.Artifact) ([]string, error) {
 		}
 	}
 	for i := range all {
-		all[i].Components, all[i].Parameters, all[i].Environment = nil, nil, nil
+		all[i].Components, all[i].Inputs, all[i].Parameters, all[i].Environment = nil, nil, nil, nil
 	}
 	data, err := json.MarshalIndent(packaging.Index{Schema: 1, Artifacts: all}, "", "  ")
 	if err != nil {
