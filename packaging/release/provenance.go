@@ -56,6 +56,9 @@ type builder struct {
 // not URLs (RFC 4151).
 const buildTypes = "tag:modwsgi,2026:package/"
 
+// statementType is the type of every statement.
+const statementType = "https://in-toto.io/Statement/v1"
+
 // DefaultBuilder is the builder of a statement if none is named.
 const DefaultBuilder = "tag:modwsgi,2026:builder/local"
 
@@ -75,7 +78,7 @@ func provenance(a packaging.Artifact, o Options) ([]byte, error) {
 		maps.Copy(internal, o.Parameters)
 	}
 	s := statement{
-		Type:    "https://in-toto.io/Statement/v1",
+		Type:    statementType,
 		Subject: []subject{{a.Name, map[string]string{"sha256": a.SHA256}}}, PredicateType: "https://slsa.dev/provenance/v1",
 		Predicate: predicate{
 			BuildDefinition: buildDefinition{BuildType: buildTypes + a.Kind + "/v1", ExternalParameters: parameters, InternalParameters: internal},

@@ -61,7 +61,8 @@ type Options struct {
 }
 
 // Finish writes the descriptions of the artifacts added to d: a bill of materials and
-// a provenance statement for each, then the indexes, the sums and their signatures.
+// a provenance statement for each, then the signed statements of all artifacts, the
+// indexes, the sums and their signatures.
 // Everything that is released passes through it.
 func Finish(ctx context.Context, d Set, o Options) error {
 	if len(o.Signers) > 0 {
@@ -78,6 +79,9 @@ func Finish(ctx context.Context, d Set, o Options) error {
 		}
 	}
 	all := d.Artifacts()
+	if err := attest(d, all, o); err != nil {
+		return err
+	}
 	var others []string
 	if !o.NoIndex {
 		var err error
@@ -132,10 +136,10 @@ func describe(d Set, a packaging.Artifact, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Meta(a.Name+".intoto.json", from); err != nil {
+	if err := d.Meta(a.Name+statementSuffix, from); err != nil {
 		return err
 	}
-	a.Sidecars = append(a.Sidecars, a.Name+".intoto.json")
+	a.Sidecars = append(a.Sidecars, a.Name+statementSuffix)
 	slices.Sort(a.Sidecars)
 	d.Update(a)
 	return nil
