@@ -104,7 +104,7 @@ func TestVerifyStatements(t *testing.T) {
 		code   int
 		says   string
 	}{
-		"untouched": {func(string) error { return nil }, nil, 0, "17 files match SHA256SUMS"},
+		"untouched": {func(string) error { return nil }, nil, 0, "19 files match SHA256SUMS"},
 		"tampered payload": {func(d string) error {
 			return change(d, wheelOne+envelopeSuffix, func(b []byte) []byte {
 				var e map[string]any
@@ -145,7 +145,7 @@ func TestVerifyStatements(t *testing.T) {
 		}, nil, 3, "signed by the given key"},
 		"empty":         {func(d string) error { return os.WriteFile(filepath.Join(d, wheelOne+envelopeSuffix), nil, 0o644) }, nil, 3, "signed by the given key"},
 		"no envelope":   {func(d string) error { return os.Remove(filepath.Join(d, wheelOne+envelopeSuffix)) }, nil, 3, "the signed statement " + wheelOne + ".intoto.jsonl is missing"},
-		"older release": {func(d string) error { return os.Remove(filepath.Join(d, wheelOne+envelopeSuffix)) }, []string{"--no-envelopes"}, 0, "16 files"},
+		"older release": {func(d string) error { return os.Remove(filepath.Join(d, wheelOne+envelopeSuffix)) }, []string{"--no-envelopes"}, 0, "18 files"},
 		"no statement":  {func(d string) error { return os.Remove(filepath.Join(d, wheelOne+statementSuffix)) }, nil, 3, "is a statement without its artifact or without " + wheelOne + ".intoto.json"},
 		"other type of payload": {func(d string) error {
 			signed, err := key.(sign.Attester).Envelope("text/plain", statement(d, wheelOne))
@@ -198,7 +198,7 @@ func TestStatementsOfEarlierRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := read(t, filepath.Join(dir, SumsName))
-	if code, out := verify(t, append(option, dir)...); code != 0 || !strings.Contains(out, "17 files") {
+	if code, out := verify(t, append(option, dir)...); code != 0 || !strings.Contains(out, "19 files") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	if err := again(key); err != nil || read(t, filepath.Join(dir, SumsName)) != first {
@@ -211,7 +211,7 @@ func TestStatementsOfEarlierRuns(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, wheelOne+envelopeSuffix)); err == nil {
 		t.Error("a stale envelope is there")
 	}
-	if code, out := verify(t, "--unsigned", dir); code != 0 || !strings.Contains(out, "15 files") {
+	if code, out := verify(t, "--unsigned", dir); code != 0 || !strings.Contains(out, "17 files") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	for name, edit := range map[string]func([]byte) []byte{

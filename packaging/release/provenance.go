@@ -64,10 +64,6 @@ const DefaultBuilder = "tag:modwsgi,2026:builder/local"
 
 // provenance returns the statement for one artifact.
 func provenance(a packaging.Artifact, o Options) ([]byte, error) {
-	id := o.Builder
-	if id == "" {
-		id = DefaultBuilder
-	}
 	parameters := map[string]string{"kind": a.Kind}
 	for _, k := range slices.Sorted(maps.Keys(a.Parameters)) {
 		parameters[k] = a.Parameters[k]
@@ -82,7 +78,7 @@ func provenance(a packaging.Artifact, o Options) ([]byte, error) {
 		Subject: []subject{{a.Name, map[string]string{"sha256": a.SHA256}}}, PredicateType: "https://slsa.dev/provenance/v1",
 		Predicate: predicate{
 			BuildDefinition: buildDefinition{BuildType: buildTypes + a.Kind + "/v1", ExternalParameters: parameters, InternalParameters: internal},
-			RunDetails:      runDetails{builder{ID: id, Version: map[string]string{"modwsgi": o.Tool}}},
+			RunDetails:      runDetails{builder{ID: o.builder(), Version: map[string]string{"modwsgi": o.Tool}}},
 		},
 	}
 	deps := []resourceDescriptor{}
