@@ -31,7 +31,7 @@ func tool(t *testing.T, name string) string {
 	return path
 }
 
-// advisory is an entry of the database of tools/scan.
+// advisory is an entry of the database of scripts/scandb.
 type advisory struct {
 	ID       string `json:"id"`
 	CPE      string `json:"cpe,omitempty"`

@@ -1,6 +1,6 @@
 // The scanner that reads our bills of materials in tests, pinned apart from the project and
 // from the other tools: scripts/scanners builds it.
-module modwsgi/tools/scan
+module modwsgi/scripts/scandb
 
 go 1.26.8
 
