@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"modwsgi/internal/recipe"
 	"modwsgi/packaging"
 	"modwsgi/packaging/sbom"
@@ -296,4 +298,31 @@ func scanWheels(t *testing.T, wheels []string) {
 			t.Errorf("%s with its VEX document: got %v, want %v", filepath.Base(wheel), got, want)
 		}
 	}
+}
+
+// checkAttested lets cosign verify the signature and the signed statement of an image in
+// a registry.
+func checkAttested(t *testing.T, reg *registry, digest v1.Hash, keys string) {
+	t.Helper()
+	t.Run("cosign", func(t *testing.T) {
+		cosign, dir := tool(t, "cosign"), t.TempDir()
+		image := reg.address + "/shop/web@" + digest.String()
+		run := func(key string, args ...string) result {
+			args = append([]string{cosign}, args...)
+			return command(t, dir, bareEnv("HOME="+dir, "DOCKER_CONFIG="+reg.docker, "SSL_CERT_FILE="+reg.ca), append(args, "--key", key, "--insecure-ignore-tlog", image)...)
+		}
+		statement := []string{"verify-attestation", "--type", "slsaprovenance1"}
+		for _, args := range [][]string{{"verify"}, statement} {
+			if r := run(keys+".pub", args...); r.code != 0 {
+				t.Errorf("%s", r)
+			}
+		}
+		other := ecdsaKeys(t, dir)
+		if r := run(other+".pub", statement...); r.code == 0 {
+			t.Errorf("another key was accepted: %s", r)
+		}
+		if r := run(keys+".pub", "verify-attestation", "--type", "openvex"); r.code == 0 {
+			t.Errorf("another kind of statement was accepted: %s", r)
+		}
+	})
 }
