@@ -137,6 +137,7 @@ func TestImageFromNothing(t *testing.T) {
 	}
 	checkAttached(t, reg, digest)
 	checkSigned(t, reg, digest, keys+".pub")
+	checkAttested(t, reg, digest, keys)
 	root := filepath.Join(w.dir, "root")
 	unpack(t, img, root)
 	checkRoot(t, root)

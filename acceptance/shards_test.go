@@ -112,6 +112,10 @@ func TestShards(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
+	// The same once more with --locked, which statements record, for the bytes.
+	if said, _, err := measured(t, dir, 0, argv("--cache-dir", "alone", "--out", "locked", "--locked")...); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
 	registry, log := cacheRegistry(t)
 	const n = 8
 	shard := func(i int, kill time.Duration) (string, time.Duration, error) {
@@ -172,7 +176,7 @@ func TestShards(t *testing.T) {
 	}
 	absent(t, filepath.Join(dir, "dist"))
 	must(t, dir, bareEnv(), parts...)
-	if diff := command(t, dir, bareEnv(), "diff", "-r", "one", "dist"); diff.code != 0 {
+	if diff := command(t, dir, bareEnv(), "diff", "-r", "locked", "dist"); diff.code != 0 {
 		t.Errorf("one machine makes something else: %v", diff)
 	}
 	must(t, dir, bareEnv(), program(t, "modwsgi"), "package", "verify", "dist")

@@ -259,10 +259,18 @@ func hasLibrary(py *detect.Python) bool {
 	return false
 }
 
-// describe returns what the record of a build says about its target.
-func (c *Cross) describe() map[string]string {
+// TargetPython is the key of the digest of a target's Python among the facts about a build
+// ([Staged.Target]). The httpd of the build does not depend on it.
+const TargetPython = "python_sha256"
+
+// describe returns what the record of a build says about its target and one of the
+// sysroot's Pythons. The others have no part in it.
+func (c *Cross) describe(python string) map[string]string {
 	s := c.Sysroot
-	all := map[string]string{"target": s.Target.String(), "sysroot": s.Source, "sysroot_sha256": s.Digest, "sysroot_libc": strings.TrimSpace(s.Target.Libc + " " + s.Libc)}
+	all := map[string]string{"target": s.Target.String(), "sysroot": s.Source, "sysroot_sha256": s.Base, "sysroot_libc": strings.TrimSpace(s.Target.Libc + " " + s.Libc)}
+	if p, err := c.wanted(python); err == nil && p.Digest != "" {
+		all[TargetPython] = p.Digest
+	}
 	if s.Stubs != "" {
 		all["link_libraries"] = "limited to " + s.Target.Libc + " " + s.Target.LibcVersion
 	}

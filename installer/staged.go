@@ -127,7 +127,7 @@ func (j *job) staged(ctx context.Context) (*Staged, error) {
 	name := fmt.Sprintf("verify stage for Python %d.%d", py.Major, py.Minor)
 	out := &Staged{Site: laid.site, Bin: laid.bin, Receipt: laid.receipt, Python: py, Compiled: made.compiled, close: j.space.Close}
 	if j.cross != nil {
-		out.Target = j.cross.describe()
+		out.Target = j.cross.describe(j.plan.Wish.Python)
 		out.Proof, out.ProvenBy, out.Unproven, err = j.cross.prove(ctx, j.proving(), name, j.plan.Wish.Python, subject)
 	} else {
 		out.Proof, err = prove.Step(ctx, j.proving(), name, subject)

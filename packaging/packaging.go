@@ -90,6 +90,7 @@ const (
 	FromHost    = "library" // copied from the build host; SHA256 is that of the file there
 	FromModules = "gomod"   // linked into one of our programs; SHA256 is empty, Sum is Go's
 	OfPython    = "python"  // the runtime's Python code, which belongs to this project
+	BuiltWith   = "build"   // used to build something and not inside: headers, a library that is linked to; SHA256 is that of the archive or the file
 )
 
 // Component is a part of an artifact, and its origin.
@@ -105,8 +106,11 @@ type Component struct {
 	File    string   `json:"file,omitempty"`    // the archive's or the library's name
 	URL     string   `json:"url,omitempty"`     // where upstream publishes the archive
 	PURL    string   `json:"purl,omitempty"`    // package URL (https://github.com/package-url/purl-spec)
+	CPEs    []string `json:"cpes,omitempty"`    // names in the National Vulnerability Database, the current one first
 	Support string   `json:"support,omitempty"` // last day of upstream's support, "2030-04-08"; "" if unknown
 	Texts   []string `json:"-"`                 // files with its licence, absolute
+	// Features are the httpd features of an httpd.
+	Features []string `json:"features,omitempty"`
 }
 
 // Artifact is one file in the output directory.
@@ -124,6 +128,8 @@ type Artifact struct {
 	Unproven   string      `json:"unproven,omitempty"`  // why it was not tried with a request; "" if it was
 	Sidecars   []string    `json:"sidecars,omitempty"`  // names of the files that describe it: SBOM, provenance, metadata
 	Components []Component `json:"-"`
+	// Inputs were used to make it and are not inside, for the provenance statement.
+	Inputs []Component `json:"-"`
 	// Parameters are the user's choices, for the provenance statement.
 	Parameters map[string]string `json:"-"`
 	// Environment is recorded of its build in addition to what the run recorded.

@@ -95,7 +95,7 @@ func (o *packOptions) outFlags(f *pflag.FlagSet) {
 func (o *packOptions) signFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.openpgp, "sign-openpgp", "", "file with an OpenPGP private key to sign the checksums with")
 	f.StringVar(&o.minisign, "sign-minisign", "", "file with a minisign private key to sign the checksums with")
-	f.StringVar(&o.ecdsa, "sign-ecdsa", "", "file with a P-256 private key in PEM to sign the checksums with, as cosign does")
+	f.StringVar(&o.ecdsa, "sign-ecdsa", "", "file with a P-256 private key in PEM to sign the checksums and the provenance statements with, as cosign does")
 	f.StringVar(&o.passphrase, "sign-passphrase-file", "", "file whose first line is the passphrase of the key")
 	f.StringVar(&o.builder, "builder-id", "", "URI of the builder, for the provenance statement")
 }

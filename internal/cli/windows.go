@@ -57,7 +57,7 @@ func (a *app) packWindows() *cobra.Command {
 	f.StringVar(&s.Timestamp, "sign-timestamp-url", "", "RFC 3161 timestamp server; with a timestamp, results are not reproducible")
 	f.StringVar(&o.openpgp, "sign-openpgp", "", "file with an OpenPGP private key to sign the checksums with")
 	f.StringVar(&o.minisign, "sign-minisign", "", "file with a minisign private key to sign the checksums with")
-	f.StringVar(&o.ecdsa, "sign-ecdsa", "", "file with a P-256 private key in PEM to sign the checksums with, as cosign does")
+	f.StringVar(&o.ecdsa, "sign-ecdsa", "", "file with a P-256 private key in PEM to sign the checksums and the provenance statements with, as cosign does")
 	f.StringVar(&o.passphrase, "sign-passphrase-file", "", "file whose first line is the passphrase of that key")
 	f.StringVar(&o.builder, "builder-id", "", "URI of the builder, for the provenance statement")
 	return c

@@ -89,6 +89,20 @@ type Sysroot struct {
 	sdks  map[string]string // Python -> SHA-256 of its SDK
 }
 
+// Distribution names the distribution that the libraries are from: "debian-bullseye"; ""
+// for a directory of the user's.
+func (s *Sysroot) Distribution() string {
+	if s.Lock == nil {
+		return ""
+	}
+	for _, p := range s.Lock.Packages {
+		if p.Python == "" && p.Suite != "" {
+			return "debian-" + p.Suite
+		}
+	}
+	return ""
+}
+
 // Python is a Python of the target. Its paths are absolute on this machine.
 type Python struct {
 	Wanted string         // as in the request: "3.11"

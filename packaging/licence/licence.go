@@ -26,7 +26,7 @@ var sources = map[string]string{
 // modules are the licences of the Go modules in our programs, and the files with their
 // texts.
 var modules = map[string][2]string{
-	"std":                 {"BSD-3-Clause", "Go.txt"},
+	"stdlib":              {"BSD-3-Clause", "Go.txt"},
 	"golang.org/x/sys":    {"BSD-3-Clause", "Go.txt"},
 	"golang.org/x/term":   {"BSD-3-Clause", "Go.txt"},
 	"golang.org/x/sync":   {"BSD-3-Clause", "Go.txt"},
@@ -37,7 +37,7 @@ var modules = map[string][2]string{
 // OfSource returns the SPDX expression for a source archive, "" if it is unknown.
 func OfSource(component string) string { return sources[component] }
 
-// OfModule returns the SPDX expression and the text for a Go module; "std" is the
+// OfModule returns the SPDX expression and the text for a Go module; "stdlib" is the
 // standard library.
 func OfModule(path string) (spdx string, text []byte, err error) {
 	m, ok := modules[path]

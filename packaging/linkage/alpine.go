@@ -12,7 +12,7 @@ import (
 )
 
 // alpinePackage is apk's record of a package.
-type alpinePackage struct{ name, version, arch, license string }
+type alpinePackage struct{ name, version, arch, license, origin string }
 
 // alpineOwner finds the package of a file in apk's records, nil if there is no such
 // package (apk-tools, "APK database"). A stanza has P: and other fields, then F: for
@@ -45,6 +45,8 @@ func (h Host) alpineOwner(file string) *alpinePackage {
 			p.arch = value
 		case "L":
 			p.license = value
+		case "o":
+			p.origin = value
 		case "F":
 			dir = value
 		case "R":
@@ -63,14 +65,8 @@ func (h Host) alpine(c *packaging.Component, p *alpinePackage) {
 	if c.License == "" {
 		c.License = p.license
 	}
-	id, release := h.osRelease()
-	if id == "debian" { // nothing contradicts it
-		id = "alpine"
-	}
-	c.PURL = "pkg:apk/" + id + "/" + p.name + "@" + escapePURL(p.version) + "?arch=" + p.arch
-	if release != "" {
-		c.PURL += "&distro=" + id + "-" + release
-	}
+	id, distribution := h.distribution("alpine")
+	c.PURL = packaging.PackageURL("apk/"+id+"/"+p.name, p.version, [][2]string{{"arch", p.arch}, {"distro", distribution}, {"upstream", p.origin}}...)
 	for _, t := range filetree.Glob(filepath.Join(h.Root, "/usr/share/licenses", p.name), "*") {
 		if isFile(t) {
 			c.Texts = append(c.Texts, t)

@@ -21,6 +21,8 @@ import (
 type Host struct {
 	Root string   // "/" is the build machine; otherwise a directory that is "/" there
 	Dirs []string // searched first, absolute
+	// System is the distribution if no os-release(5) names it: "debian-bullseye".
+	System string
 
 	ask func(args ...string) string // runs rpm; nil to never run it
 }
@@ -181,24 +183,19 @@ func (h Host) describe(path, soname, sum string) packaging.Component {
 		}
 		return c
 	}
-	c.Name, c.Version = pkg, h.debianVersion(pkg, arch)
+	var source string
+	c.Version, source = h.debianVersion(pkg, arch)
+	c.Name = pkg
 	if strings.HasPrefix(soname, "libssl.") || strings.HasPrefix(soname, "libcrypto.") {
 		c.Support = recipe.Catalogue().SupportedUntil("openssl", c.Version)
 	}
-	id, release := h.osRelease()
-	c.PURL = "pkg:deb/" + id + "/" + pkg + "@" + escapePURL(c.Version) + "?arch=" + arch
-	if release != "" {
-		c.PURL += "&distro=" + id + "-" + release
-	}
+	id, distribution := h.distribution("debian")
+	c.PURL = packaging.PackageURL("deb/"+id+"/"+pkg, c.Version, [][2]string{{"arch", arch}, {"distro", distribution}, {"upstream", source}}...)
 	if text := filepath.Join(h.Root, "/usr/share/doc", pkg, "copyright"); isFile(text) {
 		c.Texts = []string{text}
 	}
 	return c
 }
-
-// escapePURL escapes characters that a version may contain besides letters, digits and
-// "-._~" (https://github.com/package-url/purl-spec).
-func escapePURL(v string) string { return strings.NewReplacer("+", "%2B", ":", "%3A").Replace(v) }
 
 func isFile(name string) bool {
 	info, err := os.Stat(name)
@@ -229,16 +226,18 @@ func (h Host) debianOwner(path string) (pkg, arch string) {
 	return "", ""
 }
 
-// debianVersion reads dpkg's status file.
-func (h Host) debianVersion(pkg, arch string) string {
+// debianVersion reads the version of a package, with its epoch, from dpkg's status file,
+// and its source package: "openssl", or "gcc-12@12.2.0-14" if that has another version, or
+// "" if it has the name of the package (deb-control(5), "Source").
+func (h Host) debianVersion(pkg, arch string) (version, source string) {
 	f, err := os.Open(filepath.Join(h.Root, "/var/lib/dpkg/status"))
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	defer func() { _ = f.Close() }()
 	scan := bufio.NewScanner(f)
 	scan.Buffer(nil, 1<<20)
-	var name, of, version string
+	var name, of string
 	match := func() bool { return name == pkg && (arch == "" || of == arch) && version != "" }
 	for scan.Scan() {
 		line := scan.Text()
@@ -246,26 +245,48 @@ func (h Host) debianVersion(pkg, arch string) string {
 		switch {
 		case line == "":
 			if match() {
-				return version
+				return version, upstream(source)
 			}
-			name, of, version = "", "", ""
+			name, of, version, source = "", "", "", ""
 		case key == "Package":
 			name = value
 		case key == "Architecture":
 			of = value
 		case key == "Version":
 			version = value
+		case key == "Source":
+			source = value
 		}
 	}
 	if match() {
-		return version
+		return version, upstream(source)
 	}
-	return ""
+	return "", ""
 }
 
-// osRelease returns ID and VERSION_ID of os-release(5).
-func (h Host) osRelease() (id, version string) {
+// upstream converts a field "Source" to the qualifier of package URLs: "gcc-12 (12.2.0-14)"
+// to "gcc-12@12.2.0-14".
+func upstream(source string) string {
+	name, version, _ := strings.Cut(source, " ")
+	if version = strings.Trim(version, "() "); version != "" {
+		return name + "@" + version
+	}
+	return name
+}
+
+// distribution returns the distribution's name in package URLs, and the value of their
+// qualifier "distro": "debian-12". A release without a number (Debian's testing) has its
+// code name. Without os-release(5), it is the host's System, and without that the name is
+// the given one.
+func (h Host) distribution(without string) (id, distribution string) {
 	data, _ := os.ReadFile(filepath.Join(h.Root, "/etc/os-release"))
 	r := distro.ParseRelease(string(data))
-	return cmp.Or(r.ID, "debian"), r.Version
+	if r.ID == "" {
+		id, _, _ := strings.Cut(h.System, "-")
+		return cmp.Or(id, without), h.System
+	}
+	if release := cmp.Or(r.Version, r.Codename); release != "" {
+		return r.ID, r.ID + "-" + release
+	}
+	return r.ID, ""
 }

@@ -310,7 +310,7 @@ func TestHost(t *testing.T) {
 		"etc/ld.so.conf.d/loop.conf":         "include /etc/ld.so.conf\n",
 		"etc/os-release":                     "ID=debian\nVERSION_ID=\"12\"\n",
 		"var/lib/dpkg/info/libx1:amd64.list": "/.\n/usr\n/lib/libx.so.1\n",
-		"var/lib/dpkg/status":                "Package: libx1\nStatus: install ok installed\nArchitecture: i386\nVersion: 9\n\nPackage: libx1\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2.3+b1\n\nPackage: other\nVersion: 4\n",
+		"var/lib/dpkg/status":                "Package: libx1\nStatus: install ok installed\nArchitecture: i386\nVersion: 9\n\nPackage: libx1\nStatus: install ok installed\nSource: x (1:2.3)\nArchitecture: amd64\nVersion: 1:2.3+b1\n\nPackage: other\nVersion: 4\n",
 		"usr/share/doc/libx1/copyright":      "text",
 	} {
 		path := filepath.Join(s.host, name)
@@ -328,7 +328,7 @@ func TestHost(t *testing.T) {
 		t.Errorf("directories %v", dirs)
 	}
 	c := h.describe(filepath.Join(s.host, "usr/lib/libx.so.1"), "libx.so.1", "00")
-	if c.Name != "libx1" || c.Version != "1:2.3+b1" || c.PURL != "pkg:deb/debian/libx1@1%3A2.3%2Bb1?arch=amd64&distro=debian-12" || len(c.Texts) != 1 {
+	if c.Name != "libx1" || c.Version != "1:2.3+b1" || c.PURL != "pkg:deb/debian/libx1@1%3A2.3%2Bb1?arch=amd64&distro=debian-12&upstream=x%401:2.3" || len(c.Texts) != 1 {
 		t.Errorf("described as %+v", c)
 	}
 	if c := h.describe(filepath.Join(s.host, "usr/lib/libssl.so.3"), "libssl.so.3", "00"); c.Name != "libssl.so.3" || c.License != "Apache-2.0" || c.PURL != "" {
@@ -342,7 +342,7 @@ func TestAlpineHost(t *testing.T) {
 	for name, text := range map[string]string{
 		"etc/os-release": "ID=alpine\nVERSION_ID=3.20.1\n",
 		"lib/apk/db/installed": "C:Q1x=\nP:musl\nV:1.2.5-r0\nA:x86_64\nL:MIT\nF:lib\nR:ld-musl-x86_64.so.1\na:0:0:755\n\n" +
-			"C:Q1y=\nP:libz\nV:1.3.1-r1\nA:x86_64\nL:Zlib AND MIT\nF:usr\nF:usr/lib\nR:libz.so.1\nR:libq.so.1.3.1\nZ:Q1z=\n\n",
+			"C:Q1y=\nP:libz\nV:1.3.1-r1\nA:x86_64\no:zlib\nL:Zlib AND MIT\nF:usr\nF:usr/lib\nR:libz.so.1\nR:libq.so.1.3.1\nZ:Q1z=\n\n",
 		"usr/share/licenses/libz/LICENSE": "text",
 	} {
 		name = filepath.Join(h.Root, name)
@@ -354,7 +354,7 @@ func TestAlpineHost(t *testing.T) {
 		}
 	}
 	c := h.Describe(filepath.Join(h.Root, "usr/lib/libq.so.1.3.1"), "libq.so.1", "00")
-	if c.Name != "libz" || c.Version != "1.3.1-r1" || c.License != "Zlib AND MIT" || c.PURL != "pkg:apk/alpine/libz@1.3.1-r1?arch=x86_64&distro=alpine-3.20.1" || len(c.Texts) != 1 {
+	if c.Name != "libz" || c.Version != "1.3.1-r1" || c.License != "Zlib AND MIT" || c.PURL != "pkg:apk/alpine/libz@1.3.1-r1?arch=x86_64&distro=alpine-3.20.1&upstream=zlib" || len(c.Texts) != 1 {
 		t.Errorf("described as %+v", c)
 	}
 	if c := h.Describe(filepath.Join(h.Root, "usr/lib/libnone.so.1"), "libnone.so.1", "00"); c.Name != "libnone.so.1" || c.PURL != "" || len(c.Texts) != 0 {
@@ -368,11 +368,11 @@ func TestRPMHost(t *testing.T) {
 	if err := os.WriteFile(text, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := Host{Root: t.TempDir()}
+	h := Host{Root: t.TempDir(), System: "fedora-41"}
 	h.ask = func(args ...string) string {
 		switch {
 		case args[0] == "-qf" && strings.HasSuffix(args[3], "/libssl.so.3"):
-			return "openssl-libs\t1\t3.2.2-3.fc41\tx86_64\nopenssl-libs\t1\t3.2.2-3.fc41\ti686\n"
+			return "openssl-libs\t1\t3.2.2-3.fc41\tx86_64\topenssl-3.2.2-3.fc41.src.rpm\nopenssl-libs\t1\t3.2.2-3.fc41\ti686\topenssl-3.2.2-3.fc41.src.rpm\n"
 		case args[0] == "-q" && args[2] == "openssl-libs-3.2.2-3.fc41.x86_64":
 			return text + "\n/nonexistent/LICENSE\n(contains no files)\n"
 		}
@@ -380,7 +380,7 @@ func TestRPMHost(t *testing.T) {
 	}
 	c := h.Describe(filepath.Join(h.Root, "usr/lib64/libssl.so.3"), "libssl.so.3", "00")
 	if c.Name != "openssl-libs" || c.Version != "1:3.2.2-3.fc41" || c.License != "Apache-2.0" || !slices.Equal(c.Texts, []string{text}) ||
-		c.PURL != "pkg:rpm/debian/openssl-libs@3.2.2-3.fc41?arch=x86_64&epoch=1" {
+		c.PURL != "pkg:rpm/fedora/openssl-libs@3.2.2-3.fc41?arch=x86_64&distro=fedora-41&epoch=1&upstream=openssl-3.2.2-3.fc41.src.rpm" {
 		t.Errorf("described as %+v", c)
 	}
 	if c := h.Describe(filepath.Join(h.Root, "usr/lib64/libq.so.3"), "libq.so.3", "00"); c.Name != "libq.so.3" || c.PURL != "" {

@@ -35,22 +35,23 @@ func (h Host) rpmOwner(c *packaging.Component, file string) {
 	if h.ask == nil {
 		return
 	}
-	line, _, _ := strings.Cut(h.ask("-qf", "--qf", `%{NAME}\t%{EPOCHNUM}\t%{VERSION}-%{RELEASE}\t%{ARCH}\n`, file), "\n")
+	line, _, _ := strings.Cut(h.ask("-qf", "--qf", `%{NAME}\t%{EPOCHNUM}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\n`, file), "\n")
 	f := strings.Split(line, "\t")
-	if len(f) != 4 {
+	if len(f) != 5 {
 		return
 	}
-	name, epoch, version, arch := f[0], f[1], f[2], f[3]
-	id, release := h.osRelease()
+	name, epoch, version, arch, source := f[0], f[1], f[2], f[3], f[4]
+	if source == "(none)" {
+		source = ""
+	}
 	c.Name, c.Version = name, version
-	c.PURL = "pkg:rpm/" + id + "/" + name + "@" + escapePURL(version) + "?arch=" + arch
-	if release != "" {
-		c.PURL += "&distro=" + id + "-" + release
-	}
-	if epoch != "0" {
+	if epoch == "0" {
+		epoch = ""
+	} else {
 		c.Version = epoch + ":" + version
-		c.PURL += "&epoch=" + epoch
 	}
+	id, distribution := h.distribution("rpm")
+	c.PURL = packaging.PackageURL("rpm/"+id+"/"+name, version, [][2]string{{"arch", arch}, {"distro", distribution}, {"epoch", epoch}, {"upstream", source}}...)
 	for text := range strings.Lines(h.ask("-q", "--licensefiles", name+"-"+version+"."+arch)) {
 		if text = strings.TrimSpace(text); filepath.IsAbs(text) && isFile(text) {
 			c.Texts = append(c.Texts, text)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -23,6 +24,9 @@ type Signer interface {
 	SignPayload(payload []byte) (string, error)
 	// Made reports whether a signature was made with this key for the payload.
 	Made(payload []byte, signature string) bool
+	// Envelope returns a signed envelope with a payload of a media type (DSSE). Equal
+	// payloads must have equal envelopes.
+	Envelope(mediaType string, payload []byte) ([]byte, error)
 }
 
 // Names that cosign uses in a registry
@@ -31,6 +35,9 @@ const (
 	signatureLayer      = "application/vnd.dev.cosign.simplesigning.v1+json"
 	signatureAnnotation = "dev.cosignproject.cosign/signature"
 	signatureType       = "cosign container image signature"
+	envelopeLayer       = "application/vnd.dsse.envelope.v1+json"
+	predicateAnnotation = "predicateType"
+	predicateType       = "https://slsa.dev/provenance/v1"
 )
 
 // simpleSigning is the signed payload: the image and its name.
@@ -48,8 +55,13 @@ type simpleSigning struct {
 }
 
 // signatureTag is the tag of an image's signatures.
-func signatureTag(repo name.Repository, h v1.Hash) name.Tag {
-	return repo.Tag(strings.ReplaceAll(h.String(), ":", "-") + ".sig")
+func signatureTag(repo name.Repository, h v1.Hash) name.Tag { return besideTag(repo, h, ".sig") }
+
+// attestationTag is the tag of an image's signed statements.
+func attestationTag(repo name.Repository, h v1.Hash) name.Tag { return besideTag(repo, h, ".att") }
+
+func besideTag(repo name.Repository, h v1.Hash, suffix string) name.Tag {
+	return repo.Tag(strings.ReplaceAll(h.String(), ":", "-") + suffix)
 }
 
 // sign adds a signature of an image to those in the registry.
@@ -60,11 +72,32 @@ func (m *maker) sign(repo name.Repository, h v1.Hash) error {
 	if err != nil {
 		return err
 	}
+	present := func(d v1.Descriptor) bool { return m.o.Sign.Made(payload, d.Annotations[signatureAnnotation]) }
+	return m.addLayer(signatureTag(repo, h), signatureLayer, payload, present, func() (map[string]string, error) {
+		signature, err := m.o.Sign.SignPayload(payload)
+		return map[string]string{signatureAnnotation: signature}, err
+	})
+}
+
+// attest adds the signed provenance statement of an image to those in the registry.
+func (m *maker) attest(repo name.Repository, i *image) error {
+	envelope, err := m.o.Sign.Envelope(provenanceType, i.from)
+	if err != nil {
+		return err
+	}
+	present := func(v1.Descriptor) bool { return true } // it has the digest of the envelope
+	return m.addLayer(attestationTag(repo, i.digest), envelopeLayer, envelope, present, func() (map[string]string, error) {
+		return map[string]string{signatureAnnotation: "", predicateAnnotation: predicateType}, nil
+	})
+}
+
+// addLayer adds a layer with annotations to an image under a tag in the registry, where
+// others may be already. It adds nothing if a layer with the same contents is present.
+func (m *maker) addLayer(tag name.Tag, media types.MediaType, data []byte, present func(v1.Descriptor) bool, annotate func() (map[string]string, error)) error {
 	client, err := m.o.registry()
 	if err != nil {
 		return err
 	}
-	tag := signatureTag(repo, h)
 	there, err := remote.Image(tag, client.Remote(m.ctx)...)
 	var answer *transport.Error
 	switch {
@@ -73,33 +106,21 @@ func (m *maker) sign(repo name.Repository, h v1.Hash) error {
 	case err != nil:
 		return fmt.Errorf("get its signatures: %w", err)
 	}
-	if done, err := m.signed(there, payload); done || err != nil {
-		return err
-	}
-	signature, err := m.o.Sign.SignPayload(payload)
+	list, err := there.Manifest()
 	if err != nil {
 		return err
 	}
-	all, err := mutate.Append(there, mutate.Addendum{
-		Layer: static.NewLayer(payload, types.MediaType(signatureLayer)), Annotations: map[string]string{signatureAnnotation: signature},
-	})
+	want := hashOf(data)
+	if slices.ContainsFunc(list.Layers, func(d v1.Descriptor) bool { return d.Digest == want && present(d) }) {
+		return nil
+	}
+	annotations, err := annotate()
+	if err != nil {
+		return err
+	}
+	all, err := mutate.Append(there, mutate.Addendum{Layer: static.NewLayer(data, media), Annotations: annotations})
 	if err != nil {
 		return err
 	}
 	return remote.Write(tag, all, client.Remote(m.ctx)...)
-}
-
-// signed reports whether the existing signatures include one by our key.
-func (m *maker) signed(there v1.Image, payload []byte) (bool, error) {
-	list, err := there.Manifest()
-	if err != nil {
-		return false, err
-	}
-	want := hashOf(payload)
-	for _, d := range list.Layers {
-		if d.Digest == want && m.o.Sign.Made(payload, d.Annotations[signatureAnnotation]) {
-			return true, nil
-		}
-	}
-	return false, nil
 }

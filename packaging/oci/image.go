@@ -258,8 +258,9 @@ func (m *maker) build(i *image) error {
 func (m *maker) describe(i *image) error {
 	a := packaging.Artifact{
 		Name: m.title(i.in.Stage), Kind: "oci", SHA256: i.digest.Hex, Project: "mod_wsgi-image", Version: i.in.Stage.Module.Version,
-		Components: i.components, Parameters: m.parameters(),
+		Components: i.components, Inputs: i.in.Inputs, Parameters: m.parameters(), Environment: i.in.Facts,
 	}
+	maps.Copy(a.Parameters, i.in.Choices)
 	var err error
 	i.bom, err = sbom.JSON(sbom.Subject{Name: a.Project, Version: a.Version, PURL: m.purl(i), SHA256: a.SHA256, Time: m.o.Time, Tool: m.o.Tool}, i.components)
 	if err != nil {

@@ -88,11 +88,16 @@ type Input struct {
 	Env    *Environment
 	Python *Interpreter // nil if it is unavailable; an image without a base needs it
 	System *System      // nil for this machine
+	// For the provenance statement: the user's choices, facts about the build, and what was
+	// used to build the stage and is not in it.
+	Choices, Facts map[string]string
+	Inputs         []packaging.Component
 }
 
 // System is where to find the libraries of another system than this machine.
 type System struct {
 	Root   string // directory that is "/" to the libraries that the stage was built with
+	Name   string // the distribution there: "debian-bullseye"; "" if unknown
 	Python string // such a directory for the Python, which is searched first for an image without a base
 	// CPU and Limit are what every binary must be for: "aarch64", "glibc 2.31".
 	CPU, Limit string
@@ -103,7 +108,7 @@ func (m *maker) built(i *image) linkage.Host {
 	if i.in.System == nil {
 		return m.o.Host
 	}
-	return linkage.Host{Root: i.in.System.Root}
+	return linkage.Host{Root: i.in.System.Root, System: i.in.System.Name}
 }
 
 // hosts are the hosts with the libraries for an image without a base.
@@ -111,7 +116,7 @@ func (m *maker) hosts(i *image) []linkage.Host {
 	if i.in.System == nil {
 		return []linkage.Host{m.o.Host}
 	}
-	return []linkage.Host{{Root: i.in.System.Python}, {Root: i.in.System.Root}}
+	return []linkage.Host{{Root: i.in.System.Python, System: i.in.System.Name}, {Root: i.in.System.Root, System: i.in.System.Name}}
 }
 
 // Environment is what the application's environment contains.

@@ -131,7 +131,7 @@ func registryHint(err error, other string) string {
 }
 
 // signAll signs the images, and the index with the digest, so that an image pulled for
-// one CPU can also be verified.
+// one CPU can also be verified. The statement of each image is signed, too.
 func (m *maker) signAll(repo name.Repository, digest v1.Hash) error {
 	if m.o.Sign == nil {
 		return nil
@@ -145,6 +145,11 @@ func (m *maker) signAll(repo name.Repository, digest v1.Hash) error {
 	for _, h := range all {
 		if err := m.sign(repo, h); err != nil {
 			return fmt.Errorf("sign %s: %w", h, err)
+		}
+	}
+	for _, i := range m.images {
+		if err := m.attest(repo, i); err != nil {
+			return fmt.Errorf("sign the statement of %s: %w", i.digest, err)
 		}
 	}
 	return nil

@@ -116,8 +116,7 @@ func (m *maker) pythonTree(i *image) ([]entry, error) {
 		}
 		all = append(all, fileEntry(i.python.lib, shared, 0o755))
 	}
-	version := i.in.Python.Version
-	i.components = append(i.components, packaging.Component{Kind: packaging.FromHost, Name: "cpython", Version: version, License: "PSF-2.0", PURL: "pkg:generic/cpython@" + version})
+	i.components = append(i.components, packaging.Interpreter(i.in.Python.Version))
 	return all, m.pythonLicence(i, lib)
 }
 
@@ -276,7 +275,7 @@ func distributions(site string) []packaging.Component {
 				break
 			}
 		}
-		c.PURL = "pkg:pypi/" + strings.ToLower(strings.ReplaceAll(c.Name, "_", "-")) + "@" + strings.ReplaceAll(c.Version, "+", "%2B")
+		c.PURL = packaging.PackageURL("pypi/"+strings.ToLower(strings.ReplaceAll(c.Name, "_", "-")), c.Version)
 		all = append(all, c)
 	}
 	return all

@@ -65,6 +65,7 @@ func ReadStage(dir string, at time.Time) (*Input, error) {
 		one.Trust = c.Trust
 		h.Components = append(h.Components, one)
 	}
+	h.Components = packaging.WithFeatures(h.Components, h.Features)
 	s := &packaging.Stage{Site: site, Bin: filepath.Join(dir, "bin"), HTTPD: h, Time: at, Tool: r.Tool, Module: moduleOf(r)}
 	return &Input{Stage: s, Env: &Environment{Prefix: dir, Site: []string{site}, Bin: s.Bin}}, nil
 }

@@ -237,7 +237,13 @@ func writeImage(ctx context.Context, w *Work) ([]string, error) {
 	var inputs []oci.Input
 	var warnings []string
 	for _, t := range w.Trees {
-		inputs = append(inputs, imageInput(t, bare))
+		in := imageInput(t, bare)
+		from, err := w.origin(t, true)
+		if err != nil {
+			return nil, err
+		}
+		in.Choices, in.Facts, in.Inputs = from.choices, from.facts, from.inputs
+		inputs = append(inputs, in)
 		if t.For != nil && !bare {
 			warnings = append(warnings, "the image for "+t.Target+" has no packages of a Python environment: install them in the base, or into the directory of --app (pip install --target, with --platform and --only-binary), and pass --no-packages")
 		}
@@ -312,7 +318,7 @@ func elsewhere(t *Tree) oci.Input {
 			py.Executable = real
 		}
 	}
-	return oci.Input{Stage: t.Stage, Python: py, System: &oci.System{Root: t.For.Sysroot.Dir, Python: root, CPU: system.Machine(), Limit: limit(system)}}
+	return oci.Input{Stage: t.Stage, Python: py, System: &oci.System{Root: t.For.Sysroot.Dir, Name: t.For.Sysroot.Distribution(), Python: root, CPU: system.Machine(), Limit: limit(system)}}
 }
 
 // interpreter is a Python on this machine, and its environment if it is one.

@@ -103,7 +103,9 @@ func (o *Merge) agree(d *packaging.Dist, all []*from) error {
 		return agree(all)
 	}
 	there := &from{dir: d.Dir(), sums: map[string]string{}, index: packaging.Index{Artifacts: d.Artifacts()}}
-	for _, a := range there.index.Artifacts {
+	for i := range there.index.Artifacts {
+		a := &there.index.Artifacts[i]
+		a.Sidecars = slices.DeleteFunc(slices.Clone(a.Sidecars), release.Remade)
 		for _, name := range append([]string{a.Name}, a.Sidecars...) {
 			in, err := d.Open(name)
 			if err != nil {
@@ -140,7 +142,9 @@ func readFinished(dir string) (*from, error) {
 	if f.index, err = packaging.ParseIndex(data); err != nil {
 		return nil, fault.New(fault.Usage, mergeHint, "%s %w", filepath.Join(dir, packaging.IndexName), err)
 	}
-	for _, a := range f.index.Artifacts {
+	for i := range f.index.Artifacts {
+		a := &f.index.Artifacts[i]
+		a.Sidecars = slices.DeleteFunc(a.Sidecars, release.Remade)
 		if f.sums[a.Name] != a.SHA256 {
 			return nil, fault.New(fault.Verify, mergeHint, "%s: the index and %s do not agree about %s", dir, release.SumsName, a.Name)
 		}

@@ -2,7 +2,12 @@ package produce
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,6 +21,7 @@ import (
 	"modwsgi/packaging"
 	"modwsgi/packaging/matrix"
 	"modwsgi/packaging/release"
+	"modwsgi/packaging/sign"
 )
 
 // finished makes an output directory with artifacts: contents by name.
@@ -115,6 +121,56 @@ func TestMerge(t *testing.T) {
 	}
 	if got := contents(t, in("before")); !maps.Equal(got, whole) {
 		t.Errorf("beside others: %v", slices.Sorted(maps.Keys(got)))
+	}
+}
+
+// TestMergeSigned: the signatures of parts are not those of the release. With a key the
+// release is signed, without one it is not.
+func TestMergeSigned(t *testing.T) {
+	top := t.TempDir()
+	in := func(name string) string { return filepath.Join(top, name) }
+	keys := map[string]sign.Keys{}
+	for _, name := range []string{"part", "release"} {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err == nil {
+			err = os.WriteFile(in(name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[name] = sign.Keys{ECDSA: in(name + ".pem")}
+	}
+	signed := func(out string, k sign.Keys, dirs ...string) map[string]string {
+		t.Helper()
+		m := mergeOf(out, dirs...)
+		m.Keys = k
+		if _, err := m.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := release.CheckDirectory(out); err != nil {
+			t.Error(err)
+		}
+		return contents(t, out)
+	}
+	plain := contents(t, finished(t, in("plain"), nil, map[string]string{"a-1.whl": "a"}))
+	part := signed(in("one"), keys["part"], in("plain"))
+	if part["a-1.whl.intoto.jsonl"] == "" || part["SHA256SUMS.sig"] == "" {
+		t.Errorf("not signed: %v", slices.Sorted(maps.Keys(part)))
+	}
+	if got := signed(in("unsigned"), sign.Keys{}, in("one")); !maps.Equal(got, plain) {
+		t.Errorf("without a key: %v", slices.Sorted(maps.Keys(got)))
+	}
+	whole := signed(in("signed"), keys["release"], in("plain"))
+	if got := signed(in("again"), keys["release"], in("one")); !maps.Equal(got, whole) || got["a-1.whl.intoto.jsonl"] == part["a-1.whl.intoto.jsonl"] {
+		t.Errorf("with another key: %v", slices.Sorted(maps.Keys(got)))
+	}
+	signed(in("one"), keys["release"], in("plain")) // over what the other key signed
+	if got := contents(t, in("one")); !maps.Equal(got, whole) {
+		t.Errorf("signed again: %v", slices.Sorted(maps.Keys(got)))
 	}
 }
 

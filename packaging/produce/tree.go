@@ -31,11 +31,14 @@ type Tree struct {
 	For      *installer.Cross
 	Target   string
 	Unproven string
-	proof    string            // how it was tried
-	about    map[string]string // the build environment, for the provenance
-	source   string            // the environment that it was taken from; "" for a build
-	image    *oci.Input        // of the copy of an environment; nil for a build
-	built    *installer.Staged
+	wish     *installer.Wish // what was built; nil for what was installed earlier
+	proof    string          // how it was tried
+	// provenWith completes proof: the Python that was part of it.
+	provenWith string
+	about      map[string]string // the build environment, for the provenance
+	source     string            // the environment that it was taken from; "" for a build
+	image      *oci.Input        // of the copy of an environment; nil for a build
+	built      *installer.Staged
 }
 
 // build is one tree to build: the request names its Python and its httpd.
@@ -73,6 +76,7 @@ func (b *build) run(ctx context.Context, l *line, fail func(ctx context.Context,
 		return fail(ctx, b.part, err)
 	}
 	b.tree = treeOf(s, l.at)
+	b.tree.wish = &b.request.Wish
 	if c := b.request.Cross; c != nil {
 		b.tree.aim(c, s)
 	}
@@ -87,7 +91,7 @@ func (t *Tree) aim(c *installer.Cross, s *installer.Staged) {
 		t.about["compiler"], t.about["libc"] = s.HTTPD.Compiler, s.HTTPD.Libc
 	}
 	if p := s.Proof; p != nil {
-		t.proof = "answered a request under " + s.ProvenBy + ", with Python " + p.PythonVersion
+		t.proof, t.provenWith = "answered a request under "+s.ProvenBy, ", with Python "+p.PythonVersion
 	}
 }
 
@@ -124,7 +128,7 @@ func treeOf(b *installer.Staged, at time.Time) *Tree {
 	if h := b.HTTPD; h != nil {
 		s.HTTPD = &packaging.HTTPD{
 			Dir: "mod_wsgi_packages/httpd", Package: "mod_wsgi_packages", Version: h.Version, Features: h.Features, Key: h.Key,
-			Compiler: h.Compiler, Libc: h.Libc, Components: sourceComponents(h.Sources),
+			Compiler: h.Compiler, Libc: h.Libc, Components: packaging.WithFeatures(sourceComponents(h.Sources), h.Features),
 		}
 	}
 	return &Tree{Stage: s, Python: py, Compiled: b.Compiled, built: b, Unproven: b.Unproven}

@@ -61,7 +61,7 @@ func wheelOptions(w *Work) wheel.Options {
 		Local: v.Text("local_version"), Host: linkage.Host{Root: "/"},
 	}
 	if c := w.Tree().For; c != nil {
-		o.Host, o.Limit, o.Targets = linkage.Host{Root: c.Sysroot.Dir}, limit(c.Target()), c.Target().WheelTags()
+		o.Host, o.Limit, o.Targets = linkage.Host{Root: c.Sysroot.Dir, System: c.Sysroot.Distribution()}, limit(c.Target()), c.Target().WheelTags()
 	}
 	if w.Label != "" {
 		if o.Local != "" {

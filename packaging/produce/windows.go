@@ -10,6 +10,7 @@ import (
 	"time"
 
 	pyruntime "modwsgi/express/runtime"
+	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/version"
@@ -128,6 +129,7 @@ func stageWindows(ctx context.Context, l *line, b WindowsBuild, launcher string,
 			return nil, nil, err
 		}
 		trees = append(trees, &Tree{
+			wish:  &installer.Wish{HTTPDVersion: b.HTTPD, ModWSGIVersion: b.ModWSGI, Locked: b.Base.Locked},
 			Stage: stage, Compiled: true, Cross: true, Target: windows.Target, Unproven: unprovenWindows, about: map[string]string{"compiler": m.Compiler},
 		})
 	}
@@ -227,8 +229,8 @@ func windowsComponents(m *windows.Result, sources *windows.Sources, minor string
 		}
 	}
 	for i := range all {
-		if all[i].Name == "cpython" && all[i].License == "" {
-			all[i].License = "PSF-2.0" // its headers
+		if all[i].Name != "mod_wsgi" { // only its headers were used
+			all[i].Kind, all[i].CPEs = packaging.BuiltWith, nil
 		}
 	}
 	if strings.Contains(m.Compiler, "mingw") {

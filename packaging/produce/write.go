@@ -74,6 +74,9 @@ func (l *line) writeJobs(ctx context.Context, o order, jobs []job) error {
 			if err == nil {
 				if warnings[k], err = l.writeJob(gctx, j, d); err == nil {
 					describe(d, j.trees, l.at)
+					err = l.trace(d, j.trees)
+				}
+				if err == nil {
 					done[k] = d
 					return nil
 				}

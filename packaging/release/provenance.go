@@ -56,15 +56,14 @@ type builder struct {
 // not URLs (RFC 4151).
 const buildTypes = "tag:modwsgi,2026:package/"
 
+// statementType is the type of every statement.
+const statementType = "https://in-toto.io/Statement/v1"
+
 // DefaultBuilder is the builder of a statement if none is named.
 const DefaultBuilder = "tag:modwsgi,2026:builder/local"
 
 // provenance returns the statement for one artifact.
 func provenance(a packaging.Artifact, o Options) ([]byte, error) {
-	id := o.Builder
-	if id == "" {
-		id = DefaultBuilder
-	}
 	parameters := map[string]string{"kind": a.Kind}
 	for _, k := range slices.Sorted(maps.Keys(a.Parameters)) {
 		parameters[k] = a.Parameters[k]
@@ -75,15 +74,15 @@ func provenance(a packaging.Artifact, o Options) ([]byte, error) {
 		maps.Copy(internal, o.Parameters)
 	}
 	s := statement{
-		Type:    "https://in-toto.io/Statement/v1",
+		Type:    statementType,
 		Subject: []subject{{a.Name, map[string]string{"sha256": a.SHA256}}}, PredicateType: "https://slsa.dev/provenance/v1",
 		Predicate: predicate{
 			BuildDefinition: buildDefinition{BuildType: buildTypes + a.Kind + "/v1", ExternalParameters: parameters, InternalParameters: internal},
-			RunDetails:      runDetails{builder{ID: id, Version: map[string]string{"modwsgi": o.Tool}}},
+			RunDetails:      runDetails{builder{ID: o.builder(), Version: map[string]string{"modwsgi": o.Tool}}},
 		},
 	}
 	deps := []resourceDescriptor{}
-	for _, c := range packaging.SortComponents(a.Components) {
+	for _, c := range packaging.SortComponents(slices.Concat(a.Components, a.Inputs)) {
 		d := resourceDescriptor{Name: c.Name, URI: c.PURL, Annotations: map[string]string{"kind": c.Kind, "version": c.Version}}
 		if c.URL != "" {
 			d.URI = c.URL
@@ -99,6 +98,9 @@ func provenance(a packaging.Artifact, o Options) ([]byte, error) {
 		}
 		if c.Trust != "" {
 			d.Annotations["trust"] = c.Trust
+		}
+		if c.File != "" {
+			d.Annotations["file"] = c.File
 		}
 		deps = append(deps, d)
 	}

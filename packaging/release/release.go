@@ -20,6 +20,7 @@ import (
 	"modwsgi/packaging/index"
 	"modwsgi/packaging/sbom"
 	"modwsgi/packaging/sign"
+	"modwsgi/packaging/vex"
 )
 
 // SumsName is the file that is signed.
@@ -62,8 +63,17 @@ type Options struct {
 	NoIndex bool
 }
 
-// Finish writes the descriptions of the artifacts added to d: a bill of materials and
-// a provenance statement for each, then the indexes, the sums and their signatures.
+// builder is the builder's URI.
+func (o Options) builder() string {
+	if o.Builder != "" {
+		return o.Builder
+	}
+	return DefaultBuilder
+}
+
+// Finish writes the descriptions of the artifacts added to d: a bill of materials, a
+// VEX document and a provenance statement for each, then the signed statements of all artifacts, the
+// indexes, the sums and their signatures.
 // Everything that is released passes through it.
 func Finish(ctx context.Context, d Set, o Options) error {
 	if len(o.Signers) > 0 { // before anything is described
@@ -91,6 +101,9 @@ func List(d Set, o Options) error {
 		}
 	}
 	all := d.Artifacts()
+	if err := attest(d, all, o); err != nil {
+		return err
+	}
 	var others []string
 	if !o.NoIndex {
 		var err error
@@ -125,7 +138,7 @@ func indexes(d Set, all []packaging.Artifact) ([]string, error) {
 		}
 	}
 	for i := range all {
-		all[i].Components, all[i].Parameters, all[i].Environment = nil, nil, nil
+		all[i].Components, all[i].Inputs, all[i].Parameters, all[i].Environment = nil, nil, nil, nil
 	}
 	data, err := json.MarshalIndent(packaging.Index{Schema: 1, Artifacts: all}, "", "  ")
 	if err != nil {
@@ -134,30 +147,52 @@ func indexes(d Set, all []packaging.Artifact) ([]string, error) {
 	return names, d.Meta(packaging.IndexName, append(data, '\n'))
 }
 
-// describe writes the bill of materials and the provenance of one artifact.
+// descriptions are the files that describe an artifact, by the ends of their names. One
+// that has nothing to tell is not written.
+var descriptions = []struct {
+	suffix string
+	make   func(packaging.Artifact, Options) ([]byte, error)
+}{{".cdx.json", bill}, {".openvex.json", advice}, {statementSuffix, provenance}}
+
+// describe writes the descriptions of one artifact.
 func describe(d Set, a packaging.Artifact, o Options) error {
-	bom, err := bill(a, o)
-	if err != nil {
-		return err
-	}
 	a.Sidecars = slices.Clone(a.Sidecars)
-	if bom != nil {
-		if err := d.Meta(a.Name+".cdx.json", bom); err != nil {
+	for _, f := range descriptions {
+		name := a.Name + f.suffix
+		data, err := f.make(a, o)
+		if err != nil {
 			return err
 		}
-		a.Sidecars = append(a.Sidecars, a.Name+".cdx.json")
+		if data == nil { // an earlier run may have had one
+			if err := d.Drop(name); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := d.Meta(name, data); err != nil {
+			return err
+		}
+		a.Sidecars = append(a.Sidecars, name)
 	}
-	from, err := provenance(a, o)
-	if err != nil {
-		return err
-	}
-	if err := d.Meta(a.Name+".intoto.json", from); err != nil {
-		return err
-	}
-	a.Sidecars = append(a.Sidecars, a.Name+".intoto.json")
 	slices.Sort(a.Sidecars)
 	d.Update(a)
 	return nil
+}
+
+// advice returns the VEX document of one artifact.
+func advice(a packaging.Artifact, o Options) ([]byte, error) {
+	return vex.JSON(vex.Product{PURL: purl(a), SHA256: a.SHA256, Time: o.Time, Author: o.builder(), Tool: o.Tool}, a.Components)
+}
+
+// purl is the package URL of an artifact, "" for a format without one.
+func purl(a packaging.Artifact) string {
+	switch a.Kind {
+	case "wheel", "sdist":
+		return packaging.PackageURL("pypi/"+pydist.NormalName(a.Project), a.Version)
+	case "deb", "rpm", "apk":
+		return sbom.PackageURL(a.Kind, a.Project, a.Version, a.Platform)
+	}
+	return ""
 }
 
 // bill returns the bill of materials of one artifact.
@@ -165,15 +200,8 @@ func bill(a packaging.Artifact, o Options) ([]byte, error) {
 	if o.SBOM != nil {
 		return o.SBOM(a)
 	}
-	purl := ""
-	if a.Kind == "wheel" || a.Kind == "sdist" {
-		purl = "pkg:pypi/" + pydist.NormalName(a.Project) + "@" + strings.ReplaceAll(a.Version, "+", "%2B")
-	}
-	if slices.Contains([]string{"deb", "rpm", "apk"}, a.Kind) {
-		purl = sbom.PackageURL(a.Kind, a.Project, a.Version, a.Platform)
-	}
 	return sbom.JSON(sbom.Subject{
-		Name: a.Project, Version: a.Version, PURL: purl, FileName: a.Name, SHA256: a.SHA256, Time: o.Time, Tool: o.Tool,
+		Name: a.Project, Version: a.Version, PURL: purl(a), FileName: a.Name, SHA256: a.SHA256, Time: o.Time, Tool: o.Tool,
 	}, a.Components)
 }
 

@@ -89,7 +89,7 @@ func TestFinishIsTheSameTwice(t *testing.T) {
 	if a, b := read(t, filepath.Join(one, SumsName)), read(t, filepath.Join(two, SumsName)); a != b {
 		t.Errorf("checksums differ:\n%s\n%s", a, b)
 	}
-	if code, out := verify(t, "--unsigned", two); code != 0 || !strings.Contains(out, "15 files match SHA256SUMS") {
+	if code, out := verify(t, "--unsigned", two); code != 0 || !strings.Contains(out, "17 files match SHA256SUMS") {
 		t.Errorf("%d: %s", code, out)
 	}
 }
@@ -252,7 +252,7 @@ func TestVerifyRelease(t *testing.T) {
 		code   int
 		says   string
 	}{
-		"untouched":      {func(string) error { return nil }, 0, "15 files match SHA256SUMS"},
+		"untouched":      {func(string) error { return nil }, 0, "19 files match SHA256SUMS"},
 		"changed":        {func(d string) error { return os.WriteFile(d+"/"+a, []byte("evil"), 0o644) }, 1, a + ": FAILED"},
 		"missing":        {func(d string) error { return os.Remove(d + "/" + a) }, 1, "missing or differ from the release"},
 		"missing page":   {func(d string) error { return os.Remove(d + "/simple/index.html") }, 1, "simple/index.html"},

@@ -44,9 +44,13 @@ func Programs(file, sha256, version string, all []Program) ([]byte, error) {
 		for _, m := range p.Modules {
 			refs = append(refs, m.PURL)
 			if !slices.ContainsFunc(components, func(c cdx.Component) bool { return c.BOMRef == m.PURL }) {
-				components = append(components, cdx.Component{
+				one := cdx.Component{
 					BOMRef: m.PURL, Type: cdx.ComponentTypeLibrary, Name: m.Name, Version: m.Version, PackageURL: m.PURL, Licenses: licences(m.License),
-				})
+				}
+				if len(m.CPEs) > 0 {
+					one.CPE = m.CPEs[0]
+				}
+				components = append(components, one)
 			}
 		}
 		dependencies = append(dependencies, cdx.Dependency{Ref: ref, Dependencies: &refs})

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,7 @@ type Subject struct {
 // name, version and CPU (https://github.com/package-url/purl-spec). It names no
 // distribution, because the package is ours.
 func PackageURL(format, name, version, arch string) string {
-	return "pkg:" + format + "/modwsgi/" + name + "@" + strings.NewReplacer("+", "%2B", "^", "%5E").Replace(version) + "?arch=" + arch
+	return packaging.PackageURL(format+"/modwsgi/"+name, version, [2]string{"arch", arch})
 }
 
 // JSON returns the bill of materials.
@@ -66,6 +67,7 @@ func JSON(s Subject, components []packaging.Component) ([]byte, error) {
 		one := component(c)
 		all, refs = append(all, one), append(refs, one.BOMRef)
 	}
+	all = append(all, systems(packaging.SortComponents(components))...)
 	bom.Components = &all
 	bom.Dependencies = &[]cdx.Dependency{{Ref: "root", Dependencies: &refs}}
 	bom.SerialNumber = ""
@@ -106,6 +108,9 @@ func component(c packaging.Component) cdx.Component {
 		BOMRef: c.Kind + ":" + c.Name + "@" + c.Version, Type: cdx.ComponentTypeLibrary, Name: c.Name, Version: c.Version,
 		PackageURL: c.PURL, Licenses: licences(c.License),
 	}
+	if len(c.CPEs) > 0 {
+		out.CPE = c.CPEs[0]
+	}
 	if c.File != "" && c.Kind == packaging.FromHost {
 		out.BOMRef += "#" + c.File
 	}
@@ -124,6 +129,30 @@ func component(c packaging.Component) cdx.Component {
 			properties = append(properties, cdx.Property{Name: "modwsgi:" + p[0], Value: p[1]})
 		}
 	}
+	if len(c.Features) > 0 {
+		properties = append(properties, cdx.Property{Name: "modwsgi:features", Value: strings.Join(c.Features, ",")})
+	}
+	for _, other := range c.CPEs[min(1, len(c.CPEs)):] { // CycloneDX has a field for one; this is where syft and grype have the others
+		properties = append(properties, cdx.Property{Name: "syft:cpe23", Value: other})
+	}
 	out.Properties = &properties
 	return out
+}
+
+// systems are the Linux distributions that components were copied from, as their package
+// URLs name them ("distro=debian-12"). A scanner needs them to choose the advisories.
+func systems(components []packaging.Component) []cdx.Component {
+	var all []cdx.Component
+	for _, c := range components {
+		_, query, _ := strings.Cut(c.PURL, "?")
+		for q := range strings.SplitSeq(query, "&") {
+			system, is := strings.CutPrefix(q, "distro=")
+			id, release, _ := strings.Cut(system, "-")
+			ref := "system:" + system
+			if is && release != "" && !slices.ContainsFunc(all, func(o cdx.Component) bool { return o.BOMRef == ref }) {
+				all = append(all, cdx.Component{BOMRef: ref, Type: cdx.ComponentTypeOS, Name: id, Version: release, Description: "libraries were copied from it"})
+			}
+		}
+	}
+	return all
 }

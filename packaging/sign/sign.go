@@ -5,9 +5,9 @@ package sign
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -157,12 +157,22 @@ func newECDSA(name string, key *ecdsa.PrivateKey, err error) (*ECDSA, error) {
 // Suffix is ".sig".
 func (s *ECDSA) Suffix() string { return ".sig" }
 
-// Sign returns the signature in base64.
-func (s *ECDSA) Sign(_ string, data []byte, _ time.Time) ([]byte, error) {
+// raw returns the signature of the data. It is derived from the key and the data alone
+// (RFC 6979), so that a release that is made again has the same signatures.
+func (s *ECDSA) raw(data []byte) ([]byte, error) {
 	sum := sha256.Sum256(data)
-	raw, err := ecdsa.SignASN1(rand.Reader, s.key, sum[:])
+	raw, err := s.key.Sign(nil, sum[:], crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("sign with ECDSA: %w", err)
+	}
+	return raw, nil
+}
+
+// Sign returns the signature in base64.
+func (s *ECDSA) Sign(_ string, data []byte, _ time.Time) ([]byte, error) {
+	raw, err := s.raw(data)
+	if err != nil {
+		return nil, err
 	}
 	return []byte(base64.StdEncoding.EncodeToString(raw) + "\n"), nil
 }

@@ -100,10 +100,9 @@ func origin(path string, licences map[Module]string, from Source) (a packaging.A
 			if m.Replace != nil {
 				m = m.Replace
 			}
-			a.Components = append(a.Components, packaging.Component{
-				Kind: packaging.FromModules, Name: m.Path, Version: m.Version, Sum: m.Sum, PURL: "pkg:golang/" + m.Path + "@" + m.Version,
-				License: licences[Module{Path: m.Path, Version: m.Version}],
-			})
+			c := packaging.GoModule(m.Path, m.Version, m.Sum)
+			c.License = licences[Module{Path: m.Path, Version: m.Version}]
+			a.Components = append(a.Components, c)
 		}
 	}
 	return a, binaries, nil

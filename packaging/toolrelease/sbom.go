@@ -175,9 +175,9 @@ func bill(name, sum string, binaries []Binary, licences map[Module]string) ([]by
 		}
 		p := sbom.Program{Name: b.Name, SHA256: b.SHA256}
 		for _, m := range linked {
-			p.Modules = append(p.Modules, packaging.Component{
-				Kind: packaging.FromModules, Name: m.Path, Version: m.Version, PURL: "pkg:golang/" + m.Path + "@" + m.Version, License: licences[m],
-			})
+			c := packaging.GoModule(m.Path, m.Version, "")
+			c.License = licences[m]
+			p.Modules = append(p.Modules, c)
 		}
 		programs = append(programs, p)
 	}

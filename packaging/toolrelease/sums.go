@@ -25,7 +25,7 @@ const SumsName = release.SumsName
 
 // madeLater matches files that we make after the release tool, whose sums of an earlier run
 // are outdated.
-var madeLater = regexp.MustCompile(`\.whl(\.cdx\.json)?$|\.intoto\.json$|^bootstrap\.sh$`)
+var madeLater = regexp.MustCompile(`\.whl(\.cdx\.json)?$|\.intoto\.jsonl?$|^bootstrap\.sh$`)
 
 // checkSums compares the files of a release with the digests that the release tool
 // recorded. It skips files that are made later.

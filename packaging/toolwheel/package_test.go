@@ -34,14 +34,14 @@ func TestPackage(t *testing.T) {
 	for name := range o.Programs {
 		o.Programs[name] = program(t)
 	}
-	o.Sbom = []byte(`{"components": [{"purl": "pkg:golang/std@x", "licenses": [{"license": {"id": "BSD-3-Clause"}}]}]}`)
+	o.Sbom = []byte(`{"components": [{"purl": "pkg:golang/stdlib@x", "licenses": [{"license": {"id": "BSD-3-Clause"}}]}]}`)
 	path, err := Write(tools, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// A directory, and a wheel in it by name, are one wheel.
 	wheels, err := Find([]string{tools, path}, "1.2.3-rc1")
-	if err != nil || len(wheels) != 1 || wheels[0].licences["pkg:golang/std@x"] != "BSD-3-Clause" {
+	if err != nil || len(wheels) != 1 || wheels[0].licences["pkg:golang/stdlib@x"] != "BSD-3-Clause" {
 		t.Fatalf("%+v %v", wheels, err)
 	}
 	d, err := packaging.Open(filepath.Join(t.TempDir(), "dist"), false)
@@ -71,7 +71,7 @@ func TestPackage(t *testing.T) {
 	}
 	a := added[1]
 	if a.Name != filepath.Base(path) || a.Kind != "wheel" || a.Project != Name || a.Version != "1.2.3rc1" || a.Requires != ">=3.8" ||
-		!slices.ContainsFunc(a.Components, func(c packaging.Component) bool { return c.Name == "std" }) {
+		!slices.ContainsFunc(a.Components, func(c packaging.Component) bool { return c.Name == "stdlib" }) {
 		t.Errorf("%+v", a)
 	}
 	want, _ := os.ReadFile(path)

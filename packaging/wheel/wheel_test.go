@@ -191,13 +191,13 @@ func TestWheelsOfAStage(t *testing.T) {
 	}
 	info := "mod_wsgi-5.0.2+lab.1.dist-info/"
 	for name, want := range map[string]string{
-		info + "METADATA":                  "\nRequires-Dist: mod_wsgi-httpd==2.4.68\n",
-		info + "licenses/mod_wsgi/LICENSE": "Apache License",
-		info + "licenses/go/std/LICENSE":   "The Go Authors",
-		info + "sboms/modwsgi.cdx.json":    `"pkg:pypi/mod-wsgi@5.0.2%2Blab.1"`,
-		info + "RECORD":                    "mod_wsgi-5.0.2+lab.1.data/scripts/mod_wsgi-express,sha256=",
-		"mod_wsgi/server/build.json":       `"libpython_soname": "libpython3.11.so.1.0"`,
-		info + "WHEEL":                     "Build: 2\n",
+		info + "METADATA":                   "\nRequires-Dist: mod_wsgi-httpd==2.4.68\n",
+		info + "licenses/mod_wsgi/LICENSE":  "Apache License",
+		info + "licenses/go/stdlib/LICENSE": "The Go Authors",
+		info + "sboms/modwsgi.cdx.json":     `"pkg:pypi/mod-wsgi@5.0.2%2Blab.1"`,
+		info + "RECORD":                     "mod_wsgi-5.0.2+lab.1.data/scripts/mod_wsgi-express,sha256=",
+		"mod_wsgi/server/build.json":        `"libpython_soname": "libpython3.11.so.1.0"`,
+		info + "WHEEL":                      "Build: 2\n",
 	} {
 		if !strings.Contains(content[name], want) {
 			t.Errorf("%s lacks %q: %s", name, want, content[name])
@@ -251,7 +251,7 @@ func TestStaticPython(t *testing.T) {
 					t.Fatal(err)
 				}
 				data, _ := io.ReadAll(r)
-				bom = strings.Contains(string(data), `"pkg:generic/cpython@3.11.2"`) && strings.Contains(string(data), "PSF-2.0")
+				bom = strings.Contains(string(data), `"pkg:generic/python@3.11.2"`) && strings.Contains(string(data), "PSF-2.0")
 			}
 		}
 		if text != inside || bom != inside {
