@@ -89,8 +89,8 @@ func (b *builder) learn(name string) error {
 	return nil
 }
 
-// shell is the shell for configure scripts: dash if available, which takes a fifth
-// less time for them than bash.
+// shell is the shell for configure scripts: dash if available, which needs a fifth
+// less CPU time for them than bash.
 func (b *builder) shell() string {
 	if path, err := run.LookPath("dash", b.Host.Env); err == nil && b.Driver == Native {
 		return path
