@@ -20,7 +20,7 @@ func (b *builder) configure(ctx context.Context, log *steps.Log, name string, ar
 		return err
 	}
 	defer release()
-	seeds, err := b.seed(ctx, log, name)
+	seeds, err := b.seed(log, name)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 type Compiler struct {
 	Runner *run.Runner
 	Argv   []string // the compiler, with the flags of the script
+	Link   []string // more flags of the script, for linking with libraries
 	Env    []string
 	Dir    string // existing directory for temporary files
 }
@@ -28,16 +29,21 @@ type Compiler struct {
 // doubt are not in the result. The error is the context's or the file system's.
 func (c *Compiler) Answer(ctx context.Context, q Questions) (map[string]string, error) {
 	answers := map[string]string{}
-	for _, ask := range []func(context.Context, Questions, map[string]string) error{c.headers, c.functions, c.sizes} {
-		if err := ask(ctx, q, answers); err != nil {
-			var tool *run.Error
-			if ctx.Err() == nil && errors.As(err, &tool) {
-				continue // no answer
-			}
+	for _, ask := range []func(context.Context, Questions, map[string]string) error{c.headers, c.functions, c.libraries, c.sizes, c.declarations} {
+		if err := unanswered(ctx, ask(ctx, q, answers)); err != nil {
 			return nil, err
 		}
 	}
 	return answers, nil
+}
+
+// unanswered drops the error of a failed tool: its tests are left to the script.
+func unanswered(ctx context.Context, err error) error {
+	var tool *run.Error
+	if ctx.Err() == nil && errors.As(err, &tool) {
+		return nil
+	}
+	return err
 }
 
 // run runs the compiler and returns its output.
@@ -115,27 +121,23 @@ var systemLibraries = []string{"-lcrypt", "-lpthread", "-ldl", "-lrt", "-lm", "-
 
 // functions links one program that calls all functions, and the linker reports the
 // missing ones. A second program without these must link, which proves that the others
-// exist. A function counts as missing only if none of the system's libraries has it
-// either.
+// exist, and need no library. A function counts as missing only if none of the system's
+// libraries has it either.
 func (c *Compiler) functions(ctx context.Context, q Questions, answers map[string]string) error {
-	if len(q.Functions) == 0 {
+	all := slices.Compact(slices.Sorted(maps.Values(join(q.Functions, q.Searches))))
+	if len(all) == 0 {
 		return nil
 	}
-	left := map[string]string{}
-	for v, f := range q.Functions {
-		left[f] = v
-	}
-	missing, err := c.link(ctx, slices.Sorted(maps.Keys(left)))
+	missing, err := c.link(ctx, all)
 	if err != nil {
 		return err
 	}
-	there := slices.DeleteFunc(slices.Sorted(maps.Keys(left)), func(f string) bool { return slices.Contains(missing, f) })
+	there := slices.DeleteFunc(all, func(f string) bool { return slices.Contains(missing, f) })
 	if again, err := c.link(ctx, there); err != nil || len(again) > 0 {
 		return err
 	}
-	for _, f := range there {
-		answers[left[f]] = "yes"
-	}
+	record(answers, q.Functions, there, "yes")
+	record(answers, q.Searches, there, "none required")
 	if len(missing) == 0 {
 		return nil
 	}
@@ -151,10 +153,27 @@ func (c *Compiler) functions(ctx context.Context, q Questions, answers map[strin
 	if err != nil {
 		return err
 	}
-	for _, f := range nowhere {
-		answers[left[f]] = "no"
-	}
+	record(answers, q.Functions, nowhere, "no")
 	return nil
+}
+
+// join merges maps that have no keys in common.
+func join(a, b map[string]string) map[string]string {
+	all := maps.Clone(a)
+	if all == nil {
+		return b
+	}
+	maps.Copy(all, b)
+	return all
+}
+
+// record gives all tests of the subjects the same result.
+func record(answers, tests map[string]string, subjects []string, answer string) {
+	for variable, subject := range tests {
+		if slices.Contains(subjects, subject) {
+			answers[variable] = answer
+		}
+	}
 }
 
 // link returns the functions that a program cannot be linked with. As in the scripts, a
@@ -191,6 +210,41 @@ func (c *Compiler) link(ctx context.Context, functions []string, libs ...string)
 		return nil, err
 	}
 	return missing, nil
+}
+
+// notFound matches the linker's error for a library that is in none of its directories.
+var notFound = regexp.MustCompile(`(?:cannot find|unable to find library|library not found:) (?:-l)?([\w.+-]+)`)
+
+// libraries determines with one link which libraries do not exist: no function can be in
+// one of these. A second link without them must succeed, so that nothing else is wrong.
+func (c *Compiler) libraries(ctx context.Context, q Questions, answers map[string]string) error {
+	all := slices.Compact(slices.Sorted(maps.Values(q.Libraries)))
+	if len(all) == 0 {
+		return nil
+	}
+	if err := c.write("libraries.c", "int main(void) { return 0; }\n"); err != nil {
+		return err
+	}
+	link := func(names []string) (string, error) {
+		args := append([]string{"-o", "libraries", "libraries.c"}, c.Link...)
+		for _, name := range names {
+			args = append(args, "-l"+name)
+		}
+		return c.run(ctx, args...)
+	}
+	said, err := link(all)
+	if err == nil {
+		return nil // all exist
+	}
+	var missing []string
+	for _, m := range notFound.FindAllStringSubmatch(said, -1) {
+		missing = append(missing, m[1])
+	}
+	if _, err := link(slices.DeleteFunc(all, func(name string) bool { return slices.Contains(missing, name) })); err != nil {
+		return err
+	}
+	record(answers, q.Libraries, missing, "no")
+	return nil
 }
 
 // sizes reads the sizes from an object file, so nothing has to run.
