@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -44,7 +45,7 @@ func (c *Compiler) declared(ctx context.Context, variables []string, q Questions
 		answers[v] = "yes"
 	}
 	for v, member := range wrong {
-		if slices.Contains(strings.Split(q.Declared[v].Member, "."), member) {
+		if member != "" && slices.Contains(strings.Split(q.Declared[v].Member, "."), member) {
 			answers[v] = "no"
 		}
 	}
@@ -86,8 +87,8 @@ func (c *Compiler) undeclared(ctx context.Context, variables []string, q Questio
 		if at == nil {
 			return nil, err
 		}
-		var i int
-		if _, scan := fmt.Sscan(at[1], &i); scan != nil || i >= len(variables) {
+		i, scan := strconv.Atoi(at[1])
+		if scan != nil || i >= len(variables) {
 			return nil, err
 		}
 		member := ""

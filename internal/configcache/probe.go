@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"modwsgi/internal/run"
@@ -70,47 +71,79 @@ func includes() string {
 }
 
 // headers determines with one run of the preprocessor which headers exist, then compiles
-// each of them separately, with a single start of the compiler.
+// each of them separately, with a single start of the compiler. Headers that do not compile
+// are left to the script: a second run must succeed without them.
 func (c *Compiler) headers(ctx context.Context, q Questions, answers map[string]string) error {
-	variables := slices.Sorted(maps.Keys(q.Headers))
-	if len(variables) == 0 {
+	names := slices.Compact(slices.Sorted(maps.Values(q.Headers)))
+	if len(names) == 0 {
 		return nil
 	}
-	var b strings.Builder
-	for i, v := range variables {
-		fmt.Fprintf(&b, "#if __has_include(<%s>)\nthere_%d_\n#endif\n", q.Headers[v], i)
-	}
-	if err := c.write("headers.c", b.String()); err != nil {
-		return err
-	}
-	said, err := c.run(ctx, "-E", "-P", "headers.c")
+	there, err := c.existing(ctx, names)
 	if err != nil {
 		return err
 	}
-	words := strings.Fields(said)
-	argv := []string{"-fsyntax-only"}
-	var there []string
-	for i, v := range variables {
-		if !slices.Contains(words, fmt.Sprintf("there_%d_", i)) {
-			answers[v] = "no"
-			continue
+	missing := slices.DeleteFunc(slices.Clone(names), func(h string) bool { return slices.Contains(there, h) })
+	record(answers, q.Headers, missing, "no")
+	said, err := c.includeEach(ctx, there)
+	if err != nil {
+		broken := map[string]bool{}
+		for _, m := range headerSource.FindAllStringSubmatch(said, -1) {
+			if i, scan := strconv.Atoi(m[1]); scan == nil && i < len(there) {
+				broken[there[i]] = true
+			}
 		}
-		name := fmt.Sprintf("header%d.c", i)
-		if err := c.write(name, includes()+"#include <"+q.Headers[v]+">\n"); err != nil {
+		if len(broken) == 0 {
 			return err
 		}
-		argv, there = append(argv, name), append(there, v)
+		there = slices.DeleteFunc(there, func(h string) bool { return broken[h] })
+		if _, err := c.includeEach(ctx, there); err != nil {
+			return err
+		}
 	}
-	if len(there) == 0 {
-		return nil
-	}
-	if _, err := c.run(ctx, argv...); err != nil {
-		return err // one of them does not compile: leave all to the script
-	}
-	for _, v := range there {
-		answers[v] = "yes"
-	}
+	record(answers, q.Headers, there, "yes")
 	return nil
+}
+
+// existing returns the headers that the preprocessor finds.
+func (c *Compiler) existing(ctx context.Context, names []string) ([]string, error) {
+	var b strings.Builder
+	for i, h := range names {
+		fmt.Fprintf(&b, "#if __has_include(<%s>)\nthere_%d_\n#endif\n", h, i)
+	}
+	if err := c.write("headers.c", b.String()); err != nil {
+		return nil, err
+	}
+	said, err := c.run(ctx, "-E", "-P", "headers.c")
+	if err != nil {
+		return nil, err
+	}
+	words := strings.Fields(said)
+	var there []string
+	for i, h := range names {
+		if slices.Contains(words, fmt.Sprintf("there_%d_", i)) {
+			there = append(there, h)
+		}
+	}
+	return there, nil
+}
+
+// headerSource matches the name of a source of includeEach in the compiler's output.
+var headerSource = regexp.MustCompile(`\bheader(\d+)\.c:`)
+
+// includeEach compiles a source per header, after the usual headers.
+func (c *Compiler) includeEach(ctx context.Context, names []string) (string, error) {
+	if len(names) == 0 {
+		return "", nil
+	}
+	argv := []string{"-fsyntax-only"}
+	for i, h := range names {
+		name := fmt.Sprintf("header%d.c", i)
+		if err := c.write(name, includes()+"#include <"+h+">\n"); err != nil {
+			return "", err
+		}
+		argv = append(argv, name)
+	}
+	return c.run(ctx, argv...)
 }
 
 // undefined matches the linker's error for a function that it did not find.
