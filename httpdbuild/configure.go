@@ -15,13 +15,17 @@ import (
 	"modwsgi/internal/timeline"
 )
 
-// configure runs a component's configure script for the placeholder prefix.
+// configure runs a component's configure script for the placeholder prefix. Unless one job
+// was requested, the script needs no slot of the pool: it starts small programs one after
+// another and often waits, one of APR's tests for a second, while compilers can run.
 func (b *builder) configure(ctx context.Context, log *steps.Log, name string, args ...string) error {
-	release, err := b.pool.Acquire(ctx, objgraph.Heavy+first[name])
-	if err != nil {
-		return err
+	if b.Jobs == 1 {
+		release, err := b.pool.Acquire(ctx, objgraph.Heavy+first[name])
+		if err != nil {
+			return err
+		}
+		defer release()
 	}
-	defer release()
 	seeds, err := b.seed(log, name)
 	if err != nil {
 		return err

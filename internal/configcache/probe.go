@@ -130,15 +130,22 @@ func (c *Compiler) existing(ctx context.Context, names []string) ([]string, erro
 // headerSource matches the name of a source of includeEach in the compiler's output.
 var headerSource = regexp.MustCompile(`\bheader(\d+)\.c:`)
 
-// includeEach compiles a source per header, after the usual headers.
+// includeEach compiles a source per header, after the usual headers. GCC reads these from
+// a precompiled header if it succeeds in writing one.
 func (c *Compiler) includeEach(ctx context.Context, names []string) (string, error) {
 	if len(names) == 0 {
 		return "", nil
 	}
+	if err := c.write("usual.h", includes()); err != nil {
+		return "", err
+	}
+	if _, err := c.run(ctx, "-x", "c-header", "-o", "usual.h.gch", "usual.h"); unanswered(ctx, err) != nil {
+		return "", err
+	}
 	argv := []string{"-fsyntax-only"}
 	for i, h := range names {
 		name := fmt.Sprintf("header%d.c", i)
-		if err := c.write(name, includes()+"#include <"+h+">\n"); err != nil {
+		if err := c.write(name, "#include \"usual.h\"\n#include <"+h+">\n"); err != nil {
 			return "", err
 		}
 		argv = append(argv, name)
