@@ -153,6 +153,7 @@ func buildOne(t *testing.T, parts []Component, env []string, dir string, driver 
 func TestBuild(t *testing.T) {
 	first, made := builds(t)
 	sameConfiguration(t, first.work, made.work)
+	sameAnswers(t, first.work, made.work)
 	checkSpans(t, first)
 	dir := filepath.Dir(first.Tree)
 	real, err := filepath.EvalSymlinks(dir)

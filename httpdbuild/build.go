@@ -138,6 +138,10 @@ func (b *builder) steps() []steps.Step {
 	for _, c := range b.Components {
 		all = append(all, steps.Step{Name: "unpack " + c.Name, Run: b.unpack(c)})
 	}
+	if b.Driver != Make {
+		waits(all, "configure pcre2", askStep)
+		waits(all, "configure apr", askStep)
+	}
 	return b.librarySteps(all)
 }
 
@@ -156,7 +160,12 @@ func (b *builder) makeSteps() []steps.Step {
 // nativeSteps compile each part as soon as the headers that it includes exist; only
 // links wait for libraries.
 func (b *builder) nativeSteps() []steps.Step {
+	var unpacked []string
+	for _, name := range configured {
+		unpacked = append(unpacked, "unpack "+name)
+	}
 	return []steps.Step{
+		{Name: askStep, Needs: unpacked, Run: b.ask},
 		{Name: "compile pcre2", Needs: []string{"configure pcre2"}, Run: b.nativePCRE2},
 		{Name: "compile apr", Needs: []string{"configure apr"}, Run: b.nativeLibrary("apr", "libapr-1.la", aprGenerated)},
 		{Name: "compile apr-util", Needs: []string{"configure apr-util"}, Run: b.nativeLibrary("apr-util", "libaprutil-1.la", aprUtilLibraries)},
@@ -169,6 +178,18 @@ func (b *builder) nativeSteps() []steps.Step {
 			return b.httpd.runRest(ctx, log)
 		}},
 		{Name: "stage httpd", Needs: []string{"link httpd"}, Run: b.stageTree},
+	}
+}
+
+// askStep precedes the configure scripts.
+const askStep = "ask the compiler"
+
+// waits makes a step wait for another one.
+func waits(all []steps.Step, step, need string) {
+	for i := range all {
+		if all[i].Name == step {
+			all[i].Needs = append(all[i].Needs, need)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"modwsgi/internal/configcache"
 	"modwsgi/internal/objgraph"
 	"modwsgi/internal/steps"
 )
@@ -56,6 +57,8 @@ type library struct {
 
 // answers are the results that the configure scripts of this build can share.
 type answers struct {
-	mu     sync.Mutex
-	common map[string]string
+	questions map[string]configcache.Questions // component -> tests of its script
+	mu        sync.Mutex
+	asked     map[string]string // from the compiler
+	common    map[string]string // from APR's script
 }

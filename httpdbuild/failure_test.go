@@ -35,13 +35,14 @@ func sumOf(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// source makes a source archive whose configure is a shell script.
+// source makes a source archive whose configure is a shell script. Its config.status
+// creates nothing.
 func source(t *testing.T, dir, name, configure string) Component {
 	t.Helper()
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
-	body := "#!/bin/sh\n" + configure
+	body := "#!/bin/sh\necho '#!/bin/sh' >config.status; chmod +x config.status\n" + configure
 	if err := w.WriteHeader(&tar.Header{Name: name + "-1.0/configure", Mode: 0o755, Size: int64(len(body)), Typeflag: tar.TypeReg}); err != nil {
 		t.Fatal(err)
 	}

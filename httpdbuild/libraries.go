@@ -253,21 +253,15 @@ func compileStep(l replacement) string { return "compile " + l.component }
 
 // librarySteps make the libraries. Whatever links one of them waits for it.
 func (b *builder) librarySteps(all []steps.Step) []steps.Step {
-	waits := func(step, need string) {
-		for i := range all {
-			if all[i].Name == step {
-				all[i].Needs = append(all[i].Needs, need)
-			}
-		}
-	}
 	for _, l := range b.bundled() {
 		switch l.component {
 		case "expat":
-			waits("configure apr-util", compileStep(l))
+			waits(all, "configure apr-util", compileStep(l))
 		case crypt:
-			waits("configure apr", compileStep(l))
+			waits(all, "configure apr", compileStep(l))
+			waits(all, askStep, compileStep(l))
 		default:
-			waits("configure httpd", compileStep(l))
+			waits(all, "configure httpd", compileStep(l))
 		}
 	}
 	for _, l := range b.bundled() {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/configcache"
 	"modwsgi/internal/relocate"
 	"modwsgi/internal/timeline"
 )
@@ -164,6 +165,46 @@ func sameConfiguration(t *testing.T, seeded, plain string) {
 	if count < 150 {
 		t.Errorf("only %d files were compared", count)
 	}
+}
+
+// sameAnswers compares the results of all tests: the compiler answered each question as
+// the script itself would have done. A script lists them at the end of its log.
+func sameAnswers(t *testing.T, seeded, plain string) {
+	t.Helper()
+	for _, name := range configured {
+		mine, alone := answersOf(t, seeded, name), answersOf(t, plain, name)
+		given, _ := configcache.Read(filepath.Join(seeded, name, "config.cache"))
+		same := 0
+		for variable, answer := range alone {
+			if mine[variable] == answer {
+				same++
+			} else if !apart.MatchString(variable) {
+				t.Errorf("%s: %s is %q, but the script finds %q", name, variable, mine[variable], answer)
+			}
+		}
+		t.Logf("%s: %d answers are the same, of %d in the cache", name, same, len(given))
+		if same < 40 {
+			t.Errorf("%s: only %d answers were compared", name, same)
+		}
+	}
+}
+
+// apart matches results about the caller of a script and about make, which one of the
+// two hosts lacks.
+var apart = regexp.MustCompile(`^ac_cv_env_|^a[cm]_cv_(prog_)?make_`)
+
+var answered = regexp.MustCompile(`(?m)^(\w+_cv_\w+)=(.*)$`)
+
+func answersOf(t *testing.T, work, name string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	log := strings.ReplaceAll(string(read(t, filepath.Join(work, name, "config.log"))), work, "@")
+	// Shells have two ways to quote an apostrophe.
+	quotes := strings.NewReplacer(`'"'"'`, "'", `'\''`, "'")
+	for _, m := range answered.FindAllStringSubmatch(log, -1) {
+		found[m[1]] = strings.Trim(quotes.Replace(m[2]), "'")
+	}
+	return found
 }
 
 // checkSpans checks that the timeline has each object once, with its processor time,

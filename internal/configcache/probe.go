@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"modwsgi/internal/run"
@@ -20,6 +21,7 @@ import (
 type Compiler struct {
 	Runner *run.Runner
 	Argv   []string // the compiler, with the flags of the script
+	Link   []string // more flags of the script, for linking with libraries
 	Env    []string
 	Dir    string // existing directory for temporary files
 }
@@ -28,16 +30,21 @@ type Compiler struct {
 // doubt are not in the result. The error is the context's or the file system's.
 func (c *Compiler) Answer(ctx context.Context, q Questions) (map[string]string, error) {
 	answers := map[string]string{}
-	for _, ask := range []func(context.Context, Questions, map[string]string) error{c.headers, c.functions, c.sizes} {
-		if err := ask(ctx, q, answers); err != nil {
-			var tool *run.Error
-			if ctx.Err() == nil && errors.As(err, &tool) {
-				continue // no answer
-			}
+	for _, ask := range []func(context.Context, Questions, map[string]string) error{c.headers, c.functions, c.libraries, c.sizes, c.declarations} {
+		if err := unanswered(ctx, ask(ctx, q, answers)); err != nil {
 			return nil, err
 		}
 	}
 	return answers, nil
+}
+
+// unanswered drops the error of a failed tool: its tests are left to the script.
+func unanswered(ctx context.Context, err error) error {
+	var tool *run.Error
+	if ctx.Err() == nil && errors.As(err, &tool) {
+		return nil
+	}
+	return err
 }
 
 // run runs the compiler and returns its output.
@@ -64,47 +71,86 @@ func includes() string {
 }
 
 // headers determines with one run of the preprocessor which headers exist, then compiles
-// each of them separately, with a single start of the compiler.
+// each of them separately, with a single start of the compiler. Headers that do not compile
+// are left to the script: a second run must succeed without them.
 func (c *Compiler) headers(ctx context.Context, q Questions, answers map[string]string) error {
-	variables := slices.Sorted(maps.Keys(q.Headers))
-	if len(variables) == 0 {
+	names := slices.Compact(slices.Sorted(maps.Values(q.Headers)))
+	if len(names) == 0 {
 		return nil
 	}
-	var b strings.Builder
-	for i, v := range variables {
-		fmt.Fprintf(&b, "#if __has_include(<%s>)\nthere_%d_\n#endif\n", q.Headers[v], i)
-	}
-	if err := c.write("headers.c", b.String()); err != nil {
-		return err
-	}
-	said, err := c.run(ctx, "-E", "-P", "headers.c")
+	there, err := c.existing(ctx, names)
 	if err != nil {
 		return err
 	}
-	words := strings.Fields(said)
-	argv := []string{"-fsyntax-only"}
-	var there []string
-	for i, v := range variables {
-		if !slices.Contains(words, fmt.Sprintf("there_%d_", i)) {
-			answers[v] = "no"
-			continue
+	missing := slices.DeleteFunc(slices.Clone(names), func(h string) bool { return slices.Contains(there, h) })
+	record(answers, q.Headers, missing, "no")
+	said, err := c.includeEach(ctx, there)
+	if err != nil {
+		broken := map[string]bool{}
+		for _, m := range headerSource.FindAllStringSubmatch(said, -1) {
+			if i, scan := strconv.Atoi(m[1]); scan == nil && i < len(there) {
+				broken[there[i]] = true
+			}
 		}
-		name := fmt.Sprintf("header%d.c", i)
-		if err := c.write(name, includes()+"#include <"+q.Headers[v]+">\n"); err != nil {
+		if len(broken) == 0 {
 			return err
 		}
-		argv, there = append(argv, name), append(there, v)
+		there = slices.DeleteFunc(there, func(h string) bool { return broken[h] })
+		if _, err := c.includeEach(ctx, there); err != nil {
+			return err
+		}
 	}
-	if len(there) == 0 {
-		return nil
-	}
-	if _, err := c.run(ctx, argv...); err != nil {
-		return err // one of them does not compile: leave all to the script
-	}
-	for _, v := range there {
-		answers[v] = "yes"
-	}
+	record(answers, q.Headers, there, "yes")
 	return nil
+}
+
+// existing returns the headers that the preprocessor finds.
+func (c *Compiler) existing(ctx context.Context, names []string) ([]string, error) {
+	var b strings.Builder
+	for i, h := range names {
+		fmt.Fprintf(&b, "#if __has_include(<%s>)\nthere_%d_\n#endif\n", h, i)
+	}
+	if err := c.write("headers.c", b.String()); err != nil {
+		return nil, err
+	}
+	said, err := c.run(ctx, "-E", "-P", "headers.c")
+	if err != nil {
+		return nil, err
+	}
+	words := strings.Fields(said)
+	var there []string
+	for i, h := range names {
+		if slices.Contains(words, fmt.Sprintf("there_%d_", i)) {
+			there = append(there, h)
+		}
+	}
+	return there, nil
+}
+
+// headerSource matches the name of a source of includeEach in the compiler's output.
+var headerSource = regexp.MustCompile(`\bheader(\d+)\.c:`)
+
+// includeEach compiles a source per header, after the usual headers. GCC reads these from
+// a precompiled header if it succeeds in writing one.
+func (c *Compiler) includeEach(ctx context.Context, names []string) (string, error) {
+	if len(names) == 0 {
+		return "", nil
+	}
+	if err := c.write("usual.h", includes()); err != nil {
+		return "", err
+	}
+	if _, err := c.run(ctx, "-x", "c-header", "-o", "usual.h.gch", "usual.h"); unanswered(ctx, err) != nil {
+		return "", err
+	}
+	argv := []string{"-fsyntax-only"}
+	for i, h := range names {
+		name := fmt.Sprintf("header%d.c", i)
+		if err := c.write(name, "#include \"usual.h\"\n#include <"+h+">\n"); err != nil {
+			return "", err
+		}
+		argv = append(argv, name)
+	}
+	return c.run(ctx, argv...)
 }
 
 // undefined matches the linker's error for a function that it did not find.
@@ -115,27 +161,23 @@ var systemLibraries = []string{"-lcrypt", "-lpthread", "-ldl", "-lrt", "-lm", "-
 
 // functions links one program that calls all functions, and the linker reports the
 // missing ones. A second program without these must link, which proves that the others
-// exist. A function counts as missing only if none of the system's libraries has it
-// either.
+// exist, and need no library. A function counts as missing only if none of the system's
+// libraries has it either.
 func (c *Compiler) functions(ctx context.Context, q Questions, answers map[string]string) error {
-	if len(q.Functions) == 0 {
+	all := slices.Compact(slices.Sorted(maps.Values(join(q.Functions, q.Searches))))
+	if len(all) == 0 {
 		return nil
 	}
-	left := map[string]string{}
-	for v, f := range q.Functions {
-		left[f] = v
-	}
-	missing, err := c.link(ctx, slices.Sorted(maps.Keys(left)))
+	missing, err := c.link(ctx, all)
 	if err != nil {
 		return err
 	}
-	there := slices.DeleteFunc(slices.Sorted(maps.Keys(left)), func(f string) bool { return slices.Contains(missing, f) })
+	there := slices.DeleteFunc(all, func(f string) bool { return slices.Contains(missing, f) })
 	if again, err := c.link(ctx, there); err != nil || len(again) > 0 {
 		return err
 	}
-	for _, f := range there {
-		answers[left[f]] = "yes"
-	}
+	record(answers, q.Functions, there, "yes")
+	record(answers, q.Searches, there, "none required")
 	if len(missing) == 0 {
 		return nil
 	}
@@ -151,10 +193,27 @@ func (c *Compiler) functions(ctx context.Context, q Questions, answers map[strin
 	if err != nil {
 		return err
 	}
-	for _, f := range nowhere {
-		answers[left[f]] = "no"
-	}
+	record(answers, q.Functions, nowhere, "no")
 	return nil
+}
+
+// join merges maps that have no keys in common.
+func join(a, b map[string]string) map[string]string {
+	all := maps.Clone(a)
+	if all == nil {
+		return b
+	}
+	maps.Copy(all, b)
+	return all
+}
+
+// record gives all tests of the subjects the same result.
+func record(answers, tests map[string]string, subjects []string, answer string) {
+	for variable, subject := range tests {
+		if slices.Contains(subjects, subject) {
+			answers[variable] = answer
+		}
+	}
 }
 
 // link returns the functions that a program cannot be linked with. As in the scripts, a
@@ -191,6 +250,41 @@ func (c *Compiler) link(ctx context.Context, functions []string, libs ...string)
 		return nil, err
 	}
 	return missing, nil
+}
+
+// notFound matches the linker's error for a library that is in none of its directories.
+var notFound = regexp.MustCompile(`(?:cannot find|unable to find library|library not found:) (?:-l)?([\w.+-]+)`)
+
+// libraries determines with one link which libraries do not exist: no function can be in
+// one of these. A second link without them must succeed, so that nothing else is wrong.
+func (c *Compiler) libraries(ctx context.Context, q Questions, answers map[string]string) error {
+	all := slices.Compact(slices.Sorted(maps.Values(q.Libraries)))
+	if len(all) == 0 {
+		return nil
+	}
+	if err := c.write("libraries.c", "int main(void) { return 0; }\n"); err != nil {
+		return err
+	}
+	link := func(names []string) (string, error) {
+		args := append([]string{"-o", "libraries", "libraries.c"}, c.Link...)
+		for _, name := range names {
+			args = append(args, "-l"+name)
+		}
+		return c.run(ctx, args...)
+	}
+	said, err := link(all)
+	if err == nil {
+		return nil // all exist
+	}
+	var missing []string
+	for _, m := range notFound.FindAllStringSubmatch(said, -1) {
+		missing = append(missing, m[1])
+	}
+	if _, err := link(slices.DeleteFunc(all, func(name string) bool { return slices.Contains(missing, name) })); err != nil {
+		return err
+	}
+	record(answers, q.Libraries, missing, "no")
+	return nil
 }
 
 // sizes reads the sizes from an object file, so nothing has to run.
