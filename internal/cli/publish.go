@@ -77,6 +77,7 @@ func (o *publishOptions) check(c *cobra.Command) error {
 		{"apt", "apt-label"},
 		{"apt", "apt-valid-for"},
 		{"oci", "oci-move-tag"},
+		{"sign-openpgp", "sign-passphrase-file"},
 	} {
 		if c.Flags().Changed(f.name) && !c.Flags().Changed(f.of) {
 			return fault.New(fault.Usage, "leave it out, or add --"+f.of, "--%s has no effect without --%s", f.name, f.of)
@@ -182,7 +183,7 @@ func (a *app) destinations(set *publish.Set, o *publishOptions) ([]publish.Desti
 		}
 		return err
 	}
-	// Repositories come first: they cost no upload, and hold locks only for a moment.
+	// Repositories come first, because their locks are held until they are published.
 	if o.aptDir != "" {
 		q := o.apt
 		q.Dir, q.Signer, q.Now, q.Dry = a.repositoryDir(o.aptDir), signer, a.now(), o.dry

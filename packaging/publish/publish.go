@@ -103,12 +103,12 @@ func Run(ctx context.Context, all []Destination, o Options) ([]*Plan, error) {
 		return plans, err
 	}
 	for i, d := range all {
-		if !plans[i].Pending() {
-			continue
+		if plans[i].Pending() {
+			if err := o.Step("publish to "+d.Address(), func() error { return d.Publish(ctx, o.Done) }); err != nil {
+				return plans, err
+			}
 		}
-		if err := o.Step("publish to "+d.Address(), func() error { return d.Publish(ctx, o.Done) }); err != nil {
-			return plans, err
-		}
+		d.Close() // an upload to the next one may take long
 	}
 	return plans, nil
 }
