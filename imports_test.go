@@ -117,6 +117,13 @@ var layers = []layer{
 	{"packaging/wheel", "Python wheels", "internal/digest internal/elf internal/fault internal/owned internal/pydist internal/receipt packaging packaging/licence packaging/linkage packaging/sbom"},
 	{"packaging/winzip", "the zip for Windows", "internal/digest internal/fault internal/owned internal/pe internal/pydist internal/receipt packaging packaging/licence packaging/sbom"},
 	{"packaging/toolwheel", "the wheel of the tools", "internal/atomicfile internal/digest internal/elf internal/fault internal/owned internal/platform internal/pydist internal/receipt internal/scratch packaging packaging/licence packaging/sbom python"},
+	{"packaging/publish", "the verified set, plans, the order of destinations", "internal/digest internal/fault internal/owned packaging packaging/release packaging/sign"},
+	{"packaging/publish/repodir", "a repository directory: locked, files appear complete", "internal/digest internal/fault internal/flock internal/owned"},
+	{"packaging/publish/aptrepo", "an apt repository", "internal/fault internal/pgp packaging packaging/publish packaging/publish/repodir packaging/sign"},
+	{"packaging/publish/dnfrepo", "a dnf repository", "internal/fault internal/pgp packaging packaging/publish packaging/publish/repodir packaging/sign"},
+	{"packaging/publish/pyindex", "the upload API of package indexes", "internal/fault internal/httpc internal/owned internal/pydist internal/run packaging packaging/publish"},
+	{"packaging/publish/ociref", "an image with referrers in a registry", "internal/fault internal/httpc internal/registry internal/run packaging packaging/publish"},
+	{"packaging/publish/publishtest", "small artifacts of every kind and an index, for tests", "packaging packaging/release packaging/sign"},
 	// Requests of users.
 	{"installer", "the environment that serves", "detect express/runtime httpdbuild installer/place internal/buildcache internal/buildcache/remote internal/buildstore internal/cachedir internal/cgroup internal/digest internal/distro internal/elf internal/event internal/fault internal/fetch internal/filetree internal/flock internal/owned internal/platform internal/prove internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/steps internal/sysroot internal/target internal/timeline internal/toolchain internal/version modulebuild"},
 	{"doctor", "checks of an environment and its host", "detect httpdbuild internal/cachedir internal/catalogue internal/digest internal/distro internal/elf internal/fault internal/filetree internal/platform internal/receipt internal/recipe internal/run internal/scratch internal/toolchain modulebuild"},
@@ -124,7 +131,7 @@ var layers = []layer{
 	{"packaging/matrix", "the file that describes a release", "internal/fault internal/platform"},
 	{"packaging/produce", "the pipeline of single formats and releases", "detect express/runtime httpdbuild installer internal/cachedir internal/digest internal/elf internal/event internal/fault internal/fetch internal/filetree internal/httpc internal/owned internal/platform internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/sysroot internal/target internal/toolchain internal/version modulebuild/windows packaging packaging/authenticode packaging/licence packaging/linkage packaging/linuxpkg packaging/matrix packaging/oci packaging/release packaging/sign packaging/toolwheel packaging/wheel packaging/winzip"},
 	{"packaging/toolrelease", "the tools' own release", "internal/atomicfile internal/digest internal/fault internal/filetree internal/owned internal/platform internal/run internal/version packaging packaging/release packaging/sbom packaging/sign packaging/toolwheel"},
-	{"internal/cli", "flags, help, rendering", "detect doctor httpdbuild installer internal/atomicfile internal/buildcache/remote internal/cachedir internal/catalogue internal/cgroup internal/distro internal/event internal/fault internal/filetree internal/flock internal/httpc internal/owned internal/platform internal/recipe internal/run internal/scratch internal/shortage internal/spelling internal/target internal/timeline internal/version modulebuild/windows packaging packaging/authenticode packaging/matrix packaging/produce packaging/release packaging/sign"},
+	{"internal/cli", "flags, help, rendering", "detect doctor httpdbuild installer internal/atomicfile internal/buildcache/remote internal/cachedir internal/catalogue internal/cgroup internal/distro internal/event internal/fault internal/filetree internal/flock internal/httpc internal/owned internal/platform internal/recipe internal/run internal/scratch internal/shortage internal/spelling internal/target internal/timeline internal/version modulebuild/windows packaging packaging/authenticode packaging/matrix packaging/produce packaging/publish packaging/publish/aptrepo packaging/publish/dnfrepo packaging/publish/ociref packaging/publish/pyindex packaging/publish/repodir packaging/release packaging/sign"},
 	// Programs.
 	{"cmd/modwsgi", "the tool", "internal/cli internal/run"},
 	{"cmd/mod_wsgi-express", "the launcher", "express internal/run internal/version"},
@@ -139,15 +146,18 @@ var outside = map[string][]string{
 	"os/exec": {"internal/run", "express", "internal/otheruser", "internal/scripttest"}, // the launcher passes its terminal to httpd; the last two are for tests
 	"net/http": {
 		"internal/httpc", "internal/registry", "internal/fetch", // the clients
-		"internal/catalogue",         // the client of catalogue repositories
-		"internal/debian/debiantest", // a server for tests
-		"packaging/oci",              // status codes
-		"internal/prove",             // queries the httpd that it has just started, on the loopback interface
+		"internal/catalogue",            // the client of catalogue repositories
+		"internal/debian/debiantest",    // a server for tests
+		"packaging/oci",                 // status codes
+		"internal/prove",                // queries the httpd that it has just started, on the loopback interface
+		"packaging/publish/ociref",      // status codes
+		"packaging/publish/pyindex",     // requests through internal/httpc
+		"packaging/publish/publishtest", // a server for tests
 	},
 	"golang.org/x/net/http/httpproxy":                                  {"internal/httpc"},
 	"github.com/google/go-containerregistry/pkg/authn":                 {"internal/registry"},
-	"github.com/google/go-containerregistry/pkg/v1/remote":             {"internal/registry", "packaging/oci"},
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport":   {"internal/registry", "packaging/oci"}, // the latter reads errors
+	"github.com/google/go-containerregistry/pkg/v1/remote":             {"internal/registry", "packaging/oci", "packaging/publish/ociref"},
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport":   {"internal/registry", "packaging/oci", "packaging/publish/ociref"}, // the latter two read errors
 	"github.com/mholt/archiver/v3":                                     {"internal/archive"},
 	"github.com/spf13/cobra":                                           {"internal/cli"},
 	"github.com/theupdateframework/go-tuf/v2/metadata":                 {"internal/catalogue"},

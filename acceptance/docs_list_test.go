@@ -27,6 +27,7 @@ var notRun = []struct{ page, command, reason string }{
 	{"docs/guides/containers.md", "", "needs a registry and an engine: TestImageFromNothing and TestImageOnBase build, push and run"},
 	{"docs/guides/linux-packages.md", "", "installs packages on the machine: TestLinuxPackages and TestServices do that on a copy of it"},
 	{"docs/guides/package-index.md", "", "needs wheels of a release: TestPipBuildsWithModwsgi makes them and runs these commands"},
+	{"docs/guides/publishing.md", "", "needs keys, an index and a registry: TestPublishIndex, TestPublishApt, TestPublishDnf and TestPublishOCI run commands like these"},
 	{"docs/guides/publishing-wheels.md", "", "needs several Pythons, keys and a web server: TestWheels"},
 	{"docs/guides/from-debian.md", "", "changes the system's Apache: TestSystemModulePackage and TestSystemApache do that on a copy"},
 	{"docs/reference/matrix.md", "", "builds for several platforms: TestMatrix runs a file like it"},

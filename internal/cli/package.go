@@ -38,7 +38,7 @@ func (a *app) pack() *cobra.Command {
 			c.AddCommand(a.packFormat(f))
 		}
 	}
-	c.AddCommand(a.packLocal(), a.packWindows(), a.packMerge(), a.packVerify())
+	c.AddCommand(a.packLocal(), a.packWindows(), a.packMerge(), a.packVerify(), a.packPublish())
 	a.packMatrix(c)
 	return c
 }
