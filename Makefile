@@ -17,7 +17,7 @@ TOOL = $(GO) tool -modfile=tools/lint/go.mod
 REMOTE = $(if $(shell git remote 2>/dev/null),,GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=file:///none)
 GORELEASER = $(REMOTE) $(GO) tool -modfile=tools/go.mod goreleaser
 
-.PHONY: build demo test quick unit acceptance torture systems lint fmt prerequisites dist dist-files release check-release clean
+.PHONY: build demo test quick unit acceptance torture systems consumers lint fmt prerequisites dist dist-files release check-release clean
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 
@@ -51,6 +51,10 @@ torture: prerequisites build
 # hour unless SUITES chooses some (make systems SUITES='trixie sid').
 systems: prerequisites build
 	@SUITES='$(SUITES)' scripts/run-tests systems
+
+# Gives our artifacts to the tools of their users, and writes docs/packaging.md.
+consumers: prerequisites build
+	@scripts/consumers
 
 FORBIDDEN = {p: '^archiver\.((\w+)\.)?(Archive|Unarchive|Extract|Walk|CompressFile|DecompressFile)$$', pkg: '^github\.com/mholt/archiver/v3$$', msg: 'path traversal (docs/decisions/0002-archiver.md): use the stream readers'}
 SHELL_FREE = {p: '^context\.(Background|TODO)$$', msg: 'a context comes from cmd/'}

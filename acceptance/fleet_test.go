@@ -89,8 +89,8 @@ func TestFleetExamples(t *testing.T) {
 	expression := regexp.MustCompile(`\$\{\{ *([a-z.-]+) *\}\}`)
 	cache := "MODWSGI_CACHE_DIR=" + setting(t, "MODWSGI_TEST_CACHE")
 	writeFile(t, filepath.Join(dir, "whole", "release.toml"), text, 0o644)
-	must(t, filepath.Join(dir, "whole"), bareEnv(path, cache), "modwsgi", "package", "--matrix", "release.toml", "--out", "first") // makes the lock file
-	must(t, filepath.Join(dir, "whole"), bareEnv(path, cache), "modwsgi", "package", "--matrix", "release.toml", "--locked")
+	must(t, filepath.Join(dir, "whole"), bareEnv(path, cache), program(t, "modwsgi"), "package", "--matrix", "release.toml", "--out", "first") // makes the lock file
+	must(t, filepath.Join(dir, "whole"), bareEnv(path, cache), program(t, "modwsgi"), "package", "--matrix", "release.toml", "--locked")
 	whole := filepath.Join(dir, "whole/dist")
 	key := filepath.Join(dir, "key.pem")
 	must(t, dir, bareEnv(), "openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)

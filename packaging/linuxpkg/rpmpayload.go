@@ -9,7 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
+
+	"modwsgi/internal/atomicfile"
 )
 
 // nfpm gives the files of an rpm absolute names in its payload. rpm does not mind, but
@@ -162,6 +166,20 @@ func relativePayload(file []byte, needs map[string]uint32) (changed, header, pay
 	return append(bytes.Clone(head), payload...), main.raw, payload, nil
 }
 
+// RelativePayload rewrites an unsigned rpm that nfpm wrote, so that it unpacks below the
+// current directory and not over the files of the machine.
+func RelativePayload(name string) error {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	changed, _, _, err := relativePayload(data, nil)
+	if err != nil {
+		return fmt.Errorf("correct the names in %s: %w", filepath.Base(name), err)
+	}
+	return atomicfile.Write(name, changed, 0o644)
+}
+
 // prefixed rewrites the names in a compressed archive of kind newc (cpio(5)).
 func prefixed(compressed []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(compressed))
@@ -191,7 +209,7 @@ func prefixed(compressed []byte) ([]byte, error) {
 		}
 		name := string(in[head : head+int(length)-1])
 		last := name == "TRAILER!!!"
-		if !last {
+		if !last && name[0] == '/' {
 			name = "." + name
 		}
 		entry := make([]byte, align(head+len(name)+1))

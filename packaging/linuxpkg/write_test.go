@@ -4,10 +4,12 @@ package linuxpkg
 
 import (
 	"bytes"
+	"compress/gzip"
 	"debug/elf"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +19,9 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	"github.com/goreleaser/nfpm/v2"
+	"github.com/goreleaser/nfpm/v2/files"
+	"github.com/goreleaser/nfpm/v2/rpm"
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
@@ -312,7 +317,7 @@ func TestSignedRPM(t *testing.T) {
 
 // TestScriptNeeds: rpm knows which script needs which program, also in a signed package.
 func TestScriptNeeds(t *testing.T) {
-	rpm, err := exec.LookPath("rpm")
+	tool, err := exec.LookPath("rpm")
 	if err != nil {
 		t.Skip("this machine has no rpm")
 	}
@@ -340,7 +345,7 @@ func TestScriptNeeds(t *testing.T) {
 		if err := errors.Join(pack(RPM, p, out), out.Close()); err != nil {
 			t.Fatal(err)
 		}
-		said, err := exec.CommandContext(t.Context(), rpm, "-qp", "--nosignature", "--qf", `[%{REQUIRENAME} %{REQUIREFLAGS:deptype}\n]`, file).Output()
+		said, err := exec.CommandContext(t.Context(), tool, "-qp", "--nosignature", "--qf", `[%{REQUIRENAME} %{REQUIREFLAGS:deptype}\n]`, file).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -349,7 +354,7 @@ func TestScriptNeeds(t *testing.T) {
 				t.Errorf("signed: %v: no %q in\n%s", sign != nil, want, said)
 			}
 		}
-		if said, err := exec.CommandContext(t.Context(), rpm, "-K", "--nosignature", file).CombinedOutput(); err != nil {
+		if said, err := exec.CommandContext(t.Context(), tool, "-K", "--nosignature", file).CombinedOutput(); err != nil {
 			t.Errorf("signed: %v: %v: %s", sign != nil, err, said)
 		}
 	}
@@ -363,6 +368,53 @@ func (h *rpmHeader) blob(tag uint32) ([]byte, error) {
 		}
 	}
 	return nil, errRPM
+}
+
+// TestRelativePayload: an rpm of nfpm unpacks over the files of the machine, and after the
+// correction below the current directory.
+func TestRelativePayload(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "file")
+	overwrite(t, script, "content\n")
+	var out bytes.Buffer
+	if err := rpm.DefaultRPM.Package(&nfpm.Info{
+		Name: "x", Arch: "amd64", Platform: "linux", Version: "1", Release: "1", Maintainer: "Jane <jane@debian.org>", Description: "x", MTime: time.Unix(1_750_000_000, 0),
+		Overridables: nfpm.Overridables{Contents: files.Contents{{Source: script, Destination: "/opt/x"}}, RPM: nfpm.RPM{BuildHost: "localhost", Compression: "gzip:1"}},
+	}, &out); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "x.rpm")
+	overwrite(t, name, out.String())
+	names := func() string {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(bytes.NewReader(data[bytes.LastIndex(data, []byte{0x1f, 0x8b, 8}):]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(payload)
+	}
+	if !strings.Contains(names(), "\x00/opt/x\x00") && !strings.Contains(names(), "0/opt/x\x00") {
+		t.Error("nfpm no longer writes absolute names: this test shows nothing")
+	}
+	for range 2 { // once more changes nothing
+		if err := RelativePayload(name); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(); !strings.Contains(got, "./opt/x\x00") || strings.Contains(got, "../opt") {
+			t.Errorf("got %q", got)
+		}
+	}
+	if tool, err := exec.LookPath("rpm"); err == nil {
+		if said, err := exec.CommandContext(t.Context(), tool, "-K", "--nosignature", name).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, said)
+		}
+	}
 }
 
 func TestInvalidPayloads(t *testing.T) {

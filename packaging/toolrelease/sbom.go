@@ -26,6 +26,7 @@ import (
 	"modwsgi/internal/filetree"
 	"modwsgi/internal/version"
 	"modwsgi/packaging"
+	"modwsgi/packaging/linuxpkg"
 	"modwsgi/packaging/sbom"
 )
 
@@ -142,10 +143,18 @@ func programsOf(artifact string) ([]Binary, error) {
 // Sbom writes the bill of materials of a release's artifact (sbom.Programs): our
 // programs with their hashes, and the Go modules recorded in them. The list of Notices
 // provides the licences.
+//
+// goreleaser calls it for every artifact before it hashes them, and has no step of its
+// own there. So this is also where the names in an rpm are corrected.
 func Sbom(artifact, document, modules string) error {
 	binaries, err := programsOf(artifact)
 	if err != nil {
 		return err
+	}
+	if strings.HasSuffix(artifact, ".rpm") {
+		if err := linuxpkg.RelativePayload(artifact); err != nil {
+			return err
+		}
 	}
 	sum, err := digest.File(artifact)
 	if err != nil {
