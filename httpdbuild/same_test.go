@@ -200,7 +200,7 @@ func answersOf(t *testing.T, work, name string) map[string]string {
 	found := map[string]string{}
 	log := strings.ReplaceAll(string(read(t, filepath.Join(work, name, "config.log"))), work, "@")
 	// Shells have two ways to quote an apostrophe.
-	quotes := strings.NewReplacer(`'"'"'`, "'", `'\''`, "'")
+	quotes := strings.NewReplacer(`'"'"'`, "'", `'"'"`, "'", `'\''`, "'")
 	for _, m := range answered.FindAllStringSubmatch(log, -1) {
 		found[m[1]] = strings.Trim(quotes.Replace(m[2]), "'")
 	}
