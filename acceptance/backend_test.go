@@ -79,7 +79,7 @@ func backend(t *testing.T) (index *packageIndex, sdist string) {
 		if len(tools) != 1 {
 			t.Fatalf("%q", tools)
 		}
-		must(t, made.dir, bareEnv(), filepath.Join(made.dir, "modwsgi"), "package", "sdist", "--tools", tools[0], "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
+		must(t, made.dir, bareEnv(), filepath.Join(made.dir, "bin/modwsgi"), "package", "sdist", "--tools", tools[0], "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
 	})
 	sdists, err := filepath.Glob(filepath.Join(made.dir, "dist/mod_wsgi-*.tar.gz"))
 	if err != nil || made.err != nil || len(sdists) != 1 {
@@ -277,7 +277,7 @@ func TestSdistIsAnArtifact(t *testing.T) {
 	}
 	must(t, dist, bareEnv(), "/bin/sh", script, "--unsigned", dist)
 	before := snapshot(t, dist)
-	program := filepath.Join(filepath.Dir(dist), "modwsgi")
+	program := filepath.Join(filepath.Dir(dist), "bin/modwsgi")
 	r := command(t, dist, bareEnv(), program, "package", "sdist", "--out", dist, "--sources", "none", "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"))
 	if r.code != 2 || !strings.Contains(r.stderr, "already exists with different contents") || strings.Contains(r.stderr, "--build-number") {
 		t.Error(r)

@@ -148,7 +148,7 @@ func TestTaggedRelease(t *testing.T) {
 	must(t, dir, goEnv(), "sh", "-c", "git tag v0.9.1 && git remote add origin /an/odd/one")
 	build := []string{"go", "tool", "-modfile=tools/go.mod", "goreleaser", "build", "--clean", "--single-target"}
 	must(t, dir, goEnv(), build...)
-	r := must(t, dir, goEnv(), "sh", "-c", "dist/modwsgi_*/modwsgi --version; dist/mod_wsgi-express_*/mod_wsgi-express --version; dist/mod_wsgi-apxs_*/mod_wsgi-apxs --version")
+	r := must(t, dir, goEnv(), "sh", "-c", "dist/modwsgi_*/bin/modwsgi --version; dist/mod_wsgi-express_*/libexec/modwsgi/mod_wsgi-express --version; dist/mod_wsgi-apxs_*/libexec/modwsgi/mod_wsgi-apxs --version")
 	for _, want := range []string{"modwsgi 0.9.1 (", "mod_wsgi-express 0.9.1 (", "mod_wsgi-apxs 0.9.1 ("} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("%q in %v", want, r)

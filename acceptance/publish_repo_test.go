@@ -151,9 +151,9 @@ func TestPublishDnf(t *testing.T) {
 	server := serveDir(t, repo)
 	r := onMachine(t, `
 export DEBIAN_FRONTEND=noninteractive
-if ! command -v dnf >/dev/null; then
+if ! command -v dnf >/dev/null || ! command -v rpm >/dev/null; then
 	apt-get update -qq || true
-	apt-get install -y -qq --no-install-recommends dnf >/dev/null || { echo UNAVAILABLE; exit 0; }
+	apt-get install -y -qq --no-install-recommends dnf rpm >/dev/null || { echo UNAVAILABLE; exit 0; }
 fi
 root=/tmp/modwsgi-dnf-root
 mkdir -p /tmp/repos $root

@@ -135,6 +135,10 @@ func (a *app) showReleased(r *produce.Result) error {
 		return nil
 	}
 	w := a.Stdout
+	if len(made) == 0 {
+		_, err := fmt.Fprintf(w, "\nThis part of the release has nothing to make; %s is an empty part for modwsgi package merge\n", r.Dir)
+		return err
+	}
 	_, _ = fmt.Fprintf(w, "\nIn %s, made in %s:\n", r.Dir, seconds(r.Elapsed))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "  artifact\tsize\ttime\tbuild")

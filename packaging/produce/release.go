@@ -40,6 +40,7 @@ type Release struct {
 	// versions are those of httpd and mod_wsgi that each build begins with, by treeKey.
 	versions map[string][2]string
 
+	building bool       // the checks are over
 	mu       sync.Mutex // failures
 	failures []Failure
 	builds   map[string]*build           // by httpd and Python
@@ -151,7 +152,11 @@ func (o *Release) fail(ctx context.Context, part string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	err = fault.Wrap(fault.ClassOf(err), keysFor(fault.HintOf(err), part), fmt.Errorf("%s: %w", part, err))
+	hint := keysFor(fault.HintOf(err), part)
+	if !o.KeepGoing && o.building && len(o.cells) > 1 {
+		hint = strings.TrimPrefix(hint+"; what was built is in the cache, and --keep-going publishes what could be made", "; ")
+	}
+	err = fault.Wrap(fault.ClassOf(err), hint, fmt.Errorf("%s: %w", part, err))
 	if !o.KeepGoing {
 		return err
 	}
@@ -184,6 +189,7 @@ func (o *matrixOrder) ready(ctx context.Context, l *line) error {
 
 // stage builds for Linux systems, then for Windows.
 func (o *matrixOrder) stage(ctx context.Context, l *line) error {
+	o.building = true
 	// One after the other: both use all processors, and Windows takes the versions that the
 	// lock file has then.
 	if err := o.buildHost(ctx, l); err != nil {

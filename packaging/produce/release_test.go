@@ -1,10 +1,12 @@
 package produce
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
 
+	"modwsgi/internal/fault"
 	"modwsgi/packaging/matrix"
 )
 
@@ -62,5 +64,31 @@ func TestRepeatedCells(t *testing.T) {
 	}
 	if want := "plain linux/amd64, plain windows/amd64, h2 linux/amd64, old linux/amd64, old windows/amd64"; strings.Join(got, ", ") != want {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestFailureKeepsWhatWasBuilt: after the checks, a hint tells that nothing has to be
+// built again, and how to publish the rest.
+func TestFailureKeepsWhatWasBuilt(t *testing.T) {
+	o := &Release{cells: make([]matrix.Cell, 2)}
+	const rest = "what was built is in the cache, and --keep-going publishes what could be made"
+	cause := fault.New(fault.Build, "install gcc", "compile failed")
+	for _, c := range []struct {
+		building bool
+		err      error
+		want     string
+	}{
+		{false, cause, "install gcc"},
+		{true, cause, "install gcc; " + rest},
+		{true, errors.New("compile failed"), rest},
+	} {
+		o.building = c.building
+		if err := o.fail(t.Context(), "wheel for Python 3.11", c.err); fault.HintOf(err) != c.want || !strings.Contains(err.Error(), "wheel for Python 3.11: compile failed") {
+			t.Errorf("%v (%s), want %s", err, fault.HintOf(err), c.want)
+		}
+	}
+	o.cells = o.cells[:1]
+	if err := o.fail(t.Context(), "wheel", cause); fault.HintOf(err) != "install gcc" {
+		t.Errorf("one cell: %s", fault.HintOf(err))
 	}
 }

@@ -78,7 +78,9 @@ func (l *line) unsupported() {
 				if c.Kind == packaging.FromHost {
 					text += "; this host's distribution may do so, but an artifact contains the library as it is today"
 				}
-				in[text] = append(in[text], a.Name)
+				if !slices.Contains(in[text], a.Name) { // a package may have several libraries
+					in[text] = append(in[text], a.Name)
+				}
 			}
 		}
 	}
