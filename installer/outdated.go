@@ -76,7 +76,7 @@ func moduleComponent(version, python string) Component {
 
 // bundledComponents compares a bundled httpd and everything that it was built from.
 func bundledComponents(tree *httpdReceipt) []Component {
-	out := []Component{httpdComponent(tree.Version, tree.Features)}
+	out := []Component{httpdComponent(tree.Version, append([]string{}, tree.Features...))} // known, even if there are none
 	for _, part := range tree.Components {
 		if part.Name == "httpd" {
 			continue
@@ -139,15 +139,18 @@ func (c *Component) compare(choices []Choice, err error) {
 }
 
 // look sets the advisories and the end of support. Advisories about a feature that is not
-// built are listed, with that reason.
+// built are listed, with that reason; features is nil if they are unknown.
 func (c *Component) look(features []string) {
 	for _, a := range recipe.Catalogue().AllAdvisories() {
 		if a.Component != c.Name || !a.Affects(c.Installed) || slices.ContainsFunc(c.Advisories, func(n Notice) bool { return n.ID == a.ID && n.Applies }) {
 			continue
 		}
-		n := Notice{Advisory: a, Applies: a.Feature == "" || slices.Contains(features, a.Feature)}
-		if !n.Applies {
+		n := Notice{Advisory: a, Applies: !a.Missing(features)}
+		switch {
+		case !n.Applies:
 			n.Why = "built without " + a.Feature
+		case a.Feature != "" && features == nil:
+			n.Why = "its features are unknown"
 		}
 		c.Advisories = slices.DeleteFunc(c.Advisories, func(o Notice) bool { return o.ID == a.ID })
 		c.Advisories = append(c.Advisories, n)

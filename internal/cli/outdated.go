@@ -97,11 +97,14 @@ func showOutdated(w io.Writer, py *detect.Python, all []installer.Component) {
 		}
 		for _, n := range c.Advisories {
 			note := ""
-			if !n.Applies {
+			switch {
+			case n.Why == "":
+			case c.External != "":
+				note = " [" + n.Why + "]"
+			case n.Applies:
+				note = " [may not apply: " + n.Why + "]"
+			default:
 				note = " [does not apply: " + n.Why + "]"
-				if c.External != "" {
-					note = " [" + n.Why + "]"
-				}
 			}
 			_, _ = fmt.Fprintf(w, "%s %s: %s (%s): %s%s\n", c.Name, c.Installed, n.ID, n.Severity, printable(n.Summary), printable(note))
 		}

@@ -66,6 +66,9 @@ func parseExemptions(text string) ([]exemption, error) {
 // features, sorted by identifier. A vulnerability in a feature that was not built does not
 // apply. Without any features, none is concluded to be missing: they are unknown then.
 func (s *Set) Assess(component, version string, features []string) []Assessment {
+	if len(features) == 0 {
+		features = nil
+	}
 	var every []string
 	for _, a := range s.advisories {
 		every = append(every, a.Feature)
@@ -73,7 +76,7 @@ func (s *Set) Assess(component, version string, features []string) []Assessment 
 	var out []Assessment
 	for _, a := range s.Advisories(component, version, every) {
 		one := Assessment{ID: a.ID, Applies: true, Summary: a.Summary}
-		if a.Feature != "" && len(features) > 0 && !slices.Contains(features, a.Feature) {
+		if a.Missing(features) {
 			one = Assessment{ID: a.ID, Reason: fmt.Sprintf("it is in %s, which is not built: the features of this %s are %s",
 				a.Feature, component, strings.Join(slices.Sorted(slices.Values(features)), ", "))}
 		}

@@ -209,6 +209,13 @@ type Advisory struct {
 // String returns the advisory in a line for people.
 func (a Advisory) String() string { return a.ID + ": " + a.Summary }
 
+// Missing reports whether the advisory is about a feature that a build does not have.
+// features are those of the build; nil means that they are unknown, and then no feature is
+// missing.
+func (a Advisory) Missing(features []string) bool {
+	return a.Feature != "" && features != nil && !slices.Contains(features, a.Feature)
+}
+
 // Affects reports whether a version is affected, whatever it is built with. A suffix of
 // the version ("2.4.70-dev") is ignored, and an unreadable version counts as affected.
 func (a Advisory) Affects(version string) bool {
