@@ -56,9 +56,16 @@ func httpdChoices(w Wish, features []string, lock *recipe.Lock) ([]Choice, error
 	return all, nil
 }
 
-// Foresee returns the versions of httpd and of mod_wsgi that a build for a Python
-// ("3.12", "3.12.4") begins with. It knows what the lock file, the catalogue and the
-// constraints tell; a build takes other versions if an archive is unavailable.
+// Preferred returns the versions of httpd and of mod_wsgi that the build begins with. It
+// takes others if an archive is unavailable.
+func (p *Plan) Preferred() (httpd, module string) {
+	h, _ := preferred(p.HTTPD.Versions)
+	m, _ := preferred(p.Module.Versions)
+	return h.Version, m.Version
+}
+
+// Foresee is [Plan.Preferred] for a Python of another system ("3.12"), of which no plan can
+// be made yet: it knows what the lock file, the catalogue and the constraints tell.
 func (w Wish) Foresee(python string) (httpd, module string, err error) {
 	lock, err := readLock(w.LockFile, w.Locked)
 	if err != nil {
@@ -72,9 +79,8 @@ func (w Wish) Foresee(python string) (httpd, module string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	m, _ := preferred(modules)
-	h, _ := preferred(httpds)
-	return h.Version, m.Version, nil
+	httpd, module = (&Plan{HTTPD: HTTPDPlan{Versions: httpds}, Module: ModulePlan{Versions: modules}}).Preferred()
+	return httpd, module, nil
 }
 
 // httpdParts are the other components of a bundled httpd.

@@ -76,7 +76,7 @@ func moduleComponent(version, python string) Component {
 
 // bundledComponents compares a bundled httpd and everything that it was built from.
 func bundledComponents(tree *httpdReceipt) []Component {
-	out := []Component{httpdComponent(tree.Version, append([]string{}, tree.Features...))} // known, even if there are none
+	out := []Component{httpdComponent(tree.Version, append([]string{}, tree.Features...))} // known, even if empty
 	for _, part := range tree.Components {
 		if part.Name == "httpd" {
 			continue

@@ -58,7 +58,8 @@ func (o *Release) planned(c matrix.Cell) Planned {
 	if py := o.pythons[c.Python]; py != nil && here(c) {
 		one.Version, one.Prefix = py.Version, py.Prefix
 	}
-	one.HTTPDVersion, one.ModWSGI = o.versions[treeKey(c)][0], o.versions[treeKey(c)][1]
+	versions := o.versions[treeKey(c)]
+	one.HTTPDVersion, one.ModWSGI = versions[0], versions[1]
 	if c.Format == "wheel" {
 		one.Tag = o.wheelTag(c)
 	}
@@ -112,20 +113,16 @@ func (o *Release) planBuilds(ctx context.Context) error {
 
 // plan returns the versions of httpd and mod_wsgi that the build of a cell begins with.
 func (o *Release) plan(ctx context.Context, c matrix.Cell, b *build) (versions [2]string, err error) {
-	python := c.Python
 	if here(c) {
 		plan, err := b.request.StagePlan(ctx, b.request.Means)
-		if err != nil {
-			return versions, err
+		if err == nil {
+			versions[0], versions[1] = plan.Preferred()
 		}
-		b.request.Wish = plan.Wish // with the lock file's path
-		python = plan.Python.Version
+		return versions, err
 	}
 	wish := b.request.Wish
-	if wish.LockFile == "" || !here(c) {
-		wish.LockFile = o.lockFile()
-	}
-	versions[0], versions[1], err = wish.Foresee(strings.TrimSuffix(python, "t"))
+	wish.LockFile = o.lockFile()
+	versions[0], versions[1], err = wish.Foresee(strings.TrimSuffix(c.Python, "t"))
 	if matrix.IsWindows(c.Platform) {
 		versions[0] = orText(c.HTTPD.Version, "2.4") // that of Apache Lounge or of the SDK; the module fits every 2.4
 	}
