@@ -117,7 +117,7 @@ var layers = []layer{
 	{"packaging/wheel", "Python wheels", "internal/digest internal/elf internal/fault internal/owned internal/pydist internal/receipt packaging packaging/licence packaging/linkage packaging/sbom"},
 	{"packaging/winzip", "the zip for Windows", "internal/digest internal/fault internal/owned internal/pe internal/pydist internal/receipt packaging packaging/licence packaging/sbom"},
 	{"packaging/toolwheel", "the wheel of the tools", "internal/atomicfile internal/digest internal/elf internal/fault internal/owned internal/platform internal/pydist internal/receipt internal/scratch packaging packaging/licence packaging/sbom python"},
-	{"packaging/publish", "the verified set, plans, the order of destinations", "internal/digest internal/fault internal/owned packaging packaging/release packaging/sign"},
+	{"packaging/publish", "the verified set, plans, the order of destinations", "internal/fault internal/owned packaging packaging/release packaging/sign"},
 	{"packaging/publish/repodir", "a repository directory: locked, files appear complete", "internal/digest internal/fault internal/flock internal/owned"},
 	{"packaging/publish/aptrepo", "an apt repository", "internal/fault internal/pgp packaging packaging/publish packaging/publish/repodir packaging/sign"},
 	{"packaging/publish/dnfrepo", "a dnf repository", "internal/fault internal/pgp packaging packaging/publish packaging/publish/repodir packaging/sign"},

@@ -121,8 +121,7 @@ func (d *Dist) unchanged(name, want string) error {
 	return nil
 }
 
-// sums reads the checksums of the earlier run: lowercase hex by name. Lines of other
-// forms are left to [modwsgi/packaging/release.CheckDirectory].
+// sums reads the checksums of the earlier run: lower case hex by name.
 func (d *Dist) sums() (map[string]string, error) {
 	data, err := readAny(d.dir, SumsName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -131,11 +130,9 @@ func (d *Dist) sums() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	sums := map[string]string{}
-	for line := range strings.Lines(string(data)) {
-		if sum, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "  "); ok {
-			sums[name] = sum
-		}
+	sums, err := ParseSums(data)
+	if err != nil {
+		return nil, fault.New(fault.Environment, "restore it, or name a new directory with --out", "keep %s: %w", filepath.Join(d.out, SumsName), err)
 	}
 	return sums, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,9 +37,7 @@ type Merged struct {
 
 // from is one directory that was verified.
 type from struct {
-	dir   string
-	sums  map[string]string
-	index packaging.Index
+	*release.Finished
 	shard *shardRecord // nil for a whole run
 }
 
@@ -102,16 +99,16 @@ func (o *Merge) agree(d *packaging.Dist, all []*from) error {
 	if o.Overwrite {
 		return agree(all)
 	}
-	there := &from{dir: d.Dir(), sums: map[string]string{}, index: packaging.Index{Artifacts: d.Artifacts()}}
-	for i := range there.index.Artifacts {
-		a := &there.index.Artifacts[i]
+	there := &from{Finished: &release.Finished{Dir: d.Dir(), Sums: map[string]string{}, Index: packaging.Index{Artifacts: d.Artifacts()}}}
+	for i := range there.Index.Artifacts {
+		a := &there.Index.Artifacts[i]
 		a.Sidecars = slices.DeleteFunc(slices.Clone(a.Sidecars), release.Remade)
 		for _, name := range append([]string{a.Name}, a.Sidecars...) {
 			in, err := d.Open(name)
 			if err != nil {
 				return err
 			}
-			there.sums[name], err = digest.Of(in)
+			there.Sums[name], err = digest.Of(in)
 			if err = errors.Join(err, in.Close()); err != nil {
 				return fault.New(fault.Environment, mergeHint, "read %s: %w", filepath.Join(d.Dir(), name), err)
 			}
@@ -122,58 +119,33 @@ func (o *Merge) agree(d *packaging.Dist, all []*from) error {
 
 const mergeHint = "name the output directory of modwsgi package, complete and unchanged"
 
-// readFinished verifies a finished output directory. Nothing in it may be missing,
-// changed or added.
+// readFinished verifies a finished output directory.
 func readFinished(dir string) (*from, error) {
-	if _, err := release.CheckDirectory(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New(fault.Usage, mergeHint, "%s has no %s", dir, release.SumsName)
-	} else if err != nil {
+	done, err := release.ReadFinished(dir)
+	switch {
+	case errors.Is(err, release.ErrNoIndex):
+		return nil, fault.Wrap(fault.Usage, mergeHint, err)
+	case fault.ClassOf(err) != fault.Internal:
 		return nil, err
+	case err != nil:
+		return nil, fault.Wrap(fault.Verify, mergeHint, err)
 	}
-	f := &from{dir: dir}
-	var err error
-	if f.sums, err = release.ReadSums(dir); err != nil {
-		return nil, err
-	}
-	data, err := f.read(packaging.IndexName)
-	if err != nil {
-		return nil, err
-	}
-	if f.index, err = packaging.ParseIndex(data); err != nil {
-		return nil, fault.New(fault.Usage, mergeHint, "%s %w", filepath.Join(dir, packaging.IndexName), err)
-	}
-	for i := range f.index.Artifacts {
-		a := &f.index.Artifacts[i]
+	f := &from{Finished: done}
+	for i := range f.Index.Artifacts {
+		a := &f.Index.Artifacts[i]
 		a.Sidecars = slices.DeleteFunc(a.Sidecars, release.Remade)
-		if f.sums[a.Name] != a.SHA256 {
-			return nil, fault.New(fault.Verify, mergeHint, "%s: the index and %s do not agree about %s", dir, release.SumsName, a.Name)
-		}
 	}
-	if f.sums[packaging.ShardName] == "" {
+	if f.Sums[packaging.ShardName] == "" {
 		return f, nil
 	}
-	if data, err = f.read(packaging.ShardName); err != nil {
-		return nil, err
+	data, err := f.Read(packaging.ShardName)
+	if err != nil {
+		return nil, fault.Wrap(fault.Verify, mergeHint, err)
 	}
 	if err := json.Unmarshal(data, &f.shard); err != nil || f.shard.Schema != 1 || f.shard.Shard.Index < 1 || f.shard.Shard.Index > f.shard.Shard.Count {
 		return nil, fault.New(fault.Usage, mergeHint, "%s is not the record of a part of a release", filepath.Join(dir, packaging.ShardName))
 	}
 	return f, nil
-}
-
-// maxRecord is the maximum size in bytes of a file that describes a directory.
-const maxRecord = 64 << 20
-
-// read returns a file with the contents that the sums list.
-func (f *from) read(name string) ([]byte, error) {
-	if f.sums[name] == "" {
-		return nil, fault.New(fault.Usage, mergeHint, "%s: %s does not list %s", f.dir, release.SumsName, name)
-	}
-	data, err := digest.ReadFile(filepath.Join(f.dir, filepath.FromSlash(name)), f.sums[name], maxRecord)
-	if err != nil {
-		return nil, fault.New(fault.Verify, mergeHint, "read %s: %w", filepath.Join(f.dir, name), err)
-	}
-	return data, nil
 }
 
 // together checks that the parts are those of one release, and returns texts about what
@@ -190,7 +162,7 @@ func together(all []*from) (missing []string, err error) {
 		}
 		if f.shard.Matrix != first.shard.Matrix || f.shard.Shard.Count != first.shard.Shard.Count {
 			return nil, fault.New(fault.Usage, "make all parts from the same file, with the same number of parts",
-				"%s and %s are not parts of the same release: %s of the matrix file %.12s, and %s of %.12s", first.dir, f.dir, first.shard.Shard, first.shard.Matrix, f.shard.Shard, f.shard.Matrix)
+				"%s and %s are not parts of the same release: %s of the matrix file %.12s, and %s of %.12s", first.Dir, f.Dir, first.shard.Shard, first.shard.Matrix, f.shard.Shard, f.shard.Matrix)
 		}
 		have[f.shard.Shard.Index] = true
 		for _, what := range f.shard.Failed {
@@ -219,16 +191,16 @@ func agree(all []*from) error {
 			for _, a := range f.shard.Archives {
 				key := a.key()
 				if other := archives[key]; other != nil && versions[key] != a {
-					conflicts = append(conflicts, fmt.Sprintf("%s was made from %s %s, %s from %s", other.dir, a.Component, versions[key].name(a), f.dir, a.name(versions[key])))
+					conflicts = append(conflicts, fmt.Sprintf("%s was made from %s %s, %s from %s", other.Dir, a.Component, versions[key].name(a), f.Dir, a.name(versions[key])))
 					continue
 				}
 				archives[key], versions[key] = f, a
 			}
 		}
-		for _, a := range f.index.Artifacts {
+		for _, a := range f.Index.Artifacts {
 			for _, name := range append([]string{a.Name}, a.Sidecars...) {
-				if other := files[name]; other != nil && other.sums[name] != f.sums[name] {
-					conflicts = append(conflicts, fmt.Sprintf("%s differs: SHA-256 %s in %s, %s in %s", name, other.sums[name], other.dir, f.sums[name], f.dir))
+				if other := files[name]; other != nil && other.Sums[name] != f.Sums[name] {
+					conflicts = append(conflicts, fmt.Sprintf("%s differs: SHA-256 %s in %s, %s in %s", name, other.Sums[name], other.Dir, f.Sums[name], f.Dir))
 					continue
 				}
 				files[name] = f
@@ -265,10 +237,10 @@ func (a lockedArchive) name(other lockedArchive) string {
 func takeAll(ctx context.Context, d *packaging.Dist, all []*from) (int, error) {
 	taken := map[string]bool{}
 	for _, f := range all {
-		if same(f.dir, d.Dir()) { // its artifacts are kept
+		if same(f.Dir, d.Dir()) { // its artifacts are kept
 			continue
 		}
-		for _, a := range f.index.Artifacts {
+		for _, a := range f.Index.Artifacts {
 			if err := ctx.Err(); err != nil {
 				return 0, err
 			}
@@ -297,9 +269,9 @@ func same(a, b string) bool {
 
 // copyTo copies a file, which must still have the contents that were verified.
 func (f *from) copyTo(d *packaging.Dist, name string, artifact bool) error {
-	in, err := digest.Open(filepath.Join(f.dir, name))
+	in, err := digest.Open(filepath.Join(f.Dir, name))
 	if err != nil {
-		return fault.New(fault.Environment, mergeHint, "read %s: %w", filepath.Join(f.dir, name), err)
+		return fault.New(fault.Environment, mergeHint, "read %s: %w", filepath.Join(f.Dir, name), err)
 	}
 	defer func() { _ = in.Close() }()
 	r := digest.NewReader(in)
@@ -310,8 +282,8 @@ func (f *from) copyTo(d *packaging.Dist, name string, artifact bool) error {
 	if err := put(name, r); err != nil {
 		return err
 	}
-	if r.Sum() != f.sums[name] {
-		return fault.New(fault.Verify, mergeHint, "%s was changed while it was read", filepath.Join(f.dir, name))
+	if r.Sum() != f.Sums[name] {
+		return fault.New(fault.Verify, mergeHint, "%s was changed while it was read", filepath.Join(f.Dir, name))
 	}
 	return nil
 }

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -16,7 +14,6 @@ import (
 	"slices"
 	"strings"
 
-	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/packaging"
@@ -32,11 +29,8 @@ type Set struct {
 	dir       *owned.Dir
 }
 
-// maxIndex and maxSidecar are limits in bytes.
-const (
-	maxIndex   = 64 << 20
-	maxSidecar = 64 << 20
-)
+// maxSidecar is the maximum size in bytes of a file that describes an artifact.
+const maxSidecar = 64 << 20
 
 // Open verifies an output directory: no file may be missing, changed or added, and with
 // keys the signatures of SHA256SUMS must be valid. only are patterns for the names of
@@ -60,55 +54,22 @@ func Open(dir string, keys sign.VerifyKeys, only []string) (*Set, error) {
 	if err := keys.Verify(filepath.Join(dir, release.SumsName), before); err != nil {
 		return nil, err
 	}
-	if _, err := release.CheckDirectory(dir); err != nil {
+	done, err := release.ReadFinished(dir)
+	if err != nil && fault.ClassOf(err) == fault.Internal {
+		err = fault.Wrap(fault.Verify, "make the artifacts again with modwsgi package", err)
+	}
+	if err != nil {
 		return nil, err
 	}
-	s := &Set{Dir: dir}
-	if s.sums, err = release.ReadSums(dir); err != nil {
-		return nil, err
-	}
+	s := &Set{Dir: dir, Artifacts: done.Index.Artifacts, sums: done.Sums}
 	after, err := os.ReadFile(filepath.Join(dir, release.SumsName)) // #nosec G304 -- as above
 	if err != nil || !bytes.Equal(before, after) {
 		return nil, fault.New(fault.Busy, "wait for the other command, then run this one again", "%s changed while it was verified", dir)
-	}
-	if err := s.readIndex(); err != nil {
-		return nil, err
 	}
 	if s.dir, err = owned.OutputDir(dir); err != nil {
 		return nil, fault.New(fault.Environment, fault.HintOf(err), "open the artifacts: %w", err)
 	}
 	return s, s.choose(only)
-}
-
-// readIndex reads the list of artifacts, and compares it with the checksums.
-func (s *Set) readIndex() error {
-	wrong := func(format string, args ...any) error {
-		return fault.New(fault.Verify, "make the artifacts again with modwsgi package", "%s: %w", filepath.Join(s.Dir, packaging.IndexName), fmt.Errorf(format, args...))
-	}
-	sum, listed := s.sums[packaging.IndexName]
-	if !listed {
-		return wrong("%s does not list it", release.SumsName)
-	}
-	data, err := digest.ReadFile(filepath.Join(s.Dir, packaging.IndexName), sum, maxIndex)
-	if err != nil {
-		return wrong("%w", err)
-	}
-	var index packaging.Index
-	if err := json.Unmarshal(data, &index); err != nil || index.Schema != 1 {
-		return wrong("it is not an index of artifacts")
-	}
-	for _, a := range index.Artifacts {
-		if a.Name == "" || path.Base(a.Name) != a.Name || s.sums[a.Name] != a.SHA256 || !digest.Valid(a.SHA256) {
-			return wrong("its record of %q differs from %s", a.Name, release.SumsName)
-		}
-		for _, name := range a.Sidecars {
-			if s.sums[name] == "" {
-				return wrong("%s does not list %q, which describes %s", release.SumsName, name, a.Name)
-			}
-		}
-	}
-	s.Artifacts = index.Artifacts
-	return nil
 }
 
 // choose keeps the artifacts that match one of the patterns.

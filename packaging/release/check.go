@@ -12,13 +12,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pydist"
+	"modwsgi/packaging"
 	"modwsgi/packaging/sign"
 )
 
@@ -27,25 +27,6 @@ const maxSums = 16 << 20
 
 // changed is the hint for anything that differs from what was published.
 const changed = "do not use it; get it again from where it was published"
-
-var sumsLine = regexp.MustCompile(`^([0-9a-f]{64})  ([^/\-\\].*)$`)
-
-// parseSums reads a list of checksums: lowercase hex by name. It accepts only the
-// plain format of sha256sum, with unique names that stay in the directory.
-func parseSums(data []byte) (map[string]string, error) {
-	sums := map[string]string{}
-	for line := range strings.Lines(string(data)) {
-		m := sumsLine.FindStringSubmatch(strings.TrimSuffix(line, "\n"))
-		if m == nil || !filepath.IsLocal(filepath.FromSlash(m[2])) || sums[m[2]] != "" {
-			return nil, fmt.Errorf("%s is not a list of checksums: %.80q", SumsName, line)
-		}
-		sums[m[2]] = m[1]
-	}
-	if len(sums) == 0 {
-		return nil, fmt.Errorf("%s is empty", SumsName)
-	}
-	return sums, nil
-}
 
 // ReadSums returns the entries of a directory's SHA256SUMS: lowercase hex by name,
 // with slashes. The error wraps fs.ErrNotExist if the file does not exist.
@@ -62,7 +43,7 @@ func ReadSums(dir string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	sums, err := parseSums(data)
+	sums, err := packaging.ParseSums(data)
 	if err != nil {
 		return nil, fault.New(fault.Verify, changed, "%s: %w", dir, err)
 	}
@@ -214,7 +195,7 @@ func listed(f *zip.File) (map[string]string, error) {
 		return nil, err
 	}
 	if f.Name == SumsName {
-		return parseSums(data)
+		return packaging.ParseSums(data)
 	}
 	entries, err := pydist.ParseRecord(data)
 	if err != nil {
