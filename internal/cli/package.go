@@ -164,13 +164,7 @@ func (a *app) abs(path string) string {
 
 // keys are the private key files that the flags name.
 func (a *app) keys(o *packOptions) sign.Keys {
-	path := func(name string) string {
-		if name == "" {
-			return ""
-		}
-		return a.abs(name)
-	}
-	return sign.Keys{OpenPGP: path(o.openpgp), Minisign: path(o.minisign), ECDSA: path(o.ecdsa), PassphraseFile: path(o.passphrase)}
+	return sign.Keys{OpenPGP: a.absOr(o.openpgp), Minisign: a.absOr(o.minisign), ECDSA: a.absOr(o.ecdsa), PassphraseFile: a.absOr(o.passphrase)}
 }
 
 // settings are the settings that every front end of packaging/produce takes.

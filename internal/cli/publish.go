@@ -158,6 +158,7 @@ func (a *app) publish(c *cobra.Command, dir string, o *publishOptions) error {
 	return nil
 }
 
+// absOr is abs for a path that need not be given.
 func (a *app) absOr(path string) string {
 	if path == "" {
 		return ""

@@ -1,7 +1,6 @@
 package produce
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -65,10 +64,7 @@ func (o *Release) Read() error {
 		return err
 	}
 	o.dropRepeated()
-	o.all = slices.Clone(o.cells)
-	if o.digest, err = digest.Of(bytes.NewReader(data)); err != nil {
-		return err
-	}
+	o.all, o.digest = slices.Clone(o.cells), digest.Bytes(data)
 	if err := o.choose(); err != nil {
 		return err
 	}

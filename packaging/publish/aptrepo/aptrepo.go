@@ -25,7 +25,6 @@ import (
 	"time"
 
 	"modwsgi/internal/fault"
-	"modwsgi/packaging"
 	"modwsgi/packaging/publish"
 	"modwsgi/packaging/publish/repodir"
 	"modwsgi/packaging/sign"
@@ -65,23 +64,13 @@ func (o *Options) Check() error {
 	return nil
 }
 
-// deb is a package to publish.
-type deb struct {
-	artifact packaging.Artifact
-	stanza   stanza
-	pool     string // name in the repository
-	state    publish.State
-	reason   string
-	inPool   bool
-}
-
 // Repository implements [publish.Destination].
 type Repository struct {
-	o    Options
-	set  *publish.Set
-	debs []*deb
-	tree *repodir.Tree
-	now  *state // of the suite
+	repodir.Repository
+	o       Options
+	debs    []*repodir.Package
+	stanzas []stanza // of debs
+	now     *state   // of the suite
 }
 
 // New returns the destination. The error is of class Usage: the set has no deb.
@@ -94,53 +83,26 @@ func New(set *publish.Set, o Options) (*Repository, error) {
 		return nil, err
 	}
 	o.Dir.Option, o.Dir.Entries = Option, []string{"dists", "pool", keyName}
-	r := &Repository{o: o, set: set}
+	r := &Repository{Repository: repodir.Repository{Dir: o.Dir, Dry: o.Dry, Set: set}, o: o, stanzas: make([]stanza, len(chosen))}
 	for _, a := range chosen {
-		r.debs = append(r.debs, &deb{artifact: a})
+		r.debs = append(r.debs, &repodir.Package{Artifact: a})
 	}
 	return r, nil
 }
 
-// Close releases the lock.
-func (r *Repository) Close() {
-	if r.tree != nil {
-		r.tree.Close()
-		r.tree = nil
-	}
-}
-
-// Address implements [publish.Destination].
-func (r *Repository) Address() string { return r.o.Dir.Path }
-
 // Plan implements [publish.Destination].
 func (r *Repository) Plan(ctx context.Context) (*publish.Plan, error) {
-	var err error
-	if r.o.Dry {
-		r.tree, err = repodir.Read(r.o.Dir)
-	} else {
-		r.tree, err = repodir.Write(ctx, r.o.Dir)
+	err := r.Open(ctx)
+	if err == nil {
+		r.now, err = r.readState()
 	}
 	if err != nil {
 		return nil, err
 	}
-	if r.now, err = r.readState(); err != nil {
-		return nil, err
-	}
 	p := &publish.Plan{Kind: "apt", Address: r.Address()}
-	changed, seen := false, map[string]bool{}
-	for _, d := range r.debs {
-		if err := r.examine(d); err != nil {
-			return nil, err
-		}
-		if key := d.stanza.key(); seen[key] {
-			d.state, d.reason = publish.Conflict, "another artifact is the same package, "+key
-		} else {
-			seen[key] = true
-		}
-		changed = changed || d.state == publish.Add
-		p.Changes = append(p.Changes, publish.Change{
-			Name: d.artifact.Name, State: d.state, Where: d.pool, Size: d.artifact.Size, SHA256: d.artifact.SHA256, Reason: d.reason,
-		})
+	changed := false
+	if p.Changes, changed, err = r.Compare(r.debs, r.examine); err != nil {
+		return nil, err
 	}
 	if changed || r.o.Valid > 0 || r.now.unsigned && r.o.Signer != nil {
 		p.Changes = append(p.Changes, publish.Change{Name: "InRelease", State: publish.Update, Where: r.dist("InRelease")})
@@ -155,53 +117,62 @@ func (r *Repository) Plan(ctx context.Context) (*publish.Plan, error) {
 func (r *Repository) dist(name string) string { return path.Join("dists", r.o.Suite, name) }
 
 // examine reads the control file of a package, and compares the package with the
-// repository.
-func (r *Repository) examine(d *deb) error {
-	f, err := r.set.Open(d.artifact.Name)
+// repository. It returns the package's key.
+func (r *Repository) examine(i int) (string, error) {
+	d := r.debs[i]
+	control, err := r.control(d)
 	if err != nil {
-		return err
+		return "", err
+	}
+	d.Where = path.Join("pool", r.o.Component, prefix(control), d.Artifact.Name)
+	control.text += fmt.Sprintf("Filename: %s\nSize: %d\nSHA256: %s\n", d.Where, d.Artifact.Size, d.Artifact.SHA256)
+	r.stanzas[i] = control
+	there, err := r.Sum(d.Where)
+	if err != nil {
+		return "", err
+	}
+	d.There = there == d.Artifact.SHA256
+	listed, known := r.now.find(control)
+	switch {
+	case known && listed.get("SHA256") != d.Artifact.SHA256:
+		d.State, d.Reason = publish.Conflict, fmt.Sprintf("the suite has another %s", control.key())
+	case there != "" && !d.There:
+		d.State, d.Reason = publish.Conflict, "the pool has another file of that name"
+	case known && !d.There && listed.get("Filename") == d.Where:
+		d.State = publish.Add // the index names a file that was lost
+	case known && !r.now.missing(control):
+		d.State = publish.Present
+	default:
+		d.State = publish.Add
+	}
+	return control.key(), nil
+}
+
+// control reads the control file of a package.
+func (r *Repository) control(d *repodir.Package) (stanza, error) {
+	f, err := r.Set.Open(d.Artifact.Name)
+	if err != nil {
+		return stanza{}, err
 	}
 	defer func() { _ = f.Close() }()
 	text, err := readControl(f)
 	if err != nil {
-		return unusable(d, err)
+		return stanza{}, unusable(d, err)
 	}
 	all, err := parse(text)
 	if err != nil || len(all) != 1 {
-		return unusable(d, fmt.Errorf("its control file is not one paragraph: %w", err))
+		return stanza{}, unusable(d, fmt.Errorf("its control file is not one paragraph: %w", err))
 	}
-	control := all[0]
 	for _, field := range []string{"Package", "Version", "Architecture"} {
-		if v := control.get(field); v == "" || strings.ContainsAny(v, "/ \n") {
-			return unusable(d, fmt.Errorf("its field %s is %q", field, v))
+		if v := all[0].get(field); v == "" || strings.ContainsAny(v, "/ \n") {
+			return stanza{}, unusable(d, fmt.Errorf("its field %s is %q", field, v))
 		}
 	}
-	d.pool = path.Join("pool", r.o.Component, prefix(control), d.artifact.Name)
-	d.stanza = control
-	d.stanza.text += fmt.Sprintf("Filename: %s\nSize: %d\nSHA256: %s\n", d.pool, d.artifact.Size, d.artifact.SHA256)
-	there, err := r.tree.Sum(d.pool)
-	if err != nil {
-		return err
-	}
-	d.inPool = there == d.artifact.SHA256
-	listed, known := r.now.find(d.stanza)
-	switch {
-	case known && listed.get("SHA256") != d.artifact.SHA256:
-		d.state, d.reason = publish.Conflict, fmt.Sprintf("the suite has another %s", d.stanza.key())
-	case there != "" && !d.inPool:
-		d.state, d.reason = publish.Conflict, "the pool has another file of that name"
-	case known && !d.inPool && listed.get("Filename") == d.pool:
-		d.state = publish.Add // the index names a file that was lost
-	case known && !r.now.missing(d.stanza):
-		d.state = publish.Present
-	default:
-		d.state = publish.Add
-	}
-	return nil
+	return all[0], nil
 }
 
-func unusable(d *deb, err error) error {
-	return fault.New(fault.Verify, "make it again with modwsgi package deb", "read %s: %w", d.artifact.Name, err)
+func unusable(d *repodir.Package, err error) error {
+	return fault.New(fault.Verify, "make it again with modwsgi package deb", "read %s: %w", d.Artifact.Name, err)
 }
 
 // prefix is the directory of a package in the pool, as Debian has it: m/mod-wsgi,
@@ -220,19 +191,9 @@ func prefix(control stanza) string {
 
 // Publish implements [publish.Destination].
 func (r *Repository) Publish(ctx context.Context, done func(publish.Change)) error {
-	var added []*deb
-	for _, d := range r.debs {
-		if d.state != publish.Add {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := r.addToPool(d); err != nil {
-			return err
-		}
-		added = append(added, d)
-		done(publish.Change{Name: d.artifact.Name, State: publish.Add, Where: d.pool, Size: d.artifact.Size, SHA256: d.artifact.SHA256})
+	var added []stanza
+	if err := r.Add(ctx, r.debs, func(i int) { added = append(added, r.stanzas[i]) }, done); err != nil {
+		return err
 	}
 	where, err := r.switchTo(added)
 	if err != nil {
@@ -240,23 +201,6 @@ func (r *Repository) Publish(ctx context.Context, done func(publish.Change)) err
 	}
 	done(publish.Change{Name: path.Base(where), State: publish.Update, Where: where})
 	return nil
-}
-
-// addToPool copies a package.
-func (r *Repository) addToPool(d *deb) error {
-	if d.inPool {
-		return nil
-	}
-	if err := r.tree.Sweep(path.Dir(d.pool), nil); err != nil {
-		return err
-	}
-	f, err := r.set.Open(d.artifact.Name)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	_, _, err = r.tree.Put(d.pool, f.Checked())
-	return err
 }
 
 // arches are the architectures whose indexes list a package.

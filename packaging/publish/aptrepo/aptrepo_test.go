@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/packaging/publish"
 	"modwsgi/packaging/publish/publishtest"
@@ -71,7 +72,7 @@ func visible(t *testing.T, o Options) []string {
 	var out []string
 	for name, f := range s.files {
 		index := read(t, dir, filepath.Dir(name), "by-hash/SHA256", f.sum)
-		if sumOf([]byte(index)) != f.sum || int64(len(index)) != f.size {
+		if digest.Bytes([]byte(index)) != f.sum || int64(len(index)) != f.size {
 			t.Errorf("%s has other contents", name)
 		}
 		if !strings.HasSuffix(name, "/Packages") {
@@ -82,7 +83,7 @@ func visible(t *testing.T, o Options) []string {
 			t.Fatal(err)
 		}
 		for _, p := range all {
-			if sum := sumOf([]byte(read(t, o.Dir.Path, p.get("Filename")))); sum != p.get("SHA256") {
+			if sum := digest.Bytes([]byte(read(t, o.Dir.Path, p.get("Filename")))); sum != p.get("SHA256") {
 				t.Errorf("%s has other contents", p.get("Filename"))
 			}
 			out = append(out, filepath.Dir(name)+" "+p.key())

@@ -2,7 +2,6 @@ package aptrepo
 
 import (
 	"archive/tar"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	"modwsgi/packaging/publish/repodir"
 )
 
 // maxControl is the maximum size in bytes of a package's control file.
@@ -46,10 +44,11 @@ func readControl(r io.Reader) (string, error) {
 
 // controlIn reads the control file in a tar archive with that suffix.
 func controlIn(r io.Reader, suffix string) (string, error) {
-	open, err := decompress(r, suffix)
+	open, err := repodir.Decompress(r, suffix)
 	if err != nil {
 		return "", err
 	}
+	defer func() { _ = open.Close() }()
 	t := tar.NewReader(open)
 	for {
 		h, err := t.Next()
@@ -62,23 +61,4 @@ func controlIn(r io.Reader, suffix string) (string, error) {
 		data, err := io.ReadAll(io.LimitReader(t, maxControl))
 		return strings.TrimRight(string(data), "\n") + "\n", err
 	}
-}
-
-// decompress reads what a file name's suffix stands for.
-func decompress(r io.Reader, suffix string) (io.Reader, error) {
-	switch suffix {
-	case "":
-		return r, nil
-	case ".gz":
-		return gzip.NewReader(r)
-	case ".xz":
-		return xz.NewReader(r)
-	case ".zst":
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	}
-	return nil, fmt.Errorf("its compression %q is unknown", suffix)
 }

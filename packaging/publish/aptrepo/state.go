@@ -3,8 +3,6 @@ package aptrepo
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,12 +12,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ulikunitz/xz"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pgp"
+	"modwsgi/packaging/publish/repodir"
 )
 
 // Limits in bytes.
@@ -78,7 +77,7 @@ func (r *Repository) readState() (*state, error) {
 // change.
 func (r *Repository) readRelease() (text []byte, signed bool, err error) {
 	name := r.dist("InRelease")
-	data, err := r.tree.ReadFile(name, maxRelease)
+	data, err := r.ReadFile(name, maxRelease)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err := r.readDetached()
 		return text, false, err
@@ -102,7 +101,7 @@ func (r *Repository) readRelease() (text []byte, signed bool, err error) {
 // readDetached returns the text of the Release file of a suite without InRelease. Its
 // signature may be one of a run that ended, and then need not match.
 func (r *Repository) readDetached() ([]byte, error) {
-	text, err := r.tree.ReadFile(r.dist("Release"), maxRelease)
+	text, err := r.ReadFile(r.dist("Release"), maxRelease)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -110,7 +109,7 @@ func (r *Repository) readDetached() ([]byte, error) {
 		return nil, err
 	}
 	name := r.dist("Release.gpg")
-	signature, err := r.tree.ReadFile(name, maxRelease)
+	signature, err := r.ReadFile(name, maxRelease)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return text, nil
@@ -129,12 +128,12 @@ func (r *Repository) wasSigned() error {
 }
 
 func (r *Repository) otherKey(name string) error {
-	return fault.New(fault.Usage, "sign with the key of the repository; to replace it, remove "+r.tree.Path(name)+" and give everyone the new key",
+	return fault.New(fault.Usage, "sign with the key of the repository; to replace it, remove "+r.Path(name)+" and give everyone the new key",
 		"the suite %s in %s is signed by another key than %s: apt would reject it after the change", r.o.Suite, r.o.Dir.Path, r.o.Signer.Fingerprint())
 }
 
 func (r *Repository) damaged(name string, err error) error {
-	return fault.New(fault.Verify, "restore the repository from a copy, or make a new one with another "+Option, "%s is damaged: %w", r.tree.Path(name), err)
+	return fault.New(fault.Verify, "restore the repository from a copy, or make a new one with another "+Option, "%s is damaged: %w", r.Path(name), err)
 }
 
 // readIndex reads the list of packages in a directory, in the first form whose contents
@@ -147,19 +146,15 @@ func (r *Repository) readIndex(s *suite, dir string) ([]stanza, error) {
 			continue
 		}
 		for _, name := range []string{path.Join(dir, "by-hash/SHA256", entry.sum), dir + "/Packages" + suffix} {
-			data, err := r.tree.ReadFile(r.dist(name), maxPackages)
-			if err == nil && sumOf(data) != entry.sum {
+			data, err := r.ReadFile(r.dist(name), maxPackages)
+			if err == nil && digest.Bytes(data) != entry.sum {
 				err = errors.New("its contents are not those that the Release file names")
 			}
 			if err != nil {
 				problem = err
 				continue
 			}
-			open, err := decompress(bytes.NewReader(data), suffix)
-			if err == nil {
-				data, err = io.ReadAll(io.LimitReader(open, maxPackages))
-			}
-			if err != nil {
+			if data, err = repodir.Expand(data, suffix, maxPackages); err != nil {
 				return nil, r.damaged(r.dist(name), err)
 			}
 			all, err := parse(string(data))
@@ -170,11 +165,6 @@ func (r *Repository) readIndex(s *suite, dir string) ([]stanza, error) {
 		}
 	}
 	return nil, r.damaged(r.dist(dir+"/Packages"), problem)
-}
-
-func sumOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
 }
 
 // find returns the stanza of the package with the same name, version and architecture.
@@ -215,7 +205,7 @@ func (s *state) arches(component string) (out []string) {
 
 // merge adds packages to the indexes, and returns those that change. A new architecture
 // also gets the packages for all architectures.
-func (r *Repository) merge(added []*deb) map[string][]stanza {
+func (r *Repository) merge(added []stanza) map[string][]stanza {
 	var forAll []stanza
 	for _, all := range r.now.indexes {
 		for _, s := range all {
@@ -225,7 +215,7 @@ func (r *Repository) merge(added []*deb) map[string][]stanza {
 		}
 	}
 	for _, d := range added { // so that packages for all architectures see the new ones
-		if arch := d.stanza.get("Architecture"); arch != "all" {
+		if arch := d.get("Architecture"); arch != "all" {
 			if dir := r.o.Component + "/binary-" + arch; r.now.indexes[dir] == nil {
 				r.now.indexes[dir] = slices.Clone(forAll)
 			}
@@ -233,13 +223,13 @@ func (r *Repository) merge(added []*deb) map[string][]stanza {
 	}
 	changed := map[string][]stanza{}
 	for _, d := range added {
-		for _, arch := range r.arches(d.stanza) {
+		for _, arch := range r.arches(d) {
 			dir := r.o.Component + "/binary-" + arch
-			r.now.indexes[dir] = append(slices.DeleteFunc(r.now.indexes[dir], func(o stanza) bool { return o.key() == d.stanza.key() }), d.stanza)
+			r.now.indexes[dir] = append(slices.DeleteFunc(r.now.indexes[dir], func(o stanza) bool { return o.key() == d.key() }), d)
 		}
 	}
 	for _, d := range added {
-		for _, arch := range r.arches(d.stanza) {
+		for _, arch := range r.arches(d) {
 			dir := r.o.Component + "/binary-" + arch
 			changed[dir] = r.now.indexes[dir]
 		}
@@ -249,7 +239,7 @@ func (r *Repository) merge(added []*deb) map[string][]stanza {
 
 // switchTo writes the indexes with the added packages, and makes them the repository. It
 // returns the name of the file whose appearance did that.
-func (r *Repository) switchTo(added []*deb) (string, error) {
+func (r *Repository) switchTo(added []stanza) (string, error) {
 	s := r.now.suite
 	canonical := map[string][]byte{}
 	for dir, all := range r.merge(added) {
@@ -264,7 +254,7 @@ func (r *Repository) switchTo(added []*deb) (string, error) {
 		}
 		for suffix, data := range forms {
 			name := dir + "/Packages" + suffix
-			s.files[name] = file{sumOf(data), int64(len(data))}
+			s.files[name] = file{digest.Bytes(data), int64(len(data))}
 			canonical[name] = data
 		}
 		s.include("Architectures", strings.TrimPrefix(path.Base(dir), "binary-"))
@@ -279,12 +269,12 @@ func (r *Repository) switchTo(added []*deb) (string, error) {
 	s.renew(r.o.Now(), r.o.Valid)
 	for _, name := range slices.Sorted(maps.Keys(canonical)) {
 		at := path.Join(path.Dir(name), "by-hash/SHA256", s.files[name].sum)
-		if err := r.put(r.dist(at), canonical[name]); err != nil {
+		if err := r.PutData(r.dist(at), canonical[name]); err != nil {
 			return "", err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(canonical)) {
-		if err := r.put(r.dist(name), canonical[name]); err != nil {
+		if err := r.PutData(r.dist(name), canonical[name]); err != nil {
 			return "", err
 		}
 	}
@@ -295,16 +285,11 @@ func (r *Repository) switchTo(added []*deb) (string, error) {
 	return last, r.clean(slices.Sorted(maps.Keys(canonical)))
 }
 
-func (r *Repository) put(name string, data []byte) error {
-	_, _, err := r.tree.Put(name, bytes.NewReader(data))
-	return err
-}
-
 // signRelease writes the Release file. For apt, InRelease is the repository; the two
 // others are for other tools.
 func (r *Repository) signRelease(text []byte) (string, error) {
 	if r.o.Signer == nil {
-		return r.dist("Release"), r.put(r.dist("Release"), text)
+		return r.dist("Release"), r.PutData(r.dist("Release"), text)
 	}
 	clear, err := r.o.Signer.ClearSign(text)
 	if err != nil {
@@ -322,16 +307,12 @@ func (r *Repository) signRelease(text []byte) (string, error) {
 		name string
 		data []byte
 	}{{keyName, public}, {r.dist("Release"), text}, {r.dist("Release.gpg"), detached}, {r.dist("InRelease"), clear}} {
-		if err := r.put(f.name, f.data); err != nil {
+		if err := r.PutData(f.name, f.data); err != nil {
 			return "", err
 		}
 	}
 	return r.dist("InRelease"), nil
 }
-
-// keepOld is how long the previous indexes stay, for readers that have the previous
-// InRelease.
-const keepOld = 24 * time.Hour
 
 var hashForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
@@ -343,18 +324,14 @@ func (r *Repository) clean(names []string) error {
 	}
 	for _, name := range names {
 		dir := r.dist(path.Dir(name))
-		old := func(e fs.DirEntry) bool {
-			info, err := e.Info()
-			return err == nil && hashForm.MatchString(e.Name()) && !current[e.Name()] && r.o.Now().Sub(info.ModTime()) > keepOld
-		}
-		if err := r.tree.Sweep(dir+"/by-hash/SHA256", old); err != nil {
+		if err := r.SweepOld(dir+"/by-hash/SHA256", hashForm, current, r.o.Now()); err != nil {
 			return err
 		}
-		if err := r.tree.Sweep(dir, nil); err != nil {
+		if err := r.Sweep(dir, nil); err != nil {
 			return err
 		}
 	}
-	return r.tree.Sweep(path.Join("dists", r.o.Suite), nil)
+	return r.Sweep(path.Join("dists", r.o.Suite), nil)
 }
 
 // compressed returns the forms of an index by their suffixes.

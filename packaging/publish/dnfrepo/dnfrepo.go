@@ -18,13 +18,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"strings"
 	"time"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
-	"modwsgi/packaging"
 	"modwsgi/packaging/publish"
 	"modwsgi/packaging/publish/repodir"
 	"modwsgi/packaging/sign"
@@ -41,22 +40,12 @@ type Options struct {
 	Dry    bool // read only, without a lock
 }
 
-// pack is a package to publish.
-type pack struct {
-	artifact packaging.Artifact
-	rpm      *rpm
-	href     string
-	state    publish.State
-	reason   string
-	there    bool // the file is in the repository
-}
-
 // Repository implements [publish.Destination].
 type Repository struct {
+	repodir.Repository
 	o     Options
-	set   *publish.Set
-	packs []*pack
-	tree  *repodir.Tree
+	packs []*repodir.Package
+	rpms  []*rpm // of packs
 	now   *state
 }
 
@@ -67,53 +56,26 @@ func New(set *publish.Set, o Options) (*Repository, error) {
 		return nil, err
 	}
 	o.Dir.Option, o.Dir.Entries = Option, []string{"repodata", "Packages"}
-	r := &Repository{o: o, set: set}
+	r := &Repository{Repository: repodir.Repository{Dir: o.Dir, Dry: o.Dry, Set: set}, o: o, rpms: make([]*rpm, len(chosen))}
 	for _, a := range chosen {
-		r.packs = append(r.packs, &pack{artifact: a, href: "Packages/" + a.Name})
+		r.packs = append(r.packs, &repodir.Package{Artifact: a, Where: "Packages/" + a.Name})
 	}
 	return r, nil
 }
 
-// Close releases the lock.
-func (r *Repository) Close() {
-	if r.tree != nil {
-		r.tree.Close()
-		r.tree = nil
-	}
-}
-
-// Address implements [publish.Destination].
-func (r *Repository) Address() string { return r.o.Dir.Path }
-
 // Plan implements [publish.Destination].
 func (r *Repository) Plan(ctx context.Context) (*publish.Plan, error) {
-	var err error
-	if r.o.Dry {
-		r.tree, err = repodir.Read(r.o.Dir)
-	} else {
-		r.tree, err = repodir.Write(ctx, r.o.Dir)
+	err := r.Open(ctx)
+	if err == nil {
+		r.now, err = r.readState()
 	}
 	if err != nil {
 		return nil, err
 	}
-	if r.now, err = r.readState(); err != nil {
-		return nil, err
-	}
 	p := &publish.Plan{Kind: "dnf", Address: r.Address()}
-	changed, seen := false, map[string]bool{}
-	for _, k := range r.packs {
-		if err := r.examine(k); err != nil {
-			return nil, err
-		}
-		if key := k.rpm.key(); seen[key] {
-			k.state, k.reason = publish.Conflict, "another artifact is the same package, "+key
-		} else {
-			seen[key] = true
-		}
-		changed = changed || k.state == publish.Add
-		p.Changes = append(p.Changes, publish.Change{
-			Name: k.artifact.Name, State: k.state, Where: k.href, Size: k.artifact.Size, SHA256: k.artifact.SHA256, Reason: k.reason,
-		})
+	changed := false
+	if p.Changes, changed, err = r.Compare(r.packs, r.examine); err != nil {
+		return nil, err
 	}
 	if changed || r.now.unsigned && r.o.Signer != nil {
 		p.Changes = append(p.Changes, publish.Change{Name: "repomd.xml", State: publish.Update, Where: repomdName})
@@ -121,70 +83,64 @@ func (r *Repository) Plan(ctx context.Context) (*publish.Plan, error) {
 	return p, nil
 }
 
-// examine reads the headers of a package, and compares the package with the repository.
-func (r *Repository) examine(k *pack) error {
-	f, err := r.set.Open(k.artifact.Name)
+// examine reads the headers of a package, and compares the package with the repository. It
+// returns the package's key.
+func (r *Repository) examine(i int) (string, error) {
+	k := r.packs[i]
+	f, err := r.Set.Open(k.Artifact.Name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = f.Close() }()
-	if k.rpm, err = readRPM(f); err != nil {
-		return fault.New(fault.Verify, "make it again with modwsgi package rpm", "read %s: %w", k.artifact.Name, err)
+	if r.rpms[i], err = readRPM(f); err != nil {
+		return "", fault.New(fault.Verify, "make it again with modwsgi package rpm", "read %s: %w", k.Artifact.Name, err)
 	}
-	there, err := r.tree.Sum(k.href)
+	key := r.rpms[i].key()
+	there, err := r.Sum(k.Where)
 	if err != nil {
-		return err
+		return "", err
 	}
-	k.there = there == k.artifact.SHA256
-	listed := r.now.byKey[k.rpm.key()]
+	k.There = there == k.Artifact.SHA256
+	listed := r.now.byKey[key]
 	same, found := false, false
 	if listed != nil {
 		if same, found, err = r.same(listed, k); err != nil {
-			return err
+			return "", err
 		}
 	}
 	switch {
 	case listed != nil && !same:
-		k.state, k.reason = publish.Conflict, "the repository has another "+k.rpm.key()
-	case there != "" && !k.there:
-		k.state, k.reason = publish.Conflict, "the repository has another file of that name"
+		k.State, k.Reason = publish.Conflict, "the repository has another "+key
+	case there != "" && !k.There:
+		k.State, k.Reason = publish.Conflict, "the repository has another file of that name"
 	case listed != nil && found:
-		k.state = publish.Present
+		k.State = publish.Present
 	default:
-		k.state = publish.Add
+		k.State = publish.Add
 	}
-	return nil
+	return key, nil
 }
 
 // same compares a package of the repository with one to publish. found is false if the
 // index names a file that was lost.
-func (r *Repository) same(listed *known, k *pack) (same, found bool, err error) {
+func (r *Repository) same(listed *known, k *repodir.Package) (same, found bool, err error) {
 	if listed.elsewhere {
-		return listed.kind == "sha256" && listed.id == k.artifact.SHA256, true, nil
+		return listed.kind == "sha256" && listed.id == k.Artifact.SHA256, true, nil
 	}
-	sum, err := r.tree.Sum(path.Clean(listed.href))
+	sum, err := r.Sum(path.Clean(listed.href))
 	if err != nil {
 		return false, false, err
 	}
 	if listed.kind == "sha256" {
-		return listed.id == k.artifact.SHA256, sum == k.artifact.SHA256, nil
+		return listed.id == k.Artifact.SHA256, sum == k.Artifact.SHA256, nil
 	}
-	return sum == k.artifact.SHA256, sum == k.artifact.SHA256, nil
+	return sum == k.Artifact.SHA256, sum == k.Artifact.SHA256, nil
 }
 
 // Publish implements [publish.Destination].
 func (r *Repository) Publish(ctx context.Context, done func(publish.Change)) error {
-	for _, k := range r.packs {
-		if k.state != publish.Add {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := r.add(k); err != nil {
-			return err
-		}
-		done(publish.Change{Name: k.artifact.Name, State: publish.Add, Where: k.href, Size: k.artifact.Size, SHA256: k.artifact.SHA256})
+	if err := r.Add(ctx, r.packs, r.list, done); err != nil {
+		return err
 	}
 	if err := r.switchTo(); err != nil {
 		return err
@@ -193,29 +149,16 @@ func (r *Repository) Publish(ctx context.Context, done func(publish.Change)) err
 	return nil
 }
 
-// add copies a package, and adds it to the state.
-func (r *Repository) add(k *pack) error {
-	if !k.there {
-		if err := r.tree.Sweep(path.Dir(k.href), nil); err != nil {
-			return err
-		}
-		f, err := r.set.Open(k.artifact.Name)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = f.Close() }()
-		if _, _, err := r.tree.Put(k.href, f.Checked()); err != nil {
-			return err
-		}
-	}
-	at := place{sum: k.artifact.SHA256, href: k.href, size: k.artifact.Size, time: r.o.Now().Unix()}
-	one := &known{id: at.sum, kind: "sha256", href: at.href, entries: k.rpm.entries(at)}
-	if old := r.now.byKey[k.rpm.key()]; old != nil { // its file was lost
+// list adds a package whose file is there to the state.
+func (r *Repository) list(i int) {
+	k, pkg := r.packs[i], r.rpms[i]
+	at := place{sum: k.Artifact.SHA256, href: k.Where, size: k.Artifact.Size, time: r.o.Now().Unix()}
+	one := &known{id: at.sum, kind: "sha256", href: at.href, entries: pkg.entries(at)}
+	if old := r.now.byKey[pkg.key()]; old != nil { // its file was lost
 		*old = *one
-		return nil
+		return
 	}
 	r.now.packages = append(r.now.packages, one)
-	return nil
 }
 
 // switchTo writes the indexes, and makes them the repository.
@@ -234,14 +177,14 @@ func (r *Repository) switchTo() error {
 		if err != nil {
 			return err
 		}
-		file := sumOf(data) + "-" + name + ".xml.gz"
+		file := digest.Bytes(data) + "-" + name + ".xml.gz"
 		current[file] = true
-		if err := r.put("repodata/"+file, data); err != nil {
+		if err := r.PutData("repodata/"+file, data); err != nil {
 			return err
 		}
 		fmt.Fprintf(&md, "  <data type=\"%s\">\n    <checksum type=\"sha256\">%s</checksum>\n    <open-checksum type=\"sha256\">%s</open-checksum>\n"+
 			"    <location href=\"repodata/%s\"/>\n    <timestamp>%d</timestamp>\n    <size>%d</size>\n    <open-size>%d</open-size>\n  </data>\n",
-			name, sumOf(data), sumOf(text), file, now.Unix(), len(data), len(text))
+			name, digest.Bytes(data), digest.Bytes(text), file, now.Unix(), len(data), len(text))
 	}
 	for _, element := range r.now.kept {
 		md.WriteString("  " + element + "\n")
@@ -250,13 +193,10 @@ func (r *Repository) switchTo() error {
 	if err := r.sign([]byte(md.String())); err != nil {
 		return err
 	}
-	if err := r.put(repomdName, []byte(md.String())); err != nil {
+	if err := r.PutData(repomdName, []byte(md.String())); err != nil {
 		return err
 	}
-	return r.tree.Sweep("repodata", func(e fs.DirEntry) bool {
-		info, err := e.Info()
-		return err == nil && oldForm.MatchString(e.Name()) && !current[e.Name()] && now.Sub(info.ModTime()) > keepOld
-	})
+	return r.SweepOld("repodata", oldForm, current, now)
 }
 
 // index is the document of an index.
@@ -286,15 +226,10 @@ func (r *Repository) sign(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := r.put(repomdName+".key", public); err != nil {
+	if err := r.PutData(repomdName+".key", public); err != nil {
 		return err
 	}
-	return r.put(repomdName+".asc", signature)
-}
-
-func (r *Repository) put(name string, data []byte) error {
-	_, _, err := r.tree.Put(name, bytes.NewReader(data))
-	return err
+	return r.PutData(repomdName+".asc", signature)
 }
 
 func compress(data []byte) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/packaging/publish"
 	"modwsgi/packaging/publish/publishtest"
@@ -54,7 +55,7 @@ func visible(t *testing.T, o Options) (count int) {
 	}
 	for _, d := range md.Data {
 		index, err := os.ReadFile(filepath.Join(o.Dir.Path, d.Location.Href))
-		if err != nil || sumOf(index) != d.Checksum.Sum {
+		if err != nil || digest.Bytes(index) != d.Checksum.Sum {
 			t.Errorf("%s: %v", d.Location.Href, err)
 			continue
 		}
@@ -75,7 +76,7 @@ func visible(t *testing.T, o Options) (count int) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if rpm, err := os.ReadFile(filepath.Join(o.Dir.Path, k.href)); err != nil || sumOf(rpm) != k.id {
+			if rpm, err := os.ReadFile(filepath.Join(o.Dir.Path, k.href)); err != nil || digest.Bytes(rpm) != k.id {
 				t.Errorf("%s: %v", k.href, err)
 			}
 		}
@@ -178,7 +179,7 @@ func TestOtherDataStays(t *testing.T) {
 	if _, err := carryOut(t, publishtest.Dist(t, nil, publishtest.Package(t, "rpm", "hello", "1.0.0", "x86_64", "one")), o); err != nil {
 		t.Fatal(err)
 	}
-	group := "<data type=\"group\">\n    <checksum type=\"sha256\">" + sumOf([]byte("<comps/>")) + "</checksum>\n    <location href=\"repodata/comps.xml\"/>\n  </data>"
+	group := "<data type=\"group\">\n    <checksum type=\"sha256\">" + digest.Bytes([]byte("<comps/>")) + "</checksum>\n    <location href=\"repodata/comps.xml\"/>\n  </data>"
 	database := strings.ReplaceAll(strings.ReplaceAll(group, "group", "primary_db"), "comps.xml", "primary.sqlite.gz")
 	name := filepath.Join(o.Dir.Path, repomdName)
 	if err := os.WriteFile(name, []byte(strings.Replace(read(t, name), "</repomd>", "  "+group+"\n  "+database+"\n</repomd>", 1)), 0o644); err != nil {

@@ -2,9 +2,6 @@ package dnfrepo
 
 import (
 	"bytes"
-	"compress/gzip"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -14,11 +11,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
-
+	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/pgp"
 	"modwsgi/packaging/publish/repodir"
@@ -69,7 +63,7 @@ var derived = regexp.MustCompile(`^(primary|filelists|other|filelists-ext)(_db|_
 // readState reads the repository. One that does not exist is empty.
 func (r *Repository) readState() (*state, error) {
 	s := &state{byKey: map[string]*known{}}
-	data, err := r.tree.ReadFile(repomdName, maxRepomd)
+	data, err := r.ReadFile(repomdName, maxRepomd)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
@@ -113,7 +107,7 @@ func (r *Repository) readState() (*state, error) {
 // unsigned. A signature that does not match is accepted: only this user can write to the
 // directory, and a run may have ended between the two files.
 func (r *Repository) checkKey(data []byte) (unsigned bool, err error) {
-	armored, err := r.tree.ReadFile(repomdName+".asc", maxRepomd)
+	armored, err := r.ReadFile(repomdName+".asc", maxRepomd)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
@@ -124,7 +118,7 @@ func (r *Repository) checkKey(data []byte) (unsigned bool, err error) {
 		return false, fault.New(fault.Usage, "pass its key with --sign-openpgp", "the repository %s is signed, and would no longer be", r.o.Dir.Path)
 	}
 	if err := r.o.Signer.VerifyDetached(data, armored); errors.Is(err, pgp.ErrStranger) {
-		return false, fault.New(fault.Usage, "sign with the key of the repository; to replace it, remove "+r.tree.Path(repomdName+".asc")+" and give everyone the new key",
+		return false, fault.New(fault.Usage, "sign with the key of the repository; to replace it, remove "+r.Path(repomdName+".asc")+" and give everyone the new key",
 			"the repository %s is signed by another key than %s: dnf would reject it after the change", r.o.Dir.Path, r.o.Signer.Fingerprint())
 	}
 	return false, nil
@@ -134,16 +128,16 @@ func (r *Repository) damaged(name string, err error) error {
 	if fault.ClassOf(err) != fault.Internal {
 		return err
 	}
-	return fault.New(fault.Verify, "make the indexes again with createrepo_c, or make a new repository with another "+Option, "%s is damaged: %w", r.tree.Path(name), err)
+	return fault.New(fault.Verify, "make the indexes again with createrepo_c, or make a new repository with another "+Option, "%s is damaged: %w", r.Path(name), err)
 }
 
 // readIndex reads one index, and adds its elements to the packages.
 func (r *Repository) readIndex(s *state, byID map[string]*known, name, href, kind, sum string) error {
-	data, err := readAll(r.tree, href)
+	data, err := readAll(r.Tree, href)
 	if err != nil {
 		return err
 	}
-	if kind == "sha256" && sumOf(data) != sum {
+	if kind == "sha256" && digest.Bytes(data) != sum {
 		return errors.New("its contents are not those that repomd.xml names")
 	}
 	if data, err = expand(data, href); err != nil {
@@ -250,40 +244,7 @@ func readAll(t *repodir.Tree, href string) ([]byte, error) {
 
 // expand decompresses an index by its name.
 func expand(data []byte, href string) ([]byte, error) {
-	var in io.Reader = bytes.NewReader(data)
-	var err error
-	switch path.Ext(href) {
-	case ".xml":
-	case ".gz":
-		in, err = gzip.NewReader(in)
-	case ".xz":
-		in, err = xz.NewReader(in)
-	case ".zst":
-		var z *zstd.Decoder
-		if z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1)); err == nil {
-			defer z.Close()
-			in = z
-		}
-	default:
-		err = fmt.Errorf("its compression %q is unknown", path.Ext(href))
-	}
-	if err != nil {
-		return nil, err
-	}
-	out, err := io.ReadAll(io.LimitReader(in, maxIndex+1))
-	if err == nil && len(out) > maxIndex {
-		err = fmt.Errorf("it has more than %d bytes", maxIndex)
-	}
-	return out, err
+	return repodir.Expand(data, strings.TrimSuffix(path.Ext(href), ".xml"), maxIndex)
 }
-
-func sumOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
-}
-
-// keepOld is how long the previous indexes stay, for readers that have the previous
-// repomd.xml.
-const keepOld = 24 * time.Hour
 
 var oldForm = regexp.MustCompile(`^[0-9a-f]{64}-(primary|filelists|other)\.xml\.(gz|xz|zst)$`)

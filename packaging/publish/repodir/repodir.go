@@ -1,6 +1,7 @@
 // Package repodir is a directory that a web server offers as a package repository. Files
 // in it appear complete under their names, one after the other, in the order in which a
-// caller writes them. It knows neither apt nor dnf.
+// caller writes them. It also has what apt and dnf repositories have in common, and knows
+// neither.
 //
 // Only this user and root may be able to change the directory: its indexes are signed,
 // and a signature would vouch for the files of others.
