@@ -46,10 +46,6 @@ type registry struct {
 
 func startRegistry(t *testing.T) *registry {
 	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Skip("the registry server is not installed (Debian: apt-get install docker-registry): nothing is pushed")
-	}
 	dir := t.TempDir()
 	r := &registry{address: fmt.Sprintf("127.0.0.1:%d", freeport.Get(t)), ca: filepath.Join(dir, "ca.pem"), docker: filepath.Join(dir, "docker")}
 	key := filepath.Join(dir, "key.pem")
@@ -68,33 +64,54 @@ func startRegistry(t *testing.T) *registry {
 			t.Fatal(err)
 		}
 	}
-	c := exec.CommandContext(t.Context(), program, "serve", filepath.Join(dir, "config.yml"))
-	var log bytes.Buffer
-	c.Stdout, c.Stderr, c.Env = &log, &log, bareEnv()
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = c.Process.Signal(syscall.SIGTERM)
-		_ = c.Wait()
-		if t.Failed() {
-			t.Logf("registry: %s", log.String())
-		}
-	})
 	pool := x509.NewCertPool()
 	data, _ := os.ReadFile(r.ca)
 	pool.AppendCertsFromPEM(data)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
 	r.options = []remote.Option{remote.WithTransport(transport), remote.WithAuth(&authn.Basic{Username: "shop", Password: "s3cret"})}
-	for range 1200 {
-		if resp, err := (&http.Client{Transport: transport}).Get("https://" + r.address + "/v2/"); err == nil {
-			_ = resp.Body.Close()
-			return r
-		}
-		time.Sleep(50 * time.Millisecond)
+	serveRegistry(t, filepath.Join(dir, "config.yml"), &http.Client{Transport: transport}, "https://"+r.address)
+	return r
+}
+
+// serveRegistry starts the registry server, and waits until it answers at an address. It
+// returns the file with what the server prints.
+func serveRegistry(t *testing.T, config string, client *http.Client, address string) (log string) {
+	t.Helper()
+	program, err := exec.LookPath("docker-registry")
+	if err != nil {
+		t.Skip("the registry server is not installed (Debian: apt-get install docker-registry): nothing is pushed")
 	}
-	t.Fatalf("the registry does not answer: %s", log.String())
-	return nil
+	log = config + ".log"
+	out, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), program, "serve", config)
+	c.Stdout, c.Stderr, c.Env = out, out, bareEnv()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	printed := func() string {
+		data, _ := os.ReadFile(log)
+		return string(data)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Signal(syscall.SIGTERM)
+		_ = c.Wait()
+		_ = out.Close()
+		if t.Failed() {
+			t.Logf("registry: %s", printed())
+		}
+	})
+	for range 1200 {
+		if resp, err := client.Get(address + "/v2/"); err == nil {
+			_ = resp.Body.Close()
+			return log
+		}
+		time.Sleep(50 * time.Millisecond) // between two tries
+	}
+	t.Fatalf("the registry does not answer: %s", printed())
+	return ""
 }
 
 // certificate makes one for the loopback address.

@@ -21,41 +21,13 @@ import (
 )
 
 // cacheRegistry is a registry on this machine with a log of requests.
-func cacheRegistry(t *testing.T) (address string, log func() string) {
+func cacheRegistry(t *testing.T) (address, log string) {
 	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Skip("the registry server is not installed (Debian: apt-get install docker-registry)")
-	}
 	dir := t.TempDir()
 	address = fmt.Sprintf("127.0.0.1:%d", freeport.Get(t))
-	writeFile(t, filepath.Join(dir, "config.yml"), fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n", filepath.Join(dir, "data"), address), 0o600)
-	out, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := exec.CommandContext(t.Context(), program, "serve", filepath.Join(dir, "config.yml"))
-	c.Stdout, c.Stderr, c.Env = out, out, bareEnv()
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = c.Process.Signal(syscall.SIGTERM)
-		_ = c.Wait()
-		_ = out.Close()
-	})
-	for range 1200 {
-		if resp, err := http.Get("http://" + address + "/v2/"); err == nil {
-			_ = resp.Body.Close()
-			return address, func() string {
-				data, _ := os.ReadFile(filepath.Join(dir, "log"))
-				return string(data)
-			}
-		}
-		time.Sleep(50 * time.Millisecond) // between two tries
-	}
-	t.Fatal("the registry does not answer")
-	return "", nil
+	config := filepath.Join(dir, "config.yml")
+	writeFile(t, config, fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n", filepath.Join(dir, "data"), address), 0o600)
+	return address, serveRegistry(t, config, http.DefaultClient, "http://"+address)
 }
 
 // measured runs a command to its end, or kills its process group after a time, and
@@ -155,8 +127,12 @@ func TestShards(t *testing.T) {
 	if float64(total) > 1.5*float64(alone) { // the killed one has lost some; the note has the figure
 		t.Errorf("eight machines used %v, one %v", total, alone)
 	}
+	requests, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
 	pushed := map[string]int{}
-	for _, m := range regexp.MustCompile(`"PUT /v2/cache/manifests/([0-9a-f]{64})`).FindAllStringSubmatch(log(), -1) {
+	for _, m := range regexp.MustCompile(`"PUT /v2/cache/manifests/([0-9a-f]{64})`).FindAllStringSubmatch(string(requests), -1) {
 		pushed[m[1]]++
 	}
 	if len(pushed) != 10 { // 2 httpds, 8 modules

@@ -29,12 +29,7 @@ func TestUpstreamBuildsAgainstOurHTTPD(t *testing.T) {
 	for _, deb := range debs {
 		must(t, wheels, os.Environ(), "dpkg", "-x", deb, wheels)
 	}
-	archive := ""
-	for _, d := range sources(t) {
-		if found, _ := filepath.Glob(filepath.Join(d, "mod_wsgi-5*.tar.gz")); len(found) > 0 {
-			archive = found[0]
-		}
-	}
+	archive := upstreamArchive(t)
 	built := venv(t, setting(t, "MODWSGI_TEST_PYTHON"), filepath.Join(dir, "built"))
 	if r := install(t, dir, "--python", built); r.code != 0 {
 		t.Fatal(r)
@@ -68,12 +63,7 @@ func TestUpstreamBuildsAgainstOurHTTPD(t *testing.T) {
 // last case shows.
 func TestUpstreamBesideOurTools(t *testing.T) {
 	dist, _ := released(t)
-	archive := ""
-	for _, d := range sources(t) {
-		if found, _ := filepath.Glob(filepath.Join(d, "mod_wsgi-5*.tar.gz")); len(found) > 0 {
-			archive = found[0]
-		}
-	}
+	archive := upstreamArchive(t)
 	r := onMachine(t, `
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
@@ -109,6 +99,18 @@ lintian --no-cfg --allow-root --display-info --tag-display-limit 0 --fail-on err
 	if strings.Contains(r.stdout, "BUILT with mod_wsgi-apxs on PATH") {
 		t.Errorf("upstream's setup.py no longer takes any mod_wsgi-apxs: this test shows nothing: %v", r)
 	}
+}
+
+// upstreamArchive is upstream's source archive of mod_wsgi 5.
+func upstreamArchive(t *testing.T) string {
+	t.Helper()
+	for _, d := range sources(t) {
+		if found, _ := filepath.Glob(filepath.Join(d, "mod_wsgi-5*.tar.gz")); len(found) > 0 {
+			return found[0]
+		}
+	}
+	t.Fatal("the cache has no archive of mod_wsgi 5")
+	return ""
 }
 
 // otherFileSystem is a directory on another file system, if one in memory allows

@@ -165,12 +165,8 @@ func (d *Dist) foreign(names []string) error {
 		return nil
 	}
 	slices.Sort(others)
-	text, more := strings.Join(others[:min(5, len(others))], ", "), ""
-	if len(others) > 5 {
-		more = fmt.Sprintf(" and %d more", len(others)-5)
-	}
 	return fault.New(fault.Usage, "move them away, or name a new directory with --out; the artifacts of another run or machine are taken in with modwsgi package merge",
-		"%s contains what no run of modwsgi has listed there: %s%s", d.out, text, more)
+		"%s contains what no run of modwsgi has listed there: %s", d.out, Some(others, 5))
 }
 
 // foreignPages lists what is in the package index but not a page of a project.

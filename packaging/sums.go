@@ -25,3 +25,12 @@ func ParseSums(data []byte) (map[string]string, error) {
 	}
 	return sums, nil
 }
+
+// Some joins the first names of a list for a message, and counts the others.
+func Some(names []string, most int) string {
+	text := strings.Join(names[:min(most, len(names))], ", ")
+	if len(names) > most {
+		text += fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return text
+}

@@ -17,9 +17,9 @@ package publish
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"modwsgi/internal/fault"
+	"modwsgi/packaging"
 )
 
 // State is what publishing does with one file.
@@ -126,10 +126,6 @@ func conflicts(plans []*Plan) error {
 	if len(wrong) == 0 {
 		return nil
 	}
-	more := ""
-	if len(wrong) > 8 {
-		more = fmt.Sprintf(" and %d more", len(wrong)-8)
-	}
 	return fault.New(fault.Usage, "published files are never replaced: make the artifacts again with another version (--build-number for wheels, --release for packages), or leave them out with --only",
-		"nothing was published, because other contents have these names: %s%s", strings.Join(wrong[:min(8, len(wrong))], ", "), more)
+		"nothing was published, because other contents have these names: %s", packaging.Some(wrong, 8))
 }

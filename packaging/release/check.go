@@ -130,11 +130,7 @@ func notAsPublished(where string, wrong []string) error {
 	if len(wrong) == 0 {
 		return nil
 	}
-	text, more := strings.Join(wrong[:min(8, len(wrong))], ", "), ""
-	if len(wrong) > 8 {
-		more = fmt.Sprintf(" and %d more", len(wrong)-8)
-	}
-	return fault.New(fault.Verify, changed, "%s differs from what was published: %s%s", where, text, more)
+	return fault.New(fault.Verify, changed, "%s differs from what was published: %s", where, packaging.Some(wrong, 8))
 }
 
 // CheckInside compares the contents of a zip with the SHA256SUMS in it, or of a wheel
