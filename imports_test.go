@@ -65,7 +65,7 @@ var layers = []layer{
 	{"python", "the Python part of the tool's wheel", ""},
 	// Mechanisms.
 	{"internal/run", "the only user of os/exec", "internal/fault internal/owned internal/quote"},
-	{"internal/httpc", "the HTTP client: proxies, limits, retry, redaction", "internal/fault internal/run"},
+	{"internal/httpc", "the HTTP client: proxies, limits, retry, redaction", "internal/fault internal/owned internal/run"},
 	{"internal/registry", "the client of OCI registries and its keychain", "internal/httpc internal/owned internal/run"},
 	{"express/host", "differences between systems", "internal/fault internal/owned internal/run"},
 	{"internal/atomicfile", "files that are complete or absent", "internal/owned"},

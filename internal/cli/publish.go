@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"modwsgi/internal/fault"
+	"modwsgi/internal/httpc"
 	"modwsgi/packaging/publish"
 	"modwsgi/packaging/publish/aptrepo"
 	"modwsgi/packaging/publish/dnfrepo"
@@ -169,7 +170,7 @@ func (a *app) absOr(path string) string {
 // destinations opens what the flags name. All of them are checked before any of them is
 // asked.
 func (a *app) destinations(set *publish.Set, o *publishOptions) ([]publish.Destination, error) {
-	trust, err := publish.Trust(a.absOr(o.ca), o.insecure)
+	trust, err := httpc.Authorities("--ca", a.absOr(o.ca), o.insecure)
 	if err != nil {
 		return nil, err
 	}

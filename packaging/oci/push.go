@@ -2,12 +2,7 @@ package oci
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -15,11 +10,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/httpc"
-	"modwsgi/internal/owned"
 	"modwsgi/internal/registry"
 )
 
@@ -64,26 +57,9 @@ const connectTimeout = 30 * time.Second
 
 // Trust sets up trust in registries whose certificate was signed by the authorities in
 // a file ("" for none), and in those of Insecure.
-func (o *Options) Trust(file string) error {
-	if file == "" && !o.Insecure {
-		return nil
-	}
-	o.tls = &tls.Config{InsecureSkipVerify: o.Insecure && file == ""} // #nosec G402 -- with --insecure-registry only
-	if file != "" {
-		data, err := owned.ReadFile(file, maxAuthorities)
-		if err != nil {
-			return fault.New(fault.Usage, fault.HintOr(err, "name a file with certificates in PEM"), "read --registry-ca: %w", err)
-		}
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(data) {
-			return fault.New(fault.Usage, "name a file with certificates in PEM", "--registry-ca: %s contains no certificate", file)
-		}
-		o.tls.RootCAs = pool
-	}
-	return nil
+func (o *Options) Trust(file string) (err error) {
+	o.tls, err = httpc.Authorities("--registry-ca", file, o.Insecure)
+	return err
 }
 
 // CheckPush asks the registry, before anything is built, whether the image may be
@@ -111,23 +87,7 @@ func (o *Options) pushProblem(ctx context.Context, err error) error {
 
 // registryHint is the hint for an answer of a registry.
 func registryHint(err error, other string) string {
-	var answer *transport.Error
-	var op *net.OpError
-	switch {
-	case errors.As(err, &answer) && answer.StatusCode == http.StatusUnauthorized:
-		return "log in first, with docker login or podman login; DOCKER_CONFIG or REGISTRY_AUTH_FILE names the location of the credentials"
-	case errors.As(err, &answer) && answer.StatusCode == http.StatusForbidden:
-		return "log in with an account that may do this"
-	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
-		return "check the name and the tag"
-	case httpc.Untrusted(err):
-		return "pass the certificate of the registry's authority with --registry-ca"
-	case httpc.WithoutTLS(err):
-		return "pass --insecure-registry for a registry without TLS"
-	case errors.As(err, &op) && op.Op == "dial":
-		return "check that the registry is running and that its address is right"
-	}
-	return other
+	return registry.Hint(err, "--registry-ca", "--insecure-registry", other)
 }
 
 // signAll signs the images, and the index with the digest, so that an image pulled for

@@ -13,7 +13,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -353,20 +352,6 @@ func (i *Image) problem(ctx context.Context, what string, err error) error {
 	if fault.ClassOf(err) != fault.Internal {
 		return err
 	}
-	hint := "run the same command again: what is in the registry is skipped"
-	var answer *transport.Error
-	var op *net.OpError
-	switch {
-	case errors.As(err, &answer) && answer.StatusCode == http.StatusUnauthorized:
-		hint = "log in first, with docker login or podman login; DOCKER_CONFIG or REGISTRY_AUTH_FILE names the location of the credentials"
-	case errors.As(err, &answer) && answer.StatusCode == http.StatusForbidden:
-		hint = "log in with an account that may push to it"
-	case httpc.Untrusted(err):
-		hint = "pass the certificate of the registry's authority with --ca"
-	case httpc.WithoutTLS(err):
-		hint = "pass --insecure for a registry without TLS"
-	case errors.As(err, &op) && op.Op == "dial":
-		hint = "check that the registry is running and that its address is right"
-	}
+	hint := registry.Hint(err, "--ca", "--insecure", "run the same command again: what is in the registry is skipped")
 	return fault.New(fault.Source, hint, "%s %s: %w", what, i.ref.Name(), err)
 }
