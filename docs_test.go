@@ -26,6 +26,7 @@ var evidenceHeads = map[string]struct {
 	least int
 }{
 	"security.md":    {[]string{"| boundary "}, 50},
+	"catalogue.md":   {[]string{"| a newer catalogue "}, 15},
 	"reliability.md": {[]string{"| promise "}, 15},
 	"reports.md":     {[]string{"| report "}, 100},
 	"detection.md":   {[]string{"| Python | recognised by ", "| httpd | recognised by "}, 30},

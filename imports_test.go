@@ -34,6 +34,7 @@ var layers = []layer{
 	{"internal/quote", "words as a shell reads them", ""},
 	{"internal/digest", "SHA-256 of files and trees", ""},
 	{"internal/spelling", "suggestions for misspelled names", ""},
+	{"internal/tomlfile", "TOML that people write, with the line of each key", ""},
 	{"express/option", "tables of options", "internal/fault internal/quote internal/spelling"},
 	{"express/option/markdown", "tables of options as Markdown, for tests of the reference pages", "express/option"},
 	{"internal/filetree", "copy, size, glob: never through a link", ""},
@@ -42,13 +43,15 @@ var layers = []layer{
 	{"internal/elf/elftest", "small ELF files, for tests", ""},
 	{"internal/scripttest", "scripts that drive the programs, for tests", "internal/elf/elftest internal/freeport"},
 	{"internal/pages", "pages of the documentation, for tests", ""},
-	{"internal/cgroup", "processors and memory of this process", ""},
+	{"internal/mountinfo", "mounted file systems", ""},
+	{"internal/cgroup", "processors, memory and tasks of this process", "internal/mountinfo"},
 	{"internal/timeline", "timing of each part of a build", ""},
 	{"internal/objgraph", "the scheduler of dependent tasks", ""},
 	{"internal/distro", "distributions, packages, install commands", ""},
 	{"internal/owned", "which files of other users are trusted: every package may use it, it uses none", "internal/quote"},
 	{"internal/otheruser", "a second user, for tests", "internal/filetree"},
 	{"internal/testkit", "files, errors and events, for tests", "internal/event internal/fault"},
+	{"internal/settingsfile", "where settings of a project are found, and the words for mistakes in them", "internal/fault internal/owned internal/spelling internal/tomlfile"},
 	// Formats defined by others.
 	{"internal/elf", "ELF files", ""},
 	{"internal/libpython", "the Python version in a library", "internal/elf"},
@@ -67,18 +70,19 @@ var layers = []layer{
 	{"internal/run", "the only user of os/exec", "internal/fault internal/owned internal/quote"},
 	{"internal/httpc", "the HTTP client: proxies, limits, retry, redaction", "internal/fault internal/owned internal/run"},
 	{"internal/registry", "the client of OCI registries and its keychain", "internal/httpc internal/owned internal/run"},
-	{"express/host", "differences between systems", "internal/fault internal/owned internal/run"},
+	{"express/host", "differences between systems", "internal/fault internal/mountinfo internal/owned internal/run"},
 	{"internal/atomicfile", "files that are complete or absent", "internal/owned"},
-	{"internal/flock", "locks that wait with a limit", "internal/fault internal/owned"},
+	{"internal/flock", "locks that wait with a limit", "internal/fault internal/mountinfo internal/owned"},
 	{"internal/scratch", "directories of one run", "internal/fault internal/flock internal/owned internal/run"},
 	{"internal/shortage", "errors for a lack of space or of a limit", "internal/fault internal/run"},
 	{"express/console", "the launcher's streams and messages", "internal/fault internal/shortage"},
 	{"internal/observer", "an event and a span from one call", "internal/event internal/run internal/timeline"},
 	{"internal/prove", "a throwaway httpd that answers a request", "internal/elf internal/event internal/fault internal/filetree internal/observer internal/owned internal/run internal/scratch internal/timeline"},
+	{"internal/farm", "distcc and icecream: objects compiled on other machines", "internal/objgraph internal/owned internal/run"},
 	{"internal/steps", "named steps with logs", "internal/objgraph internal/observer internal/timeline"},
 	{"internal/configcache", "answers for configure scripts", "internal/run"},
 	{"internal/relocate", "run paths relative to the file", "internal/atomicfile internal/owned"},
-	{"internal/toolchain", "the C compiler of this machine", "internal/digest internal/distro internal/fault internal/run internal/shortage internal/target"},
+	{"internal/toolchain", "the C compiler of this machine", "internal/digest internal/distro internal/elf internal/fault internal/run internal/shortage internal/target"},
 	{"internal/recipe", "pinned archives, advisories, the lock file", "internal/atomicfile internal/digest internal/fault internal/owned"},
 	{"internal/fetch/providertest", "the contract of providers, for tests", "internal/fault internal/recipe"},
 	{"internal/archive", "safe extraction", "internal/digest internal/fault internal/owned"},
@@ -96,16 +100,19 @@ var layers = []layer{
 	{"detect", "finds Pythons and httpds; read-only", "internal/apxs internal/distro internal/elf internal/fault internal/libpython internal/owned internal/pe internal/receipt internal/run"},
 	{"internal/sysroot", "headers and link libraries of a target", "detect internal/archive internal/debian internal/digest internal/elf internal/event internal/fault internal/fetch internal/owned internal/target"},
 	{"express/site", "the launcher's environment and its httpd", "detect express/conf express/host internal/distro internal/fault internal/filetree internal/receipt internal/run"},
-	{"express/config", "one file per feature: options, checks, directives", "express/conf express/host express/option express/site internal/fault internal/owned internal/quote internal/run"},
+	{"express/logwriter", "the program that httpd pipes logs into: readable text, JSON, rotation", ""},
+	{"express/config", "one file per feature: options, checks, directives", "express/conf express/host express/logwriter express/option express/site internal/fault internal/owned internal/quote internal/run"},
+	{"express/sources", "options from configuration files and the environment", "express/config express/option internal/fault internal/owned internal/settingsfile internal/tomlfile"},
 	{"express/instance", "a server root", "express/config express/host internal/elf internal/fault internal/flock internal/owned internal/run"},
 	{"express/supervise", "starting, signals, reload, process 1, apachectl", "express/console express/host express/instance internal/fault internal/owned internal/run"},
-	{"httpdbuild", "source archives to an httpd tree", "internal/apxs internal/archive internal/configcache internal/distro internal/elf internal/event internal/fault internal/filetree internal/libtool internal/makefile internal/objgraph internal/observer internal/owned internal/relocate internal/run internal/shortage internal/steps internal/timeline internal/toolchain"},
-	{"modulebuild", "source archive to the module", "internal/archive internal/digest internal/distro internal/event internal/fault internal/observer internal/owned internal/run internal/shortage internal/steps internal/timeline internal/toolchain"},
-	{"modulebuild/windows", "the same for Windows", "internal/archive internal/atomicfile internal/digest internal/distro internal/event internal/fault internal/fetch internal/observer internal/pe internal/recipe internal/run internal/steps"},
+	{"httpdbuild", "source archives to an httpd tree", "internal/apxs internal/archive internal/configcache internal/distro internal/elf internal/event internal/farm internal/fault internal/filetree internal/libtool internal/makefile internal/objgraph internal/observer internal/owned internal/relocate internal/run internal/shortage internal/steps internal/timeline internal/toolchain"},
+	{"modulebuild", "source archive to the module", "internal/archive internal/digest internal/distro internal/event internal/farm internal/fault internal/observer internal/owned internal/receipt internal/run internal/shortage internal/steps internal/timeline internal/toolchain"},
+	{"modulebuild/windows", "the same for Windows", "internal/archive internal/atomicfile internal/digest internal/distro internal/event internal/fault internal/fetch internal/observer internal/owned internal/pe internal/recipe internal/run internal/steps"},
 	{"installer/place", "one transaction over an environment", "internal/fault internal/flock internal/owned internal/run"},
-	{"packaging", "the transaction over dist/, what formats share", "internal/digest internal/fault internal/filetree internal/flock internal/owned internal/pydist internal/scratch"},
+	{"packaging", "the transaction over dist/, what formats share", "internal/digest internal/fault internal/filetree internal/flock internal/owned internal/pe internal/pydist internal/scratch"},
 	{"packaging/sign", "detached signatures", "internal/fault internal/owned internal/pgp"},
 	{"packaging/licence", "SPDX expressions of packaged components", "internal/fault packaging"},
+	{"packaging/debuginfo", "debugging information in separate files", "internal/distro internal/elf internal/fault internal/owned internal/run packaging"},
 	{"packaging/linkage", "needed libraries, platform tags", "internal/digest internal/distro internal/elf internal/fault internal/filetree internal/pe internal/recipe internal/relocate internal/run internal/target packaging"},
 	{"packaging/sbom", "CycloneDX", "packaging packaging/licence"},
 	{"packaging/vex", "OpenVEX", "internal/recipe packaging"},
@@ -113,7 +120,7 @@ var layers = []layer{
 	{"packaging/release", "what accompanies every artifact", "internal/digest internal/fault internal/pydist packaging packaging/index packaging/sbom packaging/sign packaging/vex"},
 	{"packaging/authenticode", "signatures of Windows programs", "internal/distro internal/fault internal/filetree internal/owned internal/pe internal/run internal/scratch"},
 	{"packaging/linuxpkg", "deb, rpm, apk", "internal/atomicfile internal/digest internal/elf internal/fault internal/filetree internal/owned internal/pydist internal/receipt internal/run internal/shortage internal/target packaging packaging/licence packaging/linkage packaging/sbom"},
-	{"packaging/oci", "container images and layers", "internal/digest internal/elf internal/fault internal/filetree internal/httpc internal/owned internal/receipt internal/registry internal/relocate internal/run internal/target packaging packaging/licence packaging/linkage packaging/release packaging/sbom"},
+	{"packaging/oci", "container images and layers", "internal/digest internal/elf internal/fault internal/filetree internal/httpc internal/libpython internal/owned internal/pydist internal/receipt internal/registry internal/relocate internal/run internal/target packaging packaging/licence packaging/linkage packaging/release packaging/sbom"},
 	{"packaging/wheel", "Python wheels", "internal/digest internal/elf internal/fault internal/owned internal/pydist internal/receipt packaging packaging/licence packaging/linkage packaging/sbom"},
 	{"packaging/winzip", "the zip for Windows", "internal/digest internal/fault internal/owned internal/pe internal/pydist internal/receipt packaging packaging/licence packaging/sbom"},
 	{"packaging/toolwheel", "the wheel of the tools", "internal/atomicfile internal/digest internal/elf internal/fault internal/owned internal/platform internal/pydist internal/receipt internal/scratch packaging packaging/licence packaging/sbom python"},
@@ -125,19 +132,19 @@ var layers = []layer{
 	{"packaging/publish/ociref", "an image with referrers in a registry", "internal/fault internal/httpc internal/registry internal/run packaging packaging/publish"},
 	{"packaging/publish/publishtest", "small artifacts of every kind and an index, for tests", "packaging packaging/release packaging/sign"},
 	// Requests of users.
-	{"installer", "the environment that serves", "detect express/runtime httpdbuild installer/place internal/buildcache internal/buildcache/remote internal/buildstore internal/cachedir internal/cgroup internal/digest internal/distro internal/elf internal/event internal/fault internal/fetch internal/filetree internal/flock internal/owned internal/platform internal/prove internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/steps internal/sysroot internal/target internal/timeline internal/toolchain internal/version modulebuild"},
-	{"doctor", "checks of an environment and its host", "detect httpdbuild internal/cachedir internal/catalogue internal/digest internal/distro internal/elf internal/fault internal/filetree internal/platform internal/receipt internal/recipe internal/run internal/scratch internal/toolchain modulebuild"},
-	{"express", "the launcher", "express/conf express/config express/console express/host express/instance express/option express/runtime express/site express/supervise internal/atomicfile internal/fault internal/owned internal/platform internal/receipt internal/run internal/spelling"},
+	{"installer", "the environment that serves", "detect express/runtime httpdbuild installer/place internal/buildcache internal/buildcache/remote internal/buildstore internal/cachedir internal/cgroup internal/digest internal/distro internal/elf internal/event internal/farm internal/fault internal/fetch internal/filetree internal/flock internal/owned internal/platform internal/prove internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/steps internal/sysroot internal/target internal/timeline internal/toolchain internal/version modulebuild"},
+	{"doctor", "checks of an environment and its host", "detect httpdbuild internal/cachedir internal/catalogue internal/digest internal/distro internal/elf internal/farm internal/fault internal/filetree internal/platform internal/receipt internal/recipe internal/run internal/scratch internal/toolchain modulebuild"},
+	{"express", "the launcher", "express/conf express/config express/console express/host express/instance express/logwriter express/option express/runtime express/site express/sources express/supervise internal/atomicfile internal/cgroup internal/fault internal/owned internal/platform internal/quote internal/receipt internal/run internal/spelling"},
 	{"packaging/matrix", "the file that describes a release", "internal/fault internal/platform"},
-	{"packaging/produce", "the pipeline of single formats and releases", "detect express/runtime httpdbuild installer internal/cachedir internal/digest internal/elf internal/event internal/fault internal/fetch internal/filetree internal/httpc internal/owned internal/platform internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/sysroot internal/target internal/toolchain internal/version modulebuild/windows packaging packaging/authenticode packaging/licence packaging/linkage packaging/linuxpkg packaging/matrix packaging/oci packaging/release packaging/sign packaging/toolwheel packaging/wheel packaging/winzip"},
+	{"packaging/produce", "the pipeline of single formats and releases", "detect express/runtime httpdbuild installer internal/buildcache internal/buildstore internal/cachedir internal/digest internal/elf internal/event internal/fault internal/fetch internal/filetree internal/httpc internal/owned internal/platform internal/pydist internal/receipt internal/recipe internal/run internal/scratch internal/sysroot internal/target internal/toolchain internal/version modulebuild/windows packaging packaging/authenticode packaging/debuginfo packaging/licence packaging/linkage packaging/linuxpkg packaging/matrix packaging/oci packaging/release packaging/sign packaging/toolwheel packaging/wheel packaging/winzip"},
 	{"packaging/toolrelease", "the tools' own release", "internal/atomicfile internal/digest internal/fault internal/filetree internal/owned internal/platform internal/run internal/version packaging packaging/linuxpkg packaging/release packaging/sbom packaging/sign packaging/toolwheel"},
-	{"internal/cli", "flags, help, rendering", "detect doctor httpdbuild installer internal/atomicfile internal/buildcache/remote internal/cachedir internal/catalogue internal/cgroup internal/distro internal/event internal/fault internal/filetree internal/flock internal/httpc internal/owned internal/platform internal/recipe internal/run internal/scratch internal/shortage internal/spelling internal/target internal/timeline internal/version modulebuild/windows packaging packaging/authenticode packaging/matrix packaging/produce packaging/publish packaging/publish/aptrepo packaging/publish/dnfrepo packaging/publish/ociref packaging/publish/pyindex packaging/publish/repodir packaging/release packaging/sign"},
+	{"internal/cli", "flags, help, rendering", "detect doctor httpdbuild installer internal/atomicfile internal/buildcache/remote internal/cachedir internal/catalogue internal/cgroup internal/distro internal/event internal/fault internal/filetree internal/flock internal/httpc internal/owned internal/platform internal/recipe internal/run internal/scratch internal/settingsfile internal/shortage internal/spelling internal/target internal/timeline internal/version modulebuild/windows packaging packaging/authenticode packaging/matrix packaging/produce packaging/publish packaging/publish/aptrepo packaging/publish/dnfrepo packaging/publish/ociref packaging/publish/pyindex packaging/publish/repodir packaging/release packaging/sign"},
 	// Programs.
 	{"cmd/modwsgi", "the tool", "internal/cli internal/run"},
 	{"cmd/mod_wsgi-express", "the launcher", "express internal/run internal/version"},
 	{"cmd/mod_wsgi-apxs", "apxs of the private httpd", "internal/apxs internal/run internal/version"},
 	{"cmd/modwsgi-catalogue", "repositories of catalogues", "internal/cachedir internal/catalogue/publish internal/catalogue/refresh internal/debian internal/fault internal/fetch internal/owned internal/recipe"},
-	{"cmd/modwsgi-release", "the tools' own release", "internal/owned packaging/sign packaging/toolrelease"},
+	{"cmd/modwsgi-release", "the tools' own release", "internal/owned packaging packaging/sign packaging/toolrelease"},
 }
 
 // outside lists the only packages that may import certain third-party or standard
@@ -235,6 +242,9 @@ func allowed(dir, imp string) bool {
 
 func below(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
+// toolsOfTests start arbitrary programs and write only below a directory that they make.
+var toolsOfTests = []string{"scripts/torture", "scripts/bench/serve"}
+
 // parseTree returns the imports of every file except tests.
 func parseTree(t *testing.T) map[string][]string {
 	t.Helper()
@@ -243,7 +253,7 @@ func parseTree(t *testing.T) map[string][]string {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && name != "." || d.Name() == "testdata" || d.Name() == "acceptance" || filepath.ToSlash(name) == "scripts/torture") {
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && name != "." || d.Name() == "testdata" || d.Name() == "acceptance" || slices.Contains(toolsOfTests, filepath.ToSlash(name))) {
 			return fs.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"modwsgi/internal/testkit"
 )
 
 // packageIndex serves files as a package index does (PEP 503), and counts downloads.
@@ -226,6 +228,7 @@ func damaged(t *testing.T, sdist, work string) string {
 // TestPipBuildsForTheSystem: if Debian's Apache is installed with its headers, pip
 // builds a module for it and no httpd.
 func TestPipBuildsForTheSystem(t *testing.T) {
+	testkit.Turn(t, "systems")
 	_, sdist := backend(t)
 	r := onMachine(t, `
 export DEBIAN_FRONTEND=noninteractive

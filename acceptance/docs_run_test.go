@@ -77,6 +77,9 @@ func newReader(t *testing.T) *reader {
 		"MODWSGI_CACHE_DIR=" + setting(t, "MODWSGI_TEST_CACHE"), "PYTHONDONTWRITEBYTECODE=1",
 	}
 	port := fmt.Sprint(r.port)
+	// The server root that the launcher chooses; one in the test's directory would have too
+	// long a path for sockets.
+	t.Cleanup(func() { _ = os.RemoveAll(fmt.Sprintf("/var/tmp/mod_wsgi-localhost:%d:%d", r.port, os.Getuid())) })
 	r.swap = strings.NewReplacer("/srv/shop", dir+"/srv/shop", "/etc/", dir+"/etc/", "--port 8080", "--port "+port, "--port 8000", "--port "+port,
 		"--port 80 ", "--port "+port+" ", ":8080", ":"+port, "--user shop", "--user nobody --group nogroup", "-o shop", "-o nobody", "~/", "$HOME/")
 	if os.Geteuid() == 0 {

@@ -246,7 +246,7 @@ export DEBIAN_FRONTEND=noninteractive
 state() { find /etc /usr/bin /usr/lib/systemd /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share/man/man1 /usr/share/doc /usr/share/lintian /opt /var/lib/modwsgi /run/mod_wsgi-express 2>/dev/null |
 	grep -v '^/etc/\(passwd\|shadow\|group\|gshadow\|subuid\|subgid\)-\?$' | sort; getent passwd modwsgi || true; getent group modwsgi || true; }
 missing=
-for tool in lintian rpm; do command -v $tool >/dev/null || missing="$missing $tool"; done
+for tool in lintian rpm rpmlint cpio; do command -v $tool >/dev/null || missing="$missing $tool"; done
 apt-get update -qq
 if [ -n "$missing" ]; then apt-get install -y -qq --no-install-recommends $missing >/dev/null; fi
 apt-get install -y -qq --no-install-recommends adduser libpython3.11 >/dev/null
@@ -267,23 +267,76 @@ ls /etc/modwsgi | tr '\n' ' '; echo "IS KEPT"
 rm -r /etc/modwsgi /var/lib/modwsgi
 state > /tmp/after
 diff /tmp/before /tmp/after && echo "PURGED"
-lintian --no-cfg --allow-root --fail-on error `+deb+` && echo "LINTIAN"
+lintian --no-cfg --allow-root --display-info --tag-display-limit 0 --fail-on error `+deb+` > /tmp/lintian && echo "LINTIAN"
+cat /tmp/lintian; grep hardening- /tmp/lintian || echo "HARDENED"
+rpmlint `+rpm+` > /tmp/rpmlint || true
+sed 's/^/RPMLINT /' /tmp/rpmlint
 rpm -K `+rpm+`
 rpm -qp --qf '[%{REQUIRENAME} %{REQUIREFLAGS:deptype}\n]' `+rpm+` | grep -x '/usr/sbin/useradd pre'
 mkdir /tmp/fresh
 rpm --root /tmp/fresh --initdb
 rpm --root /tmp/fresh -i --nodeps --noscripts `+rpm+` && rpm --root /tmp/fresh -V --nodeps mod-wsgi-express-py311 && echo "RPM INSTALLED"
 test -x /tmp/fresh/opt/modwsgi/py311/bin/mod_wsgi-express
+nm -D --undefined-only /tmp/fresh/opt/modwsgi/py311/lib/python3*/site-packages/mod_wsgi_packages/httpd/bin/ht* /tmp/fresh/opt/modwsgi/py311/lib/python3*/site-packages/mod_wsgi_packages/httpd/lib/libapr-1.so.0 > /tmp/calls
+grep -qw 'U mkstemp@GLIBC_[0-9.]*' /tmp/calls
+grep 'U mktemp@' /tmp/calls || echo "CALLS NO MKTEMP"
 rpm --root /tmp/fresh -e --noscripts mod-wsgi-express-py311
 test ! -e /tmp/fresh/opt/modwsgi && echo "RPM REMOVED"
 `))
 	for _, want := range []string{
 		"VERIFY 0", "ANSWER Hello from Python 3.11", "RUNS AS modwsgi", "RELOADED Hello", "ENDED 0", "MAN /", "hello.conf mine.conf REMOVED", "mine.conf IS KEPT",
-		"PURGED", "LINTIAN", "digests OK", "/usr/sbin/useradd pre", "RPM INSTALLED", "RPM REMOVED",
+		"PURGED", "LINTIAN", "HARDENED", "digests OK", "/usr/sbin/useradd pre", "RPM INSTALLED", "RPM REMOVED",
+		"CALLS NO MKTEMP",
 	} {
 		if !strings.Contains(r.stdout, forSystem(t, want)) {
 			t.Errorf("lacks %q: %v", want, r)
 			return
+		}
+	}
+	rpmlintFinds(t, r.stdout)
+}
+
+// notHardened are rpmlint's tags about what compilers and linkers protect, about calls that
+// are unsafe, and about symbols that should have been removed.
+var notHardened = regexp.MustCompile(`^(position-independent-executable-suggested|non-position-independent-executable|shlib-with-non-pic-code|` +
+	`missing-PT_GNU_STACK-section|executable-stack|missing-call-to-.*|call-to-mktemp|binary-or-shlib-calls-gethostbyname|unstripped-binary-or-object|` +
+	`lto-bytecode|undefined-non-weak-symbol|setuid-binary|setgid-binary|world-writable|not-listed-as-documentation|summary-not-capitalized|.*-line-too-long)$`)
+
+// rpmlintExpects are findings for which the package is right.
+var rpmlintExpects = map[string]string{
+	// The linker of Go makes no position-independent program without a loader, and a
+	// static one runs with every C library.
+	"bin/mod_wsgi-express": "position-independent-executable-suggested",
+	"bin/mod_wsgi-apxs":    "position-independent-executable-suggested",
+	// In APR's child processes that run as another user, which only "RewriteMap prg:" of
+	// mod_rewrite asks for. The sources of APR are compiled as they are.
+	"lib/libapr-1.so.0": "missing-call-to-setgroups-before-setuid call-to-mktemp",
+	// rpmlint sees the name in apr_file_mktemp, which calls mkstemp.
+	"bin/httpd": "call-to-mktemp", "bin/htpasswd": "call-to-mktemp", "bin/htdigest": "call-to-mktemp", "bin/htdbm": "call-to-mktemp",
+}
+
+// rpmlintFinds compares the lines of rpmlint in an output, with RPMLINT before each, with
+// what is expected.
+func rpmlintFinds(t *testing.T, out string) {
+	t.Helper()
+	seen := map[string]bool{}
+	for line := range strings.Lines(out) {
+		words := strings.Fields(line) // RPMLINT PACKAGE: E: TAG FILE
+		if len(words) < 4 || words[0] != "RPMLINT" || !notHardened.MatchString(words[3]) {
+			continue
+		}
+		file := strings.TrimSpace(line)
+		if len(words) > 4 {
+			file = filepath.Join(filepath.Base(filepath.Dir(words[4])), filepath.Base(words[4]))
+		}
+		if !slices.Contains(strings.Fields(rpmlintExpects[file]), words[3]) {
+			t.Errorf("rpmlint: %s", line)
+		}
+		seen[file] = true
+	}
+	for _, file := range []string{"bin/mod_wsgi-express", "bin/httpd", "lib/libapr-1.so.0"} {
+		if !seen[file] { // then it did not look into the programs
+			t.Errorf("rpmlint finds nothing in %s: %s", file, out)
 		}
 	}
 }
@@ -343,11 +396,12 @@ apt-get purge -y -qq libapache2-mod-wsgi-py311 >/dev/null
 find /etc/apache2 /usr/lib/apache2 | grep -v 'mods-.*/wsgi\.\|modules/mod_wsgi.so' | sort > /tmp/after
 grep -v 'mods-.*/wsgi\.\|modules/mod_wsgi.so' /tmp/before | diff - /tmp/after && echo "PURGED"
 command -v lintian >/dev/null || apt-get install -y -qq --no-install-recommends lintian >/dev/null
-lintian --no-cfg --allow-root --fail-on error $deb && echo "LINTIAN"
+lintian --no-cfg --allow-root --display-info --tag-display-limit 0 --fail-on error $deb > /tmp/lintian && echo "LINTIAN"
+cat /tmp/lintian; grep hardening- /tmp/lintian || echo "HARDENED"
 `+otherLayouts(func(format string) string {
 		return strings.Join(quoteAll(linuxArgs(t, format, "/var/tmp/dist", "--httpd", "system")), " ")
 	})))
-	for _, want := range []string{"apache2-api-20120211, libc6 (>= ", "libpython3.11 (>= 3", "BESIDE", "REFUSED", "wsgi_module (shared)", "PURGED", "LINTIAN", "RPM ANSWER @VERSION@ /usr", "RPM KEPT", "RPM REMOVED", "APK ANSWER @VERSION@ /usr"} {
+	for _, want := range []string{"apache2-api-20120211, libc6 (>= ", "libpython3.11 (>= 3", "BESIDE", "REFUSED", "wsgi_module (shared)", "PURGED", "LINTIAN", "HARDENED", "RPM ANSWER @VERSION@ /usr", "RPM KEPT", "RPM REMOVED", "APK ANSWER @VERSION@ /usr"} {
 		if !strings.Contains(r.stdout, strings.ReplaceAll(forSystem(t, want), "@VERSION@", systemVersion(t))) {
 			t.Errorf("lacks %q: %v", want, r)
 			return

@@ -268,7 +268,7 @@ func checkRoot(t *testing.T, root string) {
 			t.Error(err)
 		}
 	}
-	for _, gone := range []string{"app/.venv", "app/.git", "app/__pycache__", "opt/mod_wsgi/bin/activate", "bin/sh", "etc/ssl"} {
+	for _, gone := range []string{"app/.venv", "app/.git", "app/__pycache__", "opt/mod_wsgi/bin/activate", "bin/sh", "etc/ssl", "opt/mod_wsgi/bin/mod_wsgi-apxs"} {
 		absent(t, filepath.Join(root, gone))
 	}
 	for file, text := range map[string]string{"usr/share/doc/mod_wsgi/sbom.cdx.json": "pkg:pypi/shopping@1.0", "etc/passwd": "nonroot:x:65532:65532"} {
@@ -598,4 +598,96 @@ func relabel(t *testing.T, dir string) {
 	if err != nil || n == 0 {
 		t.Fatalf("relabelled %d files: %v", n, err)
 	}
+}
+
+// TestImageContent makes images of a copy of an environment with pip and setuptools,
+// without naming a base: the Python is that of this machine. Neither they nor headers and
+// test suites are in it unless asked for, and it serves in both cases.
+func TestImageContent(t *testing.T) {
+	t.Parallel()
+	w := newImageWorld(t)
+	stage := filepath.Join(w.dir, "copy")
+	must(t, "/", bareEnv(), "cp", "-a", setting(t, "MODWSGI_TEST_ENV"), stage)
+	site := filepath.Join(stage, "lib", libOf(t, stage), "site-packages")
+	writeFile(t, filepath.Join(site, "shopping.py"), "where = __file__\n", 0o644)
+	writeFile(t, filepath.Join(site, "cart/__init__.py"), "", 0o644)
+	writeFile(t, filepath.Join(site, "cart/tests/test_cart.py"), "", 0o644)
+	if _, err := os.Stat(filepath.Join(site, "setuptools")); err != nil {
+		t.Fatal(err)
+	}
+	extra := []string{
+		"opt/mod_wsgi/bin/pip", "opt/mod_wsgi/bin/mod_wsgi-apxs", "opt/mod_wsgi/lib/" + libOf(t, stage) + "/site-packages/pip", "opt/mod_wsgi/lib/" + libOf(t, stage) + "/site-packages/setuptools",
+		"opt/mod_wsgi/lib/" + libOf(t, stage) + "/site-packages/mod_wsgi_packages/httpd/include/httpd.h", "opt/mod_wsgi/lib/" + libOf(t, stage) + "/site-packages/cart/tests/test_cart.py",
+	}
+	sizes := map[bool]int64{}
+	for _, all := range []bool{false, true} {
+		part := fmt.Sprintf("all %v", all)
+		out, port := filepath.Join(w.dir, part, "shop.tar"), freeport.Get(t)
+		args := []string{"oci", "--stage", stage, "--app", "app", "--port", fmt.Sprint(port), "--out", out, "--tag", "shop/web:1"}
+		if all {
+			args = append(args, "--include", "pip", "--include", "headers,tests")
+		}
+		if r := pack(t, w.dir, bareEnv(), args...); r.code != 0 {
+			t.Fatal(r)
+		}
+		tag, err := name.NewTag("shop/web:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := tarball.ImageFromPath(out, &tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := filepath.Join(w.dir, part, "root")
+		unpack(t, img, root)
+		info, err := os.Stat(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes[all] = info.Size()
+		for _, file := range extra {
+			if _, err := os.Lstat(filepath.Join(root, file)); (err == nil) != all {
+				t.Errorf("with all of it %v: %s: %v", all, file, err)
+			}
+		}
+		bom, err := os.ReadFile(filepath.Join(root, "usr/share/doc/mod_wsgi/sbom.cdx.json"))
+		if err != nil || strings.Contains(string(bom), "pkg:pypi/pip@") != all {
+			t.Errorf("with all of it %v, the bill of materials names pip: %v (%v)", all, !all, err)
+		}
+		k := runImage(t, img, root)
+		k.serves(t)
+		if r := k.exec("/opt/mod_wsgi/bin/python", "-m", "pip", "--version"); (r.code == 0) != all || !all && !strings.Contains(r.stderr, "No module named pip") {
+			t.Errorf("with all of it %v, pip: %v", all, r)
+		}
+		k.drains(t)
+	}
+	t.Logf("%d bytes, %d with all of it", sizes[false], sizes[true])
+	if sizes[false] >= sizes[true] {
+		t.Errorf("%v", sizes)
+	}
+
+	// The Python of a copy for another CPU is not on this machine.
+	foreign := filepath.Join(w.dir, "foreign")
+	must(t, "/", bareEnv(), "cp", "-a", stage, foreign)
+	relabel(t, filepath.Join(foreign, "lib"))
+	relabel(t, filepath.Join(foreign, "bin"))
+	for want, args := range map[string][]string{
+		"is for x86_64, but the environment is for aarch64": {"--stage", foreign},
+		"--include docs: unknown part":                      {"--stage", stage, "--include", "docs"},
+	} {
+		if r := pack(t, w.dir, bareEnv(), append([]string{"oci", "--out", "failed"}, args...)...); r.code != 2 || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "hint: ") {
+			t.Errorf("want %q: %v", want, r)
+		}
+		absent(t, filepath.Join(w.dir, "failed"))
+	}
+}
+
+// libOf is the name of the directory of an environment's library, such as "python3.11".
+func libOf(t *testing.T, env string) string {
+	t.Helper()
+	found, _ := filepath.Glob(filepath.Join(env, "lib/python3*"))
+	if len(found) != 1 {
+		t.Fatalf("libraries: %v", found)
+	}
+	return filepath.Base(found[0])
 }

@@ -96,7 +96,7 @@ func TestShards(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	var total time.Duration
+	var total, lost time.Duration // lost is what the killed one had done
 	for i := 1; i <= n; i++ {
 		all.Go(func() {
 			kill := time.Duration(0)
@@ -108,9 +108,10 @@ func TestShards(t *testing.T) {
 				if err == nil {
 					t.Error("the second machine was not killed: it was too fast")
 				}
-				var again time.Duration
-				said, again, err = shard(i, 0)
-				cpu += again
+				mu.Lock()
+				lost = cpu
+				mu.Unlock()
+				said, cpu, err = shard(i, 0)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -123,8 +124,9 @@ func TestShards(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	t.Logf("processor time of one machine: %v, of eight: %v (%.2f times)", alone, total, float64(total)/float64(alone))
-	if float64(total) > 1.5*float64(alone) { // the killed one has lost some; the note has the figure
+	times := float64(total) / float64(alone)
+	t.Logf("processor time of one machine: %v, of eight: %v (%.2f times), lost by the one that was killed: %v", alone, total, times, lost)
+	if times > 1.2 { // 1.1, and what varies when eight share two processors
 		t.Errorf("eight machines used %v, one %v", total, alone)
 	}
 	requests, err := os.ReadFile(log)
@@ -142,6 +144,9 @@ func TestShards(t *testing.T) {
 		if times != 1 {
 			t.Errorf("%s was built %d times", build, times)
 		}
+	}
+	if found, _ := filepath.Glob(filepath.Join(dir, "part*", "mod_wsgi_httpd-*.whl")); len(found) != 2 {
+		t.Errorf("the wheels of the two httpds were made %d times: %v", len(found), found)
 	}
 	parts := []string{program(t, "modwsgi"), "package", "merge", "--out", "dist"}
 	for i := 1; i <= n; i++ {

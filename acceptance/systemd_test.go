@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -194,6 +195,175 @@ chmod 755 /usr/local/bin/get
 	for _, l := range lines {
 		if strings.HasPrefix(l, "/") || strings.Contains(l, "Traceback") || strings.HasPrefix(l, "LEFT") && !strings.Contains(l, "shop.conf") {
 			t.Errorf("afterwards: %s", l)
+		}
+	}
+	if t.Failed() {
+		t.Log(r)
+	}
+}
+
+// socketScript uses a service with a socket unit as an administrator does, with clients
+// that ask without a pause meanwhile. @HEX@ is the address in the kernel's form.
+const socketScript = `listeners() { grep -c " @HEX@:0050 .* 0A " /proc/net/tcp; }
+systemctl daemon-reload
+systemctl enable shop.service && systemctl is-enabled shop.socket
+systemctl start shop.socket
+echo "ACTIVE BEFORE $(systemctl is-active shop.service)"
+get || { systemctl status shop.service shop.socket --no-pager -l; journalctl -u shop --no-pager -n 50; exit 1; }
+echo "ACTIVE AFTER $(systemctl is-active shop.service)"
+main=$(systemctl show -P MainPID shop)
+echo "LAUNCHER $(stat -c %U /proc/$main) CAPABILITIES $(grep CapEff /proc/$main/status | cut -f 2)"
+echo "LISTENERS $(listeners)"
+clients > /root/clients & all=$!
+sleep 1
+echo v1 > /srv/shop/version; systemctl reload shop && echo "RELOADED"; sleep 1; get
+echo v2 > /srv/shop/version; systemctl restart shop && echo "RESTARTED"; get
+echo v3 > /srv/shop/version; systemctl restart shop && echo "RESTARTED"; get
+touch /root/enough; wait $all; cat /root/clients
+kill -9 "$(systemctl show -P MainPID shop | grep -vx 0)" || exit 1
+echo v4 > /srv/shop/version
+while [ "$(systemctl show -P NRestarts shop)" = 0 ]; do sleep 0.1; done
+systemctl start shop; get
+echo "LISTENERS $(listeners)"
+systemctl stop shop && echo "STOPPED"
+echo v5 > /srv/shop/version; get
+systemctl stop shop.socket shop.service
+get || echo "REFUSED"
+systemctl status shop.service shop.socket --no-pager
+journalctl -u shop --no-pager -n 50
+`
+
+// printed checks how often lines are in the output of a script.
+func printed(t *testing.T, r result, lines map[string]int) {
+	t.Helper()
+	for want, times := range lines {
+		n := 0
+		for l := range strings.Lines(r.stdout) {
+			if strings.TrimSpace(l) == want {
+				n++
+			}
+		}
+		if n != times {
+			t.Errorf("%q is there %d times, not %d", want, n, times)
+		}
+	}
+}
+
+// TestSocketUnitOnSystemd runs the units that systemd-unit prints: a user other than root
+// serves on port 80, and clients lose nothing while the service is reloaded and restarted.
+func TestSocketUnitOnSystemd(t *testing.T) {
+	const address, hex = "127.0.0.87", "5700007F" // nobody else uses it
+	fill := strings.NewReplacer("@HEX@", hex, "@HOST@", address, "@ENV@", setting(t, "MODWSGI_TEST_ENV"))
+	r := onSystemd(t, fill.Replace(`mkdir -p /srv/shop
+cp -a @ENV@ /srv/shop/.venv # the service has private temporary directories
+echo v0 > /srv/shop/version
+cat > /srv/shop/shop.wsgi <<'X'
+import os, pwd
+VERSION = open("/srv/shop/version").read().strip()
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [("ANSWER %s as %s %s" % (VERSION, pwd.getpwuid(os.getuid()).pw_name, [k for k in os.environ if k.startswith("LISTEN_")])).encode()]
+X
+unit() { /srv/shop/.venv/bin/mod_wsgi-express systemd-unit /srv/shop/shop.wsgi --user nobody --group nogroup --host @HOST@ --port 80 --processes 2 "$@"; }
+unit --socket-activation > /etc/systemd/system/shop.service
+unit --socket-unit > /etc/systemd/system/shop.socket
+cat > /usr/local/bin/get <<'X'
+#!`+systemPython+`
+import urllib.request
+print(urllib.request.urlopen("http://@HOST@/", timeout=30).read().decode().strip(), flush=True)
+X
+cat > /usr/local/bin/clients <<'X'
+#!`+systemPython+`
+import os, threading, time, urllib.request
+end = time.time() + 60
+asked, lost = [], []
+def client():
+    while not os.path.exists("/root/enough") and time.time() < end:
+        asked.append(1)
+        try:
+            urllib.request.urlopen("http://@HOST@/", timeout=30).read()
+        except Exception as e:
+            lost.append(repr(e))
+all = [threading.Thread(target=client) for _ in range(8)]
+for t in all: t.start()
+for t in all: t.join()
+print("MANY" if len(asked) > 100 else "FEW", len(asked), flush=True)
+print("LOST", len(lost), lost[:5], flush=True)
+X
+chmod 755 /usr/local/bin/get /usr/local/bin/clients
+`), fill.Replace(socketScript))
+	printed(t, r, map[string]int{
+		"enabled": 1, "ACTIVE BEFORE inactive": 1, "ACTIVE AFTER active": 1, "LAUNCHER nobody CAPABILITIES 0000000000000000": 1, "LISTENERS 1": 2,
+		"RELOADED": 1, "RESTARTED": 2, "STOPPED": 1, "REFUSED": 1, "LOST 0 []": 1,
+		"ANSWER v0 as nobody []": 1, "ANSWER v1 as nobody []": 1, "ANSWER v2 as nobody []": 1, "ANSWER v3 as nobody []": 1, "ANSWER v4 as nobody []": 1, "ANSWER v5 as nobody []": 1,
+	})
+	if !strings.Contains(r.stdout, "\nMANY ") {
+		t.Error("the clients asked too few times")
+	}
+	if t.Failed() {
+		t.Log(r)
+	}
+}
+
+// TestConfigurationOnSystemd runs the unit that systemd-unit prints in the directory of a
+// project: the service reads the project's configuration file and gets a credential, which
+// the unit does not contain, and obeys the file's changes when it is restarted.
+func TestConfigurationOnSystemd(t *testing.T) {
+	const address = "127.0.0.88" // nobody else uses it
+	fill := strings.NewReplacer("@HOST@", address, "@ENV@", setting(t, "MODWSGI_TEST_ENV"), "@PORT@", strconv.Itoa(freeport.Get(t)))
+	r := onSystemd(t, fill.Replace(`mkdir -p /srv/shop /etc/credstore
+chmod 700 /etc/credstore
+cp -a @ENV@ /srv/shop/.venv
+echo "from the credential store" > /etc/credstore/token
+chmod 600 /etc/credstore/token
+cat > /srv/shop/shop.py <<'X'
+import os, pwd
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [("ANSWER %s: %s, %s" % (pwd.getpwuid(os.getuid()).pw_name, environ["TOKEN"], environ["COLOUR"])).encode()]
+X
+cat > /srv/shop/pyproject.toml <<'X'
+[project]
+name = "shop"
+[tool.mod_wsgi-express]
+application = "shop.py"
+host = "@HOST@"
+port = @PORT@
+[tool.mod_wsgi-express.setenv]
+TOKEN = { credential = "token" }
+COLOUR = "red"
+X
+cd /srv/shop
+.venv/bin/mod_wsgi-express systemd-unit --user nobody --group nogroup > /etc/systemd/system/shop.service
+cat > /usr/local/bin/get <<'X'
+#!`+systemPython+`
+import urllib.request
+print(urllib.request.urlopen("http://@HOST@:@PORT@/", timeout=30).read().decode().strip(), flush=True)
+X
+chmod 755 /usr/local/bin/get
+`), `mount --make-rshared / # systemd leaves that to whoever starts a container, and credentials need it
+systemctl daemon-reload
+grep ExecStart= /etc/systemd/system/shop.service; grep LoadCredential= /etc/systemd/system/shop.service
+systemctl start shop && echo "STARTED"
+get
+sed -i 's/"red"/"blue"/' /srv/shop/pyproject.toml
+systemctl restart shop && echo "RESTARTED"
+get
+sed -i 's/port =/prot =/' /srv/shop/pyproject.toml
+systemctl stop shop && echo "STOPPED"
+systemctl start shop || echo "REFUSED"
+systemctl stop shop
+sed -i 's/prot =/port =/' /srv/shop/pyproject.toml; rm /etc/credstore/token
+systemctl start shop || echo "REFUSED"
+journalctl -u shop --no-pager -n 50
+`)
+	printed(t, r, map[string]int{
+		"LoadCredential=token": 1, "STARTED": 1, "RESTARTED": 1, "STOPPED": 1, "REFUSED": 2,
+		"ANSWER nobody: from the credential store, red": 1, "ANSWER nobody: from the credential store, blue": 1,
+	})
+	for _, want := range []string{`"--config=/srv/shop/pyproject.toml"`, "/srv/shop/pyproject.toml:6: unknown key prot: did you mean port?"} {
+		if !strings.Contains(r.stdout, want) && !strings.Contains(r.stdout, strings.TrimPrefix(want, "/srv/shop/")) {
+			t.Errorf("%q is missing", want)
 		}
 	}
 	if t.Failed() {

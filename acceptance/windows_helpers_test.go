@@ -39,12 +39,11 @@ type windows struct {
 func onWindows(t *testing.T) *windows {
 	t.Helper()
 	needTools(t, "wine", "wineboot", "wineserver", "x86_64-w64-mingw32-gcc")
-	cache := setting(t, "MODWSGI_TEST_CACHE")
 	base, err := os.MkdirTemp("/var/tmp", "modwsgi-wine-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &windows{httpd: filepath.Join(cache, "windows-httpd")}
+	w := &windows{}
 	w.set(base)
 	t.Cleanup(func() {
 		for _, flag := range []string{"-k", "-w"} { // end all processes, and wait for that
@@ -56,18 +55,27 @@ func onWindows(t *testing.T) *windows {
 			t.Error(err)
 		}
 	})
-	switch r := command(t, ".", os.Environ(), "../scripts/windows-fixture", filepath.Join(cache, "downloads"), w.httpd); r.code {
+	w.httpd = windowsHTTPD(t)
+	must(t, "/", w.env, "wineboot", "-i")
+	w.shim(t)
+	w.python(t)
+	must(t, "/", w.env, "cp", "-r", filepath.Join(w.httpd, "Apache24"), w.path("Apache24"))
+	return w
+}
+
+// windowsHTTPD builds the httpd, once for all tests, and returns the directory that has it.
+func windowsHTTPD(t *testing.T) string {
+	t.Helper()
+	cache := setting(t, "MODWSGI_TEST_CACHE")
+	httpd := filepath.Join(cache, "windows-httpd")
+	switch r := command(t, ".", os.Environ(), "../scripts/windows-fixture", filepath.Join(cache, "downloads"), httpd); r.code {
 	case 0:
 	case 77: // a host with expat's headers does not fetch expat
 		t.Skipf("NOT TESTED: an httpd for Windows cannot be built: %v", r)
 	default:
 		t.Fatal(r)
 	}
-	must(t, "/", w.env, "wineboot", "-i")
-	w.shim(t)
-	w.python(t)
-	must(t, "/", w.env, "cp", "-r", filepath.Join(w.httpd, "Apache24"), w.path("Apache24"))
-	return w
+	return httpd
 }
 
 func (w *windows) set(base string) {

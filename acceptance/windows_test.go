@@ -53,21 +53,22 @@ func artifacts(t *testing.T) (zipFile, wheel string) {
 			t.Fatal(err)
 		}
 	}
-	build := func(out, passphrase string) result {
+	build := func(out, cache, passphrase string) result {
 		return command(t, dir, bareEnv("SOURCE_DATE_EPOCH=1700000000"), program(t, "modwsgi"), "package", "windows", "--progress", "plain", "--python", "3.11",
-			"--launcher", launcher, "--sign-cert", "us.p12", "--sign-cert-passphrase-file", passphrase, "--cache-dir", setting(t, "MODWSGI_TEST_CACHE"), "--out", filepath.Join(dir, out))
+			"--launcher", launcher, "--sign-cert", "us.p12", "--sign-cert-passphrase-file", passphrase, "--cache-dir", cache, "--out", filepath.Join(dir, out))
 	}
 	// A wrong signing setup is reported before anything is built.
-	if r := build("none", "us.pem"); r.code == 0 || !strings.Contains(r.stderr, "the passphrase in") || strings.Contains(r.stderr, "compile") {
+	caches := []string{cacheOf(t, filepath.Join(dir, "cache")), cacheOf(t, filepath.Join(dir, "other cache"))}
+	if r := build("none", caches[0], "us.pem"); r.code == 0 || !strings.Contains(r.stderr, "the passphrase in") || strings.Contains(r.stderr, "compile") {
 		t.Errorf("a wrong passphrase: %v", r)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "none")); err == nil {
 		t.Error("a directory was left of what could not be signed")
 	}
 	var first map[string][]byte
-	for _, out := range []string{"one", "an other Ö"} {
-		r := build(out, "pass")
-		if r.code != 0 {
+	for k, out := range []string{"one", "an other Ö", "from the cache"} {
+		r := build(out, caches[k%len(caches)], "pass")
+		if compiled := strings.Contains(r.stderr, "compile mod_wsgi"); r.code != 0 || compiled != (k < len(caches)) || compiled == strings.Contains(r.stderr, "restored from the build cache") {
 			t.Fatal(r)
 		}
 		made := files(t, filepath.Join(dir, out))
@@ -86,6 +87,7 @@ func artifacts(t *testing.T) (zipFile, wheel string) {
 	} else {
 		t.Log("twine is not installed: its check is skipped")
 	}
+	must(t, filepath.Join(dir, "one"), bareEnv(), "sh", "-c", "mkdir ../unzipped && python3 -m zipfile -e *.zip ../unzipped && cd ../unzipped && sha256sum --quiet -c SHA256SUMS")
 	verify := func(args ...string) result {
 		return command(t, dir, bareEnv(), append([]string{program(t, "modwsgi"), "package", "verify"}, args...)...)
 	}
@@ -100,7 +102,7 @@ func artifacts(t *testing.T) (zipFile, wheel string) {
 		t.Errorf("verify with a file more: %v", r)
 	}
 	zips, _ := filepath.Glob(filepath.Join(dir, "one/mod_wsgi-*-ap24-win-amd64-cp311.zip"))
-	wheels, _ := filepath.Glob(filepath.Join(dir, "one/mod_wsgi-*+ap24-cp311-cp311-win_amd64.whl"))
+	wheels, _ := filepath.Glob(filepath.Join(dir, "one/mod_wsgi-[0-9]*-cp311-cp311-win_amd64.whl"))
 	if len(zips) != 1 || len(wheels) != 1 {
 		t.Fatal(zips, wheels)
 	}
@@ -125,6 +127,15 @@ func files(t *testing.T, dir string) map[string][]byte {
 	return out
 }
 
+// cacheOf makes a cache directory with the archives of the tests' cache, and nothing that
+// was built.
+func cacheOf(t *testing.T, dir string) string {
+	t.Helper()
+	must(t, "/", bareEnv(), "mkdir", "-p", dir)
+	must(t, "/", bareEnv(), "cp", "-r", filepath.Join(setting(t, "MODWSGI_TEST_CACHE"), "downloads"), dir)
+	return dir
+}
+
 // TestWindows goes the two ways of a user: a wheel and httpd's own program, then
 // the zip and the launcher.
 func TestWindows(t *testing.T) {
@@ -140,10 +151,12 @@ func TestWindows(t *testing.T) {
 // wheel installs the wheel with pip and passes the output of module-config to httpd,
 // word for word.
 func (w *windows) wheel(t *testing.T, wheel string) {
-	must(t, "/", os.Environ(), "cp", wheel, w.dir)
-	if r := w.pip(t, "install", "--no-index", "--no-deps", "--disable-pip-version-check", `C:\`+filepath.Base(wheel)); r.code != 0 {
+	x := strictIndex(t)
+	upload(t, x, wheel)
+	if r := w.pip(t, "install", "--index-url", x.URL+"simple/", "--disable-pip-version-check", "mod_wsgi"); r.code != 0 {
 		t.Fatal(r)
 	}
+	w.versions(t)
 	r := w.wine(t, `C:\Python311\Scripts\mod_wsgi-express.exe`, "module-config")
 	want := "LoadFile \"C:/Python311/python311.dll\"\n" +
 		"LoadModule wsgi_module \"C:/Python311/Lib/site-packages/mod_wsgi/server/mod_wsgi.cp311-win_amd64.pyd\"\n" +
@@ -179,6 +192,7 @@ func (w *windows) zip(t *testing.T, zipFile string) {
 	must(t, "/", os.Environ(), "cp", "-r", filepath.Join(w.httpd, "Apache24"), top)
 	before := len(tree(t, top))
 	unzip(t, zipFile, top)
+	onlyCRLF(t, top, "mod_wsgi-express.exe", "mod_wsgi.so")
 	if added := tree(t, filepath.Join(top, "Apache24")); len(added) != before+2 {
 		t.Errorf("%d files in Apache24 became %d, where two were to be added", before, len(added))
 	}
@@ -241,11 +255,12 @@ func (w *windows) launcher(t *testing.T) {
 	if r := w.wine(t, exe, "setup-server", app, "--max-clients", "40", "--port", port, "--server-root", root); r.code != 0 || !strings.Contains(r.stdout, "apachectl.cmd") {
 		t.Fatal(r)
 	}
+	onlyCRLF(t, w.path("Anwendungen ü/server root"))
 	log := "Anwendungen ü/server root/error_log"
 	w.ends(t, log, func() *running {
 		return w.interrupted(t, port, exe, "start-server", app, "--max-clients", "40", "--port", port, "--server-root", root)
 	})
-	if text, err := os.ReadFile(w.path("Anwendungen ü/server root/httpd.conf")); err != nil || !strings.Contains(string(text), "\nThreadsPerChild 40\n") {
+	if text, err := os.ReadFile(w.path("Anwendungen ü/server root/httpd.conf")); err != nil || !strings.Contains(string(text), "\nThreadsPerChild 40\r\n") {
 		t.Errorf("--max-clients is not the number of threads: %v\n%s", err, text)
 	}
 

@@ -3,10 +3,12 @@ package doctor
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 
 	"modwsgi/detect"
 	"modwsgi/httpdbuild"
+	"modwsgi/internal/farm"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
@@ -107,13 +109,33 @@ func (e *exam) compiler(ctx context.Context) {
 		return // the check of that directory reports it
 	}
 	defer func() { _ = temp.Discard() }()
-	tools, err := toolchain.Find(ctx, e.Runner, e.Env, temp.Path())
+	env, f := farm.Split(e.Env)
+	tools, err := toolchain.Find(ctx, e.Runner, env, temp.Path())
 	if err != nil {
 		e.failed(e.ifBuilding(), err)
 		return
 	}
 	e.tools = tools
 	e.find(OK, "", "the compiler works").because("compiler", tools.CC[0], tools.Compiler).because("target", tools.CC[0], tools.Target)
+	if f != nil {
+		e.farm(ctx, f, temp.Path())
+	}
+}
+
+// farm has a sample compiled by each machine of a compile farm.
+func (e *exam) farm(ctx context.Context, f *farm.Farm, scratch string) {
+	var notes []string
+	s := farm.Open(farm.Options{
+		Farm: f, CC: e.tools.CC, Env: e.tools.Env, Scratch: filepath.Join(scratch, "farm"), Local: 1, Runner: e.Runner,
+		Note: func(text string) { notes = append(notes, text) },
+	})
+	if s.Check(ctx) && len(notes) == 0 {
+		e.find(OK, "", "the compile farm works: %s compiles a sample as this machine does", f.Kind).because("client", f.Client, f.Client)
+		return
+	}
+	for _, text := range notes {
+		e.find(Warning, "start its daemons, or remove it from CC, CCACHE_PREFIX and PATH; builds use this machine instead", "%s", text)
+	}
 }
 
 // build tries everything that a build needs: what the module needs of the Python and of

@@ -37,7 +37,7 @@ func (s *server) apachectl(code int, want string, words ...string) {
 func daemon(t *testing.T, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, root: filepath.Join(shortDir(t), "a root"), port: freeport.Get(t)}
-	all := append([]string{"setup-server", "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root}, append(args, asUser()...)...)
+	all := append(onLoopback("setup-server", args), append([]string{"--port", strconv.Itoa(s.port), "--server-root", s.root}, asUser()...)...)
 	if out, err := command(t, all...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -183,6 +183,11 @@ func TestForeignPIDOnRealServer(t *testing.T) {
 			return json.NewDecoder(resp.Body).Decode(&now) == nil && now["pid"] != nil && now["pid"] != before
 		})
 	}
+	if now := s.pid(); now == pid {
+		t.Errorf("process %d serves still", pid)
+	} else {
+		pid = now // for the cleanup
+	}
 	s.apachectl(0, "httpd (pid "+strconv.Itoa(pid)+") already running", "start")
 }
 
@@ -200,7 +205,7 @@ func TestDirectoriesOfTheApplication(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.manage(0, "is running", "status")
-	s.manage(0, "reloads", "reload")
+	s.manage(0, "has reloaded", "reload")
 	eventually(t, "it answers", func() bool {
 		resp, err := http.Get("http://" + s.address() + "/")
 		return err == nil && resp.Body.Close() == nil && resp.StatusCode == 200

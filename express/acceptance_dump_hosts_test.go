@@ -307,7 +307,7 @@ func (m *meant) services() {
 			d("WSGIImportScript", filepath.Join(filepath.Dir(filepath.Dir(m.env.module)), "express", "service.py"), "process-group="+group, "application-group=%{GLOBAL}"),
 		}
 		if log := last("service-log-file", s[0]); log != "" {
-			m.logged = append(m.logged, append(nodes, d("ServerName", "_wsgi_service_"+s[0]+"_"), d("ErrorLog", m.log(log, "")), section("Location", "/", nobody)))
+			m.logged = append(m.logged, append(nodes, d("ServerName", "_wsgi_service_"+s[0]+"_"), d("ErrorLog", m.log(log, "", m.errorForm())), section("Location", "/", nobody)))
 			continue
 		}
 		m.add("", nodes...)

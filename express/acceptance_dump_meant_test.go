@@ -46,6 +46,10 @@ func isFile(name string) bool {
 	return err == nil && !info.IsDir()
 }
 
+// parks reports whether mod_handover is beside the module: each httpd of the tests is new
+// enough to wait for slow clients without a thread.
+func (p *place) parks() bool { return isFile(filepath.Join(filepath.Dir(p.module), "mod_handover.so")) }
+
 func (p *place) atLeast(version string) bool {
 	parts := func(v string) (n []int) {
 		for s := range strings.SplitSeq(v, ".") {

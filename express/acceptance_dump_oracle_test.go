@@ -2,6 +2,8 @@
 
 package express_test
 
+import "modwsgi/express/logwriter"
+
 // oracle defines, option by option and in the order of the table, what httpd must read
 // when an option is given and when it is not, from the documentation of the launcher,
 // of mod_wsgi and of httpd. For a new option, add a row: what it puts into httpd.conf,
@@ -65,6 +67,7 @@ var oracle = []row{
 	}, "MOD_WSGI_MULTIPROCESS"},
 	{"threads", param("threads", 5, ""), ""},
 	{"max-clients", elsewhere("the sizes"), ""},
+	{"max-connections", elsewhere("the sizes"), ""},
 	{"initial-workers", elsewhere("the sizes"), ""},
 	{"minimum-spare-workers", elsewhere("the sizes"), ""},
 	{"maximum-spare-workers", elsewhere("the sizes"), ""},
@@ -85,7 +88,9 @@ var oracle = []row{
 	}, ""},
 
 	{"startup-timeout", param("startup-timeout", 15, ""), ""},
-	{"shutdown-timeout", param("shutdown-timeout", 5, ""), ""},
+	{"shutdown-timeout", func(m *meant, o string) {
+		m.param(o, itoa(m.number(o, max(5, m.number("graceful-timeout", 15)))))
+	}, ""},
 	{"restart-interval", param("restart-interval", 0, ""), ""},
 	{"cpu-time-limit", param("cpu-time-limit", 0, ""), ""},
 	{"graceful-timeout", param("graceful-timeout", 15, ""), ""},
@@ -139,7 +144,12 @@ var oracle = []row{
 
 	{"compress-responses", loads(flag("", d("AddOutputFilterByType", "DEFLATE", "text/plain", "text/html", "text/xml", "text/css", "text/javascript",
 		"application/xhtml+xml", "application/javascript", "application/json")), "filter", "deflate"), "MOD_WSGI_COMPRESS_RESPONSES"},
-	{"enable-sendfile", flag("", d("EnableSendfile", "On"), d("WSGIEnableSendfile", "On")), "MOD_WSGI_ENABLE_SENDFILE"},
+	{"enable-sendfile", func(m *meant, o string) {
+		m.add("", d("EnableMMAP", "Off"))
+		if m.given(o) {
+			m.add("", d("EnableSendfile", "On"), d("WSGIEnableSendfile", "On"))
+		}
+	}, "MOD_WSGI_ENABLE_SENDFILE"},
 	{"trace-enable", func(m *meant, o string) { m.add("", d("TraceEnable", firstUpper(m.text(o, "off")))) }, ""},
 	{"allow-connect", func(m *meant, o string) {
 		if !m.given(o) { // whatever else lets a request in
@@ -201,14 +211,25 @@ var oracle = []row{
 	{"log-to-terminal", elsewhere("the logs"), ""},
 	{"access-log", elsewhere("the logs"), "MOD_WSGI_ACCESS_LOG"},
 	{"access-log-format", elsewhere("the logs"), ""},
-	{"error-log-format", when(func(m *meant, v string) { m.add("", d("ErrorLogFormat", v)) }), "MOD_WSGI_ERROR_LOG_FORMAT"},
+	{"error-log-format", when(func(m *meant, v string) {
+		if v == "json" {
+			v = logwriter.ErrorFormat
+			m.load("unique_id")
+		}
+		m.add("", d("ErrorLogFormat", v))
+	}), "MOD_WSGI_ERROR_LOG_FORMAT"},
+	{"error-log-utf8", elsewhere("the logs"), ""},
 	{"error-log-name", elsewhere("the logs"), ""},
 	{"access-log-name", elsewhere("the logs"), ""},
 	{"startup-log", inert("an argument of httpd"), ""},
 	{"startup-log-name", inert("an argument of httpd"), ""},
 	{"rotate-logs", elsewhere("the logs"), ""},
 	{"max-log-size", elsewhere("the logs"), ""},
+	{"rotate-interval", elsewhere("the logs"), ""},
+	{"max-log-files", elsewhere("the logs"), ""},
 	{"rotatelogs-executable", elsewhere("the logs"), ""},
+	{"health-path", inert("mod_handover answers"), ""},
+	{"metrics-listen", inert("the launcher answers"), ""},
 	{"verbose-debugging", func(m *meant, o string) {
 		if m.given(o) && !m.env.atLeast("6.0.0") {
 			m.add("", d("WSGIVerboseDebugging", "On"))
@@ -256,6 +277,7 @@ var oracle = []row{
 	{"shell-executable", inert("it runs --envvars-script"), ""},
 	{"json", inert("handled by the launcher"), ""},
 	{"wait-ready", inert("handled by the launcher"), ""},
+	{"config", inert("handled by the launcher"), ""},
 	{"help", inert("handled by the launcher"), ""},
 
 	{"service-script", elsewhere("the services"), ""},

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"modwsgi/express/config"
+	"modwsgi/express/logwriter"
 )
 
 // The combined effects of several options; the rows of single options are in oracle.
@@ -118,9 +121,28 @@ func (m *meant) sizes() {
 	if m.mpm() != "prefork" {
 		names = []string{"ServerLimit", "StartServers", "MinSpareThreads", "MaxSpareThreads", "MaxRequestWorkers", "ThreadLimit", "ThreadsPerChild"}
 	}
-	for k, n := range m.numbers(p, t)[:len(names)] {
-		m.add("", d(names[k], n))
+	all := m.numbers(p, t)
+	for k, name := range names {
+		m.add("", d(name, all[k]))
 	}
+	if m.mpm() == "event" && !m.debug() {
+		m.add("", d("AsyncRequestWorkerFactor", m.idlePerThread(all[4], all[6])))
+	}
+}
+
+// dumpMachine is what the launcher takes for this machine. Half of its memory suffices for
+// 34952 connections of 60 KiB.
+var dumpMachine = config.Machine{Memory: 4 << 30, OpenFiles: 1 << 20}
+
+// idlePerThread is the number of idle connections for each idle thread.
+func (m *meant) idlePerThread(threads, perProcess int) int {
+	if m.given("max-connections") {
+		return max(1, m.number("max-connections", 0)/threads-1)
+	}
+	if threads == 2400 && perProcess == 600 {
+		threads = 1200 // that are idle
+	}
+	return max(2, min(40*max(1, 2400/threads), 34952/threads-1, (1048576-64)/perProcess-2))
 }
 
 func (m *meant) numbers(p, t int) []int {
@@ -144,6 +166,16 @@ func (m *meant) numbers(p, t int) []int {
 	if prefork {
 		return []int{clients, max(1, part(first, clients)), max(1, part(low, clients)), max(1, part(high, clients)), clients}
 	}
+	chosen := m.given("max-clients") || m.given("initial-workers") || m.given("minimum-spare-workers") || m.given("maximum-spare-workers")
+	switch {
+	case chosen || clients >= 2400:
+	case m.mpm() != "event" || !m.env.parks():
+		return []int{2, 2, 1200, 3600, 2400, 1200, 1200}
+	case m.given("max-connections"):
+		return []int{2, 2, 600, 3000, 1200, 600, 600}
+	default:
+		return []int{4, 2, 600, 3000, 2400, 600, 600}
+	}
 	per := 10
 	if clients > 20 {
 		per = clients / (clients/20 + 1)
@@ -155,37 +187,85 @@ func (m *meant) numbers(p, t int) []int {
 
 // logs are the error log and the access log.
 func (m *meant) logs() {
-	m.add("", d("ErrorLog", m.log(m.text("error-log-name", "error_log"), "stderr")))
+	m.add("", d("ErrorLog", m.log(m.text("error-log-name", "error_log"), "stderr", m.errorForm())))
 	if !m.given("access-log") {
 		return
 	}
-	format := m.text("access-log-format", "common")
+	format, form := m.text("access-log-format", "common"), ""
 	common := `%h %l %u %t "%r" %>s %b`
 	switch format {
 	case "common":
 		format = common
 	case "combined":
 		format = common + ` "%{Referer}i" "%{User-agent}i"`
+	case "json":
+		format, form = logwriter.AccessFormat, "access-json"
+		m.load("unique_id")
 	}
-	m.add("", d("CustomLog", m.log(m.text("access-log-name", "access_log"), "stdout"), format))
+	terminal := m.given("log-to-terminal") && !m.given("log-directory")
+	if form == "" && (terminal && !m.env.opens["/dev/stdout"] || !terminal && m.given("rotate-logs") && !m.given("rotatelogs-executable")) {
+		format, form = "\t!%{pid}P.%{tid}P\t"+format+"\t$%{pid}P.%{tid}P", "access-text"
+	}
+	m.add("", d("CustomLog", m.log(m.text("access-log-name", "access_log"), "stdout", form), format))
 	m.load("log_config")
 }
 
+// errorForm is what the launcher makes of the lines of error logs.
+func (m *meant) errorForm() string {
+	switch {
+	case m.text("error-log-format", "") == "json":
+		return "error-json"
+	case m.given("error-log-utf8"):
+		return "utf-8"
+	}
+	return ""
+}
+
 // log returns the target of a log; stream is "" for a log that never goes to the
-// terminal.
-func (m *meant) log(name, stream string) arg {
+// terminal, which is an error log.
+func (m *meant) log(name, stream, form string) arg {
 	terminal := m.given("log-to-terminal") && !m.given("log-directory")
 	file := filepath.Join(m.path("log-directory", m.root()), name)
-	switch {
-	case terminal && stream != "" && m.env.opens["/dev/"+stream]:
-		return is("/dev/" + stream)
-	case terminal && stream != "":
-		return pipe(m.env.launcher, "copy-log", stream)
-	case m.given("rotate-logs") && !terminal:
-		pattern := strings.ReplaceAll(file, "%", "%%") + ".%Y-%m-%d-%H_%M_%S"
-		return pipe(m.named("rotatelogs-executable", m.env.rotatelogs), pattern, strconv.Itoa(m.number("max-log-size", 5))+"M")
+	rotates := m.given("rotate-logs") && !terminal
+	program := []string{m.env.launcher, "write-log"}
+	with := func(when bool, name, value string) {
+		if when {
+			program = append(program, name+"="+value)
+		}
 	}
-	return is(file)
+	to := file
+	if terminal && stream != "" {
+		if to = stream; form == "" && m.env.opens["/dev/"+stream] {
+			return is("/dev/" + stream)
+		}
+	} else if !rotates && form == "" {
+		return is(file)
+	}
+	size, every := m.number("max-log-size", 5), m.text("rotate-interval", "")
+	if every != "" && !m.given("max-log-size") {
+		size = 0
+	}
+	if rotates && m.given("rotatelogs-executable") {
+		argv := []string{m.named("rotatelogs-executable", "")}
+		pattern := strings.ReplaceAll(file, "%", "%%") + ".%Y-%m-%d-%H_%M_%S"
+		if seconds := map[string]string{"daily": "86400", "hourly": "3600", "90": "90"}[every]; seconds != "" {
+			argv = append(argv, "-l", pattern, seconds)
+		} else {
+			argv = append(argv, pattern)
+		}
+		if size > 0 {
+			argv = append(argv, strconv.Itoa(size)+"M")
+		}
+		return pipe(argv...)
+	}
+	with(true, "to", to)
+	with(form != "", "form", form)
+	with(stream != "stdout", "log", "error")
+	with(rotates && size > 0, "size", strconv.Itoa(size<<20))
+	with(rotates && every != "", "every", every)
+	with(rotates && m.number("max-log-files", 0) > 0, "keep", m.text("max-log-files", ""))
+	with(true, "root", m.root())
+	return pipe(program...)
 }
 
 func (m *meant) overrides() want {

@@ -148,7 +148,7 @@ func newOutput(t *testing.T) *output {
 func (o *output) run(t *testing.T, m *meant, args ...string) (code int, out, errs string) {
 	t.Helper()
 	code = express.Run(t.Context(), &express.Console{Stdin: o.out, Stdout: o.out, Stderr: o.errs}, &express.Invocation{
-		Args: args, Env: m.env.environ(), Executable: m.env.launcher, Name: m.env.launcher, Dir: m.dir, Version: "test",
+		Args: args, Env: m.env.environ(), Executable: m.env.launcher, Name: m.env.launcher, Dir: m.dir, Version: "test", Machine: &dumpMachine,
 	})
 	taken := func(f *os.File) string {
 		size, _ := f.Seek(0, io.SeekCurrent)

@@ -153,8 +153,8 @@ var draws = map[string]func(g *chance) []string{
 	"map-head-to-get": one(func(g *chance) string { return g.pick("auto", "ON", "Off") }), "working-directory": one((*chance).dir),
 	"host": one(func(g *chance) string { return g.pick("127.0.0.1", "::1", "[::1]", "localhost", "0.0.0.0", "::") }),
 	"port": one(func(g *chance) string {
-		if special := []string{"1", "80", "443", "65535", "008000"}; g.number%400 < len(special) {
-			return special[g.number%400]
+		if special := []string{"1", "80", "443", "65535", "008000"}; g.number%800 < len(special) {
+			return special[g.number%800]
 		}
 		return strconv.Itoa(10000 + 2*(g.number%25000))
 	}),
@@ -164,8 +164,8 @@ var draws = map[string]func(g *chance) []string{
 	"server-alias": one(func(g *chance) string {
 		return g.pick("*", "*.a.example", "b?.example", "c.example", "d.example.", g.rare("e.example", "_wsgi_x", "Q.example."))
 	}),
-	"https-port": one(func(g *chance) string {
-		return map[bool]string{true: "443", false: strconv.Itoa(10001 + 2*(g.number%25000))}[g.number%400 == 205]
+	"https-port": one(func(g *chance) string { // 443 is not in a chunk with another one
+		return map[bool]string{true: "443", false: strconv.Itoa(10001 + 2*(g.number%25000))}[g.number%800 == 605]
 	}),
 
 	"ssl-certificate-file": one(func(g *chance) string { return g.file("s.crt") }), "ssl-certificate-key-file": one(func(g *chance) string { return g.file("s.key") }),
@@ -175,6 +175,7 @@ var draws = map[string]func(g *chance) []string{
 
 	"processes": one(func(g *chance) string { return g.pick("0", "1", "3", "7", "40") }), "threads": one(func(g *chance) string { return g.pick("1", "2", "25", "250", "65533") }),
 	"max-clients":           one(func(g *chance) string { return g.pick("0", "1", "20", "300", "20000") }),
+	"max-connections":       one(func(g *chance) string { return g.pick("1", "50", "9000", "1000000") }),
 	"initial-workers":       one(func(g *chance) string { return g.pick("0", "1", "0.5", ".33", "1e-3") }),
 	"minimum-spare-workers": one(func(g *chance) string { return g.pick("0", "1", "0.25") }), "maximum-spare-workers": one(func(g *chance) string { return g.pick("0", "1", "0.75") }),
 	"server-mpm": one(func(g *chance) string { return g.pick("event", "worker", "prefork") }), "maximum-requests": one((*chance).seconds),
@@ -214,10 +215,14 @@ var draws = map[string]func(g *chance) []string{
 	"host-access-script": one(func(g *chance) string { return g.file("app.py") }), "auth-user-script": one(func(g *chance) string { return g.file("app.py") }),
 	"auth-type": one(func(g *chance) string { return g.pick("basic", "Digest") }), "auth-group-script": one(func(g *chance) string { return g.file("app.py") }),
 	"auth-group": one((*chance).text), "log-directory": one(func(g *chance) string { return g.pick(g.dir(), g.missing()) }),
-	"log-level":         one(func(g *chance) string { return g.pick("debug", "info rewrite:trace3", "warn  core:error", "emerg") }),
-	"access-log-format": one(func(g *chance) string { return g.pick("common", "combined", `%h "%r" \"%>s`, "t"+g.without("%")) }),
-	"error-log-format":  one(func(g *chance) string { return g.pick(`[%t] "%M"`, g.without("%")+"%M") }),
-	"error-log-name":    one((*chance).name), "access-log-name": one((*chance).name), "startup-log-name": one((*chance).name),
+	"log-level": one(func(g *chance) string { return g.pick("debug", "info rewrite:trace3", "warn  core:error", "emerg") }),
+	"access-log-format": one(func(g *chance) string {
+		return g.pick("common", "combined", "json", `%h "%r" \"%>s`, "t"+g.without("%"))
+	}),
+	"error-log-format": one(func(g *chance) string { return g.pick("json", `[%t] "%M"`, g.without("%")+"%M") }),
+	"error-log-name":   one((*chance).name), "access-log-name": one((*chance).name), "startup-log-name": one((*chance).name),
+	"health-path": one(func(g *chance) string { return g.pick("/healthz", "/it's/up") }), "metrics-listen": one(func(g *chance) string { return g.pick("9118", "127.0.0.1:9118", "[::1]:9118") }),
+	"rotate-interval": one(func(g *chance) string { return g.pick("hourly", "daily", "90") }), "max-log-files": one(func(g *chance) string { return g.pick("0", "1", "1000") }),
 	"max-log-size": one(func(g *chance) string { return g.pick("1", "5", "1048576") }), "rotatelogs-executable": one(func(g *chance) string { return g.file("program") }),
 
 	"python-path": one(func(g *chance) string { return g.pick(g.dir(), "/"+g.without(":")) }), "python-eggs": one(func(g *chance) string { return g.pick(g.dir(), g.missing()) }),
@@ -234,6 +239,7 @@ var draws = map[string]func(g *chance) []string{
 	"locale":       one(func(g *chance) string { return g.pick("C", "C.UTF-8", "xx_YY.UTF-8", g.word()) }), "lang": one(func(g *chance) string { return g.pick("POSIX", "C.utf8", g.word()) }),
 	"pid-file": one((*chance).missing), "process-name": one((*chance).text), "httpd-executable": one(func(g *chance) string { return g.file("program") }),
 	"modules-directory": one(func(g *chance) string { return g.file("modules") }), "socket-prefix": one(func(g *chance) string { return g.pick(g.base, g.base+"/.") }),
+	"config":         one(func(*chance) string { return "none" }),
 	"envvars-script": one(func(g *chance) string { return g.file("app.py") }), "shell-executable": one(func(*chance) string { return "/bin/sh" }),
 
 	"service-script":    func(g *chance) []string { return []string{g.unique("s."), g.file("app.py")} },
@@ -270,7 +276,7 @@ var needs = map[string][]string{
 	"ssl-environment": {"https-port"}, "https-only": {"https-port"}, "hsts-policy": {"https-port"}, "auth-group-script": {"auth-user-script"}, "auth-group": {"auth-group-script"},
 	"debugger-startup": {"enable-debugger"}, "service-user": {"service-script"}, "service-group": {"service-script"}, "service-log-file": {"service-script"},
 	"telemetry-ui-port": {"enable-telemetry"}, "slow-requests": {"telemetry-service"}, "telemetry-interval": {"telemetry-service"}, "telemetry-options": {"telemetry-service"},
-	"enable-gdb": {"gdb-executable"}, "access-log-format": {"access-log"}, "access-log-name": {"access-log"}, "max-log-size": {"rotate-logs"}, "rotatelogs-executable": {"rotate-logs"},
+	"enable-gdb": {"gdb-executable"}, "access-log-format": {"access-log"}, "access-log-name": {"access-log"}, "max-log-size": {"rotate-logs"}, "rotatelogs-executable": {"rotate-logs"}, "rotate-interval": {"rotate-logs"}, "max-log-files": {"rotate-logs"},
 	"server-alias": {"server-name"}, "allow-localhost": {"server-name"}, "trust-proxy-header": {"trust-proxy"},
 }
 
@@ -278,6 +284,9 @@ var needs = map[string][]string{
 var excluded = [][]string{
 	{"embedded-mode", "debug-mode", "enable-debugger", "enable-coverage", "enable-profiler", "enable-recorder", "enable-gdb"},
 	{"telemetry-service", "enable-telemetry"},
+	{"rotatelogs-executable", "error-log-utf8"},
+	{"rotatelogs-executable", "error-log-format"},
+	{"rotatelogs-executable", "access-log-format"},
 }
 
 // uses draws options and their values; the first option is always included.

@@ -172,19 +172,5 @@ func readFile(t *testing.T, name string) string {
 // tlsUp waits for a server with HTTPS; false means an httpd without mod_ssl.
 func tlsUp(s *server) bool {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if s.listens() {
-			return true
-		}
-		select {
-		case <-s.done:
-			if strings.Contains(s.out.String(), "mod_ssl, which is neither") {
-				return false
-			}
-			s.t.Fatalf("%s\n%s", s.out, s.log())
-		default:
-		}
-	}
-	s.t.Fatalf("no answer\n%s\n%s", s.out, s.log())
-	return false
+	return s.upUnless("mod_ssl, which is neither")
 }

@@ -357,9 +357,13 @@ func TestLogs(t *testing.T) {
 			t.Errorf("output:\n%s", out)
 		}
 	})
-	t.Run("rotated", func(t *testing.T) {
+	t.Run("rotatelogs", func(t *testing.T) {
+		programs, _ := filepath.Glob(filepath.Join(testEnv(t), "lib", "python3*", "site-packages", "mod_wsgi_packages", "httpd", "bin", "rotatelogs"))
+		if len(programs) != 1 {
+			t.Skip("the environment does not contain rotatelogs")
+		}
 		logs := filepath.Join(dir, "l o'g %d")
-		s := start(t, dir, app, "--log-directory", logs, "--rotate-logs", "--access-log", "--access-log-format", `combined`)
+		s := start(t, dir, app, "--log-directory", logs, "--rotate-logs", "--rotatelogs-executable", programs[0], "--rotate-interval", "daily", "--access-log", "--access-log-format", `combined`)
 		s.environ("/seen")
 		var names []string
 		for range 1200 { // rotatelogs creates its file with the first line

@@ -57,9 +57,7 @@ func TestManage(t *testing.T) {
 		t.Error("a refused reload had an effect")
 	}
 	write(t, bad, "")
-	s.manage(0, "reloads", "reload")
-	// While httpd replaces its daemon process it answers 503 for a moment, as with every
-	// graceful restart of httpd.
+	s.manage(0, "reload", "reload")
 	eventually(t, "another process", func() bool {
 		status, body := s.get("/")
 		var now map[string]any

@@ -347,18 +347,8 @@ func TestHTTPS(t *testing.T) {
 	defer behind.Close()
 	s := begin(t, dir, app, "--https-port", strconv.Itoa(port), "--ssl-certificate", stem, "--server-name", "www.example.com", "--https-only",
 		"--hsts-policy", "max-age=60; includeSubDomains", "--ssl-environment", "--proxy-mount-point", "/far", behind.URL)
-	for range 200 {
-		if s.listens() {
-			break
-		}
-		select {
-		case <-s.done:
-			if strings.Contains(s.out.String(), "mod_ssl, which is neither") {
-				t.Skip("this httpd has no mod_ssl")
-			}
-			t.Fatalf("%s", s.out)
-		case <-time.After(50 * time.Millisecond):
-		}
+	if !tlsUp(s) {
+		t.Skip("this httpd has no mod_ssl")
 	}
 	askPath := func(scheme, name string, port int, path string) *http.Response {
 		t.Helper()

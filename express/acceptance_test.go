@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -121,22 +122,31 @@ func start(t *testing.T, dir string, args ...string) *server {
 
 // up waits until the server answers.
 func (s *server) up() *server {
+	s.t.Helper()
+	s.upUnless()
+	return s
+}
+
+// upUnless does the same, but returns false if the server ended with one of these
+// messages, which report what the httpd lacks.
+func (s *server) upUnless(lacks ...string) bool {
 	t := s.t
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for time.Now().Before(deadline) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-s.done:
+			if slices.ContainsFunc(lacks, func(text string) bool { return strings.Contains(s.out.String(), text) }) {
+				return false
+			}
 			t.Fatalf("the server ended: %v\n%s\n%s", s.err, s.out, s.log())
 		default:
 		}
 		if s.listens() {
-			return s
+			return true
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatalf("no answer\n%s\n%s", s.out, s.log())
-	return nil
+	return false
 }
 
 // listens reports whether every port of the server accepts connections: httpd opens
@@ -168,8 +178,7 @@ func beginWith(t *testing.T, env []string, dir string, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, port: freeport.Get(t), out: &bytes.Buffer{}, done: make(chan struct{})}
 	s.root = filepath.Join(shortDir(t), "it's a root")
-	all := append([]string{"start-server"}, args...)
-	all = append(all, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--server-root", s.root)
+	all := append(onLoopback("start-server", args), "--port", strconv.Itoa(s.port), "--server-root", s.root)
 	s.cmd = command(t, append(all, asUser()...)...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = dir, s.out, s.out
 	s.cmd.Env = append(s.cmd.Env, env...)
@@ -179,6 +188,22 @@ func beginWith(t *testing.T, env []string, dir string, args ...string) *server {
 	go func() { s.err = s.cmd.Wait(); close(s.done) }()
 	t.Cleanup(s.stop)
 	return s
+}
+
+// everyAddress stands for no --host among the arguments of a server.
+const everyAddress = "every address"
+
+// onLoopback returns a command whose server listens on loopback, unless its arguments say
+// otherwise.
+func onLoopback(verb string, args []string) []string {
+	all := append([]string{verb}, args...)
+	if slices.Contains(args, "--host") {
+		return all
+	}
+	if k := slices.Index(all, everyAddress); k >= 0 {
+		return slices.Delete(all, k, k+1)
+	}
+	return append(all, "--host", "127.0.0.1")
 }
 
 // shortDir returns a directory whose path leaves room for the names of sockets.

@@ -85,6 +85,7 @@ func (d *deployment) banner(w io.Writer, setup bool) error {
 	line(d.Given(config.HTTPSPort), "Server URL (HTTPS)", "%s", d.secureURL())
 	line(config.ServerStatus.In(d), "Server Status", "%s/server-status", d.statusURL())
 	line(true, "Server Root", "%s", d.Root)
+	line(d.ConfigFile != "", "Configuration File", "%s", d.ConfigFile)
 	line(true, "Server Conf", "%s", filepath.Join(d.Root, instance.ConfFile))
 	line(true, "Error Log File", "%s (%s)", d.ErrorLog, config.LogLevel.In(d))
 	line(config.AccessLog.In(d), "Access Log File", "%s", d.AccessLog)
@@ -96,6 +97,9 @@ func (d *deployment) banner(w io.Writer, setup bool) error {
 	line(config.EnvvarsScript.In(d) != "", "Environ Variables", "%s", config.EnvvarsScript.In(d))
 	for _, kv := range instance.Inherited(d.launch().Environ(d.Env)) {
 		line(true, "Inherited Variable", "%s", kv)
+	}
+	for _, p := range d.sockets {
+		line(true, "Inherited Socket", "%s", p)
 	}
 	line(setup, "Control Script", "%s", filepath.Join(d.Root, host.ControlFile))
 	line(true, "Operating Mode", "%s", mode)
@@ -110,6 +114,7 @@ func (d *deployment) banner(w io.Writer, setup bool) error {
 	line(daemon, "Queue Backlog", "%d (connections)", config.DaemonBacklog.In(d))
 	line(daemon, "Queue Timeout", "%d (seconds)", config.QueueTimeout.In(d))
 	line(daemon, "Server Capacity", "%d (%s)", d.Size.MaxWorkers, d.MPM)
+	line(d.Size.Factor > 0, "Open Connections", "%d", d.Size.Connections())
 	line(true, "Server Backlog", "%d (connections)", config.ServerBacklog.In(d))
 	line(true, "Locale Setting", "%s", d.Locale)
 	// Nothing is running yet, which is easy to miss the first time.
@@ -131,6 +136,9 @@ func (d *deployment) jsonBanner(w io.Writer) error {
 	}
 	if names := instance.Inherited(d.launch().Environ(d.Env)); len(names) > 0 {
 		m["inherited"] = names
+	}
+	if len(d.sockets) > 0 {
+		m["sockets"] = addresses(d.sockets)
 	}
 	if config.AccessLog.In(d) {
 		m["access_log"] = d.AccessLog

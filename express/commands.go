@@ -6,13 +6,14 @@ import (
 
 	"modwsgi/express/config"
 	"modwsgi/express/console"
+	"modwsgi/express/logwriter"
 	"modwsgi/express/option"
 )
 
 // commands returns all commands, in the order in which help lists them.
 func commands() []*command {
 	asJSON, help := ownOptions(optAsJSON, config.Help), ownOptions(config.Help)
-	address := ownOptions(config.ServerRoot, config.Host, config.Port, config.Help)
+	address := ownOptions(config.ServerRoot, config.Host, config.Port, config.Config, config.Help)
 	type runFunc = func(context.Context, *Console, *Invocation, *Server) (int, error)
 	serving := func(name, summary string, run runFunc) *command {
 		return &command{Command: option.Command{Name: name, Summary: summary, Arguments: 1, Meta: "[APPLICATION]", Table: config.Table()}, run: run}
@@ -29,18 +30,22 @@ func commands() []*command {
 		plain("module-config", "print the httpd directives that load the module", asJSON, moduleConfig),
 		plain("module-location", "print the path of the module", asJSON, moduleLocation),
 		plain("install-module", "copy the module into httpd's modules directory", ownOptions(optTarget, optAsJSON, config.Help), installModule),
-		plain("status", "report whether an instance is running", ownOptions(config.ServerRoot, config.Host, config.Port, config.JSON, config.Help), status),
-		plain("reload", "reload the configuration and application of an instance gracefully", address, reload),
+		plain("status", "report whether an instance is running", ownOptions(config.ServerRoot, config.Host, config.Port, config.JSON, config.Config, config.Help), status),
+		plain("reload", "reload the configuration and application of an instance without losing a request", address, reload),
 		plain("stop", "stop an instance after running requests have completed", address, stop),
 		serving("show-config", "print the httpd.conf for these options, with the origin of each line", showConfig),
-		serving("systemd-unit", "print a hardened systemd unit that serves the application", systemdUnit),
+		{Command: option.Command{
+			Name: unitCommand, Summary: "print a hardened systemd unit that serves the application", Arguments: 1, Meta: "[APPLICATION]",
+			Table: &option.Table{Groups: append(slices.Clone(config.Table().Groups), option.NewGroup("Socket activation", optSocketActivation, optSocketUnit)), Refused: config.Refused},
+		}, run: systemdUnit},
 		{Command: option.Command{
 			Name: "completion", Summary: "print a script that completes command lines in bash, zsh or fish", Arguments: 1, Meta: "SHELL", Words: option.Shells, Table: help,
 		}},
 		plain("man", "print the manual page", help, nil),
+		plain("config-schema", "print the JSON schema of configuration files", help, configSchema),
 		raw("list-options", listOptions),
 		raw("print-environment", printEnvironment),
-		raw("copy-log", copyLog),
+		raw(logwriter.Command, writeLog),
 		raw("apachectl", control),
 	}
 	describe(all)
@@ -54,7 +59,7 @@ func describe(all []*command) {
 	program := &option.Program{Name: console.Program, Summary: "serve Python WSGI applications through Apache httpd"}
 	for _, c := range all {
 		program.Commands = append(program.Commands, &c.Command)
-		c.anywhere = slices.Contains([]string{"completion", "man", "list-options"}, c.Name)
+		c.anywhere = slices.Contains([]string{"completion", "man", "list-options", "config-schema"}, c.Name)
 		switch c.Name {
 		case "completion":
 			c.run = completion(program)
@@ -64,11 +69,16 @@ func describe(all []*command) {
 	}
 }
 
+const unitCommand = "systemd-unit"
+
 // Options of commands that have only a few. The options of commands that serve an
 // application are in package config.
 var (
 	optTarget = option.Text("modules-directory", "", "DIRECTORY", "Directory to copy the module to; httpd's own modules directory by default.")
 	optAsJSON = option.Toggle("json", "Print one JSON object on a line.")
+
+	optSocketActivation = option.Toggle("socket-activation", "The service gets its listening sockets from the socket unit of the same name.")
+	optSocketUnit       = option.Toggle("socket-unit", "Print that socket unit instead of the service.")
 )
 
 func ownOptions(options ...option.Ref) *option.Table {

@@ -2,12 +2,13 @@ package express
 
 import (
 	"context"
-	"io"
 	"path/filepath"
+	"time"
 
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
+	"modwsgi/express/logwriter"
 	"modwsgi/express/option"
 	"modwsgi/express/supervise"
 	"modwsgi/internal/fault"
@@ -45,7 +46,7 @@ func status(ctx context.Context, c *Console, inv *Invocation, s *Server) (int, e
 	}
 	defer l.Close()
 	if config.JSON.In(s) {
-		return supervise.StatusJSON(l, c.Stdout)
+		return supervise.StatusJSON(ctx, l, c.Stdout)
 	}
 	return supervise.Status(ctx, l, c.Stdout)
 }
@@ -57,7 +58,13 @@ func reload(ctx context.Context, c *Console, inv *Invocation, s *Server) (int, e
 
 // stop is the command stop.
 func stop(ctx context.Context, c *Console, inv *Invocation, s *Server) (int, error) {
-	return act(c, inv, s, func(control *supervise.Control) error { return control.Stop(ctx) })
+	return act(c, inv, s, func(control *supervise.Control) error {
+		if err := control.Stop(ctx); err != nil {
+			return err
+		}
+		logwriter.WaitForAll(control.Launch.Root, logTime)
+		return nil
+	})
 }
 
 func act(c *Console, inv *Invocation, s *Server, action func(*supervise.Control) error) (int, error) {
@@ -90,15 +97,19 @@ func control(ctx context.Context, c *Console, inv *Invocation, s *Server) (int, 
 	return controlOf(c, inv, l).Verb(ctx, words[1:])
 }
 
-// copyLog is the hidden command that httpd pipes a log into if it cannot open
-// /dev/stderr by name. It copies its input to the inherited stream.
-func copyLog(_ context.Context, c *Console, _ *Invocation, s *Server) (int, error) {
-	to := c.Stderr
-	if len(s.Positional) == 1 && s.Positional[0] == "stdout" {
-		to = c.Stdout
+// writeLog is the hidden command that httpd pipes a log into.
+func writeLog(_ context.Context, c *Console, inv *Invocation, s *Server) (int, error) {
+	settings, err := logwriter.Parse(s.Positional)
+	if err != nil {
+		return exitUsage, option.Usage("", "%s: %w", logwriter.Command, err)
 	}
-	if _, err := io.Copy(to, c.Stdin); err != nil {
-		return 1, fault.New(fault.Environment, "", "copy the log: %w", err)
+	err = logwriter.Run(settings, logwriter.Streams{Executable: inv.Executable, Env: inv.Env, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr})
+	if err != nil {
+		return 1, fault.New(fault.Environment, "", "write the log %s: %w", settings.To, err)
 	}
 	return 0, nil
 }
+
+// logTime is how long to wait for the programs of logs, which have little to do once
+// httpd has ended.
+const logTime = 3 * time.Second

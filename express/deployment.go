@@ -9,7 +9,10 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
+	"modwsgi/express/logwriter"
+	"modwsgi/express/option"
 	"modwsgi/express/site"
+	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 )
 
@@ -24,6 +27,7 @@ type deployment struct {
 	executable string   // path of the launcher
 	printed    bool     // only a unit is printed, which a user other than root will run
 	variables  []string // of --envvars-script
+	sockets    []host.Passed
 }
 
 // resolve derives a deployment from the command line and the machine. It checks
@@ -41,6 +45,7 @@ func resolve(ctx context.Context, c *Console, inv *Invocation, s *Server) (*depl
 		python: python, trust: inv.trust(c), executable: inv.Executable, printed: s.ForUnit && host.AsRoot(),
 		Instance: &config.Instance{
 			Server: s, Warn: c.Warn, Env: inv.Env, LaunchDir: inv.Dir, Launcher: python.Launcher, Load: site.LoadModule(python, python.Module),
+			Machine: inv.machine(), LocalFiles: inv.localFiles(), Parks: python.ParksClients(),
 		},
 	}
 	d.BuiltIn = sync.OnceValues(func() (map[string]bool, error) {
@@ -63,6 +68,7 @@ func (d *deployment) derive(ctx context.Context) error {
 		d.python.CheckPython,
 		d.findPlaces,
 		d.CheckFiles,
+		d.checkMonitoring,
 		d.checkPIDFile,
 		d.Application,
 		d.Tools,
@@ -83,6 +89,20 @@ func (d *deployment) derive(ctx context.Context) error {
 		}
 	}
 	d.Size = d.Sizes()
+	return nil
+}
+
+// checkMonitoring refuses options that need mod_handover if it does not exist.
+func (d *deployment) checkMonitoring() error {
+	for _, o := range []option.Handle[string]{config.HealthPath, config.MetricsListen} {
+		switch {
+		case !d.Given(o) || d.python.Handover() != "" || config.DebugMode.In(d):
+		case !host.HandsOver:
+			return fault.New(fault.Environment, "omit it", "option %s needs mod_handover, which exists for Linux only", o.Flag())
+		default:
+			return fault.New(fault.Environment, "install it: modwsgi install --reinstall", "option %s needs mod_handover, which is not beside the module %s", o.Flag(), d.python.Module)
+		}
+	}
 	return nil
 }
 
@@ -147,6 +167,9 @@ func (d *deployment) checkPIDFile() error {
 
 // checkLogs refuses, for root, log files that another user has replaced.
 func (d *deployment) checkLogs() error {
+	if err := d.checkWrittenLogs(); err != nil {
+		return err
+	}
 	if !d.account.Other || config.LogToTerminal.In(d) || d.printed {
 		return nil
 	}
@@ -155,6 +178,20 @@ func (d *deployment) checkLogs() error {
 		d.Warn(warning)
 	}
 	return err
+}
+
+// checkWrittenLogs refuses log files that the launcher's program cannot write. httpd
+// itself refuses to start with those that it cannot.
+func (d *deployment) checkWrittenLogs() error {
+	if d.printed {
+		return nil
+	}
+	for _, path := range d.WrittenLogs() {
+		if err := logwriter.Check(path); err != nil {
+			return fault.New(fault.Environment, "choose another directory with --log-directory, or change the rights", "the log %s cannot be written: %w", path, err)
+		}
+	}
+	return nil
 }
 
 // checkEnvironment checks the environment of httpd, and warns about variables of a

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"modwsgi/express/config"
 	"modwsgi/express/console"
 	"modwsgi/express/option"
 	"modwsgi/internal/pages"
@@ -57,6 +58,11 @@ func commandTable() string {
 		list := strings.Join(options, ", ")
 		if len(options) > 10 {
 			list = "all of the [options](#options)"
+			for _, o := range c.Table.Options() {
+				if !o.Hidden && !slices.Contains(config.Table().Options(), o) {
+					list += ", `--" + o.Name + "`"
+				}
+			}
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", strings.TrimSpace(c.Name+" "+c.Meta), c.Summary, list)
 	}

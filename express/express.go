@@ -11,11 +11,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 
+	"modwsgi/express/config"
 	"modwsgi/express/console"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/sources"
+	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/spelling"
@@ -34,9 +39,16 @@ func Run(ctx context.Context, c *Console, inv *Invocation) int {
 	if errors.As(err, &u) {
 		showUsage(c, inv.Args)
 		c.Fail(u)
-		return exitUsage
+		code = exitUsage
+	} else {
+		c.Fail(err)
 	}
-	c.Fail(err)
+	var placed *placedError
+	if errors.As(err, &placed) {
+		for _, note := range placed.notes {
+			c.Note(note)
+		}
+	}
 	if code == 0 {
 		code = 1
 	}
@@ -87,7 +99,65 @@ func dispatch(ctx context.Context, c *Console, inv *Invocation) (int, error) {
 	for _, w := range line.Warnings {
 		c.Warn(w)
 	}
-	return cmd.run(ctx, c, inv, &Server{Values: line.Values, Positional: line.Positional})
+	s := &Server{Values: line.Values}
+	if cmd.Table.Has(config.Port) && (cmd.Arguments > 0 || !line.Given(config.ServerRoot)) { // not for a server that is named
+		file, err := inv.fill(c, cmd, line)
+		if err != nil {
+			return exitUsage, err
+		}
+		s.ConfigFile, s.ConfigNone, s.Credentials = file.Path, file.None, file.Credentials
+	}
+	s.Positional = line.Positional
+	code, err := cmd.run(ctx, c, inv, s)
+	if err != nil {
+		err = &placedError{err, origins(line, err)}
+	}
+	return code, err
+}
+
+// placedError is an error about options, with notes on where these come from.
+type placedError struct {
+	error
+
+	notes []string
+}
+
+func (e *placedError) Unwrap() error { return e.error }
+
+// fill sets the options that are not on the command line.
+func (inv *Invocation) fill(c *Console, cmd *command, line *option.Line) (*sources.File, error) {
+	r := &sources.Reader{
+		Dir: inv.Dir, Env: inv.Env, All: config.Table(), Command: cmd.Table, Warn: c.Warn,
+		Unread: !slices.Contains([]string{"start-server", "setup-server"}, cmd.Name), Unit: cmd.Name == unitCommand,
+		Trusted: inv.trust(c).Settings,
+	}
+	if inv.NoDir != nil {
+		r.Dir = ""
+	}
+	// Port and address on the command line name a server, whatever the file is about.
+	r.Named = cmd.Arguments == 0 && (line.Given(config.Port) || line.Given(config.Host))
+	file, err := r.Fill(line)
+	if err != nil && cmd.Arguments == 0 {
+		err = fault.Wrap(fault.Usage, "correct it, or name the server with --server-root", err)
+	}
+	return file, err
+}
+
+var anOption = regexp.MustCompile(`--[a-z][a-z0-9-]+`)
+
+// origins returns where the options that an error names come from, if not from the
+// command line.
+func origins(line *option.Line, err error) (notes []string) {
+	for _, flag := range anOption.FindAllString(err.Error(), -1) {
+		o := config.Table().Named(flag[2:])
+		if o == nil || line.Origin(o) == "" {
+			continue
+		}
+		if note := flag + " comes from " + line.Origin(o); !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
+	}
+	return notes
 }
 
 func findCommand(name string) (*command, error) {

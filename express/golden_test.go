@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"modwsgi/express/config"
 	"modwsgi/internal/receipt"
 )
 
@@ -67,7 +68,7 @@ func runCase(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	line := []string{"show-config", "--port", "47311", "--server-root", filepath.Join(base, "root"), "--mime-types", filepath.Join(site, "mod_wsgi_packages/httpd/conf/mime.types")}
-	code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}}, append(append(line, args...), testUser()...)...)
+	code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8"}, Machine: &config.Machine{Memory: 4 << 30, OpenFiles: 1 << 20}}, append(append(line, args...), testUser()...)...)
 	got := txtar.File{Name: confPart, Data: []byte(accountOrigin.ReplaceAllString(accountLine.ReplaceAllString(strings.ReplaceAll(stdout, base, "$BASE"), "$1 ..."), ""))}
 	if code != 0 {
 		got = txtar.File{Name: failPart, Data: fmt.Appendf(nil, "exit code %d\n%s", code, strings.ReplaceAll(stderr, base, "$BASE"))}

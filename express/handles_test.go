@@ -15,12 +15,11 @@ import (
 	"strings"
 	"testing"
 
-	"modwsgi/express/config"
 	"modwsgi/internal/receipt"
 )
 
-// sources are the parsed files of this package and those below, without tests.
-func sources(t *testing.T) (*token.FileSet, []*ast.File) {
+// places are the parsed files of this package and those below, without tests.
+func places(t *testing.T) (*token.FileSet, []*ast.File) {
 	t.Helper()
 	names, _ := filepath.Glob("*.go")
 	below, _ := filepath.Glob("*/*.go")
@@ -42,15 +41,17 @@ func sources(t *testing.T) (*token.FileSet, []*ast.File) {
 // TestTextsNameOptions: every option named in a message exists.
 func TestTextsNameOptions(t *testing.T) {
 	known := map[string]bool{ // of other programs
-		"version": true, "httpd": true, "with": true, "mod-wsgi-version": true, "system": true, "user-group": true, "python": true, "enable-shared": true, "args": true, "listen": true,
+		"version": true, "httpd": true, "with": true, "mod-wsgi-version": true, "system": true, "user-group": true, "python": true, "enable-shared": true, "args": true, "listen": true, "reinstall": true,
 	}
-	for _, o := range config.Table().Options() {
-		for _, name := range append([]string{o.Name}, o.Aliases...) {
-			known[name] = true
+	for _, c := range commands() {
+		for _, o := range c.Table.Options() {
+			for _, name := range append([]string{o.Name}, o.Aliases...) {
+				known[name] = true
+			}
 		}
 	}
 	flag := regexp.MustCompile(`(?:^|[^-\w])--([a-z][a-z0-9-]*)`)
-	fset, files := sources(t)
+	fset, files := places(t)
 	for _, f := range files {
 		ast.Inspect(f, func(n ast.Node) bool {
 			l, ok := n.(*ast.BasicLit)
@@ -195,9 +196,12 @@ func TestLinesComeFromTheOption(t *testing.T) {
 		{"--access-log", "--access-log-format combined"},
 		{"--access-log", "--access-log-name x"},
 		{"", "--error-log-format x"},
+		{"", "--error-log-utf8"},
 		{"", "--error-log-name x"},
 		{"--access-log", "--rotate-logs"},
 		{"--access-log --rotate-logs", "--max-log-size 9"},
+		{"--rotate-logs", "--rotate-interval daily"},
+		{"--rotate-logs", "--max-log-files 9"},
 		{"--rotate-logs", "--rotatelogs-executable a.py"},
 		{"", "--python-eggs other/e"},
 		{"", "--python-warnings error"},
@@ -311,7 +315,7 @@ func TestFirstErrorIsTheSameOne(t *testing.T) {
 // TestNoMapDecides: no loop over a map returns from within, because it would return a
 // random one of several results.
 func TestNoMapDecides(t *testing.T) {
-	fset, files := sources(t)
+	fset, files := places(t)
 	for _, f := range files {
 		ast.Inspect(f, func(n ast.Node) bool {
 			r, ok := n.(*ast.RangeStmt)

@@ -28,6 +28,9 @@ type Invocation struct {
 	Signals    <-chan os.Signal // those of Signals, from the start on
 	System     platform.System  // of this machine; "" is the one that the program runs on
 
+	// Machine is what this machine allows a server; nil to look.
+	Machine *config.Machine
+
 	// Become replaces this process with another program; nil means host.Become.
 	Become func(host.Command) (int, error)
 }

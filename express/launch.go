@@ -17,10 +17,21 @@ func (d *deployment) launch() *instance.Launch {
 		HTTPD: d.HTTPD, Argv0: d.argv0(), Dir: d.Work, Root: d.Root, Host: listenName(d.Server), Port: config.Port.In(d), Pid: d.PIDFile,
 		Stat: config.ServerStatus.In(d), URL: d.mountURL(), GDB: d.GDB, UID: d.account.Number(),
 		Args: []string{"-f", filepath.Join(d.Root, instance.ConfFile)},
-		Env:  d.ownVariables(),
+		Env:  d.ownVariables(), Open: d.Size.OpenFiles(),
+		KeepAlive: config.KeepAliveTimeout.In(d), Handover: d.python.Handover(), ErrorLog: d.ErrorLog, Direct: d.DirectLog(),
+	}
+	l.Health, l.Metrics, l.Clients, l.Threads = config.HealthPath.In(d), d.MetricsAddress(), d.Size.Connections(), d.Size.MaxWorkers
+	for _, p := range servedPorts(d.Server) {
+		l.Ports = append(l.Ports, p.port)
+	}
+	// Without a maximum, bytes extend the time without a limit.
+	if least, most := config.HeaderTimeout.In(d), config.HeaderMaxTimeout.In(d); least > 0 && most > 0 {
+		l.Patience = max(least, most)
 	}
 	if d.Daemon() {
+		l.Sockets, l.Group, l.Processes, l.Threads = d.SocketDir, d.Group, max(config.Processes.In(d), 1), config.Threads.In(d)
 		l.Drain = max(config.GracefulTimeout.In(d), 1)
+		l.Startup, l.Reports = config.StartupTimeout.In(d), !config.Dynamic(config.ApplicationGroup.In(d))
 	}
 	if config.StartupLog.In(d) && (!config.LogToTerminal.In(d) || config.Opens(d.StartLog)) {
 		l.Args = append(l.Args, "-E", d.StartLog)

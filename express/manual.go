@@ -8,6 +8,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/console"
 	"modwsgi/express/option"
+	"modwsgi/express/sources"
 )
 
 // manPage returns the command that prints the manual page of a program.
@@ -16,7 +17,7 @@ func manPage(program *option.Program) func(context.Context, *Console, *Invocatio
 		_, err := io.WriteString(c.Stdout, program.ManPage(&option.Manual{
 			Version:    inv.Version,
 			Synopsis:   "APPLICATION",
-			Options:    "These are the options of start-server and setup-server.",
+			Options:    "These are the options of start-server and setup-server. They can also stand in " + sources.OwnFile + ", or in the table [tool.mod_wsgi-express] of " + sources.ProjectFile + ", in the current directory, with the same names; and in environment variables, such as " + sources.Variable("port") + ". The command line comes first, then variables, then the file.",
 			Table:      config.Table(),
 			ExitStatus: "0 after a stop; 2 for an invalid command line; 1 for any other failure of the launcher; otherwise the exit code of httpd, or 128 plus the number of the signal that ended it.",
 			SeeAlso:    []string{"httpd(8)", "modwsgi(1)"},

@@ -10,13 +10,20 @@ import (
 	"testing"
 )
 
-// startsServers are tests that are marked but start servers: httpd alone answers their
-// hundreds of requests.
-var startsServers = []string{"TestVirtualHosts", "TestMeaningAgreesWithHTTPD"}
+// startsServers are tests that are marked but start servers: httpd alone, its logs and the
+// launcher's signals decide their results. TestNoRequestIsLost, TestLongRequests,
+// TestRefusedReload, TestPassedSockets and TestRestartLosesNoConnection show with each
+// mod_wsgi that one httpd can follow another.
+var startsServers = []string{
+	"TestVirtualHosts", "TestMeaningAgreesWithHTTPD", "TestStaticFiles",
+	"TestLogsOfTheNextHTTPD", "TestLogsOnAFullDisk", "TestLongLines", "TestKilledLogPrograms", "TestRotationUnderLoad",
+	"TestNewCertificate", "TestStopDuringReload", "TestModesHandOver", "TestOnlyItsOwnerReloads", "TestPIDFileDuringReloads", "TestOverlappingAddresses",
+	"TestNamedSocket", "TestIncludedListen", "TestRefusedSockets", "TestSocketsWithoutHandover", "TestSocketsOfAnotherProcess", "TestPrivilegedSocket",
+}
 
 // TestOnceIsForWhatStartsNoServer: the tests on real tools run with each mod_wsgi of
 // the catalogue (scripts/test-events), except those marked "Once:" with a reason. None
-// of these may start one of the launcher's servers.
+// of these may start one of the launcher's servers, except a few.
 func TestOnceIsForWhatStartsNoServer(t *testing.T) {
 	names, err := filepath.Glob("*_test.go")
 	if err != nil || len(names) == 0 {
@@ -57,7 +64,7 @@ func TestOnceIsForWhatStartsNoServer(t *testing.T) {
 	}
 	marked := 0
 	for name, is := range once {
-		starts := reaches(calls, name, "beginWith", map[string]bool{})
+		starts := reaches(calls, name, "beginWith", map[string]bool{}) || reaches(calls, name, ".launch", map[string]bool{})
 		for _, s := range startsServers {
 			starts = starts && s != name
 		}

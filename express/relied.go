@@ -65,6 +65,9 @@ func (d *deployment) reliedFiles() []instance.Relied {
 func environmentFiles(in *site.Environment) []instance.Relied {
 	files := []instance.Relied{{Path: in.Launcher, Role: instance.Executed}, {Path: filepath.Join(in.Packages, filepath.FromSlash(receipt.Path)), Role: instance.Executed}}
 	files = append(files, instance.Relied{Path: in.Module, Role: instance.Executed})
+	if file := in.Handover(); file != "" {
+		files = append(files, instance.Relied{Path: file, Role: instance.Executed})
+	}
 	if lib := in.SharedPython(); lib != "" {
 		files = append(files, instance.Relied{Path: lib, Role: instance.Executed})
 	}

@@ -1,9 +1,6 @@
 package express
 
 import (
-	"os"
-	"path/filepath"
-
 	"modwsgi/express/config"
 	"modwsgi/express/site"
 	"modwsgi/internal/fault"
@@ -19,9 +16,7 @@ func (d *deployment) findServer() error {
 	if err := config.WantDirectory(config.ModulesDirectory, d.ModulesDir); err != nil {
 		return err
 	}
-	if err := d.findRotatelogs(); err != nil {
-		return err
-	}
+	d.Rotatelogs = d.abs(config.RotatelogsExecutable.In(d))
 	if d.MIME = d.abs(config.MIMETypes.In(d)); d.MIME == "" {
 		d.MIME = site.MIMETypes(d.ModulesDir)
 	}
@@ -58,18 +53,6 @@ func (d *deployment) findHTTPD() error {
 	d.HTTPD, d.HTTPDBy = found, by
 	if config.ModulesDirectory.In(d) == "" {
 		d.ModulesDir = config.OrElse(site.ModulesBeside(found), d.ModulesDir)
-	}
-	return nil
-}
-
-func (d *deployment) findRotatelogs() error {
-	d.Rotatelogs = d.abs(config.RotatelogsExecutable.In(d))
-	if d.Rotatelogs != "" || !config.RotateLogs.In(d) {
-		return nil
-	}
-	d.Rotatelogs = config.OrElse(d.python.Receipt.HTTPD.Rotatelogs, filepath.Join(filepath.Dir(d.HTTPD), "rotatelogs"))
-	if _, err := os.Stat(d.Rotatelogs); err != nil {
-		return fault.New(fault.Environment, "name it with --rotatelogs-executable", "option --rotate-logs: the program %s does not exist", d.Rotatelogs)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ type settings struct {
 	MountPoint      string            `json:"mount_point"`
 	Reloading       bool              `json:"reloading"`
 	Monitor         bool              `json:"monitor"`
+	MaximumRequests int               `json:"maximum_requests,omitempty"` // of one process; 0 for no limit
 	Environ         map[string]string `json:"environ"`
 	Tools           map[string]any    `json:"tools,omitempty"`
 	Handlers        map[string]string `json:"handlers,omitempty"`
@@ -35,7 +36,7 @@ func (d *deployment) settings() settings {
 	s := settings{
 		ApplicationType: config.ApplicationType.In(d), EntryPoint: d.Entry, CallableObject: config.CallableObject.In(d), MountPoint: d.Mount,
 		Reloading: !config.DisableReloading.In(d) && !config.DebugMode.In(d),
-		Monitor:   config.ReloadOnChanges.In(d) && !config.DisableReloading.In(d) && d.Daemon(),
+		Monitor:   config.ReloadOnChanges.In(d) && !config.DisableReloading.In(d) && d.Daemon(), MaximumRequests: config.MaximumRequests.In(d),
 		Environ: map[string]string{
 			"MOD_WSGI_EXPRESS": "true", "MOD_WSGI_SERVER_NAME": d.name(),
 			"MOD_WSGI_SERVER_ALIASES": strings.Join(config.ServerAlias.In(d), " "),

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"modwsgi/express/conf"
+	"modwsgi/express/config"
+	"modwsgi/internal/quote"
 )
 
 // showConfig is the command show-config: it prints the configuration that start-server
@@ -20,8 +22,30 @@ func showConfig(ctx context.Context, c *Console, inv *Invocation, s *Server) (in
 	if err != nil {
 		return 1, err
 	}
-	_, err = io.WriteString(c.Stdout, annotated(s, file, text))
+	_, err = io.WriteString(c.Stdout, chosen(s)+annotated(s, file, text))
 	return 0, err
+}
+
+// chosen lists the options with the source of each, if any does not come from the command
+// line: not every option is visible in httpd.conf.
+func chosen(s *Server) string {
+	var b strings.Builder
+	elsewhere := false
+	for _, o := range config.Table().Options() {
+		if !s.Given(o) {
+			continue
+		}
+		source := s.Origin(o)
+		elsewhere = elsewhere || source != ""
+		if source == "" {
+			source = "command line"
+		}
+		fmt.Fprintf(&b, "#   %s  (%s)\n", shellWords(s.Again(o)), source)
+	}
+	if !elsewhere {
+		return ""
+	}
+	return "# Options, and where each comes from:\n" + b.String() + "\n"
 }
 
 func annotated(s *Server, file *conf.File, text string) string {
@@ -36,4 +60,12 @@ func annotated(s *Server, file *conf.File, text string) string {
 		b.WriteString(line + "\n")
 	}
 	return b.String()
+}
+
+func shellWords(words []string) string {
+	quotedWords := make([]string, len(words))
+	for k, w := range words {
+		quotedWords[k] = quote.Shell(w)
+	}
+	return strings.Join(quotedWords, " ")
 }

@@ -2,11 +2,13 @@ package express
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
+	"modwsgi/express/logwriter"
 	"modwsgi/express/supervise"
 )
 
@@ -29,18 +31,26 @@ func startServer(ctx context.Context, c *Console, inv *Invocation, s *Server) (i
 	if config.SetupOnly.In(s) {
 		return setupServer(ctx, c, inv, s)
 	}
-	if err := host.CheckPort(config.Host.In(s), config.Port.In(s), config.Port.Flag()); err != nil {
+	sockets, err := host.PassedSockets(inv.Env)
+	if err != nil {
 		return 1, err
 	}
-	if s.Given(config.HTTPSPort) {
-		if err := host.CheckPort(config.Host.In(s), config.HTTPSPort.In(s), config.HTTPSPort.Flag()); err != nil {
-			return 1, err
-		}
+	inv.Env = host.WithoutPassed(inv.Env)
+	giveSockets(s, sockets)
+	if err := checkPorts(s, sockets); err != nil {
+		return 1, err
 	}
 	d, err := resolve(ctx, c, inv, s)
 	if err != nil {
 		return 1, err
 	}
+	if err := supervise.CheckMetrics(d.MetricsAddress()); err != nil {
+		return 1, err
+	}
+	if err := d.checkSockets(ctx, sockets); err != nil {
+		return 1, err
+	}
+	d.sockets = sockets
 	l, release, err := d.setUp(ctx, true)
 	if err != nil {
 		return 1, err
@@ -51,18 +61,30 @@ func startServer(ctx context.Context, c *Console, inv *Invocation, s *Server) (i
 	if err := d.banner(c.Stdout, false); err != nil {
 		return 1, err
 	}
+	if d.Piped(logwriter.Stderr) {
+		if fd, err := host.Share(c.Stderr); err == nil {
+			l.Once = append(l.Once, logwriter.StreamVariable+"="+strconv.Itoa(fd))
+		}
+	}
+	// As process 1 of a container, or under systemd, this process takes those with it that
+	// have not yet written the last lines.
+	defer logwriter.WaitForAll(d.Root, logTime)
 	return foreground(c, inv, d, l).Run(ctx)
 }
 
 // foreground returns the httpd that serves a deployment in the foreground.
 func foreground(c *Console, inv *Invocation, d *deployment, l *instance.Launch) *supervise.Server {
 	seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
+	var sockets []int
+	for _, p := range d.sockets {
+		sockets = append(sockets, p.FD)
+	}
 	return &supervise.Server{
-		Launch: l, Console: c, Checks: checks(c, inv, l), Signals: inv.Signals,
+		Launch: l, Console: c, Checks: checks(c, inv, l), Signals: inv.Signals, Sockets: sockets,
 		Debug: config.DebugMode.In(d), Daemon: d.Daemon(),
-		Drain: seconds(max(config.GracefulTimeout.In(d), 1)), Shutdown: seconds(config.ShutdownTimeout.In(d)), Startup: seconds(config.StartupTimeout.In(d)),
+		Drain: seconds(max(config.GracefulTimeout.In(d), 1)), Shutdown: seconds(config.ShutdownTimeout.In(d)),
 		WaitReady: config.WaitReady.In(d), Lazy: config.Dynamic(config.ApplicationGroup.In(d)),
-		Announce: func() { _ = d.announce(c.Stdout) }, ErrorLog: d.ErrorLog,
+		Announce: func() { _ = d.announce(c.Stdout) },
 	}
 }
 

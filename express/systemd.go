@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
+	"modwsgi/express/sources"
 	"modwsgi/internal/fault"
 )
 
@@ -72,6 +75,9 @@ func systemdUnit(ctx context.Context, c *Console, inv *Invocation, s *Server) (i
 	if config.User.In(s) == "" {
 		return exitUsage, option.Usage("the account that the application runs as", "systemd-unit needs --user")
 	}
+	if optSocketUnit.In(s) && optSocketActivation.In(s) {
+		return exitUsage, option.Usage("print the service with --socket-activation, and its socket unit with --socket-unit", "--socket-unit and --socket-activation cannot be combined")
+	}
 	u := &unit{asRoot: len(config.ServiceUser.In(s))+len(config.ServiceGroup.In(s)) > 0}
 	s.ForUnit = !u.asRoot
 	var err error
@@ -83,11 +89,15 @@ func systemdUnit(ctx context.Context, c *Console, inv *Invocation, s *Server) (i
 	if config.ServerRoot.In(s) == "" {
 		u.root = "/run/" + u.name
 	}
-	text, err := u.text()
+	write := u.text
+	if optSocketUnit.In(s) {
+		write = u.socket
+	}
+	text, err := write()
 	if err != nil {
 		return 1, err
 	}
-	if len(config.Setenv.In(s)) > 0 {
+	if !optSocketUnit.In(s) && len(config.Setenv.In(s)) > 0 && !u.fromFile(config.Setenv) {
 		c.Warn("the unit contains the values of --setenv, and systemctl shows it to every user: keep secrets in a file that the application reads")
 	}
 	_, err = io.WriteString(c.Stdout, text)
@@ -106,13 +116,40 @@ func (u *unit) text() (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# For /etc/systemd/system/%s.service\n[Unit]\nDescription=WSGI application at %s (mod_wsgi-express)\nAfter=network.target\n\n[Service]\nType=notify\nNotifyAccess=main\n", u.name, strings.ReplaceAll(u.url(), "%", "%%"))
+	fmt.Fprintf(&b, "# For /etc/systemd/system/%s.service\n[Unit]\nDescription=WSGI application at %s (mod_wsgi-express)\nAfter=network.target\n", u.name, strings.ReplaceAll(u.url(), "%", "%%"))
+	also := ""
+	if optSocketActivation.In(u) { // %N is the name under which this unit is saved
+		b.WriteString("Requires=%N.socket\nAfter=%N.socket\n")
+		also = "Also=%N.socket\n"
+	}
+	b.WriteString("\n[Service]\nType=notify\nNotifyAccess=main\n")
 	fmt.Fprintf(&b, "ExecStart=%s\nExecReload=%s reload --server-root %s\nWorkingDirectory=%s\n", command, launcher, root, systemdPath(u.LaunchDir))
 	u.writeAccount(&b)
+	for _, name := range u.Credentials {
+		fmt.Fprintf(&b, "LoadCredential=%s\n", strings.ReplaceAll(name, "%", "%%"))
+	}
 	u.writePaths(&b)
 	fmt.Fprintf(&b, "KillMode=mixed\nTimeoutStopSec=%d\nRestart=on-failure\n", max(config.GracefulTimeout.In(u), 1)+config.ShutdownTimeout.In(u)+20)
 	u.writeCapabilities(&b)
-	fmt.Fprintf(&b, "%s\n[Install]\nWantedBy=multi-user.target\n", hardening)
+	fmt.Fprintf(&b, "%s\n[Install]\nWantedBy=multi-user.target\n%s", hardening, also)
+	return b.String(), nil
+}
+
+// socket returns the socket unit. Its sockets have the options of those that httpd opens.
+func (u *unit) socket() (string, error) {
+	address := config.Unbracket(config.Host.In(u))
+	if _, err := netip.ParseAddr(address); address != "" && err != nil {
+		return "", option.Usage("give an address of this machine", "--socket-unit: systemd listens on addresses only, and --host is the name %s", address)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# For /etc/systemd/system/%s.socket\n[Unit]\nDescription=Sockets of the WSGI application at %s (mod_wsgi-express)\n\n[Socket]\n", u.name, strings.ReplaceAll(u.url(), "%", "%%"))
+	for _, p := range servedPorts(u.Server) {
+		fmt.Fprintf(&b, "ListenStream=%s\n", config.ListenAddress(address, p.port))
+	}
+	if address != "" {
+		b.WriteString("# Also while this machine does not have the address yet:\nFreeBind=yes\n")
+	}
+	fmt.Fprintf(&b, "BindIPv6Only=both\nBacklog=%d\nKeepAlive=yes\nNoDelay=yes\n\n[Install]\nWantedBy=sockets.target\n", config.ServerBacklog.In(u))
 	return b.String(), nil
 }
 
@@ -143,28 +180,45 @@ func (u *unit) writeCapabilities(b *strings.Builder) {
 	capabilities := ""
 	switch {
 	case u.asRoot:
-		capabilities = "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL CAP_DAC_OVERRIDE CAP_FOWNER CAP_NET_BIND_SERVICE"
-	case config.Port.In(u) < 1024 || u.Given(config.HTTPSPort) && config.HTTPSPort.In(u) < 1024:
+		capabilities = "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL CAP_DAC_OVERRIDE CAP_FOWNER"
+		if !optSocketActivation.In(u) {
+			capabilities += " CAP_NET_BIND_SERVICE"
+		}
+	case optSocketActivation.In(u):
+	case slices.ContainsFunc(servedPorts(u.Server), func(p servedPort) bool { return p.port < 1024 }):
 		capabilities = "CAP_NET_BIND_SERVICE"
 		fmt.Fprintf(b, "AmbientCapabilities=%s\n", capabilities)
 	}
 	fmt.Fprintf(b, "CapabilityBoundingSet=%s\n", capabilities)
 }
 
+// fromFile reports whether the value comes from the configuration file, which the service
+// reads, too.
+func (u *unit) fromFile(o option.Ref) bool {
+	origin := u.Origin(o)
+	return origin != "" && !strings.HasPrefix(origin, sources.Prefix)
+}
+
 // command returns the command line of the unit: the given options, except those that
 // the unit itself sets.
 func (u *unit) command() (string, error) {
 	argv := []string{u.Launcher, "start-server"}
+	switch {
+	case u.ConfigFile != "":
+		argv = append(argv, config.Config.Flag()+"="+u.ConfigFile)
+	case u.ConfigNone:
+		argv = append(argv, config.Config.Flag()+"=none")
+	}
 	for _, o := range config.Table().Options() {
 		switch o {
-		case config.ServerRoot.Option, config.WaitReady.Option, config.WorkingDirectory.Option:
+		case config.ServerRoot.Option, config.WaitReady.Option, config.WorkingDirectory.Option, config.Config.Option:
 			continue
 		case config.User.Option, config.Group.Option:
 			if !u.asRoot {
 				continue
 			}
 		}
-		if u.Given(o) {
+		if u.Given(o) && !u.fromFile(o) {
 			argv = append(argv, u.Again(o)...)
 		}
 	}

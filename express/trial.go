@@ -10,6 +10,7 @@ import (
 
 	"modwsgi/express/conf"
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/express/instance"
 	"modwsgi/express/option"
 	"modwsgi/express/site"
@@ -23,7 +24,7 @@ const trialFile = ".httpd.conf.new"
 // tryConf has httpd check the configuration under a temporary name.
 func (d *deployment) tryConf(ctx context.Context, l *instance.Launch, file *conf.File, text string) error {
 	trial := filepath.Join(d.Root, trialFile)
-	if err := l.Handle.WriteFile(trialFile, []byte(text), 0o600); err != nil {
+	if err := l.Handle.WriteFile(trialFile, host.TextFile([]byte(text)), 0o600); err != nil {
 		return fault.Wrap(fault.Environment, "", err)
 	}
 	var r run.Runner

@@ -21,6 +21,7 @@ import (
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/relocate"
 	"modwsgi/internal/run"
+	"modwsgi/internal/testkit"
 	"modwsgi/internal/timeline"
 	"modwsgi/internal/toolchain"
 )
@@ -122,10 +123,11 @@ func buildOne(t *testing.T, parts []Component, env []string, dir string, driver 
 	}
 	t.Logf("%s in %s: features %v, linked %v", driver, dir, selected.Features, host.Linked)
 	b := built{host: host, selected: selected.Features}
+	flags := hardened(t, r, tc)
 	var mu sync.Mutex
 	began, line := time.Now(), timeline.New()
 	b.Result, err = Build(t.Context(), Request{
-		Components: parts, Features: selected.Features, Host: host, Jobs: jobs, Driver: driver, Timeline: line,
+		Components: parts, Features: selected.Features, Host: host, Jobs: jobs, Driver: driver, Timeline: line, Flags: flags,
 		Work: filepath.Join(dir, "work"), Stage: filepath.Join(dir, "stage"), Logs: filepath.Join(dir, "logs"), Runner: r,
 		Events: func(e event.Event) {
 			mu.Lock()
@@ -140,6 +142,11 @@ func buildOne(t *testing.T, parts []Component, env []string, dir string, driver 
 	if err != nil {
 		t.Fatal(err)
 	}
+	logs := filepath.Join(dir, "logs")
+	if driver == Make { // whose output is that of make
+		logs = ""
+	}
+	checkProtected(t, b.Tree, logs, flags)
 	if b.Driver != driver {
 		t.Errorf("built with %s, not with %s", b.Driver, driver)
 	}
@@ -151,6 +158,7 @@ func buildOne(t *testing.T, parts []Component, env []string, dir string, driver 
 }
 
 func TestBuild(t *testing.T) {
+	testkit.Turn(t, "builds")
 	first, made := builds(t)
 	sameConfiguration(t, first.work, made.work)
 	sameAnswers(t, first.work, made.work)

@@ -10,12 +10,14 @@ import (
 	"modwsgi/internal/objgraph"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
+	"modwsgi/internal/testkit"
 	"modwsgi/internal/toolchain"
 )
 
 // The compiler answers as the scripts do that run all tests themselves: with every
 // compiler and C library that is installed, and for another machine.
 func TestAnswersAreThoseOfTheScripts(t *testing.T) {
+	testkit.Turn(t, "builds")
 	parts := archives(t, "httpd", "apr", "apr-util", "pcre2")
 	for _, cc := range []string{"gcc", "clang", "musl-gcc", "aarch64-linux-gnu-gcc"} {
 		t.Run(cc, func(t *testing.T) {

@@ -90,6 +90,9 @@ func (b *builder) build(ctx context.Context) ([]steps.Timing, error) {
 		if err := b.Host.needMake(); err != nil {
 			return nil, err
 		}
+		if kind := b.Farm.Kind(); kind != "" {
+			b.Events.Note(kind + " is not used with make: httpd is compiled on this machine")
+		}
 	}
 	all := b.steps()
 	b.needs = map[string][]string{}

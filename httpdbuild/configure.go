@@ -32,7 +32,7 @@ func (b *builder) configure(ctx context.Context, log *steps.Log, name string, ar
 	}
 	argv := slices.Concat([]string{"./configure"}, seeds, []string{
 		"--prefix=" + Placeholder, "CC=" + strings.Join(b.Host.CC, " "),
-		"CFLAGS=" + strings.Join(cflags(b.Work), " "),
+		"CFLAGS=" + strings.Join(b.compilerFlags(), " "),
 	}, b.cross(), args)
 	if b.Driver == Native {
 		argv = append(argv, "--no-create")
@@ -100,7 +100,7 @@ func (b *builder) createFiles(ctx context.Context, log *steps.Log, name string) 
 func (b *builder) configurePCRE2(ctx context.Context, log *steps.Log) error {
 	// Without make, automake writes makefiles whose recipes print a line before each
 	// command, unless silent rules are disabled.
-	if err := b.configure(ctx, log, "pcre2", ldflags(), "--disable-static", "--disable-dependency-tracking", "--disable-silent-rules"); err != nil {
+	if err := b.configure(ctx, log, "pcre2", b.ldflags(), "--disable-static", "--disable-dependency-tracking", "--disable-silent-rules"); err != nil {
 		return err
 	}
 	if err := copyFile(filepath.Join(b.dir("pcre2"), "src/pcre2.h"), filepath.Join(b.deps(), "include/pcre2.h"), 0o644); err != nil {
@@ -131,7 +131,7 @@ func (b *builder) configureAPR(ctx context.Context, log *steps.Log) error {
 	// open it again every few bytes, some thousand times at every start of httpd,
 	// whereas getrandom(2) needs no file.
 	flags, linker := b.cryptFlags()
-	return b.configure(ctx, log, "apr", append(flags, ldflags(linker...), "--disable-static",
+	return b.configure(ctx, log, "apr", append(flags, b.ldflags(linker...), "--disable-static",
 		"ac_cv_search_uuid_create=no", "ac_cv_search_uuid_generate=no",
 		"ac_cv_header_uuid_h=no", "ac_cv_header_uuid_uuid_h=no", "ac_cv_header_sys_uuid_h=no")...)
 }
@@ -144,7 +144,7 @@ func (b *builder) configureAPRUtil(ctx context.Context, log *steps.Log) error {
 		}
 	}
 	args = append(args,
-		ldflags(linker...), "--with-apr="+b.dir("apr"),
+		b.ldflags(linker...), "--with-apr="+b.dir("apr"),
 		"--without-pgsql", "--without-mysql", "--without-sqlite3", "--without-sqlite2", "--without-oracle", "--without-odbc",
 		"--without-gdbm", "--without-ndbm", "--without-berkeley-db", "--without-nss", "--without-openssl", "--without-ldap", "--without-iconv",
 	)
@@ -161,9 +161,12 @@ var unwanted = []string{"--disable-lua", "--disable-md", "--disable-authnz-ldap"
 func (b *builder) configureHTTPD(ctx context.Context, log *steps.Log) error {
 	found, linker := b.httpdLibraries()
 	args := []string{
-		ldflags(append([]string{"-L" + filepath.Join(b.deps(), "lib")}, linker...)...), "CPPFLAGS=-I" + filepath.Join(b.deps(), "include"),
+		b.ldflags(append([]string{"-L" + filepath.Join(b.deps(), "lib")}, linker...)...), "CPPFLAGS=-I" + filepath.Join(b.deps(), "include"),
 		"--with-apr=" + b.dir("apr"), "--with-apr-util=" + b.dir("apr-util"), "--with-pcre=" + filepath.Join(b.deps(), "bin/pcre2-config"),
 		"--enable-so", "--enable-mpms-shared=all", "--enable-mods-shared=most", "--enable-cgi", "--enable-cgid",
+	}
+	if b.Flags.PIE { // its test would run a program; the compiler was asked already
+		args = append(args, "--enable-pie", "ap_cv_cc_pie=yes")
 	}
 	args = append(append(args, unwanted...), found...)
 	for _, f := range features {

@@ -12,11 +12,13 @@ import (
 
 	"modwsgi/internal/elf"
 	"modwsgi/internal/run"
+	"modwsgi/internal/testkit"
 	"modwsgi/internal/toolchain"
 )
 
 // An installed cross compiler builds a tree for its target; nothing of it is run here.
 func TestCrossBuild(t *testing.T) {
+	testkit.Turn(t, "builds")
 	const target = "aarch64-linux-gnu"
 	if _, err := run.LookPath(target+"-gcc", os.Environ()); err != nil || runtime.GOARCH == "arm64" {
 		t.Skipf("NOT TESTED: a cross build, because %s-gcc was not found (apt-get install gcc-%s): %v", target, target, err)
@@ -54,7 +56,7 @@ func TestCrossBuild(t *testing.T) {
 	}
 	dir := t.TempDir()
 	q := Request{
-		Components: parts, Features: selected.Features, Host: host, Jobs: runtime.NumCPU(), Runner: r,
+		Components: parts, Features: selected.Features, Host: host, Jobs: runtime.NumCPU(), Runner: r, Flags: hardened(t, r, tc),
 		Work: filepath.Join(dir, "work"), Stage: filepath.Join(dir, "stage"), Logs: filepath.Join(dir, "logs"),
 	}
 	res, err := Build(t.Context(), q)
@@ -71,6 +73,7 @@ func TestCrossBuild(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, f, err)
 		}
 	}
+	checkProtected(t, res.Tree, q.Logs, q.Flags)
 	checkModules(t, res.Modules, selected.Features)
 	q.Driver, q.Stage = Make, filepath.Join(dir, "made")
 	if _, err := Build(t.Context(), q); err == nil {

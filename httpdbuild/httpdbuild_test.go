@@ -349,7 +349,7 @@ func TestConfigVars(t *testing.T) {
 		"prefix = " + Placeholder, "exec_prefix = ${prefix}", "exp_libdir = " + Placeholder + "/lib", "rel_libdir = lib",
 		"CC = /home/me/ccache gcc", "CFLAGS = -O2 -ffile-prefix-map=" + work + "=.", "LDFLAGS = -L" + work + "/deps/lib",
 		"EXTRA_INCLUDES = -I$(includedir) -I. -I" + work + "/apr/include", "NOTEST_CPPFLAGS = -DX=1  -I" + work + "/x   -DY",
-		"abs_srcdir = " + work + "/httpd", "MPM_MODULES = event worker prefork", "MPM_MODULES = again", "EMPTY =", "INSTALL = $(LIBTOOL) --mode=install", "no assignment",
+		"abs_srcdir = " + work + "/httpd", "MPM_MODULES = event worker prefork", "MPM_MODULES = again", "PICFLAGS = -fPIE", "PILDFLAGS = -pie", "EMPTY =", "INSTALL = $(LIBTOOL) --mode=install", "no assignment",
 	}, "\n") + "\n"
 	if err := writeFile(filepath.Join(b.dir("httpd"), "build/config_vars.mk"), []byte(fixture), 0o644); err != nil {
 		t.Fatal(err)
@@ -372,7 +372,7 @@ func TestConfigVars(t *testing.T) {
 	for name, want := range map[string]string{
 		"prefix": PrefixVariable, "exec_prefix": PrefixVariable, "exp_libdir": PrefixVariable + "/lib", "rel_libdir": "lib",
 		"CC": "cc", "CFLAGS": "", "LDFLAGS": "", "EXTRA_INCLUDES": "-I$(includedir)", "NOTEST_CPPFLAGS": "-DX=1 -DY", "abs_srcdir": "",
-		"MPM_MODULES": "event worker prefork", "EMPTY": "", "INSTALL": "$(LIBTOOL) --mode=install", "APR_CONFIG": PrefixVariable + "/bin/apr-1-config",
+		"MPM_MODULES": "event worker prefork", "EMPTY": "", "PICFLAGS": "", "PILDFLAGS": "", "INSTALL": "$(LIBTOOL) --mode=install", "APR_CONFIG": PrefixVariable + "/bin/apr-1-config",
 	} {
 		if value, ok := got[name]; !ok || value != want {
 			t.Errorf("%s = %q, want %q", name, value, want)

@@ -40,7 +40,7 @@ func TestSmallLibraries(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := &builder{
-				Request: Request{Components: parts, Host: &Host{Toolchain: tools}, Jobs: runtime.NumCPU(), Work: dir, Logs: filepath.Join(dir, "logs"), Runner: r, Driver: Native},
+				Request: Request{Components: parts, Host: &Host{Toolchain: tools}, Flags: hardened(t, r, tools), Jobs: runtime.NumCPU(), Work: dir, Logs: filepath.Join(dir, "logs"), Runner: r, Driver: Native},
 				pool:    objgraph.NewPool(runtime.NumCPU()),
 			}
 			if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o755); err != nil {

@@ -60,8 +60,8 @@ func (b *builder) compileLibxcrypt(ctx context.Context, log *steps.Log) error {
 	p.spans[out] = soname
 	p.add(objgraph.Task{Name: out, Needs: objects, Weight: objgraph.Heavy, Run: func(ctx context.Context) error {
 		argv := slices.Concat(b.Host.CC, []string{
-			"-shared", "-fno-lto", "-Wl,-soname," + soname, "-Wl,--version-script=crypt.map", "-Wl,--build-id=none", "-Wl,-z,relro", "-o", out,
-		}, objects)
+			"-shared", "-fno-lto", "-Wl,-soname," + soname, "-Wl,--version-script=crypt.map",
+		}, b.link(), []string{"-o", out}, objects)
 		return b.toolAs(ctx, log, timeline.Link, soname, p.after(objects), dir, argv...)
 	}})
 	if err := p.run(ctx); err != nil {

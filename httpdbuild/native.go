@@ -159,7 +159,7 @@ func (p *plan) compile(c *libtool.Compile, dir, file string) error {
 			Kind: event.Progress, Step: p.log.Step,
 			Text: fmt.Sprintf("%s (%d of %d)", filepath.Base(source), p.started.Add(1), p.total),
 		})
-		if err := p.b.toolAs(ctx, p.log, timeline.Compile, p.spans[file], p.after(needs), dir, c.Argv()...); err != nil {
+		if err := p.b.compile(ctx, p.log, p.spans[file], p.after(needs), dir, file, c.Argv()...); err != nil {
 			return err
 		}
 		return checkObject(file)

@@ -88,7 +88,7 @@ func (b *builder) configureOpenSSL(ctx context.Context, log *steps.Log) error {
 		}
 	}
 	argv = append(argv, "CC="+strings.Join(b.Host.CC, " "), "AR="+b.Host.Tool("ar"), "RANLIB="+b.Host.Tool("ranlib"),
-		"CFLAGS="+strings.Join(append(cflags(b.Work), "-fno-lto"), " "), ldflags())
+		"CFLAGS="+strings.Join(append(b.compilerFlags(), "-fno-lto"), " "), b.ldflags())
 	if err := b.toolAs(ctx, log, timeline.Configure, log.Step, nil, dir, argv...); err != nil {
 		return err
 	}

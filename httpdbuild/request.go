@@ -13,10 +13,12 @@ import (
 	"strings"
 
 	"modwsgi/internal/event"
+	"modwsgi/internal/farm"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/timeline"
+	"modwsgi/internal/toolchain"
 )
 
 // Placeholder is the prefix that everything is configured for. It never exists: run
@@ -25,7 +27,7 @@ import (
 const Placeholder = "/opt/modwsgi/httpd"
 
 // buildVersion changes when the same sources and flags produce another tree.
-const buildVersion = "6"
+const buildVersion = "7"
 
 // Component is a verified source archive.
 type Component struct {
@@ -40,11 +42,13 @@ type Request struct {
 	Components []Component // with the libraries that Host.Select names
 	Features   []string    // from Host.Select
 	Host       *Host
-	Jobs       int    // number of concurrent processes, at least 1
-	Driver     Driver // how to compile and link; "" is Native
-	Work       string // directory for sources and objects; created if missing
-	Stage      string // path of the finished tree; must not exist
-	Logs       string // directory for one log per step; created if missing
+	Flags      toolchain.Flags // hardening, and the caller's own flags
+	Farm       *farm.Session   // compiles objects elsewhere; nil compiles them here
+	Jobs       int             // number of concurrent processes, at least 1
+	Driver     Driver          // how to compile and link; "" is Native
+	Work       string          // directory for sources and objects; created if missing
+	Stage      string          // path of the finished tree; must not exist
+	Logs       string          // directory for one log per step; created if missing
 	Runner     *run.Runner
 	Events     event.Sink
 	Timeline   *timeline.Recorder // gets a span for each step and each tool; may be nil
@@ -125,7 +129,7 @@ func (q *Request) Inputs() string {
 		}
 		fmt.Fprintf(&b, "feature %s %s\n", f, libs)
 	}
-	fmt.Fprintf(&b, "cc %q\ncflags %s\n%s\ncompiler %s\ntarget %s\nlibc %s\nepoch %s\n", q.Host.CC, strings.Join(cflags(""), " "), ldflags(),
+	fmt.Fprintf(&b, "cc %q\ncflags %s\n%s\n%s\ncompiler %s\ntarget %s\nlibc %s\nepoch %s\n", q.Host.CC, strings.Join(q.cflags(""), " "), q.ldflags(), q.Flags,
 		q.Host.Compiler, q.Host.Target, q.Host.Libc, run.Getenv(q.Host.Env, "SOURCE_DATE_EPOCH"))
 	for _, p := range q.Host.Programs {
 		fmt.Fprintf(&b, "program %s\n", p)
@@ -180,15 +184,20 @@ func (q *Request) checkWork() error {
 		"the build directory %q has the character %q in its path, which make cannot handle", q.Work, q.Work[special])
 }
 
-// cflags are the flags for all compilers. They keep paths of the build out of the
-// result (https://reproducible-builds.org/docs/build-path/).
-func cflags(work string) []string {
-	return []string{"-O2", "-g0", "-fstack-protector-strong", "-ffile-prefix-map=" + work + "=."}
+// cflags are the flags for all compilers, with the caller's own after those of the build.
+// They keep paths of the build out of the result
+// (https://reproducible-builds.org/docs/build-path/).
+func (q *Request) cflags(work string) []string {
+	return slices.Concat([]string{"-O2", "-g0"}, q.Flags.Compile, q.Flags.Given.Compile, []string{"-ffile-prefix-map=" + work + "=."})
 }
 
 // ldflags are the linker's flags. The run path is the placeholder's, which relocate
 // makes relative to the file. A build identifier would make builds differ.
-func ldflags(more ...string) string {
-	flags := append([]string{"-Wl,-rpath," + Placeholder + "/lib", "-Wl,--build-id=none", "-Wl,-z,relro"}, more...)
-	return "LDFLAGS=" + strings.Join(flags, " ")
+func (q *Request) ldflags(more ...string) string {
+	return "LDFLAGS=" + strings.Join(slices.Concat([]string{"-Wl,-rpath," + Placeholder + "/lib"}, more, q.link()), " ")
+}
+
+// link are the linker's flags that every file is linked with.
+func (q *Request) link() []string {
+	return slices.Concat([]string{"-Wl,--build-id=none"}, q.Flags.Link, q.Flags.Given.Link)
 }

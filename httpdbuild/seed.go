@@ -69,8 +69,8 @@ func (b *builder) askAbout(ctx context.Context, log *steps.Log, name string, que
 	}
 	c := configcache.Compiler{
 		Runner: b.Runner, Env: b.env(), Dir: dir,
-		Argv: slices.Concat(b.Host.CC, cflags(b.Work), []string{"-D_GNU_SOURCE", "-D_REENTRANT"}),
-		Link: []string{"-L" + filepath.Join(b.deps(), "lib")},
+		Argv: slices.Concat(b.Host.CC, b.compilerFlags(), []string{"-D_GNU_SOURCE", "-D_REENTRANT"}),
+		Link: append([]string{"-L" + filepath.Join(b.deps(), "lib")}, b.Flags.Given.Link...),
 	}
 	if b.component(crypt) != nil {
 		c.Argv = append(c.Argv, "-I"+filepath.Join(b.deps(), "include")) // crypt.h

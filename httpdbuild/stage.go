@@ -196,6 +196,8 @@ func (b *builder) stageConfigVars() error {
 	set := map[string]string{
 		"prefix": PrefixVariable, "exec_prefix": PrefixVariable, "CC": "cc", "CPP": "cc -E", "SHELL": "/bin/sh",
 		"CFLAGS": "", "CPPFLAGS": "", "LDFLAGS": "", "PCRE_LIBS": "", "PCRE_CFLAGS": "",
+		// Modules may be compiled with another compiler, which may lack the flags of this build.
+		"PICFLAGS": "", "PILDFLAGS": "",
 		"EXTRA_INCLUDES": "-I$(includedir)",
 		"APR_BINDIR":     PrefixVariable + "/bin", "APU_BINDIR": PrefixVariable + "/bin",
 		"APR_INCLUDEDIR": PrefixVariable + "/include", "APU_INCLUDEDIR": PrefixVariable + "/include",
@@ -265,6 +267,9 @@ func (b *builder) checkTree(ctx context.Context, log *steps.Log) error {
 		if len(leaks) > 0 {
 			return fmt.Errorf("these files name the sysroot %s: %s", root, strings.Join(leaks, ", "))
 		}
+	}
+	if err := b.checkHardening(log); err != nil {
+		return err
 	}
 	if b.Host.Cross != "" {
 		return b.checkMachine()

@@ -162,7 +162,7 @@ func (p *plan) objects(dir string, sources, except, flags []string) ([]string, e
 			}
 			// Objects for the optimizer of the linker would need its own archiver.
 			c := &libtool.Compile{
-				Args:   slices.Concat(p.b.Host.CC, cflags(p.b.Work), []string{"-fPIC", "-fno-lto"}, flags),
+				Args:   slices.Concat(p.b.Host.CC, p.b.compilerFlags(), []string{"-fPIC", "-fno-lto"}, flags),
 				Source: rel, Object: strings.TrimSuffix(rel, ".c") + ".o",
 			}
 			object := filepath.Join(dir, c.Object)

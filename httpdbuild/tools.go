@@ -33,6 +33,16 @@ func (b *builder) env() []string {
 	return env
 }
 
+// compilerFlags are the flags for every object. Headers that are made in this build come
+// before those in the caller's directories.
+func (b *builder) compilerFlags() []string {
+	flags := b.cflags(b.Work)
+	if slices.ContainsFunc(b.Flags.Given.Compile, func(w string) bool { return strings.HasPrefix(w, "-I") || w == "-isystem" }) {
+		flags = append([]string{"-I" + filepath.Join(b.deps(), "include")}, flags...)
+	}
+	return flags
+}
+
 // toolAs runs a build tool with its output in the step's log, and enters it into the
 // timeline as name, after the spans in needs; nil means those that the step waited
 // for. The caller holds a slot of the pool.
@@ -40,8 +50,24 @@ func (b *builder) toolAs(ctx context.Context, log *steps.Log, kind timeline.Kind
 	if err := logCommand(log, dir, argv, ""); err != nil {
 		return err
 	}
+	release, err := b.Farm.Here(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	out := &progress{log: log, events: b.Events, step: log.Step}
 	return b.traced(ctx, kind, log.Step, name, needs, run.Cmd{Argv: argv, Dir: dir, Env: b.env(), Log: out, LogPath: log.Path})
+}
+
+// compile is toolAs for the compilation of an object, which a compile farm may take.
+func (b *builder) compile(ctx context.Context, log *steps.Log, name string, needs []string, dir, object string, argv ...string) error {
+	if err := logCommand(log, dir, argv, ""); err != nil {
+		return err
+	}
+	c := run.Cmd{Argv: argv, Dir: dir, Env: b.env(), Log: &progress{log: log, events: b.Events, step: log.Step}, LogPath: log.Path}
+	return b.Farm.Compile(ctx, c, object, func(c run.Cmd) error {
+		return b.traced(ctx, timeline.Compile, log.Step, name, needs, c)
+	})
 }
 
 // traced runs a command as a span.
@@ -87,7 +113,7 @@ func logCommand(log io.Writer, dir string, argv []string, into string) error {
 // makeIn runs make in a component's directory.
 func (b *builder) makeIn(name string, targets ...string) func(context.Context, *steps.Log) error {
 	return func(ctx context.Context, log *steps.Log) error {
-		argv := append([]string{"make", "-j" + strconv.Itoa(b.Jobs)}, targets...)
+		argv := append([]string{"make", "-j" + strconv.Itoa(b.Farm.Local(b.Jobs))}, targets...)
 		return b.toolAs(ctx, log, timeline.Compile, log.Step, nil, b.dir(name), argv...)
 	}
 }

@@ -20,7 +20,9 @@ import (
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/filetree"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
+	"modwsgi/internal/toolchain"
 	"modwsgi/internal/version"
 	"modwsgi/modulebuild"
 )
@@ -34,7 +36,9 @@ type product struct {
 	file   *fetch.File // archive of mod_wsgi
 	key    string      // build cache key of the module
 	inputs string      // input of which key is the hash
-	cached bool        // httpd was restored from the build cache
+	// hardening is the value of --hardening that the module was built with.
+	hardening string
+	cached    bool // httpd was restored from the build cache
 	// compiled reports that something was compiled, rather than restored from a cache.
 	compiled bool
 }
@@ -42,7 +46,7 @@ type product struct {
 // httpdRequest describes building httpd from its archives.
 func (j *job) httpdRequest(src *sources) httpdbuild.Request {
 	b := httpdbuild.Request{
-		Features: src.features, Host: j.host.HTTPD, Jobs: j.jobs,
+		Features: src.features, Host: j.host.HTTPD, Jobs: j.jobs, Farm: j.session(), Flags: j.plan.Wish.flags(j.host.Tools),
 		Timeline: j.timeline,
 		Work:     j.space.Path("httpd"), Stage: filepath.Join(j.space.Dir, "stage", "httpd"), Logs: j.space.Logs, Runner: j.runner, Events: j.events,
 	}
@@ -62,10 +66,10 @@ func (j *job) httpdRequest(src *sources) httpdbuild.Request {
 }
 
 // httpdRecord returns the record of a new tree.
-func httpdRecord(key string, components []httpdbuild.Component, src *sources, host *Host) httpdReceipt {
+func httpdRecord(key string, components []httpdbuild.Component, src *sources, host *Host, flags toolchain.Flags) httpdReceipt {
 	r := httpdReceipt{
 		Schema: 1, Tool: version.Release, Key: key, Version: src.files["httpd"].Archive.Version, Features: src.features,
-		Compiler: host.Tools.Compiler, Libc: host.Tools.Libc,
+		Compiler: host.Tools.Compiler, Libc: host.Tools.Libc, Hardening: string(flags.Hardening), Flags: flags.Words(),
 	}
 	for _, c := range components {
 		f := src.files[c.Name]
@@ -131,8 +135,9 @@ func (j *job) moduleRequest(h *detect.HTTPD, f *fetch.File) modulebuild.Request 
 		Version: f.Archive.Version, Archive: f.Path, SHA256: f.Archive.SHA256,
 		Python:  py,
 		HTTPD:   httpdFacts(h),
-		RunPath: moduleRunPath(j.plan), Tools: j.host.Tools, Jobs: j.jobs, Timeline: j.timeline,
-		Work: j.space.Path("mod_wsgi"), Out: filepath.Join(j.space.Dir, "stage", "module"), Logs: j.space.Logs, Runner: j.runner, Events: j.events,
+		RunPath: moduleRunPath(j.plan), Tools: j.host.Tools, Jobs: j.jobs, Farm: j.session(), Timeline: j.timeline,
+		Flags: j.plan.Wish.flags(j.host.Tools),
+		Work:  j.space.Path("mod_wsgi"), Out: filepath.Join(j.space.Dir, "stage", "module"), Logs: j.space.Logs, Runner: j.runner, Events: j.events,
 	}
 }
 
@@ -148,36 +153,35 @@ func restoreModule(ctx context.Context, b *buildstore.Store, key string, r *modu
 		return nil, err
 	}
 	name := modulebuild.FileName(r.Python.Version, r.Python.ExtSuffix)
-	out := filepath.Join(r.Out, name)
 	if err := os.MkdirAll(r.Out, 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(filepath.Join(dest, name), out); errors.Is(err, fs.ErrNotExist) {
-		events.Note("the build cache has something else under the module's key: building it again")
-		b.Forget(key)
-		return nil, nil
-	} else if err != nil {
-		return nil, err
+	for _, file := range []string{receipt.Handover, name} {
+		if err := os.Rename(filepath.Join(dest, file), filepath.Join(r.Out, file)); errors.Is(err, fs.ErrNotExist) {
+			events.Note("the build cache has something else under the module's key: building it again")
+			b.Forget(key)
+			return nil, nil
+		} else if err != nil {
+			return nil, err
+		}
 	}
+	out := filepath.Join(r.Out, name)
 	sum, err := digest.File(out)
 	if err != nil {
 		return nil, err
 	}
-	return &modulebuild.Result{File: out, Name: name, SHA256: sum}, nil
+	return &modulebuild.Result{File: out, Name: name, SHA256: sum, Handover: filepath.Join(r.Out, receipt.Handover)}, nil
 }
 
-// reportUnusedFlags reports, once, compiler flags in the caller's environment that other builds
-// would use. A modwsgi build must not depend on what happens to be set.
-func (j *job) reportUnusedFlags() {
-	j.unused.Do(func() {
-		var names []string
-		for _, name := range []string{"CFLAGS", "CPPFLAGS", "LDFLAGS", "LIBS"} {
-			if run.Getenv(j.env, name) != "" {
-				names = append(names, name)
-			}
+// reportFlags reports, once, the caller's own compiler flags, which the result depends on,
+// and the libraries that other builds would add to every link.
+func (j *job) reportFlags() {
+	j.flags.Do(func() {
+		if names := j.host.Tools.Given.Names; len(names) > 0 {
+			j.events.Note("compiling with the flags in " + strings.Join(names, ", "))
 		}
-		if len(names) > 0 {
-			j.events.Note("not used for compiling: " + strings.Join(names, ", ") + `; put your own flags into CC, as in CC="gcc -march=native"`)
+		if run.Getenv(j.env, "LIBS") != "" {
+			j.events.Note("not used for compiling: LIBS; name libraries in LDFLAGS")
 		}
 	})
 }

@@ -22,7 +22,7 @@ import (
 //
 // plan is a [Wish.StagePlan].
 func CacheKey(ctx context.Context, m Means, plan Planner) (string, error) {
-	m, err := m.complete()
+	m, err := m.complete(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -60,7 +60,7 @@ func CacheKey(ctx context.Context, m Means, plan Planner) (string, error) {
 		memoryFor(p, dir, m.Env).remember(ctx, m.Runner, p.Host)
 	}
 	tools := p.Host.Tools
-	line(tools.Programs)
+	line(tools.Programs, p.Wish.flags(tools))
 	line(tools.CC, tools.Compiler, tools.Target, tools.Libc, run.Getenv(tools.Env, "SOURCE_DATE_EPOCH"))
 	return fmt.Sprintf("modwsgi-%s-cp%d%d%s-%s", platformTag(py), py.Major, py.Minor, py.ABIFlags, hex.EncodeToString(h.Sum(nil))[:20]), nil
 }

@@ -51,7 +51,7 @@ func Collect(ctx context.Context, w Wish, m Means) (_ *Collected, err error) {
 	if w, err = w.complete(m.Dir); err != nil {
 		return nil, err
 	}
-	if m, err = m.complete(); err != nil {
+	if m, err = m.complete(ctx); err != nil {
 		return nil, err
 	}
 	wanted, err := collected(w, m.Events)

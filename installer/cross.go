@@ -109,17 +109,22 @@ func (c *Cross) facts(version string, py *detect.Python) modulebuild.Python {
 }
 
 // probe finds the compiler for the target, and tries what a build needs. Nothing of it is
-// remembered: the sysroot may be another one in the next run.
+// remembered for the next run, in which the sysroot may be another one.
 func (c *Cross) probe(ctx context.Context, at Setting, version string, py *detect.Python, withHTTPD bool) (*Host, error) {
 	s := c.Sysroot
-	h, err := probeWith(ctx, at, func(dir string) (*toolchain.Toolchain, error) {
+	q := probe{compiler: s.Target.String() + " in " + s.Dir, withHTTPD: withHTTPD, find: func(dir string) (*toolchain.Toolchain, error) {
 		return toolchain.FindFor(ctx, at.Runner, toolEnv(at), dir, toolchain.For{
 			Target: s.Target, Root: s.Dir, Roots: []string{c.Work}, Digest: s.Base, Made: s.Lock != nil,
 			Command: func(words []string, clang bool, libgcc string) ([]string, error) {
 				return s.CC(sysroot.Compiler{Words: words, Clang: clang, LibgccDir: libgcc})
 			},
 		})
-	}, py, func(py *detect.Python) modulebuild.Python { return c.facts(version, py) }, modulebuild.HTTPD{}, withHTTPD)
+	}}
+	if py != nil {
+		facts := c.facts(version, py)
+		q.python = &facts
+	}
+	h, err := probeWith(ctx, at, q)
 	// A wheel takes the library along, which may be for a newer C library than the target's.
 	if err == nil && h.HTTPD != nil && s.HasTooNew("libcrypt.so.1") {
 		h.HTTPD.LackCrypt()

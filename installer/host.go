@@ -22,7 +22,6 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
-	"modwsgi/internal/scratch"
 	"modwsgi/internal/toolchain"
 	"modwsgi/internal/version"
 	"modwsgi/modulebuild"
@@ -48,41 +47,19 @@ var errHostChanged = errors.New("the compiler or the libraries of this machine h
 // with the flags of an httpd that exists, and, if an httpd will be built, what it finds
 // for that.
 func probeHost(ctx context.Context, at Setting, py *detect.Python, httpd *detect.HTTPD, withHTTPD bool) (*Host, error) {
-	return probeWith(ctx, at, func(dir string) (*toolchain.Toolchain, error) {
+	q := probe{httpd: httpdFacts(httpd), withHTTPD: withHTTPD, find: func(dir string) (*toolchain.Toolchain, error) {
 		tools, err := toolchain.Find(ctx, at.Runner, toolEnv(at), dir)
 		if err == nil && tools.Cross != "" {
 			return nil, fault.New(fault.Environment, "unset CC, or set it to a compiler for this machine: an install is verified by running it here",
 				"CC is %q, which compiles for %s; the result cannot run on this machine", strings.Join(tools.CC, " "), tools.Cross)
 		}
 		return tools, err
-	}, py, moduleFacts, httpdFacts(httpd), withHTTPD)
-}
-
-// probeWith tries what a build needs with the compiler that find finds. facts tells what
-// building the module needs to know about the Python.
-func probeWith(ctx context.Context, at Setting, find func(dir string) (*toolchain.Toolchain, error),
-	py *detect.Python, facts func(*detect.Python) modulebuild.Python, httpd modulebuild.HTTPD, withHTTPD bool,
-) (*Host, error) {
-	made, err := scratch.Temp(at.Env, scratch.Probe, false)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = made.Discard() }()
-	h := &Host{}
-	if h.Tools, err = find(made.Path()); err != nil {
-		return nil, err
-	}
+	}}
 	if py != nil {
-		if err := modulebuild.Probe(ctx, at.Runner, h.Tools, facts(py), httpd, made.Path()); err != nil {
-			return nil, err
-		}
+		facts := moduleFacts(py)
+		q.python = &facts
 	}
-	if withHTTPD {
-		if h.HTTPD, err = httpdbuild.Probe(ctx, at.Runner, h.Tools, made.Path()); err != nil {
-			return nil, err
-		}
-	}
-	return h, nil
+	return probeWith(ctx, at, q)
 }
 
 // toolEnv is the environment for finding a compiler.
@@ -122,7 +99,7 @@ var buildVariables = regexp.MustCompile(`^(CC|CXX|CPP|LD|AR|AS|NM|RANLIB|STRIP|L
 // name returns the file name of the record for the caller's environment.
 func (m hostMemory) name() string {
 	h := sha256.New()
-	_, _ = fmt.Fprintln(h, "host record 5", version.String())
+	_, _ = fmt.Fprintln(h, "host record 6", version.String())
 	_, _ = fmt.Fprintf(h, "%q\n%q\n", fmt.Sprint(m.python()), fmt.Sprint(httpdFacts(m.httpd)))
 	if exe, err := os.Executable(); err == nil {
 		_, _ = fmt.Fprintln(h, stateOf(exe))
@@ -233,22 +210,15 @@ func (m hostMemory) remember(ctx context.Context, runner *run.Runner, h *Host) {
 	}
 	defer func() { _ = records.Close() }()
 	r := hostRecord{Tools: h.Tools, Host: h.HTTPD, Seen: map[string]string{}}
-	py := m.python()
 	seen := sightings(ctx, runner, h.Tools)
-	for _, dir := range py.IncludeDirs {
-		seen = append(seen, filepath.Join(dir, "Python.h"), filepath.Join(dir, "pyconfig.h"))
+	if len(seen) == 0 {
+		return
 	}
-	for _, dir := range httpdFacts(m.httpd).IncludeDirs {
-		seen = append(seen, filepath.Join(dir, "httpd.h"))
-	}
-	if py.LibPython != "" {
-		seen = append(seen, py.LibPython)
-	}
-	for _, what := range seen {
+	for _, what := range append(seen, moduleSightings(m.python(), httpdFacts(m.httpd))...) {
 		r.Seen[what] = observe(m.env, what)
 	}
 	data, err := json.Marshal(r)
-	if err != nil || len(r.Seen) == 0 {
+	if err != nil {
 		return
 	}
 	// A host that does not survive the round trip must not be recorded in part.

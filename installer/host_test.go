@@ -9,6 +9,7 @@ import (
 
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/testkit"
+	"modwsgi/internal/toolchain"
 )
 
 // hosted returns a probed host and its record.
@@ -73,11 +74,15 @@ func TestWrongHostRecord(t *testing.T) {
 }
 
 func TestFlagsOfTheEnvironmentAreReported(t *testing.T) {
-	for env, want := range map[string]string{"CFLAGS=-O0": "CFLAGS; put", "LDFLAGS=x": "LDFLAGS; put", "CFLAGS=": "", "CC=gcc -O3": ""} {
+	for env, want := range map[string]string{"CFLAGS": "with the flags in CFLAGS", "LIBS=-lx": "not used for compiling: LIBS", "LIBS=": ""} {
 		var h testkit.Events
-		j := &job{env: []string{env}, events: h.Sink}
-		j.reportUnusedFlags()
-		j.reportUnusedFlags()
+		tools := &toolchain.Toolchain{}
+		if env == "CFLAGS" {
+			tools.Given.Names = []string{env}
+		}
+		j := &job{env: []string{env}, events: h.Sink, host: &hostNow{Host: Host{Tools: tools}}}
+		j.reportFlags()
+		j.reportFlags()
 		if len(h.Texts()) > 1 || (len(h.Texts()) == 1) != (want != "") || want != "" && !h.Has(want) {
 			t.Errorf("%s: %q", env, h.Texts())
 		}

@@ -9,6 +9,7 @@ import (
 
 	"modwsgi/httpdbuild"
 	"modwsgi/internal/buildcache"
+	"modwsgi/internal/buildstore"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fetch"
@@ -24,6 +25,15 @@ func httpdAbout(b *httpdbuild.Request, src *sources, unpacked map[string]string)
 	}, Inputs: b.Inputs(), Parts: unpackedParts(unpacked, src.files)}
 	if len(b.Features) > 0 {
 		a.Name += " with " + strings.Join(b.Features, ", ")
+	}
+	return a
+}
+
+// noteFarm adds to a description that objects came from a compile farm. Such an entry
+// stays on this machine (buildstore).
+func (j *job) noteFarm(a buildcache.About) buildcache.About {
+	if s := j.session(); s.Used() {
+		a.Details[buildstore.FarmDetail] = s.Kind()
 	}
 	return a
 }

@@ -32,7 +32,7 @@ func install(ctx context.Context, m Means, plan Planner) (*Report, error) {
 	if err := m.System.CanBuild("install mod_wsgi"); err != nil {
 		return nil, err
 	}
-	m, err := m.complete()
+	m, err := m.complete(ctx)
 	if err != nil {
 		return nil, err
 	}

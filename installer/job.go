@@ -14,6 +14,7 @@ import (
 	"modwsgi/internal/buildstore"
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/event"
+	"modwsgi/internal/farm"
 	"modwsgi/internal/fetch"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/prove"
@@ -40,8 +41,12 @@ type job struct {
 	timeline *timeline.Recorder // may be nil
 	toolsDir string
 	jobs     int
+	local    int        // of jobs, those on this machine
+	farm     *farm.Farm // nil without one
+	farming  *farm.Session
+	farmed   sync.Once
 	named    bool // the user named where archives come from
-	unused   sync.Once
+	flags    sync.Once
 }
 
 // newJob opens the caches and tools that carry out a plan.
@@ -64,9 +69,9 @@ func newJob(p *Plan, m Means) (*job, error) {
 		return nil, err
 	}
 	return &job{
-		plan: p, space: space, events: m.Events, runner: m.Runner, env: m.Env, timeline: m.Timeline, toolsDir: m.programs(), jobs: m.Jobs, cross: m.Cross,
+		plan: p, space: space, events: m.Events, runner: m.Runner, env: m.Env, timeline: m.Timeline, toolsDir: m.programs(), jobs: m.Jobs, local: m.localJobs, farm: m.farm, cross: m.Cross,
 		store: buildstore.New(buildstore.Options{
-			Cache: space.Cache, Work: space.Dir, Shared: shared, Offline: m.Offline, Limit: limit, LockLimit: m.lockLimit(), Events: m.Events, Timeline: m.Timeline,
+			Cache: space.Cache, Work: space.Dir, Shared: shared, Offline: m.Offline, Limit: limit, LockLimit: m.BuildLimit(), Events: m.Events, Timeline: m.Timeline,
 		}),
 		archives: &gatherer{fetcher: fetcher, offline: m.Offline, lockFile: p.Wish.LockFile, python: p.Python.Version, events: m.Events, timeline: m.Timeline, got: &sources{files: map[string]*fetch.File{}}},
 		host:     &hostNow{Host: *p.Host, recalled: p.Recalled, memory: memory, at: m.Setting},
@@ -214,6 +219,7 @@ func (j *job) record(src *sources) {
 
 // build builds what the plan needs.
 func (j *job) build(ctx context.Context, src *sources) (*product, error) {
+	defer j.session().Report()
 	p := j.plan
 	made := &product{httpd: p.HTTPD.Use, file: src.files["mod_wsgi"]}
 	if p.HTTPD.Action == BuildHTTPD {
@@ -226,7 +232,18 @@ func (j *job) build(ctx context.Context, src *sources) (*product, error) {
 	if p.Module.Action != buildModule {
 		return made, nil
 	}
+	made.hardening = string(p.Wish.hardening())
 	return made, j.buildModule(ctx, src, made)
+}
+
+// session is the compile farm of all builds of the job; nil without one.
+func (j *job) session() *farm.Session {
+	j.farmed.Do(func() {
+		j.farming = farm.Open(farm.Options{
+			Farm: j.farm, CC: j.host.Tools.CC, Env: j.host.Tools.Env, Scratch: j.space.Path("farm"), Local: j.local, Runner: j.runner, Note: j.events.Note,
+		})
+	})
+	return j.farming
 }
 
 // buildHTTPD puts an httpd tree into the stage, restored from the cache or newly built,
@@ -239,7 +256,7 @@ func (j *job) buildHTTPD(ctx context.Context, src *sources, made *product) error
 		return err
 	}
 	made.tree = b.Stage
-	made.record = httpdRecord(key, b.Components, src, &j.host.Host)
+	made.record = httpdRecord(key, b.Components, src, &j.host.Host, b.Flags)
 	h, err := describeTree(ctx, j.runner, j.plan.Python, made.tree, &made.record)
 	made.httpd = h
 	return err
@@ -270,13 +287,13 @@ func (j *job) restoreOrCompile(ctx context.Context, b *httpdbuild.Request, key s
 	if err := j.checkRoom(true); err != nil {
 		return err
 	}
-	j.reportUnusedFlags()
+	j.reportFlags()
 	built, err := httpdbuild.Build(ctx, *b)
 	if err != nil {
 		return err
 	}
 	made.compiled = true
-	j.store.Keep(ctx, key, b.Stage, httpdAbout(b, src, built.Unpacked))
+	j.store.Keep(ctx, key, b.Stage, j.noteFarm(httpdAbout(b, src, built.Unpacked)))
 	return nil
 }
 
@@ -375,13 +392,13 @@ func (j *job) compileModule(ctx context.Context, b *modulebuild.Request, made *p
 	if err := j.host.again(ctx); err != nil {
 		return err
 	}
-	j.reportUnusedFlags()
+	j.reportFlags()
 	var err error
 	if made.module, err = modulebuild.Build(ctx, *b); err != nil {
 		return err
 	}
 	made.compiled = true
-	j.store.Keep(ctx, made.key, b.Out, moduleAbout(b, made.inputs, made.file, made.module.Unpacked))
+	j.store.Keep(ctx, made.key, b.Out, j.noteFarm(moduleAbout(b, made.inputs, made.file, made.module.Unpacked)))
 	return nil
 }
 

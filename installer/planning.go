@@ -52,7 +52,7 @@ func MakePlan(ctx context.Context, q Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := q.Means.complete()
+	m, err := q.Means.complete(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"modwsgi/detect"
+	"modwsgi/internal/elf"
 	"modwsgi/internal/event"
 	"modwsgi/internal/prove"
 	"modwsgi/internal/pydist"
@@ -46,7 +47,10 @@ type Installed struct {
 	Features []string `json:"features,omitempty"` // of a bundled httpd
 	By       string   `json:"installer"`
 	Problems []string `json:"problems,omitempty"`
-	Earlier  string   `json:"earlier_python,omitempty"` // "3.11": it was installed for a Python that the environment had before
+	// Hardening is what all its libraries, modules and programs of C have; nil if it has no
+	// such files.
+	Hardening *elf.Hardening `json:"hardening,omitempty"`
+	Earlier   string         `json:"earlier_python,omitempty"` // "3.11": it was installed for a Python that the environment had before
 }
 
 // SourceReport is one archive that was used.
@@ -165,6 +169,27 @@ func listSite(site string) ([]Installed, error) {
 		for _, problem := range d.Check() {
 			out[i].Problems = append(out[i].Problems, problem.String())
 		}
+		out[i].Hardening = hardeningOf(d, out[i].Location)
 	}
 	return out, nil
+}
+
+// hardeningOf returns what all binaries of a distribution below dir have. A damaged one is
+// among its problems.
+func hardeningOf(d *pydist.Installed, dir string) *elf.Hardening {
+	var all *elf.Hardening
+	for _, path := range d.Paths() {
+		if !inside(dir, path) {
+			continue
+		}
+		h, err := elf.ReadHardening(path)
+		if err != nil { // mostly a file of another format
+			continue
+		}
+		if all != nil {
+			h = h.And(*all)
+		}
+		all = &h
+	}
+	return all
 }

@@ -25,6 +25,7 @@ import (
 	"modwsgi/internal/cachedir"
 	"modwsgi/internal/cgroup"
 	"modwsgi/internal/event"
+	"modwsgi/internal/farm"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/flock"
 	"modwsgi/internal/platform"
@@ -32,6 +33,7 @@ import (
 	"modwsgi/internal/run"
 	"modwsgi/internal/scratch"
 	"modwsgi/internal/timeline"
+	"modwsgi/internal/toolchain"
 )
 
 // The distributions that modwsgi places, by their PyPI names.
@@ -65,6 +67,8 @@ type Wish struct {
 	AllowVulnerable bool   `json:"allow_vulnerable,omitempty"` // build versions that a known advisory warns of
 
 	BreakSystemPackages bool   `json:"break_system_packages,omitempty"` // install into an externally managed Python (PEP 668)
+	Hardening           string `json:"hardening,omitempty"`             // flags against exploitation: "auto", "none", or "" for auto
+	DebugSymbols        bool   `json:"debug_symbols,omitempty"`         // compile with debugging information; for a result that is packaged
 	BuildDriver         string `json:"build_driver,omitempty"`          // build driver for httpd: "native", "make", or "" for the best
 
 	// Portable means that the result is packaged: the module is for Pythons of its kind
@@ -80,6 +84,7 @@ type Setting struct {
 	Runner      *run.Runner
 	Events      event.Sink
 	System      platform.System // of this machine; "" is the one that the program runs on
+	Probed      *Probed         // for a run that builds several times; may be nil
 }
 
 // Means are the resources to carry out a plan. They affect how long it takes and where
@@ -91,7 +96,11 @@ type Means struct {
 	Mirrors    []string // base addresses, tried before upstream
 	Offline    bool     // never touch the network
 
-	Jobs      int                // maximum number of parallel compilers; 0 is as many as processors, control group and memory allow
+	// Jobs is the maximum number of parallel compilers; 0 is as many as processors, control
+	// group and memory allow, or as a compile farm can run.
+	Jobs      int
+	localJobs int                // of Jobs, the maximum on this machine
+	farm      *farm.Farm         // that Env named; Env no longer does
 	KeepBuild bool               // keep sources and objects
 	Timeline  *timeline.Recorder // gets a span for each piece of the work; may be nil
 
@@ -131,6 +140,23 @@ func (w Wish) Check() error {
 	return err
 }
 
+// hardening is the value of --hardening, which was validated earlier.
+func (w Wish) hardening() toolchain.Hardening {
+	if mode, err := toolchain.ParseHardening(w.Hardening); err == nil {
+		return mode
+	}
+	return toolchain.HardeningAuto
+}
+
+// flags are the flags of a toolchain for this wish.
+func (w Wish) flags(tools *toolchain.Toolchain) toolchain.Flags {
+	f := tools.Flags(w.hardening())
+	if w.DebugSymbols {
+		f = f.WithDebugSymbols()
+	}
+	return f
+}
+
 // Complete fills in defaults. Relative paths are below dir.
 func (w Wish) Complete(dir string) (Wish, error) { return w.complete(dir) }
 
@@ -143,6 +169,9 @@ func (w Wish) complete(dir string) (Wish, error) {
 		return w, err
 	}
 	if _, err := httpdbuild.ParseLibraries(w.Libraries); err != nil {
+		return w, err
+	}
+	if _, err := toolchain.ParseHardening(w.Hardening); err != nil {
 		return w, err
 	}
 	if w.Locked && w.Upgrade {
@@ -160,16 +189,14 @@ func (w Wish) complete(dir string) (Wish, error) {
 }
 
 // complete fills in defaults and refuses contradictions.
-func (m Means) complete() (Means, error) {
+func (m Means) complete(ctx context.Context) (Means, error) {
 	if m.Offline && len(m.Mirrors) > 0 {
 		return m, fault.New(fault.Usage, "give one of them", "--mirror needs the network and --offline forbids it")
 	}
 	if m.Jobs < 0 {
 		return m, fault.New(fault.Usage, "give a number of at least 1, or auto for what this machine and its control group allow", "--jobs %d: must be positive", m.Jobs)
 	}
-	if m.Jobs == 0 {
-		m.Jobs, _ = cgroup.Read().Jobs()
-	}
+	m.chooseJobs(ctx)
 	m.SourceDirs = slices.Clone(m.SourceDirs)
 	for i, dir := range m.SourceDirs {
 		m.SourceDirs[i] = absolute(dir, m.Dir)
@@ -177,6 +204,27 @@ func (m Means) complete() (Means, error) {
 	var err error
 	m.Setting, err = m.Setting.complete()
 	return m, err
+}
+
+// chooseJobs separates a compile farm from the environment, and fills in the number of
+// jobs.
+func (m *Means) chooseJobs(ctx context.Context) {
+	if m.farm == nil {
+		m.Env, m.farm = farm.Split(m.Env)
+	}
+	limits := cgroup.Read()
+	m.localJobs, _ = limits.Jobs()
+	switch {
+	case m.Jobs > 0:
+		if m.farm == nil {
+			m.localJobs = m.Jobs
+		}
+		m.localJobs = min(m.localJobs, m.Jobs)
+	case m.farm != nil:
+		m.Jobs = m.farm.Slots(ctx, m.Runner, m.Env, m.localJobs, limits.Memory)
+	default:
+		m.Jobs = m.localJobs
+	}
 }
 
 func (s Setting) complete() (Setting, error) {
@@ -188,11 +236,17 @@ func (s Setting) complete() (Setting, error) {
 }
 
 // lockLimit returns how long to wait for another run; a negative limit does not wait.
-func (s Setting) lockLimit() time.Duration {
-	limit, err := flock.Limit(s.LockTimeout, run.Getenv(s.Env, flock.Variable))
+func (s Setting) lockLimit() time.Duration { return s.limit(flock.DefaultLimit) }
+
+// BuildLimit returns how long to wait for another run that makes the same build; a
+// negative limit does not wait.
+func (s Setting) BuildLimit() time.Duration { return s.limit(flock.BuildLimit) }
+
+func (s Setting) limit(other time.Duration) time.Duration {
+	limit, err := flock.LimitOr(other, s.LockTimeout, run.Getenv(s.Env, flock.Variable))
 	switch {
 	case err != nil: // refused by complete
-		return flock.DefaultLimit
+		return other
 	case limit == 0:
 		return -1
 	}

@@ -11,6 +11,7 @@ import (
 	"modwsgi/internal/fault"
 	"modwsgi/internal/receipt"
 	"modwsgi/internal/recipe"
+	"modwsgi/internal/toolchain"
 )
 
 // The rules decide what must be done, from the present state and the request. They
@@ -93,7 +94,7 @@ func whyHTTPD(w Wish, version string, present presentHTTPD, lock *recipe.Lock) (
 		return "--reinstall", "", nil
 	case present.damaged != "":
 		return "files of the present one are missing or changed (" + present.damaged + ")", "", nil
-	case present.record == nil && (len(w.With)+len(w.Without) > 0 || wantsLibraries(w)):
+	case present.record == nil && (len(w.With)+len(w.Without) > 0 || wantsLibraries(w) || w.Hardening == string(toolchain.HardeningNone)):
 		return "the build inputs of the present one are not recorded", "", nil
 	}
 	if w.HTTPDVersion != "" {
@@ -117,6 +118,9 @@ func whyHTTPD(w Wish, version string, present presentHTTPD, lock *recipe.Lock) (
 			}
 		}
 		if why := otherLibraries(w, present.record); why != "" {
+			return why, "", nil
+		}
+		if why := otherHardening(w, present.record.Hardening); why != "" {
 			return why, "", nil
 		}
 	}
@@ -148,6 +152,15 @@ func otherLibraries(w Wish, record *httpdReceipt) string {
 		}
 	}
 	return ""
+}
+
+// otherHardening returns why something built with this value of --hardening does not fit
+// the wish, or "". Earlier releases did not record it.
+func otherHardening(w Wish, was string) string {
+	if w.Hardening == "" || was == "" || w.Hardening == was {
+		return ""
+	}
+	return "the present one was built with --hardening " + was
 }
 
 func checkConstraint(what, constraint, version string) error {
@@ -194,6 +207,9 @@ func whyModule(w Wish, m presentModule, newHTTPD bool, choices []Choice, lock *r
 	version := m.receipt.Module.Version
 	if stale := texts(receipt.Compare(m.receipt, m.today)); len(stale) > 0 {
 		return strings.Join(stale, "; "), "", nil
+	}
+	if why := otherHardening(w, m.receipt.Module.Hardening); why != "" {
+		return why, "", nil
 	}
 	if w.ModWSGIVersion != "" {
 		if ok, err := recipe.Satisfies(w.ModWSGIVersion, version); err != nil || !ok {

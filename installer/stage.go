@@ -125,8 +125,10 @@ func (s *staged) addModule(made *product) error {
 	if err := os.MkdirAll(server, 0o755); err != nil {
 		return err
 	}
-	if err := os.Rename(made.module.File, filepath.Join(server, made.module.Name)); err != nil {
-		return err
+	for name, file := range map[string]string{made.module.Name: made.module.File, receipt.Handover: made.module.Handover} {
+		if err := os.Rename(file, filepath.Join(server, name)); err != nil {
+			return err
+		}
 	}
 	s.receipt = moduleReceipt(s.python, made)
 	if err := os.WriteFile(filepath.Join(s.site, filepath.FromSlash(receipt.Path)), s.receipt.Encode(), 0o644); err != nil {
@@ -154,7 +156,7 @@ func moduleReceipt(py *detect.Python, made *product) receipt.Receipt {
 	h := made.httpd
 	r := receipt.Receipt{
 		Tool: version.Release, Key: made.key,
-		Module: receipt.Module{File: made.module.Name, Version: made.file.Archive.Version, SHA256: made.module.SHA256},
+		Module: receipt.Module{File: made.module.Name, Version: made.file.Archive.Version, SHA256: made.module.SHA256, Hardening: made.hardening},
 		Python: py.Recorded(),
 		HTTPD:  h.Recorded(),
 	}

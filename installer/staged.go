@@ -48,6 +48,7 @@ type StagedHTTPD struct {
 	Key      string // hash of all its build inputs
 	Compiler string
 	Libc     string
+	Flags    []string // of the compiler: those against exploitation, and the caller's own
 	Sources  []Source
 	Cached   bool // restored from the build cache
 }
@@ -73,7 +74,7 @@ func (s *Staged) Close() {
 // ignored, so that the same inputs always give the same stage. The module gets no run
 // path: the packager decides how libpython is found. plan is a [Wish.StagePlan].
 func Stage(ctx context.Context, m Means, plan Planner) (*Staged, error) {
-	m, err := m.complete()
+	m, err := m.complete(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,7 @@ func (j *job) staged(ctx context.Context) (*Staged, error) {
 	}
 	if made.tree != "" {
 		r := made.record
-		out.HTTPD = &StagedHTTPD{Version: r.Version, Features: r.Features, Key: r.Key, Compiler: r.Compiler, Libc: r.Libc, Cached: made.cached}
+		out.HTTPD = &StagedHTTPD{Version: r.Version, Features: r.Features, Key: r.Key, Compiler: r.Compiler, Libc: r.Libc, Flags: r.Flags, Cached: made.cached}
 		for name, f := range src.files {
 			if name != "mod_wsgi" {
 				out.HTTPD.Sources = append(out.HTTPD.Sources, sourceOf(name, f))
@@ -199,7 +200,7 @@ func StageInstalled(ctx context.Context, python string, at Setting) (*Staged, er
 	out.Module = []Source{{Component: "mod_wsgi", Version: s.receipt.Module.Version}}
 	if s.tree != nil {
 		t := s.tree
-		out.HTTPD = &StagedHTTPD{Version: t.Version, Features: t.Features, Key: t.Key, Compiler: t.Compiler, Libc: t.Libc}
+		out.HTTPD = &StagedHTTPD{Version: t.Version, Features: t.Features, Key: t.Key, Compiler: t.Compiler, Libc: t.Libc, Flags: t.Flags}
 		for _, c := range t.Components {
 			out.HTTPD.Sources = append(out.HTTPD.Sources, Source{Component: c.Name, Version: c.Version, SHA256: c.SHA256, Trust: c.Trust})
 		}

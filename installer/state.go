@@ -24,6 +24,8 @@ type httpdReceipt struct {
 	Modules    []string          `json:"modules"`
 	Compiler   string            `json:"compiler"`
 	Libc       string            `json:"libc"`
+	Hardening  string            `json:"hardening,omitempty"` // "auto" or "none"; "" if an earlier release wrote it
+	Flags      []string          `json:"flags,omitempty"`     // those against exploitation, and the caller's own
 	Components []componentRecord `json:"components"`
 }
 

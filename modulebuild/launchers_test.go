@@ -4,17 +4,12 @@ package modulebuild
 
 import (
 	"bytes"
-	"context"
-	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"modwsgi/internal/freeport"
 	"modwsgi/internal/run"
 	"modwsgi/internal/toolchain"
 )
@@ -72,60 +67,8 @@ func TestCcache(t *testing.T) {
 		n, _ := strconv.Atoi(string(m[1]))
 		hits += n
 	}
-	if hits != 2 {
+	if hits != 3 { // two sources of the module, and mod_handover
 		t.Errorf("%d hits:\n%s", hits, out)
-	}
-}
-
-// The server compiles the objects, more concurrently than this machine has cores.
-func TestDistcc(t *testing.T) {
-	need(t, "distcc")
-	need(t, "distccd")
-	port := strconv.Itoa(freeport.Get(t))
-	dir, err := os.MkdirTemp("", "distcc") // the server's own user needs access
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	log := filepath.Join(dir, "log")
-	if err := os.WriteFile(log, nil, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(log, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	argv := []string{"distccd", "--no-detach", "--daemon", "--allow", "127.0.0.1", "--listen", "127.0.0.1", "--port", port, "--log-file", log, "--log-level", "info", "--enable-tcp-insecure", "--jobs", "4"}
-	if os.Geteuid() == 0 {
-		argv = append(argv, "--user", "nobody") // it refuses to serve as root
-	}
-	server, err := (&run.Runner{}).Start(ctx, run.Cmd{Argv: argv, Env: os.Environ()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { stop(); _ = server.Wait() }()
-	for ctx.Err() == nil {
-		c, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			_ = c.Close()
-			break
-		}
-		select {
-		case <-server.Done():
-			t.Fatalf("distccd ended: %v", server.Wait())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	far := built(t, "distcc gcc", "DISTCC_HOSTS=127.0.0.1:"+port+"/8", "HOME="+t.TempDir())
-	if !bytes.Equal(far, built(t, "gcc")) {
-		t.Error("the modules differ")
-	}
-	data, err := os.ReadFile(log)
-	if n := bytes.Count(data, []byte("COMPILE_OK")); err != nil || n < 2 {
-		t.Errorf("the server compiled %d, %v:\n%s", n, err, data)
 	}
 }
 

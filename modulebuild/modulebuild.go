@@ -9,7 +9,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"debug/elf"
-	"encoding/hex"
+	_ "embed" // of the source of mod_handover
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,9 +25,11 @@ import (
 	"modwsgi/internal/archive"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/event"
+	"modwsgi/internal/farm"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/observer"
 	"modwsgi/internal/owned"
+	"modwsgi/internal/receipt"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/timeline"
@@ -35,7 +37,16 @@ import (
 )
 
 // buildVersion changes when the same inputs produce another module.
-const buildVersion = "2"
+const buildVersion = "4"
+
+// handover is the source of mod_handover, which is ours. It is built beside the module,
+// with the same compiler and for the same httpd.
+//
+//go:embed handover/mod_handover.c
+var handover []byte
+
+// handoverSource is where it is compiled, relative to Work.
+const handoverSource = "handover/mod_handover.c"
 
 // Python has the facts about the interpreter that a build needs. The caller has
 // validated them.
@@ -68,10 +79,12 @@ type Request struct {
 	HTTPD   HTTPD
 	RunPath string // run path to LibPython; "" if the loader finds it by itself
 	Tools   *toolchain.Toolchain
-	Jobs    int    // number of concurrent compilers, at least 1
-	Work    string // directory for sources and objects; must not exist
-	Out     string // directory for the module; created if missing
-	Logs    string // directory for one log per step; created if missing
+	Flags   toolchain.Flags // hardening, and the caller's own flags
+	Farm    *farm.Session   // compiles objects elsewhere; nil compiles them here
+	Jobs    int             // number of concurrent compilers, at least 1
+	Work    string          // directory for sources and objects; must not exist
+	Out     string          // directory for the module; created if missing
+	Logs    string          // directory for one log per step; created if missing
 	Runner  *run.Runner
 	Events  event.Sink
 	// Timeline gets a span for each step and each tool; it may be nil.
@@ -80,10 +93,12 @@ type Request struct {
 
 // Result is a built module.
 type Result struct {
-	File    string // path
-	Name    string // "mod_wsgi-py311.cpython-311-x86_64-linux-gnu.so"
-	SHA256  string
-	Timings []steps.Timing
+	File   string // path
+	Name   string // "mod_wsgi-py311.cpython-311-x86_64-linux-gnu.so"
+	SHA256 string
+	// Handover is the path of mod_handover, which belongs beside the module.
+	Handover string
+	Timings  []steps.Timing
 	// Unpacked is the SHA-256 of exactly the bytes that the sources were unpacked
 	// from.
 	Unpacked string
@@ -109,8 +124,9 @@ func (q *Request) Inputs() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "modulebuild %s\nmod_wsgi %s %s\npython %s %s %s %v %s\nhttpd %s %d\nrunpath %s\n", buildVersion, q.Version, q.SHA256,
 		q.Python.Version, q.Python.SOABI, q.Python.LibPython, q.Python.LibShared, q.Python.LinkLibs, q.HTTPD.Version, q.HTTPD.MMN, q.RunPath)
+	fmt.Fprintf(&b, "handover %x\n", sha256.Sum256(handover))
 	fmt.Fprintf(&b, "include %q %q\n", q.Python.IncludeDirs, q.HTTPD.IncludeDirs)
-	fmt.Fprintf(&b, "flags %q %q\ncc %q\ncompiler %s\ntarget %s\nlibc %s\n", q.HTTPD.CPPFlags, q.HTTPD.CFlags, q.Tools.CC, q.Tools.Compiler, q.Tools.Target, q.Tools.Libc)
+	fmt.Fprintf(&b, "%s\nflags %q %q\ncc %q\ncompiler %s\ntarget %s\nlibc %s\n", q.Flags, q.HTTPD.CPPFlags, q.HTTPD.CFlags, q.Tools.CC, q.Tools.Compiler, q.Tools.Target, q.Tools.Libc)
 	for _, p := range q.Tools.Programs {
 		fmt.Fprintf(&b, "program %s\n", p)
 	}
@@ -140,6 +156,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 	out := filepath.Join(q.Out, b.name)
 	if err != nil {
 		_ = os.Remove(out)
+		_ = os.Remove(filepath.Join(q.Out, receipt.Handover))
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -150,7 +167,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		return nil, fault.Wrap(class, b.hint(err), fmt.Errorf("build mod_wsgi %s for Python %s and httpd %s: %w",
 			q.Version, q.Python.Version, q.HTTPD.Version, err))
 	}
-	return &Result{File: out, Name: b.name, SHA256: b.sum, Timings: timings, Unpacked: b.unpacked}, nil
+	return &Result{File: out, Name: b.name, SHA256: b.sum, Handover: filepath.Join(q.Out, receipt.Handover), Timings: timings, Unpacked: b.unpacked}, nil
 }
 
 func (q *Request) check() error {
@@ -208,6 +225,10 @@ func (b *builder) unpack(ctx context.Context, _ *steps.Log) error {
 	if err != nil {
 		return err
 	}
+	name := filepath.Join(b.Work, handoverSource)
+	if err := errors.Join(os.Mkdir(filepath.Dir(name), 0o755), os.WriteFile(name, handover, 0o644)); err != nil {
+		return err
+	}
 	return b.checkVersion()
 }
 
@@ -238,8 +259,8 @@ func (b *builder) checkVersion() error {
 // compile runs one compiler per file, with up to Jobs at a time. File names are
 // relative, so that __FILE__ in the module does not depend on the directory.
 func (b *builder) compile(ctx context.Context, log *steps.Log) error {
-	base := slices.Concat(b.Tools.CC, []string{"-O2", "-g0", "-fPIC", "-fwrapv", "-fstack-protector-strong", "-DNDEBUG"},
-		b.HTTPD.CPPFlags, b.HTTPD.CFlags)
+	base := slices.Concat(b.Tools.CC, []string{"-O2", "-g0", "-fPIC", "-fwrapv", "-DNDEBUG"},
+		b.HTTPD.CPPFlags, b.HTTPD.CFlags, b.Flags.Compile, b.Flags.Given.Compile, []string{"-fdebug-prefix-map=" + b.Work + "=."})
 	for _, dir := range slices.Concat(b.HTTPD.IncludeDirs, b.Python.IncludeDirs) {
 		base = append(base, "-I"+dir)
 	}
@@ -254,17 +275,17 @@ func (b *builder) compile(ctx context.Context, log *steps.Log) error {
 		}
 		return info.Size()
 	}
-	order := slices.Clone(b.sources)
+	order := append(slices.Clone(b.sources), handoverSource)
 	slices.SortStableFunc(order, func(x, y string) int { return cmp.Compare(size(y), size(x)) })
 	for _, source := range order {
 		group.Go(func() error {
 			argv := append(slices.Clone(base), "-c", "-o", object(source), source)
-			if err := b.tool(ctx, log, timeline.Compile, "mod_wsgi/"+source, argv); err != nil {
+			if err := b.compileFile(ctx, log, source, argv); err != nil {
 				return err
 			}
 			b.Events.Send(event.Event{
 				Kind: event.Progress, Step: "compile mod_wsgi",
-				Text: fmt.Sprintf("%s (%d of %d)", filepath.Base(source), compiled.Add(1), len(b.sources)),
+				Text: fmt.Sprintf("%s (%d of %d)", filepath.Base(source), compiled.Add(1), len(order)),
 			})
 			return nil
 		})
@@ -272,15 +293,35 @@ func (b *builder) compile(ctx context.Context, log *steps.Log) error {
 	return group.Wait()
 }
 
+// compileFile runs a compiler, here or on a compile farm.
+func (b *builder) compileFile(ctx context.Context, log *steps.Log, source string, argv []string) error {
+	c, err := b.command(log, argv)
+	if err != nil {
+		return err
+	}
+	return b.Farm.Compile(ctx, c, filepath.Join(b.Work, object(source)), func(c run.Cmd) error {
+		return b.watch().Tool(ctx, b.Runner, timeline.Compile, log.Step, "mod_wsgi/"+source, nil, c)
+	})
+}
+
 func object(source string) string { return strings.TrimSuffix(source, ".c") + ".o" }
 
 func (b *builder) link(ctx context.Context, log *steps.Log) error {
-	argv := append(slices.Clone(b.Tools.CC), "-shared", "-Wl,--build-id=none", "-Wl,-z,relro", "-o", filepath.Join(b.Out, b.name))
+	argv := b.linker(b.name)
 	for _, source := range b.sources {
 		argv = append(argv, object(source))
 	}
 	argv = append(argv, b.Python.link(b.RunPath)...)
-	return b.tool(ctx, log, timeline.Link, b.name, argv)
+	if err := b.tool(ctx, log, timeline.Link, b.name, argv); err != nil {
+		return err
+	}
+	return b.tool(ctx, log, timeline.Link, receipt.Handover, append(b.linker(receipt.Handover), object(handoverSource)))
+}
+
+// linker returns the beginning of the command that links a file in Out.
+func (b *builder) linker(name string) []string {
+	return slices.Concat(b.Tools.CC, []string{"-shared", "-Wl,--build-id=none"}, b.Flags.Compile, b.Flags.Link, b.Flags.Given.Compile, b.Flags.Given.Link,
+		[]string{"-o", filepath.Join(b.Out, name)})
 }
 
 // link returns the linker's arguments for the library of the interpreter.
@@ -297,18 +338,30 @@ func (p Python) link(runPath string) []string {
 	return slices.Concat([]string{"-Wl,--whole-archive", p.LibPython, "-Wl,--no-whole-archive", "-Wl,--export-dynamic"}, p.LinkLibs)
 }
 
-// check checks that httpd will load the file.
+// check checks that httpd will load the files.
 func (b *builder) check(_ context.Context, log *steps.Log) error {
-	name := filepath.Join(b.Out, b.name)
-	data, err := os.ReadFile(name)
+	var names []string
+	for file, symbol := range map[string]string{b.name: "wsgi_module", receipt.Handover: "handover_module"} {
+		names = append(names, filepath.Join(b.Out, file))
+		if err := b.checkFile(log, file, symbol); err != nil {
+			return err
+		}
+	}
+	sum, err := digest.File(filepath.Join(b.Out, b.name))
 	if err != nil {
 		return err
 	}
+	b.sum = sum
+	slices.Sort(names)
+	return b.Flags.Check(log, b.Out, names)
+}
+
+// checkFile checks that a file is a module with that name.
+func (b *builder) checkFile(log *steps.Log, file, symbol string) error {
+	name := filepath.Join(b.Out, file)
 	if err := owned.Chmod(name, 0o755); err != nil { // whatever the umask: httpd may serve as another user
 		return err
 	}
-	sum := sha256.Sum256(data)
-	b.sum = hex.EncodeToString(sum[:])
 	f, err := elf.Open(name)
 	if err != nil {
 		return err
@@ -318,33 +371,39 @@ func (b *builder) check(_ context.Context, log *steps.Log) error {
 	if err != nil {
 		return err
 	}
-	defined := func(want string) bool {
-		return slices.ContainsFunc(symbols, func(s elf.Symbol) bool { return s.Name == want && s.Section != elf.SHN_UNDEF })
-	}
-	if !defined("wsgi_module") {
-		return errors.New("the module does not export wsgi_module")
+	if !slices.ContainsFunc(symbols, func(s elf.Symbol) bool { return s.Name == symbol && s.Section != elf.SHN_UNDEF }) {
+		return fmt.Errorf("%s does not export %s", file, symbol)
 	}
 	needed, err := f.ImportedLibraries()
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(log, "%s needs %v\n", b.name, needed)
+	_, err = fmt.Fprintf(log, "%s needs %v\n", file, needed)
 	return err
 }
 
 // tool runs a compiler with its output in the step's log, and enters it into the
 // timeline as name.
 func (b *builder) tool(ctx context.Context, log *steps.Log, kind timeline.Kind, name string, argv []string) error {
+	c, err := b.command(log, argv)
+	if err != nil {
+		return err
+	}
+	return b.watch().Tool(ctx, b.Runner, kind, log.Step, name, nil, c)
+}
+
+// command is a compiler's command, which it writes to the log.
+func (b *builder) command(log *steps.Log, argv []string) (run.Cmd, error) {
 	words := make([]string, len(argv))
 	for i, a := range argv {
 		words[i] = run.Quote(a)
 	}
 	if _, err := fmt.Fprintf(log, "+ cd %s && %s\n", run.Quote(b.Work), strings.Join(words, " ")); err != nil {
-		return err
+		return run.Cmd{}, err
 	}
 	// Leftovers of a killed compiler are removed with the rest.
 	env := append(slices.Clone(b.Tools.Env), "TMPDIR="+filepath.Join(b.Work, "tmp"), "CCACHE_BASEDIR="+filepath.Dir(b.Work), "CCACHE_NOHASHDIR=1")
-	return b.watch().Tool(ctx, b.Runner, kind, log.Step, name, nil, run.Cmd{Argv: argv, Dir: b.Work, Env: env, Log: log, LogPath: log.Path})
+	return run.Cmd{Argv: argv, Dir: b.Work, Env: env, Log: log, LogPath: log.Path}, nil
 }
 
 func (b *builder) watch() observer.Observer {

@@ -101,6 +101,10 @@ func real(t *testing.T, q *Request) {
 	if testing.Short() {
 		t.Skip("-short starts no compiler")
 	}
+	// No headers of an httpd are here; every real build compiles the real one.
+	ours := handover
+	t.Cleanup(func() { handover = ours })
+	handover = []byte("int handover_module;\n")
 	src := filepath.Join(filepath.Dir(q.Work), "lib.c")
 	write(t, src, "int python(void) { return 1; }\n", 0o600)
 	err := q.Runner.Run(t.Context(), run.Cmd{
@@ -160,6 +164,12 @@ func TestInputs(t *testing.T) {
 		}
 		keys[q.Inputs()] = name
 	}
+	ours := handover
+	handover = []byte("int other;\n")
+	if _, twice := keys[base().Inputs()]; twice {
+		t.Error("the source of mod_handover is not among the inputs")
+	}
+	handover = ours
 	q := base()
 	q.Jobs, q.Work, q.Out, q.Archive = 7, "/w", "/o", "/a"
 	if keys[q.Inputs()] != "nothing" {
@@ -184,6 +194,10 @@ func TestBuildWithTheRealCompiler(t *testing.T) {
 			info, err := os.Stat(res.File)
 			if err != nil || res.Name != "mod_wsgi-py311.cpython-311.so" || info.Mode().Perm() != 0o755 {
 				t.Errorf("%+v, %v, %v", res, info, err)
+			}
+			beside, err := os.Stat(res.Handover)
+			if err != nil || filepath.Dir(res.Handover) != filepath.Dir(res.File) || beside.Mode().Perm() != 0o755 {
+				t.Errorf("mod_handover: %q, %v, %v", res.Handover, beside, err)
 			}
 			data, err := os.ReadFile(res.File)
 			if err != nil || bytes.Contains(data, []byte(q.Work)) {
@@ -320,6 +334,14 @@ func TestModuleWithoutItsSymbol(t *testing.T) {
 	real(t, &q)
 	_, err := Build(t.Context(), q)
 	if err == nil || !strings.Contains(err.Error(), "does not export wsgi_module") {
+		t.Errorf("got %v", err)
+	}
+	nothingLeft(t, q)
+	q = request(t, sources(), "")
+	real(t, &q)
+	handover = []byte("int other;\n")
+	_, err = Build(t.Context(), q)
+	if err == nil || !strings.Contains(err.Error(), "does not export handover_module") {
 		t.Errorf("got %v", err)
 	}
 	nothingLeft(t, q)

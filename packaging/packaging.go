@@ -39,6 +39,15 @@ type Stage struct {
 	Module *Module   // nil if the stage has no module
 	Time   time.Time // of every entry of every artifact; whole seconds, UTC
 	Tool   string    // version of the program that built it
+	Debug  []Debug   // debugging information that was separated; none without --debug-symbols
+}
+
+// Debug is the debugging information of one binary of a stage.
+type Debug struct {
+	ID   string // build identifier, in hexadecimal digits
+	Of   string // the binary, below Stage.Site, with slashes
+	File string // path on this machine
+	Path string // below the root of a system, with slashes: "usr/lib/debug/.build-id/…"
 }
 
 // HTTPD is a relocatable httpd in a stage.
@@ -47,9 +56,10 @@ type HTTPD struct {
 	Package    string // the top-level package that contains it, below Stage.Site: "mod_wsgi_packages"
 	Version    string
 	Features   []string
-	Key        string // hash of all its inputs
-	Compiler   string // for messages
-	Libc       string // for messages
+	Key        string   // hash of all its inputs
+	Compiler   string   // for messages
+	Libc       string   // for messages
+	Flags      []string // of the compiler, for messages
 	Components []Component
 }
 

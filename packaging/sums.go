@@ -14,7 +14,7 @@ var sumsLine = regexp.MustCompile(`^([0-9a-f]{64})  ([^/\-\\].*)$`)
 func ParseSums(data []byte) (map[string]string, error) {
 	sums := map[string]string{}
 	for line := range strings.Lines(string(data)) {
-		m := sumsLine.FindStringSubmatch(strings.TrimSuffix(line, "\n"))
+		m := sumsLine.FindStringSubmatch(strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"))
 		if m == nil || !filepath.IsLocal(filepath.FromSlash(m[2])) || sums[m[2]] != "" {
 			return nil, fmt.Errorf("%s is not a list of checksums: %.80q", SumsName, line)
 		}

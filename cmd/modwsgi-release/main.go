@@ -9,9 +9,11 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"modwsgi/internal/owned"
+	"modwsgi/packaging"
 	"modwsgi/packaging/sign"
 	"modwsgi/packaging/toolrelease"
 )
@@ -20,6 +22,7 @@ const usage = `modwsgi-release notices ROOT DIR              licences of the Go 
 modwsgi-release gzip FILE TARGET              compress a file reproducibly
 modwsgi-release sbom ARTIFACT DOCUMENT        CycloneDX bill of materials
 modwsgi-release wheels DIST ROOT DIR EPOCH    the wheels of the tool from the archives in DIST
+modwsgi-release describe PROGRAM VERSION      version and manifest into a program for Windows
 modwsgi-release bootstrap DIST ROOT           DIST/bootstrap.sh with the archives' hashes
 modwsgi-release finish DIST ROOT DIR COMMIT   bills of materials, provenance, sums; signatures with
                                               MODWSGI_SIGN_OPENPGP, _MINISIGN, _ECDSA, _PASSPHRASE_FILE
@@ -38,7 +41,7 @@ func main() {
 }
 
 func command(ctx context.Context, args []string) error {
-	arity := map[string]int{"notices": 2, "gzip": 2, "sbom": 2, "wheels": 4, "bootstrap": 2, "finish": 4, "sweep": 1, "inspect": 1}
+	arity := map[string]int{"notices": 2, "gzip": 2, "describe": 2, "sbom": 2, "wheels": 4, "bootstrap": 2, "finish": 4, "sweep": 1, "inspect": 1}
 	if len(args) == 0 || arity[args[0]] != len(args)-1 {
 		return fmt.Errorf("these are the commands:\n%s", usage)
 	}
@@ -50,6 +53,11 @@ func command(ctx context.Context, args []string) error {
 		return toolrelease.Notices(ctx, args[0], args[1], os.Environ())
 	case "gzip":
 		return toolrelease.Gzip(args[0], args[1])
+	case "describe":
+		if !strings.HasSuffix(args[0], ".exe") { // the hook runs for all systems
+			return nil
+		}
+		return packaging.DescribeProgram(args[0], args[1])
 	case "sbom":
 		exe, err := os.Executable()
 		if err != nil {
@@ -61,7 +69,7 @@ func command(ctx context.Context, args []string) error {
 		if err != nil {
 			return fmt.Errorf("the time %q is not a number of seconds since 1970", args[3])
 		}
-		paths, err := toolrelease.Wheels(args[0], args[1], args[2], time.Unix(epoch, 0).UTC())
+		paths, err := toolrelease.Wheels(args[0], args[1], args[2], os.Getenv("MODWSGI_REPOSITORY"), time.Unix(epoch, 0).UTC())
 		for _, p := range paths {
 			fmt.Println(p)
 		}

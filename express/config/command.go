@@ -19,12 +19,24 @@ type Server struct {
 	ModuleVersion string // of the installed module
 	FreeThreaded  bool   // the installed Python has no GIL
 	ForUnit       bool   // only a systemd unit is printed, which will run the server as --user
+
+	ConfigNone  bool     // the user wants no configuration file
+	ConfigFile  string   // file that options were read from, absolute; "" for none
+	Credentials []string // names of systemd credentials that it refers to
 }
 
 // Label returns the source of a line: the options that were given or, if none was,
 // the first option that would change the line.
 func (s *Server) Label(origins []conf.Origin) string {
-	if given := s.Flags(origins); len(given) > 0 {
+	var given []string
+	for _, o := range s.given(origins) {
+		label := o.Flag()
+		if source := s.Origin(o); source != "" {
+			label += " (" + source + ")"
+		}
+		given = append(given, label)
+	}
+	if given != nil {
 		return strings.Join(given, " ")
 	}
 	if len(origins) > 0 {
@@ -38,10 +50,18 @@ func (s *Server) Label(origins []conf.Origin) string {
 // Flags returns the flags of those origins that were given on the command line.
 func (s *Server) Flags(origins []conf.Origin) []string {
 	var flags []string
-	for _, o := range origins {
-		if s.Given(o.(option.Ref)) && !slices.Contains(flags, o.Flag()) {
-			flags = append(flags, o.Flag())
-		}
+	for _, o := range s.given(origins) {
+		flags = append(flags, o.Flag())
 	}
 	return flags
+}
+
+// given returns those origins that were given, each once.
+func (s *Server) given(origins []conf.Origin) (list []*option.Option) {
+	for _, origin := range origins {
+		if o := origin.(option.Ref).Row(); s.Given(o) && !slices.Contains(list, o) {
+			list = append(list, o)
+		}
+	}
+	return list
 }

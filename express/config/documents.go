@@ -141,6 +141,7 @@ func (w *writer) documents() {
 	docs := i.unlinked(i.Docs)
 	w.add(conf.D("DocumentRoot", word(docs)).From(i.docsOrigins()...), conf.D("AccessFileName", conf.Key(".htaccess")))
 	body := append([]conf.Node{w.override()}, w.links()...)
+	body = append(body, w.transfer(docs)...)
 	if DirectoryIndex.In(i) != "" {
 		d := conf.D("DirectoryIndex").From(DirectoryIndex)
 		for _, name := range strings.Fields(DirectoryIndex.In(i)) {
@@ -235,18 +236,29 @@ func (w *writer) aliases() {
 			if i.secretFile(target) != "" {
 				access = "denied"
 			}
+			body := append(w.transfer(filepath.Dir(target)), conf.D("Require", conf.Key("all"), access))
 			w.add(conf.S("Directory", args(conf.Glob(host.Slashed(filepath.Dir(target)))),
-				conf.S("Files", args(conf.Glob(filepath.Base(target))), conf.D("Require", conf.Key("all"), access))).From(URLAlias))
+				conf.S("Files", args(conf.Glob(filepath.Base(target))), body...)).From(URLAlias))
 			continue
 		}
 		if err != nil {
 			w.add(missing(target))
 		}
 		body := append([]conf.Node{w.override()}, w.links()...)
+		body = append(body, w.transfer(target)...)
 		body = append(body, conf.D("RewriteEngine", conf.Key("On")), conf.D("Require", conf.Key("all"), conf.Key("granted")))
 		body = append(body, i.privateRules(named, target)...)
 		w.add(conf.S("Directory", args(conf.Glob(host.Slashed(target))), body...).From(URLAlias))
 	}
+}
+
+// transfer has the kernel send the files of a directory of this machine.
+func (w *writer) transfer(dir string) []conf.Node {
+	// Symbolic links may lead to other file systems.
+	if w.i.LocalFiles == nil || FollowSymlinks.In(w.i) != "none" || EnableSendfile.In(w.i) || !w.i.LocalFiles(dir) {
+		return nil
+	}
+	return []conf.Node{conf.D("EnableSendfile", conf.Key("On"))}
 }
 
 // errorDocuments adds the replacements of httpd's error pages.

@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"modwsgi/express/conf"
 	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
@@ -83,4 +85,38 @@ func (i *Instance) filesOf(options ...option.Handle[string]) (list []privateFile
 		}
 	}
 	return list
+}
+
+// Beside returns a word of an option's value in a file, with a path that is relative to
+// the file's directory made absolute. Names of programs that the shell would look up, and
+// names in the log directory, are not paths of files beside it. Without a directory, words
+// stay as they are.
+func Beside(o *option.Option, word, dir string) string {
+	prefix := ""
+	switch rest, unix := strings.CutPrefix(word, "unix:"); {
+	case dir == "" || word == "":
+		return word
+	case option.Same(o, TelemetryService) && unix:
+		prefix, word = "unix:", rest
+	case !o.Path() || option.Same(o, ServiceLogFile):
+		return word
+	case isProgram(o) && filepath.Base(word) == word:
+		return word
+	}
+	if !filepath.IsAbs(word) {
+		if option.Same(o, IncludeFile) && strings.ContainsAny(word, "*?[") && !Exists(filepath.Join(dir, word)) {
+			dir = string(conf.Glob(dir)) // only the word is a pattern
+		}
+		word = filepath.Join(dir, word)
+	}
+	return prefix + word
+}
+
+func isProgram(o *option.Option) bool {
+	for _, program := range []option.Ref{HTTPDExecutable, ShellExecutable, GDBExecutable, RotatelogsExecutable} {
+		if option.Same(o, program) {
+			return true
+		}
+	}
+	return false
 }

@@ -8,7 +8,7 @@ import (
 
 var (
 	CompressResponses = option.Toggle("compress-responses", "Compress textual responses for clients that accept compression.")
-	EnableSendfile    = option.Toggle("enable-sendfile", "Send files with the system's sendfile call.")
+	EnableSendfile    = option.Toggle("enable-sendfile", "Send every file with the system's sendfile call, also those of network file systems and of the application. For others it is used anyway.")
 	TraceEnable       = option.Text("trace-enable", "off", "WHEN", "Answer TRACE requests, which echo a request with its cookies: on, off or extended (also with a body).").
 				Among(true, "on", "off", "extended").With(own)
 	AllowConnect = option.Toggle("allow-connect", "Let CONNECT requests reach the application; they are refused otherwise.").With(own)
@@ -50,6 +50,11 @@ func (w *writer) methods() {
 
 func (w *writer) responses() {
 	i := w.i
+	if host.Unix {
+		// A process that reads a mapped file beyond its end is killed: a file that is
+		// truncated while it is sent would take all connections of that process with it.
+		w.add(conf.D("EnableMMAP", conf.Key("Off")))
+	}
 	if EnableSendfile.In(i) {
 		w.add(conf.D("EnableSendfile", conf.Key("On")).From(EnableSendfile))
 		if host.DaemonMode {

@@ -113,10 +113,21 @@ func HostLines(root string, paths []string) (text string, modules []string) {
 	return r.text.String(), r.modules
 }
 
+// IncludedListens returns the addresses of the Listen directives in configuration files,
+// also of those that are in a condition.
+func IncludedListens(root string, paths []string) []string {
+	r := &hostReader{root: root}
+	for _, path := range paths {
+		r.file(path, 0)
+	}
+	return r.listens
+}
+
 type hostReader struct {
 	root    string
 	text    strings.Builder
 	modules []string
+	listens []string
 	inside  int // depth of enclosing sections that are not conditions
 }
 
@@ -166,6 +177,10 @@ func (r *hostReader) line(line, word, origin string, depth int) {
 	case word == "include" || word == "includeoptional":
 		for _, path := range Included(r.absolute(strings.Trim(strings.TrimSpace(line[len(word):]), `"'`))) {
 			r.file(path, depth+1)
+		}
+	case word == "listen":
+		if words := strings.Fields(line); len(words) > 1 {
+			r.listens = append(r.listens, strings.Trim(words[1], `"'`))
 		}
 	case known && module == "":
 		r.text.WriteString(origin + line + "\n")

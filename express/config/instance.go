@@ -30,6 +30,9 @@ type Instance struct {
 	MIME                          string
 	MPM                           string
 	MPMBuiltIn                    bool
+	Parks                         bool                  // httpd waits for the heads of requests without a thread when many threads are busy
+	LocalFiles                    func(dir string) bool // whether a directory is on a file system of this machine; nil for never
+
 	ErrorLog, AccessLog, StartLog string // as shown to users
 
 	CoverageDir, ProfilerDir, RecorderDir string // "" where off
@@ -38,8 +41,9 @@ type Instance struct {
 	Load    []*conf.Directive               // directives that load mod_wsgi
 	BuiltIn func() (map[string]bool, error) // the modules built into httpd
 
-	Size   Sizes
-	served []*servedDir
+	Machine Machine
+	Size    Sizes
+	served  []*servedDir
 }
 
 // Account is the account that the application runs as, in the form of httpd's User and

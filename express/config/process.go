@@ -1,7 +1,6 @@
 package config
 
 import (
-	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,8 +17,10 @@ var (
 			DefaultText("none (single)").Check(option.Between(0, 10000)).With(unixOnly)
 	Threads = option.Number("threads", "5", "NUMBER", "Number of request threads per process.").
 		Check(option.Between(1, 65533))
-	MaxClients = option.Number("max-clients", "", "NUMBER", "Maximum number of concurrent connections.").
-			DefaultText("10 + max(10, floor(1.5*processes*threads))").Check(option.Between(0, 20000))
+	MaxClients = option.Number("max-clients", "", "NUMBER", "Maximum number of connections on which httpd works at the same time: it receives a request, waits for its response or sends it.").
+			DefaultText("as this machine allows, up to 2400; 10 + max(10, floor(1.5*processes*threads)) for prefork").Check(option.Between(0, 20000))
+	MaxConnections = option.Number("max-connections", "", "NUMBER", "Maximum number of open connections, most of them idle.").
+			DefaultText("as this machine allows").Check(option.Between(1, 1000000)).With(unixOnly, own)
 	InitialWorkers = option.Fraction("initial-workers", "", "FRACTION", "Fraction of the connections for which workers are started immediately.").
 			DefaultText("0.05 prefork / 0.2 worker,event").Check(option.Part).With(unixOnly)
 	MinimumSpareWorkers = option.Fraction("minimum-spare-workers", "", "FRACTION", "Minimum fraction of workers to keep idle.").
@@ -39,7 +40,7 @@ var (
 // processes is the mode, and the number of processes and threads.
 var processes = feature{
 	options: option.NewGroup("Processes",
-		Processes, Threads, MaxClients, InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers, ServerMPM, MaximumRequests,
+		Processes, Threads, MaxClients, MaxConnections, InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers, ServerMPM, MaximumRequests,
 		EmbeddedMode, DebugMode,
 	),
 	conflicts: func(s *Server) error {
@@ -102,7 +103,7 @@ func orMode(options ...conf.Origin) []conf.Origin {
 }
 
 // sizeOrigins are the options that determine the sizes of the MPM.
-var sizeOrigins = orMode(Processes, Threads, MaxClients, InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers, ServerMPM)
+var sizeOrigins = orMode(Processes, Threads, MaxClients, MaxConnections, InitialWorkers, MinimumSpareWorkers, MaximumSpareWorkers, ServerMPM)
 
 // processSizes adds the sizes of the MPM.
 func (w *writer) processSizes() {
@@ -126,6 +127,9 @@ func (w *writer) processSizes() {
 		size("MinSpareThreads", z.MinSpare)
 		size("MaxSpareThreads", z.MaxSpare)
 		size("MaxRequestWorkers", z.MaxWorkers)
+		if z.Factor > 0 {
+			size("AsyncRequestWorkerFactor", z.Factor)
+		}
 	}
 	perChild, keep := 0, 500
 	if EmbeddedMode.In(i) {
@@ -194,79 +198,4 @@ func (w *writer) embedded() {
 		return
 	}
 	w.add(conf.D("WSGIPythonPath", word(strings.Join(dirs, string(filepath.ListSeparator)))).From(orMode(PythonPath, WorkingDirectory)...))
-}
-
-// Sizes are the sizes of an MPM. Those that an MPM does not have are 0.
-type Sizes struct {
-	ServerLimit, ThreadLimit, ThreadsPerChild int
-	StartServers, MaxWorkers                  int
-	MinSpare, MaxSpare                        int // servers for prefork, threads otherwise
-}
-
-// Sizes computes the number of httpd's processes and threads. It suffices to keep the
-// daemon processes busy while httpd waits for slow clients.
-func (i *Instance) Sizes() Sizes {
-	processes, threads := max(Processes.In(i), 1), Threads.In(i)
-	if DebugMode.In(i) {
-		return Sizes{1, 1, 1, 1, 1, 1, 1}
-	}
-	if EmbeddedMode.In(i) {
-		return embeddedSizes(i.MPM, processes, threads)
-	}
-	if i.MPM == "winnt" { // one process, with a thread per connection, including idle ones
-		n := max(64, threads)
-		if i.Given(MaxClients) {
-			n = max(threads, MaxClients.In(i))
-		}
-		return embeddedSizes(i.MPM, 1, n)
-	}
-	capacity := processes * threads
-	clients := 10 + max(10, capacity*3/2)
-	if i.Given(MaxClients) {
-		clients = max(capacity, MaxClients.In(i))
-	}
-	initial, high := 0.2, 0.6
-	if i.MPM == "prefork" {
-		initial, high = 0.05, 0.1
-	}
-	if i.Given(InitialWorkers) {
-		initial = InitialWorkers.In(i)
-	}
-	low := initial
-	if i.Given(MinimumSpareWorkers) {
-		low = MinimumSpareWorkers.In(i)
-	}
-	if i.Given(MaximumSpareWorkers) {
-		high = MaximumSpareWorkers.In(i)
-	}
-	part := func(f float64, of int) int { return int(math.Floor(f * float64(of))) }
-	if i.MPM == "prefork" {
-		return Sizes{
-			ServerLimit: clients, MaxWorkers: clients, StartServers: max(1, part(initial, clients)),
-			MinSpare: max(1, part(low, clients)), MaxSpare: max(1, part(high, clients)),
-		}
-	}
-	per := 10
-	if clients > 20 {
-		per = clients / (clients/20 + 1)
-	}
-	servers := (clients + per - 1) / per
-	s := Sizes{
-		ServerLimit: servers, ThreadLimit: per, ThreadsPerChild: per, MaxWorkers: servers * per,
-		StartServers: max(1, part(initial, servers)), MinSpare: max(per, part(low, servers)*per),
-		MaxSpare: max(per, part(high, servers)*per),
-	}
-	s.MaxSpare = max(s.MaxSpare, s.MinSpare+per) // or httpd would adjust it, with a warning
-	return s
-}
-
-func embeddedSizes(mpm string, processes, threads int) Sizes {
-	n := processes * threads
-	if mpm == "prefork" {
-		return Sizes{ServerLimit: n, MaxWorkers: n, StartServers: n, MinSpare: n, MaxSpare: n}
-	}
-	return Sizes{
-		ServerLimit: processes, StartServers: processes, ThreadLimit: threads, ThreadsPerChild: threads,
-		MaxWorkers: n, MinSpare: n, MaxSpare: n + threads,
-	}
 }

@@ -45,6 +45,8 @@ var (
 	JSON      = option.Toggle("json", "Describe the server that was set up as JSON, one object per line.").With(own)
 	WaitReady = option.Toggle("wait-ready", "Report that the server is ready once the application is loaded; fail if it does not load.").
 			With(unixOnly).With(own)
+	Config = option.Text("config", "", "FILE", "Configuration file; none reads none.").
+		DefaultText("mod_wsgi-express.toml, else pyproject.toml, in the current directory").With(own)
 	Help = option.HelpFlag("Show this help.")
 )
 
@@ -52,7 +54,7 @@ var (
 var server = feature{
 	options: option.NewGroup("Server",
 		ServerRoot, User, Group, Setenv, Passenv, IncludeFile, Locale, Lang, PIDFile, ProcessName, HTTPDExecutable,
-		ModulesDirectory, SocketPrefix, SetupOnly, EnvvarsScript, ShellExecutable, JSON, WaitReady, Help,
+		ModulesDirectory, SocketPrefix, SetupOnly, EnvvarsScript, ShellExecutable, JSON, WaitReady, Config, Help,
 	),
 	conflicts: func(s *Server) error {
 		for _, kv := range Setenv.In(s) {

@@ -80,7 +80,7 @@ func (w *writer) serviceHosts(scheme string) (list []virtualHost) {
 		}
 		body := []conf.Node{
 			conf.D("ServerName", word(internalName+"service_"+s[0]+"_")),
-			conf.D("ErrorLog", w.fileTarget(file, ServiceLogFile)).From(i.logOrigins(ServiceLogFile)...), nobody(),
+			conf.D("ErrorLog", w.fileTarget(file, i.errorForm(), true, ServiceLogFile)).From(i.logOrigins(i.errorOrigins(ServiceLogFile)...)...), nobody(),
 		}
 		list = append(list, virtualHost{refuses, by(ServiceLogFile), append(body, w.service(s)...)})
 	}

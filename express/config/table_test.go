@@ -62,7 +62,9 @@ func anyValue(t *testing.T, o *option.Option) *Server {
 	return nil
 }
 
-// TestTableFollowsTheSpecification compares each row with testdata/options.tsv.
+// TestTableFollowsTheSpecification compares each row with testdata/options.tsv. Only
+// --max-clients, --shutdown-timeout and --rotatelogs-executable have other defaults than
+// upstream's (docs/concepts/clients.md, docs/concepts/reload.md, docs/concepts/logs.md).
 func TestTableFollowsTheSpecification(t *testing.T) {
 	table := Table()
 	spec := map[string]bool{}
@@ -95,7 +97,8 @@ func TestTableFollowsTheSpecification(t *testing.T) {
 		if Since(o) != row["min_module_version"] {
 			t.Errorf("--%s since %s, want %s", name, Since(o), row["min_module_version"])
 		}
-		if got, want := o.Default+o.Shown, row["default"]; got != want && (got != "" || want != "none" && want != "off") {
+		others := []*option.Option{MaxClients.Option, ShutdownTimeout.Option, RotatelogsExecutable.Option}
+		if got, want := o.Default+o.Shown, row["default"]; got != want && !slices.Contains(others, o) && (got != "" || want != "none" && want != "off") {
 			t.Errorf("--%s has the default %q, want %q", name, got, want)
 		}
 		renamed := strings.HasPrefix(row["notes"], "DROPPED") || strings.HasPrefix(row["notes"], "RENAMED")

@@ -10,8 +10,8 @@ import (
 var (
 	StartupTimeout = option.Number("startup-timeout", "15", "SECONDS", "Replace a process whose application does not load within this time; 0 disables it.").
 			With(since("4.5.6"), daemon("startup-timeout"))
-	ShutdownTimeout = option.Number("shutdown-timeout", "5", "SECONDS", "How long a process may take to stop.").
-			With(daemon("shutdown-timeout"))
+	ShutdownTimeout = option.Number("shutdown-timeout", "", "SECONDS", "How long a process that takes no more requests may take to complete those that it has.").
+			DefaultText("none (graceful-timeout, at least 5)").With(daemon("shutdown-timeout"))
 	RestartInterval = option.Number("restart-interval", "0", "SECONDS", "Replace each process after this time; 0 disables it.").
 			With(since("4.5.12"), daemon("restart-interval"))
 	CPUTimeLimit = option.Number("cpu-time-limit", "0", "SECONDS", "Replace a process after this much CPU time; 0 disables it.").
@@ -59,6 +59,11 @@ var timeouts = feature{
 		QueueTimeout, HeaderTimeout, HeaderMaxTimeout, HeaderMinRate, BodyTimeout, BodyMaxTimeout, BodyMinRate,
 		ResponseSocketTimeout, ResponseFlushDelay, KeepAliveTimeout,
 	),
+	imply: func(s *Server) { // a process whose script has changed has only this time
+		if !s.Given(ShutdownTimeout) {
+			ShutdownTimeout.Set(s, max(5, GracefulTimeout.In(s)))
+		}
+	},
 	useless: func(s *Server) []useless {
 		return []useless{
 			{InactivityTimeout.In(s) == 0, "without --inactivity-timeout", by(IgnoreActivity)},

@@ -16,7 +16,11 @@ type Command struct {
 	Argv  []string // including the program's name, which may differ from its path
 	Dir   string
 	Env   []string
-	Files []*os.File // unused on Unix, where the program keeps the launcher's
+	Files []*os.File // unused by Become on Unix, where the program keeps the launcher's
+	// Inherit are further descriptors, which follow Files.
+	Inherit []int
+	// Outlives lets the program continue when this process is killed.
+	Outlives bool
 }
 
 // Become replaces this process with a program. It returns only if that fails.

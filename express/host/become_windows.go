@@ -16,6 +16,10 @@ type Command struct {
 	Dir   string
 	Env   []string
 	Files []*os.File // standard streams
+	// Inherit is for other systems.
+	Inherit []int
+	// Outlives lets the program continue when this process is killed.
+	Outlives bool
 }
 
 // Start starts a program. With group, the program does not receive Ctrl-C from the

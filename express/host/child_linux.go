@@ -2,9 +2,7 @@ package host
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -13,9 +11,12 @@ import (
 
 // childAttributes puts httpd into a process group of its own, so that keys on the
 // terminal reach it through the launcher only. The system ends httpd when the launcher is
-// killed. A single process (no group) may lose a SIGTERM to a thread of the application,
+// killed, unless httpd is to outlive it. A single process (no group) may lose a SIGTERM to a thread of the application,
 // and has no children that need an orderly end.
-func childAttributes(group bool) *syscall.SysProcAttr {
+func childAttributes(group, outlives bool) *syscall.SysProcAttr {
+	if outlives {
+		return &syscall.SysProcAttr{Setpgid: group}
+	}
 	if !group {
 		return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	}
@@ -42,22 +43,15 @@ func EndAdopted(patience time.Duration) {
 	}
 }
 
-// children returns the launcher's child processes (proc(5): the parent follows the name,
-// which is in parentheses, and the state).
+// children returns the launcher's child processes.
 func children() []int {
 	var found []int
-	names, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
+	for _, name := range processIDs() {
+		fields, err := statFields(name)
+		if err != nil || len(fields) <= statParent || fields[statParent] != strconv.Itoa(os.Getpid()) {
 			continue
 		}
-		text := string(data)
-		fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-		if len(fields) < 2 || fields[1] != strconv.Itoa(os.Getpid()) {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
+		if pid, err := strconv.Atoi(name); err == nil {
 			found = append(found, pid)
 		}
 	}

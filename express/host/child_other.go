@@ -9,7 +9,7 @@ import (
 
 // childAttributes puts httpd into a process group of its own, so that keys on the
 // terminal reach it through the launcher only.
-func childAttributes(group bool) *syscall.SysProcAttr {
+func childAttributes(group, _ bool) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: group}
 }
 

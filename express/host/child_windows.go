@@ -50,6 +50,9 @@ func StartChild(c Command, _ bool) (child *Child, unguarded, err error) {
 	return child, unguarded, nil
 }
 
+// PID returns the number of httpd's first process.
+func (c *Child) PID() int { return c.proc.Pid }
+
 // Done receives the end of the child, once.
 func (c *Child) Done() <-chan Exit { return c.done }
 
@@ -110,3 +113,6 @@ func LeadsGroup(int) bool { return false }
 
 // isTerminal reports nothing: no signal depends on it here.
 func isTerminal(*os.File) bool { return false }
+
+// Share fails: descriptors have no numbers.
+func Share(*os.File) (int, error) { return 0, errors.ErrUnsupported }

@@ -23,7 +23,11 @@ const listAddresses = "ip addr"
 
 // portDenied returns the error for a port that the current user may not listen on.
 func portDenied(shown string, option string) error {
-	return fault.New(fault.Environment, "choose a port above 1023 with "+option+", or start as root with --user", "only root can listen on %s", shown)
+	hint := "choose a port above 1023 with " + option + ", or start as root with --user"
+	if Systemd {
+		hint += ", or have systemd open it (systemd-unit --socket-activation)"
+	}
+	return fault.New(fault.Environment, hint, "only root can listen on %s", shown)
 }
 
 // tryPort binds to an address and releases it. It does not listen: a client that waits

@@ -102,20 +102,78 @@ func (h *HTTPD) look(pid int) (f facts, started string, err error) {
 	return f, started, nil
 }
 
-// startOf returns the start time of a process, in ticks since boot (proc(5): the 22nd
-// field; the second field, a name in parentheses, may contain spaces).
+// startOf returns the start time of a process, in ticks since boot.
 func startOf(pid int) (string, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields, err := statFields(strconv.Itoa(pid))
 	if err != nil {
 		return "", err
 	}
-	text := string(data)
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const start, state = 19, 0 // indexes of the fields after the name
-	if len(fields) <= start || fields[state] == "Z" || fields[state] == "X" {
+	if len(fields) <= statStart || fields[statState] == "Z" || fields[statState] == "X" {
 		return "", fs.ErrNotExist
 	}
-	return fields[start], nil
+	return fields[statStart], nil
+}
+
+// Indexes of fields of statFields.
+const (
+	statState, statParent       = 0, 1
+	statUser, statSystem        = 11, 12 // processor time, in ticks
+	statStart, statResidentSize = 19, 21 // in ticks since boot, in pages
+)
+
+// statFields reads the file stat of a process (proc(5)). It returns the fields after the
+// name, which is in parentheses and may contain anything.
+func statFields(pid string) ([]string, error) {
+	data, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return nil, err
+	}
+	return strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:])), nil
+}
+
+// processIDs returns the numbers of all processes.
+func processIDs() (pids []string) {
+	names, _ := filepath.Glob("/proc/[0-9]*")
+	for _, name := range names {
+		pids = append(pids, filepath.Base(name))
+	}
+	return pids
+}
+
+// Birth returns a process ID and, after a space, when that process began.
+func Birth(pid int) string {
+	started, _ := startOf(pid)
+	return strconv.Itoa(pid) + " " + started
+}
+
+// Lives reports whether a process with this birth still exists. One that is hidden from this
+// process does.
+func Lives(pid int, birth string) bool {
+	now := Birth(pid)
+	if now == birth && !strings.HasSuffix(now, " ") {
+		return true
+	}
+	return strings.HasSuffix(now, " ") && strings.HasSuffix(birth, " ") && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+}
+
+// IsChild reports whether a process exists and was started by another one, as far as this
+// process may see that.
+func IsChild(pid, parent int) bool {
+	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return false
+	}
+	fields, err := statFields(strconv.Itoa(pid))
+	if err != nil {
+		return !Gone(pid) || isHidden()
+	}
+	return len(fields) > statParent && fields[statState] != "Z" && fields[statParent] == strconv.Itoa(parent)
+}
+
+// isHidden reports whether the file system /proc hides processes of other accounts
+// (hidepid, proc(5)).
+func isHidden() bool {
+	_, err := os.Stat("/proc/1/stat")
+	return err != nil
 }
 
 // Ended reports whether the process has ended.

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // TestIsHTTPD has a row for each property that identifies the instance's process.
@@ -71,9 +72,16 @@ func TestProcessIsHeld(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	proc, err := Identify(cmd.Process.Pid, &HTTPD{Program: "/bin/sh", Args: []string{"-f", "/r/httpd.conf"}})
-	if err != nil || proc == nil {
-		t.Fatalf("%v %v", proc, err)
+	var proc *Process
+	for end := time.Now().Add(10 * time.Second); proc == nil && time.Now().Before(end); {
+		// For a moment after execve(2), a process has no command line yet.
+		proc, err = Identify(cmd.Process.Pid, &HTTPD{Program: "/bin/sh", Args: []string{"-f", "/r/httpd.conf"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if proc == nil {
+		t.Fatal("the process was not identified")
 	}
 	defer proc.Release()
 	_ = in.Close()

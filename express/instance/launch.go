@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"modwsgi/express/config"
+	"modwsgi/express/host"
 	"modwsgi/internal/owned"
 )
 
@@ -35,12 +36,33 @@ type Launch struct {
 	Pid   string   `json:"pid_file"`
 	Stat  bool     `json:"server_status"`
 	URL   string   `json:"url"`
-	Drain int      `json:"drain"`         // seconds for running requests when it stops
-	GDB   string   `json:"gdb,omitempty"` // run httpd under this gdb
-	UID   int      `json:"uid,omitempty"` // the application's account, if it is another one
-	Files []Relied `json:"files,omitempty"`
+	Drain int      `json:"drain"` // seconds for running requests when it stops
+	// Startup is the seconds for loading the application, 0 for no limit; Reports is
+	// whether its processes report the end of that.
+	Startup   int      `json:"startup,omitempty"`
+	Reports   bool     `json:"reports,omitempty"`
+	KeepAlive int      `json:"keep_alive,omitempty"` // seconds that connections stay idle
+	Handover  string   `json:"handover,omitempty"`   // the file of mod_handover; "" if it does not exist
+	ErrorLog  string   `json:"error_log,omitempty"`  // for messages
+	Direct    bool     `json:"direct_log,omitempty"` // httpd itself writes it, into a file
+	Health    string   `json:"health_path,omitempty"`
+	Patience  int      `json:"header_limit,omitempty"`     // seconds for the head of a request; 0 for no limit
+	Metrics   string   `json:"metrics_listen,omitempty"`   // address and port
+	Sockets   string   `json:"socket_directory,omitempty"` // of the daemon processes
+	Ports     []int    `json:"ports,omitempty"`            // that httpd listens on
+	Group     string   `json:"process_group,omitempty"`    // of the daemon processes
+	Processes int      `json:"processes,omitempty"`        // daemon processes; 0 in embedded mode
+	Threads   int      `json:"threads,omitempty"`          // of each daemon process, or of all httpd's in embedded mode
+	Clients   int      `json:"connections,omitempty"`      // open connections, at most
+	Open      int      `json:"open_files,omitempty"`       // open files of one process, for its connections
+	GDB       string   `json:"gdb,omitempty"`              // run httpd under this gdb
+	UID       int      `json:"uid,omitempty"`              // the application's account, if it is another one
+	Files     []Relied `json:"files,omitempty"`
 	// Includes are the paths and patterns of --include-file.
 	Includes []string `json:"includes,omitempty"`
+
+	// Once are variables of the processes of one start, which are not written.
+	Once []string `json:"-"`
 
 	Handle *owned.Dir `json:"-"` // the server root; nil until it is made
 }
@@ -60,7 +82,7 @@ func (l *Launch) UnderGDB(argv []string) []string {
 // out, whoever set them.
 func (l *Launch) Environ(caller []string) []string {
 	own := map[string]string{}
-	for _, kv := range l.Env {
+	for _, kv := range slices.Concat(l.Env, l.Once) {
 		name, _, _ := strings.Cut(kv, "=")
 		if !IsKeptAway(name) {
 			own[name] = kv // the last one wins
@@ -69,7 +91,7 @@ func (l *Launch) Environ(caller []string) []string {
 	// No duplicates: the C library uses the first one.
 	env := slices.DeleteFunc(slices.Clone(caller), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return strings.HasPrefix(kv, "MOD_WSGI_") || own[name] != "" || name == "NOTIFY_SOCKET" || IsKeptAway(name)
+		return strings.HasPrefix(kv, "MOD_WSGI_") || own[name] != "" || name == "NOTIFY_SOCKET" || host.DescribesPassed(name) || IsKeptAway(name)
 	})
 	return append(env, slices.Sorted(maps.Values(own))...)
 }
@@ -109,5 +131,6 @@ func WriteHosts(dir *owned.Dir, root string, paths []string) (undo func(), err e
 			_ = dir.WriteFile(config.HostsFile, before, 0o600)
 		}
 	}
-	return undo, dir.WriteFile(config.HostsFile, []byte("# Copied from the files of --include-file; changes are lost at the next start.\n"+text), 0o600)
+	text = "# Copied from the files of --include-file; changes are lost at the next start.\n" + text
+	return undo, dir.WriteFile(config.HostsFile, host.TextFile([]byte(text)), 0o600)
 }

@@ -26,6 +26,7 @@ func TestEnviron(t *testing.T) {
 		{"an empty value counts", "A=", "A=caller", "A="},
 		{"variables of another server", "MOD_WSGI_A=1", "MOD_WSGI_A=2 MOD_WSGI_B=3", "MOD_WSGI_A=1"},
 		{"systemd's socket", "", "NOTIFY_SOCKET=/s NOTIFY_SOCKETS=1", "NOTIFY_SOCKETS=1"},
+		{"sockets of systemd", "", "LISTEN_PID=1 LISTEN_FDS=1 LISTEN_FDNAMES=https LISTEN_PIDFDID=2 LISTEN=3", "LISTEN=3"},
 		{"another Python", "PYTHONHOME=/x", "PYTHONHOME=/y PYTHONPLATLIBDIR=lib64 PYTHONEXECUTABLE=/z __PYVENV_LAUNCHER__=/z PYTHONHOMES=/h", "PYTHONHOMES=/h"},
 		{"libraries", "LANG=C.UTF-8", "PYTHONPATH=/p LD_LIBRARY_PATH=/l LD_PRELOAD=/x", "PYTHONPATH=/p LD_LIBRARY_PATH=/l LD_PRELOAD=/x LANG=C.UTF-8"},
 	} {

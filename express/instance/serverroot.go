@@ -216,6 +216,7 @@ func PassOn(root *owned.Dir, name string, a *host.Account) error {
 // Put writes a file of the server root unless it already has that content: the glue's
 // modification time makes processes of a running server reload.
 func Put(root *owned.Dir, f RootFile, a *host.Account) error {
+	f.Data = host.TextFile(f.Data)
 	dir, name := root, f.Name
 	if parent := filepath.Dir(f.Name); parent != "." {
 		sub, err := root.Sub(parent)
@@ -321,7 +322,7 @@ func (l *Launch) Close() {
 	}
 }
 
-// RootFile is a file of a server root; a shared one can be read by the
+// RootFile is a text file of a server root; a shared one can be read by the
 // application's account.
 type RootFile struct {
 	Name   string

@@ -132,12 +132,14 @@ func TestMakeRootWhereNobodyCanWrite(t *testing.T) {
 func TestLaunchRoundTrip(t *testing.T) {
 	root := filepath.Join(tempDir(t), "root")
 	want := plantRoot(t, root, "/opt/httpd")
-	want.Env, want.Stat, want.URL, want.GDB, want.UID = []string{"A=\"b\"\n", "B="}, true, "http://h:1/", "/usr/bin/gdb", 4711
+	want.Env, want.Stat, want.URL, want.GDB, want.UID, want.Open = []string{"A=\"b\"\n", "B="}, true, "http://h:1/", "/usr/bin/gdb", 4711, 19264
 	want.Files = []Relied{{"option --include-file", "/etc/x <&>.conf", Obeyed}, {"", "/opt/httpd", Executed}}
 	want.Includes = []string{"/etc/*.conf"}
+	want.Group, want.Patience, want.Health, want.Metrics, want.Sockets, want.Ports, want.Processes, want.Threads, want.Clients = "localhost:80", 30, "/healthz", "127.0.0.1:9118", "/run/s", []int{80, 443}, 2, 5, 36000
+	want.Startup, want.Reports, want.KeepAlive, want.Handover, want.ErrorLog, want.Direct = 15, true, 2, "/opt/mod_handover.so", "/var/log/e", true
 	v := reflect.ValueOf(want).Elem()
 	for i := range v.NumField() {
-		if f := v.Type().Field(i); f.Name != "Handle" && v.Field(i).IsZero() {
+		if f := v.Type().Field(i); f.Tag.Get("json") != "-" && v.Field(i).IsZero() {
 			t.Errorf("the test leaves out %s", f.Name)
 		}
 	}

@@ -99,6 +99,18 @@ func (t *Trust) Files(files []Relied) error {
 	return nil
 }
 
+// Settings refuses a file with settings of this user that another user can change. The
+// owner of the launcher is trusted, as everybody who runs it trusts that account.
+func (t *Trust) Settings(path string) error {
+	err := owned.Check(path)
+	if owned.IsUntrusted(err) {
+		if friend := t.friend(); friend != 0 {
+			err = owned.CheckFor(path, friend)
+		}
+	}
+	return err
+}
+
 // friend is the account that root already trusts, because it owns the launcher that
 // root runs; 0 for none.
 func (t *Trust) friend() int {

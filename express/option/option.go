@@ -88,6 +88,12 @@ func (h Handle[T]) In(line Source) T {
 // given.
 func (h Handle[T]) Set(line Source, value T) { line.values().set[h.Option] = value }
 
+// Give sets the option's value as the command line would.
+func (h Handle[T]) Give(line Source, value T) {
+	h.Set(line, value)
+	line.values().given[h.Option] = true
+}
+
 // The following methods complete a declaration.
 
 // DefaultText sets the default shown in help, for an option whose default is derived.

@@ -1,6 +1,7 @@
 package option
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -153,19 +154,27 @@ func (p *parser) words(o *Option, typed, value string, inline bool, args []strin
 		}
 		words, args = append(words, args[0]), args[1:]
 	}
+	if err := o.checkWords(words); err != nil {
+		return nil, nil, Usage("omit the option, or set the variable that the value comes from", "option --%s: %w", typed, err)
+	}
+	return words, args, nil
+}
+
+// checkWords refuses words that no option takes.
+func (o *Option) checkWords(words []string) error {
 	required := len(words)
 	if o.blank {
 		required--
 	}
 	switch {
 	case slices.ContainsFunc(words, func(w string) bool { return strings.ContainsRune(w, 0) }):
-		return nil, nil, Usage("", "option --%s: the value contains a NUL character", typed)
-	case o.Kind == KindText && slices.Contains(words[:required], ""):
+		return errors.New("the value contains a NUL character")
+	case o.Kind == KindText && slices.Contains(words[:max(required, 0)], ""):
 		// Probably an empty variable in a script. If it were ignored, an empty
 		// access control script would open the server to everyone.
-		return nil, nil, Usage("omit the option, or set the variable that the value comes from", "option --%s: the value is empty", typed)
+		return errors.New("the value is empty")
 	}
-	return words, args, nil
+	return nil
 }
 
 func (p *parser) isOption(word string) bool {

@@ -4,19 +4,22 @@ import "strconv"
 
 // Values holds the options given on a command line, and their values.
 type Values struct {
-	set   map[*Option]any
-	given map[*Option]bool
+	set    map[*Option]any
+	given  map[*Option]bool
+	source map[*Option]Place // where the value comes from, if not from the command line
 }
 
 // NewValues returns the values of a command line without options.
-func NewValues() *Values { return &Values{set: map[*Option]any{}, given: map[*Option]bool{}} }
+func NewValues() *Values {
+	return &Values{set: map[*Option]any{}, given: map[*Option]bool{}, source: map[*Option]Place{}}
+}
 
 // Source is a *[Values], or a struct that embeds one.
 type Source interface{ values() *Values }
 
 func (v *Values) values() *Values { return v }
 
-// Given reports whether the command line sets the option.
+// Given reports whether the command line, or another source of settings, sets the option.
 func (v *Values) Given(o Ref) bool { return v.given[o.Row()] }
 
 // give stores the words of one use of an option.

@@ -205,6 +205,22 @@ func (in *Environment) SharedPython() string {
 	return lib
 }
 
+// Handover returns the file of mod_handover, which was built for the same httpd as the
+// module; "" if it does not exist.
+func (in *Environment) Handover() string {
+	file := filepath.Join(filepath.Dir(in.Module), receipt.Handover)
+	if !host.HandsOver || !isRegular(file) {
+		return ""
+	}
+	return file
+}
+
+// ParksClients reports whether httpd and mod_handover wait for the heads of requests
+// without a thread when many threads are busy (CONN_STATE_ASYNC_WAITIO, since 2.4.63).
+func (in *Environment) ParksClients() bool {
+	return in.Handover() != "" && AtLeastVersion(in.Receipt.HTTPD.Version, "2.4.63")
+}
+
 func findStdlib(version string, prefixes ...string) string {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 2 {

@@ -3,6 +3,7 @@ package supervise
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 
 	"modwsgi/express/instance"
@@ -51,37 +52,42 @@ func (c *Checks) Reload(ctx context.Context, more ...string) error {
 // unchanged is the hint for a reload that did not happen.
 const unchanged = "the instance continues as it was"
 
-// configTest is the command by which httpd checks its configuration.
+// configTest is the command by which httpd checks its configuration. What it finds must
+// not go to the file of --startup-log.
 func (c *Checks) configTest(more ...string) run.Cmd {
 	argv := append([]string{c.Launch.HTTPD}, c.Launch.Args...)
+	if k := slices.Index(argv, "-E"); k >= 0 {
+		argv = slices.Delete(argv, k, k+2)
+	}
 	argv = append(append(argv, more...), "-t")
 	return run.Cmd{Argv: argv, Dir: c.Launch.Dir, Env: c.Launch.Environ(c.Environ)}
 }
 
 // recheck does what Reload does while httpd runs in the foreground. It prints why a
 // reload is refused, and reports whether httpd may reload.
-func (s *Server) recheck(ctx context.Context) <-chan bool {
+func (s *Server) recheck(ctx context.Context, asked chan<- error) <-chan bool {
 	good := make(chan bool, 1)
 	go func() {
-		err := s.reloadable(ctx)
+		err := s.Checks.reloadable(ctx)
 		if err != nil {
 			s.Console.Fail(err)
 		}
+		answer(asked, err)
 		good <- err == nil
 	}()
 	return good
 }
 
-func (s *Server) reloadable(ctx context.Context) error {
-	if err := s.Checks.Files(); err != nil {
+// reloadable is Reload for a launcher that waits for all of its children: it may collect
+// the exit code of this one first, so only the output counts.
+func (c *Checks) reloadable(ctx context.Context) error {
+	if err := c.Files(); err != nil {
 		return fault.New(fault.Environment, unchanged, "no restart: %w", err)
 	}
 	var r run.Runner
 	var output bytes.Buffer
-	cmd := s.Checks.configTest()
+	cmd := c.configTest()
 	cmd.Log = &output
-	// The launcher waits for all of its children and may collect the exit code of this
-	// one first, so only the output counts.
 	err := r.Run(ctx, cmd)
 	if strings.Contains(output.String(), "Syntax OK") {
 		return nil

@@ -20,6 +20,8 @@ type Control struct {
 	Executable string // path of the launcher
 	// Become replaces this process by another program.
 	Become func(host.Command) (int, error)
+
+	variables []string // for the httpd that this process becomes
 }
 
 // Verb carries out a verb of apachectl and returns the exit code. Anything else is an
@@ -28,7 +30,7 @@ func (c *Control) Verb(ctx context.Context, words []string) (int, error) {
 	verb, rest := parseVerb(words)
 	switch verb {
 	case "start":
-		return c.start(rest)
+		return c.start(ctx, rest)
 	case "stop":
 		return exitCode(c.stop(ctx, host.Terminate))
 	case "graceful-stop":
@@ -40,7 +42,7 @@ func (c *Control) Verb(ctx context.Context, words []string) (int, error) {
 	case "status":
 		return Status(ctx, c.Launch, c.Console.Stdout)
 	case watchVerb:
-		return watch(c.Launch, rest)
+		return c.watch(ctx, rest)
 	}
 	argv, err := c.otherVerb(verb, rest)
 	if err != nil {
@@ -98,9 +100,9 @@ func (c *Control) otherVerb(verb string, rest []string) ([]string, error) {
 }
 
 // start starts httpd in the background: this process becomes the httpd that detaches.
-func (c *Control) start(rest []string) (int, error) {
+func (c *Control) start(ctx context.Context, rest []string) (int, error) {
 	l := c.Launch
-	pid, err := processOf(l)
+	pid, err := processOf(ctx, l)
 	if err != nil {
 		return 1, err
 	}
@@ -111,6 +113,7 @@ func (c *Control) start(rest []string) (int, error) {
 	for _, check := range []func() error{
 		c.Checks.Start,
 		l.CheckPort, // httpd would only log that the port is in use
+		func() error { return CheckMetrics(l.Metrics) },
 		func() error { return c.Checks.Trust.Configuration(l) },
 	} {
 		if err := check(); err != nil {
@@ -128,24 +131,40 @@ func (c *Control) start(rest []string) (int, error) {
 	if l.GDB != "" {
 		argv = l.UnderGDB(argv)
 	}
-	if err := startWatch(l, c.Executable, c.Checks.Environ); err != nil {
+	var link *host.Handover
+	if hands(l) {
+		if link, err = newLink(l, false); err != nil {
+			return 1, err
+		}
+		if c.variables, err = link.Keep(); err != nil {
+			return 1, err
+		}
+		argv = append(argv, loadHandover(l)...)
+	}
+	if err := startWatch(l, c.Executable, c.Checks.Environ, link); err != nil {
 		c.Console.Warn("if the first process of httpd is killed, its other processes will continue to run: " + err.Error())
 	}
+	allowFiles(l, c.Console)
 	return c.replace(append(argv, rest...))
 }
 
-// restart has httpd read its configuration again, or starts an httpd that is not
-// running.
+// restart replaces httpd by another one, which reads its configuration again, has it do
+// so itself, or starts an httpd that is not running.
 func (c *Control) restart(ctx context.Context, kind host.SignalKind, rest []string) (int, error) {
-	proc, err := c.Launch.Running()
+	proc, err := running(ctx, c.Launch)
 	if err != nil {
 		return 1, err
 	}
 	if proc == nil {
 		c.Console.Printf("httpd not running, trying to start\n")
-		return c.start(rest)
+		return c.start(ctx, rest)
 	}
 	defer proc.Release()
+	if len(rest) == 0 {
+		if there, err := ask(ctx, c.Launch); there {
+			return exitCode(err)
+		}
+	}
 	if err := c.Checks.Reload(ctx, rest...); err != nil {
 		return 1, err
 	}
@@ -155,13 +174,20 @@ func (c *Control) restart(ctx context.Context, kind host.SignalKind, rest []stri
 	return 0, nil
 }
 
-// Reload has a running httpd read its configuration again, gracefully.
+// Reload replaces a running httpd by one that reads the configuration again, and returns
+// when that one serves. Without mod_handover, httpd itself reads it again, gracefully.
 func (c *Control) Reload(ctx context.Context) error {
-	proc, err := c.mustRun()
+	proc, err := c.mustRun(ctx)
 	if err != nil {
 		return err
 	}
 	defer proc.Release()
+	if there, err := ask(ctx, c.Launch); there {
+		if err == nil {
+			c.Console.Printf("httpd of %s has reloaded\n", c.Launch.Root)
+		}
+		return err
+	}
 	if err := c.Checks.Reload(ctx); err != nil {
 		return err
 	}
@@ -180,5 +206,6 @@ func (c *Control) replace(argv []string) (int, error) {
 		argv[0] = l.Argv0
 	}
 	files := []*os.File{c.Console.Stdin, c.Console.Stdout, c.Console.Stderr}
-	return c.Become(host.Command{Path: path, Argv: argv, Dir: l.Dir, Env: l.Environ(c.Checks.Environ), Files: files})
+	env := append(l.Environ(c.Checks.Environ), c.variables...)
+	return c.Become(host.Command{Path: path, Argv: argv, Dir: l.Dir, Env: env, Files: files})
 }

@@ -28,9 +28,9 @@ type guard struct {
 	rest     <-chan time.Time
 }
 
-func (s *Server) guard(child *host.Child) *guard {
+func (s *Server) guard(line *succession) *guard {
 	terminal := func() bool { return host.IsTerminal(s.Console.Stdin, s.Console.Stdout) }
-	g := &guard{send: child.Signal, terminal: terminal, had: terminal(), daemon: s.Daemon, drain: s.Drain}
+	g := &guard{send: line.signal, terminal: terminal, had: terminal(), daemon: s.Daemon, drain: s.Drain}
 	if s.Debug {
 		g.interactive = s.Launch.GDB != "" && g.had
 	} else {

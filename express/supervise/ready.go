@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"bufio"
 	"fmt"
 	"net"
 	"os"
@@ -11,37 +10,33 @@ import (
 	"modwsgi/internal/run"
 )
 
+// waits reports whether something waits until the application is loaded.
+func (s *Server) waits() bool { return host.DaemonMode && s.WaitReady && s.Launch.GDB == "" }
+
 // readiness makes the pipe on which the launcher's Python part reports that the
-// application is loaded. Both ends are nil if nothing waits for that.
+// application is loaded. Both ends are nil if nothing waits for that, and if the connection
+// with mod_handover has one.
 func (s *Server) readiness() (<-chan string, *os.File, error) {
-	if !host.DaemonMode || !s.WaitReady || s.Launch.GDB != "" {
+	if !s.waits() {
 		return nil, nil, nil
 	}
-	message := make(chan string, 1)
 	if s.Lazy {
 		s.Console.Warn("--wait-ready does not wait for the application: with this --application-group it is loaded by the first request")
+		message := make(chan string, 1)
 		message <- "ready"
 		return message, nil, nil
 	}
-	from, to, err := os.Pipe()
-	if err != nil {
-		return nil, nil, err
+	if hands(s.Launch) {
+		return nil, nil, nil
 	}
-	go func() {
-		line, err := bufio.NewReader(from).ReadString('\n')
-		_ = from.Close()
-		if err == nil { // otherwise httpd has ended
-			message <- strings.TrimSpace(line)
-		}
-	}()
-	return message, to, nil
+	return reports()
 }
 
 // isReady announces the application, or why it did not load, and reports whether it
 // loaded.
 func (s *Server) isReady(message string) bool {
 	if reason, bad := strings.CutPrefix(message, "failed "); bad {
-		s.Console.Fail(fmt.Errorf("the application does not load: %s\nthe complete error is in %s", reason, s.ErrorLog))
+		s.Console.Fail(fmt.Errorf("the application does not load: %s\nthe complete error is in %s", reason, s.Launch.ErrorLog))
 		return false
 	}
 	s.Announce()

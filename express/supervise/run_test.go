@@ -32,9 +32,9 @@ func TestMain(m *testing.M) {
 // supervised runs the script as httpd and returns the exit code.
 func supervised(path string) int {
 	c := &console.Console{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
-	l := &instance.Launch{HTTPD: path, Argv0: path, Dir: "/"}
+	l := &instance.Launch{HTTPD: path, Argv0: path, Dir: "/", ErrorLog: "/the/log"}
 	s := &Server{
-		Launch: l, Console: c, Checks: &Checks{Launch: l, Environ: os.Environ()}, WaitReady: true, ErrorLog: "/the/log",
+		Launch: l, Console: c, Checks: &Checks{Launch: l, Environ: os.Environ()}, WaitReady: true,
 		Announce: func() { c.Printf("announced\n") },
 	}
 	code, err := s.Run(context.Background())
@@ -53,8 +53,8 @@ func TestRun(t *testing.T) {
 		"exit code of httpd":        {"exit 7", 7, ""},
 		"killed by a signal":        {"kill -KILL $$", 128 + 9, ""},
 		"arguments":                 {"echo arguments: $@", 0, "arguments: -DFOREGROUND"},
-		"application is loaded":     {"echo ready >&3; exec 3>&-; sleep 0.3", 0, "announced\n"},
-		"application does not load": {"trap 'exit 0' TERM; echo failed no module app >&3; while :; do sleep 0.05; done", 1, "mod_wsgi-express: error: the application does not load: no module app\n    the complete error is in /the/log"},
+		"application is loaded":     {"echo ready $$ >&3; exec 3>&-; sleep 0.3", 0, "announced\n"},
+		"application does not load": {"trap 'exit 0' TERM; echo failed $$ no module app >&3; while :; do sleep 0.05; done", 1, "mod_wsgi-express: error: the application does not load: no module app\n    the complete error is in /the/log"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, output := superviseScript(t, tt.script)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/express/host"
 	"modwsgi/express/instance"
 	"modwsgi/internal/fault"
 )
@@ -21,15 +22,18 @@ const exitStopped = 3
 // Status prints whether the instance is running, and httpd's own report if the instance
 // has one. The exit code is 0 if it is running.
 func Status(ctx context.Context, l *instance.Launch, w io.Writer) (int, error) {
-	pid, err := processOf(l)
+	r, err := reportOf(ctx, l)
 	switch {
 	case err != nil:
 		return 1, err
-	case pid == 0:
+	case !r.Running:
 		fmt.Fprintf(w, "httpd of %s is not running\n", l.Root)
 		return exitStopped, nil
 	}
-	fmt.Fprintf(w, "httpd of %s is running (process %d)\n", l.Root, pid)
+	fmt.Fprintf(w, "httpd of %s is running (process %d)\n", l.Root, r.PID)
+	if host.HandsOver {
+		r.write(w, time.Now())
+	}
 	if !l.Stat {
 		return 0, nil
 	}
@@ -42,26 +46,40 @@ func Status(ctx context.Context, l *instance.Launch, w io.Writer) (int, error) {
 }
 
 // StatusJSON prints the same as one JSON object, without httpd's report.
-func StatusJSON(l *instance.Launch, w io.Writer) (int, error) {
-	pid, err := processOf(l)
+func StatusJSON(ctx context.Context, l *instance.Launch, w io.Writer) (int, error) {
+	r, err := reportOf(ctx, l)
 	if err != nil {
 		return 1, err
 	}
-	err = json.NewEncoder(w).Encode(map[string]any{"running": pid != 0, "pid": pid, "server_root": l.Root, "url": l.URL})
-	if pid == 0 {
+	err = json.NewEncoder(w).Encode(r)
+	if !r.Running {
 		return exitStopped, err
 	}
 	return 0, err
 }
 
 // processOf returns the process ID of the instance's httpd, 0 if it is not running.
-func processOf(l *instance.Launch) (int, error) {
-	proc, err := l.Running()
+func processOf(ctx context.Context, l *instance.Launch) (int, error) {
+	proc, err := running(ctx, l)
 	if err != nil || proc == nil {
 		return 0, err
 	}
 	defer proc.Release()
 	return proc.Pid, nil
+}
+
+// changing is the time in which a supervising process writes the PID file again that an
+// httpd has removed which it has replaced.
+const changing = 2 * time.Second
+
+// running returns the httpd of an instance, nil for none.
+func running(ctx context.Context, l *instance.Launch) (*host.Process, error) {
+	for last := time.Now().Add(changing); ; time.Sleep(20 * time.Millisecond) {
+		proc, err := l.Running()
+		if err != nil || proc != nil || time.Now().After(last) || !isSupervised(ctx, l) {
+			return proc, err
+		}
+	}
 }
 
 // serverStatus asks httpd for /server-status. It uses a plain socket: package net/http

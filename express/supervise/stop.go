@@ -40,8 +40,14 @@ func end(ctx context.Context, proc *host.Process, kind host.SignalKind, limit ti
 // Stop ends a running instance and waits until it has ended: gracefully at first, and
 // immediately after the time for that. It runs no program and reads no configuration.
 func (c *Control) Stop(ctx context.Context) error {
-	proc, err := c.mustRun()
+	proc, err := c.mustRun(ctx)
 	if err != nil {
+		return err
+	}
+	proc.Release()
+	wait, release := hold(ctx, c.Launch)
+	defer release()
+	if proc, err = c.mustRun(ctx); err != nil { // it may have been replaced
 		return err
 	}
 	defer proc.Release()
@@ -58,6 +64,7 @@ func (c *Control) Stop(ctx context.Context) error {
 			return err
 		}
 		if ended {
+			wait(time.Duration(c.Launch.Drain+15) * time.Second)
 			c.Console.Printf("httpd of %s has stopped\n", c.Launch.Root)
 			return nil
 		}
@@ -65,12 +72,27 @@ func (c *Control) Stop(ctx context.Context) error {
 	return c.doesNotStop(proc)
 }
 
+// releases is the time in which an httpd that has ended, and those that it had replaced,
+// release the port.
+const releases = 5 * time.Second
+
 // stop asks httpd to end, immediately or after running requests have completed, and does
-// not wait for them. It does not read the configuration.
+// not wait for them: it returns when another httpd can be started. It does not read the
+// configuration.
 func (c *Control) stop(ctx context.Context, kind host.SignalKind) error {
-	proc, err := c.Launch.Running()
+	proc, err := running(ctx, c.Launch)
 	if err != nil {
 		return err
+	}
+	wait := func(time.Duration) {}
+	if proc != nil {
+		proc.Release()
+		var release func()
+		wait, release = hold(ctx, c.Launch)
+		defer release()
+		if proc, err = running(ctx, c.Launch); err != nil { // it may have been replaced
+			return err
+		}
 	}
 	if proc == nil { // not an error, as for httpd -k stop
 		c.Console.Printf("httpd of %s is not running\n", c.Launch.Root)
@@ -78,8 +100,15 @@ func (c *Control) stop(ctx context.Context, kind host.SignalKind) error {
 	}
 	defer proc.Release()
 	// httpd removes its PID file when it starts to drain, or after it has ended its
-	// children.
+	// children. One that has replaced another has its own.
+	own := ""
+	if c.Launch.Handle != nil {
+		own = ownFile(c.Launch, proc.Pid)
+	}
 	heard := func() bool {
+		if own != "" && ownFile(c.Launch, proc.Pid) == "" {
+			return true
+		}
 		again, err := c.Launch.Running()
 		if again != nil {
 			again.Release()
@@ -90,6 +119,9 @@ func (c *Control) stop(ctx context.Context, kind host.SignalKind) error {
 	if err == nil && !ended {
 		err = c.doesNotStop(proc)
 	}
+	if err == nil && kind == host.Terminate {
+		wait(releases)
+	}
 	return err
 }
 
@@ -98,8 +130,8 @@ func (c *Control) doesNotStop(proc *host.Process) error {
 }
 
 // mustRun returns the httpd of the instance.
-func (c *Control) mustRun() (*host.Process, error) {
-	proc, err := c.Launch.Running()
+func (c *Control) mustRun(ctx context.Context) (*host.Process, error) {
+	proc, err := running(ctx, c.Launch)
 	if err == nil && proc == nil {
 		err = fault.New(fault.Environment, "", "httpd of %s is not running", c.Launch.Root)
 	}

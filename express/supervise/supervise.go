@@ -8,6 +8,7 @@ package supervise
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
@@ -23,30 +24,35 @@ type Server struct {
 	Console *console.Console
 	Checks  *Checks
 	Signals <-chan os.Signal
+	Sockets []int // listening sockets for httpd; Run closes them once httpd has them
 
 	Debug    bool          // a single process
 	Daemon   bool          // the application runs in separate processes
 	Drain    time.Duration // from a graceful stop to a hard one
 	Shutdown time.Duration // time for processes that were left behind
-	Startup  time.Duration // time for loading the application, 0 for no limit
 
 	WaitReady bool   // wait until the application is loaded
 	Lazy      bool   // the application is loaded by the first request
 	Announce  func() // reports that the application is ready
-	ErrorLog  string // for messages
 }
 
 // loadMargin is the time for the start of a process, in addition to the time for loading
 // its application.
 const loadMargin = 2 * time.Second
 
+// loadLimit is the time for the start of an httpd whose application has a limit for
+// loading.
+func loadLimit(l *instance.Launch) time.Duration {
+	return time.Duration(l.Startup)*time.Second + loadMargin
+}
+
 // loadDeadline fires when waiting for the application is pointless: from then on its
 // processes are replaced again and again. Other modes have no such moment.
 func (s *Server) loadDeadline(ready <-chan string) <-chan time.Time {
-	if ready == nil || !s.Daemon || s.Startup == 0 {
+	if ready == nil || !s.Daemon || s.Launch.Startup == 0 {
 		return nil
 	}
-	return time.After(s.Startup + loadMargin)
+	return time.After(loadLimit(s.Launch))
 }
 
 // Run starts httpd in the foreground, passes signals on and returns the exit code for
@@ -67,64 +73,126 @@ func (s *Server) Run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	child, err := s.start(tell)
+	first, err := s.start(tell)
 	if err != nil {
 		return 1, err
 	}
-	return s.follow(ctx, child, ready)
+	return s.follow(ctx, first, ready)
 }
 
 // start starts httpd, which reports on tell that the application is loaded.
-func (s *Server) start(tell *os.File) (*host.Child, error) {
+func (s *Server) start(tell *os.File) (*generation, error) {
 	l := s.Launch
-	path, argv := l.HTTPD, append([]string{l.Argv0}, l.Args...)
-	stdin := s.Console.Stdin
-	if host.Detaches {
-		argv = append(argv, "-DFOREGROUND")
-		if !s.Debug {
-			null, err := os.Open(os.DevNull)
-			if err != nil {
-				return nil, err
-			}
-			defer null.Close()
-			stdin = null
-		}
-	}
-	if l.GDB != "" {
-		argv[0] = l.HTTPD
-		path, argv = l.GDB, l.UnderGDB(argv)
-	}
-	env, files := l.Environ(s.Checks.Environ), []*os.File{stdin, s.Console.Stdout, s.Console.Stderr}
+	c := command(l, s.Console, s.Checks.Environ, tell)
 	if tell != nil {
 		defer tell.Close()
-		env, files = append(env, "MOD_WSGI_READY_FD=3"), append(files, tell)
+	}
+	if host.Detaches && !s.Debug {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			return nil, err
+		}
+		defer null.Close()
+		c.Files[0] = null
+	}
+	if l.GDB != "" {
+		c.Argv[0] = l.HTTPD
+		c.Path, c.Argv = l.GDB, l.UnderGDB(c.Argv)
+	}
+	g := &generation{launch: l}
+	if hands(l) {
+		var err error
+		if g.link, err = newLink(l, false); err != nil {
+			return nil, err
+		}
 	}
 	host.LimitUmask()
-	child, unguarded, err := host.StartChild(host.Command{Path: path, Argv: argv, Dir: l.Dir, Env: env, Files: files}, s.Debug)
-	if err == nil && unguarded != nil {
+	allowFiles(l, s.Console)
+	child, unguarded, err := startLinked(c, g.link, s.Sockets, s.Debug)
+	host.ClosePassed(s.Sockets)
+	if err != nil {
+		g.release()
+		return nil, err
+	}
+	if unguarded != nil {
 		s.Console.Warn("httpd would continue to run if this program were killed: " + unguarded.Error())
 	}
-	return child, err
+	g.runs(child)
+	return g, nil
+}
+
+// allowFiles lets httpd have as many files open as its connections need.
+func allowFiles(l *instance.Launch, c *console.Console) {
+	if n := host.AllowOpenFiles(l.Open); n < l.Open {
+		c.Warn(fmt.Sprintf("a process of httpd may have %d files open (ulimit -Hn), but its connections can need %d: raise the limit (LimitNOFILE in a systemd unit), or run setup-server again, which adapts to it", n, l.Open))
+	}
 }
 
 // follow passes requests on until httpd has ended.
-func (s *Server) follow(ctx context.Context, child *host.Child, ready <-chan string) (int, error) {
-	g := s.guard(child)
+func (s *Server) follow(ctx context.Context, first *generation, ready <-chan string) (int, error) {
+	line := newSuccession(s.Console, s.Checks, first)
+	line.begins(first)
+	if ready == nil && s.waits() && first.said != nil {
+		ready = first.said
+	}
+	g := s.guard(line)
+	var asked <-chan request
+	if first.link != nil {
+		var closeDoor func()
+		asked, closeDoor = line.listen(s.Launch)
+		defer closeDoor()
+	}
 	failed := false // the application did not load
 	late := s.loadDeadline(ready)
 	var checked <-chan bool
+	var last <-chan time.Time // when clients have had the time for their last requests
+	reload := func(asked chan<- error) {
+		switch {
+		case g.stopping > 0 || last != nil || line.held > 0:
+			answer(asked, errStopped)
+		case line.possible():
+			line.begin(ctx, asked)
+		case checked == nil:
+			checked = s.recheck(ctx, asked)
+		default:
+			answer(asked, fault.New(fault.Environment, "try again", "no reload: another one is under way"))
+		}
+	}
 	for {
+		now := line.present()
 		select {
+		case <-now.stale():
+			line.publish(now)
 		case got := <-s.Signals:
 			request := host.RequestOf(got)
 			switch {
-			case s.Debug || !g.reloads(request):
+			case !s.Debug && g.reloads(request):
+				reload(nil)
+			case request == host.Stop && g.stopping == 0 && s.Daemon && now.link != nil && last == nil:
+				line.stop(errStopped)
+				line.drain(true)
+				line.present().link.Finish()
+				last = time.After(lastRequests)
+			default:
 				g.handle(request)
-			case checked == nil && g.stopping == 0:
-				checked = s.recheck(ctx)
 			}
+		case <-last:
+			if g.stopping == 0 {
+				g.handle(host.Stop)
+			}
+		case r := <-asked:
+			line.serve(r, reload)
+		case <-now.link.Asks():
+			reload(nil)
+		case err := <-line.taken:
+			if err != nil {
+				s.Console.Fail(err)
+			}
+			line.commit(ctx, err)
+		case <-line.changed: // to wait for the end of that one
 		case good := <-checked:
 			if checked = nil; good {
+				now.restartsItself()
 				g.send(host.Graceful)
 			}
 		case <-g.deadline:
@@ -132,7 +200,9 @@ func (s *Server) follow(ctx context.Context, child *host.Child, ready <-chan str
 		case <-g.again:
 			g.send(host.Drain)
 		case <-g.rest:
-			child.SignalGroup(host.Terminate)
+			if child, ours := now.httpd.(*host.Child); ours {
+				child.SignalGroup(host.Terminate)
+			}
 		case message := <-ready:
 			ready, late = nil, nil
 			if failed = !s.isReady(message); failed {
@@ -142,27 +212,34 @@ func (s *Server) follow(ctx context.Context, child *host.Child, ready <-chan str
 			ready, late, failed = nil, nil, true
 			s.reportLate()
 			g.escalate()
-		case exit := <-child.Done():
-			return s.ended(child, g, exit, failed)
+		case <-now.gone:
+			if now == line.present() {
+				return s.ended(line, g, now.exit, failed)
+			}
+		}
+		if g.stopping > 0 {
+			line.stop(errStopped)
 		}
 	}
 }
 
 // ended ends the processes that httpd left behind and returns the exit code.
-func (s *Server) ended(child *host.Child, g *guard, exit host.Exit, failed bool) (int, error) {
+func (s *Server) ended(line *succession, g *guard, exit host.Exit, failed bool) (int, error) {
+	line.stop(fault.New(fault.Environment, "see "+s.Launch.ErrorLog, "no reload: httpd has ended"))
 	if s.Debug {
 		host.EndAdopted(s.Shutdown + time.Second)
 	}
-	switch {
-	case failed:
+	if g.killed && !failed {
+		line.present().EndRest(true)
+	}
+	line.finish(exit.Killed && !failed && !g.killed)
+	if failed {
 		return 1, nil
-	case g.killed || exit.Killed:
-		child.EndRest(g.killed)
 	}
 	return exit.Code, exit.Err
 }
 
 func (s *Server) reportLate() {
-	s.Console.Fail(fault.New(fault.Environment, "see "+s.ErrorLog+", or give it more time with --startup-timeout",
-		"the application does not load within %d seconds", int(s.Startup/time.Second)))
+	s.Console.Fail(fault.New(fault.Environment, "see "+s.Launch.ErrorLog+", or give it more time with --startup-timeout",
+		"the application does not load within %d seconds", s.Launch.Startup))
 }

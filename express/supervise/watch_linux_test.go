@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"modwsgi/express/console"
 	"modwsgi/express/instance"
 	"modwsgi/internal/owned"
 )
@@ -46,7 +47,8 @@ func TestKilledBeforeItWasSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = first.Wait()
-	if _, err := watch(l, []string{strconv.Itoa(os.Getppid())}); err != nil {
+	c := &Control{Launch: l, Console: &console.Console{}, Checks: &Checks{Launch: l}}
+	if _, err := c.watch(t.Context(), []string{strconv.Itoa(os.Getppid())}); err != nil {
 		t.Fatal(err)
 	}
 	if left := commands(group); len(left) > 0 {

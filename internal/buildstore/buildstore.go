@@ -186,6 +186,11 @@ func (b *Store) trouble(c *remote.Cache, err error) {
 	}
 }
 
+// FarmDetail is the detail of an entry whose objects were compiled by other machines, with
+// the name of the compile farm. Such an entry is not put into a shared cache: whoever
+// trusts its signer does not trust those machines, which return objects without proof.
+const FarmDetail = "farm"
+
 // push puts an entry into the shared cache, if there is a key to sign with.
 func (b *Store) push(ctx context.Context, key string) {
 	shared := b.share()
@@ -195,6 +200,10 @@ func (b *Store) push(ctx context.Context, key string) {
 	for _, c := range b.local() {
 		if !c.Has(key) {
 			continue
+		}
+		if e, err := c.Info(key); err == nil && e.Details[FarmDetail] != "" {
+			b.o.Events.Note("not put into the shared cache, because " + e.Details[FarmDetail] + " compiled parts of it on other machines: " + key[:12])
+			return
 		}
 		end := b.o.Timeline.Begin(timeline.Cache, "shared cache", "push "+key[:12])
 		pushed, err := shared.Push(ctx, key, c)

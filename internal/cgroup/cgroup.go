@@ -1,5 +1,5 @@
-// Package cgroup reads how many processors and how much memory this process may use, from
-// Linux control groups, versions 1 and 2 (cgroups(7)), and from its CPU affinity. It does
+// Package cgroup reads how many processors, how much memory and how many tasks this process
+// may use, from Linux control groups, versions 1 and 2 (cgroups(7)), and from its CPU affinity. It does
 // not decide what to do with these limits.
 package cgroup
 
@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"modwsgi/internal/mountinfo"
 )
 
 // Limits are the resources that this process may use. Zero means no limit, or an unknown
@@ -19,6 +21,7 @@ type Limits struct {
 	CPUs   float64 // CPU seconds per second
 	Cores  int     // processors that it may run on
 	Memory int64   // bytes; the host's memory if that is less
+	Tasks  int     // processes and threads
 }
 
 // Read returns the limits of this process.
@@ -71,20 +74,14 @@ func mounts(root fs.FS) []mount {
 		}
 	}
 	var out []mount
-	for _, line := range lines(root, "proc/self/mountinfo") {
-		before, after, ok := strings.Cut(line, " - ")
-		f, g := strings.Fields(before), strings.Fields(after)
-		if !ok || len(f) < 5 || len(g) < 3 {
-			continue
-		}
-		m := mount{at: strings.TrimPrefix(unescape(f[4]), "/"), root: unescape(f[3]), has: map[string]bool{}}
-		switch g[0] {
+	for at := range mountinfo.Parse(text(root, "proc/self/mountinfo")) {
+		m, ok := mount{at: strings.TrimPrefix(at.Point, "/"), root: at.Root, has: map[string]bool{}}, false
+		switch at.Type {
 		case "cgroup2":
 			m.v2 = true
 			m.group, ok = groups[""]
 		case "cgroup":
-			ok = false
-			for _, option := range strings.Split(g[2], ",") {
+			for _, option := range strings.Split(at.Options, ",") {
 				if at, known := groups[option]; known {
 					m.has[option], m.group, ok = true, at, true
 				}
@@ -97,11 +94,6 @@ func mounts(root fs.FS) []mount {
 		}
 	}
 	return out
-}
-
-// unescape decodes the octal escapes of mountinfo.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
 // dirs are the directories of this process's group and its parents, as far as they are
@@ -136,6 +128,7 @@ func (m mount) limits(root fs.FS, l *Limits) {
 			}
 			l.memory(text(root, path.Join(dir, "memory.max")))
 			l.memory(text(root, path.Join(dir, "memory.high")))
+			l.tasks(text(root, path.Join(dir, "pids.max")))
 			if i == 0 {
 				l.cores(text(root, path.Join(dir, "cpuset.cpus.effective")))
 			}
@@ -146,6 +139,9 @@ func (m mount) limits(root fs.FS, l *Limits) {
 		}
 		if m.has["memory"] {
 			l.memory(text(root, path.Join(dir, "memory.limit_in_bytes")))
+		}
+		if m.has["pids"] {
+			l.tasks(text(root, path.Join(dir, "pids.max")))
 		}
 		if m.has["cpuset"] && i == 0 {
 			effective := text(root, path.Join(dir, "cpuset.effective_cpus"))
@@ -178,6 +174,12 @@ func (l *Limits) memory(value string) {
 	}
 	if l.Memory == 0 || n < l.Memory {
 		l.Memory = n
+	}
+}
+
+func (l *Limits) tasks(value string) {
+	if n, err := strconv.Atoi(value); err == nil && n > 0 && (l.Tasks == 0 || n < l.Tasks) { // or "max"
+		l.Tasks = n
 	}
 }
 

@@ -28,8 +28,8 @@ func TestParse(t *testing.T) {
 		"version 2": {map[string]string{
 			"proc/self/cgroup": "0::/user.slice/job\n", "proc/self/mountinfo": v2mount, "proc/meminfo": "MemTotal:       16384000 kB\n",
 			"sys/fs/cgroup/user.slice/job/cpu.max": "150000 100000\n", "sys/fs/cgroup/user.slice/job/memory.max": "1073741824\n",
-			"sys/fs/cgroup/user.slice/job/cpuset.cpus.effective": "0-3,8\n",
-		}, Limits{CPUs: 1.5, Cores: 5, Memory: 1 << 30}, 2},
+			"sys/fs/cgroup/user.slice/job/cpuset.cpus.effective": "0-3,8\n", "sys/fs/cgroup/user.slice/job/pids.max": "max\n", "sys/fs/cgroup/user.slice/pids.max": "700\n",
+		}, Limits{CPUs: 1.5, Cores: 5, Memory: 1 << 30, Tasks: 700}, 2},
 		"a limit above": {map[string]string{
 			"proc/self/cgroup": "0::/a/b\n", "proc/self/mountinfo": v2mount,
 			"sys/fs/cgroup/a/b/cpu.max": "max 100000\n", "sys/fs/cgroup/a/cpu.max": "300000 100000\n", "sys/fs/cgroup/a/b/memory.max": "max\n",
@@ -49,6 +49,9 @@ func TestParse(t *testing.T) {
 			"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
 			"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
 		}, Limits{Memory: 8192000 << 10}, 1},
+		"tasks of version 1": {map[string]string{
+			"proc/self/cgroup": "5:pids:/job\n", "proc/self/mountinfo": "34 23 0:30 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n", "sys/fs/cgroup/pids/job/pids.max": "512\n",
+		}, Limits{Tasks: 512}, 1},
 		"docker of version 1": {map[string]string{
 			"proc/self/cgroup": "4:memory:/docker/abc\n2:cpu,cpuacct:/docker/abc\n", "proc/self/mountinfo": docker1,
 			"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "50000", "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
@@ -56,7 +59,7 @@ func TestParse(t *testing.T) {
 		}, Limits{CPUs: 0.5, Memory: 100 << 20}, 1},
 		"garbage": {map[string]string{
 			"proc/self/cgroup": "0::/\nx\n::\n", "proc/self/mountinfo": v2mount + "nonsense\n - \n", "proc/meminfo": "MemTotal: many kB",
-			"sys/fs/cgroup/cpu.max": "-5 0", "sys/fs/cgroup/memory.max": "-1", "sys/fs/cgroup/cpuset.cpus.effective": "9-1,x",
+			"sys/fs/cgroup/cpu.max": "-5 0", "sys/fs/cgroup/memory.max": "-1", "sys/fs/cgroup/pids.max": "many", "sys/fs/cgroup/cpuset.cpus.effective": "9-1,x",
 		}, Limits{}, 1},
 		"both versions": {map[string]string{
 			"proc/self/cgroup": "4:memory:/\n0::/x\n", "proc/self/mountinfo": v1mount + "40 23 0:30 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",

@@ -57,6 +57,7 @@ func (a *app) packLocal() *cobra.Command {
 	f.StringSliceVar(&q.With, "with", nil, "features to include in a bundled httpd")
 	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
 	librariesFlag(f, &q.Libraries)
+	hardeningFlag(f, &q.Hardening)
 	sourceFlags(f, &q)
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")
 	jobsFlag(f, &q.Jobs)

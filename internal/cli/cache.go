@@ -43,7 +43,7 @@ func (j jobs) Set(text string) error {
 func (j jobs) Type() string { return "N|auto" }
 
 func jobsFlag(f *pflag.FlagSet, n *int) {
-	f.Var(jobs{n}, "jobs", "number of concurrent compilers; auto uses what processors, control group and memory allow")
+	f.Var(jobs{n}, "jobs", "number of concurrent compilers; auto uses what processors, control group and memory allow,\nor the size of a compile farm (distcc, icecream)")
 }
 
 // sharedFlags adds the flags of a shared build cache.
@@ -221,7 +221,7 @@ func (a *app) cacheInfo(dir *string) *cobra.Command {
 				item.Used.UTC().Format(time.RFC3339), item.Path)
 			if b := item.Build; b != nil {
 				_, _ = fmt.Fprintf(w, "  files: %d\n", b.Files)
-				for _, k := range []string{"features", "python", "libpython", "runpath", "compiler", "target", "libc"} {
+				for _, k := range []string{"features", "python", "libpython", "runpath", "compiler", "target", "libc", "farm"} {
 					if v := b.Details[k]; v != "" {
 						_, _ = fmt.Fprintf(w, "  %s: %s\n", k, printable(v))
 					}
@@ -410,11 +410,16 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 			}
 			q.Dir, q.Env, q.ToolsDir, q.Runner, q.Events, q.CacheDir = base.Dir, base.Env, base.ToolsDir, base.Runner, base.Events, base.CacheDir
 			q.LockTimeout = base.LockTimeout
+			project, err := a.project(c)
+			if err != nil {
+				return err
+			}
+			project.note(q.Events)
 			q.Python = a.python(q.Python)
 			q.With, q.Without = splitList(q.With), splitList(q.Without)
 			key, err := installer.CacheKey(c.Context(), q.Means, q.StagePlan)
 			if err != nil {
-				return err
+				return project.explain(err)
 			}
 			return a.showValue("key", key)
 		},
@@ -428,9 +433,11 @@ func (a *app) cacheKey(dir *string) *cobra.Command {
 	f.StringSliceVar(&q.With, "with", nil, "features to include in a bundled httpd")
 	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
 	librariesFlag(f, &q.Libraries)
+	hardeningFlag(f, &q.Hardening)
 	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
 	f.BoolVar(&q.AllowVulnerable, "allow-vulnerable", false, "build versions with known vulnerabilities")
+	configFlag(f)
 	// The other flags of install do not affect what is built. They are accepted so
 	// that a pipeline can use one list for both.
 	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions even if the lock file has others")

@@ -211,7 +211,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "show the log file of each step and more about failures")
 	f.BoolVarP(&a.flags.echo, "echo", "x", false, "print every external command")
 	f.StringVar(&a.flags.color, "progress", "auto", "progress display: auto, terminal, plain or github")
-	f.StringVar(&a.flags.locks, "lock-timeout", "", "how long to wait for another run, as in 30s or 10m; 0 does not wait (default 10m; "+flock.Variable+")")
+	f.StringVar(&a.flags.locks, "lock-timeout", "", "how long to wait for another run, as in 30s or 10m; 0 does not wait (default 10m, for a build 2h; "+flock.Variable+")")
 	f.StringVar(&a.flags.timeout, "download-timeout", "", "time limit per download, over all servers, as in 90s or 1h (default 30m; "+httpc.TimeoutVariable+")")
 	f.StringVar(&a.flags.minRate, "download-min-rate", "", "try the next server below this many bytes per second, as in 500 or 64K; 0 never does (default 8K; "+httpc.RateVariable+")")
 	c.AddCommand(a.install(), a.uninstall(), a.list(), a.outdated(), a.verify(), a.detect(), a.doctor(), a.module(), a.pack(), a.cache(), a.catalogueCommand(), a.man(), a.version())

@@ -57,7 +57,8 @@ func (a *app) install() *cobra.Command {
 		Long: "install finds the Python and an httpd (or builds one into the environment), builds mod_wsgi for exactly\n" +
 			"that pair, installs both as normal distributions, and proves with a real request that they work.\n" +
 			"If it fails, the environment stays as it was. A second install reports if there is nothing to do. It keeps an\n" +
-			"httpd that you chose by path until you pass another --httpd.\n\n" + featureHelp(),
+			"httpd that you chose by path until you pass another --httpd. A project can keep these options in the table\n" +
+			"[tool.modwsgi] of pyproject.toml; see docs/guides/project-settings.md.\n\n" + featureHelp(),
 		Example: "  modwsgi install --python .venv\n" +
 			"  modwsgi install --python /srv/app/bin/pip --httpd bundled --with http2\n" +
 			"  modwsgi install --mod-wsgi-version \"~> 5.0\" --source-dir ./sources --offline",
@@ -68,27 +69,32 @@ func (a *app) install() *cobra.Command {
 			base := a.request()
 			q.Dir, q.Env, q.ToolsDir, q.Runner, q.Events = base.Dir, base.Env, base.ToolsDir, base.Runner, base.Events
 			q.LockTimeout, q.System = base.LockTimeout, base.System
+			project, err := a.project(c)
+			if err != nil {
+				return err
+			}
 			q.Python = a.python(q.Python)
 			q.With, q.Without = splitList(q.With), splitList(q.Without)
 			if dryRun {
 				plan, err := installer.MakePlan(c.Context(), q)
 				if err != nil {
-					return err
+					return project.explain(err)
 				}
 				a.view.close()
-				return a.showPlan(plan)
+				return a.showPlan(plan, project)
 			}
 			show, err := a.timings(timings, &q)
 			if err != nil {
 				return err
 			}
+			project.note(q.Events)
 			report, err := installer.Install(c.Context(), q.Means, q.Plan)
 			show(report, err)
 			if err != nil {
-				return err
+				return project.explain(err)
 			}
 			a.view.close()
-			return a.showReport(report)
+			return a.showReport(report, project)
 		},
 	}
 	f := c.Flags()
@@ -100,6 +106,7 @@ func (a *app) install() *cobra.Command {
 	f.StringSliceVar(&q.With, "with", nil, "features to include in a bundled httpd, as in tls,http2")
 	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
 	librariesFlag(f, &q.Libraries)
+	hardeningFlag(f, &q.Hardening)
 	f.BoolVar(&q.Upgrade, "upgrade", false, "look for newer versions even if the installed ones satisfy the request")
 	f.BoolVar(&q.Reinstall, "reinstall", false, "build the module and install everything again")
 	f.StringArrayVar(&q.SourceDirs, "source-dir", nil, "directory with source archives, tried first (repeatable)")
@@ -115,6 +122,7 @@ func (a *app) install() *cobra.Command {
 	f.StringVar(&q.BuildDriver, "build-driver", "", "how to compile httpd: native (fast) or make (httpd's own build)")
 	f.StringVar(&timings, "timings", "", "write a timing report to this file: an HTML page, or a trace if the name ends in .json")
 	sharedFlags(f, &q)
+	configFlag(f)
 	f.BoolVar(&dryRun, "dry-run", false, "print the plan and change nothing")
 	return c
 }
@@ -122,6 +130,11 @@ func (a *app) install() *cobra.Command {
 // librariesFlag adds the flag about where the libraries of features come from.
 func librariesFlag(f *pflag.FlagSet, value *string) {
 	f.StringVar(value, "libraries", "auto", "libraries of these features: host, bundled (built from source), or auto (the host's if there)")
+}
+
+// hardeningFlag adds the flag about protections against exploitation.
+func hardeningFlag(f *pflag.FlagSet, value *string) {
+	f.StringVar(value, "hardening", "auto", "compiler flags against exploitation: auto (all that the compiler has), or none")
 }
 
 func featureHelp() string {
@@ -148,15 +161,17 @@ func splitList(in []string) []string {
 	return out
 }
 
-func (a *app) showPlan(p *installer.Plan) error {
+func (a *app) showPlan(p *installer.Plan, project *projectSettings) error {
 	if a.flags.json {
 		writeJSON(a.Stdout, struct {
-			Event string          `json:"event"`
-			Plan  *installer.Plan `json:"plan"`
-		}{"plan", p})
+			Event    string           `json:"event"`
+			Plan     *installer.Plan  `json:"plan"`
+			Settings *projectSettings `json:"settings,omitempty"`
+		}{"plan", p, project})
 		return nil
 	}
 	w := a.Stdout
+	project.show(w)
 	_, _ = fmt.Fprintf(w, "Python %s in %s\n", p.Python.Version, p.Python.Prefix)
 	if p.Nothing {
 		_, _ = fmt.Fprintln(w, "nothing to do")
@@ -208,12 +223,13 @@ func (a *app) showPlan(p *installer.Plan) error {
 	return nil
 }
 
-func (a *app) showReport(r *installer.Report) error {
+func (a *app) showReport(r *installer.Report, project *projectSettings) error {
 	if a.flags.json {
 		writeJSON(a.Stdout, struct {
-			Event  string            `json:"event"`
-			Report *installer.Report `json:"report"`
-		}{"result", r})
+			Event    string            `json:"event"`
+			Report   *installer.Report `json:"report"`
+			Settings *projectSettings  `json:"settings,omitempty"`
+		}{"result", r, project})
 		return nil
 	}
 	w := a.Stdout
@@ -223,6 +239,7 @@ func (a *app) showReport(r *installer.Report) error {
 	if r.Nothing || r.Proof == nil && r.Untried == "" {
 		_, _ = fmt.Fprintf(w, "Nothing to do: %s already has the requested versions (%s).\n", r.Python.Prefix, seconds(r.Elapsed))
 		showInstalled(w, r.Installed)
+		project.show(w)
 		return nil
 	}
 	_, _ = fmt.Fprintf(w, "\nInstalled into %s in %s:\n", r.Python.Prefix, seconds(r.Elapsed))
@@ -249,6 +266,7 @@ func (a *app) showReport(r *installer.Report) error {
 		}
 		_ = t.Flush()
 	}
+	project.show(w)
 	showInstead(w, r.Instead)
 	if r.Cached {
 		_, _ = fmt.Fprintln(w, "httpd came from the build cache")

@@ -37,10 +37,15 @@ func (a *app) doctor() *cobra.Command {
 			if f.port < 0 || f.port > 65535 {
 				return fault.New(fault.Usage, "pass a port from 1 to 65535", "invalid --port %d", f.port)
 			}
+			project, err := a.project(c)
+			if err != nil {
+				return err
+			}
+			project.note(a.view.sink())
 			report, err := a.examine(c.Context(), f)
 			a.view.close()
 			if report == nil {
-				return err
+				return project.explain(err)
 			}
 			if a.flags.json {
 				writeJSON(a.Stdout, map[string]any{"event": "result", "doctor": report})
@@ -62,6 +67,7 @@ func (a *app) doctor() *cobra.Command {
 	flags.StringVar(&f.host, "host", "", "address that the server will listen on (default all)")
 	flags.IntVar(&f.port, "port", 0, "port that the server will listen on (default: not checked)")
 	flags.BoolVar(&f.fix, "fix", false, "rebuild a module that no longer fits")
+	configFlag(flags)
 	flags.BoolVar(&f.strict, "strict", false, "treat warnings as errors")
 	return c
 }

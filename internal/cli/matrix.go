@@ -36,7 +36,7 @@ func (a *app) packMatrix(group *cobra.Command) {
 	group.Example = "  modwsgi package wheel --python .venv\n  modwsgi package deb --python /usr/bin/python3\n  modwsgi package --matrix release.toml\n  modwsgi package --matrix release.toml --dry-run"
 	// For a single format these flags apply; for a release the file has these
 	// settings.
-	single := append([]string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without", "libraries"}, targetNames...)
+	single := append([]string{"python", "from-env", "bundle", "allow-foreign", "httpd-version", "mod-wsgi-version", "with", "without", "libraries", "hardening"}, targetNames...)
 	for _, name := range single {
 		_ = f.MarkHidden(name)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"modwsgi/installer"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/target"
 	"modwsgi/modulebuild/windows"
@@ -25,6 +26,7 @@ type windowsFlags struct {
 	jobs                     int
 	cacheDir, out            string
 	keepBuild                bool
+	shared                   installer.Request // only the shared build cache
 }
 
 // targetFlags are the flags about builds for other systems.
@@ -122,6 +124,7 @@ func (w *windowsFlags) add(c *cobra.Command, out string) {
 	f.BoolVar(&w.upgrade, "upgrade", false, "look for newer versions even if the lock file has others")
 	f.IntVar(&w.jobs, "jobs", 0, "number of concurrent compilers (default one per processor)")
 	f.StringVar(&w.cacheDir, "cache-dir", "", "directory for downloads and logs (default ~/.cache/modwsgi)")
+	sharedFlags(f, &w.shared)
 	f.BoolVar(&w.keepBuild, "keep-build", false, "keep sources and object files in the cache directory")
 }
 
@@ -140,6 +143,7 @@ func (w *windowsFlags) complete(a *app, targets []string) (produce.WindowsBuild,
 	q := a.request()
 	q.Locked, q.Upgrade, q.LockFile = w.locked, w.upgrade, w.lockFile
 	q.CacheDir, q.KeepBuild, q.SourceDirs, q.Mirrors, q.Offline, q.Jobs = w.cacheDir, w.keepBuild, w.sourceDirs, w.mirrors, w.offline, w.jobs
+	q.SharedOptions = w.shared.SharedOptions
 	b.Base, b.HTTPDSDK = q, w.httpdSDK
 	if err := b.Complete(); err != nil {
 		return b, err

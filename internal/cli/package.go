@@ -75,6 +75,8 @@ func (o *packOptions) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&q.With, "with", nil, "features to include in httpd, as in tls,http2")
 	f.StringSliceVar(&q.Without, "without", nil, "features to leave out")
 	librariesFlag(f, &q.Libraries)
+	hardeningFlag(f, &q.Hardening)
+	f.BoolVar(&q.DebugSymbols, "debug-symbols", false, "also package debugging information: as NAME-dbgsym, -debuginfo or -dbg, or as an archive beside the artifact")
 	sourceFlags(f, q)
 	f.BoolVar(&q.Locked, "locked", false, "use exactly what the lock file records, or fail")
 	f.StringVar(&q.LockFile, "lock-file", "", "file that records versions and hashes (default modwsgi.lock)")
@@ -140,6 +142,8 @@ func (o *packOptions) check() error {
 			{"--with", len(q.With) > 0},
 			{"--without", len(q.Without) > 0},
 			{"--libraries", q.Libraries != "" && q.Libraries != "auto"},
+			{"--hardening", q.Hardening != "" && q.Hardening != "auto"},
+			{"--debug-symbols", q.DebugSymbols},
 			{"--locked", q.Locked},
 			{"--upgrade", q.Upgrade},
 			{"--cache", q.Cache != ""},

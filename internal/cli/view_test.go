@@ -143,15 +143,16 @@ func TestReport(t *testing.T) {
 		Proof:   &prove.Proof{Server: "Apache/2.4.68", PythonVersion: "3.11.2", ModuleVersion: "5.0.2", Elapsed: time.Second},
 		Cached:  true, Launcher: "/srv/my env/bin/mod_wsgi-express", Lock: "/srv/modwsgi.lock", User: "www-data", Elapsed: 9 * time.Second,
 	}
+	project := &projectSettings{Path: "/srv/pyproject.toml", name: "pyproject.toml", Keys: []settingKey{{"with", 5}, {"httpd", 6}}}
 	var out bytes.Buffer
 	a := &app{Process: Process{Stdout: &out}}
-	if err := a.showReport(r); err != nil {
+	if err := a.showReport(r, project); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "report.golden", out.Bytes())
 	out.Reset()
 	a.flags.json = true
-	if err := a.showReport(r); err != nil {
+	if err := a.showReport(r, project); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "report.json.golden", out.Bytes())
@@ -160,7 +161,7 @@ func TestReport(t *testing.T) {
 	}
 	r.Proof, r.Untried = nil, "/srv, on the way to /srv/my env, is closed"
 	out.Reset()
-	if err := a.showReport(r); err != nil {
+	if err := a.showReport(r, project); err != nil {
 		t.Fatal(err)
 	}
 	all := jsonLines(t, out.Bytes())
@@ -169,7 +170,7 @@ func TestReport(t *testing.T) {
 	}
 	out.Reset()
 	a.flags.json = false
-	if err := a.showReport(r); err != nil {
+	if err := a.showReport(r, project); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "\nNot verified: "+r.Untried+".\n") || strings.Contains(out.String(), "Verified: Apache") {

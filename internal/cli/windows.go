@@ -16,7 +16,7 @@ func (a *app) packWindows() *cobra.Command {
 	var w windowsFlags
 	var o packOptions
 	var s authenticode.Signer
-	var launcher string
+	var launcher, local, metadata string
 	c := &cobra.Command{
 		Use: "windows", Args: noArgs, Short: "Make a zip and a wheel for Apache 2.4 on Windows",
 		Long: "windows builds mod_wsgi for each named Python, as \"module build\" does, and makes for each a zip to unpack\n" +
@@ -38,6 +38,7 @@ func (a *app) packWindows() *cobra.Command {
 			}
 			o.out = w.out
 			run := &produce.Windows{Settings: a.settings(&o), Modules: build, Launcher: launcher, Signer: s}
+			run.Wheel.Local, run.Wheel.Metadata = local, metadata
 			run.Build.Runner, run.Build.Events = a.runner(), a.view.sink()
 			r, err := run.Run(c.Context())
 			if err != nil {
@@ -51,6 +52,8 @@ func (a *app) packWindows() *cobra.Command {
 	f := c.Flags()
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace existing artifacts whose contents differ")
 	f.StringVar(&launcher, "launcher", "", "mod_wsgi-express.exe for Windows x64 (default: next to modwsgi)")
+	f.StringVar(&local, "local-version", "", "local version label of the wheel, as in 5.0.2+LABEL; PyPI accepts none")
+	f.StringVar(&metadata, "metadata-version", "2.1", "core metadata version of the wheel: 2.1, which all tools read, or 2.4 with fields for licences (PEP 639)")
 	f.StringVar(&s.Cert, "sign-cert", "", "certificate to sign programs with (Authenticode), PEM or PKCS#12")
 	f.StringVar(&s.Key, "sign-key", "", "its private key in PEM; a PKCS#12 file has it")
 	f.StringVar(&s.Passphrase, "sign-cert-passphrase-file", "", "file whose first line is the passphrase of that key")

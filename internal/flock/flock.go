@@ -38,9 +38,12 @@ import (
 // Name is the lock file of a directory that others may read.
 const Name = ".modwsgi.lock"
 
-// DefaultLimit is the default time to wait for a lock: a build from scratch takes a
-// minute or two.
+// DefaultLimit is the default time to wait for a lock.
 const DefaultLimit = 10 * time.Minute
+
+// BuildLimit is the default time to wait for another run that makes the same build: on a
+// slow machine, httpd with OpenSSL from source takes half an hour.
+const BuildLimit = 2 * time.Hour
 
 // Variable is the environment variable that sets another limit.
 const Variable = "MODWSGI_LOCK_TIMEOUT"
@@ -48,7 +51,10 @@ const Variable = "MODWSGI_LOCK_TIMEOUT"
 // Limit reads how long to wait: a duration as in 90s or 5m, or a number of seconds. 0
 // does not wait. The first text that is not empty counts; without one the limit is
 // DefaultLimit.
-func Limit(texts ...string) (time.Duration, error) {
+func Limit(texts ...string) (time.Duration, error) { return LimitOr(DefaultLimit, texts...) }
+
+// LimitOr is Limit with another default.
+func LimitOr(other time.Duration, texts ...string) (time.Duration, error) {
 	for _, text := range texts {
 		text = strings.TrimSpace(text)
 		if text == "" {
@@ -63,7 +69,7 @@ func Limit(texts ...string) (time.Duration, error) {
 		}
 		return limit, nil
 	}
-	return DefaultLimit, nil
+	return other, nil
 }
 
 // Holder is the process that has a lock, as far as the system reports it.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"modwsgi/internal/mountinfo"
 	"modwsgi/internal/owned"
 )
 
@@ -91,14 +92,12 @@ func kernelNames(f *os.File) (dev, ino string) {
 	if err != nil || ino == "" {
 		return "", ""
 	}
-	for line := range strings.Lines(string(data)) {
-		// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw
-		fields := strings.Fields(line)
-		if len(fields) < 3 || fields[0] != mount {
+	for m := range mountinfo.Parse(string(data)) {
+		if m.ID != mount {
 			continue
 		}
 		var major, minor uint
-		if n, _ := fmt.Sscanf(fields[2], "%d:%d", &major, &minor); n == 2 {
+		if n, _ := fmt.Sscanf(m.Device, "%d:%d", &major, &minor); n == 2 {
 			return fmt.Sprintf("%02x:%02x", major, minor), ino
 		}
 	}

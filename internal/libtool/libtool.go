@@ -235,8 +235,10 @@ func ParseLink(command string, cc ...string) (*Link, error) {
 			l.Libs = append(l.Libs, w)
 		case path.Ext(w) == ".lo" || path.Ext(w) == ".o":
 			l.Objects = append(l.Objects, w)
-		case strings.HasPrefix(w, "-D") || strings.HasPrefix(w, "-I"):
-		case strings.HasPrefix(w, "-Wl,"), w == "-pthread", len(w) > 1 && w[0] == '-' && strings.IndexByte("OgfmW", w[1]) >= 0:
+		case strings.HasPrefix(w, "-D") || strings.HasPrefix(w, "-U") || strings.HasPrefix(w, "-I"):
+		case w == "-isystem" || w == "-include":
+			next()
+		case strings.HasPrefix(w, "-Wl,"), w == "-pthread", w == "-pie", w == "-no-pie", w == "-pipe", strings.HasPrefix(w, "-std="), strings.HasPrefix(w, "-specs="), len(w) > 1 && w[0] == '-' && strings.IndexByte("OgfmW", w[1]) >= 0:
 			l.Flags = append(l.Flags, w)
 		case len(l.Flags)+len(l.Objects)+len(l.Libs) == 0 && l.Output == "" && !strings.HasPrefix(w, "-"), len(l.Compiler) > 0 && len(l.Flags)+len(l.Objects)+len(l.Libs) == 0 && l.Output == "":
 			l.Compiler = append(l.Compiler, w)

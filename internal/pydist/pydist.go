@@ -23,14 +23,21 @@ type Dist struct {
 	Version  string // PEP 440; written in its normal form
 	Summary  string
 	HomePage string
-	License  string
+	Author   string      // of the software, as its upstream names them
+	URLs     [][2]string // label and address; known labels are in the specification (well-known-project-urls)
+	Keywords []string
+	// Classifiers are from the list that package indexes accept
+	// (https://pypi.org/classifiers/).
+	Classifiers []string
+	License     string
 	// LicenseExpression is an SPDX expression (PEP 639) and replaces License. LicenseFiles
 	// are those of Extra below "licenses/", without that prefix.
 	LicenseExpression string
 	LicenseFiles      []string
 	RequiresPython    string   // version specifiers, for example ">=3.8"
 	Requires          []string // dependency specifiers, one per requirement
-	Description       string   // plain text of any length
+	Description       string   // text of any length
+	DescriptionType   string   // media type of Description, "" for text/plain
 	Tag               string   // wheel tag, compressed sets allowed: "py3-none-linux_x86_64"
 	Pure              bool     // independent of the machine
 	Installer         string   // content of INSTALLER: "modwsgi"
@@ -157,15 +164,31 @@ func (d Dist) metadata() ([]byte, error) {
 		{"Version", normal},
 		{"Summary", d.Summary},
 		{"Home-page", d.HomePage},
+	}
+	for _, u := range d.URLs {
+		if strings.Contains(u[0], ",") {
+			return nil, fmt.Errorf("the label %q of an address contains a comma", u[0])
+		}
+		lines = append(lines, [2]string{"Project-URL", u[0] + ", " + u[1]})
+	}
+	lines = append(lines, [][2]string{
+		{"Author", d.Author},
+		{"Keywords", strings.Join(d.Keywords, ",")},
 		{"License", d.License},
 		{"License-Expression", d.LicenseExpression},
-	}
+	}...)
 	for _, f := range d.LicenseFiles {
 		lines = append(lines, [2]string{"License-File", f})
+	}
+	for _, c := range d.Classifiers {
+		lines = append(lines, [2]string{"Classifier", c})
 	}
 	lines = append(lines, [2]string{"Requires-Python", d.RequiresPython})
 	for _, r := range d.Requires {
 		lines = append(lines, [2]string{"Requires-Dist", r})
+	}
+	if d.Description != "" {
+		lines = append(lines, [2]string{"Description-Content-Type", cmp.Or(d.DescriptionType, "text/plain")})
 	}
 	var b strings.Builder
 	for _, line := range lines {
@@ -177,7 +200,7 @@ func (d Dist) metadata() ([]byte, error) {
 		}
 	}
 	if d.Description != "" {
-		b.WriteString("Description-Content-Type: text/plain\n\n" + strings.TrimRight(d.Description, "\n") + "\n")
+		b.WriteString("\n" + strings.TrimRight(d.Description, "\n") + "\n")
 	}
 	return []byte(b.String()), nil
 }

@@ -16,6 +16,10 @@ import (
 // Path is the path of the receipt relative to the site-packages directory, with slashes.
 const Path = "mod_wsgi/server/build.json"
 
+// Handover is the file beside the module by which one httpd hands its listening sockets
+// to the next one (modulebuild/handover).
+const Handover = "mod_handover.so"
+
 // Schema is the version of the format that this code writes.
 const Schema = 1
 
@@ -36,6 +40,8 @@ type Module struct {
 	File    string `json:"file"` // file name, in mod_wsgi/server
 	Version string `json:"version"`
 	SHA256  string `json:"sha256"`
+	// Hardening is the value of --hardening that it was built with; "" if unknown.
+	Hardening string `json:"hardening,omitempty"`
 }
 
 // Python is the interpreter that the module was built for.

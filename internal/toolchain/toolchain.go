@@ -45,6 +45,9 @@ type Toolchain struct {
 	Sysroot string `json:",omitempty"`
 	// Made reports that it is made of Debian's packages in each run.
 	Made bool `json:",omitempty"`
+	// Protection and Given are known after Harden and Adopt.
+	Protection Protection
+	Given      Given
 
 	roots []string // further directories of the target
 }
@@ -236,8 +239,8 @@ func (h *Toolchain) Try(ctx context.Context, r *run.Runner, scratch, name, sourc
 	for _, dir := range []string{"/usr/include/libxml2", "/usr/local/include/libxml2"} {
 		argv = append(argv, "-I"+h.Root+dir)
 	}
-	argv = append(argv, "-o", program, src)
-	if err := r.Run(ctx, run.Cmd{Argv: append(argv, libs...), Dir: scratch, Env: tempIn(h.Env, scratch)}); err != nil {
+	argv = append(append(argv, h.Given.Compile...), "-o", program, src)
+	if err := r.Run(ctx, run.Cmd{Argv: slices.Concat(argv, libs, h.Given.Link), Dir: scratch, Env: tempIn(h.Env, scratch)}); err != nil {
 		return err
 	}
 	if _, err := os.Stat(program); err != nil {

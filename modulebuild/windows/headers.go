@@ -14,7 +14,7 @@ import (
 	"modwsgi/internal/steps"
 )
 
-func (b *builder) prepareHTTPD(ctx context.Context, log *steps.Log) (err error) {
+func (b *builder) prepareHTTPD(ctx context.Context, _ *steps.Log) (err error) {
 	if b.HTTPDSDK != "" {
 		b.httpd, err = httpdSDK(ctx, b.HTTPDSDK, b.dir("httpd-sdk"))
 	} else {
@@ -30,10 +30,10 @@ func (b *builder) prepareHTTPD(ctx context.Context, log *steps.Log) (err error) 
 		return err
 	}
 	b.httpd.include = append([]string{overlay}, b.httpd.include...)
-	return b.complete(ctx, log, b.httpd)
+	return b.httpd.identify()
 }
 
-func (b *builder) preparePython(ctx context.Context, log *steps.Log) (err error) {
+func (b *builder) preparePython(ctx context.Context, _ *steps.Log) (err error) {
 	if b.PythonSDK != "" {
 		b.python, err = pythonSDK(ctx, b.PythonSDK, b.dir("python-sdk"), b.Python)
 	} else {
@@ -42,14 +42,21 @@ func (b *builder) preparePython(ctx context.Context, log *steps.Log) (err error)
 	if err != nil {
 		return err
 	}
-	return b.complete(ctx, log, b.python)
+	return b.python.identify()
+}
+
+// importLibraries makes those that the SDKs lack.
+func (b *builder) importLibraries(ctx context.Context, log *steps.Log) error {
+	for _, s := range []*sdk{b.httpd, b.python} {
+		if err := b.complete(ctx, log, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // complete makes the import libraries that an SDK lacks.
 func (b *builder) complete(ctx context.Context, log *steps.Log, s *sdk) error {
-	if err := s.identify(); err != nil {
-		return err
-	}
 	var declared *declared
 	for _, l := range s.libs {
 		if l.lib != "" {

@@ -132,6 +132,26 @@ func locateMSVC(install, kits string, q *Request) (tools, error) {
 
 func (m *msvc) describe() string  { return "MSVC " + m.version + ", Windows SDK " + m.kit + ", UCRT" }
 func (m *msvc) environ() []string { return m.env }
+
+// identity hashes the programs, the parts of cl that compile, and the libraries that every
+// module is linked to. Headers count by the versions of tools and SDK, whose directories
+// are named after them.
+func (m *msvc) identity(context.Context, *builder) (string, error) {
+	files := []string{m.cl, m.linker, m.lib}
+	parts := []string{filepath.Join(filepath.Dir(m.cl), "c1.dll"), filepath.Join(filepath.Dir(m.cl), "c2.dll")}
+	for _, dir := range m.libs {
+		for _, name := range []string{"msvcrt.lib", "vcruntime.lib", "ucrt.lib", "kernel32.lib", "psapi.lib"} {
+			parts = append(parts, filepath.Join(dir, name))
+		}
+	}
+	for _, part := range parts { // each is in one of the directories
+		if _, err := os.Stat(part); err == nil {
+			files = append(files, part)
+		}
+	}
+	return identityOf(files)
+}
+
 func (m *msvc) runtime() []string { return []string{"vcruntime140.dll"} }
 
 func (m *msvc) object(source string) string { return strings.TrimSuffix(source, ".c") + ".obj" }

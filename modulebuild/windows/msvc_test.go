@@ -46,6 +46,24 @@ func TestLocateMSVC(t *testing.T) {
 	if env := strings.Join(m.environ(), "\n"); strings.Contains(env, "SECRET") || !strings.Contains(env, "INCLUDE="+filepath.Join(root, "vs")) || !strings.Contains(env, filepath.Join("10.0.22621.0", "ucrt", "x64")) {
 		t.Error(env)
 	}
+	identity := func() string {
+		id, err := m.identity(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	const bin = "vs/VC/Tools/MSVC/14.39.33519/bin/Hostx64/x64/"
+	put(t, root, map[string]string{bin + "link.exe": "", bin + "lib.exe": ""})
+	seen := map[string]bool{identity(): true}
+	for _, part := range []string{bin + "link.exe", bin + "c2.dll", "vs/VC/Tools/MSVC/14.39.33519/lib/x64/msvcrt.lib", "kits/Lib/10.0.22621.0/um/x64/psapi.lib"} {
+		put(t, root, map[string]string{part: "another"})
+		if id := identity(); seen[id] {
+			t.Errorf("%s is not part of the identity", part)
+		} else {
+			seen[id] = true
+		}
+	}
 	b := &builder{Request: Request{Work: "W"}, httpd: &sdk{include: []string{"I1"}}, python: &sdk{include: []string{"I2"}}}
 	compile := m.compile(b, "src/server/a.c")
 	for _, want := range []string{"/II1", "/II2", "/MD", "/Brepro", "/Fosrc/server/a.obj", "src/server/a.c"} {

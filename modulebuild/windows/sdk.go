@@ -214,6 +214,13 @@ func (s *sdk) identify() error {
 	}
 	for _, l := range s.libs {
 		_, _ = fmt.Fprintf(h, "%s %v\n", l.dll, l.exact)
+		if l.lib != "" { // it is linked; without it, one is made from the names
+			sum, err := digest.File(l.lib)
+			if err != nil {
+				return fmt.Errorf("read the import library of %s: %w", l.dll, err)
+			}
+			_, _ = fmt.Fprintf(h, "linked %s\n", sum)
+		}
 		if l.exact {
 			_, _ = fmt.Fprintf(h, "%q\n", l.names)
 		}

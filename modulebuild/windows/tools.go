@@ -2,6 +2,8 @@ package windows
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"modwsgi/internal/digest"
 	"modwsgi/internal/distro"
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
@@ -23,6 +26,8 @@ import (
 // of the module's sources, except for importLibrary.
 type tools interface {
 	describe() string // for messages, and part of a build's identity
+	// identity is a hash of the tools and of their libraries.
+	identity(ctx context.Context, b *builder) (string, error)
 	environ() []string
 	runtime() []string // the compiler's runtime libraries that a module may need
 	object(source string) string
@@ -92,6 +97,71 @@ func toolEnv(env []string, work string) []string {
 
 func (m *mingw) describe() string  { return strings.TrimSpace(m.version) + ", UCRT" }
 func (m *mingw) environ() []string { return m.env }
+
+// linkedParts are the files of gcc and mingw-w64 that are linked into a module, or that it
+// is linked against.
+var linkedParts = []string{
+	"dllcrt2.o", "crtbegin.o", "crtend.o", "libgcc.a", "libgcc_eh.a", "libmingw32.a", "libmoldname.a", "libmingwex.a", "libucrt.a",
+	"libkernel32.a", "libadvapi32.a", "libshell32.a", "libuser32.a", "libpsapi.a",
+}
+
+// systemHeaders are those of mingw-w64 that the headers of httpd and Python and the sources
+// of mod_wsgi include. They include some 250 more.
+var systemHeaders = []string{
+	"winsock2.h", "windows.h", "ws2tcpip.h", "mstcpip.h", "psapi.h", "shellapi.h", "imm.h", "mmsystem.h", "assert.h", "ctype.h", "direct.h", "errno.h",
+	"fcntl.h", "inttypes.h", "io.h", "limits.h", "malloc.h", "math.h", "process.h", "signal.h", "stdarg.h", "stddef.h", "stdint.h", "stdio.h",
+	"stdlib.h", "string.h", "sys/stat.h", "sys/timeb.h", "sys/types.h", "time.h", "wchar.h",
+}
+
+// identity asks gcc for the programs that it starts, the libraries that it links and the
+// headers that it finds.
+func (m *mingw) identity(ctx context.Context, b *builder) (string, error) {
+	files := []string{m.gcc, m.dlltool}
+	ask := []string{"-print-prog-name=cc1", "-print-prog-name=collect2", "-print-prog-name=as", "-print-prog-name=ld"}
+	for _, name := range linkedParts {
+		ask = append(ask, "-print-file-name="+name)
+	}
+	for _, question := range ask {
+		out, err := b.Runner.Output(ctx, run.Cmd{Argv: []string{m.gcc, question}, Env: m.env})
+		if err != nil {
+			return "", err
+		}
+		name := strings.TrimSpace(string(out))
+		if filepath.IsAbs(name) { // else it is one that this gcc does not have
+			files = append(files, name)
+		}
+	}
+	headers, err := m.headers(ctx, b)
+	if err != nil {
+		return "", err
+	}
+	return identityOf(append(files, headers))
+}
+
+// headers writes what the preprocessor makes of the system headers, with their macros and
+// without their paths, to a file, and returns its path.
+func (m *mingw) headers(ctx context.Context, b *builder) (string, error) {
+	source, out := b.dir("headers.c"), b.dir("headers.i")
+	if err := os.WriteFile(source, []byte("#include <"+strings.Join(systemHeaders, ">\n#include <")+">\n"), 0o644); err != nil {
+		return "", err
+	}
+	_, err := b.Runner.Output(ctx, run.Cmd{Argv: []string{m.gcc, "-E", "-P", "-dD", "-D_UCRT", "-DMS_WIN64", "-o", out, source}, Env: m.env})
+	return out, err
+}
+
+// identityOf hashes files by their names and contents.
+func identityOf(files []string) (string, error) {
+	h := sha256.New()
+	for _, file := range files {
+		sum, err := digest.File(file)
+		if err != nil {
+			return "", err
+		}
+		_, _ = fmt.Fprintf(h, "%s %s\n", filepath.Base(file), sum)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
 func (m *mingw) runtime() []string { return nil }
 
 func (m *mingw) object(source string) string { return strings.TrimSuffix(source, ".c") + ".o" }
@@ -176,5 +246,8 @@ func (b *builder) link(ctx context.Context, log *steps.Log) error {
 			libs = append(libs, l.lib)
 		}
 	}
-	return b.tool(ctx, log, dir, b.tools.link(b, b.made(), objects, libs))
+	if err := b.tool(ctx, log, dir, b.tools.link(b, b.made(), objects, libs)); err != nil {
+		return err
+	}
+	return b.describe()
 }

@@ -25,12 +25,13 @@ import (
 	"modwsgi/internal/event"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/observer"
+	"modwsgi/internal/owned"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 )
 
 // buildVersion changes when the same inputs produce another module.
-const buildVersion = "1"
+const buildVersion = "2"
 
 // Target is the only platform that this package builds for, as in --target.
 const Target = "windows/amd64"
@@ -60,6 +61,19 @@ type Request struct {
 	Env    []string
 	Runner *run.Runner
 	Events event.Sink
+	Store  Store // of finished modules; may be nil
+}
+
+// Store keeps finished modules by key, the SHA-256 of inputs (in hexadecimal).
+type Store interface {
+	// Restore puts the tree of a key at dest, which does not exist, and reports whether
+	// there is one.
+	Restore(ctx context.Context, key, inputs, dest string) (bool, error)
+	// Keep keeps a tree. Failures are only reported.
+	Keep(ctx context.Context, key, inputs, tree string)
+	// Alone waits for other builds of the key. made reports that another one may have
+	// kept it; release is never nil.
+	Alone(ctx context.Context, key string) (release func(), made bool, err error)
 }
 
 // Result is a built module.
@@ -75,6 +89,7 @@ type Result struct {
 	Compiler string // for messages
 	Imports  []string
 	Key      string // hash of all its inputs
+	Restored bool   // from the store, without compiling
 	Timings  []steps.Timing
 }
 
@@ -105,15 +120,7 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		}
 	}
 	b := &builder{Request: q, tools: tools, name: FileName(q.Python)}
-	name := "mod_wsgi for Python " + q.Python
-	timings, err := steps.Run(ctx, q.Logs, observer.Observer{Events: q.Events}, []steps.Step{
-		{Name: "unpack " + name, Run: b.unpack},
-		{Name: "prepare httpd for " + name, Run: b.prepareHTTPD},
-		{Name: "prepare " + name, Run: b.preparePython},
-		{Name: "compile " + name, Needs: []string{"unpack " + name, "prepare httpd for " + name, "prepare " + name}, Run: b.compile},
-		{Name: "link " + name, Needs: []string{"compile " + name}, Run: b.link},
-		{Name: "check " + name, Needs: []string{"link " + name}, Run: b.check},
-	})
+	timings, err := b.obtain(ctx)
 	out := filepath.Join(q.Out, b.name)
 	if err == nil {
 		err = b.place(out)
@@ -129,6 +136,75 @@ func Build(ctx context.Context, q Request) (*Result, error) {
 		return nil, fault.Wrap(class, b.hint(err), fmt.Errorf("build mod_wsgi %s for Python %s on Windows: %w", q.Module.Version, q.Python, err))
 	}
 	return b.result(out, timings)
+}
+
+// obtain makes the module, or restores it from the store.
+func (b *builder) obtain(ctx context.Context) ([]steps.Timing, error) {
+	name := "mod_wsgi for Python " + b.Python
+	watch := observer.Observer{Events: b.Events}
+	timings, err := steps.Run(ctx, b.Logs, watch, []steps.Step{
+		{Name: "prepare httpd for " + name, Run: b.prepareHTTPD},
+		{Name: "prepare " + name, Run: b.preparePython},
+	})
+	if err != nil {
+		return timings, err
+	}
+	inputs, err := b.inputs(ctx)
+	if err != nil {
+		return timings, err
+	}
+	sum := sha256.Sum256([]byte(inputs))
+	b.key = hex.EncodeToString(sum[:])
+	if err := b.recall(ctx, inputs); err != nil || b.restored {
+		return timings, err
+	}
+	if b.Store != nil {
+		release, made, err := b.Store.Alone(ctx, b.key)
+		if err != nil {
+			return timings, err
+		}
+		defer release()
+		if made {
+			if err := b.recall(ctx, inputs); err != nil || b.restored {
+				return timings, err
+			}
+		}
+	}
+	more, err := steps.Run(ctx, b.Logs, watch, []steps.Step{
+		{Name: "unpack " + name, Run: b.unpack},
+		{Name: "make import libraries for " + name, Run: b.importLibraries},
+		{Name: "compile " + name, Needs: []string{"unpack " + name}, Run: b.compile},
+		{Name: "link " + name, Needs: []string{"compile " + name, "make import libraries for " + name}, Run: b.link},
+		{Name: "check " + name, Needs: []string{"link " + name}, Run: b.check},
+	})
+	if err == nil && b.Store != nil {
+		b.Store.Keep(ctx, b.key, inputs, b.dir("made"))
+	}
+	return append(timings, more...), err
+}
+
+// recall restores the module from the store. One that fails its check is built again.
+func (b *builder) recall(ctx context.Context, inputs string) error {
+	if b.Store == nil {
+		return nil
+	}
+	if err := owned.RemoveAll(b.dir("made")); err != nil {
+		return err
+	}
+	found, err := b.Store.Restore(ctx, b.key, inputs, b.dir("made"))
+	if err != nil {
+		return err
+	}
+	if !found {
+		return os.Mkdir(b.dir("made"), 0o755)
+	}
+	if b.imports, err = Check(b.made(), Expect{Python: b.Python, Runtime: b.tools.runtime()}); err != nil {
+		b.Events.Note("the module in the build cache is not used: " + err.Error())
+		return errors.Join(owned.RemoveAll(b.dir("made")), os.Mkdir(b.dir("made"), 0o755))
+	}
+	b.restored = true
+	b.sum, err = digest.File(b.made())
+	return err
 }
 
 // made is the module before it is checked. The file already has its final name, which
@@ -156,17 +232,30 @@ func (b *builder) result(out string, timings []steps.Timing) (*Result, error) {
 	return &Result{
 		File: out, Name: b.name, SHA256: b.sum, Size: info.Size(), Version: b.Module.Version,
 		Python: b.python.version, HTTPD: b.httpd.version, MMN: b.httpd.mmn, Compiler: b.tools.describe(), Imports: b.imports,
-		Key: b.key(), Timings: timings,
+		Key: b.key, Restored: b.restored, Timings: timings,
 	}, nil
 }
 
-// key identifies a build.
-func (b *builder) key() string {
+// inputs names everything that the module depends on: sources, headers and libraries by
+// content, the compiler, and its command lines without paths of this run.
+func (b *builder) inputs(ctx context.Context) (string, error) {
+	compiler, err := b.tools.identity(ctx, b)
+	if err != nil {
+		return "", fmt.Errorf("identify the compiler: %w", err)
+	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "modulebuild/windows %s\nmod_wsgi %s %s\npython %s %s\nhttpd %s %d %s\ncompiler %s\n", buildVersion, b.Module.Version, b.Module.SHA256,
-		b.Python, b.python.identity, b.httpd.version, b.httpd.mmn, b.httpd.identity, b.tools.describe())
-	sum := sha256.Sum256([]byte(text.String()))
-	return hex.EncodeToString(sum[:])
+	fmt.Fprintf(&text, "modulebuild/windows %s\nmod_wsgi %s %s\npython %s %s %s\nheaders of httpd %s %d %s\ncompiler %s %s\n", buildVersion, b.Module.Version, b.Module.SHA256,
+		b.Python, b.python.version, b.python.identity, b.httpd.version, b.httpd.mmn, b.httpd.identity, b.tools.describe(), compiler)
+	var pairs []string
+	for i, dir := range b.includes() {
+		pairs = append(pairs, dir, fmt.Sprintf("/include/%d", i))
+	}
+	anywhere := strings.NewReplacer(append(pairs, b.Work, "/work")...)
+	for _, argv := range [][]string{b.tools.compile(b, "x.c"), b.tools.link(b, b.name, nil, nil)} {
+		argv[0] = filepath.Base(argv[0]) // its content counts
+		fmt.Fprintf(&text, "run %q\n", anywhere.Replace(strings.Join(argv, " ")))
+	}
+	return text.String(), nil
 }
 
 func (q *Request) check() error {
@@ -206,6 +295,9 @@ type builder struct {
 	python  *sdk
 	sum     string
 	imports []string
+
+	key      string
+	restored bool
 }
 
 // dir is a directory of the build.

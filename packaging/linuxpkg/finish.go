@@ -25,6 +25,8 @@ type pkg struct {
 	Summary, Description           string
 	Depends, Provides, Conflicts   []string
 	Replaces, Recommends, Suggests []string
+	Section                        string            // of a deb; "" for httpd
+	Fields                         map[string]string // further fields of a deb
 	Entries                        []entry
 	Scripts                        map[string]string // "preinstall", "postinstall", "preremove", "postremove", "postupgrade" -> file
 	Changelog                      string            // file, for rpm
@@ -229,8 +231,8 @@ func (w *work) list(config map[string]string) error {
 			e.Kind = "config"
 		case isLibrary(f.Path) && w.options.Format == Deb:
 			e.Mode = 0o644 // as Debian requires (Policy 8.1); elsewhere it is the opposite
-		case strings.HasPrefix(f.Path, "usr/share/doc/") && w.options.Format == RPM:
-			e.Kind = "doc"
+		case (strings.HasPrefix(f.Path, "usr/share/doc/") || strings.HasPrefix(f.Path, "usr/share/man/")) && w.options.Format == RPM:
+			e.Kind = "doc" // as rpmbuild marks them
 		case strings.HasPrefix(f.Path, "usr/share/licenses/") && w.options.Format == RPM:
 			e.Kind = "license"
 		}

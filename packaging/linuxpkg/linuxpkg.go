@@ -122,6 +122,9 @@ func Write(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options
 		return nil, nil, err
 	}
 	a, err := w.write(d, began)
+	if err == nil && len(s.Debug) > 0 {
+		err = w.writeDebug(d, a)
+	}
 	if err != nil {
 		return nil, nil, writing(err)
 	}
@@ -268,17 +271,9 @@ func DefaultName(f Format, bundled bool, tag string) string {
 // write lets nfpm make the file, and registers it.
 func (w *work) write(d *packaging.Dist, began time.Time) (*packaging.Artifact, error) {
 	p, o := &w.pkg, w.options
-	name := fileName(o.Format, p.Name, p.Version, p.Release, p.Arch)
-	out, err := d.Create(name)
+	name, err := create(d, o.Format, p)
 	if err != nil {
 		return nil, err
-	}
-	err = pack(o.Format, p, out)
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return nil, fault.Wrap(fault.Environment, fault.HintOf(err), fmt.Errorf("write %s: %w", name, err))
 	}
 	release := "-"
 	if o.Format == APK {
@@ -292,6 +287,19 @@ func (w *work) write(d *packaging.Dist, began time.Time) (*packaging.Artifact, e
 		},
 	}
 	return a, d.Add(a)
+}
+
+// create writes the file of a package, and returns its name.
+func create(d *packaging.Dist, f Format, p *pkg) (string, error) {
+	name := fileName(f, p.Name, p.Version, p.Release, p.Arch)
+	out, err := d.Create(name)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(pack(f, p, out), out.Close()); err != nil {
+		return "", fault.Wrap(fault.Environment, fault.HintOf(err), fmt.Errorf("write %s: %w", name, err))
+	}
+	return name, nil
 }
 
 // record rewrites the receipt for the final paths of the files.

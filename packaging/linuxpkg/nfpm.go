@@ -50,7 +50,10 @@ func pack(f Format, p *pkg, out io.Writer) error {
 
 func packDeb(info *nfpm.Info, p *pkg, out io.Writer) error {
 	info.Description = p.Summary + "\n" + p.Description
-	info.Deb.Arch, info.Deb.Compression = p.Arch, "gzip"
+	info.Deb.Arch, info.Deb.Compression, info.Deb.Fields = p.Arch, "gzip", p.Fields
+	if p.Section != "" {
+		info.Section = p.Section
+	}
 	if p.Sign != nil {
 		info.Deb.Signature.Type = "origin"
 		info.Deb.Signature.SignFn = func(r io.Reader) ([]byte, error) {

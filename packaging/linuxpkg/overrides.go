@@ -9,8 +9,9 @@ func (w *work) overrides() []byte {
 		// a2enmod accepts names with a dash, unlike lintian.
 		return []byte(text + name + ": apache2-unparsable-dependency *\n")
 	}
-	for _, tag := range []string{"dir-or-file-in-opt", "statically-linked-binary", "hardening-no-pie", "hardening-no-relro"} {
-		text += name + ": " + tag + " *\n"
+	text += name + ": dir-or-file-in-opt *\n"
+	for _, program := range []string{"mod_wsgi-express", "mod_wsgi-apxs"} { // of Go
+		text += name + ": statically-linked-binary *bin/" + program + "*\n"
 	}
 	return []byte(text)
 }

@@ -41,6 +41,9 @@ type HTTPD struct {
 	Without []string `toml:"without"`
 	// Libraries is where the libraries of features come from; "" is "auto".
 	Libraries string `toml:"libraries"`
+	// Hardening is whether to compile with flags against exploitation; "" is "auto". It
+	// also applies to the modules for this httpd.
+	Hardening string `toml:"hardening"`
 }
 
 // ModWSGI describes the mod_wsgi to build.
@@ -326,6 +329,9 @@ func (m *Matrix) checkHTTPDs(p *problems) {
 		seen[h.Name] = true
 		if !slices.Contains([]string{"", "auto", "host", "bundled"}, h.Libraries) {
 			p.add(at+".libraries", "httpd: libraries is %q, not auto, host or bundled", h.Libraries)
+		}
+		if !slices.Contains([]string{"", "auto", "none"}, h.Hardening) {
+			p.add(at+".hardening", "httpd: hardening is %q, not auto or none", h.Hardening)
 		}
 		for _, f := range h.With {
 			if slices.Contains(h.Without, f) {

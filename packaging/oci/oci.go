@@ -65,6 +65,7 @@ type Options struct {
 	Push       *Target
 	Sign       Signer   // for pushed images; nil for none
 	Exclude    []string // directories that do not belong to the application, absolute
+	Include    []string // what an image leaves out otherwise: IncludePip and others
 	CACerts    string   // file with certificates for an image without a base; "" for none
 
 	Host    linkage.Host
@@ -92,6 +93,8 @@ type Input struct {
 	// used to build the stage and is not in it.
 	Choices, Facts map[string]string
 	Inputs         []packaging.Component
+
+	noPython string // why ReadStage found no Python
 }
 
 // System is where to find the libraries of another system than this machine.
@@ -176,6 +179,8 @@ func (o *Options) Check() error {
 		return bad("leave one of them out; use --base-python for the path of the Python in the layer's target image", "--layer-only does not accept --base")
 	case o.CACerts != "" && (o.LayerOnly || o.Base != Scratch):
 		return bad("leave it out: a base has its own", "--ca-certificates is for an image without a base")
+	case slices.ContainsFunc(o.Include, func(s string) bool { return !slices.Contains(Includable, s) }):
+		return bad("pass some of "+strings.Join(Includable, ", "), "--include %s: unknown part", strings.Join(o.Include, ","))
 	case o.Docker && o.Zstd:
 		return bad("leave one of them out", "Docker's media types do not support zstd")
 	case o.Entry != "" && strings.HasPrefix(o.Entry, "-"):
@@ -348,6 +353,9 @@ func (m *maker) add(in Input) error {
 	if in.Stage.Module == nil || in.Stage.HTTPD == nil {
 		return fault.New(fault.Usage, "build it for a bundled httpd (leave out --httpd), or install that httpd in the image and modwsgi there",
 			"the module is for this system's httpd, which an image does not have")
+	}
+	if err := m.checkPython(in); err != nil {
+		return err
 	}
 	i := &image{in: in, texts: map[string][]byte{}}
 	w, err := m.begin(i)

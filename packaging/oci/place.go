@@ -89,7 +89,6 @@ func (i *image) isMusl() bool {
 
 // findPython determines the Python that the environment in the image belongs to.
 func (m *maker) findPython(i *image) error {
-	py := i.in.Stage.Module.Python
 	soname, err := i.soname()
 	if err != nil {
 		return err
@@ -104,9 +103,6 @@ func (m *maker) findPython(i *image) error {
 		}
 		return nil
 	case m.o.Base == Scratch:
-		if i.in.Python == nil {
-			return fault.New(fault.Usage, "name a base that has Python "+py.MinorVersion()+" with --base", "an image without a base needs the Python of the environment, which is unavailable for a --stage")
-		}
 		i.python.executable, i.python.prefix = path.Join(PythonHome, "bin", i.libName()), PythonHome
 		if soname != "" {
 			i.python.lib = path.Join(PythonHome, "lib", soname)
@@ -114,6 +110,15 @@ func (m *maker) findPython(i *image) error {
 		return nil
 	}
 	return m.pythonOfBase(i, soname)
+}
+
+// checkPython refuses an image without a base whose Python is unavailable.
+func (m *maker) checkPython(in Input) error {
+	if m.o.Base != Scratch || m.o.LayerOnly || in.Python != nil {
+		return nil
+	}
+	return fault.New(fault.Usage, "name a base that has Python "+in.Stage.Module.Python.MinorVersion()+" with --base, or build the image with --target instead of --stage",
+		"an image without a base contains the Python of the environment, which this machine does not have: %s", orElse(in.noPython, "it is unknown"))
 }
 
 // soname is the name of the libpython that the module requires, "" if Python is linked

@@ -14,6 +14,7 @@ import (
 	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
 	"modwsgi/internal/filetree"
+	"modwsgi/internal/pydist"
 	"modwsgi/internal/relocate"
 	"modwsgi/packaging"
 )
@@ -26,9 +27,26 @@ func readELF(name string) (*elf.Facts, error) {
 	return facts, nil
 }
 
-// unused are parts of a standard library that no server needs: tests, desktop parts,
-// and build files.
-var unused = []string{"test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "ensurepip", "lib2to3", "site-packages", "dist-packages", "sitecustomize.py", "EXTERNALLY-MANAGED"}
+// unused are parts of a standard library that no server needs: desktop parts, and what
+// belongs to a system or an environment.
+var unused = []string{"idlelib", "tkinter", "turtledemo", "turtle.py", "lib2to3", "site-packages", "dist-packages", "sitecustomize.py", "EXTERNALLY-MANAGED"}
+
+// leftOut reports whether a part of the standard library stays out of an image.
+func (o *Options) leftOut(rel string, d fs.DirEntry, config string) bool {
+	top, _, _ := strings.Cut(rel, "/")
+	base := path.Base(rel)
+	switch {
+	case slices.Contains(unused, top), path.Dir(rel) == "lib-dynload" && strings.HasPrefix(base, "_tkinter"):
+		return true
+	case top == "ensurepip":
+		return !o.includes(IncludePip)
+	case d.IsDir() && (base == "test" || base == "tests"), path.Dir(rel) == "lib-dynload" && (strings.HasPrefix(base, "_test") || strings.HasPrefix(base, "xx") || strings.HasPrefix(base, "_xxtest")):
+		return !o.includes(IncludeTests)
+	case strings.HasPrefix(top, config), strings.HasSuffix(base, ".a"), strings.HasSuffix(base, ".o"):
+		return !o.includes(IncludeHeaders)
+	}
+	return false
+}
 
 // pythonLayers makes the layers that only an image without a base has, and the layer
 // with the application's packages. It looks for all libraries that they need: on the
@@ -94,10 +112,7 @@ func (m *maker) pythonTree(i *image) ([]entry, error) {
 	}
 	config := "config-" + i.in.Stage.Module.Python.MinorVersion()
 	c := collector{root: lib, host: m.hosts(i)[0].Root, to: path.Join(PythonHome, "lib", i.libName()), follow: true, skip: func(rel string, d fs.DirEntry) bool {
-		top, _, _ := strings.Cut(rel, "/")
-		base := path.Base(rel)
-		return slices.Contains(unused, top) || strings.HasPrefix(top, config) || strings.HasSuffix(base, ".a") || strings.HasSuffix(base, ".o") ||
-			path.Dir(rel) == "lib-dynload" && (strings.HasPrefix(base, "_test") || strings.HasPrefix(base, "_tkinter") || strings.HasPrefix(base, "xx") || strings.HasPrefix(base, "_xxtest"))
+		return m.o.leftOut(rel, d, config)
 	}}
 	all, err := c.collect("install that Python again, or name a base with --base")
 	if err != nil {
@@ -115,6 +130,14 @@ func (m *maker) pythonTree(i *image) ([]entry, error) {
 			return nil, err
 		}
 		all = append(all, fileEntry(i.python.lib, shared, 0o755))
+	}
+	if m.o.includes(IncludeHeaders) {
+		c := collector{root: filepath.Join(py.Prefix, "include", i.libName()), host: m.hosts(i)[0].Root, to: path.Join(PythonHome, "include", i.libName()), follow: true}
+		headers, err := c.collect("install the headers of that Python, or leave --include headers out")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, headers...)
 	}
 	i.components = append(i.components, packaging.Interpreter(i.in.Python.Version))
 	return all, m.pythonLicence(i, lib)
@@ -198,19 +221,29 @@ func (m *maker) packages(i *image) ([]entry, error) {
 		return nil, nil
 	}
 	var all []entry
+	var out []*selection
 	for _, site := range env.Site {
 		if problem := editable(site); problem != "" {
 			return nil, fault.New(fault.Environment, "install it without -e (pip install .), so that its files are in the environment", "cannot put %s into an image: %s", site, problem)
 		}
-		c := collector{root: site, to: i.site(), skip: func(rel string, d fs.DirEntry) bool { return fromStage(rel) || rel == "RECORD" }}
+		selected, err := m.selects(site)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, selected)
+		c := collector{root: site, to: i.site(), skip: func(rel string, d fs.DirEntry) bool {
+			return fromStage(rel) || rel == "RECORD" || selected.skip(rel, d)
+		}}
 		found, err := c.collect("repair the environment (pip check), or create a new one")
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, found...)
-		i.components = append(i.components, distributions(site)...)
+		i.components = append(i.components, slices.DeleteFunc(distributions(site), func(c packaging.Component) bool {
+			return slices.Contains(selected.gone, pydist.NormalName(c.Name))
+		})...)
 	}
-	scripts, err := m.scripts(env)
+	scripts, err := m.scripts(env, out)
 	return append(all, scripts...), err
 }
 
@@ -282,8 +315,8 @@ func distributions(site string) []packaging.Component {
 }
 
 // scripts adds the environment's programs. Those whose first line names its Python get
-// the one in the image.
-func (m *maker) scripts(env *Environment) ([]entry, error) {
+// the one in the image. Programs of what stays out are left out, too.
+func (m *maker) scripts(env *Environment, out []*selection) ([]entry, error) {
 	if env.Bin == "" {
 		return nil, nil
 	}
@@ -294,7 +327,8 @@ func (m *maker) scripts(env *Environment) ([]entry, error) {
 	var all []entry
 	for _, n := range names {
 		name := n.Name()
-		if !n.Type().IsRegular() || slices.Contains(programs, name) || strings.HasPrefix(name, "python") || strings.HasPrefix(strings.ToLower(name), "activate") {
+		if !n.Type().IsRegular() || slices.Contains(programs, name) || strings.HasPrefix(name, "python") || strings.HasPrefix(strings.ToLower(name), "activate") ||
+			slices.ContainsFunc(out, func(s *selection) bool { return s.program(name) }) {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(env.Bin, name))

@@ -30,12 +30,21 @@ import (
 
 // work is a copy of a stage that may be changed.
 type work struct {
-	site string // counterpart of site-packages
-	bin  string
+	site     string // counterpart of site-packages
+	bin      string
+	programs []string
 }
 
-// programs are the programs of modwsgi in the image's environment.
+// programs are the programs of modwsgi in an environment.
 var programs = []string{"mod_wsgi-express", "mod_wsgi-apxs"}
+
+// programs are those in the image: apxs answers questions about headers.
+func (o *Options) programs() []string {
+	if o.includes(IncludeHeaders) {
+		return programs
+	}
+	return programs[:1]
+}
 
 // begin copies the stage, and makes its binaries independent of libraries that some
 // systems lack.
@@ -45,7 +54,7 @@ func (m *maker) begin(i *image) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &work{site: filepath.Join(dir, "site"), bin: filepath.Join(dir, "bin")}
+	w := &work{site: filepath.Join(dir, "site"), bin: filepath.Join(dir, "bin"), programs: m.o.programs()}
 	for _, d := range []string{w.site, w.bin} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return nil, err
@@ -55,6 +64,12 @@ func (m *maker) begin(i *image) (*work, error) {
 		tree, err := packaging.Scan(filepath.Join(s.Site, pkg))
 		if err != nil {
 			return nil, err
+		}
+		if !m.o.includes(IncludeHeaders) {
+			tree.Files = slices.DeleteFunc(tree.Files, func(f packaging.File) bool {
+				dir, ok := strings.CutPrefix(path.Join(pkg, f.Path), s.HTTPD.Dir+"/")
+				return ok && (strings.HasPrefix(dir, "include/") || strings.HasPrefix(dir, "build/"))
+			})
 		}
 		if err := packaging.CopyTree(tree, filepath.Join(w.site, pkg)); err != nil {
 			return nil, err
@@ -87,7 +102,7 @@ func (m *maker) begin(i *image) (*work, error) {
 			return nil, err
 		}
 	}
-	for _, name := range programs {
+	for _, name := range m.o.programs() {
 		if err := m.program(i, w, name); err != nil {
 			return nil, err
 		}
@@ -199,7 +214,7 @@ func (i *image) environment(w *work) ([]entry, error) {
 		linkEntry(path.Join(bin, "python"), i.python.executable),
 		linkEntry(path.Join(bin, "python3"), "python"), linkEntry(path.Join(bin, i.libName()), "python"),
 	}
-	for _, name := range programs {
+	for _, name := range w.programs {
 		all = append(all, fileEntry(path.Join(bin, name), filepath.Join(w.bin, name), 0o755))
 	}
 	tree, err := packaging.Scan(w.site)
@@ -251,7 +266,10 @@ func (i *image) infos(w *work) ([]entry, error) {
 		if len(found) != 1 {
 			return nil, fault.New(fault.Environment, "package what modwsgi built", "%s has %d directories %s instead of one", i.in.Stage.Site, len(found), d.glob)
 		}
-		files := map[string]string{"../../../bin/" + d.program: filepath.Join(w.bin, d.program)}
+		files := map[string]string{}
+		if slices.Contains(w.programs, d.program) {
+			files["../../../bin/"+d.program] = filepath.Join(w.bin, d.program)
+		}
 		for _, root := range []string{filepath.Join(w.site, d.pkg), filepath.Join(i.in.Stage.Site, found[0])} {
 			tree, err := packaging.Scan(root)
 			if err != nil {

@@ -2,6 +2,8 @@ package oci
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -9,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/internal/elf"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/libpython"
 	"modwsgi/internal/receipt"
 	"modwsgi/packaging"
 	"modwsgi/packaging/licence"
@@ -67,7 +71,49 @@ func ReadStage(dir string, at time.Time) (*Input, error) {
 	}
 	h.Components = packaging.WithFeatures(h.Components, h.Features)
 	s := &packaging.Stage{Site: site, Bin: filepath.Join(dir, "bin"), HTTPD: h, Time: at, Tool: r.Tool, Module: moduleOf(r)}
-	return &Input{Stage: s, Env: &Environment{Prefix: dir, Site: []string{site}, Bin: s.Bin}}, nil
+	in := &Input{Stage: s, Env: &Environment{Prefix: dir, Site: []string{site}, Bin: s.Bin}}
+	if in.Python, err = pythonHere(r, filepath.Join(site, filepath.FromSlash(s.Module.File))); err != nil {
+		in.noPython = err.Error()
+	}
+	return in, nil
+}
+
+// pythonHere finds the Python that an environment was made with, if it is on this machine
+// too: at the recorded path, with the recorded version, and for the CPU of the module. It
+// is not run. An image without a base contains it.
+func pythonHere(r *receipt.Receipt, module string) (*Interpreter, error) {
+	parts := strings.SplitN(r.Python.Version, ".", 3)
+	if r.Python.BasePrefix == "" || len(parts) < 3 {
+		return nil, errors.New("the environment does not record where its Python was")
+	}
+	name := "python" + parts[0] + "." + parts[1]
+	if r.Python.FreeThreaded {
+		name += "t"
+	}
+	program, err := filepath.EvalSymlinks(filepath.Join(r.Python.BasePrefix, "bin", name))
+	if err != nil {
+		return nil, fmt.Errorf("%s is not on this machine", filepath.Join(r.Python.BasePrefix, "bin", name))
+	}
+	facts, err := elf.Read(program)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := elf.Read(module)
+	if err != nil {
+		return nil, err
+	}
+	if facts.Machine != wanted.Machine {
+		return nil, fmt.Errorf("%s is for %s, but the environment is for %s", program, facts.Machine, wanted.Machine)
+	}
+	for _, file := range []string{program, r.Python.LibPython} {
+		if has := libpython.VersionOf(file, r.Python.Version); has != "" {
+			if !libpython.Same(has, r.Python.Version) {
+				return nil, fmt.Errorf("%s is Python %s, but the environment is for %s", program, has, r.Python.Version)
+			}
+			return &Interpreter{Prefix: r.Python.BasePrefix, Executable: program, Version: r.Python.Version}, nil
+		}
+	}
+	return nil, fmt.Errorf("the version of %s is unknown", program)
 }
 
 // moduleOf describes a module from its record.

@@ -43,6 +43,7 @@ var imageOptions = []Option{
 		Name: "stage", Kind: matrix.Strings, FlagOnly: true, Path: true,
 		Help: "package a copy of an environment that modwsgi installed into, such as one for\nanother CPU, instead of building (repeatable; several make an index)",
 	},
+	{Name: "include", Kind: matrix.Strings, Help: "what an image leaves out otherwise: pip, headers or tests (repeatable, or with commas)"},
 	{Name: "no_packages", Kind: matrix.Flag, FlagOnly: true, Help: "leave out the packages of the environment"},
 	{Name: "layer_only", Kind: matrix.Flag, FlagOnly: true, Help: "make one layer, for ADD in a Dockerfile, instead of an image"},
 	{Name: "push", Kind: matrix.Text, FlagOnly: true, Help: "REGISTRY/REPOSITORY:TAG to push the image to"},
@@ -123,7 +124,7 @@ func image(w *Work) (oci.Options, error) {
 		Docker: v.Text("media_types") == "docker", Zstd: v.Text("compression") == "zstd", Tag: v.Text("tag"), Layout: v.Text("layout"),
 		Name: v.Text("file_name"), CACerts: v.Text("ca_certificates"), Insecure: v.Flag("insecure_registry"), Pace: w.Pace, Caller: w.Build.Env, Runner: w.Build.Runner,
 		Host: linkage.Host{Root: "/"}, Tool: version.Release, Builder: w.Builder, Time: w.Time, Parameters: environment(w.Trees, w.Time),
-		Exclude: []string{w.Out}, Labels: map[string]string{}, Env: map[string]string{},
+		Exclude: []string{w.Out}, Include: commaList(v.List("include")), Labels: map[string]string{}, Env: map[string]string{},
 	}
 	if o.Layout != "" {
 		o.Exclude = append(o.Exclude, o.Layout)
@@ -158,6 +159,14 @@ func image(w *Work) (oci.Options, error) {
 		}
 	}
 	return o, o.Trust(v.Text("registry_ca"))
+}
+
+// commaList splits the values of a repeatable option at commas.
+func commaList(values []string) (out []string) {
+	for _, v := range values {
+		out = append(out, strings.Split(v, ",")...)
+	}
+	return out
 }
 
 // imageSigner signs images with the key that also signs the checksums.

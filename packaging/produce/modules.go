@@ -120,11 +120,15 @@ func BuildModules(ctx context.Context, b WindowsBuild, into string) ([]*windows.
 		return nil, nil, err
 	}
 	wish.Record(sources.Files(), base.Events)
+	store, err := moduleStore(base, space, sources, b.LockLimit)
+	if err != nil {
+		return nil, nil, err
+	}
 	var out []*windows.Result
 	for _, p := range b.Pythons {
 		q := windows.Request{
 			Python: p, HTTPDSDK: b.HTTPDSDK, PythonSDK: sdks[p], Jobs: base.Jobs, Work: filepath.Join(space.Dir, p), Out: into,
-			Logs: filepath.Join(space.Logs, p), Env: base.Env, Runner: base.Runner, Events: base.Events,
+			Logs: filepath.Join(space.Logs, p), Env: base.Env, Runner: base.Runner, Events: base.Events, Store: store,
 		}
 		sources.Fill(&q)
 		made, err := windows.Build(ctx, q)

@@ -113,6 +113,10 @@ func (s *Settings) origin(t *Tree, module bool) (origin, error) {
 		o.set("with", listOf(w.With))
 		o.set("without", listOf(w.Without))
 		o.set("libraries", orText(w.Libraries, "auto"))
+		o.set("hardening", orText(w.Hardening, "auto"))
+		if w.DebugSymbols {
+			o.set("debug_symbols", "true")
+		}
 		if module || t.Stage == nil {
 			o.set("mod_wsgi_version", w.ModWSGIVersion)
 		}

@@ -68,7 +68,7 @@ func treeFor(t *testing.T, python string) *Tree {
 func TestOriginOfAModule(t *testing.T) {
 	_, a := traced(t, &Settings{}, treeFor(t, "3.11.7"))
 	want := map[string]string{
-		"bundle": "true", "httpd": "bundled", "httpd_version": "~> 2.4.70", "mod_wsgi_version": "~> 5.0", "with": "http2,tls", "without": "brotli", "libraries": "auto",
+		"bundle": "true", "httpd": "bundled", "httpd_version": "~> 2.4.70", "mod_wsgi_version": "~> 5.0", "with": "http2,tls", "without": "brotli", "libraries": "auto", "hardening": "auto",
 		"python": "3.11.7", "target": (&Tree{}).system(),
 	}
 	if !maps.Equal(a.Parameters, want) {

@@ -145,6 +145,7 @@ type line struct {
 // and Result.Err reports the parts that failed.
 func carryOut(ctx context.Context, s *Settings, o order) (*Result, error) {
 	began := time.Now()
+	s.Build.Probed = &installer.Probed{} // for all builds
 	l, err := open(ctx, s)
 	if err != nil {
 		return nil, err

@@ -30,12 +30,16 @@ type Release struct {
 	Shard matrix.Shard
 	Only  []string
 
-	m       *matrix.Matrix
-	all     []matrix.Cell // of the file
-	cells   []matrix.Cell // to make
-	digest  string        // of the file: SHA-256
-	pythons map[string]*detect.Python
-	values  map[string]Values // by format
+	m      *matrix.Matrix
+	all    []matrix.Cell // of the file
+	chosen []matrix.Cell // of this machine
+	cells  []matrix.Cell // of those, what can be made
+	// elsewhere holds the artifacts that are the same for every Python of one httpd, and
+	// that another machine makes: by sharedKey.
+	elsewhere map[string]bool
+	digest    string // of the file: SHA-256
+	pythons   map[string]*detect.Python
+	values    map[string]Values // by format
 	// versions are those of httpd and mod_wsgi that each build begins with, by treeKey.
 	versions map[string][2]string
 
@@ -229,7 +233,7 @@ func (o *Release) buildOf(c matrix.Cell) *build {
 	b := &build{part: fmt.Sprintf("build for Python %s and httpd %s", c.Python, h.Name), request: o.Build}
 	q := &b.request
 	q.Python, q.HTTPDVersion, q.ModWSGIVersion, q.With, q.Without = o.python(c.Python), h.Version, o.m.ModWSGI.Version, h.With, h.Without
-	q.Libraries = h.Libraries
+	q.Libraries, q.Hardening = h.Libraries, h.Hardening
 	return b
 }
 
@@ -278,18 +282,42 @@ func (o *matrixOrder) jobs(l *line) ([]job, error) {
 		if t == nil {
 			continue
 		}
-		if key := c.Format + "\x00" + c.HTTPD.Name + "\x00" + c.Platform; f.WriteHTTPD != nil && !t.Cross && !shared[key] {
+		if key := sharedKey(c); f.WriteHTTPD != nil && !t.Cross && !shared[key] && !o.elsewhere[key] {
 			shared[key] = true
-			part := fmt.Sprintf("%s of httpd %s", c.Format, c.HTTPD.Name)
-			if !here(c) {
-				part += ", " + c.Platform
-			}
-			add(part, c, t, f.WriteHTTPD)
+			add(sharedPart(c), c, t, f.WriteHTTPD)
 		}
 		add(c.String(), c, t, f.Write)
 	}
+	if l.shard != nil {
+		l.shard.Failed = append(l.shard.Failed, o.notShared(shared)...)
+	}
 	return jobs, nil
 }
+
+// sharedPart names the artifact that is the same for every Python of one httpd.
+func sharedPart(c matrix.Cell) string {
+	part := fmt.Sprintf("%s of httpd %s", c.Format, c.HTTPD.Name)
+	if !here(c) {
+		part += ", " + c.Platform
+	}
+	return part
+}
+
+// notShared lists what this machine was to make for all others and could not, because no
+// build with that httpd succeeded here. made is by sharedKey.
+func (o *Release) notShared(made map[string]bool) []string {
+	var all []string
+	for _, c := range o.chosen {
+		key := sharedKey(c)
+		if Find(c.Format).WriteHTTPD != nil && !matrix.IsWindows(c.Platform) && !o.elsewhere[key] && !made[key] {
+			all = append(all, sharedPart(c))
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(all)))
+}
+
+// sharedKey identifies the artifact that is the same for every Python of one httpd.
+func sharedKey(c matrix.Cell) string { return c.Format + "\x00" + c.HTTPD.Name + "\x00" + c.Platform }
 
 // tree is the tree that a cell is made from, nil if it could not be built.
 func (o *matrixOrder) tree(c matrix.Cell) *Tree {

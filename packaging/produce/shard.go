@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"modwsgi/internal/fault"
 	"modwsgi/internal/recipe"
@@ -50,9 +51,25 @@ func (o *Release) choose() error {
 	}
 	left, err := o.m.Select(o.all, conditions)
 	if err == nil {
-		o.cells = o.Shard.Divide(left, host)
+		o.chosen = o.Shard.Divide(left, host)
+		o.cells, o.elsewhere = slices.Clone(o.chosen), notOurs(left, o.chosen)
 	}
 	return err
+}
+
+// notOurs returns what the machine of the first cell of each httpd makes for all others,
+// if that is another machine: by sharedKey.
+func notOurs(all, ours []matrix.Cell) map[string]bool {
+	others := map[string]bool{}
+	known := map[string]bool{}
+	for _, c := range all {
+		key := sharedKey(c)
+		if !known[key] && !slices.Contains(ours, c) {
+			others[key] = true
+		}
+		known[key] = true
+	}
+	return others
 }
 
 // shardRecord is the record of this machine's part; nil for the whole release.

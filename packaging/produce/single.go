@@ -85,6 +85,8 @@ func (o *Single) checkTarget(t target.Target) error {
 	switch f := o.Format; {
 	case t.OS == target.Windows && !slices.Contains(f.Targets, windows.Target):
 		return fault.New(fault.Usage, "modwsgi package wheel --target windows/amd64 makes wheels for it, and modwsgi package windows a zip", "%s is not made for Windows", f.Name)
+	case t.OS == target.Windows && o.Build.DebugSymbols:
+		return fault.New(fault.Usage, "leave --debug-symbols out", "debugging information is separated from binaries for Linux only, not for Windows")
 	case t.OS == target.Windows:
 		return nil
 	case f.Foreign == nil:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -80,6 +81,13 @@ func (b *build) run(ctx context.Context, l *line, fail func(ctx context.Context,
 	if c := b.request.Cross; c != nil {
 		b.tree.aim(c, s)
 	}
+	if b.request.DebugSymbols {
+		if err := b.tree.separate(ctx, b.request.Setting); err != nil {
+			b.tree.close()
+			b.tree = nil
+			return fail(ctx, b.part, err)
+		}
+	}
 	return nil
 }
 
@@ -88,7 +96,7 @@ func (t *Tree) aim(c *installer.Cross, s *installer.Staged) {
 	t.For, t.Target = c, c.Target().String()
 	t.about = maps.Clone(s.Target)
 	if s.HTTPD != nil {
-		t.about["compiler"], t.about["libc"] = s.HTTPD.Compiler, s.HTTPD.Libc
+		t.about["compiler"], t.about["libc"], t.about["compiler_flags"] = s.HTTPD.Compiler, s.HTTPD.Libc, strings.Join(s.HTTPD.Flags, " ")
 	}
 	if p := s.Proof; p != nil {
 		t.proof, t.provenWith = "answered a request under "+s.ProvenBy, ", with Python "+p.PythonVersion
@@ -128,7 +136,7 @@ func treeOf(b *installer.Staged, at time.Time) *Tree {
 	if h := b.HTTPD; h != nil {
 		s.HTTPD = &packaging.HTTPD{
 			Dir: "mod_wsgi_packages/httpd", Package: "mod_wsgi_packages", Version: h.Version, Features: h.Features, Key: h.Key,
-			Compiler: h.Compiler, Libc: h.Libc, Components: packaging.WithFeatures(sourceComponents(h.Sources), h.Features),
+			Compiler: h.Compiler, Libc: h.Libc, Flags: h.Flags, Components: packaging.WithFeatures(sourceComponents(h.Sources), h.Features),
 		}
 	}
 	return &Tree{Stage: s, Python: py, Compiled: b.Compiled, built: b, Unproven: b.Unproven}
@@ -153,6 +161,9 @@ func environment(trees []*Tree, at time.Time) map[string]string {
 	for _, t := range trees {
 		if h := t.Stage.HTTPD; h != nil && t.For == nil {
 			all["compiler"], all["libc"] = h.Compiler, h.Libc
+			if len(h.Flags) > 0 {
+				all["compiler_flags"] = strings.Join(h.Flags, " ")
+			}
 		}
 	}
 	return all

@@ -57,8 +57,7 @@ func wheelFormat() Format {
 func wheelOptions(w *Work) wheel.Options {
 	v := w.Values
 	o := wheel.Options{
-		Bundle: v.Text("bundle") != "none", Allow: v.List("allow_foreign"), Metadata: v.Text("metadata_version"), Build: v.Number("build_number"),
-		Local: v.Text("local_version"), Host: linkage.Host{Root: "/"},
+		Bundle: v.Text("bundle") != "none", Allow: v.List("allow_foreign"), WheelChoices: wheelChoices(v), Host: linkage.Host{Root: "/"},
 	}
 	if c := w.Tree().For; c != nil {
 		o.Host, o.Limit, o.Targets = linkage.Host{Root: c.Sysroot.Dir, System: c.Sysroot.Distribution()}, limit(c.Target()), c.Target().WheelTags()
@@ -72,9 +71,17 @@ func wheelOptions(w *Work) wheel.Options {
 	return o
 }
 
+// wheelChoices are those that wheels for every system have.
+func wheelChoices(v Values) packaging.WheelChoices {
+	return packaging.WheelChoices{Local: v.Text("local_version"), Metadata: v.Text("metadata_version"), Build: v.Number("build_number")}
+}
+
 func writeWheel(ctx context.Context, w *Work) ([]string, error) {
 	if w.Tree().Cross {
-		return nil, writeWindows(ctx, w, winzip.Wheel)
+		o := wheelChoices(w.Values)
+		return nil, writeWindows(ctx, w, func(ctx context.Context, d *packaging.Dist, s *packaging.Stage) (*packaging.Artifact, error) {
+			return winzip.Wheel(ctx, d, s, o)
+		})
 	}
 	_, warnings, err := wheel.Module(ctx, w.Dist, w.Stage(), wheelOptions(w))
 	return warnings, err

@@ -25,7 +25,8 @@ import (
 type Windows struct {
 	Settings
 	Modules  WindowsBuild
-	Launcher string              // mod_wsgi-express.exe; "" looks next to this program
+	Launcher string // mod_wsgi-express.exe; "" looks next to this program
+	Wheel    packaging.WheelChoices
 	Signer   authenticode.Signer // its key files and timestamp server; without a certificate and a key nothing is signed
 
 	sign  *authenticode.Signer
@@ -43,6 +44,9 @@ func (s *Settings) signer(from authenticode.Signer) *authenticode.Signer {
 }
 
 func (o *Windows) ready(context.Context, *line) (err error) {
+	if err := o.Wheel.Check(); err != nil {
+		return err
+	}
 	if o.Signer.Cert != "" || o.Signer.Key != "" {
 		o.sign = o.signer(o.Signer)
 		if err := o.sign.Check(); err != nil {
@@ -70,7 +74,7 @@ func (o *Windows) jobs(*line) ([]job, error) {
 			if _, err := winzip.Zip(ctx, d, t.Stage); err != nil {
 				return nil, err
 			}
-			_, err := winzip.Wheel(ctx, d, t.Stage)
+			_, err := winzip.Wheel(ctx, d, t.Stage, o.Wheel)
 			return nil, err
 		}})
 	}
@@ -110,6 +114,9 @@ func stageWindows(ctx context.Context, l *line, b WindowsBuild, launcher string,
 	}
 	program := filepath.Join(bin, expressExe)
 	if err := packaging.CopyFile(launcher, program, 0o755); err != nil {
+		return nil, nil, err
+	}
+	if err := packaging.DescribeProgram(program, version.Release); err != nil {
 		return nil, nil, err
 	}
 	if err := sign(program); err != nil { // checked first: without a signature there is no point in building

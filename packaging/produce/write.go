@@ -73,6 +73,9 @@ func (l *line) writeJobs(ctx context.Context, o order, jobs []job) error {
 			d, err := packaging.Open(filepath.Join(scratch, fmt.Sprint(k)), false)
 			if err == nil {
 				if warnings[k], err = l.writeJob(gctx, j, d); err == nil {
+					err = l.writeDebug(d, j.trees)
+				}
+				if err == nil {
 					describe(d, j.trees, l.at)
 					err = l.trace(d, j.trees)
 				}

@@ -206,13 +206,13 @@ func TestWheelsNeedEveryArchive(t *testing.T) {
 	for _, name := range []string{"README.md", "LICENSE", NoticesName} {
 		write(t, filepath.Join(root, name), name)
 	}
-	if _, err := Wheels(dir, root, root, time.Unix(0, 0)); err == nil || !strings.Contains(err.Error(), "bill of materials") {
+	if _, err := Wheels(dir, root, root, "", time.Unix(0, 0)); err == nil || !strings.Contains(err.Error(), "bill of materials") {
 		t.Errorf("without a bill of materials: %v", err)
 	}
 	for _, p := range mustArchives(t, dir) {
 		write(t, p+".cdx.json", "{}")
 	}
-	paths, err := Wheels(dir, root, root, time.Unix(0, 0))
+	paths, err := Wheels(dir, root, root, "", time.Unix(0, 0))
 	if err != nil || len(paths) != len(Platforms) {
 		t.Errorf("%v %v", paths, err)
 	}

@@ -39,7 +39,7 @@ func Version(archives map[Platform]string) string {
 // Wheels writes the tool's wheel for each platform into dist, from the archives there,
 // and returns the paths. root is the directory of README.md and LICENSE, extras that
 // of Notices; at is the timestamp of every file inside.
-func Wheels(dist, root, extras string, at time.Time) ([]string, error) {
+func Wheels(dist, root, extras, repository string, at time.Time) ([]string, error) {
 	archives, err := Archives(dist)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func Wheels(dist, root, extras string, at time.Time) ([]string, error) {
 			return nil, fault.New(fault.Environment, "run make dist", "read the bill of materials: %w", err)
 		}
 		path, err := toolwheel.Write(dist, toolwheel.Options{
-			Platform: p.String(), Version: Version(archives), Programs: programs, Readme: string(readme), Licences: licences, Sbom: sbom, Time: at,
+			Platform: p.String(), Version: Version(archives), Programs: programs, Readme: string(readme), Licences: licences, Sbom: sbom, Time: at, Repository: repository,
 		})
 		if err != nil {
 			return nil, err

@@ -50,11 +50,13 @@ func moduleDist(version, python string) pydist.Dist {
 	if python == "" {
 		python = ">=3.8"
 	}
-	return pydist.Dist{
-		Name: ModuleName, Version: version, HomePage: "https://www.modwsgi.org/", License: "Apache-2.0", RequiresPython: python,
+	d := pydist.Dist{
+		Name: ModuleName, Version: version, License: "Apache-2.0", RequiresPython: python,
 		Summary:     "mod_wsgi, built by modwsgi for the Python and the httpd that it is installed for",
 		Description: sdistReadme, TopLevel: []string{"mod_wsgi"},
 	}
+	packaging.DescribeModule(&d, packaging.OnLinux, "")
+	return d
 }
 
 const sdistReadme = `mod_wsgi and mod_wsgi-express for this Python.

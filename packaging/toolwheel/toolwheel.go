@@ -24,6 +24,7 @@ import (
 	"modwsgi/internal/platform"
 	"modwsgi/internal/pydist"
 	"modwsgi/internal/scratch"
+	"modwsgi/packaging"
 	"modwsgi/python"
 )
 
@@ -51,6 +52,8 @@ type Options struct {
 	Licences map[string][]byte // by file name
 	Sbom     []byte            // CycloneDX JSON; nil for none
 	Time     time.Time         // of every file
+	// Repository is the address of the source repository, "" if it is unknown.
+	Repository string
 }
 
 // Write writes the wheel into dir and returns its path. The same options produce the
@@ -101,11 +104,13 @@ func (o Options) dist() (pydist.Dist, error) {
 	if o.Sbom != nil {
 		extra["sboms/modwsgi.cdx.json"] = o.Sbom // PEP 770
 	}
-	return pydist.Dist{
+	d := pydist.Dist{
 		Name: Name, Version: o.Version, Tag: "py3-none-" + tag, License: "Apache-2.0", RequiresPython: ">=3.8",
 		Summary:     "Put Python web applications on Apache httpd: installer, launcher and build backend for mod_wsgi",
-		Description: o.Readme, Extra: extra, TopLevel: []string{"modwsgi"},
-	}, nil
+		Description: o.Readme, DescriptionType: "text/markdown", Extra: extra, TopLevel: []string{"modwsgi"},
+	}
+	packaging.DescribeTools(&d, o.Repository)
+	return d, nil
 }
 
 // stage lays out the wheel's files and lists them in d.

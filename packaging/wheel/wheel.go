@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -32,11 +31,7 @@ import (
 type Options struct {
 	Bundle bool     // bundle foreign libraries; otherwise they are refused
 	Allow  []string // foreign libraries that every target is known to have
-	Local  string   // local version label (PEP 440), "" for none: the version is upstream's
-	// Metadata is the version of the core metadata: "2.1" (the default), which all
-	// tools read, or "2.4", which has fields for licences (PEP 639).
-	Metadata string
-	Build    int // build number, 0 for none; orders wheels of the same version
+	packaging.WheelChoices
 	// Limit and Targets are the C library and the platform tags of the system that the
 	// wheel is for; empty to compute them from the files.
 	Limit   string
@@ -61,6 +56,7 @@ type work struct {
 	components []packaging.Component
 	texts      map[string][]byte // licences, by their names below licenses/
 	warnings   []string
+	about      func(*pydist.Dist) // adds what is known of the project
 }
 
 // HTTPD writes the wheel of the stage's httpd, and returns it with warnings for the
@@ -76,11 +72,11 @@ func HTTPD(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options
 	}
 	w.components = append(w.components, h.Components...)
 	w.dist = pydist.Dist{
-		Name: httpdDist, Version: h.Version, HomePage: "https://httpd.apache.org/",
+		Name: httpdDist, Version: h.Version,
 		Summary:        "Apache httpd as a Python package: relocatable, built by modwsgi",
 		RequiresPython: ">=3.8", TopLevel: []string{h.Package},
 		Description: "Apache httpd " + h.Version + " with " + strings.Join(h.Features, ", ") + ", which runs from any directory.\n" +
-			"mod_wsgi-apxs answers other modules' apxs queries.\nThe bill of materials is in sboms/, all licences are in licenses/.\n",
+			"mod_wsgi-apxs answers other modules' apxs queries.\n" + packaging.Packaged + "The bill of materials is in sboms/, all licences are in licenses/.\n",
 	}
 	w.linkage, err = w.link(linkage.Options{LibDir: path.Join(h.Dir, "lib"), Libc: h.Libc})
 	if err != nil {
@@ -89,6 +85,7 @@ func HTTPD(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Options
 	if err := w.treeLicences(path.Join(h.Dir, "licenses")); err != nil {
 		return nil, nil, err
 	}
+	w.about = packaging.DescribeHTTPD
 	a, err := w.write(d, "py3-none", "pkg:pypi/mod-wsgi-httpd@")
 	return a, w.warnings, err
 }
@@ -111,11 +108,11 @@ func Module(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Option
 	w.components = append(w.components, m.Components...)
 	py := m.Python
 	w.dist = pydist.Dist{
-		Name: moduleDist, Version: m.Version, HomePage: "https://www.modwsgi.org/",
+		Name: moduleDist, Version: m.Version,
 		Summary:        "mod_wsgi for Python " + py.MinorVersion() + ", ready to serve: built by modwsgi",
 		RequiresPython: "==" + py.MinorVersion() + ".*", Requires: []string{httpdDist + "==" + m.HTTPD}, TopLevel: []string{m.Package},
 		Description: "mod_wsgi " + m.Version + " for Python " + py.MinorVersion() + " and httpd " + m.HTTPD + ", with mod_wsgi-express.\n" +
-			"The bill of materials is in sboms/, all licences are in licenses/.\n",
+			packaging.Packaged + "The bill of materials is in sboms/, all licences are in licenses/.\n",
 	}
 	soname, err := w.soname()
 	if err != nil {
@@ -137,6 +134,7 @@ func Module(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o Option
 		return nil, nil, err
 	}
 	w.texts["mod_wsgi/LICENSE"] = licence.Text()
+	w.about = func(d *pydist.Dist) { packaging.DescribeModule(d, packaging.OnLinux, py.MinorVersion()) }
 	a, err := w.write(d, py.Tag+"-"+py.ABI, "pkg:pypi/mod-wsgi@")
 	return a, w.warnings, err
 }
@@ -265,19 +263,14 @@ func (w *work) write(d *packaging.Dist, abi, purl string) (*packaging.Artifact, 
 	began := time.Now()
 	dist := &w.dist
 	dist.Tag = abi + "-" + strings.Join(w.linkage.Tags, ".")
-	if w.options.Build != 0 {
-		dist.Build = fmt.Sprint(w.options.Build)
-	}
-	if w.options.Local != "" {
-		dist.Version += "+" + w.options.Local
-	}
-	normal, err := pydist.NormalVersion(dist.Version)
+	normal, inURL, err := w.options.Name(dist)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "a local label consists of letters and digits separated by dots", "--local-version: %w", err)
+		return nil, err
 	}
-	w.licences()
+	w.options.License(dist, w.expression(), w.texts)
+	w.about(dist)
 	bom, err := sbom.JSON(sbom.Subject{
-		Name: dist.Name, Version: normal, PURL: purl + strings.ReplaceAll(normal, "+", "%2B"), License: w.expression(), Time: w.stage.Time, Tool: w.stage.Tool,
+		Name: dist.Name, Version: normal, PURL: purl + inURL, License: w.expression(), Time: w.stage.Time, Tool: w.stage.Tool,
 	}, w.components)
 	if err != nil {
 		return nil, err
@@ -302,22 +295,6 @@ func (w *work) write(d *packaging.Dist, abi, purl string) (*packaging.Artifact, 
 		return nil, err
 	}
 	return w.add(d, name, normal, began)
-}
-
-// licences puts the licences into the wheel. How the metadata names them depends on
-// its version; where the texts are does not.
-func (w *work) licences() {
-	dist := &w.dist
-	dist.License, dist.Extra = w.expression(), map[string][]byte{}
-	for _, name := range slices.Sorted(maps.Keys(w.texts)) {
-		dist.Extra["licenses/"+name] = w.texts[name]
-		if w.options.Metadata == "2.4" {
-			dist.LicenseFiles = append(dist.LicenseFiles, name)
-		}
-	}
-	if w.options.Metadata == "2.4" {
-		dist.LicenseExpression, dist.License = dist.License, ""
-	}
 }
 
 // add registers the wheel, and its metadata as a separate file (PEP 658).

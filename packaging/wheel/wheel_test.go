@@ -164,7 +164,7 @@ func write(t *testing.T, out string, s *packaging.Stage, o Options) ([]string, e
 func TestWheelsOfAStage(t *testing.T) {
 	s := stage(t)
 	out := filepath.Join(t.TempDir(), "dist")
-	names, err := write(t, out, s, Options{Bundle: true, Local: "lab.1", Build: 2})
+	names, err := write(t, out, s, Options{Bundle: true, WheelChoices: packaging.WheelChoices{Local: "lab.1", Build: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}

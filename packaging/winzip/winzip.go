@@ -36,8 +36,8 @@ import (
 const (
 	express  = "mod_wsgi-express.exe"
 	platform = "win_amd64"
-	// label names the httpd that a module is for, as in the community's wheels. Theirs
-	// also name the compiler ("vc15"), which ours is not.
+	// label names the httpd that a module is for in the name of the zip. Community wheels
+	// have it as a local version, which no public package index accepts.
 	label = "ap24"
 )
 
@@ -176,18 +176,22 @@ func Zip(ctx context.Context, d *packaging.Dist, s *packaging.Stage) (*packaging
 		return nil, err
 	}
 	files := map[string][]byte{
-		"Apache24/conf/extra/httpd-wsgi.conf": crlf(w.configuration()), "README.txt": crlf(w.readme()), "LICENSE.txt": crlf(string(licence.Text())),
+		"Apache24/conf/extra/httpd-wsgi.conf": []byte(w.configuration()), "README.txt": []byte(w.readme()), "LICENSE.txt": licence.Text(),
 		"mod_wsgi.cdx.json": bom, "mod_wsgi-express.json": w.receipt.Encode(),
+	}
+	for name, text := range w.texts {
+		files["licenses/"+name] = text
+	}
+	for name, text := range files {
+		files[name] = crlf(text)
 	}
 	for path, from := range map[string]string{"Apache24/modules/mod_wsgi.so": w.module(), express: w.launcher()} {
 		if files[path], err = os.ReadFile(from); err != nil {
 			return nil, err
 		}
 	}
-	for name, text := range w.texts {
-		files["licenses/"+name] = text
-	}
-	files["SHA256SUMS"] = sums(files)
+	files["SHA256SUMS"] = crlf(sums(files)) // of the converted files; sha256sum accepts these line ends
+
 	a := w.artifact(ZipName(w.version(), s.Module.Python.Tag), "zip")
 	if err := writeZip(d, a.Name, files, s.Time); err != nil {
 		return nil, err
@@ -212,9 +216,10 @@ func sums(files map[string][]byte) []byte {
 	return []byte(out.String())
 }
 
-// crlf converts line ends to those of Windows.
-func crlf(text string) []byte {
-	return []byte(strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n"))
+// crlf converts line ends to those of Windows. In a wheel they stay as they are, since
+// pip reads its metadata and Python accepts both.
+func crlf(text []byte) []byte {
+	return bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 }
 
 // writeZip writes sorted entries with the same time. The format's earliest year is
@@ -253,26 +258,17 @@ func writeZip(d *packaging.Dist, name string, files map[string][]byte, at time.T
 
 // Wheel writes the wheel: the module where community wheels had it, the launcher among
 // the programs, and the runtime's Python code.
-func Wheel(ctx context.Context, d *packaging.Dist, s *packaging.Stage) (*packaging.Artifact, error) {
+func Wheel(ctx context.Context, d *packaging.Dist, s *packaging.Stage, o packaging.WheelChoices) (*packaging.Artifact, error) {
 	began := time.Now()
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
 	w, err := begin(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	py := s.Module.Python
-	dist := pydist.Dist{
-		Name: "mod_wsgi", Version: w.version() + "+" + label, HomePage: "https://www.modwsgi.org/",
-		Summary:        "mod_wsgi for Python " + py.MinorVersion() + " and Apache 2.4 on Windows, built by modwsgi",
-		RequiresPython: "==" + py.MinorVersion() + ".*", TopLevel: []string{s.Module.Package}, Tag: py.Tag + "-" + py.ABI + "-" + platform,
-		License: w.expression(), Extra: map[string][]byte{},
-		Description: "mod_wsgi " + w.version() + " for Python " + py.MinorVersion() + " and your Apache 2.4 from Apache Lounge, XAMPP or another maker.\n" +
-			"\"mod_wsgi-express module-config\" prints the lines for httpd.conf.\n" +
-			"The bill of materials is in sboms/, all licences are in licenses/.\n",
-	}
-	for _, name := range slices.Sorted(maps.Keys(w.texts)) {
-		dist.Extra["licenses/"+name] = w.texts[name]
-	}
-	if dist.Extra["sboms/modwsgi.cdx.json"], err = w.bom("pkg:pypi/mod-wsgi@" + w.version() + "%2B" + label); err != nil {
+	dist, err := w.describe(o)
+	if err != nil {
 		return nil, err
 	}
 	scratch, err := d.Scratch()
@@ -280,7 +276,7 @@ func Wheel(ctx context.Context, d *packaging.Dist, s *packaging.Stage) (*packagi
 		return nil, err
 	}
 	defer func() { _ = owned.RemoveAll(scratch) }()
-	if err := w.files(&dist, scratch); err != nil {
+	if err := w.files(dist, scratch); err != nil {
 		return nil, err
 	}
 	name, err := dist.WheelName()
@@ -308,6 +304,27 @@ func Wheel(ctx context.Context, d *packaging.Dist, s *packaging.Stage) (*packagi
 		return nil, err
 	}
 	return a, d.Meta(name+".metadata", metadata)
+}
+
+// describe returns the wheel without its files.
+func (w *work) describe(o packaging.WheelChoices) (*pydist.Dist, error) {
+	py := w.stage.Module.Python
+	dist := &pydist.Dist{
+		Name: "mod_wsgi", Version: w.version(),
+		Summary:        "mod_wsgi for Python " + py.MinorVersion() + " and Apache 2.4 on Windows, built by modwsgi",
+		RequiresPython: "==" + py.MinorVersion() + ".*", TopLevel: []string{w.stage.Module.Package}, Tag: py.Tag + "-" + py.ABI + "-" + platform,
+		Description: "mod_wsgi " + w.version() + " for Python " + py.MinorVersion() + " and your Apache 2.4 from Apache Lounge, XAMPP or another maker.\n" +
+			"\"mod_wsgi-express module-config\" prints the lines for httpd.conf.\n" +
+			packaging.Packaged + "The bill of materials is in sboms/, all licences are in licenses/.\n",
+	}
+	_, inURL, err := o.Name(dist)
+	if err != nil {
+		return nil, err
+	}
+	o.License(dist, w.expression(), w.texts)
+	packaging.DescribeModule(dist, packaging.OnWindows, py.MinorVersion())
+	dist.Extra["sboms/modwsgi.cdx.json"], err = w.bom("pkg:pypi/mod-wsgi@" + inURL)
+	return dist, err
 }
 
 // files lists the wheel's files; scratch gets the record and links the program,

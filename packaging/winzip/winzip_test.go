@@ -73,7 +73,7 @@ func TestRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, zerr := Zip(t.Context(), d, s)
-		_, werr := Wheel(t.Context(), d, s)
+		_, werr := Wheel(t.Context(), d, s, packaging.WheelChoices{})
 		d.Abort()
 		for _, err := range []error{zerr, werr} {
 			if change == nil && err != nil {
@@ -91,7 +91,7 @@ func TestRefused(t *testing.T) {
 
 func TestConfiguration(t *testing.T) {
 	w := &work{stage: stage(t, pe.IMAGE_FILE_MACHINE_AMD64)}
-	text := string(crlf(w.configuration()))
+	text := string(crlf([]byte(w.configuration())))
 	for _, want := range []string{
 		"LoadFile \"${PYTHONHOME}/python311.dll\"\r\n", "LoadModule wsgi_module modules/mod_wsgi.so\r\n", "WSGIPythonHome \"${PYTHONHOME}\"\r\n",
 		"WSGIApplicationGroup %{GLOBAL}\r\n", "Define PYTHONHOME \"C:/Python311\"\r\n",

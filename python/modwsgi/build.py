@@ -11,6 +11,7 @@ MODWSGI_NAME; names may be written with "-" or "_"):
   httpd-version  version of a bundled httpd, or a constraint for it
   with, without  features that a bundled httpd must or must not have
   libraries      libraries of its features: host, bundled (from source), or auto
+  hardening      compiler flags against exploitation: auto (the default) or none
   source-dir     directory with source archives, searched first
   mirror         base URL of a mirror with source archives
   offline        1: never use the network
@@ -43,7 +44,7 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
-_VALUES = ("httpd", "httpd-version", "with", "without", "libraries", "source-dir", "mirror", "jobs", "cache-dir")
+_VALUES = ("httpd", "httpd-version", "with", "without", "libraries", "hardening", "source-dir", "mirror", "jobs", "cache-dir")
 # The program reads the environment variables of these settings itself.
 _SHARED = ("cache", "cache-trust", "cache-sign-key", "cache-max-age", "cache-not-before")
 _SWITCHES = ("offline", "allow-vulnerable")

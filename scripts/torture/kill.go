@@ -48,7 +48,7 @@ func stale(t *torture, env string) error {
 	if err := installed(t, env); err != nil {
 		return err
 	}
-	found, _ := filepath.Glob(filepath.Join(site(env), "mod_wsgi/server/*.so"))
+	found, _ := filepath.Glob(filepath.Join(site(env), "mod_wsgi/server/mod_wsgi-py*.so"))
 	for _, name := range found {
 		if err := os.Remove(name); err != nil {
 			return err

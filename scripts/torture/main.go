@@ -20,7 +20,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -54,8 +53,7 @@ type torture struct {
 	rounds   int
 	failures []string
 	figures  []string // what was measured
-	refused  atomic.Int64
-	skipped  string // why the part could not run
+	skipped  string   // why the part could not run
 }
 
 // fail notes a broken promise.
@@ -82,6 +80,9 @@ func (t *torture) more() bool {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		os.Exit(serveCommand(os.Args[2:]))
+	}
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "where chance begins; that of an earlier run repeats its choices")
 	limit := flag.Duration("time", 30*time.Minute, "how long the whole may take; a round that has begun is finished")
 	short := flag.Bool("short", false, "smaller numbers, for continuous integration")

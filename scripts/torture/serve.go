@@ -39,21 +39,18 @@ func (w *world) port() int {
 
 func (w *world) root() string { return w.path("server") }
 
+// setupServer gives httpd few threads: each has its memory only after its first
+// request, so what 2400 of them have depends on chance for a long time.
 func setupServer(t *torture, env string) []string {
 	argv := []string{
 		t.express(env), "setup-server", t.path("work/hello.wsgi"), "--server-root", t.root(), "--host", "127.0.0.1", "--port", strconv.Itoa(t.port()),
-		"--processes", "2", "--threads", "5",
+		"--processes", "2", "--threads", "5", "--max-clients", "48",
 	}
 	if os.Geteuid() == 0 {
 		argv = append(argv, "--user", "nobody")
 	}
 	return argv
 }
-
-// errRefused is a request that met a daemon process on its way out: mod_wsgi answers
-// 503, or 500 where the process had begun with it. That is counted while reloads are
-// made, and an error else.
-var errRefused = errors.New("the server answered 500 or 503")
 
 // ask sends one request.
 func (t *torture) ask(c *http.Client) error {
@@ -65,9 +62,6 @@ func (t *torture) ask(c *http.Client) error {
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err
-	}
-	if resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusInternalServerError {
-		return errRefused
 	}
 	if resp.StatusCode != http.StatusOK || string(data) != "hello" {
 		return fmt.Errorf("%s: %.80q", resp.Status, data)
@@ -167,10 +161,6 @@ func (t *torture) load(clients, n int, stop <-chan struct{}, every func(done int
 					return
 				}
 				err := t.again(c)
-				if errors.Is(err, errRefused) && t.name == "reload" {
-					t.refused.Add(1)
-					err = nil
-				}
 				if err != nil && t.ctx.Err() == nil {
 					bad.Add(1)
 					fmt.Printf("%s: request %d: %v\n", t.name, k, err)
@@ -234,15 +224,13 @@ func (t *torture) reload() {
 	if before != nil {
 		t.flat("reloads", before, after)
 	}
-	if n := t.refused.Load(); n > int64(4*clients*made) {
-		t.fail("%d of %d requests were answered with 500 or 503 during %d reloads", n, sent, made)
-	}
-	t.figure("%d reloads, %d requests meanwhile, %d answered with 500 or 503, memory %d to %d KiB, descriptors %d to %d", made, sent, t.refused.Load(),
+	t.figure("%d reloads, %d requests meanwhile, memory %d to %d KiB, descriptors %d to %d", made, sent,
 		sum(before).memory, sum(after).memory, sum(before).files, sum(after).files)
 }
 
 // requests sends many, and compares what the processes use.
 func (t *torture) requests() {
+	const warm = 3000
 	env, ok := t.server()
 	if !ok {
 		return
@@ -254,7 +242,7 @@ func (t *torture) requests() {
 	}
 	t.more()
 	stop := make(chan struct{})
-	t.load(8, max(1000, number/10), stop, func(int64) {}) // warm
+	t.load(8, max(warm, number/10), stop, func(int64) {})
 	before := t.drained(0)
 	end := time.AfterFunc(max(time.Until(t.until), 5*time.Second), func() { close(stop) })
 	began := time.Now()

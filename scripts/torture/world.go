@@ -294,7 +294,16 @@ func (t *torture) interrupted(after time.Duration, do func(pid int), argv ...str
 	return result{argv, out.String(), c.ProcessState.ExitCode()}
 }
 
-func kill9(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }
+// send sends a signal to one process, and never to a group: 0 would be that of torture
+// itself.
+func send(pid int, s syscall.Signal) error {
+	if pid <= 1 {
+		return fmt.Errorf("%d is not a process of a server", pid)
+	}
+	return syscall.Kill(pid, s)
+}
+
+func kill9(pid int) { _ = send(pid, syscall.SIGKILL) }
 
 // whole checks that an environment is complete: list sees it, and a request proves it.
 func (t *torture) whole(when, env string) {

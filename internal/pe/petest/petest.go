@@ -47,7 +47,7 @@ func (f File) Bytes() []byte {
 	imports := f.imports(&section)
 	section.WriteString(f.Text)
 	size := uint32(section.Len() + 0x10)
-	optional := pe.OptionalHeader64{Magic: 0x20b, NumberOfRvaAndSizes: 16, SizeOfHeaders: start, ImageBase: 0x180000000}
+	optional := pe.OptionalHeader64{Magic: 0x20b, NumberOfRvaAndSizes: 16, SectionAlignment: address, FileAlignment: 0x200, SizeOfHeaders: start, ImageBase: 0x180000000}
 	if len(f.Exports) > 0 {
 		optional.DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_EXPORT] = pe.DataDirectory{VirtualAddress: address + exports, Size: length}
 	}

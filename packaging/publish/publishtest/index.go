@@ -33,6 +33,8 @@ type Index struct {
 	User, Password string
 	HTML           bool                                                     // the simple API has no JSON, and no hashes
 	Before         func(w http.ResponseWriter, r *http.Request) (done bool) // may answer in place of the index
+	Strict         bool                                                     // refuses wheels that PyPI refuses ([Refuses])
+	Classifiers    []string                                                 // of a strict index; nil accepts any
 	After          func(Upload) (status int)                                // replaces the answer to a stored upload; 0 does not
 	mu             sync.Mutex
 	files          map[string]Upload
@@ -191,6 +193,9 @@ func (x *Index) wrong(u Upload) string {
 		return "the file has another name or version"
 	case get("sha256_digest") != hex.EncodeToString(sum[:]), get("blake2_256_digest") != hex.EncodeToString(blake[:]), get("md5_digest") != hex.EncodeToString(md[:]):
 		return "wrong digest"
+	}
+	if x.Strict && get("filetype") == "bdist_wheel" {
+		return strings.Join(Refuses(u.Name, u.Data, x.Classifiers), "; ")
 	}
 	return ""
 }

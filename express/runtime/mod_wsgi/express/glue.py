@@ -293,7 +293,10 @@ class _Handler:
         self.reloading = settings["reloading"] and self.target is not None
 
     def reload_required(self, resource):
-        return self.reloading and _loads.is_new(self.target)
+        if self.reloading and _loads.is_new(self.target):
+            sys.__dict__["_mod_wsgi_changed"] = True
+            return True
+        return False
 
     def handle_request(self, environ, start_response):
         # httpd has found the first part of the path below the document root, and
@@ -352,6 +355,7 @@ class _Monitor(threading.Thread):
 
                 self.say("Change detected to '%s'." % path)
                 self.say("Triggering process restart.")
+                sys.__dict__["_mod_wsgi_changed"] = True
                 os.kill(os.getpid(), signal.SIGINT)
                 return
 
@@ -398,19 +402,36 @@ if _settings["monitor"] and not any(t.name == _Monitor.title for t in threading.
     _monitor.start()
 
 
-def _report(text):
-    """Report to the launcher if it waits for that (--wait-ready)."""
+def _report(kind, text=""):
+    """Report what becomes of this process to the launcher, in one line."""
+    line = "%s %d %s" % (kind, os.getpid(), " ".join(text.split()))
     try:
-        os.write(int(os.environ["MOD_WSGI_READY_FD"]), text.encode("utf-8", "backslashreplace")[:500] + b"\n")
+        os.write(int(os.environ["MOD_WSGI_READY_FD"]), line.encode("utf-8", "backslashreplace")[:500] + b"\n")
     except (KeyError, ValueError, OSError):
         pass
+
+
+def _report_end(name, shutdown_reason="", **event):
+    """Report why this process ends.  mod_wsgi 5 does not know each reason."""
+    if not shutdown_reason and "_mod_wsgi_changed" in sys.__dict__:
+        shutdown_reason = "script_reload"
+    limit = _settings.get("maximum_requests")
+    if not shutdown_reason and limit and mod_wsgi.process_metrics()["request_count"] >= limit:
+        shutdown_reason = "maximum_requests"
+    _report("stopping", shutdown_reason or "shutdown_signal")
 
 
 try:
     _handler = _Handler(_settings)
 except BaseException as error:
-    _report("failed %s: %s" % (type(error).__name__, " ".join(str(error).split())))
+    _report("failed", "%s: %s" % (type(error).__name__, error))
     raise
-_report("ready %d" % os.getpid())
+_report("ready")
+if "MOD_WSGI_READY_FD" in os.environ and "_mod_wsgi_end" not in sys.__dict__:
+    import mod_wsgi
+
+    sys.__dict__["_mod_wsgi_end"] = True  # this file may be loaded again
+    if hasattr(mod_wsgi, "subscribe_shutdown"):
+        mod_wsgi.subscribe_shutdown(_report_end)
 handle_request = _handler.handle_request
 reload_required = _handler.reload_required

@@ -111,6 +111,29 @@ def _end_with_httpd():
         pass
 
 
+def _await_predecessor():
+    """Wait until the httpd that this one has replaced has ended, with its services.
+
+    While requests end there, both run, but a service must run only once.
+    """
+    pid, _, started = os.environ.get("MOD_WSGI_PREDECESSOR", "").partition(" ")
+    last = time.time() + _LONGEST
+    while pid and time.time() < last:
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return
+        except OSError:
+            pass  # it belongs to another user
+        try:
+            with open("/proc/%s/stat" % pid, encoding="ascii", errors="replace") as stream:
+                if stream.read().rpartition(")")[2].split()[19] != started:
+                    return  # another process has its number now
+        except (OSError, IndexError):
+            pass
+        time.sleep(0.1)
+
+
 def _execute(path):
     with open(path, "rb") as stream:
         source = stream.read()
@@ -131,6 +154,7 @@ def _run():
     ends = _Ends(name)
     how = "it finished"
     try:
+        _await_predecessor()
         ends.start()
         _execute(path)
     except SystemExit as error:

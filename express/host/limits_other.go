@@ -1,0 +1,7 @@
+//go:build unix && !freebsd && !dragonfly
+
+package host
+
+import "syscall"
+
+func setCur(l *syscall.Rlimit, n uint64) { l.Cur = n }

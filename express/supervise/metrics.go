@@ -1,0 +1,192 @@
+package supervise
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"modwsgi/express/host"
+	"modwsgi/internal/fault"
+)
+
+// The metrics are served by the process that supervises httpd, because they continue when
+// httpd is replaced. It does not use net/http, which would slow down every start of the
+// launcher and make it larger by half: one kind of request is answered, and each
+// connection is closed after it.
+
+const (
+	mostScrapes = 16 // connections at the same time; others wait
+	mostAsked   = 16 << 10
+	scrapeLimit = 10 * time.Second
+)
+
+// metricsDoor is where metrics are served at present.
+type metricsDoor struct {
+	address string
+	door    net.Listener // nil for none
+}
+
+// CheckMetrics returns an error if metrics cannot be served at an address; "" stands
+// for none.
+func CheckMetrics(address string) error {
+	name, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil //nolint:nilerr // no metrics
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return fault.New(fault.Usage, "", "%q is not a port", port)
+	}
+	return host.CheckPort(name, number, "--metrics-listen")
+}
+
+// serveMetrics serves metrics at an address from now on, "" for none. The next httpd may
+// have another one.
+func (s *succession) serveMetrics(address string) {
+	if m := &s.metrics; m.address != address || m.door == nil {
+		s.closeMetrics()
+		m.address = address
+		if address == "" {
+			return
+		}
+		door, err := net.Listen("tcp", address)
+		if err != nil {
+			s.console.Fail(fault.New(fault.Environment, "choose another address with --metrics-listen, and reload", "no metrics: %w", err))
+			return
+		}
+		m.door = door
+		go s.acceptScrapes(door)
+	}
+}
+
+func (s *succession) closeMetrics() {
+	if s.metrics.door != nil {
+		_ = s.metrics.door.Close()
+		s.metrics.door = nil
+	}
+}
+
+func (s *succession) acceptScrapes(door net.Listener) {
+	free := make(chan struct{}, mostScrapes)
+	acceptAll(door.Accept, func(conn net.Conn) {
+		free <- struct{}{}
+		go func() {
+			defer func() { <-free }()
+			s.scrape(conn)
+		}()
+	})
+}
+
+// scrape answers one request.
+func (s *succession) scrape(conn net.Conn) {
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(scrapeLimit))
+	from := textproto.NewReader(bufio.NewReader(io.LimitReader(conn, mostAsked)))
+	line, err := from.ReadLine()
+	if err == nil {
+		_, err = from.ReadMIMEHeader()
+	}
+	method, rest, _ := strings.Cut(line, " ")
+	target, version, _ := strings.Cut(rest, " ")
+	path, _, _ := strings.Cut(target, "?")
+	status, body := "200 OK", ""
+	switch {
+	case err != nil || !strings.HasPrefix(version, "HTTP/1."):
+		status, body = "400 Bad Request", "this is no request of HTTP/1.1\n"
+	case method != "GET" && method != "HEAD":
+		status, body = "405 Method Not Allowed", "only GET is allowed\n"
+	case path != "/metrics":
+		status, body = "404 Not Found", "the metrics are at /metrics\n"
+	default:
+		<-s.begun
+		var b strings.Builder
+		s.report().metrics(&b)
+		body = b.String()
+	}
+	fmt.Fprintf(conn, "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", status, len(body))
+	if method != "HEAD" {
+		_, _ = io.WriteString(conn, body)
+	}
+}
+
+// metrics writes the report in Prometheus's text format, version 0.0.4
+// (https://prometheus.io/docs/instrumenting/exposition_formats/).
+func (r *Report) metrics(w io.Writer) {
+	family := func(name, kind, help string) func(labels string, value any) {
+		fmt.Fprintf(w, "# HELP mod_wsgi_%s %s\n# TYPE mod_wsgi_%s %s\n", name, help, name, kind)
+		return func(labels string, value any) {
+			if labels != "" {
+				labels = "{" + labels + "}"
+			}
+			fmt.Fprintf(w, "mod_wsgi_%s%s %v\n", name, labels, value)
+		}
+	}
+	one := func(name, kind, help string, value any) { family(name, kind, help)("", value) }
+	state := family("state", "gauge", "1 for the state of the instance, 0 for the others.")
+	for _, s := range []host.State{host.Starting, host.Ready, host.Draining, host.Failed} {
+		is := 0
+		if s.String() == r.State {
+			is = 1
+		}
+		state(fmt.Sprintf("state=%q", s), is)
+	}
+	one("capacity_requests", "gauge", "Requests that can run at the same time.", r.Capacity)
+	one("busy_requests", "gauge", "Requests that run.", r.Busy)
+	one("queued_requests", "gauge", "Requests that wait for a daemon process.", r.Queued)
+	one("open_connections", "gauge", "Open connections of clients, idle ones included.", r.Connections)
+	one("limit_connections", "gauge", "Connections that can be open at the same time.", r.ConnectionsLimit)
+	one("backlog_connections", "gauge", "Connections that httpd has not accepted yet.", r.Backlog)
+	one("leaving_httpds", "gauge", "Replaced httpds that complete their last requests.", len(r.Leaving))
+	one("processes", "gauge", "Processes that run the application.", len(r.Workers))
+	busy := family("process_busy_requests", "gauge", "Requests that run in a process.")
+	for _, p := range r.Workers {
+		if p.Busy != nil {
+			busy(fmt.Sprintf("pid=\"%d\"", p.PID), *p.Busy)
+		}
+	}
+	for _, m := range []struct {
+		name, kind, help string
+		value            func(Process) any
+	}{
+		{"process_cpu_seconds_total", "counter", "CPU time of a process.", func(p Process) any { return p.CPU }},
+		{"process_memory_bytes", "gauge", "Resident memory of a process, shared pages included.", func(p Process) any { return p.Memory }},
+		{"process_start_time_seconds", "gauge", "When a process was started, since the epoch.", func(p Process) any { return p.Started.Unix() }},
+	} {
+		each := family(m.name, m.kind, m.help)
+		for _, p := range r.Workers {
+			each(fmt.Sprintf("pid=\"%d\"", p.PID), m.value(p))
+		}
+	}
+	s := r.Supervised
+	one("start_time_seconds", "gauge", "When the instance was started, since the epoch.", s.Since.Unix())
+	one("connections_total", "counter", "Accepted connections.", s.Connections)
+	requests := family("requests_total", "counter", "Completed requests by the class of their status.")
+	for k, n := range s.counts.Status {
+		requests(fmt.Sprintf("status=%q", statusClass(k)), n)
+	}
+	one("response_bytes_total", "counter", "Bytes of the bodies of responses.", s.Bytes)
+	family("request_duration_seconds", "histogram", "Duration of completed requests, from their first line to the last byte of the response.")
+	sum := uint64(0)
+	for k, n := range s.counts.Slow {
+		sum += n
+		bound := "+Inf"
+		if k < len(host.DurationBounds) {
+			bound = fmt.Sprint(host.DurationBounds[k].Seconds())
+		}
+		fmt.Fprintf(w, "mod_wsgi_request_duration_seconds_bucket{le=%q} %d\n", bound, sum)
+	}
+	fmt.Fprintf(w, "mod_wsgi_request_duration_seconds_sum %v\nmod_wsgi_request_duration_seconds_count %d\n", s.Seconds, sum)
+	one("reloads_total", "counter", "Reloads.", s.Reloads)
+	one("reloads_refused_total", "counter", "Reloads that were refused.", s.Refused)
+	ends := family("replaced_processes_total", "counter", "Processes of the application that were replaced, by reason.")
+	for _, reason := range slices.Sorted(maps.Keys(s.EndCounts)) {
+		ends(fmt.Sprintf("reason=%q", reason), s.EndCounts[reason])
+	}
+}
