@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,12 +51,14 @@ type statusReport struct {
 		Statuses    map[string]int `json:"requests_by_status"`
 		Bytes       int            `json:"response_bytes"`
 		Seconds     float64        `json:"request_seconds"`
-		Ends        []struct {
-			PID    int
-			Reason string
-		}
-		Counts map[string]int `json:"ends_by_reason"`
+		Ends        []processEnd
+		Counts      map[string]int `json:"ends_by_reason"`
 	}
+}
+
+type processEnd struct {
+	PID    int
+	Reason string
 }
 
 // report asks for the status as JSON.
@@ -162,21 +165,27 @@ func TestStatusEnds(t *testing.T) {
 			app, _ := versionedApp(t)
 			s := begin(t, filepath.Dir(app), append([]string{app}, c.args...)...).up()
 			eventually(t, "its PID file", func() bool { return s.pid() > 0 })
-			eventually(t, "it has loaded", func() bool { r := s.report(); return len(r.Workers) == 1 && r.Workers[0].Loaded })
-			pid := s.report().Workers[0].PID
+			pid := 0
+			eventually(t, "it has loaded", func() bool {
+				r := s.report()
+				if len(r.Workers) != 1 || !r.Workers[0].Loaded {
+					return false
+				}
+				pid = r.Workers[0].PID
+				return true
+			})
 			c.end(t, s, app, pid)
 			names := []string{want}
 			if want == "evicted" { // mod_wsgi 5 and 6 name it differently
 				names = []string{"graceful_signal", "eviction_signal"}
 			}
 			eventually(t, "the end is known", func() bool {
+				// With an interval, others may have ended before this one, and after it.
 				r := s.report()
-				for _, name := range names {
-					if r.Supervised.Counts[name] > 0 && r.Supervised.Ends[0].PID == pid && r.Supervised.Ends[0].Reason == name {
-						return len(r.Workers) == 1 && r.Workers[0].PID != pid
-					}
-				}
-				return false
+				ended := slices.ContainsFunc(r.Supervised.Ends, func(e processEnd) bool {
+					return e.PID == pid && slices.Contains(names, e.Reason) && r.Supervised.Counts[e.Reason] > 0
+				})
+				return ended && len(r.Workers) == 1 && r.Workers[0].PID != pid
 			})
 		})
 	}
