@@ -311,12 +311,17 @@ func TestProxy(t *testing.T) {
 // certificate makes a self-signed certificate and returns its stem.
 func certificate(t *testing.T, dir, name string) (stem string, pool *x509.CertPool) {
 	t.Helper()
+	return certificateUntil(t, dir, name, time.Now().Add(time.Hour))
+}
+
+func certificateUntil(t *testing.T, dir, name string, until time.Time) (stem string, pool *x509.CertPool) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{name, strings.TrimPrefix(name, "www.")}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), DNSNames: []string{name, strings.TrimPrefix(name, "www.")}, NotBefore: time.Now().Add(-time.Hour), NotAfter: until,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	cert, err1 := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

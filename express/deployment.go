@@ -103,6 +103,12 @@ func (d *deployment) checkMonitoring() error {
 			return fault.New(fault.Environment, "install it: modwsgi install --reinstall", "option %s needs mod_handover, which is not beside the module %s", o.Flag(), d.python.Module)
 		}
 	}
+	if len(config.HTTPSAuto.In(d)) > 0 && d.python.Handover() == "" {
+		if !host.HandsOver {
+			return fault.New(fault.Environment, "obtain a certificate with another program, and name it with --ssl-certificate-file", "option --https-auto needs mod_handover, which exists for Linux only")
+		}
+		return fault.New(fault.Environment, "install it: modwsgi install --reinstall", "option --https-auto needs mod_handover, which is not beside the module %s", d.python.Module)
+	}
 	return nil
 }
 

@@ -21,6 +21,10 @@ func (d *deployment) launch() *instance.Launch {
 		KeepAlive: config.KeepAliveTimeout.In(d), Handover: d.python.Handover(), ErrorLog: d.ErrorLog, Direct: d.DirectLog(),
 	}
 	l.Health, l.Metrics, l.Clients, l.Threads = config.HealthPath.In(d), d.MetricsAddress(), d.Size.Connections(), d.Size.MaxWorkers
+	l.JSONLog = d.ErrorLogIsJSON()
+	if l.ACME = d.ACME(); l.ACME != nil && d.account.Other {
+		l.ACME.OtherUser, l.ACME.Group = true, d.account.GID
+	}
 	for _, p := range servedPorts(d.Server) {
 		l.Ports = append(l.Ports, p.port)
 	}
@@ -56,6 +60,9 @@ func (d *deployment) ownVariables() []string {
 	}
 	for _, s := range d.ServiceScripts() {
 		env = append(env, "MOD_WSGI_SERVICE_"+s[0]+"="+d.FromLaunch(s[1]))
+	}
+	if a := d.ACME(); a != nil {
+		env = append(env, "MOD_WSGI_CHALLENGES="+a.Challenges())
 	}
 	slices.Sort(env)
 	env = append(env, d.variables...)

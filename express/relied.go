@@ -48,7 +48,10 @@ func (d *deployment) reliedFiles() []instance.Relied {
 		add("option "+config.SocketPrefix.Flag(), instance.Created, filepath.Join(d.SocketDir, "wsgi.sock"))
 	}
 	given(config.MIMETypes, instance.Data, d.MIME)
-	if d.Given(config.HTTPSPort) {
+	if a := d.ACME(); a != nil {
+		add("option "+config.ACMECommand.Flag(), instance.Executed, a.Command)
+		add("option "+config.ACMECA.Flag(), instance.Obeyed, a.CA)
+	} else if d.Given(config.HTTPSPort) {
 		cert, key := d.Certificate()
 		add("the certificate", instance.Data, cert)
 		add("the certificate's key", instance.Data, key)

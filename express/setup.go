@@ -70,6 +70,15 @@ func (d *deployment) fill(ctx context.Context, l *instance.Launch, file *conf.Fi
 			return fault.Wrap(fault.Environment, "", err)
 		}
 	}
+	if l.ACME != nil {
+		if err := l.ACME.Prepare(); err != nil {
+			return err
+		}
+		what := "the directory with the answers to the authority (--acme-state-directory)"
+		if err := host.CheckAccess(d.account, []host.Need{{Path: l.ACME.Challenges(), What: what}}); err != nil {
+			return err
+		}
+	}
 	if err := d.tryConf(ctx, l, file, text); err != nil {
 		undo()
 		return err

@@ -37,6 +37,7 @@ func startServer(ctx context.Context, c *Console, inv *Invocation, s *Server) (i
 	}
 	inv.Env = host.WithoutPassed(inv.Env)
 	giveSockets(s, sockets)
+	config.ImplyHTTPS(s)
 	if err := checkPorts(s, sockets); err != nil {
 		return 1, err
 	}

@@ -55,7 +55,7 @@ var table = &option.Table{Refused: Refused}
 
 func init() {
 	features = []*feature{
-		&application, &listening, &tls, &processes, &timeouts, &buffers, &http, &documents, &proxies, &access, &logs, &monitoring,
+		&application, &listening, &tls, &automatic, &processes, &timeouts, &buffers, &http, &documents, &proxies, &access, &logs, &monitoring,
 		&python, &server, &services, &telemetry, &debugging, &gone,
 	}
 	for _, f := range features {

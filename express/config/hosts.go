@@ -57,7 +57,7 @@ func (w *writer) virtualHosts() {
 	if !i.hasHosts() {
 		return
 	}
-	w.add(w.portHosts("http", Port.In(i))...)
+	w.add(w.onceIssued(func(w *writer) []conf.Node { return w.portHosts("http", Port.In(i)) })...)
 	if i.Given(HTTPSPort) {
 		w.add(conf.D("Listen", word(ListenAddress(Host.In(i), HTTPSPort.In(i))), conf.Key("https")).From(HTTPSPort))
 		w.add(w.portHosts("https", HTTPSPort.In(i))...)

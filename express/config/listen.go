@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"modwsgi/express/acme"
 	"modwsgi/express/conf"
 	"modwsgi/express/host"
 	"modwsgi/express/option"
@@ -64,8 +65,16 @@ var listening = feature{
 			w.add(conf.D("HostnameLookups", conf.Key("Off")), conf.D("MaxMemFree", integer(64)))
 		},
 		slotProtocols: func(w *writer) {
+			var list []conf.Arg
 			if HTTP2.In(w.i) {
-				w.add(conf.D("Protocols", conf.Key("h2"), conf.Key("h2c"), conf.Key("http/1.1")).From(HTTP2))
+				list = append(list, conf.Key("h2"), conf.Key("h2c"))
+			}
+			list = append(list, conf.Key("http/1.1"))
+			if a := w.i.ACME(); a != nil && a.Challenge == acme.TLSALPN01 {
+				list = append(list, conf.Key("acme-tls/1"))
+			}
+			if len(list) > 1 {
+				w.add(conf.D("Protocols", list...).From(HTTP2, ACMEChallenge))
 			}
 		},
 		slotHosts: (*writer).virtualHosts,
@@ -165,7 +174,7 @@ func (w *writer) parentHost(scheme string) []virtualHost {
 	if parent == "" {
 		return nil
 	}
-	target, by := i.reachedAt(scheme, ServerName.In(i))
+	target, by := w.reachedAt(scheme, ServerName.In(i))
 	body := []conf.Node{conf.D("ServerName", word(parent))}
 	body = append(body, w.redirect(target, append([]conf.Origin{ServerName}, by...)...)...)
 	return []virtualHost{{redirects, []conf.Origin{ServerName}, body}}

@@ -294,6 +294,9 @@ func (i *Instance) DirectLog() bool {
 	return !LogToTerminal.In(i) && !RotateLogs.In(i) && i.errorForm() == logwriter.Plain
 }
 
+// ErrorLogIsJSON reports whether the error log has one JSON object per line.
+func (i *Instance) ErrorLogIsJSON() bool { return i.errorForm() == logwriter.ErrorJSON }
+
 // maxLogSize returns the size at which a log is full, in MiB; 0 for none: a log that is
 // rotated at certain times has a limit only if one is given.
 func (i *Instance) maxLogSize() int {

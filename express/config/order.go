@@ -89,6 +89,8 @@ type writer struct {
 	i    *Instance
 	file conf.File
 	err  error
+
+	unissued bool // what is written applies while no authority has issued the certificate
 }
 
 func (w *writer) add(nodes ...conf.Node) { w.file.Add(nodes...) }

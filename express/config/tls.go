@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 
+	"modwsgi/express/acme"
 	"modwsgi/express/conf"
+	"modwsgi/express/host"
 	"modwsgi/express/option"
 	"modwsgi/internal/fault"
 )
@@ -62,7 +64,7 @@ var tls = feature{
 // secureRedirect returns the directives of a virtual host for plain HTTP that only
 // redirects to HTTPS. It returns nil for virtual hosts that serve requests.
 func (w *writer) secureRedirect(scheme, name string) []conf.Node {
-	if scheme != "http" || !HTTPSOnly.In(w.i) {
+	if scheme != "http" || !w.onlySecure() {
 		return nil
 	}
 	return w.redirect(Origin("https", name, HTTPSPort.In(w.i)), HTTPSOnly)
@@ -72,7 +74,7 @@ func (w *writer) secureRedirect(scheme, name string) []conf.Node {
 // httpd's status is not redirected.
 func (w *writer) localRedirect(scheme string) []conf.Node {
 	i := w.i
-	if scheme != "http" || !HTTPSOnly.In(i) {
+	if scheme != "http" || !w.onlySecure() {
 		return nil
 	}
 	paths := "^/"
@@ -85,8 +87,9 @@ func (w *writer) localRedirect(scheme string) []conf.Node {
 
 // reachedAt returns the origin at which a host finally answers, and the options that
 // determine it. It skips plain HTTP if that only redirects.
-func (i *Instance) reachedAt(scheme, name string) (origin string, by []conf.Origin) {
-	if scheme == "https" || HTTPSOnly.In(i) {
+func (w *writer) reachedAt(scheme, name string) (origin string, by []conf.Origin) {
+	i := w.i
+	if scheme == "https" || w.onlySecure() {
 		return Origin("https", name, HTTPSPort.In(i)), []conf.Origin{HTTPSOnly}
 	}
 	return Origin(scheme, name, Port.In(i)), []conf.Origin{HTTPSOnly}
@@ -111,6 +114,9 @@ func (w *writer) hsts() []conf.Node {
 
 // Certificate returns the paths of the server's certificate and its key.
 func (i *Instance) Certificate() (cert, key string) {
+	if a := i.ACME(); a != nil {
+		return a.CurrentFile(acme.ChainFile), a.CurrentFile(acme.KeyFile)
+	}
 	if SSLCertificate.In(i) != "" {
 		return i.fromLaunch(SSLCertificate.In(i) + ".crt"), i.fromLaunch(SSLCertificate.In(i) + ".key")
 	}
@@ -147,6 +153,9 @@ func (i *Instance) checkTLS() error {
 		return bad("option --ssl-verify-client needs --ssl-ca-certificate-file")
 	}
 	files := []named{{SSLCertificateFile, cert}, {SSLCertificateKeyFile, key}}
+	if i.ACME() != nil { // it is made before httpd starts
+		files = nil
+	}
 	if SSLCertificate.In(i) != "" {
 		files = []named{{SSLCertificate, cert}, {SSLCertificate, key}}
 	}
@@ -164,14 +173,20 @@ func (i *Instance) checkTLS() error {
 	return nil
 }
 
+// staples reports whether httpd can send proofs that a certificate is not revoked.
+func (i *Instance) staples() bool { return Exists(i.moduleFile("socache_shmcb")) }
+
 // tls returns the directives that each virtual host for HTTPS needs.
 func (w *writer) tls() []conf.Node {
 	i := w.i
 	cert, key := i.Certificate()
 	nodes := []conf.Node{
 		conf.D("SSLEngine", conf.Key("On")).From(HTTPSPort),
-		conf.D("SSLCertificateFile", word(cert)).From(SSLCertificateFile, SSLCertificate),
-		conf.D("SSLCertificateKeyFile", word(key)).From(SSLCertificateKeyFile, SSLCertificate),
+		conf.D("SSLCertificateFile", word(cert)).From(SSLCertificateFile, SSLCertificate, HTTPSAuto),
+		conf.D("SSLCertificateKeyFile", word(key)).From(SSLCertificateKeyFile, SSLCertificate, HTTPSAuto),
+	}
+	if a := i.ACME(); a != nil && i.staples() {
+		nodes = append(nodes, conf.S("IfFile", args(word(host.Slashed(a.CurrentFile(acme.OCSPFile)))), conf.D("SSLUseStapling", conf.Key("On"))).From(HTTPSAuto))
 	}
 	if SSLCertificateChainFile.In(i) != "" {
 		nodes = append(nodes, conf.D("SSLCertificateChainFile", word(i.fromLaunch(SSLCertificateChainFile.In(i)))).From(SSLCertificateChainFile))

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"modwsgi/express/acme"
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/internal/owned"
@@ -58,6 +59,9 @@ type Launch struct {
 	GDB       string   `json:"gdb,omitempty"`              // run httpd under this gdb
 	UID       int      `json:"uid,omitempty"`              // the application's account, if it is another one
 	Files     []Relied `json:"files,omitempty"`
+	// ACME is what --https-auto wants; nil without it.
+	ACME    *acme.Settings `json:"acme,omitempty"`
+	JSONLog bool           `json:"json_log,omitempty"` // the error log has one JSON object per line
 	// Includes are the paths and patterns of --include-file.
 	Includes []string `json:"includes,omitempty"`
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -189,4 +190,11 @@ func (f *errorJSON) write(m *message) {
 	}
 	text("referer", m.referer)
 	f.to = o.end()
+}
+
+// ErrorObject returns a message of a program other than httpd as a line of a JSON error log.
+func ErrorObject(at time.Time, level, module string, pid int, text string) []byte {
+	f := &errorJSON{}
+	f.write(&message{at: at, level: []byte(level), module: []byte(module), pid: strconv.AppendInt(nil, int64(pid), 10), text: []byte(text)})
+	return append(f.to, '\n')
 }

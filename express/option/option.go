@@ -94,6 +94,13 @@ func (h Handle[T]) Give(line Source, value T) {
 	line.values().given[h.Option] = true
 }
 
+// Imply sets the option's value because another option requires it. The option counts as
+// given.
+func (h Handle[T]) Imply(line Source, value T, by Ref) {
+	h.Give(line, value)
+	line.values().source[h.Option] = Place{Name: "implied by " + by.Flag()}
+}
+
 // The following methods complete a declaration.
 
 // DefaultText sets the default shown in help, for an option whose default is derived.

@@ -52,7 +52,7 @@ func doorPath(dir *owned.Dir) (string, *os.File, error) {
 }
 
 // listen accepts requests until it is closed.
-func (s *succession) listen(l *instance.Launch) (<-chan request, func()) {
+func (s *succession) listen(ctx context.Context, l *instance.Launch) (<-chan request, func()) {
 	if l.Handle == nil {
 		return nil, func() {}
 	}
@@ -74,8 +74,11 @@ func (s *succession) listen(l *instance.Launch) (<-chan request, func()) {
 	asked := make(chan request)
 	done := make(chan struct{})
 	go acceptAll(door.AcceptUnix, func(conn *net.UnixConn) { go s.receive(conn, asked, done) })
+	s.certificates.asked = asked
+	s.keepCertificate(ctx)
 	return asked, func() {
 		close(done)
+		s.certificates.stop()
 		_ = door.Close() // removes the file
 		_ = dir.Close()
 	}

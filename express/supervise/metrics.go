@@ -164,6 +164,15 @@ func (r *Report) metrics(w io.Writer) {
 			each(fmt.Sprintf("pid=\"%d\"", p.PID), m.value(p))
 		}
 	}
+	if c := r.Certificate; c != nil {
+		issued, until := 0, int64(0)
+		if c.Issued {
+			issued, until = 1, c.NotAfter.Unix()
+		}
+		one("certificate_issued", "gauge", "1 if an authority has issued the certificate, 0 while none has.", issued)
+		one("certificate_not_after_seconds", "gauge", "When the certificate expires, since the epoch; 0 while none is issued.", until)
+		one("certificate_failures", "gauge", "Attempts to obtain or renew the certificate that failed since the last success.", c.Failures)
+	}
 	s := r.Supervised
 	one("start_time_seconds", "gauge", "When the instance was started, since the epoch.", s.Since.Unix())
 	one("connections_total", "counter", "Accepted connections.", s.Connections)

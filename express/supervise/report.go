@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"modwsgi/express/acme"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
 )
@@ -38,6 +39,8 @@ type Report struct {
 	Workers []Process `json:"workers"`          // daemon processes; in embedded mode those of httpd
 	Leaving []Leaving `json:"leaving"`          // httpds that have been replaced
 	Failure string    `json:"failure,omitzero"` // why the application did not load
+
+	Certificate *acme.Status `json:"certificate,omitempty"` // of --https-auto
 
 	Supervised *Supervised `json:"supervised,omitempty"` // nil if no process counts
 }
@@ -82,6 +85,7 @@ func observe(l *instance.Launch, pid int) *Report {
 		Running: pid != 0, PID: pid, Root: l.Root, URL: l.URL, State: "stopped", Processes: l.Processes, Threads: l.Threads,
 		Capacity: max(l.Processes, 1) * l.Threads, ConnectionsLimit: l.Clients, Workers: []Process{}, Leaving: []Leaving{},
 	}
+	r.addCertificate(l)
 	if pid == 0 {
 		return r
 	}
@@ -207,6 +211,9 @@ func (r *Report) write(w io.Writer, now time.Time) {
 	p("connections", "%d of %d are open, %d more wait", r.Connections, r.ConnectionsLimit, r.Backlog)
 	for _, g := range r.Leaving {
 		p("leaving", "process %d, which was replaced, completes %d requests", g.PID, g.Busy)
+	}
+	if r.Certificate != nil {
+		writeCertificate(p, r.Certificate, now)
 	}
 	if s := r.Supervised; s != nil {
 		text := fmt.Sprintf("%d requests since %s", s.Requests, ago(now, s.Since))

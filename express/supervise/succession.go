@@ -85,6 +85,8 @@ type succession struct {
 	begun   chan struct{} // closed when it runs
 	metrics metricsDoor
 
+	certificates certificates
+
 	number  int                // of the last generation
 	hurry   chan struct{}      // closed when the last httpd has ended
 	taken   chan error         // the result of a replacement
@@ -277,6 +279,9 @@ func (s *succession) commit(ctx context.Context, err error) {
 		s.mu.Unlock()
 	}
 	s.serveMetrics(s.present().launch.Metrics)
+	if err == nil {
+		s.keepCertificate(ctx)
+	}
 	answerAll(s.asked, err)
 	s.asked = nil
 	if s.again && ctx.Err() == nil {

@@ -139,7 +139,7 @@ func (s *Server) follow(ctx context.Context, first *generation, ready <-chan str
 	var asked <-chan request
 	if first.link != nil {
 		var closeDoor func()
-		asked, closeDoor = line.listen(s.Launch)
+		asked, closeDoor = line.listen(ctx, s.Launch)
 		defer closeDoor()
 	}
 	failed := false // the application did not load

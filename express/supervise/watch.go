@@ -91,7 +91,7 @@ func (c *Control) watch(ctx context.Context, words []string) (int, error) {
 		var err error
 		if first.link, err = host.InheritedHandover(3); err == nil {
 			var closeDoor func()
-			asked, closeDoor = line.listen(l)
+			asked, closeDoor = line.listen(ctx, l)
 			defer closeDoor()
 		}
 	}

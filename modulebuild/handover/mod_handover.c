@@ -25,6 +25,14 @@
  * On the board, httpd counts requests for the launcher. It also answers requests for the
  * path of --health-path itself, with the state that the launcher writes there: before any
  * redirection or access control, and without the application.
+ *
+ * The environment variable MOD_WSGI_CHALLENGES has the path of a directory with what the
+ * launcher has httpd answer to an authority that issues certificates (RFC 8555):
+ *
+ *   http-01/TOKEN           the answer to /.well-known/acme-challenge/TOKEN, on every
+ *                           virtual host and before anything else
+ *   tls-alpn-01/NAME.pem    the certificate and its key for clients that want to speak
+ *                           acme-tls/1 with NAME (RFC 8737)
  */
 
 #include "httpd.h"
@@ -33,9 +41,13 @@
 #include "http_core.h"
 #include "http_log.h"
 #include "http_protocol.h"
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 104)
+#include "http_ssl.h"
+#endif
 #include "ap_listen.h"
 #include "ap_mpm.h"
 #include "scoreboard.h"
+#include "apr_lib.h"
 #include "apr_poll.h"
 #include "apr_portable.h"
 #include "apr_strings.h"
@@ -787,6 +799,100 @@ static int await_head(conn_rec *c)
 
 #endif
 
+#define MOST_ANSWER 16384 /* bytes */
+
+/* Returns the contents of a file of the directory that MOD_WSGI_CHALLENGES names, NULL if it
+ * does not exist. The name comes from a client. */
+static const char *answer_in(apr_pool_t *pool, const char *kind, const char *name, const char *suffix)
+{
+    const char *directory = getenv("MOD_WSGI_CHALLENGES");
+    const char *path, *c;
+    apr_file_t *file;
+    apr_size_t length = MOST_ANSWER;
+    char *text;
+
+    if (!directory || !name || !*name || *name == '.') {
+        return NULL;
+    }
+    for (c = name; *c; c++) {
+        if (!apr_isalnum(*c) && *c != '-' && *c != '_' && *c != '.') {
+            return NULL;
+        }
+    }
+    if (c - name > 253) {
+        return NULL;
+    }
+    path = apr_pstrcat(pool, directory, "/", kind, "/", name, suffix, NULL);
+    if (apr_file_open(&file, path, APR_FOPEN_READ, APR_FPROT_OS_DEFAULT, pool) != APR_SUCCESS) {
+        return NULL;
+    }
+    text = apr_pcalloc(pool, MOST_ANSWER + 1);
+    if (apr_file_read_full(file, text, length, &length) != APR_SUCCESS && length == 0) {
+        text = NULL;
+    }
+    apr_file_close(file);
+    return text;
+}
+
+/* Answers an authority's question for a name by HTTP (RFC 8555, section 8.3). */
+static int answer_authority(request_rec *r, int lookup)
+{
+    static const char path[] = "/.well-known/acme-challenge/";
+    const char *text;
+
+    if (lookup || r->method_number != M_GET || !r->uri || strncmp(r->uri, path, sizeof(path) - 1) != 0) {
+        return DECLINED;
+    }
+    text = answer_in(r->pool, "http-01", r->uri + sizeof(path) - 1, "");
+    if (!text) {
+        return DECLINED; /* the application may have such a path, too */
+    }
+    ap_set_content_type(r, "application/octet-stream");
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    ap_rputs(text, r);
+    return OK;
+}
+
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 104)
+
+#define ACME_TLS "acme-tls/1"
+
+static int propose_acme(conn_rec *c, request_rec *r, server_rec *s, const apr_array_header_t *offers, apr_array_header_t *proposals)
+{
+    if (!r && getenv("MOD_WSGI_CHALLENGES") && ap_array_str_contains(offers, ACME_TLS)) {
+        APR_ARRAY_PUSH(proposals, const char *) = ACME_TLS;
+        return OK;
+    }
+    return DECLINED;
+}
+
+static int switch_to_acme(conn_rec *c, request_rec *r, server_rec *s, const char *protocol)
+{
+    if (r || strcmp(protocol, ACME_TLS) != 0) {
+        return DECLINED;
+    }
+    c->keepalive = AP_CONN_CLOSE; /* nothing but the handshake is of interest */
+    return OK;
+}
+
+/* Gives mod_ssl the certificate that proves the control of a name (RFC 8737). mod_ssl asks
+ * after a switch to a protocol other than h2. */
+static int answer_handshake(conn_rec *c, const char *name, const char **certificate, const char **key)
+{
+    char *lower;
+
+    if (!name || c->keepalive != AP_CONN_CLOSE) {
+        return DECLINED;
+    }
+    lower = apr_pstrdup(c->pool, name);
+    ap_str_tolower(lower);
+    *certificate = answer_in(c->pool, "tls-alpn-01", lower, ".pem");
+    *key = NULL; /* in the same text */
+    return *certificate ? OK : DECLINED;
+}
+
+#endif
+
 static void hooks(apr_pool_t *pool)
 {
 #ifdef AP_MPMQ_CAN_WAITIO
@@ -802,6 +908,12 @@ static void hooks(apr_pool_t *pool)
     ap_hook_pre_connection(connected, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(read_request, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_quick_handler(answer_health, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_quick_handler(answer_authority, NULL, NULL, APR_HOOK_REALLY_FIRST);
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 104)
+    ap_hook_protocol_propose(propose_acme, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_protocol_switch(switch_to_acme, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_ssl_answer_challenge(answer_handshake, NULL, NULL, APR_HOOK_MIDDLE);
+#endif
     ap_hook_log_transaction(count, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
