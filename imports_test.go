@@ -100,7 +100,7 @@ var layers = []layer{
 	{"detect", "finds Pythons and httpds; read-only", "internal/apxs internal/distro internal/elf internal/fault internal/libpython internal/owned internal/pe internal/receipt internal/run"},
 	{"internal/sysroot", "headers and link libraries of a target", "detect internal/archive internal/debian internal/digest internal/elf internal/event internal/fault internal/fetch internal/owned internal/target"},
 	{"express/site", "the launcher's environment and its httpd", "detect express/conf express/host internal/distro internal/fault internal/filetree internal/receipt internal/run"},
-	{"express/acme", "certificates from an authority: account, challenges, renewal, the directory", "internal/fault internal/flock internal/owned internal/run"},
+	{"express/acme", "certificates from an authority: account, challenges, renewal, the directory", "internal/fault internal/flock internal/owned internal/quote internal/run"},
 	{"express/logwriter", "the program that httpd pipes logs into: readable text, JSON, rotation", ""},
 	{"express/config", "one file per feature: options, checks, directives", "express/acme express/conf express/host express/logwriter express/option express/site internal/fault internal/owned internal/quote internal/run"},
 	{"express/sources", "options from configuration files and the environment", "express/config express/option internal/fault internal/owned internal/settingsfile internal/tomlfile"},
@@ -154,6 +154,7 @@ var outside = map[string][]string{
 	"os/exec": {"internal/run", "express", "internal/otheruser", "internal/scripttest"}, // the launcher passes its terminal to httpd; the last two are for tests
 	"net/http": {
 		"internal/httpc", "internal/registry", "internal/fetch", // the clients
+		"express/acme",                  // the client of authorities
 		"internal/catalogue",            // the client of catalogue repositories
 		"internal/debian/debiantest",    // a server for tests
 		"packaging/oci",                 // status codes
@@ -167,6 +168,8 @@ var outside = map[string][]string{
 	"github.com/google/go-containerregistry/pkg/v1/remote":             {"internal/registry", "packaging/oci", "packaging/publish/ociref"},
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport":   {"internal/registry", "packaging/oci", "packaging/publish/ociref"}, // the latter two read errors
 	"github.com/mholt/archiver/v3":                                     {"internal/archive"},
+	"github.com/mholt/acmez/v3":                                        {"express/acme"},
+	"github.com/mholt/acmez/v3/acme":                                   {"express/acme"},
 	"github.com/spf13/cobra":                                           {"internal/cli"},
 	"github.com/theupdateframework/go-tuf/v2/metadata":                 {"internal/catalogue"},
 	"github.com/theupdateframework/go-tuf/v2/metadata/config":          {"internal/catalogue"},

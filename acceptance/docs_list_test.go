@@ -37,6 +37,7 @@ var notRun = []struct{ page, command, reason string }{
 	{"docs/reference/bootstrap.md", "", "needs a published release: TestBootstrap"},
 	{"docs/contributing/releasing.md", "", "a release takes many minutes: TestDistIsReproducible"},
 	{"docs/guides/monitoring.md", "", "shows a server that runs: TestStatusCounts asks one"},
+	{"docs/guides/automatic-https.md", "", "needs a public name and an authority: TestCertificateIsObtained, with an authority of its own"},
 	{"docs/guides/configuration-file.md", "", "needs a project and systemd: TestConfigurationFile, TestConfigSchema and TestConfigurationOnSystemd"},
 	{"docs/concepts/reliability.md", "", "torture takes half an hour: TestTorture runs its short form"},
 	{"docs/performance.md", "", "the benchmark takes half an hour: TestBenchServe runs a short form"},

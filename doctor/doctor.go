@@ -122,6 +122,7 @@ func examine(ctx context.Context, q Request, h host) (*Report, error) {
 		{"libraries", e.libraries},
 		{"advisories", e.advisories},
 		{"catalogue", e.catalogue},
+		{"certificates", e.certificates},
 		{"compiler", e.compiler},
 		{"build", e.build},
 		{"temporary", e.temporary},

@@ -433,6 +433,8 @@ func TestCertificateIsRenewed(t *testing.T) {
 	s.up()
 	p.start(s.port, s.https)
 	roots := s.issued("a.example.org", "b.example.org")
+	// For a moment the httpd before, which has no certificate, accepts connections too.
+	eventually(t, "it has ended", func() bool { r := s.report(); return r.Supervised.Reloads > 0 && len(r.Leaving) == 0 })
 	var mu sync.Mutex
 	seen := map[string]bool{}
 	l := newLoad(8, func() (net.Conn, error) {
@@ -507,8 +509,8 @@ func TestAuthorityRefuses(t *testing.T) {
 		before       func(p *pebble) // before the server starts
 		start        func(p *pebble, s *secure)
 		reason, hint string
-		cure         func(p *pebble, s *secure) // nil if there is none without another configuration
-		alone        bool                       // the cure needs no reload
+		mended       func(p *pebble, s *secure) // nil if it needs another configuration
+		alone        bool                       // it needs no reload
 	}
 	usual := func(p *pebble, s *secure) { p.start(s.port, s.https) }
 	for name, c := range map[string]problem{
@@ -517,23 +519,23 @@ func TestAuthorityRefuses(t *testing.T) {
 				p.tell("add-a", map[string]any{"host": "a.example.org", "addresses": []string{"127.0.0.77"}})
 			},
 			reason: "cannot connect to http://a.example.org/.well-known/acme-challenge/", hint: "port 80 of a.example.org must lead to this server, which listens on port",
-			cure: func(p *pebble, _ *secure) { p.tell("clear-a", map[string]any{"host": "a.example.org"}) },
+			mended: func(p *pebble, _ *secure) { p.tell("clear-a", map[string]any{"host": "a.example.org"}) },
 		},
 		"no such name": {
 			before: func(p *pebble) { p.tell("set-servfail", map[string]any{"host": "a.example.org"}) },
 			reason: "a.example.org", hint: "needs an A or AAAA record",
-			cure: func(p *pebble, _ *secure) { p.tell("clear-servfail", map[string]any{"host": "a.example.org"}) },
+			mended: func(p *pebble, _ *secure) { p.tell("clear-servfail", map[string]any{"host": "a.example.org"}) },
 		},
 		"port closed": {
 			start:  func(p *pebble, s *secure) { p.start(freeport.Get(p.t), s.https) },
 			reason: "cannot connect to http://a.example.org/", hint: "firewalls and port forwarding",
-			cure: func(p *pebble, s *secure) { p.stop(); p.start(s.port, s.https) },
+			mended: func(p *pebble, s *secure) { p.stop(); p.start(s.port, s.https) },
 		},
 		"port 443 closed": {
 			args:   []string{"--acme-challenge", "tls-alpn-01"},
 			start:  func(p *pebble, s *secure) { p.start(s.port, freeport.Get(p.t)) },
 			reason: "cannot connect to a.example.org, port 443", hint: "port 443 of a.example.org must lead to this server",
-			cure: func(p *pebble, s *secure) { p.stop(); p.start(s.port, s.https) },
+			mended: func(p *pebble, s *secure) { p.stop(); p.start(s.port, s.https) },
 		},
 		"another server answers": {
 			start: func(p *pebble, s *secure) {
@@ -544,7 +546,7 @@ func TestAuthorityRefuses(t *testing.T) {
 				p.start(port, s.https)
 			},
 			reason: "gets a wrong answer from http://a.example.org/", hint: "lead to another machine",
-			cure: func(p *pebble, s *secure) { p.stop(); p.start(s.port, s.https) },
+			mended: func(p *pebble, s *secure) { p.stop(); p.start(s.port, s.https) },
 		},
 		"a name that the authority does not like": {
 			names: []string{"blocked.example"}, reason: "blocked.example", hint: "issues nothing for this name",
@@ -596,7 +598,7 @@ func TestAuthorityRefuses(t *testing.T) {
 		"the authority is down, and comes back": {
 			start:  func(*pebble, *secure) {},
 			reason: "cannot be reached", hint: "firewall",
-			cure: usual, alone: true,
+			mended: usual, alone: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -628,10 +630,10 @@ func TestAuthorityRefuses(t *testing.T) {
 			if name == "limits" && time.Until(state.NextTry) < 50*time.Minute {
 				t.Errorf("the authority wants an hour: %+v", state)
 			}
-			if c.cure == nil {
+			if c.mended == nil {
 				return
 			}
-			c.cure(p, s)
+			c.mended(p, s)
 			if !c.alone {
 				s.reload(0, "has reloaded")
 			}

@@ -60,6 +60,16 @@ var oracle = []row{
 		}
 	}, "MOD_WSGI_HSTS_POLICY"},
 
+	{"https-auto", inert("it writes the virtual hosts twice: acceptance_acme_linux_test.go"), ""},
+	{"acme-email", inert("the launcher asks the authority"), ""},
+	{"acme-directory", inert("the launcher asks the authority"), ""},
+	{"acme-staging", inert("the launcher asks the authority"), ""},
+	{"acme-ca", inert("the launcher asks the authority"), ""},
+	{"acme-external-account", inert("the launcher asks the authority"), ""},
+	{"acme-challenge", inert("only with --https-auto"), ""},
+	{"acme-dns-command", inert("the launcher runs it"), ""},
+	{"acme-state-directory", inert("only with --https-auto"), ""},
+
 	{"processes", func(m *meant, o string) {
 		if m.given(o) {
 			m.param("processes", itoa(max(1, m.number(o, 0))))

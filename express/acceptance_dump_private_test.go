@@ -48,7 +48,7 @@ func (m *meant) private() (p private) {
 		p.code = append(p.code, m.path("working-directory", m.dir))
 		add(&p.code, "python-path")
 	}
-	add(&p.files, "rewrite-rules", "envvars-script", "ssl-ca-certificate-file", "ssl-certificate-chain-file", "include-file")
+	add(&p.files, "rewrite-rules", "envvars-script", "ssl-ca-certificate-file", "ssl-certificate-chain-file", "acme-ca", "acme-external-account", "include-file")
 	if m.given("ssl-certificate") {
 		stem := m.text("ssl-certificate", "")
 		p.files = append(p.files, m.abs(stem+".crt"), m.abs(stem+".key"))

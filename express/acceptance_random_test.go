@@ -197,6 +197,8 @@ func everyChoice(t *testing.T, dir string) [][]string {
 		{"--json"},
 		{"--wait-ready"},
 		{"--config", "none"},
+		{"--https-auto", "www.example.com,b.example.com", "--acme-state-directory", filepath.Join(dir, "it's acme"), "--acme-directory", "https://127.0.0.1:1/dir"},
+		{"--acme-email", "a@example.org", "--acme-ca", stem + ".crt", "--acme-challenge", "tls-alpn-01"},
 		append(tls, "--ssl-certificate", stem),
 		append(tls, "--ssl-certificate-file", stem+".crt", "--ssl-certificate-key-file", stem+".key", "--ssl-certificate-chain-file", stem+".crt", "--ssl-environment"),
 		append(tls, "--ssl-certificate", stem, "--https-only", "--hsts-policy", "max-age=60; includeSubDomains"),
@@ -234,6 +236,8 @@ func exclude(args []string) string {
 		return n
 	}
 	switch {
+	case slices.Contains(args, "--https-auto") && (debug || slices.Contains(args, "--ssl-certificate") || slices.Contains(args, "--ssl-certificate-file")):
+		return "--https-auto"
 	case debug && slices.Contains(args, "--embedded-mode"):
 		return "--embedded-mode"
 	case count("--service-script", "one") > 1 || count("--service-script", "three") > 1:
@@ -259,7 +263,7 @@ func TestEveryOption(t *testing.T) {
 	for _, o := range config.Table().Options() {
 		apart := []string{
 			"user", "server-root", "help", "httpd-executable", "modules-directory", "rotatelogs-executable", "http2", "enable-gdb", "gdb-executable",
-			"service-user", "service-group", "group", "envvars-script", "shell-executable",
+			"service-user", "service-group", "group", "envvars-script", "shell-executable", "acme-staging", "acme-external-account", "acme-dns-command",
 		}
 		if o.Gone == "" && config.Since(o) < "6" && !used["--"+o.Name] && !slices.Contains(apart, o.Name) {
 			t.Errorf("there is no choice with --%s: add a command line with it to everyChoice", o.Name)

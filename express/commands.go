@@ -33,6 +33,7 @@ func commands() []*command {
 		plain("status", "report whether an instance is running", ownOptions(config.ServerRoot, config.Host, config.Port, config.JSON, config.Config, config.Help), status),
 		plain("reload", "reload the configuration and application of an instance without losing a request", address, reload),
 		plain("stop", "stop an instance after running requests have completed", address, stop),
+		plain("certificates", "list the certificates of --https-auto, and what they lack", ownOptions(config.ACMEState, optAsJSON, config.Help), certificates),
 		serving("show-config", "print the httpd.conf for these options, with the origin of each line", showConfig),
 		{Command: option.Command{
 			Name: unitCommand, Summary: "print a hardened systemd unit that serves the application", Arguments: 1, Meta: "[APPLICATION]",

@@ -16,6 +16,7 @@ import (
 	rfc8555 "github.com/mholt/acmez/v3/acme"
 
 	"modwsgi/internal/owned"
+	"modwsgi/internal/quote"
 )
 
 // account is an account as it is written.
@@ -37,7 +38,7 @@ func (s *Settings) accounts() (dir *owned.Dir, name string, err error) {
 	return dir, hex.EncodeToString(sum[:8]) + ".json", err
 }
 
-// account returns the account at the authority, which it registers if there is none yet.
+// account returns the account at the authority, which it registers at the first time.
 // Having it agree to the authority's terms is what --https-auto means.
 func (s *Settings) account(ctx context.Context, client *rfc8555.Client) (rfc8555.Account, error) {
 	dir, name, err := s.accounts()
@@ -134,7 +135,7 @@ func (a *account) with(status string) (rfc8555.Account, error) {
 func readBinding(path string) (rfc8555.EAB, error) {
 	data, err := owned.ReadSecret(path, mostFile)
 	if err != nil {
-		return rfc8555.EAB{}, localError{fmt.Errorf("option --acme-external-account: %w", err), "only its owner may read it: chmod 600 " + path}
+		return rfc8555.EAB{}, localError{fmt.Errorf("option --acme-external-account: %w", err), "only its owner may read it: chmod 600 " + quote.Shell(path)}
 	}
 	return parseBinding(string(data))
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mholt/acmez/v3"
@@ -178,7 +179,7 @@ func local(err error) error {
 		return nil
 	}
 	hint := ""
-	if isDiskFull(err) {
+	if errors.Is(err, syscall.ENOSPC) {
 		hint = "make room on that file system"
 	}
 	var u *owned.Untrusted

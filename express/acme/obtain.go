@@ -91,6 +91,11 @@ func (st *store) obtain(ctx context.Context, env []string, replaces *x509.Certif
 		st.forgetAccount()
 		chain, err = st.order(ctx, client, env, version, replaces)
 	}
+	if replaces != nil && isOrderRefused(err) {
+		// It need not know the certificate: another authority has issued it, or it has
+		// forgotten it.
+		chain, err = st.order(ctx, client, env, version, nil)
+	}
 	if err != nil {
 		st.discard(version)
 		return nil, st.explain(err, seen)
@@ -146,6 +151,16 @@ func isAccountGone(err error) bool {
 	}
 	_, ofName := p.Resource.(rfc8555.Authorization)
 	return p.Type == rfc8555.ProblemTypeAccountDoesNotExist || p.Type == rfc8555.ProblemTypeUnauthorized && !ofName && !isOrder(p.Resource)
+}
+
+// isOrderRefused reports whether the authority refuses an order before it checks anything.
+func isOrderRefused(err error) bool {
+	var p rfc8555.Problem
+	if !errors.As(err, &p) || p.Type == rfc8555.ProblemTypeRateLimited {
+		return false
+	}
+	_, ofName := p.Resource.(rfc8555.Authorization)
+	return !ofName && p.Status >= 400 && p.Status < 500
 }
 
 func isOrder(resource any) bool {

@@ -371,27 +371,36 @@ func (s *Settings) Status() (*Status, error) {
 	return r, nil
 }
 
-// States returns the settings of all certificates in a directory, as far as status.json
-// has them, for programs that do not know the servers.
-func States(dir string) (list []*Settings) {
+// List returns what is known about all certificates in a directory. It changes nothing.
+func List(dir string) (list []*Status, err error) {
 	top, err := owned.OpenDir(filepath.Join(dir, "certificates"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil
+		return nil, fault.New(fault.Environment, "see the rights of the directory, or name another one with --acme-state-directory", "read the certificates: %w", err)
 	}
 	defer top.Close()
-	entries, _ := top.Entries()
+	entries, err := top.Entries()
+	if err != nil {
+		return nil, fault.Wrap(fault.Environment, "", err)
+	}
 	for _, e := range entries {
 		sub, err := top.Sub(e.Name())
 		if err != nil {
-			continue
+			continue // not a directory
 		}
-		st := &store{dir: sub}
-		if now := st.readState(); len(now.Names) > 0 {
-			list = append(list, &Settings{Names: now.Names, Directory: now.Directory, Challenge: now.Challenge, Port: now.Port, State: dir})
-		}
+		now := (&store{dir: sub}).readState()
 		_ = sub.Close()
+		if len(now.Names) == 0 {
+			continue // nothing has been tried
+		}
+		s := &Settings{Names: now.Names, Directory: now.Directory, State: dir}
+		if status, err := s.Status(); err == nil {
+			list = append(list, status)
+		}
 	}
-	return list
+	return list, nil
 }
 
 // DefaultState returns the directory that is used unless an option names another one:
@@ -411,9 +420,4 @@ func DefaultState(getenv func(string) string, root bool) string {
 		return filepath.Join(home, ".local/state", below)
 	}
 	return ""
-}
-
-func isDiskFull(err error) bool {
-	var p *os.PathError
-	return errors.As(err, &p) && strings.Contains(p.Err.Error(), "no space left")
 }

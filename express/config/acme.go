@@ -122,6 +122,7 @@ func ImplyHTTPS(s *Server) {
 		}
 	}
 	HTTPSAuto.Set(s, names)
+	ACMEChallenge.Set(s, strings.ToLower(ACMEChallenge.In(s)))
 	if ServerName.In(s) == "" && !strings.HasPrefix(names[0], "*") {
 		ServerName.Imply(s, names[0], HTTPSAuto)
 	}

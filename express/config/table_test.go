@@ -49,7 +49,7 @@ func parse(words ...string) (*option.Line, error) {
 // anyValue returns a command line that sets an option to any valid value.
 func anyValue(t *testing.T, o *option.Option) *Server {
 	t.Helper()
-	for _, value := range append([]string{o.Default, "1", "9000", "70000", "a", "/a", "10.0.0.1", "unix:/a", "+A"}, o.Words...) {
+	for _, value := range append([]string{o.Default, "1", "9000", "70000", "a", "/a", "10.0.0.1", "unix:/a", "+A", "a@example.org", "https://a.example/dir"}, o.Words...) {
 		args := []string{o.Flag()}
 		for range o.Values {
 			args = append(args, value)

@@ -32,8 +32,10 @@ var modules = map[string][2]string{
 	"golang.org/x/sync":   {"BSD-3-Clause", "Go.txt"},
 	"golang.org/x/crypto": {"BSD-3-Clause", "Go.txt"},
 	"golang.org/x/net":    {"BSD-3-Clause", "Go.txt"},
+	"golang.org/x/text":   {"BSD-3-Clause", "Go.txt"},
 
 	"github.com/BurntSushi/toml": {"MIT", "TOML.txt"},
+	"github.com/mholt/acmez/v3":  {"Apache-2.0", "Apache-2.0.txt"},
 }
 
 // OfSource returns the SPDX expression for a source archive, "" if it is unknown.
