@@ -5,12 +5,9 @@ package express_test
 import (
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"modwsgi/internal/freeport"
 )
 
 // TestPaste: an application described by a Paste Deploy file, with Debian's
@@ -54,5 +51,5 @@ pipeline = angle shop
 		t.Fatal(err)
 	}
 	eventually(t, "the changed file takes effect", func() bool { _, body := s.get("/sub/x"); return body == "<changed /sub /x>" })
-	refused(t, dir, 1, "missing.ini does not exist", append([]string{"start-server", "--application-type", "paste", "missing.ini", "--port", strconv.Itoa(freeport.Get(t))}, asUser()...)...)
+	refused(t, dir, 1, "missing.ini does not exist", append([]string{"start-server", "--application-type", "paste", "missing.ini"}, asUser()...)...)
 }

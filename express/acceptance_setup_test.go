@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,7 +24,11 @@ import (
 func refused(t *testing.T, dir string, code int, want string, args ...string) {
 	t.Helper()
 	root := filepath.Join(shortDir(t), "root")
-	cmd := command(t, append(args, "--server-root", root)...)
+	words := slices.Clone(args)
+	if slices.Contains(words, "start-server") && !slices.Contains(words, "--port") {
+		words = append(words, "--port", strconv.Itoa(freeport.Get(t))) // another program may use the default one
+	}
+	cmd := command(t, append(words, "--server-root", root)...)
 	cmd.Dir = dir
 	// A command that is not refused would serve forever.
 	guard := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
