@@ -704,6 +704,43 @@ func TestExternalAccount(t *testing.T) {
 	s.issued("a.example.org")
 }
 
+// TestStapling: httpd asks the authority's responder whether the certificate is revoked, and
+// serves without an answer, too.
+//
+// Once: httpd and the launcher do that, whichever mod_wsgi it is.
+func TestStapling(t *testing.T) {
+	testEnv(t)
+	p := newPebble(t)
+	asked := make(chan string, 100)
+	responder := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case asked <- r.URL.Path:
+		default:
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer responder.Close()
+	p.config["ocspResponderURL"] = responder.URL + "/ocsp"
+	s := p.beginSecure(false, []string{"a.example.org"})
+	s.up()
+	p.start(s.port, s.https)
+	roots := s.issued("a.example.org")
+	if _, err := os.Stat(filepath.Join(p.dir, "state/certificates/a.example.org/current", acme.OCSPFile)); err != nil {
+		t.Fatal(err)
+	}
+	// Go's client asks for no proof; OpenSSL's does.
+	out, err := exec.Command("openssl", "s_client", "-connect", "127.0.0.1:"+strconv.Itoa(s.https), "-servername", "a.example.org", "-status").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "OCSP response: no response sent") {
+		t.Errorf("%v\n%.2000s", err, out)
+	}
+	select {
+	case <-asked:
+	case <-time.After(time.Minute):
+		t.Errorf("httpd asks no responder\n%s", s.log())
+	}
+	eventually(t, "the certificate is verified without a proof", func() bool { return s.serial("a.example.org", roots) != "" })
+}
+
 // TestDiskIsFull: without room for the next certificate, the present one stays, and the
 // authority is not asked for one that could not be written.
 //

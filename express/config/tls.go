@@ -186,7 +186,12 @@ func (w *writer) tls() []conf.Node {
 		conf.D("SSLCertificateKeyFile", word(key)).From(SSLCertificateKeyFile, SSLCertificate, HTTPSAuto),
 	}
 	if a := i.ACME(); a != nil && i.staples() {
-		nodes = append(nodes, conf.S("IfFile", args(word(host.Slashed(a.CurrentFile(acme.OCSPFile)))), conf.D("SSLUseStapling", conf.Key("On"))).From(HTTPSAuto))
+		nodes = append(nodes, conf.S("IfFile", args(word(host.Slashed(a.CurrentFile(acme.OCSPFile)))),
+			conf.D("SSLUseStapling", conf.Key("On")),
+			// A responder that is down must neither delay clients nor make them refuse the
+			// certificate.
+			conf.D("SSLStaplingResponderTimeout", integer(3)), conf.D("SSLStaplingReturnResponderErrors", conf.Key("Off")), conf.D("SSLStaplingFakeTryLater", conf.Key("Off")),
+		).From(HTTPSAuto))
 	}
 	if SSLCertificateChainFile.In(i) != "" {
 		nodes = append(nodes, conf.D("SSLCertificateChainFile", word(i.fromLaunch(SSLCertificateChainFile.In(i)))).From(SSLCertificateChainFile))
