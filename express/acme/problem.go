@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	rfc8555 "github.com/mholt/acmez/v3/acme"
 )
@@ -139,7 +140,7 @@ func (st *store) explainProblem(f *Failure, p rfc8555.Problem) {
 	case rfc8555.ProblemTypeUserActionRequired:
 		f.Reason = "the authority " + st.Authority() + " wants you to do something: " + detail
 		if p.Instance != "" {
-			f.Hint = "see " + p.Instance
+			f.Hint = "see " + oneLine(p.Instance)
 		}
 	case rfc8555.ProblemTypeServerInternal:
 		f.Reason, f.Soon = "the authority "+st.Authority()+" has an error: "+detail, true
@@ -200,4 +201,20 @@ func innermost(err error) string {
 	}
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// mostText is the number of bytes of such a text that is passed on.
+const mostText = 1000
+
+// oneLine returns text of a program or an authority for a log and a terminal.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > mostText {
+		s = strings.ToValidUTF8(s[:mostText], "") + " ..."
+	}
+	return s
+}
