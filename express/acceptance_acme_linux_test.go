@@ -878,6 +878,56 @@ func TestChallengeOnEveryHost(t *testing.T) {
 	}
 }
 
+// TestOrdinaryUserHasACertificate: without root and in the default directory, with each
+// challenge that needs nothing else.
+//
+// Once: httpd and the launcher do that, whichever mod_wsgi it is.
+func TestOrdinaryUserHasACertificate(t *testing.T) {
+	testEnv(t)
+	if os.Geteuid() != 0 {
+		t.Skip("not root: the other tests run as an ordinary user")
+	}
+	for _, challenge := range []string{acme.HTTP01, acme.TLSALPN01} {
+		t.Run(challenge, func(t *testing.T) {
+			p := newPebble(t)
+			for _, file := range []string{p.ca(), p.config["privateKey"].(string)} {
+				if err := os.Chmod(file, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			app, _ := versionedApp(t)
+			home := shortDir(t)
+			if err := os.Chown(home, 65534, 65534); err != nil {
+				t.Fatal(err)
+			}
+			s := &secure{p: p, https: freeport.Get(t), server: &server{t: t, out: &bytes.Buffer{}, port: freeport.Get(t), done: make(chan struct{})}}
+			s.root = filepath.Join(home, "root")
+			s.cmd = command(t, "start-server", app, "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--https-port", strconv.Itoa(s.https), "--server-root", s.root,
+				"--https-auto", "a.example.org", "--acme-challenge", challenge, "--acme-directory", "https://localhost:"+strconv.Itoa(p.port)+"/dir", "--acme-ca", p.ca())
+			s.cmd.Env = append(s.cmd.Env, "HOME="+home)
+			s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = home, s.out, s.out
+			s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			if err := s.cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			go func() { s.err = s.cmd.Wait(); close(s.done) }()
+			t.Cleanup(s.stop)
+			s.up()
+			p.start(s.port, s.https)
+			s.issued("a.example.org")
+			if info, err := os.Stat(filepath.Join(home, ".local/state/mod_wsgi-express/acme")); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("%v %v", info, err)
+			}
+			list := command(t, "certificates")
+			list.Env = append(list.Env, "HOME="+home)
+			list.SysProcAttr = s.cmd.SysProcAttr
+			if out, err := list.CombinedOutput(); err != nil || !strings.Contains(string(out), "a.example.org  2") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
 // TestStateOfOthers: certificates are kept only where nobody else can change them.
 //
 // Once: no server is started.

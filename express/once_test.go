@@ -18,7 +18,7 @@ var startsServers = []string{
 	"TestVirtualHosts", "TestMeaningAgreesWithHTTPD", "TestStaticFiles",
 	"TestLogsOfTheNextHTTPD", "TestLogsOnAFullDisk", "TestLongLines", "TestKilledLogPrograms", "TestRotationUnderLoad",
 	"TestNewCertificate", "TestStopDuringReload", "TestModesHandOver", "TestOnlyItsOwnerReloads", "TestPIDFileDuringReloads", "TestOverlappingAddresses",
-	"TestCertificateIsRenewed", "TestAuthorityRefuses", "TestExternalAccount", "TestStapling", "TestDiskIsFull", "TestKilledWhileObtaining", "TestSharedCertificate", "TestChallengeOnEveryHost",
+	"TestCertificateIsRenewed", "TestAuthorityRefuses", "TestExternalAccount", "TestStapling", "TestOrdinaryUserHasACertificate", "TestDiskIsFull", "TestKilledWhileObtaining", "TestSharedCertificate", "TestChallengeOnEveryHost",
 	"TestNamedSocket", "TestIncludedListen", "TestRefusedSockets", "TestSocketsWithoutHandover", "TestSocketsOfAnotherProcess", "TestPrivilegedSocket",
 }
 
