@@ -280,7 +280,8 @@ func TestPackageFailures(t *testing.T) {
 func TestPackageBadTrees(t *testing.T) {
 	dir := workdir(t, "bad trees")
 	for name, c := range map[string]struct{ file, change, says string }{
-		"library": {"lib/libapr-1.so.0", `rm "$1"`, "needs libapr-1.so.0, which is neither in the tree nor on this machine"},
+		// The machine may have the libraries of the tree, too, under the same names.
+		"library": {"modules/mod_alias.so", `LC_ALL=C sed -i 's#libc[.]so[.]6#libq.so.6#' "$1"`, "needs libq.so.6, which is neither in the tree nor on this machine"},
 		"CPU":     {"modules/mod_alias.so", `printf '\267' | dd of="$1" bs=1 seek=18 conv=notrunc status=none`, "modules/mod_alias.so is for aarch64, not for "},
 		"path":    {"modules/mod_alias.so", `LC_ALL=C sed -i 's#\$ORIGIN/../lib#/opt/zz/../lib#' "$1"`, "modules/mod_alias.so has the absolute run path /opt/zz/../lib"},
 		"cut":     {"modules/mod_alias.so", `truncate -s 3000 "$1"`, "modules/mod_alias.so"},
