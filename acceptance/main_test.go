@@ -91,7 +91,7 @@ func command(t *testing.T, dir string, env []string, argv ...string) result {
 	t.Helper()
 	// A release for all platforms takes that long on a machine without a warm build
 	// cache.
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	c.Dir, c.Env = dir, env
