@@ -131,7 +131,7 @@ func (m *meant) leads(scheme, name string, port int) []want {
 
 // kept keeps --proxy-mount-point from passing requests on.
 func (m *meant) kept() []want {
-	if !m.given("proxy-mount-point") {
+	if !m.given("proxy-mount-point") && !m.passesDashboard() {
 		return nil
 	}
 	return []want{section("Location", "/", d("ProxyPass", "!"))}
@@ -225,6 +225,9 @@ func below(url string, body ...want) want {
 
 func (m *meant) proxied() bool { return m.given("proxy-mount-point") || m.given("proxy-virtual-host") }
 
+// passesDashboard is whether requests for --dashboard-path are passed on to the launcher.
+func (m *meant) passesDashboard() bool { return m.given("dashboard-path") && !m.given("debug-mode") }
+
 // forwarded are the headers by which a server behind learns how it was reached.
 func (m *meant) forwarded() []want {
 	if !m.given("https-port") {
@@ -241,7 +244,7 @@ func (m *meant) forwarded() []want {
 // proxies are the paths that are passed on. httpd uses the last section that matches,
 // so the longest of paths with the same beginning comes last.
 func (m *meant) proxies() {
-	if !m.proxied() {
+	if !m.proxied() && !m.passesDashboard() {
 		return
 	}
 	m.load("proxy", "proxy_http", "headers")
@@ -251,7 +254,14 @@ func (m *meant) proxies() {
 			m.once("", d("SSLProxyEngine", "On"))
 		}
 	}
-	list := m.all("proxy-mount-point")
+	list := slices.Clone(m.all("proxy-mount-point"))
+	if m.passesDashboard() {
+		address := m.text("dashboard", "")
+		if !strings.Contains(address, ":") {
+			address = "127.0.0.1:" + address
+		}
+		list = append(list, []string{m.text("dashboard-path", ""), "http://" + address + "/"})
+	}
 	slices.SortStableFunc(list, func(a, b []string) int { return strings.Compare(rooted(b[0]), rooted(a[0])) })
 	for _, v := range list {
 		at, target := rooted(v[0]), v[1]

@@ -240,6 +240,8 @@ var oracle = []row{
 	{"rotatelogs-executable", elsewhere("the logs"), ""},
 	{"health-path", inert("mod_handover answers"), ""},
 	{"metrics-listen", inert("the launcher answers"), ""},
+	{"dashboard", inert("the launcher answers"), ""},
+	{"dashboard-path", elsewhere("the proxies"), ""},
 	{"verbose-debugging", func(m *meant, o string) {
 		if m.given(o) && !m.env.atLeast("6.0.0") {
 			m.add("", d("WSGIVerboseDebugging", "On"))

@@ -226,6 +226,7 @@ var draws = map[string]func(g *chance) []string{
 	"error-log-format": one(func(g *chance) string { return g.pick("json", `[%t] "%M"`, g.without("%")+"%M") }),
 	"error-log-name":   one((*chance).name), "access-log-name": one((*chance).name), "startup-log-name": one((*chance).name),
 	"health-path": one(func(g *chance) string { return g.pick("/healthz", "/it's/up") }), "metrics-listen": one(func(g *chance) string { return g.pick("9118", "127.0.0.1:9118", "[::1]:9118") }),
+	"dashboard": one(func(g *chance) string { return g.pick("9119", "127.0.0.1:9119", "[::1]:9119", "localhost:9118") }), "dashboard-path": one(func(g *chance) string { return g.pick("/-/dashboard", "/-", "/it-s/up") }),
 	"rotate-interval": one(func(g *chance) string { return g.pick("hourly", "daily", "90") }), "max-log-files": one(func(g *chance) string { return g.pick("0", "1", "1000") }),
 	"max-log-size": one(func(g *chance) string { return g.pick("1", "5", "1048576") }), "rotatelogs-executable": one(func(g *chance) string { return g.file("program") }),
 
@@ -281,7 +282,7 @@ var needs = map[string][]string{
 	"debugger-startup": {"enable-debugger"}, "service-user": {"service-script"}, "service-group": {"service-script"}, "service-log-file": {"service-script"},
 	"telemetry-ui-port": {"enable-telemetry"}, "slow-requests": {"telemetry-service"}, "telemetry-interval": {"telemetry-service"}, "telemetry-options": {"telemetry-service"},
 	"enable-gdb": {"gdb-executable"}, "access-log-format": {"access-log"}, "access-log-name": {"access-log"}, "max-log-size": {"rotate-logs"}, "rotatelogs-executable": {"rotate-logs"}, "rotate-interval": {"rotate-logs"}, "max-log-files": {"rotate-logs"},
-	"server-alias": {"server-name"}, "allow-localhost": {"server-name"}, "trust-proxy-header": {"trust-proxy"},
+	"server-alias": {"server-name"}, "allow-localhost": {"server-name"}, "trust-proxy-header": {"trust-proxy"}, "dashboard-path": {"dashboard", "auth-user-script"},
 }
 
 // excluded are options that are refused together, or that hide each other.

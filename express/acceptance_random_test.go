@@ -165,6 +165,7 @@ func everyChoice(t *testing.T, dir string) [][]string {
 		{"--rotate-logs", "--rotate-interval", "daily", "--max-log-files", "7"},
 		{"--error-log-utf8"},
 		{"--health-path", "/healthz", "--metrics-listen", "9118"},
+		{"--dashboard", "9119"},
 		{"--error-log-format", "json", "--access-log", "--access-log-format", "json"},
 		{"--python-warnings", "ignore::DeprecationWarning"},
 		{"--python-eggs", dir},

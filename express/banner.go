@@ -84,6 +84,7 @@ func (d *deployment) banner(w io.Writer, setup bool) error {
 	line(true, "Server URL", "%s", d.mountURL())
 	line(d.Given(config.HTTPSPort), "Server URL (HTTPS)", "%s", d.secureURL())
 	line(config.ServerStatus.In(d), "Server Status", "%s/server-status", d.statusURL())
+	line(d.DashboardAddress() != "", "Dashboard", "http://%s/", d.DashboardAddress())
 	line(true, "Server Root", "%s", d.Root)
 	line(d.ConfigFile != "", "Configuration File", "%s", d.ConfigFile)
 	line(true, "Server Conf", "%s", filepath.Join(d.Root, instance.ConfFile))
@@ -139,6 +140,9 @@ func (d *deployment) jsonBanner(w io.Writer) error {
 	}
 	if len(d.sockets) > 0 {
 		m["sockets"] = addresses(d.sockets)
+	}
+	if address := d.DashboardAddress(); address != "" {
+		m["dashboard"] = "http://" + address + "/"
 	}
 	if config.AccessLog.In(d) {
 		m["access_log"] = d.AccessLog

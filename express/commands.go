@@ -31,6 +31,7 @@ func commands() []*command {
 		plain("module-location", "print the path of the module", asJSON, moduleLocation),
 		plain("install-module", "copy the module into httpd's modules directory", ownOptions(optTarget, optAsJSON, config.Help), installModule),
 		plain("status", "report whether an instance is running", ownOptions(config.ServerRoot, config.Host, config.Port, config.JSON, config.Config, config.Help), status),
+		plain("top", "show what an instance does on a terminal, again and again", ownOptions(config.ServerRoot, config.Host, config.Port, optInterval, optCount, optOnce, config.Config, config.Help), topCommand),
 		plain("reload", "reload the configuration and application of an instance without losing a request", address, reload),
 		plain("stop", "stop an instance after running requests have completed", address, stop),
 		plain("certificates", "list the certificates of --https-auto, and what they lack", ownOptions(config.ACMEState, optAsJSON, config.Help), certificates),

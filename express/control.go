@@ -19,14 +19,23 @@ import (
 // instanceOf finds the instance that a command refers to, by its server root or by the
 // address that the default server root is named after.
 func instanceOf(inv *Invocation, s *Server) (*instance.Launch, error) {
-	if err := inv.needDirectory(config.ServerRoot.In(s)); err != nil {
+	root, err := rootOf(inv, s)
+	if err != nil {
 		return nil, err
+	}
+	return instance.ReadLaunch(root)
+}
+
+// rootOf returns the server root of that instance.
+func rootOf(inv *Invocation, s *Server) (string, error) {
+	if err := inv.needDirectory(config.ServerRoot.In(s)); err != nil {
+		return "", err
 	}
 	root := inv.abs(config.ServerRoot.In(s))
 	if root == "" {
 		root = host.DefaultRoot(inv.Env, listenName(s), config.Port.In(s), host.Caller())
 	}
-	return instance.ReadLaunch(filepath.Clean(root))
+	return filepath.Clean(root), nil
 }
 
 // controlOf returns the control of an instance's httpd.

@@ -94,7 +94,7 @@ func (d *deployment) derive(ctx context.Context) error {
 
 // checkMonitoring refuses options that need mod_handover if it does not exist.
 func (d *deployment) checkMonitoring() error {
-	for _, o := range []option.Handle[string]{config.HealthPath, config.MetricsListen} {
+	for _, o := range []option.Handle[string]{config.HealthPath, config.MetricsListen, config.Dashboard} {
 		switch {
 		case !d.Given(o) || d.python.Handover() != "" || config.DebugMode.In(d):
 		case !host.HandsOver:

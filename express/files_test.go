@@ -52,6 +52,16 @@ func TestNamedFiles(t *testing.T) {
 		{"--proxy-mount-point /a unix:/run/x", "is not the URL", 2},
 		{"--proxy-virtual-host a.example http:///x", "option --proxy-virtual-host: ", 2},
 		{"--proxy-virtual-host a,b http://x/", "neither a host name", 2},
+		{"--dashboard 0.0.0.0:9119", "can be reached from other machines", 2},
+		{"--dashboard [::]:9119", "can be reached from other machines", 2},
+		{"--dashboard example.com:9119", "can be reached from other machines", 2},
+		{"--dashboard x", "neither PORT nor HOST:PORT", 2},
+		{"--dashboard-path /d", "hint: add --dashboard PORT", 2},
+		{"--dashboard 9119 --dashboard-path /d", "hint: add --auth-user-script or --host-access-script", 2},
+		{"--dashboard 9119 --dashboard-path / --auth-user-script app.py", "is not a path such as /-/dashboard", 2},
+		{"--dashboard 9119 --dashboard-path /a*b --auth-user-script app.py", "is not a path such as /-/dashboard", 2},
+		{"--dashboard 9119 --dashboard-path /d --auth-user-script app.py --health-path /d", "have the same path", 2},
+		{"--dashboard 9119 --dashboard-path /d --auth-user-script app.py --proxy-mount-point /d/ http://x/", "have the same path", 2},
 		{"--application-type module --entry-point a.b:app", "hint: use a.b --callable-object app", 2},
 	} {
 		code, stderr := run(strings.Fields(c.line)...)

@@ -106,6 +106,7 @@ func TestLinesComeFromTheOption(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	writeHandover(t, base)
 	show := func(words ...string) map[[2]string]int {
 		args := append([]string{"show-config", "app.py"}, testUser()...)
 		code, stdout, stderr := runProgram(t, &Invocation{Executable: exe, Dir: base, Env: []string{"LANG=C.UTF-8", "TMPDIR=" + base}}, append(args, words...)...)
@@ -182,6 +183,7 @@ func TestLinesComeFromTheOption(t *testing.T) {
 		{"--proxy-mount-point /a http://h", "--proxy-virtual-host h https://h"},
 		{"--proxy-virtual-host h http://h", "--proxy-mount-point /a https://h"},
 		{"--proxy-mount-point /a http://h", "--proxy-timeout 9"},
+		{"--dashboard 9119 --auth-user-script a.py", "--dashboard-path /-/dashboard"},
 		{"", "--trust-proxy 10.0.0.0/8 --trust-proxy-header X-Forwarded-For"},
 		{"", "--host-access-script a.py"},
 		{"", "--auth-user-script a.py"},
@@ -254,6 +256,15 @@ func TestLinesComeFromTheOption(t *testing.T) {
 	}
 }
 
+// writeHandover makes the file of mod_handover, which some options need.
+func writeHandover(t *testing.T, base string) {
+	t.Helper()
+	file := filepath.Join(base, "env", "lib", "python3.11", "site-packages", "mod_wsgi", "server", receipt.Handover)
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestMissingModuleIsBlamedOnTheOption that needs it, and on no other.
 func TestMissingModuleIsBlamedOnTheOption(t *testing.T) {
 	for _, c := range []struct{ module, line, want string }{
@@ -262,6 +273,7 @@ func TestMissingModuleIsBlamedOnTheOption(t *testing.T) {
 		{"proxy_http", "--proxy-virtual-host h http://h", "option --proxy-virtual-host needs"},
 		{"headers", "--proxy-virtual-host h http://h", "option --proxy-virtual-host needs"},
 		{"headers", "--proxy-virtual-host h http://h --proxy-mount-point /a http://h", "option --proxy-mount-point or --proxy-virtual-host needs"},
+		{"proxy", "--dashboard 9119 --auth-user-script app.py --dashboard-path /d", "option --dashboard-path needs"},
 		{"ssl", "--proxy-mount-point /a http://h --proxy-virtual-host h https://h", "option --proxy-virtual-host needs"},
 		{"ssl", "--proxy-mount-point /a https://h --proxy-virtual-host h http://h", "option --proxy-mount-point needs"},
 		{"authz_host", "--server-status", "option --server-status needs"},
@@ -276,6 +288,7 @@ func TestMissingModuleIsBlamedOnTheOption(t *testing.T) {
 			t.Fatal(err)
 		}
 		exe := fakeServer(t, base, nil)
+		writeHandover(t, base)
 		httpd := filepath.Join(base, "env", "lib", "python3.11", "site-packages", "mod_wsgi_packages", "httpd")
 		if err := os.WriteFile(filepath.Join(httpd, "bin", "httpd"), []byte("#!/bin/sh\necho '  core.c'\n"), 0o755); err != nil {
 			t.Fatal(err)

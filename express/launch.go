@@ -21,9 +21,12 @@ func (d *deployment) launch() *instance.Launch {
 		KeepAlive: config.KeepAliveTimeout.In(d), Handover: d.python.Handover(), ErrorLog: d.ErrorLog, Direct: d.DirectLog(),
 	}
 	l.Health, l.Metrics, l.Clients, l.Threads = config.HealthPath.In(d), d.MetricsAddress(), d.Size.Connections(), d.Size.MaxWorkers
-	l.JSONLog = d.ErrorLogIsJSON()
+	l.JSONLog, l.Dashboard = d.ErrorLogIsJSON(), d.DashboardAddress()
 	if l.ACME = d.ACME(); l.ACME != nil && d.account.Other {
 		l.ACME.OtherUser, l.ACME.Group = true, d.account.GID
+	}
+	if cert, _ := d.Certificate(); cert != "" && l.ACME == nil && d.Given(config.HTTPSPort) {
+		l.Certificates = []string{cert}
 	}
 	for _, p := range servedPorts(d.Server) {
 		l.Ports = append(l.Ports, p.port)

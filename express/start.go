@@ -45,7 +45,7 @@ func startServer(ctx context.Context, c *Console, inv *Invocation, s *Server) (i
 	if err != nil {
 		return 1, err
 	}
-	if err := supervise.CheckMetrics(d.MetricsAddress()); err != nil {
+	if err := supervise.CheckPages(d.MetricsAddress(), d.DashboardAddress()); err != nil {
 		return 1, err
 	}
 	if err := d.checkSockets(ctx, sockets); err != nil {

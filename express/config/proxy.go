@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -58,7 +59,7 @@ var proxies = feature{
 	modules: map[load]func(*Instance) []module{
 		loadProxy: func(i *Instance) []module {
 			tls := i.proxiedTLS()
-			return append(needs(i.proxied(), by(ProxyMountPoint, ProxyVirtualHost), "proxy", "proxy_http", "headers"), needs(len(tls) > 0, tls, "ssl")...)
+			return append(needs(i.proxied() || i.passesDashboard(), by(ProxyMountPoint, ProxyVirtualHost, DashboardPath), "proxy", "proxy_http", "headers"), needs(len(tls) > 0, tls, "ssl")...)
 		},
 	},
 	writes: map[slot]func(*writer){
@@ -83,7 +84,24 @@ var proxies = feature{
 }
 
 // passesPaths reports whether paths are passed on to other servers.
-func (i *Instance) passesPaths() bool { return len(ProxyMountPoint.In(i)) > 0 }
+func (i *Instance) passesPaths() bool { return len(i.passed()) > 0 }
+
+// passedPath is a path below which requests are passed on to another server.
+type passedPath struct {
+	path, url string
+	by        option.Ref
+}
+
+// passed returns these paths. The page of --dashboard is on a server of this machine, too.
+func (i *Instance) passed() (list []passedPath) {
+	for _, m := range ProxyMountPoint.In(i) {
+		list = append(list, passedPath{slash(m[0]), m[1], ProxyMountPoint})
+	}
+	if i.passesDashboard() {
+		list = append(list, passedPath{DashboardPath.In(i), "http://" + i.DashboardAddress() + "/", DashboardPath})
+	}
+	return list
+}
 
 // trusted adds the trusted proxies in front of this server.
 func (w *writer) trusted() {
@@ -125,32 +143,29 @@ func (w *writer) proxyHost(h [2]string, scheme string) virtualHost {
 // connections to those servers.
 func (w *writer) proxies() {
 	i := w.i
-	if !i.proxied() {
-		return
-	}
 	if tls := i.proxiedTLS(); len(tls) > 0 {
 		w.add(conf.D("SSLProxyEngine", conf.Key("On")).From(tls...))
 	}
 	var locations []conf.Node // in reverse order, because the last matching section applies
-	list := slices.Clone(ProxyMountPoint.In(i))
-	slices.SortStableFunc(list, func(x, y [2]string) int { return strings.Compare(slash(y[0]), slash(x[0])) })
+	list := i.passed()
+	slices.SortStableFunc(list, func(x, y passedPath) int { return cmp.Compare(y.path, x.path) })
 	for _, m := range list {
-		path, url := slash(m[0]), m[1]
+		path, url := m.path, m.url
 		if !strings.HasSuffix(path, "/") {
 			// Without a scheme in the target, httpd uses that of the request.
 			target := strings.NewReplacer(`\`, `\\`, "$", `\$`).Replace(path)
 			// In a section, so that access control comes first.
 			exactly := conf.Word("^" + regexpText(path) + "$")
-			w.add(conf.S("LocationMatch", args(exactly), conf.D("RedirectMatch", conf.Key("302"), exactly, conf.Word(target+"/"))).From(ProxyMountPoint))
+			w.add(conf.S("LocationMatch", args(exactly), conf.D("RedirectMatch", conf.Key("302"), exactly, conf.Word(target+"/"))).From(m.by))
 			path, url = path+"/", strings.TrimRight(url, "/")+"/"
 		} else if _, server, _ := strings.Cut(url, "://"); !strings.Contains(server, "/") {
 			url += "/" // or the client's path would become part of the host name
 		}
-		location := location(path, w.forwarded()...).From(ProxyMountPoint)
+		location := location(path, w.forwarded()...).From(m.by)
 		if prefix := strings.TrimSuffix(path, "/"); prefix != "" {
 			location.Body = append(location.Body, conf.D("RequestHeader", conf.Key("set"), conf.Key("X-Forwarded-Prefix"), word(headerText(prefix))))
 		}
-		w.add(pass(path, url, ProxyMountPoint)...)
+		w.add(pass(path, url, m.by)...)
 		locations = append(locations, location)
 	}
 	slices.Reverse(locations)

@@ -1,6 +1,9 @@
 package host
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // State is what httpd answers to requests for the path of --health-path.
 type State int
@@ -28,7 +31,7 @@ func (s State) String() string {
 // DurationBounds are the upper bounds of the classes of durations in Counts.Slow, whose
 // last class has no bound.
 var DurationBounds = [...]time.Duration{
-	5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond,
+	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond,
 	500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
 }
 
@@ -40,6 +43,9 @@ type Counts struct {
 	Bytes       uint64    // of the bodies of their responses
 	Duration    time.Duration
 	Slow        [len(DurationBounds) + 1]uint64 // completed requests by their duration
+	Times       Times                           // the same in finer classes
+	Periods     [periods]Period                 // of the last minute
+	Slowest     []SlowRequest                   // of the last minutes, in no order
 }
 
 // Add adds what another httpd has counted.
@@ -51,6 +57,11 @@ func (c *Counts) Add(o Counts) {
 	for k := range c.Slow {
 		c.Slow[k] += o.Slow[k]
 	}
+	c.Times.add(&o.Times)
+	for k := range c.Periods {
+		c.Periods[k].add(&o.Periods[k])
+	}
+	c.Slowest = slices.Concat(c.Slowest, o.Slowest)
 }
 
 // Requests is the number of completed requests.

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"sync"
@@ -27,6 +28,21 @@ type shared struct {
 	bytes, duration           uintptr
 	slow                      [bounds + 1]uintptr
 	health                    [healthLength]byte
+	times                     [classes]uintptr
+	periods                   [periods]struct {
+		number, failed uintptr
+		times          [classes]uintptr
+	}
+	spans [spans]struct {
+		number uintptr
+		list   [slowest]sharedSlow
+	}
+}
+
+// sharedSlow is slow_t there. Its serial number is odd while it is written.
+type sharedSlow struct {
+	serial, at, took, status uintptr
+	text                     [slowText / unsafe.Sizeof(uintptr(0))]uintptr
 }
 
 // Board is that memory. httpd runs with fewer rights than the launcher, and can write
@@ -110,8 +126,47 @@ func (b *Board) Counts() (c Counts) {
 		for k := range c.Slow {
 			c.Slow[k] = read(&at.slow[k])
 		}
+		for k := range c.Times {
+			c.Times[k] = read(&at.times[k])
+		}
+		for k := range c.Periods {
+			from, to := &at.periods[k], &c.Periods[k]
+			to.Number, to.Failed = read(&from.number), read(&from.failed)
+			for j := range to.Times {
+				to.Times[j] = read(&from.times[j])
+			}
+		}
+		for k := range at.spans {
+			for j := range at.spans[k].list {
+				if one, ok := at.spans[k].list[j].read(); ok {
+					c.Slowest = append(c.Slowest, one)
+				}
+			}
+		}
 	})
 	return c
+}
+
+// read returns the request, unless the entry is empty or a process of httpd writes it.
+func (s *sharedSlow) read() (r SlowRequest, ok bool) {
+	serial := atomic.LoadUintptr(&s.serial)
+	if serial == 0 || serial&1 != 0 {
+		return r, false
+	}
+	r.Time = time.Unix(int64(atomic.LoadUintptr(&s.at)), 0).UTC()
+	r.Duration = time.Duration(atomic.LoadUintptr(&s.took)) * time.Microsecond
+	r.Status = int(atomic.LoadUintptr(&s.status) % 1000)
+	var words [len(s.text)]uintptr
+	for k := range words { // each of them atomically, which keeps their order
+		words[k] = atomic.LoadUintptr(&s.text[k])
+	}
+	text := unsafe.Slice((*byte)(unsafe.Pointer(&words)), slowText)
+	length := bytes.IndexByte(text, 0)
+	if length < 0 {
+		length = len(text)
+	}
+	r.Text, r.Cut = string(text[:length]), length >= slowText-1
+	return r, atomic.LoadUintptr(&s.serial) == serial
 }
 
 func (b *Board) with(f func(*shared)) {

@@ -55,6 +55,20 @@ func (h *HTTPD) Exists() bool {
 	})
 }
 
+// Configurations returns the configuration files of all httpds, of any user, as their
+// command lines have them.
+func Configurations() (files []string) {
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range names {
+		line, err := os.ReadFile(name)
+		if file := configuration(strings.Split(string(line), "\x00")); err == nil && filepath.IsAbs(file) && !slices.Contains(files, file) {
+			files = append(files, file)
+		}
+	}
+	slices.Sort(files)
+	return files
+}
+
 // Gone reports whether a process has ended, or does not exist.
 func Gone(pid int) bool {
 	_, err := startOf(pid)

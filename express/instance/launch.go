@@ -40,15 +40,19 @@ type Launch struct {
 	Drain int      `json:"drain"` // seconds for running requests when it stops
 	// Startup is the seconds for loading the application, 0 for no limit; Reports is
 	// whether its processes report the end of that.
-	Startup   int      `json:"startup,omitempty"`
-	Reports   bool     `json:"reports,omitempty"`
-	KeepAlive int      `json:"keep_alive,omitempty"` // seconds that connections stay idle
-	Handover  string   `json:"handover,omitempty"`   // the file of mod_handover; "" if it does not exist
-	ErrorLog  string   `json:"error_log,omitempty"`  // for messages
-	Direct    bool     `json:"direct_log,omitempty"` // httpd itself writes it, into a file
-	Health    string   `json:"health_path,omitempty"`
-	Patience  int      `json:"header_limit,omitempty"`     // seconds for the head of a request; 0 for no limit
-	Metrics   string   `json:"metrics_listen,omitempty"`   // address and port
+	Startup   int    `json:"startup,omitempty"`
+	Reports   bool   `json:"reports,omitempty"`
+	KeepAlive int    `json:"keep_alive,omitempty"` // seconds that connections stay idle
+	Handover  string `json:"handover,omitempty"`   // the file of mod_handover; "" if it does not exist
+	ErrorLog  string `json:"error_log,omitempty"`  // for messages
+	Direct    bool   `json:"direct_log,omitempty"` // httpd itself writes it, into a file
+	Health    string `json:"health_path,omitempty"`
+	Patience  int    `json:"header_limit,omitempty"`   // seconds for the head of a request; 0 for no limit
+	Metrics   string `json:"metrics_listen,omitempty"` // address and port
+	Dashboard string `json:"dashboard,omitempty"`      // address and port
+	// Certificates are the files with the certificates that httpd serves HTTPS with.
+	Certificates []string `json:"certificates,omitempty"`
+
 	Sockets   string   `json:"socket_directory,omitempty"` // of the daemon processes
 	Ports     []int    `json:"ports,omitempty"`            // that httpd listens on
 	Group     string   `json:"process_group,omitempty"`    // of the daemon processes

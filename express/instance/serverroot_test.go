@@ -137,6 +137,7 @@ func TestLaunchRoundTrip(t *testing.T) {
 	want.Files = []Relied{{"option --include-file", "/etc/x <&>.conf", Obeyed}, {"", "/opt/httpd", Executed}}
 	want.Includes = []string{"/etc/*.conf"}
 	want.Group, want.Patience, want.Health, want.Metrics, want.Sockets, want.Ports, want.Processes, want.Threads, want.Clients = "localhost:80", 30, "/healthz", "127.0.0.1:9118", "/run/s", []int{80, 443}, 2, 5, 36000
+	want.Dashboard, want.Certificates = "127.0.0.1:9119", []string{"/etc/ssl/a.crt"}
 	want.Startup, want.Reports, want.KeepAlive, want.Handover, want.ErrorLog, want.Direct = 15, true, 2, "/opt/mod_handover.so", "/var/log/e", true
 	want.JSONLog, want.ACME = true, &acme.Settings{Names: []string{"a.example", "b.example"}, Directory: "https://ca.example/dir", Email: "a@example", Challenge: "dns-01", Port: 80, CA: "/ca", External: "/account", Command: "/bin/dns", State: "/var/lib/acme", Group: 33, OtherUser: true}
 	v := reflect.ValueOf(want).Elem()

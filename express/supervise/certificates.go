@@ -144,14 +144,14 @@ func writeCertificate(p func(name, format string, args ...any), c *acme.Status, 
 	case !c.Issued:
 		p("certificate", "%s: none yet from %s", names, c.Authority)
 	case left <= 0:
-		p("certificate", "%s: EXPIRED %s", names, ago(now, c.NotAfter))
+		p("certificate", "%s: EXPIRED %s", names, Ago(now, c.NotAfter))
 	default:
 		p("certificate", "%s: valid for %s more, will be renewed %s", names, span(left), in(c.Renewal.Sub(now)))
 	}
 	if c.LastError == "" {
 		return
 	}
-	p("", "last error, %s: %s", ago(now, c.Failed), c.LastError)
+	p("", "last error, %s: %s", Ago(now, c.Failed), c.LastError)
 	if c.Hint != "" {
 		p("", "what to do: %s", c.Hint)
 	}

@@ -113,7 +113,7 @@ func (c *Control) start(ctx context.Context, rest []string) (int, error) {
 	for _, check := range []func() error{
 		c.Checks.Start,
 		l.CheckPort, // httpd would only log that the port is in use
-		func() error { return CheckMetrics(l.Metrics) },
+		func() error { return CheckPages(l.Metrics, l.Dashboard) },
 		func() error { return c.Checks.Trust.Configuration(l) },
 	} {
 		if err := check(); err != nil {

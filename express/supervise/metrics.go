@@ -1,120 +1,14 @@
 package supervise
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"maps"
-	"net"
-	"net/textproto"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"modwsgi/express/host"
-	"modwsgi/internal/fault"
 )
-
-// The metrics are served by the process that supervises httpd, because they continue when
-// httpd is replaced. It does not use net/http, which would slow down every start of the
-// launcher and make it larger by half: one kind of request is answered, and each
-// connection is closed after it.
-
-const (
-	mostScrapes = 16 // connections at the same time; others wait
-	mostAsked   = 16 << 10
-	scrapeLimit = 10 * time.Second
-)
-
-// metricsDoor is where metrics are served at present.
-type metricsDoor struct {
-	address string
-	door    net.Listener // nil for none
-}
-
-// CheckMetrics returns an error if metrics cannot be served at an address; "" stands
-// for none.
-func CheckMetrics(address string) error {
-	name, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil //nolint:nilerr // no metrics
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		return fault.New(fault.Usage, "", "%q is not a port", port)
-	}
-	return host.CheckPort(name, number, "--metrics-listen")
-}
-
-// serveMetrics serves metrics at an address from now on, "" for none. The next httpd may
-// have another one.
-func (s *succession) serveMetrics(address string) {
-	if m := &s.metrics; m.address != address || m.door == nil {
-		s.closeMetrics()
-		m.address = address
-		if address == "" {
-			return
-		}
-		door, err := net.Listen("tcp", address)
-		if err != nil {
-			s.console.Fail(fault.New(fault.Environment, "choose another address with --metrics-listen, and reload", "no metrics: %w", err))
-			return
-		}
-		m.door = door
-		go s.acceptScrapes(door)
-	}
-}
-
-func (s *succession) closeMetrics() {
-	if s.metrics.door != nil {
-		_ = s.metrics.door.Close()
-		s.metrics.door = nil
-	}
-}
-
-func (s *succession) acceptScrapes(door net.Listener) {
-	free := make(chan struct{}, mostScrapes)
-	acceptAll(door.Accept, func(conn net.Conn) {
-		free <- struct{}{}
-		go func() {
-			defer func() { <-free }()
-			s.scrape(conn)
-		}()
-	})
-}
-
-// scrape answers one request.
-func (s *succession) scrape(conn net.Conn) {
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(scrapeLimit))
-	from := textproto.NewReader(bufio.NewReader(io.LimitReader(conn, mostAsked)))
-	line, err := from.ReadLine()
-	if err == nil {
-		_, err = from.ReadMIMEHeader()
-	}
-	method, rest, _ := strings.Cut(line, " ")
-	target, version, _ := strings.Cut(rest, " ")
-	path, _, _ := strings.Cut(target, "?")
-	status, body := "200 OK", ""
-	switch {
-	case err != nil || !strings.HasPrefix(version, "HTTP/1."):
-		status, body = "400 Bad Request", "this is no request of HTTP/1.1\n"
-	case method != "GET" && method != "HEAD":
-		status, body = "405 Method Not Allowed", "only GET is allowed\n"
-	case path != "/metrics":
-		status, body = "404 Not Found", "the metrics are at /metrics\n"
-	default:
-		<-s.begun
-		var b strings.Builder
-		s.report().metrics(&b)
-		body = b.String()
-	}
-	fmt.Fprintf(conn, "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", status, len(body))
-	if method != "HEAD" {
-		_, _ = io.WriteString(conn, body)
-	}
-}
 
 // metrics writes the report in Prometheus's text format, version 0.0.4
 // (https://prometheus.io/docs/instrumenting/exposition_formats/).
@@ -192,10 +86,21 @@ func (r *Report) metrics(w io.Writer) {
 		fmt.Fprintf(w, "mod_wsgi_request_duration_seconds_bucket{le=%q} %d\n", bound, sum)
 	}
 	fmt.Fprintf(w, "mod_wsgi_request_duration_seconds_sum %v\nmod_wsgi_request_duration_seconds_count %d\n", s.Seconds, sum)
+	if known := slices.DeleteFunc(slices.Clone(r.Certificates), func(c Certificate) bool { return c.Error != "" || c.File == "" }); len(known) > 0 {
+		each := family("certificate_not_after_seconds", "gauge", "When a certificate of httpd ceases to be valid, since the epoch.")
+		for _, c := range known {
+			each(fmt.Sprintf("file=%s", labelValue(c.File)), c.NotAfter.Unix())
+		}
+	}
 	one("reloads_total", "counter", "Reloads.", s.Reloads)
 	one("reloads_refused_total", "counter", "Reloads that were refused.", s.Refused)
 	ends := family("replaced_processes_total", "counter", "Processes of the application that were replaced, by reason.")
 	for _, reason := range slices.Sorted(maps.Keys(s.EndCounts)) {
 		ends(fmt.Sprintf("reason=%q", reason), s.EndCounts[reason])
 	}
+}
+
+// labelValue quotes the value of a label.
+func labelValue(v string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.ToValidUTF8(v, "\ufffd")) + `"`
 }

@@ -40,7 +40,8 @@ type Report struct {
 	Leaving []Leaving `json:"leaving"`          // httpds that have been replaced
 	Failure string    `json:"failure,omitzero"` // why the application did not load
 
-	Certificate *acme.Status `json:"certificate,omitempty"` // of --https-auto
+	Certificate  *acme.Status  `json:"certificate,omitempty"`  // of --https-auto
+	Certificates []Certificate `json:"certificates,omitempty"` // those that httpd serves HTTPS with
 
 	Supervised *Supervised `json:"supervised,omitempty"` // nil if no process counts
 }
@@ -75,8 +76,71 @@ type Supervised struct {
 	Seconds     float64        `json:"request_seconds"` // sum of the durations of all requests
 	Ends        []End          `json:"ends"`            // the last processes of the application that were replaced
 	EndCounts   map[string]int `json:"ends_by_reason"`
+	Minute      Latency        `json:"last_minute"`
+	Overall     Latency        `json:"since_start"`
+	Slowest     []Slow         `json:"slowest"` // of the last five minutes, one for each path, the slowest one first
 
 	counts host.Counts
+}
+
+// Latency is the durations of the requests that were completed in a time.
+type Latency struct {
+	Length   float64 `json:"length_seconds"` // of that time
+	Requests uint64  `json:"requests"`
+	Failed   uint64  `json:"failed"` // with a status of 500 or more
+	P50      float64 `json:"p50_seconds"`
+	P90      float64 `json:"p90_seconds"`
+	P99      float64 `json:"p99_seconds"`
+}
+
+func latency(t *host.Times, failed uint64, length time.Duration) Latency {
+	percentile := func(share float64) float64 { return t.Percentile(share).Seconds() }
+	return Latency{max(length, 0).Seconds(), t.Requests(), failed, percentile(0.5), percentile(0.9), percentile(0.99)}
+}
+
+// Slow is a completed request.
+type Slow struct {
+	Time    time.Time `json:"time"` // of its end
+	Method  string    `json:"method"`
+	Path    string    `json:"path"` // without the query; in ASCII, with %XX for everything else, and "..." at the end of a longer one
+	Status  int       `json:"status"`
+	Seconds float64   `json:"seconds"`
+}
+
+// slowest returns the slowest requests of the last minutes. Clients choose the texts, which
+// are shown on terminals.
+func slowest(c *host.Counts, now time.Time) []Slow {
+	list := []Slow{}
+	for _, r := range c.SlowestRequests(now) {
+		method, path, _ := strings.Cut(printable(r.Text), " ")
+		if r.Cut {
+			path += "..."
+		}
+		list = append(list, Slow{r.Time, method, path, r.Status, r.Duration.Seconds()})
+	}
+	return list
+}
+
+// atMost keeps an estimate from exceeding the longest duration that is known.
+func (l Latency) atMost(list []Slow) Latency {
+	if len(list) > 0 {
+		longest := list[0].Seconds
+		l.P50, l.P90, l.P99 = min(l.P50, longest), min(l.P90, longest), min(l.P99, longest)
+	}
+	return l
+}
+
+// printable returns a text in printable ASCII.
+func printable(text string) string {
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		if c < ' ' || c > '~' {
+			fmt.Fprintf(&b, "%%%02X", c)
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
 }
 
 // observe returns what can be seen of a running httpd from outside.
@@ -86,6 +150,10 @@ func observe(l *instance.Launch, pid int) *Report {
 		Capacity: max(l.Processes, 1) * l.Threads, ConnectionsLimit: l.Clients, Workers: []Process{}, Leaving: []Leaving{},
 	}
 	r.addCertificate(l)
+	r.Certificates = readCertificates(l.Certificates)
+	if r.Certificate != nil {
+		r.Certificates = append(r.Certificates, automatic(r.Certificate))
+	}
 	if pid == 0 {
 		return r
 	}
@@ -156,10 +224,15 @@ func (s *succession) report() *Report {
 			statuses[statusClass(k)] = int(n)
 		}
 	}
+	clock := time.Now()
+	since := clock.Sub(s.since)
+	minute, failed, length := counts.LastMinute(clock)
+	slow := slowest(&counts, clock)
 	r.Supervised = &Supervised{
 		Since: s.since.UTC().Truncate(time.Second), Reloads: done.done, Refused: done.refused, LastReload: done.last.UTC().Truncate(time.Second), LastRefusal: done.why,
 		Connections: counts.Connections, Requests: counts.Requests(), Statuses: statuses, Bytes: counts.Bytes, Seconds: counts.Duration.Seconds(),
 		Ends: ends, EndCounts: byReason, counts: counts,
+		Minute: latency(&minute, failed, min(length, since)).atMost(slow), Overall: latency(&counts.Times, counts.Status[5], since), Slowest: slow,
 	}
 	if done.last.IsZero() {
 		r.Supervised.LastReload = time.Time{}
@@ -216,7 +289,7 @@ func (r *Report) write(w io.Writer, now time.Time) {
 		writeCertificate(p, r.Certificate, now)
 	}
 	if s := r.Supervised; s != nil {
-		text := fmt.Sprintf("%d requests since %s", s.Requests, ago(now, s.Since))
+		text := fmt.Sprintf("%d requests since %s", s.Requests, Ago(now, s.Since))
 		if s.Requests > 0 {
 			text += fmt.Sprintf(", %.0f ms each", 1000*s.Seconds/float64(s.Requests))
 		}
@@ -226,9 +299,16 @@ func (r *Report) write(w io.Writer, now time.Time) {
 			}
 		}
 		p("served", "%s", text)
+		if m := s.Minute; m.Requests > 0 {
+			p("last minute", "%s requests/s, half of them within %s, 90 %% within %s, 99 %% within %s", Rate(float64(m.Requests)/max(m.Length, 1)), Span(m.P50), Span(m.P90), Span(m.P99))
+		}
+		if len(s.Slowest) > 0 {
+			q := s.Slowest[0]
+			p("slowest", "%s for %s %s, status %d, %s", Span(q.Seconds), q.Method, q.Path, q.Status, Ago(now, q.Time))
+		}
 		text = fmt.Sprint(s.Reloads)
 		if s.Reloads > 0 {
-			text += ", the last one " + ago(now, s.LastReload)
+			text += ", the last one " + Ago(now, s.LastReload)
 		}
 		if s.Refused > 0 {
 			text += fmt.Sprintf("; %d refused", s.Refused)
@@ -248,15 +328,21 @@ func (r *Report) write(w io.Writer, now time.Time) {
 		}
 		p("replaced", "%s", strings.Join(reasons, ", "))
 		for _, e := range s.Ends[max(0, len(s.Ends)-3):] {
-			p("", "process %d, %s: %s", e.PID, ago(now, e.Time), e.Reason)
+			p("", "process %d, %s: %s", e.PID, Ago(now, e.Time), e.Reason)
 		}
+	}
+	for _, c := range r.Certificates {
+		if c.File == "" {
+			continue // it has been written above, with more
+		}
+		p("certificate", "%s", c.Text(now))
 	}
 	if len(r.Workers) == 0 {
 		return
 	}
 	fmt.Fprintf(w, "%8s  %5s  %9s  %10s  %s\n", "process", "busy", "memory", "CPU", "started")
 	for _, q := range r.Workers {
-		started := ago(now, q.Started)
+		started := Ago(now, q.Started)
 		if r.Supervised != nil && r.Processes > 0 && !q.Loaded {
 			started += ", has not loaded the application"
 		}
@@ -268,8 +354,31 @@ func (r *Report) write(w io.Writer, now time.Time) {
 	}
 }
 
-// ago is how long ago something was.
-func ago(now, then time.Time) string {
+// Rate is a number per second, for people.
+func Rate(n float64) string {
+	if n < 9.95 {
+		return fmt.Sprintf("%.1f", n)
+	}
+	return fmt.Sprintf("%.0f", n)
+}
+
+// Span is a duration in seconds, for people.
+func Span(seconds float64) string {
+	switch {
+	case seconds < 0.00995:
+		return fmt.Sprintf("%.1f ms", 1000*seconds)
+	case seconds < 0.9995:
+		return fmt.Sprintf("%.0f ms", 1000*seconds)
+	case seconds < 9.995:
+		return fmt.Sprintf("%.2f s", seconds)
+	case seconds < 600:
+		return fmt.Sprintf("%.0f s", seconds)
+	}
+	return fmt.Sprintf("%.0f min", seconds/60)
+}
+
+// Ago is how long ago something was.
+func Ago(now, then time.Time) string {
 	d := max(0, now.Sub(then))
 	switch {
 	case d < time.Minute:
@@ -281,3 +390,6 @@ func ago(now, then time.Time) string {
 	}
 	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
 }
+
+// Look returns what an instance does at present.
+func Look(ctx context.Context, l *instance.Launch) (*Report, error) { return reportOf(ctx, l) }

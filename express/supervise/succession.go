@@ -83,7 +83,7 @@ type succession struct {
 	ledger  *ledger
 	since   time.Time     // of the first httpd
 	begun   chan struct{} // closed when it runs
-	metrics metricsDoor
+	pages   pages
 
 	certificates certificates
 
@@ -156,7 +156,7 @@ func (s *succession) begins(first *generation) {
 	if first.link == nil {
 		return
 	}
-	s.serveMetrics(first.launch.Metrics)
+	s.servePages(first.launch)
 	go func() {
 		select {
 		case <-first.link.Listens():
@@ -278,7 +278,7 @@ func (s *succession) commit(ctx context.Context, err error) {
 		s.reloads.add(err)
 		s.mu.Unlock()
 	}
-	s.serveMetrics(s.present().launch.Metrics)
+	s.servePages(s.present().launch)
 	if err == nil {
 		s.keepCertificate(ctx)
 	}
@@ -478,7 +478,7 @@ func (s *succession) signal(kind host.SignalKind) {
 // and removes what the last one, which has ended, has left.
 func (s *succession) finish(atOnce bool) {
 	last := s.present()
-	s.closeMetrics()
+	s.pages.close()
 	close(s.hurry)
 	if atOnce {
 		s.mu.Lock()

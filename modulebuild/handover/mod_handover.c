@@ -22,7 +22,7 @@
  *
  * Nothing is ever read from the pipes, so one byte reaches all children.
  *
- * On the board, httpd counts requests for the launcher. It also answers requests for the
+ * On the board, httpd counts requests for the launcher, and keeps the slowest ones. It also answers requests for the
  * path of --health-path itself, with the state that the launcher writes there: before any
  * redirection or access control, and without the application.
  *
@@ -58,6 +58,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -77,6 +78,38 @@ APLOG_USE_MODULE(handover);
 
 #define BOUNDS 16
 
+#define CLASSES 86 /* of durations, see class_of */
+
+#define PERIOD 5    /* seconds */
+#define PERIODS 13  /* a minute, and the present period */
+#define SPAN 60     /* seconds whose slowest requests are kept together */
+#define SPANS 6     /* five minutes, and the present span */
+#define SLOWEST 10  /* requests of a span */
+#define TEXT 176    /* bytes of a method and a path */
+#define MOST_METHOD 16
+
+/* Completed requests of a period. */
+typedef struct {
+    unsigned long number; /* of the period since the epoch */
+    unsigned long failed; /* requests with a status of 500 or more */
+    unsigned long times[CLASSES];
+} period_t;
+
+/* A slow request. Its serial number is odd while a process writes it. */
+typedef struct {
+    unsigned long serial;
+    unsigned long at; /* its end, in seconds since the epoch */
+    unsigned long took; /* microseconds */
+    unsigned long status;
+    char text[TEXT]; /* its method, a space, and its path without the query, to the first 0 */
+} slow_t;
+
+/* The slowest requests of a span of time. */
+typedef struct {
+    unsigned long number; /* of the span since the epoch */
+    slow_t list[SLOWEST];
+} span_t;
+
 /* express/host/board_linux.go has the same. A word is as long as a pointer. */
 typedef struct {
     /* written by the launcher */
@@ -90,6 +123,10 @@ typedef struct {
     unsigned long slow[BOUNDS + 1];          /* completed requests by class of duration */
     /* written by the launcher before httpd starts */
     char health[256]; /* path, or empty */
+    /* written by httpd */
+    unsigned long times[CLASSES]; /* all completed requests */
+    period_t periods[PERIODS];
+    span_t spans[SPANS];
 } board_t;
 
 static const char *const states[] = { "starting", "ready", "draining", "failed" };
@@ -570,12 +607,115 @@ static int answer_health(request_rec *r, int lookup)
     return OK;
 }
 
+/* Returns the class of a duration in microseconds: four for each power of two from 64 on, the
+ * first for everything below, and the last for two minutes and more. */
+static int class_of(unsigned long took)
+{
+    int power;
+
+    if (took < 64) {
+        return 0;
+    }
+    power = (int)sizeof(took) * 8 - 1 - __builtin_clzl(took);
+    power = 1 + (power - 6) * 4 + (int)((took >> (power - 2)) & 3);
+    return power < CLASSES - 1 ? power : CLASSES - 1;
+}
+
+/* Empties what an earlier period or span has left in the place of the present one. What
+ * other processes count at the same moment may be lost: these numbers are for display. */
+static void begin_anew(unsigned long *number, unsigned long now, void *rest, size_t length)
+{
+    unsigned long was = __atomic_load_n(number, __ATOMIC_RELAXED);
+
+    if (was != now && __atomic_compare_exchange_n(number, &was, now, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        memset(rest, 0, length);
+    }
+}
+
+/* Writes the method and the path of a request into TEXT bytes. A client chooses both. */
+static void describe(const request_rec *r, char *text)
+{
+    const char *path = r->unparsed_uri ? r->unparsed_uri : "", *after;
+    const char *method = r->method ? r->method : "-";
+    size_t length = strnlen(method, MOST_METHOD);
+
+    memcpy(text, method, length);
+    text[length++] = ' ';
+    if (*path != '/' && (after = strstr(path, "://")) != NULL) { /* the rest may contain a password */
+        path = after + 3 + strcspn(after + 3, "/?#");
+    }
+    after = path + strcspn(path, "?#");
+    if ((size_t)(after - path) >= TEXT - length) {
+        after = path + (TEXT - 1 - length);
+    }
+    memcpy(text + length, path, (size_t)(after - path));
+    text[length + (size_t)(after - path)] = 0;
+}
+
+/* Keeps a request if it is one of the slowest of its span, and the slowest one of its
+ * method and path. Without a lock: a process that is killed meanwhile leaves one entry that
+ * is not used before the next span in its place, and two processes may keep the same path. */
+static void keep_slow(span_t *span, const request_rec *r, unsigned long now, unsigned long took, int status)
+{
+    char text[TEXT];
+    unsigned long serial;
+    slow_t *least = NULL;
+    int k;
+
+    begin_anew(&span->number, now / SPAN, span->list, sizeof(span->list));
+    for (k = 0; k < SLOWEST; k++) {
+        slow_t *one = &span->list[k];
+        if (!least || one->took < least->took) {
+            least = one;
+        }
+    }
+    if (took <= least->took) {
+        return; /* nearly always */
+    }
+    memset(text, 0, sizeof(text));
+    describe(r, text);
+    for (k = 0; k < SLOWEST; k++) {
+        slow_t *one = &span->list[k];
+        if (strncmp(one->text, text, TEXT) == 0) {
+            if (took <= one->took) {
+                return;
+            }
+            least = one;
+        }
+    }
+    serial = __atomic_load_n(&least->serial, __ATOMIC_RELAXED);
+    if ((serial & 1) || !__atomic_compare_exchange_n(&least->serial, &serial, serial + 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        return; /* another process writes it */
+    }
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    least->at = now;
+    least->took = took;
+    least->status = (unsigned long)status;
+    memcpy(least->text, text, TEXT);
+    __atomic_store_n(&least->serial, serial + 2, __ATOMIC_RELEASE);
+}
+
+/* Counts a request for the distribution of durations. */
+static void count_time(board_t *board, const request_rec *r, unsigned long now, unsigned long took, int status)
+{
+    period_t *period = &board->periods[now / PERIOD % PERIODS];
+    int k = class_of(took);
+
+    add(&board->times[k], 1);
+    begin_anew(&period->number, now / PERIOD, &period->failed, sizeof(*period) - offsetof(period_t, failed));
+    add(&period->times[k], 1);
+    if (status >= 500) {
+        add(&period->failed, 1);
+    }
+    keep_slow(&board->spans[now / SPAN % SPANS], r, now, took, status);
+}
+
 static int count(request_rec *r)
 {
     board_t *board = state ? state->mapped : NULL;
     const void *mark = r->request_config ? ap_get_module_config(r->request_config, &handover_module) : NULL;
     const request_rec *last = r;
-    apr_time_t took = apr_time_now() - r->request_time;
+    apr_time_t now = apr_time_now(), took = now - r->request_time;
     int k;
 
     if (!board || mark == &silent) {
@@ -590,10 +730,12 @@ static int count(request_rec *r)
     k = last->status / 100;
     add(&board->status[k > 0 && k < 6 ? k : 0], 1);
     add(&board->bytes, (unsigned long)last->bytes_sent);
-    add(&board->duration, took > 0 ? (unsigned long)took : 0);
+    took = took > 0 ? took : 0;
+    add(&board->duration, (unsigned long)took);
     for (k = 0; k < BOUNDS && board->bounds[k] && took > (apr_time_t)board->bounds[k]; k++) {
     }
     add(&board->slow[k], 1);
+    count_time(board, r, (unsigned long)apr_time_sec(now), (unsigned long)took, last->status);
     return DECLINED;
 }
 

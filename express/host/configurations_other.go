@@ -1,0 +1,6 @@
+//go:build !linux
+
+package host
+
+// Configurations is for Linux.
+func Configurations() []string { return nil }
