@@ -226,7 +226,7 @@ func below(url string, body ...want) want {
 func (m *meant) proxied() bool { return m.given("proxy-mount-point") || m.given("proxy-virtual-host") }
 
 // passesDashboard is whether requests for --dashboard-path are passed on to the launcher.
-func (m *meant) passesDashboard() bool { return m.given("dashboard-path") && !m.given("debug-mode") }
+func (m *meant) passesDashboard() bool { return m.given("dashboard-path") && !m.debug() }
 
 // forwarded are the headers by which a server behind learns how it was reached.
 func (m *meant) forwarded() []want {
