@@ -405,7 +405,7 @@ func TestHTTPDReadsWhatWasMeantByEveryOption(t *testing.T) {
 	}
 	for _, table := range s.tables {
 		for _, o := range table {
-			if s.accepted.Load() >= 1000 && s.used[o.Name] == 0 {
+			if s.accepted.Load() >= 1000 && s.used[o.Name] == 0 && !slices.Contains(notDrawn, o.Name) {
 				t.Errorf("--%s was not in any accepted command line", o.Name)
 			}
 		}
