@@ -25,6 +25,10 @@ func commands() []*command {
 		return &command{Command: option.Command{Name: name, Hidden: true, Table: &option.Table{}}, raw: true, run: run}
 	}
 	all := []*command{
+		{Command: option.Command{
+			Name: serveCommand, Summary: "find the application of a project, and serve it for development", Arguments: 1, Meta: "[DIRECTORY|APPLICATION]",
+			Table: &option.Table{Groups: append([]*option.Group{option.NewGroup("Project", optExplain, optHTTPS)}, config.Table().Groups...), Refused: config.Refused},
+		}, run: serve},
 		serving("start-server", "serve an application in the foreground", startServer),
 		serving("setup-server", "write what is needed to serve an application, with a control script", setupServer),
 		plain("module-config", "print the httpd directives that load the module", asJSON, moduleConfig),
@@ -71,13 +75,20 @@ func describe(all []*command) {
 	}
 }
 
-const unitCommand = "systemd-unit"
+// Commands that are compared by name.
+const (
+	unitCommand  = "systemd-unit"
+	serveCommand = "serve"
+)
 
 // Options of commands that have only a few. The options of commands that serve an
 // application are in package config.
 var (
 	optTarget = option.Text("modules-directory", "", "DIRECTORY", "Directory to copy the module to; httpd's own modules directory by default.")
 	optAsJSON = option.Toggle("json", "Print one JSON object on a line.")
+
+	optExplain = option.Toggle("explain", "Only print which application was found, why, and how it would be served; with --json as JSON.")
+	optHTTPS   = option.Toggle("https", "Serve over HTTPS, with a certificate of a private authority of this user, for localhost.")
 
 	optSocketActivation = option.Toggle("socket-activation", "The service gets its listening sockets from the socket unit of the same name.")
 	optSocketUnit       = option.Toggle("socket-unit", "Print that socket unit instead of the service.")

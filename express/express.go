@@ -128,11 +128,19 @@ func (e *placedError) Unwrap() error { return e.error }
 func (inv *Invocation) fill(c *Console, cmd *command, line *option.Line) (*sources.File, error) {
 	r := &sources.Reader{
 		Dir: inv.Dir, Env: inv.Env, All: config.Table(), Command: cmd.Table, Warn: c.Warn,
-		Unread: !slices.Contains([]string{"start-server", "setup-server"}, cmd.Name), Unit: cmd.Name == unitCommand,
+		Unread: !slices.Contains([]string{"start-server", "setup-server", serveCommand}, cmd.Name), Unit: cmd.Name == unitCommand,
 		Trusted: inv.trust(c).Settings,
 	}
 	if inv.NoDir != nil {
 		r.Dir = ""
+	}
+	if cmd.Name == serveCommand && inv.NoDir == nil {
+		// The file of the project counts, and a directory is not the application.
+		if dir := inv.projectDirectory(line.Positional); dir != "" {
+			r.Dir = dir
+			defer func(words []string) { line.Positional = words }(line.Positional)
+			line.Positional = nil
+		}
 	}
 	// Port and address on the command line name a server, whatever the file is about.
 	r.Named = cmd.Arguments == 0 && (line.Given(config.Port) || line.Given(config.Host))

@@ -31,6 +31,17 @@ func startServer(ctx context.Context, c *Console, inv *Invocation, s *Server) (i
 	if config.SetupOnly.In(s) {
 		return setupServer(ctx, c, inv, s)
 	}
+	return runServer(ctx, c, inv, s, nil)
+}
+
+// front is what a user sees of a server, instead of what start-server prints.
+type front interface {
+	begins(d *deployment) error
+	loads(d *deployment, failure string) // of the application, again after each change
+}
+
+// runServer serves in the foreground.
+func runServer(ctx context.Context, c *Console, inv *Invocation, s *Server, f front) (int, error) {
 	sockets, err := host.PassedSockets(inv.Env)
 	if err != nil {
 		return 1, err
@@ -59,7 +70,11 @@ func startServer(ctx context.Context, c *Console, inv *Invocation, s *Server) (i
 	defer release()
 	defer l.Close()
 	l.RemovePIDFile() // left by an httpd that was killed
-	if err := d.banner(c.Stdout, false); err != nil {
+	show := func(d *deployment) error { return d.banner(c.Stdout, false) }
+	if f != nil {
+		show = f.begins
+	}
+	if err := show(d); err != nil {
 		return 1, err
 	}
 	if d.Piped(logwriter.Stderr) {
@@ -70,7 +85,11 @@ func startServer(ctx context.Context, c *Console, inv *Invocation, s *Server) (i
 	// As process 1 of a container, or under systemd, this process takes those with it that
 	// have not yet written the last lines.
 	defer logwriter.WaitForAll(d.Root, logTime)
-	return foreground(c, inv, d, l).Run(ctx)
+	server := foreground(c, inv, d, l)
+	if f != nil {
+		server.Loads = func(failure string) { f.loads(d, failure) }
+	}
+	return server.Run(ctx)
 }
 
 // foreground returns the httpd that serves a deployment in the foreground.

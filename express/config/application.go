@@ -19,7 +19,7 @@ var (
 	ApplicationType = option.Text("application-type", "script", "TYPE", "How the entry point is loaded: script (a file), module (an importable name), paste (a Paste Deploy file) or static (files only).").
 			Among(false, "script", "module", "paste", "static")
 	EntryPoint     = option.Text("entry-point", "", "ENTRY", "The application to serve; overrides the first argument.")
-	CallableObject = option.Text("callable-object", "application", "NAME", "Name of the WSGI callable in the script or module.")
+	CallableObject = option.Text("callable-object", "application", "NAME", "Name of the WSGI callable in the script or module, or a call that returns it: create_app().")
 	MountPoint     = option.Text("mount-point", "/", "URL-PATH", "URL path at which the application is mounted.").
 			Check(urlPath)
 	ApplicationGroup = option.Text("application-group", "%{GLOBAL}", "NAME", "Interpreter that runs the application; by default the main one.").

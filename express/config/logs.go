@@ -23,8 +23,8 @@ var (
 	LogToTerminal = option.Toggle("log-to-terminal", "Write logs to standard error and standard output.").
 			With(unixOnly)
 	AccessLog       = option.Toggle("access-log", "Log each request.")
-	AccessLogFormat = option.Text("access-log-format", "common", "FORMAT", "common, combined, json, or a format of mod_log_config.")
-	ErrorLogFormat  = option.Text("error-log-format", "", "FORMAT", "json, or a format of httpd's ErrorLogFormat.")
+	AccessLogFormat = option.Text("access-log-format", "common", "FORMAT", "common, combined, json, terminal (short lines for people), or a format of mod_log_config.")
+	ErrorLogFormat  = option.Text("error-log-format", "", "FORMAT", "json, terminal (for people, with whole tracebacks), or a format of httpd's ErrorLogFormat.")
 	ErrorLogUTF8    = option.Toggle("error-log-utf8", "Write text in error logs as UTF-8 instead of escapes such as \\xc3\\xa4.").
 			With(unixOnly, own)
 	ErrorLogName  = option.Text("error-log-name", "error_log", "NAME", "File name of the error log.")
@@ -54,7 +54,7 @@ var logs = feature{
 	useless: func(s *Server) []useless {
 		return []useless{
 			{!RotateLogs.In(s), "without --rotate-logs", by(MaxLogSize, RotateInterval, MaxLogFiles, RotatelogsExecutable)},
-			{ErrorLogFormat.In(s) == jsonFormat, "with --error-log-format json, which is always UTF-8", by(ErrorLogUTF8)},
+			{ErrorLogFormat.In(s) == jsonFormat || ErrorLogFormat.In(s) == terminalFormat, "with --error-log-format " + ErrorLogFormat.In(s) + ", which is always UTF-8", by(ErrorLogUTF8)},
 			{RotatelogsExecutable.In(s) != "" && RotateLogs.In(s), "with --rotatelogs-executable", by(MaxLogFiles)},
 			{!AccessLog.In(s), "without --access-log", by(AccessLogFormat, AccessLogName)},
 			{!StartupLog.In(s), "without --startup-log", by(StartupLogName)},
@@ -144,9 +144,11 @@ func (i *Instance) logPaths() {
 	}
 }
 
-// jsonFormat is the value of --access-log-format and --error-log-format that is not a
-// format of httpd.
-const jsonFormat = "json"
+// The values of --access-log-format and --error-log-format that are not formats of httpd.
+const (
+	jsonFormat     = "json"
+	terminalFormat = "terminal"
+)
 
 func rotateInterval(v string) error {
 	if !logwriter.IsInterval(v) {
@@ -164,7 +166,9 @@ func logFormats(s *Server) error {
 	}{
 		{ErrorLogUTF8.In(s), ErrorLogUTF8.Flag()},
 		{ErrorLogFormat.In(s) == jsonFormat, ErrorLogFormat.Flag() + " json"},
+		{ErrorLogFormat.In(s) == terminalFormat, ErrorLogFormat.Flag() + " terminal"},
 		{AccessLog.In(s) && AccessLogFormat.In(s) == jsonFormat, AccessLogFormat.Flag() + " json"},
+		{AccessLog.In(s) && AccessLogFormat.In(s) == terminalFormat, AccessLogFormat.Flag() + " terminal"},
 	} {
 		switch {
 		case f.on && !host.Unix:
@@ -184,6 +188,8 @@ func (i *Instance) errorForm() logwriter.Form {
 	switch {
 	case ErrorLogFormat.In(i) == jsonFormat:
 		return logwriter.ErrorJSON
+	case ErrorLogFormat.In(i) == terminalFormat:
+		return logwriter.ErrorTerminal
 	case ErrorLogUTF8.In(i):
 		return logwriter.UTF8
 	}
@@ -205,6 +211,8 @@ func (i *Instance) accessForm() logwriter.Form {
 	switch {
 	case AccessLogFormat.In(i) == jsonFormat:
 		return logwriter.AccessJSON
+	case AccessLogFormat.In(i) == terminalFormat:
+		return logwriter.AccessTerminal
 	case piped && !strings.Contains(AccessLogFormat.In(i), `\n`):
 		return logwriter.AccessText
 	}
@@ -342,7 +350,7 @@ func (w *writer) logging() {
 	w.add(level)
 	switch format := ErrorLogFormat.In(i); format {
 	case "":
-	case jsonFormat:
+	case jsonFormat, terminalFormat:
 		w.add(conf.D("ErrorLogFormat", word(logwriter.ErrorFormat)).From(ErrorLogFormat))
 	default:
 		w.add(conf.D("ErrorLogFormat", word(format)).From(ErrorLogFormat))
@@ -356,7 +364,7 @@ func (w *writer) logging() {
 		format = `%h %l %u %t "%r" %>s %b`
 	case "combined":
 		format = `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"`
-	case jsonFormat:
+	case jsonFormat, terminalFormat:
 		format = logwriter.AccessFormat
 	}
 	form := i.accessForm()

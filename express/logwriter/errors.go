@@ -12,15 +12,16 @@ import (
 // for what a message does not have.
 var ErrorFormat = format("%-P.%-T", "s%{cuz}t", "l%-l", "m%-m", "a%-a", "i%-L", "n%-v", "f%-F", "e%-E", "r%-{Referer}i", "x%M")
 
-// errorJSON makes JSON of an error log. The log also has lines in httpd's default form,
-// which it uses while it starts, and text that processes write to their standard error
-// themselves.
+// errorLines takes the messages of an error log apart. The log also has lines in httpd's
+// default form, which it uses while it starts, and text that processes write to their
+// standard error themselves.
 //
 // mod_wsgi passes each line of a traceback to httpd as a message. They are joined: a
-// traceback is one object, whose message has several lines.
-type errorJSON struct {
+// traceback is one message of several lines.
+type errorLines struct {
 	assembler
 
+	render func(to []byte, m *message) []byte // appends a message
 	now    func() time.Time
 	open   []*traceback // those whose end has not arrived, the oldest first
 	values ['z' + 1][]byte
@@ -47,7 +48,11 @@ const (
 	joinMost = 256
 )
 
-func (f *errorJSON) line(to, line []byte) []byte {
+func newErrorLines(now func() time.Time, render func(to []byte, m *message) []byte) *errorLines {
+	return &errorLines{now: now, render: render, assembler: assembler{most: longest}}
+}
+
+func (f *errorLines) line(to, line []byte) []byte {
 	f.to = to
 	if bytes.HasPrefix(line, start) || len(f.heads) > 0 || bytes.Contains(line, start) {
 		f.assembler.line(line, f.whole, f.other)
@@ -58,7 +63,7 @@ func (f *errorJSON) line(to, line []byte) []byte {
 }
 
 // idle writes the tracebacks that no more lines have arrived for.
-func (f *errorJSON) idle(to []byte) []byte {
+func (f *errorLines) idle(to []byte) []byte {
 	f.to = to
 	now := f.now()
 	f.open = slices.DeleteFunc(f.open, func(t *traceback) bool {
@@ -71,7 +76,7 @@ func (f *errorJSON) idle(to []byte) []byte {
 	return f.to
 }
 
-func (f *errorJSON) flush(to []byte) []byte {
+func (f *errorLines) flush(to []byte) []byte {
 	f.to = to
 	f.rest(f.other)
 	for _, t := range f.open {
@@ -81,9 +86,9 @@ func (f *errorJSON) flush(to []byte) []byte {
 	return f.to
 }
 
-func (f *errorJSON) held() bool { return len(f.open) > 0 }
+func (f *errorLines) held() bool { return len(f.open) > 0 }
 
-func (f *errorJSON) whole(record []byte) {
+func (f *errorLines) whole(record []byte) {
 	v := &f.values
 	if _, once := fields(record, v); !once {
 		f.other(record)
@@ -117,7 +122,7 @@ func compactTime(text string) (time.Time, bool) {
 var usual = regexp.MustCompile(`^\[(\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d\.\d{6} \d{4})\] \[([\w-]*):(\w+)\] \[pid (\d+)(?::tid (\d+))?\] (?:\[(?:client|remote) ([0-9A-Fa-f:.\[\]]+)\] )?(.*)$`)
 
 // other adds a line that is not a record.
-func (f *errorJSON) other(line []byte) {
+func (f *errorLines) other(line []byte) {
 	if m := usual.FindSubmatch(line); m != nil {
 		if at, err := time.ParseInLocation("Mon Jan _2 15:04:05.000000 2006", string(m[1]), time.Local); err == nil {
 			f.add(&message{at: at, module: m[2], level: m[3], pid: m[4], tid: m[5], client: m[6], text: unescape(m[7])})
@@ -132,7 +137,7 @@ func (f *errorJSON) other(line []byte) {
 var scripted = regexp.MustCompile(`^\[script ([^\]]*)\] (?s:(.*))$`)
 
 // add writes a message, or joins it to the traceback that it continues.
-func (f *errorJSON) add(m *message) {
+func (f *errorLines) add(m *message) {
 	if string(m.module) == "wsgi" && bytes.HasPrefix(m.text, []byte("[script ")) {
 		if parts := scripted.FindSubmatch(m.text); parts != nil {
 			m.script, m.text = parts[1], parts[2]
@@ -158,8 +163,11 @@ func (f *errorJSON) add(m *message) {
 	f.write(m)
 }
 
-func (f *errorJSON) write(m *message) {
-	o := newObject(f.to)
+func (f *errorLines) write(m *message) { f.to = f.render(f.to, m) }
+
+// jsonMessage appends a message as a JSON object.
+func jsonMessage(to []byte, m *message) []byte {
+	o := newObject(to)
 	o.time(m.at)
 	text := func(name string, value []byte) {
 		if len(value) > 0 {
@@ -189,7 +197,7 @@ func (f *errorJSON) write(m *message) {
 		o.b = append(o.b, "true"...)
 	}
 	text("referer", m.referer)
-	f.to = o.end()
+	return o.end()
 }
 
 // ErrorObject returns a message of a program other than httpd as a line of a JSON error log.

@@ -16,14 +16,19 @@ type former interface {
 	held() bool                  // whether something is
 }
 
-func newFormer(form Form, now func() time.Time) former {
+// newFormer returns the former of a form; colours are for a terminal.
+func newFormer(form Form, now func() time.Time, colours bool) former {
 	switch form {
 	case AccessText:
 		return newAccessText()
 	case AccessJSON:
 		return newAccessJSON(now, accessFields)
 	case ErrorJSON:
-		return &errorJSON{now: now, assembler: assembler{most: longest}}
+		return newErrorLines(now, jsonMessage)
+	case AccessTerminal:
+		return newAccessTerminal(now, paint(colours))
+	case ErrorTerminal:
+		return newErrorLines(now, (&terminal{paint: paint(colours)}).message)
 	case UTF8:
 		return plain(readable)
 	}

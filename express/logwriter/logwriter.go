@@ -46,6 +46,9 @@ const (
 	AccessText Form = "access-text" // from lines in TextFormat
 	AccessJSON Form = "access-json" // from lines in AccessFormat
 	ErrorJSON  Form = "error-json"  // from lines in ErrorFormat, and any others
+
+	AccessTerminal Form = "access-terminal" // for people, from lines in AccessFormat
+	ErrorTerminal  Form = "error-terminal"  // the same of lines in ErrorFormat, and any others
 )
 
 // The streams that a log can be written to instead of a file.
@@ -124,7 +127,7 @@ func Parse(args []string) (*Settings, error) {
 	switch {
 	case s.To == "":
 		return nil, fmt.Errorf("the argument to= is missing")
-	case !slices.Contains([]Form{Plain, UTF8, AccessText, AccessJSON, ErrorJSON}, s.Form):
+	case !slices.Contains([]Form{Plain, UTF8, AccessText, AccessJSON, ErrorJSON, AccessTerminal, ErrorTerminal}, s.Form):
 		return nil, fmt.Errorf("unknown form %q", s.Form)
 	}
 	return s, nil

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // Streams are what the program was started with.
@@ -196,10 +197,13 @@ func release(s *Settings, busy *os.File) {
 }
 
 func newWriter(s *Settings, io Streams) (*writer, error) {
-	w := &writer{form: newFormer(s.Form, time.Now), name: s.To, now: time.Now, own: s.Error, notes: io.Stderr}
+	w := &writer{name: s.To, now: time.Now, own: s.Error, notes: io.Stderr}
+	colours := false
 	switch s.To {
 	case Stdout, Stderr:
-		w.sink = stream{streamOf(s.To, io)}
+		to := streamOf(s.To, io)
+		w.sink = stream{to}
+		colours = term.IsTerminal(int(to.Fd())) && wantsColours(io.Env)
 	default:
 		if !filepath.IsAbs(s.To) {
 			return nil, fmt.Errorf("%s is neither an absolute path nor a stream", s.To)
@@ -212,6 +216,7 @@ func newWriter(s *Settings, io Streams) (*writer, error) {
 		}
 		w.sink = f
 	}
+	w.form = newFormer(s.Form, time.Now, colours)
 	return w, nil
 }
 

@@ -205,6 +205,16 @@ func (in *Environment) SharedPython() string {
 	return lib
 }
 
+// Interpreter returns the environment's Python, "" if it does not have one.
+func (in *Environment) Interpreter() string {
+	for _, name := range []string{"bin/python3", "bin/python", `Scripts\python.exe`, "python.exe"} {
+		if path := filepath.Join(in.Home, filepath.FromSlash(name)); isRegular(path) {
+			return path
+		}
+	}
+	return ""
+}
+
 // Handover returns the file of mod_handover, which was built for the same httpd as the
 // module; "" if it does not exist.
 func (in *Environment) Handover() string {

@@ -29,7 +29,19 @@ func (s *Server) readiness() (<-chan string, *os.File, error) {
 	if hands(s.Launch) {
 		return nil, nil, nil
 	}
-	return reports()
+	return reports(s.Loads != nil)
+}
+
+// loads passes a report on to Loads.
+func (s *Server) loads(message string) {
+	reason, _ := strings.CutPrefix(message, "failed ")
+	if reason == message {
+		reason = ""
+	}
+	s.Loads(reason)
+	if reason == "" {
+		notify(run.Getenv(s.Checks.Environ, "NOTIFY_SOCKET"))
+	}
 }
 
 // isReady announces the application, or why it did not load, and reports whether it

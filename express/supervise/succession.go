@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -641,18 +640,22 @@ func startErrors(text string) string {
 var notAnError = regexp.MustCompile(`^\[[^]]*\] \[[^]:]*:(warn|notice|info|debug|trace\d)\]`)
 
 // reports makes the pipe on which the launcher's Python part reports that the
-// application is loaded.
-func reports() (<-chan string, *os.File, error) {
+// application is loaded. Without all, only the first report counts.
+func reports(all bool) (<-chan string, *os.File, error) {
 	from, to, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	message := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(io.LimitReader(from, 1024)).ReadString('\n') // without a line, httpd has ended
-		_ = from.Close()
-		if r, ok := parseReport(strings.TrimSpace(line)); ok {
-			message <- r.message()
+		defer from.Close() //nolint:errcheck // it was only read
+		lines := bufio.NewReaderSize(from, 1024)
+		for more := true; more; {
+			line, err := lines.ReadSlice('\n') // without a line, httpd has ended
+			if r, ok := parseReport(strings.TrimSpace(string(line))); ok && (r.kind != "stopping" || !all) {
+				message <- r.message()
+			}
+			more = all && (err == nil || errors.Is(err, bufio.ErrBufferFull))
 		}
 	}()
 	return message, to, nil

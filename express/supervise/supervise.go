@@ -34,6 +34,10 @@ type Server struct {
 	WaitReady bool   // wait until the application is loaded
 	Lazy      bool   // the application is loaded by the first request
 	Announce  func() // reports that the application is ready
+
+	// Loads, if not nil, receives each report of the application instead of Announce: why
+	// it does not load, or "". The server then also stays if the application does not load.
+	Loads func(failure string)
 }
 
 // loadMargin is the time for the start of a process, in addition to the time for loading
@@ -204,7 +208,11 @@ func (s *Server) follow(ctx context.Context, first *generation, ready <-chan str
 				child.SignalGroup(host.Terminate)
 			}
 		case message := <-ready:
-			ready, late = nil, nil
+			if late = nil; s.Loads != nil {
+				s.loads(message)
+				continue
+			}
+			ready = nil
 			if failed = !s.isReady(message); failed {
 				g.escalate()
 			}

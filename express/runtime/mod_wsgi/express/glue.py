@@ -232,12 +232,30 @@ def _load(settings):
             _loads.forget(getattr(module, "__file__", None))  # this process keeps the loaded version
     else:
         module = _load_script(entry)
-    name = settings["callable_object"]
-    try:
-        application = getattr(module, name)
-    except AttributeError:
-        raise AttributeError("the application %s has no %r" % (entry, name)) from None
+    application = _callable(module, entry, settings["callable_object"])
     return application, getattr(module, "__file__", None)
+
+
+def _callable(module, entry, name):
+    """Return an object of a module, or the result of a call such as create_app("test")."""
+    function, call, _ = name.partition("(")
+    try:
+        found = getattr(module, function if call else name)
+    except AttributeError:
+        raise AttributeError("the application %s has no %r" % (entry, function if call else name)) from None
+    if not call:
+        return found
+    import ast
+
+    try:
+        node = ast.parse(name, mode="eval").body
+        if not isinstance(node.func, ast.Name):
+            raise ValueError
+        positional = [ast.literal_eval(argument) for argument in node.args]
+        named = {argument.arg: ast.literal_eval(argument.value) for argument in node.keywords}
+    except (SyntaxError, ValueError, AttributeError):
+        raise ValueError("%r is not a function with constant arguments" % name) from None
+    return found(*positional, **named)
 
 
 def _split(path, mount):
