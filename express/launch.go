@@ -9,6 +9,7 @@ import (
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
+	"modwsgi/express/logwriter"
 )
 
 // launch returns the parameters for starting httpd.
@@ -53,7 +54,7 @@ func (d *deployment) launch() *instance.Launch {
 // processes, including those of services.
 func (d *deployment) ownVariables() []string {
 	env := []string{
-		"MOD_WSGI_SERVER_ROOT=" + d.Root, "MOD_WSGI_WORKING_DIRECTORY=" + d.Work, "MOD_WSGI_LISTENER_HOST=" + listenName(d.Server),
+		"MOD_WSGI_SERVER_ROOT=" + d.Root, logwriter.DirectoryVariable + "=" + d.Work, "MOD_WSGI_LISTENER_HOST=" + listenName(d.Server),
 		"MOD_WSGI_HTTP_PORT=" + strconv.Itoa(config.Port.In(d)), "MOD_WSGI_MODULES_DIRECTORY=" + d.ModulesDir,
 		"MOD_WSGI_USER=" + d.account.User, "MOD_WSGI_GROUP=" + d.account.Group,
 		"LANG=" + d.Locale, "LC_ALL=" + d.Locale,

@@ -33,6 +33,7 @@ type served struct {
 	found *discover.Found
 	app   *discover.Application
 	notes []string
+	trust []string // lines about the authority of --https
 
 	said    bool   // the address was printed
 	failure string // why the application does not load, as it was printed last
@@ -123,9 +124,11 @@ func (p *served) secure() error {
 		p.notes = append(p.notes, "the local certificate authority is new, because "+made.WhyNewOne)
 	}
 	if !trusted(made.Root) {
-		p.notes = append(p.notes, "browsers do not trust the certificate yet. To make this system trust your private authority, "+
-			"which can only vouch for localhost:\n    "+localca.TrustCommand(runtime.GOOS, distro.Family(), made.Root)+
-			"\n    For curl: --cacert "+run.Quote(made.Root))
+		p.trust = []string{
+			"Browsers warn until this system trusts your private authority, which is for localhost only:",
+			"    " + localca.TrustCommand(runtime.GOOS, distro.Family(), made.Root),
+			"For curl: --cacert " + run.Quote(made.Root),
+		}
 	}
 	return nil
 }
@@ -175,6 +178,9 @@ func (p *served) begins(d *deployment) error {
 	if config.JSON.In(p.s) {
 		for _, note := range p.notes {
 			p.c.Note(note)
+		}
+		if len(p.trust) > 0 {
+			p.c.Note(strings.Join(p.trust, "\n"))
 		}
 		if err := json.NewEncoder(p.c.Stdout).Encode(map[string]any{"event": "application", "application": p.app}); err != nil {
 			return err
@@ -226,6 +232,9 @@ func (p *served) loads(d *deployment, failure string) {
 		p.c.Printf("\n  Ready: %s\n", p.address(d))
 		if config.ReloadOnChanges.In(p.s) {
 			p.c.Printf("  Changes of its Python files take effect within seconds. Ctrl-C ends the server.\n")
+		}
+		for _, line := range p.trust {
+			p.c.Printf("  %s\n", line)
 		}
 		p.c.Printf("\n")
 	}

@@ -27,7 +27,7 @@ func (c *Console) Printf(format string, args ...any) { fmt.Fprintf(c.Stdout, for
 func (c *Console) Warn(text string) { fmt.Fprintf(c.Stderr, "%s: warning: %s\n", Program, text) }
 
 // Note prints a remark on standard error.
-func (c *Console) Note(text string) { fmt.Fprintf(c.Stderr, "%s: note: %s\n", Program, text) }
+func (c *Console) Note(text string) { show(c.Stderr, "note", text) }
 
 // Fail prints an error as upstream does (PROG: error: TEXT), and its hint.
 func (c *Console) Fail(err error) {

@@ -269,7 +269,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := &file{path: path, now: time.Now}
-	w := &writer{form: newFormer(Plain, time.Now, false), sink: f, name: path, now: time.Now, own: true, notes: &notes}
+	w := &writer{form: newFormer(Plain, time.Now, false, ""), sink: f, name: path, now: time.Now, own: true, notes: &notes}
 	line := strings.Repeat("x", 999) + "\n"
 	const n = mostPending/1000 + 500
 	for range n {

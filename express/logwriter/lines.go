@@ -16,8 +16,9 @@ type former interface {
 	held() bool                  // whether something is
 }
 
-// newFormer returns the former of a form; colours are for a terminal.
-func newFormer(form Form, now func() time.Time, colours bool) former {
+// newFormer returns the former of a form. Colours are for a terminal, and files are shown
+// relative to dir there.
+func newFormer(form Form, now func() time.Time, colours bool, dir string) former {
 	switch form {
 	case AccessText:
 		return newAccessText()
@@ -28,7 +29,7 @@ func newFormer(form Form, now func() time.Time, colours bool) former {
 	case AccessTerminal:
 		return newAccessTerminal(now, paint(colours))
 	case ErrorTerminal:
-		return newErrorLines(now, (&terminal{paint: paint(colours)}).message)
+		return newErrorLines(now, (&terminal{paint: paint(colours), dir: dir}).message)
 	case UTF8:
 		return plain(readable)
 	}

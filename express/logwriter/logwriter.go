@@ -62,6 +62,10 @@ const (
 // program of the main error log.
 const StreamVariable = "MOD_WSGI_STDERR_FD"
 
+// DirectoryVariable is the environment variable with the working directory of the
+// application.
+const DirectoryVariable = "MOD_WSGI_WORKING_DIRECTORY"
+
 // Settings are the parameters of one log.
 type Settings struct {
 	To     string // absolute path of a file, or a stream

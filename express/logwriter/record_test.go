@@ -86,7 +86,7 @@ func TestInterruptedRecords(t *testing.T) {
 		scenes = append(scenes, scene{fmt.Sprint("cut at ", k), a[:k] + b + "\n" + a[k:] + "\n", []string{"2", "1"}})
 	}
 	for _, s := range scenes { // the same lines as text
-		f := newFormer(AccessText, clock, false)
+		f := newFormer(AccessText, clock, false, "")
 		var out []byte
 		for line := range strings.Lines(s.input) {
 			out = f.line(out, []byte(strings.TrimSuffix(line, "\n")))
@@ -150,7 +150,7 @@ func TestAnything(t *testing.T) {
 			}
 		}
 		for _, form := range []Form{AccessJSON, ErrorJSON} {
-			f := newFormer(form, clock, false)
+			f := newFormer(form, clock, false, "")
 			raw := bytes.ReplaceAll(random(r), []byte("\n"), []byte("\t!"))
 			objects(t, f.flush(f.line(nil, raw)))
 		}
@@ -158,7 +158,7 @@ func TestAnything(t *testing.T) {
 }
 
 func TestErrorLines(t *testing.T) {
-	f := newFormer(ErrorJSON, clock, false)
+	f := newFormer(ErrorJSON, clock, false, "")
 	line := "\t!7.99\ts2025-11-30 13:17:50.123456 +0100\tlerror\tmwsgi\ta[::1]:443\tiID\tnserver\tfx.c(1)\te(2)No such file\trhttp://r/\tx" +
 		string(escaped([]byte("größer\n\\"), false)) + "\t$7.99"
 	m := objects(t, f.line(nil, []byte(line)))[0]
@@ -198,7 +198,7 @@ func TestErrorLines(t *testing.T) {
 // in between, and nothing else is.
 func TestTracebacks(t *testing.T) {
 	now := clock()
-	f := newFormer(ErrorJSON, func() time.Time { return now }, false)
+	f := newFormer(ErrorJSON, func() time.Time { return now }, false, "")
 	var out []byte
 	say := func(thread, text string) {
 		out = f.line(out, fmt.Appendf(nil, "\t!7.%s\ts2025-11-30 13:17:50.123456 +0100\tlerror\tmwsgi\ta-\tiID%s\tx%s\t$7.%s", thread, thread, escaped([]byte(text), false), thread))

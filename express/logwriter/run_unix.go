@@ -216,8 +216,17 @@ func newWriter(s *Settings, io Streams) (*writer, error) {
 		}
 		w.sink = f
 	}
-	w.form = newFormer(s.Form, time.Now, colours)
+	w.form = newFormer(s.Form, time.Now, colours, variable(io.Env, DirectoryVariable))
 	return w, nil
+}
+
+func variable(env []string, name string) (value string) {
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			value = v
+		}
+	}
+	return value
 }
 
 // streamOf returns an inherited stream.

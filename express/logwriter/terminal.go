@@ -111,10 +111,14 @@ func took(micro []byte) string {
 }
 
 // terminal makes readable text of an error log's messages.
-type terminal struct{ paint }
+type terminal struct {
+	paint
+
+	dir string // working directory of the application; its files are shown relative to it
+}
 
 // chatter is what servers and the launcher's Python part report when all is well.
-var chatter = regexp.MustCompile(`^(AH00489|AH00163|AH00094|AH00491|AH00493|AH00292|AH01887|monitor \(pid=\d+\): (Starting change monitor|Triggering process restart)\.$|mod_wsgi \(pid=\d+\): (Exception occurred processing WSGI script|Failed to exec Python script file))`)
+var chatter = regexp.MustCompile(`^(AH00489|AH00163|AH00094|AH0049[123]|AH00292|AH01873|monitor \(pid=\d+\): (Starting change monitor|Triggering process restart)\.$|mod_wsgi \(pid=\d+\): (Exception occurred processing WSGI script|Failed to exec Python script file))`)
 
 // changed is the message of the launcher's Python part before a restart.
 var changed = regexp.MustCompile(`^monitor \(pid=\d+\): Change detected to '(.*)'\.$`)
@@ -126,7 +130,11 @@ func (t *terminal) message(to []byte, m *message) []byte {
 	if c := changed.FindSubmatch(m.text); c != nil {
 		to = t.head(to, m)
 		to = t.text(to, cyan, "reload")
-		return append(appendVisible(append(to, "  changed: "...), c[1]), '\n')
+		file := c[1]
+		if t.dir != "" && t.dir != "/" {
+			file = bytes.TrimPrefix(file, []byte(t.dir+"/"))
+		}
+		return append(append(appendVisible(append(to, ' ', ' '), file), " has changed"...), '\n')
 	}
 	if bytes.HasPrefix(m.text, opening) || bytes.HasPrefix(m.text, group) {
 		return t.traceback(to, m)

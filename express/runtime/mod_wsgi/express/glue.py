@@ -355,6 +355,8 @@ class _Monitor(threading.Thread):
                 continue
             if isinstance(path, str) and os.path.isabs(path):
                 found.add(path)
+        if "_mod_wsgi_failed" in sys.__dict__:
+            found.update(_loads.states)  # a module that did not load is not in sys.modules
         return found
 
     def changed(self):
@@ -442,8 +444,10 @@ def _report_end(name, shutdown_reason="", **event):
 try:
     _handler = _Handler(_settings)
 except BaseException as error:
+    sys.__dict__["_mod_wsgi_failed"] = True
     _report("failed", "%s: %s" % (type(error).__name__, error))
     raise
+sys.__dict__.pop("_mod_wsgi_failed", None)
 _report("ready")
 if "MOD_WSGI_READY_FD" in os.environ and "_mod_wsgi_end" not in sys.__dict__:
     import mod_wsgi
