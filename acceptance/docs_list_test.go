@@ -40,6 +40,7 @@ var notRun = []struct{ page, command, reason string }{
 	{"docs/guides/automatic-https.md", "", "needs a public name and an authority: TestCertificateIsObtained, with an authority of its own"},
 	{"docs/guides/configuration-file.md", "", "needs a project and systemd: TestConfigurationFile, TestConfigSchema and TestConfigurationOnSystemd"},
 	{"docs/concepts/reliability.md", "", "torture takes half an hour: TestTorture runs its short form"},
+	{"docs/guides/serve.md", "", "needs projects of several frameworks: TestServeDjango, TestServeFlask, TestServePiped and TestServeHTTPS run commands like these"},
 	{"docs/performance.md", "", "the benchmark takes half an hour: TestBenchServe runs a short form"},
 	{"CONTRIBUTING.md", "", "the tests themselves"},
 

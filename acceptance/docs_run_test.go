@@ -184,7 +184,7 @@ func (r *reader) follow(c pages.Command) {
 			dir = filepath.Join(r.dir, dir)
 		}
 		venv(t, setting(t, "MODWSGI_TEST_PYTHON"), dir, "--without-pip") // no command that runs needs pip
-	case len(words) > 2 && (words[1] == "start-server" || words[2] == "runmodwsgi"):
+	case len(words) > 2 && (words[1] == "start-server" || words[1] == "serve" || words[2] == "runmodwsgi"):
 		r.start(text)
 	case strings.HasPrefix(c.Text, "modwsgi cache clear"), strings.HasPrefix(c.Text, "modwsgi cache prune"), strings.HasPrefix(c.Text, "modwsgi cache verify"):
 		// The tests' shared cache is not cleared.

@@ -42,6 +42,7 @@ func places(t *testing.T) (*token.FileSet, []*ast.File) {
 func TestTextsNameOptions(t *testing.T) {
 	known := map[string]bool{ // of other programs
 		"version": true, "httpd": true, "with": true, "mod-wsgi-version": true, "system": true, "user-group": true, "python": true, "enable-shared": true, "args": true, "listen": true, "reinstall": true,
+		"cacert": true, "store": true, // of curl and trust
 	}
 	for _, c := range commands() {
 		for _, o := range c.Table.Options() {

@@ -3,12 +3,15 @@ package discover
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"modwsgi/internal/owned"
@@ -49,7 +52,47 @@ func finder(t *testing.T, files map[string]string, env ...string) *Finder {
 			t.Fatal(err)
 		}
 	}
-	return with(t, interpreter(t), dir, env...)
+	f := with(t, interpreter(t), dir, env...)
+	f.Python = func(_ context.Context, program string, input []byte) ([]byte, error) { return ask(t, program, input) }
+	return f
+}
+
+// again runs programs one after the other in one Python, because a start takes longer than
+// the work.
+const again = `
+import io, json, sys
+to = sys.stdout
+for line in sys.stdin:
+    program, text = json.loads(line)
+    sys.stdin, sys.stdout = io.StringIO(text), io.StringIO()
+    exec(compile(program, "facts.py", "exec"), {"__name__": "__main__"})
+    to.write(json.dumps(sys.stdout.getvalue()) + "\n")
+    to.flush()
+`
+
+var asking = sync.OnceValues(func() (func(program string, input []byte) ([]byte, error), error) {
+	cmd := exec.Command("python3", "-I", "-S", "-W", "error", "-c", again) //nolint:noctx // it ends with its input
+	to, err1 := cmd.StdinPipe()
+	from, err2 := cmd.StdoutPipe()
+	cmd.Stderr = os.Stderr
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+		return nil, err
+	}
+	in, out := json.NewEncoder(to), json.NewDecoder(from)
+	return func(program string, input []byte) ([]byte, error) {
+		var text string
+		err := errors.Join(in.Encode([]string{program, string(input)}), out.Decode(&text))
+		return []byte(text), err
+	}, nil
+})
+
+func ask(t *testing.T, program string, input []byte) ([]byte, error) {
+	t.Helper()
+	f, err := asking()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f(program, input)
 }
 
 func with(t *testing.T, python, dir string, env ...string) *Finder {
@@ -59,11 +102,11 @@ func with(t *testing.T, python, dir string, env ...string) *Finder {
 		Python: func(ctx context.Context, program string, input []byte) ([]byte, error) {
 			cmd := exec.CommandContext(ctx, python, "-I", "-S", "-W", "error", "-c", program)
 			cmd.Stdin, cmd.Env = bytes.NewReader(input), []string{"PATH=/usr/bin:/bin"}
-			errors := &bytes.Buffer{}
-			cmd.Stderr = errors
+			printed := &bytes.Buffer{}
+			cmd.Stderr = printed
 			out, err := cmd.Output()
-			if err != nil || errors.Len() > 0 {
-				return nil, fmt.Errorf("%v: %s", err, errors)
+			if err != nil || printed.Len() > 0 {
+				return nil, fmt.Errorf("%w: %s", err, printed)
 			}
 			return out, nil
 		},
@@ -144,10 +187,10 @@ func TestLayouts(t *testing.T) {
 		}, nil, []string{"wsgi.py module wsgi app in ."}, []string{"shop/__init__.py is part of it: wsgi.py imports that module", "run.py makes the same application"}},
 		{".flaskenv", map[string]string{
 			".flaskenv": "# for flask run\nexport FLASK_APP='shop.web:make' # x\nFLASK_DEBUG=1\n", "shop/__init__.py": "", "shop/web.py": "def make():\n    pass\n", "shop/app.py": flaskApp,
-		}, nil, []string{"shop/web.py module shop.web make() in ."}, []string{".flaskenv, line 2: FLASK_APP is shop.web:make"}},
+		}, nil, []string{"shop/web.py:make() module shop.web make() in ."}, []string{".flaskenv, line 2: FLASK_APP is shop.web:make"}},
 		{".flaskenv that names a package", map[string]string{
 			".flaskenv": "FLASK_APP=shop:create_app('test')\n", "shop/__init__.py": factory, "other.py": flaskApp,
-		}, nil, []string{"shop/__init__.py module shop create_app('test') in ."}, []string{".flaskenv, line 1: FLASK_APP is shop:create_app('test')"}},
+		}, nil, []string{"shop/__init__.py:create_app('test') module shop create_app('test') in ."}, []string{".flaskenv, line 1: FLASK_APP is shop:create_app('test')"}},
 		{"FLASK_APP", map[string]string{"hello.py": flaskApp, "app.py": flaskApp}, []string{"FLASK_APP=hello"}, []string{"hello.py module hello app in ."}, []string{"the variable FLASK_APP is hello"}},
 		{"src layout with uv", map[string]string{
 			"pyproject.toml": "[project]\nname = \"shop\"\n\n[build-system]\nrequires = [\"uv_build>=0.9\"]\nbuild-backend = \"uv_build\"\n", "uv.lock": "version = 1\n", ".python-version": "3.11\n",
@@ -177,6 +220,7 @@ func TestLayouts(t *testing.T) {
 		}, nil, []string{"development.ini paste development.ini  in ."}, []string{"production.ini is not for development", "testing.ini is not for development"}},
 		{"a single file", map[string]string{"hello.py": plainWSGI}, nil, []string{"hello.py module hello application in ."}, []string{"hello.py, line 1: the function application"}},
 		{"a single file that is not a module", map[string]string{"my-app.py": flaskApp}, nil, []string{"my-app.py script my-app.py app in ."}, nil},
+		{"a WSGI script", map[string]string{"hello.wsgi": plainWSGI}, nil, []string{"hello.wsgi script hello.wsgi application in ."}, nil},
 		{"a name that Python has", map[string]string{"code.py": plainWSGI}, nil, []string{"code.py script code.py application in ."}, []string{"Python itself has a module code"}},
 		{"two applications", map[string]string{"admin.py": flaskApp, "public.py": flaskApp}, nil, []string{"admin.py module admin app in .", "public.py module public app in ."}, nil},
 		{"two in one file", map[string]string{"web.py": "from flask import Flask\nadmin = Flask('a')\npublic = Flask('b')\n"}, nil, []string{"web.py:admin module web admin in .", "web.py:public module web public in ."}, nil},

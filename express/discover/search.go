@@ -106,6 +106,9 @@ func (s *search) packages(p *project, root, dir, prefix string, depth int) {
 		if !e.IsDir() && strings.HasSuffix(name, ".py") && name != manageFile && !helpers.MatchString(name) && (prefix == "" || entries.MatchString(name) || inSettings(prefix)) {
 			s.moduleOf(p, filepath.Join(dir, name), root)
 		}
+		if !e.IsDir() && dir == p.dir && strings.HasSuffix(name, ".wsgi") {
+			s.moduleOf(p, filepath.Join(dir, name), root)
+		}
 	}
 	for _, e := range list {
 		name, path := e.Name(), filepath.Join(dir, e.Name())
