@@ -226,6 +226,9 @@ var oracle = []row{
 			v = logwriter.ErrorFormat
 			m.load("unique_id")
 		}
+		if v == "terminal" {
+			v = logwriter.ErrorFormat
+		}
 		m.add("", d("ErrorLogFormat", v))
 	}), "MOD_WSGI_ERROR_LOG_FORMAT"},
 	{"error-log-utf8", elsewhere("the logs"), ""},

@@ -201,6 +201,8 @@ func (m *meant) logs() {
 	case "json":
 		format, form = logwriter.AccessFormat, "access-json"
 		m.load("unique_id")
+	case "terminal":
+		format, form = logwriter.AccessFormat, "access-terminal"
 	}
 	terminal := m.given("log-to-terminal") && !m.given("log-directory")
 	if form == "" && (terminal && !m.env.opens["/dev/stdout"] || !terminal && m.given("rotate-logs") && !m.given("rotatelogs-executable")) {
@@ -215,6 +217,8 @@ func (m *meant) errorForm() string {
 	switch {
 	case m.text("error-log-format", "") == "json":
 		return "error-json"
+	case m.text("error-log-format", "") == "terminal":
+		return "error-terminal"
 	case m.given("error-log-utf8"):
 		return "utf-8"
 	}

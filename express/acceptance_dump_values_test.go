@@ -221,9 +221,9 @@ var draws = map[string]func(g *chance) []string{
 	"auth-group": one((*chance).text), "log-directory": one(func(g *chance) string { return g.pick(g.dir(), g.missing()) }),
 	"log-level": one(func(g *chance) string { return g.pick("debug", "info rewrite:trace3", "warn  core:error", "emerg") }),
 	"access-log-format": one(func(g *chance) string {
-		return g.pick("common", "combined", "json", `%h "%r" \"%>s`, "t"+g.without("%"))
+		return g.pick("common", "combined", "json", "terminal", `%h "%r" \"%>s`, "t"+g.without("%"))
 	}),
-	"error-log-format": one(func(g *chance) string { return g.pick("json", `[%t] "%M"`, g.without("%")+"%M") }),
+	"error-log-format": one(func(g *chance) string { return g.pick("json", "terminal", `[%t] "%M"`, g.without("%")+"%M") }),
 	"error-log-name":   one((*chance).name), "access-log-name": one((*chance).name), "startup-log-name": one((*chance).name),
 	"health-path": one(func(g *chance) string { return g.pick("/healthz", "/it's/up") }), "metrics-listen": one(func(g *chance) string { return g.pick("9118", "127.0.0.1:9118", "[::1]:9118") }),
 	"dashboard": one(func(g *chance) string { return g.pick("9119", "127.0.0.1:9119", "[::1]:9119", "localhost:9118") }), "dashboard-path": one(func(g *chance) string { return g.pick("/-/dashboard", "/-", "/it-s/up") }),

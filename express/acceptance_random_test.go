@@ -167,6 +167,7 @@ func everyChoice(t *testing.T, dir string) [][]string {
 		{"--health-path", "/healthz", "--metrics-listen", "9118"},
 		{"--dashboard", "9119"},
 		{"--error-log-format", "json", "--access-log", "--access-log-format", "json"},
+		{"--error-log-format", "terminal", "--access-log", "--access-log-format", "terminal"},
 		{"--python-warnings", "ignore::DeprecationWarning"},
 		{"--python-eggs", dir},
 		{"--python-path", dir, "--python-path", "/it's \"there\""},

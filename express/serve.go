@@ -48,9 +48,9 @@ func serve(ctx context.Context, c *Console, inv *Invocation, s *Server) (int, er
 			return code, explainJSON(c.Stdout, found, nil, nil)
 		}
 		if n == 0 {
-			return code, nothing(found)
+			return code, nothing(found, inv.called())
 		}
-		return code, several(found, inv.Name)
+		return code, several(found, inv.called())
 	}
 	p := &served{c: c, inv: inv, s: s, found: found, app: found.Applications[0]}
 	p.choose()
@@ -86,6 +86,9 @@ func (inv *Invocation) projectDirectory(words []string) string {
 	}
 	return ""
 }
+
+// called returns the name by which the launcher was called, for commands in messages.
+func (inv *Invocation) called() string { return cmp.Or(inv.Name, console.Program) }
 
 // find returns the applications that the options or else the files of the project
 // determine.
@@ -182,7 +185,7 @@ func few(env []string) []string {
 }
 
 // nothing is the error for a project without an application.
-func nothing(found *discover.Found) error {
+func nothing(found *discover.Found, program string) error {
 	if found.Untrusted != nil {
 		return found.Untrusted
 	}
@@ -192,14 +195,14 @@ func nothing(found *discover.Found) error {
 	for _, p := range found.Passed {
 		text += "\npassed over: " + p.File + ": " + p.Why
 	}
-	return fault.New(fault.Usage, "name it: mod_wsgi-express serve MODULE:NAME; or write a file wsgi.py with the line: from YOUR_MODULE import YOUR_APP as application", "%s", text)
+	return fault.New(fault.Usage, "name it: "+run.Quote(program)+" serve MODULE:NAME; or write a file wsgi.py with the line: from YOUR_MODULE import YOUR_APP as application", "%s", text)
 }
 
 // several is the error for a project with more than one application.
 func several(found *discover.Found, program string) error {
 	text := fmt.Sprintf("%s has %d applications; choose one:", found.Directory, len(found.Applications))
 	for _, a := range found.Applications {
-		text += "\n" + a.Name + "\n    " + run.Quote(cmp.Or(program, console.Program)) + " serve " + run.Quote(a.Argument)
+		text += "\n" + a.Name + "\n    " + run.Quote(program) + " serve " + run.Quote(a.Argument)
 	}
 	return fault.New(fault.Usage, "to choose for good, write application = \"FILE\" in mod_wsgi-express.toml", "%s", text)
 }

@@ -83,8 +83,6 @@ type Finder struct {
 	// input, and returns its standard output.
 	Python func(ctx context.Context, program string, input []byte) ([]byte, error)
 
-	Warn func(string)
-
 	taken map[string]bool // names of modules that Python itself has
 }
 

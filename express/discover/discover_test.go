@@ -98,7 +98,7 @@ func ask(t *testing.T, program string, input []byte) ([]byte, error) {
 func with(t *testing.T, python, dir string, env ...string) *Finder {
 	t.Helper()
 	return &Finder{
-		Dir: dir, Env: env, Trusted: func(string) error { return nil }, Warn: func(text string) { t.Error(text) },
+		Dir: dir, Env: env, Trusted: func(string) error { return nil },
 		Python: func(ctx context.Context, program string, input []byte) ([]byte, error) {
 			cmd := exec.CommandContext(ctx, python, "-I", "-S", "-W", "error", "-c", program)
 			cmd.Stdin, cmd.Env = bytes.NewReader(input), []string{"PATH=/usr/bin:/bin"}

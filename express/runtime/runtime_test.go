@@ -108,6 +108,11 @@ def application(environ, start_response):
     start_response("200 OK", [])
     return [("app " + seen).encode()]
 other = application
+def make(*words, **more):
+    def made(environ, start_response):
+        start_response("200 OK", [])
+        return [repr((words, more)).encode()]
+    return made
 `
 
 func TestGlue(t *testing.T) {
@@ -146,6 +151,14 @@ raw = "/grüße".encode().decode("latin-1")
 assert ask(raw, "/x")[2:] == (raw, "/x")`, ""},
 				{map[string]any{"entry_point": script, "callable_object": "missing"}, ``, "has no 'missing'"},
 				{map[string]any{"entry_point": script + ".no"}, ``, "No such file"},
+				{map[string]any{"entry_point": script, "callable_object": "make()"}, `assert ask()[1] == "((), {})"`, ""},
+				{map[string]any{"entry_point": "amodule", "application_type": "module", "callable_object": `make("(a) ", -1, None, b=[True])`}, `assert ask()[1] == "(('(a) ', -1, None), {'b': [True]})", ask()[1]`, ""},
+				{map[string]any{"entry_point": script, "callable_object": "missing()"}, ``, "has no 'missing'"},
+				{map[string]any{"entry_point": script, "callable_object": "make(open('x'))"}, ``, "is not a function with constant arguments"},
+				{map[string]any{"entry_point": script, "callable_object": "make(*[1])"}, ``, "is not a function with constant arguments"},
+				{map[string]any{"entry_point": script, "callable_object": "make(**{})"}, ``, "is not a function with constant arguments"},
+				{map[string]any{"entry_point": script, "callable_object": "make()()"}, ``, "is not a function with constant arguments"},
+				{map[string]any{"entry_point": script, "callable_object": "make("}, ``, "is not a function with constant arguments"},
 			} {
 				name := root(t, dir, c.settings)
 				out, err := python(t, exe, dir, load+c.program, name)

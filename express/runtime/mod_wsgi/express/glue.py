@@ -249,7 +249,7 @@ def _callable(module, entry, name):
 
     try:
         node = ast.parse(name, mode="eval").body
-        if not isinstance(node.func, ast.Name):
+        if not isinstance(node.func, ast.Name) or any(argument.arg is None for argument in node.keywords):
             raise ValueError
         positional = [ast.literal_eval(argument) for argument in node.args]
         named = {argument.arg: ast.literal_eval(argument.value) for argument in node.keywords}
