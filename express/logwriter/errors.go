@@ -202,7 +202,5 @@ func jsonMessage(to []byte, m *message) []byte {
 
 // ErrorObject returns a message of a program other than httpd as a line of a JSON error log.
 func ErrorObject(at time.Time, level, module string, pid int, text string) []byte {
-	f := &errorJSON{}
-	f.write(&message{at: at, level: []byte(level), module: []byte(module), pid: strconv.AppendInt(nil, int64(pid), 10), text: []byte(text)})
-	return append(f.to, '\n')
+	return jsonMessage(nil, &message{at: at, level: []byte(level), module: []byte(module), pid: strconv.AppendInt(nil, int64(pid), 10), text: []byte(text)})
 }
