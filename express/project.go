@@ -48,7 +48,14 @@ const (
 // defaults sets the options that are not given.
 func (p *served) defaults() error {
 	s := p.s
+	if s.Given(config.HTTPSAuto) {
+		return option.Usage("use start-server, or --https for this machine only; --config none ignores the configuration file",
+			"option %s is for a public server, and serve is for development", config.HTTPSAuto)
+	}
 	giveOnce(s, config.Host, developmentHost)
+	if s.Given(config.ServerName) {
+		giveOnce(s, config.AllowLocalhost, true)
+	}
 	if err := p.freePort(config.Port, config.Port.In(s)); err != nil {
 		return err
 	}
