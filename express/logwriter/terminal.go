@@ -118,7 +118,7 @@ type terminal struct {
 }
 
 // chatter is what servers and the launcher's Python part report when all is well.
-var chatter = regexp.MustCompile(`^(AH00489|AH00163|AH00094|AH0049[123]|AH00292|AH01873|monitor \(pid=\d+\): (Starting change monitor|Triggering process restart)\.$|mod_wsgi \(pid=\d+\): (Exception occurred processing WSGI script|Failed to exec Python script file))`)
+var chatter = regexp.MustCompile(`^(AH00489|AH00163|AH00094|AH0049[123]|AH00292|AH01873|monitor \(pid=\d+\): (Starting change monitor|Triggering process restart)\.$|mod_wsgi \(pid=\d+\): (Exception occurred processing WSGI script|Failed to exec Python script file)|WSGI\d+: .*(exception raised (processing|loading)|Failed to exec Python script file))`)
 
 // changed is the message of the launcher's Python part before a restart.
 var changed = regexp.MustCompile(`^monitor \(pid=\d+\): Change detected to '(.*)'\.$`)

@@ -73,6 +73,7 @@ func TestErrorTerminal(t *testing.T) {
 		wsgi("monitor (pid=7): Starting change monitor."),
 		wsgi("printed by the application \\x1b[31m"),
 		wsgi("mod_wsgi (pid=7): Exception occurred processing WSGI script '/r/handler.wsgi'."),
+		wsgi("WSGI0174: [script /r/htdocs/] ValueError exception raised processing WSGI script '/r/htdocs/' for main interpreter."), // mod_wsgi 6
 		wsgi("Traceback (most recent call last):"),
 		wsgi(`  File "/r/handler.wsgi", line 300, in handle_request`),
 		wsgi("    return self.application(environ, start_response)"),
