@@ -24,7 +24,7 @@ func TestDoctorKnowsCertificates(t *testing.T) {
 	if out := doctor(); strings.Contains(out, "certificate") {
 		t.Errorf("without certificates:\n%s", out)
 	}
-	at := filepath.Join(dir, "state", "acme", "certificates", "a.example.org")
+	at := filepath.Join(dir, "state", "acme", "certificates", "a.example.org-9ddec8ec")
 	if err := os.MkdirAll(at, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -152,7 +152,7 @@ func (p *pebble) args(names ...string) []string {
 	if p.front != "" {
 		at = p.front
 	}
-	args := []string{"--acme-directory", "https://" + at + "/dir", "--acme-ca", p.ca(), "--acme-state-directory", filepath.Join(p.dir, "state")}
+	args := []string{"--acme-directory", "https://" + at + "/dir", "--acme-ca", p.ca(), "--acme-state-directory", filepath.Join(p.dir, "the state")}
 	for _, name := range names {
 		args = append(args, "--https-auto", name)
 	}
@@ -348,6 +348,9 @@ exit 1
 				if status, _, body := s.http("b.example.org", "/"); status != 200 || !strings.HasPrefix(body, "v0") {
 					t.Errorf("before there is a certificate: %d %q", status, body)
 				}
+				if status, _, _ := s.http("other.example.org", "/"); status != 403 {
+					t.Errorf("another name: %d", status)
+				}
 				if c, err := s.dial("a.example.org", nil); err == nil {
 					c.Close()
 					t.Error("a certificate that nobody has issued is trusted")
@@ -392,7 +395,7 @@ exit 1
 // onlyOwnerReads checks that nobody else can read keys, and that no answer is left.
 func (s *secure) onlyOwnerReads() {
 	s.t.Helper()
-	state := filepath.Join(s.p.dir, "state")
+	state := filepath.Join(s.p.dir, "the state")
 	keys := 0
 	err := filepath.WalkDir(state, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
@@ -474,7 +477,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 	if c := s.certificateStatus(); !c.Issued || time.Until(c.NotAfter) > time.Minute {
 		t.Errorf("%+v", c)
 	}
-	entries, err := os.ReadDir(filepath.Join(p.dir, "state/certificates/a.example.org"))
+	entries, err := os.ReadDir(filepath.Join(p.dir, "the state/certificates", onlyEntry(t, filepath.Join(p.dir, "the state/certificates"))))
 	if err != nil || len(entries) > 6 {
 		t.Errorf("old certificates are kept: %v %v", entries, err)
 	}
@@ -482,6 +485,16 @@ func TestCertificateIsRenewed(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), `"reloads_refused":0`) {
 		t.Errorf("%v %s", err, out)
 	}
+}
+
+// onlyEntry is the name of the only entry of a directory.
+func onlyEntry(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%v %v", entries, err)
+	}
+	return entries[0].Name()
 }
 
 // named sends a host name instead of localhost.
@@ -725,7 +738,7 @@ func TestStapling(t *testing.T) {
 	s.up()
 	p.start(s.port, s.https)
 	roots := s.issued("a.example.org")
-	if _, err := os.Stat(filepath.Join(p.dir, "state/certificates/a.example.org/current", acme.OCSPFile)); err != nil {
+	if _, err := os.Stat(filepath.Join(p.dir, "the state/certificates", onlyEntry(t, filepath.Join(p.dir, "the state/certificates")), "current", acme.OCSPFile)); err != nil {
 		t.Fatal(err)
 	}
 	// Go's client asks for no proof; OpenSSL's does.
@@ -752,7 +765,7 @@ func TestDiskIsFull(t *testing.T) {
 	}
 	p := newPebble(t)
 	p.valid(30 * time.Second)
-	state := filepath.Join(p.dir, "state")
+	state := filepath.Join(p.dir, "the state")
 	if err := os.Mkdir(state, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -798,28 +811,28 @@ func TestDiskIsFull(t *testing.T) {
 func TestKilledWhileObtaining(t *testing.T) {
 	testEnv(t)
 	p := newPebble(t)
-	started := false
+	s := p.beginSecure(false, []string{"a.example.org"})
+	s.up()
+	p.start(s.port, s.https)
 	for k := range 6 {
-		s := p.beginSecure(false, []string{"a.example.org"})
-		s.up()
-		if started {
-			p.stop()
-		}
-		p.start(s.port, s.https)
-		started = true
-		if k == 5 {
-			s.issued("a.example.org")
-			versions, err := filepath.Glob(filepath.Join(p.dir, "state/certificates/a.example.org/[0-9]*"))
-			if err != nil || len(versions) > 2 {
-				t.Errorf("what was interrupted is left: %v %v", versions, err)
-			}
-			break
-		}
 		// A moment of the attempt, another one each time.
 		time.Sleep(time.Duration(k*k) * 60 * time.Millisecond)
 		_ = s.cmd.Process.Kill()
 		<-s.done
 		s.gone()
+		again := exec.Command(s.cmd.Path, s.cmd.Args[1:]...)
+		again.Dir, again.Env, again.Stdout, again.Stderr = s.cmd.Dir, s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr
+		s.cmd, s.done = again, make(chan struct{})
+		if err := s.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func(cmd *exec.Cmd, done chan struct{}) { s.err = cmd.Wait(); close(done) }(s.cmd, s.done)
+		s.up()
+	}
+	s.issued("a.example.org")
+	versions, err := filepath.Glob(filepath.Join(p.dir, "the state/certificates/a.example.org-*/[0-9]*"))
+	if err != nil || len(versions) > 2 {
+		t.Errorf("what was interrupted is left: %v %v", versions, err)
 	}
 }
 
@@ -934,7 +947,7 @@ func TestOrdinaryUserHasACertificate(t *testing.T) {
 func TestStateOfOthers(t *testing.T) {
 	testEnv(t)
 	p := newPebble(t)
-	state := filepath.Join(p.dir, "state")
+	state := filepath.Join(p.dir, "the state")
 	if err := os.Mkdir(state, 0o755); err != nil {
 		t.Fatal(err)
 	}

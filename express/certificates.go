@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -40,9 +41,22 @@ func certificates(_ context.Context, c *Console, inv *Invocation, s *Server) (in
 	if dir == "" {
 		return 1, fault.New(fault.Usage, "name the directory with --acme-state-directory", "this user has no home directory, where certificates would be")
 	}
-	list, err := acme.List(filepath.Clean(dir))
-	if err != nil {
-		return 1, err
+	dirs := []string{filepath.Clean(dir)}
+	if host.AsRoot() && config.ACMEState.In(s) == "" { // those of units, which have a StateDirectory=
+		units, _ := filepath.Glob("/var/lib/*/acme")
+		for _, d := range units {
+			if !slices.Contains(dirs, d) {
+				dirs = append(dirs, d)
+			}
+		}
+	}
+	var list []*acme.Status
+	for _, d := range dirs {
+		more, err := acme.List(d)
+		if err != nil && d == dirs[0] {
+			return 1, err
+		}
+		list = append(list, more...) // one that another user can change is not trusted
 	}
 	now, code := time.Now(), 0
 	all := []listedCertificate{}
@@ -78,7 +92,11 @@ func certificates(_ context.Context, c *Console, inv *Invocation, s *Server) (in
 			if one.Hint != "" {
 				c.Printf("  what to do: %s\n", one.Hint)
 			}
-			c.Printf("  next try: %s, or at a reload\n", one.NextTry.Format(time.DateTime))
+			how := ", or at a reload"
+			if one.Limited {
+				how = ", as the authority demands"
+			}
+			c.Printf("  next try: %s%s\n", one.NextTry.Format(time.DateTime), how)
 		}
 	}
 	return code, nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"modwsgi/express/acme"
 	"modwsgi/express/config"
 	"modwsgi/express/host"
 	"modwsgi/express/instance"
@@ -108,6 +109,9 @@ func (d *deployment) checkMonitoring() error {
 			return fault.New(fault.Environment, "obtain a certificate with another program, and name it with --ssl-certificate-file", "option --https-auto needs mod_handover, which exists for Linux only")
 		}
 		return fault.New(fault.Environment, "install it: modwsgi install --reinstall", "option --https-auto needs mod_handover, which is not beside the module %s", d.python.Module)
+	}
+	if a := d.ACME(); a != nil && a.Challenge == acme.TLSALPN01 && d.python.Receipt.HTTPD.Version != "" && !site.AtLeastVersion(d.python.Receipt.HTTPD.Version, "2.4.48") {
+		return fault.New(fault.Environment, "use another challenge, or a newer httpd", "option --acme-challenge tls-alpn-01 needs httpd 2.4.48 or newer; this one is %s", d.python.Receipt.HTTPD.Version)
 	}
 	return nil
 }

@@ -173,7 +173,7 @@ func (u *unit) writePaths(b *strings.Builder) {
 	if a := u.ACME(); a != nil && config.ACMEState.In(u) == "" {
 		fmt.Fprintf(b, "# For the certificates; they outlive the server root:\nStateDirectory=%s\nStateDirectoryMode=%s\n", u.name, map[bool]string{false: "0700", true: "0711"}[u.asRoot])
 	} else if a != nil {
-		fmt.Fprintf(b, "ReadWritePaths=%s\n", systemdPath(a.State))
+		fmt.Fprintf(b, "# For the certificates; it must exist, and belong to the user of this service:\nReadWritePaths=%s\n", systemdPath(a.State))
 	}
 	if config.LogDirectory.In(u) != "" {
 		fmt.Fprintf(b, "ReadWritePaths=%s\n", systemdPath(u.Logs))

@@ -79,7 +79,7 @@ func (s *Settings) account(ctx context.Context, client *rfc8555.Client) (rfc8555
 	if err != nil {
 		return made, fmt.Errorf("an account: %w", err)
 	}
-	return made, local(writeAccount(dir, name, &account{Directory: s.Directory, Location: made.Location, Email: s.Email, Key: string(text)}))
+	return made, late(writeAccount(dir, name, &account{Directory: s.Directory, Location: made.Location, Email: s.Email, Key: string(text)}))
 }
 
 func (s *Settings) contact() []string {
@@ -135,7 +135,7 @@ func (a *account) with(status string) (rfc8555.Account, error) {
 func readBinding(path string) (rfc8555.EAB, error) {
 	data, err := owned.ReadSecret(path, mostFile)
 	if err != nil {
-		return rfc8555.EAB{}, localError{fmt.Errorf("option --acme-external-account: %w", err), "only its owner may read it: chmod 600 " + quote.Shell(path)}
+		return rfc8555.EAB{}, localError{error: fmt.Errorf("option --acme-external-account: %w", err), hint: "only its owner may read it: chmod 600 " + quote.Shell(path)}
 	}
 	return parseBinding(string(data))
 }
@@ -150,11 +150,11 @@ func CheckBinding(path string) error {
 func parseBinding(text string) (rfc8555.EAB, error) {
 	words := strings.Fields(text)
 	if len(words) != 2 {
-		return rfc8555.EAB{}, localError{fmt.Errorf("option --acme-external-account: the file has %d words instead of two: the identifier of the key, and the key", len(words)), ""}
+		return rfc8555.EAB{}, localError{error: fmt.Errorf("option --acme-external-account: the file has %d words instead of two: the identifier of the key, and the key", len(words))}
 	}
 	key := strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(words[1]), "=")
 	if raw, err := base64.RawURLEncoding.DecodeString(key); err != nil || len(raw) < 16 {
-		return rfc8555.EAB{}, localError{errors.New("option --acme-external-account: the second word is not a key in base64url of 16 bytes or more"), ""}
+		return rfc8555.EAB{}, localError{error: errors.New("option --acme-external-account: the second word is not a key in base64url of 16 bytes or more")}
 	}
 	return rfc8555.EAB{KeyID: words[0], MACKey: key}, nil
 }

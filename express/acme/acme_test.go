@@ -140,17 +140,63 @@ func TestForeignCertificates(t *testing.T) {
 	}
 }
 
+// TestAdopted: with another name, the certificate so far stays until the next one is there;
+// that of another authority does not.
+func TestAdopted(t *testing.T) {
+	s := settings(t)
+	if err := s.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	st, err := s.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.close()
+	version, key, err := st.begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.finish(version, key, issue(t, key, s.Names, "")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		names     []string
+		directory string
+		issued    bool
+	}{
+		{[]string{"a.example", "b.example", "c.example"}, s.Directory, true}, {[]string{"a.example"}, s.Directory, true},
+		{[]string{"b.example", "a.example"}, s.Directory, false}, {s.Names, "https://staging.example/dir", false},
+	} {
+		next := *s
+		next.Names, next.Directory = c.names, c.directory
+		if err := next.Prepare(); err != nil {
+			t.Fatal(err)
+		}
+		status, err := next.Status()
+		if err != nil || status.Issued != c.issued || next.Dir() == s.Dir() && c.directory != s.Directory {
+			t.Errorf("%v of %s: %+v %v", c.names, c.directory, status, err)
+		}
+		if c.issued && len(c.names) > 2 && time.Until(status.Renewal) > time.Minute {
+			t.Errorf("the renewal with another name is not due: %+v", status)
+		}
+	}
+}
+
 // TestRenewal: when a certificate is renewed, also if the authority suggests odd times.
 func TestRenewal(t *testing.T) {
 	from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	leaf := &x509.Certificate{NotBefore: from, NotAfter: from.Add(90 * 24 * time.Hour)}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: from, NotAfter: from.Add(90 * 24 * time.Hour)}
 	day := func(n int) time.Time { return from.Add(time.Duration(n) * 24 * time.Hour) }
 	for _, c := range []struct{ suggested, want time.Time }{
 		{time.Time{}, day(60)}, {day(10), day(10)}, {day(-10), day(-10)}, {day(74), day(74)}, {day(89), day(75)}, {day(400), day(75)},
 	} {
-		if got := renewal(leaf, state{Renew: c.suggested}); !got.Equal(c.want) {
+		if got := renewal(leaf, state{Renew: c.suggested, Serial: "7"}); !got.Equal(c.want) {
 			t.Errorf("suggested %v: %v, want %v", c.suggested, got, c.want)
 		}
+	}
+	// What was suggested for another certificate means nothing.
+	if got := renewal(leaf, state{Renew: day(1), Serial: "8"}); !got.Equal(day(60)) {
+		t.Errorf("suggested for another one: %v", got)
 	}
 }
 

@@ -28,6 +28,7 @@ const commandLimit = 10 * time.Minute
 type localError struct {
 	error
 	hint string
+	late bool // the authority has issued something, so trying again costs something
 }
 
 func (e localError) Unwrap() error { return e.error }
@@ -49,7 +50,7 @@ func (st *store) put(kind, name string, data []byte) error {
 	if st.OtherUser {
 		perm = 0o711
 	}
-	dir, err := st.challenges.MakeSub(kind, perm)
+	dir, err := makeSub(st.challenges, kind, perm)
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func (a recordAnswer) command(ctx context.Context, verb string, c rfc8555.Challe
 	if tail := strings.TrimSpace(run.Tail(err)); tail != "" {
 		text += "\n" + tail
 	}
-	return localError{errors.New(text), "run it by hand: it has to set or remove the TXT record _acme-challenge." + name + ", and to return when it can be seen"}
+	return localError{error: errors.New(text), hint: "run it by hand: it has to set or remove the TXT record _acme-challenge." + name + ", and to return when it can be seen"}
 }
 
 // local marks an error of this machine.
@@ -189,5 +190,15 @@ func local(err error) error {
 	if errors.Is(err, os.ErrPermission) {
 		hint = "see the rights of the directory, or choose another one with --acme-state-directory"
 	}
-	return localError{err, hint}
+	return localError{error: err, hint: hint}
+}
+
+// late is local for what comes after the authority has issued something.
+func late(err error) error {
+	var mine localError
+	if errors.As(local(err), &mine) {
+		mine.late = true
+		return mine
+	}
+	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -27,15 +29,22 @@ const (
 	mostSoon    = 10 * time.Minute
 	wakesAt     = 10 * time.Minute // clocks jump, and machines sleep
 	reloadAgain = 30 * time.Second
+	mostReload  = 10 * time.Minute
+	kickAgain   = 3 * time.Second // between an attempt that failed and one that was asked for, doubled with each
+	leastLife   = time.Hour       // of a certificate, before another one is ordered; less if it is short
 )
 
 // Keeper keeps a certificate valid for as long as a server runs.
 type Keeper struct {
 	*Settings
 	Env    []string                    // for the program of dns-01
+	Loaded func() string               // the version that the present httpd has read
 	Log    func(bad bool, text string) // tells what happened
 	Reload func(context.Context) error // has httpd read the certificate again
 	Kick   <-chan struct{}             // something may have changed: try at once
+
+	obtained    time.Time // when this keeper has obtained the last one
+	failedUntil time.Time // the next attempt, if that could not be written
 }
 
 // Run obtains and renews the certificate until the context ends. httpd answers already.
@@ -51,24 +60,28 @@ func (k *Keeper) Run(ctx context.Context) {
 		now.Failures, now.Next, now.Limited, now.Error, now.Hint = 0, time.Time{}, false, "", ""
 		_ = st.writeState(now)
 	}
-	loaded := st.version()
+	pause := reloadAgain
 	for ctx.Err() == nil {
-		if v := st.version(); v != loaded && st.issued() {
+		if v := st.version(); v != k.Loaded() && st.issued() {
 			if err := k.Reload(ctx); err != nil {
 				if ctx.Err() != nil {
 					return
 				}
 				k.Log(true, "httpd still has the certificate before this one: "+oneLine(err.Error()))
-				k.sleep(ctx, reloadAgain)
+				k.sleep(ctx, pause)
+				pause = min(2*pause, mostReload)
 				continue
 			}
-			loaded = v
 		}
+		pause = reloadAgain
 		due := k.due(ctx, st)
 		if wait := time.Until(due); wait > 0 {
 			if k.sleep(ctx, wait) {
-				if now := st.readState(); now.Error != "" && !now.Limited {
-					now.Next = time.Time{}
+				// Something may have been mended, but whoever asks again and again must not
+				// reach the authority's limit of failures.
+				now := st.readState()
+				if next := now.Failed.Add(kickAgain << min(max(now.Failures-1, 0), 8)); now.Error != "" && !now.Limited && next.Before(now.Next) {
+					now.Next = next
 					_ = st.writeState(now)
 				}
 			}
@@ -81,6 +94,13 @@ func (k *Keeper) Run(ctx context.Context) {
 // version is the version that httpd uses at its next start.
 func (st *store) version() string {
 	v, _ := st.dir.Root().Readlink(current)
+	return v
+}
+
+// Version is the version of the certificate that an httpd reads that is started now; ""
+// stands for none.
+func (s *Settings) Version() string {
+	v, _ := os.Readlink(filepath.Join(s.Dir(), current))
 	return v
 }
 
@@ -103,16 +123,35 @@ func (k *Keeper) due(ctx context.Context, st *store) time.Time {
 	now := st.readState()
 	need := time.Time{}
 	if leaf, err := st.read(); err == nil && st.issued() && st.issuer() == k.Directory && st.coversAll(leaf) {
-		if time.Now().After(now.Asked) {
+		if time.Now().After(now.Asked) || now.Serial != serialOf(leaf) {
 			now = k.ask(ctx, st, leaf, now)
 		}
-		need = renewal(leaf, now)
+		// Whatever the clock and the authority tell, and if nothing can be written: a
+		// certificate has been obtained, so there is time.
+		need = latestOf(renewal(leaf, now), now.Issued.Add(least(leaf)), k.obtained.Add(least(leaf)))
 	}
-	if now.Error != "" && now.Next.After(need) {
-		return now.Next
+	// After a jump of the clock, a failure in the future means nothing.
+	if now.Error != "" && now.Next.After(need) && now.Failed.Before(time.Now().Add(time.Minute)) {
+		need = now.Next
 	}
-	return need
+	return latestOf(need, k.failedUntil)
 }
+
+func latestOf(times ...time.Time) (last time.Time) {
+	for _, t := range times {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
+// least is the time for which a certificate is kept at least.
+func least(leaf *x509.Certificate) time.Duration {
+	return min(leastLife, leaf.NotAfter.Sub(leaf.NotBefore)/10)
+}
+
+func serialOf(leaf *x509.Certificate) string { return leaf.SerialNumber.Text(16) }
 
 func (st *store) coversAll(leaf *x509.Certificate) bool {
 	for _, name := range st.Names {
@@ -127,6 +166,9 @@ func (st *store) coversAll(leaf *x509.Certificate) bool {
 func renewal(leaf *x509.Certificate, now state) time.Time {
 	life := leaf.NotAfter.Sub(leaf.NotBefore)
 	at := func(part float64) time.Time { return leaf.NotBefore.Add(time.Duration(part * float64(life))) }
+	if now.Serial != serialOf(leaf) {
+		return at(renewAt)
+	}
 	if last := at(latest); !now.Renew.IsZero() && now.Renew.Before(last) {
 		return now.Renew
 	} else if !now.Renew.IsZero() {
@@ -139,7 +181,7 @@ func renewal(leaf *x509.Certificate, now state) time.Time {
 func (k *Keeper) ask(ctx context.Context, st *store, leaf *x509.Certificate, now state) state {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	now.Asked = time.Now().Add(askAgain)
+	now.Asked, now.Renew, now.Serial = time.Now().Add(askAgain), time.Time{}, serialOf(leaf)
 	if client, _, err := k.client(); err == nil {
 		if directory, err := client.GetDirectory(ctx); err == nil && directory.RenewalInfo != "" {
 			if info, err := client.GetRenewalInfo(ctx, leaf); err == nil && info.HasWindow() {
@@ -150,8 +192,10 @@ func (k *Keeper) ask(ctx context.Context, st *store, leaf *x509.Certificate, now
 			}
 		}
 	}
-	_ = st.writeState(now)
-	return now
+	fresh := st.readState() // another server may have obtained the next one meanwhile
+	fresh.Asked, fresh.Renew, fresh.Serial = now.Asked, now.Renew, now.Serial
+	_ = st.writeState(fresh)
+	return fresh
 }
 
 // attempt obtains a certificate, and remembers the result.
@@ -176,7 +220,8 @@ func (k *Keeper) attempt(ctx context.Context, st *store) {
 		}
 		return
 	}
-	if err := st.writeState(state{}); err != nil {
+	k.obtained, k.failedUntil = time.Now(), time.Time{}
+	if err := st.writeState(state{Issued: k.obtained.UTC()}); err != nil {
 		k.Log(true, "the state of the certificate cannot be written: "+err.Error())
 	}
 	k.Log(false, fmt.Sprintf("the authority %s has issued a certificate for %s, valid until %s", k.Authority(), strings.Join(k.Names, ", "), leaf.NotAfter.UTC().Format("2006-01-02 15:04 MST")))
@@ -217,10 +262,7 @@ func (k *Keeper) failed(ctx context.Context, st *store, err error) {
 	text += ". Next try: " + now.Next.Format("2006-01-02 15:04:05 MST")
 	if err := st.writeState(now); err != nil && ctx.Err() == nil {
 		text += " (" + err.Error() + ")"
-		// Without the file, due would have the next attempt begin at once.
-		k.Log(true, text)
-		k.sleep(ctx, wait)
-		return
+		k.failedUntil = now.Next // what the file does not have
 	}
 	k.Log(true, text)
 }

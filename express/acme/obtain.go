@@ -22,6 +22,9 @@ import (
 // attemptLimit is the time for one attempt, including all that the authority checks.
 const attemptLimit = 15 * time.Minute
 
+// mostLimit is the longest time that an authority can have a server wait.
+const mostLimit = 7 * 24 * time.Hour
+
 // responses observes the authority's responses.
 type responses struct {
 	base http.RoundTripper
@@ -43,11 +46,16 @@ func (r *responses) RoundTrip(q *http.Request) (*http.Response, error) {
 	}
 	if resp.StatusCode >= 400 {
 		text := resp.Header.Get("Retry-After")
+		again := time.Time{}
 		if n, err := strconv.Atoi(text); err == nil && n > 0 {
-			r.again = time.Now().Add(time.Duration(n) * time.Second)
+			again = time.Now().Add(time.Duration(min(n, int(mostLimit/time.Second))) * time.Second)
 		} else if at, err := http.ParseTime(text); err == nil {
-			r.again = at
+			again = at
 		}
+		if last := time.Now().Add(mostLimit); again.After(last) {
+			again = last
+		}
+		r.again = again
 	}
 	return resp, nil
 }
@@ -59,11 +67,11 @@ func (s *Settings) client() (*rfc8555.Client, *responses, error) {
 	if s.CA != "" {
 		text, err := os.ReadFile(s.CA)
 		if err != nil {
-			return nil, nil, localError{fmt.Errorf("option --acme-ca: %w", err), ""}
+			return nil, nil, localError{error: fmt.Errorf("option --acme-ca: %w", err)}
 		}
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(text) {
-			return nil, nil, localError{fmt.Errorf("option --acme-ca: %s has no certificate in PEM format", s.CA), ""}
+			return nil, nil, localError{error: fmt.Errorf("option --acme-ca: %s has no certificate in PEM format", s.CA)}
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
@@ -103,7 +111,7 @@ func (st *store) obtain(ctx context.Context, env []string, replaces *x509.Certif
 	leaf, err := st.finish(version, key, chain)
 	if err != nil {
 		st.discard(version)
-		return nil, st.explain(local(err), seen)
+		return nil, st.explain(late(err), seen)
 	}
 	return leaf, nil
 }

@@ -33,7 +33,7 @@ const wrongClock = 5 * time.Minute
 func (st *store) explain(err error, seen *responses) *Failure {
 	var mine localError
 	if errors.As(err, &mine) {
-		return &Failure{Reason: oneLine(mine.Error()), Hint: mine.hint, Soon: true}
+		return &Failure{Reason: oneLine(mine.Error()), Hint: mine.hint, Soon: !mine.late}
 	}
 	f := &Failure{}
 	ahead := time.Duration(0)
@@ -83,14 +83,14 @@ func (st *store) explainOther(f *Failure, err error) {
 
 // explainProblem explains an answer of the authority.
 func (st *store) explainProblem(f *Failure, p rfc8555.Problem) {
-	for _, sub := range p.Subproblems { // the first one is an example
+	if len(p.Subproblems) > 0 { // the first one is an example
+		sub := p.Subproblems[0]
 		if p.Detail = sub.Detail; sub.Identifier.Value != "" {
 			p.Detail = sub.Identifier.Value + ": " + sub.Detail
 		}
 		if p.Type == "" || strings.HasSuffix(p.Type, ":compound") {
 			p.Type = sub.Type
 		}
-		break
 	}
 	name := st.Names[0]
 	authz, ofName := p.Resource.(rfc8555.Authorization)

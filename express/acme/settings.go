@@ -9,7 +9,8 @@
 //
 //	accounts/          an account for each authority, with its key
 //	challenges/        what httpd answers; all that its processes may read
-//	certificates/NAME/ for each certificate, named after its first name:
+//	certificates/NAME-HASH/ for each certificate, named after its first name, all names and
+//	                   the authority:
 //	    current        a link to the certificate that httpd uses
 //	    temporary/     a certificate that nobody trusts, for the time before the first one
 //	    1/, 2/, ...    obtained ones: fullchain.pem, privkey.pem, issued, perhaps ocsp
@@ -20,8 +21,11 @@
 package acme
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -53,10 +57,16 @@ type Settings struct {
 	OtherUser bool     `json:"other_user,omitempty"` // they do
 }
 
-// Dir is the directory of the certificate.
+// Dir is the directory of the certificate. Servers share it only if they want the same
+// names from the same authority.
 func (s *Settings) Dir() string {
-	return filepath.Join(s.State, "certificates", strings.ReplaceAll(s.Names[0], "*", "_"))
+	names := slices.Sorted(slices.Values(s.Names))
+	sum := sha256.Sum256([]byte(s.Directory + "\n" + strings.Join(names, "\n")))
+	return filepath.Join(s.State, "certificates", s.stem()+hex.EncodeToString(sum[:4]))
 }
+
+// stem begins the names of the directories of all certificates with this first name.
+func (s *Settings) stem() string { return strings.ReplaceAll(s.Names[0], "*", "_") + "-" }
 
 // CurrentFile returns the path of a file of the certificate that httpd uses.
 func (s *Settings) CurrentFile(name string) string { return filepath.Join(s.Dir(), current, name) }

@@ -53,7 +53,46 @@ func (s *Settings) Prepare() error {
 	} else if st.issued() {
 		return fault.New(fault.Environment, "restore it from a backup, or remove "+s.Dir()+" to obtain another one", "the certificate in %s cannot be used: %w", s.Dir(), err)
 	}
+	if st.adopt() {
+		return nil
+	}
 	return st.makeTemporary()
+}
+
+// adopt begins with the certificate of the same authority that has the same first name and
+// some of the others: with it, most names stay what they are until the next one is there.
+func (st *store) adopt() bool {
+	all, err := owned.OpenDir(filepath.Dir(st.Dir()))
+	if err != nil {
+		return false
+	}
+	defer all.Close()
+	entries, _ := all.Entries()
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), st.stem()) || e.Name() == filepath.Base(st.Dir()) {
+			continue
+		}
+		dir, err := all.Sub(e.Name())
+		if err != nil {
+			continue
+		}
+		other := &store{Settings: st.Settings, dir: dir}
+		leaf, err := other.read()
+		if err == nil && other.issued() && other.issuer() == st.Directory && covers(leaf, st.Names[0]) && time.Now().Before(leaf.NotAfter) {
+			files := map[string][]byte{}
+			for _, name := range []string{ChainFile, KeyFile, OCSPFile, IssuedFile} {
+				if data, err := dir.Root().ReadFile(current + "/" + name); err == nil {
+					files[name] = data
+				}
+			}
+			if st.write("1", files) == nil && st.use("1") == nil {
+				_ = dir.Close()
+				return true
+			}
+		}
+		_ = dir.Close()
+	}
+	return false
 }
 
 func (s *Settings) open() (*store, error) {
@@ -61,22 +100,11 @@ func (s *Settings) open() (*store, error) {
 	if s.OtherUser {
 		perm = 0o711 // httpd's processes read a directory in it
 	}
-	if s.OtherUser {
-		// Directories that this makes above it are for everybody, as those of the system are.
-		if err := os.MkdirAll(filepath.Dir(s.State), 0o755); err != nil {
-			return nil, s.unusable(err)
-		}
-	}
-	top, err := owned.MakeDir(s.State)
+	top, err := s.top(perm)
 	if err != nil {
 		return nil, s.unusable(err)
 	}
 	defer top.Close()
-	if info, err := top.Root().Stat("."); err == nil && s.OtherUser && info.Mode().Perm()&0o001 == 0 {
-		if err := top.Root().Chmod(".", perm); err != nil {
-			return nil, s.unusable(err)
-		}
-	}
 	st := &store{Settings: s}
 	all, err := top.MakeSub("certificates", 0o700)
 	if err != nil {
@@ -86,11 +114,44 @@ func (s *Settings) open() (*store, error) {
 	if st.dir, err = all.MakeSub(filepath.Base(s.Dir()), 0o700); err != nil {
 		return nil, s.unusable(err)
 	}
-	if st.challenges, err = top.MakeSub("challenges", perm); err != nil {
+	if st.challenges, err = makeSub(top, "challenges", perm); err != nil {
 		_ = st.dir.Close()
 		return nil, s.unusable(err)
 	}
 	return st, nil
+}
+
+// top opens the directory. Those that it makes for another user's httpd can be searched by
+// everybody; those that exist stay as they are.
+func (s *Settings) top(perm fs.FileMode) (*owned.Dir, error) {
+	for _, dir := range []string{filepath.Dir(s.State), s.State} {
+		if _, err := os.Lstat(dir); err == nil || !s.OtherUser {
+			continue
+		}
+		made, err := owned.MakeDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		err = made.Root().Chmod(".", perm)
+		_ = made.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return owned.MakeDir(s.State)
+}
+
+// makeSub makes a directory with these rights, or gives it them.
+func makeSub(in *owned.Dir, name string, perm fs.FileMode) (*owned.Dir, error) {
+	dir, err := in.MakeSub(name, perm)
+	if err != nil {
+		return nil, err
+	}
+	if err := dir.Root().Chmod(".", perm); err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	return dir, nil
 }
 
 func (s *Settings) unusable(err error) error {
@@ -181,9 +242,11 @@ func (st *store) write(version string, files map[string][]byte) error {
 		return err
 	}
 	defer dir.Close()
-	for name, data := range files {
-		if err := dir.WriteFile(name, data, 0o600); err != nil {
-			return err
+	for _, name := range []string{KeyFile, ChainFile, OCSPFile, IssuedFile} { // the last one completes it
+		if data, ok := files[name]; ok {
+			if err := dir.WriteFile(name, data, 0o600); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -260,6 +323,7 @@ func (st *store) finish(version string, key crypto.Signer, chain []byte) (*x509.
 	if len(leaf.OCSPServer) > 0 {
 		files[OCSPFile] = []byte(leaf.OCSPServer[0] + "\n")
 	}
+	_ = st.dir.Root().Remove(version + "/" + ChainFile) // makes room
 	if err := st.write(version, files); err != nil {
 		return nil, err
 	}
@@ -313,7 +377,8 @@ type state struct {
 	Limited   bool      `json:"limited,omitzero"` // the authority named that time
 	Renew     time.Time `json:"renew,omitzero"`   // chosen in the window that the authority suggests
 	Asked     time.Time `json:"asked,omitzero"`   // when to ask for that window again
-	Loaded    string    `json:"loaded,omitempty"` // the version that httpd has loaded
+	Serial    string    `json:"serial,omitempty"` // of the certificate that these two are about
+	Issued    time.Time `json:"issued,omitzero"`  // when the last one was obtained
 }
 
 func (st *store) readState() (s state) {
@@ -346,6 +411,7 @@ type Status struct {
 	NotAfter  time.Time `json:"not_after,omitzero"`
 	Renewal   time.Time `json:"renewal,omitzero"`  // when it will be renewed
 	NextTry   time.Time `json:"next_try,omitzero"` // after an error
+	Limited   bool      `json:"limited,omitempty"` // the authority named that time
 	LastError string    `json:"last_error,omitempty"`
 	Hint      string    `json:"hint,omitempty"`
 	Failed    time.Time `json:"failed,omitzero"`
@@ -363,10 +429,13 @@ func (s *Settings) Status() (*Status, error) {
 	now := st.readState()
 	r := &Status{Names: s.Names, Authority: s.Authority(), Issued: st.issued(), LastError: now.Error, Hint: now.Hint, Failed: now.Failed, Failures: now.Failures}
 	if now.Error != "" {
-		r.NextTry = now.Next
+		r.NextTry, r.Limited = now.Next, now.Limited
 	}
 	if leaf, err := st.read(); err == nil && r.Issued {
-		r.Names, r.NotAfter, r.Renewal = leaf.DNSNames, leaf.NotAfter.UTC(), renewal(leaf, now).UTC()
+		r.NotAfter, r.Renewal = leaf.NotAfter.UTC(), renewal(leaf, now).UTC()
+		if !st.coversAll(leaf) { // names have been added
+			r.Renewal = time.Now().UTC()
+		}
 	}
 	return r, nil
 }

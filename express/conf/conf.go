@@ -50,6 +50,13 @@ type Key string
 func (k Key) text() string { return string(k) }
 func (k Key) raw() string  { return string(k) }
 
+// Not is the negated argument of a section such as <IfFile>, which reads the sign before it
+// removes the quotes (start_cond_section).
+type Not string
+
+func (n Not) text() string { return "!" + Quote(string(n)) }
+func (n Not) raw() string  { return string(n) }
+
 // Pattern is an argument of RewriteCond or RewriteRule, which mod_rewrite splits itself
 // (parseargline). Backslashes are preserved there, so a regular expression is written
 // verbatim. It must not contain a double quote or end with a backslash. [Regexp] escapes

@@ -209,9 +209,17 @@ func (i *Instance) ACME() *acme.Settings {
 		}
 		return i.fromLaunch(o.In(i))
 	}
+	command := ACMECommand.In(i)
+	if strings.Contains(command, "/") {
+		command = file(ACMECommand)
+	} else if command != "" { // like a command of a shell
+		if found, err := run.LookPath(command, i.Env); err == nil {
+			command = found
+		}
+	}
 	a := &acme.Settings{
 		Names: HTTPSAuto.In(i), Directory: ACMEDirectory.In(i), Email: ACMEEmail.In(i), Challenge: ACMEChallenge.In(i), Port: Port.In(i),
-		CA: file(ACMECA), External: file(ACMEAccount), Command: file(ACMECommand), State: file(ACMEState),
+		CA: file(ACMECA), External: file(ACMEAccount), Command: command, State: file(ACMEState),
 	}
 	if a.Directory == "" {
 		a.Directory = acme.LetsEncrypt
@@ -239,12 +247,12 @@ func (w *writer) onceIssued(write func(w *writer) []conf.Node) []conf.Node {
 		return write(w)
 	}
 	file := host.Slashed(a.CurrentFile(acme.IssuedFile))
-	section := func(sign string, issued bool) conf.Node {
+	section := func(file conf.Arg, issued bool) conf.Node {
 		now := *w
 		now.unissued = !issued
-		return conf.S("IfFile", args(word(sign+file)), write(&now)...).From(HTTPSAuto)
+		return conf.S("IfFile", args(file), write(&now)...).From(HTTPSAuto)
 	}
-	return []conf.Node{section("", true), section("!", false)}
+	return []conf.Node{section(word(file), true), section(conf.Not(file), false)}
 }
 
 // onlySecure reports whether plain HTTP is redirected.

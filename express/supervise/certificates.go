@@ -44,7 +44,10 @@ func (s *succession) keepCertificate(ctx context.Context) {
 	}
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.keeper, c.kick, c.ended = wanted, make(chan struct{}, 1), make(chan struct{})
-	k := &acme.Keeper{Settings: wanted, Env: s.checks.Environ, Kick: c.kick, Log: s.tell, Reload: s.reloadCertificate}
+	k := &acme.Keeper{
+		Settings: wanted, Env: s.checks.Environ, Kick: c.kick, Log: s.tell, Reload: s.reloadCertificate,
+		Loaded: func() string { return s.present().certificate },
+	}
 	go func(ended chan<- struct{}) {
 		defer close(ended)
 		if before != nil {
@@ -68,6 +71,30 @@ func (c *certificates) stop() {
 		c.cancel()
 	}
 	c.keeper, c.cancel = nil, nil
+}
+
+// cleanUpTime is the time for what an attempt has to undo when the process ends, such as a
+// record in the DNS.
+const cleanUpTime = 5 * time.Second
+
+// end ends what keeps the certificate valid.
+func (c *certificates) end() {
+	ended := c.ended
+	c.stop()
+	if ended == nil {
+		return
+	}
+	select {
+	case <-ended:
+	case <-time.After(cleanUpTime):
+	}
+}
+
+// readsCertificate notes which certificate an httpd reads that is about to be started.
+func (g *generation) readsCertificate() {
+	if g.launch.ACME != nil {
+		g.certificate = g.launch.ACME.Version()
+	}
 }
 
 // reloadCertificate replaces httpd by one that has read the certificate.
@@ -155,7 +182,11 @@ func writeCertificate(p func(name, format string, args ...any), c *acme.Status, 
 	if c.Hint != "" {
 		p("", "what to do: %s", c.Hint)
 	}
-	p("", "next try %s (reload tries at once)", in(c.NextTry.Sub(now)))
+	how := " (reload tries at once)"
+	if c.Limited {
+		how = ", as the authority demands"
+	}
+	p("", "next try %s%s", in(c.NextTry.Sub(now)), how)
 }
 
 // span is a duration in the words of people.

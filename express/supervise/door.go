@@ -56,10 +56,16 @@ func (s *succession) listen(ctx context.Context, l *instance.Launch) (<-chan req
 	if l.Handle == nil {
 		return nil, func() {}
 	}
+	closed := func(err error) (<-chan request, func()) {
+		s.console.Warn("reload can only restart httpd: " + err.Error())
+		if l.ACME != nil {
+			s.tell(true, "no certificate is obtained or renewed (--https-auto): "+err.Error())
+		}
+		return nil, func() {}
+	}
 	path, dir, err := doorPath(l.Handle)
 	if err != nil {
-		s.console.Warn("reload can only restart httpd: " + err.Error())
-		return nil, func() {}
+		return closed(err)
 	}
 	_ = l.Handle.Remove(doorFile) // left by one that was killed
 	door, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -68,8 +74,7 @@ func (s *succession) listen(ctx context.Context, l *instance.Launch) (<-chan req
 	}
 	if err != nil {
 		_ = dir.Close()
-		s.console.Warn("reload can only restart httpd: " + err.Error())
-		return nil, func() {}
+		return closed(err)
 	}
 	asked := make(chan request)
 	done := make(chan struct{})
@@ -78,7 +83,7 @@ func (s *succession) listen(ctx context.Context, l *instance.Launch) (<-chan req
 	s.keepCertificate(ctx)
 	return asked, func() {
 		close(done)
-		s.certificates.stop()
+		s.certificates.end()
 		_ = door.Close() // removes the file
 		_ = dir.Close()
 	}

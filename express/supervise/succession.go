@@ -72,6 +72,8 @@ type generation struct {
 	leaves atomic.Bool // it was replaced, or told to end
 	failed string      // why its last process could not load the application; the ledger's
 
+	certificate string // the version of the certificate that it has read
+
 	reported bool // what it reports before it has an error log is in the file startLog
 }
 
@@ -563,6 +565,7 @@ func (s *succession) run(ctx context.Context, now, next *generation) error {
 		next.reported = true
 		c.Argv = append(c.Argv, "-E", filepath.Join(l.Root, next.startLog()))
 	}
+	next.readsCertificate()
 	child, _, err := startLinked(c, next.link, now.link.Sockets(), false)
 	if err != nil {
 		return err

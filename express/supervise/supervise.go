@@ -112,6 +112,7 @@ func (s *Server) start(tell *os.File) (*generation, error) {
 	}
 	host.LimitUmask()
 	allowFiles(l, s.Console)
+	g.readsCertificate()
 	child, unguarded, err := startLinked(c, g.link, s.Sockets, s.Debug)
 	host.ClosePassed(s.Sockets)
 	if err != nil {

@@ -84,6 +84,7 @@ func (c *Control) watch(ctx context.Context, words []string) (int, error) {
 		starter, _ = strconv.Atoi(words[0])
 	}
 	first := &generation{launch: l}
+	first.readsCertificate() // httpd does not read it before
 	line := newSuccession(c.Console, c.Checks, first)
 	line.background = true
 	var asked <-chan request
