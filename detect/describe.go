@@ -6,6 +6,16 @@ import (
 	"modwsgi/internal/run"
 )
 
+// DescribeHeaders describes what modules are compiled with in a tree whose programs need not
+// exist yet; nil if headers are missing.
+func DescribeHeaders(root string) *HTTPD {
+	h := fromTree(ThisDisk(), root)
+	if len(h.IncludeDirs) == 0 || h.APRVersion == "" || h.APUVersion == "" {
+		return nil
+	}
+	return &h
+}
+
 // DescribeTree inspects one self-contained httpd tree, at any path, as FindHTTPDs
 // would if it were py's own. Refused is the reason why it cannot be used with py. The
 // error is the context's.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"modwsgi/internal/archive"
 	"modwsgi/internal/fault"
@@ -99,7 +100,31 @@ func (b *builder) build(ctx context.Context) ([]steps.Timing, error) {
 	for _, s := range all {
 		b.needs[s.Name] = s.Needs
 	}
-	return steps.Run(ctx, b.Logs, b.watch(), all)
+	if b.Beside == nil || b.Driver == Make {
+		return steps.Run(ctx, b.Logs, b.watch(), all)
+	}
+	return b.runBeside(ctx, all)
+}
+
+// runBeside runs the steps and, once the headers are staged, what others compile with
+// them.
+func (b *builder) runBeside(ctx context.Context, all []steps.Step) (timings []steps.Timing, err error) {
+	beside, cancel := context.WithCancel(ctx)
+	defer cancel()
+	b.headers = make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-b.headers:
+			b.Beside(beside, b.stage, b.pool)
+		case <-beside.Done():
+		}
+	})
+	if timings, err = steps.Run(ctx, b.Logs, b.watch(), all); err != nil {
+		cancel()
+	}
+	wg.Wait()
+	return timings, err
 }
 
 // again repeats the build from the archives: leftovers of the other driver must not
@@ -180,7 +205,8 @@ func (b *builder) nativeSteps() []steps.Step {
 		{Name: "link httpd", Needs: []string{"compile httpd", "link apr-util", "compile pcre2"}, Run: func(ctx context.Context, log *steps.Log) error {
 			return b.httpd.runRest(ctx, log)
 		}},
-		{Name: "stage httpd", Needs: []string{"link httpd"}, Run: b.stageTree},
+		{Name: "stage headers", Needs: []string{"configure httpd"}, Run: b.stageAhead},
+		{Name: "stage httpd", Needs: []string{"link httpd", "stage headers"}, Run: b.stageTree},
 	}
 }
 

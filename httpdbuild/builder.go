@@ -19,7 +19,8 @@ type builder struct {
 	// What the native driver links once the libraries of other parts exist.
 	aprUtil, httpd *plan
 	answers        answers
-	unpacked       sync.Map // component -> SHA-256 of what it was unpacked from
+	headers        chan struct{} // closed when they are staged
+	unpacked       sync.Map      // component -> SHA-256 of what it was unpacked from
 }
 
 // dir is the directory of a component's sources.

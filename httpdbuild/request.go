@@ -1,6 +1,7 @@
 package httpdbuild
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"modwsgi/internal/event"
 	"modwsgi/internal/farm"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/objgraph"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/timeline"
@@ -52,6 +54,10 @@ type Request struct {
 	Runner     *run.Runner
 	Events     event.Sink
 	Timeline   *timeline.Recorder // gets a span for each step and each tool; may be nil
+	// Beside, which may be nil, is called while httpd is compiled natively, once all
+	// headers and build/config_vars.mk are in tree, which is laid out like the result. It
+	// runs processes in slots, and must end when its context does.
+	Beside func(ctx context.Context, tree string, slots *objgraph.Pool)
 	// Answers are results of configure tests that are known for the target; they replace
 	// those that a cross build assumes.
 	Answers map[string]string

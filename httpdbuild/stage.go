@@ -28,12 +28,13 @@ var programs = []string{"ab", "checkgid", "fcgistarter", "htcacheclean", "htdbm"
 // whose libtool calls take a third of the compilation time, and which would link
 // everything again for an absolute run path.
 func (b *builder) stageTree(ctx context.Context, log *steps.Log) error {
-	for _, do := range []func() error{
-		b.stageBinaries, b.stageModules, b.stageHeaders, b.stageData,
-		func() error { return b.stageHTTPDHeaders(ctx, log) },
-		b.stageConfigVars,
-	} {
+	for _, do := range []func() error{b.stageBinaries, b.stageModules, b.stageData} {
 		if err := do(); err != nil {
+			return err
+		}
+	}
+	if b.Driver == Make {
+		if err := b.stageForModules(ctx, log); err != nil {
 			return err
 		}
 	}
@@ -42,6 +43,27 @@ func (b *builder) stageTree(ctx context.Context, log *steps.Log) error {
 		return err
 	}
 	_, err = fmt.Fprintf(log, "%d run paths made relative\n", count)
+	return err
+}
+
+// stageForModules copies what modules are compiled with. All of it exists once httpd is
+// configured.
+func (b *builder) stageForModules(ctx context.Context, log *steps.Log) error {
+	if err := b.stageHeaders(); err != nil {
+		return err
+	}
+	if err := b.stageHTTPDHeaders(ctx, log); err != nil {
+		return err
+	}
+	return b.stageConfigVars()
+}
+
+// stageAhead does this before httpd is compiled.
+func (b *builder) stageAhead(ctx context.Context, log *steps.Log) error {
+	err := b.stageForModules(ctx, log)
+	if err == nil && b.headers != nil {
+		close(b.headers)
+	}
 	return err
 }
 

@@ -36,6 +36,7 @@ type product struct {
 	file   *fetch.File // archive of mod_wsgi
 	key    string      // build cache key of the module
 	inputs string      // input of which key is the hash
+	ahead  ahead       // the module, if it was compiled beside httpd
 	// hardening is the value of --hardening that the module was built with.
 	hardening string
 	cached    bool // httpd was restored from the build cache
@@ -143,11 +144,12 @@ func (j *job) moduleRequest(h *detect.HTTPD, f *fetch.File) modulebuild.Request 
 
 // restoreModule copies the module from the cache to where Build would have left it.
 func restoreModule(ctx context.Context, b *buildstore.Store, key string, r *modulebuild.Request, events event.Sink) (*modulebuild.Result, error) {
-	dest := filepath.Join(r.Work, "cached")
-	if err := os.MkdirAll(r.Work, 0o755); err != nil {
+	dir := r.Work + "-cached" // Work may have objects
+	dest := filepath.Join(dir, "entry")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	defer func() { _ = owned.RemoveAll(r.Work) }()
+	defer func() { _ = owned.RemoveAll(dir) }()
 	e, err := b.Restore(ctx, key, dest)
 	if e == nil || err != nil {
 		return nil, err

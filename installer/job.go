@@ -16,6 +16,7 @@ import (
 	"modwsgi/internal/event"
 	"modwsgi/internal/farm"
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/objgraph"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/prove"
 	"modwsgi/internal/run"
@@ -288,6 +289,9 @@ func (j *job) restoreOrCompile(ctx context.Context, b *httpdbuild.Request, key s
 		return err
 	}
 	j.reportFlags()
+	b.Beside = func(ctx context.Context, tree string, slots *objgraph.Pool) {
+		j.compileAhead(ctx, src, made, tree, slots)
+	}
 	built, err := httpdbuild.Build(ctx, *b)
 	if err != nil {
 		return err
@@ -393,7 +397,10 @@ func (j *job) compileModule(ctx context.Context, b *modulebuild.Request, made *p
 		return err
 	}
 	j.reportFlags()
-	var err error
+	err := j.useAhead(b, made)
+	if err != nil {
+		return err
+	}
 	if made.module, err = modulebuild.Build(ctx, *b); err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@
 package modulebuild
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"debug/elf"
@@ -20,13 +19,12 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"modwsgi/internal/archive"
 	"modwsgi/internal/digest"
 	"modwsgi/internal/event"
 	"modwsgi/internal/farm"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/objgraph"
 	"modwsgi/internal/observer"
 	"modwsgi/internal/owned"
 	"modwsgi/internal/receipt"
@@ -82,9 +80,13 @@ type Request struct {
 	Flags   toolchain.Flags // hardening, and the caller's own flags
 	Farm    *farm.Session   // compiles objects elsewhere; nil compiles them here
 	Jobs    int             // number of concurrent compilers, at least 1
-	Work    string          // directory for sources and objects; must not exist
-	Out     string          // directory for the module; created if missing
-	Logs    string          // directory for one log per step; created if missing
+	// Slots are shared with other builds; nil has Jobs of them.
+	Slots *objgraph.Pool
+	// Objects were compiled from an equal request; nil compiles them.
+	Objects *Objects
+	Work    string // directory for sources and objects; must not exist
+	Out     string // directory for the module; created if missing
+	Logs    string // directory for one log per step; created if missing
 	Runner  *run.Runner
 	Events  event.Sink
 	// Timeline gets a span for each step and each tool; it may be nil.
@@ -136,23 +138,57 @@ func (q *Request) Inputs() string {
 	return q.Tools.Portable(b.String())
 }
 
+// Objects are a compiled module that is not linked yet, or the error of its compilation.
+// They are in the Work directory of their request.
+type Objects struct {
+	sources  []string
+	unpacked string
+	timings  []steps.Timing
+	err      error
+}
+
+// Compile does the first part of Build, which needs nothing of the httpd but its headers.
+// Build reports its error.
+func Compile(ctx context.Context, q Request) *Objects {
+	if err := q.check(); err != nil {
+		return &Objects{err: err}
+	}
+	if err := os.MkdirAll(filepath.Dir(q.Work), 0o755); err != nil {
+		return &Objects{err: fmt.Errorf("create build directory: %w", err)}
+	}
+	b := &builder{Request: q}
+	if b.Slots == nil {
+		b.Slots = objgraph.NewPool(q.Jobs)
+	}
+	timings, err := steps.Run(ctx, q.Logs, b.watch(), []steps.Step{
+		{Name: "unpack mod_wsgi", Run: b.unpack},
+		{Name: "compile mod_wsgi", Needs: []string{"unpack mod_wsgi"}, Run: b.compile},
+	})
+	return &Objects{sources: b.sources, unpacked: b.unpacked, timings: timings, err: err}
+}
+
 // Build makes the module. On an error, nothing is left in Out.
 func Build(ctx context.Context, q Request) (*Result, error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	b := &builder{Request: q, name: FileName(q.Python.Version, q.Python.ExtSuffix)}
-	for _, dir := range []string{q.Out, filepath.Dir(q.Work)} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("create build directory: %w", err)
-		}
+	if err := os.MkdirAll(q.Out, 0o755); err != nil {
+		return nil, fmt.Errorf("create build directory: %w", err)
 	}
-	timings, err := steps.Run(ctx, q.Logs, b.watch(), []steps.Step{
-		{Name: "unpack mod_wsgi", Run: b.unpack},
-		{Name: "compile mod_wsgi", Needs: []string{"unpack mod_wsgi"}, Run: b.compile},
-		{Name: "link mod_wsgi", Needs: []string{"compile mod_wsgi"}, Run: b.link},
-		{Name: "check mod_wsgi", Needs: []string{"link mod_wsgi"}, Run: b.check},
-	})
+	o := q.Objects
+	if o == nil {
+		o = Compile(ctx, q)
+	}
+	b := &builder{Request: q, name: FileName(q.Python.Version, q.Python.ExtSuffix), sources: o.sources, unpacked: o.unpacked}
+	timings, err := o.timings, o.err
+	if err == nil {
+		var more []steps.Timing
+		more, err = steps.Run(ctx, q.Logs, b.watch(), []steps.Step{
+			{Name: "link mod_wsgi", Run: b.link},
+			{Name: "check mod_wsgi", Needs: []string{"link mod_wsgi"}, Run: b.check},
+		})
+		timings = append(slices.Clone(timings), more...)
+	}
 	out := filepath.Join(q.Out, b.name)
 	if err != nil {
 		_ = os.Remove(out)
@@ -256,7 +292,7 @@ func (b *builder) checkVersion() error {
 	return nil
 }
 
-// compile runs one compiler per file, with up to Jobs at a time. File names are
+// compile runs one compiler per file, each in a slot. File names are
 // relative, so that __FILE__ in the module does not depend on the directory.
 func (b *builder) compile(ctx context.Context, log *steps.Log) error {
 	base := slices.Concat(b.Tools.CC, []string{"-O2", "-g0", "-fPIC", "-fwrapv", "-DNDEBUG"},
@@ -265,32 +301,27 @@ func (b *builder) compile(ctx context.Context, log *steps.Log) error {
 		base = append(base, "-I"+dir)
 	}
 	var compiled atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(b.Jobs)
-	// The largest file takes as long as all others together, so it comes first.
-	size := func(source string) int64 {
+	var tasks []objgraph.Task
+	all := append(slices.Clone(b.sources), handoverSource)
+	for _, source := range all {
 		info, err := os.Stat(filepath.Join(b.Work, source))
 		if err != nil {
-			return 0
+			return err
 		}
-		return info.Size()
-	}
-	order := append(slices.Clone(b.sources), handoverSource)
-	slices.SortStableFunc(order, func(x, y string) int { return cmp.Compare(size(y), size(x)) })
-	for _, source := range order {
-		group.Go(func() error {
+		// The largest file takes as long as all others together, so it comes first.
+		tasks = append(tasks, objgraph.Task{Name: source, Weight: info.Size(), Run: func(ctx context.Context) error {
 			argv := append(slices.Clone(base), "-c", "-o", object(source), source)
 			if err := b.compileFile(ctx, log, source, argv); err != nil {
 				return err
 			}
 			b.Events.Send(event.Event{
 				Kind: event.Progress, Step: "compile mod_wsgi",
-				Text: fmt.Sprintf("%s (%d of %d)", filepath.Base(source), compiled.Add(1), len(order)),
+				Text: fmt.Sprintf("%s (%d of %d)", filepath.Base(source), compiled.Add(1), len(all)),
 			})
 			return nil
-		})
+		}})
 	}
-	return group.Wait()
+	return objgraph.Run(ctx, b.Slots, tasks)
 }
 
 // compileFile runs a compiler, here or on a compile farm.
