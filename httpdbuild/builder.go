@@ -30,8 +30,9 @@ func (b *builder) dir(name string) string { return filepath.Join(b.Work, name) }
 // are not copied into the tree unchanged.
 func (b *builder) deps() string { return filepath.Join(b.Work, "deps") }
 
-// first gives priority to unpacking and configuring the part on the critical path.
-var first = map[string]int64{crypt: 7, "openssl": 6, "apr": 5, "pcre2": 4, "expat": 3, "apr-util": 2, "httpd": 1}
+// first gives priority to unpacking and configuring the part on the critical path. All
+// scripts are read before the first one runs, so the largest archive is unpacked first.
+var first = map[string]int64{crypt: 7, "openssl": 6, "httpd": 5, "apr": 4, "expat": 3, "apr-util": 2, "pcre2": 1}
 
 // plan collects the tasks of one step of the native driver: the objects, libraries and
 // programs of one component, from its makefiles.

@@ -31,8 +31,8 @@ func (b *builder) asks() bool {
 }
 
 // ask determines the results of common tests for all scripts at once, because most of
-// their tests are the same. Nothing of the target is run. Headers take as much time as
-// the rest, so these are two tasks.
+// their tests are the same. Nothing of the target is run. Headers take twice as much time
+// as the rest, so they are two tasks.
 func (b *builder) ask(ctx context.Context, log *steps.Log) error {
 	if !b.asks() {
 		return nil
@@ -46,11 +46,20 @@ func (b *builder) ask(ctx context.Context, log *steps.Log) error {
 		b.answers.questions[name] = configcache.Scan(string(script))
 	}
 	all := configcache.Union(slices.Collect(maps.Values(b.answers.questions))...)
-	headers := configcache.Questions{Headers: all.Headers}
+	asking := map[string]configcache.Questions{}
+	names := slices.Sorted(maps.Keys(all.Headers))
+	for half := range slices.Chunk(names, max(1, (len(names)+1)/2)) {
+		headers := map[string]string{}
+		for _, variable := range half {
+			headers[variable] = all.Headers[variable]
+		}
+		asking[fmt.Sprintf("headers %d", len(asking)+1)] = configcache.Questions{Headers: headers}
+	}
 	all.Headers = nil
+	asking["functions"] = all
 	b.answers.asked = map[string]string{}
 	var tasks []objgraph.Task
-	for name, questions := range map[string]configcache.Questions{"headers": headers, "functions": all} {
+	for name, questions := range asking {
 		tasks = append(tasks, objgraph.Task{Name: name, Weight: objgraph.Heavy + first["apr"], Run: func(ctx context.Context) error {
 			return b.askAbout(ctx, log, name, questions)
 		}})

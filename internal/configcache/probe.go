@@ -181,13 +181,9 @@ func (c *Compiler) functions(ctx context.Context, q Questions, answers map[strin
 	if len(missing) == 0 {
 		return nil
 	}
-	var libs []string
-	for _, l := range systemLibraries {
-		if nothing, err := c.link(ctx, nil, l); err == nil && len(nothing) == 0 {
-			libs = append(libs, l)
-		} else if ctx.Err() != nil {
-			return err
-		}
+	libs, err := c.existingLibraries(ctx)
+	if err != nil {
+		return err
 	}
 	nowhere, err := c.link(ctx, missing, libs...)
 	if err != nil {
@@ -195,6 +191,33 @@ func (c *Compiler) functions(ctx context.Context, q Questions, answers map[strin
 	}
 	record(answers, q.Functions, nowhere, "no")
 	return nil
+}
+
+// existingLibraries returns the system's libraries that exist, usually with two links.
+func (c *Compiler) existingLibraries(ctx context.Context) ([]string, error) {
+	libs := slices.Clone(systemLibraries)
+	for range systemLibraries {
+		said, err := c.linkEmpty(ctx, libs...)
+		if err == nil {
+			break
+		}
+		before := len(libs)
+		for _, m := range notFound.FindAllStringSubmatch(said, -1) {
+			libs = slices.DeleteFunc(libs, func(l string) bool { return l == "-l"+m[1] })
+		}
+		if len(libs) == before {
+			return nil, err // another error
+		}
+	}
+	return libs, nil
+}
+
+// linkEmpty links a program that does nothing, and returns the linker's output.
+func (c *Compiler) linkEmpty(ctx context.Context, args ...string) (string, error) {
+	if err := c.write("libraries.c", "int main(void) { return 0; }\n"); err != nil {
+		return "", err
+	}
+	return c.run(ctx, append([]string{"-o", "libraries", "libraries.c"}, args...)...)
 }
 
 // join merges maps that have no keys in common.
@@ -262,15 +285,12 @@ func (c *Compiler) libraries(ctx context.Context, q Questions, answers map[strin
 	if len(all) == 0 {
 		return nil
 	}
-	if err := c.write("libraries.c", "int main(void) { return 0; }\n"); err != nil {
-		return err
-	}
 	link := func(names []string) (string, error) {
-		args := append([]string{"-o", "libraries", "libraries.c"}, c.Link...)
+		args := slices.Clone(c.Link)
 		for _, name := range names {
 			args = append(args, "-l"+name)
 		}
-		return c.run(ctx, args...)
+		return c.linkEmpty(ctx, args...)
 	}
 	said, err := link(all)
 	if err == nil {
