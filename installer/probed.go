@@ -24,6 +24,7 @@ type Probed struct {
 // finding is what is known about one compiler.
 type finding struct {
 	tools   *toolchain.Toolchain
+	soft    bool              // its hardening flags are not known yet
 	httpd   *httpdbuild.Host  // nil until something asked
 	modules map[string]bool   // facts about Pythons and httpds for which a module can be built
 	seen    map[string]string // path or program -> its state
@@ -78,40 +79,55 @@ func (f *finding) ask(ctx context.Context, at Setting, q probe, dir string) (*Ho
 		if err != nil {
 			return nil, err
 		}
-		if err := tools.Harden(ctx, at.Runner, dir); err != nil {
-			return nil, err
-		}
 		if err := tools.Adopt(ctx, at.Runner, at.Env, dir); err != nil {
 			return nil, err
 		}
-		f.tools = tools
+		f.tools, f.soft = tools, true
+	}
+	if err := f.try(ctx, at, q, dir); err != nil {
+		return nil, err
 	}
 	tools := *f.tools
 	h := &Host{Tools: &tools}
-	if q.python != nil && !f.modules[q.module()] {
-		if err := modulebuild.Probe(ctx, at.Runner, &tools, *q.python, q.httpd, dir); err != nil {
-			return nil, err
-		}
-		if f.modules == nil {
-			f.modules = map[string]bool{}
-		}
-		f.modules[q.module()] = true
-	}
 	if !q.withHTTPD {
 		return h, nil
-	}
-	if f.httpd == nil {
-		found, err := httpdbuild.Probe(ctx, at.Runner, &tools, dir)
-		if err != nil {
-			return nil, err
-		}
-		f.httpd = found
 	}
 	httpd := *f.httpd
 	httpd.Missing = slices.Clone(httpd.Missing)
 	h.HTTPD = &httpd
 	h.join()
 	return h, nil
+}
+
+// try makes the trials of a question, which are independent of each other. The error is
+// that of the first one in this order.
+func (f *finding) try(ctx context.Context, at Setting, q probe, dir string) error {
+	var all sync.WaitGroup
+	var errs [3]error
+	hardened, httpd := *f.tools, f.httpd
+	if f.soft {
+		all.Go(func() { errs[0] = hardened.Harden(ctx, at.Runner, dir) })
+	}
+	if q.python != nil && !f.modules[q.module()] {
+		all.Go(func() { errs[1] = modulebuild.Probe(ctx, at.Runner, f.tools, *q.python, q.httpd, dir) })
+	}
+	if q.withHTTPD && httpd == nil {
+		all.Go(func() { httpd, errs[2] = httpdbuild.Probe(ctx, at.Runner, f.tools, dir) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	f.tools, f.httpd, f.soft = &hardened, httpd, false
+	if q.python != nil {
+		if f.modules == nil {
+			f.modules = map[string]bool{}
+		}
+		f.modules[q.module()] = true
+	}
+	return nil
 }
 
 // module identifies a module that can be built.
