@@ -50,7 +50,55 @@ func TestCreateFiles(t *testing.T) {
 	if !errors.As(err, &tool) {
 		t.Fatalf("got %v", err)
 	}
-	if log, err := os.ReadFile(tool.LogPath); err != nil || !strings.Contains(string(log), "&& CONFIG_SHELL="+shell+" "+shell+" ./config.status Makefile ") {
+	if log, err := os.ReadFile(tool.LogPath); err != nil || !strings.Contains(string(log), "&& CONFIG_SHELL="+shell+" CONFIG_SITE="+filepath.Join(q.Work, "tmp/apr.site")+" "+shell+" ./config.status Makefile ") {
 		t.Errorf("log %s, %v: %s", tool.LogPath, err, log)
+	}
+}
+
+// The functions of config.site do what the programs do: with the scripts of sed that they
+// know, with others, for several lines, and without a newline at the end.
+func TestSiteFunctions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no programs")
+	}
+	shell, err := run.LookPath("dash", os.Environ())
+	if err != nil {
+		t.Skip("dash not found: ", err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.site"), configSite, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lines := []string{
+		"", "a", "sys/types.h", "a.b-c+d/e", "x:/y:z", "-+./", ".lo.lo", "a.lo b.lo c.lox", "foo  bar ", ":", "a:", ":b", "*x*", "[a]", `back\slash\n`, `q'u"o`,
+		".x:/+y", "-n", "é.lo/ü", "one.lo\ntwo.lo\n", "one-1\n\n+3", "%s",
+	}
+	scripts := [][]string{
+		{"y%./+-%__p_%"}, {"s/[-+.]/_/g"}, {`s/\.lo/.slo/g`}, {"-e", "s/^.*://"}, {"-e", "s/:.*$//"}, {"-e", "s%/%_%g", "-e", `s/\.//g`, "-e", "s/-//g"},
+		{"s/a/b/"}, {"-n", "-e", "s/^.*://p"}, {"-e", "s/:.*$//", "-e", "s/a/b/"},
+	}
+	sed := func(function string, script []string, input string) string {
+		t.Helper()
+		argv := append([]string{shell, "-c", `. ./config.site; ` + function + ` "$@"`, "sh"}, script...)
+		out, err := (&run.Runner{}).Output(t.Context(), run.Cmd{Argv: argv, Dir: dir, Env: os.Environ(), Stdin: strings.NewReader(input)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	for _, script := range scripts {
+		for _, line := range lines {
+			for _, input := range []string{line, line + "\n"} {
+				if got, want := sed("sed", script, input), sed("command sed", script, input); got != want {
+					t.Errorf("sed %q of %q gives %q, not %q", script, input, got, want)
+				}
+			}
+		}
+	}
+	const files = `. ./config.site; echo >there; ln -s nowhere link; mkdir sub; echo >sub/file
+rm -f missing there && rm -f link && rm -rf missing sub && rm -f && rm -f "" && ls; rm missing 2>/dev/null || echo refused`
+	out, err := (&run.Runner{}).Output(t.Context(), run.Cmd{Argv: []string{shell, "-c", files}, Dir: dir, Env: os.Environ()})
+	if err != nil || string(out) != "config.site\nrefused\n" {
+		t.Errorf("got %q, %v", out, err)
 	}
 }
