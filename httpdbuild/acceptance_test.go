@@ -3,9 +3,11 @@
 package httpdbuild
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,6 +20,8 @@ import (
 
 	"modwsgi/internal/event"
 	"modwsgi/internal/fetch"
+	"modwsgi/internal/filetree"
+	"modwsgi/internal/objgraph"
 	"modwsgi/internal/recipe"
 	"modwsgi/internal/relocate"
 	"modwsgi/internal/run"
@@ -126,9 +130,22 @@ func buildOne(t *testing.T, parts []Component, env []string, dir string, driver 
 	flags := hardened(t, r, tc)
 	var mu sync.Mutex
 	began, line := time.Now(), timeline.New()
+	early := map[string]string{} // the files that a module is compiled with
 	b.Result, err = Build(t.Context(), Request{
 		Components: parts, Features: selected.Features, Host: host, Jobs: jobs, Driver: driver, Timeline: line, Flags: flags,
 		Work: filepath.Join(dir, "work"), Stage: filepath.Join(dir, "stage"), Logs: filepath.Join(dir, "logs"), Runner: r,
+		Beside: func(ctx context.Context, tree string, slots *objgraph.Pool) {
+			release, err := slots.Acquire(ctx, objgraph.Heavy)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer release()
+			for _, name := range slices.Concat(filetree.Glob(tree, "include/*.h"), filetree.Glob(tree, "build/config_vars.mk")) {
+				rel, _ := filepath.Rel(tree, name)
+				early[rel] = string(read(t, name))
+			}
+		},
 		Events: func(e event.Event) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -142,6 +159,7 @@ func buildOne(t *testing.T, parts []Component, env []string, dir string, driver 
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkEarly(t, b.Tree, early, driver)
 	logs := filepath.Join(dir, "logs")
 	if driver == Make { // whose output is that of make
 		logs = ""
@@ -155,6 +173,22 @@ func buildOne(t *testing.T, parts []Component, env []string, dir string, driver 
 	}
 	b.spans = line.Spans()
 	return b
+}
+
+// checkEarly checks that the native driver has what modules are compiled with while it
+// compiles, exactly as in the finished tree.
+func checkEarly(t *testing.T, tree string, early map[string]string, driver Driver) {
+	t.Helper()
+	finished := map[string]string{}
+	if driver == Native {
+		for _, name := range slices.Concat(filetree.Glob(tree, "include/*.h"), filetree.Glob(tree, "build/config_vars.mk")) {
+			rel, _ := filepath.Rel(tree, name)
+			finished[rel] = string(read(t, name))
+		}
+	}
+	if !maps.Equal(early, finished) || driver == Native && len(early) < 100 {
+		t.Errorf("%d files for modules while %s compiles, %d afterwards, or others", len(early), driver, len(finished))
+	}
 }
 
 func TestBuild(t *testing.T) {

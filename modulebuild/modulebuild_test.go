@@ -20,6 +20,7 @@ import (
 
 	"modwsgi/internal/digest"
 	"modwsgi/internal/fault"
+	"modwsgi/internal/objgraph"
 	"modwsgi/internal/run"
 	"modwsgi/internal/steps"
 	"modwsgi/internal/toolchain"
@@ -179,7 +180,7 @@ func TestInputs(t *testing.T) {
 
 func TestBuildWithTheRealCompiler(t *testing.T) {
 	var first string
-	for _, name := range []string{"shared", "again", "run path"} {
+	for _, name := range []string{"shared", "again", "ahead", "run path"} {
 		t.Run(name, func(t *testing.T) {
 			q := request(t, sources(), "")
 			real(t, &q)
@@ -187,9 +188,20 @@ func TestBuildWithTheRealCompiler(t *testing.T) {
 				q.RunPath = "/opt/a,b/$lib:c"
 			}
 			defer syscall.Umask(syscall.Umask(0o077))
+			if name == "ahead" { // with headers in another directory
+				early := q
+				early.Slots, early.HTTPD.IncludeDirs = objgraph.NewPool(1), []string{q.HTTPD.IncludeDirs[0] + ".part"}
+				if err := os.Symlink(q.HTTPD.IncludeDirs[0], early.HTTPD.IncludeDirs[0]); err != nil {
+					t.Fatal(err)
+				}
+				q.Objects = Compile(t.Context(), early)
+			}
 			res, err := Build(t.Context(), q)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if len(res.Timings) != 4 || res.Unpacked != q.SHA256 {
+				t.Errorf("steps %v, unpacked %s", res.Timings, res.Unpacked)
 			}
 			info, err := os.Stat(res.File)
 			if err != nil || res.Name != "mod_wsgi-py311.cpython-311.so" || info.Mode().Perm() != 0o755 {
@@ -308,6 +320,9 @@ func TestFailingCompiler(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := request(t, sources(), c.cc)
+			if strings.HasPrefix(name, "no") { // Build reports it either way
+				q.Objects = Compile(t.Context(), q)
+			}
 			_, err := Build(t.Context(), q)
 			var step *steps.Error
 			if !errors.As(err, &step) || step.Step != c.step || !strings.Contains(err.Error(), c.says) {
