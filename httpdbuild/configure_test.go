@@ -74,8 +74,15 @@ func TestSiteFunctions(t *testing.T) {
 		".x:/+y", "-n", "é.lo/ü", "one.lo\ntwo.lo\n", "one-1\n\n+3", "%s",
 	}
 	scripts := [][]string{
-		{"y%./+-%__p_%"}, {"s/[-+.]/_/g"}, {`s/\.lo/.slo/g`}, {"-e", "s/^.*://"}, {"-e", "s/:.*$//"}, {"-e", "s%/%_%g", "-e", `s/\.//g`, "-e", "s/-//g"},
-		{"s/a/b/"}, {"-n", "-e", "s/^.*://p"}, {"-e", "s/:.*$//", "-e", "s/a/b/"},
+		{"y%./+-%__p_%"},
+		{"s/[-+.]/_/g"},
+		{`s/\.lo/.slo/g`},
+		{"-e", "s/^.*://"},
+		{"-e", "s/:.*$//"},
+		{"-e", "s%/%_%g", "-e", `s/\.//g`, "-e", "s/-//g"},
+		{"s/a/b/"},
+		{"-n", "-e", "s/^.*://p"},
+		{"-e", "s/:.*$//", "-e", "s/a/b/"},
 	}
 	sed := func(function string, script []string, input string) string {
 		t.Helper()
