@@ -164,8 +164,10 @@ func TestAdopted(t *testing.T) {
 		directory string
 		issued    bool
 	}{
-		{[]string{"a.example", "b.example", "c.example"}, s.Directory, true}, {[]string{"a.example"}, s.Directory, true},
-		{[]string{"b.example", "a.example"}, s.Directory, false}, {s.Names, "https://staging.example/dir", false},
+		{[]string{"a.example", "b.example", "c.example"}, s.Directory, true},
+		{[]string{"a.example"}, s.Directory, true},
+		{[]string{"b.example", "a.example"}, s.Directory, false},
+		{s.Names, "https://staging.example/dir", false},
 	} {
 		next := *s
 		next.Names, next.Directory = c.names, c.directory
