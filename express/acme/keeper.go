@@ -241,7 +241,7 @@ func (k *Keeper) failed(ctx context.Context, st *store, err error) {
 		first, most = firstSoon, mostSoon
 	}
 	wait := min(most, first<<min(now.Failures-1, 12))
-	wait += rand.N(wait/5 + 1) // not all servers at the same time
+	wait += rand.N(wait/5 + 1) // #nosec G404 -- not all servers at the same time; nothing secret
 	now.Next, now.Limited = time.Now().Add(wait).UTC(), false
 	if f.Until.After(now.Next) {
 		now.Next, now.Limited = f.Until.UTC(), true

@@ -2,7 +2,6 @@ package host
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
 	"time"
 )
@@ -24,15 +23,6 @@ const (
 
 // Times are requests by their duration.
 type Times [classes]uint64
-
-// classOf is the class of a duration in microseconds.
-func classOf(took uint64) int {
-	if took < 1<<firstPower {
-		return 0
-	}
-	power := bits.Len64(took) - 1
-	return min(1+(power-firstPower)*4+int(took>>(power-2)&3), classes-1)
-}
 
 // boundsOf returns the durations in microseconds that a class begins and ends with. The
 // last class has no end.

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -101,4 +102,13 @@ func TestSlowestRequests(t *testing.T) {
 	if want := []string{"GET /b 3s", "GET /a 2s"}; !slices.Equal(texts, want) {
 		t.Errorf("%q, want %q", texts, want)
 	}
+}
+
+// classOf is the class of a duration in microseconds, as mod_handover computes it.
+func classOf(took uint64) int {
+	if took < 1<<firstPower {
+		return 0
+	}
+	power := bits.Len64(took) - 1
+	return min(1+(power-firstPower)*4+int(took>>(power-2)&3), classes-1)
 }
