@@ -100,7 +100,7 @@ var layers = []layer{
 	{"detect", "finds Pythons and httpds; read-only", "internal/apxs internal/distro internal/elf internal/fault internal/libpython internal/owned internal/pe internal/receipt internal/run"},
 	{"internal/sysroot", "headers and link libraries of a target", "detect internal/archive internal/debian internal/digest internal/elf internal/event internal/fault internal/fetch internal/owned internal/target"},
 	{"express/site", "the launcher's environment and its httpd", "detect express/conf express/host internal/distro internal/fault internal/filetree internal/receipt internal/run"},
-	{"express/acme", "certificates from an authority: account, challenges, renewal, the directory", "internal/fault internal/flock internal/owned internal/quote internal/run"},
+	{"express/acme", "certificates from an authority: account, challenges, renewal, the directory", "internal/fault internal/flock internal/owned internal/quote"},
 	{"express/logwriter", "the program that httpd pipes logs into: readable text, JSON, rotation", ""},
 	{"express/config", "one file per feature: options, checks, directives", "express/acme express/conf express/host express/logwriter express/option express/site internal/fault internal/owned internal/quote internal/run"},
 	{"express/sources", "options from configuration files and the environment", "express/config express/option internal/fault internal/owned internal/settingsfile internal/tomlfile"},

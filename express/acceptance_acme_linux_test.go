@@ -460,6 +460,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 			return len(seen) >= n
 		}
 	}
+	eventually(t, "it has been renewed", number(2)) // after at most five sixths of its lifetime
 	eventually(t, "it has been renewed twice", number(3))
 	p.stop()
 	p.start(s.port, s.https) // with other keys, and no account

@@ -166,6 +166,7 @@ func everyChoice(t *testing.T, dir string) [][]string {
 		{"--error-log-utf8"},
 		{"--health-path", "/healthz", "--metrics-listen", "9118"},
 		{"--dashboard", "9119"},
+		{"--dashboard", "9119", "--dashboard-path", "/-/dashboard", "--host-access-script", app},
 		{"--error-log-format", "json", "--access-log", "--access-log-format", "json"},
 		{"--error-log-format", "terminal", "--access-log", "--access-log-format", "terminal"},
 		{"--python-warnings", "ignore::DeprecationWarning"},

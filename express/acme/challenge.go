@@ -17,7 +17,6 @@ import (
 	rfc8555 "github.com/mholt/acmez/v3/acme"
 
 	"modwsgi/internal/owned"
-	"modwsgi/internal/run"
 )
 
 // commandLimit is the time for the program of dns-01: it returns when the record can be
@@ -34,12 +33,12 @@ type localError struct {
 func (e localError) Unwrap() error { return e.error }
 
 // solvers returns the answers to the chosen challenge.
-func (st *store) solvers(env []string) map[string]acmez.Solver {
+func (st *store) solvers(program Program) map[string]acmez.Solver {
 	switch st.Challenge {
 	case TLSALPN01:
 		return map[string]acmez.Solver{TLSALPN01: certificateAnswer{st}}
 	case DNS01:
-		return map[string]acmez.Solver{DNS01: recordAnswer{st.Settings, env}}
+		return map[string]acmez.Solver{DNS01: recordAnswer{st.Settings, program}}
 	}
 	return map[string]acmez.Solver{HTTP01: fileAnswer{st}}
 }
@@ -145,8 +144,11 @@ func (a certificateAnswer) CleanUp(_ context.Context, c rfc8555.Challenge) error
 // recordAnswer answers dns-01 with a program.
 type recordAnswer struct {
 	*Settings
-	env []string
+	run Program
 }
+
+// Program runs a program, and returns what it has printed, and an error if it fails.
+type Program func(ctx context.Context, argv []string) (output string, err error)
 
 func (a recordAnswer) Present(ctx context.Context, c rfc8555.Challenge) error {
 	return a.command(ctx, "setup", c)
@@ -162,14 +164,13 @@ func (a recordAnswer) command(ctx context.Context, verb string, c rfc8555.Challe
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
 	name := strings.TrimPrefix(c.Identifier.Value, "*.")
-	var r run.Runner
-	err := r.Run(ctx, run.Cmd{Argv: []string{a.Command, verb, name, c.DNS01KeyAuthorization()}, Dir: "/", Env: a.env})
+	output, err := a.run(ctx, []string{a.Command, verb, name, c.DNS01KeyAuthorization()})
 	if err == nil {
 		return nil
 	}
 	text := fmt.Sprintf("the program of --acme-dns-command, as %s %s %s ..., failed: %v", a.Command, verb, name, err)
-	if tail := strings.TrimSpace(run.Tail(err)); tail != "" {
-		text += "\n" + tail
+	if output = strings.TrimSpace(output); output != "" {
+		text += "; it printed: " + output
 	}
 	return localError{error: errors.New(text), hint: "run it by hand: it has to set or remove the TXT record _acme-challenge." + name + ", and to return when it can be seen"}
 }

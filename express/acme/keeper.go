@@ -37,11 +37,11 @@ const (
 // Keeper keeps a certificate valid for as long as a server runs.
 type Keeper struct {
 	*Settings
-	Env    []string                    // for the program of dns-01
-	Loaded func() string               // the version that the present httpd has read
-	Log    func(bad bool, text string) // tells what happened
-	Reload func(context.Context) error // has httpd read the certificate again
-	Kick   <-chan struct{}             // something may have changed: try at once
+	Program Program                     // runs the program of dns-01
+	Loaded  func() string               // the version that the present httpd has read
+	Log     func(bad bool, text string) // tells what happened
+	Reload  func(context.Context) error // has httpd read the certificate again
+	Kick    <-chan struct{}             // something may have changed: try at once
 
 	obtained    time.Time // when this keeper has obtained the last one
 	failedUntil time.Time // the next attempt, if that could not be written
@@ -213,7 +213,7 @@ func (k *Keeper) attempt(ctx context.Context, st *store) {
 	if !st.issued() || st.issuer() != k.Directory {
 		old = nil
 	}
-	leaf, err := st.obtain(ctx, k.Env, old)
+	leaf, err := st.obtain(ctx, k.Program, old)
 	if err != nil {
 		if ctx.Err() == nil {
 			k.failed(ctx, st, err)

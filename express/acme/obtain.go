@@ -81,7 +81,7 @@ func (s *Settings) client() (*rfc8555.Client, *responses, error) {
 
 // obtain gets a certificate and has httpd use it at its next start. It returns an error of
 // type *Failure.
-func (st *store) obtain(ctx context.Context, env []string, replaces *x509.Certificate) (*x509.Certificate, error) {
+func (st *store) obtain(ctx context.Context, program Program, replaces *x509.Certificate) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
 	client, seen, err := st.client()
@@ -93,16 +93,16 @@ func (st *store) obtain(ctx context.Context, env []string, replaces *x509.Certif
 	if err != nil {
 		return nil, st.explain(local(err), seen)
 	}
-	chain, err := st.order(ctx, client, env, version, replaces)
+	chain, err := st.order(ctx, client, program, version, replaces)
 	if isAccountGone(err) {
 		// For example an authority for tests, which forgets its accounts.
 		st.forgetAccount()
-		chain, err = st.order(ctx, client, env, version, replaces)
+		chain, err = st.order(ctx, client, program, version, replaces)
 	}
 	if replaces != nil && isOrderRefused(err) {
 		// It need not know the certificate: another authority has issued it, or it has
 		// forgotten it.
-		chain, err = st.order(ctx, client, env, version, nil)
+		chain, err = st.order(ctx, client, program, version, nil)
 	}
 	if err != nil {
 		st.discard(version)
@@ -116,7 +116,7 @@ func (st *store) obtain(ctx context.Context, env []string, replaces *x509.Certif
 	return leaf, nil
 }
 
-func (st *store) order(ctx context.Context, client *rfc8555.Client, env []string, version string, replaces *x509.Certificate) ([]byte, error) {
+func (st *store) order(ctx context.Context, client *rfc8555.Client, program Program, version string, replaces *x509.Certificate) ([]byte, error) {
 	who, err := st.account(ctx, client)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (st *store) order(ctx context.Context, client *rfc8555.Client, env []string
 	if directory, err := client.GetDirectory(ctx); err == nil && directory.RenewalInfo != "" {
 		order.Replaces = replaces // so that limits of the authority do not apply (RFC 9773, section 5)
 	}
-	high := acmez.Client{Client: client, ChallengeSolvers: st.solvers(env)}
+	high := acmez.Client{Client: client, ChallengeSolvers: st.solvers(program)}
 	chains, err := high.ObtainCertificate(ctx, order)
 	if err != nil {
 		return nil, err

@@ -45,7 +45,7 @@ func (s *succession) keepCertificate(ctx context.Context) {
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.keeper, c.kick, c.ended = wanted, make(chan struct{}, 1), make(chan struct{})
 	k := &acme.Keeper{
-		Settings: wanted, Env: s.checks.Environ, Kick: c.kick, Log: s.tell, Reload: s.reloadCertificate,
+		Settings: wanted, Program: s.program, Kick: c.kick, Log: s.tell, Reload: s.reloadCertificate,
 		Loaded: func() string { return s.present().certificate },
 	}
 	go func(ended chan<- struct{}) {
@@ -95,6 +95,20 @@ func (g *generation) readsCertificate() {
 	if g.launch.ACME != nil {
 		g.certificate = g.launch.ACME.Version()
 	}
+}
+
+// program runs a program for the keeper of the certificate.
+func (s *succession) program(ctx context.Context, argv []string) (string, error) {
+	exit, output, err := host.Collect(ctx, argv[0], argv, s.checks.Environ)
+	switch {
+	case err != nil:
+		return output, err
+	case exit.Killed:
+		return output, errors.New("it was killed by a signal")
+	case exit.Code != 0:
+		return output, fmt.Errorf("exit code %d", exit.Code)
+	}
+	return output, nil
 }
 
 // reloadCertificate replaces httpd by one that has read the certificate.
